@@ -1,0 +1,29 @@
+//! NetworkPolicy in the API's own words, and what it means.
+//!
+//! In: nothing but plain values that the watcher made from Kubernetes objects.
+//! Out: the model ([`Snapshot`] and its parts) and the specification over it
+//! ([`spec::decide`]): may this packet pass, by egress and by ingress apart.
+//! Never: Kubernetes client types, nftables words, I/O, clocks or async.
+
+pub mod cidr;
+pub mod diagnostic;
+mod namespace;
+mod network_policy;
+mod object;
+mod owner;
+mod pod;
+mod selector;
+mod snapshot;
+pub mod spec;
+
+pub use cidr::IpBlock;
+pub use diagnostic::{Diagnostic, Severity};
+pub use namespace::Namespace;
+pub use network_policy::{
+    Direction, NetworkPolicy, Peer, Peers, PodPeer, Port, PortNumbers, Ports, Protocol, Rule,
+};
+pub use object::{Labels, ObjectKey};
+pub use owner::{Owners, takes_precedence};
+pub use pod::{NamedPort, Phase, Pod};
+pub use selector::{Operator, Requirement, Selector};
+pub use snapshot::Snapshot;

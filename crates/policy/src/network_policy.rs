@@ -1,0 +1,156 @@
+//! A NetworkPolicy after the API's defaulting.
+//!
+//! Defaults are filled in and unusable parts are left out by whoever builds
+//! the model: a rule whose only peer could not be read has `Peers::Only([])`,
+//! which is nobody, and never `Peers::Anyone`.
+
+use std::fmt;
+
+use crate::{IpBlock, ObjectKey, Selector};
+
+/// A NetworkPolicy object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkPolicy {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// `metadata.uid`, empty for objects from files.
+    pub uid: String,
+    /// `spec.podSelector`: which pods of its namespace it selects.
+    pub pod_selector: Selector,
+    /// Rules if `policyTypes` (given or by default) holds Ingress; the
+    /// selected pods are then isolated for ingress.
+    pub ingress: Option<Vec<Rule>>,
+    /// Rules if `policyTypes` (given or by default) holds Egress.
+    pub egress: Option<Vec<Rule>>,
+}
+
+/// Which way a rule looks, seen from the selected pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Packets that the pod sends.
+    Egress,
+    /// Packets that the pod receives.
+    Ingress,
+}
+
+/// One item of `ingress` or `egress`: these peers on these ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// `from` or `to`.
+    pub peers: Peers,
+    /// `ports`.
+    pub ports: Ports,
+}
+
+/// `from` or `to`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peers {
+    /// Absent or `[]`: anyone, the outside included.
+    Anyone,
+    /// Any one of these; of an empty list, nobody.
+    Only(Vec<Peer>),
+}
+
+/// A `NetworkPolicyPeer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// `podSelector` and `namespaceSelector`.
+    Pods(PodPeer),
+    /// `ipBlock`.
+    IpBlock(IpBlock),
+}
+
+/// The pods that a peer selects.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodPeer {
+    /// `namespaceSelector`; absent means the policy's own namespace.
+    pub namespaces: Option<Selector>,
+    /// `podSelector`; absent is `{}`.
+    pub pods: Selector,
+}
+
+/// `ports`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// Absent or `[]`: every port of every protocol.
+    All,
+    /// Any one of these; of an empty list, none.
+    Only(Vec<Port>),
+}
+
+/// A `NetworkPolicyPort`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Port {
+    /// `protocol`, TCP when absent.
+    pub protocol: Protocol,
+    /// `port` and `endPort`.
+    pub numbers: PortNumbers,
+}
+
+/// `port` with `endPort`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PortNumbers {
+    /// `port` absent: all ports of the protocol.
+    All,
+    /// From `port` to `endPort`, both included; a single port is both.
+    Range(u16, u16),
+    /// A container port's name, resolved on the destination pod.
+    Named(String),
+}
+
+/// The protocols that a `NetworkPolicyPort` can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP, the default.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+impl NetworkPolicy {
+    /// The rules of a direction; `None` if the policy does not isolate it.
+    pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {
+        match direction {
+            Direction::Egress => self.egress.as_deref(),
+            Direction::Ingress => self.ingress.as_deref(),
+        }
+    }
+}
+
+impl Direction {
+    /// Both, in the order in which a packet meets them.
+    pub const BOTH: [Self; 2] = [Self::Egress, Self::Ingress];
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Egress => "egress",
+            Self::Ingress => "ingress",
+        })
+    }
+}
+
+impl Protocol {
+    /// The number in the IP header (IANA protocol numbers).
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+}
+
+/// The API's spelling.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
+}

@@ -1,0 +1,81 @@
+//! A Pod as policies see it: labels, addresses, named ports, whether it lives.
+
+use std::net::IpAddr;
+
+use crate::{Labels, ObjectKey, Protocol};
+
+/// `status.phase`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// Accepted, containers not all started.
+    Pending,
+    /// Bound to a node, at least one container running.
+    Running,
+    /// All containers ended well. The pod's addresses count for nothing.
+    Succeeded,
+    /// All containers ended, one badly. The pod's addresses count for nothing.
+    Failed,
+    /// The node has not reported. Files without a status are read so, too.
+    #[default]
+    Unknown,
+}
+
+/// A `containerPort` that has a name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedPort {
+    /// `containers[].ports[].name`.
+    pub name: String,
+    /// `containers[].ports[].protocol`, TCP when left out.
+    pub protocol: Protocol,
+    /// `containers[].ports[].containerPort`.
+    pub port: u16,
+}
+
+/// A Pod object, reduced to the fields that NetworkPolicy looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub key: ObjectKey,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// `spec.nodeName`.
+    pub node: Option<String>,
+    /// `status.podIPs`, else `status.podIP`: at most one of each family.
+    pub addresses: Vec<IpAddr>,
+    /// `status.hostIPs`, else `status.hostIP`: addresses of the pod's node.
+    pub host_addresses: Vec<IpAddr>,
+    /// `spec.hostNetwork`: the pod has the node's addresses and no policy.
+    pub host_network: bool,
+    /// `status.phase`.
+    pub phase: Phase,
+    /// `metadata.creationTimestamp` in seconds since 1970, 0 when absent.
+    /// Decides who has an address that two live pods report.
+    pub created: i64,
+    /// Named ports of containers and of restartable init containers.
+    pub ports: Vec<NamedPort>,
+}
+
+impl Pod {
+    /// Whether policies select this pod and its addresses may be its own.
+    ///
+    /// hostNetwork pods have their node's addresses and "NetworkPolicy
+    /// behaviour is undefined" for them, in practice none (concept page).
+    /// Succeeded and Failed pods keep `podIPs` that may be somebody else's.
+    pub fn is_subject(&self) -> bool {
+        !self.host_network && !matches!(self.phase, Phase::Succeeded | Phase::Failed)
+    }
+
+    /// The numbers that a port name stands for on this pod, ascending; names
+    /// can occur in two containers.
+    pub fn named_ports(&self, name: &str, protocol: Protocol) -> Vec<u16> {
+        let mut numbers: Vec<u16> = self
+            .ports
+            .iter()
+            .filter(|port| port.name == name && port.protocol == protocol)
+            .map(|port| port.port)
+            .collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+}
