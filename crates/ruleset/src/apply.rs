@@ -1,0 +1,145 @@
+//! What a batch does to a table, as the kernel would do it.
+//!
+//! In: a ruleset and a batch. Out: the ruleset after its commit, or why the
+//! kernel would refuse it. Never: the kernel itself.
+
+use crate::{Batch, Chain, Element, Name, Op, Ruleset, Set, VerdictMap};
+
+/// Why the kernel would refuse an operation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// Something that is not there (ENOENT).
+    #[error("{0} does not exist")]
+    Missing(Name),
+    /// Something that is there already (EEXIST).
+    #[error("{0} exists already")]
+    Exists(Name),
+    /// Something that is still referred to or not empty (EBUSY).
+    #[error("{0} is in use")]
+    Busy(Name),
+}
+
+impl Ruleset {
+    /// Applies a batch whole or not at all.
+    ///
+    /// # Errors
+    /// As the kernel would: see [`ApplyError`].
+    pub fn apply(&mut self, batch: &Batch) -> Result<(), ApplyError> {
+        let mut next = self.clone();
+        for op in &batch.ops {
+            next.apply_op(op)?;
+        }
+        *self = next;
+        Ok(())
+    }
+
+    fn apply_op(&mut self, op: &Op) -> Result<(), ApplyError> {
+        match op {
+            Op::CreateTable => Ok(()),
+            Op::CreateSet(name, set_type, comment) => {
+                self.must_be_free(name)?;
+                self.sets.insert(name.clone(), Set::new(*set_type, comment.clone()));
+                Ok(())
+            }
+            Op::CreateMap(name, family, comment) => {
+                self.must_be_free(name)?;
+                self.maps.insert(name.clone(), VerdictMap::new(*family, comment.clone()));
+                Ok(())
+            }
+            Op::CreateChain(name, base, comment) => {
+                let chain = Chain { base: *base, comment: comment.clone(), rules: Vec::new() };
+                match self.chains.insert(name.clone(), chain) {
+                    None => Ok(()),
+                    Some(_) => Err(ApplyError::Exists(name.clone())),
+                }
+            }
+            Op::AddElements(name, _, elements) => {
+                let set = self.sets.get_mut(name).ok_or_else(|| missing(name))?;
+                set.elements.extend(elements.iter().copied());
+                Ok(())
+            }
+            Op::DeleteElements(name, _, elements) => {
+                let set = self.sets.get_mut(name).ok_or_else(|| missing(name))?;
+                let gone = |element: &Element| set.elements.remove(element);
+                if elements.iter().all(gone) { Ok(()) } else { Err(missing(name)) }
+            }
+            Op::AddEntries(..) | Op::DeleteEntries(..) => self.apply_entries(op),
+            Op::FlushChain(name) => {
+                self.chains.get_mut(name).ok_or_else(|| missing(name))?.rules.clear();
+                Ok(())
+            }
+            Op::AddRule(name, rule) => {
+                let chain = self.chains.get_mut(name).ok_or_else(|| missing(name))?;
+                chain.rules.push(rule.clone());
+                Ok(())
+            }
+            Op::DeleteChain(_) | Op::DeleteSet(_) | Op::DeleteMap(_) => self.apply_deletion(op),
+        }
+    }
+
+    fn apply_entries(&mut self, op: &Op) -> Result<(), ApplyError> {
+        match op {
+            Op::AddEntries(name, _, entries) => {
+                if let Some((_, to)) = entries.iter().find(|(_, to)| !self.chains.contains_key(to))
+                {
+                    return Err(missing(to));
+                }
+                let map = self.maps.get_mut(name).ok_or_else(|| missing(name))?;
+                for (address, to) in entries {
+                    let before = map.entries.insert(*address, to.clone());
+                    if before.is_some_and(|before| before != *to) {
+                        return Err(ApplyError::Exists(name.clone()));
+                    }
+                }
+                Ok(())
+            }
+            Op::DeleteEntries(name, _, addresses) => {
+                let map = self.maps.get_mut(name).ok_or_else(|| missing(name))?;
+                let mut gone = addresses.iter().map(|address| map.entries.remove(address));
+                if gone.all(|entry| entry.is_some()) { Ok(()) } else { Err(missing(name)) }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn apply_deletion(&mut self, op: &Op) -> Result<(), ApplyError> {
+        match op {
+            Op::DeleteChain(name) => {
+                let rules = self.chains.values().flat_map(|chain| &chain.rules);
+                let jumps = rules.clone().any(|rule| rule.target() == Some(name));
+                let entries =
+                    self.maps.values().any(|map| map.entries.values().any(|to| to == name));
+                let full = self.chains.get(name).is_some_and(|chain| !chain.rules.is_empty());
+                self.must_be_idle(name, jumps || entries || full)?;
+                self.chains.remove(name).map(drop).ok_or_else(|| missing(name))
+            }
+            Op::DeleteSet(name) => {
+                self.must_be_idle(name, self.is_looked_up(name))?;
+                self.sets.remove(name).map(drop).ok_or_else(|| missing(name))
+            }
+            Op::DeleteMap(name) => {
+                self.must_be_idle(name, self.is_looked_up(name))?;
+                self.maps.remove(name).map(drop).ok_or_else(|| missing(name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn is_looked_up(&self, name: &Name) -> bool {
+        let mut rules = self.chains.values().flat_map(|chain| &chain.rules);
+        rules.any(|rule| rule.lookups().any(|looked_up| looked_up == name))
+    }
+
+    fn must_be_free(&self, name: &Name) -> Result<(), ApplyError> {
+        let taken = self.sets.contains_key(name) || self.maps.contains_key(name);
+        if taken { Err(ApplyError::Exists(name.clone())) } else { Ok(()) }
+    }
+
+    fn must_be_idle(&self, name: &Name, busy: bool) -> Result<(), ApplyError> {
+        if busy { Err(ApplyError::Busy(name.clone())) } else { Ok(()) }
+    }
+}
+
+fn missing(name: &Name) -> ApplyError {
+    ApplyError::Missing(name.clone())
+}

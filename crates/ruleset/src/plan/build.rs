@@ -1,0 +1,288 @@
+//! Writes the batches, phase by phase.
+
+use std::net::IpAddr;
+
+use super::delta::{Delta, ElementChange, Switch};
+use super::steps::{Move, Steps};
+use crate::{Batch, Chain, Element, Family, Name, Op, Rule, Set, VerdictMap};
+
+/// A batch of things that no packet meets, or that may come one by one, is
+/// closed at this weight: one element weighs 1. A commit keeps its CPU from
+/// other work for its whole length, and this much takes it 5 to 10 ms.
+const MAX_WEIGHT: usize = 20_000;
+/// Weight of a rule.
+const RULE_WEIGHT: usize = 4;
+
+/// Collects batches.
+pub(super) struct Builder<'d, 'a> {
+    delta: &'d Delta<'a>,
+    done: Vec<Batch>,
+    open: Batch,
+    weight: usize,
+}
+
+impl<'d, 'a> Builder<'d, 'a> {
+    /// For this difference.
+    pub fn new(delta: &'d Delta<'a>) -> Self {
+        Self { delta, done: Vec::new(), open: Batch::default(), weight: 0 }
+    }
+
+    /// All batches.
+    pub fn finish(mut self) -> Vec<Batch> {
+        self.commit();
+        self.done
+    }
+
+    pub fn create_table(&mut self) {
+        self.open.ops.push(Op::CreateTable);
+    }
+
+    /// What no packet meets yet; last the base chains, if they are new.
+    pub fn prepare(&mut self) {
+        let delta = self.delta;
+        let is_new_set = |name: &Name| !delta.old.sets.contains_key(name);
+        for (name, set) in delta.new.sets.iter().filter(|(name, _)| is_new_set(name)) {
+            self.create_set(name, set);
+        }
+        for (name, change) in &delta.hidden_sets {
+            self.delete_elements(name, change);
+            self.add_elements(name, change);
+        }
+        let is_new_map = |name: &Name| !delta.old.maps.contains_key(name);
+        for (name, map) in delta.new.maps.iter().filter(|(name, _)| is_new_map(name)) {
+            let VerdictMap { family, comment, .. } = map;
+            self.push(Op::CreateMap(name.clone(), *family, comment.clone()), 1);
+        }
+        let new_chains = || {
+            let chains = delta.new.chains.iter();
+            chains.filter(|(name, _)| !delta.old.chains.contains_key(*name))
+        };
+        for (name, chain) in new_chains().filter(|(_, chain)| chain.base.is_none()) {
+            self.push(Op::CreateChain(name.clone(), None, chain.comment.clone()), RULE_WEIGHT);
+        }
+        for (name, chain) in new_chains().filter(|(_, chain)| chain.base.is_none()) {
+            self.rules(name, &chain.rules);
+        }
+        for &name in &delta.hidden_refills {
+            self.refill(name);
+        }
+        for (name, map) in delta.new.maps.iter().filter(|(name, _)| is_new_map(name)) {
+            let entries = map.entries.iter().map(|(address, to)| (*address, to.clone())).collect();
+            self.entries(name, map.family, entries);
+        }
+        for switch in &delta.hidden_switches {
+            self.switch_hidden(switch);
+        }
+        self.commit();
+        for (name, chain) in new_chains() {
+            if let Chain { base: Some(base), comment, rules } = chain {
+                self.push(Op::CreateChain(name.clone(), Some(*base), comment.clone()), 1);
+                self.rules(name, rules);
+            }
+        }
+        self.commit();
+    }
+
+    /// What packets meet, in the order that the module's head explains.
+    pub fn visible(&mut self, steps: &Steps<'a>) {
+        for (name, rules) in &steps.copies {
+            self.push(Op::CreateChain(name.clone(), None, None), RULE_WEIGHT);
+            self.rules(name, rules);
+        }
+        self.commit();
+        self.moves(&steps.park);
+        for (name, change) in &self.delta.pairs {
+            self.add_elements(name, change);
+        }
+        self.commit();
+        self.take(steps);
+        let mixed_in_the_middle = steps.conflict;
+        if !mixed_in_the_middle && steps.mixed_first {
+            self.moves(&steps.mixed);
+            self.commit();
+        }
+        if steps.conflict {
+            self.remove()
+        } else {
+            self.add()
+        }
+        if mixed_in_the_middle {
+            self.moves(&steps.mixed);
+            self.commit();
+        }
+        let delta = self.delta;
+        for name in &delta.refills {
+            self.refill_visible(name);
+        }
+        self.commit();
+        if steps.conflict {
+            self.add()
+        } else {
+            self.remove()
+        }
+        if !mixed_in_the_middle && !steps.mixed_first {
+            self.moves(&steps.mixed);
+            self.commit();
+        }
+        self.give(steps);
+        self.moves(&steps.unpark);
+        self.commit();
+        for (map, family, address) in &steps.release {
+            self.open.ops.push(Op::DeleteEntries((*map).clone(), *family, vec![*address]));
+        }
+        self.commit();
+    }
+
+    /// What nothing refers to any more.
+    pub fn clean_up(&mut self, steps: &Steps<'a>) {
+        let delta = self.delta;
+        let gone = delta.old.chains.keys().filter(|name| !delta.new.chains.contains_key(*name));
+        let gone: Vec<&Name> = gone.chain(steps.copies.keys()).collect();
+        self.open.ops.extend(gone.iter().map(|&name| Op::FlushChain(name.clone())));
+        for (name, change) in &delta.pairs {
+            self.delete_elements(name, change);
+        }
+        // Maps first: their entries refer to chains.
+        let maps = delta.old.maps.keys().filter(|name| !delta.new.maps.contains_key(*name));
+        self.open.ops.extend(maps.map(|name| Op::DeleteMap(name.clone())));
+        self.open.ops.extend(gone.iter().map(|&name| Op::DeleteChain(name.clone())));
+        let sets = delta.old.sets.keys().filter(|name| !delta.new.sets.contains_key(*name));
+        self.open.ops.extend(sets.map(|name| Op::DeleteSet(name.clone())));
+        self.commit();
+    }
+
+    fn take(&mut self, steps: &Steps<'a>) {
+        self.moves(&steps.take);
+        // With the entries, in one batch: the set is read first.
+        for (name, change) in &self.delta.gates {
+            self.open.ops.extend(elements(name, change, &change.added, Op::AddElements));
+        }
+        self.commit();
+    }
+
+    fn give(&mut self, steps: &Steps<'a>) {
+        for (name, change) in &self.delta.gates {
+            self.open.ops.extend(elements(name, change, &change.removed, Op::DeleteElements));
+        }
+        self.moves(&steps.give);
+        self.commit();
+    }
+
+    fn add(&mut self) {
+        for (name, change) in &self.delta.allowing {
+            self.add_elements(name, change);
+        }
+        self.commit();
+    }
+
+    fn remove(&mut self) {
+        for (name, change) in &self.delta.allowing {
+            self.delete_elements(name, change);
+        }
+        self.commit();
+    }
+
+    fn create_set(&mut self, name: &Name, set: &Set) {
+        self.push(Op::CreateSet(name.clone(), set.set_type, set.comment.clone()), 1);
+        let elements: Vec<Element> = set.elements.iter().copied().collect();
+        for some in elements.chunks(MAX_WEIGHT) {
+            self.push(Op::AddElements(name.clone(), set.set_type, some.to_vec()), some.len());
+        }
+    }
+
+    fn add_elements(&mut self, name: &Name, change: &ElementChange<'_>) {
+        for some in change.added.chunks(MAX_WEIGHT) {
+            let weight = some.len();
+            let op = elements(name, change, some, Op::AddElements);
+            op.into_iter().for_each(|op| self.push(op, weight));
+        }
+    }
+
+    fn delete_elements(&mut self, name: &Name, change: &ElementChange<'_>) {
+        for some in change.removed.chunks(MAX_WEIGHT) {
+            let weight = some.len();
+            let op = elements(name, change, some, Op::DeleteElements);
+            op.into_iter().for_each(|op| self.push(op, weight));
+        }
+    }
+
+    fn entries(&mut self, map: &Name, family: Family, entries: Vec<(IpAddr, Name)>) {
+        if !entries.is_empty() {
+            let weight = entries.len();
+            self.push(Op::AddEntries(map.clone(), family, entries), weight);
+        }
+    }
+
+    fn switch_hidden(&mut self, switch: &Switch<'a>) {
+        let Switch { map, family, address, from, to } = *switch;
+        if from.is_some() {
+            self.push(Op::DeleteEntries(map.clone(), family, vec![address]), 1);
+        }
+        if let Some(to) = to {
+            self.entries(map, family, vec![(address, to.clone())]);
+        }
+    }
+
+    /// Moves of one phase: one batch, however many they are.
+    fn moves(&mut self, moves: &[Move<'a>]) {
+        for Move { map, family, address, exists, to } in moves {
+            if *exists {
+                self.open.ops.push(Op::DeleteEntries((*map).clone(), *family, vec![*address]));
+            }
+            let entry = vec![(*address, to.clone())];
+            self.open.ops.push(Op::AddEntries((*map).clone(), *family, entry));
+        }
+    }
+
+    fn rules(&mut self, chain: &Name, rules: &[Rule]) {
+        self.make_room(rules.len() * RULE_WEIGHT);
+        for rule in rules {
+            self.open.ops.push(Op::AddRule(chain.clone(), rule.clone()));
+        }
+        self.weight += rules.len() * RULE_WEIGHT;
+    }
+
+    fn refill(&mut self, chain: &Name) {
+        self.push(Op::FlushChain(chain.clone()), 1);
+        let rules = self.delta.new.chains.get(chain).map_or(&[][..], |chain| &chain.rules);
+        self.rules(chain, rules);
+    }
+
+    /// All visible chains are refilled in one batch: rules are what a packet
+    /// reads from one generation.
+    fn refill_visible(&mut self, chain: &Name) {
+        let rules = self.delta.new.chains.get(chain).map_or(&[][..], |chain| &chain.rules);
+        self.open.ops.push(Op::FlushChain(chain.clone()));
+        let rules = rules.iter().map(|rule| Op::AddRule(chain.clone(), rule.clone()));
+        self.open.ops.extend(rules);
+    }
+
+    fn push(&mut self, op: Op, weight: usize) {
+        self.make_room(weight);
+        self.open.ops.push(op);
+        self.weight += weight;
+    }
+
+    fn make_room(&mut self, weight: usize) {
+        if self.weight + weight > MAX_WEIGHT {
+            self.commit();
+        }
+    }
+
+    fn commit(&mut self) {
+        self.weight = 0;
+        if !self.open.ops.is_empty() {
+            self.done.push(std::mem::take(&mut self.open));
+        }
+    }
+}
+
+fn elements(
+    name: &Name,
+    change: &ElementChange<'_>,
+    elements: &[&Element],
+    op: fn(Name, crate::SetType, Vec<Element>) -> Op,
+) -> Option<Op> {
+    let list = || elements.iter().map(|&&element| element).collect();
+    (!elements.is_empty()).then(|| op(name.clone(), change.set_type, list()))
+}

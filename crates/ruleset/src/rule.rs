@@ -1,0 +1,233 @@
+//! Rules: matches, then at most one log statement, then how it ends.
+//!
+//! Each match is whole in itself: one that looks at an IPv4 header implies
+//! `meta nfproto ipv4`, one that looks at a port implies `meta l4proto`. The
+//! writers put these in where the rule did not say so before, as nft does.
+
+use std::net::IpAddr;
+
+use crate::{AddressRange, Comment, Family, LogPrefix, Name};
+
+/// A rule of a chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rule {
+    /// All must hold, tested in this order.
+    pub matches: Vec<Match>,
+    /// Logs what matched so far. Its rate limit ends the rule for packets
+    /// above it, so that a verdict belongs into the next rule.
+    pub log: Option<Log>,
+    /// What then happens; `None` goes on to the next rule.
+    pub finish: Option<Finish>,
+    /// For people: the policies behind the rule.
+    pub comment: Option<Comment>,
+}
+
+/// A condition on a packet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Match {
+    /// `ct state established,related`.
+    CtState(CtStates),
+    /// `meta pkttype != host`: the frame is broadcast or multicast.
+    NotToHost,
+    /// `meta nfproto ipv4`.
+    Family(Family),
+    /// `meta l4proto tcp`: any port of it.
+    Protocol(u8),
+    /// `ip saddr ...`.
+    Address(Field, AddressTest),
+    /// `tcp dport ...`.
+    Port(Transport, PortTest),
+    /// `ip daddr . tcp dport @set` of an [`crate::SetType::AddressPort`].
+    AddressPort(Field, Family, Transport, Name),
+    /// `ip saddr . ip daddr @set` of an [`crate::SetType::AddressPair`].
+    AddressPair(Family, Name),
+    /// `icmpv6 type @set` of an [`crate::SetType::Icmpv6Type`].
+    Icmpv6Type(Name),
+}
+
+/// Connection tracking states, of those that rules ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CtStates {
+    /// The flow has been seen in both directions.
+    pub established: bool,
+    /// The packet belongs to a known flow's helper or is its ICMP error.
+    pub related: bool,
+}
+
+/// Which address of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// `saddr`.
+    Source,
+    /// `daddr`.
+    Destination,
+}
+
+/// What an address is held against.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressTest {
+    /// In this range; a single address is a range, too.
+    In(AddressRange),
+    /// In this set, an [`crate::SetType::Address`] or
+    /// [`crate::SetType::AddressRange`] of this family.
+    Set(Family, Name),
+}
+
+/// A protocol with ports: all have the destination port at the same place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// What a destination port is held against.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PortTest {
+    /// From the first to the second, both included.
+    In(u16, u16),
+    /// In this constant set, a [`crate::SetType::Port`].
+    Set(Name),
+}
+
+/// `add @set { ip saddr limit rate N/second } log prefix "..." group G`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Log {
+    /// Which address the limit counts for.
+    pub field: Field,
+    /// The family of the set.
+    pub family: Family,
+    /// A [`crate::SetType::RateLimit`].
+    pub set: Name,
+    /// Messages per second and address, with a burst of
+    /// [`Log::BURST_PACKETS`].
+    pub per_second: u32,
+    /// Before each message.
+    pub prefix: LogPrefix,
+    /// NFLOG group.
+    pub group: u16,
+}
+
+/// The end of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Finish {
+    /// An immediate verdict.
+    Verdict(Verdict),
+    /// `ip saddr vmap @map`; goes on to the next rule when nothing is found.
+    Dispatch(Field, Family, Name),
+}
+
+/// A verdict.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Ends this hook's table; other tables may still drop.
+    Accept,
+    /// Ends the packet.
+    Drop,
+    /// Back to the caller; after `goto`, to the caller of that chain.
+    Return,
+    /// Goes to a chain and comes back.
+    Jump(Name),
+    /// Goes to a chain and does not come back here.
+    Goto(Name),
+}
+
+impl Rule {
+    /// A rule of these matches and this verdict.
+    pub fn new(matches: impl IntoIterator<Item = Match>, verdict: Verdict) -> Self {
+        Self {
+            matches: matches.into_iter().collect(),
+            log: None,
+            finish: Some(Finish::Verdict(verdict)),
+            comment: None,
+        }
+    }
+
+    /// The sets and maps that the rule uses.
+    pub fn lookups(&self) -> impl Iterator<Item = &Name> {
+        let matches = self.matches.iter().filter_map(|condition| match condition {
+            Match::Address(_, AddressTest::Set(_, name))
+            | Match::Port(_, PortTest::Set(name))
+            | Match::AddressPort(_, _, _, name)
+            | Match::AddressPair(_, name)
+            | Match::Icmpv6Type(name) => Some(name),
+            _ => None,
+        });
+        let map = match &self.finish {
+            Some(Finish::Dispatch(_, _, map)) => Some(map),
+            _ => None,
+        };
+        matches.chain(self.log.as_ref().map(|log| &log.set)).chain(map)
+    }
+
+    /// The chain that the rule jumps or goes to.
+    pub fn target(&self) -> Option<&Name> {
+        match &self.finish {
+            Some(Finish::Verdict(Verdict::Jump(to) | Verdict::Goto(to))) => Some(to),
+            _ => None,
+        }
+    }
+
+    /// Whether the rule lets a packet pass.
+    pub fn allows(&self) -> bool {
+        matches!(self.finish, Some(Finish::Verdict(Verdict::Accept | Verdict::Return)))
+    }
+
+    /// The same rule with a comment.
+    #[must_use]
+    pub fn commented(mut self, text: &str) -> Self {
+        self.comment = Some(Comment::new(text));
+        self
+    }
+}
+
+impl Field {
+    /// The address of a packet that this names.
+    pub fn of(self, source: IpAddr, destination: IpAddr) -> IpAddr {
+        match self {
+            Self::Source => source,
+            Self::Destination => destination,
+        }
+    }
+}
+
+impl Log {
+    /// How many messages of one address may come at once: nft's default.
+    pub const BURST_PACKETS: u32 = 5;
+}
+
+impl AddressTest {
+    /// The family that the test implies.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::In(range) => range.family(),
+            Self::Set(family, _) => *family,
+        }
+    }
+}
+
+impl Transport {
+    /// All three.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// The number in the IP header (IANA protocol numbers).
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => 6,
+            Self::Udp => 17,
+            Self::Sctp => 132,
+        }
+    }
+
+    /// nft's word.
+    pub const fn keyword(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Sets and verdict maps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::{AddressRange, Comment, Family, Name};
+
+/// What a set holds. A set keeps its type and meaning for life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SetType {
+    /// `ipv4_addr` or `ipv6_addr`, hash.
+    Address(Family),
+    /// The same with `flags interval`: disjoint ranges that never touch.
+    AddressRange(Family),
+    /// `ipv4_addr . inet_service`: a named port of the pods that have it.
+    AddressPort(Family),
+    /// `ipv4_addr . ipv4_addr`: source and destination.
+    AddressPair(Family),
+    /// `inet_service`, constant.
+    Port,
+    /// `icmpv6_type`, constant.
+    Icmpv6Type,
+    /// `ipv4_addr` with `flags dynamic,timeout`: the packet path fills it, to
+    /// limit logging per pod. We never list elements of it.
+    RateLimit(Family),
+}
+
+/// An element of a set; its variant follows the set's [`SetType`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Element {
+    /// Of [`SetType::Address`].
+    Address(IpAddr),
+    /// Of [`SetType::AddressRange`].
+    Range(AddressRange),
+    /// Of [`SetType::AddressPort`].
+    AddressPort(IpAddr, u16),
+    /// Of [`SetType::AddressPair`].
+    AddressPair(IpAddr, IpAddr),
+    /// Of [`SetType::Port`].
+    Port(u16),
+    /// Of [`SetType::Icmpv6Type`].
+    Icmpv6Type(u8),
+}
+
+/// A named set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// What it holds.
+    pub set_type: SetType,
+    /// For people.
+    pub comment: Option<Comment>,
+    /// What is in it.
+    pub elements: BTreeSet<Element>,
+}
+
+/// A named map from address to `goto chain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerdictMap {
+    /// Family of the keys.
+    pub family: Family,
+    /// For people.
+    pub comment: Option<Comment>,
+    /// Address to the chain that it goes to.
+    pub entries: BTreeMap<IpAddr, Name>,
+}
+
+impl SetType {
+    /// How many elements the kernel takes in a [`SetType::RateLimit`] set;
+    /// it needs a bound. Further pods are then not logged until old entries
+    /// time out.
+    pub const RATE_LIMIT_SIZE: u32 = 65_535;
+    /// How long a pod stays in a [`SetType::RateLimit`] set, in seconds.
+    pub const RATE_LIMIT_TIMEOUT_SECONDS: u32 = 60;
+}
+
+impl Set {
+    /// An empty set.
+    pub fn new(set_type: SetType, comment: Option<Comment>) -> Self {
+        Self { set_type, comment, elements: BTreeSet::new() }
+    }
+
+    /// The same set with these elements.
+    #[must_use]
+    pub fn with(mut self, elements: impl IntoIterator<Item = Element>) -> Self {
+        self.elements.extend(elements);
+        self
+    }
+}
+
+impl VerdictMap {
+    /// An empty map.
+    pub fn new(family: Family, comment: Option<Comment>) -> Self {
+        Self { family, comment, entries: BTreeMap::new() }
+    }
+}
+
+impl Element {
+    /// The addresses that an element speaks of; none for ports and types.
+    /// Of a range, its ends.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let (one, other) = match *self {
+            Self::Address(address) | Self::AddressPort(address, _) => (Some(address), None),
+            Self::AddressPair(source, destination) => (Some(source), Some(destination)),
+            Self::Range(range) => (Some(range.first()), Some(range.last())),
+            Self::Port(_) | Self::Icmpv6Type(_) => (None, None),
+        };
+        one.into_iter().chain(other)
+    }
+}

@@ -1,0 +1,195 @@
+//! What a table does to a packet.
+//!
+//! In: a [`Ruleset`], or the states that a table goes through while batches
+//! are committed, and a [`Packet`].
+//! Out: whether the packet passes and which rule says so ([`simulate`]), or
+//! everything that can happen to it while the table changes
+//! ([`possible_outcomes`]).
+//! Never: the kernel. It is modelled as `nft_do_chain` of its
+//! net/netfilter/nf_tables_core.c works: `goto` does not push the place to come
+//! back to, `return` and the end of a chain pop it, and a packet that comes
+//! back out of the base chain meets its policy, accept.
+
+mod condition;
+mod machine;
+mod packet;
+mod race;
+
+use std::fmt;
+
+use crate::{Name, Ruleset};
+
+use machine::{Question, Stop, Thread};
+pub use packet::{CtState, Packet};
+pub use race::{
+    LookUp, Possible, PossibleEnds, Witness, possible_chain_outcomes, possible_outcomes,
+    possible_outcomes_across,
+};
+
+/// What becomes of a packet in this table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It goes on.
+    Accept,
+    /// It ends here.
+    Drop,
+}
+
+/// How a chain and all that it calls come to an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// By an accept.
+    Accepted,
+    /// By a drop.
+    Dropped,
+    /// By a return, or there was no further rule; the caller goes on.
+    Returned,
+}
+
+/// A rule by its place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The chain.
+    pub chain: Name,
+    /// The index in its rules.
+    pub rule: usize,
+}
+
+/// What [`simulate`] finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Simulated {
+    /// What becomes of the packet.
+    pub outcome: Outcome,
+    /// The rule that accepts or drops; `None` if the base chain's policy does.
+    pub decided_by: Option<Place>,
+    /// All rules that matched, in order.
+    pub trace: Vec<Place>,
+}
+
+/// Why a table has no outcome for a packet: the kernel would refuse it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// A jump, goto or map entry to a chain that is not there.
+    #[error("{at}: there is no chain {chain}")]
+    UnknownChain {
+        /// The rule that goes there.
+        at: Place,
+        /// The missing chain.
+        chain: Name,
+    },
+    /// A look-up in a set or map that is not there.
+    #[error("{at}: there is no set or map {name}")]
+    UnknownSet {
+        /// The rule that looks it up.
+        at: Place,
+        /// The missing set or map.
+        name: Name,
+    },
+    /// A look-up in a set or map of another type.
+    #[error("{at}: set or map {name} is of another type")]
+    WrongType {
+        /// The rule that looks it up.
+        at: Place,
+        /// The set or map.
+        name: Name,
+    },
+    /// More jumps and gotos than `NFT_JUMP_STACK_SIZE`, or a loop.
+    #[error("{at}: jumps deeper than {max} levels", max = machine::MAX_LEVELS)]
+    TooDeep {
+        /// The rule that goes too deep.
+        at: Place,
+    },
+    /// A rule that logs and gives a verdict, too. The log statement's rate
+    /// limit ends the rule, so the verdict would depend on how many packets
+    /// came before.
+    #[error("{at}: the log limit stands before a verdict; give it a rule of its own")]
+    LimitedVerdict {
+        /// The rule.
+        at: Place,
+    },
+    /// The chain to start at is in no state.
+    #[error("there is no chain {0} to start at")]
+    NoStart(Name),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "chain {}, rule {}", self.chain, self.rule)
+    }
+}
+
+/// Sends a packet through a table. With several base chains it passes them in
+/// the order of their priorities, and all must let it.
+///
+/// # Errors
+/// See [`Broken`].
+pub fn simulate(ruleset: &Ruleset, packet: &Packet) -> Result<Simulated, Broken> {
+    let mut trace = Vec::new();
+    let mut last = End::Returned;
+    for base in base_chains(ruleset) {
+        last = walk(ruleset, base, packet, &mut trace)?;
+        if last == End::Dropped {
+            break;
+        }
+    }
+    let trace: Vec<Place> = trace.into_iter().map(place).collect();
+    Ok(Simulated {
+        outcome: if last == End::Dropped { Outcome::Drop } else { Outcome::Accept },
+        decided_by: trace.last().filter(|_| last != End::Returned).cloned(),
+        trace,
+    })
+}
+
+/// Sends a packet through one chain and those that it calls, as if it had
+/// been jumped to.
+///
+/// # Errors
+/// See [`Broken`].
+pub fn simulate_chain(ruleset: &Ruleset, start: &Name, packet: &Packet) -> Result<End, Broken> {
+    match ruleset.chains.get_key_value(start) {
+        Some((start, _)) => walk(ruleset, start, packet, &mut Vec::new()),
+        None => Err(Broken::NoStart(start.clone())),
+    }
+}
+
+/// The base chains in the order in which a packet passes them.
+fn base_chains(ruleset: &Ruleset) -> Vec<&Name> {
+    let mut chains: Vec<(i32, &Name)> = ruleset
+        .chains
+        .iter()
+        .filter_map(|(name, chain)| Some((chain.base?.priority, name)))
+        .collect();
+    chains.sort();
+    chains.into_iter().map(|(_, name)| name).collect()
+}
+
+fn walk<'a>(
+    ruleset: &'a Ruleset,
+    start: &'a Name,
+    packet: &Packet,
+    trace: &mut Vec<(&'a Name, usize)>,
+) -> Result<End, Broken> {
+    let history = std::slice::from_ref(ruleset);
+    let mut thread = Thread::at(start, 0);
+    loop {
+        match thread.run(history, packet, trace)? {
+            Stop::Ended(end) => return Ok(end),
+            Stop::Asks(Question::Member(set, element)) => {
+                let set = ruleset.sets.get(set);
+                thread.answer_member(set.is_some_and(|set| machine::contains(set, &element)));
+            }
+            Stop::Asks(Question::Entry(map, key)) => {
+                let entry = ruleset.maps.get(map).and_then(|map| map.entries.get(&key));
+                thread.answer_entry(ruleset, entry)?;
+            }
+            Stop::Asks(Question::Enter(entrance)) => thread.enter(&entrance, 0),
+        }
+    }
+}
+
+fn place((chain, rule): (&Name, usize)) -> Place {
+    Place { chain: chain.clone(), rule }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! One match against one packet.
+//!
+//! In: a [`Match`] and a [`Packet`]. Out: whether it holds, or what must be in
+//! which set. Each match is whole in itself: one of an IPv4 header holds for
+//! no IPv6 packet, one of a TCP port for no UDP packet.
+//! Never: looking into the set.
+
+use crate::{AddressTest, Element, Family, Match, Name, PortTest, SetType, Transport};
+
+use super::{CtState, Packet};
+
+/// What a match comes down to.
+pub(super) enum Test<'a> {
+    Known(bool),
+    /// Whether the set, of one of these types, holds the element. `None` if
+    /// the packet has no such field.
+    Member {
+        set: &'a Name,
+        types: [SetType; 2],
+        element: Option<Element>,
+    },
+}
+
+/// Holds a packet against a match.
+pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
+    let address = |field: crate::Field| field.of(packet.source, packet.destination);
+    let member = |set, set_type, applies: bool, element: Option<Element>| Test::Member {
+        set,
+        types: [set_type; 2],
+        element: element.filter(|_| applies),
+    };
+    match condition {
+        Match::CtState(states) => Test::Known(match packet.ct {
+            CtState::New => false,
+            CtState::Established => states.established,
+            CtState::Related => states.related,
+        }),
+        Match::NotToHost => Test::Known(!packet.to_host),
+        Match::Family(family) => Test::Known(packet.family() == *family),
+        Match::Protocol(number) => Test::Known(packet.protocol == *number),
+        Match::Address(field, AddressTest::In(range)) => {
+            Test::Known(range.contains(address(*field)))
+        }
+        Match::Address(field, AddressTest::Set(family, set)) => Test::Member {
+            set,
+            types: [SetType::Address(*family), SetType::AddressRange(*family)],
+            element: of(packet, *family).then(|| Element::Address(address(*field))),
+        },
+        Match::Port(transport, PortTest::In(first, last)) => Test::Known(
+            port(packet, *transport).is_some_and(|port| (*first..=*last).contains(&port)),
+        ),
+        Match::Port(transport, PortTest::Set(set)) => {
+            member(set, SetType::Port, true, port(packet, *transport).map(Element::Port))
+        }
+        Match::AddressPort(field, family, transport, set) => {
+            let element =
+                port(packet, *transport).map(|port| Element::AddressPort(address(*field), port));
+            member(set, SetType::AddressPort(*family), of(packet, *family), element)
+        }
+        Match::AddressPair(family, set) => {
+            let pair = Element::AddressPair(packet.source, packet.destination);
+            member(set, SetType::AddressPair(*family), of(packet, *family), Some(pair))
+        }
+        Match::Icmpv6Type(set) => {
+            let applies = of(packet, Family::V6) && packet.protocol == Packet::ICMPV6;
+            let element = packet.icmpv6_type.map(Element::Icmpv6Type);
+            member(set, SetType::Icmpv6Type, applies, element)
+        }
+    }
+}
+
+fn of(packet: &Packet, family: Family) -> bool {
+    packet.family() == family
+}
+
+/// The destination port of a packet of this protocol.
+fn port(packet: &Packet, transport: Transport) -> Option<u16> {
+    packet.destination_port.filter(|_| packet.protocol == transport.number())
+}

@@ -1,0 +1,78 @@
+//! A packet as far as our rules look at it.
+
+use std::net::IpAddr;
+
+use crate::{Family, Transport};
+
+/// What connection tracking says of a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CtState {
+    /// `new`, and whatever else no rule of ours asks for: untracked, invalid.
+    #[default]
+    New,
+    /// `established`.
+    Established,
+    /// `related`.
+    Related,
+}
+
+/// A packet in the forward hook. Both addresses are of one family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Packet {
+    /// Source address.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// `meta l4proto`: the number in the IP header; of IPv6 that after the
+    /// extension headers.
+    pub protocol: u8,
+    /// Destination port; `None` for protocols without one and for fragments.
+    pub destination_port: Option<u16>,
+    /// ICMPv6 type.
+    pub icmpv6_type: Option<u8>,
+    /// Whether the frame was addressed to one host (`meta pkttype host`), and
+    /// not broadcast or multicast.
+    pub to_host: bool,
+    /// Connection tracking state.
+    pub ct: CtState,
+}
+
+impl Packet {
+    /// The number of ICMPv6 in the IP header (RFC 4443).
+    pub const ICMPV6: u8 = 58;
+
+    /// A new flow's packet of any protocol, without a port, to one host.
+    pub const fn new(source: IpAddr, destination: IpAddr, protocol: u8) -> Self {
+        Self {
+            source,
+            destination,
+            protocol,
+            destination_port: None,
+            icmpv6_type: None,
+            to_host: true,
+            ct: CtState::New,
+        }
+    }
+
+    /// A new flow's packet to a port, to one host.
+    pub const fn to_port(
+        source: IpAddr,
+        destination: IpAddr,
+        transport: Transport,
+        port: u16,
+    ) -> Self {
+        let packet = Self::new(source, destination, transport.number());
+        Self { destination_port: Some(port), ..packet }
+    }
+
+    /// An ICMPv6 packet of this type, to one host.
+    pub const fn icmpv6(source: IpAddr, destination: IpAddr, icmpv6_type: u8) -> Self {
+        let packet = Self::new(source, destination, Self::ICMPV6);
+        Self { icmpv6_type: Some(icmpv6_type), ..packet }
+    }
+
+    /// The family of the packet.
+    pub const fn family(&self) -> Family {
+        Family::of(self.source)
+    }
+}

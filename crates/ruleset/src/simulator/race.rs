@@ -1,0 +1,161 @@
+//! What can happen to a packet while the table changes.
+//!
+//! A packet reads its rules from one generation, but each look-up in a set or
+//! map reads what is in there at that moment (`nft_set_elem_active` with
+//! `nft_genmask_cur`), so that the look-ups of one packet can stand on both
+//! sides of a commit.
+//!
+//! In: the states after each committed batch, and a packet. Out: all outcomes
+//! over every state in which it can start and every non-decreasing choice of
+//! moments for its look-ups.
+//! Never: more than names tell. An object that is deleted and one of the same
+//! name made in the same batch are one object here; a batch that replaces
+//! objects is said as two states with one without them in between.
+//!
+//! A packet is in the hook for a few microseconds, a commit and the making of
+//! the next batch take longer: [`possible_outcomes`] takes it that a packet
+//! meets at most one commit. No order of batches is safe without that, since
+//! nothing in a commit waits for packets: one that stands still long enough
+//! (its virtual CPU is not running) combines what no two neighbouring states
+//! hold. [`possible_outcomes_across`] shows what such packets can do; only
+//! waiting for them (`membarrier`) between batches stops it.
+//!
+//! A packet that meets several commits has its rules from several
+//! generations, too: it remembers one bit of its generation, and each chain
+//! has two lists of rules, so that the next but one generation's take the
+//! place of its own (`nf_tables_commit_chain`, net/netfilter/nf_tables_api.c).
+
+mod search;
+
+use std::fmt;
+
+use crate::{Name, Ruleset};
+
+use super::{Broken, End, Outcome, Packet, Place};
+use search::Search;
+
+/// All outcomes of one packet, each with one way to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Possible {
+    /// How it can pass, if it can.
+    pub accept: Option<Witness>,
+    /// How it can be dropped, if it can.
+    pub drop: Option<Witness>,
+}
+
+/// All ends of one chain for one packet, each with one way to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PossibleEnds {
+    /// How it can come back to the caller, if it can.
+    pub returned: Option<Witness>,
+    /// How it can be accepted, if it can.
+    pub accepted: Option<Witness>,
+    /// How it can be dropped, if it can.
+    pub dropped: Option<Witness>,
+}
+
+/// One way through a changing table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// The state in which the packet reached the hook: an index of the history.
+    pub generation: usize,
+    /// Its look-ups, in order.
+    pub look_ups: Vec<LookUp>,
+    /// The rule that accepts or drops; `None` if the policy or a return does.
+    pub decided_by: Option<Place>,
+}
+
+/// One look-up in a set or map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookUp {
+    /// The set or map.
+    pub name: Name,
+    /// The state it was read in: an index of the history.
+    pub time: usize,
+    /// Whether something was found.
+    pub found: bool,
+}
+
+impl Possible {
+    /// Whether this is the one outcome that the packet can have.
+    pub fn always(&self, outcome: Outcome) -> bool {
+        match outcome {
+            Outcome::Accept => self.accept.is_some() && self.drop.is_none(),
+            Outcome::Drop => self.drop.is_some() && self.accept.is_none(),
+        }
+    }
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "starts in state {}", self.generation)?;
+        for LookUp { name, time, found } in &self.look_ups {
+            let found = if *found { "finds" } else { "misses" };
+            write!(f, ", {found} in {name} in state {time}")?;
+        }
+        match &self.decided_by {
+            Some(place) => write!(f, ", decided by {place}"),
+            None => f.write_str(", decided by no rule"),
+        }
+    }
+}
+
+/// All outcomes of a packet while the table goes from the first state of
+/// `history` to the last, for packets that meet at most one commit.
+///
+/// # Errors
+/// See [`Broken`].
+pub fn possible_outcomes(history: &[Ruleset], packet: &Packet) -> Result<Possible, Broken> {
+    possible_outcomes_across(history, packet, 1)
+}
+
+/// The same for packets that meet up to so many commits.
+///
+/// # Errors
+/// See [`Broken`].
+pub fn possible_outcomes_across(
+    history: &[Ruleset],
+    packet: &Packet,
+    commits: usize,
+) -> Result<Possible, Broken> {
+    let mut possible = Possible::default();
+    for start in 0..history.len() {
+        Search::through(history, packet, start, commits).run(|end, witness| {
+            let outcome =
+                if end == End::Dropped { &mut possible.drop } else { &mut possible.accept };
+            outcome.get_or_insert_with(witness);
+        })?;
+    }
+    Ok(possible)
+}
+
+/// All ends of the chain `start` for a packet that enters it in any state
+/// that has it, and meets at most one commit.
+///
+/// # Errors
+/// See [`Broken`].
+pub fn possible_chain_outcomes(
+    history: &[Ruleset],
+    start: &Name,
+    packet: &Packet,
+) -> Result<PossibleEnds, Broken> {
+    let mut possible = PossibleEnds::default();
+    let has_start = |ruleset: &Ruleset| ruleset.chains.contains_key(start);
+    if !history.iter().any(has_start) {
+        return Err(Broken::NoStart(start.clone()));
+    }
+    for time in (0..history.len()).filter(|&time| has_start(&history[time])) {
+        Search::of_chain(history, packet, start, time, 1).run(|end, witness| {
+            let outcome = match end {
+                End::Returned => &mut possible.returned,
+                End::Accepted => &mut possible.accepted,
+                End::Dropped => &mut possible.dropped,
+            };
+            outcome.get_or_insert_with(witness);
+        })?;
+    }
+    Ok(possible)
+}
+
+#[cfg(test)]
+mod tests;

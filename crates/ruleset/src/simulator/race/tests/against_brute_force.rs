@@ -1,0 +1,154 @@
+//! The search against every schedule tried one by one, on random tables.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::{
+    Just, ProptestConfig, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest,
+};
+
+use super::super::super::machine::{Question, Stop, Thread, contains};
+use super::super::super::{base_chains, simulate};
+use super::*;
+
+const SETS: [&str; 2] = ["s", "t"];
+const CHAINS: [&str; 3] = ["a", "b", "c"];
+
+fn arbitrary_verdict(later: &'static [&'static str]) -> impl Strategy<Value = Verdict> {
+    let plain = prop_oneof![Just(ACCEPT), Just(DROP), Just(RETURN)];
+    if later.is_empty() {
+        return plain.boxed();
+    }
+    let to = proptest::sample::select(later);
+    prop_oneof![plain, to.clone().prop_map(jump), to.prop_map(goto)].boxed()
+}
+
+/// A rule that only goes to later chains, so that there is no loop.
+fn arbitrary_rule(later: &'static [&'static str]) -> impl Strategy<Value = Rule> {
+    let matches = proptest::collection::vec(proptest::sample::select(&SETS[..]), 0..3)
+        .prop_map(|sets| sets.into_iter().map(from_set).collect::<Vec<Match>>());
+    prop_oneof![
+        4 => (matches, arbitrary_verdict(later))
+            .prop_map(|(matches, verdict)| Rule::new(matches, verdict)),
+        1 => Just(if later.is_empty() { any(DROP) } else { dispatch(Field::Source, "m") }),
+    ]
+}
+
+/// All tables of one history have the same sets, maps and first chains; their
+/// contents differ.
+fn arbitrary_table() -> impl Strategy<Value = Table> {
+    let rules = |later| proptest::collection::vec(arbitrary_rule(later), 0..4);
+    let chains = (rules(&CHAINS), rules(&CHAINS[1..]), rules(&CHAINS[2..]), rules(&[]));
+    let member = || proptest::bool::ANY.prop_map(|is| if is { vec!["10.0.0.1"] } else { vec![] });
+    let entry = proptest::option::of(Just("c"));
+    (chains, member(), member(), entry, proptest::bool::weighted(0.8)).prop_map(
+        |((forward, a, b, c), s, t, entry, has_base)| {
+            let entries: Vec<_> = entry.map(|chain| ("10.0.0.1", chain)).into_iter().collect();
+            let mut table = Table::new()
+                .chain("forward", forward)
+                .chain("a", a)
+                .chain("b", b)
+                .chain("c", c)
+                .set("s", &s)
+                .set("t", &t)
+                .map("m", &entries);
+            if !has_base {
+                table.0.chains.get_mut("forward").unwrap().base = None;
+            }
+            table
+        },
+    )
+}
+
+/// Every outcome, by trying each moment for each look-up.
+fn brute_force(history: &[Ruleset], commits: usize) -> BTreeSet<bool> {
+    let mut outcomes = BTreeSet::new();
+    for start in 0..history.len() {
+        let history = &history[..history.len().min(start + commits + 1)];
+        match base_chains(&history[start])[..] {
+            [] => {
+                outcomes.insert(true);
+            }
+            [base, ..] => {
+                for time in start..history.len() {
+                    follow(history, Thread::at(base, time), time, &mut outcomes);
+                }
+            }
+        }
+    }
+    outcomes
+}
+
+fn follow<'a>(
+    history: &'a [Ruleset],
+    mut thread: Thread<'a>,
+    now: usize,
+    outcomes: &mut BTreeSet<bool>,
+) {
+    match thread.run(history, &web(), &mut Vec::new()).unwrap() {
+        Stop::Ended(end) => {
+            outcomes.insert(end != End::Dropped);
+        }
+        Stop::Asks(Question::Member(set, element)) => {
+            for time in now..history.len() {
+                let mut next = thread.clone();
+                next.answer_member(contains(&history[time].sets[set], &element));
+                follow(history, next, time, outcomes);
+            }
+        }
+        Stop::Asks(Question::Entry(map, key)) => {
+            for time in now..history.len() {
+                let mut next = thread.clone();
+                let state = &history[time];
+                next.answer_entry(state, state.maps[map].entries.get(&key)).unwrap();
+                follow(history, next, time, outcomes);
+            }
+        }
+        Stop::Asks(Question::Enter(entrance)) => {
+            for time in now..history.len() {
+                for generation in entrance.from..history.len() {
+                    // The two lists, one of them perhaps of the next state.
+                    let same_bit = generation % 2 == entrance.from % 2;
+                    if same_bit && generation.abs_diff(time) <= 1 {
+                        let mut next = thread.clone();
+                        next.enter(&entrance, generation);
+                        follow(history, next, time, outcomes);
+                    }
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn the_search_finds_what_trying_everything_finds(
+        tables in proptest::collection::vec(arbitrary_table(), 1..5),
+    ) {
+        let history = states(&tables);
+        for commits in 0..4 {
+            let possible = possible_outcomes_across(&history, &web(), commits).unwrap();
+            let found: BTreeSet<bool> = possible.accept.map(|_| true).into_iter()
+                .chain(possible.drop.map(|_| false)).collect();
+            prop_assert_eq!(found, brute_force(&history, commits), "{}", commits);
+        }
+    }
+
+    #[test]
+    fn what_each_state_does_is_possible(
+        tables in proptest::collection::vec(arbitrary_table(), 1..4),
+    ) {
+        let history = states(&tables);
+        let possible = possible_outcomes(&history, &web()).unwrap();
+        for state in &history {
+            let found = match simulate(state, &web()).unwrap().outcome {
+                Outcome::Accept => &possible.accept,
+                Outcome::Drop => &possible.drop,
+            };
+            prop_assert!(found.is_some());
+        }
+        let alone = possible_outcomes(&history[..1], &web()).unwrap();
+        prop_assert!(alone.always(simulate(&history[0], &web()).unwrap().outcome));
+    }
+}

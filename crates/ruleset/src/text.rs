@@ -1,0 +1,152 @@
+//! A ruleset as text that `nft -f` loads and people read.
+//!
+//! In: a [`Ruleset`], a [`Rule`] or an [`Op`]. Out: nft's own language, as
+//! nft 1.0.6 takes it, the same for equal values.
+//! Never: reading text back, and what only a kernel can know (handles).
+//!
+//! A [`Name`] that is one of nft's keywords (`accept`, `ip`, `set`, ...) cannot
+//! be said in nft's grammar, quoted or not. A name with a dot or a slash in it
+//! is never a keyword; of plain words, the caller takes those that load.
+//!
+//! Order inside the table is free: nft makes all sets, maps and chains of a
+//! script before their elements and rules.
+
+mod operation;
+mod rule;
+
+use std::net::IpAddr;
+
+use crate::{Chain, Comment, Element, Family, Name, Op, Rule, Ruleset, Set, SetType, VerdictMap};
+
+/// Lines of elements are filled up to this many characters.
+const LINE_WIDTH: usize = 96;
+
+/// The whole table as a script for `nft -f`, into a network namespace without
+/// the table: `nft` would add to one that is there.
+pub fn ruleset(ruleset: &Ruleset) -> String {
+    let mut blocks: Vec<String> = Vec::new();
+    blocks.extend(ruleset.sets.iter().map(|(name, set)| set_block(name, set)));
+    blocks.extend(ruleset.maps.iter().map(|(name, map)| map_block(name, map)));
+    // The base chain first: it is where a packet, and a reader, starts.
+    let (base, others): (Vec<_>, Vec<_>) =
+        ruleset.chains.iter().partition(|(_, chain)| chain.base.is_some());
+    blocks.extend(base.into_iter().chain(others).map(|(name, chain)| chain_block(name, chain)));
+    format!("table inet {} {{\n{}}}\n", ruleset.table, blocks.join("\n"))
+}
+
+/// A rule without its chain, on one line.
+pub fn rule(rule: &Rule) -> String {
+    rule::line(rule)
+}
+
+/// An operation as one command of nft, on one line. One with an empty list of
+/// elements has no form that nft takes.
+pub fn op(table: &Name, op: &Op) -> String {
+    operation::line(table, op)
+}
+
+/// An element of a set as nft writes it.
+pub fn element(element: &Element) -> String {
+    match element {
+        Element::Address(address) => address.to_string(),
+        Element::Range(range) => range.to_string(),
+        Element::AddressPort(address, port) => format!("{address} . {port}"),
+        Element::AddressPair(source, destination) => format!("{source} . {destination}"),
+        Element::Port(port) => port.to_string(),
+        Element::Icmpv6Type(number) => number.to_string(),
+    }
+}
+
+/// An entry of a verdict map.
+fn entry(address: IpAddr, chain: &Name) -> String {
+    format!("{address} : goto {chain}")
+}
+
+fn set_block(name: &Name, set: &Set) -> String {
+    let mut lines = set_type(set.set_type);
+    lines.extend(set.comment.as_ref().map(comment));
+    lines.extend(element_lines(set.elements.iter().map(element)));
+    block(&format!("set {name}"), &lines)
+}
+
+fn map_block(name: &Name, map: &VerdictMap) -> String {
+    let mut lines = vec![map_type(map.family)];
+    lines.extend(map.comment.as_ref().map(comment));
+    lines.extend(element_lines(map.entries.iter().map(|(&address, chain)| entry(address, chain))));
+    block(&format!("map {name}"), &lines)
+}
+
+fn chain_block(name: &Name, chain: &Chain) -> String {
+    let mut lines: Vec<String> = chain.comment.iter().map(comment).collect();
+    lines.extend(chain.base.map(|base| hook(base.priority) + ";"));
+    lines.extend(chain.rules.iter().map(rule));
+    block(&format!("chain {name}"), &lines)
+}
+
+/// An object of the table, one tab in; its lines two.
+fn block(head: &str, lines: &[String]) -> String {
+    let body: String = lines.iter().map(|line| format!("\t\t{line}\n")).collect();
+    format!("\t{head} {{\n{body}\t}}\n")
+}
+
+/// `elements = { ... }`, several a line; nothing when there are none.
+fn element_lines(elements: impl Iterator<Item = String>) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut current = String::new();
+    for element in elements {
+        if !current.is_empty() && current.len() + element.len() + 2 > LINE_WIDTH {
+            lines.push(std::mem::take(&mut current));
+        }
+        current.push_str(if current.is_empty() { "\t" } else { " " });
+        current.push_str(&element);
+        current.push(',');
+    }
+    if current.is_empty() {
+        return lines;
+    }
+    lines.push(current);
+    lines.insert(0, "elements = {".to_owned());
+    lines.push("}".to_owned());
+    lines
+}
+
+/// The clauses that say what a set holds.
+fn set_type(set_type: SetType) -> Vec<String> {
+    let one = |text: &str| vec![format!("type {text}")];
+    match set_type {
+        SetType::Address(family) => one(address_type(family)),
+        SetType::AddressRange(family) => {
+            vec![format!("type {}", address_type(family)), "flags interval".to_owned()]
+        }
+        SetType::AddressPort(family) => one(&format!("{} . inet_service", address_type(family))),
+        SetType::AddressPair(family) => one(&format!("{0} . {0}", address_type(family))),
+        SetType::Port => one("inet_service"),
+        SetType::Icmpv6Type => one("icmpv6_type"),
+        SetType::RateLimit(family) => vec![
+            format!("type {}", address_type(family)),
+            format!("size {}", SetType::RATE_LIMIT_SIZE),
+            "flags dynamic,timeout".to_owned(),
+            format!("timeout {}s", SetType::RATE_LIMIT_TIMEOUT_SECONDS),
+        ],
+    }
+}
+
+fn map_type(family: Family) -> String {
+    format!("type {} : verdict", address_type(family))
+}
+
+fn hook(priority: i32) -> String {
+    format!("type filter hook forward priority {priority}; policy accept")
+}
+
+/// [`Comment::new`] left nothing in it that would end the quotes.
+fn comment(comment: &Comment) -> String {
+    format!("comment \"{}\"", comment.as_str())
+}
+
+const fn address_type(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4_addr",
+        Family::V6 => "ipv6_addr",
+    }
+}

@@ -1,0 +1,92 @@
+//! Rules as text.
+//!
+//! What a match implies (`meta nfproto`, `meta l4proto`) is left to nft, which
+//! puts it in by itself.
+
+use crate::{AddressTest, CtStates, Family, Field, Finish, Log, Match, PortTest, Rule, Verdict};
+
+/// See [`super::rule`].
+pub(super) fn line(rule: &Rule) -> String {
+    let mut words: Vec<String> = rule.matches.iter().map(condition).collect();
+    words.extend(rule.log.as_ref().map(log));
+    words.extend(rule.finish.as_ref().map(finish));
+    words.extend(rule.comment.as_ref().map(super::comment));
+    words.join(" ")
+}
+
+fn condition(condition: &Match) -> String {
+    match condition {
+        Match::CtState(states) => format!("ct state {}", ct_states(*states)),
+        Match::NotToHost => "meta pkttype != host".to_owned(),
+        Match::Family(Family::V4) => "meta nfproto ipv4".to_owned(),
+        Match::Family(Family::V6) => "meta nfproto ipv6".to_owned(),
+        Match::Protocol(number) => format!("meta l4proto {number}"),
+        Match::Address(field, test) => {
+            let field = address(*field, test.family());
+            match test {
+                AddressTest::In(range) => format!("{field} {range}"),
+                AddressTest::Set(_, set) => format!("{field} @{set}"),
+            }
+        }
+        Match::Port(transport, test) => {
+            let transport = transport.keyword();
+            match test {
+                PortTest::In(first, last) if first == last => format!("{transport} dport {first}"),
+                PortTest::In(first, last) => format!("{transport} dport {first}-{last}"),
+                PortTest::Set(set) => format!("{transport} dport @{set}"),
+            }
+        }
+        Match::AddressPort(field, family, transport, set) => {
+            format!("{} . {} dport @{set}", address(*field, *family), transport.keyword())
+        }
+        Match::AddressPair(family, set) => {
+            let (source, destination) =
+                (address(Field::Source, *family), address(Field::Destination, *family));
+            format!("{source} . {destination} @{set}")
+        }
+        Match::Icmpv6Type(set) => format!("icmpv6 type @{set}"),
+    }
+}
+
+fn log(log: &Log) -> String {
+    let Log { field, family, set, per_second, prefix, group } = log;
+    format!(
+        "add @{set} {{ {} limit rate {per_second}/second burst {} packets }} \
+         log prefix \"{}\" group {group}",
+        address(*field, *family),
+        Log::BURST_PACKETS,
+        prefix.as_str()
+    )
+}
+
+fn finish(finish: &Finish) -> String {
+    match finish {
+        Finish::Verdict(Verdict::Accept) => "accept".to_owned(),
+        Finish::Verdict(Verdict::Drop) => "drop".to_owned(),
+        Finish::Verdict(Verdict::Return) => "return".to_owned(),
+        Finish::Verdict(Verdict::Jump(chain)) => format!("jump {chain}"),
+        Finish::Verdict(Verdict::Goto(chain)) => format!("goto {chain}"),
+        Finish::Dispatch(field, family, map) => {
+            format!("{} vmap @{map}", address(*field, *family))
+        }
+    }
+}
+
+const fn address(field: Field, family: Family) -> &'static str {
+    match (family, field) {
+        (Family::V4, Field::Source) => "ip saddr",
+        (Family::V4, Field::Destination) => "ip daddr",
+        (Family::V6, Field::Source) => "ip6 saddr",
+        (Family::V6, Field::Destination) => "ip6 daddr",
+    }
+}
+
+/// The test is a bit mask; of no states it is zero and never holds.
+const fn ct_states(states: CtStates) -> &'static str {
+    match (states.established, states.related) {
+        (true, true) => "established,related",
+        (true, false) => "established",
+        (false, true) => "related",
+        (false, false) => "0x0",
+    }
+}
