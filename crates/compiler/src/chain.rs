@@ -1,0 +1,116 @@
+//! The chain of one signature.
+//!
+//! In: the direction, the grants of its policies, how to log.
+//! Out: the chain: what allows, the pod itself, the log, the drop. The drop
+//! comes after all policies had their say.
+//!
+//! ```text
+//! chain i.dev/web.<hash> {
+//!     ip saddr @p4.dev/app-api.<hash> tcp dport 80 accept   comment "dev/web ingress[0]"
+//!     ip saddr . ip daddr @self4 accept                     likewise IPv6
+//!     add @logged.i4 { ip daddr limit rate 10/second } log prefix "i.dev/web.<hash>" group 100
+//!     drop
+//! }
+//! ```
+
+use std::collections::HashMap;
+
+use policy::spec::RuleRef;
+use policy::{Direction, ObjectKey};
+use ruleset::{Chain, Comment, Family, Field, Log, LogPrefix, Match, Name, Rule, Verdict};
+
+use crate::grants::Grants;
+use crate::{LogOptions, scaffold};
+
+/// A chain, and behind each of its first rules the API rules it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignatureChain {
+    /// The chain.
+    pub chain: Chain,
+    /// For the rules that allow by policy, in order.
+    pub sources: Vec<Vec<RuleRef>>,
+}
+
+/// The chain of a signature.
+pub fn of<'a>(
+    name: &Name,
+    direction: Direction,
+    comment: Comment,
+    policies: impl IntoIterator<Item = (&'a ObjectKey, &'a Grants)>,
+    log: Option<LogOptions>,
+) -> SignatureChain {
+    let verdict = allowing(direction);
+    let (conditions, sources) = merged(policies);
+    let mut rules: Vec<Rule> = conditions
+        .into_iter()
+        .zip(&sources)
+        .map(|(condition, sources)| {
+            Rule::new(condition, verdict.clone()).commented(&describe(direction, sources))
+        })
+        .collect();
+    for family in Family::BOTH {
+        let itself = Match::AddressPair(family, scaffold::self_set(family));
+        rules.push(Rule::new([itself], verdict.clone()).commented("a pod reaches itself"));
+    }
+    if let Some(options) = log {
+        rules.extend(Family::BOTH.map(|family| log_rule(name, direction, family, options)));
+    }
+    rules.push(Rule::new([], Verdict::Drop));
+    SignatureChain { chain: Chain { base: None, comment: Some(comment), rules }, sources }
+}
+
+/// Allowed egress goes back to the base chain and on to ingress; allowed
+/// ingress is the end.
+fn allowing(direction: Direction) -> Verdict {
+    match direction {
+        Direction::Egress => Verdict::Return,
+        Direction::Ingress => Verdict::Accept,
+    }
+}
+
+/// Conditions of all policies, each once, with all rules that it comes from.
+fn merged<'a>(
+    policies: impl IntoIterator<Item = (&'a ObjectKey, &'a Grants)>,
+) -> (Vec<Vec<Match>>, Vec<Vec<RuleRef>>) {
+    let mut places: HashMap<&[Match], usize> = HashMap::new();
+    let mut conditions: Vec<Vec<Match>> = Vec::new();
+    let mut sources: Vec<Vec<RuleRef>> = Vec::new();
+    for (key, grants) in policies {
+        for (index, condition) in &grants.conditions {
+            let place = *places.entry(condition).or_insert_with(|| {
+                conditions.push(condition.clone());
+                sources.push(Vec::new());
+                conditions.len() - 1
+            });
+            let source = RuleRef { policy: key.clone(), index: *index };
+            if !sources[place].contains(&source) {
+                sources[place].push(source);
+            }
+        }
+    }
+    (conditions, sources)
+}
+
+fn describe(direction: Direction, sources: &[RuleRef]) -> String {
+    let texts: Vec<String> = sources
+        .iter()
+        .map(|source| format!("{} {direction}[{}]", source.policy, source.index))
+        .collect();
+    texts.join(", ")
+}
+
+fn log_rule(name: &Name, direction: Direction, family: Family, options: LogOptions) -> Rule {
+    let field = match direction {
+        Direction::Egress => Field::Source,
+        Direction::Ingress => Field::Destination,
+    };
+    let log = Log {
+        field,
+        family,
+        set: scaffold::log_set(direction, family),
+        per_second: options.per_second,
+        prefix: LogPrefix::new(name.as_str()),
+        group: options.group,
+    };
+    Rule { matches: vec![], log: Some(log), finish: None, comment: None }
+}

@@ -1,0 +1,70 @@
+//! From the policy model to the table that enforces it on one node.
+//!
+//! In: a [`policy::Snapshot`], the node's name, [`Options`].
+//! Out: a [`Compiled`]: the [`ruleset::Ruleset`], diagnostics, and which
+//! policies stand behind which of its objects.
+//! Never: sockets, clocks, environment. Equal input gives equal output.
+//!
+//! The work is cut into pure pieces, each a function of a small input, for a
+//! cache to keep:
+//!
+//! | piece | from | to |
+//! |---|---|---|
+//! | [`sets`] | what a set stands for, and the cluster | its elements |
+//! | [`signature`] | one pod and the policies that select it | the name of its chain |
+//! | [`grants`] | one policy, one direction, resolved ports | what its rules allow |
+//! | [`chain`] | one signature | the rules of its chain |
+//! | [`scaffold`] | whether a local pod is isolated | the chains before all that |
+
+mod assemble;
+pub mod blocks;
+pub mod chain;
+mod cluster;
+pub mod grants;
+mod names;
+mod ports;
+pub mod scaffold;
+pub mod sets;
+pub mod signature;
+mod spans;
+
+pub use assemble::{Compiled, compile};
+pub use cluster::Cluster;
+
+use std::collections::BTreeSet;
+
+use policy::ObjectKey;
+
+/// What to compile for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The node whose pods are local (`spec.nodeName`); `None` takes all pods
+    /// as local.
+    pub node: Option<String>,
+    /// Log what is dropped.
+    pub log: Option<LogOptions>,
+    /// Policies that the kernel refused: they isolate their pods and allow
+    /// nothing.
+    pub set_aside: BTreeSet<ObjectKey>,
+}
+
+/// How drops are logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogOptions {
+    /// NFLOG group (nft(8), "LOG STATEMENT").
+    pub group: u16,
+    /// Messages a second for each pod and direction.
+    pub per_second: u32,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self { group: 100, per_second: 10 }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { node: None, log: Some(LogOptions::default()), set_aside: BTreeSet::new() }
+    }
+}

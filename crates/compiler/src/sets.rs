@@ -1,0 +1,205 @@
+//! What the named sets stand for, and what is in them.
+//!
+//! In: a [`SetSource`], the content of a set's name, and a [`Cluster`].
+//! Out: its type, comment and elements. A set keeps its source for life;
+//! only its elements follow the cluster.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use policy::{Pod, PodPeer, Protocol, Selector};
+use ruleset::{AddressRange, Comment, Element, Family, Name, Set, SetType};
+
+use crate::Cluster;
+use crate::names::Content;
+
+/// The sets that rules look into.
+pub type Sources = BTreeMap<Name, SetSource>;
+
+/// What a set stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SetSource {
+    /// Addresses of one family of the pods that a peer selects.
+    Pods(Family, PodsPeer),
+    /// Address and port of the pods that a peer selects (all pods if there is
+    /// none) and that have a port of this name and protocol.
+    NamedPort(Family, Option<PodsPeer>, String, Protocol),
+    /// Ranges of ipBlocks: disjoint, sorted, of one family.
+    Blocks(Family, Vec<AddressRange>),
+    /// Destination ports.
+    Ports(Vec<u16>),
+}
+
+/// A `PodPeer` that no longer depends on the policy it stands in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodsPeer {
+    /// Which namespaces.
+    pub scope: Scope,
+    /// `podSelector`.
+    pub pods: Selector,
+}
+
+/// Namespaces of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// The policy's own.
+    Own(String),
+    /// Those that a `namespaceSelector` matches.
+    Matching(Selector),
+}
+
+impl PodsPeer {
+    /// The peer of a policy in `namespace`.
+    pub fn new(peer: &PodPeer, namespace: &str) -> Self {
+        let scope = match &peer.namespaces {
+            None => Scope::Own(namespace.to_owned()),
+            Some(selector) => Scope::Matching(selector.clone()),
+        };
+        Self { scope, pods: peer.pods.clone() }
+    }
+
+    fn content(&self, kind: &str) -> Content {
+        let content = match &self.scope {
+            Scope::Own(namespace) => Content::of(kind).text("own").text(namespace),
+            Scope::Matching(selector) => selector_content(Content::of(kind).text("all"), selector),
+        };
+        selector_content(content, &self.pods)
+    }
+}
+
+/// `dev: app=web` or `namespaces env=prod: <all>`.
+impl fmt::Display for PodsPeer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.scope {
+            Scope::Own(namespace) => write!(f, "{namespace}: {}", self.pods),
+            Scope::Matching(selector) => write!(f, "namespaces {selector}: {}", self.pods),
+        }
+    }
+}
+
+fn selector_content(content: Content, selector: &Selector) -> Content {
+    let count = selector.requirements().count().to_string();
+    selector.requirements().fold(content.text(&count), |content, requirement| {
+        let content = content.text(&requirement.key);
+        match &requirement.operator {
+            policy::Operator::In(values) => content.text("In").texts(values),
+            policy::Operator::NotIn(values) => content.text("NotIn").texts(values),
+            policy::Operator::Exists => content.text("Exists"),
+            policy::Operator::DoesNotExist => content.text("DoesNotExist"),
+        }
+    })
+}
+
+impl SetSource {
+    /// The name of the set.
+    pub fn name(&self) -> Name {
+        match self {
+            Self::Pods(family, peer) => {
+                peer.content("pods").named(&format!("p{}", family.digit()), &Readable(peer))
+            }
+            Self::NamedPort(family, peer, port, protocol) => {
+                let content = match peer {
+                    Some(peer) => peer.content("port"),
+                    None => Content::of("port of any pod"),
+                };
+                content
+                    .text(port)
+                    .text(&protocol.to_string())
+                    .named(&format!("n{}", family.digit()), port)
+            }
+            Self::Blocks(family, ranges) => {
+                let readable = ranges.first().map(ToString::to_string).unwrap_or_default();
+                Content::of("blocks")
+                    .texts(ranges.iter().map(ToString::to_string))
+                    .named(&format!("c{}", family.digit()), &readable.replace(':', "-"))
+            }
+            Self::Ports(ports) => {
+                let first = ports.first().map(ToString::to_string).unwrap_or_default();
+                Content::of("ports").texts(ports.iter().map(ToString::to_string)).named("t", &first)
+            }
+        }
+    }
+
+    /// The set with its elements as of now.
+    pub fn set(&self, cluster: &Cluster<'_>) -> Set {
+        Set::new(self.set_type(), Some(Comment::new(&self.describe()))).with(self.elements(cluster))
+    }
+
+    /// The type of the set.
+    pub fn set_type(&self) -> SetType {
+        match self {
+            Self::Pods(family, _) => SetType::Address(*family),
+            Self::NamedPort(family, ..) => SetType::AddressPort(*family),
+            Self::Blocks(family, _) => SetType::AddressRange(*family),
+            Self::Ports(_) => SetType::Port,
+        }
+    }
+
+    /// The elements of the set as of now.
+    pub fn elements(&self, cluster: &Cluster<'_>) -> BTreeSet<Element> {
+        match self {
+            Self::Pods(family, peer) => addresses(cluster, &cluster.selected(peer), *family)
+                .into_iter()
+                .map(|(_, address)| Element::Address(address))
+                .collect(),
+            Self::NamedPort(family, peer, port, protocol) => {
+                let pods = match peer {
+                    Some(peer) => cluster.selected(peer),
+                    None => cluster.pods().collect(),
+                };
+                addresses(cluster, &pods, *family)
+                    .into_iter()
+                    .flat_map(|(pod, address)| {
+                        let numbers = pod.named_ports(port, *protocol).into_iter();
+                        numbers.map(move |number| Element::AddressPort(address, number))
+                    })
+                    .collect()
+            }
+            Self::Blocks(_, ranges) => ranges.iter().map(|range| Element::Range(*range)).collect(),
+            Self::Ports(ports) => ports.iter().map(|port| Element::Port(*port)).collect(),
+        }
+    }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Pods(_, peer) => format!("pods of {peer}"),
+            Self::NamedPort(_, Some(peer), port, protocol) => {
+                format!("port {port}/{protocol} of {peer}")
+            }
+            Self::NamedPort(_, None, port, protocol) => {
+                format!("port {port}/{protocol} of all pods")
+            }
+            Self::Blocks(_, ranges) => format!("ipBlocks, {} ranges", ranges.len()),
+            Self::Ports(ports) => format!("{} ports", ports.len()),
+        }
+    }
+}
+
+/// The readable part of a pod set's name.
+struct Readable<'a>(&'a PodsPeer);
+
+impl fmt::Display for Readable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = |selector: &Selector| match selector.is_everything() {
+            true => "all".to_owned(),
+            false => selector.to_string().replace('=', "-"),
+        };
+        match &self.0.scope {
+            Scope::Own(namespace) => write!(f, "{namespace}/{}", all(&self.0.pods)),
+            Scope::Matching(selector) => write!(f, "{}/{}", all(selector), all(&self.0.pods)),
+        }
+    }
+}
+
+/// The pods' own addresses of one family.
+fn addresses<'p>(
+    cluster: &Cluster<'p>,
+    pods: &[&'p Pod],
+    family: Family,
+) -> Vec<(&'p Pod, IpAddr)> {
+    pods.iter()
+        .flat_map(|pod| cluster.owners().addresses_of(pod).map(move |address| (*pod, address)))
+        .filter(|(_, address)| Family::of(*address) == family)
+        .collect()
+}

@@ -1,0 +1,99 @@
+//! Signatures: pods with one signature share a chain.
+//!
+//! In: a pod, the policies that select it in one direction.
+//! Out: the signature and the name of its chain. A signature is the set of
+//! isolating policies and, for ingress, what the port names in their rules
+//! stand for on this pod; so a chain needs no look-up by the pod's own ports.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy::{Direction, NetworkPolicy, ObjectKey, Pod, PortNumbers, Ports, Protocol};
+use ruleset::{Comment, Name};
+
+use crate::names::Content;
+
+/// What decides the content of a pod's chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Signature {
+    /// Egress or ingress.
+    pub direction: Direction,
+    /// The isolating policies.
+    pub policies: BTreeSet<ObjectKey>,
+    /// Port names of ingress rules, resolved on the pod.
+    pub ports: ResolvedPorts,
+}
+
+/// Numbers by name and protocol. A name that the pod lacks has none.
+pub type ResolvedPorts = BTreeMap<(String, Protocol), Vec<u16>>;
+
+impl Signature {
+    /// The signature of a pod; `None` if it is not isolated in the direction.
+    pub fn of<'a>(
+        direction: Direction,
+        pod: &Pod,
+        selecting: impl IntoIterator<Item = &'a NetworkPolicy>,
+    ) -> Option<Self> {
+        let isolating: Vec<&NetworkPolicy> =
+            selecting.into_iter().filter(|policy| policy.rules(direction).is_some()).collect();
+        if isolating.is_empty() {
+            return None;
+        }
+        let ports = match direction {
+            Direction::Egress => ResolvedPorts::new(),
+            Direction::Ingress => isolating
+                .iter()
+                .flat_map(|policy| port_names(policy))
+                .map(|(name, protocol)| {
+                    ((name.to_owned(), protocol), pod.named_ports(name, protocol))
+                })
+                .collect(),
+        };
+        let policies = isolating.iter().map(|policy| policy.key.clone()).collect();
+        Some(Self { direction, policies, ports })
+    }
+
+    /// The name of the chain; it is the log prefix, too.
+    pub fn chain_name(&self) -> Name {
+        let kind = match self.direction {
+            Direction::Egress => "e",
+            Direction::Ingress => "i",
+        };
+        let policies = Content::of(kind)
+            .texts(self.policies.iter().flat_map(|key| [key.namespace.as_str(), &key.name]));
+        let ports = self.ports.iter().map(|((name, protocol), numbers)| {
+            (name, protocol.to_string(), numbers.iter().map(u16::to_string))
+        });
+        let content = ports.fold(policies, |content, (name, protocol, numbers)| {
+            content.text(name).text(&protocol).texts(numbers)
+        });
+        content.named(kind, &self.readable())
+    }
+
+    /// For people: the isolating policies.
+    pub fn comment(&self) -> Comment {
+        let policies: Vec<String> = self.policies.iter().map(ToString::to_string).collect();
+        Comment::new(&format!("{} isolated by {}", self.direction, policies.join(", ")))
+    }
+
+    fn readable(&self) -> String {
+        match (self.policies.first(), self.policies.len()) {
+            (Some(only), 1) => only.to_string(),
+            (Some(first), count) => format!("{}/{count}-policies", first.namespace),
+            (None, _) => String::new(),
+        }
+    }
+}
+
+fn port_names(policy: &NetworkPolicy) -> impl Iterator<Item = (&str, Protocol)> {
+    let rules = policy.ingress.iter().flatten();
+    rules
+        .filter_map(|rule| match &rule.ports {
+            Ports::Only(ports) => Some(ports),
+            Ports::All => None,
+        })
+        .flatten()
+        .filter_map(|port| match &port.numbers {
+            PortNumbers::Named(name) => Some((name.as_str(), port.protocol)),
+            _ => None,
+        })
+}
