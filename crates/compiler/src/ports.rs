@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use policy::{PortNumbers, Ports, Protocol};
 use ruleset::{Match, PortTest, Transport};
 
-use crate::names::Content;
 use crate::sets::{SetSource, Sources};
 use crate::spans::union;
 
@@ -78,10 +77,9 @@ fn numbers(transport: Transport, spans: Vec<(u16, u16)>, sources: &mut Sources) 
     let mut matches: Vec<Match> = Vec::new();
     if singles.len() > MAX_INLINE_PORTS {
         let ports: Vec<u16> = singles.into_iter().map(|(port, _)| port).collect();
-        let name = Content::of("ports")
-            .texts(ports.iter().map(u16::to_string))
-            .named("t", &format!("{}_and_{}_more", ports[0], ports.len() - 1));
-        sources.insert(name.clone(), SetSource::Ports(ports));
+        let source = SetSource::Ports(ports);
+        let name = source.name();
+        sources.insert(name.clone(), source);
         matches.push(Match::Port(transport, PortTest::Set(name)));
     } else {
         matches.extend(in_rules(singles));

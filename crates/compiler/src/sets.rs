@@ -116,7 +116,10 @@ impl SetSource {
             }
             Self::Ports(ports) => {
                 let first = ports.first().map(ToString::to_string).unwrap_or_default();
-                Content::of("ports").texts(ports.iter().map(ToString::to_string)).named("t", &first)
+                let readable = format!("{first}-and-{}-more", ports.len().saturating_sub(1));
+                Content::of("ports")
+                    .texts(ports.iter().map(ToString::to_string))
+                    .named("t", &readable)
             }
         }
     }

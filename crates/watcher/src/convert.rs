@@ -1,0 +1,50 @@
+//! Kubernetes objects to the model, one file a kind.
+//!
+//! In: k8s-openapi types, as the API server gives them or as a file says.
+//! Out: the model's object, always, with a [`policy::Diagnostic`] for each
+//! part that cannot be used. An unusable part of a policy allows nothing, and
+//! the policy isolates the pods it selects all the same.
+//! Never: I/O, other objects than the one given, a guess that allows more
+//! than what is written.
+//!
+//! What is refused is what the API server refuses (k8s.io/kubernetes v1.36
+//! pkg/apis/networking/validation and pkg/apis/core/validation), so that an
+//! object from the API server has findings only if it is older than the check.
+
+mod names;
+mod namespace;
+mod network_policy;
+mod peer;
+mod pod;
+mod port;
+mod report;
+mod selector;
+
+use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
+use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
+use policy::{Diagnostic, Namespace, NetworkPolicy, Pod};
+
+pub(crate) use names::{is_addressable, suggest};
+pub(crate) use report::Unreadable;
+
+/// A NetworkPolicy of the API server.
+pub fn network_policy(object: &ApiNetworkPolicy) -> (NetworkPolicy, Vec<Diagnostic>) {
+    network_policy_with(object, &Unreadable::default())
+}
+
+/// A Pod of the API server.
+pub fn pod(object: &ApiPod) -> (Pod, Vec<Diagnostic>) {
+    pod_with(object, &Unreadable::default())
+}
+
+/// A Namespace of the API server.
+pub fn namespace(object: &ApiNamespace) -> (Namespace, Vec<Diagnostic>) {
+    namespace_with(object, &Unreadable::default())
+}
+
+pub(crate) use namespace::convert as namespace_with;
+pub(crate) use network_policy::convert as network_policy_with;
+pub(crate) use pod::convert as pod_with;
+
+#[cfg(test)]
+mod tests;

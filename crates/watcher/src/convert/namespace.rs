@@ -1,0 +1,28 @@
+//! Namespace.
+//!
+//! In: the API's object. Out: its name and labels, as they are written.
+//! Never: labels that nobody wrote.
+
+use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
+use policy::{Diagnostic, Namespace};
+
+use super::names;
+use super::report::{Report, Unreadable};
+use crate::Kind;
+
+pub(crate) fn convert(
+    object: &ApiNamespace,
+    unreadable: &Unreadable,
+) -> (Namespace, Vec<Diagnostic>) {
+    let metadata = &object.metadata;
+    let mut report = Report::new(Kind::Namespace, metadata, unreadable);
+    names::metadata(&mut report, metadata, names::dns_label);
+    if metadata.namespace.as_deref().is_some_and(|text| !text.is_empty()) {
+        report.error("metadata.namespace", "must be left out; a Namespace stands in none");
+    }
+    let namespace = Namespace {
+        name: metadata.name.clone().unwrap_or_default(),
+        labels: metadata.labels.clone().unwrap_or_default(),
+    };
+    (namespace, report.finish())
+}

@@ -1,0 +1,155 @@
+//! Pod: labels, addresses, named ports, phase.
+//!
+//! In: the API's object. Out: the model's pod; ended and hostNetwork pods too.
+//! Never: a judgement whether a pod counts (`policy::Pod::is_subject`).
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod as ApiPod, PodSpec, PodStatus};
+use policy::{Diagnostic, NamedPort, Phase, Pod, Protocol};
+
+use super::report::{Report, Unreadable};
+use super::{names, port};
+use crate::Kind;
+
+/// The API's phases.
+const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
+
+pub(crate) fn convert(object: &ApiPod, unreadable: &Unreadable) -> (Pod, Vec<Diagnostic>) {
+    let metadata = &object.metadata;
+    let mut report = Report::new(Kind::Pod, metadata, unreadable);
+    names::metadata(&mut report, metadata, names::dns_subdomain);
+    let (no_spec, no_status) = (PodSpec::default(), PodStatus::default());
+    let spec = object.spec.as_ref().unwrap_or(&no_spec);
+    let status = object.status.as_ref().unwrap_or(&no_status);
+    let pod = Pod {
+        key: report.object().clone(),
+        labels: metadata.labels.clone().unwrap_or_default(),
+        node: spec.node_name.clone().filter(|name| !name.is_empty()),
+        addresses: pod_addresses(&mut report, status),
+        host_addresses: host_addresses(&mut report, status),
+        host_network: spec.host_network.unwrap_or_default(),
+        phase: phase(&mut report, status),
+        created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+        ports: named_ports(&mut report, spec),
+    };
+    (pod, report.finish())
+}
+
+fn pod_addresses(report: &mut Report<'_>, status: &PodStatus) -> Vec<IpAddr> {
+    let list = status.pod_ips.as_deref().unwrap_or_default().iter().map(|item| item.ip.as_str());
+    let read = addresses(report, list, "status.podIPs", status.pod_ip.as_deref(), "status.podIP");
+    let mut kept: Vec<IpAddr> = Vec::new();
+    for address in read {
+        if kept.contains(&address) {
+            continue;
+        }
+        if kept.iter().any(|other| other.is_ipv4() == address.is_ipv4()) {
+            report.error(
+                "status.podIPs",
+                format!(
+                    "{address} is a second address of its family; at most one of each is valid"
+                ),
+            );
+        } else {
+            kept.push(address);
+        }
+    }
+    kept
+}
+
+fn host_addresses(report: &mut Report<'_>, status: &PodStatus) -> Vec<IpAddr> {
+    let list = status.host_ips.as_deref().unwrap_or_default().iter().map(|item| item.ip.as_str());
+    addresses(report, list, "status.hostIPs", status.host_ip.as_deref(), "status.hostIP")
+}
+
+/// A list of addresses or, where there is none, the older single field.
+fn addresses<'a>(
+    report: &mut Report<'_>,
+    list: impl Iterator<Item = &'a str>,
+    list_field: &str,
+    single: Option<&'a str>,
+    single_field: &str,
+) -> Vec<IpAddr> {
+    let mut written: Vec<(String, &str)> =
+        list.enumerate().map(|(index, text)| (format!("{list_field}[{index}].ip"), text)).collect();
+    if written.is_empty() {
+        written.extend(single.map(|text| (single_field.to_owned(), text)));
+    }
+    written
+        .into_iter()
+        .filter(|(_, text)| !text.is_empty())
+        .filter_map(|(field, text)| address(report, text, &field))
+        .collect()
+}
+
+fn address(report: &mut Report<'_>, text: &str, field: &str) -> Option<IpAddr> {
+    let address = policy::cidr::parse_address(text).map(|address| address.to_canonical());
+    if address.is_none() {
+        report.error(field, format!("{text:?} is not an IP address"));
+    }
+    address
+}
+
+fn phase(report: &mut Report<'_>, status: &PodStatus) -> Phase {
+    match status.phase.as_deref() {
+        Some("Pending") => Phase::Pending,
+        Some("Running") => Phase::Running,
+        Some("Succeeded") => Phase::Succeeded,
+        Some("Failed") => Phase::Failed,
+        None | Some("" | "Unknown") => Phase::Unknown,
+        Some(other) => {
+            let message = match names::suggest(other, PHASES) {
+                Some(meant) => format!("unknown phase {other:?}; did you mean {meant}?"),
+                None => format!("unknown phase {other:?}; one of {}", PHASES.join(", ")),
+            };
+            report.error("status.phase", message);
+            Phase::Unknown
+        }
+    }
+}
+
+/// The named ports of containers and of sidecars, which are init containers
+/// that restart always (KEP-753). Other init containers have ended when
+/// traffic comes.
+fn named_ports(report: &mut Report<'_>, spec: &PodSpec) -> Vec<NamedPort> {
+    let mut ports = Vec::new();
+    for (index, container) in spec.init_containers.iter().flatten().enumerate() {
+        let mut of_container =
+            container_ports(report, container, &format!("spec.initContainers[{index}]"));
+        if container.restart_policy.as_deref() == Some("Always") {
+            ports.append(&mut of_container);
+        }
+    }
+    for (index, container) in spec.containers.iter().enumerate() {
+        ports.append(&mut container_ports(report, container, &format!("spec.containers[{index}]")));
+    }
+    ports.sort();
+    ports.dedup();
+    ports
+}
+
+fn container_ports(report: &mut Report<'_>, container: &Container, field: &str) -> Vec<NamedPort> {
+    let ports = container.ports.iter().flatten().enumerate();
+    ports
+        .filter_map(|(index, port)| named_port(report, port, &format!("{field}.ports[{index}]")))
+        .collect()
+}
+
+fn named_port(report: &mut Report<'_>, item: &ContainerPort, field: &str) -> Option<NamedPort> {
+    let usable = !report.is_unreadable(field);
+    if report.is_replaced(field) {
+        return None;
+    }
+    let number = port::number(report, item.container_port, &format!("{field}.containerPort"));
+    let protocol = match item.protocol.as_deref() {
+        None | Some("") => Some(Protocol::Tcp),
+        Some(text) => port::protocol(report, text, &format!("{field}.protocol")),
+    };
+    let name = item.name.as_deref().filter(|name| !name.is_empty())?;
+    if let Err(message) = names::port_name(name) {
+        report.error(format!("{field}.name"), message);
+        return None;
+    }
+    usable.then_some(NamedPort { name: name.to_owned(), protocol: protocol?, port: number? })
+}

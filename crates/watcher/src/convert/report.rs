@@ -1,0 +1,97 @@
+//! Collects what is wrong with one object while it is converted.
+//!
+//! In: field paths with messages, and which fields the decoder replaced.
+//! Out: diagnostics.
+//! Never: a second finding about a field that the decoder has reported.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use policy::{Diagnostic, ObjectKey, Severity};
+
+use crate::Kind;
+
+/// Field paths whose values could not be decoded and were replaced by an
+/// empty value. Each has been reported already; the part that it belongs to
+/// is unusable.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unreadable(BTreeSet<String>);
+
+impl Unreadable {
+    /// Marks a field.
+    pub(crate) fn insert(&mut self, field: String) {
+        self.0.insert(field);
+    }
+
+    /// Whether this field or something inside it was unreadable.
+    pub(crate) fn touches(&self, field: &str) -> bool {
+        self.0
+            .range::<str, _>((Bound::Included(field), Bound::Unbounded))
+            .take_while(|path| path.starts_with(field))
+            .any(|path| matches!(path.as_bytes().get(field.len()), None | Some(b'.' | b'[')))
+    }
+
+    /// Whether this very field was unreadable.
+    pub(crate) fn contains(&self, field: &str) -> bool {
+        self.0.contains(field)
+    }
+}
+
+/// The findings about one object.
+pub(super) struct Report<'a> {
+    kind: &'static str,
+    object: ObjectKey,
+    unreadable: &'a Unreadable,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl<'a> Report<'a> {
+    /// A report about the object with this metadata.
+    pub(super) fn new(kind: Kind, metadata: &ObjectMeta, unreadable: &'a Unreadable) -> Self {
+        let namespace = match kind {
+            Kind::NetworkPolicy | Kind::Pod => metadata.namespace.clone().unwrap_or_default(),
+            Kind::Namespace => String::new(),
+        };
+        let object = ObjectKey::new(namespace, metadata.name.clone().unwrap_or_default());
+        Self { kind: kind.name(), object, unreadable, diagnostics: Vec::new() }
+    }
+
+    /// Namespace and name.
+    pub(super) fn object(&self) -> &ObjectKey {
+        &self.object
+    }
+
+    /// Something unusable; not said again of what the decoder has reported.
+    pub(super) fn error(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        let field = field.into();
+        if !self.unreadable.contains(&field) {
+            self.push(Severity::Error, field, message.into());
+        }
+    }
+
+    /// Something that works but is probably not what was meant.
+    pub(super) fn warning(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.push(Severity::Warning, field.into(), message.into());
+    }
+
+    /// Whether a field was replaced, or something inside it.
+    pub(super) fn is_unreadable(&self, field: &str) -> bool {
+        self.unreadable.touches(field)
+    }
+
+    /// Whether this very field was replaced by an empty value.
+    pub(super) fn is_replaced(&self, field: &str) -> bool {
+        self.unreadable.contains(field)
+    }
+
+    /// All findings, in the order in which they were made.
+    pub(super) fn finish(self) -> Vec<Diagnostic> {
+        self.diagnostics
+    }
+
+    fn push(&mut self, severity: Severity, field: String, message: String) {
+        let (kind, object) = (self.kind, self.object.clone());
+        self.diagnostics.push(Diagnostic { severity, kind, object, field, message });
+    }
+}

@@ -1,0 +1,290 @@
+//! What the model says for what is written: defaults, and the closed side of
+//! everything that cannot be used.
+
+use std::fmt::Display;
+
+use k8s_openapi::api::core::v1::Pod as ApiPod;
+use policy::{Peer, Peers, PortNumbers, Ports, Rule};
+
+use crate::Object;
+use crate::files::{Validation, parse};
+
+fn join(parts: impl IntoIterator<Item = impl Display>) -> String {
+    parts.into_iter().map(|part| part.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn show_peer(peer: &Peer) -> String {
+    match peer {
+        Peer::IpBlock(block) if block.except().is_empty() => block.cidr().to_string(),
+        Peer::IpBlock(block) => format!("{} but {}", block.cidr(), join(block.except())),
+        Peer::Pods(pods) => match &pods.namespaces {
+            None => format!("pods {}", pods.pods),
+            Some(namespaces) => format!("pods {} in {namespaces}", pods.pods),
+        },
+    }
+}
+
+fn show_rule(rule: &Rule) -> String {
+    let peers = match &rule.peers {
+        Peers::Anyone => "anyone".to_owned(),
+        Peers::Only(peers) => format!("[{}]", join(peers.iter().map(show_peer))),
+    };
+    let ports = match &rule.ports {
+        Ports::All => "all".to_owned(),
+        Ports::Only(ports) => format!(
+            "[{}]",
+            join(ports.iter().map(|port| match &port.numbers {
+                PortNumbers::All => port.protocol.to_string(),
+                PortNumbers::Range(first, last) if first == last => {
+                    format!("{}/{first}", port.protocol)
+                }
+                PortNumbers::Range(first, last) => format!("{}/{first}-{last}", port.protocol),
+                PortNumbers::Named(name) => format!("{}/{name}", port.protocol),
+            }))
+        ),
+    };
+    format!("{peers} on {ports}")
+}
+
+/// `SELECTOR | in: RULES | out: RULES`, a direction left out where the policy
+/// does not isolate.
+fn show(spec: &str) -> String {
+    let head = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+                metadata: {name: web, namespace: dev}\n";
+    let loaded = parse("f", &format!("{head}{spec}\n"), Validation::Warn);
+    let Some(Object::NetworkPolicy(policy)) = loaded.objects.first() else {
+        return "no policy".to_owned();
+    };
+    let mut shown = policy.pod_selector.to_string();
+    for (name, rules) in [("in", &policy.ingress), ("out", &policy.egress)] {
+        if let Some(rules) = rules {
+            shown += format!(" | {name}: {}", join(rules.iter().map(show_rule))).trim_end();
+        }
+    }
+    shown
+}
+
+#[track_caller]
+fn check(name: &str, spec: &str, expected: &str) {
+    assert_eq!(show(spec), expected, "{name}: {spec}");
+}
+
+#[test]
+fn defaults() {
+    let cases = [
+        ("no spec", "", "<all> | in:"),
+        ("no policyTypes", "spec: {}", "<all> | in:"),
+        (
+            "empty policyTypes",
+            "spec: {policyTypes: [], egress: [{}]}",
+            "<all> | in: | out: anyone on all",
+        ),
+        ("empty egress does not isolate", "spec: {egress: []}", "<all> | in:"),
+        ("egress rules isolate both", "spec: {egress: [{}]}", "<all> | in: | out: anyone on all"),
+        ("egress alone", "spec: {policyTypes: [Egress]}", "<all> | out:"),
+        ("twice the same", "spec: {policyTypes: [Ingress, Ingress]}", "<all> | in:"),
+        (
+            "dead letters",
+            "spec: {policyTypes: [Ingress], egress: [{}], ingress: [{}]}",
+            "<all> | in: anyone on all",
+        ),
+        ("empty lists", "spec: {ingress: [{from: [], ports: []}]}", "<all> | in: anyone on all"),
+        ("an empty port", "spec: {ingress: [{ports: [{}]}]}", "<all> | in: anyone on [TCP]"),
+        (
+            "ports",
+            "spec: {ingress: [{ports: [{port: 80}, {port: 81, endPort: 90, protocol: UDP}, {port: http}]}]}",
+            "<all> | in: anyone on [TCP/80, UDP/81-90, TCP/http]",
+        ),
+        (
+            "peers",
+            "spec: {ingress: [{from: [{podSelector: {}}, {namespaceSelector: {}}, {ipBlock: {cidr: 010.1.2.3/8, except: [10.1.0.0/16]}}]}]}",
+            "<all> | in: [pods <all>, pods <all> in <all>, 10.0.0.0/8 but 10.1.0.0/16] on all",
+        ),
+        (
+            "selectors",
+            "spec: {podSelector: {matchLabels: {a: \"\"}, matchExpressions: [{key: b, operator: NotIn, values: [x, z]}, {key: c, operator: Exists}, {key: d, operator: DoesNotExist}]}}",
+            "a=,b notin (x,z),c,!d | in:",
+        ),
+    ];
+    for (name, spec, expected) in cases {
+        check(name, spec, expected);
+    }
+}
+
+#[test]
+fn unusable_parts_allow_nothing() {
+    let cases = [
+        ("an empty peer", "spec: {ingress: [{from: [{}]}]}", "<all> | in: [] on all"),
+        (
+            "one peer of two",
+            "spec: {ingress: [{from: [{ipBlock: {cidr: x}}, {podSelector: {}}]}]}",
+            "<all> | in: [pods <all>] on all",
+        ),
+        (
+            "ipBlock beside a selector",
+            "spec: {ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}]}]}",
+            "<all> | in: [] on all",
+        ),
+        (
+            "an except outside",
+            "spec: {ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/8]}}]}]}",
+            "<all> | in: [] on all",
+        ),
+        (
+            "an except that is no text",
+            "spec: {ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [[]]}}]}]}",
+            "<all> | in: [] on all",
+        ),
+        (
+            "excepts that are no list",
+            "spec: {ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8, except: 10.1.0.0/16}}]}]}",
+            "<all> | in: [] on all",
+        ),
+        (
+            "an operator in a peer",
+            "spec: {ingress: [{from: [{podSelector: {matchExpressions: [{key: a, operator: Foo}]}}]}]}",
+            "<all> | in: [] on all",
+        ),
+        (
+            "a label of a peer that is no text",
+            "spec: {ingress: [{from: [{podSelector: {matchLabels: {a: yes}}}]}]}",
+            "<all> | in: [] on all",
+        ),
+        (
+            "a value of a peer that is no text",
+            "spec: {ingress: [{from: [{podSelector: {matchExpressions: [{key: a, operator: NotIn, values: [1]}]}}]}]}",
+            "<all> | in: [] on all",
+        ),
+        (
+            "a peer that is no object",
+            "spec: {ingress: [{from: [x, {podSelector: {}}]}]}",
+            "<all> | in: [pods <all>] on all",
+        ),
+        (
+            "peers that are no list",
+            "spec: {ingress: [{from: {podSelector: {}}}]}",
+            "<all> | in: [] on all",
+        ),
+        (
+            "a port that is no object",
+            "spec: {ingress: [{ports: [80]}]}",
+            "<all> | in: anyone on []",
+        ),
+        (
+            "ports that are no list",
+            "spec: {ingress: [{ports: {port: 80}}]}",
+            "<all> | in: anyone on []",
+        ),
+        ("a protocol", "spec: {ingress: [{ports: [{protocol: tcp}]}]}", "<all> | in: anyone on []"),
+        (
+            "a protocol that is no text",
+            "spec: {ingress: [{ports: [{protocol: 6}]}]}",
+            "<all> | in: anyone on []",
+        ),
+        (
+            "endPort that is no number",
+            "spec: {ingress: [{ports: [{port: 80, endPort: x}, {port: 1}]}]}",
+            "<all> | in: anyone on [TCP/1]",
+        ),
+        (
+            "endPort below",
+            "spec: {ingress: [{ports: [{port: 80, endPort: 79}]}]}",
+            "<all> | in: anyone on []",
+        ),
+        ("a rule that is no object", "spec: {ingress: [x]}", "<all> | in: [] on []"),
+        ("rules that are no list", "spec: {ingress: {from: []}}", "<all> | in:"),
+        ("egress rules that are no list", "spec: {egress: {to: []}}", "<all> | in: | out:"),
+        ("a spec that is no object", "spec: [x]", "<all> | in: | out:"),
+        ("types that are no list", "spec: {policyTypes: Egress}", "<all> | in: | out:"),
+        (
+            "an unknown type",
+            "spec: {policyTypes: [Both], ingress: [{}]}",
+            "<all> | in: anyone on all | out:",
+        ),
+        ("a type in small letters", "spec: {policyTypes: [egress]}", "<all> | in: | out:"),
+    ];
+    for (name, spec, expected) in cases {
+        check(name, spec, expected);
+    }
+}
+
+#[test]
+fn an_unusable_pod_selector_isolates_more_and_allows_nothing() {
+    let cases = [
+        (
+            "an operator",
+            "{matchLabels: {a: b}, matchExpressions: [{key: c, operator: Foo}]}",
+            "a=b | in: | out:",
+        ),
+        ("a value that is no text", "{matchLabels: {a: b, c: yes}}", "a=b | in: | out:"),
+        ("an invalid value", "{matchLabels: {a: \"b c\"}}", "<all> | in: | out:"),
+        ("labels that are no object", "{matchLabels: [a]}", "<all> | in: | out:"),
+        (
+            "values without In",
+            "{matchExpressions: [{key: a, operator: Exists, values: [b]}]}",
+            "<all> | in: | out:",
+        ),
+        ("no values", "{matchExpressions: [{key: a, operator: In}]}", "<all> | in: | out:"),
+        ("a requirement that is no object", "{matchExpressions: [x]}", "<all> | in: | out:"),
+        ("no object", "web", "<all> | in: | out:"),
+    ];
+    for (name, selector, expected) in cases {
+        check(
+            name,
+            &format!("spec: {{podSelector: {selector}, ingress: [{{}}], egress: [{{}}]}}"),
+            expected,
+        );
+    }
+}
+
+#[test]
+fn pods() {
+    let text = "\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  namespace: dev
+  labels: {app: web}
+  creationTimestamp: 1970-01-01T01:00:00Z
+spec:
+  nodeName: n1
+  hostNetwork: false
+  initContainers:
+  - {name: a, ports: [{name: once, containerPort: 1}]}
+  - {name: b, restartPolicy: Always, ports: [{name: side, containerPort: 2, protocol: UDP}]}
+  containers:
+  - {name: c, ports: [{name: http, containerPort: 80}, {containerPort: 81}]}
+  - {name: d, ports: [{name: http, containerPort: 8080}]}
+status:
+  phase: Running
+  podIP: 10.0.0.1
+  podIPs: [{ip: \"fd00::1\"}, {ip: 10.0.0.1}]
+  hostIP: 192.0.2.1
+";
+    let loaded = parse("f", text, Validation::Strict);
+    assert_eq!(loaded.findings, [], "{text}");
+    let Some(Object::Pod(pod)) = loaded.objects.first() else { panic!("no pod") };
+    let ports: Vec<String> = pod
+        .ports
+        .iter()
+        .map(|port| format!("{}={}/{}", port.name, port.protocol, port.port))
+        .collect();
+    assert_eq!(ports, ["http=TCP/80", "http=TCP/8080", "side=UDP/2"]);
+    assert_eq!(join(&pod.addresses), "fd00::1, 10.0.0.1");
+    assert_eq!(join(&pod.host_addresses), "192.0.2.1");
+    assert_eq!(pod.node.as_deref(), Some("n1"));
+    assert_eq!((pod.created, pod.host_network), (3600, false));
+    assert!(pod.is_subject());
+}
+
+#[test]
+fn an_object_of_the_api_server_without_anything() {
+    let (pod, diagnostics) = super::pod(&ApiPod::default());
+    assert!(pod.addresses.is_empty() && pod.ports.is_empty());
+    let messages: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(messages, ["error: Pod : metadata.name: is missing; every object needs a name"]);
+    assert_eq!(super::namespace(&Default::default()).0.name, "");
+    let (policy, _) = super::network_policy(&Default::default());
+    assert_eq!((policy.ingress, policy.egress), (Some(Vec::new()), None));
+}

@@ -1,0 +1,190 @@
+//! Manifests in files: read as an author wants them read.
+//!
+//! In: YAML or JSON, several documents, `List`s, folders, standard input.
+//! Out: the model's objects and a [`Finding`] with file, line and column for
+//! everything that is wrong: what the API server would refuse, and what works
+//! but was probably not meant.
+//! Never: an end at the first fault, a panic on any input, an object that
+//! allows more than what is written.
+//!
+//! ```text
+//! source -> bytes -> split (---) -> yaml -> Node -> document -> decode -> convert -> review
+//!                                    |                |  kind      |        |          |
+//!                                    syntax           |  unknown field,     names,     duplicates
+//!                                                     hints    wrong type   ports ...
+//! ```
+
+mod decode;
+mod document;
+mod finding;
+mod hints;
+mod node;
+mod path;
+mod review;
+mod scalar;
+mod source;
+mod split;
+mod syntax;
+mod text;
+mod yaml;
+
+use std::collections::HashMap;
+
+use policy::Severity;
+
+pub use finding::{Finding, Location};
+pub use source::{ReadError, Source};
+
+use crate::Object;
+use document::{Place, Reader};
+use node::Position;
+
+/// How strict to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Validation {
+    /// Who calls refuses everything if [`Loaded::has_errors`], as the API
+    /// server refuses an object.
+    #[default]
+    Strict,
+    /// Errors are reported, and what they concern is treated as the agent
+    /// treats what the API server gives it: unknown fields are ignored, a
+    /// policy with an unusable part isolates its pods and allows nothing by
+    /// that part. Objects without a usable name are left out.
+    Warn,
+}
+
+/// Everything that was read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    /// The objects, one of each key, with a Namespace for each namespace that
+    /// is used and has no object. After errors, only for
+    /// [`Validation::Warn`].
+    pub objects: Vec<Object>,
+    /// What is wrong, by file and line.
+    pub findings: Vec<Finding>,
+}
+
+impl Loaded {
+    /// Whether a finding is an error.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// Reads sources.
+///
+/// # Errors
+/// See [`ReadError`]: what the sources hold is then not known as a whole.
+/// What is wrong inside a file is a [`Finding`] instead.
+pub fn read(sources: &[Source], validation: Validation) -> Result<Loaded, ReadError> {
+    let mut reading = Reading::new(validation);
+    let texts = source::texts(sources)?;
+    for source::Text { name, bytes } in &texts {
+        reading.bytes(name, bytes);
+    }
+    if reading.documents == 0 {
+        let names: Vec<String> = texts.into_iter().map(|text| text.name).collect();
+        return Err(ReadError::NoObjects { path: names.join(", ") });
+    }
+    Ok(reading.finish())
+}
+
+/// Reads one text; `name` stands for the file in findings.
+pub fn parse(name: &str, text: &str, validation: Validation) -> Loaded {
+    let mut reading = Reading::new(validation);
+    reading.bytes(name, text.as_bytes());
+    reading.finish()
+}
+
+/// Texts as they are read.
+struct Reading {
+    reader: Reader,
+    /// The files in the order in which they were read.
+    files: HashMap<String, usize>,
+    /// How many documents were there, readable or not.
+    documents: usize,
+}
+
+impl Reading {
+    fn new(validation: Validation) -> Self {
+        let reader = Reader { validation, found: Vec::new(), findings: Vec::new() };
+        Self { reader, files: HashMap::new(), documents: 0 }
+    }
+
+    fn bytes(&mut self, file: &str, bytes: &[u8]) {
+        let next = self.files.len();
+        self.files.entry(file.to_owned()).or_insert(next);
+        let mut place = Place { file, lines_before: 0, inserted: None, last_line: usize::MAX };
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        match text::decode(bytes) {
+            Ok(text) => {
+                // A lone CR ends a line, too (YAML 1.2.2, section 5.4).
+                place.last_line = text.lines().map(|line| 1 + line.matches('\r').count()).sum();
+                place.last_line = place.last_line.max(1);
+                for part in split::parts(&text) {
+                    self.part(part, Place { lines_before: part.lines_before, ..place });
+                }
+            }
+            Err(error) => {
+                self.documents += 1;
+                self.unreadable(place, error.at, error.message);
+            }
+        }
+    }
+
+    /// A part of a file that holds one document, as a rule.
+    fn part(&mut self, part: split::Part<'_>, place: Place<'_>) {
+        let (documents, error) = yaml::read(part.text);
+        self.documents += documents.len();
+        for document in &documents {
+            // Before an error, a text is a piece of what could not be read.
+            if error.is_none() || document.is_object() {
+                self.reader.document(document, place);
+            }
+        }
+        let Some(error) = error else { return };
+        self.documents += 1;
+        if error.is_yaml {
+            return self.unreadable(place, error.at, error.message);
+        }
+        let fault = syntax::explain(part.text, &error);
+        self.unreadable(place, fault.at, format!("not valid YAML: {}", fault.message));
+        // As the author probably meant it, only to say what else is wrong.
+        if let Some(repaired) = fault.repaired {
+            let (meant, _) = yaml::read(&repaired.text);
+            let place = Place { inserted: repaired.inserted, ..place };
+            let before = self.reader.found.len();
+            for document in meant.iter().skip(documents.len()) {
+                self.reader.document(document, place);
+            }
+            for found in self.reader.found.split_off(before) {
+                review::alone(&found, &mut self.reader.findings);
+            }
+        }
+    }
+
+    fn unreadable(&mut self, place: Place<'_>, at: Position, message: String) {
+        self.reader.findings.push(Finding {
+            location: place.location(at),
+            severity: Severity::Error,
+            kind: String::new(),
+            object: None,
+            field: String::new(),
+            message,
+        });
+    }
+
+    fn finish(self) -> Loaded {
+        let Reader { found, mut findings, .. } = self.reader;
+        let objects = review::review(found, &mut findings);
+        findings.sort_by_key(|finding| {
+            let Location { file, line, column } = &finding.location;
+            (self.files.get(file).copied(), *line, *column)
+        });
+        findings.dedup();
+        Loaded { objects, findings }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! One document to objects: what kind it is, decoding, conversion.
+//!
+//! In: a positioned node.
+//! Out: converted objects with the place of their names, and findings.
+//! Never: a comparison of two objects (`review` does that).
+
+mod identity;
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::serde::de::Deserialize;
+use k8s_openapi::{Metadata, Resource};
+use policy::{Diagnostic, ObjectKey, Severity};
+
+use super::decode::{self, Decoded};
+use super::finding::{Finding, Location};
+use super::node::{Entry, Node, Position, Value};
+use super::{Validation, hints};
+use crate::convert::{self, Unreadable};
+use crate::{Kind, Object};
+use identity::Identity;
+
+/// The namespace of an object that names none, as for `kubectl apply`.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// Where positions of a document lie in its file.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub file: &'a str,
+    /// Lines of the file before the text that was parsed.
+    pub lines_before: usize,
+    /// A line of that text which the file does not have.
+    pub inserted: Option<usize>,
+    /// Lines of the file; the parser's end is behind them.
+    pub last_line: usize,
+}
+
+/// An object that was read.
+pub(super) struct Found {
+    pub object: Object,
+    pub location: Location,
+    /// Whether it can be used. What cannot still counts as a duplicate.
+    pub usable: bool,
+}
+
+/// Reads documents one after another.
+pub(super) struct Reader {
+    pub validation: Validation,
+    pub found: Vec<Found>,
+    pub findings: Vec<Finding>,
+}
+
+impl Place<'_> {
+    pub(super) fn location(&self, at: Position) -> Location {
+        let shift = usize::from(self.inserted.is_some_and(|inserted| at.line > inserted));
+        let line = (self.lines_before + at.line - shift).min(self.last_line);
+        Location { file: self.file.to_owned(), line, column: at.column }
+    }
+}
+
+/// Which object a finding is about.
+#[derive(Clone, Default)]
+struct Subject {
+    kind: String,
+    object: Option<ObjectKey>,
+}
+
+impl Reader {
+    /// Reads a document: an object, or a list of objects.
+    pub(super) fn document(&mut self, node: &Node, place: Place<'_>) {
+        self.object(node, None, place);
+    }
+
+    fn object(&mut self, node: &Node, listed: Option<Kind>, place: Place<'_>) {
+        let (identity, remarks) = identity::of(node, listed);
+        let subject = subject(node, &identity);
+        for remark in remarks {
+            let identity::Remark { at, severity, field, message } = remark;
+            self.say(place, at, &subject, severity, field, message);
+        }
+        match identity {
+            Identity::Object(Kind::NetworkPolicy) => {
+                self.typed(node, place, convert::network_policy_with, |policy| {
+                    Object::NetworkPolicy(Arc::new(policy))
+                });
+            }
+            Identity::Object(Kind::Pod) => {
+                self.typed(node, place, convert::pod_with, |pod| Object::Pod(Arc::new(pod)));
+            }
+            Identity::Object(Kind::Namespace) => {
+                self.typed(node, place, convert::namespace_with, |namespace| {
+                    Object::Namespace(Arc::new(namespace.with_metadata_name()))
+                });
+            }
+            Identity::List(listed) => self.list(node, listed, place, &subject),
+            Identity::Other => {}
+        }
+    }
+
+    fn list(&mut self, node: &Node, listed: Option<Kind>, place: Place<'_>, subject: &Subject) {
+        const FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
+        let Value::Mapping(entries) = &node.value else { return };
+        for entry in entries.iter().filter(|entry| !FIELDS.contains(&entry.key.as_str())) {
+            let message = hints::unknown_field("List", &FIELDS, &FIELDS, entry, node);
+            self.say(place, entry.at, subject, Severity::Error, entry.key.clone(), message);
+        }
+        match node.entry("items") {
+            None => {
+                let message = "is missing".to_owned();
+                self.say(place, node.at, subject, Severity::Error, "items".to_owned(), message);
+            }
+            Some(Entry { value: Node { value: Value::Sequence(items), .. }, .. }) => {
+                for item in items {
+                    self.object(item, listed, place);
+                }
+            }
+            Some(Entry { value: Node { value: Value::Null, .. }, .. }) => {}
+            Some(entry) => {
+                let message = hints::not_a_list(&entry.value.value);
+                self.say(place, entry.at, subject, Severity::Error, "items".to_owned(), message);
+            }
+        }
+    }
+
+    /// Decodes and converts an object of a known kind.
+    fn typed<T, M>(
+        &mut self,
+        node: &Node,
+        place: Place<'_>,
+        convert: impl Fn(&T, &Unreadable) -> (M, Vec<Diagnostic>),
+        wrap: impl Fn(M) -> Object,
+    ) where
+        T: for<'de> Deserialize<'de> + Default + Resource + Metadata<Ty = ObjectMeta>,
+    {
+        let renamed = identity::with_metadata(node);
+        let (node, misspelt) = match &renamed {
+            Some((renamed, remark)) => (renamed, Some(remark)),
+            None => (node, None),
+        };
+        let Decoded { mut object, issues, unreadable } = decode::decode::<T>(node);
+        let is_namespace = T::KIND == Kind::Namespace.name();
+        let metadata = object.metadata_mut();
+        let unnamed = metadata.namespace.as_deref().is_none_or(str::is_empty);
+        if unnamed && !is_namespace {
+            metadata.namespace = Some(DEFAULT_NAMESPACE.to_owned());
+        }
+        let (converted, diagnostics) = convert(&object, &unreadable);
+        let object = wrap(converted);
+        let key = object.key();
+        let subject = Subject { kind: T::KIND.to_owned(), object: Some(key.clone()) };
+        if let Some(remark) = misspelt {
+            let (field, message) = (remark.field.clone(), remark.message.clone());
+            self.say(place, remark.at, &subject, Severity::Error, field, message);
+        }
+        for issue in issues {
+            let decode::Issue { at, severity, field, message } = issue;
+            self.say(place, at, &subject, severity, field, message);
+        }
+        for diagnostic in diagnostics {
+            let Diagnostic { severity, field, message, .. } = diagnostic;
+            self.say(place, node.locate(&field), &subject, severity, field, message);
+        }
+        let is_known = ["metadata", "metadata.name", "metadata.namespace"]
+            .iter()
+            .all(|field| !unreadable.contains(field))
+            && convert::is_addressable(&key.name)
+            && (is_namespace || convert::is_addressable(&key.namespace));
+        let usable = misspelt.is_none() && is_known;
+        let at = node.locate("metadata.name");
+        if !usable && self.validation == Validation::Warn {
+            let message = "is left out: it has no usable name".to_owned();
+            self.say(place, at, &subject, Severity::Error, String::new(), message);
+        }
+        if convert::is_addressable(&key.name) {
+            self.found.push(Found { object, location: place.location(at), usable });
+        }
+    }
+
+    fn say(
+        &mut self,
+        place: Place<'_>,
+        at: Position,
+        subject: &Subject,
+        severity: Severity,
+        field: String,
+        message: String,
+    ) {
+        let location = place.location(at);
+        let Subject { kind, object } = subject.clone();
+        self.findings.push(Finding { location, severity, kind, object, field, message });
+    }
+}
+
+/// What a document calls itself, for findings made before it is decoded.
+fn subject(node: &Node, identity: &Identity) -> Subject {
+    let text = |node: Option<&Node>| node.and_then(Node::text).map(super::node::shorten);
+    let metadata = node.get("metadata");
+    let name = text(metadata.and_then(|metadata| metadata.get("name")));
+    let namespace = text(metadata.and_then(|metadata| metadata.get("namespace")));
+    let kind = match identity {
+        Identity::Object(kind) => kind.name().to_owned(),
+        Identity::List(_) | Identity::Other => text(node.get("kind")).unwrap_or_default(),
+    };
+    let namespace = match identity {
+        Identity::Object(Kind::NetworkPolicy | Kind::Pod) => {
+            namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+        }
+        Identity::Object(Kind::Namespace) => String::new(),
+        Identity::List(_) | Identity::Other => namespace.unwrap_or_default(),
+    };
+    Subject { kind, object: name.map(|name| ObjectKey::new(namespace, name)) }
+}

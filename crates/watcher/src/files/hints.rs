@@ -1,0 +1,152 @@
+//! What to say of a field that is unknown, misplaced, repeated or of the
+//! wrong type: what was probably meant.
+//!
+//! In: the struct's name in the API, its fields, what was written.
+//! Out: messages.
+//! Never: an effect on what is read.
+
+mod misplaced;
+
+use super::node::{Entry, Node, Value, shorten};
+use super::path::Path;
+use crate::convert::suggest;
+
+/// A field that the struct does not have. Of its fields those that are
+/// `missing` may have been meant: one that is there was hardly mistyped here.
+pub(super) fn unknown_field(
+    name: &str,
+    fields: &[&str],
+    missing: &[&str],
+    entry: &Entry,
+    parent: &Node,
+) -> String {
+    let key = &entry.key;
+    let said = format!("unknown field {:?}", shorten(key));
+    if let Some(field) = fields.iter().find(|field| field.eq_ignore_ascii_case(key)) {
+        return format!("{said}; did you mean {field}?");
+    }
+    if let Some(hint) = misplaced::hint(name, entry, parent) {
+        return format!("{said}; {hint}");
+    }
+    if let Some(field) = suggest(key, missing.iter().copied()) {
+        return format!("{said}; did you mean {field}?");
+    }
+    if fields.len() <= 8 {
+        return format!("{said}; one of {}", fields.join(", "));
+    }
+    said
+}
+
+/// A key that YAML does not read as text.
+pub(super) fn key_is_not_text(written: &str, key: &str) -> String {
+    format!("the unquoted key {written} is read as {key}; quote it: {written:?}")
+}
+
+/// A key that stands twice.
+pub(super) fn repeated(key: &str, first_line: usize) -> String {
+    let hint = match key {
+        "ports" => "; a second port is a further item of the first list",
+        "from" | "to" => "; a second peer is a further item of the first list",
+        "podSelector" | "namespaceSelector" | "ipBlock" => {
+            "; a second peer is an item of its own, with a '-' before it"
+        }
+        "ingress" | "egress" => "; a second rule is a further item of the first list",
+        _ => "",
+    };
+    format!("stands twice, first in line {first_line}{hint}")
+}
+
+/// A field that is written without a value: what that stands for, where it
+/// is more than a reader may think.
+pub(super) fn without_value(key: &str, is_struct: bool, parent: &Path<'_>) -> Option<String> {
+    if !is_struct {
+        let is_labels = matches!(parent, Path::Field(_, "labels" | "matchLabels"));
+        return is_labels.then(|| "has no value, which counts as the empty text \"\"".to_owned());
+    }
+    let counts_as = match key {
+        "from" => "anyone",
+        "to" => "everywhere",
+        "ports" => "every port",
+        "podSelector" | "namespaceSelector" => {
+            return Some("has no value and counts as absent; write {} for all of them".to_owned());
+        }
+        "ipBlock" => "absent",
+        _ => return None,
+    };
+    Some(format!("has no value, which counts as {counts_as}"))
+}
+
+/// A list or an object was found, or a scalar, where an object belongs.
+pub(super) fn not_an_object(path: &Path<'_>, value: &Value) -> String {
+    let found = value.describe();
+    match (path, value) {
+        (Path::Field(..), Value::Sequence(_)) => {
+            format!("must be an object, not {found}; leave out the '-'")
+        }
+        (Path::Index(Path::Field(_, "ports"), _), Value::Int { text, .. }) => {
+            format!("must be an object, not {found}; write \"- port: {text}\"")
+        }
+        (Path::Field(_, "podSelector" | "namespaceSelector"), Value::String(_)) => {
+            format!("must be an object, not {found}; labels go under matchLabels")
+        }
+        (Path::Field(_, "ipBlock"), Value::String(text)) => {
+            format!("must be an object, not {found}; write \"cidr: {text}\" under it")
+        }
+        _ => format!("must be an object, not {found}"),
+    }
+}
+
+/// Something else was found where a list belongs.
+pub(super) fn not_a_list(value: &Value) -> String {
+    let found = value.describe();
+    match value {
+        Value::Mapping(entries) if entries.first().is_some_and(|one| one.key.starts_with('-')) => {
+            format!("must be a list, not {found}; put a blank after the '-'")
+        }
+        Value::Mapping(_) => {
+            format!("must be a list, not {found}; put a '-' before its first field")
+        }
+        Value::String(text) | Value::Int { text, .. } if text.len() < 64 => {
+            format!("must be a list, not {found}; write [{text}]")
+        }
+        _ => format!("must be a list, not {found}"),
+    }
+}
+
+/// Something else was found where text belongs.
+pub(super) fn not_text(value: &Value) -> String {
+    let found = value.describe();
+    match value {
+        Value::Bool { text, .. } | Value::Int { text, .. } | Value::Float { text, .. } => {
+            format!("must be text, and unquoted this is {found}; quote it: \"{text}\"")
+        }
+        _ => format!("must be text, not {found}"),
+    }
+}
+
+/// Something else was found where a number belongs.
+pub(super) fn not_a_number(value: &Value) -> String {
+    let found = value.describe();
+    match value {
+        Value::String(text) if text.parse::<i64>().is_ok() => {
+            format!("must be a number, not {found}; leave out the quotes")
+        }
+        _ => format!("must be a whole number, not {found}"),
+    }
+}
+
+/// Something else was found where true or false belongs.
+pub(super) fn not_a_boolean(value: &Value) -> String {
+    let found = value.describe();
+    match value {
+        Value::String(text) if matches!(text.as_str(), "true" | "false") => {
+            format!("must be true or false, not {found}; leave out the quotes")
+        }
+        _ => format!("must be true or false, not {found}"),
+    }
+}
+
+/// Whether a struct of this name decides what a policy selects or allows.
+pub(super) fn is_part_of_a_policy(name: &str) -> bool {
+    name.starts_with("NetworkPolicy") || name.starts_with("LabelSelector") || name == "IPBlock"
+}

@@ -1,0 +1,140 @@
+//! A YAML or JSON value that knows where each part of it was written.
+//!
+//! In: built by `yaml` from parser events.
+//! Out: read by `decode` (into typed objects) and by path (for positions).
+//! Never: text of the source beyond its scalars.
+
+/// A place in a text; both count from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// A value and where it begins.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Node {
+    pub at: Position,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Value {
+    Null,
+    Bool { value: bool, text: String },
+    Int { value: i64, text: String },
+    Float { value: f64, text: String },
+    String(String),
+    Sequence(Vec<Node>),
+    Mapping(Vec<Entry>),
+}
+
+/// A key with its value. A key can occur twice: the later one counts, as it
+/// does for the API server, and whoever decodes it says so.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Entry {
+    pub key: String,
+    /// How the key is written, where YAML reads that as something else than
+    /// text (`n:` is the key `false`).
+    pub written: Option<String>,
+    pub at: Position,
+    pub value: Node,
+    /// Came by a merge key (`<<`); keys written out take precedence.
+    pub merged: bool,
+}
+
+impl Value {
+    /// The kind of value, for messages.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Null => "nothing".to_owned(),
+            Self::Bool { text, .. } => format!("the boolean {text}"),
+            Self::Int { text, .. } | Self::Float { text, .. } => format!("the number {text}"),
+            Self::String(text) => format!("the text {:?}", shorten(text)),
+            Self::Sequence(_) => "a list".to_owned(),
+            Self::Mapping(_) => "an object".to_owned(),
+        }
+    }
+}
+
+/// The first characters of a text, for messages.
+pub(super) fn shorten(text: &str) -> String {
+    const SHOWN: usize = 64;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+impl Node {
+    /// Whether the value has fields.
+    pub(super) fn is_object(&self) -> bool {
+        matches!(self.value, Value::Mapping(_))
+    }
+
+    /// Where to point for a value under a key: at a scalar itself, else at
+    /// its key.
+    pub(super) fn shown_at(&self, key_at: Position) -> Position {
+        match self.value {
+            Value::Null | Value::Sequence(_) | Value::Mapping(_) => key_at,
+            _ => self.at,
+        }
+    }
+
+    /// The value of a mapping's key.
+    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    /// The entry of a mapping's key that counts.
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+        let Value::Mapping(entries) = &self.value else { return None };
+        entries.iter().rev().find(|entry| entry.key == key)
+    }
+
+    /// The text, if the value is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Where a field path (`spec.ingress[0].from`, `metadata.labels[a.b/c]`)
+    /// was written: a scalar's value, else its key. Of a path that is not
+    /// there, its nearest parent.
+    pub(super) fn locate(&self, path: &str) -> Position {
+        let mut node = self;
+        let mut at = self.at;
+        let mut rest = path;
+        while !rest.is_empty() {
+            let (segment, after) = next_segment(rest);
+            let found = match &node.value {
+                Value::Mapping(_) => node.entry(segment).map(|entry| (entry.at, &entry.value)),
+                Value::Sequence(items) => segment
+                    .parse()
+                    .ok()
+                    .and_then(|index: usize| items.get(index))
+                    .map(|item| (item.at, item)),
+                _ => None,
+            };
+            let Some((key_at, value)) = found else { return at };
+            at = value.shown_at(key_at);
+            node = value;
+            rest = after;
+        }
+        at
+    }
+}
+
+/// The first key or index of a path, and the rest. Keys in brackets may hold dots,
+/// and no valid key holds a bracket.
+fn next_segment(path: &str) -> (&str, &str) {
+    let path = path.strip_prefix('.').unwrap_or(path);
+    if let Some(inner) = path.strip_prefix('[') {
+        let (key, rest) = inner.split_once(']').unwrap_or((inner, ""));
+        return (key, rest);
+    }
+    let end = path.find(['.', '[']).unwrap_or(path.len());
+    (&path[..end], &path[end..])
+}

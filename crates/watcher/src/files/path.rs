@@ -1,0 +1,31 @@
+//! Field paths as the API server writes them.
+//!
+//! In: fields, keys and indices on the way down an object.
+//! Out: `spec.ingress[0].from`, made only when one is shown.
+//! Never: an allocation while nothing is wrong.
+
+use std::fmt;
+
+/// A path from the object's root, as a list towards the root.
+#[derive(Clone, Copy)]
+pub(super) enum Path<'a> {
+    Root,
+    /// A field of a struct: `.name`.
+    Field(&'a Path<'a>, &'a str),
+    /// A key of a map: `[key]`.
+    Key(&'a Path<'a>, &'a str),
+    /// An item of a list: `[0]`.
+    Index(&'a Path<'a>, usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::Field(Self::Root, name) => f.write_str(name),
+            Self::Field(parent, name) => write!(f, "{parent}.{name}"),
+            Self::Key(parent, key) => write!(f, "{parent}[{key}]"),
+            Self::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What is wrong between objects, or with an object as a whole.
+//!
+//! In: all objects of all sources, with their places.
+//! Out: the objects to use, of each key one, with a Namespace for each
+//! namespace that has none; findings.
+//! Never: a change to an object.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy::{
+    Namespace, NetworkPolicy, ObjectKey, Peers, Pod, Ports, Rule, Severity, takes_precedence,
+};
+
+use super::document::Found;
+use super::finding::{Finding, Location};
+use crate::{Kind, Object};
+
+/// Reviews all objects.
+pub(super) fn review(found: Vec<Found>, findings: &mut Vec<Finding>) -> Vec<Object> {
+    for one in &found {
+        alone(one, findings);
+    }
+    duplicates(&found, findings);
+    let mut objects: Vec<&Found> = Vec::new();
+    let mut places: HashMap<(Kind, ObjectKey), usize> = HashMap::new();
+    for one in found.iter().filter(|one| one.usable) {
+        match places.get(&(one.object.kind(), one.object.key())) {
+            // The later one stays, as for `kubectl apply`.
+            Some(&place) => objects[place] = one,
+            None => {
+                places.insert((one.object.kind(), one.object.key()), objects.len());
+                objects.push(one);
+            }
+        }
+    }
+    shared_addresses(&objects, findings);
+    let mut objects: Vec<Object> = objects.iter().map(|one| one.object.clone()).collect();
+    objects.extend(missing_namespaces(&objects));
+    objects
+}
+
+fn finding(one: &Found, severity: Severity, field: &str, message: String) -> Finding {
+    Finding {
+        location: one.location.clone(),
+        severity,
+        kind: one.object.kind().name().to_owned(),
+        object: Some(one.object.key()),
+        field: field.to_owned(),
+        message,
+    }
+}
+
+fn duplicates(found: &[Found], findings: &mut Vec<Finding>) {
+    let mut first: HashMap<(Kind, ObjectKey), &Location> = HashMap::new();
+    for one in found {
+        let earlier = first.entry((one.object.kind(), one.object.key())).or_insert(&one.location);
+        if *earlier != &one.location {
+            let message = format!("the same object stands in {}:{}", earlier.file, earlier.line);
+            findings.push(finding(one, Severity::Error, "metadata.name", message));
+        }
+    }
+}
+
+fn missing_namespaces(objects: &[Object]) -> Vec<Object> {
+    let mut missing = BTreeSet::new();
+    for object in objects {
+        if object.kind() != Kind::Namespace {
+            missing.insert(object.key().namespace);
+        }
+    }
+    for object in objects {
+        if object.kind() == Kind::Namespace {
+            missing.remove(&object.key().name);
+        }
+    }
+    let make = |name| Object::Namespace(Arc::new(Namespace::synthesised(name)));
+    missing.into_iter().map(make).collect()
+}
+
+/// Pods that report one address: the newer one has it.
+fn shared_addresses(objects: &[&Found], findings: &mut Vec<Finding>) {
+    let mut by_address: BTreeMap<IpAddr, Vec<(&Found, &Pod)>> = BTreeMap::new();
+    for one in objects {
+        if let Object::Pod(pod) = &one.object
+            && pod.is_subject()
+        {
+            for &address in &pod.addresses {
+                by_address.entry(address).or_default().push((one, pod));
+            }
+        }
+    }
+    for (address, pods) in by_address {
+        let newer = |owner, other| {
+            if takes_precedence(one_of(other), one_of(owner)) { other } else { owner }
+        };
+        let Some(owner) = pods.iter().reduce(newer) else { continue };
+        for (one, pod) in pods.iter().filter(|(_, pod)| pod.key != owner.1.key) {
+            let why = if pod.created == owner.1.created { "later by name" } else { "newer" };
+            let Location { file, line, .. } = &owner.0.location;
+            let message = format!(
+                "{address} is the address of Pod {} too, in {file}:{line}, which is {why} and has it",
+                owner.1.key
+            );
+            findings.push(finding(one, Severity::Warning, "status.podIPs", message));
+        }
+    }
+}
+
+fn one_of<'a>(one: &(&'a Found, &'a Pod)) -> &'a Pod {
+    one.1
+}
+
+/// Findings that need no other object.
+pub(super) fn alone(one: &Found, findings: &mut Vec<Finding>) {
+    let (field, message) = match &one.object {
+        Object::Pod(pod) if pod.is_subject() && pod.addresses.is_empty() => (
+            "status.podIPs",
+            Some("is empty: without an address no rule concerns the pod".to_owned()),
+        ),
+        Object::NetworkPolicy(policy) => ("metadata.name", opposite(policy)),
+        Object::Pod(_) | Object::Namespace(_) => return,
+    };
+    if let Some(message) = message {
+        findings.push(finding(one, Severity::Warning, field, message));
+    }
+}
+
+/// A name that says deny where everything is allowed, or the reverse.
+fn opposite(policy: &NetworkPolicy) -> Option<String> {
+    let name = policy.key.name.to_lowercase();
+    let words: Vec<&str> = name.split(['-', '.', '_']).collect();
+    let has = |word: &str| words.contains(&word);
+    let denies = ["deny", "denies", "block", "drop", "forbid"].iter().any(|word| has(word));
+    let allows = ["allow", "allows", "permit"].iter().any(|word| has(word));
+    let named = |word: &str| !(has("ingress") || has("egress")) || has(word);
+    for (direction, rules) in [("ingress", &policy.ingress), ("egress", &policy.egress)] {
+        let Some(rules) = rules.as_deref().filter(|_| named(direction)) else { continue };
+        if denies && !allows && rules.iter().any(allows_all) {
+            return Some(format!(
+                "the name says the opposite of what the policy does: it allows all {direction}"
+            ));
+        }
+        if allows && !denies && has(direction) && rules.is_empty() {
+            return Some(format!(
+                "the name says the opposite of what the policy does: it allows no {direction}"
+            ));
+        }
+    }
+    None
+}
+
+fn allows_all(rule: &Rule) -> bool {
+    rule.peers == Peers::Anyone && rule.ports == Ports::All
+}

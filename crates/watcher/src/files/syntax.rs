@@ -1,0 +1,256 @@
+//! Text that is not YAML: the probable cause, and what was probably meant.
+//!
+//! In: a text with the place where the parser gave up.
+//! Out: a sentence for the author; where the cause is clear, the text put
+//! right.
+//! Never: an object. Nothing is enforced by a text put right; it only shows
+//! what else is wrong.
+
+use super::node::{Position, shorten};
+use super::yaml::SyntaxError;
+
+/// The cause of a syntax error.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fault {
+    /// Where the fault begins.
+    pub at: Position,
+    pub message: String,
+    pub repaired: Option<Repaired>,
+}
+
+/// A text put right.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Repaired {
+    pub text: String,
+    /// The line that was put in, if one was.
+    pub inserted: Option<usize>,
+}
+
+/// A line of YAML.
+struct Line<'a> {
+    /// Its number, from 1.
+    number: usize,
+    /// Blanks before its content, in characters.
+    indent: usize,
+    /// Without blanks around and without a comment behind.
+    content: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn of((index, line): (usize, &'a str)) -> Option<Self> {
+        let content = line.trim();
+        let content = content.split_once(" #").map_or(content, |(before, _)| before.trim_end());
+        let is_content = !(content.is_empty() || content.starts_with('#'));
+        let indent = line.chars().take_while(|&c| c == ' ').count();
+        is_content.then_some(Line { number: index + 1, indent, content })
+    }
+
+    fn is_item(&self) -> bool {
+        self.content == "-" || self.content.starts_with("- ")
+    }
+
+    /// Key and value of `key: value`, with the column of the key; an item's
+    /// dash is passed over.
+    fn field(&self) -> Option<(usize, &'a str, &'a str)> {
+        let after_dash = self.content.trim_start_matches("- ").trim_start();
+        let indent = self.indent + self.content.len() - after_dash.len();
+        let (key, value) = match after_dash.split_once(": ") {
+            Some((key, value)) => (key, value.trim()),
+            None => (after_dash.strip_suffix(':')?, ""),
+        };
+        let is_key = !key.is_empty() && !key.contains([' ', '{', '[', '"', '\'', '#']);
+        is_key.then_some((indent, key, value))
+    }
+}
+
+/// Why the parser gave up, as far as the text shows it.
+pub(super) fn explain(text: &str, error: &SyntaxError) -> Fault {
+    let lines: Vec<Line<'_>> = text.lines().enumerate().filter_map(Line::of).collect();
+    let Some(at) = lines.iter().rposition(|line| line.number <= error.at.line) else {
+        return Fault { at: error.at, message: error.message.clone(), repaired: None };
+    };
+    let line = &lines[at];
+    let raw = text.lines().nth(error.at.line.saturating_sub(1)).unwrap_or_default();
+    // An error at the end of the text is shown where the text ends.
+    let is_beyond = error.at.line > text.lines().count();
+    let begin = Position { line: line.number, column: line.indent + 1 };
+    let at_error = if is_beyond { begin } else { error.at };
+    let there = |message| Fault { at: at_error, message, repaired: None };
+    if text.lines().any(|line| line.starts_with("<<<<<<< ")) {
+        return there("a merge conflict stands in the file".to_owned());
+    }
+    if let Some(message) = in_line(line, raw, error) {
+        return there(message);
+    }
+    // What is wrong with a line's indentation begins where the line begins.
+    let here = |(message, repaired)| Fault { at: begin, message, repaired };
+    let above = &lines[..at];
+    let Some(before) = above.last() else { return there(general(line, None, error)) };
+    finished(text, before, line)
+        .or_else(|| item_among_fields(text, above, line, error))
+        .or_else(|| indentation(above, line, error).map(|message| (message, None)))
+        .map(here)
+        .or_else(|| missing_blank(before, error).map(there))
+        .unwrap_or_else(|| there(general(line, Some(before), error)))
+}
+
+/// What is wrong, and the text put right.
+type Cause = (String, Option<Repaired>);
+
+/// Causes that the line itself shows.
+fn in_line(line: &Line<'_>, raw: &str, error: &SyntaxError) -> Option<String> {
+    let indent: String = raw.chars().take_while(|c| c.is_whitespace()).collect();
+    if indent.contains('\t') {
+        return Some("a tab indents this line; YAML is indented by blanks".to_owned());
+    }
+    if line.content.contains("{{") && line.content.contains("}}") {
+        return Some("this is a template; render it first".to_owned());
+    }
+    let value = line.field().map_or(line.content, |(_, _, value)| value);
+    let first = value.trim_start_matches("- ").chars().next()?;
+    if "@`%".contains(first) && error.message.contains("unexpected character") {
+        return Some(format!("a value cannot begin with {first}; quote it: {value:?}"));
+    }
+    if first == '*' && error.message.contains("anchor") {
+        return Some(format!(
+            "{value} is an alias, and nothing has that name; quote it: {value:?}"
+        ));
+    }
+    None
+}
+
+/// A line that is indented under a field whose value is complete.
+fn finished(text: &str, before: &Line<'_>, line: &Line<'_>) -> Option<Cause> {
+    let (indent, key, value) = before.field()?;
+    let opens = ["|", ">", "&", "!", "\"", "'"].iter().any(|start| value.starts_with(start));
+    let is_open = ["{", "["].iter().any(|start| value.starts_with(start))
+        && !(value.ends_with('}') || value.ends_with(']'));
+    if line.indent <= indent || value.is_empty() || opens || is_open {
+        return None;
+    }
+    let what = line.field().map_or(shorten(line.content), |(_, key, _)| key.to_owned());
+    if !matches!(value, "{}" | "[]") {
+        let message = format!(
+            "{what} is indented under \"{key}: {}\", whose value is complete; \
+             indent both lines alike",
+            shorten(value)
+        );
+        // A line that continues a plain text is no fault by itself.
+        return line.field().map(|_| (message, None));
+    }
+    let message = format!(
+        "{what} is indented under the finished value {value} of {key}; \
+         it belongs inside {key}, without the {value}"
+    );
+    let edited: Vec<String> = text
+        .lines()
+        .enumerate()
+        .map(|(index, raw)| match raw.rfind(value) {
+            Some(place) if index + 1 == before.number => raw[..place].to_owned(),
+            _ => raw.to_owned(),
+        })
+        .collect();
+    Some((message, Some(Repaired { text: edited.join("\n"), inserted: None })))
+}
+
+/// `- item` where a field is expected: the list's own key is missing.
+fn item_among_fields(
+    text: &str,
+    above: &[Line<'_>],
+    line: &Line<'_>,
+    error: &SyntaxError,
+) -> Option<Cause> {
+    let before = above.last()?;
+    let (indent, ..) = before.field()?;
+    if !line.is_item() || !error.message.contains("expected key") || indent != line.indent {
+        return None;
+    }
+    let parent = above.iter().rev().find(|other| other.indent < line.indent)?;
+    let (_, parent, _) = parent.field()?;
+    if parent != "spec" {
+        let message = format!(
+            "a list item stands among the fields of {parent}; the name of its list is missing \
+                 before it"
+        );
+        return Some((message, None));
+    }
+    let message = "a list item stands among the fields of spec; the rule is missing its egress: \
+                   or ingress: before it"
+        .to_owned();
+    let types = text.split_once("policyTypes").map_or("", |(_, types)| types);
+    let only_egress = types.contains("Egress") && !types.contains("Ingress");
+    let key = if only_egress { "egress:" } else { "ingress:" };
+    let mut edited: Vec<String> = text.lines().map(str::to_owned).collect();
+    edited.insert(line.number - 1, format!("{}{key}", " ".repeat(line.indent)));
+    let repaired = Repaired { text: edited.join("\n"), inserted: Some(line.number) };
+    Some((message, Some(repaired)))
+}
+
+/// A field that is indented like nothing above it, or stands among items.
+fn indentation(above: &[Line<'_>], line: &Line<'_>, error: &SyntaxError) -> Option<String> {
+    let (indent, key, _) = line.field()?;
+    if error.message.contains("expected '-'") {
+        return Some(format!(
+            "{key} stands where an item of the list above is expected; indent it to belong to the \
+             item, or less to end the list"
+        ));
+    }
+    if !error.message.contains("expected key") {
+        return None;
+    }
+    let mut open: Vec<usize> = Vec::new();
+    for other in above {
+        open.retain(|&indent| indent <= other.indent);
+        for indent in [Some(other.indent), other.field().map(|(indent, ..)| indent)] {
+            open.extend(indent.filter(|indent| open.last() != Some(indent)));
+        }
+    }
+    let fits: Vec<String> =
+        open.iter().filter(|&&other| other != indent).map(usize::to_string).collect();
+    (!open.contains(&indent))
+        .then(|| format!("{key} is indented by {indent}, where {} would fit", fits.join(" or ")))
+}
+
+/// `key:value`, which is one text for YAML.
+fn missing_blank(before: &Line<'_>, error: &SyntaxError) -> Option<String> {
+    let (key, value) = before.content.split_once(':')?;
+    let is_key = key.chars().all(|c| c.is_ascii_alphanumeric());
+    let tight = is_key && !value.is_empty() && !value.starts_with(' ');
+    (tight && error.message.contains("mapping values"))
+        .then(|| format!("a blank is missing after the ':' of {:?}", shorten(before.content)))
+}
+
+/// What else the parser's own words tell.
+fn general(line: &Line<'_>, before: Option<&Line<'_>>, error: &SyntaxError) -> String {
+    let said = error.message.as_str();
+    let has = |part: &str| said.contains(part);
+    if has("document start") && line.content.starts_with(['{', '[']) {
+        return "a second value follows the first; put \"---\" between them, or a List around them"
+            .to_owned();
+    }
+    let told = if has("recursion limit") {
+        "values are nested too deep"
+    } else if has("mapping values") {
+        "a second ':' stands in this line; quote the value, or begin a new line"
+    } else if has("comment intercepting") {
+        "the next line is indented as if it went on with this value"
+    } else if has("trailing content") {
+        "something stands right behind a closing quote"
+    } else if has("escape") || has("hexadecimal") {
+        "YAML does not know this '\\' escape; write \"\\\\\" or use single quotes"
+    } else if has("quoted scalar") {
+        "a quote that begins here is not closed"
+    } else if has("flow") || has("',' or") || has("':' indicator") || has("bracket") {
+        "a ',' is missing before here, or a '[' or '{' is not closed or closed twice"
+    } else if has("node content") {
+        "a value is missing here, or a '[' or '{' is not closed before"
+    } else if has("expected key") {
+        "this line is indented like nothing above it"
+    } else if has("simple key") || has("expect ':'") || has("expected ':'") {
+        let culprit = before.filter(|before| before.field().is_none()).unwrap_or(line);
+        return format!("{:?} has no ':' after it", shorten(culprit.content));
+    } else {
+        said
+    };
+    told.to_owned()
+}

@@ -1,0 +1,267 @@
+//! YAML and JSON text to positioned nodes.
+//!
+//! In: the text of one document or of several (JSON is YAML).
+//! Out: a [`Node`] for each document that is not empty, and the first thing
+//! that is wrong with the text.
+//! Never: recursion or growth without a bound: nesting, and what aliases
+//! multiply, are limited.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
+
+use super::node::{Entry, Node, Position, Value};
+use super::scalar;
+
+/// Deepest nesting of lists and objects. The API's own types need about 20.
+const DEPTH_MAX: usize = 100;
+/// How many nodes all anchors and aliases of a document may stand for; a text
+/// counts as one for every 32 bytes.
+const ALIASED_MAX: usize = 200_000;
+
+/// What stopped the reading of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct SyntaxError {
+    pub at: Position,
+    pub message: String,
+    /// Whether the text is YAML, and refused for another reason.
+    pub is_yaml: bool,
+}
+
+/// How much a node stands for.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// Nodes in it, long texts counting as several.
+    size: usize,
+    /// Levels below it.
+    height: usize,
+}
+
+/// Reads all documents of a text; those before an error are kept.
+pub(super) fn read(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
+    let mut builder = Builder::new(text);
+    let mut documents = Vec::new();
+    loop {
+        match builder.next() {
+            Ok((Event::DocumentStart(_), _)) => {
+                builder.anchors.clear();
+                builder.aliased = 0;
+                match builder.document() {
+                    Ok(Node { value: Value::Null, .. }) => {}
+                    Ok(node) => documents.push(node),
+                    Err(error) => return (documents, Some(error)),
+                }
+            }
+            Ok((Event::StreamEnd, _)) => return (documents, None),
+            Ok(_) => {}
+            Err(error) => return (documents, Some(error)),
+        }
+    }
+}
+
+struct Builder<'a> {
+    parser: Parser<'a, StrInput<'a>>,
+    /// Finished nodes by anchor.
+    anchors: HashMap<usize, (Node, Extent)>,
+    /// Nodes that anchors and aliases of this document stand for so far.
+    aliased: usize,
+}
+
+type Outcome<T> = Result<T, SyntaxError>;
+
+impl<'a> Builder<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { parser: Parser::new_from_str(text), anchors: HashMap::new(), aliased: 0 }
+    }
+
+    fn next(&mut self) -> Outcome<(Event<'a>, Span)> {
+        match self.parser.next_event() {
+            None => Ok((Event::StreamEnd, Span::default())),
+            Some(Ok(event)) => Ok(event),
+            Some(Err(error)) => {
+                let at = position(&Span::empty(*error.marker()));
+                Err(SyntaxError { at, message: error.info().to_owned(), is_yaml: false })
+            }
+        }
+    }
+
+    fn document(&mut self) -> Outcome<Node> {
+        let first = self.next()?;
+        self.node(first, 0).map(|(node, _)| node)
+    }
+
+    /// The node that begins with an event.
+    fn node(&mut self, (event, span): (Event<'a>, Span), depth: usize) -> Outcome<(Node, Extent)> {
+        let at = position(&span);
+        check_depth(depth, at)?;
+        let (value, extent, anchor) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let extent = Extent { size: 1 + text.len() / 32, height: 0 };
+                (scalar_value(text, style, tag), extent, anchor)
+            }
+            Event::SequenceStart(anchor, _) => {
+                let (items, extent) = self.sequence(depth)?;
+                (Value::Sequence(items), extent, anchor)
+            }
+            Event::MappingStart(anchor, _) => {
+                let (entries, extent) = self.mapping(depth)?;
+                (Value::Mapping(entries), extent, anchor)
+            }
+            Event::Alias(anchor) => return self.alias(anchor, at, depth),
+            // No value begins with any other event.
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd
+            | Event::SequenceEnd
+            | Event::MappingEnd => return Err(fault(at, "a value is missing".to_owned())),
+        };
+        let node = Node { at, value };
+        if anchor > 0 {
+            self.count(extent.size, at)?;
+            self.anchors.insert(anchor, (node.clone(), extent));
+        }
+        Ok((node, extent))
+    }
+
+    fn sequence(&mut self, depth: usize) -> Outcome<(Vec<Node>, Extent)> {
+        let mut items = Vec::new();
+        let mut extent = Extent { size: 1, height: 1 };
+        loop {
+            let event = self.next()?;
+            if event.0 == Event::SequenceEnd {
+                return Ok((items, extent));
+            }
+            let (item, inner) = self.node(event, depth + 1)?;
+            extent.add(inner);
+            items.push(item);
+        }
+    }
+
+    fn mapping(&mut self, depth: usize) -> Outcome<(Vec<Entry>, Extent)> {
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut merged: Vec<Node> = Vec::new();
+        let mut extent = Extent { size: 1, height: 1 };
+        loop {
+            let event = self.next()?;
+            if event.0 == Event::MappingEnd {
+                return Ok((with_merged(entries, merged)?, extent));
+            }
+            let merges =
+                matches!(&event.0, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
+            let (key, key_extent) = self.node(event, depth + 1)?;
+            let event = self.next()?;
+            let (value, inner) = self.node(event, depth + 1)?;
+            extent.add(key_extent);
+            extent.add(inner);
+            if merges {
+                merged.push(value);
+            } else {
+                entries.push(entry(key, value)?);
+            }
+        }
+    }
+
+    fn alias(&mut self, anchor: usize, at: Position, depth: usize) -> Outcome<(Node, Extent)> {
+        let Some((node, extent)) = self.anchors.get(&anchor) else {
+            return Err(fault(at, "alias stands inside the value that it names".to_owned()));
+        };
+        let extent = *extent;
+        check_depth(depth + extent.height, at)?;
+        let node = node.clone();
+        self.count(extent.size, at)?;
+        Ok((node, extent))
+    }
+
+    fn count(&mut self, size: usize, at: Position) -> Outcome<()> {
+        self.aliased += size;
+        if self.aliased <= ALIASED_MAX {
+            return Ok(());
+        }
+        let message = format!(
+            "anchors and aliases of this document stand for more than {ALIASED_MAX} values"
+        );
+        Err(fault(at, message))
+    }
+}
+
+fn scalar_value(text: Cow<'_, str>, style: ScalarStyle, tag: Option<Cow<'_, Tag>>) -> Value {
+    let core = tag.as_ref().filter(|tag| tag.is_yaml_core_schema()).map(|tag| tag.suffix.as_str());
+    match (core, &tag) {
+        (Some("str" | "binary"), _) => Value::String(text.into_owned()),
+        (Some("int" | "float" | "bool" | "null"), _) => scalar::resolve(&text),
+        // The library behind kubectl takes what has a tag of its own as text.
+        (_, Some(_)) => Value::String(text.into_owned()),
+        (_, None) if style == ScalarStyle::Plain => scalar::resolve(&text),
+        (_, None) => Value::String(text.into_owned()),
+    }
+}
+
+/// A field, its key as sigs.k8s.io/yaml turns it into JSON.
+fn entry(key: Node, value: Node) -> Outcome<Entry> {
+    let at = key.at;
+    let (key, written) = match key.value {
+        Value::String(text) => (text, None),
+        Value::Bool { value, text } => (value.to_string(), Some(text)),
+        Value::Int { value, text } => (value.to_string(), Some(text)),
+        Value::Float { text, .. } => (text.clone(), Some(text)),
+        Value::Null => return Err(fault(at, "a field has no name before its ':'".to_owned())),
+        Value::Sequence(_) | Value::Mapping(_) => {
+            let message = "a list or an object stands where the name of a field belongs";
+            return Err(fault(at, message.to_owned()));
+        }
+    };
+    let written = written.filter(|written| *written != key);
+    Ok(Entry { key, written, at, value, merged: false })
+}
+
+/// `<<: *anchor` or `<<: [*one, *two]`: of one key the first wins, and what
+/// is written out wins over both.
+fn with_merged(written: Vec<Entry>, values: Vec<Node>) -> Outcome<Vec<Entry>> {
+    if values.is_empty() {
+        return Ok(written);
+    }
+    let no_object = |at| fault(at, "'<<' merges objects, and this is none".to_owned());
+    let mut seen = HashSet::new();
+    let mut entries: Vec<Entry> = Vec::new();
+    for value in values {
+        let sources = match value.value {
+            Value::Mapping(_) => vec![value],
+            Value::Sequence(items) => items,
+            _ => return Err(no_object(value.at)),
+        };
+        for source in sources {
+            let Value::Mapping(more) = source.value else { return Err(no_object(source.at)) };
+            let new = more.into_iter().filter(|entry| seen.insert(entry.key.clone()));
+            entries.extend(new.map(|entry| Entry { merged: true, ..entry }));
+        }
+    }
+    // Behind, since of equal keys the later one counts.
+    entries.extend(written);
+    Ok(entries)
+}
+
+impl Extent {
+    /// Adds a node one level below.
+    fn add(&mut self, inner: Self) {
+        self.size += inner.size;
+        self.height = self.height.max(inner.height + 1);
+    }
+}
+
+fn check_depth(depth: usize, at: Position) -> Outcome<()> {
+    if depth > DEPTH_MAX {
+        return Err(fault(at, format!("values are nested more than {DEPTH_MAX} levels deep")));
+    }
+    Ok(())
+}
+
+fn fault(at: Position, message: String) -> SyntaxError {
+    SyntaxError { at, message, is_yaml: true }
+}
+
+fn position(span: &Span) -> Position {
+    Position { line: span.start.line(), column: span.start.col() + 1 }
+}
