@@ -41,6 +41,7 @@
 
 mod build;
 mod conflict;
+mod cover;
 mod delta;
 mod reach;
 mod steps;

@@ -1,11 +1,12 @@
 //! Which entry of a verdict map moves when, and by way of which copies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::cover::Grants;
 use super::delta::{Delta, Switch};
 use super::{PlanError, conflict};
-use crate::{Family, Match, Name, Rule, Ruleset};
+use crate::{Family, Name, Rule, Ruleset};
 
 /// The moves of map entries, phase by phase, and the copies they need.
 #[derive(Debug, Default)]
@@ -91,8 +92,9 @@ impl<'a> Steps<'a> {
         let phase = match switch.from {
             None => &mut self.take,
             Some(from) => {
-                let (before, after) = (grants(delta.old, from), grants(delta.new, to));
-                match (after.is_subset(&before), before.is_subset(&after)) {
+                let before = Grants::of(delta.old, from);
+                let after = Grants::of(delta.new, to);
+                match (before.covers(&after), after.covers(&before)) {
                     (true, _) => &mut self.take,
                     (false, true) => &mut self.give,
                     (false, false) => &mut self.mixed,
@@ -119,10 +121,4 @@ impl<'a> Steps<'a> {
         self.copies.insert(copy.clone(), rules);
         Ok(copy)
     }
-}
-
-/// What the rules of a chain let pass, as far as their text says it.
-fn grants<'a>(ruleset: &'a Ruleset, chain: &Name) -> BTreeSet<&'a [Match]> {
-    let rules = ruleset.chains.get(chain).into_iter().flat_map(|chain| &chain.rules);
-    rules.filter(|rule| rule.allows()).map(|rule| rule.matches.as_slice()).collect()
 }

@@ -39,9 +39,16 @@ impl Table<'_> {
             let mut rules: Vec<Rule> = grants
                 .iter()
                 .map(|grant| {
-                    let condition = match grant.parse::<u16>() {
-                        Ok(port) => Match::Port(Transport::Tcp, PortTest::In(port, port)),
-                        Err(_) => in_set(Field::Source, grant),
+                    let port = |text: &str| text.parse::<u16>().ok();
+                    let ports = match grant.split_once('-') {
+                        Some((first, last)) => port(first).zip(port(last)),
+                        None => port(grant).zip(port(grant)),
+                    };
+                    let condition = match ports {
+                        Some((first, last)) => {
+                            Match::Port(Transport::Tcp, PortTest::In(first, last))
+                        }
+                        None => in_set(Field::Source, grant),
                     };
                     Rule::new([condition], Verdict::Accept)
                 })
@@ -171,6 +178,30 @@ fn a_membership_that_takes_comes_before_a_switch_to_more() {
             "delete element map { 10.0.0.1 }; add element map { 10.0.0.1 : goto i.b }",
         ],
     );
+}
+
+/// The two chains have no rule in common, and yet one allows less.
+#[test]
+fn ports_are_compared_by_meaning() {
+    let before = Table {
+        pods: &[("10.0.0.1", "i.a"), ("10.0.0.2", "i.b"), ("10.0.0.3", "i.c")],
+        chains: &[("i.a", &["80", "82-83"]), ("i.b", &["81-90", "80"]), ("i.c", &["x", "82"])],
+        sets: &[("x", &["10.0.0.1"])],
+    };
+    let gives = Table {
+        pods: &[("10.0.0.1", "i.b"), ("10.0.0.2", "i.b"), ("10.0.0.3", "i.c")],
+        sets: &[("x", &[])],
+        ..before
+    };
+    let seen = batches(Some(&before), &gives);
+    assert!(seen[0].starts_with("delete element x"), "{seen:#?}");
+    let takes = Table {
+        pods: &[("10.0.0.1", "i.a"), ("10.0.0.2", "i.a"), ("10.0.0.3", "i.c")],
+        sets: &[("x", &["10.0.0.1", "10.0.0.2"])],
+        ..before
+    };
+    let seen = batches(Some(&before), &takes);
+    assert!(seen[0].contains("map { 10.0.0.2 : goto i.a }"), "{seen:#?}");
 }
 
 #[test]

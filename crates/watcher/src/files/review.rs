@@ -119,7 +119,9 @@ pub(super) fn alone(one: &Found, findings: &mut Vec<Finding>) {
             "status.podIPs",
             Some("is empty: without an address no rule concerns the pod".to_owned()),
         ),
-        Object::NetworkPolicy(policy) => ("metadata.name", opposite(policy)),
+        Object::NetworkPolicy(policy) => {
+            ("metadata.name", opposite(policy, is_broken(&policy.key, findings)))
+        }
         Object::Pod(_) | Object::Namespace(_) => return,
     };
     if let Some(message) = message {
@@ -127,8 +129,15 @@ pub(super) fn alone(one: &Found, findings: &mut Vec<Finding>) {
     }
 }
 
-/// A name that says deny where everything is allowed, or the reverse.
-fn opposite(policy: &NetworkPolicy) -> Option<String> {
+fn is_broken(policy: &ObjectKey, findings: &[Finding]) -> bool {
+    findings.iter().any(|finding| {
+        finding.severity == Severity::Error && finding.object.as_ref() == Some(policy)
+    })
+}
+
+/// A name that says deny where everything is allowed, or the reverse; of a
+/// broken policy, which allows less than was meant, only the first.
+fn opposite(policy: &NetworkPolicy, broken: bool) -> Option<String> {
     let name = policy.key.name.to_lowercase();
     let words: Vec<&str> = name.split(['-', '.', '_']).collect();
     let has = |word: &str| words.contains(&word);
@@ -142,7 +151,7 @@ fn opposite(policy: &NetworkPolicy) -> Option<String> {
                 "the name says the opposite of what the policy does: it allows all {direction}"
             ));
         }
-        if allows && !denies && has(direction) && rules.is_empty() {
+        if allows && !denies && has(direction) && rules.is_empty() && !broken {
             return Some(format!(
                 "the name says the opposite of what the policy does: it allows no {direction}"
             ));
