@@ -1,0 +1,109 @@
+//! Questions to the kernel and their answers.
+//!
+//! In: requests. Out: the messages that answer them.
+//! Never: two requests at once.
+
+use nix::errno::Errno;
+
+use crate::error::ReadError;
+use crate::ffi::{Body, Messages};
+use crate::netlink::{self, Message};
+use crate::socket::Socket;
+
+/// A socket and the numbers of its requests.
+pub(crate) struct Connection {
+    pub(crate) socket: Socket,
+    sequence: u32,
+    request: Messages,
+}
+
+/// How a question was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// With all messages.
+    Whole,
+    /// Somebody committed while the kernel listed: some may be missing.
+    Interrupted,
+    /// What was asked for does not exist.
+    NotFound,
+}
+
+/// Whether a question asks for one object or for a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// For one.
+    One,
+    /// For a list.
+    All,
+}
+
+impl Connection {
+    pub(crate) fn open() -> std::io::Result<Self> {
+        Ok(Self { socket: Socket::open()?, sequence: 1, request: Messages::new() })
+    }
+
+    /// The first of so many numbers for requests.
+    pub(crate) fn numbers(&mut self, count: u32) -> u32 {
+        let first = self.sequence;
+        self.sequence = first.wrapping_add(count);
+        first
+    }
+
+    /// The number that the next request will get.
+    pub(crate) const fn next_number(&self) -> u32 {
+        self.sequence
+    }
+
+    /// Asks (NFT_MSG_GET*) and hands each message of the answer to `each`.
+    pub(crate) fn ask(
+        &mut self,
+        kind: i32,
+        ask: Ask,
+        body: Body<'_>,
+        mut each: impl FnMut(&Message<'_>) -> Result<(), ReadError>,
+    ) -> Result<Answer, ReadError> {
+        let number = self.numbers(1);
+        let flags = if ask == Ask::All { libc::NLM_F_DUMP } else { 0 };
+        self.request.clear();
+        let pushed = self.request.push(kind, flags, number, body);
+        pushed.map_err(|_| ReadError::Malformed("a question is too long"))?;
+        self.socket.drain();
+        self.socket.send(self.request.bytes()).map_err(ReadError::Io)?;
+
+        let mut interrupted = false;
+        loop {
+            let datagram = self.socket.receive().map_err(io)?;
+            let datagram = datagram.ok_or(ReadError::Malformed("an answer without end"))?;
+            for message in netlink::messages(datagram).filter(|one| one.sequence == number) {
+                interrupted |= i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0;
+                let end = match i32::from(message.kind) {
+                    libc::NLMSG_ERROR | libc::NLMSG_DONE => Some(outcome(&message)?),
+                    _ => {
+                        each(&message)?;
+                        (ask == Ask::One).then_some(Answer::Whole)
+                    }
+                };
+                match end {
+                    Some(Answer::Whole) if interrupted => return Ok(Answer::Interrupted),
+                    Some(answer) => return Ok(answer),
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// What an error or the end of a list says.
+fn outcome(message: &Message<'_>) -> Result<Answer, ReadError> {
+    match message.error_code() {
+        None => Ok(Answer::Whole),
+        Some(Errno::ENOENT) => Ok(Answer::NotFound),
+        Some(Errno::EINTR | Errno::EAGAIN) => Ok(Answer::Interrupted),
+        Some(Errno::EPERM) => Err(ReadError::Permission),
+        Some(errno) => Err(io(errno)),
+    }
+}
+
+fn io(errno: Errno) -> ReadError {
+    ReadError::Io(errno.into())
+}

@@ -1,0 +1,191 @@
+//! nft's data types: numbers for the kernel to keep, and keys as bytes.
+//!
+//! In and out: [`SetType`] and [`Element`] here, numbers and bytes in network
+//! order there. Never: anything about how they travel.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ruleset::{AddressRange, Element, Family, SetType};
+
+/// What the kernel keeps of a set's type: nft's number of it, and the length
+/// of a key in bytes, each field rounded up to a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KeyType {
+    /// nft's `enum datatypes` (include/datatype.h of nftables 1.0.6), fields
+    /// of a concatenation 6 bits apart (`TYPE_BITS`).
+    pub(crate) number: u32,
+    /// In bytes.
+    pub(crate) length: u32,
+}
+
+const IPV4_ADDR: u32 = 7;
+const IPV6_ADDR: u32 = 8;
+const INET_SERVICE: u32 = 13;
+const ICMPV6_TYPE: u32 = 29;
+const TYPE_BITS: u32 = 6;
+
+/// Bytes of a field of a concatenation are a multiple of this: NFT_REG32_SIZE.
+const FIELD_UNIT: usize = 4;
+const PORT_BYTES: u32 = 2;
+
+impl KeyType {
+    /// The key type of a set.
+    pub(crate) const fn of(set_type: SetType) -> Self {
+        match set_type {
+            SetType::Address(family)
+            | SetType::AddressRange(family)
+            | SetType::RateLimit(family) => Self::address(family),
+            SetType::AddressPort(family) => Self::address(family).then(Self::PORT),
+            SetType::AddressPair(family) => Self::address(family).then(Self::address(family)),
+            SetType::Port => Self::PORT,
+            SetType::Icmpv6Type => Self { number: ICMPV6_TYPE, length: 1 },
+        }
+    }
+
+    const PORT: Self = Self { number: INET_SERVICE, length: PORT_BYTES };
+
+    /// The key type of addresses.
+    pub(crate) const fn address(family: Family) -> Self {
+        match family {
+            Family::V4 => Self { number: IPV4_ADDR, length: 4 },
+            Family::V6 => Self { number: IPV6_ADDR, length: 16 },
+        }
+    }
+
+    const fn then(self, next: Self) -> Self {
+        Self {
+            number: self.number << TYPE_BITS | next.number,
+            length: self.length.next_multiple_of(FIELD_UNIT as u32)
+                + next.length.next_multiple_of(FIELD_UNIT as u32),
+        }
+    }
+}
+
+/// An address as bytes.
+pub(crate) fn address_bytes(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+/// The address of this family in so many bytes.
+pub(crate) fn address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
+    match family {
+        Family::V4 => <[u8; 4]>::try_from(bytes).ok().map(|octets| Ipv4Addr::from(octets).into()),
+        Family::V6 => <[u8; 16]>::try_from(bytes).ok().map(|octets| Ipv6Addr::from(octets).into()),
+    }
+}
+
+/// A key: one element's, or one end of a range.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) bytes: Vec<u8>,
+    /// NFT_SET_ELEM_INTERVAL_END: the first key behind a range.
+    pub(crate) ends_range: bool,
+}
+
+/// The keys that stand for an element: one, or of a range its first address
+/// and the one behind its last, if there is one.
+pub(crate) fn keys(element: &Element) -> impl Iterator<Item = Key> + use<> {
+    let (first, behind) = match *element {
+        Element::Address(address) => (address_bytes(address), None),
+        Element::Range(range) => (address_bytes(range.first()), next(range.last())),
+        Element::AddressPort(address, port) => {
+            (concatenated(&address_bytes(address), &port.to_be_bytes()), None)
+        }
+        Element::AddressPair(source, destination) => {
+            (concatenated(&address_bytes(source), &address_bytes(destination)), None)
+        }
+        Element::Port(port) => (port.to_be_bytes().to_vec(), None),
+        Element::Icmpv6Type(number) => (vec![number], None),
+    };
+    let end = behind.map(|address| Key { bytes: address_bytes(address), ends_range: true });
+    [Key { bytes: first, ends_range: false }].into_iter().chain(end)
+}
+
+/// The elements of a set of this type that these keys stand for; `None` if a
+/// key is not of the type.
+pub(crate) fn elements(set_type: SetType, keys: Vec<Key>) -> Option<Vec<Element>> {
+    match set_type {
+        SetType::AddressRange(family) => ranges(family, keys),
+        _ => keys.iter().map(|key| element(set_type, key)).collect(),
+    }
+}
+
+fn element(set_type: SetType, key: &Key) -> Option<Element> {
+    let bytes = key.bytes.as_slice();
+    if key.ends_range || bytes.len() != KeyType::of(set_type).length as usize {
+        return None;
+    }
+    match set_type {
+        SetType::Address(family) => address(family, bytes).map(Element::Address),
+        SetType::AddressPort(family) => {
+            let (first, port) = bytes.split_at_checked(KeyType::address(family).length as usize)?;
+            let port = port.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))?;
+            Some(Element::AddressPort(address(family, first)?, port))
+        }
+        SetType::AddressPair(family) => {
+            let (first, second) =
+                bytes.split_at_checked(KeyType::address(family).length as usize)?;
+            Some(Element::AddressPair(address(family, first)?, address(family, second)?))
+        }
+        SetType::Port => Some(Element::Port(u16::from_be_bytes(bytes.try_into().ok()?))),
+        SetType::Icmpv6Type => Some(Element::Icmpv6Type(*bytes.first()?)),
+        SetType::AddressRange(_) | SetType::RateLimit(_) => None,
+    }
+}
+
+/// Pairs first and end keys. A range without an end goes up to the next first
+/// key or the last address; an end without a first key means nothing (nft
+/// writes one at 0).
+fn ranges(family: Family, mut keys: Vec<Key>) -> Option<Vec<Element>> {
+    keys.sort_by(|a, b| a.bytes.cmp(&b.bytes).then(b.ends_range.cmp(&a.ends_range)));
+    let mut found = Vec::with_capacity(keys.len() / 2 + 1);
+    let mut open: Option<IpAddr> = None;
+    for key in keys {
+        let here = address(family, &key.bytes)?;
+        if let Some(first) = open.take() {
+            let range = AddressRange::new(first, previous(here)?)?;
+            found.push(Element::Range(range));
+        }
+        open = (!key.ends_range).then_some(here);
+    }
+    if let Some(first) = open {
+        found.push(Element::Range(AddressRange::new(first, last_address(family))?));
+    }
+    Some(found)
+}
+
+/// The last address of a family.
+pub(crate) const fn last_address(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => IpAddr::V4(Ipv4Addr::BROADCAST),
+        Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(u128::MAX)),
+    }
+}
+
+fn next(address: IpAddr) -> Option<IpAddr> {
+    Some(match address {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits().checked_add(1)?).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits().checked_add(1)?).into(),
+    })
+}
+
+fn previous(address: IpAddr) -> Option<IpAddr> {
+    Some(match address {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits().checked_sub(1)?).into(),
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits().checked_sub(1)?).into(),
+    })
+}
+
+fn concatenated(first: &[u8], second: &[u8]) -> Vec<u8> {
+    let mut bytes = first.to_vec();
+    bytes.resize(bytes.len().next_multiple_of(FIELD_UNIT), 0);
+    bytes.extend(second);
+    bytes.resize(bytes.len().next_multiple_of(FIELD_UNIT), 0);
+    bytes
+}
+
+#[cfg(test)]
+mod tests;

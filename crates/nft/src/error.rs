@@ -1,0 +1,113 @@
+//! What can go wrong, one variant for each thing a caller does differently.
+
+use std::fmt;
+use std::io;
+
+pub use nix::errno::Errno;
+use ruleset::{Name, Op};
+
+/// No socket to the kernel's nf_tables.
+#[derive(Debug, thiserror::Error)]
+#[error("open an nfnetlink socket: {0}")]
+pub struct OpenError(#[source] pub io::Error);
+
+/// The ruleset could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// `CAP_NET_ADMIN` is missing: give up.
+    #[error("read the ruleset: not permitted (CAP_NET_ADMIN is needed)")]
+    Permission,
+    /// Others committed again and again during the read: try again later.
+    #[error("read the ruleset: it kept changing during {0} attempts")]
+    KeepsChanging(u32),
+    /// The socket failed.
+    #[error("read the ruleset: {0}")]
+    Io(#[source] io::Error),
+    /// The kernel sent what no kernel known to us sends.
+    #[error("read the ruleset: cannot understand the kernel: {0}")]
+    Malformed(&'static str),
+}
+
+/// A batch was not committed, or may not have been.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The kernel refused these operations, and so the whole batch: set the
+    /// objects at fault aside.
+    #[error("commit: {}", listed(.0))]
+    Refused(Vec<Refusal>),
+    /// The kernel refused the batch for a reason that is no single
+    /// operation's, such as a loop of jumps; nothing was applied.
+    #[error("commit: the batch as a whole was refused: {0}")]
+    RefusedWhole(Errno),
+    /// Somebody committed after the expected generation: read again.
+    #[error("commit: the ruleset changed since it was read")]
+    GenerationMoved,
+    /// `CAP_NET_ADMIN` is missing, or another process owns the table: give up.
+    #[error("commit: not permitted (CAP_NET_ADMIN is needed)")]
+    Permission,
+    /// The batch was sent, but the kernel's answer was lost and the generation
+    /// moved: read the table again to know.
+    #[error("commit: the kernel's answer was lost, the batch may be in force or not")]
+    Unknown,
+    /// The socket failed; nothing was applied.
+    #[error("commit: {0}")]
+    Io(#[source] io::Error),
+}
+
+/// One operation that the kernel refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Index in [`ruleset::Batch::ops`].
+    pub op: usize,
+    /// What the operation does, in words: `add rule to chain`.
+    pub action: &'static str,
+    /// The chain, set or map that it is about.
+    pub object: Option<Name>,
+    /// The kernel's reason.
+    pub errno: Errno,
+    /// The kernel's reason in words, where it gives one.
+    pub message: Option<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.action)?;
+        if let Some(object) = &self.object {
+            write!(f, " {object}")?;
+        }
+        write!(f, " (operation {}): {}", self.op, self.errno.desc())?;
+        match &self.message {
+            Some(message) => write!(f, " ({message})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The action of a refusal: what `op` does.
+pub(crate) const fn action(op: &Op) -> &'static str {
+    match op {
+        Op::CreateTable => "create the table",
+        Op::CreateSet(..) => "create set",
+        Op::DeleteSet(_) => "delete set",
+        Op::AddElements(..) => "add elements to set",
+        Op::DeleteElements(..) => "delete elements of set",
+        Op::CreateMap(..) => "create map",
+        Op::DeleteMap(_) => "delete map",
+        Op::AddEntries(..) => "add entries to map",
+        Op::DeleteEntries(..) => "delete entries of map",
+        Op::CreateChain(..) => "create chain",
+        Op::FlushChain(_) => "flush chain",
+        Op::DeleteChain(_) => "delete chain",
+        Op::AddRule(..) => "add a rule to chain",
+    }
+}
+
+/// The first refusals, in one line.
+fn listed(refusals: &[Refusal]) -> String {
+    const SHOWN: usize = 3;
+    let mut text: Vec<String> = refusals.iter().take(SHOWN).map(Refusal::to_string).collect();
+    if refusals.len() > SHOWN {
+        text.push(format!("and {} more", refusals.len() - SHOWN));
+    }
+    text.join("; ")
+}

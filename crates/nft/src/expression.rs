@@ -1,0 +1,271 @@
+//! The kernel's expressions, of which its rules consist.
+//!
+//! In and out: values here, libnftnl's objects there. Never: what a sequence
+//! of expressions means; that is for `write` and `read`.
+
+use std::ffi::{CStr, CString};
+
+use crate::ffi::{self, AnyExpression, Object, Ref};
+use crate::register::Register;
+
+/// One expression, as far as our rules need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Expression {
+    /// Loads something about the packet: NFT_META_*.
+    Meta { key: u32, into: Register },
+    /// Loads the flow's state.
+    CtState { into: Register },
+    /// Loads bytes of the packet.
+    Payload { base: u32, offset: u32, length: u32, into: Register },
+    /// `into = from & mask`.
+    Mask { from: Register, mask: Vec<u8>, into: Register },
+    /// Goes on if the register compares so with the value: NFT_CMP_*.
+    Compare { register: Register, operation: u32, value: Vec<u8> },
+    /// Goes on if the register lies between these, both included.
+    Between { register: Register, first: Vec<u8>, last: Vec<u8> },
+    /// Goes on if the register is in the set; of a map, takes its verdict.
+    Lookup { register: Register, set: CString, verdict: bool },
+    /// A verdict, with the chain of a jump.
+    Verdict { code: i32, chain: Option<CString> },
+    /// Adds the register to a set, and goes on for so many packets a second.
+    LimitPer { register: Register, set: CString, per_second: u64, burst: u32 },
+    /// Logs to an NFLOG group.
+    Log { prefix: Option<CString>, group: u16 },
+    /// One that our rules do not use.
+    Other(String),
+}
+
+/// NFT_CMP_EQ.
+pub(crate) const EQUAL: u32 = libc::NFT_CMP_EQ as u32;
+/// NFT_CMP_NEQ.
+pub(crate) const NOT_EQUAL: u32 = libc::NFT_CMP_NEQ as u32;
+/// NFT_CMP_GTE.
+pub(crate) const AT_LEAST: u32 = libc::NFT_CMP_GTE as u32;
+/// NFT_CMP_LTE.
+pub(crate) const AT_MOST: u32 = libc::NFT_CMP_LTE as u32;
+
+/// NFT_REG_VERDICT.
+const VERDICT: u32 = libc::NFT_REG_VERDICT as u32;
+/// NFT_BITWISE_BOOL, the default operation: `(register & mask) ^ xor`.
+const BITWISE_BOOL: u32 = 0;
+/// The kernel's unit of a limit, in seconds.
+const PER_SECOND: u64 = 1;
+/// NFT_DYNSET_OP_ADD.
+const DYNSET_ADD: u32 = libc::NFT_DYNSET_OP_ADD as u32;
+/// NFT_DYNSET_F_EXPR, which says only how the expression was sent.
+const DYNSET_SILENT_FLAGS: u32 = 1 << 1;
+
+impl Expression {
+    /// Appends the expression to a rule.
+    pub(crate) fn append_to(&self, rule: &mut Object<ffi::Rule>) {
+        match self {
+            Self::Meta { .. } | Self::CtState { .. } | Self::Payload { .. } | Self::Mask { .. } => {
+                self.append_load(rule)
+            }
+            Self::Compare { .. } | Self::Between { .. } | Self::Lookup { .. } => {
+                self.append_test(rule);
+            }
+            Self::Verdict { .. } | Self::LimitPer { .. } | Self::Log { .. } => {
+                self.append_action(rule);
+            }
+            Self::Other(_) => {} // made by reading only
+        }
+    }
+
+    fn append_load(&self, rule: &mut Object<ffi::Rule>) {
+        match self {
+            Self::Meta { key, into } => {
+                let mut object = Object::<ffi::Meta>::new();
+                object.number(&ffi::Meta::KEY, *key).number(&ffi::Meta::DREG, into.number());
+                rule.push(object);
+            }
+            Self::CtState { into } => {
+                let mut object = Object::<ffi::Ct>::new();
+                object.number(&ffi::Ct::KEY, libc::NFT_CT_STATE as u32);
+                object.number(&ffi::Ct::DREG, into.number());
+                rule.push(object);
+            }
+            Self::Payload { base, offset, length, into } => {
+                let mut object = Object::<ffi::Payload>::new();
+                object.number(&ffi::Payload::DREG, into.number());
+                object.number(&ffi::Payload::BASE, *base).number(&ffi::Payload::OFFSET, *offset);
+                object.number(&ffi::Payload::LEN, *length);
+                rule.push(object);
+            }
+            Self::Mask { from, mask, into } => {
+                let mut object = Object::<ffi::Bitwise>::new();
+                object.number(&ffi::Bitwise::SREG, from.number());
+                object.number(&ffi::Bitwise::DREG, into.number());
+                object.number(&ffi::Bitwise::OP, BITWISE_BOOL);
+                object.number(&ffi::Bitwise::LEN, mask.len() as u32);
+                object.bytes(&ffi::Bitwise::MASK, mask);
+                object.bytes(&ffi::Bitwise::XOR, &vec![0; mask.len()]);
+                rule.push(object);
+            }
+            _ => {}
+        }
+    }
+
+    fn append_test(&self, rule: &mut Object<ffi::Rule>) {
+        match self {
+            Self::Compare { register, operation, value } => {
+                let mut object = Object::<ffi::Cmp>::new();
+                object.number(&ffi::Cmp::SREG, register.number());
+                object.number(&ffi::Cmp::OP, *operation).bytes(&ffi::Cmp::DATA, value);
+                rule.push(object);
+            }
+            Self::Between { register, first, last } => {
+                let mut object = Object::<ffi::Range>::new();
+                object.number(&ffi::Range::SREG, register.number());
+                object.number(&ffi::Range::OP, libc::NFT_RANGE_EQ as u32);
+                object.bytes(&ffi::Range::FROM, first).bytes(&ffi::Range::TO, last);
+                rule.push(object);
+            }
+            Self::Lookup { register, set, verdict } => {
+                let mut object = Object::<ffi::Lookup>::new();
+                object.number(&ffi::Lookup::SREG, register.number());
+                object.text(&ffi::Lookup::SET, set);
+                if *verdict {
+                    object.number(&ffi::Lookup::DREG, VERDICT);
+                }
+                rule.push(object);
+            }
+            _ => {}
+        }
+    }
+
+    fn append_action(&self, rule: &mut Object<ffi::Rule>) {
+        match self {
+            Self::Verdict { code, chain } => {
+                let mut object = Object::<ffi::Immediate>::new();
+                object.number(&ffi::Immediate::DREG, VERDICT);
+                object.number(&ffi::Immediate::VERDICT, code.cast_unsigned());
+                if let Some(chain) = chain {
+                    object.text(&ffi::Immediate::CHAIN, chain);
+                }
+                rule.push(object);
+            }
+            Self::LimitPer { register, set, per_second, burst } => {
+                rule.push(limit_per(*register, set, *per_second, *burst));
+            }
+            Self::Log { prefix, group } => {
+                let mut object = Object::<ffi::Log>::new();
+                if let Some(prefix) = prefix {
+                    object.text(&ffi::Log::PREFIX, prefix);
+                }
+                object.number(&ffi::Log::GROUP, *group);
+                rule.push(object);
+            }
+            _ => {}
+        }
+    }
+
+    /// Reads an expression of a rule.
+    pub(crate) fn read(object: &Ref<'_, AnyExpression>) -> Self {
+        let name = object.name().map(CStr::to_string_lossy).unwrap_or_default();
+        read_load(object)
+            .or_else(|| read_test(object))
+            .or_else(|| read_action(object))
+            .unwrap_or_else(|| Self::Other(name.into_owned()))
+    }
+}
+
+fn limit_per(register: Register, set: &CStr, per_second: u64, burst: u32) -> Object<ffi::Dynset> {
+    let mut limit = Object::<ffi::Limit>::new();
+    limit.number(&ffi::Limit::RATE, per_second).number(&ffi::Limit::UNIT, PER_SECOND);
+    limit.number(&ffi::Limit::BURST, burst);
+    limit.number(&ffi::Limit::TYPE, libc::NFT_LIMIT_PKTS as u32).number(&ffi::Limit::FLAGS, 0);
+    let mut object = Object::<ffi::Dynset>::new();
+    object.number(&ffi::Dynset::SREG_KEY, register.number());
+    object.number(&ffi::Dynset::OP, DYNSET_ADD);
+    object.text(&ffi::Dynset::SET, set);
+    object.push(limit);
+    object
+}
+
+/// Expressions that fill a register.
+fn read_load(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
+    if let Some(meta) = object.as_kind::<ffi::Meta>() {
+        let into = Register::from_number(meta.number(&ffi::Meta::DREG)?)?;
+        return Some(Expression::Meta { key: meta.number(&ffi::Meta::KEY)?, into });
+    }
+    if let Some(ct) = object.as_kind::<ffi::Ct>() {
+        let into = Register::from_number(ct.number(&ffi::Ct::DREG)?)?;
+        let is_state = ct.number(&ffi::Ct::KEY)? == libc::NFT_CT_STATE as u32;
+        return is_state.then_some(Expression::CtState { into });
+    }
+    if let Some(payload) = object.as_kind::<ffi::Payload>() {
+        return Some(Expression::Payload {
+            base: payload.number(&ffi::Payload::BASE)?,
+            offset: payload.number(&ffi::Payload::OFFSET)?,
+            length: payload.number(&ffi::Payload::LEN)?,
+            into: Register::from_number(payload.number(&ffi::Payload::DREG)?)?,
+        });
+    }
+    let bitwise = object.as_kind::<ffi::Bitwise>()?;
+    let masks = bitwise.number(&ffi::Bitwise::OP).unwrap_or(BITWISE_BOOL) == BITWISE_BOOL
+        && bitwise.bytes(&ffi::Bitwise::XOR)?.iter().all(|byte| *byte == 0);
+    let mask = bitwise.bytes(&ffi::Bitwise::MASK)?.to_vec();
+    let from = Register::from_number(bitwise.number(&ffi::Bitwise::SREG)?)?;
+    let into = Register::from_number(bitwise.number(&ffi::Bitwise::DREG)?)?;
+    masks.then_some(Expression::Mask { from, mask, into })
+}
+
+/// Expressions that look at a register.
+fn read_test(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
+    if let Some(cmp) = object.as_kind::<ffi::Cmp>() {
+        return Some(Expression::Compare {
+            register: Register::from_number(cmp.number(&ffi::Cmp::SREG)?)?,
+            operation: cmp.number(&ffi::Cmp::OP)?,
+            value: cmp.bytes(&ffi::Cmp::DATA)?.to_vec(),
+        });
+    }
+    if let Some(range) = object.as_kind::<ffi::Range>() {
+        let equal = range.number(&ffi::Range::OP)? == libc::NFT_RANGE_EQ as u32;
+        let register = Register::from_number(range.number(&ffi::Range::SREG)?)?;
+        let first = range.bytes(&ffi::Range::FROM)?.to_vec();
+        let last = range.bytes(&ffi::Range::TO)?.to_vec();
+        return equal.then_some(Expression::Between { register, first, last });
+    }
+    let lookup = object.as_kind::<ffi::Lookup>()?;
+    let verdict = match lookup.number(&ffi::Lookup::DREG) {
+        None => false,
+        Some(VERDICT) => true,
+        Some(_) => return None,
+    };
+    let register = Register::from_number(lookup.number(&ffi::Lookup::SREG)?)?;
+    let set = lookup.text(&ffi::Lookup::SET)?.to_owned();
+    let plain = lookup.number(&ffi::Lookup::FLAGS).unwrap_or(0) == 0; // else inverted
+    plain.then_some(Expression::Lookup { register, set, verdict })
+}
+
+/// Expressions that do something.
+fn read_action(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
+    if let Some(immediate) = object.as_kind::<ffi::Immediate>() {
+        let code = immediate.number(&ffi::Immediate::VERDICT)?.cast_signed();
+        let chain = immediate.text(&ffi::Immediate::CHAIN).map(CStr::to_owned);
+        return Some(Expression::Verdict { code, chain });
+    }
+    if let Some(log) = object.as_kind::<ffi::Log>() {
+        let plain = log.number(&ffi::Log::SNAPLEN).unwrap_or(0) == 0
+            && log.number(&ffi::Log::QTHRESHOLD).unwrap_or(0) == 0
+            && log.number(&ffi::Log::LEVEL).is_none();
+        let prefix = log.text(&ffi::Log::PREFIX).map(CStr::to_owned);
+        let group = log.number(&ffi::Log::GROUP)?;
+        return plain.then_some(Expression::Log { prefix, group });
+    }
+    let dynset = object.as_kind::<ffi::Dynset>()?;
+    let limit = dynset.expression()?.as_kind::<ffi::Limit>()?;
+    let plain = dynset.number(&ffi::Dynset::OP)? == DYNSET_ADD
+        && dynset.number(&ffi::Dynset::FLAGS).unwrap_or(0) & !DYNSET_SILENT_FLAGS == 0
+        && dynset.number(&ffi::Dynset::SREG_DATA).is_none()
+        && dynset.number(&ffi::Dynset::TIMEOUT).unwrap_or(0) == 0
+        && limit.number(&ffi::Limit::UNIT)? == PER_SECOND
+        && limit.number(&ffi::Limit::TYPE)? == libc::NFT_LIMIT_PKTS as u32
+        && limit.number(&ffi::Limit::FLAGS).unwrap_or(0) == 0;
+    let register = Register::from_number(dynset.number(&ffi::Dynset::SREG_KEY)?)?;
+    let set = dynset.text(&ffi::Dynset::SET)?.to_owned();
+    let per_second = limit.number(&ffi::Limit::RATE)?;
+    let burst = limit.number(&ffi::Limit::BURST)?;
+    plain.then_some(Expression::LimitPer { register, set, per_second, burst })
+}

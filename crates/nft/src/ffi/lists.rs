@@ -1,0 +1,129 @@
+//! Objects that hold objects: rules their expressions, sets their elements.
+
+use std::ffi::CStr;
+use std::ptr::NonNull;
+
+use nftnl_sys as sys;
+
+use super::kinds::{AnyExpression, Dynset, Element, Expression, Limit, Rule, Set};
+use super::object::{Object, Ref};
+
+impl<'a> Ref<'a, AnyExpression> {
+    /// The kernel's name of the expression.
+    pub(crate) fn name(&self) -> Option<&'a CStr> {
+        self.text(&AnyExpression::NAME)
+    }
+
+    /// The same expression as one of this name, if it is one.
+    pub(crate) fn as_kind<E: Expression>(&self) -> Option<Ref<'a, E>> {
+        let raw = NonNull::new(self.as_ptr())?;
+        // SAFETY: the object is the same, and has the type's name.
+        (self.name()? == E::NAME).then(|| unsafe { Ref::new(raw) })
+    }
+}
+
+impl Object<Rule> {
+    /// Appends an expression.
+    pub(crate) fn push<E: Expression>(&mut self, expression: Object<E>) {
+        let (raw, size) = expression.into_raw();
+        // SAFETY: both are alive; the rule frees the expression from now on.
+        unsafe { sys::nftnl_rule_add_expr(self.as_ptr(), raw) };
+        self.grow(size);
+    }
+}
+
+impl Ref<'_, Rule> {
+    /// The expressions in order.
+    pub(crate) fn expressions(&self) -> Vec<Ref<'_, AnyExpression>> {
+        let mut found = Vec::new();
+        // SAFETY: the rule lives longer than the iterator. `next` gives each
+        // expression once and then null, after which it is not called again
+        // (it would begin anew). The expressions live as long as the rule.
+        unsafe {
+            let iterator = sys::nftnl_expr_iter_create(self.as_ptr());
+            if iterator.is_null() {
+                return found;
+            }
+            while let Some(raw) = NonNull::new(sys::nftnl_expr_iter_next(iterator)) {
+                found.push(Ref::new(raw));
+            }
+            sys::nftnl_expr_iter_destroy(iterator);
+        }
+        found
+    }
+}
+
+impl Object<Dynset> {
+    /// Sets what is done per element.
+    pub(crate) fn push(&mut self, limit: Object<Limit>) {
+        let (raw, size) = limit.into_raw();
+        // SAFETY: both are alive; the dynset frees the limit from now on.
+        unsafe { sys::nftnl_expr_add_expr(self.as_ptr(), sys::NFTNL_EXPR_DYNSET_EXPR, raw) };
+        self.grow(size);
+    }
+}
+
+impl Ref<'_, Dynset> {
+    /// What is done per element, if it is one expression.
+    pub(crate) fn expression(&self) -> Option<Ref<'_, AnyExpression>> {
+        let mut length = 0;
+        // SAFETY: the dynset is alive. The attribute is set only when reading
+        // found exactly one expression (`nftnl_expr_dynset_parse`), and that
+        // one lives as long as the dynset.
+        unsafe {
+            let key = sys::NFTNL_EXPR_DYNSET_EXPR as u16;
+            let raw = sys::nftnl_expr_get(self.as_ptr(), key, &mut length);
+            Some(Ref::new(NonNull::new(raw.cast_mut())?.cast()))
+        }
+    }
+}
+
+impl Object<Set> {
+    /// Adds an element to the object, not to the kernel's set.
+    pub(crate) fn push(&mut self, element: Object<Element>) {
+        let (raw, size) = element.into_raw();
+        // SAFETY: both are alive; the set frees the element from now on.
+        unsafe { sys::nftnl_set_elem_add(self.as_ptr(), raw) };
+        self.grow(size);
+    }
+}
+
+impl Ref<'_, Set> {
+    /// Whether elements carry expressions, such as counters.
+    pub(crate) fn has_expressions(&self) -> bool {
+        [sys::NFTNL_SET_EXPR, sys::NFTNL_SET_EXPRESSIONS].into_iter().any(|key| {
+            // SAFETY: the set is alive.
+            unsafe { sys::nftnl_set_is_set(self.as_ptr(), key as u16) }
+        })
+    }
+
+    /// The elements that the object holds.
+    pub(crate) fn elements(&self) -> Vec<Ref<'_, Element>> {
+        let mut found = Vec::new();
+        // SAFETY: the set lives longer than the iterator. `next` gives each
+        // element once and then null, after which it is not called again (it
+        // would begin anew; `cur` never becomes null). The elements live as
+        // long as the set.
+        unsafe {
+            let iterator = sys::nftnl_set_elems_iter_create(self.as_ptr());
+            if iterator.is_null() {
+                return found;
+            }
+            while let Some(raw) = NonNull::new(sys::nftnl_set_elems_iter_next(iterator)) {
+                found.push(Ref::new(raw));
+            }
+            sys::nftnl_set_elems_iter_destroy(iterator);
+        }
+        found
+    }
+}
+
+impl Ref<'_, Element> {
+    /// Whether the element carries expressions, such as a counter.
+    pub(crate) fn has_expressions(&self) -> bool {
+        [sys::NFTNL_SET_ELEM_EXPR, sys::NFTNL_SET_ELEM_EXPRESSIONS].into_iter().any(|key| {
+            // SAFETY: the element is alive.
+            unsafe { sys::nftnl_set_elem_is_set(self.as_ptr(), key as u16) }
+        })
+    }
+}

@@ -1,0 +1,194 @@
+//! Netlink messages from objects, and objects from netlink messages.
+
+use std::ffi::c_int;
+
+use nftnl_sys as sys;
+
+use super::kinds::{Chain, Rule, Set, Table};
+use super::object::{Kind, Object};
+
+/// The largest body that [`Messages`] writes: what one attribute can hold
+/// (`nlattr.nla_len` has 16 bits), for lists of elements and expressions are
+/// one attribute.
+pub(crate) const LARGEST_BODY: usize = u16::MAX as usize;
+
+/// Room for the largest body and the headers before it (20 bytes).
+const SCRATCH_WORDS: usize = (LARGEST_BODY + 1024) / size_of::<u64>();
+
+/// An object is too large for one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLong;
+
+/// What a message says about an object.
+#[derive(Clone, Copy)]
+pub(crate) enum Body<'a> {
+    /// Nothing.
+    Empty,
+    /// A table.
+    Table(&'a Object<Table>),
+    /// A chain.
+    Chain(&'a Object<Chain>),
+    /// A rule.
+    Rule(&'a Object<Rule>),
+    /// A set without its elements.
+    Set(&'a Object<Set>),
+    /// The elements that the object holds.
+    Elements(&'a Object<Set>),
+}
+
+/// Messages one after the other, ready to be sent.
+pub(crate) struct Messages {
+    scratch: Box<[u64]>,
+    bytes: Vec<u8>,
+}
+
+impl Messages {
+    /// No messages.
+    pub(crate) fn new() -> Self {
+        Self { scratch: vec![0; SCRATCH_WORDS].into_boxed_slice(), bytes: Vec::new() }
+    }
+
+    /// All messages so far.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Forgets all messages.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Appends bytes that are whole messages already.
+    pub(crate) fn push_raw(&mut self, message: &[u8]) {
+        self.bytes.extend_from_slice(message);
+    }
+
+    /// Appends a message of family `inet`. `kind` is one of NFT_MSG_*, `flags`
+    /// of NLM_F_* beside NLM_F_REQUEST.
+    ///
+    /// # Errors
+    /// If the body may be longer than a message can hold; nothing is appended.
+    pub(crate) fn push(
+        &mut self,
+        kind: c_int,
+        flags: c_int,
+        sequence: u32,
+        body: Body<'_>,
+    ) -> Result<(), TooLong> {
+        if body.size() > LARGEST_BODY {
+            return Err(TooLong);
+        }
+        let family = libc::NFPROTO_INET as u16;
+        let flags = (flags | libc::NLM_F_REQUEST) as u16;
+        // SAFETY: the scratch buffer is aligned for an `nlmsghdr` and has room
+        // for the headers and the largest body; this body is smaller, by the
+        // bound that its object keeps. `nlmsg_len` then counts what was
+        // written, a multiple of 4, all of it inside the buffer.
+        let written = unsafe {
+            let buffer = self.scratch.as_mut_ptr().cast();
+            let header = sys::nftnl_nlmsg_build_hdr(buffer, kind as u16, family, flags, sequence);
+            match body {
+                Body::Empty => {}
+                Body::Table(table) => {
+                    sys::nftnl_table_nlmsg_build_payload(header, table.as_ptr());
+                }
+                Body::Chain(chain) => {
+                    sys::nftnl_chain_nlmsg_build_payload(header, chain.as_ptr());
+                }
+                Body::Rule(rule) => sys::nftnl_rule_nlmsg_build_payload(header, rule.as_ptr()),
+                Body::Set(set) => sys::nftnl_set_nlmsg_build_payload(header, set.as_ptr()),
+                Body::Elements(set) => {
+                    sys::nftnl_set_elems_nlmsg_build_payload(header, set.as_ptr());
+                }
+            }
+            std::slice::from_raw_parts(header.cast::<u8>(), (*header).nlmsg_len as usize)
+        };
+        self.bytes.extend_from_slice(written);
+        Ok(())
+    }
+}
+
+impl Body<'_> {
+    fn size(&self) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::Table(table) => table.size(),
+            Self::Chain(chain) => chain.size(),
+            Self::Rule(rule) => rule.size(),
+            Self::Set(set) | Self::Elements(set) => set.size(),
+        }
+    }
+}
+
+/// A kind of object that the kernel lists.
+///
+/// # Safety
+/// `parse` must be libnftnl's reader for this type.
+pub(crate) unsafe trait Listed: Kind {
+    /// Sets the attributes that a message holds; negative if it cannot.
+    ///
+    /// # Safety
+    /// `message` is aligned and `nlmsg_len` bytes long, `raw` is alive.
+    unsafe fn parse(message: *const libc::nlmsghdr, raw: *mut Self::Raw) -> c_int;
+}
+
+macro_rules! listed {
+    ($($kind:ident: $parse:ident;)*) => {$(
+        // SAFETY: these are libnftnl's functions for this type, by name.
+        unsafe impl Listed for $kind {
+            unsafe fn parse(message: *const libc::nlmsghdr, raw: *mut Self::Raw) -> c_int {
+                // SAFETY: the caller's word.
+                unsafe { sys::$parse(message.cast(), raw) }
+            }
+        }
+    )*};
+}
+
+listed! {
+    Table: nftnl_table_nlmsg_parse;
+    Chain: nftnl_chain_nlmsg_parse;
+    Rule: nftnl_rule_nlmsg_parse;
+    Set: nftnl_set_nlmsg_parse;
+}
+
+/// Words of zeros behind a message, so that a string that lacks its NUL ends
+/// inside our buffer.
+const GUARD_WORDS: usize = 2;
+
+/// The object that a message is about; `None` if libnftnl cannot read it.
+pub(crate) fn parse<K: Listed>(message: &[u8]) -> Option<Object<K>> {
+    parse_with(message, K::parse)
+}
+
+/// The elements that a message lists, in a set object.
+pub(crate) fn parse_elements(message: &[u8]) -> Option<Object<Set>> {
+    /// # Safety
+    /// As for [`Listed::parse`].
+    unsafe fn reader(message: *const libc::nlmsghdr, raw: *mut sys::nftnl_set) -> c_int {
+        // SAFETY: the caller's word.
+        unsafe { sys::nftnl_set_elems_nlmsg_parse(message.cast(), raw) }
+    }
+    parse_with(message, reader)
+}
+
+fn parse_with<K: Kind>(
+    message: &[u8],
+    reader: unsafe fn(*const libc::nlmsghdr, *mut K::Raw) -> c_int,
+) -> Option<Object<K>> {
+    let stated = u32::from_ne_bytes(*message.first_chunk()?) as usize;
+    if stated != message.len() || stated < crate::netlink::HEADERS {
+        return None;
+    }
+    let mut words = vec![0u64; message.len() / size_of::<u64>() + 1 + GUARD_WORDS];
+    for (word, bytes) in words.iter_mut().zip(message.chunks(size_of::<u64>())) {
+        let mut whole = [0; size_of::<u64>()];
+        whole[..bytes.len()].copy_from_slice(bytes);
+        *word = u64::from_ne_bytes(whole);
+    }
+    let mut object = Object::<K>::new();
+    object.grow(usize::MAX); // nothing counts what the reader puts in: not for writing
+    // SAFETY: the copy is aligned, as long as its header says, and holds both
+    // headers; libmnl checks each attribute against the length that is left.
+    let result = unsafe { reader(words.as_ptr().cast(), object.as_ptr()) };
+    (result >= 0).then_some(object)
+}

@@ -1,0 +1,142 @@
+//! Netlink's own framing: message headers and error messages.
+//!
+//! In: bytes as received. Out: messages and errors as values.
+//! Never: trust in a length that the bytes themselves state.
+//!
+//! Layouts: include/uapi/linux/netlink.h and linux/netfilter/nfnetlink.h.
+
+use nix::errno::Errno;
+
+/// `nlmsghdr` (16 bytes) and `nfgenmsg` (4 bytes).
+pub(crate) const HEADERS: usize = 20;
+const NLMSGHDR: usize = 16;
+
+/// One message of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Message<'a> {
+    /// NLMSG_* or subsystem and NFT_MSG_*.
+    pub(crate) kind: u16,
+    /// NLM_F_*.
+    pub(crate) flags: u16,
+    /// The number of the request that it answers.
+    pub(crate) sequence: u32,
+    /// The whole of it, header included.
+    pub(crate) bytes: &'a [u8],
+}
+
+/// What an NLMSG_ERROR message says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The request at fault.
+    pub(crate) sequence: u32,
+    /// Why; `None` in an acknowledgement.
+    pub(crate) errno: Option<Errno>,
+    /// NLMSGERR_ATTR_MSG.
+    pub(crate) text: Option<String>,
+}
+
+/// The messages of one datagram; what is cut or garbled at its end is left
+/// out.
+pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    std::iter::from_fn(move || {
+        let length = number(datagram, 0)? as usize;
+        let bytes = datagram.get(..length).filter(|bytes| bytes.len() >= NLMSGHDR)?;
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(Message {
+            kind: short(bytes, 4)?,
+            flags: short(bytes, 6)?,
+            sequence: number(bytes, 8)?,
+            bytes,
+        })
+    })
+}
+
+impl Message<'_> {
+    /// Reads an error message; `None` if it is another kind or cut short.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        /// `nlmsgerr`: the error and the request's header.
+        const NLMSGERR: usize = NLMSGHDR + 4 + NLMSGHDR;
+        if i32::from(self.kind) != libc::NLMSG_ERROR {
+            return None;
+        }
+        let attributes = if i32::from(self.flags) & libc::NLM_F_ACK_TLVS == 0 {
+            None
+        } else if i32::from(self.flags) & libc::NLM_F_CAPPED != 0 {
+            self.bytes.get(NLMSGERR..)
+        } else {
+            let request = number(self.bytes, NLMSGHDR + 4)? as usize;
+            self.bytes.get(request.next_multiple_of(4).saturating_add(NLMSGHDR + 4)..)
+        };
+        Some(Failure {
+            sequence: number(self.bytes, NLMSGHDR + 4 + 8)?,
+            errno: self.error_code(),
+            text: attributes.and_then(|bytes| {
+                /// `enum nlmsgerr_attrs`.
+                const NLMSGERR_ATTR_MSG: u16 = 1;
+                let text = attribute(bytes, NLMSGERR_ATTR_MSG)?;
+                let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+                Some(String::from_utf8_lossy(&text[..end]).into_owned())
+            }),
+        })
+    }
+
+    /// The error that an NLMSG_ERROR or NLMSG_DONE message begins with; `None`
+    /// if it is 0.
+    pub(crate) fn error_code(&self) -> Option<Errno> {
+        let code = i32::from_ne_bytes(number(self.bytes, NLMSGHDR)?.to_ne_bytes());
+        (code != 0).then(|| Errno::from_raw(code.wrapping_neg()))
+    }
+
+    /// The value of an attribute behind `nfgenmsg`.
+    pub(crate) fn attribute(&self, kind: u16) -> Option<&[u8]> {
+        attribute(self.bytes.get(HEADERS..)?, kind)
+    }
+}
+
+/// The value of the first attribute (`nlattr`) of this type.
+fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    const NLATTR: usize = 4;
+    const TYPE_MASK: u16 = 0x3fff; // NLA_TYPE_MASK: without nested, byte order
+    loop {
+        let length = short(attributes, 0)? as usize;
+        let value = attributes.get(NLATTR..length)?;
+        if short(attributes, 2)? & TYPE_MASK == kind {
+            return Some(value);
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+/// A begin or end message of a batch. `generation` makes the kernel check it.
+pub(crate) fn batch_mark(kind: i32, sequence: u32, generation: Option<u32>) -> Vec<u8> {
+    /// `enum nfnl_batch_attributes`.
+    const NFNL_BATCH_GENID: u16 = 1;
+    let attribute_length: u16 = 8;
+    let length = HEADERS + if generation.is_some() { usize::from(attribute_length) } else { 0 };
+    let mut message = Vec::with_capacity(length);
+    message.extend((length as u32).to_ne_bytes());
+    message.extend((kind as u16).to_ne_bytes());
+    message.extend((libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    message.extend(sequence.to_ne_bytes());
+    message.extend(0u32.to_ne_bytes()); // to the kernel
+    message.push(libc::AF_UNSPEC as u8);
+    message.push(libc::NFNETLINK_V0 as u8);
+    message.extend((libc::NFNL_SUBSYS_NFTABLES as u16).to_be_bytes());
+    if let Some(generation) = generation {
+        message.extend(attribute_length.to_ne_bytes());
+        message.extend(NFNL_BATCH_GENID.to_ne_bytes());
+        message.extend(generation.to_be_bytes());
+    }
+    message
+}
+
+fn number(bytes: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+fn short(bytes: &[u8], offset: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! The form in which the kernel gives rules back.
+//!
+//! In: any [`Rule`]. Out: one that means the same and is equal to what
+//! [`crate::Kernel::dump`] reads after it was sent.
+//! Never: a change of order or meaning.
+
+use ruleset::{Family, Finish, Match, Rule};
+
+/// The rule without the tests of family or protocol that say nothing: those of
+/// what is known already, and those that the next match to depend on them
+/// implies. In the kernel, `meta l4proto tcp` and then `tcp dport 80` are the
+/// same as `tcp dport 80` alone, whose own test stands before it; a reader
+/// cannot tell. Rules are compared in this form.
+#[must_use]
+pub fn normal_form(rule: Rule) -> Rule {
+    let mut family = Tests::default();
+    let mut protocol = Tests::default();
+    let mut implied = Vec::new();
+    for (at, test) in rule.matches.iter().enumerate() {
+        match test {
+            Match::Family(value) => implied.extend(family.tested(*value, at)),
+            Match::Protocol(value) => implied.extend(protocol.tested(*value, at)),
+            _ => {
+                implied.extend(needed_family(test).and_then(|value| family.needed(value)));
+                implied.extend(needed_protocol(test).and_then(|value| protocol.needed(value)));
+            }
+        }
+    }
+    let at_the_end = rule.log.as_ref().map(|log| log.family).into_iter();
+    let at_the_end = at_the_end.chain(match rule.finish {
+        Some(Finish::Dispatch(_, family, _)) => Some(family),
+        _ => None,
+    });
+    implied.extend(at_the_end.filter_map(|value| family.needed(value)));
+    let matches = rule.matches.into_iter().enumerate();
+    let matches = matches.filter(|(at, _)| !implied.contains(at)).map(|(_, test)| test).collect();
+    Rule { matches, ..rule }
+}
+
+/// What has been tested so far, and where, while nothing has needed it.
+struct Tests<T> {
+    known: Option<T>,
+    unused_at: Option<usize>,
+}
+
+impl<T> Default for Tests<T> {
+    fn default() -> Self {
+        Self { known: None, unused_at: None }
+    }
+}
+
+impl<T: PartialEq> Tests<T> {
+    /// The test itself, if it says nothing new.
+    fn tested(&mut self, value: T, at: usize) -> Option<usize> {
+        if self.known.as_ref() == Some(&value) {
+            return Some(at);
+        }
+        *self = Self { known: Some(value), unused_at: Some(at) };
+        None
+    }
+
+    /// The test that a match implies which needs this value.
+    fn needed(&mut self, value: T) -> Option<usize> {
+        if self.known.as_ref() == Some(&value) {
+            return self.unused_at.take();
+        }
+        *self = Self { known: Some(value), unused_at: None };
+        None
+    }
+}
+
+fn needed_family(test: &Match) -> Option<Family> {
+    match test {
+        Match::Address(_, test) => Some(test.family()),
+        Match::AddressPort(_, family, ..) | Match::AddressPair(family, _) => Some(*family),
+        Match::Icmpv6Type(_) => Some(Family::V6),
+        Match::CtState(_)
+        | Match::NotToHost
+        | Match::Family(_)
+        | Match::Protocol(_)
+        | Match::Port(..) => None,
+    }
+}
+
+fn needed_protocol(test: &Match) -> Option<u8> {
+    match test {
+        Match::Port(transport, _) | Match::AddressPort(_, _, transport, _) => {
+            Some(transport.number())
+        }
+        Match::Icmpv6Type(_) => Some(crate::write::rule::ICMPV6),
+        Match::CtState(_)
+        | Match::NotToHost
+        | Match::Family(_)
+        | Match::Protocol(_)
+        | Match::Address(..)
+        | Match::AddressPair(..) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

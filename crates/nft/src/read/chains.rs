@@ -1,0 +1,103 @@
+//! All chains of a table and their rules.
+//!
+//! In: a table whose sets have been read. Out: its chains; those that are not
+//! ours among the foreign; a stand-in for each rule that is not.
+//! Never: a list of all rules at once, which is quadratic in the kernel.
+
+use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset};
+
+use super::rule::{self, Body as RuleBody};
+use super::{Reader, Stop, lossy, named_ours, object};
+use crate::dump::ForeignKind;
+use crate::expression::Expression;
+use crate::ffi::{self, Body, Object, Ref, parse};
+use crate::userdata;
+use crate::write::rule::c_string;
+use crate::write::{CHAIN_TYPE, FORWARD, POLICY_ACCEPT, in_chain};
+
+/// NFT_CHAIN_BASE of `enum nft_chain_flags`, which the kernel states of every
+/// base chain.
+const CHAIN_BASE: u32 = 1;
+
+impl Reader<'_> {
+    /// Reads all chains.
+    pub(super) fn chains(&mut self) -> Result<(), Stop> {
+        let mut found = Vec::new();
+        let table = self.table();
+        self.list(libc::NFT_MSG_GETCHAIN, Body::Empty, |message| {
+            found.push(object::<ffi::Chain>(message)?);
+            Ok(())
+        })?;
+        for object in found {
+            let chain = object.get();
+            if chain.text(&ffi::Chain::TABLE) != Some(&table) {
+                continue;
+            }
+            let name = chain.text(&ffi::Chain::NAME).map(lossy).unwrap_or_default();
+            match named_ours(&name).and_then(|ours| Ok((ours, base(&chain)?))) {
+                Ok((ours, base)) => {
+                    let comment = chain.bytes(&ffi::Chain::USERDATA);
+                    let comment = userdata::comment(comment, userdata::COMMENT);
+                    let rules = self.rules(&ours)?;
+                    self.ruleset.chains.insert(ours, Chain { base, comment, rules });
+                }
+                Err(why) => self.foreign(ForeignKind::Chain, name, why),
+            }
+        }
+        Ok(())
+    }
+
+    fn rules(&mut self, chain: &Name) -> Result<Vec<Rule>, Stop> {
+        let mut objects = Vec::new();
+        let asked = in_chain(&self.ruleset.table, chain, Object::new());
+        self.list(libc::NFT_MSG_GETRULE, Body::Rule(&asked), |message| {
+            objects.push(parse::<ffi::Rule>(message.bytes));
+            Ok(())
+        })?;
+        let (table, name) = (self.table(), c_string(chain.as_str()));
+        let rules = objects.iter().filter_map(|object| {
+            let Some(object) = object else {
+                return Some(unreadable("an expression that libnftnl does not know"));
+            };
+            let rule = object.get();
+            let here = rule.text(&ffi::Rule::TABLE) == Some(&table)
+                && rule.text(&ffi::Rule::CHAIN) == Some(&name);
+            here.then(|| read_rule(&self.ruleset, &rule))
+        });
+        Ok(rules.collect())
+    }
+}
+
+/// Where a chain hangs.
+fn base(chain: &Ref<'_, ffi::Chain>) -> Result<Option<BaseChain>, String> {
+    let flags = chain.number(&ffi::Chain::FLAGS).unwrap_or(0) & !CHAIN_BASE;
+    if flags != 0 {
+        return Err(format!("a chain with flags {flags:#x}"));
+    }
+    let Some(hook) = chain.number(&ffi::Chain::HOOK) else { return Ok(None) };
+    let fits = hook == FORWARD
+        && chain.text(&ffi::Chain::TYPE) == Some(CHAIN_TYPE)
+        && chain.number(&ffi::Chain::POLICY) == Some(POLICY_ACCEPT);
+    if !fits {
+        return Err("a base chain of another hook, type or policy".to_owned());
+    }
+    let priority = chain.number(&ffi::Chain::PRIORITY).unwrap_or_default();
+    Ok(Some(BaseChain { priority }))
+}
+
+fn read_rule(sets: &Ruleset, rule: &Ref<'_, ffi::Rule>) -> Rule {
+    let expressions: Vec<Expression> = rule.expressions().iter().map(Expression::read).collect();
+    match rule::read(sets, &expressions) {
+        Ok(RuleBody { matches, log, finish }) => {
+            let comment = userdata::comment(rule.bytes(&ffi::Rule::USERDATA), userdata::COMMENT);
+            Rule { matches, log, finish, comment }
+        }
+        Err(why) => unreadable(&why),
+    }
+}
+
+/// What stands for a rule that our words cannot say.
+fn unreadable(why: &str) -> Rule {
+    let comment = Some(Comment::new(&format!("unreadable: {why}")));
+    Rule { matches: Vec::new(), log: None, finish: None, comment }
+}

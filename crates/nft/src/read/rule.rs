@@ -1,0 +1,252 @@
+//! The kernel's expressions as a rule, whether we wrote them or nft.
+//!
+//! In: a rule's expressions, and the table's sets, whose types say what a
+//! look-up means. Out: a [`Body`], or why our words cannot say it.
+//! Never: a guess; what is not understood whole is not understood.
+//!
+//! A rule makes sure of the packet's family before it looks at an address,
+//! and of the protocol before a port. These tests belong to the look-up behind
+//! them and are no matches of their own; one that nothing needed is. What comes
+//! out is in [`crate::normal_form`].
+
+use std::ffi::CStr;
+
+use ruleset::{
+    AddressTest, Family, Field, Finish, Log, LogPrefix, Match, Name, PortTest, Ruleset, SetType,
+    Transport,
+};
+
+use super::registers::{Content, Registers};
+use super::value::{Dependency, field_of, text, verdict};
+use crate::expression::{AT_LEAST, AT_MOST, Expression};
+use crate::packet::Part;
+use crate::register::Register;
+use crate::write::rule::ICMPV6;
+
+/// A rule but for its comment.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Body {
+    pub(crate) matches: Vec<Match>,
+    pub(crate) log: Option<Log>,
+    pub(crate) finish: Option<Finish>,
+}
+
+/// Why our words cannot say a rule.
+pub(crate) type Why = String;
+
+/// Reads a rule of a table whose sets are these.
+pub(crate) fn read(sets: &Ruleset, expressions: &[Expression]) -> Result<Body, Why> {
+    let mut reader = Reader::new(sets);
+    let mut rest = expressions;
+    while !rest.is_empty() {
+        let read = reader.step(rest)?;
+        rest = rest.get(read..).unwrap_or_default();
+    }
+    if reader.matches.iter().skip(reader.before_log).any(Option::is_some) {
+        return Err("a match behind the log".to_owned());
+    }
+    let matches = reader.matches.into_iter().flatten().collect();
+    Ok(Body { matches, log: reader.log, finish: reader.finish })
+}
+
+/// A rule while it is being read.
+pub(super) struct Reader<'a> {
+    sets: &'a Ruleset,
+    pub(super) registers: Registers,
+    /// `None` in place of one that turned out to belong to a later one.
+    matches: Vec<Option<Match>>,
+    log: Option<Log>,
+    /// How many matches stand before the log; all, if there is none.
+    before_log: usize,
+    finish: Option<Finish>,
+    family: Dependency<Family>,
+    protocol: Dependency<u8>,
+}
+
+impl<'a> Reader<'a> {
+    const fn new(sets: &'a Ruleset) -> Self {
+        Self {
+            sets,
+            registers: Registers::EMPTY,
+            matches: Vec::new(),
+            log: None,
+            before_log: usize::MAX,
+            finish: None,
+            family: Dependency::NONE,
+            protocol: Dependency::NONE,
+        }
+    }
+
+    /// Reads the next expression, or a few that belong together; gives their
+    /// number.
+    fn step(&mut self, rest: &[Expression]) -> Result<usize, Why> {
+        if self.finish.is_some() {
+            return Err("something follows the end".to_owned());
+        }
+        match rest {
+            [
+                Expression::Compare { register, operation: AT_LEAST, value: first },
+                Expression::Compare { register: same, operation: AT_MOST, value: last },
+                ..,
+            ] if register == same => {
+                let found = self.between(*register, first, last)?;
+                self.matches.push(Some(found));
+                Ok(2)
+            }
+            [
+                Expression::LimitPer { register, set, per_second, burst },
+                Expression::Log { prefix, group },
+                ..,
+            ] => {
+                let prefix = text(prefix.as_deref().unwrap_or_default())?;
+                self.log(*register, set, *per_second, *burst, prefix, *group).map(|()| 2)
+            }
+            [single, ..] => self.single(single).map(|()| 1),
+            [] => Ok(0),
+        }
+    }
+
+    fn single(&mut self, expression: &Expression) -> Result<(), Why> {
+        if let Some((part, into)) = Part::loaded(expression, self.family.known) {
+            self.registers.store(into, Content { part, mask: None });
+            return Ok(());
+        }
+        let found = match expression {
+            Expression::Mask { from, mask, into } => {
+                let Content { part, mask: None } = self.registers.content(*from)? else {
+                    return Err("a mask of a mask".to_owned());
+                };
+                self.registers.store(*into, Content { part, mask: Some(mask.clone()) });
+                return Ok(());
+            }
+            Expression::Lookup { register, set, verdict: true } => {
+                self.finish = Some(self.dispatch(*register, set)?);
+                return Ok(());
+            }
+            Expression::Verdict { code, chain } => {
+                self.finish = Some(Finish::Verdict(verdict(*code, chain.as_deref())?));
+                return Ok(());
+            }
+            Expression::Compare { register, operation, value } => {
+                self.compare(*register, *operation, value)
+            }
+            Expression::Between { register, first, last } => self.between(*register, first, last),
+            Expression::Lookup { register, set, verdict: false } => self.look_up(*register, set),
+            other => Err(format!("no words for {other:?}")),
+        };
+        let found = found?;
+        let at = self.matches.len();
+        let is_news = match &found {
+            Match::Family(family) => self.family.tested(*family, at),
+            Match::Protocol(protocol) => self.protocol.tested(*protocol, at),
+            _ => true,
+        };
+        self.matches.extend(is_news.then_some(Some(found)));
+        Ok(())
+    }
+
+    fn look_up(&mut self, register: Register, set: &CStr) -> Result<Match, Why> {
+        let name = self.name(set)?;
+        let set =
+            self.sets.sets.get(&name).ok_or_else(|| format!("a set that is not ours: {name}"))?;
+        let first = self.registers.whole(register)?;
+        let found = match (set.set_type, first) {
+            (SetType::Address(family) | SetType::AddressRange(family), part) => {
+                let field = field_of(part, family)?;
+                self.need_family(family)?;
+                Match::Address(field, AddressTest::Set(family, name))
+            }
+            (SetType::AddressPort(family), part) => {
+                let field = field_of(part, family)?;
+                let Part::Port = self.registers.whole(register.after(part.bytes()))? else {
+                    return Err(format!("no port for set {name}"));
+                };
+                self.need_family(family)?;
+                Match::AddressPort(field, family, self.need_transport()?, name)
+            }
+            (SetType::AddressPair(family), part) => {
+                let source = field_of(part, family)?;
+                let second = self.registers.whole(register.after(part.bytes()))?;
+                if (source, field_of(second, family)?) != (Field::Source, Field::Destination) {
+                    return Err(format!("not source and destination for set {name}"));
+                }
+                self.need_family(family)?;
+                Match::AddressPair(family, name)
+            }
+            (SetType::Port, Part::Port) => Match::Port(self.need_transport()?, PortTest::Set(name)),
+            (SetType::Icmpv6Type, Part::Icmpv6Type) => {
+                self.need_family(Family::V6)?;
+                self.need_protocol(ICMPV6)?;
+                Match::Icmpv6Type(name)
+            }
+            (set_type, part) => return Err(format!("{part:?} in set {name} of {set_type:?}")),
+        };
+        Ok(found)
+    }
+
+    fn dispatch(&mut self, register: Register, map: &CStr) -> Result<Finish, Why> {
+        let name = self.name(map)?;
+        let map =
+            self.sets.maps.get(&name).ok_or_else(|| format!("a map that is not ours: {name}"))?;
+        let family = map.family;
+        let field = field_of(self.registers.whole(register)?, family)?;
+        self.need_family(family)?;
+        Ok(Finish::Dispatch(field, family, name))
+    }
+
+    fn log(
+        &mut self,
+        register: Register,
+        set: &CStr,
+        per_second: u64,
+        burst: u32,
+        prefix: &str,
+        group: u16,
+    ) -> Result<(), Why> {
+        let set = self.name(set)?;
+        let Some(SetType::RateLimit(family)) = self.sets.sets.get(&set).map(|set| set.set_type)
+        else {
+            return Err(format!("a limit by a set that is not ours: {set}"));
+        };
+        let field = field_of(self.registers.whole(register)?, family)?;
+        let per_second = u32::try_from(per_second).map_err(|_| "a high limit")?;
+        if burst != Log::BURST_PACKETS || self.log.is_some() {
+            return Err("a burst that is not ours, or two logs".to_owned());
+        }
+        self.need_family(family)?;
+        let prefix = LogPrefix::new(prefix);
+        self.before_log = self.matches.len();
+        self.log = Some(Log { field, family, set, per_second, prefix, group });
+        Ok(())
+    }
+
+    pub(super) fn need_family(&mut self, family: Family) -> Result<(), Why> {
+        let implied = self.family.need(family)?;
+        self.remove(implied);
+        Ok(())
+    }
+
+    fn need_protocol(&mut self, protocol: u8) -> Result<(), Why> {
+        let implied = self.protocol.need(protocol)?;
+        self.remove(implied);
+        Ok(())
+    }
+
+    pub(super) fn need_transport(&mut self) -> Result<Transport, Why> {
+        let known = self.protocol.known;
+        let transport = Transport::ALL.into_iter().find(|one| known == Some(one.number()));
+        let transport = transport.ok_or("a port of no protocol with ports")?;
+        self.need_protocol(transport.number())?;
+        Ok(transport)
+    }
+
+    fn remove(&mut self, implied: Option<usize>) {
+        if let Some(slot) = implied.and_then(|index| self.matches.get_mut(index)) {
+            *slot = None;
+        }
+    }
+
+    fn name(&self, name: &CStr) -> Result<Name, Why> {
+        Name::new(text(name)?).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,214 @@
+//! Rules and sets at random, and rules that must not be understood.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+use ruleset::{
+    AddressRange, AddressTest, CtStates, Family, Field, Finish, Log, LogPrefix, Match, Name,
+    PortTest, Rule, Ruleset, Set, SetType, Transport, Verdict, VerdictMap,
+};
+
+use super::rule::read;
+use super::set::SET_TYPES;
+use crate::expression::Expression;
+use crate::packet::Part;
+use crate::register::Register;
+
+pub(crate) fn name(text: &str) -> Name {
+    Name::new(text).expect("a name")
+}
+
+/// A set's name by its type.
+fn set_name(set_type: SetType) -> Name {
+    let word: String =
+        format!("s{set_type:?}").chars().filter(char::is_ascii_alphanumeric).collect();
+    name(&word)
+}
+
+fn map_name(family: Family) -> Name {
+    name(&format!("map{}", family.digit()))
+}
+
+/// A table with a set of each type.
+pub(crate) fn sets() -> Ruleset {
+    let mut all = Ruleset::new(name("nftpol"));
+    all.sets = SET_TYPES.into_iter().map(|one| (set_name(one), Set::new(one, None))).collect();
+    all.maps = Family::BOTH.map(|one| (map_name(one), VerdictMap::new(one, None))).into();
+    all
+}
+
+fn any_family() -> impl Strategy<Value = Family> {
+    prop_oneof![Just(Family::V4), Just(Family::V6)]
+}
+
+fn any_field() -> impl Strategy<Value = Field> {
+    prop_oneof![Just(Field::Source), Just(Field::Destination)]
+}
+
+fn any_transport() -> impl Strategy<Value = Transport> {
+    prop_oneof![Just(Transport::Tcp), Just(Transport::Udp), Just(Transport::Sctp)]
+}
+
+/// Single addresses, prefixes of every length, and ranges of any shape.
+pub(crate) fn any_range() -> impl Strategy<Value = AddressRange> {
+    (any_family(), any::<u128>(), any::<u128>(), 0..=128_u32, 0..3).prop_map(
+        |(family, one, other, length, shape)| {
+            let length = length.min(family.bits());
+            let host = u128::MAX.checked_shr(length + 128 - family.bits()).unwrap_or(0);
+            let low = u128::MAX >> (128 - family.bits());
+            let (first, last) = match shape {
+                0 => (one & low, one & low),
+                1 => (one & low & !host, (one | host) & low),
+                _ => ((one & low).min(other & low), (one & low).max(other & low)),
+            };
+            let address = |number: u128| match family {
+                Family::V4 => IpAddr::V4(Ipv4Addr::from_bits(number as u32)),
+                Family::V6 => IpAddr::V6(Ipv6Addr::from_bits(number)),
+            };
+            AddressRange::new(address(first), address(last)).expect("in order")
+        },
+    )
+}
+
+fn any_match() -> impl Strategy<Value = Match> {
+    let states = any::<(bool, bool)>()
+        .prop_map(|(established, related)| Match::CtState(CtStates { established, related }));
+    let in_set = (any_field(), any_family(), any::<bool>()).prop_map(|(field, family, ranges)| {
+        let of = if ranges { SetType::AddressRange } else { SetType::Address };
+        Match::Address(field, AddressTest::Set(family, set_name(of(family))))
+    });
+    let port = (any_transport(), any::<u16>(), any::<u16>(), 0..3).prop_map(
+        |(transport, one, other, shape)| match shape {
+            0 => Match::Port(transport, PortTest::In(one, one)),
+            1 => Match::Port(transport, PortTest::In(one.min(other), one.max(other))),
+            _ => Match::Port(transport, PortTest::Set(set_name(SetType::Port))),
+        },
+    );
+    let address_port =
+        (any_field(), any_family(), any_transport()).prop_map(|(field, family, transport)| {
+            Match::AddressPort(field, family, transport, set_name(SetType::AddressPort(family)))
+        });
+    prop_oneof![
+        states,
+        Just(Match::NotToHost),
+        any_family().prop_map(Match::Family),
+        prop_oneof![Just(6), Just(17), Just(58), any::<u8>()].prop_map(Match::Protocol),
+        (any_field(), any_range())
+            .prop_map(|(field, range)| Match::Address(field, AddressTest::In(range))),
+        in_set,
+        port,
+        address_port,
+        any_family()
+            .prop_map(|family| Match::AddressPair(family, set_name(SetType::AddressPair(family)))),
+        Just(Match::Icmpv6Type(set_name(SetType::Icmpv6Type))),
+    ]
+}
+
+fn any_log() -> impl Strategy<Value = Log> {
+    (any_field(), any_family(), 1..=u32::MAX, "[a-z. ]{0,20}", any::<u16>()).prop_map(
+        |(field, family, per_second, prefix, group)| Log {
+            field,
+            family,
+            set: set_name(SetType::RateLimit(family)),
+            per_second,
+            prefix: LogPrefix::new(&prefix),
+            group,
+        },
+    )
+}
+
+fn any_finish() -> impl Strategy<Value = Finish> {
+    prop_oneof![
+        Just(Finish::Verdict(Verdict::Accept)),
+        Just(Finish::Verdict(Verdict::Drop)),
+        Just(Finish::Verdict(Verdict::Return)),
+        Just(Finish::Verdict(Verdict::Jump(name("target")))),
+        Just(Finish::Verdict(Verdict::Goto(name("target")))),
+        (any_field(), any_family()).prop_map(|(field, family)| Finish::Dispatch(
+            field,
+            family,
+            map_name(family)
+        )),
+    ]
+}
+
+/// Any rule, in normal form or not.
+pub(crate) fn any_rule() -> impl Strategy<Value = Rule> {
+    let matches = proptest::collection::vec(any_match(), 0..6);
+    let (log, finish) = (proptest::option::of(any_log()), proptest::option::of(any_finish()));
+    (matches, log, finish).prop_map(|(matches, log, finish)| Rule {
+        matches,
+        log,
+        finish,
+        comment: None,
+    })
+}
+
+fn any_expression() -> impl Strategy<Value = Expression> {
+    let register = (0..16_u32).prop_map(|words| Register::FIRST.after(words * 4)).boxed();
+    let bytes = proptest::collection::vec(any::<u8>(), 1..20).boxed();
+    let set = prop_oneof![Just(c"sPort"), Just(c"sAddressV4"), Just(c"map4"), Just(c"none")];
+    prop_oneof![
+        (0..20_u32, register.clone()).prop_map(|(key, into)| Expression::Meta { key, into }),
+        (0..4_u32, 0..30_u32, 0..20_u32, register.clone()).prop_map(
+            |(base, offset, length, into)| Expression::Payload { base, offset, length, into }
+        ),
+        (register.clone(), bytes.clone(), register.clone())
+            .prop_map(|(from, mask, into)| Expression::Mask { from, mask, into }),
+        (register.clone(), 0..7_u32, bytes.clone()).prop_map(|(register, operation, value)| {
+            Expression::Compare { register, operation, value }
+        }),
+        (register.clone(), bytes.clone(), bytes)
+            .prop_map(|(register, first, last)| Expression::Between { register, first, last }),
+        (register, set, any::<bool>()).prop_map(|(register, set, verdict)| {
+            Expression::Lookup { register, set: set.to_owned(), verdict }
+        }),
+        any::<i32>().prop_map(|code| Expression::Verdict { code, chain: None }),
+        Just(Expression::Other("fib".to_owned())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn nothing_makes_the_reader_panic(all in proptest::collection::vec(any_expression(), 0..12)) {
+        let _ = read(&sets(), &all);
+    }
+}
+
+#[test]
+fn an_address_without_its_family_is_not_understood() {
+    let load = Part::address(Family::V4, Field::Source).load(Register::FIRST);
+    let compare =
+        Expression::Compare { register: Register::FIRST, operation: 0, value: vec![1; 4] };
+    assert!(read(&sets(), &[load, compare]).is_err());
+}
+
+#[test]
+fn a_port_without_its_protocol_is_not_understood() {
+    let load = Part::Port.load(Register::FIRST);
+    let compare =
+        Expression::Compare { register: Register::FIRST, operation: 0, value: vec![0, 80] };
+    assert!(read(&sets(), &[load, compare]).is_err());
+}
+
+#[test]
+fn a_register_that_was_overwritten_is_not_read() {
+    let set = set_name(SetType::AddressPair(Family::V4));
+    let look_up = Expression::Lookup {
+        register: Register::FIRST,
+        set: crate::write::rule::c_string(set.as_str()),
+        verdict: false,
+    };
+    let second = Part::address(Family::V4, Field::Destination).load(Register::FIRST.after(4));
+    let first = Part::address(Family::V4, Field::Source).load(Register::FIRST);
+    let family = crate::write::rule::expressions(&Rule {
+        finish: None,
+        ..Rule::new([Match::Family(Family::V4)], Verdict::Accept)
+    });
+    let all = |tail: &[Expression]| [&family[..], tail].concat();
+    let fine = all(&[first.clone(), second.clone(), look_up.clone()]);
+    assert!(read(&sets(), &fine).is_ok());
+    let wide = Part::address(Family::V4, Field::Source).load(Register::FIRST.after(4));
+    let overwritten = all(&[first, second, wide, look_up]);
+    assert!(read(&sets(), &overwritten).is_err());
+}

@@ -1,0 +1,113 @@
+//! The netlink socket: whole batches out, datagrams in.
+//!
+//! In: messages as bytes. Out: what the kernel answered.
+//! Never: an answer that waits for an event; the kernel queues its answers
+//! before `sendmsg` returns, or makes them while we receive.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvmsg, sendmsg,
+    setsockopt, socket, sockopt,
+};
+
+/// Room for answers: an error message takes about a kilobyte of it
+/// (`skb.truesize`), and a batch can have thousands of errors.
+const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
+/// Dump datagrams have at most 32 KiB (`netlink_recvmsg`: SKB_WITH_OVERHEAD(32768)).
+const DATAGRAM_BYTES: usize = 64 << 10;
+
+/// Options of level SOL_NETLINK.
+mod options {
+    use nix::{setsockopt_impl, sockopt_impl};
+
+    sockopt_impl!(
+        /// Error messages with a text.
+        ExtendedErrors, SetOnly, libc::SOL_NETLINK, libc::NETLINK_EXT_ACK, bool);
+    sockopt_impl!(
+        /// Error messages without a copy of the request.
+        ShortErrors, SetOnly, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, bool);
+}
+
+/// A socket in the network namespace of the thread that opened it.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    fd: OwnedFd,
+    buffer: Vec<u8>,
+    send_buffer: usize,
+}
+
+impl Socket {
+    pub(crate) fn open() -> io::Result<Self> {
+        let fd = socket(
+            AddressFamily::Netlink,
+            SockType::Raw,
+            SockFlag::SOCK_CLOEXEC,
+            SockProtocol::NetlinkNetFilter,
+        )?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        setsockopt(&fd, options::ExtendedErrors, &true)?;
+        setsockopt(&fd, options::ShortErrors, &true)?;
+        if setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
+            setsockopt(&fd, sockopt::RcvBuf, &RECEIVE_BUFFER_BYTES)?;
+        }
+        Ok(Self { fd, buffer: vec![0; DATAGRAM_BYTES], send_buffer: 0 })
+    }
+
+    /// Sends messages as one datagram, which nf_tables asks of a batch.
+    pub(crate) fn send(&mut self, messages: &[u8]) -> io::Result<()> {
+        self.make_room(messages.len())?;
+        let address = NetlinkAddr::new(0, 0);
+        let parts = [IoSlice::new(messages)];
+        loop {
+            let flags = MsgFlags::empty();
+            match sendmsg(self.fd.as_raw_fd(), &parts, &[], flags, Some(&address)) {
+                Ok(sent) if sent == messages.len() => return Ok(()),
+                Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(Errno::EINTR) => {} // before the kernel took it: `netlink_sendmsg` does not wait after
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// The next datagram that is there; `None` if there is none.
+    pub(crate) fn receive(&mut self) -> Result<Option<&[u8]>, Errno> {
+        let length = loop {
+            let mut parts = [IoSliceMut::new(&mut self.buffer)];
+            let flags = MsgFlags::MSG_DONTWAIT;
+            match recvmsg::<NetlinkAddr>(self.fd.as_raw_fd(), &mut parts, None, flags) {
+                Ok(received) if received.address.is_some_and(|from| from.pid() != 0) => {} // not the kernel
+                Ok(received) if received.flags.contains(MsgFlags::MSG_TRUNC) => {
+                    return Err(Errno::EMSGSIZE);
+                }
+                Ok(received) => break received.bytes,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(errno) => return Err(errno),
+            }
+        };
+        Ok(Some(&self.buffer[..length]))
+    }
+
+    /// Throws away what earlier requests left behind.
+    pub(crate) fn drain(&mut self) {
+        while matches!(self.receive(), Ok(Some(_)) | Err(Errno::ENOBUFS)) {}
+    }
+
+    /// A send buffer that takes a datagram of this size; the kernel doubles
+    /// the value and counts the size with overhead against it.
+    fn make_room(&mut self, bytes: usize) -> io::Result<()> {
+        const OVERHEAD_BYTES: usize = 64 << 10;
+        let needed = bytes + OVERHEAD_BYTES;
+        if needed <= self.send_buffer {
+            return Ok(());
+        }
+        if setsockopt(&self.fd, sockopt::SndBufForce, &needed).is_err() {
+            setsockopt(&self.fd, sockopt::SndBuf, &needed)?;
+        }
+        self.send_buffer = needed;
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! User data: what nft keeps beside an object, such as comments.
+//!
+//! A list of type (one byte), length (one byte), value; strings end in NUL.
+//! Types: include/libnftnl/udata.h of libnftnl.
+
+use ruleset::Comment;
+
+/// NFTNL_UDATA_RULE_COMMENT and NFTNL_UDATA_CHAIN_COMMENT.
+pub(crate) const COMMENT: u8 = 0;
+/// NFTNL_UDATA_SET_KEYBYTEORDER; nft prints keys by it.
+pub(crate) const SET_KEY_BYTE_ORDER: u8 = 0;
+/// NFTNL_UDATA_SET_DATABYTEORDER.
+pub(crate) const SET_DATA_BYTE_ORDER: u8 = 1;
+/// NFTNL_UDATA_SET_DATA_INTERVAL.
+pub(crate) const SET_DATA_INTERVAL: u8 = 6;
+/// NFTNL_UDATA_SET_COMMENT.
+pub(crate) const SET_COMMENT: u8 = 7;
+
+/// nft's `enum byteorder` (include/datatype.h): none, as of a concatenation.
+pub(crate) const BYTE_ORDER_INVALID: u32 = 0;
+/// The same: network order.
+pub(crate) const BYTE_ORDER_BIG_ENDIAN: u32 = 2;
+
+/// User data as it is built up.
+#[derive(Default)]
+pub(crate) struct Userdata(Vec<u8>);
+
+impl Userdata {
+    /// Appends a number.
+    pub(crate) fn number(mut self, kind: u8, value: u32) -> Self {
+        self.0.extend([kind, size_of::<u32>() as u8]);
+        self.0.extend(value.to_ne_bytes());
+        self
+    }
+
+    /// Appends a comment, if there is one; it has at most 127 bytes.
+    pub(crate) fn comment(mut self, kind: u8, comment: Option<&Comment>) -> Self {
+        if let Some(comment) = comment {
+            let text = comment.as_str();
+            self.0.extend([kind, text.len() as u8 + 1]);
+            self.0.extend(text.bytes());
+            self.0.push(0);
+        }
+        self
+    }
+
+    /// The bytes; `None` if there are none.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        (!self.0.is_empty()).then_some(&self.0)
+    }
+}
+
+/// The comment of this type in user data; `None` if there is none that is
+/// text.
+pub(crate) fn comment(userdata: Option<&[u8]>, kind: u8) -> Option<Comment> {
+    let mut rest = userdata?;
+    loop {
+        let [found, length, ..] = *rest else { return None };
+        let value = rest.get(2..2 + usize::from(length))?;
+        if found == kind {
+            let text = value.strip_suffix(&[0]).unwrap_or(value);
+            return std::str::from_utf8(text).ok().map(Comment::new);
+        }
+        rest = &rest[2 + usize::from(length)..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comment_reads_back() {
+        for text in ["", "x", "Grüße", &"x".repeat(Comment::MAX_BYTES)] {
+            let written = Userdata::default()
+                .number(SET_KEY_BYTE_ORDER, BYTE_ORDER_BIG_ENDIAN)
+                .comment(SET_COMMENT, Some(&Comment::new(text)));
+            let read = comment(written.bytes(), SET_COMMENT);
+            assert_eq!(read, Some(Comment::new(text)));
+        }
+    }
+
+    #[test]
+    fn garbage_is_no_comment() {
+        for bytes in [&[][..], &[0], &[0, 1], &[0, 9, b'x'], &[1, 0, 0, 2, 0xff, 0xfe]] {
+            assert_eq!(comment(Some(bytes), COMMENT), None, "{bytes:?}");
+        }
+        assert_eq!(comment(None, COMMENT), None);
+    }
+}

@@ -1,0 +1,395 @@
+//! Each operation, what the kernel refuses, and what then is in force.
+
+use std::net::IpAddr;
+
+use crate::common::{nft, read};
+use crate::namespace::{in_namespace, name, table};
+use nft::{Errno, Generation, Kernel, Refusal, SendError};
+use ruleset::{
+    AddressRange, AddressTest, BaseChain, Batch, Comment, Element, Family, Field, Match, Op, Rule,
+    Ruleset, Set, SetType, Verdict, VerdictMap,
+};
+
+const ADDRESSES: SetType = SetType::Address(Family::V4);
+const RANGES: SetType = SetType::AddressRange(Family::V4);
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn address(text: &str) -> Element {
+    Element::Address(ip(text))
+}
+
+fn range(first: &str, last: &str) -> Element {
+    Element::Range(AddressRange::new(ip(first), ip(last)).expect("a range"))
+}
+
+fn send(kernel: &mut Kernel, ops: impl IntoIterator<Item = Op>) -> Result<(), SendError> {
+    kernel.send(&table(), &Batch { ops: ops.into_iter().collect() }, None)
+}
+
+fn commit(kernel: &mut Kernel, ops: impl IntoIterator<Item = Op>) {
+    send(kernel, ops).expect("commit");
+}
+
+/// The refusals of a batch.
+fn refused(result: Result<(), SendError>) -> Vec<Refusal> {
+    let error = result.expect_err("refused");
+    assert!(matches!(error, SendError::Refused(_)), "{error}");
+    if let SendError::Refused(refusals) = error { refusals } else { Vec::new() }
+}
+
+/// The operations at fault and why.
+fn refusals(kernel: &mut Kernel, ops: impl IntoIterator<Item = Op>) -> Vec<(usize, Errno)> {
+    refused(send(kernel, ops)).iter().map(|refusal| (refusal.op, refusal.errno)).collect()
+}
+
+fn set(text: &str, set_type: SetType) -> Op {
+    Op::CreateSet(name(text), set_type, None)
+}
+
+fn chain(text: &str) -> Op {
+    Op::CreateChain(name(text), None, None)
+}
+
+fn in_set(text: &str) -> Rule {
+    let test = AddressTest::Set(Family::V4, name(text));
+    Rule::new([Match::Address(Field::Source, test)], Verdict::Drop)
+}
+
+#[test]
+fn each_operation_does_what_it_says() {
+    in_namespace(|kernel| {
+        let mut expected = Ruleset::new(table());
+        commit(kernel, [Op::CreateTable]);
+        commit(kernel, [Op::CreateTable]); // again is no error
+        assert_eq!(read(kernel), expected);
+
+        commit(
+            kernel,
+            [
+                Op::CreateSet(name("s"), ADDRESSES, Some(Comment::new("peers"))),
+                set("r", RANGES),
+                Op::CreateMap(name("m"), Family::V4, Some(Comment::new("pods"))),
+                Op::CreateChain(name("c"), None, Some(Comment::new("a chain"))),
+                Op::CreateChain(name("hook"), Some(BaseChain { priority: -1 }), None),
+            ],
+        );
+        let peers = Set::new(ADDRESSES, Some(Comment::new("peers")));
+        expected.sets.insert(name("s"), peers.clone());
+        expected.sets.insert(name("r"), Set::new(RANGES, None));
+        let pods = VerdictMap::new(Family::V4, Some(Comment::new("pods")));
+        expected.maps.insert(name("m"), pods.clone());
+        let mut one =
+            ruleset::Chain { comment: Some(Comment::new("a chain")), ..Default::default() };
+        expected.chains.insert(name("c"), one.clone());
+        let base = Some(BaseChain { priority: -1 });
+        expected.chains.insert(name("hook"), ruleset::Chain { base, ..Default::default() });
+        assert_eq!(read(kernel), expected);
+
+        let ranges = [
+            range("10.0.0.0", "10.0.0.9"),
+            range("10.0.0.10", "10.0.0.20"),
+            range("255.0.0.0", "255.255.255.255"),
+        ];
+        commit(
+            kernel,
+            [
+                Op::AddElements(
+                    name("s"),
+                    ADDRESSES,
+                    vec![address("10.0.0.1"), address("10.0.0.2")],
+                ),
+                Op::AddElements(name("s"), ADDRESSES, vec![address("10.0.0.2")]), // again is no error
+                Op::AddElements(name("r"), RANGES, ranges.to_vec()),
+                Op::AddEntries(
+                    name("m"),
+                    Family::V4,
+                    vec![(ip("10.0.0.1"), name("c")), (ip("10.0.0.2"), name("c"))],
+                ),
+                Op::AddRule(name("c"), in_set("s")),
+                Op::AddRule(name("c"), Rule::new([], Verdict::Return).commented("last")),
+            ],
+        );
+        expected
+            .sets
+            .insert(name("s"), peers.clone().with([address("10.0.0.1"), address("10.0.0.2")]));
+        expected.sets.insert(name("r"), Set::new(RANGES, None).with(ranges));
+        let mut entries = pods.clone();
+        entries.entries = [(ip("10.0.0.1"), name("c")), (ip("10.0.0.2"), name("c"))].into();
+        expected.maps.insert(name("m"), entries.clone());
+        one.rules = vec![in_set("s"), Rule::new([], Verdict::Return).commented("last")];
+        expected.chains.insert(name("c"), one.clone());
+        assert_eq!(read(kernel), expected);
+
+        commit(
+            kernel,
+            [
+                Op::DeleteElements(name("s"), ADDRESSES, vec![address("10.0.0.1")]),
+                Op::DeleteElements(name("r"), RANGES, vec![ranges[1], ranges[2]]),
+                Op::DeleteEntries(name("m"), Family::V4, vec![ip("10.0.0.1")]),
+                Op::FlushChain(name("c")),
+                Op::AddRule(name("c"), Rule::new([], Verdict::Accept)),
+            ],
+        );
+        expected.sets.insert(name("s"), peers.with([address("10.0.0.2")]));
+        expected.sets.insert(name("r"), Set::new(RANGES, None).with([ranges[0]]));
+        entries.entries.remove(&ip("10.0.0.1"));
+        expected.maps.insert(name("m"), entries);
+        one.rules = vec![Rule::new([], Verdict::Accept)];
+        expected.chains.insert(name("c"), one);
+        assert_eq!(read(kernel), expected);
+
+        commit(
+            kernel,
+            [
+                Op::DeleteEntries(name("m"), Family::V4, vec![ip("10.0.0.2")]),
+                Op::FlushChain(name("c")),
+                Op::DeleteChain(name("c")),
+                Op::DeleteChain(name("hook")),
+                Op::DeleteMap(name("m")),
+                Op::DeleteSet(name("s")),
+                Op::DeleteSet(name("r")),
+            ],
+        );
+        assert_eq!(read(kernel), Ruleset::new(table()));
+    });
+}
+
+#[test]
+fn a_refusal_names_the_operation_and_nothing_is_applied() {
+    in_namespace(|kernel| {
+        commit(kernel, [Op::CreateTable, set("s", ADDRESSES), chain("c")]);
+        let before = (kernel.generation().expect("generation"), read(kernel));
+        let result = send(
+            kernel,
+            [
+                Op::AddElements(name("s"), ADDRESSES, vec![address("10.0.0.1")]),
+                chain("d"),
+                Op::AddRule(name("c"), in_set("absent")),
+                Op::AddRule(name("c"), Rule::new([], Verdict::Accept)),
+                Op::DeleteSet(name("gone")),
+            ],
+        );
+        let text = result.as_ref().map_err(ToString::to_string).expect_err("refused");
+        let refusals = refused(result);
+        let found: Vec<_> =
+            refusals.iter().map(|one| (one.op, one.object.clone(), one.errno)).collect();
+        let expected =
+            [(2, Some(name("c")), Errno::ENOENT), (4, Some(name("gone")), Errno::ENOENT)];
+        assert_eq!(found, expected);
+        assert!(
+            text.starts_with(
+                "commit: add a rule to chain c (operation 2): No such file or directory"
+            ),
+            "{text}"
+        );
+        assert_eq!((kernel.generation().expect("generation"), read(kernel)), before);
+    });
+}
+
+#[test]
+fn what_the_kernel_refuses() {
+    in_namespace(|kernel| {
+        commit(
+            kernel,
+            [
+                Op::CreateTable,
+                set("s", ADDRESSES),
+                set("r", RANGES),
+                chain("c"),
+                chain("d"),
+                chain("e"),
+                Op::CreateMap(name("m"), Family::V4, None),
+                Op::AddEntries(name("m"), Family::V4, vec![(ip("10.0.0.1"), name("c"))]),
+                Op::AddElements(name("r"), RANGES, vec![range("10.0.0.0", "10.0.0.9")]),
+                Op::AddRule(name("d"), in_set("s")),
+                Op::AddRule(name("d"), Rule::new([], Verdict::Jump(name("e")))),
+            ],
+        );
+        let (entry, one) = ((ip("10.0.0.1"), name("d")), || vec![address("10.0.0.1")]);
+        let too_long = Rule::new(
+            (0..2000)
+                .map(|_| Match::Address(Field::Source, AddressTest::Set(Family::V4, name("s")))),
+            Verdict::Drop,
+        );
+        let cases: [(&str, Op, Errno); 14] = [
+            ("a set that exists", set("s", ADDRESSES), Errno::EEXIST),
+            ("a chain that exists", chain("c"), Errno::EEXIST),
+            ("a map by a set's name", Op::CreateMap(name("s"), Family::V4, None), Errno::EEXIST),
+            ("a set that a rule uses", Op::DeleteSet(name("s")), Errno::EBUSY),
+            ("a chain that a map goes to", Op::DeleteChain(name("c")), Errno::EBUSY),
+            ("a chain that a rule jumps to", Op::DeleteChain(name("e")), Errno::EBUSY),
+            (
+                "an element that is not there",
+                Op::DeleteElements(name("s"), ADDRESSES, one()),
+                Errno::ENOENT,
+            ),
+            ("an element of no set", Op::AddElements(name("x"), ADDRESSES, one()), Errno::ENOENT),
+            (
+                "an entry to no chain",
+                Op::AddEntries(name("m"), Family::V4, vec![(ip("10.0.0.9"), name("x"))]),
+                Errno::ENOENT,
+            ),
+            (
+                "another chain for a key",
+                Op::AddEntries(name("m"), Family::V4, vec![entry]),
+                Errno::EEXIST,
+            ),
+            (
+                "a range that overlaps",
+                Op::AddElements(name("r"), RANGES, vec![range("10.0.0.5", "10.0.0.20")]),
+                Errno::EEXIST,
+            ),
+            ("no such chain to flush", Op::FlushChain(name("x")), Errno::ENOENT),
+            ("a rule in no chain", Op::AddRule(name("x"), in_set("s")), Errno::ENOENT),
+            ("a rule longer than a message", Op::AddRule(name("c"), too_long), Errno::EMSGSIZE),
+        ];
+        let before = read(kernel);
+        for (case, op, errno) in cases {
+            let ops = [chain("first"), op, chain("last")];
+            assert_eq!(refusals(kernel, ops), [(1, errno)], "{case}");
+        }
+        assert_eq!(read(kernel), before);
+        // Deleting the entry and the chain in one batch is fine.
+        commit(
+            kernel,
+            [
+                Op::DeleteEntries(name("m"), Family::V4, vec![ip("10.0.0.1")]),
+                Op::DeleteChain(name("c")),
+            ],
+        );
+    });
+}
+
+#[test]
+fn a_loop_of_jumps_is_refused() {
+    in_namespace(|kernel| {
+        let jump = |to| Rule::new([], Verdict::Jump(name(to)));
+        let result = send(
+            kernel,
+            [
+                Op::CreateTable,
+                Op::CreateChain(name("hook"), Some(BaseChain { priority: 0 }), None),
+                chain("a"),
+                chain("b"),
+                Op::AddRule(name("hook"), jump("a")),
+                Op::AddRule(name("a"), jump("b")),
+                Op::AddRule(name("b"), jump("a")),
+            ],
+        );
+        assert!(
+            matches!(result, Err(SendError::Refused(_) | SendError::RefusedWhole(_))),
+            "{result:?}"
+        );
+        assert_eq!(kernel.dump(&table()).expect("dump"), None);
+    });
+}
+
+#[test]
+fn no_operation_without_the_table() {
+    in_namespace(|kernel| {
+        assert_eq!(refusals(kernel, [chain("c")]), [(0, Errno::ENOENT)]);
+        assert_eq!(kernel.dump(&table()).expect("dump"), None);
+        commit(kernel, []);
+    });
+}
+
+#[test]
+fn a_batch_for_another_generation_is_refused() {
+    in_namespace(|kernel| {
+        commit(kernel, [Op::CreateTable]);
+        let Generation(number) = kernel.generation().expect("generation");
+        let batch = Batch { ops: vec![chain("c")] };
+        nft(&["add", "table", "ip", "other"], "");
+        assert_eq!(kernel.generation().expect("generation"), Generation(number + 1));
+        let stale = kernel.send(&table(), &batch, Some(Generation(number)));
+        assert!(matches!(stale, Err(SendError::GenerationMoved)), "{stale:?}");
+        assert_eq!(read(kernel), Ruleset::new(table()));
+        kernel
+            .send(&table(), &batch, Some(Generation(number + 1)))
+            .expect("the present generation");
+        assert_eq!(kernel.generation().expect("generation"), Generation(number + 2));
+        let dump = kernel.dump(&table()).expect("dump").expect("the table");
+        assert_eq!(dump.generation, Generation(number + 2));
+    });
+}
+
+#[test]
+fn tables_are_found_and_deleted() {
+    in_namespace(|kernel| {
+        assert_eq!(kernel.tables().expect("tables"), []);
+        assert!(!kernel.delete_table(&table()).expect("delete"));
+        nft(&["-f", "-"], "table inet nftpol { }
+             table inet nftpol-2 { chain d { }; chain c { type filter hook forward priority 0; jump d; }; }
+             table inet other { }
+             table ip nftpol-3 { }
+            ");
+        assert_eq!(kernel.tables().expect("tables"), [name("nftpol"), name("nftpol-2")]);
+        assert!(kernel.delete_table(&name("nftpol-2")).expect("delete"));
+        assert_eq!(kernel.tables().expect("tables"), [name("nftpol")]);
+        assert!(kernel.delete_table(&name("nftpol")).expect("delete"));
+        assert_eq!(kernel.tables().expect("tables"), []);
+        assert!(nft(&["list", "tables"], "").contains("table inet other"));
+    });
+}
+
+#[test]
+fn a_table_that_another_process_owns_is_not_permitted() {
+    in_namespace(|kernel| {
+        use std::io::Write;
+        // `flags owner` ties the table to the nft that made it, while it runs.
+        let mut nft = std::process::Command::new("nft")
+            .arg("-i")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("start nft");
+        let mut input = nft.stdin.take().expect("stdin");
+        input.write_all(b"add table inet nftpol { flags owner; }\n").expect("write");
+        input.flush().expect("flush");
+        while kernel.tables().expect("tables").is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        let result = send(kernel, [chain("c")]);
+        drop(input);
+        nft.wait().expect("nft ends");
+        assert!(matches!(result, Err(SendError::Permission)), "{result:?}");
+    });
+}
+
+#[test]
+fn a_dormant_table_is_seen_and_woken() {
+    in_namespace(|kernel| {
+        nft(
+            &["-f", "-"],
+            "table inet nftpol { flags dormant; chain c { type filter hook forward priority 0; }; }\n",
+        );
+        let dump = kernel.dump(&table()).expect("dump").expect("the table");
+        let kinds: Vec<_> = dump.foreign.iter().map(|one| one.kind).collect();
+        assert_eq!(kinds, [nft::ForeignKind::Table]);
+        commit(kernel, [Op::CreateTable]);
+        assert_eq!(kernel.dump(&table()).expect("dump").expect("the table").foreign, []);
+    });
+}
+
+#[test]
+fn probing_leaves_nothing() {
+    in_namespace(|kernel| {
+        nft(&["add", "table", "inet", "other"], "");
+        let before = (nft(&["list", "ruleset"], ""), kernel.generation().expect("generation"));
+        let features = kernel.probe().expect("probe");
+        let after = (nft(&["list", "ruleset"], ""), kernel.generation().expect("generation"));
+        assert_eq!(after, before);
+        // This holds on every kernel that these tests are meant for.
+        let all = nft::Features {
+            log: true,
+            conntrack: true,
+            maps: true,
+            intervals: true,
+            concatenations: true,
+        };
+        assert_eq!(features, all);
+    });
+}

@@ -1,0 +1,316 @@
+//! What we send and what nft(8) makes of the same text are one and the same
+//! to the kernel, and both read back as they were.
+
+use std::net::IpAddr;
+
+use crate::common::{assert_same_text, creation, nft, read};
+use crate::namespace::{in_namespace, name, table};
+use ruleset::{
+    AddressRange, AddressTest, BaseChain, Chain, Comment, CtStates, Element, Family, Field, Finish,
+    Log, LogPrefix, Match, PortTest, Rule, Ruleset, Set, SetType, Transport, Verdict, VerdictMap,
+};
+
+use Family::{V4, V6};
+use Field::{Destination, Source};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn range(first: &str, last: &str) -> AddressRange {
+    AddressRange::new(ip(first), ip(last)).expect("a range")
+}
+
+/// Sets of every type, and maps, with their text.
+fn sets() -> (Ruleset, &'static str) {
+    let mut all = Ruleset::new(table());
+    let mut set = |text: &str, set_type, elements: Vec<Element>| {
+        let comment = Some(Comment::new(&format!("the set {text}")));
+        all.sets.insert(name(text), Set::new(set_type, comment).with(elements));
+    };
+    let addresses = |list: &[&str]| list.iter().map(|one| Element::Address(ip(one))).collect();
+    let ranges = |list: &[(&str, &str)]| {
+        list.iter().map(|(first, last)| Element::Range(range(first, last))).collect()
+    };
+    set("a4", SetType::Address(V4), addresses(&["10.0.0.1", "255.255.255.255", "0.0.0.0"]));
+    set("a6", SetType::Address(V6), addresses(&["fd00::1", "::"]));
+    let v4 = [
+        ("10.0.0.0", "10.255.255.255"),
+        ("192.168.0.1", "192.168.0.1"),
+        ("192.168.1.3", "192.168.1.7"),
+        ("224.0.0.0", "255.255.255.255"),
+    ];
+    set("c4", SetType::AddressRange(V4), ranges(&v4));
+    set("all4", SetType::AddressRange(V4), ranges(&[("0.0.0.0", "255.255.255.255")]));
+    let v6 = [("::1", "::1"), ("fd00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")];
+    set("c6", SetType::AddressRange(V6), ranges(&v6));
+    set("n4", SetType::AddressPort(V4), vec![Element::AddressPort(ip("10.0.0.1"), 8080)]);
+    set("n6", SetType::AddressPort(V6), vec![Element::AddressPort(ip("fd00::1"), 1)]);
+    let pair = Element::AddressPair(ip("10.0.0.1"), ip("10.0.0.2"));
+    set("self4", SetType::AddressPair(V4), vec![pair]);
+    let pair = Element::AddressPair(ip("fd00::1"), ip("fd00::2"));
+    set("self6", SetType::AddressPair(V6), vec![pair]);
+    set("ports", SetType::Port, vec![Element::Port(80), Element::Port(65535)]);
+    set("nd", SetType::Icmpv6Type, (133..=137).map(Element::Icmpv6Type).collect());
+    set("logged4", SetType::RateLimit(V4), vec![]);
+    set("logged6", SetType::RateLimit(V6), vec![]);
+    let mut map = |text: &str, family, key: &str| {
+        let mut map = VerdictMap::new(family, Some(Comment::new("pods")));
+        map.entries.insert(ip(key), name("e.one"));
+        all.maps.insert(name(text), map);
+    };
+    map("egress4", V4, "10.0.0.1");
+    map("egress6", V6, "fd00::1");
+    let chain = Chain { comment: Some(Comment::new("a signature")), ..Chain::default() };
+    all.chains.insert(name("e.one"), chain);
+    (all, SETS)
+}
+
+const SETS: &str = r#"
+    set a4 { type ipv4_addr; comment "the set a4"; elements = { 10.0.0.1, 255.255.255.255, 0.0.0.0 }; }
+    set a6 { type ipv6_addr; comment "the set a6"; elements = { fd00::1, :: }; }
+    set c4 { type ipv4_addr; flags interval; comment "the set c4";
+        elements = { 10.0.0.0/8, 192.168.0.1, 192.168.1.3-192.168.1.7, 224.0.0.0-255.255.255.255 }; }
+    set all4 { type ipv4_addr; flags interval; comment "the set all4"; elements = { 0.0.0.0/0 }; }
+    set c6 { type ipv6_addr; flags interval; comment "the set c6"; elements = { ::1, fd00::/8 }; }
+    set n4 { type ipv4_addr . inet_service; comment "the set n4"; elements = { 10.0.0.1 . 8080 }; }
+    set n6 { type ipv6_addr . inet_service; comment "the set n6"; elements = { fd00::1 . 1 }; }
+    set self4 { type ipv4_addr . ipv4_addr; comment "the set self4"; elements = { 10.0.0.1 . 10.0.0.2 }; }
+    set self6 { type ipv6_addr . ipv6_addr; comment "the set self6"; elements = { fd00::1 . fd00::2 }; }
+    set ports { type inet_service; comment "the set ports"; elements = { 80, 65535 }; }
+    set nd { type icmpv6_type; comment "the set nd"; elements = { 133, 134, 135, 136, 137 }; }
+    set logged4 { type ipv4_addr; comment "the set logged4"; size 65535; flags dynamic,timeout; timeout 1m; }
+    set logged6 { type ipv6_addr; comment "the set logged6"; size 65535; flags dynamic,timeout; timeout 1m; }
+    map egress4 { type ipv4_addr : verdict; comment "pods"; elements = { 10.0.0.1 : goto e.one }; }
+    map egress6 { type ipv6_addr : verdict; comment "pods"; elements = { fd00::1 : goto e.one }; }
+    chain e.one { comment "a signature"; }
+"#;
+
+/// Each form of match, verdict and statement, with nft's text of it.
+fn rules() -> Vec<(Rule, &'static str)> {
+    let accept = |test: Match| Rule::new([test], Verdict::Accept);
+    let within = |field, first: &str, last: &str| {
+        accept(Match::Address(field, AddressTest::In(range(first, last))))
+    };
+    let in_set = |field, family, set: &str| {
+        accept(Match::Address(field, AddressTest::Set(family, name(set))))
+    };
+    let port = |transport, first, last| accept(Match::Port(transport, PortTest::In(first, last)));
+    let states = |established, related| Match::CtState(CtStates { established, related });
+    let end = |verdict| Rule::new([], verdict);
+    let dispatch = |field, family, map: &str| Rule {
+        matches: vec![],
+        log: None,
+        finish: Some(Finish::Dispatch(field, family, name(map))),
+        comment: None,
+    };
+    let log = |field, family, set: &str, finish| Rule {
+        matches: vec![],
+        log: Some(Log {
+            field,
+            family,
+            set: name(set),
+            per_second: 10,
+            prefix: LogPrefix::new("signature "),
+            group: 100,
+        }),
+        finish,
+        comment: Some(Comment::new("denied")),
+    };
+    let tcp_port = |port| Match::Port(Transport::Tcp, PortTest::In(port, port));
+    vec![
+        (end(Verdict::Accept), "accept"),
+        (end(Verdict::Drop), "drop"),
+        (end(Verdict::Return), "return"),
+        (end(Verdict::Jump(name("target"))), "jump target"),
+        (end(Verdict::Goto(name("target"))), "goto target"),
+        (accept(states(true, true)), "ct state established,related accept"),
+        (accept(states(true, false)), "ct state established accept"),
+        (accept(states(false, true)), "ct state related accept"),
+        (
+            Rule::new([Match::NotToHost], Verdict::Jump(name("target"))),
+            "meta pkttype != host jump target",
+        ),
+        (accept(Match::Family(V4)), "meta nfproto ipv4 accept"),
+        (
+            Rule::new([Match::Family(V6)], Verdict::Goto(name("target"))),
+            "meta nfproto ipv6 goto target",
+        ),
+        (accept(Match::Protocol(6)), "meta l4proto tcp accept"),
+        (accept(Match::Protocol(132)), "meta l4proto sctp accept"),
+        (within(Source, "10.0.0.1", "10.0.0.1"), "ip saddr 10.0.0.1 accept"),
+        (within(Destination, "10.0.0.0", "10.255.255.255"), "ip daddr 10.0.0.0/8 accept"),
+        (within(Source, "10.1.0.0", "10.1.255.255"), "ip saddr 10.1.0.0/16 accept"),
+        (within(Source, "10.1.1.0", "10.1.1.255"), "ip saddr 10.1.1.0/24 accept"),
+        (within(Source, "10.0.0.0", "10.15.255.255"), "ip saddr 10.0.0.0/12 accept"),
+        (within(Source, "10.0.0.0", "10.0.0.1"), "ip saddr 10.0.0.0/31 accept"),
+        (within(Source, "0.0.0.0", "255.255.255.255"), "ip saddr 0.0.0.0/0 accept"),
+        (within(Source, "10.0.0.5", "10.0.0.7"), "ip saddr 10.0.0.5-10.0.0.7 accept"),
+        (
+            within(Source, "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            "ip6 saddr fe80::/10 accept",
+        ),
+        (within(Destination, "fd00::", "fd00::ffff:ffff:ffff:ffff"), "ip6 daddr fd00::/64 accept"),
+        (within(Destination, "fd00::5", "fd00::5"), "ip6 daddr fd00::5 accept"),
+        (within(Destination, "fd00::5", "fd00::7"), "ip6 daddr fd00::5-fd00::7 accept"),
+        (in_set(Source, V4, "a4"), "ip saddr @a4 accept"),
+        (in_set(Destination, V4, "c4"), "ip daddr @c4 accept"),
+        (in_set(Source, V6, "a6"), "ip6 saddr @a6 accept"),
+        (in_set(Destination, V6, "c6"), "ip6 daddr @c6 accept"),
+        (port(Transport::Tcp, 80, 80), "tcp dport 80 accept"),
+        (port(Transport::Udp, 8000, 8100), "udp dport 8000-8100 accept"),
+        (port(Transport::Sctp, 0, 0), "sctp dport 0 accept"),
+        (port(Transport::Tcp, 0, 65535), "tcp dport 0-65535 accept"),
+        (port(Transport::Tcp, 0, 100), "tcp dport 0-100 accept"),
+        (port(Transport::Tcp, 1024, 65535), "tcp dport 1024-65535 accept"),
+        (
+            accept(Match::Port(Transport::Udp, PortTest::Set(name("ports")))),
+            "udp dport @ports accept",
+        ),
+        (
+            accept(Match::AddressPort(Destination, V4, Transport::Tcp, name("n4"))),
+            "ip daddr . tcp dport @n4 accept",
+        ),
+        (
+            accept(Match::AddressPort(Source, V6, Transport::Udp, name("n6"))),
+            "ip6 saddr . udp dport @n6 accept",
+        ),
+        (accept(Match::AddressPair(V4, name("self4"))), "ip saddr . ip daddr @self4 accept"),
+        (accept(Match::AddressPair(V6, name("self6"))), "ip6 saddr . ip6 daddr @self6 accept"),
+        (accept(Match::Icmpv6Type(name("nd"))), "icmpv6 type @nd accept"),
+        (dispatch(Source, V4, "egress4"), "ip saddr vmap @egress4"),
+        (dispatch(Destination, V6, "egress6"), "ip6 daddr vmap @egress6"),
+        (
+            log(Source, V4, "logged4", None),
+            r#"add @logged4 { ip saddr limit rate 10/second burst 5 packets } log prefix "signature " group 100 comment "denied""#,
+        ),
+        (
+            log(Destination, V6, "logged6", Some(Finish::Verdict(Verdict::Drop))),
+            r#"add @logged6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "signature " group 100 drop comment "denied""#,
+        ),
+        (
+            Rule::new(
+                [Match::Address(Destination, AddressTest::Set(V4, name("a4"))), tcp_port(80)],
+                Verdict::Return,
+            )
+            .commented("two implied tests"),
+            r#"ip daddr @a4 tcp dport 80 return comment "two implied tests""#,
+        ),
+        (
+            Rule::new(
+                [tcp_port(80), Match::Address(Source, AddressTest::Set(V6, name("a6")))],
+                Verdict::Drop,
+            ),
+            "tcp dport 80 ip6 saddr @a6 drop",
+        ),
+        (
+            Rule::new(
+                [
+                    Match::Address(Source, AddressTest::Set(V4, name("a4"))),
+                    Match::Address(Destination, AddressTest::In(range("10.0.0.0", "10.0.0.255"))),
+                    Match::Protocol(17),
+                    states(true, false),
+                ],
+                Verdict::Accept,
+            ),
+            "ip saddr @a4 ip daddr 10.0.0.0/24 meta l4proto udp ct state established accept",
+        ),
+        (
+            Rule::new(
+                [
+                    Match::AddressPair(V4, name("self4")),
+                    Match::Address(Destination, AddressTest::Set(V4, name("a4"))),
+                ],
+                Verdict::Accept,
+            ),
+            "ip saddr . ip daddr @self4 ip daddr @a4 accept",
+        ),
+        (Rule { finish: None, ..accept(Match::Family(V4)) }, "meta nfproto ipv4"),
+    ]
+}
+
+/// The table of [`sets`] with one chain for each of [`rules`].
+fn everything() -> (Ruleset, String) {
+    let (mut all, mut text) = sets();
+    let mut body = std::mem::take(&mut text).to_owned();
+    all.chains.insert(name("target"), Chain::default());
+    body.push_str("chain target { }\n");
+    for (number, (rule, line)) in rules().into_iter().enumerate() {
+        let chain = Chain { rules: vec![rule], ..Chain::default() };
+        all.chains.insert(name(&format!("c{number:02}")), chain);
+        body.push_str(&format!("chain c{number:02} {{\n{line}\n}}\n"));
+    }
+    for (chain, priority) in [("forward", -1), ("late", 10), ("early", -2_000_000)] {
+        let base = Some(BaseChain { priority });
+        let rules =
+            vec![Rule::new([Match::NotToHost], Verdict::Accept), Rule::new([], Verdict::Drop)];
+        all.chains
+            .insert(name(chain), Chain { base, rules, comment: Some(Comment::new("hooked")) });
+        body.push_str(&format!(
+            "chain {chain} {{ type filter hook forward priority {priority}; policy accept; comment \"hooked\";\n\
+             meta pkttype != host accept\ndrop\n}}\n"
+        ));
+    }
+    (all, format!("table inet nftpol {{\n{body}\n}}\n"))
+}
+
+#[test]
+fn what_we_send_reads_back() {
+    let (all, _) = everything();
+    in_namespace(|kernel| {
+        kernel.send(&table(), &creation(&all), None).expect("send");
+        assert_eq!(read(kernel), all);
+    });
+}
+
+#[test]
+fn what_nft_sends_reads_back() {
+    let (all, text) = everything();
+    in_namespace(|kernel| {
+        nft(&["-f", "-"], &text);
+        let found = read(kernel);
+        for (chain, rule) in &all.chains {
+            assert_eq!(found.chains.get(chain), Some(rule), "chain {chain}");
+        }
+        assert_eq!(found, all);
+    });
+}
+
+#[test]
+fn nft_sees_no_difference() {
+    let (all, text) = everything();
+    let listed = |kernel: &mut nft::Kernel, ours: bool| {
+        // In the same order, for nft lists in order of creation.
+        if ours {
+            kernel.send(&table(), &creation(&all), None).expect("send");
+        } else {
+            nft(&["-f", "-"], &text);
+        }
+        let mut lists = Vec::new();
+        for set in all.sets.keys() {
+            lists.push(nft(&["list", "set", "inet", "nftpol", set.as_str()], ""));
+        }
+        for map in all.maps.keys() {
+            lists.push(nft(&["list", "map", "inet", "nftpol", map.as_str()], ""));
+        }
+        for chain in all.chains.keys() {
+            lists.push(nft(
+                &["--debug=netlink", "list", "chain", "inet", "nftpol", chain.as_str()],
+                "",
+            ));
+        }
+        lists
+    };
+    let ours = in_namespace(|kernel| listed(kernel, true));
+    let theirs = in_namespace(|kernel| listed(kernel, false));
+    // The program prints all sets beside each chain, in the order of creation,
+    // their elements in the order of the kernel's hash, and rules' handles.
+    let without_order = |list: &str| -> String {
+        let noise = ["\telement ", "inet nftpol "];
+        let lines = list.lines().filter(|line| !noise.iter().any(|start| line.starts_with(start)));
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    for (our, their) in ours.iter().zip(&theirs) {
+        assert_same_text(&without_order(our), &without_order(their));
+    }
+}
