@@ -64,3 +64,93 @@ impl Content {
 pub(crate) fn constant(name: &str) -> Name {
     Name::new(name).expect("a name of bounded length in nft's letters")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use policy::{Direction, NetworkPolicy, ObjectKey, Pod, Rule, Selector};
+    use proptest::prelude::*;
+    use ruleset::LogPrefix;
+
+    use super::*;
+    use crate::sets::{PodsPeer, Scope, SetSource};
+    use crate::signature::Signature;
+
+    fn policy(namespace: &str, name: &str) -> NetworkPolicy {
+        NetworkPolicy {
+            key: ObjectKey::new(namespace, name),
+            uid: String::new(),
+            pod_selector: Selector::everything(),
+            ingress: Some(Vec::<Rule>::new()),
+            egress: Some(Vec::new()),
+        }
+    }
+
+    fn pod() -> Pod {
+        Pod {
+            key: ObjectKey::new("any", "pod"),
+            labels: policy::Labels::new(),
+            node: None,
+            addresses: Vec::new(),
+            host_addresses: Vec::new(),
+            host_network: false,
+            phase: policy::Phase::Running,
+            created: 0,
+            ports: Vec::new(),
+        }
+    }
+
+    fn chain(direction: Direction, policies: &[(&str, &str)]) -> Name {
+        let policies: Vec<_> = policies.iter().map(|(one, other)| policy(one, other)).collect();
+        Signature::of(direction, &pod(), &policies).unwrap().chain_name()
+    }
+
+    #[test]
+    fn a_dash_or_a_dot_moved_between_namespace_and_name_is_another_name() {
+        let chains = [
+            chain(Direction::Ingress, &[("a-b", "c")]),
+            chain(Direction::Ingress, &[("a", "b-c")]),
+            chain(Direction::Ingress, &[("a", "b.c")]),
+            chain(Direction::Egress, &[("a", "b-c")]),
+            chain(Direction::Ingress, &[("a", "b"), ("a", "c")]),
+            chain(Direction::Ingress, &[("a", "b"), ("a", "b-c")]),
+        ];
+        let distinct: std::collections::BTreeSet<&Name> = chains.iter().collect();
+        assert_eq!(distinct.len(), chains.len(), "{chains:#?}");
+    }
+
+    /// Peers whose parts, written one after the other, look alike.
+    #[test]
+    fn the_same_text_cut_elsewhere_is_another_set() {
+        let peer = |namespace: &str, key: &str, value: &str| PodsPeer {
+            scope: Scope::Own(namespace.to_owned()),
+            pods: Selector::new([policy::Requirement::equals(key, value)]),
+        };
+        let sets = [
+            peer("ab", "c", "d"),
+            peer("a", "bc", "d"),
+            peer("a", "b", "cd"),
+            PodsPeer { scope: Scope::Matching(Selector::everything()), ..peer("a", "b", "cd") },
+        ];
+        let names: BTreeMap<Name, &PodsPeer> = sets
+            .iter()
+            .map(|peer| (SetSource::Pods(ruleset::Family::V4, peer.clone()).name(), peer))
+            .collect();
+        assert_eq!(names.len(), sets.len(), "{names:#?}");
+    }
+
+    proptest! {
+        #[test]
+        fn names_fit_and_differ_as_their_policies_do(
+            one in ("[a-z0-9-]{1,63}", "[a-z0-9.-]{1,253}"),
+            other in ("[a-z0-9-]{1,63}", "[a-z0-9.-]{1,253}"),
+        ) {
+            let name = |key: &(String, String)| chain(Direction::Ingress, &[(&key.0, &key.1)]);
+            let (first, second) = (name(&one), name(&other));
+            prop_assert_eq!(first == second, one == other);
+            let prefix = LogPrefix::new(first.as_str());
+            prop_assert_eq!(prefix.as_str(), first.as_str(), "a log must name the chain whole");
+        }
+    }
+}

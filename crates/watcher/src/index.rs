@@ -53,6 +53,17 @@ pub enum Change {
     },
 }
 
+/// An index of complete lists of every kind.
+impl FromIterator<Object> for Index {
+    fn from_iter<T: IntoIterator<Item = Object>>(objects: T) -> Self {
+        let mut index = Self::default();
+        for object in objects {
+            index.apply(object);
+        }
+        index
+    }
+}
+
 impl Index {
     /// Everything that is known now.
     pub fn snapshot(&self) -> &Snapshot {
