@@ -1,0 +1,118 @@
+//! What differs between two tables, for people.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use ruleset::{Chain, Element, Name, Rule, Ruleset, Set, text};
+use similar::{ChangeTag, TextDiff};
+
+/// The difference as text: an object a paragraph, `-` for what the kernel
+/// has, `+` for what it would get. Empty if there is none; comments of sets,
+/// maps and chains stay as they were made and do not count.
+pub fn describe(old: Option<&Ruleset>, new: &Ruleset) -> String {
+    let nothing = Ruleset::new(new.table.clone());
+    let before = old.unwrap_or(&nothing);
+    let mut out = String::new();
+    if old.is_none() {
+        line(&mut out, format_args!("+ table inet {}", new.table));
+    }
+    for name in names(before.sets.keys(), new.sets.keys()) {
+        set(&mut out, name, before.sets.get(name), new.sets.get(name));
+    }
+    for name in names(before.maps.keys(), new.maps.keys()) {
+        map(&mut out, name, before, new);
+    }
+    for name in names(before.chains.keys(), new.chains.keys()) {
+        chain(&mut out, name, before.chains.get(name), new.chains.get(name));
+    }
+    out
+}
+
+fn names<'a>(
+    before: impl Iterator<Item = &'a Name>,
+    after: impl Iterator<Item = &'a Name>,
+) -> BTreeSet<&'a Name> {
+    before.chain(after).collect()
+}
+
+fn set(out: &mut String, name: &Name, before: Option<&Set>, after: Option<&Set>) {
+    if before.map(|set| &set.elements) == after.map(|set| &set.elements) {
+        return;
+    }
+    let comment = after.or(before).and_then(|set| set.comment.as_ref());
+    heading(out, "set", name, comment.map(|comment| comment.as_str()), (before, after));
+    let elements = |set: Option<&Set>| -> BTreeSet<Element> {
+        set.map(|set| set.elements.clone()).unwrap_or_default()
+    };
+    let (before, after) = (elements(before), elements(after));
+    for element in before.difference(&after) {
+        line(out, format_args!("-     {}", text::element(element)));
+    }
+    for element in after.difference(&before) {
+        line(out, format_args!("+     {}", text::element(element)));
+    }
+}
+
+fn map(out: &mut String, name: &Name, before: &Ruleset, after: &Ruleset) {
+    let (before, after) = (before.maps.get(name), after.maps.get(name));
+    if before.map(|map| &map.entries) == after.map(|map| &map.entries) {
+        return;
+    }
+    let comment = after.or(before).and_then(|map| map.comment.as_ref());
+    heading(out, "map", name, comment.map(|comment| comment.as_str()), (before, after));
+    let entries =
+        |map: Option<&ruleset::VerdictMap>| map.map(|map| map.entries.clone()).unwrap_or_default();
+    let (before, after) = (entries(before), entries(after));
+    for (address, to) in before.iter().filter(|(address, to)| after.get(*address) != Some(*to)) {
+        line(out, format_args!("-     {address} : goto {to}"));
+    }
+    for (address, to) in after.iter().filter(|(address, to)| before.get(*address) != Some(*to)) {
+        line(out, format_args!("+     {address} : goto {to}"));
+    }
+}
+
+fn chain(out: &mut String, name: &Name, before: Option<&Chain>, after: Option<&Chain>) {
+    if before.map(|chain| &chain.rules) == after.map(|chain| &chain.rules) {
+        return;
+    }
+    let comment = after.or(before).and_then(|chain| chain.comment.as_ref());
+    heading(out, "chain", name, comment.map(|comment| comment.as_str()), (before, after));
+    let rules = |chain: Option<&Chain>| -> Vec<String> {
+        let rules: &[Rule] = chain.map_or(&[], |chain| &chain.rules);
+        rules.iter().map(text::rule).collect()
+    };
+    let (before, after) = (rules(before), rules(after));
+    let (before, after): (Vec<&str>, Vec<&str>) =
+        (before.iter().map(String::as_str).collect(), after.iter().map(String::as_str).collect());
+    for change in TextDiff::from_slices(&before, &after).iter_all_changes() {
+        let sign = match change.tag() {
+            ChangeTag::Equal => ' ',
+            ChangeTag::Delete => '-',
+            ChangeTag::Insert => '+',
+        };
+        line(out, format_args!("{sign}     {}", change.value()));
+    }
+}
+
+fn heading<T>(
+    out: &mut String,
+    what: &str,
+    name: &Name,
+    comment: Option<&str>,
+    (before, after): (Option<T>, Option<T>),
+) {
+    let sign = match (before, after) {
+        (None, _) => '+',
+        (_, None) => '-',
+        _ => ' ',
+    };
+    match comment {
+        Some(comment) => line(out, format_args!("{sign} {what} {name}  # {comment}")),
+        None => line(out, format_args!("{sign} {what} {name}")),
+    }
+}
+
+fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "{text}");
+}

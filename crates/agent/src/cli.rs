@@ -1,0 +1,150 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use compiler::{LogOptions, Options};
+use watcher::files::{Source, Validation};
+
+const EXAMPLES: &str = "\
+Examples:
+  nftpol render -f manifests/ --node node-1        print the rules of one node
+  nftpol diff -f manifests/ --node node-1          what would change in the kernel
+  nftpol apply -f manifests/ --node node-1         make it so
+  nftpol apply -f manifests/ --node node-1 --watch ... and follow the files
+  kubectl get namespaces,pods,networkpolicies -A -o yaml | nftpol render -f - --node node-1
+
+Policies isolate pods: give the Pods (with their status) and Namespaces, too.";
+
+/// Kubernetes NetworkPolicy, enforced with nftables.
+#[derive(Debug, Parser)]
+#[command(name = "nftpol", version, max_term_width = 100, after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the ruleset without touching the kernel (dry run).
+    Render(Render),
+    /// Make the kernel of this network namespace enforce the files.
+    Apply(Apply),
+    /// Show what `apply` would change; exit 0 same, 1 different, 2 error.
+    Diff(Diff),
+    /// Remove the table from the kernel of this network namespace.
+    Cleanup,
+}
+
+/// `nftpol render`.
+#[derive(Debug, Args)]
+pub struct Render {
+    /// What to compile.
+    #[command(flatten)]
+    pub input: Input,
+    /// Form of the output: a script for `nft -f`, or libnftables JSON.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// `nftpol apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// What to enforce.
+    #[command(flatten)]
+    pub input: Input,
+    /// Stay, follow the files, and mend the table when others change it.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `nftpol diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// What to compare the kernel with.
+    #[command(flatten)]
+    pub input: Input,
+}
+
+/// Options that `render`, `apply` and `diff` share.
+#[derive(Debug, Args)]
+pub struct Input {
+    /// Manifests: a file, a folder (all .yaml, .yml, .json below it), or - for
+    /// standard input. May be given several times.
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-", required = true)]
+    filenames: Vec<PathBuf>,
+    /// Take the pods whose spec.nodeName is NAME as local [default: all pods].
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// How to treat fields that are unknown or wrong.
+    #[arg(long, value_enum, default_value_t)]
+    validate: Validate,
+    /// NFLOG group for dropped packets.
+    #[arg(long, value_name = "GROUP", default_value_t = LogOptions::default().group)]
+    log_group: u16,
+    /// Do not log dropped packets.
+    #[arg(long)]
+    no_log: bool,
+}
+
+/// `--validate`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Validate {
+    /// Refuse everything when anything is wrong, as the API server would.
+    #[default]
+    Strict,
+    /// Isolate the pods of a broken policy, allow nothing by its broken part,
+    /// and say so, as the agent treats what the API gives it.
+    Warn,
+}
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A script for `nft -f`.
+    #[default]
+    Nft,
+    /// libnftables-json(5), for `nft -j -f`.
+    Json,
+}
+
+impl Input {
+    /// The node whose pods are local; `None`: all pods are.
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    /// The files.
+    pub fn sources(&self) -> Vec<Source> {
+        let source = |path: &PathBuf| match path.as_os_str() == "-" {
+            true => Source::Stdin,
+            false => Source::Path(path.clone()),
+        };
+        self.filenames.iter().map(source).collect()
+    }
+
+    /// How to read them.
+    pub fn validation(&self) -> Validation {
+        match self.validate {
+            Validate::Strict => Validation::Strict,
+            Validate::Warn => Validation::Warn,
+        }
+    }
+
+    /// What to compile for. `log` says whether the kernel can log.
+    pub fn options(&self, log: bool) -> Options {
+        let options = LogOptions { group: self.log_group, ..LogOptions::default() };
+        Options {
+            node: self.node.clone(),
+            log: (log && !self.no_log).then_some(options),
+            ..Options::default()
+        }
+    }
+
+    /// Whether drops shall be logged.
+    pub fn wants_log(&self) -> bool {
+        !self.no_log
+    }
+}

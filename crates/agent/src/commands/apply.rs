@@ -1,0 +1,118 @@
+//! `nftpol apply`: files into the kernel, once or for as long as it runs.
+
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
+
+use agent::pipeline::Pipeline;
+use anyhow::{Result, bail};
+use nft::Kernel;
+use policy::Snapshot;
+use watcher::files::Source;
+
+use super::{open, options};
+use crate::cli::Apply;
+use crate::follow::Follower;
+use crate::lock::Lock;
+use crate::{bridge, input, report};
+
+/// How often `--watch` looks at the files' metadata and at the generation of
+/// the kernel's ruleset; both cost microseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long `--watch` waits after a failure.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+
+/// Enforces the manifests; returns once the kernel has committed.
+///
+/// # Errors
+/// The manifests are refused, or the kernel refuses.
+pub fn apply(args: &Apply) -> Result<ExitCode> {
+    let sources = args.input.sources();
+    if args.watch && sources.iter().any(|source| matches!(source, Source::Stdin)) {
+        bail!("--watch cannot follow standard input; give files or folders");
+    }
+    let _lock = Lock::acquire()?;
+    let files = Follower::new(sources);
+    let snapshot = input::snapshot(&args.input)?;
+    let mut kernel = open()?;
+    let options = options(&mut kernel, &args.input)?;
+    bridge::ensure_seen();
+    let mut pipeline = Pipeline::new(kernel, options);
+    let printed = report::outcome(&pipeline.sync(&snapshot)?);
+    remove_other_tables(pipeline.sink())?;
+    if args.watch {
+        watch(args, &mut pipeline, snapshot, files);
+    }
+    printed?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tables of other versions go once ours enforces; packets that still look
+/// into the old one are waited for.
+fn remove_other_tables(kernel: &mut Kernel) -> Result<()> {
+    let ours = compiler::scaffold::table();
+    let others: Vec<_> = kernel.tables()?.into_iter().filter(|table| *table != ours).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    if nft::membarrier().is_err() {
+        sleep(Duration::from_secs(1));
+    }
+    for table in others {
+        kernel.delete_table(&table)?;
+        report::notice(format_args!("removed table inet {table} of another version"));
+    }
+    Ok(())
+}
+
+/// Follows files and kernel until the process ends. What fails is said and
+/// tried again; meanwhile the kernel keeps what it has.
+fn watch(
+    args: &Apply,
+    pipeline: &mut Pipeline<Kernel>,
+    mut snapshot: Snapshot,
+    mut files: Follower,
+) -> ! {
+    let mut failed: Option<String> = None;
+    loop {
+        sleep(LOOK_EVERY);
+        let edited = files.changed();
+        if edited {
+            let read = input::snapshot(&args.input);
+            if !files.is_current() {
+                continue;
+            }
+            match read {
+                Ok(read) => snapshot = read,
+                Err(error) => {
+                    report::error(&error);
+                    continue;
+                }
+            }
+        } else if failed.is_none() && pipeline.is_current().unwrap_or(false) {
+            continue;
+        }
+        match pipeline.sync(&snapshot) {
+            Ok(outcome) => {
+                let mended = outcome.batches > 0 && !edited && failed.is_none();
+                if mended {
+                    report::notice("others changed table inet nftpol; it is mended");
+                }
+                if mended || edited || failed.is_some() {
+                    // Whoever read it may be gone; enforcement goes on.
+                    let _ = report::outcome(&outcome);
+                }
+                failed = None;
+            }
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                let text = format!("{error:#}");
+                if failed.as_ref() != Some(&text) {
+                    report::error(&error);
+                }
+                failed = Some(text);
+                sleep(RETRY_EVERY);
+            }
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `nftpol diff`: what `apply` would change.
+
+use std::process::ExitCode;
+
+use agent::pipeline::{Difference, Pipeline};
+use anyhow::Result;
+
+use super::{open, options};
+use crate::cli::Diff;
+use crate::{changes, input, report};
+
+/// Prints the difference; exit code 1 if there is one, as `kubectl diff`.
+///
+/// # Errors
+/// The manifests are refused or the kernel cannot be read.
+pub fn diff(args: &Diff) -> Result<ExitCode> {
+    let snapshot = input::snapshot(&args.input)?;
+    let mut kernel = open()?;
+    let options = options(&mut kernel, &args.input)?;
+    let mut pipeline = Pipeline::new(kernel, options);
+    let compiled = pipeline.compile(&snapshot);
+    report::lines(&compiled.diagnostics);
+    let table = &compiled.ruleset.table;
+    let Difference { live, flags, foreign, batches, .. } =
+        pipeline.difference(&compiled.ruleset)?;
+    report::foreign(&foreign);
+    let mut text = String::new();
+    if let Some(flags) = flags {
+        text += &format!("- table inet {table}  # {flags}\n+ table inet {table}\n");
+    }
+    if !batches.is_empty() {
+        text += &changes::describe(live.as_ref(), &compiled.ruleset);
+    }
+    for other in pipeline.sink().tables()?.iter().filter(|other| *other != table) {
+        text += &format!("- table inet {other}  # of another version\n");
+    }
+    report::print(&text)?;
+    Ok(ExitCode::from(u8::from(!text.is_empty())))
+}

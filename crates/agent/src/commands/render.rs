@@ -1,0 +1,25 @@
+//! `nftpol render`: the dry run.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use compiler::compile;
+use ruleset::{json, text};
+
+use crate::cli::{Output, Render};
+use crate::{input, report};
+
+/// Prints the ruleset.
+///
+/// # Errors
+/// The manifests cannot be read or are refused.
+pub fn render(args: &Render) -> Result<ExitCode> {
+    let snapshot = input::snapshot(&args.input)?;
+    let compiled = compile(&snapshot, &args.input.options(true));
+    report::lines(&compiled.diagnostics);
+    match args.output {
+        Output::Nft => report::print(&text::ruleset(&compiled.ruleset))?,
+        Output::Json => report::print(&format!("{}\n", json::ruleset(&compiled.ruleset)))?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,56 @@
+//! Manifests to a snapshot.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, bail};
+use policy::Snapshot;
+use watcher::Index;
+use watcher::files::{self, Validation};
+
+use crate::cli::Input;
+use crate::report;
+
+/// Nodes that a message names at most.
+const NODES_SHOWN: usize = 5;
+
+/// Reads the files, reports what is wrong with them, and indexes them.
+///
+/// # Errors
+/// Unreadable files; with `--validate=strict` anything wrong in them.
+pub fn snapshot(input: &Input) -> Result<Snapshot> {
+    let loaded = files::read(&input.sources(), input.validation()).context("read manifests")?;
+    report::lines(&loaded.findings);
+    if input.validation() == Validation::Strict && loaded.has_errors() {
+        bail!(
+            "the manifests are refused and nothing was changed \
+             (--validate=warn isolates the pods of broken policies instead)"
+        );
+    }
+    let index: Index = loaded.objects.into_iter().collect();
+    let snapshot = index.snapshot();
+    notice_missing_pods(input, snapshot);
+    Ok(snapshot.clone())
+}
+
+/// Policies without pods enforce nothing, which is hardly ever meant.
+fn notice_missing_pods(input: &Input, snapshot: &Snapshot) {
+    if snapshot.policies.is_empty() {
+        return;
+    }
+    if snapshot.pods.is_empty() {
+        return report::notice(
+            "there are no Pods in the manifests: nobody is isolated \
+             (`kubectl get pods -A -o yaml` writes them)",
+        );
+    }
+    let Some(node) = input.node() else { return };
+    let nodes: BTreeSet<&str> =
+        snapshot.pods.values().filter_map(|pod| pod.node.as_deref()).collect();
+    if !nodes.contains(node) {
+        let nodes: Vec<&str> = nodes.into_iter().take(NODES_SHOWN).collect();
+        report::notice(format_args!(
+            "no Pod is on node {node:?}: nobody is isolated here (Pods are on: {})",
+            if nodes.is_empty() { "no node".to_owned() } else { nodes.join(", ") }
+        ));
+    }
+}

@@ -1,0 +1,9 @@
+//! The parts of the `nftpol` command that tests use as a library.
+//!
+//! In: a policy model. Out: a kernel that enforces it.
+//! Never: rules of its own about what is allowed.
+
+pub mod pipeline;
+mod sink;
+
+pub use sink::Sink;

@@ -1,0 +1,60 @@
+//! One writer in a network namespace.
+//!
+//! An abstract socket belongs to the network namespace and goes with its
+//! process, however that ends (unix(7)); so it is the lock.
+
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::report;
+
+const NAME: &str = "nftpol";
+/// How long to wait for another process, such as a one-shot `apply`.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What a one-shot takes at most, as a rule.
+const SHORT: Duration = Duration::from_millis(500);
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Held until dropped.
+#[derive(Debug)]
+pub struct Lock(#[expect(dead_code, reason = "held, not used")] UnixListener);
+
+impl Lock {
+    /// Takes the lock of this network namespace.
+    ///
+    /// # Errors
+    /// Another nftpol keeps it.
+    pub fn acquire() -> Result<Self> {
+        let address = SocketAddr::from_abstract_name(NAME).context("name of the lock")?;
+        let start = Instant::now();
+        let mut said = false;
+        loop {
+            match UnixListener::bind_addr(&address) {
+                Ok(listener) => return Ok(Self(listener)),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                    if start.elapsed() > SHORT && !said {
+                        said = true;
+                        report::notice(format_args!(
+                            "another nftpol is at work in this network namespace; waiting for it, \
+                             {} s at most",
+                            PATIENCE.as_secs()
+                        ));
+                    }
+                    if start.elapsed() > PATIENCE {
+                        bail!(
+                            "another nftpol enforces in this network namespace \
+                             (it holds the socket @{NAME}); stop it first"
+                        );
+                    }
+                    sleep(RETRY);
+                }
+                Err(error) => return Err(error).context("take the lock @nftpol"),
+            }
+        }
+    }
+}

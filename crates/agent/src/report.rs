@@ -1,0 +1,93 @@
+//! What people and programs read: results on stdout, findings, diagnostics
+//! and errors on stderr.
+//!
+//! In: what there is to say. Out: text on the two streams.
+//! Never: a panic when nobody reads it (the print macros do), since a process
+//! that enforces outlives the terminal that it was started from.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use agent::pipeline::Outcome;
+use anyhow::{Context, Result};
+use nft::{ForeignKind, ForeignObject};
+
+/// Text on stdout, as it is. A reader who closed the pipe (`| head -1`) has
+/// what it wanted: that is no error.
+///
+/// # Errors
+/// When it cannot be written, such as on a full disk.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("write to standard output"),
+    }
+}
+
+/// An error with its causes, in one line.
+pub fn error(error: &anyhow::Error) {
+    line(format_args!("error: {error:#}"));
+}
+
+/// One line each.
+pub fn lines<T: Display>(items: impl IntoIterator<Item = T>) {
+    for item in items {
+        line(item);
+    }
+}
+
+/// Something that is not as it should be and stops nothing.
+pub fn warning(text: impl Display) {
+    line(format_args!("warning: {text}"));
+}
+
+/// Something that is no error.
+pub fn notice(text: impl Display) {
+    line(format_args!("notice: {text}"));
+}
+
+fn line(text: impl Display) {
+    // There is nobody else to tell.
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// What others put into our table.
+pub fn foreign(objects: &[ForeignObject]) {
+    for ForeignObject { kind, name, why } in objects {
+        let kind = match kind {
+            ForeignKind::Table => "table",
+            ForeignKind::Set => "set",
+            ForeignKind::Chain => "chain",
+            ForeignKind::Object => "object",
+            ForeignKind::Flowtable => "flowtable",
+        };
+        notice(format_args!(
+            "table inet nftpol holds {kind} {name}, which is not ours ({why}); it is left alone"
+        ));
+    }
+}
+
+/// What a change did, on stdout as kubectl says it; diagnostics on stderr.
+///
+/// # Errors
+/// As [`print`]. The change itself is done.
+pub fn outcome(outcome: &Outcome) -> Result<()> {
+    lines(&outcome.diagnostics);
+    foreign(&outcome.foreign);
+    print(&match outcome.batches {
+        0 => "table inet nftpol unchanged\n".to_owned(),
+        batches => format!(
+            "table inet nftpol configured ({} in {})\n",
+            counted(outcome.operations, "operation", "operations"),
+            counted(batches, "batch", "batches")
+        ),
+    })
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    }
+}

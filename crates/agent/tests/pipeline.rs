@@ -1,0 +1,192 @@
+//! The pipeline beside a kernel that refuses, or that others change.
+//!
+//! A real kernel cannot be brought to refuse one policy's rule and no other,
+//! so here it is a model of one; the batches are real.
+
+use std::collections::BTreeSet;
+
+use agent::Sink;
+use agent::pipeline::{Pipeline, SyncError};
+use compiler::Options;
+use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError};
+use policy::Snapshot;
+use ruleset::simulator::{self, Outcome, simulate};
+use ruleset::{Batch, Name, Op, Ruleset};
+use watcher::Index;
+use watcher::files::{self, Validation};
+
+/// A kernel in memory.
+#[derive(Default)]
+struct Model {
+    table: Option<Ruleset>,
+    generation: u32,
+    /// Operations that it refuses, by a part of their text.
+    refuses: Option<&'static str>,
+    /// How many commits somebody else still puts before ours.
+    others: u32,
+    /// How many commits somebody else puts after our first.
+    after: u32,
+    sent: usize,
+}
+
+impl Sink for Model {
+    fn generation(&mut self) -> Result<Generation, ReadError> {
+        Ok(Generation(self.generation))
+    }
+
+    fn dump(&mut self, _: &Name) -> Result<Option<Dump>, ReadError> {
+        let generation = Generation(self.generation);
+        Ok(self.table.clone().map(|ruleset| Dump { ruleset, foreign: vec![], generation }))
+    }
+
+    fn send(
+        &mut self,
+        table: &Name,
+        batch: &Batch,
+        expected: Option<Generation>,
+    ) -> Result<(), SendError> {
+        if self.others > 0 {
+            self.others -= 1;
+            self.generation += 1;
+        }
+        if expected.is_some_and(|expected| expected.0 != self.generation) {
+            return Err(SendError::GenerationMoved);
+        }
+        let refused =
+            |op: &Op| self.refuses.is_some_and(|part| ruleset::text::op(table, op).contains(part));
+        let refusals: Vec<Refusal> = batch
+            .ops
+            .iter()
+            .enumerate()
+            .filter(|(_, op)| refused(op))
+            .map(|(index, op)| Refusal {
+                op: index,
+                action: "add a rule to chain",
+                object: op.object().cloned(),
+                errno: Errno::ENOMEM,
+                message: None,
+            })
+            .collect();
+        if !refusals.is_empty() {
+            return Err(SendError::Refused(refusals));
+        }
+        let ruleset = self.table.get_or_insert_with(|| Ruleset::new(table.clone()));
+        ruleset.apply(batch).unwrap();
+        self.generation += 1 + std::mem::take(&mut self.after);
+        self.sent += 1;
+        Ok(())
+    }
+}
+
+const CLUSTER: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: dev, labels: {app: web}}
+spec: {containers: [{name: c, image: i}]}
+status: {phase: Running, podIP: 10.0.0.1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: db, namespace: dev, labels: {app: db}}
+spec: {containers: [{name: c, image: i}]}
+status: {phase: Running, podIP: 10.0.0.2}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: dev}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress: [{ports: [{port: 80}]}, {ports: [{port: 81}]}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: db, namespace: dev}
+spec:
+  podSelector: {matchLabels: {app: db}}
+  ingress: [{ports: [{port: 80}]}]
+";
+
+fn snapshot() -> Snapshot {
+    let loaded = files::parse("cluster.yaml", CLUSTER, Validation::Strict);
+    assert!(!loaded.has_errors(), "{:#?}", loaded.findings);
+    let index: Index = loaded.objects.into_iter().collect();
+    index.snapshot().clone()
+}
+
+fn passes(table: &Ruleset, destination: &str, port: u16) -> bool {
+    let packet = simulator::Packet {
+        destination_port: Some(port),
+        ..simulator::Packet::new(
+            "203.0.113.1".parse().unwrap(),
+            destination.parse().unwrap(),
+            policy::Protocol::Tcp.number(),
+        )
+    };
+    simulate(table, &packet).unwrap().outcome == Outcome::Accept
+}
+
+#[test]
+fn a_policy_that_the_kernel_refuses_isolates_and_the_others_are_enforced() {
+    let model = Model { refuses: Some("tcp dport 81"), ..Model::default() };
+    let mut pipeline = Pipeline::new(model, Options::default());
+    let outcome = pipeline.sync(&snapshot()).unwrap();
+    let said: BTreeSet<String> = outcome.diagnostics.iter().map(ToString::to_string).collect();
+    assert_eq!(said.len(), 1, "{said:#?}");
+    let said = said.first().unwrap();
+    assert!(said.starts_with("error: NetworkPolicy dev/web: the kernel refused it"), "{said}");
+    let table = pipeline.sink().table.clone().unwrap();
+    let seen = [("10.0.0.1", 80), ("10.0.0.1", 81), ("10.0.0.2", 80), ("10.0.0.2", 81)]
+        .map(|(pod, port)| passes(&table, pod, port));
+    assert_eq!(seen, [false, false, true, false]);
+}
+
+#[test]
+fn a_policy_is_taken_back_once_the_kernel_takes_it() {
+    let model = Model { refuses: Some("tcp dport 81"), ..Model::default() };
+    let mut pipeline = Pipeline::new(model, Options::default());
+    pipeline.sync(&snapshot()).unwrap();
+    pipeline.sink().refuses = None;
+    let outcome = pipeline.sync(&snapshot()).unwrap();
+    assert!(outcome.diagnostics.is_empty(), "{:#?}", outcome.diagnostics);
+    let table = pipeline.sink().table.clone().unwrap();
+    assert!(passes(&table, "10.0.0.1", 81));
+}
+
+#[test]
+fn a_refusal_that_no_policy_is_behind_is_an_error() {
+    let model = Model { refuses: Some("add set inet nftpol self4"), ..Model::default() };
+    let mut pipeline = Pipeline::new(model, Options::default());
+    let error = pipeline.sync(&snapshot()).unwrap_err();
+    assert!(matches!(error, SyncError::Send(SendError::Refused(_))), "{error}");
+}
+
+#[test]
+fn commits_of_others_in_between_are_met_by_reading_again() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default());
+    pipeline.sync(&snapshot()).unwrap();
+    let mut less = snapshot();
+    less.policies.pop_first();
+    pipeline.sink().others = 3;
+    pipeline.sync(&less).unwrap();
+    let expected = pipeline.compile(&less).ruleset;
+    assert_eq!(pipeline.sink().table.as_ref(), Some(&expected));
+}
+
+#[test]
+fn a_commit_of_others_just_after_ours_is_not_taken_for_ours() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default());
+    pipeline.sink().after = 1;
+    pipeline.sync(&snapshot()).unwrap();
+    assert!(!pipeline.is_current().unwrap());
+    pipeline.sync(&snapshot()).unwrap();
+    assert!(pipeline.is_current().unwrap());
+}
+
+#[test]
+fn the_second_time_nothing_is_sent() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default());
+    pipeline.sync(&snapshot()).unwrap();
+    let sent = pipeline.sink().sent;
+    let outcome = pipeline.sync(&snapshot()).unwrap();
+    assert_eq!((outcome.batches, pipeline.sink().sent), (0, sent));
+}
