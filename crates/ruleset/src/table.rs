@@ -22,4 +22,10 @@ impl Ruleset {
     pub fn new(table: Name) -> Self {
         Self { table, sets: BTreeMap::new(), maps: BTreeMap::new(), chains: BTreeMap::new() }
     }
+
+    /// The number of rules of the longest chain: how long a packet can be
+    /// under way.
+    pub fn longest_chain(&self) -> usize {
+        self.chains.values().map(|chain| chain.rules.len()).max().unwrap_or_default()
+    }
 }

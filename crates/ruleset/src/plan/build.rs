@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::delta::{Delta, ElementChange, Switch};
+use super::sides::Lots;
 use super::steps::{Move, Steps};
 use crate::{Batch, Chain, Element, Family, Name, Op, Rule, Set, VerdictMap};
 
@@ -85,47 +86,37 @@ impl<'d, 'a> Builder<'d, 'a> {
 
     /// What packets meet, in the order that the module's head explains.
     pub fn visible(&mut self, steps: &Steps<'a>) {
-        for (name, rules) in &steps.copies {
+        let delta = self.delta;
+        for name in steps.stand_ins.keys() {
             self.push(Op::CreateChain(name.clone(), None, None), RULE_WEIGHT);
+        }
+        for (name, rules) in &steps.stand_ins {
             self.rules(name, rules);
         }
-        self.commit();
-        self.moves(&steps.park);
-        for (name, change) in &self.delta.pairs {
+        for (name, change) in &delta.pairs {
             self.add_elements(name, change);
         }
         self.commit();
         self.take(steps);
-        let mixed_in_the_middle = steps.conflict;
-        if !mixed_in_the_middle && steps.mixed_first {
-            self.moves(&steps.mixed);
-            self.commit();
-        }
+        let lots = Lots::of(delta);
+        self.remove(&lots.remove_first);
         if steps.conflict {
-            self.remove()
+            self.remove(&lots.remove);
         } else {
-            self.add()
+            self.add(&lots.add);
         }
-        if mixed_in_the_middle {
-            self.moves(&steps.mixed);
-            self.commit();
-        }
-        let delta = self.delta;
         for name in &delta.refills {
             self.refill_visible(name);
         }
         self.commit();
         if steps.conflict {
-            self.add()
+            self.add(&lots.add);
         } else {
-            self.remove()
+            self.remove(&lots.remove);
         }
-        if !mixed_in_the_middle && !steps.mixed_first {
-            self.moves(&steps.mixed);
-            self.commit();
-        }
+        self.add(&lots.add_last);
         self.give(steps);
-        self.moves(&steps.unpark);
+        self.moves(&steps.settle);
         self.commit();
         for (map, family, address) in &steps.release {
             self.open.ops.push(Op::DeleteEntries((*map).clone(), *family, vec![*address]));
@@ -137,7 +128,7 @@ impl<'d, 'a> Builder<'d, 'a> {
     pub fn clean_up(&mut self, steps: &Steps<'a>) {
         let delta = self.delta;
         let gone = delta.old.chains.keys().filter(|name| !delta.new.chains.contains_key(*name));
-        let gone: Vec<&Name> = gone.chain(steps.copies.keys()).collect();
+        let gone: Vec<&Name> = gone.chain(steps.stand_ins.keys()).collect();
         self.open.ops.extend(gone.iter().map(|&name| Op::FlushChain(name.clone())));
         for (name, change) in &delta.pairs {
             self.delete_elements(name, change);
@@ -168,15 +159,17 @@ impl<'d, 'a> Builder<'d, 'a> {
         self.commit();
     }
 
-    fn add(&mut self) {
-        for (name, change) in &self.delta.allowing {
+    fn add(&mut self, sets: &[&Name]) {
+        let delta = self.delta;
+        for (name, change) in sets.iter().filter_map(|name| delta.allowing.get_key_value(name)) {
             self.add_elements(name, change);
         }
         self.commit();
     }
 
-    fn remove(&mut self) {
-        for (name, change) in &self.delta.allowing {
+    fn remove(&mut self, sets: &[&Name]) {
+        let delta = self.delta;
+        for (name, change) in sets.iter().filter_map(|name| delta.allowing.get_key_value(name)) {
             self.delete_elements(name, change);
         }
         self.commit();

@@ -1,4 +1,5 @@
-//! Whether one packet can combine two changed things within a direction.
+//! Whether one packet can combine two changed things within one direction.
+//! What it meets in the other direction is not looked at here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

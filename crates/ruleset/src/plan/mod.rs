@@ -13,37 +13,42 @@
 //! dropped throughout.
 //!
 //! ```text
-//! prepare   new sets with their elements, new chains; nothing reaches them yet
-//! park      entries that leave a chain which changes go to a copy of it;
-//!           pairs of addresses that shall pass are added
-//! take      entries that switch to a chain allowing less; addresses become isolated
+//! prepare   new sets with their elements, new chains, stand-ins for chains that
+//!           change; nothing reaches them yet. Pairs of addresses that shall pass
+//! take      entries switch to chains that allow less; addresses become isolated
 //! add       elements into sets that allow          (allowed by an old or a new rule)
 //! refill    chains whose rules change, all in one batch
 //! remove    elements from sets that allow
-//! give      entries that switch to a chain allowing more; addresses cease to be isolated
-//! unpark    entries go from copies to the chains themselves
+//! give      entries switch to chains that allow more; addresses cease to be isolated
+//! settle    entries go from stand-ins to the chains themselves
 //! release   entries of addresses that ceased to be isolated
 //! clean up  chains, maps and sets that nothing refers to any more, pairs
 //! ```
 //!
-//! This is exact while a packet cannot combine two changed things within one
-//! direction, which holds for the change of one policy or of one pod. When
-//! several changed at once so that a packet could ([`conflict`]), the order
+//! `steps` says by which way an entry switches, `sides` which elements are
+//! added before others are removed and which after.
+//!
+//! Within a direction this is exact while a packet cannot combine two changed
+//! things, which holds for the change of one policy or of one pod. When
+//! several changed at once so that a packet could (see `conflict`), the order
 //! fails closed: `remove` comes before `refill` and `add` after it. Then a new
 //! flow may be refused for a moment, but none passes that old and new deny.
 //!
-//! A packet is taken to meet at most one commit on its way through the table:
-//! the way takes less than a microsecond, a commit tens of them. One that is
-//! held up for longer between two look-ups can miss, and a miss drops.
+//! Across the two directions what is taken goes before what is given: a packet
+//! that one direction denied before and the other denies after is dropped
+//! throughout. One change that no order suits is left: elements of peers that
+//! come and go in both directions at once, as when a namespace is relabelled.
 //!
-//! What two directions do can still differ for that moment when one change
-//! takes and gives in both of them.
+//! All this is said of packets that meet one commit on their way. A packet
+//! takes tens of nanoseconds a rule and a commit tens of microseconds; where
+//! chains are so long that packets are slower, whoever sends the batches waits
+//! between them ([`crate::Ruleset::longest_chain`]).
 
 mod build;
 mod conflict;
-mod cover;
 mod delta;
 mod reach;
+mod sides;
 mod steps;
 
 use crate::{Batch, Name, NameError, Ruleset};

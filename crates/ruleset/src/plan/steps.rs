@@ -1,30 +1,43 @@
-//! Which entry of a verdict map moves when, and by way of which copies.
+//! Which entry of a verdict map moves when, and by way of which stand-ins.
+//!
+//! What an entry's move takes away is gone after the phase `take`, what it
+//! gives is there after the phase `give`:
+//!
+//! ```text
+//! the new chain allows        take                           give
+//! less                        to the new chain
+//! more                                                       to the new chain
+//! some less and some more     to a chain that allows what    to the new chain
+//!                             both allow: the old rules,
+//!                             each going on to the new chain
+//! ```
+//!
+//! A chain whose rules change in between is stood in for by a copy, with the
+//! old rules or with the new ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::cover::Grants;
 use super::delta::{Delta, Switch};
 use super::{PlanError, conflict};
-use crate::{Family, Name, Rule, Ruleset};
+use crate::{Family, Finish, Match, Name, Rule, Ruleset, Verdict};
 
-/// The moves of map entries, phase by phase, and the copies they need.
+/// The moves of map entries, phase by phase, and the stand-ins they need.
 #[derive(Debug, Default)]
 pub(super) struct Steps<'a> {
     /// Whether to fail closed, since a packet could combine two changes.
     pub conflict: bool,
-    /// Copies of chains that change: name, rules.
-    pub copies: BTreeMap<Name, &'a [Rule]>,
-    pub park: Vec<Move<'a>>,
+    /// Chains that exist only while the table changes.
+    pub stand_ins: BTreeMap<Name, Vec<Rule>>,
+    /// Moves that take, and those that change nothing but must come early.
     pub take: Vec<Move<'a>>,
-    /// Neither takes nor gives alone; see [`Steps::of`].
-    pub mixed: Vec<Move<'a>>,
     pub give: Vec<Move<'a>>,
-    pub unpark: Vec<Move<'a>>,
+    /// Moves from copies of new chains to the chains themselves.
+    pub settle: Vec<Move<'a>>,
     /// Entries to delete: map and address.
     pub release: Vec<(&'a Name, Family, IpAddr)>,
-    /// Mixed moves go before elements are added, else after they are removed.
-    pub mixed_first: bool,
+    /// What was found out about a pair of chains.
+    ways: BTreeMap<(&'a Name, &'a Name), Way>,
 }
 
 /// An entry that goes to a chain.
@@ -38,6 +51,17 @@ pub(super) struct Move<'a> {
     pub to: Name,
 }
 
+/// How an entry gets from one chain to another.
+#[derive(Clone, Debug)]
+enum Way {
+    /// The new chain allows no more than the old one.
+    Takes,
+    /// The new chain allows no less; until then it stays or goes to this copy.
+    Gives(Option<Name>),
+    /// By way of a chain that allows what both allow.
+    Both(Name),
+}
+
 impl<'a> Move<'a> {
     fn new(switch: &Switch<'a>, to: Name, exists: bool) -> Self {
         let Switch { map, family, address, .. } = *switch;
@@ -47,33 +71,40 @@ impl<'a> Move<'a> {
 
 impl<'a> Steps<'a> {
     /// Sorts the switches of visible maps into phases.
-    ///
-    /// A switch that takes some and gives some goes last where elements are
-    /// only removed and first otherwise, so that a packet meets what takes
-    /// before what gives.
     pub fn of(delta: &Delta<'a>) -> Result<Self, PlanError> {
         let mut steps = Self { conflict: conflict::exists(delta), ..Self::default() };
-        let adds = delta.allowing.values().any(|change| !change.added.is_empty());
-        let removes = delta.allowing.values().any(|change| !change.removed.is_empty());
-        steps.mixed_first = adds || !removes;
         for switch in &delta.switches {
-            steps.park(delta, switch)?;
-            match switch.to {
-                None => steps.release.push((switch.map, switch.family, switch.address)),
-                Some(to) => steps.switch(delta, switch, to)?,
+            match (switch.from, switch.to) {
+                (None, None) => {}
+                (None, Some(to)) => steps.isolate(delta, switch, to)?,
+                (Some(from), None) => steps.release(delta, switch, from)?,
+                (Some(from), Some(to)) => steps.switch(delta, switch, from, to)?,
             }
         }
         Ok(steps)
     }
 
-    /// An entry that leaves a chain which changes keeps the old rules until
-    /// it is its turn.
-    fn park(&mut self, delta: &Delta<'a>, switch: &Switch<'a>) -> Result<(), PlanError> {
-        let Some(from) = switch.from.filter(|from| delta.refills.contains(*from)) else {
-            return Ok(());
-        };
-        let to = self.copy(delta, delta.old, "old", from)?;
-        self.park.push(Move::new(switch, to, true));
+    fn isolate(
+        &mut self,
+        delta: &Delta<'a>,
+        switch: &Switch<'a>,
+        to: &'a Name,
+    ) -> Result<(), PlanError> {
+        let target = self.target(delta, switch, to)?;
+        self.take.push(Move::new(switch, target, false));
+        Ok(())
+    }
+
+    fn release(
+        &mut self,
+        delta: &Delta<'a>,
+        switch: &Switch<'a>,
+        from: &'a Name,
+    ) -> Result<(), PlanError> {
+        if let Some(copy) = self.copy_of_old(delta, from)? {
+            self.take.push(Move::new(switch, copy, true));
+        }
+        self.release.push((switch.map, switch.family, switch.address));
         Ok(())
     }
 
@@ -81,44 +112,102 @@ impl<'a> Steps<'a> {
         &mut self,
         delta: &Delta<'a>,
         switch: &Switch<'a>,
+        from: &'a Name,
         to: &'a Name,
     ) -> Result<(), PlanError> {
-        let target = if delta.refills.contains(to) {
-            self.unpark.push(Move::new(switch, to.clone(), true));
-            self.copy(delta, delta.new, "new", to)?
-        } else {
-            to.clone()
-        };
-        let phase = match switch.from {
-            None => &mut self.take,
-            Some(from) => {
-                let before = Grants::of(delta.old, from);
-                let after = Grants::of(delta.new, to);
-                match (before.covers(&after), after.covers(&before)) {
-                    (true, _) => &mut self.take,
-                    (false, true) => &mut self.give,
-                    (false, false) => &mut self.mixed,
-                }
+        let target = self.target(delta, switch, to)?;
+        let way = match self.ways.get(&(from, to)) {
+            Some(way) => way.clone(),
+            None => {
+                let way = self.way(delta, from, to, &target)?;
+                self.ways.insert((from, to), way.clone());
+                way
             }
         };
-        phase.push(Move::new(switch, target, switch.from.is_some()));
+        let (early, late) = match way {
+            Way::Takes => (Some(target), None),
+            Way::Gives(copy) => (copy, Some(target)),
+            Way::Both(chain) => (Some(chain), Some(target)),
+        };
+        self.take.extend(early.map(|to| Move::new(switch, to, true)));
+        self.give.extend(late.map(|to| Move::new(switch, to, true)));
         Ok(())
     }
 
-    fn copy(
+    fn way(
         &mut self,
         delta: &Delta<'a>,
-        origin: &'a Ruleset,
-        prefix: &str,
-        name: &Name,
-    ) -> Result<Name, PlanError> {
-        let rules = origin.chains.get(name).map_or(&[][..], |chain| &chain.rules);
-        let mut copy = Name::new(format!("{prefix}.{name}"))?;
-        // One may be left over from a run that was killed.
-        while delta.old.chains.contains_key(&copy) {
-            copy = Name::new(format!("{prefix}.{copy}"))?;
+        from: &'a Name,
+        to: &'a Name,
+        target: &Name,
+    ) -> Result<Way, PlanError> {
+        let (before, after) = (grants(delta.old, from), grants(delta.new, to));
+        if after.is_subset(&before) {
+            return Ok(Way::Takes);
         }
-        self.copies.insert(copy.clone(), rules);
+        if before.is_subset(&after) {
+            return Ok(Way::Gives(self.copy_of_old(delta, from)?));
+        }
+        let rules = rules(delta.old, from).iter().map(|rule| {
+            let mut rule = rule.clone();
+            if rule.allows() {
+                rule.finish = Some(Finish::Verdict(Verdict::Goto(target.clone())));
+            }
+            rule
+        });
+        let number = self.stand_ins.len();
+        let name = self.free_name(delta, &format!("both{number}"), from)?;
+        self.stand_ins.insert(name.clone(), rules.collect());
+        Ok(Way::Both(name))
+    }
+
+    /// Where an entry of `to` goes until all chains have their new rules.
+    fn target(
+        &mut self,
+        delta: &Delta<'a>,
+        switch: &Switch<'a>,
+        to: &'a Name,
+    ) -> Result<Name, PlanError> {
+        if !delta.refills.contains(to) {
+            return Ok(to.clone());
+        }
+        self.settle.push(Move::new(switch, to.clone(), true));
+        let copy = self.free_name(delta, "new", to)?;
+        self.stand_ins.insert(copy.clone(), rules(delta.new, to).to_vec());
         Ok(copy)
     }
+
+    /// A chain with the old rules of one whose rules change.
+    fn copy_of_old(
+        &mut self,
+        delta: &Delta<'a>,
+        from: &'a Name,
+    ) -> Result<Option<Name>, PlanError> {
+        if !delta.refills.contains(from) {
+            return Ok(None);
+        }
+        let copy = self.free_name(delta, "old", from)?;
+        self.stand_ins.insert(copy.clone(), rules(delta.old, from).to_vec());
+        Ok(Some(copy))
+    }
+
+    /// A name for a stand-in; the name of what it stands in for is its end.
+    /// One may be left over from a run that was killed.
+    fn free_name(&self, delta: &Delta<'a>, prefix: &str, origin: &Name) -> Result<Name, PlanError> {
+        let mut name = Name::new(format!("{prefix}.{origin}"))?;
+        while delta.old.chains.contains_key(&name) {
+            name = Name::new(format!("{prefix}.{name}"))?;
+        }
+        Ok(name)
+    }
+}
+
+fn rules<'a>(ruleset: &'a Ruleset, chain: &Name) -> &'a [Rule] {
+    ruleset.chains.get(chain).map_or(&[], |chain| &chain.rules)
+}
+
+/// What the rules of a chain let pass, as far as their text says it.
+fn grants<'a>(ruleset: &'a Ruleset, chain: &Name) -> BTreeSet<&'a [Match]> {
+    let allowing = rules(ruleset, chain).iter().filter(|rule| rule.allows());
+    allowing.map(|rule| rule.matches.as_slice()).collect()
 }

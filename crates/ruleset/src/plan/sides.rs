@@ -1,0 +1,81 @@
+//! In which order the elements of sets that allow come and go.
+//!
+//! In: the difference. Out: four lots, in order. Never: a look at chains that
+//! change; see `conflict` for that.
+//!
+//! A packet is judged twice, by its source's chain and by its destination's.
+//! Of each of the two sides the sets that its chains look into are known:
+//!
+//! ```text
+//! 1  removals, of a side that only loses elements
+//! 2  additions, of a side that gains and loses: an address that moves from one
+//!    set to another is in both for a moment, never in none
+//! 3  removals, of such a side
+//! 4  additions, of a side that only gains
+//! ```
+//!
+//! So what is taken on one side goes before what is given on the other,
+//! unless both sides gain and lose.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::delta::Delta;
+use crate::{Field, Finish, Name, Rule, Ruleset};
+
+/// Sets in the order of their changes.
+#[derive(Debug, Default)]
+pub(super) struct Lots<'a> {
+    pub remove_first: Vec<&'a Name>,
+    pub add: Vec<&'a Name>,
+    pub remove: Vec<&'a Name>,
+    pub add_last: Vec<&'a Name>,
+}
+
+impl<'a> Lots<'a> {
+    /// Sorts the changing sets that allow.
+    pub fn of(delta: &Delta<'a>) -> Self {
+        let mut sides: BTreeMap<&Name, BTreeSet<Field>> = BTreeMap::new();
+        look_ups(delta.old, &mut sides);
+        look_ups(delta.new, &mut sides);
+        let of = |set: &Name| sides.get(set).into_iter().flatten().copied();
+        let gains = |field| {
+            let mut sets = delta.allowing.iter();
+            sets.any(|(set, change)| !change.added.is_empty() && of(set).any(|one| one == field))
+        };
+        let loses = |field| {
+            let mut sets = delta.allowing.iter();
+            sets.any(|(set, change)| !change.removed.is_empty() && of(set).any(|one| one == field))
+        };
+        let fields = [Field::Source, Field::Destination];
+        let only_gains: Vec<Field> = fields.into_iter().filter(|field| !loses(*field)).collect();
+        let only_loses: Vec<Field> = fields.into_iter().filter(|field| !gains(*field)).collect();
+        let mut lots = Self::default();
+        for (&set, change) in &delta.allowing {
+            let of_any = |fields: &[Field]| of(set).any(|field| fields.contains(&field));
+            if !change.removed.is_empty() {
+                let first = of_any(&only_loses);
+                if first { &mut lots.remove_first } else { &mut lots.remove }.push(set);
+            }
+            if !change.added.is_empty() {
+                let last = of_any(&only_gains);
+                if last { &mut lots.add_last } else { &mut lots.add }.push(set);
+            }
+        }
+        lots
+    }
+}
+
+/// Which side looks into which set: that by whose address a map sends packets
+/// to the chain.
+fn look_ups<'a>(ruleset: &'a Ruleset, sides: &mut BTreeMap<&'a Name, BTreeSet<Field>>) {
+    let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
+    for rule in rules {
+        let Some(Finish::Dispatch(field, _, map)) = &rule.finish else { continue };
+        let entries = ruleset.maps.get(map).into_iter().flat_map(|map| map.entries.values());
+        let chains: BTreeSet<&Name> = entries.collect();
+        let rules = chains.into_iter().filter_map(|name| ruleset.chains.get(name));
+        for set in rules.flat_map(|chain| &chain.rules).flat_map(Rule::lookups) {
+            sides.entry(set).or_default().insert(*field);
+        }
+    }
+}
