@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
-use policy::Snapshot;
+use policy::{Severity, Snapshot};
 use watcher::Index;
-use watcher::files::{self, Validation};
+use watcher::files::{self, Finding, Validation};
 
 use crate::cli::Input;
 use crate::report;
@@ -14,12 +14,19 @@ use crate::report;
 const NODES_SHOWN: usize = 5;
 
 /// Reads the files, reports what is wrong with them, and indexes them.
+/// `following`: these files were read before, so what a document held that
+/// cannot be read now is enforced and must not be lost.
 ///
 /// # Errors
 /// Unreadable files; with `--validate=strict` anything wrong in them.
-pub fn snapshot(input: &Input) -> Result<Snapshot> {
+pub fn snapshot(input: &Input, following: bool) -> Result<Snapshot> {
     let loaded = files::read(&input.sources(), input.validation()).context("read manifests")?;
     report::lines(&loaded.findings);
+    let is_lost =
+        |finding: &Finding| finding.severity == Severity::Error && finding.object.is_none();
+    if following && loaded.findings.iter().any(is_lost) {
+        bail!("a document cannot be read, and what it held is unknown; nothing was changed");
+    }
     if input.validation() == Validation::Strict && loaded.has_errors() {
         bail!(
             "the manifests are refused and nothing was changed \

@@ -13,6 +13,7 @@ mod input;
 mod lock;
 mod report;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -24,7 +25,16 @@ fn main() -> ExitCode {
     let filter = EnvFilter::builder()
         .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
         .from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(
+            std::io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        )
+        // It would be said on stderr, and with a panic where that is closed.
+        .log_internal_errors(false)
+        .init();
     let Cli { command } = Cli::parse();
     let (result, failure) = match &command {
         Command::Render(args) => (commands::render(args), 1),

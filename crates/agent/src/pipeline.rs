@@ -6,6 +6,8 @@
 //! stopping the others.
 
 use std::collections::BTreeSet;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use compiler::{Compiled, Options, compile};
 use nft::{ForeignKind, ForeignObject, Generation, ReadError, Refusal, SendError};
@@ -15,9 +17,15 @@ use ruleset::{Batch, Name, Op, Ruleset};
 
 use crate::Sink;
 
-/// How often to start over after others changed the ruleset in between or
-/// the kernel refused a part.
+/// How often to start over after others changed the ruleset in between.
 const MAX_ATTEMPTS: usize = 10;
+/// How long a policy that the kernel refused stays set aside while nothing
+/// else changes; what it lacked, such as memory, may be there again.
+const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
+/// A rule takes a packet about 22 ns; twice that, to be sure.
+const PACKET_NANOSECONDS_A_RULE: u64 = 50;
+/// A commit takes at least this long, so faster packets meet only one.
+const COMMIT: Duration = Duration::from_micros(20);
 
 /// The pipeline from snapshot to kernel.
 #[derive(Debug)]
@@ -26,12 +34,23 @@ pub struct Pipeline<S> {
     options: Options,
     /// The table as of our last commit, until others commit.
     live: Option<Live>,
+    /// What was compiled last, until the snapshot changes.
+    target: Option<Target>,
 }
 
 #[derive(Debug)]
 struct Live {
     ruleset: Ruleset,
     generation: Generation,
+}
+
+#[derive(Debug)]
+struct Target {
+    snapshot: Snapshot,
+    compiled: Compiled,
+    /// About the policies that are set aside.
+    refused: Vec<Diagnostic>,
+    since: Instant,
 }
 
 /// What a change did.
@@ -43,6 +62,8 @@ pub struct Outcome {
     pub operations: usize,
     /// About the objects: of the compiler, and policies set aside.
     pub diagnostics: Vec<Diagnostic>,
+    /// Policies that the kernel refused: they isolate and allow nothing.
+    pub set_aside: BTreeSet<ObjectKey>,
     /// What others put into our table and is still in it.
     pub foreign: Vec<ForeignObject>,
 }
@@ -103,7 +124,7 @@ pub enum SyncError {
 impl<S: Sink> Pipeline<S> {
     /// A pipeline that adopts the table it finds.
     pub fn new(sink: S, options: Options) -> Self {
-        Self { sink, options, live: None }
+        Self { sink, options, live: None, target: None }
     }
 
     /// The kernel.
@@ -111,13 +132,15 @@ impl<S: Sink> Pipeline<S> {
         &mut self.sink
     }
 
-    /// Whether nobody committed since our own last commit.
+    /// Whether there is nothing to do while the snapshot stays: nobody
+    /// committed since our own last commit, no policy waits to be tried again.
     ///
     /// # Errors
     /// The kernel cannot be asked.
     pub fn is_current(&mut self) -> Result<bool, ReadError> {
         let generation = self.sink.generation()?;
-        Ok(self.live.as_ref().is_some_and(|live| live.generation == generation))
+        let is_live = self.live.as_ref().is_some_and(|live| live.generation == generation);
+        Ok(is_live && self.target.as_ref().is_some_and(|target| !target.is_due()))
     }
 
     /// Compiles without touching the kernel.
@@ -131,30 +154,55 @@ impl<S: Sink> Pipeline<S> {
     /// See [`SyncError`]. The kernel then enforces what it did before, or a
     /// state on the way, as the difference orders it.
     pub fn sync(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncError> {
-        self.options.set_aside.clear();
-        let mut refused: Vec<Diagnostic> = Vec::new();
         let mut outcome = Outcome::default();
-        for _ in 0..MAX_ATTEMPTS {
-            let compiled = self.compile(snapshot);
-            outcome.diagnostics = compiled.diagnostics.iter().chain(&refused).cloned().collect();
-            match self.change(&compiled.ruleset, &mut outcome) {
-                Ok(()) => return Ok(outcome),
-                Err(ChangeError::Moved) => self.live = None,
+        let mut races = 0;
+        while races < MAX_ATTEMPTS {
+            let mut target = self.target(snapshot);
+            let result = self.change(&target.compiled.ruleset, &mut outcome);
+            if result.is_err() {
+                self.live = None;
+            }
+            match result {
+                Ok(()) => {
+                    let diagnostics = target.compiled.diagnostics.iter().chain(&target.refused);
+                    outcome.diagnostics = diagnostics.cloned().collect();
+                    outcome.set_aside.clone_from(&self.options.set_aside);
+                    self.target = Some(target);
+                    return Ok(outcome);
+                }
+                Err(ChangeError::Moved) => {
+                    tracing::debug!("others committed meanwhile, reading the table again");
+                    races += 1;
+                    self.target = Some(target);
+                }
                 Err(ChangeError::Refused(refusals, batch)) => {
-                    self.live = None;
-                    let found = self.set_aside(&compiled, &refusals, &batch);
+                    let found = self.set_aside(&target.compiled, &refusals, &batch);
                     if found.is_empty() {
                         return Err(SendError::Refused(refusals).into());
                     }
-                    refused.extend(found);
+                    target.refused.extend(found);
+                    target.compiled = self.compile(snapshot);
+                    self.target = Some(target);
                 }
-                Err(ChangeError::Failed(error)) => {
-                    self.live = None;
-                    return Err(error);
-                }
+                Err(ChangeError::Failed(error)) => return Err(error),
             }
         }
         Err(SyncError::KeepsChanging)
+    }
+
+    /// What was compiled last, if it was this snapshot and no policy that was
+    /// set aside is due; else this snapshot compiled, with all its policies.
+    fn target(&mut self, snapshot: &Snapshot) -> Target {
+        let known = self.target.take();
+        known.filter(|known| known.snapshot == *snapshot && !known.is_due()).unwrap_or_else(|| {
+            self.options.set_aside.clear();
+            Target {
+                snapshot: snapshot.clone(),
+                compiled: self.compile(snapshot),
+                refused: Vec::new(),
+                since: Instant::now(),
+            }
+        })
     }
 
     /// What [`Self::sync`] would send to make the kernel's table this one.
@@ -192,16 +240,22 @@ impl<S: Sink> Pipeline<S> {
     }
 
     fn change(&mut self, target: &Ruleset, outcome: &mut Outcome) -> Result<(), ChangeError> {
-        let Difference { foreign, generation, batches, .. } = self.difference(target)?;
+        let Difference { live, foreign, generation, batches, .. } = self.difference(target)?;
+        tracing::debug!(batches = batches.len(), "difference planned");
         outcome.foreign = foreign;
+        let pause = pause_between(live.as_ref(), target);
         // Each commit moves the generation by one, whoever makes it.
-        let ours = Generation(generation.0.wrapping_add(batches.len() as u32));
-        // Only the first batch depends on what was read; after it the table
-        // is known to be as we left it.
-        let mut expected = Some(generation);
-        for batch in batches {
-            match self.sink.send(&target.table, &batch, expected.take()) {
+        let mut ours = generation;
+        for (index, batch) in batches.into_iter().enumerate() {
+            if index > 0 {
+                sleep(pause);
+            }
+            // Only the first batch depends on what was read; after it the
+            // table is as we left it, or a refusal shows that it is not.
+            let expected = (index == 0).then_some(generation);
+            match self.sink.send(&target.table, &batch, expected) {
                 Ok(()) => {
+                    ours = ours.next();
                     outcome.batches += 1;
                     outcome.operations += batch.ops.len();
                 }
@@ -209,7 +263,11 @@ impl<S: Sink> Pipeline<S> {
                     return Err(ChangeError::Moved);
                 }
                 Err(SendError::Refused(refusals)) => {
-                    return Err(ChangeError::Refused(refusals, batch));
+                    let by_others = self.sink.generation()? != ours;
+                    return Err(match by_others {
+                        true => ChangeError::Moved,
+                        false => ChangeError::Refused(refusals, batch),
+                    });
                 }
                 Err(error) => return Err(SyncError::from(error).into()),
             }
@@ -248,6 +306,21 @@ impl<S: Sink> Pipeline<S> {
         }
         diagnostics
     }
+}
+
+impl Target {
+    /// Whether policies were set aside long enough ago to be tried again.
+    fn is_due(&self) -> bool {
+        !self.refused.is_empty() && self.since.elapsed() > SET_ASIDE_FOR
+    }
+}
+
+/// How long to wait between batches so that a packet meets at most one
+/// commit: nothing, unless chains are so long that packets are slow.
+fn pause_between(live: Option<&Ruleset>, target: &Ruleset) -> Duration {
+    let rules = live.map_or(0, Ruleset::longest_chain).max(target.longest_chain());
+    let packet = Duration::from_nanos(rules as u64 * PACKET_NANOSECONDS_A_RULE);
+    if packet > COMMIT { packet } else { Duration::ZERO }
 }
 
 /// A foreign object with a name that the table needs for itself.

@@ -3,15 +3,18 @@
 //! A real kernel cannot be brought to refuse one policy's rule and no other,
 //! so here it is a model of one; the batches are real.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be fails the test")]
+
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use agent::Sink;
 use agent::pipeline::{Pipeline, SyncError};
 use compiler::Options;
 use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError};
-use policy::Snapshot;
+use policy::{PortNumbers, Ports, Snapshot};
 use ruleset::simulator::{self, Outcome, simulate};
-use ruleset::{Batch, Name, Op, Ruleset};
+use ruleset::{ApplyError, Batch, Name, Op, Ruleset};
 use watcher::Index;
 use watcher::files::{self, Validation};
 
@@ -24,6 +27,10 @@ struct Model {
     refuses: Option<&'static str>,
     /// How many commits somebody else still puts before ours.
     others: u32,
+    /// Whether it names only the first operation that it refuses.
+    one_at_a_time: bool,
+    /// Before which of our commits somebody else deletes the table.
+    flushed_before: Option<usize>,
     /// How many commits somebody else puts after our first.
     after: u32,
     sent: usize,
@@ -49,12 +56,17 @@ impl Sink for Model {
             self.others -= 1;
             self.generation += 1;
         }
+        if self.flushed_before == Some(self.sent) {
+            self.flushed_before = None;
+            self.table = None;
+            self.generation += 1;
+        }
         if expected.is_some_and(|expected| expected.0 != self.generation) {
             return Err(SendError::GenerationMoved);
         }
         let refused =
             |op: &Op| self.refuses.is_some_and(|part| ruleset::text::op(table, op).contains(part));
-        let refusals: Vec<Refusal> = batch
+        let mut refusals: Vec<Refusal> = batch
             .ops
             .iter()
             .enumerate()
@@ -67,11 +79,26 @@ impl Sink for Model {
                 message: None,
             })
             .collect();
+        if self.one_at_a_time {
+            refusals.truncate(1);
+        }
         if !refusals.is_empty() {
             return Err(SendError::Refused(refusals));
         }
-        let ruleset = self.table.get_or_insert_with(|| Ruleset::new(table.clone()));
-        ruleset.apply(batch).unwrap();
+        let mut ruleset = self.table.clone().unwrap_or_else(|| Ruleset::new(table.clone()));
+        if let Err(error) = ruleset.apply(batch) {
+            let (ApplyError::Missing(name) | ApplyError::Exists(name) | ApplyError::Busy(name)) =
+                error;
+            let refusal = Refusal {
+                op: batch.ops.iter().position(|op| op.object() == Some(&name)).unwrap_or(0),
+                action: "use",
+                object: Some(name),
+                errno: Errno::ENOENT,
+                message: None,
+            };
+            return Err(SendError::Refused(vec![refusal]));
+        }
+        self.table = Some(ruleset);
         self.generation += 1 + std::mem::take(&mut self.after);
         self.sent += 1;
         Ok(())
@@ -141,15 +168,75 @@ fn a_policy_that_the_kernel_refuses_isolates_and_the_others_are_enforced() {
 }
 
 #[test]
-fn a_policy_is_taken_back_once_the_kernel_takes_it() {
+fn a_policy_is_tried_again_when_something_changed_and_not_before() {
     let model = Model { refuses: Some("tcp dport 81"), ..Model::default() };
     let mut pipeline = Pipeline::new(model, Options::default());
     pipeline.sync(&snapshot()).unwrap();
+    let sent = pipeline.sink().sent;
     pipeline.sink().refuses = None;
+    pipeline.sink().generation += 1;
     let outcome = pipeline.sync(&snapshot()).unwrap();
+    assert_eq!((outcome.set_aside.len(), pipeline.sink().sent), (1, sent));
+    let mut changed = snapshot();
+    changed.policies.remove(&policy::ObjectKey::new("dev", "db"));
+    let outcome = pipeline.sync(&changed).unwrap();
     assert!(outcome.diagnostics.is_empty(), "{:#?}", outcome.diagnostics);
     let table = pipeline.sink().table.clone().unwrap();
     assert!(passes(&table, "10.0.0.1", 81));
+}
+
+/// The pods that join it go by way of a stand-in, which is refused first.
+#[test]
+fn a_policy_that_is_refused_under_another_name_is_found() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default());
+    let mut before = snapshot();
+    let web = policy::ObjectKey::new("dev", "web");
+    let both = Arc::make_mut(before.policies.get_mut(&web).unwrap());
+    both.pod_selector = policy::Selector::new([policy::Requirement::equals("app", "web")]);
+    both.ingress.as_mut().unwrap().truncate(1);
+    pipeline.sync(&before).unwrap();
+    pipeline.sink().refuses = Some("tcp dport 81");
+    let mut after = snapshot();
+    let both = Arc::make_mut(after.policies.get_mut(&web).unwrap());
+    both.pod_selector = policy::Selector::everything();
+    after.policies.remove(&policy::ObjectKey::new("dev", "db"));
+    let outcome = pipeline.sync(&after).unwrap();
+    assert_eq!(outcome.set_aside, BTreeSet::from([web]));
+}
+
+#[test]
+fn a_table_that_others_delete_between_two_batches_is_nobody_s_fault() {
+    for batch in 1..3 {
+        let mut pipeline = Pipeline::new(Model::default(), Options::default());
+        pipeline.sync(&Snapshot::default()).unwrap();
+        let sent = pipeline.sink().sent;
+        pipeline.sink().flushed_before = Some(sent + batch);
+        let outcome = pipeline.sync(&snapshot()).unwrap();
+        assert!(outcome.set_aside.is_empty(), "{:#?}", outcome.diagnostics);
+        let expected = pipeline.compile(&snapshot()).ruleset;
+        assert_eq!(pipeline.sink().table.as_ref(), Some(&expected), "batch {batch}");
+    }
+}
+
+/// The kernel names one at a time; that is no race with others.
+#[test]
+fn many_refused_policies_are_all_set_aside() {
+    let mut cluster = snapshot();
+    for number in 0..12u16 {
+        let mut policy = (**cluster.policies.values().next().unwrap()).clone();
+        policy.key.name = format!("bad-{number}");
+        let port = PortNumbers::Range(7000 + 2 * number, 7000 + 2 * number);
+        let ports =
+            Ports::Only(vec![policy::Port { protocol: policy::Protocol::Tcp, numbers: port }]);
+        policy.ingress = Some(vec![policy::Rule { peers: policy::Peers::Anyone, ports }]);
+        cluster.policies.insert(policy.key.clone(), Arc::new(policy));
+    }
+    let model = Model { refuses: Some("dport 70"), one_at_a_time: true, ..Model::default() };
+    let mut pipeline = Pipeline::new(model, Options::default());
+    let outcome = pipeline.sync(&cluster).unwrap();
+    assert_eq!(outcome.set_aside.len(), 12);
+    let table = pipeline.sink().table.clone().unwrap();
+    assert!(passes(&table, "10.0.0.2", 80));
 }
 
 #[test]

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use policy::spec::RuleRef;
-use policy::{Diagnostic, Direction, ObjectKey, Pod, Severity, Snapshot};
+use policy::{Diagnostic, Direction, NetworkPolicy, ObjectKey, Pod, Snapshot};
 use ruleset::{Element, Family, Match, Name, Ruleset};
 
 use crate::grants::{self, Grants};
 use crate::sets::Sources;
 use crate::signature::{ResolvedPorts, Signature};
-use crate::{Cluster, Options, chain, scaffold};
+use crate::{Cluster, Options, chain, diagnose, scaffold};
 
 /// What compiling gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,26 +37,29 @@ pub fn compile(snapshot: &Snapshot, options: &Options) -> Compiled {
         options,
         out: Compiled {
             ruleset: scaffold::of(!local.is_empty(), options.log.is_some()),
-            diagnostics: shared_addresses(&cluster),
+            diagnostics: Vec::new(),
             signatures: BTreeMap::new(),
             rule_sources: BTreeMap::new(),
             set_users: BTreeMap::new(),
         },
         sources: Sources::new(),
+        grants: BTreeMap::new(),
     };
     for (pod, signature) in local {
         work.add_pod(pod, signature);
     }
     work.fill_sets();
+    // One policy can be in several signatures.
+    work.out.diagnostics.dedup();
     work.out
 }
 
-/// Local pods with an address, and the signature of each isolated direction.
+/// Local pods and the signature of each isolated direction. A pod counts
+/// before its address is reported: its link-local one works already.
 fn isolated_pods<'a>(cluster: &Cluster<'a>, options: &Options) -> Vec<(&'a Pod, Signature)> {
     let node = options.node.as_deref();
     cluster
         .local(node)
-        .filter(|pod| cluster.owners().addresses_of(pod).next().is_some())
         .flat_map(|pod| {
             let policies: Vec<_> = cluster.policies_of(pod).collect();
             Direction::BOTH.into_iter().filter_map(move |direction| {
@@ -70,17 +74,21 @@ struct Assembly<'c, 'a> {
     options: &'c Options,
     out: Compiled,
     sources: Sources,
+    grants: BTreeMap<(ObjectKey, Direction, ResolvedPorts), Rc<Grants>>,
 }
 
 impl Assembly<'_, '_> {
     fn add_pod(&mut self, pod: &Pod, signature: Signature) {
+        let addresses: Vec<IpAddr> = self.cluster.owners().addresses_of(pod).collect();
+        if addresses.is_empty() {
+            return;
+        }
         let direction = signature.direction;
         let chain = signature.chain_name();
         if !self.out.signatures.contains_key(&chain) {
             self.add_chain(&chain, &signature);
             self.out.signatures.insert(chain.clone(), signature);
         }
-        let addresses: Vec<IpAddr> = self.cluster.owners().addresses_of(pod).collect();
         for address in addresses {
             let family = Family::of(address);
             self.add_element(&scaffold::isolated_set(direction, family), Element::Address(address));
@@ -99,32 +107,42 @@ impl Assembly<'_, '_> {
     }
 
     fn add_chain(&mut self, name: &Name, signature: &Signature) {
-        let policies: Vec<(&ObjectKey, Grants)> = signature
+        let snapshot = self.cluster.snapshot();
+        let policies: Vec<(&ObjectKey, Rc<Grants>)> = signature
             .policies
             .iter()
             .filter(|key| !self.options.set_aside.contains(key))
-            .filter_map(|key| Some((key, self.cluster.snapshot().policies.get(key)?)))
+            .filter_map(|key| Some((key, snapshot.policies.get(key)?)))
             .map(|(key, policy)| (key, self.grants(policy, signature)))
             .collect();
-        let allowing = policies.iter().map(|(key, grants)| (*key, grants));
-        let built =
-            chain::of(name, signature.direction, signature.comment(), allowing, self.options.log);
-        for (key, grants) in &policies {
-            for set in grants.sources.keys() {
-                self.out.set_users.entry(set.clone()).or_default().insert((*key).clone());
-            }
-        }
-        self.sources.extend(policies.into_iter().flat_map(|(_, grants)| grants.sources));
+        let allowing = policies.iter().map(|(key, grants)| (*key, &**grants));
+        let comment = signature.comment();
+        let built = chain::of(name, signature.direction, comment, allowing, self.options.log);
         self.out.ruleset.chains.insert(name.clone(), built.chain);
         self.out.rule_sources.insert(name.clone(), built.sources);
     }
 
-    fn grants(&self, policy: &policy::NetworkPolicy, signature: &Signature) -> Grants {
-        let nothing = ResolvedPorts::new();
-        match signature.direction {
-            Direction::Egress => grants::of(policy, Direction::Egress, &nothing),
-            Direction::Ingress => grants::of(policy, Direction::Ingress, &signature.ports),
+    /// The grants of a policy, worked out once for all signatures in which
+    /// its port names stand for the same.
+    fn grants(&mut self, policy: &NetworkPolicy, signature: &Signature) -> Rc<Grants> {
+        let direction = signature.direction;
+        let resolved = signature.ports_of(policy);
+        let key = (policy.key.clone(), direction, resolved);
+        if let Some(known) = self.grants.get(&key) {
+            return Rc::clone(known);
         }
+        let (_, _, resolved) = &key;
+        let grants = Rc::new(grants::of(policy, direction, resolved));
+        for (set, source) in &grants.sources {
+            self.out.set_users.entry(set.clone()).or_default().insert(policy.key.clone());
+            self.sources.insert(set.clone(), source.clone());
+        }
+        if direction == Direction::Ingress {
+            let found = diagnose::port_names_of_nobody(policy, self.cluster);
+            self.out.diagnostics.extend(found);
+        }
+        self.grants.insert(key, Rc::clone(&grants));
+        grants
     }
 
     fn fill_sets(&mut self) {
@@ -136,10 +154,16 @@ impl Assembly<'_, '_> {
 
 impl Compiled {
     /// The policies to set aside when the kernel refuses something about this
-    /// object: those behind the rule with these matches if they are given and
+    /// object, or about a chain that stands in for it while the table changes
+    /// (its name ends in that of the object): those behind the rule with these matches if they are given and
     /// known, else those behind the whole set or chain. None for what every
     /// table has.
     pub fn policies_behind(&self, object: &Name, rule: Option<&[Match]>) -> BTreeSet<ObjectKey> {
+        let stands_for = |name: &&Name| object.as_str().ends_with(&format!(".{name}"));
+        let object = match self.signatures.contains_key(object) {
+            true => object,
+            false => self.signatures.keys().find(stands_for).unwrap_or(object),
+        };
         let by_rule = rule.and_then(|matches| {
             let chain = self.ruleset.chains.get(object)?;
             let place = chain.rules.iter().position(|rule| rule.matches == matches)?;
@@ -153,24 +177,4 @@ impl Compiled {
         }
         self.set_users.get(object).cloned().unwrap_or_default()
     }
-}
-
-/// Pods that report an address which a newer pod has.
-fn shared_addresses(cluster: &Cluster<'_>) -> Vec<Diagnostic> {
-    let pods = cluster.pods();
-    pods.flat_map(|pod| pod.addresses.iter().map(move |address| (pod, *address)))
-        .filter_map(|(pod, address)| {
-            let owner = cluster.owners().owner(address).filter(|owner| owner.key != pod.key)?;
-            Some(Diagnostic {
-                severity: Severity::Warning,
-                kind: "Pod",
-                object: pod.key.clone(),
-                field: "status.podIPs".to_owned(),
-                message: format!(
-                    "address {address} belongs to the newer pod {}; here it counts for nothing",
-                    owner.key
-                ),
-            })
-        })
-        .collect()
 }

@@ -83,7 +83,8 @@ fn merged<'a>(
                 conditions.len() - 1
             });
             let source = RuleRef { policy: key.clone(), index: *index };
-            if !sources[place].contains(&source) {
+            // The conditions of one rule come one after the other.
+            if sources[place].last() != Some(&source) {
                 sources[place].push(source);
             }
         }

@@ -59,36 +59,34 @@ impl<'a> Cluster<'a> {
             .filter(|policy| policy.pod_selector.matches(&pod.labels))
     }
 
-    /// The pods that a peer selects.
-    pub fn selected(&self, peer: &PodsPeer) -> Vec<&'a Pod> {
-        match &peer.scope {
-            Scope::Own(namespace) => {
-                let pods = self.by_namespace.get(namespace.as_str()).into_iter().flatten();
-                pods.copied().filter(|pod| peer.pods.matches(&pod.labels)).collect()
-            }
-            Scope::Matching(namespaces) => self.selected_anywhere(namespaces, &peer.pods),
-        }
+    /// The pods that a policy selects.
+    pub fn selected_by(&self, policy: &NetworkPolicy) -> impl Iterator<Item = &'a Pod> {
+        let pods = self.by_namespace.get(policy.key.namespace.as_str()).into_iter().flatten();
+        pods.copied().filter(|pod| policy.pod_selector.matches(&pod.labels))
     }
 
-    fn selected_anywhere(&self, namespaces: &Selector, pods: &Selector) -> Vec<&'a Pod> {
-        if let Some(candidates) = self.candidates(pods) {
-            let in_scope = |pod: &Pod| {
-                let labels = self.snapshot.namespace_labels(&pod.key.namespace);
-                labels.is_some_and(|labels| namespaces.matches(labels))
-            };
-            return candidates
-                .into_iter()
-                .filter(|pod| pods.matches(&pod.labels) && in_scope(pod))
-                .collect();
+    /// The pods that a peer selects.
+    pub fn selected(&self, peer: &PodsPeer) -> Vec<&'a Pod> {
+        let matches = |pod: &&Pod| peer.pods.matches(&pod.labels) && self.in_scope(peer, pod);
+        if let Some(candidates) = self.candidates(&peer.pods) {
+            return candidates.into_iter().filter(matches).collect();
         }
-        let matching = self.snapshot.namespaces.values();
-        matching
-            .filter(|namespace| namespaces.matches(&namespace.labels))
-            .filter_map(|namespace| self.by_namespace.get(namespace.name.as_str()))
-            .flatten()
-            .copied()
-            .filter(|pod| pods.matches(&pod.labels))
-            .collect()
+        let namespaces: Vec<&str> = match &peer.scope {
+            Scope::Own(namespace) => vec![namespace],
+            Scope::Matching(_) => self.by_namespace.keys().copied().collect(),
+        };
+        let in_namespaces = namespaces.iter().filter_map(|name| self.by_namespace.get(name));
+        in_namespaces.flatten().copied().filter(matches).collect()
+    }
+
+    fn in_scope(&self, peer: &PodsPeer, pod: &Pod) -> bool {
+        match &peer.scope {
+            Scope::Own(namespace) => pod.key.namespace == *namespace,
+            Scope::Matching(selector) => {
+                let labels = self.snapshot.namespace_labels(&pod.key.namespace);
+                labels.is_some_and(|labels| selector.matches(labels))
+            }
+        }
     }
 
     /// Pods that have the label of the rarest `In` requirement; no other pod

@@ -20,6 +20,7 @@ mod assemble;
 pub mod blocks;
 pub mod chain;
 mod cluster;
+mod diagnose;
 pub mod grants;
 mod names;
 mod ports;

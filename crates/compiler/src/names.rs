@@ -18,13 +18,17 @@ const READABLE_BYTES: usize = 48;
 /// reach for somebody who wants to meet another's name.
 const HASH_BYTES: usize = 16;
 
+/// A set keeps its type for life: who gives a content another type or meaning
+/// gives it another name by counting this up.
+const SCHEMA: &str = "1";
+
 /// The content of a name.
 pub(crate) struct Content(Sha256);
 
 impl Content {
     /// Content of a kind of object.
     pub fn of(kind: &str) -> Self {
-        Self(Sha256::new()).text(kind)
+        Self(Sha256::new()).text(SCHEMA).text(kind)
     }
 
     /// Adds a text, with its length before it.

@@ -52,6 +52,16 @@ impl Signature {
         Some(Self { direction, policies, ports })
     }
 
+    /// Of the resolved port names those that a policy uses.
+    pub fn ports_of(&self, policy: &NetworkPolicy) -> ResolvedPorts {
+        let used: BTreeSet<(&str, Protocol)> = port_names(policy).collect();
+        let ports = self.ports.iter();
+        ports
+            .filter(|((name, protocol), _)| used.contains(&(name.as_str(), *protocol)))
+            .map(|(name, numbers)| (name.clone(), numbers.clone()))
+            .collect()
+    }
+
     /// The name of the chain; it is the log prefix, too.
     pub fn chain_name(&self) -> Name {
         let kind = match self.direction {

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent::pipeline::Pipeline;
 use anyhow::{Result, bail};
@@ -11,21 +11,25 @@ use policy::Snapshot;
 use watcher::files::Source;
 
 use super::{open, options};
+use crate::bridge::Bridges;
 use crate::cli::Apply;
 use crate::follow::Follower;
 use crate::lock::Lock;
-use crate::{bridge, input, report};
+use crate::{input, report};
 
 /// How often `--watch` looks at the files' metadata and at the generation of
-/// the kernel's ruleset; both cost microseconds.
+/// the kernel's ruleset; with many files less often.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Of the time at most one part in so many goes into looking.
+const LOOK_SHARE: u32 = 50;
 /// How long `--watch` waits after a failure.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Enforces the manifests; returns once the kernel has committed.
 ///
 /// # Errors
-/// The manifests are refused, or the kernel refuses.
+/// The manifests are refused, or the kernel refuses; of a policy that it
+/// refuses, after all else is enforced.
 pub fn apply(args: &Apply) -> Result<ExitCode> {
     let sources = args.input.sources();
     if args.watch && sources.iter().any(|source| matches!(source, Source::Stdin)) {
@@ -33,18 +37,23 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     }
     let _lock = Lock::acquire()?;
     let files = Follower::new(sources);
-    let snapshot = input::snapshot(&args.input)?;
+    let snapshot = input::snapshot(&args.input, false)?;
     let mut kernel = open()?;
     let options = options(&mut kernel, &args.input)?;
-    bridge::ensure_seen();
+    let mut bridges = Bridges::default();
+    bridges.ensure_seen();
     let mut pipeline = Pipeline::new(kernel, options);
-    let printed = report::outcome(&pipeline.sync(&snapshot)?);
+    let outcome = pipeline.sync(&snapshot)?;
+    let printed = report::outcome(&outcome);
     remove_other_tables(pipeline.sink())?;
     if args.watch {
-        watch(args, &mut pipeline, snapshot, files);
+        watch(args, &mut pipeline, snapshot, files, bridges);
     }
     printed?;
-    Ok(ExitCode::SUCCESS)
+    match outcome.set_aside.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => bail!("the kernel refused {count} of the policies; all else is enforced"),
+    }
 }
 
 /// Tables of other versions go once ours enforces; packets that still look
@@ -72,13 +81,18 @@ fn watch(
     pipeline: &mut Pipeline<Kernel>,
     mut snapshot: Snapshot,
     mut files: Follower,
+    mut bridges: Bridges,
 ) -> ! {
     let mut failed: Option<String> = None;
+    let mut looked = Duration::ZERO;
     loop {
-        sleep(LOOK_EVERY);
+        sleep(LOOK_EVERY.max(looked * LOOK_SHARE));
+        let start = Instant::now();
         let edited = files.changed();
+        looked = start.elapsed();
+        bridges.ensure_seen();
         if edited {
-            let read = input::snapshot(&args.input);
+            let read = input::snapshot(&args.input, true);
             if !files.is_current() {
                 continue;
             }

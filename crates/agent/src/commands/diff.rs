@@ -14,7 +14,7 @@ use crate::{changes, input, report};
 /// # Errors
 /// The manifests are refused or the kernel cannot be read.
 pub fn diff(args: &Diff) -> Result<ExitCode> {
-    let snapshot = input::snapshot(&args.input)?;
+    let snapshot = input::snapshot(&args.input, false)?;
     let mut kernel = open()?;
     let options = options(&mut kernel, &args.input)?;
     let mut pipeline = Pipeline::new(kernel, options);

@@ -14,7 +14,7 @@ use crate::{input, report};
 /// # Errors
 /// The manifests cannot be read or are refused.
 pub fn render(args: &Render) -> Result<ExitCode> {
-    let snapshot = input::snapshot(&args.input)?;
+    let snapshot = input::snapshot(&args.input, false)?;
     let compiled = compile(&snapshot, &args.input.options(true));
     report::lines(&compiled.diagnostics);
     match args.output {
