@@ -71,7 +71,7 @@ pub fn foreign(objects: &[ForeignObject]) {
 /// What a change did, on stdout as kubectl says it; diagnostics on stderr.
 ///
 /// # Errors
-/// As [`print`]. The change itself is done.
+/// As [`fn@print`]. The change itself is done.
 pub fn outcome(outcome: &Outcome) -> Result<()> {
     lines(&outcome.diagnostics);
     foreign(&outcome.foreign);

@@ -15,30 +15,50 @@
 //!
 //! ```text
 //! forward -+- established, related -> accept
-//!          +- broadcast, multicast -> edges
+//!          +- broadcast or multicast frame -> edges
 //!          +- source in isolated.e4      -> egress4  - vmap by source      -> e.<signature>  (return: goes on)
 //!          +- destination in isolated.i4 -> ingress4 - vmap by destination -> i.<signature>  (accept)
-//!          +- IPv6 -> six -+- neighbour discovery -> accept
-//!          |               +- link-local -> edges
+//!          +- IPv6 -> six -+- neighbour discovery that no router has passed on -> accept
+//!          |               +- to or from link-local, to multicast -> edges
 //!          |               +- the same two steps for IPv6
+//!          |               +- unknown
+//!          +- to multicast, to 255.255.255.255 -> edges
 //!          +- unknown (empty: a slot)
+//!
+//! edges, while a pod of this node is isolated (else empty):
+//!          -+- neighbour discovery, as above -> accept
+//!           +- multicast listener discovery -> accept
+//!           +- drop
 //! ```
 //!
 //! A look-up in `egress4` or `ingress4` that misses falls into their drop.
+//!
+//! `edges` is chosen by the frame and by the destination, for whoever may send
+//! raw frames (CAP_NET_RAW) can put a multicast packet into a frame for one
+//! neighbour. Two ways stay open to them, and only to a neighbour on the same
+//! bridge: a packet to the subnet's own broadcast address, which no rule here
+//! knows, in such a frame; and data hidden in neighbour or listener discovery.
 
 use policy::Direction;
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Comment, CtStates, Element, Family, Field, Finish,
     Match, Name, Rule, Ruleset, Set, SetType, Verdict, VerdictMap,
 };
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::names::constant;
 
-/// ICMPv6 types that must pass for a link to work: multicast listener
-/// discovery (130-132, RFC 2710; 143, RFC 3810), neighbour discovery
-/// (133-137, RFC 4861).
-const NEIGHBOUR_DISCOVERY: [u8; 9] = [130, 131, 132, 133, 134, 135, 136, 137, 143];
+/// ICMPv6 types of neighbour discovery (RFC 4861, 4).
+const NEIGHBOUR_DISCOVERY: [u8; 5] = [133, 134, 135, 136, 137];
+
+/// What a receiver demands of neighbour discovery, for no router passes it on:
+/// each takes one off (RFC 4861, 6.1, 7.1 and 8.1), and Linux does so before the
+/// forward hook (`ip6_forward`, net/ipv6/ip6_output.c, 6.18).
+const NEIGHBOUR_HOP_LIMIT: u8 = 255;
+
+/// ICMPv6 types of multicast listener discovery: RFC 2710, 3, and of version
+/// 2 RFC 3810, 5.2. A bridge that snoops on them delivers groups by them.
+const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
 
 /// `filter - 1`: before other tables' forward chains, so that what we deny
 /// costs them nothing; what we accept they can still drop.
@@ -87,10 +107,12 @@ pub fn of(isolated: bool, log: bool) -> Ruleset {
         let set = Set::new(SetType::AddressPair(family), Some(comment));
         ruleset.sets.insert(self_set(family), set);
     }
-    let comment = Comment::new("neighbour discovery, multicast listener discovery");
-    let types = NEIGHBOUR_DISCOVERY.map(Element::Icmpv6Type);
-    let set = Set::new(SetType::Icmpv6Type, Some(comment)).with(types);
-    ruleset.sets.insert(neighbour_discovery(), set);
+    let mut types = |name, comment: &str, types: &[u8]| {
+        let set = Set::new(SetType::Icmpv6Type, Some(Comment::new(comment)));
+        ruleset.sets.insert(name, set.with(types.iter().copied().map(Element::Icmpv6Type)));
+    };
+    types(neighbour_discovery(), "neighbour discovery", &NEIGHBOUR_DISCOVERY);
+    types(listener_discovery(), "multicast listener discovery", &LISTENER_DISCOVERY);
     ruleset.chains.insert(constant("edges"), edges(isolated));
     ruleset.chains.insert(constant("six"), six());
     ruleset.chains.insert(constant("unknown"), unknown());
@@ -119,20 +141,19 @@ fn forward() -> Chain {
         isolated_rule(Direction::Egress, Family::V4),
         isolated_rule(Direction::Ingress, Family::V4),
         Rule::new([Match::Family(Family::V6)], Verdict::Goto(constant("six"))),
+        edge_rule(Field::Destination, multicast4()),
+        edge_rule(Field::Destination, AddressRange::single(Ipv4Addr::BROADCAST.into())),
         Rule::new([], Verdict::Jump(constant("unknown"))),
     ];
     Chain { base: Some(BaseChain { priority: FORWARD_PRIORITY }), comment: None, rules }
 }
 
 fn six() -> Chain {
-    let link_local = |field| {
-        let test = AddressTest::In(link_local_range());
-        Rule::new([Match::Address(field, test)], Verdict::Jump(constant("edges")))
-    };
     let rules = vec![
-        discovery_rule(),
-        link_local(Field::Source),
-        link_local(Field::Destination),
+        neighbour_rule(),
+        edge_rule(Field::Source, link_local()),
+        edge_rule(Field::Destination, link_local()),
+        edge_rule(Field::Destination, multicast6()),
         isolated_rule(Direction::Egress, Family::V6),
         isolated_rule(Direction::Ingress, Family::V6),
         Rule::new([], Verdict::Jump(constant("unknown"))),
@@ -141,11 +162,17 @@ fn six() -> Chain {
 }
 
 /// Broadcast, multicast and link-local unicast between pods of one bridge:
-/// they reach an isolated pod beside the addresses that it reports.
+/// they reach an isolated pod beside the addresses that it reports. Listener
+/// discovery is let through here alone: it goes to groups (RFC 3810, 5.1.15
+/// and 5.2.14), and so always comes by.
 fn edges(isolated: bool) -> Chain {
     let comment = Comment::new("beside the pods' addresses; shut while a pod here is isolated");
     let rules = match isolated {
-        true => vec![discovery_rule(), Rule::new([], Verdict::Drop)],
+        true => vec![
+            neighbour_rule(),
+            Rule::new([Match::Icmpv6Type(listener_discovery())], Verdict::Accept),
+            Rule::new([], Verdict::Drop),
+        ],
         false => vec![],
     };
     Chain { base: None, comment: Some(comment), rules }
@@ -156,8 +183,14 @@ fn unknown() -> Chain {
     Chain { base: None, comment: Some(comment), rules: vec![] }
 }
 
-fn discovery_rule() -> Rule {
-    Rule::new([Match::Icmpv6Type(neighbour_discovery())], Verdict::Accept)
+fn neighbour_rule() -> Rule {
+    let types = Match::Icmpv6Type(neighbour_discovery());
+    Rule::new([Match::HopLimit(NEIGHBOUR_HOP_LIMIT), types], Verdict::Accept)
+}
+
+fn edge_rule(field: Field, range: AddressRange) -> Rule {
+    let test = AddressTest::In(range);
+    Rule::new([Match::Address(field, test)], Verdict::Jump(constant("edges")))
 }
 
 fn isolated_rule(direction: Direction, family: Family) -> Rule {
@@ -185,10 +218,98 @@ fn neighbour_discovery() -> Name {
     constant("nd")
 }
 
+fn listener_discovery() -> Name {
+    constant("mld")
+}
+
 /// `fe80::/10` (RFC 4291, 2.4).
-#[expect(clippy::expect_used, reason = "two constants in order")]
-fn link_local_range() -> AddressRange {
+fn link_local() -> AddressRange {
     let first = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
     let last = Ipv6Addr::new(0xfebf, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff);
-    AddressRange::new(IpAddr::V6(first), IpAddr::V6(last)).expect("first before last")
+    range(first, last)
+}
+
+/// `ff00::/8` (RFC 4291, 2.4).
+fn multicast6() -> AddressRange {
+    let first = Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0);
+    let last = Ipv6Addr::new(0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff);
+    range(first, last)
+}
+
+/// `224.0.0.0/4` (RFC 5771, 3).
+fn multicast4() -> AddressRange {
+    range(Ipv4Addr::new(224, 0, 0, 0), Ipv4Addr::new(239, 255, 255, 255))
+}
+
+#[expect(clippy::expect_used, reason = "two constants in order")]
+fn range(first: impl Into<IpAddr>, last: impl Into<IpAddr>) -> AddressRange {
+    AddressRange::new(first.into(), last.into()).expect("first before last")
+}
+
+#[cfg(test)]
+mod tests {
+    use ruleset::simulator::{Outcome, Packet, simulate};
+
+    use super::*;
+
+    fn passes(isolated: bool, packet: &Packet) -> bool {
+        let seen = simulate(&of(isolated, true), packet).expect("a table without mistakes");
+        seen.outcome == Outcome::Accept
+    }
+
+    #[test]
+    fn beside_the_pods_addresses_only_discovery_passes_while_a_pod_is_isolated() {
+        let ip = |text: &str| text.parse().expect("an address");
+        let udp = |to: &str| {
+            let from = if to.contains(':') { "fd00::1" } else { "10.0.0.1" };
+            Packet::new(ip(from), ip(to), 17)
+        };
+        let neighbour =
+            |to, icmpv6_type| Packet::neighbour_discovery(ip("fd00::1"), ip(to), icmpv6_type);
+        let far = |to, icmpv6_type| Packet::icmpv6(ip("fd00::1"), ip(to), icmpv6_type);
+        let cases = [
+            ("to a stranger", udp("10.0.0.2"), true),
+            ("below multicast", udp("223.255.255.255"), true),
+            ("first group", udp("224.0.0.0"), false),
+            ("last group", udp("239.255.255.255"), false),
+            ("above multicast", udp("240.0.0.0"), true),
+            ("broadcast", udp("255.255.255.255"), false),
+            ("in a broadcast frame", Packet { to_host: false, ..udp("10.0.0.2") }, false),
+            ("IPv6 group", udp("ff02::1"), false),
+            ("last IPv6 group", udp("ffff::1"), false),
+            ("link-local", udp("fe80::1"), false),
+            ("a neighbour is looked for", neighbour("ff02::1:ff00:1", 135), true),
+            ("a neighbour answers", neighbour("fe80::1", 136), true),
+            ("no neighbour", far("fe80::1", 135), false),
+            ("no neighbour, to a group", far("ff02::1", 135), false),
+            ("a listener", far("ff02::16", 143), true),
+            ("echo to a group", neighbour("ff02::1", 128), false),
+        ];
+        for (case, packet, expected) in cases {
+            assert_eq!(passes(true, &packet), expected, "{case}");
+            assert!(passes(false, &packet), "{case}, nobody isolated");
+        }
+    }
+
+    #[test]
+    fn an_isolated_pod_has_no_listener_discovery_and_none_of_distant_neighbours() {
+        let mut table = of(true, true);
+        let pod = IpAddr::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1));
+        for direction in Direction::BOTH {
+            let set = table.sets.get_mut(&isolated_set(direction, Family::V6)).expect("the set");
+            set.elements.insert(Element::Address(pod));
+        }
+        let other = IpAddr::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
+        for (from, to) in [(pod, other), (other, pod)] {
+            let passes =
+                |packet| simulate(&table, &packet).expect("no mistakes").outcome == Outcome::Accept;
+            for icmpv6_type in 0..=u8::MAX {
+                let discovery = NEIGHBOUR_DISCOVERY.contains(&icmpv6_type);
+                let neighbour = Packet::neighbour_discovery(from, to, icmpv6_type);
+                assert_eq!(passes(neighbour), discovery, "type {icmpv6_type} on the link");
+                let routed = Packet { hop_limit: 254, ..neighbour };
+                assert!(!passes(routed), "type {icmpv6_type} routed");
+            }
+        }
+    }
 }

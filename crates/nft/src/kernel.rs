@@ -43,8 +43,6 @@ impl Generation {
 const READ_ATTEMPTS: u32 = 10;
 /// The pause before the second attempt; it grows by as much each time.
 const READ_PAUSE: Duration = Duration::from_millis(2);
-/// What all our tables' names begin with.
-const OURS: &str = "nftpol";
 
 impl Kernel {
     /// Opens a socket.
@@ -88,12 +86,13 @@ impl Kernel {
         self.transact(&encoded, batch)
     }
 
-    /// The `inet` tables whose name begins with `nftpol`.
+    /// The `inet` tables that are ours by name: `nftpol`, and those of later
+    /// schemas, `nftpol-2` and so on.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
-        self.settled(|kernel| read::tables(&mut kernel.connection, OURS))
+        self.settled(|kernel| read::tables(&mut kernel.connection, is_ours))
             .map(Option::unwrap_or_default)
     }
 
@@ -246,6 +245,17 @@ impl Answers {
     }
 }
 
+/// Whether a table is ours by its name; `nftpolicy` is a stranger's.
+fn is_ours(table: &str) -> bool {
+    match table.split_once('-') {
+        None => table == "nftpol",
+        Some((name, schema)) => {
+            let digits = !schema.is_empty() && schema.bytes().all(|byte| byte.is_ascii_digit());
+            name == "nftpol" && digits
+        }
+    }
+}
+
 fn refusal(op: usize, batch: &Batch, errno: Errno, message: Option<String>) -> Refusal {
     let (action, object) = match batch.ops.get(op) {
         Some(one) => (action(one), one.object().cloned()),
@@ -267,5 +277,33 @@ fn unread(error: ReadError) -> SendError {
         ReadError::Permission => SendError::Permission,
         ReadError::Io(source) => SendError::Io(source),
         other => SendError::Io(io::Error::other(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+
+    #[test]
+    fn tables_are_ours_by_their_whole_name() {
+        for name in ["nftpol", "nftpol-2", "nftpol-10"] {
+            assert!(is_ours(name), "{name}");
+        }
+        for name in [
+            "nftpolicy",
+            "nftpol2",
+            "nftpol-",
+            "nftpol-x",
+            "nftpol-2x",
+            "nftpol-2-3",
+            "nftpol--2",
+            "nftpol-+2",
+            "nftpol-\u{0662}",
+            "nft",
+            "my-nftpol",
+            "",
+        ] {
+            assert!(!is_ours(name), "{name}");
+        }
     }
 }

@@ -73,7 +73,7 @@ fn needed_family(test: &Match) -> Option<Family> {
     match test {
         Match::Address(_, test) => Some(test.family()),
         Match::AddressPort(_, family, ..) | Match::AddressPair(family, _) => Some(*family),
-        Match::Icmpv6Type(_) => Some(Family::V6),
+        Match::HopLimit(_) | Match::Icmpv6Type(_) => Some(Family::V6),
         Match::CtState(_)
         | Match::NotToHost
         | Match::Family(_)
@@ -91,6 +91,7 @@ fn needed_protocol(test: &Match) -> Option<u8> {
         Match::CtState(_)
         | Match::NotToHost
         | Match::Family(_)
+        | Match::HopLimit(_)
         | Match::Protocol(_)
         | Match::Address(..)
         | Match::AddressPair(..) => None,

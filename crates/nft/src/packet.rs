@@ -21,6 +21,8 @@ pub(crate) enum Part {
     CtState,
     /// The first bytes of an address.
     Address(Family, Field, u32),
+    /// The hop limit of IPv6.
+    HopLimit,
     /// The destination port of TCP, UDP and SCTP.
     Port,
     /// The type of an ICMPv6 message.
@@ -45,6 +47,9 @@ const fn offset(family: Family, field: Field) -> u32 {
     }
 }
 
+/// RFC 8200.
+const HOP_LIMIT_OFFSET: u32 = 7;
+const HOP_LIMIT_BYTES: u32 = 1;
 /// TCP, UDP and SCTP alike (RFC 9293; RFC 768; RFC 9260).
 const PORT_OFFSET: u32 = 2;
 const PORT_BYTES: u32 = 2;
@@ -72,6 +77,12 @@ impl Part {
                 let offset = offset(family, field);
                 Expression::Payload { base: NETWORK, offset, length, into }
             }
+            Self::HopLimit => Expression::Payload {
+                base: NETWORK,
+                offset: HOP_LIMIT_OFFSET,
+                length: HOP_LIMIT_BYTES,
+                into,
+            },
             Self::Port => Expression::Payload {
                 base: TRANSPORT,
                 offset: PORT_OFFSET,
@@ -102,6 +113,12 @@ impl Part {
                 Some((part?, into))
             }
             Expression::CtState { into } => Some((Self::CtState, into)),
+            Expression::Payload {
+                base: NETWORK,
+                offset: HOP_LIMIT_OFFSET,
+                length: HOP_LIMIT_BYTES,
+                into,
+            } if known == Some(Family::V6) => Some((Self::HopLimit, into)),
             Expression::Payload { base: NETWORK, offset: found, length, into } => {
                 let family = known?;
                 let whole = KeyType::address(family).length;
@@ -129,6 +146,7 @@ impl Part {
             Self::Family | Self::Protocol | Self::PacketType => 1,
             Self::CtState => 4,
             Self::Address(_, _, length) => length,
+            Self::HopLimit => HOP_LIMIT_BYTES,
             Self::Port => PORT_BYTES,
             Self::Icmpv6Type => ICMPV6_TYPE_BYTES,
         }

@@ -145,6 +145,9 @@ fn condition(condition: &Match) -> Value {
         Match::NotToHost => match_value("!=", &meta("pkttype"), &json!("host")),
         Match::Family(Family::V4) => equal(meta("nfproto"), json!("ipv4")),
         Match::Family(Family::V6) => equal(meta("nfproto"), json!("ipv6")),
+        Match::HopLimit(hops) => {
+            equal(json!({"payload": {"protocol": "ip6", "field": "hoplimit"}}), json!(hops))
+        }
         Match::Protocol(number) => equal(meta("l4proto"), json!(number)),
         Match::Address(field, test) => {
             let right = match test {

@@ -31,6 +31,8 @@ pub enum Match {
     NotToHost,
     /// `meta nfproto ipv4`.
     Family(Family),
+    /// `ip6 hoplimit ...`: only IPv6 packets have this field.
+    HopLimit(u8),
     /// `meta l4proto tcp`: any port of it.
     Protocol(u8),
     /// `ip saddr ...`.

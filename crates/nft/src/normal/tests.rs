@@ -14,12 +14,13 @@ const FROM_ONE: Match = Match::Address(
 );
 const TCP: Match = Match::Protocol(6);
 const PORT: Match = Match::Port(Transport::Tcp, PortTest::In(80, 80));
+const HOPS: Match = Match::HopLimit(255);
 const V4: Match = Match::Family(Family::V4);
 const V6: Match = Match::Family(Family::V6);
 
 #[test]
 fn implied_tests_go_and_others_stay() {
-    let cases: [(&str, &[Match], &[Match]); 9] = [
+    let cases: [(&str, &[Match], &[Match]); 11] = [
         ("implied by the next", &[V4, FROM_ONE], &[FROM_ONE]),
         ("implied by a later one", &[TCP, FROM_ONE, PORT], &[FROM_ONE, PORT]),
         ("implied by nothing", &[V4, TCP], &[V4, TCP]),
@@ -28,6 +29,8 @@ fn implied_tests_go_and_others_stay() {
         ("twice", &[V4, V4], &[V4]),
         ("between two that imply it", &[PORT, TCP, PORT], &[PORT, PORT]),
         ("changed and back", &[V4, V6, FROM_ONE], &[V4, V6, FROM_ONE]),
+        ("implied by the hop limit", &[V6, HOPS], &[HOPS]),
+        ("between two of IPv6", &[HOPS, V6, HOPS], &[HOPS, HOPS]),
         ("of another protocol", &[Match::Protocol(17), PORT], &[Match::Protocol(17), PORT]),
     ];
     for (case, given, expected) in cases {

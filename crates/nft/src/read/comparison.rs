@@ -32,6 +32,11 @@ impl Reader<'_> {
                 let [protocol] = value else { return Err("an odd protocol".to_owned()) };
                 Ok(Match::Protocol(*protocol))
             }
+            (Part::HopLimit, EQUAL, None) => {
+                let [hops] = value else { return Err("an odd hop limit".to_owned()) };
+                self.need_family(Family::V6)?;
+                Ok(Match::HopLimit(*hops))
+            }
             (Part::PacketType, NOT_EQUAL, None) if value == [PACKET_HOST] => Ok(Match::NotToHost),
             (Part::CtState, NOT_EQUAL, Some(mask)) if value == 0u32.to_ne_bytes() => {
                 let mask: [u8; 4] = mask.try_into().map_err(|_| "an odd mask")?;

@@ -45,13 +45,16 @@ impl From<ReadError> for Stop {
     }
 }
 
-/// The names of all `inet` tables that begin so.
-pub(crate) fn tables(connection: &mut Connection, prefix: &str) -> Result<Vec<Name>, Stop> {
+/// The names of all `inet` tables that are wanted.
+pub(crate) fn tables(
+    connection: &mut Connection,
+    wanted: fn(&str) -> bool,
+) -> Result<Vec<Name>, Stop> {
     let mut names = Vec::new();
     let answer = connection.ask(libc::NFT_MSG_GETTABLE, Ask::All, Body::Empty, |message| {
         let table = object::<ffi::Table>(message)?;
         let name = table.get().text(&ffi::Table::NAME).map(lossy).unwrap_or_default();
-        names.extend(Name::new(name).ok().filter(|name| name.as_str().starts_with(prefix)));
+        names.extend(Name::new(name).ok().filter(|name| wanted(name.as_str())));
         Ok(())
     })?;
     if answer == Answer::Whole { Ok(names) } else { Err(Stop::Changed) }

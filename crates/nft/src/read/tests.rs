@@ -92,6 +92,7 @@ fn any_match() -> impl Strategy<Value = Match> {
         states,
         Just(Match::NotToHost),
         any_family().prop_map(Match::Family),
+        any::<u8>().prop_map(Match::HopLimit),
         prop_oneof![Just(6), Just(17), Just(58), any::<u8>()].prop_map(Match::Protocol),
         (any_field(), any_range())
             .prop_map(|(field, range)| Match::Address(field, AddressTest::In(range))),
@@ -181,6 +182,22 @@ fn an_address_without_its_family_is_not_understood() {
     let compare =
         Expression::Compare { register: Register::FIRST, operation: 0, value: vec![1; 4] };
     assert!(read(&sets(), &[load, compare]).is_err());
+}
+
+#[test]
+fn a_hop_limit_without_its_family_is_not_understood() {
+    let compare = Expression::Compare { register: Register::FIRST, operation: 0, value: vec![255] };
+    let rule = Rule::new([Match::HopLimit(255)], Verdict::Accept);
+    let written = crate::write::rule::expressions(&rule);
+    let [_, _, load, ..] = &written[..] else { panic!("{written:?}") };
+    assert_eq!(load, &Part::HopLimit.load(Register::FIRST));
+    assert!(read(&sets(), &written).is_ok());
+    assert!(read(&sets(), &[load.clone(), compare]).is_err());
+    let v4 = crate::write::rule::expressions(&Rule {
+        finish: None,
+        ..Rule::new([Match::Family(Family::V4)], Verdict::Accept)
+    });
+    assert!(read(&sets(), &[&v4[..], &written[2..]].concat()).is_err());
 }
 
 #[test]

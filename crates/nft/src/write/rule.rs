@@ -77,6 +77,11 @@ impl Writer {
                 self.compare(NOT_EQUAL, vec![PACKET_HOST]);
             }
             Match::Family(family) => self.family(*family),
+            Match::HopLimit(hops) => {
+                self.need_family(Family::V6);
+                self.load(Part::HopLimit);
+                self.compare(EQUAL, vec![*hops]);
+            }
             Match::Protocol(protocol) => self.protocol(*protocol),
             Match::Address(field, AddressTest::In(range)) => self.address(*field, range),
             Match::Address(field, AddressTest::Set(family, set)) => {

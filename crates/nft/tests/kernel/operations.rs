@@ -324,6 +324,8 @@ fn tables_are_found_and_deleted() {
         nft(&["-f", "-"], "table inet nftpol { }
              table inet nftpol-2 { chain d { }; chain c { type filter hook forward priority 0; jump d; }; }
              table inet other { }
+             table inet nftpolicy { }
+             table inet nftpol-old { }
              table ip nftpol-3 { }
             ");
         assert_eq!(kernel.tables().expect("tables"), [name("nftpol"), name("nftpol-2")]);
@@ -331,7 +333,10 @@ fn tables_are_found_and_deleted() {
         assert_eq!(kernel.tables().expect("tables"), [name("nftpol")]);
         assert!(kernel.delete_table(&name("nftpol")).expect("delete"));
         assert_eq!(kernel.tables().expect("tables"), []);
-        assert!(nft(&["list", "tables"], "").contains("table inet other"));
+        let left = nft(&["list", "tables"], "");
+        for other in ["inet other", "inet nftpolicy", "inet nftpol-old", "ip nftpol-3"] {
+            assert!(left.contains(&format!("table {other}\n")), "{other} is not in {left}");
+        }
     });
 }
 

@@ -92,6 +92,10 @@ fn any_rule(family: Family, transport: Transport) -> impl Strategy<Value = Rule>
         states.prop_map(|(established, related)| Match::CtState(CtStates { established, related })),
         Just(Match::NotToHost),
         Just(Match::Family(family)),
+        any::<u8>().prop_map(move |hops| match family {
+            Family::V4 => Match::Family(family),
+            Family::V6 => Match::HopLimit(hops),
+        }),
         Just(Match::Protocol(transport.number())),
         (field(), range).prop_map(|(field, range)| Match::Address(field, AddressTest::In(range))),
         (field(), select(vec!["a", "r"])).prop_map(move |(field, word)| {

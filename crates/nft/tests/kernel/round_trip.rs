@@ -177,7 +177,23 @@ fn rules() -> Vec<(Rule, &'static str)> {
         ),
         (accept(Match::AddressPair(V4, name("self4"))), "ip saddr . ip daddr @self4 accept"),
         (accept(Match::AddressPair(V6, name("self6"))), "ip6 saddr . ip6 daddr @self6 accept"),
+        (accept(Match::HopLimit(64)), "ip6 hoplimit 64 accept"),
         (accept(Match::Icmpv6Type(name("nd"))), "icmpv6 type @nd accept"),
+        (
+            Rule::new([Match::HopLimit(255), Match::Icmpv6Type(name("nd"))], Verdict::Accept),
+            "ip6 hoplimit 255 icmpv6 type @nd accept",
+        ),
+        (
+            Rule::new(
+                [
+                    Match::Icmpv6Type(name("nd")),
+                    Match::HopLimit(255),
+                    Match::Address(Source, AddressTest::In(range("fd00::5", "fd00::5"))),
+                ],
+                Verdict::Accept,
+            ),
+            "icmpv6 type @nd ip6 hoplimit 255 ip6 saddr fd00::5 accept",
+        ),
         (dispatch(Source, V4, "egress4"), "ip saddr vmap @egress4"),
         (dispatch(Destination, V6, "egress6"), "ip6 daddr vmap @egress6"),
         (

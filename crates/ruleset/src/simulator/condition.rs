@@ -37,6 +37,7 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
         }),
         Match::NotToHost => Test::Known(!packet.to_host),
         Match::Family(family) => Test::Known(packet.family() == *family),
+        Match::HopLimit(hops) => Test::Known(of(packet, Family::V6) && packet.hop_limit == *hops),
         Match::Protocol(number) => Test::Known(packet.protocol == *number),
         Match::Address(field, AddressTest::In(range)) => {
             Test::Known(range.contains(address(*field)))

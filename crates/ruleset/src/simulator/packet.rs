@@ -23,6 +23,10 @@ pub struct Packet {
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
+    /// The hop limit of IPv6 as the forward hook sees it: of a packet that is
+    /// routed one less than it came with, of a bridged one the same. No match
+    /// looks at IPv4's time to live.
+    pub hop_limit: u8,
     /// `meta l4proto`: the number in the IP header; of IPv6 that after the
     /// extension headers.
     pub protocol: u8,
@@ -40,12 +44,18 @@ pub struct Packet {
 impl Packet {
     /// The number of ICMPv6 in the IP header (RFC 4443).
     pub const ICMPV6: u8 = 58;
+    /// What packets have that say nothing of it: Linux sends 64.
+    pub const HOP_LIMIT: u8 = 64;
+    /// What neighbour discovery has and no router lets through unchanged: by
+    /// it the receiver knows a neighbour (RFC 4861, 7.1).
+    pub const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 
     /// A new flow's packet of any protocol, without a port, to one host.
     pub const fn new(source: IpAddr, destination: IpAddr, protocol: u8) -> Self {
         Self {
             source,
             destination,
+            hop_limit: Self::HOP_LIMIT,
             protocol,
             destination_port: None,
             icmpv6_type: None,
@@ -69,6 +79,13 @@ impl Packet {
     pub const fn icmpv6(source: IpAddr, destination: IpAddr, icmpv6_type: u8) -> Self {
         let packet = Self::new(source, destination, Self::ICMPV6);
         Self { icmpv6_type: Some(icmpv6_type), ..packet }
+    }
+
+    /// Neighbour discovery of this ICMPv6 type between two hosts of one link,
+    /// with the hop limit that makes it valid.
+    pub const fn neighbour_discovery(source: IpAddr, destination: IpAddr, icmpv6_type: u8) -> Self {
+        let packet = Self::icmpv6(source, destination, icmpv6_type);
+        Self { hop_limit: Self::NEIGHBOUR_HOP_LIMIT, ..packet }
     }
 
     /// The family of the packet.

@@ -138,7 +138,7 @@ fn holds(condition: Match, packet: &Packet) -> bool {
 fn each_match_holds_where_it_should() {
     use Field::{Destination, Source};
     use Match::{
-        Address, AddressPair, AddressPort, CtState, Icmpv6Type, NotToHost, Port, Protocol,
+        Address, AddressPair, AddressPort, CtState, HopLimit, Icmpv6Type, NotToHost, Port, Protocol,
     };
     use Transport::{Tcp, Udp};
     let states = |established, related| CtState(CtStates { established, related });
@@ -160,7 +160,8 @@ fn each_match_holds_where_it_should() {
     let itself = Packet { destination: ip("10.0.0.1"), ..web() };
     let itself6 = Packet { destination: ip("fd00::1"), ..web6() };
     let broadcast = Packet { to_host: false, ..web() };
-    let neighbour = Packet::icmpv6(ip("fd00::1"), ip("fd00::2"), 135);
+    let neighbour = Packet::neighbour_discovery(ip("fd00::1"), ip("fd00::2"), 135);
+    let routed = Packet { hop_limit: 254, ..neighbour };
     let echo = Packet::icmpv6(ip("fd00::1"), ip("fd00::2"), 128);
     let odd = Packet { source: ip("10.0.0.1"), destination: ip("10.0.0.2"), ..neighbour };
     let (v4, v6) = (Family::V4, Family::V6);
@@ -178,6 +179,10 @@ fn each_match_holds_where_it_should() {
         ("family 4", Match::Family(v4), web(), true),
         ("family 4, other packet", Match::Family(v4), web6(), false),
         ("family 6", Match::Family(v6), web6(), true),
+        ("a neighbour's hop limit", HopLimit(255), neighbour, true),
+        ("a router's hop limit", HopLimit(255), routed, false),
+        ("the usual hop limit", HopLimit(64), web6(), true),
+        ("no hop limit in IPv4", HopLimit(255), odd, false),
         ("protocol", Protocol(6), web(), true),
         ("protocol of a fragment", Protocol(6), fragment, true),
         ("other protocol", Protocol(6), udp, false),

@@ -20,6 +20,7 @@ fn condition(condition: &Match) -> String {
         Match::NotToHost => "meta pkttype != host".to_owned(),
         Match::Family(Family::V4) => "meta nfproto ipv4".to_owned(),
         Match::Family(Family::V6) => "meta nfproto ipv6".to_owned(),
+        Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),
         Match::Protocol(number) => format!("meta l4proto {number}"),
         Match::Address(field, test) => {
             let field = address(*field, test.family());

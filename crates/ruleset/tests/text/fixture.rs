@@ -210,7 +210,9 @@ fn logging() -> Vec<Rule> {
 
 fn six() -> Vec<Rule> {
     vec![
-        Rule::new([Match::Icmpv6Type(name("nd"))], Verdict::Accept),
+        Rule::new([Match::HopLimit(255), Match::Icmpv6Type(name("nd"))], Verdict::Accept),
+        Rule::new([Match::Icmpv6Type(name("nd"))], Verdict::Drop),
+        Rule::new([Match::HopLimit(0)], Verdict::Drop),
         Rule::new(
             [in_set(Field::Destination, Family::V6, "p6.web")],
             Verdict::Jump(name("ingress6")),
