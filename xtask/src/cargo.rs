@@ -1,0 +1,96 @@
+//! Runs cargo, and what cargo built.
+//!
+//! In: arguments. Out: success, or an error that names the command.
+//! Never: a toolchain of its own choice; it is the cargo that started us.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// How cargo is called.
+#[derive(Clone, Debug, Default)]
+pub struct Cargo {
+    env: Vec<(&'static str, &'static str)>,
+    locked: bool,
+}
+
+impl Cargo {
+    /// A cargo that refuses to change `Cargo.lock`.
+    pub fn locked() -> Self {
+        Self { locked: true, ..Self::default() }
+    }
+
+    /// The same, with one more environment variable.
+    pub fn env(mut self, key: &'static str, value: &'static str) -> Self {
+        self.env.push((key, value));
+        self
+    }
+
+    /// The command, not yet started. `--locked` stands before the subcommand,
+    /// where every subcommand but `fmt` takes it.
+    pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        command.envs(self.env.iter().copied());
+        if self.locked {
+            command.arg("--locked");
+        }
+        command.args(args);
+        command
+    }
+
+    /// Runs it to its end, output passed through.
+    pub fn run<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        finish(self.command(args))
+    }
+
+    /// What `cargo metadata` says, with the resolved dependencies on Linux.
+    pub fn metadata(&self) -> Result<Value> {
+        self.query(&[
+            "metadata",
+            "--format-version=1",
+            "--filter-platform=x86_64-unknown-linux-gnu",
+        ])
+    }
+
+    /// Runs the built program at `path` in the target folder.
+    pub fn exec(&self, path: &str, args: &[String]) -> Result<()> {
+        let mut command = Command::new(self.target_folder()?.join(path));
+        command.envs(self.env.iter().copied()).args(args);
+        finish(command)
+    }
+
+    fn target_folder(&self) -> Result<PathBuf> {
+        let metadata = self.query(&["metadata", "--format-version=1", "--no-deps"])?;
+        let folder = metadata["target_directory"].as_str();
+        Ok(folder.context("cargo metadata names no target_directory")?.into())
+    }
+
+    fn query(&self, args: &[&str]) -> Result<Value> {
+        let mut command = self.command(args.iter().copied());
+        command.stderr(std::process::Stdio::inherit());
+        let output = command.output().with_context(|| format!("cannot start {command:?}"))?;
+        if !output.status.success() {
+            bail!("`{}` failed: {}", words(&command), output.status);
+        }
+        serde_json::from_slice(&output.stdout).context("cannot read what cargo metadata printed")
+    }
+}
+
+/// Runs a command to its end; anything but success is an error that names it.
+pub fn finish(mut command: Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("cannot start `{}`", words(&command)))?;
+    if !status.success() {
+        bail!("`{}` failed: {status}", words(&command));
+    }
+    Ok(())
+}
+
+/// The command as a person would type it.
+pub fn words(command: &Command) -> String {
+    let program = std::path::Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(command.get_program());
+    let words = std::iter::once(name).chain(command.get_args());
+    words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,68 @@
+//! What CI runs, step by step, each with its time.
+//!
+//! In: the work tree. Out: success when every step passed; else the names of
+//! those that did not. Never: a stop at the first red step, so that one run
+//! tells everything.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::cargo::Cargo;
+use crate::{edges, setup, suite};
+
+/// Runs all steps. Those that need seconds come first. Lints before tests:
+/// both need most of the machine, and a lint's answer comes sooner.
+pub fn run() -> Result<()> {
+    let start = Instant::now();
+    let mut steps = Steps::default();
+    let cargo = Cargo::locked();
+    let strict = cargo.clone().env("RUSTDOCFLAGS", "-D warnings");
+    if !steps.run("packages", setup::packages) {
+        return steps.finish(start);
+    }
+    steps.run("format", || Cargo::default().run(["fmt", "--all", "--check"]));
+    // Also fails when Cargo.lock is not up to date: no use in going on.
+    if !steps.run("edges and lock file", || edges::run(&cargo)) {
+        return steps.finish(start);
+    }
+    steps.run("lints", || {
+        cargo.run(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
+    });
+    steps.run("documentation", || strict.run(["doc", "--workspace", "--no-deps"]));
+    steps.run("tests", || suite::run(&cargo, &[])?.verdict(true));
+    steps.finish(start)
+}
+
+/// What has run so far.
+#[derive(Default)]
+struct Steps {
+    failed: Vec<&'static str>,
+}
+
+impl Steps {
+    /// Runs one step and says how long it took. Whether it passed.
+    fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<()>) -> bool {
+        eprintln!("ci: {name} ...");
+        let start = Instant::now();
+        let result = step();
+        let seconds = start.elapsed().as_secs_f32();
+        match &result {
+            Ok(()) => eprintln!("ci: {name}: passed in {seconds:.1} s"),
+            Err(error) => {
+                eprintln!("ci: {name}: FAILED in {seconds:.1} s: {error:#}");
+                self.failed.push(name);
+            }
+        }
+        result.is_ok()
+    }
+
+    fn finish(&self, start: Instant) -> Result<()> {
+        let seconds = start.elapsed().as_secs_f32();
+        if self.failed.is_empty() {
+            eprintln!("ci: all passed in {seconds:.1} s");
+            return Ok(());
+        }
+        bail!("failed after {seconds:.1} s: {}", self.failed.join(", "))
+    }
+}

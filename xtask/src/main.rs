@@ -1,0 +1,95 @@
+//! Every chore of this repository, one door: what CI runs is what a person runs.
+//!
+//! In: a word on the command line (`cargo xtask help` lists them).
+//! Out: the chore's own output, progress on stderr, exit code 1 when it failed.
+//! Never: a dependency on the crates it builds, so that it runs on a machine
+//! that has Rust, gcc and nothing else.
+
+mod cargo;
+mod ci;
+mod edges;
+mod setup;
+mod suite;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use cargo::Cargo;
+
+const HELP: &str = "\
+Usage: cargo xtask <command>
+
+  demo [--keep|--down]  a node and its pods as network namespaces, policies enforced, who reaches whom
+  test [filter...]      every test of the workspace; what starts with - goes to the test binaries
+  ci                    what CI runs: format, lints, documentation, edges, lock file, every test
+  bench [args...]       measures beside `nft -f`; prints the README's table
+  bless                 writes the golden files anew from what the code makes now
+  edges                 checks which crate may depend on which
+  setup                 installs the Debian packages that the others need (they do it by themselves)
+  help                  this text
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    let Some((command, rest)) = args.split_first() else {
+        bail!("no command given\n\n{HELP}");
+    };
+    match command.as_str() {
+        "help" | "--help" | "-h" => print!("{HELP}"),
+        "demo" => demo(rest)?,
+        "test" => {
+            setup::packages()?;
+            suite::run(&Cargo::default(), rest)?.verdict(false)?;
+        }
+        "bench" => bench(rest)?,
+        "ci" => none(rest).and_then(|()| ci::run())?,
+        "bless" => none(rest).and_then(|()| bless())?,
+        "edges" => none(rest).and_then(|()| edges::run(&Cargo::default()))?,
+        "setup" => none(rest).and_then(|()| setup::packages())?,
+        other => bail!("no command `{other}`\n\n{HELP}"),
+    }
+    Ok(())
+}
+
+fn none(rest: &[String]) -> Result<()> {
+    match rest.first() {
+        None => Ok(()),
+        Some(extra) => bail!("unexpected argument `{extra}`\n\n{HELP}"),
+    }
+}
+
+fn demo(args: &[String]) -> Result<()> {
+    if let Some(unknown) = args.iter().find(|a| !matches!(a.as_str(), "--keep" | "--down")) {
+        bail!("unexpected argument `{unknown}`\n\n{HELP}");
+    }
+    setup::packages()?;
+    let cargo = Cargo::default();
+    // One command for both: built apart, shared dependencies compile twice,
+    // once for each set of features.
+    cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
+    cargo.exec("debug/demo", args)
+}
+
+fn bench(args: &[String]) -> Result<()> {
+    setup::packages()?;
+    let cargo = Cargo::default();
+    cargo.run(["build", "--release", "--package", "agent", "--package", "tests", "--bins"])?;
+    cargo.exec("release/bench", args)
+}
+
+fn bless() -> Result<()> {
+    setup::packages()?;
+    let cargo = Cargo::default().env("NFTPOL_BLESS", "1");
+    suite::run(&cargo, &["golden".to_owned()])?.verdict(false)
+}

@@ -1,0 +1,119 @@
+//! Makes a machine able to build and test: Debian packages, kernel modules.
+//!
+//! In: the machine as it is. Out: nothing when all is there; installed
+//! packages when run as root; else an error with the one command to run.
+//! Never: a change when nothing is missing.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+
+use crate::cargo::finish;
+
+/// What a fresh Debian 12 with Rust and gcc lacks.
+const PACKAGES: [&str; 7] = [
+    // To build: the two C libraries, and what finds them.
+    "libmnl-dev",
+    "libnftnl-dev",
+    "pkg-config",
+    // To test: nft(8) as the second opinion, namespaces and links, system calls, sysctl(8).
+    "nftables",
+    "iproute2",
+    "strace",
+    "procps",
+];
+
+/// Modules that no socket or rule loads by itself, and what is there once
+/// they are loaded or built in.
+const MODULES: [(&str, &str); 1] = [("br_netfilter", "/proc/sys/net/bridge")];
+
+/// Installs what is missing.
+pub fn packages() -> Result<()> {
+    let Some(missing) = missing() else {
+        eprintln!("setup: no dpkg on this machine; needed are {}", PACKAGES.join(", "));
+        return Ok(());
+    };
+    if !missing.is_empty() {
+        if !root() {
+            bail!(
+                "Debian packages are missing; run this, then the same command again:\n\n    \
+                 sudo apt-get update && sudo apt-get install --yes --no-install-recommends {}\n",
+                missing.join(" ")
+            );
+        }
+        install(&missing)?;
+    }
+    if root() {
+        modules();
+    }
+    Ok(())
+}
+
+/// The packages that dpkg does not know as installed; `None` without dpkg.
+fn missing() -> Option<Vec<&'static str>> {
+    let output = Command::new("dpkg-query")
+        .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
+        .args(PACKAGES)
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    Some(not_installed(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn not_installed(listing: &str) -> Vec<&'static str> {
+    let installed =
+        |package: &str| listing.lines().any(|line| line == format!("{package} installed"));
+    PACKAGES.into_iter().filter(|package| !installed(package)).collect()
+}
+
+fn install(missing: &[&str]) -> Result<()> {
+    eprintln!("setup: installing {}", missing.join(" "));
+    let apt = |args: &[&str]| {
+        let mut command = Command::new("apt-get");
+        // Someone else may be installing: wait for the lock (seconds).
+        command.args(["--quiet", "--yes", "-o", "DPkg::Lock::Timeout=120"]).args(args);
+        // On stderr: stdout is for what the chore itself prints.
+        command.env("DEBIAN_FRONTEND", "noninteractive").stdout(std::io::stderr());
+        finish(command)
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "--no-install-recommends"], missing].concat())
+}
+
+/// Loads modules that are not there; where that fails, the tests that need
+/// one say so themselves.
+fn modules() {
+    for (module, there) in MODULES {
+        if Path::new(there).exists() {
+            continue;
+        }
+        match Command::new("modprobe").arg(module).status() {
+            Ok(status) if status.success() => {}
+            Ok(status) => eprintln!("setup: modprobe {module}: {status}; going on without"),
+            Err(error) => eprintln!("setup: modprobe {module}: {error}; going on without"),
+        }
+    }
+}
+
+/// Effective uid 0, read from `/proc/self/status` (real, effective, saved,
+/// file system; proc(5)).
+fn root() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+    uids.and_then(|uids| uids.split_whitespace().nth(1)) == Some("0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_counts_only_as_installed() {
+        let all: String = PACKAGES.iter().map(|p| format!("{p} installed\n")).collect();
+        assert!(not_installed(&all).is_empty());
+        let removed = all.replace("strace installed", "strace config-files");
+        assert_eq!(not_installed(&removed), ["strace"]);
+        assert_eq!(not_installed(""), PACKAGES);
+    }
+}
