@@ -1,0 +1,177 @@
+//! Namespaces, wires, addresses and routes of a cluster.
+//!
+//! In: the description. Out: a cluster in which everybody reaches everybody.
+//! Never: probes, rules of any firewall.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::PoisonError;
+
+use anyhow::Result;
+
+use super::spec::{node_address, pod_address, underlay_address};
+use super::{Cluster, ClusterSpec, Endpoint, Network, PodSpec, Role, TURN};
+use crate::net::{Namespace, veth};
+
+/// The gateway of routed pods, as Calico has it: nobody's address, answered
+/// by proxy ARP.
+const GATEWAY_V4: &str = "169.254.1.1";
+/// The host's end of each routed veth has this hardware address, hence
+const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
+/// this link-local one (RFC 4291, appendix A), the gateway for IPv6.
+const GATEWAY_V6: &str = "fe80::ecee:eeff:feee:eeee";
+
+/// Number of the outsider on the switch.
+const OUTSIDER: u8 = 1;
+
+type Make<'a> = &'a dyn Fn(&str) -> Result<Namespace>;
+
+pub(super) fn build(spec: ClusterSpec, make: Make<'_>) -> Result<Cluster> {
+    // A test that failed in its turn has dropped its cluster all the same.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let switch = make("switch")?;
+    // Frames between nodes are the switch's business, not its firewall's.
+    switch.sysctl("bridge.bridge-nf-call-iptables", "0")?;
+    switch.sysctl("bridge.bridge-nf-call-ip6tables", "0")?;
+    switch.ip("link add under0 type bridge\nlink set under0 up")?;
+    let outsider = outsider(&spec, &switch, make)?;
+    let nodes = (0..spec.nodes.len())
+        .map(|index| node(&spec, index, &switch, make))
+        .collect::<Result<Vec<_>>>()?;
+    let mut endpoints = spec
+        .pods
+        .iter()
+        .enumerate()
+        .map(|(index, one)| pod(&spec, index, one, &nodes[one.node].namespace, make))
+        .collect::<Result<Vec<_>>>()?;
+    endpoints.extend(nodes);
+    endpoints.push(outsider);
+    Ok(Cluster { spec, endpoints, switch, _turn: turn })
+}
+
+fn outsider(spec: &ClusterSpec, switch: &Namespace, make: Make<'_>) -> Result<Endpoint> {
+    let namespace = make("outsider")?;
+    let addresses = both(|v6| underlay_address(OUTSIDER, v6));
+    join(&namespace, switch, "out", &addresses)?;
+    namespace.ip(&routes_to_nodes(spec, None))?;
+    Ok(Endpoint { name: "outsider".into(), role: Role::Outsider, namespace, addresses })
+}
+
+fn node(spec: &ClusterSpec, index: usize, switch: &Namespace, make: Make<'_>) -> Result<Endpoint> {
+    let name = spec.nodes[index].clone();
+    let namespace = make(&name)?;
+    namespace.sysctl("ipv4.ip_forward", "1")?;
+    namespace.sysctl("ipv6.conf.all.forwarding", "1")?;
+    namespace.sysctl("ipv4.conf.all.rp_filter", "0")?;
+    namespace.sysctl("ipv4.conf.default.rp_filter", "0")?;
+    let addresses = both(|v6| node_address(index, v6));
+    join(&namespace, switch, &format!("node{index}"), &addresses)?;
+    let mut lines = routes_to_nodes(spec, Some(index));
+    // Proxy ARP answers only for what is routed elsewhere
+    // (arp_process in net/ipv4/arp.c, Linux 6.18).
+    for v6 in [false, true] {
+        let _ = writeln!(lines, "route add default via {}", underlay_address(OUTSIDER, v6));
+    }
+    if spec.network == Network::Bridge {
+        namespace.sysctl("bridge.bridge-nf-call-iptables", "1")?;
+        namespace.sysctl("bridge.bridge-nf-call-ip6tables", "1")?;
+        lines.push_str("link add cni0 type bridge\nlink set cni0 up\n");
+        for v6 in [false, true] {
+            lines.push_str(&add_address(pod_address(index, 1, v6), pod_prefix(v6), "cni0"));
+        }
+    }
+    namespace.ip(&lines)?;
+    Ok(Endpoint { name, role: Role::Node { node: index }, namespace, addresses })
+}
+
+fn pod(
+    spec: &ClusterSpec,
+    index: usize,
+    pod: &PodSpec,
+    node: &Namespace,
+    make: Make<'_>,
+) -> Result<Endpoint> {
+    let name = pod.key();
+    let namespace = make(&name)?;
+    let host_end = format!("veth{index}");
+    veth((&namespace, "eth0"), (node, &host_end))?;
+    match spec.network {
+        Network::Bridge => bridged(pod, &namespace, node, &host_end)?,
+        Network::Routed => routed(pod, &namespace, node, &host_end)?,
+    }
+    let addresses = pod.addresses.clone();
+    Ok(Endpoint { name, role: Role::Pod { node: pod.node }, namespace, addresses })
+}
+
+fn bridged(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str) -> Result<()> {
+    // Hairpin, as flannel and kubenet have it: a pod that reaches itself
+    // through a Service comes in and goes out by one port.
+    node.ip(&format!(
+        "link set {host_end} master cni0\nlink set {host_end} type bridge_slave hairpin on"
+    ))?;
+    let mut lines = String::new();
+    for &address in &pod.addresses {
+        let v6 = address.is_ipv6();
+        lines.push_str(&add_address(address, pod_prefix(v6), "eth0"));
+        let _ = writeln!(lines, "route add default via {}", pod_address(pod.node, 1, v6));
+    }
+    namespace.ip(&lines)
+}
+
+fn routed(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str) -> Result<()> {
+    node.ip(&format!(
+        "link set {host_end} down\nlink set {host_end} address {HOST_MAC}\nlink set {host_end} up"
+    ))?;
+    node.sysctl(&format!("ipv4.conf.{host_end}.proxy_arp"), "1")?;
+    // Else each answer waits for up to 0.8 s.
+    node.sysctl(&format!("ipv4.neigh.{host_end}.proxy_delay"), "0")?;
+    let (mut inside, mut outside) = (String::new(), String::new());
+    for &address in &pod.addresses {
+        let (length, gateway) =
+            if address.is_ipv6() { (128, GATEWAY_V6) } else { (32, GATEWAY_V4) };
+        inside.push_str(&add_address(address, length, "eth0"));
+        if address.is_ipv4() {
+            let _ = writeln!(inside, "route add {gateway} dev eth0 scope link");
+        }
+        let _ = writeln!(inside, "route add default via {gateway} dev eth0");
+        let _ = writeln!(outside, "route add {address}/{length} dev {host_end}");
+    }
+    namespace.ip(&inside)?;
+    node.ip(&outside)
+}
+
+/// Puts a namespace on the switch, as `eth0`.
+fn join(namespace: &Namespace, switch: &Namespace, port: &str, addresses: &[IpAddr]) -> Result<()> {
+    veth((namespace, "eth0"), (switch, port))?;
+    switch.ip(&format!("link set {port} master under0"))?;
+    let lines: String = addresses
+        .iter()
+        .map(|&address| add_address(address, if address.is_ipv6() { 64 } else { 24 }, "eth0"))
+        .collect();
+    namespace.ip(&lines)
+}
+
+/// host-gw: the pods of each node by way of that node.
+fn routes_to_nodes(spec: &ClusterSpec, except: Option<usize>) -> String {
+    let mut lines = String::new();
+    for node in (0..spec.nodes.len()).filter(|&node| Some(node) != except) {
+        for v6 in [false, true] {
+            let (to, length) = (pod_address(node, 0, v6), pod_prefix(v6));
+            let _ = writeln!(lines, "route add {to}/{length} via {}", node_address(node, v6));
+        }
+    }
+    lines
+}
+
+fn add_address(address: IpAddr, length: u8, interface: &str) -> String {
+    let flags = if address.is_ipv6() { " nodad" } else { "" };
+    format!("addr add {address}/{length} dev {interface}{flags}\n")
+}
+
+const fn pod_prefix(v6: bool) -> u8 {
+    if v6 { 64 } else { 24 }
+}
+
+fn both(address: impl Fn(bool) -> IpAddr) -> Vec<IpAddr> {
+    [false, true].map(address).to_vec()
+}

@@ -1,0 +1,21 @@
+//! End-to-end tests on real network namespaces and real packets.
+//!
+//! In: a description of a cluster and Kubernetes YAML.
+//! Out: namespaces wired like nodes and pods, the built `nftpol` run in them,
+//! and what packets do, compared with what `policy::spec` says they must.
+//! Never: an expectation taken from `nftpol`'s own output; a test that skips
+//! itself.
+
+pub mod cluster;
+pub mod datagram;
+pub mod fire;
+pub mod fixtures;
+pub mod frame;
+pub mod net;
+pub mod objects;
+pub mod probe;
+pub mod program;
+pub mod random;
+pub mod scenario;
+pub mod scratch;
+pub mod verdict;

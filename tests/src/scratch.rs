@@ -1,0 +1,42 @@
+//! A folder for one test.
+//!
+//! In: a prefix. Out: an empty folder that is gone when its value is dropped.
+//! Never: a folder that two processes share.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// An empty folder below the system's folder for temporary files.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(prefix: &str) -> Result<Self> {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("nftpol-{prefix}-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What stays behind is a few files among other temporary ones.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

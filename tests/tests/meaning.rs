@@ -1,0 +1,231 @@
+//! The compiled table means what the specification says, and so does every
+//! moment of a change from one table to another. On random clusters, with
+//! the simulator; no kernel.
+
+#![expect(clippy::unwrap_used, reason = "a plan or table that is an error fails the test")]
+
+use compiler::{Options, compile};
+use policy::spec::{self, Decision};
+use policy::{Owners, Snapshot};
+use proptest::prelude::*;
+use ruleset::Ruleset;
+use ruleset::plan::plan;
+use ruleset::simulator::{self, Outcome, Witness, possible_outcomes};
+use tests::random::{self, NODES};
+
+/// `PROPTEST_CASES` runs more of them.
+fn cases() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default,
+        None => ProptestConfig { cases: 2_000, ..default },
+    }
+}
+
+fn table(snapshot: &Snapshot, node: &str) -> Ruleset {
+    let options = Options { node: Some(node.to_owned()), ..Options::default() };
+    compile(snapshot, &options).ruleset
+}
+
+fn on_the_wire(packet: &spec::Packet) -> simulator::Packet {
+    match packet.transport {
+        spec::Transport::Other(protocol) => {
+            simulator::Packet::new(packet.source, packet.destination, protocol)
+        }
+        spec::Transport::Port(protocol, port) => simulator::Packet {
+            destination_port: Some(port),
+            ..simulator::Packet::new(packet.source, packet.destination, protocol.number())
+        },
+    }
+}
+
+/// What one node has to say about a packet that it forwards: egress of its
+/// own pods, ingress of its own pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Halves {
+    egress: bool,
+    ingress: bool,
+}
+
+impl Halves {
+    fn of(snapshot: &Snapshot, owners: &Owners<'_>, node: &str, packet: &spec::Packet) -> Self {
+        let Decision { egress, ingress } = spec::decide_with(snapshot, owners, packet);
+        let local =
+            |address| owners.owner(address).is_some_and(|pod| pod.node.as_deref() == Some(node));
+        Self {
+            egress: !local(packet.source) || egress.passes(),
+            ingress: !local(packet.destination) || ingress.passes(),
+        }
+    }
+
+    fn passes(self) -> bool {
+        self.egress && self.ingress
+    }
+}
+
+/// Packets from or to the node itself cross its output and input hooks, never
+/// the forward hook.
+fn is_forwarded(node_address: &str, packet: &spec::Packet) -> bool {
+    let own = |address: std::net::IpAddr| address.to_string() == node_address;
+    !own(packet.source) && !own(packet.destination)
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn the_table_means_what_the_specification_says(snapshot in random::snapshot()) {
+        let owners = spec::owners(&snapshot);
+        for (node, node_address) in NODES {
+            let table = table(&snapshot, node);
+            for packet in random::packets(&[&snapshot]) {
+                if !is_forwarded(node_address, &packet) {
+                    continue;
+                }
+                let expected = Halves::of(&snapshot, &owners, node, &packet);
+                let seen = simulator::simulate(&table, &on_the_wire(&packet)).unwrap();
+                prop_assert_eq!(
+                    seen.outcome == Outcome::Accept, expected.passes(),
+                    "{:?} on {}: {:?}, {:?}", packet, node, expected, seen
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_difference_applied_is_the_same_as_from_scratch(
+        (before, after) in random::many_changes()
+    ) {
+        let (old, new) = (table(&before, "n1"), table(&after, "n1"));
+        let states = history(Some(&old), &new);
+        prop_assert_eq!(states.last().unwrap(), &new);
+        let from_nothing = history(None, &new);
+        prop_assert_eq!(from_nothing.last().unwrap(), &new);
+        prop_assert!(plan(Some(&new), &new).unwrap().is_empty());
+    }
+
+    #[test]
+    fn no_packet_is_judged_by_a_mixture_while_one_object_changes(
+        (before, after) in random::single_change()
+    ) {
+        check_change(&before, &after, Change::One)?;
+    }
+
+    #[test]
+    fn what_a_namespace_takes_in_one_direction_goes_before_what_it_gives_in_the_other(
+        (before, after) in random::namespace_change()
+    ) {
+        check_change(&before, &after, Change::Namespace)?;
+    }
+
+    #[test]
+    fn nothing_that_is_denied_before_and_after_passes_while_many_objects_change(
+        (before, after) in random::many_changes()
+    ) {
+        check_change(&before, &after, Change::Many)?;
+    }
+}
+
+/// The states of a table while a plan is committed, the first one included.
+fn history(old: Option<&Ruleset>, new: &Ruleset) -> Vec<Ruleset> {
+    let first = old.cloned().unwrap_or_else(|| Ruleset::new(new.table.clone()));
+    let mut states = vec![first];
+    for batch in plan(old, new).unwrap() {
+        let mut next = states.last().unwrap().clone();
+        next.apply(&batch).unwrap();
+        states.push(next);
+    }
+    states
+}
+
+/// What may be expected of the moments of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// Of one pod or one policy: no mixture at all.
+    One,
+    /// Of one namespace, and so of the elements of many peers: a packet that
+    /// both states deny is dropped, unless elements come and go in both
+    /// directions.
+    Namespace,
+    /// Of several objects: a packet that one direction denies in both states
+    /// is dropped.
+    Many,
+}
+
+fn check_change(before: &Snapshot, after: &Snapshot, change: Change) -> Result<(), TestCaseError> {
+    let (owners_before, owners_after) = (spec::owners(before), spec::owners(after));
+    for (node, node_address) in NODES {
+        let (old, new) = (table(before, node), table(after, node));
+        let states = history(Some(&old), &new);
+        if states.len() == 1 {
+            continue;
+        }
+        let packets: Vec<_> = random::packets(&[before, after])
+            .into_iter()
+            .filter(|packet| is_forwarded(node_address, packet))
+            .map(|packet| {
+                let first = Halves::of(before, &owners_before, node, &packet);
+                let then = Halves::of(after, &owners_after, node, &packet);
+                (packet, first, then)
+            })
+            .collect();
+        let both_ways = takes_and_gives(&packets);
+        for (packet, first, then) in packets {
+            let denied_in_one =
+                (!first.egress && !then.egress) || (!first.ingress && !then.ingress);
+            let across = match change {
+                Change::One => true,
+                Change::Namespace => !both_ways,
+                Change::Many => false,
+            };
+            let denied = denied_in_one || (!first.passes() && !then.passes() && across);
+            if let Some(witness) =
+                denied.then(|| possible(Outcome::Accept, &states, &packet)).flatten()
+            {
+                prop_assert!(
+                    false,
+                    "{:?} on {} is denied before and after, yet passes: {}\n{:#?}",
+                    packet,
+                    node,
+                    witness,
+                    plan(Some(&old), &new)
+                );
+            }
+            let allowed = first.passes() && then.passes() && change == Change::One;
+            if let Some(witness) =
+                allowed.then(|| possible(Outcome::Drop, &states, &packet)).flatten()
+            {
+                prop_assert!(
+                    false,
+                    "{:?} on {} is allowed before and after, yet dropped: {}\n{:#?}",
+                    packet,
+                    node,
+                    witness,
+                    plan(Some(&old), &new)
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How a packet that meets at most one commit can have this outcome.
+fn possible(outcome: Outcome, states: &[Ruleset], packet: &spec::Packet) -> Option<Witness> {
+    let possible = possible_outcomes(states, &on_the_wire(packet)).unwrap();
+    match outcome {
+        Outcome::Accept => possible.accept,
+        Outcome::Drop => possible.drop,
+    }
+}
+
+/// Whether a change takes and gives in both directions. Then no order of the
+/// two directions suits all packets.
+fn takes_and_gives(packets: &[(spec::Packet, Halves, Halves)]) -> bool {
+    let any = |test: fn(Halves, Halves) -> bool| {
+        packets.iter().any(|(_, first, then)| test(*first, *then))
+    };
+    any(|first, then| first.egress && !then.egress)
+        && any(|first, then| !first.egress && then.egress)
+        && any(|first, then| first.ingress && !then.ingress)
+        && any(|first, then| !first.ingress && then.ingress)
+}
