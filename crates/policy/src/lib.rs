@@ -18,7 +18,7 @@ pub mod spec;
 
 pub use cidr::IpBlock;
 pub use diagnostic::{Diagnostic, Severity};
-pub use namespace::Namespace;
+pub use namespace::{METADATA_NAME_LABEL, Namespace};
 pub use network_policy::{
     Direction, NetworkPolicy, Peer, Peers, PodPeer, Port, PortNumbers, Ports, Protocol, Rule,
 };
