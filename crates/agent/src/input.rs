@@ -22,16 +22,16 @@ const NODES_SHOWN: usize = 5;
 pub fn snapshot(input: &Input, following: bool) -> Result<Snapshot> {
     let loaded = files::read(&input.sources(), input.validation()).context("read manifests")?;
     report::lines(&loaded.findings);
-    let is_lost =
-        |finding: &Finding| finding.severity == Severity::Error && finding.object.is_none();
-    if following && loaded.findings.iter().any(is_lost) {
-        bail!("a document cannot be read, and what it held is unknown; nothing was changed");
-    }
     if input.validation() == Validation::Strict && loaded.has_errors() {
         bail!(
             "the manifests are refused and nothing was changed \
              (--validate=warn isolates the pods of broken policies instead)"
         );
+    }
+    let is_lost =
+        |finding: &Finding| finding.severity == Severity::Error && finding.object.is_none();
+    if following && loaded.findings.iter().any(is_lost) {
+        bail!("a document cannot be read, and what it held is unknown; nothing was changed");
     }
     let index: Index = loaded.objects.into_iter().collect();
     let snapshot = index.snapshot();

@@ -139,6 +139,25 @@ fn an_edit_without_effect_is_answered() -> Result<()> {
     Ok(())
 }
 
+/// With `--validate=warn`, too: what the document held is not known any more.
+#[test]
+fn a_document_that_cannot_be_read_takes_nothing_away() -> Result<()> {
+    let namespace = Namespace::new("cl")?;
+    let folder = manifests()?;
+    let file = folder.path().join("web.yaml");
+    fs::write(&file, for_web(80))?;
+    let watcher = Watcher::start_with(&namespace, &["--validate=warn"], &[folder.path()])?;
+    let expected = objects(&namespace)?;
+    replace(&file, "kind: {\n")?;
+    watcher.until("it is refused", |watcher| {
+        Ok(watcher.stderr().contains("a document cannot be read"))
+    })?;
+    assert_eq!(objects(&namespace)?, expected);
+    replace(&file, &for_web(81))?;
+    watcher.until("it follows again", |_| Ok(web(&namespace, [80, 81])? == [false, true]))?;
+    Ok(())
+}
+
 /// Refused files change nothing, are named, and what others do meanwhile is
 /// mended to what was in force.
 #[test]
