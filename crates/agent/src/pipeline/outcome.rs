@@ -1,0 +1,78 @@
+//! What the pipeline did, what it would do, and why it could not.
+
+use std::collections::BTreeSet;
+
+use nft::{ForeignObject, Generation, ReadError, SendError};
+use policy::{Diagnostic, ObjectKey};
+use ruleset::plan::PlanError;
+use ruleset::{Batch, Name, Ruleset};
+
+use super::MAX_ATTEMPTS;
+
+/// What a change did.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Batches that were committed; none if there was nothing to do.
+    pub batches: usize,
+    /// Operations in them.
+    pub operations: usize,
+    /// About the objects: of the compiler, and policies set aside.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Policies that the kernel refused: they isolate and allow nothing.
+    pub set_aside: BTreeSet<ObjectKey>,
+    /// What others put into our table and is still in it.
+    pub foreign: Vec<ForeignObject>,
+}
+
+/// Between the kernel's table and the one that it shall have.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// The kernel's table as far as our words can say it.
+    pub live: Option<Ruleset>,
+    /// Flags that others gave the table, such as `dormant`.
+    pub flags: Option<String>,
+    /// What others put into it.
+    pub foreign: Vec<ForeignObject>,
+    /// The generation that this was read in.
+    pub generation: Generation,
+    /// What to send.
+    pub batches: Vec<Batch>,
+}
+
+/// Why the kernel does not enforce the snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The table could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A batch failed for a reason that no policy is to blame for.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The kernel's table cannot become ours step by step.
+    #[error(
+        "table inet {table} was made by another version or changed by hand: {source}; `nftpol cleanup` removes it"
+    )]
+    Plan {
+        /// The table.
+        table: Name,
+        /// Why.
+        #[source]
+        source: PlanError,
+    },
+    /// Others have put something into the table where ours belongs.
+    #[error(
+        "table inet {table} holds {name}, which is not ours ({why}) and in the way; remove it, \
+         or all of the table with `nftpol cleanup`"
+    )]
+    InTheWay {
+        /// The table.
+        table: Name,
+        /// The name that both have.
+        name: String,
+        /// Why it is not ours.
+        why: String,
+    },
+    /// Others kept changing the table.
+    #[error("the ruleset changed under each of {MAX_ATTEMPTS} attempts; try again")]
+    KeepsChanging,
+}
