@@ -19,6 +19,8 @@ pub struct Tally {
     skipped: usize,
     /// Tests announced by a binary that has not reported yet.
     pending: Option<usize>,
+    /// Names of those that failed.
+    failures: Vec<String>,
 }
 
 /// Builds all programs and tests, runs the tests, prints the sum. An error
@@ -42,7 +44,11 @@ pub fn run(cargo: &Cargo, args: &[String]) -> Result<Tally> {
     }
     let status = child.wait().context("cannot wait for cargo test")?;
     tally.close(status.success());
-    println!("\n{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
+    println!();
+    for name in &tally.failures {
+        println!("failed: {name}");
+    }
+    println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     Ok(tally)
 }
 
@@ -58,6 +64,8 @@ impl Tally {
             self.failed += failed;
             self.skipped += skipped;
             self.pending = None;
+        } else if let Some(name) = failed(&line) {
+            self.failures.push(name.to_owned());
         }
     }
 
@@ -94,6 +102,11 @@ impl Tally {
 fn announced(line: &str) -> Option<usize> {
     let count = line.strip_prefix("running ")?;
     count.strip_suffix(" tests").or_else(|| count.strip_suffix(" test"))?.parse().ok()
+}
+
+/// `test some::name ... FAILED`
+fn failed(line: &str) -> Option<&str> {
+    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
 /// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`

@@ -54,6 +54,13 @@ fn a_failure_without_a_count_still_counts() {
 }
 
 #[test]
+fn failures_are_named() {
+    assert_eq!(tally(&[GREEN, RED].concat(), false).failures, ["a"]);
+    let coloured = RED.replace("FAILED", "\x1b[31mFAILED\x1b(B\x1b[m");
+    assert_eq!(tally(&coloured, false).failures, ["a"]);
+}
+
+#[test]
 fn verdicts() {
     let check = |output: &str, success, strict| {
         tally(output, success).verdict(strict).map_err(|error| error.to_string())

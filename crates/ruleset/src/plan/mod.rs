@@ -39,10 +39,15 @@
 //! throughout. One change that no order suits is left: elements of peers that
 //! come and go in both directions at once, as when a namespace is relabelled.
 //!
-//! All this is said of packets that meet one commit on their way. A packet
-//! takes tens of nanoseconds a rule and a commit tens of microseconds; where
-//! chains are so long that packets are slower, whoever sends the batches waits
-//! between them ([`crate::Ruleset::longest_chain`]).
+//! All this is said of packets that meet at most one commit on their way. A
+//! packet takes tens of nanoseconds a rule and a commit tens of microseconds;
+//! where chains are so long that packets are slower, whoever sends the batches
+//! waits between them ([`crate::Ruleset::longest_chain`]). A packet that is
+//! held up between two look-ups for longer, as when the host stops a virtual
+//! CPU in its middle, can be judged by one direction before the change and by
+//! the other after it. The kernel waits for no packet when it commits; who
+//! wants to exclude this, too, waits for a grace period (membarrier(2), about
+//! 15 ms) between what takes and what gives.
 
 mod build;
 mod conflict;
