@@ -159,6 +159,7 @@ pub fn packets(snapshots: &[&Snapshot]) -> Vec<Packet> {
         Transport::Port(Protocol::Udp, 80),
         Transport::Port(Protocol::Sctp, 80),
         Transport::Other(1),
+        Transport::Other(58),
     ];
     let pairs = addresses.iter().flat_map(|source| addresses.iter().map(move |to| (*source, *to)));
     pairs

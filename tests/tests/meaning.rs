@@ -22,6 +22,9 @@ fn cases() -> ProptestConfig {
     }
 }
 
+/// RFC 4861, 4.3.
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+
 fn table(snapshot: &Snapshot, node: &str) -> Ruleset {
     let options = Options { node: Some(node.to_owned()), ..Options::default() };
     compile(snapshot, &options).ruleset
@@ -29,9 +32,11 @@ fn table(snapshot: &Snapshot, node: &str) -> Ruleset {
 
 fn on_the_wire(packet: &spec::Packet) -> simulator::Packet {
     match packet.transport {
-        spec::Transport::Other(protocol) => {
-            simulator::Packet::new(packet.source, packet.destination, protocol)
-        }
+        // Not from this link, as its hop limit tells: no neighbour discovery.
+        spec::Transport::Other(protocol) => simulator::Packet {
+            icmpv6_type: (protocol == simulator::Packet::ICMPV6).then_some(NEIGHBOUR_SOLICITATION),
+            ..simulator::Packet::new(packet.source, packet.destination, protocol)
+        },
         spec::Transport::Port(protocol, port) => simulator::Packet {
             destination_port: Some(port),
             ..simulator::Packet::new(packet.source, packet.destination, protocol.number())
@@ -89,6 +94,20 @@ proptest! {
                     "{:?} on {}: {:?}, {:?}", packet, node, expected, seen
                 );
             }
+        }
+    }
+
+    #[test]
+    fn without_a_node_all_pods_are_local(snapshot in random::snapshot()) {
+        let owners = spec::owners(&snapshot);
+        let table = compile(&snapshot, &Options::default()).ruleset;
+        for packet in random::packets(&[&snapshot]) {
+            if NODES.iter().any(|(_, address)| !is_forwarded(address, &packet)) {
+                continue;
+            }
+            let expected = spec::decide_with(&snapshot, &owners, &packet);
+            let seen = simulator::simulate(&table, &on_the_wire(&packet)).unwrap();
+            prop_assert_eq!(seen.outcome == Outcome::Accept, expected.passes(), "{:?}", packet);
         }
     }
 

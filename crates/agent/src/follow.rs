@@ -48,7 +48,7 @@ impl Follower {
             return false;
         }
         let since = *self.since.get_or_insert_with(Instant::now);
-        if !still || (self.seen.has_empty() && since.elapsed() < EMPTY_FOR) {
+        if !still || (self.seen.has_newly_empty(&self.read) && since.elapsed() < EMPTY_FOR) {
             return false;
         }
         self.read = self.seen.clone();
@@ -109,8 +109,9 @@ impl Fingerprint {
         }
     }
 
-    fn has_empty(&self) -> bool {
-        self.0.values().any(|stamp| stamp.bytes == 0)
+    /// Whether a file is empty that was not, or was not there.
+    fn has_newly_empty(&self, before: &Self) -> bool {
+        self.0.iter().any(|(path, stamp)| stamp.bytes == 0 && before.0.get(path) != Some(stamp))
     }
 }
 
