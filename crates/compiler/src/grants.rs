@@ -4,6 +4,8 @@
 //! Out: for each rule the conditions under which a packet passes, and the
 //! sets that these look into. Peers and ports of different rules never meet.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use policy::{Direction, IpBlock, NetworkPolicy, Peer, Peers, Protocol, Rule};
 use ruleset::{AddressTest, Family, Field, Match};
 
@@ -15,6 +17,11 @@ use crate::signature::ResolvedPorts;
 /// Ranges of a rule's ipBlocks up to this many are a rule each, more become
 /// one interval set.
 const MAX_INLINE_RANGES: usize = 3;
+
+/// A policy with more distinct pod peers than this in one direction gets one
+/// set for each port instead of one for each peer: the kernel finds sets by
+/// walking over their names, so 10,000 of them take it many seconds.
+const MAX_PEER_SETS: usize = 256;
 
 /// What one policy allows in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,11 +42,34 @@ enum PeerMatch {
 /// The grants of a policy. `resolved` is looked at for ingress only: there
 /// the destination is the pod itself, for egress it is the peer.
 pub fn of(policy: &NetworkPolicy, direction: Direction, resolved: &ResolvedPorts) -> Grants {
+    let rules = policy.rules(direction).unwrap_or_default();
     let mut grants = Grants::default();
-    for (index, rule) in policy.rules(direction).unwrap_or_default().iter().enumerate() {
-        grants.add(policy, direction, resolved, index, rule);
+    let mut together = has_many_peers(rules).then(Together::new);
+    for (index, rule) in rules.iter().enumerate() {
+        grants.add(policy, direction, resolved, (index, rule), together.as_mut());
+    }
+    for (port, (index, peers)) in together.into_iter().flatten() {
+        for family in Family::BOTH {
+            let source = SetSource::AnyOf(family, peers.clone());
+            grants.look_up(index, direction, family, source, port.clone());
+        }
     }
     grants
+}
+
+/// For each match of a port the peers that it goes with, and the first rule.
+type Together = BTreeMap<Option<Match>, (usize, BTreeSet<PodsPeer>)>;
+
+fn has_many_peers(rules: &[Rule]) -> bool {
+    let peers = rules.iter().filter_map(|rule| match &rule.peers {
+        Peers::Only(peers) => Some(peers),
+        Peers::Anyone => None,
+    });
+    let pods = peers.flatten().filter_map(|peer| match peer {
+        Peer::Pods(pods) => Some(pods),
+        Peer::IpBlock(_) => None,
+    });
+    pods.collect::<BTreeSet<_>>().len() > MAX_PEER_SETS
 }
 
 impl Grants {
@@ -48,8 +78,8 @@ impl Grants {
         policy: &NetworkPolicy,
         direction: Direction,
         resolved: &ResolvedPorts,
-        index: usize,
-        rule: &Rule,
+        (index, rule): (usize, &Rule),
+        mut together: Option<&mut Together>,
     ) {
         let resolve = |name: &str, protocol: Protocol| match direction {
             Direction::Egress => None,
@@ -63,38 +93,57 @@ impl Grants {
         }
         for peer in peers(&rule.peers, &policy.key.namespace, &mut self.sources) {
             for port in &ports {
-                self.pair(index, direction, &peer, port);
+                match (&peer, port, &mut together) {
+                    (PeerMatch::Pods(_), PortMatch::Named(..), _) | (_, _, None) => {
+                        self.pair(index, direction, &peer, port);
+                    }
+                    (PeerMatch::Pods(peer), port, Some(together)) => {
+                        let entry = together.entry(port.condition()).or_default();
+                        if entry.1.is_empty() {
+                            entry.0 = index;
+                        }
+                        entry.1.insert(peer.clone());
+                    }
+                    _ => self.pair(index, direction, &peer, port),
+                }
             }
         }
     }
 
     /// One peer with one port.
     fn pair(&mut self, index: usize, direction: Direction, peer: &PeerMatch, port: &PortMatch) {
-        let field = match direction {
-            Direction::Egress => Field::Destination,
-            Direction::Ingress => Field::Source,
-        };
-        let port_match = match port {
-            PortMatch::Anything => None,
-            PortMatch::Numbers(condition) => Some(condition.clone()),
-            PortMatch::Named(name, protocol) => return self.named(index, peer, name, *protocol),
-        };
-        let mut push = |address: Option<Match>| {
-            let condition = address.into_iter().chain(port_match.clone()).collect();
-            self.conditions.push((index, condition));
-        };
+        if let PortMatch::Named(name, protocol) = port {
+            return self.named(index, peer, name, *protocol);
+        }
+        let port = port.condition();
         match peer {
-            PeerMatch::Anyone => push(None),
-            PeerMatch::Blocks(_, test) => push(Some(address_match(field, test))),
+            PeerMatch::Anyone => self.conditions.push((index, port.into_iter().collect())),
+            PeerMatch::Blocks(_, test) => {
+                let address = address_match(field(direction), test);
+                self.conditions.push((index, [address].into_iter().chain(port).collect()));
+            }
             PeerMatch::Pods(peer) => {
                 for family in Family::BOTH {
                     let source = SetSource::Pods(family, peer.clone());
-                    let name = source.name();
-                    push(Some(Match::Address(field, AddressTest::Set(family, name.clone()))));
-                    self.sources.insert(name, source);
+                    self.look_up(index, direction, family, source, port.clone());
                 }
             }
         }
+    }
+
+    /// A set of peers with one port.
+    fn look_up(
+        &mut self,
+        index: usize,
+        direction: Direction,
+        family: Family,
+        source: SetSource,
+        port: Option<Match>,
+    ) {
+        let name = source.name();
+        let address = Match::Address(field(direction), AddressTest::Set(family, name.clone()));
+        self.conditions.push((index, [address].into_iter().chain(port).collect()));
+        self.sources.insert(name, source);
     }
 
     /// Egress to a port name: one set of addresses with ports says which pod
@@ -115,6 +164,14 @@ impl Grants {
             self.conditions.push((index, block.into_iter().chain([port]).collect()));
             self.sources.insert(set, source);
         }
+    }
+}
+
+/// Where the peer's address stands.
+fn field(direction: Direction) -> Field {
+    match direction {
+        Direction::Egress => Field::Destination,
+        Direction::Ingress => Field::Source,
     }
 }
 
@@ -151,3 +208,6 @@ fn address_match(field: Field, test: &AddressTest) -> Match {
         test => Match::Address(field, test.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,16 @@ pub(crate) enum PortMatch {
     Named(String, Protocol),
 }
 
+impl PortMatch {
+    /// What the packet must be; nothing for a name, which a set resolves.
+    pub(crate) fn condition(&self) -> Option<Match> {
+        match self {
+            Self::Numbers(condition) => Some(condition.clone()),
+            Self::Anything | Self::Named(..) => None,
+        }
+    }
+}
+
 /// nftables' word for a protocol.
 pub(crate) fn transport(protocol: Protocol) -> Transport {
     match protocol {

@@ -22,6 +22,8 @@ pub type Sources = BTreeMap<Name, SetSource>;
 pub enum SetSource {
     /// Addresses of one family of the pods that a peer selects.
     Pods(Family, PodsPeer),
+    /// Addresses of one family of the pods that any of many peers selects.
+    AnyOf(Family, BTreeSet<PodsPeer>),
     /// Address and port of the pods that a peer selects (all pods if there is
     /// none) and that have a port of this name and protocol.
     NamedPort(Family, Option<PodsPeer>, String, Protocol),
@@ -59,10 +61,10 @@ impl PodsPeer {
         Self { scope, pods: peer.pods.clone() }
     }
 
-    fn content(&self, kind: &str) -> Content {
+    fn content(&self, content: Content) -> Content {
         let content = match &self.scope {
-            Scope::Own(namespace) => Content::of(kind).text("own").text(namespace),
-            Scope::Matching(selector) => selector_content(Content::of(kind).text("all"), selector),
+            Scope::Own(namespace) => content.text("own").text(namespace),
+            Scope::Matching(selector) => selector_content(content.text("all"), selector),
         };
         selector_content(content, &self.pods)
     }
@@ -95,12 +97,17 @@ impl SetSource {
     /// The name of the set.
     pub fn name(&self) -> Name {
         match self {
-            Self::Pods(family, peer) => {
-                peer.content("pods").named(&format!("p{}", family.digit()), &Readable(peer))
+            Self::Pods(family, peer) => peer
+                .content(Content::of("pods"))
+                .named(&format!("p{}", family.digit()), &Readable(peer)),
+            Self::AnyOf(family, peers) => {
+                let content = Content::of("any of").text(&peers.len().to_string());
+                let content = peers.iter().fold(content, |content, peer| peer.content(content));
+                content.named(&format!("p{}", family.digit()), &format!("any-of-{}", peers.len()))
             }
             Self::NamedPort(family, peer, port, protocol) => {
                 let content = match peer {
-                    Some(peer) => peer.content("port"),
+                    Some(peer) => peer.content(Content::of("port")),
                     None => Content::of("port of any pod"),
                 };
                 content
@@ -132,7 +139,7 @@ impl SetSource {
     /// The type of the set.
     pub fn set_type(&self) -> SetType {
         match self {
-            Self::Pods(family, _) => SetType::Address(*family),
+            Self::Pods(family, _) | Self::AnyOf(family, _) => SetType::Address(*family),
             Self::NamedPort(family, ..) => SetType::AddressPort(*family),
             Self::Blocks(family, _) => SetType::AddressRange(*family),
             Self::Ports(_) => SetType::Port,
@@ -144,6 +151,11 @@ impl SetSource {
         match self {
             Self::Pods(family, peer) => addresses(cluster, &cluster.selected(peer), *family)
                 .into_iter()
+                .map(|(_, address)| Element::Address(address))
+                .collect(),
+            Self::AnyOf(family, peers) => peers
+                .iter()
+                .flat_map(|peer| addresses(cluster, &cluster.selected(peer), *family))
                 .map(|(_, address)| Element::Address(address))
                 .collect(),
             Self::NamedPort(family, peer, port, protocol) => {
@@ -167,6 +179,7 @@ impl SetSource {
     fn describe(&self) -> String {
         match self {
             Self::Pods(_, peer) => format!("pods of {peer}"),
+            Self::AnyOf(_, peers) => format!("pods of any of {} peers", peers.len()),
             Self::NamedPort(_, Some(peer), port, protocol) => {
                 format!("port {port}/{protocol} of {peer}")
             }

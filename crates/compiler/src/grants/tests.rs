@@ -1,0 +1,78 @@
+use std::net::Ipv4Addr;
+
+use policy::spec::{self, Packet, Transport};
+use policy::{
+    Labels, NamedPort, ObjectKey, Phase, Pod, PodPeer, Port, PortNumbers, Ports, Requirement,
+    Selector, Snapshot,
+};
+use ruleset::simulator::{self, Outcome, simulate};
+
+use super::*;
+use crate::{Options, compile};
+
+const PODS: u32 = MAX_PEER_SETS as u32 + 40;
+
+fn pod(number: u32) -> Pod {
+    let label = ("app".to_owned(), format!("a{number}"));
+    Pod {
+        key: ObjectKey::new("dev", format!("p{number}")),
+        labels: Labels::from([label]),
+        node: None,
+        addresses: vec![Ipv4Addr::from(0x0a00_0000 + number).into()],
+        host_addresses: Vec::new(),
+        host_network: false,
+        phase: Phase::Running,
+        created: 0,
+        ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 80 }],
+    }
+}
+
+/// The first pod lets every other pod in on a port of three, and lets itself
+/// out to each on a range or by a port name.
+fn policy() -> NetworkPolicy {
+    let rule = |number: u32, numbers| Rule {
+        peers: Peers::Only(vec![Peer::Pods(PodPeer {
+            namespaces: None,
+            pods: Selector::new([Requirement::equals("app", format!("a{number}"))]),
+        })]),
+        ports: Ports::Only(vec![Port { protocol: Protocol::Tcp, numbers }]),
+    };
+    let single = |number| PortNumbers::Range(number, number);
+    let ingress = (1..PODS).map(|number| rule(number, single(1000 + (number % 3) as u16)));
+    let egress = (1..PODS).map(|number| match number % 2 {
+        0 => rule(number, PortNumbers::Range(1000, 1001)),
+        _ => rule(number, PortNumbers::Named("http".to_owned())),
+    });
+    NetworkPolicy {
+        key: ObjectKey::new("dev", "many"),
+        uid: String::new(),
+        pod_selector: Selector::new([Requirement::equals("app", "a0")]),
+        ingress: Some(ingress.collect()),
+        egress: Some(egress.collect()),
+    }
+}
+
+#[test]
+fn many_peers_share_the_sets_of_their_ports_and_mean_the_same() {
+    let snapshot = Snapshot::new([policy()], (0..PODS).map(pod), []);
+    let table = compile(&snapshot, &Options::default()).ruleset;
+    let sets = table.sets.keys().filter(|name| name.as_str().contains("any-of")).count();
+    assert_eq!(sets, (3 + 1) * 2, "three ports in, one range out, two families");
+    let subject = pod(0).addresses[0];
+    for number in 1..PODS {
+        let peer = pod(number).addresses[0];
+        for (source, destination) in [(subject, peer), (peer, subject)] {
+            for port in [80, 1000, 1001, 1002] {
+                let transport = Transport::Port(Protocol::Tcp, port);
+                let packet = Packet { source, destination, transport };
+                let expected = spec::decide(&snapshot, &packet).passes();
+                let packet = simulator::Packet {
+                    destination_port: Some(port),
+                    ..simulator::Packet::new(source, destination, Protocol::Tcp.number())
+                };
+                let seen = simulate(&table, &packet).unwrap().outcome == Outcome::Accept;
+                assert_eq!(seen, expected, "{packet:?}");
+            }
+        }
+    }
+}
