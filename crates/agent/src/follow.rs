@@ -13,6 +13,8 @@ use watcher::files::Source;
 
 /// Deeper folders are not followed; links can make a circle.
 const MAX_DEPTH: usize = 16;
+/// How long files must stand still to be taken for written.
+const STILL_FOR: Duration = Duration::from_millis(200);
 /// How long an empty file is taken for one that is about to be written, as
 /// `kubectl get ... > policies.yaml` leaves it while it asks the cluster.
 const EMPTY_FOR: Duration = Duration::from_secs(5);
@@ -27,27 +29,31 @@ pub struct Follower {
     seen: Fingerprint,
     /// When they were first seen to differ from what was read.
     since: Option<Instant>,
+    /// When they were last seen to differ from the look before.
+    moved: Instant,
 }
 
 impl Follower {
     /// Follows these from now on: they are to be read after this.
     pub fn new(sources: Vec<Source>) -> Self {
         let read = Fingerprint::of(&sources);
-        Self { sources, seen: read.clone(), read, since: None }
+        Self { sources, seen: read.clone(), read, since: None, moved: Instant::now() }
     }
 
     /// Whether they are to be read anew: they changed and have stood still
-    /// since the last look. Half a file can be a valid one, of which policies
-    /// are missing.
+    /// since. Half a file can be a valid one, of which policies are missing.
     pub fn changed(&mut self) -> bool {
         let now = Fingerprint::of(&self.sources);
-        let still = now == self.seen;
-        self.seen = now;
+        if now != self.seen {
+            self.moved = Instant::now();
+            self.seen = now;
+        }
         if self.seen == self.read {
             self.since = None;
             return false;
         }
         let since = *self.since.get_or_insert_with(Instant::now);
+        let still = self.moved.elapsed() >= STILL_FOR;
         if !still || (self.seen.has_newly_empty(&self.read) && since.elapsed() < EMPTY_FOR) {
             return false;
         }
