@@ -49,8 +49,7 @@ pub fn compile(snapshot: &Snapshot, options: &Options) -> Compiled {
         work.add_pod(pod, signature);
     }
     work.fill_sets();
-    // One policy can be in several signatures.
-    work.out.diagnostics.dedup();
+    work.diagnose();
     work.out
 }
 
@@ -137,12 +136,23 @@ impl Assembly<'_, '_> {
             self.out.set_users.entry(set.clone()).or_default().insert(policy.key.clone());
             self.sources.insert(set.clone(), source.clone());
         }
-        if direction == Direction::Ingress {
-            let found = diagnose::port_names_of_nobody(policy, self.cluster);
-            self.out.diagnostics.extend(found);
-        }
         self.grants.insert(key, Rc::clone(&grants));
         grants
+    }
+
+    /// Once for each policy, in however many signatures it is.
+    fn diagnose(&mut self) {
+        let signatures = self.out.signatures.values();
+        let ingress = signatures.filter(|signature| signature.direction == Direction::Ingress);
+        let keys: BTreeSet<&ObjectKey> =
+            ingress.flat_map(|signature| &signature.policies).collect();
+        let policies = &self.cluster.snapshot().policies;
+        let found = keys
+            .into_iter()
+            .filter(|key| !self.options.set_aside.contains(*key))
+            .filter_map(|key| policies.get(key))
+            .flat_map(|policy| diagnose::port_names_of_nobody(policy, self.cluster));
+        self.out.diagnostics = found.collect();
     }
 
     fn fill_sets(&mut self) {
@@ -155,9 +165,9 @@ impl Assembly<'_, '_> {
 impl Compiled {
     /// The policies to set aside when the kernel refuses something about this
     /// object, or about a chain that stands in for it while the table changes
-    /// (its name ends in that of the object): those behind the rule with these matches if they are given and
-    /// known, else those behind the whole set or chain. None for what every
-    /// table has.
+    /// (its name ends in that of the object): those behind the rule with these
+    /// matches if they are given and known, else those behind the whole set or
+    /// chain. None for what every table has.
     pub fn policies_behind(&self, object: &Name, rule: Option<&[Match]>) -> BTreeSet<ObjectKey> {
         let stands_for = |name: &&Name| object.as_str().ends_with(&format!(".{name}"));
         let object = match self.signatures.contains_key(object) {

@@ -34,3 +34,55 @@ pub(crate) fn port_names_of_nobody(
     }
     diagnostics
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use policy::{
+        Labels, NamedPort, ObjectKey, Peers, Phase, Pod, Port, Protocol, Rule, Selector, Snapshot,
+    };
+
+    use super::*;
+    use crate::{Options, compile};
+
+    fn pod(number: u8, port: &str) -> Pod {
+        Pod {
+            key: ObjectKey::new("dev", format!("p{number}")),
+            labels: Labels::new(),
+            node: None,
+            addresses: vec![Ipv4Addr::new(10, 0, 0, number).into()],
+            host_addresses: Vec::new(),
+            host_network: false,
+            phase: Phase::Running,
+            created: 0,
+            ports: vec![NamedPort { name: port.to_owned(), protocol: Protocol::Tcp, port: 80 }],
+        }
+    }
+
+    fn policy(name: &str, port: &str) -> NetworkPolicy {
+        let numbers = PortNumbers::Named(port.to_owned());
+        let ports = Ports::Only(vec![Port { protocol: Protocol::Tcp, numbers }]);
+        NetworkPolicy {
+            key: ObjectKey::new("dev", name),
+            uid: String::new(),
+            pod_selector: Selector::everything(),
+            ingress: Some(vec![Rule { peers: Peers::Anyone, ports }]),
+            egress: None,
+        }
+    }
+
+    /// The three pods have chains of their own, and two have not the name.
+    #[test]
+    fn a_port_name_that_no_selected_pod_has_is_said_once() {
+        let policies = [policy("one", "http"), policy("two", "htpp"), policy("three", "dns")];
+        let pods = [pod(1, "http"), pod(2, "dns"), pod(3, "other")];
+        let compiled = compile(&Snapshot::new(policies, pods, []), &Options::default());
+        let said: Vec<String> = compiled.diagnostics.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            said,
+            ["warning: NetworkPolicy dev/two: spec.ingress[0].ports: no pod that the policy \
+              selects has a port named htpp/TCP: it allows nothing"]
+        );
+    }
+}
