@@ -53,9 +53,4 @@ impl<'a> Owners<'a> {
             .copied()
             .filter(|&address| self.owner(address).is_some_and(|owner| owner.key == pod.key))
     }
-
-    /// All addresses with their owners, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = (IpAddr, &'a Pod)> {
-        self.by_address.iter().map(|(&address, &pod)| (address, pod))
-    }
 }

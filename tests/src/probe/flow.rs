@@ -8,7 +8,7 @@ use std::fmt;
 use policy::Protocol;
 use policy::spec::{Packet, Transport};
 
-use crate::cluster::{Cluster, Role};
+use crate::cluster::Cluster;
 
 /// A way to knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,15 +93,6 @@ impl Flow {
         let name = |index: usize| &cluster.endpoints()[index].name;
         let family = if self.v6 { "IPv6" } else { "IPv4" };
         format!("{} -> {} {} {family}", name(self.from), name(self.to), self.knock)
-    }
-
-    /// Whether both ends are on one node.
-    pub fn is_local(&self, cluster: &Cluster) -> bool {
-        let node = |index: usize| match cluster.endpoints()[index].role {
-            Role::Pod { node } | Role::Node { node } => Some(node),
-            Role::Outsider => None,
-        };
-        node(self.from).is_some() && node(self.from) == node(self.to)
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::delta::{Delta, ElementChange, Switch};
 use super::sides::Lots;
 use super::steps::{Move, Steps};
-use crate::{Batch, Chain, Element, Family, Name, Op, Rule, Set, VerdictMap};
+use crate::{Batch, Chain, Element, Family, Name, Op, Rule, Set, SetType, VerdictMap};
 
 /// A batch of things that no packet meets, or that may come one by one, is
 /// closed at this weight: one element weighs 1. A commit keeps its CPU from
@@ -13,6 +13,9 @@ use crate::{Batch, Chain, Element, Family, Name, Op, Rule, Set, VerdictMap};
 const MAX_WEIGHT: usize = 20_000;
 /// Weight of a rule.
 const RULE_WEIGHT: usize = 4;
+
+/// [`Op::AddElements`] or [`Op::DeleteElements`].
+type ElementOp = fn(Name, SetType, Vec<Element>) -> Op;
 
 /// Collects batches.
 pub(super) struct Builder<'d, 'a> {
@@ -65,7 +68,7 @@ impl<'d, 'a> Builder<'d, 'a> {
             self.rules(name, &chain.rules);
         }
         for &name in &delta.hidden_refills {
-            self.refill(name);
+            self.refill_hidden(name);
         }
         for (name, map) in delta.new.maps.iter().filter(|(name, _)| is_new_map(name)) {
             let entries = map.entries.iter().map(|(address, to)| (*address, to.clone())).collect();
@@ -106,7 +109,7 @@ impl<'d, 'a> Builder<'d, 'a> {
             self.add(&lots.add);
         }
         for name in &delta.refills {
-            self.refill_visible(name);
+            self.refill(name);
         }
         self.commit();
         if steps.conflict {
@@ -184,18 +187,24 @@ impl<'d, 'a> Builder<'d, 'a> {
     }
 
     fn add_elements(&mut self, name: &Name, change: &ElementChange<'_>) {
-        for some in change.added.chunks(MAX_WEIGHT) {
-            let weight = some.len();
-            let op = elements(name, change, some, Op::AddElements);
-            op.into_iter().for_each(|op| self.push(op, weight));
-        }
+        self.push_elements(name, change, &change.added, Op::AddElements);
     }
 
     fn delete_elements(&mut self, name: &Name, change: &ElementChange<'_>) {
-        for some in change.removed.chunks(MAX_WEIGHT) {
-            let weight = some.len();
-            let op = elements(name, change, some, Op::DeleteElements);
-            op.into_iter().for_each(|op| self.push(op, weight));
+        self.push_elements(name, change, &change.removed, Op::DeleteElements);
+    }
+
+    fn push_elements(
+        &mut self,
+        name: &Name,
+        change: &ElementChange<'_>,
+        list: &[&Element],
+        op: ElementOp,
+    ) {
+        for some in list.chunks(MAX_WEIGHT) {
+            if let Some(op) = elements(name, change, some, op) {
+                self.push(op, some.len());
+            }
         }
     }
 
@@ -235,19 +244,24 @@ impl<'d, 'a> Builder<'d, 'a> {
         self.weight += rules.len() * RULE_WEIGHT;
     }
 
-    fn refill(&mut self, chain: &Name) {
-        self.push(Op::FlushChain(chain.clone()), 1);
-        let rules = self.delta.new.chains.get(chain).map_or(&[][..], |chain| &chain.rules);
-        self.rules(chain, rules);
+    /// Of a chain that no packet meets: batches may end before it.
+    fn refill_hidden(&mut self, chain: &Name) {
+        self.make_room(self.new_rules(chain).len() * RULE_WEIGHT);
+        self.refill(chain);
     }
 
-    /// All visible chains are refilled in one batch: rules are what a packet
-    /// reads from one generation.
-    fn refill_visible(&mut self, chain: &Name) {
-        let rules = self.delta.new.chains.get(chain).map_or(&[][..], |chain| &chain.rules);
+    /// Visible chains are refilled in one batch, however large: rules are what
+    /// a packet reads from one generation.
+    fn refill(&mut self, chain: &Name) {
+        let rules = self.new_rules(chain);
         self.open.ops.push(Op::FlushChain(chain.clone()));
-        let rules = rules.iter().map(|rule| Op::AddRule(chain.clone(), rule.clone()));
-        self.open.ops.extend(rules);
+        let ops = rules.iter().map(|rule| Op::AddRule(chain.clone(), rule.clone()));
+        self.open.ops.extend(ops);
+        self.weight += rules.len() * RULE_WEIGHT;
+    }
+
+    fn new_rules(&self, chain: &Name) -> &'a [Rule] {
+        self.delta.new.chains.get(chain).map_or(&[], |chain| &chain.rules)
     }
 
     fn push(&mut self, op: Op, weight: usize) {
@@ -274,7 +288,7 @@ fn elements(
     name: &Name,
     change: &ElementChange<'_>,
     elements: &[&Element],
-    op: fn(Name, crate::SetType, Vec<Element>) -> Op,
+    op: ElementOp,
 ) -> Option<Op> {
     let list = || elements.iter().map(|&&element| element).collect();
     (!elements.is_empty()).then(|| op(name.clone(), change.set_type, list()))

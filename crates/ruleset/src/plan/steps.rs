@@ -156,7 +156,7 @@ impl<'a> Steps<'a> {
             rule
         });
         let number = self.stand_ins.len();
-        let name = self.free_name(delta, &format!("both{number}"), from)?;
+        let name = free_name(delta, &format!("both{number}"), from)?;
         self.stand_ins.insert(name.clone(), rules.collect());
         Ok(Way::Both(name))
     }
@@ -172,7 +172,7 @@ impl<'a> Steps<'a> {
             return Ok(to.clone());
         }
         self.settle.push(Move::new(switch, to.clone(), true));
-        let copy = self.free_name(delta, "new", to)?;
+        let copy = free_name(delta, "new", to)?;
         self.stand_ins.insert(copy.clone(), rules(delta.new, to).to_vec());
         Ok(copy)
     }
@@ -186,20 +186,20 @@ impl<'a> Steps<'a> {
         if !delta.refills.contains(from) {
             return Ok(None);
         }
-        let copy = self.free_name(delta, "old", from)?;
+        let copy = free_name(delta, "old", from)?;
         self.stand_ins.insert(copy.clone(), rules(delta.old, from).to_vec());
         Ok(Some(copy))
     }
+}
 
-    /// A name for a stand-in; the name of what it stands in for is its end.
-    /// One may be left over from a run that was killed.
-    fn free_name(&self, delta: &Delta<'a>, prefix: &str, origin: &Name) -> Result<Name, PlanError> {
-        let mut name = Name::new(format!("{prefix}.{origin}"))?;
-        while delta.old.chains.contains_key(&name) {
-            name = Name::new(format!("{prefix}.{name}"))?;
-        }
-        Ok(name)
+/// A name for a stand-in; the name of what it stands in for is its end. One
+/// may be left over from a run that was killed.
+fn free_name(delta: &Delta<'_>, prefix: &str, origin: &Name) -> Result<Name, PlanError> {
+    let mut name = Name::new(format!("{prefix}.{origin}"))?;
+    while delta.old.chains.contains_key(&name) {
+        name = Name::new(format!("{prefix}.{name}"))?;
     }
+    Ok(name)
 }
 
 fn rules<'a>(ruleset: &'a Ruleset, chain: &Name) -> &'a [Rule] {
