@@ -1,7 +1,8 @@
-//! Changes that once let a packet pass which was denied before and after.
+//! Changes that once let a packet pass which was denied before and after, or
+//! dropped one that was allowed before and after.
 //!
-//! Each is a cluster before, a cluster after, and the packet. At every moment
-//! of the change it is dropped.
+//! Each is a cluster before, a cluster after, and the packet, with the same
+//! fate at every moment of the change.
 
 use std::collections::BTreeMap;
 
@@ -57,9 +58,9 @@ fn check(before: &Cluster<'_>, after: &Cluster<'_>, port: u16) -> Result<()> {
         destination: "10.0.0.2".parse()?,
         transport: Transport::Port(Protocol::Tcp, port),
     };
-    for snapshot in [&before, &after] {
-        ensure!(!spec::decide(snapshot, &packet).passes(), "the packet is not denied throughout");
-    }
+    let [passes, passes_after] =
+        [&before, &after].map(|snapshot| spec::decide(snapshot, &packet).passes());
+    ensure!(passes == passes_after, "the packet's fate changes");
     let table = |snapshot| compile(snapshot, &Options::default()).ruleset;
     let (old, new) = (table(&before), table(&after));
     let mut states: Vec<Ruleset> = vec![old.clone()];
@@ -75,8 +76,10 @@ fn check(before: &Cluster<'_>, after: &Cluster<'_>, port: u16) -> Result<()> {
         destination_port: Some(port),
         ..simulator::Packet::new(packet.source, packet.destination, Protocol::Tcp.number())
     };
-    match possible_outcomes(&states, &packet)?.accept {
-        Some(witness) => anyhow::bail!("the packet passes: {witness}\n{said}"),
+    let possible = possible_outcomes(&states, &packet)?;
+    let wrong = if passes { possible.drop } else { possible.accept };
+    match wrong {
+        Some(witness) => anyhow::bail!("it should pass: {passes}, but: {witness}\n{said}"),
         None => Ok(()),
     }
 }
@@ -164,4 +167,26 @@ fn a_policy_gets_a_port_name_and_loses_its_egress() -> Result<()> {
          ingress: [{ports: [{port: http}]}], egress: []}",
     );
     check(&before, &after, 81)
+}
+
+/// The set that it leaves is for others' egress, too, which only loses by it.
+#[test]
+fn a_pod_is_relabelled_and_is_let_in_by_either_label() -> Result<()> {
+    let policies = BTreeMap::from([
+        (
+            "in-q",
+            "{podSelector: {matchLabels: {app: q}}, ingress: [\
+             {from: [{podSelector: {matchLabels: {app: x}}}]}, \
+             {from: [{podSelector: {matchLabels: {app: z}}}]}]}",
+        ),
+        (
+            "out-r",
+            "{podSelector: {matchLabels: {app: r}}, policyTypes: [Egress], \
+             egress: [{to: [{podSelector: {matchLabels: {app: x}}}]}]}",
+        ),
+    ]);
+    let before = &[("p", "10.0.0.1", "x"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
+    let after = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
+    let cluster = |pods| Cluster { team: "t", pods, policies: policies.clone() };
+    check(&cluster(before), &cluster(after), 80)
 }

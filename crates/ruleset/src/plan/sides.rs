@@ -16,11 +16,16 @@
 //!
 //! So what is taken on one side goes before what is given on the other,
 //! unless both sides gain and lose.
+//!
+//! While only one address changes, no packet meets changes on both sides: of a
+//! packet that it sends they are in the sets of the receiver, of one that it
+//! receives in those of the sender. Then all is added before all is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::delta::Delta;
-use crate::{Field, Finish, Name, Rule, Ruleset};
+use crate::{Family, Field, Finish, Name, Rule, Ruleset};
 
 /// Sets in the order of their changes.
 #[derive(Debug, Default)]
@@ -50,19 +55,29 @@ impl<'a> Lots<'a> {
         let only_gains: Vec<Field> = fields.into_iter().filter(|field| !loses(*field)).collect();
         let only_loses: Vec<Field> = fields.into_iter().filter(|field| !gains(*field)).collect();
         let mut lots = Self::default();
+        let many = changes_many_addresses(delta);
         for (&set, change) in &delta.allowing {
             let of_any = |fields: &[Field]| of(set).any(|field| fields.contains(&field));
             if !change.removed.is_empty() {
-                let first = of_any(&only_loses);
+                let first = many && of_any(&only_loses);
                 if first { &mut lots.remove_first } else { &mut lots.remove }.push(set);
             }
             if !change.added.is_empty() {
-                let last = of_any(&only_gains);
+                let last = many && of_any(&only_gains);
                 if last { &mut lots.add_last } else { &mut lots.add }.push(set);
             }
         }
         lots
     }
+}
+
+/// Whether elements of more than one address of a family change.
+fn changes_many_addresses(delta: &Delta<'_>) -> bool {
+    let changes = delta.allowing.values();
+    let elements = changes.flat_map(|change| change.added.iter().chain(&change.removed));
+    let addresses: BTreeSet<IpAddr> = elements.flat_map(|element| element.addresses()).collect();
+    let of = |family| addresses.iter().filter(|address| Family::of(**address) == family).count();
+    Family::BOTH.into_iter().any(|family| of(family) > 1)
 }
 
 /// Which side looks into which set: that by whose address a map sends packets
