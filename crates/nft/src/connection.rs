@@ -35,6 +35,8 @@ pub(crate) enum Ask {
     One,
     /// For a list.
     All,
+    /// For a list that is not of family `inet` alone.
+    AllFamilies,
 }
 
 impl Connection {
@@ -63,10 +65,13 @@ impl Connection {
         mut each: impl FnMut(&Message<'_>) -> Result<(), ReadError>,
     ) -> Result<Answer, ReadError> {
         let number = self.numbers(1);
-        let flags = if ask == Ask::All { libc::NLM_F_DUMP } else { 0 };
+        let flags = if ask == Ask::One { 0 } else { libc::NLM_F_DUMP };
         self.request.clear();
         let pushed = self.request.push(kind, flags, number, body);
         pushed.map_err(|_| ReadError::Malformed("a question is too long"))?;
+        if ask == Ask::AllFamilies {
+            self.request.ask_all_families();
+        }
         self.socket.drain();
         self.socket.send(self.request.bytes()).map_err(ReadError::Io)?;
 

@@ -14,6 +14,7 @@ use crate::error::{OpenError, ReadError, Refusal, SendError, action};
 use crate::ffi::Body;
 use crate::netlink;
 use crate::read::{self, Stop};
+use crate::vital::{self, DroppingChain, Signs};
 use crate::write::Encoded;
 
 /// An nfnetlink socket in the network namespace of the thread that opened it.
@@ -109,6 +110,25 @@ impl Kernel {
             }
             Ok(Dump { ruleset, foreign, generation })
         })
+    }
+
+    /// Signs of whether others made this table or this chain of it anew,
+    /// switched it off, or changed the number of its parts; `None` if either
+    /// is missing. Costs microseconds, whatever the table holds.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
+        vital::signs(&mut self.connection, table, chain)
+    }
+
+    /// Chains of others, in any family, that drop forwarded packets by
+    /// policy: what ours accept they drop all the same.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn dropping_chains(&mut self) -> Result<Vec<DroppingChain>, ReadError> {
+        vital::dropping(&mut self.connection, is_ours)
     }
 
     /// Reads until nobody has committed meanwhile; `None` if there is no table.

@@ -30,6 +30,7 @@ mod read;
 mod register;
 mod socket;
 mod userdata;
+mod vital;
 mod write;
 
 pub use dump::{Dump, ForeignKind, ForeignObject};
@@ -38,3 +39,4 @@ pub use kernel::{Generation, Kernel};
 pub use membarrier::membarrier;
 pub use normal::normal_form;
 pub use probe::Features;
+pub use vital::{DroppingChain, Signs};

@@ -87,6 +87,11 @@ impl Message<'_> {
         (code != 0).then(|| Errno::from_raw(code.wrapping_neg()))
     }
 
+    /// The family in `nfgenmsg`.
+    pub(crate) fn family(&self) -> Option<u8> {
+        self.bytes.get(NLMSGHDR).copied()
+    }
+
     /// The value of an attribute behind `nfgenmsg`.
     pub(crate) fn attribute(&self, kind: u16) -> Option<&[u8]> {
         attribute(self.bytes.get(HEADERS..)?, kind)
@@ -94,7 +99,7 @@ impl Message<'_> {
 }
 
 /// The value of the first attribute (`nlattr`) of this type.
-fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+pub(crate) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
     const NLATTR: usize = 4;
     const TYPE_MASK: u16 = 0x3fff; // NLA_TYPE_MASK: without nested, byte order
     loop {

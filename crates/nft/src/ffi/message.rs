@@ -58,6 +58,15 @@ impl Messages {
         self.bytes.clear();
     }
 
+    /// Makes the first message one of no family, which a list takes for all.
+    pub(crate) fn ask_all_families(&mut self) {
+        /// Behind `nlmsghdr`: `nfgen_family` of `nfgenmsg`.
+        const FAMILY: usize = 16;
+        if let Some(family) = self.bytes.get_mut(FAMILY) {
+            *family = libc::NFPROTO_UNSPEC as u8;
+        }
+    }
+
     /// Appends bytes that are whole messages already.
     pub(crate) fn push_raw(&mut self, message: &[u8]) {
         self.bytes.extend_from_slice(message);

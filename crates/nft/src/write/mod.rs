@@ -192,6 +192,14 @@ pub(crate) fn named_table(name: &Name) -> Object<ffi::Table> {
     object
 }
 
+/// A chain with nothing but its name and table.
+pub(crate) fn named_chain(table: &Name, name: &Name) -> Object<ffi::Chain> {
+    let mut object = Object::new();
+    object.text(&ffi::Chain::TABLE, &c_string(table.as_str()));
+    object.text(&ffi::Chain::NAME, &c_string(name.as_str()));
+    object
+}
+
 /// A rule with the chain that it is in.
 pub(crate) fn in_chain(
     table: &Name,
@@ -209,9 +217,7 @@ fn chain(
     base: Option<&BaseChain>,
     comment: Option<&Comment>,
 ) -> Object<ffi::Chain> {
-    let mut object = Object::new();
-    object.text(&ffi::Chain::TABLE, &c_string(table.as_str()));
-    object.text(&ffi::Chain::NAME, &c_string(name.as_str()));
+    let mut object = named_chain(table, name);
     if let Some(base) = base {
         object.text(&ffi::Chain::TYPE, CHAIN_TYPE).number(&ffi::Chain::HOOK, FORWARD);
         object.number(&ffi::Chain::PRIORITY, base.priority);

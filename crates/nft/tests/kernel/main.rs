@@ -9,3 +9,4 @@ mod operations;
 mod random;
 mod round_trip;
 mod scale;
+mod vital;

@@ -1,0 +1,63 @@
+//! Signs of others' changes, and chains of others that drop.
+
+use crate::common::nft;
+use crate::namespace::{in_namespace, name, table};
+
+const OURS: &str = "
+    table inet nftpol {
+        set s { type ipv4_addr; }
+        chain other { accept
+        }
+        chain forward { type filter hook forward priority -1; policy accept; ct state established accept
+        }
+    }";
+
+#[test]
+fn signs_stay_until_others_touch_what_they_stand_for() {
+    in_namespace(|kernel| {
+        let mut signs = || kernel.signs(&table(), &name("forward")).expect("ask the kernel");
+        assert_eq!(signs(), None);
+        nft(&["-f", "-"], OURS);
+        let before = signs().expect("table and chain");
+        nft(&["-f", "-"], "add table ip stranger");
+        nft(&["-f", "-"], "add element inet nftpol s { 10.0.0.1 }");
+        assert_eq!(signs(), Some(before.clone()), "elements and other tables do not count");
+        for touched in [
+            "flush chain inet nftpol forward",
+            "add rule inet nftpol forward drop",
+            "add chain inet nftpol more",
+            "add table inet nftpol { flags dormant; }",
+        ] {
+            let before = signs();
+            nft(&["-f", "-"], touched);
+            assert_ne!(signs(), before, "{touched}");
+        }
+        nft(&["-f", "-"], &format!("delete table inet nftpol\n{OURS}"));
+        assert_ne!(signs(), Some(before), "made anew");
+        nft(&["-f", "-"], "flush ruleset");
+        assert_eq!(signs(), None);
+    });
+}
+
+#[test]
+fn chains_that_drop_forwarded_packets_are_named_with_their_family() {
+    in_namespace(|kernel| {
+        for (table, chain, hook, policy) in [
+            ("inet nftpol-2", "ours", "forward", "drop"),
+            ("ip docker", "FORWARD", "forward", "drop"),
+            ("ip docker", "in", "input", "drop"),
+            ("bridge b", "f", "forward", "drop"),
+            ("inet fine", "f", "forward", "accept"),
+            ("inet firewalld", "filter_FORWARD", "forward", "drop"),
+        ] {
+            let base = format!("type filter hook {hook} priority 0; policy {policy};");
+            let script = format!("add table {table}\nadd chain {table} {chain} {{ {base} }}");
+            nft(&["-f", "-"], &script);
+        }
+        let found = kernel.dropping_chains().expect("list chains");
+        let mut found: Vec<String> =
+            found.iter().map(|one| format!("{} {} {}", one.family, one.table, one.chain)).collect();
+        found.sort();
+        assert_eq!(found, ["bridge b f", "inet firewalld filter_FORWARD", "ip docker FORWARD"]);
+    });
+}
