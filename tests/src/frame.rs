@@ -12,7 +12,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket};
 
 use crate::cluster::Endpoint;
-use crate::probe::internet_checksum;
+use crate::probe::{internet_checksum, transport_checksum};
 
 /// IANA's protocol number.
 const UDP: u8 = 17;
@@ -53,10 +53,7 @@ pub fn udp(source: SocketAddr, destination: SocketAddr, payload: [u8; 4]) -> Res
     }
     let mut body = [source.port(), destination.port(), length, 0].map(u16::to_be_bytes).concat();
     body.extend(payload);
-    // The pseudo header sums up to the same in both families (RFC 768; RFC
-    // 8200, 8.1): addresses, protocol, length.
-    let pseudo = [u16::from(UDP), length].map(u16::to_be_bytes).concat();
-    let checksum = match internet_checksum(&[&addresses[..], &pseudo, &body].concat()) {
+    let checksum = match transport_checksum(source.ip(), destination.ip(), UDP, &body) {
         0 => u16::MAX, // zero says that there is none
         sum => sum,
     };

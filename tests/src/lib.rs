@@ -18,4 +18,5 @@ pub mod program;
 pub mod random;
 pub mod scenario;
 pub mod scratch;
+pub mod segment;
 pub mod verdict;

@@ -18,7 +18,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::cluster::Cluster;
 use doors::Door;
 pub use flow::{Flow, Knock, Seen};
-pub(crate) use packet::internet_checksum;
+pub(crate) use packet::{internet_checksum, transport_checksum};
 
 /// Source ports, echo identifiers and numbers of runs begin here; whatever is
 /// knocked at lies below.

@@ -4,14 +4,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a plan or table that is an error fails the test")]
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use compiler::{Options, compile};
 use policy::spec::{self, Decision};
-use policy::{Owners, Snapshot};
+use policy::{Direction, NetworkPolicy, Owners, Pod, Snapshot};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use ruleset::Ruleset;
 use ruleset::plan::plan;
 use ruleset::simulator::{self, Outcome, Witness, possible_outcomes};
+use ruleset::{Ruleset, TcpFlags};
 use tests::random::{self, NODES};
 
 /// The same cases each time, so that a red run can be repeated.
@@ -74,12 +77,58 @@ impl Halves {
 /// Packets from or to the node itself cross its output and input hooks, never
 /// the forward hook.
 fn is_forwarded(node_address: &str, packet: &spec::Packet) -> bool {
-    let own = |address: std::net::IpAddr| address.to_string() == node_address;
+    let own = |address: IpAddr| address.to_string() == node_address;
     !own(packet.source) && !own(packet.destination)
+}
+
+/// TCP segments that open no flow, between all addresses.
+fn strays(snapshots: &[&Snapshot]) -> BTreeSet<(IpAddr, IpAddr)> {
+    let packets = random::packets(snapshots).into_iter();
+    let pairs = packets.map(|packet| (packet.source, packet.destination));
+    let own = |address: IpAddr| NODES.iter().any(|(_, node)| address.to_string() == *node);
+    pairs.filter(|(source, destination)| !own(*source) && !own(*destination)).collect()
+}
+
+fn stray((source, destination): (IpAddr, IpAddr)) -> simulator::Packet {
+    let opening = simulator::Packet::to_port(source, destination, ruleset::Transport::Tcp, 80);
+    simulator::Packet { tcp_flags: Some(TcpFlags::ACK), ..opening }
+}
+
+/// Whether one of the ends is a pod of the node that is isolated, in whatever
+/// direction.
+fn is_isolated(
+    snapshot: &Snapshot,
+    owners: &Owners<'_>,
+    node: &str,
+    (source, destination): (IpAddr, IpAddr),
+) -> bool {
+    let isolates = |pod: &Pod, policy: &NetworkPolicy| {
+        let directions = Direction::BOTH.into_iter();
+        snapshot.selects(policy, pod)
+            && directions.filter_map(|direction| policy.rules(direction)).next().is_some()
+    };
+    [source, destination].into_iter().filter_map(|address| owners.owner(address)).any(|pod| {
+        pod.node.as_deref() == Some(node)
+            && snapshot.policies.values().any(|policy| isolates(pod, policy))
+    })
 }
 
 proptest! {
     #![proptest_config(cases())]
+
+    #[test]
+    fn tcp_that_opens_no_flow_is_dropped_at_isolated_pods_while_one_object_changes(
+        (before, after) in random::single_change()
+    ) {
+        check_strays(&before, &after)?;
+    }
+
+    #[test]
+    fn tcp_that_opens_no_flow_is_dropped_at_isolated_pods_while_many_objects_change(
+        (before, after) in random::many_changes()
+    ) {
+        check_strays(&before, &after)?;
+    }
 
     #[test]
     fn the_table_means_what_the_specification_says(snapshot in random::snapshot()) {
@@ -225,6 +274,29 @@ fn check_change(before: &Snapshot, after: &Snapshot, change: Change) -> Result<(
                     witness,
                     plan(Some(&old), &new)
                 );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Before and after, and in every moment between for pairs of addresses that
+/// are treated alike before and after.
+fn check_strays(before: &Snapshot, after: &Snapshot) -> Result<(), TestCaseError> {
+    let (owners_before, owners_after) = (spec::owners(before), spec::owners(after));
+    for (node, _) in NODES {
+        let states = history(Some(&table(before, node)), &table(after, node));
+        for pair in strays(&[before, after]) {
+            let first = is_isolated(before, &owners_before, node, pair);
+            let then = is_isolated(after, &owners_after, node, pair);
+            for (state, dropped) in [(states.first(), first), (states.last(), then)] {
+                let seen = simulator::simulate(state.unwrap(), &stray(pair)).unwrap();
+                prop_assert_eq!(seen.outcome == Outcome::Drop, dropped, "{:?} on {}", pair, node);
+            }
+            if first == then {
+                let wanted = if first { Outcome::Drop } else { Outcome::Accept };
+                let possible = possible_outcomes(&states, &stray(pair)).unwrap();
+                prop_assert!(possible.always(wanted), "{:?} on {}: {:?}", pair, node, possible);
             }
         }
     }

@@ -15,6 +15,7 @@
 //!
 //! ```text
 //! forward -+- established, related -> accept
+//!          +- TCP that opens no flow -> midflow - source or destination isolated either way -> drop
 //!          +- broadcast or multicast frame -> edges
 //!          +- source in isolated.e4      -> egress4  - vmap by source      -> e.<signature>  (return: goes on)
 //!          +- destination in isolated.i4 -> ingress4 - vmap by destination -> i.<signature>  (accept)
@@ -30,6 +31,24 @@
 //!           +- multicast listener discovery -> accept
 //!           +- drop
 //! ```
+//!
+//! `midflow`: a new TCP flow at an isolated pod begins with a SYN. Connection
+//! tracking takes up a flow from its middle (`nf_conntrack_tcp_loose`, 1 by
+//! default; `tcp_new`, net/netfilter/nf_conntrack_proto_tcp.c, 6.18), whichever
+//! side sends first. So once the entry of a denied flow is gone, the data that a
+//! pod isolated for ingress alone sends would make an entry in which what its
+//! client sends is a reply. Hence both ends are asked for both directions, not
+//! only for the one that the packet travels in. Among what is dropped are resets
+//! and ends of flows that are not known, and segments outside of a window, which
+//! conntrack calls invalid. Dropping them is right: nothing says who opened
+//! their flow, and so no policy can be asked; an end that misses them finds out
+//! by its own timers, and kube-proxy drops invalid packets, too. What a pod sends
+//! itself through a Service begins with a SYN like any flow, and a node's own
+//! packets do not come by.
+//!
+//! Each of its rules asks one set. An address that is isolated before a change
+//! and after it, if only one way each, is in one of its two sets at all times:
+//! those sets are gates, into which elements go before others come out.
 //!
 //! A look-up in `egress4` or `ingress4` that misses falls into their drop.
 //!
@@ -113,6 +132,7 @@ pub fn of(isolated: bool, log: bool) -> Ruleset {
     };
     types(neighbour_discovery(), "neighbour discovery", &NEIGHBOUR_DISCOVERY);
     types(listener_discovery(), "multicast listener discovery", &LISTENER_DISCOVERY);
+    ruleset.chains.insert(constant("midflow"), midflow());
     ruleset.chains.insert(constant("edges"), edges(isolated));
     ruleset.chains.insert(constant("six"), six());
     ruleset.chains.insert(constant("unknown"), unknown());
@@ -137,6 +157,7 @@ fn forward() -> Chain {
     let known = CtStates { established: true, related: true };
     let rules = vec![
         Rule::new([Match::CtState(known)], Verdict::Accept),
+        Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
         Rule::new([Match::NotToHost], Verdict::Jump(constant("edges"))),
         isolated_rule(Direction::Egress, Family::V4),
         isolated_rule(Direction::Ingress, Family::V4),
@@ -146,6 +167,21 @@ fn forward() -> Chain {
         Rule::new([], Verdict::Jump(constant("unknown"))),
     ];
     Chain { base: Some(BaseChain { priority: FORWARD_PRIORITY }), comment: None, rules }
+}
+
+/// Drops what is from or to an isolated pod.
+fn midflow() -> Chain {
+    let comment = Comment::new("TCP that opens no flow: not from or to an isolated pod");
+    let mut rules = Vec::new();
+    for family in Family::BOTH {
+        for end in [Field::Source, Field::Destination] {
+            rules.extend(Direction::BOTH.map(|direction| {
+                let test = AddressTest::Set(family, isolated_set(direction, family));
+                Rule::new([Match::Address(end, test)], Verdict::Drop)
+            }));
+        }
+    }
+    Chain { base: None, comment: Some(comment), rules }
 }
 
 fn six() -> Chain {
@@ -247,69 +283,4 @@ fn range(first: impl Into<IpAddr>, last: impl Into<IpAddr>) -> AddressRange {
 }
 
 #[cfg(test)]
-mod tests {
-    use ruleset::simulator::{Outcome, Packet, simulate};
-
-    use super::*;
-
-    fn passes(isolated: bool, packet: &Packet) -> bool {
-        let seen = simulate(&of(isolated, true), packet).expect("a table without mistakes");
-        seen.outcome == Outcome::Accept
-    }
-
-    #[test]
-    fn beside_the_pods_addresses_only_discovery_passes_while_a_pod_is_isolated() {
-        let ip = |text: &str| text.parse().expect("an address");
-        let udp = |to: &str| {
-            let from = if to.contains(':') { "fd00::1" } else { "10.0.0.1" };
-            Packet::new(ip(from), ip(to), 17)
-        };
-        let neighbour =
-            |to, icmpv6_type| Packet::neighbour_discovery(ip("fd00::1"), ip(to), icmpv6_type);
-        let far = |to, icmpv6_type| Packet::icmpv6(ip("fd00::1"), ip(to), icmpv6_type);
-        let cases = [
-            ("to a stranger", udp("10.0.0.2"), true),
-            ("below multicast", udp("223.255.255.255"), true),
-            ("first group", udp("224.0.0.0"), false),
-            ("last group", udp("239.255.255.255"), false),
-            ("above multicast", udp("240.0.0.0"), true),
-            ("broadcast", udp("255.255.255.255"), false),
-            ("in a broadcast frame", Packet { to_host: false, ..udp("10.0.0.2") }, false),
-            ("IPv6 group", udp("ff02::1"), false),
-            ("last IPv6 group", udp("ffff::1"), false),
-            ("link-local", udp("fe80::1"), false),
-            ("a neighbour is looked for", neighbour("ff02::1:ff00:1", 135), true),
-            ("a neighbour answers", neighbour("fe80::1", 136), true),
-            ("no neighbour", far("fe80::1", 135), false),
-            ("no neighbour, to a group", far("ff02::1", 135), false),
-            ("a listener", far("ff02::16", 143), true),
-            ("echo to a group", neighbour("ff02::1", 128), false),
-        ];
-        for (case, packet, expected) in cases {
-            assert_eq!(passes(true, &packet), expected, "{case}");
-            assert!(passes(false, &packet), "{case}, nobody isolated");
-        }
-    }
-
-    #[test]
-    fn an_isolated_pod_has_no_listener_discovery_and_none_of_distant_neighbours() {
-        let mut table = of(true, true);
-        let pod = IpAddr::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1));
-        for direction in Direction::BOTH {
-            let set = table.sets.get_mut(&isolated_set(direction, Family::V6)).expect("the set");
-            set.elements.insert(Element::Address(pod));
-        }
-        let other = IpAddr::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2));
-        for (from, to) in [(pod, other), (other, pod)] {
-            let passes =
-                |packet| simulate(&table, &packet).expect("no mistakes").outcome == Outcome::Accept;
-            for icmpv6_type in 0..=u8::MAX {
-                let discovery = NEIGHBOUR_DISCOVERY.contains(&icmpv6_type);
-                let neighbour = Packet::neighbour_discovery(from, to, icmpv6_type);
-                assert_eq!(passes(neighbour), discovery, "type {icmpv6_type} on the link");
-                let routed = Packet { hop_limit: 254, ..neighbour };
-                assert!(!passes(routed), "type {icmpv6_type} routed");
-            }
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@
 //! [`crate::Kernel::dump`] reads after it was sent.
 //! Never: a change of order or meaning.
 
-use ruleset::{Family, Finish, Match, Rule};
+use ruleset::{Family, Finish, Match, Rule, Transport};
 
 /// The rule without the tests of family or protocol that say nothing: those of
 /// what is known already, and those that the next match to depend on them
@@ -78,6 +78,7 @@ fn needed_family(test: &Match) -> Option<Family> {
         | Match::NotToHost
         | Match::Family(_)
         | Match::Protocol(_)
+        | Match::NotOpening
         | Match::Port(..) => None,
     }
 }
@@ -87,6 +88,7 @@ fn needed_protocol(test: &Match) -> Option<u8> {
         Match::Port(transport, _) | Match::AddressPort(_, _, transport, _) => {
             Some(transport.number())
         }
+        Match::NotOpening => Some(Transport::Tcp.number()),
         Match::Icmpv6Type(_) => Some(crate::write::rule::ICMPV6),
         Match::CtState(_)
         | Match::NotToHost

@@ -25,6 +25,8 @@ pub(crate) enum Part {
     HopLimit,
     /// The destination port of TCP, UDP and SCTP.
     Port,
+    /// The flags of TCP.
+    TcpFlags,
     /// The type of an ICMPv6 message.
     Icmpv6Type,
 }
@@ -53,6 +55,9 @@ const HOP_LIMIT_BYTES: u32 = 1;
 /// TCP, UDP and SCTP alike (RFC 9293; RFC 768; RFC 9260).
 const PORT_OFFSET: u32 = 2;
 const PORT_BYTES: u32 = 2;
+/// RFC 9293, 3.1.
+const TCP_FLAGS_OFFSET: u32 = 13;
+const TCP_FLAGS_BYTES: u32 = 1;
 /// RFC 4443.
 const ICMPV6_TYPE_OFFSET: u32 = 0;
 const ICMPV6_TYPE_BYTES: u32 = 1;
@@ -87,6 +92,12 @@ impl Part {
                 base: TRANSPORT,
                 offset: PORT_OFFSET,
                 length: PORT_BYTES,
+                into,
+            },
+            Self::TcpFlags => Expression::Payload {
+                base: TRANSPORT,
+                offset: TCP_FLAGS_OFFSET,
+                length: TCP_FLAGS_BYTES,
                 into,
             },
             Self::Icmpv6Type => Expression::Payload {
@@ -132,6 +143,7 @@ impl Part {
             Expression::Payload { base: TRANSPORT, offset, length, into } => {
                 match (offset, length) {
                     (PORT_OFFSET, PORT_BYTES) => Some((Self::Port, into)),
+                    (TCP_FLAGS_OFFSET, TCP_FLAGS_BYTES) => Some((Self::TcpFlags, into)),
                     (ICMPV6_TYPE_OFFSET, ICMPV6_TYPE_BYTES) => Some((Self::Icmpv6Type, into)),
                     _ => None,
                 }
@@ -148,6 +160,7 @@ impl Part {
             Self::Address(_, _, length) => length,
             Self::HopLimit => HOP_LIMIT_BYTES,
             Self::Port => PORT_BYTES,
+            Self::TcpFlags => TCP_FLAGS_BYTES,
             Self::Icmpv6Type => ICMPV6_TYPE_BYTES,
         }
     }

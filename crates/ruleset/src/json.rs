@@ -149,6 +149,11 @@ fn condition(condition: &Match) -> Value {
             equal(json!({"payload": {"protocol": "ip6", "field": "hoplimit"}}), json!(hops))
         }
         Match::Protocol(number) => equal(meta("l4proto"), json!(number)),
+        Match::NotOpening => {
+            let flags = json!({"payload": {"protocol": "tcp", "field": "flags"}});
+            let masked = json!({"&": [flags, ["fin", "syn", "rst", "ack"]]});
+            match_value("!=", &masked, &json!("syn"))
+        }
         Match::Address(field, test) => {
             let right = match test {
                 AddressTest::In(one) => range(one),

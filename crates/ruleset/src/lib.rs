@@ -24,7 +24,7 @@ pub use chain::{BaseChain, Chain};
 pub use name::{Comment, LogPrefix, Name, NameError};
 pub use op::{Batch, Op};
 pub use rule::{
-    AddressTest, CtStates, Field, Finish, Log, Match, PortTest, Rule, Transport, Verdict,
+    AddressTest, CtStates, Field, Finish, Log, Match, PortTest, Rule, TcpFlags, Transport, Verdict,
 };
 pub use set::{Element, Set, SetType, VerdictMap};
 pub use table::Ruleset;

@@ -35,6 +35,8 @@ pub enum Match {
     HopLimit(u8),
     /// `meta l4proto tcp`: any port of it.
     Protocol(u8),
+    /// `tcp flags != syn / fin,syn,rst,ack`: a TCP packet that opens no flow.
+    NotOpening,
     /// `ip saddr ...`.
     Address(Field, AddressTest),
     /// `tcp dport ...`.
@@ -85,6 +87,10 @@ pub enum Transport {
     /// SCTP.
     Sctp,
 }
+
+/// Flags of a TCP header, a bit each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TcpFlags(pub u8);
 
 /// What a destination port is held against.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -208,6 +214,26 @@ impl AddressTest {
             Self::In(range) => range.family(),
             Self::Set(family, _) => *family,
         }
+    }
+}
+
+/// RFC 9293, 3.1.
+impl TcpFlags {
+    /// The sender has no more data.
+    pub const FIN: Self = Self(1 << 0);
+    /// The sender opens a flow.
+    pub const SYN: Self = Self(1 << 1);
+    /// The flow is no more.
+    pub const RST: Self = Self(1 << 2);
+    /// The sender has received something.
+    pub const ACK: Self = Self(1 << 4);
+    /// Those that tell an opening packet from all others. A SYN may have the
+    /// flags of congestion notification, too (RFC 3168, 6.1.1).
+    pub const OPENING_MASK: Self = Self(Self::FIN.0 | Self::SYN.0 | Self::RST.0 | Self::ACK.0);
+
+    /// Whether a packet with these flags opens a flow.
+    pub const fn open(self) -> bool {
+        self.0 & Self::OPENING_MASK.0 == Self::SYN.0
     }
 }
 

@@ -3,6 +3,8 @@
 //! In: ports, tags, ids. Out: bytes for a raw socket, without the IP header.
 //! Never: sockets.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 /// What an SCTP packet says, as far as probes care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sctp {
@@ -137,6 +139,24 @@ pub(crate) fn internet_checksum(bytes: &[u8]) -> u16 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
     !u16::try_from(sum).unwrap_or_default()
+}
+
+/// The checksum of a UDP or TCP packet whose own is still zero. The pseudo
+/// header sums up to the same in both families (RFC 9293, 3.1; RFC 8200, 8.1):
+/// addresses, protocol, length.
+pub(crate) fn transport_checksum(
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: u8,
+    packet: &[u8],
+) -> u16 {
+    let octets = |address| match address {
+        IpAddr::V4(address) => Ipv4Addr::octets(&address).to_vec(),
+        IpAddr::V6(address) => Ipv6Addr::octets(&address).to_vec(),
+    };
+    let length = u16::try_from(packet.len()).unwrap_or(u16::MAX);
+    let pseudo = [u16::from(protocol), length].map(u16::to_be_bytes).concat();
+    internet_checksum(&[&octets(source)[..], &octets(destination), &pseudo, packet].concat())
 }
 
 fn read_u16(bytes: &[u8], at: usize) -> u16 {

@@ -20,7 +20,7 @@ const V6: Match = Match::Family(Family::V6);
 
 #[test]
 fn implied_tests_go_and_others_stay() {
-    let cases: [(&str, &[Match], &[Match]); 11] = [
+    let cases: [(&str, &[Match], &[Match]); 12] = [
         ("implied by the next", &[V4, FROM_ONE], &[FROM_ONE]),
         ("implied by a later one", &[TCP, FROM_ONE, PORT], &[FROM_ONE, PORT]),
         ("implied by nothing", &[V4, TCP], &[V4, TCP]),
@@ -31,6 +31,7 @@ fn implied_tests_go_and_others_stay() {
         ("changed and back", &[V4, V6, FROM_ONE], &[V4, V6, FROM_ONE]),
         ("implied by the hop limit", &[V6, HOPS], &[HOPS]),
         ("between two of IPv6", &[HOPS, V6, HOPS], &[HOPS, HOPS]),
+        ("implied by flags", &[TCP, Match::NotOpening, TCP], &[Match::NotOpening]),
         ("of another protocol", &[Match::Protocol(17), PORT], &[Match::Protocol(17), PORT]),
     ];
     for (case, given, expected) in cases {

@@ -4,7 +4,7 @@
 //! In: a register, how it compares and with what. Out: a match.
 //! Never: a comparison whose meaning is only nearly that of a match.
 
-use ruleset::{AddressRange, AddressTest, Family, Field, Match, PortTest};
+use ruleset::{AddressRange, AddressTest, Family, Field, Match, PortTest, TcpFlags, Transport};
 
 use super::rule::{Reader, Why};
 use super::value::{ct_states, prefix};
@@ -41,6 +41,12 @@ impl Reader<'_> {
             (Part::CtState, NOT_EQUAL, Some(mask)) if value == 0u32.to_ne_bytes() => {
                 let mask: [u8; 4] = mask.try_into().map_err(|_| "an odd mask")?;
                 Ok(Match::CtState(ct_states(u32::from_ne_bytes(mask))?))
+            }
+            (Part::TcpFlags, NOT_EQUAL, Some(mask))
+                if mask == [TcpFlags::OPENING_MASK.0] && value == [TcpFlags::SYN.0] =>
+            {
+                self.need_protocol(Transport::Tcp.number())?;
+                Ok(Match::NotOpening)
             }
             (Part::Address(family, field, length), EQUAL, mask) => {
                 let mask = mask.unwrap_or_else(|| vec![0xff; length as usize]);

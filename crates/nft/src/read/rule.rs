@@ -226,7 +226,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn need_protocol(&mut self, protocol: u8) -> Result<(), Why> {
+    pub(super) fn need_protocol(&mut self, protocol: u8) -> Result<(), Why> {
         let implied = self.protocol.need(protocol)?;
         self.remove(implied);
         Ok(())

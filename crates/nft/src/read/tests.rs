@@ -10,7 +10,7 @@ use ruleset::{
 
 use super::rule::read;
 use super::set::SET_TYPES;
-use crate::expression::Expression;
+use crate::expression::{EQUAL, Expression, NOT_EQUAL};
 use crate::packet::Part;
 use crate::register::Register;
 
@@ -96,6 +96,7 @@ fn any_match() -> impl Strategy<Value = Match> {
         prop_oneof![Just(6), Just(17), Just(58), any::<u8>()].prop_map(Match::Protocol),
         (any_field(), any_range())
             .prop_map(|(field, range)| Match::Address(field, AddressTest::In(range))),
+        Just(Match::NotOpening),
         in_set,
         port,
         address_port,
@@ -206,6 +207,25 @@ fn a_port_without_its_protocol_is_not_understood() {
     let compare =
         Expression::Compare { register: Register::FIRST, operation: 0, value: vec![0, 80] };
     assert!(read(&sets(), &[load, compare]).is_err());
+}
+
+#[test]
+fn only_our_comparison_of_tcp_flags_is_understood() {
+    let written = crate::write::rule::expressions(&Rule {
+        finish: None,
+        ..Rule::new([Match::NotOpening], Verdict::Accept)
+    });
+    assert!(read(&sets(), &written).is_ok());
+    let [_, _, load, mask, compare] = &written[..] else { panic!("{written:?}") };
+    assert!(read(&sets(), &[load.clone(), mask.clone(), compare.clone()]).is_err(), "no protocol");
+    let register = Register::FIRST;
+    let other_mask = Expression::Mask { from: register, mask: vec![0x12], into: register };
+    let equal = Expression::Compare { register, operation: EQUAL, value: vec![2] };
+    let other_value = Expression::Compare { register, operation: NOT_EQUAL, value: vec![0x10] };
+    for (mask, compare) in [(&other_mask, compare), (mask, &equal), (mask, &other_value)] {
+        let changed = [&written[..3], &[mask.clone(), compare.clone()]].concat();
+        assert!(read(&sets(), &changed).is_err(), "{changed:?}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::ffi::CString;
 
 use ruleset::{
     AddressRange, AddressTest, CtStates, Family, Field, Finish, Log, Match, PortTest, Rule,
-    Transport, Verdict,
+    TcpFlags, Transport, Verdict,
 };
 
 use crate::datatype::address_bytes;
@@ -83,6 +83,12 @@ impl Writer {
                 self.compare(EQUAL, vec![*hops]);
             }
             Match::Protocol(protocol) => self.protocol(*protocol),
+            Match::NotOpening => {
+                self.need_protocol(Transport::Tcp.number());
+                self.load(Part::TcpFlags);
+                self.mask(vec![TcpFlags::OPENING_MASK.0]);
+                self.compare(NOT_EQUAL, vec![TcpFlags::SYN.0]);
+            }
             Match::Address(field, AddressTest::In(range)) => self.address(*field, range),
             Match::Address(field, AddressTest::Set(family, set)) => {
                 self.need_family(*family);

@@ -97,6 +97,10 @@ fn any_rule(family: Family, transport: Transport) -> impl Strategy<Value = Rule>
             Family::V6 => Match::HopLimit(hops),
         }),
         Just(Match::Protocol(transport.number())),
+        Just(match transport {
+            Transport::Tcp => Match::NotOpening,
+            Transport::Udp | Transport::Sctp => Match::Protocol(transport.number()),
+        }),
         (field(), range).prop_map(|(field, range)| Match::Address(field, AddressTest::In(range))),
         (field(), select(vec!["a", "r"])).prop_map(move |(field, word)| {
             Match::Address(field, AddressTest::Set(family, set(word)))

@@ -177,6 +177,11 @@ fn rules() -> Vec<(Rule, &'static str)> {
         ),
         (accept(Match::AddressPair(V4, name("self4"))), "ip saddr . ip daddr @self4 accept"),
         (accept(Match::AddressPair(V6, name("self6"))), "ip6 saddr . ip6 daddr @self6 accept"),
+        (accept(Match::NotOpening), "tcp flags != syn / fin,syn,rst,ack accept"),
+        (
+            Rule::new([Match::NotOpening, tcp_port(80)], Verdict::Drop),
+            "tcp flags & (fin|syn|rst|ack) != syn tcp dport 80 drop",
+        ),
         (accept(Match::HopLimit(64)), "ip6 hoplimit 64 accept"),
         (accept(Match::Icmpv6Type(name("nd"))), "icmpv6 type @nd accept"),
         (

@@ -39,6 +39,10 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
         Match::Family(family) => Test::Known(packet.family() == *family),
         Match::HopLimit(hops) => Test::Known(of(packet, Family::V6) && packet.hop_limit == *hops),
         Match::Protocol(number) => Test::Known(packet.protocol == *number),
+        Match::NotOpening => {
+            let flags = packet.tcp_flags.filter(|_| packet.protocol == Transport::Tcp.number());
+            Test::Known(flags.is_some_and(|flags| !flags.open()))
+        }
         Match::Address(field, AddressTest::In(range)) => {
             Test::Known(range.contains(address(*field)))
         }

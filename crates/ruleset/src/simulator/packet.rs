@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Family, Transport};
+use crate::{Family, TcpFlags, Transport};
 
 /// What connection tracking says of a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -32,6 +32,8 @@ pub struct Packet {
     pub protocol: u8,
     /// Destination port; `None` for protocols without one and for fragments.
     pub destination_port: Option<u16>,
+    /// Flags of TCP; `None` for other protocols and for fragments.
+    pub tcp_flags: Option<TcpFlags>,
     /// ICMPv6 type.
     pub icmpv6_type: Option<u8>,
     /// Whether the frame was addressed to one host (`meta pkttype host`), and
@@ -50,7 +52,8 @@ impl Packet {
     /// it the receiver knows a neighbour (RFC 4861, 7.1).
     pub const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 
-    /// A new flow's packet of any protocol, without a port, to one host.
+    /// A new flow's packet of any protocol, without a port, to one host. Of
+    /// TCP it is a SYN.
     pub const fn new(source: IpAddr, destination: IpAddr, protocol: u8) -> Self {
         Self {
             source,
@@ -58,6 +61,7 @@ impl Packet {
             hop_limit: Self::HOP_LIMIT,
             protocol,
             destination_port: None,
+            tcp_flags: if protocol == Transport::Tcp.number() { Some(TcpFlags::SYN) } else { None },
             icmpv6_type: None,
             to_host: true,
             ct: CtState::New,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::{
     AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, Family, Field, Finish, Log,
-    LogPrefix, Match, PortTest, Rule, Set, SetType, Transport, Verdict, VerdictMap,
+    LogPrefix, Match, PortTest, Rule, Set, SetType, TcpFlags, Transport, Verdict, VerdictMap,
 };
 
 pub(super) fn name(text: &str) -> Name {
@@ -138,7 +138,8 @@ fn holds(condition: Match, packet: &Packet) -> bool {
 fn each_match_holds_where_it_should() {
     use Field::{Destination, Source};
     use Match::{
-        Address, AddressPair, AddressPort, CtState, HopLimit, Icmpv6Type, NotToHost, Port, Protocol,
+        Address, AddressPair, AddressPort, CtState, HopLimit, Icmpv6Type, NotOpening, NotToHost,
+        Port, Protocol,
     };
     use Transport::{Tcp, Udp};
     let states = |established, related| CtState(CtStates { established, related });
@@ -156,7 +157,13 @@ fn each_match_holds_where_it_should() {
     let ports = |transport, first, last| Port(transport, PortTest::In(first, last));
     let udp = Packet::to_port(ip("10.0.0.1"), ip("10.0.0.2"), Udp, 80);
     let ping = Packet::new(ip("10.0.0.1"), ip("10.0.0.2"), 1);
-    let fragment = Packet { destination_port: None, ..web() };
+    let fragment = Packet { destination_port: None, tcp_flags: None, ..web() };
+    let flags = |flags: &[TcpFlags]| {
+        let all = flags.iter().fold(0, |all, flag| all | flag.0);
+        Packet { tcp_flags: Some(TcpFlags(all)), ..web() }
+    };
+    let (fin, syn, rst, ack) = (TcpFlags::FIN, TcpFlags::SYN, TcpFlags::RST, TcpFlags::ACK);
+    let congestion = TcpFlags(0xc0); // ECE and CWR (RFC 3168, 6.1)
     let itself = Packet { destination: ip("10.0.0.1"), ..web() };
     let itself6 = Packet { destination: ip("fd00::1"), ..web6() };
     let broadcast = Packet { to_host: false, ..web() };
@@ -183,6 +190,15 @@ fn each_match_holds_where_it_should() {
         ("a router's hop limit", HopLimit(255), routed, false),
         ("the usual hop limit", HopLimit(64), web6(), true),
         ("no hop limit in IPv4", HopLimit(255), odd, false),
+        ("a SYN opens", NotOpening, web(), false),
+        ("a SYN with congestion notification", NotOpening, flags(&[syn, congestion]), false),
+        ("its answer", NotOpening, flags(&[syn, ack]), true),
+        ("an ACK", NotOpening, flags(&[ack]), true),
+        ("a reset", NotOpening, flags(&[rst]), true),
+        ("SYN and FIN", NotOpening, flags(&[syn, fin]), true),
+        ("no flag", NotOpening, flags(&[]), true),
+        ("flags of a fragment", NotOpening, fragment, false),
+        ("flags of UDP", NotOpening, Packet { tcp_flags: Some(ack), ..udp }, false),
         ("protocol", Protocol(6), web(), true),
         ("protocol of a fragment", Protocol(6), fragment, true),
         ("other protocol", Protocol(6), udp, false),

@@ -22,6 +22,7 @@ fn condition(condition: &Match) -> String {
         Match::Family(Family::V6) => "meta nfproto ipv6".to_owned(),
         Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),
         Match::Protocol(number) => format!("meta l4proto {number}"),
+        Match::NotOpening => "tcp flags != syn / fin,syn,rst,ack".to_owned(),
         Match::Address(field, test) => {
             let field = address(*field, test.family());
             match test {

@@ -213,6 +213,7 @@ fn six() -> Vec<Rule> {
         Rule::new([Match::HopLimit(255), Match::Icmpv6Type(name("nd"))], Verdict::Accept),
         Rule::new([Match::Icmpv6Type(name("nd"))], Verdict::Drop),
         Rule::new([Match::HopLimit(0)], Verdict::Drop),
+        Rule::new([Match::NotOpening], Verdict::Drop),
         Rule::new(
             [in_set(Field::Destination, Family::V6, "p6.web")],
             Verdict::Jump(name("ingress6")),
