@@ -10,6 +10,7 @@ mod outcome;
 pub use outcome::{Difference, Outcome, SyncError};
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -40,18 +41,31 @@ pub struct Pipeline<S> {
     live: Option<Live>,
     /// What was compiled last, until the snapshot changes.
     target: Option<Target>,
+    /// The table as it was found when the first change began that has not come
+    /// to its end; within, `None` is a kernel without the table.
+    before: Option<Option<Arc<Ruleset>>>,
 }
 
 #[derive(Debug)]
 struct Live {
-    ruleset: Ruleset,
+    ruleset: Arc<Ruleset>,
     generation: Generation,
+}
+
+/// What the attempts of one change did.
+#[derive(Debug, Default)]
+struct Done {
+    batches: usize,
+    operations: usize,
+    foreign: Vec<ForeignObject>,
 }
 
 #[derive(Debug)]
 struct Target {
     snapshot: Snapshot,
     compiled: Compiled,
+    /// That of `compiled`, to be shared.
+    ruleset: Arc<Ruleset>,
     /// About the policies that are set aside.
     refused: Vec<Diagnostic>,
     since: Instant,
@@ -60,7 +74,7 @@ struct Target {
 impl<S: Sink> Pipeline<S> {
     /// A pipeline that adopts the table it finds.
     pub fn new(sink: S, options: Options) -> Self {
-        Self { sink, options, live: None, target: None }
+        Self { sink, options, live: None, target: None, before: None }
     }
 
     /// The kernel.
@@ -90,19 +104,26 @@ impl<S: Sink> Pipeline<S> {
     /// See [`SyncError`]. The kernel then enforces what it did before, or a
     /// state on the way, as the difference orders it.
     pub fn sync(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncError> {
-        let mut outcome = Outcome::default();
+        let mut done = Done::default();
         let mut races = 0;
         while races < MAX_ATTEMPTS {
             let mut target = self.target(snapshot);
-            let result = self.change(&target.compiled.ruleset, &mut outcome);
+            let result = self.change(&target.ruleset, &mut done);
             if result.is_err() {
                 self.live = None;
             }
             match result {
                 Ok(()) => {
                     let diagnostics = target.compiled.diagnostics.iter().chain(&target.refused);
-                    outcome.diagnostics = diagnostics.cloned().collect();
-                    outcome.set_aside.clone_from(&self.options.set_aside);
+                    let outcome = Outcome {
+                        before: self.before.take().flatten(),
+                        after: Arc::clone(&target.ruleset),
+                        batches: done.batches,
+                        operations: done.operations,
+                        diagnostics: diagnostics.cloned().collect(),
+                        set_aside: self.options.set_aside.clone(),
+                        foreign: done.foreign,
+                    };
                     self.target = Some(target);
                     return Ok(outcome);
                 }
@@ -118,6 +139,7 @@ impl<S: Sink> Pipeline<S> {
                     }
                     target.refused.extend(found);
                     target.compiled = self.compile(snapshot);
+                    target.ruleset = Arc::new(target.compiled.ruleset.clone());
                     self.target = Some(target);
                 }
                 Err(ChangeError::Failed(error)) => return Err(error),
@@ -132,9 +154,11 @@ impl<S: Sink> Pipeline<S> {
         let known = self.target.take();
         known.filter(|known| known.snapshot == *snapshot && !known.is_due()).unwrap_or_else(|| {
             self.options.set_aside.clear();
+            let compiled = self.compile(snapshot);
             Target {
                 snapshot: snapshot.clone(),
-                compiled: self.compile(snapshot),
+                ruleset: Arc::new(compiled.ruleset.clone()),
+                compiled,
                 refused: Vec::new(),
                 since: Instant::now(),
             }
@@ -151,7 +175,7 @@ impl<S: Sink> Pipeline<S> {
             let (table, name, why) = (target.table.clone(), name.clone(), why.clone());
             return Err(SyncError::InTheWay { table, name, why });
         }
-        let mut batches = plan(live.as_ref(), target)
+        let mut batches = plan(live.as_deref(), target)
             .map_err(|source| SyncError::Plan { table: target.table.clone(), source })?;
         let is_flags = |object: &ForeignObject| object.kind == ForeignKind::Table;
         let flags = foreign.iter().position(is_flags).map(|index| foreign.remove(index).why);
@@ -163,23 +187,26 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// Reads the table, or takes it from memory while nobody else committed.
-    fn live(&mut self) -> Result<(Option<Ruleset>, Vec<ForeignObject>, Generation), ReadError> {
+    fn live(
+        &mut self,
+    ) -> Result<(Option<Arc<Ruleset>>, Vec<ForeignObject>, Generation), ReadError> {
         // Before the dump: what is made after it must not pass for read.
         let generation = self.sink.generation()?;
         if let Some(live) = self.live.as_ref().filter(|live| live.generation == generation) {
-            return Ok((Some(live.ruleset.clone()), Vec::new(), generation));
+            return Ok((Some(Arc::clone(&live.ruleset)), Vec::new(), generation));
         }
         Ok(match self.sink.dump(&compiler::scaffold::table())? {
-            Some(dump) => (Some(dump.ruleset), dump.foreign, dump.generation),
+            Some(dump) => (Some(Arc::new(dump.ruleset)), dump.foreign, dump.generation),
             None => (None, Vec::new(), generation),
         })
     }
 
-    fn change(&mut self, target: &Ruleset, outcome: &mut Outcome) -> Result<(), ChangeError> {
+    fn change(&mut self, target: &Arc<Ruleset>, done: &mut Done) -> Result<(), ChangeError> {
         let Difference { live, foreign, generation, batches, .. } = self.difference(target)?;
         tracing::debug!(batches = batches.len(), "difference planned");
-        outcome.foreign = foreign;
-        let pause = pause_between(live.as_ref(), target);
+        done.foreign = foreign;
+        let pause = pause_between(live.as_deref(), target);
+        self.before.get_or_insert(live);
         // Each commit moves the generation by one, whoever makes it.
         let mut ours = generation;
         for (index, batch) in batches.into_iter().enumerate() {
@@ -192,8 +219,8 @@ impl<S: Sink> Pipeline<S> {
             match self.sink.send(&target.table, &batch, expected) {
                 Ok(()) => {
                     ours = ours.next();
-                    outcome.batches += 1;
-                    outcome.operations += batch.ops.len();
+                    done.batches += 1;
+                    done.operations += batch.ops.len();
                 }
                 Err(SendError::GenerationMoved | SendError::Unknown) => {
                     return Err(ChangeError::Moved);
@@ -211,7 +238,7 @@ impl<S: Sink> Pipeline<S> {
         // Somebody who committed since the first batch may have changed the
         // table again: it must be read before it is believed.
         let generation = self.sink.generation()?;
-        let known = || Live { ruleset: target.clone(), generation };
+        let known = || Live { ruleset: Arc::clone(target), generation };
         self.live = (generation == ours).then(known);
         Ok(())
     }

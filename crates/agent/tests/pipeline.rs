@@ -277,3 +277,21 @@ fn the_second_time_nothing_is_sent() {
     let outcome = pipeline.sync(&snapshot()).unwrap();
     assert_eq!((outcome.batches, pipeline.sink().sent), (0, sent));
 }
+
+#[test]
+fn an_outcome_holds_the_table_before_all_that_was_sent_since_the_last_one() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default());
+    let first = pipeline.sync(&snapshot()).unwrap();
+    assert_eq!(first.before, None);
+    assert_eq!(Some(&*first.after), pipeline.sink().table.as_ref());
+    let again = pipeline.sync(&snapshot()).unwrap();
+    assert_eq!(again.before.as_deref(), Some(&*first.after));
+    // The isolated addresses go in the first batches, the chains in the last.
+    pipeline.sink().refuses = Some("delete chain");
+    pipeline.sync(&Snapshot::default()).unwrap_err();
+    assert_ne!(pipeline.sink().table.as_ref(), Some(&*first.after));
+    pipeline.sink().refuses = None;
+    let last = pipeline.sync(&Snapshot::default()).unwrap();
+    assert_eq!(last.before.as_deref(), Some(&*first.after));
+    assert_eq!(Some(&*last.after), pipeline.sink().table.as_ref());
+}

@@ -29,7 +29,7 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
         text += &format!("- table inet {table}  # {flags}\n+ table inet {table}\n");
     }
     if !batches.is_empty() {
-        text += &changes::describe(live.as_ref(), &compiled.ruleset);
+        text += &changes::describe(live.as_deref(), &compiled.ruleset);
     }
     for other in pipeline.sink().tables()?.iter().filter(|other| *other != table) {
         text += &format!("- table inet {other}  # of another version\n");

@@ -1,6 +1,7 @@
 //! What the pipeline did, what it would do, and why it could not.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use nft::{ForeignObject, Generation, ReadError, SendError};
 use policy::{Diagnostic, ObjectKey};
@@ -10,8 +11,14 @@ use ruleset::{Batch, Name, Ruleset};
 use super::MAX_ATTEMPTS;
 
 /// What a change did.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
+    /// What the kernel enforced before the first batch, and before those of
+    /// earlier changes that failed since the last that did not. `None` if
+    /// there was no table.
+    pub before: Option<Arc<Ruleset>>,
+    /// What it enforces now.
+    pub after: Arc<Ruleset>,
     /// Batches that were committed; none if there was nothing to do.
     pub batches: usize,
     /// Operations in them.
@@ -28,7 +35,7 @@ pub struct Outcome {
 #[derive(Clone, Debug)]
 pub struct Difference {
     /// The kernel's table as far as our words can say it.
-    pub live: Option<Ruleset>,
+    pub live: Option<Arc<Ruleset>>,
     /// Flags that others gave the table, such as `dormant`.
     pub flags: Option<String>,
     /// What others put into it.
