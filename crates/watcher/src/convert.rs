@@ -11,6 +11,7 @@
 //! pkg/apis/networking/validation and pkg/apis/core/validation), so that an
 //! object from the API server has findings only if it is older than the check.
 
+mod fields;
 mod names;
 mod namespace;
 mod network_policy;
@@ -24,6 +25,7 @@ use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
 use policy::{Diagnostic, Namespace, NetworkPolicy, Pod};
 
+pub(crate) use fields::{PodFields, metadata};
 pub(crate) use names::{is_addressable, suggest};
 pub(crate) use report::Unreadable;
 
@@ -44,7 +46,11 @@ pub fn namespace(object: &ApiNamespace) -> (Namespace, Vec<Diagnostic>) {
 
 pub(crate) use namespace::convert as namespace_with;
 pub(crate) use network_policy::convert as network_policy_with;
-pub(crate) use pod::convert as pod_with;
+pub(crate) use pod::convert as pod_with_fields;
+
+pub(crate) fn pod_with(object: &ApiPod, unreadable: &Unreadable) -> (Pod, Vec<Diagnostic>) {
+    pod_with_fields(&object.into(), unreadable)
+}
 
 #[cfg(test)]
 mod tests;

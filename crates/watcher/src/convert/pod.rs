@@ -1,13 +1,15 @@
 //! Pod: labels, addresses, named ports, phase.
 //!
-//! In: the API's object. Out: the model's pod; ended and hostNetwork pods too.
+//! In: the API's object, the fields that matter here. Out: the model's pod; ended
+//! and hostNetwork pods too.
 //! Never: a judgement whether a pod counts (`policy::Pod::is_subject`).
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Container, ContainerPort, Pod as ApiPod, PodSpec, PodStatus};
+use k8s_openapi::api::core::v1::ContainerPort;
 use policy::{Diagnostic, NamedPort, Phase, Pod, Protocol};
 
+use super::fields::{ContainerFields, PodFields, SpecFields, StatusFields};
 use super::report::{Report, Unreadable};
 use super::{names, port};
 use crate::Kind;
@@ -15,11 +17,11 @@ use crate::Kind;
 /// The API's phases.
 const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
 
-pub(crate) fn convert(object: &ApiPod, unreadable: &Unreadable) -> (Pod, Vec<Diagnostic>) {
+pub(crate) fn convert(object: &PodFields, unreadable: &Unreadable) -> (Pod, Vec<Diagnostic>) {
     let metadata = &object.metadata;
     let mut report = Report::new(Kind::Pod, metadata, unreadable);
     names::metadata(&mut report, metadata, names::dns_subdomain);
-    let (no_spec, no_status) = (PodSpec::default(), PodStatus::default());
+    let (no_spec, no_status) = (SpecFields::default(), StatusFields::default());
     let spec = object.spec.as_ref().unwrap_or(&no_spec);
     let status = object.status.as_ref().unwrap_or(&no_status);
     let pod = Pod {
@@ -36,7 +38,7 @@ pub(crate) fn convert(object: &ApiPod, unreadable: &Unreadable) -> (Pod, Vec<Dia
     (pod, report.finish())
 }
 
-fn pod_addresses(report: &mut Report<'_>, status: &PodStatus) -> Vec<IpAddr> {
+fn pod_addresses(report: &mut Report<'_>, status: &StatusFields) -> Vec<IpAddr> {
     let list = status.pod_ips.as_deref().unwrap_or_default().iter().map(|item| item.ip.as_str());
     let read = addresses(report, list, "status.podIPs", status.pod_ip.as_deref(), "status.podIP");
     let mut kept: Vec<IpAddr> = Vec::new();
@@ -58,7 +60,7 @@ fn pod_addresses(report: &mut Report<'_>, status: &PodStatus) -> Vec<IpAddr> {
     kept
 }
 
-fn host_addresses(report: &mut Report<'_>, status: &PodStatus) -> Vec<IpAddr> {
+fn host_addresses(report: &mut Report<'_>, status: &StatusFields) -> Vec<IpAddr> {
     let list = status.host_ips.as_deref().unwrap_or_default().iter().map(|item| item.ip.as_str());
     addresses(report, list, "status.hostIPs", status.host_ip.as_deref(), "status.hostIP")
 }
@@ -91,7 +93,7 @@ fn address(report: &mut Report<'_>, text: &str, field: &str) -> Option<IpAddr> {
     address
 }
 
-fn phase(report: &mut Report<'_>, status: &PodStatus) -> Phase {
+fn phase(report: &mut Report<'_>, status: &StatusFields) -> Phase {
     match status.phase.as_deref() {
         Some("Pending") => Phase::Pending,
         Some("Running") => Phase::Running,
@@ -112,7 +114,7 @@ fn phase(report: &mut Report<'_>, status: &PodStatus) -> Phase {
 /// The named ports of containers and of sidecars, which are init containers
 /// that restart always (KEP-753). Other init containers have ended when
 /// traffic comes.
-fn named_ports(report: &mut Report<'_>, spec: &PodSpec) -> Vec<NamedPort> {
+fn named_ports(report: &mut Report<'_>, spec: &SpecFields) -> Vec<NamedPort> {
     let mut ports = Vec::new();
     for (index, container) in spec.init_containers.iter().flatten().enumerate() {
         let mut of_container =
@@ -121,7 +123,7 @@ fn named_ports(report: &mut Report<'_>, spec: &PodSpec) -> Vec<NamedPort> {
             ports.append(&mut of_container);
         }
     }
-    for (index, container) in spec.containers.iter().enumerate() {
+    for (index, container) in spec.containers.iter().flatten().enumerate() {
         ports.append(&mut container_ports(report, container, &format!("spec.containers[{index}]")));
     }
     ports.sort();
@@ -129,7 +131,11 @@ fn named_ports(report: &mut Report<'_>, spec: &PodSpec) -> Vec<NamedPort> {
     ports
 }
 
-fn container_ports(report: &mut Report<'_>, container: &Container, field: &str) -> Vec<NamedPort> {
+fn container_ports(
+    report: &mut Report<'_>,
+    container: &ContainerFields,
+    field: &str,
+) -> Vec<NamedPort> {
     let ports = container.ports.iter().flatten().enumerate();
     ports
         .filter_map(|(index, port)| named_port(report, port, &format!("{field}.ports[{index}]")))
