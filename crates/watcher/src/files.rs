@@ -18,6 +18,7 @@ mod decode;
 mod document;
 mod finding;
 mod hints;
+mod json;
 mod node;
 mod path;
 mod review;
@@ -33,6 +34,7 @@ use std::collections::HashMap;
 use policy::Severity;
 
 pub use finding::{Finding, Location};
+pub(crate) use json::network_policy;
 pub use source::{ReadError, Source};
 
 use crate::Object;

@@ -6,6 +6,7 @@
 //! what changed when one of them came, went or was listed anew.
 //! Never: nftables words, decisions about packets, an `await`.
 
+pub mod api;
 pub mod convert;
 pub mod files;
 mod index;

@@ -1,0 +1,214 @@
+//! What went wrong between us and the API server, for people.
+//!
+//! In: kube's errors and the server's Status.
+//! Out: what was attempted, on which kind, why it failed, what to do; and a
+//! word for metrics.
+//! Never: a decision what happens next (`watch` decides).
+
+use std::error::Error;
+use std::io;
+
+use kube::core::Status;
+use policy::ObjectKey;
+
+use crate::Kind;
+
+/// Why a list or watch failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WatchError {
+    /// The API server answered 403.
+    #[error(
+        "cannot {verb} {resource}: forbidden: {message}; a ClusterRole must grant the verbs list \
+         and watch on {resource}"
+    )]
+    Forbidden {
+        /// `list` or `watch`.
+        verb: &'static str,
+        /// As a ClusterRole names it, with the API group after a dot.
+        resource: &'static str,
+        /// The server's words.
+        message: String,
+    },
+    /// The API server answered 401.
+    #[error(
+        "cannot {verb} {resource}: unauthorized: {message}; the token or the client certificate \
+         is not one that this API server accepts"
+    )]
+    Unauthorized {
+        /// `list` or `watch`.
+        verb: &'static str,
+        /// The resource.
+        resource: &'static str,
+        /// The server's words.
+        message: String,
+    },
+    /// The server no longer knows what came after the last event (410), or its
+    /// history went back. Everything is listed anew.
+    #[error("the watch of {resource} cannot be resumed and begins anew: {message}")]
+    Expired {
+        /// The resource.
+        resource: &'static str,
+        /// Why.
+        message: String,
+    },
+    /// No answer, or one that broke off or went silent.
+    #[error("cannot {verb} {resource}: {message}")]
+    Connection {
+        /// `list` or `watch`.
+        verb: &'static str,
+        /// The resource.
+        resource: &'static str,
+        /// The innermost cause and what to do about it.
+        message: String,
+        /// kube's error, if there is one.
+        #[source]
+        source: Option<Box<kube::Error>>,
+    },
+    /// What came is not what the API documents.
+    #[error("cannot read {what}: {message}; it counts as absent")]
+    Decode {
+        /// The kind and, where it is known, the object.
+        what: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// Any other answer.
+    #[error("cannot {verb} {resource}: the API server answers {code}: {message}")]
+    Refused {
+        /// `list` or `watch`.
+        verb: &'static str,
+        /// The resource.
+        resource: &'static str,
+        /// The HTTP status.
+        code: u16,
+        /// The server's words.
+        message: String,
+    },
+}
+
+/// A [`WatchError`] in a word, for a metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// 401 or 403.
+    Forbidden,
+    /// 410: listed anew.
+    Expired,
+    /// No answer, or one that broke off.
+    Connection,
+    /// Something that cannot be read.
+    Decode,
+    /// Any other answer.
+    Other,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 5] =
+        [Self::Forbidden, Self::Expired, Self::Connection, Self::Decode, Self::Other];
+
+    /// The word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Forbidden => "forbidden",
+            Self::Expired => "expired",
+            Self::Connection => "connection",
+            Self::Decode => "decode",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// The resource of a kind as a ClusterRole names it.
+pub(super) const fn resource(kind: Kind) -> &'static str {
+    match kind {
+        Kind::NetworkPolicy => "networkpolicies.networking.k8s.io",
+        Kind::Pod => "pods",
+        Kind::Namespace => "namespaces",
+    }
+}
+
+impl WatchError {
+    /// The word for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Forbidden { .. } | Self::Unauthorized { .. } => Reason::Forbidden,
+            Self::Expired { .. } => Reason::Expired,
+            Self::Connection { .. } => Reason::Connection,
+            Self::Decode { .. } => Reason::Decode,
+            Self::Refused { .. } => Reason::Other,
+        }
+    }
+
+    /// The HTTP status of an answer that is none of the others.
+    pub(super) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// A Status of the server, as an answer or as an event of a watch.
+    pub(super) fn status(verb: &'static str, kind: Kind, status: &Status) -> Self {
+        let resource = resource(kind);
+        let message = match status.message.trim() {
+            "" => status.reason.clone(),
+            text => text.to_owned(),
+        };
+        match status.code {
+            401 => Self::Unauthorized { verb, resource, message },
+            403 => Self::Forbidden { verb, resource, message },
+            410 => Self::Expired { resource, message },
+            code => Self::Refused { verb, resource, code, message },
+        }
+    }
+
+    /// A request that failed.
+    pub(super) fn request(verb: &'static str, kind: Kind, error: kube::Error) -> Self {
+        if let kube::Error::Api(status) = &error {
+            return Self::status(verb, kind, status);
+        }
+        let message = format!("{}{}", innermost(&error), advice(&error));
+        let source = Some(Box::new(error));
+        Self::Connection { verb, resource: resource(kind), message, source }
+    }
+
+    /// An answer that broke off or went silent.
+    pub(super) fn broken(verb: &'static str, kind: Kind, message: impl Into<String>) -> Self {
+        let (resource, message) = (resource(kind), message.into());
+        Self::Connection { verb, resource, message, source: None }
+    }
+
+    /// Something that cannot be read.
+    pub(super) fn decode(kind: Kind, key: Option<&ObjectKey>, message: impl ToString) -> Self {
+        let what = match key {
+            Some(key) if key.namespace.is_empty() => format!("{kind} {}", key.name),
+            Some(key) => format!("{kind} {key}"),
+            None => resource(kind).to_owned(),
+        };
+        Self::Decode { what, message: message.to_string() }
+    }
+}
+
+fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner
+}
+
+fn advice(error: &(dyn Error + 'static)) -> &'static str {
+    let inner = innermost(error);
+    let refused = inner
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if refused {
+        return "; is the API server running, at this address and port?";
+    }
+    if inner.to_string().contains("certificate") {
+        return "; the API server's certificate does not fit the certificate authority or the \
+                server name of the configuration";
+    }
+    ""
+}

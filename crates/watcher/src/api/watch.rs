@@ -1,0 +1,312 @@
+//! Lists and watches one kind for ever.
+//!
+//! In: a client.
+//! Out: events.
+//! Never: two requests without a pause between them, unless the first one was
+//! well; a list in place of a resumed watch, unless history is lost.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use futures::{Stream, stream};
+use kube::Client;
+use policy::ObjectKey;
+use tokio::time::{Instant, sleep};
+
+use super::answer::{self, Lines};
+use super::error::{WatchError, resource};
+use super::object::{self, Identity, Item, Line, Watched};
+use super::pause::{Pauses, random};
+use super::{Event, Found};
+
+/// Any version that the server has at hand, from its cache.
+const ANY: &str = "0";
+/// How long a watch lasts, in seconds, and how much longer some last.
+const LASTS: u32 = 220;
+const SPREAD: Duration = Duration::from_secs(70);
+/// How long after its end a watch that the server should have ended is
+/// abandoned.
+const GRACE: Duration = Duration::from_secs(10);
+/// Servers that send bookmarks do so each minute (k8s.io/apiserver v0.36
+/// pkg/storage/cacher: defaultBookmarkFrequency); two may be missed.
+const SILENCE: Duration = Duration::from_secs(150);
+/// Between two initial events; before the first one the server's cache may
+/// have to catch up.
+const INITIAL_SILENCE: Duration = Duration::from_secs(60);
+/// A watch that held for so long was well.
+const HELD: Duration = Duration::from_secs(5);
+
+/// All events of a kind.
+pub(super) fn events<T: Watched>(client: Client) -> impl Stream<Item = Event> + Send + 'static {
+    stream::unfold(Watch::<T>::new(client), |mut watch| async {
+        let event = watch.next().await;
+        Some((event, watch))
+    })
+}
+
+struct Watch<T> {
+    client: Client,
+    state: State,
+    /// What is to be told before anything else is done.
+    told: VecDeque<Event>,
+    pauses: Pauses,
+    /// Wait this long first.
+    pause: Option<Duration>,
+    /// Whether the server has streaming lists, as far as it is known.
+    streams: bool,
+    /// Whether the server sends bookmarks at times.
+    bookmarks: bool,
+    /// The last version told; empty before there is one.
+    version: String,
+    kind: PhantomData<fn() -> T>,
+}
+
+enum State {
+    /// Nothing is known, or history is lost.
+    Unlisted,
+    /// Everything up to the version is known.
+    Listed,
+    /// What comes after the version is coming.
+    Watching(Following),
+}
+
+struct Following {
+    lines: Lines,
+    since: Instant,
+    lasts: Duration,
+    /// Whether anything has come.
+    heard: bool,
+    /// Whether a bookmark has come, and so others will.
+    bookmarks: bool,
+}
+
+impl Following {
+    fn new(lines: Lines, lasts: Duration) -> Self {
+        Self { lines, since: Instant::now(), lasts, heard: false, bookmarks: false }
+    }
+}
+
+/// Why a state ended, and which one follows it.
+struct Broken {
+    error: WatchError,
+    relist: bool,
+}
+
+impl<T: Watched> Watch<T> {
+    fn new(client: Client) -> Self {
+        Self {
+            client,
+            state: State::Unlisted,
+            told: VecDeque::new(),
+            pauses: Pauses::new(),
+            pause: None,
+            streams: true,
+            bookmarks: false,
+            version: String::new(),
+            kind: PhantomData,
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.told.pop_front() {
+                return event;
+            }
+            if let Some(pause) = self.pause {
+                sleep(pause).await;
+                self.pause = None;
+            }
+            let result = match std::mem::replace(&mut self.state, State::Unlisted) {
+                State::Unlisted if self.streams => self.streaming_list().await,
+                State::Unlisted => self.list().await,
+                State::Listed => self.resume().await,
+                State::Watching(following) => self.follow(following).await,
+            };
+            match result {
+                Ok(state) => self.state = state,
+                Err(broken) => self.broken(broken),
+            }
+        }
+    }
+
+    fn broken(&mut self, Broken { error, relist }: Broken) {
+        let expired = matches!(error, WatchError::Expired { .. });
+        let pause = if expired { self.pauses.relist() } else { self.pauses.next() };
+        self.pause = Some(pause);
+        self.state = if relist || expired { State::Unlisted } else { State::Listed };
+        self.told.push_back(Event::Failed { kind: T::KIND, error });
+    }
+
+    /// The version that a list must at least have: never back in time.
+    fn not_older(&self) -> &str {
+        if self.version.is_empty() { ANY } else { &self.version }
+    }
+
+    async fn list(&mut self) -> Result<State, Broken> {
+        let listed = answer::list::<T>(&self.client, Some(self.not_older())).await;
+        let listed = listed.map_err(|error| self.not_listed(error))?;
+        let objects = listed.items.into_iter().filter_map(|item| self.readable(item));
+        let objects = objects.collect();
+        self.version = listed.version;
+        self.told.push_back(Event::Listed { kind: T::KIND, objects });
+        Ok(State::Listed)
+    }
+
+    /// A list that failed. A server whose database was restored does not reach
+    /// the version that we know and answers 504 ("Too large resource
+    /// version"): then any version will do.
+    fn not_listed(&mut self, error: WatchError) -> Broken {
+        if error.code() == Some(504) {
+            self.version.clear();
+        }
+        Broken { error, relist: true }
+    }
+
+    /// Lists by a watch that begins with all objects (KEP-3157): the server
+    /// sends them from its cache one by one and holds no list in memory.
+    async fn streaming_list(&mut self) -> Result<State, Broken> {
+        let (seconds, lasts) = duration();
+        let opened = answer::watch::<T>(&self.client, self.not_older(), true, seconds).await;
+        let mut lines = match opened {
+            Err(error) if is_refusal(&error) => return Ok(self.without_streams(&error)),
+            opened => opened.map_err(|error| self.not_listed(error))?,
+        };
+        let relist = |error| Broken { error, relist: true };
+        let mut objects: BTreeMap<ObjectKey, Found> = BTreeMap::new();
+        loop {
+            let line = lines.next::<T>(INITIAL_SILENCE).await.map_err(relist)?;
+            let Some(line) = line else {
+                let message = "the watch ended before all objects had come";
+                return Err(relist(WatchError::broken("list", T::KIND, message)));
+            };
+            match object::line::<T>(line).map_err(relist)? {
+                Line::Put(item) => {
+                    let key = item.identity.key.clone();
+                    match self.readable(item) {
+                        Some(found) => objects.insert(key, found),
+                        None => objects.remove(&key),
+                    };
+                }
+                Line::Gone(identity) => {
+                    objects.remove(&identity.key);
+                }
+                Line::Bookmark { ends_initial_events: false, .. } => {}
+                Line::Bookmark { version, .. } => {
+                    self.version = version;
+                    let objects = objects.into_values().collect();
+                    self.told.push_back(Event::Listed { kind: T::KIND, objects });
+                    return Ok(State::Watching(Following::new(lines, lasts)));
+                }
+                Line::Error(status) => {
+                    let error = WatchError::status("list", T::KIND, &status);
+                    // The server has the feature, and lacks what it needs.
+                    if error.code() == Some(500) {
+                        return Ok(self.without_streams(&error));
+                    }
+                    return Err(self.not_listed(error));
+                }
+            }
+        }
+    }
+
+    fn without_streams(&mut self, error: &WatchError) -> State {
+        let resource = resource(T::KIND);
+        tracing::info!(resource, %error, "no streaming lists; listing from the server's cache");
+        self.streams = false;
+        State::Unlisted
+    }
+
+    async fn resume(&mut self) -> Result<State, Broken> {
+        let (seconds, lasts) = duration();
+        match answer::watch::<T>(&self.client, &self.version, false, seconds).await {
+            Ok(lines) => Ok(State::Watching(Following::new(lines, lasts))),
+            Err(error) => Err(Broken { error, relist: false }),
+        }
+    }
+
+    async fn follow(&mut self, mut following: Following) -> Result<State, Broken> {
+        let Following { lines, since, lasts, heard, bookmarks } = &mut following;
+        let rest = (*lasts + GRACE).saturating_sub(since.elapsed());
+        let patience = if *bookmarks { SILENCE.min(rest) } else { rest };
+        let line = lines.next::<T>(patience).await;
+        if since.elapsed() >= HELD {
+            self.pauses.reset();
+        }
+        let resume = |error| Broken { error, relist: false };
+        let Some(line) = line.map_err(resume)? else {
+            if since.elapsed() >= HELD {
+                // A database that was restored may not have reached our
+                // version: then nothing comes, and only a list tells.
+                let silent = self.bookmarks && !*heard;
+                return Ok(if silent { State::Unlisted } else { State::Listed });
+            }
+            let message = "the API server ended the watch at once";
+            return Err(resume(WatchError::broken("watch", T::KIND, message)));
+        };
+        *heard = true;
+        // Without the name it is not known what to delete: list anew.
+        let line = object::line::<T>(line).map_err(|error| Broken { error, relist: true })?;
+        match line {
+            Line::Put(item) => {
+                self.advance(item.identity.version.clone());
+                self.put(item);
+            }
+            Line::Gone(Identity { key, version }) => {
+                self.advance(version);
+                self.told.push_back(Event::Deleted { kind: T::KIND, key });
+            }
+            Line::Bookmark { version, .. } => {
+                *bookmarks = true;
+                self.bookmarks = true;
+                self.advance(version);
+            }
+            Line::Error(status) => {
+                return Err(resume(WatchError::status("watch", T::KIND, &status)));
+            }
+        }
+        Ok(State::Watching(following))
+    }
+
+    /// Remembers where the watch is.
+    fn advance(&mut self, version: String) {
+        if !version.is_empty() {
+            self.version = version;
+        }
+    }
+
+    fn put(&mut self, item: Item) {
+        let key = item.identity.key.clone();
+        let event = match self.readable(item) {
+            Some(found) => Event::Applied(found),
+            None => Event::Deleted { kind: T::KIND, key },
+        };
+        self.told.push_back(event);
+    }
+
+    /// The object; one that cannot be read is told as a failure.
+    fn readable(&mut self, item: Item) -> Option<Found> {
+        let kind = T::KIND;
+        let error = match item.found {
+            Ok(found) => return Some(found),
+            Err(error) => error,
+        };
+        self.told.push_back(Event::Failed { kind, error });
+        None
+    }
+}
+
+/// How long a watch lasts: differently long, so that agents that began
+/// together do not come back together.
+fn duration() -> (u32, Duration) {
+    let seconds = LASTS + random(SPREAD).as_secs() as u32;
+    (seconds, Duration::from_secs(seconds.into()))
+}
+
+/// Whether a server does not know `sendInitialEvents`: it refuses the request
+/// as invalid (422), or an older one as wrong (400).
+fn is_refusal(error: &WatchError) -> bool {
+    error
+        .code()
+        .is_some_and(|code| (400..500).contains(&code) && !matches!(code, 404 | 408 | 409 | 429))
+}

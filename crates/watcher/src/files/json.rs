@@ -1,0 +1,76 @@
+//! A NetworkPolicy as the API server's JSON, read as strictly as a file.
+//!
+//! In: a JSON value.
+//! Out: the model's policy, always, with what is wrong about it. A field that
+//! this version does not know makes the part around it unusable, as in a file:
+//! a newer API server may mean by it that less is allowed.
+//! Never: positions; nobody wrote this text.
+
+use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
+use policy::{Diagnostic, NetworkPolicy};
+use serde_json::{Map, Value as Json};
+
+use super::decode::{self, Decoded};
+use super::node::{Entry, Node, Position, Value};
+use crate::Kind;
+use crate::convert;
+
+/// What is read of an object's metadata.
+const METADATA: [&str; 5] = ["name", "namespace", "uid", "labels", "creationTimestamp"];
+const NOWHERE: Position = Position { line: 1, column: 1 };
+
+/// Reads a NetworkPolicy of the API server.
+pub(crate) fn network_policy(object: &Json) -> (NetworkPolicy, Vec<Diagnostic>) {
+    let mut node = node(object);
+    if let Value::Mapping(fields) = &mut node.value {
+        // Kubernetes 1.24 to 1.27 had a status, which says nothing of the spec.
+        fields.retain(|field| field.key != "status");
+        let metadata = fields.iter_mut().find(|field| field.key == "metadata");
+        if let Some(Value::Mapping(fields)) = metadata.map(|field| &mut field.value.value) {
+            fields.retain(|field| METADATA.contains(&field.key.as_str()));
+        }
+    }
+    let Decoded { object, issues, unreadable } = decode::decode::<ApiNetworkPolicy>(&node);
+    let (policy, diagnostics) = convert::network_policy_with(&object, &unreadable);
+    let kind = Kind::NetworkPolicy.name();
+    let mut all: Vec<Diagnostic> = issues
+        .into_iter()
+        .map(|issue| {
+            let decode::Issue { severity, field, message, .. } = issue;
+            Diagnostic { severity, kind, object: policy.key.clone(), field, message }
+        })
+        .collect();
+    all.extend(diagnostics);
+    (policy, all)
+}
+
+/// A JSON value as a node. Fields that are `null` are left out, which is what
+/// they mean to the API.
+fn node(json: &Json) -> Node {
+    let value = match json {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool { value: *value, text: value.to_string() },
+        Json::Number(number) => match number.as_i64() {
+            Some(value) => Value::Int { value, text: number.to_string() },
+            None => {
+                let value = number.as_f64().unwrap_or(f64::NAN);
+                Value::Float { value, text: number.to_string() }
+            }
+        },
+        Json::String(text) => Value::String(text.clone()),
+        Json::Array(items) => Value::Sequence(items.iter().map(node).collect()),
+        Json::Object(fields) => Value::Mapping(entries(fields)),
+    };
+    Node { at: NOWHERE, value }
+}
+
+fn entries(fields: &Map<String, Json>) -> Vec<Entry> {
+    let entry = |(key, value): (&String, &Json)| Entry {
+        key: key.clone(),
+        written: None,
+        at: NOWHERE,
+        value: node(value),
+        merged: false,
+    };
+    fields.iter().filter(|(_, value)| !value.is_null()).map(entry).collect()
+}
