@@ -1,4 +1,19 @@
 // What the tests against a real Kubernetes build: pinned, and nothing else.
+// No Go code of ours is here; `cargo xtask kube` builds the tools named below,
+// all versions from this file, all contents checked against go.sum.
+//
+// Another version of Kubernetes, in this folder. Its staging modules carry the
+// same version with v0 for v1; they stand under `replace` because
+// k8s.io/kubernetes names them by folders of its own repository. With a new
+// minor version, compare that list with the lines `=> ./staging/...` of its go.mod.
+//
+//	sed -i 's/ v\([01]\)\.36\.3/ v\1.36.4/' go.mod && go mod tidy
+//
+// Another version of etcd:
+//
+//	go get -tool go.etcd.io/etcd/server/v3@v3.6.14
+//
+// One program more: go get -tool PACKAGE, and a line in xtask/src/kube.rs.
 module nftpol/kube
 
 go 1.26.0

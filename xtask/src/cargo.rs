@@ -61,10 +61,20 @@ impl Cargo {
         finish(command)
     }
 
-    fn target_folder(&self) -> Result<PathBuf> {
+    /// Where cargo puts what it builds.
+    pub fn target_folder(&self) -> Result<PathBuf> {
+        self.folder("target_directory")
+    }
+
+    /// Where the workspace's own Cargo.toml is.
+    pub fn workspace_folder(&self) -> Result<PathBuf> {
+        self.folder("workspace_root")
+    }
+
+    fn folder(&self, key: &str) -> Result<PathBuf> {
         let metadata = self.query(&["metadata", "--format-version=1", "--no-deps"])?;
-        let folder = metadata["target_directory"].as_str();
-        Ok(folder.context("cargo metadata names no target_directory")?.into())
+        let folder = metadata[key].as_str();
+        Ok(folder.with_context(|| format!("cargo metadata names no {key}"))?.into())
     }
 
     fn query(&self, args: &[&str]) -> Result<Value> {

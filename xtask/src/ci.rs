@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::cargo::Cargo;
-use crate::{edges, setup, suite};
+use crate::{edges, kube, setup, suite};
 
 /// Runs all steps. Those that need seconds come first. Lints before tests:
 /// both need most of the machine, and a lint's answer comes sooner.
@@ -30,6 +30,7 @@ pub fn run() -> Result<()> {
         cargo.run(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
     });
     steps.run("documentation", || strict.run(["doc", "--workspace", "--no-deps"]));
+    steps.run("kubernetes for the tests", || kube::build(&cargo));
     steps.run("tests", || suite::run(&cargo, &[])?.verdict(true));
     steps.finish(start)
 }

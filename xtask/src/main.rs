@@ -8,6 +8,7 @@
 mod cargo;
 mod ci;
 mod edges;
+mod kube;
 mod setup;
 mod suite;
 
@@ -25,6 +26,7 @@ Usage: cargo xtask <command>
   ci                    what CI runs: format, lints, documentation, edges, lock file, every test
   bench [args...]       measures beside `nft -f`; prints the README's table
   bless                 writes the golden files anew from what the code makes now
+  kube                  builds etcd, kube-apiserver and kubectl for the tests (they do it by themselves)
   edges                 checks which crate may depend on which
   setup                 installs the Debian packages that the others need (they do it by themselves)
   help                  this text
@@ -49,13 +51,16 @@ fn run(args: &[String]) -> Result<()> {
         "help" | "--help" | "-h" => print!("{HELP}"),
         "demo" => demo(rest)?,
         "test" => {
+            let cargo = Cargo::default();
             setup::packages()?;
-            suite::run(&Cargo::default(), rest)?.verdict(false)?;
+            kube::build(&cargo)?;
+            suite::run(&cargo, rest)?.verdict(false)?;
         }
         "bench" => bench(rest)?,
         "ci" => none(rest).and_then(|()| ci::run())?,
         "bless" => none(rest).and_then(|()| bless())?,
         "edges" => none(rest).and_then(|()| edges::run(&Cargo::default()))?,
+        "kube" => none(rest).and_then(|()| kube::build(&Cargo::default()))?,
         "setup" => none(rest).and_then(|()| setup::packages())?,
         other => bail!("no command `{other}`\n\n{HELP}"),
     }

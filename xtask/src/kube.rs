@@ -1,0 +1,203 @@
+//! Builds the real Kubernetes that tests run, once.
+//!
+//! In: the pinned modules of `tests/kube/go.mod`. Out: the programs of
+//! [`PROGRAMS`] in `target/kube`, where the tests look for them.
+//! Never: a build when nothing has changed, or when `$KUBEBUILDER_ASSETS`
+//! names a folder that somebody else has filled (book.kubebuilder.io,
+//! "Configuring envtest for integration tests").
+//!
+//! Cold, on two cores, it takes some four minutes; Go's own cache makes it
+//! seconds where that is warm.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::cargo::{Cargo, finish};
+
+/// The name of each program and the Go package that it is built from. Each
+/// package is a `tool` of `tests/kube/go.mod`.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("etcd", "go.etcd.io/etcd/server/v3"),
+    ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+];
+
+/// The module whose version is that of Kubernetes.
+const KUBERNETES: &str = "k8s.io/kubernetes";
+/// The first minor version of Go 1 that can build it: the line `go` of its go.mod.
+const GO_MINOR: u32 = 26;
+/// Where Go's own archive goes (go.dev/doc/install), `PATH` or not.
+const GO_DEFAULT: &str = "/usr/local/go/bin/go";
+/// Names a folder with the programs, as envtest has it.
+const ASSETS: &str = "KUBEBUILDER_ASSETS";
+/// Holds what the programs were built from.
+const STAMP: &str = "built-from";
+
+/// Builds what is not there.
+pub fn build(cargo: &Cargo) -> Result<()> {
+    if let Some(folder) = std::env::var_os(ASSETS) {
+        return given(Path::new(&folder));
+    }
+    let source = cargo.workspace_folder()?.join("tests/kube");
+    let recipe = Recipe::read(&source)?;
+    let folder = cargo.target_folder()?.join("kube");
+    if recipe.is_built(&folder) {
+        return Ok(());
+    }
+    recipe.build(&source, &folder)
+}
+
+/// A folder of somebody else's must hold all programs.
+fn given(folder: &Path) -> Result<()> {
+    for (program, _) in PROGRAMS {
+        let path = folder.join(program);
+        ensure!(path.is_file(), "${ASSETS} is set, but there is no {}", path.display());
+    }
+    eprintln!("kube: taking the programs in {}", folder.display());
+    Ok(())
+}
+
+/// All that decides what the programs are.
+struct Recipe {
+    linker_flags: String,
+    /// The linker's flags, the programs, go.mod and go.sum.
+    stamp: String,
+}
+
+impl Recipe {
+    fn read(source: &Path) -> Result<Self> {
+        let read = |name: &str| {
+            let path = source.join(name);
+            fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+        };
+        let (modules, sums) = (read("go.mod")?, read("go.sum")?);
+        let linker_flags = linker_flags(&version(&modules)?)?;
+        let stamp = format!("{linker_flags}\n{PROGRAMS:?}\n{modules}\n{sums}");
+        Ok(Self { linker_flags, stamp })
+    }
+
+    fn is_built(&self, folder: &Path) -> bool {
+        fs::read_to_string(folder.join(STAMP)).is_ok_and(|stamp| stamp == self.stamp)
+            && PROGRAMS.iter().all(|(program, _)| folder.join(program).is_file())
+    }
+
+    fn build(&self, source: &Path, folder: &Path) -> Result<()> {
+        let go = go(source)?;
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+        let stamp = folder.join(STAMP);
+        // A build that breaks off must not look like one that is done.
+        if stamp.exists() {
+            fs::remove_file(&stamp).with_context(|| format!("remove {}", stamp.display()))?;
+        }
+        for (program, package) in PROGRAMS {
+            eprintln!("kube: building {program} ...");
+            let start = Instant::now();
+            let mut command = Command::new(&go);
+            command.current_dir(source).envs([("CGO_ENABLED", "0"), ("GOWORK", "off")]);
+            command.args(["build", "-trimpath", "-ldflags", &self.linker_flags, "-o"]);
+            command.arg(folder.join(program)).arg(package);
+            finish(command)?;
+            eprintln!("kube: {program} built in {:.1} s", start.elapsed().as_secs_f32());
+        }
+        fs::write(&stamp, &self.stamp).with_context(|| format!("write {}", stamp.display()))
+    }
+}
+
+/// The version of Kubernetes that a go.mod requires: `v1.36.3`.
+fn version(modules: &str) -> Result<String> {
+    let required = modules.lines().find_map(|line| {
+        let line = line.trim();
+        line.strip_prefix("require ").unwrap_or(line).strip_prefix(KUBERNETES)?.strip_prefix(' ')
+    });
+    let version = required.and_then(|rest| rest.split_whitespace().next());
+    Ok(version.with_context(|| format!("tests/kube/go.mod requires no {KUBERNETES}"))?.to_owned())
+}
+
+/// Without symbols, half the size; with the version, which is else v0.0.0
+/// (hack/lib/version.sh in Kubernetes 1.36).
+fn linker_flags(version: &str) -> Result<String> {
+    let mut parts = version.strip_prefix('v').unwrap_or(version).split('.');
+    let (Some(major), Some(minor)) = (parts.next(), parts.next()) else {
+        bail!("{version} is no version of Kubernetes");
+    };
+    let set =
+        |name: &str, value: &str| format!(" -X k8s.io/component-base/version.git{name}={value}");
+    Ok(["-s -w", &set("Version", version), &set("Major", major), &set("Minor", minor)].concat())
+}
+
+/// A Go that is new enough, from `PATH` or the place where it is installed by
+/// default.
+fn go(source: &Path) -> Result<PathBuf> {
+    let wanted = format!(
+        "building the Kubernetes that tests run needs Go 1.{GO_MINOR}: install it from \
+         https://go.dev/dl, or set {ASSETS} to a folder with etcd, kube-apiserver and kubectl"
+    );
+    for go in ["go", GO_DEFAULT] {
+        // In the module's folder: from 1.21 on, Go fetches the version that go.mod asks for.
+        let output = Command::new(go).arg("version").current_dir(source).output();
+        let Ok(output) = output else { continue };
+        let said = String::from_utf8_lossy(&output.stdout);
+        let minor = minor(&said);
+        if minor.is_some_and(|minor| minor >= GO_MINOR) {
+            return Ok(go.into());
+        }
+        let problem = String::from_utf8_lossy(&output.stderr);
+        bail!("`{go} version` says: {}{}\n{wanted}", said.trim(), problem.trim());
+    }
+    bail!("there is no Go on this machine; {wanted}")
+}
+
+/// `go version go1.26.8 linux/amd64`
+fn minor(said: &str) -> Option<u32> {
+    let (_, version) = said.split_once(" go1.")?;
+    let digits = version.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_that_of_the_module() -> Result<()> {
+        let modules = "
+            tool k8s.io/kubernetes/cmd/kubectl
+            require (
+                k8s.io/kubelet v0.36.3 // indirect
+                k8s.io/kubernetes v1.36.3 // indirect
+            )";
+        assert_eq!(version(modules)?, "v1.36.3");
+        assert_eq!(version("require k8s.io/kubernetes v1.37.0-rc.1")?, "v1.37.0-rc.1");
+        assert!(version("require k8s.io/kubelet v0.36.3").is_err());
+        assert_eq!(
+            linker_flags("v1.36.3")?,
+            "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
+             -X k8s.io/component-base/version.gitMajor=1 \
+             -X k8s.io/component-base/version.gitMinor=36"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn every_program_is_a_tool_of_the_module() -> Result<()> {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/kube/go.mod");
+        let modules = fs::read_to_string(source)?;
+        for (program, package) in PROGRAMS {
+            assert!(modules.lines().any(|line| line.trim() == package), "{program}: {package}");
+        }
+        assert!(modules.lines().any(|line| line.starts_with(&format!("go 1.{GO_MINOR}."))));
+        version(&modules)?;
+        Ok(())
+    }
+
+    #[test]
+    fn go_says_its_version() {
+        assert_eq!(minor("go version go1.26.8 linux/amd64\n"), Some(26));
+        assert_eq!(minor("go version go1.27rc1 linux/amd64"), Some(27));
+        assert_eq!(minor("go version devel"), None);
+    }
+}
