@@ -7,6 +7,7 @@
 //! itself.
 
 pub mod cluster;
+pub mod conntrack;
 pub mod datagram;
 pub mod fire;
 pub mod fixtures;

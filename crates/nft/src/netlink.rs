@@ -1,11 +1,15 @@
-//! Netlink's own framing: message headers and error messages.
+//! Netlink's own framing: message headers, attributes and error messages.
 //!
 //! In: bytes as received. Out: messages and errors as values.
 //! Never: trust in a length that the bytes themselves state.
 //!
 //! Layouts: include/uapi/linux/netlink.h and linux/netfilter/nfnetlink.h.
 
+mod request;
+
 use nix::errno::Errno;
+
+pub(crate) use request::Request;
 
 /// `nlmsghdr` (16 bytes) and `nfgenmsg` (4 bytes).
 pub(crate) const HEADERS: usize = 20;
@@ -116,23 +120,14 @@ pub(crate) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
 pub(crate) fn batch_mark(kind: i32, sequence: u32, generation: Option<u32>) -> Vec<u8> {
     /// `enum nfnl_batch_attributes`.
     const NFNL_BATCH_GENID: u16 = 1;
-    let attribute_length: u16 = 8;
-    let length = HEADERS + if generation.is_some() { usize::from(attribute_length) } else { 0 };
-    let mut message = Vec::with_capacity(length);
-    message.extend((length as u32).to_ne_bytes());
-    message.extend((kind as u16).to_ne_bytes());
-    message.extend((libc::NLM_F_REQUEST as u16).to_ne_bytes());
-    message.extend(sequence.to_ne_bytes());
-    message.extend(0u32.to_ne_bytes()); // to the kernel
-    message.push(libc::AF_UNSPEC as u8);
-    message.push(libc::NFNETLINK_V0 as u8);
-    message.extend((libc::NFNL_SUBSYS_NFTABLES as u16).to_be_bytes());
+    let mut request = Request::default();
+    let flags = libc::NLM_F_REQUEST;
+    let resource = libc::NFNL_SUBSYS_NFTABLES as u16;
+    request.begin(kind as u16, flags, sequence, libc::AF_UNSPEC as u8, resource);
     if let Some(generation) = generation {
-        message.extend(attribute_length.to_ne_bytes());
-        message.extend(NFNL_BATCH_GENID.to_ne_bytes());
-        message.extend(generation.to_be_bytes());
+        request.attribute(NFNL_BATCH_GENID, &generation.to_be_bytes());
     }
-    message
+    request.into_bytes()
 }
 
 fn number(bytes: &[u8], offset: usize) -> Option<u32> {

@@ -4,7 +4,7 @@
 mod namespace;
 
 use namespace::{in_namespace, name, table};
-use nft::{Kernel, ReadError, SendError};
+use nft::{Conntrack, ConntrackError, Filter, Kernel, ReadError, SendError};
 use nix::unistd::{Uid, seteuid};
 use ruleset::{Batch, Op};
 
@@ -20,10 +20,12 @@ fn without_the_capability_every_call_says_so() {
         let read = kernel.dump(&table());
         let tables = kernel.tables();
         let probed = kernel.probe();
+        let listed = Conntrack::open().expect("open").flows(&Filter::All, |_| ());
         seteuid(Uid::from_raw(0)).expect("root again");
         assert!(matches!(sent, Err(SendError::Permission)), "{sent:?}");
         assert!(matches!(deleted, Err(SendError::Permission)), "{deleted:?}");
         assert!(matches!(probed, Err(SendError::Permission)), "{probed:?}");
+        assert!(matches!(listed, Err(ConntrackError::Permission)), "{listed:?}");
         assert!(matches!(read, Err(ReadError::Permission)), "{read:?}");
         assert!(matches!(tables, Err(ReadError::Permission)), "{tables:?}");
         let found = privileged.dump(&table()).expect("dump").expect("the table");

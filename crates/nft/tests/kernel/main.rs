@@ -3,6 +3,7 @@
 
 mod common;
 mod concurrent;
+mod conntrack;
 mod foreign;
 mod namespace;
 mod operations;

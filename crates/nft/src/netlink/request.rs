@@ -1,0 +1,84 @@
+//! Messages to the kernel, attribute by attribute.
+//!
+//! In: a header and attributes. Out: bytes to send, one message or several in
+//! a row. Never: a length that the caller must count.
+
+use super::HEADERS;
+
+/// The type of an attribute that holds attributes (`struct nlattr`).
+const NLA_F_NESTED: u16 = libc::NLA_F_NESTED as u16;
+
+/// Messages as bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    bytes: Vec<u8>,
+    /// Where the last message begins.
+    start: usize,
+}
+
+impl Request {
+    /// Begins a message: `nlmsghdr` and `nfgenmsg`.
+    pub(crate) fn begin(
+        &mut self,
+        kind: u16,
+        flags: i32,
+        sequence: u32,
+        family: u8,
+        resource: u16,
+    ) {
+        self.start = self.bytes.len();
+        self.bytes.extend((HEADERS as u32).to_ne_bytes());
+        self.bytes.extend(kind.to_ne_bytes());
+        self.bytes.extend((flags as u16).to_ne_bytes());
+        self.bytes.extend(sequence.to_ne_bytes());
+        self.bytes.extend(0u32.to_ne_bytes()); // to the kernel
+        self.bytes.push(family);
+        self.bytes.push(libc::NFNETLINK_V0 as u8);
+        self.bytes.extend(resource.to_be_bytes());
+    }
+
+    /// Adds an attribute to the last message. Values are far below 64 KiB.
+    pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
+        let start = self.open(kind);
+        self.bytes.extend(value);
+        self.close(start);
+    }
+
+    /// Adds an attribute that holds what `fill` adds.
+    pub(crate) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
+        let start = self.open(kind | NLA_F_NESTED);
+        fill(self);
+        self.close(start);
+    }
+
+    /// All messages.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// All messages, for keeps.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Takes all messages away.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.start = 0;
+    }
+
+    fn open(&mut self, kind: u16) -> usize {
+        let start = self.bytes.len();
+        self.bytes.extend(0u16.to_ne_bytes());
+        self.bytes.extend(kind.to_ne_bytes());
+        start
+    }
+
+    fn close(&mut self, start: usize) {
+        let length = self.bytes.len() - start;
+        self.bytes[start..start + 2].copy_from_slice(&(length as u16).to_ne_bytes());
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+        let length = self.bytes.len() - self.start;
+        self.bytes[self.start..self.start + 4].copy_from_slice(&(length as u32).to_ne_bytes());
+    }
+}

@@ -1,0 +1,203 @@
+//! Connection tracking, with flows that packets made.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+
+use nft::{Conntrack, Filter, Flow, Transport, Tuple};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto,
+    socket,
+};
+use ruleset::Family;
+
+use crate::common::nft;
+use crate::namespace::in_namespace;
+
+const SERVER_PORT: u16 = 5300;
+
+/// A namespace in which all flows are tracked, by way of loopback.
+fn tracked<T: Send>(body: impl FnOnce(&mut Conntrack) -> T + Send) -> T {
+    in_namespace(|_| {
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip(8)");
+        assert!(up.success());
+        nft(
+            &["-f", "-"],
+            "table inet tracking {
+                chain zones {
+                    type filter hook output priority raw;
+                    udp sport 4444 ct zone set 7
+                    udp dport 4444 ct zone set 7
+                }
+                chain translation {
+                    type nat hook output priority -100;
+                    ip daddr 127.9.9.9 udp dport 53 dnat ip to 127.0.0.1:5300
+                }
+                chain states { type filter hook output priority filter; ct state new accept; }
+            }",
+        );
+        body(&mut Conntrack::open().expect("open"))
+    })
+}
+
+/// One datagram; both sockets stay open, so that no error comes back.
+fn send(from: &str, to: &str) -> (UdpSocket, UdpSocket) {
+    let server = if to.starts_with('[') { "[::1]:5300" } else { "127.0.0.1:5300" };
+    let server = UdpSocket::bind(server).expect("bind the server");
+    let client = UdpSocket::bind(from).expect("bind the client");
+    client.send_to(b"x", to).expect("send");
+    (client, server)
+}
+
+/// One echo request of each family, with a checksum where the kernel puts in
+/// none (RFC 792; RFC 4443).
+fn echo_requests() {
+    let raw = |family, protocol| {
+        socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).expect("a raw socket")
+    };
+    let four = raw(AddressFamily::Inet, SockProtocol::Icmp);
+    let request = [8, 0, 0xe5, 0xca, 0x12, 0x34, 0, 1];
+    let to = SockaddrIn::new(127, 0, 0, 1, 0);
+    sendto(four.as_raw_fd(), &request, &to, MsgFlags::empty()).expect("send");
+    let six = raw(AddressFamily::Inet6, SockProtocol::IcmpV6);
+    let request = [128, 0, 0, 0, 0x12, 0x34, 0, 1];
+    let to = SockaddrIn6::from(SocketAddrV6::new(Ipv6Addr::LOCALHOST, 0, 0, 0));
+    sendto(six.as_raw_fd(), &request, &to, MsgFlags::empty()).expect("send");
+}
+
+fn list(conntrack: &mut Conntrack, filter: &Filter) -> BTreeSet<Flow> {
+    let mut found = BTreeSet::new();
+    conntrack
+        .flows(filter, |flow| {
+            found.insert(*flow);
+        })
+        .expect("list");
+    found
+}
+
+fn udp(source: &str, destination: &str) -> Tuple {
+    let (source, destination): (SocketAddr, SocketAddr) =
+        (source.parse().expect("source"), destination.parse().expect("destination"));
+    Tuple {
+        source: source.ip(),
+        destination: destination.ip(),
+        protocol: 17,
+        transport: Transport::Ports { source: source.port(), destination: destination.port() },
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+#[test]
+fn flows_are_listed_by_family_and_by_either_end() {
+    tracked(|conntrack| {
+        let _sockets =
+            ["127.0.0.2:1000", "127.0.0.3:1000"].map(|from| send(from, "127.9.9.9:53").0);
+        let _six = send("[::1]:1000", "[::1]:5300");
+        let of = |from: &str| (udp(from, "127.9.9.9:53"), udp("127.0.0.1:5300", from));
+        let four = BTreeSet::from([of("127.0.0.2:1000"), of("127.0.0.3:1000")]);
+        let six = (udp("[::1]:1000", "[::1]:5300"), udp("[::1]:5300", "[::1]:1000"));
+        let all: BTreeSet<_> = four.iter().copied().chain([six]).collect();
+        let cases = [
+            (Filter::All, all),
+            (Filter::Family(Family::V4), four.clone()),
+            (Filter::Family(Family::V6), BTreeSet::from([six])),
+            (Filter::OriginalSource(ip("127.0.0.3")), BTreeSet::from([of("127.0.0.3:1000")])),
+            (Filter::OriginalSource(ip("127.0.0.1")), BTreeSet::new()),
+            (Filter::ReplySource(ip("127.0.0.1")), four),
+            (Filter::ReplySource(ip("127.9.9.9")), BTreeSet::new()),
+            (Filter::OriginalSource(ip("::1")), BTreeSet::from([six])),
+            (Filter::ReplySource(ip("::1")), BTreeSet::from([six])),
+            (Filter::ReplySource(ip("::2")), BTreeSet::new()),
+        ];
+        for (filter, expected) in cases {
+            let found = list(conntrack, &filter);
+            let found: BTreeSet<_> = found.iter().map(|flow| (flow.original, flow.reply)).collect();
+            assert_eq!(found, expected, "{filter:?}");
+        }
+    });
+}
+
+/// An IPv4 filter is the kernel's work: it sends what matches, and no more.
+#[test]
+fn the_kernel_filters_by_ipv4_address() {
+    tracked(|conntrack| {
+        let _sockets =
+            ["127.0.0.2:1000", "127.0.0.3:1000"].map(|from| send(from, "127.9.9.9:53").0);
+        let filter = Filter::OriginalSource(ip("127.0.0.3"));
+        assert_eq!(conntrack.flows(&filter, |_| ()).expect("list"), 1);
+        assert_eq!(conntrack.flows(&Filter::Family(Family::V6), |_| ()).expect("list"), 0);
+    });
+}
+
+#[test]
+fn a_deletion_hits_this_entry_and_not_its_successor() {
+    tracked(|conntrack| {
+        let (client, _server) = send("127.0.0.2:1000", "127.0.0.1:5300");
+        let other = UdpSocket::bind("127.0.0.3:1000").expect("bind");
+        other.send_to(b"x", "127.0.0.1:5300").expect("send");
+        let found = list(conntrack, &Filter::OriginalSource(ip("127.0.0.2")));
+        let first = *found.first().expect("the flow");
+        assert_eq!(conntrack.get(&first.original, 0).expect("get"), Some(first));
+        assert!(conntrack.delete(&first).expect("delete"));
+        assert!(!conntrack.delete(&first).expect("delete again"), "it is gone");
+        assert_eq!(conntrack.get(&first.original, 0).expect("get"), None);
+        client.send_to(b"x", ("127.0.0.1", SERVER_PORT)).expect("send again");
+        let second = conntrack.get(&first.original, 0).expect("get").expect("the successor");
+        assert_ne!(first.id, second.id);
+        assert!(!conntrack.delete(&first).expect("delete"), "the successor is another");
+        assert_eq!(list(conntrack, &Filter::All).len(), 2);
+        assert_eq!(conntrack.delete_all(&[first, second]).expect("delete"), 1);
+        let left = list(conntrack, &Filter::All);
+        assert_eq!(
+            left.iter().map(|flow| flow.original.source).collect::<Vec<_>>(),
+            [ip("127.0.0.3")]
+        );
+    });
+}
+
+#[test]
+fn entries_of_zones_icmp_and_ipv6_are_deleted_too() {
+    tracked(|conntrack| {
+        let _zone = send("127.0.0.2:4444", "127.0.0.1:5300");
+        echo_requests();
+        let flows = list(conntrack, &Filter::All);
+        let shape = |flow: &Flow| (flow.zone, flow.original.protocol);
+        let expected = BTreeSet::from([(7, 17), (0, 1), (0, 58)]);
+        assert_eq!(flows.iter().map(shape).collect::<BTreeSet<_>>(), expected, "{flows:#?}");
+        for flow in &flows {
+            let echo =
+                matches!(flow.original.transport, Transport::Icmp { icmp_type: 8 | 128, .. });
+            assert_eq!(echo, flow.original.protocol != 17, "{flow:?}");
+            assert!(conntrack.delete(flow).expect("delete"), "{flow:?}");
+        }
+        assert_eq!(list(conntrack, &Filter::All), BTreeSet::new());
+    });
+}
+
+/// A dump of several datagrams, left in the middle by a panic of the callback,
+/// does not stand in the way of the next request.
+#[test]
+fn a_large_dump_is_whole_and_can_be_left() {
+    const FLOWS: u16 = 3000;
+    tracked(|conntrack| {
+        let server = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        let to = server.local_addr().expect("address");
+        for port in 0..FLOWS {
+            let client = UdpSocket::bind(("127.0.0.2", 2000 + port)).expect("bind");
+            client.send_to(b"x", to).expect("send");
+        }
+        let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            conntrack.flows(&Filter::All, |_| panic!("enough"))
+        }));
+        assert!(left.is_err());
+        let flows = list(conntrack, &Filter::All);
+        assert_eq!(flows.len(), usize::from(FLOWS));
+        let flows: Vec<Flow> = flows.into_iter().collect();
+        assert_eq!(conntrack.delete_all(&flows).expect("delete"), usize::from(FLOWS));
+        assert_eq!(list(conntrack, &Filter::All).len(), 0);
+    });
+}
