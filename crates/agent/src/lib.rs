@@ -1,8 +1,10 @@
 //! The parts of the `nftpol` command that tests use as a library.
 //!
-//! In: a policy model. Out: a kernel that enforces it.
+//! In: a policy model. Out: a kernel that enforces it, on flows that stand
+//! already, too.
 //! Never: rules of its own about what is allowed.
 
+pub mod connections;
 pub mod pipeline;
 mod sink;
 

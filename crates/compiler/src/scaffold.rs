@@ -109,6 +109,11 @@ pub fn log_set(direction: Direction, family: Family) -> Name {
     constant(&format!("logged.{}{}", letter(direction), family.digit()))
 }
 
+/// The chain of broadcast, multicast and link-local packets.
+pub fn edges_chain() -> Name {
+    constant("edges")
+}
+
 /// The table without a pod. `isolated`: whether a local pod is isolated, and
 /// so what lies beside the pods' reported addresses is shut.
 pub fn of(isolated: bool, log: bool) -> Ruleset {
@@ -133,7 +138,7 @@ pub fn of(isolated: bool, log: bool) -> Ruleset {
     types(neighbour_discovery(), "neighbour discovery", &NEIGHBOUR_DISCOVERY);
     types(listener_discovery(), "multicast listener discovery", &LISTENER_DISCOVERY);
     ruleset.chains.insert(constant("midflow"), midflow());
-    ruleset.chains.insert(constant("edges"), edges(isolated));
+    ruleset.chains.insert(edges_chain(), edges(isolated));
     ruleset.chains.insert(constant("six"), six());
     ruleset.chains.insert(constant("unknown"), unknown());
     ruleset.chains.insert(constant("forward"), forward());
@@ -158,7 +163,7 @@ fn forward() -> Chain {
     let rules = vec![
         Rule::new([Match::CtState(known)], Verdict::Accept),
         Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
-        Rule::new([Match::NotToHost], Verdict::Jump(constant("edges"))),
+        Rule::new([Match::NotToHost], Verdict::Jump(edges_chain())),
         isolated_rule(Direction::Egress, Family::V4),
         isolated_rule(Direction::Ingress, Family::V4),
         Rule::new([Match::Family(Family::V6)], Verdict::Goto(constant("six"))),
@@ -226,7 +231,7 @@ fn neighbour_rule() -> Rule {
 
 fn edge_rule(field: Field, range: AddressRange) -> Rule {
     let test = AddressTest::In(range);
-    Rule::new([Match::Address(field, test)], Verdict::Jump(constant("edges")))
+    Rule::new([Match::Address(field, test)], Verdict::Jump(edges_chain()))
 }
 
 fn isolated_rule(direction: Direction, family: Family) -> Rule {
