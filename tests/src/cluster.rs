@@ -122,6 +122,20 @@ impl Cluster {
         self.endpoints.iter().filter(|endpoint| matches!(endpoint.role, Role::Node { .. }))
     }
 
+    /// The namespace of the switch between the nodes.
+    pub fn switch(&self) -> &Namespace {
+        &self.switch
+    }
+
+    /// Gives the switch's namespace an address that the nodes reach,
+    /// `192.168.77.254` or `fd00:77::fe`, for servers that run there.
+    ///
+    /// # Errors
+    /// When `ip` refuses it.
+    pub fn services_address(&self, v6: bool) -> Result<IpAddr> {
+        build::services_address(&self.switch, v6)
+    }
+
     /// Lets the namespaces stay when this value is dropped.
     pub fn keep(&mut self) {
         self.switch.keep();

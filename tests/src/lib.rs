@@ -6,6 +6,7 @@
 //! Never: an expectation taken from `nftpol`'s own output; a test that skips
 //! itself.
 
+pub mod apiserver;
 pub mod cluster;
 pub mod conntrack;
 pub mod datagram;

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
@@ -31,7 +31,7 @@ impl Finished {
     /// # Errors
     /// When it did not exit with 0, with all that it said.
     pub fn success(self) -> Result<String> {
-        ensure!(self.code == Some(0), "nftpol failed: {self:#?}");
+        ensure!(self.code == Some(0), "the program failed: {self:#?}");
         Ok(self.stdout)
     }
 }
@@ -68,21 +68,29 @@ pub fn path() -> Result<PathBuf> {
 /// When it has not been built or cannot be started. A failure of the program
 /// itself is in [`Finished`].
 pub fn run(namespace: &Namespace, arguments: &[&str], input: &str) -> Result<Finished> {
-    let mut child = namespace
-        .command(path()?)
-        .args(arguments)
+    let mut command = namespace.command(path()?);
+    command.args(arguments);
+    finish(command, input).context("nftpol")
+}
+
+/// Runs a command to its end, with this as its standard input.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn finish(mut command: Command, input: &str) -> Result<Finished> {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context("start nftpol")?;
-    let mut stdin = child.stdin.take().context("standard input of nftpol")?;
+        .context("start the program")?;
+    let mut stdin = child.stdin.take().context("the program's standard input")?;
     let output = std::thread::scope(|scope| {
         // It may end without reading: a broken pipe is no error here.
         scope.spawn(move || drop(stdin.write_all(input.as_bytes())));
         child.wait_with_output()
     })
-    .context("wait for nftpol")?;
+    .context("wait for the program")?;
     Ok(Finished {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -23,6 +23,8 @@ const GATEWAY_V6: &str = "fe80::ecee:eeff:feee:eeee";
 
 /// Number of the outsider on the switch.
 const OUTSIDER: u8 = 1;
+/// Number of the switch itself, once it has an address.
+const SERVICES: u8 = 254;
 
 type Make<'a> = &'a dyn Fn(&str) -> Result<Namespace>;
 
@@ -140,13 +142,20 @@ fn routed(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str
     node.ip(&outside)
 }
 
+pub(super) fn services_address(switch: &Namespace, v6: bool) -> Result<IpAddr> {
+    let address = underlay_address(SERVICES, v6);
+    // To ask twice is no mistake.
+    switch.ip(&add_address(address, underlay_prefix(v6), "under0").replacen("add", "replace", 1))?;
+    Ok(address)
+}
+
 /// Puts a namespace on the switch, as `eth0`.
 fn join(namespace: &Namespace, switch: &Namespace, port: &str, addresses: &[IpAddr]) -> Result<()> {
     veth((namespace, "eth0"), (switch, port))?;
     switch.ip(&format!("link set {port} master under0"))?;
     let lines: String = addresses
         .iter()
-        .map(|&address| add_address(address, if address.is_ipv6() { 64 } else { 24 }, "eth0"))
+        .map(|&address| add_address(address, underlay_prefix(address.is_ipv6()), "eth0"))
         .collect();
     namespace.ip(&lines)
 }
@@ -166,6 +175,10 @@ fn routes_to_nodes(spec: &ClusterSpec, except: Option<usize>) -> String {
 fn add_address(address: IpAddr, length: u8, interface: &str) -> String {
     let flags = if address.is_ipv6() { " nodad" } else { "" };
     format!("addr add {address}/{length} dev {interface}{flags}\n")
+}
+
+const fn underlay_prefix(v6: bool) -> u8 {
+    if v6 { 64 } else { 24 }
 }
 
 const fn pod_prefix(v6: bool) -> u8 {

@@ -1,0 +1,84 @@
+//! Keys and certificates of a control plane.
+//!
+//! In: a folder, the API server's address. Out: PEM files in that folder.
+//! Never: anything that is good for another cluster.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+
+/// Names that the API server goes by within a cluster.
+const NAMES: [&str; 4] =
+    ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+
+/// The files.
+#[derive(Debug)]
+pub(super) struct Certificates(PathBuf);
+
+impl Certificates {
+    /// Writes `ca.crt`, `apiserver.{crt,key}`, `admin.{crt,key}` and
+    /// `service-accounts.{key,pub}`.
+    pub fn write(folder: &Path, address: IpAddr, service: IpAddr) -> Result<Self> {
+        let files = Self(folder.to_owned());
+        let mut params = named("nftpol tests", None);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        files.put("ca.crt", &ca.pem())?;
+
+        let mut names: Vec<String> = NAMES.map(str::to_owned).into();
+        names.extend([address, service].map(|address| address.to_string()));
+        let mut server = CertificateParams::new(names)?;
+        server.distinguished_name = named("kube-apiserver", None).distinguished_name;
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        files.issue("apiserver", server, &ca)?;
+
+        // The group that RBAC's bootstrap policy gives everything
+        // (kubernetes.io/docs/reference/access-authn-authz/rbac).
+        let mut admin = named("admin", Some("system:masters"));
+        admin.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        files.issue("admin", admin, &ca)?;
+        let accounts = KeyPair::generate()?;
+        files.put("service-accounts.key", &accounts.serialize_pem())?;
+        files.put("service-accounts.pub", &accounts.public_key_pem())?;
+        Ok(files)
+    }
+
+    /// The path of one of the files.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    fn issue(
+        &self,
+        name: &str,
+        params: CertificateParams,
+        ca: &CertifiedIssuer<'_, KeyPair>,
+    ) -> Result<()> {
+        let key = KeyPair::generate()?;
+        self.put(&format!("{name}.crt"), &params.signed_by(&key, ca)?.pem())?;
+        self.put(&format!("{name}.key"), &key.serialize_pem())
+    }
+
+    fn put(&self, name: &str, text: &str) -> Result<()> {
+        let path = self.path(name);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    }
+}
+
+fn named(name: &str, group: Option<&str>) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    if let Some(group) = group {
+        params.distinguished_name.push(DnType::OrganizationName, group);
+    }
+    params.use_authority_key_identifier_extension = true;
+    params
+}

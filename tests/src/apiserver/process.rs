@@ -1,0 +1,68 @@
+//! A server in the background.
+//!
+//! In: a command, a file for what it says. Out: the process, killed when its
+//! value is dropped or the test process ends in whatever way.
+//! Never: output on the test's own terminal.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::inside::Inside;
+use super::programs;
+
+/// How much of a log an error shows, in lines.
+const TAIL: usize = 30;
+
+/// The process.
+#[derive(Debug)]
+pub(super) struct Process {
+    name: &'static str,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program; what it says is added to `<name>.log` in the folder.
+    pub fn start(
+        inside: &Inside,
+        name: &'static str,
+        arguments: &[String],
+        folder: &Path,
+    ) -> Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log);
+        let file = file.with_context(|| format!("open {}", log.display()))?;
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(programs::path(name)?).args(arguments);
+        command.current_dir(folder).stdin(Stdio::null());
+        command.stderr(file.try_clone().context("share a log")?).stdout(file);
+        let child = inside
+            .spawn(command)
+            .with_context(|| format!("start {name} by `setpriv` (Debian package util-linux)"))?;
+        Ok(Self { name, child, log })
+    }
+
+    /// Whether it has ended, and how.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().with_context(|| format!("wait for {}", self.name))
+    }
+
+    /// Its name and the last lines of its log, for errors.
+    pub fn last_words(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n  ");
+        format!("{} said last:\n  {tail}", self.name)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Gone in the meantime is as good as killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
