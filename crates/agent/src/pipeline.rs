@@ -6,6 +6,7 @@
 //! stopping the others.
 
 mod outcome;
+mod replace;
 
 pub use outcome::{Difference, Outcome, SyncError};
 
@@ -15,7 +16,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use compiler::{Compiled, Options, compile};
-use nft::{ForeignKind, ForeignObject, Generation, ReadError, Refusal, SendError};
+use nft::{Dump, ForeignKind, ForeignObject, Generation, ReadError, Refusal, SendError, Signs};
 use policy::{Diagnostic, ObjectKey, Severity, Snapshot};
 use ruleset::plan::plan;
 use ruleset::{Batch, Op, Ruleset};
@@ -49,7 +50,33 @@ pub struct Pipeline<S> {
 #[derive(Debug)]
 struct Live {
     ruleset: Arc<Ruleset>,
+    /// The generation as of which all of it is known; `None` once others
+    /// committed between our own commits.
+    known: Option<Generation>,
+    signs: Option<Signs>,
+}
+
+/// What a difference starts from.
+struct Base {
+    ruleset: Option<Arc<Ruleset>>,
+    foreign: Vec<ForeignObject>,
     generation: Generation,
+    /// From memory, though others committed: only the signs speak for it.
+    trusted: bool,
+}
+
+/// What the kernel's table is, by a look that costs microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Nobody committed since our own last commit.
+    Current,
+    /// The same, and policies that were set aside are to be tried again.
+    Due,
+    /// Others committed; our table and its base chain are still those that we
+    /// made, with as many parts. What is in the parts was not looked at.
+    Moved,
+    /// The table was made anew, switched off or lost parts, or was never read.
+    Touched,
 }
 
 /// What the attempts of one change did.
@@ -82,15 +109,24 @@ impl<S: Sink> Pipeline<S> {
         &mut self.sink
     }
 
-    /// Whether there is nothing to do while the snapshot stays: nobody
-    /// committed since our own last commit, no policy waits to be tried again.
+    /// Looks whether others touched the table.
     ///
     /// # Errors
     /// The kernel cannot be asked.
-    pub fn is_current(&mut self) -> Result<bool, ReadError> {
+    pub fn check(&mut self) -> Result<Check, ReadError> {
         let generation = self.sink.generation()?;
-        let is_live = self.live.as_ref().is_some_and(|live| live.generation == generation);
-        Ok(is_live && self.target.as_ref().is_some_and(|target| !target.is_due()))
+        let Some(live) = &self.live else { return Ok(Check::Touched) };
+        if live.known != Some(generation) {
+            let same = live.signs.is_some() && signs(&mut self.sink)? == live.signs;
+            return Ok(if same { Check::Moved } else { Check::Touched });
+        }
+        let is_due = self.target.as_ref().is_none_or(Target::is_due);
+        Ok(if is_due { Check::Due } else { Check::Current })
+    }
+
+    /// Forgets what the table held, so that the next change reads it.
+    pub fn distrust(&mut self) {
+        self.live = None;
     }
 
     /// Compiles without touching the kernel.
@@ -109,7 +145,7 @@ impl<S: Sink> Pipeline<S> {
         while races < MAX_ATTEMPTS {
             let mut target = self.target(snapshot);
             let result = self.change(&target.ruleset, &mut done);
-            if result.is_err() {
+            if result.as_ref().is_err_and(|error| !matches!(error, ChangeError::Overtaken)) {
                 self.live = None;
             }
             match result {
@@ -121,14 +157,15 @@ impl<S: Sink> Pipeline<S> {
                         batches: done.batches,
                         operations: done.operations,
                         diagnostics: diagnostics.cloned().collect(),
+                        isolating: isolating(&target.compiled),
                         set_aside: self.options.set_aside.clone(),
                         foreign: done.foreign,
                     };
                     self.target = Some(target);
                     return Ok(outcome);
                 }
-                Err(ChangeError::Moved) => {
-                    tracing::debug!("others committed meanwhile, reading the table again");
+                Err(ChangeError::Overtaken | ChangeError::Moved) => {
+                    tracing::debug!("others committed meanwhile, starting over");
                     races += 1;
                     self.target = Some(target);
                 }
@@ -170,7 +207,12 @@ impl<S: Sink> Pipeline<S> {
     /// # Errors
     /// The table cannot be read, or cannot become this one step by step.
     pub fn difference(&mut self, target: &Ruleset) -> Result<Difference, SyncError> {
-        let (live, mut foreign, generation) = self.live()?;
+        let base = self.base()?;
+        Self::between(base, target)
+    }
+
+    fn between(base: Base, target: &Ruleset) -> Result<Difference, SyncError> {
+        let Base { ruleset: live, mut foreign, generation, .. } = base;
         if let Some(ForeignObject { name, why, .. }) = in_the_way(target, &foreign) {
             let (table, name, why) = (target.table.clone(), name.clone(), why.clone());
             return Err(SyncError::InTheWay { table, name, why });
@@ -186,23 +228,31 @@ impl<S: Sink> Pipeline<S> {
         Ok(Difference { live, flags, foreign, generation, batches })
     }
 
-    /// Reads the table, or takes it from memory while nobody else committed.
-    fn live(
-        &mut self,
-    ) -> Result<(Option<Arc<Ruleset>>, Vec<ForeignObject>, Generation), ReadError> {
+    /// Reads the table, or takes it from memory while it shows no sign that
+    /// others touched it. Reading it costs with its size, and on a node with
+    /// kube-proxy others commit all day.
+    fn base(&mut self) -> Result<Base, ReadError> {
         // Before the dump: what is made after it must not pass for read.
         let generation = self.sink.generation()?;
-        if let Some(live) = self.live.as_ref().filter(|live| live.generation == generation) {
-            return Ok((Some(Arc::clone(&live.ruleset)), Vec::new(), generation));
+        if let Some(live) = &self.live {
+            let trusted = live.known != Some(generation);
+            if !trusted || live.signs.is_some() && signs(&mut self.sink)? == live.signs {
+                let ruleset = Some(Arc::clone(&live.ruleset));
+                return Ok(Base { ruleset, foreign: Vec::new(), generation, trusted });
+            }
         }
         Ok(match self.sink.dump(&compiler::scaffold::table())? {
-            Some(dump) => (Some(Arc::new(dump.ruleset)), dump.foreign, dump.generation),
-            None => (None, Vec::new(), generation),
+            Some(Dump { ruleset, foreign, generation }) => {
+                Base { ruleset: Some(Arc::new(ruleset)), foreign, generation, trusted: false }
+            }
+            None => Base { ruleset: None, foreign: Vec::new(), generation, trusted: false },
         })
     }
 
     fn change(&mut self, target: &Arc<Ruleset>, done: &mut Done) -> Result<(), ChangeError> {
-        let Difference { live, foreign, generation, batches, .. } = self.difference(target)?;
+        let base = self.base()?;
+        let trusted = base.trusted;
+        let Difference { live, foreign, generation, batches, .. } = Self::between(base, target)?;
         tracing::debug!(batches = batches.len(), "difference planned");
         done.foreign = foreign;
         let pause = pause_between(live.as_deref(), target);
@@ -222,11 +272,11 @@ impl<S: Sink> Pipeline<S> {
                     done.batches += 1;
                     done.operations += batch.ops.len();
                 }
-                Err(SendError::GenerationMoved | SendError::Unknown) => {
-                    return Err(ChangeError::Moved);
-                }
+                // Ours changed nothing.
+                Err(SendError::GenerationMoved) => return Err(ChangeError::Overtaken),
+                Err(SendError::Unknown) => return Err(ChangeError::Moved),
                 Err(SendError::Refused(refusals)) => {
-                    let by_others = self.sink.generation()? != ours;
+                    let by_others = trusted || self.sink.generation()? != ours;
                     return Err(match by_others {
                         true => ChangeError::Moved,
                         false => ChangeError::Refused(refusals, batch),
@@ -235,11 +285,11 @@ impl<S: Sink> Pipeline<S> {
                 Err(error) => return Err(SyncError::from(error).into()),
             }
         }
-        // Somebody who committed since the first batch may have changed the
-        // table again: it must be read before it is believed.
-        let generation = self.sink.generation()?;
-        let known = || Live { ruleset: Arc::clone(target), generation };
-        self.live = (generation == ours).then(known);
+        // Somebody who committed since the table was read may have changed it.
+        let signs = signs(&mut self.sink)?;
+        let known = !trusted && self.sink.generation()? == ours;
+        let known = known.then_some(ours);
+        self.live = Some(Live { ruleset: Arc::clone(target), known, signs });
         Ok(())
     }
 
@@ -278,6 +328,15 @@ impl Target {
     }
 }
 
+fn isolating(compiled: &Compiled) -> BTreeSet<ObjectKey> {
+    compiled.signatures.values().flat_map(|signature| &signature.policies).cloned().collect()
+}
+
+/// The signs of our table and its base chain.
+fn signs(sink: &mut impl Sink) -> Result<Option<Signs>, ReadError> {
+    sink.signs(&compiler::scaffold::table(), &compiler::scaffold::base_chain())
+}
+
 /// How long to wait between batches so that a packet meets at most one
 /// commit: nothing, unless chains are so long that packets are slow.
 fn pause_between(live: Option<&Ruleset>, target: &Ruleset) -> Duration {
@@ -309,7 +368,9 @@ fn behind(compiled: &Compiled, refusal: &Refusal, batch: &Batch) -> BTreeSet<Obj
 
 /// Why one attempt ended.
 enum ChangeError {
-    /// Read again and start over.
+    /// Others committed before our first batch: start over.
+    Overtaken,
+    /// Nobody knows what the table holds: read it and start over.
     Moved,
     /// The kernel refused a part of this batch.
     Refused(Vec<Refusal>, Batch),

@@ -1,6 +1,6 @@
 //! Where batches go.
 
-use nft::{Dump, Generation, Kernel, ReadError, SendError};
+use nft::{Dump, Generation, Kernel, ReadError, SendError, Signs};
 use ruleset::{Batch, Name};
 
 /// What the pipeline needs of a kernel.
@@ -27,6 +27,18 @@ pub trait Sink {
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError>;
+
+    /// See [`Kernel::signs`].
+    ///
+    /// # Errors
+    /// As there.
+    fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError>;
+
+    /// See [`Kernel::delete_table`].
+    ///
+    /// # Errors
+    /// As there.
+    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError>;
 }
 
 impl Sink for Kernel {
@@ -45,5 +57,13 @@ impl Sink for Kernel {
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
         Self::send(self, table, batch, expected)
+    }
+
+    fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
+        Self::signs(self, table, chain)
+    }
+
+    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+        Self::delete_table(self, table)
     }
 }

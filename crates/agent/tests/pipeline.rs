@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use agent::Sink;
-use agent::pipeline::{Pipeline, SyncError};
+use agent::pipeline::{Check, Pipeline, SyncError};
 use compiler::Options;
-use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError};
+use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, Signs};
 use policy::{PortNumbers, Ports, Snapshot};
 use ruleset::simulator::{self, Outcome, simulate};
 use ruleset::{ApplyError, Batch, Name, Op, Ruleset};
@@ -34,6 +34,7 @@ struct Model {
     /// How many commits somebody else puts after our first.
     after: u32,
     sent: usize,
+    dumps: usize,
 }
 
 impl Sink for Model {
@@ -43,6 +44,7 @@ impl Sink for Model {
 
     fn dump(&mut self, _: &Name) -> Result<Option<Dump>, ReadError> {
         let generation = Generation(self.generation);
+        self.dumps += 1;
         Ok(self.table.clone().map(|ruleset| Dump { ruleset, foreign: vec![], generation }))
     }
 
@@ -102,6 +104,18 @@ impl Sink for Model {
         self.generation += 1 + std::mem::take(&mut self.after);
         self.sent += 1;
         Ok(())
+    }
+
+    fn signs(&mut self, _: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
+        Ok(self.table.as_ref().and_then(|table| {
+            let parts = table.sets.len() + table.maps.len() + table.chains.len();
+            let rules = table.chains.get(chain)?.rules.len();
+            Some(Signs { table: parts.to_be_bytes().into(), chain: rules.to_be_bytes().into() })
+        }))
+    }
+
+    fn delete_table(&mut self, _: &Name) -> Result<bool, SendError> {
+        Ok(self.table.take().is_some())
     }
 }
 
@@ -264,9 +278,57 @@ fn a_commit_of_others_just_after_ours_is_not_taken_for_ours() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());
     pipeline.sink().after = 1;
     pipeline.sync(&snapshot()).unwrap();
-    assert!(!pipeline.is_current().unwrap());
+    assert_eq!(pipeline.check().unwrap(), Check::Moved);
     pipeline.sync(&snapshot()).unwrap();
-    assert!(pipeline.is_current().unwrap());
+    assert_eq!(pipeline.check().unwrap(), Check::Moved, "nobody read the table");
+    pipeline.distrust();
+    pipeline.sync(&snapshot()).unwrap();
+    assert_eq!(pipeline.check().unwrap(), Check::Current);
+}
+
+#[test]
+fn commits_of_others_elsewhere_cost_no_reading() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default());
+    pipeline.sync(&snapshot()).unwrap();
+    let dumps = pipeline.sink().dumps;
+    pipeline.sink().generation += 1;
+    assert_eq!(pipeline.check().unwrap(), Check::Moved);
+    let mut less = snapshot();
+    less.policies.pop_first();
+    pipeline.sync(&less).unwrap();
+    assert_eq!(pipeline.sink().dumps, dumps);
+    let expected = pipeline.compile(&less).ruleset;
+    assert_eq!(pipeline.sink().table.as_ref(), Some(&expected));
+}
+
+/// What was trusted was wrong, so no policy is to blame.
+#[test]
+fn a_refusal_after_commits_of_others_is_met_by_reading() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default());
+    pipeline.sync(&snapshot()).unwrap();
+    let model = pipeline.sink();
+    let table = model.table.as_mut().unwrap();
+    let gone = table.maps.keys().find(|name| name.as_str() == "ingress4").unwrap().clone();
+    table.maps.get_mut(&gone).unwrap().entries.clear();
+    model.generation += 1;
+    let outcome = pipeline.sync(&Snapshot::default()).unwrap();
+    assert_eq!(outcome.set_aside, BTreeSet::new());
+    let expected = pipeline.compile(&Snapshot::default()).ruleset;
+    assert_eq!(pipeline.sink().table.as_ref(), Some(&expected));
+}
+
+#[test]
+fn a_table_made_anew_is_noticed() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default());
+    assert_eq!(pipeline.check().unwrap(), Check::Touched, "never read");
+    pipeline.sync(&snapshot()).unwrap();
+    let model = pipeline.sink();
+    model.table = None;
+    model.generation += 1;
+    assert_eq!(pipeline.check().unwrap(), Check::Touched);
+    let outcome = pipeline.sync(&snapshot()).unwrap();
+    assert_eq!(outcome.before, None);
+    assert_eq!(pipeline.check().unwrap(), Check::Current);
 }
 
 #[test]

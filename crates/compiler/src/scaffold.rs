@@ -88,6 +88,11 @@ pub fn table() -> Name {
     constant("nftpol")
 }
 
+/// The name of the chain on the forward hook.
+pub fn base_chain() -> Name {
+    constant("forward")
+}
+
 /// The set of local pods that are isolated.
 pub fn isolated_set(direction: Direction, family: Family) -> Name {
     constant(&format!("isolated.{}{}", letter(direction), family.digit()))
@@ -141,7 +146,7 @@ pub fn of(isolated: bool, log: bool) -> Ruleset {
     ruleset.chains.insert(edges_chain(), edges(isolated));
     ruleset.chains.insert(constant("six"), six());
     ruleset.chains.insert(constant("unknown"), unknown());
-    ruleset.chains.insert(constant("forward"), forward());
+    ruleset.chains.insert(base_chain(), forward());
     ruleset
 }
 

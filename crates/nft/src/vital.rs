@@ -18,8 +18,10 @@ use crate::write::{FORWARD, named_chain, named_table};
 /// net/netfilter/nf_tables_api.c).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signs {
-    table: Vec<u8>,
-    chain: Vec<u8>,
+    /// Of the table.
+    pub table: Vec<u8>,
+    /// Of the chain.
+    pub chain: Vec<u8>,
 }
 
 /// A base chain on the forward hook whose policy is to drop.

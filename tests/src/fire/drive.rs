@@ -12,7 +12,7 @@ use agent::Sink;
 use agent::pipeline::{Outcome, Pipeline};
 use anyhow::{Context, Result, bail, ensure};
 use compiler::Options;
-use nft::{Dump, Generation, Kernel, ReadError, SendError};
+use nft::{Dump, Generation, Kernel, ReadError, SendError, Signs};
 use policy::spec::{self, Packet, Transport};
 use policy::{Protocol, Severity, Snapshot};
 use ruleset::{Batch, Name};
@@ -186,6 +186,14 @@ impl Sink for Socket {
         let result = self.kernel.borrow_mut().send(table, batch, expected);
         self.committed.set(self.fire.moment());
         result
+    }
+
+    fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
+        self.kernel.borrow_mut().signs(table, chain)
+    }
+
+    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+        self.kernel.borrow_mut().delete_table(table)
     }
 }
 

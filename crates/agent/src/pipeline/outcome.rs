@@ -6,7 +6,7 @@ use std::sync::Arc;
 use nft::{ForeignObject, Generation, ReadError, SendError};
 use policy::{Diagnostic, ObjectKey};
 use ruleset::plan::PlanError;
-use ruleset::{Batch, Name, Ruleset};
+use ruleset::{Batch, Name, NameError, Ruleset};
 
 use super::MAX_ATTEMPTS;
 
@@ -25,6 +25,8 @@ pub struct Outcome {
     pub operations: usize,
     /// About the objects: of the compiler, and policies set aside.
     pub diagnostics: Vec<Diagnostic>,
+    /// Policies that isolate local pods.
+    pub isolating: BTreeSet<ObjectKey>,
     /// Policies that the kernel refused: they isolate and allow nothing.
     pub set_aside: BTreeSet<ObjectKey>,
     /// What others put into our table and is still in it.
@@ -79,6 +81,9 @@ pub enum SyncError {
         /// Why it is not ours.
         why: String,
     },
+    /// The stand-in of a table that is built anew has no name.
+    #[error("name a table: {0}")]
+    Name(#[from] NameError),
     /// Others kept changing the table.
     #[error("the ruleset changed under each of {MAX_ATTEMPTS} attempts; try again")]
     KeepsChanging,

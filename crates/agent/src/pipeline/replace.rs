@@ -1,0 +1,91 @@
+//! A table that cannot become ours step by step, built anew.
+//!
+//! In: a snapshot. Out: our table, made from nothing, without a packet that
+//! no table judges. Never: a table deleted and made in one batch; look-ups of
+//! one packet would fall between the two.
+
+use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
+
+use policy::Snapshot;
+use ruleset::plan::plan;
+use ruleset::{Name, NameError, Ruleset};
+
+use super::{Live, Outcome, Pipeline, SyncError, signs};
+use crate::Sink;
+
+/// The name of the table that stands in meanwhile. It is one of ours, so that
+/// whatever a crash leaves behind goes at the next start.
+const STAND_IN: &str = "nftpol-0";
+/// How long to wait where there is no membarrier(2).
+const NO_BARRIER: Duration = Duration::from_secs(1);
+
+impl<S: Sink> Pipeline<S> {
+    /// Makes the kernel enforce the snapshot whatever others did to our table:
+    /// builds a stand-in beside it, deletes it, builds it, deletes the
+    /// stand-in. While two tables stand, what one of them drops is dropped.
+    ///
+    /// # Errors
+    /// See [`SyncError`]. At least one table is left.
+    pub fn replace(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncError> {
+        self.live = None;
+        let target = self.target(snapshot);
+        let ours = Arc::clone(&target.ruleset);
+        self.target = Some(target);
+        let stand_in = Ruleset { table: stand_in()?, ..Ruleset::clone(&ours) };
+        self.sink.delete_table(&stand_in.table)?;
+        let mut done = self.build(&stand_in)?;
+        self.delete(&ours.table)?;
+        done += self.build(&ours)?;
+        self.delete(&stand_in.table)?;
+        let signs = signs(&mut self.sink)?;
+        // Not known, only trusted: others may have committed meanwhile.
+        self.live = Some(Live { ruleset: Arc::clone(&ours), known: None, signs });
+        self.before = None;
+        let mut outcome = self.sync(snapshot)?;
+        outcome.before = None;
+        outcome.operations += done.operations;
+        outcome.batches += done.batches;
+        Ok(outcome)
+    }
+
+    /// Makes a table from nothing.
+    fn build(&mut self, table: &Ruleset) -> Result<Built, SyncError> {
+        let batches = plan(None, table)
+            .map_err(|source| SyncError::Plan { table: table.table.clone(), source })?;
+        let mut built = Built::default();
+        for batch in batches {
+            self.sink.send(&table.table, &batch, None)?;
+            built.batches += 1;
+            built.operations += batch.ops.len();
+        }
+        Ok(built)
+    }
+
+    /// Deletes a table once every packet has seen the other one.
+    fn delete(&mut self, table: &Name) -> Result<(), SyncError> {
+        if nft::membarrier().is_err() {
+            sleep(NO_BARRIER);
+        }
+        self.sink.delete_table(table)?;
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Built {
+    batches: usize,
+    operations: usize,
+}
+
+impl std::ops::AddAssign for Built {
+    fn add_assign(&mut self, other: Self) {
+        self.batches += other.batches;
+        self.operations += other.operations;
+    }
+}
+
+fn stand_in() -> Result<Name, NameError> {
+    Name::new(STAND_IN)
+}
