@@ -9,6 +9,7 @@
 pub mod apiserver;
 pub mod cluster;
 pub mod conntrack;
+pub mod daemon;
 pub mod datagram;
 pub mod fire;
 pub mod fixtures;
@@ -21,4 +22,5 @@ pub mod random;
 pub mod scenario;
 pub mod scratch;
 pub mod segment;
+pub mod stream;
 pub mod verdict;

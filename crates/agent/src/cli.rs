@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -28,6 +29,8 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Follow the API server and enforce on this node: the DaemonSet's process.
+    Agent(Agent),
     /// Print the ruleset without touching the kernel (dry run).
     Render(Render),
     /// Make the kernel of this network namespace enforce the files.
@@ -81,12 +84,41 @@ pub struct Input {
     /// How to treat fields that are unknown or wrong.
     #[arg(long, value_enum, default_value_t)]
     validate: Validate,
+    /// How drops are logged.
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// Options about logging.
+#[derive(Debug, Args)]
+pub struct Log {
     /// NFLOG group for dropped packets.
     #[arg(long, value_name = "GROUP", default_value_t = LogOptions::default().group)]
     log_group: u16,
     /// Do not log dropped packets.
     #[arg(long)]
     no_log: bool,
+}
+
+/// `nftpol agent`.
+#[derive(Debug, Args)]
+pub struct Agent {
+    /// This node's name: the pods whose spec.nodeName it is are local.
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node_name: String,
+    /// How to reach the API server [default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount of
+    /// the pod].
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where to serve /healthz, /readyz and /metrics.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9478")]
+    pub health_address: SocketAddr,
+    /// Where to serve /metrics alone, for scrapers of other nodes [default: nowhere].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics_address: Option<SocketAddr>,
+    /// How drops are logged.
+    #[command(flatten)]
+    pub log: Log,
 }
 
 /// `--validate`.
@@ -135,16 +167,19 @@ impl Input {
 
     /// What to compile for. `log` says whether the kernel can log.
     pub fn options(&self, log: bool) -> Options {
+        Options { node: self.node.clone(), log: self.log.options(log), ..Options::default() }
+    }
+}
+
+impl Log {
+    /// How drops are logged. `possible` says whether the kernel can log.
+    pub fn options(&self, possible: bool) -> Option<LogOptions> {
         let options = LogOptions { group: self.log_group, ..LogOptions::default() };
-        Options {
-            node: self.node.clone(),
-            log: (log && !self.no_log).then_some(options),
-            ..Options::default()
-        }
+        (possible && self.is_wanted()).then_some(options)
     }
 
     /// Whether drops shall be logged.
-    pub fn wants_log(&self) -> bool {
+    pub fn is_wanted(&self) -> bool {
         !self.no_log
     }
 }

@@ -25,36 +25,46 @@ const RETRY: Duration = Duration::from_millis(20);
 pub struct Lock(#[expect(dead_code, reason = "held, not used")] UnixListener);
 
 impl Lock {
-    /// Takes the lock of this network namespace.
+    /// Takes the lock of this network namespace, unless another process has
+    /// it.
+    ///
+    /// # Errors
+    /// The kernel gives no socket.
+    pub fn try_acquire() -> Result<Option<Self>> {
+        let address = SocketAddr::from_abstract_name(NAME).context("name of the lock")?;
+        match UnixListener::bind_addr(&address) {
+            Ok(listener) => Ok(Some(Self(listener))),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
+            Err(error) => Err(error).context("take the lock @nftpol"),
+        }
+    }
+
+    /// Takes the lock of this network namespace, after a while if it must be.
     ///
     /// # Errors
     /// Another nftpol keeps it.
     pub fn acquire() -> Result<Self> {
-        let address = SocketAddr::from_abstract_name(NAME).context("name of the lock")?;
         let start = Instant::now();
         let mut said = false;
         loop {
-            match UnixListener::bind_addr(&address) {
-                Ok(listener) => return Ok(Self(listener)),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    if start.elapsed() > SHORT && !said {
-                        said = true;
-                        report::notice(format_args!(
-                            "another nftpol is at work in this network namespace; waiting for it, \
-                             {} s at most",
-                            PATIENCE.as_secs()
-                        ));
-                    }
-                    if start.elapsed() > PATIENCE {
-                        bail!(
-                            "another nftpol enforces in this network namespace \
-                             (it holds the socket @{NAME}); stop it first"
-                        );
-                    }
-                    sleep(RETRY);
-                }
-                Err(error) => return Err(error).context("take the lock @nftpol"),
+            if let Some(lock) = Self::try_acquire()? {
+                return Ok(lock);
             }
+            if start.elapsed() > SHORT && !said {
+                said = true;
+                report::notice(format_args!(
+                    "another nftpol is at work in this network namespace; waiting for it, \
+                     {} s at most",
+                    PATIENCE.as_secs()
+                ));
+            }
+            if start.elapsed() > PATIENCE {
+                bail!(
+                    "another nftpol enforces in this network namespace \
+                     (it holds the socket @{NAME}); stop it first"
+                );
+            }
+            sleep(RETRY);
         }
     }
 }

@@ -8,23 +8,30 @@ mod bridge;
 mod changes;
 mod cli;
 mod commands;
+mod daemon;
 mod follow;
 mod input;
 mod lock;
 mod report;
+mod tables;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command};
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::level_filters::LevelFilter::WARN.into())
-        .from_env_lossy();
+    let Cli { command } = Cli::parse();
+    // Who runs a command sees its output; of an agent there is only the log.
+    let level = match command {
+        Command::Agent(_) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    };
+    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -35,8 +42,8 @@ fn main() -> ExitCode {
         // It would be said on stderr, and with a panic where that is closed.
         .log_internal_errors(false)
         .init();
-    let Cli { command } = Cli::parse();
     let (result, failure) = match &command {
+        Command::Agent(args) => (commands::agent(args), 1),
         Command::Render(args) => (commands::render(args), 1),
         Command::Apply(args) => (commands::apply(args), 1),
         Command::Diff(args) => (commands::diff(args), 2),

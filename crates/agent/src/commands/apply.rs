@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use agent::pipeline::Pipeline;
+use agent::pipeline::{Check, Pipeline};
 use anyhow::{Result, bail};
 use nft::Kernel;
 use policy::Snapshot;
@@ -15,7 +15,7 @@ use crate::bridge::Bridges;
 use crate::cli::Apply;
 use crate::follow::Follower;
 use crate::lock::Lock;
-use crate::{input, report};
+use crate::{input, report, tables};
 
 /// How often `--watch` looks at the files' metadata and at the generation of
 /// the kernel's ruleset; with many files less often.
@@ -45,7 +45,9 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     let mut pipeline = Pipeline::new(kernel, options);
     let outcome = pipeline.sync(&snapshot)?;
     let printed = report::outcome(&outcome);
-    remove_other_tables(pipeline.sink())?;
+    for table in tables::remove_others(pipeline.sink())? {
+        report::notice(format_args!("removed table inet {table} of another version"));
+    }
     if args.watch {
         watch(args, &mut pipeline, snapshot, files, bridges);
     }
@@ -54,24 +56,6 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
         0 => Ok(ExitCode::SUCCESS),
         count => bail!("the kernel refused {count} of the policies; all else is enforced"),
     }
-}
-
-/// Tables of other versions go once ours enforces; packets that still look
-/// into the old one are waited for.
-fn remove_other_tables(kernel: &mut Kernel) -> Result<()> {
-    let ours = compiler::scaffold::table();
-    let others: Vec<_> = kernel.tables()?.into_iter().filter(|table| *table != ours).collect();
-    if others.is_empty() {
-        return Ok(());
-    }
-    if nft::membarrier().is_err() {
-        sleep(Duration::from_secs(1));
-    }
-    for table in others {
-        kernel.delete_table(&table)?;
-        report::notice(format_args!("removed table inet {table} of another version"));
-    }
-    Ok(())
 }
 
 /// Follows files and kernel until the process ends. What fails is said and
@@ -103,8 +87,12 @@ fn watch(
                     continue;
                 }
             }
-        } else if failed.is_none() && pipeline.is_current().unwrap_or(false) {
-            continue;
+        } else if failed.is_none() {
+            match pipeline.check() {
+                Ok(Check::Current) => continue,
+                Ok(Check::Moved) => pipeline.distrust(),
+                Ok(Check::Due | Check::Touched) | Err(_) => {}
+            }
         }
         match pipeline.sync(&snapshot) {
             Ok(outcome) => {

@@ -1,10 +1,12 @@
 //! One file a subcommand; each returns the exit code of its success.
 
+mod agent;
 mod apply;
 mod cleanup;
 mod diff;
 mod render;
 
+pub use agent::agent;
 pub use apply::apply;
 pub use cleanup::cleanup;
 pub use diff::diff;
@@ -24,7 +26,7 @@ fn open() -> Result<Kernel> {
 
 /// Options for this kernel: without logging where it cannot log.
 fn options(kernel: &mut Kernel, input: &Input) -> Result<Options> {
-    if !input.wants_log() {
+    if !input.log.is_wanted() {
         return Ok(input.options(false));
     }
     let features = kernel.probe().context("probe the kernel's nf_tables")?;

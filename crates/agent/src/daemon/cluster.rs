@@ -1,0 +1,72 @@
+//! What the API server told, as one view.
+//!
+//! In: events of the watches. Out: a snapshot, once every kind was listed, and
+//! what is wrong with objects. Never: an opinion about an object that nobody
+//! told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy::{Diagnostic, ObjectKey, Snapshot};
+use watcher::api::{Event, Found};
+use watcher::{Index, Kind, Object};
+
+/// The cluster as far as it is known.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    index: Index,
+    listed: BTreeSet<Kind>,
+    findings: BTreeMap<(Kind, ObjectKey), Vec<Diagnostic>>,
+}
+
+impl Cluster {
+    /// Takes an event in; whether it changed anything.
+    pub fn take(&mut self, event: Event) -> bool {
+        match event {
+            Event::Listed { kind, objects } => {
+                self.findings.retain(|(of, _), _| *of != kind);
+                let objects: Vec<Object> =
+                    objects.into_iter().map(|found| self.keep_findings(found)).collect();
+                let is_first = self.listed.insert(kind);
+                !self.index.reset(kind, objects).is_empty() || is_first
+            }
+            Event::Applied(found) => {
+                let object = self.keep_findings(found);
+                !self.index.apply(object).is_empty()
+            }
+            Event::Deleted { kind, key } => {
+                self.findings.remove(&(kind, key.clone()));
+                !self.index.delete(kind, &key).is_empty()
+            }
+            Event::Failed { .. } => false,
+        }
+    }
+
+    fn keep_findings(&mut self, found: Found) -> Object {
+        let key = (found.object.kind(), found.object.key());
+        if found.diagnostics.is_empty() {
+            self.findings.remove(&key);
+        } else if self.findings.get(&key) != Some(&found.diagnostics) {
+            for diagnostic in &found.diagnostics {
+                tracing::warn!("{diagnostic}");
+            }
+            self.findings.insert(key, found.diagnostics);
+        }
+        found.object
+    }
+
+    /// The kinds that were not listed yet.
+    pub fn missing(&self) -> Vec<Kind> {
+        Kind::ALL.into_iter().filter(|kind| !self.listed.contains(kind)).collect()
+    }
+
+    /// The cluster as it is known now.
+    pub fn snapshot(&self) -> &Snapshot {
+        self.index.snapshot()
+    }
+
+    /// What is wrong with policies.
+    pub fn policy_findings(&self) -> impl Iterator<Item = &Diagnostic> {
+        let of_policies = |(key, _): &(&(Kind, ObjectKey), _)| key.0 == Kind::NetworkPolicy;
+        self.findings.iter().filter(of_policies).flat_map(|(_, found)| found)
+    }
+}

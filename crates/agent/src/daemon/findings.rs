@@ -1,0 +1,89 @@
+//! What is to be known about policies, told to those who want to know.
+//!
+//! In: the cluster and the outcome of an attempt. Out: log lines when
+//! something changed, gauges, problems for Events. Never: an Event about a
+//! policy that selects no pod of this node; other nodes tell of those.
+
+use std::collections::BTreeSet;
+
+use agent::pipeline::Outcome;
+use policy::{Diagnostic, ObjectKey, Severity};
+use tokio::sync::watch;
+
+use super::announce::{About, Problems, Reason};
+use super::cluster::Cluster;
+use super::metrics::Metrics;
+
+/// Remembers what was said.
+#[derive(Debug, Default)]
+pub struct Findings {
+    said: Vec<Diagnostic>,
+}
+
+impl Findings {
+    /// Tells what changed.
+    pub fn tell(
+        &mut self,
+        cluster: &Cluster,
+        outcome: &Outcome,
+        problems: &watch::Sender<Problems>,
+        metrics: &Metrics,
+    ) {
+        for diagnostic in &outcome.diagnostics {
+            if !self.said.contains(diagnostic) {
+                tracing::warn!("{diagnostic}");
+            }
+        }
+        self.said.clone_from(&outcome.diagnostics);
+        let unusable = unusable(cluster);
+        let broken = &metrics.broken_policies;
+        let count = unusable.iter().map(|one| &one.object).collect::<BTreeSet<_>>().len();
+        broken.get_or_create(&[("reason", "unusable_part")]).set(count as i64);
+        broken
+            .get_or_create(&[("reason", "refused_by_kernel")])
+            .set(outcome.set_aside.len() as i64);
+        let now = here(cluster, outcome, &unusable);
+        problems.send_if_modified(|known| {
+            let changed = *known != now;
+            *known = now;
+            changed
+        });
+    }
+}
+
+fn unusable(cluster: &Cluster) -> Vec<&Diagnostic> {
+    cluster.policy_findings().filter(|one| one.severity == Severity::Error).collect()
+}
+
+/// The problems of policies that isolate pods of this node.
+fn here(cluster: &Cluster, outcome: &Outcome, unusable: &[&Diagnostic]) -> Problems {
+    let mut problems = Problems::new();
+    let refused = outcome.diagnostics.iter().filter(|one| outcome.set_aside.contains(&one.object));
+    let all = unusable
+        .iter()
+        .map(|one| (Reason::UnusablePart, *one))
+        .chain(refused.map(|one| (Reason::RefusedByKernel, one)));
+    for (reason, diagnostic) in all {
+        let Some(about) = about(cluster, outcome, &diagnostic.object, reason) else { continue };
+        let message: &mut String = problems.entry(about).or_default();
+        if !message.is_empty() {
+            message.push_str("; ");
+        }
+        if !diagnostic.field.is_empty() {
+            message.push_str(&format!("{}: ", diagnostic.field));
+        }
+        message.push_str(&diagnostic.message);
+    }
+    problems
+}
+
+fn about(
+    cluster: &Cluster,
+    outcome: &Outcome,
+    policy: &ObjectKey,
+    reason: Reason,
+) -> Option<About> {
+    let known = cluster.snapshot().policies.get(policy)?;
+    let is_here = outcome.isolating.contains(policy) && !known.uid.is_empty();
+    is_here.then(|| About { policy: policy.clone(), uid: known.uid.clone(), reason })
+}

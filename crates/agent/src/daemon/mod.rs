@@ -1,0 +1,156 @@
+//! `nftpol agent`: the API server's policies, enforced on this node for weeks.
+//!
+//! In: an API server, a node's name. Out: a kernel that enforces, readiness,
+//! metrics, Events. Never: rules of its own about what is allowed; a rule
+//! removed when it ends.
+//!
+//! ```text
+//!  thread `remote`, asynchronous                 main thread, synchronous
+//!  watches ─┐                                   ┌─▶ cluster ─▶ pipeline ─▶ kernel
+//!  signals ─┴──────── messages ────────▶ enforcer ─┬─▶ connections (a thread)
+//!  Events ◀────────── problems ──────────── findings  └─▶ surroundings
+//!  /healthz /readyz /metrics ◀─────────── status, metrics
+//! ```
+
+mod announce;
+mod cluster;
+mod enforcer;
+mod findings;
+mod metrics;
+mod process;
+mod remote;
+mod server;
+mod status;
+mod surroundings;
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use agent::connections::Connections;
+use agent::pipeline::Pipeline;
+use anyhow::{Context, Result};
+use compiler::Options;
+use nft::{Features, Kernel};
+use tokio::sync::{oneshot, watch};
+
+use crate::cli::Agent;
+use crate::lock::Lock;
+use announce::Problems;
+use enforcer::{Enforcer, State};
+use metrics::Metrics;
+use remote::{Message, Settings};
+use server::Told;
+use status::{Condition, Status};
+
+/// How often an agent tries again that waits for another one to end, or for
+/// what it needs of the kernel.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Runs until asked to stop.
+///
+/// # Errors
+/// The configuration names no API server.
+pub fn run(args: &Agent) -> Result<()> {
+    tracing::info!(node = args.node_name, "nftpol {} starts", env!("CARGO_PKG_VERSION"));
+    let status = Status::new();
+    let metrics = Arc::new(Metrics::new());
+    let (to_enforcer, messages) = mpsc::channel();
+    let (problems, to_announce) = watch::channel(Problems::new());
+    let settings = Settings {
+        node: args.node_name.clone(),
+        kubeconfig: args.kubeconfig.clone(),
+        health: args.health_address,
+        metrics: args.metrics_address,
+    };
+    let told = Told { status: status.clone(), metrics: Arc::clone(&metrics) };
+    let (begin, begun) = oneshot::channel();
+    remote::start(settings, told, to_enforcer, to_announce, begun)?;
+
+    let Some(_lock) = patiently(&messages, &status, || alone(&status))? else { return Ok(()) };
+    let found = patiently(&messages, &status, || Ok(kernel(&status, &metrics)))?;
+    let Some((kernel, features)) = found else { return Ok(()) };
+    let options = Options {
+        node: Some(args.node_name.clone()),
+        log: args.log.options(features.log),
+        ..Options::default()
+    };
+    let enforcer = Enforcer {
+        messages,
+        pipeline: Pipeline::new(kernel, options),
+        connections: connections(),
+        problems,
+        status,
+        metrics,
+        node: args.node_name.clone(),
+        state: State::default(),
+    };
+    // An agent that waits does not burden the API server. When the other side
+    // is gone, the enforcer will see that.
+    let _ = begin.send(());
+    enforcer.run();
+    tracing::info!("stopped; the rules stay in force");
+    Ok(())
+}
+
+/// Tries until there is a value; `None` when asked to stop meanwhile.
+fn patiently<T>(
+    messages: &Receiver<Message>,
+    status: &Status,
+    mut attempt: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    loop {
+        status.beat();
+        if let Some(value) = attempt()? {
+            return Ok(Some(value));
+        }
+        match messages.recv_timeout(RETRY) {
+            Err(RecvTimeoutError::Timeout) => {}
+            _ => return Ok(None),
+        }
+    }
+}
+
+fn alone(status: &Status) -> Result<Option<Lock>> {
+    let lock = Lock::try_acquire()?;
+    match lock {
+        Some(_) => status.holds(Condition::Alone),
+        None => status.fails(
+            Condition::Alone,
+            "another nftpol enforces in this network namespace (it holds the socket @nftpol); \
+             waiting until it stops",
+        ),
+    }
+    Ok(lock)
+}
+
+/// The kernel, if it has what the rules need.
+fn kernel(status: &Status, metrics: &Metrics) -> Option<(Kernel, Features)> {
+    let probed = Kernel::open().context("open nf_tables").and_then(|mut kernel| {
+        let features = kernel.probe().context("probe the kernel's nf_tables")?;
+        Ok((kernel, features))
+    });
+    match probed {
+        Ok((kernel, features)) => {
+            surroundings::features(&features, status, metrics);
+            status.problem(Condition::Kernel).is_none().then_some((kernel, features))
+        }
+        Err(error) => {
+            status.fails(
+                Condition::Kernel,
+                format!(
+                    "{error:#}; nftpol needs the kernel module nf_tables and CAP_NET_ADMIN \
+                     (securityContext.capabilities.add: [NET_ADMIN])"
+                ),
+            );
+            None
+        }
+    }
+}
+
+/// Without conntrack there is no connection to cut.
+fn connections() -> Option<Connections> {
+    Connections::start()
+        .inspect_err(|error| tracing::warn!("live connections are not cut: {error}"))
+        .ok()
+}
