@@ -24,3 +24,4 @@ pub mod scratch;
 pub mod segment;
 pub mod stream;
 pub mod verdict;
+pub mod world;

@@ -178,7 +178,24 @@ fn manifest(pod: &Pod) -> Value {
         let protocol = port.protocol.to_string();
         json!({"name": port.name, "containerPort": port.port, "protocol": protocol})
     };
-    let ports: Vec<Value> = pod.ports.iter().map(port).collect();
+    // A name may occur once in a container, and in several containers.
+    let mut containers: Vec<Vec<&policy::NamedPort>> = vec![Vec::new()];
+    for one in &pod.ports {
+        let has =
+            |container: &Vec<&policy::NamedPort>| container.iter().any(|p| p.name == one.name);
+        match containers.iter_mut().find(|container| !has(container)) {
+            Some(container) => container.push(one),
+            None => containers.push(vec![one]),
+        }
+    }
+    let containers: Vec<Value> = containers
+        .iter()
+        .enumerate()
+        .map(|(index, ports)| {
+            let ports: Vec<Value> = ports.iter().map(|one| port(one)).collect();
+            json!({"name": format!("c{index}"), "image": "example.org/main:1", "ports": ports})
+        })
+        .collect();
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -186,7 +203,7 @@ fn manifest(pod: &Pod) -> Value {
         "spec": {
             "nodeName": pod.node,
             "hostNetwork": pod.host_network,
-            "containers": [{"name": "main", "image": "example.org/main:1", "ports": ports}],
+            "containers": containers,
         },
     })
 }
