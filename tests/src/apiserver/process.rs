@@ -37,6 +37,9 @@ impl Process {
         let file = file.with_context(|| format!("open {}", log.display()))?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(programs::path(name)?).args(arguments);
+        // A fifth fewer cycles for objects by the thousand, some memory more
+        // (pkg.go.dev/runtime, "Environment Variables").
+        command.env("GOGC", "400");
         command.current_dir(folder).stdin(Stdio::null());
         command.stderr(file.try_clone().context("share a log")?).stdout(file);
         let child = inside

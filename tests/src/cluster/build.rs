@@ -144,12 +144,10 @@ fn routed(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str
 
 pub(super) fn services_address(switch: &Namespace, v6: bool) -> Result<IpAddr> {
     let address = underlay_address(SERVICES, v6);
-    // To ask twice is no mistake.
-    switch.ip(&add_address(address, underlay_prefix(v6), "under0").replacen(
-        "addr add",
-        "addr replace",
-        1,
-    ))?;
+    // `replace`: to ask twice is no mistake.
+    let flags = if v6 { " nodad" } else { "" };
+    let length = underlay_prefix(v6);
+    switch.ip(&format!("addr replace {address}/{length} dev under0{flags}"))?;
     Ok(address)
 }
 
