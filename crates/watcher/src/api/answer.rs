@@ -14,7 +14,7 @@ use kube::core::Request;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::error::WatchError;
+use super::error::{WatchError, innermost};
 use super::items::Items;
 use super::object::{self, Item, Watched};
 
@@ -64,8 +64,8 @@ pub(super) async fn list<T: Watched>(
     let mut items = Vec::new();
     loop {
         let piece = timeout(PIECE, body.fill_buf()).await.map_err(silent)?;
-        let piece =
-            piece.map_err(|error| WatchError::broken("list", T::KIND, error.to_string()))?;
+        let piece = piece
+            .map_err(|error| WatchError::broken("list", T::KIND, innermost(&error).to_string()))?;
         if piece.is_empty() {
             break;
         }
@@ -123,7 +123,7 @@ impl Lines {
         self.line.clear();
         match timeout(patience, self.body.read_until(b'\n', &mut self.line)).await {
             Err(_) => Err(broken(format!("nothing has come for {} s", patience.as_secs()))),
-            Ok(Err(error)) => Err(broken(format!("the connection broke: {error}"))),
+            Ok(Err(error)) => Err(broken(format!("the connection broke: {}", innermost(&error)))),
             Ok(Ok(0)) => Ok(None),
             Ok(Ok(_)) => match self.line.strip_suffix(b"\n") {
                 Some(line) => Ok(Some(line)),

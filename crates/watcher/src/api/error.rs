@@ -190,7 +190,8 @@ impl WatchError {
     }
 }
 
-fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+/// The cause at the end of the chain, which says most to people.
+pub(super) fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;

@@ -52,8 +52,12 @@ impl Items {
         // Below the list's brace and the items' bracket an item begins.
         if self.in_items && self.depth > 2 {
             self.item.push(byte);
-        } else if !(self.in_items && byte == b',') && !(structural && byte.is_ascii_whitespace()) {
-            self.frame.push(byte);
+        } else {
+            let between = self.in_items && byte == b',';
+            let space = structural && byte.is_ascii_whitespace();
+            if !between && !space {
+                self.frame.push(byte);
+            }
         }
         if structural && matches!(byte, b'}' | b']') {
             self.depth = self.depth.saturating_sub(1);

@@ -19,11 +19,13 @@ const RELISTS: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Pauses {
     next: Duration,
+    /// Whether a lost history has had its pause since the last reset.
+    relisted: bool,
 }
 
 impl Pauses {
     pub(super) fn new() -> Self {
-        Self { next: FIRST }
+        Self { next: FIRST, relisted: false }
     }
 
     /// A try failed: how long to wait.
@@ -33,14 +35,19 @@ impl Pauses {
         pause
     }
 
-    /// A watch lost its history, maybe as all others did.
+    /// A watch lost its history, maybe as all others did when the API server
+    /// began anew. That it answers ends the growth of the pauses, once.
     pub(super) fn relist(&mut self) -> Duration {
-        self.next().max(random(RELISTS))
+        if std::mem::replace(&mut self.relisted, true) {
+            return self.next();
+        }
+        self.next = FIRST;
+        random(RELISTS)
     }
 
     /// A try held.
     pub(super) fn reset(&mut self) {
-        self.next = FIRST;
+        *self = Self::new();
     }
 }
 
@@ -66,7 +73,8 @@ mod tests {
         assert!(all[10] != all[11] || all[11] != all[12], "no jitter: {all:?}");
         pauses.reset();
         assert!(pauses.next() <= FIRST * 2);
-        pauses.reset();
-        assert!(pauses.relist() <= RELISTS);
+        let last = (0..8).map(|_| pauses.next()).last();
+        assert!(last >= Some(LAST) && pauses.relist() <= RELISTS, "{last:?}");
+        assert!(pauses.relist() <= FIRST * 2 && pauses.relist() >= FIRST * 2);
     }
 }
