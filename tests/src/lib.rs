@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod conntrack;
 pub mod daemon;
 pub mod datagram;
+pub mod echo;
 pub mod fire;
 pub mod fixtures;
 pub mod frame;

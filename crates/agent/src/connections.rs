@@ -18,6 +18,13 @@
 //! is held up for longer than that, as by a queue to a program (`queue` of
 //! another table), is not found.
 //!
+//! **What goes on.** A flow ends when neither side may open it again. TCP may
+//! not from its middle. Of UDP the answering side may, if the table lets that
+//! pod send there by itself: its next datagram opens a flow in the other
+//! direction, and what comes back is an answer to that. Where such a server
+//! sends all the time, or just had an answer under way, denying ingress alone
+//! does not silence the client; denying egress as well does.
+//!
 //! **Cost.** A pass is a dump by each address where they are one or two, else
 //! one dump of the family; with 100,000 entries tens of milliseconds to half a
 //! second. Passes take a tenth of a core at most when averaged over time: half

@@ -160,15 +160,15 @@ impl Conntrack {
         wire::push_entry(&mut self.request, original, zone, None);
         self.send()?;
         while let Some(datagram) = self.socket.receive().map_err(socket_error)? {
-            for message in netlink::messages(datagram).filter(|one| one.sequence == number) {
-                return match message.failure() {
-                    None => entry(&message).map(Some),
-                    Some(failure) => match failure.errno {
-                        None | Some(Errno::ENOENT) => Ok(None),
-                        Some(errno) => Err(refusal(errno)),
-                    },
-                };
-            }
+            let mut messages = netlink::messages(datagram);
+            let Some(message) = messages.find(|one| one.sequence == number) else { continue };
+            return match message.failure() {
+                None => entry(&message).map(Some),
+                Some(failure) => match failure.errno {
+                    None | Some(Errno::ENOENT) => Ok(None),
+                    Some(errno) => Err(refusal(errno)),
+                },
+            };
         }
         Err(ConntrackError::Malformed("no answer"))
     }
