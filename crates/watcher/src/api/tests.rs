@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt, future, stream};
 use http_body_util::StreamBody;
@@ -11,25 +12,32 @@ use hyper::body::{Bytes, Frame};
 use hyper::{Request, Response};
 use kube::Client;
 use serde_json::{Value as Json, json};
+use tokio::time::{Instant, sleep};
 
 use super::object::{NamespaceFields, PolicyJson, Watched};
 use super::{Event, Reason, watch};
 use crate::convert::PodFields;
 use crate::{Kind, Object};
 
-/// An answer: status, body, and whether it stays open after that.
-struct Answer(u16, String, bool);
+/// An answer: status, body, and how many seconds after that it ends.
+struct Answer(u16, String, u64);
+
+const A_DAY: u64 = 24 * 60 * 60;
 
 fn ends(status: u16, body: impl ToString) -> Answer {
-    Answer(status, body.to_string(), false)
+    Answer(status, body.to_string(), 0)
 }
 
 fn stays_open(lines: &[Json]) -> Answer {
-    Answer(200, lines.iter().map(|line| format!("{line}\n")).collect(), true)
+    ends_after(A_DAY, lines)
 }
 
 fn ended(lines: &[Json]) -> Answer {
-    Answer(200, lines.iter().map(|line| format!("{line}\n")).collect(), false)
+    ends_after(0, lines)
+}
+
+fn ends_after(seconds: u64, lines: &[Json]) -> Answer {
+    Answer(200, lines.iter().map(|line| format!("{line}\n")).collect(), seconds)
 }
 
 fn status(code: u16, message: &str) -> Json {
@@ -75,10 +83,13 @@ fn served(answers: Vec<Answer>) -> (Client, Arc<Mutex<Vec<String>>>) {
         log.lock().unwrap().push(request.uri().to_string());
         let answer = answers.lock().unwrap().pop_front();
         async move {
-            let Some(Answer(status, body, open)) = answer else { return future::pending().await };
+            let Some(Answer(status, body, seconds)) = answer else {
+                return future::pending().await;
+            };
             let frame = Ok::<_, Infallible>(Frame::data(Bytes::from(body)));
-            let rest = stream::pending().take(usize::from(open));
-            let body = StreamBody::new(stream::iter([frame]).chain(rest));
+            let end = stream::once(sleep(Duration::from_secs(seconds)));
+            let end = end.filter_map(|()| future::ready(None));
+            let body = StreamBody::new(stream::iter([frame]).chain(end));
             Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
         }
     });
@@ -232,6 +243,40 @@ async fn a_list_that_is_cut_off_is_not_told() {
         "{shown:?}"
     );
     assert_eq!(shown[1], "listed ns/a ns/b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_noticed() {
+    let answers = vec![
+        // A server that ends a watch in its time is asked for the rest at once.
+        ends_after(200, &[bookmark(7, true)]),
+        // One that sends bookmarks may miss two.
+        stays_open(&[bookmark(9, false)]),
+        // From one that has sent none yet nothing need come before the end.
+        stays_open(&[]),
+        // If nothing came until the end where bookmarks come, it is listed anew.
+        ends_after(200, &[]),
+        // An answer that never ends its initial events, and none at all.
+        stays_open(&[event("ADDED", pod("a", 3))]),
+    ];
+    let (client, asked) = served(answers);
+    let mut events = std::pin::pin!(watch::events::<PodFields>(client));
+    let mut took = Vec::new();
+    let mut told = Vec::new();
+    for _ in 0..5 {
+        let since = Instant::now();
+        told.push(show(events.next().await.unwrap()));
+        took.push(since.elapsed().as_secs());
+    }
+    let nothing = "connection: cannot watch pods: nothing has come for";
+    assert_eq!((told[0].as_str(), took[0]), ("listed ", 0));
+    assert_eq!((told[1].clone(), took[1]), (format!("{nothing} 150 s"), 200 + 150));
+    assert!(told[2].starts_with(nothing) && (230..=302).contains(&took[2]), "{told:?} {took:?}");
+    assert_eq!((told[3].clone(), took[3]), (format!("{nothing} 60 s"), 200 + 60));
+    assert_eq!(told[4], "connection: cannot watch pods: the API server does not answer");
+    assert_eq!(took[4], 60);
+    let requests: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
+    assert_eq!(requests, ["stream 0", "watch 7", "watch 9", "watch 9", "stream 9", "stream 9"]);
 }
 
 #[tokio::test]
