@@ -15,10 +15,11 @@
 //!    +---------------------------------------------+  410, or history went back: listed anew
 //! ```
 //!
-//! Why not kube's `watcher`: in kube-runtime 5.0 it drops a DELETED that comes
-//! while the initial events stream (API servers until 1.33 send those), resumes
-//! for ever with a version for which the server answers 410, opens watches that
-//! end at once without a pause, and has a whole list in memory at once.
+//! Why not kube's `watcher`: in kube-runtime 5.0 (src/watcher.rs) it drops a
+//! DELETED that comes before the initial events have ended (client-go v0.36,
+//! tools/cache/reflector.go, applies it), resumes for ever from a version for
+//! which the server answers 410, reopens watches that end at once without a
+//! pause, and has the whole of a list in memory.
 
 mod answer;
 mod error;

@@ -18,8 +18,8 @@ use super::error::{WatchError, innermost};
 use super::items::Items;
 use super::object::{self, Item, Watched};
 
-/// Until an answer begins. An API server before 1.33 makes the whole of a list
-/// before it sends the first byte.
+/// Until an answer begins. An API server without StreamingCollectionEncodingToJSON
+/// (KEP-5116) makes the whole of a list before it sends the first byte.
 const BEGIN: Duration = Duration::from_secs(60);
 /// Between two pieces of a list.
 const PIECE: Duration = Duration::from_secs(30);
