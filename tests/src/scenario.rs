@@ -4,6 +4,8 @@
 //! specification says. Never: rules made here; `nftpol` makes them.
 
 use anyhow::{Context, Result};
+use policy::Snapshot;
+use policy::spec::{decide_with, owners};
 
 use crate::cluster::Cluster;
 use crate::objects;
@@ -51,11 +53,28 @@ impl<'a> Scenario<'a> {
     /// # Errors
     /// When packets do not do as the spec says.
     pub fn check(&self, policies: &str) -> Result<Counts> {
-        let snapshot = objects::snapshot(self.cluster.spec(), policies)?;
+        self.check_snapshot(&objects::snapshot(self.cluster.spec(), policies)?)
+    }
+
+    /// Tries everything against what these objects say.
+    ///
+    /// # Errors
+    /// When packets do not do as the spec says.
+    pub fn check_snapshot(&self, snapshot: &Snapshot) -> Result<Counts> {
         let seen = self.prober.run(&self.flows)?;
-        let verdicts = verdict::judge(self.cluster, &snapshot, &self.flows, &seen)?;
+        let verdicts = verdict::judge(self.cluster, snapshot, &self.flows, &seen)?;
         verdict::check(self.cluster, &verdicts)
     }
+}
+
+/// Which flows the specification lets pass, in their order.
+///
+/// # Errors
+/// When a flow is between addresses of different families.
+pub fn allowed(cluster: &Cluster, snapshot: &Snapshot, flows: &[Flow]) -> Result<Vec<bool>> {
+    let owners = owners(snapshot);
+    let packets = flows.iter().map(|flow| flow.packet(cluster).context("mixed families"));
+    packets.map(|packet| Ok(decide_with(snapshot, &owners, &packet?).passes())).collect()
 }
 
 /// Applies policies on every node.

@@ -10,6 +10,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use policy::Snapshot;
+use watcher::{Index, api};
 
 use crate::apiserver::ApiServer;
 use crate::cluster::{Cluster, ClusterSpec};
@@ -53,6 +55,16 @@ impl World {
         &self.kubeconfig
     }
 
+    /// The objects that the API server has now.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let found = self.server.block_on(api::list(self.server.client()))?;
+        let index: Index = found.into_iter().map(|found| found.object).collect();
+        Ok(index.snapshot().clone())
+    }
+
     /// Starts an agent on a node.
     ///
     /// # Errors
@@ -82,14 +94,16 @@ pub fn manifests() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../manifests")
 }
 
-/// Tries everything until packets do what these policies say.
+/// Tries everything until packets do what the specification says of the
+/// objects that the API server has.
 ///
 /// # Errors
 /// When they do not within ten seconds.
-pub fn soon(scenario: &Scenario<'_>, policies: &str) -> Result<Counts> {
+pub fn soon(world: &World, scenario: &Scenario<'_>) -> Result<Counts> {
+    let snapshot = world.snapshot()?;
     let start = Instant::now();
     loop {
-        match scenario.check(policies) {
+        match scenario.check_snapshot(&snapshot) {
             Err(error) if start.elapsed() > SOON => return Err(error),
             Err(_) => sleep(Duration::from_millis(20)),
             counts => return counts,

@@ -15,9 +15,9 @@ use policy::{ObjectKey, Snapshot};
 use ruleset::{Family, Ruleset};
 use tests::cluster::{Cluster, ClusterSpec, Endpoint, Families, Network};
 use tests::conntrack::{self, Entry};
+use tests::echo::{Server, Stream};
 use tests::net::Namespace;
 use tests::objects;
-use tests::echo::{Server, Stream};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const SERVICE: &str = "10.96.0.10:80";

@@ -32,6 +32,13 @@ fn main() -> ExitCode {
         _ => LevelFilter::WARN,
     };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
+    // It says of each failed request what the watches say of it anyway.
+    let filter = match "kube_client=off".parse() {
+        Ok(quiet) if std::env::var_os(EnvFilter::DEFAULT_ENV).is_none() => {
+            filter.add_directive(quiet)
+        }
+        _ => filter,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

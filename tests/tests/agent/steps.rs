@@ -1,30 +1,163 @@
-//! What people do with kubectl reaches the packets.
+//! What people do with kubectl reaches the packets: which do, and when.
 
-use std::time::{Duration, Instant};
+use std::io::Write as _;
+use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use policy::{ObjectKey, Phase, Pod};
 use tests::cluster::Network;
+use tests::fixtures;
 use tests::probe::Knock;
-use tests::scenario::Scenario;
-use tests::stream::{Stream, percentile};
+use tests::scenario::{Scenario, allowed};
 use tests::world::{World, soon};
-use tests::{fixtures, objects};
 
 const KNOCKS: [Knock; 3] = [Knock::Tcp(80), Knock::Tcp(8080), Knock::Udp(53)];
 
+const ISOLATED: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: cart}}
+  ingress: []
+";
+
+/// Ports, a selector of pods, one of namespaces, an ipBlock.
+const ALLOWING: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  podSelector: {matchLabels: {app: cart}}
+  ingress:
+  - from:
+    - podSelector: {matchLabels: {role: friend}}
+    - namespaceSelector: {matchLabels: {circle: friends}}
+    - ipBlock: {cidr: 192.168.77.0/24}
+    ports: [{port: 80}]
+";
+
+/// Every step of people and of the cluster itself, on two nodes: after each,
+/// all pairs do what the specification says of the objects that the API
+/// server then has.
 #[test]
-fn policies_applied_edited_and_deleted() -> Result<()> {
+fn whatever_changes_in_the_cluster_reaches_the_packets() -> Result<()> {
     let world = World::new(fixtures::town(Network::Bridge, &["node-1", "node-2"]), "as")?;
     let scenario = Scenario::new(&world.cluster, &KNOCKS)?;
     let _agents = world.agents()?;
-    let files = fixtures::files("policies")?;
-    for (path, policies) in &files {
+    let mut table = Table::new(&world, &scenario)?;
+    let kubectl = |arguments: &[&str], input: &str| {
+        world.server.kubectl(arguments, input)?.success().map(drop)
+    };
+    let cart = world.cluster.spec().pods().into_iter().find(|pod| pod.key.name == "cart");
+    let cart = cart.context("a pod cart")?;
+
+    table.step("kubectl apply: isolates", || kubectl(&["apply", "-f", "-"], ISOLATED))?;
+    table.step("kubectl apply: the same, edited", || kubectl(&["apply", "-f", "-"], ALLOWING))?;
+    let label = ["label", "pod", "-n", "shop", "pay", "role=friend"];
+    table.step("kubectl label pod: a peer now", || kubectl(&label, ""))?;
+    let unlabel = ["label", "pod", "-n", "shop", "pay", "role-"];
+    table.step("kubectl label pod: a peer no more", || kubectl(&unlabel, ""))?;
+    let label = ["label", "namespace", "dev", "circle=friends"];
+    table.step("kubectl label namespace: all its pods", || kubectl(&label, ""))?;
+    let unlabel = ["label", "namespace", "dev", "circle-"];
+    table.step("kubectl label namespace: none of them", || kubectl(&unlabel, ""))?;
+    let ports =
+        r#"[{"op": "replace", "path": "/spec/ingress/0/ports", "value": [{"port": 8080}]}]"#;
+    let edit = ["patch", "networkpolicy", "-n", "shop", "web", "--type=json", "-p", ports];
+    table.step("kubectl patch: another port", || kubectl(&edit, ""))?;
+    let label = ["label", "pod", "-n", "shop", "cart", "app=other", "--overwrite"];
+    table.step("kubectl label pod: selected no more", || kubectl(&label, ""))?;
+    let label = ["label", "pod", "-n", "shop", "cart", "app=cart", "--overwrite"];
+    table.step("kubectl label pod: selected again", || kubectl(&label, ""))?;
+    table.step("the pod ends (Succeeded)", || {
+        world.server.set_pods_status(&[Pod { phase: Phase::Succeeded, ..cart.clone() }])
+    })?;
+    let delete = ["delete", "pod", "-n", "shop", "cart", "--grace-period=0", "--force"];
+    kubectl(&delete, "")?;
+    let successor = Pod { key: ObjectKey::new("dev", "successor"), ..cart.clone() };
+    table.step("its address belongs to a pod of another namespace", || {
+        world.server.create_pods(std::slice::from_ref(&successor))
+    })?;
+    table.step("a policy of the successor's namespace", || {
+        kubectl(&["apply", "-f", "-"], &ISOLATED.replace("namespace: shop", "namespace: dev"))
+    })?;
+    table.step("back to the first pod", || {
+        world.server.delete_pods(std::slice::from_ref(&successor.key))?;
+        world.server.create_pods(std::slice::from_ref(&cart))
+    })?;
+    table.step("kubectl delete namespace, with all in it", || {
+        let pods: Vec<ObjectKey> =
+            world.cluster.spec().pods().into_iter().map(|pod| pod.key).collect();
+        let inside: Vec<ObjectKey> =
+            pods.into_iter().filter(|key| key.namespace == "dev").collect();
+        kubectl(&["delete", "networkpolicy", "-n", "dev", "--all"], "")?;
+        world.server.delete_pods(&inside)?;
+        world.server.delete_namespace("dev")
+    })?;
+    let delete = ["delete", "networkpolicy", "--all-namespaces", "--all"];
+    table.step("kubectl delete networkpolicy --all", || kubectl(&delete, ""))?;
+    table.print()
+}
+
+/// The six policies of `fixtures/policies`, one after another.
+#[test]
+fn policies_applied_and_deleted() -> Result<()> {
+    let world = World::new(fixtures::town(Network::Routed, &["node-1", "node-2"]), "ap")?;
+    let scenario = Scenario::new(&world.cluster, &KNOCKS)?;
+    let _agents = world.agents()?;
+    for (path, policies) in &fixtures::files("policies")? {
         world.server.apply(policies)?;
-        let counts = soon(&scenario, policies).with_context(|| path.display().to_string())?;
-        println!("{}: {counts:?}", path.display());
+        soon(&world, &scenario).with_context(|| path.display().to_string())?;
         world.server.kubectl(&["delete", "-f", "-"], policies)?.success()?;
     }
-    let counts = soon(&scenario, "")?;
+    let counts = soon(&world, &scenario)?;
     assert_eq!(counts.refused, 0);
     Ok(())
+}
+
+/// Steps, what the specification expects after each, and what was seen.
+struct Table<'a> {
+    world: &'a World,
+    scenario: &'a Scenario<'a>,
+    before: Vec<bool>,
+    rows: String,
+}
+
+impl<'a> Table<'a> {
+    fn new(world: &'a World, scenario: &'a Scenario<'a>) -> Result<Self> {
+        let rows = "\n| step | flows changed | passed / refused, as expected | after, ms |\n\
+                    |---|---:|---:|---:|\n"
+            .to_owned();
+        let mut table = Self { world, scenario, before: Vec::new(), rows };
+        table.before = table.allowed()?;
+        Ok(table)
+    }
+
+    /// Takes a step, which must change what packets do, and waits until they
+    /// do it.
+    fn step(&mut self, name: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        act().with_context(|| name.to_owned())?;
+        let start = Instant::now();
+        let counts = soon(self.world, self.scenario).with_context(|| name.to_owned())?;
+        let milliseconds = start.elapsed().as_millis();
+        let after = self.allowed()?;
+        let changed = self.before.iter().zip(&after).filter(|(before, after)| before != after);
+        let changed = changed.count();
+        ensure!(changed > 0, "{name}: changed nothing");
+        self.before = after;
+        let (passed, refused) = (counts.passed, counts.refused);
+        self.rows += &format!("| {name} | {changed} | {passed} / {refused} | {milliseconds} |\n");
+        Ok(())
+    }
+
+    /// What the specification allows now.
+    fn allowed(&self) -> Result<Vec<bool>> {
+        let World { cluster, .. } = self.world;
+        allowed(cluster, &self.world.snapshot()?, self.scenario.flows())
+    }
+
+    fn print(&self) -> Result<()> {
+        std::io::stderr().write_all(self.rows.as_bytes()).context("write to stderr")
+    }
 }
