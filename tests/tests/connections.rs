@@ -1,7 +1,7 @@
 //! Flows that stand when policies change: the ones that are denied now end,
 //! the others do not notice.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,6 +20,8 @@ use tests::net::Namespace;
 use tests::objects;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// What has not come by then does not come.
+const MOMENT: Duration = Duration::from_millis(250);
 const SERVICE: &str = "10.96.0.10:80";
 const PORT: u16 = 7000;
 const OTHER_PORT: u16 = 7001;
@@ -180,8 +182,8 @@ fn servers(endpoint: &Endpoint) -> Result<Vec<Server>> {
         .collect()
 }
 
-/// `web` takes UDP and TCP on these ports from `app: client`, and sends to
-/// `app: near` alone. Were it free to send, an echo that is under way when its
+/// `web` takes UDP and TCP on these ports from `app: client`, and sends to one
+/// port of `app: near` alone. Were it free to send, an echo that is under way when its
 /// flow is deleted would open a flow of its own, and keep the other side's
 /// datagrams coming as answers.
 fn web_from_client(ports: &[u16]) -> String {
@@ -205,6 +207,10 @@ spec:
     - podSelector:
         matchLabels:
           app: near
+    ports:
+    - port: 7000
+    - port: 7000
+      protocol: UDP
   ingress:
   - from:
     - podSelector:
@@ -298,6 +304,36 @@ fn an_isolated_pod_does_not_inherit_the_flows_of_its_address() -> Result<()> {
     setup.connections.changed(before, after);
     setup.snapshot.pods.insert(key, web);
     setup.change("another owner", streams)
+}
+
+/// Denied for ingress alone, the pod may still send: an answer that was late
+/// opens a flow the other way round, by which the client gets in again, until
+/// the second pass.
+#[test]
+fn a_late_answer_does_not_keep_a_denied_udp_flow_alive() -> Result<()> {
+    let mut setup = Setup::new(Network::Routed)?;
+    let place = at(setup.pod("web")?, false, PORT)?;
+    let server = setup.pod("web")?.namespace.run(|| UdpSocket::bind(place))??;
+    server.set_read_timeout(Some(MOMENT))?;
+    let client = setup.pod("stranger")?.namespace.run(|| UdpSocket::bind("0.0.0.0:0"))??;
+    client.connect(place)?;
+    client.set_read_timeout(Some(PATIENCE))?;
+    let mut buffer = [0; 8];
+    client.send(b"1")?;
+    let (_, from) = server.recv_from(&mut buffer).context("before")?;
+    setup.policies(&web_from_client(&[PORT]).replace("[Ingress, Egress]", "[Ingress]"))?;
+    let (before, after) = setup.enforce()?;
+    setup.connections.changed(before, after);
+    setup.wait(|counters| counters.sweeps == 1)?;
+    server.send_to(b"late", from)?;
+    client.recv(&mut buffer).context("the pod may send")?;
+    client.send(b"2")?;
+    server.recv_from(&mut buffer).context("an answer to what the pod sent")?;
+    setup.wait(|counters| counters.sweeps == 2)?;
+    client.send(b"3")?;
+    let third = server.recv_from(&mut buffer);
+    ensure!(third.is_err(), "the flow goes on");
+    Ok(())
 }
 
 /// What a helper expected is judged by the flow that announced it; made by

@@ -20,10 +20,11 @@
 //!
 //! **What goes on.** A flow ends when neither side may open it again. TCP may
 //! not from its middle. Of UDP the answering side may, if the table lets that
-//! pod send there by itself: its next datagram opens a flow in the other
-//! direction, and what comes back is an answer to that. Where such a server
-//! sends all the time, or just had an answer under way, denying ingress alone
-//! does not silence the client; denying egress as well does.
+//! pod send there by itself: an answer that was under way opens a flow in the
+//! other direction, and what comes back is an answer to that. The second pass
+//! deletes such a flow once. Where the server sends all the time it comes up
+//! again: denying ingress alone does not silence the client then; denying
+//! egress as well does.
 //!
 //! **Cost.** A pass is a dump by each address where they are one or two, else
 //! one dump of the family; with 100,000 entries tens of milliseconds to half a

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use nft::{Conntrack, ConntrackError, Filter, Flow, OpenError};
+use nft::{Conntrack, ConntrackError, Filter, Flow, OpenError, Transport, Tuple};
 use nix::ifaddrs::getifaddrs;
 use ruleset::simulator::Broken;
 use ruleset::{Family, Ruleset};
@@ -21,6 +21,8 @@ use super::suspects::Suspects;
 const FEW_ADDRESSES: usize = 2;
 /// Entries to be deleted that are collected before they are.
 const DELETIONS_AT_ONCE: usize = 512;
+/// Deleted flows of which late answers are looked for: 10 microseconds each.
+const MAX_ANSWERS: usize = 2048;
 
 /// Why a pass broke off.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +56,16 @@ struct Writer {
     conntrack: Conntrack,
     denied: Vec<Flow>,
     deleted: u64,
+    /// Of the flows deleted in this pass, how answers look that open a flow of
+    /// their own, and the zone.
+    answers: Vec<(Tuple, u16)>,
 }
 
 impl Sweeper {
     /// In the present thread's network namespace.
     pub(super) fn open() -> Result<Self, OpenError> {
         let conntrack = Conntrack::open()?;
-        let writer = Writer { conntrack, denied: Vec::new(), deleted: 0 };
+        let writer = Writer { conntrack, denied: Vec::new(), deleted: 0, answers: Vec::new() };
         Ok(Self { reader: Conntrack::open()?, writer })
     }
 
@@ -85,6 +90,7 @@ impl Sweeper {
         table: &Ruleset,
         entries: &mut u64,
     ) -> Result<(), SweepError> {
+        let earlier = std::mem::take(&mut self.writer.answers);
         let node = own_addresses().map_err(SweepError::Addresses)?;
         let judge = Judge::new(table, &node);
         for filter in filters(suspects) {
@@ -98,6 +104,7 @@ impl Sweeper {
             result?;
         }
         self.writer.flush()?;
+        self.writer.delete_answers(&earlier)?;
         Ok(())
     }
 }
@@ -120,8 +127,29 @@ impl Writer {
     fn flush(&mut self) -> Result<(), ConntrackError> {
         let denied = std::mem::take(&mut self.denied);
         self.deleted += self.conntrack.delete_all(&denied)? as u64;
+        let room = MAX_ANSWERS.saturating_sub(self.answers.len());
+        let answered = denied.iter().filter(|flow| answers_open_flows(flow));
+        self.answers.extend(answered.map(|flow| (flow.reply, flow.zone)).take(room));
         Ok(())
     }
+
+    /// Deletes flows that answers to deleted ones have opened. Where the other
+    /// direction is allowed and goes on, the next packet opens it again.
+    fn delete_answers(&mut self, answers: &[(Tuple, u16)]) -> Result<(), ConntrackError> {
+        for (answer, zone) in answers {
+            if let Some(flow) = self.conntrack.get(answer, *zone)? {
+                self.deleted += u64::from(self.conntrack.delete(&flow)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an answer that comes after the flow is deleted is a new flow's first
+/// packet: not of TCP, where that is a SYN, nor of ICMP.
+fn answers_open_flows(flow: &Flow) -> bool {
+    let has_ports = matches!(flow.original.transport, Transport::Ports { .. });
+    has_ports && flow.original.protocol != ruleset::Transport::Tcp.number()
 }
 
 /// The dumps that hold all suspects.
