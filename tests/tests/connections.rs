@@ -6,17 +6,16 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use agent::connections::{AGAIN_AFTER, Connections, Counters};
+use agent::connections::{Connections, Counters};
 use agent::pipeline::Pipeline;
 use anyhow::{Context, Result, ensure};
 use compiler::Options;
-use nft::{Conntrack, Filter, Kernel};
+use nft::{Conntrack, Kernel};
 use policy::{ObjectKey, Snapshot};
-use ruleset::{Family, Ruleset};
+use ruleset::Ruleset;
 use tests::cluster::{Cluster, ClusterSpec, Endpoint, Families, Network};
 use tests::conntrack::{self, Entry};
 use tests::echo::{Server, Stream};
-use tests::net::Namespace;
 use tests::objects;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,20 +27,11 @@ const OTHER_PORT: u16 = 7001;
 const NODE: &str = "node-1";
 
 /// A Service whose only endpoint is `dev/web`.
-///
-/// To be removed once the table itself does it: `syn-first` lets no TCP flow
-/// be picked up again from its middle.
-const OTHER_TABLES: &str = "
+const SERVICE: &str = "
 table ip kube-proxy {
     chain prerouting {
         type nat hook prerouting priority dstnat;
         ip daddr 10.96.0.10 meta l4proto { tcp, udp } th dport 80 dnat to 10.244.1.2:7000
-    }
-}
-table inet syn-first {
-    chain forward {
-        type filter hook forward priority -2;
-        ct state new tcp flags & (fin | syn | rst | ack) != syn drop
     }
 }
 ";
@@ -68,7 +58,7 @@ impl Setup {
         let cluster = Cluster::new(spec, "cn")?;
         let node = &cluster.endpoint(NODE)?.namespace;
         let mut nft = node.command("nft");
-        ensure!(nft.arg(OTHER_TABLES).status().context("run nft")?.success(), "nft refused");
+        ensure!(nft.arg(SERVICE).status().context("run nft")?.success(), "nft refused");
         cluster.endpoint("node-2")?.namespace.ip("route add 10.96.0.10 via 192.168.77.11")?;
         let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
         let pipeline = Pipeline::new(node.run(Kernel::open)??, options);
@@ -363,83 +353,5 @@ fn expected_flows_end_with_the_flow_that_announced_them() -> Result<()> {
         let found = conntrack.get(&entry.original, 0)?;
         assert_eq!(found.is_some(), lives, "{entry:?}");
     }
-    Ok(())
-}
-
-/// Times belong to the machine; printed, not asserted.
-#[test]
-fn of_many_entries_the_denied_ones_are_found_and_deleted() -> Result<()> {
-    const ENTRIES: u32 = 100_000;
-    const OF_ONE: u32 = 1_000;
-    let namespace = Namespace::new("ct")?;
-    let address = |number: u32| std::net::IpAddr::V4((0x0a64_0000 + number).into());
-    let entries: Vec<Entry> = (0..ENTRIES)
-        .map(|number| {
-            let (from, port) = (address(number / OF_ONE), (number % OF_ONE) as u16 + 1);
-            Entry::plain((from, port), (address(5000), 80), 17)
-        })
-        .collect();
-    let timed = |what: &str, begun: Instant| println!("{what}: {:?}", begun.elapsed());
-    let begun = Instant::now();
-    namespace.run(|| conntrack::create(&entries))??;
-    timed("made by hand", begun);
-    let mut conntrack = namespace.run(Conntrack::open)??;
-    let mut ours = Vec::new();
-    for (filter, expected) in [
-        (Filter::All, ENTRIES),
-        (Filter::Family(Family::V4), ENTRIES),
-        (Filter::Family(Family::V6), 0),
-        (Filter::OriginalSource(address(7)), OF_ONE),
-        (Filter::ReplySource(address(7)), 0),
-    ] {
-        let begun = Instant::now();
-        ours.clear();
-        let sent = conntrack.flows(&filter, |flow| ours.push(*flow))?;
-        timed(&format!("{filter:?}, {sent} entries"), begun);
-        assert_eq!((ours.len(), sent), (expected as usize, u64::from(expected)), "{filter:?}");
-        if expected == OF_ONE {
-            let begun = Instant::now();
-            assert_eq!(conntrack.delete_all(&ours)?, OF_ONE as usize);
-            timed("delete 1,000", begun);
-        }
-    }
-
-    // The same by way of a table: this one pod may send nothing any more.
-    let pod = |number: u32, name: &str| policy::Pod {
-        key: ObjectKey::new("dev", name),
-        labels: [("app".to_owned(), name.to_owned())].into(),
-        node: Some(NODE.to_owned()),
-        addresses: vec![address(number)],
-        host_addresses: Vec::new(),
-        host_network: false,
-        phase: policy::Phase::Running,
-        created: 0,
-        ports: Vec::new(),
-    };
-    let isolating = policy::NetworkPolicy {
-        key: ObjectKey::new("dev", "p"),
-        uid: String::new(),
-        pod_selector: policy::Selector::new([policy::Requirement::equals("app", "a")]),
-        ingress: None,
-        egress: Some(Vec::new()),
-    };
-    let pods = [pod(8, "a"), pod(9, "b")];
-    let spaces = || [policy::Namespace::synthesised("dev")];
-    let compile =
-        |snapshot: &Snapshot| Arc::new(compiler::compile(snapshot, &Options::default()).ruleset);
-    let before = compile(&Snapshot::new([], pods.clone(), spaces()));
-    let after = compile(&Snapshot::new([isolating], pods, spaces()));
-    let connections = namespace.run(Connections::start)??;
-    let begun = Instant::now();
-    connections.changed(Some(before), after);
-    while connections.counters().sweeps < 1 && begun.elapsed() < PATIENCE {
-        sleep(Duration::from_millis(1));
-    }
-    timed("isolate one of them", begun);
-    let counters = connections.counters();
-    println!("{counters:?}, once more after {AGAIN_AFTER:?}");
-    assert_eq!((counters.deleted, counters.errors), (u64::from(OF_ONE), 0));
-    let left = conntrack.flows(&Filter::All, |_| ())?;
-    assert_eq!(left, u64::from(ENTRIES - 2 * OF_ONE));
     Ok(())
 }

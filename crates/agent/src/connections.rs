@@ -185,3 +185,25 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_that_pile_up_become_one_from_an_unknown_state() {
+        let connections = Connections { shared: Arc::new(Shared::default()), worker: None };
+        let table = Arc::new(Ruleset::new(compiler::scaffold::table()));
+        for _ in 0..MAX_WAITING {
+            connections.changed(Some(Arc::clone(&table)), Arc::clone(&table));
+        }
+        assert_eq!(connections.shared.state().inbox.len(), MAX_WAITING);
+        let newest = Arc::new(Ruleset::clone(&table));
+        connections.changed(Some(table), Arc::clone(&newest));
+        let state = connections.shared.state();
+        let [Change { before: None, after }] = state.inbox.as_slice() else {
+            panic!("{} changes wait", state.inbox.len());
+        };
+        assert!(Arc::ptr_eq(after, &newest));
+    }
+}
