@@ -62,7 +62,9 @@ pub struct Flow {
     pub master: Option<Tuple>,
 }
 
-/// Which entries a dump is about.
+/// Which entries a dump is about. The kernel filters by family and by IPv4
+/// address; entries that another IPv6 address leaves out are sent all the same,
+/// and left out here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Filter {
     /// All of the network namespace.

@@ -62,9 +62,9 @@ const ICMPV6: u8 = libc::IPPROTO_ICMPV6 as u8;
 /// Adds what makes the kernel send those entries alone; nothing where only
 /// the family of the message tells it, or it cannot be told.
 ///
-/// IPv6 addresses are not sent: from 5.8 on the kernel compares them the wrong
-/// way round and leaves out just those that are wanted
-/// (`ctnetlink_filter_match_tuple`, net/netfilter/nf_conntrack_netlink.c: `!ipv6_addr_cmp`).
+/// IPv6 addresses are not sent: the kernel compares them the wrong way round
+/// and leaves out just those that are wanted (`ctnetlink_filter_match_tuple`,
+/// net/netfilter/nf_conntrack_netlink.c: `!ipv6_addr_cmp`; seen on Linux 6.18).
 pub(super) fn push_filter(request: &mut Request, filter: &Filter) {
     let (kind, flags, address) = match *filter {
         Filter::OriginalSource(IpAddr::V4(address)) => {
