@@ -1,8 +1,7 @@
 //! Connection tracking's table of flows: read it, delete entries.
 //!
 //! In: which entries. Out: entries one by one; whether one was deleted.
-//! Never: an entry made or changed; a whole dump in memory; the entry that
-//! took the place of the one that was to be deleted.
+//! Never: an entry made or changed; a whole dump in memory.
 //!
 //! A dump walks all buckets of the machine's one table (`nf_conntrack_hash`,
 //! shared by all network namespaces), whatever it is filtered by; the filter
@@ -173,8 +172,10 @@ impl Conntrack {
         Err(ConntrackError::Malformed("no answer"))
     }
 
-    /// Deletes an entry, and no other that has taken its place; `false` if it
-    /// was gone.
+    /// Deletes an entry, by its original direction, zone and id; `false` if it
+    /// was gone. A successor with the same tuples is spared where it has another
+    /// id, and not where it was made in the same place of memory: see
+    /// [`Flow::id`].
     ///
     /// # Errors
     /// See [`ConntrackError`].

@@ -54,7 +54,8 @@ pub struct Flow {
     pub reply: Tuple,
     /// The zone of the original direction; 0 where nobody uses zones.
     pub zone: u16,
-    /// Differs from that of an entry that takes its place (`nf_ct_get_id`,
+    /// Tells an entry from another with the same tuples, unless that one has
+    /// the same place in memory: it is a hash of both (`nf_ct_get_id`,
     /// net/netfilter/nf_conntrack_core.c).
     pub id: u32,
     /// The original direction of the flow that announced this one, if a helper
