@@ -27,7 +27,7 @@ const OTHER_PORT: u16 = 7001;
 const NODE: &str = "node-1";
 
 /// A Service whose only endpoint is `dev/web`.
-const SERVICE: &str = "
+const KUBE_PROXY: &str = "
 table ip kube-proxy {
     chain prerouting {
         type nat hook prerouting priority dstnat;
@@ -58,7 +58,7 @@ impl Setup {
         let cluster = Cluster::new(spec, "cn")?;
         let node = &cluster.endpoint(NODE)?.namespace;
         let mut nft = node.command("nft");
-        ensure!(nft.arg(SERVICE).status().context("run nft")?.success(), "nft refused");
+        ensure!(nft.arg(KUBE_PROXY).status().context("run nft")?.success(), "nft refused");
         cluster.endpoint("node-2")?.namespace.ip("route add 10.96.0.10 via 192.168.77.11")?;
         let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
         let pipeline = Pipeline::new(node.run(Kernel::open)??, options);
