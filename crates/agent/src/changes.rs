@@ -23,7 +23,8 @@ pub fn describe(old: Option<&Ruleset>, new: &Ruleset) -> String {
         map(&mut out, name, before, new);
     }
     for name in names(before.chains.keys(), new.chains.keys()) {
-        chain(&mut out, name, before.chains.get(name), new.chains.get(name));
+        let [before, after] = [before, new].map(|one| one.chains.get(name).map(|chain| &**chain));
+        chain(&mut out, name, before, after);
     }
     out
 }
@@ -42,7 +43,7 @@ fn set(out: &mut String, name: &Name, before: Option<&Set>, after: Option<&Set>)
     let comment = after.or(before).and_then(|set| set.comment.as_ref());
     heading(out, "set", name, comment.map(|comment| comment.as_str()), (before, after));
     let elements = |set: Option<&Set>| -> BTreeSet<Element> {
-        set.map(|set| set.elements.clone()).unwrap_or_default()
+        set.iter().flat_map(|set| &set.elements).copied().collect()
     };
     let (before, after) = (elements(before), elements(after));
     for element in before.difference(&after) {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use compiler::{Compiled, Options, compile};
 use nft::{Dump, ForeignKind, ForeignObject, Generation, ReadError, Refusal, SendError, Signs};
 use policy::{Diagnostic, ObjectKey, Severity, Snapshot};
-use ruleset::plan::plan;
+use ruleset::plan::Planner;
 use ruleset::{Batch, Op, Ruleset};
 
 use crate::Sink;
@@ -38,6 +38,7 @@ const COMMIT: Duration = Duration::from_micros(20);
 pub struct Pipeline<S> {
     sink: S,
     options: Options,
+    planner: Planner,
     /// The table as of our last commit, until others commit.
     live: Option<Live>,
     /// What was compiled last, until the snapshot changes.
@@ -101,7 +102,7 @@ struct Target {
 impl<S: Sink> Pipeline<S> {
     /// A pipeline that adopts the table it finds.
     pub fn new(sink: S, options: Options) -> Self {
-        Self { sink, options, live: None, target: None, before: None }
+        Self { sink, options, planner: Planner::default(), live: None, target: None, before: None }
     }
 
     /// The kernel.
@@ -217,7 +218,9 @@ impl<S: Sink> Pipeline<S> {
             let (table, name, why) = (target.table.clone(), name.clone(), why.clone());
             return Err(SyncError::InTheWay { table, name, why });
         }
-        let mut batches = plan(live.as_deref(), target)
+        let mut batches = self
+            .planner
+            .plan(live.as_deref(), target)
             .map_err(|source| SyncError::Plan { table: target.table.clone(), source })?;
         let is_flags = |object: &ForeignObject| object.kind == ForeignKind::Table;
         let flags = foreign.iter().position(is_flags).map(|index| foreign.remove(index).why);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use policy::spec::RuleRef;
 use policy::{Diagnostic, Direction, NetworkPolicy, ObjectKey, Pod, Snapshot};
@@ -55,7 +55,7 @@ pub fn compile(snapshot: &Snapshot, options: &Options) -> Compiled {
 
 /// Local pods and the signature of each isolated direction. A pod counts
 /// before its address is reported: its link-local one works already.
-fn isolated_pods<'a>(cluster: &Cluster<'a>, options: &Options) -> Vec<(&'a Pod, Signature)> {
+fn isolated_pods<'a>(cluster: &'a Cluster, options: &Options) -> Vec<(&'a Pod, Signature)> {
     let node = options.node.as_deref();
     cluster
         .local(node)
@@ -68,17 +68,17 @@ fn isolated_pods<'a>(cluster: &Cluster<'a>, options: &Options) -> Vec<(&'a Pod, 
         .collect()
 }
 
-struct Assembly<'c, 'a> {
-    cluster: &'c Cluster<'a>,
-    options: &'c Options,
+struct Assembly<'a> {
+    cluster: &'a Cluster,
+    options: &'a Options,
     out: Compiled,
     sources: Sources,
-    grants: BTreeMap<(ObjectKey, Direction, ResolvedPorts), Rc<Grants>>,
+    grants: BTreeMap<(ObjectKey, Direction, ResolvedPorts), Arc<Grants>>,
 }
 
-impl Assembly<'_, '_> {
+impl Assembly<'_> {
     fn add_pod(&mut self, pod: &Pod, signature: Signature) {
-        let addresses: Vec<IpAddr> = self.cluster.owners().addresses_of(pod).collect();
+        let addresses: Vec<IpAddr> = self.cluster.addresses_of(pod).collect();
         if addresses.is_empty() {
             return;
         }
@@ -107,7 +107,7 @@ impl Assembly<'_, '_> {
 
     fn add_chain(&mut self, name: &Name, signature: &Signature) {
         let snapshot = self.cluster.snapshot();
-        let policies: Vec<(&ObjectKey, Rc<Grants>)> = signature
+        let policies: Vec<(&ObjectKey, Arc<Grants>)> = signature
             .policies
             .iter()
             .filter(|key| !self.options.set_aside.contains(key))
@@ -117,26 +117,26 @@ impl Assembly<'_, '_> {
         let allowing = policies.iter().map(|(key, grants)| (*key, &**grants));
         let comment = signature.comment();
         let built = chain::of(name, signature.direction, comment, allowing, self.options.log);
-        self.out.ruleset.chains.insert(name.clone(), built.chain);
+        self.out.ruleset.chains.insert(name.clone(), built.chain.into());
         self.out.rule_sources.insert(name.clone(), built.sources);
     }
 
     /// The grants of a policy, worked out once for all signatures in which
     /// its port names stand for the same.
-    fn grants(&mut self, policy: &NetworkPolicy, signature: &Signature) -> Rc<Grants> {
+    fn grants(&mut self, policy: &NetworkPolicy, signature: &Signature) -> Arc<Grants> {
         let direction = signature.direction;
         let resolved = signature.ports_of(policy);
         let key = (policy.key.clone(), direction, resolved);
         if let Some(known) = self.grants.get(&key) {
-            return Rc::clone(known);
+            return Arc::clone(known);
         }
         let (_, _, resolved) = &key;
-        let grants = Rc::new(grants::of(policy, direction, resolved));
+        let grants = Arc::new(grants::of(policy, direction, resolved));
         for (set, source) in &grants.sources {
             self.out.set_users.entry(set.clone()).or_default().insert(policy.key.clone());
             self.sources.insert(set.clone(), source.clone());
         }
-        self.grants.insert(key, Rc::clone(&grants));
+        self.grants.insert(key, Arc::clone(&grants));
         grants
     }
 

@@ -1,58 +1,112 @@
-//! A snapshot made ready for look-ups by namespace and by label.
+//! The objects of a snapshot made ready for look-ups by namespace, by label and
+//! by address, and kept so while objects come and go.
+//!
+//! In: a snapshot, or one object after the other. Out: who is selected, who
+//! has an address. Never: a difference between the two ways to get there.
 
-use std::collections::{BTreeMap, HashMap};
+mod addresses;
 
-use policy::{NetworkPolicy, Operator, Owners, Pod, Requirement, Selector, Snapshot};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy::{Namespace, NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Selector, Snapshot};
 
 use crate::sets::{PodsPeer, Scope};
+use addresses::Addresses;
 
 /// The pods that count (see [`Pod::is_subject`]) by namespace and by label.
-#[derive(Debug)]
-pub struct Cluster<'a> {
-    snapshot: &'a Snapshot,
-    owners: Owners<'a>,
-    by_namespace: BTreeMap<&'a str, Vec<&'a Pod>>,
-    by_label: HashMap<(&'a str, &'a str), Vec<&'a Pod>>,
+#[derive(Debug, Default)]
+pub struct Cluster {
+    snapshot: Snapshot,
+    addresses: Addresses,
+    /// By key and value of a label; each list is sorted by the pods' keys.
+    by_label: HashMap<String, HashMap<String, Vec<Arc<Pod>>>>,
 }
 
-impl<'a> Cluster<'a> {
+impl Cluster {
     /// Sorts the pods of a snapshot.
-    pub fn new(snapshot: &'a Snapshot) -> Self {
-        let mut by_namespace: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
-        let mut by_label: HashMap<(&str, &str), Vec<&Pod>> = HashMap::new();
+    pub fn new(snapshot: &Snapshot) -> Self {
+        let mut cluster = Self { snapshot: snapshot.clone(), ..Self::default() };
         for pod in snapshot.pods.values().filter(|pod| pod.is_subject()) {
-            by_namespace.entry(&pod.key.namespace).or_default().push(pod);
-            for (key, value) in &pod.labels {
-                by_label.entry((key, value)).or_default().push(pod);
-            }
+            cluster.add(pod);
         }
-        Self { snapshot, owners: policy::spec::owners(snapshot), by_namespace, by_label }
+        cluster
     }
 
-    /// The snapshot.
-    pub fn snapshot(&self) -> &'a Snapshot {
-        self.snapshot
+    /// The objects.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
-    /// Who has which address.
-    pub fn owners(&self) -> &Owners<'a> {
-        &self.owners
+    /// A pod is now this, or is no more. Gives what it was.
+    pub fn put_pod(&mut self, key: &ObjectKey, pod: Option<&Arc<Pod>>) -> Option<Arc<Pod>> {
+        let before = match pod {
+            Some(pod) => self.snapshot.pods.insert(key.clone(), Arc::clone(pod)),
+            None => self.snapshot.pods.remove(key),
+        };
+        if let Some(before) = before.as_ref().filter(|pod| pod.is_subject()) {
+            self.remove(before);
+        }
+        if let Some(pod) = pod.filter(|pod| pod.is_subject()) {
+            self.add(pod);
+        }
+        before
+    }
+
+    /// A policy is now this, or is no more. Gives what it was.
+    pub fn put_policy(
+        &mut self,
+        key: &ObjectKey,
+        policy: Option<&Arc<NetworkPolicy>>,
+    ) -> Option<Arc<NetworkPolicy>> {
+        match policy {
+            Some(policy) => self.snapshot.policies.insert(key.clone(), Arc::clone(policy)),
+            None => self.snapshot.policies.remove(key),
+        }
+    }
+
+    /// A namespace is now this, or is no more.
+    pub fn put_namespace(&mut self, name: &str, namespace: Option<&Arc<Namespace>>) {
+        match namespace {
+            Some(namespace) => {
+                self.snapshot.namespaces.insert(name.to_owned(), Arc::clone(namespace));
+            }
+            None => drop(self.snapshot.namespaces.remove(name)),
+        }
+    }
+
+    /// The pod that has this address.
+    pub fn owner(&self, address: IpAddr) -> Option<&Arc<Pod>> {
+        self.addresses.owner(address)
+    }
+
+    /// The addresses of a pod that are its own.
+    pub fn addresses_of(&self, pod: &Pod) -> impl Iterator<Item = IpAddr> {
+        let own = |address: &IpAddr| self.owner(*address).is_some_and(|owner| owner.key == pod.key);
+        pod.addresses.iter().copied().filter(own)
     }
 
     /// All pods that count.
-    pub fn pods(&self) -> impl Iterator<Item = &'a Pod> {
-        self.by_namespace.values().flatten().copied()
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.snapshot.pods.values().map(|pod| &**pod).filter(|pod| pod.is_subject())
     }
 
-    /// The pods of a node; of all nodes for `None`.
-    pub fn local(&self, node: Option<&str>) -> impl Iterator<Item = &'a Pod> {
-        self.pods().filter(move |pod| node.is_none() || pod.node.as_deref() == node)
+    /// The pods of a namespace that count.
+    pub fn pods_of(&self, namespace: &str) -> impl Iterator<Item = &Pod> {
+        let pods = self.snapshot.pods.range(ObjectKey::new(namespace, "")..);
+        let pods = pods.take_while(move |(key, _)| key.namespace == namespace);
+        pods.map(|(_, pod)| &**pod).filter(|pod| pod.is_subject())
+    }
+
+    /// The pods of a node that count; of all nodes for `None`.
+    pub fn local(&self, node: Option<&str>) -> impl Iterator<Item = &Pod> {
+        self.pods().filter(move |pod| is_local(pod, node))
     }
 
     /// The policies that select a pod, by key.
-    pub fn policies_of(&self, pod: &Pod) -> impl Iterator<Item = &'a NetworkPolicy> {
-        let first = policy::ObjectKey::new(&pod.key.namespace, "");
-        let in_namespace = self.snapshot.policies.range(first..);
+    pub fn policies_of(&self, pod: &Pod) -> impl Iterator<Item = &NetworkPolicy> {
+        let in_namespace = self.snapshot.policies.range(ObjectKey::new(&pod.key.namespace, "")..);
         let in_namespace = in_namespace.take_while(|(key, _)| key.namespace == pod.key.namespace);
         in_namespace
             .map(|(_, policy)| &**policy)
@@ -60,48 +114,74 @@ impl<'a> Cluster<'a> {
     }
 
     /// The pods that a policy selects.
-    pub fn selected_by(&self, policy: &NetworkPolicy) -> impl Iterator<Item = &'a Pod> {
-        let pods = self.by_namespace.get(policy.key.namespace.as_str()).into_iter().flatten();
-        pods.copied().filter(|pod| policy.pod_selector.matches(&pod.labels))
+    pub fn selected_by(&self, policy: &NetworkPolicy) -> impl Iterator<Item = &Pod> {
+        let pods = self.pods_of(&policy.key.namespace);
+        pods.filter(|pod| policy.pod_selector.matches(&pod.labels))
     }
 
     /// The pods that a peer selects.
-    pub fn selected(&self, peer: &PodsPeer) -> Vec<&'a Pod> {
-        let matches = |pod: &&Pod| peer.pods.matches(&pod.labels) && self.in_scope(peer, pod);
-        if let Some(candidates) = self.candidates(&peer.pods) {
-            return candidates.into_iter().filter(matches).collect();
+    pub fn selected(&self, peer: &PodsPeer) -> Vec<&Pod> {
+        let selects = |pod: &&Pod| self.selects(peer, pod);
+        match (self.candidates(&peer.pods), &peer.scope) {
+            (Some(candidates), _) => candidates.filter(selects).collect(),
+            (None, Scope::Own(namespace)) => self.pods_of(namespace).filter(selects).collect(),
+            (None, Scope::Matching(_)) => self.pods().filter(selects).collect(),
         }
-        let namespaces: Vec<&str> = match &peer.scope {
-            Scope::Own(namespace) => vec![namespace],
-            Scope::Matching(_) => self.by_namespace.keys().copied().collect(),
-        };
-        let in_namespaces = namespaces.iter().filter_map(|name| self.by_namespace.get(name));
-        in_namespaces.flatten().copied().filter(matches).collect()
     }
 
-    fn in_scope(&self, peer: &PodsPeer, pod: &Pod) -> bool {
-        match &peer.scope {
+    /// Whether a peer selects a pod that counts.
+    pub fn selects(&self, peer: &PodsPeer, pod: &Pod) -> bool {
+        let in_scope = || match &peer.scope {
             Scope::Own(namespace) => pod.key.namespace == *namespace,
             Scope::Matching(selector) => {
                 let labels = self.snapshot.namespace_labels(&pod.key.namespace);
                 labels.is_some_and(|labels| selector.matches(labels))
             }
-        }
+        };
+        peer.pods.matches(&pod.labels) && in_scope()
     }
 
     /// Pods that have the label of the rarest `In` requirement; no other pod
     /// can match. `None` if there is no such requirement.
-    fn candidates(&self, selector: &Selector) -> Option<Vec<&'a Pod>> {
+    fn candidates(&self, selector: &Selector) -> Option<impl Iterator<Item = &Pod>> {
         let lists = selector.requirements().filter_map(|Requirement { key, operator }| {
             let Operator::In(values) = operator else { return None };
-            let lists: Vec<&Vec<&'a Pod>> = values
-                .iter()
-                .filter_map(|value| self.by_label.get(&(key.as_str(), value.as_str())))
-                .collect();
-            Some(lists)
+            let by_value = self.by_label.get(key);
+            let lists = values.iter().filter_map(|value| by_value?.get(value));
+            Some(lists.collect::<Vec<_>>())
         });
         let rarest =
             lists.min_by_key(|lists| lists.iter().map(|list| list.len()).sum::<usize>())?;
-        Some(rarest.into_iter().flatten().copied().collect())
+        Some(rarest.into_iter().flatten().map(|pod| &**pod))
     }
+
+    fn add(&mut self, pod: &Arc<Pod>) {
+        self.addresses.add(pod);
+        for (key, value) in &pod.labels {
+            let list = self.by_label.entry(key.clone()).or_default();
+            let list = list.entry(value.clone()).or_default();
+            let place = list.partition_point(|other| other.key < pod.key);
+            list.insert(place, Arc::clone(pod));
+        }
+    }
+
+    fn remove(&mut self, pod: &Pod) {
+        self.addresses.remove(pod);
+        for (key, value) in &pod.labels {
+            let Some(by_value) = self.by_label.get_mut(key) else { continue };
+            let Some(list) = by_value.get_mut(value) else { continue };
+            list.retain(|other| other.key != pod.key);
+            if list.is_empty() {
+                by_value.remove(value);
+            }
+            if by_value.is_empty() {
+                self.by_label.remove(key);
+            }
+        }
+    }
+}
+
+/// Whether a pod is on a node; any is for `None`.
+pub(crate) fn is_local(pod: &Pod, node: Option<&str>) -> bool {
+    node.is_none() || pod.node.as_deref() == node
 }

@@ -7,10 +7,7 @@ use policy::{Diagnostic, NetworkPolicy, PortNumbers, Ports, Severity};
 use crate::Cluster;
 
 /// Port names of ingress rules that no pod has which the policy selects.
-pub(crate) fn port_names_of_nobody(
-    policy: &NetworkPolicy,
-    cluster: &Cluster<'_>,
-) -> Vec<Diagnostic> {
+pub(crate) fn port_names_of_nobody(policy: &NetworkPolicy, cluster: &Cluster) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     for (rule_index, rule) in policy.ingress.iter().flatten().enumerate() {
         let Ports::Only(ports) = &rule.ports else { continue };

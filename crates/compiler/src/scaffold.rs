@@ -142,11 +142,11 @@ pub fn of(isolated: bool, log: bool) -> Ruleset {
     };
     types(neighbour_discovery(), "neighbour discovery", &NEIGHBOUR_DISCOVERY);
     types(listener_discovery(), "multicast listener discovery", &LISTENER_DISCOVERY);
-    ruleset.chains.insert(constant("midflow"), midflow());
-    ruleset.chains.insert(edges_chain(), edges(isolated));
-    ruleset.chains.insert(constant("six"), six());
-    ruleset.chains.insert(constant("unknown"), unknown());
-    ruleset.chains.insert(base_chain(), forward());
+    ruleset.chains.insert(constant("midflow"), midflow().into());
+    ruleset.chains.insert(edges_chain(), edges(isolated).into());
+    ruleset.chains.insert(constant("six"), six().into());
+    ruleset.chains.insert(constant("unknown"), unknown().into());
+    ruleset.chains.insert(base_chain(), forward().into());
     ruleset
 }
 
@@ -160,7 +160,7 @@ fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
     let vmap = Finish::Dispatch(field(direction), family, name.clone());
     let look_up = Rule { matches: vec![], log: None, finish: Some(vmap), comment: None };
     let rules = vec![look_up, Rule::new([], Verdict::Drop)];
-    ruleset.chains.insert(name, Chain { base: None, comment: None, rules });
+    ruleset.chains.insert(name, Chain { base: None, comment: None, rules }.into());
 }
 
 fn forward() -> Chain {

@@ -132,7 +132,7 @@ impl SetSource {
     }
 
     /// The set with its elements as of now.
-    pub fn set(&self, cluster: &Cluster<'_>) -> Set {
+    pub fn set(&self, cluster: &Cluster) -> Set {
         Set::new(self.set_type(), Some(Comment::new(&self.describe()))).with(self.elements(cluster))
     }
 
@@ -147,32 +147,59 @@ impl SetSource {
     }
 
     /// The elements of the set as of now.
-    pub fn elements(&self, cluster: &Cluster<'_>) -> BTreeSet<Element> {
+    pub fn elements(&self, cluster: &Cluster) -> BTreeSet<Element> {
+        let of_pods = |pods: Vec<&Pod>| -> BTreeSet<Element> {
+            pods.into_iter()
+                .flat_map(|pod| cluster.addresses_of(pod).map(move |address| (pod, address)))
+                .flat_map(|(pod, address)| self.elements_at(pod, address))
+                .collect()
+        };
         match self {
-            Self::Pods(family, peer) => addresses(cluster, &cluster.selected(peer), *family)
-                .into_iter()
-                .map(|(_, address)| Element::Address(address))
-                .collect(),
-            Self::AnyOf(family, peers) => peers
-                .iter()
-                .flat_map(|peer| addresses(cluster, &cluster.selected(peer), *family))
-                .map(|(_, address)| Element::Address(address))
-                .collect(),
-            Self::NamedPort(family, peer, port, protocol) => {
-                let pods = match peer {
-                    Some(peer) => cluster.selected(peer),
-                    None => cluster.pods().collect(),
-                };
-                addresses(cluster, &pods, *family)
-                    .into_iter()
-                    .flat_map(|(pod, address)| {
-                        let numbers = pod.named_ports(port, *protocol).into_iter();
-                        numbers.map(move |number| Element::AddressPort(address, number))
-                    })
-                    .collect()
+            Self::Pods(_, peer) | Self::NamedPort(_, Some(peer), ..) => {
+                of_pods(cluster.selected(peer))
             }
+            Self::AnyOf(_, peers) => {
+                of_pods(peers.iter().flat_map(|peer| cluster.selected(peer)).collect())
+            }
+            Self::NamedPort(_, None, ..) => of_pods(cluster.pods().collect()),
             Self::Blocks(_, ranges) => ranges.iter().map(|range| Element::Range(*range)).collect(),
             Self::Ports(ports) => ports.iter().map(|port| Element::Port(*port)).collect(),
+        }
+    }
+
+    /// The elements that the set holds for an address of this pod, its owner.
+    pub fn elements_of(&self, cluster: &Cluster, pod: &Pod, address: IpAddr) -> Vec<Element> {
+        let selected = match self {
+            Self::Pods(_, peer) | Self::NamedPort(_, Some(peer), ..) => cluster.selects(peer, pod),
+            Self::AnyOf(_, peers) => peers.iter().any(|peer| cluster.selects(peer, pod)),
+            Self::NamedPort(_, None, ..) => true,
+            Self::Blocks(..) | Self::Ports(_) => false,
+        };
+        if selected { self.elements_at(pod, address) } else { Vec::new() }
+    }
+
+    /// The same for a pod that is selected.
+    fn elements_at(&self, pod: &Pod, address: IpAddr) -> Vec<Element> {
+        match self {
+            Self::Pods(family, _) | Self::AnyOf(family, _) if Family::of(address) == *family => {
+                vec![Element::Address(address)]
+            }
+            Self::NamedPort(family, _, port, protocol) if Family::of(address) == *family => {
+                let numbers = pod.named_ports(port, *protocol).into_iter();
+                numbers.map(|number| Element::AddressPort(address, number)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The peers that select the set's pods, if not all; none for sets that do
+    /// not depend on pods.
+    pub(crate) fn peers(&self) -> Vec<Option<&PodsPeer>> {
+        match self {
+            Self::Pods(_, peer) => vec![Some(peer)],
+            Self::AnyOf(_, peers) => peers.iter().map(Some).collect(),
+            Self::NamedPort(_, peer, ..) => vec![peer.as_ref()],
+            Self::Blocks(..) | Self::Ports(_) => Vec::new(),
         }
     }
 
@@ -206,16 +233,4 @@ impl fmt::Display for Readable<'_> {
             Scope::Matching(selector) => write!(f, "{}/{}", all(selector), all(&self.0.pods)),
         }
     }
-}
-
-/// The pods' own addresses of one family.
-fn addresses<'p>(
-    cluster: &Cluster<'p>,
-    pods: &[&'p Pod],
-    family: Family,
-) -> Vec<(&'p Pod, IpAddr)> {
-    pods.iter()
-        .flat_map(|pod| cluster.owners().addresses_of(pod).map(move |address| (*pod, address)))
-        .filter(|(_, address)| Family::of(*address) == family)
-        .collect()
 }

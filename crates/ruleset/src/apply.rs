@@ -3,6 +3,8 @@
 //! In: a ruleset and a batch. Out: the ruleset after its commit, or why the
 //! kernel would refuse it. Never: the kernel itself.
 
+use std::sync::Arc;
+
 use crate::{Batch, Chain, Element, Name, Op, Ruleset, Set, VerdictMap};
 
 /// Why the kernel would refuse an operation.
@@ -48,7 +50,7 @@ impl Ruleset {
             }
             Op::CreateChain(name, base, comment) => {
                 let chain = Chain { base: *base, comment: comment.clone(), rules: Vec::new() };
-                match self.chains.insert(name.clone(), chain) {
+                match self.chains.insert(name.clone(), Arc::new(chain)) {
                     None => Ok(()),
                     Some(_) => Err(ApplyError::Exists(name.clone())),
                 }
@@ -60,21 +62,24 @@ impl Ruleset {
             }
             Op::DeleteElements(name, _, elements) => {
                 let set = self.sets.get_mut(name).ok_or_else(|| missing(name))?;
-                let gone = |element: &Element| set.elements.remove(element);
+                let gone = |element: &Element| set.elements.remove(element).is_some();
                 if elements.iter().all(gone) { Ok(()) } else { Err(missing(name)) }
             }
             Op::AddEntries(..) | Op::DeleteEntries(..) => self.apply_entries(op),
             Op::FlushChain(name) => {
-                self.chains.get_mut(name).ok_or_else(|| missing(name))?.rules.clear();
+                self.chain(name)?.rules.clear();
                 Ok(())
             }
             Op::AddRule(name, rule) => {
-                let chain = self.chains.get_mut(name).ok_or_else(|| missing(name))?;
-                chain.rules.push(rule.clone());
+                self.chain(name)?.rules.push(rule.clone());
                 Ok(())
             }
             Op::DeleteChain(_) | Op::DeleteSet(_) | Op::DeleteMap(_) => self.apply_deletion(op),
         }
+    }
+
+    fn chain(&mut self, name: &Name) -> Result<&mut Chain, ApplyError> {
+        self.chains.get_mut(name).map(Arc::make_mut).ok_or_else(|| missing(name))
     }
 
     fn apply_entries(&mut self, op: &Op) -> Result<(), ApplyError> {
@@ -105,8 +110,8 @@ impl Ruleset {
     fn apply_deletion(&mut self, op: &Op) -> Result<(), ApplyError> {
         match op {
             Op::DeleteChain(name) => {
-                let rules = self.chains.values().flat_map(|chain| &chain.rules);
-                let jumps = rules.clone().any(|rule| rule.target() == Some(name));
+                let mut rules = self.chains.values().flat_map(|chain| &chain.rules);
+                let jumps = rules.any(|rule| rule.target() == Some(name));
                 let entries =
                     self.maps.values().any(|map| map.entries.values().any(|to| to == name));
                 let full = self.chains.get(name).is_some_and(|chain| !chain.rules.is_empty());

@@ -2,11 +2,12 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::sync::Arc;
 
 /// The name of a table, set, map or chain, in the letters that nft's grammar
 /// takes unquoted (`src/scanner.l` of nftables: `{letter}({letter}|{digit}|[/\-_\.])*`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 /// Why a text cannot be a [`Name`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +37,11 @@ impl Name {
         let mut bytes = text.bytes();
         let first_fits = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic());
         let rest_fits = bytes.all(|byte| byte.is_ascii_alphanumeric() || b"/-_.".contains(&byte));
-        if first_fits && rest_fits { Ok(Self(text)) } else { Err(NameError::Character(text)) }
+        if first_fits && rest_fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(NameError::Character(text))
+        }
     }
 
     /// The name as text.
@@ -59,7 +64,7 @@ impl Borrow<str> for Name {
 
 /// A comment of a rule, chain, set or map.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Comment(String);
+pub struct Comment(Arc<str>);
 
 impl Comment {
     /// `NFTNL_UDATA_COMMENT_MAXLEN` (libnftnl udata.h) is 128.
@@ -68,7 +73,7 @@ impl Comment {
     /// A comment of this text, cut to the limit; a quote would end nft's
     /// string and becomes an apostrophe.
     pub fn new(text: &str) -> Self {
-        Self(fitted(text, Self::MAX_BYTES))
+        Self(fitted(text, Self::MAX_BYTES).into())
     }
 
     /// The comment as text.

@@ -1,7 +1,8 @@
 //! Sets and verdict maps.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+
+use imbl::{OrdMap, OrdSet};
 
 use crate::{AddressRange, Comment, Family, Name};
 
@@ -50,7 +51,7 @@ pub struct Set {
     /// For people.
     pub comment: Option<Comment>,
     /// What is in it.
-    pub elements: BTreeSet<Element>,
+    pub elements: OrdSet<Element>,
 }
 
 /// A named map from address to `goto chain`.
@@ -61,7 +62,7 @@ pub struct VerdictMap {
     /// For people.
     pub comment: Option<Comment>,
     /// Address to the chain that it goes to.
-    pub entries: BTreeMap<IpAddr, Name>,
+    pub entries: OrdMap<IpAddr, Name>,
 }
 
 impl SetType {
@@ -76,7 +77,7 @@ impl SetType {
 impl Set {
     /// An empty set.
     pub fn new(set_type: SetType, comment: Option<Comment>) -> Self {
-        Self { set_type, comment, elements: BTreeSet::new() }
+        Self { set_type, comment, elements: OrdSet::new() }
     }
 
     /// The same set with these elements.
@@ -90,7 +91,7 @@ impl Set {
 impl VerdictMap {
     /// An empty map.
     pub fn new(family: Family, comment: Option<Comment>) -> Self {
-        Self { family, comment, entries: BTreeMap::new() }
+        Self { family, comment, entries: OrdMap::new() }
     }
 }
 

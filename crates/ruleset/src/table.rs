@@ -1,26 +1,30 @@
 //! A whole table of family `inet`.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
 
 use crate::{Chain, Name, Set, VerdictMap};
 
-/// A table: its sets, maps and chains by name.
+/// A table: its sets, maps and chains by name. What two tables have in common
+/// they share: a copy costs nothing, and two that differ in little are compared
+/// at the cost of the difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruleset {
     /// The table's name; its family is `inet`.
     pub table: Name,
     /// Named sets. Sets and maps share one space of names in the kernel.
-    pub sets: BTreeMap<Name, Set>,
+    pub sets: OrdMap<Name, Set>,
     /// Verdict maps.
-    pub maps: BTreeMap<Name, VerdictMap>,
+    pub maps: OrdMap<Name, VerdictMap>,
     /// Chains.
-    pub chains: BTreeMap<Name, Chain>,
+    pub chains: OrdMap<Name, Arc<Chain>>,
 }
 
 impl Ruleset {
     /// A table with nothing in it.
     pub fn new(table: Name) -> Self {
-        Self { table, sets: BTreeMap::new(), maps: BTreeMap::new(), chains: BTreeMap::new() }
+        Self { table, sets: OrdMap::new(), maps: OrdMap::new(), chains: OrdMap::new() }
     }
 
     /// The number of rules of the longest chain: how long a packet can be

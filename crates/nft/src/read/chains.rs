@@ -39,7 +39,7 @@ impl Reader<'_> {
                     let comment = chain.bytes(&ffi::Chain::USERDATA);
                     let comment = userdata::comment(comment, userdata::COMMENT);
                     let rules = self.rules(&ours)?;
-                    self.ruleset.chains.insert(ours, Chain { base, comment, rules });
+                    self.ruleset.chains.insert(ours, Chain { base, comment, rules }.into());
                 }
                 Err(why) => self.foreign(ForeignKind::Chain, name, why),
             }

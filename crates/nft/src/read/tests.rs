@@ -33,7 +33,8 @@ fn map_name(family: Family) -> Name {
 pub(crate) fn sets() -> Ruleset {
     let mut all = Ruleset::new(name("nftpol"));
     all.sets = SET_TYPES.into_iter().map(|one| (set_name(one), Set::new(one, None))).collect();
-    all.maps = Family::BOTH.map(|one| (map_name(one), VerdictMap::new(one, None))).into();
+    all.maps =
+        Family::BOTH.map(|one| (map_name(one), VerdictMap::new(one, None))).into_iter().collect();
     all
 }
 

@@ -83,9 +83,9 @@ fn each_operation_does_what_it_says() {
         expected.maps.insert(name("m"), pods.clone());
         let mut one =
             ruleset::Chain { comment: Some(Comment::new("a chain")), ..Default::default() };
-        expected.chains.insert(name("c"), one.clone());
+        expected.chains.insert(name("c"), one.clone().into());
         let base = Some(BaseChain { priority: -1 });
-        expected.chains.insert(name("hook"), ruleset::Chain { base, ..Default::default() });
+        expected.chains.insert(name("hook"), ruleset::Chain { base, ..Default::default() }.into());
         assert_eq!(read(kernel), expected);
 
         let ranges = [
@@ -117,10 +117,11 @@ fn each_operation_does_what_it_says() {
             .insert(name("s"), peers.clone().with([address("10.0.0.1"), address("10.0.0.2")]));
         expected.sets.insert(name("r"), Set::new(RANGES, None).with(ranges));
         let mut entries = pods.clone();
-        entries.entries = [(ip("10.0.0.1"), name("c")), (ip("10.0.0.2"), name("c"))].into();
+        entries.entries =
+            ["10.0.0.1", "10.0.0.2"].map(|pod| (ip(pod), name("c"))).into_iter().collect();
         expected.maps.insert(name("m"), entries.clone());
         one.rules = vec![in_set("s"), Rule::new([], Verdict::Return).commented("last")];
-        expected.chains.insert(name("c"), one.clone());
+        expected.chains.insert(name("c"), one.clone().into());
         assert_eq!(read(kernel), expected);
 
         commit(
@@ -138,7 +139,7 @@ fn each_operation_does_what_it_says() {
         entries.entries.remove(&ip("10.0.0.1"));
         expected.maps.insert(name("m"), entries);
         one.rules = vec![Rule::new([], Verdict::Accept)];
-        expected.chains.insert(name("c"), one);
+        expected.chains.insert(name("c"), one.into());
         assert_eq!(read(kernel), expected);
 
         commit(

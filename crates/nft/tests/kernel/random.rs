@@ -66,7 +66,7 @@ fn any_set(set_type: SetType) -> impl Strategy<Value = Set> {
     (elements, any_comment()).prop_map(move |(elements, comment)| Set {
         set_type,
         comment,
-        elements,
+        elements: elements.into(),
     })
 }
 
@@ -167,9 +167,9 @@ prop_compose! {
         let base = Some(BaseChain { priority });
         let types = Rule::new([Match::Icmpv6Type(name("nd.x"))], Verdict::Accept);
         let one = Chain { base: None, comment, rules };
-        all.chains.insert(name("one.x"), one);
-        all.chains.insert(name("hook.x"), Chain { base, comment: None, rules: hooked });
-        all.chains.insert(name("target.x"), Chain { rules: vec![types], ..Chain::default() });
+        all.chains.insert(name("one.x"), one.into());
+        all.chains.insert(name("hook.x"), Chain { base, comment: None, rules: hooked }.into());
+        all.chains.insert(name("target.x"), Chain { rules: vec![types], ..Chain::default() }.into());
         all
     }
 }

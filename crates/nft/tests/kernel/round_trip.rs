@@ -62,7 +62,7 @@ fn sets() -> (Ruleset, &'static str) {
     map("egress4", V4, "10.0.0.1");
     map("egress6", V6, "fd00::1");
     let chain = Chain { comment: Some(Comment::new("a signature")), ..Chain::default() };
-    all.chains.insert(name("e.one"), chain);
+    all.chains.insert(name("e.one"), chain.into());
     (all, SETS)
 }
 
@@ -254,19 +254,21 @@ fn rules() -> Vec<(Rule, &'static str)> {
 fn everything() -> (Ruleset, String) {
     let (mut all, mut text) = sets();
     let mut body = std::mem::take(&mut text).to_owned();
-    all.chains.insert(name("target"), Chain::default());
+    all.chains.insert(name("target"), Chain::default().into());
     body.push_str("chain target { }\n");
     for (number, (rule, line)) in rules().into_iter().enumerate() {
         let chain = Chain { rules: vec![rule], ..Chain::default() };
-        all.chains.insert(name(&format!("c{number:02}")), chain);
+        all.chains.insert(name(&format!("c{number:02}")), chain.into());
         body.push_str(&format!("chain c{number:02} {{\n{line}\n}}\n"));
     }
     for (chain, priority) in [("forward", -1), ("late", 10), ("early", -2_000_000)] {
         let base = Some(BaseChain { priority });
         let rules =
             vec![Rule::new([Match::NotToHost], Verdict::Accept), Rule::new([], Verdict::Drop)];
-        all.chains
-            .insert(name(chain), Chain { base, rules, comment: Some(Comment::new("hooked")) });
+        all.chains.insert(
+            name(chain),
+            Chain { base, rules, comment: Some(Comment::new("hooked")) }.into(),
+        );
         body.push_str(&format!(
             "chain {chain} {{ type filter hook forward priority {priority}; policy accept; comment \"hooked\";\n\
              meta pkttype != host accept\ndrop\n}}\n"

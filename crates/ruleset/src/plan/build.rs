@@ -44,33 +44,28 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// What no packet meets yet; last the base chains, if they are new.
     pub fn prepare(&mut self) {
         let delta = self.delta;
-        let is_new_set = |name: &Name| !delta.old.sets.contains_key(name);
-        for (name, set) in delta.new.sets.iter().filter(|(name, _)| is_new_set(name)) {
+        for (name, set) in &delta.new_sets {
             self.create_set(name, set);
         }
         for (name, change) in &delta.hidden_sets {
             self.delete_elements(name, change);
             self.add_elements(name, change);
         }
-        let is_new_map = |name: &Name| !delta.old.maps.contains_key(name);
-        for (name, map) in delta.new.maps.iter().filter(|(name, _)| is_new_map(name)) {
+        for (name, map) in &delta.new_maps {
             let VerdictMap { family, comment, .. } = map;
-            self.push(Op::CreateMap(name.clone(), *family, comment.clone()), 1);
+            self.push(Op::CreateMap((*name).clone(), *family, comment.clone()), 1);
         }
-        let new_chains = || {
-            let chains = delta.new.chains.iter();
-            chains.filter(|(name, _)| !delta.old.chains.contains_key(*name))
-        };
-        for (name, chain) in new_chains().filter(|(_, chain)| chain.base.is_none()) {
-            self.push(Op::CreateChain(name.clone(), None, chain.comment.clone()), RULE_WEIGHT);
+        let plain = || delta.new_chains.iter().filter(|(_, chain)| chain.base.is_none());
+        for (name, chain) in plain() {
+            self.push(Op::CreateChain((*name).clone(), None, chain.comment.clone()), RULE_WEIGHT);
         }
-        for (name, chain) in new_chains().filter(|(_, chain)| chain.base.is_none()) {
+        for (name, chain) in plain() {
             self.rules(name, &chain.rules);
         }
         for &name in &delta.hidden_refills {
             self.refill_hidden(name);
         }
-        for (name, map) in delta.new.maps.iter().filter(|(name, _)| is_new_map(name)) {
+        for (name, map) in &delta.new_maps {
             let entries = map.entries.iter().map(|(address, to)| (*address, to.clone())).collect();
             self.entries(name, map.family, entries);
         }
@@ -78,9 +73,9 @@ impl<'d, 'a> Builder<'d, 'a> {
             self.switch_hidden(switch);
         }
         self.commit();
-        for (name, chain) in new_chains() {
+        for (name, chain) in &delta.new_chains {
             if let Chain { base: Some(base), comment, rules } = chain {
-                self.push(Op::CreateChain(name.clone(), Some(*base), comment.clone()), 1);
+                self.push(Op::CreateChain((*name).clone(), Some(*base), comment.clone()), 1);
                 self.rules(name, rules);
             }
         }
@@ -130,18 +125,18 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// What nothing refers to any more.
     pub fn clean_up(&mut self, steps: &Steps<'a>) {
         let delta = self.delta;
-        let gone = delta.old.chains.keys().filter(|name| !delta.new.chains.contains_key(*name));
+        let gone = delta.gone_chains.iter().copied();
         let gone: Vec<&Name> = gone.chain(steps.stand_ins.keys()).collect();
         self.open.ops.extend(gone.iter().map(|&name| Op::FlushChain(name.clone())));
         for (name, change) in &delta.pairs {
             self.delete_elements(name, change);
         }
         // Maps first: their entries refer to chains.
-        let maps = delta.old.maps.keys().filter(|name| !delta.new.maps.contains_key(*name));
-        self.open.ops.extend(maps.map(|name| Op::DeleteMap(name.clone())));
+        let maps = delta.gone_maps.iter();
+        self.open.ops.extend(maps.map(|&name| Op::DeleteMap(name.clone())));
         self.open.ops.extend(gone.iter().map(|&name| Op::DeleteChain(name.clone())));
-        let sets = delta.old.sets.keys().filter(|name| !delta.new.sets.contains_key(*name));
-        self.open.ops.extend(sets.map(|name| Op::DeleteSet(name.clone())));
+        let sets = delta.gone_sets.iter();
+        self.open.ops.extend(sets.map(|&name| Op::DeleteSet(name.clone())));
         self.commit();
     }
 

@@ -3,21 +3,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use imbl::ordmap::DiffItem;
+use imbl::ordset;
+
 use super::PlanError;
-use super::reach::{Reach, gates};
-use crate::{Element, Family, Name, Ruleset, SetType};
+use super::references::References;
+use crate::{Chain, Element, Family, Field, Name, Ruleset, Set, SetType, VerdictMap};
 
 /// The differences. "Visible" is what a packet can meet in the old table.
 #[derive(Debug)]
 pub(super) struct Delta<'a> {
     pub old: &'a Ruleset,
     pub new: &'a Ruleset,
+    /// Sets that do not exist yet.
+    pub new_sets: Vec<(&'a Name, &'a Set)>,
+    /// Maps that do not exist yet.
+    pub new_maps: Vec<(&'a Name, &'a VerdictMap)>,
+    /// Chains that do not exist yet.
+    pub new_chains: Vec<(&'a Name, &'a Chain)>,
+    /// Sets that shall not be any more.
+    pub gone_sets: Vec<&'a Name>,
+    /// Maps that shall not be any more.
+    pub gone_maps: Vec<&'a Name>,
+    /// Chains that shall not be any more.
+    pub gone_chains: Vec<&'a Name>,
     /// Visible chains whose rules differ.
     pub refills: BTreeSet<&'a Name>,
     /// Chains that exist, differ, and that no packet reaches.
     pub hidden_refills: BTreeSet<&'a Name>,
     /// Elements of visible sets that allow.
     pub allowing: BTreeMap<&'a Name, ElementChange<'a>>,
+    /// Which sides look into the sets of `allowing`, in either table.
+    pub sides: BTreeMap<&'a Name, BTreeSet<Field>>,
     /// Elements of visible sets that allow an address to reach itself or one
     /// other; they are added before anything is taken and removed last.
     pub pairs: BTreeMap<&'a Name, ElementChange<'a>>,
@@ -52,107 +69,178 @@ pub(super) struct Switch<'a> {
 }
 
 impl<'a> Delta<'a> {
-    /// Compares two tables of one name.
-    pub fn between(old: &'a Ruleset, new: &'a Ruleset) -> Result<Self, PlanError> {
+    /// Compares two tables of one name. The references go on to the new one.
+    pub fn between(
+        old: &'a Ruleset,
+        new: &'a Ruleset,
+        references: &mut References,
+    ) -> Result<Self, PlanError> {
         if old.table != new.table {
             return Err(PlanError::OtherTable(old.table.clone(), new.table.clone()));
         }
-        check_types(old, new)?;
-        let reach = Reach::of(old);
-        let mut delta = Self {
+        let mut delta = Self::nothing(old, new);
+        references.follow(old);
+        delta.compare_chains(references)?;
+        let changed = delta.compare_sets()?;
+        delta.compare_maps(references)?;
+        let mut places: Vec<Place> = changed
+            .iter()
+            .map(|(name, change)| Place::of(name, change.set_type, references))
+            .collect();
+        references.follow(new);
+        for ((name, change), place) in changed.into_iter().zip(&mut places) {
+            let later = Place::of(name, change.set_type, references);
+            match (place.is_visible, place.is_gate || later.is_gate, change.set_type) {
+                (false, ..) => &mut delta.hidden_sets,
+                (true, true, _) => &mut delta.gates,
+                (true, false, SetType::AddressPair(_)) => &mut delta.pairs,
+                (true, false, _) => {
+                    place.sides.extend(&later.sides);
+                    delta.sides.insert(name, std::mem::take(&mut place.sides));
+                    &mut delta.allowing
+                }
+            }
+            .insert(name, change);
+        }
+        Ok(delta)
+    }
+
+    fn nothing(old: &'a Ruleset, new: &'a Ruleset) -> Self {
+        Self {
             old,
             new,
+            new_sets: Vec::new(),
+            new_maps: Vec::new(),
+            new_chains: Vec::new(),
+            gone_sets: Vec::new(),
+            gone_maps: Vec::new(),
+            gone_chains: Vec::new(),
             refills: BTreeSet::new(),
             hidden_refills: BTreeSet::new(),
             allowing: BTreeMap::new(),
+            sides: BTreeMap::new(),
             pairs: BTreeMap::new(),
             gates: BTreeMap::new(),
             hidden_sets: BTreeMap::new(),
             switches: Vec::new(),
             hidden_switches: Vec::new(),
-        };
-        delta.compare_chains(&reach);
-        delta.compare_sets(&reach);
-        delta.compare_maps(&reach);
-        Ok(delta)
-    }
-
-    fn compare_chains(&mut self, reach: &Reach<'a>) {
-        for (name, chain) in &self.new.chains {
-            let Some(before) = self.old.chains.get(name) else { continue };
-            if before.rules == chain.rules {
-                continue;
-            }
-            let visible = reach.chains.contains(name);
-            if visible { &mut self.refills } else { &mut self.hidden_refills }.insert(name);
         }
     }
 
-    fn compare_sets(&mut self, reach: &Reach<'a>) {
-        let mut gate_names = gates(self.new);
-        gate_names.extend(gates(self.old));
-        for (name, set) in &self.new.sets {
-            let Some(before) = self.old.sets.get(name) else { continue };
-            let change = ElementChange {
-                set_type: set.set_type,
-                added: set.elements.difference(&before.elements).collect(),
-                removed: before.elements.difference(&set.elements).collect(),
-            };
-            if change.added.is_empty() && change.removed.is_empty() {
-                continue;
+    fn compare_chains(&mut self, references: &References) -> Result<(), PlanError> {
+        for change in self.old.chains.diff(&self.new.chains) {
+            match change {
+                DiffItem::Add(name, chain) => self.new_chains.push((name, chain)),
+                DiffItem::Remove(name, _) => self.gone_chains.push(name),
+                DiffItem::Update { old: (_, before), new: (name, after) } => {
+                    if before.base != after.base {
+                        return Err(PlanError::TypeChanged(name.clone()));
+                    }
+                    if before.rules == after.rules {
+                        continue;
+                    }
+                    let visible = references.chain_is_visible(name);
+                    if visible { &mut self.refills } else { &mut self.hidden_refills }.insert(name);
+                }
             }
-            let place = if !reach.sets_and_maps.contains(name) {
-                &mut self.hidden_sets
-            } else if gate_names.contains(name) {
-                &mut self.gates
-            } else if matches!(set.set_type, SetType::AddressPair(_)) {
-                &mut self.pairs
-            } else {
-                &mut self.allowing
-            };
-            place.insert(name, change);
         }
+        Ok(())
     }
 
-    fn compare_maps(&mut self, reach: &Reach<'a>) {
-        for (name, map) in &self.new.maps {
-            let Some(before) = self.old.maps.get(name) else { continue };
-            let place = if reach.sets_and_maps.contains(name) {
-                &mut self.switches
-            } else {
-                &mut self.hidden_switches
-            };
-            let addresses: BTreeSet<&IpAddr> =
-                before.entries.keys().chain(map.entries.keys()).collect();
-            place.extend(addresses.into_iter().filter_map(|address| {
-                let (from, to) = (before.entries.get(address), map.entries.get(address));
-                let family = map.family;
-                (from != to).then_some(Switch { map: name, family, address: *address, from, to })
-            }));
+    /// New and gone sets, and how the others change.
+    fn compare_sets(&mut self) -> Result<Vec<(&'a Name, ElementChange<'a>)>, PlanError> {
+        let mut changes = Vec::new();
+        for change in self.old.sets.diff(&self.new.sets) {
+            match change {
+                DiffItem::Add(name, _) if self.old.maps.contains_key(name) => {
+                    return Err(PlanError::TypeChanged(name.clone()));
+                }
+                DiffItem::Add(name, set) => self.new_sets.push((name, set)),
+                DiffItem::Remove(name, _) => self.gone_sets.push(name),
+                DiffItem::Update { old: (_, before), new: (name, after) } => {
+                    if before.set_type != after.set_type {
+                        return Err(PlanError::TypeChanged(name.clone()));
+                    }
+                    let change = ElementChange::between(before, after);
+                    if !change.added.is_empty() || !change.removed.is_empty() {
+                        changes.push((name, change));
+                    }
+                }
+            }
+        }
+        Ok(changes)
+    }
+
+    fn compare_maps(&mut self, references: &References) -> Result<(), PlanError> {
+        for change in self.old.maps.diff(&self.new.maps) {
+            match change {
+                DiffItem::Add(name, _) if self.old.sets.contains_key(name) => {
+                    return Err(PlanError::TypeChanged(name.clone()));
+                }
+                DiffItem::Add(name, map) => self.new_maps.push((name, map)),
+                DiffItem::Remove(name, _) => self.gone_maps.push(name),
+                DiffItem::Update { old: (_, before), new: (name, after) } => {
+                    if before.family != after.family {
+                        return Err(PlanError::TypeChanged(name.clone()));
+                    }
+                    let switches = switches(name, before, after);
+                    if references.is_visible(name) {
+                        self.switches.extend(switches);
+                    } else {
+                        self.hidden_switches.extend(switches);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a set is to the rules of one of the two tables.
+struct Place {
+    is_visible: bool,
+    is_gate: bool,
+    sides: BTreeSet<Field>,
+}
+
+impl Place {
+    fn of(name: &Name, set_type: SetType, references: &References) -> Self {
+        let is_gate = references.is_gate(name);
+        let has_sides = !is_gate && !matches!(set_type, SetType::AddressPair(_));
+        Self {
+            is_visible: references.is_visible(name),
+            is_gate,
+            sides: if has_sides { references.sides(name) } else { BTreeSet::new() },
         }
     }
 }
 
-fn check_types(old: &Ruleset, new: &Ruleset) -> Result<(), PlanError> {
-    let changed = |name: &Name| Err(PlanError::TypeChanged(name.clone()));
-    for (name, set) in &new.sets {
-        if old.sets.get(name).is_some_and(|before| before.set_type != set.set_type)
-            || old.maps.contains_key(name)
-        {
-            return changed(name);
+impl<'a> ElementChange<'a> {
+    fn between(before: &'a Set, after: &'a Set) -> Self {
+        let mut change = Self { set_type: after.set_type, added: Vec::new(), removed: Vec::new() };
+        for item in before.elements.diff(&after.elements) {
+            match item {
+                ordset::DiffItem::Add(element) => change.added.push(element),
+                ordset::DiffItem::Remove(element) => change.removed.push(element),
+            }
         }
+        change
     }
-    for (name, map) in &new.maps {
-        if old.maps.get(name).is_some_and(|before| before.family != map.family)
-            || old.sets.contains_key(name)
-        {
-            return changed(name);
-        }
-    }
-    for (name, chain) in &new.chains {
-        if old.chains.get(name).is_some_and(|before| before.base != chain.base) {
-            return changed(name);
-        }
-    }
-    Ok(())
+}
+
+fn switches<'a>(
+    map: &'a Name,
+    before: &'a VerdictMap,
+    after: &'a VerdictMap,
+) -> impl Iterator<Item = Switch<'a>> {
+    before.entries.diff(&after.entries).map(move |item| {
+        let (address, from, to) = match item {
+            DiffItem::Add(address, to) => (address, None, Some(to)),
+            DiffItem::Remove(address, from) => (address, Some(from), None),
+            DiffItem::Update { old: (address, from), new: (_, to) } => {
+                (address, Some(from), Some(to))
+            }
+        };
+        Switch { map, family: after.family, address: *address, from, to }
+    })
 }

@@ -52,12 +52,13 @@
 mod build;
 mod conflict;
 mod delta;
-mod reach;
+mod references;
 mod sides;
 mod steps;
 
 use crate::{Batch, Name, NameError, Ruleset};
 use delta::Delta;
+use references::References;
 
 /// Why one table cannot be turned into another in place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,23 +75,41 @@ pub enum PlanError {
     Name(#[from] NameError),
 }
 
+/// Plans one change after the other. It remembers who refers to what in the
+/// table that it saw last, so that a plan costs as much as what changes.
+#[derive(Clone, Debug, Default)]
+pub struct Planner {
+    references: Option<References>,
+}
+
+impl Planner {
+    /// See [`plan`]: the same, whatever was planned before.
+    ///
+    /// # Errors
+    /// See [`PlanError`].
+    pub fn plan(&mut self, old: Option<&Ruleset>, new: &Ruleset) -> Result<Vec<Batch>, PlanError> {
+        let nothing = Ruleset::new(new.table.clone());
+        let references = self.references.get_or_insert_with(|| References::none(new.table.clone()));
+        let delta = Delta::between(old.unwrap_or(&nothing), new, references)?;
+        let mut batches = build::Builder::new(&delta);
+        if old.is_none() {
+            batches.create_table();
+        }
+        batches.prepare();
+        let steps = steps::Steps::of(&delta)?;
+        batches.visible(&steps);
+        batches.clean_up(&steps);
+        Ok(batches.finish())
+    }
+}
+
 /// The batches that turn `old` into `new`; none if they are equal. `None` is
 /// a kernel without the table.
 ///
 /// # Errors
 /// See [`PlanError`].
 pub fn plan(old: Option<&Ruleset>, new: &Ruleset) -> Result<Vec<Batch>, PlanError> {
-    let nothing = Ruleset::new(new.table.clone());
-    let delta = Delta::between(old.unwrap_or(&nothing), new)?;
-    let mut batches = build::Builder::new(&delta);
-    if old.is_none() {
-        batches.create_table();
-    }
-    batches.prepare();
-    let steps = steps::Steps::of(&delta)?;
-    batches.visible(&steps);
-    batches.clean_up(&steps);
-    Ok(batches.finish())
+    Planner::default().plan(old, new)
 }
 
 #[cfg(test)]

@@ -21,11 +21,11 @@
 //! packet that it sends they are in the sets of the receiver, of one that it
 //! receives in those of the sender. Then all is added before all is removed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::delta::Delta;
-use crate::{Family, Field, Finish, Name, Rule, Ruleset};
+use crate::{Family, Field, Name};
 
 /// Sets in the order of their changes.
 #[derive(Debug, Default)]
@@ -39,10 +39,7 @@ pub(super) struct Lots<'a> {
 impl<'a> Lots<'a> {
     /// Sorts the changing sets that allow.
     pub fn of(delta: &Delta<'a>) -> Self {
-        let mut sides: BTreeMap<&Name, BTreeSet<Field>> = BTreeMap::new();
-        look_ups(delta.old, &mut sides);
-        look_ups(delta.new, &mut sides);
-        let of = |set: &Name| sides.get(set).into_iter().flatten().copied();
+        let of = |set: &Name| delta.sides.get(set).into_iter().flatten().copied();
         let gains = |field| {
             let mut sets = delta.allowing.iter();
             sets.any(|(set, change)| !change.added.is_empty() && of(set).any(|one| one == field))
@@ -78,19 +75,4 @@ fn changes_many_addresses(delta: &Delta<'_>) -> bool {
     let addresses: BTreeSet<IpAddr> = elements.flat_map(|element| element.addresses()).collect();
     let of = |family| addresses.iter().filter(|address| Family::of(**address) == family).count();
     Family::BOTH.into_iter().any(|family| of(family) > 1)
-}
-
-/// Which side looks into which set: that by whose address a map sends packets
-/// to the chain.
-fn look_ups<'a>(ruleset: &'a Ruleset, sides: &mut BTreeMap<&'a Name, BTreeSet<Field>>) {
-    let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
-    for rule in rules {
-        let Some(Finish::Dispatch(field, _, map)) = &rule.finish else { continue };
-        let entries = ruleset.maps.get(map).into_iter().flat_map(|map| map.entries.values());
-        let chains: BTreeSet<&Name> = entries.collect();
-        let rules = chains.into_iter().filter_map(|name| ruleset.chains.get(name));
-        for set in rules.flat_map(|chain| &chain.rules).flat_map(Rule::lookups) {
-            sides.entry(set).or_default().insert(*field);
-        }
-    }
 }

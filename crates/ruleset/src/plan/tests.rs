@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::{PlanError, plan};
 use crate::{
@@ -31,8 +31,8 @@ impl Table<'_> {
         let isolated: Vec<&str> = self.pods.iter().map(|(address, _)| *address).collect();
         let gate = Set::new(SetType::Address(Family::V4), None).with(addresses(&isolated));
         ruleset.sets.insert(name("gate"), gate);
-        let entries: BTreeMap<_, _> =
-            self.pods.iter().map(|(pod, to)| (pod.parse().unwrap(), name(to))).collect();
+        let entries =
+            self.pods.iter().map(|(pod, to)| (pod.parse::<IpAddr>().unwrap(), name(to))).collect();
         let map = VerdictMap { family: Family::V4, comment: None, entries };
         ruleset.maps.insert(name("map"), map);
         for (chain, grants) in self.chains {
@@ -54,17 +54,17 @@ impl Table<'_> {
                 })
                 .collect();
             rules.push(Rule::new([], Verdict::Drop));
-            ruleset.chains.insert(name(chain), Chain { rules, ..Chain::default() });
+            ruleset.chains.insert(name(chain), Chain { rules, ..Chain::default() }.into());
         }
         let look_up = Finish::Dispatch(Field::Destination, Family::V4, name("map"));
         let look_up = Rule { matches: vec![], log: None, finish: Some(look_up), comment: None };
         let rules = vec![look_up, Rule::new([], Verdict::Drop)];
-        ruleset.chains.insert(name("dispatch"), Chain { rules, ..Chain::default() });
+        ruleset.chains.insert(name("dispatch"), Chain { rules, ..Chain::default() }.into());
         let to_dispatch =
             Rule::new([in_set(Field::Destination, "gate")], Verdict::Jump(name("dispatch")));
         let base = Some(BaseChain { priority: -1 });
         let forward = Chain { base, comment: None, rules: vec![to_dispatch] };
-        ruleset.chains.insert(name("forward"), forward);
+        ruleset.chains.insert(name("forward"), forward.into());
         ruleset
     }
 }

@@ -1,6 +1,7 @@
 //! Every match, verdict and way through chains, one packet at a time.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::*;
 use crate::{
@@ -57,7 +58,7 @@ impl Table {
     pub fn chain(mut self, chain: &str, rules: impl IntoIterator<Item = Rule>) -> Self {
         let base = (chain == "forward").then_some(BaseChain { priority: 0 });
         let rules = rules.into_iter().collect();
-        self.0.chains.insert(name(chain), Chain { base, comment: None, rules });
+        self.0.chains.insert(name(chain), Chain { base, comment: None, rules }.into());
         self
     }
 
@@ -362,7 +363,8 @@ fn every_base_chain_must_let_a_packet_through() {
         let mut table = Table::new()
             .chain("forward", [Rule::new([], early)])
             .chain("a.first", [Rule::new([], late)]);
-        table.0.chains.get_mut("a.first").unwrap().base = Some(BaseChain { priority: 5 });
+        Arc::make_mut(table.0.chains.get_mut("a.first").unwrap()).base =
+            Some(BaseChain { priority: 5 });
         table
     };
     assert_eq!(outcome(&two(ACCEPT, ACCEPT), &web()), Outcome::Accept);

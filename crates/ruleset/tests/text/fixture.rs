@@ -22,13 +22,14 @@ fn range(first: &str, last: &str) -> AddressRange {
 
 pub fn every_form() -> Ruleset {
     let mut table = Ruleset::new(name("nftpol"));
-    table.sets = sets();
+    table.sets = sets().into();
     table.maps = [
         map("egress4", Family::V4, &[("10.0.0.1", "e.x"), ("10.0.0.2", "e.y/z-1.w")]),
         map("ingress6", Family::V6, &[("fd00::1", "i.x")]),
         map("empty6", Family::V6, &[]),
     ]
-    .into();
+    .into_iter()
+    .collect();
     table.chains = [
         (name("forward"), forward()),
         (name("egress4"), dispatch(Field::Source, Family::V4, "egress4")),
@@ -40,7 +41,9 @@ pub fn every_form() -> Ruleset {
         (name("edges"), commented("", vec![drop_all()])),
         (name("six"), Chain { rules: six(), ..Chain::default() }),
     ]
-    .into();
+    .into_iter()
+    .map(|(name, chain)| (name, std::sync::Arc::new(chain)))
+    .collect();
     table
 }
 

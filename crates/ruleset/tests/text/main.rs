@@ -172,7 +172,7 @@ fn operations_build_the_same_table_and_take_it_down() {
 fn longest_names_load() {
     let mut table = Ruleset::new(name("nftpol"));
     let long = name(&format!("e.{}", "x".repeat(253)));
-    table.chains.insert(long.clone(), ruleset::Chain::default());
+    table.chains.insert(long.clone(), ruleset::Chain::default().into());
     table.sets.insert(long.clone(), ruleset::Set::new(SetType::Port, None));
     let mut map = ruleset::VerdictMap::new(ruleset::Family::V4, None);
     map.entries.insert(address("10.0.0.1"), long);
@@ -186,7 +186,7 @@ fn keywords_are_no_names_but_load_with_a_dot() {
     for word in ["accept", "ip", "set", "tcp", "drop", "policy", "e", "dead.beef", "a--b", "x-"] {
         let script = |chain: &str| {
             let mut table = Ruleset::new(name("nftpol"));
-            table.chains.insert(name(chain), ruleset::Chain::default());
+            table.chains.insert(name(chain), ruleset::Chain::default().into());
             text::ruleset(&table)
         };
         let keyword = ["accept", "ip", "set", "tcp", "drop", "policy"].contains(&word);
@@ -211,7 +211,9 @@ fn add_chain(table: &mut Ruleset, chain: &str, text: &str) {
     let rule = ruleset::Rule { matches: vec![], log: Some(log), finish: None, comment };
     let chain_comment = Some(ruleset::Comment::new(text));
     let rules = vec![rule];
-    table.chains.insert(name(chain), ruleset::Chain { base: None, comment: chain_comment, rules });
+    table
+        .chains
+        .insert(name(chain), ruleset::Chain { base: None, comment: chain_comment, rules }.into());
 }
 
 proptest! {

@@ -4,6 +4,8 @@
 //! 20,000 changes; what leaked or was lost there must be possible here, and
 //! what did not must be impossible.
 
+use std::sync::Arc;
+
 use super::super::tests::{
     ACCEPT, DROP, RETURN, Table, dispatch, from_set, goto, ip, jump, name, tcp, to_set, web,
 };
@@ -130,7 +132,8 @@ fn a_new_set_with_the_rule_that_uses_it_is_exact() {
 fn two_base_chains_changed_in_opposite_directions_leak() {
     let two = |egress, ingress| {
         let mut table = Table::new().chain("forward", [any(egress)]).chain("later", [any(ingress)]);
-        table.0.chains.get_mut("later").unwrap().base = Some(BaseChain { priority: 5 });
+        Arc::make_mut(table.0.chains.get_mut("later").unwrap()).base =
+            Some(BaseChain { priority: 5 });
         table
     };
     leaks(true, &[two(ACCEPT, DROP), two(DROP, ACCEPT)], &web());
@@ -201,7 +204,8 @@ fn a_second_table_beside_the_first_is_exact() {
         for (chain, rule) in [("first", first), ("second", second)] {
             if let Some(rule) = rule {
                 table = table.chain(chain, [Rule::new([tcp(8080)], ACCEPT), any(rule)]);
-                table.0.chains.get_mut(chain).unwrap().base = Some(BaseChain { priority: -1 });
+                Arc::make_mut(table.0.chains.get_mut(chain).unwrap()).base =
+                    Some(BaseChain { priority: -1 });
             }
         }
         table

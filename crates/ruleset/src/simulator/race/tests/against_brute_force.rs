@@ -52,7 +52,7 @@ fn arbitrary_table() -> impl Strategy<Value = Table> {
                 .set("t", &t)
                 .map("m", &entries);
             if !has_base {
-                table.0.chains.get_mut("forward").unwrap().base = None;
+                Arc::make_mut(table.0.chains.get_mut("forward").unwrap()).base = None;
             }
             table
         },

@@ -1,0 +1,62 @@
+//! Who has an address, while pods come and go.
+//!
+//! In: pods that count, one by one. Out: the owner of an address, the same as
+//! [`policy::Owners`] finds among all of them, whatever order they came in.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy::{Pod, takes_precedence};
+
+/// Every address that a pod reports.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    owners: BTreeMap<IpAddr, Arc<Pod>>,
+    /// Who reports an address that another has.
+    others: BTreeMap<IpAddr, Vec<Arc<Pod>>>,
+}
+
+impl Addresses {
+    pub fn owner(&self, address: IpAddr) -> Option<&Arc<Pod>> {
+        self.owners.get(&address)
+    }
+
+    pub fn add(&mut self, pod: &Arc<Pod>) {
+        for &address in &pod.addresses {
+            let other = match self.owners.get_mut(&address) {
+                None => {
+                    self.owners.insert(address, Arc::clone(pod));
+                    continue;
+                }
+                Some(owner) if takes_precedence(pod, owner) => {
+                    std::mem::replace(owner, Arc::clone(pod))
+                }
+                Some(_) => Arc::clone(pod),
+            };
+            self.others.entry(address).or_default().push(other);
+        }
+    }
+
+    pub fn remove(&mut self, pod: &Pod) {
+        for address in &pod.addresses {
+            let mut others = self.others.remove(address).unwrap_or_default();
+            if self.owners.get(address).is_some_and(|owner| owner.key == pod.key) {
+                let newest = (0..others.len()).reduce(|best, next| {
+                    if takes_precedence(&others[next], &others[best]) { next } else { best }
+                });
+                match newest {
+                    Some(newest) => {
+                        self.owners.insert(*address, others.swap_remove(newest));
+                    }
+                    None => drop(self.owners.remove(address)),
+                }
+            } else {
+                others.retain(|other| other.key != pod.key);
+            }
+            if !others.is_empty() {
+                self.others.insert(*address, others);
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Who refers to what in a table, and so what packets can reach.
+//!
+//! In: a table, and then each table that takes its place. Out: for a chain, set
+//! or map, who refers to it. Never: work for what did not change.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+
+use crate::{Chain, Field, Finish, Name, Rule, Ruleset, VerdictMap};
+
+/// The references of a table; of none at first.
+#[derive(Clone, Debug)]
+pub(super) struct References {
+    /// The table that they are of.
+    table: Ruleset,
+    /// The chains whose rules look into a set or map.
+    users: HashMap<Name, BTreeSet<Name>>,
+    /// In how many chains a rule that goes to another chain looks into a set.
+    gates: HashMap<Name, usize>,
+    /// The chains that jump or go to a chain.
+    callers: HashMap<Name, BTreeSet<Name>>,
+    /// The maps with entries for a chain, and how many.
+    entries: HashMap<Name, BTreeMap<Name, usize>>,
+}
+
+impl References {
+    /// Of a table with nothing in it.
+    pub fn none(table: Name) -> Self {
+        Self {
+            table: Ruleset::new(table),
+            users: HashMap::new(),
+            gates: HashMap::new(),
+            callers: HashMap::new(),
+            entries: HashMap::new(),
+        }
+    }
+
+    /// Goes on to another table.
+    pub fn follow(&mut self, table: &Ruleset) {
+        let before = std::mem::replace(&mut self.table, table.clone());
+        for change in before.chains.diff(&table.chains) {
+            match change {
+                DiffItem::Add(name, chain) => self.add_chain(name, chain),
+                DiffItem::Remove(name, chain) => self.remove_chain(name, chain),
+                DiffItem::Update { old: (name, old), new: (_, new) } => {
+                    self.remove_chain(name, old);
+                    self.add_chain(name, new);
+                }
+            }
+        }
+        let none = OrdMap::new();
+        for change in before.maps.diff(&table.maps) {
+            let (name, old, new) = match change {
+                DiffItem::Add(name, new) => (name, &none, &new.entries),
+                DiffItem::Remove(name, old) => (name, &old.entries, &none),
+                DiffItem::Update {
+                    old: (name, VerdictMap { entries: old, .. }),
+                    new: (_, new),
+                } => (name, old, &new.entries),
+            };
+            self.follow_entries(name, old, new);
+        }
+    }
+
+    fn follow_entries<K: Ord>(&mut self, map: &Name, old: &OrdMap<K, Name>, new: &OrdMap<K, Name>) {
+        for change in old.diff(new) {
+            let (gone, come) = match change {
+                DiffItem::Add(_, to) => (None, Some(to)),
+                DiffItem::Remove(_, from) => (Some(from), None),
+                DiffItem::Update { old: (_, from), new: (_, to) } => (Some(from), Some(to)),
+            };
+            if let Some(chain) = come {
+                let maps = self.entries.entry(chain.clone()).or_default();
+                *maps.entry(map.clone()).or_default() += 1;
+            }
+            let Some(chain) = gone else { continue };
+            let Some(maps) = self.entries.get_mut(chain) else { continue };
+            match maps.get_mut(map) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(maps.remove(map)),
+            }
+            if maps.is_empty() {
+                self.entries.remove(chain);
+            }
+        }
+    }
+
+    fn add_chain(&mut self, name: &Name, chain: &Chain) {
+        for used in looked_up(chain) {
+            self.users.entry(used.clone()).or_default().insert(name.clone());
+        }
+        for target in targets(chain) {
+            self.callers.entry(target.clone()).or_default().insert(name.clone());
+        }
+        for gate in gates(chain) {
+            *self.gates.entry(gate.clone()).or_default() += 1;
+        }
+    }
+
+    fn remove_chain(&mut self, name: &Name, chain: &Chain) {
+        for used in looked_up(chain) {
+            remove(&mut self.users, used, name);
+        }
+        for target in targets(chain) {
+            remove(&mut self.callers, target, name);
+        }
+        for gate in gates(chain) {
+            match self.gates.get_mut(gate) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(self.gates.remove(gate)),
+            }
+        }
+    }
+
+    /// Whether a packet can meet this chain.
+    pub fn chain_is_visible(&self, name: &Name) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut to_visit = vec![name];
+        while let Some(name) = to_visit.pop() {
+            if !seen.insert(name) {
+                continue;
+            }
+            if self.table.chains.get(name).is_some_and(|chain| chain.base.is_some()) {
+                return true;
+            }
+            to_visit.extend(self.callers.get(name).into_iter().flatten());
+            let maps = self.entries.get(name).into_iter().flat_map(BTreeMap::keys);
+            to_visit.extend(maps.flat_map(|map| self.users(map)));
+        }
+        false
+    }
+
+    /// Whether a packet can meet a look-up in this set or map.
+    pub fn is_visible(&self, name: &Name) -> bool {
+        self.users(name).any(|chain| self.chain_is_visible(chain))
+    }
+
+    /// Whether elements of this set send a packet to another chain: to be in it
+    /// takes something away, where to be in any other set allows something.
+    pub fn is_gate(&self, name: &Name) -> bool {
+        self.gates.contains_key(name)
+    }
+
+    /// Which side looks into a set: that by whose address a map sends packets
+    /// to the chain.
+    pub fn sides(&self, set: &Name) -> BTreeSet<Field> {
+        let mut known: BTreeMap<&Name, BTreeSet<Field>> = BTreeMap::new();
+        let mut sides = BTreeSet::new();
+        for chain in self.users(set) {
+            for map in self.entries.get(chain).into_iter().flat_map(BTreeMap::keys) {
+                sides.extend(known.entry(map).or_insert_with(|| self.fields(map)).iter());
+            }
+            if sides.len() == 2 {
+                break; // there are no more
+            }
+        }
+        sides
+    }
+
+    /// By which addresses packets are looked up in a map.
+    fn fields(&self, map: &Name) -> BTreeSet<Field> {
+        let chains = self.users(map).filter_map(|chain| self.table.chains.get(chain));
+        let finishes = chains.flat_map(|chain| &chain.rules).map(|rule| &rule.finish);
+        let fields = finishes.filter_map(|finish| match finish {
+            Some(Finish::Dispatch(field, _, by)) if by == map => Some(*field),
+            _ => None,
+        });
+        fields.collect()
+    }
+
+    fn users(&self, name: &Name) -> impl Iterator<Item = &Name> {
+        self.users.get(name).into_iter().flatten()
+    }
+}
+
+fn looked_up(chain: &Chain) -> BTreeSet<&Name> {
+    chain.rules.iter().flat_map(Rule::lookups).collect()
+}
+
+fn targets(chain: &Chain) -> BTreeSet<&Name> {
+    chain.rules.iter().filter_map(Rule::target).collect()
+}
+
+fn gates(chain: &Chain) -> BTreeSet<&Name> {
+    let leading = chain.rules.iter().filter(|rule| rule.target().is_some());
+    leading.flat_map(Rule::lookups).collect()
+}
+
+fn remove(map: &mut HashMap<Name, BTreeSet<Name>>, key: &Name, value: &Name) {
+    if let Some(values) = map.get_mut(key) {
+        values.remove(value);
+        if values.is_empty() {
+            map.remove(key);
+        }
+    }
+}
