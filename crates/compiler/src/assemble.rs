@@ -35,16 +35,11 @@ pub fn compile(snapshot: &Snapshot, options: &Options) -> Compiled {
     let mut work = Assembly {
         cluster: &cluster,
         options,
-        out: Compiled {
-            ruleset: scaffold::of(!local.is_empty(), options.log.is_some()),
-            diagnostics: Vec::new(),
-            signatures: BTreeMap::new(),
-            rule_sources: BTreeMap::new(),
-            set_users: BTreeMap::new(),
-        },
+        out: Compiled::of_nothing(options),
         sources: Sources::new(),
         grants: BTreeMap::new(),
     };
+    scaffold::shut_edges(&mut work.out.ruleset, !local.is_empty());
     for (pod, signature) in local {
         work.add_pod(pod, signature);
     }
@@ -163,6 +158,17 @@ impl Assembly<'_> {
 }
 
 impl Compiled {
+    /// What compiling a snapshot without objects gives.
+    pub(crate) fn of_nothing(options: &Options) -> Self {
+        Self {
+            ruleset: scaffold::of(false, options.log.is_some()),
+            diagnostics: Vec::new(),
+            signatures: BTreeMap::new(),
+            rule_sources: BTreeMap::new(),
+            set_users: BTreeMap::new(),
+        }
+    }
+
     /// The policies to set aside when the kernel refuses something about this
     /// object, or about a chain that stands in for it while the table changes
     /// (its name ends in that of the object): those behind the rule with these

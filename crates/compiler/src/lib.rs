@@ -19,8 +19,10 @@
 mod assemble;
 pub mod blocks;
 pub mod chain;
+mod changed;
 mod cluster;
 mod diagnose;
+mod engine;
 pub mod grants;
 mod names;
 mod ports;
@@ -30,7 +32,9 @@ pub mod signature;
 mod spans;
 
 pub use assemble::{Compiled, compile};
+pub use changed::Changed;
 pub use cluster::Cluster;
+pub use engine::Engine;
 
 use std::collections::BTreeSet;
 

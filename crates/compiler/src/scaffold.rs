@@ -143,11 +143,16 @@ pub fn of(isolated: bool, log: bool) -> Ruleset {
     types(neighbour_discovery(), "neighbour discovery", &NEIGHBOUR_DISCOVERY);
     types(listener_discovery(), "multicast listener discovery", &LISTENER_DISCOVERY);
     ruleset.chains.insert(constant("midflow"), midflow().into());
-    ruleset.chains.insert(edges_chain(), edges(isolated).into());
+    shut_edges(&mut ruleset, isolated);
     ruleset.chains.insert(constant("six"), six().into());
     ruleset.chains.insert(constant("unknown"), unknown().into());
     ruleset.chains.insert(base_chain(), forward().into());
     ruleset
+}
+
+/// Shuts what lies beside the pods' reported addresses, or opens it.
+pub(crate) fn shut_edges(ruleset: &mut Ruleset, isolated: bool) {
+    ruleset.chains.insert(edges_chain(), edges(isolated).into());
 }
 
 fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {

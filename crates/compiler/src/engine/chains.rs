@@ -1,0 +1,160 @@
+//! The chains of isolated pods, as long as a pod uses them.
+//!
+//! In: signatures that come and go. Out: their chains, filled with what their
+//! policies allow; the sets that they look into are acquired and released.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use policy::{Direction, NetworkPolicy, ObjectKey};
+use ruleset::Name;
+
+use super::in_use::SetsInUse;
+use crate::grants::{self, Grants};
+use crate::signature::{ResolvedPorts, Signature};
+use crate::{Cluster, Compiled, Options, chain};
+
+/// What the grants of a policy depend on, beside the policy.
+type GrantsKey = (ObjectKey, Direction, ResolvedPorts);
+
+/// Chains in use.
+#[derive(Debug, Default)]
+pub(super) struct Chains {
+    /// By how many pods.
+    users: BTreeMap<Name, usize>,
+    /// What each filled chain is made of.
+    parts: BTreeMap<Name, Vec<GrantsKey>>,
+    /// The grants that chains are made of, and of how many.
+    grants: BTreeMap<GrantsKey, (Arc<Grants>, usize)>,
+    /// The chains of each policy and direction.
+    of_policy: BTreeMap<(ObjectKey, Direction), BTreeSet<Name>>,
+    /// Policies that have an ingress chain more or less.
+    news: BTreeSet<ObjectKey>,
+}
+
+impl Chains {
+    /// The chains that have one of these policies in their signature.
+    pub fn of_policies(&self, policies: &BTreeSet<ObjectKey>) -> BTreeSet<Name> {
+        let keys = policies.iter();
+        let both = keys.flat_map(|key| Direction::BOTH.map(|direction| (key.clone(), direction)));
+        both.filter_map(|key| self.of_policy.get(&key)).flatten().cloned().collect()
+    }
+
+    /// Whether there is an ingress chain with this policy in its signature.
+    pub fn has_ingress(&self, policy: &ObjectKey) -> bool {
+        self.of_policy.contains_key(&(policy.clone(), Direction::Ingress))
+    }
+
+    /// The policies that have an ingress chain more or less since the last call.
+    pub fn take_news(&mut self) -> BTreeSet<ObjectKey> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Whether it has its rules.
+    pub fn is_filled(&self, name: &Name) -> bool {
+        self.parts.contains_key(name)
+    }
+
+    /// One pod more uses the chain.
+    pub fn acquire(&mut self, name: &Name, signature: Signature, out: &mut Compiled) {
+        let users = self.users.entry(name.clone()).or_default();
+        *users += 1;
+        if *users > 1 {
+            return;
+        }
+        for policy in &signature.policies {
+            let key = (policy.clone(), signature.direction);
+            self.of_policy.entry(key).or_default().insert(name.clone());
+            if signature.direction == Direction::Ingress {
+                self.news.insert(policy.clone());
+            }
+        }
+        out.signatures.insert(name.clone(), signature);
+    }
+
+    /// One pod less uses the chain.
+    pub fn release(&mut self, name: &Name, sets: &mut SetsInUse, out: &mut Compiled) {
+        match self.users.get_mut(name) {
+            Some(users) if *users > 1 => return *users -= 1,
+            _ => drop(self.users.remove(name)),
+        }
+        self.empty(name, sets, out);
+        out.ruleset.chains.remove(name);
+        out.rule_sources.remove(name);
+        let Some(signature) = out.signatures.remove(name) else { return };
+        for policy in signature.policies {
+            if signature.direction == Direction::Ingress {
+                self.news.insert(policy.clone());
+            }
+            let key = (policy, signature.direction);
+            let Some(chains) = self.of_policy.get_mut(&key) else { continue };
+            chains.remove(name);
+            if chains.is_empty() {
+                self.of_policy.remove(&key);
+            }
+        }
+    }
+
+    /// Lets go of what a chain is made of; its rules stay until it is filled.
+    pub fn empty(&mut self, name: &Name, sets: &mut SetsInUse, out: &mut Compiled) {
+        for key in self.parts.remove(name).unwrap_or_default() {
+            match self.grants.get_mut(&key) {
+                Some((_, users)) if *users > 1 => *users -= 1,
+                _ => {
+                    if let Some((grants, _)) = self.grants.remove(&key) {
+                        for set in grants.sources.keys() {
+                            sets.release(set, &key.0, out);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Fills a chain in use with what the policies of its signature allow now.
+    pub fn fill(
+        &mut self,
+        name: &Name,
+        cluster: &Cluster,
+        options: &Options,
+        sets: &mut SetsInUse,
+        out: &mut Compiled,
+    ) {
+        self.empty(name, sets, out);
+        let Some(signature) = out.signatures.get(name).cloned() else { return };
+        let mut parts = Vec::new();
+        let mut policies = Vec::new();
+        for key in signature.policies.iter().filter(|key| !options.set_aside.contains(key)) {
+            let Some(policy) = cluster.snapshot().policies.get(key) else { continue };
+            let part = (key.clone(), signature.direction, signature.ports_of(policy));
+            policies.push((key, self.grants(&part, policy, cluster, sets, out)));
+            parts.push(part);
+        }
+        let allowing = policies.iter().map(|(key, grants)| (*key, &**grants));
+        let comment = signature.comment();
+        let built = chain::of(name, signature.direction, comment, allowing, options.log);
+        out.ruleset.chains.insert(name.clone(), Arc::new(built.chain));
+        out.rule_sources.insert(name.clone(), built.sources);
+        self.parts.insert(name.clone(), parts);
+    }
+
+    fn grants(
+        &mut self,
+        key: &GrantsKey,
+        policy: &NetworkPolicy,
+        cluster: &Cluster,
+        sets: &mut SetsInUse,
+        out: &mut Compiled,
+    ) -> Arc<Grants> {
+        if let Some((grants, users)) = self.grants.get_mut(key) {
+            *users += 1;
+            return Arc::clone(grants);
+        }
+        let grants = Arc::new(grants::of(policy, key.1, &key.2));
+        for (set, source) in &grants.sources {
+            sets.acquire(set, source, &key.0, cluster, out);
+        }
+        self.grants.insert(key.clone(), (Arc::clone(&grants), 1));
+        grants
+    }
+}

@@ -1,0 +1,114 @@
+//! The sets that chains look into, as long as one does.
+//!
+//! In: who looks into which set, and addresses whose owner changed. Out: the
+//! sets with their elements as of now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use policy::ObjectKey;
+use ruleset::{Element, Name, Ruleset, Set, SetType};
+
+use super::Touched;
+use super::index::Index;
+use crate::sets::{SetSource, Sources};
+use crate::{Cluster, Compiled};
+
+/// Sets in use.
+#[derive(Debug, Default)]
+pub(super) struct SetsInUse {
+    sources: Sources,
+    /// How many grants of each policy look into a set.
+    users: BTreeMap<Name, BTreeMap<ObjectKey, usize>>,
+    index: Index,
+    /// Sets that nobody looks into any more.
+    idle: BTreeSet<Name>,
+}
+
+impl SetsInUse {
+    /// Grants of a policy look into a set.
+    pub fn acquire(
+        &mut self,
+        name: &Name,
+        source: &SetSource,
+        policy: &ObjectKey,
+        cluster: &Cluster,
+        out: &mut Compiled,
+    ) {
+        let users = self.users.entry(name.clone()).or_default();
+        *users.entry(policy.clone()).or_default() += 1;
+        out.set_users.entry(name.clone()).or_default().insert(policy.clone());
+        if self.idle.remove(name) || self.sources.contains_key(name) {
+            return;
+        }
+        self.sources.insert(name.clone(), source.clone());
+        self.index.add(name, source);
+        out.ruleset.sets.insert(name.clone(), source.set(cluster));
+    }
+
+    /// They look into it no more.
+    pub fn release(&mut self, name: &Name, policy: &ObjectKey, out: &mut Compiled) {
+        let Some(users) = self.users.get_mut(name) else { return };
+        match users.get_mut(policy) {
+            Some(count) if *count > 1 => return *count -= 1,
+            _ => drop(users.remove(policy)),
+        }
+        if users.is_empty() {
+            self.users.remove(name);
+            out.set_users.remove(name);
+            self.idle.insert(name.clone());
+        } else if let Some(users) = out.set_users.get_mut(name) {
+            users.remove(policy);
+        }
+    }
+
+    /// Removes the sets that nobody looks into.
+    pub fn remove_idle(&mut self, ruleset: &mut Ruleset) {
+        for name in std::mem::take(&mut self.idle) {
+            if let Some(source) = self.sources.remove(&name) {
+                self.index.remove(&name, &source);
+            }
+            ruleset.sets.remove(&name);
+        }
+    }
+
+    /// Puts these addresses into the sets that their owners now belong to, and
+    /// into no other. Only sets that the owner before or now could be in are
+    /// looked at.
+    pub fn follow(&self, touched: &Touched, cluster: &Cluster, ruleset: &mut Ruleset) {
+        for (&address, before) in touched {
+            let after = cluster.owner(address);
+            let owners = [before.as_ref(), after];
+            let names: BTreeSet<&Name> =
+                owners.into_iter().flatten().flat_map(|pod| self.index.candidates(pod)).collect();
+            for name in names {
+                let Some(source) = self.sources.get(name) else { continue };
+                let wanted = after.map(|pod| source.elements_of(cluster, pod, address));
+                let wanted = wanted.unwrap_or_default();
+                let present = ruleset.sets.get(name).map(|set| at(set, address));
+                if present.is_none_or(|present| present == wanted) {
+                    continue;
+                }
+                let Some(set) = ruleset.sets.get_mut(name) else { continue };
+                for element in at(set, address) {
+                    set.elements.remove(&element);
+                }
+                set.elements.extend(wanted);
+            }
+        }
+    }
+}
+
+/// The elements of a set that are of an address, in order.
+fn at(set: &Set, address: IpAddr) -> Vec<Element> {
+    match set.set_type {
+        SetType::AddressPort(_) => {
+            let port = |port| Element::AddressPort(address, port);
+            set.elements.range(port(0)..=port(u16::MAX)).copied().collect()
+        }
+        _ => {
+            let element = Element::Address(address);
+            set.elements.contains(&element).then_some(element).into_iter().collect()
+        }
+    }
+}
