@@ -6,6 +6,7 @@
 //! stopping the others.
 
 mod outcome;
+mod refused;
 mod replace;
 
 pub use outcome::{Difference, Outcome, SyncError};
@@ -15,9 +16,9 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use compiler::{Compiled, Options, compile};
+use compiler::{Changed, Compiled, Engine, Options, compile};
 use nft::{Dump, ForeignKind, ForeignObject, Generation, ReadError, Refusal, SendError, Signs};
-use policy::{Diagnostic, ObjectKey, Severity, Snapshot};
+use policy::{Diagnostic, ObjectKey, Snapshot};
 use ruleset::plan::Planner;
 use ruleset::{Batch, Op, Ruleset};
 
@@ -37,11 +38,11 @@ const COMMIT: Duration = Duration::from_micros(20);
 #[derive(Debug)]
 pub struct Pipeline<S> {
     sink: S,
-    options: Options,
+    engine: Engine,
     planner: Planner,
     /// The table as of our last commit, until others commit.
     live: Option<Live>,
-    /// What was compiled last, until the snapshot changes.
+    /// What the engine's snapshot shall become, once there is one.
     target: Option<Target>,
     /// The table as it was found when the first change began that has not come
     /// to its end; within, `None` is a kernel without the table.
@@ -88,13 +89,9 @@ struct Done {
     foreign: Vec<ForeignObject>,
 }
 
+/// About the policies of a snapshot that are set aside.
 #[derive(Debug)]
 struct Target {
-    snapshot: Snapshot,
-    compiled: Compiled,
-    /// That of `compiled`, to be shared.
-    ruleset: Arc<Ruleset>,
-    /// About the policies that are set aside.
     refused: Vec<Diagnostic>,
     since: Instant,
 }
@@ -102,7 +99,8 @@ struct Target {
 impl<S: Sink> Pipeline<S> {
     /// A pipeline that adopts the table it finds.
     pub fn new(sink: S, options: Options) -> Self {
-        Self { sink, options, planner: Planner::default(), live: None, target: None, before: None }
+        let engine = Engine::new(options);
+        Self { sink, engine, planner: Planner::default(), live: None, target: None, before: None }
     }
 
     /// The kernel.
@@ -130,9 +128,15 @@ impl<S: Sink> Pipeline<S> {
         self.live = None;
     }
 
+    /// Whether a policy isolates a local pod, as of the last change.
+    pub fn isolates(&self, policy: &ObjectKey) -> bool {
+        let signatures = &self.engine.compiled().signatures;
+        signatures.values().any(|signature| signature.policies.contains(policy))
+    }
+
     /// Compiles without touching the kernel.
     pub fn compile(&self, snapshot: &Snapshot) -> Compiled {
-        compile(snapshot, &self.options)
+        compile(snapshot, self.engine.options())
     }
 
     /// Makes the kernel enforce the snapshot.
@@ -141,44 +145,49 @@ impl<S: Sink> Pipeline<S> {
     /// See [`SyncError`]. The kernel then enforces what it did before, or a
     /// state on the way, as the difference orders it.
     pub fn sync(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncError> {
+        let changed = Changed::between(self.engine.snapshot(), snapshot);
+        self.sync_changed(snapshot, &changed)
+    }
+
+    /// The same where it is known what changed since the last snapshot, whether
+    /// or not the kernel came to enforce that one: the objects named and no
+    /// other.
+    ///
+    /// # Errors
+    /// As [`Self::sync`].
+    pub fn sync_changed(
+        &mut self,
+        snapshot: &Snapshot,
+        changed: &Changed,
+    ) -> Result<Outcome, SyncError> {
+        let mut target = self.target(snapshot, changed);
         let mut done = Done::default();
         let mut races = 0;
         while races < MAX_ATTEMPTS {
-            let mut target = self.target(snapshot);
-            let result = self.change(&target.ruleset, &mut done);
+            let ruleset = Arc::new(self.engine.compiled().ruleset.clone());
+            let result = self.change(&ruleset, &mut done);
             if result.as_ref().is_err_and(|error| !matches!(error, ChangeError::Overtaken)) {
                 self.live = None;
             }
             match result {
                 Ok(()) => {
-                    let diagnostics = target.compiled.diagnostics.iter().chain(&target.refused);
-                    let outcome = Outcome {
-                        before: self.before.take().flatten(),
-                        after: Arc::clone(&target.ruleset),
-                        batches: done.batches,
-                        operations: done.operations,
-                        diagnostics: diagnostics.cloned().collect(),
-                        isolating: isolating(&target.compiled),
-                        set_aside: self.options.set_aside.clone(),
-                        foreign: done.foreign,
-                    };
+                    let outcome = self.outcome(&target, ruleset, done);
                     self.target = Some(target);
                     return Ok(outcome);
                 }
                 Err(ChangeError::Overtaken | ChangeError::Moved) => {
                     tracing::debug!("others committed meanwhile, starting over");
                     races += 1;
-                    self.target = Some(target);
                 }
                 Err(ChangeError::Refused(refusals, batch)) => {
-                    let found = self.set_aside(&target.compiled, &refusals, &batch);
+                    let mut set_aside = self.engine.options().set_aside.clone();
+                    let compiled = self.engine.compiled();
+                    let found = refused::set_aside(compiled, &refusals, &batch, &mut set_aside);
                     if found.is_empty() {
                         return Err(SendError::Refused(refusals).into());
                     }
                     target.refused.extend(found);
-                    target.compiled = self.compile(snapshot);
-                    target.ruleset = Arc::new(target.compiled.ruleset.clone());
-                    self.target = Some(target);
+                    self.engine.set_aside(set_aside);
                 }
                 Err(ChangeError::Failed(error)) => return Err(error),
             }
@@ -186,21 +195,29 @@ impl<S: Sink> Pipeline<S> {
         Err(SyncError::KeepsChanging)
     }
 
-    /// What was compiled last, if it was this snapshot and no policy that was
-    /// set aside is due; else this snapshot compiled, with all its policies.
-    fn target(&mut self, snapshot: &Snapshot) -> Target {
+    /// Goes on to a snapshot, with all its policies. Those that are set aside
+    /// stay so while nothing changes and they are not due.
+    fn target(&mut self, snapshot: &Snapshot, changed: &Changed) -> Target {
         let known = self.target.take();
-        known.filter(|known| known.snapshot == *snapshot && !known.is_due()).unwrap_or_else(|| {
-            self.options.set_aside.clear();
-            let compiled = self.compile(snapshot);
-            Target {
-                snapshot: snapshot.clone(),
-                ruleset: Arc::new(compiled.ruleset.clone()),
-                compiled,
-                refused: Vec::new(),
-                since: Instant::now(),
-            }
+        let known = known.filter(|known| changed.is_empty() && !known.is_due());
+        known.unwrap_or_else(|| {
+            self.engine.set_aside(BTreeSet::new());
+            self.engine.update_changed(snapshot, changed);
+            Target { refused: Vec::new(), since: Instant::now() }
         })
+    }
+
+    fn outcome(&mut self, target: &Target, after: Arc<Ruleset>, done: Done) -> Outcome {
+        let diagnostics = self.engine.compiled().diagnostics.iter().chain(&target.refused);
+        Outcome {
+            before: self.before.take().flatten(),
+            after,
+            batches: done.batches,
+            operations: done.operations,
+            diagnostics: diagnostics.cloned().collect(),
+            set_aside: self.engine.options().set_aside.clone(),
+            foreign: done.foreign,
+        }
     }
 
     /// What [`Self::sync`] would send to make the kernel's table this one.
@@ -209,10 +226,10 @@ impl<S: Sink> Pipeline<S> {
     /// The table cannot be read, or cannot become this one step by step.
     pub fn difference(&mut self, target: &Ruleset) -> Result<Difference, SyncError> {
         let base = self.base()?;
-        Self::between(base, target)
+        self.between(base, target)
     }
 
-    fn between(base: Base, target: &Ruleset) -> Result<Difference, SyncError> {
+    fn between(&mut self, base: Base, target: &Ruleset) -> Result<Difference, SyncError> {
         let Base { ruleset: live, mut foreign, generation, .. } = base;
         if let Some(ForeignObject { name, why, .. }) = in_the_way(target, &foreign) {
             let (table, name, why) = (target.table.clone(), name.clone(), why.clone());
@@ -255,7 +272,7 @@ impl<S: Sink> Pipeline<S> {
     fn change(&mut self, target: &Arc<Ruleset>, done: &mut Done) -> Result<(), ChangeError> {
         let base = self.base()?;
         let trusted = base.trusted;
-        let Difference { live, foreign, generation, batches, .. } = Self::between(base, target)?;
+        let Difference { live, foreign, generation, batches, .. } = self.between(base, target)?;
         tracing::debug!(batches = batches.len(), "difference planned");
         done.foreign = foreign;
         let pause = pause_between(live.as_deref(), target);
@@ -295,33 +312,6 @@ impl<S: Sink> Pipeline<S> {
         self.live = Some(Live { ruleset: Arc::clone(target), known, signs });
         Ok(())
     }
-
-    /// Sets aside the policies behind what was refused; says which and why.
-    fn set_aside(
-        &mut self,
-        compiled: &Compiled,
-        refusals: &[Refusal],
-        batch: &Batch,
-    ) -> Vec<Diagnostic> {
-        let mut diagnostics = Vec::new();
-        for refusal in refusals {
-            for policy in behind(compiled, refusal, batch) {
-                if self.options.set_aside.insert(policy.clone()) {
-                    diagnostics.push(Diagnostic {
-                        severity: Severity::Error,
-                        kind: "NetworkPolicy",
-                        object: policy,
-                        field: String::new(),
-                        message: format!(
-                            "the kernel refused it ({refusal}); its pods stay isolated and it \
-                             allows nothing"
-                        ),
-                    });
-                }
-            }
-        }
-        diagnostics
-    }
 }
 
 impl Target {
@@ -329,10 +319,6 @@ impl Target {
     fn is_due(&self) -> bool {
         !self.refused.is_empty() && self.since.elapsed() > SET_ASIDE_FOR
     }
-}
-
-fn isolating(compiled: &Compiled) -> BTreeSet<ObjectKey> {
-    compiled.signatures.values().flat_map(|signature| &signature.policies).cloned().collect()
 }
 
 /// The signs of our table and its base chain.
@@ -358,15 +344,6 @@ fn in_the_way<'a>(target: &Ruleset, foreign: &'a [ForeignObject]) -> Option<&'a 
         }
         ForeignKind::Table | ForeignKind::Object | ForeignKind::Flowtable => false,
     })
-}
-
-fn behind(compiled: &Compiled, refusal: &Refusal, batch: &Batch) -> BTreeSet<ObjectKey> {
-    let Some(object) = &refusal.object else { return BTreeSet::new() };
-    let rule = match batch.ops.get(refusal.op) {
-        Some(Op::AddRule(_, rule)) => Some(rule.matches.as_slice()),
-        _ => None,
-    };
-    compiled.policies_behind(object, rule)
 }
 
 /// Why one attempt ended.

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use imbl::ordset::DiffItem;
 use imbl::{OrdMap, OrdSet};
 
 use crate::{AddressRange, Comment, Family, Name};
@@ -75,6 +76,15 @@ impl SetType {
 }
 
 impl Set {
+    /// The elements that a later state of the set no longer has. Costs with
+    /// their number where the two share the rest.
+    pub fn lost<'a>(&'a self, later: &'a Self) -> impl Iterator<Item = &'a Element> {
+        self.elements.diff(&later.elements).filter_map(|item| match item {
+            DiffItem::Remove(element) => Some(element),
+            DiffItem::Add(_) => None,
+        })
+    }
+
     /// An empty set.
     pub fn new(set_type: SetType, comment: Option<Comment>) -> Self {
         Self { set_type, comment, elements: OrdSet::new() }

@@ -13,6 +13,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use compiler::scaffold;
 use policy::Direction;
@@ -130,8 +131,8 @@ fn same_frame(before: &Ruleset, after: &Ruleset) -> bool {
     })
 }
 
-fn same_rules(before: Option<&Chain>, after: &Chain) -> bool {
-    before.is_some_and(|before| before.rules == after.rules)
+fn same_rules(before: Option<&Arc<Chain>>, after: &Arc<Chain>) -> bool {
+    before.is_some_and(|before| Arc::ptr_eq(before, after) || before.rules == after.rules)
 }
 
 /// The chains that isolated addresses had and have, and whose they are. An
@@ -173,16 +174,20 @@ enum Loss<'a> {
 fn loss<'a>(before: &'a Ruleset, after: &'a Ruleset, from: &Name, to: &Name) -> Loss<'a> {
     let chains = (before.chains.get(from), after.chains.get(to));
     let (Some(from), Some(to)) = chains else { return Loss::Rules };
+    let has_lost = |set: &&Name| match (before.sets.get(*set), after.sets.get(*set)) {
+        (Some(old), Some(new)) => old.lost(new).next().is_some(),
+        _ => true,
+    };
+    if Arc::ptr_eq(from, to) && is_of_allowing(from) {
+        let sets = from.rules.iter().flat_map(Rule::lookups);
+        return Loss::Sets(sets.filter(has_lost).collect());
+    }
     let (Some(from), Some(to)) = (allowed(from), allowed(to)) else { return Loss::Rules };
     let gone: Vec<&Allowed<'_>> = from.keys().filter(|one| !to.contains_key(*one)).collect();
     let covered = |one: &Allowed<'_>| to.keys().any(|other| covers(other, one));
     if gone.len() > MAX_COMPARED || !gone.into_iter().all(covered) {
         return Loss::Rules;
     }
-    let has_lost = |set: &&Name| match (before.sets.get(*set), after.sets.get(*set)) {
-        (Some(old), Some(new)) => !old.elements.is_subset(&new.elements),
-        _ => true,
-    };
     Loss::Sets(from.into_values().flat_map(Rule::lookups).filter(has_lost).collect())
 }
 
@@ -210,16 +215,20 @@ fn implies(narrow: &Match, wide: &Match) -> bool {
     }
 }
 
-/// What a chain allows; `None` if it is not a list of what is allowed, before
-/// a drop of all else.
+/// What a chain allows; `None` if it is not [`is_of_allowing`].
 fn allowed(chain: &Chain) -> Option<BTreeMap<Allowed<'_>, &Rule>> {
-    let (last, rules) = chain.rules.split_last()?;
-    let drop = last.matches.is_empty() && last.finish == Some(Finish::Verdict(Verdict::Drop));
-    let only_allows = rules.iter().all(|rule| rule.allows() || rule.finish.is_none());
-    (drop && only_allows).then(|| {
-        let allowing = rules.iter().filter_map(|rule| Some((rule, rule.finish.as_ref()?)));
+    is_of_allowing(chain).then(|| {
+        let allowing = chain.rules.iter().filter(|rule| rule.allows());
+        let allowing = allowing.filter_map(|rule| Some((rule, rule.finish.as_ref()?)));
         allowing.map(|(rule, finish)| ((rule.matches.as_slice(), finish), rule)).collect()
     })
+}
+
+/// Whether a chain is a list of what is allowed, before a drop of all else.
+fn is_of_allowing(chain: &Chain) -> bool {
+    let Some((last, rules)) = chain.rules.split_last() else { return false };
+    let drop = last.matches.is_empty() && last.finish == Some(Finish::Verdict(Verdict::Drop));
+    drop && rules.iter().all(|rule| rule.allows() || rule.finish.is_none())
 }
 
 /// The addresses that left a set, one of which every flow has that it allowed;
@@ -228,7 +237,7 @@ fn lost_elements(before: &Ruleset, after: &Ruleset, set: &Name) -> Option<BTreeS
     let (old, new) = (before.sets.get(set)?, after.sets.get(set)?);
     match old.set_type {
         SetType::Address(_) | SetType::AddressPort(_) | SetType::AddressPair(_) => {
-            Some(old.elements.difference(&new.elements).flat_map(Element::addresses).collect())
+            Some(old.lost(new).flat_map(Element::addresses).collect())
         }
         _ => None,
     }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use agent::connections::Connections;
 use agent::pipeline::{Check, Outcome, Pipeline, SyncError};
 use nft::Kernel;
+use policy::ObjectKey;
 use tokio::sync::watch;
 use watcher::Kind;
 use watcher::api::Event;
@@ -206,7 +207,8 @@ impl Enforcer {
             connections.changed(before, Arc::clone(&outcome.after));
         }
         let State { cluster, findings, .. } = &mut self.state;
-        findings.tell(cluster, outcome, &self.problems, &self.metrics);
+        let isolates = |policy: &ObjectKey| self.pipeline.isolates(policy);
+        findings.tell(cluster, outcome, isolates, &self.problems, &self.metrics);
     }
 
     /// What happens once, after the first success.

@@ -26,6 +26,7 @@ impl Findings {
         &mut self,
         cluster: &Cluster,
         outcome: &Outcome,
+        isolates: impl Fn(&ObjectKey) -> bool,
         problems: &watch::Sender<Problems>,
         metrics: &Metrics,
     ) {
@@ -42,7 +43,7 @@ impl Findings {
         broken
             .get_or_create(&[("reason", "refused_by_kernel")])
             .set(outcome.set_aside.len() as i64);
-        let now = here(cluster, outcome, &unusable);
+        let now = here(cluster, outcome, isolates, &unusable);
         problems.send_if_modified(|known| {
             let changed = *known != now;
             *known = now;
@@ -56,7 +57,12 @@ fn unusable(cluster: &Cluster) -> Vec<&Diagnostic> {
 }
 
 /// The problems of policies that isolate pods of this node.
-fn here(cluster: &Cluster, outcome: &Outcome, unusable: &[&Diagnostic]) -> Problems {
+fn here(
+    cluster: &Cluster,
+    outcome: &Outcome,
+    isolates: impl Fn(&ObjectKey) -> bool,
+    unusable: &[&Diagnostic],
+) -> Problems {
     let mut problems = Problems::new();
     let refused = outcome.diagnostics.iter().filter(|one| outcome.set_aside.contains(&one.object));
     let all = unusable
@@ -64,7 +70,10 @@ fn here(cluster: &Cluster, outcome: &Outcome, unusable: &[&Diagnostic]) -> Probl
         .map(|one| (Reason::UnusablePart, *one))
         .chain(refused.map(|one| (Reason::RefusedByKernel, one)));
     for (reason, diagnostic) in all {
-        let Some(about) = about(cluster, outcome, &diagnostic.object, reason) else { continue };
+        let Some(about) = about(cluster, &diagnostic.object, reason) else { continue };
+        if !isolates(&about.policy) {
+            continue;
+        }
         let message: &mut String = problems.entry(about).or_default();
         if !message.is_empty() {
             message.push_str("; ");
@@ -77,13 +86,9 @@ fn here(cluster: &Cluster, outcome: &Outcome, unusable: &[&Diagnostic]) -> Probl
     problems
 }
 
-fn about(
-    cluster: &Cluster,
-    outcome: &Outcome,
-    policy: &ObjectKey,
-    reason: Reason,
-) -> Option<About> {
+/// `None` for a policy that is gone, or whose uid is not known.
+fn about(cluster: &Cluster, policy: &ObjectKey, reason: Reason) -> Option<About> {
     let known = cluster.snapshot().policies.get(policy)?;
-    let is_here = outcome.isolating.contains(policy) && !known.uid.is_empty();
-    is_here.then(|| About { policy: policy.clone(), uid: known.uid.clone(), reason })
+    let about = || About { policy: policy.clone(), uid: known.uid.clone(), reason };
+    (!known.uid.is_empty()).then(about)
 }

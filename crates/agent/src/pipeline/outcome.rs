@@ -25,8 +25,6 @@ pub struct Outcome {
     pub operations: usize,
     /// About the objects: of the compiler, and policies set aside.
     pub diagnostics: Vec<Diagnostic>,
-    /// Policies that isolate local pods.
-    pub isolating: BTreeSet<ObjectKey>,
     /// Policies that the kernel refused: they isolate and allow nothing.
     pub set_aside: BTreeSet<ObjectKey>,
     /// What others put into our table and is still in it.

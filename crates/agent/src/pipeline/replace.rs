@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
+use compiler::Changed;
 use policy::Snapshot;
 use ruleset::plan::plan;
 use ruleset::{Name, NameError, Ruleset};
@@ -30,9 +31,9 @@ impl<S: Sink> Pipeline<S> {
     /// See [`SyncError`]. At least one table is left.
     pub fn replace(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncError> {
         self.live = None;
-        let target = self.target(snapshot);
-        let ours = Arc::clone(&target.ruleset);
-        self.target = Some(target);
+        let changed = Changed::between(self.engine.snapshot(), snapshot);
+        self.target = Some(self.target(snapshot, &changed));
+        let ours = Arc::new(self.engine.compiled().ruleset.clone());
         let stand_in = Ruleset { table: stand_in()?, ..Ruleset::clone(&ours) };
         self.sink.delete_table(&stand_in.table)?;
         let mut done = self.build(&stand_in)?;
@@ -42,7 +43,6 @@ impl<S: Sink> Pipeline<S> {
         let signs = signs(&mut self.sink)?;
         // Not known, only trusted: others may have committed meanwhile.
         self.live = Some(Live { ruleset: Arc::clone(&ours), known: None, signs });
-        self.before = None;
         let mut outcome = self.sync(snapshot)?;
         outcome.before = None;
         outcome.operations += done.operations;

@@ -8,10 +8,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use compiler::Options;
+use compiler::{Engine, Options};
 use nft::Kernel;
 use policy::Snapshot;
-use ruleset::plan::plan;
+use ruleset::plan::Planner;
 use ruleset::{Batch, Ruleset, text};
 use tests::net::Namespace;
 use tests::scratch::Folder;
@@ -38,6 +38,8 @@ pub struct Times {
 #[derive(Debug)]
 pub struct Node {
     kernel: Kernel,
+    engine: Engine,
+    planner: Planner,
     live: Option<Ruleset>,
     beside: Namespace,
     folder: Folder,
@@ -54,7 +56,9 @@ impl Node {
         let (namespace, beside) = (Namespace::new("nb")?, Namespace::new("nb")?);
         let kernel = namespace.run(Kernel::open)?.context("open nfnetlink")?;
         let folder = Folder::new("bench")?;
-        Ok(Self { kernel, live: None, beside, folder, _namespace: namespace })
+        let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
+        let (engine, planner) = (Engine::new(options), Planner::default());
+        Ok(Self { kernel, engine, planner, live: None, beside, folder, _namespace: namespace })
     }
 
     /// Enforces a snapshot, step by step as the pipeline does.
@@ -62,10 +66,8 @@ impl Node {
     /// # Errors
     /// When the kernel or nft(8) refuses.
     pub fn enforce(&mut self, snapshot: &Snapshot) -> Result<Times> {
-        let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
-        let (compiled, compile) = timed(|| compiler::compile(snapshot, &options));
-        let new = compiled.ruleset;
-        let (batches, difference) = timed(|| plan(self.live.as_ref(), &new));
+        let (new, compile) = timed(|| self.engine.update(snapshot).ruleset.clone());
+        let (batches, difference) = timed(|| self.planner.plan(self.live.as_ref(), &new));
         let batches = batches?;
         let (sent, send) = timed(|| {
             batches.iter().try_for_each(|batch| self.kernel.send(&new.table, batch, None))
