@@ -6,6 +6,7 @@
 //! stopping the others.
 
 mod outcome;
+mod pause;
 mod refused;
 mod replace;
 
@@ -29,10 +30,6 @@ const MAX_ATTEMPTS: usize = 10;
 /// How long a policy that the kernel refused stays set aside while nothing
 /// else changes; what it lacked, such as memory, may be there again.
 const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
-/// A rule takes a packet about 22 ns; twice that, to be sure.
-const PACKET_NANOSECONDS_A_RULE: u64 = 50;
-/// A commit takes at least this long, so faster packets meet only one.
-const COMMIT: Duration = Duration::from_micros(20);
 
 /// The pipeline from snapshot to kernel.
 #[derive(Debug)]
@@ -275,7 +272,7 @@ impl<S: Sink> Pipeline<S> {
         let Difference { live, foreign, generation, batches, .. } = self.between(base, target)?;
         tracing::debug!(batches = batches.len(), "difference planned");
         done.foreign = foreign;
-        let pause = pause_between(live.as_deref(), target);
+        let pause = pause::between(live.as_deref(), target);
         self.before.get_or_insert(live);
         // Each commit moves the generation by one, whoever makes it.
         let mut ours = generation;
@@ -324,14 +321,6 @@ impl Target {
 /// The signs of our table and its base chain.
 fn signs(sink: &mut impl Sink) -> Result<Option<Signs>, ReadError> {
     sink.signs(&compiler::scaffold::table(), &compiler::scaffold::base_chain())
-}
-
-/// How long to wait between batches so that a packet meets at most one
-/// commit: nothing, unless chains are so long that packets are slow.
-fn pause_between(live: Option<&Ruleset>, target: &Ruleset) -> Duration {
-    let rules = live.map_or(0, Ruleset::longest_chain).max(target.longest_chain());
-    let packet = Duration::from_nanos(rules as u64 * PACKET_NANOSECONDS_A_RULE);
-    if packet > COMMIT { packet } else { Duration::ZERO }
 }
 
 /// A foreign object with a name that the table needs for itself.

@@ -5,8 +5,10 @@
 //! policies stand behind which of its objects.
 //! Never: sockets, clocks, environment. Equal input gives equal output.
 //!
-//! The work is cut into pure pieces, each a function of a small input, for a
-//! cache to keep:
+//! [`compile`] works from scratch and says what is right. An [`Engine`] goes from
+//! one snapshot to the next and gives the same at the cost of what changed.
+//!
+//! The work is cut into pure pieces, each a function of a small input:
 //!
 //! | piece | from | to |
 //! |---|---|---|

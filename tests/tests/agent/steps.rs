@@ -76,10 +76,8 @@ fn whatever_changes_in_the_cluster_reaches_the_packets() -> Result<()> {
     let delete = ["delete", "pod", "-n", "shop", "cart", "--grace-period=0", "--force"];
     kubectl(&delete, "")?;
     let successor = Pod { key: ObjectKey::new("dev", "successor"), ..cart.clone() };
-    table.step("its address belongs to a pod of another namespace", || {
-        world.server.create_pods(std::slice::from_ref(&successor))
-    })?;
-    table.step("a policy of the successor's namespace", || {
+    table.step("its address goes to a pod of another namespace, with a policy", || {
+        world.server.create_pods(std::slice::from_ref(&successor))?;
         kubectl(&["apply", "-f", "-"], &ISOLATED.replace("namespace: shop", "namespace: dev"))
     })?;
     table.step("back to the first pod", || {

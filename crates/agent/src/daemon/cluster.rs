@@ -6,9 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use compiler::Changed;
 use policy::{Diagnostic, ObjectKey, Snapshot};
 use watcher::api::{Event, Found};
-use watcher::{Index, Kind, Object};
+use watcher::{Change, Index, Kind, Object};
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
@@ -16,6 +17,7 @@ pub struct Cluster {
     index: Index,
     listed: BTreeSet<Kind>,
     findings: BTreeMap<(Kind, ObjectKey), Vec<Diagnostic>>,
+    changed: Changed,
 }
 
 impl Cluster {
@@ -27,18 +29,38 @@ impl Cluster {
                 let objects: Vec<Object> =
                     objects.into_iter().map(|found| self.keep_findings(found)).collect();
                 let is_first = self.listed.insert(kind);
-                !self.index.reset(kind, objects).is_empty() || is_first
+                let changes = self.index.reset(kind, objects);
+                self.note(&changes) || is_first
             }
             Event::Applied(found) => {
                 let object = self.keep_findings(found);
-                !self.index.apply(object).is_empty()
+                let changes = self.index.apply(object);
+                self.note(&changes)
             }
             Event::Deleted { kind, key } => {
                 self.findings.remove(&(kind, key.clone()));
-                !self.index.delete(kind, &key).is_empty()
+                let changes = self.index.delete(kind, &key);
+                self.note(&changes)
             }
             Event::Failed { .. } => false,
         }
+    }
+
+    /// Remembers what changed; whether anything did.
+    fn note(&mut self, changes: &[Change]) -> bool {
+        for change in changes {
+            match change {
+                Change::NetworkPolicy { key, .. } => self.changed.policies.insert(key.clone()),
+                Change::Pod { key, .. } => self.changed.pods.insert(key.clone()),
+                Change::Namespace { key, .. } => self.changed.namespaces.insert(key.name.clone()),
+            };
+        }
+        !changes.is_empty()
+    }
+
+    /// What changed since this was asked last.
+    pub fn changed(&mut self) -> Changed {
+        std::mem::take(&mut self.changed)
     }
 
     fn keep_findings(&mut self, found: Found) -> Object {

@@ -166,10 +166,12 @@ impl Enforcer {
     /// changed, so what there is to do was done by others.
     fn sync(&mut self, restoring: bool) {
         let start = Instant::now();
-        let result = match self.pipeline.sync(self.state.cluster.snapshot()) {
+        let changed = self.state.cluster.changed();
+        let snapshot = self.state.cluster.snapshot();
+        let result = match self.pipeline.sync_changed(snapshot, &changed) {
             Err(SyncError::Plan { .. } | SyncError::InTheWay { .. }) => {
                 self.metrics.replacements.inc();
-                self.pipeline.replace(self.state.cluster.snapshot())
+                self.pipeline.replace(snapshot)
             }
             result => result,
         };
