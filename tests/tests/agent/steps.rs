@@ -84,6 +84,8 @@ fn whatever_changes_in_the_cluster_reaches_the_packets() -> Result<()> {
         world.server.delete_pods(std::slice::from_ref(&successor.key))?;
         world.server.create_pods(std::slice::from_ref(&cart))
     })?;
+    let label = ["label", "namespace", "dev", "circle=friends"];
+    table.step("kubectl label namespace: its pods are peers again", || kubectl(&label, ""))?;
     table.step("kubectl delete namespace, with all in it", || {
         let pods: Vec<ObjectKey> =
             world.cluster.spec().pods().into_iter().map(|pod| pod.key).collect();
