@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{Namespace, NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Selector, Snapshot};
+use policy::{Namespace, NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Snapshot};
 
 use crate::sets::{PodsPeer, Scope};
 use addresses::Addresses;
@@ -122,7 +122,7 @@ impl Cluster {
     /// The pods that a peer selects.
     pub fn selected(&self, peer: &PodsPeer) -> Vec<&Pod> {
         let selects = |pod: &&Pod| self.selects(peer, pod);
-        match (self.candidates(&peer.pods), &peer.scope) {
+        match (self.candidates(peer), &peer.scope) {
             (Some(candidates), _) => candidates.filter(selects).collect(),
             (None, Scope::Own(namespace)) => self.pods_of(namespace).filter(selects).collect(),
             (None, Scope::Matching(_)) => self.pods().filter(selects).collect(),
@@ -141,14 +141,19 @@ impl Cluster {
         peer.pods.matches(&pod.labels) && in_scope()
     }
 
-    /// Pods that have the label of the rarest `In` requirement; no other pod
-    /// can match. `None` if there is no such requirement.
-    fn candidates(&self, selector: &Selector) -> Option<impl Iterator<Item = &Pod>> {
-        let lists = selector.requirements().filter_map(|Requirement { key, operator }| {
+    /// Pods that have the label of the rarest `In` requirement, if the peer is
+    /// in one namespace, of that; no other pod can match. `None` if there is no
+    /// such requirement.
+    fn candidates(&self, peer: &PodsPeer) -> Option<impl Iterator<Item = &Pod>> {
+        let in_scope = |list| match &peer.scope {
+            Scope::Own(namespace) => of_namespace(list, namespace),
+            Scope::Matching(_) => list,
+        };
+        let lists = peer.pods.requirements().filter_map(|Requirement { key, operator }| {
             let Operator::In(values) = operator else { return None };
             let by_value = self.by_label.get(key);
             let lists = values.iter().filter_map(|value| by_value?.get(value));
-            Some(lists.collect::<Vec<_>>())
+            Some(lists.map(|list| in_scope(list)).collect::<Vec<&[Arc<Pod>]>>())
         });
         let rarest =
             lists.min_by_key(|lists| lists.iter().map(|list| list.len()).sum::<usize>())?;
@@ -179,6 +184,13 @@ impl Cluster {
             }
         }
     }
+}
+
+/// The pods of one namespace, of those in a list sorted by key.
+fn of_namespace<'a>(list: &'a [Arc<Pod>], namespace: &str) -> &'a [Arc<Pod>] {
+    let first = list.partition_point(|pod| *pod.key.namespace < *namespace);
+    let end = list.partition_point(|pod| *pod.key.namespace <= *namespace);
+    list.get(first..end).unwrap_or_default()
 }
 
 /// Whether a pod is on a node; any is for `None`.
