@@ -43,7 +43,7 @@ pub struct Cluster {
 /// One cluster at a time: what has not come within a moment counts as
 /// refused, and the kernel's neighbour tables, shared by all namespaces, hold
 /// 1024 entries (gc_thresh3 in arp(7)).
-static TURN: Mutex<()> = Mutex::new(());
+pub(crate) static TURN: Mutex<()> = Mutex::new(());
 
 /// Something that can send and receive.
 #[derive(Debug)]

@@ -26,8 +26,10 @@ mod shoot;
 pub use gun::Fire;
 pub use kill::run_killed;
 pub use kinds::Kind;
+pub use manifest::policy;
+pub use observe::{nft, script as observer};
 pub use range::Range;
-pub use run::run;
+pub use run::{judge, report, run, say};
 pub use shoot::{Goal, Outcome, shoot};
 
 use std::net::Ipv4Addr;

@@ -17,6 +17,7 @@ pub mod fixtures;
 pub mod frame;
 pub mod net;
 pub mod objects;
+pub mod outpost;
 pub mod probe;
 pub mod program;
 pub mod random;

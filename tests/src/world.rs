@@ -43,10 +43,8 @@ impl World {
         let cluster = Cluster::new(spec, prefix)?;
         let address = cluster.services_address(false)?;
         let server = ApiServer::start(cluster.switch(), address)?;
-        let folder = manifests().display().to_string();
-        server.kubectl(&["apply", "-k", &folder], "")?.success().context("apply manifests/")?;
+        let kubeconfig = install(&server)?;
         server.create_cluster(cluster.spec())?;
-        let kubeconfig = server.service_account_kubeconfig("kube-system", "nftpol")?;
         Ok(Self { server, cluster, kubeconfig })
     }
 
@@ -87,6 +85,17 @@ impl World {
         }
         Ok(agents)
     }
+}
+
+/// Applies `manifests/`. A kubeconfig with the rights of the DaemonSet's
+/// service account.
+///
+/// # Errors
+/// When the server refuses something.
+pub fn install(server: &ApiServer) -> Result<PathBuf> {
+    let folder = manifests().display().to_string();
+    server.kubectl(&["apply", "-k", &folder], "")?.success().context("apply manifests/")?;
+    server.service_account_kubeconfig("kube-system", "nftpol")
 }
 
 /// The folder of the DaemonSet and its rights.

@@ -72,7 +72,8 @@ pub fn nft(node: &Namespace, script: &str) -> Result<()> {
     Ok(())
 }
 
-fn script(probes: usize) -> String {
+/// What makes the table anew, as one batch for nft(8).
+pub fn script(probes: usize) -> String {
     let mut script = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
     let _ = writeln!(script, "table inet {TABLE} {{");
     for (chain, hook, priority, end) in

@@ -130,7 +130,11 @@ pub fn too_slow(outcome: &Outcome) -> Result<()> {
     ))
 }
 
-/// Not through the print macros: the test runner would keep it to itself.
-fn say(text: &str) -> Result<()> {
+/// Writes to stderr. Not through the print macros: the test runner would keep
+/// it to itself.
+///
+/// # Errors
+/// When stderr is closed.
+pub fn say(text: &str) -> Result<()> {
     std::io::stderr().write_all(text.as_bytes()).context("write to stderr")
 }

@@ -1,4 +1,5 @@
 //! `nftpol agent` between a real API server and a real kernel.
 
 mod latency;
+mod outages;
 mod steps;
