@@ -12,6 +12,7 @@ use crate::connection::{Ask, Connection};
 use crate::dump::Dump;
 use crate::error::{OpenError, ReadError, Refusal, SendError, action};
 use crate::ffi::Body;
+use crate::membarrier::membarrier;
 use crate::netlink;
 use crate::read::{self, Stop};
 use crate::vital::{self, DroppingChain, Signs};
@@ -44,6 +45,8 @@ impl Generation {
 const READ_ATTEMPTS: u32 = 10;
 /// The pause before the second attempt; it grows by as much each time.
 const READ_PAUSE: Duration = Duration::from_millis(2);
+/// How long packets may be in a table where there is no membarrier(2).
+const NO_BARRIER: Duration = Duration::from_secs(1);
 
 impl Kernel {
     /// Opens a socket.
@@ -150,12 +153,34 @@ impl Kernel {
 
     /// Deletes a table and all in it; `false` if it was not there.
     ///
+    /// The entries of maps go at the moment of the commit, whoever is looking
+    /// (`nft_map_deactivate`, net/netfilter/nf_tables_api.c, since Linux 6.5):
+    /// a packet on its way through the table would miss them and meet a drop.
+    /// So the table is switched off first, and deleted when no packet is in it
+    /// any more. Takes 10 to 30 ms, or a second without membarrier(2).
+    ///
     /// # Errors
-    /// See [`SendError`].
+    /// See [`SendError`]. The table may be switched off then.
     pub fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+        // To switch off a table that is not there would make one.
+        if !vital::has_table(&mut self.connection, table).map_err(unread)? {
+            return Ok(false);
+        }
+        self.on_table(table, Encoded::dormancy)?;
+        if membarrier().is_err() {
+            std::thread::sleep(NO_BARRIER);
+        }
+        self.on_table(table, Encoded::deletion)
+    }
+
+    /// Does one thing to a table; `false` if there is none.
+    fn on_table(
+        &mut self,
+        table: &Name,
+        encode: fn(&Name, u32) -> Result<Encoded, usize>,
+    ) -> Result<bool, SendError> {
         let none = Batch::default();
-        let first = self.connection.next_number();
-        let encoded = Encoded::deletion(table, first)
+        let encoded = encode(table, self.connection.next_number())
             .map_err(|op| SendError::Refused(vec![too_long(op, &none)]))?;
         match self.transact(&encoded, &none) {
             Ok(()) => Ok(true),

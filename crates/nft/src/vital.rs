@@ -68,6 +68,13 @@ pub(crate) fn signs(
     Ok(chain_signs.map(|chain| Signs { table: table_signs, chain }))
 }
 
+/// Whether there is a table of this name.
+pub(crate) fn has_table(connection: &mut Connection, table: &Name) -> Result<bool, ReadError> {
+    let asked = named_table(table);
+    let found = one(connection, libc::NFT_MSG_GETTABLE, Body::Table(&asked), &[])?;
+    Ok(found.is_some())
+}
+
 /// The wanted attributes of one object, in their order; `None` if there is no
 /// such object.
 fn one(

@@ -5,8 +5,6 @@
 //! one packet would fall between the two.
 
 use std::sync::Arc;
-use std::thread::sleep;
-use std::time::Duration;
 
 use compiler::Changed;
 use policy::Snapshot;
@@ -19,8 +17,6 @@ use crate::Sink;
 /// The name of the table that stands in meanwhile. It is one of ours, so that
 /// whatever a crash leaves behind goes at the next start.
 const STAND_IN: &str = "nftpol-0";
-/// How long to wait where there is no membarrier(2).
-const NO_BARRIER: Duration = Duration::from_secs(1);
 
 impl<S: Sink> Pipeline<S> {
     /// Makes the kernel enforce the snapshot whatever others did to our table:
@@ -37,9 +33,9 @@ impl<S: Sink> Pipeline<S> {
         let stand_in = Ruleset { table: stand_in()?, ..Ruleset::clone(&ours) };
         self.sink.delete_table(&stand_in.table)?;
         let mut done = self.build(&stand_in)?;
-        self.delete(&ours.table)?;
+        self.sink.delete_table(&ours.table)?;
         done += self.build(&ours)?;
-        self.delete(&stand_in.table)?;
+        self.sink.delete_table(&stand_in.table)?;
         let signs = signs(&mut self.sink)?;
         // Not known, only trusted: others may have committed meanwhile.
         self.live = Some(Live { ruleset: Arc::clone(&ours), known: None, signs });
@@ -61,15 +57,6 @@ impl<S: Sink> Pipeline<S> {
             built.operations += batch.ops.len();
         }
         Ok(built)
-    }
-
-    /// Deletes a table once every packet has seen the other one.
-    fn delete(&mut self, table: &Name) -> Result<(), SyncError> {
-        if nft::membarrier().is_err() {
-            sleep(NO_BARRIER);
-        }
-        self.sink.delete_table(table)?;
-        Ok(())
     }
 }
 

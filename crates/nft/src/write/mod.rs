@@ -19,6 +19,8 @@ use rule::c_string;
 pub(crate) const CHAIN_TYPE: &std::ffi::CStr = c"filter";
 /// NF_INET_FORWARD.
 pub(crate) const FORWARD: u32 = libc::NF_INET_FORWARD as u32;
+/// Unhooks a table's base chains (`enum nft_table_flags`).
+const NFT_TABLE_F_DORMANT: u32 = 1;
 /// NF_ACCEPT as a chain's policy.
 pub(crate) const POLICY_ACCEPT: u32 = libc::NF_ACCEPT as u32;
 
@@ -67,9 +69,23 @@ impl Encoded {
     /// # Errors
     /// That operation, if the name does not fit a message.
     pub(crate) fn deletion(table: &Name, first: u32) -> Result<Self, usize> {
+        Self::about(libc::NFT_MSG_DELTABLE, &named_table(table), first)
+    }
+
+    /// Encodes as operation 0 that a table, which must be there, takes no more
+    /// packets.
+    ///
+    /// # Errors
+    /// That operation, if the name does not fit a message.
+    pub(crate) fn dormancy(table: &Name, first: u32) -> Result<Self, usize> {
+        let mut object = named_table(table);
+        object.number(&ffi::Table::FLAGS, NFT_TABLE_F_DORMANT);
+        Self::about(libc::NFT_MSG_NEWTABLE, &object, first)
+    }
+
+    fn about(kind: i32, table: &Object<ffi::Table>, first: u32) -> Result<Self, usize> {
         let mut encoded = Self::begin(None, first);
-        let deletion = Body::Table(&named_table(table));
-        encoded.push(0, libc::NFT_MSG_DELTABLE, 0, deletion).map_err(|TooLong| 0usize)?;
+        encoded.push(0, kind, 0, Body::Table(table)).map_err(|TooLong| 0usize)?;
         Ok(encoded.end())
     }
 
