@@ -3,3 +3,4 @@
 mod latency;
 mod outages;
 mod steps;
+mod takeover;
