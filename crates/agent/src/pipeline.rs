@@ -269,11 +269,13 @@ impl<S: Sink> Pipeline<S> {
     fn change(&mut self, target: &Arc<Ruleset>, done: &mut Done) -> Result<(), ChangeError> {
         let base = self.base()?;
         let trusted = base.trusted;
-        let Difference { live, foreign, generation, batches, .. } = self.between(base, target)?;
+        let Difference { live, flags, foreign, generation, batches } =
+            self.between(base, target)?;
         tracing::debug!(batches = batches.len(), "difference planned");
         done.foreign = foreign;
         let pause = pause::between(live.as_deref(), target);
-        self.before.get_or_insert(live);
+        // A table that was switched off enforced nothing.
+        self.before.get_or_insert(live.filter(|_| flags.is_none()));
         // Each commit moves the generation by one, whoever makes it.
         let mut ours = generation;
         for (index, batch) in batches.into_iter().enumerate() {

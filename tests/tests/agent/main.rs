@@ -2,5 +2,6 @@
 
 mod latency;
 mod outages;
+mod repairs;
 mod steps;
 mod takeover;

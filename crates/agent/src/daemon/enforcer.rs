@@ -198,9 +198,11 @@ impl Enforcer {
         }
         metrics.synced(start.elapsed(), outcome, self.state.cluster.snapshot());
         self.state.retry = None;
-        // What happened before the first attempt, nobody here knows.
+        // What happened before the first attempt, nobody here knows, nor what
+        // others had done before the table was found as it was.
         let is_first = !std::mem::replace(&mut self.state.enforced, true);
-        let before = outcome.before.clone().filter(|_| !is_first);
+        let is_known = !is_first && !(restoring && outcome.batches > 0);
+        let before = outcome.before.clone().filter(|_| is_known);
         if is_first {
             self.first(outcome);
         }
