@@ -57,19 +57,30 @@ impl<'a> Daemon<'a> {
         node: &str,
         options: &[&str],
     ) -> Result<Self> {
+        let address = options.iter().skip_while(|option| **option != "--health-address").nth(1);
+        let health = address.copied().unwrap_or(HEALTH).parse().context("--health-address")?;
+        command.args(["agent", "--node-name", node, "--kubeconfig"]).arg(kubeconfig).args(options);
+        Self::spawn(namespace, command, health)
+    }
+
+    /// Starts it by a command that has all its arguments; its pages are at
+    /// this address of the namespace.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(
+        namespace: &'a Namespace,
+        mut command: Command,
+        health: SocketAddr,
+    ) -> Result<Self> {
         let folder = Folder::new("agent")?;
         let log = File::create(folder.path().join("log")).context("make the log")?;
-        let address = options.iter().skip_while(|option| **option != "--health-address").nth(1);
         let child = command
-            .args(["agent", "--node-name", node, "--kubeconfig"])
-            .arg(kubeconfig)
-            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .context("start nftpol agent")?;
-        let health = address.copied().unwrap_or(HEALTH).parse().context("--health-address")?;
         Ok(Self { namespace, child, health, folder })
     }
 

@@ -9,6 +9,7 @@
 pub mod apiserver;
 pub mod cluster;
 pub mod conntrack;
+pub mod container;
 pub mod daemon;
 pub mod datagram;
 pub mod echo;
@@ -21,6 +22,7 @@ pub mod outpost;
 pub mod probe;
 pub mod program;
 pub mod random;
+pub mod rootfs;
 pub mod scenario;
 pub mod scratch;
 pub mod segment;

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use crate::cargo::finish;
 
 /// What a fresh Debian 12 with Rust and gcc lacks.
-const PACKAGES: [&str; 7] = [
+const PACKAGES: [&str; 9] = [
     // To build: the two C libraries, and what finds them.
     "libmnl-dev",
     "libnftnl-dev",
@@ -22,7 +22,14 @@ const PACKAGES: [&str; 7] = [
     "iproute2",
     "strace",
     "procps",
+    // To test: the agent as a node's container runtime runs it.
+    "containerd",
+    "runc",
 ];
+
+/// A package of Docker's that conflicts with two of ours and has their
+/// programs, too.
+const INSTEAD: (&str, [&str; 2]) = ("containerd.io", ["containerd", "runc"]);
 
 /// Modules that no socket or rule loads by itself, and what is there once
 /// they are loaded or built in.
@@ -55,6 +62,7 @@ fn missing() -> Option<Vec<&'static str>> {
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
         .args(PACKAGES)
+        .arg(INSTEAD.0)
         .stderr(Stdio::null())
         .output()
         .ok()?;
@@ -64,7 +72,9 @@ fn missing() -> Option<Vec<&'static str>> {
 fn not_installed(listing: &str) -> Vec<&'static str> {
     let installed =
         |package: &str| listing.lines().any(|line| line == format!("{package} installed"));
-    PACKAGES.into_iter().filter(|package| !installed(package)).collect()
+    let (other, replaced) = INSTEAD;
+    let there = |package| installed(package) || replaced.contains(package) && installed(other);
+    PACKAGES.into_iter().filter(|package| !there(package)).collect()
 }
 
 fn install(missing: &[&str]) -> Result<()> {
@@ -115,5 +125,7 @@ mod tests {
         let removed = all.replace("strace installed", "strace config-files");
         assert_eq!(not_installed(&removed), ["strace"]);
         assert_eq!(not_installed(""), PACKAGES);
+        let docker = all.replace("containerd installed", "containerd.io installed");
+        assert!(not_installed(&docker.replace("runc installed", "")).is_empty());
     }
 }

@@ -166,7 +166,7 @@ impl Namespace {
     }
 
     /// Processes that live in this namespace, without this one.
-    fn processes(&self) -> Vec<Pid> {
+    pub fn processes(&self) -> Vec<Pid> {
         let Ok(own) = self.handle.metadata() else { return Vec::new() };
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
         entries

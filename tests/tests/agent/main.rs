@@ -2,6 +2,7 @@
 
 mod latency;
 mod outages;
+mod privileges;
 mod repairs;
 mod steps;
 mod takeover;
