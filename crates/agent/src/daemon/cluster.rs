@@ -21,21 +21,29 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Takes an event in; whether it changed anything.
+    /// Takes an event in; whether it changed anything, findings included:
+    /// an object can be wrong in another way and yet mean the same.
     pub fn take(&mut self, event: Event) -> bool {
         match event {
             Event::Listed { kind, objects } => {
-                self.findings.retain(|(of, _), _| *of != kind);
-                let objects: Vec<Object> =
-                    objects.into_iter().map(|found| self.keep_findings(found)).collect();
+                let keys: BTreeSet<ObjectKey> =
+                    objects.iter().map(|found| found.object.key()).collect();
+                let before = self.findings.len();
+                self.findings.retain(|(of, key), _| *of != kind || keys.contains(key));
+                let mut changed = self.findings.len() != before;
+                let mut kept = Vec::with_capacity(objects.len());
+                for Found { object, diagnostics } in objects {
+                    changed |= self.find(&object, diagnostics);
+                    kept.push(object);
+                }
                 let is_first = self.listed.insert(kind);
-                let changes = self.index.reset(kind, objects);
-                self.note(&changes) || is_first
+                let changes = self.index.reset(kind, kept);
+                self.note(&changes) || is_first || changed
             }
-            Event::Applied(found) => {
-                let object = self.keep_findings(found);
+            Event::Applied(Found { object, diagnostics }) => {
+                let changed = self.find(&object, diagnostics);
                 let changes = self.index.apply(object);
-                self.note(&changes)
+                self.note(&changes) || changed
             }
             Event::Deleted { kind, key } => {
                 self.findings.remove(&(kind, key.clone()));
@@ -63,17 +71,21 @@ impl Cluster {
         std::mem::take(&mut self.changed)
     }
 
-    fn keep_findings(&mut self, found: Found) -> Object {
-        let key = (found.object.kind(), found.object.key());
-        if found.diagnostics.is_empty() {
-            self.findings.remove(&key);
-        } else if self.findings.get(&key) != Some(&found.diagnostics) {
-            for diagnostic in &found.diagnostics {
-                tracing::warn!("{diagnostic}");
-            }
-            self.findings.insert(key, found.diagnostics);
+    /// Keeps what is wrong with an object, and says it if it is new; whether
+    /// it is other than before.
+    fn find(&mut self, object: &Object, diagnostics: Vec<Diagnostic>) -> bool {
+        let key = (object.kind(), object.key());
+        if diagnostics.is_empty() {
+            return self.findings.remove(&key).is_some();
         }
-        found.object
+        if self.findings.get(&key) == Some(&diagnostics) {
+            return false;
+        }
+        for diagnostic in &diagnostics {
+            tracing::warn!("{diagnostic}");
+        }
+        self.findings.insert(key, diagnostics);
+        true
     }
 
     /// The kinds that were not listed yet.
