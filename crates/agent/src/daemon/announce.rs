@@ -65,6 +65,7 @@ pub type Problems = BTreeMap<About, String>;
 /// Publishes problems as they come, for ever.
 pub async fn publish(client: Client, node: String, mut problems: watch::Receiver<Problems>) {
     let mut published: BTreeMap<About, (String, Instant)> = BTreeMap::new();
+    let mut failing = false;
     loop {
         let current = problems.borrow_and_update().clone();
         published.retain(|about, _| current.contains_key(about));
@@ -78,10 +79,14 @@ pub async fn publish(client: Client, node: String, mut problems: watch::Receiver
             }
             match put(&client, &node, about, message).await {
                 Ok(()) => {
+                    failing = false;
                     published.insert(about.clone(), (message.clone(), Instant::now()));
                 }
                 Err(error) => {
-                    tracing::debug!(policy = %about.policy, "write an Event: {error}");
+                    // Once: every further problem would fail for the same reason.
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(policy = %about.policy, "cannot write an Event: {error}");
+                    }
                     wait = RETRY;
                 }
             }
