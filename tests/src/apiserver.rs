@@ -14,6 +14,7 @@ mod objects;
 mod process;
 mod programs;
 pub mod proxy;
+mod store;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};

@@ -1,8 +1,11 @@
 //! `nftpol agent` between a real API server and a real kernel.
 
+mod events;
 mod latency;
+mod manifests;
 mod outages;
 mod privileges;
 mod repairs;
+mod rights;
 mod steps;
 mod takeover;
