@@ -63,23 +63,26 @@ pub(super) fn told(world: &World, node: &str, message: &str, agent: &Daemon<'_>)
     let start = Instant::now();
     loop {
         let mut events = events(world)?;
-        ensure!(events.len() <= 1, "more than one Event: {events:#?}");
-        let found = events.pop().filter(|event| {
-            let source = event.source.as_ref().and_then(|source| source.host.as_deref());
+        let said: Vec<_> = events
+            .iter()
+            .map(|event| (&event.metadata.name, host(event), &event.message))
+            .collect();
+        ensure!(events.len() <= 1, "more than one Event: {said:#?}");
+        let problem = format!("no Event of {node} with {message:?}, but {said:?}");
+        let is_it = |event: &Event| {
             let said = event.message.as_deref().unwrap_or_default();
-            source == Some(node) && said.contains(message)
-        });
-        if let Some(event) = found {
+            host(event) == Some(node) && said.contains(message)
+        };
+        if let Some(event) = events.pop().filter(is_it) {
             return Ok(event);
         }
-        ensure!(
-            start.elapsed() < PATIENCE,
-            "no Event of {node} with {message:?}: {:#?}\n{}",
-            self::events(world)?,
-            agent.log()
-        );
+        ensure!(start.elapsed() < PATIENCE, "{problem}\n{}", agent.log());
         sleep(Duration::from_millis(20));
     }
+}
+
+fn host(event: &Event) -> Option<&str> {
+    event.source.as_ref()?.host.as_deref()
 }
 
 /// A proxy on a node to the API server, with the rights of the DaemonSet.

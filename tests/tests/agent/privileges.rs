@@ -18,7 +18,7 @@ use tests::daemon::Daemon;
 use tests::net::Namespace;
 use tests::probe::Knock;
 use tests::scenario::Scenario;
-use tests::world::{PATIENCE, World, soon};
+use tests::world::{PATIENCE, World, manifests, soon};
 use tests::{program, rootfs};
 
 const KNOCKS: [Knock; 2] = [Knock::Tcp(80), Knock::Udp(53)];
@@ -53,6 +53,7 @@ fn the_agent_works_with_the_privileges_of_the_daemonset() -> Result<()> {
     let mut agent = runtime.agent(&world.server, &pod, "node-1")?;
     agent.ready_within(PATIENCE)?;
     exactly_these(runtime.process()?).context("the privileges")?;
+    the_readme_names_the_metrics(&agent).context("the README")?;
     live_connections_are_cut(&world, &agent).context("a live connection")?;
     soon(&scenario, DENY).context("the policy on packets")?;
     node_command(node, &["nft", "flush", "ruleset"])?;
@@ -112,11 +113,12 @@ fn exactly_these(pid: Pid) -> Result<()> {
         assert!(!fs::exists(format!("{root}{absent}"))?, "{absent}: nothing else is to be there");
     }
     assert!(fs::exists(format!("{root}{}", rootfs::PROGRAM))?);
-    eprintln!("in the DaemonSet's container:");
+    let mut shown = "in the DaemonSet's container:".to_owned();
     for name in ["Uid", "CapBnd", "CapEff", "NoNewPrivs", "Seccomp"] {
-        eprintln!("  {name}: {}", field(name)?);
+        shown += &format!(" {name} {};", field(name)?.replace('\t', " "));
     }
-    Ok(())
+    // To be seen in a normal run, too.
+    writeln!(std::io::stderr(), "{shown} the root is read-only").context("write to stderr")
 }
 
 fn status(pid: Pid) -> Result<String> {
@@ -135,6 +137,15 @@ fn sets(status: &str) -> Result<[u64; 5]> {
         *set = u64::from_str_radix(value(status, name)?, 16)?;
     }
     Ok(sets)
+}
+
+fn the_readme_names_the_metrics(agent: &Daemon<'_>) -> Result<()> {
+    let readme = fs::read_to_string(manifests().join("../README.md"))?;
+    let (_, page) = agent.get("/metrics")?;
+    let names = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let unnamed: Vec<&str> = names.filter(|name| !readme.contains(&format!("| `{name}"))).collect();
+    assert_eq!(unnamed, Vec::<&str>::new(), "of:\n{page}");
+    Ok(())
 }
 
 /// A connection that goes to and fro, until a policy takes it away.
