@@ -55,15 +55,15 @@ fn the_agent_works_with_the_privileges_of_the_daemonset() -> Result<()> {
     exactly_these(runtime.process()?).context("the privileges")?;
     the_readme_names_the_metrics(&agent).context("the README")?;
     live_connections_are_cut(&world, &agent).context("a live connection")?;
-    soon(&scenario, DENY).context("the policy on packets")?;
+    soon(&world, &scenario).context("the policy on packets")?;
     node_command(node, &["nft", "flush", "ruleset"])?;
-    soon(&scenario, DENY).context("after `nft flush ruleset`")?;
+    soon(&world, &scenario).context("after `nft flush ruleset`")?;
     ensure!(agent.metric("nftpol_repairs_total")? >= 1.0, "nothing repaired:\n{}", agent.log());
     unfiltered_bridge(node, &mut agent).context("a bridge's packets unseen")?;
     ipvs(node, &mut agent).context("IPVS")?;
     foreign_drop(node, &agent).context("a chain of others that drops")?;
     agent.stop()?;
-    soon(&scenario, DENY).context("the policy after the agent's end")?;
+    soon(&world, &scenario).context("the policy after the agent's end")?;
     Ok(())
 }
 

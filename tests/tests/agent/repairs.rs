@@ -245,7 +245,8 @@ fn replaced(
             ("another priority", _) => {
                 let mut other = before.clone();
                 let chain = other.chains.get_mut(&scaffold::base_chain()).context("no chain")?;
-                chain.base.as_mut().context("no base chain")?.priority += 7;
+                let base = &mut std::sync::Arc::make_mut(chain).base;
+                base.as_mut().context("no base chain")?.priority += 7;
                 format!("delete table inet nftpol\n{}", text::ruleset(&other))
             }
             ("a set in the way", Some(new)) => {
