@@ -136,32 +136,28 @@ impl Outpost {
     }
 }
 
-/// Lets a scene go on under fire, reports it in one row, and returns what
-/// came of it.
+/// Lets a scene go on under fire, and returns what came of it.
 ///
 /// # Errors
 /// The scene's own; when packets cannot be sent or counted.
 pub fn fire_at(
     range: &Range,
-    name: &str,
     probes: &[Probe],
     mut scene: impl FnMut() -> Result<()>,
 ) -> Result<Outcome> {
     /// At the least.
     const PACKETS: u64 = 100_000;
     let goal = Goal { updates: 1, packets: PACKETS };
-    let outcome = shoot(range, probes, goal, &Fire::default(), |number| {
+    shoot(range, probes, goal, &Fire::default(), |number| {
         match number {
             0 => scene()?,
             _ => sleep(Duration::from_millis(1)),
         }
         Ok(true)
-    })?;
-    report(name, &outcome)?;
-    Ok(outcome)
+    })
 }
 
-/// As [`fire_at`], and no packet may meet the wrong fate.
+/// As [`fire_at`], reported in one row, and no packet may meet the wrong fate.
 ///
 /// # Errors
 /// As there, and when one did.
@@ -171,7 +167,8 @@ pub fn under_fire(
     probes: &[Probe],
     scene: impl FnMut() -> Result<()>,
 ) -> Result<()> {
-    let outcome = fire_at(range, name, probes, scene).with_context(|| name.to_owned())?;
+    let outcome = fire_at(range, probes, scene).with_context(|| name.to_owned())?;
+    report(name, &outcome)?;
     judge(probes, &outcome).with_context(|| name.to_owned())
 }
 

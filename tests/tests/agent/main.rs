@@ -1,6 +1,7 @@
 //! `nftpol agent` between a real API server and a real kernel.
 
 mod events;
+mod killed;
 mod latency;
 mod manifests;
 mod outages;
