@@ -23,6 +23,12 @@ use tests::world::PATIENCE;
 /// Until the agent has looked twice after flows that a change denies.
 const SWEPT: Duration = Duration::from_millis(1500);
 
+/// What stands in the way of changes step by step, while the table enforces.
+const PRIORITY: &str = "another priority";
+const OF_OTHER_TYPE: &str = "a set of another type";
+const IN_THE_WAY: &str = "a foreign set of this name";
+const IN_THE_WAY_FOR_LONG: &str = "a foreign set of this name that was seen before";
+
 /// What somebody else does to our table.
 struct Damage {
     name: &'static str,
@@ -48,7 +54,7 @@ fn repairs() -> Result<()> {
     }
     outpost.settled()?;
     left_alone(&outpost, &agent, &mut table)?;
-    for name in ["another priority", "a table with a set of another type", "a set in the way"] {
+    for name in [PRIORITY, OF_OTHER_TYPE, IN_THE_WAY, IN_THE_WAY_FOR_LONG] {
         replaced(&outpost, &agent, &mut table, name).with_context(|| name)?;
     }
     outpost.settled()?;
@@ -84,7 +90,11 @@ fn damages(range: &Range, ours: &Ruleset, probes: usize) -> Result<Vec<Damage>> 
             opens,
             format!("delete element inet nftpol {isolated} {{ {server} }}"),
         ),
-        damage("map entry deleted", shuts, format!("delete element inet nftpol {map} {{ {server} }}")),
+        damage(
+            "map entry deleted",
+            shuts,
+            format!("delete element inet nftpol {map} {{ {server} }}"),
+        ),
         damage(
             "map entry of the sender deleted",
             shuts,
@@ -155,9 +165,7 @@ fn repaired(outpost: &Outpost, agent: &Daemon<'_>, ours: &Ruleset, damage: &Dama
     say(&format!("| {} | {took:.1?} | {let_in} | {kept_out} |\n", damage.name))?;
     ensure!(damage.opens || let_in == 0, "let in: {:?}", outcome.counts);
     ensure!(damage.shuts || kept_out == 0, "kept out: {:?}", outcome.counts);
-    wait("the repair to be counted", agent, || {
-        Ok(agent.metric("nftpol_repairs_total")? > before)
-    })?;
+    wait("the repair to be counted", agent, || Ok(agent.metric("nftpol_repairs_total")? > before))?;
     if damage.opens {
         let tuple = intruder(range).original;
         let mut flows = range.node().run(Conntrack::open)??;
@@ -216,18 +224,13 @@ fn left_alone(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table) -> Resul
 
 /// A table that cannot become ours step by step but still enforces: built
 /// anew, and no packet may notice.
-fn replaced(
-    outpost: &Outpost,
-    agent: &Daemon<'_>,
-    table: &mut Table,
-    name: &str,
-) -> Result<()> {
+fn replaced(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str) -> Result<()> {
     let Outpost { server, range, .. } = outpost;
     let extra = ingress("extra", "spare", "{podSelector: {matchLabels: {app: nobody}}}", 80);
     let delete = || server.kubectl(&["delete", "-f", "-"], &extra)?.success().map(drop);
     let before = table.dump()?.context("no table")?.ruleset;
     let mut wanted = before.clone();
-    if name != "another priority" {
+    if name != PRIORITY {
         server.apply(&extra)?;
         table.until("extra", |now| *now != before)?;
         wanted = table.dump()?.context("no table")?.ruleset;
@@ -242,20 +245,27 @@ fn replaced(
     nft(
         range.node(),
         &match (name, new) {
-            ("another priority", _) => {
+            (PRIORITY, _) => {
                 let mut other = before.clone();
                 let chain = other.chains.get_mut(&scaffold::base_chain()).context("no chain")?;
                 let base = &mut std::sync::Arc::make_mut(chain).base;
                 base.as_mut().context("no base chain")?.priority += 7;
                 format!("delete table inet nftpol\n{}", text::ruleset(&other))
             }
-            ("a set in the way", Some(new)) => {
+            (IN_THE_WAY | IN_THE_WAY_FOR_LONG, Some(new)) => {
                 format!("add set inet nftpol {new} {{ type mark; }}\n")
             }
             (_, Some(new)) => format!("add set inet nftpol {new} {{ type inet_service; }}\n"),
             (_, None) => anyhow::bail!("the policy makes no set"),
         },
     )?;
+    if name == IN_THE_WAY_FOR_LONG {
+        let synced = "nftpol_syncs_total{result=\"ok\"}";
+        agent.signal(Signal::SIGCONT)?;
+        let looked = agent.metric(synced)?;
+        wait("the agent to look", agent, || Ok(agent.metric(synced)? > looked))?;
+        agent.signal(Signal::SIGSTOP)?;
+    }
     if wanted != before {
         server.apply(&extra)?;
     }
