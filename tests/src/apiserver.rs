@@ -11,6 +11,7 @@ mod access;
 mod certificates;
 mod inside;
 mod objects;
+pub mod policies;
 mod process;
 mod programs;
 pub mod proxy;

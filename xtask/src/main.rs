@@ -25,6 +25,8 @@ Usage: cargo xtask <command>
   test [filter...]      every test of the workspace; what starts with - goes to the test binaries
   ci                    what CI runs: format, lints, documentation, edges, lock file, every test
   bench [args...]       measures beside `nft -f`; prints the README's table
+  load                  what an agent costs in a large cluster, from a real API server; prints the README's table
+  soak [minutes]        an agent under churn, 30 minutes unless said otherwise; fails when memory grows
   bless                 writes the golden files anew from what the code makes now
   kube                  builds etcd, kube-apiserver and kubectl for the tests (they do it by themselves)
   edges                 checks which crate may depend on which
@@ -57,6 +59,8 @@ fn run(args: &[String]) -> Result<()> {
             suite::run(&cargo, rest)?.verdict(false)?;
         }
         "bench" => bench(rest)?,
+        "load" => none(rest).and_then(|()| measured("release/load", &[]))?,
+        "soak" => measured("release/soak", rest)?,
         "ci" => none(rest).and_then(|()| ci::run())?,
         "bless" => none(rest).and_then(|()| bless())?,
         "edges" => none(rest).and_then(|()| edges::run(&Cargo::default()))?,
@@ -84,6 +88,15 @@ fn demo(args: &[String]) -> Result<()> {
     // once for each set of features.
     cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
     cargo.exec("debug/demo", args)
+}
+
+/// A program of measurements that needs an API server.
+fn measured(program: &str, args: &[String]) -> Result<()> {
+    setup::packages()?;
+    kube::build()?;
+    let cargo = Cargo::default();
+    cargo.run(["build", "--release", "--package", "agent", "--package", "tests", "--bins"])?;
+    cargo.exec(program, args)
 }
 
 fn bench(args: &[String]) -> Result<()> {

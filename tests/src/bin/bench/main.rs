@@ -4,7 +4,6 @@
 //! median and, in brackets, the least and the most, in milliseconds.
 //! Never: a limit; times belong to the machine they were taken on.
 
-mod cluster;
 mod measure;
 
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use policy::{ObjectKey, Snapshot};
+use tests::large;
 
 use measure::{Node, Times};
 
@@ -26,13 +26,13 @@ fn main() -> Result<()> {
          operations alone |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---:|");
-    let large = cluster::large()?;
+    let large = large::large()?;
     cold("10,000 pods, 1,000 policies, 250 local pods, cold", &large, runs)?;
-    cold("one policy of 10,000 rules, cold", &cluster::many_rules()?, runs)?;
+    cold("one policy of 10,000 rules, cold", &large::many_rules()?, runs)?;
     let mut node = Node::new()?;
     node.enforce(&large)?;
-    change("10,000 pods: a remote pod relabelled", &mut node, &large, cluster::remote_pod(), runs)?;
-    change("10,000 pods: a local pod relabelled", &mut node, &large, cluster::local_pod(), runs)
+    change("10,000 pods: a remote pod relabelled", &mut node, &large, large::remote_pod(), runs)?;
+    change("10,000 pods: a local pod relabelled", &mut node, &large, large::local_pod(), runs)
 }
 
 /// Into an empty kernel, a new one each time.
@@ -59,7 +59,7 @@ fn change(
 ) -> Result<()> {
     let pod = large.pods.get(&key).context("no such pod")?;
     let mut changed = large.clone();
-    changed.pods.insert(key, Arc::new(cluster::relabelled(pod)));
+    changed.pods.insert(key, Arc::new(large::relabelled(pod)));
     let mut times = Vec::new();
     for _ in 0..runs {
         times.push(node.enforce(&changed)?);

@@ -13,10 +13,9 @@ use nft::Kernel;
 use policy::Snapshot;
 use ruleset::plan::Planner;
 use ruleset::{Batch, Ruleset, text};
+use tests::large::NODE;
 use tests::net::Namespace;
 use tests::scratch::Folder;
-
-use super::cluster::NODE;
 
 /// Times of one change.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,4 +1,4 @@
-//! The clusters that are measured.
+//! The large clusters that are measured.
 //!
 //! In: nothing. Out: snapshots, always the same. Never: randomness.
 
