@@ -73,7 +73,8 @@ fn not_installed(listing: &str) -> Vec<&'static str> {
     let installed =
         |package: &str| listing.lines().any(|line| line == format!("{package} installed"));
     let (other, replaced) = INSTEAD;
-    let there = |package| installed(package) || replaced.contains(package) && installed(other);
+    let there =
+        |package: &&str| installed(package) || (replaced.contains(package) && installed(other));
     PACKAGES.into_iter().filter(|package| !there(package)).collect()
 }
 
