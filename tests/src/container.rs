@@ -8,7 +8,7 @@
 mod settings;
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
@@ -132,6 +132,15 @@ impl<'a> Runtime<'a> {
         self.namespace.processes().into_iter().find(runs).context("no agent in the namespace")
     }
 
+    /// The folders of the containers' control group: one in version 2, one for
+    /// each controller in version 1.
+    fn cgroups(&self) -> Vec<PathBuf> {
+        let root = PathBuf::from("/sys/fs/cgroup");
+        let controllers = fs::read_dir(&root).into_iter().flatten().flatten();
+        let folders = controllers.map(|one| one.path()).chain([root]);
+        folders.map(|folder| folder.join(self.cgroup.trim_start_matches('/'))).collect()
+    }
+
     /// What containers may do that say nothing of it.
     fn default_capabilities(&self) -> Result<Vec<String>> {
         let spec = program::finish(self.ctr(&["oci", "spec"]), "")?.success()?;
@@ -152,17 +161,15 @@ impl Drop for Runtime<'_> {
         // Gone in the meantime is as good as killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let folders = self.cgroups();
         let start = Instant::now();
-        while self.process().is_ok() && start.elapsed() < PATIENCE {
+        // A control group is busy until the last process in it is gone; runc
+        // has removed it if the agent ended by itself.
+        while folders.iter().any(|folder| folder.exists() && fs::remove_dir(folder).is_err()) {
+            if start.elapsed() > PATIENCE {
+                return eprintln!("leaving {folders:?} behind");
+            }
             sleep(Duration::from_millis(10));
-        }
-        // Version 1 of control groups has a folder for each controller.
-        let cgroup = self.cgroup.trim_start_matches('/');
-        let controllers = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-        let folders = controllers.map(|one| one.path()).chain(["/sys/fs/cgroup".into()]);
-        for folder in folders {
-            // runc has removed it in most cases.
-            let _ = fs::remove_dir(folder.join(cgroup));
         }
     }
 }
