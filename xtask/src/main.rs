@@ -93,8 +93,8 @@ fn demo(args: &[String]) -> Result<()> {
 /// A program of measurements that needs an API server.
 fn measured(program: &str, args: &[String]) -> Result<()> {
     setup::packages()?;
-    kube::build()?;
     let cargo = Cargo::default();
+    kube::build(&cargo)?;
     cargo.run(["build", "--release", "--package", "agent", "--package", "tests", "--bins"])?;
     cargo.exec(program, args)
 }
