@@ -49,6 +49,8 @@ pub struct Pipeline<S> {
 #[derive(Debug)]
 struct Live {
     ruleset: Arc<Ruleset>,
+    /// What others have in it. A name that they took is no policy's fault.
+    foreign: Vec<ForeignObject>,
     /// The generation as of which all of it is known; `None` once others
     /// committed between our own commits.
     known: Option<Generation>,
@@ -255,7 +257,7 @@ impl<S: Sink> Pipeline<S> {
             let trusted = live.known != Some(generation);
             if !trusted || live.signs.is_some() && signs(&mut self.sink)? == live.signs {
                 let ruleset = Some(Arc::clone(&live.ruleset));
-                return Ok(Base { ruleset, foreign: Vec::new(), generation, trusted });
+                return Ok(Base { ruleset, foreign: live.foreign.clone(), generation, trusted });
             }
         }
         Ok(match self.sink.dump(&compiler::scaffold::table())? {
@@ -308,7 +310,8 @@ impl<S: Sink> Pipeline<S> {
         let signs = signs(&mut self.sink)?;
         let known = !trusted && self.sink.generation()? == ours;
         let known = known.then_some(ours);
-        self.live = Some(Live { ruleset: Arc::clone(target), known, signs });
+        let foreign = done.foreign.clone();
+        self.live = Some(Live { ruleset: Arc::clone(target), foreign, known, signs });
         Ok(())
     }
 }

@@ -32,8 +32,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// The first event is acted on at once; those that follow within this time of
 /// it, together.
 const COALESCE: Duration = Duration::from_millis(3);
-/// After a failure.
-const RETRY: Duration = Duration::from_secs(1);
+/// After a failure; twice as long after each more, until
+const FIRST_RETRY: Duration = Duration::from_millis(20);
+/// this.
+const LAST_RETRY: Duration = Duration::from_secs(1);
 /// Commits of others are all over the place on a node with kube-proxy. Of the
 /// time, at most one part in so many goes into reading our table after them.
 const READ_SHARE: u32 = 20;
@@ -70,10 +72,15 @@ pub struct State {
     ended: Option<Instant>,
     /// The last attempt failed: when to try again.
     retry: Option<Instant>,
+    /// How long the last wait before a retry was.
+    pause: Duration,
     /// When the table may be read again after commits of others.
     may_read: Option<Instant>,
     /// Whether the table was ours once.
     enforced: bool,
+    /// Whether there is no table of ours beside ours, such as one of another
+    /// version.
+    sole: bool,
 }
 
 impl Enforcer {
@@ -98,8 +105,10 @@ impl Enforcer {
 
     /// How long to wait for the next event.
     fn patience(&self) -> Duration {
-        match (self.state.pending, self.state.ended) {
-            (Some(_), Some(ended)) => COALESCE.saturating_sub(ended.elapsed()),
+        let state = &self.state;
+        match (state.retry, state.pending, state.ended) {
+            (Some(when), ..) => LOOK_EVERY.min(when.saturating_duration_since(Instant::now())),
+            (None, Some(_), Some(ended)) => COALESCE.saturating_sub(ended.elapsed()),
             _ => LOOK_EVERY,
         }
     }
@@ -171,6 +180,8 @@ impl Enforcer {
         let result = match self.pipeline.sync_changed(snapshot, &changed) {
             Err(SyncError::Plan { .. } | SyncError::InTheWay { .. }) => {
                 self.metrics.replacements.inc();
+                // Until it is done, the stand-in is beside ours.
+                self.state.sole = false;
                 self.pipeline.replace(snapshot)
             }
             result => result,
@@ -198,13 +209,21 @@ impl Enforcer {
         }
         metrics.synced(start.elapsed(), outcome, self.state.cluster.snapshot());
         self.state.retry = None;
+        self.state.pause = Duration::ZERO;
         // What happened before the first attempt, nobody here knows, nor what
         // others had done before the table was found as it was.
         let is_first = !std::mem::replace(&mut self.state.enforced, true);
         let is_known = !is_first && !(restoring && outcome.batches > 0);
         let before = outcome.before.clone().filter(|_| is_known);
         if is_first {
-            self.first(outcome);
+            tracing::info!(
+                "enforcing: table inet nftpol holds what the policies say ({} operations)",
+                outcome.operations
+            );
+            report::foreign(&outcome.foreign);
+        }
+        if !self.state.sole {
+            self.remove_others();
         }
         self.status.holds(Condition::Enforced);
         if let Some(connections) = &self.connections {
@@ -215,22 +234,18 @@ impl Enforcer {
         findings.tell(cluster, outcome, isolates, &self.problems, &self.metrics);
     }
 
-    /// What happens once, after the first success.
-    fn first(&mut self, outcome: &Outcome) {
-        tracing::info!(
-            "enforcing: table inet nftpol holds what the policies say ({} operations)",
-            outcome.operations
-        );
-        report::foreign(&outcome.foreign);
+    /// Once ours enforces, no other table of ours is needed.
+    fn remove_others(&mut self) {
         match tables::remove_others(self.pipeline.sink()) {
             Ok(removed) => {
+                self.state.sole = true;
                 for table in removed {
                     tracing::info!("removed table inet {table} of another version");
                 }
             }
             // Both enforce: what one of them denies is denied.
             Err(error) => {
-                tracing::warn!("a table of another version stays until the next start: {error:#}");
+                tracing::warn!("a table of another version stays until the next change: {error:#}");
             }
         }
     }
@@ -238,7 +253,9 @@ impl Enforcer {
     fn failed(&mut self, error: &SyncError) {
         self.metrics.syncs.get_or_create(&[("result", "failed")]).inc();
         self.status.fails(Condition::Enforced, error.to_string());
-        self.state.retry = Some(Instant::now() + RETRY);
+        let state = &mut self.state;
+        state.pause = (state.pause * 2).clamp(FIRST_RETRY, LAST_RETRY);
+        state.retry = Some(Instant::now() + state.pause);
     }
 
     fn local_addresses(&self) -> Vec<IpAddr> {

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use compiler::Changed;
 use policy::Snapshot;
-use ruleset::plan::plan;
 use ruleset::{Name, NameError, Ruleset};
 
-use super::{Live, Outcome, Pipeline, SyncError, signs};
+use super::{Base, Difference, Live, Outcome, Pipeline, SyncError, signs};
 use crate::Sink;
 
 /// The name of the table that stands in meanwhile. It is one of ours, so that
@@ -31,14 +30,22 @@ impl<S: Sink> Pipeline<S> {
         self.target = Some(self.target(snapshot, &changed));
         let ours = Arc::new(self.engine.compiled().ruleset.clone());
         let stand_in = Ruleset { table: stand_in()?, ..Ruleset::clone(&ours) };
-        self.sink.delete_table(&stand_in.table)?;
-        let mut done = self.build(&stand_in)?;
+        // One that an earlier attempt left behind may be all that enforces.
+        let mut done = match self.build(&stand_in) {
+            Err(SyncError::Plan { .. } | SyncError::InTheWay { .. }) => {
+                self.sink.delete_table(&stand_in.table)?;
+                self.build(&stand_in)?
+            }
+            result => result?,
+        };
         self.sink.delete_table(&ours.table)?;
         done += self.build(&ours)?;
         self.sink.delete_table(&stand_in.table)?;
         let signs = signs(&mut self.sink)?;
         // Not known, only trusted: others may have committed meanwhile.
-        self.live = Some(Live { ruleset: Arc::clone(&ours), known: None, signs });
+        let ruleset = Arc::clone(&ours);
+        self.live = Some(Live { ruleset, foreign: Vec::new(), known: None, signs });
+        self.before = None;
         let mut outcome = self.sync(snapshot)?;
         outcome.before = None;
         outcome.operations += done.operations;
@@ -46,10 +53,15 @@ impl<S: Sink> Pipeline<S> {
         Ok(outcome)
     }
 
-    /// Makes a table from nothing.
+    /// Makes a table of what is there of it.
     fn build(&mut self, table: &Ruleset) -> Result<Built, SyncError> {
-        let batches = plan(None, table)
-            .map_err(|source| SyncError::Plan { table: table.table.clone(), source })?;
+        let generation = self.sink.generation()?;
+        let (ruleset, foreign) = match self.sink.dump(&table.table)? {
+            Some(dump) => (Some(Arc::new(dump.ruleset)), dump.foreign),
+            None => (None, Vec::new()),
+        };
+        let base = Base { ruleset, foreign, generation, trusted: false };
+        let Difference { batches, .. } = self.between(base, table)?;
         let mut built = Built::default();
         for batch in batches {
             self.sink.send(&table.table, &batch, None)?;
