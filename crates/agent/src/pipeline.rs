@@ -27,6 +27,9 @@ use crate::Sink;
 
 /// How often to start over after others changed the ruleset in between.
 const MAX_ATTEMPTS: usize = 10;
+/// Attempts that give way to whoever commits meanwhile. The later ones do not:
+/// some node's others commit faster than a large difference is made.
+const POLITE_ATTEMPTS: usize = 3;
 /// How long a policy that the kernel refused stays set aside while nothing
 /// else changes; what it lacked, such as memory, may be there again.
 const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
@@ -55,6 +58,8 @@ struct Live {
     /// committed between our own commits.
     known: Option<Generation>,
     signs: Option<Signs>,
+    /// To be read again as soon as that can be done.
+    doubted: bool,
 }
 
 /// What a difference starts from.
@@ -122,9 +127,12 @@ impl<S: Sink> Pipeline<S> {
         Ok(if is_due { Check::Due } else { Check::Current })
     }
 
-    /// Forgets what the table held, so that the next change reads it.
+    /// Lets the next change read the table, if others let it.
     pub fn distrust(&mut self) {
-        self.live = None;
+        if let Some(live) = &mut self.live {
+            live.known = None;
+            live.doubted = true;
+        }
     }
 
     /// Whether a policy isolates a local pod, as of the last change.
@@ -164,7 +172,7 @@ impl<S: Sink> Pipeline<S> {
         let mut races = 0;
         while races < MAX_ATTEMPTS {
             let ruleset = Arc::new(self.engine.compiled().ruleset.clone());
-            let result = self.change(&ruleset, &mut done);
+            let result = self.change(&ruleset, races, &mut done);
             if result.as_ref().is_err_and(|error| !matches!(error, ChangeError::Overtaken)) {
                 self.live = None;
             }
@@ -253,22 +261,56 @@ impl<S: Sink> Pipeline<S> {
     fn base(&mut self) -> Result<Base, ReadError> {
         // Before the dump: what is made after it must not pass for read.
         let generation = self.sink.generation()?;
-        if let Some(live) = &self.live {
-            let trusted = live.known != Some(generation);
-            if !trusted || live.signs.is_some() && signs(&mut self.sink)? == live.signs {
-                let ruleset = Some(Arc::clone(&live.ruleset));
-                return Ok(Base { ruleset, foreign: live.foreign.clone(), generation, trusted });
-            }
+        let live = self.live.as_ref();
+        let is_known = live.is_some_and(|live| live.known == Some(generation));
+        let is_doubted = live.is_some_and(|live| live.doubted);
+        if (is_known || !is_doubted && self.shows_no_sign()?)
+            && let Some(base) = self.remembered(generation)
+        {
+            return Ok(base);
         }
-        Ok(match self.sink.dump(&compiler::scaffold::table())? {
-            Some(Dump { ruleset, foreign, generation }) => {
-                Base { ruleset: Some(Arc::new(ruleset)), foreign, generation, trusted: false }
+        Ok(match self.sink.dump(&compiler::scaffold::table()) {
+            // Others commit faster than the table can be read.
+            Err(ReadError::KeepsChanging(_))
+                if self.shows_no_sign()?
+                    && let Some(base) = self.remembered(generation) =>
+            {
+                base
             }
-            None => Base { ruleset: None, foreign: Vec::new(), generation, trusted: false },
+            dump => match dump? {
+                Some(Dump { ruleset, foreign, generation }) => {
+                    let ruleset = Some(Arc::new(ruleset));
+                    Base { ruleset, foreign, generation, trusted: false }
+                }
+                None => Base { ruleset: None, foreign: Vec::new(), generation, trusted: false },
+            },
         })
     }
 
-    fn change(&mut self, target: &Arc<Ruleset>, done: &mut Done) -> Result<(), ChangeError> {
+    fn remembered(&self, generation: Generation) -> Option<Base> {
+        self.live.as_ref().map(|live| Base {
+            ruleset: Some(Arc::clone(&live.ruleset)),
+            foreign: live.foreign.clone(),
+            generation,
+            trusted: live.known != Some(generation),
+        })
+    }
+
+    /// Whether the table is the one that is remembered, as far as a look tells
+    /// that costs microseconds.
+    fn shows_no_sign(&mut self) -> Result<bool, ReadError> {
+        Ok(match &self.live {
+            Some(Live { signs: Some(known), .. }) => signs(&mut self.sink)?.as_ref() == Some(known),
+            _ => false,
+        })
+    }
+
+    fn change(
+        &mut self,
+        target: &Arc<Ruleset>,
+        races: usize,
+        done: &mut Done,
+    ) -> Result<(), ChangeError> {
         let base = self.base()?;
         let trusted = base.trusted;
         let Difference { live, flags, foreign, generation, batches } =
@@ -286,7 +328,9 @@ impl<S: Sink> Pipeline<S> {
             }
             // Only the first batch depends on what was read; after it the
             // table is as we left it, or a refusal shows that it is not.
-            let expected = (index == 0).then_some(generation);
+            // Where only signs speak for it, others have committed anyway.
+            let is_polite = index == 0 && !trusted && races < POLITE_ATTEMPTS;
+            let expected = is_polite.then_some(generation);
             match self.sink.send(&target.table, &batch, expected) {
                 Ok(()) => {
                     ours = ours.next();
@@ -311,7 +355,8 @@ impl<S: Sink> Pipeline<S> {
         let known = !trusted && self.sink.generation()? == ours;
         let known = known.then_some(ours);
         let foreign = done.foreign.clone();
-        self.live = Some(Live { ruleset: Arc::clone(target), foreign, known, signs });
+        self.live =
+            Some(Live { ruleset: Arc::clone(target), foreign, known, signs, doubted: false });
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use agent::connections::Connections;
 use agent::pipeline::{Check, Outcome, Pipeline, SyncError};
-use nft::Kernel;
+use nft::{Kernel, ReadError};
 use policy::ObjectKey;
 use tokio::sync::watch;
 use watcher::Kind;
@@ -178,7 +178,12 @@ impl Enforcer {
         let changed = self.state.cluster.changed();
         let snapshot = self.state.cluster.snapshot();
         let result = match self.pipeline.sync_changed(snapshot, &changed) {
-            Err(SyncError::Plan { .. } | SyncError::InTheWay { .. }) => {
+            // The last: what cannot be read can still be built anew.
+            Err(
+                SyncError::Plan { .. }
+                | SyncError::InTheWay { .. }
+                | SyncError::Read(ReadError::KeepsChanging(_)),
+            ) => {
                 self.metrics.replacements.inc();
                 // Until it is done, the stand-in is beside ours.
                 self.state.sole = false;

@@ -44,7 +44,7 @@ impl<S: Sink> Pipeline<S> {
         let signs = signs(&mut self.sink)?;
         // Not known, only trusted: others may have committed meanwhile.
         let ruleset = Arc::clone(&ours);
-        self.live = Some(Live { ruleset, foreign: Vec::new(), known: None, signs });
+        self.live = Some(Live { ruleset, foreign: Vec::new(), known: None, signs, doubted: false });
         self.before = None;
         let mut outcome = self.sync(snapshot)?;
         outcome.before = None;
