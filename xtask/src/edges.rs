@@ -18,14 +18,15 @@ use crate::cargo::Cargo;
 
 /// For each member of the workspace: the members that it may depend on, and
 /// the crates that it must not reach by any path.
-const RULES: [(&str, &[&str], &[&str]); 8] = [
+const RULES: [(&str, &[&str], &[&str]); 9] = [
     ("policy", &[], IMPURE),
     ("ruleset", &[], IMPURE),
     ("compiler", &["policy", "ruleset"], IMPURE),
+    ("verify", &["policy", "ruleset"], IMPURE),
     ("watcher", &["policy"], KERNEL),
     ("nft", &["ruleset"], CLUSTER),
-    ("agent", &["policy", "watcher", "compiler", "ruleset", "nft"], &[]),
-    ("tests", &["policy", "watcher", "compiler", "ruleset", "nft", "agent"], &[]),
+    ("agent", &["policy", "watcher", "compiler", "verify", "ruleset", "nft"], &[]),
+    ("tests", &["policy", "watcher", "compiler", "verify", "ruleset", "nft", "agent"], &[]),
     ("xtask", &[], &["kube", "k8s-openapi", "tokio", "libc", "mnl", "nftnl"]),
 ];
 

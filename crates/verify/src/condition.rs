@@ -1,0 +1,198 @@
+//! What a rule asks of a packet.
+//!
+//! In: a rule, a frame, packets that agree on all that it asks of the outer
+//! end. Out: which of their inner addresses and codes it holds for.
+//! Never: a match that is not named here; a new one does not compile.
+
+use std::rc::Rc;
+
+use ruleset::simulator::CtState;
+use ruleset::{Family, Field, Match, PortTest, Rule};
+
+use crate::machine::Part;
+use crate::ranges::Ranges;
+use crate::region::{Region, Slab};
+use crate::sets::{Sets, Unfit, slabs};
+use crate::space::{self, Frame};
+
+/// How packets are looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    pub frame: Frame,
+    /// The end whose addresses are the outer ones of a [`Part`].
+    pub outer: Field,
+}
+
+/// The inner addresses and the codes that a rule asks for, so far.
+struct Asked {
+    addresses: Ranges,
+    codes: Ranges,
+    /// Of sets that hold both.
+    pairs: Option<Rc<Region>>,
+}
+
+/// Packets in parts that agree on all that the rules ask of the outer end.
+/// What is wrong with a set is found when the rule is asked.
+pub(crate) fn uniform<'a>(sets: &Sets<'a>, view: View, rules: &'a [Rule], part: Part) -> Vec<Part> {
+    // One outer address agrees with itself.
+    if part.outer.only().is_some() {
+        return vec![part];
+    }
+    let mut parts = vec![part];
+    for condition in rules.iter().flat_map(|rule| &rule.matches) {
+        for addresses in told_apart(sets, view, condition) {
+            let split = parts.iter().flat_map(|part| {
+                let (inside, outside) = part.split(true, &addresses);
+                inside.into_iter().chain(outside)
+            });
+            parts = split.collect();
+        }
+    }
+    parts
+}
+
+/// Groups of outer addresses that a match tells from all others.
+fn told_apart<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<Ranges> {
+    let family = view.frame.family;
+    match condition {
+        Match::CtState(_)
+        | Match::NotToHost
+        | Match::Family(_)
+        | Match::HopLimit(_)
+        | Match::Protocol(_)
+        | Match::Port(..)
+        | Match::Icmpv6Type(_) => Vec::new(),
+        Match::Address(field, test) => match *field == view.outer && test.family() == family {
+            true => sets.addresses(test).map_or(vec![], |set| vec![(*set).clone()]),
+            false => Vec::new(),
+        },
+        Match::AddressPort(field, of, transport, set) => {
+            match *field == view.outer && *of == family {
+                true => sets
+                    .address_ports(set, *of, *transport)
+                    .map_or(vec![], |region| each(&region.addresses())),
+                false => Vec::new(),
+            }
+        }
+        Match::AddressPair(of, set) => match *of == family {
+            true => sets
+                .partners(set, *of, view.outer)
+                .map_or(vec![], |known| known.keys().map(|key| Ranges::single(*key)).collect()),
+            false => Vec::new(),
+        },
+    }
+}
+
+/// Each number by itself; only of sets of single addresses.
+fn each(addresses: &Ranges) -> Vec<Ranges> {
+    addresses.iter().flat_map(|(first, last)| (first..=last).map(Ranges::single)).collect()
+}
+
+/// Of packets that agree on the outer end, those that the rule holds for,
+/// whatever the part has of them.
+pub(crate) fn held<'a>(
+    sets: &Sets<'a>,
+    view: View,
+    rule: &'a Rule,
+    part: &Part,
+) -> Result<Vec<Slab>, Unfit> {
+    let Some(outer) = part.outer.first() else { return Ok(Vec::new()) };
+    let (addresses, codes) = sets.everything(view.frame.family);
+    let mut asked = Asked { addresses: addresses.clone(), codes: codes.clone(), pairs: None };
+    for condition in &rule.matches {
+        if !ask(sets, view, condition, outer, &mut asked)? {
+            return Ok(Vec::new());
+        }
+    }
+    let all = slabs(&asked.addresses, &asked.codes);
+    Ok(match asked.pairs {
+        None => all,
+        Some(pairs) => pairs.intersect(&Region::of(all)).slabs().to_vec(),
+    })
+}
+
+/// Narrows what is asked by a match; false if it holds for nothing.
+fn ask<'a>(
+    sets: &Sets<'a>,
+    View { frame, outer: outer_field }: View,
+    condition: &'a Match,
+    outer: u128,
+    asked: &mut Asked,
+) -> Result<bool, Unfit> {
+    let family = frame.family;
+    let no_codes = match condition {
+        Match::CtState(states) => {
+            return Ok(match frame.ct {
+                CtState::New => false,
+                CtState::Established => states.established,
+                CtState::Related => states.related,
+            });
+        }
+        Match::NotToHost => return Ok(!frame.to_host),
+        Match::Family(of) => return Ok(*of == family),
+        Match::HopLimit(hops) => return Ok(family == Family::V6 && *hops == frame.hop_limit),
+        Match::Protocol(number) => asked.only_codes(&space::protocol(family, *number)),
+        Match::Port(transport, PortTest::In(first, last)) => {
+            asked.only_codes(&space::ports(space::protocol_of(*transport), *first, *last))
+        }
+        Match::Port(transport, PortTest::Set(set)) => {
+            asked.only_codes(&sets.ports(set, *transport)?)
+        }
+        Match::Icmpv6Type(set) => {
+            // Of IPv4 there are no such codes, but the protocol is another.
+            let types = sets.icmpv6_types(set)?;
+            asked.only_codes(&if family == Family::V6 { types } else { Ranges::empty() })
+        }
+        Match::Address(field, test) => {
+            let addresses = sets.addresses(test)?;
+            if test.family() != family {
+                return Ok(false);
+            }
+            if *field == outer_field {
+                return Ok(addresses.contains(outer));
+            }
+            asked.only_addresses(&addresses)
+        }
+        Match::AddressPort(field, of, transport, set) => {
+            let both = sets.address_ports(set, *of, *transport)?;
+            if *of != family {
+                return Ok(false);
+            }
+            match *field == outer_field {
+                true => asked.only_codes(&both.codes_of(outer)),
+                false => asked.only_pairs(&both),
+            }
+        }
+        Match::AddressPair(of, set) => {
+            let partners = sets.partners(set, *of, outer_field)?;
+            if *of != family {
+                return Ok(false);
+            }
+            asked.only_addresses(partners.get(&outer).unwrap_or(&Ranges::empty()))
+        }
+    };
+    Ok(!no_codes)
+}
+
+/// Each says whether nothing is left.
+impl Asked {
+    fn only_codes(&mut self, codes: &Ranges) -> bool {
+        self.codes = self.codes.intersect(codes);
+        self.codes.is_empty()
+    }
+
+    fn only_addresses(&mut self, addresses: &Ranges) -> bool {
+        self.addresses = self.addresses.intersect(addresses);
+        self.addresses.is_empty()
+    }
+
+    fn only_pairs(&mut self, pairs: &Rc<Region>) -> bool {
+        let both = match &self.pairs {
+            None => Rc::clone(pairs),
+            Some(before) => Rc::new(before.intersect(pairs)),
+        };
+        let nothing = both.is_empty();
+        self.pairs = Some(both);
+        nothing
+    }
+}

@@ -1,0 +1,161 @@
+//! What must pass, as regions.
+//!
+//! In: the model, and which packets are looked at: those of one source, of one
+//! destination, or of nobody whom policies isolate. Out: those that pass.
+//! Never: the table; what stands around the pods' chains is said here once
+//! more, in other words.
+//!
+//! A packet of a new flow passes when the egress policies of its source and
+//! the ingress policies of its destination let it, where these are isolated
+//! pods of this node. While one is, only neighbour and listener discovery pass
+//! beside the pods' addresses: link-local, multicast and broadcast, by address
+//! or by frame. Neighbour discovery that no router has passed on always does.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use policy::Direction;
+use ruleset::simulator::{CtState, Packet};
+use ruleset::{Family, Field, number};
+
+use crate::machine::Part;
+use crate::model::{Half, Model, Side};
+use crate::ranges::Ranges;
+use crate::region::Region;
+use crate::sets::slabs;
+use crate::space::{self, Frame};
+
+/// Router and neighbour solicitation and advertisement, redirect (RFC 4861, 4).
+const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 133..=137;
+/// What a receiver demands of them (RFC 4861, 6.1, 7.1, 8.1).
+pub(crate) const NEIGHBOUR_HOP_LIMIT: u8 = 255;
+/// Query, report, done (RFC 2710, 3), report of version 2 (RFC 3810, 5.2).
+const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
+
+/// What must pass of the packets of one frame.
+pub(crate) struct Expected<'m, 'a> {
+    model: &'m Model<'a>,
+    frame: Frame,
+    pub egress: Side,
+    pub ingress: Side,
+    pub addresses: Ranges,
+    pub codes: Ranges,
+}
+
+impl<'m, 'a> Expected<'m, 'a> {
+    pub fn new(model: &'m Model<'a>, frame: Frame) -> Self {
+        Self {
+            model,
+            frame,
+            egress: model.side(frame.family, Direction::Egress),
+            ingress: model.side(frame.family, Direction::Ingress),
+            addresses: space::addresses(frame.family),
+            codes: space::codes(frame.family),
+        }
+    }
+
+    /// Of all packets alike: of flows that are known, and of frames that are
+    /// not to one host. `None` if it depends on the addresses.
+    pub fn whatever_the_addresses(&self) -> Option<Region> {
+        if self.frame.ct != CtState::New || !self.model.isolates {
+            return Some(Region::product(&self.addresses, &self.codes));
+        }
+        (!self.frame.to_host).then(|| Region::product(&self.addresses, &self.beside()))
+    }
+
+    /// From an isolated pod's address: destinations and codes.
+    pub fn from(&self, address: u128, half: &Half) -> Region {
+        let judged = half.allowed.union(&Region::product(&half.own, &self.codes));
+        let there = self.ingress.halves.iter().flat_map(|(destination, half)| {
+            slabs(&Ranges::single(*destination), &self.codes_of(half, address))
+        });
+        let beyond = self.addresses.subtract(&self.ingress.addresses);
+        let may_arrive = Region::product(&beyond, &self.codes).union(&Region::of(there));
+        self.with_edges(judged.intersect(&may_arrive), Field::Source, address)
+    }
+
+    /// To an isolated pod's address: sources that are not isolated, and codes.
+    pub fn to(&self, address: u128, half: &Half) -> Region {
+        let judged = half.allowed.union(&Region::product(&half.own, &self.codes));
+        self.with_edges(judged, Field::Destination, address)
+    }
+
+    /// Between addresses that no policy isolates: by source, destinations and
+    /// codes.
+    pub fn between_others(&self) -> Vec<Part> {
+        let edges = self.edge_sources();
+        let part = |outer: Ranges| {
+            let address = outer.first()?;
+            let all = Region::product(&self.addresses, &self.codes);
+            Some(Part { region: self.with_edges(all, Field::Source, address), outer })
+        };
+        let others = self.addresses.subtract(&edges);
+        [edges, others].into_iter().filter_map(part).collect()
+    }
+
+    /// What an isolated destination takes from a source.
+    fn codes_of(&self, half: &Half, source: u128) -> Ranges {
+        if half.own.contains(source) { self.codes.clone() } else { half.allowed.codes_of(source) }
+    }
+
+    /// What passes beside the pods' addresses.
+    fn beside(&self) -> Ranges {
+        match self.frame.family {
+            Family::V4 => Ranges::empty(),
+            Family::V6 => self.always().union(&space::icmpv6_types(LISTENER_DISCOVERY)),
+        }
+    }
+
+    /// What passes between all addresses.
+    fn always(&self) -> Ranges {
+        match (self.frame.family, self.frame.hop_limit) {
+            (Family::V6, NEIGHBOUR_HOP_LIMIT) => space::icmpv6_types(NEIGHBOUR_DISCOVERY),
+            _ => Ranges::empty(),
+        }
+    }
+
+    /// What the policies let pass, between pods' addresses; beside them and
+    /// for neighbours what passes there. `outer` is an address that stands
+    /// for all that are edges, or for all that are not.
+    fn with_edges(&self, judged: Region, end: Field, outer: u128) -> Region {
+        let (here, there) = match end {
+            Field::Source => (self.edge_sources(), self.edge_destinations()),
+            Field::Destination => (self.edge_destinations(), self.edge_sources()),
+        };
+        let edges = if here.contains(outer) { self.addresses.clone() } else { there };
+        judged
+            .without(&edges)
+            .union(&Region::product(&edges, &self.beside()))
+            .union(&Region::product(&self.addresses, &self.always()))
+    }
+
+    /// Whether a packet is neighbour discovery of its link.
+    pub fn is_neighbour_discovery(packet: &Packet) -> bool {
+        let types = packet.icmpv6_type.is_some_and(|number| NEIGHBOUR_DISCOVERY.contains(&number));
+        types && packet.hop_limit == NEIGHBOUR_HOP_LIMIT
+    }
+
+    /// Whether a packet goes beside the pods' addresses.
+    pub fn is_beside(&self, packet: &Packet) -> bool {
+        let (source, destination) = (number(packet.source), number(packet.destination));
+        !packet.to_host
+            || self.edge_sources().contains(source)
+            || self.edge_destinations().contains(destination)
+    }
+
+    /// Link-local unicast is `fe80::/10`, multicast `ff00::/8` (RFC 4291,
+    /// 2.4) and `224.0.0.0/4` (RFC 5771, 3).
+    fn edge_destinations(&self) -> Ranges {
+        let broadcast = number(IpAddr::V4(Ipv4Addr::BROADCAST));
+        match self.frame.family {
+            Family::V4 => Ranges::of([(0xe000_0000, 0xefff_ffff), (broadcast, broadcast)]),
+            Family::V6 => self.edge_sources().union(&Ranges::range(0xff << 120, u128::MAX)),
+        }
+    }
+
+    fn edge_sources(&self) -> Ranges {
+        match self.frame.family {
+            Family::V4 => Ranges::empty(),
+            Family::V6 => Ranges::range(0xfe80 << 112, (0xfec0 << 112) - 1),
+        }
+    }
+}

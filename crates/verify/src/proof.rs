@@ -1,0 +1,235 @@
+//! The comparison.
+//!
+//! In: the model and the ruleset. Out: the differences.
+//!
+//! The space of packets is cut so that nothing is left out and, of each
+//! piece, one end is either a single address or means nothing:
+//!
+//! | frame | sources | destinations |
+//! |---|---|---|
+//! | of a known flow; to no single host | all | all |
+//! | of a new flow | one isolated pod's address, each in turn | all |
+//! | | all that are not isolated | one isolated pod's address, each in turn |
+//! | | all that are not isolated | all that are not isolated |
+//!
+//! Each piece goes through the table from its base chain on. That the two
+//! directions are judged apart is nowhere taken for granted: with a source
+//! that is isolated, the destinations are all, isolated ones among them.
+//!
+//! Never: a packet that is tried by itself, other than to say why it differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy::{Direction, spec};
+use ruleset::simulator::{CtState, Outcome, Packet, Place};
+use ruleset::{Family, Field, Match, Ruleset, text};
+
+use crate::condition::View;
+use crate::expected::{Expected, NEIGHBOUR_HOP_LIMIT};
+use crate::machine::{Machine, Part};
+use crate::model::{self, Model};
+use crate::ranges::Ranges;
+use crate::region::Region;
+use crate::report::{Counts, Difference, Reason, Report};
+use crate::space::Frame;
+use crate::{VerifyError, space};
+
+/// A comparison under way.
+pub(crate) struct Proof<'a> {
+    model: &'a Model<'a>,
+    node: Option<&'a str>,
+    ruleset: &'a Ruleset,
+    machine: Machine<'a>,
+    regions: usize,
+    /// By what decides and what it does.
+    found: BTreeMap<(Option<Place>, bool, Option<Direction>), Difference>,
+}
+
+/// Packets with what must become of them.
+struct Piece {
+    view: View,
+    direction: Option<Direction>,
+    packets: Part,
+    /// Those that must pass; by outer address.
+    passing: Vec<Part>,
+    /// Inner addresses that the forward hook never sees.
+    unseen: Ranges,
+}
+
+impl<'a> Proof<'a> {
+    pub fn new(model: &'a Model<'a>, node: Option<&'a str>, ruleset: &'a Ruleset) -> Self {
+        let machine = Machine::new(ruleset);
+        Self { model, node, ruleset, machine, regions: 0, found: BTreeMap::new() }
+    }
+
+    /// Compares everything.
+    pub fn run(mut self) -> Result<Report, VerifyError> {
+        let mut counts = Counts { pods: self.model.pods, ..Counts::default() };
+        for family in Family::BOTH {
+            let sides = Direction::BOTH.map(|direction| self.model.side(family, direction));
+            counts.directions += sides.iter().map(|side| side.halves.len()).sum::<usize>();
+            let addresses: BTreeSet<&u128> =
+                sides.iter().flat_map(|side| side.halves.keys()).collect();
+            counts.addresses += addresses.len();
+            for frame in frames(family, self.ruleset) {
+                self.frame(frame)?;
+            }
+        }
+        counts.allowances = self.model.regions;
+        counts.chains = self.machine.chains();
+        counts.regions = self.regions;
+        Ok(Report { counts, differences: self.found.into_values().collect() })
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<(), VerifyError> {
+        let expected = Expected::new(self.model, frame);
+        let all = &expected.addresses;
+        let piece = |outer: Field, part: (&Ranges, &Ranges), passing: Vec<Part>| Piece {
+            view: View { frame, outer },
+            direction: None,
+            packets: Part {
+                outer: part.0.clone(),
+                region: Region::product(part.1, &expected.codes),
+            },
+            passing,
+            unseen: Ranges::empty(),
+        };
+        if let Some(region) = expected.whatever_the_addresses() {
+            let passing = vec![Part { outer: all.clone(), region }];
+            return self.compare(&piece(Field::Source, (all, all), passing));
+        }
+        for (address, half) in &expected.egress.halves {
+            let outer = Ranges::single(*address);
+            let passing =
+                vec![Part { outer: outer.clone(), region: expected.from(*address, half) }];
+            let piece = piece(Field::Source, (&outer, all), passing);
+            let direction = Some(Direction::Egress);
+            self.compare(&Piece { direction, unseen: half.node.clone(), ..piece })?;
+        }
+        let other_sources = all.subtract(&expected.egress.addresses);
+        for (address, half) in &expected.ingress.halves {
+            let outer = Ranges::single(*address);
+            let passing = vec![Part { outer: outer.clone(), region: expected.to(*address, half) }];
+            let piece = piece(Field::Destination, (&outer, &other_sources), passing);
+            let direction = Some(Direction::Ingress);
+            self.compare(&Piece { direction, unseen: half.node.clone(), ..piece })?;
+        }
+        let other_destinations = all.subtract(&expected.ingress.addresses);
+        let parts = (&other_sources, &other_destinations);
+        self.compare(&piece(Field::Source, parts, expected.between_others()))
+    }
+
+    fn compare(&mut self, piece: &Piece) -> Result<(), VerifyError> {
+        if piece.packets.region.is_empty() || piece.packets.outer.is_empty() {
+            return Ok(());
+        }
+        let ends = self.machine.table(piece.view, piece.packets.clone())?;
+        for passing in &piece.passing {
+            self.regions += passing.region.size();
+            let judged = |parts: &[Part], wrong: &dyn Fn(&Region) -> Region| {
+                parts.iter().find_map(|part| {
+                    let outer = part.outer.intersect(&passing.outer);
+                    let region = wrong(&part.region).without(&piece.unseen);
+                    (!outer.is_empty() && !region.is_empty()).then_some(Part { outer, region })
+                })
+            };
+            let leak = judged(&ends.accepted, &|got| got.subtract(&passing.region));
+            let loss = judged(&ends.dropped, &|got| got.intersect(&passing.region));
+            for (got, part) in [(Outcome::Accept, leak), (Outcome::Drop, loss)] {
+                if let Some(part) = part {
+                    self.differs(piece, got, &part)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a packet of a part that goes wrong.
+    fn differs(&mut self, piece: &Piece, got: Outcome, part: &Part) -> Result<(), VerifyError> {
+        let Some((packet, point)) = self.example(piece.view, part) else { return Ok(()) };
+        let place = self.machine.decides(piece.view, point)?;
+        let rule = place.as_ref().and_then(|place| {
+            Some(text::rule(self.ruleset.chains.get(&place.chain)?.rules.get(place.rule)?))
+        });
+        let expected = match got {
+            Outcome::Accept => Outcome::Drop,
+            Outcome::Drop => Outcome::Accept,
+        };
+        let (direction, alike) = (piece.direction, 0);
+        let reason = self.reason(piece.view, &packet);
+        let found = Difference { packet, direction, expected, reason, got, place, rule, alike };
+        let key = (found.place.clone(), got == Outcome::Accept, direction);
+        self.found.entry(key).and_modify(|first| first.alike += 1).or_insert(found);
+        Ok(())
+    }
+
+    /// One packet of a part, between addresses of pods where it can be.
+    fn example(&self, view: View, part: &Part) -> Option<(Packet, Part)> {
+        let slab = part.region.slabs().first()?;
+        let outer = self.familiar(view.frame.family, &part.outer)?;
+        let inner = self.familiar(view.frame.family, &slab.addresses)?;
+        let (source, destination) = match view.outer {
+            Field::Source => (outer, inner),
+            Field::Destination => (inner, outer),
+        };
+        let packet = space::packet(view.frame, source, destination, slab.first)?;
+        let (inner, code) = (Ranges::single(inner), Ranges::single(slab.first));
+        let region = Region::product(&inner, &code);
+        Some((packet, Part { outer: Ranges::single(outer), region }))
+    }
+
+    fn familiar(&self, family: Family, among: &Ranges) -> Option<u128> {
+        let pods = self.model.snapshot.pods.values();
+        let addresses = pods.flat_map(|pod| &pod.addresses);
+        let mut known = addresses.filter_map(|address| space::of_family(family, *address));
+        known.find(|address| among.contains(*address)).or(among.first())
+    }
+
+    fn reason(&self, view: View, packet: &Packet) -> Reason {
+        if packet.ct != CtState::New {
+            return Reason::KnownFlow;
+        }
+        let beside = Expected::new(self.model, view.frame).is_beside(packet);
+        if Expected::is_neighbour_discovery(packet) {
+            return Reason::NeighbourDiscovery;
+        }
+        if self.model.isolates && beside {
+            return Reason::BesideThePods;
+        }
+        let decision =
+            spec::decide_with(self.model.snapshot, self.model.owners, &space::spec_packet(packet));
+        let of_local = |address, side| {
+            let owner = self.model.owners.owner(address)?;
+            model::is_local(owner, self.node).then_some(side)
+        };
+        Reason::Policies {
+            egress: of_local(packet.source, decision.egress),
+            ingress: of_local(packet.destination, decision.ingress),
+        }
+    }
+}
+
+/// All frames that a ruleset or the specification can tell apart.
+fn frames(family: Family, ruleset: &Ruleset) -> Vec<Frame> {
+    let mut hop_limits = BTreeSet::from([Packet::HOP_LIMIT]);
+    if family == Family::V6 {
+        let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
+        hop_limits.extend(rules.flat_map(|rule| &rule.matches).filter_map(|one| match one {
+            Match::HopLimit(hops) => Some(*hops),
+            _ => None,
+        }));
+        hop_limits.insert(NEIGHBOUR_HOP_LIMIT);
+        // One that nobody speaks of stands for all of these.
+        hop_limits.extend((0..=u8::MAX).find(|hops| !hop_limits.contains(hops)));
+    }
+    let mut frames = Vec::new();
+    for hop_limit in hop_limits {
+        let frame = |ct, to_host| Frame { family, ct, to_host, hop_limit };
+        frames.push(frame(CtState::New, true));
+        for ct in [CtState::Established, CtState::Related] {
+            frames.extend([true, false].map(|to_host| frame(ct, to_host)));
+        }
+        frames.push(frame(CtState::New, false));
+    }
+    frames
+}

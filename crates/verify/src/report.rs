@@ -1,0 +1,193 @@
+//! What a comparison found, for people and programs.
+
+use std::fmt;
+
+use policy::spec::Side;
+use policy::{Direction, ObjectKey};
+use ruleset::simulator::{CtState, Outcome, Packet, Place};
+
+/// What [`crate::verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What was compared.
+    pub counts: Counts,
+    /// Packets with which the ruleset does other than the specification says:
+    /// of all that go wrong alike, one. None: the two are the same.
+    pub differences: Vec<Difference>,
+}
+
+/// How much was compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Pods of the node that policies can select.
+    pub pods: usize,
+    /// Addresses of isolated ones.
+    pub addresses: usize,
+    /// Directions of addresses that policies isolate.
+    pub directions: usize,
+    /// Sets of what policies allow that were worked out: pods with the same
+    /// policies and ports share one.
+    pub allowances: usize,
+    /// Chains that packets were in.
+    pub chains: usize,
+    /// Rectangles, a range of addresses by a range of ports or types, in what
+    /// may pass.
+    pub regions: usize,
+}
+
+/// A packet with which the ruleset does other than the specification says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The packet.
+    pub packet: Packet,
+    /// At whose end it was found: of an isolated source, an isolated
+    /// destination, or neither.
+    pub direction: Option<Direction>,
+    /// What the specification says.
+    pub expected: Outcome,
+    /// Why.
+    pub reason: Reason,
+    /// What the ruleset does.
+    pub got: Outcome,
+    /// The rule that does it; `None` where no rule decides and the packet
+    /// leaves the base chain.
+    pub place: Option<Place>,
+    /// The rule as text.
+    pub rule: Option<String>,
+    /// How many more ends the same rule treats wrongly in the same way.
+    pub alike: usize,
+}
+
+/// Why a packet must pass or must not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It belongs to a flow that is known.
+    KnownFlow,
+    /// Neighbour discovery of this link.
+    NeighbourDiscovery,
+    /// Link-local, multicast or broadcast, by address or by frame, beside an
+    /// isolated pod: only discovery passes.
+    BesideThePods,
+    /// Policies have the say. A side is `None` where no pod of this node has
+    /// the address.
+    Policies {
+        /// Of the source.
+        egress: Option<Side>,
+        /// Of the destination.
+        ingress: Option<Side>,
+    },
+}
+
+impl Report {
+    /// Whether the ruleset means what the specification says.
+    pub fn is_equal(&self) -> bool {
+        self.differences.is_empty()
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pods, addresses, directions, allowances, chains, regions } = self;
+        write!(
+            f,
+            "{pods} pods, {addresses} isolated addresses, {directions} directions, \
+             {allowances} distinct allowances, {chains} chains, {regions} regions"
+        )
+    }
+}
+
+/// Several lines, for people.
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_packet(f, &self.packet)?;
+        writeln!(f)?;
+        writeln!(f, "  expected: {}, {}", word(self.expected), self.reason)?;
+        write!(f, "  got:      {}, ", word(self.got))?;
+        match (&self.place, &self.rule) {
+            (Some(place), Some(rule)) => write!(f, "by {place}: {rule}")?,
+            _ => f.write_str("by no rule: it leaves the base chain")?,
+        }
+        match self.alike {
+            0 => Ok(()),
+            more => write!(f, "\n  likewise at {more} more"),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KnownFlow => f.write_str("the flow is known"),
+            Self::NeighbourDiscovery => f.write_str("neighbour discovery of this link"),
+            Self::BesideThePods => f.write_str(
+                "only discovery passes beside the pods' addresses while a pod here is isolated",
+            ),
+            Self::Policies { egress, ingress } => {
+                write_side(f, Direction::Egress, egress.as_ref())?;
+                f.write_str("; ")?;
+                write_side(f, Direction::Ingress, ingress.as_ref())
+            }
+        }
+    }
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Accept => "passes",
+        Outcome::Drop => "is dropped",
+    }
+}
+
+fn write_packet(f: &mut fmt::Formatter<'_>, packet: &Packet) -> fmt::Result {
+    write!(f, "{} -> {}, ", packet.source, packet.destination)?;
+    match (packet.destination_port, packet.icmpv6_type) {
+        (Some(port), _) => write!(f, "{} port {port}", protocol(packet.protocol))?,
+        (None, Some(number)) => write!(f, "ICMPv6 type {number}")?,
+        (None, None) => write!(f, "{}", protocol(packet.protocol))?,
+    }
+    if packet.hop_limit == Packet::NEIGHBOUR_HOP_LIMIT {
+        f.write_str(", hop limit 255")?;
+    }
+    if !packet.to_host {
+        f.write_str(", in a broadcast or multicast frame")?;
+    }
+    f.write_str(match packet.ct {
+        CtState::New => "",
+        CtState::Established => ", of an established flow",
+        CtState::Related => ", related to a known flow",
+    })
+}
+
+fn protocol(number: u8) -> String {
+    match number {
+        1 => "ICMP".to_owned(),
+        6 => "TCP".to_owned(),
+        17 => "UDP".to_owned(),
+        132 => "SCTP".to_owned(),
+        number => format!("protocol {number}"),
+    }
+}
+
+fn write_side(
+    f: &mut fmt::Formatter<'_>,
+    direction: Direction,
+    side: Option<&Side>,
+) -> fmt::Result {
+    let list =
+        |keys: &[ObjectKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match side {
+        None => write!(f, "{direction}: no pod of this node"),
+        Some(Side::NotIsolated) => write!(f, "{direction}: not isolated"),
+        Some(Side::Exempt) => write!(f, "{direction}: the pod itself or its node"),
+        Some(Side::Denied(policies)) => {
+            write!(f, "{direction}: isolated by {}, no rule allows it", list(policies))
+        }
+        Some(Side::Allowed(rules)) => {
+            let rules: Vec<String> = rules
+                .iter()
+                .map(|rule| format!("{} {direction}[{}]", rule.policy, rule.index))
+                .collect();
+            write!(f, "{direction}: allowed by {}", rules.join(", "))
+        }
+    }
+}

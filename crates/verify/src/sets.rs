@@ -1,0 +1,226 @@
+//! The sets and maps of a ruleset as numbers.
+//!
+//! In: a ruleset. Out: what is in a set or map, each worked out once, or that
+//! it is not what a rule takes it for. Never: a guess at a set's meaning.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::rc::Rc;
+
+use ruleset::simulator::Place;
+use ruleset::{
+    AddressTest, Element, Family, Field, Log, Name, Ruleset, Set, SetType, Transport, number,
+};
+
+use crate::VerifyError;
+use crate::ranges::Ranges;
+use crate::region::{Region, Slab};
+use crate::space;
+
+/// A set or map that is not what a rule takes it for.
+#[derive(Debug)]
+pub(crate) struct Unfit(Name);
+
+impl Unfit {
+    pub fn at(self, at: Place) -> VerifyError {
+        VerifyError::UnknownSet { at, name: self.0 }
+    }
+}
+
+/// What goes with an address in a set of pairs.
+type Partners = BTreeMap<u128, Ranges>;
+/// Chains with the addresses that go there.
+type Targets<'a> = Vec<(&'a Name, Ranges)>;
+
+/// The sets and maps of a ruleset.
+pub(crate) struct Sets<'a> {
+    ruleset: &'a Ruleset,
+    everything: [(Ranges, Ranges); 2],
+    addresses: Memo<(&'a Name, Family), Rc<Ranges>>,
+    /// By the end that is known.
+    partners: Memo<(&'a Name, Family, Field), Rc<Partners>>,
+    address_ports: Memo<(&'a Name, Family, Transport), Rc<Region>>,
+    targets: Memo<(&'a Name, Family), Rc<Targets<'a>>>,
+}
+
+struct Memo<K, V>(RefCell<HashMap<K, V>>);
+
+impl<K, V> Default for Memo<K, V> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<K: Hash + Eq, V: Clone> Memo<K, V> {
+    fn get(&self, key: K, make: impl FnOnce() -> Result<V, Unfit>) -> Result<V, Unfit> {
+        if let Some(known) = self.0.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let made = make()?;
+        self.0.borrow_mut().insert(key, made.clone());
+        Ok(made)
+    }
+}
+
+impl<'a> Sets<'a> {
+    pub fn new(ruleset: &'a Ruleset) -> Self {
+        Self {
+            ruleset,
+            everything: Family::BOTH.map(|of| (space::addresses(of), space::codes(of))),
+            addresses: Memo::default(),
+            partners: Memo::default(),
+            address_ports: Memo::default(),
+            targets: Memo::default(),
+        }
+    }
+
+    /// All addresses and all codes of a family.
+    pub fn everything(&self, family: Family) -> &(Ranges, Ranges) {
+        let [v4, v6] = &self.everything;
+        match family {
+            Family::V4 => v4,
+            Family::V6 => v6,
+        }
+    }
+
+    /// The addresses that a test holds for.
+    pub fn addresses(&self, test: &'a AddressTest) -> Result<Rc<Ranges>, Unfit> {
+        let (family, name) = match test {
+            AddressTest::In(range) => {
+                let (first, last) = (number(range.first()), number(range.last()));
+                return Ok(Rc::new(Ranges::range(first, last)));
+            }
+            AddressTest::Set(family, name) => (*family, name),
+        };
+        let set = self.set(name, &[SetType::Address(family), SetType::AddressRange(family)])?;
+        self.addresses.get((name, family), || {
+            let range = |element: &Element| match *element {
+                Element::Address(address) => {
+                    let number = space::of_family(family, address)?;
+                    Some((number, number))
+                }
+                Element::Range(range) => Some((
+                    space::of_family(family, range.first())?,
+                    space::of_family(family, range.last())?,
+                )),
+                _ => None,
+            };
+            Ok(Rc::new(Ranges::of(elements(name, set, range)?)))
+        })
+    }
+
+    /// What goes with an address of the known end in a set of pairs.
+    pub fn partners(
+        &self,
+        name: &'a Name,
+        family: Family,
+        known: Field,
+    ) -> Result<Rc<Partners>, Unfit> {
+        let set = self.set(name, &[SetType::AddressPair(family)])?;
+        self.partners.get((name, family, known), || {
+            let pair = |element: &Element| match *element {
+                Element::AddressPair(source, destination) => {
+                    let (source, destination) =
+                        (space::of_family(family, source)?, space::of_family(family, destination)?);
+                    Some(match known {
+                        Field::Source => (source, destination),
+                        Field::Destination => (destination, source),
+                    })
+                }
+                _ => None,
+            };
+            let mut partners: BTreeMap<u128, Vec<u128>> = BTreeMap::new();
+            for (one, other) in elements(name, set, pair)? {
+                partners.entry(one).or_default().push(other);
+            }
+            let ranges = partners.into_iter().map(|(one, others)| (one, Ranges::numbers(others)));
+            Ok(Rc::new(ranges.collect()))
+        })
+    }
+
+    /// Addresses with codes, of a set of addresses with ports.
+    pub fn address_ports(
+        &self,
+        name: &'a Name,
+        family: Family,
+        transport: Transport,
+    ) -> Result<Rc<Region>, Unfit> {
+        let set = self.set(name, &[SetType::AddressPort(family)])?;
+        self.address_ports.get((name, family, transport), || {
+            let slab = |element: &Element| match *element {
+                Element::AddressPort(address, port) => {
+                    Some((space::of_family(family, address)?, port))
+                }
+                _ => None,
+            };
+            let slabs = elements(name, set, slab)?.into_iter().flat_map(|(address, port)| {
+                let codes = space::ports(space::protocol_of(transport), port, port);
+                slabs(&Ranges::single(address), &codes)
+            });
+            Ok(Rc::new(Region::of(slabs)))
+        })
+    }
+
+    /// The codes of a set of ports.
+    pub fn ports(&self, name: &Name, transport: Transport) -> Result<Ranges, Unfit> {
+        let set = self.set(name, &[SetType::Port])?;
+        let protocol = space::protocol_of(transport);
+        let code = |element: &Element| match *element {
+            Element::Port(port) => Some(space::ports(protocol, port, port)),
+            _ => None,
+        };
+        Ok(Ranges::union_of(&elements(name, set, code)?))
+    }
+
+    /// The codes of a set of ICMPv6 types.
+    pub fn icmpv6_types(&self, name: &Name) -> Result<Ranges, Unfit> {
+        let set = self.set(name, &[SetType::Icmpv6Type])?;
+        let number = |element: &Element| match *element {
+            Element::Icmpv6Type(number) => Some(number),
+            _ => None,
+        };
+        Ok(space::icmpv6_types(elements(name, set, number)?))
+    }
+
+    /// Where a map sends addresses.
+    pub fn targets(&self, name: &'a Name, family: Family) -> Result<Rc<Targets<'a>>, Unfit> {
+        let map = self.ruleset.maps.get(name).filter(|map| map.family == family);
+        let map = map.ok_or_else(|| Unfit(name.clone()))?;
+        self.targets.get((name, family), || {
+            let mut keys: BTreeMap<&Name, Vec<u128>> = BTreeMap::new();
+            for (address, chain) in &map.entries {
+                let key = space::of_family(family, *address).ok_or_else(|| Unfit(name.clone()))?;
+                keys.entry(chain).or_default().push(key);
+            }
+            let targets = keys.into_iter().map(|(chain, keys)| (chain, Ranges::numbers(keys)));
+            Ok(Rc::new(targets.collect()))
+        })
+    }
+
+    /// Whether the set of a log statement is what it must be.
+    pub fn check_log(&self, log: &Log) -> Result<(), Unfit> {
+        self.set(&log.set, &[SetType::RateLimit(log.family)]).map(|_| ())
+    }
+
+    fn set(&self, name: &Name, types: &[SetType]) -> Result<&'a Set, Unfit> {
+        let set = self.ruleset.sets.get(name).filter(|set| types.contains(&set.set_type));
+        set.ok_or_else(|| Unfit(name.clone()))
+    }
+}
+
+/// All addresses with all codes.
+pub(crate) fn slabs(addresses: &Ranges, codes: &Ranges) -> Vec<Slab> {
+    let slab = |(first, last)| Slab { first, last, addresses: addresses.clone() };
+    codes.iter().map(slab).collect()
+}
+
+/// The elements of a set, which must all be of its kind.
+fn elements<T>(
+    name: &Name,
+    set: &Set,
+    read: impl Fn(&Element) -> Option<T>,
+) -> Result<Vec<T>, Unfit> {
+    let all: Option<Vec<T>> = set.elements.iter().map(read).collect();
+    all.ok_or_else(|| Unfit(name.clone()))
+}

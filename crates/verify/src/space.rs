@@ -1,0 +1,128 @@
+//! The space of packets.
+//!
+//! In: what headers can hold. Out: numbers for addresses and transport codes,
+//! and the packets they stand for. A packet is its frame, its two addresses
+//! and its code; the codes of a family are all there are. Never: fragments, which connection tracking puts together
+//! before the forward hook (nf_defrag_ipv4 and _ipv6 are part of it), so that
+//! every packet of a protocol with ports has one.
+
+use std::net::IpAddr;
+
+use policy::{Protocol, spec};
+use ruleset::simulator::{CtState, Packet};
+use ruleset::{Family, Transport, from_number};
+
+use crate::ranges::Ranges;
+
+/// IANA protocol number of ICMPv6 (RFC 4443).
+const ICMPV6: u8 = 58;
+
+/// A protocol has its own block of codes, by port or type, or else one code.
+const BLOCK: u128 = 1 << 16;
+/// Where the ICMPv6 types begin.
+const ICMPV6_TYPES: u128 = 3 * BLOCK;
+/// Where protocols without ports begin.
+const OTHERS: u128 = 4 * BLOCK;
+
+/// What a packet has beside addresses and transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    pub family: Family,
+    pub ct: CtState,
+    /// `meta pkttype host`.
+    pub to_host: bool,
+    /// Of IPv6; matches look at no other.
+    pub hop_limit: u8,
+}
+
+/// The block of a protocol with ports.
+fn block(protocol: Protocol) -> u128 {
+    match protocol {
+        Protocol::Tcp => 0,
+        Protocol::Udp => BLOCK,
+        Protocol::Sctp => 2 * BLOCK,
+    }
+}
+
+const WITH_PORTS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+
+/// The model's word for a protocol of a match.
+pub(crate) fn protocol_of(transport: Transport) -> Protocol {
+    match transport {
+        Transport::Tcp => Protocol::Tcp,
+        Transport::Udp => Protocol::Udp,
+        Transport::Sctp => Protocol::Sctp,
+    }
+}
+
+/// The addresses of a family.
+pub(crate) fn addresses(family: Family) -> Ranges {
+    Ranges::range(0, u128::MAX >> (u128::BITS - family.bits()))
+}
+
+/// The codes of a family.
+pub(crate) fn codes(family: Family) -> Ranges {
+    Ranges::of((0..=u8::MAX).flat_map(|number| protocol(family, number).iter().collect::<Vec<_>>()))
+}
+
+/// The codes of a protocol by its number in the IP header.
+pub(crate) fn protocol(family: Family, number: u8) -> Ranges {
+    let with_ports = WITH_PORTS.into_iter().find(|protocol| protocol.number() == number);
+    match with_ports {
+        Some(protocol) => ports(protocol, 0, u16::MAX),
+        None if number == ICMPV6 && family == Family::V6 => icmpv6_types(0..=u8::MAX),
+        None => Ranges::single(OTHERS + u128::from(number)),
+    }
+}
+
+/// The codes of destination ports, both ends included.
+pub(crate) fn ports(protocol: Protocol, first: u16, last: u16) -> Ranges {
+    if first > last {
+        return Ranges::empty();
+    }
+    let at = |port: u16| block(protocol) + u128::from(port);
+    Ranges::range(at(first), at(last))
+}
+
+/// The codes of ICMPv6 types.
+pub(crate) fn icmpv6_types(types: impl IntoIterator<Item = u8>) -> Ranges {
+    Ranges::numbers(types.into_iter().map(|number| ICMPV6_TYPES + u128::from(number)))
+}
+
+/// The packet of a frame, two addresses and a code; `None` if a number is
+/// outside of its space.
+pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) -> Option<Packet> {
+    let (protocol, destination_port, icmpv6_type) = match code / BLOCK {
+        block @ 0..=2 => {
+            let protocol = WITH_PORTS.get(usize::try_from(block).ok()?)?;
+            (protocol.number(), Some(u16::try_from(code % BLOCK).ok()?), None)
+        }
+        3 => (ICMPV6, None, Some(u8::try_from(code - ICMPV6_TYPES).ok()?)),
+        _ => (u8::try_from(code - OTHERS).ok()?, None, None),
+    };
+    Some(Packet {
+        source: from_number(frame.family, source)?,
+        destination: from_number(frame.family, destination)?,
+        hop_limit: frame.hop_limit,
+        protocol,
+        destination_port,
+        icmpv6_type,
+        to_host: frame.to_host,
+        ct: frame.ct,
+    })
+}
+
+/// The packet as the specification sees it.
+pub(crate) fn spec_packet(packet: &Packet) -> spec::Packet {
+    let protocol = WITH_PORTS.into_iter().find(|known| known.number() == packet.protocol);
+    let transport = match (protocol, packet.destination_port) {
+        (Some(protocol), Some(port)) => spec::Transport::Port(protocol, port),
+        _ => spec::Transport::Other(packet.protocol),
+    };
+    spec::Packet { source: packet.source, destination: packet.destination, transport }
+}
+
+/// An address as a number, if it is of the family.
+pub(crate) fn of_family(family: Family, address: IpAddr) -> Option<u128> {
+    (Family::of(address) == family).then(|| ruleset::number(address))
+}
