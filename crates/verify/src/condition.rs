@@ -60,6 +60,7 @@ fn told_apart<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<Rang
         | Match::Family(_)
         | Match::HopLimit(_)
         | Match::Protocol(_)
+        | Match::NotOpening
         | Match::Port(..)
         | Match::Icmpv6Type(_) => Vec::new(),
         Match::Address(field, test) => match *field == view.outer && test.family() == family {
@@ -132,6 +133,7 @@ fn ask<'a>(
         Match::Family(of) => return Ok(*of == family),
         Match::HopLimit(hops) => return Ok(family == Family::V6 && *hops == frame.hop_limit),
         Match::Protocol(number) => asked.only_codes(&space::protocol(family, *number)),
+        Match::NotOpening => asked.only_codes(&space::midflow()),
         Match::Port(transport, PortTest::In(first, last)) => {
             asked.only_codes(&space::ports(space::protocol_of(*transport), *first, *last))
         }

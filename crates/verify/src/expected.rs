@@ -10,6 +10,7 @@
 //! pods of this node. While one is, only neighbour and listener discovery pass
 //! beside the pods' addresses: link-local, multicast and broadcast, by address
 //! or by frame. Neighbour discovery that no router has passed on always does.
+//! A TCP flow from or to a pod that is isolated, either way, begins with a SYN.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -70,26 +71,36 @@ impl<'m, 'a> Expected<'m, 'a> {
         });
         let beyond = self.addresses.subtract(&self.ingress.addresses);
         let may_arrive = Region::product(&beyond, &self.codes).union(&Region::of(there));
-        self.with_edges(judged.intersect(&may_arrive), Field::Source, address)
+        let judged = judged.intersect(&may_arrive).without_codes(&space::midflow());
+        self.with_edges(judged, Field::Source, address)
     }
 
     /// To an isolated pod's address: sources that are not isolated, and codes.
     pub fn to(&self, address: u128, half: &Half) -> Region {
         let judged = half.allowed.union(&Region::product(&half.own, &self.codes));
+        let judged = judged.without_codes(&space::midflow());
         self.with_edges(judged, Field::Destination, address)
     }
 
-    /// Between addresses that no policy isolates: by source, destinations and
-    /// codes.
+    /// From sources that are not isolated for egress to destinations that are
+    /// not for ingress: by source, destinations and codes.
     pub fn between_others(&self) -> Vec<Part> {
+        let all = Region::product(&self.addresses, &self.codes);
+        let isolated_there = Region::product(&self.egress.addresses, &space::midflow());
         let edges = self.edge_sources();
-        let part = |outer: Ranges| {
+        let isolated_here = self.ingress.addresses.subtract(&edges);
+        let others = self.addresses.subtract(&edges).subtract(&isolated_here);
+        let part = |outer: Ranges, judged: Region| {
             let address = outer.first()?;
-            let all = Region::product(&self.addresses, &self.codes);
-            Some(Part { region: self.with_edges(all, Field::Source, address), outer })
+            let region = self.with_edges(judged, Field::Source, address);
+            Some(Part { outer, region })
         };
-        let others = self.addresses.subtract(&edges);
-        [edges, others].into_iter().filter_map(part).collect()
+        let parts = [
+            part(edges, Region::empty()),
+            part(isolated_here, all.without_codes(&space::midflow())),
+            part(others, all.subtract(&isolated_there)),
+        ];
+        parts.into_iter().flatten().collect()
     }
 
     /// What an isolated destination takes from a source.
@@ -132,6 +143,16 @@ impl<'m, 'a> Expected<'m, 'a> {
     pub fn is_neighbour_discovery(packet: &Packet) -> bool {
         let types = packet.icmpv6_type.is_some_and(|number| NEIGHBOUR_DISCOVERY.contains(&number));
         types && packet.hop_limit == NEIGHBOUR_HOP_LIMIT
+    }
+
+    /// Whether a packet is TCP that opens no flow, from or to a pod that is
+    /// isolated either way.
+    pub fn is_taken_up(&self, packet: &Packet) -> bool {
+        let ends = [number(packet.source), number(packet.destination)];
+        let isolated = |address| {
+            [&self.egress, &self.ingress].iter().any(|side| side.addresses.contains(address))
+        };
+        packet.tcp_flags.is_some_and(|flags| !flags.open()) && ends.into_iter().any(isolated)
     }
 
     /// Whether a packet goes beside the pods' addresses.

@@ -189,11 +189,14 @@ impl<'a> Proof<'a> {
         if packet.ct != CtState::New {
             return Reason::KnownFlow;
         }
-        let beside = Expected::new(self.model, view.frame).is_beside(packet);
+        let expected = Expected::new(self.model, view.frame);
         if Expected::is_neighbour_discovery(packet) {
             return Reason::NeighbourDiscovery;
         }
-        if self.model.isolates && beside {
+        if expected.is_taken_up(packet) {
+            return Reason::OpensNoFlow;
+        }
+        if self.model.isolates && expected.is_beside(packet) {
             return Reason::BesideThePods;
         }
         let decision =

@@ -137,6 +137,12 @@ impl Region {
         self.map(|of| of.subtract(addresses))
     }
 
+    /// All but these codes.
+    pub fn without_codes(&self, codes: &Ranges) -> Self {
+        let codes = Self::product(&self.addresses(), codes);
+        self.subtract(&codes)
+    }
+
     fn map(&self, change: impl Fn(&Ranges) -> Ranges) -> Self {
         let mut region = Self::empty();
         for slab in &self.slabs {

@@ -65,6 +65,9 @@ pub enum Reason {
     KnownFlow,
     /// Neighbour discovery of this link.
     NeighbourDiscovery,
+    /// TCP that opens no flow, from or to an isolated pod: nothing says who
+    /// opened it.
+    OpensNoFlow,
     /// Link-local, multicast or broadcast, by address or by frame, beside an
     /// isolated pod: only discovery passes.
     BesideThePods,
@@ -119,6 +122,9 @@ impl fmt::Display for Reason {
         match self {
             Self::KnownFlow => f.write_str("the flow is known"),
             Self::NeighbourDiscovery => f.write_str("neighbour discovery of this link"),
+            Self::OpensNoFlow => {
+                f.write_str("a TCP flow from or to an isolated pod begins with a SYN")
+            }
             Self::BesideThePods => f.write_str(
                 "only discovery passes beside the pods' addresses while a pod here is isolated",
             ),
@@ -147,6 +153,9 @@ fn write_packet(f: &mut fmt::Formatter<'_>, packet: &Packet) -> fmt::Result {
     }
     if packet.hop_limit == Packet::NEIGHBOUR_HOP_LIMIT {
         f.write_str(", hop limit 255")?;
+    }
+    if packet.tcp_flags.is_some_and(|flags| !flags.open()) {
+        f.write_str(", no SYN")?;
     }
     if !packet.to_host {
         f.write_str(", in a broadcast or multicast frame")?;

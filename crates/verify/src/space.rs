@@ -10,19 +10,21 @@ use std::net::IpAddr;
 
 use policy::{Protocol, spec};
 use ruleset::simulator::{CtState, Packet};
-use ruleset::{Family, Transport, from_number};
+use ruleset::{Family, TcpFlags, Transport, from_number};
 
 use crate::ranges::Ranges;
 
 /// IANA protocol number of ICMPv6 (RFC 4443).
 const ICMPV6: u8 = 58;
 
-/// A protocol has its own block of codes, by port or type, or else one code.
+/// How many codes a protocol with ports has.
 const BLOCK: u128 = 1 << 16;
+/// TCP that opens no flow, by port: what it is told from TCP by.
+const MIDFLOW: u128 = 3;
 /// Where the ICMPv6 types begin.
-const ICMPV6_TYPES: u128 = 3 * BLOCK;
+const ICMPV6_TYPES: u128 = 4 * BLOCK;
 /// Where protocols without ports begin.
-const OTHERS: u128 = 4 * BLOCK;
+const OTHERS: u128 = 5 * BLOCK;
 
 /// What a packet has beside addresses and transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +82,14 @@ pub(crate) fn ports(protocol: Protocol, first: u16, last: u16) -> Ranges {
     if first > last {
         return Ranges::empty();
     }
-    let at = |port: u16| block(protocol) + u128::from(port);
-    Ranges::range(at(first), at(last))
+    let at = |block: u128| (block + u128::from(first), block + u128::from(last));
+    let midflow = (protocol == Protocol::Tcp).then(|| at(MIDFLOW * BLOCK));
+    Ranges::of([at(block(protocol))].into_iter().chain(midflow))
+}
+
+/// The codes of TCP that opens no flow.
+pub(crate) fn midflow() -> Ranges {
+    Ranges::range(MIDFLOW * BLOCK, (MIDFLOW + 1) * BLOCK - 1)
 }
 
 /// The codes of ICMPv6 types.
@@ -93,11 +101,12 @@ pub(crate) fn icmpv6_types(types: impl IntoIterator<Item = u8>) -> Ranges {
 /// outside of its space.
 pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) -> Option<Packet> {
     let (protocol, destination_port, icmpv6_type) = match code / BLOCK {
-        block @ 0..=2 => {
-            let protocol = WITH_PORTS.get(usize::try_from(block).ok()?)?;
+        block @ 0..=3 => {
+            let at = usize::try_from(block % MIDFLOW).ok()?;
+            let protocol = WITH_PORTS.get(at)?;
             (protocol.number(), Some(u16::try_from(code % BLOCK).ok()?), None)
         }
-        3 => (ICMPV6, None, Some(u8::try_from(code - ICMPV6_TYPES).ok()?)),
+        4 => (ICMPV6, None, Some(u8::try_from(code - ICMPV6_TYPES).ok()?)),
         _ => (u8::try_from(code - OTHERS).ok()?, None, None),
     };
     Some(Packet {
@@ -106,6 +115,11 @@ pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) 
         hop_limit: frame.hop_limit,
         protocol,
         destination_port,
+        tcp_flags: match code / BLOCK {
+            0 => Some(TcpFlags::SYN),
+            MIDFLOW => Some(TcpFlags::ACK),
+            _ => None,
+        },
         icmpv6_type,
         to_host: frame.to_host,
         ct: frame.ct,
