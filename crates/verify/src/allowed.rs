@@ -172,9 +172,13 @@ impl<'a> Allowed<'a> {
         }
         // Only a quicker way to those that can be selected; `peer_selects`
         // is asked about each of them.
+        let labels = |name: &str| self.snapshot.namespace_labels(name);
         let namespaces: Vec<&str> = match &pods.namespaces {
             None => vec![namespace],
-            Some(_) => self.by_namespace.keys().copied().collect(),
+            Some(selector) => {
+                let all = self.by_namespace.keys().copied();
+                all.filter(|name| labels(name).is_some_and(|of| selector.matches(of))).collect()
+            }
         };
         let selected = namespaces
             .iter()

@@ -41,11 +41,8 @@ pub(crate) fn uniform<'a>(sets: &Sets<'a>, view: View, rules: &'a [Rule], part: 
     let mut parts = vec![part];
     for condition in rules.iter().flat_map(|rule| &rule.matches) {
         for addresses in told_apart(sets, view, condition) {
-            let split = parts.iter().flat_map(|part| {
-                let (inside, outside) = part.split(true, &addresses);
-                inside.into_iter().chain(outside)
-            });
-            parts = split.collect();
+            let split = |part: &Part| [part.of(true, &addresses), part.but(true, &addresses)];
+            parts = parts.iter().flat_map(split).flatten().collect();
         }
     }
     parts

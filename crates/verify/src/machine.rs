@@ -9,7 +9,7 @@
 //! must hold, `goto` does not come back, what leaves a base chain passes.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{HashMap, HashSet};
 
 use ruleset::simulator::Place;
 use ruleset::{Chain, Field, Finish, Name, Rule, Ruleset, Verdict};
@@ -40,9 +40,9 @@ pub(crate) struct Ends {
 
 /// A ruleset that is run.
 pub(crate) struct Machine<'a> {
-    ruleset: &'a Ruleset,
+    chains: HashMap<&'a Name, &'a Chain>,
     sets: Sets<'a>,
-    entered: RefCell<BTreeSet<&'a Name>>,
+    entered: RefCell<HashSet<&'a Name>>,
     /// While a single packet is followed: the rule that decided about it.
     followed: RefCell<Option<Option<Place>>>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Machine<'a> {
 impl<'a> Machine<'a> {
     pub fn new(ruleset: &'a Ruleset) -> Self {
         Self {
-            ruleset,
+            chains: ruleset.chains.iter().collect(),
             sets: Sets::new(ruleset),
             entered: RefCell::default(),
             followed: RefCell::default(),
@@ -79,14 +79,13 @@ impl<'a> Machine<'a> {
     /// `accepted` passes; nothing is `returned`.
     pub fn table(&self, view: View, packets: Part) -> Result<Ends, VerifyError> {
         let mut bases: Vec<(i32, &Name)> = Vec::new();
-        for (name, chain) in &self.ruleset.chains {
-            bases.extend(chain.base.map(|base| (base.priority, name)));
+        for (name, chain) in &self.chains {
+            bases.extend(chain.base.map(|base| (base.priority, *name)));
         }
-        bases.sort();
+        bases.sort_unstable();
         let mut ends = Ends { accepted: vec![packets], ..Ends::default() };
         for (_, name) in bases {
-            let Some((name, chain)) = self.ruleset.chains.get_key_value(name) else { continue };
-            let here = self.chain(view, (name, chain), ends.accepted, 0)?;
+            let here = self.chain(view, name, ends.accepted, 0)?;
             ends.accepted = here.accepted;
             ends.accepted.extend(here.returned);
             ends.dropped.extend(here.dropped);
@@ -97,10 +96,11 @@ impl<'a> Machine<'a> {
     fn chain(
         &self,
         view: View,
-        (name, chain): (&'a Name, &'a Chain),
+        name: &'a Name,
         packets: Vec<Part>,
         level: u8,
     ) -> Result<Ends, VerifyError> {
+        let Some(chain) = self.chains.get(name) else { return Ok(Ends::default()) };
         self.entered.borrow_mut().insert(name);
         let mut run =
             Run { machine: self, view, name, level, here: packets, ends: Ends::default() };
@@ -210,16 +210,16 @@ impl<'a> Run<'_, 'a> {
         index: usize,
     ) -> Result<Vec<Part>, VerifyError> {
         let at = || self.place(index);
-        let Some(chain) = self.machine.ruleset.chains.get_key_value(to) else {
+        if !self.machine.chains.contains_key(to) {
             return Err(VerifyError::UnknownChain { at: at(), chain: to.clone() });
-        };
+        }
         if packets.is_empty() {
             return Ok(Vec::new());
         }
         if self.level + 1 >= MAX_LEVELS {
             return Err(VerifyError::TooDeep { at: at() });
         }
-        let ends = self.machine.chain(self.view, chain, packets, self.level + 1)?;
+        let ends = self.machine.chain(self.view, to, packets, self.level + 1)?;
         self.ends.accepted.extend(ends.accepted);
         self.ends.dropped.extend(ends.dropped);
         Ok(ends.returned)
@@ -238,37 +238,46 @@ impl<'a> Run<'_, 'a> {
             self.here = joined([std::mem::take(&mut self.here), matched].concat());
             return Ok(());
         }
-        let mut missed = matched;
+        let outer = field == self.view.outer;
+        let inside =
+            |keys: &Ranges| matched.iter().filter_map(|part| part.of(outer, keys)).collect();
         for (chain, keys) in targets.iter() {
-            let mut found = Vec::new();
-            for part in std::mem::take(&mut missed) {
-                let (in_keys, others) = part.split(field == self.view.outer, keys);
-                found.extend(in_keys);
-                missed.extend(others);
-            }
+            let found: Vec<Part> = inside(keys);
             if !found.is_empty() {
                 let back = self.enter(chain, found, index)?;
                 self.ends.returned.extend(back);
             }
         }
-        self.here = joined([std::mem::take(&mut self.here), missed].concat());
+        let keys = Ranges::union_of(targets.iter().map(|(_, keys)| keys));
+        let missed = matched.iter().filter_map(|part| part.but(outer, &keys));
+        self.here.extend(missed);
+        self.here = joined(std::mem::take(&mut self.here));
         Ok(())
     }
 }
 
 impl Part {
-    /// Those with these addresses at one end, and the others.
-    pub fn split(&self, outer: bool, addresses: &Ranges) -> (Option<Self>, Option<Self>) {
-        let part = |outer: Ranges, region: Region| {
-            (!outer.is_empty() && !region.is_empty()).then_some(Self { outer, region })
+    /// Those with these addresses at the outer or at the inner end, if any.
+    pub fn of(&self, outer: bool, addresses: &Ranges) -> Option<Self> {
+        self.changed(outer, |all| all.intersect(addresses), |region| region.within(addresses))
+    }
+
+    /// Those with other addresses there, if any.
+    pub fn but(&self, outer: bool, addresses: &Ranges) -> Option<Self> {
+        self.changed(outer, |all| all.subtract(addresses), |region| region.without(addresses))
+    }
+
+    fn changed(
+        &self,
+        outer: bool,
+        of_outer: impl Fn(&Ranges) -> Ranges,
+        of_inner: impl Fn(&Region) -> Region,
+    ) -> Option<Self> {
+        let part = match outer {
+            true => Self { outer: of_outer(&self.outer), region: self.region.clone() },
+            false => Self { outer: self.outer.clone(), region: of_inner(&self.region) },
         };
-        if outer {
-            let (inside, outside) =
-                (self.outer.intersect(addresses), self.outer.subtract(addresses));
-            return (part(inside, self.region.clone()), part(outside, self.region.clone()));
-        }
-        let (inside, outside) = (self.region.within(addresses), self.region.without(addresses));
-        (part(self.outer.clone(), inside), part(self.outer.clone(), outside))
+        (!part.outer.is_empty() && !part.region.is_empty()).then_some(part)
     }
 }
 

@@ -214,16 +214,20 @@ impl<'a> Proof<'a> {
 
 /// All frames that a ruleset or the specification can tell apart.
 fn frames(family: Family, ruleset: &Ruleset) -> Vec<Frame> {
-    let mut hop_limits = BTreeSet::from([Packet::HOP_LIMIT]);
+    // That of most packets stands for all that nobody speaks of.
+    let mut hop_limits = vec![Packet::HOP_LIMIT];
     if family == Family::V6 {
         let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
-        hop_limits.extend(rules.flat_map(|rule| &rule.matches).filter_map(|one| match one {
+        let spoken_of = rules.flat_map(|rule| &rule.matches).filter_map(|one| match one {
             Match::HopLimit(hops) => Some(*hops),
             _ => None,
-        }));
-        hop_limits.insert(NEIGHBOUR_HOP_LIMIT);
-        // One that nobody speaks of stands for all of these.
-        hop_limits.extend((0..=u8::MAX).find(|hops| !hop_limits.contains(hops)));
+        });
+        let spoken_of: BTreeSet<u8> = spoken_of.chain([NEIGHBOUR_HOP_LIMIT]).collect();
+        hop_limits = (0..=u8::MAX).filter(|hops| !spoken_of.contains(hops)).take(1).collect();
+        if !spoken_of.contains(&Packet::HOP_LIMIT) {
+            hop_limits = vec![Packet::HOP_LIMIT];
+        }
+        hop_limits.extend(spoken_of);
     }
     let mut frames = Vec::new();
     for hop_limit in hop_limits {

@@ -93,8 +93,9 @@ impl<'a> Sets<'a> {
             }
             AddressTest::Set(family, name) => (*family, name),
         };
-        let set = self.set(name, &[SetType::Address(family), SetType::AddressRange(family)])?;
         self.addresses.get((name, family), || {
+            let types = [SetType::Address(family), SetType::AddressRange(family)];
+            let set = self.set(name, &types)?;
             let range = |element: &Element| match *element {
                 Element::Address(address) => {
                     let number = space::of_family(family, address)?;
@@ -117,8 +118,8 @@ impl<'a> Sets<'a> {
         family: Family,
         known: Field,
     ) -> Result<Rc<Partners>, Unfit> {
-        let set = self.set(name, &[SetType::AddressPair(family)])?;
         self.partners.get((name, family, known), || {
+            let set = self.set(name, &[SetType::AddressPair(family)])?;
             let pair = |element: &Element| match *element {
                 Element::AddressPair(source, destination) => {
                     let (source, destination) =
@@ -146,8 +147,8 @@ impl<'a> Sets<'a> {
         family: Family,
         transport: Transport,
     ) -> Result<Rc<Region>, Unfit> {
-        let set = self.set(name, &[SetType::AddressPort(family)])?;
         self.address_ports.get((name, family, transport), || {
+            let set = self.set(name, &[SetType::AddressPort(family)])?;
             let slab = |element: &Element| match *element {
                 Element::AddressPort(address, port) => {
                     Some((space::of_family(family, address)?, port))
@@ -185,9 +186,9 @@ impl<'a> Sets<'a> {
 
     /// Where a map sends addresses.
     pub fn targets(&self, name: &'a Name, family: Family) -> Result<Rc<Targets<'a>>, Unfit> {
-        let map = self.ruleset.maps.get(name).filter(|map| map.family == family);
-        let map = map.ok_or_else(|| Unfit(name.clone()))?;
         self.targets.get((name, family), || {
+            let map = self.ruleset.maps.get(name).filter(|map| map.family == family);
+            let map = map.ok_or_else(|| Unfit(name.clone()))?;
             let mut keys: BTreeMap<&Name, Vec<u128>> = BTreeMap::new();
             for (address, chain) in &map.entries {
                 let key = space::of_family(family, *address).ok_or_else(|| Unfit(name.clone()))?;
