@@ -41,8 +41,8 @@ pub(crate) struct Proof<'a> {
     ruleset: &'a Ruleset,
     machine: Machine<'a>,
     regions: usize,
-    /// By what decides and what it does.
-    found: BTreeMap<(Option<Place>, bool, Option<Direction>), Difference>,
+    /// By where it is found, what is done and what does it; pods come first.
+    found: BTreeMap<(bool, Option<Direction>, bool, Option<Place>), Difference>,
 }
 
 /// Packets with what must become of them.
@@ -158,7 +158,7 @@ impl<'a> Proof<'a> {
         let (direction, alike) = (piece.direction, 0);
         let reason = self.reason(piece.view, &packet);
         let found = Difference { packet, direction, expected, reason, got, place, rule, alike };
-        let key = (found.place.clone(), got == Outcome::Accept, direction);
+        let key = (direction.is_none(), direction, got == Outcome::Drop, found.place.clone());
         self.found.entry(key).and_modify(|first| first.alike += 1).or_insert(found);
         Ok(())
     }
@@ -172,8 +172,9 @@ impl<'a> Proof<'a> {
             Field::Source => (outer, inner),
             Field::Destination => (inner, outer),
         };
-        let packet = space::packet(view.frame, source, destination, slab.first)?;
-        let (inner, code) = (Ranges::single(inner), Ranges::single(slab.first));
+        let code = space::familiar(slab.first, slab.last);
+        let packet = space::packet(view.frame, source, destination, code)?;
+        let (inner, code) = (Ranges::single(inner), Ranges::single(code));
         let region = Region::product(&inner, &code);
         Some((packet, Part { outer: Ranges::single(outer), region }))
     }

@@ -97,6 +97,11 @@ pub(crate) fn icmpv6_types(types: impl IntoIterator<Item = u8>) -> Ranges {
     Ranges::numbers(types.into_iter().map(|number| ICMPV6_TYPES + u128::from(number)))
 }
 
+/// One of these codes: port 80 where any port will do, for people know it.
+pub(crate) fn familiar(first: u128, last: u128) -> u128 {
+    if first % BLOCK == 0 && first < ICMPV6_TYPES { last.min(first + 80) } else { first }
+}
+
 /// The packet of a frame, two addresses and a code; `None` if a number is
 /// outside of its space.
 pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) -> Option<Packet> {

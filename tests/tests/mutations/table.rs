@@ -1,0 +1,379 @@
+//! Mistakes in the table that the compiler makes.
+
+use std::net::IpAddr;
+
+use ruleset::{
+    AddressRange, AddressTest, CtStates, Element, Family, Field, Finish, Match, Name, PortTest,
+    Rule, Ruleset, Set, Transport, Verdict,
+};
+
+use super::Mistake;
+
+const fn mistake(
+    name: &'static str,
+    line: &'static str,
+    plant: fn(&mut Ruleset) -> Option<()>,
+) -> Mistake<Ruleset> {
+    Mistake { name, line, plant }
+}
+
+pub const MISTAKES: &[Mistake<Ruleset>] = &[
+    mistake("established flows are judged anew", "26", |table| {
+        forget(table, "forward", |one| matches!(one, Match::CtState(_)))
+    }),
+    mistake("related packets are judged", "10", |table| {
+        let established = CtStates { established: true, related: false };
+        edit(table, "forward", |one| {
+            let is = matches!(one, Match::CtState(_));
+            is.then(|| *one = Match::CtState(established))
+        })
+    }),
+    mistake("a flow may be taken up from its middle", "32", |table| {
+        forget(table, "forward", |one| matches!(one, Match::NotOpening))
+    }),
+    mistake("taken up by the server of a pod isolated for ingress alone", "32", |table| {
+        forget(table, "midflow", |one| looks_at(one, Field::Source, "isolated.i4"))
+    }),
+    mistake("broadcast and multicast frames pass", "29", |table| {
+        forget(table, "forward", |one| matches!(one, Match::NotToHost))
+    }),
+    mistake("the edges are open", "29", |table| chain(table, "edges")?.pop().map(|_| ())),
+    mistake("neighbour discovery is dropped", "10", |table| {
+        forget(table, "six", |one| matches!(one, Match::Icmpv6Type(_)))?;
+        forget(table, "edges", |one| matches!(one, Match::HopLimit(_)))
+    }),
+    mistake("neighbour advertisements are dropped", "10", |table| {
+        let types = &mut table.sets.get_mut("nd")?.elements;
+        types.remove(&Element::Icmpv6Type(136)).then_some(())
+    }),
+    mistake("neighbour discovery passes from afar", "10", |table| {
+        let rules = chain(table, "six")?;
+        rules[0].matches.retain(|one| !matches!(one, Match::HopLimit(_)));
+        Some(())
+    }),
+    mistake("every ICMPv6 passes", "10", |table| {
+        chain(table, "six")?.insert(0, Rule::new([Match::Protocol(58)], Verdict::Accept));
+        Some(())
+    }),
+    mistake("every ping of IPv4 passes", "10", |table| {
+        chain(table, "forward")?.insert(0, Rule::new([Match::Protocol(1)], Verdict::Accept));
+        Some(())
+    }),
+    mistake("listener discovery is dropped", "29", |table| {
+        forget(table, "edges", |one| matches!(one, Match::Icmpv6Type(set) if set.as_str() == "mld"))
+    }),
+    mistake("to link-local is let pass", "29", |table| {
+        forget(table, "six", |one| in_range(one, Field::Destination, "fe80::1"))
+    }),
+    mistake("from link-local is let pass", "29", |table| {
+        forget(table, "six", |one| in_range(one, Field::Source, "fe80::1"))
+    }),
+    mistake("IPv6 multicast is let pass", "29", |table| {
+        forget(table, "six", |one| in_range(one, Field::Destination, "ff02::1"))
+    }),
+    mistake("IPv4 multicast is let pass", "29", |table| {
+        forget(table, "forward", |one| in_range(one, Field::Destination, "224.0.0.1"))
+    }),
+    mistake("the broadcast address is let pass", "29", |table| {
+        forget(table, "forward", |one| in_range(one, Field::Destination, "255.255.255.255"))
+    }),
+    mistake("multicast is one bit short", "29", |table| {
+        edit(table, "forward", |one| {
+            in_range(one, Field::Destination, "224.0.0.1").then(|| {
+                let range = AddressRange::new(ip("224.0.0.0"), ip("231.255.255.255"));
+                range.map(|range| *one = Match::Address(Field::Destination, AddressTest::In(range)))
+            })?
+        })
+    }),
+    mistake("an isolated pod's IPv4 address is not in the set", "DESIGN", |table| {
+        remove(table, "isolated.i4", Element::Address(ip("10.0.0.2")))
+    }),
+    mistake("an isolated pod's IPv6 address is not in the set", "18", |table| {
+        remove(table, "isolated.e6", Element::Address(ip("fd00::1")))
+    }),
+    mistake("a pod that no policy selects is isolated", "1", |table| {
+        add(table, "isolated.i4", Element::Address(ip("10.0.0.6")))
+    }),
+    mistake("a pod of another node is isolated", "DESIGN", |table| {
+        add(table, "isolated.e6", Element::Address(ip("fd00::4")))
+    }),
+    mistake("a pod has the chain of another", "DESIGN", |table| {
+        let map = &mut table.maps.get_mut("ingress4")?.entries;
+        let other = map.get(&ip("10.0.0.1"))?.clone();
+        map.insert(ip("10.0.0.7"), other).map(|_| ())
+    }),
+    mistake("a pod has no chain", "DESIGN", |table| {
+        table.maps.get_mut("egress6")?.entries.remove(&ip("fd00::7")).map(|_| ())
+    }),
+    mistake("a look-up that misses is let pass", "DESIGN", |table| {
+        table.maps.get_mut("ingress4")?.entries.remove(&ip("10.0.0.2"))?;
+        chain(table, "ingress4")?.pop().map(|_| ())
+    }),
+    mistake("allowed egress is accepted and skips ingress", "25", |table| {
+        let rule = chain(table, "e.shop/cart.")?.first_mut()?;
+        rule.finish = Some(Finish::Verdict(Verdict::Accept));
+        Some(())
+    }),
+    mistake("egress is gone to and not jumped to", "25", |table| {
+        let is_egress = |rule: &&mut Rule| rule.target().is_some_and(|to| to.as_str() == "egress4");
+        let rule = chain(table, "forward")?.iter_mut().find(is_egress)?;
+        rule.finish = Some(Finish::Verdict(Verdict::Goto(name("egress4"))));
+        Some(())
+    }),
+    mistake("ingress is judged first and then accepted", "25", |table| {
+        let rules = chain(table, "forward")?;
+        let at = |to: &str| {
+            rules.iter().position(|rule| rule.target().is_some_and(|name| name.as_str() == to))
+        };
+        let (egress, ingress) = (at("egress4")?, at("ingress4")?);
+        rules.swap(egress, ingress);
+        Some(())
+    }),
+    mistake("the drop stands before the last policy", "25", |table| {
+        let rules = chain(table, "i.dev/2-policies.")?;
+        let drop = rules.pop()?;
+        let last = rules.iter().rposition(|rule| by_policy(rule, "dev/sctp"))?;
+        rules.insert(last, drop);
+        Some(())
+    }),
+    mistake("the drop at the end is missing", "4", |table| {
+        chain(table, "i.dev/2-policies.")?.pop().map(|_| ())
+    }),
+    mistake("a pod does not reach itself", "24", |table| {
+        remove(table, "self4", Element::AddressPair(ip("10.0.0.2"), ip("10.0.0.2")))
+    }),
+    mistake("a pod does not reach itself over IPv6", "24", |table| {
+        forget(table, "i.dev/2-policies.", |one| matches!(one, Match::AddressPair(Family::V6, _)))
+    }),
+    mistake("another pod counts as the pod itself", "24", |table| {
+        add(table, "self4", Element::AddressPair(ip("10.0.0.6"), ip("10.0.0.2")))
+    }),
+    mistake("an except is dropped", "17", |table| {
+        edit(table, "i.dev/web.", |one| {
+            in_range(one, Field::Source, "203.0.113.1").then(|| {
+                let range = AddressRange::new(ip("203.0.113.0"), ip("203.0.113.255"));
+                range.map(|range| *one = Match::Address(Field::Source, AddressTest::In(range)))
+            })?
+        })
+    }),
+    mistake("a block ends one address early", "ipBlock", |table| {
+        edit(table, "i.dev/web.", |one| {
+            in_range(one, Field::Source, "198.18.10.1").then(|| {
+                let range = AddressRange::new(ip("198.18.10.0"), ip("198.18.10.254"));
+                range.map(|range| *one = Match::Address(Field::Source, AddressTest::In(range)))
+            })?
+        })
+    }),
+    mistake("a peer's IPv6 addresses are forgotten", "23", |table| {
+        let is_v6 = |one: &Match| matches!(one, Match::Address(Field::Source, test) if test.family() == Family::V6);
+        forget(table, "i.shop/cart.", is_v6)
+    }),
+    mistake("0.0.0.0/0 is IPv6, too", "18", |table| {
+        edit_rule(table, "e.dev/web.", |rule| {
+            let found = rule.matches.iter().position(|one| *one == Match::Family(Family::V4))?;
+            rule.matches.remove(found);
+            Some(())
+        })
+    }),
+    mistake("UDP is taken for TCP", "7", |table| {
+        swap_transport(table, Transport::Udp, Transport::Tcp)
+    }),
+    mistake("TCP is taken for UDP", "3", |table| {
+        swap_transport(table, Transport::Tcp, Transport::Udp)
+    }),
+    mistake("ports of one rule go with peers of another", "8", |table| {
+        edit(table, "i.dev/web.", |one| {
+            let is = *one == Match::Port(Transport::Tcp, PortTest::In(443, 443));
+            is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(80, 90)))
+        })
+    }),
+    mistake("endPort is left out", "9", |table| {
+        edit(table, "i.dev/web.", |one| {
+            let is = *one == Match::Port(Transport::Tcp, PortTest::In(80, 90));
+            is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(80, 89)))
+        })
+    }),
+    mistake("port is left out of its range", "9", |table| {
+        edit(table, "i.dev/web.", |one| {
+            let is = *one == Match::Port(Transport::Tcp, PortTest::In(80, 90));
+            is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(81, 90)))
+        })
+    }),
+    mistake("a port is not asked for", "6", |table| {
+        edit_rule(table, "i.dev/web.", |rule| {
+            let found = rule.matches.iter().position(|one| matches!(one, Match::Port(..)))?;
+            rule.matches.remove(found);
+            Some(())
+        })
+    }),
+    mistake("no ports means TCP alone", "6", |table| {
+        edit_rule(table, "e.shop/cart.", |rule| {
+            let empty = rule.matches.is_empty() && rule.allows();
+            empty.then(|| rule.matches.push(Match::Protocol(6)))
+        })
+    }),
+    mistake("a port without number is every protocol", "6", |table| {
+        edit_rule(table, "i.shop/cart.", |rule| {
+            let found = rule.matches.iter().position(|one| *one == Match::Protocol(6))?;
+            rule.matches.remove(found);
+            Some(())
+        })
+    }),
+    mistake("SCTP alone does not isolate TCP", "9", |table| {
+        let all_tcp = Rule::new([Match::Protocol(6)], Verdict::Accept);
+        chain(table, "i.dev/2-policies.")?.insert(0, all_tcp);
+        Some(())
+    }),
+    mistake("a peer that selects nobody is anyone", "13", |table| {
+        let empty: Vec<Name> = table
+            .sets
+            .iter()
+            .filter(|(name, set)| set.elements.is_empty() && name.as_str().starts_with("p4."))
+            .map(|(name, _)| name.clone())
+            .collect();
+        edit_rule(table, "i.dev/2-policies.", |rule| {
+            let of_nobody = |one: &Match| matches!(one, Match::Address(_, AddressTest::Set(_, set)) if empty.contains(set));
+            let found = rule.matches.iter().position(of_nobody)?;
+            rule.matches.remove(found);
+            Some(())
+        })
+    }),
+    mistake("an empty rule allows nothing", "4", |table| {
+        let rules = chain(table, "e.shop/cart.")?;
+        let found = rules.iter().position(|rule| rule.matches.is_empty() && rule.allows())?;
+        rules.remove(found);
+        Some(())
+    }),
+    mistake("a name stands for another pod's number", "14", |table| {
+        edit(table, "i.dev/web.", |one| {
+            let is = *one == Match::Port(Transport::Tcp, PortTest::In(80, 80));
+            is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(9090, 9090)))
+        })
+    }),
+    mistake("a peer's named port has another number", "14", |table| {
+        let named = |set: &Set| set.elements.contains(&Element::AddressPort(ip("10.0.0.4"), 9090));
+        let set = table.sets.values_mut().find(|set| named(set))?;
+        set.elements.remove(&Element::AddressPort(ip("10.0.0.4"), 9090));
+        set.elements.insert(Element::AddressPort(ip("10.0.0.4"), 8080));
+        Some(())
+    }),
+    mistake("egress to a name is egress to its number anywhere", "15", |table| {
+        edit(table, "e.dev/cache.", |one| {
+            let is = matches!(one, Match::AddressPort(_, Family::V4, ..));
+            is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(8081, 8081)))
+        })
+    }),
+    mistake("a pod that ended is still a peer", "22", |table| {
+        insert_beside(table, "10.0.0.4", "10.0.0.5")
+    }),
+    mistake("a pod on the node's network is a peer", "20", |table| {
+        insert_beside(table, "10.0.0.4", "192.168.0.2")
+    }),
+    mistake("a peer's address is missing", "DESIGN", |table| {
+        let is_peers = |(name, set): &(&Name, &mut Set)| {
+            name.as_str().starts_with("p4.")
+                && set.elements.contains(&Element::Address(ip("10.0.0.4")))
+        };
+        let (_, set) = table.sets.iter_mut().find(is_peers)?;
+        set.elements.remove(&Element::Address(ip("10.0.0.4"))).then_some(())
+    }),
+    mistake("source and destination are swapped", "DESIGN", |table| {
+        edit(table, "i.dev/web.", |one| match one {
+            Match::Address(field @ Field::Source, _) => {
+                *field = Field::Destination;
+                Some(())
+            }
+            _ => None,
+        })
+    }),
+    mistake("strangers are dropped", "DESIGN", |table| {
+        chain(table, "unknown")?.push(Rule::new([], Verdict::Drop));
+        Some(())
+    }),
+    mistake("IPv6 goes nowhere", "18", |table| {
+        forget(table, "forward", |one| *one == Match::Family(Family::V6))
+    }),
+    mistake("ingress of IPv4 is not judged", "DESIGN", |table| {
+        forget(table, "forward", |one| looks_at(one, Field::Destination, "isolated.i4"))
+    }),
+    mistake("there is no base chain", "DESIGN", |table| {
+        table.chains.get_mut("forward")?.base.take().map(|_| ())
+    }),
+];
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address literal")
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).expect("a name literal")
+}
+
+/// The rules of the chain whose name begins so.
+fn chain<'a>(table: &'a mut Ruleset, start: &str) -> Option<&'a mut Vec<Rule>> {
+    let mut chains = table.chains.iter_mut();
+    chains.find(|(name, _)| name.as_str().starts_with(start)).map(|(_, chain)| &mut chain.rules)
+}
+
+/// Changes the first match that can be changed so.
+fn edit(
+    table: &mut Ruleset,
+    start: &str,
+    mut change: impl FnMut(&mut Match) -> Option<()>,
+) -> Option<()> {
+    chain(table, start)?.iter_mut().flat_map(|rule| &mut rule.matches).find_map(&mut change)
+}
+
+/// Changes the first rule that can be changed so.
+fn edit_rule(
+    table: &mut Ruleset,
+    start: &str,
+    mut change: impl FnMut(&mut Rule) -> Option<()>,
+) -> Option<()> {
+    chain(table, start)?.iter_mut().find_map(&mut change)
+}
+
+/// Removes all rules with such a match.
+fn forget(table: &mut Ruleset, start: &str, wrong: impl Fn(&Match) -> bool) -> Option<()> {
+    let rules = chain(table, start)?;
+    let before = rules.len();
+    rules.retain(|rule| !rule.matches.iter().any(&wrong));
+    (rules.len() < before).then_some(())
+}
+
+fn looks_at(one: &Match, field: Field, set: &str) -> bool {
+    matches!(one, Match::Address(of, AddressTest::Set(_, name)) if *of == field && name.as_str() == set)
+}
+
+fn in_range(one: &Match, field: Field, address: &str) -> bool {
+    matches!(one, Match::Address(of, AddressTest::In(range)) if *of == field && range.contains(ip(address)))
+}
+
+fn by_policy(rule: &Rule, policy: &str) -> bool {
+    rule.comment.as_ref().is_some_and(|comment| comment.as_str().starts_with(policy))
+}
+
+fn remove(table: &mut Ruleset, set: &str, element: Element) -> Option<()> {
+    table.sets.get_mut(set)?.elements.remove(&element).then_some(())
+}
+
+fn add(table: &mut Ruleset, set: &str, element: Element) -> Option<()> {
+    table.sets.get_mut(set)?.elements.insert(element).then_some(())
+}
+
+/// Puts an address into the peers' sets that hold another.
+fn insert_beside(table: &mut Ruleset, beside: &str, address: &str) -> Option<()> {
+    let mut sets = table.sets.iter_mut().filter(|(name, _)| name.as_str().starts_with("p4."));
+    let (_, set) = sets.find(|(_, set)| set.elements.contains(&Element::Address(ip(beside))))?;
+    set.elements.insert(Element::Address(ip(address))).then_some(())
+}
+
+fn swap_transport(table: &mut Ruleset, from: Transport, to: Transport) -> Option<()> {
+    edit(table, "i.dev/web.", |one| match one {
+        Match::Port(transport, _) if *transport == from => {
+            *transport = to;
+            Some(())
+        }
+        _ => None,
+    })
+}
