@@ -292,3 +292,6 @@ fn joined(parts: Vec<Part>) -> Vec<Part> {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests;
