@@ -13,9 +13,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use compiler::{Options, compile};
-use policy::{Owners, Snapshot, spec};
+use policy::{Snapshot, spec};
 use ruleset::Ruleset;
-use ruleset::simulator::{self, Outcome, simulate};
+use ruleset::simulator::{Outcome, simulate};
+use tests::judge::{self, Halves};
 use verify::{Difference, Reason, verify};
 
 use cluster::NODE;
@@ -120,36 +121,16 @@ fn caught(name: &str, line: &str, snapshot: &Snapshot, wrong: &Ruleset) -> Resul
         ensure!(seen.outcome == difference.got, "the simulator says {seen:?}: {difference}");
         ensure!(seen.decided_by == difference.place, "the simulator says {seen:?}: {difference}");
         if matches!(difference.reason, Reason::Policies { .. }) {
-            let said = decided(snapshot, &owners, &difference.packet);
-            ensure!(said == difference.expected, "the specification says {said:?}: {difference}");
+            let packet = judge::in_the_specification(&difference.packet);
+            let said = Halves::of(snapshot, &owners, Some(NODE), &packet);
+            let passes = difference.expected == Outcome::Accept;
+            ensure!(said.passes() == passes, "the specification says {said:?}: {difference}");
         }
         ensure!(difference.got != difference.expected);
     }
     let text = first.to_string();
     println!("| {name} | {line} | {} | {} |", by(first), text.lines().next().unwrap_or_default());
     Ok(())
-}
-
-fn decided(snapshot: &Snapshot, owners: &Owners<'_>, packet: &simulator::Packet) -> Outcome {
-    let transport = match packet.destination_port {
-        Some(port) => {
-            let all = [policy::Protocol::Tcp, policy::Protocol::Udp, policy::Protocol::Sctp];
-            let of = all.into_iter().find(|protocol| protocol.number() == packet.protocol);
-            of.map(|protocol| spec::Transport::Port(protocol, port))
-        }
-        None => None,
-    };
-    let packet = spec::Packet {
-        source: packet.source,
-        destination: packet.destination,
-        transport: transport.unwrap_or(spec::Transport::Other(packet.protocol)),
-    };
-    let decision = spec::decide_with(snapshot, owners, &packet);
-    let local =
-        |address| owners.owner(address).is_some_and(|pod| pod.node.as_deref() == Some(NODE));
-    let egress = !local(packet.source) || decision.egress.passes();
-    let ingress = !local(packet.destination) || decision.ingress.passes();
-    if egress && ingress { Outcome::Accept } else { Outcome::Drop }
 }
 
 fn by(difference: &Difference) -> String {

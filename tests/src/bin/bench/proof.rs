@@ -10,7 +10,7 @@ use compiler::Options;
 use policy::Snapshot;
 use verify::{Counts, verify};
 
-use super::cluster::NODE;
+use tests::large::NODE;
 
 /// How long each of some runs took, and what was compared.
 ///
