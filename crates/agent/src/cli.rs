@@ -11,6 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   nftpol render -f manifests/ --node node-1        print the rules of one node
   nftpol diff -f manifests/ --node node-1          what would change in the kernel
+  nftpol verify -f manifests/ --node node-1        prove that the rules are right
   nftpol apply -f manifests/ --node node-1         make it so
   nftpol apply -f manifests/ --node node-1 --watch ... and follow the files
   kubectl get namespaces,pods,networkpolicies -A -o yaml | nftpol render -f - --node node-1
@@ -37,6 +38,9 @@ pub enum Command {
     Apply(Apply),
     /// Show what `apply` would change; exit 0 same, 1 different, 2 error.
     Diff(Diff),
+    /// Prove that the table does what the specification says, with every packet
+    /// there can be; exit 0 same, 1 different, 2 error.
+    Verify(Verify),
     /// Remove the table from the kernel of this network namespace.
     Cleanup,
 }
@@ -71,7 +75,19 @@ pub struct Diff {
     pub input: Input,
 }
 
-/// Options that `render`, `apply` and `diff` share.
+/// `nftpol verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// What the specification is applied to.
+    #[command(flatten)]
+    pub input: Input,
+    /// Look at the table in the kernel of this network namespace, and not at
+    /// the one that `render` prints.
+    #[arg(long)]
+    pub kernel: bool,
+}
+
+/// Options that `render`, `apply`, `diff` and `verify` share.
 #[derive(Debug, Args)]
 pub struct Input {
     /// Manifests: a file, a folder (all .yaml, .yml, .json below it), or - for

@@ -54,6 +54,7 @@ fn main() -> ExitCode {
         Command::Render(args) => (commands::render(args), 1),
         Command::Apply(args) => (commands::apply(args), 1),
         Command::Diff(args) => (commands::diff(args), 2),
+        Command::Verify(args) => (commands::verify(args), 2),
         Command::Cleanup => (commands::cleanup(), 1),
     };
     match result {

@@ -112,7 +112,7 @@ impl fmt::Display for Difference {
         }
         match self.alike {
             0 => Ok(()),
-            more => write!(f, "\n  likewise at {more} more"),
+            more => write!(f, "\n  and {more} more like it"),
         }
     }
 }

@@ -13,4 +13,5 @@ mod programs;
 mod render;
 mod support;
 mod usage;
+mod verify;
 mod watch;

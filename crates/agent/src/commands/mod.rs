@@ -5,12 +5,14 @@ mod apply;
 mod cleanup;
 mod diff;
 mod render;
+mod verify;
 
 pub use agent::agent;
 pub use apply::apply;
 pub use cleanup::cleanup;
 pub use diff::diff;
 pub use render::render;
+pub use verify::verify;
 
 use anyhow::{Context, Result};
 use compiler::Options;

@@ -1,0 +1,72 @@
+//! `nftpol verify`: whether a table means what the specification says.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use compiler::{compile, scaffold};
+use nft::ForeignKind;
+use ruleset::Ruleset;
+use verify::{Report, verify as compare};
+
+use super::open;
+use crate::cli::Verify;
+use crate::{input, report};
+
+/// Prints the packets with which the table does other than the specification
+/// says; exit code 1 if there are any.
+///
+/// # Errors
+/// The manifests are refused, the kernel cannot be read, or what its table
+/// does cannot be told.
+pub fn verify(args: &Verify) -> Result<ExitCode> {
+    let snapshot = input::snapshot(&args.input, false)?;
+    let (whose, table) = match args.kernel {
+        true => ("the kernel's table", live()?),
+        false => {
+            let compiled = compile(&snapshot, &args.input.options(true));
+            report::lines(&compiled.diagnostics);
+            ("the compiled table", compiled.ruleset)
+        }
+    };
+    let found = compare(&snapshot, args.input.node(), &BTreeSet::new(), &table)?;
+    report::print(&text(whose, &found))?;
+    Ok(ExitCode::from(u8::from(!found.is_equal())))
+}
+
+fn text(whose: &str, Report { counts, differences }: &Report) -> String {
+    let mut text: String = differences.iter().map(|one| format!("{one}\n")).collect();
+    text += &match differences.len() {
+        0 => format!("{whose} does what the specification says, with every packet: {counts}\n"),
+        1 => format!("{whose} differs in 1 way: {counts}\n"),
+        ways => format!("{whose} differs in {ways} ways: {counts}\n"),
+    };
+    text
+}
+
+/// The kernel's table, if all that it does is known.
+fn live() -> Result<Ruleset> {
+    let name = scaffold::table();
+    let mut kernel = open()?;
+    for other in kernel.tables()?.iter().filter(|other| **other != name) {
+        report::notice(format_args!("table inet {other} is of another version and not looked at"));
+    }
+    let Some(dump) = kernel.dump(&name)? else {
+        report::notice(format_args!("there is no table inet {name}: every packet passes"));
+        return Ok(Ruleset::new(name));
+    };
+    report::foreign(&dump.foreign);
+    // Sets and objects do nothing by themselves.
+    let acts = |kind| matches!(kind, ForeignKind::Table | ForeignKind::Chain);
+    if let Some(object) = dump.foreign.iter().find(|object| acts(object.kind)) {
+        bail!("what {} in table inet {name} does is not known ({})", object.name, object.why);
+    }
+    for (chain, rules) in dump.ruleset.chains.iter().map(|(name, chain)| (name, &chain.rules)) {
+        // So a rule that cannot be read comes out of a dump; ours always act.
+        if let Some(rule) = rules.iter().find(|rule| rule.log.is_none() && rule.finish.is_none()) {
+            let why = rule.comment.as_ref().map_or("", |comment| comment.as_str());
+            bail!("what a rule of chain {chain} in table inet {name} does is not known: {why}");
+        }
+    }
+    Ok(dump.ruleset)
+}
