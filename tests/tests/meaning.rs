@@ -8,13 +8,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use compiler::{Options, compile};
-use policy::spec::{self, Decision};
+use policy::spec;
 use policy::{Direction, NetworkPolicy, Owners, Pod, Snapshot};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use ruleset::plan::plan;
 use ruleset::simulator::{self, Outcome, Witness, possible_outcomes};
 use ruleset::{Ruleset, TcpFlags};
+use tests::judge::{Halves, is_forwarded, on_the_wire};
 use tests::random::{self, NODES};
 
 /// The same cases each time, so that a red run can be repeated.
@@ -28,57 +29,9 @@ fn cases() -> ProptestConfig {
     }
 }
 
-/// RFC 4861, 4.3.
-const NEIGHBOUR_SOLICITATION: u8 = 135;
-
 fn table(snapshot: &Snapshot, node: &str) -> Ruleset {
     let options = Options { node: Some(node.to_owned()), ..Options::default() };
     compile(snapshot, &options).ruleset
-}
-
-fn on_the_wire(packet: &spec::Packet) -> simulator::Packet {
-    match packet.transport {
-        // Not from this link, as its hop limit tells: no neighbour discovery.
-        spec::Transport::Other(protocol) => simulator::Packet {
-            icmpv6_type: (protocol == simulator::Packet::ICMPV6).then_some(NEIGHBOUR_SOLICITATION),
-            ..simulator::Packet::new(packet.source, packet.destination, protocol)
-        },
-        spec::Transport::Port(protocol, port) => simulator::Packet {
-            destination_port: Some(port),
-            ..simulator::Packet::new(packet.source, packet.destination, protocol.number())
-        },
-    }
-}
-
-/// What one node has to say about a packet that it forwards: egress of its
-/// own pods, ingress of its own pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Halves {
-    egress: bool,
-    ingress: bool,
-}
-
-impl Halves {
-    fn of(snapshot: &Snapshot, owners: &Owners<'_>, node: &str, packet: &spec::Packet) -> Self {
-        let Decision { egress, ingress } = spec::decide_with(snapshot, owners, packet);
-        let local =
-            |address| owners.owner(address).is_some_and(|pod| pod.node.as_deref() == Some(node));
-        Self {
-            egress: !local(packet.source) || egress.passes(),
-            ingress: !local(packet.destination) || ingress.passes(),
-        }
-    }
-
-    fn passes(self) -> bool {
-        self.egress && self.ingress
-    }
-}
-
-/// Packets from or to the node itself cross its output and input hooks, never
-/// the forward hook.
-fn is_forwarded(node_address: &str, packet: &spec::Packet) -> bool {
-    let own = |address: IpAddr| address.to_string() == node_address;
-    !own(packet.source) && !own(packet.destination)
 }
 
 /// TCP segments that open no flow, between all addresses.
@@ -139,7 +92,7 @@ proptest! {
                 if !is_forwarded(node_address, &packet) {
                     continue;
                 }
-                let expected = Halves::of(&snapshot, &owners, node, &packet);
+                let expected = Halves::of(&snapshot, &owners, Some(node), &packet);
                 let seen = simulator::simulate(&table, &on_the_wire(&packet)).unwrap();
                 prop_assert_eq!(
                     seen.outcome == Outcome::Accept, expected.passes(),
@@ -235,8 +188,8 @@ fn check_change(before: &Snapshot, after: &Snapshot, change: Change) -> Result<(
             .into_iter()
             .filter(|packet| is_forwarded(node_address, packet))
             .map(|packet| {
-                let first = Halves::of(before, &owners_before, node, &packet);
-                let then = Halves::of(after, &owners_after, node, &packet);
+                let first = Halves::of(before, &owners_before, Some(node), &packet);
+                let then = Halves::of(after, &owners_after, Some(node), &packet);
                 (packet, first, then)
             })
             .collect();

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! watcher --> policy <-- compiler --> ruleset <-- nft      agent --> all of these
+//!             policy <-- verify ----> ruleset
 //!
 //! tests --> everything but xtask                           xtask --> nothing
 //! ```

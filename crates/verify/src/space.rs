@@ -2,9 +2,10 @@
 //!
 //! In: what headers can hold. Out: numbers for addresses and transport codes,
 //! and the packets they stand for. A packet is its frame, its two addresses
-//! and its code; the codes of a family are all there are. Never: fragments, which connection tracking puts together
-//! before the forward hook (nf_defrag_ipv4 and _ipv6 are part of it), so that
-//! every packet of a protocol with ports has one.
+//! and its code; the codes of a family are all there are.
+//! Never: fragments. Connection tracking puts them together before the forward
+//! hook (net/netfilter/nf_conntrack_proto.c, `nf_ct_netns_get` enables
+//! nf_defrag_ipv4 and _ipv6), so a packet of a protocol with ports has one.
 
 use std::net::IpAddr;
 
@@ -99,7 +100,7 @@ pub(crate) fn icmpv6_types(types: impl IntoIterator<Item = u8>) -> Ranges {
 
 /// One of these codes: port 80 where any port will do, for people know it.
 pub(crate) fn familiar(first: u128, last: u128) -> u128 {
-    if first % BLOCK == 0 && first < ICMPV6_TYPES { last.min(first + 80) } else { first }
+    if first.is_multiple_of(BLOCK) && first < ICMPV6_TYPES { last.min(first + 80) } else { first }
 }
 
 /// The packet of a frame, two addresses and a code; `None` if a number is

@@ -20,12 +20,13 @@ fn run(arguments: &[&str]) -> Result<Output> {
 
 #[test]
 fn help_names_every_command_and_option() -> Result<()> {
-    let cases: [(&[&str], &[&str]); 6] = [
-        (&["--help"], &["render", "apply", "diff", "cleanup", "Examples:", "--node"]),
-        (&["help"], &["render", "apply", "diff", "cleanup"]),
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&["--help"], &["render", "apply", "diff", "verify", "cleanup", "Examples:", "--node"]),
+        (&["help"], &["render", "apply", "diff", "verify", "cleanup"]),
         (&["render", "--help"], &["-f", "--filename", "--node", "--validate", "-o", "--no-log"]),
         (&["apply", "--help"], &["-f", "--filename", "--node", "--validate", "--watch"]),
         (&["diff", "--help"], &["exit 0 same, 1 different, 2 error", "--node", "--validate"]),
+        (&["verify", "--help"], &["exit 0 same, 1 different, 2 error", "--kernel", "--node"]),
         (&["cleanup", "--help"], &["Remove"]),
     ];
     for (arguments, words) in cases {
