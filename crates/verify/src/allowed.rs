@@ -25,6 +25,7 @@ pub(crate) struct Allowed<'a> {
     snapshot: &'a Snapshot,
     owners: &'a Owners<'a>,
     by_namespace: BTreeMap<&'a str, Vec<&'a Pod>>,
+    /// With the namespace where it matters.
     peers: HashMap<(Family, &'a str, &'a PodPeer), Ranges>,
     named: HashMap<(Family, &'a str, Protocol), Rc<Region>>,
     regions: HashMap<Key<'a>, Rc<Region>>,
@@ -166,7 +167,9 @@ impl<'a> Allowed<'a> {
             Peer::IpBlock(block) => return of_block(family, block),
             Peer::Pods(pods) => pods,
         };
-        let key = (family, namespace, pods);
+        // With a namespaceSelector it does not matter whose peer it is.
+        let scope = if pods.namespaces.is_some() { "" } else { namespace };
+        let key = (family, scope, pods);
         if let Some(known) = self.peers.get(&key) {
             return known.clone();
         }

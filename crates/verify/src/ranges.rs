@@ -47,6 +47,11 @@ impl Ranges {
         Self::of(all.flat_map(|set| set.0.iter().copied()))
     }
 
+    /// Whether this is known to be the same set, without a look into it.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -79,14 +84,14 @@ impl Ranges {
     }
 
     pub fn union(&self, other: &Self) -> Self {
-        if Rc::ptr_eq(&self.0, &other.0) || other.is_empty() {
+        if self.is_same(other) || other.is_empty() {
             return self.clone();
         }
         Self::union_of([self, other])
     }
 
     pub fn intersect(&self, other: &Self) -> Self {
-        if Rc::ptr_eq(&self.0, &other.0) {
+        if self.is_same(other) {
             return self.clone();
         }
         let (short, long) = if self.len() <= other.len() { (self, other) } else { (other, self) };
@@ -120,7 +125,7 @@ impl Ranges {
     }
 
     pub fn subtract(&self, other: &Self) -> Self {
-        if Rc::ptr_eq(&self.0, &other.0) {
+        if self.is_same(other) {
             return Self::empty();
         }
         let mut rest = Vec::with_capacity(self.len());

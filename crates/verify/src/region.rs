@@ -129,12 +129,12 @@ impl Region {
 
     /// Only these addresses.
     pub fn within(&self, addresses: &Ranges) -> Self {
-        self.map(|of| of.intersect(addresses))
+        self.map(addresses, Ranges::intersect)
     }
 
     /// All but these addresses.
     pub fn without(&self, addresses: &Ranges) -> Self {
-        self.map(|of| of.subtract(addresses))
+        self.map(addresses, Ranges::subtract)
     }
 
     /// All but these codes.
@@ -143,29 +143,65 @@ impl Region {
         self.subtract(&codes)
     }
 
-    fn map(&self, change: impl Fn(&Ranges) -> Ranges) -> Self {
+    fn map(&self, with: &Ranges, change: Change) -> Self {
+        let mut recent = Recent::new(change);
         let mut region = Self::empty();
         for slab in &self.slabs {
-            region.push(Slab { addresses: change(&slab.addresses), ..*slab });
+            region.push(Slab { addresses: recent.of(&slab.addresses, with), ..*slab });
         }
         region
     }
 
-    fn combine(&self, other: &Self, change: impl Fn(&Ranges, &Ranges) -> Ranges) -> Self {
+    fn combine(&self, other: &Self, change: Change) -> Self {
         let both = self.slabs.iter().chain(&other.slabs);
         let mut cuts: Vec<u128> = both.flat_map(|slab| [slab.first, slab.last + 1]).collect();
         cuts.sort_unstable();
         cuts.dedup();
         let nothing = Ranges::empty();
         let (mut ours, mut theirs) = (Reader::new(self), Reader::new(other));
+        let mut recent = Recent::new(change);
         let mut region = Self::empty();
         for cut in cuts.windows(2) {
             let (first, last) = (cut[0], cut[1] - 1);
             let one = ours.at(first).unwrap_or(&nothing);
-            let addresses = change(one, theirs.at(first).unwrap_or(&nothing));
+            let addresses = recent.of(one, theirs.at(first).unwrap_or(&nothing));
             region.push(Slab { first, last, addresses });
         }
         region
+    }
+}
+
+/// What is done with two sets.
+type Change = fn(&Ranges, &Ranges) -> Ranges;
+
+/// The last results of a change: slabs of one rule come one after the other,
+/// or in turns with one other, and share their addresses.
+struct Recent {
+    change: Change,
+    made: Vec<(Ranges, Ranges, Ranges)>,
+    oldest: usize,
+}
+
+impl Recent {
+    const MOST: usize = 4;
+
+    fn new(change: Change) -> Self {
+        Self { change, made: Vec::new(), oldest: 0 }
+    }
+
+    fn of(&mut self, one: &Ranges, other: &Ranges) -> Ranges {
+        let known = self.made.iter().find(|(a, b, _)| a.is_same(one) && b.is_same(other));
+        if let Some((_, _, made)) = known {
+            return made.clone();
+        }
+        let made = (self.change)(one, other);
+        let result = (one.clone(), other.clone(), made.clone());
+        match self.made.get_mut(self.oldest) {
+            Some(oldest) => *oldest = result,
+            None => self.made.push(result),
+        }
+        self.oldest = (self.oldest + 1) % Self::MOST;
+        made
     }
 }
 
