@@ -1,8 +1,6 @@
 //! The exact comparison against the simulator and the specification, on
 //! random clusters and on tables that are a little wrong; no kernel.
 
-#![expect(clippy::unwrap_used, reason = "a table that is an error fails the test")]
-
 use std::collections::BTreeSet;
 
 use compiler::{Options, compile};

@@ -31,14 +31,16 @@ fn wrong(members: &[&str], edges: &[(&str, &str)]) -> Vec<String> {
     check(&Graph::read(&metadata(members, edges)).unwrap())
 }
 
-const MEMBERS: [&str; 8] =
-    ["agent", "compiler", "nft", "policy", "ruleset", "tests", "watcher", "xtask"];
+const MEMBERS: [&str; 9] =
+    ["agent", "compiler", "nft", "policy", "ruleset", "tests", "verify", "watcher", "xtask"];
 
-const DRAWN: [(&str, &str); 12] = [
+const DRAWN: [(&str, &str); 15] = [
     ("watcher", "policy"),
     ("watcher", "k8s-openapi"),
     ("compiler", "policy"),
     ("compiler", "ruleset"),
+    ("verify", "policy"),
+    ("verify", "ruleset"),
     ("nft", "ruleset"),
     ("nft", "nftnl"),
     ("agent", "watcher"),
@@ -46,6 +48,7 @@ const DRAWN: [(&str, &str); 12] = [
     ("agent", "nft"),
     ("agent", "policy"),
     ("agent", "ruleset"),
+    ("agent", "verify"),
     ("tests", "agent"),
 ];
 
