@@ -38,8 +38,7 @@ pub enum Command {
     Apply(Apply),
     /// Show what `apply` would change; exit 0 same, 1 different, 2 error.
     Diff(Diff),
-    /// Prove that the table does what the specification says, with every packet
-    /// there can be; exit 0 same, 1 different, 2 error.
+    /// Prove that the table does what the specification says; exit 0 same, 1 different, 2 error.
     Verify(Verify),
     /// Remove the table from the kernel of this network namespace.
     Cleanup,
