@@ -2,6 +2,7 @@
 //! random clusters and on tables that are a little wrong; no kernel.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use compiler::{Options, compile};
 use policy::spec::owners;
@@ -81,7 +82,7 @@ impl Mistake {
                     })
                     .collect();
                 let (name, rule) = all.get(at.index(all.len().max(1)))?;
-                let rules = &mut table.chains.get_mut(name)?.rules;
+                let rules = &mut Arc::make_mut(table.chains.get_mut(name)?).rules;
                 let next = (rule + 1).min(rules.len() - 1);
                 match self {
                     Self::Rule(_) => drop(rules.remove(*rule)),
@@ -103,25 +104,25 @@ impl Mistake {
                 let set_type = table.sets.get(name)?.set_type;
                 match self {
                     Self::Too(_, to) => {
-                        let others = table.sets.values_mut().filter(|set| set.set_type == set_type);
-                        let mut others: Vec<_> = others.collect();
-                        let to = to.index(others.len());
-                        others[to].elements.insert(*element);
+                        let others = table.sets.iter().filter(|(_, set)| set.set_type == set_type);
+                        let others: Vec<Name> = others.map(|(name, _)| name.clone()).collect();
+                        let to = &others[to.index(others.len())];
+                        table.sets.get_mut(to)?.elements.insert(*element);
                     }
                     _ => drop(table.sets.get_mut(name)?.elements.remove(element)),
                 }
             }
             Self::Entry(at) | Self::Entries(at) => {
-                let maps: Vec<_> =
-                    table.maps.values_mut().filter(|map| !map.entries.is_empty()).collect();
-                let at = at.index(maps.len().max(1));
-                let map = maps.into_iter().nth(at)?;
-                if let Self::Entry(_) = self {
-                    map.entries.pop_first()?;
-                    return Some(());
+                let maps = table.maps.iter().filter(|(_, map)| !map.entries.is_empty());
+                let maps: Vec<Name> = maps.map(|(name, _)| name.clone()).collect();
+                let map = table.maps.get_mut(maps.get(at.index(maps.len().max(1)))?)?;
+                let first = map.entries.get_min().cloned()?;
+                let last = map.entries.get_max().cloned()?;
+                map.entries.remove(&first.0);
+                if let Self::Entries(_) = self {
+                    map.entries.insert(first.0, last.1);
+                    map.entries.insert(last.0, first.1);
                 }
-                let mut entries = map.entries.values_mut();
-                std::mem::swap(entries.next()?, entries.next_back()?);
             }
         }
         Some(())

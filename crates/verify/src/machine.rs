@@ -50,7 +50,7 @@ pub(crate) struct Machine<'a> {
 impl<'a> Machine<'a> {
     pub fn new(ruleset: &'a Ruleset) -> Self {
         Self {
-            chains: ruleset.chains.iter().collect(),
+            chains: ruleset.chains.iter().map(|(name, chain)| (name, &**chain)).collect(),
             sets: Sets::new(ruleset),
             entered: RefCell::default(),
             followed: RefCell::default(),

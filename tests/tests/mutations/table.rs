@@ -1,6 +1,7 @@
 //! Mistakes in the table that the compiler makes.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ruleset::{
     AddressRange, AddressTest, CtStates, Element, Family, Field, Finish, Match, Name, PortTest,
@@ -44,7 +45,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
     }),
     mistake("neighbour advertisements are dropped", "10", |table| {
         let types = &mut table.sets.get_mut("nd")?.elements;
-        types.remove(&Element::Icmpv6Type(136)).then_some(())
+        types.remove(&Element::Icmpv6Type(136)).map(|_| ())
     }),
     mistake("neighbour discovery passes from afar", "10", |table| {
         let rules = chain(table, "six")?;
@@ -251,8 +252,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         })
     }),
     mistake("a peer's named port has another number", "14", |table| {
-        let named = |set: &Set| set.elements.contains(&Element::AddressPort(ip("10.0.0.4"), 9090));
-        let set = table.sets.values_mut().find(|set| named(set))?;
+        let set = set_with(table, "n4.", &Element::AddressPort(ip("10.0.0.4"), 9090))?;
         set.elements.remove(&Element::AddressPort(ip("10.0.0.4"), 9090));
         set.elements.insert(Element::AddressPort(ip("10.0.0.4"), 8080));
         Some(())
@@ -270,12 +270,8 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         insert_beside(table, "10.0.0.4", "192.168.0.2")
     }),
     mistake("a peer's address is missing", "DESIGN", |table| {
-        let is_peers = |(name, set): &(&Name, &mut Set)| {
-            name.as_str().starts_with("p4.")
-                && set.elements.contains(&Element::Address(ip("10.0.0.4")))
-        };
-        let (_, set) = table.sets.iter_mut().find(is_peers)?;
-        set.elements.remove(&Element::Address(ip("10.0.0.4"))).then_some(())
+        let set = set_with(table, "p4.", &Element::Address(ip("10.0.0.4")))?;
+        set.elements.remove(&Element::Address(ip("10.0.0.4"))).map(|_| ())
     }),
     mistake("source and destination are swapped", "DESIGN", |table| {
         edit(table, "i.dev/web.", |one| match one {
@@ -297,7 +293,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         forget(table, "forward", |one| looks_at(one, Field::Destination, "isolated.i4"))
     }),
     mistake("there is no base chain", "DESIGN", |table| {
-        table.chains.get_mut("forward")?.base.take().map(|_| ())
+        Arc::make_mut(table.chains.get_mut("forward")?).base.take().map(|_| ())
     }),
 ];
 
@@ -311,8 +307,8 @@ fn name(text: &str) -> Name {
 
 /// The rules of the chain whose name begins so.
 fn chain<'a>(table: &'a mut Ruleset, start: &str) -> Option<&'a mut Vec<Rule>> {
-    let mut chains = table.chains.iter_mut();
-    chains.find(|(name, _)| name.as_str().starts_with(start)).map(|(_, chain)| &mut chain.rules)
+    let name = table.chains.keys().find(|name| name.as_str().starts_with(start)).cloned()?;
+    table.chains.get_mut(&name).map(|chain| &mut Arc::make_mut(chain).rules)
 }
 
 /// Changes the first match that can be changed so.
@@ -354,18 +350,25 @@ fn by_policy(rule: &Rule, policy: &str) -> bool {
 }
 
 fn remove(table: &mut Ruleset, set: &str, element: Element) -> Option<()> {
-    table.sets.get_mut(set)?.elements.remove(&element).then_some(())
+    table.sets.get_mut(set)?.elements.remove(&element).map(|_| ())
 }
 
 fn add(table: &mut Ruleset, set: &str, element: Element) -> Option<()> {
-    table.sets.get_mut(set)?.elements.insert(element).then_some(())
+    table.sets.get_mut(set)?.elements.insert(element).is_none().then_some(())
+}
+
+/// The first set whose name begins so and that has an element.
+fn set_with<'a>(table: &'a mut Ruleset, start: &str, element: &Element) -> Option<&'a mut Set> {
+    let is =
+        |name: &Name, set: &Set| name.as_str().starts_with(start) && set.elements.contains(element);
+    let name = table.sets.iter().find(|(name, set)| is(name, set))?.0.clone();
+    table.sets.get_mut(&name)
 }
 
 /// Puts an address into the peers' sets that hold another.
 fn insert_beside(table: &mut Ruleset, beside: &str, address: &str) -> Option<()> {
-    let mut sets = table.sets.iter_mut().filter(|(name, _)| name.as_str().starts_with("p4."));
-    let (_, set) = sets.find(|(_, set)| set.elements.contains(&Element::Address(ip(beside))))?;
-    set.elements.insert(Element::Address(ip(address))).then_some(())
+    let set = set_with(table, "p4.", &Element::Address(ip(beside)))?;
+    set.elements.insert(Element::Address(ip(address))).is_none().then_some(())
 }
 
 fn swap_transport(table: &mut Ruleset, from: Transport, to: Transport) -> Option<()> {

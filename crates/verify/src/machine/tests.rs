@@ -189,7 +189,8 @@ fn table() -> impl Strategy<Value = Ruleset> {
         for (index, rules) in chains.into_iter().enumerate() {
             let base = [Some(BaseChain { priority: 1 }), Some(BaseChain { priority: 0 })];
             let base = base.get(index).copied().flatten();
-            table.chains.insert(name(CHAINS[index]), Chain { base, comment: None, rules });
+            let chain = Chain { base, comment: None, rules };
+            table.chains.insert(name(CHAINS[index]), chain.into());
         }
         table
     })
@@ -312,7 +313,8 @@ fn a_table_that_no_kernel_takes_is_an_error() {
         map.entries.insert("10.0.0.1".parse().unwrap(), name("none"));
         table.maps.insert(name("map"), map);
         let base = Some(BaseChain { priority: 0 });
-        table.chains.insert(name("a"), Chain { base, comment: None, rules: vec![rule] });
+        let chain = Chain { base, comment: None, rules: vec![rule] };
+        table.chains.insert(name("a"), chain.into());
         let region = Region::product(&space::addresses(Family::V4), &space::codes(Family::V4));
         let part = Part { outer: space::addresses(Family::V4), region };
         assert!(Machine::new(&table).table(view, part).is_err(), "{case}");
