@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use compiler::scaffold;
-use nft::{Conntrack, Transport, Tuple};
+use nft::Conntrack;
 use nix::sys::signal::Signal;
 use policy::Direction::{Egress, Ingress};
 use ruleset::{Family, Name, Ruleset, text};
@@ -141,7 +141,7 @@ fn repaired(outpost: &Outpost, agent: &Daemon<'_>, ours: &Ruleset, damage: &Dama
     }
     let before = agent.metric("nftpol_repairs_total")?;
     let mut took = Duration::ZERO;
-    let outcome = fire_at(range, damage.name, &probes, || {
+    let outcome = fire_at(range, &probes, || {
         if damage.opens {
             range.node().run(|| create(&[intruder(range)]))??;
         }
@@ -248,7 +248,8 @@ fn replaced(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str
             (PRIORITY, _) => {
                 let mut other = before.clone();
                 let chain = other.chains.get_mut(&scaffold::base_chain()).context("no chain")?;
-                chain.base.as_mut().context("no base chain")?.priority += 7;
+                let base = &mut std::sync::Arc::make_mut(chain).base;
+                base.as_mut().context("no base chain")?.priority += 7;
                 format!("delete table inet nftpol\n{}", text::ruleset(&other))
             }
             (IN_THE_WAY | IN_THE_WAY_FOR_LONG, Some(new)) => {
@@ -269,11 +270,12 @@ fn replaced(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str
         server.apply(&extra)?;
     }
     let row = format!("built anew: {name}");
+    let mut took = Duration::ZERO;
     under_fire(range, &row, &always(range), || {
         agent.signal(Signal::SIGCONT)?;
         let start = Instant::now();
         restored(table, &wanted)?;
-        say(&format!("| {row} | {:.1?} | | |\n", start.elapsed()))?;
+        took = start.elapsed();
         // A set that our words can say may be found and deleted before the
         // policy that needs its name is known.
         if name != OF_OTHER_TYPE {
@@ -283,6 +285,7 @@ fn replaced(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str
         }
         wait("the stand-in to go", agent, || Ok(table.names()?.len() == 1))
     })?;
+    say(&format!("{row}: after {took:.1?}\n"))?;
     if wanted != before {
         delete()?;
         table.until("no extra", |now| *now == before)?;
