@@ -240,6 +240,8 @@ fn replaced(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str
     // With the reading after it.
     sleep(Duration::from_millis(500));
     let counted = agent.metric("nftpol_replacements_total")?;
+    let synced = "nftpol_syncs_total{result=\"ok\"}";
+    let looked = agent.metric(synced)?;
     agent.signal(Signal::SIGSTOP)?;
     let new = wanted.sets.keys().find(|name| !before.sets.contains_key(*name));
     nft(
@@ -260,9 +262,7 @@ fn replaced(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str
         },
     )?;
     if name == IN_THE_WAY_FOR_LONG {
-        let synced = "nftpol_syncs_total{result=\"ok\"}";
         agent.signal(Signal::SIGCONT)?;
-        let looked = agent.metric(synced)?;
         wait("the agent to look", agent, || Ok(agent.metric(synced)? > looked))?;
         agent.signal(Signal::SIGSTOP)?;
     }
