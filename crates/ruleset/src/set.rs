@@ -79,7 +79,9 @@ impl Set {
     /// The elements that a later state of the set no longer has. Costs with
     /// their number where the two share the rest.
     pub fn lost<'a>(&'a self, later: &'a Self) -> impl Iterator<Item = &'a Element> {
-        self.elements.diff(&later.elements).filter_map(|item| match item {
+        let shared = self.elements.ptr_eq(&later.elements);
+        let changes = (!shared).then(|| self.elements.diff(&later.elements));
+        changes.into_iter().flatten().filter_map(|item| match item {
             DiffItem::Remove(element) => Some(element),
             DiffItem::Add(_) => None,
         })

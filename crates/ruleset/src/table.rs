@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 
 use crate::{Chain, Name, Set, VerdictMap};
 
@@ -22,6 +23,18 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
+    /// The sets that a later state of the table lacks, or that have lost
+    /// elements there. Costs with what differs, where the two share the rest.
+    pub fn losing<'a>(&'a self, later: &'a Self) -> impl Iterator<Item = &'a Name> {
+        self.sets.diff(&later.sets).filter_map(|item| match item {
+            DiffItem::Add(..) => None,
+            DiffItem::Remove(name, _) => Some(name),
+            DiffItem::Update { old: (name, old), new: (_, new) } => {
+                old.lost(new).next().map(|_| name)
+            }
+        })
+    }
+
     /// A table with nothing in it.
     pub fn new(table: Name) -> Self {
         Self { table, sets: OrdMap::new(), maps: OrdMap::new(), chains: OrdMap::new() }

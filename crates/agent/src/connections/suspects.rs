@@ -83,10 +83,14 @@ pub fn suspects(before: Option<&Ruleset>, after: &Ruleset) -> Suspects {
         addresses: BTreeSet::new(),
         link_local: shut.is_some_and(|chain| !same_rules(before.chains.get(&edges), chain)),
     };
+    let losing: BTreeSet<&Name> = before.losing(after).collect();
+    if losing.is_empty() && same_chains(before, after) {
+        return found;
+    }
     let mut users: BTreeMap<&Name, BTreeSet<IpAddr>> = BTreeMap::new();
     for (direction, family) in gates() {
         for ((from, to), addresses) in moves(before, after, direction, family, &mut found) {
-            match loss(before, after, from, to) {
+            match loss((before, from), (after, to), &losing) {
                 Loss::Rules => found.addresses.extend(addresses),
                 Loss::Sets(sets) => sets.into_iter().for_each(|set| {
                     users.entry(set).or_default().extend(&addresses);
@@ -99,6 +103,16 @@ pub fn suspects(before: Option<&Ruleset>, after: &Ruleset) -> Suspects {
         found.addresses.extend(fewer(&lost, users));
     }
     found
+}
+
+/// Whether the same addresses are isolated and have the same chains.
+fn same_chains(before: &Ruleset, after: &Ruleset) -> bool {
+    let isolated = |ruleset: &Ruleset, (direction, family)| {
+        ruleset.sets.get(&scaffold::isolated_set(direction, family)).cloned()
+    };
+    before.chains.ptr_eq(&after.chains)
+        && before.maps.ptr_eq(&after.maps)
+        && gates().all(|gate| isolated(before, gate) == isolated(after, gate))
 }
 
 fn gates() -> impl Iterator<Item = (Direction, Family)> {
@@ -171,14 +185,18 @@ enum Loss<'a> {
     Sets(BTreeSet<&'a Name>),
 }
 
-fn loss<'a>(before: &'a Ruleset, after: &'a Ruleset, from: &Name, to: &Name) -> Loss<'a> {
+fn loss<'a>(
+    (before, from): (&'a Ruleset, &Name),
+    (after, to): (&'a Ruleset, &Name),
+    losing: &BTreeSet<&'a Name>,
+) -> Loss<'a> {
     let chains = (before.chains.get(from), after.chains.get(to));
     let (Some(from), Some(to)) = chains else { return Loss::Rules };
-    let has_lost = |set: &&Name| match (before.sets.get(*set), after.sets.get(*set)) {
-        (Some(old), Some(new)) => old.lost(new).next().is_some(),
-        _ => true,
-    };
+    let has_lost = |set: &&Name| losing.contains(*set);
     if Arc::ptr_eq(from, to) && is_of_allowing(from) {
+        if losing.is_empty() {
+            return Loss::Sets(BTreeSet::new());
+        }
         let sets = from.rules.iter().flat_map(Rule::lookups);
         return Loss::Sets(sets.filter(has_lost).collect());
     }
