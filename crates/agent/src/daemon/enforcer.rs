@@ -136,7 +136,8 @@ impl Enforcer {
         }
         if self.is_due() {
             self.sync(false);
-        } else if self.state.pending.is_none() && self.state.retry.is_none() {
+        }
+        if self.state.pending.is_none() && self.state.retry.is_none() {
             self.guard();
         }
     }
@@ -218,7 +219,7 @@ impl Enforcer {
         // What happened before the first attempt, nobody here knows, nor what
         // others had done before the table was found as it was.
         let is_first = !std::mem::replace(&mut self.state.enforced, true);
-        let is_known = !is_first && !(restoring && outcome.batches > 0);
+        let is_known = !(is_first || restoring && outcome.batches > 0);
         let before = outcome.before.clone().filter(|_| is_known);
         if is_first {
             tracing::info!(
