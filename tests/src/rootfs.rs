@@ -32,9 +32,13 @@ pub fn write(folder: &Path, program: &Path) -> Result<()> {
 /// # Errors
 /// When one is missing, or `ldd` does not know the program.
 pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
-    let output = Command::new("ldd").arg(program).output().context("run ldd")?;
+    let output = Command::new("ldd").env("LC_ALL", "C").arg(program).output().context("run ldd")?;
     let said = String::from_utf8_lossy(&output.stdout);
     let problem = String::from_utf8_lossy(&output.stderr);
+    // Of a static program that is at no fixed address it says "statically linked", and succeeds.
+    if problem.trim() == "not a dynamic executable" {
+        return Ok(Vec::new());
+    }
     ensure!(output.status.success(), "ldd {}: {said}{problem}", program.display());
     named(&said).with_context(|| format!("ldd {}", program.display()))
 }
