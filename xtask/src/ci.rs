@@ -18,7 +18,7 @@ pub fn run() -> Result<()> {
     let mut steps = Steps::default();
     let cargo = Cargo::locked();
     let strict = cargo.clone().env("RUSTDOCFLAGS", "-D warnings");
-    if !steps.run("packages", setup::packages) {
+    if !steps.run("packages", setup::packages_of_nodes) {
         return steps.finish(start);
     }
     steps.run("format", || Cargo::default().run(["fmt", "--all", "--check"]));
@@ -30,7 +30,10 @@ pub fn run() -> Result<()> {
         cargo.run(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])
     });
     steps.run("documentation", || strict.run(["doc", "--workspace", "--no-deps"]));
-    steps.run("kubernetes for the tests", || kube::build(&cargo));
+    steps.run("kubernetes for the tests", || {
+        kube::build(&cargo, &kube::SERVER)?;
+        kube::build(&cargo, &kube::NODES)
+    });
     steps.run("tests", || suite::run(&cargo, &[])?.verdict(true));
     steps.finish(start)
 }

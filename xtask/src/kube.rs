@@ -1,13 +1,13 @@
 //! Builds the real Kubernetes that tests run, once.
 //!
-//! In: the pinned modules of `tests/kube/go.mod`. Out: the programs of
-//! [`PROGRAMS`] in `target/kube`, where the tests look for them.
+//! In: the pinned modules of `tests/kube/go.mod`. Out: the programs of a
+//! [`Group`] in `target/kube`, where the tests look for them.
 //! Never: a build when nothing has changed, or when `$KUBEBUILDER_ASSETS`
 //! names a folder that somebody else has filled (book.kubebuilder.io,
 //! "Configuring envtest for integration tests").
 //!
-//! Cold, on two cores, it takes some four minutes; Go's own cache makes it
-//! seconds where that is warm.
+//! Cold, on two cores, the server takes some four minutes and the nodes two
+//! more; Go's own cache makes it seconds where that is warm.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,38 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::{Cargo, finish};
 
-/// The name of each program and the Go package that it is built from. Each
-/// package is a `tool` of `tests/kube/go.mod`.
-const PROGRAMS: [(&str, &str); 3] = [
-    ("etcd", "go.etcd.io/etcd/server/v3"),
-    ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-];
+/// Programs that are built together: most tests need not wait for the second.
+#[derive(Debug)]
+pub struct Group {
+    /// Holds what they were built from.
+    stamp: &'static str,
+    /// The name of each program and the Go package that it is built from.
+    /// Each package is a `tool` of `tests/kube/go.mod`.
+    programs: &'static [(&'static str, &'static str)],
+}
+
+/// An API server, and a client of it.
+pub const SERVER: Group = Group {
+    stamp: "built-from",
+    programs: &[
+        ("etcd", "go.etcd.io/etcd/server/v3"),
+        ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+        ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    ],
+};
+
+/// What a cluster has beside it, and the program that upstream's tests run in
+/// its pods.
+pub const NODES: Group = Group {
+    stamp: "nodes-built-from",
+    programs: &[
+        ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+        ("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+        ("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+        ("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+        ("agnhost", "k8s.io/kubernetes/test/images/agnhost"),
+    ],
+};
 
 /// The module whose version is that of Kubernetes.
 const KUBERNETES: &str = "k8s.io/kubernetes";
@@ -34,16 +59,14 @@ const GO_MINOR: u32 = 26;
 const GO_DEFAULT: &str = "/usr/local/go/bin/go";
 /// Names a folder with the programs, as envtest has it.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
-/// Holds what the programs were built from.
-const STAMP: &str = "built-from";
 
 /// Builds what is not there.
-pub fn build(cargo: &Cargo) -> Result<()> {
+pub fn build(cargo: &Cargo, group: &'static Group) -> Result<()> {
     if let Some(folder) = std::env::var_os(ASSETS) {
-        return given(Path::new(&folder));
+        return given(Path::new(&folder), group);
     }
     let source = cargo.workspace_folder()?.join("tests/kube");
-    let recipe = Recipe::read(&source)?;
+    let recipe = Recipe::read(&source, group)?;
     let folder = cargo.target_folder()?.join("kube");
     if recipe.is_built(&folder) {
         return Ok(());
@@ -52,8 +75,8 @@ pub fn build(cargo: &Cargo) -> Result<()> {
 }
 
 /// A folder of somebody else's must hold all programs.
-fn given(folder: &Path) -> Result<()> {
-    for (program, _) in PROGRAMS {
+fn given(folder: &Path, group: &Group) -> Result<()> {
+    for (program, _) in group.programs {
         let path = folder.join(program);
         ensure!(path.is_file(), "${ASSETS} is set, but there is no {}", path.display());
     }
@@ -63,37 +86,39 @@ fn given(folder: &Path) -> Result<()> {
 
 /// All that decides what the programs are.
 struct Recipe {
+    group: &'static Group,
     linker_flags: String,
     /// The linker's flags, the programs, go.mod and go.sum.
     stamp: String,
 }
 
 impl Recipe {
-    fn read(source: &Path) -> Result<Self> {
+    fn read(source: &Path, group: &'static Group) -> Result<Self> {
         let read = |name: &str| {
             let path = source.join(name);
             fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
         };
         let (modules, sums) = (read("go.mod")?, read("go.sum")?);
         let linker_flags = linker_flags(&version(&modules)?)?;
-        let stamp = format!("{linker_flags}\n{PROGRAMS:?}\n{modules}\n{sums}");
-        Ok(Self { linker_flags, stamp })
+        let stamp = format!("{linker_flags}\n{:?}\n{modules}\n{sums}", group.programs);
+        Ok(Self { group, linker_flags, stamp })
     }
 
     fn is_built(&self, folder: &Path) -> bool {
-        fs::read_to_string(folder.join(STAMP)).is_ok_and(|stamp| stamp == self.stamp)
-            && PROGRAMS.iter().all(|(program, _)| folder.join(program).is_file())
+        let Group { stamp, programs } = self.group;
+        fs::read_to_string(folder.join(stamp)).is_ok_and(|stamp| stamp == self.stamp)
+            && programs.iter().all(|(program, _)| folder.join(program).is_file())
     }
 
     fn build(&self, source: &Path, folder: &Path) -> Result<()> {
         let go = go(source)?;
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
-        let stamp = folder.join(STAMP);
+        let stamp = folder.join(self.group.stamp);
         // A build that breaks off must not look like one that is done.
         if stamp.exists() {
             fs::remove_file(&stamp).with_context(|| format!("remove {}", stamp.display()))?;
         }
-        for (program, package) in PROGRAMS {
+        for (program, package) in self.group.programs {
             eprintln!("kube: building {program} ...");
             let start = Instant::now();
             let mut command = Command::new(&go);
@@ -134,7 +159,7 @@ fn linker_flags(version: &str) -> Result<String> {
 fn go(source: &Path) -> Result<PathBuf> {
     let wanted = format!(
         "building the Kubernetes that tests run needs Go 1.{GO_MINOR}: install it from \
-         https://go.dev/dl, or set {ASSETS} to a folder with etcd, kube-apiserver and kubectl"
+         https://go.dev/dl, or set {ASSETS} to a folder with its programs"
     );
     for go in ["go", GO_DEFAULT] {
         // In the module's folder: from 1.21 on, Go fetches the version that go.mod asks for.
@@ -186,8 +211,8 @@ mod tests {
     fn every_program_is_a_tool_of_the_module() -> Result<()> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/kube/go.mod");
         let modules = fs::read_to_string(source)?;
-        for (program, package) in PROGRAMS {
-            assert!(modules.lines().any(|line| line.trim() == package), "{program}: {package}");
+        for (program, package) in SERVER.programs.iter().chain(NODES.programs) {
+            assert!(modules.lines().any(|line| line.trim() == *package), "{program}: {package}");
         }
         assert!(modules.lines().any(|line| line.starts_with(&format!("go 1.{GO_MINOR}."))));
         version(&modules)?;

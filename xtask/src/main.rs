@@ -28,7 +28,9 @@ Usage: cargo xtask <command>
   load                  what an agent costs in a large cluster, from a real API server; prints the README's table
   soak [minutes]        an agent under churn, 30 minutes unless said otherwise; fails when memory grows
   bless                 writes the golden files anew from what the code makes now
-  kube                  builds etcd, kube-apiserver and kubectl for the tests (they do it by themselves)
+  cluster <command>     a whole Kubernetes on this machine: up, status, kubectl ..., exec NODE -- ..., down
+  image [FILE]          the container image as a tar file (target/nftpol.tar), with its size and digest
+  kube [all]            builds etcd, kube-apiserver and kubectl for the tests, and what nodes run (they do it by themselves)
   edges                 checks which crate may depend on which
   setup                 installs the Debian packages that the others need (they do it by themselves)
   help                  this text
@@ -54,8 +56,13 @@ fn run(args: &[String]) -> Result<()> {
         "demo" => demo(rest)?,
         "test" => {
             let cargo = Cargo::default();
-            setup::packages()?;
-            kube::build(&cargo)?;
+            if suite::needs_nodes(rest) {
+                setup::packages_of_nodes()?;
+                kube::build(&cargo, &kube::NODES)?;
+            } else {
+                setup::packages()?;
+            }
+            kube::build(&cargo, &kube::SERVER)?;
             suite::run(&cargo, rest)?.verdict(false)?;
         }
         "bench" => bench(rest)?,
@@ -64,7 +71,9 @@ fn run(args: &[String]) -> Result<()> {
         "ci" => none(rest).and_then(|()| ci::run())?,
         "bless" => none(rest).and_then(|()| bless())?,
         "edges" => none(rest).and_then(|()| edges::run(&Cargo::default()))?,
-        "kube" => none(rest).and_then(|()| kube::build(&Cargo::default()))?,
+        "cluster" => cluster(rest)?,
+        "image" => image(rest)?,
+        "kube" => kube(rest)?,
         "setup" => none(rest).and_then(|()| setup::packages())?,
         other => bail!("no command `{other}`\n\n{HELP}"),
     }
@@ -104,6 +113,44 @@ fn bench(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
     cargo.run(["build", "--release", "--package", "agent", "--package", "tests", "--bins"])?;
     cargo.exec("release/bench", args)
+}
+
+fn kube(args: &[String]) -> Result<()> {
+    let cargo = Cargo::default();
+    match args {
+        [] => kube::build(&cargo, &kube::SERVER),
+        [all] if all == "all" => {
+            kube::build(&cargo, &kube::SERVER)?;
+            kube::build(&cargo, &kube::NODES)
+        }
+        _ => bail!("`kube` takes `all` or nothing\n\n{HELP}"),
+    }
+}
+
+fn cluster(args: &[String]) -> Result<()> {
+    let cargo = Cargo::default();
+    let up = args.first().is_some_and(|command| command == "up");
+    if up {
+        setup::packages_of_nodes()?;
+        kube::build(&cargo, &kube::SERVER)?;
+        kube::build(&cargo, &kube::NODES)?;
+    }
+    // What stands is reached and ended whatever has become of the source.
+    if up || !cargo.target_folder()?.join("debug/cluster").exists() {
+        cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
+    }
+    cargo.exec("debug/cluster", args)
+}
+
+fn image(args: &[String]) -> Result<()> {
+    setup::packages()?;
+    let cargo = Cargo::default();
+    cargo.run(["build", "--release", "--package", "agent", "--package", "tests", "--bins"])?;
+    let default = cargo.target_folder()?.join("nftpol.tar").display().to_string();
+    match args {
+        [] => cargo.exec("release/image", &[default]),
+        args => cargo.exec("release/image", args),
+    }
 }
 
 /// The test programs that hold golden files against what the code makes.

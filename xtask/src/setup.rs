@@ -27,6 +27,16 @@ const PACKAGES: [&str; 9] = [
     "runc",
 ];
 
+/// What a node of a real Kubernetes needs beside those.
+const OF_NODES: [&str; 5] = [
+    "containernetworking-plugins",
+    // For kubelet and kube-proxy.
+    "iptables",
+    "conntrack",
+    "socat",
+    "ethtool",
+];
+
 /// A package of Docker's that conflicts with two of ours and has their
 /// programs, too.
 const INSTEAD: (&str, [&str; 2]) = ("containerd.io", ["containerd", "runc"]);
@@ -35,10 +45,19 @@ const INSTEAD: (&str, [&str; 2]) = ("containerd.io", ["containerd", "runc"]);
 /// they are loaded or built in.
 const MODULES: [(&str, &str); 1] = [("br_netfilter", "/proc/sys/net/bridge")];
 
-/// Installs what is missing.
+/// Installs what is missing to build and test.
 pub fn packages() -> Result<()> {
-    let Some(missing) = missing() else {
-        eprintln!("setup: no dpkg on this machine; needed are {}", PACKAGES.join(", "));
+    install_all(&PACKAGES)
+}
+
+/// Installs what is missing for nodes of a real Kubernetes, too.
+pub fn packages_of_nodes() -> Result<()> {
+    install_all(&[&PACKAGES[..], &OF_NODES].concat())
+}
+
+fn install_all(packages: &[&'static str]) -> Result<()> {
+    let Some(missing) = missing(packages) else {
+        eprintln!("setup: no dpkg on this machine; needed are {}", packages.join(", "));
         return Ok(());
     };
     if !missing.is_empty() {
@@ -57,25 +76,25 @@ pub fn packages() -> Result<()> {
     Ok(())
 }
 
-/// The packages that dpkg does not know as installed; `None` without dpkg.
-fn missing() -> Option<Vec<&'static str>> {
+/// Those that dpkg does not know as installed; `None` without dpkg.
+fn missing(packages: &[&'static str]) -> Option<Vec<&'static str>> {
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
-        .args(PACKAGES)
+        .args(packages)
         .arg(INSTEAD.0)
         .stderr(Stdio::null())
         .output()
         .ok()?;
-    Some(not_installed(&String::from_utf8_lossy(&output.stdout)))
+    Some(not_installed(packages, &String::from_utf8_lossy(&output.stdout)))
 }
 
-fn not_installed(listing: &str) -> Vec<&'static str> {
+fn not_installed(packages: &[&'static str], listing: &str) -> Vec<&'static str> {
     let installed =
         |package: &str| listing.lines().any(|line| line == format!("{package} installed"));
     let (other, replaced) = INSTEAD;
     let there =
-        |package: &&str| installed(package) || (replaced.contains(package) && installed(other));
-    PACKAGES.into_iter().filter(|package| !there(package)).collect()
+        |package: &str| installed(package) || (replaced.contains(&package) && installed(other));
+    packages.iter().copied().filter(|package| !there(package)).collect()
 }
 
 fn install(missing: &[&str]) -> Result<()> {
@@ -122,11 +141,11 @@ mod tests {
     #[test]
     fn a_package_counts_only_as_installed() {
         let all: String = PACKAGES.iter().map(|p| format!("{p} installed\n")).collect();
-        assert!(not_installed(&all).is_empty());
+        assert!(not_installed(&PACKAGES, &all).is_empty());
         let removed = all.replace("strace installed", "strace config-files");
-        assert_eq!(not_installed(&removed), ["strace"]);
-        assert_eq!(not_installed(""), PACKAGES);
+        assert_eq!(not_installed(&PACKAGES, &removed), ["strace"]);
+        assert_eq!(not_installed(&PACKAGES, ""), PACKAGES);
         let docker = all.replace("containerd installed", "containerd.io installed");
-        assert!(not_installed(&docker.replace("runc installed", "")).is_empty());
+        assert!(not_installed(&PACKAGES, &docker.replace("runc installed", "")).is_empty());
     }
 }

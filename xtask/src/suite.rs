@@ -52,6 +52,15 @@ pub fn run(cargo: &Cargo, args: &[String]) -> Result<Tally> {
     Ok(tally)
 }
 
+/// Names of tests that run a whole Kubernetes have this word in them.
+const WITH_NODES: &str = "kubernetes";
+
+/// Whether tests that these filters let through need programs of nodes.
+pub fn needs_nodes(args: &[String]) -> bool {
+    let mut filters = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
+    filters.peek().is_none() || filters.any(|filter| filter.contains(WITH_NODES))
+}
+
 impl Tally {
     /// Reads one line of libtest's output.
     fn read(&mut self, line: &str) {
