@@ -16,6 +16,7 @@ pub mod echo;
 pub mod fire;
 pub mod fixtures;
 pub mod frame;
+pub mod image;
 pub mod judge;
 pub mod large;
 pub mod net;
