@@ -5,14 +5,15 @@
 //! Out: the server, answering; kubectl, kubeconfigs and clients for it;
 //! objects by the thousand; [`proxy`], which misbehaves on its behalf.
 //! Never: controllers. Nobody makes service accounts or tokens in Secrets,
-//! nobody empties a namespace that is being deleted, nobody runs a pod.
+//! nobody empties a namespace that is being deleted, nobody runs a pod, unless
+//! [`crate::kubernetes`] starts those who do.
 
 mod access;
 mod certificates;
-mod inside;
+pub(crate) mod inside;
 mod objects;
 pub mod policies;
-mod process;
+pub(crate) mod process;
 mod programs;
 pub mod proxy;
 mod store;
@@ -54,28 +55,49 @@ pub struct ApiServer {
     _etcd: Process,
     inside: Arc<Inside>,
     certificates: Certificates,
+    purpose: Purpose,
     /// Last: the others write into it.
     folder: Folder,
+}
+
+/// What the server is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be alone: the admission plugin ServiceAccount, which would wait for
+    /// service accounts that no controller makes, is off, and no Service leads
+    /// to the server.
+    Alone,
+    /// To be the control plane of nodes with kubelets.
+    Nodes,
 }
 
 impl ApiServer {
     /// Starts etcd on the namespace's loopback and kube-apiserver on this
     /// address, port 6443, and waits until it answers. One a namespace: the
-    /// ports are fixed.
-    ///
-    /// RBAC and the Node authorizer decide; the admission plugin
-    /// ServiceAccount is off, so that pods need no service account.
+    /// ports are fixed. RBAC and the Node authorizer decide.
     ///
     /// # Errors
     /// When a program is missing (`cargo xtask kube` builds them), or one
     /// ends or does not answer within a minute, with what it said last.
     pub fn start(namespace: &Namespace, address: IpAddr) -> Result<Self> {
-        let folder = Folder::new("kube")?;
+        Self::start_for(Purpose::Alone, namespace, address, Folder::new("kube")?)
+    }
+
+    /// The same for this purpose, with its files in this folder.
+    ///
+    /// # Errors
+    /// As [`ApiServer::start`].
+    pub fn start_for(
+        purpose: Purpose,
+        namespace: &Namespace,
+        address: IpAddr,
+        folder: Folder,
+    ) -> Result<Self> {
         let inside = Arc::new(Inside::enter(namespace)?);
         let etcd = start_etcd(&inside, folder.path())?;
         let certificates = Certificates::write(folder.path(), address, services(address).1)
             .context("make certificates")?;
-        let server = start_server(&inside, folder.path(), &certificates, address)?;
+        let server = start_server(&inside, &certificates, address, purpose)?;
         let address = SocketAddr::new(address, PORT);
         let kubeconfig = folder.path().join("admin.kubeconfig");
         let user = json!({
@@ -85,9 +107,15 @@ impl ApiServer {
         write_kubeconfig(&kubeconfig, &cluster(address, &certificates), user)?;
         let client = inside.block_on(connect(&kubeconfig))?;
         let server = Some(server);
-        let mut this = Self { address, client, server, _etcd: etcd, inside, certificates, folder };
+        let mut this =
+            Self { address, client, server, _etcd: etcd, inside, certificates, purpose, folder };
         this.wait()?;
         Ok(this)
+    }
+
+    /// The thread in its namespace, and the folder of its files and logs.
+    pub(crate) fn place(&self) -> (&Inside, &Path) {
+        (&self.inside, self.folder.path())
     }
 
     /// Where it listens.
@@ -121,8 +149,8 @@ impl ApiServer {
     /// As [`ApiServer::start`].
     pub fn restart(&mut self) -> Result<()> {
         self.stop();
-        let (folder, address) = (self.folder.path(), self.address.ip());
-        self.server = Some(start_server(&self.inside, folder, &self.certificates, address)?);
+        let (address, purpose) = (self.address.ip(), self.purpose);
+        self.server = Some(start_server(&self.inside, &self.certificates, address, purpose)?);
         self.wait()
     }
 
@@ -199,12 +227,12 @@ fn services(address: IpAddr) -> (&'static str, IpAddr) {
 
 fn start_server(
     inside: &Inside,
-    folder: &Path,
     certificates: &Certificates,
     address: IpAddr,
+    purpose: Purpose,
 ) -> Result<Process> {
     let file = |name: &str| certificates.path(name).display().to_string();
-    let arguments = [
+    let mut arguments = vec![
         format!("--etcd-servers=http://127.0.0.1:{}", ETCD[0]),
         format!("--bind-address={address}"),
         format!("--advertise-address={address}"),
@@ -213,16 +241,24 @@ fn start_server(
         format!("--tls-private-key-file={}", file("apiserver.key")),
         format!("--client-ca-file={}", file("ca.crt")),
         "--authorization-mode=Node,RBAC".to_owned(),
-        // It would wait for service accounts that no controller makes.
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-key-file={}", file("service-accounts.pub")),
         format!("--service-account-signing-key-file={}", file("service-accounts.key")),
         format!("--service-cluster-ip-range={}", services(address).0),
-        // Nobody reaches the server by its Service here, and the record of
-        // its address would outlive a kill.
-        "--endpoint-reconciler-type=none".to_owned(),
         "--allow-privileged=true".to_owned(),
     ];
-    Process::start(inside, "kube-apiserver", &arguments, folder)
+    match purpose {
+        Purpose::Alone => arguments.extend([
+            "--disable-admission-plugins=ServiceAccount".to_owned(),
+            // The record of its address would outlive a kill.
+            "--endpoint-reconciler-type=none".to_owned(),
+        ]),
+        Purpose::Nodes => arguments.extend([
+            // For `kubectl exec` and `logs`.
+            format!("--kubelet-client-certificate={}", file("admin.crt")),
+            format!("--kubelet-client-key={}", file("admin.key")),
+            "--kubelet-preferred-address-types=InternalIP".to_owned(),
+        ]),
+    }
+    Process::start(inside, "kube-apiserver", &arguments, certificates.folder())
 }

@@ -128,12 +128,13 @@ impl Cluster {
     }
 
     /// Gives the switch's namespace an address that the nodes reach,
-    /// `192.168.77.254` or `fd00:77::fe`, for servers that run there.
+    /// `192.168.77.254` or `fd00:77::fe`, and routes to the pods, for servers
+    /// that run there.
     ///
     /// # Errors
     /// When `ip` refuses it.
     pub fn services_address(&self, v6: bool) -> Result<IpAddr> {
-        build::services_address(&self.switch, v6)
+        build::services_address(&self.spec, &self.switch, v6)
     }
 
     /// Lets the namespaces stay when this value is dropped.

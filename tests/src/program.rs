@@ -36,7 +36,7 @@ impl Finished {
     }
 }
 
-/// The binary that belongs to this test executable: the same profile's, in
+/// The `nftpol` that belongs to this test executable: the same profile's, in
 /// the same target directory, unless the environment names another.
 ///
 /// # Errors
@@ -45,21 +45,28 @@ pub fn path() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(OVERRIDE) {
         return Ok(path.into());
     }
+    beside("nftpol").with_context(|| {
+        format!(
+            "build it with `cargo build --package agent`, or run `cargo xtask test`, which does; \
+             {OVERRIDE}=PATH names another"
+        )
+    })
+}
+
+/// The program of this name that was built with this executable.
+///
+/// # Errors
+/// When it has not been built.
+pub fn beside(name: &str) -> Result<PathBuf> {
     let executable = std::env::current_exe().context("find the test executable")?;
     // target/<profile>/deps/<test> or target/<profile>/<program>
     let found = executable
         .ancestors()
         .skip(1)
         .take(2)
-        .map(|directory| directory.join("nftpol"))
+        .map(|directory| directory.join(name))
         .find(|candidate| candidate.is_file());
-    found.with_context(|| {
-        format!(
-            "no nftpol near {}: build it with `cargo build --package agent`, or run \
-             `cargo xtask test`, which does; {OVERRIDE}=PATH names another",
-            executable.display()
-        )
-    })
+    found.with_context(|| format!("no {name} near {}", executable.display()))
 }
 
 /// Runs `nftpol` in this namespace.

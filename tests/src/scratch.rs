@@ -23,7 +23,22 @@ impl Folder {
     pub fn new(prefix: &str) -> Result<Self> {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("nftpol-{prefix}-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        Self::at(std::env::temp_dir().join(name))
+    }
+
+    /// Makes one inside this one.
+    ///
+    /// # Errors
+    /// When the name is taken or it cannot be made.
+    pub fn inner(&self, name: &str) -> Result<Self> {
+        Self::at(self.0.join(name))
+    }
+
+    /// Makes exactly this one.
+    ///
+    /// # Errors
+    /// When it is there or cannot be made.
+    pub fn at(path: PathBuf) -> Result<Self> {
         fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
         Ok(Self(path))
     }

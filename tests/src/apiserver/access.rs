@@ -39,6 +39,27 @@ impl ApiServer {
         self.folder.path().join("admin.kubeconfig")
     }
 
+    /// A kubeconfig by a client certificate of this user in this group.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn user_kubeconfig(&self, user: &str, group: Option<&str>) -> Result<PathBuf> {
+        let name = user.replace(':', ".");
+        self.certificates.client(&name, user, group)?;
+        let path = self.folder.path().join(format!("{name}.kubeconfig"));
+        let user = json!({
+            "client-certificate": self.certificates.path(&format!("{name}.crt")),
+            "client-key": self.certificates.path(&format!("{name}.key")),
+        });
+        write_kubeconfig(&path, &cluster(self.address, &self.certificates), user)?;
+        Ok(path)
+    }
+
+    /// One of the control plane's files: `ca.crt`, `service-accounts.key`.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.certificates.path(name)
+    }
+
     /// A kubeconfig with a token of this service account, good for an hour.
     ///
     /// # Errors

@@ -17,52 +17,59 @@ use rcgen::{
 const NAMES: [&str; 4] =
     ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
 
-/// The files.
-#[derive(Debug)]
-pub(super) struct Certificates(PathBuf);
+/// The files, and the authority that issues more.
+pub(super) struct Certificates {
+    folder: PathBuf,
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
 
 impl Certificates {
     /// Writes `ca.crt`, `apiserver.{crt,key}`, `admin.{crt,key}` and
     /// `service-accounts.{key,pub}`.
     pub fn write(folder: &Path, address: IpAddr, service: IpAddr) -> Result<Self> {
-        let files = Self(folder.to_owned());
         let mut params = named("nftpol tests", None);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-        files.put("ca.crt", &ca.pem())?;
+        let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        let files = Self { folder: folder.to_owned(), authority };
+        files.put("ca.crt", &files.authority.pem())?;
 
         let mut names: Vec<String> = NAMES.map(str::to_owned).into();
         names.extend([address, service].map(|address| address.to_string()));
         let mut server = CertificateParams::new(names)?;
         server.distinguished_name = named("kube-apiserver", None).distinguished_name;
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        files.issue("apiserver", server, &ca)?;
-
+        files.issue("apiserver", server)?;
         // The group that RBAC's bootstrap policy gives everything
         // (kubernetes.io/docs/reference/access-authn-authz/rbac).
-        let mut admin = named("admin", Some("system:masters"));
-        admin.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        files.issue("admin", admin, &ca)?;
+        files.client("admin", "admin", Some("system:masters"))?;
         let accounts = KeyPair::generate()?;
         files.put("service-accounts.key", &accounts.serialize_pem())?;
         files.put("service-accounts.pub", &accounts.public_key_pem())?;
         Ok(files)
     }
 
-    /// The path of one of the files.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    fn issue(
-        &self,
-        name: &str,
-        params: CertificateParams,
-        ca: &CertifiedIssuer<'_, KeyPair>,
-    ) -> Result<()> {
+    /// The path of one of the files.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes `<name>.{crt,key}` for a user of the API in this group.
+    pub fn client(&self, name: &str, user: &str, group: Option<&str>) -> Result<()> {
+        let mut params = named(user, group);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(name, params)
+    }
+
+    fn issue(&self, name: &str, params: CertificateParams) -> Result<()> {
         let key = KeyPair::generate()?;
-        self.put(&format!("{name}.crt"), &params.signed_by(&key, ca)?.pem())?;
+        let certificate = params.signed_by(&key, &self.authority)?;
+        self.put(&format!("{name}.crt"), &certificate.pem())?;
         self.put(&format!("{name}.key"), &key.serialize_pem())
     }
 

@@ -17,7 +17,7 @@ use crate::net::Namespace;
 
 /// The thread, as long as this value lives.
 #[derive(Debug)]
-pub(super) struct Inside {
+pub(crate) struct Inside {
     namespace: Namespace,
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,

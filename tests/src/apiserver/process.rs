@@ -1,9 +1,10 @@
 //! A server in the background.
 //!
-//! In: a command, a file for what it says. Out: the process, killed when its
+//! In: a command, a folder for what it says. Out: the process, killed when its
 //! value is dropped or the test process ends in whatever way.
 //! Never: output on the test's own terminal.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -18,25 +19,28 @@ const TAIL: usize = 30;
 
 /// The process.
 #[derive(Debug)]
-pub(super) struct Process {
-    name: &'static str,
+pub(crate) struct Process {
+    name: String,
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
-    /// Starts a program; what it says is added to `<name>.log` in the folder.
-    pub fn start(
-        inside: &Inside,
-        name: &'static str,
-        arguments: &[String],
-        folder: &Path,
-    ) -> Result<Self> {
+    /// Starts one of Kubernetes' programs; what it says is added to
+    /// `<name>.log` in the folder.
+    pub fn start(inside: &Inside, name: &str, arguments: &[String], folder: &Path) -> Result<Self> {
+        let mut words = vec![programs::path(name)?.into_os_string()];
+        words.extend(arguments.iter().map(OsString::from));
+        Self::of(inside, name, &words, folder)
+    }
+
+    /// Starts whatever this command line is, the same way.
+    pub fn of(inside: &Inside, name: &str, words: &[OsString], folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| format!("open {}", log.display()))?;
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(programs::path(name)?).args(arguments);
+        command.args(["--pdeathsig", "KILL", "--"]).args(words);
         // A fifth fewer cycles for objects by the thousand, some memory more
         // (pkg.go.dev/runtime, "Environment Variables").
         command.env("GOGC", "400");
@@ -45,7 +49,7 @@ impl Process {
         let child = inside
             .spawn(command)
             .with_context(|| format!("start {name} by `setpriv` (Debian package util-linux)"))?;
-        Ok(Self { name, child, log })
+        Ok(Self { name: name.to_owned(), child, log })
     }
 
     /// Whether it has ended, and how.

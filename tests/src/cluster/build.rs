@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 
 use anyhow::Result;
 
-use super::spec::{node_address, pod_address, underlay_address};
+use super::spec::{node_address, pod_address, pod_prefix, underlay_address};
 use super::{Cluster, ClusterSpec, Endpoint, Network, PodSpec, Role, TURN};
 use crate::net::{Namespace, veth};
 
@@ -142,12 +142,16 @@ fn routed(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str
     node.ip(&outside)
 }
 
-pub(super) fn services_address(switch: &Namespace, v6: bool) -> Result<IpAddr> {
+pub(super) fn services_address(spec: &ClusterSpec, switch: &Namespace, v6: bool) -> Result<IpAddr> {
     let address = underlay_address(SERVICES, v6);
     // `replace`: to ask twice is no mistake.
     let flags = if v6 { " nodad" } else { "" };
     let length = underlay_prefix(v6);
-    switch.ip(&format!("addr replace {address}/{length} dev under0{flags}"))?;
+    let mut lines = format!("addr replace {address}/{length} dev under0{flags}\n");
+    for node in 0..spec.nodes.len() {
+        let _ = writeln!(lines, "route replace {}", route_to(node, v6));
+    }
+    switch.ip(&lines)?;
     Ok(address)
 }
 
@@ -167,11 +171,14 @@ fn routes_to_nodes(spec: &ClusterSpec, except: Option<usize>) -> String {
     let mut lines = String::new();
     for node in (0..spec.nodes.len()).filter(|&node| Some(node) != except) {
         for v6 in [false, true] {
-            let (to, length) = (pod_address(node, 0, v6), pod_prefix(v6));
-            let _ = writeln!(lines, "route add {to}/{length} via {}", node_address(node, v6));
+            let _ = writeln!(lines, "route add {}", route_to(node, v6));
         }
     }
     lines
+}
+
+fn route_to(node: usize, v6: bool) -> String {
+    format!("{} via {}", ClusterSpec::pod_range(node, v6), node_address(node, v6))
 }
 
 fn add_address(address: IpAddr, length: u8, interface: &str) -> String {
@@ -180,10 +187,6 @@ fn add_address(address: IpAddr, length: u8, interface: &str) -> String {
 }
 
 const fn underlay_prefix(v6: bool) -> u8 {
-    if v6 { 64 } else { 24 }
-}
-
-const fn pod_prefix(v6: bool) -> u8 {
     if v6 { 64 } else { 24 }
 }
 

@@ -71,6 +71,16 @@ impl ClusterSpec {
         }
     }
 
+    /// The addresses of the pods of the node with this index: `10.244.1.0/24`.
+    pub fn pod_range(node: usize, v6: bool) -> String {
+        format!("{}/{}", pod_address(node, 0, v6), pod_prefix(v6))
+    }
+
+    /// The addresses of all pods.
+    pub fn pods_range(v6: bool) -> String {
+        if v6 { "fd00:10:244::/48".to_owned() } else { "10.244.0.0/16".to_owned() }
+    }
+
     /// Adds a namespace.
     #[must_use]
     pub fn namespace(mut self, name: &str, labels: &[(&str, &str)]) -> Self {
@@ -140,6 +150,11 @@ pub(super) fn pod_address(node: usize, number: usize, v6: bool) -> IpAddr {
     } else {
         IpAddr::V4(Ipv4Addr::new(10, 244, node, number))
     }
+}
+
+/// How many leading bits the addresses of one node's pods share.
+pub(super) const fn pod_prefix(v6: bool) -> u8 {
+    if v6 { 64 } else { 24 }
 }
 
 /// The address of a node on the switch.
