@@ -18,6 +18,7 @@ pub mod fixtures;
 pub mod frame;
 pub mod image;
 pub mod judge;
+pub mod kubernetes;
 pub mod large;
 pub mod net;
 pub mod objects;

@@ -1,0 +1,115 @@
+//! Configuration of a node's programs.
+//!
+//! In: what the cluster is like. Out: files for containerd, kubelet,
+//! kube-proxy and the CNI plugins. Never: anything of one node that could be
+//! the same on all.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Options, PAUSE, Proxy};
+use crate::cluster::Network;
+
+/// Where containerd listens, in each node.
+pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
+/// Where the plugins of Debian's containernetworking-plugins are.
+const PLUGINS: &str = "/usr/lib/cni";
+
+/// `config.toml`, for containerd 1.6 and later 1.x.
+pub(super) fn containerd(networks: &Path) -> String {
+    format!(
+        "version = 2\n\
+         root = \"/var/lib/containerd\"\n\
+         state = \"/run/containerd\"\n\
+         [grpc]\n\
+         address = \"{SOCKET}\"\n\
+         [plugins.\"io.containerd.grpc.v1.cri\"]\n\
+         sandbox_image = \"{PAUSE}\"\n\
+         # Without CAP_SYS_RESOURCE nobody may make himself harder to kill.\n\
+         restrict_oom_score_adj = true\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
+         bin_dir = \"{PLUGINS}\"\n\
+         conf_dir = \"{}\"\n",
+        networks.display()
+    )
+}
+
+/// A kubelet's (`kubelet.config.k8s.io/v1beta1`).
+pub(super) fn kubelet(authority: &Path) -> Value {
+    json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "containerRuntimeEndpoint": format!("unix://{SOCKET}"),
+        "authentication": {
+            "anonymous": {"enabled": false},
+            "webhook": {"enabled": false},
+            "x509": {"clientCAFile": authority},
+        },
+        "authorization": {"mode": "AlwaysAllow"},
+        "cgroupDriver": "cgroupfs",
+        "failCgroupV1": false,
+        "enforceNodeAllocatable": [],
+        "failSwapOn": false,
+        "oomScoreAdj": 0,
+        // The disk is the machine's: others fill it, and nobody may be evicted for that.
+        "evictionHard": {
+            "memory.available": "10Mi",
+            "nodefs.available": "0%",
+            "nodefs.inodesFree": "0%",
+            "imagefs.available": "0%",
+            "imagefs.inodesFree": "0%",
+        },
+        "imageGCHighThresholdPercent": 100,
+        "resolvConf": "",
+        "registerWithTaints": [],
+    })
+}
+
+/// kube-proxy's (`kubeproxy.config.k8s.io/v1alpha1`).
+pub(super) fn proxy(options: &Options, node: &str, kubeconfig: &Path, pods: &[String]) -> Value {
+    json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": match options.proxy {
+            Proxy::Nftables => "nftables",
+            Proxy::Iptables => "iptables",
+        },
+        "hostnameOverride": node,
+        "clientConnection": {"kubeconfig": kubeconfig},
+        "clusterCIDR": pods.join(","),
+        // The machine's own limits, not to be set from here.
+        "conntrack": {
+            "maxPerCore": 0,
+            "min": 0,
+            "tcpEstablishedTimeout": "0s",
+            "tcpCloseWaitTimeout": "0s",
+        },
+    })
+}
+
+/// The list of plugins that wires a node's pods, with addresses from these
+/// ranges, as flannel's and kubenet's do (cni.dev/plugins/current/main).
+pub(super) fn network(options: &Options, ranges: &[String]) -> Value {
+    let ranges_of_pods: Vec<Value> =
+        ranges.iter().map(|range| json!([{"subnet": range}])).collect();
+    let all = ranges.iter().map(|range| if range.contains(':') { "::/0" } else { "0.0.0.0/0" });
+    let routes: Vec<Value> = all.map(|all| json!({"dst": all})).collect();
+    let ipam = json!({
+        "type": "host-local",
+        "ranges": ranges_of_pods,
+        "routes": routes,
+    });
+    let plugin = match options.network {
+        Network::Bridge => json!({
+            "type": "bridge",
+            "bridge": "cni0",
+            "isGateway": true,
+            "ipMasq": false,
+            "hairpinMode": true,
+            "ipam": ipam,
+        }),
+        Network::Routed => json!({"type": "ptp", "ipMasq": false, "ipam": ipam}),
+    };
+    json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [plugin]})
+}
