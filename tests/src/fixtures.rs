@@ -14,6 +14,15 @@ pub fn directory(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
+/// A file of `tests/fixtures`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(name: &str) -> Result<String> {
+    let path = directory(name);
+    std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+}
+
 /// The YAML files of a directory of `tests/fixtures`, by name, with what they
 /// hold.
 ///

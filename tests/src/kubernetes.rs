@@ -17,6 +17,7 @@
 
 mod cgroups;
 mod inside;
+mod machine;
 mod node;
 mod options;
 mod settings;
@@ -36,6 +37,7 @@ use crate::image::Image;
 use crate::program::{self, Finished};
 use crate::scratch::Folder;
 pub use inside::{CALLS, serve};
+pub use machine::Machine;
 use node::Node;
 pub use options::{Options, Proxy};
 
@@ -44,6 +46,10 @@ const PAUSE: &str = "nftpol.test/pause:1";
 /// The program of upstream's tests that serves and asks, by the name that
 /// they have for it (`e2e.test --list-images` of Kubernetes 1.36).
 pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.63.0";
+/// Namespaces of a cluster whose names nobody else has begin so, and the name
+/// of its folder has this.
+const PREFIX: &str = "npt";
+const FOLDER: &str = "kubernetes";
 /// How long nodes may take to be ready, as kubectl reads it.
 const PATIENCE: &str = "--timeout=180s";
 
@@ -66,8 +72,8 @@ impl Kubernetes {
     /// When a program is missing (`cargo xtask cluster up` gets them all), or
     /// one ends or does not become ready, with what it said.
     pub fn up(options: Options, say: &dyn Fn(&str)) -> Result<Self> {
-        let cluster = Cluster::new(described(&options), "npt")?;
-        Self::on(options, cluster, Folder::new("kubernetes")?, say)
+        let cluster = Cluster::new(described(&options), PREFIX)?;
+        Self::on(options, cluster, Folder::new(FOLDER)?, say)
     }
 
     fn on(options: Options, cluster: Cluster, folder: Folder, say: &dyn Fn(&str)) -> Result<Self> {
@@ -81,13 +87,10 @@ impl Kubernetes {
             ApiServer::start_for(purpose, cluster.switch(), address, folder.inner("control")?)?;
         let controllers = controllers(&server)?;
         say("containerd on each node");
-        let nodes = cluster
-            .nodes()
-            .map(|node| {
-                let folder = folder.inner(&node.name)?;
-                Node::start(&server, &node.namespace, &node.name, folder)
-            })
-            .collect::<Result<Vec<_>>>()?;
+        let nodes = together(cluster.nodes(), |node| {
+            let folder = folder.inner(&node.name)?;
+            Node::start(&server, &node.namespace, &node.name, folder)
+        })?;
         let mut this = Self { options, nodes, _controllers: controllers, server, cluster, folder };
         say("images: pause, agnhost, nftpol");
         this.import_all()?;
@@ -154,14 +157,7 @@ impl Kubernetes {
     pub fn import(&self, image: &Image) -> Result<()> {
         let archive = self.folder.path().join("image.tar");
         image.write(&archive)?;
-        thread::scope(|scope| {
-            let nodes = self.nodes.iter();
-            let imports: Vec<_> = nodes.map(|node| scope.spawn(|| node.import(&archive))).collect();
-            imports.into_iter().try_for_each(|import| match import.join() {
-                Ok(done) => done,
-                Err(panic) => std::panic::resume_unwind(panic),
-            })
-        })
+        together(&self.nodes, |node| node.import(&archive)).map(drop)
     }
 
     /// Fails, with what it said last, when a program of a node has ended.
@@ -211,6 +207,23 @@ impl Kubernetes {
         }
         Ok(())
     }
+}
+
+/// Does this with each of them at the same time.
+fn together<T: Send, U: Send>(
+    items: impl IntoIterator<Item = T>,
+    each: impl Fn(T) -> Result<U> + Sync,
+) -> Result<Vec<U>> {
+    let each = &each;
+    thread::scope(|scope| {
+        let started: Vec<_> =
+            items.into_iter().map(|item| scope.spawn(move || each(item))).collect();
+        let done = started.into_iter().map(|one| match one.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        done.collect()
+    })
 }
 
 /// What the cluster's wires join: nodes without pods. Routed, whatever the

@@ -35,7 +35,7 @@ pub(super) const ENTER: &str = "enter";
 /// The sysctls that kubelet sets (setupKernelTunables in
 /// pkg/kubelet/cm/container_manager_linux.go, Kubernetes 1.36), with the
 /// values that content it.
-const TUNABLES: [(&str, &str); 6] = [
+pub(super) const TUNABLES: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
     ("kernel/panic", "10"),

@@ -1,0 +1,296 @@
+//! nftpol as a DaemonSet in a whole Kubernetes: containerd, kubelets,
+//! kube-proxy, CNI plugins, a scheduler, controllers.
+//!
+//! `NFTPOL_CLUSTER="--network ptp --proxy iptables --nodes 3"` tries another
+//! cluster than the one of CI.
+
+use std::net::{SocketAddr, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tests::kubernetes::{Kubernetes, Machine, Options};
+use tests::world::manifests;
+
+/// How long something may take that has to come by itself.
+const PATIENCE: Duration = Duration::from_secs(60);
+const CLUSTER: &str = "NFTPOL_CLUSTER";
+const NODE_PORT: u16 = 30080;
+const SERVICE_PORT: u16 = 8080;
+
+#[test]
+fn in_a_real_kubernetes() -> Result<()> {
+    let words = std::env::var(CLUSTER).unwrap_or("--dual-stack".into());
+    let options = Options::read(&words.split_whitespace().collect::<Vec<_>>())?;
+    let before = Machine::now()?;
+    let start = Instant::now();
+    let say = |line: &str| eprintln!("{:5.1} s  {line}", start.elapsed().as_secs_f32());
+    say(&options.to_string());
+    let scene = Scene { kubernetes: Kubernetes::up(options, &say)?, say: &say };
+    scene.deploy()?;
+    scene.open()?;
+    scene.third_policy()?;
+    scene.agent_gone()?;
+    scene.deny_all()?;
+    scene.flush()?;
+    drop(scene);
+    say("down");
+    assert_eq!(Machine::now()?, before);
+    Ok(())
+}
+
+struct Scene<'a> {
+    kubernetes: Kubernetes,
+    say: &'a dyn Fn(&str),
+}
+
+/// Who connects.
+#[derive(Clone, Copy, Debug)]
+enum From<'a> {
+    /// A pod of `dev` or `shop`: `dev/api`.
+    Pod(&'a str),
+    /// Who is neither pod nor node.
+    Outsider,
+    /// A node.
+    Node(&'a str),
+}
+
+impl Scene<'_> {
+    /// The manifests as users apply them, and the pods.
+    fn deploy(&self) -> Result<()> {
+        self.install()?;
+        (self.say)("all agents are ready");
+        self.apply("kubernetes/first.yaml")?;
+        self.pods_ready("dev")?;
+        self.apply("kubernetes/pods.yaml")?;
+        self.pods_ready("dev")?;
+        self.pods_ready("shop")?;
+        assert_eq!(self.address("dev/api", false)?, "10.244.1.2");
+        (self.say)("pods are ready");
+        Ok(())
+    }
+
+    /// No policy: everybody reaches everybody, whichever way.
+    fn open(&self) -> Result<()> {
+        let web = self.ways_to("dev/web")?;
+        for from in ["dev/api", "dev/far", "shop/cart"].map(From::Pod) {
+            web.iter().try_for_each(|to| self.expect(from, to, true))?;
+        }
+        let [own, service] = [&web[0], self.service_way(&web)?];
+        self.expect(From::Pod("dev/web"), own, true)?;
+        self.expect(From::Pod("dev/web"), service, true)?;
+        for to in self.node_ports()? {
+            self.expect(From::Outsider, &to, true)?;
+        }
+        (self.say)("no policy: on one node, across, by ClusterIP, NodePort, to oneself");
+        Ok(())
+    }
+
+    /// Ingress to `app: myapp` from 10.244.0.0/16 but for 10.244.1.2, TCP
+    /// ports 80 and 443.
+    fn third_policy(&self) -> Result<()> {
+        self.apply("policies/3-allow-myapp-ingress.yaml")?;
+        let web = self.ways_to("dev/web")?;
+        let v4 = web.iter().filter(|to| !to.contains('['));
+        for to in v4.clone() {
+            self.expect(From::Pod("dev/api"), to, false)?;
+        }
+        for to in v4 {
+            self.expect(From::Pod("dev/far"), to, true)?;
+            self.expect(From::Pod("shop/cart"), to, true)?;
+        }
+        for to in web.iter().filter(|to| to.contains('[')) {
+            self.expect(From::Pod("dev/far"), to, false)?;
+        }
+        self.expect(From::Pod("dev/web"), self.service_way(&web)?, true)?;
+        self.expect(From::Node("node-1"), &web[0], true)?;
+        self.expect(From::Node("node-2"), &web[0], false)?;
+        for to in self.node_ports()? {
+            self.expect(From::Outsider, &to, false)?;
+        }
+        (self.say)("allow-myapp-ingress: the excepted pod is refused, by ClusterIP, too");
+        Ok(())
+    }
+
+    /// While a node has no agent its rules stand.
+    fn agent_gone(&self) -> Result<()> {
+        let web = &self.ways_to("dev/web")?[0];
+        let on_node = "--field-selector=spec.nodeName=node-1";
+        let list = ["-n", "kube-system", "get", "pods", on_node, "-o", "name"];
+        let old = self.kubectl(&list)?;
+        self.kubectl(&["-n", "kube-system", "delete", "--wait=false", old.trim()])?;
+        let start = Instant::now();
+        let mut tried = 0;
+        loop {
+            ensure!(!self.connects(From::Pod("dev/api"), web)?, "open without an agent");
+            ensure!(self.connects(From::Pod("dev/far"), web)?, "shut without an agent");
+            tried += 1;
+            let now = self.kubectl(&list)?;
+            let ready = self.kubectl(&[
+                "-n",
+                "kube-system",
+                "get",
+                "ds",
+                "nftpol",
+                "-o",
+                "jsonpath={.status.numberReady}",
+            ])?;
+            if !now.contains(old.trim()) && !now.is_empty() && ready == self.nodes().to_string() {
+                break;
+            }
+            ensure!(start.elapsed() < PATIENCE, "no new agent: {now}");
+        }
+        (self.say)(&format!("an agent deleted and back: rules in force in all {tried} tries"));
+        let delete = ["-n", "kube-system", "delete", "daemonset", "nftpol", "--cascade=foreground"];
+        self.kubectl(&delete)?;
+        ensure!(self.kubectl(&list)?.is_empty(), "an agent without a DaemonSet");
+        ensure!(!self.connects(From::Pod("dev/api"), web)?, "open without a DaemonSet");
+        ensure!(self.connects(From::Pod("dev/far"), web)?, "shut without a DaemonSet");
+        self.install()?;
+        (self.say)("the DaemonSet deleted and back: rules in force meanwhile");
+        Ok(())
+    }
+
+    /// Nobody reaches a pod of `dev`, nor is reached by it, but the kubelet.
+    fn deny_all(&self) -> Result<()> {
+        for policy in ["1-deny-all-ingress", "4-deny-all-egress"] {
+            self.apply(&format!("policies/{policy}.yaml"))?;
+        }
+        self.kubectl(&["-n", "dev", "delete", "networkpolicy", "allow-myapp-ingress"])?;
+        let web = self.ways_to("dev/web")?;
+        for to in &web {
+            self.expect(From::Pod("dev/far"), to, false)?;
+            self.expect(From::Pod("shop/cart"), to, false)?;
+        }
+        let cart = &self.ways_to("shop/cart")?[0];
+        self.expect(From::Pod("dev/api"), cart, false)?;
+        self.expect(From::Pod("dev/web"), self.service_way(&web)?, true)?;
+        // A pod becomes ready by a probe that passes, so these do pass.
+        self.kubectl(&["-n", "dev", "delete", "pod", "far"])?;
+        self.apply("kubernetes/pods.yaml")?;
+        self.pods_ready("dev")?;
+        let path = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
+        let restarts = self.kubectl(&["-n", "dev", "get", "pods", "-o", path])?;
+        ensure!(restarts.split(' ').all(|count| count == "0"), "probes failed: {restarts}");
+        self.expect(From::Pod("shop/cart"), &self.ways_to("dev/far")?[0], false)?;
+        (self.say)("deny-all: no way in or out, probes pass, a new pod becomes ready");
+        Ok(())
+    }
+
+    /// Somebody removes all tables of a node; ours comes back.
+    fn flush(&self) -> Result<()> {
+        let web = &self.ways_to("dev/web")?[0];
+        self.kubernetes.exec("node-1", &["nft", "flush", "ruleset"])?.success()?;
+        let start = Instant::now();
+        let list = ["nft", "list", "chain", "inet", "nftpol", "forward"];
+        while self.kubernetes.exec("node-1", &list)?.success().is_err() {
+            ensure!(start.elapsed() < PATIENCE, "the table does not come back");
+        }
+        ensure!(!self.connects(From::Pod("shop/cart"), web)?, "open after a flush");
+        (self.say)("nft flush ruleset: mended");
+        Ok(())
+    }
+
+    /// A pod's own addresses, and those of its Service if it has one: IPv4
+    /// first.
+    fn ways_to(&self, pod: &str) -> Result<Vec<String>> {
+        let mut ways = Vec::new();
+        let families = self.kubernetes.options().families();
+        for &v6 in families {
+            ways.push(at(&self.address(pod, v6)?, 80));
+        }
+        if pod == "dev/web" {
+            let path = "jsonpath={.spec.clusterIPs[*]}";
+            let addresses = self.kubectl(&["-n", "dev", "get", "service", "web", "-o", path])?;
+            let addresses = addresses.split(' ').take(families.len());
+            ways.extend(addresses.map(|address| at(address, SERVICE_PORT)));
+        }
+        Ok(ways)
+    }
+
+    fn service_way<'a>(&self, ways: &'a [String]) -> Result<&'a String> {
+        let port = format!(":{SERVICE_PORT}");
+        ways.iter().find(|way| way.ends_with(&port)).context("no Service")
+    }
+
+    fn node_ports(&self) -> Result<Vec<String>> {
+        let nodes = self.kubernetes.cluster().nodes();
+        let addresses = nodes.map(|node| node.address(false).context("a node without IPv4"));
+        addresses.map(|address| Ok(at(&address?.to_string(), NODE_PORT))).collect()
+    }
+
+    fn address(&self, pod: &str, v6: bool) -> Result<String> {
+        let (namespace, name) = pod.split_once('/').context("no namespace")?;
+        let pod = self.kubectl(&["-n", namespace, "get", "pod", name, "-o", "json"])?;
+        let pod: Value = serde_json::from_str(&pod)?;
+        let all = pod["status"]["podIPs"].as_array().context("no addresses")?;
+        let mut all = all.iter().filter_map(|one| one["ip"].as_str());
+        Ok(all.find(|ip| ip.contains(':') == v6).context("no such address")?.to_owned())
+    }
+
+    /// Tries until it is so.
+    fn expect(&self, from: From<'_>, to: &str, passes: bool) -> Result<()> {
+        let start = Instant::now();
+        while self.connects(from, to)? != passes {
+            ensure!(start.elapsed() < PATIENCE, "{from:?} to {to}: not {passes}");
+            sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Whether a TCP connection comes about within a second or two.
+    fn connects(&self, from: From<'_>, to: &str) -> Result<bool> {
+        let from = match from {
+            From::Pod(pod) => return self.pod_connects(pod, to),
+            From::Outsider => "outsider",
+            From::Node(node) => node,
+        };
+        let to: SocketAddr = to.parse()?;
+        let namespace = &self.kubernetes.cluster().endpoint(from)?.namespace;
+        let wait = Duration::from_secs(1);
+        Ok(namespace.run(|| TcpStream::connect_timeout(&to, wait))?.is_ok())
+    }
+
+    fn pod_connects(&self, pod: &str, to: &str) -> Result<bool> {
+        let (namespace, name) = pod.split_once('/').context("no namespace")?;
+        let words = ["-n", namespace, "exec", name, "--", "/agnhost", "connect"];
+        let words = [&words[..], &["--timeout=1s", to]].concat();
+        let done = self.kubernetes.kubectl(&words, "")?;
+        match (done.code, done.stdout.trim(), done.stderr.trim()) {
+            (Some(0), ..) => Ok(true),
+            (Some(1), "TIMEOUT", _) => Ok(false),
+            (Some(1), _, said) if said.starts_with("TIMEOUT") => Ok(false),
+            _ => bail!("{pod} to {to}: {done:?}"),
+        }
+    }
+
+    /// As the README has it, and waits until every node has a ready agent.
+    fn install(&self) -> Result<()> {
+        let path = manifests().display().to_string();
+        self.kubectl(&["apply", "-k", &path])?;
+        let wait = ["-n", "kube-system", "rollout", "status", "daemonset/nftpol", "--timeout=120s"];
+        self.kubectl(&wait).map(drop)
+    }
+
+    fn pods_ready(&self, namespace: &str) -> Result<()> {
+        let wait = ["-n", namespace, "wait", "pod", "--all", "--for=condition=Ready"];
+        self.kubectl(&[&wait[..], &["--timeout=120s"]].concat()).map(drop)
+    }
+
+    fn apply(&self, fixture: &str) -> Result<()> {
+        self.kubernetes.server().apply(&tests::fixtures::read(fixture)?)
+    }
+
+    fn kubectl(&self, words: &[&str]) -> Result<String> {
+        self.kubernetes.kubectl(words, "")?.success()
+    }
+
+    fn nodes(&self) -> usize {
+        self.kubernetes.options().nodes
+    }
+}
+
+fn at(address: &str, port: u16) -> String {
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
+}
