@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, dup2_stderr, dup2_stdout};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -51,6 +51,7 @@ pub fn hold(options: Options, say: &dyn Fn(&str)) -> Result<()> {
     let state = describe(&kubernetes).to_string();
     fs::write(state_path(), state).context("write how to reach the cluster")?;
     say("ready");
+    detach()?;
     drop(inside);
     let [terminate, interrupt] = &mut ends;
     let (terminate, interrupt) = (terminate.as_mut(), interrupt.as_mut());
@@ -64,6 +65,12 @@ pub fn hold(options: Options, say: &dyn Fn(&str)) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Lets go of the terminal, or of the pipe that somebody reads to its end.
+fn detach() -> Result<()> {
+    let log = File::create(folder().join("holder.log")).context("make the holder's log")?;
+    dup2_stdout(&log).and_then(|()| dup2_stderr(&log)).context("write to the holder's log")
 }
 
 /// Whether a process holds a cluster.
