@@ -137,6 +137,15 @@ impl Cluster {
         build::services_address(&self.spec, &self.switch, v6)
     }
 
+    /// Takes from the node with this index its routes to the pods of the
+    /// others, for somebody else to make.
+    ///
+    /// # Errors
+    /// When `ip` refuses it.
+    pub fn remove_routes(&self, node: usize) -> Result<()> {
+        build::remove_routes(self, node)
+    }
+
     /// Lets the namespaces stay when this value is dropped.
     pub fn keep(&mut self) {
         self.switch.keep();

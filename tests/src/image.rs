@@ -42,13 +42,16 @@ pub struct Image {
     files: BTreeMap<String, PathBuf>,
 }
 
+/// Paths and their sizes in bytes.
+pub type Sizes = Vec<(String, u64)>;
+
 /// An image as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The digest of its manifest: `sha256:...`.
     pub digest: String,
     /// The files in it with their sizes in bytes.
-    pub files: Vec<(String, u64)>,
+    pub files: Sizes,
     /// The size of its one layer in bytes, not compressed.
     pub layer: u64,
 }
@@ -135,9 +138,9 @@ impl Image {
     }
 
     /// The one layer, and what is in it.
-    fn layer(&self) -> Result<(Vec<u8>, Vec<(String, u64)>)> {
+    fn layer(&self) -> Result<(Vec<u8>, Sizes)> {
         let mut archive = Archive::new(Vec::new());
-        let mut listed = Vec::new();
+        let mut listed = Sizes::new();
         for (inside, path) in &self.files {
             let content = fs::read(path).with_context(|| format!("read {}", path.display()))?;
             archive.folders_to(inside.trim_start_matches('/'))?;

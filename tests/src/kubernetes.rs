@@ -12,7 +12,8 @@
 //!      |                                  |
 //!   node-1 .11                         node-2 .12        crate::cluster's wires and routes
 //!   pid 1, containerd, kubelet,        the same          (net, mount, pid, uts, ipc, cgroup)
-//!   kube-proxy, CNI bridge or ptp
+//!   kube-proxy, CNI bridge or ptp,
+//!   flannel if wanted
 //! ```
 
 mod cgroups;
@@ -32,14 +33,14 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::apiserver::{self, ApiServer, Purpose, process::Process};
-use crate::cluster::{Cluster, ClusterSpec, Network};
+use crate::cluster::{self, Cluster, ClusterSpec};
 use crate::image::Image;
 use crate::program::{self, Finished};
 use crate::scratch::Folder;
 pub use inside::{CALLS, serve};
 pub use machine::Machine;
 use node::Node;
-pub use options::{Options, Proxy};
+pub use options::{Backend, Network, Options, Proxy};
 
 /// What holds the namespaces of a pod open.
 const PAUSE: &str = "nftpol.test/pause:1";
@@ -193,12 +194,16 @@ impl Kubernetes {
         let proxys = server.user_kubeconfig("system:kube-proxy", None)?;
         let pods: Vec<String> = families.iter().map(|&v6| ClusterSpec::pods_range(v6)).collect();
         for (index, (node, endpoint)) in nodes.iter_mut().zip(cluster.nodes()).enumerate() {
-            if options.network == Network::Bridge {
+            if options.network != Network::Ptp {
                 endpoint.namespace.sysctl("bridge.bridge-nf-call-iptables", "1")?;
                 endpoint.namespace.sysctl("bridge.bridge-nf-call-ip6tables", "1")?;
             }
             let ranges: Vec<String> =
                 families.iter().map(|&v6| ClusterSpec::pod_range(index, v6)).collect();
+            if let Network::Flannel(backend) = options.network {
+                cluster.remove_routes(index)?;
+                node.start_flannel(server, &settings::flannel(options, backend))?;
+            }
             node.set_network(&settings::network(options, &ranges))?;
             let addresses = families.iter().filter_map(|&v6| endpoint.address(v6));
             let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
@@ -230,7 +235,10 @@ fn together<T: Send, U: Send>(
 /// network: CNI's plugins make the bridge.
 fn described(options: &Options) -> ClusterSpec {
     let names: Vec<String> = (1..=options.nodes).map(|number| format!("node-{number}")).collect();
-    ClusterSpec::new(Network::Routed, &names.iter().map(String::as_str).collect::<Vec<_>>())
+    ClusterSpec::new(
+        cluster::Network::Routed,
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+    )
 }
 
 /// The Node as its kubelet shall find it: with the ranges of its pods.

@@ -1,6 +1,6 @@
 //! Builds the real Kubernetes that tests run, once.
 //!
-//! In: the pinned modules of `tests/kube/go.mod`. Out: the programs of a
+//! In: the pinned modules of `tests/kube/go.mod` and `tests/flannel/go.mod`. Out: the programs of a
 //! [`Group`] in `target/kube`, where the tests look for them.
 //! Never: a build when nothing has changed, or when `$KUBEBUILDER_ASSETS`
 //! names a folder that somebody else has filled (book.kubebuilder.io,
@@ -18,18 +18,25 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::{Cargo, finish};
 
-/// Programs that are built together: most tests need not wait for the second.
+/// Programs that are built together: most tests need not wait for the second
+/// and the third.
 #[derive(Debug)]
 pub struct Group {
+    /// The folder of their go.mod.
+    source: &'static str,
+    /// Whether they are Kubernetes': static, and with its version in them.
+    kubernetes: bool,
     /// Holds what they were built from.
     stamp: &'static str,
     /// The name of each program and the Go package that it is built from.
-    /// Each package is a `tool` of `tests/kube/go.mod`.
+    /// Each package is a `tool` of go.mod, or that folder's own.
     programs: &'static [(&'static str, &'static str)],
 }
 
 /// An API server, and a client of it.
 pub const SERVER: Group = Group {
+    source: SOURCE,
+    kubernetes: true,
     stamp: "built-from",
     programs: &[
         ("etcd", "go.etcd.io/etcd/server/v3"),
@@ -41,6 +48,8 @@ pub const SERVER: Group = Group {
 /// What a cluster has beside it, and the program that upstream's tests run in
 /// its pods.
 pub const NODES: Group = Group {
+    source: SOURCE,
+    kubernetes: true,
     stamp: "nodes-built-from",
     programs: &[
         ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
@@ -51,10 +60,23 @@ pub const NODES: Group = Group {
     ],
 };
 
+/// flannel, by a main of ours.
+pub const FLANNEL: Group = Group {
+    source: "tests/flannel",
+    // Its backend udp is in C.
+    kubernetes: false,
+    stamp: "flannel-built-from",
+    programs: &[("flannel", ".")],
+};
+
+/// Where most programs are pinned.
+const SOURCE: &str = "tests/kube";
 /// The module whose version is that of Kubernetes.
 const KUBERNETES: &str = "k8s.io/kubernetes";
 /// The first minor version of Go 1 that can build it: the line `go` of its go.mod.
 const GO_MINOR: u32 = 26;
+/// Flags of Go's linker: without symbols.
+const STRIPPED: &str = "-s -w";
 /// Where Go's own archive goes (go.dev/doc/install), `PATH` or not.
 const GO_DEFAULT: &str = "/usr/local/go/bin/go";
 /// Names a folder with the programs, as envtest has it.
@@ -65,7 +87,7 @@ pub fn build(cargo: &Cargo, group: &'static Group) -> Result<()> {
     if let Some(folder) = std::env::var_os(ASSETS) {
         return given(Path::new(&folder), group);
     }
-    let source = cargo.workspace_folder()?.join("tests/kube");
+    let source = cargo.workspace_folder()?.join(group.source);
     let recipe = Recipe::read(&source, group)?;
     let folder = cargo.target_folder()?.join("kube");
     if recipe.is_built(&folder) {
@@ -88,7 +110,7 @@ fn given(folder: &Path, group: &Group) -> Result<()> {
 struct Recipe {
     group: &'static Group,
     linker_flags: String,
-    /// The linker's flags, the programs, go.mod and go.sum.
+    /// The linker's flags, the programs, go.mod, go.sum and code of ours.
     stamp: String,
 }
 
@@ -99,13 +121,15 @@ impl Recipe {
             fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
         };
         let (modules, sums) = (read("go.mod")?, read("go.sum")?);
-        let linker_flags = linker_flags(&version(&modules)?)?;
-        let stamp = format!("{linker_flags}\n{:?}\n{modules}\n{sums}", group.programs);
+        let linker_flags =
+            if group.kubernetes { linker_flags(&version(&modules)?)? } else { STRIPPED.to_owned() };
+        let own = if group.kubernetes { String::new() } else { read("main.go")? };
+        let stamp = format!("{linker_flags}\n{:?}\n{modules}\n{sums}{own}", group.programs);
         Ok(Self { group, linker_flags, stamp })
     }
 
     fn is_built(&self, folder: &Path) -> bool {
-        let Group { stamp, programs } = self.group;
+        let Group { stamp, programs, .. } = self.group;
         fs::read_to_string(folder.join(stamp)).is_ok_and(|stamp| stamp == self.stamp)
             && programs.iter().all(|(program, _)| folder.join(program).is_file())
     }
@@ -122,7 +146,8 @@ impl Recipe {
             eprintln!("kube: building {program} ...");
             let start = Instant::now();
             let mut command = Command::new(&go);
-            command.current_dir(source).envs([("CGO_ENABLED", "0"), ("GOWORK", "off")]);
+            command.current_dir(source).env("GOWORK", "off");
+            command.env("CGO_ENABLED", if self.group.kubernetes { "0" } else { "1" });
             command.args(["build", "-trimpath", "-ldflags", &self.linker_flags, "-o"]);
             command.arg(folder.join(program)).arg(package);
             finish(command)?;
@@ -151,7 +176,7 @@ fn linker_flags(version: &str) -> Result<String> {
     };
     let set =
         |name: &str, value: &str| format!(" -X k8s.io/component-base/version.git{name}={value}");
-    Ok(["-s -w", &set("Version", version), &set("Major", major), &set("Minor", minor)].concat())
+    Ok([STRIPPED, &set("Version", version), &set("Major", major), &set("Minor", minor)].concat())
 }
 
 /// A Go that is new enough, from `PATH` or the place where it is installed by

@@ -30,7 +30,7 @@ Usage: cargo xtask <command>
   bless                 writes the golden files anew from what the code makes now
   cluster <command>     a whole Kubernetes on this machine: up, status, kubectl ..., exec NODE -- ..., down
   image [FILE]          the container image as a tar file (target/nftpol.tar), with its size and digest
-  kube [all]            builds etcd, kube-apiserver and kubectl for the tests, and what nodes run (they do it by themselves)
+  kube [all]            builds etcd, kube-apiserver and kubectl for the tests, what nodes run, flannel (they do it by themselves)
   edges                 checks which crate may depend on which
   setup                 installs the Debian packages that the others need (they do it by themselves)
   help                  this text
@@ -121,11 +121,15 @@ fn kube(args: &[String]) -> Result<()> {
         [] => kube::build(&cargo, &kube::SERVER),
         [all] if all == "all" => {
             kube::build(&cargo, &kube::SERVER)?;
-            kube::build(&cargo, &kube::NODES)
+            kube::build(&cargo, &kube::NODES)?;
+            kube::build(&cargo, &kube::FLANNEL)
         }
         _ => bail!("`kube` takes `all` or nothing\n\n{HELP}"),
     }
 }
+
+/// The networks of `cluster up` that flannel makes.
+const FLANNELS: [&str; 4] = ["vxlan", "vxlan-direct", "host-gw", "udp"];
 
 fn cluster(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
@@ -134,6 +138,9 @@ fn cluster(args: &[String]) -> Result<()> {
         setup::packages_of_nodes()?;
         kube::build(&cargo, &kube::SERVER)?;
         kube::build(&cargo, &kube::NODES)?;
+        if args.iter().any(|arg| FLANNELS.contains(&arg.as_str())) {
+            kube::build(&cargo, &kube::FLANNEL)?;
+        }
     }
     // What stands is reached and ended whatever has become of the source.
     if up || !cargo.target_folder()?.join("debug/cluster").exists() {

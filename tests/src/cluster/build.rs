@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::PoisonError;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::spec::{node_address, pod_address, pod_prefix, underlay_address};
 use super::{Cluster, ClusterSpec, Endpoint, Network, PodSpec, Role, TURN};
@@ -153,6 +153,13 @@ pub(super) fn services_address(spec: &ClusterSpec, switch: &Namespace, v6: bool)
     }
     switch.ip(&lines)?;
     Ok(address)
+}
+
+pub(super) fn remove_routes(cluster: &Cluster, node: usize) -> Result<()> {
+    let lines: String =
+        routes_to_nodes(&cluster.spec, Some(node)).replace("route add", "route del");
+    let found = cluster.nodes().nth(node).context("no such node")?;
+    found.namespace.ip(&lines)
 }
 
 /// Puts a namespace on the switch, as `eth0`.

@@ -90,12 +90,19 @@ impl Node {
         let (kubelets, proxys) = (self.path("kubelet.json"), self.path("kube-proxy.json"));
         put(&kubelets, &kubelet.to_string())?;
         put(&proxys, &proxy.to_string())?;
-        let flag = |name: &str, path: &Path| OsString::from(format!("--{name}={}", path.display()));
         let mut arguments = vec![flag("kubeconfig", &kubeconfig), flag("config", &kubelets)];
         arguments.push(format!("--hostname-override={}", self.name).into());
         arguments.push(format!("--node-ip={}", addresses.join(",")).into());
         self.serve(server, "kubelet", &arguments)?;
         self.serve(server, "kube-proxy", &[flag("config", &proxys)])
+    }
+
+    /// Starts flannel, which has this configuration.
+    pub fn start_flannel(&mut self, server: &ApiServer, config: &Value) -> Result<()> {
+        let path = self.path("flannel.json");
+        put(&path, &config.to_string())?;
+        let arguments = [flag("config", &path), flag("kubeconfig", &server.admin_kubeconfig())];
+        self.serve(server, "flannel", &arguments)
     }
 
     /// The list of CNI plugins; with it, the node can become ready.
@@ -144,10 +151,12 @@ impl Node {
     }
 
     fn serve(&mut self, server: &ApiServer, name: &str, arguments: &[OsString]) -> Result<()> {
-        let built = ["kubelet", "kube-proxy"].contains(&name);
+        let built = ["kubelet", "kube-proxy", "flannel"].contains(&name);
         let program = if built { apiserver::program(name)? } else { PathBuf::from(name) };
         let mut words = self.entering();
         words.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from));
+        // Where flannel reads its node's name.
+        words.extend(["env".into(), format!("NODE_NAME={}", self.name).into()]);
         words.push(program.into());
         words.extend_from_slice(arguments);
         let service = Process::of(server.place().0, name, &words, self.folder.path())?;
@@ -191,6 +200,10 @@ impl Drop for Node {
             eprintln!("leaving control groups of {} behind: {error:#}", self.name);
         }
     }
+}
+
+fn flag(name: &str, path: &Path) -> OsString {
+    format!("--{name}={}", path.display()).into()
 }
 
 fn put(path: &Path, text: &str) -> Result<()> {

@@ -7,7 +7,40 @@ use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::cluster::Network;
+/// How pods hang on their node, and nodes reach each other's pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// The CNI plugin `bridge`; the pods of other nodes by routes of ours.
+    Bridge,
+    /// The CNI plugin `ptp`, a veth and a host route for each pod; the same routes.
+    Ptp,
+    /// The CNI plugin `bridge`; the rest is flannel's.
+    Flannel(Backend),
+}
+
+/// How flannel brings packets to another node
+/// (Documentation/backends.md of flannel 0.28).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backend {
+    /// In VXLAN.
+    Vxlan,
+    /// By routes where nodes are neighbours, as they are here, else in VXLAN.
+    VxlanDirect,
+    /// By routes.
+    HostGw,
+    /// In UDP, by a TUN device and flannel's own process. IPv4 alone.
+    Udp,
+}
+
+/// Every network by its name on the command line.
+const NETWORKS: [(&str, Network); 6] = [
+    ("bridge", Network::Bridge),
+    ("ptp", Network::Ptp),
+    ("vxlan", Network::Flannel(Backend::Vxlan)),
+    ("vxlan-direct", Network::Flannel(Backend::VxlanDirect)),
+    ("host-gw", Network::Flannel(Backend::HostGw)),
+    ("udp", Network::Flannel(Backend::Udp)),
+];
 
 /// How kube-proxy does Services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +56,7 @@ pub enum Proxy {
 pub struct Options {
     /// How many nodes, at least one.
     pub nodes: usize,
-    /// How pods hang on their node: by the CNI plugin `bridge` or `ptp`.
+    /// How pods hang on their node, and nodes reach each other's pods.
     pub network: Network,
     /// Whether pods and nodes have IPv6 addresses, too.
     pub dual_stack: bool,
@@ -56,6 +89,8 @@ impl Options {
             }
         }
         ensure!((1..=20).contains(&options.nodes), "--nodes is 1 to 20");
+        let udp = options.network == Network::Flannel(Backend::Udp);
+        ensure!(!(udp && options.dual_stack), "flannel's backend udp has no IPv6");
         Ok(options)
     }
 
@@ -66,11 +101,11 @@ impl Options {
 }
 
 fn network(word: &str) -> Result<Network> {
-    match word {
-        "bridge" => Ok(Network::Bridge),
-        "ptp" => Ok(Network::Routed),
-        _ => bail!("--network is bridge or ptp, not `{word}`"),
-    }
+    let found = NETWORKS.iter().find(|(name, _)| *name == word);
+    found.map(|(_, network)| *network).with_context(|| {
+        let names: Vec<_> = NETWORKS.iter().map(|(name, _)| *name).collect();
+        format!("--network is {}, not `{word}`", names.join(", "))
+    })
 }
 
 fn proxy(word: &str) -> Result<Proxy> {
@@ -83,10 +118,8 @@ fn proxy(word: &str) -> Result<Proxy> {
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let network = match self.network {
-            Network::Bridge => "bridge",
-            Network::Routed => "ptp",
-        };
+        let network = NETWORKS.iter().find(|(_, network)| *network == self.network);
+        let network = network.map_or("", |(name, _)| name);
         let proxy = match self.proxy {
             Proxy::Nftables => "nftables",
             Proxy::Iptables => "iptables",
@@ -105,12 +138,14 @@ mod tests {
         for words in [
             "--nodes 2 --network bridge --proxy nftables",
             "--nodes 3 --network ptp --proxy iptables --dual-stack",
+            "--nodes 2 --network vxlan-direct --proxy nftables --dual-stack",
         ] {
             let read = Options::read(&words.split(' ').collect::<Vec<_>>())?;
             assert_eq!(read.to_string(), words);
         }
         assert_eq!(Options::read(&[])?, Options::default());
-        for wrong in [&["--nodes"][..], &["--nodes", "0"], &["--network", "vxlan"], &["up"]] {
+        assert!(Options::read(&["--network", "udp", "--dual-stack"]).is_err());
+        for wrong in [&["--nodes"][..], &["--nodes", "0"], &["--network", "vlan"], &["up"]] {
             assert!(Options::read(wrong).is_err(), "{wrong:?}");
         }
         Ok(())

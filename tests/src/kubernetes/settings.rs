@@ -8,8 +8,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Options, PAUSE, Proxy};
-use crate::cluster::Network;
+use super::{Backend, Network, Options, PAUSE, Proxy};
+use crate::cluster::ClusterSpec;
 
 /// Where containerd listens, in each node.
 pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
@@ -101,15 +101,48 @@ pub(super) fn network(options: &Options, ranges: &[String]) -> Value {
         "routes": routes,
     });
     let plugin = match options.network {
-        Network::Bridge => json!({
+        Network::Bridge | Network::Flannel(_) => json!({
             "type": "bridge",
             "bridge": "cni0",
             "isGateway": true,
             "ipMasq": false,
             "hairpinMode": true,
+            "mtu": mtu(options.network),
             "ipam": ipam,
         }),
-        Network::Routed => json!({"type": "ptp", "ipMasq": false, "ipam": ipam}),
+        Network::Ptp => json!({"type": "ptp", "ipMasq": false, "ipam": ipam}),
     };
     json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [plugin]})
+}
+
+/// The longest packet that a pod may send, in bytes: what a wire carries
+/// without flannel's headers (overhead in pkg/backend of flannel 0.28).
+fn mtu(network: Network) -> u32 {
+    const WIRE: u32 = 1500;
+    match network {
+        Network::Bridge | Network::Ptp | Network::Flannel(Backend::HostGw) => WIRE,
+        Network::Flannel(Backend::Udp) => WIRE - 28,
+        // Over IPv6 it is 20 more than over IPv4.
+        Network::Flannel(Backend::Vxlan | Backend::VxlanDirect) => WIRE - 70,
+    }
+}
+
+/// flannel's `net-conf.json` (Documentation/configuration.md of flannel 0.28).
+pub(super) fn flannel(options: &Options, backend: Backend) -> Value {
+    let backend = match backend {
+        Backend::Vxlan => json!({"Type": "vxlan"}),
+        Backend::VxlanDirect => json!({"Type": "vxlan", "DirectRouting": true}),
+        Backend::HostGw => json!({"Type": "host-gw"}),
+        Backend::Udp => json!({"Type": "udp"}),
+    };
+    let mut config = json!({
+        "EnableIPv4": true,
+        "Network": ClusterSpec::pods_range(false),
+        "Backend": backend,
+    });
+    if options.dual_stack {
+        config["EnableIPv6"] = true.into();
+        config["IPv6Network"] = ClusterSpec::pods_range(true).into();
+    }
+    config
 }

@@ -1,6 +1,6 @@
 //! A whole Kubernetes on this machine, to work with.
 //!
-//! In: `up`, `down`, `status`, `load`, `kubectl ...`, `exec NODE -- ...`.
+//! In: `up`, `down`, `status`, `kubectl ...`, `exec NODE -- ...`.
 //! Out: what was asked for, progress on stderr.
 //! Never: two clusters at a time; a change that `down` leaves behind.
 
@@ -17,8 +17,10 @@ use tests::kubernetes::{self, Options, standing};
 const USAGE: &str = "\
 Usage: cargo xtask cluster <command>
 
-  up [--nodes N] [--network bridge|ptp] [--dual-stack] [--proxy nftables|iptables]
-                        a control plane and nodes (2) in namespaces of this machine
+  up [--nodes N] [--network NETWORK] [--dual-stack] [--proxy nftables|iptables]
+                        a control plane and nodes (2) in namespaces of this machine;
+                        the network is bridge or ptp, with routes between nodes, or one
+                        of flannel's: vxlan, vxlan-direct, host-gw, udp
   status                what stands, and how its nodes and pods are
   kubectl ...           kubectl, as administrator
   exec NODE -- ...      a command in a node
