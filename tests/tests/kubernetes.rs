@@ -67,6 +67,14 @@ impl Scene<'_> {
         self.pods_ready("dev")?;
         self.pods_ready("shop")?;
         assert_eq!(self.address("dev/api", false)?, "10.244.1.2");
+        let device = match self.kubernetes.options().network {
+            Network::Flannel(Backend::Vxlan) => "flannel.1",
+            Network::Flannel(Backend::Udp) => "flannel0",
+            _ => "eth0",
+        };
+        let far = self.address("dev/far", false)?;
+        let route = self.kubernetes.exec("node-1", &["ip", "route", "get", &far])?.success()?;
+        ensure!(route.contains(&format!(" dev {device} ")), "to {far}: {route}");
         (self.say)("pods are ready");
         Ok(())
     }
