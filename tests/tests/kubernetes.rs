@@ -5,12 +5,16 @@
 //! cluster than the one of CI; flannel's networks need `cargo xtask kube all`.
 
 use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
-use tests::kubernetes::{Backend, Kubernetes, Machine, Network, Options};
+use tests::kubernetes::{Backend, Kubernetes, Machine, Network, Options, standing};
+use tests::program::{self, Finished};
 use tests::world::manifests;
 
 /// How long something may take that has to come by itself.
@@ -35,9 +39,35 @@ fn in_a_real_kubernetes() -> Result<()> {
     scene.deny_all()?;
     scene.flush()?;
     drop(scene);
-    say("down");
     assert_eq!(Machine::now()?, before);
+    say("down, the machine is as it was");
+    crash()?;
+    assert_eq!(Machine::now()?, before);
+    say("another one crashed and was removed, the machine is as it was");
     Ok(())
+}
+
+/// A cluster that stands loses the process that holds it.
+fn crash() -> Result<()> {
+    let name = format!("npt{}-crash", std::process::id());
+    let cluster = |words: &[&str]| -> Result<Finished> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cluster"));
+        command.args(words).env(standing::NAME, &name);
+        program::finish(command, "")
+    };
+    let up = ["up", "--nodes", "1"];
+    cluster(&up)?.success()?;
+    let again = cluster(&up)?;
+    ensure!(again.stderr.contains("one stands already"), "{again:?}");
+    assert!(again.success()?.contains("node-1"));
+    assert_eq!(cluster(&["exec", "node-1", "--", "hostname"])?.success()?, "node-1\n");
+    let holder = std::fs::read_to_string(std::env::temp_dir().join(&name).join("pid"))?;
+    kill(Pid::from_raw(holder.parse()?), Signal::SIGKILL)?;
+    let start = Instant::now();
+    while !cluster(&["status"])?.stderr.contains("no cluster stands") {
+        ensure!(start.elapsed() < PATIENCE, "a killed process still holds a cluster");
+    }
+    cluster(&["down"])?.success().map(drop)
 }
 
 struct Scene<'a> {

@@ -50,13 +50,16 @@ impl Machine {
         let mut ours = Namespace::list(&names)?;
         ours.extend(cgroups::list(&names)?);
         let mounts = fs::read_to_string("/proc/self/mountinfo").context("read the mounts")?;
-        ours.extend(mounts.lines().filter(|line| line.contains(&folder)).map(str::to_owned));
+        let named = |text: &str| text.contains(&folder) || text.contains(&names);
+        // Named namespaces are mounts, too, and counted.
+        let mounts = mounts.lines().filter(|line| !line.contains(" nsfs ") && named(line));
+        ours.extend(mounts.map(str::to_owned));
         for path in [std::env::temp_dir(), "/proc".into()] {
             for entry in fs::read_dir(&path).with_context(|| format!("read {}", path.display()))? {
                 let path = entry?.path();
                 let words = fs::read(path.join("cmdline")).unwrap_or_default();
                 let words = String::from_utf8_lossy(&words).replace('\0', " ");
-                if path.display().to_string().contains(&folder) || words.contains(&folder) {
+                if named(&path.display().to_string()) || named(&words) {
                     ours.push(format!("{} {words}", path.display()));
                 }
             }

@@ -22,14 +22,19 @@ use crate::cluster::Cluster;
 use crate::net::Namespace;
 use crate::scratch::Folder;
 
-/// Names of its namespaces and control groups begin so.
-const PREFIX: &str = "npk";
+/// Names another cluster than the usual one: with it begin the names of its
+/// namespaces and control groups, and its folder has it.
+pub const NAME: &str = "NFTPOL_CLUSTER_NAME";
 /// How long the end may take before the holder is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where its files are.
 pub fn folder() -> PathBuf {
-    std::env::temp_dir().join("nftpol-cluster")
+    std::env::temp_dir().join(std::env::var(NAME).unwrap_or("nftpol-cluster".into()))
+}
+
+fn prefix() -> String {
+    std::env::var(NAME).unwrap_or("npk".into())
 }
 
 /// Holds a cluster until this process is asked to end (SIGTERM, SIGINT).
@@ -46,7 +51,7 @@ pub fn hold(options: Options, say: &dyn Fn(&str)) -> Result<()> {
     let locked = Flock::lock(lock, FlockArg::LockExclusiveNonblock);
     let _locked = locked.map_err(|(_, error)| error).context("take the lock")?;
     fs::write(pid_path(), std::process::id().to_string()).context("write the process's number")?;
-    let cluster = Cluster::named(described(&options), PREFIX)?;
+    let cluster = Cluster::named(described(&options), &prefix())?;
     let kubernetes = Kubernetes::on(options, cluster, folder, say)?;
     let state = describe(&kubernetes).to_string();
     fs::write(state_path(), state).context("write how to reach the cluster")?;
@@ -96,11 +101,12 @@ pub fn state() -> Result<Value> {
 /// When something cannot be removed.
 pub fn down() -> Result<bool> {
     let mut any = end_holder()?;
-    for name in Namespace::list(&format!("{PREFIX}-"))? {
+    let names = format!("{}-", prefix());
+    for name in Namespace::list(&names)? {
         any = true;
         drop(Namespace::existing(&name)?);
     }
-    for group in cgroups::list(&format!("{PREFIX}-"))? {
+    for group in cgroups::list(&names)? {
         any = true;
         cgroups::remove(&group)?;
     }
