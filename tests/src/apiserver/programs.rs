@@ -1,11 +1,11 @@
-//! Where etcd, kube-apiserver and kubectl are.
+//! Where etcd, kube-apiserver, kubectl and the programs of nodes are.
 //!
 //! In: the environment, the workspace. Out: their paths, or an error that
 //! says how to get them. Never: a build; `cargo xtask kube` does that.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 
 /// Names a folder with the programs, as envtest has it
 /// (book.kubebuilder.io, "Configuring envtest for integration tests").
@@ -17,22 +17,20 @@ const ASSETS: &str = "KUBEBUILDER_ASSETS";
 /// # Errors
 /// When it is not there.
 pub fn path(program: &str) -> Result<PathBuf> {
-    let folder = folder();
-    let path = folder.join(program);
-    if !path.is_file() {
-        bail!(
-            "no {program} in {}: build it with `cargo xtask kube`, or let {ASSETS} name a \
+    let folders: Vec<PathBuf> =
+        std::env::var_os(ASSETS).map(PathBuf::from).into_iter().chain([built()]).collect();
+    let found = folders.iter().map(|folder| folder.join(program)).find(|path| path.is_file());
+    found.with_context(|| {
+        let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        format!(
+            "no {program} in {}: build it with `cargo xtask kube all`, or let {ASSETS} name a \
              folder that has it",
-            folder.display()
-        );
-    }
-    Ok(path)
+            folders.join(", ")
+        )
+    })
 }
 
-fn folder() -> PathBuf {
-    if let Some(folder) = std::env::var_os(ASSETS) {
-        return folder.into();
-    }
+fn built() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     // A relative CARGO_TARGET_DIR counts from where cargo was called, which
     // for most is the workspace.

@@ -74,3 +74,14 @@ fn verdicts() {
     assert_eq!(check("", true, false), Err("no test ran".to_owned()));
     assert_eq!(check("running 0 tests", true, false), Err("1 tests failed".to_owned()));
 }
+
+#[test]
+fn a_filter_for_other_tests_needs_no_nodes() {
+    let needs = |words: &[&str]| {
+        needs_nodes(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+    };
+    assert!(needs(&[]));
+    assert!(needs(&["--nocapture"]));
+    assert!(needs(&["fire", "in_a_real_kubernetes"]));
+    assert!(!needs(&["fire", "--nocapture"]));
+}
