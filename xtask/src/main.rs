@@ -103,7 +103,7 @@ fn demo(args: &[String]) -> Result<()> {
 fn measured(program: &str, args: &[String]) -> Result<()> {
     setup::packages()?;
     let cargo = Cargo::default();
-    kube::build(&cargo)?;
+    kube::build(&cargo, &kube::SERVER)?;
     cargo.run(["build", "--release", "--package", "agent", "--package", "tests", "--bins"])?;
     cargo.exec(program, args)
 }
