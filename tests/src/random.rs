@@ -1,12 +1,14 @@
 //! Random clusters, small enough that everything meets everything.
 //!
-//! In: proptest's randomness. Out: snapshots, changes of them, and packets
-//! between all addresses that matter. Never: a cluster so large that its
+//! In: proptest's randomness. Out: snapshots, changes of them, histories as
+//! watches tell them, and packets between all addresses that matter. Never: a cluster so large that its
 //! objects do not collide.
+
+mod edit;
+mod history;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use policy::spec::{Packet, Transport};
 use policy::{
@@ -17,6 +19,9 @@ use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+
+pub use edit::{Edit, edit, upheaval};
+pub use history::{Grouping, Step, Telling, Watches, step};
 
 /// The nodes of a random cluster, with their addresses.
 pub const NODES: [(&str, &str); 2] = [("n1", "192.168.0.1"), ("n2", "192.168.0.2")];
@@ -81,69 +86,6 @@ pub fn many_changes() -> impl Strategy<Value = (Snapshot, Snapshot)> {
     })
 }
 
-/// A change of one object.
-#[derive(Clone, Debug)]
-pub enum Edit {
-    /// A pod comes, or all but its addresses is replaced: a pod keeps them.
-    SetPod(Pod),
-    /// The labels of one of the pods (by index) change.
-    Relabel(usize, Labels),
-    /// One of the pods (by index) goes.
-    DeletePod(usize),
-    /// A policy comes or is replaced.
-    SetPolicy(NetworkPolicy),
-    /// One of the policies (by index) goes.
-    DeletePolicy(usize),
-    /// A namespace comes, or its labels change.
-    SetNamespace(Namespace),
-}
-
-/// A random change.
-pub fn edit() -> impl Strategy<Value = Edit> {
-    prop_oneof![
-        2 => pod().prop_map(Edit::SetPod),
-        4 => (0usize..6, labels()).prop_map(|(index, labels)| Edit::Relabel(index, labels)),
-        1 => (0usize..6).prop_map(Edit::DeletePod),
-        4 => policy().prop_map(Edit::SetPolicy),
-        1 => (0usize..6).prop_map(Edit::DeletePolicy),
-        1 => select(NAMESPACES.to_vec()).prop_flat_map(namespace).prop_map(Edit::SetNamespace),
-    ]
-}
-
-impl Edit {
-    /// Changes a snapshot; nothing where an index finds nobody.
-    pub fn apply(&self, snapshot: &mut Snapshot) {
-        match self {
-            Self::SetPod(pod) => {
-                let mut pod = pod.clone();
-                if let Some(before) = snapshot.pods.get(&pod.key) {
-                    pod.addresses.clone_from(&before.addresses);
-                }
-                snapshot.pods.insert(pod.key.clone(), Arc::new(pod));
-            }
-            Self::Relabel(index, labels) => {
-                if let Some(pod) = snapshot.pods.values_mut().nth(*index) {
-                    Arc::make_mut(pod).labels.clone_from(labels);
-                }
-            }
-            Self::DeletePod(index) => {
-                let key = snapshot.pods.keys().nth(*index).cloned();
-                key.map(|key| snapshot.pods.remove(&key));
-            }
-            Self::SetPolicy(policy) => {
-                snapshot.policies.insert(policy.key.clone(), Arc::new(policy.clone()));
-            }
-            Self::SetNamespace(namespace) => {
-                snapshot.namespaces.insert(namespace.name.clone(), Arc::new(namespace.clone()));
-            }
-            Self::DeletePolicy(index) => {
-                let key = snapshot.policies.keys().nth(*index).cloned();
-                key.map(|key| snapshot.policies.remove(&key));
-            }
-        }
-    }
-}
-
 /// Packets between all addresses of these snapshots, outsiders and nodes, to
 /// ports on both sides of every range that the policies know.
 pub fn packets(snapshots: &[&Snapshot]) -> Vec<Packet> {
@@ -174,6 +116,14 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect("an address literal")
 }
 
+fn pod_v4(last: u8) -> IpAddr {
+    address(&format!("10.0.0.{last}"))
+}
+
+fn pod_v6(last: u8) -> IpAddr {
+    address(&format!("fd00::{last}"))
+}
+
 fn namespace(name: &'static str) -> impl Strategy<Value = Namespace> {
     labels()
         .prop_map(move |labels| Namespace { name: name.to_owned(), labels }.with_metadata_name())
@@ -200,8 +150,7 @@ fn pod() -> impl Strategy<Value = Pod> {
     let rest = (phase, addresses, node, prop::bool::weighted(0.1), ports, 0i64..3);
     (key(&POD_NAMES), labels(), rest).prop_map(
         |(key, labels, (phase, (v4, v6), (node, host), host_network, ports, created))| {
-            let v4 = v4.map(|last| address(&format!("10.0.0.{last}")));
-            let v6 = v6.map(|last| address(&format!("fd00::{last}")));
+            let (v4, v6) = (v4.map(pod_v4), v6.map(pod_v6));
             let addresses = match host_network {
                 true => vec![address(host)],
                 false => v4.into_iter().chain(v6).collect(),

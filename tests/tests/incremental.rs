@@ -2,7 +2,6 @@
 //! compiler's engine and the planner, over random histories of a cluster.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use compiler::{Changed, Engine, Options, compile};
@@ -27,11 +26,6 @@ fn cases() -> ProptestConfig {
 enum Step {
     /// Objects change.
     Edits(Vec<Edit>),
-    /// One of the pods (by index) has another address, perhaps one that
-    /// another has, and is newer or older than before.
-    Readdress(usize, IpAddr, i64),
-    /// One of the namespaces (by index) goes; its pods stay for a while.
-    DeleteNamespace(usize),
     /// The same objects are told again.
     Relist,
     /// Everything is another.
@@ -41,16 +35,8 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let address = (1u8..8, any::<bool>()).prop_map(|(last, v6)| -> IpAddr {
-        let text = if v6 { format!("fd00::{last}") } else { format!("10.0.0.{last}") };
-        text.parse().expect("an address")
-    });
     prop_oneof![
-        6 => vec(random::edit(), 1..4).prop_map(Step::Edits),
-        3 => (0usize..6, address, 0i64..3).prop_map(|(pod, address, created)| {
-            Step::Readdress(pod, address, created)
-        }),
-        1 => (0usize..3).prop_map(Step::DeleteNamespace),
+        10 => vec(random::upheaval(), 1..4).prop_map(Step::Edits),
         1 => Just(Step::Relist),
         1 => random::snapshot().prop_map(Step::Replace),
         2 => proptest::collection::btree_set(0usize..6, 0..3).prop_map(Step::SetAside),
@@ -62,18 +48,6 @@ impl Step {
     fn apply(&self, snapshot: &mut Snapshot, set_aside: &mut BTreeSet<ObjectKey>) {
         match self {
             Self::Edits(edits) => edits.iter().for_each(|edit| edit.apply(snapshot)),
-            Self::Readdress(index, address, created) => {
-                if let Some(pod) = snapshot.pods.values_mut().nth(*index) {
-                    let pod = Arc::make_mut(pod);
-                    pod.addresses.retain(|other| other.is_ipv4() != address.is_ipv4());
-                    pod.addresses.push(*address);
-                    pod.created = *created;
-                }
-            }
-            Self::DeleteNamespace(index) => {
-                let name = snapshot.namespaces.keys().nth(*index).cloned();
-                name.map(|name| snapshot.namespaces.remove(&name));
-            }
             Self::Relist => {
                 for pod in snapshot.pods.values_mut() {
                     *pod = Arc::new((**pod).clone());

@@ -1,9 +1,10 @@
 //! The parts of the `nftpol` command that tests use as a library.
 //!
-//! In: a policy model. Out: a kernel that enforces it, on flows that stand
-//! already, too.
+//! In: what an API server told, or a policy model. Out: a kernel that
+//! enforces it, on flows that stand already, too.
 //! Never: rules of its own about what is allowed.
 
+pub mod cluster;
 pub mod connections;
 pub mod pipeline;
 mod sink;

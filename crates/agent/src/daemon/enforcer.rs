@@ -19,13 +19,13 @@ use watcher::Kind;
 use watcher::api::Event;
 
 use super::announce::Problems;
-use super::cluster::Cluster;
 use super::findings::Findings;
 use super::metrics::Metrics;
 use super::remote::Message;
 use super::status::{Condition, Status};
 use super::surroundings::Surroundings;
 use crate::{report, tables};
+use agent::cluster::Cluster;
 
 /// How often to look whether others changed the ruleset.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

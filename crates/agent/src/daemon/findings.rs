@@ -11,8 +11,8 @@ use policy::{Diagnostic, ObjectKey, Severity};
 use tokio::sync::watch;
 
 use super::announce::{About, Problems, Reason};
-use super::cluster::Cluster;
 use super::metrics::Metrics;
+use agent::cluster::Cluster;
 
 /// Remembers what was said.
 #[derive(Debug, Default)]

@@ -13,7 +13,6 @@
 //! ```
 
 mod announce;
-mod cluster;
 mod enforcer;
 mod findings;
 mod metrics;
