@@ -9,6 +9,7 @@ mod history;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use policy::spec::{Packet, Transport};
 use policy::{
@@ -52,9 +53,19 @@ const OUTSIDERS: [&str; 4] = ["203.0.113.5", "203.0.113.6", "2001:db8::1", "fd00
 
 /// A random cluster.
 pub fn snapshot() -> impl Strategy<Value = Snapshot> {
+    of(0..6, 1..7)
+}
+
+/// A random cluster in which there is something to lose.
+pub fn crowd() -> impl Strategy<Value = Snapshot> {
+    of(3..8, 8..16)
+}
+
+/// With as many policies and pods, less those of one name.
+fn of(policies: Range<usize>, pods: Range<usize>) -> impl Strategy<Value = Snapshot> {
     let namespaces = subsequence(NAMESPACES.to_vec(), 2..=3)
         .prop_flat_map(|names| names.into_iter().map(namespace).collect::<Vec<_>>());
-    (vec(policy(), 0..6), vec(pod(), 1..7), namespaces)
+    (vec(policy(), policies), vec(pod(), pods), namespaces)
         .prop_map(|(policies, pods, namespaces)| Snapshot::new(policies, pods, namespaces))
 }
 

@@ -46,7 +46,7 @@ type History = (Snapshot, Vec<Kind>, bool, Vec<Step>);
 
 fn history() -> impl Strategy<Value = History> {
     let order = Just(Kind::ALL.to_vec()).prop_shuffle();
-    (random::snapshot(), order, any::<bool>(), vec(random::step(), STEPS))
+    (random::crowd(), order, any::<bool>(), vec(random::step(), STEPS))
 }
 
 /// What was done.

@@ -55,6 +55,7 @@ pub fn upheaval() -> impl Strategy<Value = Edit> {
         (1u8..8, any::<bool>()).prop_map(|(last, v6)| if v6 { pod_v6(last) } else { pod_v4(last) });
     prop_oneof![
         12 => edit(),
+        3 => pod().prop_map(Edit::SetPod),
         4 => (0usize..6, address, 0i64..3).prop_map(|(pod, address, created)| {
             Edit::Readdress(pod, address, created)
         }),
