@@ -159,6 +159,8 @@ impl Grants {
             let source = SetSource::NamedPort(family, pods, name.to_owned(), protocol);
             let set = source.name();
             let block = block.map(|test| address_match(Field::Destination, test));
+            // The set says as much about the family.
+            let block = block.filter(|test| !matches!(test, Match::Family(_)));
             let port =
                 Match::AddressPort(Field::Destination, family, transport(protocol), set.clone());
             self.conditions.push((index, block.into_iter().chain([port]).collect()));

@@ -76,3 +76,18 @@ fn many_peers_share_the_sets_of_their_ports_and_mean_the_same() {
         }
     }
 }
+
+/// Else the kernel gives back another rule than was sent.
+#[test]
+fn egress_to_a_port_name_in_all_addresses_of_a_family_is_a_look_up_and_no_more() {
+    let port = Port { protocol: Protocol::Tcp, numbers: PortNumbers::Named("http".to_owned()) };
+    let anywhere = policy::cidr::parse("::/0").unwrap();
+    let rule = Rule {
+        peers: Peers::Only(vec![Peer::IpBlock(IpBlock::new(anywhere, []).unwrap())]),
+        ports: Ports::Only(vec![port]),
+    };
+    let policy = NetworkPolicy { ingress: None, egress: Some(vec![rule]), ..policy() };
+    let grants = of(&policy, Direction::Egress, &ResolvedPorts::new());
+    let [(0, matches)] = grants.conditions.as_slice() else { panic!("{grants:?}") };
+    assert!(matches!(matches[..], [Match::AddressPort(_, Family::V6, ..)]), "{matches:?}");
+}
