@@ -11,13 +11,14 @@ use std::time::Instant;
 
 use agent::cluster::Cluster;
 use agent::pipeline::Pipeline;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use compiler::{Options, scaffold};
 use nft::Kernel;
 use policy::Snapshot;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
+use ruleset::plan::plan;
 use tests::fire::say;
 use tests::net::Namespace;
 use tests::random::{self, Grouping, NODES, Step, Telling, Watches};
@@ -113,7 +114,10 @@ impl Node {
         ensure!(outcome.set_aside.is_empty(), "set aside: {:?}", outcome.set_aside);
         let dump = self.reader.dump(&scaffold::table())?.context("no table")?;
         ensure!(dump.foreign.is_empty(), "foreign: {:?}", dump.foreign);
-        ensure!(dump.ruleset == *outcome.after, "the kernel has another table than was sent");
+        if dump.ruleset != *outcome.after {
+            let missing = plan(Some(&dump.ruleset), &outcome.after);
+            bail!("the kernel has another table than was sent; what is missing: {missing:#?}");
+        }
         let (node, set_aside) = (Some(NODES[0].0), &outcome.set_aside);
         let report = verify::verify(cluster.snapshot(), node, set_aside, &dump.ruleset)?;
         let wrong = report.differences.first();
