@@ -191,7 +191,8 @@ impl Watcher {
         let start = Instant::now();
         while !holds(self)? {
             ensure!(
-                start.elapsed() < Duration::from_secs(10),
+                // `--watch` looks the less often the longer a look takes.
+                start.elapsed() < Duration::from_secs(60),
                 "waited in vain until {what}; it said:\n{}{}",
                 self.stdout(),
                 self.stderr()
