@@ -10,8 +10,8 @@
 //!            outsider           192.168.77.1, no pod
 //!               |
 //!   switch (bridge under0)      192.168.77.0/24, fd00:77::/64
-//!      |                 |
-//!   node-1 .11        node-2 .12    host-gw routes to each other's pods
+//!      |                 |         \--- router .253 --- a far node, 192.168.78.0/24
+//!   node-1 .11        node-2 .12    to each other's pods by routes or an overlay
 //!      |                 |
 //!   Bridge: pods are ports of cni0 in the node, 10.244.<node>.0/24
 //!   Routed: each pod on its own veth with a /32 and a /128 route
@@ -20,7 +20,9 @@
 mod build;
 mod manifests;
 mod model;
+mod overlay;
 mod spec;
+mod tunnel;
 
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
@@ -28,14 +30,18 @@ use std::sync::{Mutex, MutexGuard};
 use anyhow::{Context, Result};
 
 use crate::net::Namespace;
-pub use spec::{ClusterSpec, Families, Network, PodSpec};
+pub use spec::{Between, ClusterSpec, Families, Network, PodSpec};
+use tunnel::Tunnel;
 
 /// The cluster, as long as this value lives.
 #[derive(Debug)]
 pub struct Cluster {
     spec: ClusterSpec,
+    /// Before the nodes: they hold the nodes' devices.
+    _tunnels: Vec<Tunnel>,
     endpoints: Vec<Endpoint>,
     switch: Namespace,
+    router: Option<Namespace>,
     /// Last, so that the next cluster waits until this one is gone.
     _turn: MutexGuard<'static, ()>,
 }
@@ -101,7 +107,8 @@ impl Cluster {
         &self.spec
     }
 
-    /// All pods in the order of the description, all nodes, the outsider.
+    /// All pods but those in their node's network namespace, in the order of
+    /// the description, all nodes, the outsider.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
@@ -146,9 +153,11 @@ impl Cluster {
         build::remove_routes(self, node)
     }
 
-    /// Lets the namespaces stay when this value is dropped.
+    /// Lets the namespaces stay when this value is dropped. TUN devices end
+    /// with it all the same.
     pub fn keep(&mut self) {
         self.switch.keep();
+        self.router.iter_mut().for_each(Namespace::keep);
         for endpoint in &mut self.endpoints {
             endpoint.namespace.keep();
         }

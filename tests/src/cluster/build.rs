@@ -9,8 +9,10 @@ use std::sync::PoisonError;
 
 use anyhow::{Context, Result};
 
-use super::spec::{node_address, pod_address, pod_prefix, underlay_address};
-use super::{Cluster, ClusterSpec, Endpoint, Network, PodSpec, Role, TURN};
+use super::overlay;
+use super::spec::{pod_address, pod_prefix, underlay_address};
+use super::tunnel::Tunnel;
+use super::{Between, Cluster, ClusterSpec, Endpoint, Network, PodSpec, Role, TURN};
 use crate::net::{Namespace, veth};
 
 /// The gateway of routed pods, as Calico has it: nobody's address, answered
@@ -25,6 +27,8 @@ const GATEWAY_V6: &str = "fe80::ecee:eeff:feee:eeee";
 const OUTSIDER: u8 = 1;
 /// Number of the switch itself, once it has an address.
 const SERVICES: u8 = 254;
+/// Number of the router, on both sides.
+const ROUTER: u8 = 253;
 
 type Make<'a> = &'a dyn Fn(&str) -> Result<Namespace>;
 
@@ -36,43 +40,99 @@ pub(super) fn build(spec: ClusterSpec, make: Make<'_>) -> Result<Cluster> {
     switch.sysctl("bridge.bridge-nf-call-iptables", "0")?;
     switch.sysctl("bridge.bridge-nf-call-ip6tables", "0")?;
     switch.ip("link add under0 type bridge\nlink set under0 up")?;
+    let router = spec.far.map(|far| router(&spec, far, &switch, make)).transpose()?;
     let outsider = outsider(&spec, &switch, make)?;
     let nodes = (0..spec.nodes.len())
-        .map(|index| node(&spec, index, &switch, make))
+        .map(|index| node(&spec, index, &switch, router.as_ref(), make))
         .collect::<Result<Vec<_>>>()?;
+    let tunnels = nodes.iter().enumerate().filter_map(|(index, node)| {
+        (spec.between == Between::Udp).then(|| Tunnel::new(&spec, index, &node.namespace))
+    });
+    let tunnels = tunnels.collect::<Result<Vec<_>>>()?;
+    for (index, node) in nodes.iter().enumerate() {
+        overlay::join(&spec, index, &node.namespace)?;
+        node.namespace.ip(&routes_to_pods(&spec, Some(index)))?;
+    }
     let mut endpoints = spec
         .pods
         .iter()
         .enumerate()
+        .filter(|(_, one)| !one.host_network)
         .map(|(index, one)| pod(&spec, index, one, &nodes[one.node].namespace, make))
         .collect::<Result<Vec<_>>>()?;
     endpoints.extend(nodes);
     endpoints.push(outsider);
-    Ok(Cluster { spec, endpoints, switch, _turn: turn })
+    Ok(Cluster { spec, _tunnels: tunnels, endpoints, switch, router, _turn: turn })
+}
+
+/// Between the switch and the far node. It knows that node's pods for the
+/// outsider's sake; the nodes' overlay does not need it to.
+fn router(spec: &ClusterSpec, far: usize, switch: &Namespace, make: Make<'_>) -> Result<Namespace> {
+    let namespace = make("router")?;
+    forward(&namespace)?;
+    join(&namespace, switch, "router", &both(|v6| underlay_address(false, ROUTER, v6)))?;
+    let mut lines = "link add far0 type bridge\nlink set far0 up\n".to_owned();
+    for v6 in [false, true] {
+        let address = underlay_address(true, ROUTER, v6);
+        lines.push_str(&add_address(address, underlay_prefix(v6), "far0"));
+        let (to, length) = (pod_address(far, 0, v6), pod_prefix(v6));
+        let _ = writeln!(lines, "route add {to}/{length} via {}", spec.node_address(far, v6));
+    }
+    namespace.ip(&lines)?;
+    Ok(namespace)
+}
+
+fn forward(namespace: &Namespace) -> Result<()> {
+    namespace.sysctl("ipv4.ip_forward", "1")?;
+    namespace.sysctl("ipv6.conf.all.forwarding", "1")?;
+    namespace.sysctl("ipv4.conf.all.rp_filter", "0")?;
+    namespace.sysctl("ipv4.conf.default.rp_filter", "0")
+}
+
+/// To the far node's subnet, from the switch.
+fn routes_to_far() -> String {
+    let route = |v6| {
+        let (to, length) = (underlay_address(true, 0, v6), underlay_prefix(v6));
+        format!("route add {to}/{length} via {}\n", underlay_address(false, ROUTER, v6))
+    };
+    [false, true].map(route).concat()
 }
 
 fn outsider(spec: &ClusterSpec, switch: &Namespace, make: Make<'_>) -> Result<Endpoint> {
     let namespace = make("outsider")?;
-    let addresses = both(|v6| underlay_address(OUTSIDER, v6));
+    let addresses = both(|v6| underlay_address(false, OUTSIDER, v6));
     join(&namespace, switch, "out", &addresses)?;
-    namespace.ip(&routes_to_nodes(spec, None))?;
+    if spec.far.is_some() {
+        namespace.ip(&routes_to_far())?;
+    }
+    namespace.ip(&routes_to_pods(spec, None))?;
     Ok(Endpoint { name: "outsider".into(), role: Role::Outsider, namespace, addresses })
 }
 
-fn node(spec: &ClusterSpec, index: usize, switch: &Namespace, make: Make<'_>) -> Result<Endpoint> {
+fn node(
+    spec: &ClusterSpec,
+    index: usize,
+    switch: &Namespace,
+    router: Option<&Namespace>,
+    make: Make<'_>,
+) -> Result<Endpoint> {
     let name = spec.nodes[index].clone();
     let namespace = make(&name)?;
-    namespace.sysctl("ipv4.ip_forward", "1")?;
-    namespace.sysctl("ipv6.conf.all.forwarding", "1")?;
-    namespace.sysctl("ipv4.conf.all.rp_filter", "0")?;
-    namespace.sysctl("ipv4.conf.default.rp_filter", "0")?;
-    let addresses = both(|v6| node_address(index, v6));
-    join(&namespace, switch, &format!("node{index}"), &addresses)?;
-    let mut lines = routes_to_nodes(spec, Some(index));
+    forward(&namespace)?;
+    let addresses = both(|v6| spec.node_address(index, v6));
+    let far = router.filter(|_| spec.far == Some(index));
+    let (other, bridge) = far.map_or((switch, "under0"), |router| (router, "far0"));
+    plug(&namespace, (other, bridge), &format!("node{index}"), &addresses)?;
+    let mut lines = String::new();
     // Proxy ARP answers only for what is routed elsewhere
     // (arp_process in net/ipv4/arp.c, Linux 6.18).
+    let gateway = if far.is_some() { ROUTER } else { OUTSIDER };
     for v6 in [false, true] {
-        let _ = writeln!(lines, "route add default via {}", underlay_address(OUTSIDER, v6));
+        let gateway = underlay_address(far.is_some(), gateway, v6);
+        let _ = writeln!(lines, "route add default via {gateway}");
+    }
+    if spec.far.is_some() && far.is_none() {
+        lines.push_str(&routes_to_far());
     }
     if spec.network == Network::Bridge {
         namespace.sysctl("bridge.bridge-nf-call-iptables", "1")?;
@@ -143,13 +203,14 @@ fn routed(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str
 }
 
 pub(super) fn services_address(spec: &ClusterSpec, switch: &Namespace, v6: bool) -> Result<IpAddr> {
-    let address = underlay_address(SERVICES, v6);
+    let address = underlay_address(false, SERVICES, v6);
     // `replace`: to ask twice is no mistake.
     let flags = if v6 { " nodad" } else { "" };
     let length = underlay_prefix(v6);
     let mut lines = format!("addr replace {address}/{length} dev under0{flags}\n");
     for node in 0..spec.nodes.len() {
-        let _ = writeln!(lines, "route replace {}", route_to(node, v6));
+        let (range, hop) = (ClusterSpec::pod_range(node, v6), spec.node_address(node, v6));
+        let _ = writeln!(lines, "route replace {range} via {hop}");
     }
     switch.ip(&lines)?;
     Ok(address)
@@ -157,15 +218,25 @@ pub(super) fn services_address(spec: &ClusterSpec, switch: &Namespace, v6: bool)
 
 pub(super) fn remove_routes(cluster: &Cluster, node: usize) -> Result<()> {
     let lines: String =
-        routes_to_nodes(&cluster.spec, Some(node)).replace("route add", "route del");
+        routes_to_pods(&cluster.spec, Some(node)).replace("route add", "route del");
     let found = cluster.nodes().nth(node).context("no such node")?;
     found.namespace.ip(&lines)
 }
 
 /// Puts a namespace on the switch, as `eth0`.
 fn join(namespace: &Namespace, switch: &Namespace, port: &str, addresses: &[IpAddr]) -> Result<()> {
+    plug(namespace, (switch, "under0"), port, addresses)
+}
+
+/// Puts a namespace on a bridge, as `eth0`.
+fn plug(
+    namespace: &Namespace,
+    (switch, bridge): (&Namespace, &str),
+    port: &str,
+    addresses: &[IpAddr],
+) -> Result<()> {
     veth((namespace, "eth0"), (switch, port))?;
-    switch.ip(&format!("link set {port} master under0"))?;
+    switch.ip(&format!("link set {port} master {bridge}"))?;
     let lines: String = addresses
         .iter()
         .map(|&address| add_address(address, underlay_prefix(address.is_ipv6()), "eth0"))
@@ -173,22 +244,27 @@ fn join(namespace: &Namespace, switch: &Namespace, port: &str, addresses: &[IpAd
     namespace.ip(&lines)
 }
 
-/// host-gw: the pods of each node by way of that node.
-fn routes_to_nodes(spec: &ClusterSpec, except: Option<usize>) -> String {
+/// To the pods of each other node: for a node as the network has it, for the
+/// outsider by way of that node.
+fn routes_to_pods(spec: &ClusterSpec, from: Option<usize>) -> String {
     let mut lines = String::new();
-    for node in (0..spec.nodes.len()).filter(|&node| Some(node) != except) {
+    for node in (0..spec.nodes.len()).filter(|&node| Some(node) != from) {
         for v6 in [false, true] {
-            let _ = writeln!(lines, "route add {}", route_to(node, v6));
+            let hop = match from {
+                Some(from) => overlay::hop(spec, from, node, v6),
+                None if spec.far == Some(node) => {
+                    format!("via {}", underlay_address(false, ROUTER, v6))
+                }
+                None => format!("via {}", spec.node_address(node, v6)),
+            };
+            let (to, length) = (pod_address(node, 0, v6), pod_prefix(v6));
+            let _ = writeln!(lines, "route add {to}/{length} {hop}");
         }
     }
     lines
 }
 
-fn route_to(node: usize, v6: bool) -> String {
-    format!("{} via {}", ClusterSpec::pod_range(node, v6), node_address(node, v6))
-}
-
-fn add_address(address: IpAddr, length: u8, interface: &str) -> String {
+pub(super) fn add_address(address: IpAddr, length: u8, interface: &str) -> String {
     let flags = if address.is_ipv6() { " nodad" } else { "" };
     format!("addr add {address}/{length} dev {interface}{flags}\n")
 }

@@ -7,7 +7,6 @@ use std::fmt::Write;
 
 use policy::Labels;
 
-use super::spec::node_address;
 use super::{ClusterSpec, PodSpec};
 
 impl ClusterSpec {
@@ -25,9 +24,10 @@ impl ClusterSpec {
         );
         labels(&mut text, &pod.labels);
         let node = &self.nodes[pod.node];
+        let host = if pod.host_network { "  hostNetwork: true\n" } else { "" };
         let _ = write!(
             text,
-            "spec:\n  nodeName: {node}\n  containers:\n  - name: main\n    image: example.org/main:1\n"
+            "spec:\n  nodeName: {node}\n{host}  containers:\n  - name: main\n    image: example.org/main:1\n"
         );
         if !pod.ports.is_empty() {
             text.push_str("    ports:\n");
@@ -40,7 +40,7 @@ impl ClusterSpec {
             );
         }
         text.push_str("status:\n  phase: Running\n");
-        let host = [false, true].map(|v6| node_address(pod.node, v6));
+        let host = [false, true].map(|v6| self.node_address(pod.node, v6));
         let _ = write!(text, "  hostIP: {}\n  hostIPs:\n", host[0]);
         for address in host {
             let _ = writeln!(text, "  - ip: \"{address}\"");

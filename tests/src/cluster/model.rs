@@ -6,7 +6,6 @@
 use policy::{NamedPort, Namespace, ObjectKey, Phase, Pod};
 
 use super::ClusterSpec;
-use super::spec::node_address;
 
 impl ClusterSpec {
     /// Its pods.
@@ -18,8 +17,8 @@ impl ClusterSpec {
                 labels: pod.labels.clone(),
                 node: Some(self.nodes[pod.node].clone()),
                 addresses: pod.addresses.clone(),
-                host_addresses: [false, true].map(|v6| node_address(pod.node, v6)).to_vec(),
-                host_network: false,
+                host_addresses: [false, true].map(|v6| self.node_address(pod.node, v6)).to_vec(),
+                host_network: pod.host_network,
                 phase: Phase::Running,
                 created: 0,
                 ports: sorted(&pod.ports),

@@ -18,6 +18,24 @@ pub enum Network {
     Routed,
 }
 
+/// How packets between pods get from node to node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Between {
+    /// By routes to the other node's pods by way of that node: flannel's
+    /// host-gw, kube-router, Calico without encapsulation.
+    #[default]
+    Routes,
+    /// In VXLAN, as flannel has it: the device has an address of its own, each
+    /// other node a neighbour and a forwarding entry for ever.
+    Vxlan,
+    /// flannel's DirectRouting: routes between nodes of one subnet, VXLAN to
+    /// the others.
+    DirectRouting,
+    /// In UDP from and to a TUN device, as flannel's oldest backend has it.
+    /// This one carries IPv6, too.
+    Udp,
+}
+
 /// Which families a pod has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Families {
@@ -42,6 +60,8 @@ pub struct PodSpec {
     pub node: usize,
     /// `status.podIPs`.
     pub addresses: Vec<IpAddr>,
+    /// Whether it lives in its node's network namespace.
+    pub host_network: bool,
     /// Named ports of its one container.
     pub ports: Vec<NamedPort>,
 }
@@ -51,6 +71,10 @@ pub struct PodSpec {
 pub struct ClusterSpec {
     /// How pods hang on their nodes.
     pub network: Network,
+    /// How packets between pods get from node to node.
+    pub between: Between,
+    /// The node in a subnet of its own, behind a router.
+    pub far: Option<usize>,
     /// Names of the nodes.
     pub nodes: Vec<String>,
     /// Namespaces with their labels.
@@ -65,6 +89,8 @@ impl ClusterSpec {
         assert!(nodes.len() <= 200, "node numbers are an octet of the addresses");
         Self {
             network,
+            between: Between::Routes,
+            far: None,
             nodes: nodes.iter().map(|&name| name.to_owned()).collect(),
             namespaces: BTreeMap::new(),
             pods: Vec::new(),
@@ -79,6 +105,18 @@ impl ClusterSpec {
     /// The addresses of all pods.
     pub fn pods_range(v6: bool) -> String {
         if v6 { "fd00:10:244::/48".to_owned() } else { "10.244.0.0/16".to_owned() }
+    }
+
+    /// Joins the nodes in another way.
+    #[must_use]
+    pub fn between(self, between: Between) -> Self {
+        Self { between, ..self }
+    }
+
+    /// Puts a node in a subnet of its own, behind a router.
+    #[must_use]
+    pub fn far(self, node: usize) -> Self {
+        Self { far: Some(node), ..self }
     }
 
     /// Adds a namespace.
@@ -115,22 +153,62 @@ impl ClusterSpec {
     ) -> Self {
         assert!(self.namespaces.contains_key(namespace), "namespace {namespace} comes first");
         let number = 2 + self.pods.iter().filter(|pod| pod.node == node).count();
-        let mut addresses = Vec::new();
-        if families != Families::V6 {
-            addresses.push(pod_address(node, number, false));
-        }
-        if families != Families::V4 {
-            addresses.push(pod_address(node, number, true));
-        }
+        let families = match families {
+            Families::Both => &[false, true][..],
+            Families::V4 => &[false],
+            Families::V6 => &[true],
+        };
         self.pods.push(PodSpec {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             labels: to_labels(labels),
             node,
-            addresses,
+            addresses: families.iter().map(|&v6| pod_address(node, number, v6)).collect(),
+            host_network: false,
             ports: ports.to_vec(),
         });
         self
+    }
+
+    /// Adds a pod in its node's network namespace. It has no endpoint of its
+    /// own: the node's is at its addresses.
+    #[must_use]
+    pub fn host_pod(
+        self,
+        node: usize,
+        namespace: &str,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> Self {
+        let addresses = [false, true].map(|v6| self.node_address(node, v6)).to_vec();
+        let mut this = self.pod_on(node, namespace, name, labels, Families::Both, &[]);
+        if let Some(pod) = this.pods.last_mut() {
+            pod.addresses = addresses;
+            pod.host_network = true;
+        }
+        this
+    }
+
+    /// Adds a pod without an address: its namespace has a loopback interface
+    /// and nothing else.
+    #[must_use]
+    pub fn pod_without_address(
+        self,
+        node: usize,
+        namespace: &str,
+        name: &str,
+        labels: &[(&str, &str)],
+    ) -> Self {
+        let mut this = self.pod_on(node, namespace, name, labels, Families::Both, &[]);
+        if let Some(pod) = this.pods.last_mut() {
+            pod.addresses.clear();
+        }
+        this
+    }
+
+    /// The address of a node in its subnet.
+    pub fn node_address(&self, node: usize, v6: bool) -> IpAddr {
+        underlay_address(self.far == Some(node), octet(node + 11), v6)
     }
 }
 
@@ -157,17 +235,15 @@ pub(super) const fn pod_prefix(v6: bool) -> u8 {
     if v6 { 64 } else { 24 }
 }
 
-/// The address of a node on the switch.
-pub(super) fn node_address(node: usize, v6: bool) -> IpAddr {
-    underlay_address(octet(node + 11), v6)
-}
-
-/// An address on the switch; 1 is the outsider.
-pub(super) fn underlay_address(number: u8, v6: bool) -> IpAddr {
+/// An address on the switch; 1 is the outsider. Or one behind the router.
+pub(super) fn underlay_address(far: bool, number: u8, v6: bool) -> IpAddr {
+    let subnet: u8 = if far { 78 } else { 77 };
     if v6 {
-        IpAddr::V6(Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, number.into()))
+        // In hexadecimal what IPv4 has in decimal.
+        let subnet = if far { 0x78 } else { 0x77 };
+        IpAddr::V6(Ipv6Addr::new(0xfd00, subnet, 0, 0, 0, 0, 0, number.into()))
     } else {
-        IpAddr::V4(Ipv4Addr::new(192, 168, 77, number))
+        IpAddr::V4(Ipv4Addr::new(192, 168, subnet, number))
     }
 }
 
