@@ -120,10 +120,25 @@ impl Connections {
     /// log and in [`Counters::errors`].
     pub fn start() -> Result<Self, StartError> {
         let shared = Arc::new(Shared::default());
-        let worker = Worker::new(Arc::clone(&shared), Sweeper::open()?);
-        let thread = std::thread::Builder::new().name("connections".to_owned());
-        let worker = thread.spawn(|| worker.run()).map_err(StartError::Thread)?;
-        Ok(Self { shared, worker: Some(worker) })
+        let worker = Some(spawn(&shared)?);
+        Ok(Self { shared, worker })
+    }
+
+    /// Starts the thread anew if it has died, which it says. What it had not
+    /// looked at is left to the next change that takes something away.
+    pub fn revive(&mut self) {
+        if self.worker.as_ref().is_some_and(|worker| !worker.is_finished()) {
+            return;
+        }
+        match spawn(&self.shared) {
+            Ok(worker) => {
+                tracing::error!(
+                    "the thread that ends denied connections died; it was started anew"
+                );
+                self.worker = Some(worker);
+            }
+            Err(error) => tracing::error!("denied connections are not ended: {error}"),
+        }
     }
 
     /// The kernel now enforces `after`. `before` is what it did enforce since
@@ -146,6 +161,12 @@ impl Connections {
     pub fn counters(&self) -> Counters {
         self.shared.state().counters
     }
+}
+
+fn spawn(shared: &Arc<Shared>) -> Result<JoinHandle<()>, StartError> {
+    let worker = Worker::new(Arc::clone(shared), Sweeper::open()?);
+    let thread = std::thread::Builder::new().name("connections".to_owned());
+    thread.spawn(|| worker.run()).map_err(StartError::Thread)
 }
 
 /// Stops the thread, after the pass that it is in.

@@ -47,6 +47,8 @@ pub struct Pipeline<S> {
     /// The table as it was found when the first change began that has not come
     /// to its end; within, `None` is a kernel without the table.
     before: Option<Option<Arc<Ruleset>>>,
+    /// Whether the table had been touched when it was read.
+    touched: bool,
 }
 
 #[derive(Debug)]
@@ -104,7 +106,15 @@ impl<S: Sink> Pipeline<S> {
     /// A pipeline that adopts the table it finds.
     pub fn new(sink: S, options: Options) -> Self {
         let engine = Engine::new(options);
-        Self { sink, engine, planner: Planner::default(), live: None, target: None, before: None }
+        Self {
+            sink,
+            engine,
+            planner: Planner::default(),
+            live: None,
+            target: None,
+            before: None,
+            touched: false,
+        }
     }
 
     /// The kernel.
@@ -187,19 +197,30 @@ impl<S: Sink> Pipeline<S> {
                     races += 1;
                 }
                 Err(ChangeError::Refused(refusals, batch)) => {
-                    let mut set_aside = self.engine.options().set_aside.clone();
-                    let compiled = self.engine.compiled();
-                    let found = refused::set_aside(compiled, &refusals, &batch, &mut set_aside);
-                    if found.is_empty() {
-                        return Err(SendError::Refused(refusals).into());
-                    }
-                    target.refused.extend(found);
-                    self.engine.set_aside(set_aside);
+                    self.blame(&mut target, refusals, &batch)?;
                 }
                 Err(ChangeError::Failed(error)) => return Err(error),
             }
         }
         Err(SyncError::KeepsChanging)
+    }
+
+    /// Sets the policies aside that are behind what was refused.
+    fn blame(
+        &mut self,
+        target: &mut Target,
+        refusals: Vec<Refusal>,
+        batch: &Batch,
+    ) -> Result<(), SyncError> {
+        let mut set_aside = self.engine.options().set_aside.clone();
+        let compiled = self.engine.compiled();
+        let found = refused::set_aside(compiled, &refusals, batch, &mut set_aside);
+        if found.is_empty() {
+            return Err(SendError::Refused(refusals).into());
+        }
+        target.refused.extend(found);
+        self.engine.set_aside(set_aside);
+        Ok(())
     }
 
     /// Goes on to a snapshot, with all its policies. Those that are set aside
@@ -224,6 +245,7 @@ impl<S: Sink> Pipeline<S> {
             diagnostics: diagnostics.cloned().collect(),
             set_aside: self.engine.options().set_aside.clone(),
             foreign: done.foreign,
+            restored: std::mem::take(&mut self.touched) && done.batches > 0,
         }
     }
 
@@ -269,6 +291,7 @@ impl<S: Sink> Pipeline<S> {
         {
             return Ok(base);
         }
+        self.touched |= self.live.is_some() && !is_doubted;
         Ok(match self.sink.dump(&compiler::scaffold::table()) {
             // Others commit faster than the table can be read.
             Err(ReadError::KeepsChanging(_))

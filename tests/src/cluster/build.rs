@@ -217,8 +217,7 @@ pub(super) fn services_address(spec: &ClusterSpec, switch: &Namespace, v6: bool)
 }
 
 pub(super) fn remove_routes(cluster: &Cluster, node: usize) -> Result<()> {
-    let lines: String =
-        routes_to_pods(&cluster.spec, Some(node)).replace("route add", "route del");
+    let lines: String = routes_to_pods(&cluster.spec, Some(node)).replace("route add", "route del");
     let found = cluster.nodes().nth(node).context("no such node")?;
     found.namespace.ip(&lines)
 }

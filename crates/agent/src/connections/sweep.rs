@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use nft::{Conntrack, ConntrackError, Filter, Flow, OpenError, Transport, Tuple};
 use nix::ifaddrs::getifaddrs;
@@ -33,6 +34,16 @@ pub(super) enum SweepError {
     Addresses(#[source] nix::Error),
     #[error("judge a flow: {0}")]
     Table(#[from] Broken),
+}
+
+/// A table that took the place of the pass's, if one did.
+pub(super) type Newer<'a> = &'a dyn Fn() -> Option<Arc<Ruleset>>;
+
+/// A dump takes its time, and the flows that come late in it may be new ones
+/// that a newer table allows: it has the last word.
+struct LastWord<'a> {
+    node: &'a BTreeSet<IpAddr>,
+    newer: Newer<'a>,
 }
 
 /// What a pass did, up to its end or its error.
@@ -75,11 +86,12 @@ impl Sweeper {
         &mut self,
         suspects: &Suspects,
         table: &Ruleset,
+        newer: Newer<'_>,
     ) -> (Swept, Result<(), SweepError>) {
         self.writer.denied.clear();
         self.writer.deleted = 0;
         let mut swept = Swept::default();
-        let result = self.pass(suspects, table, &mut swept.entries);
+        let result = self.pass(suspects, table, newer, &mut swept.entries);
         swept.deleted = self.writer.deleted;
         (swept, result)
     }
@@ -88,44 +100,67 @@ impl Sweeper {
         &mut self,
         suspects: &Suspects,
         table: &Ruleset,
+        newer: Newer<'_>,
         entries: &mut u64,
     ) -> Result<(), SweepError> {
         let earlier = std::mem::take(&mut self.writer.answers);
         let node = own_addresses().map_err(SweepError::Addresses)?;
         let judge = Judge::new(table, &node);
+        let last_word = LastWord { node: &node, newer };
         for filter in filters(suspects) {
             let mut result = Ok(());
             *entries += self.reader.flows(&filter, |flow| {
                 let [source, destination] = ends(flow);
                 if result.is_ok() && suspects.touches(source, destination) {
-                    result = self.writer.judge(&judge, flow);
+                    result = self.writer.judge(&judge, &last_word, flow);
                 }
             })?;
             result?;
         }
-        self.writer.flush()?;
+        self.writer.flush(&last_word)?;
         self.writer.delete_answers(&earlier)?;
         Ok(())
     }
 }
 
 impl Writer {
-    fn judge(&mut self, judge: &Judge<'_>, flow: &Flow) -> Result<(), SweepError> {
-        let master = match &flow.master {
-            Some(master) => self.conntrack.get(master, flow.zone)?,
-            None => None,
-        };
-        if judge.denies(flow, master.as_ref())? {
+    fn judge(
+        &mut self,
+        judge: &Judge<'_>,
+        last_word: &LastWord<'_>,
+        flow: &Flow,
+    ) -> Result<(), SweepError> {
+        if self.denies(judge, flow)? {
             self.denied.push(*flow);
         }
         if self.denied.len() >= DELETIONS_AT_ONCE {
-            self.flush()?;
+            self.flush(last_word)?;
         }
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), ConntrackError> {
-        let denied = std::mem::take(&mut self.denied);
+    fn denies(&mut self, judge: &Judge<'_>, flow: &Flow) -> Result<bool, SweepError> {
+        let master = match &flow.master {
+            Some(master) => self.conntrack.get(master, flow.zone)?,
+            None => None,
+        };
+        Ok(judge.denies(flow, master.as_ref())?)
+    }
+
+    fn flush(&mut self, last_word: &LastWord<'_>) -> Result<(), SweepError> {
+        let mut denied = std::mem::take(&mut self.denied);
+        if !denied.is_empty()
+            && let Some(table) = (last_word.newer)()
+        {
+            let judge = Judge::new(&table, last_word.node);
+            let mut still = Vec::with_capacity(denied.len());
+            for flow in denied {
+                if self.denies(&judge, &flow)? {
+                    still.push(flow);
+                }
+            }
+            denied = still;
+        }
         self.deleted += self.conntrack.delete_all(&denied)? as u64;
         let room = MAX_ANSWERS.saturating_sub(self.answers.len());
         let answered = denied.iter().filter(|flow| answers_open_flows(flow));

@@ -82,7 +82,9 @@ impl Worker {
             }
             all.merge(due.suspects);
         }
-        let (swept, result) = self.sweeper.sweep(&all, &table);
+        let shared = &self.shared;
+        let newer = || shared.state().inbox.last().map(|change| Arc::clone(&change.after));
+        let (swept, result) = self.sweeper.sweep(&all, &table, &newer);
         let end = Instant::now();
         self.budget.spend(end - start, end);
         self.count(swept, end - start, result.is_err());

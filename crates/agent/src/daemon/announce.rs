@@ -112,7 +112,11 @@ async fn put(client: &Client, node: &str, about: &About, message: &str) -> Resul
                     "lastTimestamp": Time(now),
                     "source": event.source,
                 }));
-                events.patch(&name, &PatchParams::default(), &patch).await.map(drop)
+                match events.patch(&name, &PatchParams::default(), &patch).await {
+                    // Another node was a moment earlier: it said the same.
+                    Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+                    result => result.map(drop),
+                }
             }
             result => result.map(drop),
         }

@@ -130,7 +130,8 @@ impl Enforcer {
         if self.state.surroundings.is_due() {
             let pods = self.local_addresses();
             self.state.surroundings.look(self.pipeline.sink(), &pods, &self.status);
-            if let Some(connections) = &self.connections {
+            if let Some(connections) = &mut self.connections {
+                connections.revive();
                 self.metrics.cut(&connections.counters());
             }
         }
@@ -205,7 +206,8 @@ impl Enforcer {
         if let Some(came) = pending {
             metrics.event_to_kernel_seconds.observe(came.elapsed().as_secs_f64());
         }
-        if restoring && outcome.batches > 0 {
+        let restored = outcome.restored || restoring && outcome.batches > 0;
+        if restored {
             metrics.repairs.inc();
             tracing::warn!(
                 "others changed table inet nftpol; restored in {} ms ({} operations)",
@@ -219,7 +221,7 @@ impl Enforcer {
         // What happened before the first attempt, nobody here knows, nor what
         // others had done before the table was found as it was.
         let is_first = !std::mem::replace(&mut self.state.enforced, true);
-        let is_known = !(is_first || restoring && outcome.batches > 0);
+        let is_known = !(is_first || restored);
         let before = outcome.before.clone().filter(|_| is_known);
         if is_first {
             tracing::info!(

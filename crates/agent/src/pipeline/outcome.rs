@@ -29,6 +29,9 @@ pub struct Outcome {
     pub set_aside: BTreeSet<ObjectKey>,
     /// What others put into our table and is still in it.
     pub foreign: Vec<ForeignObject>,
+    /// Whether the table showed signs that others had touched it, and there
+    /// was something to mend or to change.
+    pub restored: bool,
 }
 
 /// Between the kernel's table and the one that it shall have.

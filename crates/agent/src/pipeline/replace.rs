@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use compiler::Changed;
+use nft::SendError;
 use policy::Snapshot;
-use ruleset::{Name, NameError, Ruleset};
+use ruleset::{Name, Ruleset};
 
-use super::{Base, Difference, Live, Outcome, Pipeline, SyncError, signs};
+use super::{Base, ChangeError, Difference, Live, Outcome, Pipeline, SyncError, signs};
 use crate::Sink;
 
 /// The name of the table that stands in meanwhile. It is one of ours, so that
@@ -27,12 +28,37 @@ impl<S: Sink> Pipeline<S> {
     pub fn replace(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncError> {
         self.live = None;
         let changed = Changed::between(self.engine.snapshot(), snapshot);
-        self.target = Some(self.target(snapshot, &changed));
+        let mut target = self.target(snapshot, &changed);
+        let done = loop {
+            match self.build_both() {
+                Ok(done) => break done,
+                Err(ChangeError::Refused(refusals, batch)) => {
+                    self.blame(&mut target, refusals, &batch)?;
+                }
+                Err(ChangeError::Failed(error)) => return Err(error),
+                Err(ChangeError::Overtaken | ChangeError::Moved) => {
+                    return Err(SyncError::KeepsChanging);
+                }
+            }
+        };
+        self.target = Some(target);
+        let mut outcome = self.sync(snapshot)?;
+        outcome.before = None;
+        outcome.operations += done.operations;
+        outcome.batches += done.batches;
+        Ok(outcome)
+    }
+
+    /// The stand-in, then ours in the place of what is there.
+    fn build_both(&mut self) -> Result<Built, ChangeError> {
         let ours = Arc::new(self.engine.compiled().ruleset.clone());
-        let stand_in = Ruleset { table: stand_in()?, ..Ruleset::clone(&ours) };
+        let stand_in = Ruleset {
+            table: Name::new(STAND_IN).map_err(SyncError::from)?,
+            ..Ruleset::clone(&ours)
+        };
         // One that an earlier attempt left behind may be all that enforces.
         let mut done = match self.build(&stand_in) {
-            Err(SyncError::Plan { .. } | SyncError::InTheWay { .. }) => {
+            Err(ChangeError::Failed(SyncError::Plan { .. } | SyncError::InTheWay { .. })) => {
                 self.sink.delete_table(&stand_in.table)?;
                 self.build(&stand_in)?
             }
@@ -43,18 +69,14 @@ impl<S: Sink> Pipeline<S> {
         self.sink.delete_table(&stand_in.table)?;
         let signs = signs(&mut self.sink)?;
         // Not known, only trusted: others may have committed meanwhile.
-        let ruleset = Arc::clone(&ours);
-        self.live = Some(Live { ruleset, foreign: Vec::new(), known: None, signs, doubted: false });
+        self.live =
+            Some(Live { ruleset: ours, foreign: Vec::new(), known: None, signs, doubted: false });
         self.before = None;
-        let mut outcome = self.sync(snapshot)?;
-        outcome.before = None;
-        outcome.operations += done.operations;
-        outcome.batches += done.batches;
-        Ok(outcome)
+        Ok(done)
     }
 
     /// Makes a table of what is there of it.
-    fn build(&mut self, table: &Ruleset) -> Result<Built, SyncError> {
+    fn build(&mut self, table: &Ruleset) -> Result<Built, ChangeError> {
         let generation = self.sink.generation()?;
         let (ruleset, foreign) = match self.sink.dump(&table.table)? {
             Some(dump) => (Some(Arc::new(dump.ruleset)), dump.foreign),
@@ -64,7 +86,13 @@ impl<S: Sink> Pipeline<S> {
         let Difference { batches, .. } = self.between(base, table)?;
         let mut built = Built::default();
         for batch in batches {
-            self.sink.send(&table.table, &batch, None)?;
+            match self.sink.send(&table.table, &batch, None) {
+                Ok(()) => {}
+                Err(SendError::Refused(refusals)) => {
+                    return Err(ChangeError::Refused(refusals, batch));
+                }
+                Err(error) => return Err(error.into()),
+            }
             built.batches += 1;
             built.operations += batch.ops.len();
         }
@@ -83,8 +111,4 @@ impl std::ops::AddAssign for Built {
         self.batches += other.batches;
         self.operations += other.operations;
     }
-}
-
-fn stand_in() -> Result<Name, NameError> {
-    Name::new(STAND_IN)
 }

@@ -167,7 +167,10 @@ impl<T: Watched> Watch<T> {
     /// sends them from its cache one by one and holds no list in memory.
     async fn streaming_list(&mut self) -> Result<State, Broken> {
         let (seconds, lasts) = duration();
-        let opened = answer::watch::<T>(&self.client, self.not_older(), true, seconds).await;
+        // Without a version the server's cache must have caught up with the
+        // database first, which costs that no list: a server that lags behind
+        // its peers would take policies back that were enforced.
+        let opened = answer::watch::<T>(&self.client, &self.version, true, seconds).await;
         let mut lines = match opened {
             Err(error) if is_refusal(&error) => return Ok(self.without_streams(&error)),
             opened => opened.map_err(|error| self.not_listed(error))?,
@@ -228,7 +231,7 @@ impl<T: Watched> Watch<T> {
     async fn follow(&mut self, mut following: Following) -> Result<State, Broken> {
         let Following { lines, since, lasts, heard, bookmarks } = &mut following;
         let rest = (*lasts + GRACE).saturating_sub(since.elapsed());
-        let patience = if *bookmarks { SILENCE.min(rest) } else { rest };
+        let patience = if *bookmarks || self.bookmarks { SILENCE.min(rest) } else { rest };
         let line = lines.next::<T>(patience).await;
         if since.elapsed() >= HELD {
             self.pauses.reset();
