@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use agent::cluster::Cluster;
 use agent::connections::Connections;
 use agent::pipeline::{Check, Outcome, Pipeline, SyncError};
 use nft::{Kernel, ReadError};
@@ -25,7 +26,6 @@ use super::remote::Message;
 use super::status::{Condition, Status};
 use super::surroundings::Surroundings;
 use crate::{report, tables};
-use agent::cluster::Cluster;
 
 /// How often to look whether others changed the ruleset.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeSet;
 
+use agent::cluster::Cluster;
 use agent::pipeline::Outcome;
 use policy::{Diagnostic, ObjectKey, Severity};
 use tokio::sync::watch;
 
 use super::announce::{About, Problems, Reason};
 use super::metrics::Metrics;
-use agent::cluster::Cluster;
 
 /// Remembers what was said.
 #[derive(Debug, Default)]
