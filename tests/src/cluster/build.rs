@@ -45,9 +45,8 @@ pub(super) fn build(spec: ClusterSpec, make: Make<'_>) -> Result<Cluster> {
     let nodes = (0..spec.nodes.len())
         .map(|index| node(&spec, index, &switch, router.as_ref(), make))
         .collect::<Result<Vec<_>>>()?;
-    let tunnels = nodes.iter().enumerate().filter_map(|(index, node)| {
-        (spec.between == Between::Udp).then(|| Tunnel::new(&spec, index, &node.namespace))
-    });
+    let tunnelled = nodes.iter().enumerate().filter(|_| spec.between == Between::Udp);
+    let tunnels = tunnelled.map(|(index, node)| Tunnel::new(&spec, index, &node.namespace));
     let tunnels = tunnels.collect::<Result<Vec<_>>>()?;
     for (index, node) in nodes.iter().enumerate() {
         overlay::join(&spec, index, &node.namespace)?;
