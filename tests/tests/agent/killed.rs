@@ -93,7 +93,7 @@ impl Deaths {
     fn one(&mut self, outpost: &Outpost, table: &mut Table, number: u32) -> Result<()> {
         let range = &outpost.range;
         let mut agent = Daemon::start(range.node(), outpost.kubeconfig(), NODE, &[])?;
-        if number % SPARED == 0 {
+        if number.is_multiple_of(SPARED) {
             agent.ready_within(PATIENCE)?;
         }
         let (start, mut generation) = (Instant::now(), table.generation()?);

@@ -157,7 +157,7 @@ fn repaired(outpost: &Outpost, agent: &Daemon<'_>, ours: &Ruleset, damage: &Dama
                 anyhow::Ok(changed.elapsed())
             });
             nft(range.node(), &damage.script)?;
-            watching.join().unwrap()
+            watching.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })?;
         Ok(())
     })?;

@@ -156,7 +156,7 @@ fn sufficient(world: &World) -> Result<()> {
     let scenario = Scenario::new(&world.cluster, &[Knock::Tcp(80)])?;
     let mut agents = world.agents()?;
     world.server.apply(DENY)?;
-    soon(&world, &scenario)?;
+    soon(world, &scenario)?;
     agents.pop().context("no second agent")?.stop()?;
     store_unusable(world, "10.0.0.1")?;
     let first = told(world, "node-1", "10.0.0.1", &agents[0])?;
