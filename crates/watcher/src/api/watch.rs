@@ -231,7 +231,7 @@ impl<T: Watched> Watch<T> {
     async fn follow(&mut self, mut following: Following) -> Result<State, Broken> {
         let Following { lines, since, lasts, heard, bookmarks } = &mut following;
         let rest = (*lasts + GRACE).saturating_sub(since.elapsed());
-        let patience = if *bookmarks || self.bookmarks { SILENCE.min(rest) } else { rest };
+        let patience = if *bookmarks { SILENCE.min(rest) } else { rest };
         let line = lines.next::<T>(patience).await;
         if since.elapsed() >= HELD {
             self.pauses.reset();
