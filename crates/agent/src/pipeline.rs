@@ -128,10 +128,8 @@ impl<S: Sink> Pipeline<S> {
     /// The kernel cannot be asked.
     pub fn check(&mut self) -> Result<Check, ReadError> {
         let generation = self.sink.generation()?;
-        let Some(live) = &self.live else { return Ok(Check::Touched) };
-        if live.known != Some(generation) {
-            let same = live.signs.is_some() && signs(&mut self.sink)? == live.signs;
-            return Ok(if same { Check::Moved } else { Check::Touched });
+        if self.live.as_ref().is_none_or(|live| live.known != Some(generation)) {
+            return Ok(if self.shows_no_sign()? { Check::Moved } else { Check::Touched });
         }
         let is_due = self.target.as_ref().is_none_or(Target::is_due);
         Ok(if is_due { Check::Due } else { Check::Current })

@@ -11,7 +11,7 @@ use nft::SendError;
 use policy::Snapshot;
 use ruleset::{Name, Ruleset};
 
-use super::{Base, ChangeError, Difference, Live, Outcome, Pipeline, SyncError, signs};
+use super::{Base, ChangeError, Difference, Done, Live, Outcome, Pipeline, SyncError, signs};
 use crate::Sink;
 
 /// The name of the table that stands in meanwhile. It is one of ours, so that
@@ -50,22 +50,23 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// The stand-in, then ours in the place of what is there.
-    fn build_both(&mut self) -> Result<Built, ChangeError> {
+    fn build_both(&mut self) -> Result<Done, ChangeError> {
         let ours = Arc::new(self.engine.compiled().ruleset.clone());
         let stand_in = Ruleset {
             table: Name::new(STAND_IN).map_err(SyncError::from)?,
             ..Ruleset::clone(&ours)
         };
+        let mut done = Done::default();
         // One that an earlier attempt left behind may be all that enforces.
-        let mut done = match self.build(&stand_in) {
+        match self.build(&stand_in, &mut done) {
             Err(ChangeError::Failed(SyncError::Plan { .. } | SyncError::InTheWay { .. })) => {
                 self.sink.delete_table(&stand_in.table)?;
-                self.build(&stand_in)?
+                self.build(&stand_in, &mut done)?;
             }
             result => result?,
-        };
+        }
         self.sink.delete_table(&ours.table)?;
-        done += self.build(&ours)?;
+        self.build(&ours, &mut done)?;
         self.sink.delete_table(&stand_in.table)?;
         let signs = signs(&mut self.sink)?;
         // Not known, only trusted: others may have committed meanwhile.
@@ -76,7 +77,7 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// Makes a table of what is there of it.
-    fn build(&mut self, table: &Ruleset) -> Result<Built, ChangeError> {
+    fn build(&mut self, table: &Ruleset, done: &mut Done) -> Result<(), ChangeError> {
         let generation = self.sink.generation()?;
         let (ruleset, foreign) = match self.sink.dump(&table.table)? {
             Some(dump) => (Some(Arc::new(dump.ruleset)), dump.foreign),
@@ -84,7 +85,6 @@ impl<S: Sink> Pipeline<S> {
         };
         let base = Base { ruleset, foreign, generation, trusted: false };
         let Difference { batches, .. } = self.between(base, table)?;
-        let mut built = Built::default();
         for batch in batches {
             match self.sink.send(&table.table, &batch, None) {
                 Ok(()) => {}
@@ -93,22 +93,9 @@ impl<S: Sink> Pipeline<S> {
                 }
                 Err(error) => return Err(error.into()),
             }
-            built.batches += 1;
-            built.operations += batch.ops.len();
+            done.batches += 1;
+            done.operations += batch.ops.len();
         }
-        Ok(built)
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Built {
-    batches: usize,
-    operations: usize,
-}
-
-impl std::ops::AddAssign for Built {
-    fn add_assign(&mut self, other: Self) {
-        self.batches += other.batches;
-        self.operations += other.operations;
+        Ok(())
     }
 }
