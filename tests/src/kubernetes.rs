@@ -21,6 +21,7 @@ mod inside;
 mod machine;
 mod node;
 mod options;
+mod pods;
 mod settings;
 pub mod standing;
 

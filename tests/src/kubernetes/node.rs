@@ -142,6 +142,11 @@ impl Node {
         &self.name
     }
 
+    /// The number of its process 1, as this process sees it.
+    pub fn process_one(&self) -> u32 {
+        self.process_one
+    }
+
     /// The words that run the words after them in the node.
     pub fn entering(&self) -> Vec<OsString> {
         // A test of this crate has no such program, and has started no node.

@@ -1,7 +1,8 @@
 //! One network namespace.
 //!
 //! In: a name and what shall happen inside. Out: a namespace that is gone,
-//! with its processes, when its value is dropped.
+//! with its processes, when its value is dropped; one that is somebody else's
+//! stays.
 //! Never: `setns` in the caller's own thread.
 
 use std::fs::{self, File};
@@ -27,6 +28,7 @@ static COUNTER: AtomicU32 = AtomicU32::new(1);
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
+    path: PathBuf,
     handle: File,
     kept: bool,
 }
@@ -78,9 +80,23 @@ impl Namespace {
     /// When there is none of this name.
     pub fn existing(name: &str) -> Result<Self> {
         require_root()?;
-        let path = Path::new(NETNS_DIR).join(name);
+        Self::open(name, Path::new(NETNS_DIR).join(name), false)
+    }
+
+    /// Somebody else's namespace, for as long as they keep it: the file that
+    /// names it, wherever it is. For sockets; `ip` knows no such name. Dropping
+    /// this value leaves it as it is.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn lent(path: PathBuf) -> Result<Self> {
+        let name = path.display().to_string();
+        Self::open(&name, path, true)
+    }
+
+    fn open(name: &str, path: PathBuf, kept: bool) -> Result<Self> {
         let handle = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-        Ok(Self { name: name.to_owned(), handle, kept: false })
+        Ok(Self { name: name.to_owned(), path, handle, kept })
     }
 
     /// The names of all namespaces that begin with this prefix.
@@ -102,14 +118,14 @@ impl Namespace {
         Ok(names)
     }
 
-    /// The name `ip netns` shows.
+    /// The name `ip netns` shows, or the path of what is somebody else's.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The file to give to `nsenter --net=`.
     pub fn path(&self) -> PathBuf {
-        Path::new(NETNS_DIR).join(&self.name)
+        self.path.clone()
     }
 
     /// Lets the namespace stay when this value is dropped.

@@ -1,0 +1,81 @@
+//! Pods that kubelets made, as endpoints of this process.
+//!
+//! In: a pod's name. Out: its addresses and the network namespace that
+//! containerd made for it, in which sockets of this process can be opened.
+//! Never: a program in the pod; the end of a pod.
+
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use nix::ifaddrs::getifaddrs;
+use serde_json::Value;
+
+use super::Kubernetes;
+use crate::cluster::{Endpoint, Role};
+use crate::net::Namespace;
+
+/// Where containerd keeps the network namespaces of its pods, seen from the
+/// root of their node (`netns_mounts_under_state_dir` in its
+/// docs/cri/config.md, off by default).
+const NAMESPACES: &str = "run/netns";
+
+impl Kubernetes {
+    /// The pod `namespace/name`, which must have its addresses by now. One in
+    /// its node's network has the node's namespace.
+    ///
+    /// # Errors
+    /// When there is no such pod, it has no address or no namespace has it.
+    pub fn pod(&self, name: &str) -> Result<Endpoint> {
+        let (namespace, pod) = name.split_once('/').context("a pod's name is namespace/name")?;
+        let object = self.kubectl(&["-n", namespace, "get", "pod", pod, "-o", "json"], "")?;
+        let object: Value = serde_json::from_str(&object.success()?).context("read the pod")?;
+        let node = object["spec"]["nodeName"].as_str().with_context(|| format!("{name} waits"))?;
+        let index = self.nodes.iter().position(|one| one.name() == node).context("no such node")?;
+        let addresses = object["status"]["podIPs"].as_array().into_iter().flatten();
+        let addresses: Vec<IpAddr> = addresses
+            .filter_map(|one| one["ip"].as_str())
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .with_context(|| format!("read the addresses of {name}"))?;
+        let own = *addresses.first().with_context(|| format!("{name} has no address yet"))?;
+        let namespace = if object["spec"]["hostNetwork"] == true {
+            Namespace::lent(self.cluster.endpoint(node)?.namespace.path())?
+        } else {
+            self.namespace_of(index, own)?.with_context(|| format!("nobody on {node} has {own}"))?
+        };
+        Ok(Endpoint {
+            name: name.to_owned(),
+            role: Role::Pod { node: index },
+            namespace,
+            addresses,
+        })
+    }
+
+    /// The namespace on this node in which somebody has this address.
+    fn namespace_of(&self, node: usize, address: IpAddr) -> Result<Option<Namespace>> {
+        let node = self.nodes.get(node).context("no such node")?;
+        let folder = PathBuf::from(format!("/proc/{}/root", node.process_one())).join(NAMESPACES);
+        let entries =
+            fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
+        for entry in entries {
+            // What ends in the meantime is not it.
+            let Ok(namespace) = Namespace::lent(entry?.path()) else { continue };
+            if namespace.run(|| has(address)).unwrap_or(false) {
+                return Ok(Some(namespace));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Whether a device of this thread's namespace has the address.
+fn has(address: IpAddr) -> bool {
+    let all = getifaddrs().into_iter().flatten();
+    let mut all = all.filter_map(|one| one.address);
+    all.any(|one| match address {
+        IpAddr::V4(wanted) => one.as_sockaddr_in().is_some_and(|one| one.ip() == wanted),
+        IpAddr::V6(wanted) => one.as_sockaddr_in6().is_some_and(|one| one.ip() == wanted),
+    })
+}
