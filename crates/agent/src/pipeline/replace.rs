@@ -11,7 +11,8 @@ use nft::SendError;
 use policy::Snapshot;
 use ruleset::{Name, Ruleset};
 
-use super::{Base, ChangeError, Difference, Done, Live, Outcome, Pipeline, SyncError, signs};
+use super::change::{Base, ChangeError, signs};
+use super::{Difference, Done, Live, Outcome, Pipeline, SyncError};
 use crate::Sink;
 
 /// The name of the table that stands in meanwhile. It is one of ours, so that
