@@ -131,6 +131,10 @@ pub struct Agent {
     /// Where to serve /metrics alone, for scrapers of other nodes [default: nowhere].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics_address: Option<SocketAddr>,
+    /// Prove each table against the specification before it is committed, and keep the old one
+    /// where that fails. Takes seconds of CPU time for each change on a large node.
+    #[arg(long)]
+    pub verify: bool,
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,

@@ -8,10 +8,12 @@
 mod change;
 mod outcome;
 mod pause;
+mod proof;
 mod refused;
 mod replace;
 
 pub use outcome::{Difference, Outcome, SyncError};
+pub use proof::{Proofs, Unproved, Verify};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use ruleset::{Batch, Ruleset};
 
 use crate::Sink;
 use change::ChangeError;
+use proof::Prover;
 
 /// How often to start over after others changed the ruleset in between.
 const MAX_ATTEMPTS: usize = 10;
@@ -47,6 +50,8 @@ pub struct Pipeline<S> {
     before: Option<Option<Arc<Ruleset>>>,
     /// Whether the table had been touched when it was read.
     touched: bool,
+    /// If no table is to be sent without a proof.
+    prover: Option<Prover>,
 }
 
 #[derive(Debug)]
@@ -103,6 +108,7 @@ impl<S: Sink> Pipeline<S> {
             target: None,
             before: None,
             touched: false,
+            prover: None,
         }
     }
 
@@ -168,6 +174,7 @@ impl<S: Sink> Pipeline<S> {
         let mut done = Done::default();
         let mut races = 0;
         while races < MAX_ATTEMPTS {
+            self.prove()?;
             let ruleset = Arc::new(self.engine.compiled().ruleset.clone());
             let result = self.change(&ruleset, races, &mut done);
             if result.as_ref().is_err_and(|error| !matches!(error, ChangeError::Overtaken)) {
@@ -207,6 +214,7 @@ impl<S: Sink> Pipeline<S> {
         }
         target.refused.extend(found);
         self.engine.set_aside(set_aside);
+        self.reopen();
         Ok(())
     }
 
@@ -216,6 +224,9 @@ impl<S: Sink> Pipeline<S> {
         let known = self.target.take();
         let known = known.filter(|known| changed.is_empty() && !known.is_due());
         known.unwrap_or_else(|| {
+            if !changed.is_empty() || !self.engine.options().set_aside.is_empty() {
+                self.reopen();
+            }
             self.engine.set_aside(BTreeSet::new());
             self.engine.update_changed(snapshot, changed);
             Target { refused: Vec::new(), since: Instant::now() }

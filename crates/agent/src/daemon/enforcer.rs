@@ -194,6 +194,7 @@ impl Enforcer {
             result => result,
         };
         self.state.ended = Some(Instant::now());
+        self.metrics.proved(&self.pipeline.proofs());
         match result {
             Ok(outcome) => self.succeeded(start, restoring, &outcome),
             Err(error) => self.failed(&error),

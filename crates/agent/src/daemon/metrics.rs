@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use agent::connections::Counters;
-use agent::pipeline::Outcome;
+use agent::pipeline::{Outcome, Proofs};
 use policy::Snapshot;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -63,6 +63,9 @@ pub struct Metrics {
     pub broken_policies: Family<Label, Gauge>,
     /// Whether the kernel has an optional feature.
     pub features: Family<Label, Gauge>,
+    /// Tables proved, by result.
+    proofs: Family<Label, Gauge>,
+    proof_seconds: Seconds,
     connections: Family<Label, Gauge>,
     sweep_seconds: Seconds,
 }
@@ -108,6 +111,8 @@ impl Metrics {
             table: add(registry, "table_objects", "Objects of the table"),
             broken_policies: add(registry, "broken_policies", "Policies not enforced as written"),
             features: add(registry, "kernel_feature", "1 if the kernel has this feature"),
+            proofs: add(registry, "proofs", "Tables proved since the start (--verify)"),
+            proof_seconds: add(registry, "proofs_seconds", "Time of all proofs"),
             connections: add(registry, "connections", "Work on live connections since the start"),
             sweep_seconds: add(registry, "connections_sweep_seconds", "Time of all sweeps"),
         };
@@ -135,6 +140,14 @@ impl Metrics {
         ] {
             self.objects.get_or_create(&[("kind", kind.name())]).set(number(count));
         }
+    }
+
+    /// What was proved so far.
+    pub fn proved(&self, proofs: &Proofs) {
+        for (result, count) in [("equal", proofs.equal), ("failed", proofs.failed)] {
+            self.proofs.get_or_create(&[("result", result)]).set(count.cast_signed());
+        }
+        self.proof_seconds.set(proofs.total.as_secs_f64());
     }
 
     /// What was done to live connections so far.

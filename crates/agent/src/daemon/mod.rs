@@ -74,9 +74,10 @@ pub fn run(args: &Agent) -> Result<()> {
         log: args.log.options(features.log),
         ..Options::default()
     };
+    let pipeline = Pipeline::new(kernel, options);
     let enforcer = Enforcer {
         messages,
-        pipeline: Pipeline::new(kernel, options),
+        pipeline: if args.verify { pipeline.proving(verify::verify) } else { pipeline },
         connections: connections(),
         problems,
         status,

@@ -8,7 +8,7 @@ use policy::{Diagnostic, ObjectKey};
 use ruleset::plan::PlanError;
 use ruleset::{Batch, Name, NameError, Ruleset};
 
-use super::MAX_ATTEMPTS;
+use super::{MAX_ATTEMPTS, Unproved};
 
 /// What a change did.
 #[derive(Clone, Debug)]
@@ -82,6 +82,9 @@ pub enum SyncError {
         /// Why it is not ours.
         why: String,
     },
+    /// The table was to be proved first, and was not.
+    #[error(transparent)]
+    Unproved(#[from] Unproved),
     /// The stand-in of a table that is built anew has no name.
     #[error("name a table: {0}")]
     Name(#[from] NameError),

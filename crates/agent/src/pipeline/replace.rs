@@ -52,6 +52,7 @@ impl<S: Sink> Pipeline<S> {
 
     /// The stand-in, then ours in the place of what is there.
     fn build_both(&mut self) -> Result<Done, ChangeError> {
+        self.prove()?;
         let ours = Arc::new(self.engine.compiled().ruleset.clone());
         let stand_in = Ruleset {
             table: Name::new(STAND_IN).map_err(SyncError::from)?,

@@ -5,166 +5,18 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be fails the test")]
 
+mod model;
+mod proof;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use agent::Sink;
 use agent::pipeline::{Check, Pipeline, SyncError};
 use compiler::Options;
-use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, Signs};
+use nft::SendError;
 use policy::{PortNumbers, Ports, Snapshot};
-use ruleset::simulator::{self, Outcome, simulate};
-use ruleset::{ApplyError, Batch, Name, Op, Ruleset};
-use watcher::Index;
-use watcher::files::{self, Validation};
 
-/// A kernel in memory.
-#[derive(Default)]
-struct Model {
-    table: Option<Ruleset>,
-    generation: u32,
-    /// Operations that it refuses, by a part of their text.
-    refuses: Option<&'static str>,
-    /// How many commits somebody else still puts before ours.
-    others: u32,
-    /// Whether it names only the first operation that it refuses.
-    one_at_a_time: bool,
-    /// Before which of our commits somebody else deletes the table.
-    flushed_before: Option<usize>,
-    /// How many commits somebody else puts after our first.
-    after: u32,
-    sent: usize,
-    dumps: usize,
-}
-
-impl Sink for Model {
-    fn generation(&mut self) -> Result<Generation, ReadError> {
-        Ok(Generation(self.generation))
-    }
-
-    fn dump(&mut self, _: &Name) -> Result<Option<Dump>, ReadError> {
-        let generation = Generation(self.generation);
-        self.dumps += 1;
-        Ok(self.table.clone().map(|ruleset| Dump { ruleset, foreign: vec![], generation }))
-    }
-
-    fn send(
-        &mut self,
-        table: &Name,
-        batch: &Batch,
-        expected: Option<Generation>,
-    ) -> Result<(), SendError> {
-        if self.others > 0 {
-            self.others -= 1;
-            self.generation += 1;
-        }
-        if self.flushed_before == Some(self.sent) {
-            self.flushed_before = None;
-            self.table = None;
-            self.generation += 1;
-        }
-        if expected.is_some_and(|expected| expected.0 != self.generation) {
-            return Err(SendError::GenerationMoved);
-        }
-        let refused =
-            |op: &Op| self.refuses.is_some_and(|part| ruleset::text::op(table, op).contains(part));
-        let mut refusals: Vec<Refusal> = batch
-            .ops
-            .iter()
-            .enumerate()
-            .filter(|(_, op)| refused(op))
-            .map(|(index, op)| Refusal {
-                op: index,
-                action: "add a rule to chain",
-                object: op.object().cloned(),
-                errno: Errno::ENOMEM,
-                message: None,
-            })
-            .collect();
-        if self.one_at_a_time {
-            refusals.truncate(1);
-        }
-        if !refusals.is_empty() {
-            return Err(SendError::Refused(refusals));
-        }
-        let mut ruleset = self.table.clone().unwrap_or_else(|| Ruleset::new(table.clone()));
-        if let Err(error) = ruleset.apply(batch) {
-            let (ApplyError::Missing(name) | ApplyError::Exists(name) | ApplyError::Busy(name)) =
-                error;
-            let refusal = Refusal {
-                op: batch.ops.iter().position(|op| op.object() == Some(&name)).unwrap_or(0),
-                action: "use",
-                object: Some(name),
-                errno: Errno::ENOENT,
-                message: None,
-            };
-            return Err(SendError::Refused(vec![refusal]));
-        }
-        self.table = Some(ruleset);
-        self.generation += 1 + std::mem::take(&mut self.after);
-        self.sent += 1;
-        Ok(())
-    }
-
-    fn signs(&mut self, _: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
-        Ok(self.table.as_ref().and_then(|table| {
-            let parts = table.sets.len() + table.maps.len() + table.chains.len();
-            let rules = table.chains.get(chain)?.rules.len();
-            Some(Signs { table: parts.to_be_bytes().into(), chain: rules.to_be_bytes().into() })
-        }))
-    }
-
-    fn delete_table(&mut self, _: &Name) -> Result<bool, SendError> {
-        Ok(self.table.take().is_some())
-    }
-}
-
-const CLUSTER: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: web, namespace: dev, labels: {app: web}}
-spec: {containers: [{name: c, image: i}]}
-status: {phase: Running, podIP: 10.0.0.1}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: db, namespace: dev, labels: {app: db}}
-spec: {containers: [{name: c, image: i}]}
-status: {phase: Running, podIP: 10.0.0.2}
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: web, namespace: dev}
-spec:
-  podSelector: {matchLabels: {app: web}}
-  ingress: [{ports: [{port: 80}]}, {ports: [{port: 81}]}]
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata: {name: db, namespace: dev}
-spec:
-  podSelector: {matchLabels: {app: db}}
-  ingress: [{ports: [{port: 80}]}]
-";
-
-fn snapshot() -> Snapshot {
-    let loaded = files::parse("cluster.yaml", CLUSTER, Validation::Strict);
-    assert!(!loaded.has_errors(), "{:#?}", loaded.findings);
-    let index: Index = loaded.objects.into_iter().collect();
-    index.snapshot().clone()
-}
-
-fn passes(table: &Ruleset, destination: &str, port: u16) -> bool {
-    let packet = simulator::Packet {
-        destination_port: Some(port),
-        ..simulator::Packet::new(
-            "203.0.113.1".parse().unwrap(),
-            destination.parse().unwrap(),
-            policy::Protocol::Tcp.number(),
-        )
-    };
-    simulate(table, &packet).unwrap().outcome == Outcome::Accept
-}
+use model::{Model, passes, snapshot};
 
 #[test]
 fn a_policy_that_the_kernel_refuses_isolates_and_the_others_are_enforced() {

@@ -1,0 +1,90 @@
+//! Tables that must be proved before they are sent.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use agent::pipeline::{Pipeline, SyncError, Verify};
+use compiler::{Options, scaffold};
+use policy::{ObjectKey, Snapshot};
+use ruleset::Ruleset;
+use verify::{Report, VerifyError, verify};
+
+use super::model::{Model, passes, snapshot};
+
+/// As if the compiler had forgotten the rules of the base chain for as long as
+/// there is a policy `dev/web`.
+const FORGETFUL: Verify = forgetful;
+
+fn forgetful(
+    snapshot: &Snapshot,
+    node: Option<&str>,
+    set_aside: &BTreeSet<ObjectKey>,
+    table: &Ruleset,
+) -> Result<Report, VerifyError> {
+    let mut table = table.clone();
+    if snapshot.policies.contains_key(&web()) {
+        let chain = table.chains.get_mut(&scaffold::base_chain()).unwrap();
+        Arc::make_mut(chain).rules.clear();
+    }
+    verify(snapshot, node, set_aside, &table)
+}
+
+fn web() -> ObjectKey {
+    ObjectKey::new("dev", "web")
+}
+
+fn without_web() -> Snapshot {
+    let mut snapshot = snapshot();
+    snapshot.policies.remove(&web());
+    snapshot
+}
+
+#[test]
+fn a_table_is_proved_once_and_sent() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default()).proving(verify);
+    pipeline.sync(&snapshot()).unwrap();
+    assert_eq!((pipeline.proofs().equal, pipeline.proofs().failed), (1, 0));
+    // Others deleted it: the same table is sent once more.
+    pipeline.sink().table = None;
+    pipeline.sink().generation += 1;
+    pipeline.sync(&snapshot()).unwrap();
+    assert_eq!(pipeline.proofs().equal, 1);
+    assert!(!passes(pipeline.sink().table.as_ref().unwrap(), "10.0.0.1", 82));
+    pipeline.sync(&without_web()).unwrap();
+    assert_eq!(pipeline.proofs().equal, 2);
+}
+
+#[test]
+fn a_table_that_differs_is_not_sent_and_the_one_before_stays() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default()).proving(FORGETFUL);
+    pipeline.sync(&without_web()).unwrap();
+    let (before, sent) = (pipeline.sink().table.clone(), pipeline.sink().sent);
+    for replace in [false, false, true] {
+        let result = match replace {
+            true => pipeline.replace(&snapshot()),
+            false => pipeline.sync(&snapshot()),
+        };
+        let error = result.unwrap_err();
+        assert!(matches!(error, SyncError::Unproved(_)), "{error}");
+        let said = error.to_string();
+        for part in ["was not sent", "expected: is dropped", "isolated by dev/"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let kernel = pipeline.sink();
+        assert_eq!((&kernel.table, kernel.sent), (&before, sent));
+    }
+    // The same objects get no other answer, so nobody asks again.
+    assert_eq!((pipeline.proofs().equal, pipeline.proofs().failed), (1, 1));
+    pipeline.sync(&without_web()).unwrap();
+    assert_eq!(pipeline.proofs().equal, 2);
+}
+
+/// What is set aside allows nothing, and that is proved, too.
+#[test]
+fn a_policy_that_is_refused_is_proved_without_its_rules() {
+    let model = Model { refuses: Some("tcp dport 81"), ..Model::default() };
+    let mut pipeline = Pipeline::new(model, Options::default()).proving(verify);
+    let outcome = pipeline.sync(&snapshot()).unwrap();
+    assert_eq!(outcome.set_aside, BTreeSet::from([web()]));
+    assert_eq!((pipeline.proofs().equal, pipeline.proofs().failed), (2, 0));
+}
