@@ -77,9 +77,17 @@ impl World {
     /// # Errors
     /// When one does not become ready.
     pub fn agents(&self) -> Result<Vec<Daemon<'_>>> {
+        self.agents_with(&[])
+    }
+
+    /// The same, with these options.
+    ///
+    /// # Errors
+    /// As [`Self::agents`].
+    pub fn agents_with(&self, options: &[&str]) -> Result<Vec<Daemon<'_>>> {
         let nodes = &self.cluster.spec().nodes;
         let mut agents =
-            nodes.iter().map(|node| self.agent(node, &[])).collect::<Result<Vec<_>>>()?;
+            nodes.iter().map(|node| self.agent(node, options)).collect::<Result<Vec<_>>>()?;
         for agent in &mut agents {
             agent.ready_within(PATIENCE)?;
         }

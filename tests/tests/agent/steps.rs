@@ -100,19 +100,27 @@ fn whatever_changes_in_the_cluster_reaches_the_packets() -> Result<()> {
     table.print()
 }
 
-/// The six policies of `fixtures/policies`, one after another.
+/// The six policies of `fixtures/policies`, one after another; no table is
+/// sent without a proof.
 #[test]
 fn policies_applied_and_deleted() -> Result<()> {
     let world = World::new(fixtures::town(Network::Routed, &["node-1", "node-2"]), "ap")?;
     let scenario = Scenario::new(&world.cluster, &KNOCKS)?;
-    let _agents = world.agents()?;
-    for (path, policies) in &fixtures::files("policies")? {
+    let agents = world.agents_with(&["--verify"])?;
+    let files = fixtures::files("policies")?;
+    for (path, policies) in &files {
         world.server.apply(policies)?;
         soon(&world, &scenario).with_context(|| path.display().to_string())?;
         world.server.kubectl(&["delete", "-f", "-"], policies)?.success()?;
     }
     let counts = soon(&world, &scenario)?;
     assert_eq!(counts.refused, 0);
+    for agent in &agents {
+        let proofs = ["equal", "failed"].map(|word| format!("nftpol_proofs{{result=\"{word}\"}}"));
+        let [equal, failed] = proofs.map(|name| agent.metric(&name));
+        assert!(equal? >= 2.0 * files.len() as f64);
+        assert_eq!(failed?, 0.0);
+    }
     Ok(())
 }
 
