@@ -27,7 +27,7 @@ fn a_policy_that_the_kernel_refuses_isolates_and_the_others_are_enforced() {
     assert_eq!(said.len(), 1, "{said:#?}");
     let said = said.first().unwrap();
     assert!(said.starts_with("error: NetworkPolicy dev/web: the kernel refused it"), "{said}");
-    let table = pipeline.sink().table.clone().unwrap();
+    let table = pipeline.sink().table().cloned().unwrap();
     let seen = [("10.0.0.1", 80), ("10.0.0.1", 81), ("10.0.0.2", 80), ("10.0.0.2", 81)]
         .map(|(pod, port)| passes(&table, pod, port));
     assert_eq!(seen, [false, false, true, false]);
@@ -47,7 +47,7 @@ fn a_policy_is_tried_again_when_something_changed_and_not_before() {
     changed.policies.remove(&policy::ObjectKey::new("dev", "db"));
     let outcome = pipeline.sync(&changed).unwrap();
     assert!(outcome.diagnostics.is_empty(), "{:#?}", outcome.diagnostics);
-    let table = pipeline.sink().table.clone().unwrap();
+    let table = pipeline.sink().table().cloned().unwrap();
     assert!(passes(&table, "10.0.0.1", 81));
 }
 
@@ -80,7 +80,7 @@ fn a_table_that_others_delete_between_two_batches_is_nobody_s_fault() {
         let outcome = pipeline.sync(&snapshot()).unwrap();
         assert!(outcome.set_aside.is_empty(), "{:#?}", outcome.diagnostics);
         let expected = pipeline.compile(&snapshot()).ruleset;
-        assert_eq!(pipeline.sink().table.as_ref(), Some(&expected), "batch {batch}");
+        assert_eq!(pipeline.sink().table(), Some(&expected), "batch {batch}");
     }
 }
 
@@ -101,7 +101,7 @@ fn many_refused_policies_are_all_set_aside() {
     let mut pipeline = Pipeline::new(model, Options::default());
     let outcome = pipeline.sync(&cluster).unwrap();
     assert_eq!(outcome.set_aside.len(), 12);
-    let table = pipeline.sink().table.clone().unwrap();
+    let table = pipeline.sink().table().cloned().unwrap();
     assert!(passes(&table, "10.0.0.2", 80));
 }
 
@@ -122,7 +122,7 @@ fn commits_of_others_in_between_are_met_by_reading_again() {
     pipeline.sink().others = 3;
     pipeline.sync(&less).unwrap();
     let expected = pipeline.compile(&less).ruleset;
-    assert_eq!(pipeline.sink().table.as_ref(), Some(&expected));
+    assert_eq!(pipeline.sink().table(), Some(&expected));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn commits_of_others_elsewhere_cost_no_reading() {
     pipeline.sync(&less).unwrap();
     assert_eq!(pipeline.sink().dumps, dumps);
     let expected = pipeline.compile(&less).ruleset;
-    assert_eq!(pipeline.sink().table.as_ref(), Some(&expected));
+    assert_eq!(pipeline.sink().table(), Some(&expected));
 }
 
 /// What was trusted was wrong, so no policy is to blame.
@@ -159,14 +159,14 @@ fn a_refusal_after_commits_of_others_is_met_by_reading() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());
     pipeline.sync(&snapshot()).unwrap();
     let model = pipeline.sink();
-    let table = model.table.as_mut().unwrap();
+    let table = model.tables.values_mut().next().unwrap();
     let gone = table.maps.keys().find(|name| name.as_str() == "ingress4").unwrap().clone();
     table.maps.get_mut(&gone).unwrap().entries.clear();
     model.generation += 1;
     let outcome = pipeline.sync(&Snapshot::default()).unwrap();
     assert_eq!(outcome.set_aside, BTreeSet::new());
     let expected = pipeline.compile(&Snapshot::default()).ruleset;
-    assert_eq!(pipeline.sink().table.as_ref(), Some(&expected));
+    assert_eq!(pipeline.sink().table(), Some(&expected));
 }
 
 #[test]
@@ -174,13 +174,37 @@ fn a_table_made_anew_is_noticed() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());
     assert_eq!(pipeline.check().unwrap(), Check::Touched, "never read");
     pipeline.sync(&snapshot()).unwrap();
-    let model = pipeline.sink();
-    model.table = None;
-    model.generation += 1;
+    pipeline.sink().flush();
     assert_eq!(pipeline.check().unwrap(), Check::Touched);
     let outcome = pipeline.sync(&snapshot()).unwrap();
     assert_eq!(outcome.before, None);
     assert_eq!(pipeline.check().unwrap(), Check::Current);
+}
+
+/// An event that comes before the look that would have noticed.
+#[test]
+fn a_change_that_finds_the_table_gone_says_that_it_restored_it() {
+    let mut pipeline = Pipeline::new(Model::default(), Options::default());
+    assert!(!pipeline.sync(&snapshot()).unwrap().restored);
+    pipeline.sink().flush();
+    let mut changed = snapshot();
+    changed.policies.remove(&policy::ObjectKey::new("dev", "db"));
+    assert!(pipeline.sync(&changed).unwrap().restored);
+    assert!(!pipeline.sync(&snapshot()).unwrap().restored);
+}
+
+#[test]
+fn a_policy_that_is_refused_does_not_stop_a_rebuild() {
+    let model = Model { refuses: Some("tcp dport 81"), ..Model::default() };
+    let mut pipeline = Pipeline::new(model, Options::default());
+    let outcome = pipeline.replace(&snapshot()).unwrap();
+    assert_eq!(outcome.set_aside, BTreeSet::from([policy::ObjectKey::new("dev", "web")]));
+    let names: Vec<_> = pipeline.sink().tables.keys().collect();
+    assert_eq!(names, [&compiler::scaffold::table()], "the stand-in is gone");
+    let table = pipeline.sink().table().cloned().unwrap();
+    let seen = [("10.0.0.1", 81), ("10.0.0.2", 80), ("10.0.0.2", 81)]
+        .map(|(pod, port)| passes(&table, pod, port));
+    assert_eq!(seen, [false, true, false]);
 }
 
 #[test]
@@ -197,15 +221,15 @@ fn an_outcome_holds_the_table_before_all_that_was_sent_since_the_last_one() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());
     let first = pipeline.sync(&snapshot()).unwrap();
     assert_eq!(first.before, None);
-    assert_eq!(Some(&*first.after), pipeline.sink().table.as_ref());
+    assert_eq!(Some(&*first.after), pipeline.sink().table());
     let again = pipeline.sync(&snapshot()).unwrap();
     assert_eq!(again.before.as_deref(), Some(&*first.after));
     // The isolated addresses go in the first batches, the chains in the last.
     pipeline.sink().refuses = Some("delete chain");
     pipeline.sync(&Snapshot::default()).unwrap_err();
-    assert_ne!(pipeline.sink().table.as_ref(), Some(&*first.after));
+    assert_ne!(pipeline.sink().table(), Some(&*first.after));
     pipeline.sink().refuses = None;
     let last = pipeline.sync(&Snapshot::default()).unwrap();
     assert_eq!(last.before.as_deref(), Some(&*first.after));
-    assert_eq!(Some(&*last.after), pipeline.sink().table.as_ref());
+    assert_eq!(Some(&*last.after), pipeline.sink().table());
 }

@@ -3,6 +3,8 @@
 //! In: batches, and what others do between them. Out: the table, as the
 //! batches make it. Never: a packet; the simulator judges those.
 
+use std::collections::BTreeMap;
+
 use agent::Sink;
 use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, Signs};
 use policy::Snapshot;
@@ -14,7 +16,7 @@ use watcher::files::{self, Validation};
 /// A kernel in memory.
 #[derive(Default)]
 pub struct Model {
-    pub table: Option<Ruleset>,
+    pub tables: BTreeMap<Name, Ruleset>,
     pub generation: u32,
     /// Operations that it refuses, by a part of their text.
     pub refuses: Option<&'static str>,
@@ -30,15 +32,32 @@ pub struct Model {
     pub dumps: usize,
 }
 
+impl Model {
+    /// Our table.
+    pub fn table(&self) -> Option<&Ruleset> {
+        self.tables.get(&compiler::scaffold::table())
+    }
+
+    /// Somebody else commits: all tables go.
+    pub fn flush(&mut self) {
+        self.tables.clear();
+        self.generation += 1;
+    }
+}
+
 impl Sink for Model {
     fn generation(&mut self) -> Result<Generation, ReadError> {
         Ok(Generation(self.generation))
     }
 
-    fn dump(&mut self, _: &Name) -> Result<Option<Dump>, ReadError> {
+    fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
         let generation = Generation(self.generation);
         self.dumps += 1;
-        Ok(self.table.clone().map(|ruleset| Dump { ruleset, foreign: vec![], generation }))
+        Ok(self.tables.get(table).cloned().map(|ruleset| Dump {
+            ruleset,
+            foreign: vec![],
+            generation,
+        }))
     }
 
     fn send(
@@ -53,7 +72,7 @@ impl Sink for Model {
         }
         if self.flushed_before == Some(self.sent) {
             self.flushed_before = None;
-            self.table = None;
+            self.tables.clear();
             self.generation += 1;
         }
         if expected.is_some_and(|expected| expected.0 != self.generation) {
@@ -80,7 +99,8 @@ impl Sink for Model {
         if !refusals.is_empty() {
             return Err(SendError::Refused(refusals));
         }
-        let mut ruleset = self.table.clone().unwrap_or_else(|| Ruleset::new(table.clone()));
+        let mut ruleset =
+            self.tables.get(table).cloned().unwrap_or_else(|| Ruleset::new(table.clone()));
         if let Err(error) = ruleset.apply(batch) {
             let (ApplyError::Missing(name) | ApplyError::Exists(name) | ApplyError::Busy(name)) =
                 error;
@@ -93,22 +113,23 @@ impl Sink for Model {
             };
             return Err(SendError::Refused(vec![refusal]));
         }
-        self.table = Some(ruleset);
+        self.tables.insert(table.clone(), ruleset);
         self.generation += 1 + std::mem::take(&mut self.after);
         self.sent += 1;
         Ok(())
     }
 
-    fn signs(&mut self, _: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
-        Ok(self.table.as_ref().and_then(|table| {
+    fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
+        Ok(self.tables.get(table).and_then(|table| {
             let parts = table.sets.len() + table.maps.len() + table.chains.len();
             let rules = table.chains.get(chain)?.rules.len();
             Some(Signs { table: parts.to_be_bytes().into(), chain: rules.to_be_bytes().into() })
         }))
     }
 
-    fn delete_table(&mut self, _: &Name) -> Result<bool, SendError> {
-        Ok(self.table.take().is_some())
+    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+        self.generation += 1;
+        Ok(self.tables.remove(table).is_some())
     }
 }
 
