@@ -45,6 +45,33 @@ pub fn files(name: &str) -> Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
+/// Three pods on one node, in the namespace `dev`: `victim`, `third`, and one
+/// of this name. Each has its name as the label `app`.
+pub fn victim_and(other: &str, network: Network) -> ClusterSpec {
+    let spec = ClusterSpec::new(network, &["node-1"]).namespace("dev", &[]);
+    [other, "victim", "third"]
+        .into_iter()
+        .fold(spec, |spec, name| spec.pod("dev", name, &[("app", name)], Families::Both, &[]))
+}
+
+/// Isolates `victim` of [`victim_and`] in one direction; nothing is allowed.
+pub fn isolated_victim(direction: &str) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: isolated
+  namespace: dev
+spec:
+  podSelector:
+    matchLabels:
+      app: victim
+  policyTypes:
+  - {direction}
+"
+    )
+}
+
 /// Thirteen pods in four namespaces: every label, named port and mix of
 /// families that the policies in `fixtures/packets` are about.
 pub fn town(network: Network, nodes: &[&str]) -> ClusterSpec {

@@ -12,34 +12,12 @@ use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 use tests::cluster::{Cluster, ClusterSpec, Endpoint, Families, Network};
 use tests::datagram::{arrives, arrives_in_frame, icmpv6, link_local, receiver, scoped};
+use tests::fixtures::{isolated_victim, victim_and};
 use tests::probe::{Flow, Knock, Prober};
 use tests::scenario;
 
-/// Isolates `victim` in one direction.
-fn isolated(direction: &str) -> String {
-    format!(
-        "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: isolated
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: victim
-  policyTypes:
-  - {direction}
-"
-    )
-}
-
 fn three_pods(network: Network) -> Result<Cluster> {
-    let spec = ClusterSpec::new(network, &["node-1"])
-        .namespace("dev", &[])
-        .pod("dev", "other", &[("app", "other")], Families::Both, &[])
-        .pod("dev", "victim", &[("app", "victim")], Families::Both, &[])
-        .pod("dev", "third", &[("app", "third")], Families::Both, &[]);
-    let cluster = Cluster::new(spec, "ed")?;
+    let cluster = Cluster::new(victim_and("other", network), "ed")?;
     if network == Network::Bridge {
         // Else the bridge itself decides who gets which group.
         let node = &cluster.endpoint("node-1")?.namespace;
@@ -146,7 +124,7 @@ fn link_local_broadcast_and_multicast_pass_only_without_isolated_pods() -> Resul
     scenario::apply(&cluster, "")?;
     check(&cluster, true, 7200, "without policies")?;
     for (direction, port) in [("Ingress", 7300), ("Egress", 7400)] {
-        scenario::apply(&cluster, &isolated(direction))?;
+        scenario::apply(&cluster, &isolated_victim(direction))?;
         check(&cluster, false, port, direction)?;
     }
     scenario::apply(&cluster, "")?;
@@ -176,7 +154,7 @@ fn a_group_in_a_frame_for_one_neighbour_passes_only_without_isolated_pods() -> R
     scenario::apply(&cluster, "")?;
     check_frames(&cluster, true, 7701, "without policies")?;
     for (direction, port) in [("Ingress", 7702), ("Egress", 7703)] {
-        scenario::apply(&cluster, &isolated(direction))?;
+        scenario::apply(&cluster, &isolated_victim(direction))?;
         check_frames(&cluster, false, port, direction)?;
     }
     scenario::apply(&cluster, "")?;
@@ -221,7 +199,7 @@ fn discovery_from_beyond_the_link_is_judged_like_any_packet() -> Result<()> {
                 check_discovery(from, to, [&DISCOVERY; 2], &when)?;
             }
             for (direction, from, to) in [("Ingress", other, victim), ("Egress", victim, other)] {
-                scenario::apply(&cluster, &isolated(direction))?;
+                scenario::apply(&cluster, &isolated_victim(direction))?;
                 let when = format!("{network:?} {direction}");
                 check_discovery(from, to, [neighbours, &[]], &when)?;
             }

@@ -10,36 +10,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use ruleset::TcpFlags;
-use tests::cluster::{Cluster, ClusterSpec, Endpoint, Families, Network};
+use tests::cluster::{Cluster, Endpoint, Network};
+use tests::fixtures::{isolated_victim, victim_and};
 use tests::probe::{Flow, Knock, Prober};
 use tests::scenario;
 use tests::segment::{Ears, Segment, send};
 
-/// Isolates `victim` in one direction; nothing is allowed.
-fn isolated(direction: &str) -> String {
-    format!(
-        "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: isolated
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: victim
-  policyTypes:
-  - {direction}
-"
-    )
-}
-
 fn three_pods(network: Network) -> Result<Cluster> {
-    let spec = ClusterSpec::new(network, &["node-1"])
-        .namespace("dev", &[])
-        .pod("dev", "client", &[("app", "client")], Families::Both, &[])
-        .pod("dev", "victim", &[("app", "victim")], Families::Both, &[])
-        .pod("dev", "third", &[("app", "third")], Families::Both, &[]);
-    let cluster = Cluster::new(spec, "mf")?;
+    let cluster = Cluster::new(victim_and("client", network), "mf")?;
     let knocks = [Knock::Icmp];
     Prober::new(&cluster, &knocks)?.settle(&Flow::all(&cluster, &knocks))?;
     Ok(cluster)
@@ -82,7 +60,7 @@ fn strays_pass_only_between_pods_that_are_not_isolated() -> Result<()> {
         check(client, victim, true, 20_000, "nobody is isolated")?;
         check(victim, client, true, 20_100, "nobody is isolated")?;
         for (direction, port) in [("Ingress", 21_000), ("Egress", 22_000)] {
-            scenario::apply(&cluster, &isolated(direction))?;
+            scenario::apply(&cluster, &isolated_victim(direction))?;
             let when = format!("{network:?}, {direction}");
             check(client, victim, false, port, &when)?;
             check(victim, client, false, port + 100, &when)?;
@@ -99,7 +77,7 @@ fn a_denied_flow_is_not_taken_up_from_the_servers_side() -> Result<()> {
         let cluster = three_pods(network)?;
         let node = &cluster.endpoint("node-1")?.namespace;
         let (client, victim) = (cluster.endpoint("dev/client")?, cluster.endpoint("dev/victim")?);
-        scenario::apply(&cluster, &isolated("Ingress"))?;
+        scenario::apply(&cluster, &isolated_victim("Ingress"))?;
         let data = |source_port, destination_port, sequence, acknowledgement| Segment {
             source_port,
             destination_port,
@@ -161,7 +139,7 @@ fn an_open_connection_does_not_go_on_once_its_entry_is_gone() -> Result<()> {
             opened.write_all(b"a")?;
             served.read_exact(&mut [0]).context("an open connection")?;
             forgotten(node, from.port())?;
-            scenario::apply(&cluster, &isolated("Ingress"))?;
+            scenario::apply(&cluster, &isolated_victim("Ingress"))?;
             let what = format!("{network:?}, IPv6 {v6}");
             for (mut by, mut at) in [(&served, &opened), (&opened, &served)] {
                 by.write_all(b"b")?;
