@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use compiler::{LogOptions, Options};
 use watcher::files::{Source, Validation};
 
 const EXAMPLES: &str = "\
 Examples:
   nftpol render -f manifests/ --node node-1        print the rules of one node
+  nftpol render --node node-1                      ... as the agent there has them, from the cluster
   nftpol diff -f manifests/ --node node-1          what would change in the kernel
   nftpol verify -f manifests/ --node node-1        prove that the rules are right
   nftpol apply -f manifests/ --node node-1         make it so
@@ -55,8 +56,9 @@ pub struct Render {
     pub output: Output,
 }
 
-/// `nftpol apply`.
+/// `nftpol apply`. Files alone: it is the agent that follows a cluster.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("manifests").args(["filenames"]).required(true)))]
 pub struct Apply {
     /// What to enforce.
     #[command(flatten)]
@@ -90,9 +92,13 @@ pub struct Verify {
 #[derive(Debug, Args)]
 pub struct Input {
     /// Manifests: a file, a folder (all .yaml, .yml, .json below it), or - for
-    /// standard input. May be given several times.
-    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-", required = true)]
+    /// standard input. May be given several times [default: what the API server has].
+    #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-")]
     filenames: Vec<PathBuf>,
+    /// How to reach the API server where no manifests are given [default: $KUBECONFIG,
+    /// ~/.kube/config, or the ServiceAccount of the pod].
+    #[arg(long, value_name = "FILE", conflicts_with = "filenames")]
+    pub kubeconfig: Option<PathBuf>,
     /// Take the pods whose spec.nodeName is NAME as local [default: all pods].
     #[arg(long, value_name = "NAME")]
     node: Option<String>,

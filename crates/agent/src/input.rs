@@ -1,26 +1,44 @@
-//! Manifests to a snapshot.
+//! Manifests, or what the API server has, to a snapshot.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
 use policy::{Severity, Snapshot};
 use watcher::Index;
-use watcher::files::{self, Finding, Validation};
+use watcher::files::{self, Finding, Source, Validation};
 
 use crate::cli::Input;
-use crate::report;
+use crate::{connect, report};
 
 /// Nodes that a message names at most.
 const NODES_SHOWN: usize = 5;
 
-/// Reads the files, reports what is wrong with them, and indexes them.
+/// Reads the files, or the cluster where none are given, reports what is wrong
+/// with the objects, and indexes them.
 /// `following`: these files were read before, so what a document held that
 /// cannot be read now is enforced and must not be lost.
 ///
 /// # Errors
-/// Unreadable files; with `--validate=strict` anything wrong in them.
+/// Unreadable files; with `--validate=strict` anything wrong in them. An API
+/// server that cannot be asked.
 pub fn snapshot(input: &Input, following: bool) -> Result<Snapshot> {
-    let loaded = files::read(&input.sources(), input.validation()).context("read manifests")?;
+    let sources = input.sources();
+    let snapshot =
+        if sources.is_empty() { cluster(input)? } else { manifests(input, &sources, following)? };
+    notice_missing_pods(input, &sources, &snapshot);
+    Ok(snapshot)
+}
+
+/// As an agent reads it: what is wrong is said and refuses nothing.
+fn cluster(input: &Input) -> Result<Snapshot> {
+    let found = connect::objects(input.kubeconfig.as_deref())?;
+    report::lines(found.iter().flat_map(|found| &found.diagnostics));
+    let index: Index = found.into_iter().map(|found| found.object).collect();
+    Ok(index.snapshot().clone())
+}
+
+fn manifests(input: &Input, sources: &[Source], following: bool) -> Result<Snapshot> {
+    let loaded = files::read(sources, input.validation()).context("read manifests")?;
     report::lines(&loaded.findings);
     if input.validation() == Validation::Strict && loaded.has_errors() {
         bail!(
@@ -34,17 +52,15 @@ pub fn snapshot(input: &Input, following: bool) -> Result<Snapshot> {
         bail!("a document cannot be read, and what it held is unknown; nothing was changed");
     }
     let index: Index = loaded.objects.into_iter().collect();
-    let snapshot = index.snapshot();
-    notice_missing_pods(input, snapshot);
-    Ok(snapshot.clone())
+    Ok(index.snapshot().clone())
 }
 
 /// Policies without pods enforce nothing, which is hardly ever meant.
-fn notice_missing_pods(input: &Input, snapshot: &Snapshot) {
+fn notice_missing_pods(input: &Input, sources: &[Source], snapshot: &Snapshot) {
     if snapshot.policies.is_empty() {
         return;
     }
-    if snapshot.pods.is_empty() {
+    if snapshot.pods.is_empty() && !sources.is_empty() {
         return report::notice(
             "there are no Pods in the manifests: nobody is isolated \
              (`kubectl get pods -A -o yaml` writes them)",

@@ -8,6 +8,7 @@ mod bridge;
 mod changes;
 mod cli;
 mod commands;
+mod connect;
 mod daemon;
 mod follow;
 mod input;

@@ -8,6 +8,7 @@ use policy::{ObjectKey, Phase, Pod};
 use tests::cluster::Network;
 use tests::fixtures;
 use tests::probe::Knock;
+use tests::program;
 use tests::scenario::{Scenario, allowed};
 use tests::world::{World, soon};
 
@@ -111,6 +112,7 @@ fn policies_applied_and_deleted() -> Result<()> {
     for (path, policies) in &files {
         world.server.apply(policies)?;
         soon(&world, &scenario).with_context(|| path.display().to_string())?;
+        commands_agree(&world).with_context(|| path.display().to_string())?;
         world.server.kubectl(&["delete", "-f", "-"], policies)?.success()?;
     }
     let counts = soon(&world, &scenario)?;
@@ -120,6 +122,25 @@ fn policies_applied_and_deleted() -> Result<()> {
         let [equal, failed] = proofs.map(|name| agent.metric(&name));
         assert!(equal? >= 2.0 * files.len() as f64);
         assert_eq!(failed?, 0.0);
+    }
+    Ok(())
+}
+
+/// Without manifests, commands read the cluster: on each node they find what
+/// its agent made of it.
+fn commands_agree(world: &World) -> Result<()> {
+    let kubeconfig = world.kubeconfig().display().to_string();
+    for node in world.cluster.nodes() {
+        let run = |words: &[&str]| {
+            let words = [words, &["--kubeconfig", &kubeconfig, "--node", &node.name]].concat();
+            program::run(&node.namespace, &words, "")
+        };
+        assert_eq!(run(&["diff"])?.success()?, "");
+        let proof = run(&["verify", "--kernel"])?.success()?;
+        ensure!(proof.starts_with("the kernel's table does what"), "{proof}");
+        let mut nft = node.namespace.command("nft");
+        nft.args(["--check", "--file", "-"]);
+        program::finish(nft, &run(&["render"])?.success()?)?.success()?;
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ fn slips_of_the_hand_are_explained() -> Result<()> {
     let cases: [(&[&str], &str); 9] = [
         (&[], "Usage: nftpol <COMMAND>"),
         (&["rende"], "a similar subcommand exists: 'render'"),
-        (&["render"], "--filename <FILE|DIR|->"),
+        (&["render", "-f", "a", "--kubeconfig", "b"], "cannot be used with '--kubeconfig <FILE>'"),
         (&["apply"], "--filename <FILE|DIR|->"),
         (&["apply", "policy.yaml"], "unexpected argument 'policy.yaml' found"),
         (&["apply", "-f"], "a value is required for '--filename <FILE|DIR|->'"),

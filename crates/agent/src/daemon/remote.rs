@@ -4,7 +4,7 @@
 //! Never: that loop waiting for any of this; it runs in a thread of its own.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::mpsc::Sender;
 use std::thread;
@@ -12,8 +12,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::Client;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
@@ -22,6 +21,7 @@ use watcher::api::{self, Event};
 use super::announce::{self, Problems};
 use super::metrics::Metrics;
 use super::server::{self, Pages, Told};
+use crate::connect::client;
 
 /// To the loop that enforces.
 #[derive(Debug)]
@@ -133,26 +133,4 @@ async fn stopped() {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-}
-
-/// A client of the API server that a kubeconfig names: this one, else
-/// `$KUBECONFIG` or `~/.kube/config`, else the pod's ServiceAccount.
-///
-/// # Errors
-/// When there is none, or it cannot be used.
-pub async fn client(kubeconfig: Option<&Path>) -> Result<Client> {
-    let config = match kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("read the kubeconfig {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .with_context(|| format!("use the kubeconfig {}", path.display()))?
-        }
-        None => Config::infer().await.context(
-            "find the API server: there is no kubeconfig (--kubeconfig, $KUBECONFIG, \
-             ~/.kube/config), and this is no pod with a ServiceAccount",
-        )?,
-    };
-    api::client(config).context("use the configuration of the API server")
 }
