@@ -1,7 +1,7 @@
 //! nftpol as a DaemonSet in a whole Kubernetes: containerd, kubelets,
 //! kube-proxy, CNI plugins, a scheduler, controllers.
 //!
-//! `NFTPOL_CLUSTER="--network vxlan --proxy iptables --nodes 3"` tries another
+//! `NFTPOL_CLUSTER="--network flannel-vxlan --proxy iptables --nodes 3"` tries another
 //! cluster than the one of CI; flannel's networks need `cargo xtask kube all`.
 
 use std::net::{SocketAddr, TcpStream};

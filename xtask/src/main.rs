@@ -128,8 +128,8 @@ fn kube(args: &[String]) -> Result<()> {
     }
 }
 
-/// The networks of `cluster up` that flannel makes.
-const FLANNELS: [&str; 4] = ["vxlan", "vxlan-direct", "host-gw", "udp"];
+/// The networks of `cluster up` that flannel makes begin so.
+const FLANNEL: &str = "flannel-";
 
 fn cluster(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
@@ -138,7 +138,7 @@ fn cluster(args: &[String]) -> Result<()> {
         setup::packages_of_nodes()?;
         kube::build(&cargo, &kube::SERVER)?;
         kube::build(&cargo, &kube::NODES)?;
-        if args.iter().any(|arg| FLANNELS.contains(&arg.as_str())) {
+        if args.iter().any(|arg| arg.starts_with(FLANNEL)) {
             kube::build(&cargo, &kube::FLANNEL)?;
         }
     }

@@ -36,10 +36,10 @@ pub enum Backend {
 const NETWORKS: [(&str, Network); 6] = [
     ("bridge", Network::Bridge),
     ("ptp", Network::Ptp),
-    ("vxlan", Network::Flannel(Backend::Vxlan)),
-    ("vxlan-direct", Network::Flannel(Backend::VxlanDirect)),
-    ("host-gw", Network::Flannel(Backend::HostGw)),
-    ("udp", Network::Flannel(Backend::Udp)),
+    ("flannel-vxlan", Network::Flannel(Backend::Vxlan)),
+    ("flannel-vxlan-direct", Network::Flannel(Backend::VxlanDirect)),
+    ("flannel-host-gw", Network::Flannel(Backend::HostGw)),
+    ("flannel-udp", Network::Flannel(Backend::Udp)),
 ];
 
 /// How kube-proxy does Services.
@@ -138,13 +138,13 @@ mod tests {
         for words in [
             "--nodes 2 --network bridge --proxy nftables",
             "--nodes 3 --network ptp --proxy iptables --dual-stack",
-            "--nodes 2 --network vxlan-direct --proxy nftables --dual-stack",
+            "--nodes 2 --network flannel-vxlan-direct --proxy nftables --dual-stack",
         ] {
             let read = Options::read(&words.split(' ').collect::<Vec<_>>())?;
             assert_eq!(read.to_string(), words);
         }
         assert_eq!(Options::read(&[])?, Options::default());
-        assert!(Options::read(&["--network", "udp", "--dual-stack"]).is_err());
+        assert!(Options::read(&["--network", "flannel-udp", "--dual-stack"]).is_err());
         for wrong in [&["--nodes"][..], &["--nodes", "0"], &["--network", "vlan"], &["up"]] {
             assert!(Options::read(wrong).is_err(), "{wrong:?}");
         }

@@ -20,7 +20,7 @@ Usage: cargo xtask cluster <command>
   up [--nodes N] [--network NETWORK] [--dual-stack] [--proxy nftables|iptables]
                         a control plane and nodes (2) in namespaces of this machine;
                         the network is bridge or ptp, with routes between nodes, or one
-                        of flannel's: vxlan, vxlan-direct, host-gw, udp
+                        of flannel's: flannel-vxlan, flannel-vxlan-direct, flannel-host-gw, flannel-udp
   status                what stands, and how its nodes and pods are
   kubectl ...           kubectl, as administrator
   exec NODE -- ...      a command in a node
