@@ -32,7 +32,8 @@ pub fn run() -> Result<()> {
     steps.run("documentation", || strict.run(["doc", "--workspace", "--no-deps"]));
     steps.run("kubernetes for the tests", || {
         kube::build(&cargo, &kube::SERVER)?;
-        kube::build(&cargo, &kube::NODES)
+        kube::build(&cargo, &kube::NODES)?;
+        kube::build(&cargo, &kube::E2E)
     });
     steps.run("tests", || suite::run(&cargo, &[])?.verdict(true));
     steps.finish(start)

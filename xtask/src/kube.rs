@@ -6,8 +6,8 @@
 //! `$KUBEBUILDER_ASSETS` names and somebody else has filled (book.kubebuilder.io,
 //! "Configuring envtest for integration tests").
 //!
-//! Cold, on two cores, the server takes some four minutes and the nodes two
-//! more; Go's own cache makes it seconds where that is warm.
+//! Cold, on two cores, the server takes some four minutes, the nodes two more
+//! and upstream's tests three; Go's own cache makes it seconds where that is warm.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,16 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::{Cargo, finish};
 
-/// Programs that are built together: most tests need not wait for the second
-/// and the third.
+/// Programs that are built together: most tests need not wait for those after
+/// the first.
 #[derive(Debug)]
 pub struct Group {
     /// The folder of their go.mod.
     source: &'static str,
     /// Whether they are Kubernetes': static, and with its version in them.
     kubernetes: bool,
+    /// How Go is to build them.
+    build: &'static [&'static str],
     /// Holds what they were built from.
     stamp: &'static str,
     /// The name of each program and the Go package that it is built from.
@@ -37,6 +39,7 @@ pub struct Group {
 pub const SERVER: Group = Group {
     source: SOURCE,
     kubernetes: true,
+    build: &["build"],
     stamp: "built-from",
     programs: &[
         ("etcd", "go.etcd.io/etcd/server/v3"),
@@ -50,6 +53,7 @@ pub const SERVER: Group = Group {
 pub const NODES: Group = Group {
     source: SOURCE,
     kubernetes: true,
+    build: &["build"],
     stamp: "nodes-built-from",
     programs: &[
         ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
@@ -60,11 +64,22 @@ pub const NODES: Group = Group {
     ],
 };
 
+/// Upstream's tests of a cluster. `go vet`, which Go would run over a test that
+/// it builds, takes longer than the build.
+pub const E2E: Group = Group {
+    source: SOURCE,
+    kubernetes: true,
+    build: &["test", "-c", "-vet=off"],
+    stamp: "e2e-built-from",
+    programs: &[("e2e.test", "k8s.io/kubernetes/test/e2e")],
+};
+
 /// flannel, by a main of ours.
 pub const FLANNEL: Group = Group {
     source: "tests/flannel",
     // Its backend udp is in C.
     kubernetes: false,
+    build: &["build"],
     stamp: "flannel-built-from",
     programs: &[("flannel", ".")],
 };
@@ -131,7 +146,8 @@ impl Recipe {
         let linker_flags =
             if group.kubernetes { linker_flags(&version(&modules)?)? } else { STRIPPED.to_owned() };
         let own = if group.kubernetes { String::new() } else { read("main.go")? };
-        let stamp = format!("{linker_flags}\n{:?}\n{modules}\n{sums}{own}", group.programs);
+        let Group { build, programs, .. } = group;
+        let stamp = format!("{build:?} {linker_flags}\n{programs:?}\n{modules}\n{sums}{own}");
         Ok(Self { group, linker_flags, stamp })
     }
 
@@ -155,7 +171,8 @@ impl Recipe {
             let mut command = Command::new(&go);
             command.current_dir(source).env("GOWORK", "off");
             command.env("CGO_ENABLED", if self.group.kubernetes { "0" } else { "1" });
-            command.args(["build", "-trimpath", "-ldflags", &self.linker_flags, "-o"]);
+            command.args(self.group.build);
+            command.args(["-trimpath", "-ldflags", &self.linker_flags, "-o"]);
             command.arg(folder.join(program)).arg(package);
             finish(command)?;
             eprintln!("kube: {program} built in {:.1} s", start.elapsed().as_secs_f32());
@@ -243,7 +260,7 @@ mod tests {
     fn every_program_is_a_tool_of_the_module() -> Result<()> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/kube/go.mod");
         let modules = fs::read_to_string(source)?;
-        for (program, package) in SERVER.programs.iter().chain(NODES.programs) {
+        for (program, package) in [SERVER, NODES, E2E].iter().flat_map(|group| group.programs) {
             assert!(modules.lines().any(|line| line.trim() == *package), "{program}: {package}");
         }
         assert!(modules.lines().any(|line| line.starts_with(&format!("go 1.{GO_MINOR}."))));
@@ -256,6 +273,7 @@ mod tests {
         let nowhere = Path::new("/nonexistent");
         assert!(given(nowhere, &SERVER).is_err());
         assert!(given(nowhere, &NODES).is_ok_and(|there| !there));
+        assert!(given(nowhere, &E2E).is_ok_and(|there| !there));
     }
 
     #[test]

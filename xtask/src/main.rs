@@ -29,8 +29,9 @@ Usage: cargo xtask <command>
   soak [minutes]        an agent under churn, 30 minutes unless said otherwise; fails when memory grows
   bless                 writes the golden files anew from what the code makes now
   cluster <command>     a whole Kubernetes on this machine: up, status, kubectl ..., exec NODE -- ..., down
+  conformance [...]     upstream's tests of NetworkPolicy against a real cluster; `conformance --help` lists the options
   image [FILE]          the container image as a tar file (target/nftpol.tar), with its size and digest
-  kube [all]            builds etcd, kube-apiserver and kubectl for the tests, what nodes run, flannel (they do it by themselves)
+  kube [all]            builds etcd, kube-apiserver and kubectl for the tests; what nodes run, upstream's tests, flannel (they do it by themselves)
   edges                 checks which crate may depend on which
   setup                 installs the Debian packages that the others need (they do it by themselves)
   help                  this text
@@ -62,6 +63,9 @@ fn run(args: &[String]) -> Result<()> {
             } else {
                 setup::packages()?;
             }
+            if suite::needs_upstream(rest) {
+                kube::build(&cargo, &kube::E2E)?;
+            }
             kube::build(&cargo, &kube::SERVER)?;
             suite::run(&cargo, rest)?.verdict(false)?;
         }
@@ -72,6 +76,7 @@ fn run(args: &[String]) -> Result<()> {
         "bless" => none(rest).and_then(|()| bless())?,
         "edges" => none(rest).and_then(|()| edges::run(&Cargo::default()))?,
         "cluster" => cluster(rest)?,
+        "conformance" => conformance(rest)?,
         "image" => image(rest)?,
         "kube" => kube(rest)?,
         "setup" => none(rest).and_then(|()| setup::packages())?,
@@ -122,6 +127,7 @@ fn kube(args: &[String]) -> Result<()> {
         [all] if all == "all" => {
             kube::build(&cargo, &kube::SERVER)?;
             kube::build(&cargo, &kube::NODES)?;
+            kube::build(&cargo, &kube::E2E)?;
             kube::build(&cargo, &kube::FLANNEL)
         }
         _ => bail!("`kube` takes `all` or nothing\n\n{HELP}"),
@@ -147,6 +153,21 @@ fn cluster(args: &[String]) -> Result<()> {
         cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
     }
     cargo.exec("debug/cluster", args)
+}
+
+fn conformance(args: &[String]) -> Result<()> {
+    setup::packages_of_nodes()?;
+    let cargo = Cargo::default();
+    kube::build(&cargo, &kube::SERVER)?;
+    kube::build(&cargo, &kube::NODES)?;
+    kube::build(&cargo, &kube::E2E)?;
+    // Without a choice the run takes flannel's network, too.
+    let networks = |prefix: &str| args.iter().any(|arg| arg.starts_with(prefix));
+    if networks(FLANNEL) || !networks("--network") {
+        kube::build(&cargo, &kube::FLANNEL)?;
+    }
+    cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
+    cargo.exec("debug/conformance", args)
 }
 
 fn image(args: &[String]) -> Result<()> {

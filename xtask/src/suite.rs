@@ -55,10 +55,23 @@ pub fn run(cargo: &Cargo, args: &[String]) -> Result<Tally> {
 /// Names of tests that run a whole Kubernetes have this word in them.
 const WITH_NODES: &str = "kubernetes";
 
+/// The one test that runs upstream's.
+const WITH_UPSTREAM: &str = "six_upstream_specs_on_kubernetes";
+
 /// Whether tests that these filters let through need programs of nodes.
 pub fn needs_nodes(args: &[String]) -> bool {
+    any(args, |filter| filter.contains(WITH_NODES)) || needs_upstream(args)
+}
+
+/// Whether tests that these filters let through need upstream's.
+pub fn needs_upstream(args: &[String]) -> bool {
+    any(args, |filter| WITH_UPSTREAM.contains(filter))
+}
+
+/// Whether there is no filter, or one that is so.
+fn any(args: &[String], is_so: impl Fn(&str) -> bool) -> bool {
     let mut filters = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
-    filters.peek().is_none() || filters.any(|filter| filter.contains(WITH_NODES))
+    filters.peek().is_none() || filters.any(|filter| is_so(filter))
 }
 
 impl Tally {
