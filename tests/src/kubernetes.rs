@@ -17,6 +17,7 @@
 //! ```
 
 mod cgroups;
+mod deploy;
 mod inside;
 mod machine;
 mod node;

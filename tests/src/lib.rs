@@ -31,5 +31,6 @@ pub mod scenario;
 pub mod scratch;
 pub mod segment;
 pub mod stream;
+pub mod upstream;
 pub mod verdict;
 pub mod world;

@@ -15,7 +15,6 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tests::kubernetes::{Backend, Kubernetes, Machine, Network, Options, standing};
 use tests::program::{self, Finished};
-use tests::world::manifests;
 
 /// How long something may take that has to come by itself.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -89,7 +88,7 @@ enum From<'a> {
 impl Scene<'_> {
     /// The manifests as users apply them, and the pods.
     fn deploy(&self) -> Result<()> {
-        self.install()?;
+        self.kubernetes.deploy()?;
         (self.say)("all agents are ready");
         self.apply("kubernetes/first.yaml")?;
         self.pods_ready("dev")?;
@@ -189,7 +188,7 @@ impl Scene<'_> {
         ensure!(self.kubectl(&list)?.is_empty(), "an agent without a DaemonSet");
         ensure!(!self.connects(From::Pod("dev/api"), web)?, "open without a DaemonSet");
         ensure!(self.connects(From::Pod("dev/far"), web)?, "shut without a DaemonSet");
-        self.install()?;
+        self.kubernetes.deploy()?;
         (self.say)("the DaemonSet deleted and back: rules in force meanwhile");
         Ok(())
     }
@@ -305,14 +304,6 @@ impl Scene<'_> {
             (Some(1), _, said) if said.starts_with("TIMEOUT") => Ok(false),
             _ => bail!("{pod} to {to}: {done:?}"),
         }
-    }
-
-    /// As the README has it, and waits until every node has a ready agent.
-    fn install(&self) -> Result<()> {
-        let path = manifests().display().to_string();
-        self.kubectl(&["apply", "-k", &path])?;
-        let wait = ["-n", "kube-system", "rollout", "status", "daemonset/nftpol", "--timeout=120s"];
-        self.kubectl(&wait).map(drop)
     }
 
     fn pods_ready(&self, namespace: &str) -> Result<()> {

@@ -94,6 +94,12 @@ impl Options {
         Ok(options)
     }
 
+    /// The name of its network on the command line.
+    pub fn network_name(&self) -> &'static str {
+        let network = NETWORKS.iter().find(|(_, network)| *network == self.network);
+        network.map_or("", |(name, _)| name)
+    }
+
     /// The families of its addresses, each by whether it is IPv6.
     pub fn families(&self) -> &'static [bool] {
         if self.dual_stack { &[false, true] } else { &[false] }
@@ -118,8 +124,7 @@ fn proxy(word: &str) -> Result<Proxy> {
 
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let network = NETWORKS.iter().find(|(_, network)| *network == self.network);
-        let network = network.map_or("", |(name, _)| name);
+        let network = self.network_name();
         let proxy = match self.proxy {
             Proxy::Nftables => "nftables",
             Proxy::Iptables => "iptables",
