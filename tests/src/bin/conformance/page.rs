@@ -76,8 +76,8 @@ fn versions(text: &mut String, records: &[Record]) {
 
 fn suites(text: &mut String, records: &[Record]) {
     text.push_str(
-        "\n## Results\n\nSeconds are those of all specs one after the other; four at a time ran \
-         beside each other.\n\n| network | suite | passed | failed | not run | seconds | date | \
+        "\n## Results\n\nSeconds are those of all specs added up, of which several ran beside \
+         each other.\n\n| network | suite | passed | failed | not run | seconds | date | \
          cluster |\n|---|---|---:|---:|---:|---:|---|---|\n",
     );
     for record in records {
