@@ -132,12 +132,11 @@ fn possible(specs: &[Spec]) -> (Vec<Spec>, Vec<Outcome>) {
 }
 
 /// Writes the page from these records and, for other networks, from the last
-/// ones that were written.
+/// ones of the same versions that were written.
 fn write(to: &Path, records: &[Record]) -> Result<()> {
-    for record in records {
-        record.keep()?;
-    }
-    let page = page::of(&Record::kept()?);
+    let Some(last) = records.last() else { return Ok(()) };
+    records.iter().try_for_each(Record::keep)?;
+    let page = page::of(&Record::kept(&last.versions)?);
     std::fs::write(to, page).with_context(|| format!("write {}", to.display()))?;
     eprintln!("conformance: {} written", to.display());
     Ok(())

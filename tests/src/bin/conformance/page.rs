@@ -62,15 +62,11 @@ pub fn of(records: &[Record]) -> String {
     text
 }
 
+/// Those of the first: all have the same.
 fn versions(text: &mut String, records: &[Record]) {
-    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (name, version) in records.iter().flat_map(|record| &record.versions.0) {
-        versions.entry(name).or_default().insert(version);
-    }
     text.push_str("\n## Versions\n\n| | |\n|---|---|\n");
-    for (name, versions) in versions {
-        let versions: Vec<_> = versions.into_iter().collect();
-        let _ = writeln!(text, "| {name} | {} |", versions.join(", "));
+    for (name, version) in records.iter().take(1).flat_map(|record| &record.versions.0) {
+        let _ = writeln!(text, "| {name} | {version} |");
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is known of a run on one network, also for later.
 //!
 //! In: a cluster and the outcomes. Out: a record, as a file beside the built
-//! programs, too. Never: records of two versions of nftpol or Kubernetes side
-//! by side: a network's record is replaced as a whole.
+//! programs, too. Never: records of different versions of anything side by
+//! side, or of two runs on one network.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -93,8 +93,8 @@ impl Record {
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
 
-    /// All that are kept, by network.
-    pub fn kept() -> Result<Vec<Self>> {
+    /// All that are kept of these versions, by network.
+    pub fn kept(versions: &Versions) -> Result<Vec<Self>> {
         let folder = folder()?;
         let mut records = Vec::new();
         for entry in fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
@@ -103,7 +103,8 @@ impl Record {
             let record = serde_json::from_str(&text).ok().and_then(|value| from_json(&value));
             records.push(record.with_context(|| format!("{} is no record", path.display()))?);
         }
-        records.sort_by(|one: &Self, other| one.network.cmp(&other.network));
+        records.retain(|record: &Self| record.versions == *versions);
+        records.sort_by(|one, other| one.network.cmp(&other.network));
         Ok(records)
     }
 
