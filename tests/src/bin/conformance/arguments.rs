@@ -37,7 +37,7 @@ const AT_ONCE: usize = 4;
 pub enum Which {
     /// All that the kernel can run.
     All,
-    /// `choice::DOZEN`.
+    /// The dozen of `choice`.
     Dozen,
     /// What meets Ginkgo's focus.
     Focus(String),

@@ -64,7 +64,7 @@ fn chosen(which: &Which) -> Result<Vec<Spec>> {
     match which {
         Which::All => upstream::list(None),
         Which::Focus(focus) => upstream::list(Some(focus)),
-        Which::Dozen => choice::of_the_dozen(&upstream::list(None)?, &choice::WHOLE_DOZEN),
+        Which::Dozen => choice::dozen(&upstream::list(None)?),
         Which::Named(names) => {
             let all = upstream::list(None)?;
             let named = names.iter().map(|name| {
