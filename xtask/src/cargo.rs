@@ -9,6 +9,10 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+/// Beginnings of the variables that `cargo run` sets for what it runs
+/// (doc.rust-lang.org/cargo/reference/environment-variables.html).
+const OURS: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+
 /// How cargo is called.
 #[derive(Clone, Debug, Default)]
 pub struct Cargo {
@@ -32,6 +36,14 @@ impl Cargo {
     /// where every subcommand but `fmt` takes it.
     pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        // What cargo tells this program about its own package is nothing to the
+        // build scripts of others: to them it is a reason to run again.
+        let ours = |name: &str| OURS.iter().any(|prefix| name.starts_with(prefix));
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(ours) {
+                command.env_remove(name);
+            }
+        }
         command.envs(self.env.iter().copied());
         if self.locked {
             command.arg("--locked");
