@@ -46,12 +46,15 @@ impl Versions {
         let said = |key: &str| node[key].as_str().unwrap_or("unknown").to_owned();
         let flannel = FLANNEL.lines().find_map(|line| line.split_once(FLANNEL_MODULE));
         let flannel = flannel.and_then(|(_, version)| version.split_whitespace().next());
+        // What comes after the version is whoever built it.
+        let linux = said("kernelVersion");
+        let linux = linux.split('-').next().unwrap_or_default().to_owned();
         let plain = |text: String| text.trim_start_matches("containerd://").to_owned();
         let all = [
             ("nftpol", env!("CARGO_PKG_VERSION").to_owned()),
             ("Kubernetes and its e2e.test", said("kubeletVersion")),
             ("flannel", flannel.unwrap_or("unknown").to_owned()),
-            ("Linux", said("kernelVersion")),
+            ("Linux", linux),
             ("containerd", plain(said("containerRuntimeVersion"))),
         ];
         Ok(Self(all.into_iter().map(|(name, version)| (name.to_owned(), version)).collect()))
