@@ -27,6 +27,7 @@ mod settings;
 pub mod standing;
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -88,7 +89,7 @@ impl Kubernetes {
         let purpose = Purpose::Nodes;
         let server =
             ApiServer::start_for(purpose, cluster.switch(), address, folder.inner("control")?)?;
-        let controllers = controllers(&server)?;
+        let controllers = controllers(&server, options.ghosts)?;
         say("containerd on each node");
         let nodes = together(cluster.nodes(), |node| {
             let folder = folder.inner(&node.name)?;
@@ -160,6 +161,18 @@ impl Kubernetes {
     pub fn import(&self, image: &Image) -> Result<()> {
         let archive = self.folder.path().join("image.tar");
         image.write(&archive)?;
+        together(&self.nodes, |node| node.import(&archive)).map(drop)
+    }
+
+    /// Gives every node the images of a tar file that `ctr images import`
+    /// takes.
+    ///
+    /// # Errors
+    /// When it cannot be read or a containerd refuses it.
+    pub fn import_file(&self, file: &Path) -> Result<()> {
+        // Not every folder of the machine is one of the nodes', too.
+        let archive = self.folder.path().join("image.tar");
+        fs::copy(file, &archive).with_context(|| format!("copy {}", file.display()))?;
         together(&self.nodes, |node| node.import(&archive)).map(drop)
     }
 
@@ -255,7 +268,7 @@ fn node_object(spec: &ClusterSpec, index: usize, families: &[bool]) -> Value {
     })
 }
 
-fn controllers(server: &ApiServer) -> Result<[Process; 2]> {
+fn controllers(server: &ApiServer, ghosts: bool) -> Result<[Process; 2]> {
     let start = |name: &str, more: &[String]| {
         let kubeconfig = server.user_kubeconfig(&format!("system:{name}"), None)?;
         let mut arguments = vec![
@@ -268,12 +281,17 @@ fn controllers(server: &ApiServer) -> Result<[Process; 2]> {
         Process::start(inside, name, &arguments, folder)
     };
     let file = |flag: &str, name: &str| format!("--{flag}={}", server.file(name).display());
-    let manager = [
+    let mut manager = vec![
         file("root-ca-file", "ca.crt"),
         file("service-account-private-key-file", "service-accounts.key"),
         // The user of its kubeconfig is none of the many that RBAC knows.
         "--use-service-account-credentials=true".to_owned(),
     ];
+    if ghosts {
+        // Those that look for nodes of pods.
+        let without = "-node-lifecycle-controller,-pod-garbage-collector-controller";
+        manager.push(format!("--controllers=*,{without}"));
+    }
     Ok([start("kube-controller-manager", &manager)?, start("kube-scheduler", &[])?])
 }
 

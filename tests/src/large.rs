@@ -25,13 +25,21 @@ const POLICIES_A_NAMESPACE: usize = 10;
 /// # Errors
 /// When a CIDR of it is wrong.
 pub fn large() -> Result<Snapshot> {
-    let namespaces = (0..NAMESPACES).map(|number| {
+    first(NAMESPACES)
+}
+
+/// So many namespaces of [`large`], with their pods and policies.
+///
+/// # Errors
+/// As [`large`].
+pub fn first(count: usize) -> Result<Snapshot> {
+    let namespaces = (0..count).map(|number| {
         let labels = [("team".to_owned(), format!("team-{}", number % 10))].into();
         Namespace { name: namespace(number), labels }.with_metadata_name()
     });
-    let pods = (0..NAMESPACES * PODS_A_NAMESPACE).map(pod);
+    let pods = (0..count * PODS_A_NAMESPACE).map(pod);
     let mut policies = Vec::new();
-    for number in 0..NAMESPACES {
+    for number in 0..count {
         for app in 0..POLICIES_A_NAMESPACE {
             policies.push(application_policy(number, app)?);
         }

@@ -6,19 +6,22 @@
 //! reply was seen), so every datagram is judged by the rules.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::cluster::Endpoint;
 
 /// Between two datagrams.
 pub const EVERY: Duration = Duration::from_micros(250);
-/// As long a silence is no accident.
+/// As long a silence is no accident,
 const SILENCE: Duration = Duration::from_millis(100);
+/// nor are so many datagrams lost in a row: a sender that nobody lets run is
+/// silent, too.
+const LOST: u64 = 100;
 /// How long to wait for a change.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -26,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Stream {
     stop: Arc<AtomicBool>,
+    /// How many datagrams were sent.
+    sent: Arc<AtomicU64>,
     /// When datagrams arrived, oldest first.
     arrived: Arc<Mutex<Vec<Instant>>>,
     threads: Vec<JoinHandle<()>>,
@@ -45,12 +50,14 @@ impl Stream {
         let sender = from.namespace.run(|| UdpSocket::bind(source))?.context("send")?;
         receiver.set_read_timeout(Some(Duration::from_millis(50)))?;
         let stop = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicU64::new(0));
         let arrived = Arc::new(Mutex::new(Vec::new()));
-        let sending = Arc::clone(&stop);
+        let (sending, count) = (Arc::clone(&stop), Arc::clone(&sent));
         let send = move || {
             while !sending.load(Ordering::Relaxed) {
                 // What cannot be sent now, is later.
                 let _ = sender.send_to(&[0; 8], target);
+                count.fetch_add(1, Ordering::Relaxed);
                 sleep(EVERY);
             }
         };
@@ -63,7 +70,8 @@ impl Stream {
                 }
             }
         };
-        Ok(Self { stop, arrived, threads: vec![thread::spawn(send), thread::spawn(receive)] })
+        let threads = vec![thread::spawn(send), thread::spawn(receive)];
+        Ok(Self { stop, sent, arrived, threads })
     }
 
     /// How long after this moment the last datagram arrived before they stayed
@@ -72,17 +80,29 @@ impl Stream {
     /// # Errors
     /// When they do not stay away.
     pub fn silenced_after(&self, moment: Instant) -> Result<Duration> {
+        let silenced = self.silenced_within(moment, PATIENCE);
+        silenced.with_context(|| format!("datagrams still arrive after {PATIENCE:?}"))
+    }
+
+    /// The same; `None` when they still arrive after so much time of waiting.
+    pub fn silenced_within(&self, moment: Instant, patience: Duration) -> Option<Duration> {
         let start = Instant::now();
+        let mut last = self.last();
+        let mut sent = self.sent.load(Ordering::Relaxed);
         loop {
-            let last = self.last();
             let quiet_since = last.unwrap_or(moment).max(moment);
-            if quiet_since.elapsed() > SILENCE {
-                return Ok(last.map_or(Duration::ZERO, |last| last.duration_since(moment)));
+            let lost = self.sent.load(Ordering::Relaxed) - sent;
+            if quiet_since.elapsed() > SILENCE && lost >= LOST {
+                return Some(last.map_or(Duration::ZERO, |last| last.duration_since(moment)));
             }
-            if start.elapsed() > PATIENCE {
-                bail!("datagrams still arrive after {PATIENCE:?}");
+            if start.elapsed() > patience {
+                return None;
             }
             sleep(Duration::from_millis(5));
+            let now = self.last();
+            if now != last {
+                (last, sent) = (now, self.sent.load(Ordering::Relaxed));
+            }
         }
     }
 
@@ -91,20 +111,28 @@ impl Stream {
     /// # Errors
     /// When none does.
     pub fn heard_after(&self, moment: Instant) -> Result<Duration> {
+        let heard = self.heard_within(moment, PATIENCE);
+        heard.with_context(|| format!("no datagram arrives within {PATIENCE:?}"))
+    }
+
+    /// The same; `None` when none does in so much time of waiting.
+    pub fn heard_within(&self, moment: Instant, patience: Duration) -> Option<Duration> {
         let start = Instant::now();
         loop {
-            {
-                let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-                let after = arrived.partition_point(|one| *one < moment);
-                if let Some(first) = arrived.get(after) {
-                    return Ok(first.duration_since(moment));
-                }
+            if let Some(first) = self.first_since(moment) {
+                return Some(first.duration_since(moment));
             }
-            if start.elapsed() > PATIENCE {
-                bail!("no datagram arrives within {PATIENCE:?}");
+            if start.elapsed() > patience {
+                return None;
             }
             sleep(Duration::from_millis(1));
         }
+    }
+
+    /// When the first datagram since this moment arrived.
+    pub fn first_since(&self, moment: Instant) -> Option<Instant> {
+        let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        arrived.get(arrived.partition_point(|one| *one < moment)).copied()
     }
 
     fn last(&self) -> Option<Instant> {

@@ -27,6 +27,7 @@ Usage: cargo xtask <command>
   bench [args...]       measures beside `nft -f`; prints the README's table
   load                  what an agent costs in a large cluster, from a real API server; prints the README's table
   soak [minutes]        an agent under churn, 30 minutes unless said otherwise; fails when memory grows
+  latency [args...]     from a write to the API to packets, for any controller, in a whole Kubernetes of its own
   bless                 writes the golden files anew from what the code makes now
   cluster <command>     a whole Kubernetes on this machine: up, status, kubectl ..., exec NODE -- ..., down
   conformance [...]     upstream's tests of NetworkPolicy against a real cluster; `conformance --help` lists the options
@@ -72,6 +73,7 @@ fn run(args: &[String]) -> Result<()> {
         "bench" => bench(rest)?,
         "load" => none(rest).and_then(|()| measured("release/load", &[]))?,
         "soak" => measured("release/soak", rest)?,
+        "latency" => latency(rest)?,
         "ci" => none(rest).and_then(|()| ci::run())?,
         "bless" => none(rest).and_then(|()| bless())?,
         "edges" => none(rest).and_then(|()| edges::run(&Cargo::default()))?,
@@ -113,6 +115,13 @@ fn measured(program: &str, args: &[String]) -> Result<()> {
     cargo.exec(program, args)
 }
 
+fn latency(args: &[String]) -> Result<()> {
+    let cargo = Cargo::default();
+    nodes(&cargo, args)?;
+    cargo.run(["build", "--release", "--package", "agent", "--package", "tests", "--bins"])?;
+    cargo.exec("release/latency", args)
+}
+
 fn bench(args: &[String]) -> Result<()> {
     setup::packages()?;
     let cargo = Cargo::default();
@@ -141,12 +150,7 @@ fn cluster(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
     let up = args.first().is_some_and(|command| command == "up");
     if up {
-        setup::packages_of_nodes()?;
-        kube::build(&cargo, &kube::SERVER)?;
-        kube::build(&cargo, &kube::NODES)?;
-        if args.iter().any(|arg| arg.starts_with(FLANNEL)) {
-            kube::build(&cargo, &kube::FLANNEL)?;
-        }
+        nodes(&cargo, args)?;
     }
     // What stands is reached and ended whatever has become of the source.
     if up || !cargo.target_folder()?.join("debug/cluster").exists() {
@@ -156,18 +160,26 @@ fn cluster(args: &[String]) -> Result<()> {
 }
 
 fn conformance(args: &[String]) -> Result<()> {
-    setup::packages_of_nodes()?;
     let cargo = Cargo::default();
-    kube::build(&cargo, &kube::SERVER)?;
-    kube::build(&cargo, &kube::NODES)?;
+    nodes(&cargo, args)?;
     kube::build(&cargo, &kube::E2E)?;
     // Without a choice the run takes flannel's network, too.
-    let networks = |prefix: &str| args.iter().any(|arg| arg.starts_with(prefix));
-    if networks(FLANNEL) || !networks("--network") {
+    if !args.iter().any(|arg| arg.starts_with("--network")) {
         kube::build(&cargo, &kube::FLANNEL)?;
     }
     cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
     cargo.exec("debug/conformance", args)
+}
+
+/// What a whole Kubernetes with these options needs.
+fn nodes(cargo: &Cargo, args: &[String]) -> Result<()> {
+    setup::packages_of_nodes()?;
+    kube::build(cargo, &kube::SERVER)?;
+    kube::build(cargo, &kube::NODES)?;
+    if args.iter().any(|arg| arg.starts_with(FLANNEL)) {
+        kube::build(cargo, &kube::FLANNEL)?;
+    }
+    Ok(())
 }
 
 fn image(args: &[String]) -> Result<()> {

@@ -62,11 +62,20 @@ pub struct Options {
     pub dual_stack: bool,
     /// How kube-proxy does Services.
     pub proxy: Proxy,
+    /// Whether pods of nodes that do not exist stay, which is for no command
+    /// line: a controller deletes them after about a minute.
+    pub ghosts: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 2, network: Network::Bridge, dual_stack: false, proxy: Proxy::Nftables }
+        Self {
+            nodes: 2,
+            network: Network::Bridge,
+            dual_stack: false,
+            proxy: Proxy::Nftables,
+            ghosts: false,
+        }
     }
 }
 

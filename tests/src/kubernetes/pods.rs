@@ -4,9 +4,12 @@
 //! containerd made for it, in which sockets of this process can be opened.
 //! Never: a program in the pod; the end of a pod.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::ifaddrs::getifaddrs;
@@ -53,15 +56,64 @@ impl Kubernetes {
         })
     }
 
-    /// The namespace on this node in which somebody has this address.
-    fn namespace_of(&self, node: usize, address: IpAddr) -> Result<Option<Namespace>> {
+    /// The network namespaces of a node's pods, by the files that name them.
+    ///
+    /// # Errors
+    /// When there is no such node, or they cannot be listed.
+    pub fn namespaces_of_pods(&self, node: &str) -> Result<BTreeSet<PathBuf>> {
+        let index = self.nodes.iter().position(|one| one.name() == node);
+        self.namespaces(index.context("no such node")?)
+    }
+
+    /// The pod whose namespace is not among these, as soon as the namespace
+    /// has an address: before its first container is made, and long before
+    /// the API server knows the address. `None` when none comes in so much
+    /// time of waiting.
+    ///
+    /// # Errors
+    /// As [`Kubernetes::namespaces_of_pods`].
+    pub fn newcomer(
+        &self,
+        node: &str,
+        known: &BTreeSet<PathBuf>,
+        patience: Duration,
+    ) -> Result<Option<Endpoint>> {
+        let index = self.nodes.iter().position(|one| one.name() == node);
+        let index = index.context("no such node")?;
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            for path in self.namespaces(index)?.difference(known) {
+                // Its file comes before the namespace itself.
+                let Ok(namespace) = Namespace::lent(path.clone()) else { continue };
+                let addresses = namespace.run(global).unwrap_or_default();
+                if !addresses.is_empty() {
+                    let (name, role) = (node.to_owned() + "'s newest", Role::Pod { node: index });
+                    return Ok(Some(Endpoint { name, role, namespace, addresses }));
+                }
+            }
+            sleep(Duration::from_millis(1));
+        }
+        Ok(None)
+    }
+
+    fn namespaces(&self, node: usize) -> Result<BTreeSet<PathBuf>> {
         let node = self.nodes.get(node).context("no such node")?;
         let folder = PathBuf::from(format!("/proc/{}/root", node.process_one())).join(NAMESPACES);
-        let entries =
-            fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;
-        for entry in entries {
+        // Made with the first pod.
+        if !folder.exists() {
+            return Ok(BTreeSet::new());
+        }
+        let entries = fs::read_dir(&folder).and_then(|entries| {
+            entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()
+        });
+        entries.with_context(|| format!("read {}", folder.display()))
+    }
+
+    /// The namespace on this node in which somebody has this address.
+    fn namespace_of(&self, node: usize, address: IpAddr) -> Result<Option<Namespace>> {
+        for path in self.namespaces(node)? {
             // What ends in the meantime is not it.
-            let Ok(namespace) = Namespace::lent(entry?.path()) else { continue };
+            let Ok(namespace) = Namespace::lent(path) else { continue };
             if namespace.run(|| has(address)).unwrap_or(false) {
                 return Ok(Some(namespace));
             }
@@ -78,4 +130,18 @@ fn has(address: IpAddr) -> bool {
         IpAddr::V4(wanted) => one.as_sockaddr_in().is_some_and(|one| one.ip() == wanted),
         IpAddr::V6(wanted) => one.as_sockaddr_in6().is_some_and(|one| one.ip() == wanted),
     })
+}
+
+/// The addresses of this thread's namespace by which others reach it.
+fn global() -> Vec<IpAddr> {
+    let all = getifaddrs().into_iter().flatten().filter_map(|one| one.address);
+    let all = all.filter_map(|one| {
+        let v4 = one.as_sockaddr_in().map(|one| IpAddr::V4(one.ip()));
+        v4.or_else(|| one.as_sockaddr_in6().map(|one| IpAddr::V6(one.ip())))
+    });
+    let local = |one: &IpAddr| match one {
+        IpAddr::V4(one) => one.is_loopback() || one.is_link_local(),
+        IpAddr::V6(one) => one.is_loopback() || one.is_unicast_link_local(),
+    };
+    all.filter(|one| !local(one)).collect()
 }
