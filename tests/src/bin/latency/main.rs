@@ -96,10 +96,8 @@ fn state(
     pause(SETTLE)?;
     say(&format!("{state}: policies, labels"));
     let mut measures = changes::measure(scene, rounds, patience)?;
-    say(&format!("{state}: new pods"));
     changes::befriend(scene)?;
     pause(SETTLE)?;
-    measures.extend(newcomer::measure(scene, rounds, patience)?);
     say(&format!("{state}: what the agent costs"));
     measures.extend(match &arguments.process {
         Some(process) => cost::measure(scene, process, rounds)?,
@@ -107,6 +105,8 @@ fn state(
             .map(|(name, unit)| Measure::new(name, unit, Vec::new()))
             .to_vec(),
     });
+    say(&format!("{state}: new pods"));
+    measures.extend(newcomer::measure(scene, rounds, patience)?);
     scene.delete_policy("friends")?;
     pause(SETTLE)?;
     say(&format!("{state}: nft flush ruleset"));
