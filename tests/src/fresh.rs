@@ -2,10 +2,11 @@
 //!
 //! In: who asks, and a UDP server that echoes what comes after `echo `, as
 //! agnhost's netexec does. Out: when the questions that were answered had been
-//! sent. Never: one port for two questions: connection tracking lets an
-//! answered flow pass whatever the rules say by now.
+//! sent. Never: one port for two questions in the same minute: connection
+//! tracking lets an answered flow pass whatever the rules say by now.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,9 @@ use crate::net::Namespace;
 
 /// Between two questions.
 pub const EVERY: Duration = Duration::from_millis(1);
+/// The ports that ask, one after the other: the kernel's own choice is random,
+/// and would soon meet one that was answered.
+const PORTS: std::ops::Range<u16> = 10_000..60_000;
 /// How long an answer may take.
 const WINDOW: Duration = Duration::from_millis(100);
 
@@ -105,8 +109,8 @@ fn ask(to: SocketAddr, enough: u64, stop: &AtomicBool, asked: &Mutex<Asked>) -> 
             number += 1;
             let question = Question::send(to, number).context("ask")?;
             let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.sent += 1;
-            asked.unanswered += 1;
+            asked.sent += u64::from(question.is_some());
+            asked.unanswered += u64::from(question.is_some());
             drop(asked);
             open.extend(question);
             // What was missed is not made up for.
@@ -140,8 +144,15 @@ fn hear(open: &mut Vec<Question>, newest: u64, asked: &Mutex<Asked>) -> Result<(
 impl Question {
     /// `None` when it cannot be sent now.
     fn send(to: SocketAddr, number: u64) -> std::io::Result<Option<Self>> {
-        let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-        let socket = UdpSocket::bind(any)?;
+        let any: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let port = PORTS.start + (number % PORTS.len() as u64) as u16;
+        let socket = match UdpSocket::bind((any, port)) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => return Ok(None),
+            socket => socket?,
+        };
         socket.set_nonblocking(true)?;
         let sent = Instant::now();
         // Without a route or a neighbour it fails, which is no answer.

@@ -97,3 +97,30 @@ impl Controller {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &str) -> Result<Arguments> {
+        Arguments::read(&words.split_whitespace().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn words_are_understood_or_refused() -> Result<()> {
+        let usual = read("")?;
+        assert!(matches!(usual.controller, Controller::Nftpol) && usual.empty && usual.loaded);
+        assert_eq!((usual.rounds, usual.process.as_deref()), (25, Some("nftpol")));
+        assert!(usual.cluster.ghosts);
+        let words = "--manifest m.yaml --image a.tar --image b.tar --network ptp --loaded";
+        let other = read(words)?;
+        let Controller::Other { manifest, images } = other.controller else { bail!("{other:?}") };
+        assert_eq!((manifest, images.len()), (PathBuf::from("m.yaml"), 2));
+        assert!(other.loaded && !other.empty && other.process.is_none());
+        let words = ["--none --manifest m", "--image a.tar", "--rounds 0", "--rounds", "up"];
+        for wrong in words {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        Ok(())
+    }
+}

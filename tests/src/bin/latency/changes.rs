@@ -38,6 +38,8 @@ struct Effect {
     request: [Option<Duration>; 2],
 }
 
+const NEVER: Effect = Effect { answer: [None; 2], request: [None; 2] };
+
 /// What the streams shall do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
@@ -60,7 +62,7 @@ impl Streams {
     }
 
     fn effect(&self, wish: Wish, written: Written, patience: Duration) -> Result<Effect> {
-        let mut effect = Effect { answer: [None; 2], request: [None; 2] };
+        let mut effect = NEVER;
         for (index, stream) in self.both().into_iter().enumerate() {
             effect.answer[index] = within(patience, || wish.of(stream, written.answer))?;
             if effect.answer[index].is_some() {
@@ -108,8 +110,9 @@ pub fn measure(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<V
         };
         streams.effect(wish, written, patience)
     })?;
-    let written = befriend(scene)?;
-    streams.effect(Wish::Stop, written, patience)?;
+    let isolated = streams.effect(Wish::Stop, befriend(scene)?, patience)?;
+    // To who was never shut out a label opens nothing.
+    let rounds = if isolated.never() { 0 } else { rounds };
     let labels = alternate(rounds, |there| {
         let (wish, role) = if there { (Wish::Begin, FRIEND) } else { (Wish::Stop, "client") };
         streams.effect(wish, scene.relabel_client(role)?, patience)
@@ -144,8 +147,7 @@ fn alternate(
         let effect = change(true)?;
         there.push(effect);
         let returned = change(false)?;
-        let nothing = Effect { answer: [None; 2], request: [None; 2] };
-        back.push(if effect.never() { nothing } else { returned });
+        back.push(if effect.never() { NEVER } else { returned });
         let nevers = there.iter().zip(&back).rev();
         let nevers = nevers.take_while(|(one, other)| one.never() || other.never());
         if nevers.count() >= NEVERS {
@@ -155,9 +157,10 @@ fn alternate(
     Ok([there, back])
 }
 
-/// The slower of both streams, and each.
+/// The slower of both streams, and each. Without a round it never came.
 fn described(name: &str, effects: &[Effect]) -> Vec<Measure> {
     let values = |of: &dyn Fn(&Effect) -> Option<Duration>| {
+        let effects = if effects.is_empty() { &[NEVER][..] } else { effects };
         effects.iter().map(|effect| of(effect).map(milliseconds)).collect()
     };
     let slower = |[near, far]: [Option<Duration>; 2]| Some(near?.max(far?));
@@ -177,8 +180,8 @@ pub fn milliseconds(duration: Duration) -> f64 {
 }
 
 /// Somebody flushes all rules of a node on which a policy denies: from the
-/// first datagram that passes to the last, 0 if none does. `None` as the
-/// second part when the last round did not end: the rules are not back.
+/// first datagram that passes to the last, 0 if none does. And whether the
+/// rules are back in the end.
 pub fn flush(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<(Measure, bool)> {
     let streams = Streams::start(scene)?;
     let denied = streams.effect(
