@@ -54,7 +54,7 @@ fn less(after: &[f64; 2], before: &[f64; 2]) -> [f64; 2] {
 fn come_and_go(scene: &Scene<'_>, count: usize) -> Result<()> {
     let kubernetes = scene.kubernetes;
     let before = kubernetes.namespaces_of_pods(NODES[0])?;
-    let pods = (0..count).map(|number| name(number));
+    let pods = (0..count).map(name);
     let pods = pods.map(|name| pod(NAMESPACE, &name, NODES[0], &json!({"run": "passer-by"})));
     create(kubernetes, &pods.collect::<Vec<Value>>())?;
     ready(kubernetes, &OURS)?;

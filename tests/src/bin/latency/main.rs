@@ -1,8 +1,8 @@
 //! From a write to the API to the packets, for any NetworkPolicy controller.
 //!
 //! In: words ([`arguments::USAGE`]). Out: a Markdown table beside the goals,
-//! and JSON with every value. A cluster of its own is brought up for it, and
-//! taken down whatever happens.
+//! and JSON with every value. For each state a cluster is brought up, and taken
+//! down whatever happens.
 //! Never: a limit; figures belong to the machine. A process for a probe or for
 //! a write that is measured.
 
@@ -35,6 +35,10 @@ const MENDED: Duration = Duration::from_secs(240);
 /// How long a cluster that was just filled or deployed to is left alone.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// The states of a cluster, by their names in the table.
+const EMPTY: &str = "empty";
+const LOADED: &str = "loaded";
+
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -55,17 +59,22 @@ fn run(arguments: &Arguments) -> Result<()> {
     interrupt::listen()?;
     let start = Instant::now();
     let say = |line: &str| eprintln!("latency: {:5.1} s  {line}", start.elapsed().as_secs_f32());
-    let kubernetes = Kubernetes::up(arguments.cluster.clone(), &say)?;
-    say(&format!("controller: {}", arguments.controller.name()));
-    let scene = Scene::new(&kubernetes, &arguments.controller)?;
-    let versions = versions(&kubernetes)?;
     let mut all = Vec::new();
-    if arguments.empty {
-        all.push(state("empty", arguments, &scene, &say)?);
-    }
-    if arguments.loaded {
-        say(&load::fill(&kubernetes)?);
-        all.push(state("loaded", arguments, &scene, &say)?);
+    let mut versions = Value::Null;
+    for (state, wanted) in [(EMPTY, arguments.empty), (LOADED, arguments.loaded)] {
+        if !wanted {
+            continue;
+        }
+        // A new one for each: with all rules of a node go kube-proxy's, by which
+        // agents reach the API server, and it is long until all know all again.
+        let kubernetes = Kubernetes::up(arguments.cluster.clone(), &say)?;
+        say(&format!("controller: {}", arguments.controller.name()));
+        let scene = Scene::new(&kubernetes, &arguments.controller)?;
+        versions = self::versions(&kubernetes)?;
+        if state == LOADED {
+            say(&load::fill(&kubernetes)?);
+        }
+        all.push(measured(state, arguments, &scene, &say)?);
     }
     if let Some(path) = &arguments.json {
         let states: Vec<Value> = all.iter().map(Figures::json).collect();
@@ -84,7 +93,7 @@ fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// All measures of the cluster as it is now.
-fn state(
+fn measured(
     state: &'static str,
     arguments: &Arguments,
     scene: &Scene<'_>,
@@ -110,12 +119,8 @@ fn state(
     scene.delete_policy("friends")?;
     pause(SETTLE)?;
     say(&format!("{state}: nft flush ruleset"));
-    let (flush, whole) = changes::flush(scene, rounds, mended)?;
-    measures.push(flush);
-    if !whole {
-        say("the controller does not mend it: it is deployed anew");
-        scene.redeploy()?;
-    }
+    // Last: nobody knows what of the node works afterwards.
+    measures.push(changes::flush(scene, rounds, mended)?);
     Ok(Figures { state, measures })
 }
 

@@ -42,7 +42,6 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Scene<'a> {
     pub kubernetes: &'a Kubernetes,
-    pub controller: &'a Controller,
     pub client: Endpoint,
     pub near: Endpoint,
     pub far: Endpoint,
@@ -58,7 +57,7 @@ pub struct Written {
 }
 
 impl<'a> Scene<'a> {
-    pub fn new(kubernetes: &'a Kubernetes, controller: &'a Controller) -> Result<Self> {
+    pub fn new(kubernetes: &'a Kubernetes, controller: &Controller) -> Result<Self> {
         deploy(kubernetes, controller)?;
         let pods = PODS.map(|(name, node)| pod(NAMESPACE, name, node, &json!({"role": name})));
         let namespace = json!({
@@ -71,7 +70,6 @@ impl<'a> Scene<'a> {
         let endpoint = |name: &str| kubernetes.pod(&format!("{NAMESPACE}/{name}"));
         Ok(Self {
             kubernetes,
-            controller,
             client: endpoint("client")?,
             near: endpoint("near")?,
             far: endpoint("far")?,
@@ -113,15 +111,6 @@ impl<'a> Scene<'a> {
         let request = Instant::now();
         write()?;
         Ok(Written { request, answer: Instant::now() })
-    }
-
-    /// Deletes the controller and starts it anew, and waits until it is ready.
-    pub fn redeploy(&self) -> Result<()> {
-        if let Some(flags) = source(self.controller)? {
-            let words = ["delete", flags[0].as_str(), flags[1].as_str()];
-            self.kubernetes.kubectl(&words, "")?.success()?;
-        }
-        deploy(self.kubernetes, self.controller)
     }
 
     fn policies(&self) -> Api<NetworkPolicy> {
