@@ -4,8 +4,8 @@
 
 use std::path::PathBuf;
 
+use ::tests::kubernetes::Options;
 use anyhow::{Context, Result, bail, ensure};
-use tests::kubernetes::Options;
 
 pub const USAGE: &str = "\
 Usage: cargo xtask latency [option...]
