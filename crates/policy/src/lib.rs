@@ -7,6 +7,7 @@
 
 pub mod cidr;
 pub mod diagnostic;
+mod labels;
 mod namespace;
 mod network_policy;
 mod object;
@@ -14,16 +15,19 @@ mod owner;
 mod pod;
 mod selector;
 mod snapshot;
+mod sorted;
 pub mod spec;
 
 pub use cidr::IpBlock;
 pub use diagnostic::{Diagnostic, Severity};
+pub use labels::Labels;
 pub use namespace::{METADATA_NAME_LABEL, Namespace};
 pub use network_policy::{
     Direction, NetworkPolicy, Peer, Peers, PodPeer, Port, PortNumbers, Ports, Protocol, Rule,
 };
-pub use object::{Labels, ObjectKey};
+pub use object::ObjectKey;
 pub use owner::{Owners, takes_precedence};
 pub use pod::{NamedPort, Phase, Pod};
 pub use selector::{Operator, Requirement, Selector};
 pub use snapshot::Snapshot;
+pub use sorted::Sorted;

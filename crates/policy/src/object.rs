@@ -1,10 +1,6 @@
-//! What every namespaced object has: a key and labels.
+//! What every namespaced object has: a key.
 
-use std::collections::BTreeMap;
 use std::fmt;
-
-/// `metadata.labels`.
-pub type Labels = BTreeMap<String, String>;
 
 /// Namespace and name; unique for each kind at any moment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

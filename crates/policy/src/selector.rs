@@ -1,14 +1,13 @@
 //! Label selectors, in a canonical form: equal selectors compare equal.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::Labels;
+use crate::{Labels, Sorted};
 
 /// A `LabelSelector`: all requirements must hold; none at all holds always.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector {
-    requirements: BTreeSet<Requirement>,
+    requirements: Sorted<Requirement>,
 }
 
 /// One `matchLabels` pair or one item of `matchExpressions`.
@@ -25,9 +24,9 @@ pub struct Requirement {
 pub enum Operator {
     /// The key is there and its value is one of these. `matchLabels` is this
     /// with one value.
-    In(BTreeSet<String>),
+    In(Sorted<String>),
     /// The key is missing, or its value is none of these.
-    NotIn(BTreeSet<String>),
+    NotIn(Sorted<String>),
     /// The key is there, with whatever value, the empty one included.
     Exists,
     /// The key is missing.
@@ -98,7 +97,7 @@ impl fmt::Display for Selector {
 impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = &self.key;
-        let list = |values: &BTreeSet<String>| {
+        let list = |values: &Sorted<String>| {
             values.iter().map(String::as_str).collect::<Vec<_>>().join(",")
         };
         match &self.operator {

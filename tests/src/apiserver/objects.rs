@@ -4,6 +4,7 @@
 //! API server, with status. Never: the answers' bodies; whoever wants to see
 //! an object asks for it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
@@ -53,7 +54,7 @@ impl ApiServer {
     pub fn apply_namespaces(&self, namespaces: &[Namespace]) -> Result<()> {
         self.send_all(namespaces.iter().map(|namespace| {
             let Namespace { name, labels } = namespace;
-            let metadata = json!({"name": name, "labels": labels});
+            let metadata = json!({"name": name, "labels": by_key(labels)});
             let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
             let path = format!("/api/v1/namespaces/{name}?fieldManager=tests&force=true");
             vec![Order::new(Method::PATCH, path, APPLY, &body)]
@@ -86,7 +87,7 @@ impl ApiServer {
     pub fn relabel_pods(&self, pods: &[(ObjectKey, Labels)]) -> Result<()> {
         self.send_all(pods.iter().map(|(key, labels)| {
             // The one operation that replaces a map as a whole (RFC 6902).
-            let patch = json!([{"op": "add", "path": "/metadata/labels", "value": labels}]);
+            let patch = json!([{"op": "add", "path": "/metadata/labels", "value": by_key(labels)}]);
             let content = "application/json-patch+json";
             vec![Order::new(Method::PATCH, pod_path(key), content, &patch)]
         }))
@@ -173,6 +174,10 @@ fn pod_path(key: &ObjectKey) -> String {
     format!("/api/v1/namespaces/{}/pods/{}", key.namespace, key.name)
 }
 
+fn by_key(labels: &Labels) -> BTreeMap<&String, &String> {
+    labels.iter().collect()
+}
+
 fn manifest(pod: &Pod) -> Value {
     let port = |port: &policy::NamedPort| {
         let protocol = port.protocol.to_string();
@@ -199,7 +204,11 @@ fn manifest(pod: &Pod) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": pod.key.name, "namespace": pod.key.namespace, "labels": pod.labels},
+        "metadata": {
+            "name": pod.key.name,
+            "namespace": pod.key.namespace,
+            "labels": by_key(&pod.labels),
+        },
         "spec": {
             "nodeName": pod.node,
             "hostNetwork": pod.host_network,

@@ -6,6 +6,7 @@
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiPolicy;
 use policy::{
     NetworkPolicy, Operator, Peer, Peers, Port, PortNumbers, Ports, Requirement, Rule, Selector,
+    Sorted,
 };
 use serde_json::{Value, json};
 
@@ -76,10 +77,16 @@ fn selector(selector: &Selector) -> Value {
     json!({"matchExpressions": expressions})
 }
 
+fn listed(values: &Sorted<String>) -> Vec<&String> {
+    values.iter().collect()
+}
+
 fn expression(Requirement { key, operator }: &Requirement) -> Value {
     match operator {
-        Operator::In(values) => json!({"key": key, "operator": "In", "values": values}),
-        Operator::NotIn(values) => json!({"key": key, "operator": "NotIn", "values": values}),
+        Operator::In(values) => json!({"key": key, "operator": "In", "values": listed(values)}),
+        Operator::NotIn(values) => {
+            json!({"key": key, "operator": "NotIn", "values": listed(values)})
+        }
         Operator::Exists => json!({"key": key, "operator": "Exists"}),
         Operator::DoesNotExist => json!({"key": key, "operator": "DoesNotExist"}),
     }

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use policy::{Operator, Pod, Selector};
+use policy::{Operator, Pod, Selector, Sorted};
 use ruleset::Name;
 
 use crate::sets::{PodsPeer, Scope, SetSource};
@@ -70,7 +70,7 @@ impl Index {
 
 enum Place<'a> {
     Namespace(&'a str),
-    Label(&'a str, &'a BTreeSet<String>),
+    Label(&'a str, &'a Sorted<String>),
     Rest,
 }
 
@@ -85,7 +85,7 @@ fn place(peer: Option<&PodsPeer>) -> Place<'_> {
 }
 
 /// A label of which a selector asks for one of a few values.
-fn values(selector: &Selector) -> Option<(&str, &BTreeSet<String>)> {
+fn values(selector: &Selector) -> Option<(&str, &Sorted<String>)> {
     selector.requirements().find_map(|requirement| match &requirement.operator {
         Operator::In(values) => Some((requirement.key.as_str(), values)),
         _ => None,

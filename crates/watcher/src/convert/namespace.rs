@@ -22,7 +22,7 @@ pub(crate) fn convert(
     }
     let namespace = Namespace {
         name: metadata.name.clone().unwrap_or_default(),
-        labels: metadata.labels.clone().unwrap_or_default(),
+        labels: metadata.labels.clone().into_iter().flatten().collect(),
     };
     (namespace, report.finish())
 }

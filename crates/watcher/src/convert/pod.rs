@@ -26,7 +26,7 @@ pub(crate) fn convert(object: &PodFields, unreadable: &Unreadable) -> (Pod, Vec<
     let status = object.status.as_ref().unwrap_or(&no_status);
     let pod = Pod {
         key: report.object().clone(),
-        labels: metadata.labels.clone().unwrap_or_default(),
+        labels: metadata.labels.clone().into_iter().flatten().collect(),
         node: spec.node_name.clone().filter(|name| !name.is_empty()),
         addresses: pod_addresses(&mut report, status),
         host_addresses: host_addresses(&mut report, status),
