@@ -22,21 +22,21 @@
 //! pause, and has the whole of a list in memory.
 
 mod answer;
+mod client;
 mod error;
 mod items;
 mod object;
 mod pause;
 mod watch;
 
-use std::time::Duration;
-
 use futures::{Stream, StreamExt, stream};
-use kube::{Client, Config};
+use kube::Client;
 use policy::{Diagnostic, ObjectKey};
 
 use crate::convert::PodFields;
 use crate::{Kind, Object};
 
+pub use client::client;
 pub use error::{Reason, WatchError};
 use object::{NamespaceFields, PolicyJson, Watched};
 
@@ -78,21 +78,6 @@ pub struct Found {
     pub object: Object,
     /// Its parts that cannot be used, see [`crate::convert`].
     pub diagnostics: Vec<Diagnostic>,
-}
-
-/// A client with the settings that [`events`] counts on: requests fail at once
-/// instead of being repeated out of sight for minutes, and no connection
-/// attempt takes longer than the longest pause. How long an answer may take,
-/// `events` itself watches over.
-///
-/// # Errors
-/// The certificates, keys or credentials of `config` cannot be used.
-pub fn client(mut config: Config) -> Result<Client, kube::Error> {
-    config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    config.write_timeout = Some(Duration::from_secs(10));
-    config.read_timeout = None;
-    Client::try_from(config)
 }
 
 /// All three kinds, for ever. The first [`Event::Listed`] of each kind is

@@ -9,5 +9,6 @@ mod outages;
 mod privileges;
 mod repairs;
 mod rights;
+mod silent;
 mod steps;
 mod takeover;

@@ -1,0 +1,78 @@
+//! A connection to the API server that died without a word.
+//!
+//! As in a cluster, the agent reaches the server by a Service's address, and
+//! somebody removes the rules that translate it, as `nft flush ruleset` does.
+//! What the server sends then has a source that the agent's socket does not
+//! know; the kernel answers with a reset that the server alone sees.
+
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use tests::cluster::{ClusterSpec, Families, Network};
+use tests::daemon::Daemon;
+use tests::net::Namespace;
+use tests::probe::Knock;
+use tests::program;
+use tests::scenario::Scenario;
+use tests::world::{PATIENCE, World, soon};
+
+/// The Service of the API server.
+const SERVICE: &str = "10.96.0.1";
+/// Longer than it takes to see that a connection is dead, shorter than what a
+/// watch may be silent for (`SILENCE` in crates/watcher/src/api/watch.rs).
+const NOTICED: Duration = Duration::from_secs(100);
+const DENY: &str = "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: deny
+  namespace: dev
+spec:
+  podSelector:
+    matchLabels:
+      app: db
+";
+
+#[test]
+fn a_connection_that_died_in_silence_is_noticed() -> Result<()> {
+    let spec = ClusterSpec::new(Network::Routed, &["node-1"])
+        .namespace("dev", &[])
+        .pod("dev", "web", &[("app", "web")], Families::Both, &[])
+        .pod("dev", "db", &[("app", "db")], Families::Both, &[]);
+    let world = World::new(spec, "si")?;
+    let scenario = Scenario::new(&world.cluster, &[Knock::Tcp(80)])?;
+    let node = &world.cluster.endpoint("node-1")?.namespace;
+    let server = world.server.address();
+    let translate = format!(
+        "table ip service {{ chain output {{ type nat hook output priority -100; \
+         ip daddr {SERVICE} tcp dport 443 dnat to {server}; }}; }}"
+    );
+    nft(node, &translate)?;
+    let by_service = fs::read_to_string(world.kubeconfig())?
+        .replace(&server.to_string(), &format!("{SERVICE}:443"));
+    let kubeconfig = world.kubeconfig().with_extension("by-service");
+    fs::write(&kubeconfig, by_service)?;
+    let mut agent = Daemon::start(node, &kubeconfig, "node-1", &[])?;
+    agent.ready_within(PATIENCE)?;
+
+    nft(node, "delete table ip service")?;
+    world.server.apply(DENY)?;
+    // The event is sent, and answered with a reset.
+    sleep(Duration::from_secs(1));
+    nft(node, &translate)?;
+    let start = Instant::now();
+    while !nft(node, "list table inet nftpol")?.contains("dev/deny") {
+        ensure!(start.elapsed() < NOTICED, "the policy does not arrive:\n{}", agent.log());
+        sleep(Duration::from_millis(100));
+    }
+    eprintln!("noticed after {:.1} s", start.elapsed().as_secs_f32());
+    soon(&world, &scenario)?;
+    agent.stop().map(drop)
+}
+
+fn nft(node: &Namespace, script: &str) -> Result<String> {
+    let mut command = node.command("nft");
+    command.args(["-f", "-"]);
+    program::finish(command, script)?.success()
+}
