@@ -18,6 +18,7 @@
 
 mod cgroups;
 mod deploy;
+mod faults;
 mod inside;
 mod machine;
 mod node;
@@ -116,6 +117,12 @@ impl Kubernetes {
     /// The API server, in the switch's namespace.
     pub fn server(&self) -> &ApiServer {
         &self.server
+    }
+
+    /// The same, to stop it and start it again. The other programs of the
+    /// control plane and etcd go on.
+    pub fn server_mut(&mut self) -> &mut ApiServer {
+        &mut self.server
     }
 
     /// The namespaces of nodes, the switch and the outsider, and their wires.

@@ -23,6 +23,8 @@ Usage: cargo xtask <command>
 
   demo [--keep|--down]  a node and its pods as network namespaces, policies enforced, who reaches whom
   test [filter...]      every test of the workspace; what starts with - goes to the test binaries
+  test cluster [scene...]  all scenes of the cluster test suite in a whole Kubernetes, or these, and a table of faults;
+                        NFTPOL_CLUSTER has options of `cluster up` for it: NFTPOL_CLUSTER=\"--nodes 3 --proxy iptables\"
   ci                    what CI runs: format, lints, documentation, edges, lock file, every test
   bench [args...]       measures beside `nft -f`; prints the README's table
   load                  what an agent costs in a large cluster, from a real API server; prints the README's table
@@ -56,6 +58,7 @@ fn run(args: &[String]) -> Result<()> {
     match command.as_str() {
         "help" | "--help" | "-h" => print!("{HELP}"),
         "demo" => demo(rest)?,
+        "test" if rest.first().is_some_and(|word| word == "cluster") => test_cluster(&rest[1..])?,
         "test" => {
             let cargo = Cargo::default();
             if suite::needs_nodes(rest) {
@@ -146,6 +149,24 @@ fn kube(args: &[String]) -> Result<()> {
         }
         _ => bail!("`kube` takes `all` or nothing\n\n{HELP}"),
     }
+}
+
+/// The long form of the test that CI has of a whole Kubernetes.
+fn test_cluster(scenes: &[String]) -> Result<()> {
+    let cargo = Cargo::default();
+    setup::packages_of_nodes()?;
+    kube::build(&cargo, &kube::SERVER)?;
+    kube::build(&cargo, &kube::NODES)?;
+    let options = std::env::var("NFTPOL_CLUSTER").unwrap_or_default();
+    if options.split_whitespace().any(|word| word.starts_with(FLANNEL)) {
+        kube::build(&cargo, &kube::FLANNEL)?;
+    }
+    cargo.run(["build", "--package", "agent", "--package", "tests", "--bins", "--tests"])?;
+    let words = ["test", "--package", "tests", "--test", "kubernetes", "--", "--nocapture"];
+    let mut command = cargo.command(words);
+    let all = if scenes.is_empty() { "all".to_owned() } else { scenes.join(" ") };
+    command.env("NFTPOL_SCENES", all);
+    cargo::finish(command)
 }
 
 /// The networks of `cluster up` that flannel makes begin so.

@@ -57,6 +57,15 @@ impl Process {
         self.child.try_wait().with_context(|| format!("wait for {}", self.name))
     }
 
+    /// Where /proc has the processes that it has started (proc(5),
+    /// `/proc/pid/task/tid/children`): gone from there, they have ended.
+    pub fn children(&self) -> Vec<PathBuf> {
+        let id = self.child.id();
+        let list = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let list = list.unwrap_or_default();
+        list.split_whitespace().map(|child| Path::new("/proc").join(child)).collect()
+    }
+
     /// Its name and the last lines of its log, for errors.
     pub fn last_words(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();

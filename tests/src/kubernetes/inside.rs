@@ -63,6 +63,12 @@ pub(super) fn process_one(folder: &Path) -> Option<u32> {
     fs::read_to_string(folder.join("pid")).ok()?.trim().parse().ok()
 }
 
+/// Lets a node whose process 1 is gone start once more.
+pub(super) fn forget(folder: &Path) -> Result<()> {
+    let path = ready(&folder.join("lib"));
+    fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
+}
+
 fn ready(lib: &Path) -> PathBuf {
     lib.join("ready")
 }

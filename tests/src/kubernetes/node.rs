@@ -1,7 +1,8 @@
 //! One node: its namespaces, containerd, kubelet and kube-proxy.
 //!
 //! In: a network namespace with its wires, a folder. Out: a node that the API
-//! server knows, gone with all its pods when its value is dropped.
+//! server knows, whose programs can be killed and started again, one by one or
+//! all at once; gone with all its pods when its value is dropped.
 //! Never: a program of the node outside of its namespaces.
 
 use std::ffi::OsString;
@@ -11,7 +12,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{cgroups, inside, settings};
@@ -26,15 +27,29 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const GOING: Duration = Duration::from_secs(10);
 /// The namespace of containerd in which a kubelet finds images.
 const IMAGES: &str = "k8s.io";
+/// What the others talk to as soon as they start.
+const CONTAINERD: &str = "containerd";
 
 /// The node.
 pub(super) struct Node {
     name: String,
+    /// The file of its network namespace.
+    network: PathBuf,
+    /// Its control groups have the name of its network namespace.
     group: String,
     process_one: u32,
     first: Option<Process>,
-    services: Vec<Process>,
+    /// In the order of their start.
+    services: Vec<Service>,
     folder: Folder,
+}
+
+/// A program of the node.
+struct Service {
+    name: &'static str,
+    /// The program and its arguments.
+    words: Vec<OsString>,
+    process: Option<Process>,
 }
 
 impl Node {
@@ -49,32 +64,81 @@ impl Node {
             let path = folder.path().join(own);
             fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
         }
+        let mut node = Self {
+            name: name.to_owned(),
+            network: namespace.path(),
+            group: namespace.name().to_owned(),
+            process_one: 0,
+            first: None,
+            services: Vec::new(),
+            folder,
+        };
+        node.make_namespaces(server)?;
+        let config = node.path("containerd.toml");
+        put(&config, &settings::containerd(&node.path("networks")))?;
+        node.serve(server, CONTAINERD, &["--config".into(), config.into()])?;
+        Ok(node)
+    }
+
+    /// Kills its process 1, and with it all that runs in the node. Files stay,
+    /// as on a disk; so does what is in the network namespace.
+    pub fn kill(&mut self) -> Result<()> {
+        // With process 1 goes whatever is in its pid namespace; who waits for
+        // one of those sees it end and then ends, too.
+        self.first = None;
+        let start = Instant::now();
+        for process in self.services.iter_mut().filter_map(|one| one.process.as_mut()) {
+            while start.elapsed() < GOING && matches!(process.ended(), Ok(None)) {
+                sleep(Duration::from_millis(5));
+            }
+        }
+        self.services.iter_mut().for_each(|service| service.process = None);
+        cgroups::remove(&self.group)
+    }
+
+    /// Starts a killed node again, with the programs that it had.
+    pub fn boot(&mut self, server: &ApiServer) -> Result<()> {
+        inside::forget(self.folder.path())?;
+        self.make_namespaces(server)?;
+        (0..self.services.len()).try_for_each(|index| self.run(server, index))
+    }
+
+    /// Kills one of its programs and starts it again.
+    pub fn restart(&mut self, server: &ApiServer, name: &str) -> Result<()> {
+        let index = self.services.iter().position(|one| one.name == name);
+        let index = index.with_context(|| format!("{name} does not run on {}", self.name))?;
+        if let Some(process) = self.services[index].process.take() {
+            let programs = process.children();
+            drop(process);
+            let start = Instant::now();
+            while programs.iter().any(|program| program.exists()) {
+                ensure!(start.elapsed() < GOING, "{name} on {} does not end", self.name);
+                sleep(Duration::from_millis(1));
+            }
+        }
+        self.run(server, index)
+    }
+
+    fn make_namespaces(&mut self, server: &ApiServer) -> Result<()> {
         // Not `ip netns exec`, which hides the control groups.
         let mut words: Vec<OsString> = vec!["nsenter".into()];
-        words.push(format!("--net={}", namespace.path().display()).into());
+        words.push(format!("--net={}", self.network.display()).into());
         words.extend(["--".into(), program::beside("cluster")?.into(), inside::NODE.into()]);
-        words.extend([folder.path().into(), name.into(), namespace.name().into()]);
-        let mut first = Process::of(server.place().0, "node", &words, folder.path())?;
+        let folder = self.folder.path();
+        words.extend([folder.into(), self.name.clone().into(), self.group.clone().into()]);
+        let mut first = Process::of(server.place().0, "node", &words, folder)?;
         let start = Instant::now();
-        let process_one = loop {
-            if let Some(process_one) = inside::process_one(folder.path()) {
+        self.process_one = loop {
+            if let Some(process_one) = inside::process_one(folder) {
                 break process_one;
             }
             if first.ended()?.is_some() || start.elapsed() > PATIENCE {
-                // What it had made already is not to stay.
-                drop(cgroups::remove(namespace.name()));
-                bail!("node {name} does not come up; {}", first.last_words());
+                bail!("node {} does not come up; {}", self.name, first.last_words());
             }
             sleep(Duration::from_millis(5));
         };
-        let (name, group) = (name.to_owned(), namespace.name().to_owned());
-        let first = Some(first);
-        let mut node = Self { name, group, process_one, first, services: Vec::new(), folder };
-        let config = node.path("containerd.toml");
-        put(&config, &settings::containerd(&node.path("networks")))?;
-        node.serve(server, "containerd", &["--config".into(), config.into()])?;
-        node.wait_for_containerd()?;
-        Ok(node)
+        self.first = Some(first);
+        Ok(())
     }
 
     /// Starts kubelet and kube-proxy.
@@ -129,9 +193,10 @@ impl Node {
 
     /// Fails when one of its programs has ended.
     pub fn check(&mut self) -> Result<()> {
-        for service in self.first.iter_mut().chain(&mut self.services) {
-            if let Some(status) = service.ended()? {
-                bail!("on node {}: ended with {status}; {}", self.name, service.last_words());
+        let services = self.services.iter_mut().filter_map(|one| one.process.as_mut());
+        for process in self.first.iter_mut().chain(services) {
+            if let Some(status) = process.ended()? {
+                bail!("on node {}: ended with {status}; {}", self.name, process.last_words());
             }
         }
         Ok(())
@@ -155,18 +220,30 @@ impl Node {
         vec![cluster.into(), inside::ENTER.into(), process_one.into(), self.group.clone().into()]
     }
 
-    fn serve(&mut self, server: &ApiServer, name: &str, arguments: &[OsString]) -> Result<()> {
+    fn serve(
+        &mut self,
+        server: &ApiServer,
+        name: &'static str,
+        arguments: &[OsString],
+    ) -> Result<()> {
         let built = ["kubelet", "kube-proxy", "flannel"].contains(&name);
         let program = if built { apiserver::program(name)? } else { PathBuf::from(name) };
+        let words = [&[program.into()], arguments].concat();
+        self.services.push(Service { name, words, process: None });
+        self.run(server, self.services.len() - 1)
+    }
+
+    fn run(&mut self, server: &ApiServer, index: usize) -> Result<()> {
+        let Service { name, words: own, .. } = &self.services[index];
+        let name = *name;
         let mut words = self.entering();
         words.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from));
         // Where flannel reads its node's name.
         words.extend(["env".into(), format!("NODE_NAME={}", self.name).into()]);
-        words.push(program.into());
-        words.extend_from_slice(arguments);
-        let service = Process::of(server.place().0, name, &words, self.folder.path())?;
-        self.services.push(service);
-        Ok(())
+        words.extend_from_slice(own);
+        let process = Process::of(server.place().0, name, &words, self.folder.path())?;
+        self.services[index].process = Some(process);
+        if name == CONTAINERD { self.wait_for_containerd() } else { Ok(()) }
     }
 
     fn wait_for_containerd(&mut self) -> Result<()> {
@@ -185,23 +262,15 @@ impl Node {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// A file or folder of the node, `lib` being its /var/lib.
+    pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        // With process 1 goes whatever is in its pid namespace; who waits for
-        // one of those sees it end and then ends, too.
-        self.first = None;
-        let start = Instant::now();
-        while start.elapsed() < GOING
-            && self.services.iter_mut().any(|one| matches!(one.ended(), Ok(None)))
-        {
-            sleep(Duration::from_millis(5));
-        }
-        if let Err(error) = cgroups::remove(&self.group) {
+        if let Err(error) = self.kill() {
             eprintln!("leaving control groups of {} behind: {error:#}", self.name);
         }
     }

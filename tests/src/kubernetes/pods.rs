@@ -1,7 +1,8 @@
 //! Pods that kubelets made, as endpoints of this process.
 //!
 //! In: a pod's name. Out: its addresses and the network namespace that
-//! containerd made for it, in which sockets of this process can be opened.
+//! containerd made for it, in which sockets of this process can be opened;
+//! which addresses a node gives to its next pods.
 //! Never: a program in the pod; the end of a pod.
 
 use std::collections::BTreeSet;
@@ -15,7 +16,7 @@ use anyhow::{Context, Result};
 use nix::ifaddrs::getifaddrs;
 use serde_json::Value;
 
-use super::Kubernetes;
+use super::{Kubernetes, settings};
 use crate::cluster::{Endpoint, Role};
 use crate::net::Namespace;
 
@@ -23,6 +24,10 @@ use crate::net::Namespace;
 /// root of their node (`netns_mounts_under_state_dir` in its
 /// docs/cri/config.md, off by default).
 const NAMESPACES: &str = "run/netns";
+/// Where the plugin `host-local` keeps addresses, in the node's folder: a file
+/// for each that is taken, and one that has the last that was given.
+const ADDRESSES: &str = "lib/cni/networks";
+const LAST: &str = "last_reserved_ip";
 
 impl Kubernetes {
     /// The pod `namespace/name`, which must have its addresses by now. One in
@@ -54,6 +59,41 @@ impl Kubernetes {
             namespace,
             addresses,
         })
+    }
+
+    /// Lets a node give its next pod the lowest address that is free. By
+    /// itself it goes on from the last one, so that addresses are used again
+    /// after two hundred pods (cni.dev/plugins/current/ipam/host-local).
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn reuse_addresses(&self, node: &str) -> Result<()> {
+        for file in self.addresses_of(node)? {
+            let path = file?.path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(LAST)) {
+                fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a node has given this address to a pod that is not yet gone.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn has_given(&self, node: &str, address: IpAddr) -> Result<bool> {
+        let name = address.to_string();
+        Ok(self
+            .addresses_of(node)?
+            .flatten()
+            .any(|file| file.file_name().to_string_lossy() == name))
+    }
+
+    /// Where the plugin `host-local` of a node keeps whose addresses are whose.
+    fn addresses_of(&self, node: &str) -> Result<fs::ReadDir> {
+        let node = self.nodes.iter().find(|one| one.name() == node).context("no such node")?;
+        let path = node.path(ADDRESSES).join(settings::NETWORK);
+        fs::read_dir(&path).with_context(|| format!("read {}", path.display()))
     }
 
     /// The network namespaces of a node's pods, by the files that name them.

@@ -16,6 +16,9 @@ pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
 /// Where the plugins of Debian's containernetworking-plugins are.
 const PLUGINS: &str = "/usr/lib/cni";
 
+/// What the plugins call the pods' network, and the folder of its addresses.
+pub(super) const NETWORK: &str = "pods";
+
 /// `config.toml`, for containerd 1.6 and later 1.x.
 pub(super) fn containerd(networks: &Path) -> String {
     format!(
@@ -112,7 +115,9 @@ pub(super) fn network(options: &Options, ranges: &[String]) -> Value {
         }),
         Network::Ptp => json!({"type": "ptp", "ipMasq": false, "ipam": ipam}),
     };
-    json!({"cniVersion": "1.0.0", "name": "pods", "plugins": [plugin]})
+    // For hostPort, as flannel's list has it.
+    let ports = json!({"type": "portmap", "capabilities": {"portMappings": true}});
+    json!({"cniVersion": "1.0.0", "name": NETWORK, "plugins": [plugin, ports]})
 }
 
 /// The longest packet that a pod may send, in bytes: what a wire carries
