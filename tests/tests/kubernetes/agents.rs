@@ -39,6 +39,23 @@ impl Scene {
         Ok(())
     }
 
+    /// Lets the program in each agent's pod prove what its node's kernel has, as
+    /// the README says how.
+    pub fn proved(&self) -> Result<()> {
+        let agents = ["-n", "kube-system", "get", "pods", "-l", "app.kubernetes.io/name=nftpol"];
+        let place = "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{'\\n'}{end}";
+        let agents = self.kubectl(&[&agents[..], &["-o", place]].concat())?;
+        ensure!(agents.lines().count() == self.nodes(), "not one agent a node: {agents}");
+        for (pod, node) in agents.lines().filter_map(|line| line.split_once(' ')) {
+            let exec = ["-n", "kube-system", "exec", pod, "--"];
+            let verify = ["nftpol", "verify", "--kernel", "--node", node];
+            let said = self.kubectl(&[&exec[..], &verify].concat())?;
+            ensure!(said.starts_with("the kernel's table does what"), "{node}: {said}");
+            self.say(&format!("{node}: {}", said.trim()));
+        }
+        Ok(())
+    }
+
     /// Resources and verbs; what is not about resources has `[/path]` before
     /// its verbs.
     fn rights(&self, account: &str) -> Result<BTreeSet<String>> {

@@ -29,6 +29,7 @@ impl Scene {
         self.deploy()?;
         self.open()?;
         self.third_policy()?;
+        self.proved()?;
         self.agent_gone()?;
         self.deny_all()?;
         self.flush()?;
