@@ -14,7 +14,7 @@ Usage: cargo xtask latency [option...]
   --manifest FILE     this controller instead of nftpol, beside the cluster's own CNI plugins
   --image TAR         an image that it needs, as `ctr images import` takes it; repeatable
   --process NAME      the process of it whose memory and CPU time count, on each node
-  --network NETWORK   bridge (default), ptp, vxlan, vxlan-direct, host-gw, udp
+  --network NETWORK   bridge (default), ptp, flannel-vxlan, flannel-vxlan-direct, flannel-host-gw, flannel-udp
   --proxy PROXY       nftables (default), iptables
   --rounds N          of each measure (25)
   --empty, --loaded   one of both states alone
