@@ -174,7 +174,7 @@ impl<S: Sink> Pipeline<S> {
         let mut done = Done::default();
         let mut races = 0;
         while races < MAX_ATTEMPTS {
-            self.prove()?;
+            self.prove(snapshot)?;
             let ruleset = Arc::new(self.engine.compiled().ruleset.clone());
             let result = self.change(&ruleset, races, &mut done);
             if result.as_ref().is_err_and(|error| !matches!(error, ChangeError::Overtaken)) {
@@ -182,6 +182,7 @@ impl<S: Sink> Pipeline<S> {
             }
             match result {
                 Ok(()) => {
+                    self.enforced(&ruleset);
                     let outcome = self.outcome(&target, ruleset, done);
                     self.target = Some(target);
                     return Ok(outcome);

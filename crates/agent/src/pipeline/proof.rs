@@ -2,18 +2,21 @@
 //!
 //! In: the snapshot, the policies set aside, the table compiled from both.
 //! Out: nothing, or the first packet with which that table would do other than
-//! the specification says. Never: a proof of the states on the way from one
-//! table to the next; the order of batches answers for those.
+//! the specification says; then the table that was proved last stays in force.
+//! Never: a proof of the states on the way from one table to the next; the
+//! order of batches answers for those.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::Engine;
+use compiler::{Changed, Engine};
 use policy::{ObjectKey, Snapshot};
 use ruleset::Ruleset;
 use verify::{Report, VerifyError};
 
-use super::{Pipeline, SyncError};
+use super::{Check, Done, MAX_ATTEMPTS, Pipeline, SyncError};
+use crate::Sink;
 
 /// What [`verify::verify`] is.
 pub type Verify =
@@ -37,6 +40,8 @@ pub(super) struct Prover {
     /// About the engine's present table; `None` before anybody asked. The same
     /// table would give the same answer.
     found: Option<Result<(), Unproved>>,
+    /// What was proved and then committed.
+    enforced: Option<Arc<Ruleset>>,
     proofs: Proofs,
 }
 
@@ -61,14 +66,15 @@ pub enum Unproved {
 }
 
 impl Prover {
-    /// Fails if the engine's table is not what the specification says.
-    fn prove(&mut self, engine: &Engine) -> Result<(), Unproved> {
+    /// Fails if the engine's table is not what the specification says of this
+    /// snapshot.
+    fn prove(&mut self, engine: &Engine, snapshot: &Snapshot) -> Result<(), Unproved> {
         if let Some(found) = &self.found {
             return found.clone();
         }
         let start = Instant::now();
         let options = engine.options();
-        let (snapshot, table) = (engine.snapshot(), &engine.compiled().ruleset);
+        let table = &engine.compiled().ruleset;
         let report = (self.verify)(snapshot, options.node.as_deref(), &options.set_aside, table);
         let found = report.map_err(Unproved::from).and_then(judge);
         let proofs = &mut self.proofs;
@@ -88,12 +94,13 @@ fn judge(report: Report) -> Result<(), Unproved> {
     }
 }
 
-impl<S> Pipeline<S> {
+impl<S: Sink> Pipeline<S> {
     /// Proves each table by this before it is sent, which takes seconds on a
     /// large node; one without a proof is not sent.
     #[must_use]
     pub fn proving(mut self, verify: Verify) -> Self {
-        self.prover = Some(Prover { verify, found: None, proofs: Proofs::default() });
+        self.prover =
+            Some(Prover { verify, found: None, enforced: None, proofs: Proofs::default() });
         self
     }
 
@@ -109,9 +116,44 @@ impl<S> Pipeline<S> {
         }
     }
 
-    /// Fails if there must be a proof and there is none.
-    pub(super) fn prove(&mut self) -> Result<(), SyncError> {
-        self.prover.as_mut().map_or(Ok(()), |prover| prover.prove(&self.engine))?;
-        Ok(())
+    /// Fails if there must be a proof and there is none; then the kernel has
+    /// the table that was proved last.
+    pub(super) fn prove(&mut self, snapshot: &Snapshot) -> Result<(), SyncError> {
+        let Some(prover) = &mut self.prover else { return Ok(()) };
+        // Nor is it to be trusted that the engine was told of every change.
+        if !Changed::between(self.engine.snapshot(), snapshot).is_empty() {
+            prover.found = None;
+        }
+        let found = prover.prove(&self.engine, snapshot);
+        if found.is_err() {
+            self.keep();
+        }
+        Ok(found?)
+    }
+
+    /// The engine's table is in force.
+    pub(super) fn enforced(&mut self, table: &Arc<Ruleset>) {
+        if let Some(prover) = &mut self.prover {
+            prover.enforced = Some(Arc::clone(table));
+        }
+    }
+
+    /// Restores the table that was proved last if others touched it: nobody
+    /// else looks after it while what shall take its place is not proved.
+    fn keep(&mut self) {
+        let Some(last) = self.prover.as_ref().and_then(|prover| prover.enforced.clone()) else {
+            return;
+        };
+        if matches!(self.check(), Ok(Check::Moved)) {
+            self.distrust();
+        }
+        let mut done = Done::default();
+        match self.change(&last, MAX_ATTEMPTS, &mut done) {
+            Ok(()) if done.batches > 0 => {
+                tracing::warn!("others changed the table; the one that was proved last is back");
+            }
+            Ok(()) => {}
+            Err(_) => tracing::warn!("the table that was proved last cannot be restored now"),
+        }
     }
 }

@@ -31,6 +31,7 @@ impl<S: Sink> Pipeline<S> {
         let changed = Changed::between(self.engine.snapshot(), snapshot);
         let mut target = self.target(snapshot, &changed);
         let done = loop {
+            self.prove(snapshot)?;
             match self.build_both() {
                 Ok(done) => break done,
                 Err(ChangeError::Refused(refusals, batch)) => {
@@ -52,7 +53,6 @@ impl<S: Sink> Pipeline<S> {
 
     /// The stand-in, then ours in the place of what is there.
     fn build_both(&mut self) -> Result<Done, ChangeError> {
-        self.prove()?;
         let ours = Arc::new(self.engine.compiled().ruleset.clone());
         let stand_in = Ruleset {
             table: Name::new(STAND_IN).map_err(SyncError::from)?,
