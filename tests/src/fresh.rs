@@ -2,8 +2,9 @@
 //!
 //! In: who asks, and a UDP server that echoes what comes after `echo `, as
 //! agnhost's netexec does. Out: when the questions that were answered had been
-//! sent. Never: one port for two questions in the same minute: connection
-//! tracking lets an answered flow pass whatever the rules say by now.
+//! sent. Never: one port for two questions within 50 s, longer than connection
+//! tracking keeps such a flow (`nf_conntrack_udp_timeout`, 30 s) and lets it
+//! pass whatever the rules say by now.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

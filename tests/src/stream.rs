@@ -2,9 +2,9 @@
 //!
 //! In: two endpoints and a port. Out: when the stream stopped arriving, or
 //! began to, after a moment; how many were sent, and how many of those arrived.
-//! Never: an answer; connection tracking takes a
-//! flow without one for new at each packet (`nf_ct_get`, IP_CT_NEW until a
-//! reply was seen), so every datagram is judged by the rules.
+//! Never: an answer; connection tracking takes a flow without one for new at
+//! each packet (`nf_ct_get`, IP_CT_NEW until a reply was seen), so every
+//! datagram is judged by the rules.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

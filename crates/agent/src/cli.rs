@@ -92,17 +92,19 @@ pub struct Verify {
 #[derive(Debug, Args)]
 pub struct Input {
     /// Manifests: a file, a folder (all .yaml, .yml, .json below it), or - for
-    /// standard input. May be given several times [default: what the API server has].
+    /// standard input. May be given several times [default but for `apply`: what the API
+    /// server has].
     #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-")]
     filenames: Vec<PathBuf>,
-    /// How to reach the API server where no manifests are given [default: $KUBECONFIG,
-    /// ~/.kube/config, or the ServiceAccount of the pod].
+    /// How to reach the API server where no manifests are given, which `apply` does not do
+    /// [default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount of the pod].
     #[arg(long, value_name = "FILE", conflicts_with = "filenames")]
     pub kubeconfig: Option<PathBuf>,
     /// Take the pods whose spec.nodeName is NAME as local [default: all pods].
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// How to treat fields that are unknown or wrong.
+    /// How to treat fields of manifests that are unknown or wrong; what the API server has is
+    /// always treated as with `warn`.
     #[arg(long, value_enum, default_value_t)]
     validate: Validate,
     /// How drops are logged.

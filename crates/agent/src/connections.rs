@@ -67,7 +67,9 @@ pub struct Connections {
 /// What was done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Passes over connection tracking, failed ones included.
+    /// Passes over connection tracking that began.
+    pub begun: u64,
+    /// Those that ended, failed ones included.
     pub sweeps: u64,
     /// Entries that the kernel sent.
     pub entries: u64,

@@ -54,8 +54,12 @@ impl Labels {
 /// Of two values of a key the later one stays.
 impl FromIterator<(String, String)> for Labels {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
-        let pairs: std::collections::BTreeMap<String, String> = pairs.into_iter().collect();
-        Self(pairs.into_iter().collect())
+        let mut pairs: Vec<_> = pairs.into_iter().collect();
+        pairs.reverse();
+        // Stable: of equal keys the one that came last is first now.
+        pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+        pairs.dedup_by(|(one, _), (other, _)| one == other);
+        Self(pairs.into_boxed_slice())
     }
 }
 

@@ -68,7 +68,8 @@ impl Kubernetes {
     /// # Errors
     /// When there is no such node.
     pub fn reuse_addresses(&self, node: &str) -> Result<()> {
-        for file in self.addresses_of(node)? {
+        let files = self.addresses_of(node)?;
+        for file in files.into_iter().flatten() {
             let path = file?.path();
             if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(LAST)) {
                 fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
@@ -83,17 +84,23 @@ impl Kubernetes {
     /// When there is no such node.
     pub fn has_given(&self, node: &str, address: IpAddr) -> Result<bool> {
         let name = address.to_string();
-        Ok(self
-            .addresses_of(node)?
+        let files = self.addresses_of(node)?;
+        Ok(files
+            .into_iter()
+            .flatten()
             .flatten()
             .any(|file| file.file_name().to_string_lossy() == name))
     }
 
-    /// Where the plugin `host-local` of a node keeps whose addresses are whose.
-    fn addresses_of(&self, node: &str) -> Result<fs::ReadDir> {
+    /// Where the plugin `host-local` of a node keeps whose addresses are whose;
+    /// made for its first pod.
+    fn addresses_of(&self, node: &str) -> Result<Option<fs::ReadDir>> {
         let node = self.nodes.iter().find(|one| one.name() == node).context("no such node")?;
         let path = node.path(ADDRESSES).join(settings::NETWORK);
-        fs::read_dir(&path).with_context(|| format!("read {}", path.display()))
+        if !path.exists() {
+            return Ok(None);
+        }
+        fs::read_dir(&path).map(Some).with_context(|| format!("read {}", path.display()))
     }
 
     /// The network namespaces of a node's pods, by the files that name them.

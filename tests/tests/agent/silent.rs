@@ -9,7 +9,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use tests::cluster::{ClusterSpec, Families, Network};
 use tests::daemon::Daemon;
 use tests::net::Namespace;
@@ -56,10 +56,15 @@ fn a_connection_that_died_in_silence_is_noticed() -> Result<()> {
     let mut agent = Daemon::start(node, &kubeconfig, "node-1", &[])?;
     agent.ready_within(PATIENCE)?;
 
+    let before = connections(&world)?;
     nft(node, "delete table ip service")?;
     world.server.apply(DENY)?;
-    // The event is sent, and answered with a reset.
-    sleep(Duration::from_secs(1));
+    let start = Instant::now();
+    while connections(&world)? >= before {
+        ensure!(start.elapsed() < PATIENCE, "the event is answered with no reset");
+        sleep(Duration::from_millis(10));
+    }
+    ensure!(!nft(node, "list table inet nftpol")?.contains("dev/deny"), "the event arrived");
     nft(node, &translate)?;
     let start = Instant::now();
     while !nft(node, "list table inet nftpol")?.contains("dev/deny") {
@@ -69,6 +74,15 @@ fn a_connection_that_died_in_silence_is_noticed() -> Result<()> {
     eprintln!("noticed after {:.1} s", start.elapsed().as_secs_f32());
     soon(&world, &scenario)?;
     agent.stop().map(drop)
+}
+
+/// Connections of the agent that the server takes for alive.
+fn connections(world: &World) -> Result<usize> {
+    let mut command = world.cluster.switch().command("ss");
+    let port = format!(":{}", world.server.address().port());
+    let agent = world.cluster.endpoint("node-1")?.address(false).context("no IPv4")?.to_string();
+    command.args(["-Htn", "state", "established", "sport", "=", &port, "and", "dst", &agent]);
+    Ok(program::finish(command, "")?.success()?.lines().count())
 }
 
 fn nft(node: &Namespace, script: &str) -> Result<String> {

@@ -25,6 +25,13 @@ struct Clients {
 
 impl Scene {
     pub fn workloads(&mut self) -> Result<()> {
+        // Theirs are the lowest addresses, or these would not be used again.
+        let others = "--field-selector=metadata.namespace!=kube-system";
+        let others = ["get", "pods", "--all-namespaces", others, "--output=name"];
+        self.until("pods of other scenes are gone", || Ok(self.kubectl(&others)?.is_empty()))?;
+        for node in self.kubernetes.cluster().nodes() {
+            self.kubernetes.reuse_addresses(&node.name)?;
+        }
         let server = json!({"matchLabels": {"app": "server"}});
         let from = json!([{"podSelector": {"matchLabels": {"role": "friend"}}}]);
         let spec = json!({"podSelector": server, "ingress": [{"from": from}]});

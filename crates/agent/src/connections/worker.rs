@@ -84,6 +84,7 @@ impl Worker {
         }
         let shared = &self.shared;
         let newer = || shared.state().inbox.last().map(|change| Arc::clone(&change.after));
+        shared.state().counters.begun += 1;
         let (swept, result) = self.sweeper.sweep(&all, &table, &newer);
         let end = Instant::now();
         self.budget.spend(end - start, end);

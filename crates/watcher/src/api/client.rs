@@ -36,12 +36,11 @@ const SENT: Duration = Duration::from_secs(10);
 /// A client with the settings that [`super::events`] counts on: requests fail
 /// at once instead of being repeated out of sight for minutes, no connection
 /// attempt takes longer than the longest pause, and a dead connection breaks.
-/// How long an answer may take, `events` itself watches over. By way of an
-/// HTTP proxy the connections are kube's own, and a dead one goes unnoticed
-/// until `events` has lost its patience.
+/// How long an answer may take, `events` itself watches over.
 ///
 /// # Errors
-/// The certificates, keys or credentials of `config` cannot be used.
+/// The certificates, keys or credentials of `config` cannot be used; or it
+/// names an HTTP proxy, which kube is built without.
 pub fn client(mut config: Config) -> Result<Client, kube::Error> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
