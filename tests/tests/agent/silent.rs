@@ -10,8 +10,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use tests::cluster::{ClusterSpec, Families, Network};
+use tests::cluster::Network;
 use tests::daemon::Daemon;
+use tests::fixtures::{isolated_victim, victim_and};
 use tests::net::Namespace;
 use tests::probe::Knock;
 use tests::program;
@@ -23,24 +24,10 @@ const SERVICE: &str = "10.96.0.1";
 /// Longer than it takes to see that a connection is dead, shorter than what a
 /// watch may be silent for (`SILENCE` in crates/watcher/src/api/watch.rs).
 const NOTICED: Duration = Duration::from_secs(100);
-const DENY: &str = "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: deny
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: db
-";
 
 #[test]
 fn a_connection_that_died_in_silence_is_noticed() -> Result<()> {
-    let spec = ClusterSpec::new(Network::Routed, &["node-1"])
-        .namespace("dev", &[])
-        .pod("dev", "web", &[("app", "web")], Families::Both, &[])
-        .pod("dev", "db", &[("app", "db")], Families::Both, &[]);
-    let world = World::new(spec, "si")?;
+    let world = World::new(victim_and("web", Network::Routed), "si")?;
     let scenario = Scenario::new(&world.cluster, &[Knock::Tcp(80)])?;
     let node = &world.cluster.endpoint("node-1")?.namespace;
     let server = world.server.address();
@@ -58,16 +45,16 @@ fn a_connection_that_died_in_silence_is_noticed() -> Result<()> {
 
     let before = connections(&world)?;
     nft(node, "delete table ip service")?;
-    world.server.apply(DENY)?;
+    world.server.apply(&isolated_victim("Ingress"))?;
     let start = Instant::now();
     while connections(&world)? >= before {
         ensure!(start.elapsed() < PATIENCE, "the event is answered with no reset");
         sleep(Duration::from_millis(10));
     }
-    ensure!(!nft(node, "list table inet nftpol")?.contains("dev/deny"), "the event arrived");
+    ensure!(!nft(node, "list table inet nftpol")?.contains("dev/isolated"), "the event arrived");
     nft(node, &translate)?;
     let start = Instant::now();
-    while !nft(node, "list table inet nftpol")?.contains("dev/deny") {
+    while !nft(node, "list table inet nftpol")?.contains("dev/isolated") {
         ensure!(start.elapsed() < NOTICED, "the policy does not arrive:\n{}", agent.log());
         sleep(Duration::from_millis(100));
     }
