@@ -105,7 +105,7 @@ fn demo(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
     // One command for both: built apart, shared dependencies compile twice,
     // once for each set of features.
-    cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
+    cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
     cargo.exec("debug/demo", args)
 }
 
@@ -120,7 +120,7 @@ fn measured(program: &str, args: &[String]) -> Result<()> {
 /// Builds this program, those that it needs beside `nftpol`, and `nftpol`, as
 /// a release has them, and runs it. No others: each is linked for a minute.
 fn optimised(cargo: &Cargo, program: &str, others: &[&str], args: &[String]) -> Result<()> {
-    let fixed = ["build", "--release", "--package", "agent", "--package", "tests"];
+    let fixed = ["build", "--release", "--package", "agent", "--package", "tools"];
     let programs = [program, "nftpol"].into_iter().chain(others.iter().copied());
     cargo.run(fixed.into_iter().chain(programs.flat_map(|program| ["--bin", program])))?;
     cargo.exec(&format!("release/{program}"), args)
@@ -161,8 +161,18 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
     if options.split_whitespace().any(|word| word.starts_with(FLANNEL)) {
         kube::build(&cargo, &kube::FLANNEL)?;
     }
-    cargo.run(["build", "--package", "agent", "--package", "tests", "--bins", "--tests"])?;
-    let words = ["test", "--package", "tests", "--test", "kubernetes", "--", "--nocapture"];
+    cargo.run([
+        "build",
+        "--package",
+        "agent",
+        "--package",
+        "tools",
+        "--package",
+        "suite",
+        "--bins",
+        "--tests",
+    ])?;
+    let words = ["test", "--package", "suite", "--test", "kubernetes", "--", "--nocapture"];
     let mut command = cargo.command(words);
     let all = if scenes.is_empty() { "all".to_owned() } else { scenes.join(" ") };
     command.env("NFTPOL_SCENES", all);
@@ -180,7 +190,7 @@ fn cluster(args: &[String]) -> Result<()> {
     }
     // What stands is reached and ended whatever has become of the source.
     if up || !cargo.target_folder()?.join("debug/cluster").exists() {
-        cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
+        cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
     }
     cargo.exec("debug/cluster", args)
 }
@@ -193,7 +203,7 @@ fn conformance(args: &[String]) -> Result<()> {
     if !args.iter().any(|arg| arg.starts_with("--network")) {
         kube::build(&cargo, &kube::FLANNEL)?;
     }
-    cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
+    cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
     cargo.exec("debug/conformance", args)
 }
 
