@@ -54,6 +54,30 @@ pub enum SendError {
     Io(#[source] io::Error),
 }
 
+impl SendError {
+    /// Whether the node ran short of memory or another resource. Nothing was
+    /// applied, no object is at fault, and the same batch may pass later.
+    ///
+    /// One such refusal among several is enough. The kernel goes on to the
+    /// batch's end (`nfnetlink_rcv_batch`, net/netfilter/nfnetlink.c), so later
+    /// operations fail because of the first: a rule gets `ENOENT` if its set
+    /// could not be made.
+    ///
+    /// False for [`Self::GenerationMoved`] and [`Self::Unknown`]: they ask for
+    /// a new read.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused(refusals) => refusals.iter().any(Refusal::is_transient),
+            Self::RefusedWhole(errno) => is_shortage(*errno),
+            Self::Io(error) => {
+                error.raw_os_error().is_some_and(|code| is_shortage(Errno::from_raw(code)))
+            }
+            Self::GenerationMoved | Self::Permission | Self::Unknown => false,
+        }
+    }
+}
+
 /// One operation that the kernel refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -67,6 +91,42 @@ pub struct Refusal {
     pub errno: Errno,
     /// The kernel's reason in words, where it gives one.
     pub message: Option<String>,
+}
+
+impl Refusal {
+    /// Whether the node ran short of memory or another resource. The object is
+    /// not at fault, and the same operation may pass later.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        is_shortage(self.errno)
+    }
+}
+
+/// Whether an error is about the node's state and not about what was asked.
+///
+/// * `ENOMEM`: an allocation failed. The kernel also answers a whole batch so
+///   when it cannot store an error (`nfnetlink_rcv_batch`,
+///   net/netfilter/nfnetlink.c).
+/// * `ENOBUFS`: no buffer for the request (`netlink_sendmsg`,
+///   net/netlink/af_netlink.c), or the receive buffer overflowed.
+/// * `ENFILE`: no file left on the node, or a set reached its size
+///   (`nft_add_set_elem`, net/netfilter/nf_tables_api.c). We state a size only
+///   for the sets of log statements, which packets fill.
+/// * `EMFILE`: no file descriptor left in the process, or a use counter is full
+///   (`nft_use_inc`, net/netfilter/nf_tables_api.c, Linux 6.5).
+/// * `EINTR`: a signal interrupted the work (`nft_chain_validate`, same file).
+/// * `EAGAIN`: the kernel loaded a module meanwhile. It usually repeats the
+///   batch by itself (`NFNL_BATCH_REPLAY`, net/netfilter/nfnetlink.c).
+const fn is_shortage(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::ENOMEM
+            | Errno::ENOBUFS
+            | Errno::ENFILE
+            | Errno::EMFILE
+            | Errno::EINTR
+            | Errno::EAGAIN
+    )
 }
 
 impl fmt::Display for Refusal {
@@ -110,4 +170,53 @@ fn listed(refusals: &[Refusal]) -> String {
         text.push(format!("and {} more", refusals.len() - SHOWN));
     }
     text.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(errno: Errno) -> Refusal {
+        Refusal { op: 0, action: "create set", object: None, errno, message: None }
+    }
+
+    const SHORTAGES: [Errno; 6] =
+        [Errno::ENOMEM, Errno::ENOBUFS, Errno::ENFILE, Errno::EMFILE, Errno::EINTR, Errno::EAGAIN];
+    const FAULTS: [Errno; 8] = [
+        Errno::EPERM,
+        Errno::ENOENT,
+        Errno::EEXIST,
+        Errno::EBUSY,
+        Errno::EINVAL,
+        Errno::EMLINK,
+        Errno::EOPNOTSUPP,
+        Errno::EMSGSIZE,
+    ];
+
+    #[test]
+    fn a_shortage_is_transient_in_every_form() {
+        for errno in SHORTAGES {
+            assert!(refusal(errno).is_transient(), "{errno}");
+            assert!(SendError::Refused(vec![refusal(errno)]).is_transient(), "{errno}");
+            assert!(SendError::RefusedWhole(errno).is_transient(), "{errno}");
+            assert!(SendError::Io(errno.into()).is_transient(), "{errno}");
+        }
+        for errno in FAULTS {
+            assert!(!refusal(errno).is_transient(), "{errno}");
+            assert!(!SendError::Refused(vec![refusal(errno)]).is_transient(), "{errno}");
+            assert!(!SendError::RefusedWhole(errno).is_transient(), "{errno}");
+            assert!(!SendError::Io(errno.into()).is_transient(), "{errno}");
+        }
+        for other in [SendError::GenerationMoved, SendError::Permission, SendError::Unknown] {
+            assert!(!other.is_transient(), "{other}");
+        }
+        assert!(!SendError::Io(io::Error::other("no errno")).is_transient());
+    }
+
+    #[test]
+    fn one_shortage_among_refusals_makes_the_batch_transient() {
+        let refusals = vec![refusal(Errno::ENOMEM), refusal(Errno::ENOENT)];
+        assert!(SendError::Refused(refusals).is_transient());
+        assert!(!SendError::Refused(Vec::new()).is_transient());
+    }
 }

@@ -199,11 +199,7 @@ impl Kernel {
         let first = self.connection.next_number();
         let encoded = Encoded::rehearsal(table, batch, first)
             .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
-        match self.transact(&encoded, batch) {
-            Ok(()) => Ok(true),
-            Err(SendError::Refused(_) | SendError::RefusedWhole(_)) => Ok(false),
-            Err(other) => Err(other),
-        }
+        accepts(self.transact(&encoded, batch))
     }
 
     fn transact(&mut self, encoded: &Encoded, batch: &Batch) -> Result<(), SendError> {
@@ -244,6 +240,19 @@ impl Kernel {
                 Err(_) => return Err(SendError::Unknown),
             }
         }
+    }
+}
+
+/// What a rehearsal says of the kernel. A shortage says nothing of it.
+fn accepts(answer: Result<(), SendError>) -> Result<bool, SendError> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(error @ (SendError::Refused(_) | SendError::RefusedWhole(_)))
+            if !error.is_transient() =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -327,7 +336,24 @@ fn unread(error: ReadError) -> SendError {
 
 #[cfg(test)]
 mod tests {
-    use super::is_ours;
+    use super::*;
+
+    #[test]
+    fn a_shortage_does_not_say_that_the_kernel_lacks_a_feature() {
+        for errno in [Errno::ENOMEM, Errno::ENOBUFS, Errno::ENFILE, Errno::EINTR, Errno::EAGAIN] {
+            let refused = SendError::Refused(vec![refusal(0, &Batch::default(), errno, None)]);
+            for answer in [refused, SendError::RefusedWhole(errno), SendError::Io(errno.into())] {
+                assert!(accepts(Err(answer)).is_err_and(|error| error.is_transient()), "{errno}");
+            }
+        }
+        for errno in [Errno::ENOENT, Errno::EINVAL, Errno::EOPNOTSUPP] {
+            let refused = SendError::Refused(vec![refusal(0, &Batch::default(), errno, None)]);
+            for answer in [refused, SendError::RefusedWhole(errno)] {
+                assert!(!accepts(Err(answer)).unwrap_or(true), "{errno}");
+            }
+        }
+        assert!(accepts(Ok(())).unwrap_or(false));
+    }
 
     #[test]
     fn tables_are_ours_by_their_whole_name() {
