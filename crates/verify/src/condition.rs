@@ -9,17 +9,17 @@ use std::rc::Rc;
 use ruleset::simulator::CtState;
 use ruleset::{Family, Field, Match, PortTest, Rule};
 
-use crate::machine::Part;
+use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::{Region, Slab};
-use crate::sets::{Sets, Unfit, slabs};
+use crate::sets::{Sets, UnknownSet, slabs};
 use crate::space::{self, Frame};
 
 /// How packets are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
     pub frame: Frame,
-    /// The end whose addresses are the outer ones of a [`Part`].
+    /// The end whose addresses are the outer ones of a [`PacketSet`].
     pub outer: Field,
 }
 
@@ -33,7 +33,12 @@ struct Asked {
 
 /// Packets in parts that agree on all that the rules ask of the outer end.
 /// What is wrong with a set is found when the rule is asked.
-pub(crate) fn uniform<'a>(sets: &Sets<'a>, view: View, rules: &'a [Rule], part: Part) -> Vec<Part> {
+pub(crate) fn uniform<'a>(
+    sets: &Sets<'a>,
+    view: View,
+    rules: &'a [Rule],
+    part: PacketSet,
+) -> Vec<PacketSet> {
     // One outer address agrees with itself.
     if part.outer.only().is_some() {
         return vec![part];
@@ -41,7 +46,7 @@ pub(crate) fn uniform<'a>(sets: &Sets<'a>, view: View, rules: &'a [Rule], part: 
     let mut parts = vec![part];
     for condition in rules.iter().flat_map(|rule| &rule.matches) {
         for addresses in told_apart(sets, view, condition) {
-            let split = |part: &Part| [part.of(true, &addresses), part.but(true, &addresses)];
+            let split = |part: &PacketSet| [part.of(true, &addresses), part.but(true, &addresses)];
             parts = parts.iter().flat_map(split).flatten().collect();
         }
     }
@@ -92,8 +97,8 @@ pub(crate) fn held<'a>(
     sets: &Sets<'a>,
     view: View,
     rule: &'a Rule,
-    part: &Part,
-) -> Result<Vec<Slab>, Unfit> {
+    part: &PacketSet,
+) -> Result<Vec<Slab>, UnknownSet> {
     let Some(outer) = part.outer.first() else { return Ok(Vec::new()) };
     let (addresses, codes) = sets.everything(view.frame.family);
     let mut asked = Asked { addresses: addresses.clone(), codes: codes.clone(), pairs: None };
@@ -116,7 +121,7 @@ fn ask<'a>(
     condition: &'a Match,
     outer: u128,
     asked: &mut Asked,
-) -> Result<bool, Unfit> {
+) -> Result<bool, UnknownSet> {
     let family = frame.family;
     let no_codes = match condition {
         Match::CtState(states) => {

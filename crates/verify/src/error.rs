@@ -3,6 +3,10 @@
 use ruleset::Name;
 use ruleset::simulator::Place;
 
+/// How deep jumps may go: `NFT_JUMP_STACK_SIZE`
+/// (include/net/netfilter/nf_tables.h).
+pub(crate) const MAX_LEVELS: u8 = 16;
+
 /// Why a ruleset has no meaning that could be compared. The kernel would
 /// refuse such a table, so nothing is said about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +29,7 @@ pub enum VerifyError {
         name: Name,
     },
     /// More jumps and gotos than the kernel allows, or a loop.
-    #[error("{at}: jumps deeper than {max} levels", max = crate::machine::MAX_LEVELS)]
+    #[error("{at}: jumps deeper than {max} levels", max = MAX_LEVELS)]
     TooDeep {
         /// The rule that goes too deep.
         at: Place,

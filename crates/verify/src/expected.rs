@@ -18,8 +18,8 @@ use policy::Direction;
 use ruleset::simulator::{CtState, Packet};
 use ruleset::{Family, Field, number};
 
-use crate::machine::Part;
 use crate::model::{Half, Model, Side};
+use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
 use crate::sets::slabs;
@@ -84,7 +84,7 @@ impl<'m, 'a> Expected<'m, 'a> {
 
     /// From sources that are not isolated for egress to destinations that are
     /// not for ingress: by source, destinations and codes.
-    pub fn between_others(&self) -> Vec<Part> {
+    pub fn between_others(&self) -> Vec<PacketSet> {
         let all = Region::product(&self.addresses, &self.codes);
         let isolated_there = Region::product(&self.egress.addresses, &space::midflow());
         let edges = self.edge_sources();
@@ -93,7 +93,7 @@ impl<'m, 'a> Expected<'m, 'a> {
         let part = |outer: Ranges, judged: Region| {
             let address = outer.first()?;
             let region = self.with_edges(judged, Field::Source, address);
-            Some(Part { outer, region })
+            Some(PacketSet { outer, region })
         };
         let parts = [
             part(edges, Region::empty()),

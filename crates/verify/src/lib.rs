@@ -13,7 +13,7 @@
 //! | `space` | headers | numbers, and back |
 //! | `allowed`, `model` | the policy model | what policies allow each isolated address |
 //! | `expected` | that | what must pass, the edges included |
-//! | `sets`, `condition`, `machine` | the ruleset | what passes: chains run with all packets at once |
+//! | `sets`, `packet_set`, `condition`, `machine` | the ruleset | what passes: chains run with all packets at once |
 //! | `proof` | both | the differences |
 //!
 //! What is not judged: packets between a pod and its own node, which cross
@@ -25,6 +25,7 @@ mod error;
 mod expected;
 mod machine;
 mod model;
+mod packet_set;
 mod proof;
 mod ranges;
 mod region;

@@ -14,28 +14,20 @@ use std::collections::{HashMap, HashSet};
 use ruleset::simulator::Place;
 use ruleset::{Chain, Field, Finish, Name, Rule, Ruleset, Verdict};
 
-use crate::VerifyError;
 use crate::condition::{self, View};
+use crate::error::MAX_LEVELS;
+use crate::error::VerifyError;
+use crate::packet_set::{PacketSet, joined};
 use crate::ranges::Ranges;
 use crate::region::Region;
 use crate::sets::Sets;
 
-/// `NFT_JUMP_STACK_SIZE` (include/net/netfilter/nf_tables.h).
-pub(crate) const MAX_LEVELS: u8 = 16;
-
-/// Packets: all outer addresses with all of the region.
-#[derive(Clone, Debug)]
-pub(crate) struct Part {
-    pub outer: Ranges,
-    pub region: Region,
-}
-
 /// What becomes of packets in a chain; together they are what went in.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ends {
-    pub accepted: Vec<Part>,
-    pub dropped: Vec<Part>,
-    pub returned: Vec<Part>,
+pub(crate) struct Outcomes {
+    pub accepted: Vec<PacketSet>,
+    pub dropped: Vec<PacketSet>,
+    pub returned: Vec<PacketSet>,
 }
 
 /// A ruleset that is run.
@@ -64,7 +56,7 @@ impl<'a> Machine<'a> {
 
     /// The rule that decides about a single packet; `None` if it leaves the
     /// base chains.
-    pub fn decides(&self, view: View, packet: Part) -> Result<Option<Place>, VerifyError> {
+    pub fn decides(&self, view: View, packet: PacketSet) -> Result<Option<Place>, VerifyError> {
         *self.followed.borrow_mut() = Some(None);
         let ends = self.table(view, packet);
         let met = self.followed.borrow_mut().take().flatten();
@@ -77,13 +69,13 @@ impl<'a> Machine<'a> {
 
     /// Runs the whole table: all base chains by priority. What comes out
     /// `accepted` passes; nothing is `returned`.
-    pub fn table(&self, view: View, packets: Part) -> Result<Ends, VerifyError> {
+    pub fn table(&self, view: View, packets: PacketSet) -> Result<Outcomes, VerifyError> {
         let mut bases: Vec<(i32, &Name)> = Vec::new();
         for (name, chain) in &self.chains {
             bases.extend(chain.base.map(|base| (base.priority, *name)));
         }
         bases.sort_unstable();
-        let mut ends = Ends { accepted: vec![packets], ..Ends::default() };
+        let mut ends = Outcomes { accepted: vec![packets], ..Outcomes::default() };
         for (_, name) in bases {
             let here = self.chain(view, name, ends.accepted, 0)?;
             ends.accepted = here.accepted;
@@ -97,13 +89,13 @@ impl<'a> Machine<'a> {
         &self,
         view: View,
         name: &'a Name,
-        packets: Vec<Part>,
+        packets: Vec<PacketSet>,
         level: u8,
-    ) -> Result<Ends, VerifyError> {
-        let Some(chain) = self.chains.get(name) else { return Ok(Ends::default()) };
+    ) -> Result<Outcomes, VerifyError> {
+        let Some(chain) = self.chains.get(name) else { return Ok(Outcomes::default()) };
         self.entered.borrow_mut().insert(name);
         let mut run =
-            Run { machine: self, view, name, level, here: packets, ends: Ends::default() };
+            Run { machine: self, view, name, level, here: packets, ends: Outcomes::default() };
         let mut rest = chain.rules.as_slice();
         while let Some(first) = rest.first().filter(|_| !run.here.is_empty()) {
             // Rules in a row with one verdict are one question.
@@ -132,8 +124,8 @@ struct Run<'m, 'a> {
     name: &'a Name,
     level: u8,
     /// What has come to the present rule.
-    here: Vec<Part>,
-    ends: Ends,
+    here: Vec<PacketSet>,
+    ends: Outcomes,
 }
 
 impl<'a> Run<'_, 'a> {
@@ -161,7 +153,7 @@ impl<'a> Run<'_, 'a> {
                     slabs.extend(held.map_err(|set| set.at(self.place(index + offset)))?);
                 }
                 let held = Region::of(slabs);
-                let of = |region| Part { outer: part.outer.clone(), region };
+                let of = |region| PacketSet { outer: part.outer.clone(), region };
                 matched.push(of(part.region.intersect(&held)));
                 rest.push(of(part.region.subtract(&held)));
             }
@@ -179,7 +171,7 @@ impl<'a> Run<'_, 'a> {
     fn finish(
         &mut self,
         finish: &'a Finish,
-        matched: Vec<Part>,
+        matched: Vec<PacketSet>,
         index: usize,
     ) -> Result<(), VerifyError> {
         match finish {
@@ -206,9 +198,9 @@ impl<'a> Run<'_, 'a> {
     fn enter(
         &mut self,
         to: &'a Name,
-        packets: Vec<Part>,
+        packets: Vec<PacketSet>,
         index: usize,
-    ) -> Result<Vec<Part>, VerifyError> {
+    ) -> Result<Vec<PacketSet>, VerifyError> {
         let at = || self.place(index);
         if !self.machine.chains.contains_key(to) {
             return Err(VerifyError::UnknownChain { at: at(), chain: to.clone() });
@@ -229,7 +221,7 @@ impl<'a> Run<'_, 'a> {
     fn dispatch(
         &mut self,
         (field, family, map): (Field, ruleset::Family, &'a Name),
-        matched: Vec<Part>,
+        matched: Vec<PacketSet>,
         index: usize,
     ) -> Result<(), VerifyError> {
         let targets = self.machine.sets.targets(map, family);
@@ -242,7 +234,7 @@ impl<'a> Run<'_, 'a> {
         let inside =
             |keys: &Ranges| matched.iter().filter_map(|part| part.of(outer, keys)).collect();
         for (chain, keys) in targets.iter() {
-            let found: Vec<Part> = inside(keys);
+            let found: Vec<PacketSet> = inside(keys);
             if !found.is_empty() {
                 let back = self.enter(chain, found, index)?;
                 self.ends.returned.extend(back);
@@ -254,43 +246,6 @@ impl<'a> Run<'_, 'a> {
         self.here = joined(std::mem::take(&mut self.here));
         Ok(())
     }
-}
-
-impl Part {
-    /// Those with these addresses at the outer or at the inner end, if any.
-    pub fn of(&self, outer: bool, addresses: &Ranges) -> Option<Self> {
-        self.changed(outer, |all| all.intersect(addresses), |region| region.within(addresses))
-    }
-
-    /// Those with other addresses there, if any.
-    pub fn but(&self, outer: bool, addresses: &Ranges) -> Option<Self> {
-        self.changed(outer, |all| all.subtract(addresses), |region| region.without(addresses))
-    }
-
-    fn changed(
-        &self,
-        outer: bool,
-        of_outer: impl Fn(&Ranges) -> Ranges,
-        of_inner: impl Fn(&Region) -> Region,
-    ) -> Option<Self> {
-        let part = match outer {
-            true => Self { outer: of_outer(&self.outer), region: self.region.clone() },
-            false => Self { outer: self.outer.clone(), region: of_inner(&self.region) },
-        };
-        (!part.outer.is_empty() && !part.region.is_empty()).then_some(part)
-    }
-}
-
-/// Parts of the same outer addresses as one.
-fn joined(parts: Vec<Part>) -> Vec<Part> {
-    let mut joined: Vec<Part> = Vec::with_capacity(parts.len());
-    for part in parts {
-        match joined.iter_mut().find(|other| other.outer == part.outer) {
-            Some(other) => other.region = other.region.union(&part.region),
-            None => joined.push(part),
-        }
-    }
-    joined
 }
 
 #[cfg(test)]

@@ -25,14 +25,16 @@ use ruleset::simulator::{CtState, Outcome, Packet, Place};
 use ruleset::{Family, Field, Match, Ruleset, text};
 
 use crate::condition::View;
+use crate::error::VerifyError;
 use crate::expected::{Expected, NEIGHBOUR_HOP_LIMIT};
-use crate::machine::{Machine, Part};
+use crate::machine::Machine;
 use crate::model::{self, Model};
+use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
 use crate::report::{Counts, Difference, Reason, Report};
+use crate::space;
 use crate::space::Frame;
-use crate::{VerifyError, space};
 
 /// A comparison under way.
 pub(crate) struct Proof<'a> {
@@ -49,9 +51,9 @@ pub(crate) struct Proof<'a> {
 struct Piece {
     view: View,
     direction: Option<Direction>,
-    packets: Part,
+    packets: PacketSet,
     /// Those that must pass; by outer address.
-    passing: Vec<Part>,
+    passing: Vec<PacketSet>,
     /// Inner addresses that the forward hook never sees.
     unseen: Ranges,
 }
@@ -84,10 +86,10 @@ impl<'a> Proof<'a> {
     fn frame(&mut self, frame: Frame) -> Result<(), VerifyError> {
         let expected = Expected::new(self.model, frame);
         let all = &expected.addresses;
-        let piece = |outer: Field, part: (&Ranges, &Ranges), passing: Vec<Part>| Piece {
+        let piece = |outer: Field, part: (&Ranges, &Ranges), passing: Vec<PacketSet>| Piece {
             view: View { frame, outer },
             direction: None,
-            packets: Part {
+            packets: PacketSet {
                 outer: part.0.clone(),
                 region: Region::product(part.1, &expected.codes),
             },
@@ -95,13 +97,13 @@ impl<'a> Proof<'a> {
             unseen: Ranges::empty(),
         };
         if let Some(region) = expected.whatever_the_addresses() {
-            let passing = vec![Part { outer: all.clone(), region }];
+            let passing = vec![PacketSet { outer: all.clone(), region }];
             return self.compare(&piece(Field::Source, (all, all), passing));
         }
         for (address, half) in &expected.egress.halves {
             let outer = Ranges::single(*address);
             let passing =
-                vec![Part { outer: outer.clone(), region: expected.from(*address, half) }];
+                vec![PacketSet { outer: outer.clone(), region: expected.from(*address, half) }];
             let piece = piece(Field::Source, (&outer, all), passing);
             let direction = Some(Direction::Egress);
             self.compare(&Piece { direction, unseen: half.node.clone(), ..piece })?;
@@ -109,7 +111,8 @@ impl<'a> Proof<'a> {
         let other_sources = all.subtract(&expected.egress.addresses);
         for (address, half) in &expected.ingress.halves {
             let outer = Ranges::single(*address);
-            let passing = vec![Part { outer: outer.clone(), region: expected.to(*address, half) }];
+            let passing =
+                vec![PacketSet { outer: outer.clone(), region: expected.to(*address, half) }];
             let piece = piece(Field::Destination, (&outer, &other_sources), passing);
             let direction = Some(Direction::Ingress);
             self.compare(&Piece { direction, unseen: half.node.clone(), ..piece })?;
@@ -126,11 +129,11 @@ impl<'a> Proof<'a> {
         let ends = self.machine.table(piece.view, piece.packets.clone())?;
         for passing in &piece.passing {
             self.regions += passing.region.size();
-            let judged = |parts: &[Part], wrong: &dyn Fn(&Region) -> Region| {
+            let judged = |parts: &[PacketSet], wrong: &dyn Fn(&Region) -> Region| {
                 parts.iter().find_map(|part| {
                     let outer = part.outer.intersect(&passing.outer);
                     let region = wrong(&part.region).without(&piece.unseen);
-                    (!outer.is_empty() && !region.is_empty()).then_some(Part { outer, region })
+                    (!outer.is_empty() && !region.is_empty()).then_some(PacketSet { outer, region })
                 })
             };
             let leak = judged(&ends.accepted, &|got| got.subtract(&passing.region));
@@ -145,7 +148,12 @@ impl<'a> Proof<'a> {
     }
 
     /// Notes a packet of a part that goes wrong.
-    fn differs(&mut self, piece: &Piece, got: Outcome, part: &Part) -> Result<(), VerifyError> {
+    fn differs(
+        &mut self,
+        piece: &Piece,
+        got: Outcome,
+        part: &PacketSet,
+    ) -> Result<(), VerifyError> {
         let Some((packet, point)) = self.example(piece.view, part) else { return Ok(()) };
         let place = self.machine.decides(piece.view, point)?;
         let rule = place.as_ref().and_then(|place| {
@@ -164,7 +172,7 @@ impl<'a> Proof<'a> {
     }
 
     /// One packet of a part, between addresses of pods where it can be.
-    fn example(&self, view: View, part: &Part) -> Option<(Packet, Part)> {
+    fn example(&self, view: View, part: &PacketSet) -> Option<(Packet, PacketSet)> {
         let slab = part.region.slabs().first()?;
         let outer = self.familiar(view.frame.family, &part.outer)?;
         let inner = self.familiar(view.frame.family, &slab.addresses)?;
@@ -176,7 +184,7 @@ impl<'a> Proof<'a> {
         let packet = space::packet(view.frame, source, destination, code)?;
         let (inner, code) = (Ranges::single(inner), Ranges::single(code));
         let region = Region::product(&inner, &code);
-        Some((packet, Part { outer: Ranges::single(outer), region }))
+        Some((packet, PacketSet { outer: Ranges::single(outer), region }))
     }
 
     fn familiar(&self, family: Family, among: &Ranges) -> Option<u128> {

@@ -13,16 +13,16 @@ use ruleset::{
     AddressTest, Element, Family, Field, Log, Name, Ruleset, Set, SetType, Transport, number,
 };
 
-use crate::VerifyError;
+use crate::error::VerifyError;
 use crate::ranges::Ranges;
 use crate::region::{Region, Slab};
 use crate::space;
 
 /// A set or map that is not what a rule takes it for.
 #[derive(Debug)]
-pub(crate) struct Unfit(Name);
+pub(crate) struct UnknownSet(Name);
 
-impl Unfit {
+impl UnknownSet {
     pub fn at(self, at: Place) -> VerifyError {
         VerifyError::UnknownSet { at, name: self.0 }
     }
@@ -53,7 +53,7 @@ impl<K, V> Default for Memo<K, V> {
 }
 
 impl<K: Hash + Eq, V: Clone> Memo<K, V> {
-    fn get(&self, key: K, make: impl FnOnce() -> Result<V, Unfit>) -> Result<V, Unfit> {
+    fn get(&self, key: K, make: impl FnOnce() -> Result<V, UnknownSet>) -> Result<V, UnknownSet> {
         if let Some(known) = self.0.borrow().get(&key) {
             return Ok(known.clone());
         }
@@ -85,7 +85,7 @@ impl<'a> Sets<'a> {
     }
 
     /// The addresses that a test holds for.
-    pub fn addresses(&self, test: &'a AddressTest) -> Result<Rc<Ranges>, Unfit> {
+    pub fn addresses(&self, test: &'a AddressTest) -> Result<Rc<Ranges>, UnknownSet> {
         let (family, name) = match test {
             AddressTest::In(range) => {
                 let (first, last) = (number(range.first()), number(range.last()));
@@ -117,7 +117,7 @@ impl<'a> Sets<'a> {
         name: &'a Name,
         family: Family,
         known: Field,
-    ) -> Result<Rc<Partners>, Unfit> {
+    ) -> Result<Rc<Partners>, UnknownSet> {
         self.partners.get((name, family, known), || {
             let set = self.set(name, &[SetType::AddressPair(family)])?;
             let pair = |element: &Element| match *element {
@@ -146,7 +146,7 @@ impl<'a> Sets<'a> {
         name: &'a Name,
         family: Family,
         transport: Transport,
-    ) -> Result<Rc<Region>, Unfit> {
+    ) -> Result<Rc<Region>, UnknownSet> {
         self.address_ports.get((name, family, transport), || {
             let set = self.set(name, &[SetType::AddressPort(family)])?;
             let slab = |element: &Element| match *element {
@@ -164,7 +164,7 @@ impl<'a> Sets<'a> {
     }
 
     /// The codes of a set of ports.
-    pub fn ports(&self, name: &Name, transport: Transport) -> Result<Ranges, Unfit> {
+    pub fn ports(&self, name: &Name, transport: Transport) -> Result<Ranges, UnknownSet> {
         let set = self.set(name, &[SetType::Port])?;
         let protocol = space::protocol_of(transport);
         let code = |element: &Element| match *element {
@@ -175,7 +175,7 @@ impl<'a> Sets<'a> {
     }
 
     /// The codes of a set of ICMPv6 types.
-    pub fn icmpv6_types(&self, name: &Name) -> Result<Ranges, Unfit> {
+    pub fn icmpv6_types(&self, name: &Name) -> Result<Ranges, UnknownSet> {
         let set = self.set(name, &[SetType::Icmpv6Type])?;
         let number = |element: &Element| match *element {
             Element::Icmpv6Type(number) => Some(number),
@@ -185,13 +185,14 @@ impl<'a> Sets<'a> {
     }
 
     /// Where a map sends addresses.
-    pub fn targets(&self, name: &'a Name, family: Family) -> Result<Rc<Targets<'a>>, Unfit> {
+    pub fn targets(&self, name: &'a Name, family: Family) -> Result<Rc<Targets<'a>>, UnknownSet> {
         self.targets.get((name, family), || {
             let map = self.ruleset.maps.get(name).filter(|map| map.family == family);
-            let map = map.ok_or_else(|| Unfit(name.clone()))?;
+            let map = map.ok_or_else(|| UnknownSet(name.clone()))?;
             let mut keys: BTreeMap<&Name, Vec<u128>> = BTreeMap::new();
             for (address, chain) in &map.entries {
-                let key = space::of_family(family, *address).ok_or_else(|| Unfit(name.clone()))?;
+                let key =
+                    space::of_family(family, *address).ok_or_else(|| UnknownSet(name.clone()))?;
                 keys.entry(chain).or_default().push(key);
             }
             let targets = keys.into_iter().map(|(chain, keys)| (chain, Ranges::numbers(keys)));
@@ -200,13 +201,13 @@ impl<'a> Sets<'a> {
     }
 
     /// Whether the set of a log statement is what it must be.
-    pub fn check_log(&self, log: &Log) -> Result<(), Unfit> {
+    pub fn check_log(&self, log: &Log) -> Result<(), UnknownSet> {
         self.set(&log.set, &[SetType::RateLimit(log.family)]).map(|_| ())
     }
 
-    fn set(&self, name: &Name, types: &[SetType]) -> Result<&'a Set, Unfit> {
+    fn set(&self, name: &Name, types: &[SetType]) -> Result<&'a Set, UnknownSet> {
         let set = self.ruleset.sets.get(name).filter(|set| types.contains(&set.set_type));
-        set.ok_or_else(|| Unfit(name.clone()))
+        set.ok_or_else(|| UnknownSet(name.clone()))
     }
 }
 
@@ -221,7 +222,7 @@ fn elements<T>(
     name: &Name,
     set: &Set,
     read: impl Fn(&Element) -> Option<T>,
-) -> Result<Vec<T>, Unfit> {
+) -> Result<Vec<T>, UnknownSet> {
     let all: Option<Vec<T>> = set.elements.iter().map(read).collect();
-    all.ok_or_else(|| Unfit(name.clone()))
+    all.ok_or_else(|| UnknownSet(name.clone()))
 }

@@ -221,9 +221,10 @@ fn all_codes(family: Family) -> Vec<u128> {
     codes
 }
 
-fn holds(parts: &[Part], outer: u128, inner: u128, code: u128) -> usize {
-    let has =
-        |part: &&Part| part.outer.contains(outer) && part.region.codes_of(inner).contains(code);
+fn holds(parts: &[PacketSet], outer: u128, inner: u128, code: u128) -> usize {
+    let has = |part: &&PacketSet| {
+        part.outer.contains(outer) && part.region.codes_of(inner).contains(code)
+    };
     parts.iter().filter(has).count()
 }
 
@@ -250,7 +251,7 @@ proptest! {
         for addresses in outers {
             let region = Region::product(&all, &space::codes(frame.family));
             let view = View { frame, outer };
-            let part = Part { outer: addresses.clone(), region };
+            let part = PacketSet { outer: addresses.clone(), region };
             let ends = machine.table(view, part).unwrap();
             prop_assert!(ends.returned.is_empty());
             let here = known.iter().filter(|one| addresses.contains(**one));
@@ -266,7 +267,7 @@ proptest! {
                     prop_assert_eq!(holds(&ends.accepted, here, there, code), passes, "{:?}", &packet);
                     prop_assert_eq!(holds(&ends.dropped, here, there, code), 1 - passes, "{:?}", &packet);
                     let point = Region::product(&Ranges::single(there), &Ranges::single(code));
-                    let point = Part { outer: Ranges::single(here), region: point };
+                    let point = PacketSet { outer: Ranges::single(here), region: point };
                     if passes == 0 {
                         prop_assert_eq!(machine.decides(view, point).unwrap(), seen.decided_by);
                     }
@@ -316,7 +317,7 @@ fn a_table_that_no_kernel_takes_is_an_error() {
         let chain = Chain { base, comment: None, rules: vec![rule] };
         table.chains.insert(name("a"), chain.into());
         let region = Region::product(&space::addresses(Family::V4), &space::codes(Family::V4));
-        let part = Part { outer: space::addresses(Family::V4), region };
+        let part = PacketSet { outer: space::addresses(Family::V4), region };
         assert!(Machine::new(&table).table(view, part).is_err(), "{case}");
     }
 }
