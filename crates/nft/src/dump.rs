@@ -2,7 +2,7 @@
 
 use ruleset::Ruleset;
 
-use crate::Generation;
+use crate::generation::Generation;
 
 /// A table as the kernel has it.
 #[derive(Clone, Debug, PartialEq, Eq)]

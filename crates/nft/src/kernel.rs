@@ -12,6 +12,7 @@ use crate::connection::{Ask, Connection};
 use crate::dump::Dump;
 use crate::error::{OpenError, ReadError, Refusal, SendError, action};
 use crate::ffi::Body;
+use crate::generation::Generation;
 use crate::membarrier::membarrier;
 use crate::netlink;
 use crate::read::{self, Stop};
@@ -22,23 +23,6 @@ use crate::write::Encoded;
 /// It may be used from other threads, in any namespace, and stays there.
 pub struct Kernel {
     connection: Connection,
-}
-
-/// A number that grows with every commit in the network namespace, whoever
-/// made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation(pub u32);
-
-impl Generation {
-    /// The generation after one commit more; 0 is left out
-    /// (`nf_tables_commit`, net/netfilter/nf_tables_api.c).
-    #[must_use]
-    pub const fn next(self) -> Self {
-        match self.0.wrapping_add(1) {
-            0 => Self(1),
-            number => Self(number),
-        }
-    }
 }
 
 /// How often reading begins anew when others commit meanwhile.

@@ -23,6 +23,7 @@ mod error;
 mod expression;
 #[expect(unsafe_code, reason = "libnftnl is a C library; this folder is its safe form")]
 mod ffi;
+mod generation;
 mod kernel;
 mod membarrier;
 mod netlink;
@@ -39,7 +40,8 @@ mod write;
 pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Transport, Tuple};
 pub use dump::{Dump, ForeignKind, ForeignObject};
 pub use error::{Errno, OpenError, ReadError, Refusal, SendError};
-pub use kernel::{Generation, Kernel};
+pub use generation::Generation;
+pub use kernel::Kernel;
 pub use membarrier::membarrier;
 pub use normal::normal_form;
 pub use probe::Features;

@@ -9,7 +9,7 @@ mod request;
 
 use nix::errno::Errno;
 
-pub(crate) use request::Request;
+pub(crate) use request::{Request, batch_mark};
 
 /// `nlmsghdr` (16 bytes) and `nfgenmsg` (4 bytes).
 pub(crate) const HEADERS: usize = 20;
@@ -114,20 +114,6 @@ pub(crate) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
         }
         attributes = attributes.get(length.next_multiple_of(4)..)?;
     }
-}
-
-/// A begin or end message of a batch. `generation` makes the kernel check it.
-pub(crate) fn batch_mark(kind: i32, sequence: u32, generation: Option<u32>) -> Vec<u8> {
-    /// `enum nfnl_batch_attributes`.
-    const NFNL_BATCH_GENID: u16 = 1;
-    let mut request = Request::default();
-    let flags = libc::NLM_F_REQUEST;
-    let resource = libc::NFNL_SUBSYS_NFTABLES as u16;
-    request.begin(kind as u16, flags, sequence, libc::AF_UNSPEC as u8, resource);
-    if let Some(generation) = generation {
-        request.attribute(NFNL_BATCH_GENID, &generation.to_be_bytes());
-    }
-    request.into_bytes()
 }
 
 fn number(bytes: &[u8], offset: usize) -> Option<u32> {

@@ -82,3 +82,17 @@ impl Request {
         self.bytes[self.start..self.start + 4].copy_from_slice(&(length as u32).to_ne_bytes());
     }
 }
+
+/// A begin or end message of a batch. `generation` makes the kernel check it.
+pub(crate) fn batch_mark(kind: i32, sequence: u32, generation: Option<u32>) -> Vec<u8> {
+    /// `enum nfnl_batch_attributes`.
+    const NFNL_BATCH_GENID: u16 = 1;
+    let mut request = Request::default();
+    let flags = libc::NLM_F_REQUEST;
+    let resource = libc::NFNL_SUBSYS_NFTABLES as u16;
+    request.begin(kind as u16, flags, sequence, libc::AF_UNSPEC as u8, resource);
+    if let Some(generation) = generation {
+        request.attribute(NFNL_BATCH_GENID, &generation.to_be_bytes());
+    }
+    request.into_bytes()
+}

@@ -6,7 +6,8 @@
 
 use ruleset::{AddressRange, AddressTest, Family, Field, Match, PortTest, TcpFlags, Transport};
 
-use super::rule::{Reader, Why};
+use super::rule::Reader;
+use super::unreadable::Unreadable;
 use super::value::{ct_states, prefix};
 use crate::datatype::{address, address_bytes, last_address};
 use crate::expression::{AT_LEAST, AT_MOST, EQUAL, NOT_EQUAL};
@@ -20,7 +21,7 @@ impl Reader<'_> {
         register: Register,
         operation: u32,
         value: &[u8],
-    ) -> Result<Match, Why> {
+    ) -> Result<Match, Unreadable> {
         let content = self.registers.content(register)?;
         match (content.part, operation, content.mask) {
             (Part::Family, EQUAL, None) => {
@@ -72,7 +73,7 @@ impl Reader<'_> {
         register: Register,
         first: &[u8],
         last: &[u8],
-    ) -> Result<Match, Why> {
+    ) -> Result<Match, Unreadable> {
         let content = self.registers.content(register)?;
         match (content.part, content.mask) {
             (Part::Address(family, field, _), None) => {
@@ -91,7 +92,7 @@ impl Reader<'_> {
         }
     }
 
-    fn address(&mut self, field: Field, range: AddressRange) -> Result<Match, Why> {
+    fn address(&mut self, field: Field, range: AddressRange) -> Result<Match, Unreadable> {
         self.need_family(range.family())?;
         Ok(Match::Address(field, AddressTest::In(range)))
     }

@@ -9,6 +9,7 @@ mod registers;
 pub(crate) mod rule;
 pub(crate) mod set;
 mod sets;
+mod unreadable;
 mod value;
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::rule::Why;
+use super::unreadable::Unreadable;
 use crate::packet::Part;
 use crate::register::Register;
 
@@ -30,12 +30,12 @@ impl Registers {
         self.0.insert(into, content);
     }
 
-    pub(super) fn content(&self, register: Register) -> Result<Content, Why> {
+    pub(super) fn content(&self, register: Register) -> Result<Content, Unreadable> {
         self.0.get(&register).cloned().ok_or_else(|| "an empty register".to_owned())
     }
 
     /// The part that a register holds, unmasked.
-    pub(super) fn whole(&self, register: Register) -> Result<Part, Why> {
+    pub(super) fn whole(&self, register: Register) -> Result<Part, Unreadable> {
         match self.content(register)? {
             Content { part, mask: None } => Ok(part),
             Content { part, .. } => Err(format!("a masked {part:?} in a set")),

@@ -17,6 +17,7 @@ use ruleset::{
 };
 
 use super::registers::{Content, Registers};
+use super::unreadable::Unreadable;
 use super::value::{Dependency, field_of, text, verdict};
 use crate::expression::{AT_LEAST, AT_MOST, Expression};
 use crate::packet::Part;
@@ -31,11 +32,8 @@ pub(crate) struct Body {
     pub(crate) finish: Option<Finish>,
 }
 
-/// Why our words cannot say a rule.
-pub(crate) type Why = String;
-
 /// Reads a rule of a table whose sets are these.
-pub(crate) fn read(sets: &Ruleset, expressions: &[Expression]) -> Result<Body, Why> {
+pub(crate) fn read(sets: &Ruleset, expressions: &[Expression]) -> Result<Body, Unreadable> {
     let mut reader = Reader::new(sets);
     let mut rest = expressions;
     while !rest.is_empty() {
@@ -79,7 +77,7 @@ impl<'a> Reader<'a> {
 
     /// Reads the next expression, or a few that belong together; gives their
     /// number.
-    fn step(&mut self, rest: &[Expression]) -> Result<usize, Why> {
+    fn step(&mut self, rest: &[Expression]) -> Result<usize, Unreadable> {
         if self.finish.is_some() {
             return Err("something follows the end".to_owned());
         }
@@ -106,7 +104,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn single(&mut self, expression: &Expression) -> Result<(), Why> {
+    fn single(&mut self, expression: &Expression) -> Result<(), Unreadable> {
         if let Some((part, into)) = Part::loaded(expression, self.family.known) {
             self.registers.store(into, Content { part, mask: None });
             return Ok(());
@@ -145,7 +143,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn look_up(&mut self, register: Register, set: &CStr) -> Result<Match, Why> {
+    fn look_up(&mut self, register: Register, set: &CStr) -> Result<Match, Unreadable> {
         let name = self.name(set)?;
         let set =
             self.sets.sets.get(&name).ok_or_else(|| format!("a set that is not ours: {name}"))?;
@@ -184,7 +182,7 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    fn dispatch(&mut self, register: Register, map: &CStr) -> Result<Finish, Why> {
+    fn dispatch(&mut self, register: Register, map: &CStr) -> Result<Finish, Unreadable> {
         let name = self.name(map)?;
         let map =
             self.sets.maps.get(&name).ok_or_else(|| format!("a map that is not ours: {name}"))?;
@@ -202,7 +200,7 @@ impl<'a> Reader<'a> {
         burst: u32,
         prefix: &str,
         group: u16,
-    ) -> Result<(), Why> {
+    ) -> Result<(), Unreadable> {
         let set = self.name(set)?;
         let Some(SetType::RateLimit(family)) = self.sets.sets.get(&set).map(|set| set.set_type)
         else {
@@ -220,19 +218,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(super) fn need_family(&mut self, family: Family) -> Result<(), Why> {
+    pub(super) fn need_family(&mut self, family: Family) -> Result<(), Unreadable> {
         let implied = self.family.need(family)?;
         self.remove(implied);
         Ok(())
     }
 
-    pub(super) fn need_protocol(&mut self, protocol: u8) -> Result<(), Why> {
+    pub(super) fn need_protocol(&mut self, protocol: u8) -> Result<(), Unreadable> {
         let implied = self.protocol.need(protocol)?;
         self.remove(implied);
         Ok(())
     }
 
-    pub(super) fn need_transport(&mut self) -> Result<Transport, Why> {
+    pub(super) fn need_transport(&mut self) -> Result<Transport, Unreadable> {
         let known = self.protocol.known;
         let transport = Transport::ALL.into_iter().find(|one| known == Some(one.number()));
         let transport = transport.ok_or("a port of no protocol with ports")?;
@@ -246,7 +244,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn name(&self, name: &CStr) -> Result<Name, Why> {
+    fn name(&self, name: &CStr) -> Result<Name, Unreadable> {
         Name::new(text(name)?).map_err(|error| error.to_string())
     }
 }

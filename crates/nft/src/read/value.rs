@@ -8,7 +8,7 @@ use std::fmt::Debug;
 
 use ruleset::{AddressRange, CtStates, Family, Field, Name, Verdict};
 
-use super::rule::Why;
+use super::unreadable::Unreadable;
 use crate::datatype::{KeyType, address};
 use crate::packet::Part;
 use crate::write::rule::{ESTABLISHED, RELATED, prefix_mask};
@@ -35,7 +35,7 @@ impl<T: Copy + PartialEq> Dependency<T> {
 
     /// A match needs the value; `Err` if nothing made sure of it. Gives the
     /// match to remove, if any.
-    pub(super) fn need(&mut self, value: T) -> Result<Option<usize>, Why>
+    pub(super) fn need(&mut self, value: T) -> Result<Option<usize>, Unreadable>
     where
         T: Debug,
     {
@@ -47,7 +47,7 @@ impl<T: Copy + PartialEq> Dependency<T> {
     }
 }
 
-pub(super) fn field_of(part: Part, family: Family) -> Result<Field, Why> {
+pub(super) fn field_of(part: Part, family: Family) -> Result<Field, Unreadable> {
     match part {
         Part::Address(found, field, length)
             if found == family && length == KeyType::address(family).length =>
@@ -76,14 +76,14 @@ pub(super) fn prefix(family: Family, value: &[u8], mask: &[u8]) -> Option<Addres
     range.filter(|_| clean && contiguous)
 }
 
-pub(super) fn ct_states(mask: u32) -> Result<CtStates, Why> {
+pub(super) fn ct_states(mask: u32) -> Result<CtStates, Unreadable> {
     if mask & !(ESTABLISHED | RELATED) != 0 {
         return Err(format!("conntrack states {mask:#x}"));
     }
     Ok(CtStates { established: mask & ESTABLISHED != 0, related: mask & RELATED != 0 })
 }
 
-pub(super) fn verdict(code: i32, chain: Option<&CStr>) -> Result<Verdict, Why> {
+pub(super) fn verdict(code: i32, chain: Option<&CStr>) -> Result<Verdict, Unreadable> {
     let chain = chain.map(text).transpose()?.map(Name::new).transpose();
     let chain = chain.map_err(|error| error.to_string())?;
     match (code, chain) {
@@ -96,6 +96,6 @@ pub(super) fn verdict(code: i32, chain: Option<&CStr>) -> Result<Verdict, Why> {
     }
 }
 
-pub(super) fn text(text: &CStr) -> Result<&str, Why> {
+pub(super) fn text(text: &CStr) -> Result<&str, Unreadable> {
     text.to_str().map_err(|_| "a name that is not text".to_owned())
 }

@@ -9,8 +9,8 @@ pub(crate) mod set;
 use libc::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use ruleset::{BaseChain, Batch, Comment, Name, Op};
 
-use crate::Generation;
 use crate::ffi::{self, Body, Messages, Object, TooLong};
+use crate::generation::Generation;
 use crate::netlink;
 use crate::userdata::{self, Userdata};
 use rule::c_string;
