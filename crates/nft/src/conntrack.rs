@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use crate::error::OpenError;
 use crate::netlink::{self, Message, Request};
 use crate::socket::Socket;
-pub use flow::{Filter, Flow, Transport, Tuple};
+pub use flow::{Filter, Flow, Tuple, TupleId};
 
 /// IPCTNL_MSG_CT_GET of `enum cntl_msg_types`
 /// (include/uapi/linux/netfilter/nfnetlink_conntrack.h).

@@ -8,21 +8,22 @@ use std::time::Duration;
 use nix::errno::Errno;
 use ruleset::{Batch, Name, Op};
 
-use crate::connection::{Ask, Connection};
+use crate::client::{NetlinkClient, Scope};
+use crate::dropping_chains::{self, DroppingChain};
 use crate::dump::Dump;
 use crate::error::{OpenError, ReadError, Refusal, SendError, action};
 use crate::ffi::Body;
+use crate::fingerprint::{self, TableFingerprint};
 use crate::generation::Generation;
 use crate::membarrier::membarrier;
 use crate::netlink;
-use crate::read::{self, Stop};
-use crate::vital::{self, DroppingChain, Signs};
+use crate::read::{self, ReadFailure};
 use crate::write::Encoded;
 
 /// An nfnetlink socket in the network namespace of the thread that opened it.
 /// It may be used from other threads, in any namespace, and stays there.
 pub struct Kernel {
-    connection: Connection,
+    client: NetlinkClient,
 }
 
 /// How often reading begins anew when others commit meanwhile.
@@ -38,7 +39,7 @@ impl Kernel {
     /// # Errors
     /// See [`OpenError`].
     pub fn open() -> Result<Self, OpenError> {
-        Connection::open().map(|connection| Self { connection }).map_err(OpenError)
+        NetlinkClient::open().map(|client| Self { client }).map_err(OpenError)
     }
 
     /// The present generation. Costs microseconds.
@@ -49,7 +50,7 @@ impl Kernel {
         /// NFTA_GEN_ID of `enum nft_gen_attributes`, in network order.
         const NFTA_GEN_ID: u16 = 1;
         let mut number = None;
-        self.connection.ask(libc::NFT_MSG_GETGEN, Ask::One, Body::Empty, |message| {
+        self.client.request(libc::NFT_MSG_GETGEN, Scope::One, Body::Empty, |message| {
             let value = message.attribute(NFTA_GEN_ID).and_then(|value| value.first_chunk());
             number = value.map(|bytes| u32::from_be_bytes(*bytes));
             Ok(())
@@ -68,7 +69,7 @@ impl Kernel {
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
-        let first = self.connection.next_number();
+        let first = self.client.next_number();
         let encoded = Encoded::new(table, batch, expected, first)
             .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
         self.transact(&encoded, batch)
@@ -80,7 +81,7 @@ impl Kernel {
     /// # Errors
     /// See [`ReadError`].
     pub fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
-        self.settled(|kernel| read::tables(&mut kernel.connection, is_ours))
+        self.settled(|kernel| read::tables(&mut kernel.client, is_ours))
             .map(Option::unwrap_or_default)
     }
 
@@ -91,22 +92,38 @@ impl Kernel {
     pub fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
         self.settled(|kernel| {
             let generation = kernel.generation()?;
-            let (ruleset, foreign) = read::table(&mut kernel.connection, table)?;
+            let (ruleset, foreign) = read::table(&mut kernel.client, table)?;
             if kernel.generation()? != generation {
-                return Err(Stop::Changed);
+                return Err(ReadFailure::Changed);
             }
             Ok(Dump { ruleset, foreign, generation })
         })
     }
 
-    /// Signs of whether others made this table or this chain of it anew,
-    /// switched it off, or changed the number of its parts; `None` if either
-    /// is missing. Costs microseconds, whatever the table holds.
+    /// The fingerprint of a table and one chain of it; `None` if either is
+    /// missing. Costs microseconds, whatever the table holds.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
-        vital::signs(&mut self.connection, table, chain)
+    pub fn fingerprint(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError> {
+        self.settled(|kernel| fingerprint::fingerprint(&mut kernel.client, table, chain))
+    }
+
+    /// The former name of [`Self::fingerprint`].
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    #[doc(hidden)]
+    pub fn signs(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError> {
+        self.fingerprint(table, chain)
     }
 
     /// Chains of others, in any family, that drop forwarded packets by
@@ -115,21 +132,22 @@ impl Kernel {
     /// # Errors
     /// See [`ReadError`].
     pub fn dropping_chains(&mut self) -> Result<Vec<DroppingChain>, ReadError> {
-        vital::dropping(&mut self.connection, is_ours)
+        self.settled(|kernel| dropping_chains::dropping_chains(&mut kernel.client, is_ours))
+            .map(Option::unwrap_or_default)
     }
 
     /// Reads until nobody has committed meanwhile; `None` if there is no table.
     fn settled<T>(
         &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, Stop>,
+        mut read: impl FnMut(&mut Self) -> Result<T, ReadFailure>,
     ) -> Result<Option<T>, ReadError> {
         for attempt in 0..READ_ATTEMPTS {
             std::thread::sleep(READ_PAUSE * attempt);
             match read(self) {
                 Ok(value) => return Ok(Some(value)),
-                Err(Stop::NoTable) => return Ok(None),
-                Err(Stop::Changed) => {}
-                Err(Stop::Failed(error)) => return Err(error),
+                Err(ReadFailure::NoTable) => return Ok(None),
+                Err(ReadFailure::Changed) => {}
+                Err(ReadFailure::Error(error)) => return Err(error),
             }
         }
         Err(ReadError::KeepsChanging(READ_ATTEMPTS))
@@ -147,7 +165,8 @@ impl Kernel {
     /// See [`SendError`]. The table may be switched off then.
     pub fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
         // To switch off a table that is not there would make one.
-        if !vital::has_table(&mut self.connection, table).map_err(unread)? {
+        let found = self.settled(|kernel| fingerprint::find_table(&mut kernel.client, table));
+        if found.map_err(unread)?.is_none() {
             return Ok(false);
         }
         self.on_table(table, Encoded::dormancy)?;
@@ -164,7 +183,7 @@ impl Kernel {
         encode: fn(&Name, u32) -> Result<Encoded, usize>,
     ) -> Result<bool, SendError> {
         let none = Batch::default();
-        let encoded = encode(table, self.connection.next_number())
+        let encoded = encode(table, self.client.next_number())
             .map_err(|op| SendError::Refused(vec![too_long(op, &none)]))?;
         match self.transact(&encoded, &none) {
             Ok(()) => Ok(true),
@@ -180,16 +199,16 @@ impl Kernel {
     /// Whether the kernel accepts a batch for a table that does not exist. It
     /// is not committed, and the generation stays.
     pub(crate) fn rehearse(&mut self, table: &Name, batch: &Batch) -> Result<bool, SendError> {
-        let first = self.connection.next_number();
+        let first = self.client.next_number();
         let encoded = Encoded::rehearsal(table, batch, first)
             .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
         accepts(self.transact(&encoded, batch))
     }
 
     fn transact(&mut self, encoded: &Encoded, batch: &Batch) -> Result<(), SendError> {
-        self.connection.numbers(encoded.numbers());
+        self.client.numbers(encoded.numbers());
         let before = self.generation().map_err(unread)?;
-        self.connection.socket.send(encoded.bytes()).map_err(|error| match error.kind() {
+        self.client.socket.send(encoded.bytes()).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => SendError::Permission,
             _ => SendError::Io(error),
         })?;
@@ -212,7 +231,7 @@ impl Kernel {
     fn answers(&mut self, encoded: &Encoded, batch: &Batch) -> Result<Answers, SendError> {
         let mut answers = Answers::default();
         loop {
-            match self.connection.socket.receive() {
+            match self.client.socket.receive() {
                 Ok(None) => return Ok(answers),
                 Ok(Some(datagram)) => {
                     let failures = netlink::messages(datagram).filter_map(|one| one.failure());

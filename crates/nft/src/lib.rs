@@ -15,14 +15,16 @@
 //!
 //! `ffi` and `membarrier` hold all `unsafe`.
 
-mod connection;
+mod client;
 mod conntrack;
 mod datatype;
+mod dropping_chains;
 mod dump;
 mod error;
 mod expression;
 #[expect(unsafe_code, reason = "libnftnl is a C library; this folder is its safe form")]
 mod ffi;
+mod fingerprint;
 mod generation;
 mod kernel;
 mod membarrier;
@@ -34,15 +36,17 @@ mod read;
 mod register;
 mod socket;
 mod userdata;
-mod vital;
 mod write;
 
-pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Transport, Tuple};
+pub use conntrack::TupleId as Transport;
+pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Tuple, TupleId};
+pub use dropping_chains::DroppingChain;
 pub use dump::{Dump, ForeignKind, ForeignObject};
 pub use error::{Errno, OpenError, ReadError, Refusal, SendError};
+pub use fingerprint::TableFingerprint;
+pub use fingerprint::TableFingerprint as Signs;
 pub use generation::Generation;
 pub use kernel::Kernel;
 pub use membarrier::membarrier;
 pub use normal::normal_form;
 pub use probe::Features;
-pub use vital::{DroppingChain, Signs};

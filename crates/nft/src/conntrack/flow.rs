@@ -17,12 +17,12 @@ pub struct Tuple {
     /// The number in the IP header.
     pub protocol: u8,
     /// What the protocol tells flows apart by.
-    pub transport: Transport,
+    pub transport: TupleId,
 }
 
 /// What a protocol tells flows apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Transport {
+pub enum TupleId {
     /// TCP, UDP, SCTP and others with ports; of GRE the keys.
     Ports {
         /// Source port.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ruleset::Family;
 
-use super::flow::{Filter, Flow, Transport, Tuple};
+use super::flow::{Filter, Flow, Tuple, TupleId};
 use crate::netlink::{Message, Request, attribute};
 use crate::packet::nfproto;
 
@@ -110,17 +110,17 @@ fn push_tuple(request: &mut Request, kind: u16, tuple: &Tuple) {
         request.nested(tuple::PROTO, |request| {
             request.attribute(proto::NUM, &[tuple.protocol]);
             match tuple.transport {
-                Transport::Ports { source, destination } => {
+                TupleId::Ports { source, destination } => {
                     request.attribute(proto::SRC_PORT, &source.to_be_bytes());
                     request.attribute(proto::DST_PORT, &destination.to_be_bytes());
                 }
-                Transport::Icmp { icmp_type, code, id } => {
+                TupleId::Icmp { icmp_type, code, id } => {
                     let [of_id, of_type, of_code] = icmp(tuple.protocol);
                     request.attribute(of_id, &id.to_be_bytes());
                     request.attribute(of_type, &[icmp_type]);
                     request.attribute(of_code, &[code]);
                 }
-                Transport::Nothing => {}
+                TupleId::Nothing => {}
             }
         });
     });
@@ -171,16 +171,16 @@ fn read_tuple(bytes: &[u8]) -> Option<Tuple> {
     let protocol = byte(attribute(transport, proto::NUM)?)?;
     let [of_id, of_type, of_code] = icmp(protocol);
     let transport = match (attribute(transport, proto::SRC_PORT), attribute(transport, of_type)) {
-        (Some(source), _) => Transport::Ports {
+        (Some(source), _) => TupleId::Ports {
             source: short(source)?,
             destination: short(attribute(transport, proto::DST_PORT)?)?,
         },
-        (None, Some(icmp_type)) => Transport::Icmp {
+        (None, Some(icmp_type)) => TupleId::Icmp {
             icmp_type: byte(icmp_type)?,
             code: byte(attribute(transport, of_code)?)?,
             id: short(attribute(transport, of_id)?)?,
         },
-        (None, None) => Transport::Nothing,
+        (None, None) => TupleId::Nothing,
     };
     Some(Tuple { source, destination, protocol, transport })
 }

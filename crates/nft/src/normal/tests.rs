@@ -56,13 +56,9 @@ proptest! {
         let objects = object.get();
         let read: Vec<Expression> = objects.expressions().iter().map(Expression::read).collect();
         prop_assert_eq!(&read, &written);
-        let body = read::rule::read(&sets, &read);
+        let back = read::rule::read(&sets, &read);
         let expected = normal_form(rule);
-        prop_assert_eq!(body, Ok(read::rule::Body {
-            matches: expected.matches.clone(),
-            log: expected.log.clone(),
-            finish: expected.finish.clone(),
-        }));
+        prop_assert_eq!(back, Ok(Rule { comment: None, ..expected.clone() }));
         prop_assert_eq!(normal_form(expected.clone()), expected);
     }
 }

@@ -6,8 +6,8 @@
 
 use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset};
 
-use super::rule::{self, Body as RuleBody};
-use super::{Reader, Stop, lossy, named_ours, object};
+use super::rule;
+use super::{ReadFailure, TableReader, lossy, named_ours, object};
 use crate::dump::ForeignKind;
 use crate::expression::Expression;
 use crate::ffi::{self, Body, Object, Ref, parse};
@@ -19,9 +19,9 @@ use crate::write::{CHAIN_TYPE, FORWARD, POLICY_ACCEPT, in_chain};
 /// base chain.
 const CHAIN_BASE: u32 = 1;
 
-impl Reader<'_> {
+impl TableReader<'_> {
     /// Reads all chains.
-    pub(super) fn chains(&mut self) -> Result<(), Stop> {
+    pub(super) fn chains(&mut self) -> Result<(), ReadFailure> {
         let mut found = Vec::new();
         let table = self.table();
         self.list(libc::NFT_MSG_GETCHAIN, Body::Empty, |message| {
@@ -47,7 +47,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn rules(&mut self, chain: &Name) -> Result<Vec<Rule>, Stop> {
+    fn rules(&mut self, chain: &Name) -> Result<Vec<Rule>, ReadFailure> {
         let mut objects = Vec::new();
         let asked = in_chain(&self.ruleset.table, chain, Object::new());
         self.list(libc::NFT_MSG_GETRULE, Body::Rule(&asked), |message| {
@@ -88,9 +88,9 @@ fn base(chain: &Ref<'_, ffi::Chain>) -> Result<Option<BaseChain>, String> {
 fn read_rule(sets: &Ruleset, rule: &Ref<'_, ffi::Rule>) -> Rule {
     let expressions: Vec<Expression> = rule.expressions().iter().map(Expression::read).collect();
     match rule::read(sets, &expressions) {
-        Ok(RuleBody { matches, log, finish }) => {
+        Ok(read) => {
             let comment = userdata::comment(rule.bytes(&ffi::Rule::USERDATA), userdata::COMMENT);
-            Rule { matches, log, finish, comment }
+            Rule { comment, ..read }
         }
         Err(why) => unreadable(&why),
     }

@@ -1,7 +1,7 @@
 //! The kernel's expressions as a rule, whether we wrote them or nft.
 //!
 //! In: a rule's expressions, and the table's sets, whose types say what a
-//! look-up means. Out: a [`Body`], or why our words cannot say it.
+//! look-up means. Out: a [`Rule`], or why our words cannot say it.
 //! Never: a guess; what is not understood whole is not understood.
 //!
 //! A rule makes sure of the packet's family before it looks at an address,
@@ -9,32 +9,28 @@
 //! them and are no matches of their own; one that nothing needed is. What comes
 //! out is in [`crate::normal_form`].
 
+mod comparison;
+mod registers;
+mod value;
+
 use std::ffi::CStr;
 
 use ruleset::{
-    AddressTest, Family, Field, Finish, Log, LogPrefix, Match, Name, PortTest, Ruleset, SetType,
-    Transport,
+    AddressTest, Family, Field, Finish, Log, LogPrefix, Match, Name, PortTest, Rule, Ruleset,
+    SetType, Transport,
 };
 
-use super::registers::{Content, Registers};
 use super::unreadable::Unreadable;
-use super::value::{Dependency, field_of, text, verdict};
 use crate::expression::{AT_LEAST, AT_MOST, Expression};
 use crate::packet::Part;
 use crate::register::Register;
 use crate::write::rule::ICMPV6;
+use registers::{Content, Registers};
+use value::{Dependency, field_of, text, verdict};
 
-/// A rule but for its comment.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Body {
-    pub(crate) matches: Vec<Match>,
-    pub(crate) log: Option<Log>,
-    pub(crate) finish: Option<Finish>,
-}
-
-/// Reads a rule of a table whose sets are these.
-pub(crate) fn read(sets: &Ruleset, expressions: &[Expression]) -> Result<Body, Unreadable> {
-    let mut reader = Reader::new(sets);
+/// Reads a rule, without its comment, of a table whose sets are these.
+pub(crate) fn read(sets: &Ruleset, expressions: &[Expression]) -> Result<Rule, Unreadable> {
+    let mut reader = RuleReader::new(sets);
     let mut rest = expressions;
     while !rest.is_empty() {
         let read = reader.step(rest)?;
@@ -44,13 +40,13 @@ pub(crate) fn read(sets: &Ruleset, expressions: &[Expression]) -> Result<Body, U
         return Err("a match behind the log".to_owned());
     }
     let matches = reader.matches.into_iter().flatten().collect();
-    Ok(Body { matches, log: reader.log, finish: reader.finish })
+    Ok(Rule { matches, log: reader.log, finish: reader.finish, comment: None })
 }
 
 /// A rule while it is being read.
-pub(super) struct Reader<'a> {
+struct RuleReader<'a> {
     sets: &'a Ruleset,
-    pub(super) registers: Registers,
+    registers: Registers,
     /// `None` in place of one that turned out to belong to a later one.
     matches: Vec<Option<Match>>,
     log: Option<Log>,
@@ -61,7 +57,7 @@ pub(super) struct Reader<'a> {
     protocol: Dependency<u8>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RuleReader<'a> {
     const fn new(sets: &'a Ruleset) -> Self {
         Self {
             sets,
@@ -218,19 +214,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(super) fn need_family(&mut self, family: Family) -> Result<(), Unreadable> {
+    fn need_family(&mut self, family: Family) -> Result<(), Unreadable> {
         let implied = self.family.need(family)?;
         self.remove(implied);
         Ok(())
     }
 
-    pub(super) fn need_protocol(&mut self, protocol: u8) -> Result<(), Unreadable> {
+    fn need_protocol(&mut self, protocol: u8) -> Result<(), Unreadable> {
         let implied = self.protocol.need(protocol)?;
         self.remove(implied);
         Ok(())
     }
 
-    pub(super) fn need_transport(&mut self) -> Result<Transport, Unreadable> {
+    fn need_transport(&mut self) -> Result<Transport, Unreadable> {
         let known = self.protocol.known;
         let transport = Transport::ALL.into_iter().find(|one| known == Some(one.number()));
         let transport = transport.ok_or("a port of no protocol with ports")?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ruleset::{Name, Set, SetType, VerdictMap};
 
 use super::set::{self, Shape};
-use super::{Reader, Stop, UNREADABLE, lossy, named_ours, object};
+use super::{ReadFailure, TableReader, UNREADABLE, lossy, named_ours, object};
 use crate::datatype::Key;
 use crate::dump::ForeignKind;
 use crate::ffi::{self, Body, Object, Ref, parse_elements};
@@ -19,9 +19,9 @@ use crate::write::set::named;
 const SPREAD_ATTEMPTS: u32 = 20;
 const SPREAD_PAUSE: Duration = Duration::from_millis(2);
 
-impl Reader<'_> {
+impl TableReader<'_> {
     /// Reads all sets and maps.
-    pub(super) fn sets(&mut self) -> Result<(), Stop> {
+    pub(super) fn sets(&mut self) -> Result<(), ReadFailure> {
         let mut found = Vec::new();
         let table = self.table();
         let mut asked = Object::new();
@@ -48,7 +48,7 @@ impl Reader<'_> {
     }
 
     /// Reads the elements of a set or map; gives why it is not ours, if so.
-    fn set(&mut self, name: &Name, shape: Shape) -> Result<Result<(), String>, Stop> {
+    fn set(&mut self, name: &Name, shape: Shape) -> Result<Result<(), String>, ReadFailure> {
         match shape {
             Shape::Set(set_type @ SetType::RateLimit(_), comment) => {
                 // The packet path fills it; its elements are nobody's business.
@@ -88,7 +88,7 @@ impl Reader<'_> {
         &mut self,
         name: &Name,
         read: impl Fn(&Ref<'_, ffi::Element>) -> Option<T>,
-    ) -> Result<Option<Vec<T>>, Stop> {
+    ) -> Result<Option<Vec<T>>, ReadFailure> {
         let asked = named(&self.ruleset.table, name);
         for attempt in 0..SPREAD_ATTEMPTS {
             std::thread::sleep(SPREAD_PAUSE * attempt);
@@ -110,6 +110,6 @@ impl Reader<'_> {
                 return Ok(Some(all));
             }
         }
-        Err(Stop::Changed)
+        Err(ReadFailure::Changed)
     }
 }

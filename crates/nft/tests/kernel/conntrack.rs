@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
-use nft::{Conntrack, Filter, Flow, Transport, Tuple};
+use nft::{Conntrack, Filter, Flow, Tuple, TupleId};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto,
     socket,
@@ -81,7 +81,7 @@ fn udp(source: &str, destination: &str) -> Tuple {
         source: source.ip(),
         destination: destination.ip(),
         protocol: 17,
-        transport: Transport::Ports { source: source.port(), destination: destination.port() },
+        transport: TupleId::Ports { source: source.port(), destination: destination.port() },
     }
 }
 
@@ -164,8 +164,7 @@ fn entries_of_zones_icmp_and_ipv6_are_deleted_too() {
         let expected = BTreeSet::from([(7, 17), (0, 1), (0, 58)]);
         assert_eq!(flows.iter().map(shape).collect::<BTreeSet<_>>(), expected, "{flows:#?}");
         for flow in &flows {
-            let echo =
-                matches!(flow.original.transport, Transport::Icmp { icmp_type: 8 | 128, .. });
+            let echo = matches!(flow.original.transport, TupleId::Icmp { icmp_type: 8 | 128, .. });
             assert_eq!(echo, flow.original.protocol != 17, "{flow:?}");
             assert!(conntrack.delete(flow).expect("delete"), "{flow:?}");
         }

@@ -4,10 +4,10 @@
 mod common;
 mod concurrent;
 mod conntrack;
+mod fingerprint;
 mod foreign;
 mod namespace;
 mod operations;
 mod random;
 mod round_trip;
 mod scale;
-mod vital;

@@ -12,7 +12,7 @@ fn udp(source: &str, source_port: u16, destination: &str, destination_port: u16)
         source: ip(source),
         destination: ip(destination),
         protocol: libc::IPPROTO_UDP as u8,
-        transport: Transport::Ports { source: source_port, destination: destination_port },
+        transport: TupleId::Ports { source: source_port, destination: destination_port },
     }
 }
 
@@ -131,12 +131,12 @@ fn any_tuple() -> impl Strategy<Value = Tuple> {
     let icmp = prop_oneof![Just(libc::IPPROTO_ICMP as u8), Just(ICMPV6)];
     let transport = prop_oneof![
         (any::<u8>(), any::<(u16, u16)>()).prop_map(|(protocol, (source, destination))| {
-            (protocol, Transport::Ports { source, destination })
+            (protocol, TupleId::Ports { source, destination })
         }),
         (icmp, any::<(u8, u8, u16)>()).prop_map(|(protocol, (icmp_type, code, id))| {
-            (protocol, Transport::Icmp { icmp_type, code, id })
+            (protocol, TupleId::Icmp { icmp_type, code, id })
         }),
-        any::<u8>().prop_map(|protocol| (protocol, Transport::Nothing)),
+        any::<u8>().prop_map(|protocol| (protocol, TupleId::Nothing)),
     ];
     (addresses, transport).prop_map(|((source, destination), (protocol, transport))| Tuple {
         source,

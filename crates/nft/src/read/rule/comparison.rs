@@ -6,16 +6,16 @@
 
 use ruleset::{AddressRange, AddressTest, Family, Field, Match, PortTest, TcpFlags, Transport};
 
-use super::rule::Reader;
-use super::unreadable::Unreadable;
+use super::RuleReader;
 use super::value::{ct_states, prefix};
 use crate::datatype::{address, address_bytes, last_address};
 use crate::expression::{AT_LEAST, AT_MOST, EQUAL, NOT_EQUAL};
 use crate::packet::{Part, nfproto};
+use crate::read::unreadable::Unreadable;
 use crate::register::Register;
 use crate::write::rule::PACKET_HOST;
 
-impl Reader<'_> {
+impl RuleReader<'_> {
     pub(super) fn compare(
         &mut self,
         register: Register,

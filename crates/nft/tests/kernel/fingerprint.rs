@@ -1,4 +1,4 @@
-//! Signs of others' changes, and chains of others that drop.
+//! Fingerprints of a table, and chains of others that drop.
 
 use crate::common::nft;
 use crate::namespace::{in_namespace, name, table};
@@ -13,29 +13,30 @@ const OURS: &str = "
     }";
 
 #[test]
-fn signs_stay_until_others_touch_what_they_stand_for() {
+fn a_fingerprint_stays_until_others_change_what_it_covers() {
     in_namespace(|kernel| {
-        let mut signs = || kernel.signs(&table(), &name("forward")).expect("ask the kernel");
-        assert_eq!(signs(), None);
+        let mut fingerprint =
+            || kernel.fingerprint(&table(), &name("forward")).expect("ask the kernel");
+        assert_eq!(fingerprint(), None);
         nft(&["-f", "-"], OURS);
-        let before = signs().expect("table and chain");
+        let before = fingerprint().expect("table and chain");
         nft(&["-f", "-"], "add table ip stranger");
         nft(&["-f", "-"], "add element inet nftpol s { 10.0.0.1 }");
-        assert_eq!(signs(), Some(before.clone()), "elements and other tables do not count");
+        assert_eq!(fingerprint(), Some(before.clone()), "elements and other tables do not count");
         for touched in [
             "flush chain inet nftpol forward",
             "add rule inet nftpol forward drop",
             "add chain inet nftpol more",
             "add table inet nftpol { flags dormant; }",
         ] {
-            let before = signs();
+            let before = fingerprint();
             nft(&["-f", "-"], touched);
-            assert_ne!(signs(), before, "{touched}");
+            assert_ne!(fingerprint(), before, "{touched}");
         }
         nft(&["-f", "-"], &format!("delete table inet nftpol\n{OURS}"));
-        assert_ne!(signs(), Some(before), "made anew");
+        assert_ne!(fingerprint(), Some(before), "made anew");
         nft(&["-f", "-"], "flush ruleset");
-        assert_eq!(signs(), None);
+        assert_eq!(fingerprint(), None);
     });
 }
 

@@ -11,7 +11,7 @@ use crate::netlink::{self, Message};
 use crate::socket::Socket;
 
 /// A socket and the numbers of its requests.
-pub(crate) struct Connection {
+pub(crate) struct NetlinkClient {
     pub(crate) socket: Socket,
     sequence: u32,
     request: Messages,
@@ -30,7 +30,7 @@ pub(crate) enum Answer {
 
 /// Whether a question asks for one object or for a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+pub(crate) enum Scope {
     /// For one.
     One,
     /// For a list.
@@ -39,7 +39,7 @@ pub(crate) enum Ask {
     AllFamilies,
 }
 
-impl Connection {
+impl NetlinkClient {
     pub(crate) fn open() -> std::io::Result<Self> {
         Ok(Self { socket: Socket::open()?, sequence: 1, request: Messages::new() })
     }
@@ -57,19 +57,19 @@ impl Connection {
     }
 
     /// Asks (NFT_MSG_GET*) and hands each message of the answer to `each`.
-    pub(crate) fn ask(
+    pub(crate) fn request(
         &mut self,
         kind: i32,
-        ask: Ask,
+        scope: Scope,
         body: Body<'_>,
         mut each: impl FnMut(&Message<'_>) -> Result<(), ReadError>,
     ) -> Result<Answer, ReadError> {
         let number = self.numbers(1);
-        let flags = if ask == Ask::One { 0 } else { libc::NLM_F_DUMP };
+        let flags = if scope == Scope::One { 0 } else { libc::NLM_F_DUMP };
         self.request.clear();
         let pushed = self.request.push(kind, flags, number, body);
         pushed.map_err(|_| ReadError::Malformed("a question is too long"))?;
-        if ask == Ask::AllFamilies {
+        if scope == Scope::AllFamilies {
             self.request.ask_all_families();
         }
         self.socket.drain();
@@ -85,7 +85,7 @@ impl Connection {
                     libc::NLMSG_ERROR | libc::NLMSG_DONE => Some(outcome(&message)?),
                     _ => {
                         each(&message)?;
-                        (ask == Ask::One).then_some(Answer::Whole)
+                        (scope == Scope::One).then_some(Answer::Whole)
                     }
                 };
                 match end {

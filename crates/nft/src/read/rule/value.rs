@@ -8,9 +8,9 @@ use std::fmt::Debug;
 
 use ruleset::{AddressRange, CtStates, Family, Field, Name, Verdict};
 
-use super::unreadable::Unreadable;
 use crate::datatype::{KeyType, address};
 use crate::packet::Part;
+use crate::read::unreadable::Unreadable;
 use crate::write::rule::{ESTABLISHED, RELATED, prefix_mask};
 
 /// What the rule has made sure of, and at which match, if nothing has needed

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::unreadable::Unreadable;
 use crate::packet::Part;
+use crate::read::unreadable::Unreadable;
 use crate::register::Register;
 
 /// What a register holds: a part of the packet, perhaps masked.
