@@ -4,6 +4,7 @@
 mod common;
 mod concurrent;
 mod conntrack;
+mod dropping_chains;
 mod fingerprint;
 mod foreign;
 mod namespace;
