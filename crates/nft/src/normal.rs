@@ -13,8 +13,8 @@ use ruleset::{Family, Finish, Match, Rule, Transport};
 /// cannot tell. Rules are compared in this form.
 #[must_use]
 pub fn normal_form(rule: Rule) -> Rule {
-    let mut family = Tests::default();
-    let mut protocol = Tests::default();
+    let mut family = TestedValue::default();
+    let mut protocol = TestedValue::default();
     let mut implied = Vec::new();
     for (at, test) in rule.matches.iter().enumerate() {
         match test {
@@ -38,18 +38,18 @@ pub fn normal_form(rule: Rule) -> Rule {
 }
 
 /// What has been tested so far, and where, while nothing has needed it.
-struct Tests<T> {
+struct TestedValue<T> {
     known: Option<T>,
     unused_at: Option<usize>,
 }
 
-impl<T> Default for Tests<T> {
+impl<T> Default for TestedValue<T> {
     fn default() -> Self {
         Self { known: None, unused_at: None }
     }
 }
 
-impl<T: PartialEq> Tests<T> {
+impl<T: PartialEq> TestedValue<T> {
     /// The test itself, if it says nothing new.
     fn tested(&mut self, value: T, at: usize) -> Option<usize> {
         if self.known.as_ref() == Some(&value) {

@@ -69,7 +69,7 @@ impl Encoded {
     /// # Errors
     /// That operation, if the name does not fit a message.
     pub(crate) fn deletion(table: &Name, first: u32) -> Result<Self, usize> {
-        Self::about(libc::NFT_MSG_DELTABLE, &named_table(table), first)
+        Self::of_table(libc::NFT_MSG_DELTABLE, &named_table(table), first)
     }
 
     /// Encodes as operation 0 that a table, which must be there, takes no more
@@ -80,10 +80,10 @@ impl Encoded {
     pub(crate) fn dormancy(table: &Name, first: u32) -> Result<Self, usize> {
         let mut object = named_table(table);
         object.number(&ffi::Table::FLAGS, NFT_TABLE_F_DORMANT);
-        Self::about(libc::NFT_MSG_NEWTABLE, &object, first)
+        Self::of_table(libc::NFT_MSG_NEWTABLE, &object, first)
     }
 
-    fn about(kind: i32, table: &Object<ffi::Table>, first: u32) -> Result<Self, usize> {
+    fn of_table(kind: i32, table: &Object<ffi::Table>, first: u32) -> Result<Self, usize> {
         let mut encoded = Self::begin(None, first);
         encoded.push(0, kind, 0, Body::Table(table)).map_err(|TooLong| 0usize)?;
         Ok(encoded.end())

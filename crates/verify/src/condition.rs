@@ -24,7 +24,7 @@ pub(crate) struct View {
 }
 
 /// The inner addresses and the codes that a rule asks for, so far.
-struct Asked {
+struct Constraints {
     addresses: Ranges,
     codes: Ranges,
     /// Of sets that hold both.
@@ -32,8 +32,8 @@ struct Asked {
 }
 
 /// Packets in parts that agree on all that the rules ask of the outer end.
-/// What is wrong with a set is found when the rule is asked.
-pub(crate) fn uniform<'a>(
+/// What is wrong with a set is found when the rule is constraints.
+pub(crate) fn split_by_outer<'a>(
     sets: &Sets<'a>,
     view: View,
     rules: &'a [Rule],
@@ -45,7 +45,7 @@ pub(crate) fn uniform<'a>(
     }
     let mut parts = vec![part];
     for condition in rules.iter().flat_map(|rule| &rule.matches) {
-        for addresses in told_apart(sets, view, condition) {
+        for addresses in distinguished(sets, view, condition) {
             let split = |part: &PacketSet| [part.of(true, &addresses), part.but(true, &addresses)];
             parts = parts.iter().flat_map(split).flatten().collect();
         }
@@ -54,7 +54,7 @@ pub(crate) fn uniform<'a>(
 }
 
 /// Groups of outer addresses that a match tells from all others.
-fn told_apart<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<Ranges> {
+fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<Ranges> {
     let family = view.frame.family;
     match condition {
         Match::CtState(_)
@@ -93,7 +93,7 @@ fn each(addresses: &Ranges) -> Vec<Ranges> {
 
 /// Of packets that agree on the outer end, those that the rule holds for,
 /// whatever the part has of them.
-pub(crate) fn held<'a>(
+pub(crate) fn matching<'a>(
     sets: &Sets<'a>,
     view: View,
     rule: &'a Rule,
@@ -101,26 +101,27 @@ pub(crate) fn held<'a>(
 ) -> Result<Vec<Slab>, UnknownSet> {
     let Some(outer) = part.outer.first() else { return Ok(Vec::new()) };
     let (addresses, codes) = sets.everything(view.frame.family);
-    let mut asked = Asked { addresses: addresses.clone(), codes: codes.clone(), pairs: None };
+    let mut constraints =
+        Constraints { addresses: addresses.clone(), codes: codes.clone(), pairs: None };
     for condition in &rule.matches {
-        if !ask(sets, view, condition, outer, &mut asked)? {
+        if !narrow(sets, view, condition, outer, &mut constraints)? {
             return Ok(Vec::new());
         }
     }
-    let all = slabs(&asked.addresses, &asked.codes);
-    Ok(match asked.pairs {
+    let all = slabs(&constraints.addresses, &constraints.codes);
+    Ok(match constraints.pairs {
         None => all,
         Some(pairs) => pairs.intersect(&Region::of(all)).slabs().to_vec(),
     })
 }
 
-/// Narrows what is asked by a match; false if it holds for nothing.
-fn ask<'a>(
+/// Narrows what is constraints by a match; false if it holds for nothing.
+fn narrow<'a>(
     sets: &Sets<'a>,
     View { frame, outer: outer_field }: View,
     condition: &'a Match,
     outer: u128,
-    asked: &mut Asked,
+    constraints: &mut Constraints,
 ) -> Result<bool, UnknownSet> {
     let family = frame.family;
     let no_codes = match condition {
@@ -134,18 +135,18 @@ fn ask<'a>(
         Match::NotToHost => return Ok(!frame.to_host),
         Match::Family(of) => return Ok(*of == family),
         Match::HopLimit(hops) => return Ok(family == Family::V6 && *hops == frame.hop_limit),
-        Match::Protocol(number) => asked.only_codes(&space::protocol(family, *number)),
-        Match::NotOpening => asked.only_codes(&space::midflow()),
+        Match::Protocol(number) => constraints.only_codes(&space::protocol(family, *number)),
+        Match::NotOpening => constraints.only_codes(&space::midflow()),
         Match::Port(transport, PortTest::In(first, last)) => {
-            asked.only_codes(&space::ports(space::protocol_of(*transport), *first, *last))
+            constraints.only_codes(&space::ports(space::protocol_of(*transport), *first, *last))
         }
         Match::Port(transport, PortTest::Set(set)) => {
-            asked.only_codes(&sets.ports(set, *transport)?)
+            constraints.only_codes(&sets.ports(set, *transport)?)
         }
         Match::Icmpv6Type(set) => {
             // Of IPv4 there are no such codes, but the protocol is another.
             let types = sets.icmpv6_types(set)?;
-            asked.only_codes(&if family == Family::V6 { types } else { Ranges::empty() })
+            constraints.only_codes(&if family == Family::V6 { types } else { Ranges::empty() })
         }
         Match::Address(field, test) => {
             let addresses = sets.addresses(test)?;
@@ -155,7 +156,7 @@ fn ask<'a>(
             if *field == outer_field {
                 return Ok(addresses.contains(outer));
             }
-            asked.only_addresses(&addresses)
+            constraints.only_addresses(&addresses)
         }
         Match::AddressPort(field, of, transport, set) => {
             let both = sets.address_ports(set, *of, *transport)?;
@@ -163,8 +164,8 @@ fn ask<'a>(
                 return Ok(false);
             }
             match *field == outer_field {
-                true => asked.only_codes(&both.codes_of(outer)),
-                false => asked.only_pairs(&both),
+                true => constraints.only_codes(&both.codes_of(outer)),
+                false => constraints.only_pairs(&both),
             }
         }
         Match::AddressPair(of, set) => {
@@ -172,14 +173,14 @@ fn ask<'a>(
             if *of != family {
                 return Ok(false);
             }
-            asked.only_addresses(partners.get(&outer).unwrap_or(&Ranges::empty()))
+            constraints.only_addresses(partners.get(&outer).unwrap_or(&Ranges::empty()))
         }
     };
     Ok(!no_codes)
 }
 
 /// Each says whether nothing is left.
-impl Asked {
+impl Constraints {
     fn only_codes(&mut self, codes: &Ranges) -> bool {
         self.codes = self.codes.intersect(codes);
         self.codes.is_empty()

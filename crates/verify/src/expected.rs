@@ -18,7 +18,7 @@ use policy::Direction;
 use ruleset::simulator::{CtState, Packet};
 use ruleset::{Family, Field, number};
 
-use crate::model::{Half, Model, Side};
+use crate::model::{IsolatedAddress, IsolatedAddresses, Model};
 use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
@@ -36,8 +36,8 @@ const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
 pub(crate) struct Expected<'m, 'a> {
     model: &'m Model<'a>,
     frame: Frame,
-    pub egress: Side,
-    pub ingress: Side,
+    pub egress: IsolatedAddresses,
+    pub ingress: IsolatedAddresses,
     pub addresses: Ranges,
     pub codes: Ranges,
 }
@@ -47,8 +47,8 @@ impl<'m, 'a> Expected<'m, 'a> {
         Self {
             model,
             frame,
-            egress: model.side(frame.family, Direction::Egress),
-            ingress: model.side(frame.family, Direction::Ingress),
+            egress: model.isolated(frame.family, Direction::Egress),
+            ingress: model.isolated(frame.family, Direction::Ingress),
             addresses: space::addresses(frame.family),
             codes: space::codes(frame.family),
         }
@@ -56,18 +56,18 @@ impl<'m, 'a> Expected<'m, 'a> {
 
     /// Of all packets alike: of flows that are known, and of frames that are
     /// not to one host. `None` if it depends on the addresses.
-    pub fn whatever_the_addresses(&self) -> Option<Region> {
-        if self.frame.ct != CtState::New || !self.model.isolates {
+    pub fn for_all_addresses(&self) -> Option<Region> {
+        if self.frame.ct != CtState::New || !self.model.isolates_any {
             return Some(Region::product(&self.addresses, &self.codes));
         }
-        (!self.frame.to_host).then(|| Region::product(&self.addresses, &self.beside()))
+        (!self.frame.to_host).then(|| Region::product(&self.addresses, &self.edge_codes()))
     }
 
     /// From an isolated pod's address: destinations and codes.
-    pub fn from(&self, address: u128, half: &Half) -> Region {
-        let judged = half.allowed.union(&Region::product(&half.own, &self.codes));
-        let there = self.ingress.halves.iter().flat_map(|(destination, half)| {
-            slabs(&Ranges::single(*destination), &self.codes_of(half, address))
+    pub fn from(&self, address: u128, isolated: &IsolatedAddress) -> Region {
+        let judged = isolated.allowed.union(&Region::product(&isolated.own, &self.codes));
+        let there = self.ingress.by_address.iter().flat_map(|(destination, isolated)| {
+            slabs(&Ranges::single(*destination), &self.codes_of(isolated, address))
         });
         let beyond = self.addresses.subtract(&self.ingress.addresses);
         let may_arrive = Region::product(&beyond, &self.codes).union(&Region::of(there));
@@ -76,8 +76,8 @@ impl<'m, 'a> Expected<'m, 'a> {
     }
 
     /// To an isolated pod's address: sources that are not isolated, and codes.
-    pub fn to(&self, address: u128, half: &Half) -> Region {
-        let judged = half.allowed.union(&Region::product(&half.own, &self.codes));
+    pub fn to(&self, address: u128, isolated: &IsolatedAddress) -> Region {
+        let judged = isolated.allowed.union(&Region::product(&isolated.own, &self.codes));
         let judged = judged.without_codes(&space::midflow());
         self.with_edges(judged, Field::Destination, address)
     }
@@ -104,20 +104,24 @@ impl<'m, 'a> Expected<'m, 'a> {
     }
 
     /// What an isolated destination takes from a source.
-    fn codes_of(&self, half: &Half, source: u128) -> Ranges {
-        if half.own.contains(source) { self.codes.clone() } else { half.allowed.codes_of(source) }
+    fn codes_of(&self, isolated: &IsolatedAddress, source: u128) -> Ranges {
+        if isolated.own.contains(source) {
+            self.codes.clone()
+        } else {
+            isolated.allowed.codes_of(source)
+        }
     }
 
     /// What passes beside the pods' addresses.
-    fn beside(&self) -> Ranges {
+    fn edge_codes(&self) -> Ranges {
         match self.frame.family {
             Family::V4 => Ranges::empty(),
-            Family::V6 => self.always().union(&space::icmpv6_types(LISTENER_DISCOVERY)),
+            Family::V6 => self.neighbour_codes().union(&space::icmpv6_types(LISTENER_DISCOVERY)),
         }
     }
 
     /// What passes between all addresses.
-    fn always(&self) -> Ranges {
+    fn neighbour_codes(&self) -> Ranges {
         match (self.frame.family, self.frame.hop_limit) {
             (Family::V6, NEIGHBOUR_HOP_LIMIT) => space::icmpv6_types(NEIGHBOUR_DISCOVERY),
             _ => Ranges::empty(),
@@ -135,8 +139,8 @@ impl<'m, 'a> Expected<'m, 'a> {
         let edges = if here.contains(outer) { self.addresses.clone() } else { there };
         judged
             .without(&edges)
-            .union(&Region::product(&edges, &self.beside()))
-            .union(&Region::product(&self.addresses, &self.always()))
+            .union(&Region::product(&edges, &self.edge_codes()))
+            .union(&Region::product(&self.addresses, &self.neighbour_codes()))
     }
 
     /// Whether a packet is neighbour discovery of its link.
@@ -147,7 +151,7 @@ impl<'m, 'a> Expected<'m, 'a> {
 
     /// Whether a packet is TCP that opens no flow, from or to a pod that is
     /// isolated either way.
-    pub fn is_taken_up(&self, packet: &Packet) -> bool {
+    pub fn opens_no_flow(&self, packet: &Packet) -> bool {
         let ends = [number(packet.source), number(packet.destination)];
         let isolated = |address| {
             [&self.egress, &self.ingress].iter().any(|side| side.addresses.contains(address))
@@ -156,7 +160,7 @@ impl<'m, 'a> Expected<'m, 'a> {
     }
 
     /// Whether a packet goes beside the pods' addresses.
-    pub fn is_beside(&self, packet: &Packet) -> bool {
+    pub fn is_edge(&self, packet: &Packet) -> bool {
         let (source, destination) = (number(packet.source), number(packet.destination));
         !packet.to_host
             || self.edge_sources().contains(source)

@@ -146,10 +146,10 @@ impl<'a> Run<'_, 'a> {
         let mut matched = Vec::new();
         let mut rest = Vec::new();
         for part in std::mem::take(&mut self.here) {
-            for part in condition::uniform(&self.machine.sets, self.view, rules, part) {
+            for part in condition::split_by_outer(&self.machine.sets, self.view, rules, part) {
                 let mut slabs = Vec::new();
                 for (offset, rule) in rules.iter().enumerate() {
-                    let held = condition::held(&self.machine.sets, self.view, rule, &part);
+                    let held = condition::matching(&self.machine.sets, self.view, rule, &part);
                     slabs.extend(held.map_err(|set| set.at(self.place(index + offset)))?);
                 }
                 let held = Region::of(slabs);

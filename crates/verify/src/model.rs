@@ -18,7 +18,7 @@ use crate::space;
 
 /// One direction of one address of an isolated pod.
 #[derive(Clone, Debug)]
-pub(crate) struct Half {
+pub(crate) struct IsolatedAddress {
     /// Whom its policies allow, and to which codes.
     pub allowed: Rc<Region>,
     /// The pod's own addresses: it reaches itself.
@@ -30,8 +30,8 @@ pub(crate) struct Half {
 
 /// All of one family and direction, by address.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Side {
-    pub halves: BTreeMap<u128, Half>,
+pub(crate) struct IsolatedAddresses {
+    pub by_address: BTreeMap<u128, IsolatedAddress>,
     /// The addresses.
     pub addresses: Ranges,
 }
@@ -41,9 +41,9 @@ pub(crate) struct Model<'a> {
     /// The cluster, policies set aside without their rules.
     pub snapshot: &'a Snapshot,
     pub owners: &'a Owners<'a>,
-    sides: BTreeMap<(Family, Direction), Side>,
+    isolated: BTreeMap<(Family, Direction), IsolatedAddresses>,
     /// Whether a pod of the node is isolated, be it without an address.
-    pub isolates: bool,
+    pub isolates_any: bool,
     /// Pods of the node.
     pub pods: usize,
     /// Regions that differ in what decides them.
@@ -65,20 +65,26 @@ pub(crate) fn without_rules_of(snapshot: &Snapshot, aside: &BTreeSet<ObjectKey>)
 impl<'a> Model<'a> {
     pub fn new(snapshot: &'a Snapshot, owners: &'a Owners<'a>, node: Option<&str>) -> Self {
         let mut allowed = Allowed::new(snapshot, owners);
-        let mut model =
-            Self { snapshot, owners, sides: BTreeMap::new(), isolates: false, pods: 0, regions: 0 };
+        let mut model = Self {
+            snapshot,
+            owners,
+            isolated: BTreeMap::new(),
+            isolates_any: false,
+            pods: 0,
+            regions: 0,
+        };
         for pod in snapshot.pods.values().filter(|pod| is_local(pod, node)) {
             model.pods += 1;
             for direction in Direction::BOTH {
                 let policies = isolating(snapshot, pod, direction);
                 if !policies.is_empty() {
-                    model.isolates = true;
+                    model.isolates_any = true;
                     model.add(&mut allowed, pod, direction, &policies);
                 }
             }
         }
-        for side in model.sides.values_mut() {
-            side.addresses = Ranges::numbers(side.halves.keys().copied());
+        for all in model.isolated.values_mut() {
+            all.addresses = Ranges::numbers(all.by_address.keys().copied());
         }
         model.regions = allowed.regions();
         model
@@ -97,15 +103,19 @@ impl<'a> Model<'a> {
             let node = Ranges::numbers(node.filter_map(|node| space::of_family(family, *node)));
             for address in own.iter().flat_map(|(first, last)| first..=last) {
                 let allowed = allowed.region(pod, direction, family, policies);
-                let half = Half { allowed, own: own.clone(), node: node.clone() };
-                self.sides.entry((family, direction)).or_default().halves.insert(address, half);
+                let isolated = IsolatedAddress { allowed, own: own.clone(), node: node.clone() };
+                self.isolated
+                    .entry((family, direction))
+                    .or_default()
+                    .by_address
+                    .insert(address, isolated);
             }
         }
     }
 
     /// The isolated addresses of a family and direction.
-    pub fn side(&self, family: Family, direction: Direction) -> Side {
-        self.sides.get(&(family, direction)).cloned().unwrap_or_default()
+    pub fn isolated(&self, family: Family, direction: Direction) -> IsolatedAddresses {
+        self.isolated.get(&(family, direction)).cloned().unwrap_or_default()
     }
 }
 

@@ -68,10 +68,10 @@ impl<'a> Proof<'a> {
     pub fn run(mut self) -> Result<Report, VerifyError> {
         let mut counts = Counts { pods: self.model.pods, ..Counts::default() };
         for family in Family::BOTH {
-            let sides = Direction::BOTH.map(|direction| self.model.side(family, direction));
-            counts.directions += sides.iter().map(|side| side.halves.len()).sum::<usize>();
+            let sides = Direction::BOTH.map(|direction| self.model.isolated(family, direction));
+            counts.directions += sides.iter().map(|side| side.by_address.len()).sum::<usize>();
             let addresses: BTreeSet<&u128> =
-                sides.iter().flat_map(|side| side.halves.keys()).collect();
+                sides.iter().flat_map(|side| side.by_address.keys()).collect();
             counts.addresses += addresses.len();
             for frame in frames(family, self.ruleset) {
                 self.frame(frame)?;
@@ -96,26 +96,26 @@ impl<'a> Proof<'a> {
             passing,
             unseen: Ranges::empty(),
         };
-        if let Some(region) = expected.whatever_the_addresses() {
+        if let Some(region) = expected.for_all_addresses() {
             let passing = vec![PacketSet { outer: all.clone(), region }];
             return self.compare(&piece(Field::Source, (all, all), passing));
         }
-        for (address, half) in &expected.egress.halves {
+        for (address, isolated) in &expected.egress.by_address {
             let outer = Ranges::single(*address);
             let passing =
-                vec![PacketSet { outer: outer.clone(), region: expected.from(*address, half) }];
+                vec![PacketSet { outer: outer.clone(), region: expected.from(*address, isolated) }];
             let piece = piece(Field::Source, (&outer, all), passing);
             let direction = Some(Direction::Egress);
-            self.compare(&Piece { direction, unseen: half.node.clone(), ..piece })?;
+            self.compare(&Piece { direction, unseen: isolated.node.clone(), ..piece })?;
         }
         let other_sources = all.subtract(&expected.egress.addresses);
-        for (address, half) in &expected.ingress.halves {
+        for (address, isolated) in &expected.ingress.by_address {
             let outer = Ranges::single(*address);
             let passing =
-                vec![PacketSet { outer: outer.clone(), region: expected.to(*address, half) }];
+                vec![PacketSet { outer: outer.clone(), region: expected.to(*address, isolated) }];
             let piece = piece(Field::Destination, (&outer, &other_sources), passing);
             let direction = Some(Direction::Ingress);
-            self.compare(&Piece { direction, unseen: half.node.clone(), ..piece })?;
+            self.compare(&Piece { direction, unseen: isolated.node.clone(), ..piece })?;
         }
         let other_destinations = all.subtract(&expected.ingress.addresses);
         let parts = (&other_sources, &other_destinations);
@@ -202,10 +202,10 @@ impl<'a> Proof<'a> {
         if Expected::is_neighbour_discovery(packet) {
             return Reason::NeighbourDiscovery;
         }
-        if expected.is_taken_up(packet) {
+        if expected.opens_no_flow(packet) {
             return Reason::OpensNoFlow;
         }
-        if self.model.isolates && expected.is_beside(packet) {
+        if self.model.isolates_any && expected.is_edge(packet) {
             return Reason::BesideThePods;
         }
         let decision =

@@ -143,8 +143,8 @@ impl Region {
         self.subtract(&codes)
     }
 
-    fn map(&self, with: &Ranges, change: Change) -> Self {
-        let mut recent = Recent::new(change);
+    fn map(&self, with: &Ranges, operation: Operation) -> Self {
+        let mut recent = RecentResults::new(operation);
         let mut region = Self::empty();
         for slab in &self.slabs {
             region.push(Slab { addresses: recent.of(&slab.addresses, with), ..*slab });
@@ -152,14 +152,14 @@ impl Region {
         region
     }
 
-    fn combine(&self, other: &Self, change: Change) -> Self {
+    fn combine(&self, other: &Self, operation: Operation) -> Self {
         let both = self.slabs.iter().chain(&other.slabs);
         let mut cuts: Vec<u128> = both.flat_map(|slab| [slab.first, slab.last + 1]).collect();
         cuts.sort_unstable();
         cuts.dedup();
         let nothing = Ranges::empty();
-        let (mut ours, mut theirs) = (Reader::new(self), Reader::new(other));
-        let mut recent = Recent::new(change);
+        let (mut ours, mut theirs) = (SlabCursor::new(self), SlabCursor::new(other));
+        let mut recent = RecentResults::new(operation);
         let mut region = Self::empty();
         for cut in cuts.windows(2) {
             let (first, last) = (cut[0], cut[1] - 1);
@@ -172,21 +172,21 @@ impl Region {
 }
 
 /// What is done with two sets.
-type Change = fn(&Ranges, &Ranges) -> Ranges;
+type Operation = fn(&Ranges, &Ranges) -> Ranges;
 
-/// The last results of a change: slabs of one rule come one after the other,
+/// The last results of a operation: slabs of one rule come one after the other,
 /// or in turns with one other, and share their addresses.
-struct Recent {
-    change: Change,
+struct RecentResults {
+    operation: Operation,
     made: Vec<(Ranges, Ranges, Ranges)>,
     oldest: usize,
 }
 
-impl Recent {
+impl RecentResults {
     const MOST: usize = 4;
 
-    fn new(change: Change) -> Self {
-        Self { change, made: Vec::new(), oldest: 0 }
+    fn new(operation: Operation) -> Self {
+        Self { operation, made: Vec::new(), oldest: 0 }
     }
 
     fn of(&mut self, one: &Ranges, other: &Ranges) -> Ranges {
@@ -194,7 +194,7 @@ impl Recent {
         if let Some((_, _, made)) = known {
             return made.clone();
         }
-        let made = (self.change)(one, other);
+        let made = (self.operation)(one, other);
         let result = (one.clone(), other.clone(), made.clone());
         match self.made.get_mut(self.oldest) {
             Some(oldest) => *oldest = result,
@@ -206,11 +206,11 @@ impl Recent {
 }
 
 /// Reads the slabs of a region at ascending codes.
-struct Reader<'a> {
+struct SlabCursor<'a> {
     rest: &'a [Slab],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SlabCursor<'a> {
     fn new(region: &'a Region) -> Self {
         Self { rest: &region.slabs }
     }
