@@ -1,8 +1,8 @@
-//! What a rule asks of a packet.
+//! Which packets a rule matches.
 //!
-//! In: a rule, a frame, packets that agree on all that it asks of the outer
-//! end. Out: which of their inner addresses and codes it holds for.
-//! Never: a match that is not named here; a new one does not compile.
+//! In: a rule, a frame, and packets whose outer ends are alike for this rule.
+//! Out: the inner addresses and codes that the rule matches.
+//! Never: a match that is not listed here. A new one does not compile.
 
 use std::rc::Rc;
 
@@ -15,31 +15,31 @@ use crate::region::{Region, Slab};
 use crate::sets::{Sets, UnknownSet, slabs};
 use crate::space::{self, Frame};
 
-/// How packets are looked at.
+/// The frame, and which end of the packets is the outer one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
     pub frame: Frame,
-    /// The end whose addresses are the outer ones of a [`PacketSet`].
+    /// The end whose addresses are [`PacketSet::outer`].
     pub outer: Field,
 }
 
-/// The inner addresses and the codes that a rule asks for, so far.
+/// The inner addresses and codes that pass the matches so far.
 struct Constraints {
     addresses: Ranges,
     codes: Ranges,
-    /// Of sets that hold both.
+    /// From sets that hold both.
     pairs: Option<Rc<Region>>,
 }
 
-/// Packets in parts that agree on all that the rules ask of the outer end.
-/// What is wrong with a set is found when the rule is constraints.
+/// Splits packets so that the rules cannot distinguish outer addresses within a
+/// part. A set with errors is reported later, by [`matching`].
 pub(crate) fn split_by_outer<'a>(
     sets: &Sets<'a>,
     view: View,
     rules: &'a [Rule],
     part: PacketSet,
 ) -> Vec<PacketSet> {
-    // One outer address agrees with itself.
+    // A single outer address needs no split.
     if part.outer.only().is_some() {
         return vec![part];
     }
@@ -53,7 +53,7 @@ pub(crate) fn split_by_outer<'a>(
     parts
 }
 
-/// Groups of outer addresses that a match tells from all others.
+/// The groups of outer addresses that a match distinguishes from all others.
 fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<Ranges> {
     let family = view.frame.family;
     match condition {
@@ -86,13 +86,13 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
     }
 }
 
-/// Each number by itself; only of sets of single addresses.
+/// Each number as a range of its own. For sets of single addresses only.
 fn each(addresses: &Ranges) -> Vec<Ranges> {
     addresses.iter().flat_map(|(first, last)| (first..=last).map(Ranges::single)).collect()
 }
 
-/// Of packets that agree on the outer end, those that the rule holds for,
-/// whatever the part has of them.
+/// The inner addresses and codes that the rule matches, for packets whose outer
+/// ends are alike. It may hold more than the region of `part`.
 pub(crate) fn matching<'a>(
     sets: &Sets<'a>,
     view: View,
@@ -115,7 +115,7 @@ pub(crate) fn matching<'a>(
     })
 }
 
-/// Narrows what is constraints by a match; false if it holds for nothing.
+/// Applies a match to the constraints. False if nothing matches any more.
 fn narrow<'a>(
     sets: &Sets<'a>,
     View { frame, outer: outer_field }: View,
@@ -144,7 +144,7 @@ fn narrow<'a>(
             constraints.only_codes(&sets.ports(set, *transport)?)
         }
         Match::Icmpv6Type(set) => {
-            // Of IPv4 there are no such codes, but the protocol is another.
+            // IPv4 has no such codes: there it is another protocol.
             let types = sets.icmpv6_types(set)?;
             constraints.only_codes(&if family == Family::V6 { types } else { Ranges::empty() })
         }
@@ -179,7 +179,7 @@ fn narrow<'a>(
     Ok(!no_codes)
 }
 
-/// Each says whether nothing is left.
+/// Each returns whether nothing is left.
 impl Constraints {
     fn only_codes(&mut self, codes: &Ranges) -> bool {
         self.codes = self.codes.intersect(codes);

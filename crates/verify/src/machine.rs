@@ -1,12 +1,12 @@
-//! Chains run with all packets at once.
+//! Runs a ruleset's chains with all packets at once.
 //!
-//! In: a ruleset, a frame, and packets as parts: sets of addresses of one end
-//! (the outer one), each with a region of the other end's addresses and codes.
-//! Out: the same packets, sorted by what becomes of them.
-//! Never: `ruleset::simulator`'s idea of a rule; that is a second opinion, and
-//! tests hold the two equal. It is modelled on the kernel
-//! (`nft_do_chain`, net/netfilter/nf_tables_core.c): all matches of a rule
-//! must hold, `goto` does not come back, what leaves a base chain passes.
+//! In: a ruleset, a frame, and sets of packets: the addresses of the outer end,
+//! each set with a region of the other end's addresses and codes. Out: the same
+//! packets, sorted by their verdict.
+//! Never: `ruleset::simulator`'s view of a rule. This is a second opinion, and
+//! tests compare the two. It follows the kernel (`nft_do_chain`,
+//! net/netfilter/nf_tables_core.c): all matches of a rule must hold, `goto` does
+//! not return, and what leaves a base chain passes.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -22,7 +22,7 @@ use crate::ranges::Ranges;
 use crate::region::Region;
 use crate::sets::Sets;
 
-/// What becomes of packets in a chain; together they are what went in.
+/// The packets that entered a chain, by what the chain did with them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcomes {
     pub accepted: Vec<PacketSet>,
@@ -30,12 +30,12 @@ pub(crate) struct Outcomes {
     pub returned: Vec<PacketSet>,
 }
 
-/// A ruleset that is run.
+/// A ruleset, ready to run.
 pub(crate) struct Machine<'a> {
     chains: HashMap<&'a Name, &'a Chain>,
     sets: Sets<'a>,
     entered: RefCell<HashSet<&'a Name>>,
-    /// While a single packet is followed: the rule that decided about it.
+    /// While a single packet is followed: the rule that decided.
     followed: RefCell<Option<Option<Place>>>,
 }
 
@@ -49,13 +49,13 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// How many chains packets were in.
+    /// How many chains packets have entered.
     pub fn chains(&self) -> usize {
         self.entered.borrow().len()
     }
 
-    /// The rule that decides about a single packet; `None` if it leaves the
-    /// base chains.
+    /// The rule that decides about a single packet. `None` if the packet leaves
+    /// the base chains.
     pub fn decides(&self, view: View, packet: PacketSet) -> Result<Option<Place>, VerifyError> {
         *self.followed.borrow_mut() = Some(None);
         let ends = self.table(view, packet);
@@ -67,8 +67,8 @@ impl<'a> Machine<'a> {
         self.followed.borrow().is_some()
     }
 
-    /// Runs the whole table: all base chains by priority. What comes out
-    /// `accepted` passes; nothing is `returned`.
+    /// Runs the whole table: all base chains in the order of priority. `accepted`
+    /// packets pass, and nothing is `returned`.
     pub fn table(&self, view: View, packets: PacketSet) -> Result<Outcomes, VerifyError> {
         let mut bases: Vec<(i32, &Name)> = Vec::new();
         for (name, chain) in &self.chains {
@@ -98,7 +98,7 @@ impl<'a> Machine<'a> {
             Run { machine: self, view, name, level, here: packets, ends: Outcomes::default() };
         let mut rest = chain.rules.as_slice();
         while let Some(first) = rest.first().filter(|_| !run.here.is_empty()) {
-            // Rules in a row with one verdict are one question.
+            // Consecutive rules with the same verdict are handled together.
             let alike = |rule: &&Rule| rule.log.is_none() && rule.finish == first.finish;
             let many = match (&first.log, &first.finish) {
                 _ if self.is_following() => 1,
@@ -117,13 +117,13 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// A chain under way.
+/// A chain while it runs.
 struct Run<'m, 'a> {
     machine: &'m Machine<'a>,
     view: View,
     name: &'a Name,
     level: u8,
-    /// What has come to the present rule.
+    /// The packets that reach the current rule.
     here: Vec<PacketSet>,
     ends: Outcomes,
 }
@@ -133,7 +133,7 @@ impl<'a> Run<'_, 'a> {
         Place { chain: self.name.clone(), rule }
     }
 
-    /// Rules with one and the same finish.
+    /// Runs rules that have the same finish.
     fn rules(&mut self, rules: &'a [Rule], index: usize) -> Result<(), VerifyError> {
         let Some(first) = rules.first() else { return Ok(()) };
         if let Some(log) = &first.log {
@@ -194,7 +194,7 @@ impl<'a> Run<'_, 'a> {
         Ok(())
     }
 
-    /// Runs another chain; what comes back of it.
+    /// Runs another chain. Returns the packets that come back.
     fn enter(
         &mut self,
         to: &'a Name,
@@ -217,7 +217,7 @@ impl<'a> Run<'_, 'a> {
         Ok(ends.returned)
     }
 
-    /// Sends each packet to the chain that a map has for it.
+    /// Sends each packet to the chain that a map holds for it.
     fn dispatch(
         &mut self,
         (field, family, map): (Field, ruleset::Family, &'a Name),

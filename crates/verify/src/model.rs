@@ -1,8 +1,8 @@
-//! The pods of a node that policies isolate, and what they may.
+//! The isolated pods of a node and what policies allow them.
 //!
-//! In: a snapshot, the node, the policies that are set aside.
-//! Out: for each address of an isolated pod and each direction what passes.
-//! Never: anything of the ruleset.
+//! In: a snapshot, the node, the policies that are set aside. Out: for each
+//! address of an isolated pod and each direction, what passes.
+//! Never: anything from the ruleset.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -19,38 +19,39 @@ use crate::space;
 /// One direction of one address of an isolated pod.
 #[derive(Clone, Debug)]
 pub(crate) struct IsolatedAddress {
-    /// Whom its policies allow, and to which codes.
+    /// The peers and codes that its policies allow.
     pub allowed: Rc<Region>,
-    /// The pod's own addresses: it reaches itself.
+    /// The pod's own addresses: a pod always reaches itself.
     pub own: Ranges,
-    /// Addresses of its node that are no pod's: what comes from or goes to
-    /// them crosses the input and output hooks, never the forward hook.
+    /// Addresses of its node that no pod owns. Packets from or to them cross the
+    /// input and output hooks, never the forward hook.
     pub node: Ranges,
 }
 
-/// All of one family and direction, by address.
+/// The isolated addresses of one family and direction.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct IsolatedAddresses {
     pub by_address: BTreeMap<u128, IsolatedAddress>,
-    /// The addresses.
+    /// The keys of `by_address`.
     pub addresses: Ranges,
 }
 
 /// What one node has to enforce.
 pub(crate) struct Model<'a> {
-    /// The cluster, policies set aside without their rules.
+    /// The cluster. Policies that are set aside have no rules.
     pub snapshot: &'a Snapshot,
     pub owners: &'a Owners<'a>,
     isolated: BTreeMap<(Family, Direction), IsolatedAddresses>,
-    /// Whether a pod of the node is isolated, be it without an address.
+    /// Whether a pod of the node is isolated, even one without an address.
     pub isolates_any: bool,
     /// Pods of the node.
     pub pods: usize,
-    /// Regions that differ in what decides them.
+    /// The number of distinct regions.
     pub regions: usize,
 }
 
-/// A policy that is set aside isolates and allows nothing.
+/// Removes the rules of policies that are set aside: they isolate and allow
+/// nothing.
 pub(crate) fn without_rules_of(snapshot: &Snapshot, aside: &BTreeSet<ObjectKey>) -> Snapshot {
     let mut snapshot = snapshot.clone();
     for key in aside {
@@ -119,7 +120,7 @@ impl<'a> Model<'a> {
     }
 }
 
-/// Whether a pod is of this node; of `None` all are.
+/// Whether a pod runs on this node. With `None`, all pods do.
 pub(crate) fn is_local(pod: &Pod, node: Option<&str>) -> bool {
     pod.is_subject() && (node.is_none() || pod.node.as_deref() == node)
 }
@@ -130,7 +131,7 @@ fn isolating<'a>(
     pod: &Pod,
     direction: Direction,
 ) -> Vec<&'a NetworkPolicy> {
-    // A policy selects pods of its own namespace; those keys are in a row.
+    // A policy selects pods of its own namespace, whose keys are adjacent.
     let first = ObjectKey::new(pod.key.namespace.as_str(), "");
     let of_namespace = snapshot.policies.range(first..).map(|(_, policy)| &**policy);
     of_namespace

@@ -1,7 +1,7 @@
 //! Packets that are handled together.
 //!
-//! The outer end is the one whose addresses a run tells apart first, the inner
-//! end the other one.
+//! A [`View`](crate::condition::View) says which end of a packet, source or
+//! destination, is the outer one. The other is the inner one.
 
 use crate::ranges::Ranges;
 use crate::region::Region;
@@ -15,12 +15,12 @@ pub(crate) struct PacketSet {
 }
 
 impl PacketSet {
-    /// Those with these addresses at the outer or at the inner end, if any.
+    /// The packets with these addresses at the outer or inner end, if any.
     pub fn of(&self, outer: bool, addresses: &Ranges) -> Option<Self> {
         self.changed(outer, |all| all.intersect(addresses), |region| region.within(addresses))
     }
 
-    /// Those with other addresses there, if any.
+    /// The packets with other addresses there, if any.
     pub fn but(&self, outer: bool, addresses: &Ranges) -> Option<Self> {
         self.changed(outer, |all| all.subtract(addresses), |region| region.without(addresses))
     }
@@ -39,7 +39,7 @@ impl PacketSet {
     }
 }
 
-/// Parts of the same outer addresses as one.
+/// Merges the sets that have the same outer addresses.
 pub(crate) fn joined(parts: Vec<PacketSet>) -> Vec<PacketSet> {
     let mut joined: Vec<PacketSet> = Vec::with_capacity(parts.len());
     for part in parts {

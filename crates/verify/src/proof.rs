@@ -2,21 +2,21 @@
 //!
 //! In: the model and the ruleset. Out: the differences.
 //!
-//! The space of packets is cut so that nothing is left out and, of each
-//! piece, one end is either a single address or means nothing:
+//! The space of packets is cut into pieces that cover it without gaps. In each
+//! piece, one end is either a single address or does not matter:
 //!
 //! | frame | sources | destinations |
 //! |---|---|---|
-//! | of a known flow; to no single host | all | all |
+//! | of a known flow, or not to a single host | all | all |
 //! | of a new flow | one isolated pod's address, each in turn | all |
 //! | | all that are not isolated | one isolated pod's address, each in turn |
 //! | | all that are not isolated | all that are not isolated |
 //!
-//! Each piece goes through the table from its base chain on. That the two
-//! directions are judged apart is nowhere taken for granted: with a source
-//! that is isolated, the destinations are all, isolated ones among them.
+//! Each piece goes through the table from its base chain on. Nothing here
+//! assumes that the two directions are judged separately: an isolated source is
+//! tried with all destinations, isolated ones included.
 //!
-//! Never: a packet that is tried by itself, other than to say why it differs.
+//! Never: single packets, except to explain a difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,28 +33,27 @@ use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
 use crate::report::{Counts, Difference, Reason, Report};
-use crate::space;
-use crate::space::Frame;
+use crate::space::{self, Frame};
 
-/// A comparison under way.
+/// A comparison while it runs.
 pub(crate) struct Proof<'a> {
     model: &'a Model<'a>,
     node: Option<&'a str>,
     ruleset: &'a Ruleset,
     machine: Machine<'a>,
     regions: usize,
-    /// By where it is found, what is done and what does it; pods come first.
+    /// By direction, outcome and rule. Differences of pods come first.
     found: BTreeMap<(bool, Option<Direction>, bool, Option<Place>), Difference>,
 }
 
-/// Packets with what must become of them.
+/// Packets, and which of them must pass.
 struct Piece {
     view: View,
     direction: Option<Direction>,
     packets: PacketSet,
-    /// Those that must pass; by outer address.
+    /// The packets that must pass, by outer address.
     passing: Vec<PacketSet>,
-    /// Inner addresses that the forward hook never sees.
+    /// Inner addresses whose packets never cross the forward hook.
     unseen: Ranges,
 }
 
@@ -147,7 +146,7 @@ impl<'a> Proof<'a> {
         Ok(())
     }
 
-    /// Notes a packet of a part that goes wrong.
+    /// Records one of the packets that the ruleset treats wrongly.
     fn differs(
         &mut self,
         piece: &Piece,
@@ -171,7 +170,7 @@ impl<'a> Proof<'a> {
         Ok(())
     }
 
-    /// One packet of a part, between addresses of pods where it can be.
+    /// One packet of a set, with addresses of pods where possible.
     fn example(&self, view: View, part: &PacketSet) -> Option<(Packet, PacketSet)> {
         let slab = part.region.slabs().first()?;
         let outer = self.familiar(view.frame.family, &part.outer)?;
@@ -221,22 +220,22 @@ impl<'a> Proof<'a> {
     }
 }
 
-/// All frames that a ruleset or the specification can tell apart.
+/// All frames that the ruleset or the specification can distinguish.
 fn frames(family: Family, ruleset: &Ruleset) -> Vec<Frame> {
-    // That of most packets stands for all that nobody speaks of.
+    // The usual hop limit represents all that no rule mentions.
     let mut hop_limits = vec![Packet::HOP_LIMIT];
     if family == Family::V6 {
         let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
-        let spoken_of = rules.flat_map(|rule| &rule.matches).filter_map(|one| match one {
+        let mentioned = rules.flat_map(|rule| &rule.matches).filter_map(|one| match one {
             Match::HopLimit(hops) => Some(*hops),
             _ => None,
         });
-        let spoken_of: BTreeSet<u8> = spoken_of.chain([NEIGHBOUR_HOP_LIMIT]).collect();
-        hop_limits = (0..=u8::MAX).filter(|hops| !spoken_of.contains(hops)).take(1).collect();
-        if !spoken_of.contains(&Packet::HOP_LIMIT) {
+        let mentioned: BTreeSet<u8> = mentioned.chain([NEIGHBOUR_HOP_LIMIT]).collect();
+        hop_limits = (0..=u8::MAX).filter(|hops| !mentioned.contains(hops)).take(1).collect();
+        if !mentioned.contains(&Packet::HOP_LIMIT) {
             hop_limits = vec![Packet::HOP_LIMIT];
         }
-        hop_limits.extend(spoken_of);
+        hop_limits.extend(mentioned);
     }
     let mut frames = Vec::new();
     for hop_limit in hop_limits {

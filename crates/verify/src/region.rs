@@ -1,9 +1,9 @@
-//! Sets of (peer address, transport code), canonical.
+//! Sets of (peer address, transport code) in canonical form.
 //!
-//! In: boxes, each a range of codes with a set of addresses. Out: disjoint
-//! slabs of codes, each with the addresses that go with all of its codes;
-//! neighbours that say the same are one. Equal sets are equal values.
-//! Never: a walk over addresses or ports one by one.
+//! In: boxes, each a range of codes with a set of addresses. Out: disjoint slabs
+//! of codes, each with the addresses that go with all of its codes. Adjacent
+//! slabs with the same addresses are merged, so equal sets are equal values.
+//! Never: a loop over single addresses or ports.
 
 use crate::ranges::Ranges;
 
@@ -13,7 +13,7 @@ pub(crate) struct Region {
     slabs: Vec<Slab>,
 }
 
-/// Codes `first..=last`, each with all of these addresses.
+/// Codes `first..=last`, each combined with all of these addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slab {
     pub first: u128,
@@ -26,7 +26,7 @@ impl Region {
         Self::default()
     }
 
-    /// All of the addresses with all of the codes.
+    /// All of the addresses combined with all of the codes.
     pub fn product(addresses: &Ranges, codes: &Ranges) -> Self {
         if addresses.is_empty() {
             return Self::empty();
@@ -66,7 +66,7 @@ impl Region {
         region
     }
 
-    /// Adds a slab behind all others.
+    /// Appends a slab. Its codes come after all others.
     fn push(&mut self, slab: Slab) {
         if slab.addresses.is_empty() {
             return;
@@ -87,7 +87,7 @@ impl Region {
         &self.slabs
     }
 
-    /// In how many rectangles it is held.
+    /// The number of rectangles that make it up.
     pub fn size(&self) -> usize {
         self.slabs.iter().map(|slab| slab.addresses.len()).sum()
     }
@@ -171,11 +171,11 @@ impl Region {
     }
 }
 
-/// What is done with two sets.
+/// An operation on two sets.
 type Operation = fn(&Ranges, &Ranges) -> Ranges;
 
-/// The last results of a operation: slabs of one rule come one after the other,
-/// or in turns with one other, and share their addresses.
+/// The last results of an operation. Consecutive or alternating slabs often
+/// share their addresses, so these are asked for again soon.
 struct RecentResults {
     operation: Operation,
     made: Vec<(Ranges, Ranges, Ranges)>,

@@ -1,7 +1,7 @@
 //! The sets and maps of a ruleset as numbers.
 //!
-//! In: a ruleset. Out: what is in a set or map, each worked out once, or that
-//! it is not what a rule takes it for. Never: a guess at a set's meaning.
+//! In: a ruleset. Out: the content of a set or map, computed once, or an error
+//! if it is not what a rule takes it for. Never: a guess about its meaning.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -28,9 +28,9 @@ impl UnknownSet {
     }
 }
 
-/// What goes with an address in a set of pairs.
+/// The partners of each address in a set of pairs.
 type Partners = BTreeMap<u128, Ranges>;
-/// Chains with the addresses that go there.
+/// Chains, each with the addresses that a map sends there.
 type Targets<'a> = Vec<(&'a Name, Ranges)>;
 
 /// The sets and maps of a ruleset.
@@ -38,7 +38,7 @@ pub(crate) struct Sets<'a> {
     ruleset: &'a Ruleset,
     everything: [(Ranges, Ranges); 2],
     addresses: Memo<(&'a Name, Family), Rc<Ranges>>,
-    /// By the end that is known.
+    /// By the end whose address is known.
     partners: Memo<(&'a Name, Family, Field), Rc<Partners>>,
     address_ports: Memo<(&'a Name, Family, Transport), Rc<Region>>,
     targets: Memo<(&'a Name, Family), Rc<Targets<'a>>>,
@@ -84,7 +84,7 @@ impl<'a> Sets<'a> {
         }
     }
 
-    /// The addresses that a test holds for.
+    /// The addresses that a test matches.
     pub fn addresses(&self, test: &'a AddressTest) -> Result<Rc<Ranges>, UnknownSet> {
         let (family, name) = match test {
             AddressTest::In(range) => {
@@ -111,7 +111,7 @@ impl<'a> Sets<'a> {
         })
     }
 
-    /// What goes with an address of the known end in a set of pairs.
+    /// In a set of pairs, the partners of each address of the known end.
     pub fn partners(
         &self,
         name: &'a Name,
@@ -140,7 +140,7 @@ impl<'a> Sets<'a> {
         })
     }
 
-    /// Addresses with codes, of a set of addresses with ports.
+    /// The content of a set of addresses with ports, as addresses with codes.
     pub fn address_ports(
         &self,
         name: &'a Name,
@@ -184,7 +184,7 @@ impl<'a> Sets<'a> {
         Ok(space::icmpv6_types(elements(name, set, number)?))
     }
 
-    /// Where a map sends addresses.
+    /// The chains that a map sends addresses to.
     pub fn targets(&self, name: &'a Name, family: Family) -> Result<Rc<Targets<'a>>, UnknownSet> {
         self.targets.get((name, family), || {
             let map = self.ruleset.maps.get(name).filter(|map| map.family == family);
@@ -200,7 +200,7 @@ impl<'a> Sets<'a> {
         })
     }
 
-    /// Whether the set of a log statement is what it must be.
+    /// Checks the type of a log statement's set.
     pub fn check_log(&self, log: &Log) -> Result<(), UnknownSet> {
         self.set(&log.set, &[SetType::RateLimit(log.family)]).map(|_| ())
     }
@@ -211,13 +211,13 @@ impl<'a> Sets<'a> {
     }
 }
 
-/// All addresses with all codes.
+/// All addresses combined with all codes.
 pub(crate) fn slabs(addresses: &Ranges, codes: &Ranges) -> Vec<Slab> {
     let slab = |(first, last)| Slab { first, last, addresses: addresses.clone() };
     codes.iter().map(slab).collect()
 }
 
-/// The elements of a set, which must all be of its kind.
+/// The elements of a set. All must be of the set's type.
 fn elements<T>(
     name: &Name,
     set: &Set,
