@@ -1,7 +1,7 @@
-//! Questions to the kernel and their answers.
+//! Requests to the kernel and their answers.
 //!
 //! In: requests. Out: the messages that answer them.
-//! Never: two requests at once.
+//! Never: two requests at the same time.
 
 use nix::errno::Errno;
 
@@ -10,32 +10,33 @@ use crate::ffi::{Body, Messages};
 use crate::netlink::{self, Message};
 use crate::socket::Socket;
 
-/// A socket and the numbers of its requests.
+/// A socket that numbers its requests.
 pub(crate) struct NetlinkClient {
     pub(crate) socket: Socket,
     sequence: u32,
     request: Messages,
 }
 
-/// How a question was answered.
+/// How the kernel answered a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// With all messages.
+    /// All messages arrived.
     Whole,
-    /// Somebody committed while the kernel listed: some may be missing.
+    /// Others committed while the kernel listed. Messages may be missing or
+    /// doubled.
     Interrupted,
-    /// What was asked for does not exist.
+    /// The requested object does not exist.
     NotFound,
 }
 
-/// Whether a question asks for one object or for a list.
+/// Whether a request asks for one object or for a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// For one.
+    /// One object.
     One,
-    /// For a list.
+    /// All objects of family `inet`.
     All,
-    /// For a list that is not of family `inet` alone.
+    /// All objects of all families.
     AllFamilies,
 }
 
@@ -44,19 +45,20 @@ impl NetlinkClient {
         Ok(Self { socket: Socket::open()?, sequence: 1, request: Messages::new() })
     }
 
-    /// The first of so many numbers for requests.
+    /// Reserves `count` numbers for requests. Returns the first.
     pub(crate) fn numbers(&mut self, count: u32) -> u32 {
         let first = self.sequence;
         self.sequence = first.wrapping_add(count);
         first
     }
 
-    /// The number that the next request will get.
+    /// The number of the next request.
     pub(crate) const fn next_number(&self) -> u32 {
         self.sequence
     }
 
-    /// Asks (NFT_MSG_GET*) and hands each message of the answer to `each`.
+    /// Sends a request (NFT_MSG_GET*) and passes each message of the answer to
+    /// `each`.
     pub(crate) fn request(
         &mut self,
         kind: i32,
@@ -68,7 +70,7 @@ impl NetlinkClient {
         let flags = if scope == Scope::One { 0 } else { libc::NLM_F_DUMP };
         self.request.clear();
         let pushed = self.request.push(kind, flags, number, body);
-        pushed.map_err(|_| ReadError::Malformed("a question is too long"))?;
+        pushed.map_err(|_| ReadError::Malformed("a request is too long"))?;
         if scope == Scope::AllFamilies {
             self.request.ask_all_families();
         }
@@ -98,7 +100,7 @@ impl NetlinkClient {
     }
 }
 
-/// What an error or the end of a list says.
+/// What an error message or the end of a list means.
 fn outcome(message: &Message<'_>) -> Result<Answer, ReadError> {
     match message.error_code() {
         None => Ok(Answer::Whole),

@@ -17,7 +17,7 @@ const HOOK_NUMBER: u16 = 1;
 /// A base chain on the forward hook whose policy is to drop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DroppingChain {
-    /// Its table's family, as nft(8) names it.
+    /// The family of its table, as nft(8) names it.
     pub family: &'static str,
     /// Its table.
     pub table: String,
@@ -59,7 +59,7 @@ fn dropping_chain(message: &Message<'_>) -> Option<DroppingChain> {
     Some(DroppingChain { family, table: text(CHAIN_TABLE)?, chain: text(CHAIN_NAME)? })
 }
 
-/// Numbers of nf_tables are in network order.
+/// A number of nf_tables. They are in network order.
 fn number(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.first_chunk()?))
 }

@@ -1,4 +1,4 @@
-//! What can go wrong, one variant for each thing a caller does differently.
+//! Errors. Each variant stands for one reaction of the caller.
 
 use std::fmt;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 pub use nix::errno::Errno;
 use ruleset::{Name, Op};
 
-/// No socket to the kernel's nf_tables.
+/// No socket to the kernel could be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("open an nfnetlink socket: {0}")]
 pub struct OpenError(#[source] pub io::Error);
@@ -14,42 +14,43 @@ pub struct OpenError(#[source] pub io::Error);
 /// The ruleset could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// `CAP_NET_ADMIN` is missing: give up.
+    /// `CAP_NET_ADMIN` is missing. Give up.
     #[error("read the ruleset: not permitted (CAP_NET_ADMIN is needed)")]
     Permission,
-    /// Others committed again and again during the read: try again later.
+    /// Others committed during every attempt. Try again later.
     #[error("read the ruleset: it kept changing during {0} attempts")]
     KeepsChanging(u32),
     /// The socket failed.
     #[error("read the ruleset: {0}")]
     Io(#[source] io::Error),
-    /// The kernel sent what no kernel known to us sends.
+    /// The kernel sent something that no known kernel sends.
     #[error("read the ruleset: cannot understand the kernel: {0}")]
     Malformed(&'static str),
 }
 
-/// A batch was not committed, or may not have been.
+/// A batch was not committed, or its result is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The kernel refused these operations, and so the whole batch: set the
-    /// objects at fault aside.
+    /// The kernel refused these operations, and therefore the whole batch. Nothing
+    /// was applied. Leave out the objects at fault, unless
+    /// [`Self::is_transient`].
     #[error("commit: {}", listed(.0))]
     Refused(Vec<Refusal>),
-    /// The kernel refused the batch for a reason that is no single
-    /// operation's, such as a loop of jumps; nothing was applied.
+    /// The kernel refused the batch for a reason that belongs to no single
+    /// operation, such as a loop of jumps. Nothing was applied.
     #[error("commit: the batch as a whole was refused: {0}")]
     RefusedWhole(Errno),
-    /// Somebody committed after the expected generation: read again.
+    /// Others committed after the expected generation. Read again.
     #[error("commit: the ruleset changed since it was read")]
     GenerationMoved,
-    /// `CAP_NET_ADMIN` is missing, or another process owns the table: give up.
+    /// `CAP_NET_ADMIN` is missing, or another process owns the table. Give up.
     #[error("commit: not permitted (CAP_NET_ADMIN is needed)")]
     Permission,
-    /// The batch was sent, but the kernel's answer was lost and the generation
-    /// moved: read the table again to know.
-    #[error("commit: the kernel's answer was lost, the batch may be in force or not")]
+    /// The batch was sent, the kernel's answer was lost, and the generation moved.
+    /// Read the table to learn what is in force.
+    #[error("commit: the kernel's answer was lost, the batch may or may not be in force")]
     Unknown,
-    /// The socket failed; nothing was applied.
+    /// The socket failed. Nothing was applied.
     #[error("commit: {0}")]
     Io(#[source] io::Error),
 }
@@ -83,13 +84,13 @@ impl SendError {
 pub struct Refusal {
     /// Index in [`ruleset::Batch::ops`].
     pub op: usize,
-    /// What the operation does, in words: `add rule to chain`.
+    /// What the operation does, such as `create set`.
     pub action: &'static str,
-    /// The chain, set or map that it is about.
+    /// The chain, set or map that it concerns.
     pub object: Option<Name>,
     /// The kernel's reason.
     pub errno: Errno,
-    /// The kernel's reason in words, where it gives one.
+    /// The kernel's reason in words, if it gives one.
     pub message: Option<String>,
 }
 
@@ -143,7 +144,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The action of a refusal: what `op` does.
+/// What an operation does, in words.
 pub(crate) const fn action(op: &Op) -> &'static str {
     match op {
         Op::CreateTable => "create the table",
@@ -162,7 +163,7 @@ pub(crate) const fn action(op: &Op) -> &'static str {
     }
 }
 
-/// The first refusals, in one line.
+/// The first refusals on one line.
 fn listed(refusals: &[Refusal]) -> String {
     const SHOWN: usize = 3;
     let mut text: Vec<String> = refusals.iter().take(SHOWN).map(Refusal::to_string).collect();

@@ -1,19 +1,20 @@
-//! libnftnl's objects, held so that no use of them can break memory.
+//! Safe wrappers of libnftnl's objects: no use of them can corrupt memory.
 //!
-//! In: typed attributes. Out: netlink messages, and objects read from them.
-//! Never: a pointer, or an attribute whose C type is not known, outside of
-//! this folder.
+//! In: typed attributes. Out: netlink messages, and objects parsed from them.
+//! Never: a pointer outside of this module, or an attribute of unknown C type.
 //!
-//! What the safety rests on, from libnftnl 1.2.4's source:
-//! - Setters copy what they are given: as many bytes as the attribute's C type
-//!   has for numbers, up to the closing NUL for strings, the given length for
-//!   byte strings. So each [`object::Key`] carries its attribute's type, and byte
-//!   strings that land in an array of the object carry that array's length.
-//! - Getters give `NULL` or a pointer into the object, valid until it changes.
-//! - Readers check each attribute's length; where it is wrong, they end the
-//!   process (`abi_breakage`). No kernel sends such.
-//! - Writers do not know the size of the buffer. So each [`Object`] keeps an
-//!   upper bound of its size, which [`Messages`] checks.
+//! The safety rests on these facts about libnftnl 1.2.4's source:
+//! - Setters copy their argument. They copy the size of the attribute's C type
+//!   for numbers, up to the closing NUL for strings, and the given length for
+//!   byte strings. Each [`object::Key`] therefore carries its attribute's type.
+//!   Byte strings that are stored in an array of the object carry that array's
+//!   length.
+//! - Getters return `NULL` or a pointer into the object, which stays valid until
+//!   the object changes.
+//! - Parsers check each attribute's length. On a wrong one they end the process
+//!   (`abi_breakage`). No kernel sends such attributes.
+//! - Writers do not know the size of the buffer. Each [`Object`] therefore keeps
+//!   an upper bound of its size, which [`Messages`] checks.
 
 mod kinds;
 mod lists;

@@ -1,4 +1,4 @@
-//! The handle through which everything else is called.
+//! The handle for all operations on nf_tables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,17 +20,17 @@ use crate::netlink;
 use crate::read::{self, ReadFailure};
 use crate::write::Encoded;
 
-/// An nfnetlink socket in the network namespace of the thread that opened it.
-/// It may be used from other threads, in any namespace, and stays there.
+/// An nfnetlink socket in the network namespace of the thread that opened it. Any
+/// thread in any namespace may use it. It stays in its own.
 pub struct Kernel {
     client: NetlinkClient,
 }
 
-/// How often reading begins anew when others commit meanwhile.
+/// Attempts at a read while others commit.
 const READ_ATTEMPTS: u32 = 10;
-/// The pause before the second attempt; it grows by as much each time.
+/// The pause before the second attempt. It grows by the same amount each time.
 const READ_PAUSE: Duration = Duration::from_millis(2);
-/// How long packets may be in a table where there is no membarrier(2).
+/// How long to wait until packets have left a table, without membarrier(2).
 const NO_BARRIER: Duration = Duration::from_secs(1);
 
 impl Kernel {
@@ -42,7 +42,7 @@ impl Kernel {
         NetlinkClient::open().map(|client| Self { client }).map_err(OpenError)
     }
 
-    /// The present generation. Costs microseconds.
+    /// The current generation. Costs microseconds.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -58,8 +58,8 @@ impl Kernel {
         number.map(Generation).ok_or(ReadError::Malformed("no generation"))
     }
 
-    /// Commits a batch, all or nothing. With `expected`, only if nobody has
-    /// committed since that generation.
+    /// Commits a batch, all or nothing. With `expected`, the kernel refuses it if
+    /// others have committed since that generation.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -76,7 +76,7 @@ impl Kernel {
     }
 
     /// The `inet` tables that are ours by name: `nftpol`, and those of later
-    /// schemas, `nftpol-2` and so on.
+    /// schemas, such as `nftpol-2`.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -85,7 +85,7 @@ impl Kernel {
             .map(Option::unwrap_or_default)
     }
 
-    /// Reads a table; `None` if there is none of that name.
+    /// Reads a table. `None` if it does not exist.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -100,7 +100,7 @@ impl Kernel {
         })
     }
 
-    /// The fingerprint of a table and one chain of it; `None` if either is
+    /// The fingerprint of a table and one chain of it. `None` if either is
     /// missing. Costs microseconds, whatever the table holds.
     ///
     /// # Errors
@@ -126,8 +126,8 @@ impl Kernel {
         self.fingerprint(table, chain)
     }
 
-    /// Chains of others, in any family, that drop forwarded packets by
-    /// policy: what ours accept they drop all the same.
+    /// Chains of others, in any family, whose policy drops forwarded packets. They
+    /// also drop packets that our chains accept.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -136,7 +136,8 @@ impl Kernel {
             .map(Option::unwrap_or_default)
     }
 
-    /// Reads until nobody has committed meanwhile; `None` if there is no table.
+    /// Repeats a read until nothing was committed meanwhile. `None` if there is
+    /// no table.
     fn settled<T>(
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<T, ReadFailure>,
@@ -153,18 +154,18 @@ impl Kernel {
         Err(ReadError::KeepsChanging(READ_ATTEMPTS))
     }
 
-    /// Deletes a table and all in it; `false` if it was not there.
+    /// Deletes a table with everything in it. `false` if it does not exist.
     ///
-    /// The entries of maps go at the moment of the commit, whoever is looking
-    /// (`nft_map_deactivate`, net/netfilter/nf_tables_api.c, since Linux 6.5):
-    /// a packet on its way through the table would miss them and meet a drop.
-    /// So the table is switched off first, and deleted when no packet is in it
-    /// any more. Takes 10 to 30 ms, or a second without membarrier(2).
+    /// The kernel removes the entries of maps at the commit, even while packets
+    /// use them (`nft_map_deactivate`, net/netfilter/nf_tables_api.c, since Linux
+    /// 6.5). A packet inside the table would then miss its entry and be dropped.
+    /// So this switches the table off first, and deletes it when no packet is in
+    /// it any more. Takes 10 to 30 ms, or a second without membarrier(2).
     ///
     /// # Errors
-    /// See [`SendError`]. The table may be switched off then.
+    /// See [`SendError`]. The table may then be switched off.
     pub fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
-        // To switch off a table that is not there would make one.
+        // Switching off a table that does not exist would create it.
         let found = self.settled(|kernel| fingerprint::find_table(&mut kernel.client, table));
         if found.map_err(unread)?.is_none() {
             return Ok(false);
@@ -176,7 +177,7 @@ impl Kernel {
         self.on_table(table, Encoded::deletion)
     }
 
-    /// Does one thing to a table; `false` if there is none.
+    /// Commits one operation on a table. `false` if the table does not exist.
     fn on_table(
         &mut self,
         table: &Name,
@@ -196,8 +197,8 @@ impl Kernel {
         }
     }
 
-    /// Whether the kernel accepts a batch for a table that does not exist. It
-    /// is not committed, and the generation stays.
+    /// Whether the kernel would accept a batch for a table that does not exist.
+    /// Nothing is committed, and the generation stays the same.
     pub(crate) fn rehearse(&mut self, table: &Name, batch: &Batch) -> Result<bool, SendError> {
         let first = self.client.next_number();
         let encoded = Encoded::rehearsal(table, batch, first)
@@ -219,15 +220,14 @@ impl Kernel {
         if !answers.lost {
             return Ok(());
         }
-        // Answers were thrown away. A commit would have moved the generation.
+        // Answers were lost. A commit would have moved the generation.
         match self.generation() {
             Ok(after) if after == before => Err(SendError::Io(Errno::ENOBUFS.into())),
             _ => Err(SendError::Unknown),
         }
     }
 
-    /// What the kernel says to a batch: it is all there when `sendmsg`
-    /// returns.
+    /// The kernel's answers to a batch. All have arrived when `sendmsg` returns.
     fn answers(&mut self, encoded: &Encoded, batch: &Batch) -> Result<Answers, SendError> {
         let mut answers = Answers::default();
         loop {
@@ -246,7 +246,8 @@ impl Kernel {
     }
 }
 
-/// What a rehearsal says of the kernel. A shortage says nothing of it.
+/// Whether the kernel accepted a rehearsal. A shortage of resources is an error:
+/// it does not tell whether the kernel would accept the batch.
 fn accepts(answer: Result<(), SendError>) -> Result<bool, SendError> {
     match answer {
         Ok(()) => Ok(true),
@@ -268,11 +269,11 @@ impl fmt::Debug for Kernel {
 /// The kernel's answers to a batch.
 #[derive(Default)]
 struct Answers {
-    /// By operation; the first of each.
+    /// The first refusal of each operation.
     refusals: BTreeMap<usize, Refusal>,
-    /// About the batch as a whole.
+    /// The refusal of the batch as a whole.
     whole: Option<Errno>,
-    /// Some did not fit the receive buffer.
+    /// Some answers did not fit the receive buffer.
     lost: bool,
 }
 
@@ -302,7 +303,7 @@ impl Answers {
     }
 }
 
-/// Whether a table is ours by its name; `nftpolicy` is a stranger's.
+/// Whether a table is ours by its name. `nftpolicy` is not.
 fn is_ours(table: &str) -> bool {
     match table.split_once('-') {
         None => table == "nftpol",

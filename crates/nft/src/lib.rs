@@ -1,10 +1,10 @@
 //! The kernel's nf_tables behind a safe API.
 //!
-//! In: a [`ruleset::Batch`] for one table of family `inet`; the kernel's
-//! answers. Out: a commit or the operations that were refused; the table read
-//! back as a [`ruleset::Ruleset`]. Beside it connection tracking's flows
-//! ([`Conntrack`]), to list and to delete.
-//! Never: policy words, the `nft` program, another table than the one named.
+//! In: a [`ruleset::Batch`] for one table of family `inet`, and the kernel's
+//! answers. Out: a commit or the refused operations, and the table read back as
+//! a [`ruleset::Ruleset`]. [`Conntrack`] lists and deletes the flows of
+//! connection tracking.
+//! Never: policy words, the `nft` program, any table except the one named.
 //!
 //! ```text
 //!  Kernel ── write ── Op -> rule/set -> Expression ─┐
@@ -13,7 +13,7 @@
 //!  Conntrack ── wire ─────────────────────────────────────── netlink <-> socket
 //! ```
 //!
-//! `ffi` and `membarrier` hold all `unsafe`.
+//! `ffi` and `membarrier` contain all `unsafe` code.
 
 mod client;
 mod conntrack;
@@ -22,7 +22,7 @@ mod dropping_chains;
 mod dump;
 mod error;
 mod expression;
-#[expect(unsafe_code, reason = "libnftnl is a C library; this folder is its safe form")]
+#[expect(unsafe_code, reason = "libnftnl is a C library; this module is its safe wrapper")]
 mod ffi;
 mod fingerprint;
 mod generation;

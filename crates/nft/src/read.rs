@@ -1,7 +1,8 @@
-//! A table as the kernel has it.
+//! Reads a table from the kernel.
 //!
-//! In: a connection and a table's name. Out: all that the table holds, at one
-//! point in time or not at all. Never: a change.
+//! In: a client and a table's name. Out: everything that the table holds at one
+//! point in time, or nothing.
+//! Never: a change.
 
 mod chains;
 pub(crate) mod rule;
@@ -43,7 +44,7 @@ impl From<ReadError> for ReadFailure {
     }
 }
 
-/// The names of all `inet` tables that are wanted.
+/// The names of all `inet` tables that `wanted` accepts.
 pub(crate) fn tables(
     client: &mut NetlinkClient,
     wanted: fn(&str) -> bool,
@@ -58,7 +59,7 @@ pub(crate) fn tables(
     if answer == Answer::Whole { Ok(names) } else { Err(ReadFailure::Changed) }
 }
 
-/// Reads a table, and what in it is not ours.
+/// Reads a table. Returns separately what is not ours.
 pub(crate) fn table(
     client: &mut NetlinkClient,
     name: &Name,
@@ -87,7 +88,7 @@ pub(crate) fn table(
     Ok((reader.ruleset, reader.foreign))
 }
 
-/// A table while it is being read: sets first, for rules speak of them.
+/// A table while it is read. Sets come first, because rules refer to them.
 struct TableReader<'a> {
     client: &'a mut NetlinkClient,
     ruleset: Ruleset,
@@ -95,7 +96,7 @@ struct TableReader<'a> {
 }
 
 impl TableReader<'_> {
-    /// Objects of kinds that we never make.
+    /// Reads objects of kinds that we never make.
     fn others(&mut self) -> Result<(), ReadFailure> {
         /// NFTA_OBJ_TABLE and NFTA_FLOWTABLE_TABLE.
         const TABLE: u16 = 1;
@@ -114,13 +115,13 @@ impl TableReader<'_> {
                 Ok(())
             })?;
             for name in names {
-                self.foreign(foreign, name, "of a kind that is never ours".to_owned());
+                self.foreign(foreign, name, "we make no objects of this kind".to_owned());
             }
         }
         Ok(())
     }
 
-    /// Asks for a list, which must come whole.
+    /// Requests a list, which must arrive complete.
     fn list(
         &mut self,
         kind: i32,

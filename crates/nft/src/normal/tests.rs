@@ -41,7 +41,7 @@ fn implied_tests_go_and_others_stay() {
 }
 
 proptest! {
-    /// Written, passed through libnftnl and read again.
+    /// The rule is written, passed through libnftnl and read again.
     #[test]
     fn a_rule_reads_back_in_normal_form(rule in any_rule()) {
         let sets = sets();

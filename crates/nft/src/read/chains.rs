@@ -1,8 +1,9 @@
 //! All chains of a table and their rules.
 //!
-//! In: a table whose sets have been read. Out: its chains; those that are not
-//! ours among the foreign; a stand-in for each rule that is not.
-//! Never: a list of all rules at once, which is quadratic in the kernel.
+//! In: a table whose sets have been read. Out: its chains, with a stand-in for
+//! each rule that cannot be expressed. Chains that are not ours go to the
+//! foreign objects.
+//! Never: a list of all rules at once, which takes quadratic time in the kernel.
 
 use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset};
 
@@ -57,7 +58,7 @@ impl TableReader<'_> {
         let (table, name) = (self.table(), c_string(chain.as_str()));
         let rules = objects.iter().filter_map(|object| {
             let Some(object) = object else {
-                return Some(unreadable("an expression that libnftnl does not know"));
+                return Some(unreadable("libnftnl does not know an expression"));
             };
             let rule = object.get();
             let here = rule.text(&ffi::Rule::TABLE) == Some(&table)
@@ -96,7 +97,7 @@ fn read_rule(sets: &Ruleset, rule: &Ref<'_, ffi::Rule>) -> Rule {
     }
 }
 
-/// What stands for a rule that our words cannot say.
+/// The stand-in for a rule that cannot be expressed.
 fn unreadable(why: &str) -> Rule {
     let comment = Some(Comment::new(&format!("unreadable: {why}")));
     Rule { matches: Vec::new(), log: None, finish: None, comment }

@@ -1,13 +1,13 @@
-//! The kernel's expressions as a rule, whether we wrote them or nft.
+//! The kernel's expressions as a rule, written by us or by nft.
 //!
-//! In: a rule's expressions, and the table's sets, whose types say what a
-//! look-up means. Out: a [`Rule`], or why our words cannot say it.
-//! Never: a guess; what is not understood whole is not understood.
+//! In: a rule's expressions, and the table's sets, whose types tell what a
+//! look-up means. Out: a [`Rule`], or why it cannot be expressed.
+//! Never: a guess. A rule is understood completely or not at all.
 //!
-//! A rule makes sure of the packet's family before it looks at an address,
-//! and of the protocol before a port. These tests belong to the look-up behind
-//! them and are no matches of their own; one that nothing needed is. What comes
-//! out is in [`crate::normal_form`].
+//! A rule tests the packet's family before it uses an address, and the protocol
+//! before it uses a port. Such a test belongs to the match that depends on it
+//! and is not a match of its own. A test that no match depends on stays. The
+//! result is in the form of [`crate::normal_form`].
 
 mod comparison;
 mod registers;
@@ -37,20 +37,20 @@ pub(crate) fn read(sets: &Ruleset, expressions: &[Expression]) -> Result<Rule, U
         rest = rest.get(read..).unwrap_or_default();
     }
     if reader.matches.iter().skip(reader.before_log).any(Option::is_some) {
-        return Err("a match behind the log".to_owned());
+        return Err("a match after the log".to_owned());
     }
     let matches = reader.matches.into_iter().flatten().collect();
     Ok(Rule { matches, log: reader.log, finish: reader.finish, comment: None })
 }
 
-/// A rule while it is being read.
+/// A rule while it is read.
 struct RuleReader<'a> {
     sets: &'a Ruleset,
     registers: Registers,
-    /// `None` in place of one that turned out to belong to a later one.
+    /// `None` replaces a test that a later match depends on.
     matches: Vec<Option<Match>>,
     log: Option<Log>,
-    /// How many matches stand before the log; all, if there is none.
+    /// The number of matches before the log. All, if there is no log.
     before_log: usize,
     finish: Option<Finish>,
     family: Dependency<Family>,
@@ -71,11 +71,11 @@ impl<'a> RuleReader<'a> {
         }
     }
 
-    /// Reads the next expression, or a few that belong together; gives their
+    /// Reads the next expression, or several that belong together. Returns their
     /// number.
     fn step(&mut self, rest: &[Expression]) -> Result<usize, Unreadable> {
         if self.finish.is_some() {
-            return Err("something follows the end".to_owned());
+            return Err("an expression after the verdict".to_owned());
         }
         match rest {
             [
@@ -126,16 +126,16 @@ impl<'a> RuleReader<'a> {
             }
             Expression::Between { register, first, last } => self.between(*register, first, last),
             Expression::Lookup { register, set, verdict: false } => self.look_up(*register, set),
-            other => Err(format!("no words for {other:?}")),
+            other => Err(format!("unsupported expression {other:?}")),
         };
         let found = found?;
         let at = self.matches.len();
-        let is_news = match &found {
+        let is_new = match &found {
             Match::Family(family) => self.family.tested(*family, at),
             Match::Protocol(protocol) => self.protocol.tested(*protocol, at),
             _ => true,
         };
-        self.matches.extend(is_news.then_some(Some(found)));
+        self.matches.extend(is_new.then_some(Some(found)));
         Ok(())
     }
 

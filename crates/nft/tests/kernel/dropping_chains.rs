@@ -29,9 +29,9 @@ fn chains_that_drop_forwarded_packets_are_named_with_their_family() {
     });
 }
 
-/// The kernel lists chains in datagrams, and each begins behind as many chains
-/// as the earlier ones held. If others delete some of those meanwhile, the list
-/// lacks as many that still exist, and says that it was interrupted.
+/// The kernel lists chains in several datagrams. Each skips the number of chains
+/// already listed. If others delete some of those meanwhile, the list lacks as
+/// many chains that still exist. The kernel flags such a list as interrupted.
 #[test]
 fn a_dropping_chain_is_found_while_others_commit() {
     const CHAINS: usize = 2_000; // several datagrams

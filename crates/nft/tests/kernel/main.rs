@@ -1,5 +1,5 @@
-//! Against the running kernel, in network namespaces of their own. They need
-//! root and the `nft` program, and fail without.
+//! Tests with the running kernel, each in its own network namespace. They need
+//! root and the `nft` program, and fail without them.
 
 mod common;
 mod concurrent;

@@ -16,8 +16,8 @@ fn udp(source: &str, source_port: u16, destination: &str, destination_port: u16)
     }
 }
 
-/// An entry as ctnetlink_fill_info of Linux 6.18 writes it, without what we
-/// do not read but for CTA_STATUS.
+/// An entry as `ctnetlink_fill_info` of Linux 6.18 writes it. Of the attributes
+/// that we do not read, it has only CTA_STATUS.
 fn encoded(flow: &Flow) -> Request {
     const CTA_STATUS: u16 = 3;
     let mut request = Request::default();
@@ -99,7 +99,7 @@ fn an_entry_without_a_part_is_none() {
     assert!(decoded(without_id.bytes()).is_some());
 }
 
-/// A zone of the original direction alone stands in its tuple.
+/// A zone of only the original direction is inside that direction's tuple.
 #[test]
 fn a_zone_of_one_direction_is_read() {
     let original = udp("10.0.0.1", 1000, "10.0.0.2", 53);

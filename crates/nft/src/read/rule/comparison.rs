@@ -1,8 +1,8 @@
-//! Comparisons of a rule, in whatever form: whole values, prefixes by length or
-//! mask, ends of ranges.
+//! Comparisons in a rule, in every form: whole values, prefixes by length or
+//! mask, and ends of ranges.
 //!
-//! In: a register, how it compares and with what. Out: a match.
-//! Never: a comparison whose meaning is only nearly that of a match.
+//! In: a register, an operation and a value. Out: a match.
+//! Never: a comparison whose meaning only resembles that of a match.
 
 use ruleset::{AddressRange, AddressTest, Family, Field, Match, PortTest, TcpFlags, Transport};
 
@@ -26,7 +26,7 @@ impl RuleReader<'_> {
         match (content.part, operation, content.mask) {
             (Part::Family, EQUAL, None) => {
                 let family = Family::BOTH.into_iter().find(|family| [nfproto(*family)] == value);
-                let family = family.ok_or("a family beside IPv4 and IPv6")?;
+                let family = family.ok_or("a family other than IPv4 and IPv6")?;
                 Ok(Match::Family(family))
             }
             (Part::Protocol, EQUAL, None) => {
@@ -64,7 +64,7 @@ impl RuleReader<'_> {
             (Part::Port, EQUAL, None) => self.between(register, value, value),
             (Part::Port, AT_LEAST, None) => self.between(register, value, &[0xff, 0xff]),
             (Part::Port, AT_MOST, None) => self.between(register, &[0, 0], value),
-            (part, ..) => Err(format!("no words for this comparison of {part:?}")),
+            (part, ..) => Err(format!("unsupported comparison of {part:?}")),
         }
     }
 
@@ -88,7 +88,7 @@ impl RuleReader<'_> {
                 let transport = self.need_transport()?;
                 Ok(Match::Port(transport, PortTest::In(first?, last?)))
             }
-            (part, _) => Err(format!("no words for a range of {part:?}")),
+            (part, _) => Err(format!("unsupported range of {part:?}")),
         }
     }
 

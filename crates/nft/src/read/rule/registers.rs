@@ -1,7 +1,4 @@
-//! What a rule has loaded so far.
-//!
-//! In: parts of a packet and where they go. Out: what is there now.
-//! Never: what was there before.
+//! The contents of the registers at one point of a rule.
 
 use std::collections::BTreeMap;
 
@@ -9,21 +6,21 @@ use crate::packet::Part;
 use crate::read::unreadable::Unreadable;
 use crate::register::Register;
 
-/// What a register holds: a part of the packet, perhaps masked.
+/// What a register holds: a part of the packet, possibly masked.
 #[derive(Clone, Debug)]
 pub(super) struct Content {
     pub(super) part: Part,
     pub(super) mask: Option<Vec<u8>>,
 }
 
-/// All registers that hold something.
+/// All registers that are not empty.
 pub(super) struct Registers(BTreeMap<Register, Content>);
 
 impl Registers {
-    /// Nothing in any.
+    /// All registers are empty.
     pub(super) const EMPTY: Self = Self(BTreeMap::new());
 
-    /// Puts something into registers; what was there is gone.
+    /// Stores a part. It replaces what it overlaps.
     pub(super) fn store(&mut self, into: Register, content: Content) {
         let end = into.after(content.part.bytes());
         self.0.retain(|register, old| *register >= end || register.after(old.part.bytes()) <= into);
