@@ -1,41 +1,38 @@
-//! What a rule has loaded so far.
-//!
-//! In: parts of a packet and where they go. Out: what is there now.
-//! Never: what was there before.
+//! The contents of the registers at one point of a rule.
 
 use std::collections::BTreeMap;
 
-use super::rule::Why;
 use crate::packet::Part;
+use crate::read::unreadable::Unreadable;
 use crate::register::Register;
 
-/// What a register holds: a part of the packet, perhaps masked.
+/// What a register holds: a part of the packet, possibly masked.
 #[derive(Clone, Debug)]
 pub(super) struct Content {
     pub(super) part: Part,
     pub(super) mask: Option<Vec<u8>>,
 }
 
-/// All registers that hold something.
+/// All registers that are not empty.
 pub(super) struct Registers(BTreeMap<Register, Content>);
 
 impl Registers {
-    /// Nothing in any.
+    /// All registers are empty.
     pub(super) const EMPTY: Self = Self(BTreeMap::new());
 
-    /// Puts something into registers; what was there is gone.
+    /// Stores a part. It replaces what it overlaps.
     pub(super) fn store(&mut self, into: Register, content: Content) {
         let end = into.after(content.part.bytes());
         self.0.retain(|register, old| *register >= end || register.after(old.part.bytes()) <= into);
         self.0.insert(into, content);
     }
 
-    pub(super) fn content(&self, register: Register) -> Result<Content, Why> {
+    pub(super) fn content(&self, register: Register) -> Result<Content, Unreadable> {
         self.0.get(&register).cloned().ok_or_else(|| "an empty register".to_owned())
     }
 
     /// The part that a register holds, unmasked.
-    pub(super) fn whole(&self, register: Register) -> Result<Part, Why> {
+    pub(super) fn whole(&self, register: Register) -> Result<Part, Unreadable> {
         match self.content(register)? {
             Content { part, mask: None } => Ok(part),
             Content { part, .. } => Err(format!("a masked {part:?} in a set")),

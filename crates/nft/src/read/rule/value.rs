@@ -1,20 +1,20 @@
 //! Parts of a rule from bytes and numbers.
 //!
-//! In: what expressions hold. Out: our words, or why there are none.
-//! Never: the rule around them.
+//! In: the values in expressions. Out: the ruleset's types, or why none fits.
+//! Never: the rest of the rule.
 
 use std::ffi::CStr;
 use std::fmt::Debug;
 
 use ruleset::{AddressRange, CtStates, Family, Field, Name, Verdict};
 
-use super::rule::Why;
 use crate::datatype::{KeyType, address};
 use crate::packet::Part;
+use crate::read::unreadable::Unreadable;
 use crate::write::rule::{ESTABLISHED, RELATED, prefix_mask};
 
-/// What the rule has made sure of, and at which match, if nothing has needed
-/// it yet.
+/// The value that the rule has tested, and at which match while no match depends
+/// on it.
 pub(super) struct Dependency<T> {
     pub(super) known: Option<T>,
     unused_at: Option<usize>,
@@ -23,8 +23,8 @@ pub(super) struct Dependency<T> {
 impl<T: Copy + PartialEq> Dependency<T> {
     pub(super) const NONE: Self = Self { known: None, unused_at: None };
 
-    /// A test for the value would be this match; `false` if it says nothing
-    /// new.
+    /// Records a test for the value at this match. `false` if the value is already
+    /// known.
     pub(super) fn tested(&mut self, value: T, at: usize) -> bool {
         if self.known == Some(value) {
             return false;
@@ -33,32 +33,34 @@ impl<T: Copy + PartialEq> Dependency<T> {
         true
     }
 
-    /// A match needs the value; `Err` if nothing made sure of it. Gives the
-    /// match to remove, if any.
-    pub(super) fn need(&mut self, value: T) -> Result<Option<usize>, Why>
+    /// Records that a match needs the value. Returns the match to remove, if any.
+    ///
+    /// # Errors
+    /// If the rule has not tested for the value.
+    pub(super) fn need(&mut self, value: T) -> Result<Option<usize>, Unreadable>
     where
         T: Debug,
     {
         if self.known == Some(value) {
             Ok(self.unused_at.take())
         } else {
-            Err(format!("nothing makes sure of {value:?}"))
+            Err(format!("no test for {value:?}"))
         }
     }
 }
 
-pub(super) fn field_of(part: Part, family: Family) -> Result<Field, Why> {
+pub(super) fn field_of(part: Part, family: Family) -> Result<Field, Unreadable> {
     match part {
         Part::Address(found, field, length)
             if found == family && length == KeyType::address(family).length =>
         {
             Ok(field)
         }
-        other => Err(format!("{other:?} where an address of {family:?} belongs")),
+        other => Err(format!("{other:?} instead of an address of {family:?}")),
     }
 }
 
-/// The addresses whose first bytes, masked, are this value.
+/// The addresses whose first bytes, after masking, are this value.
 pub(super) fn prefix(family: Family, value: &[u8], mask: &[u8]) -> Option<AddressRange> {
     let whole = KeyType::address(family).length as usize;
     if value.len() != mask.len() || value.len() > whole {
@@ -76,14 +78,14 @@ pub(super) fn prefix(family: Family, value: &[u8], mask: &[u8]) -> Option<Addres
     range.filter(|_| clean && contiguous)
 }
 
-pub(super) fn ct_states(mask: u32) -> Result<CtStates, Why> {
+pub(super) fn ct_states(mask: u32) -> Result<CtStates, Unreadable> {
     if mask & !(ESTABLISHED | RELATED) != 0 {
         return Err(format!("conntrack states {mask:#x}"));
     }
     Ok(CtStates { established: mask & ESTABLISHED != 0, related: mask & RELATED != 0 })
 }
 
-pub(super) fn verdict(code: i32, chain: Option<&CStr>) -> Result<Verdict, Why> {
+pub(super) fn verdict(code: i32, chain: Option<&CStr>) -> Result<Verdict, Unreadable> {
     let chain = chain.map(text).transpose()?.map(Name::new).transpose();
     let chain = chain.map_err(|error| error.to_string())?;
     match (code, chain) {
@@ -96,6 +98,6 @@ pub(super) fn verdict(code: i32, chain: Option<&CStr>) -> Result<Verdict, Why> {
     }
 }
 
-pub(super) fn text(text: &CStr) -> Result<&str, Why> {
+pub(super) fn text(text: &CStr) -> Result<&str, Unreadable> {
     text.to_str().map_err(|_| "a name that is not text".to_owned())
 }

@@ -1,15 +1,14 @@
-//! A table as the kernel has it.
+//! Reads a table from the kernel.
 //!
-//! In: a connection and a table's name. Out: all that the table holds, at one
-//! point in time or not at all. Never: a change.
+//! In: a client and a table's name. Out: everything that the table holds at one
+//! point in time, or nothing.
+//! Never: a change.
 
 mod chains;
-mod comparison;
-mod registers;
 pub(crate) mod rule;
 pub(crate) mod set;
 mod sets;
-mod value;
+mod unreadable;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -18,7 +17,7 @@ use std::ffi::{CStr, CString};
 
 use ruleset::{Name, Ruleset};
 
-use crate::connection::{Answer, Ask, Connection};
+use crate::client::{Answer, NetlinkClient, Scope};
 use crate::dump::{ForeignKind, ForeignObject};
 use crate::error::ReadError;
 use crate::ffi::{self, Body, Listed, Object, parse};
@@ -29,56 +28,56 @@ use crate::write::rule::c_string;
 /// NFT_MSG_GETFLOWTABLE of `enum nf_tables_msg_types`.
 const GET_FLOWTABLE: i32 = 23;
 
-/// Why there is nothing to return.
-pub(crate) enum Stop {
+/// Why one attempt at reading gave nothing.
+pub(crate) enum ReadFailure {
     /// There is no such table.
     NoTable,
-    /// Somebody committed meanwhile: begin anew.
+    /// Others committed meanwhile: read again.
     Changed,
     /// It cannot be read.
-    Failed(ReadError),
+    Error(ReadError),
 }
 
-impl From<ReadError> for Stop {
+impl From<ReadError> for ReadFailure {
     fn from(error: ReadError) -> Self {
-        Self::Failed(error)
+        Self::Error(error)
     }
 }
 
-/// The names of all `inet` tables that are wanted.
+/// The names of all `inet` tables that `wanted` accepts.
 pub(crate) fn tables(
-    connection: &mut Connection,
+    client: &mut NetlinkClient,
     wanted: fn(&str) -> bool,
-) -> Result<Vec<Name>, Stop> {
+) -> Result<Vec<Name>, ReadFailure> {
     let mut names = Vec::new();
-    let answer = connection.ask(libc::NFT_MSG_GETTABLE, Ask::All, Body::Empty, |message| {
+    let answer = client.request(libc::NFT_MSG_GETTABLE, Scope::All, Body::Empty, |message| {
         let table = object::<ffi::Table>(message)?;
         let name = table.get().text(&ffi::Table::NAME).map(lossy).unwrap_or_default();
         names.extend(Name::new(name).ok().filter(|name| wanted(name.as_str())));
         Ok(())
     })?;
-    if answer == Answer::Whole { Ok(names) } else { Err(Stop::Changed) }
+    if answer == Answer::Whole { Ok(names) } else { Err(ReadFailure::Changed) }
 }
 
-/// Reads a table, and what in it is not ours.
+/// Reads a table. Returns separately what is not ours.
 pub(crate) fn table(
-    connection: &mut Connection,
+    client: &mut NetlinkClient,
     name: &Name,
-) -> Result<(Ruleset, Vec<ForeignObject>), Stop> {
+) -> Result<(Ruleset, Vec<ForeignObject>), ReadFailure> {
     let mut flags = 0;
     let asked = named_table(name);
     let body = Body::Table(&asked);
-    let answer = connection.ask(libc::NFT_MSG_GETTABLE, Ask::One, body, |message| {
+    let answer = client.request(libc::NFT_MSG_GETTABLE, Scope::One, body, |message| {
         flags = object::<ffi::Table>(message)?.get().number(&ffi::Table::FLAGS).unwrap_or(0);
         Ok(())
     })?;
     match answer {
-        Answer::NotFound => return Err(Stop::NoTable),
-        Answer::Interrupted => return Err(Stop::Changed),
+        Answer::NotFound => return Err(ReadFailure::NoTable),
+        Answer::Interrupted => return Err(ReadFailure::Changed),
         Answer::Whole => {}
     }
     let mut reader =
-        Reader { connection, ruleset: Ruleset::new(name.clone()), foreign: Vec::new() };
+        TableReader { client, ruleset: Ruleset::new(name.clone()), foreign: Vec::new() };
     if flags != 0 {
         reader.foreign(ForeignKind::Table, name.to_string(), format!("it has flags {flags:#x}"));
     }
@@ -89,16 +88,16 @@ pub(crate) fn table(
     Ok((reader.ruleset, reader.foreign))
 }
 
-/// A table while it is being read: sets first, for rules speak of them.
-struct Reader<'a> {
-    connection: &'a mut Connection,
+/// A table while it is read. Sets come first, because rules refer to them.
+struct TableReader<'a> {
+    client: &'a mut NetlinkClient,
     ruleset: Ruleset,
     foreign: Vec<ForeignObject>,
 }
 
-impl Reader<'_> {
-    /// Objects of kinds that we never make.
-    fn others(&mut self) -> Result<(), Stop> {
+impl TableReader<'_> {
+    /// Reads objects of kinds that we never make.
+    fn others(&mut self) -> Result<(), ReadFailure> {
         /// NFTA_OBJ_TABLE and NFTA_FLOWTABLE_TABLE.
         const TABLE: u16 = 1;
         /// NFTA_OBJ_NAME and NFTA_FLOWTABLE_NAME.
@@ -116,22 +115,22 @@ impl Reader<'_> {
                 Ok(())
             })?;
             for name in names {
-                self.foreign(foreign, name, "of a kind that is never ours".to_owned());
+                self.foreign(foreign, name, "we make no objects of this kind".to_owned());
             }
         }
         Ok(())
     }
 
-    /// Asks for a list, which must come whole.
+    /// Requests a list, which must arrive complete.
     fn list(
         &mut self,
         kind: i32,
         body: Body<'_>,
         each: impl FnMut(&Message<'_>) -> Result<(), ReadError>,
-    ) -> Result<(), Stop> {
-        match self.connection.ask(kind, Ask::All, body, each)? {
+    ) -> Result<(), ReadFailure> {
+        match self.client.request(kind, Scope::All, body, each)? {
             Answer::Whole => Ok(()),
-            Answer::NotFound | Answer::Interrupted => Err(Stop::Changed),
+            Answer::NotFound | Answer::Interrupted => Err(ReadFailure::Changed),
         }
     }
 

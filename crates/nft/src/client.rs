@@ -1,7 +1,7 @@
-//! Questions to the kernel and their answers.
+//! Requests to the kernel and their answers.
 //!
 //! In: requests. Out: the messages that answer them.
-//! Never: two requests at once.
+//! Never: two requests at the same time.
 
 use nix::errno::Errno;
 
@@ -10,66 +10,68 @@ use crate::ffi::{Body, Messages};
 use crate::netlink::{self, Message};
 use crate::socket::Socket;
 
-/// A socket and the numbers of its requests.
-pub(crate) struct Connection {
+/// A socket that numbers its requests.
+pub(crate) struct NetlinkClient {
     pub(crate) socket: Socket,
     sequence: u32,
     request: Messages,
 }
 
-/// How a question was answered.
+/// How the kernel answered a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// With all messages.
+    /// All messages arrived.
     Whole,
-    /// Somebody committed while the kernel listed: some may be missing.
+    /// Others committed while the kernel listed. Messages may be missing or
+    /// doubled.
     Interrupted,
-    /// What was asked for does not exist.
+    /// The requested object does not exist.
     NotFound,
 }
 
-/// Whether a question asks for one object or for a list.
+/// Whether a request asks for one object or for a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
-    /// For one.
+pub(crate) enum Scope {
+    /// One object.
     One,
-    /// For a list.
+    /// All objects of family `inet`.
     All,
-    /// For a list that is not of family `inet` alone.
+    /// All objects of all families.
     AllFamilies,
 }
 
-impl Connection {
+impl NetlinkClient {
     pub(crate) fn open() -> std::io::Result<Self> {
         Ok(Self { socket: Socket::open()?, sequence: 1, request: Messages::new() })
     }
 
-    /// The first of so many numbers for requests.
+    /// Reserves `count` numbers for requests. Returns the first.
     pub(crate) fn numbers(&mut self, count: u32) -> u32 {
         let first = self.sequence;
         self.sequence = first.wrapping_add(count);
         first
     }
 
-    /// The number that the next request will get.
+    /// The number of the next request.
     pub(crate) const fn next_number(&self) -> u32 {
         self.sequence
     }
 
-    /// Asks (NFT_MSG_GET*) and hands each message of the answer to `each`.
-    pub(crate) fn ask(
+    /// Sends a request (NFT_MSG_GET*) and passes each message of the answer to
+    /// `each`.
+    pub(crate) fn request(
         &mut self,
         kind: i32,
-        ask: Ask,
+        scope: Scope,
         body: Body<'_>,
         mut each: impl FnMut(&Message<'_>) -> Result<(), ReadError>,
     ) -> Result<Answer, ReadError> {
         let number = self.numbers(1);
-        let flags = if ask == Ask::One { 0 } else { libc::NLM_F_DUMP };
+        let flags = if scope == Scope::One { 0 } else { libc::NLM_F_DUMP };
         self.request.clear();
         let pushed = self.request.push(kind, flags, number, body);
-        pushed.map_err(|_| ReadError::Malformed("a question is too long"))?;
-        if ask == Ask::AllFamilies {
+        pushed.map_err(|_| ReadError::Malformed("a request is too long"))?;
+        if scope == Scope::AllFamilies {
             self.request.ask_all_families();
         }
         self.socket.drain();
@@ -85,7 +87,7 @@ impl Connection {
                     libc::NLMSG_ERROR | libc::NLMSG_DONE => Some(outcome(&message)?),
                     _ => {
                         each(&message)?;
-                        (ask == Ask::One).then_some(Answer::Whole)
+                        (scope == Scope::One).then_some(Answer::Whole)
                     }
                 };
                 match end {
@@ -98,7 +100,7 @@ impl Connection {
     }
 }
 
-/// What an error or the end of a list says.
+/// What an error message or the end of a list means.
 fn outcome(message: &Message<'_>) -> Result<Answer, ReadError> {
     match message.error_code() {
         None => Ok(Answer::Whole),

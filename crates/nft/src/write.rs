@@ -1,7 +1,7 @@
 //! Batches as netlink messages.
 //!
-//! In: a table's name and a [`Batch`]. Out: bytes, and which message belongs
-//! to which operation. Never: I/O, or an order other than the batch's.
+//! In: a table's name and a [`Batch`]. Out: bytes, and the operation that each
+//! message belongs to. Never: I/O, or an order other than the batch's.
 
 pub(crate) mod rule;
 pub(crate) mod set;
@@ -9,8 +9,8 @@ pub(crate) mod set;
 use libc::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use ruleset::{BaseChain, Batch, Comment, Name, Op};
 
-use crate::Generation;
 use crate::ffi::{self, Body, Messages, Object, TooLong};
+use crate::generation::Generation;
 use crate::netlink;
 use crate::userdata::{self, Userdata};
 use rule::c_string;
@@ -19,12 +19,12 @@ use rule::c_string;
 pub(crate) const CHAIN_TYPE: &std::ffi::CStr = c"filter";
 /// NF_INET_FORWARD.
 pub(crate) const FORWARD: u32 = libc::NF_INET_FORWARD as u32;
-/// Unhooks a table's base chains (`enum nft_table_flags`).
+/// Removes a table's base chains from their hooks (`enum nft_table_flags`).
 const NFT_TABLE_F_DORMANT: u32 = 1;
 /// NF_ACCEPT as a chain's policy.
 pub(crate) const POLICY_ACCEPT: u32 = libc::NF_ACCEPT as u32;
 
-/// A batch, ready to be sent.
+/// A batch, ready to send.
 pub(crate) struct Encoded {
     messages: Messages,
     first: u32,
@@ -33,10 +33,10 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    /// Encodes a batch, numbering its messages from `first` on.
+    /// Encodes a batch. Its messages are numbered from `first` on.
     ///
     /// # Errors
-    /// The operation that does not fit a message.
+    /// The index of the operation that does not fit a message.
     pub(crate) fn new(
         table: &Name,
         batch: &Batch,
@@ -50,12 +50,12 @@ impl Encoded {
         Ok(encoded.end())
     }
 
-    /// Encodes a batch without the message that ends it: the kernel looks at
-    /// all of it and then drops it, without a commit (`nfnetlink_rcv_batch` in
-    /// net/netfilter/nfnetlink.c, Linux 6.18; `nft --check` does the same).
+    /// Encodes a batch without its end message. The kernel checks all of it and
+    /// then discards it without a commit (`nfnetlink_rcv_batch`,
+    /// net/netfilter/nfnetlink.c, Linux 6.18). `nft --check` does the same.
     ///
     /// # Errors
-    /// The operation that does not fit a message.
+    /// The index of the operation that does not fit a message.
     pub(crate) fn rehearsal(table: &Name, batch: &Batch, first: u32) -> Result<Self, usize> {
         let mut encoded = Self::begin(None, first);
         for (owner, op) in batch.ops.iter().enumerate() {
@@ -67,23 +67,23 @@ impl Encoded {
     /// Encodes the deletion of a table as operation 0.
     ///
     /// # Errors
-    /// That operation, if the name does not fit a message.
+    /// Operation 0, if the name does not fit a message.
     pub(crate) fn deletion(table: &Name, first: u32) -> Result<Self, usize> {
-        Self::about(libc::NFT_MSG_DELTABLE, &named_table(table), first)
+        Self::of_table(libc::NFT_MSG_DELTABLE, &named_table(table), first)
     }
 
-    /// Encodes as operation 0 that a table, which must be there, takes no more
-    /// packets.
+    /// Encodes as operation 0 that a table is switched off. The table must exist:
+    /// otherwise this creates it.
     ///
     /// # Errors
-    /// That operation, if the name does not fit a message.
+    /// Operation 0, if the name does not fit a message.
     pub(crate) fn dormancy(table: &Name, first: u32) -> Result<Self, usize> {
         let mut object = named_table(table);
         object.number(&ffi::Table::FLAGS, NFT_TABLE_F_DORMANT);
-        Self::about(libc::NFT_MSG_NEWTABLE, &object, first)
+        Self::of_table(libc::NFT_MSG_NEWTABLE, &object, first)
     }
 
-    fn about(kind: i32, table: &Object<ffi::Table>, first: u32) -> Result<Self, usize> {
+    fn of_table(kind: i32, table: &Object<ffi::Table>, first: u32) -> Result<Self, usize> {
         let mut encoded = Self::begin(None, first);
         encoded.push(0, kind, 0, Body::Table(table)).map_err(|TooLong| 0usize)?;
         Ok(encoded.end())
@@ -107,18 +107,18 @@ impl Encoded {
         self.messages.bytes()
     }
 
-    /// How many numbers the messages have taken.
+    /// How many numbers the messages use.
     pub(crate) fn numbers(&self) -> u32 {
         self.owners.len() as u32 + 2
     }
 
-    /// Whether a message of this number is in the batch.
+    /// Whether the batch has a message with this number.
     pub(crate) fn holds(&self, sequence: u32) -> bool {
         sequence.wrapping_sub(self.first) < self.numbers()
     }
 
-    /// The operation that a message of this number belongs to; `None` for
-    /// begin and end.
+    /// The operation that the message with this number belongs to. `None` for the
+    /// begin and end messages.
     pub(crate) fn owner(&self, sequence: u32) -> Option<usize> {
         let index = sequence.wrapping_sub(self.first).checked_sub(1)?;
         self.owners.get(index as usize).copied()
@@ -144,7 +144,7 @@ impl Encoded {
         match op {
             Op::CreateTable => {
                 let mut object = named_table(table);
-                object.number(&ffi::Table::FLAGS, 0); // wakes one that somebody made dormant
+                object.number(&ffi::Table::FLAGS, 0); // switches it on if others made it dormant
                 self.push(owner, NFT_MSG_NEWTABLE, NLM_F_CREATE, Body::Table(&object))
             }
             Op::CreateSet(name, set_type, comment) => {
@@ -208,7 +208,7 @@ pub(crate) fn named_table(name: &Name) -> Object<ffi::Table> {
     object
 }
 
-/// A chain with nothing but its name and table.
+/// A chain with only its name and table.
 pub(crate) fn named_chain(table: &Name, name: &Name) -> Object<ffi::Chain> {
     let mut object = Object::new();
     object.text(&ffi::Chain::TABLE, &c_string(table.as_str()));
@@ -216,7 +216,7 @@ pub(crate) fn named_chain(table: &Name, name: &Name) -> Object<ffi::Chain> {
     object
 }
 
-/// A rule with the chain that it is in.
+/// Adds table and chain to a rule.
 pub(crate) fn in_chain(
     table: &Name,
     chain: &Name,

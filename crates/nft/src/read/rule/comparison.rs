@@ -1,31 +1,32 @@
-//! Comparisons of a rule, in whatever form: whole values, prefixes by length or
-//! mask, ends of ranges.
+//! Comparisons in a rule, in every form: whole values, prefixes by length or
+//! mask, and ends of ranges.
 //!
-//! In: a register, how it compares and with what. Out: a match.
-//! Never: a comparison whose meaning is only nearly that of a match.
+//! In: a register, an operation and a value. Out: a match.
+//! Never: a comparison whose meaning only resembles that of a match.
 
 use ruleset::{AddressRange, AddressTest, Family, Field, Match, PortTest, TcpFlags, Transport};
 
-use super::rule::{Reader, Why};
+use super::RuleReader;
 use super::value::{ct_states, prefix};
 use crate::datatype::{address, address_bytes, last_address};
 use crate::expression::{AT_LEAST, AT_MOST, EQUAL, NOT_EQUAL};
 use crate::packet::{Part, nfproto};
+use crate::read::unreadable::Unreadable;
 use crate::register::Register;
 use crate::write::rule::PACKET_HOST;
 
-impl Reader<'_> {
+impl RuleReader<'_> {
     pub(super) fn compare(
         &mut self,
         register: Register,
         operation: u32,
         value: &[u8],
-    ) -> Result<Match, Why> {
+    ) -> Result<Match, Unreadable> {
         let content = self.registers.content(register)?;
         match (content.part, operation, content.mask) {
             (Part::Family, EQUAL, None) => {
                 let family = Family::BOTH.into_iter().find(|family| [nfproto(*family)] == value);
-                let family = family.ok_or("a family beside IPv4 and IPv6")?;
+                let family = family.ok_or("a family other than IPv4 and IPv6")?;
                 Ok(Match::Family(family))
             }
             (Part::Protocol, EQUAL, None) => {
@@ -63,7 +64,7 @@ impl Reader<'_> {
             (Part::Port, EQUAL, None) => self.between(register, value, value),
             (Part::Port, AT_LEAST, None) => self.between(register, value, &[0xff, 0xff]),
             (Part::Port, AT_MOST, None) => self.between(register, &[0, 0], value),
-            (part, ..) => Err(format!("no words for this comparison of {part:?}")),
+            (part, ..) => Err(format!("unsupported comparison of {part:?}")),
         }
     }
 
@@ -72,7 +73,7 @@ impl Reader<'_> {
         register: Register,
         first: &[u8],
         last: &[u8],
-    ) -> Result<Match, Why> {
+    ) -> Result<Match, Unreadable> {
         let content = self.registers.content(register)?;
         match (content.part, content.mask) {
             (Part::Address(family, field, _), None) => {
@@ -87,11 +88,11 @@ impl Reader<'_> {
                 let transport = self.need_transport()?;
                 Ok(Match::Port(transport, PortTest::In(first?, last?)))
             }
-            (part, _) => Err(format!("no words for a range of {part:?}")),
+            (part, _) => Err(format!("unsupported range of {part:?}")),
         }
     }
 
-    fn address(&mut self, field: Field, range: AddressRange) -> Result<Match, Why> {
+    fn address(&mut self, field: Field, range: AddressRange) -> Result<Match, Unreadable> {
         self.need_family(range.family())?;
         Ok(Match::Address(field, AddressTest::In(range)))
     }
