@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use policy::{NamedPort, Protocol};
 
-use crate::testbed_spec::{ClusterSpec, Families, Network};
+use crate::testbed_spec::{Families, Network, TestbedSpec};
 
 /// A directory of `tests/fixtures`.
 pub fn directory(name: &str) -> PathBuf {
@@ -47,8 +47,8 @@ pub fn files(name: &str) -> Result<Vec<(PathBuf, String)>> {
 
 /// Three pods on one node, in the namespace `dev`: `victim`, `third`, and one
 /// of this name. Each has its name as the label `app`.
-pub fn victim_and(other: &str, network: Network) -> ClusterSpec {
-    let spec = ClusterSpec::new(network, &["node-1"]).namespace("dev", &[]);
+pub fn victim_and(other: &str, network: Network) -> TestbedSpec {
+    let spec = TestbedSpec::new(network, &["node-1"]).namespace("dev", &[]);
     [other, "victim", "third"]
         .into_iter()
         .fold(spec, |spec, name| spec.pod("dev", name, &[("app", name)], Families::Both, &[]))
@@ -74,11 +74,11 @@ spec:
 
 /// Thirteen pods in four namespaces: every label, named port and mix of
 /// families that the policies in `fixtures/packets` are about.
-pub fn town(network: Network, nodes: &[&str]) -> ClusterSpec {
+pub fn town(network: Network, nodes: &[&str]) -> TestbedSpec {
     use Families::{Both, V4, V6};
     use Protocol::{Sctp, Tcp, Udp};
     let port = |name: &str, protocol, port| NamedPort { name: name.into(), protocol, port };
-    ClusterSpec::new(network, nodes)
+    TestbedSpec::new(network, nodes)
         .namespace("dev", &[("team", "alpha")])
         .namespace("shop", &[("team", "beta")])
         .namespace("ops", &[("team", "ops")])

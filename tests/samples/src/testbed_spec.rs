@@ -71,7 +71,7 @@ pub struct PodSpec {
 
 /// A cluster.
 #[derive(Clone, Debug)]
-pub struct ClusterSpec {
+pub struct TestbedSpec {
     /// How pods hang on their nodes.
     pub network: Network,
     /// How packets between pods get from node to node.
@@ -86,7 +86,7 @@ pub struct ClusterSpec {
     pub pods: Vec<PodSpec>,
 }
 
-impl ClusterSpec {
+impl TestbedSpec {
     /// A cluster of these nodes, as yet without pods. At most 200 nodes.
     pub fn new(network: Network, nodes: &[&str]) -> Self {
         assert!(nodes.len() <= 200, "node numbers are an octet of the addresses");

@@ -3,20 +3,20 @@
 
 use anyhow::{Context, Result};
 use netbed::probe::{Flow, Knock, Prober};
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use netbed::verdict;
 use policy::{NetworkPolicy, ObjectKey, Selector, Snapshot};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 
 const KNOCKS: [Knock; 4] = [Knock::Tcp(80), Knock::Udp(53), Knock::Sctp(3868), Knock::Icmp];
 
-fn three_pods() -> Result<Cluster> {
-    let spec = ClusterSpec::new(Network::Bridge, &["node-1"])
+fn three_pods() -> Result<Testbed> {
+    let spec = TestbedSpec::new(Network::Bridge, &["node-1"])
         .namespace("dev", &[])
         .pod("dev", "a", &[], Families::Both, &[])
         .pod("dev", "b", &[], Families::Both, &[])
         .pod("dev", "c", &[], Families::Both, &[]);
-    Cluster::new(spec, "hs")
+    Testbed::new(spec, "hs")
 }
 
 fn deny_all() -> NetworkPolicy {
@@ -29,7 +29,7 @@ fn deny_all() -> NetworkPolicy {
     }
 }
 
-fn verdict(cluster: &Cluster, policy: Option<NetworkPolicy>) -> Result<verdict::Counts> {
+fn verdict(cluster: &Testbed, policy: Option<NetworkPolicy>) -> Result<verdict::Counts> {
     let spec = cluster.spec();
     let snapshot = Snapshot::new(policy, spec.pods(), spec.namespaces());
     let prober = Prober::new(cluster, &KNOCKS)?;
@@ -38,7 +38,7 @@ fn verdict(cluster: &Cluster, policy: Option<NetworkPolicy>) -> Result<verdict::
     verdict::check(cluster, &verdict::judge(cluster, &snapshot, &flows, &seen)?)
 }
 
-fn settled(cluster: &Cluster) -> Result<()> {
+fn settled(cluster: &Testbed) -> Result<()> {
     Prober::new(cluster, &KNOCKS)?.settle(&Flow::all(cluster, &KNOCKS))
 }
 

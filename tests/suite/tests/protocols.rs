@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use netbed::probe::{Flow, Knock, Prober};
 use netbed::scenario;
-use netbed::testbed::{Cluster, Endpoint};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use netbed::testbed::{Endpoint, Testbed};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// "Use for experimentation and testing" (RFC 3692).
@@ -43,11 +43,11 @@ spec:
 
 #[test]
 fn other_protocols_pass_only_by_rules_without_ports() -> Result<()> {
-    let mut spec = ClusterSpec::new(Network::Bridge, &["node-1"]).namespace("dev", &[]);
+    let mut spec = TestbedSpec::new(Network::Bridge, &["node-1"]).namespace("dev", &[]);
     for name in ["server", "peer", "ports", "stranger"] {
         spec = spec.pod("dev", name, &[("app", name)], Families::Both, &[]);
     }
-    let cluster = Cluster::new(spec, "pr")?;
+    let cluster = Testbed::new(spec, "pr")?;
     let knocks = [Knock::Icmp];
     Prober::new(&cluster, &knocks)?.settle(&Flow::all(&cluster, &knocks))?;
     scenario::apply(&cluster, POLICY)?;

@@ -14,7 +14,7 @@ use netbed::net::Namespace;
 use nft::Conntrack;
 use nix::unistd::{Uid, seteuid};
 use samples::objects;
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const NOBODY: u32 = 65534;
@@ -40,7 +40,7 @@ fn wait(connections: &Connections, until: impl Fn(Counters) -> bool) -> Result<(
 #[test]
 fn suspects_wait_until_a_pass_succeeds() -> Result<()> {
     let namespace = Namespace::new("rt")?;
-    let spec = ClusterSpec::new(Network::Routed, &["node"]).namespace("dev", &[]).pod(
+    let spec = TestbedSpec::new(Network::Routed, &["node"]).namespace("dev", &[]).pod(
         "dev",
         "pod",
         &[],

@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use netbed::probe::{Flow, Knock, Prober};
 use netbed::scenario;
-use netbed::testbed::{Cluster, Endpoint};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use netbed::testbed::{Endpoint, Testbed};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 
 const MOMENT: Duration = Duration::from_millis(250);
 const CLUSTER_IP: &str = "10.96.0.10:80";
@@ -76,13 +76,13 @@ spec:
     )
 }
 
-fn one_service(network: Network) -> Result<Cluster> {
-    let spec = ClusterSpec::new(network, &["node-1"])
+fn one_service(network: Network) -> Result<Testbed> {
+    let spec = TestbedSpec::new(network, &["node-1"])
         .namespace("dev", &[])
         .pod("dev", "client", &[("app", "client")], Families::V4, &[])
         .pod("dev", "server", &[("app", "server")], Families::V4, &[])
         .pod("dev", "stranger", &[("app", "stranger")], Families::V4, &[]);
-    let cluster = Cluster::new(spec, "sv")?;
+    let cluster = Testbed::new(spec, "sv")?;
     let knocks = [Knock::Icmp];
     Prober::new(&cluster, &knocks)?.settle(&Flow::all(&cluster, &knocks))?;
     let node = &cluster.endpoint("node-1")?.namespace;

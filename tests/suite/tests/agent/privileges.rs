@@ -21,7 +21,7 @@ use netbed::program;
 use netbed::scenario::Scenario;
 use netbed::testbed::Endpoint;
 use nix::unistd::Pid;
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 
 const KNOCKS: [Knock; 2] = [Knock::Tcp(80), Knock::Udp(53)];
 /// Bit 12 (linux/capability.h).
@@ -41,7 +41,7 @@ spec:
 
 #[test]
 fn the_agent_works_with_the_privileges_of_the_daemonset() -> Result<()> {
-    let spec = ClusterSpec::new(Network::Bridge, &["node-1"])
+    let spec = TestbedSpec::new(Network::Bridge, &["node-1"])
         .namespace("dev", &[])
         .pod("dev", "web", &[("app", "web")], Families::Both, &[])
         .pod("dev", "db", &[("app", "db")], Families::Both, &[]);

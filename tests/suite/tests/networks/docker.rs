@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use netbed::probe::{Flow, Knock, Prober};
 use netbed::scenario;
-use netbed::testbed::{Cluster, Endpoint};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use netbed::testbed::{Endpoint, Testbed};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 
 /// What the two containers serve.
 const PORTS: [u16; 2] = [8001, 8002];
@@ -54,12 +54,12 @@ fn container(pod: &Endpoint, port: u16) -> Result<Vec<TcpListener>> {
 #[test]
 fn networks_of_joined_containers() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
-        let spec = ClusterSpec::new(network, &["node-1"])
+        let spec = TestbedSpec::new(network, &["node-1"])
             .namespace("dev", &[])
             .pod("dev", "pair", &[("app", "pair")], Families::Both, &[])
             .pod("dev", "friend", &[("app", "friend")], Families::Both, &[])
             .pod("dev", "stranger", &[("app", "stranger")], Families::Both, &[]);
-        let cluster = Cluster::new(spec, "nw")?;
+        let cluster = Testbed::new(spec, "nw")?;
         Prober::new(&cluster, &[Knock::Icmp])?.settle(&Flow::all(&cluster, &[Knock::Icmp]))?;
         let pair = cluster.endpoint("dev/pair")?;
         let (friend, stranger) =

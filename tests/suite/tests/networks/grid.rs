@@ -11,9 +11,9 @@ use anyhow::{Context, Result, ensure};
 use netbed::fire::say;
 use netbed::probe::Knock;
 use netbed::scenario::Scenario;
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use samples::fixtures;
-use samples::testbed_spec::{Between, ClusterSpec, Network};
+use samples::testbed_spec::{Between, Network, TestbedSpec};
 
 pub const KNOCKS: [Knock; 5] =
     [Knock::Tcp(80), Knock::Tcp(443), Knock::Tcp(8080), Knock::Udp(53), Knock::Udp(5000)];
@@ -42,7 +42,7 @@ fn policies() -> Result<Policies> {
 
 /// The town with what else Docker has. With direct routing the third node is
 /// behind a router.
-pub fn town(network: Network, between: Between) -> ClusterSpec {
+pub fn town(network: Network, between: Between) -> TestbedSpec {
     let nodes: &[&str] = match between {
         Between::DirectRouting => &["node-1", "node-2", "node-3"],
         _ => &["node-1", "node-2"],
@@ -56,7 +56,7 @@ pub fn town(network: Network, between: Between) -> ClusterSpec {
 
 /// Tries all policies on one network.
 pub fn row(network: Network, between: Between) -> Result<()> {
-    let cluster = Cluster::new(town(network, between), "nw")?;
+    let cluster = Testbed::new(town(network, between), "nw")?;
     let scenario = Scenario::new(&cluster, &KNOCKS).context("without nftpol")?;
     let policies = policies()?;
     heads(&policies)?;

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, ensure};
 use netbed::net::{Namespace, veth};
 use netbed::probe::Knock;
 use netbed::scenario::{self, Scenario};
-use netbed::testbed::Cluster;
-use samples::testbed_spec::{Between, ClusterSpec, Families, Network};
+use netbed::testbed::Testbed;
+use samples::testbed_spec::{Between, Families, Network, TestbedSpec};
 
 const KNOCKS: [Knock; 2] = [Knock::Tcp(80), Knock::Udp(53)];
 
@@ -77,13 +77,13 @@ fn lead_round(node: &Namespace) -> Result<Namespace> {
 
 #[test]
 fn networks_that_go_round_the_forward_hook_are_seen() -> Result<()> {
-    let spec = ClusterSpec::new(Network::Routed, &["node-1", "node-2"])
+    let spec = TestbedSpec::new(Network::Routed, &["node-1", "node-2"])
         .between(Between::Vxlan)
         .namespace("dev", &[])
         .pod_on(0, "dev", "a", &[], Families::Both, &[])
         .pod_on(0, "dev", "b", &[], Families::Both, &[])
         .pod_on(1, "dev", "victim", &[("app", "victim")], Families::Both, &[]);
-    let cluster = Cluster::new(spec, "nw")?;
+    let cluster = Testbed::new(spec, "nw")?;
     let counts = Scenario::new(&cluster, &KNOCKS)?.enforce(DENY).context("as it should be")?;
     // From two pods, the other node and the outsider, in two ways over two
     // families.
