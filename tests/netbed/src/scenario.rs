@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use policy::Snapshot;
 use policy::spec::{decide_with, owners};
 use samples::objects;
+use samples::testbed_spec::TestbedSpec;
 
 use crate::probe::{Flow, Knock, Prober};
 use crate::program::{self, Finished};
@@ -65,6 +66,17 @@ impl<'a> Scenario<'a> {
         let verdicts = verdict::judge(self.cluster, snapshot, &self.flows, &seen)?;
         verdict::check(self.cluster, &verdicts)
     }
+}
+
+/// Builds a testbed. Returns when every pair has answered a ping.
+///
+/// # Errors
+/// When it cannot be built or does not come up.
+pub fn connected(spec: TestbedSpec, prefix: &str) -> Result<Testbed> {
+    let cluster = Testbed::new(spec, prefix)?;
+    let ping = [Knock::Icmp];
+    Prober::new(&cluster, &ping)?.settle(&Flow::all(&cluster, &ping))?;
+    Ok(cluster)
 }
 
 /// Which flows the specification lets pass, in their order.

@@ -16,6 +16,7 @@ use kubebed::apiserver::proxy::{Proxy, Verb};
 use netbed::net::Namespace;
 use netbed::testbed::Testbed;
 use policy::{ObjectKey, Phase};
+use samples::fixtures::deny_all_ingress;
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 use serde_json::Value;
 
@@ -43,14 +44,6 @@ fn shared() -> Result<Arc<Shared>> {
 }
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-fn deny_all(namespace: &str) -> String {
-    format!(
-        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
-         metadata: {{name: deny-all, namespace: {namespace}}}\n\
-         spec: {{podSelector: {{}}, policyTypes: [Ingress]}}\n"
-    )
-}
 
 /// A policy that isolates a tenth of the pods.
 fn policy(namespace: &str, number: usize) -> NetworkPolicy {
@@ -98,7 +91,7 @@ fn objects_survive_a_server_that_is_killed() -> Result<()> {
     println!("started in {:?}", start.elapsed());
     let spec = one_namespace("dev").pod("dev", "a", &[("app", "web")], Families::Both, &[]);
     server.create_cluster(&spec)?;
-    server.apply(&deny_all("dev"))?;
+    server.apply(&deny_all_ingress("dev"))?;
 
     let proxy = SocketAddr::new(LOOPBACK, 0);
     let proxy = Proxy::start(&server, &namespace, proxy, server.client())?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use netbed::datagram::{arrives, arrives_in_frame, icmpv6, link_local, receiver, scoped};
-use netbed::probe::{Flow, Knock, Prober};
+use netbed::probe::Knock;
 use netbed::scenario;
 use netbed::testbed::{Endpoint, Testbed};
 use samples::fixtures::{isolated_victim, victim_and};
@@ -18,14 +18,12 @@ use samples::testbed_spec::{Families, Network, TestbedSpec};
 use socket2::{Domain, Protocol, Socket, Type};
 
 fn three_pods(network: Network) -> Result<Testbed> {
-    let cluster = Testbed::new(victim_and("other", network), "ed")?;
+    let cluster = scenario::connected(victim_and("other", network), "ed")?;
     if network == Network::Bridge {
         // Else the bridge itself decides who gets which group.
         let node = &cluster.endpoint("node-1")?.namespace;
         node.ip("link set cni0 type bridge mcast_snooping 0")?;
     }
-    let knocks = [Knock::Icmp];
-    Prober::new(&cluster, &knocks)?.settle(&Flow::all(&cluster, &knocks))?;
     Ok(cluster)
 }
 
@@ -187,8 +185,7 @@ fn discovery_from_beyond_the_link_is_judged_like_any_packet() -> Result<()> {
             .pod_on(0, "dev", "victim", &[("app", "victim")], Families::Both, &[])
             .pod_on(0, "dev", "near", &[("app", "near")], Families::Both, &[])
             .pod_on(1, "dev", "far", &[("app", "far")], Families::Both, &[]);
-        let cluster = Testbed::new(spec, "ed")?;
-        Prober::new(&cluster, &[Knock::Icmp])?.settle(&Flow::all(&cluster, &[Knock::Icmp]))?;
+        let cluster = scenario::connected(spec, "ed")?;
         let victim = cluster.endpoint("dev/victim")?;
         let on_link: &[u8] = if network == Network::Bridge { &NEIGHBOUR_DISCOVERY } else { &[] };
         let others = [("dev/near", on_link), ("dev/far", &[]), ("outsider", &[])];

@@ -9,7 +9,6 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use netbed::probe::{Flow, Knock, Prober};
 use netbed::scenario;
 use netbed::segment::{Segment, SegmentListener, send};
 use netbed::testbed::{Endpoint, Testbed};
@@ -18,10 +17,7 @@ use samples::fixtures::{isolated_victim, victim_and};
 use samples::testbed_spec::Network;
 
 fn three_pods(network: Network) -> Result<Testbed> {
-    let cluster = Testbed::new(victim_and("client", network), "mf")?;
-    let knocks = [Knock::Icmp];
-    Prober::new(&cluster, &knocks)?.settle(&Flow::all(&cluster, &knocks))?;
-    Ok(cluster)
+    scenario::connected(victim_and("client", network), "mf")
 }
 
 /// Segments that belong to no flow, each with a client's port of its own.

@@ -13,7 +13,7 @@ use netbed::probe::Knock;
 use netbed::scenario::Scenario;
 use netbed::testbed::Testbed;
 use samples::fixtures;
-use samples::testbed_spec::{Between, Network, TestbedSpec};
+use samples::testbed_spec::{Between, Families, Network, TestbedSpec};
 
 pub const KNOCKS: [Knock; 5] =
     [Knock::Tcp(80), Knock::Tcp(443), Knock::Tcp(8080), Knock::Udp(53), Knock::Udp(5000)];
@@ -49,9 +49,14 @@ pub fn town(network: Network, between: Between) -> TestbedSpec {
     };
     let spec = fixtures::town(network, nodes).between(between);
     let spec = if between == Between::DirectRouting { spec.far(2) } else { spec };
-    spec.host_pod(0, "dev", "open", &[("app", "web"), ("tier", "front")])
-        .host_pod(1, "shop", "open", &[("app", "cart")])
-        .pod_without_address(1, "dev", "none", &[("app", "db"), ("tier", "back")])
+    let front = [("app", "web"), ("tier", "front")];
+    let back = [("app", "db"), ("tier", "back")];
+    spec.pod_on(0, "dev", "open", &front, Families::Both, &[])
+        .in_host_network()
+        .pod_on(1, "shop", "open", &[("app", "cart")], Families::Both, &[])
+        .in_host_network()
+        .pod_on(1, "dev", "none", &back, Families::Both, &[])
+        .without_address()
 }
 
 /// Tries all policies on one network.
