@@ -35,9 +35,9 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use netbed::program::{self, Finished};
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use samples::scratch::Folder;
-use samples::testbed_spec::{self, ClusterSpec};
+use samples::testbed_spec::{self, TestbedSpec};
 use serde_json::{Value, json};
 
 use crate::apiserver::{self, ApiServer, Purpose, process::Process};
@@ -65,7 +65,7 @@ pub struct Kubernetes {
     nodes: Vec<Node>,
     _controllers: [Process; 2],
     server: ApiServer,
-    cluster: Cluster,
+    cluster: Testbed,
     /// Last: the others write into it.
     folder: Folder,
 }
@@ -78,11 +78,11 @@ impl Kubernetes {
     /// When a program is missing (`cargo xtask cluster up` gets them all), or
     /// one ends or does not become ready, with what it said.
     pub fn up(options: Options, say: &dyn Fn(&str)) -> Result<Self> {
-        let cluster = Cluster::new(described(&options), PREFIX)?;
+        let cluster = Testbed::new(described(&options), PREFIX)?;
         Self::on(options, cluster, Folder::new(FOLDER)?, say)
     }
 
-    fn on(options: Options, cluster: Cluster, folder: Folder, say: &dyn Fn(&str)) -> Result<Self> {
+    fn on(options: Options, cluster: Testbed, folder: Folder, say: &dyn Fn(&str)) -> Result<Self> {
         say("etcd, kube-apiserver, kube-controller-manager, kube-scheduler");
         let address = cluster.services_address(false)?;
         if options.dual_stack {
@@ -128,7 +128,7 @@ impl Kubernetes {
 
     /// The namespaces of nodes, the switch and the outsider, and their wires.
     /// Pods are not among them: kubelets make those.
-    pub fn cluster(&self) -> &Cluster {
+    pub fn cluster(&self) -> &Testbed {
         &self.cluster
     }
 
@@ -215,14 +215,14 @@ impl Kubernetes {
         server.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string())?;
         let kubelet = settings::kubelet(&server.file("ca.crt"));
         let proxys = server.user_kubeconfig("system:kube-proxy", None)?;
-        let pods: Vec<String> = families.iter().map(|&v6| ClusterSpec::pods_range(v6)).collect();
+        let pods: Vec<String> = families.iter().map(|&v6| TestbedSpec::pods_range(v6)).collect();
         for (index, (node, endpoint)) in nodes.iter_mut().zip(cluster.nodes()).enumerate() {
             if options.network != Network::Ptp {
                 endpoint.namespace.sysctl("bridge.bridge-nf-call-iptables", "1")?;
                 endpoint.namespace.sysctl("bridge.bridge-nf-call-ip6tables", "1")?;
             }
             let ranges: Vec<String> =
-                families.iter().map(|&v6| ClusterSpec::pod_range(index, v6)).collect();
+                families.iter().map(|&v6| TestbedSpec::pod_range(index, v6)).collect();
             if let Network::Flannel(backend) = options.network {
                 cluster.remove_routes(index)?;
                 node.start_flannel(server, &settings::flannel(options, backend))?;
@@ -256,18 +256,18 @@ fn together<T: Send, U: Send>(
 
 /// What the cluster's wires join: nodes without pods. Routed, whatever the
 /// network: CNI's plugins make the bridge.
-fn described(options: &Options) -> ClusterSpec {
+fn described(options: &Options) -> TestbedSpec {
     let names: Vec<String> = (1..=options.nodes).map(|number| format!("node-{number}")).collect();
-    ClusterSpec::new(
+    TestbedSpec::new(
         testbed_spec::Network::Routed,
         &names.iter().map(String::as_str).collect::<Vec<_>>(),
     )
 }
 
 /// The Node as its kubelet shall find it: with the ranges of its pods.
-fn node_object(spec: &ClusterSpec, index: usize, families: &[bool]) -> Value {
+fn node_object(spec: &TestbedSpec, index: usize, families: &[bool]) -> Value {
     let ranges: Vec<String> =
-        families.iter().map(|&v6| ClusterSpec::pod_range(index, v6)).collect();
+        families.iter().map(|&v6| TestbedSpec::pod_range(index, v6)).collect();
     json!({
         "apiVersion": "v1",
         "kind": "Node",

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use netbed::scenario::Scenario;
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use netbed::verdict::Counts;
 use policy::Snapshot;
-use samples::testbed_spec::ClusterSpec;
+use samples::testbed_spec::TestbedSpec;
 use watcher::{Index, api};
 
 use crate::apiserver::ApiServer;
@@ -30,7 +30,7 @@ pub struct World {
     /// The API server, in the switch's namespace.
     pub server: ApiServer,
     /// Nodes, pods, the outsider.
-    pub cluster: Cluster,
+    pub cluster: Testbed,
     kubeconfig: PathBuf,
 }
 
@@ -40,8 +40,8 @@ impl World {
     /// # Errors
     /// When the cluster or the server does not come up, or `manifests/` are
     /// refused.
-    pub fn new(spec: ClusterSpec, prefix: &str) -> Result<Self> {
-        let cluster = Cluster::new(spec, prefix)?;
+    pub fn new(spec: TestbedSpec, prefix: &str) -> Result<Self> {
+        let cluster = Testbed::new(spec, prefix)?;
         let address = cluster.services_address(false)?;
         let server = ApiServer::start(cluster.switch(), address)?;
         let kubeconfig = install(&server)?;

@@ -30,15 +30,15 @@ const WINDOW: Duration = Duration::from_millis(100);
 
 /// Questions, as long as this value lives.
 #[derive(Debug)]
-pub struct Fresh {
+pub struct NewFlows {
     stop: Arc<AtomicBool>,
-    asked: Arc<Mutex<Asked>>,
+    asked: Arc<Mutex<Progress>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What became of the questions so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
+pub struct Progress {
     /// How many were sent.
     pub sent: u64,
     /// How many were answered.
@@ -57,7 +57,7 @@ struct Question {
     sent: Instant,
 }
 
-impl Fresh {
+impl NewFlows {
     /// Begins to ask. After `enough` answers it stops asking.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Fresh {
     pub fn start(from: &Endpoint, to: SocketAddr, enough: u64) -> Result<Self> {
         let namespace = Namespace::lent(from.namespace.path())?;
         let stop = Arc::new(AtomicBool::new(false));
-        let asked = Arc::new(Mutex::new(Asked::default()));
+        let asked = Arc::new(Mutex::new(Progress::default()));
         let (ended, shared) = (Arc::clone(&stop), Arc::clone(&asked));
         let name = from.name.clone();
         let thread = thread::spawn(move || {
@@ -78,12 +78,12 @@ impl Fresh {
     }
 
     /// What became of the questions so far.
-    pub fn asked(&self) -> Asked {
+    pub fn asked(&self) -> Progress {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Fresh {
+impl Drop for NewFlows {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
@@ -94,7 +94,7 @@ impl Drop for Fresh {
 }
 
 /// In the namespace: asks until told to stop.
-fn ask(to: SocketAddr, enough: u64, stop: &AtomicBool, asked: &Mutex<Asked>) -> Result<()> {
+fn ask(to: SocketAddr, enough: u64, stop: &AtomicBool, asked: &Mutex<Progress>) -> Result<()> {
     let mut open: Vec<Question> = Vec::new();
     let mut next = Instant::now();
     let mut number = 0;
@@ -123,7 +123,7 @@ fn ask(to: SocketAddr, enough: u64, stop: &AtomicBool, asked: &Mutex<Asked>) -> 
 }
 
 /// Waits a moment for answers.
-fn hear(open: &mut Vec<Question>, newest: u64, asked: &Mutex<Asked>) -> Result<()> {
+fn hear(open: &mut Vec<Question>, newest: u64, asked: &Mutex<Progress>) -> Result<()> {
     let mut waiting: Vec<PollFd<'_>> =
         open.iter().map(|one| PollFd::new(one.socket.as_fd(), PollFlags::POLLIN)).collect();
     poll(&mut waiting, PollTimeout::from(1u8)).context("wait for answers")?;

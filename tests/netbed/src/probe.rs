@@ -1,6 +1,6 @@
 //! Who reaches whom, tried with real packets.
 //!
-//! In: a [`Cluster`] and flows. Out: how far each came. All flows of a run
+//! In: a [`Testbed`] and flows. Out: how far each came. All flows of a run
 //! are under way at once, so that a run takes about as long as one refusal.
 //! Never: a flow that conntrack could know from an earlier run; an opinion
 //! about what should pass (that is `verdict`'s).
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use anyhow::{Result, ensure};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::testbed::Cluster;
+use crate::testbed::Testbed;
 use doors::Door;
 pub use flow::{Flow, Knock, Seen};
 pub(crate) use packet::{internet_checksum, transport_checksum};
@@ -28,7 +28,7 @@ static NEXT_RUN: AtomicU16 = AtomicU16::new(FIRST_RUN);
 /// The open doors of a cluster.
 #[derive(Debug)]
 pub struct Prober<'a> {
-    cluster: &'a Cluster,
+    cluster: &'a Testbed,
     doors: Vec<Door>,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Prober<'a> {
     ///
     /// # Errors
     /// When a port is 20000 or above, or a socket cannot be opened.
-    pub fn new(cluster: &'a Cluster, knocks: &[Knock]) -> Result<Self> {
+    pub fn new(cluster: &'a Testbed, knocks: &[Knock]) -> Result<Self> {
         allow_many_sockets()?;
         let below = knocks.iter().all(|knock| match *knock {
             Knock::Tcp(port) | Knock::Udp(port) | Knock::Sctp(port) => port < FIRST_RUN,

@@ -7,16 +7,17 @@ use anyhow::{Context, Result};
 use policy::Snapshot;
 use policy::spec::{decide_with, owners};
 use samples::objects;
+use samples::testbed_spec::TestbedSpec;
 
 use crate::probe::{Flow, Knock, Prober};
 use crate::program::{self, Finished};
-use crate::testbed::Cluster;
+use crate::testbed::Testbed;
 use crate::verdict::{self, Counts};
 
 /// A cluster, its open doors, and all flows over it.
 #[derive(Debug)]
 pub struct Scenario<'a> {
-    cluster: &'a Cluster,
+    cluster: &'a Testbed,
     prober: Prober<'a>,
     flows: Vec<Flow>,
 }
@@ -26,7 +27,7 @@ impl<'a> Scenario<'a> {
     ///
     /// # Errors
     /// When the cluster does not come up.
-    pub fn new(cluster: &'a Cluster, knocks: &[Knock]) -> Result<Self> {
+    pub fn new(cluster: &'a Testbed, knocks: &[Knock]) -> Result<Self> {
         let prober = Prober::new(cluster, knocks)?;
         let flows = Flow::all(cluster, knocks);
         prober.settle(&flows)?;
@@ -67,11 +68,22 @@ impl<'a> Scenario<'a> {
     }
 }
 
+/// Builds a testbed. Returns when every pair has answered a ping.
+///
+/// # Errors
+/// When it cannot be built or does not come up.
+pub fn connected(spec: TestbedSpec, prefix: &str) -> Result<Testbed> {
+    let cluster = Testbed::new(spec, prefix)?;
+    let ping = [Knock::Icmp];
+    Prober::new(&cluster, &ping)?.settle(&Flow::all(&cluster, &ping))?;
+    Ok(cluster)
+}
+
 /// Which flows the specification lets pass, in their order.
 ///
 /// # Errors
 /// When a flow is between addresses of different families.
-pub fn allowed(cluster: &Cluster, snapshot: &Snapshot, flows: &[Flow]) -> Result<Vec<bool>> {
+pub fn allowed(cluster: &Testbed, snapshot: &Snapshot, flows: &[Flow]) -> Result<Vec<bool>> {
     let owners = owners(snapshot);
     let packets = flows.iter().map(|flow| flow.packet(cluster).context("mixed families"));
     packets.map(|packet| Ok(decide_with(snapshot, &owners, &packet?).passes())).collect()
@@ -81,7 +93,7 @@ pub fn allowed(cluster: &Cluster, snapshot: &Snapshot, flows: &[Flow]) -> Result
 ///
 /// # Errors
 /// When `nftpol` refuses them.
-pub fn apply(cluster: &Cluster, policies: &str) -> Result<()> {
+pub fn apply(cluster: &Testbed, policies: &str) -> Result<()> {
     for node in 0..cluster.spec().nodes.len() {
         let name = &cluster.spec().nodes[node];
         apply_on(cluster, name, policies)?.success().with_context(|| format!("on {name}"))?;
@@ -93,7 +105,7 @@ pub fn apply(cluster: &Cluster, policies: &str) -> Result<()> {
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn apply_on(cluster: &Cluster, node: &str, policies: &str) -> Result<Finished> {
+pub fn apply_on(cluster: &Testbed, node: &str, policies: &str) -> Result<Finished> {
     let input = objects::manifests(cluster.spec(), policies);
     let namespace = &cluster.endpoint(node)?.namespace;
     program::run(namespace, &["apply", "-f", "-", "--node", node], &input)

@@ -72,12 +72,12 @@ pub fn send(from: &Endpoint, to: &Endpoint, v6: bool, segment: Segment) -> Resul
 
 /// Hears every TCP segment that comes to an endpoint.
 #[derive(Debug)]
-pub struct Ears {
+pub struct SegmentListener {
     socket: UdpSocket,
     v6: bool,
 }
 
-impl Ears {
+impl SegmentListener {
     /// At an endpoint, for one family.
     ///
     /// # Errors

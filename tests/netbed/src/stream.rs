@@ -45,7 +45,7 @@ pub struct Stream {
 
 /// What became of a stream, in datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
+pub struct StreamCount {
     /// Those that were to be sent, those that the sender's own node refused
     /// included.
     pub sent: u64,
@@ -108,12 +108,12 @@ impl Stream {
     }
 
     /// Sends no more, and waits for what is on its way.
-    pub fn finish(mut self) -> Count {
+    pub fn finish(mut self) -> StreamCount {
         self.stop[0].store(true, Ordering::Relaxed);
         join(self.sender.take());
         sleep(TRAVEL);
         let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner).len();
-        Count { sent: self.sent.load(Ordering::Relaxed), arrived: arrived as u64 }
+        StreamCount { sent: self.sent.load(Ordering::Relaxed), arrived: arrived as u64 }
     }
 
     /// How long after this moment the last datagram arrived before they stayed

@@ -1,6 +1,6 @@
 //! A described cluster made real.
 //!
-//! In: a [`ClusterSpec`]. Out: a [`Cluster`]: one network namespace for each
+//! In: a [`TestbedSpec`]. Out: a [`Testbed`]: one network namespace for each
 //! node, each pod, the switch between the nodes and an outsider, wired so
 //! that every endpoint reaches every other while no policy is in force; and
 //! the YAML that describes it to `nftpol`.
@@ -25,15 +25,15 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{Context, Result};
-use samples::testbed_spec::ClusterSpec;
+use samples::testbed_spec::TestbedSpec;
 
 use crate::net::Namespace;
 use tunnel::Tunnel;
 
 /// The cluster, as long as this value lives.
 #[derive(Debug)]
-pub struct Cluster {
-    spec: ClusterSpec,
+pub struct Testbed {
+    spec: TestbedSpec,
     /// Before the nodes: they hold the nodes' devices.
     _tunnels: Vec<Tunnel>,
     endpoints: Vec<Endpoint>,
@@ -66,25 +66,25 @@ pub struct Endpoint {
 pub enum Role {
     /// A pod on the node with this index.
     Pod {
-        /// Index into [`ClusterSpec::nodes`].
+        /// Index into [`TestbedSpec::nodes`].
         node: usize,
     },
     /// The node with this index.
     Node {
-        /// Index into [`ClusterSpec::nodes`].
+        /// Index into [`TestbedSpec::nodes`].
         node: usize,
     },
     /// Neither pod nor node.
     Outsider,
 }
 
-impl Cluster {
+impl Testbed {
     /// Builds it. Namespace names begin with `prefix` (4 characters at most)
     /// and are unique.
     ///
     /// # Errors
     /// Without root, or when `ip` refuses something.
-    pub fn new(spec: ClusterSpec, prefix: &str) -> Result<Self> {
+    pub fn new(spec: TestbedSpec, prefix: &str) -> Result<Self> {
         build::build(spec, &|_| Namespace::new(prefix))
     }
 
@@ -92,15 +92,15 @@ impl Cluster {
     /// with `-` for the `/` of pods.
     ///
     /// # Errors
-    /// As [`Cluster::new`], and when a name is taken.
-    pub fn named(spec: ClusterSpec, prefix: &str) -> Result<Self> {
+    /// As [`Testbed::new`], and when a name is taken.
+    pub fn named(spec: TestbedSpec, prefix: &str) -> Result<Self> {
         build::build(spec, &|endpoint| {
             Namespace::named(&format!("{prefix}-{}", endpoint.replace('/', "-")))
         })
     }
 
     /// What it was built from.
-    pub fn spec(&self) -> &ClusterSpec {
+    pub fn spec(&self) -> &TestbedSpec {
         &self.spec
     }
 

@@ -12,7 +12,7 @@ use policy::Snapshot;
 use policy::spec::{Decision, Side, decide_with, owners};
 
 use crate::probe::{Flow, Knock, Seen};
-use crate::testbed::Cluster;
+use crate::testbed::Testbed;
 
 /// Flows listed one by one in an error; beyond that the grids must do.
 const LISTED: usize = 20;
@@ -61,7 +61,7 @@ impl Verdict {
 /// # Errors
 /// When a flow's endpoints have no addresses of its family.
 pub fn judge(
-    cluster: &Cluster,
+    cluster: &Testbed,
     snapshot: &Snapshot,
     flows: &[Flow],
     seen: &[Seen],
@@ -82,7 +82,7 @@ pub fn judge(
 ///
 /// # Errors
 /// A list and grids of what is wrong.
-pub fn check(cluster: &Cluster, verdicts: &[Verdict]) -> Result<Counts> {
+pub fn check(cluster: &Testbed, verdicts: &[Verdict]) -> Result<Counts> {
     let wrong: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.is_right()).collect();
     if wrong.is_empty() {
         let passed = verdicts.iter().filter(|verdict| verdict.decision.passes()).count();
@@ -110,7 +110,7 @@ pub fn check(cluster: &Cluster, verdicts: &[Verdict]) -> Result<Counts> {
     bail!(text)
 }
 
-fn explain(cluster: &Cluster, verdict: &Verdict) -> String {
+fn explain(cluster: &Testbed, verdict: &Verdict) -> String {
     let Decision { egress, ingress } = &verdict.decision;
     let should = if verdict.decision.passes() { "pass" } else { "be refused" };
     let was = match verdict.seen {
@@ -138,7 +138,7 @@ fn side(side: &Side) -> String {
     }
 }
 
-fn draw(text: &mut String, cluster: &Cluster, grid: &[&Verdict]) {
+fn draw(text: &mut String, cluster: &Testbed, grid: &[&Verdict]) {
     let endpoints = cluster.endpoints();
     let cells: BTreeMap<_, _> = grid
         .iter()

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use policy::{NamedPort, Protocol};
 
-use crate::testbed_spec::{ClusterSpec, Families, Network};
+use crate::testbed_spec::{Families, Network, TestbedSpec};
 
 /// A directory of `tests/fixtures`.
 pub fn directory(name: &str) -> PathBuf {
@@ -45,40 +45,60 @@ pub fn files(name: &str) -> Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-/// Three pods on one node, in the namespace `dev`: `victim`, `third`, and one
-/// of this name. Each has its name as the label `app`.
-pub fn victim_and(other: &str, network: Network) -> ClusterSpec {
-    let spec = ClusterSpec::new(network, &["node-1"]).namespace("dev", &[]);
-    [other, "victim", "third"]
-        .into_iter()
-        .fold(spec, |spec, name| spec.pod("dev", name, &[("app", name)], Families::Both, &[]))
+/// Pods of the namespace `dev`. Each has its name as the label `app`.
+pub fn dev_pods(
+    network: Network,
+    nodes: &[&str],
+    names: &[&str],
+    families: Families,
+) -> TestbedSpec {
+    let spec = TestbedSpec::new(network, nodes).namespace("dev", &[]);
+    names.iter().fold(spec, |spec, name| spec.pod("dev", name, &[("app", name)], families, &[]))
 }
 
-/// Isolates `victim` of [`victim_and`] in one direction; nothing is allowed.
+/// Three of [`dev_pods`] on one node: one of this name, `victim` and `third`.
+pub fn victim_and(other: &str, network: Network) -> TestbedSpec {
+    dev_pods(network, &["node-1"], &[other, "victim", "third"], Families::Both)
+}
+
+/// Isolates `victim` of [`victim_and`] in one direction.
 pub fn isolated_victim(direction: &str) -> String {
+    isolated("victim", direction)
+}
+
+/// Isolates the pod of this name of [`dev_pods`] in one direction. Nothing is
+/// allowed.
+pub fn isolated(name: &str, direction: &str) -> String {
+    let labels = format!("{{matchLabels: {{app: {name}}}}}");
+    deny("isolated", "dev", &labels, direction)
+}
+
+/// Allows nobody to reach the pods of a namespace.
+pub fn deny_all_ingress(namespace: &str) -> String {
+    deny("deny-all", namespace, "{}", "Ingress")
+}
+
+fn deny(name: &str, namespace: &str, pods: &str, direction: &str) -> String {
     format!(
         "apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:
-  name: isolated
-  namespace: dev
+  name: {name}
+  namespace: {namespace}
 spec:
-  podSelector:
-    matchLabels:
-      app: victim
-  policyTypes:
-  - {direction}
+  podSelector: {pods}
+  policyTypes: [{direction}]
 "
     )
 }
 
 /// Thirteen pods in four namespaces: every label, named port and mix of
 /// families that the policies in `fixtures/packets` are about.
-pub fn town(network: Network, nodes: &[&str]) -> ClusterSpec {
+pub fn town(network: Network, nodes: &[&str]) -> TestbedSpec {
     use Families::{Both, V4, V6};
     use Protocol::{Sctp, Tcp, Udp};
     let port = |name: &str, protocol, port| NamedPort { name: name.into(), protocol, port };
-    ClusterSpec::new(network, nodes)
+    TestbedSpec::new(network, nodes)
         .namespace("dev", &[("team", "alpha")])
         .namespace("shop", &[("team", "beta")])
         .namespace("ops", &[("team", "ops")])

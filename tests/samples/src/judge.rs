@@ -42,14 +42,14 @@ pub fn in_the_specification(packet: &simulator::Packet) -> spec::Packet {
 /// What one node has to say about a packet that it forwards: egress of its
 /// own pods, ingress of its own pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Halves {
+pub struct NodeVerdict {
     /// Whether the source may send it.
     pub egress: bool,
     /// Whether the destination may receive it.
     pub ingress: bool,
 }
 
-impl Halves {
+impl NodeVerdict {
     /// By the specification; without a node all pods are its own.
     pub fn of(
         snapshot: &Snapshot,

@@ -12,10 +12,10 @@ use policy::Snapshot;
 use watcher::Index;
 use watcher::files::{self, Validation};
 
-use crate::testbed_spec::ClusterSpec;
+use crate::testbed_spec::TestbedSpec;
 
 /// Namespaces, Pods and the policies, as one stream of documents.
-pub fn manifests(spec: &ClusterSpec, policies: &str) -> String {
+pub fn manifests(spec: &TestbedSpec, policies: &str) -> String {
     format!("{}---\n{policies}", spec.manifests())
 }
 
@@ -24,7 +24,7 @@ pub fn manifests(spec: &ClusterSpec, policies: &str) -> String {
 /// # Errors
 /// When the policies are not valid, or pods and namespaces come out of their
 /// YAML other than they were described.
-pub fn snapshot(spec: &ClusterSpec, policies: &str) -> Result<Snapshot> {
+pub fn snapshot(spec: &TestbedSpec, policies: &str) -> Result<Snapshot> {
     let loaded = files::parse("manifests", &manifests(spec, policies), Validation::Strict);
     ensure!(!loaded.has_errors(), "the manifests are refused: {:#?}", loaded.findings);
     let index: Index = loaded.objects.into_iter().collect();

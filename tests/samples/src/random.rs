@@ -22,7 +22,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
 pub use edit::{Edit, edit, upheaval};
-pub use history::{Grouping, Step, Telling, Watches, step};
+pub use history::{Delivery, Grouping, Step, Watches, step};
 
 /// The nodes of a random cluster, with their addresses.
 pub const NODES: [(&str, &str); 2] = [("n1", "192.168.0.1"), ("n2", "192.168.0.2")];

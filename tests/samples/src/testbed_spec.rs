@@ -71,7 +71,7 @@ pub struct PodSpec {
 
 /// A cluster.
 #[derive(Clone, Debug)]
-pub struct ClusterSpec {
+pub struct TestbedSpec {
     /// How pods hang on their nodes.
     pub network: Network,
     /// How packets between pods get from node to node.
@@ -86,7 +86,7 @@ pub struct ClusterSpec {
     pub pods: Vec<PodSpec>,
 }
 
-impl ClusterSpec {
+impl TestbedSpec {
     /// A cluster of these nodes, as yet without pods. At most 200 nodes.
     pub fn new(network: Network, nodes: &[&str]) -> Self {
         assert!(nodes.len() <= 200, "node numbers are an octet of the addresses");
@@ -173,40 +173,28 @@ impl ClusterSpec {
         self
     }
 
-    /// Adds a pod in its node's network namespace. It has no endpoint of its
-    /// own: the node's is at its addresses.
+    /// Moves the pod that was added last into its node's network namespace. It
+    /// has no endpoint of its own: the node's is at its addresses.
     #[must_use]
-    pub fn host_pod(
-        self,
-        node: usize,
-        namespace: &str,
-        name: &str,
-        labels: &[(&str, &str)],
-    ) -> Self {
+    pub fn in_host_network(mut self) -> Self {
+        let node = self.last_pod().node;
         let addresses = [false, true].map(|v6| self.node_address(node, v6)).to_vec();
-        let mut this = self.pod_on(node, namespace, name, labels, Families::Both, &[]);
-        if let Some(pod) = this.pods.last_mut() {
-            pod.addresses = addresses;
-            pod.host_network = true;
-        }
-        this
+        let pod = self.last_pod();
+        pod.addresses = addresses;
+        pod.host_network = true;
+        self
     }
 
-    /// Adds a pod without an address: its namespace has a loopback interface
-    /// and nothing else.
+    /// Takes the addresses from the pod that was added last: its namespace has
+    /// a loopback interface and nothing else.
     #[must_use]
-    pub fn pod_without_address(
-        self,
-        node: usize,
-        namespace: &str,
-        name: &str,
-        labels: &[(&str, &str)],
-    ) -> Self {
-        let mut this = self.pod_on(node, namespace, name, labels, Families::Both, &[]);
-        if let Some(pod) = this.pods.last_mut() {
-            pod.addresses.clear();
-        }
-        this
+    pub fn without_address(mut self) -> Self {
+        self.last_pod().addresses.clear();
+        self
+    }
+
+    fn last_pod(&mut self) -> &mut PodSpec {
+        self.pods.last_mut().expect("a pod comes first")
     }
 
     /// The address of a node in its subnet.

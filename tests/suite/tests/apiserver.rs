@@ -14,9 +14,10 @@ use kube::api::ListParams;
 use kubebed::apiserver::ApiServer;
 use kubebed::apiserver::proxy::{Proxy, Verb};
 use netbed::net::Namespace;
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use policy::{ObjectKey, Phase};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::fixtures::deny_all_ingress;
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 use serde_json::Value;
 
 /// A namespace with a server in it, which goes first.
@@ -43,14 +44,6 @@ fn shared() -> Result<Arc<Shared>> {
 }
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-fn deny_all(namespace: &str) -> String {
-    format!(
-        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
-         metadata: {{name: deny-all, namespace: {namespace}}}\n\
-         spec: {{podSelector: {{}}, policyTypes: [Ingress]}}\n"
-    )
-}
 
 /// A policy that isolates a tenth of the pods.
 fn policy(namespace: &str, number: usize) -> NetworkPolicy {
@@ -86,8 +79,8 @@ fn reader(namespace: &str) -> (String, String) {
     (account, rights)
 }
 
-fn one_namespace(name: &str) -> ClusterSpec {
-    ClusterSpec::new(Network::Bridge, &["node-1"]).namespace(name, &[("team", "a")])
+fn one_namespace(name: &str) -> TestbedSpec {
+    TestbedSpec::new(Network::Bridge, &["node-1"]).namespace(name, &[("team", "a")])
 }
 
 #[test]
@@ -98,7 +91,7 @@ fn objects_survive_a_server_that_is_killed() -> Result<()> {
     println!("started in {:?}", start.elapsed());
     let spec = one_namespace("dev").pod("dev", "a", &[("app", "web")], Families::Both, &[]);
     server.create_cluster(&spec)?;
-    server.apply(&deny_all("dev"))?;
+    server.apply(&deny_all_ingress("dev"))?;
 
     let proxy = SocketAddr::new(LOOPBACK, 0);
     let proxy = Proxy::start(&server, &namespace, proxy, server.client())?;
@@ -174,7 +167,7 @@ fn pods_change_and_go() -> Result<()> {
 fn a_thousand_pods_are_created_with_status() -> Result<()> {
     let shared = shared()?;
     let server = &shared.server;
-    let mut spec = ClusterSpec::new(Network::Bridge, &["n0", "n1", "n2", "n3"]);
+    let mut spec = TestbedSpec::new(Network::Bridge, &["n0", "n1", "n2", "n3"]);
     spec = spec.namespace("many", &[]);
     for number in 0..1000 {
         let app = format!("app-{}", number % 10);
@@ -377,8 +370,8 @@ fn the_proxy_can_be_a_server_without_watch_lists() -> Result<()> {
 
 #[test]
 fn nodes_reach_a_server_on_the_switch() -> Result<()> {
-    let spec = ClusterSpec::new(Network::Bridge, &["node-1", "node-2"]);
-    let cluster = Cluster::new(spec, "as")?;
+    let spec = TestbedSpec::new(Network::Bridge, &["node-1", "node-2"]);
+    let cluster = Testbed::new(spec, "as")?;
     for v6 in [true, false] {
         let address = cluster.services_address(v6)?;
         assert_eq!(cluster.services_address(v6)?, address);

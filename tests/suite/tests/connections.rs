@@ -12,12 +12,12 @@ use anyhow::{Context, Result, ensure};
 use compiler::Options;
 use netbed::conntrack::{self, Entry};
 use netbed::echo::{Server, Stream};
-use netbed::testbed::{Cluster, Endpoint};
+use netbed::testbed::{Endpoint, Testbed};
 use nft::{Conntrack, Kernel};
 use policy::{ObjectKey, Snapshot};
 use ruleset::Ruleset;
 use samples::objects;
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What has not come by then does not come.
@@ -39,7 +39,7 @@ table ip kube-proxy {
 
 /// One node that forwards, with `web`, the pod that policies are about.
 struct Setup {
-    cluster: Cluster,
+    cluster: Testbed,
     snapshot: Snapshot,
     pipeline: Pipeline<Kernel>,
     table: Option<Arc<Ruleset>>,
@@ -48,7 +48,7 @@ struct Setup {
 
 impl Setup {
     fn new(network: Network) -> Result<Self> {
-        let spec = ClusterSpec::new(network, &[NODE, "node-2"])
+        let spec = TestbedSpec::new(network, &[NODE, "node-2"])
             .namespace("dev", &[])
             .pod_on(0, "dev", "web", &[("app", "web")], Families::Both, &[])
             .pod_on(0, "dev", "near", &[("app", "near")], Families::Both, &[])
@@ -56,7 +56,7 @@ impl Setup {
             .pod_on(1, "dev", "client-2", &[("app", "client")], Families::Both, &[])
             .pod_on(1, "dev", "stranger", &[("app", "stranger")], Families::Both, &[]);
         let snapshot = objects::snapshot(&spec, "")?;
-        let cluster = Cluster::new(spec, "cn")?;
+        let cluster = Testbed::new(spec, "cn")?;
         let node = &cluster.endpoint(NODE)?.namespace;
         let mut nft = node.command("nft");
         ensure!(nft.arg(KUBE_PROXY).status().context("run nft")?.success(), "nft refused");

@@ -10,28 +10,26 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use netbed::datagram::{arrives, arrives_in_frame, icmpv6, link_local, receiver, scoped};
-use netbed::probe::{Flow, Knock, Prober};
+use netbed::probe::Knock;
 use netbed::scenario;
-use netbed::testbed::{Cluster, Endpoint};
+use netbed::testbed::{Endpoint, Testbed};
 use samples::fixtures::{isolated_victim, victim_and};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 use socket2::{Domain, Protocol, Socket, Type};
 
-fn three_pods(network: Network) -> Result<Cluster> {
-    let cluster = Cluster::new(victim_and("other", network), "ed")?;
+fn three_pods(network: Network) -> Result<Testbed> {
+    let cluster = scenario::connected(victim_and("other", network), "ed")?;
     if network == Network::Bridge {
         // Else the bridge itself decides who gets which group.
         let node = &cluster.endpoint("node-1")?.namespace;
         node.ip("link set cni0 type bridge mcast_snooping 0")?;
     }
-    let knocks = [Knock::Icmp];
-    Prober::new(&cluster, &knocks)?.settle(&Flow::all(&cluster, &knocks))?;
     Ok(cluster)
 }
 
-/// A way to get from one pod to another without using the reported address of
+/// A path from one pod to another without using the reported address of
 /// both. Each has a port of its own, since all are tried at once.
-struct Way {
+struct Path {
     name: String,
     source: SocketAddr,
     /// The group to join, or any address of the family.
@@ -39,7 +37,7 @@ struct Way {
     destination: SocketAddr,
 }
 
-fn ways(from: &Endpoint, to: &Endpoint, first_port: u16) -> Result<Vec<Way>> {
+fn paths(from: &Endpoint, to: &Endpoint, first_port: u16) -> Result<Vec<Path>> {
     let mut ports = first_port..;
     let mut port = || ports.next().context("a port");
     let (from_local, _) = link_local(from)?;
@@ -47,18 +45,18 @@ fn ways(from: &Endpoint, to: &Endpoint, first_port: u16) -> Result<Vec<Way>> {
     let to_global = to.address(true).context("an IPv6 address")?;
     let local: SocketAddr = scoped(from, from_local, 0)?;
     let global: SocketAddr = (from.address(true).context("an IPv6 address")?, 0).into();
-    let mut ways = Vec::new();
+    let mut paths = Vec::new();
     for (name, source, destination) in [
         ("link-local to link-local", local, scoped(from, to_local, port()?)?),
         ("global to link-local", global, scoped(from, to_local, port()?)?),
         ("link-local to global", local, (to_global, port()?).into()),
     ] {
-        ways.push(Way { name: name.into(), source, receive: to_global, destination });
+        paths.push(Path { name: name.into(), source, receive: to_global, destination });
     }
     for group in ["255.255.255.255", "10.244.1.255", "224.0.0.251", "239.1.2.3"] {
         let receive: IpAddr = group.parse()?;
         let source = (Ipv4Addr::UNSPECIFIED, 0).into();
-        ways.push(Way {
+        paths.push(Path {
             name: group.into(),
             source,
             receive,
@@ -68,7 +66,7 @@ fn ways(from: &Endpoint, to: &Endpoint, first_port: u16) -> Result<Vec<Way>> {
     for group in ["ff02::1", "ff02::fb", "ff05::1:3"] {
         let group: Ipv6Addr = group.parse()?;
         for source in [local, global] {
-            ways.push(Way {
+            paths.push(Path {
                 name: format!("{group} from {}", source.ip()),
                 source,
                 receive: group.into(),
@@ -76,26 +74,26 @@ fn ways(from: &Endpoint, to: &Endpoint, first_port: u16) -> Result<Vec<Way>> {
             });
         }
     }
-    Ok(ways)
+    Ok(paths)
 }
 
-/// Which ways work, all tried at once.
+/// Which paths work, all tried at once.
 fn tried(from: &Endpoint, to: &Endpoint, first_port: u16) -> Result<Vec<(String, bool)>> {
-    let ways = ways(from, to, first_port)?;
-    let link_local_tcp = ways[0].destination;
+    let paths = paths(from, to, first_port)?;
+    let link_local_tcp = paths[0].destination;
     std::thread::scope(|scope| {
-        let tries: Vec<_> = ways
+        let tries: Vec<_> = paths
             .into_iter()
-            .map(|way| {
+            .map(|path| {
                 scope.spawn(move || {
-                    let at = receiver(to, way.receive, way.destination.port())?;
-                    anyhow::Ok((way.name, arrives(from, way.source, way.destination, &at)?))
+                    let at = receiver(to, path.receive, path.destination.port())?;
+                    anyhow::Ok((path.name, arrives(from, path.source, path.destination, &at)?))
                 })
             })
             .collect();
         let mut seen = vec![("TCP to link-local".into(), connects(from, to, link_local_tcp)?)];
         for one in tries {
-            seen.push(one.join().expect("no way panics")?);
+            seen.push(one.join().expect("no path panics")?);
         }
         Ok(seen)
     })
@@ -108,11 +106,11 @@ fn connects(from: &Endpoint, to: &Endpoint, address: SocketAddr) -> Result<bool>
     Ok(from.namespace.run(|| TcpStream::connect_timeout(&address, timeout))?.is_ok())
 }
 
-fn check(cluster: &Cluster, expected: bool, port: u16, when: &str) -> Result<()> {
+fn check(cluster: &Testbed, expected: bool, port: u16, when: &str) -> Result<()> {
     let (other, victim) = (cluster.endpoint("dev/other")?, cluster.endpoint("dev/victim")?);
     for (from, to) in [(other, victim), (victim, other)] {
-        for (way, seen) in tried(from, to, port)? {
-            assert_eq!(seen, expected, "{when}: {} to {}, {way}", from.name, to.name);
+        for (path, seen) in tried(from, to, port)? {
+            assert_eq!(seen, expected, "{when}: {} to {}, {path}", from.name, to.name);
         }
     }
     Ok(())
@@ -133,7 +131,7 @@ fn link_local_broadcast_and_multicast_pass_only_without_isolated_pods() -> Resul
 }
 
 /// Which groups reach a neighbour in a frame for it alone.
-fn check_frames(cluster: &Cluster, expected: bool, port: u16, when: &str) -> Result<()> {
+fn check_frames(cluster: &Testbed, expected: bool, port: u16, when: &str) -> Result<()> {
     let (other, victim) = (cluster.endpoint("dev/other")?, cluster.endpoint("dev/victim")?);
     for (from, to) in [(other, victim), (victim, other)] {
         for group in ["255.255.255.255", "224.0.0.1", "239.1.2.3", "ff02::1", "ff05::1:3"] {
@@ -182,13 +180,12 @@ fn check_discovery(from: &Endpoint, to: &Endpoint, expected: [&[u8]; 2], when: &
 #[test]
 fn discovery_from_beyond_the_link_is_judged_like_any_packet() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
-        let spec = ClusterSpec::new(network, &["node-1", "node-2"])
+        let spec = TestbedSpec::new(network, &["node-1", "node-2"])
             .namespace("dev", &[])
             .pod_on(0, "dev", "victim", &[("app", "victim")], Families::Both, &[])
             .pod_on(0, "dev", "near", &[("app", "near")], Families::Both, &[])
             .pod_on(1, "dev", "far", &[("app", "far")], Families::Both, &[]);
-        let cluster = Cluster::new(spec, "ed")?;
-        Prober::new(&cluster, &[Knock::Icmp])?.settle(&Flow::all(&cluster, &[Knock::Icmp]))?;
+        let cluster = scenario::connected(spec, "ed")?;
         let victim = cluster.endpoint("dev/victim")?;
         let on_link: &[u8] = if network == Network::Bridge { &NEIGHBOUR_DISCOVERY } else { &[] };
         let others = [("dev/near", on_link), ("dev/far", &[]), ("outsider", &[])];

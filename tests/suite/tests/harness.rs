@@ -3,42 +3,27 @@
 
 use anyhow::{Context, Result};
 use netbed::probe::{Flow, Knock, Prober};
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use netbed::verdict;
-use policy::{NetworkPolicy, ObjectKey, Selector, Snapshot};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::testbed_spec::{Families, Network};
+use samples::{fixtures, objects};
 
 const KNOCKS: [Knock; 4] = [Knock::Tcp(80), Knock::Udp(53), Knock::Sctp(3868), Knock::Icmp];
 
-fn three_pods() -> Result<Cluster> {
-    let spec = ClusterSpec::new(Network::Bridge, &["node-1"])
-        .namespace("dev", &[])
-        .pod("dev", "a", &[], Families::Both, &[])
-        .pod("dev", "b", &[], Families::Both, &[])
-        .pod("dev", "c", &[], Families::Both, &[]);
-    Cluster::new(spec, "hs")
+fn three_pods() -> Result<Testbed> {
+    let names = ["a", "b", "c"];
+    Testbed::new(fixtures::dev_pods(Network::Bridge, &["node-1"], &names, Families::Both), "hs")
 }
 
-fn deny_all() -> NetworkPolicy {
-    NetworkPolicy {
-        key: ObjectKey::new("dev", "deny-all"),
-        uid: String::new(),
-        pod_selector: Selector::everything(),
-        ingress: Some(Vec::new()),
-        egress: None,
-    }
-}
-
-fn verdict(cluster: &Cluster, policy: Option<NetworkPolicy>) -> Result<verdict::Counts> {
-    let spec = cluster.spec();
-    let snapshot = Snapshot::new(policy, spec.pods(), spec.namespaces());
+fn verdict(cluster: &Testbed, policies: &str) -> Result<verdict::Counts> {
+    let snapshot = objects::snapshot(cluster.spec(), policies)?;
     let prober = Prober::new(cluster, &KNOCKS)?;
     let flows = Flow::all(cluster, &KNOCKS);
     let seen = prober.run(&flows)?;
     verdict::check(cluster, &verdict::judge(cluster, &snapshot, &flows, &seen)?)
 }
 
-fn settled(cluster: &Cluster) -> Result<()> {
+fn settled(cluster: &Testbed) -> Result<()> {
     Prober::new(cluster, &KNOCKS)?.settle(&Flow::all(cluster, &KNOCKS))
 }
 
@@ -46,8 +31,8 @@ fn settled(cluster: &Cluster) -> Result<()> {
 fn a_policy_that_nobody_enforces_is_seen_as_leaks() -> Result<()> {
     let cluster = three_pods()?;
     settled(&cluster)?;
-    assert_eq!(verdict(&cluster, None)?.refused, 0);
-    let error = verdict(&cluster, Some(deny_all())).unwrap_err().to_string();
+    assert_eq!(verdict(&cluster, "")?.refused, 0);
+    let error = verdict(&cluster, &fixtures::deny_all_ingress("dev")).unwrap_err().to_string();
     // Between 3 pods and from the outsider, in 4 ways over 2 families.
     assert!(error.starts_with("72 of 144 flows"), "{error}");
     assert!(error.contains("dev/a -> dev/b TCP/80 IPv4: must be refused (egress not isolated, ingress isolated by dev/deny-all), passed"), "{error}");
@@ -84,7 +69,7 @@ fn lost_packets_are_seen_as_lost() -> Result<()> {
         );
         let status = node.command("nft").arg(&script).status().context("run nft")?;
         assert!(status.success(), "{rule}");
-        match verdict(&cluster, None) {
+        match verdict(&cluster, "") {
             Ok(counts) => assert!(expected.is_empty(), "{rule}: {counts:?}"),
             Err(error) => {
                 let error = error.to_string();

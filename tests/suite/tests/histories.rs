@@ -19,7 +19,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use ruleset::plan::plan;
-use samples::random::{self, Grouping, NODES, Step, Telling, Watches};
+use samples::random::{self, Delivery, Grouping, NODES, Step, Watches};
 use watcher::Kind;
 use watcher::api::Event;
 
@@ -130,14 +130,14 @@ impl Node {
 
 /// Nothing happens, and all that was held is told.
 fn the_rest() -> Step {
-    let telling = Telling {
+    let delivery = Delivery {
         order: Kind::ALL.to_vec(),
         held: [].into(),
         relisted: [].into(),
         grouping: Grouping::Together,
         twice: false,
     };
-    Step { edits: Vec::new(), telling }
+    Step { edits: Vec::new(), delivery }
 }
 
 fn all(name: &str, seed: u64, before_each: impl Fn(&mut Node) -> Result<()>) -> Result<()> {

@@ -15,7 +15,7 @@ use proptest::test_runner::RngSeed;
 use ruleset::plan::plan;
 use ruleset::simulator::{self, Outcome, Witness, possible_outcomes};
 use ruleset::{Ruleset, TcpFlags};
-use samples::judge::{Halves, is_forwarded, on_the_wire};
+use samples::judge::{NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
 
 /// The same cases each time, so that a red run can be repeated.
@@ -92,7 +92,7 @@ proptest! {
                 if !is_forwarded(node_address, &packet) {
                     continue;
                 }
-                let expected = Halves::of(&snapshot, &owners, Some(node), &packet);
+                let expected = NodeVerdict::of(&snapshot, &owners, Some(node), &packet);
                 let seen = simulator::simulate(&table, &on_the_wire(&packet)).unwrap();
                 prop_assert_eq!(
                     seen.outcome == Outcome::Accept, expected.passes(),
@@ -188,8 +188,8 @@ fn check_change(before: &Snapshot, after: &Snapshot, change: Change) -> Result<(
             .into_iter()
             .filter(|packet| is_forwarded(node_address, packet))
             .map(|packet| {
-                let first = Halves::of(before, &owners_before, Some(node), &packet);
-                let then = Halves::of(after, &owners_after, Some(node), &packet);
+                let first = NodeVerdict::of(before, &owners_before, Some(node), &packet);
+                let then = NodeVerdict::of(after, &owners_after, Some(node), &packet);
                 (packet, first, then)
             })
             .collect();
@@ -267,8 +267,8 @@ fn possible(outcome: Outcome, states: &[Ruleset], packet: &spec::Packet) -> Opti
 
 /// Whether a change takes and gives in both directions. Then no order of the
 /// two directions suits all packets.
-fn takes_and_gives(packets: &[(spec::Packet, Halves, Halves)]) -> bool {
-    let any = |test: fn(Halves, Halves) -> bool| {
+fn takes_and_gives(packets: &[(spec::Packet, NodeVerdict, NodeVerdict)]) -> bool {
+    let any = |test: fn(NodeVerdict, NodeVerdict) -> bool| {
         packets.iter().any(|(_, first, then)| test(*first, *then))
     };
     any(|first, then| first.egress && !then.egress)

@@ -17,13 +17,13 @@ use watcher::Index;
 use watcher::files::{self, Validation};
 
 /// `name address app=...` a line; policies as YAML specs by name.
-struct Cluster<'a> {
+struct DevObjects<'a> {
     team: &'a str,
     pods: &'a [(&'a str, &'a str, &'a str)],
     policies: BTreeMap<&'a str, &'a str>,
 }
 
-impl Cluster<'_> {
+impl DevObjects<'_> {
     fn snapshot(&self) -> Result<Snapshot> {
         let mut text = format!(
             "apiVersion: v1\nkind: Namespace\nmetadata: {{name: dev, labels: {{team: {}}}}}\n",
@@ -51,7 +51,7 @@ impl Cluster<'_> {
 }
 
 /// TCP from `10.0.0.1` to `10.0.0.2`.
-fn check(before: &Cluster<'_>, after: &Cluster<'_>, port: u16) -> Result<()> {
+fn check(before: &DevObjects<'_>, after: &DevObjects<'_>, port: u16) -> Result<()> {
     let (before, after) = (before.snapshot()?, after.snapshot()?);
     let packet = spec::Packet {
         source: "10.0.0.1".parse()?,
@@ -100,7 +100,7 @@ fn a_namespace_is_relabelled() -> Result<()> {
         ),
     ]);
     let pods = &[("a", "10.0.0.1", "a"), ("b", "10.0.0.2", "b")];
-    let cluster = |team| Cluster { team, pods, policies: policies.clone() };
+    let cluster = |team| DevObjects { team, pods, policies: policies.clone() };
     check(&cluster("old"), &cluster("new"), 80)
 }
 
@@ -129,7 +129,7 @@ fn a_pod_is_relabelled_and_enters_a_set_that_others_send_to() -> Result<()> {
     ]);
     let before = &[("p", "10.0.0.1", "x"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
     let after = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
-    let cluster = |pods| Cluster { team: "t", pods, policies: policies.clone() };
+    let cluster = |pods| DevObjects { team: "t", pods, policies: policies.clone() };
     check(&cluster(before), &cluster(after), 81)
 }
 
@@ -148,7 +148,7 @@ fn a_pod_is_relabelled_and_is_let_in_on_fewer_ports() -> Result<()> {
     ]);
     let before = &[("p", "10.0.0.1", "x"), ("q", "10.0.0.2", "q")];
     let after = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q")];
-    let cluster = |pods| Cluster { team: "t", pods, policies: policies.clone() };
+    let cluster = |pods| DevObjects { team: "t", pods, policies: policies.clone() };
     check(&cluster(before), &cluster(after), 81)
 }
 
@@ -157,7 +157,7 @@ fn a_pod_is_relabelled_and_is_let_in_on_fewer_ports() -> Result<()> {
 #[test]
 fn a_policy_gets_a_port_name_and_loses_its_egress() -> Result<()> {
     let pods = &[("p", "10.0.0.1", "p"), ("q", "10.0.0.2", "q")];
-    let cluster = |spec| Cluster { team: "t", pods, policies: BTreeMap::from([("x", spec)]) };
+    let cluster = |spec| DevObjects { team: "t", pods, policies: BTreeMap::from([("x", spec)]) };
     let before = cluster(
         "{podSelector: {}, policyTypes: [Ingress, Egress], \
          ingress: [{ports: [{port: 80}]}], egress: [{}]}",
@@ -187,6 +187,6 @@ fn a_pod_is_relabelled_and_is_let_in_by_either_label() -> Result<()> {
     ]);
     let before = &[("p", "10.0.0.1", "x"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
     let after = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
-    let cluster = |pods| Cluster { team: "t", pods, policies: policies.clone() };
+    let cluster = |pods| DevObjects { team: "t", pods, policies: policies.clone() };
     check(&cluster(before), &cluster(after), 80)
 }

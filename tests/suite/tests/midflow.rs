@@ -9,19 +9,15 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use netbed::probe::{Flow, Knock, Prober};
 use netbed::scenario;
-use netbed::segment::{Ears, Segment, send};
-use netbed::testbed::{Cluster, Endpoint};
+use netbed::segment::{Segment, SegmentListener, send};
+use netbed::testbed::{Endpoint, Testbed};
 use ruleset::TcpFlags;
 use samples::fixtures::{isolated_victim, victim_and};
 use samples::testbed_spec::Network;
 
-fn three_pods(network: Network) -> Result<Cluster> {
-    let cluster = Cluster::new(victim_and("client", network), "mf")?;
-    let knocks = [Knock::Icmp];
-    Prober::new(&cluster, &knocks)?.settle(&Flow::all(&cluster, &knocks))?;
-    Ok(cluster)
+fn three_pods(network: Network) -> Result<Testbed> {
+    scenario::connected(victim_and("client", network), "mf")
 }
 
 /// Segments that belong to no flow, each with a client's port of its own.
@@ -40,7 +36,7 @@ fn strays(first_port: u16) -> impl Iterator<Item = Segment> {
 /// Tries strays from one to the other.
 fn check(from: &Endpoint, to: &Endpoint, expected: bool, port: u16, when: &str) -> Result<()> {
     for v6 in [false, true] {
-        let ears = Ears::at(to, v6)?;
+        let ears = SegmentListener::at(to, v6)?;
         for segment in strays(port) {
             send(from, to, v6, segment)?;
             let heard = ears.hear(segment.source_port, segment.destination_port)?;
@@ -90,7 +86,7 @@ fn a_denied_flow_is_not_taken_up_from_the_servers_side() -> Result<()> {
         // that conntrack would take up.
         for (port, expected) in [(23_000, false), (23_001, true)] {
             for v6 in [false, true] {
-                let ears = Ears::at(victim, v6)?;
+                let ears = SegmentListener::at(victim, v6)?;
                 send(victim, client, v6, data(80, port, 1000, 2000))?;
                 send(client, victim, v6, data(port, 80, 2000, 1000))?;
                 assert_eq!(ears.hear(port, 80)?, expected, "{network:?}, IPv6 {v6}, {port}");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use netbed::net::Namespace;
-use netbed::new_flows::{Asked, Fresh};
+use netbed::new_flows::{NewFlows, Progress};
 use netbed::program;
 use netbed::testbed::{Endpoint, Role};
 
@@ -46,8 +46,8 @@ fn rules_are_seen_by_questions_that_were_answered_before() -> Result<()> {
     Ok(())
 }
 
-fn answered_then_denied(from: &Endpoint, to: SocketAddr) -> Result<Asked> {
-    let fresh = Fresh::start(from, to, u64::MAX)?;
+fn answered_then_denied(from: &Endpoint, to: SocketAddr) -> Result<Progress> {
+    let fresh = NewFlows::start(from, to, u64::MAX)?;
     until(&fresh, |asked| asked.answered > 20)?;
     let mut nft = from.namespace.command("nft");
     nft.args(["-f", "-"]);
@@ -60,7 +60,7 @@ fn answered_then_denied(from: &Endpoint, to: SocketAddr) -> Result<Asked> {
     Ok(asked)
 }
 
-fn until(fresh: &Fresh, holds: impl Fn(Asked) -> bool) -> Result<()> {
+fn until(fresh: &NewFlows, holds: impl Fn(Progress) -> bool) -> Result<()> {
     let start = Instant::now();
     while !holds(fresh.asked()) {
         ensure!(start.elapsed() < PATIENCE, "{:?}", fresh.asked());

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use netbed::probe::Knock;
 use netbed::scenario::Scenario;
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use samples::fixtures;
 use samples::testbed_spec::Network;
 
@@ -42,7 +42,7 @@ fn two_nodes_routed() -> Result<()> {
 /// Each file in the place of the one before, at last all of them together,
 /// then none.
 fn every_policy(network: Network, nodes: &[&str]) -> Result<()> {
-    let cluster = Cluster::new(fixtures::town(network, nodes), "pk")?;
+    let cluster = Testbed::new(fixtures::town(network, nodes), "pk")?;
     let scenario = Scenario::new(&cluster, &KNOCKS)?;
     let by_field = fixtures::files("packets")?;
     let by_people = fixtures::files("policies")?;

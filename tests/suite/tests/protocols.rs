@@ -6,10 +6,10 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use netbed::probe::{Flow, Knock, Prober};
 use netbed::scenario;
-use netbed::testbed::{Cluster, Endpoint};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use netbed::testbed::Endpoint;
+use samples::fixtures;
+use samples::testbed_spec::{Families, Network};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// "Use for experimentation and testing" (RFC 3692).
@@ -43,13 +43,9 @@ spec:
 
 #[test]
 fn other_protocols_pass_only_by_rules_without_ports() -> Result<()> {
-    let mut spec = ClusterSpec::new(Network::Bridge, &["node-1"]).namespace("dev", &[]);
-    for name in ["server", "peer", "ports", "stranger"] {
-        spec = spec.pod("dev", name, &[("app", name)], Families::Both, &[]);
-    }
-    let cluster = Cluster::new(spec, "pr")?;
-    let knocks = [Knock::Icmp];
-    Prober::new(&cluster, &knocks)?.settle(&Flow::all(&cluster, &knocks))?;
+    let names = ["server", "peer", "ports", "stranger"];
+    let spec = fixtures::dev_pods(Network::Bridge, &["node-1"], &names, Families::Both);
+    let cluster = scenario::connected(spec, "pr")?;
     scenario::apply(&cluster, POLICY)?;
     let server = cluster.endpoint("dev/server")?;
     for (from, expected) in [("dev/peer", true), ("dev/ports", false), ("dev/stranger", false)] {

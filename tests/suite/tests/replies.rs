@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use netbed::probe::{Flow, Knock, Prober};
 use netbed::scenario;
-use netbed::testbed::{Cluster, Endpoint};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use netbed::testbed::{Endpoint, Testbed};
+use samples::fixtures;
+use samples::testbed_spec::{Families, Network};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_millis(250);
@@ -62,19 +62,14 @@ spec:
 ";
 
 /// Client and server, on two nodes or on one.
-fn pair(network: Network, nodes: &[&str]) -> Result<Cluster> {
-    let spec = ClusterSpec::new(network, nodes)
-        .namespace("dev", &[])
-        .pod("dev", "client", &[("app", "client")], Families::Both, &[])
-        .pod("dev", "server", &[("app", "server")], Families::Both, &[]);
-    let cluster = Cluster::new(spec, "rp")?;
-    let knocks = [Knock::Icmp];
-    Prober::new(&cluster, &knocks)?.settle(&Flow::all(&cluster, &knocks))?;
+fn pair(network: Network, nodes: &[&str]) -> Result<Testbed> {
+    let spec = fixtures::dev_pods(network, nodes, &["client", "server"], Families::Both);
+    let cluster = scenario::connected(spec, "rp")?;
     scenario::apply(&cluster, ONE_WAY)?;
     Ok(cluster)
 }
 
-fn on_every_network(test: impl Fn(&Cluster, &Endpoint, &Endpoint) -> Result<()>) -> Result<()> {
+fn on_every_network(test: impl Fn(&Testbed, &Endpoint, &Endpoint) -> Result<()>) -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
         for nodes in [&["node-1"][..], &["node-1", "node-2"]] {
             let cluster = pair(network, nodes)?;

@@ -13,20 +13,11 @@ use netbed::conntrack::{self, Entry};
 use netbed::net::Namespace;
 use nft::Conntrack;
 use nix::unistd::{Uid, seteuid};
-use samples::objects;
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::testbed_spec::{Families, Network};
+use samples::{fixtures, objects};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const NOBODY: u32 = 65534;
-
-const DENY_ALL: &str = "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: deny
-  namespace: dev
-spec:
-  podSelector: {}
-";
 
 fn wait(connections: &Connections, until: impl Fn(Counters) -> bool) -> Result<()> {
     let begun = Instant::now();
@@ -40,14 +31,8 @@ fn wait(connections: &Connections, until: impl Fn(Counters) -> bool) -> Result<(
 #[test]
 fn suspects_wait_until_a_pass_succeeds() -> Result<()> {
     let namespace = Namespace::new("rt")?;
-    let spec = ClusterSpec::new(Network::Routed, &["node"]).namespace("dev", &[]).pod(
-        "dev",
-        "pod",
-        &[],
-        Families::V4,
-        &[],
-    );
-    let table = |policies| {
+    let spec = fixtures::dev_pods(Network::Routed, &["node"], &["pod"], Families::V4);
+    let table = |policies: &str| {
         let snapshot = objects::snapshot(&spec, policies)?;
         anyhow::Ok(Arc::new(compile(&snapshot, &Options::default()).ruleset))
     };
@@ -56,7 +41,7 @@ fn suspects_wait_until_a_pass_succeeds() -> Result<()> {
     namespace.run(|| conntrack::create(&[entry]))??;
     let mut conntrack = namespace.run(Conntrack::open)??;
     let connections = namespace.run(Connections::start)??;
-    let (before, after) = (table("")?, table(DENY_ALL)?);
+    let (before, after) = (table("")?, table(&fixtures::deny_all_ingress("dev"))?);
 
     // The kernel asks for the sender's rights, not only the opener's
     // (`netlink_net_capable`, net/netlink/af_netlink.c).

@@ -7,10 +7,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use netbed::probe::{Flow, Knock, Prober};
 use netbed::scenario;
-use netbed::testbed::{Cluster, Endpoint};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use netbed::testbed::{Endpoint, Testbed};
+use samples::fixtures;
+use samples::testbed_spec::{Families, Network};
 
 const MOMENT: Duration = Duration::from_millis(250);
 const CLUSTER_IP: &str = "10.96.0.10:80";
@@ -76,15 +76,10 @@ spec:
     )
 }
 
-fn one_service(network: Network) -> Result<Cluster> {
-    let spec = ClusterSpec::new(network, &["node-1"])
-        .namespace("dev", &[])
-        .pod("dev", "client", &[("app", "client")], Families::V4, &[])
-        .pod("dev", "server", &[("app", "server")], Families::V4, &[])
-        .pod("dev", "stranger", &[("app", "stranger")], Families::V4, &[]);
-    let cluster = Cluster::new(spec, "sv")?;
-    let knocks = [Knock::Icmp];
-    Prober::new(&cluster, &knocks)?.settle(&Flow::all(&cluster, &knocks))?;
+fn one_service(network: Network) -> Result<Testbed> {
+    let names = ["client", "server", "stranger"];
+    let spec = fixtures::dev_pods(network, &["node-1"], &names, Families::V4);
+    let cluster = scenario::connected(spec, "sv")?;
     let node = &cluster.endpoint("node-1")?.namespace;
     let status = node.command("nft").arg(KUBE_PROXY).status().context("run nft")?;
     ensure!(status.success(), "nft refused the Service's rules");

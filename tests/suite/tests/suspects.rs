@@ -15,7 +15,7 @@ use ruleset::Ruleset;
 use ruleset::simulator::{Outcome, Packet, simulate};
 use samples::objects;
 use samples::random::{self, NODES};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 
 /// The same cases each time; `PROPTEST_CASES` draws as many anew.
 fn cases() -> ProptestConfig {
@@ -98,8 +98,8 @@ proptest! {
 }
 
 /// `web` and `db` on the node, `client` and `other` elsewhere.
-fn spec(pods: &[(&str, &str)]) -> ClusterSpec {
-    let spec = ClusterSpec::new(Network::Routed, &["near", "far"]).namespace("dev", &[]);
+fn spec(pods: &[(&str, &str)]) -> TestbedSpec {
+    let spec = TestbedSpec::new(Network::Routed, &["near", "far"]).namespace("dev", &[]);
     pods.iter().fold(spec, |spec, (name, app)| {
         let node = usize::from(matches!(*name, "client" | "other"));
         spec.pod_on(node, "dev", name, &[("app", app)], Families::V4, &[])

@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use anyhow::Result;
 use netbed::probe::{Flow, Knock, Prober, Seen};
-use netbed::testbed::Cluster;
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use netbed::testbed::Testbed;
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 
 #[test]
 fn without_policies_everybody_reaches_everybody() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
         for nodes in [&["node-1"][..], &["node-1", "node-2"]] {
             let t0 = Instant::now();
-            let mut spec = ClusterSpec::new(network, nodes).namespace("dev", &[]);
+            let mut spec = TestbedSpec::new(network, nodes).namespace("dev", &[]);
             for (number, families) in
                 [Families::Both, Families::Both, Families::V4, Families::V6, Families::Both]
                     .into_iter()
@@ -20,7 +20,7 @@ fn without_policies_everybody_reaches_everybody() -> Result<()> {
             {
                 spec = spec.pod("dev", &format!("p{number}"), &[], families, &[]);
             }
-            let cluster = Cluster::new(spec, "cl")?;
+            let cluster = Testbed::new(spec, "cl")?;
             let t1 = Instant::now();
             let knocks = [Knock::Tcp(80), Knock::Udp(53), Knock::Sctp(3868), Knock::Icmp];
             let prober = Prober::new(&cluster, &knocks)?;

@@ -12,7 +12,7 @@ use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use ruleset::simulator::{Outcome, simulate};
 use ruleset::{Finish, Name, Ruleset, Verdict};
-use samples::judge::{self, Halves, is_forwarded, on_the_wire};
+use samples::judge::{self, NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
 use verify::{Reason, Report, verify};
 
@@ -156,7 +156,7 @@ proptest! {
             mistake.make(&mut wrong);
         }
         let owners = owners(&snapshot);
-        let says = |packet: &spec::Packet| Halves::of(&snapshot, &owners, Some(node), packet);
+        let says = |packet: &spec::Packet| NodeVerdict::of(&snapshot, &owners, Some(node), packet);
         let report = verify(&snapshot, Some(node), &BTreeSet::new(), &wrong).unwrap();
         for difference in &report.differences {
             let seen = simulate(&wrong, &difference.packet).unwrap();

@@ -15,7 +15,7 @@ use hyper::{Method, Request};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Client;
 use policy::{Labels, Namespace, ObjectKey, Phase, Pod};
-use samples::testbed_spec::ClusterSpec;
+use samples::testbed_spec::TestbedSpec;
 use serde_json::{Value, json};
 
 use super::ApiServer;
@@ -30,7 +30,7 @@ const APPLY: &str = "application/apply-patch+yaml";
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
 /// One request, not yet sent.
-struct Order {
+struct Draft {
     method: Method,
     path: String,
     content: &'static str,
@@ -42,7 +42,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// At the first object that the server refuses.
-    pub fn create_cluster(&self, spec: &ClusterSpec) -> Result<()> {
+    pub fn create_cluster(&self, spec: &TestbedSpec) -> Result<()> {
         self.apply_namespaces(&spec.namespaces())?;
         self.create_pods(&spec.pods())
     }
@@ -57,7 +57,7 @@ impl ApiServer {
             let metadata = json!({"name": name, "labels": by_key(labels)});
             let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
             let path = format!("/api/v1/namespaces/{name}?fieldManager=tests&force=true");
-            vec![Order::new(Method::PATCH, path, APPLY, &body)]
+            vec![Draft::new(Method::PATCH, path, APPLY, &body)]
         }))
     }
 
@@ -68,7 +68,7 @@ impl ApiServer {
     pub fn create_pods(&self, pods: &[Pod]) -> Result<()> {
         self.send_all(pods.iter().map(|pod| {
             let path = format!("/api/v1/namespaces/{}/pods", pod.key.namespace);
-            vec![Order::new(Method::POST, path, JSON, &manifest(pod)), set_status(pod)]
+            vec![Draft::new(Method::POST, path, JSON, &manifest(pod)), set_status(pod)]
         }))
     }
 
@@ -89,7 +89,7 @@ impl ApiServer {
             // The one operation that replaces a map as a whole (RFC 6902).
             let patch = json!([{"op": "add", "path": "/metadata/labels", "value": by_key(labels)}]);
             let content = "application/json-patch+json";
-            vec![Order::new(Method::PATCH, pod_path(key), content, &patch)]
+            vec![Draft::new(Method::PATCH, pod_path(key), content, &patch)]
         }))
     }
 
@@ -100,7 +100,7 @@ impl ApiServer {
     pub fn delete_pods(&self, keys: &[ObjectKey]) -> Result<()> {
         self.send_all(keys.iter().map(|key| {
             let body = json!({"gracePeriodSeconds": 0});
-            vec![Order::new(Method::DELETE, pod_path(key), JSON, &body)]
+            vec![Draft::new(Method::DELETE, pod_path(key), JSON, &body)]
         }))
     }
 
@@ -116,8 +116,8 @@ impl ApiServer {
             "spec": {"finalizers": []},
         });
         self.send_all([vec![
-            Order::new(Method::DELETE, path.clone(), JSON, &json!({})),
-            Order::new(Method::PUT, format!("{path}/finalize"), JSON, &body),
+            Draft::new(Method::DELETE, path.clone(), JSON, &json!({})),
+            Draft::new(Method::PUT, format!("{path}/finalize"), JSON, &body),
         ]])
     }
 
@@ -134,14 +134,14 @@ impl ApiServer {
                 let path =
                     format!("/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies");
                 let body = serde_json::to_value(policy).context("write a policy as JSON")?;
-                Ok(vec![Order::new(Method::POST, path, JSON, &body)])
+                Ok(vec![Draft::new(Method::POST, path, JSON, &body)])
             })
             .collect();
         self.send_all(orders?)
     }
 
     /// Sends many orders; those of one list one after another.
-    fn send_all(&self, orders: impl IntoIterator<Item = Vec<Order>>) -> Result<()> {
+    fn send_all(&self, orders: impl IntoIterator<Item = Vec<Draft>>) -> Result<()> {
         let client = self.client();
         let lists: Vec<_> =
             orders.into_iter().map(|list| send_list(client.clone(), list)).collect();
@@ -149,8 +149,8 @@ impl ApiServer {
     }
 }
 
-async fn send_list(client: Client, orders: Vec<Order>) -> Result<()> {
-    for Order { method, path, content, body } in orders {
+async fn send_list(client: Client, orders: Vec<Draft>) -> Result<()> {
+    for Draft { method, path, content, body } in orders {
         let request = Request::builder().method(&method).uri(&path);
         let request = request.header(CONTENT_TYPE, content).header(ACCEPT, METADATA_ONLY);
         let answer = client.send(request.body(body.into())?).await;
@@ -164,7 +164,7 @@ async fn send_list(client: Client, orders: Vec<Order>) -> Result<()> {
     Ok(())
 }
 
-impl Order {
+impl Draft {
     fn new(method: Method, path: String, content: &'static str, body: &Value) -> Self {
         Self { method, path, content, body: body.to_string().into_bytes() }
     }
@@ -217,7 +217,7 @@ fn manifest(pod: &Pod) -> Value {
     })
 }
 
-fn set_status(pod: &Pod) -> Order {
+fn set_status(pod: &Pod) -> Draft {
     let many = |addresses: &[IpAddr]| -> Vec<Value> {
         addresses.iter().map(|address| json!({"ip": address})).collect()
     };
@@ -229,7 +229,7 @@ fn set_status(pod: &Pod) -> Order {
         "hostIPs": many(&pod.host_addresses),
     });
     let path = format!("{}/status", pod_path(&pod.key));
-    Order::new(Method::PATCH, path, MERGE, &json!({"status": status}))
+    Draft::new(Method::PATCH, path, MERGE, &json!({"status": status}))
 }
 
 fn phase(phase: Phase) -> &'static str {

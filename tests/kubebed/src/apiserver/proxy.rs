@@ -33,14 +33,14 @@ use super::ApiServer;
 use super::access::write_kubeconfig;
 use super::inside::{Inside, borrowed};
 pub use call::{Call, Verb};
-use connection::Order;
+use connection::Command;
 
 /// The proxy, as long as this value lives.
 pub struct Proxy {
     address: SocketAddr,
     namespace: Namespace,
     shared: Arc<Shared>,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::UnboundedSender<Command>,
     folder: Folder,
     /// Its thread drives the proxy, also when the server is stopped.
     _inside: Arc<Inside>,
@@ -98,7 +98,7 @@ impl Proxy {
         inside.handle().spawn(connection::serve(Arc::clone(&shared), inbox));
         let folder = Folder::new("proxy")?;
         let proxy = Self { address, namespace, shared, orders, folder, _inside: inside };
-        proxy.order(|done| Order::Listen(Some(listener), done))?;
+        proxy.order(|done| Command::Listen(Some(listener), done))?;
         Ok(proxy)
     }
 
@@ -140,7 +140,7 @@ impl Proxy {
     /// # Errors
     /// When the proxy has died.
     pub fn cut(&self) -> Result<()> {
-        self.order(Order::Cut)
+        self.order(Command::Cut)
     }
 
     /// Refuses new connections as if nobody listened; open ones live on.
@@ -148,7 +148,7 @@ impl Proxy {
     /// # Errors
     /// When the proxy has died.
     pub fn refuse(&self) -> Result<()> {
-        self.order(|done| Order::Listen(None, done))
+        self.order(|done| Command::Listen(None, done))
     }
 
     /// Takes new connections again.
@@ -158,7 +158,7 @@ impl Proxy {
     pub fn accept(&self) -> Result<()> {
         self.refuse()?;
         let listener = listen(&self.namespace, self.address)?;
-        self.order(|done| Order::Listen(Some(listener), done))
+        self.order(|done| Command::Listen(Some(listener), done))
     }
 
     /// Lets all watch streams of this resource stand still, those that open
@@ -198,7 +198,7 @@ impl Proxy {
     }
 
     /// Gives an order and waits until it has been carried out.
-    fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Order) -> Result<()> {
+    fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Command) -> Result<()> {
         let (done, carried_out) = oneshot::channel();
         // Should it be gone, the next line says so.
         let _ = self.orders.send(order(done));

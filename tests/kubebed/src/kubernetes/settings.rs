@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use samples::testbed_spec::ClusterSpec;
+use samples::testbed_spec::TestbedSpec;
 use serde_json::{Value, json};
 
 use super::{Backend, Network, Options, PAUSE, Proxy};
@@ -142,12 +142,12 @@ pub(super) fn flannel(options: &Options, backend: Backend) -> Value {
     };
     let mut config = json!({
         "EnableIPv4": true,
-        "Network": ClusterSpec::pods_range(false),
+        "Network": TestbedSpec::pods_range(false),
         "Backend": backend,
     });
     if options.dual_stack {
         config["EnableIPv6"] = true.into();
-        config["IPv6Network"] = ClusterSpec::pods_range(true).into();
+        config["IPv6Network"] = TestbedSpec::pods_range(true).into();
     }
     config
 }

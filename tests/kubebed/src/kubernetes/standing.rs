@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use netbed::net::Namespace;
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdout};
@@ -51,7 +51,7 @@ pub fn hold(options: Options, say: &dyn Fn(&str)) -> Result<()> {
     let locked = Flock::lock(lock, FlockArg::LockExclusiveNonblock);
     let _locked = locked.map_err(|(_, error)| error).context("take the lock")?;
     fs::write(pid_path(), std::process::id().to_string()).context("write the process's number")?;
-    let cluster = Cluster::named(described(&options), &prefix())?;
+    let cluster = Testbed::named(described(&options), &prefix())?;
     let kubernetes = Kubernetes::on(options, cluster, folder, say)?;
     let state = describe(&kubernetes).to_string();
     fs::write(state_path(), state).context("write how to reach the cluster")?;

@@ -23,7 +23,7 @@ pub const TABLE: &str = "observe";
 
 /// What was counted of one probe, in packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
+pub struct ProbeCount {
     /// Came in from the pod.
     pub arrived: u64,
     /// Came through the forward hook.
@@ -42,7 +42,7 @@ pub fn start(node: &Namespace, probes: usize) -> Result<()> {
 ///
 /// # Errors
 /// When nft(8) fails or shows other counters than those of [`start`].
-pub fn read(node: &Namespace, probes: usize) -> Result<Vec<Count>> {
+pub fn read(node: &Namespace, probes: usize) -> Result<Vec<ProbeCount>> {
     let mut command = node.command("nft");
     let output = command.args(["list", "table", "inet", TABLE]).output().context("start nft")?;
     ensure!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
@@ -51,7 +51,7 @@ pub fn read(node: &Namespace, probes: usize) -> Result<Vec<Count>> {
     (1..=probes)
         .map(|tag| {
             let arrived = counter(format!("arrived{tag}"))?;
-            Ok(Count { arrived, passed: counter(format!("passed{tag}"))? })
+            Ok(ProbeCount { arrived, passed: counter(format!("passed{tag}"))? })
         })
         .collect()
 }

@@ -12,7 +12,7 @@ use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
 use super::gun::{self, Fire};
-use super::observe::{self, Count};
+use super::observe::{self, ProbeCount};
 use super::{Expect, Probe, Range};
 
 /// What sched_setaffinity(2) calls the calling thread.
@@ -41,7 +41,7 @@ pub struct Outcome {
     /// How long the fire lasted.
     pub seconds: f64,
     /// What was counted of each probe.
-    pub counts: Vec<Count>,
+    pub counts: Vec<ProbeCount>,
 }
 
 impl Outcome {
@@ -115,7 +115,7 @@ fn keep_updating(
 
 /// The counters once all that was sent has arrived, or nothing arrives any
 /// more: what a full queue lost on the way to the node counts nowhere.
-fn settled(range: &Range, probes: usize, sent: u64) -> Result<Vec<Count>> {
+fn settled(range: &Range, probes: usize, sent: u64) -> Result<Vec<ProbeCount>> {
     let mut last = observe::read(range.node(), probes)?;
     loop {
         if last.iter().map(|count| count.arrived).sum::<u64>() >= sent {
@@ -131,7 +131,7 @@ fn settled(range: &Range, probes: usize, sent: u64) -> Result<Vec<Count>> {
 }
 
 /// Adds up what was counted.
-pub fn judge(probes: &[Probe], counts: Vec<Count>, updates: u64, seconds: f64) -> Outcome {
+pub fn judge(probes: &[Probe], counts: Vec<ProbeCount>, updates: u64, seconds: f64) -> Outcome {
     let mut outcome = Outcome { updates, seconds, ..Outcome::default() };
     for (probe, count) in probes.iter().zip(&counts) {
         outcome.packets += count.arrived;

@@ -8,7 +8,7 @@ use std::fmt;
 use policy::Protocol;
 use policy::spec::{Packet, Transport};
 
-use crate::testbed::Cluster;
+use crate::testbed::Testbed;
 
 /// A way to knock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,7 +30,7 @@ pub struct Flow {
     pub knock: Knock,
     /// Over IPv6.
     pub v6: bool,
-    /// Index of the source in [`Cluster::endpoints`].
+    /// Index of the source in [`Testbed::endpoints`].
     pub from: usize,
     /// Index of the destination.
     pub to: usize,
@@ -51,7 +51,7 @@ pub enum Seen {
 impl Flow {
     /// Every pair of different endpoints with at least one pod among them, in
     /// every way, over every family that both have.
-    pub fn all(cluster: &Cluster, knocks: &[Knock]) -> Vec<Self> {
+    pub fn all(cluster: &Testbed, knocks: &[Knock]) -> Vec<Self> {
         let endpoints = cluster.endpoints();
         let mut flows = Vec::new();
         for &knock in knocks {
@@ -76,7 +76,7 @@ impl Flow {
     /// A node has more addresses than the one its pods report as theirs; the
     /// spec is asked about that one, since a node is one peer whatever source
     /// address it uses.
-    pub fn packet(&self, cluster: &Cluster) -> Option<Packet> {
+    pub fn packet(&self, cluster: &Testbed) -> Option<Packet> {
         let address = |index: usize| cluster.endpoints()[index].address(self.v6);
         let transport = match self.knock {
             Knock::Tcp(port) => Transport::Port(Protocol::Tcp, port),
@@ -89,7 +89,7 @@ impl Flow {
     }
 
     /// `dev/web -> dev/db TCP/80 IPv4`.
-    pub fn describe(&self, cluster: &Cluster) -> String {
+    pub fn describe(&self, cluster: &Testbed) -> String {
         let name = |index: usize| &cluster.endpoints()[index].name;
         let family = if self.v6 { "IPv6" } else { "IPv4" };
         format!("{} -> {} {} {family}", name(self.from), name(self.to), self.knock)

@@ -16,7 +16,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::doors::{self, Door, Kind};
 use super::flow::{Flow, Knock, Seen};
 use super::packet::{Echo, Sctp};
-use crate::testbed::Cluster;
+use crate::testbed::Testbed;
 
 /// What has not come within this time of the last thing that came does not
 /// come: on one machine a packet takes microseconds.
@@ -37,7 +37,7 @@ struct Run<'a> {
 }
 
 pub(super) fn run(
-    cluster: &Cluster,
+    cluster: &Testbed,
     doors: &[Door],
     flows: &[Flow],
     number: u16,
@@ -58,7 +58,7 @@ pub(super) fn run(
 
 impl Run<'_> {
     /// From each source in turn, inside its namespace.
-    fn send_all(&mut self, cluster: &Cluster) -> Result<()> {
+    fn send_all(&mut self, cluster: &Testbed) -> Result<()> {
         for (from, endpoint) in cluster.endpoints().iter().enumerate() {
             let flows = self.flows;
             let mine = flows.iter().enumerate().filter(|(_, flow)| flow.from == from);
@@ -73,7 +73,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn send(&mut self, cluster: &Cluster, index: usize, flow: Flow) -> Result<()> {
+    fn send(&mut self, cluster: &Testbed, index: usize, flow: Flow) -> Result<()> {
         let address = |index: usize| {
             cluster.endpoints()[index].address(flow.v6).context("no address of this family")
         };

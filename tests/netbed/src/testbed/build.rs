@@ -9,12 +9,12 @@ use std::sync::PoisonError;
 
 use anyhow::{Context, Result};
 use samples::testbed_spec::{
-    Between, ClusterSpec, Network, PodSpec, pod_address, pod_prefix, underlay_address,
+    Between, Network, PodSpec, TestbedSpec, pod_address, pod_prefix, underlay_address,
 };
 
 use super::overlay;
 use super::tunnel::Tunnel;
-use super::{Cluster, Endpoint, Role, TURN};
+use super::{Endpoint, Role, TURN, Testbed};
 use crate::net::{Namespace, veth};
 
 /// The gateway of routed pods, as Calico has it: nobody's address, answered
@@ -34,7 +34,7 @@ const ROUTER: u8 = 253;
 
 type Make<'a> = &'a dyn Fn(&str) -> Result<Namespace>;
 
-pub(super) fn build(spec: ClusterSpec, make: Make<'_>) -> Result<Cluster> {
+pub(super) fn build(spec: TestbedSpec, make: Make<'_>) -> Result<Testbed> {
     // A test that failed in its turn has dropped its cluster all the same.
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let switch = make("switch")?;
@@ -63,12 +63,12 @@ pub(super) fn build(spec: ClusterSpec, make: Make<'_>) -> Result<Cluster> {
         .collect::<Result<Vec<_>>>()?;
     endpoints.extend(nodes);
     endpoints.push(outsider);
-    Ok(Cluster { spec, _tunnels: tunnels, endpoints, switch, router, _turn: turn })
+    Ok(Testbed { spec, _tunnels: tunnels, endpoints, switch, router, _turn: turn })
 }
 
 /// Between the switch and the far node. It knows that node's pods for the
 /// outsider's sake; the nodes' overlay does not need it to.
-fn router(spec: &ClusterSpec, far: usize, switch: &Namespace, make: Make<'_>) -> Result<Namespace> {
+fn router(spec: &TestbedSpec, far: usize, switch: &Namespace, make: Make<'_>) -> Result<Namespace> {
     let namespace = make("router")?;
     forward(&namespace)?;
     join(&namespace, switch, "router", &both(|v6| underlay_address(false, ROUTER, v6)))?;
@@ -99,7 +99,7 @@ fn routes_to_far() -> String {
     [false, true].map(route).concat()
 }
 
-fn outsider(spec: &ClusterSpec, switch: &Namespace, make: Make<'_>) -> Result<Endpoint> {
+fn outsider(spec: &TestbedSpec, switch: &Namespace, make: Make<'_>) -> Result<Endpoint> {
     let namespace = make("outsider")?;
     let addresses = both(|v6| underlay_address(false, OUTSIDER, v6));
     join(&namespace, switch, "out", &addresses)?;
@@ -111,7 +111,7 @@ fn outsider(spec: &ClusterSpec, switch: &Namespace, make: Make<'_>) -> Result<En
 }
 
 fn node(
-    spec: &ClusterSpec,
+    spec: &TestbedSpec,
     index: usize,
     switch: &Namespace,
     router: Option<&Namespace>,
@@ -148,7 +148,7 @@ fn node(
 }
 
 fn pod(
-    spec: &ClusterSpec,
+    spec: &TestbedSpec,
     index: usize,
     pod: &PodSpec,
     node: &Namespace,
@@ -203,21 +203,21 @@ fn routed(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str
     node.ip(&outside)
 }
 
-pub(super) fn services_address(spec: &ClusterSpec, switch: &Namespace, v6: bool) -> Result<IpAddr> {
+pub(super) fn services_address(spec: &TestbedSpec, switch: &Namespace, v6: bool) -> Result<IpAddr> {
     let address = underlay_address(false, SERVICES, v6);
     // `replace`: to ask twice is no mistake.
     let flags = if v6 { " nodad" } else { "" };
     let length = underlay_prefix(v6);
     let mut lines = format!("addr replace {address}/{length} dev under0{flags}\n");
     for node in 0..spec.nodes.len() {
-        let (range, hop) = (ClusterSpec::pod_range(node, v6), spec.node_address(node, v6));
+        let (range, hop) = (TestbedSpec::pod_range(node, v6), spec.node_address(node, v6));
         let _ = writeln!(lines, "route replace {range} via {hop}");
     }
     switch.ip(&lines)?;
     Ok(address)
 }
 
-pub(super) fn remove_routes(cluster: &Cluster, node: usize) -> Result<()> {
+pub(super) fn remove_routes(cluster: &Testbed, node: usize) -> Result<()> {
     let lines: String = routes_to_pods(&cluster.spec, Some(node)).replace("route add", "route del");
     let found = cluster.nodes().nth(node).context("no such node")?;
     found.namespace.ip(&lines)
@@ -246,7 +246,7 @@ fn plug(
 
 /// To the pods of each other node: for a node as the network has it, for the
 /// outsider by way of that node.
-fn routes_to_pods(spec: &ClusterSpec, from: Option<usize>) -> String {
+fn routes_to_pods(spec: &TestbedSpec, from: Option<usize>) -> String {
     let mut lines = String::new();
     for node in (0..spec.nodes.len()).filter(|&node| Some(node) != from) {
         for v6 in [false, true] {

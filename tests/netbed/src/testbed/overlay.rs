@@ -11,7 +11,7 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result, ensure};
-use samples::testbed_spec::{Between, ClusterSpec, pod_address};
+use samples::testbed_spec::{Between, TestbedSpec, pod_address};
 
 use super::build::add_address;
 use crate::net::Namespace;
@@ -32,7 +32,7 @@ fn hardware(node: usize, v6: bool) -> String {
 }
 
 /// Whether packets between the pods of two nodes are in VXLAN.
-fn is_vxlan(spec: &ClusterSpec, from: usize, to: usize) -> bool {
+fn is_vxlan(spec: &TestbedSpec, from: usize, to: usize) -> bool {
     match spec.between {
         Between::Vxlan => true,
         Between::DirectRouting => (spec.far == Some(from)) != (spec.far == Some(to)),
@@ -45,7 +45,7 @@ fn is_vxlan(spec: &ClusterSpec, from: usize, to: usize) -> bool {
 /// The node itself sends with the address that its pods report as their
 /// node's. flannel's would take the device's: an address of which neither the
 /// pods nor the specification know whose it is.
-pub(super) fn hop(spec: &ClusterSpec, from: usize, to: usize, v6: bool) -> String {
+pub(super) fn hop(spec: &TestbedSpec, from: usize, to: usize, v6: bool) -> String {
     let source = spec.node_address(from, v6);
     if is_vxlan(spec, from, to) {
         let (gateway, device) = (pod_address(to, 0, v6), vxlan(v6));
@@ -58,7 +58,7 @@ pub(super) fn hop(spec: &ClusterSpec, from: usize, to: usize, v6: bool) -> Strin
 }
 
 /// Makes a node's VXLAN devices, if it needs them.
-pub(super) fn join(spec: &ClusterSpec, node: usize, namespace: &Namespace) -> Result<()> {
+pub(super) fn join(spec: &TestbedSpec, node: usize, namespace: &Namespace) -> Result<()> {
     let others: Vec<usize> =
         (0..spec.nodes.len()).filter(|&to| to != node && is_vxlan(spec, node, to)).collect();
     if others.is_empty() {

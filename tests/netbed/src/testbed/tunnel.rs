@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::EventFd;
 use nix::sys::socket::{setsockopt, sockopt};
-use samples::testbed_spec::{ClusterSpec, pod_address};
+use samples::testbed_spec::{TestbedSpec, pod_address};
 use tappers::{Interface, Tun};
 
 use super::build::add_address;
@@ -47,7 +47,7 @@ struct Forwarder {
 
 impl Tunnel {
     /// A device in the node's namespace.
-    pub(super) fn new(spec: &ClusterSpec, node: usize, namespace: &Namespace) -> Result<Self> {
+    pub(super) fn new(spec: &TestbedSpec, node: usize, namespace: &Namespace) -> Result<Self> {
         let local = SocketAddr::new(spec.node_address(node, false), PORT);
         let (device, socket) = namespace
             .run(|| {

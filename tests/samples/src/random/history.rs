@@ -22,12 +22,12 @@ pub struct Step {
     /// What happens.
     pub edits: Vec<Edit>,
     /// How it is told, with what was not told before.
-    pub telling: Telling,
+    pub delivery: Delivery,
 }
 
 /// How watches tell what happened.
 #[derive(Clone, Debug)]
-pub struct Telling {
+pub struct Delivery {
     /// Which kind is told first.
     pub order: Vec<Kind>,
     /// Kinds whose watch is late: they are told with a later step.
@@ -53,10 +53,10 @@ pub enum Grouping {
 
 /// A random step.
 pub fn step() -> impl Strategy<Value = Step> {
-    (vec(upheaval(), 0..4), telling()).prop_map(|(edits, telling)| Step { edits, telling })
+    (vec(upheaval(), 0..4), delivery()).prop_map(|(edits, delivery)| Step { edits, delivery })
 }
 
-fn telling() -> impl Strategy<Value = Telling> {
+fn delivery() -> impl Strategy<Value = Delivery> {
     let kinds = || select(Kind::ALL.to_vec());
     let rarely = || {
         prop_oneof![
@@ -67,7 +67,7 @@ fn telling() -> impl Strategy<Value = Telling> {
     let grouping = select(vec![Grouping::Split, Grouping::Together, Grouping::Squashed]);
     let order = Just(Kind::ALL.to_vec()).prop_shuffle();
     (order, rarely(), rarely(), grouping, prop::bool::weighted(0.1)).prop_map(
-        |(order, held, relisted, grouping, twice)| Telling {
+        |(order, held, relisted, grouping, twice)| Delivery {
             order,
             held,
             relisted,
@@ -83,11 +83,11 @@ pub struct Watches {
     objects: Snapshot,
     /// Whether pods that have ended are watched.
     ended: bool,
-    pending: BTreeMap<Kind, Vec<Told>>,
+    pending: BTreeMap<Kind, Vec<PendingObject>>,
 }
 
 /// An object's key, and what it is now; `None` if it is gone.
-type Told = (ObjectKey, Option<Object>);
+type PendingObject = (ObjectKey, Option<Object>);
 
 impl Watches {
     /// Watches of these objects that have told nothing. A field selector can
@@ -114,7 +114,7 @@ impl Watches {
         for edit in &step.edits {
             self.change(|objects| edit.apply(objects));
         }
-        self.tell(&step.telling)
+        self.tell(&step.delivery)
     }
 
     fn change(&mut self, edit: impl FnOnce(&mut Snapshot)) {
@@ -128,7 +128,7 @@ impl Watches {
         ];
         for (kind, keys) in keys {
             let told = keys.into_iter().map(|key| (key.clone(), self.object(kind, &key)));
-            let told: Vec<Told> = told.collect();
+            let told: Vec<PendingObject> = told.collect();
             self.pending.entry(kind).or_default().extend(told);
         }
     }
@@ -142,23 +142,23 @@ impl Watches {
         }
     }
 
-    fn tell(&mut self, telling: &Telling) -> Vec<Vec<Event>> {
+    fn tell(&mut self, delivery: &Delivery) -> Vec<Vec<Event>> {
         let mut events = Vec::new();
-        for kind in telling.order.iter().filter(|kind| !telling.held.contains(kind)) {
+        for kind in delivery.order.iter().filter(|kind| !delivery.held.contains(kind)) {
             let mut told = self.pending.remove(kind).unwrap_or_default();
-            let times = if telling.twice { 2 } else { 1 };
-            if telling.relisted.contains(kind) {
+            let times = if delivery.twice { 2 } else { 1 };
+            if delivery.relisted.contains(kind) {
                 events.extend((0..times).map(|_| self.list(*kind)));
                 continue;
             }
-            if telling.grouping == Grouping::Squashed {
+            if delivery.grouping == Grouping::Squashed {
                 told = told.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect();
             }
             for one in &told {
                 events.extend((0..times).map(|_| event(*kind, one)));
             }
         }
-        match telling.grouping {
+        match delivery.grouping {
             Grouping::Split => events.into_iter().map(|event| vec![event]).collect(),
             Grouping::Together | Grouping::Squashed => vec![events],
         }
@@ -183,7 +183,7 @@ impl Watches {
     }
 }
 
-fn event(kind: Kind, (key, object): &Told) -> Event {
+fn event(kind: Kind, (key, object): &PendingObject) -> Event {
     match object {
         Some(object) => Event::Applied(found(object.clone())),
         None => Event::Deleted { kind, key: key.clone() },

@@ -7,9 +7,9 @@ use std::fmt::Write;
 
 use policy::Labels;
 
-use super::{ClusterSpec, PodSpec};
+use super::{PodSpec, TestbedSpec};
 
-impl ClusterSpec {
+impl TestbedSpec {
     /// Namespaces and Pods, one document each.
     pub fn manifests(&self) -> String {
         let namespaces = self.namespaces.iter().map(|(name, labels)| namespace(name, labels));

@@ -5,9 +5,9 @@
 
 use policy::{NamedPort, Namespace, ObjectKey, Phase, Pod};
 
-use super::ClusterSpec;
+use super::TestbedSpec;
 
-impl ClusterSpec {
+impl TestbedSpec {
     /// Its pods.
     pub fn pods(&self) -> Vec<Pod> {
         self.pods

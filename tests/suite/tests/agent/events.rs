@@ -15,7 +15,7 @@ use kube::api::ListParams;
 use kubebed::apiserver::proxy::{Proxy, Verb};
 use kubebed::daemon::Daemon;
 use kubebed::world::{PATIENCE, World};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 use serde_json::{Value, json};
 
 /// `metadata.uid` of the unusable policy, and the name of its Event.
@@ -25,8 +25,8 @@ const NAME: &str = "nftpol.6f2c1a0e-52d5-4f0c-9a53-0a4d1a5b7c11.unusablepart";
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Nodes with one selected pod each, and then one without.
-pub(super) fn cluster(nodes: &[&str], network: Network) -> ClusterSpec {
-    let spec = ClusterSpec::new(network, nodes)
+pub(super) fn cluster(nodes: &[&str], network: Network) -> TestbedSpec {
+    let spec = TestbedSpec::new(network, nodes)
         .namespace("dev", &[])
         .namespace("free", &[])
         .pod_on(0, "dev", "web-1", &[("app", "web")], Families::V4, &[])

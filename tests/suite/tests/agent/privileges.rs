@@ -21,30 +21,16 @@ use netbed::program;
 use netbed::scenario::Scenario;
 use netbed::testbed::Endpoint;
 use nix::unistd::Pid;
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::fixtures;
+use samples::testbed_spec::{Families, Network};
 
 const KNOCKS: [Knock; 2] = [Knock::Tcp(80), Knock::Udp(53)];
 /// Bit 12 (linux/capability.h).
 const NET_ADMIN: u64 = 1 << 12;
 
-const DENY: &str = "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: deny
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: db
-  policyTypes: [Ingress]
-";
-
 #[test]
 fn the_agent_works_with_the_privileges_of_the_daemonset() -> Result<()> {
-    let spec = ClusterSpec::new(Network::Bridge, &["node-1"])
-        .namespace("dev", &[])
-        .pod("dev", "web", &[("app", "web")], Families::Both, &[])
-        .pod("dev", "db", &[("app", "db")], Families::Both, &[]);
+    let spec = fixtures::dev_pods(Network::Bridge, &["node-1"], &["web", "db"], Families::Both);
     let world = World::new(spec, "pv")?;
     let scenario = Scenario::new(&world.cluster, &KNOCKS)?;
     let node = &world.cluster.endpoint("node-1")?.namespace;
@@ -156,7 +142,7 @@ fn live_connections_are_cut(world: &World, agent: &Daemon<'_>) -> Result<()> {
     let db = world.cluster.endpoint("dev/db")?;
     let mut connection = connected(web, db)?;
     echoed(&mut connection).context("while nothing denies it")?;
-    world.server.apply(DENY)?;
+    world.server.apply(&fixtures::isolated("db", "Ingress"))?;
     let start = Instant::now();
     while agent.metric("nftpol_connections{what=\"entries_deleted\"}")? < 1.0 {
         ensure!(start.elapsed() < PATIENCE, "no entry deleted:\n{}", agent.log());

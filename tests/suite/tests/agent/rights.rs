@@ -21,20 +21,13 @@ use kubebed::daemon::Daemon;
 use kubebed::world::{PATIENCE, World, soon};
 use netbed::probe::Knock;
 use netbed::scenario::Scenario;
+use samples::fixtures;
 use samples::testbed_spec::Network;
 use serde_json::json;
 
 use super::events::{cluster, events, proxy, store_unusable, told};
 
 const ACCOUNT: &str = "system:serviceaccount:kube-system:nftpol";
-const DENY: &str = "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: deny
-  namespace: dev
-spec:
-  podSelector: {}
-";
 
 /// A verb on a resource of an API group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,7 +148,7 @@ fn cannot_patch_events(world: &World, mend: &dyn Fn() -> Result<()>) -> Result<(
 fn sufficient(world: &World) -> Result<()> {
     let scenario = Scenario::new(&world.cluster, &[Knock::Tcp(80)])?;
     let mut agents = world.agents()?;
-    world.server.apply(DENY)?;
+    world.server.apply(&fixtures::deny_all_ingress("dev"))?;
     soon(world, &scenario)?;
     agents.pop().context("no second agent")?.stop()?;
     store_unusable(world, "10.0.0.1")?;

@@ -15,7 +15,7 @@ use kubebed::image::Image;
 use kubebed::rootfs;
 use netbed::echo;
 use netbed::program;
-use netbed::stream::{Count, Stream};
+use netbed::stream::{Stream, StreamCount};
 use netbed::testbed::Endpoint;
 use nix::sys::signal::{Signal, kill};
 use policy::{Labels, ObjectKey};
@@ -56,19 +56,19 @@ const AWAY: Duration = Duration::from_secs(60);
 const NEXT: &str = "nftpol:next";
 
 /// Does it; returns at once, or when the API server can be told again.
-type Cause = fn(&mut Scene) -> Result<()>;
+type Trigger = fn(&mut Scene) -> Result<()>;
 
 struct Fault {
     name: &'static str,
-    cause: Cause,
+    cause: Trigger,
     /// Whether it takes the rules away, so that something passes.
     opens: bool,
     /// What people must do, since nobody else does.
-    mend: Option<Cause>,
+    mend: Option<Trigger>,
 }
 
 /// One that takes no rules away.
-const fn harmless(name: &'static str, cause: Cause) -> Fault {
+const fn harmless(name: &'static str, cause: Trigger) -> Fault {
     Fault { name, cause, opens: false, mend: None }
 }
 
@@ -227,9 +227,9 @@ struct Traffic {
 
 struct Seen {
     /// Of those that never may pass: sent, and arrived.
-    passed: Count,
+    passed: StreamCount,
     /// Of those that must: sent, and arrived.
-    lost: Count,
+    lost: StreamCount,
     /// From the first that wrongly arrived to the last.
     open_for: Duration,
     /// Whether all that was sent through the Service came back.
@@ -252,9 +252,9 @@ impl Traffic {
         let first = wrong.iter().map(|(first, _)| *first).min();
         let last = wrong.iter().map(|(_, last)| *last).max();
         let open_for = first.zip(last).map_or(Duration::ZERO, |(first, last)| last - first);
-        let (mut passed, mut lost) = (Count::default(), Count::default());
+        let (mut passed, mut lost) = (StreamCount::default(), StreamCount::default());
         for (stream, may) in self.streams {
-            let Count { sent, arrived } = stream.finish();
+            let StreamCount { sent, arrived } = stream.finish();
             let sum = if may { &mut lost } else { &mut passed };
             sum.sent += sent;
             sum.arrived += arrived;

@@ -10,11 +10,11 @@ mod agents;
 mod crash;
 mod edits;
 mod faults;
+mod paths;
 mod reboot;
 mod report;
 mod scene;
 mod short;
-mod ways;
 mod workloads;
 
 use std::time::Instant;
@@ -29,13 +29,13 @@ const SCENES: &str = "NFTPOL_SCENES";
 /// Beside the scenes of one cluster.
 const CRASH: &str = "crash";
 
-type Play = fn(&mut Scene) -> Result<()>;
+type RunScene = fn(&mut Scene) -> Result<()>;
 
 /// All, in this order, and whether CI has them.
-const ALL: [(&str, Play, bool); 7] = [
+const ALL: [(&str, RunScene, bool); 7] = [
     ("short", Scene::short, true),
     ("agents", Scene::agents, true),
-    ("ways", Scene::ways, false),
+    ("paths", Scene::paths, false),
     ("workloads", Scene::workloads, false),
     ("edits", Scene::edits, false),
     ("faults", Scene::faults, false),
@@ -47,7 +47,7 @@ fn in_a_real_kubernetes() -> Result<()> {
     let words = std::env::var(CLUSTER).unwrap_or("--dual-stack".into());
     let options = Options::read(&words.split_whitespace().collect::<Vec<_>>())?;
     let scenes = std::env::var(SCENES).unwrap_or_default();
-    let plays = chosen(&scenes)?;
+    let scenes_to_run = chosen(&scenes)?;
     let before = Machine::now()?;
     let start = Instant::now();
     let say = |line: &str| scene::say(start, line);
@@ -55,9 +55,9 @@ fn in_a_real_kubernetes() -> Result<()> {
     let mut scene = Scene { kubernetes: Kubernetes::up(options, &say)?, start };
     scene.kubernetes.deploy()?;
     say("all agents are ready");
-    for (name, play) in &plays {
+    for (name, run) in &scenes_to_run {
         say(&format!("--- {name}"));
-        if let Err(error) = play(&mut scene) {
+        if let Err(error) = run(&mut scene) {
             scene.last_words();
             return Err(error.context(*name));
         }
@@ -80,12 +80,12 @@ fn has(scenes: &str, name: &str, of_ci: bool) -> bool {
     if words.peek().is_none() { of_ci } else { words.any(|word| word == name || word == "all") }
 }
 
-fn chosen(scenes: &str) -> Result<Vec<(&'static str, Play)>> {
+fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
     let known = || ALL.iter().map(|(name, ..)| *name).chain([CRASH, "all"]);
     for word in scenes.split_whitespace() {
         let names: Vec<_> = known().collect();
         ensure!(known().any(|name| name == word), "no scene {word}; there are {names:?}");
     }
     let chosen = ALL.iter().filter(|(name, _, of_ci)| has(scenes, name, *of_ci));
-    Ok(chosen.map(|&(name, play, _)| (name, play)).collect())
+    Ok(chosen.map(|&(name, run, _)| (name, run)).collect())
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use netbed::stream::Count;
+use netbed::stream::StreamCount;
 
 /// One fault.
 pub struct Row {
@@ -15,9 +15,9 @@ pub struct Row {
     /// How long the node had no agent.
     pub agentless: Duration,
     /// Datagrams that never may pass: sent, and arrived.
-    pub passed: Count,
+    pub passed: StreamCount,
     /// Datagrams that must: sent, and arrived.
-    pub lost: Count,
+    pub lost: StreamCount,
     /// Whether the fault takes the rules away.
     pub opens: bool,
 }

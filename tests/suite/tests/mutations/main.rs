@@ -16,7 +16,7 @@ use compiler::{Options, compile};
 use policy::{Snapshot, spec};
 use ruleset::Ruleset;
 use ruleset::simulator::{Outcome, simulate};
-use samples::judge::{self, Halves};
+use samples::judge::{self, NodeVerdict};
 use verify::{Difference, Reason, verify};
 
 use cluster::NODE;
@@ -122,7 +122,7 @@ fn caught(name: &str, line: &str, snapshot: &Snapshot, wrong: &Ruleset) -> Resul
         ensure!(seen.decided_by == difference.place, "the simulator says {seen:?}: {difference}");
         if matches!(difference.reason, Reason::Policies { .. }) {
             let packet = judge::in_the_specification(&difference.packet);
-            let said = Halves::of(snapshot, &owners, Some(NODE), &packet);
+            let said = NodeVerdict::of(snapshot, &owners, Some(NODE), &packet);
             let passes = difference.expected == Outcome::Accept;
             ensure!(said.passes() == passes, "the specification says {said:?}: {difference}");
         }

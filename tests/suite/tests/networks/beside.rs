@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use netbed::fire::nft;
 use netbed::net::Namespace;
 use netbed::scenario::Scenario;
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use samples::fixtures;
 use samples::testbed_spec::{Between, Network};
 
@@ -88,7 +88,7 @@ fn counted(node: &Namespace, [family, table, name]: [&str; 3]) -> Result<u64> {
 }
 
 fn check(network: Network, between: Between) -> Result<()> {
-    let cluster = Cluster::new(town(network, between), "nw")?;
+    let cluster = Testbed::new(town(network, between), "nw")?;
     for node in cluster.nodes() {
         for (family, pods) in FAMILIES {
             nft(&node.namespace, &neighbours(family, pods))?;

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use netbed::probe::{Flow, Knock, Prober};
 use netbed::scenario;
-use netbed::testbed::{Cluster, Endpoint};
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use netbed::testbed::Endpoint;
+use samples::fixtures;
+use samples::testbed_spec::{Families, Network};
 
 /// What the two containers serve.
 const PORTS: [u16; 2] = [8001, 8002];
@@ -54,13 +54,9 @@ fn container(pod: &Endpoint, port: u16) -> Result<Vec<TcpListener>> {
 #[test]
 fn networks_of_joined_containers() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
-        let spec = ClusterSpec::new(network, &["node-1"])
-            .namespace("dev", &[])
-            .pod("dev", "pair", &[("app", "pair")], Families::Both, &[])
-            .pod("dev", "friend", &[("app", "friend")], Families::Both, &[])
-            .pod("dev", "stranger", &[("app", "stranger")], Families::Both, &[]);
-        let cluster = Cluster::new(spec, "nw")?;
-        Prober::new(&cluster, &[Knock::Icmp])?.settle(&Flow::all(&cluster, &[Knock::Icmp]))?;
+        let names = ["pair", "friend", "stranger"];
+        let spec = fixtures::dev_pods(network, &["node-1"], &names, Families::Both);
+        let cluster = scenario::connected(spec, "nw")?;
         let pair = cluster.endpoint("dev/pair")?;
         let (friend, stranger) =
             (cluster.endpoint("dev/friend")?, cluster.endpoint("dev/stranger")?);

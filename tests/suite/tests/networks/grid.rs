@@ -11,9 +11,9 @@ use anyhow::{Context, Result, ensure};
 use netbed::fire::say;
 use netbed::probe::Knock;
 use netbed::scenario::Scenario;
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use samples::fixtures;
-use samples::testbed_spec::{Between, ClusterSpec, Network};
+use samples::testbed_spec::{Between, Families, Network, TestbedSpec};
 
 pub const KNOCKS: [Knock; 5] =
     [Knock::Tcp(80), Knock::Tcp(443), Knock::Tcp(8080), Knock::Udp(53), Knock::Udp(5000)];
@@ -42,21 +42,26 @@ fn policies() -> Result<Policies> {
 
 /// The town with what else Docker has. With direct routing the third node is
 /// behind a router.
-pub fn town(network: Network, between: Between) -> ClusterSpec {
+pub fn town(network: Network, between: Between) -> TestbedSpec {
     let nodes: &[&str] = match between {
         Between::DirectRouting => &["node-1", "node-2", "node-3"],
         _ => &["node-1", "node-2"],
     };
     let spec = fixtures::town(network, nodes).between(between);
     let spec = if between == Between::DirectRouting { spec.far(2) } else { spec };
-    spec.host_pod(0, "dev", "open", &[("app", "web"), ("tier", "front")])
-        .host_pod(1, "shop", "open", &[("app", "cart")])
-        .pod_without_address(1, "dev", "none", &[("app", "db"), ("tier", "back")])
+    let front = [("app", "web"), ("tier", "front")];
+    let back = [("app", "db"), ("tier", "back")];
+    spec.pod_on(0, "dev", "open", &front, Families::Both, &[])
+        .in_host_network()
+        .pod_on(1, "shop", "open", &[("app", "cart")], Families::Both, &[])
+        .in_host_network()
+        .pod_on(1, "dev", "none", &back, Families::Both, &[])
+        .without_address()
 }
 
 /// Tries all policies on one network.
 pub fn row(network: Network, between: Between) -> Result<()> {
-    let cluster = Cluster::new(town(network, between), "nw")?;
+    let cluster = Testbed::new(town(network, between), "nw")?;
     let scenario = Scenario::new(&cluster, &KNOCKS).context("without nftpol")?;
     let policies = policies()?;
     heads(&policies)?;

@@ -9,23 +9,11 @@ use anyhow::{Context, Result, ensure};
 use netbed::net::{Namespace, veth};
 use netbed::probe::Knock;
 use netbed::scenario::{self, Scenario};
-use netbed::testbed::Cluster;
-use samples::testbed_spec::{Between, ClusterSpec, Families, Network};
+use netbed::testbed::Testbed;
+use samples::fixtures::isolated_victim;
+use samples::testbed_spec::{Between, Families, Network, TestbedSpec};
 
 const KNOCKS: [Knock; 2] = [Knock::Tcp(80), Knock::Udp(53)];
-
-const DENY: &str = "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: deny
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: victim
-  policyTypes:
-  - Ingress
-";
 
 /// In the other namespace, as it was in the node, and a way to the node.
 const INSIDE: &str = "link set veth2 up
@@ -77,14 +65,15 @@ fn lead_round(node: &Namespace) -> Result<Namespace> {
 
 #[test]
 fn networks_that_go_round_the_forward_hook_are_seen() -> Result<()> {
-    let spec = ClusterSpec::new(Network::Routed, &["node-1", "node-2"])
+    let spec = TestbedSpec::new(Network::Routed, &["node-1", "node-2"])
         .between(Between::Vxlan)
         .namespace("dev", &[])
         .pod_on(0, "dev", "a", &[], Families::Both, &[])
         .pod_on(0, "dev", "b", &[], Families::Both, &[])
         .pod_on(1, "dev", "victim", &[("app", "victim")], Families::Both, &[]);
-    let cluster = Cluster::new(spec, "nw")?;
-    let counts = Scenario::new(&cluster, &KNOCKS)?.enforce(DENY).context("as it should be")?;
+    let cluster = Testbed::new(spec, "nw")?;
+    let deny = isolated_victim("Ingress");
+    let counts = Scenario::new(&cluster, &KNOCKS)?.enforce(&deny).context("as it should be")?;
     // From two pods, the other node and the outsider, in two ways over two
     // families.
     ensure!(counts.refused == 16, "{counts:?}");
@@ -92,7 +81,7 @@ fn networks_that_go_round_the_forward_hook_are_seen() -> Result<()> {
     scenario::apply(&cluster, "")?;
     let _round = lead_round(&cluster.endpoint("node-2")?.namespace)?;
     let scenario = Scenario::new(&cluster, &KNOCKS).context("led round")?;
-    let error = scenario.enforce(DENY).err().context("nobody saw the leak")?.to_string();
+    let error = scenario.enforce(&deny).err().context("nobody saw the leak")?.to_string();
     // The outsider's packets still cross the node, and so do answers to the
     // other node: of TCP whose beginning went round they are dropped.
     ensure!(error.starts_with("10 of 96 flows"), "{error}");

@@ -16,14 +16,14 @@ use kubebed::daemon::Daemon;
 use kubebed::world::World;
 use policy::{ObjectKey, Pod};
 use samples::large::{self, NODE};
-use samples::testbed_spec::{ClusterSpec, Network};
+use samples::testbed_spec::{Network, TestbedSpec};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Pods that come and go.
 const PODS: usize = 200;
 
 fn main() -> Result<()> {
-    let world = World::new(ClusterSpec::new(Network::Routed, &[NODE]), "ld")?;
+    let world = World::new(TestbedSpec::new(Network::Routed, &[NODE]), "ld")?;
     let cluster = large::large()?;
     let start = Instant::now();
     let objects = cluster.policies.values().map(|policy| policies::object(policy));

@@ -21,7 +21,7 @@ use super::Shared;
 use super::forward::forward;
 
 /// What the listener is told; each is answered when it has been done.
-pub(super) enum Order {
+pub(super) enum Command {
     /// Close all connections.
     Cut(oneshot::Sender<()>),
     /// Take connections from here, or from nowhere.
@@ -29,19 +29,19 @@ pub(super) enum Order {
 }
 
 /// Carries out orders and serves connections, until nobody can order.
-pub(super) async fn serve(shared: Arc<Shared>, mut orders: mpsc::UnboundedReceiver<Order>) {
+pub(super) async fn serve(shared: Arc<Shared>, mut orders: mpsc::UnboundedReceiver<Command>) {
     let mut connections = JoinSet::new();
     let mut listener = None;
     loop {
         tokio::select! {
             order = orders.recv() => match order {
                 None => return,
-                Some(Order::Cut(done)) => {
+                Some(Command::Cut(done)) => {
                     connections.shutdown().await;
                     // Who ordered may have gone on.
                     let _ = done.send(());
                 }
-                Some(Order::Listen(socket, done)) => {
+                Some(Command::Listen(socket, done)) => {
                     listener = socket.and_then(|socket| TcpListener::from_std(socket).ok());
                     let _ = done.send(());
                 }

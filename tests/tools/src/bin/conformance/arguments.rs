@@ -34,7 +34,7 @@ const AT_ONCE: usize = 4;
 
 /// Which specs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum Selection {
     /// All that the kernel can run.
     All,
     /// The dozen of `choice`.
@@ -49,7 +49,7 @@ pub enum Which {
 #[derive(Debug)]
 pub struct Arguments {
     pub clusters: Vec<Options>,
-    pub which: Which,
+    pub which: Selection,
     pub at_once: usize,
     pub none: bool,
     pub list: bool,
@@ -63,7 +63,7 @@ impl Arguments {
         let mut single = false;
         let mut this = Self {
             clusters: Vec::new(),
-            which: Which::All,
+            which: Selection::All,
             at_once: AT_ONCE,
             none: false,
             list: false,
@@ -76,9 +76,9 @@ impl Arguments {
             match word {
                 "--network" => networks.push(value()?),
                 "--single-stack" => single = true,
-                "--dozen" => this.choose(Which::Dozen)?,
-                "--focus" => this.choose(Which::Focus(value()?.to_owned()))?,
-                "--spec" => this.choose(Which::Named(vec![value()?.to_owned()]))?,
+                "--dozen" => this.choose(Selection::Dozen)?,
+                "--focus" => this.choose(Selection::Focus(value()?.to_owned()))?,
+                "--spec" => this.choose(Selection::Named(vec![value()?.to_owned()]))?,
                 "--procs" => this.at_once = value()?.parse().context("--procs needs a number")?,
                 "--none" => this.none = true,
                 "--list" => this.list = true,
@@ -88,7 +88,7 @@ impl Arguments {
             }
         }
         ensure!((1..=16).contains(&this.at_once), "--procs is 1 to 16");
-        let partly = !matches!(this.which, Which::All | Which::Dozen) || this.none;
+        let partly = !matches!(this.which, Selection::All | Selection::Dozen) || this.none;
         ensure!(this.write.is_none() || !partly, "--write takes all specs or --dozen, of nftpol");
         let networks = if networks.is_empty() { NETWORKS.to_vec() } else { networks };
         for network in networks {
@@ -99,10 +99,10 @@ impl Arguments {
         Ok(this)
     }
 
-    fn choose(&mut self, which: Which) -> Result<()> {
+    fn choose(&mut self, which: Selection) -> Result<()> {
         match (&mut self.which, which) {
-            (chosen @ Which::All, which) => *chosen = which,
-            (Which::Named(names), Which::Named(more)) => names.extend(more),
+            (chosen @ Selection::All, which) => *chosen = which,
+            (Selection::Named(names), Selection::Named(more)) => names.extend(more),
             _ => bail!("--dozen, --focus and --spec exclude each other"),
         }
         Ok(())
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_default_is_all_on_two_networks_with_both_families() -> Result<()> {
         let arguments = read("")?;
-        assert_eq!(arguments.which, Which::All);
+        assert_eq!(arguments.which, Selection::All);
         let clusters: Vec<_> = arguments.clusters.iter().map(Options::to_string).collect();
         assert_eq!(clusters.len(), 2);
         assert!(clusters.iter().all(|cluster| cluster.ends_with("--dual-stack")), "{clusters:?}");
@@ -141,7 +141,7 @@ mod tests {
         for wrong in ["--write x --spec y", "--write x --none", "--dozen --spec y", "--procs 0"] {
             assert!(read(wrong).is_err(), "{wrong}");
         }
-        let named = Which::Named(vec!["a".to_owned(), "b".to_owned()]);
+        let named = Selection::Named(vec!["a".to_owned(), "b".to_owned()]);
         assert_eq!(read("--spec a --spec b")?.which, named);
         Ok(())
     }

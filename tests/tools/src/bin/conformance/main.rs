@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use arguments::{Arguments, Which};
+use arguments::{Arguments, Selection};
 use kubebed::kubernetes::{Kubernetes, Options};
 use kubebed::upstream::{self, Outcome, Spec, Verdict, cells::Cells, choice};
 use record::{Record, Versions};
@@ -60,12 +60,12 @@ fn run(words: &[String]) -> Result<bool> {
     Ok(records.iter().all(|record| record.failed() == 0))
 }
 
-fn chosen(which: &Which) -> Result<Vec<Spec>> {
+fn chosen(which: &Selection) -> Result<Vec<Spec>> {
     match which {
-        Which::All => upstream::list(None),
-        Which::Focus(focus) => upstream::list(Some(focus)),
-        Which::Dozen => choice::dozen(&upstream::list(None)?),
-        Which::Named(names) => {
+        Selection::All => upstream::list(None),
+        Selection::Focus(focus) => upstream::list(Some(focus)),
+        Selection::Dozen => choice::dozen(&upstream::list(None)?),
+        Selection::Named(names) => {
             let all = upstream::list(None)?;
             let named = names.iter().map(|name| {
                 let mut found = all.iter().filter(|spec| spec.name.contains(name));

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use netbed::probe::{Flow, Seen};
-use netbed::testbed::Cluster;
-use samples::testbed_spec::ClusterSpec;
+use netbed::testbed::Testbed;
+use samples::testbed_spec::TestbedSpec;
 
 const PASSED: char = '●';
 const REFUSED: char = '·';
@@ -53,7 +53,7 @@ fn coloured() -> bool {
 }
 
 /// Who is there and how to read the tables.
-pub fn legend(spec: &ClusterSpec) {
+pub fn legend(spec: &TestbedSpec) {
     println!("{}", Style::Bold.paint("One node, nine pods on its bridge, and an outsider"));
     for (number, pod) in spec.pods.iter().enumerate() {
         let labels: Vec<_> =
@@ -96,7 +96,7 @@ pub fn title(path: &Path, policy: &str, took: Duration) {
 type Cells = BTreeMap<(usize, usize), Vec<Seen>>;
 
 /// Both tables, what changed marked in the second.
-pub fn side_by_side(cluster: &Cluster, flows: &[Flow], before: &[Seen], after: &[Seen]) {
+pub fn side_by_side(cluster: &Testbed, flows: &[Flow], before: &[Seen], after: &[Seen]) {
     let six = cells(flows, after, true);
     let (before, after) = (cells(flows, before, false), cells(flows, after, false));
     let shown: Vec<usize> = (0..cluster.endpoints().len())

@@ -17,9 +17,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use netbed::probe::{Flow, Knock, Prober, Seen};
 use netbed::program;
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 use netbed::verdict;
-use samples::testbed_spec::{ClusterSpec, Families, Network};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 use samples::{fixtures, objects};
 
 /// Names of the demo's namespaces begin so.
@@ -49,8 +49,8 @@ fn main() -> ExitCode {
 
 /// One node and what runs on it. The first pod of `dev` has the address that
 /// the third policy excepts; `app: myapp` is what it selects.
-fn described() -> ClusterSpec {
-    let mut spec = ClusterSpec::new(Network::Bridge, &[NODE]);
+fn described() -> TestbedSpec {
+    let mut spec = TestbedSpec::new(Network::Bridge, &[NODE]);
     for (namespace, pods) in [
         ("dev", [("api", "api"), ("db", "db"), ("web", "myapp")]),
         ("shop", [("front", "front"), ("cart", "cart"), ("pay", "pay")]),
@@ -71,7 +71,7 @@ fn run(keep: bool) -> Result<()> {
     if left > 0 {
         println!("removed {left} namespaces of an earlier demo");
     }
-    let mut cluster = Cluster::named(described(), PREFIX)?;
+    let mut cluster = Testbed::named(described(), PREFIX)?;
     draw::legend(cluster.spec());
     let total = enforce_each(&cluster)?;
     println!(
@@ -89,7 +89,7 @@ fn run(keep: bool) -> Result<()> {
 }
 
 /// Applies each policy in the place of the one before.
-fn enforce_each(cluster: &Cluster) -> Result<verdict::Counts> {
+fn enforce_each(cluster: &Testbed) -> Result<verdict::Counts> {
     let knocks = PORTS.map(Knock::Tcp);
     let prober = Prober::new(cluster, &knocks)?;
     let flows = Flow::all(cluster, &knocks);
@@ -114,7 +114,7 @@ fn enforce_each(cluster: &Cluster) -> Result<verdict::Counts> {
 }
 
 fn judged(
-    cluster: &Cluster,
+    cluster: &Testbed,
     policies: &str,
     flows: &[Flow],
     seen: &[Seen],
@@ -123,7 +123,7 @@ fn judged(
     verdict::check(cluster, &verdict::judge(cluster, &snapshot, flows, seen)?)
 }
 
-fn apply(cluster: &Cluster, policies: &Path) -> Result<()> {
+fn apply(cluster: &Testbed, policies: &Path) -> Result<()> {
     let node = &cluster.endpoint(NODE)?.namespace;
     let path = policies.to_str().context("a path that is not UTF-8")?;
     let arguments = ["apply", "-f", path, "-f", "-", "--node", NODE];

@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use netbed::net::Namespace;
-use netbed::testbed::Cluster;
+use netbed::testbed::Testbed;
 
 use super::{NODE, PREFIX, serve};
 
@@ -33,7 +33,7 @@ fn manifests_path() -> PathBuf {
 ///
 /// # Errors
 /// When a server cannot be started or the manifests cannot be written.
-pub fn explain(cluster: &Cluster) -> Result<()> {
+pub fn explain(cluster: &Testbed) -> Result<()> {
     let executable = std::env::current_exe().context("find this program")?;
     for pod in cluster.endpoints().iter().filter(|endpoint| endpoint.is_pod()) {
         pod.namespace

@@ -42,7 +42,7 @@ const NEVER: Effect = Effect { answer: [None; 2], request: [None; 2] };
 
 /// What the streams shall do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+enum Expected {
     Stop,
     Begin,
 }
@@ -61,7 +61,7 @@ impl Streams {
         [&self.near, &self.far]
     }
 
-    fn effect(&self, wish: Wish, written: Written, patience: Duration) -> Result<Effect> {
+    fn effect(&self, wish: Expected, written: Written, patience: Duration) -> Result<Effect> {
         let mut effect = NEVER;
         for (index, stream) in self.both().into_iter().enumerate() {
             effect.answer[index] = within(patience, || wish.of(stream, written.answer))?;
@@ -73,7 +73,7 @@ impl Streams {
     }
 }
 
-impl Wish {
+impl Expected {
     fn of(self, stream: &Stream, since: Instant) -> Option<Duration> {
         match self {
             Self::Stop => stream.silenced_within(since, SLICE),
@@ -104,17 +104,18 @@ pub fn measure(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<V
     let streams = Streams::start(scene)?;
     let policies = alternate(rounds, |there| {
         let (wish, written) = if there {
-            (Wish::Stop, scene.create_policy("deny", json!([]))?)
+            (Expected::Stop, scene.create_policy("deny", json!([]))?)
         } else {
-            (Wish::Begin, scene.delete_policy("deny")?)
+            (Expected::Begin, scene.delete_policy("deny")?)
         };
         streams.effect(wish, written, patience)
     })?;
-    let isolated = streams.effect(Wish::Stop, befriend(scene)?, patience)?;
+    let isolated = streams.effect(Expected::Stop, befriend(scene)?, patience)?;
     // To who was never shut out a label opens nothing.
     let rounds = if isolated.never() { 0 } else { rounds };
     let labels = alternate(rounds, |there| {
-        let (wish, role) = if there { (Wish::Begin, FRIEND) } else { (Wish::Stop, "client") };
+        let (wish, role) =
+            if there { (Expected::Begin, FRIEND) } else { (Expected::Stop, "client") };
         streams.effect(wish, scene.relabel_client(role)?, patience)
     })?;
     scene.delete_policy("friends")?;
@@ -185,7 +186,7 @@ pub fn milliseconds(duration: Duration) -> f64 {
 pub fn flush(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<Measure> {
     let streams = Streams::start(scene)?;
     let denied = streams.effect(
-        Wish::Stop,
+        Expected::Stop,
         scene.create_policy("deny", json!([]))?,
         patience.min(Duration::from_secs(30)),
     )?;

@@ -32,7 +32,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{PostParams, WatchEvent, WatchParams};
 use kubebed::apiserver::ApiServer;
-use netbed::new_flows::{Asked, EVERY, Fresh};
+use netbed::new_flows::{EVERY, NewFlows, Progress};
 use netbed::stream::Stream;
 use netbed::testbed::Endpoint;
 use policy::ObjectKey;
@@ -55,7 +55,7 @@ const READY: Duration = Duration::from_secs(60);
 
 /// When the API server said what.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct ReportTimes {
     /// The pod's addresses.
     known: Instant,
     ready: Instant,
@@ -66,12 +66,12 @@ struct Round {
     created: Instant,
     /// When the namespace had an address.
     wired: Instant,
-    told: Told,
+    reported: ReportTimes,
     /// The pod's own node, which is never denied.
-    node: Asked,
-    friend: Asked,
-    stranger: Asked,
-    outsider: Asked,
+    node: Progress,
+    friend: Progress,
+    stranger: Progress,
+    outsider: Progress,
     /// Whether strangers were refused in the end.
     shut: bool,
     /// The pod's own first datagram that arrived.
@@ -99,39 +99,40 @@ pub fn measure(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<V
     let last_wrong = |round: &Round| round.stranger.last.max(round.outsider.last);
     Ok(vec![
         shown("new pod: Ready and serving to a friend's first answered packet", &|round| {
-            let serving = first_answer(round)?.max(round.told.ready);
+            let serving = first_answer(round)?.max(round.reported.ready);
             Some(since(serving, round.friend.first?).max(0.0))
         }),
         shown("new pod: Ready to its own first packet at an isolated pod", &|round| {
-            Some(since(round.told.ready, round.own?).max(0.0))
+            Some(since(round.reported.ready, round.own?).max(0.0))
         }),
         shown("new isolated pod answers a stranger for", &|round| round.answers(&round.stranger)),
         shown("new isolated pod answers the outsider for", &|round| round.answers(&round.outsider)),
         shown("new pod: its first answer to its address in the API", &|round| {
-            Some(since(first_answer(round)?, round.told.known))
+            Some(since(first_answer(round)?, round.reported.known))
         }),
         shown("new pod: its address in the API to the last wrong answer", &|round| {
-            let last = round.shut.then(|| last_wrong(round).unwrap_or(round.told.known))?;
-            Some(since(round.told.known, last).max(0.0))
+            let last = round.shut.then(|| last_wrong(round).unwrap_or(round.reported.known))?;
+            Some(since(round.reported.known, last).max(0.0))
         }),
         shown("created to network", &|round| Some(since(round.created, round.wired))).detail(),
         shown("created to first answer", &|round| Some(since(round.created, first_answer(round)?)))
             .detail(),
         shown("created to address in the API", &|round| {
-            Some(since(round.created, round.told.known))
+            Some(since(round.created, round.reported.known))
         })
         .detail(),
-        shown("created to Ready", &|round| Some(since(round.created, round.told.ready))).detail(),
+        shown("created to Ready", &|round| Some(since(round.created, round.reported.ready)))
+            .detail(),
         shown("address in the API to its own first packet at an isolated pod", &|round| {
-            Some(since(round.told.known, round.own?))
+            Some(since(round.reported.known, round.own?))
         })
         .detail(),
         shown("Ready to a friend's first answered packet, signed", &|round| {
-            Some(since(round.told.ready, round.friend.first?))
+            Some(since(round.reported.ready, round.friend.first?))
         })
         .detail(),
         shown("Ready to its own first packet, signed", &|round| {
-            Some(since(round.told.ready, round.own?))
+            Some(since(round.reported.ready, round.own?))
         })
         .detail(),
     ])
@@ -145,7 +146,7 @@ fn since(from: Instant, to: Instant) -> f64 {
 
 impl Round {
     /// How long this one was answered who should not be.
-    fn answers(&self, asked: &Asked) -> Option<f64> {
+    fn answers(&self, asked: &Progress) -> Option<f64> {
         match (asked.first, asked.last) {
             (Some(first), Some(last)) => {
                 self.shut.then(|| milliseconds(last.duration_since(first) + EVERY))
@@ -166,21 +167,21 @@ fn round(scene: &Scene<'_>, number: usize, patience: Duration) -> Result<Round> 
     let created = Instant::now();
     let version = made.metadata.resource_version.context("a pod without version")?;
     let round = thread::scope(|scope| {
-        let told = scope.spawn(|| watch(server, &name, &version));
+        let reported = scope.spawn(|| watch(server, &name, &version));
         let endpoint = kubernetes.newcomer(NODES[0], &before, READY)?.context("no network")?;
         let wired = Instant::now();
         let asking = Asking::start(scene, &endpoint)?;
-        let told = match told.join() {
-            Ok(told) => told?,
+        let reported = match reported.join() {
+            Ok(reported) => reported?,
             Err(panic) => std::panic::resume_unwind(panic),
         };
-        let shut = asking.wait(told, patience)?;
+        let shut = asking.wait(reported, patience)?;
         let own = asking.own.first_since(wired);
-        let [node, friend, stranger, outsider] = asking.all().map(Fresh::asked);
+        let [node, friend, stranger, outsider] = asking.all().map(NewFlows::asked);
         Ok::<_, anyhow::Error>(Round {
             created,
             wired,
-            told,
+            reported,
             node,
             friend,
             stranger,
@@ -198,10 +199,10 @@ fn round(scene: &Scene<'_>, number: usize, patience: Duration) -> Result<Round> 
 
 /// All that goes to the pod and from it.
 struct Asking {
-    node: Fresh,
-    friend: Fresh,
-    stranger: Fresh,
-    outsider: Fresh,
+    node: NewFlows,
+    friend: NewFlows,
+    stranger: NewFlows,
+    outsider: NewFlows,
     own: Stream,
 }
 
@@ -209,30 +210,30 @@ impl Asking {
     fn start(scene: &Scene<'_>, endpoint: &Endpoint) -> Result<Self> {
         let to = SocketAddr::new(address(endpoint)?, ECHO);
         Ok(Self {
-            node: Fresh::start(scene.kubernetes.cluster().endpoint(NODES[0])?, to, ENOUGH)?,
-            stranger: Fresh::start(&scene.stranger, to, u64::MAX)?,
-            outsider: Fresh::start(scene.outsider()?, to, u64::MAX)?,
-            friend: Fresh::start(&scene.friend, to, ENOUGH)?,
+            node: NewFlows::start(scene.kubernetes.cluster().endpoint(NODES[0])?, to, ENOUGH)?,
+            stranger: NewFlows::start(&scene.stranger, to, u64::MAX)?,
+            outsider: NewFlows::start(scene.outsider()?, to, u64::MAX)?,
+            friend: NewFlows::start(&scene.friend, to, ENOUGH)?,
             own: Stream::start(endpoint, &scene.far, false, PORT)?,
         })
     }
 
-    fn all(&self) -> [&Fresh; 4] {
+    fn all(&self) -> [&NewFlows; 4] {
         [&self.node, &self.friend, &self.stranger, &self.outsider]
     }
 
     /// Waits until all do as the policy says; whether strangers do.
-    fn wait(&self, told: Told, patience: Duration) -> Result<bool> {
-        let ready = told.ready.max(told.known);
+    fn wait(&self, reported: ReportTimes, patience: Duration) -> Result<bool> {
+        let ready = reported.ready.max(reported.known);
         loop {
             interrupt::check()?;
-            let [_, friend, strangers @ ..] = self.all().map(Fresh::asked);
-            let refused = |asked: &Asked| {
+            let [_, friend, strangers @ ..] = self.all().map(NewFlows::asked);
+            let refused = |asked: &Progress| {
                 let since = asked.last.unwrap_or(ready).max(ready);
                 since.elapsed() > REFUSED && asked.unanswered > QUESTIONS
             };
             let shut = strangers.iter().all(refused);
-            let served = friend.first.is_some() && self.own.first_since(told.known).is_some();
+            let served = friend.first.is_some() && self.own.first_since(reported.known).is_some();
             if shut && served || ready.elapsed() > patience {
                 return Ok(shut);
             }
@@ -242,7 +243,7 @@ impl Asking {
 }
 
 /// Watches a pod until it is ready.
-fn watch(server: &ApiServer, name: &str, version: &str) -> Result<Told> {
+fn watch(server: &ApiServer, name: &str, version: &str) -> Result<ReportTimes> {
     let api: Api<Pod> = Api::namespaced(server.client(), NAMESPACE);
     let seconds = u32::try_from(READY.as_secs()).unwrap_or(u32::MAX);
     let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(seconds);
@@ -258,7 +259,7 @@ fn watch(server: &ApiServer, name: &str, version: &str) -> Result<Told> {
             let mut conditions = status.conditions.into_iter().flatten();
             let is_ready = conditions.any(|one| one.type_ == "Ready" && one.status == "True");
             if let (true, Some(known)) = (is_ready, known) {
-                return Ok(Told { known, ready: Instant::now() });
+                return Ok(ReportTimes { known, ready: Instant::now() });
             }
         }
         bail!("{name} is not ready after {READY:?}")

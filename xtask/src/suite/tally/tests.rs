@@ -74,26 +74,3 @@ fn verdicts() {
     assert_eq!(check("", true, false), Err("no test ran".to_owned()));
     assert_eq!(check("running 0 tests", true, false), Err("1 tests failed".to_owned()));
 }
-
-#[test]
-fn a_filter_for_other_tests_needs_no_nodes() {
-    let needs = |words: &[&str]| {
-        needs_nodes(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
-    };
-    assert!(needs(&[]));
-    assert!(needs(&["--nocapture"]));
-    assert!(needs(&["fire", "in_a_real_kubernetes"]));
-    assert!(!needs(&["fire", "--nocapture"]));
-    assert!(needs(&["upstream"]));
-}
-
-#[test]
-fn only_the_test_of_upstream_needs_upstream() {
-    let needs = |words: &[&str]| {
-        needs_upstream(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
-    };
-    assert!(needs(&[]));
-    assert!(needs(&["kubernetes"]));
-    assert!(needs(&["fire", "six_upstream"]));
-    assert!(!needs(&["in_a_real_kubernetes", "--nocapture"]));
-}

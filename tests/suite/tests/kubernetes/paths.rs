@@ -1,5 +1,5 @@
-//! Kubernetes' ways to a pod, under policies that allow one peer after the
-//! other. What each way must do is from the specification and from the table
+//! Kubernetes' paths to a pod, under policies that allow one peer after the
+//! other. What each path must do is from the specification and from the table
 //! of what the pod's node sees (docs/semantics.md, "Services and who the peer
 //! is"): the destination after the Service's translation, the source before
 //! this node's own.
@@ -46,7 +46,7 @@ enum To {
     HostPort,
 }
 
-/// Which of [`Scene::stages`] let a way pass: no policy; none may enter;
+/// Which of [`Scene::stages`] let a path pass: no policy; none may enter;
 /// `friend: "yes"` may; the outsider's address may; the other node's may; no
 /// pod may send.
 type Passes = [bool; 6];
@@ -90,10 +90,10 @@ const WAYS: [(From, To, Passes); 23] = [
 ];
 
 impl Scene {
-    pub fn ways(&mut self) -> Result<()> {
+    pub fn paths(&mut self) -> Result<()> {
         ensure!(self.nodes() >= 2, "this needs two nodes");
         self.put(&objects()?)?;
-        self.pods_ready("ways")?;
+        self.pods_ready("paths")?;
         let endpoints = self.way_ends()?;
         let stages = self.stages(&endpoints)?;
         let families = self.kubernetes.options().families();
@@ -113,14 +113,14 @@ impl Scene {
             hold(&tries)?;
             self.inside_a_pod()?;
             let open = tries.iter().filter(|one| one.passes).count();
-            self.say(&format!("{name}: {open} ways open, {} shut", tries.len() - open));
+            self.say(&format!("{name}: {open} paths open, {} shut", tries.len() - open));
             if let Some(policy) = policy {
                 let name = policy["metadata"]["name"].as_str().context("no name")?;
-                self.kubectl(&["-n", "ways", "delete", "networkpolicy", name])?;
+                self.kubectl(&["-n", "paths", "delete", "networkpolicy", name])?;
                 self.open_again(&endpoints)?;
             }
         }
-        self.remove(&["ways"])
+        self.remove(&["paths"])
     }
 
     /// The policies of [`Passes`], by name.
@@ -129,7 +129,7 @@ impl Scene {
         let allow = |name: &str, from: &[Value]| {
             let rules = json!([{"from": from}]);
             let spec = json!({"podSelector": web, "policyTypes": ["Ingress"], "ingress": rules});
-            policy(&format!("ways/{name}"), spec).map(Some)
+            policy(&format!("paths/{name}"), spec).map(Some)
         };
         let of = |addresses: &[IpAddr]| -> Vec<Value> {
             let blocks = addresses.iter().map(|address| {
@@ -142,7 +142,7 @@ impl Scene {
         let all = |kind: &str| json!({"podSelector": {}, "policyTypes": [kind]});
         Ok([
             ("no policy", None),
-            ("nobody in", Some(policy("ways/nobody-in", all("Ingress"))?)),
+            ("nobody in", Some(policy("paths/nobody-in", all("Ingress"))?)),
             (
                 "a label",
                 allow("label", &[json!({"podSelector": {"matchLabels": {"friend": "yes"}}})])?,
@@ -152,7 +152,7 @@ impl Scene {
                 "the other node's address",
                 allow("node", &of(&self.seen_from_other_node(endpoints)?))?,
             ),
-            ("nobody out", Some(policy("ways/nobody-out", all("Egress"))?)),
+            ("nobody out", Some(policy("paths/nobody-out", all("Egress"))?)),
         ])
     }
 
@@ -179,14 +179,14 @@ impl Scene {
     /// One container connects to the other, whatever the policies.
     fn inside_a_pod(&self) -> Result<()> {
         let to = format!("127.0.0.1:{HTTP}");
-        let words = ["-n", "ways", "exec", "web", "-c", "side", "--", "/agnhost", "connect"];
+        let words = ["-n", "paths", "exec", "web", "-c", "side", "--", "/agnhost", "connect"];
         self.kubectl(&[&words[..], &["--timeout=1s", &to]].concat()).map(drop)
     }
 
     /// In the order of [`From`].
     fn way_ends(&self) -> Result<Vec<Endpoint>> {
         let pods = ["web", "near", "far", "host-near", "host-far"];
-        let pods = pods.map(|name| self.kubernetes.pod(&format!("ways/{name}")));
+        let pods = pods.map(|name| self.kubernetes.pod(&format!("paths/{name}")));
         let mut ends: Vec<Endpoint> = pods.into_iter().collect::<Result<_>>()?;
         for name in ["node-1", "node-2", "outsider"] {
             let found = self.kubernetes.cluster().endpoint(name)?;
@@ -210,14 +210,14 @@ impl Scene {
     }
 
     fn cluster_ip(&self, v6: bool) -> Result<IpAddr> {
-        let service = self.list("ways", "service", "name=web")?;
+        let service = self.list("paths", "service", "name=web")?;
         let all = service.first().map(addresses).unwrap_or_default();
         all.into_iter().find(|address| address.is_ipv6() == v6).context("no such ClusterIP")
     }
 }
 
 fn objects() -> Result<Vec<Value>> {
-    let mut web = pod("ways/web", "node-1", json!({"app": "web"}))?;
+    let mut web = pod("paths/web", "node-1", json!({"app": "web"}))?;
     web["spec"]["containers"][0]["ports"] = json!([{"containerPort": HTTP, "hostPort": HOST_PORT}]);
     let side = json!({"name": "side", "image": AGNHOST, "args": ["pause"]});
     web["spec"]["containers"].as_array_mut().context("no containers")?.push(side.clone());
@@ -228,18 +228,18 @@ fn objects() -> Result<Vec<Value>> {
         Ok::<_, anyhow::Error>(pod)
     };
     let mut all = vec![
-        namespace("ways", json!({})),
+        namespace("paths", json!({})),
         web,
-        pod("ways/near", "node-1", json!({}))?,
-        pod("ways/far", "node-2", json!({"friend": "yes"}))?,
-        host("ways/host-near", "node-1")?,
-        host("ways/host-far", "node-2")?,
+        pod("paths/near", "node-1", json!({}))?,
+        pod("paths/far", "node-2", json!({"friend": "yes"}))?,
+        host("paths/host-near", "node-1")?,
+        host("paths/host-far", "node-2")?,
     ];
     all.extend(NODE_PORTS.map(|(name, traffic, port)| {
         json!({
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": name, "namespace": "ways", "labels": {"name": name}},
+            "metadata": {"name": name, "namespace": "paths", "labels": {"name": name}},
             "spec": {
                 "type": "NodePort",
                 "externalTrafficPolicy": traffic,
