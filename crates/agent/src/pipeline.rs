@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::{Changed, Compiled, Engine, Options, compile};
+use compiler::{Compiled, Engine, Options};
 use nft::{ForeignObject, Generation, ReadError, Refusal, SendError, Signs};
 use policy::{Diagnostic, ObjectKey, Snapshot};
 use ruleset::plan::Planner;
@@ -140,13 +140,12 @@ impl<S: Sink> Pipeline<S> {
 
     /// Whether a policy isolates a local pod, as of the last change.
     pub fn isolates(&self, policy: &ObjectKey) -> bool {
-        let signatures = &self.engine.compiled().signatures;
-        signatures.values().any(|signature| signature.policies.contains(policy))
+        self.engine.compiled().isolates(policy)
     }
 
     /// Compiles without touching the kernel.
     pub fn compile(&self, snapshot: &Snapshot) -> Compiled {
-        compile(snapshot, self.engine.options())
+        Engine::new(self.engine.options().clone()).update(snapshot).clone()
     }
 
     /// Makes the kernel enforce the snapshot.
@@ -155,22 +154,7 @@ impl<S: Sink> Pipeline<S> {
     /// See [`SyncError`]. The kernel then enforces what it did before, or a
     /// state on the way, as the difference orders it.
     pub fn sync(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncError> {
-        let changed = Changed::between(self.engine.snapshot(), snapshot);
-        self.sync_changed(snapshot, &changed)
-    }
-
-    /// The same where it is known what changed since the last snapshot, whether
-    /// or not the kernel came to enforce that one: the objects named and no
-    /// other.
-    ///
-    /// # Errors
-    /// As [`Self::sync`].
-    pub fn sync_changed(
-        &mut self,
-        snapshot: &Snapshot,
-        changed: &Changed,
-    ) -> Result<Outcome, SyncError> {
-        let mut target = self.target(snapshot, changed);
+        let mut target = self.target(snapshot);
         let mut done = Done::default();
         let mut races = 0;
         while races < MAX_ATTEMPTS {
@@ -221,15 +205,16 @@ impl<S: Sink> Pipeline<S> {
 
     /// Goes on to a snapshot, with all its policies. Those that are set aside
     /// stay so while nothing changes and they are not due.
-    fn target(&mut self, snapshot: &Snapshot, changed: &Changed) -> Target {
+    fn target(&mut self, snapshot: &Snapshot) -> Target {
+        let is_same = self.engine.snapshot().diff(snapshot).is_empty();
         let known = self.target.take();
-        let known = known.filter(|known| changed.is_empty() && !known.is_due());
+        let known = known.filter(|known| is_same && !known.is_due());
         known.unwrap_or_else(|| {
-            if !changed.is_empty() || !self.engine.options().set_aside.is_empty() {
+            if !is_same || !self.engine.options().set_aside.is_empty() {
                 self.reopen();
             }
             self.engine.set_aside(BTreeSet::new());
-            self.engine.update_changed(snapshot, changed);
+            self.engine.update(snapshot);
             Target { refused: Vec::new(), since: Instant::now() }
         })
     }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use agent::connections::{Connections, Counters};
 use anyhow::{Result, ensure};
-use compiler::{Options, compile};
+use compiler::Options;
 use netbed::conntrack::{self, Entry};
 use netbed::net::Namespace;
 use nft::Conntrack;
 use nix::unistd::{Uid, seteuid};
+use samples::from_scratch::compiled;
 use samples::testbed_spec::{Families, Network};
 use samples::{fixtures, objects};
 
@@ -34,7 +35,7 @@ fn suspects_wait_until_a_pass_succeeds() -> Result<()> {
     let spec = fixtures::dev_pods(Network::Routed, &["node"], &["pod"], Families::V4);
     let table = |policies: &str| {
         let snapshot = objects::snapshot(&spec, policies)?;
-        anyhow::Ok(Arc::new(compile(&snapshot, &Options::default()).ruleset))
+        anyhow::Ok(Arc::new(compiled(&snapshot, &Options::default()).ruleset))
     };
     let stranger: IpAddr = "203.0.113.5".parse()?;
     let entry = Entry::plain((stranger, 1000), (spec.pods[0].addresses[0], 80), 6);

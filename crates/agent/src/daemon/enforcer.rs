@@ -177,9 +177,8 @@ impl Enforcer {
     /// changed, so what there is to do was done by others.
     fn sync(&mut self, restoring: bool) {
         let start = Instant::now();
-        let changed = self.state.cluster.changed();
         let snapshot = self.state.cluster.snapshot();
-        let result = match self.pipeline.sync_changed(snapshot, &changed) {
+        let result = match self.pipeline.sync(snapshot) {
             // The last: what cannot be read can still be built anew.
             Err(
                 SyncError::Plan { .. }

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use compiler::Changed;
 use nft::SendError;
 use policy::Snapshot;
 use ruleset::{Name, Ruleset};
@@ -28,8 +27,7 @@ impl<S: Sink> Pipeline<S> {
     /// See [`SyncError`]. At least one table is left.
     pub fn replace(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncError> {
         self.live = None;
-        let changed = Changed::between(self.engine.snapshot(), snapshot);
-        let mut target = self.target(snapshot, &changed);
+        let mut target = self.target(snapshot);
         let done = loop {
             self.prove(snapshot)?;
             match self.build_both() {

@@ -131,7 +131,8 @@ fn the_documentation_names_the_metrics(agent: &Daemon<'_>) -> Result<()> {
     let page_of_docs = fs::read_to_string(manifests().join("../docs/operate.md"))?;
     let (_, page) = agent.get("/metrics")?;
     let names = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-    let unnamed: Vec<&str> = names.filter(|name| !page_of_docs.contains(&format!("| `{name}"))).collect();
+    let unnamed: Vec<&str> =
+        names.filter(|name| !page_of_docs.contains(&format!("| `{name}"))).collect();
     assert_eq!(unnamed, Vec::<&str>::new(), "of:\n{page}");
     Ok(())
 }
