@@ -105,6 +105,20 @@ pub async fn list(client: Client) -> Result<Vec<Found>, WatchError> {
     Ok(all)
 }
 
+/// Reads one line of a watch of a kind, without its end: the way of the bytes
+/// that come from the API server. For fuzzing.
+///
+/// # Errors
+/// The line cannot be read, or is an error that the server reports.
+#[doc(hidden)]
+pub fn read_watch_line(kind: Kind, line: &[u8]) -> Result<Vec<Event>, WatchError> {
+    match kind {
+        Kind::NetworkPolicy => object::events::<PolicyJson>(line),
+        Kind::Pod => object::events::<PodFields>(line),
+        Kind::Namespace => object::events::<NamespaceFields>(line),
+    }
+}
+
 async fn of_kind<T: Watched>(client: &Client) -> Result<Vec<Found>, WatchError> {
     let listed = answer::list::<T>(client, None).await?;
     listed.items.into_iter().map(|item| item.found).collect()

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::sync::Arc;
 
-use super::{Found, WatchError};
+use super::{Event, Found, WatchError};
 use crate::convert::{self, PodFields};
 use crate::{Kind, Object, files};
 
@@ -146,6 +146,19 @@ impl From<Named> for Identity {
     }
 }
 
+impl Item {
+    /// The events that an added or modified object becomes. One that cannot be
+    /// read is a failure, and counts as deleted.
+    pub(super) fn events(self, kind: Kind) -> Vec<Event> {
+        match self.found {
+            Ok(found) => vec![Event::Applied(found)],
+            Err(error) => {
+                vec![Event::Failed { kind, error }, Event::Deleted { kind, key: self.identity.key }]
+            }
+        }
+    }
+}
+
 /// Reads an item of a list.
 ///
 /// # Errors
@@ -186,6 +199,19 @@ pub(super) fn line<T: Watched>(bytes: &[u8]) -> Result<Line, WatchError> {
         }
         Ok(WatchEvent::Deleted(object)) => Ok(Line::Gone(object.into())),
         _ => Err(WatchError::decode(T::KIND, None, &error)),
+    }
+}
+
+/// The events that a line of a watch becomes; a bookmark becomes none.
+///
+/// # Errors
+/// The line cannot be read, or is an error that the server reports.
+pub(super) fn events<T: Watched>(bytes: &[u8]) -> Result<Vec<Event>, WatchError> {
+    match line::<T>(bytes)? {
+        Line::Put(item) => Ok(item.events(T::KIND)),
+        Line::Gone(Identity { key, .. }) => Ok(vec![Event::Deleted { kind: T::KIND, key }]),
+        Line::Bookmark { .. } => Ok(Vec::new()),
+        Line::Error(status) => Err(WatchError::status("watch", T::KIND, &status)),
     }
 }
 

@@ -380,6 +380,27 @@ async fn a_pod_has_the_fields_that_matter_whatever_the_source() {
     assert_eq!((diagnostics.len(), expected.ports.len(), expected.addresses.len()), (0, 1, 1));
 }
 
+#[test]
+fn a_line_of_a_watch_is_events_or_an_error() {
+    let read = |kind, line: &str| match super::read_watch_line(kind, line.as_bytes()) {
+        Ok(events) => events.into_iter().map(show).collect::<Vec<_>>().join(", "),
+        Err(error) => error.reason().name().to_owned(),
+    };
+    let added = event("ADDED", pod("a", 3)).to_string();
+    for kind in Kind::ALL {
+        assert_eq!(read(kind, &bookmark(3, true).to_string()), "");
+        assert_eq!(read(kind, &event("ERROR", status(410, "gone")).to_string()), "expired");
+        assert_eq!(read(kind, &event("DELETED", pod("a", 3)).to_string()), "deleted ns/a");
+        assert!(read(kind, &added).ends_with("a"), "{kind}");
+        for end in 0..added.len() {
+            assert_eq!(read(kind, &added[..end]), "decode", "{kind} {end}");
+        }
+        let deep = added.replace("{\"a\":\"b\"}", &"[".repeat(100_000));
+        assert!(deep.len() > 100_000);
+        assert_eq!(read(kind, &deep), "decode", "{kind}");
+    }
+}
+
 #[tokio::test]
 async fn one_list_of_everything_for_people() {
     let policy = json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": {"podSelector": {}}});

@@ -253,7 +253,7 @@ impl<T: Watched> Watch<T> {
         match line {
             Line::Put(item) => {
                 self.advance(item.identity.version.clone());
-                self.put(item);
+                self.told.extend(item.events(T::KIND));
             }
             Line::Gone(Identity { key, version }) => {
                 self.advance(version);
@@ -276,15 +276,6 @@ impl<T: Watched> Watch<T> {
         if !version.is_empty() {
             self.version = version;
         }
-    }
-
-    fn put(&mut self, item: Item) {
-        let key = item.identity.key.clone();
-        let event = match self.readable(item) {
-            Some(found) => Event::Applied(found),
-            None => Event::Deleted { kind: T::KIND, key },
-        };
-        self.told.push_back(event);
     }
 
     /// The object; one that cannot be read is told as a failure.
