@@ -22,11 +22,11 @@
 //! pause, and has the whole of a list in memory.
 
 mod answer;
+mod backoff;
 mod client;
 mod error;
 mod items;
 mod object;
-mod pause;
 mod watch;
 
 use futures::{Stream, StreamExt, stream};

@@ -27,6 +27,10 @@ pub(super) trait Watched: DeserializeOwned + Send + 'static {
     const PATH: &'static str;
     /// Which of them to ask for.
     const FIELDS: Option<&'static str> = None;
+    /// The version that a list asks for while none is known; `None` asks for
+    /// the present state. `"0"` takes what a server has in its cache. One that
+    /// lags behind its peers would then take back policies that are enforced.
+    const ANY_VERSION: Option<&'static str> = None;
     fn identity(&self) -> Identity;
     fn found(self) -> Found;
 }
@@ -104,6 +108,9 @@ impl Watched for PodFields {
     const PATH: &'static str = "/api/v1/pods";
     // Pods that have ended count for nothing, and job pods are many.
     const FIELDS: Option<&'static str> = Some("status.phase!=Succeeded,status.phase!=Failed");
+    // Pods are many, and all agents would ask the database for all of them. A
+    // pod that is missing or outdated follows as soon as the server catches up.
+    const ANY_VERSION: Option<&'static str> = Some("0");
 
     fn identity(&self) -> Identity {
         identity(&self.metadata)

@@ -78,9 +78,20 @@ fn list(version: u32, items: &[Json]) -> Json {
 fn served(answers: Vec<Answer>) -> (Client, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
+    (answering(answers, move |uri| log.lock().unwrap().push(uri)), asked)
+}
+
+/// Like [`served`], with the time of each request.
+fn timed(answers: Vec<Answer>) -> (Client, Arc<Mutex<Vec<(Instant, String)>>>) {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    (answering(answers, move |uri| log.lock().unwrap().push((Instant::now(), uri))), asked)
+}
+
+fn answering(answers: Vec<Answer>, log: impl Fn(String) + Send + Sync + 'static) -> Client {
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let service = tower::service_fn(move |request: Request<kube::client::Body>| {
-        log.lock().unwrap().push(request.uri().to_string());
+        log(request.uri().to_string());
         let answer = answers.lock().unwrap().pop_front();
         async move {
             let Some(Answer(status, body, seconds)) = answer else {
@@ -93,7 +104,7 @@ fn served(answers: Vec<Answer>) -> (Client, Arc<Mutex<Vec<String>>>) {
             Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
         }
     });
-    (Client::new(service, "default"), asked)
+    Client::new(service, "default")
 }
 
 fn show(event: Event) -> String {
@@ -125,7 +136,8 @@ async fn check<T: Watched>(answers: Vec<Answer>, expected: &[&str], requests: &[
     assert_eq!(seen, requests, "{asked:#?}");
 }
 
-/// A request in short: `stream ` (of the present state), `list 0`, `watch 7`.
+/// A request in short: `stream ` (of the present state), `list 0`,
+/// `list most recent`, `watch 7`.
 fn request(uri: &str) -> String {
     let value = |name: &str| {
         let query = uri.split_once('?').unwrap().1;
@@ -142,7 +154,10 @@ fn request(uri: &str) -> String {
     let is_pods = uri.starts_with("/api/v1/pods");
     let fields = "status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed";
     assert_eq!(value("fieldSelector").as_deref(), is_pods.then_some(fields), "{uri}");
-    format!("{what} {}", value("resourceVersion").unwrap())
+    let version = value("resourceVersion");
+    assert!(what == "list" || version.is_some(), "{uri}");
+    // Without a version a server may not answer a list from a cache that lags.
+    format!("{what} {}", version.as_deref().unwrap_or("most recent"))
 }
 
 #[tokio::test]
@@ -176,6 +191,43 @@ async fn a_server_without_streaming_lists_lists_from_its_cache_and_is_asked_once
     let expected = ["listed ns/a", "applied ns/b", expired, "listed ns/b"];
     let requests = ["stream ", "list 0", "watch 7", "list 8"];
     check::<PodFields>(answers, &expected, &requests).await;
+}
+
+/// A cache that lags behind would take policies back that were enforced.
+#[tokio::test(start_paused = true)]
+async fn a_list_in_place_of_a_streaming_one_is_of_the_present_state() {
+    async fn lists<T: Watched>(first: &str) {
+        let answers = vec![
+            ends(422, status(422, "sendInitialEvents is forbidden for watch")),
+            // The first list fails once, and is still the first.
+            ends(503, "not ready"),
+            ends(200, list(7, &[])),
+            // Lost history: never older than what was told.
+            ended(&[event("ERROR", status(410, "too old"))]),
+            ends(200, list(9, &[])),
+            // A watch that breaks is resumed, and what a list must have moves on.
+            ended(&[bookmark(11, false), json!({"type": "DELETED"})]),
+            ends(503, "not ready"),
+            // A database that was set back.
+            ends(504, status(504, "Too large resource version: 11, current: 3")),
+            ends(200, list(3, &[])),
+            stays_open(&[]),
+        ];
+        let (client, asked) = served(answers);
+        let events = watch::events::<T>(client).take(8).map(show).collect::<Vec<_>>().await;
+        let listed = events.iter().filter(|event| *event == "listed ").count();
+        assert_eq!(listed, 3, "{events:#?}");
+        let seen: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
+        let first = format!("list {first}");
+        let expected = [
+            "stream ", &first, &first, "watch 7", "list 7", "watch 9", "list 11", "list 11", &first,
+        ];
+        assert_eq!(seen, expected);
+    }
+    lists::<PolicyJson>("most recent").await;
+    lists::<NamespaceFields>("most recent").await;
+    // Pods are many, and a watch soon brings them up to date.
+    lists::<PodFields>("0").await;
 }
 
 #[tokio::test]
@@ -277,6 +329,47 @@ async fn silence_is_noticed() {
     assert_eq!(took[4], 60);
     let requests: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
     assert_eq!(requests, ["stream ", "watch 7", "watch 9", "watch 9", "stream 9", "stream 9"]);
+}
+
+/// A server that shuts down ends the watches of all agents in one moment.
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_early_is_resumed_after_a_pause_that_grows_and_differs() {
+    let mut firsts = Vec::new();
+    for lasts in [0, 10, 59] {
+        for _ in 0..8 {
+            // Bookmarks come, but a watch this short need not have had one.
+            let mut answers = vec![ends_after(100, &[bookmark(7, true), bookmark(8, false)])];
+            answers.extend((0..5).map(|_| ends_after(lasts, &[])));
+            // One that lasted is resumed at once, and the pauses begin again.
+            answers.extend([ends_after(100, &[]), ends_after(lasts, &[]), stays_open(&[])]);
+            let requests = answers.len();
+            let (client, asked) = timed(answers);
+            let events = watch::events::<PodFields>(client).map(show);
+            let until = sleep(Duration::from_secs(1000));
+            let events: Vec<String> = events.take_until(until).collect().await;
+            let failures = events.iter().filter(|event| event.contains("ended the watch at once"));
+            assert_eq!(failures.count(), if lasts == 0 { 6 } else { 0 }, "{events:#?}");
+            let asked = asked.lock().unwrap();
+            let what: Vec<String> = asked.iter().map(|(_, uri)| request(uri)).collect();
+            let mut expected = vec!["stream "];
+            expected.resize(requests, "watch 8");
+            assert_eq!(what[..requests], expected, "no list where a watch can be resumed");
+            let at = |number: usize| asked[number].0;
+            let pause = |number: usize, lasted: u64| {
+                (at(number + 1) - at(number) - Duration::from_secs(lasted)).as_millis()
+            };
+            assert!(pause(0, 100) <= 1);
+            for number in 1..=5 {
+                let least = 1000 * (number as u128 - 1).min(3);
+                let pause = pause(number, lasts);
+                assert!((least..=least + 2001).contains(&pause), "{number}: {pause} ms");
+            }
+            assert!(pause(6, 100) <= 1);
+            firsts.extend([pause(1, lasts), pause(7, lasts)]);
+        }
+    }
+    let (least, most) = (firsts.iter().min().unwrap(), firsts.iter().max().unwrap());
+    assert!(*most <= 2001 && most - least > 1000, "all agents at once: {firsts:?}");
 }
 
 #[tokio::test]

@@ -15,13 +15,11 @@ use policy::ObjectKey;
 use tokio::time::{Instant, sleep};
 
 use super::answer::{self, Lines};
+use super::backoff::{Backoff, EARLY, WORKING, random};
 use super::error::{WatchError, resource};
 use super::object::{self, Identity, Item, Line, Watched};
-use super::pause::{Pauses, random};
 use super::{Event, Found};
 
-/// Any version that the server has at hand, from its cache.
-const ANY: &str = "0";
 /// How long a watch lasts, in seconds, and how much longer some last.
 const LASTS: u32 = 220;
 const SPREAD: Duration = Duration::from_secs(70);
@@ -34,8 +32,6 @@ const SILENCE: Duration = Duration::from_secs(150);
 /// Between two initial events; before the first one the server's cache may
 /// have to catch up.
 const INITIAL_SILENCE: Duration = Duration::from_secs(60);
-/// A watch that held for so long was well.
-const HELD: Duration = Duration::from_secs(5);
 
 /// All events of a kind.
 pub(super) fn events<T: Watched>(client: Client) -> impl Stream<Item = Event> + Send + 'static {
@@ -50,7 +46,7 @@ struct Watch<T> {
     state: State,
     /// What is to be told before anything else is done.
     told: VecDeque<Event>,
-    pauses: Pauses,
+    backoff: Backoff,
     /// Wait this long first.
     pause: Option<Duration>,
     /// Whether the server has streaming lists, as far as it is known.
@@ -99,7 +95,7 @@ impl<T: Watched> Watch<T> {
             client,
             state: State::Unlisted,
             told: VecDeque::new(),
-            pauses: Pauses::new(),
+            backoff: Backoff::new(),
             pause: None,
             streams: true,
             bookmarks: false,
@@ -132,19 +128,19 @@ impl<T: Watched> Watch<T> {
 
     fn broken(&mut self, Broken { error, relist }: Broken) {
         let expired = matches!(error, WatchError::Expired { .. });
-        let pause = if expired { self.pauses.relist() } else { self.pauses.next() };
+        let pause = if expired { self.backoff.lost_history() } else { self.backoff.failed() };
         self.pause = Some(pause);
         self.state = if relist || expired { State::Unlisted } else { State::Listed };
         self.told.push_back(Event::Failed { kind: T::KIND, error });
     }
 
     /// The version that a list must at least have: never back in time.
-    fn not_older(&self) -> &str {
-        if self.version.is_empty() { ANY } else { &self.version }
+    fn not_older(&self) -> Option<&str> {
+        if self.version.is_empty() { T::ANY_VERSION } else { Some(&self.version) }
     }
 
     async fn list(&mut self) -> Result<State, Broken> {
-        let listed = answer::list::<T>(&self.client, Some(self.not_older())).await;
+        let listed = answer::list::<T>(&self.client, self.not_older()).await;
         let listed = listed.map_err(|error| self.not_listed(error))?;
         let objects = listed.items.into_iter().filter_map(|item| self.readable(item));
         let objects = objects.collect();
@@ -215,7 +211,7 @@ impl<T: Watched> Watch<T> {
 
     fn without_streams(&mut self, error: &WatchError) -> State {
         let resource = resource(T::KIND);
-        tracing::info!(resource, %error, "no streaming lists; listing from the server's cache");
+        tracing::info!(resource, %error, "the API server has no streaming lists; using plain lists");
         self.streams = false;
         State::Unlisted
     }
@@ -233,19 +229,14 @@ impl<T: Watched> Watch<T> {
         let rest = (*lasts + GRACE).saturating_sub(since.elapsed());
         let patience = if *bookmarks { SILENCE.min(rest) } else { rest };
         let line = lines.next::<T>(patience).await;
-        if since.elapsed() >= HELD {
-            self.pauses.reset();
-        }
+        let open = since.elapsed();
+        self.backoff.open_for(open);
         let resume = |error| Broken { error, relist: false };
         let Some(line) = line.map_err(resume)? else {
-            if since.elapsed() >= HELD {
-                // A database that was restored may not have reached our
-                // version: then nothing comes, and only a list tells.
-                let silent = self.bookmarks && !*heard;
-                return Ok(if silent { State::Unlisted } else { State::Listed });
-            }
-            let message = "the API server ended the watch at once";
-            return Err(resume(WatchError::broken("watch", T::KIND, message)));
+            // A database that was restored may not have reached our version:
+            // then nothing comes, not even a bookmark, and only a list tells.
+            let silent = self.bookmarks && !*heard && open >= SILENCE;
+            return Ok(self.ended(open, silent));
         };
         *heard = true;
         // Without the name it is not known what to delete: list anew.
@@ -269,6 +260,20 @@ impl<T: Watched> Watch<T> {
             }
         }
         Ok(State::Watching(following))
+    }
+
+    /// The server ended the watch, which costs little to resume. When a server
+    /// shuts down it ends those of all agents together, hence the pause.
+    fn ended(&mut self, open: Duration, silent: bool) -> State {
+        if open < EARLY {
+            self.pause = Some(self.backoff.ended_early());
+        }
+        if open < WORKING {
+            let message = "the API server ended the watch at once";
+            let error = WatchError::broken("watch", T::KIND, message);
+            self.told.push_back(Event::Failed { kind: T::KIND, error });
+        }
+        if silent { State::Unlisted } else { State::Listed }
     }
 
     /// Remembers where the watch is.
