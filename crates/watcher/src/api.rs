@@ -21,64 +21,27 @@
 //! which the server answers 410, reopens watches that end at once without a
 //! pause, and has the whole of a list in memory.
 
-mod answer;
 mod backoff;
 mod client;
 mod error;
-mod items;
-mod object;
+mod event;
+mod kinds;
+mod list_splitter;
+mod policy_json;
+mod requests;
 mod watch;
+mod watch_line;
 
 use futures::{Stream, StreamExt, stream};
 use kube::Client;
-use policy::{Diagnostic, ObjectKey};
 
+use crate::Kind;
 use crate::convert::PodFields;
-use crate::{Kind, Object};
 
 pub use client::client;
-pub use error::{Reason, WatchError};
-use object::{NamespaceFields, PolicyJson, Watched};
-
-/// What a watch of the API server tells.
-#[derive(Debug)]
-pub enum Event {
-    /// The complete list of a kind: at the start, and whenever a watch had to
-    /// begin anew.
-    Listed {
-        /// Which kind.
-        kind: Kind,
-        /// All objects of it, one for each key.
-        objects: Vec<Found>,
-    },
-    /// An object was added or modified.
-    Applied(Found),
-    /// An object was deleted, or left the field selector (a pod that ended),
-    /// or became one that cannot be read.
-    Deleted {
-        /// Which kind.
-        kind: Kind,
-        /// Which object.
-        key: ObjectKey,
-    },
-    /// A request failed or a watch broke; it is tried again after a pause. Or
-    /// ([`Reason::Decode`]) an object cannot be read and counts as absent.
-    Failed {
-        /// Which kind.
-        kind: Kind,
-        /// Why.
-        error: WatchError,
-    },
-}
-
-/// An object, and what is wrong about it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Found {
-    /// The object.
-    pub object: Object,
-    /// Its parts that cannot be used, see [`crate::convert`].
-    pub diagnostics: Vec<Diagnostic>,
-}
+pub use error::{FailureKind, WatchError};
+pub use event::{Event, Found};
+use kinds::{NamespaceFields, PolicyJson, Watched};
 
 /// All three kinds, for ever. The first [`Event::Listed`] of each kind is
 /// complete; until it has come, nothing else is told of that kind but
@@ -113,14 +76,14 @@ pub async fn list(client: Client) -> Result<Vec<Found>, WatchError> {
 #[doc(hidden)]
 pub fn read_watch_line(kind: Kind, line: &[u8]) -> Result<Vec<Event>, WatchError> {
     match kind {
-        Kind::NetworkPolicy => object::events::<PolicyJson>(line),
-        Kind::Pod => object::events::<PodFields>(line),
-        Kind::Namespace => object::events::<NamespaceFields>(line),
+        Kind::NetworkPolicy => watch_line::events::<PolicyJson>(line),
+        Kind::Pod => watch_line::events::<PodFields>(line),
+        Kind::Namespace => watch_line::events::<NamespaceFields>(line),
     }
 }
 
 async fn of_kind<T: Watched>(client: &Client) -> Result<Vec<Found>, WatchError> {
-    let listed = answer::list::<T>(client, None).await?;
+    let listed = requests::list::<T>(client, None).await?;
     listed.items.into_iter().map(|item| item.found).collect()
 }
 

@@ -25,9 +25,10 @@ use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
 use policy::{Diagnostic, Namespace, NetworkPolicy, Pod};
 
+use crate::decode::Unreadable;
+
 pub(crate) use fields::{PodFields, metadata};
-pub(crate) use names::{is_addressable, suggest};
-pub(crate) use report::Unreadable;
+pub(crate) use names::is_addressable;
 
 /// A NetworkPolicy of the API server.
 pub fn network_policy(object: &ApiNetworkPolicy) -> (NetworkPolicy, Vec<Diagnostic>) {

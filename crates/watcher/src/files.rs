@@ -14,19 +14,15 @@
 //!                                                     hints    wrong type   ports ...
 //! ```
 
-mod decode;
 mod document;
 mod finding;
-mod hints;
-mod json;
-mod node;
-mod path;
 mod review;
 mod scalar;
 mod source;
 mod split;
 mod syntax;
 mod text;
+mod validation;
 mod yaml;
 
 use std::collections::HashMap;
@@ -34,26 +30,12 @@ use std::collections::HashMap;
 use policy::Severity;
 
 pub use finding::{Finding, Location};
-pub(crate) use json::network_policy;
 pub use source::{ReadError, Source};
+pub use validation::Validation;
 
 use crate::Object;
+use crate::decode::node::Position;
 use document::{Place, Reader};
-use node::Position;
-
-/// How strict to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Validation {
-    /// Who calls refuses everything if [`Loaded::has_errors`], as the API
-    /// server refuses an object.
-    #[default]
-    Strict,
-    /// Errors are reported, and what they concern is treated as the agent
-    /// treats what the API server gives it: unknown fields are ignored, a
-    /// policy with an unusable part isolates its pods and allows nothing by
-    /// that part. Objects without a usable name are left out.
-    Warn,
-}
 
 /// Everything that was read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -160,7 +142,7 @@ impl Reading {
                 self.reader.document(document, place);
             }
             for found in self.reader.found.split_off(before) {
-                review::alone(&found, &mut self.reader.findings);
+                review::review_one(&found, &mut self.reader.findings);
             }
         }
     }

@@ -89,7 +89,7 @@ pub enum WatchError {
 
 /// A [`WatchError`] in a word, for a metric's label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
+pub enum FailureKind {
     /// 401 or 403.
     Forbidden,
     /// 410: listed anew.
@@ -102,7 +102,7 @@ pub enum Reason {
     Other,
 }
 
-impl Reason {
+impl FailureKind {
     /// Every reason.
     pub const ALL: [Self; 5] =
         [Self::Forbidden, Self::Expired, Self::Connection, Self::Decode, Self::Other];
@@ -130,13 +130,13 @@ pub(super) const fn resource(kind: Kind) -> &'static str {
 
 impl WatchError {
     /// The word for it.
-    pub fn reason(&self) -> Reason {
+    pub fn failure_kind(&self) -> FailureKind {
         match self {
-            Self::Forbidden { .. } | Self::Unauthorized { .. } => Reason::Forbidden,
-            Self::Expired { .. } => Reason::Expired,
-            Self::Connection { .. } => Reason::Connection,
-            Self::Decode { .. } => Reason::Decode,
-            Self::Refused { .. } => Reason::Other,
+            Self::Forbidden { .. } | Self::Unauthorized { .. } => FailureKind::Forbidden,
+            Self::Expired { .. } => FailureKind::Expired,
+            Self::Connection { .. } => FailureKind::Connection,
+            Self::Decode { .. } => FailureKind::Decode,
+            Self::Refused { .. } => FailureKind::Other,
         }
     }
 

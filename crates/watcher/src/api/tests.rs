@@ -14,8 +14,8 @@ use kube::Client;
 use serde_json::{Value as Json, json};
 use tokio::time::{Instant, sleep};
 
-use super::object::{NamespaceFields, PolicyJson, Watched};
-use super::{Event, Reason, watch};
+use super::kinds::{NamespaceFields, PolicyJson, Watched};
+use super::{Event, FailureKind, watch};
 use crate::convert::PodFields;
 use crate::{Kind, Object};
 
@@ -116,7 +116,7 @@ fn show(event: Event) -> String {
         }
         Event::Applied(found) => format!("applied {}", name(&found.object)),
         Event::Deleted { key, .. } => format!("deleted {key}"),
-        Event::Failed { error, .. } => format!("{}: {error}", error.reason().name()),
+        Event::Failed { error, .. } => format!("{}: {error}", error.failure_kind().name()),
     }
 }
 
@@ -477,7 +477,7 @@ async fn a_pod_has_the_fields_that_matter_whatever_the_source() {
 fn a_line_of_a_watch_is_events_or_an_error() {
     let read = |kind, line: &str| match super::read_watch_line(kind, line.as_bytes()) {
         Ok(events) => events.into_iter().map(show).collect::<Vec<_>>().join(", "),
-        Err(error) => error.reason().name().to_owned(),
+        Err(error) => error.failure_kind().name().to_owned(),
     };
     let added = event("ADDED", pod("a", 3)).to_string();
     for kind in Kind::ALL {
@@ -506,5 +506,5 @@ async fn one_list_of_everything_for_people() {
     // Without a version: the most recent one.
     assert!(asked.lock().unwrap().iter().all(|uri| !uri.contains("resourceVersion")));
     let (client, _) = served(vec![ends(403, status(403, "no"))]);
-    assert_eq!(super::list(client).await.unwrap_err().reason(), Reason::Forbidden);
+    assert_eq!(super::list(client).await.unwrap_err().failure_kind(), FailureKind::Forbidden);
 }

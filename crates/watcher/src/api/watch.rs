@@ -14,11 +14,12 @@ use kube::Client;
 use policy::ObjectKey;
 use tokio::time::{Instant, sleep};
 
-use super::answer::{self, Lines};
 use super::backoff::{Backoff, EARLY, WORKING, random};
 use super::error::{WatchError, resource};
-use super::object::{self, Identity, Item, Line, Watched};
-use super::{Event, Found};
+use super::event::{Event, Found};
+use super::kinds::{Identity, Watched};
+use super::requests::{self, WatchLines};
+use super::watch_line::{self, Item, Line};
 
 /// How long a watch lasts, in seconds, and how much longer some last.
 const LASTS: u32 = 220;
@@ -44,8 +45,8 @@ pub(super) fn events<T: Watched>(client: Client) -> impl Stream<Item = Event> + 
 struct Watch<T> {
     client: Client,
     state: State,
-    /// What is to be told before anything else is done.
-    told: VecDeque<Event>,
+    /// Events that come before the next request.
+    queue: VecDeque<Event>,
     backoff: Backoff,
     /// Wait this long first.
     pause: Option<Duration>,
@@ -68,18 +69,18 @@ enum State {
 }
 
 struct Following {
-    lines: Lines,
+    lines: WatchLines,
     since: Instant,
     lasts: Duration,
     /// Whether anything has come.
-    heard: bool,
+    received: bool,
     /// Whether a bookmark has come, and so others will.
     bookmarks: bool,
 }
 
 impl Following {
-    fn new(lines: Lines, lasts: Duration) -> Self {
-        Self { lines, since: Instant::now(), lasts, heard: false, bookmarks: false }
+    fn new(lines: WatchLines, lasts: Duration) -> Self {
+        Self { lines, since: Instant::now(), lasts, received: false, bookmarks: false }
     }
 }
 
@@ -94,7 +95,7 @@ impl<T: Watched> Watch<T> {
         Self {
             client,
             state: State::Unlisted,
-            told: VecDeque::new(),
+            queue: VecDeque::new(),
             backoff: Backoff::new(),
             pause: None,
             streams: true,
@@ -106,7 +107,7 @@ impl<T: Watched> Watch<T> {
 
     async fn next(&mut self) -> Event {
         loop {
-            if let Some(event) = self.told.pop_front() {
+            if let Some(event) = self.queue.pop_front() {
                 return event;
             }
             if let Some(pause) = self.pause {
@@ -131,7 +132,7 @@ impl<T: Watched> Watch<T> {
         let pause = if expired { self.backoff.lost_history() } else { self.backoff.failed() };
         self.pause = Some(pause);
         self.state = if relist || expired { State::Unlisted } else { State::Listed };
-        self.told.push_back(Event::Failed { kind: T::KIND, error });
+        self.queue.push_back(Event::Failed { kind: T::KIND, error });
     }
 
     /// The version that a list must at least have: never back in time.
@@ -140,12 +141,12 @@ impl<T: Watched> Watch<T> {
     }
 
     async fn list(&mut self) -> Result<State, Broken> {
-        let listed = answer::list::<T>(&self.client, self.not_older()).await;
+        let listed = requests::list::<T>(&self.client, self.not_older()).await;
         let listed = listed.map_err(|error| self.not_listed(error))?;
         let objects = listed.items.into_iter().filter_map(|item| self.readable(item));
         let objects = objects.collect();
         self.version = listed.version;
-        self.told.push_back(Event::Listed { kind: T::KIND, objects });
+        self.queue.push_back(Event::Listed { kind: T::KIND, objects });
         Ok(State::Listed)
     }
 
@@ -166,7 +167,7 @@ impl<T: Watched> Watch<T> {
         // Without a version the server's cache must have caught up with the
         // database first, which costs that no list: a server that lags behind
         // its peers would take policies back that were enforced.
-        let opened = answer::watch::<T>(&self.client, &self.version, true, seconds).await;
+        let opened = requests::watch::<T>(&self.client, &self.version, true, seconds).await;
         let mut lines = match opened {
             Err(error) if is_refusal(&error) => return Ok(self.without_streams(&error)),
             opened => opened.map_err(|error| self.not_listed(error))?,
@@ -179,22 +180,22 @@ impl<T: Watched> Watch<T> {
                 let message = "the watch ended before all objects had come";
                 return Err(relist(WatchError::broken("list", T::KIND, message)));
             };
-            match object::line::<T>(line).map_err(relist)? {
-                Line::Put(item) => {
+            match watch_line::line::<T>(line).map_err(relist)? {
+                Line::Applied(item) => {
                     let key = item.identity.key.clone();
                     match self.readable(item) {
                         Some(found) => objects.insert(key, found),
                         None => objects.remove(&key),
                     };
                 }
-                Line::Gone(identity) => {
+                Line::Deleted(identity) => {
                     objects.remove(&identity.key);
                 }
                 Line::Bookmark { ends_initial_events: false, .. } => {}
                 Line::Bookmark { version, .. } => {
                     self.version = version;
                     let objects = objects.into_values().collect();
-                    self.told.push_back(Event::Listed { kind: T::KIND, objects });
+                    self.queue.push_back(Event::Listed { kind: T::KIND, objects });
                     return Ok(State::Watching(Following::new(lines, lasts)));
                 }
                 Line::Error(status) => {
@@ -218,14 +219,14 @@ impl<T: Watched> Watch<T> {
 
     async fn resume(&mut self) -> Result<State, Broken> {
         let (seconds, lasts) = duration();
-        match answer::watch::<T>(&self.client, &self.version, false, seconds).await {
+        match requests::watch::<T>(&self.client, &self.version, false, seconds).await {
             Ok(lines) => Ok(State::Watching(Following::new(lines, lasts))),
             Err(error) => Err(Broken { error, relist: false }),
         }
     }
 
     async fn follow(&mut self, mut following: Following) -> Result<State, Broken> {
-        let Following { lines, since, lasts, heard, bookmarks } = &mut following;
+        let Following { lines, since, lasts, received, bookmarks } = &mut following;
         let rest = (*lasts + GRACE).saturating_sub(since.elapsed());
         let patience = if *bookmarks { SILENCE.min(rest) } else { rest };
         let line = lines.next::<T>(patience).await;
@@ -235,20 +236,20 @@ impl<T: Watched> Watch<T> {
         let Some(line) = line.map_err(resume)? else {
             // A database that was restored may not have reached our version:
             // then nothing comes, not even a bookmark, and only a list tells.
-            let silent = self.bookmarks && !*heard && open >= SILENCE;
+            let silent = self.bookmarks && !*received && open >= SILENCE;
             return Ok(self.ended(open, silent));
         };
-        *heard = true;
+        *received = true;
         // Without the name it is not known what to delete: list anew.
-        let line = object::line::<T>(line).map_err(|error| Broken { error, relist: true })?;
+        let line = watch_line::line::<T>(line).map_err(|error| Broken { error, relist: true })?;
         match line {
-            Line::Put(item) => {
+            Line::Applied(item) => {
                 self.advance(item.identity.version.clone());
-                self.told.extend(item.events(T::KIND));
+                self.queue.extend(item.events(T::KIND));
             }
-            Line::Gone(Identity { key, version }) => {
+            Line::Deleted(Identity { key, version }) => {
                 self.advance(version);
-                self.told.push_back(Event::Deleted { kind: T::KIND, key });
+                self.queue.push_back(Event::Deleted { kind: T::KIND, key });
             }
             Line::Bookmark { version, .. } => {
                 *bookmarks = true;
@@ -271,7 +272,7 @@ impl<T: Watched> Watch<T> {
         if open < WORKING {
             let message = "the API server ended the watch at once";
             let error = WatchError::broken("watch", T::KIND, message);
-            self.told.push_back(Event::Failed { kind: T::KIND, error });
+            self.queue.push_back(Event::Failed { kind: T::KIND, error });
         }
         if silent { State::Unlisted } else { State::Listed }
     }
@@ -290,7 +291,7 @@ impl<T: Watched> Watch<T> {
             Ok(found) => return Some(found),
             Err(error) => error,
         };
-        self.told.push_back(Event::Failed { kind, error });
+        self.queue.push_back(Event::Failed { kind, error });
         None
     }
 }

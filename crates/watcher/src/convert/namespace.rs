@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
 use policy::{Diagnostic, Namespace};
 
 use super::names;
-use super::report::{Report, Unreadable};
+use super::report::Report;
 use crate::Kind;
+use crate::decode::Unreadable;
 
 pub(crate) fn convert(
     object: &ApiNamespace,

@@ -20,9 +20,11 @@ use k8s_openapi::api::networking::v1::{
 };
 use policy::{Diagnostic, Direction, NetworkPolicy, Peers, Ports, Rule};
 
-use super::report::{Report, Unreadable};
+use super::report::Report;
 use super::{names, peer, port, selector};
 use crate::Kind;
+use crate::decode::Unreadable;
+use crate::spelling::suggest;
 
 /// An ingress or an egress rule.
 trait ApiRule {
@@ -125,7 +127,7 @@ fn directions(report: &mut Report<'_>, spec: &NetworkPolicySpec) -> Isolates {
 }
 
 fn unknown_type(report: &mut Report<'_>, text: &str, field: &str) {
-    let message = match names::suggest(text, ["Ingress", "Egress"]) {
+    let message = match suggest(text, ["Ingress", "Egress"]) {
         Some(meant) => format!("unknown policy type {text:?}; did you mean {meant}?"),
         None => format!("unknown policy type {text:?}; Ingress or Egress"),
     };

@@ -10,9 +10,11 @@ use k8s_openapi::api::core::v1::ContainerPort;
 use policy::{Diagnostic, NamedPort, Phase, Pod, Protocol};
 
 use super::fields::{ContainerFields, PodFields, SpecFields, StatusFields};
-use super::report::{Report, Unreadable};
+use super::report::Report;
 use super::{names, port};
 use crate::Kind;
+use crate::decode::Unreadable;
+use crate::spelling::suggest;
 
 /// The API's phases.
 const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
@@ -101,7 +103,7 @@ fn phase(report: &mut Report<'_>, status: &StatusFields) -> Phase {
         Some("Failed") => Phase::Failed,
         None | Some("" | "Unknown") => Phase::Unknown,
         Some(other) => {
-            let message = match names::suggest(other, PHASES) {
+            let message = match suggest(other, PHASES) {
                 Some(meant) => format!("unknown phase {other:?}; did you mean {meant}?"),
                 None => format!("unknown phase {other:?}; one of {}", PHASES.join(", ")),
             };

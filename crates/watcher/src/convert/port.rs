@@ -9,6 +9,7 @@ use policy::{Port, PortNumbers, Protocol};
 
 use super::names;
 use super::report::Report;
+use crate::spelling::suggest;
 
 /// The valid protocols.
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
@@ -85,7 +86,7 @@ pub(super) fn protocol(report: &mut Report<'_>, text: &str, field: &str) -> Opti
         _ => None,
     };
     if protocol.is_none() {
-        let message = match names::suggest(text, PROTOCOLS) {
+        let message = match suggest(text, PROTOCOLS) {
             Some(meant) => format!("unknown protocol {text:?}; did you mean {meant}?"),
             None if text.to_ascii_uppercase().starts_with("ICMP") => format!(
                 "unknown protocol {text:?}; ports are of TCP, UDP or SCTP, and only a rule \

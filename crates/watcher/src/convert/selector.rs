@@ -9,6 +9,7 @@ use policy::{Operator, Requirement, Selector};
 
 use super::names;
 use super::report::Report;
+use crate::spelling::suggest;
 
 /// The operators of `matchExpressions`.
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
@@ -108,7 +109,7 @@ fn unknown_operator(text: &str) -> String {
         "=" | "==" | "Equals" | "Equal" | "Eq" => Some("In"),
         "!=" | "NotEquals" | "NotEqual" => Some("NotIn"),
         "NotExists" | "NotExist" | "DoesNotExists" | "!" => Some("DoesNotExist"),
-        _ => names::suggest(text, OPERATORS),
+        _ => suggest(text, OPERATORS),
     };
     match meant {
         Some(meant) => format!("unknown operator {text:?}; did you mean {meant}?"),

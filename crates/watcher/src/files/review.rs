@@ -13,17 +13,17 @@ use policy::{
     Namespace, NetworkPolicy, ObjectKey, Peers, Pod, Ports, Rule, Severity, takes_precedence,
 };
 
-use super::document::Found;
+use super::document::ReadObject;
 use super::finding::{Finding, Location};
 use crate::{Kind, Object};
 
 /// Reviews all objects.
-pub(super) fn review(found: Vec<Found>, findings: &mut Vec<Finding>) -> Vec<Object> {
+pub(super) fn review(found: Vec<ReadObject>, findings: &mut Vec<Finding>) -> Vec<Object> {
     for one in &found {
-        alone(one, findings);
+        review_one(one, findings);
     }
     duplicates(&found, findings);
-    let mut objects: Vec<&Found> = Vec::new();
+    let mut objects: Vec<&ReadObject> = Vec::new();
     let mut places: HashMap<(Kind, ObjectKey), usize> = HashMap::new();
     for one in found.iter().filter(|one| one.usable) {
         match places.get(&(one.object.kind(), one.object.key())) {
@@ -41,7 +41,7 @@ pub(super) fn review(found: Vec<Found>, findings: &mut Vec<Finding>) -> Vec<Obje
     objects
 }
 
-fn finding(one: &Found, severity: Severity, field: &str, message: String) -> Finding {
+fn finding(one: &ReadObject, severity: Severity, field: &str, message: String) -> Finding {
     Finding {
         location: one.location.clone(),
         severity,
@@ -52,7 +52,7 @@ fn finding(one: &Found, severity: Severity, field: &str, message: String) -> Fin
     }
 }
 
-fn duplicates(found: &[Found], findings: &mut Vec<Finding>) {
+fn duplicates(found: &[ReadObject], findings: &mut Vec<Finding>) {
     let mut first: HashMap<(Kind, ObjectKey), &Location> = HashMap::new();
     for one in found {
         let earlier = first.entry((one.object.kind(), one.object.key())).or_insert(&one.location);
@@ -80,8 +80,8 @@ fn missing_namespaces(objects: &[Object]) -> Vec<Object> {
 }
 
 /// Pods that report one address: the newer one has it.
-fn shared_addresses(objects: &[&Found], findings: &mut Vec<Finding>) {
-    let mut by_address: BTreeMap<IpAddr, Vec<(&Found, &Pod)>> = BTreeMap::new();
+fn shared_addresses(objects: &[&ReadObject], findings: &mut Vec<Finding>) {
+    let mut by_address: BTreeMap<IpAddr, Vec<(&ReadObject, &Pod)>> = BTreeMap::new();
     for one in objects {
         if let Object::Pod(pod) = &one.object
             && pod.is_subject()
@@ -108,12 +108,12 @@ fn shared_addresses(objects: &[&Found], findings: &mut Vec<Finding>) {
     }
 }
 
-fn one_of<'a>(one: &(&'a Found, &'a Pod)) -> &'a Pod {
+fn one_of<'a>(one: &(&'a ReadObject, &'a Pod)) -> &'a Pod {
     one.1
 }
 
 /// Findings that need no other object.
-pub(super) fn alone(one: &Found, findings: &mut Vec<Finding>) {
+pub(super) fn review_one(one: &ReadObject, findings: &mut Vec<Finding>) {
     let (field, message) = match &one.object {
         Object::Pod(pod) if pod.is_subject() && pod.addresses.is_empty() => (
             "status.podIPs",

@@ -5,7 +5,7 @@
 //! v1.6 goyaml.v2/resolve.go.
 //! Never: timestamps, which that library hands on as text.
 
-use super::node::Value;
+use crate::decode::node::Value;
 
 /// The value of a plain scalar.
 pub(super) fn resolve(text: &str) -> Value {

@@ -6,8 +6,8 @@
 //! Never: an object. Nothing is enforced by a text put right; it only shows
 //! what else is wrong.
 
-use super::node::{Position, shorten};
 use super::yaml::SyntaxError;
+use crate::decode::node::{Position, shorten};
 
 /// The cause of a syntax error.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::node::Position;
 use super::yaml::SyntaxError;
+use crate::decode::node::Position;
 
 /// The text of a file.
 ///

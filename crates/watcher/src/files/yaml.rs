@@ -11,8 +11,8 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::node::{Entry, Node, Position, Value};
 use super::scalar;
+use crate::decode::node::{Entry, Node, Position, Value};
 
 /// Deepest nesting of lists and objects. The API's own types need about 20.
 const DEPTH_MAX: usize = 100;

@@ -15,8 +15,9 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::error::{WatchError, innermost};
-use super::items::Items;
-use super::object::{self, Item, Watched};
+use super::kinds::Watched;
+use super::list_splitter::ListSplitter;
+use super::watch_line::{self, Item};
 
 /// Until an answer begins. An API server without StreamingCollectionEncodingToJSON
 /// (KEP-5116) makes the whole of a list before it sends the first byte.
@@ -60,7 +61,7 @@ pub(super) async fn list<T: Watched>(
     let silent = |_| WatchError::broken("list", T::KIND, "the API server does not answer");
     let answer = timeout(BEGIN, client.request_stream(request.map_err(failed)?)).await;
     let mut body: Body = Box::pin(answer.map_err(silent)?.map_err(failed)?);
-    let mut splitter = Items::default();
+    let mut splitter = ListSplitter::default();
     let mut items = Vec::new();
     loop {
         let piece = timeout(PIECE, body.fill_buf()).await.map_err(silent)?;
@@ -69,7 +70,7 @@ pub(super) async fn list<T: Watched>(
         if piece.is_empty() {
             break;
         }
-        splitter.push(piece, |bytes| items.push(object::item::<T>(bytes)));
+        splitter.push(piece, |bytes| items.push(watch_line::item::<T>(bytes)));
         let length = piece.len();
         body.consume_unpin(length);
     }
@@ -81,7 +82,7 @@ pub(super) async fn list<T: Watched>(
 }
 
 /// An open watch.
-pub(super) struct Lines {
+pub(super) struct WatchLines {
     body: Body,
     line: Vec<u8>,
 }
@@ -92,7 +93,7 @@ pub(super) async fn watch<T: Watched>(
     version: &str,
     initial_events: bool,
     seconds: u32,
-) -> Result<Lines, WatchError> {
+) -> Result<WatchLines, WatchError> {
     let parameters = WatchParams {
         field_selector: T::FIELDS.map(str::to_owned),
         timeout: Some(seconds),
@@ -104,12 +105,12 @@ pub(super) async fn watch<T: Watched>(
     let failed = |error| WatchError::request("watch", T::KIND, error);
     let request = request.map_err(kube::Error::BuildRequest).map_err(failed)?;
     match timeout(BEGIN, client.request_stream(request)).await {
-        Ok(body) => Ok(Lines { body: Box::pin(body.map_err(failed)?), line: Vec::new() }),
+        Ok(body) => Ok(WatchLines { body: Box::pin(body.map_err(failed)?), line: Vec::new() }),
         Err(_) => Err(WatchError::broken("watch", T::KIND, "the API server does not answer")),
     }
 }
 
-impl Lines {
+impl WatchLines {
     /// The next line, without its end; `None` at the end of the answer.
     ///
     /// # Errors

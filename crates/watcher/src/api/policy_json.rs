@@ -10,17 +10,17 @@ use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
 use policy::{Diagnostic, NetworkPolicy};
 use serde_json::{Map, Value as Json};
 
-use super::decode::{self, Decoded};
-use super::node::{Entry, Node, Position, Value};
 use crate::Kind;
 use crate::convert;
+use crate::decode::node::{Entry, Node, Position, Value};
+use crate::decode::{self, Decoded};
 
 /// What is read of an object's metadata.
 const METADATA: [&str; 5] = ["name", "namespace", "uid", "labels", "creationTimestamp"];
 const NOWHERE: Position = Position { line: 1, column: 1 };
 
 /// Reads a NetworkPolicy of the API server.
-pub(crate) fn network_policy(object: &Json) -> (NetworkPolicy, Vec<Diagnostic>) {
+pub(super) fn network_policy(object: &Json) -> (NetworkPolicy, Vec<Diagnostic>) {
     let mut node = node(object);
     if let Value::Mapping(fields) = &mut node.value {
         // Kubernetes 1.24 to 1.27 had a status, which says nothing of the spec.

@@ -12,7 +12,7 @@ const ITEMS: &[u8] = b"\"items\":";
 
 /// The place in a list.
 #[derive(Debug, Default)]
-pub(super) struct Items {
+pub(super) struct ListSplitter {
     /// Everything but the items.
     frame: Vec<u8>,
     /// The item that has begun.
@@ -24,7 +24,7 @@ pub(super) struct Items {
     escaped: bool,
 }
 
-impl Items {
+impl ListSplitter {
     /// Takes a piece and hands on each item that ends in it.
     pub(super) fn push(&mut self, piece: &[u8], mut each: impl FnMut(&[u8])) {
         for &byte in piece {
@@ -76,7 +76,7 @@ mod tests {
 
     /// The items and the frame of a text that comes in pieces.
     fn split(text: &str, size: usize) -> (Vec<String>, String) {
-        let mut items = Items::default();
+        let mut items = ListSplitter::default();
         let mut found = Vec::new();
         for piece in text.as_bytes().chunks(size) {
             items.push(piece, |item| found.push(String::from_utf8(item.to_vec()).unwrap()));

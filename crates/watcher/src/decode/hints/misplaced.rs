@@ -4,7 +4,8 @@
 //! Out: half a sentence, or nothing where the place is not clear.
 //! Never: a guess by spelling alone; `hints` does that.
 
-use crate::files::node::{Entry, Node, Value};
+use crate::decode::node::{Entry, Node, Value};
+use crate::spelling::suggest;
 
 const SELECTOR: &[&str] = &["matchLabels", "matchExpressions"];
 const PEER: &[&str] = &["podSelector", "namespaceSelector", "ipBlock"];
@@ -62,7 +63,7 @@ fn did_you_mean(field: &str) -> Option<String> {
 
 /// Whether a key is a slip of a field of metadata.
 fn is_near(key: &str) -> bool {
-    crate::convert::suggest(key, METADATA.iter().copied()).is_some()
+    suggest(key, METADATA.iter().copied()).is_some()
 }
 
 fn in_spec(key: &str, spec: &Node) -> Option<String> {
@@ -150,7 +151,7 @@ fn in_selector(entry: &Entry) -> Option<String> {
         _ if PEER.contains(&key) => {
             Some("it belongs beside this selector, indented less".to_owned())
         }
-        _ if crate::convert::suggest(key, SELECTOR.iter().copied()).is_some() => None,
+        _ if suggest(key, SELECTOR.iter().copied()).is_some() => None,
         _ => match entry.value.value {
             Value::Sequence(_) | Value::Mapping(_) => None,
             _ => Some("labels belong under matchLabels".to_owned()),

@@ -7,13 +7,13 @@
 
 mod misplaced;
 
+use super::field_path::FieldPath;
 use super::node::{Entry, Node, Value, shorten};
-use super::path::Path;
-use crate::convert::suggest;
+use crate::spelling::suggest;
 
 /// A field that the struct does not have. Of its fields those that are
 /// `missing` may have been meant: one that is there was hardly mistyped here.
-pub(super) fn unknown_field(
+pub(crate) fn unknown_field(
     name: &str,
     fields: &[&str],
     missing: &[&str],
@@ -58,9 +58,9 @@ pub(super) fn repeated(key: &str, first_line: usize) -> String {
 
 /// A field that is written without a value: what that stands for, where it
 /// is more than a reader may think.
-pub(super) fn without_value(key: &str, is_struct: bool, parent: &Path<'_>) -> Option<String> {
+pub(super) fn without_value(key: &str, is_struct: bool, parent: &FieldPath<'_>) -> Option<String> {
     if !is_struct {
-        let is_labels = matches!(parent, Path::Field(_, "labels" | "matchLabels"));
+        let is_labels = matches!(parent, FieldPath::Field(_, "labels" | "matchLabels"));
         return is_labels.then(|| "has no value, which counts as the empty text \"\"".to_owned());
     }
     let counts_as = match key {
@@ -77,19 +77,19 @@ pub(super) fn without_value(key: &str, is_struct: bool, parent: &Path<'_>) -> Op
 }
 
 /// A list or an object was found, or a scalar, where an object belongs.
-pub(super) fn not_an_object(path: &Path<'_>, value: &Value) -> String {
+pub(super) fn not_an_object(path: &FieldPath<'_>, value: &Value) -> String {
     let found = value.describe();
     match (path, value) {
-        (Path::Field(..), Value::Sequence(_)) => {
+        (FieldPath::Field(..), Value::Sequence(_)) => {
             format!("must be an object, not {found}; leave out the '-'")
         }
-        (Path::Index(Path::Field(_, "ports"), _), Value::Int { text, .. }) => {
+        (FieldPath::Index(FieldPath::Field(_, "ports"), _), Value::Int { text, .. }) => {
             format!("must be an object, not {found}; write \"- port: {text}\"")
         }
-        (Path::Field(_, "podSelector" | "namespaceSelector"), Value::String(_)) => {
+        (FieldPath::Field(_, "podSelector" | "namespaceSelector"), Value::String(_)) => {
             format!("must be an object, not {found}; labels go under matchLabels")
         }
-        (Path::Field(_, "ipBlock"), Value::String(text)) => {
+        (FieldPath::Field(_, "ipBlock"), Value::String(text)) => {
             format!("must be an object, not {found}; write \"cidr: {text}\" under it")
         }
         _ => format!("must be an object, not {found}"),
@@ -97,7 +97,7 @@ pub(super) fn not_an_object(path: &Path<'_>, value: &Value) -> String {
 }
 
 /// Something else was found where a list belongs.
-pub(super) fn not_a_list(value: &Value) -> String {
+pub(crate) fn not_a_list(value: &Value) -> String {
     let found = value.describe();
     match value {
         Value::Mapping(entries) if entries.first().is_some_and(|one| one.key.starts_with('-')) => {

@@ -8,17 +8,17 @@ use std::fmt;
 
 /// A path from the object's root, as a list towards the root.
 #[derive(Clone, Copy)]
-pub(super) enum Path<'a> {
+pub(super) enum FieldPath<'a> {
     Root,
     /// A field of a struct: `.name`.
-    Field(&'a Path<'a>, &'a str),
+    Field(&'a FieldPath<'a>, &'a str),
     /// A key of a map: `[key]`.
-    Key(&'a Path<'a>, &'a str),
+    Key(&'a FieldPath<'a>, &'a str),
     /// An item of a list: `[0]`.
-    Index(&'a Path<'a>, usize),
+    Index(&'a FieldPath<'a>, usize),
 }
 
-impl fmt::Display for Path<'_> {
+impl fmt::Display for FieldPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),

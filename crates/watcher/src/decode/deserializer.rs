@@ -1,14 +1,21 @@
-//! The serde side of [`At`]: one method for each shape of value.
+//! The serde side of [`Cursor`]: one method for each shape of value.
 //!
 //! In: a node, and the shape that the type asks for.
 //! Out: the value in that shape, or after a report an empty one.
 //! Never: an error where a report can be made.
 
+use std::fmt;
+
 use k8s_openapi::jiff::Timestamp;
-use serde::de::Visitor;
+use serde::de::{Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::*;
+use super::access::{MappingAccess, SequenceAccess};
+use super::cursor::Cursor;
+use super::field_path::FieldPath;
+use super::hints;
+use super::log::Refused;
+use super::node::Value;
 
 /// What a visitor says it expects.
 struct Expected<'a, V>(&'a V);
@@ -19,7 +26,7 @@ impl<'de, V: Visitor<'de>> fmt::Display for Expected<'_, V> {
     }
 }
 
-impl<'a> At<'a> {
+impl<'a> Cursor<'a> {
     /// An integer between two bounds, both included.
     fn integer(&self, least: i64, most: i64) -> i64 {
         let number = match &self.node.value {
@@ -99,17 +106,15 @@ impl<'a> At<'a> {
             Value::Int { value, .. } => visitor.visit_i64(*value),
             Value::Float { value, .. } => visitor.visit_f64(*value),
             Value::String(text) => visitor.visit_str(text),
-            Value::Sequence(items) => {
-                visitor.visit_seq(Items { items: items.iter().enumerate(), parent: self })
-            }
+            Value::Sequence(items) => visitor.visit_seq(SequenceAccess::new(self, items)),
             Value::Mapping(_) => self.map(visitor),
         }
     }
 
     fn map<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         let path = self.path;
-        let entries = self.distinct(|key| Path::Key(path, key));
-        visitor.visit_map(Fields::new(self, entries, false))
+        let entries = self.distinct(|key| FieldPath::Key(path, key));
+        visitor.visit_map(MappingAccess::new(self, entries, false))
     }
 
     /// An RFC 3339 time.
@@ -136,7 +141,7 @@ macro_rules! integers {
     )*};
 }
 
-impl<'de> Deserializer<'de> for At<'_> {
+impl<'de> Deserializer<'de> for Cursor<'_> {
     type Error = Refused;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
@@ -196,7 +201,7 @@ impl<'de> Deserializer<'de> for At<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        visitor.visit_seq(Items { items: self.items().iter().enumerate(), parent: self })
+        visitor.visit_seq(SequenceAccess::new(self, self.items()))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
@@ -210,7 +215,7 @@ impl<'de> Deserializer<'de> for At<'_> {
         visitor: V,
     ) -> Result<V::Value, Refused> {
         let entries = self.known(name, fields);
-        visitor.visit_map(Fields::new(self, entries, true))
+        visitor.visit_map(MappingAccess::new(self, entries, true))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
