@@ -34,8 +34,8 @@ const CASES: [Case; 9] = [
     Case {
         file: "duplicate.yaml",
         findings: &[
-            "18:9: error: NetworkPolicy dev/broken: metadata.name: the same object stands \
-                     in bad/duplicate.yaml:5",
+            "18:9: error: NetworkPolicy dev/broken: metadata.name: the same object is also \
+                     defined in bad/duplicate.yaml:5",
         ],
         refused: true,
     },
@@ -46,7 +46,7 @@ const CASES: [Case; 9] = [
                      within cidr 10.244.0.0/16"],
         refused: true,
     },
-    // What stands in an unknown field may narrow the rule.
+    // An unknown field may have been meant to narrow the rule.
     Case {
         file: "field.yaml",
         findings: &["14:5: error: NetworkPolicy dev/broken: spec.ingress[1].form: unknown field \
@@ -77,9 +77,8 @@ const CASES: [Case; 9] = [
         findings: &[
             "15:7: error: NetworkPolicy dev/broken: spec.ingress[1].from[0]: is empty and allows \
              nothing; it needs podSelector, namespaceSelector or ipBlock",
-            "16:7: error: NetworkPolicy dev/broken: spec.ingress[1].from[1]: has ipBlock beside a \
-             selector; make them two items of the list (an ipBlock may not stand with podSelector \
-             or namespaceSelector), this one allows nothing",
+            "16:7: error: NetworkPolicy dev/broken: spec.ingress[1].from[1]: has ipBlock beside \
+             podSelector or namespaceSelector and allows nothing; make them two items of the list",
         ],
         refused: true,
     },

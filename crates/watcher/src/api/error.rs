@@ -32,8 +32,8 @@ pub enum WatchError {
     },
     /// The API server answered 401.
     #[error(
-        "cannot {verb} {resource}: unauthorized: {message}; the token or the client certificate \
-         is not one that this API server accepts"
+        "cannot {verb} {resource}: unauthorized: {message}; the API server does not accept \
+         this token or client certificate"
     )]
     Unauthorized {
         /// `list` or `watch`.
@@ -45,7 +45,7 @@ pub enum WatchError {
     },
     /// The server no longer knows what came after the last event (410), or its
     /// history went back. Everything is listed anew.
-    #[error("the watch of {resource} cannot be resumed and begins anew: {message}")]
+    #[error("cannot resume the watch of {resource}: {message}; listing again")]
     Expired {
         /// The resource.
         resource: &'static str,
@@ -66,7 +66,7 @@ pub enum WatchError {
         source: Option<Box<kube::Error>>,
     },
     /// What came is not what the API documents.
-    #[error("cannot read {what}: {message}; it counts as absent")]
+    #[error("cannot read {what}: {message}; it is treated as absent")]
     Decode {
         /// The kind and, where it is known, the object.
         what: String,
@@ -208,8 +208,7 @@ fn advice(error: &(dyn Error + 'static)) -> &'static str {
         return "; is the API server running, at this address and port?";
     }
     if inner.to_string().contains("certificate") {
-        return "; the API server's certificate does not fit the certificate authority or the \
-                server name of the configuration";
+        return "; check the certificate authority and the server name in the configuration";
     }
     ""
 }

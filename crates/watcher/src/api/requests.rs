@@ -75,7 +75,7 @@ pub(super) async fn list<T: Watched>(
         body.consume_unpin(length);
     }
     let frame: Frame = serde_json::from_slice(splitter.frame()).map_err(|error| {
-        WatchError::broken("list", T::KIND, format!("the list is not whole: {error}"))
+        WatchError::broken("list", T::KIND, format!("the list is incomplete: {error}"))
     })?;
     let items = items.into_iter().collect::<Result<_, _>>()?;
     Ok(Listed { items, version: frame.metadata.resource_version })
@@ -123,7 +123,7 @@ impl WatchLines {
         let broken = |message: String| WatchError::broken("watch", T::KIND, message);
         self.line.clear();
         match timeout(patience, self.body.read_until(b'\n', &mut self.line)).await {
-            Err(_) => Err(broken(format!("nothing has come for {} s", patience.as_secs()))),
+            Err(_) => Err(broken(format!("no data for {} s", patience.as_secs()))),
             Ok(Err(error)) => Err(broken(format!("the connection broke: {}", innermost(&error)))),
             Ok(Ok(0)) => Ok(None),
             Ok(Ok(_)) => match self.line.strip_suffix(b"\n") {

@@ -177,7 +177,7 @@ impl<T: Watched> Watch<T> {
         loop {
             let line = lines.next::<T>(INITIAL_SILENCE).await.map_err(relist)?;
             let Some(line) = line else {
-                let message = "the watch ended before all objects had come";
+                let message = "the watch ended before the list was complete";
                 return Err(relist(WatchError::broken("list", T::KIND, message)));
             };
             match watch_line::line::<T>(line).map_err(relist)? {

@@ -22,7 +22,7 @@ pub(super) fn metadata(report: &mut Report<'_>, metadata: &ObjectMeta, name: Che
     match metadata.name.as_deref() {
         None | Some("") if metadata.generate_name.is_some() => report.error(
             "metadata.name",
-            "is missing; generateName names new objects only and cannot name one that stays",
+            "is missing; generateName is only for creating objects on an API server",
         ),
         None | Some("") => report.error("metadata.name", "is missing; every object needs a name"),
         Some(text) => fail(report, "metadata.name", name(text)),
@@ -108,7 +108,7 @@ pub(super) fn label_value(text: &str) -> Result<(), String> {
 pub(super) fn port_name(text: &str) -> Result<(), String> {
     if text.parse::<u32>().is_ok() {
         return Err(format!(
-            "{text:?} in quotes is a name without a letter; write the number {text}"
+            "{text:?} in quotes is a name, and a name needs a letter; write the number {text}"
         ));
     }
     let valid = !text.is_empty()

@@ -65,7 +65,7 @@ pub(crate) fn convert(
     if object.spec.is_none() && !report.is_unreadable("spec") {
         report.warning(
             "spec",
-            "is missing: the policy isolates every pod of its namespace for ingress",
+            "is missing, so the policy isolates every pod of its namespace for ingress",
         );
     }
     let selected = match &spec.pod_selector {
@@ -138,13 +138,13 @@ fn default_warnings(report: &mut Report<'_>, spec: &NetworkPolicySpec, egress_ru
     if egress_rules && spec.ingress.is_none() && !report.is_replaced("spec.ingress") {
         report.warning(
             "spec.policyTypes",
-            "is missing: the policy isolates ingress too and allows none; \
+            "is missing, so the policy isolates ingress too and allows none; \
              write policyTypes: [Egress] if only egress is meant",
         );
     } else if spec.egress.is_some() && !egress_rules {
         report.warning(
             "spec.egress",
-            "is empty and policyTypes is missing: egress is not isolated; \
+            "is empty and policyTypes is missing, so egress is not isolated; \
              write policyTypes: [Ingress, Egress] or [Egress] to deny it",
         );
     }
@@ -158,10 +158,11 @@ fn dead_letters(
 ) {
     let ingress_rules = spec.ingress.as_deref().is_some_and(|rules| !rules.is_empty());
     if ingress_rules && !isolates.ingress {
-        report.warning("spec.ingress", "has rules that do nothing: policyTypes lacks Ingress");
+        report
+            .warning("spec.ingress", "has rules without effect, because policyTypes lacks Ingress");
     }
     if egress_rules && !isolates.egress {
-        report.warning("spec.egress", "has rules that do nothing: policyTypes lacks Egress");
+        report.warning("spec.egress", "has rules without effect, because policyTypes lacks Egress");
     }
 }
 

@@ -36,8 +36,8 @@ pub(super) fn convert(
         Some(_) if selects => {
             report.error(
                 field,
-                "has ipBlock beside a selector; make them two items of the list (an ipBlock may \
-                 not stand with podSelector or namespaceSelector), this one allows nothing",
+                "has ipBlock beside podSelector or namespaceSelector and allows nothing; make them \
+                 two items of the list",
             );
             None
         }
@@ -111,7 +111,7 @@ fn parse(report: &mut Report<'_>, text: &str, field: &str) -> Option<ipnet::IpNe
     match cidr::parse(text) {
         Ok(net) => {
             if !cidr::is_canonical(text) {
-                report.warning(field, format!("{text} is read as {net}; write it so"));
+                report.warning(field, format!("{text} is read as {net}; write that instead"));
             }
             Some(net)
         }
@@ -124,7 +124,7 @@ fn parse(report: &mut Report<'_>, text: &str, field: &str) -> Option<ipnet::IpNe
                 message =
                     format!("{text:?} is an address, not a CIDR; did you mean {text}/{length}?");
             } else if text.trim() != text && cidr::parse(text.trim()).is_ok() {
-                message = format!("{text:?} has blanks around the CIDR");
+                message = format!("{text:?} has spaces around the CIDR");
             }
             report.error(field, message);
             None

@@ -53,7 +53,7 @@ pub(super) fn repeated(key: &str, first_line: usize) -> String {
         "ingress" | "egress" => "; a second rule is a further item of the first list",
         _ => "",
     };
-    format!("stands twice, first in line {first_line}{hint}")
+    format!("is given twice (first on line {first_line}){hint}")
 }
 
 /// A field that is written without a value: what that stands for, where it
@@ -101,7 +101,7 @@ pub(crate) fn not_a_list(value: &Value) -> String {
     let found = value.describe();
     match value {
         Value::Mapping(entries) if entries.first().is_some_and(|one| one.key.starts_with('-')) => {
-            format!("must be a list, not {found}; put a blank after the '-'")
+            format!("must be a list, not {found}; put a space after the '-'")
         }
         Value::Mapping(_) => {
             format!("must be a list, not {found}; put a '-' before its first field")
@@ -118,7 +118,7 @@ pub(super) fn not_text(value: &Value) -> String {
     let found = value.describe();
     match value {
         Value::Bool { text, .. } | Value::Int { text, .. } | Value::Float { text, .. } => {
-            format!("must be text, and unquoted this is {found}; quote it: \"{text}\"")
+            format!("must be text, not {found}; quote it: \"{text}\"")
         }
         _ => format!("must be text, not {found}"),
     }

@@ -57,7 +57,8 @@ fn duplicates(found: &[ReadObject], findings: &mut Vec<Finding>) {
     for one in found {
         let earlier = first.entry((one.object.kind(), one.object.key())).or_insert(&one.location);
         if *earlier != &one.location {
-            let message = format!("the same object stands in {}:{}", earlier.file, earlier.line);
+            let message =
+                format!("the same object is also defined in {}:{}", earlier.file, earlier.line);
             findings.push(finding(one, Severity::Error, "metadata.name", message));
         }
     }
@@ -100,7 +101,7 @@ fn shared_addresses(objects: &[&ReadObject], findings: &mut Vec<Finding>) {
             let why = if pod.created == owner.1.created { "later by name" } else { "newer" };
             let Location { file, line, .. } = &owner.0.location;
             let message = format!(
-                "{address} is the address of Pod {} too, in {file}:{line}, which is {why} and has it",
+                "{address} is also the address of Pod {} in {file}:{line}, which is {why} and keeps it",
                 owner.1.key
             );
             findings.push(finding(one, Severity::Warning, "status.podIPs", message));
@@ -117,7 +118,7 @@ pub(super) fn review_one(one: &ReadObject, findings: &mut Vec<Finding>) {
     let (field, message) = match &one.object {
         Object::Pod(pod) if pod.is_subject() && pod.addresses.is_empty() => (
             "status.podIPs",
-            Some("is empty: without an address no rule concerns the pod".to_owned()),
+            Some("is empty; no rule applies to a pod without an address".to_owned()),
         ),
         Object::NetworkPolicy(policy) => {
             ("metadata.name", opposite(policy, is_broken(&policy.key, findings)))

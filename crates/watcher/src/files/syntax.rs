@@ -77,7 +77,7 @@ pub(super) fn explain(text: &str, error: &SyntaxError) -> Fault {
     let at_error = if is_beyond { begin } else { error.at };
     let there = |message| Fault { at: at_error, message, repaired: None };
     if text.lines().any(|line| line.starts_with("<<<<<<< ")) {
-        return there("a merge conflict stands in the file".to_owned());
+        return there("the file has an unresolved merge conflict".to_owned());
     }
     if let Some(message) = in_line(line, raw, error) {
         return there(message);
@@ -101,7 +101,7 @@ type Cause = (String, Option<Repaired>);
 fn in_line(line: &Line<'_>, raw: &str, error: &SyntaxError) -> Option<String> {
     let indent: String = raw.chars().take_while(|c| c.is_whitespace()).collect();
     if indent.contains('\t') {
-        return Some("a tab indents this line; YAML is indented by blanks".to_owned());
+        return Some("this line is indented by a tab; YAML allows only spaces".to_owned());
     }
     if line.content.contains("{{") && line.content.contains("}}") {
         return Some("this is a template; render it first".to_owned());
@@ -113,7 +113,7 @@ fn in_line(line: &Line<'_>, raw: &str, error: &SyntaxError) -> Option<String> {
     }
     if first == '*' && error.message.contains("anchor") {
         return Some(format!(
-            "{value} is an alias, and nothing has that name; quote it: {value:?}"
+            "{value} is an alias of an anchor that does not exist; quote it: {value:?}"
         ));
     }
     None
@@ -132,7 +132,7 @@ fn finished(text: &str, before: &Line<'_>, line: &Line<'_>) -> Option<Cause> {
     if !matches!(value, "{}" | "[]") {
         let message = format!(
             "{what} is indented under \"{key}: {}\", whose value is complete; \
-             indent both lines alike",
+             indent both lines equally",
             shorten(value)
         );
         // A line that continues a plain text is no fault by itself.
@@ -169,12 +169,12 @@ fn item_among_fields(
     let (_, parent, _) = parent.field()?;
     if parent != "spec" {
         let message = format!(
-            "a list item stands among the fields of {parent}; the name of its list is missing \
+            "a list item is among the fields of {parent}; the name of its list is missing \
                  before it"
         );
         return Some((message, None));
     }
-    let message = "a list item stands among the fields of spec; the rule is missing its egress: \
+    let message = "a list item is among the fields of spec; the rule is missing its egress: \
                    or ingress: before it"
         .to_owned();
     let types = text.split_once("policyTypes").map_or("", |(_, types)| types);
@@ -191,7 +191,7 @@ fn indentation(above: &[Line<'_>], line: &Line<'_>, error: &SyntaxError) -> Opti
     let (indent, key, _) = line.field()?;
     if error.message.contains("expected '-'") {
         return Some(format!(
-            "{key} stands where an item of the list above is expected; indent it to belong to the \
+            "{key} is where an item of the list above is expected; indent it to belong to the \
              item, or less to end the list"
         ));
     }
@@ -217,7 +217,7 @@ fn missing_blank(before: &Line<'_>, error: &SyntaxError) -> Option<String> {
     let is_key = key.chars().all(|c| c.is_ascii_alphanumeric());
     let tight = is_key && !value.is_empty() && !value.starts_with(' ');
     (tight && error.message.contains("mapping values"))
-        .then(|| format!("a blank is missing after the ':' of {:?}", shorten(before.content)))
+        .then(|| format!("a space is missing after the ':' of {:?}", shorten(before.content)))
 }
 
 /// What else the parser's own words tell.
@@ -231,11 +231,11 @@ fn general(line: &Line<'_>, before: Option<&Line<'_>>, error: &SyntaxError) -> S
     let told = if has("recursion limit") {
         "values are nested too deep"
     } else if has("mapping values") {
-        "a second ':' stands in this line; quote the value, or begin a new line"
+        "this line has a second ':'; quote the value, or begin a new line"
     } else if has("comment intercepting") {
-        "the next line is indented as if it went on with this value"
+        "the next line is indented as if it continued this value"
     } else if has("trailing content") {
-        "something stands right behind a closing quote"
+        "there is text right after a closing quote"
     } else if has("escape") || has("hexadecimal") {
         "YAML does not know this '\\' escape; write \"\\\\\" or use single quotes"
     } else if has("quoted scalar") {
@@ -243,9 +243,9 @@ fn general(line: &Line<'_>, before: Option<&Line<'_>>, error: &SyntaxError) -> S
     } else if has("flow") || has("',' or") || has("':' indicator") || has("bracket") {
         "a ',' is missing before here, or a '[' or '{' is not closed or closed twice"
     } else if has("node content") {
-        "a value is missing here, or a '[' or '{' is not closed before"
+        "a value is missing here, or a '[' or '{' before it is not closed"
     } else if has("expected key") {
-        "this line is indented like nothing above it"
+        "the indentation of this line matches no line above it"
     } else if has("simple key") || has("expect ':'") || has("expected ':'") {
         let culprit = before.filter(|before| before.field().is_none()).unwrap_or(line);
         return format!("{:?} has no ':' after it", shorten(culprit.content));

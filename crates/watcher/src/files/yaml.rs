@@ -166,7 +166,7 @@ impl<'a> Builder<'a> {
 
     fn alias(&mut self, anchor: usize, at: Position, depth: usize) -> Outcome<(Node, Extent)> {
         let Some((node, extent)) = self.anchors.get(&anchor) else {
-            return Err(fault(at, "alias stands inside the value that it names".to_owned()));
+            return Err(fault(at, "this alias is inside the value that it refers to".to_owned()));
         };
         let extent = *extent;
         check_depth(depth + extent.height, at)?;
@@ -181,7 +181,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let message = format!(
-            "anchors and aliases of this document stand for more than {ALIASED_MAX} values"
+            "anchors and aliases of this document expand to more than {ALIASED_MAX} values"
         );
         Err(fault(at, message))
     }
@@ -209,7 +209,7 @@ fn entry(key: Node, value: Node) -> Outcome<Entry> {
         Value::Float { text, .. } => (text.clone(), Some(text)),
         Value::Null => return Err(fault(at, "a field has no name before its ':'".to_owned())),
         Value::Sequence(_) | Value::Mapping(_) => {
-            let message = "a list or an object stands where the name of a field belongs";
+            let message = "a field's name must be text, not a list or an object";
             return Err(fault(at, message.to_owned()));
         }
     };
@@ -223,7 +223,7 @@ fn with_merged(written: Vec<Entry>, values: Vec<Node>) -> Outcome<Vec<Entry>> {
     if values.is_empty() {
         return Ok(written);
     }
-    let no_object = |at| fault(at, "'<<' merges objects, and this is none".to_owned());
+    let no_object = |at| fault(at, "'<<' merges objects, and this is not one".to_owned());
     let mut seen = HashSet::new();
     let mut entries: Vec<Entry> = Vec::new();
     for value in values {

@@ -29,7 +29,7 @@ async fn a_server_without_streaming_lists_lists_from_its_cache_and_is_asked_once
         ends(200, list(30, &[pod("b", 8)])),
         stays_open(&[]),
     ];
-    let expired = "expired: the watch of pods cannot be resumed and begins anew: too old";
+    let expired = "expired: cannot resume the watch of pods: too old; listing again";
     let expected = ["listed ns/a", "applied ns/b", expired, "listed ns/b"];
     let requests = ["stream ", "list 0", "watch 7", "list 8"];
     check::<PodFields>(answers, &expected, &requests).await;
@@ -81,7 +81,7 @@ async fn history_that_is_gone_is_listed_anew() {
         ended(&[event("ADDED", pod("b", 8)), event("ERROR", status(410, "gone"))]),
         stays_open(&[event("ADDED", pod("c", 9)), bookmark(9, true)]),
     ];
-    let expired = "expired: the watch of pods cannot be resumed and begins anew: gone";
+    let expired = "expired: cannot resume the watch of pods: gone; listing again";
     let at_once = "connection: cannot watch pods: the API server ended the watch at once";
     let expected = ["listed ns/a", at_once, expired, expired, "listed ns/c"];
     check::<PodFields>(answers, &expected, &["stream ", "watch 7", "stream 7", "stream 7"]).await;
@@ -96,7 +96,7 @@ async fn a_database_that_was_set_back_is_listed_at_any_version() {
     ];
     let expected = [
         "listed ",
-        "expired: the watch of pods cannot be resumed and begins anew: gone",
+        "expired: cannot resume the watch of pods: gone; listing again",
         "other: cannot watch pods: the API server answers 504: Too large resource version: 7, current: 3",
         "listed ",
     ];
@@ -115,7 +115,7 @@ async fn a_list_that_is_cut_off_is_not_told() {
     let (client, _) = served(answers);
     let shown = shown(watch::events::<PodFields>(client), 2).await;
     assert!(
-        shown[0].starts_with("connection: cannot list pods: the list is not whole"),
+        shown[0].starts_with("connection: cannot list pods: the list is incomplete"),
         "{shown:?}"
     );
     assert_eq!(shown[1], "listed ns/a ns/b");

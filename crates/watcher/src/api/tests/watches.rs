@@ -43,7 +43,7 @@ async fn silence_is_noticed() {
         told.push(show(events.next().await.unwrap()));
         took.push(since.elapsed().as_secs());
     }
-    let nothing = "connection: cannot watch pods: nothing has come for";
+    let nothing = "connection: cannot watch pods: no data for";
     assert_eq!((told[0].as_str(), took[0]), ("listed ", 0));
     assert_eq!((told[1].clone(), took[1]), (format!("{nothing} 150 s"), 200 + 150));
     assert!(told[2].starts_with(nothing) && (230..=302).contains(&took[2]), "{told:?} {took:?}");
@@ -107,7 +107,7 @@ async fn refusals_say_what_to_do_and_are_tried_again() {
         "forbidden: cannot watch networkpolicies.networking.k8s.io: forbidden: User \"x\" cannot watch; \
          a ClusterRole must grant the verbs list and watch on networkpolicies.networking.k8s.io",
         "forbidden: cannot watch networkpolicies.networking.k8s.io: unauthorized: Unauthorized; \
-         the token or the client certificate is not one that this API server accepts",
+         the API server does not accept this token or client certificate",
         "other: cannot watch networkpolicies.networking.k8s.io: the API server answers 503: not ready",
         "listed ",
     ];

@@ -145,7 +145,7 @@ fn missing(node: &Node, field: &str, wanted: &str) -> String {
     let Value::Mapping(entries) = &node.value else { return "is missing".to_owned() };
     match suggest(field, entries.iter().map(|entry| entry.key.as_str())) {
         Some(written) => {
-            format!("is missing; is {written:?} in its place? write {field}: {wanted}")
+            format!("is missing; did you write {written:?} instead? write {field}: {wanted}")
         }
         None => format!("is missing; write {field}: {wanted}"),
     }
@@ -166,7 +166,7 @@ pub(super) fn with_metadata(node: &Node) -> Option<(Node, Issue)> {
     let index = entries.iter().position(|entry| entry.key == key)?;
     let Value::Mapping(_) = entries[index].value.value else { return None };
     let message =
-        format!("unknown field {key:?}; did you mean metadata? as written the object has no name");
+        format!("unknown field {key:?}; did you mean metadata? as written, the object has no name");
     let issue = error(entries[index].at, key, message);
     let mut entries = entries.clone();
     let renamed = Entry { key: "metadata".to_owned(), ..entries.swap_remove(index) };

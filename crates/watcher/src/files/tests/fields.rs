@@ -104,8 +104,8 @@ fn unknown_and_misplaced_fields() {
             "a key twice",
             "  podSelector: {}\n  podSelector: {}\n  ingress:\n  - ports: []\n    ports: []\n",
             &[
-                "8:3: spec.podSelector: stands twice, first in line 7; a second peer is an item of its own, with a '-' before it",
-                "11:5: spec.ingress[0].ports: stands twice, first in line 10; a second port is a further item of the first list",
+                "8:3: spec.podSelector: is given twice (first on line 7); a second peer is an item of its own, with a '-' before it",
+                "11:5: spec.ingress[0].ports: is given twice (first on line 10); a second port is a further item of the first list",
             ],
         ),
         (
@@ -128,11 +128,11 @@ fn values_of_the_wrong_type() {
             "unquoted scalars as labels, all of them named",
             "  podSelector:\n    matchLabels:\n      app: yes\n      n: 1\n      v: 1.0\n      o: 010\n      z: x\n",
             &[
-                r#"9:12: spec.podSelector.matchLabels[app]: must be text, and unquoted this is the boolean yes; quote it: "yes""#,
+                r#"9:12: spec.podSelector.matchLabels[app]: must be text, not the boolean yes; quote it: "yes""#,
                 r#"w 10:7: spec.podSelector.matchLabels[false]: the unquoted key n is read as false; quote it: "n""#,
-                r#"10:10: spec.podSelector.matchLabels[false]: must be text, and unquoted this is the number 1; quote it: "1""#,
-                r#"11:10: spec.podSelector.matchLabels[v]: must be text, and unquoted this is the number 1.0; quote it: "1.0""#,
-                r#"12:10: spec.podSelector.matchLabels[o]: must be text, and unquoted this is the number 010; quote it: "010""#,
+                r#"10:10: spec.podSelector.matchLabels[false]: must be text, not the number 1; quote it: "1""#,
+                r#"11:10: spec.podSelector.matchLabels[v]: must be text, not the number 1.0; quote it: "1.0""#,
+                r#"12:10: spec.podSelector.matchLabels[o]: must be text, not the number 010; quote it: "010""#,
             ],
         ),
         (
@@ -146,7 +146,7 @@ fn values_of_the_wrong_type() {
         (
             "no blank after the dash",
             "  ingress:\n    -from: []\n",
-            &["7:3: spec.ingress: must be a list, not an object; put a blank after the '-'"],
+            &["7:3: spec.ingress: must be a list, not an object; put a space after the '-'"],
         ),
         (
             "a list for an object, texts for objects",

@@ -40,14 +40,14 @@ fn kinds_and_versions() {
             "kind: Pod\nmetadata: {name: web}\n",
             &[
                 "f:1:1: error: Pod default/web: apiVersion: is missing; write apiVersion: v1",
-                "f:2:18: warning: Pod default/web: status.podIPs: is empty: without an address no rule concerns the pod",
+                "f:2:18: warning: Pod default/web: status.podIPs: is empty; no rule applies to a pod without an address",
             ],
         ),
         (
             "no kind",
             "apiVersion: v1\nkin: Pod\nmetadata: {name: web}\n",
             &[
-                r#"f:1:1: error: kind: is missing; is "kin" in its place? write kind: NetworkPolicy, Pod or Namespace"#,
+                r#"f:1:1: error: kind: is missing; did you write "kin" instead? write kind: NetworkPolicy, Pod or Namespace"#,
             ],
         ),
         (
@@ -83,7 +83,7 @@ fn kinds_and_versions() {
             "spec under metadata, name at the top",
             "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nname: web\nmetadata:\n  spec: {}\n  app: web\n",
             &[
-                "f:1:1: warning: NetworkPolicy: spec: is missing: the policy isolates every pod of its namespace for ingress",
+                "f:1:1: warning: NetworkPolicy: spec: is missing, so the policy isolates every pod of its namespace for ingress",
                 r#"f:3:1: error: NetworkPolicy: name: unknown field "name"; it belongs under metadata"#,
                 "f:4:1: error: NetworkPolicy: metadata.name: is missing; every object needs a name",
                 r#"f:5:3: error: NetworkPolicy: metadata.spec: unknown field "spec"; it belongs beside metadata, indented less"#,
@@ -95,7 +95,7 @@ fn kinds_and_versions() {
             "apiVersion: v1\nkind: Namespace\nmetadata: {name: my.ns, namespace: x, labels: {a: \"b c\"}}\n",
             &[
                 r#"f:3:18: error: Namespace my.ns: metadata.name: "my.ns" is not a valid name: lower-case letters, digits and '-', beginning and ending with a letter or digit"#,
-                "f:3:36: error: Namespace my.ns: metadata.namespace: must be left out; a Namespace stands in none",
+                "f:3:36: error: Namespace my.ns: metadata.namespace: must be left out; a Namespace is in no namespace",
                 r#"f:3:51: error: Namespace my.ns: metadata.labels[a]: "b c" is not a label value: at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit"#,
             ],
         ),

@@ -32,7 +32,7 @@ fn what_the_api_server_refuses() {
                 r#"10:18: spec.ingress[0].ports[1].protocol: unknown protocol "ICMP"; ports are of TCP, UDP or SCTP, and only a rule without ports allows ICMP"#,
                 "11:14: spec.ingress[0].ports[2].port: 0 is not a port; 1 to 65535",
                 "12:14: spec.ingress[0].ports[3].port: 65536 is not a port; 1 to 65535",
-                r#"13:14: spec.ingress[0].ports[4].port: "80" in quotes is a name without a letter; write the number 80"#,
+                r#"13:14: spec.ingress[0].ports[4].port: "80" in quotes is a name, and a name needs a letter; write the number 80"#,
                 r#"14:14: spec.ingress[0].ports[5].port: "HTTP" is not a port name: at most 15 lower-case letters, digits and '-', with a letter; did you mean "http"?"#,
                 r#"15:28: spec.ingress[0].ports[6].endPort: needs a numeric port, and "web" is a name"#,
                 "16:17: spec.ingress[0].ports[7].endPort: needs port, the first of the range",
@@ -50,8 +50,8 @@ fn what_the_api_server_refuses() {
                 "11:62: spec.ingress[0].from[2].ipBlock.except[1]: 10.244.0.0/16 is not strictly within cidr 10.244.0.0/16",
                 r#"11:77: spec.ingress[0].from[2].ipBlock.except[2]: "x" is not a CIDR, such as 10.9.8.0/24 or 2001:db8::/64"#,
                 "12:7: spec.ingress[0].from[3].ipBlock.cidr: is missing, such as 10.9.8.0/24 or 2001:db8::/64",
-                "w 13:23: spec.ingress[0].from[4].ipBlock.cidr: 010.244.1.3/24 is read as 10.244.1.0/24; write it so",
-                "14:7: spec.ingress[0].from[5]: has ipBlock beside a selector; make them two items of the list (an ipBlock may not stand with podSelector or namespaceSelector), this one allows nothing",
+                "w 13:23: spec.ingress[0].from[4].ipBlock.cidr: 010.244.1.3/24 is read as 10.244.1.0/24; write that instead",
+                "14:7: spec.ingress[0].from[5]: has ipBlock beside podSelector or namespaceSelector and allows nothing; make them two items of the list",
                 "15:7: spec.ingress[0].from[6]: is empty and allows nothing; it needs podSelector, namespaceSelector or ipBlock",
             ],
         ),
@@ -68,20 +68,20 @@ fn what_the_api_server_refuses() {
         (
             "dead letters",
             "  policyTypes: [Egress]\n  ingress: [{}]\n",
-            &["w 8:3: spec.ingress: has rules that do nothing: policyTypes lacks Ingress"],
+            &["w 8:3: spec.ingress: has rules without effect, because policyTypes lacks Ingress"],
         ),
         (
             "egress without policyTypes",
             "  egress: [{}]\n",
             &[
-                "w 6:1: spec.policyTypes: is missing: the policy isolates ingress too and allows none; write policyTypes: [Egress] if only egress is meant",
+                "w 6:1: spec.policyTypes: is missing, so the policy isolates ingress too and allows none; write policyTypes: [Egress] if only egress is meant",
             ],
         ),
         (
             "empty egress without policyTypes",
             "  egress: []\n",
             &[
-                "w 7:3: spec.egress: is empty and policyTypes is missing: egress is not isolated; write policyTypes: [Ingress, Egress] or [Egress] to deny it",
+                "w 7:3: spec.egress: is empty and policyTypes is missing, so egress is not isolated; write policyTypes: [Ingress, Egress] or [Egress] to deny it",
             ],
         ),
     ];
@@ -114,7 +114,7 @@ fn pods() {
             "no address",
             "spec: {containers: []}\n",
             &[
-                "f:4:9: warning: Pod dev/web: status.podIPs: is empty: without an address no rule concerns the pod",
+                "f:4:9: warning: Pod dev/web: status.podIPs: is empty; no rule applies to a pod without an address",
             ],
         ),
         ("no address, ended", "status: {phase: Succeeded}\n", &[]),

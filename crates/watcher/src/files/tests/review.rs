@@ -15,13 +15,13 @@ fn between_objects() {
         "one address on two pods",
         &format!("{new}{old}"),
         &[
-            "f:9:18: warning: Pod default/old: status.podIPs: 10.0.0.1 is the address of Pod default/new too, in f:4, which is newer and has it",
+            "f:9:18: warning: Pod default/old: status.podIPs: 10.0.0.1 is also the address of Pod default/new in f:4, which is newer and keeps it",
         ],
     );
     check(
         "one object twice",
         &format!("{new}{new}"),
-        &["f:9:18: error: Pod default/new: metadata.name: the same object stands in f:4"],
+        &["f:9:18: error: Pod default/new: metadata.name: the same object is also defined in f:4"],
     );
     let ended = new.replace("status: {", "status: {phase: Failed, ");
     check("an ended pod's address", &format!("{ended}{old}"), &[]);

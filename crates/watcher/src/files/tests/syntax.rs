@@ -8,7 +8,7 @@ fn syntax() {
         (
             "tab",
             "a:\n\tb: 1\n",
-            "2:2: error: not valid YAML: a tab indents this line; YAML is indented by blanks",
+            "2:2: error: not valid YAML: this line is indented by a tab; YAML allows only spaces",
         ),
         (
             "template",
@@ -18,17 +18,17 @@ fn syntax() {
         (
             "conflict",
             "<<<<<<< HEAD\na: 1\n",
-            "2:2: error: not valid YAML: a merge conflict stands in the file",
+            "2:2: error: not valid YAML: the file has an unresolved merge conflict",
         ),
         (
             "under a value",
             "a: 1\n  b: 2\n",
-            "2:3: error: not valid YAML: b is indented under \"a: 1\", whose value is complete; indent both lines alike",
+            "2:3: error: not valid YAML: b is indented under \"a: 1\", whose value is complete; indent both lines equally",
         ),
         (
             "under a value with a comment",
             "a: 1 # c\n  b: 2\n",
-            "1:6: error: not valid YAML: the next line is indented as if it went on with this value",
+            "1:6: error: not valid YAML: the next line is indented as if it continued this value",
         ),
         (
             "under a finished list",
@@ -43,17 +43,17 @@ fn syntax() {
         (
             "field among items",
             "a:\n  - b\n  c: 2\n",
-            "3:3: error: not valid YAML: c stands where an item of the list above is expected; indent it to belong to the item, or less to end the list",
+            "3:3: error: not valid YAML: c is where an item of the list above is expected; indent it to belong to the item, or less to end the list",
         ),
         (
             "item among fields",
             "a:\n  b: 1\n  - c\n",
-            "3:3: error: not valid YAML: a list item stands among the fields of a; the name of its list is missing before it",
+            "3:3: error: not valid YAML: a list item is among the fields of a; the name of its list is missing before it",
         ),
         (
             "no blank after the colon",
             "a:b\nc: 1\n",
-            "2:2: error: not valid YAML: a blank is missing after the ':' of \"a:b\"",
+            "2:2: error: not valid YAML: a space is missing after the ':' of \"a:b\"",
         ),
         (
             "no colon",
@@ -63,7 +63,7 @@ fn syntax() {
         (
             "two colons",
             "a: b: c\n",
-            "1:5: error: not valid YAML: a second ':' stands in this line; quote the value, or begin a new line",
+            "1:5: error: not valid YAML: this line has a second ':'; quote the value, or begin a new line",
         ),
         (
             "open quote",
@@ -73,7 +73,7 @@ fn syntax() {
         (
             "behind a quote",
             "{\"a\" 1}\n",
-            "1:6: error: not valid YAML: something stands right behind a closing quote",
+            "1:6: error: not valid YAML: there is text right after a closing quote",
         ),
         (
             "unknown escape",
@@ -98,7 +98,7 @@ fn syntax() {
         (
             "unknown alias",
             "a: *x\n",
-            "1:4: error: not valid YAML: *x is an alias, and nothing has that name; quote it: \"*x\"",
+            "1:4: error: not valid YAML: *x is an alias of an anchor that does not exist; quote it: \"*x\"",
         ),
         (
             "two JSON values",
@@ -154,7 +154,7 @@ metadata: {name: c, lables: {}}
         "lines are those of the file",
         text,
         &[
-            "f:7:1: error: not valid YAML: a value is missing here, or a '[' or '{' is not closed before",
+            "f:7:1: error: not valid YAML: a value is missing here, or a '[' or '{' before it is not closed",
             r#"f:15:21: error: Namespace c: metadata.lables: unknown field "lables"; did you mean labels?"#,
         ],
     );
