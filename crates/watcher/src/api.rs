@@ -1,25 +1,27 @@
 //! The API server as a source of objects: lists and watches.
 //!
 //! In: a client.
-//! Out: the model's objects as they come, change and go, for ever ([`events`]),
-//! or once ([`list`]).
-//! Never: a list that is told before it is complete, a deletion that is lost,
-//! a watch that ends, a write.
+//! Out: all changes of the model's objects, without end ([`events`]), or the
+//! present objects once ([`list`]).
+//! Never: an incomplete list, a lost deletion, an end of [`events`], a write.
 //!
 //! ```text
 //!            +--> streaming list --+                    (a watch that begins with all objects)
 //! unlisted --|                     +--> watching --+
 //!    ^       +--> list --> listed -+       |       |
 //!    |                      ^              |       |
-//!    |                      +--------------+       |  it ended, or broke: resumed where it was
-//!    +---------------------------------------------+  410, or history went back: listed anew
+//!    |                      +--------------+       |  the watch ended or broke: resume it
+//!    +---------------------------------------------+  410, or history went back: list again
 //! ```
 //!
-//! Why not kube's `watcher`: in kube-runtime 5.0 (src/watcher.rs) it drops a
-//! DELETED that comes before the initial events have ended (client-go v0.36,
-//! tools/cache/reflector.go, applies it), resumes for ever from a version for
-//! which the server answers 410, reopens watches that end at once without a
-//! pause, and has the whole of a list in memory.
+//! The pauses between requests are in `backoff`.
+//!
+//! kube's `watcher` (kube-runtime 5.0, src/watcher.rs) is not used because it
+//! * drops a DELETED that comes before the initial events have ended, where
+//!   client-go applies it (v0.36, tools/cache/reflector.go),
+//! * keeps resuming from a version for which the server answers 410,
+//! * reopens a watch that ends at once without a pause, and
+//! * holds a whole list in memory.
 
 mod backoff;
 mod client;
@@ -43,10 +45,9 @@ pub use error::{FailureKind, WatchError};
 pub use event::{Event, Found};
 use kinds::{NamespaceFields, PolicyJson, Watched};
 
-/// All three kinds, for ever. The first [`Event::Listed`] of each kind is
-/// complete; until it has come, nothing else is told of that kind but
-/// failures. After a failure the next try comes within 5 s; each failure is
-/// told.
+/// The events of all three kinds, without end. The first event of a kind that
+/// is not a failure is a complete [`Event::Listed`]. Each failure is an event,
+/// and the next attempt follows within 5 s.
 pub fn events(client: Client) -> impl Stream<Item = Event> + Send + 'static {
     stream::select_all([
         watch::events::<PolicyJson>(client.clone()).boxed(),
@@ -55,9 +56,9 @@ pub fn events(client: Client) -> impl Stream<Item = Event> + Send + 'static {
     ])
 }
 
-/// The present objects of all kinds, once: the most recent state, as kubectl
-/// reads it. Not for agents, which would all ask the database behind the API
-/// server.
+/// The present objects of all kinds, once, in the most recent state, as kubectl
+/// reads them. Agents must not use this: together they would overload the
+/// database behind the API server.
 ///
 /// # Errors
 /// A request failed, or an object cannot be read.
@@ -68,8 +69,8 @@ pub async fn list(client: Client) -> Result<Vec<Found>, WatchError> {
     Ok(all)
 }
 
-/// Reads one line of a watch of a kind, without its end: the way of the bytes
-/// that come from the API server. For fuzzing.
+/// Reads one line of a watch, without its line end. [`events`] reads lines the
+/// same way; this entry point is for fuzzing.
 ///
 /// # Errors
 /// The line cannot be read, or is an error that the server reports.

@@ -1,15 +1,22 @@
-//! Positioned nodes to typed objects, by serde, with every fault reported.
+//! Positioned nodes to typed objects, with every mistake reported.
 //!
 //! In: a [`Node`] and any type that k8s-openapi can deserialize.
-//! Out: the object; an [`Issue`] for each unknown, repeated or mistyped field
-//! with its place; the paths of values that were of the wrong type.
-//! Never: an end at the first fault. A value of the wrong type is reported and
-//! replaced by an empty one of the right type, and whoever converts the object
-//! asks `Unreadable` before trusting it.
+//! Out: the object; an [`Issue`] with a position for each field that is unknown,
+//! repeated or of the wrong type; the [`Unreadable`] fields.
+//! Never: a stop at the first mistake. A value of the wrong type is reported and
+//! replaced by an empty one of the right type, so `convert` checks
+//! [`Unreadable`] before it trusts a value.
 //!
-//! k8s-openapi tells the deserializer of each struct its name and its field
-//! names (`deserialize_struct`), so unknown fields are found for all kinds by
-//! this one mechanism.
+//! For each struct, k8s-openapi gives the deserializer its name and the names of
+//! its fields (`deserialize_struct`). This finds unknown fields in all kinds.
+//!
+//! ```text
+//! Node -> cursor: a node with its field path, and where to report
+//!           |
+//!           +-- deserializer: serde's methods, one for each shape of value
+//!           +-- access: the entries and items inside
+//!           +-- hints: messages about mistakes        --> log: issues, unreadable fields
+//! ```
 
 mod access;
 mod cursor;
@@ -30,15 +37,15 @@ use log::Log;
 use node::Node;
 pub(crate) use unreadable::Unreadable;
 
-/// What decoding gave.
+/// The result of decoding.
 pub(crate) struct Decoded<T> {
     pub object: T,
     pub issues: Vec<Issue>,
     pub unreadable: Unreadable,
 }
 
-/// Decodes an object. Of one that cannot be had at all, the default stands in
-/// and an issue says so.
+/// Decodes an object. If this is impossible, the result is the default with an
+/// issue.
 pub(crate) fn decode<T: for<'de> Deserialize<'de> + Default>(node: &Node) -> Decoded<T> {
     let log = Log::default();
     let object = T::deserialize(Cursor { node, at: node.at, path: &FieldPath::Root, log: &log });

@@ -1,14 +1,14 @@
-//! What somebody probably meant to write.
+//! Suggestions for misspelt words.
 
-/// The one of `candidates` that was probably meant by `text`: the same but
-/// for capitals, or not further away than a few letters.
+/// The one of `candidates` that `text` probably means. It differs only in
+/// capitals or in a few letters.
 pub(crate) fn suggest<'a>(
     text: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let lower = text.to_lowercase();
     let allowed = match lower.chars().count() {
-        // Comparing costs the product of the lengths; no field is that long.
+        // Comparing costs the product of the lengths. No field is that long.
         65.. => return None,
         0..=2 => 0,
         3..=5 => 1,

@@ -1,5 +1,5 @@
-//! Seven policies as their authors typed them, each with its mistakes, and
-//! the same ones put right.
+//! Seven policies as their authors typed them, with their mistakes, and the same
+//! policies corrected.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ fn load(names: &[&str], validation: Validation) -> Loaded {
     read(&sources, validation).expect("readable fixtures")
 }
 
-/// Findings, one a line, the fixtures' folder left out.
+/// The findings, one on each line, without the fixtures' folder.
 fn rendered(loaded: &Loaded) -> String {
     let folder = format!("{}/", fixture("").display()).replace("//", "/");
     let lines: Vec<String> = loaded.findings.iter().map(ToString::to_string).collect();

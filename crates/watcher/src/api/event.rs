@@ -8,8 +8,8 @@ use crate::{Kind, Object};
 /// What a watch of the API server tells.
 #[derive(Debug)]
 pub enum Event {
-    /// The complete list of a kind: at the start, and whenever a watch had to
-    /// begin anew.
+    /// The complete list of a kind. It comes at the start, and again when a
+    /// watch cannot be resumed.
     Listed {
         /// Which kind.
         kind: Kind,
@@ -18,16 +18,17 @@ pub enum Event {
     },
     /// An object was added or modified.
     Applied(Found),
-    /// An object was deleted, or left the field selector (a pod that ended),
-    /// or became one that cannot be read.
+    /// An object was deleted, no longer matches the field selector (a pod that
+    /// ended), or can no longer be read.
     Deleted {
         /// Which kind.
         kind: Kind,
         /// Which object.
         key: ObjectKey,
     },
-    /// A request failed or a watch broke; it is tried again after a pause. Or
-    /// ([`WatchError::Decode`]) an object cannot be read and counts as absent.
+    /// A request failed or a watch broke, and another attempt follows after a
+    /// pause. Or an object cannot be read and is treated as absent
+    /// ([`WatchError::Decode`]).
     Failed {
         /// Which kind.
         kind: Kind,
@@ -36,7 +37,7 @@ pub enum Event {
     },
 }
 
-/// An object, and what is wrong about it.
+/// An object and its diagnostics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
     /// The object.

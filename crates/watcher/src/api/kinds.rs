@@ -1,8 +1,8 @@
-//! The API server's JSON to found objects, straight into small structs.
+//! The three kinds: where the API server has them, and how their JSON becomes
+//! objects of the model.
 //!
-//! In: the bytes of an object, or of a line of a watch.
-//! Out: the converted object, or which one it is that cannot be read.
-//! Never: an object in its full size.
+//! Pods and Namespaces are deserialized into small structs, so an object is
+//! never in memory in its full size.
 
 use std::sync::Arc;
 
@@ -22,9 +22,9 @@ use crate::{Kind, Object};
 /// A kind as it is listed and watched.
 pub(super) trait Watched: DeserializeOwned + Send + 'static {
     const KIND: Kind;
-    /// Where the API server has all objects of the kind.
+    /// The path of all objects of the kind.
     const PATH: &'static str;
-    /// Which of them to ask for.
+    /// The field selector.
     const FIELDS: Option<&'static str> = None;
     /// The version that a list asks for while none is known; `None` asks for
     /// the present state. `"0"` takes what a server has in its cache. One that
@@ -41,7 +41,7 @@ pub(super) struct Identity {
     pub version: String,
 }
 
-/// A NetworkPolicy, whole: its unknown fields matter, and policies are few.
+/// A whole NetworkPolicy. Its unknown fields matter, and policies are few.
 #[derive(Deserialize)]
 pub(super) struct PolicyJson(Json);
 
@@ -73,7 +73,7 @@ impl Watched for PolicyJson {
 impl Watched for PodFields {
     const KIND: Kind = Kind::Pod;
     const PATH: &'static str = "/api/v1/pods";
-    // Pods that have ended count for nothing, and job pods are many.
+    // Pods that ended have no traffic, and jobs leave many of them.
     const FIELDS: Option<&'static str> = Some("status.phase!=Succeeded,status.phase!=Failed");
     // Pods are many, and all agents would ask the database for all of them. A
     // pod that is missing or outdated follows as soon as the server catches up.

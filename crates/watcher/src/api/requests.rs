@@ -1,8 +1,8 @@
-//! Requests to the API server and their answers, as they come in.
+//! Requests to the API server, and reading their answers piece by piece.
 //!
-//! In: which kind, from which version.
+//! In: a kind and a version.
 //! Out: a list, or the lines of a watch.
-//! Never: a wait without an end: each piece has its time.
+//! Never: a wait without a time limit.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -19,10 +19,11 @@ use super::kinds::Watched;
 use super::list_splitter::ListSplitter;
 use super::watch_line::{self, Item};
 
-/// Until an answer begins. An API server without StreamingCollectionEncodingToJSON
-/// (KEP-5116) makes the whole of a list before it sends the first byte.
+/// The longest wait for the start of an answer. An API server without
+/// StreamingCollectionEncodingToJSON (KEP-5116) encodes the whole list before it
+/// sends the first byte.
 const BEGIN: Duration = Duration::from_secs(60);
-/// Between two pieces of a list.
+/// The longest wait between two pieces of a list.
 const PIECE: Duration = Duration::from_secs(30);
 
 type Body = Pin<Box<dyn AsyncBufRead + Send>>;
@@ -33,7 +34,7 @@ pub(super) struct Listed {
     pub version: String,
 }
 
-/// What stands around a list's items.
+/// A list without its items.
 #[derive(Deserialize)]
 struct Frame {
     metadata: FrameMetadata,
@@ -45,8 +46,9 @@ struct FrameMetadata {
     resource_version: String,
 }
 
-/// Lists all objects of a kind: not older than a version, from the server's
-/// cache, or without one the most recent.
+/// Lists all objects of a kind. With a version the server may answer from its
+/// cache, as long as that is not older; without one it gives the most recent
+/// state.
 pub(super) async fn list<T: Watched>(
     client: &Client,
     not_older: Option<&str>,
@@ -87,7 +89,7 @@ pub(super) struct WatchLines {
     line: Vec<u8>,
 }
 
-/// Opens a watch that the server ends after some seconds.
+/// Opens a watch and asks the server to end it after some seconds.
 pub(super) async fn watch<T: Watched>(
     client: &Client,
     version: &str,
@@ -114,8 +116,7 @@ impl WatchLines {
     /// The next line, without its end; `None` at the end of the answer.
     ///
     /// # Errors
-    /// The connection broke, within a line or not, or nothing came for as long
-    /// as one should be patient.
+    /// The connection broke, or no line came within `patience`.
     pub(super) async fn next<T: Watched>(
         &mut self,
         patience: Duration,

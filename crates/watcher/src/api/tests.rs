@@ -1,5 +1,5 @@
-//! What a real API server cannot be made to do at will: refusals, lost
-//! history, answers that break off, objects that cannot be read.
+//! A scripted API server, for what a real one does not do on request: refusals,
+//! lost history, answers that break off, objects that cannot be read.
 
 mod lists;
 mod objects;
@@ -80,7 +80,7 @@ fn list(version: u32, items: &[Json]) -> Json {
     json!({"kind": "List", "metadata": {"resourceVersion": version.to_string()}, "items": items})
 }
 
-/// A client whose requests are answered in turn, after the last answer never;
+/// A client whose requests get these answers, one after another and then none;
 /// and the requests.
 fn served(answers: Vec<Answer>) -> (Client, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -134,7 +134,7 @@ async fn shown(events: impl Stream<Item = Event>, count: usize) -> Vec<String> {
     shown
 }
 
-/// What the answers become, and how often and from which version was asked.
+/// Compares the events that the answers become, and the requests.
 async fn check<T: Watched>(answers: Vec<Answer>, expected: &[&str], requests: &[&str]) {
     let (client, asked) = served(answers);
     assert_eq!(shown(watch::events::<T>(client), expected.len()).await, expected);

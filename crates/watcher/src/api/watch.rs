@@ -1,9 +1,9 @@
-//! Lists and watches one kind for ever.
+//! Lists and watches one kind, without end.
 //!
 //! In: a client.
 //! Out: events.
-//! Never: two requests without a pause between them, unless the first one was
-//! well; a list in place of a resumed watch, unless history is lost.
+//! Never: a request right after a failed one or after a watch that ended early;
+//! a list where a watch can be resumed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
@@ -21,17 +21,18 @@ use super::kinds::{Identity, Watched};
 use super::requests::{self, WatchLines};
 use super::watch_line::{self, Item, Line};
 
-/// How long a watch lasts, in seconds, and how much longer some last.
+/// The shortest time that a watch lasts, in seconds, and how much longer it may
+/// last.
 const LASTS: u32 = 220;
 const SPREAD: Duration = Duration::from_secs(70);
-/// How long after its end a watch that the server should have ended is
-/// abandoned.
+/// How much longer to wait for a server that does not end a watch in time.
 const GRACE: Duration = Duration::from_secs(10);
-/// Servers that send bookmarks do so each minute (k8s.io/apiserver v0.36
-/// pkg/storage/cacher: defaultBookmarkFrequency); two may be missed.
+/// The longest silence of a server that sends bookmarks. It sends one a minute
+/// (k8s.io/apiserver v0.36 pkg/storage/cacher: defaultBookmarkFrequency), and two
+/// may be missed.
 const SILENCE: Duration = Duration::from_secs(150);
-/// Between two initial events; before the first one the server's cache may
-/// have to catch up.
+/// The longest silence between two initial events. Before the first one the
+/// server's cache may have to catch up.
 const INITIAL_SILENCE: Duration = Duration::from_secs(60);
 
 /// All events of a kind.
@@ -48,23 +49,23 @@ struct Watch<T> {
     /// Events that come before the next request.
     queue: VecDeque<Event>,
     backoff: Backoff,
-    /// Wait this long first.
+    /// How long to wait before the next request.
     pause: Option<Duration>,
-    /// Whether the server has streaming lists, as far as it is known.
+    /// Whether the server has streaming lists, until it refuses one.
     streams: bool,
-    /// Whether the server sends bookmarks at times.
+    /// Whether the server ever sent a bookmark.
     bookmarks: bool,
-    /// The last version told; empty before there is one.
+    /// The last version received; empty if there is none.
     version: String,
     kind: PhantomData<fn() -> T>,
 }
 
 enum State {
-    /// Nothing is known, or history is lost.
+    /// Nothing is known, or the history is lost.
     Unlisted,
     /// Everything up to the version is known.
     Listed,
-    /// What comes after the version is coming.
+    /// An open watch from the version on.
     Watching(Following),
 }
 
@@ -74,7 +75,7 @@ struct Following {
     lasts: Duration,
     /// Whether anything has come.
     received: bool,
-    /// Whether a bookmark has come, and so others will.
+    /// Whether a bookmark has come, so that further ones must follow.
     bookmarks: bool,
 }
 
@@ -84,7 +85,7 @@ impl Following {
     }
 }
 
-/// Why a state ended, and which one follows it.
+/// A failure, and whether to list again instead of resuming.
 struct Broken {
     error: WatchError,
     relist: bool,
@@ -135,7 +136,7 @@ impl<T: Watched> Watch<T> {
         self.queue.push_back(Event::Failed { kind: T::KIND, error });
     }
 
-    /// The version that a list must at least have: never back in time.
+    /// The version that a list must have at least, so that time never goes back.
     fn not_older(&self) -> Option<&str> {
         if self.version.is_empty() { T::ANY_VERSION } else { Some(&self.version) }
     }
@@ -150,9 +151,9 @@ impl<T: Watched> Watch<T> {
         Ok(State::Listed)
     }
 
-    /// A list that failed. A server whose database was restored does not reach
-    /// the version that we know and answers 504 ("Too large resource
-    /// version"): then any version will do.
+    /// A list failed. A server whose database was restored does not have the
+    /// version that we know and answers 504 ("Too large resource version"). Then
+    /// the version is forgotten.
     fn not_listed(&mut self, error: WatchError) -> Broken {
         if error.code() == Some(504) {
             self.version.clear();
@@ -164,9 +165,9 @@ impl<T: Watched> Watch<T> {
     /// sends them from its cache one by one and holds no list in memory.
     async fn streaming_list(&mut self) -> Result<State, Broken> {
         let (seconds, lasts) = duration();
-        // Without a version the server's cache must have caught up with the
-        // database first, which costs that no list: a server that lags behind
-        // its peers would take policies back that were enforced.
+        // Without a version the server first waits until its cache has caught
+        // up with the database, which costs the database no list. A server that
+        // lags behind its peers would take back policies that are enforced.
         let opened = requests::watch::<T>(&self.client, &self.version, true, seconds).await;
         let mut lines = match opened {
             Err(error) if is_refusal(&error) => return Ok(self.without_streams(&error)),
@@ -200,7 +201,7 @@ impl<T: Watched> Watch<T> {
                 }
                 Line::Error(status) => {
                     let error = WatchError::status("list", T::KIND, &status);
-                    // The server has the feature, and lacks what it needs.
+                    // The server has the feature, but cannot serve it.
                     if error.code() == Some(500) {
                         return Ok(self.without_streams(&error));
                     }
@@ -234,13 +235,13 @@ impl<T: Watched> Watch<T> {
         self.backoff.open_for(open);
         let resume = |error| Broken { error, relist: false };
         let Some(line) = line.map_err(resume)? else {
-            // A database that was restored may not have reached our version:
-            // then nothing comes, not even a bookmark, and only a list tells.
+            // A restored database may be behind our version. Then nothing comes,
+            // not even a bookmark, and only a list gives the present objects.
             let silent = self.bookmarks && !*received && open >= SILENCE;
             return Ok(self.ended(open, silent));
         };
         *received = true;
-        // Without the name it is not known what to delete: list anew.
+        // Without a name the object to delete is unknown, so list again.
         let line = watch_line::line::<T>(line).map_err(|error| Broken { error, relist: true })?;
         match line {
             Line::Applied(item) => {
@@ -263,8 +264,8 @@ impl<T: Watched> Watch<T> {
         Ok(State::Watching(following))
     }
 
-    /// The server ended the watch, which costs little to resume. When a server
-    /// shuts down it ends those of all agents together, hence the pause.
+    /// The server ended the watch. To resume it costs little, but a server that
+    /// shuts down ends the watches of all agents together, hence the pause.
     fn ended(&mut self, open: Duration, silent: bool) -> State {
         if open < EARLY {
             self.pause = Some(self.backoff.ended_early());
@@ -277,14 +278,14 @@ impl<T: Watched> Watch<T> {
         if silent { State::Unlisted } else { State::Listed }
     }
 
-    /// Remembers where the watch is.
+    /// Remembers the version to resume from.
     fn advance(&mut self, version: String) {
         if !version.is_empty() {
             self.version = version;
         }
     }
 
-    /// The object; one that cannot be read is told as a failure.
+    /// The object; if it cannot be read, a failure is queued.
     fn readable(&mut self, item: Item) -> Option<Found> {
         let kind = T::KIND;
         let error = match item.found {
@@ -296,15 +297,15 @@ impl<T: Watched> Watch<T> {
     }
 }
 
-/// How long a watch lasts: differently long, so that agents that began
-/// together do not come back together.
+/// A random duration of a watch, so that agents that started together do not
+/// come back together.
 fn duration() -> (u32, Duration) {
     let seconds = LASTS + random(SPREAD).as_secs() as u32;
     (seconds, Duration::from_secs(seconds.into()))
 }
 
-/// Whether a server does not know `sendInitialEvents`: it refuses the request
-/// as invalid (422), or an older one as wrong (400).
+/// Whether a server does not know `sendInitialEvents`. It answers that the
+/// request is invalid (422) or, if older, malformed (400).
 fn is_refusal(error: &WatchError) -> bool {
     error
         .code()

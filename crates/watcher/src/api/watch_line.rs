@@ -1,7 +1,6 @@
 //! Items of a list and lines of a watch, from bytes to objects.
 //!
-//! An object that cannot be read still says which one it is, as long as its
-//! name can be read.
+//! An object that cannot be read is still identified if its name can be read.
 
 use kube::core::{Status, WatchEvent};
 use policy::ObjectKey;
@@ -15,7 +14,7 @@ use crate::Kind;
 /// Marks the bookmark that ends the initial events (KEP-3157).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 
-/// An object, read or not.
+/// An object, or why it cannot be read.
 #[derive(Debug)]
 pub(super) struct Item {
     pub identity: Identity,
@@ -31,7 +30,7 @@ pub(super) enum Line {
     Error(Box<Status>),
 }
 
-/// An object of which nothing but its identity is read.
+/// The identity of an object, without anything else.
 #[derive(Deserialize)]
 struct Named {
     metadata: NamedMetadata,
@@ -56,8 +55,8 @@ impl From<Named> for Identity {
 }
 
 impl Item {
-    /// The events that an added or modified object becomes. One that cannot be
-    /// read is a failure, and counts as deleted.
+    /// The events that an added or modified object becomes. An object that
+    /// cannot be read is a failure and is treated as deleted.
     pub(super) fn events(self, kind: Kind) -> Vec<Event> {
         match self.found {
             Ok(found) => vec![Event::Applied(found)],
@@ -71,7 +70,7 @@ impl Item {
 /// Reads an item of a list.
 ///
 /// # Errors
-/// Not even its name can be read.
+/// Its name cannot be read.
 pub(super) fn item<T: Watched>(bytes: &[u8]) -> Result<Item, WatchError> {
     match serde_json::from_slice::<T>(bytes) {
         Ok(object) => applied(object),
@@ -86,7 +85,7 @@ pub(super) fn item<T: Watched>(bytes: &[u8]) -> Result<Item, WatchError> {
 /// Reads a line of a watch.
 ///
 /// # Errors
-/// It is no event, or one about an object whose name cannot be read.
+/// The line is not an event, or the name of its object cannot be read.
 pub(super) fn line<T: Watched>(bytes: &[u8]) -> Result<Line, WatchError> {
     let error = match serde_json::from_slice::<WatchEvent<T>>(bytes) {
         Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
@@ -111,7 +110,7 @@ pub(super) fn line<T: Watched>(bytes: &[u8]) -> Result<Line, WatchError> {
     }
 }
 
-/// The events that a line of a watch becomes; a bookmark becomes none.
+/// The events that a line of a watch becomes. A bookmark becomes none.
 ///
 /// # Errors
 /// The line cannot be read, or is an error that the server reports.

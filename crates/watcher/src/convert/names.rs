@@ -1,7 +1,7 @@
 //! Names, label keys and label values as the API server checks them.
 //!
-//! Each check takes a text and answers with what is wrong about it, if
-//! anything (k8s.io/apimachinery v0.36 pkg/util/validation).
+//! Each check takes a text and returns what is wrong with it, if anything
+//! (k8s.io/apimachinery v0.36 pkg/util/validation).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -14,7 +14,7 @@ const LABEL_MAX: usize = 63;
 /// Longest port name (RFC 6335, section 5.1).
 const PORT_NAME_MAX: usize = 15;
 
-/// A check of one text: what is wrong, if anything.
+/// A check of one text; the error says what is wrong.
 pub(super) type Check = fn(&str) -> Result<(), String>;
 
 /// Checks `metadata.name`, `namespace` and `labels`.
@@ -44,8 +44,8 @@ fn fail(report: &mut Report<'_>, field: &str, result: Result<(), String>) {
     }
 }
 
-/// Whether an invalid name is harmless enough to know an object by: what
-/// cannot be printed, or is longer than any name, cannot be kept at all.
+/// Whether an object can be identified by this name, valid or not. It must be
+/// printable and not longer than any valid name.
 pub(crate) fn is_addressable(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= SUBDOMAIN_MAX

@@ -1,7 +1,7 @@
 //! Namespace.
 //!
-//! In: the API's object. Out: its name and labels, as they are written.
-//! Never: labels that nobody wrote.
+//! In: the API's object. Out: its name and labels.
+//! Never: a label that the object does not have.
 
 use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
 use policy::{Diagnostic, Namespace};

@@ -4,14 +4,14 @@
 //! Never: a policy that isolates fewer pods or allows more than is written:
 //!
 //! ```text
-//! unusable                     what becomes of it
-//! item of from/to, of ports    left out; a list emptied so allows nobody, nothing
-//! rule                         allows nothing
-//! podSelector                  what is usable of it selects (more pods are isolated),
-//!                              and no rule allows anything
-//! policyTypes                  both directions are isolated
-//! unknown field (files)        the part that it stands in is unusable; in spec itself,
-//!                              both directions are isolated and no rule allows anything
+//! unusable part              effect
+//! item of from/to, ports     is left out; a list without usable items allows nothing
+//! rule                       allows nothing
+//! podSelector                its usable part selects, so more pods are isolated,
+//!                            and no rule allows anything
+//! policyTypes                both directions are isolated
+//! unknown field              makes the part around it unusable; in spec itself, both
+//!                            directions are isolated and no rule allows anything
 //! ```
 
 use k8s_openapi::api::networking::v1::{
@@ -97,11 +97,11 @@ struct Isolates {
 
 fn directions(report: &mut Report<'_>, spec: &NetworkPolicySpec) -> Isolates {
     let types = spec.policy_types.as_deref().unwrap_or_default();
-    // A spec that cannot be read may have said anything.
+    // A spec that cannot be read may have had any types.
     if ["spec", "spec.policyTypes"].iter().any(|field| report.is_replaced(field)) {
         return Isolates { ingress: true, egress: true };
     }
-    // Egress rules that cannot be read are egress rules.
+    // Egress rules that cannot be read still count as egress rules.
     let egress_rules = spec.egress.as_deref().is_some_and(|rules| !rules.is_empty())
         || report.is_replaced("spec.egress");
     if types.is_empty() {

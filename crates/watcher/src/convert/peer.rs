@@ -1,9 +1,9 @@
 //! NetworkPolicyPeer and IPBlock.
 //!
-//! In: the API's peer and its field path. Out: the model's peer, or nothing,
-//! which stands for nobody.
-//! Never: a peer from a part of what is written: without one of its excepts
-//! an ipBlock would allow more.
+//! In: the API's peer and its field path.
+//! Out: the model's peer, or nothing if it cannot be used.
+//! Never: a peer from only the usable parts. An ipBlock without one of its
+//! excepts would allow more.
 
 use k8s_openapi::api::networking::v1::{IPBlock as ApiIpBlock, NetworkPolicyPeer};
 use policy::cidr::{self, CidrError};
@@ -12,8 +12,8 @@ use policy::{IpBlock, Peer, PodPeer, Selector};
 use super::report::Report;
 use super::selector;
 
-/// Reads an item of `from` or `to`; `None` if it cannot be used, and then it
-/// stands for nobody.
+/// Reads an item of `from` or `to`; `None` if it cannot be used and therefore
+/// allows nobody.
 pub(super) fn convert(
     report: &mut Report<'_>,
     peer: &NetworkPolicyPeer,
@@ -43,7 +43,7 @@ pub(super) fn convert(
         }
         Some(block) => block.filter(|_| usable).map(Peer::IpBlock),
         None if !selects => {
-            // What was meant for a peer may have been unreadable; that is said.
+            // If a field of it could not be read, that is already reported.
             if usable {
                 report.error(
                     field,
@@ -85,7 +85,7 @@ fn ip_block(report: &mut Report<'_>, block: &ApiIpBlock, field: &str) -> Option<
             complete = false;
             continue;
         };
-        // Each on its own first, so that every wrong one is named.
+        // One by one, so that every wrong one is reported.
         match net.map(|net| IpBlock::new(net, [except])) {
             Some(Err(error)) => {
                 report.error(field, outside(&error, text));

@@ -1,7 +1,8 @@
 //! NetworkPolicyPort, and the protocols and numbers of container ports.
 //!
-//! In: the API's port and its field path. Out: the model's port, or nothing.
-//! Never: a port from a part of what is written.
+//! In: the API's port and its field path.
+//! Out: the model's port, or nothing if it cannot be used.
+//! Never: a port from only the usable parts.
 
 use k8s_openapi::api::networking::v1::NetworkPolicyPort;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -77,7 +78,7 @@ pub(super) fn number(report: &mut Report<'_>, number: i32, field: &str) -> Optio
     valid
 }
 
-/// A protocol name, in capitals as the API demands.
+/// A protocol name; the API requires capitals.
 pub(super) fn protocol(report: &mut Report<'_>, text: &str, field: &str) -> Option<Protocol> {
     let protocol = match text {
         "TCP" => Some(Protocol::Tcp),

@@ -1,5 +1,4 @@
-//! The entries of a mapping and the items of a sequence, one by one, as serde
-//! asks for them.
+//! Gives serde the entries of a mapping and the items of a sequence, one by one.
 
 use policy::Severity;
 use serde::de::{DeserializeSeed, IntoDeserializer};
@@ -10,12 +9,12 @@ use super::hints;
 use super::log::Refused;
 use super::node::{Entry, Node, Value};
 
-/// The fields of a struct.
+/// The entries of a mapping: fields of a struct, or keys of a map.
 pub(super) struct MappingAccess<'a> {
     entries: std::vec::IntoIter<&'a Entry>,
     current: Option<&'a Entry>,
     parent: Cursor<'a>,
-    /// Whether keys are field names, and not keys of a map.
+    /// Whether the keys are field names of a struct.
     is_struct: bool,
 }
 

@@ -1,5 +1,5 @@
-//! A node on its way through serde: the value, where it is, and who is told
-//! what is wrong with it.
+//! A node while serde reads it: the value, its position and field path, and the
+//! log for mistakes.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,11 +10,11 @@ use super::hints;
 use super::log::Log;
 use super::node::{Entry, Node, Position, Value};
 
-/// A node to deserialize from, and where it stands.
+/// A node to deserialize from.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     pub node: &'a Node,
-    /// Where to point.
+    /// The position for messages.
     pub at: Position,
     pub path: &'a FieldPath<'a>,
     pub log: &'a Log,
@@ -31,7 +31,7 @@ impl<'a> Cursor<'a> {
         self.log.report(Severity::Warning, self.at, self.path, message.to_owned());
     }
 
-    /// The entries of an object, `null` counting as none.
+    /// The entries of an object; `null` has none.
     pub(super) fn entries(&self) -> &'a [Entry] {
         match &self.node.value {
             Value::Mapping(entries) => entries,
@@ -43,7 +43,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The items of a list, `null` counting as none.
+    /// The items of a list; `null` has none.
     pub(super) fn items(&self) -> &'a [Node] {
         match &self.node.value {
             Value::Sequence(items) => items,
@@ -55,7 +55,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// The entries that count, repeated ones reported: the last of a key.
+    /// The last entry of each key. Repeated keys are reported.
     pub(super) fn distinct(&self, child: impl Fn(&'a str) -> FieldPath<'a>) -> Vec<&'a Entry> {
         let entries = self.entries();
         let mut places: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
@@ -83,14 +83,14 @@ impl<'a> Cursor<'a> {
         kept
     }
 
-    /// The known fields of a struct, the unknown ones reported. What stands in
-    /// an unknown or repeated field of a policy may have been meant to narrow
-    /// it, so the part around it is then not to be trusted either.
+    /// The known fields of a struct. Unknown ones are reported. An unknown or
+    /// repeated field of a policy may have been meant to allow less, so it makes
+    /// the part around it unreadable.
     pub(super) fn known(&self, name: &str, fields: &[&str]) -> Vec<&'a Entry> {
         let path = self.path;
         let mut entries = self.distinct(|key| FieldPath::Field(path, key));
         let repeated = entries.len() < self.entries().len();
-        // What the object is, `document` has looked at.
+        // The source has checked these two fields of the object.
         let is_root = matches!(path, FieldPath::Root);
         entries.retain(|entry| !(is_root && matches!(&*entry.key, "apiVersion" | "kind")));
         let present: HashSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();

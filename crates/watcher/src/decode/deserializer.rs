@@ -1,8 +1,9 @@
-//! The serde side of [`Cursor`]: one method for each shape of value.
+//! serde's `Deserializer` for [`Cursor`], with one method for each shape of value.
 //!
-//! In: a node, and the shape that the type asks for.
-//! Out: the value in that shape, or after a report an empty one.
-//! Never: an error where a report can be made.
+//! In: a node, and the shape that the type expects.
+//! Out: the value in that shape; if it has another one, an issue and an empty
+//! value.
+//! Never: an error where an issue is possible.
 
 use std::fmt;
 
@@ -17,7 +18,7 @@ use super::hints;
 use super::log::Refused;
 use super::node::Value;
 
-/// What a visitor says it expects.
+/// The visitor's description of what it expects.
 struct Expected<'a, V>(&'a V);
 
 impl<'de, V: Visitor<'de>> fmt::Display for Expected<'_, V> {
@@ -32,8 +33,8 @@ impl<'a> Cursor<'a> {
         let number = match &self.node.value {
             Value::Null => 0,
             Value::Int { value, .. } => *value,
-            // JSON knows one kind of number: 80.0 is 80. Above 2^53 it would
-            // not be exact.
+            // JSON has one kind of number, so 80.0 is 80. A float above 2^53 is
+            // not exact.
             Value::Float { value, .. } if value.fract() == 0.0 && value.abs() < 9e15 => {
                 *value as i64
             }
@@ -85,7 +86,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// `1`, `"500m"`, `1.5`: the API server takes numbers as well as text.
+    /// `1`, `"500m"`, `1.5`: the API server accepts numbers and text.
     fn quantity<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Refused> {
         match &self.node.value {
             Value::String(text) | Value::Int { text, .. } | Value::Float { text, .. } => {
@@ -134,7 +135,7 @@ impl<'a> Cursor<'a> {
 macro_rules! integers {
     ($($method:ident $visit:ident $type:ty;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-            // Within the type's own bounds the conversion cannot fail.
+            // The number is within the type's bounds, so this cannot fail.
             let number = self.integer(<$type>::MIN.into(), <$type>::MAX.into());
             visitor.$visit(<$type>::try_from(number).unwrap_or_default())
         }
@@ -145,7 +146,7 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
     type Error = Refused;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        // The types that ask for "any" say by this what they are.
+        // Types that accept "any" are recognised by what they expect.
         match Expected(&visitor).to_string().as_str() {
             "IntOrString" => self.int_or_string(visitor),
             "Quantity" => self.quantity(visitor),

@@ -1,12 +1,12 @@
 //! Field paths as the API server writes them.
 //!
-//! In: fields, keys and indices on the way down an object.
-//! Out: `spec.ingress[0].from`, made only when one is shown.
-//! Never: an allocation while nothing is wrong.
+//! In: fields, keys and indices from the root down.
+//! Out: text such as `spec.ingress[0].from`.
+//! Never: an allocation, unless a path is shown.
 
 use std::fmt;
 
-/// A path from the object's root, as a list towards the root.
+/// A path from the object's root; each part refers to its parent.
 #[derive(Clone, Copy)]
 pub(super) enum FieldPath<'a> {
     Root,

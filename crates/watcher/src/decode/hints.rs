@@ -1,9 +1,9 @@
-//! What to say of a field that is unknown, misplaced, repeated or of the
-//! wrong type: what was probably meant.
+//! Messages about fields that are unknown, misplaced, repeated or of the wrong
+//! type, with what was probably meant.
 //!
-//! In: the struct's name in the API, its fields, what was written.
+//! In: the struct's name in the API, its fields, the written value.
 //! Out: messages.
-//! Never: an effect on what is read.
+//! Never: an effect on the decoded object.
 
 mod misplaced;
 
@@ -11,8 +11,8 @@ use super::field_path::FieldPath;
 use super::node::{Entry, Node, Value, shorten};
 use crate::spelling::suggest;
 
-/// A field that the struct does not have. Of its fields those that are
-/// `missing` may have been meant: one that is there was hardly mistyped here.
+/// A field that the struct does not have. Only fields that are `missing` are
+/// suggested, because the others are already there.
 pub(crate) fn unknown_field(
     name: &str,
     fields: &[&str],
@@ -42,7 +42,7 @@ pub(super) fn key_is_not_text(written: &str, key: &str) -> String {
     format!("the unquoted key {written} is read as {key}; quote it: {written:?}")
 }
 
-/// A key that stands twice.
+/// A key that is given twice.
 pub(super) fn repeated(key: &str, first_line: usize) -> String {
     let hint = match key {
         "ports" => "; a second port is a further item of the first list",
@@ -56,8 +56,7 @@ pub(super) fn repeated(key: &str, first_line: usize) -> String {
     format!("is given twice (first on line {first_line}){hint}")
 }
 
-/// A field that is written without a value: what that stands for, where it
-/// is more than a reader may think.
+/// A field without a value, if that means more than a reader may think.
 pub(super) fn without_value(key: &str, is_struct: bool, parent: &FieldPath<'_>) -> Option<String> {
     if !is_struct {
         let is_labels = matches!(parent, FieldPath::Field(_, "labels" | "matchLabels"));
@@ -76,7 +75,7 @@ pub(super) fn without_value(key: &str, is_struct: bool, parent: &FieldPath<'_>) 
     Some(format!("has no value, which counts as {counts_as}"))
 }
 
-/// A list or an object was found, or a scalar, where an object belongs.
+/// A value that is not an object, where the API has one.
 pub(super) fn not_an_object(path: &FieldPath<'_>, value: &Value) -> String {
     let found = value.describe();
     match (path, value) {
@@ -96,7 +95,7 @@ pub(super) fn not_an_object(path: &FieldPath<'_>, value: &Value) -> String {
     }
 }
 
-/// Something else was found where a list belongs.
+/// A value that is not a list, where the API has one.
 pub(crate) fn not_a_list(value: &Value) -> String {
     let found = value.describe();
     match value {
@@ -113,7 +112,7 @@ pub(crate) fn not_a_list(value: &Value) -> String {
     }
 }
 
-/// Something else was found where text belongs.
+/// A value that is not text, where the API has text.
 pub(super) fn not_text(value: &Value) -> String {
     let found = value.describe();
     match value {
@@ -124,7 +123,7 @@ pub(super) fn not_text(value: &Value) -> String {
     }
 }
 
-/// Something else was found where a number belongs.
+/// A value that is not a number, where the API has one.
 pub(super) fn not_a_number(value: &Value) -> String {
     let found = value.describe();
     match value {
@@ -135,7 +134,7 @@ pub(super) fn not_a_number(value: &Value) -> String {
     }
 }
 
-/// Something else was found where true or false belongs.
+/// A value that is not a boolean, where the API has one.
 pub(super) fn not_a_boolean(value: &Value) -> String {
     let found = value.describe();
     match value {
@@ -146,7 +145,7 @@ pub(super) fn not_a_boolean(value: &Value) -> String {
     }
 }
 
-/// Whether a struct of this name decides what a policy selects or allows.
+/// Whether a struct of this name affects what a policy selects or allows.
 pub(super) fn is_part_of_a_policy(name: &str) -> bool {
     name.starts_with("NetworkPolicy") || name.starts_with("LabelSelector") || name == "IPBlock"
 }

@@ -1,4 +1,4 @@
-//! The faults that decoding finds.
+//! Collects the mistakes that decoding finds.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::field_path::FieldPath;
 use super::node::Position;
 use super::unreadable::Unreadable;
 
-/// A fault found while decoding.
+/// A mistake in an object, and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Issue {
     pub at: Position,
@@ -18,7 +18,7 @@ pub(crate) struct Issue {
     pub message: String,
 }
 
-/// Collects faults.
+/// The mistakes found so far.
 #[derive(Default)]
 pub(super) struct Log {
     pub(super) issues: RefCell<Vec<Issue>>,
@@ -38,7 +38,7 @@ impl Log {
     }
 }
 
-/// A visitor refused a value; only where no check of ours came first.
+/// A visitor refused a value that none of our own checks found wrong.
 #[derive(Debug)]
 pub(super) struct Refused(pub String);
 

@@ -3,19 +3,18 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-/// Field paths whose values could not be decoded and were replaced by an
-/// empty value. Each has been reported already; the part that it belongs to
-/// is unusable.
+/// Paths of fields that could not be decoded and were replaced by an empty value.
+/// Each has been reported, and makes the part around it unusable.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unreadable(BTreeSet<String>);
 
 impl Unreadable {
-    /// Marks a field.
+    /// Adds a field.
     pub(crate) fn insert(&mut self, field: String) {
         self.0.insert(field);
     }
 
-    /// Whether this field or something inside it was unreadable.
+    /// Whether this field, or a field inside it, was unreadable.
     pub(crate) fn touches(&self, field: &str) -> bool {
         self.0
             .range::<str, _>((Bound::Included(field), Bound::Unbounded))

@@ -1,8 +1,8 @@
-//! One document to objects: what kind it is, decoding, conversion.
+//! One document to objects: find its kind, decode, convert.
 //!
 //! In: a positioned node.
-//! Out: converted objects with the place of their names, and findings.
-//! Never: a comparison of two objects (`review` does that).
+//! Out: converted objects with the locations of their names, and findings.
+//! Never: a comparison of two objects. `review` does that.
 
 mod document_type;
 
@@ -21,18 +21,18 @@ use crate::decode::{self, Decoded, Issue, Unreadable, hints};
 use crate::{Kind, Object};
 use document_type::DocumentType;
 
-/// The namespace of an object that names none, as for `kubectl apply`.
+/// The namespace of an object without one, as for `kubectl apply`.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Where positions of a document lie in its file.
+/// Maps positions in a parsed text to lines of its file.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub file: &'a str,
-    /// Lines of the file before the text that was parsed.
+    /// Lines of the file before the parsed text.
     pub lines_before: usize,
-    /// A line of that text which the file does not have.
+    /// A line of that text that is not in the file.
     pub inserted: Option<usize>,
-    /// Lines of the file; the parser's end is behind them.
+    /// The last line of the file. The parser reports its end one line later.
     pub last_line: usize,
 }
 
@@ -40,11 +40,11 @@ pub(super) struct Place<'a> {
 pub(super) struct ReadObject {
     pub object: Object,
     pub location: Location,
-    /// Whether it can be used. What cannot still counts as a duplicate.
+    /// Whether it can be used. If not, it still counts as a duplicate.
     pub usable: bool,
 }
 
-/// Reads documents one after another.
+/// Reads documents and collects objects and findings.
 pub(super) struct Reader {
     pub validation: Validation,
     pub found: Vec<ReadObject>,
@@ -192,7 +192,7 @@ impl Reader {
     }
 }
 
-/// What a document calls itself, for findings made before it is decoded.
+/// The object of a document, for findings before it is decoded.
 fn subject(node: &Node, document_type: &DocumentType) -> Subject {
     let text = |node: Option<&Node>| node.and_then(Node::text).map(shorten);
     let metadata = node.get("metadata");

@@ -1,8 +1,8 @@
-//! What is wrong between objects, or with an object as a whole.
+//! Mistakes between objects, or in an object as a whole.
 //!
-//! In: all objects of all sources, with their places.
-//! Out: the objects to use, of each key one, with a Namespace for each
-//! namespace that has none; findings.
+//! In: all objects of all sources, with their locations.
+//! Out: the objects to use, one of each key, with a Namespace for each namespace
+//! that has none; findings.
 //! Never: a change to an object.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,7 +27,7 @@ pub(super) fn review(found: Vec<ReadObject>, findings: &mut Vec<Finding>) -> Vec
     let mut places: HashMap<(Kind, ObjectKey), usize> = HashMap::new();
     for one in found.iter().filter(|one| one.usable) {
         match places.get(&(one.object.kind(), one.object.key())) {
-            // The later one stays, as for `kubectl apply`.
+            // The later one counts, as for `kubectl apply`.
             Some(&place) => objects[place] = one,
             None => {
                 places.insert((one.object.kind(), one.object.key()), objects.len());
@@ -80,7 +80,7 @@ fn missing_namespaces(objects: &[Object]) -> Vec<Object> {
     missing.into_iter().map(make).collect()
 }
 
-/// Pods that report one address: the newer one has it.
+/// Pods that report the same address. The newer one keeps it.
 fn shared_addresses(objects: &[&ReadObject], findings: &mut Vec<Finding>) {
     let mut by_address: BTreeMap<IpAddr, Vec<(&ReadObject, &Pod)>> = BTreeMap::new();
     for one in objects {
@@ -113,7 +113,7 @@ fn one_of<'a>(one: &(&'a ReadObject, &'a Pod)) -> &'a Pod {
     one.1
 }
 
-/// Findings that need no other object.
+/// Findings about one object as a whole.
 pub(super) fn review_one(one: &ReadObject, findings: &mut Vec<Finding>) {
     let (field, message) = match &one.object {
         Object::Pod(pod) if pod.is_subject() && pod.addresses.is_empty() => (
@@ -136,8 +136,8 @@ fn is_broken(policy: &ObjectKey, findings: &[Finding]) -> bool {
     })
 }
 
-/// A name that says deny where everything is allowed, or the reverse; of a
-/// broken policy, which allows less than was meant, only the first.
+/// A policy whose name says deny but that allows everything, or the reverse. A
+/// broken policy allows less than was meant, so for it the reverse is not checked.
 fn opposite(policy: &NetworkPolicy, broken: bool) -> Option<String> {
     let name = policy.key.name.to_lowercase();
     let words: Vec<&str> = name.split(['-', '.', '_']).collect();

@@ -1,4 +1,4 @@
-//! Manifests as people write them, and what is said of them.
+//! Manifests as people write them, and the findings about them.
 
 mod fields;
 mod kinds;
@@ -12,7 +12,7 @@ use std::fmt::Write;
 use super::*;
 use crate::Kind;
 
-/// The head of a policy whose spec follows; spec fields begin in line 7.
+/// The head of a policy whose spec follows. The fields of the spec begin in line 7.
 const POLICY: &str = "\
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -40,7 +40,7 @@ fn findings(text: &str) -> String {
     })
 }
 
-/// Compares what is said of a text with the expected lines.
+/// Compares the findings about a text with the expected lines.
 #[track_caller]
 fn check(name: &str, text: &str, expected: &[&str]) {
     let found = findings(text);
@@ -48,9 +48,8 @@ fn check(name: &str, text: &str, expected: &[&str]) {
     assert_eq!(found, expected, "{name}\n{text}");
 }
 
-/// Like [`check`] for a policy's spec; `f:L:C: error: NetworkPolicy dev/web: `
-/// is left out of the expected lines but for `L:C`, and a warning has `w `
-/// before it.
+/// Like [`check`], for a policy's spec. An expected line has `L:C: ` in place of
+/// `f:L:C: error: NetworkPolicy dev/web: `, and `w L:C: ` for a warning.
 #[track_caller]
 fn check_spec(name: &str, spec: &str, expected: &[&str]) {
     let found = findings(&format!("{POLICY}{spec}"));

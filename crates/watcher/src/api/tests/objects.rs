@@ -103,7 +103,7 @@ fn a_line_of_a_watch_is_events_or_an_error() {
         assert!(deep.len() > 100_000);
         assert_eq!(read(kind, &deep), "decode", "{kind}");
         let closed = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        // As a server writes it, the type first.
+        // The type comes first, as a server writes it.
         let object = pod("a", 3).to_string().replace("{\"a\":\"b\"}", &closed);
         let read = read(kind, &format!("{{\"type\":\"ADDED\",\"object\":{object}}}"));
         // A policy is read whole, with its annotations.

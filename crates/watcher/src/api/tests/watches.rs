@@ -10,7 +10,7 @@ async fn a_line_that_is_cut_off_is_asked_for_again() {
     let broken = "connection: cannot watch pods: the connection ended within an event";
     let expected = ["listed ", "applied ns/a", broken, "deleted ns/a"];
     check::<PodFields>(answers, &expected, &["stream ", "watch 8"]).await;
-    // One that is whole and no event: what it was about, only a list can say.
+    // A complete line that is not an event: only a list shows what changed.
     let mut garbled = ended(&[bookmark(7, true)]);
     garbled.1.push_str("{\"type\":\"DELETED\",\"obj\n");
     let (client, asked) = served(vec![garbled, stays_open(&[bookmark(9, true)])]);
@@ -23,32 +23,32 @@ async fn a_line_that_is_cut_off_is_asked_for_again() {
 #[tokio::test(start_paused = true)]
 async fn silence_is_noticed() {
     let answers = vec![
-        // A server that ends a watch in its time is asked for the rest at once.
+        // A watch that lasted is resumed at once.
         ends_after(200, &[bookmark(7, true)]),
-        // One that sends bookmarks may miss two.
+        // A server that sends bookmarks may miss two.
         stays_open(&[bookmark(9, false)]),
-        // From one that has sent none yet nothing need come before the end.
+        // In a watch without a bookmark yet, silence is allowed until the end.
         stays_open(&[]),
-        // If nothing came until the end where bookmarks come, it is listed anew.
+        // No bookmark until the end, from a server that sends them: list again.
         ends_after(200, &[]),
-        // An answer that never ends its initial events, and none at all.
+        // An answer that never ends its initial events, and no answer at all.
         stays_open(&[event("ADDED", pod("a", 3))]),
     ];
     let (client, asked) = served(answers);
     let mut events = std::pin::pin!(watch::events::<PodFields>(client));
     let mut took = Vec::new();
-    let mut told = Vec::new();
+    let mut shown = Vec::new();
     for _ in 0..5 {
         let since = Instant::now();
-        told.push(show(events.next().await.unwrap()));
+        shown.push(show(events.next().await.unwrap()));
         took.push(since.elapsed().as_secs());
     }
     let nothing = "connection: cannot watch pods: no data for";
-    assert_eq!((told[0].as_str(), took[0]), ("listed ", 0));
-    assert_eq!((told[1].clone(), took[1]), (format!("{nothing} 150 s"), 200 + 150));
-    assert!(told[2].starts_with(nothing) && (230..=302).contains(&took[2]), "{told:?} {took:?}");
-    assert_eq!((told[3].clone(), took[3]), (format!("{nothing} 60 s"), 200 + 60));
-    assert_eq!(told[4], "connection: cannot watch pods: the API server does not answer");
+    assert_eq!((shown[0].as_str(), took[0]), ("listed ", 0));
+    assert_eq!((shown[1].clone(), took[1]), (format!("{nothing} 150 s"), 200 + 150));
+    assert!(shown[2].starts_with(nothing) && (230..=302).contains(&took[2]), "{shown:?} {took:?}");
+    assert_eq!((shown[3].clone(), took[3]), (format!("{nothing} 60 s"), 200 + 60));
+    assert_eq!(shown[4], "connection: cannot watch pods: the API server does not answer");
     assert_eq!(took[4], 60);
     let requests: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
     assert_eq!(requests, ["stream ", "watch 7", "watch 9", "watch 9", "stream 9", "stream 9"]);
@@ -60,10 +60,10 @@ async fn a_watch_that_ends_early_is_resumed_after_a_pause_that_grows_and_differs
     let mut firsts = Vec::new();
     for lasts in [0, 10, 59] {
         for _ in 0..8 {
-            // Bookmarks come, but a watch this short need not have had one.
+            // The server sends bookmarks, but a short watch may end before one.
             let mut answers = vec![ends_after(100, &[bookmark(7, true), bookmark(8, false)])];
             answers.extend((0..5).map(|_| ends_after(lasts, &[])));
-            // One that lasted is resumed at once, and the pauses begin again.
+            // A watch that lasted is resumed at once, and the pauses begin again.
             answers.extend([ends_after(100, &[]), ends_after(lasts, &[]), stays_open(&[])]);
             let requests = answers.len();
             let (client, asked) = timed(answers);

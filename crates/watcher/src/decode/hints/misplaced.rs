@@ -1,8 +1,8 @@
-//! Fields that stand in the wrong struct, and where they belong.
+//! Fields that are in the wrong struct, and where they belong.
 //!
 //! In: a struct's name in the API (`NetworkPolicySpec`), and the field.
-//! Out: half a sentence, or nothing where the place is not clear.
-//! Never: a guess by spelling alone; `hints` does that.
+//! Out: the end of a sentence, or nothing if the right place is not clear.
+//! Never: a guess by spelling alone. `hints` does that.
 
 use crate::decode::node::{Entry, Node, Value};
 use crate::spelling::suggest;
@@ -17,7 +17,7 @@ const CONTAINER: &[&str] =
     &["image", "ports", "command", "args", "env", "resources", "volumeMounts"];
 const POD_STATUS: &[&str] = &["podIP", "podIPs", "hostIP", "hostIPs", "phase"];
 
-/// Where a field of this struct that is not one belongs, if that is known.
+/// Where a field that this struct does not have belongs, if that is known.
 pub(super) fn hint(name: &str, entry: &Entry, parent: &Node) -> Option<String> {
     let key = entry.key.as_str();
     let is = |keys: &[&str]| keys.contains(&key);
@@ -61,7 +61,7 @@ fn did_you_mean(field: &str) -> Option<String> {
     Some(format!("did you mean {field}?"))
 }
 
-/// Whether a key is a slip of a field of metadata.
+/// Whether a key looks like a misspelt field of metadata.
 fn is_near(key: &str) -> bool {
     suggest(key, METADATA.iter().copied()).is_some()
 }

@@ -1,7 +1,7 @@
 //! Which kind of object a document is, by its `apiVersion` and `kind`.
 //!
-//! In: a node. Out: the kind as far as it is clear, and issues.
-//! Never: a look at other fields, except to repair a misspelt `metadata`.
+//! In: a node. Out: the kind, if it is clear, and issues.
+//! Never: a look at other fields, except to correct a misspelt `metadata`.
 
 use policy::Severity;
 
@@ -15,13 +15,13 @@ use crate::spelling::suggest;
 pub(super) enum DocumentType {
     /// An object of a kind that is used.
     Object(Kind),
-    /// A list; of one kind, if its own kind says so.
+    /// A list, of one kind if its own kind says so.
     List(Option<Kind>),
-    /// Nothing that is used.
+    /// Something that is not used.
     Other,
 }
 
-/// Other spellings of kinds, as kubectl takes them on its command line.
+/// Other names of kinds, as kubectl accepts them on its command line.
 const SHORT: [(&str, Kind); 8] = [
     ("networkpolicies", Kind::NetworkPolicy),
     ("netpol", Kind::NetworkPolicy),
@@ -33,8 +33,8 @@ const SHORT: [(&str, Kind); 8] = [
     ("networkpolicie", Kind::NetworkPolicy),
 ];
 
-/// Identifies a document. Items of a typed list need not say what they are:
-/// they are of the kind that is `listed`.
+/// Identifies a document. Items of a typed list may leave out their kind, which
+/// is then `listed`.
 pub(super) fn of(node: &Node, listed: Option<Kind>) -> (DocumentType, Vec<Issue>) {
     let whole = |message: String| vec![error(node.at, "", message)];
     match &node.value {
@@ -96,7 +96,7 @@ pub(super) fn of(node: &Node, listed: Option<Kind>) -> (DocumentType, Vec<Issue>
     }
 }
 
-/// A kind under another spelling.
+/// The kind that was probably meant by a text.
 fn meant(text: &str) -> Option<Kind> {
     let lower = text.to_lowercase();
     let short = SHORT.iter().find(|(name, _)| *name == lower).map(|&(_, kind)| kind);
@@ -131,8 +131,8 @@ fn api_version(node: &Node, kind: Kind, may_lack: bool) -> (DocumentType, Vec<Is
     (known, vec![error(entry.value.at, "apiVersion", message)])
 }
 
-/// Whether the object says that it is of an API group which is somebody
-/// else's, such as `projectcalico.org/v3`.
+/// Whether the object's API group is not one of Kubernetes, such as
+/// `projectcalico.org/v3`.
 fn is_foreign(node: &Node, kind: Kind) -> bool {
     let Some(text) = node.get("apiVersion").and_then(Node::text) else { return false };
     let Some((group, _)) = text.split_once('/') else { return false };
@@ -155,8 +155,8 @@ fn error(at: Position, field: &str, message: String) -> Issue {
     Issue { at, severity: Severity::Error, field: field.to_owned(), message }
 }
 
-/// Where `metadata` is misspelt, the node with it put right, so that what is
-/// wrong inside it is found as well; and what to say of the misspelt one.
+/// If `metadata` is misspelt, the node with the right spelling, so that mistakes
+/// inside it are found too, and the issue about the spelling.
 pub(super) fn with_metadata(node: &Node) -> Option<(Node, Issue)> {
     let Value::Mapping(entries) = &node.value else { return None };
     if node.get("metadata").is_some() {

@@ -118,7 +118,7 @@ fn syntax() {
     ];
     for (name, text, expected) in cases {
         let found = findings(text);
-        // What came before the error is looked at in other tests.
+        // Other tests check the findings before the error.
         let found: Vec<&str> = found
             .lines()
             .filter_map(|line| line.strip_prefix("f:"))

@@ -26,7 +26,7 @@ fn warn_keeps_what_has_a_name() {
     assert_eq!(left_out.count(), 3);
 }
 
-/// What an unknown or repeated field was meant to narrow stays shut.
+/// A part with an unknown or repeated field was probably meant to allow less.
 #[test]
 fn warn_allows_nothing_by_a_part_with_an_unknown_field() {
     let cases = [
