@@ -172,8 +172,8 @@ fn odd_input_is_used_with_a_warning() -> Result<()> {
         (
             "a pod without an address",
             "no-address.yaml",
-            "no-address.yaml:5:9: warning: Pod dev/waiting: status.podIPs: is empty: without an \
-             address no rule concerns the pod\n"
+            "no-address.yaml:5:9: warning: Pod dev/waiting: status.podIPs: is empty; no rule \
+             applies to a pod without an address\n"
                 .to_owned(),
         ),
         ("names of 253 characters", "long-names.yaml", String::new()),
@@ -216,8 +216,8 @@ fn an_address_of_two_pods_belongs_to_the_newer_one() -> Result<()> {
         let first = finished.stderr.lines().next().unwrap_or_default();
         assert_eq!(
             first,
-            "cluster.yaml:42:9: warning: Pod dev/db: status.podIPs: 10.244.1.3 is the address of \
-             Pod dev/heir too, in same-address.yaml:5, which is newer and has it"
+            "cluster.yaml:42:9: warning: Pod dev/db: status.podIPs: 10.244.1.3 is also the \
+             address of Pod dev/heir in same-address.yaml:5, which is newer and keeps it"
         );
         assert!(passes(&namespace, OUTSIDER, DB, 80)?, "{mode}: heir is not isolated");
         let v6 = passes(&namespace, "fd00:10:244:2::2", "fd00:10:244:1::3", 5432)?;

@@ -21,20 +21,20 @@ pub(crate) fn unknown_field(
     parent: &Node,
 ) -> String {
     let key = &entry.key;
-    let said = format!("unknown field {:?}", shorten(key));
+    let message = format!("unknown field {:?}", shorten(key));
     if let Some(field) = fields.iter().find(|field| field.eq_ignore_ascii_case(key)) {
-        return format!("{said}; did you mean {field}?");
+        return format!("{message}; did you mean {field}?");
     }
     if let Some(hint) = misplaced::hint(name, entry, parent) {
-        return format!("{said}; {hint}");
+        return format!("{message}; {hint}");
     }
     if let Some(field) = suggest(key, missing.iter().copied()) {
-        return format!("{said}; did you mean {field}?");
+        return format!("{message}; did you mean {field}?");
     }
     if fields.len() <= 8 {
-        return format!("{said}; one of {}", fields.join(", "));
+        return format!("{message}; one of {}", fields.join(", "));
     }
-    said
+    message
 }
 
 /// A key that YAML does not read as text.
