@@ -1,10 +1,11 @@
-//! Fields that stand in the wrong struct, and where they belong.
+//! Fields that are in the wrong struct, and where they belong.
 //!
 //! In: a struct's name in the API (`NetworkPolicySpec`), and the field.
-//! Out: half a sentence, or nothing where the place is not clear.
-//! Never: a guess by spelling alone; `hints` does that.
+//! Out: the end of a sentence, or nothing if the right place is not clear.
+//! Never: a guess by spelling alone. `hints` does that.
 
-use crate::files::node::{Entry, Node, Value};
+use crate::decode::node::{Entry, Node, Value};
+use crate::spelling::suggest;
 
 const SELECTOR: &[&str] = &["matchLabels", "matchExpressions"];
 const PEER: &[&str] = &["podSelector", "namespaceSelector", "ipBlock"];
@@ -16,7 +17,7 @@ const CONTAINER: &[&str] =
     &["image", "ports", "command", "args", "env", "resources", "volumeMounts"];
 const POD_STATUS: &[&str] = &["podIP", "podIPs", "hostIP", "hostIPs", "phase"];
 
-/// Where a field of this struct that is not one belongs, if that is known.
+/// Where a field that this struct does not have belongs, if that is known.
 pub(super) fn hint(name: &str, entry: &Entry, parent: &Node) -> Option<String> {
     let key = entry.key.as_str();
     let is = |keys: &[&str]| keys.contains(&key);
@@ -60,9 +61,9 @@ fn did_you_mean(field: &str) -> Option<String> {
     Some(format!("did you mean {field}?"))
 }
 
-/// Whether a key is a slip of a field of metadata.
+/// Whether a key looks like a misspelt field of metadata.
 fn is_near(key: &str) -> bool {
-    crate::convert::suggest(key, METADATA.iter().copied()).is_some()
+    suggest(key, METADATA.iter().copied()).is_some()
 }
 
 fn in_spec(key: &str, spec: &Node) -> Option<String> {
@@ -150,7 +151,7 @@ fn in_selector(entry: &Entry) -> Option<String> {
         _ if PEER.contains(&key) => {
             Some("it belongs beside this selector, indented less".to_owned())
         }
-        _ if crate::convert::suggest(key, SELECTOR.iter().copied()).is_some() => None,
+        _ if suggest(key, SELECTOR.iter().copied()).is_some() => None,
         _ => match entry.value.value {
             Value::Sequence(_) | Value::Mapping(_) => None,
             _ => Some("labels belong under matchLabels".to_owned()),

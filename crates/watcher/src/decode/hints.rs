@@ -1,19 +1,19 @@
-//! What to say of a field that is unknown, misplaced, repeated or of the
-//! wrong type: what was probably meant.
+//! Messages about fields that are unknown, misplaced, repeated or of the wrong
+//! type, with what was probably meant.
 //!
-//! In: the struct's name in the API, its fields, what was written.
+//! In: the struct's name in the API, its fields, the written value.
 //! Out: messages.
-//! Never: an effect on what is read.
+//! Never: an effect on the decoded object.
 
 mod misplaced;
 
+use super::field_path::FieldPath;
 use super::node::{Entry, Node, Value, shorten};
-use super::path::Path;
-use crate::convert::suggest;
+use crate::spelling::suggest;
 
-/// A field that the struct does not have. Of its fields those that are
-/// `missing` may have been meant: one that is there was hardly mistyped here.
-pub(super) fn unknown_field(
+/// A field that the struct does not have. Only fields that are `missing` are
+/// suggested, because the others are already there.
+pub(crate) fn unknown_field(
     name: &str,
     fields: &[&str],
     missing: &[&str],
@@ -21,20 +21,20 @@ pub(super) fn unknown_field(
     parent: &Node,
 ) -> String {
     let key = &entry.key;
-    let said = format!("unknown field {:?}", shorten(key));
+    let message = format!("unknown field {:?}", shorten(key));
     if let Some(field) = fields.iter().find(|field| field.eq_ignore_ascii_case(key)) {
-        return format!("{said}; did you mean {field}?");
+        return format!("{message}; did you mean {field}?");
     }
     if let Some(hint) = misplaced::hint(name, entry, parent) {
-        return format!("{said}; {hint}");
+        return format!("{message}; {hint}");
     }
     if let Some(field) = suggest(key, missing.iter().copied()) {
-        return format!("{said}; did you mean {field}?");
+        return format!("{message}; did you mean {field}?");
     }
     if fields.len() <= 8 {
-        return format!("{said}; one of {}", fields.join(", "));
+        return format!("{message}; one of {}", fields.join(", "));
     }
-    said
+    message
 }
 
 /// A key that YAML does not read as text.
@@ -42,7 +42,7 @@ pub(super) fn key_is_not_text(written: &str, key: &str) -> String {
     format!("the unquoted key {written} is read as {key}; quote it: {written:?}")
 }
 
-/// A key that stands twice.
+/// A key that is given twice.
 pub(super) fn repeated(key: &str, first_line: usize) -> String {
     let hint = match key {
         "ports" => "; a second port is a further item of the first list",
@@ -53,14 +53,13 @@ pub(super) fn repeated(key: &str, first_line: usize) -> String {
         "ingress" | "egress" => "; a second rule is a further item of the first list",
         _ => "",
     };
-    format!("stands twice, first in line {first_line}{hint}")
+    format!("is given twice (first on line {first_line}){hint}")
 }
 
-/// A field that is written without a value: what that stands for, where it
-/// is more than a reader may think.
-pub(super) fn without_value(key: &str, is_struct: bool, parent: &Path<'_>) -> Option<String> {
+/// A field without a value, if that means more than a reader may think.
+pub(super) fn without_value(key: &str, is_struct: bool, parent: &FieldPath<'_>) -> Option<String> {
     if !is_struct {
-        let is_labels = matches!(parent, Path::Field(_, "labels" | "matchLabels"));
+        let is_labels = matches!(parent, FieldPath::Field(_, "labels" | "matchLabels"));
         return is_labels.then(|| "has no value, which counts as the empty text \"\"".to_owned());
     }
     let counts_as = match key {
@@ -76,32 +75,32 @@ pub(super) fn without_value(key: &str, is_struct: bool, parent: &Path<'_>) -> Op
     Some(format!("has no value, which counts as {counts_as}"))
 }
 
-/// A list or an object was found, or a scalar, where an object belongs.
-pub(super) fn not_an_object(path: &Path<'_>, value: &Value) -> String {
+/// A value that is not an object, where the API has one.
+pub(super) fn not_an_object(path: &FieldPath<'_>, value: &Value) -> String {
     let found = value.describe();
     match (path, value) {
-        (Path::Field(..), Value::Sequence(_)) => {
+        (FieldPath::Field(..), Value::Sequence(_)) => {
             format!("must be an object, not {found}; leave out the '-'")
         }
-        (Path::Index(Path::Field(_, "ports"), _), Value::Int { text, .. }) => {
+        (FieldPath::Index(FieldPath::Field(_, "ports"), _), Value::Int { text, .. }) => {
             format!("must be an object, not {found}; write \"- port: {text}\"")
         }
-        (Path::Field(_, "podSelector" | "namespaceSelector"), Value::String(_)) => {
+        (FieldPath::Field(_, "podSelector" | "namespaceSelector"), Value::String(_)) => {
             format!("must be an object, not {found}; labels go under matchLabels")
         }
-        (Path::Field(_, "ipBlock"), Value::String(text)) => {
+        (FieldPath::Field(_, "ipBlock"), Value::String(text)) => {
             format!("must be an object, not {found}; write \"cidr: {text}\" under it")
         }
         _ => format!("must be an object, not {found}"),
     }
 }
 
-/// Something else was found where a list belongs.
-pub(super) fn not_a_list(value: &Value) -> String {
+/// A value that is not a list, where the API has one.
+pub(crate) fn not_a_list(value: &Value) -> String {
     let found = value.describe();
     match value {
         Value::Mapping(entries) if entries.first().is_some_and(|one| one.key.starts_with('-')) => {
-            format!("must be a list, not {found}; put a blank after the '-'")
+            format!("must be a list, not {found}; put a space after the '-'")
         }
         Value::Mapping(_) => {
             format!("must be a list, not {found}; put a '-' before its first field")
@@ -113,18 +112,18 @@ pub(super) fn not_a_list(value: &Value) -> String {
     }
 }
 
-/// Something else was found where text belongs.
+/// A value that is not text, where the API has text.
 pub(super) fn not_text(value: &Value) -> String {
     let found = value.describe();
     match value {
         Value::Bool { text, .. } | Value::Int { text, .. } | Value::Float { text, .. } => {
-            format!("must be text, and unquoted this is {found}; quote it: \"{text}\"")
+            format!("must be text, not {found}; quote it: \"{text}\"")
         }
         _ => format!("must be text, not {found}"),
     }
 }
 
-/// Something else was found where a number belongs.
+/// A value that is not a number, where the API has one.
 pub(super) fn not_a_number(value: &Value) -> String {
     let found = value.describe();
     match value {
@@ -135,7 +134,7 @@ pub(super) fn not_a_number(value: &Value) -> String {
     }
 }
 
-/// Something else was found where true or false belongs.
+/// A value that is not a boolean, where the API has one.
 pub(super) fn not_a_boolean(value: &Value) -> String {
     let found = value.describe();
     match value {
@@ -146,7 +145,7 @@ pub(super) fn not_a_boolean(value: &Value) -> String {
     }
 }
 
-/// Whether a struct of this name decides what a policy selects or allows.
+/// Whether a struct of this name affects what a policy selects or allows.
 pub(super) fn is_part_of_a_policy(name: &str) -> bool {
     name.starts_with("NetworkPolicy") || name.starts_with("LabelSelector") || name == "IPBlock"
 }

@@ -1,21 +1,21 @@
-//! Finds the objects in a list while it comes in.
+//! Splits a list into its items while it arrives.
 //!
 //! In: the bytes of a list (`{"kind":"PodList","metadata":{...},"items":[...]}`)
 //! in pieces of any size.
-//! Out: the bytes of each item as soon as it is complete, and at the end
-//! everything around the items.
+//! Out: the bytes of each item as soon as it is complete; at the end, the list
+//! without its items.
 //! Never: more than one item in memory. A list of 100,000 pods is over a
-//! gigabyte, of which we keep a few hundred bytes a pod.
+//! gigabyte, of which the model keeps a few hundred bytes a pod.
 
-/// What comes before a list's items, in front of the bracket.
+/// What precedes the bracket of a list's items.
 const ITEMS: &[u8] = b"\"items\":";
 
-/// The place in a list.
+/// The state between two pieces of a list.
 #[derive(Debug, Default)]
-pub(super) struct Items {
+pub(super) struct ListSplitter {
     /// Everything but the items.
     frame: Vec<u8>,
-    /// The item that has begun.
+    /// The item that has begun, up to now.
     item: Vec<u8>,
     /// Open brackets and braces.
     depth: usize,
@@ -24,15 +24,15 @@ pub(super) struct Items {
     escaped: bool,
 }
 
-impl Items {
-    /// Takes a piece and hands on each item that ends in it.
+impl ListSplitter {
+    /// Reads a piece and calls `each` with every item that ends in it.
     pub(super) fn push(&mut self, piece: &[u8], mut each: impl FnMut(&[u8])) {
         for &byte in piece {
             self.byte(byte, &mut each);
         }
     }
 
-    /// The list without its items; not valid JSON if it was cut off.
+    /// The list without its items. It is not valid JSON if the list was cut off.
     pub(super) fn frame(&self) -> &[u8] {
         &self.frame
     }
@@ -49,7 +49,7 @@ impl Items {
             self.in_items |= self.depth == 1 && byte == b'[' && self.frame.ends_with(ITEMS);
             self.depth += 1;
         }
-        // Below the list's brace and the items' bracket an item begins.
+        // An item is nested in the list's brace and the items' bracket.
         if self.in_items && self.depth > 2 {
             self.item.push(byte);
         } else {
@@ -74,9 +74,9 @@ impl Items {
 mod tests {
     use super::*;
 
-    /// The items and the frame of a text that comes in pieces.
+    /// The items and the frame of a text that arrives in pieces.
     fn split(text: &str, size: usize) -> (Vec<String>, String) {
-        let mut items = Items::default();
+        let mut items = ListSplitter::default();
         let mut found = Vec::new();
         for piece in text.as_bytes().chunks(size) {
             items.push(piece, |item| found.push(String::from_utf8(item.to_vec()).unwrap()));

@@ -1,16 +1,24 @@
-//! The serde side of [`At`]: one method for each shape of value.
+//! serde's `Deserializer` for [`Cursor`], with one method for each shape of value.
 //!
-//! In: a node, and the shape that the type asks for.
-//! Out: the value in that shape, or after a report an empty one.
-//! Never: an error where a report can be made.
+//! In: a node, and the shape that the type expects.
+//! Out: the value in that shape; if it has another one, an issue and an empty
+//! value.
+//! Never: an error where an issue is possible.
+
+use std::fmt;
 
 use k8s_openapi::jiff::Timestamp;
-use serde::de::Visitor;
+use serde::de::{Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::*;
+use super::access::{MappingAccess, SequenceAccess};
+use super::cursor::Cursor;
+use super::field_path::FieldPath;
+use super::hints;
+use super::log::Refused;
+use super::node::Value;
 
-/// What a visitor says it expects.
+/// The visitor's description of what it expects.
 struct Expected<'a, V>(&'a V);
 
 impl<'de, V: Visitor<'de>> fmt::Display for Expected<'_, V> {
@@ -19,14 +27,14 @@ impl<'de, V: Visitor<'de>> fmt::Display for Expected<'_, V> {
     }
 }
 
-impl<'a> At<'a> {
+impl<'a> Cursor<'a> {
     /// An integer between two bounds, both included.
     fn integer(&self, least: i64, most: i64) -> i64 {
         let number = match &self.node.value {
             Value::Null => 0,
             Value::Int { value, .. } => *value,
-            // JSON knows one kind of number: 80.0 is 80. Above 2^53 it would
-            // not be exact.
+            // JSON has one kind of number, so 80.0 is 80. A float above 2^53 is
+            // not exact.
             Value::Float { value, .. } if value.fract() == 0.0 && value.abs() < 9e15 => {
                 *value as i64
             }
@@ -78,7 +86,7 @@ impl<'a> At<'a> {
         }
     }
 
-    /// `1`, `"500m"`, `1.5`: the API server takes numbers as well as text.
+    /// `1`, `"500m"`, `1.5`: the API server accepts numbers and text.
     fn quantity<'de, V: Visitor<'de>>(&self, visitor: V) -> Result<V::Value, Refused> {
         match &self.node.value {
             Value::String(text) | Value::Int { text, .. } | Value::Float { text, .. } => {
@@ -99,17 +107,15 @@ impl<'a> At<'a> {
             Value::Int { value, .. } => visitor.visit_i64(*value),
             Value::Float { value, .. } => visitor.visit_f64(*value),
             Value::String(text) => visitor.visit_str(text),
-            Value::Sequence(items) => {
-                visitor.visit_seq(Items { items: items.iter().enumerate(), parent: self })
-            }
+            Value::Sequence(items) => visitor.visit_seq(SequenceAccess::new(self, items)),
             Value::Mapping(_) => self.map(visitor),
         }
     }
 
     fn map<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
         let path = self.path;
-        let entries = self.distinct(|key| Path::Key(path, key));
-        visitor.visit_map(Fields::new(self, entries, false))
+        let entries = self.distinct(|key| FieldPath::Key(path, key));
+        visitor.visit_map(MappingAccess::new(self, entries, false))
     }
 
     /// An RFC 3339 time.
@@ -129,18 +135,18 @@ impl<'a> At<'a> {
 macro_rules! integers {
     ($($method:ident $visit:ident $type:ty;)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-            // Within the type's own bounds the conversion cannot fail.
+            // The number is within the type's bounds, so this cannot fail.
             let number = self.integer(<$type>::MIN.into(), <$type>::MAX.into());
             visitor.$visit(<$type>::try_from(number).unwrap_or_default())
         }
     )*};
 }
 
-impl<'de> Deserializer<'de> for At<'_> {
+impl<'de> Deserializer<'de> for Cursor<'_> {
     type Error = Refused;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        // The types that ask for "any" say by this what they are.
+        // Types that accept "any" are recognised by what they expect.
         match Expected(&visitor).to_string().as_str() {
             "IntOrString" => self.int_or_string(visitor),
             "Quantity" => self.quantity(visitor),
@@ -196,7 +202,7 @@ impl<'de> Deserializer<'de> for At<'_> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        visitor.visit_seq(Items { items: self.items().iter().enumerate(), parent: self })
+        visitor.visit_seq(SequenceAccess::new(self, self.items()))
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
@@ -210,7 +216,7 @@ impl<'de> Deserializer<'de> for At<'_> {
         visitor: V,
     ) -> Result<V::Value, Refused> {
         let entries = self.known(name, fields);
-        visitor.visit_map(Fields::new(self, entries, true))
+        visitor.visit_map(MappingAccess::new(self, entries, true))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {

@@ -1,35 +1,27 @@
 //! Which kind of object a document is, by its `apiVersion` and `kind`.
 //!
-//! In: a node. Out: the kind as far as it is clear, and remarks.
-//! Never: a look at other fields, except to repair a misspelt `metadata`.
+//! In: a node. Out: the kind, if it is clear, and issues.
+//! Never: a look at other fields, except to correct a misspelt `metadata`.
 
 use policy::Severity;
 
 use crate::Kind;
-use crate::convert::suggest;
-use crate::files::node::{Entry, Node, Position, Value, shorten};
+use crate::decode::Issue;
+use crate::decode::node::{Entry, Node, Position, Value, shorten};
+use crate::spelling::suggest;
 
 /// What a document is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Identity {
+pub(super) enum DocumentType {
     /// An object of a kind that is used.
     Object(Kind),
-    /// A list; of one kind, if its own kind says so.
+    /// A list, of one kind if its own kind says so.
     List(Option<Kind>),
-    /// Nothing that is used.
+    /// Something that is not used.
     Other,
 }
 
-/// Something to say about it.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Remark {
-    pub at: Position,
-    pub severity: Severity,
-    pub field: String,
-    pub message: String,
-}
-
-/// Other spellings of kinds, as kubectl takes them on its command line.
+/// Other names of kinds, as kubectl accepts them on its command line.
 const SHORT: [(&str, Kind); 8] = [
     ("networkpolicies", Kind::NetworkPolicy),
     ("netpol", Kind::NetworkPolicy),
@@ -41,28 +33,28 @@ const SHORT: [(&str, Kind); 8] = [
     ("networkpolicie", Kind::NetworkPolicy),
 ];
 
-/// Identifies a document. Items of a typed list need not say what they are:
-/// they are of the kind that is `listed`.
-pub(super) fn of(node: &Node, listed: Option<Kind>) -> (Identity, Vec<Remark>) {
+/// Identifies a document. Items of a typed list may leave out their kind, which
+/// is then `listed`.
+pub(super) fn of(node: &Node, listed: Option<Kind>) -> (DocumentType, Vec<Issue>) {
     let whole = |message: String| vec![error(node.at, "", message)];
     match &node.value {
         Value::Mapping(_) => {}
         Value::Sequence(_) => {
             let message = "is a list; write objects one after another with \"---\" between them, \
                            or put them under items of kind: List";
-            return (Identity::Other, whole(message.to_owned()));
+            return (DocumentType::Other, whole(message.to_owned()));
         }
         other => {
             let found = other.describe();
             let message = format!("is {found}, not an object with apiVersion, kind and metadata");
-            return (Identity::Other, whole(message));
+            return (DocumentType::Other, whole(message));
         }
     }
     let Some(entry) = node.entry("kind").filter(|entry| entry.value.value != Value::Null) else {
         return match listed {
             Some(kind) => api_version(node, kind, true),
             None => (
-                Identity::Other,
+                DocumentType::Other,
                 vec![error(
                     node.at,
                     "kind",
@@ -73,38 +65,38 @@ pub(super) fn of(node: &Node, listed: Option<Kind>) -> (Identity, Vec<Remark>) {
     };
     let Some(kind) = entry.value.text() else {
         let message = format!("must be text, not {}", entry.value.value.describe());
-        return (Identity::Other, vec![error(entry.value.at, "kind", message)]);
+        return (DocumentType::Other, vec![error(entry.value.at, "kind", message)]);
     };
     if let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == kind) {
         return api_version(node, kind, listed == Some(kind));
     }
     if kind == "List" {
-        return (Identity::List(None), Vec::new());
+        return (DocumentType::List(None), Vec::new());
     }
     if let Some(of) = kind.strip_suffix("List")
         && let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == of)
     {
-        let (identity, remarks) = api_version(node, kind, false);
-        let is_foreign = identity == Identity::Other;
-        return (if is_foreign { identity } else { Identity::List(Some(kind)) }, remarks);
+        let (document_type, issues) = api_version(node, kind, false);
+        let is_foreign = document_type == DocumentType::Other;
+        return (if is_foreign { document_type } else { DocumentType::List(Some(kind)) }, issues);
     }
     match meant(kind) {
         Some(known) if !is_foreign(node, known) => {
             let message = format!("unknown kind {:?}; did you mean {known}?", shorten(kind));
-            let (identity, mut remarks) = api_version(node, known, false);
-            remarks.insert(0, error(entry.value.at, "kind", message));
-            (identity, remarks)
+            let (document_type, mut issues) = api_version(node, known, false);
+            issues.insert(0, error(entry.value.at, "kind", message));
+            (document_type, issues)
         }
         _ => {
             let message = "is skipped; only NetworkPolicy, Pod and Namespace are used".to_owned();
             let severity = Severity::Warning;
-            let remark = Remark { at: entry.value.at, severity, field: String::new(), message };
-            (Identity::Other, vec![remark])
+            let issue = Issue { at: entry.value.at, severity, field: String::new(), message };
+            (DocumentType::Other, vec![issue])
         }
     }
 }
 
-/// A kind under another spelling.
+/// The kind that was probably meant by a text.
 fn meant(text: &str) -> Option<Kind> {
     let lower = text.to_lowercase();
     let short = SHORT.iter().find(|(name, _)| *name == lower).map(|&(_, kind)| kind);
@@ -115,12 +107,12 @@ fn meant(text: &str) -> Option<Kind> {
 }
 
 /// Checks `apiVersion` of an object of a known kind.
-fn api_version(node: &Node, kind: Kind, may_lack: bool) -> (Identity, Vec<Remark>) {
+fn api_version(node: &Node, kind: Kind, may_lack: bool) -> (DocumentType, Vec<Issue>) {
     let wanted = kind.api_version();
-    let known = Identity::Object(kind);
+    let known = DocumentType::Object(kind);
     let Some(entry) = node.entry("apiVersion").filter(|one| one.value.value != Value::Null) else {
-        let remark = || error(node.at, "apiVersion", missing(node, "apiVersion", wanted));
-        return (known, if may_lack { Vec::new() } else { vec![remark()] });
+        let issue = || error(node.at, "apiVersion", missing(node, "apiVersion", wanted));
+        return (known, if may_lack { Vec::new() } else { vec![issue()] });
     };
     let message = match entry.value.text() {
         Some(text) if text == wanted => return (known, Vec::new()),
@@ -130,8 +122,8 @@ fn api_version(node: &Node, kind: Kind, may_lack: bool) -> (Identity, Vec<Remark
                 shorten(text)
             );
             let severity = Severity::Warning;
-            let remark = Remark { at: entry.value.at, severity, field: String::new(), message };
-            return (Identity::Other, vec![remark]);
+            let issue = Issue { at: entry.value.at, severity, field: String::new(), message };
+            return (DocumentType::Other, vec![issue]);
         }
         Some(text) => format!("{:?} does not serve {kind}; write {wanted}", shorten(text)),
         None => format!("must be {wanted}, not {}", entry.value.value.describe()),
@@ -139,8 +131,8 @@ fn api_version(node: &Node, kind: Kind, may_lack: bool) -> (Identity, Vec<Remark
     (known, vec![error(entry.value.at, "apiVersion", message)])
 }
 
-/// Whether the object says that it is of an API group which is somebody
-/// else's, such as `projectcalico.org/v3`.
+/// Whether the object's API group is not one of Kubernetes, such as
+/// `projectcalico.org/v3`.
 fn is_foreign(node: &Node, kind: Kind) -> bool {
     let Some(text) = node.get("apiVersion").and_then(Node::text) else { return false };
     let Some((group, _)) = text.split_once('/') else { return false };
@@ -153,19 +145,19 @@ fn missing(node: &Node, field: &str, wanted: &str) -> String {
     let Value::Mapping(entries) = &node.value else { return "is missing".to_owned() };
     match suggest(field, entries.iter().map(|entry| entry.key.as_str())) {
         Some(written) => {
-            format!("is missing; is {written:?} in its place? write {field}: {wanted}")
+            format!("is missing; did you write {written:?} instead? write {field}: {wanted}")
         }
         None => format!("is missing; write {field}: {wanted}"),
     }
 }
 
-fn error(at: Position, field: &str, message: String) -> Remark {
-    Remark { at, severity: Severity::Error, field: field.to_owned(), message }
+fn error(at: Position, field: &str, message: String) -> Issue {
+    Issue { at, severity: Severity::Error, field: field.to_owned(), message }
 }
 
-/// Where `metadata` is misspelt, the node with it put right, so that what is
-/// wrong inside it is found as well; and what to say of the misspelt one.
-pub(super) fn with_metadata(node: &Node) -> Option<(Node, Remark)> {
+/// If `metadata` is misspelt, the node with the right spelling, so that mistakes
+/// inside it are found too, and the issue about the spelling.
+pub(super) fn with_metadata(node: &Node) -> Option<(Node, Issue)> {
     let Value::Mapping(entries) = &node.value else { return None };
     if node.get("metadata").is_some() {
         return None;
@@ -174,10 +166,10 @@ pub(super) fn with_metadata(node: &Node) -> Option<(Node, Remark)> {
     let index = entries.iter().position(|entry| entry.key == key)?;
     let Value::Mapping(_) = entries[index].value.value else { return None };
     let message =
-        format!("unknown field {key:?}; did you mean metadata? as written the object has no name");
-    let remark = error(entries[index].at, key, message);
+        format!("unknown field {key:?}; did you mean metadata? as written, the object has no name");
+    let issue = error(entries[index].at, key, message);
     let mut entries = entries.clone();
     let renamed = Entry { key: "metadata".to_owned(), ..entries.swap_remove(index) };
     entries.push(renamed);
-    Some((Node { at: node.at, value: Value::Mapping(entries) }, remark))
+    Some((Node { at: node.at, value: Value::Mapping(entries) }, issue))
 }

@@ -1,24 +1,24 @@
 //! Field paths as the API server writes them.
 //!
-//! In: fields, keys and indices on the way down an object.
-//! Out: `spec.ingress[0].from`, made only when one is shown.
-//! Never: an allocation while nothing is wrong.
+//! In: fields, keys and indices from the root down.
+//! Out: text such as `spec.ingress[0].from`.
+//! Never: an allocation, unless a path is shown.
 
 use std::fmt;
 
-/// A path from the object's root, as a list towards the root.
+/// A path from the object's root; each part refers to its parent.
 #[derive(Clone, Copy)]
-pub(super) enum Path<'a> {
+pub(super) enum FieldPath<'a> {
     Root,
     /// A field of a struct: `.name`.
-    Field(&'a Path<'a>, &'a str),
+    Field(&'a FieldPath<'a>, &'a str),
     /// A key of a map: `[key]`.
-    Key(&'a Path<'a>, &'a str),
+    Key(&'a FieldPath<'a>, &'a str),
     /// An item of a list: `[0]`.
-    Index(&'a Path<'a>, usize),
+    Index(&'a FieldPath<'a>, usize),
 }
 
-impl fmt::Display for Path<'_> {
+impl fmt::Display for FieldPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Root => Ok(()),

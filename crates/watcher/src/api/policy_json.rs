@@ -1,29 +1,29 @@
-//! A NetworkPolicy as the API server's JSON, read as strictly as a file.
+//! A NetworkPolicy of the API server, read as strictly as one in a file.
 //!
 //! In: a JSON value.
-//! Out: the model's policy, always, with what is wrong about it. A field that
-//! this version does not know makes the part around it unusable, as in a file:
-//! a newer API server may mean by it that less is allowed.
-//! Never: positions; nobody wrote this text.
+//! Out: the model's policy, always, and diagnostics. An unknown field makes the
+//! part around it unusable, as in a file, because a newer API server may have a
+//! field that allows less.
 
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
 use policy::{Diagnostic, NetworkPolicy};
 use serde_json::{Map, Value as Json};
 
-use super::decode::{self, Decoded};
-use super::node::{Entry, Node, Position, Value};
 use crate::Kind;
 use crate::convert;
+use crate::decode::node::{Entry, Node, Position, Value};
+use crate::decode::{self, Decoded};
 
-/// What is read of an object's metadata.
+/// The fields of metadata that are read.
 const METADATA: [&str; 5] = ["name", "namespace", "uid", "labels", "creationTimestamp"];
+/// The API server's JSON has no positions that help anybody.
 const NOWHERE: Position = Position { line: 1, column: 1 };
 
 /// Reads a NetworkPolicy of the API server.
-pub(crate) fn network_policy(object: &Json) -> (NetworkPolicy, Vec<Diagnostic>) {
+pub(super) fn network_policy(object: &Json) -> (NetworkPolicy, Vec<Diagnostic>) {
     let mut node = node(object);
     if let Value::Mapping(fields) = &mut node.value {
-        // Kubernetes 1.24 to 1.27 had a status, which says nothing of the spec.
+        // Kubernetes 1.24 to 1.27 had a status, which does not affect the spec.
         fields.retain(|field| field.key != "status");
         let metadata = fields.iter_mut().find(|field| field.key == "metadata");
         if let Some(Value::Mapping(fields)) = metadata.map(|field| &mut field.value.value) {
@@ -44,8 +44,8 @@ pub(crate) fn network_policy(object: &Json) -> (NetworkPolicy, Vec<Diagnostic>) 
     (policy, all)
 }
 
-/// A JSON value as a node. Fields that are `null` are left out, which is what
-/// they mean to the API.
+/// A JSON value as a node. Fields that are `null` are left out: to the API they
+/// mean the same as absent ones.
 fn node(json: &Json) -> Node {
     let value = match json {
         Json::Null => Value::Null,

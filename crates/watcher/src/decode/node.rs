@@ -1,25 +1,24 @@
-//! A YAML or JSON value that knows where each part of it was written.
+//! A YAML or JSON value with the position of each of its parts.
 //!
-//! In: built by `yaml` from parser events.
-//! Out: read by `decode` (into typed objects) and by path (for positions).
-//! Never: text of the source beyond its scalars.
+//! The sources build it; `decode` turns it into typed objects. A field path gives
+//! the position of a field for a message.
 
-/// A place in a text; both count from 1, columns in characters.
+/// A place in a text. Both count from 1, columns in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Position {
+pub(crate) struct Position {
     pub line: usize,
     pub column: usize,
 }
 
 /// A value and where it begins.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub at: Position,
     pub value: Value,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Bool { value: bool, text: String },
     Int { value: i64, text: String },
@@ -29,23 +28,23 @@ pub(super) enum Value {
     Mapping(Vec<Entry>),
 }
 
-/// A key with its value. A key can occur twice: the later one counts, as it
-/// does for the API server, and whoever decodes it says so.
+/// A key with its value. If a key occurs twice, the later one counts, as for the
+/// API server, and decoding reports it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub key: String,
-    /// How the key is written, where YAML reads that as something else than
-    /// text (`n:` is the key `false`).
+    /// How the key is written, if YAML does not read it as text (`n:` is the key
+    /// `false`).
     pub written: Option<String>,
     pub at: Position,
     pub value: Node,
-    /// Came by a merge key (`<<`); keys written out take precedence.
+    /// Whether it came from a merge key (`<<`). Keys written out take precedence.
     pub merged: bool,
 }
 
 impl Value {
     /// The kind of value, for messages.
-    pub(super) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             Self::Null => "nothing".to_owned(),
             Self::Bool { text, .. } => format!("the boolean {text}"),
@@ -58,7 +57,7 @@ impl Value {
 }
 
 /// The first characters of a text, for messages.
-pub(super) fn shorten(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     const SHOWN: usize = 64;
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -68,13 +67,13 @@ pub(super) fn shorten(text: &str) -> String {
 
 impl Node {
     /// Whether the value has fields.
-    pub(super) fn is_object(&self) -> bool {
+    pub(crate) fn is_object(&self) -> bool {
         matches!(self.value, Value::Mapping(_))
     }
 
-    /// Where to point for a value under a key: at a scalar itself, else at
-    /// its key.
-    pub(super) fn shown_at(&self, key_at: Position) -> Position {
+    /// The position for messages about a value: a scalar's own, else that of its
+    /// key.
+    pub(crate) fn shown_at(&self, key_at: Position) -> Position {
         match self.value {
             Value::Null | Value::Sequence(_) | Value::Mapping(_) => key_at,
             _ => self.at,
@@ -82,28 +81,28 @@ impl Node {
     }
 
     /// The value of a mapping's key.
-    pub(super) fn get(&self, key: &str) -> Option<&Node> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|entry| &entry.value)
     }
 
-    /// The entry of a mapping's key that counts.
-    pub(super) fn entry(&self, key: &str) -> Option<&Entry> {
+    /// The last entry of a mapping's key, which is the one that counts.
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
         let Value::Mapping(entries) = &self.value else { return None };
         entries.iter().rev().find(|entry| entry.key == key)
     }
 
     /// The text, if the value is one.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),
             _ => None,
         }
     }
 
-    /// Where a field path (`spec.ingress[0].from`, `metadata.labels[a.b/c]`)
-    /// was written: a scalar's value, else its key. Of a path that is not
-    /// there, its nearest parent.
-    pub(super) fn locate(&self, path: &str) -> Position {
+    /// The position of a field path such as `spec.ingress[0].from` or
+    /// `metadata.labels[a.b/c]`: of a scalar's value, else of its key. If the path
+    /// does not exist, its nearest parent.
+    pub(crate) fn locate(&self, path: &str) -> Position {
         let mut node = self;
         let mut at = self.at;
         let mut rest = path;
@@ -127,8 +126,8 @@ impl Node {
     }
 }
 
-/// The first key or index of a path, and the rest. Keys in brackets may hold dots,
-/// and no valid key holds a bracket.
+/// The first key or index of a path, and the rest. Keys in brackets may contain
+/// dots; no valid key contains a bracket.
 fn next_segment(path: &str) -> (&str, &str) {
     let path = path.strip_prefix('.').unwrap_or(path);
     if let Some(inner) = path.strip_prefix('[') {
