@@ -4,8 +4,8 @@
 //! enforces it, on flows that stand already, too.
 //! Never: rules of its own about what is allowed.
 
-pub mod cluster;
-pub mod connections;
+pub mod cluster_state;
+pub mod conntrack_cleanup;
 pub mod pipeline;
 mod sink;
 

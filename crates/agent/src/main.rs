@@ -4,12 +4,12 @@
 //! everything else on stderr, an exit code.
 //! Never: another program started.
 
+mod api_client;
 mod bridge;
-mod changes;
 mod cli;
 mod commands;
-mod connect;
 mod daemon;
+mod difference_text;
 mod follow;
 mod input;
 mod lock;

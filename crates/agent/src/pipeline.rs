@@ -5,9 +5,9 @@
 //! Never: a table deleted to be made anew; a policy that the kernel refuses
 //! stopping the others.
 
-mod change;
+mod attempt;
+mod batch_spacing;
 mod outcome;
-mod pause;
 mod proof;
 mod refused;
 mod replace;
@@ -26,7 +26,7 @@ use ruleset::plan::Planner;
 use ruleset::{Batch, Ruleset};
 
 use crate::Sink;
-use change::ChangeError;
+use attempt::AttemptError;
 use proof::Prover;
 
 /// How often to start over after others changed the ruleset in between.
@@ -177,7 +177,7 @@ impl<S: Sink> Pipeline<S> {
             self.prove(snapshot)?;
             let ruleset = Arc::new(self.engine.compiled().ruleset.clone());
             let result = self.change(&ruleset, races, &mut done);
-            if result.as_ref().is_err_and(|error| !matches!(error, ChangeError::Overtaken)) {
+            if result.as_ref().is_err_and(|error| !matches!(error, AttemptError::Overtaken)) {
                 self.live = None;
             }
             match result {
@@ -187,17 +187,17 @@ impl<S: Sink> Pipeline<S> {
                     self.target = Some(target);
                     return Ok(outcome);
                 }
-                Err(ChangeError::Overtaken | ChangeError::Moved) => {
+                Err(AttemptError::Overtaken | AttemptError::Moved) => {
                     tracing::debug!("others committed meanwhile, starting over");
                     races += 1;
                 }
-                Err(ChangeError::Refused(refusals, batch)) => {
+                Err(AttemptError::Refused(refusals, batch)) => {
                     self.blame(&mut target, refusals, &batch)?;
                 }
-                Err(ChangeError::Failed(error)) => return Err(error),
+                Err(AttemptError::Failed(error)) => return Err(error),
             }
         }
-        Err(SyncError::KeepsChanging)
+        Err(SyncError::TooManyRaces)
     }
 
     /// Sets the policies aside that are behind what was refused.

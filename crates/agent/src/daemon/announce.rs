@@ -31,14 +31,14 @@ const MESSAGE_BYTES: usize = 1024;
 
 /// Why a policy is not enforced as written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
+pub enum EventReason {
     /// A part of it cannot be used and allows nothing.
     UnusablePart,
     /// The kernel refused it; it isolates and allows nothing.
     RefusedByKernel,
 }
 
-impl Reason {
+impl EventReason {
     /// `reason` of the Event.
     const fn name(self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ pub struct About {
     /// Its `metadata.uid`.
     pub uid: String,
     /// Why.
-    pub reason: Reason,
+    pub reason: EventReason,
 }
 
 /// All that is wrong now, each with a message.
@@ -187,7 +187,7 @@ mod tests {
         let about = About {
             policy: ObjectKey::new("dev", "Web"),
             uid: "0b5c".to_owned(),
-            reason: Reason::UnusablePart,
+            reason: EventReason::UnusablePart,
         };
         let event = event("n1", &about, "why", Timestamp::now());
         assert_eq!(event.metadata.name.as_deref(), Some("nftpol.0b5c.unusablepart"));

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use agent::cluster::Cluster;
-use agent::connections::Connections;
+use agent::cluster_state::ClusterState;
+use agent::conntrack_cleanup::ConntrackCleanup;
 use agent::pipeline::{Check, Outcome, Pipeline, SyncError};
 use nft::{Kernel, ReadError};
 use policy::ObjectKey;
@@ -47,7 +47,7 @@ pub struct Enforcer {
     /// The way to the kernel.
     pub pipeline: Pipeline<Kernel>,
     /// For live connections; `None` without conntrack.
-    pub connections: Option<Connections>,
+    pub connections: Option<ConntrackCleanup>,
     /// For Events.
     pub problems: watch::Sender<Problems>,
     /// For the probes.
@@ -63,7 +63,7 @@ pub struct Enforcer {
 /// What the loop remembers.
 #[derive(Debug, Default)]
 pub struct State {
-    cluster: Cluster,
+    cluster: ClusterState,
     surroundings: Surroundings,
     findings: Findings,
     /// When the oldest event came that the kernel does not show yet.

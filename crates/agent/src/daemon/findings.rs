@@ -6,12 +6,12 @@
 
 use std::collections::BTreeSet;
 
-use agent::cluster::Cluster;
+use agent::cluster_state::ClusterState;
 use agent::pipeline::Outcome;
 use policy::{Diagnostic, ObjectKey, Severity};
 use tokio::sync::watch;
 
-use super::announce::{About, Problems, Reason};
+use super::announce::{About, EventReason, Problems};
 use super::metrics::Metrics;
 
 /// Remembers what was said.
@@ -24,7 +24,7 @@ impl Findings {
     /// Tells what changed.
     pub fn tell(
         &mut self,
-        cluster: &Cluster,
+        cluster: &ClusterState,
         outcome: &Outcome,
         isolates: impl Fn(&ObjectKey) -> bool,
         problems: &watch::Sender<Problems>,
@@ -52,13 +52,13 @@ impl Findings {
     }
 }
 
-fn unusable(cluster: &Cluster) -> Vec<&Diagnostic> {
+fn unusable(cluster: &ClusterState) -> Vec<&Diagnostic> {
     cluster.policy_findings().filter(|one| one.severity == Severity::Error).collect()
 }
 
 /// The problems of policies that isolate pods of this node.
 fn here(
-    cluster: &Cluster,
+    cluster: &ClusterState,
     outcome: &Outcome,
     isolates: impl Fn(&ObjectKey) -> bool,
     unusable: &[&Diagnostic],
@@ -67,8 +67,8 @@ fn here(
     let refused = outcome.diagnostics.iter().filter(|one| outcome.set_aside.contains(&one.object));
     let all = unusable
         .iter()
-        .map(|one| (Reason::UnusablePart, *one))
-        .chain(refused.map(|one| (Reason::RefusedByKernel, one)));
+        .map(|one| (EventReason::UnusablePart, *one))
+        .chain(refused.map(|one| (EventReason::RefusedByKernel, one)));
     for (reason, diagnostic) in all {
         let Some(about) = about(cluster, &diagnostic.object, reason) else { continue };
         if !isolates(&about.policy) {
@@ -87,7 +87,7 @@ fn here(
 }
 
 /// `None` for a policy that is gone, or whose uid is not known.
-fn about(cluster: &Cluster, policy: &ObjectKey, reason: Reason) -> Option<About> {
+fn about(cluster: &ClusterState, policy: &ObjectKey, reason: EventReason) -> Option<About> {
     let known = cluster.snapshot().policies.get(policy)?;
     let about = || About { policy: policy.clone(), uid: known.uid.clone(), reason };
     (!known.uid.is_empty()).then(about)

@@ -10,7 +10,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use agent::connections::Counters;
+use agent::conntrack_cleanup::Counters;
 use agent::pipeline::{Outcome, Proofs};
 use policy::Snapshot;
 use prometheus_client::encoding::text::encode;

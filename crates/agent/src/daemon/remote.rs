@@ -20,8 +20,8 @@ use watcher::api::{self, Event};
 
 use super::announce::{self, Problems};
 use super::metrics::Metrics;
-use super::server::{self, Pages, Told};
-use crate::connect::client;
+use super::server::{self, Pages, ServedState};
+use crate::api_client::client;
 
 /// To the loop that enforces.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub struct Settings {
 /// a thread.
 pub fn start(
     settings: Settings,
-    told: Told,
+    told: ServedState,
     messages: Sender<Message>,
     problems: watch::Receiver<Problems>,
     begin: oneshot::Receiver<()>,
@@ -80,7 +80,7 @@ pub fn start(
 async fn run(
     client: Client,
     settings: Settings,
-    told: &Told,
+    told: &ServedState,
     messages: &Sender<Message>,
     problems: watch::Receiver<Problems>,
     begin: oneshot::Receiver<()>,

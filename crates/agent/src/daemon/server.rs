@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use super::metrics::Metrics;
 use super::status::Status;
 
-/// Connections at once; a prober and a scraper need one each.
+/// ConntrackCleanup at once; a prober and a scraper need one each.
 const CONNECTIONS: usize = 32;
 /// How long a client may take, and hold its connection.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ pub enum Pages {
 
 /// What the pages tell of.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct ServedState {
     /// For the probes.
     pub status: Status,
     /// For `/metrics`.
@@ -49,7 +49,7 @@ pub struct Told {
 }
 
 /// Serves for ever.
-pub async fn serve(address: SocketAddr, pages: Pages, told: Told) {
+pub async fn serve(address: SocketAddr, pages: Pages, told: ServedState) {
     let listener = listen(address).await;
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
@@ -86,7 +86,11 @@ async fn listen(address: SocketAddr) -> TcpListener {
     }
 }
 
-async fn connection(stream: TcpStream, pages: Pages, told: Told) -> Result<(), hyper::Error> {
+async fn connection(
+    stream: TcpStream,
+    pages: Pages,
+    told: ServedState,
+) -> Result<(), hyper::Error> {
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = answer(request.method(), request.uri().path(), pages, &told);
         async { Ok::<_, Infallible>(answer) }
@@ -98,7 +102,7 @@ async fn connection(stream: TcpStream, pages: Pages, told: Told) -> Result<(), h
         .await
 }
 
-fn answer(method: &Method, path: &str, pages: Pages, told: &Told) -> Response<Full<Bytes>> {
+fn answer(method: &Method, path: &str, pages: Pages, told: &ServedState) -> Response<Full<Bytes>> {
     if *method != Method::GET && *method != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
     }

@@ -90,5 +90,5 @@ pub enum SyncError {
     Name(#[from] NameError),
     /// Others kept changing the table.
     #[error("the ruleset changed under each of {MAX_ATTEMPTS} attempts; try again")]
-    KeepsChanging,
+    TooManyRaces,
 }

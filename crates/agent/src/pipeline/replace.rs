@@ -11,7 +11,7 @@ use nft::SendError;
 use policy::Snapshot;
 use ruleset::{Name, Ruleset};
 
-use super::change::{Base, ChangeError, signs};
+use super::attempt::{AttemptError, Base, signs};
 use super::{Difference, Done, Live, Outcome, Pipeline, SyncError};
 use crate::Sink;
 
@@ -34,12 +34,12 @@ impl<S: Sink> Pipeline<S> {
             self.prove(snapshot)?;
             match self.build_both() {
                 Ok(done) => break done,
-                Err(ChangeError::Refused(refusals, batch)) => {
+                Err(AttemptError::Refused(refusals, batch)) => {
                     self.blame(&mut target, refusals, &batch)?;
                 }
-                Err(ChangeError::Failed(error)) => return Err(error),
-                Err(ChangeError::Overtaken | ChangeError::Moved) => {
-                    return Err(SyncError::KeepsChanging);
+                Err(AttemptError::Failed(error)) => return Err(error),
+                Err(AttemptError::Overtaken | AttemptError::Moved) => {
+                    return Err(SyncError::TooManyRaces);
                 }
             }
         };
@@ -52,7 +52,7 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// The stand-in, then ours in the place of what is there.
-    fn build_both(&mut self) -> Result<Done, ChangeError> {
+    fn build_both(&mut self) -> Result<Done, AttemptError> {
         let ours = Arc::new(self.engine.compiled().ruleset.clone());
         let stand_in = Ruleset {
             table: Name::new(STAND_IN).map_err(SyncError::from)?,
@@ -61,7 +61,7 @@ impl<S: Sink> Pipeline<S> {
         let mut done = Done::default();
         // One that an earlier attempt left behind may be all that enforces.
         match self.build(&stand_in, &mut done) {
-            Err(ChangeError::Failed(SyncError::Plan { .. } | SyncError::InTheWay { .. })) => {
+            Err(AttemptError::Failed(SyncError::Plan { .. } | SyncError::InTheWay { .. })) => {
                 self.sink.delete_table(&stand_in.table)?;
                 self.build(&stand_in, &mut done)?;
             }
@@ -79,7 +79,7 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// Makes a table of what is there of it.
-    fn build(&mut self, table: &Ruleset, done: &mut Done) -> Result<(), ChangeError> {
+    fn build(&mut self, table: &Ruleset, done: &mut Done) -> Result<(), AttemptError> {
         let generation = self.sink.generation()?;
         let (ruleset, foreign) = match self.sink.dump(&table.table)? {
             Some(dump) => (Some(Arc::new(dump.ruleset)), dump.foreign),
@@ -91,7 +91,7 @@ impl<S: Sink> Pipeline<S> {
             match self.sink.send(&table.table, &batch, None) {
                 Ok(()) => {}
                 Err(SendError::Refused(refusals)) => {
-                    return Err(ChangeError::Refused(refusals, batch));
+                    return Err(AttemptError::Refused(refusals, batch));
                 }
                 Err(error) => return Err(error.into()),
             }

@@ -10,7 +10,7 @@ use std::thread::sleep;
 use nft::{Dump, ForeignKind, ForeignObject, Generation, ReadError, Refusal, SendError, Signs};
 use ruleset::{Batch, Op, Ruleset};
 
-use super::{Difference, Done, Live, Pipeline, SyncError, pause};
+use super::{Difference, Done, Live, Pipeline, SyncError, batch_spacing};
 use crate::Sink;
 
 /// Attempts that give way to whoever commits meanwhile. The later ones do not:
@@ -115,14 +115,14 @@ impl<S: Sink> Pipeline<S> {
         target: &Arc<Ruleset>,
         races: usize,
         done: &mut Done,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<(), AttemptError> {
         let base = self.base()?;
         let trusted = base.trusted;
         let Difference { live, flags, foreign, generation, batches } =
             self.between(base, target)?;
         tracing::debug!(batches = batches.len(), "difference planned");
         done.foreign = foreign;
-        let pause = pause::between(live.as_deref(), target);
+        let pause = batch_spacing::between(live.as_deref(), target);
         // A table that was switched off enforced nothing.
         self.before.get_or_insert(live.filter(|_| flags.is_none()));
         // Each commit moves the generation by one, whoever makes it.
@@ -143,13 +143,13 @@ impl<S: Sink> Pipeline<S> {
                     done.operations += batch.ops.len();
                 }
                 // Ours changed nothing.
-                Err(SendError::GenerationMoved) => return Err(ChangeError::Overtaken),
-                Err(SendError::Unknown) => return Err(ChangeError::Moved),
+                Err(SendError::GenerationMoved) => return Err(AttemptError::Overtaken),
+                Err(SendError::Unknown) => return Err(AttemptError::Moved),
                 Err(SendError::Refused(refusals)) => {
                     let by_others = trusted || self.sink.generation()? != ours;
                     return Err(match by_others {
-                        true => ChangeError::Moved,
-                        false => ChangeError::Refused(refusals, batch),
+                        true => AttemptError::Moved,
+                        false => AttemptError::Refused(refusals, batch),
                     });
                 }
                 Err(error) => return Err(SyncError::from(error).into()),
@@ -184,7 +184,7 @@ fn in_the_way<'a>(target: &Ruleset, foreign: &'a [ForeignObject]) -> Option<&'a 
 }
 
 /// Why one attempt ended.
-pub(super) enum ChangeError {
+pub(super) enum AttemptError {
     /// Others committed before our first batch: start over.
     Overtaken,
     /// Nobody knows what the table holds: read it and start over.
@@ -195,7 +195,7 @@ pub(super) enum ChangeError {
     Failed(SyncError),
 }
 
-impl<E: Into<SyncError>> From<E> for ChangeError {
+impl<E: Into<SyncError>> From<E> for AttemptError {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
     }

@@ -13,14 +13,14 @@ use watcher::{Change, Index, Kind, Object};
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
-pub struct Cluster {
+pub struct ClusterState {
     index: Index,
     listed: BTreeSet<Kind>,
     findings: BTreeMap<(Kind, ObjectKey), Vec<Diagnostic>>,
     changed: Changed,
 }
 
-impl Cluster {
+impl ClusterState {
     /// Takes an event in; whether it changed anything, findings included:
     /// an object can be wrong in another way and yet mean the same.
     pub fn take(&mut self, event: Event) -> bool {

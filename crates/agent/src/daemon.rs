@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use agent::connections::Connections;
+use agent::conntrack_cleanup::ConntrackCleanup;
 use agent::pipeline::Pipeline;
 use anyhow::{Context, Result};
 use compiler::Options;
@@ -39,7 +39,7 @@ use announce::Problems;
 use enforcer::{Enforcer, State};
 use metrics::Metrics;
 use remote::{Message, Settings};
-use server::Told;
+use server::ServedState;
 use status::{Condition, Status};
 
 /// How often an agent tries again that waits for another one to end, or for
@@ -62,7 +62,7 @@ pub fn run(args: &Agent) -> Result<()> {
         health: args.health_address,
         metrics: args.metrics_address,
     };
-    let told = Told { status: status.clone(), metrics: Arc::clone(&metrics) };
+    let told = ServedState { status: status.clone(), metrics: Arc::clone(&metrics) };
     let (begin, begun) = oneshot::channel();
     remote::start(settings, told, to_enforcer, to_announce, begun)?;
 
@@ -149,8 +149,8 @@ fn kernel(status: &Status, metrics: &Metrics) -> Option<(Kernel, Features)> {
 }
 
 /// Without conntrack there is no connection to cut.
-fn connections() -> Option<Connections> {
-    Connections::start()
+fn connections() -> Option<ConntrackCleanup> {
+    ConntrackCleanup::start()
         .inspect_err(|error| tracing::warn!("live connections are not cut: {error}"))
         .ok()
 }
