@@ -126,21 +126,9 @@ impl ConntrackCleanup {
         Ok(Self { shared, worker })
     }
 
-    /// Starts the thread anew if it has died, which it says. What it had not
-    /// looked at is left to the next change that takes something away.
-    pub fn revive(&mut self) {
-        if self.worker.as_ref().is_some_and(|worker| !worker.is_finished()) {
-            return;
-        }
-        match spawn(&self.shared) {
-            Ok(worker) => {
-                tracing::error!(
-                    "the thread that ends denied connections died; it was started anew"
-                );
-                self.worker = Some(worker);
-            }
-            Err(error) => tracing::error!("denied connections are not ended: {error}"),
-        }
+    /// Whether the thread runs.
+    pub fn is_alive(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| !worker.is_finished())
     }
 
     /// The kernel now enforces `after`. `before` is what it did enforce since
@@ -167,7 +155,7 @@ impl ConntrackCleanup {
 
 fn spawn(shared: &Arc<Shared>) -> Result<JoinHandle<()>, StartError> {
     let worker = Worker::new(Arc::clone(shared), Sweeper::open()?);
-    let thread = std::thread::Builder::new().name("connections".to_owned());
+    let thread = std::thread::Builder::new().name("conntrack".to_owned());
     thread.spawn(|| worker.run()).map_err(StartError::Thread)
 }
 

@@ -7,8 +7,9 @@ use policy::{Severity, Snapshot};
 use watcher::Index;
 use watcher::files::{self, Finding, Source, Validation};
 
+use crate::api_client;
 use crate::cli::Input;
-use crate::{api_client, report};
+use agent::report;
 
 /// Nodes that a message names at most.
 const NODES_SHOWN: usize = 5;

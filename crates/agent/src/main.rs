@@ -13,12 +13,11 @@ mod difference_text;
 mod follow;
 mod input;
 mod lock;
-mod report;
-mod tables;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use agent::report;
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;

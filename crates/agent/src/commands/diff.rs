@@ -7,7 +7,8 @@ use anyhow::Result;
 
 use super::{open, options};
 use crate::cli::Diff;
-use crate::{difference_text, input, report};
+use crate::{difference_text, input};
+use agent::report;
 
 /// Prints the difference; exit code 1 if there is one, as `kubectl diff`.
 ///

@@ -5,25 +5,37 @@
 //! others committed, but for the last attempts.
 
 use std::sync::Arc;
-use std::thread::sleep;
 
-use nft::{Dump, ForeignKind, ForeignObject, Generation, ReadError, Refusal, SendError, Signs};
+use nft::{
+    Dump, ForeignKind, ForeignObject, ReadError, Refusal, SendError, Signs as TableFingerprint,
+};
 use ruleset::{Batch, Op, Ruleset};
 
-use super::{Difference, Done, Live, Pipeline, SyncError, batch_spacing};
+use super::kernel_table::{Remembered, Start};
+use super::{Difference, Pipeline, SyncError, batch_spacing};
 use crate::Sink;
 
 /// Attempts that give way to whoever commits meanwhile. The later ones do not:
 /// some node's others commit faster than a large difference is made.
 const POLITE_ATTEMPTS: usize = 3;
 
-/// What a difference starts from.
-pub(super) struct Base {
-    pub ruleset: Option<Arc<Ruleset>>,
-    pub foreign: Vec<ForeignObject>,
-    pub generation: Generation,
-    /// From memory, though others committed: only the signs speak for it.
-    pub trusted: bool,
+/// Why one attempt ended.
+pub(super) enum AttemptError {
+    /// Others committed before our first batch, so nothing was changed: start
+    /// over from what is known.
+    Overtaken,
+    /// What the table holds is not known any more: read it and start over.
+    LostTrack,
+    /// The kernel refused a part of this batch.
+    Refused(Vec<Refusal>, Batch),
+    /// Give up.
+    Failed(SyncError),
+}
+
+impl<E: Into<SyncError>> From<E> for AttemptError {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
 }
 
 impl<S: Sink> Pipeline<S> {
@@ -32,16 +44,16 @@ impl<S: Sink> Pipeline<S> {
     /// # Errors
     /// The table cannot be read, or cannot become this one step by step.
     pub fn difference(&mut self, target: &Ruleset) -> Result<Difference, SyncError> {
-        let base = self.base()?;
-        self.between(base, target)
+        let start = self.start()?;
+        self.between(start, target)
     }
 
     pub(super) fn between(
         &mut self,
-        base: Base,
+        start: Start,
         target: &Ruleset,
     ) -> Result<Difference, SyncError> {
-        let Base { ruleset: live, mut foreign, generation, .. } = base;
+        let Start { ruleset: live, mut foreign, generation, .. } = start;
         if let Some(ForeignObject { name, why, .. }) = in_the_way(target, &foreign) {
             let (table, name, why) = (target.table.clone(), name.clone(), why.clone());
             return Err(SyncError::InTheWay { table, name, why });
@@ -59,116 +71,128 @@ impl<S: Sink> Pipeline<S> {
         Ok(Difference { live, flags, foreign, generation, batches })
     }
 
-    /// Reads the table, or takes it from memory while it shows no sign that
-    /// others touched it. Reading it costs with its size, and on a node with
-    /// kube-proxy others commit all day.
-    fn base(&mut self) -> Result<Base, ReadError> {
+    /// Takes the table from memory, or reads it where it must be. Reading it
+    /// costs with its size, and on a node with kube-proxy others commit all day.
+    fn start(&mut self) -> Result<Start, ReadError> {
         // Before the dump: what is made after it must not pass for read.
         let generation = self.sink.generation()?;
-        let live = self.live.as_ref();
-        let is_known = live.is_some_and(|live| live.known == Some(generation));
-        let is_doubted = live.is_some_and(|live| live.doubted);
-        if (is_known || !is_doubted && self.shows_no_sign()?)
-            && let Some(base) = self.remembered(generation)
+        if !self.kernel_table.is_exact_at(generation)
+            && self.kernel_table.start(generation).is_some()
         {
-            return Ok(base);
+            self.compare_fingerprint()?;
         }
-        self.touched |= self.live.is_some() && !is_doubted;
-        Ok(match self.sink.dump(&compiler::scaffold::table()) {
-            // Others commit faster than the table can be read.
-            Err(ReadError::KeepsChanging(_))
-                if self.shows_no_sign()?
-                    && let Some(base) = self.remembered(generation) =>
-            {
-                base
+        if let Some(start) = self.kernel_table.start(generation) {
+            return Ok(start);
+        }
+        if self.kernel_table.is_touched() {
+            self.progress.found_touched();
+        }
+        let dump = match self.sink.dump(&compiler::scaffold::table()) {
+            Err(ReadError::KeepsChanging(attempts)) => {
+                self.compare_fingerprint()?;
+                let memory = self.kernel_table.from_memory(generation);
+                return memory.ok_or(ReadError::KeepsChanging(attempts));
             }
-            dump => match dump? {
-                Some(Dump { ruleset, foreign, generation }) => {
-                    let ruleset = Some(Arc::new(ruleset));
-                    Base { ruleset, foreign, generation, trusted: false }
-                }
-                None => Base { ruleset: None, foreign: Vec::new(), generation, trusted: false },
-            },
+            dump => dump?,
+        };
+        Ok(match dump {
+            Some(Dump { ruleset, foreign, generation }) => {
+                Start { ruleset: Some(Arc::new(ruleset)), foreign, generation, is_exact: true }
+            }
+            None => Start { ruleset: None, foreign: Vec::new(), generation, is_exact: true },
         })
     }
 
-    fn remembered(&self, generation: Generation) -> Option<Base> {
-        self.live.as_ref().map(|live| Base {
-            ruleset: Some(Arc::clone(&live.ruleset)),
-            foreign: live.foreign.clone(),
-            generation,
-            trusted: live.known != Some(generation),
-        })
+    /// Others committed: looks whether the table is still the one that is
+    /// remembered, which costs microseconds.
+    pub(super) fn compare_fingerprint(&mut self) -> Result<(), ReadError> {
+        if self.kernel_table.is_remembered() {
+            let found = fingerprint(&mut self.sink)?;
+            self.kernel_table.others_committed(found.as_ref());
+        }
+        Ok(())
     }
 
-    /// Whether the table is the one that is remembered, as far as a look tells
-    /// that costs microseconds.
-    pub(super) fn shows_no_sign(&mut self) -> Result<bool, ReadError> {
-        Ok(match &self.live {
-            Some(Live { signs: Some(known), .. }) => signs(&mut self.sink)?.as_ref() == Some(known),
-            _ => false,
-        })
-    }
-
-    pub(super) fn change(
+    /// Makes the kernel's table this one. `races`: how many attempts before
+    /// this one lost against commits of others.
+    pub(super) fn attempt(
         &mut self,
         target: &Arc<Ruleset>,
         races: usize,
-        done: &mut Done,
     ) -> Result<(), AttemptError> {
-        let base = self.base()?;
-        let trusted = base.trusted;
-        let Difference { live, flags, foreign, generation, batches } =
-            self.between(base, target)?;
+        let start = self.start()?;
+        let (generation, is_exact) = (start.generation, start.is_exact);
+        let Difference { live, flags, foreign, batches, .. } = self.between(start, target)?;
         tracing::debug!(batches = batches.len(), "difference planned");
-        done.foreign = foreign;
-        let pause = batch_spacing::between(live.as_deref(), target);
+        self.progress.foreign = foreign;
+        let spacing = batch_spacing::between(live.as_deref(), target);
         // A table that was switched off enforced nothing.
-        self.before.get_or_insert(live.filter(|_| flags.is_none()));
+        self.progress.begins_at(live.clone().filter(|_| flags.is_none()));
         // Each commit moves the generation by one, whoever makes it.
         let mut ours = generation;
-        for (index, batch) in batches.into_iter().enumerate() {
+        for (index, batch) in batches.iter().enumerate() {
             if index > 0 {
-                sleep(pause);
+                self.clock.sleep(spacing);
             }
             // Only the first batch depends on what was read; after it the
             // table is as we left it, or a refusal shows that it is not.
-            // Where only signs speak for it, others have committed anyway.
-            let is_polite = index == 0 && !trusted && races < POLITE_ATTEMPTS;
+            // Where only the fingerprint speaks for it, others have committed
+            // anyway.
+            let is_polite = index == 0 && is_exact && races < POLITE_ATTEMPTS;
             let expected = is_polite.then_some(generation);
-            match self.sink.send(&target.table, &batch, expected) {
-                Ok(()) => {
-                    ours = ours.next();
-                    done.batches += 1;
-                    done.operations += batch.ops.len();
-                }
-                // Ours changed nothing.
-                Err(SendError::GenerationMoved) => return Err(AttemptError::Overtaken),
-                Err(SendError::Unknown) => return Err(AttemptError::Moved),
-                Err(SendError::Refused(refusals)) => {
-                    let by_others = trusted || self.sink.generation()? != ours;
-                    return Err(match by_others {
-                        true => AttemptError::Moved,
-                        false => AttemptError::Refused(refusals, batch),
-                    });
-                }
-                Err(error) => return Err(SyncError::from(error).into()),
+            if let Err(error) = self.sink.send(&target.table, batch, expected) {
+                self.stopped(live.as_deref(), target, &batches[..index]);
+                let others_committed = || Ok(!is_exact || self.sink.generation()? != ours);
+                return Err(why(error, batch, others_committed));
             }
+            ours = ours.next();
+            self.progress.committed(batch);
         }
+        self.progress.stopped_at(Arc::clone(target));
+        let fingerprint = fingerprint(&mut self.sink)?;
         // Somebody who committed since the table was read may have changed it.
-        let signs = signs(&mut self.sink)?;
-        let known = !trusted && self.sink.generation()? == ours;
-        let known = known.then_some(ours);
-        let foreign = done.foreign.clone();
-        self.live =
-            Some(Live { ruleset: Arc::clone(target), foreign, known, signs, doubted: false });
+        let is_exact = is_exact && self.sink.generation()? == ours;
+        let foreign = self.progress.foreign.clone();
+        let table = Remembered { ruleset: Arc::clone(target), foreign, fingerprint };
+        self.kernel_table.committed(table, is_exact.then_some(ours));
         Ok(())
+    }
+
+    /// Remembers what is in force after a change that broke off.
+    pub(super) fn stopped(
+        &mut self,
+        live: Option<&Ruleset>,
+        target: &Ruleset,
+        committed: &[Batch],
+    ) {
+        if self.progress.batches() > 0 {
+            let nothing = Ruleset::new(target.table.clone());
+            self.progress.stopped(live.unwrap_or(&nothing), committed);
+        }
     }
 }
 
-/// The signs of our table and its base chain.
-pub(super) fn signs(sink: &mut impl Sink) -> Result<Option<Signs>, ReadError> {
-    sink.signs(&compiler::scaffold::table(), &compiler::scaffold::base_chain())
+/// Why a batch that was not committed ends the attempt.
+fn why(
+    error: SendError,
+    batch: &Batch,
+    others_committed: impl FnOnce() -> Result<bool, ReadError>,
+) -> AttemptError {
+    match error {
+        SendError::GenerationMoved => AttemptError::Overtaken,
+        SendError::Unknown => AttemptError::LostTrack,
+        SendError::Refused(refusals) => match others_committed() {
+            Ok(true) => AttemptError::LostTrack,
+            Ok(false) => AttemptError::Refused(refusals, batch.clone()),
+            Err(error) => error.into(),
+        },
+        error => error.into(),
+    }
+}
+
+/// The fingerprint of our table and its base chain.
+pub(super) fn fingerprint(sink: &mut impl Sink) -> Result<Option<TableFingerprint>, ReadError> {
+    sink.fingerprint(&compiler::scaffold::table(), &compiler::scaffold::base_chain())
 }
 
 /// A foreign object with a name that the table needs for itself.
@@ -181,22 +205,4 @@ fn in_the_way<'a>(target: &Ruleset, foreign: &'a [ForeignObject]) -> Option<&'a 
         }
         ForeignKind::Table | ForeignKind::Object | ForeignKind::Flowtable => false,
     })
-}
-
-/// Why one attempt ended.
-pub(super) enum AttemptError {
-    /// Others committed before our first batch: start over.
-    Overtaken,
-    /// Nobody knows what the table holds: read it and start over.
-    Moved,
-    /// The kernel refused a part of this batch.
-    Refused(Vec<Refusal>, Batch),
-    /// Give up.
-    Failed(SyncError),
-}
-
-impl<E: Into<SyncError>> From<E> for AttemptError {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
 }

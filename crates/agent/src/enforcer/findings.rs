@@ -1,23 +1,31 @@
 //! What is to be known about policies, told to those who want to know.
 //!
-//! In: the cluster and the outcome of an attempt. Out: log lines when
-//! something changed, gauges, problems for Events. Never: an Event about a
+//! In: the cluster and what an attempt found. Out: log lines when something
+//! changed, gauges, problems for Events. Never: an Event about a
 //! policy that selects no pod of this node; other nodes tell of those.
 
 use std::collections::BTreeSet;
 
-use agent::cluster_state::ClusterState;
-use agent::pipeline::Outcome;
 use policy::{Diagnostic, ObjectKey, Severity};
 use tokio::sync::watch;
 
-use super::announce::{About, EventReason, Problems};
-use super::metrics::Metrics;
+use crate::cluster_state::ClusterState;
+use crate::metrics::Metrics;
+use crate::problems::{About, EventReason, Problems};
 
-/// Remembers what was said.
+/// What an attempt found, whether it succeeded or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Of the compiler, and about policies set aside.
+    pub diagnostics: &'a [Diagnostic],
+    /// Policies that the kernel refused.
+    pub set_aside: &'a BTreeSet<ObjectKey>,
+}
+
+/// Remembers what was logged.
 #[derive(Debug, Default)]
 pub struct Findings {
-    said: Vec<Diagnostic>,
+    logged: Vec<Diagnostic>,
 }
 
 impl Findings {
@@ -25,25 +33,23 @@ impl Findings {
     pub fn tell(
         &mut self,
         cluster: &ClusterState,
-        outcome: &Outcome,
+        found: Found<'_>,
         isolates: impl Fn(&ObjectKey) -> bool,
         problems: &watch::Sender<Problems>,
         metrics: &Metrics,
     ) {
-        for diagnostic in &outcome.diagnostics {
-            if !self.said.contains(diagnostic) {
+        for diagnostic in found.diagnostics {
+            if !self.logged.contains(diagnostic) {
                 tracing::warn!("{diagnostic}");
             }
         }
-        self.said.clone_from(&outcome.diagnostics);
+        self.logged = found.diagnostics.to_vec();
         let unusable = unusable(cluster);
         let broken = &metrics.broken_policies;
         let count = unusable.iter().map(|one| &one.object).collect::<BTreeSet<_>>().len();
         broken.get_or_create(&[("reason", "unusable_part")]).set(count as i64);
-        broken
-            .get_or_create(&[("reason", "refused_by_kernel")])
-            .set(outcome.set_aside.len() as i64);
-        let now = here(cluster, outcome, isolates, &unusable);
+        broken.get_or_create(&[("reason", "refused_by_kernel")]).set(found.set_aside.len() as i64);
+        let now = here(cluster, found, isolates, &unusable);
         problems.send_if_modified(|known| {
             let changed = *known != now;
             *known = now;
@@ -59,12 +65,12 @@ fn unusable(cluster: &ClusterState) -> Vec<&Diagnostic> {
 /// The problems of policies that isolate pods of this node.
 fn here(
     cluster: &ClusterState,
-    outcome: &Outcome,
+    found: Found<'_>,
     isolates: impl Fn(&ObjectKey) -> bool,
     unusable: &[&Diagnostic],
 ) -> Problems {
     let mut problems = Problems::new();
-    let refused = outcome.diagnostics.iter().filter(|one| outcome.set_aside.contains(&one.object));
+    let refused = found.diagnostics.iter().filter(|one| found.set_aside.contains(&one.object));
     let all = unusable
         .iter()
         .map(|one| (EventReason::UnusablePart, *one))
