@@ -7,6 +7,7 @@
 
 mod model;
 mod proof;
+mod refusals;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
