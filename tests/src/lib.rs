@@ -17,6 +17,7 @@ pub mod fire;
 pub mod fixtures;
 pub mod frame;
 pub mod fresh;
+pub mod from_scratch;
 pub mod image;
 pub mod interrupt;
 pub mod judge;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use policy::Snapshot;
-use watcher::{Index, api};
+use watcher::{Store, api};
 
 use crate::apiserver::ApiServer;
 use crate::cluster::{Cluster, ClusterSpec};
@@ -59,8 +59,8 @@ impl World {
     /// When it does not answer.
     pub fn snapshot(&self) -> Result<Snapshot> {
         let found = self.server.block_on(api::list(self.server.client()))?;
-        let index: Index = found.into_iter().map(|found| found.object).collect();
-        Ok(index.snapshot().clone())
+        let store: Store = found.into_iter().map(|found| found.object).collect();
+        Ok(store.snapshot().clone())
     }
 
     /// Starts an agent on a node.

@@ -163,5 +163,5 @@ fn compiled(policies: Vec<NetworkPolicy>) -> Arc<Ruleset> {
         ports: Vec::new(),
     });
     let snapshot = Snapshot::new(policies, pods, [Space::synthesised("dev")]);
-    Arc::new(compiler::compile(&snapshot, &Options::default()).ruleset)
+    Arc::new(tests::from_scratch::compiled(&snapshot, &Options::default()).ruleset)
 }

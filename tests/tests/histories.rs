@@ -107,8 +107,7 @@ impl Node {
         for event in events {
             cluster.take(event);
         }
-        let changed = cluster.changed();
-        let outcome = pipeline.sync_changed(cluster.snapshot(), &changed)?;
+        let outcome = pipeline.sync(cluster.snapshot())?;
         ensure!(outcome.set_aside.is_empty(), "set aside: {:?}", outcome.set_aside);
         let dump = self.reader.dump(&scaffold::table())?.context("no table")?;
         ensure!(dump.foreign.is_empty(), "foreign: {:?}", dump.foreign);

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use agent::conntrack_cleanup::{ConntrackCleanup, Counters};
 use anyhow::{Result, ensure};
-use compiler::{Options, compile};
+use compiler::Options;
 use nft::Conntrack;
 use nix::unistd::{Uid, seteuid};
 use tests::cluster::{ClusterSpec, Families, Network};
 use tests::conntrack::{self, Entry};
+use tests::from_scratch::compiled;
 use tests::net::Namespace;
 use tests::objects;
 
@@ -49,7 +50,7 @@ fn suspects_wait_until_a_pass_succeeds() -> Result<()> {
     );
     let table = |policies| {
         let snapshot = objects::snapshot(&spec, policies)?;
-        anyhow::Ok(Arc::new(compile(&snapshot, &Options::default()).ruleset))
+        anyhow::Ok(Arc::new(compiled(&snapshot, &Options::default()).ruleset))
     };
     let stranger: IpAddr = "203.0.113.5".parse()?;
     let entry = Entry::plain((stranger, 1000), (spec.pods[0].addresses[0], 80), 6);

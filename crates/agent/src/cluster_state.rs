@@ -6,18 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use compiler::Changed;
 use policy::{Diagnostic, ObjectKey, Snapshot};
 use watcher::api::{Event, Found};
-use watcher::{Change, Index, Kind, Object};
+use watcher::{Kind, Object, Store};
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
 pub struct ClusterState {
-    index: Index,
+    store: Store,
     listed: BTreeSet<Kind>,
     findings: BTreeMap<(Kind, ObjectKey), Vec<Diagnostic>>,
-    changed: Changed,
 }
 
 impl ClusterState {
@@ -37,38 +35,18 @@ impl ClusterState {
                     kept.push(object);
                 }
                 let is_first = self.listed.insert(kind);
-                let changes = self.index.reset(kind, kept);
-                self.note(&changes) || is_first || changed
+                self.store.replace(kind, kept) || is_first || changed
             }
             Event::Applied(Found { object, diagnostics }) => {
                 let changed = self.find(&object, diagnostics);
-                let changes = self.index.apply(object);
-                self.note(&changes) || changed
+                self.store.apply(object) || changed
             }
             Event::Deleted { kind, key } => {
                 self.findings.remove(&(kind, key.clone()));
-                let changes = self.index.delete(kind, &key);
-                self.note(&changes)
+                self.store.delete(kind, &key)
             }
             Event::Failed { .. } => false,
         }
-    }
-
-    /// Remembers what changed; whether anything did.
-    fn note(&mut self, changes: &[Change]) -> bool {
-        for change in changes {
-            match change {
-                Change::NetworkPolicy { key, .. } => self.changed.policies.insert(key.clone()),
-                Change::Pod { key, .. } => self.changed.pods.insert(key.clone()),
-                Change::Namespace { key, .. } => self.changed.namespaces.insert(key.name.clone()),
-            };
-        }
-        !changes.is_empty()
-    }
-
-    /// What changed since this was asked last.
-    pub fn changed(&mut self) -> Changed {
-        std::mem::take(&mut self.changed)
     }
 
     /// Keeps what is wrong with an object, and says it if it is new; whether
@@ -95,7 +73,7 @@ impl ClusterState {
 
     /// The cluster as it is known now.
     pub fn snapshot(&self) -> &Snapshot {
-        self.index.snapshot()
+        self.store.snapshot()
     }
 
     /// What is wrong with policies.

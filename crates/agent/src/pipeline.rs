@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::{Changed, Compiled, Engine, Options, compile};
+use compiler::{Compiled, Engine, Options};
 use nft::{ReadError, Refusal, SendError};
 use policy::{Diagnostic, ObjectKey, Snapshot};
 use ruleset::plan::Planner;
@@ -145,13 +145,12 @@ impl<S: Sink> Pipeline<S> {
 
     /// Whether a policy isolates a local pod, as of the last change.
     pub fn isolates(&self, policy: &ObjectKey) -> bool {
-        let signatures = &self.engine.compiled().signatures;
-        signatures.values().any(|signature| signature.policies.contains(policy))
+        self.engine.compiled().isolates(policy)
     }
 
     /// Compiles without touching the kernel.
     pub fn compile(&self, snapshot: &Snapshot) -> Compiled {
-        compile(snapshot, self.engine.options())
+        Engine::new(self.engine.options().clone()).update(snapshot).clone()
     }
 
     /// Makes the kernel enforce the snapshot.
@@ -160,22 +159,7 @@ impl<S: Sink> Pipeline<S> {
     /// See [`SyncError`]. The kernel then enforces what it did before, or a
     /// state on the way, as the difference orders it; [`SyncFailed`] says which.
     pub fn sync(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncFailed> {
-        let changed = Changed::between(self.engine.snapshot(), snapshot);
-        self.sync_changed(snapshot, &changed)
-    }
-
-    /// The same where it is known what changed since the last snapshot, whether
-    /// or not the kernel came to enforce that one: the objects named and no
-    /// other.
-    ///
-    /// # Errors
-    /// As [`Self::sync`].
-    pub fn sync_changed(
-        &mut self,
-        snapshot: &Snapshot,
-        changed: &Changed,
-    ) -> Result<Outcome, SyncFailed> {
-        self.compile_next(snapshot, changed);
+        self.compile_next(snapshot);
         match self.attempts(snapshot) {
             Ok(table) => Ok(self.finished(table)),
             Err(error) => Err(self.failed(error)),
@@ -242,14 +226,15 @@ impl<S: Sink> Pipeline<S> {
 
     /// Compiles a snapshot, with all its policies. Those that are set aside
     /// stay so while nothing changes and they are not due.
-    fn compile_next(&mut self, snapshot: &Snapshot, changed: &Changed) {
-        if changed.is_empty() && !self.set_aside.is_due(self.clock.now()) {
+    fn compile_next(&mut self, snapshot: &Snapshot) {
+        let is_same = self.engine.snapshot().diff(snapshot).is_empty();
+        if is_same && !self.set_aside.is_due(self.clock.now()) {
             return;
         }
         self.reopen();
         self.set_aside = SetAside::default();
         self.engine.set_aside(BTreeSet::new());
-        self.engine.update_changed(snapshot, changed);
+        self.engine.update(snapshot);
     }
 
     fn finished(&mut self, table: Arc<Ruleset>) -> Outcome {

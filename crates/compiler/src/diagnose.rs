@@ -4,10 +4,13 @@
 
 use policy::{Diagnostic, NetworkPolicy, PortNumbers, Ports, Severity};
 
-use crate::Cluster;
+use crate::ClusterIndex;
 
 /// Port names of ingress rules that no pod has which the policy selects.
-pub(crate) fn port_names_of_nobody(policy: &NetworkPolicy, cluster: &Cluster) -> Vec<Diagnostic> {
+pub(crate) fn port_names_of_nobody(
+    policy: &NetworkPolicy,
+    cluster: &ClusterIndex,
+) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     for (rule_index, rule) in policy.ingress.iter().flatten().enumerate() {
         let Ports::Only(ports) = &rule.ports else { continue };
@@ -41,7 +44,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{Options, compile};
+    use crate::{Engine, Options};
 
     fn pod(number: u8, port: &str) -> Pod {
         Pod {
@@ -74,7 +77,8 @@ mod tests {
     fn a_port_name_that_no_selected_pod_has_is_said_once() {
         let policies = [policy("one", "http"), policy("two", "htpp"), policy("three", "dns")];
         let pods = [pod(1, "http"), pod(2, "dns"), pod(3, "other")];
-        let compiled = compile(&Snapshot::new(policies, pods, []), &Options::default());
+        let mut engine = Engine::new(Options::default());
+        let compiled = engine.update(&Snapshot::new(policies, pods, []));
         let said: Vec<String> = compiled.diagnostics.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,

@@ -1,16 +1,16 @@
-//! Kubernetes objects to the `policy` model, and an index over them.
+//! Kubernetes objects to the `policy` model, and a store of them.
 //!
 //! In: NetworkPolicy, Pod and Namespace from the API server ([`api`]), as YAML
 //! and JSON text ([`files`]), or as k8s-openapi types ([`convert`]).
-//! Out: the model's objects with what is wrong about them, and from [`Index`]
-//! what changed when one of them came, went or was listed anew.
+//! Out: the model's objects with what is wrong about them; [`Store`] holds them
+//! as one snapshot.
 //! Never: nftables words, decisions about packets, an `await` outside [`api`].
 
 pub mod api;
 pub mod convert;
 pub mod files;
-mod index;
 mod object;
+mod store;
 
-pub use index::{Change, Index};
 pub use object::{Kind, Object};
+pub use store::Store;

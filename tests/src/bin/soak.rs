@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 
 use agent::pipeline::Pipeline;
 use anyhow::{Context, Result, ensure};
-use compiler::{Options, compile};
+use compiler::Options;
 use nft::Kernel;
 use policy::{Labels, ObjectKey, Pod};
 use tests::apiserver::ApiServer;
 use tests::cluster::Network;
 use tests::daemon::Daemon;
 use tests::fixtures;
+use tests::from_scratch::compiled;
 use tests::probe::Knock;
 use tests::scenario::Scenario;
 use tests::world::{PATIENCE, World, soon};
@@ -100,7 +101,7 @@ fn flat(samples: &[f64]) -> Result<()> {
 /// The kernel holds what the API server's objects compile to.
 fn same_table(world: &World) -> Result<()> {
     let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
-    let expected = compile(&world.snapshot()?, &options).ruleset;
+    let expected = compiled(&world.snapshot()?, &options).ruleset;
     let namespace = &world.cluster.endpoint(NODE)?.namespace;
     let kernel = namespace.run(Kernel::open)??;
     let difference = Pipeline::new(kernel, options).difference(&expected)?;

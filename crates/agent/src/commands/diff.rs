@@ -20,7 +20,7 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     let options = options(&mut kernel, &args.input)?;
     let mut pipeline = Pipeline::new(kernel, options);
     let compiled = pipeline.compile(&snapshot);
-    report::lines(&compiled.diagnostics);
+    report::lines(compiled.diagnostics.iter());
     let table = &compiled.ruleset.table;
     let Difference { live, flags, foreign, batches, .. } =
         pipeline.difference(&compiled.ruleset)?;

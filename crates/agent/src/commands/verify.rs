@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use compiler::{compile, scaffold};
+use compiler::{Engine, scaffold};
 use nft::ForeignKind;
 use ruleset::Ruleset;
 use verify::{Report, verify as compare};
@@ -25,9 +25,10 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
     let (whose, table) = match args.kernel {
         true => ("the kernel's table", live()?),
         false => {
-            let compiled = compile(&snapshot, &args.input.options(true));
-            report::lines(&compiled.diagnostics);
-            ("the compiled table", compiled.ruleset)
+            let mut engine = Engine::new(args.input.options(true));
+            let compiled = engine.update(&snapshot);
+            report::lines(compiled.diagnostics.iter());
+            ("the compiled table", compiled.ruleset.clone())
         }
     };
     let found = compare(&snapshot, args.input.node(), &BTreeSet::new(), &table)?;

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::{Changed, Engine};
+use compiler::Engine;
 use policy::{ObjectKey, Snapshot};
 use ruleset::Ruleset;
 use verify::{Report, VerifyError};
@@ -120,10 +120,6 @@ impl<S: Sink> Pipeline<S> {
     /// the table that was proved last.
     pub(super) fn prove(&mut self, snapshot: &Snapshot) -> Result<(), SyncError> {
         let Some(prover) = &mut self.prover else { return Ok(()) };
-        // Nor is it to be trusted that the engine was told of every change.
-        if !Changed::between(self.engine.snapshot(), snapshot).is_empty() {
-            prover.found = None;
-        }
         let found = prover.prove(&self.engine, snapshot);
         if found.is_err() {
             self.keep();

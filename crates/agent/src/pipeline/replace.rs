@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use compiler::Changed;
 use nft::SendError;
 use policy::Snapshot;
 use ruleset::{Name, Ruleset};
@@ -30,8 +29,7 @@ impl<S: Sink> Pipeline<S> {
     pub fn replace(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncFailed> {
         self.kernel_table.forget();
         self.progress.origin_is_lost();
-        let changed = Changed::between(self.engine.snapshot(), snapshot);
-        self.compile_next(snapshot, &changed);
+        self.compile_next(snapshot);
         match self.build_both_unless_refused(snapshot) {
             // What others did meanwhile is looked for, too.
             Ok(()) => self.sync(snapshot),

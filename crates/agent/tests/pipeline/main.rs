@@ -119,7 +119,7 @@ fn commits_of_others_in_between_are_met_by_reading_again() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());
     pipeline.sync(&snapshot()).unwrap();
     let mut less = snapshot();
-    less.policies.pop_first();
+    less.policies = less.policies.without_min().1;
     pipeline.sink().others = 3;
     pipeline.sync(&less).unwrap();
     let expected = pipeline.compile(&less).ruleset;
@@ -147,7 +147,7 @@ fn commits_of_others_elsewhere_cost_no_reading() {
     pipeline.sink().generation += 1;
     assert_eq!(pipeline.check().unwrap(), Check::ReadWhenAffordable);
     let mut less = snapshot();
-    less.policies.pop_first();
+    less.policies = less.policies.without_min().1;
     pipeline.sync(&less).unwrap();
     assert_eq!(pipeline.sink().dumps, dumps);
     let expected = pipeline.compile(&less).ruleset;

@@ -10,7 +10,7 @@ use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, Signs as Table
 use policy::Snapshot;
 use ruleset::simulator::{self, Outcome, simulate};
 use ruleset::{ApplyError, Batch, Name, Op, Ruleset};
-use watcher::Index;
+use watcher::Store;
 use watcher::files::{self, Validation};
 
 /// A kernel in memory.
@@ -206,8 +206,8 @@ spec:
 pub fn snapshot() -> Snapshot {
     let loaded = files::parse("cluster.yaml", CLUSTER, Validation::Strict);
     assert!(!loaded.has_errors(), "{:#?}", loaded.findings);
-    let index: Index = loaded.objects.into_iter().collect();
-    index.snapshot().clone()
+    let store: Store = loaded.objects.into_iter().collect();
+    store.snapshot().clone()
 }
 
 /// Whether somebody reaches this port over TCP.

@@ -12,7 +12,7 @@ use ruleset::Name;
 use super::in_use::SetsInUse;
 use crate::grants::{self, Grants};
 use crate::signature::{ResolvedPorts, Signature};
-use crate::{Cluster, Compiled, Options, chain};
+use crate::{ClusterIndex, Compiled, Options, chain};
 
 /// What the grants of a policy depend on, beside the policy.
 type GrantsKey = (ObjectKey, Direction, ResolvedPorts);
@@ -69,7 +69,7 @@ impl Chains {
                 self.news.insert(policy.clone());
             }
         }
-        out.signatures.insert(name.clone(), signature);
+        out.signatures.insert(name.clone(), Arc::new(signature));
     }
 
     /// One pod less uses the chain.
@@ -82,11 +82,11 @@ impl Chains {
         out.ruleset.chains.remove(name);
         out.rule_sources.remove(name);
         let Some(signature) = out.signatures.remove(name) else { return };
-        for policy in signature.policies {
+        for policy in &signature.policies {
             if signature.direction == Direction::Ingress {
                 self.news.insert(policy.clone());
             }
-            let key = (policy, signature.direction);
+            let key = (policy.clone(), signature.direction);
             let Some(chains) = self.of_policy.get_mut(&key) else { continue };
             chains.remove(name);
             if chains.is_empty() {
@@ -115,7 +115,7 @@ impl Chains {
     pub fn fill(
         &mut self,
         name: &Name,
-        cluster: &Cluster,
+        cluster: &ClusterIndex,
         options: &Options,
         sets: &mut SetsInUse,
         out: &mut Compiled,
@@ -134,7 +134,7 @@ impl Chains {
         let comment = signature.comment();
         let built = chain::of(name, signature.direction, comment, allowing, options.log);
         out.ruleset.chains.insert(name.clone(), Arc::new(built.chain));
-        out.rule_sources.insert(name.clone(), built.sources);
+        out.rule_sources.insert(name.clone(), Arc::new(built.sources));
         self.parts.insert(name.clone(), parts);
     }
 
@@ -142,7 +142,7 @@ impl Chains {
         &mut self,
         key: &GrantsKey,
         policy: &NetworkPolicy,
-        cluster: &Cluster,
+        cluster: &ClusterIndex,
         sets: &mut SetsInUse,
         out: &mut Compiled,
     ) -> Arc<Grants> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use compiler::Options;
 use policy::Snapshot;
+use tests::from_scratch::compiled;
 use verify::{Counts, verify};
 
 use tests::large::NODE;
@@ -18,7 +19,7 @@ use tests::large::NODE;
 /// When the table is not what the specification says.
 pub fn times(snapshot: &Snapshot, runs: usize) -> Result<(Vec<Duration>, Counts)> {
     let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
-    let table = compiler::compile(snapshot, &options).ruleset;
+    let table = compiled(snapshot, &options).ruleset;
     let mut times = Vec::new();
     let mut counts = Counts::default();
     for _ in 0..runs {

@@ -38,7 +38,8 @@ fn table() -> Ruleset {
         ports: Vec::new(),
     };
     let snapshot = Snapshot::new([policy], [pod], [Namespace::synthesised("dev")]);
-    compiler::compile(&snapshot, &compiler::Options::default()).ruleset
+    let mut engine = compiler::Engine::new(compiler::Options::default());
+    engine.update(&snapshot).ruleset.clone()
 }
 
 fn ip(text: &str) -> IpAddr {

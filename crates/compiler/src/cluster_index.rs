@@ -1,8 +1,8 @@
-//! The objects of a snapshot made ready for look-ups by namespace, by label and
-//! by address, and kept so while objects come and go.
+//! Look-ups over a snapshot: pods by namespace, by label and by address.
 //!
-//! In: a snapshot, or one object after the other. Out: who is selected, who
-//! has an address. Never: a difference between the two ways to get there.
+//! In: a snapshot, then each later one with what differs. Out: which pods are
+//! selected, which pod has an address. The answers depend on the present
+//! snapshot alone, not on the way to it.
 
 mod addresses;
 
@@ -10,70 +10,40 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{Namespace, NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Snapshot};
+use policy::{NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Snapshot, SnapshotDiff};
 
 use crate::sets::{PodsPeer, Scope};
 use addresses::Addresses;
 
-/// The pods that count (see [`Pod::is_subject`]) by namespace and by label.
+/// A snapshot, and its pods that count (see [`Pod::is_subject`]) by label and by
+/// address.
 #[derive(Debug, Default)]
-pub struct Cluster {
+pub(crate) struct ClusterIndex {
     snapshot: Snapshot,
     addresses: Addresses,
     /// By key and value of a label; each list is sorted by the pods' keys.
     by_label: HashMap<String, HashMap<String, Vec<Arc<Pod>>>>,
 }
 
-impl Cluster {
-    /// Sorts the pods of a snapshot.
-    pub fn new(snapshot: &Snapshot) -> Self {
-        let mut cluster = Self { snapshot: snapshot.clone(), ..Self::default() };
-        for pod in snapshot.pods.values().filter(|pod| pod.is_subject()) {
-            cluster.add(pod);
-        }
-        cluster
-    }
-
+impl ClusterIndex {
     /// The objects.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// A pod is now this, or is no more. Gives what it was.
-    pub fn put_pod(&mut self, key: &ObjectKey, pod: Option<&Arc<Pod>>) -> Option<Arc<Pod>> {
-        let before = match pod {
-            Some(pod) => self.snapshot.pods.insert(key.clone(), Arc::clone(pod)),
-            None => self.snapshot.pods.remove(key),
-        };
-        if let Some(before) = before.as_ref().filter(|pod| pod.is_subject()) {
-            self.remove(before);
-        }
-        if let Some(pod) = pod.filter(|pod| pod.is_subject()) {
-            self.add(pod);
+    /// Goes on to a later snapshot. `diff` is what differs from the present one.
+    /// Returns the snapshot before.
+    pub fn follow(&mut self, later: &Snapshot, diff: &SnapshotDiff) -> Snapshot {
+        let before = std::mem::replace(&mut self.snapshot, later.clone());
+        for key in &diff.pods {
+            if let Some(pod) = before.pods.get(key).filter(|pod| pod.is_subject()) {
+                self.remove(pod);
+            }
+            if let Some(pod) = later.pods.get(key).filter(|pod| pod.is_subject()) {
+                self.add(pod);
+            }
         }
         before
-    }
-
-    /// A policy is now this, or is no more. Gives what it was.
-    pub fn put_policy(
-        &mut self,
-        key: &ObjectKey,
-        policy: Option<&Arc<NetworkPolicy>>,
-    ) -> Option<Arc<NetworkPolicy>> {
-        match policy {
-            Some(policy) => self.snapshot.policies.insert(key.clone(), Arc::clone(policy)),
-            None => self.snapshot.policies.remove(key),
-        }
-    }
-
-    /// A namespace is now this, or is no more.
-    pub fn put_namespace(&mut self, name: &str, namespace: Option<&Arc<Namespace>>) {
-        match namespace {
-            Some(namespace) => {
-                self.snapshot.namespaces.insert(name.to_owned(), Arc::clone(namespace));
-            }
-            None => drop(self.snapshot.namespaces.remove(name)),
-        }
     }
 
     /// The pod that has this address.
@@ -97,11 +67,6 @@ impl Cluster {
         let pods = self.snapshot.pods.range(ObjectKey::new(namespace, "")..);
         let pods = pods.take_while(move |(key, _)| key.namespace == namespace);
         pods.map(|(_, pod)| &**pod).filter(|pod| pod.is_subject())
-    }
-
-    /// The pods of a node that count; of all nodes for `None`.
-    pub fn local(&self, node: Option<&str>) -> impl Iterator<Item = &Pod> {
-        self.pods().filter(move |pod| is_local(pod, node))
     }
 
     /// The policies that select a pod, by key.

@@ -13,7 +13,7 @@ use crate::sets::{PodsPeer, Scope, SetSource};
 
 /// Sets by a thing that each pod in them has.
 #[derive(Debug, Default)]
-pub(super) struct Index {
+pub(super) struct SelectorIndex {
     /// Peers in one namespace.
     by_namespace: HashMap<String, BTreeSet<Name>>,
     /// Peers in other namespaces that ask for one of a few values of a label.
@@ -22,7 +22,7 @@ pub(super) struct Index {
     rest: BTreeSet<Name>,
 }
 
-impl Index {
+impl SelectorIndex {
     pub fn add(&mut self, name: &Name, source: &SetSource) {
         for peer in source.peers() {
             match place(peer) {
