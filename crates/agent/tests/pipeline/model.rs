@@ -10,8 +10,8 @@ use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, Signs as Table
 use policy::Snapshot;
 use ruleset::simulator::{self, Outcome, simulate};
 use ruleset::{ApplyError, Batch, Name, Op, Ruleset};
-use watcher::Store;
 use watcher::files::{self, Validation};
+use watcher::{Object, Store};
 
 /// A kernel in memory.
 pub struct Model {
@@ -202,11 +202,16 @@ spec:
   ingress: [{ports: [{port: 80}]}]
 ";
 
-/// Two isolated pods, a policy for each.
-pub fn snapshot() -> Snapshot {
+/// The objects of [`snapshot`].
+pub fn objects() -> Vec<Object> {
     let loaded = files::parse("cluster.yaml", CLUSTER, Validation::Strict);
     assert!(!loaded.has_errors(), "{:#?}", loaded.findings);
-    let store: Store = loaded.objects.into_iter().collect();
+    loaded.objects
+}
+
+/// Two isolated pods, a policy for each.
+pub fn snapshot() -> Snapshot {
+    let store: Store = objects().into_iter().collect();
     store.snapshot().clone()
 }
 
