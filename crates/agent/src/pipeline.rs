@@ -261,7 +261,7 @@ impl<S: Sink> Pipeline<S> {
             error,
             diagnostics: self.diagnostics(),
             set_aside: self.engine.options().set_aside.clone(),
-            committed: self.progress.interrupt(),
+            committed: self.progress.interrupt().map(Box::new),
         }
     }
 

@@ -90,7 +90,7 @@ impl<S: Sink> Pipeline<S> {
         let dump = match self.sink.dump(&compiler::scaffold::table()) {
             Err(ReadError::KeepsChanging(attempts)) => {
                 self.compare_fingerprint()?;
-                let memory = self.kernel_table.from_memory(generation);
+                let memory = self.kernel_table.remembered_start(generation);
                 return memory.ok_or(ReadError::KeepsChanging(attempts));
             }
             dump => dump?,

@@ -132,13 +132,13 @@ impl KernelTable {
     /// if the table must be read first.
     pub(super) fn start(&self, now: Generation) -> Option<Start> {
         match self {
-            Self::Exact { .. } | Self::Trusted { .. } => self.from_memory(now),
+            Self::Exact { .. } | Self::Trusted { .. } => self.remembered_start(now),
             Self::Unknown | Self::Doubted { .. } | Self::Touched => None,
         }
     }
 
     /// What a change starts from if others commit too fast for a read.
-    pub(super) fn from_memory(&self, now: Generation) -> Option<Start> {
+    pub(super) fn remembered_start(&self, now: Generation) -> Option<Start> {
         self.remembered().map(|table| Start {
             ruleset: Some(Arc::clone(&table.ruleset)),
             foreign: table.foreign.clone(),
@@ -235,7 +235,7 @@ mod tests {
         let mut table = exact();
         table.distrust();
         assert!(table.start(THEN).is_none());
-        assert!(table.from_memory(THEN).is_some_and(|start| !start.is_exact));
+        assert!(table.remembered_start(THEN).is_some_and(|start| !start.is_exact));
     }
 
     #[test]
@@ -251,11 +251,11 @@ mod tests {
     }
 
     #[test]
-    fn a_change_starts_from_memory_or_must_read() {
+    fn a_change_starts_remembered_start_or_must_read() {
         let from = |now| all().map(|table| table.start(now).map(|start| start.is_exact));
         assert_eq!(from(THEN), [None, Some(true), Some(false), None, None]);
         assert_eq!(from(NOW), [None, Some(false), Some(false), None, None]);
-        let last_resort = all().map(|table| table.from_memory(NOW).is_some());
+        let last_resort = all().map(|table| table.remembered_start(NOW).is_some());
         assert_eq!(last_resort, [false, true, true, true, false]);
     }
 }

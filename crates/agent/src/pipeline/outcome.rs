@@ -60,7 +60,7 @@ pub struct SyncFailed {
     /// Policies that the kernel refused.
     pub set_aside: BTreeSet<ObjectKey>,
     /// What was committed nevertheless.
-    pub committed: Option<Committed>,
+    pub committed: Option<Box<Committed>>,
 }
 
 impl fmt::Display for SyncFailed {
