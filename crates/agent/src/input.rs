@@ -7,8 +7,9 @@ use policy::{Severity, Snapshot};
 use watcher::Store;
 use watcher::files::{self, Finding, Source, Validation};
 
+use crate::api_client;
 use crate::cli::Input;
-use crate::{connect, report};
+use agent::report;
 
 /// Nodes that a message names at most.
 const NODES_SHOWN: usize = 5;
@@ -31,7 +32,7 @@ pub fn snapshot(input: &Input, following: bool) -> Result<Snapshot> {
 
 /// As an agent reads it: what is wrong is said and refuses nothing.
 fn cluster(input: &Input) -> Result<Snapshot> {
-    let found = connect::objects(input.kubeconfig.as_deref())?;
+    let found = api_client::objects(input.kubeconfig.as_deref())?;
     report::lines(found.iter().flat_map(|found| &found.diagnostics));
     let store: Store = found.into_iter().map(|found| found.object).collect();
     Ok(store.snapshot().clone())

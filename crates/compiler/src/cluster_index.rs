@@ -5,15 +5,19 @@
 //! snapshot alone, not on the way to it.
 
 mod addresses;
+mod labelled;
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Snapshot, SnapshotDiff};
+use policy::{
+    NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Selector, Snapshot, SnapshotDiff,
+};
 
 use crate::sets::{PodsPeer, Scope};
+use crate::work;
 use addresses::Addresses;
+use labelled::Labelled;
 
 /// A snapshot, and its pods that count (see [`Pod::is_subject`]) by label and by
 /// address.
@@ -21,8 +25,7 @@ use addresses::Addresses;
 pub(crate) struct ClusterIndex {
     snapshot: Snapshot,
     addresses: Addresses,
-    /// By key and value of a label; each list is sorted by the pods' keys.
-    by_label: HashMap<String, HashMap<String, Vec<Arc<Pod>>>>,
+    labelled: Labelled,
 }
 
 impl ClusterIndex {
@@ -59,14 +62,15 @@ impl ClusterIndex {
 
     /// All pods that count.
     pub fn pods(&self) -> impl Iterator<Item = &Pod> {
-        self.snapshot.pods.values().map(|pod| &**pod).filter(|pod| pod.is_subject())
+        let pods = self.snapshot.pods.values().map(|pod| &**pod);
+        pods.inspect(|_| work::look()).filter(|pod| pod.is_subject())
     }
 
     /// The pods of a namespace that count.
     pub fn pods_of(&self, namespace: &str) -> impl Iterator<Item = &Pod> {
         let pods = self.snapshot.pods.range(ObjectKey::new(namespace, "")..);
         let pods = pods.take_while(move |(key, _)| key.namespace == namespace);
-        pods.map(|(_, pod)| &**pod).filter(|pod| pod.is_subject())
+        pods.map(|(_, pod)| &**pod).inspect(|_| work::look()).filter(|pod| pod.is_subject())
     }
 
     /// The policies that select a pod, by key.
@@ -75,27 +79,30 @@ impl ClusterIndex {
         let in_namespace = in_namespace.take_while(|(key, _)| key.namespace == pod.key.namespace);
         in_namespace
             .map(|(_, policy)| &**policy)
+            .inspect(|_| work::look())
             .filter(|policy| policy.pod_selector.matches(&pod.labels))
     }
 
     /// The pods that a policy selects.
     pub fn selected_by(&self, policy: &NetworkPolicy) -> impl Iterator<Item = &Pod> {
-        let pods = self.pods_of(&policy.key.namespace);
-        pods.filter(|pod| policy.pod_selector.matches(&pod.labels))
+        let candidates = self.candidates(&policy.pod_selector, Some(&policy.key.namespace));
+        candidates.into_iter().filter(|pod| policy.pod_selector.matches(&pod.labels))
     }
 
     /// The pods that a peer selects.
     pub fn selected(&self, peer: &PodsPeer) -> Vec<&Pod> {
-        let selects = |pod: &&Pod| self.selects(peer, pod);
-        match (self.candidates(peer), &peer.scope) {
-            (Some(candidates), _) => candidates.filter(selects).collect(),
-            (None, Scope::Own(namespace)) => self.pods_of(namespace).filter(selects).collect(),
-            (None, Scope::Matching(_)) => self.pods().filter(selects).collect(),
-        }
+        let namespace = match &peer.scope {
+            Scope::Own(namespace) => Some(namespace.as_str()),
+            Scope::Matching(_) => None,
+        };
+        let mut pods = self.candidates(&peer.pods, namespace);
+        pods.retain(|pod| self.selects(peer, pod));
+        pods
     }
 
     /// Whether a peer selects a pod that counts.
     pub fn selects(&self, peer: &PodsPeer, pod: &Pod) -> bool {
+        work::look();
         let in_scope = || match &peer.scope {
             Scope::Own(namespace) => pod.key.namespace == *namespace,
             Scope::Matching(selector) => {
@@ -106,56 +113,48 @@ impl ClusterIndex {
         peer.pods.matches(&pod.labels) && in_scope()
     }
 
-    /// Pods that have the label of the rarest `In` requirement, if the peer is
-    /// in one namespace, of that; no other pod can match. `None` if there is no
-    /// such requirement.
-    fn candidates(&self, peer: &PodsPeer) -> Option<impl Iterator<Item = &Pod>> {
-        let in_scope = |list| match &peer.scope {
-            Scope::Own(namespace) => of_namespace(list, namespace),
-            Scope::Matching(_) => list,
-        };
-        let lists = peer.pods.requirements().filter_map(|Requirement { key, operator }| {
-            let Operator::In(values) = operator else { return None };
-            let by_value = self.by_label.get(key);
-            let lists = values.iter().filter_map(|value| by_value?.get(value));
-            Some(lists.map(|list| in_scope(list)).collect::<Vec<&[Arc<Pod>]>>())
-        });
-        let rarest =
-            lists.min_by_key(|lists| lists.iter().map(|list| list.len()).sum::<usize>())?;
-        Some(rarest.into_iter().flatten().map(|pod| &**pod))
+    /// Pods, of one namespace if that is given, among which are all that a
+    /// selector matches: those with the label of its rarest `In` requirement,
+    /// else all.
+    fn candidates(&self, selector: &Selector, namespace: Option<&str>) -> Vec<&Pod> {
+        let mut lists: Vec<_> = selector
+            .requirements()
+            .filter_map(|Requirement { key, operator }| match operator {
+                Operator::In(values) => Some((key, values)),
+                _ => None,
+            })
+            .map(|(key, values)| {
+                let pods =
+                    values.iter().map(move |value| self.labelled.with(key, value, namespace));
+                (Vec::new(), pods.flatten())
+            })
+            .collect();
+        if lists.is_empty() {
+            return match namespace {
+                Some(namespace) => self.pods_of(namespace).collect(),
+                None => self.pods().collect(),
+            };
+        }
+        // Side by side, so that the cost is that of the shortest.
+        loop {
+            for (found, rest) in &mut lists {
+                match rest.next() {
+                    Some(pod) => found.push(pod),
+                    None => return std::mem::take(found),
+                }
+            }
+        }
     }
 
     fn add(&mut self, pod: &Arc<Pod>) {
         self.addresses.add(pod);
-        for (key, value) in &pod.labels {
-            let list = self.by_label.entry(key.clone()).or_default();
-            let list = list.entry(value.clone()).or_default();
-            let place = list.partition_point(|other| other.key < pod.key);
-            list.insert(place, Arc::clone(pod));
-        }
+        self.labelled.add(pod);
     }
 
     fn remove(&mut self, pod: &Pod) {
         self.addresses.remove(pod);
-        for (key, value) in &pod.labels {
-            let Some(by_value) = self.by_label.get_mut(key) else { continue };
-            let Some(list) = by_value.get_mut(value) else { continue };
-            list.retain(|other| other.key != pod.key);
-            if list.is_empty() {
-                by_value.remove(value);
-            }
-            if by_value.is_empty() {
-                self.by_label.remove(key);
-            }
-        }
+        self.labelled.remove(pod);
     }
-}
-
-/// The pods of one namespace, of those in a list sorted by key.
-fn of_namespace<'a>(list: &'a [Arc<Pod>], namespace: &str) -> &'a [Arc<Pod>] {
-    let first = list.partition_point(|pod| *pod.key.namespace < *namespace);
-    let end = list.partition_point(|pod| *pod.key.namespace <= *namespace);
-    list.get(first..end).unwrap_or_default()
 }
 
 /// Whether a pod is on a node; any is for `None`.

@@ -14,6 +14,7 @@
 
 mod chains;
 mod in_use;
+mod port_names;
 mod selector_index;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,9 +26,10 @@ use ruleset::{Element, Family, Name};
 
 use crate::cluster_index::is_local;
 use crate::signature::Signature;
-use crate::{ClusterIndex, Compiled, Options, diagnose, scaffold};
+use crate::{ClusterIndex, Compiled, Options, scaffold};
 use chains::Chains;
 use in_use::SetsInUse;
+use port_names::PortNames;
 
 /// Compiles one snapshot after the other for one node.
 #[derive(Debug)]
@@ -39,8 +41,9 @@ pub struct Engine {
     sets: SetsInUse,
     /// Pods of this node that are isolated.
     isolated: BTreeMap<ObjectKey, Isolated>,
-    /// What there is to say of each policy that an ingress chain is made of.
-    said: BTreeMap<ObjectKey, Vec<Diagnostic>>,
+    port_names: PortNames,
+    /// The policies that there is something to say of.
+    diagnostics: BTreeMap<ObjectKey, Vec<Diagnostic>>,
 }
 
 /// What the table holds for an isolated pod.
@@ -65,7 +68,8 @@ impl Engine {
             chains: Chains::default(),
             sets: SetsInUse::default(),
             isolated: BTreeMap::new(),
-            said: BTreeMap::new(),
+            port_names: PortNames::default(),
+            diagnostics: BTreeMap::new(),
         }
     }
 
@@ -89,11 +93,11 @@ impl Engine {
     pub fn update(&mut self, snapshot: &Snapshot) -> &Compiled {
         let diff = self.snapshot().diff(snapshot);
         let touched = self.touched(snapshot, &diff);
-        let pods = self.follow(snapshot, &diff, &touched);
+        let (before, pods) = self.follow(snapshot, &diff, &touched);
+        let renamed = self.follow_port_names(&before, &diff);
         self.sets.follow(&touched, &self.cluster, &mut self.out.ruleset);
         self.recompile(&pods, &diff.policies);
-        let namespaces = diff.pods.iter().map(|pod| pod.namespace.as_str()).collect();
-        self.diagnose(&namespaces, &diff.policies);
+        self.diagnose(renamed);
         &self.out
     }
 
@@ -103,7 +107,7 @@ impl Engine {
         let now = &self.options.set_aside;
         let changed: BTreeSet<ObjectKey> = before.symmetric_difference(now).cloned().collect();
         self.recompile(&BTreeSet::new(), &changed);
-        self.diagnose(&BTreeSet::new(), &changed);
+        self.diagnose(changed);
         &self.out
     }
 
@@ -122,14 +126,14 @@ impl Engine {
             .collect()
     }
 
-    /// Takes the changed objects over. Gives the pods whose signatures or
-    /// addresses may be others now.
+    /// Takes the changed objects over. Gives the snapshot before, and the pods
+    /// whose signatures or addresses may be others now.
     fn follow(
         &mut self,
         snapshot: &Snapshot,
         diff: &SnapshotDiff,
         touched: &Touched,
-    ) -> BTreeSet<ObjectKey> {
+    ) -> (Snapshot, BTreeSet<ObjectKey>) {
         let before = self.cluster.follow(snapshot, diff);
         let mut pods = diff.pods.clone();
         for key in &diff.policies {
@@ -145,7 +149,23 @@ impl Engine {
                 pods.extend(keys.into_iter().flatten().cloned());
             }
         }
-        pods
+        (before, pods)
+    }
+
+    /// Keeps the counts of port names. Gives the policies about which there may
+    /// be other things to say now.
+    fn follow_port_names(&mut self, before: &Snapshot, diff: &SnapshotDiff) -> BTreeSet<ObjectKey> {
+        let mut policies = diff.policies.clone();
+        for policy in &diff.policies {
+            self.port_names.forget(policy);
+        }
+        let snapshot = self.cluster.snapshot();
+        for key in &diff.pods {
+            let pods = (before.pods.get(key), snapshot.pods.get(key));
+            let pods = (pods.0.map(|pod| &**pod), pods.1.map(|pod| &**pod));
+            policies.extend(self.port_names.follow(key, pods, snapshot));
+        }
+        policies
     }
 
     /// Works out anew what depends on these pods' signatures and addresses, and
@@ -243,30 +263,24 @@ impl Engine {
         }
     }
 
-    /// Of policies that changed, that chains are made of now or no more, and
-    /// those in namespaces of changed pods.
-    fn diagnose(&mut self, namespaces: &BTreeSet<&str>, policies: &BTreeSet<ObjectKey>) {
-        let mut keys: BTreeSet<ObjectKey> = self.chains.take_news();
-        keys.extend(policies.iter().cloned());
-        for namespace in namespaces {
-            let known = self.said.range(ObjectKey::new(*namespace, "")..);
-            let known = known.take_while(|(key, _)| key.namespace == *namespace);
-            keys.extend(known.map(|(key, _)| key.clone()));
-        }
+    /// Says what there is to say of these policies, and of those that chains are
+    /// made of since the last call, or no more.
+    fn diagnose(&mut self, mut policies: BTreeSet<ObjectKey>) {
+        policies.append(&mut self.chains.take_news());
         let mut is_news = false;
-        for key in keys {
+        for key in policies {
             let listed = self.chains.has_ingress(&key) && !self.options.set_aside.contains(&key);
             let policy = self.cluster.snapshot().policies.get(&key).filter(|_| listed);
-            let found = policy.map(|policy| diagnose::port_names_of_nobody(policy, &self.cluster));
-            let said = found.clone().unwrap_or_default();
-            let before = match found {
-                Some(found) => self.said.insert(key, found),
-                None => self.said.remove(&key),
-            };
-            is_news |= before.unwrap_or_default() != said;
+            let found = policy.map(|policy| self.port_names.diagnose(policy, &self.cluster));
+            let found = found.filter(|found| !found.is_empty());
+            is_news |= self.diagnostics.get(&key) != found.as_ref();
+            match found {
+                Some(found) => drop(self.diagnostics.insert(key, found)),
+                None => drop(self.diagnostics.remove(&key)),
+            }
         }
         if is_news {
-            self.out.diagnostics = self.said.values().flatten().cloned().collect();
+            self.out.diagnostics = self.diagnostics.values().flatten().cloned().collect();
         }
     }
 }

@@ -21,7 +21,6 @@ pub mod blocks;
 pub mod chain;
 mod cluster_index;
 mod compiled;
-mod diagnose;
 mod engine;
 pub mod grants;
 mod layout;
@@ -31,6 +30,7 @@ pub mod scaffold;
 pub mod sets;
 pub mod signature;
 mod spans;
+mod work;
 
 pub use compiled::Compiled;
 pub use engine::Engine;

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::Instant;
 
-use agent::cluster::Cluster;
+use agent::cluster_state::ClusterState;
 use agent::pipeline::Pipeline;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use compiler::{Options, scaffold};
@@ -78,7 +78,7 @@ impl Node {
     fn live(&mut self, (objects, order, ended, steps): &History) -> Result<()> {
         let options = Options { node: Some(NODES[0].0.to_owned()), ..Options::default() };
         let mut pipeline = Pipeline::new(self.namespace.run(Kernel::open)??, options);
-        let mut cluster = Cluster::default();
+        let mut cluster = ClusterState::default();
         let mut watches = Watches::new(objects.clone(), *ended);
         let lists = watches.lists(order);
         self.sync(&mut pipeline, &mut cluster, lists).context("the first lists")?;
@@ -101,7 +101,7 @@ impl Node {
     fn sync(
         &mut self,
         pipeline: &mut Pipeline<Kernel>,
-        cluster: &mut Cluster,
+        cluster: &mut ClusterState,
         events: Vec<Event>,
     ) -> Result<()> {
         for event in events {

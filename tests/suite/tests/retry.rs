@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use agent::connections::{Connections, Counters};
+use agent::conntrack_cleanup::{ConntrackCleanup, Counters};
 use anyhow::{Result, ensure};
 use compiler::Options;
 use netbed::conntrack::{self, Entry};
@@ -20,7 +20,7 @@ use samples::{fixtures, objects};
 const PATIENCE: Duration = Duration::from_secs(30);
 const NOBODY: u32 = 65534;
 
-fn wait(connections: &Connections, until: impl Fn(Counters) -> bool) -> Result<()> {
+fn wait(connections: &ConntrackCleanup, until: impl Fn(Counters) -> bool) -> Result<()> {
     let begun = Instant::now();
     while !until(connections.counters()) {
         ensure!(begun.elapsed() < PATIENCE, "waited for: {:?}", connections.counters());
@@ -41,7 +41,7 @@ fn suspects_wait_until_a_pass_succeeds() -> Result<()> {
     let entry = Entry::plain((stranger, 1000), (spec.pods[0].addresses[0], 80), 6);
     namespace.run(|| conntrack::create(&[entry]))??;
     let mut conntrack = namespace.run(Conntrack::open)??;
-    let connections = namespace.run(Connections::start)??;
+    let connections = namespace.run(ConntrackCleanup::start)??;
     let (before, after) = (table("")?, table(&fixtures::deny_all_ingress("dev"))?);
 
     // The kernel asks for the sender's rights, not only the opener's

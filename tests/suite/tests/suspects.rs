@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use agent::connections::{Suspects, suspects};
+use agent::conntrack_cleanup::{Suspects, suspects};
 use compiler::Options;
 use policy::{Snapshot, spec};
 use proptest::prelude::*;

@@ -7,7 +7,8 @@ use anyhow::Result;
 
 use super::{open, options};
 use crate::cli::Diff;
-use crate::{changes, input, report};
+use crate::{difference_text, input};
+use agent::report;
 
 /// Prints the difference; exit code 1 if there is one, as `kubectl diff`.
 ///
@@ -29,7 +30,7 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
         text += &format!("- table inet {table}  # {flags}\n+ table inet {table}\n");
     }
     if !batches.is_empty() {
-        text += &changes::describe(live.as_deref(), &compiled.ruleset);
+        text += &difference_text::describe(live.as_deref(), &compiled.ruleset);
     }
     for other in pipeline.sink().tables()?.iter().filter(|other| *other != table) {
         text += &format!("- table inet {other}  # of another version\n");

@@ -7,7 +7,8 @@ use compiler::Engine;
 use ruleset::{json, text};
 
 use crate::cli::{Output, Render};
-use crate::{input, report};
+use crate::input;
+use agent::report;
 
 /// Prints the ruleset.
 ///

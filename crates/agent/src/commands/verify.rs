@@ -11,7 +11,8 @@ use verify::{Report, verify as compare};
 
 use super::open;
 use crate::cli::Verify;
-use crate::{input, report};
+use crate::input;
+use agent::report;
 
 /// Prints the packets with which the table does other than the specification
 /// says; exit code 1 if there are any.

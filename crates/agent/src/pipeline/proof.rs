@@ -15,7 +15,7 @@ use policy::{ObjectKey, Snapshot};
 use ruleset::Ruleset;
 use verify::{Report, VerifyError};
 
-use super::{Check, Done, MAX_ATTEMPTS, Pipeline, SyncError};
+use super::{Check, MAX_ATTEMPTS, Pipeline, SyncError};
 use crate::Sink;
 
 /// What [`verify::verify`] is.
@@ -140,12 +140,12 @@ impl<S: Sink> Pipeline<S> {
         let Some(last) = self.prover.as_ref().and_then(|prover| prover.enforced.clone()) else {
             return;
         };
-        if matches!(self.check(), Ok(Check::Moved)) {
+        if matches!(self.check(), Ok(Check::ReadWhenAffordable)) {
             self.distrust();
         }
-        let mut done = Done::default();
-        match self.change(&last, MAX_ATTEMPTS, &mut done) {
-            Ok(()) if done.batches > 0 => {
+        let batches = self.progress.batches();
+        match self.attempt(&last, MAX_ATTEMPTS) {
+            Ok(()) if self.progress.batches() > batches => {
                 tracing::warn!("others changed the table; the one that was proved last is back");
             }
             Ok(()) => {}

@@ -64,7 +64,7 @@ fn a_table_that_differs_is_not_sent_and_the_one_before_stays() {
             false => pipeline.sync(&snapshot()),
         };
         let error = result.unwrap_err();
-        assert!(matches!(error, SyncError::Unproved(_)), "{error}");
+        assert!(matches!(error.error, SyncError::Unproved(_)), "{error}");
         let said = error.to_string();
         for part in ["was not sent", "expected: is dropped", "isolated by dev/"] {
             assert!(said.contains(part), "{said}");

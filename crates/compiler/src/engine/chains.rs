@@ -28,7 +28,7 @@ pub(super) struct Chains {
     grants: BTreeMap<GrantsKey, (Arc<Grants>, usize)>,
     /// The chains of each policy and direction.
     of_policy: BTreeMap<(ObjectKey, Direction), BTreeSet<Name>>,
-    /// Policies that have an ingress chain more or less.
+    /// Policies that got their first ingress chain or lost their last.
     news: BTreeSet<ObjectKey>,
 }
 
@@ -45,7 +45,8 @@ impl Chains {
         self.of_policy.contains_key(&(policy.clone(), Direction::Ingress))
     }
 
-    /// The policies that have an ingress chain more or less since the last call.
+    /// The policies that got their first ingress chain, or lost their last, since
+    /// the last call.
     pub fn take_news(&mut self) -> BTreeSet<ObjectKey> {
         std::mem::take(&mut self.news)
     }
@@ -64,8 +65,9 @@ impl Chains {
         }
         for policy in &signature.policies {
             let key = (policy.clone(), signature.direction);
-            self.of_policy.entry(key).or_default().insert(name.clone());
-            if signature.direction == Direction::Ingress {
+            let chains = self.of_policy.entry(key).or_default();
+            chains.insert(name.clone());
+            if signature.direction == Direction::Ingress && chains.len() == 1 {
                 self.news.insert(policy.clone());
             }
         }
@@ -83,14 +85,14 @@ impl Chains {
         out.rule_sources.remove(name);
         let Some(signature) = out.signatures.remove(name) else { return };
         for policy in &signature.policies {
-            if signature.direction == Direction::Ingress {
-                self.news.insert(policy.clone());
-            }
             let key = (policy.clone(), signature.direction);
             let Some(chains) = self.of_policy.get_mut(&key) else { continue };
             chains.remove(name);
             if chains.is_empty() {
                 self.of_policy.remove(&key);
+                if signature.direction == Direction::Ingress {
+                    self.news.insert(policy.clone());
+                }
             }
         }
     }

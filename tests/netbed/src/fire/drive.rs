@@ -12,7 +12,7 @@ use agent::Sink;
 use agent::pipeline::{Outcome, Pipeline};
 use anyhow::{Context, Result, bail, ensure};
 use compiler::Options;
-use nft::{Dump, Generation, Kernel, ReadError, SendError, Signs};
+use nft::{Dump, Generation, Kernel, ReadError, SendError, Signs as TableFingerprint};
 use policy::spec::{self, Packet, Transport};
 use policy::{Protocol, Severity, Snapshot};
 use ruleset::{Batch, Name};
@@ -188,8 +188,16 @@ impl Sink for Socket {
         result
     }
 
-    fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
+    fn fingerprint(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError> {
         self.kernel.borrow_mut().signs(table, chain)
+    }
+
+    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+        self.kernel.borrow_mut().tables()
     }
 
     fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {

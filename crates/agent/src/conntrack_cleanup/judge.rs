@@ -12,11 +12,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use compiler::scaffold;
+use compiler::Layout;
 use nft::{Flow, Transport};
-use policy::Direction;
+use ruleset::Ruleset;
 use ruleset::simulator::{self, Broken, Outcome, Packet};
-use ruleset::{Element, Family, Ruleset, Set};
 
 use super::suspects::is_link_local;
 
@@ -24,19 +23,18 @@ use super::suspects::is_link_local;
 #[derive(Debug)]
 pub(super) struct Judge<'a> {
     ruleset: &'a Ruleset,
-    /// Local pods that are isolated in either direction.
-    isolated: Vec<&'a Set>,
+    /// Local addresses that are isolated in either direction.
+    isolated: BTreeSet<IpAddr>,
     node: &'a BTreeSet<IpAddr>,
 }
 
 impl<'a> Judge<'a> {
     /// `node`: all addresses of the network namespace.
     pub(super) fn new(ruleset: &'a Ruleset, node: &'a BTreeSet<IpAddr>) -> Self {
-        let names = Direction::BOTH.into_iter().flat_map(|direction| {
-            Family::BOTH.map(|family| scaffold::isolated_set(direction, family))
-        });
-        let isolated = names.filter_map(|name| ruleset.sets.get(&name)).collect();
-        Self { ruleset, isolated, node }
+        let layout = Layout::of(ruleset);
+        let isolated =
+            Layout::sides().flat_map(|(direction, family)| layout.isolated(direction, family));
+        Self { ruleset, isolated: isolated.collect(), node }
     }
 
     /// Whether the flow is denied. `master`: the living flow that announced
@@ -59,10 +57,7 @@ impl<'a> Judge<'a> {
     /// Whether an end is an isolated pod of this node, or link-local, of which
     /// no table says whose it is.
     fn is_of_pods(&self, flow: &Flow) -> bool {
-        ends(flow).into_iter().any(|end| {
-            let element = Element::Address(end);
-            is_link_local(end) || self.isolated.iter().any(|set| set.elements.contains(&element))
-        })
+        ends(flow).into_iter().any(|end| is_link_local(end) || self.isolated.contains(&end))
     }
 }
 

@@ -12,7 +12,7 @@ use ruleset::Ruleset;
 use super::budget::Budget;
 use super::suspects::{Suspects, suspects};
 use super::sweep::{Sweeper, Swept};
-use super::{AGAIN_AFTER, Change, Shared};
+use super::{AGAIN_AFTER, Shared, TableChange};
 
 /// How long after a failed pass it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     sweeper: Sweeper,
     budget: Budget,
-    due: Vec<Due>,
+    due: Vec<PendingPass>,
     /// The newest table.
     table: Option<Arc<Ruleset>>,
     /// The last pass's, until one succeeds.
@@ -30,7 +30,7 @@ pub(super) struct Worker {
 }
 
 /// Suspects to be looked at.
-struct Due {
+struct PendingPass {
     at: Instant,
     suspects: Suspects,
     /// Whether once more after this.
@@ -54,12 +54,12 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, change: Change) {
+    fn take(&mut self, change: TableChange) {
         let suspects = suspects(change.before.as_deref(), &change.after);
         tracing::debug!(addresses = suspects.addresses.len(), "connections suspected");
         self.table = Some(change.after);
         if !suspects.is_empty() {
-            self.due.push(Due { at: Instant::now(), suspects, again: true });
+            self.due.push(PendingPass { at: Instant::now(), suspects, again: true });
         }
     }
 
@@ -96,7 +96,11 @@ impl Worker {
                     tracing::info!("connections are judged again");
                 }
                 if !once_more.is_empty() {
-                    self.due.push(Due { at: end + AGAIN_AFTER, suspects: once_more, again: false });
+                    self.due.push(PendingPass {
+                        at: end + AGAIN_AFTER,
+                        suspects: once_more,
+                        again: false,
+                    });
                 }
             }
             Err(error) => {
@@ -107,7 +111,7 @@ impl Worker {
                     );
                 }
                 self.error = Some(text);
-                self.due.push(Due { at: end + RETRY_AFTER, suspects: all, again: true });
+                self.due.push(PendingPass { at: end + RETRY_AFTER, suspects: all, again: true });
             }
         }
     }

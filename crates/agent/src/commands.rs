@@ -19,7 +19,7 @@ use compiler::Options;
 use nft::Kernel;
 
 use crate::cli::Input;
-use crate::report;
+use ::agent::report;
 
 /// The kernel of this network namespace.
 fn open() -> Result<Kernel> {

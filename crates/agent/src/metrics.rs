@@ -4,14 +4,14 @@
 //! Never: a label with a name that users choose (pods, policies), of which
 //! there can be any number.
 
+mod process;
+
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use agent::connections::Counters;
-use agent::pipeline::{Outcome, Proofs};
 use policy::Snapshot;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -22,8 +22,9 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use watcher::Kind;
 
-use super::process;
-use super::status::{Condition, Status};
+use crate::conntrack_cleanup::Counters;
+use crate::pipeline::{Outcome, Proofs};
+use crate::status::{Condition, Status};
 
 /// One label.
 pub type Label = [(&'static str, &'static str); 1];
@@ -76,6 +77,12 @@ struct Process {
     cpu_seconds: Seconds,
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
@@ -124,8 +131,7 @@ impl Metrics {
     pub fn synced(&self, took: Duration, outcome: &Outcome, snapshot: &Snapshot) {
         self.syncs.get_or_create(&[("result", "ok")]).inc();
         self.sync_seconds.observe(took.as_secs_f64());
-        self.batches.inc_by(outcome.batches as u64);
-        self.operations.inc_by(outcome.operations as u64);
+        self.committed(outcome.batches, outcome.operations);
         let ruleset = &outcome.after;
         let elements: usize = ruleset.sets.values().map(|set| set.elements.len()).sum();
         for (kind, count) in
@@ -140,6 +146,12 @@ impl Metrics {
         ] {
             self.objects.get_or_create(&[("kind", kind.name())]).set(number(count));
         }
+    }
+
+    /// An attempt committed these, whether or not it succeeded.
+    pub fn committed(&self, batches: usize, operations: usize) {
+        self.batches.inc_by(batches as u64);
+        self.operations.inc_by(operations as u64);
     }
 
     /// What was proved so far.

@@ -13,34 +13,33 @@
 //! ```
 
 mod announce;
-mod enforcer;
-mod findings;
-mod metrics;
-mod process;
 mod remote;
 mod server;
-mod status;
 mod surroundings;
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use agent::connections::Connections;
+use agent::clock::SystemClock;
+use agent::conntrack_cleanup::ConntrackCleanup;
+use agent::enforcer::{Enforcer, FlowCleanup, Message, Parts, ThreadDied};
+use agent::metrics::Metrics;
 use agent::pipeline::Pipeline;
-use anyhow::{Context, Result};
+use agent::problems::Problems;
+use agent::status::{Condition, Status};
+use anyhow::{Context, Result, anyhow};
 use compiler::Options;
 use nft::{Features, Kernel};
 use tokio::sync::{oneshot, watch};
 
 use crate::cli::Agent;
 use crate::lock::Lock;
-use announce::Problems;
-use enforcer::{Enforcer, State};
-use metrics::Metrics;
-use remote::{Message, Settings};
-use server::Told;
-use status::{Condition, Status};
+use remote::Settings;
+use server::ServedState;
+use surroundings::NodeSurroundings;
 
 /// How often an agent tries again that waits for another one to end, or for
 /// what it needs of the kernel.
@@ -49,7 +48,8 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Runs until asked to stop.
 ///
 /// # Errors
-/// The configuration names no API server.
+/// The configuration names no API server, or a thread died: the process has to
+/// be started again. The rules stay in force.
 pub fn run(args: &Agent) -> Result<()> {
     tracing::info!(node = args.node_name, "nftpol {} starts", env!("CARGO_PKG_VERSION"));
     let status = Status::new();
@@ -62,9 +62,9 @@ pub fn run(args: &Agent) -> Result<()> {
         health: args.health_address,
         metrics: args.metrics_address,
     };
-    let told = Told { status: status.clone(), metrics: Arc::clone(&metrics) };
+    let served = ServedState { status: status.clone(), metrics: Arc::clone(&metrics) };
     let (begin, begun) = oneshot::channel();
-    remote::start(settings, told, to_enforcer, to_announce, begun)?;
+    remote::start(settings, served, to_enforcer, to_announce, begun)?;
 
     let Some(_lock) = patiently(&messages, &status, || alone(&status))? else { return Ok(()) };
     let found = patiently(&messages, &status, || Ok(kernel(&status, &metrics)))?;
@@ -75,22 +75,31 @@ pub fn run(args: &Agent) -> Result<()> {
         ..Options::default()
     };
     let pipeline = Pipeline::new(kernel, options);
-    let enforcer = Enforcer {
-        messages,
+    let mut enforcer = Enforcer::new(Parts {
+        inbox: Box::new(messages),
+        clock: Arc::new(SystemClock),
         pipeline: if args.verify { pipeline.proving(verify::verify) } else { pipeline },
-        connections: connections(),
+        flow_cleanup: flow_cleanup(),
+        surroundings: Box::new(NodeSurroundings::default()),
         problems,
         status,
         metrics,
         node: args.node_name.clone(),
-        state: State::default(),
-    };
+    });
     // An agent that waits does not burden the API server. When the other side
     // is gone, the enforcer will see that.
     let _ = begin.send(());
-    enforcer.run();
+    ended(catch_unwind(AssertUnwindSafe(|| enforcer.run())))?;
     tracing::info!("stopped; the rules stay in force");
     Ok(())
+}
+
+/// Why the loop ended, for the exit code of the process.
+fn ended(result: Result<Result<(), ThreadDied>, Box<dyn Any + Send>>) -> Result<()> {
+    match result {
+        Ok(ended) => ended.map_err(anyhow::Error::new),
+        Err(_) => Err(ThreadDied("enforcer").into()),
+    }
 }
 
 /// Tries until there is a value; `None` when asked to stop meanwhile.
@@ -100,13 +109,14 @@ fn patiently<T>(
     mut attempt: impl FnMut() -> Result<Option<T>>,
 ) -> Result<Option<T>> {
     loop {
-        status.beat();
+        status.heartbeat();
         if let Some(value) = attempt()? {
             return Ok(Some(value));
         }
         match messages.recv_timeout(RETRY) {
             Err(RecvTimeoutError::Timeout) => {}
-            _ => return Ok(None),
+            Err(RecvTimeoutError::Disconnected) => return Err(anyhow!(ThreadDied("remote"))),
+            Ok(_) => return Ok(None),
         }
     }
 }
@@ -148,9 +158,38 @@ fn kernel(status: &Status, metrics: &Metrics) -> Option<(Kernel, Features)> {
     }
 }
 
-/// Without conntrack there is no connection to cut.
-fn connections() -> Option<Connections> {
-    Connections::start()
-        .inspect_err(|error| tracing::warn!("live connections are not cut: {error}"))
-        .ok()
+/// Without conntrack there is no connection to end.
+fn flow_cleanup() -> Option<Box<dyn FlowCleanup>> {
+    match ConntrackCleanup::start() {
+        Ok(cleanup) => Some(Box::new(cleanup)),
+        Err(error) => {
+            tracing::warn!("live connections are not cut: {error}");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_died_is_an_error_that_names_it() {
+        assert!(ended(Ok(Ok(()))).is_ok());
+        let died = ended(Ok(Err(ThreadDied("remote")))).unwrap_err().to_string();
+        assert_eq!(died, "the thread \"remote\" died; the rules stay in force");
+        let panicked = ended(Err(Box::new("boom"))).unwrap_err().to_string();
+        assert_eq!(panicked, "the thread \"enforcer\" died; the rules stay in force");
+    }
+
+    #[test]
+    fn a_remote_side_that_dies_while_the_agent_waits_is_an_error() {
+        let (sender, messages) = mpsc::channel();
+        drop(sender);
+        let result = patiently(&messages, &Status::new(), || Ok(None::<()>));
+        assert!(result.unwrap_err().is::<ThreadDied>());
+        let (sender, messages) = mpsc::channel();
+        sender.send(Message::Stop).unwrap();
+        assert!(patiently(&messages, &Status::new(), || Ok(None::<()>)).unwrap().is_none());
+    }
 }

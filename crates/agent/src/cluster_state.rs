@@ -12,13 +12,13 @@ use watcher::{Kind, Object, Store};
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
-pub struct Cluster {
+pub struct ClusterState {
     store: Store,
     listed: BTreeSet<Kind>,
     findings: BTreeMap<(Kind, ObjectKey), Vec<Diagnostic>>,
 }
 
-impl Cluster {
+impl ClusterState {
     /// Takes an event in; whether it changed anything, findings included:
     /// an object can be wrong in another way and yet mean the same.
     pub fn take(&mut self, event: Event) -> bool {

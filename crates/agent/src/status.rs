@@ -62,14 +62,20 @@ pub struct Status(Arc<Mutex<State>>);
 struct State {
     /// Why a condition does not hold; one that is missing does.
     problems: BTreeMap<Condition, String>,
-    beat: Instant,
+    heartbeat: Instant,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Status {
     /// Nothing holds yet.
     pub fn new() -> Self {
         let problems = Condition::ALL.map(|condition| (condition, "not known yet".to_owned()));
-        Self(Arc::new(Mutex::new(State { problems: problems.into(), beat: Instant::now() })))
+        Self(Arc::new(Mutex::new(State { problems: problems.into(), heartbeat: Instant::now() })))
     }
 
     /// A condition holds.
@@ -114,13 +120,13 @@ impl Status {
     }
 
     /// The loop that enforces is at work.
-    pub fn beat(&self) {
-        self.state().beat = Instant::now();
+    pub fn heartbeat(&self) {
+        self.state().heartbeat = Instant::now();
     }
 
     /// Whether it has been lately.
     pub fn is_alive(&self) -> bool {
-        self.state().beat.elapsed() < SILENCE
+        self.state().heartbeat.elapsed() < SILENCE
     }
 
     /// A thread that panicked in here left no half-made value.

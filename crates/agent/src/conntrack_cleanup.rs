@@ -59,7 +59,7 @@ const MAX_WAITING: usize = 32;
 
 /// A thread that follows the changes of a table.
 #[derive(Debug)]
-pub struct Connections {
+pub struct ConntrackCleanup {
     shared: Arc<Shared>,
     worker: Option<JoinHandle<()>>,
 }
@@ -96,7 +96,7 @@ pub enum StartError {
 
 /// A change of the table, from what to what.
 #[derive(Debug)]
-struct Change {
+struct TableChange {
     before: Option<Arc<Ruleset>>,
     after: Arc<Ruleset>,
 }
@@ -109,12 +109,12 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    inbox: Vec<Change>,
+    inbox: Vec<TableChange>,
     counters: Counters,
     stopped: bool,
 }
 
-impl Connections {
+impl ConntrackCleanup {
     /// Starts the thread, in the network namespace of the present one.
     ///
     /// # Errors
@@ -126,21 +126,9 @@ impl Connections {
         Ok(Self { shared, worker })
     }
 
-    /// Starts the thread anew if it has died, which it says. What it had not
-    /// looked at is left to the next change that takes something away.
-    pub fn revive(&mut self) {
-        if self.worker.as_ref().is_some_and(|worker| !worker.is_finished()) {
-            return;
-        }
-        match spawn(&self.shared) {
-            Ok(worker) => {
-                tracing::error!(
-                    "the thread that ends denied connections died; it was started anew"
-                );
-                self.worker = Some(worker);
-            }
-            Err(error) => tracing::error!("denied connections are not ended: {error}"),
-        }
+    /// Whether the thread runs.
+    pub fn is_alive(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| !worker.is_finished())
     }
 
     /// The kernel now enforces `after`. `before` is what it did enforce since
@@ -149,11 +137,11 @@ impl Connections {
     /// Returns at once.
     pub fn changed(&self, before: Option<Arc<Ruleset>>, after: Arc<Ruleset>) {
         let mut state = self.shared.state();
-        state.inbox.push(Change { before, after });
+        state.inbox.push(TableChange { before, after });
         if state.inbox.len() > MAX_WAITING {
             let newest = state.inbox.pop();
             state.inbox.clear();
-            state.inbox.extend(newest.map(|newest| Change { before: None, ..newest }));
+            state.inbox.extend(newest.map(|newest| TableChange { before: None, ..newest }));
         }
         drop(state);
         self.shared.wake.notify_one();
@@ -167,12 +155,12 @@ impl Connections {
 
 fn spawn(shared: &Arc<Shared>) -> Result<JoinHandle<()>, StartError> {
     let worker = Worker::new(Arc::clone(shared), Sweeper::open()?);
-    let thread = std::thread::Builder::new().name("connections".to_owned());
+    let thread = std::thread::Builder::new().name("conntrack".to_owned());
     thread.spawn(|| worker.run()).map_err(StartError::Thread)
 }
 
 /// Stops the thread, after the pass that it is in.
-impl Drop for Connections {
+impl Drop for ConntrackCleanup {
     fn drop(&mut self) {
         self.shared.state().stopped = true;
         self.shared.wake.notify_one();
@@ -191,7 +179,7 @@ impl Shared {
     }
 
     /// Waits for changes, or until it is time; `None` when it is to stop.
-    fn wait(&self, until: Option<Instant>) -> Option<Vec<Change>> {
+    fn wait(&self, until: Option<Instant>) -> Option<Vec<TableChange>> {
         let mut state = self.state();
         loop {
             if state.stopped {
@@ -218,7 +206,7 @@ mod tests {
 
     #[test]
     fn changes_that_pile_up_become_one_from_an_unknown_state() {
-        let connections = Connections { shared: Arc::new(Shared::default()), worker: None };
+        let connections = ConntrackCleanup { shared: Arc::new(Shared::default()), worker: None };
         let table = Arc::new(Ruleset::new(compiler::scaffold::table()));
         for _ in 0..MAX_WAITING {
             connections.changed(Some(Arc::clone(&table)), Arc::clone(&table));
@@ -227,7 +215,7 @@ mod tests {
         let newest = Arc::new(Ruleset::clone(&table));
         connections.changed(Some(table), Arc::clone(&newest));
         let state = connections.shared.state();
-        let [Change { before: None, after }] = state.inbox.as_slice() else {
+        let [TableChange { before: None, after }] = state.inbox.as_slice() else {
             panic!("{} changes wait", state.inbox.len());
         };
         assert!(Arc::ptr_eq(after, &newest));

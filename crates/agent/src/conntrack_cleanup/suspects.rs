@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use compiler::scaffold;
+use compiler::Layout;
 use policy::Direction;
 use ruleset::{
     AddressTest, Chain, Element, Family, Finish, Match, Name, PortTest, Rule, Ruleset, SetType,
@@ -55,13 +55,10 @@ impl Suspects {
         self.link_local |= other.link_local;
     }
 
-    fn everybody(after: &Ruleset) -> Self {
-        let gates = gates().map(|(direction, family)| isolated(after, direction, family));
-        let shuts = after.chains.get(&scaffold::edges_chain());
-        Self {
-            addresses: gates.flatten().collect(),
-            link_local: shuts.is_some_and(|chain| !chain.rules.is_empty()),
-        }
+    fn everybody(after: Layout<'_>) -> Self {
+        let isolated =
+            Layout::sides().flat_map(|(direction, family)| after.isolated(direction, family));
+        Self { addresses: isolated.collect(), link_local: after.shuts_edges() }
     }
 }
 
@@ -74,22 +71,22 @@ pub(super) fn is_link_local(address: IpAddr) -> bool {
 /// What to look at after a change from one table to another. Without a table
 /// before, such as at start, all isolated local addresses.
 pub fn suspects(before: Option<&Ruleset>, after: &Ruleset) -> Suspects {
-    let Some(before) = before.filter(|before| same_frame(before, after)) else {
-        return Suspects::everybody(after);
+    let layout = Layout::of(after);
+    let Some(before) = before.filter(|before| layout.same_frame(Layout::of(before))) else {
+        return Suspects::everybody(layout);
     };
-    let edges = scaffold::edges_chain();
-    let shut = after.chains.get(&edges).filter(|chain| !chain.rules.is_empty());
+    let earlier = Layout::of(before);
     let mut found = Suspects {
         addresses: BTreeSet::new(),
-        link_local: shut.is_some_and(|chain| !same_rules(before.chains.get(&edges), chain)),
+        link_local: layout.shuts_edges() && !layout.same_edges(earlier),
     };
     let losing: BTreeSet<&Name> = before.losing(after).collect();
-    if losing.is_empty() && same_chains(before, after) {
+    if losing.is_empty() && layout.same_pods(earlier) {
         return found;
     }
     let mut users: BTreeMap<&Name, BTreeSet<IpAddr>> = BTreeMap::new();
-    for (direction, family) in gates() {
-        for ((from, to), addresses) in moves(before, after, direction, family, &mut found) {
+    for side in Layout::sides() {
+        for ((from, to), addresses) in moves(earlier, layout, side, &mut found) {
             match loss((before, from), (after, to), &losing) {
                 Loss::Rules => found.addresses.extend(addresses),
                 Loss::Sets(sets) => sets.into_iter().for_each(|set| {
@@ -105,67 +102,19 @@ pub fn suspects(before: Option<&Ruleset>, after: &Ruleset) -> Suspects {
     found
 }
 
-/// Whether the same addresses are isolated and have the same chains.
-fn same_chains(before: &Ruleset, after: &Ruleset) -> bool {
-    let isolated = |ruleset: &Ruleset, (direction, family)| {
-        ruleset.sets.get(&scaffold::isolated_set(direction, family)).cloned()
-    };
-    before.chains.ptr_eq(&after.chains)
-        && before.maps.ptr_eq(&after.maps)
-        && gates().all(|gate| isolated(before, gate) == isolated(after, gate))
-}
-
-fn gates() -> impl Iterator<Item = (Direction, Family)> {
-    Direction::BOTH.into_iter().flat_map(|one| Family::BOTH.map(|family| (one, family)))
-}
-
-/// The isolated local addresses.
-fn isolated(
-    ruleset: &Ruleset,
-    direction: Direction,
-    family: Family,
-) -> impl Iterator<Item = IpAddr> {
-    let set = ruleset.sets.get(&scaffold::isolated_set(direction, family));
-    set.into_iter().flat_map(|set| set.elements.iter().flat_map(Element::addresses))
-}
-
-/// Whether all is the same but for pods' chains, what they use, and `edges`.
-fn same_frame(before: &Ruleset, after: &Ruleset) -> bool {
-    let pods: BTreeSet<&Name> = after.maps.values().flat_map(|map| map.entries.values()).collect();
-    let edges = scaffold::edges_chain();
-    let isolated: BTreeSet<Name> =
-        gates().map(|(direction, family)| scaffold::isolated_set(direction, family)).collect();
-    let frame = after.chains.iter().filter(|(name, _)| !pods.contains(name) && **name != edges);
-    frame.into_iter().all(|(name, chain)| {
-        let sets = chain.rules.iter().flat_map(Rule::lookups);
-        let mut constants =
-            sets.filter(|name| !isolated.contains(*name) && after.sets.contains_key(*name));
-        same_rules(before.chains.get(name), chain)
-            && constants.all(|set| before.sets.get(set) == after.sets.get(set))
-    })
-}
-
-fn same_rules(before: Option<&Arc<Chain>>, after: &Arc<Chain>) -> bool {
-    before.is_some_and(|before| Arc::ptr_eq(before, after) || before.rules == after.rules)
-}
-
 /// The chains that isolated addresses had and have, and whose they are. An
 /// address that was not isolated goes to `found` at once.
 fn moves<'a>(
-    before: &'a Ruleset,
-    after: &'a Ruleset,
-    direction: Direction,
-    family: Family,
+    before: Layout<'a>,
+    after: Layout<'a>,
+    (direction, family): (Direction, Family),
     found: &mut Suspects,
 ) -> BTreeMap<(&'a Name, &'a Name), Vec<IpAddr>> {
-    let map = scaffold::dispatch(direction, family);
-    let (old, new) = (before.maps.get(&map), after.maps.get(&map));
-    let was_isolated: BTreeSet<IpAddr> = isolated(before, direction, family).collect();
     let mut moves: BTreeMap<_, Vec<IpAddr>> = BTreeMap::new();
-    for address in isolated(after, direction, family) {
-        let from = old.and_then(|map| map.entries.get(&address));
-        let to = new.and_then(|map| map.entries.get(&address));
-        match (was_isolated.contains(&address), from, to) {
+    for address in after.isolated(direction, family) {
+        let from = before.judged_by(address, direction);
+        let to = after.judged_by(address, direction);
+        match (before.isolates(address, direction), from, to) {
             (true, Some(from), Some(to)) => moves.entry((from, to)).or_default().push(address),
             // All of its packets were dropped.
             (true, None, _) => {}
