@@ -1,4 +1,4 @@
-//! How long a watch waits before its next request.
+//! How long a watch waits before its next request, and how long it lasts.
 //!
 //! In: what happened to the last request.
 //! Out: a pause. It grows while the same thing repeats, and has a random part:
@@ -31,6 +31,11 @@ pub(super) const WORKING: Duration = Duration::from_secs(5);
 /// `--min-request-timeout`), so an early end means that it shuts down or is
 /// overloaded.
 pub(super) const EARLY: Duration = Duration::from_secs(60);
+
+/// The shortest time that a watch lasts, in seconds, and how much longer it may
+/// last.
+const WATCH_SECONDS: u32 = 220;
+const WATCH_SPREAD: Duration = Duration::from_secs(70);
 
 /// The pauses of one watch.
 #[derive(Debug)]
@@ -84,9 +89,16 @@ impl Backoff {
     }
 }
 
+/// How long a watch lasts: a random time, so that agents that started together do
+/// not come back together. In seconds for the server, and as a duration.
+pub(super) fn watch_duration() -> (u32, Duration) {
+    let seconds = WATCH_SECONDS + random(WATCH_SPREAD).as_secs() as u32;
+    (seconds, Duration::from_secs(seconds.into()))
+}
+
 /// A random time below a limit. The standard library seeds its hash maps with
 /// random numbers of the system, which is good enough here.
-pub(super) fn random(limit: Duration) -> Duration {
+fn random(limit: Duration) -> Duration {
     let share = (RandomState::new().hash_one(()) >> 32) as f64 / f64::from(u32::MAX);
     limit.mul_f64(share)
 }

@@ -147,6 +147,14 @@ impl WatchError {
         }
     }
 
+    /// Whether the server does not know a parameter, such as `sendInitialEvents`.
+    /// It answers that the request is invalid (422) or, if older, malformed (400).
+    pub(super) fn is_unknown_parameter(&self) -> bool {
+        self.code().is_some_and(|code| {
+            (400..500).contains(&code) && !matches!(code, 404 | 408 | 409 | 429)
+        })
+    }
+
     /// From a Status, which is an answer or an event of a watch.
     pub(super) fn status(verb: &'static str, kind: Kind, status: &Status) -> Self {
         let resource = resource(kind);

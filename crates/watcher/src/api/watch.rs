@@ -14,17 +14,13 @@ use kube::Client;
 use policy::ObjectKey;
 use tokio::time::{Instant, sleep};
 
-use super::backoff::{Backoff, EARLY, WORKING, random};
+use super::backoff::{Backoff, EARLY, WORKING, watch_duration};
 use super::error::{WatchError, resource};
 use super::event::{Event, Found};
 use super::kinds::{Identity, Watched};
 use super::requests::{self, WatchLines};
 use super::watch_line::{self, Item, Line};
 
-/// The shortest time that a watch lasts, in seconds, and how much longer it may
-/// last.
-const LASTS: u32 = 220;
-const SPREAD: Duration = Duration::from_secs(70);
 /// How much longer to wait for a server that does not end a watch in time.
 const GRACE: Duration = Duration::from_secs(10);
 /// The longest silence of a server that sends bookmarks. It sends one a minute
@@ -66,27 +62,27 @@ enum State {
     /// Everything up to the version is known.
     Listed,
     /// An open watch from the version on.
-    Watching(Following),
+    Watching(OpenWatch),
 }
 
-struct Following {
+struct OpenWatch {
     lines: WatchLines,
     since: Instant,
-    lasts: Duration,
+    duration: Duration,
     /// Whether anything has come.
     received: bool,
     /// Whether a bookmark has come, so that further ones must follow.
     bookmarks: bool,
 }
 
-impl Following {
-    fn new(lines: WatchLines, lasts: Duration) -> Self {
-        Self { lines, since: Instant::now(), lasts, received: false, bookmarks: false }
+impl OpenWatch {
+    fn new(lines: WatchLines, duration: Duration) -> Self {
+        Self { lines, since: Instant::now(), duration, received: false, bookmarks: false }
     }
 }
 
 /// A failure, and whether to list again instead of resuming.
-struct Broken {
+struct Failure {
     error: WatchError,
     relist: bool,
 }
@@ -119,16 +115,16 @@ impl<T: Watched> Watch<T> {
                 State::Unlisted if self.streams => self.streaming_list().await,
                 State::Unlisted => self.list().await,
                 State::Listed => self.resume().await,
-                State::Watching(following) => self.follow(following).await,
+                State::Watching(open) => self.follow(open).await,
             };
             match result {
                 Ok(state) => self.state = state,
-                Err(broken) => self.broken(broken),
+                Err(failure) => self.fail(failure),
             }
         }
     }
 
-    fn broken(&mut self, Broken { error, relist }: Broken) {
+    fn fail(&mut self, Failure { error, relist }: Failure) {
         let expired = matches!(error, WatchError::Expired { .. });
         let pause = if expired { self.backoff.lost_history() } else { self.backoff.failed() };
         self.pause = Some(pause);
@@ -141,7 +137,7 @@ impl<T: Watched> Watch<T> {
         if self.version.is_empty() { T::ANY_VERSION } else { Some(&self.version) }
     }
 
-    async fn list(&mut self) -> Result<State, Broken> {
+    async fn list(&mut self) -> Result<State, Failure> {
         let listed = requests::list::<T>(&self.client, self.not_older()).await;
         let listed = listed.map_err(|error| self.not_listed(error))?;
         let objects = listed.items.into_iter().filter_map(|item| self.readable(item));
@@ -154,26 +150,26 @@ impl<T: Watched> Watch<T> {
     /// A list failed. A server whose database was restored does not have the
     /// version that we know and answers 504 ("Too large resource version"). Then
     /// the version is forgotten.
-    fn not_listed(&mut self, error: WatchError) -> Broken {
+    fn not_listed(&mut self, error: WatchError) -> Failure {
         if error.code() == Some(504) {
             self.version.clear();
         }
-        Broken { error, relist: true }
+        Failure { error, relist: true }
     }
 
     /// Lists by a watch that begins with all objects (KEP-3157): the server
     /// sends them from its cache one by one and holds no list in memory.
-    async fn streaming_list(&mut self) -> Result<State, Broken> {
-        let (seconds, lasts) = duration();
+    async fn streaming_list(&mut self) -> Result<State, Failure> {
+        let (seconds, duration) = watch_duration();
         // Without a version the server first waits until its cache has caught
         // up with the database, which costs the database no list. A server that
         // lags behind its peers would take back policies that are enforced.
         let opened = requests::watch::<T>(&self.client, &self.version, true, seconds).await;
         let mut lines = match opened {
-            Err(error) if is_refusal(&error) => return Ok(self.without_streams(&error)),
+            Err(error) if error.is_unknown_parameter() => return Ok(self.without_streams(&error)),
             opened => opened.map_err(|error| self.not_listed(error))?,
         };
-        let relist = |error| Broken { error, relist: true };
+        let relist = |error| Failure { error, relist: true };
         let mut objects: BTreeMap<ObjectKey, Found> = BTreeMap::new();
         loop {
             let line = lines.next::<T>(INITIAL_SILENCE).await.map_err(relist)?;
@@ -197,7 +193,7 @@ impl<T: Watched> Watch<T> {
                     self.version = version;
                     let objects = objects.into_values().collect();
                     self.queue.push_back(Event::Listed { kind: T::KIND, objects });
-                    return Ok(State::Watching(Following::new(lines, lasts)));
+                    return Ok(State::Watching(OpenWatch::new(lines, duration)));
                 }
                 Line::Error(status) => {
                     let error = WatchError::status("list", T::KIND, &status);
@@ -218,31 +214,31 @@ impl<T: Watched> Watch<T> {
         State::Unlisted
     }
 
-    async fn resume(&mut self) -> Result<State, Broken> {
-        let (seconds, lasts) = duration();
+    async fn resume(&mut self) -> Result<State, Failure> {
+        let (seconds, duration) = watch_duration();
         match requests::watch::<T>(&self.client, &self.version, false, seconds).await {
-            Ok(lines) => Ok(State::Watching(Following::new(lines, lasts))),
-            Err(error) => Err(Broken { error, relist: false }),
+            Ok(lines) => Ok(State::Watching(OpenWatch::new(lines, duration))),
+            Err(error) => Err(Failure { error, relist: false }),
         }
     }
 
-    async fn follow(&mut self, mut following: Following) -> Result<State, Broken> {
-        let Following { lines, since, lasts, received, bookmarks } = &mut following;
-        let rest = (*lasts + GRACE).saturating_sub(since.elapsed());
+    async fn follow(&mut self, mut open: OpenWatch) -> Result<State, Failure> {
+        let OpenWatch { lines, since, duration, received, bookmarks } = &mut open;
+        let rest = (*duration + GRACE).saturating_sub(since.elapsed());
         let patience = if *bookmarks { SILENCE.min(rest) } else { rest };
         let line = lines.next::<T>(patience).await;
-        let open = since.elapsed();
-        self.backoff.open_for(open);
-        let resume = |error| Broken { error, relist: false };
+        let age = since.elapsed();
+        self.backoff.open_for(age);
+        let resume = |error| Failure { error, relist: false };
         let Some(line) = line.map_err(resume)? else {
             // A restored database may be behind our version. Then nothing comes,
             // not even a bookmark, and only a list gives the present objects.
-            let silent = self.bookmarks && !*received && open >= SILENCE;
-            return Ok(self.ended(open, silent));
+            let silent = self.bookmarks && !*received && age >= SILENCE;
+            return Ok(self.ended(age, silent));
         };
         *received = true;
         // Without a name the object to delete is unknown, so list again.
-        let line = watch_line::line::<T>(line).map_err(|error| Broken { error, relist: true })?;
+        let line = watch_line::line::<T>(line).map_err(|error| Failure { error, relist: true })?;
         match line {
             Line::Applied(item) => {
                 self.advance(item.identity.version.clone());
@@ -261,16 +257,16 @@ impl<T: Watched> Watch<T> {
                 return Err(resume(WatchError::status("watch", T::KIND, &status)));
             }
         }
-        Ok(State::Watching(following))
+        Ok(State::Watching(open))
     }
 
     /// The server ended the watch. To resume it costs little, but a server that
     /// shuts down ends the watches of all agents together, hence the pause.
-    fn ended(&mut self, open: Duration, silent: bool) -> State {
-        if open < EARLY {
+    fn ended(&mut self, age: Duration, silent: bool) -> State {
+        if age < EARLY {
             self.pause = Some(self.backoff.ended_early());
         }
-        if open < WORKING {
+        if age < WORKING {
             let message = "the API server ended the watch at once";
             let error = WatchError::broken("watch", T::KIND, message);
             self.queue.push_back(Event::Failed { kind: T::KIND, error });
@@ -295,19 +291,4 @@ impl<T: Watched> Watch<T> {
         self.queue.push_back(Event::Failed { kind, error });
         None
     }
-}
-
-/// A random duration of a watch, so that agents that started together do not
-/// come back together.
-fn duration() -> (u32, Duration) {
-    let seconds = LASTS + random(SPREAD).as_secs() as u32;
-    (seconds, Duration::from_secs(seconds.into()))
-}
-
-/// Whether a server does not know `sendInitialEvents`. It answers that the
-/// request is invalid (422) or, if older, malformed (400).
-fn is_refusal(error: &WatchError) -> bool {
-    error
-        .code()
-        .is_some_and(|code| (400..500).contains(&code) && !matches!(code, 404 | 408 | 409 | 429))
 }
