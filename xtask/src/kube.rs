@@ -7,7 +7,10 @@
 //! "Configuring envtest for integration tests").
 //!
 //! Cold, on two cores, the server takes some four minutes, the nodes two more
-//! and upstream's tests three; Go's own cache makes it seconds where that is warm.
+//! and upstream's tests three. A warm cache of Go's makes it seconds. [`Builds`]
+//! run in the background of whatever else runs.
+
+mod builds;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +20,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::{Cargo, finish};
+pub use builds::Builds;
 
 /// Programs that are built together: most tests need not wait for those after
 /// the first.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Group {
     /// The folder of their go.mod.
     source: &'static str,
@@ -99,6 +103,11 @@ const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
 /// Builds what is not there.
 pub fn build(cargo: &Cargo, group: &'static Group) -> Result<()> {
+    build_by(cargo, group, &[])
+}
+
+/// The same; these words stand before each command.
+fn build_by(cargo: &Cargo, group: &'static Group, before: &[&str]) -> Result<()> {
     if let Some(folder) = std::env::var_os(ASSETS)
         && given(Path::new(&folder), group)?
     {
@@ -110,7 +119,7 @@ pub fn build(cargo: &Cargo, group: &'static Group) -> Result<()> {
     if recipe.is_built(&folder) {
         return Ok(());
     }
-    recipe.build(&source, &folder)
+    recipe.build(&source, &folder, before)
 }
 
 /// Whether a folder of somebody else's has these programs. Those that it is
@@ -157,7 +166,7 @@ impl Recipe {
             && programs.iter().all(|(program, _)| folder.join(program).is_file())
     }
 
-    fn build(&self, source: &Path, folder: &Path) -> Result<()> {
+    fn build(&self, source: &Path, folder: &Path, before: &[&str]) -> Result<()> {
         let go = go(source)?;
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let stamp = folder.join(self.group.stamp);
@@ -168,7 +177,7 @@ impl Recipe {
         for (program, package) in self.group.programs {
             eprintln!("kube: building {program} ...");
             let start = Instant::now();
-            let mut command = Command::new(&go);
+            let mut command = command(before, &go);
             command.current_dir(source).env("GOWORK", "off");
             command.env("CGO_ENABLED", if self.group.kubernetes { "0" } else { "1" });
             command.args(self.group.build);
@@ -179,6 +188,14 @@ impl Recipe {
         }
         fs::write(&stamp, &self.stamp).with_context(|| format!("write {}", stamp.display()))
     }
+}
+
+/// A command, not yet started.
+fn command(before: &[&str], program: &Path) -> Command {
+    let mut words = before.iter().map(Path::new).chain([program]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words);
+    command
 }
 
 /// The version of Kubernetes that a go.mod requires: `v1.36.3`.
