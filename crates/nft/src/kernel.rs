@@ -91,19 +91,6 @@ impl Kernel {
         self.settled(|kernel| fingerprint::fingerprint(&mut kernel.client, table, chain))
     }
 
-    /// The former name of [`Self::fingerprint`].
-    ///
-    /// # Errors
-    /// See [`ReadError`].
-    #[doc(hidden)]
-    pub fn signs(
-        &mut self,
-        table: &Name,
-        chain: &Name,
-    ) -> Result<Option<TableFingerprint>, ReadError> {
-        self.fingerprint(table, chain)
-    }
-
     /// Chains of others, in any family, whose policy drops forwarded packets. They
     /// also drop packets that our chains accept.
     ///
