@@ -38,13 +38,11 @@ mod socket;
 mod userdata;
 mod write;
 
-pub use conntrack::TupleId as Transport;
 pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Tuple, TupleId};
 pub use dropping_chains::DroppingChain;
 pub use dump::{Dump, ForeignKind, ForeignObject};
 pub use error::{Errno, OpenError, ReadError, Refusal, SendError};
 pub use fingerprint::TableFingerprint;
-pub use fingerprint::TableFingerprint as Signs;
 pub use generation::Generation;
 pub use kernel::Kernel;
 pub use membarrier::membarrier;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use anyhow::{Context, Result, bail, ensure};
-use nft::{Transport, Tuple};
+use nft::{Tuple, TupleId};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvmsg, sendmsg,
@@ -63,7 +63,7 @@ impl Entry {
             source: from.0,
             destination: to.0,
             protocol,
-            transport: Transport::Ports { source: from.1, destination: to.1 },
+            transport: TupleId::Ports { source: from.1, destination: to.1 },
         };
         Self { original: tuple(source, destination), reply: tuple(behind, source), master: None }
     }
@@ -134,7 +134,7 @@ fn tuple(kind: u16, tuple: &Tuple) -> Vec<u8> {
     let mut addresses = attribute(first, &source);
     addresses.extend(attribute(first + 1, &destination));
     let mut protocol = attribute(1, &[tuple.protocol]);
-    if let Transport::Ports { source, destination } = tuple.transport {
+    if let TupleId::Ports { source, destination } = tuple.transport {
         protocol.extend(attribute(2, &source.to_be_bytes()));
         protocol.extend(attribute(3, &destination.to_be_bytes()));
     }

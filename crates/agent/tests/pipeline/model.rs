@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use agent::Sink;
-use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, Signs as TableFingerprint};
+use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, TableFingerprint};
 use policy::Snapshot;
 use ruleset::simulator::{self, Outcome, simulate};
 use ruleset::{ApplyError, Batch, Name, Op, Ruleset};

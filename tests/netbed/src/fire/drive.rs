@@ -12,7 +12,7 @@ use agent::Sink;
 use agent::pipeline::{Outcome, Pipeline};
 use anyhow::{Context, Result, bail, ensure};
 use compiler::Options;
-use nft::{Dump, Generation, Kernel, ReadError, SendError, Signs as TableFingerprint};
+use nft::{Dump, Generation, Kernel, ReadError, SendError, TableFingerprint};
 use policy::spec::{self, Packet, Transport};
 use policy::{Protocol, Severity, Snapshot};
 use ruleset::{Batch, Name};
@@ -193,7 +193,7 @@ impl Sink for Socket {
         table: &Name,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError> {
-        self.kernel.borrow_mut().signs(table, chain)
+        self.kernel.borrow_mut().fingerprint(table, chain)
     }
 
     fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
