@@ -21,7 +21,7 @@ use crate::programs::{self, Program};
 use crate::setup;
 
 /// Cases of one run. Some properties have a number of their own.
-const CASES: &str = "100";
+const CASES: &str = "50";
 
 /// A property test, and what became of it.
 struct Property {
@@ -116,6 +116,7 @@ fn one(program: &Program, test: &str, seed: u64) -> Result<bool> {
     let mut command = program.command(&[]);
     command.args([test, "--exact", "--color=never"]);
     command.envs([("PROPTEST_RNG_SEED", seed.as_str()), ("PROPTEST_CASES", CASES)]);
+    command.env("RUST_BACKTRACE", "0");
     let output = command.output().with_context(|| format!("cannot start {}", program.name()))?;
     if !output.status.success() {
         println!(
