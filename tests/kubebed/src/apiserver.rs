@@ -1,12 +1,10 @@
-//! A real API server: etcd and kube-apiserver, and nothing else of a control
-//! plane.
+//! A real API server: etcd and kube-apiserver, without the rest of a control plane.
 //!
 //! In: a network namespace and an address in it.
-//! Out: the server, answering; kubectl, kubeconfigs and clients for it;
-//! objects by the thousand; [`proxy`], which misbehaves on its behalf.
-//! Never: controllers. Nobody makes service accounts or tokens in Secrets,
-//! nobody empties a namespace that is being deleted, nobody runs a pod, unless
-//! [`crate::kubernetes`] starts those who do.
+//! Out: the running server; kubectl, kubeconfigs and clients for it; objects by the
+//! thousand; [`proxy`], which misbehaves in its place.
+//! Never: controllers. Without [`crate::kubernetes`], nothing makes service
+//! accounts or tokens, empties a namespace that is being deleted, or runs a pod.
 
 mod access;
 mod certificates;

@@ -1,7 +1,7 @@
-//! `nftpol agent`, run where a node would run it.
+//! Runs `nftpol agent` in a node's namespace.
 //!
-//! In: a namespace, a kubeconfig, the node's name. Out: a running agent, what
-//! its pages say, what it wrote. Never: its code linked in here.
+//! In: a namespace, a kubeconfig, the node's name. Out: the running agent, its
+//! pages, its log. Never: links the code of `nftpol`.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

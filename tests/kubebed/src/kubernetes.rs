@@ -1,10 +1,9 @@
-//! A whole Kubernetes on this machine, without a container engine and without
-//! a registry.
+//! A whole Kubernetes on this machine, without a container engine or a registry.
 //!
-//! In: how many nodes, and how their pods are wired. Out: a control plane and
-//! nodes that run pods, each in namespaces of its own; `kubectl`; commands in
-//! nodes; all gone when the value is dropped.
-//! Never: a change of the machine outside of these namespaces; an image from
+//! In: how many nodes, and how their pods are connected. Out: a control plane and
+//! nodes that run pods, each in its own namespaces; `kubectl`; commands in nodes.
+//! Everything ends when the value is dropped.
+//! Never: a change of the machine outside of these namespaces, or an image from
 //! elsewhere.
 //!
 //! ```text

@@ -1,10 +1,10 @@
-//! Questions to a server, each a flow of its own.
+//! Asks a server every millisecond, each time in a new flow.
 //!
-//! In: who asks, and a UDP server that echoes what comes after `echo `, as
-//! agnhost's netexec does. Out: when the questions that were answered had been
-//! sent. Never: one port for two questions within 50 s, longer than connection
-//! tracking keeps such a flow (`nf_conntrack_udp_timeout`, 30 s) and lets it
-//! pass whatever the rules say by now.
+//! In: the asking endpoint, and a UDP server that echoes what follows `echo `, as
+//! agnhost's netexec does. Out: when the answered questions were sent.
+//! Never: one port for two questions within 50 s. Connection tracking keeps such a
+//! flow for 30 s (`nf_conntrack_udp_timeout`) and lets it pass whatever the rules
+//! are now.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};

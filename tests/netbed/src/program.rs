@@ -1,7 +1,7 @@
-//! The built `nftpol`, run where a node would run it.
+//! Runs the built `nftpol` in a node's namespace.
 //!
-//! In: a namespace, arguments, what to write to its standard input.
-//! Out: what it wrote and its exit code. Never: its code linked in here.
+//! In: a namespace, arguments, standard input. Out: output and exit code.
+//! Never: links the code of `nftpol`.
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -1,10 +1,9 @@
-//! A described cluster made real.
+//! Makes a described cluster real.
 //!
-//! In: a [`TestbedSpec`]. Out: a [`Testbed`]: one network namespace for each
-//! node, each pod, the switch between the nodes and an outsider, wired so
-//! that every endpoint reaches every other while no policy is in force; and
-//! the YAML that describes it to `nftpol`.
-//! Never: policies, rules of any firewall.
+//! In: a [`TestbedSpec`]. Out: a [`Testbed`] with one network namespace for each
+//! node, each pod, the switch between the nodes, and an outsider. Every endpoint
+//! reaches every other while no policy is in force.
+//! Never: policies, or rules of any firewall.
 //!
 //! ```text
 //!            outsider           192.168.77.1, no pod

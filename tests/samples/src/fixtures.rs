@@ -1,6 +1,5 @@
-//! The files in `tests/fixtures`, and the cluster that most tests use.
-//!
-//! In: names. Out: text and a description. Never: anything real.
+//! The files in `tests/fixtures`, and the clusters and policies that several tests
+//! use.
 
 use std::path::PathBuf;
 

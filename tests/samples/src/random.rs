@@ -1,8 +1,7 @@
-//! Random clusters, small enough that everything meets everything.
+//! Random clusters, small enough that their objects collide.
 //!
-//! In: proptest's randomness. Out: snapshots, changes of them, histories as
-//! watches tell them, and packets between all addresses that matter. Never: a cluster so large that its
-//! objects do not collide.
+//! In: proptest's randomness. Out: snapshots, changes of them, histories as watches
+//! deliver them, and packets between all addresses that matter.
 
 mod edit;
 mod history;

@@ -1,7 +1,4 @@
-//! The description of a cluster.
-//!
-//! In: names, labels, ports. Out: the same with nodes and addresses given
-//! out. Never: anything real.
+//! Describes a cluster: names, labels and ports. Gives out nodes and addresses.
 
 mod manifests;
 mod model;

@@ -1,5 +1,5 @@
-//! Policies as people really write them: refused, with a message that says
-//! where and what, and the kernel is left as it was.
+//! Policies with real people's mistakes. They are refused with a message that says
+//! where and what, and the kernel stays as it was.
 
 use anyhow::Result;
 use netbed::net::Namespace;

@@ -1,9 +1,9 @@
-//! What passes between pods of one bridge beside their reported addresses.
+//! Traffic between pods of one bridge beside their reported addresses.
 //!
-//! Every pod has an IPv6 link-local address, and there are broadcast and
-//! multicast. None of them is in a set of pod addresses. While a pod of the
-//! node is isolated only neighbour discovery and MLD may pass among these, and
-//! only where they are such: neighbour discovery on one link, MLD to groups.
+//! Every pod has an IPv6 link-local address, and there are broadcast and multicast.
+//! None of these addresses is in a set of pod addresses. While a pod of the node is
+//! isolated, only neighbour discovery and MLD may pass among them, and only where
+//! they are genuine: neighbour discovery on one link, MLD to groups.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;

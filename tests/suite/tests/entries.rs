@@ -1,5 +1,5 @@
-//! What 100,000 entries of connection tracking cost. Times belong to the
-//! machine; they are printed, not asserted.
+//! What 100,000 entries of connection tracking cost. Times depend on the machine, so
+//! they are printed and not asserted.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Protocols that the API has no word for: towards an isolated pod they pass
-//! only by rules without `ports`.
+//! Protocols that the API cannot name. To an isolated pod they pass only by rules
+//! without `ports`.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;

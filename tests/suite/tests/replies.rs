@@ -1,5 +1,5 @@
-//! What comes back: replies and errors of allowed flows pass, whatever the
-//! policies say about the direction in which they travel.
+//! Replies and errors of allowed flows pass, whatever the policies say about the
+//! direction in which they travel.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};

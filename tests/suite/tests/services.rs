@@ -1,7 +1,5 @@
-//! Services: policies see the destination after DNAT and the source before
-//! this node's SNAT.
-//!
-//! The rules that kube-proxy would make are made by hand here.
+//! Services: policies see the destination after DNAT and the source before this
+//! node's SNAT. The tests make the rules of kube-proxy by hand.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Which standing flows a change puts under suspicion: never too few, and few
-//! where little changed. With the simulator; no kernel.
+//! Which live flows a change makes suspicious: never too few, and few where little
+//! changed. In the simulator; no kernel.
 
 #![expect(clippy::unwrap_used, reason = "a manifest or table that is an error fails the test")]
 

@@ -1,5 +1,5 @@
-//! The exact comparison against the simulator and the specification, on
-//! random clusters and on tables that are a little wrong; no kernel.
+//! The exact comparison agrees with the simulator and the specification, on random
+//! clusters and on slightly wrong tables. No kernel.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

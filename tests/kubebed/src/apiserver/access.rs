@@ -1,7 +1,7 @@
-//! Ways to the API server: kubectl, kubeconfigs, clients.
+//! Access to the API server: kubectl, kubeconfigs, clients.
 //!
-//! In: who asks. Out: a finished kubectl, files or a client with that one's
-//! rights. Never: rights; they come from RBAC objects that a test applies.
+//! In: a user. Out: a finished kubectl, files, or a client with that user's rights.
+//! Never: grants rights. They come from RBAC objects that a test applies.
 
 use std::fs;
 use std::net::SocketAddr;

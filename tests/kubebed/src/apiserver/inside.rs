@@ -1,8 +1,7 @@
 //! A thread in a network namespace that drives sockets and timers.
 //!
-//! In: a namespace, futures, commands. Out: what they return; every socket
-//! and process made in that namespace.
-//! Never: a future that is polled elsewhere.
+//! In: a namespace, futures, commands. Out: their results. Every socket and process
+//! is made in that namespace. Never: a future that is polled elsewhere.
 
 use std::future::Future;
 use std::process::{Child, Command};

@@ -1,10 +1,10 @@
-//! A proxy that stands between a client and the API server and misbehaves on
-//! order, as networks and servers do.
+//! A proxy between a client and the API server. It misbehaves on command, as
+//! networks and servers do.
 //!
-//! In: a namespace and an address to listen on, a client to ask with.
-//! Out: every request answered by the real server, with that client's rights;
-//! what was asked and how many bytes went each way.
-//! Never: an answer of its own, but for those it is told to give.
+//! In: a namespace and an address to listen on, and a client for the real server.
+//! Out: every request is answered by the real server, with that client's rights;
+//! a record of the requests, and of the bytes in each direction.
+//! Never: an answer of its own, except those that a test asks for.
 //!
 //! ```text
 //! nftpol --plain HTTP/1.1--> proxy --kube::Client, TLS, token--> kube-apiserver

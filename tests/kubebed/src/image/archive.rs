@@ -1,8 +1,7 @@
-//! A tar file in the form that POSIX calls ustar (pax(1), "ustar Interchange
-//! Format").
+//! Writes a tar file in the ustar format (pax(1), "ustar Interchange Format").
 //!
-//! In: paths and contents. Out: their entries, owned by uid 0, at time 0.
-//! Never: what is not in the arguments, so that equal input gives equal bytes.
+//! In: paths and contents. Out: their entries, owned by uid 0, at time 0. Equal
+//! input gives equal bytes.
 
 use std::collections::BTreeSet;
 use std::io::Write;

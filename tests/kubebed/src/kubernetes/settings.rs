@@ -1,8 +1,5 @@
-//! Configuration of a node's programs.
-//!
-//! In: what the cluster is like. Out: files for containerd, kubelet,
-//! kube-proxy and the CNI plugins. Never: anything of one node that could be
-//! the same on all.
+//! Configuration files for containerd, kubelet, kube-proxy and the CNI plugins.
+//! They are the same on all nodes wherever they can be.
 
 use std::path::Path;
 

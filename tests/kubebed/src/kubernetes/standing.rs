@@ -1,9 +1,9 @@
-//! A cluster that stands while no test runs: one process holds it.
+//! A cluster that keeps running after the command ends. One process holds it.
 //!
-//! In: options; later, the wish to see it or to be rid of it. Out: the process
-//! that holds it, and a file for others that says how to reach it.
-//! Never: a second one at a time. What holds the lock is alive; what a dead
-//! one left behind has known names and is removed.
+//! In: options; later, a question about it or the order to remove it. Out: the
+//! process that holds it, and a file that tells others how to reach it.
+//! Never: a second one at a time. Whoever holds the lock is alive. What a dead
+//! process left behind has known names and is removed.
 
 use std::fs::{self, File};
 use std::path::PathBuf;

@@ -1,8 +1,7 @@
-//! Specs, several at a time.
+//! Runs specs, several at a time.
 //!
-//! In: a cluster, specs, how many may run at once. Out: what became of each,
-//! told as soon as it is known. Never: one that is [`Spec::serial`] beside
-//! another.
+//! In: a cluster, specs, how many may run at once. Out: the result of each, as soon
+//! as it is known. Never: a spec that is [`Spec::serial`] beside another.
 
 use std::sync::Mutex;
 use std::thread::{self, sleep};

@@ -1,11 +1,9 @@
-//! Updates that are known to leak: a test that does not see them sees nothing.
+//! Updates that are known to leak. A test that does not see them sees nothing.
 //!
-//! In: a table. Out: what came of deleting it and making it anew, in one
-//! batch, again and again. Never: `nftpol`'s own way to update.
-//!
-//! While such a batch commits, a packet can meet the new base chain before
-//! the commit (it is empty) and the old one after it (its maps are), so it is
-//! judged by neither.
+//! The control deletes the table and adds it again in one batch, over and over.
+//! While such a batch commits, a packet can meet the new base chain before the
+//! commit (it is still empty) and the old one after it (its maps are empty). So
+//! neither table judges it.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,7 +1,8 @@
-//! Brings the kernel from state to state, by the steps that `nftpol` takes.
+//! Brings the kernel from state to state by the steps that `nftpol` takes.
 //!
 //! In: a kind of update. Out: a node that enforces each state in turn.
-//! Never: a step of its own between index, compiler, difference and kernel.
+//! Never: a step of its own. It uses the product's index, compiler, difference
+//! and kernel.
 
 use std::cell::{Cell, RefCell};
 use std::fs;

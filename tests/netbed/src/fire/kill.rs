@@ -1,7 +1,7 @@
-//! `nftpol apply --watch`, killed at any moment and started again.
+//! Kills `nftpol apply --watch` at random moments and starts it again.
 //!
-//! In: the states of a kind of update. Out: what packets met meanwhile.
-//! Never: a signal that `nftpol` could handle; SIGKILL alone.
+//! In: the states of a kind of update. Out: what happened to packets meanwhile.
+//! Never: a signal that `nftpol` could handle. It uses SIGKILL alone.
 
 use std::fs;
 use std::path::Path;

@@ -1,7 +1,5 @@
-//! Kubernetes YAML for the range's pods.
-//!
-//! In: names, labels, addresses, specs. Out: documents.
-//! Never: more fields than policies depend on.
+//! Kubernetes YAML for the pods of the range, with only the fields that policies
+//! depend on.
 
 use std::net::Ipv4Addr;
 

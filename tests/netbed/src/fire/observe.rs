@@ -1,7 +1,7 @@
 //! Counts every packet on both sides of the forward hook.
 //!
-//! In: how many probes there are. Out: packets arrived and passed of each.
-//! Never: a change of the table under test. The observer has one of its own.
+//! In: the number of probes. Out: for each, the packets that arrived and passed.
+//! Never: a change of the table under test. The observer has a table of its own.
 //!
 //! | hook | priority | what |
 //! |---|---|---|

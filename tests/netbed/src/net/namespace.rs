@@ -1,8 +1,7 @@
 //! One network namespace.
 //!
-//! In: a name and what shall happen inside. Out: a namespace that is gone,
-//! with its processes, when its value is dropped; one that is somebody else's
-//! stays.
+//! In: a name and what to do inside. Out: a namespace that ends with its value,
+//! together with its processes. A borrowed namespace stays.
 //! Never: `setns` in the caller's own thread.
 
 use std::fs::{self, File};

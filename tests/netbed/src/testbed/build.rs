@@ -1,7 +1,6 @@
-//! Namespaces, wires, addresses and routes of a cluster.
+//! Makes the namespaces, wires, addresses and routes of a testbed.
 //!
-//! In: the description. Out: a cluster in which everybody reaches everybody.
-//! Never: probes, rules of any firewall.
+//! In: the description. Out: a testbed in which every endpoint reaches every other.
 
 use std::fmt::Write;
 use std::net::IpAddr;

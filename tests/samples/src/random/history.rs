@@ -1,7 +1,7 @@
-//! What happens to a cluster, as watches of an API server tell it.
+//! Random histories of a cluster, as watches of an API server deliver them.
 //!
-//! In: proptest's randomness. Out: events, each kind's in the order in which
-//! they happened, kinds in any order, and which of them come together.
+//! In: proptest's randomness. Out: events. Events of one kind keep their order,
+//! kinds come in any order, and several events can come together.
 //! Never: an event that no API server would send.
 
 use std::collections::{BTreeMap, BTreeSet};

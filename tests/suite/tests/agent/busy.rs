@@ -1,6 +1,6 @@
-//! Somebody else commits all the time, as kube-proxy does where Services come
-//! and go: changes still come through, repairs still come, and the agent does
-//! not burn the node's time.
+//! Another program commits all the time, as kube-proxy does where Services come and
+//! go. Changes and repairs still arrive, and the agent does not use up the node's
+//! CPU time.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

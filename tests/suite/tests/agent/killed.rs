@@ -1,4 +1,4 @@
-//! SIGKILL at any moment of an update: no packet notices, nothing is left.
+//! SIGKILL at any moment of an update: no packet notices, nothing is left behind.
 //!
 //! `NFTPOL_LONG=1`: 200 times.
 

@@ -1,5 +1,5 @@
-//! The API server goes, comes back, forgets, tells things in another order:
-//! packets do as the policies say throughout.
+//! The API server goes, comes back, forgets, and reports things in another order.
+//! Packets follow the policies throughout.
 //!
 //! `NFTPOL_LONG=1`: an outage of a minute and a hundred relists.
 

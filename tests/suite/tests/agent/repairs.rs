@@ -1,5 +1,5 @@
-//! Others change our table: noticed, restored, counted, and what got in
-//! meanwhile is gone. Each row says how long it took and what it let through.
+//! Others change our table. The agent notices, restores it, counts it, and ends the
+//! connections that got in meanwhile. Each row says how long it took and what passed.
 
 use std::net::IpAddr;
 use std::thread::{self, sleep};

@@ -1,4 +1,4 @@
-//! What all of these tests need.
+//! Helpers of all these tests.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

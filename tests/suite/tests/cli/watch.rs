@@ -1,4 +1,4 @@
-//! `nftpol apply --watch`: follows the files, mends the table, fails static.
+//! `nftpol apply --watch` follows the files, repairs the table, and fails static.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! The agents as they run: privileges, rights, memory.
+//! The running agents: privileges, rights, memory.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,10 +1,10 @@
 //! Faults while traffic runs.
 //!
-//! In each: datagrams every millisecond over persistent sockets between pods,
-//! some that must always pass and some that never may, and a TCP connection
-//! through a Service. One-way flows, so that the rules judge every datagram.
-//! Right after the fault a label is taken away; the fault is over when that
-//! has its effect, and the cluster's own programs say that they are well.
+//! The traffic: datagrams every millisecond over persistent sockets between pods,
+//! some that must always pass and some that never may, and a TCP connection through
+//! a Service. The flows are one-way, so that the rules judge every datagram. Right
+//! after the fault, a label is removed. The fault is over when that has its effect
+//! and the cluster's own programs report that they are well.
 
 use std::net::SocketAddr;
 use std::thread::sleep;

@@ -1,7 +1,7 @@
-//! A cluster with nftpol, and what all scenes do in it.
+//! A cluster with nftpol, and the steps that all scenes share.
 //!
-//! In: objects; who connects to whom and whether that passes. Out: errors for
-//! what does otherwise. Never: an expectation that is not the caller's.
+//! In: objects; who connects to whom and whether that passes. Out: an error for each
+//! difference. Never: an expectation that is not the caller's.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread::{self, sleep};

@@ -1,4 +1,4 @@
-//! CI's form: an installation, policies on pods with probes, agents that go.
+//! The scene of CI: an installation, policies on pods with probes, agents that stop.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;

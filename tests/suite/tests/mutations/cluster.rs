@@ -1,7 +1,7 @@
-//! The cluster that the mistakes are made in.
+//! The cluster in which the mistakes are made.
 //!
-//! In: `fixtures/verify/policies.yaml`. Out: a snapshot in which each kind of
-//! pod stands beside each kind of policy.
+//! In: `fixtures/verify/policies.yaml`. Out: a snapshot with each kind of pod under
+//! each kind of policy.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,5 @@
-//! Pods of two containers, as Docker joins a container to another's network:
-//! both are the pod to everybody else, and reach each other whatever policies
-//! say.
+//! Pods of two containers, as Docker joins a container to another's network. Both
+//! are the pod to everybody else, and they reach each other whatever policies say.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;

@@ -1,9 +1,9 @@
-//! The grid can fail: an overlay whose inner packets go round the node's
-//! forward hook is seen.
+//! The grid can fail: it sees an overlay whose inner packets bypass the node's
+//! forward hook.
 //!
-//! Docker's overlay networks are so: the VXLAN device and the pod's link are
-//! in a network namespace of their own, through which packets get to the pod
-//! while the node sees nothing but UDP.
+//! Docker's overlay networks are like this. The VXLAN device and the pod's link are
+//! in a network namespace of their own. Packets get to the pod through it, and the
+//! node sees nothing but UDP.
 
 use anyhow::{Context, Result, ensure};
 use netbed::net::{Namespace, veth};

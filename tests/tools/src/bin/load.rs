@@ -1,8 +1,8 @@
-//! What an agent costs in a large cluster, from a real API server.
+//! What an agent costs in a large cluster with a real API server.
 //!
-//! In: nothing. Out: a Markdown table on stdout: time to ready, memory, CPU
-//! time, bytes on the wire, for the first lists, for lists anew, for pods that
-//! come and go. Never: a limit; figures belong to the machine.
+//! Out: a Markdown table on stdout: time to ready, memory, CPU time and bytes on the
+//! wire, for the first lists, for relists, and for pods that come and go.
+//! Never: a limit. Figures depend on the machine.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;

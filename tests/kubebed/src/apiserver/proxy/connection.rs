@@ -1,7 +1,7 @@
 //! The proxy's listener and its connections.
 //!
-//! In: orders. Out: connections served, their bytes counted, until an order
-//! ends them. Never: a look into what they carry.
+//! Serves connections and counts their bytes until a command ends them. It does not
+//! look at the content.
 
 use std::io;
 use std::pin::Pin;

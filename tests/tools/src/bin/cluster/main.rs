@@ -1,8 +1,8 @@
 //! A whole Kubernetes on this machine, to work with.
 //!
 //! In: `up`, `down`, `status`, `kubectl ...`, `exec NODE -- ...`.
-//! Out: what was asked for, progress on stderr.
-//! Never: two clusters at a time; a change that `down` leaves behind.
+//! Out: the result on stdout, progress on stderr.
+//! Never: two clusters at a time, or a change that `down` leaves behind.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;

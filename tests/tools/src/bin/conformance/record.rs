@@ -1,8 +1,8 @@
-//! What is known of a run on one network, also for later.
+//! What is known of a run on one network, kept for later.
 //!
-//! In: a cluster and the outcomes. Out: a record, as a file beside the built
-//! programs, too. Never: records of different versions of anything side by
-//! side, or of two runs on one network.
+//! In: a cluster and the outcomes. Out: a record, also as a file beside the built
+//! programs. Never: records of different versions side by side, or of two runs on
+//! one network.
 
 use std::collections::BTreeMap;
 use std::fs;

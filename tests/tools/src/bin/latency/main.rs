@@ -1,10 +1,10 @@
 //! From a write to the API to the packets, for any NetworkPolicy controller.
 //!
-//! In: words ([`arguments::USAGE`]). Out: a Markdown table beside the goals,
-//! and JSON with every value. For each state a cluster is brought up, and taken
-//! down whatever happens.
-//! Never: a limit; figures belong to the machine. A process for a probe or for
-//! a write that is measured.
+//! In: arguments ([`arguments::USAGE`]). Out: a Markdown table beside the goals, and
+//! JSON with every value. Each state gets a cluster of its own, which is always
+//! taken down.
+//! Never: a limit, because figures depend on the machine; a process for a probe or
+//! for a measured write.
 
 mod arguments;
 mod changes;

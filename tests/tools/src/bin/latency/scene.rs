@@ -1,7 +1,7 @@
-//! The pods that are measured with, and who enforces.
+//! The pods that are measured, and the controller.
 //!
-//! In: a cluster. Out: pods on both nodes, a controller at work, writes to the
-//! API with the moments of request and answer. Never: a process for a write.
+//! In: a cluster. Out: pods on both nodes, a running controller, writes to the API
+//! with the time of request and answer. Never: a process for a write.
 //!
 //! ```text
 //!   node-1: client, near, stranger       node-2: far, friend
