@@ -1,8 +1,8 @@
 //! Property tests with new random cases, for as long as you like.
 //!
-//! CI runs each property with fixed seeds, so that it is the same every time.
-//! This command searches instead: it runs the properties again and again, each
-//! time with another seed, the one that has had the least time first.
+//! In CI the large properties have fixed seeds, so that a run is the same every
+//! time. This command searches instead: it runs the properties again and again,
+//! each time with another seed. The property with the least time so far is next.
 //!
 //! In: minutes, filters. Out: each failure with its shrunk case and the command
 //! that repeats it; at the end a line for each property.

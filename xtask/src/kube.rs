@@ -122,7 +122,7 @@ fn build_by(cargo: &Cargo, group: &'static Group, before: &[&str]) -> Result<()>
     recipe.build(&source, &folder, before)
 }
 
-/// Whether a folder of somebody else's has these programs. Those that it is
+/// Whether a foreign folder has these programs. Those that it is
 /// meant to have, the server's, it must have.
 fn given(folder: &Path, group: &Group) -> Result<bool> {
     for (program, _) in group.programs {

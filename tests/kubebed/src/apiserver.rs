@@ -76,7 +76,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// When a program is missing (`cargo xtask kube` builds them), or one
-    /// ends or does not answer within a minute, with what it said last.
+    /// ends or does not answer within a minute, with its last output.
     pub fn start(namespace: &Namespace, address: IpAddr) -> Result<Self> {
         Self::start_for(Purpose::Alone, namespace, address, Folder::new("kube")?)
     }
@@ -140,7 +140,7 @@ impl ApiServer {
         self.server = None;
     }
 
-    /// Kills kube-apiserver if it runs, starts it anew with the same etcd,
+    /// Kills kube-apiserver if it runs, starts it again with the same etcd,
     /// address and certificates, and waits until it answers.
     ///
     /// # Errors
@@ -192,7 +192,7 @@ fn start_etcd(inside: &Inside, folder: &Path) -> Result<Process> {
         format!("--listen-peer-urls={peers}"),
         format!("--initial-advertise-peer-urls={peers}"),
         format!("--initial-cluster=tests={peers}"),
-        // Nobody misses this data after a power failure.
+        // This data need not survive a power failure.
         "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
     ];

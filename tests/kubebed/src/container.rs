@@ -49,7 +49,7 @@ impl<'a> Runtime<'a> {
     ///
     /// # Errors
     /// When something is missing (`cargo xtask setup` installs containerd and
-    /// runc), or containerd does not answer, with what it said.
+    /// runc), or containerd does not answer, with its output.
     pub fn start(namespace: &'a Namespace) -> Result<Self> {
         let folder = Folder::new("containerd")?;
         let path = folder.path();

@@ -75,7 +75,7 @@ impl Kubernetes {
     ///
     /// # Errors
     /// When a program is missing (`cargo xtask cluster up` gets them all), or
-    /// one ends or does not become ready, with what it said.
+    /// one ends or does not become ready, with its output.
     pub fn up(options: Options, say: &dyn Fn(&str)) -> Result<Self> {
         let cluster = Testbed::new(described(&options), PREFIX)?;
         Self::on(options, cluster, Folder::new(FOLDER)?, say)
@@ -183,7 +183,7 @@ impl Kubernetes {
         together(&self.nodes, |node| node.import(&archive)).map(drop)
     }
 
-    /// Fails, with what it said last, when a program of a node has ended.
+    /// Fails, with its last output, when a program of a node has ended.
     ///
     /// # Errors
     /// That one.

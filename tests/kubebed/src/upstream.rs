@@ -60,7 +60,7 @@ impl Spec {
 pub enum Verdict {
     /// Upstream is content.
     Passed,
-    /// It is not; what it said.
+    /// It is not, with its message.
     Failed(String),
     /// It was not run, or gave up by itself before it tried anything; why.
     NotRun(String),

@@ -87,13 +87,13 @@ impl Drop for NewFlows {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so.
+            // A thread that panicked has printed it.
             let _ = thread.join();
         }
     }
 }
 
-/// In the namespace: asks until told to stop.
+/// In the namespace: asks until it must stop.
 fn ask(to: SocketAddr, enough: u64, stop: &AtomicBool, asked: &Mutex<Progress>) -> Result<()> {
     let mut open: Vec<Question> = Vec::new();
     let mut next = Instant::now();
@@ -130,7 +130,7 @@ fn hear(open: &mut Vec<Question>, newest: u64, asked: &Mutex<Progress>) -> Resul
     let ready: Vec<bool> = waiting.iter().map(|one| one.any().unwrap_or(false)).collect();
     drop(waiting);
     let mut ready = ready.into_iter();
-    // Whoever is refused by ICMP, is refused, too.
+    // A refusal by ICMP is a refusal, too.
     let done = open.extract_if(.., |_| ready.next().unwrap_or(false));
     for question in done.filter(Question::is_answered) {
         let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);

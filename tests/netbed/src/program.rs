@@ -29,7 +29,7 @@ impl Finished {
     /// Its standard output.
     ///
     /// # Errors
-    /// When it did not exit with 0, with all that it said.
+    /// When it did not exit with 0, with all its output.
     pub fn success(self) -> Result<String> {
         ensure!(self.code == Some(0), "the program failed: {self:#?}");
         Ok(self.stdout)

@@ -216,7 +216,7 @@ impl Drop for Stream {
 
 fn join(thread: Option<JoinHandle<()>>) {
     if let Some(thread) = thread {
-        // A thread that panicked has said so.
+        // A thread that panicked has printed it.
         let _ = thread.join();
     }
 }

@@ -141,7 +141,7 @@ impl Testbed {
     }
 
     /// Takes from the node with this index its routes to the pods of the
-    /// others, for somebody else to make.
+    /// others. The caller makes new ones.
     ///
     /// # Errors
     /// When `ip` refuses it.

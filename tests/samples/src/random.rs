@@ -47,7 +47,7 @@ const EXCEPTS: [&str; 7] = [
     "fd00::/126",
     "10.0.0.6/32",
 ];
-/// Addresses of nobody's pod.
+/// Addresses that belong to no pod.
 const OUTSIDERS: [&str; 4] = ["203.0.113.5", "203.0.113.6", "2001:db8::1", "fd00::99"];
 
 /// A random cluster.

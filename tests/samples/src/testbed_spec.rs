@@ -21,7 +21,7 @@ pub enum Network {
 /// How packets between pods get from node to node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Between {
-    /// By routes to the other node's pods by way of that node: flannel's
+    /// By routes to the other node's pods through that node: flannel's
     /// host-gw, kube-router, Calico without encapsulation.
     #[default]
     Routes,

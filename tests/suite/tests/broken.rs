@@ -13,7 +13,7 @@ const TWICE_PORTS: Message = (19, &["spec.ingress[0].ports", "twice", "first lis
 /// Line, and words that must be in one message about it.
 type Message = (u32, &'static [&'static str]);
 
-/// What must be said of each file.
+/// The expected message for each file.
 const MUST_SAY: [(&str, &[Message]); 7] = [
     ("1-deny-all-ingress.yaml", &[METADATA]),
     ("2-all-ingress.yaml", &[METADATA]),

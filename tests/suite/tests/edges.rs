@@ -206,7 +206,7 @@ fn discovery_from_beyond_the_link_is_judged_like_any_packet() -> Result<()> {
     Ok(())
 }
 
-/// Nobody may send or receive but `other` to `victim`.
+/// Only `other` may send, and only to `victim`.
 const DENY_ALL_BUT_ONE: &str = "apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:

@@ -137,7 +137,7 @@ fn first_pass(connections: &Connections) -> Result<Counters> {
     Ok(connections.counters())
 }
 
-/// Egress to UDP port 80, or to nobody.
+/// Egress to UDP port 80, or none.
 fn policy(name: &str, pod_selector: Selector, allows: bool) -> NetworkPolicy {
     let port = Port { protocol: Protocol::Udp, numbers: PortNumbers::Range(80, 80) };
     let rule = Rule { peers: Peers::Anyone, ports: Ports::Only(vec![port]) };

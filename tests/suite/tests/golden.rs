@@ -21,7 +21,7 @@ use samples::{fixtures, random};
 use watcher::Index;
 use watcher::files::{self, Validation};
 
-/// Set by `cargo xtask bless` to write the golden files anew.
+/// Set by `cargo xtask bless` to rewrite the golden files.
 const BLESS: &str = "NFTPOL_BLESS";
 
 fn snapshot(file: &Path) -> Snapshot {

@@ -130,7 +130,7 @@ impl Node {
     }
 }
 
-/// Nothing happens, and all that was held is told.
+/// No change, and everything that was held back arrives.
 fn the_rest() -> Step {
     let delivery = Delivery {
         order: Kind::ALL.to_vec(),

@@ -26,7 +26,7 @@ fn cases() -> ProptestConfig {
 enum Step {
     /// Objects change.
     Edits(Vec<Edit>),
-    /// The same objects are told again.
+    /// The same objects arrive again.
     Relist,
     /// Everything is another.
     Replace(Snapshot),

@@ -27,7 +27,7 @@ add rule ip kube-proxy postrouting ip saddr 10.244.1.3 ip daddr 10.244.1.3 masqu
 ";
 
 /// The server takes port 8080 from `client` and from one outside address;
-/// `client` may reach the server's port 8080, and the server nobody at all.
+/// `client` may reach the server's port 8080. The server may reach no one.
 fn policies(outsider: &str) -> String {
     format!(
         "apiVersion: networking.k8s.io/v1

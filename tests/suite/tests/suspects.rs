@@ -17,7 +17,7 @@ use samples::objects;
 use samples::random::{self, NODES};
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 
-/// The same cases each time; `PROPTEST_CASES` draws as many anew.
+/// The same cases each time. `PROPTEST_CASES` draws that many new ones.
 fn cases() -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     match std::env::var_os("PROPTEST_CASES") {

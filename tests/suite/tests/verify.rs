@@ -16,7 +16,7 @@ use samples::judge::{self, NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
 use verify::{Reason, Report, verify};
 
-/// As in `meaning.rs`: the same cases each time unless told otherwise.
+/// As in `meaning.rs`: the same cases each time by default.
 fn cases(cases: u32) -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     match std::env::var_os("PROPTEST_CASES") {

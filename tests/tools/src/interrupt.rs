@@ -36,7 +36,7 @@ pub fn listen() -> Result<()> {
 /// Goes on.
 ///
 /// # Errors
-/// When somebody has asked for the end.
+/// When a signal has asked for the end.
 pub fn check() -> Result<()> {
     ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
     Ok(())

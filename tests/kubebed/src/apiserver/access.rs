@@ -104,7 +104,7 @@ impl ApiServer {
     /// `kubectl apply --server-side` of YAML documents.
     ///
     /// # Errors
-    /// When kubectl or the server refuses them, with what it said.
+    /// When kubectl or the server refuses them, with its output.
     pub fn apply(&self, yaml: &str) -> Result<()> {
         let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         self.kubectl(&arguments, yaml)?.success().map(drop)

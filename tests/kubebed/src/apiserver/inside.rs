@@ -83,7 +83,7 @@ impl Drop for Inside {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // Its panic has been printed, and there is nobody left to care.
+            // Its panic has been printed. Nothing else depends on it.
             let _ = thread.join();
         }
     }

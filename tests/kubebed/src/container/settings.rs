@@ -94,7 +94,7 @@ fn allowed(mut security: Map<String, Value>, default: &[String]) -> Result<Vec<S
     for key in ["runAsUser", "runAsGroup"] {
         ensure!(take::<u32>(&mut security, key)? == 0, "{key} is not 0");
     }
-    // Whoever may escalate is whoever does not forbid it (kubelet, AddNoNewPrivileges).
+    // Escalation is allowed unless the spec forbids it (kubelet, AddNoNewPrivileges).
     if security.remove("allowPrivilegeEscalation") != Some(false.into()) {
         flags.push("--allow-new-privs".to_owned());
     }

@@ -8,11 +8,11 @@ use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
 
-/// Headers and contents fill whole blocks of so many bytes.
+/// Headers and contents fill whole blocks of this size, in bytes.
 const BLOCK: usize = 512;
 /// Paths up to this length need no second field.
 const LONGEST_PATH: usize = 100;
-/// Where the sum of the header's bytes stands, and how long it is.
+/// Position and length of the sum of the header's bytes.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
 /// A tar file being written.

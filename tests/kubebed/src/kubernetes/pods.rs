@@ -155,7 +155,7 @@ impl Kubernetes {
         entries.with_context(|| format!("read {}", folder.display()))
     }
 
-    /// The namespace on this node in which somebody has this address.
+    /// The namespace on this node that has this address.
     fn namespace_of(&self, node: usize, address: IpAddr) -> Result<Option<Namespace>> {
         for path in self.namespaces(node)? {
             // What ends in the meantime is not it.

@@ -52,7 +52,7 @@ pub(super) fn kubelet(authority: &Path) -> Value {
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
         "oomScoreAdj": 0,
-        // The disk is the machine's: others fill it, and nobody may be evicted for that.
+        // The disk is the machine's. Others fill it, and no pod may be evicted for that.
         "evictionHard": {
             "memory.available": "10Mi",
             "nodefs.available": "0%",

@@ -21,14 +21,14 @@ use super::{Expect, Goal, Outcome, Probe, Range, shoot};
 
 /// Commits in one run of nft(8).
 const COMMITS: usize = 200;
-/// After so many runs it must have leaked.
+/// After this many runs it must have leaked.
 const RUNS: u64 = 500;
 /// Packets to see that a table does what it shall while nothing changes.
 const STILL: u64 = 10_000;
 /// Name of the table that [`verdicts`] makes.
 const TABLE: &str = "control";
 
-/// Makes a table anew again and again, until a packet met the wrong fate.
+/// Replaces a table again and again until a packet meets the wrong fate.
 /// `script` makes it; `table` is its name, family `inet`. The table is there
 /// already.
 ///

@@ -102,7 +102,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Compares with a table read anew; see [`Driver::settled`].
+    /// Compares with a table that was just read; see [`Driver::settled`].
     ///
     /// # Errors
     /// As there.
@@ -117,7 +117,7 @@ impl<'a> Driver<'a> {
         ruleset::text::ruleset(&self.pipeline.compile(self.index.snapshot()).ruleset)
     }
 
-    /// Starts anew with an empty memory: the table must be read.
+    /// Starts again with an empty memory: the table must be read.
     fn forget(&mut self) {
         self.pipeline = Pipeline::new(self.kernel.clone(), Options::default());
     }

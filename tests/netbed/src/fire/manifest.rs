@@ -32,7 +32,7 @@ status:
     )
 }
 
-/// A NetworkPolicy; `spec` is what stands below `spec:`.
+/// A NetworkPolicy. `spec` is the text below `spec:`.
 pub fn policy(name: &str, spec: &str) -> String {
     format!(
         "apiVersion: networking.k8s.io/v1

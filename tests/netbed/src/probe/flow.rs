@@ -21,7 +21,7 @@ pub enum Knock {
     Icmp,
 }
 
-/// A flow that nobody has tried before.
+/// A flow that was not tried before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
     /// What is tried.

@@ -244,7 +244,7 @@ fn plug(
 }
 
 /// To the pods of each other node: for a node as the network has it, for the
-/// outsider by way of that node.
+/// outsider through that node.
 fn routes_to_pods(spec: &TestbedSpec, from: Option<usize>) -> String {
     let mut lines = String::new();
     for node in (0..spec.nodes.len()).filter(|&node| Some(node) != from) {

@@ -63,7 +63,7 @@ pub fn upheaval() -> impl Strategy<Value = Edit> {
 }
 
 impl Edit {
-    /// Changes a snapshot; nothing where an index finds nobody.
+    /// Changes a snapshot. An index that finds no object changes nothing.
     pub fn apply(&self, snapshot: &mut Snapshot) {
         match self {
             Self::SetPod(pod) => {

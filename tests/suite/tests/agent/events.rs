@@ -35,7 +35,7 @@ pub(super) fn cluster(nodes: &[&str], network: Network) -> TestbedSpec {
     spec.pod_on(alone, "free", "one", &[], Families::V4, &[])
 }
 
-/// Stores the policy; `address` stands where a CIDR must.
+/// Stores the policy with `address` in the place of a CIDR.
 pub(super) fn store_unusable(world: &World, address: &str) -> Result<()> {
     world.server.store_policy(&json!({
         "apiVersion": "networking.k8s.io/v1",

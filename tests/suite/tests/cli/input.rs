@@ -46,7 +46,7 @@ const CASES: [Case; 9] = [
                      within cidr 10.244.0.0/16"],
         refused: true,
     },
-    // What stands in an unknown field may narrow the rule.
+    // The content of an unknown field may narrow the rule.
     Case {
         file: "field.yaml",
         findings: &["14:5: error: NetworkPolicy dev/broken: spec.ingress[1].form: unknown field \

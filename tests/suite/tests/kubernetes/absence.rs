@@ -45,7 +45,7 @@ impl Absence {
     /// The sum, to [`EVERY`].
     pub fn end(mut self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
-        // A thread that panicked has said so.
+        // A thread that panicked has printed it.
         self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
 }

@@ -14,7 +14,7 @@ use samples::testbed_spec::{Families, Network};
 const PORTS: [u16; 2] = [8001, 8002];
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// The pair takes port 8001 from its friend and may reach nobody.
+/// The pair accepts port 8001 from its friend and may reach no one.
 const POLICY: &str = "apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata:

@@ -106,7 +106,7 @@ fn come_and_go(world: &World, agent: &Daemon<'_>, like: &Pod, _: f64) -> Result<
     Ok(())
 }
 
-/// The same start, and lists anew, counted on the wire.
+/// The same start, and relists, counted on the wire.
 fn through_proxy(world: &World) -> Result<()> {
     let namespace = &world.cluster.endpoint(NODE)?.namespace;
     let upstream = world.server.service_account_client("kube-system", "nftpol")?;

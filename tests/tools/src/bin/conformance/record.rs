@@ -16,7 +16,7 @@ use kubebed::upstream::{Outcome, Spec, Verdict, cells::Cells};
 use netbed::program;
 use serde_json::{Value, json};
 
-/// Where flannel's version stands.
+/// The file with flannel's version.
 const FLANNEL: &str = include_str!("../../../../flannel/go.mod");
 const FLANNEL_MODULE: &str = "github.com/flannel-io/flannel ";
 
@@ -46,7 +46,7 @@ impl Versions {
         let said = |key: &str| node[key].as_str().unwrap_or("unknown").to_owned();
         let flannel = FLANNEL.lines().find_map(|line| line.split_once(FLANNEL_MODULE));
         let flannel = flannel.and_then(|(_, version)| version.split_whitespace().next());
-        // What comes after the version is whoever built it.
+        // After the version comes who built it.
         let linux = said("kernelVersion");
         let linux = linux.split('-').next().unwrap_or_default().to_owned();
         let plain = |text: String| text.trim_start_matches("containerd://").to_owned();

@@ -28,7 +28,7 @@ use scene::{Scene, pause};
 
 /// How long a change may take to be seen.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The same where nobody enforces.
+/// The same without a controller.
 const NOBODY: Duration = Duration::from_secs(2);
 /// How long rules may take to be back.
 const MENDED: Duration = Duration::from_secs(240);
@@ -119,7 +119,7 @@ fn measured(
     scene.delete_policy("friends")?;
     pause(SETTLE)?;
     say(&format!("{state}: nft flush ruleset"));
-    // Last: nobody knows what of the node works afterwards.
+    // Last, because nobody knows which parts of the node work afterwards.
     measures.push(changes::flush(scene, rounds, mended)?);
     Ok(Figures { state, measures })
 }

@@ -197,7 +197,7 @@ pub fn pause(long: Duration) -> Result<()> {
     Ok(())
 }
 
-/// How kubectl is told of the controller.
+/// The arguments of kubectl that name the controller.
 fn source(controller: &Controller) -> Result<Option<[String; 2]>> {
     let path = |path: std::path::PathBuf| {
         let path = std::path::absolute(&path).context("find a manifest")?;
