@@ -88,7 +88,8 @@ impl Lanes {
     /// Counts one that lacks what it needs as failed.
     pub fn could_not_run(&self, name: String, error: &Error) {
         println!("\n{name}:\n{error:#}");
-        let tally = Tally { failed: 1, failures: vec!["all".to_owned()], ..Tally::default() };
+        let mut tally = Tally::default();
+        tally.close(false);
         self.add(name, tally, Instant::now(), false);
     }
 
