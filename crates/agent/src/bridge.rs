@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 use nix::sys::socket::SockaddrStorage;
 
-use crate::report;
+use agent::report;
 
 /// Per network namespace (Documentation/networking/ip-sysctl.rst,
 /// "/proc/sys/net/bridge/*"); there when `br_netfilter` is.

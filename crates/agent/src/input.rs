@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
 use policy::{Severity, Snapshot};
-use watcher::Index;
+use watcher::Store;
 use watcher::files::{self, Finding, Source, Validation};
 
+use crate::api_client;
 use crate::cli::Input;
-use crate::{connect, report};
+use agent::report;
 
 /// Nodes that a message names at most.
 const NODES_SHOWN: usize = 5;
@@ -31,10 +32,10 @@ pub fn snapshot(input: &Input, following: bool) -> Result<Snapshot> {
 
 /// As an agent reads it: what is wrong is said and refuses nothing.
 fn cluster(input: &Input) -> Result<Snapshot> {
-    let found = connect::objects(input.kubeconfig.as_deref())?;
+    let found = api_client::objects(input.kubeconfig.as_deref())?;
     report::lines(found.iter().flat_map(|found| &found.diagnostics));
-    let index: Index = found.into_iter().map(|found| found.object).collect();
-    Ok(index.snapshot().clone())
+    let store: Store = found.into_iter().map(|found| found.object).collect();
+    Ok(store.snapshot().clone())
 }
 
 fn manifests(input: &Input, sources: &[Source], following: bool) -> Result<Snapshot> {
@@ -51,8 +52,8 @@ fn manifests(input: &Input, sources: &[Source], following: bool) -> Result<Snaps
     if following && loaded.findings.iter().any(is_lost) {
         bail!("a document cannot be read, and what it held is unknown; nothing was changed");
     }
-    let index: Index = loaded.objects.into_iter().collect();
-    Ok(index.snapshot().clone())
+    let store: Store = loaded.objects.into_iter().collect();
+    Ok(store.snapshot().clone())
 }
 
 /// Policies without pods enforce nothing, which is hardly ever meant.

@@ -1,12 +1,20 @@
-//! The parts of the `nftpol` command that tests use as a library.
+//! The parts of the `nftpol` command that work without a command line, and so
+//! can be tested: the pipeline, the loop that enforces, and what they report to.
 //!
-//! In: what an API server told, or a policy model. Out: a kernel that
-//! enforces it, on flows that stand already, too.
+//! In: events of an API server, or a snapshot. Out: a kernel that enforces it,
+//! on connections that are open already, too; readiness, metrics, problems.
 //! Never: rules of its own about what is allowed.
 
-pub mod cluster;
-pub mod connections;
+pub mod clock;
+pub mod cluster_state;
+pub mod conntrack_cleanup;
+pub mod enforcer;
+pub mod metrics;
+pub mod other_tables;
 pub mod pipeline;
+pub mod problems;
+pub mod report;
 mod sink;
+pub mod status;
 
 pub use sink::Sink;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::report;
+use agent::report;
 
 const NAME: &str = "nftpol";
 /// How long to wait for another process, such as a one-shot `apply`.

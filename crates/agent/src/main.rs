@@ -4,21 +4,20 @@
 //! everything else on stderr, an exit code.
 //! Never: another program started.
 
+mod api_client;
 mod bridge;
-mod changes;
 mod cli;
 mod commands;
-mod connect;
 mod daemon;
+mod difference_text;
 mod follow;
 mod input;
 mod lock;
-mod report;
-mod tables;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use agent::report;
 use clap::Parser;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;

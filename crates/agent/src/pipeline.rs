@@ -5,29 +5,35 @@
 //! Never: a table deleted to be made anew; a policy that the kernel refuses
 //! stopping the others.
 
-mod change;
+mod attempt;
+mod batch_spacing;
+mod kernel_table;
 mod outcome;
-mod pause;
+mod progress;
 mod proof;
-mod refused;
+mod refusals;
 mod replace;
 
-pub use outcome::{Difference, Outcome, SyncError};
+pub use outcome::{Committed, Difference, Outcome, SyncError, SyncFailed};
 pub use proof::{Proofs, Unproved, Verify};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::{Changed, Compiled, Engine, Options, compile};
-use nft::{ForeignObject, Generation, ReadError, Refusal, SendError, Signs};
+use compiler::{Compiled, Engine, Options};
+use nft::{ReadError, Refusal, SendError};
 use policy::{Diagnostic, ObjectKey, Snapshot};
 use ruleset::plan::Planner;
 use ruleset::{Batch, Ruleset};
 
 use crate::Sink;
-use change::ChangeError;
+use crate::clock::{Clock, SystemClock};
+use attempt::AttemptError;
+use kernel_table::KernelTable;
+use progress::Progress;
 use proof::Prover;
+use refusals::{Consequence, RefusalHistory};
 
 /// How often to start over after others changed the ruleset in between.
 const MAX_ATTEMPTS: usize = 10;
@@ -39,77 +45,75 @@ const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Pipeline<S> {
     sink: S,
+    clock: Arc<dyn Clock>,
     engine: Engine,
     planner: Planner,
-    /// The table as of our last commit, until others commit.
-    live: Option<Live>,
-    /// What the engine's snapshot shall become, once there is one.
-    target: Option<Target>,
-    /// The table as it was found when the first change began that has not come
-    /// to its end; within, `None` is a kernel without the table.
-    before: Option<Option<Arc<Ruleset>>>,
-    /// Whether the table had been touched when it was read.
-    touched: bool,
+    kernel_table: KernelTable,
+    progress: Progress,
+    set_aside: SetAside,
+    refusals: RefusalHistory,
+    /// Of a table that is built again, where other batches are sent.
+    rebuild_refusals: RefusalHistory,
     /// If no table is to be sent without a proof.
     prover: Option<Prover>,
 }
 
-#[derive(Debug)]
-struct Live {
-    ruleset: Arc<Ruleset>,
-    /// What others have in it. A name that they took is no policy's fault.
-    foreign: Vec<ForeignObject>,
-    /// The generation as of which all of it is known; `None` once others
-    /// committed between our own commits.
-    known: Option<Generation>,
-    signs: Option<Signs>,
-    /// To be read again as soon as that can be done.
-    doubted: bool,
-}
-
-/// What the kernel's table is, by a look that costs microseconds.
+/// What there is to do about the kernel's table, by a look that costs
+/// microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
-    /// Nobody committed since our own last commit.
-    Current,
-    /// The same, and policies that were set aside are to be tried again.
-    Due,
-    /// Others committed; our table and its base chain are still those that we
-    /// made, with as many parts. What is in the parts was not looked at.
-    Moved,
-    /// The table was made anew, switched off or lost parts, or was never read.
-    Touched,
+    /// Nothing: nobody committed since our own last commit.
+    Nothing,
+    /// Sync: policies that were set aside are due to be tried again.
+    RetryRefused,
+    /// [`Pipeline::distrust`] and sync, as often as a read can be afforded:
+    /// others committed. Our table and its base chain are still those that we
+    /// made, with as many parts, but what is in the parts was not looked at.
+    ReadWhenAffordable,
+    /// Sync: the table was made again by others, switched off or lost parts, or
+    /// was never read.
+    Restore,
 }
 
-/// What the attempts of one change did.
+/// The policies that are set aside.
 #[derive(Debug, Default)]
-struct Done {
-    batches: usize,
-    operations: usize,
-    foreign: Vec<ForeignObject>,
+struct SetAside {
+    diagnostics: Vec<Diagnostic>,
+    /// When the first of them was.
+    since: Option<Instant>,
 }
 
-/// About the policies of a snapshot that are set aside.
-#[derive(Debug)]
-struct Target {
-    refused: Vec<Diagnostic>,
-    since: Instant,
+/// What was being done when the kernel refused a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// The table becomes the next one step by step.
+    Change,
+    /// It is built again beside the old one.
+    Rebuild,
 }
 
 impl<S: Sink> Pipeline<S> {
     /// A pipeline that adopts the table it finds.
     pub fn new(sink: S, options: Options) -> Self {
-        let engine = Engine::new(options);
         Self {
             sink,
-            engine,
+            clock: Arc::new(SystemClock),
+            engine: Engine::new(options),
             planner: Planner::default(),
-            live: None,
-            target: None,
-            before: None,
-            touched: false,
+            kernel_table: KernelTable::default(),
+            progress: Progress::default(),
+            set_aside: SetAside::default(),
+            refusals: RefusalHistory::default(),
+            rebuild_refusals: RefusalHistory::default(),
             prover: None,
         }
+    }
+
+    /// Takes the time from this clock, and not from the system's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// The kernel.
@@ -123,135 +127,163 @@ impl<S: Sink> Pipeline<S> {
     /// The kernel cannot be asked.
     pub fn check(&mut self) -> Result<Check, ReadError> {
         let generation = self.sink.generation()?;
-        if self.live.as_ref().is_none_or(|live| live.known != Some(generation)) {
-            return Ok(if self.shows_no_sign()? { Check::Moved } else { Check::Touched });
+        if self.kernel_table.is_exact_at(generation) {
+            let is_due = self.set_aside.is_due(self.clock.now());
+            return Ok(if is_due { Check::RetryRefused } else { Check::Nothing });
         }
-        let is_due = self.target.as_ref().is_none_or(Target::is_due);
-        Ok(if is_due { Check::Due } else { Check::Current })
+        self.compare_fingerprint()?;
+        Ok(match self.kernel_table.is_remembered() {
+            true => Check::ReadWhenAffordable,
+            false => Check::Restore,
+        })
     }
 
     /// Lets the next change read the table, if others let it.
     pub fn distrust(&mut self) {
-        if let Some(live) = &mut self.live {
-            live.known = None;
-            live.doubted = true;
-        }
+        self.kernel_table.distrust();
     }
 
     /// Whether a policy isolates a local pod, as of the last change.
     pub fn isolates(&self, policy: &ObjectKey) -> bool {
-        let signatures = &self.engine.compiled().signatures;
-        signatures.values().any(|signature| signature.policies.contains(policy))
+        self.engine.compiled().isolates(policy)
     }
 
     /// Compiles without touching the kernel.
     pub fn compile(&self, snapshot: &Snapshot) -> Compiled {
-        compile(snapshot, self.engine.options())
+        Engine::new(self.engine.options().clone()).update(snapshot).clone()
     }
 
     /// Makes the kernel enforce the snapshot.
     ///
     /// # Errors
     /// See [`SyncError`]. The kernel then enforces what it did before, or a
-    /// state on the way, as the difference orders it.
-    pub fn sync(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncError> {
-        let changed = Changed::between(self.engine.snapshot(), snapshot);
-        self.sync_changed(snapshot, &changed)
+    /// state on the way, as the difference orders it; [`SyncFailed`] says which.
+    pub fn sync(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncFailed> {
+        self.compile_next(snapshot);
+        match self.attempts(snapshot) {
+            Ok(table) => Ok(self.finished(table)),
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
-    /// The same where it is known what changed since the last snapshot, whether
-    /// or not the kernel came to enforce that one: the objects named and no
-    /// other.
-    ///
-    /// # Errors
-    /// As [`Self::sync`].
-    pub fn sync_changed(
-        &mut self,
-        snapshot: &Snapshot,
-        changed: &Changed,
-    ) -> Result<Outcome, SyncError> {
-        let mut target = self.target(snapshot, changed);
-        let mut done = Done::default();
+    /// Attempts until the kernel has the engine's table.
+    fn attempts(&mut self, snapshot: &Snapshot) -> Result<Arc<Ruleset>, SyncError> {
         let mut races = 0;
         while races < MAX_ATTEMPTS {
             self.prove(snapshot)?;
             let ruleset = Arc::new(self.engine.compiled().ruleset.clone());
-            let result = self.change(&ruleset, races, &mut done);
-            if result.as_ref().is_err_and(|error| !matches!(error, ChangeError::Overtaken)) {
-                self.live = None;
+            let result = self.attempt(&ruleset, races);
+            if result.as_ref().is_err_and(|error| !matches!(error, AttemptError::Overtaken)) {
+                self.kernel_table.forget();
             }
             match result {
-                Ok(()) => {
-                    self.enforced(&ruleset);
-                    let outcome = self.outcome(&target, ruleset, done);
-                    self.target = Some(target);
-                    return Ok(outcome);
-                }
-                Err(ChangeError::Overtaken | ChangeError::Moved) => {
+                Ok(()) => return Ok(ruleset),
+                Err(AttemptError::Overtaken | AttemptError::LostTrack) => {
                     tracing::debug!("others committed meanwhile, starting over");
                     races += 1;
                 }
-                Err(ChangeError::Refused(refusals, batch)) => {
-                    self.blame(&mut target, refusals, &batch)?;
+                Err(AttemptError::Refused(refusals, batch)) => {
+                    self.set_aside_refused(refusals, &batch, Step::Change)?;
                 }
-                Err(ChangeError::Failed(error)) => return Err(error),
+                Err(AttemptError::Failed(SyncError::Send(SendError::RefusedWhole(errno)))) => {
+                    let consequence = self.refusals.refused_whole(errno);
+                    return Err(refused(consequence, SendError::RefusedWhole(errno)));
+                }
+                Err(AttemptError::Failed(error)) => return Err(error),
             }
         }
-        Err(SyncError::KeepsChanging)
+        Err(SyncError::TooManyRaces)
     }
 
-    /// Sets the policies aside that are behind what was refused.
-    fn blame(
+    /// Sets the policies aside that are to blame for what was refused. An
+    /// error if there are none.
+    fn set_aside_refused(
         &mut self,
-        target: &mut Target,
         refusals: Vec<Refusal>,
         batch: &Batch,
+        step: Step,
     ) -> Result<(), SyncError> {
         let mut set_aside = self.engine.options().set_aside.clone();
         let compiled = self.engine.compiled();
-        let found = refused::set_aside(compiled, &refusals, batch, &mut set_aside);
-        if found.is_empty() {
-            return Err(SendError::Refused(refusals).into());
-        }
-        target.refused.extend(found);
-        self.engine.set_aside(set_aside);
-        self.reopen();
-        Ok(())
-    }
-
-    /// Goes on to a snapshot, with all its policies. Those that are set aside
-    /// stay so while nothing changes and they are not due.
-    fn target(&mut self, snapshot: &Snapshot, changed: &Changed) -> Target {
-        let known = self.target.take();
-        let known = known.filter(|known| changed.is_empty() && !known.is_due());
-        known.unwrap_or_else(|| {
-            if !changed.is_empty() || !self.engine.options().set_aside.is_empty() {
+        let history = match step {
+            Step::Change => &mut self.refusals,
+            Step::Rebuild => &mut self.rebuild_refusals,
+        };
+        match history.refused(compiled, &refusals, batch, &mut set_aside) {
+            Consequence::SetAside(found) => {
+                self.set_aside.since.get_or_insert_with(|| self.clock.now());
+                self.set_aside.diagnostics.extend(found);
+                self.engine.set_aside(set_aside);
                 self.reopen();
+                Ok(())
             }
-            self.engine.set_aside(BTreeSet::new());
-            self.engine.update_changed(snapshot, changed);
-            Target { refused: Vec::new(), since: Instant::now() }
-        })
+            _ if step == Step::Rebuild => {
+                Err(SyncError::RebuildDidNotHelp(SendError::Refused(refusals)))
+            }
+            consequence => Err(refused(consequence, SendError::Refused(refusals))),
+        }
     }
 
-    fn outcome(&mut self, target: &Target, after: Arc<Ruleset>, done: Done) -> Outcome {
-        let diagnostics = self.engine.compiled().diagnostics.iter().chain(&target.refused);
-        Outcome {
-            before: self.before.take().flatten(),
-            after,
-            batches: done.batches,
-            operations: done.operations,
-            diagnostics: diagnostics.cloned().collect(),
-            set_aside: self.engine.options().set_aside.clone(),
-            foreign: done.foreign,
-            restored: std::mem::take(&mut self.touched) && done.batches > 0,
+    /// Compiles a snapshot, with all its policies. Those that are set aside
+    /// stay so while nothing changes and they are not due.
+    fn compile_next(&mut self, snapshot: &Snapshot) {
+        let is_same = self.engine.snapshot().diff(snapshot).is_empty();
+        if is_same && !self.set_aside.is_due(self.clock.now()) {
+            return;
         }
+        self.reopen();
+        self.set_aside = SetAside::default();
+        self.engine.set_aside(BTreeSet::new());
+        self.engine.update(snapshot);
+    }
+
+    fn finished(&mut self, table: Arc<Ruleset>) -> Outcome {
+        self.enforced(&table);
+        self.refusals.clear();
+        self.rebuild_refusals.clear();
+        let foreign = std::mem::take(&mut self.progress.foreign);
+        let (committed, was_touched) = self.progress.finish(table);
+        let Committed { before, after, batches, operations } = committed;
+        Outcome {
+            before,
+            after,
+            batches,
+            operations,
+            diagnostics: self.diagnostics(),
+            set_aside: self.engine.options().set_aside.clone(),
+            foreign,
+            restored: was_touched && batches > 0,
+        }
+    }
+
+    fn failed(&mut self, error: SyncError) -> SyncFailed {
+        SyncFailed {
+            error,
+            diagnostics: self.diagnostics(),
+            set_aside: self.engine.options().set_aside.clone(),
+            committed: self.progress.interrupt().map(Box::new),
+        }
+    }
+
+    /// Of the compiler, and about the policies that are set aside.
+    fn diagnostics(&self) -> Vec<Diagnostic> {
+        let compiled = self.engine.compiled().diagnostics.iter();
+        compiled.chain(&self.set_aside.diagnostics).cloned().collect()
     }
 }
 
-impl Target {
-    /// Whether policies were set aside long enough ago to be tried again.
-    fn is_due(&self) -> bool {
-        !self.refused.is_empty() && self.since.elapsed() > SET_ASIDE_FOR
+/// The error when no policy could be set aside.
+fn refused(consequence: Consequence, source: SendError) -> SyncError {
+    match consequence {
+        Consequence::BuildAgain => SyncError::KeepsRefusing(source),
+        Consequence::TryRarely => SyncError::RebuildDidNotHelp(source),
+        Consequence::SetAside(_) | Consequence::TryAgain => SyncError::Send(source),
+    }
+}
+
+impl SetAside {
+    /// Whether the policies are to be tried again.
+    fn is_due(&self, now: Instant) -> bool {
+        self.since.is_some_and(|since| now.saturating_duration_since(since) > SET_ASIDE_FOR)
     }
 }

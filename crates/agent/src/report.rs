@@ -8,9 +8,10 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
-use agent::pipeline::Outcome;
 use anyhow::{Context, Result};
 use nft::{ForeignKind, ForeignObject};
+
+use crate::pipeline::Outcome;
 
 /// Text on stdout, as it is. A reader who closed the pipe (`| head -1`) has
 /// what it wanted: that is no error.

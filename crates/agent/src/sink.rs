@@ -1,6 +1,6 @@
 //! Where batches go.
 
-use nft::{Dump, Generation, Kernel, ReadError, SendError, Signs};
+use nft::{Dump, Generation, Kernel, ReadError, SendError, Signs as TableFingerprint};
 use ruleset::{Batch, Name};
 
 /// What the pipeline needs of a kernel.
@@ -32,7 +32,17 @@ pub trait Sink {
     ///
     /// # Errors
     /// As there.
-    fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError>;
+    fn fingerprint(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError>;
+
+    /// See [`Kernel::tables`].
+    ///
+    /// # Errors
+    /// As there.
+    fn tables(&mut self) -> Result<Vec<Name>, ReadError>;
 
     /// See [`Kernel::delete_table`].
     ///
@@ -59,8 +69,16 @@ impl Sink for Kernel {
         Self::send(self, table, batch, expected)
     }
 
-    fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
+    fn fingerprint(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError> {
         Self::signs(self, table, chain)
+    }
+
+    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+        Self::tables(self)
     }
 
     fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {

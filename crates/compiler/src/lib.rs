@@ -5,8 +5,7 @@
 //! policies stand behind which of its objects.
 //! Never: sockets, clocks, environment. Equal input gives equal output.
 //!
-//! [`compile`] works from scratch and says what is right. An [`Engine`] goes from
-//! one snapshot to the next and gives the same at the cost of what changed.
+//! An [`Engine`] goes from one snapshot to the next, at the cost of what changed.
 //!
 //! The work is cut into pure pieces, each a function of a small input:
 //!
@@ -18,28 +17,28 @@
 //! | [`chain`] | one signature | the rules of its chain |
 //! | [`scaffold`] | whether a local pod is isolated | the chains before all that |
 
-mod assemble;
 pub mod blocks;
 pub mod chain;
-mod changed;
-mod cluster;
-mod diagnose;
+mod cluster_index;
+mod compiled;
 mod engine;
 pub mod grants;
+mod layout;
 mod names;
 mod ports;
 pub mod scaffold;
 pub mod sets;
 pub mod signature;
 mod spans;
+mod work;
 
-pub use assemble::{Compiled, compile};
-pub use changed::Changed;
-pub use cluster::Cluster;
+pub use compiled::Compiled;
 pub use engine::Engine;
+pub use layout::Layout;
 
 use std::collections::BTreeSet;
 
+use cluster_index::ClusterIndex;
 use policy::ObjectKey;
 
 /// What to compile for.

@@ -1,6 +1,6 @@
 //! What the named sets stand for, and what is in them.
 //!
-//! In: a [`SetSource`], the content of a set's name, and a [`Cluster`].
+//! In: a [`SetSource`], the content of a set's name, and a [`ClusterIndex`].
 //! Out: its type, comment and elements. A set keeps its source for life;
 //! only its elements follow the cluster.
 
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use policy::{Pod, PodPeer, Protocol, Selector};
 use ruleset::{AddressRange, Comment, Element, Family, Name, Set, SetType};
 
-use crate::Cluster;
+use crate::ClusterIndex;
 use crate::names::Content;
 
 /// The sets that rules look into.
@@ -132,8 +132,8 @@ impl SetSource {
     }
 
     /// The set with its elements as of now.
-    pub fn set(&self, cluster: &Cluster) -> Set {
-        Set::new(self.set_type(), Some(Comment::new(&self.describe()))).with(self.elements(cluster))
+    pub(crate) fn set(&self, cluster: &ClusterIndex) -> Set {
+        Set::new(self.set_type(), Some(self.comment())).with(self.elements(cluster))
     }
 
     /// The type of the set.
@@ -147,7 +147,7 @@ impl SetSource {
     }
 
     /// The elements of the set as of now.
-    pub fn elements(&self, cluster: &Cluster) -> BTreeSet<Element> {
+    fn elements(&self, cluster: &ClusterIndex) -> BTreeSet<Element> {
         let of_pods = |pods: Vec<&Pod>| -> BTreeSet<Element> {
             pods.into_iter()
                 .flat_map(|pod| cluster.addresses_of(pod).map(move |address| (pod, address)))
@@ -168,7 +168,12 @@ impl SetSource {
     }
 
     /// The elements that the set holds for an address of this pod, its owner.
-    pub fn elements_of(&self, cluster: &Cluster, pod: &Pod, address: IpAddr) -> Vec<Element> {
+    pub(crate) fn elements_of(
+        &self,
+        cluster: &ClusterIndex,
+        pod: &Pod,
+        address: IpAddr,
+    ) -> Vec<Element> {
         let selected = match self {
             Self::Pods(_, peer) | Self::NamedPort(_, Some(peer), ..) => cluster.selects(peer, pod),
             Self::AnyOf(_, peers) => peers.iter().any(|peer| cluster.selects(peer, pod)),
@@ -203,8 +208,9 @@ impl SetSource {
         }
     }
 
-    fn describe(&self) -> String {
-        match self {
+    /// The comment of the set: what it stands for, for people.
+    pub fn comment(&self) -> Comment {
+        Comment::new(&match self {
             Self::Pods(_, peer) => format!("pods of {peer}"),
             Self::AnyOf(_, peers) => format!("pods of any of {} peers", peers.len()),
             Self::NamedPort(_, Some(peer), port, protocol) => {
@@ -215,7 +221,7 @@ impl SetSource {
             }
             Self::Blocks(_, ranges) => format!("ipBlocks, {} ranges", ranges.len()),
             Self::Ports(ports) => format!("{} ports", ports.len()),
-        }
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! The handle through which everything else is called.
+//! The handle for all operations on nf_tables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,44 +8,29 @@ use std::time::Duration;
 use nix::errno::Errno;
 use ruleset::{Batch, Name, Op};
 
-use crate::connection::{Ask, Connection};
+use crate::client::{NetlinkClient, Scope};
+use crate::dropping_chains::{self, DroppingChain};
 use crate::dump::Dump;
 use crate::error::{OpenError, ReadError, Refusal, SendError, action};
 use crate::ffi::Body;
+use crate::fingerprint::{self, TableFingerprint};
+use crate::generation::Generation;
 use crate::membarrier::membarrier;
 use crate::netlink;
-use crate::read::{self, Stop};
-use crate::vital::{self, DroppingChain, Signs};
+use crate::read::{self, ReadFailure};
 use crate::write::Encoded;
 
-/// An nfnetlink socket in the network namespace of the thread that opened it.
-/// It may be used from other threads, in any namespace, and stays there.
+/// An nfnetlink socket in the network namespace of the thread that opened it. Any
+/// thread in any namespace may use it. It stays in its own.
 pub struct Kernel {
-    connection: Connection,
+    client: NetlinkClient,
 }
 
-/// A number that grows with every commit in the network namespace, whoever
-/// made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation(pub u32);
-
-impl Generation {
-    /// The generation after one commit more; 0 is left out
-    /// (`nf_tables_commit`, net/netfilter/nf_tables_api.c).
-    #[must_use]
-    pub const fn next(self) -> Self {
-        match self.0.wrapping_add(1) {
-            0 => Self(1),
-            number => Self(number),
-        }
-    }
-}
-
-/// How often reading begins anew when others commit meanwhile.
+/// Attempts at a read while others commit.
 const READ_ATTEMPTS: u32 = 10;
-/// The pause before the second attempt; it grows by as much each time.
+/// The pause before the second attempt. It grows by the same amount each time.
 const READ_PAUSE: Duration = Duration::from_millis(2);
-/// How long packets may be in a table where there is no membarrier(2).
+/// How long to wait until packets have left a table, without membarrier(2).
 const NO_BARRIER: Duration = Duration::from_secs(1);
 
 impl Kernel {
@@ -54,10 +39,10 @@ impl Kernel {
     /// # Errors
     /// See [`OpenError`].
     pub fn open() -> Result<Self, OpenError> {
-        Connection::open().map(|connection| Self { connection }).map_err(OpenError)
+        NetlinkClient::open().map(|client| Self { client }).map_err(OpenError)
     }
 
-    /// The present generation. Costs microseconds.
+    /// The current generation. Costs microseconds.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -65,7 +50,7 @@ impl Kernel {
         /// NFTA_GEN_ID of `enum nft_gen_attributes`, in network order.
         const NFTA_GEN_ID: u16 = 1;
         let mut number = None;
-        self.connection.ask(libc::NFT_MSG_GETGEN, Ask::One, Body::Empty, |message| {
+        self.client.request(libc::NFT_MSG_GETGEN, Scope::One, Body::Empty, |message| {
             let value = message.attribute(NFTA_GEN_ID).and_then(|value| value.first_chunk());
             number = value.map(|bytes| u32::from_be_bytes(*bytes));
             Ok(())
@@ -73,8 +58,8 @@ impl Kernel {
         number.map(Generation).ok_or(ReadError::Malformed("no generation"))
     }
 
-    /// Commits a batch, all or nothing. With `expected`, only if nobody has
-    /// committed since that generation.
+    /// Commits a batch, all or nothing. With `expected`, the kernel refuses it if
+    /// others have committed since that generation.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -84,86 +69,105 @@ impl Kernel {
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
-        let first = self.connection.next_number();
+        let first = self.client.next_number();
         let encoded = Encoded::new(table, batch, expected, first)
             .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
         self.transact(&encoded, batch)
     }
 
     /// The `inet` tables that are ours by name: `nftpol`, and those of later
-    /// schemas, `nftpol-2` and so on.
+    /// schemas, such as `nftpol-2`.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
-        self.settled(|kernel| read::tables(&mut kernel.connection, is_ours))
+        self.settled(|kernel| read::tables(&mut kernel.client, is_ours))
             .map(Option::unwrap_or_default)
     }
 
-    /// Reads a table; `None` if there is none of that name.
+    /// Reads a table. `None` if it does not exist.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
         self.settled(|kernel| {
             let generation = kernel.generation()?;
-            let (ruleset, foreign) = read::table(&mut kernel.connection, table)?;
+            let (ruleset, foreign) = read::table(&mut kernel.client, table)?;
             if kernel.generation()? != generation {
-                return Err(Stop::Changed);
+                return Err(ReadFailure::Changed);
             }
             Ok(Dump { ruleset, foreign, generation })
         })
     }
 
-    /// Signs of whether others made this table or this chain of it anew,
-    /// switched it off, or changed the number of its parts; `None` if either
-    /// is missing. Costs microseconds, whatever the table holds.
+    /// The fingerprint of a table and one chain of it. `None` if either is
+    /// missing. Costs microseconds, whatever the table holds.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
-        vital::signs(&mut self.connection, table, chain)
+    pub fn fingerprint(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError> {
+        self.settled(|kernel| fingerprint::fingerprint(&mut kernel.client, table, chain))
     }
 
-    /// Chains of others, in any family, that drop forwarded packets by
-    /// policy: what ours accept they drop all the same.
+    /// The former name of [`Self::fingerprint`].
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    #[doc(hidden)]
+    pub fn signs(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError> {
+        self.fingerprint(table, chain)
+    }
+
+    /// Chains of others, in any family, whose policy drops forwarded packets. They
+    /// also drop packets that our chains accept.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn dropping_chains(&mut self) -> Result<Vec<DroppingChain>, ReadError> {
-        vital::dropping(&mut self.connection, is_ours)
+        self.settled(|kernel| dropping_chains::dropping_chains(&mut kernel.client, is_ours))
+            .map(Option::unwrap_or_default)
     }
 
-    /// Reads until nobody has committed meanwhile; `None` if there is no table.
+    /// Repeats a read until nothing was committed meanwhile. `None` if there is
+    /// no table.
     fn settled<T>(
         &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, Stop>,
+        mut read: impl FnMut(&mut Self) -> Result<T, ReadFailure>,
     ) -> Result<Option<T>, ReadError> {
         for attempt in 0..READ_ATTEMPTS {
             std::thread::sleep(READ_PAUSE * attempt);
             match read(self) {
                 Ok(value) => return Ok(Some(value)),
-                Err(Stop::NoTable) => return Ok(None),
-                Err(Stop::Changed) => {}
-                Err(Stop::Failed(error)) => return Err(error),
+                Err(ReadFailure::NoTable) => return Ok(None),
+                Err(ReadFailure::Changed) => {}
+                Err(ReadFailure::Error(error)) => return Err(error),
             }
         }
         Err(ReadError::KeepsChanging(READ_ATTEMPTS))
     }
 
-    /// Deletes a table and all in it; `false` if it was not there.
+    /// Deletes a table with everything in it. `false` if it does not exist.
     ///
-    /// The entries of maps go at the moment of the commit, whoever is looking
-    /// (`nft_map_deactivate`, net/netfilter/nf_tables_api.c, since Linux 6.5):
-    /// a packet on its way through the table would miss them and meet a drop.
-    /// So the table is switched off first, and deleted when no packet is in it
-    /// any more. Takes 10 to 30 ms, or a second without membarrier(2).
+    /// The kernel removes the entries of maps at the commit, even while packets
+    /// use them (`nft_map_deactivate`, net/netfilter/nf_tables_api.c, since Linux
+    /// 6.5). A packet inside the table would then miss its entry and be dropped.
+    /// So this switches the table off first, and deletes it when no packet is in
+    /// it any more. Takes 10 to 30 ms, or a second without membarrier(2).
     ///
     /// # Errors
-    /// See [`SendError`]. The table may be switched off then.
+    /// See [`SendError`]. The table may then be switched off.
     pub fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
-        // To switch off a table that is not there would make one.
-        if !vital::has_table(&mut self.connection, table).map_err(unread)? {
+        // Switching off a table that does not exist would create it.
+        let found = self.settled(|kernel| fingerprint::find_table(&mut kernel.client, table));
+        if found.map_err(unread)?.is_none() {
             return Ok(false);
         }
         self.on_table(table, Encoded::dormancy)?;
@@ -173,14 +177,14 @@ impl Kernel {
         self.on_table(table, Encoded::deletion)
     }
 
-    /// Does one thing to a table; `false` if there is none.
+    /// Commits one operation on a table. `false` if the table does not exist.
     fn on_table(
         &mut self,
         table: &Name,
         encode: fn(&Name, u32) -> Result<Encoded, usize>,
     ) -> Result<bool, SendError> {
         let none = Batch::default();
-        let encoded = encode(table, self.connection.next_number())
+        let encoded = encode(table, self.client.next_number())
             .map_err(|op| SendError::Refused(vec![too_long(op, &none)]))?;
         match self.transact(&encoded, &none) {
             Ok(()) => Ok(true),
@@ -193,23 +197,19 @@ impl Kernel {
         }
     }
 
-    /// Whether the kernel accepts a batch for a table that does not exist. It
-    /// is not committed, and the generation stays.
+    /// Whether the kernel would accept a batch for a table that does not exist.
+    /// Nothing is committed, and the generation stays the same.
     pub(crate) fn rehearse(&mut self, table: &Name, batch: &Batch) -> Result<bool, SendError> {
-        let first = self.connection.next_number();
+        let first = self.client.next_number();
         let encoded = Encoded::rehearsal(table, batch, first)
             .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
-        match self.transact(&encoded, batch) {
-            Ok(()) => Ok(true),
-            Err(SendError::Refused(_) | SendError::RefusedWhole(_)) => Ok(false),
-            Err(other) => Err(other),
-        }
+        accepts(self.transact(&encoded, batch))
     }
 
     fn transact(&mut self, encoded: &Encoded, batch: &Batch) -> Result<(), SendError> {
-        self.connection.numbers(encoded.numbers());
+        self.client.numbers(encoded.numbers());
         let before = self.generation().map_err(unread)?;
-        self.connection.socket.send(encoded.bytes()).map_err(|error| match error.kind() {
+        self.client.socket.send(encoded.bytes()).map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied => SendError::Permission,
             _ => SendError::Io(error),
         })?;
@@ -220,19 +220,18 @@ impl Kernel {
         if !answers.lost {
             return Ok(());
         }
-        // Answers were thrown away. A commit would have moved the generation.
+        // Answers were lost. A commit would have moved the generation.
         match self.generation() {
             Ok(after) if after == before => Err(SendError::Io(Errno::ENOBUFS.into())),
             _ => Err(SendError::Unknown),
         }
     }
 
-    /// What the kernel says to a batch: it is all there when `sendmsg`
-    /// returns.
+    /// The kernel's answers to a batch. All have arrived when `sendmsg` returns.
     fn answers(&mut self, encoded: &Encoded, batch: &Batch) -> Result<Answers, SendError> {
         let mut answers = Answers::default();
         loop {
-            match self.connection.socket.receive() {
+            match self.client.socket.receive() {
                 Ok(None) => return Ok(answers),
                 Ok(Some(datagram)) => {
                     let failures = netlink::messages(datagram).filter_map(|one| one.failure());
@@ -247,6 +246,20 @@ impl Kernel {
     }
 }
 
+/// Whether the kernel accepted a rehearsal. A shortage of resources is an error:
+/// it does not tell whether the kernel would accept the batch.
+fn accepts(answer: Result<(), SendError>) -> Result<bool, SendError> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(error @ (SendError::Refused(_) | SendError::RefusedWhole(_)))
+            if !error.is_transient() =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kernel").finish_non_exhaustive()
@@ -256,11 +269,11 @@ impl fmt::Debug for Kernel {
 /// The kernel's answers to a batch.
 #[derive(Default)]
 struct Answers {
-    /// By operation; the first of each.
+    /// The first refusal of each operation.
     refusals: BTreeMap<usize, Refusal>,
-    /// About the batch as a whole.
+    /// The refusal of the batch as a whole.
     whole: Option<Errno>,
-    /// Some did not fit the receive buffer.
+    /// Some answers did not fit the receive buffer.
     lost: bool,
 }
 
@@ -290,7 +303,7 @@ impl Answers {
     }
 }
 
-/// Whether a table is ours by its name; `nftpolicy` is a stranger's.
+/// Whether a table is ours by its name. `nftpolicy` is not.
 fn is_ours(table: &str) -> bool {
     match table.split_once('-') {
         None => table == "nftpol",
@@ -327,7 +340,24 @@ fn unread(error: ReadError) -> SendError {
 
 #[cfg(test)]
 mod tests {
-    use super::is_ours;
+    use super::*;
+
+    #[test]
+    fn a_shortage_does_not_say_that_the_kernel_lacks_a_feature() {
+        for errno in [Errno::ENOMEM, Errno::ENOBUFS, Errno::ENFILE, Errno::EINTR, Errno::EAGAIN] {
+            let refused = SendError::Refused(vec![refusal(0, &Batch::default(), errno, None)]);
+            for answer in [refused, SendError::RefusedWhole(errno), SendError::Io(errno.into())] {
+                assert!(accepts(Err(answer)).is_err_and(|error| error.is_transient()), "{errno}");
+            }
+        }
+        for errno in [Errno::ENOENT, Errno::EINVAL, Errno::EOPNOTSUPP] {
+            let refused = SendError::Refused(vec![refusal(0, &Batch::default(), errno, None)]);
+            for answer in [refused, SendError::RefusedWhole(errno)] {
+                assert!(!accepts(Err(answer)).unwrap_or(true), "{errno}");
+            }
+        }
+        assert!(accepts(Ok(())).unwrap_or(false));
+    }
 
     #[test]
     fn tables_are_ours_by_their_whole_name() {

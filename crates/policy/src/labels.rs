@@ -26,6 +26,16 @@ impl Labels {
         self.0.is_empty()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Key and value at a place in the order of keys.
+    pub fn pair(&self, index: usize) -> Option<(&str, &str)> {
+        self.0.get(index).map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         let index = self.0.binary_search_by(|(one, _)| one.as_str().cmp(key)).ok()?;

@@ -29,5 +29,5 @@ pub use object::ObjectKey;
 pub use owner::{Owners, takes_precedence};
 pub use pod::{NamedPort, Phase, Pod};
 pub use selector::{Operator, Requirement, Selector};
-pub use snapshot::Snapshot;
+pub use snapshot::{Snapshot, SnapshotDiff};
 pub use sorted::Sorted;

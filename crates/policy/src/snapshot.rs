@@ -1,20 +1,25 @@
-//! Everything known about a cluster at one moment.
+//! Everything known about a cluster at one moment, and how two moments differ.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 
 use crate::{Labels, Namespace, NetworkPolicy, ObjectKey, Pod, PodPeer};
 
-/// The objects that NetworkPolicy depends on. Cheap to clone: the objects are
-/// shared.
+/// The objects that NetworkPolicy depends on.
+///
+/// The maps are persistent. A clone costs nothing and shares all that does not
+/// change later, so it is the way to keep a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// All policies.
-    pub policies: BTreeMap<ObjectKey, Arc<NetworkPolicy>>,
+    pub policies: OrdMap<ObjectKey, Arc<NetworkPolicy>>,
     /// All pods, ended and hostNetwork ones included.
-    pub pods: BTreeMap<ObjectKey, Arc<Pod>>,
+    pub pods: OrdMap<ObjectKey, Arc<Pod>>,
     /// All namespaces by name.
-    pub namespaces: BTreeMap<String, Arc<Namespace>>,
+    pub namespaces: OrdMap<String, Arc<Namespace>>,
 }
 
 impl Snapshot {
@@ -31,6 +36,19 @@ impl Snapshot {
                 .into_iter()
                 .map(|one| (one.name.clone(), Arc::new(one)))
                 .collect(),
+        }
+    }
+
+    /// The objects that differ between this snapshot and a later one.
+    ///
+    /// The cost is that of the change: parts of the maps that both snapshots
+    /// share are skipped, and so is an object that both share. Other objects
+    /// are compared by value, so an equal copy is no difference.
+    pub fn diff(&self, later: &Self) -> SnapshotDiff {
+        SnapshotDiff {
+            policies: differing(&self.policies, &later.policies),
+            pods: differing(&self.pods, &later.pods),
+            namespaces: differing(&self.namespaces, &later.namespaces),
         }
     }
 
@@ -58,3 +76,37 @@ impl Snapshot {
         pod.is_subject() && namespace_matches && peer.pods.matches(&pod.labels)
     }
 }
+
+/// Objects that were added, removed or modified from one snapshot to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotDiff {
+    /// Policies.
+    pub policies: BTreeSet<ObjectKey>,
+    /// Pods.
+    pub pods: BTreeSet<ObjectKey>,
+    /// Namespaces, by name.
+    pub namespaces: BTreeSet<String>,
+}
+
+impl SnapshotDiff {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty() && self.pods.is_empty() && self.namespaces.is_empty()
+    }
+}
+
+/// The keys whose values differ. `Arc` compares pointers before values, since
+/// the objects are `Eq`.
+fn differing<K: Ord + Clone, V: Eq>(
+    before: &OrdMap<K, Arc<V>>,
+    later: &OrdMap<K, Arc<V>>,
+) -> BTreeSet<K> {
+    let items = before.diff(later).map(|item| match item {
+        DiffItem::Add(key, _) | DiffItem::Remove(key, _) => key,
+        DiffItem::Update { new: (key, _), .. } => key,
+    });
+    items.cloned().collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use netbed::testbed::Testbed;
 use netbed::verdict::Counts;
 use policy::Snapshot;
 use samples::testbed_spec::TestbedSpec;
-use watcher::{Index, api};
+use watcher::{Store, api};
 
 use crate::apiserver::ApiServer;
 use crate::daemon::Daemon;
@@ -59,8 +59,8 @@ impl World {
     /// When it does not answer.
     pub fn snapshot(&self) -> Result<Snapshot> {
         let found = self.server.block_on(api::list(self.server.client()))?;
-        let index: Index = found.into_iter().map(|found| found.object).collect();
-        Ok(index.snapshot().clone())
+        let store: Store = found.into_iter().map(|found| found.object).collect();
+        Ok(store.snapshot().clone())
     }
 
     /// Starts an agent on a node.

@@ -4,12 +4,11 @@
 //! gets, and the snapshot of it. It fails when the reader's pods or namespaces
 //! differ from the description.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use anyhow::{Result, ensure};
 use policy::Snapshot;
-use watcher::Index;
+use watcher::Store;
 use watcher::files::{self, Validation};
 
 use crate::testbed_spec::TestbedSpec;
@@ -27,22 +26,21 @@ pub fn manifests(spec: &TestbedSpec, policies: &str) -> String {
 pub fn snapshot(spec: &TestbedSpec, policies: &str) -> Result<Snapshot> {
     let loaded = files::parse("manifests", &manifests(spec, policies), Validation::Strict);
     ensure!(!loaded.has_errors(), "the manifests are refused: {:#?}", loaded.findings);
-    let index: Index = loaded.objects.into_iter().collect();
-    let read = index.snapshot().clone();
+    let store: Store = loaded.objects.into_iter().collect();
+    let read = store.snapshot().clone();
     let described = Snapshot::new([], spec.pods(), spec.namespaces());
-    same(&read.pods, &described.pods)?;
-    same(&read.namespaces, &described.namespaces)?;
+    let differing =
+        Snapshot { policies: described.policies.clone(), ..read.clone() }.diff(&described);
+    for key in &differing.pods {
+        same(key, read.pods.get(key), described.pods.get(key))?;
+    }
+    for name in &differing.namespaces {
+        same(name, read.namespaces.get(name), described.namespaces.get(name))?;
+    }
     Ok(read)
 }
 
-fn same<K: Ord + Debug, V: PartialEq + Debug>(
-    read: &BTreeMap<K, V>,
-    described: &BTreeMap<K, V>,
-) -> Result<()> {
-    let keys: BTreeSet<&K> = read.keys().chain(described.keys()).collect();
-    for key in keys {
-        let (read, described) = (read.get(key), described.get(key));
-        ensure!(read == described, "{key:?} read as {read:#?}, described as {described:#?}");
-    }
+fn same<V: PartialEq + Debug>(key: &impl Debug, read: V, described: V) -> Result<()> {
+    ensure!(read == described, "{key:?} read as {read:#?}, described as {described:#?}");
     Ok(())
 }

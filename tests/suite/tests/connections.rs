@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use agent::connections::{Connections, Counters};
+use agent::conntrack_cleanup::{ConntrackCleanup, Counters};
 use agent::pipeline::Pipeline;
 use anyhow::{Context, Result, ensure};
 use compiler::Options;
@@ -43,7 +43,7 @@ struct Setup {
     snapshot: Snapshot,
     pipeline: Pipeline<Kernel>,
     table: Option<Arc<Ruleset>>,
-    connections: Connections,
+    connections: ConntrackCleanup,
 }
 
 impl Setup {
@@ -63,7 +63,7 @@ impl Setup {
         cluster.endpoint("node-2")?.namespace.ip("route add 10.96.0.10 via 192.168.77.11")?;
         let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
         let pipeline = Pipeline::new(node.run(Kernel::open)??, options);
-        let connections = node.run(Connections::start)??;
+        let connections = node.run(ConntrackCleanup::start)??;
         let mut setup = Self { cluster, snapshot, pipeline, table: None, connections };
         setup.policies("")?;
         let (before, after) = setup.enforce()?;
@@ -88,7 +88,7 @@ impl Setup {
     }
 
     /// Enforces the snapshot and sees what becomes of the streams. Denied ones
-    /// go on until `Connections` is told, so it is that which ends them.
+    /// go on until `ConntrackCleanup` is told, so it is that which ends them.
     fn change(&mut self, case: &str, streams: Streams) -> Result<()> {
         let (before, after) = self.enforce()?;
         for (name, stream) in streams.denied.iter().chain(&streams.allowed) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use agent::connections::{Connections, Counters};
+use agent::conntrack_cleanup::{ConntrackCleanup, Counters};
 use anyhow::{Result, ensure};
 use compiler::Options;
 use netbed::conntrack::{self, Entry};
@@ -102,7 +102,7 @@ fn a_table_that_comes_during_the_dump_has_the_last_word() -> Result<()> {
     let some = Requirement { key: "pod".to_owned(), operator: Operator::In(names) };
     let denied = compiled(vec![policy("some", Selector::new([some]), false)]);
     let allowed = compiled(vec![policy("all", Selector::everything(), true)]);
-    let connections = namespace.run(Connections::start)??;
+    let connections = namespace.run(ConntrackCleanup::start)??;
     connections.changed(Some(Arc::clone(&allowed)), Arc::clone(&denied));
     let begun = Instant::now();
     while connections.counters().begun == 0 {
@@ -123,12 +123,12 @@ fn pass(
     before: Option<Arc<Ruleset>>,
     after: Arc<Ruleset>,
 ) -> Result<Counters> {
-    let connections = namespace.run(Connections::start)??;
+    let connections = namespace.run(ConntrackCleanup::start)??;
     connections.changed(before, after);
     first_pass(&connections)
 }
 
-fn first_pass(connections: &Connections) -> Result<Counters> {
+fn first_pass(connections: &ConntrackCleanup) -> Result<Counters> {
     let begun = Instant::now();
     while connections.counters().sweeps == 0 {
         ensure!(begun.elapsed() < PATIENCE, "no pass");
@@ -163,5 +163,5 @@ fn compiled(policies: Vec<NetworkPolicy>) -> Arc<Ruleset> {
         ports: Vec::new(),
     });
     let snapshot = Snapshot::new(policies, pods, [Space::synthesised("dev")]);
-    Arc::new(compiler::compile(&snapshot, &Options::default()).ruleset)
+    Arc::new(samples::from_scratch::compiled(&snapshot, &Options::default()).ruleset)
 }

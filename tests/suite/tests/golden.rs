@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use compiler::{Options, compile};
+use compiler::Options;
 use nft::Kernel;
 use nix::sched::{CloneFlags, unshare};
 use policy::Snapshot;
@@ -17,8 +17,9 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use ruleset::plan::plan;
 use ruleset::{Ruleset, text};
+use samples::from_scratch::compiled;
 use samples::{fixtures, random};
-use watcher::Index;
+use watcher::Store;
 use watcher::files::{self, Validation};
 
 /// Set by `cargo xtask bless` to rewrite the golden files.
@@ -28,13 +29,13 @@ fn snapshot(file: &Path) -> Snapshot {
     let text = fs::read_to_string(file).unwrap();
     let loaded = files::parse(&file.display().to_string(), &text, Validation::Strict);
     assert!(!loaded.has_errors(), "{:#?}", loaded.findings);
-    let index: Index = loaded.objects.into_iter().collect();
-    index.snapshot().clone()
+    let store: Store = loaded.objects.into_iter().collect();
+    store.snapshot().clone()
 }
 
 fn table(snapshot: &Snapshot) -> Ruleset {
     let options = Options { node: Some("n1".to_owned()), ..Options::default() };
-    compile(snapshot, &options).ruleset
+    compiled(snapshot, &options).ruleset
 }
 
 fn cases() -> Vec<(PathBuf, Ruleset)> {

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::time::Instant;
 
-use agent::cluster::Cluster;
+use agent::cluster_state::ClusterState;
 use agent::pipeline::Pipeline;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use compiler::{Options, scaffold};
@@ -80,7 +80,7 @@ impl Node {
     fn live(&mut self, (objects, order, ended, steps): &History) -> Result<()> {
         let options = Options { node: Some(NODES[0].0.to_owned()), ..Options::default() };
         let mut pipeline = Pipeline::new(self.namespace.run(Kernel::open)??, options);
-        let mut cluster = Cluster::default();
+        let mut cluster = ClusterState::default();
         let mut watches = Watches::new(objects.clone(), *ended);
         let lists = watches.lists(order);
         self.sync(&mut pipeline, &mut cluster, lists).context("the first lists")?;
@@ -103,14 +103,13 @@ impl Node {
     fn sync(
         &mut self,
         pipeline: &mut Pipeline<Kernel>,
-        cluster: &mut Cluster,
+        cluster: &mut ClusterState,
         events: Vec<Event>,
     ) -> Result<()> {
         for event in events {
             cluster.take(event);
         }
-        let changed = cluster.changed();
-        let outcome = pipeline.sync_changed(cluster.snapshot(), &changed)?;
+        let outcome = pipeline.sync(cluster.snapshot())?;
         ensure!(outcome.set_aside.is_empty(), "set aside: {:?}", outcome.set_aside);
         let dump = self.reader.dump(&scaffold::table())?.context("no table")?;
         ensure!(dump.foreign.is_empty(), "foreign: {:?}", dump.foreign);

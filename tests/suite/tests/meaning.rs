@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use compiler::{Options, compile};
+use compiler::Options;
 use policy::spec;
 use policy::{Direction, NetworkPolicy, Owners, Pod, Snapshot};
 use proptest::prelude::*;
@@ -14,6 +14,7 @@ use proptest::test_runner::RngSeed;
 use ruleset::plan::plan;
 use ruleset::simulator::{self, Outcome, Witness, possible_outcomes};
 use ruleset::{Ruleset, TcpFlags};
+use samples::from_scratch::compiled;
 use samples::judge::{NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
 
@@ -30,7 +31,7 @@ fn cases() -> ProptestConfig {
 
 fn table(snapshot: &Snapshot, node: &str) -> Ruleset {
     let options = Options { node: Some(node.to_owned()), ..Options::default() };
-    compile(snapshot, &options).ruleset
+    compiled(snapshot, &options).ruleset
 }
 
 /// TCP segments that open no flow, between all addresses.
@@ -104,7 +105,7 @@ proptest! {
     #[test]
     fn without_a_node_all_pods_are_local(snapshot in random::snapshot()) {
         let owners = spec::owners(&snapshot);
-        let table = compile(&snapshot, &Options::default()).ruleset;
+        let table = compiled(&snapshot, &Options::default()).ruleset;
         for packet in random::packets(&[&snapshot]) {
             if NODES.iter().any(|(_, address)| !is_forwarded(address, &packet)) {
                 continue;

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
-use compiler::{Options, compile};
+use compiler::Options;
 use policy::spec::{self, Transport};
 use policy::{Protocol, Snapshot};
 use ruleset::plan::plan;
 use ruleset::simulator::{self, possible_outcomes};
 use ruleset::{Ruleset, text};
-use watcher::Index;
+use samples::from_scratch::compiled;
+use watcher::Store;
 use watcher::files::{self, Validation};
 
 /// `name address app=...` a line; policies as YAML specs by name.
@@ -44,8 +45,8 @@ impl DevObjects<'_> {
         }
         let loaded = files::parse("cluster", &text, Validation::Strict);
         ensure!(!loaded.has_errors(), "{:#?}", loaded.findings);
-        let index: Index = loaded.objects.into_iter().collect();
-        Ok(index.snapshot().clone())
+        let store: Store = loaded.objects.into_iter().collect();
+        Ok(store.snapshot().clone())
     }
 }
 
@@ -60,7 +61,7 @@ fn check(before: &DevObjects<'_>, after: &DevObjects<'_>, port: u16) -> Result<(
     let [passes, passes_after] =
         [&before, &after].map(|snapshot| spec::decide(snapshot, &packet).passes());
     ensure!(passes == passes_after, "the packet's fate changes");
-    let table = |snapshot| compile(snapshot, &Options::default()).ruleset;
+    let table = |snapshot| compiled(snapshot, &Options::default()).ruleset;
     let (old, new) = (table(&before), table(&after));
     let mut states: Vec<Ruleset> = vec![old.clone()];
     let mut said = String::new();

@@ -6,20 +6,21 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use agent::connections::{Connections, Counters};
+use agent::conntrack_cleanup::{ConntrackCleanup, Counters};
 use anyhow::{Result, ensure};
-use compiler::{Options, compile};
+use compiler::Options;
 use netbed::conntrack::{self, Entry};
 use netbed::net::Namespace;
 use nft::Conntrack;
 use nix::unistd::{Uid, seteuid};
+use samples::from_scratch::compiled;
 use samples::testbed_spec::{Families, Network};
 use samples::{fixtures, objects};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const NOBODY: u32 = 65534;
 
-fn wait(connections: &Connections, until: impl Fn(Counters) -> bool) -> Result<()> {
+fn wait(connections: &ConntrackCleanup, until: impl Fn(Counters) -> bool) -> Result<()> {
     let begun = Instant::now();
     while !until(connections.counters()) {
         ensure!(begun.elapsed() < PATIENCE, "waited for: {:?}", connections.counters());
@@ -34,13 +35,13 @@ fn suspects_wait_until_a_pass_succeeds() -> Result<()> {
     let spec = fixtures::dev_pods(Network::Routed, &["node"], &["pod"], Families::V4);
     let table = |policies: &str| {
         let snapshot = objects::snapshot(&spec, policies)?;
-        anyhow::Ok(Arc::new(compile(&snapshot, &Options::default()).ruleset))
+        anyhow::Ok(Arc::new(compiled(&snapshot, &Options::default()).ruleset))
     };
     let stranger: IpAddr = "203.0.113.5".parse()?;
     let entry = Entry::plain((stranger, 1000), (spec.pods[0].addresses[0], 80), 6);
     namespace.run(|| conntrack::create(&[entry]))??;
     let mut conntrack = namespace.run(Conntrack::open)??;
-    let connections = namespace.run(Connections::start)??;
+    let connections = namespace.run(ConntrackCleanup::start)??;
     let (before, after) = (table("")?, table(&fixtures::deny_all_ingress("dev"))?);
 
     // The kernel asks for the sender's rights, not only the opener's

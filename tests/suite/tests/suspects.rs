@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use agent::connections::{Suspects, suspects};
-use compiler::{Options, compile};
+use agent::conntrack_cleanup::{Suspects, suspects};
+use compiler::Options;
 use policy::{Snapshot, spec};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -28,7 +28,7 @@ fn cases() -> ProptestConfig {
 
 fn table(snapshot: &Snapshot, node: &str) -> Ruleset {
     let options = Options { node: Some(node.to_owned()), ..Options::default() };
-    compile(snapshot, &options).ruleset
+    samples::from_scratch::compiled(snapshot, &options).ruleset
 }
 
 fn on_the_wire(packet: &spec::Packet) -> Packet {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use compiler::{Options, compile};
+use compiler::Options;
 use policy::spec::owners;
 use policy::{Snapshot, spec};
 use proptest::prelude::*;
@@ -12,6 +12,7 @@ use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use ruleset::simulator::{Outcome, simulate};
 use ruleset::{Finish, Name, Ruleset, Verdict};
+use samples::from_scratch::compiled;
 use samples::judge::{self, NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
 use verify::{Reason, Report, verify};
@@ -27,7 +28,7 @@ fn cases(cases: u32) -> ProptestConfig {
 
 fn table(snapshot: &Snapshot, node: Option<&str>) -> Ruleset {
     let options = Options { node: node.map(str::to_owned), ..Options::default() };
-    compile(snapshot, &options).ruleset
+    compiled(snapshot, &options).ruleset
 }
 
 fn shown(report: &Report) -> String {

@@ -14,8 +14,9 @@ use super::{open, options};
 use crate::bridge::Bridges;
 use crate::cli::Apply;
 use crate::follow::Follower;
+use crate::input;
 use crate::lock::Lock;
-use crate::{input, report, tables};
+use agent::{other_tables, report};
 
 /// How often `--watch` looks at the files' metadata and at the generation of
 /// the kernel's ruleset; with many files less often.
@@ -45,7 +46,7 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     let mut pipeline = Pipeline::new(kernel, options);
     let outcome = pipeline.sync(&snapshot)?;
     let printed = report::outcome(&outcome);
-    for table in tables::remove_others(pipeline.sink())? {
+    for table in other_tables::remove(pipeline.sink())? {
         report::notice(format_args!("removed table inet {table} of another version"));
     }
     if args.watch {
@@ -89,9 +90,9 @@ fn watch(
             }
         } else if failed.is_none() {
             match pipeline.check() {
-                Ok(Check::Current) => continue,
-                Ok(Check::Moved) => pipeline.distrust(),
-                Ok(Check::Due | Check::Touched) | Err(_) => {}
+                Ok(Check::Nothing) => continue,
+                Ok(Check::ReadWhenAffordable) => pipeline.distrust(),
+                Ok(Check::RetryRefused | Check::Restore) | Err(_) => {}
             }
         }
         match pipeline.sync(&snapshot) {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::open;
 use crate::lock::Lock;
-use crate::report;
+use agent::report;
 
 /// Removes our tables, of whatever version.
 ///

@@ -7,7 +7,8 @@ use anyhow::Result;
 
 use super::{open, options};
 use crate::cli::Diff;
-use crate::{changes, input, report};
+use crate::{difference_text, input};
+use agent::report;
 
 /// Prints the difference; exit code 1 if there is one, as `kubectl diff`.
 ///
@@ -19,7 +20,7 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     let options = options(&mut kernel, &args.input)?;
     let mut pipeline = Pipeline::new(kernel, options);
     let compiled = pipeline.compile(&snapshot);
-    report::lines(&compiled.diagnostics);
+    report::lines(compiled.diagnostics.iter());
     let table = &compiled.ruleset.table;
     let Difference { live, flags, foreign, batches, .. } =
         pipeline.difference(&compiled.ruleset)?;
@@ -29,7 +30,7 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
         text += &format!("- table inet {table}  # {flags}\n+ table inet {table}\n");
     }
     if !batches.is_empty() {
-        text += &changes::describe(live.as_deref(), &compiled.ruleset);
+        text += &difference_text::describe(live.as_deref(), &compiled.ruleset);
     }
     for other in pipeline.sink().tables()?.iter().filter(|other| *other != table) {
         text += &format!("- table inet {other}  # of another version\n");

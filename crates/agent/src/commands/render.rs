@@ -3,11 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use compiler::compile;
+use compiler::Engine;
 use ruleset::{json, text};
 
 use crate::cli::{Output, Render};
-use crate::{input, report};
+use crate::input;
+use agent::report;
 
 /// Prints the ruleset.
 ///
@@ -15,8 +16,9 @@ use crate::{input, report};
 /// The manifests cannot be read or are refused.
 pub fn render(args: &Render) -> Result<ExitCode> {
     let snapshot = input::snapshot(&args.input, false)?;
-    let compiled = compile(&snapshot, &args.input.options(true));
-    report::lines(&compiled.diagnostics);
+    let mut engine = Engine::new(args.input.options(true));
+    let compiled = engine.update(&snapshot);
+    report::lines(compiled.diagnostics.iter());
     match args.output {
         Output::Nft => report::print(&text::ruleset(&compiled.ruleset))?,
         Output::Json => report::print(&format!("{}\n", json::ruleset(&compiled.ruleset)))?,

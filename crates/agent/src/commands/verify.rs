@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use compiler::{compile, scaffold};
+use compiler::{Engine, scaffold};
 use nft::ForeignKind;
 use ruleset::Ruleset;
 use verify::{Report, verify as compare};
 
 use super::open;
 use crate::cli::Verify;
-use crate::{input, report};
+use crate::input;
+use agent::report;
 
 /// Prints the packets with which the table does other than the specification
 /// says; exit code 1 if there are any.
@@ -24,9 +25,10 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
     let (whose, table) = match args.kernel {
         true => ("the kernel's table", live()?),
         false => {
-            let compiled = compile(&snapshot, &args.input.options(true));
-            report::lines(&compiled.diagnostics);
-            ("the compiled table", compiled.ruleset)
+            let mut engine = Engine::new(args.input.options(true));
+            let compiled = engine.update(&snapshot);
+            report::lines(compiled.diagnostics.iter());
+            ("the compiled table", compiled.ruleset.clone())
         }
     };
     let found = compare(&snapshot, args.input.node(), &BTreeSet::new(), &table)?;

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use agent::problems::{About, Problems};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use policy::ObjectKey;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -28,39 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(30);
 /// `NoteLengthLimit` of the API server's validation (pkg/apis/core/validation/events.go).
 const MESSAGE_BYTES: usize = 1024;
-
-/// Why a policy is not enforced as written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// A part of it cannot be used and allows nothing.
-    UnusablePart,
-    /// The kernel refused it; it isolates and allows nothing.
-    RefusedByKernel,
-}
-
-impl Reason {
-    /// `reason` of the Event.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::UnusablePart => "UnusablePart",
-            Self::RefusedByKernel => "RefusedByKernel",
-        }
-    }
-}
-
-/// What an Event is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct About {
-    /// The policy.
-    pub policy: ObjectKey,
-    /// Its `metadata.uid`.
-    pub uid: String,
-    /// Why.
-    pub reason: Reason,
-}
-
-/// All that is wrong now, each with a message.
-pub type Problems = BTreeMap<About, String>;
 
 /// Publishes problems as they come, for ever.
 pub async fn publish(client: Client, node: String, mut problems: watch::Receiver<Problems>) {
@@ -172,6 +139,9 @@ fn shortened(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use agent::problems::EventReason;
+    use policy::ObjectKey;
+
     use super::*;
 
     #[test]
@@ -187,7 +157,7 @@ mod tests {
         let about = About {
             policy: ObjectKey::new("dev", "Web"),
             uid: "0b5c".to_owned(),
-            reason: Reason::UnusablePart,
+            reason: EventReason::UnusablePart,
         };
         let event = event("n1", &about, "why", Timestamp::now());
         assert_eq!(event.metadata.name.as_deref(), Some("nftpol.0b5c.unusablepart"));

@@ -10,27 +10,21 @@ use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Instant;
 
+use agent::enforcer::Message;
+use agent::metrics::Metrics;
+use agent::problems::Problems;
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use kube::Client;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
 use watcher::api::{self, Event};
 
-use super::announce::{self, Problems};
-use super::metrics::Metrics;
-use super::server::{self, Pages, Told};
-use crate::connect::client;
-
-/// To the loop that enforces.
-#[derive(Debug)]
-pub enum Message {
-    /// A watch told something, at this time.
-    Event(Instant, Event),
-    /// Stop, and leave the rules.
-    Stop,
-}
+use super::announce;
+use super::server::{self, Pages, ServedState};
+use crate::api_client::client;
 
 /// What this side needs to know.
 #[derive(Debug)]
@@ -47,53 +41,74 @@ pub struct Settings {
 }
 
 /// Starts the thread. Watches start with `begin`; when a signal asks to stop,
-/// the last message is [`Message::Stop`].
+/// the last message is [`Message::Stop`]. A thread that ends without that
+/// message died.
 ///
 /// # Errors
 /// When the configuration names no API server, or there are no resources for
 /// a thread.
 pub fn start(
     settings: Settings,
-    told: Told,
+    served: ServedState,
     messages: Sender<Message>,
     problems: watch::Receiver<Problems>,
     begin: oneshot::Receiver<()>,
 ) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
     let client = runtime.block_on(client(settings.kubeconfig.as_deref()))?;
-    thread::Builder::new()
-        .name("remote".to_owned())
+    let thread = thread::Builder::new().name("remote".to_owned());
+    thread
         .spawn(move || {
-            runtime.block_on(async {
+            let is_asked = runtime.block_on(async {
                 tokio::select! {
-                    () = run(client, settings, &told, &messages, problems, begin) => {}
-                    () = stopped() => {}
+                    () = run(client, settings, &served, &messages, problems, begin) => false,
+                    () = stopped() => true,
                 }
+            });
+            if is_asked {
                 // When the loop is gone, so is the process.
                 let _ = messages.send(Message::Stop);
-            })
+            }
         })
         .context("start a thread")?;
     Ok(())
 }
 
+/// Runs until a task panics, or the loop that enforces is gone.
 async fn run(
     client: Client,
     settings: Settings,
-    told: &Told,
+    served: &ServedState,
     messages: &Sender<Message>,
     problems: watch::Receiver<Problems>,
     begin: oneshot::Receiver<()>,
 ) {
     let Settings { node, health, metrics, .. } = settings;
-    tokio::spawn(server::serve(health, Pages::All, told.clone()));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(server::serve(health, Pages::All, served.clone()));
     if let Some(address) = metrics {
-        tokio::spawn(server::serve(address, Pages::Metrics, told.clone()));
+        tasks.spawn(server::serve(address, Pages::Metrics, served.clone()));
     }
-    tokio::spawn(announce::publish(client.clone(), node, problems));
-    if begin.await.is_ok() {
-        follow(client, &told.metrics, messages).await;
+    tasks.spawn(announce::publish(client.clone(), node, problems));
+    let watches = async {
+        if begin.await.is_ok() {
+            follow(client, &served.metrics, messages).await;
+        }
+    };
+    tokio::select! {
+        () = watches => {}
+        () = panicked(&mut tasks) => {}
     }
+}
+
+/// Returns when one of the tasks has panicked.
+async fn panicked(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if ended.is_err() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// Passes on what the watches tell, until the loop that enforces is gone.
@@ -114,7 +129,7 @@ fn count(metrics: &Metrics, event: &Event) {
         Event::Deleted { kind, .. } => (*kind, "deleted"),
         Event::Failed { kind, error } => {
             tracing::warn!("{error}");
-            let labels = [("kind", kind.name()), ("reason", error.reason().name())];
+            let labels = [("kind", kind.name()), ("reason", error.failure_kind().name())];
             metrics.watch_failures.get_or_create(&labels).inc();
             return;
         }

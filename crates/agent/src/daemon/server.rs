@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::metrics::Metrics;
+use agent::status::Status;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
@@ -19,10 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-use super::metrics::Metrics;
-use super::status::Status;
-
-/// Connections at once; a prober and a scraper need one each.
+/// ConntrackCleanup at once; a prober and a scraper need one each.
 const CONNECTIONS: usize = 32;
 /// How long a client may take, and hold its connection.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,7 +40,7 @@ pub enum Pages {
 
 /// What the pages tell of.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct ServedState {
     /// For the probes.
     pub status: Status,
     /// For `/metrics`.
@@ -49,17 +48,17 @@ pub struct Told {
 }
 
 /// Serves for ever.
-pub async fn serve(address: SocketAddr, pages: Pages, told: Told) {
+pub async fn serve(address: SocketAddr, pages: Pages, served: ServedState) {
     let listener = listen(address).await;
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let told = told.clone();
+                let served = served.clone();
                 tokio::spawn(async move {
                     // Whoever asks too slowly is cut off; nobody else waits.
-                    let _ = timeout(PATIENCE, connection(stream, pages, told)).await;
+                    let _ = timeout(PATIENCE, connection(stream, pages, served)).await;
                     drop(permit);
                 });
             }
@@ -72,12 +71,12 @@ pub async fn serve(address: SocketAddr, pages: Pages, told: Told) {
 }
 
 async fn listen(address: SocketAddr) -> TcpListener {
-    let mut said = false;
+    let mut was_logged = false;
     loop {
         match TcpListener::bind(address).await {
             Ok(listener) => return listener,
-            Err(error) if !said => {
-                said = true;
+            Err(error) if !was_logged => {
+                was_logged = true;
                 tracing::warn!(%address, "cannot listen, trying on: {error}");
             }
             Err(_) => {}
@@ -86,9 +85,13 @@ async fn listen(address: SocketAddr) -> TcpListener {
     }
 }
 
-async fn connection(stream: TcpStream, pages: Pages, told: Told) -> Result<(), hyper::Error> {
+async fn connection(
+    stream: TcpStream,
+    pages: Pages,
+    served: ServedState,
+) -> Result<(), hyper::Error> {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), pages, &told);
+        let answer = answer(request.method(), request.uri().path(), pages, &served);
         async { Ok::<_, Infallible>(answer) }
     });
     http1::Builder::new()
@@ -98,13 +101,18 @@ async fn connection(stream: TcpStream, pages: Pages, told: Told) -> Result<(), h
         .await
 }
 
-fn answer(method: &Method, path: &str, pages: Pages, told: &Told) -> Response<Full<Bytes>> {
+fn answer(
+    method: &Method,
+    path: &str,
+    pages: Pages,
+    served: &ServedState,
+) -> Response<Full<Bytes>> {
     if *method != Method::GET && *method != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
     }
-    let status = &told.status;
+    let status = &served.status;
     match (path, pages) {
-        ("/metrics", _) => match told.metrics.text(status) {
+        ("/metrics", _) => match served.metrics.text(status) {
             Ok(metrics) => {
                 // The media type of OpenMetrics 1.0, which Prometheus asks for.
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -8,51 +8,68 @@ use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use nft::{Features, Kernel};
+use agent::enforcer::Surroundings;
+use agent::metrics::Metrics;
+use agent::status::{Condition, Status};
+use nft::{Features, Generation, Kernel};
 
-use super::metrics::Metrics;
-use super::status::{Condition, Status};
 use crate::bridge;
 
-/// How often to look.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often to list the chains of others at most. The list holds all chains of
+/// all tables: thousands on a node with kube-proxy.
+const CHAINS_EVERY: Duration = Duration::from_secs(60);
 
-/// Looks around from time to time.
+/// The node around our table.
 #[derive(Debug, Default)]
-pub struct Surroundings {
-    looked: Option<Instant>,
-    /// Named once each.
-    dropping: Vec<String>,
+pub struct NodeSurroundings {
+    dropping_chains: DroppingChains,
 }
 
-impl Surroundings {
-    /// Whether it is time to look again.
-    pub fn is_due(&self) -> bool {
-        self.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY)
+impl Surroundings<Kernel> for NodeSurroundings {
+    fn look(&mut self, now: Instant, kernel: &mut Kernel, pods: &[IpAddr], status: &Status) {
+        set(status, Condition::Bridges, bridge::unseen(pods));
+        set(status, Condition::Services, ipvs().into_iter().collect());
+        self.dropping_chains.look(now, kernel);
     }
+}
 
-    /// Looks, and says what changed.
-    pub fn look(&mut self, kernel: &mut Kernel, pods: &[IpAddr], status: &Status) {
-        self.looked = Some(Instant::now());
-        say(status, Condition::Bridges, bridge::unseen(pods));
-        say(status, Condition::Services, ipvs().into_iter().collect());
-        self.name_dropping(kernel);
+/// Chains of others that drop what ours allow.
+#[derive(Debug, Default)]
+struct DroppingChains {
+    /// When they were listed last, and as of which generation.
+    listed: Option<(Instant, Generation)>,
+    /// Named once each.
+    named: Vec<String>,
+}
+
+impl DroppingChains {
+    /// Whether they are to be listed: others committed, and not just now.
+    fn is_due(&self, now: Instant, generation: Generation) -> bool {
+        self.listed.is_none_or(|(listed, as_of)| {
+            now.saturating_duration_since(listed) >= CHAINS_EVERY && as_of != generation
+        })
     }
 
     /// What another table drops, ours cannot allow.
-    fn name_dropping(&mut self, kernel: &mut Kernel) {
+    fn look(&mut self, now: Instant, kernel: &mut Kernel) {
+        // Before the list: what is made after it must not pass for listed.
+        let Ok(generation) = kernel.generation() else { return };
+        if !self.is_due(now, generation) {
+            return;
+        }
+        self.listed = Some((now, generation));
         let Ok(found) = kernel.dropping_chains() else { return };
         let found: Vec<String> = found
             .iter()
             .map(|one| format!("chain {} in table {} {}", one.chain, one.family, one.table))
             .collect();
-        for chain in found.iter().filter(|chain| !self.dropping.contains(chain)) {
+        for chain in found.iter().filter(|chain| !self.named.contains(chain)) {
             tracing::warn!(
                 "{chain} drops forwarded packets by its policy: what no rule there accepts is \
                  lost, whatever the NetworkPolicies allow"
             );
         }
-        self.dropping = found;
+        self.named = found;
     }
 }
 
@@ -85,7 +102,7 @@ pub fn features(features: &Features, status: &Status, metrics: &Metrics) {
     }
 }
 
-fn say(status: &Status, condition: Condition, problems: Vec<String>) {
+fn set(status: &Status, condition: Condition, problems: Vec<String>) {
     match problems.is_empty() {
         true => status.holds(condition),
         false => status.fails(condition, problems.join("; ")),
@@ -108,4 +125,21 @@ fn ipvs() -> Option<String> {
          (kube-router without its service proxy)"
             .to_owned()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_of_others_are_listed_at_first_and_then_rarely_after_commits() {
+        let start = Instant::now();
+        let (then, now) = (Generation(1), Generation(2));
+        let mut chains = DroppingChains::default();
+        assert!(chains.is_due(start, then), "the first look");
+        chains.listed = Some((start, then));
+        assert!(!chains.is_due(start + CHAINS_EVERY, then), "nobody committed");
+        assert!(!chains.is_due(start + CHAINS_EVERY / 2, now), "listed a moment ago");
+        assert!(chains.is_due(start + CHAINS_EVERY, now));
+    }
 }

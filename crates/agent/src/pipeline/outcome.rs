@@ -1,6 +1,8 @@
 //! What the pipeline did, what it would do, and why it could not.
 
 use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 
 use nft::{ForeignObject, Generation, ReadError, SendError};
@@ -8,13 +10,13 @@ use policy::{Diagnostic, ObjectKey};
 use ruleset::plan::PlanError;
 use ruleset::{Batch, Name, NameError, Ruleset};
 
+use super::refusals::EQUAL_REFUSALS;
 use super::{MAX_ATTEMPTS, Unproved};
 
 /// What a change did.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What the kernel enforced before the first batch, and before those of
-    /// earlier changes that failed since the last that did not. `None` if
+    /// What the kernel enforced after the last successful change. `None` if
     /// there was no table.
     pub before: Option<Arc<Ruleset>>,
     /// What it enforces now.
@@ -32,6 +34,45 @@ pub struct Outcome {
     /// Whether the table showed signs that others had touched it, and there
     /// was something to mend or to change.
     pub restored: bool,
+}
+
+/// Batches that were committed, and what they did to the table.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// What the kernel enforced after the last successful change. `None` if
+    /// there was no table, or nobody knows.
+    pub before: Option<Arc<Ruleset>>,
+    /// What it enforces after the last of these batches.
+    pub after: Arc<Ruleset>,
+    /// How many batches; since the last report.
+    pub batches: usize,
+    /// Operations in them.
+    pub operations: usize,
+}
+
+/// A change that did not reach its end.
+#[derive(Debug)]
+pub struct SyncFailed {
+    /// Why.
+    pub error: SyncError,
+    /// About the objects: of the compiler, and policies set aside.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Policies that the kernel refused.
+    pub set_aside: BTreeSet<ObjectKey>,
+    /// What was committed nevertheless.
+    pub committed: Option<Box<Committed>>,
+}
+
+impl fmt::Display for SyncFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for SyncFailed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
 }
 
 /// Between the kernel's table and the one that it shall have.
@@ -82,13 +123,24 @@ pub enum SyncError {
         /// Why it is not ours.
         why: String,
     },
+    /// The kernel refused the same change [`EQUAL_REFUSALS`] times in a row, and
+    /// no policy is to blame: build the table again with
+    /// [`super::Pipeline::replace`].
+    #[error("{0}; refused {EQUAL_REFUSALS} times in a row")]
+    KeepsRefusing(#[source] SendError),
+    /// As `KeepsRefusing`, and that did not help: try again rarely.
+    #[error(
+        "{0}; building the table again did not help; `nft list table inet nftpol` shows whether \
+         others have put something into it"
+    )]
+    RebuildDidNotHelp(#[source] SendError),
     /// The table was to be proved first, and was not.
     #[error(transparent)]
     Unproved(#[from] Unproved),
     /// The stand-in of a table that is built anew has no name.
     #[error("name a table: {0}")]
     Name(#[from] NameError),
-    /// Others kept changing the table.
+    /// Others committed during each attempt.
     #[error("the ruleset changed under each of {MAX_ATTEMPTS} attempts; try again")]
-    KeepsChanging,
+    TooManyRaces,
 }

@@ -10,12 +10,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::{Changed, Engine};
+use compiler::Engine;
 use policy::{ObjectKey, Snapshot};
 use ruleset::Ruleset;
 use verify::{Report, VerifyError};
 
-use super::{Check, Done, MAX_ATTEMPTS, Pipeline, SyncError};
+use super::{Check, MAX_ATTEMPTS, Pipeline, SyncError};
 use crate::Sink;
 
 /// What [`verify::verify`] is.
@@ -120,10 +120,6 @@ impl<S: Sink> Pipeline<S> {
     /// the table that was proved last.
     pub(super) fn prove(&mut self, snapshot: &Snapshot) -> Result<(), SyncError> {
         let Some(prover) = &mut self.prover else { return Ok(()) };
-        // Nor is it to be trusted that the engine was told of every change.
-        if !Changed::between(self.engine.snapshot(), snapshot).is_empty() {
-            prover.found = None;
-        }
         let found = prover.prove(&self.engine, snapshot);
         if found.is_err() {
             self.keep();
@@ -144,12 +140,12 @@ impl<S: Sink> Pipeline<S> {
         let Some(last) = self.prover.as_ref().and_then(|prover| prover.enforced.clone()) else {
             return;
         };
-        if matches!(self.check(), Ok(Check::Moved)) {
+        if matches!(self.check(), Ok(Check::ReadWhenAffordable)) {
             self.distrust();
         }
-        let mut done = Done::default();
-        match self.change(&last, MAX_ATTEMPTS, &mut done) {
-            Ok(()) if done.batches > 0 => {
+        let batches = self.progress.batches();
+        match self.attempt(&last, MAX_ATTEMPTS) {
+            Ok(()) if self.progress.batches() > batches => {
                 tracing::warn!("others changed the table; the one that was proved last is back");
             }
             Ok(()) => {}

@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use compiler::Changed;
 use nft::SendError;
 use policy::Snapshot;
 use ruleset::{Name, Ruleset};
 
-use super::change::{Base, ChangeError, signs};
-use super::{Difference, Done, Live, Outcome, Pipeline, SyncError};
+use super::attempt::{AttemptError, fingerprint};
+use super::kernel_table::{Remembered, Start};
+use super::{Difference, Outcome, Pipeline, Step, SyncError, SyncFailed};
 use crate::Sink;
 
 /// The name of the table that stands in meanwhile. It is one of ours, so that
@@ -26,77 +26,88 @@ impl<S: Sink> Pipeline<S> {
     ///
     /// # Errors
     /// See [`SyncError`]. At least one table is left.
-    pub fn replace(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncError> {
-        self.live = None;
-        let changed = Changed::between(self.engine.snapshot(), snapshot);
-        let mut target = self.target(snapshot, &changed);
-        let done = loop {
+    pub fn replace(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncFailed> {
+        self.kernel_table.forget();
+        self.progress.origin_is_lost();
+        self.compile_next(snapshot);
+        match self.build_both_unless_refused(snapshot) {
+            // What others did meanwhile is looked for, too.
+            Ok(()) => self.sync(snapshot),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Builds both tables without the policies that the kernel refuses.
+    fn build_both_unless_refused(&mut self, snapshot: &Snapshot) -> Result<(), SyncError> {
+        loop {
             self.prove(snapshot)?;
             match self.build_both() {
-                Ok(done) => break done,
-                Err(ChangeError::Refused(refusals, batch)) => {
-                    self.blame(&mut target, refusals, &batch)?;
+                Ok(()) => return Ok(()),
+                Err(AttemptError::Refused(refusals, batch)) => {
+                    self.set_aside_refused(refusals, &batch, Step::Rebuild)?;
                 }
-                Err(ChangeError::Failed(error)) => return Err(error),
-                Err(ChangeError::Overtaken | ChangeError::Moved) => {
-                    return Err(SyncError::KeepsChanging);
+                Err(AttemptError::Failed(error)) => return Err(error),
+                Err(AttemptError::Overtaken | AttemptError::LostTrack) => {
+                    return Err(SyncError::TooManyRaces);
                 }
             }
-        };
-        self.target = Some(target);
-        let mut outcome = self.sync(snapshot)?;
-        outcome.before = None;
-        outcome.operations += done.operations;
-        outcome.batches += done.batches;
-        Ok(outcome)
+        }
     }
 
     /// The stand-in, then ours in the place of what is there.
-    fn build_both(&mut self) -> Result<Done, ChangeError> {
+    fn build_both(&mut self) -> Result<(), AttemptError> {
         let ours = Arc::new(self.engine.compiled().ruleset.clone());
         let stand_in = Ruleset {
             table: Name::new(STAND_IN).map_err(SyncError::from)?,
             ..Ruleset::clone(&ours)
         };
-        let mut done = Done::default();
         // One that an earlier attempt left behind may be all that enforces.
-        match self.build(&stand_in, &mut done) {
-            Err(ChangeError::Failed(SyncError::Plan { .. } | SyncError::InTheWay { .. })) => {
+        match self.build(&stand_in) {
+            Err(AttemptError::Failed(SyncError::Plan { .. } | SyncError::InTheWay { .. })) => {
                 self.sink.delete_table(&stand_in.table)?;
-                self.build(&stand_in, &mut done)?;
+                self.build(&stand_in)?;
             }
             result => result?,
         }
+        let built = self.in_place_of_ours(&ours, &stand_in.table);
+        // What one of two tables drops is dropped: the stand-in is whole.
+        self.progress.stopped_at(ours);
+        built
+    }
+
+    fn in_place_of_ours(
+        &mut self,
+        ours: &Arc<Ruleset>,
+        stand_in: &Name,
+    ) -> Result<(), AttemptError> {
         self.sink.delete_table(&ours.table)?;
-        self.build(&ours, &mut done)?;
-        self.sink.delete_table(&stand_in.table)?;
-        let signs = signs(&mut self.sink)?;
-        // Not known, only trusted: others may have committed meanwhile.
-        self.live =
-            Some(Live { ruleset: ours, foreign: Vec::new(), known: None, signs, doubted: false });
-        self.before = None;
-        Ok(done)
+        self.build(ours)?;
+        self.sink.delete_table(stand_in)?;
+        let fingerprint = fingerprint(&mut self.sink)?;
+        let table = Remembered { ruleset: Arc::clone(ours), foreign: Vec::new(), fingerprint };
+        // Not exact: others may have committed meanwhile.
+        self.kernel_table.committed(table, None);
+        Ok(())
     }
 
     /// Makes a table of what is there of it.
-    fn build(&mut self, table: &Ruleset, done: &mut Done) -> Result<(), ChangeError> {
+    fn build(&mut self, table: &Ruleset) -> Result<(), AttemptError> {
         let generation = self.sink.generation()?;
         let (ruleset, foreign) = match self.sink.dump(&table.table)? {
             Some(dump) => (Some(Arc::new(dump.ruleset)), dump.foreign),
             None => (None, Vec::new()),
         };
-        let base = Base { ruleset, foreign, generation, trusted: false };
-        let Difference { batches, .. } = self.between(base, table)?;
-        for batch in batches {
-            match self.sink.send(&table.table, &batch, None) {
-                Ok(()) => {}
-                Err(SendError::Refused(refusals)) => {
-                    return Err(ChangeError::Refused(refusals, batch));
-                }
-                Err(error) => return Err(error.into()),
+        let start = Start { ruleset, foreign, generation, is_exact: true };
+        let Difference { live, batches, .. } = self.between(start, table)?;
+        for (index, batch) in batches.iter().enumerate() {
+            if let Err(error) = self.sink.send(&table.table, batch, None) {
+                self.stopped(live.as_deref(), table, &batches[..index]);
+                return Err(match error {
+                    SendError::Refused(refusals) => AttemptError::Refused(refusals, batch.clone()),
+                    error => error.into(),
+                });
             }
-            done.batches += 1;
-            done.operations += batch.ops.len();
+            self.progress.committed(batch);
         }
         Ok(())
     }

@@ -6,20 +6,24 @@
 use std::collections::BTreeMap;
 
 use agent::Sink;
-use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, Signs};
+use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, Signs as TableFingerprint};
 use policy::Snapshot;
 use ruleset::simulator::{self, Outcome, simulate};
 use ruleset::{ApplyError, Batch, Name, Op, Ruleset};
-use watcher::Index;
 use watcher::files::{self, Validation};
+use watcher::{Object, Store};
 
 /// A kernel in memory.
-#[derive(Default)]
 pub struct Model {
     pub tables: BTreeMap<Name, Ruleset>,
     pub generation: u32,
     /// Operations that it refuses, by a part of their text.
     pub refuses: Option<&'static str>,
+    /// Why it refuses them.
+    pub errno: Errno,
+    /// Operations on our table that it refuses until the table is deleted, as
+    /// while a chain of others uses one of ours.
+    pub in_use: Option<&'static str>,
     /// How many commits somebody else still puts before ours.
     pub others: u32,
     /// Whether it names only the first operation that it refuses.
@@ -30,6 +34,24 @@ pub struct Model {
     pub after: u32,
     pub sent: usize,
     pub dumps: usize,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            tables: BTreeMap::new(),
+            generation: 0,
+            refuses: None,
+            errno: Errno::EINVAL,
+            in_use: None,
+            others: 0,
+            one_at_a_time: false,
+            flushed_before: None,
+            after: 0,
+            sent: 0,
+            dumps: 0,
+        }
+    }
 }
 
 impl Model {
@@ -78,18 +100,25 @@ impl Sink for Model {
         if expected.is_some_and(|expected| expected.0 != self.generation) {
             return Err(SendError::GenerationMoved);
         }
-        let refused =
-            |op: &Op| self.refuses.is_some_and(|part| ruleset::text::op(table, op).contains(part));
+        let is = |part: Option<&str>, op: &Op| {
+            part.is_some_and(|part| ruleset::text::op(table, op).contains(part))
+        };
+        let in_use = self.in_use.filter(|_| *table == compiler::scaffold::table());
+        let errno = |op: &Op| match op {
+            op if is(in_use, op) => Some(Errno::EBUSY),
+            op if is(self.refuses, op) => Some(self.errno),
+            _ => None,
+        };
         let mut refusals: Vec<Refusal> = batch
             .ops
             .iter()
             .enumerate()
-            .filter(|(_, op)| refused(op))
-            .map(|(index, op)| Refusal {
+            .filter_map(|(index, op)| Some((index, op, errno(op)?)))
+            .map(|(index, op, errno)| Refusal {
                 op: index,
                 action: "add a rule to chain",
                 object: op.object().cloned(),
-                errno: Errno::ENOMEM,
+                errno,
                 message: None,
             })
             .collect();
@@ -119,16 +148,28 @@ impl Sink for Model {
         Ok(())
     }
 
-    fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
+    fn fingerprint(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError> {
         Ok(self.tables.get(table).and_then(|table| {
             let parts = table.sets.len() + table.maps.len() + table.chains.len();
             let rules = table.chains.get(chain)?.rules.len();
-            Some(Signs { table: parts.to_be_bytes().into(), chain: rules.to_be_bytes().into() })
+            Some(TableFingerprint {
+                table: parts.to_be_bytes().into(),
+                chain: rules.to_be_bytes().into(),
+            })
         }))
+    }
+
+    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+        Ok(self.tables.keys().cloned().collect())
     }
 
     fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
         self.generation += 1;
+        self.in_use = self.in_use.filter(|_| *table != compiler::scaffold::table());
         Ok(self.tables.remove(table).is_some())
     }
 }
@@ -161,12 +202,17 @@ spec:
   ingress: [{ports: [{port: 80}]}]
 ";
 
-/// Two isolated pods, a policy for each.
-pub fn snapshot() -> Snapshot {
+/// The objects of [`snapshot`].
+pub fn objects() -> Vec<Object> {
     let loaded = files::parse("cluster.yaml", CLUSTER, Validation::Strict);
     assert!(!loaded.has_errors(), "{:#?}", loaded.findings);
-    let index: Index = loaded.objects.into_iter().collect();
-    index.snapshot().clone()
+    loaded.objects
+}
+
+/// Two isolated pods, a policy for each.
+pub fn snapshot() -> Snapshot {
+    let store: Store = objects().into_iter().collect();
+    store.snapshot().clone()
 }
 
 /// Whether somebody reaches this port over TCP.

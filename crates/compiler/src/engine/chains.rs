@@ -12,7 +12,7 @@ use ruleset::Name;
 use super::in_use::SetsInUse;
 use crate::grants::{self, Grants};
 use crate::signature::{ResolvedPorts, Signature};
-use crate::{Cluster, Compiled, Options, chain};
+use crate::{ClusterIndex, Compiled, Options, chain};
 
 /// What the grants of a policy depend on, beside the policy.
 type GrantsKey = (ObjectKey, Direction, ResolvedPorts);
@@ -28,7 +28,7 @@ pub(super) struct Chains {
     grants: BTreeMap<GrantsKey, (Arc<Grants>, usize)>,
     /// The chains of each policy and direction.
     of_policy: BTreeMap<(ObjectKey, Direction), BTreeSet<Name>>,
-    /// Policies that have an ingress chain more or less.
+    /// Policies that got their first ingress chain or lost their last.
     news: BTreeSet<ObjectKey>,
 }
 
@@ -45,7 +45,8 @@ impl Chains {
         self.of_policy.contains_key(&(policy.clone(), Direction::Ingress))
     }
 
-    /// The policies that have an ingress chain more or less since the last call.
+    /// The policies that got their first ingress chain, or lost their last, since
+    /// the last call.
     pub fn take_news(&mut self) -> BTreeSet<ObjectKey> {
         std::mem::take(&mut self.news)
     }
@@ -64,12 +65,13 @@ impl Chains {
         }
         for policy in &signature.policies {
             let key = (policy.clone(), signature.direction);
-            self.of_policy.entry(key).or_default().insert(name.clone());
-            if signature.direction == Direction::Ingress {
+            let chains = self.of_policy.entry(key).or_default();
+            chains.insert(name.clone());
+            if signature.direction == Direction::Ingress && chains.len() == 1 {
                 self.news.insert(policy.clone());
             }
         }
-        out.signatures.insert(name.clone(), signature);
+        out.signatures.insert(name.clone(), Arc::new(signature));
     }
 
     /// One pod less uses the chain.
@@ -82,15 +84,15 @@ impl Chains {
         out.ruleset.chains.remove(name);
         out.rule_sources.remove(name);
         let Some(signature) = out.signatures.remove(name) else { return };
-        for policy in signature.policies {
-            if signature.direction == Direction::Ingress {
-                self.news.insert(policy.clone());
-            }
-            let key = (policy, signature.direction);
+        for policy in &signature.policies {
+            let key = (policy.clone(), signature.direction);
             let Some(chains) = self.of_policy.get_mut(&key) else { continue };
             chains.remove(name);
             if chains.is_empty() {
                 self.of_policy.remove(&key);
+                if signature.direction == Direction::Ingress {
+                    self.news.insert(policy.clone());
+                }
             }
         }
     }
@@ -115,7 +117,7 @@ impl Chains {
     pub fn fill(
         &mut self,
         name: &Name,
-        cluster: &Cluster,
+        cluster: &ClusterIndex,
         options: &Options,
         sets: &mut SetsInUse,
         out: &mut Compiled,
@@ -134,7 +136,7 @@ impl Chains {
         let comment = signature.comment();
         let built = chain::of(name, signature.direction, comment, allowing, options.log);
         out.ruleset.chains.insert(name.clone(), Arc::new(built.chain));
-        out.rule_sources.insert(name.clone(), built.sources);
+        out.rule_sources.insert(name.clone(), Arc::new(built.sources));
         self.parts.insert(name.clone(), parts);
     }
 
@@ -142,7 +144,7 @@ impl Chains {
         &mut self,
         key: &GrantsKey,
         policy: &NetworkPolicy,
-        cluster: &Cluster,
+        cluster: &ClusterIndex,
         sets: &mut SetsInUse,
         out: &mut Compiled,
     ) -> Arc<Grants> {

@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use policy::ObjectKey;
 use ruleset::{Element, Name, Ruleset, Set, SetType};
 
 use super::Touched;
-use super::index::Index;
+use super::selector_index::SelectorIndex;
 use crate::sets::{SetSource, Sources};
-use crate::{Cluster, Compiled};
+use crate::{ClusterIndex, Compiled};
 
 /// Sets in use.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub(super) struct SetsInUse {
     sources: Sources,
     /// How many grants of each policy look into a set.
     users: BTreeMap<Name, BTreeMap<ObjectKey, usize>>,
-    index: Index,
+    index: SelectorIndex,
     /// Sets that nobody looks into any more.
     idle: BTreeSet<Name>,
 }
@@ -32,12 +33,12 @@ impl SetsInUse {
         name: &Name,
         source: &SetSource,
         policy: &ObjectKey,
-        cluster: &Cluster,
+        cluster: &ClusterIndex,
         out: &mut Compiled,
     ) {
         let users = self.users.entry(name.clone()).or_default();
         *users.entry(policy.clone()).or_default() += 1;
-        out.set_users.entry(name.clone()).or_default().insert(policy.clone());
+        Arc::make_mut(out.set_users.entry(name.clone()).or_default()).insert(policy.clone());
         if self.idle.remove(name) || self.sources.contains_key(name) {
             return;
         }
@@ -58,7 +59,7 @@ impl SetsInUse {
             out.set_users.remove(name);
             self.idle.insert(name.clone());
         } else if let Some(users) = out.set_users.get_mut(name) {
-            users.remove(policy);
+            Arc::make_mut(users).remove(policy);
         }
     }
 
@@ -75,7 +76,7 @@ impl SetsInUse {
     /// Puts these addresses into the sets that their owners now belong to, and
     /// into no other. Only sets that the owner before or now could be in are
     /// looked at.
-    pub fn follow(&self, touched: &Touched, cluster: &Cluster, ruleset: &mut Ruleset) {
+    pub fn follow(&self, touched: &Touched, cluster: &ClusterIndex, ruleset: &mut Ruleset) {
         for (&address, before) in touched {
             let after = cluster.owner(address);
             let owners = [before.as_ref(), after];

@@ -8,7 +8,7 @@ use policy::{
 use ruleset::simulator::{self, Outcome, simulate};
 
 use super::*;
-use crate::{Options, compile};
+use crate::{Engine, Options};
 
 const PODS: u32 = MAX_PEER_SETS as u32 + 40;
 
@@ -55,7 +55,7 @@ fn policy() -> NetworkPolicy {
 #[test]
 fn many_peers_share_the_sets_of_their_ports_and_mean_the_same() {
     let snapshot = Snapshot::new([policy()], (0..PODS).map(pod), []);
-    let table = compile(&snapshot, &Options::default()).ruleset;
+    let table = Engine::new(Options::default()).update(&snapshot).ruleset.clone();
     let sets = table.sets.keys().filter(|name| name.as_str().contains("any-of")).count();
     assert_eq!(sets, (3 + 1) * 2, "three ports in, one range out, two families");
     let subject = pod(0).addresses[0];

@@ -36,8 +36,21 @@ pub(super) struct Steps<'a> {
     pub settle: Vec<Move<'a>>,
     /// Entries to delete: map and address.
     pub release: Vec<(&'a Name, Family, IpAddr)>,
-    /// What was found out about a pair of chains.
-    ways: BTreeMap<(&'a Name, &'a Name), Way>,
+    /// How entries get from one chain to another, worked out once a pair.
+    routes: BTreeMap<(&'a Name, &'a Name), Route>,
+    /// The copy of each chain whose rules change: with the old rules, with the
+    /// new ones. However many entries use a copy, it is made once.
+    copies: BTreeMap<(Age, &'a Name), Name>,
+    /// Rules that were copied.
+    #[cfg(test)]
+    pub copied: usize,
+}
+
+/// Which rules a copy of a chain has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Age {
+    Old,
+    New,
 }
 
 /// An entry that goes to a chain.
@@ -53,7 +66,7 @@ pub(super) struct Move<'a> {
 
 /// How an entry gets from one chain to another.
 #[derive(Clone, Debug)]
-enum Way {
+enum Route {
     /// The new chain allows no more than the old one.
     Takes,
     /// The new chain allows no less; until then it stays or goes to this copy.
@@ -116,37 +129,37 @@ impl<'a> Steps<'a> {
         to: &'a Name,
     ) -> Result<(), PlanError> {
         let target = self.target(delta, switch, to)?;
-        let way = match self.ways.get(&(from, to)) {
-            Some(way) => way.clone(),
+        let route = match self.routes.get(&(from, to)) {
+            Some(route) => route.clone(),
             None => {
-                let way = self.way(delta, from, to, &target)?;
-                self.ways.insert((from, to), way.clone());
-                way
+                let route = self.route(delta, from, to, &target)?;
+                self.routes.insert((from, to), route.clone());
+                route
             }
         };
-        let (early, late) = match way {
-            Way::Takes => (Some(target), None),
-            Way::Gives(copy) => (copy, Some(target)),
-            Way::Both(chain) => (Some(chain), Some(target)),
+        let (early, late) = match route {
+            Route::Takes => (Some(target), None),
+            Route::Gives(copy) => (copy, Some(target)),
+            Route::Both(chain) => (Some(chain), Some(target)),
         };
         self.take.extend(early.map(|to| Move::new(switch, to, true)));
         self.give.extend(late.map(|to| Move::new(switch, to, true)));
         Ok(())
     }
 
-    fn way(
+    fn route(
         &mut self,
         delta: &Delta<'a>,
         from: &'a Name,
         to: &'a Name,
         target: &Name,
-    ) -> Result<Way, PlanError> {
+    ) -> Result<Route, PlanError> {
         let (before, after) = (grants(delta.old, from), grants(delta.new, to));
         if after.is_subset(&before) {
-            return Ok(Way::Takes);
+            return Ok(Route::Takes);
         }
         if before.is_subset(&after) {
-            return Ok(Way::Gives(self.copy_of_old(delta, from)?));
+            return Ok(Route::Gives(self.copy_of_old(delta, from)?));
         }
         let rules = rules(delta.old, from).iter().map(|rule| {
             let mut rule = rule.clone();
@@ -157,8 +170,9 @@ impl<'a> Steps<'a> {
         });
         let number = self.stand_ins.len();
         let name = free_name(delta, &format!("both{number}"), from)?;
-        self.stand_ins.insert(name.clone(), rules.collect());
-        Ok(Way::Both(name))
+        let rules = rules.collect();
+        self.add_stand_in(name.clone(), rules);
+        Ok(Route::Both(name))
     }
 
     /// Where an entry of `to` goes until all chains have their new rules.
@@ -172,9 +186,7 @@ impl<'a> Steps<'a> {
             return Ok(to.clone());
         }
         self.settle.push(Move::new(switch, to.clone(), true));
-        let copy = free_name(delta, "new", to)?;
-        self.stand_ins.insert(copy.clone(), rules(delta.new, to).to_vec());
-        Ok(copy)
+        self.copy(delta, Age::New, to)
     }
 
     /// A chain with the old rules of one whose rules change.
@@ -186,9 +198,29 @@ impl<'a> Steps<'a> {
         if !delta.refills.contains(from) {
             return Ok(None);
         }
-        let copy = free_name(delta, "old", from)?;
-        self.stand_ins.insert(copy.clone(), rules(delta.old, from).to_vec());
-        Ok(Some(copy))
+        self.copy(delta, Age::Old, from).map(Some)
+    }
+
+    fn copy(&mut self, delta: &Delta<'a>, age: Age, origin: &'a Name) -> Result<Name, PlanError> {
+        if let Some(copy) = self.copies.get(&(age, origin)) {
+            return Ok(copy.clone());
+        }
+        let (prefix, table) = match age {
+            Age::Old => ("old", delta.old),
+            Age::New => ("new", delta.new),
+        };
+        let copy = free_name(delta, prefix, origin)?;
+        self.add_stand_in(copy.clone(), rules(table, origin).to_vec());
+        self.copies.insert((age, origin), copy.clone());
+        Ok(copy)
+    }
+
+    fn add_stand_in(&mut self, name: Name, rules: Vec<Rule>) {
+        #[cfg(test)]
+        {
+            self.copied += rules.len();
+        }
+        self.stand_ins.insert(name, rules);
     }
 }
 

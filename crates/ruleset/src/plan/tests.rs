@@ -1,5 +1,8 @@
 use std::net::IpAddr;
 
+use super::delta::Delta;
+use super::references::References;
+use super::steps::Steps;
 use super::{PlanError, plan};
 use crate::{
     AddressTest, BaseChain, Chain, Element, Family, Field, Finish, Match, Name, Op, PortTest, Rule,
@@ -241,6 +244,27 @@ fn who_leaves_or_enters_a_chain_that_changes_goes_by_way_of_a_copy() {
              delete chain both1.i.a; delete chain new.i.b",
         ],
     );
+}
+
+/// Ten pods enter and ten leave a chain whose rules change.
+#[test]
+fn a_chain_is_copied_once_however_many_entries_use_the_copy() {
+    let pods = |ports: &'static [&str], chain: [&'static str; 2]| -> Ruleset {
+        let addresses: Vec<String> = (0..20).map(|pod| format!("10.0.0.{pod}")).collect();
+        let pods: Vec<(&str, &str)> = addresses
+            .iter()
+            .enumerate()
+            .map(|(index, address)| (address.as_str(), chain[index % 2]))
+            .collect();
+        let chains: &[(&str, &[&str])] = &[("a", ports), ("b", &["7"])];
+        Table { pods: &pods, chains, sets: &[] }.ruleset()
+    };
+    let (old, new) = (pods(&["1", "2"], ["a", "b"]), pods(&["1", "3"], ["b", "a"]));
+    let mut references = References::none(name("t"));
+    let delta = Delta::between(&old, &new, &mut references).unwrap();
+    let steps = Steps::of(&delta).unwrap();
+    let rules: usize = steps.stand_ins.values().map(Vec::len).sum();
+    assert_eq!((steps.settle.len(), steps.copied), (10, rules));
 }
 
 #[test]

@@ -13,12 +13,12 @@ use agent::Sink;
 use agent::pipeline::{Outcome, Pipeline};
 use anyhow::{Context, Result, bail, ensure};
 use compiler::Options;
-use nft::{Dump, Generation, Kernel, ReadError, SendError, Signs};
+use nft::{Dump, Generation, Kernel, ReadError, SendError, Signs as TableFingerprint};
 use policy::spec::{self, Packet, Transport};
 use policy::{Protocol, Severity, Snapshot};
 use ruleset::{Batch, Name};
 use watcher::files::{self, Source, Validation};
-use watcher::{Index, Object};
+use watcher::{Object, Store};
 
 use super::gun::Fire;
 use super::kinds::How;
@@ -33,7 +33,7 @@ pub struct Driver<'a> {
     states: Vec<State>,
     /// The state that is enforced; an index into `states`.
     now: usize,
-    index: Index,
+    store: Store,
     pipeline: Pipeline<Socket>,
 }
 
@@ -56,14 +56,14 @@ impl<'a> Driver<'a> {
             states.push(State { objects: read(&file)?, file });
         }
         let snapshots: Vec<Snapshot> =
-            states.iter().map(|state| index(&state.objects).snapshot().clone()).collect();
+            states.iter().map(|state| store(&state.objects).snapshot().clone()).collect();
         check(range, kind, &snapshots)?;
         let kernel = Socket::open(range, fire)?;
         let pipeline = Pipeline::new(kernel.clone(), Options::default());
-        let first = index(&states[0].objects);
+        let first = store(&states[0].objects);
         let mut driver =
-            Self { range, kernel, how: kind.how, states, now: 0, index: first, pipeline };
-        let outcome = driver.pipeline.sync(driver.index.snapshot())?;
+            Self { range, kernel, how: kind.how, states, now: 0, store: first, pipeline };
+        let outcome = driver.pipeline.sync(driver.store.snapshot())?;
         faultless(&outcome)?;
         Ok(driver)
     }
@@ -79,7 +79,7 @@ impl<'a> Driver<'a> {
             How::Events => self.tell(before),
             How::Reapply => {
                 self.forget();
-                self.index = index(&read(&self.states[self.now].file)?);
+                self.store = store(&read(&self.states[self.now].file)?);
             }
             How::Restart => {
                 self.forget();
@@ -87,7 +87,7 @@ impl<'a> Driver<'a> {
                 self.tell(before);
             }
         }
-        let outcome = self.pipeline.sync(self.index.snapshot())?;
+        let outcome = self.pipeline.sync(self.store.snapshot())?;
         faultless(&outcome)
     }
 
@@ -97,7 +97,7 @@ impl<'a> Driver<'a> {
     /// # Errors
     /// When something is.
     pub fn settled(&mut self) -> Result<()> {
-        let outcome = self.pipeline.sync(self.index.snapshot())?;
+        let outcome = self.pipeline.sync(self.store.snapshot())?;
         ensure!(outcome.batches == 0, "{} operations were left to send", outcome.operations);
         Ok(())
     }
@@ -114,7 +114,7 @@ impl<'a> Driver<'a> {
 
     /// The table as it is compiled now, as text.
     pub fn text(&self) -> String {
-        ruleset::text::ruleset(&self.pipeline.compile(self.index.snapshot()).ruleset)
+        ruleset::text::ruleset(&self.pipeline.compile(self.store.snapshot()).ruleset)
     }
 
     /// Starts again with an empty memory: the table must be read.
@@ -127,14 +127,14 @@ impl<'a> Driver<'a> {
     fn tell(&mut self, before: usize) {
         let (before, after) = (&self.states[before].objects, &self.states[self.now].objects);
         for object in after.iter().filter(|object| !before.contains(object)) {
-            self.index.apply(object.clone());
+            self.store.apply(object.clone());
         }
         let has = |object: &Object| {
             let id = (object.kind(), object.key());
             after.iter().any(|other| (other.kind(), other.key()) == id)
         };
         for object in before.iter().filter(|object| !has(object)) {
-            self.index.delete(object.kind(), &object.key());
+            self.store.delete(object.kind(), &object.key());
         }
     }
 }
@@ -189,8 +189,16 @@ impl Sink for Socket {
         result
     }
 
-    fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
+    fn fingerprint(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError> {
         self.kernel.borrow_mut().signs(table, chain)
+    }
+
+    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+        self.kernel.borrow_mut().tables()
     }
 
     fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
@@ -205,7 +213,7 @@ fn read(file: &Path) -> Result<Vec<Object>> {
     Ok(loaded.objects)
 }
 
-fn index(objects: &[Object]) -> Index {
+fn store(objects: &[Object]) -> Store {
     objects.iter().cloned().collect()
 }
 

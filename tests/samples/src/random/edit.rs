@@ -74,8 +74,8 @@ impl Edit {
                 snapshot.pods.insert(pod.key.clone(), Arc::new(pod));
             }
             Self::Relabel(index, labels) => {
-                if let Some(pod) = snapshot.pods.values_mut().nth(*index) {
-                    Arc::make_mut(pod).labels.clone_from(labels);
+                if let Some(pod) = nth_pod(snapshot, *index) {
+                    pod.labels.clone_from(labels);
                 }
             }
             Self::DeletePod(index) => {
@@ -93,16 +93,15 @@ impl Edit {
                 key.map(|key| snapshot.policies.remove(&key));
             }
             Self::Readdress(index, address, created) => {
-                if let Some(pod) = snapshot.pods.values_mut().nth(*index) {
-                    let pod = Arc::make_mut(pod);
+                if let Some(pod) = nth_pod(snapshot, *index) {
                     pod.addresses.retain(|other| other.is_ipv4() != address.is_ipv4());
                     pod.addresses.push(*address);
                     pod.created = *created;
                 }
             }
             Self::End(index) => {
-                if let Some(pod) = snapshot.pods.values_mut().nth(*index) {
-                    Arc::make_mut(pod).phase = Phase::Succeeded;
+                if let Some(pod) = nth_pod(snapshot, *index) {
+                    pod.phase = Phase::Succeeded;
                 }
             }
             Self::DeleteNamespace(index) => {
@@ -111,4 +110,9 @@ impl Edit {
             }
         }
     }
+}
+
+fn nth_pod(snapshot: &mut Snapshot, index: usize) -> Option<&mut Pod> {
+    let key = snapshot.pods.keys().nth(index).cloned()?;
+    snapshot.pods.get_mut(&key).map(Arc::make_mut)
 }

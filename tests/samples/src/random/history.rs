@@ -6,8 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use compiler::Changed;
-use policy::{ObjectKey, Phase, Pod, Snapshot};
+use policy::{ObjectKey, Phase, Pod, Snapshot, SnapshotDiff};
 use proptest::collection::{btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -99,9 +98,9 @@ impl Watches {
 
     /// What all watches will have delivered in the end.
     pub fn objects(&self) -> Snapshot {
-        let mut objects = self.objects.clone();
-        objects.pods.retain(|_, pod| self.shows(pod));
-        objects
+        let Snapshot { policies, pods, namespaces } = self.objects.clone();
+        let pods = pods.into_iter().filter(|(_, pod)| self.shows(pod)).collect();
+        Snapshot { policies, pods, namespaces }
     }
 
     fn shows(&self, pod: &Pod) -> bool {
@@ -120,7 +119,7 @@ impl Watches {
     fn change(&mut self, edit: impl FnOnce(&mut Snapshot)) {
         let before = self.objects.clone();
         edit(&mut self.objects);
-        let Changed { policies, pods, namespaces } = Changed::between(&before, &self.objects);
+        let SnapshotDiff { policies, pods, namespaces } = before.diff(&self.objects);
         let keys = [
             (Kind::NetworkPolicy, policies),
             (Kind::Pod, pods),
@@ -174,10 +173,12 @@ impl Watches {
         let objects = self.objects();
         let objects: Vec<Object> = match kind {
             Kind::NetworkPolicy => {
-                objects.policies.into_values().map(Object::NetworkPolicy).collect()
+                objects.policies.values().cloned().map(Object::NetworkPolicy).collect()
             }
-            Kind::Pod => objects.pods.into_values().map(Object::Pod).collect(),
-            Kind::Namespace => objects.namespaces.into_values().map(Object::Namespace).collect(),
+            Kind::Pod => objects.pods.values().cloned().map(Object::Pod).collect(),
+            Kind::Namespace => {
+                objects.namespaces.values().cloned().map(Object::Namespace).collect()
+            }
         };
         Event::Listed { kind, objects: objects.into_iter().map(found).collect() }
     }

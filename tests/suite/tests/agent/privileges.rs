@@ -41,7 +41,7 @@ fn the_agent_works_with_the_privileges_of_the_daemonset() -> Result<()> {
     let mut agent = runtime.agent(&world.server, &pod, "node-1")?;
     agent.ready_within(PATIENCE)?;
     exactly_these(runtime.process()?).context("the privileges")?;
-    the_readme_names_the_metrics(&agent).context("the README")?;
+    the_documentation_names_the_metrics(&agent).context("docs/operate.md")?;
     live_connections_are_cut(&world, &agent).context("a live connection")?;
     soon(&world, &scenario).context("the policy on packets")?;
     node_command(node, &["nft", "flush", "ruleset"])?;
@@ -127,11 +127,12 @@ fn sets(status: &str) -> Result<[u64; 5]> {
     Ok(sets)
 }
 
-fn the_readme_names_the_metrics(agent: &Daemon<'_>) -> Result<()> {
-    let readme = fs::read_to_string(manifests().join("../README.md"))?;
+fn the_documentation_names_the_metrics(agent: &Daemon<'_>) -> Result<()> {
+    let page_of_docs = fs::read_to_string(manifests().join("../docs/operate.md"))?;
     let (_, page) = agent.get("/metrics")?;
     let names = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
-    let unnamed: Vec<&str> = names.filter(|name| !readme.contains(&format!("| `{name}"))).collect();
+    let unnamed: Vec<&str> =
+        names.filter(|name| !page_of_docs.contains(&format!("| `{name}"))).collect();
     assert_eq!(unnamed, Vec::<&str>::new(), "of:\n{page}");
     Ok(())
 }

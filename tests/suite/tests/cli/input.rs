@@ -34,8 +34,8 @@ const CASES: [Case; 9] = [
     Case {
         file: "duplicate.yaml",
         findings: &[
-            "18:9: error: NetworkPolicy dev/broken: metadata.name: the same object stands \
-                     in bad/duplicate.yaml:5",
+            "18:9: error: NetworkPolicy dev/broken: metadata.name: the same object is also \
+                     defined in bad/duplicate.yaml:5",
         ],
         refused: true,
     },
@@ -46,7 +46,7 @@ const CASES: [Case; 9] = [
                      within cidr 10.244.0.0/16"],
         refused: true,
     },
-    // The content of an unknown field may narrow the rule.
+    // An unknown field may have been meant to narrow the rule.
     Case {
         file: "field.yaml",
         findings: &["14:5: error: NetworkPolicy dev/broken: spec.ingress[1].form: unknown field \
@@ -77,9 +77,8 @@ const CASES: [Case; 9] = [
         findings: &[
             "15:7: error: NetworkPolicy dev/broken: spec.ingress[1].from[0]: is empty and allows \
              nothing; it needs podSelector, namespaceSelector or ipBlock",
-            "16:7: error: NetworkPolicy dev/broken: spec.ingress[1].from[1]: has ipBlock beside a \
-             selector; make them two items of the list (an ipBlock may not stand with podSelector \
-             or namespaceSelector), this one allows nothing",
+            "16:7: error: NetworkPolicy dev/broken: spec.ingress[1].from[1]: has ipBlock beside \
+             podSelector or namespaceSelector and allows nothing; make them two items of the list",
         ],
         refused: true,
     },
@@ -173,8 +172,8 @@ fn odd_input_is_used_with_a_warning() -> Result<()> {
         (
             "a pod without an address",
             "no-address.yaml",
-            "no-address.yaml:5:9: warning: Pod dev/waiting: status.podIPs: is empty: without an \
-             address no rule concerns the pod\n"
+            "no-address.yaml:5:9: warning: Pod dev/waiting: status.podIPs: is empty; no rule \
+             applies to a pod without an address\n"
                 .to_owned(),
         ),
         ("names of 253 characters", "long-names.yaml", String::new()),
@@ -217,8 +216,8 @@ fn an_address_of_two_pods_belongs_to_the_newer_one() -> Result<()> {
         let first = finished.stderr.lines().next().unwrap_or_default();
         assert_eq!(
             first,
-            "cluster.yaml:42:9: warning: Pod dev/db: status.podIPs: 10.244.1.3 is the address of \
-             Pod dev/heir too, in same-address.yaml:5, which is newer and has it"
+            "cluster.yaml:42:9: warning: Pod dev/db: status.podIPs: 10.244.1.3 is also the \
+             address of Pod dev/heir in same-address.yaml:5, which is newer and keeps it"
         );
         assert!(passes(&namespace, OUTSIDER, DB, 80)?, "{mode}: heir is not isolated");
         let v6 = passes(&namespace, "fd00:10:244:2::2", "fd00:10:244:1::3", 5432)?;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use anyhow::{Result, ensure};
 use policy::{Labels, NamedPort, Namespace, ObjectKey, Phase, Pod, Protocol, Snapshot};
 use samples::fixtures;
-use watcher::Index;
+use watcher::Store;
 use watcher::files::{self, Validation};
 
 /// The node whose table is looked at.
@@ -20,8 +20,8 @@ pub fn snapshot() -> Result<Snapshot> {
     let text = std::fs::read_to_string(&path)?;
     let loaded = files::parse("policies.yaml", &text, Validation::Strict);
     ensure!(!loaded.has_errors(), "{:#?}", loaded.findings);
-    let index: Index = loaded.objects.into_iter().collect();
-    let policies = index.snapshot().policies.values().map(|policy| (**policy).clone());
+    let store: Store = loaded.objects.into_iter().collect();
+    let policies = store.snapshot().policies.values().map(|policy| (**policy).clone());
     let namespaces = [("dev", "a"), ("shop", "a"), ("ops", "b")].map(|(name, team)| {
         let labels = [("team".to_owned(), team.to_owned())].into();
         Namespace { name: name.to_owned(), labels }.with_metadata_name()

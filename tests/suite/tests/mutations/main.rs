@@ -12,10 +12,11 @@ mod table;
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
-use compiler::{Options, compile};
+use compiler::Options;
 use policy::{Snapshot, spec};
 use ruleset::Ruleset;
 use ruleset::simulator::{Outcome, simulate};
+use samples::from_scratch::compiled;
 use samples::judge::{self, NodeVerdict};
 use verify::{Difference, Reason, verify};
 
@@ -35,7 +36,7 @@ fn options() -> Options {
 #[test]
 fn without_a_mistake_there_is_no_difference() -> Result<()> {
     let snapshot = cluster::snapshot()?;
-    let table = compile(&snapshot, &options()).ruleset;
+    let table = compiled(&snapshot, &options()).ruleset;
     let report = verify(&snapshot, Some(NODE), &BTreeSet::new(), &table)?;
     ensure!(report.is_equal(), "{}", report.differences[0]);
     println!("{}", report.counts);
@@ -45,7 +46,7 @@ fn without_a_mistake_there_is_no_difference() -> Result<()> {
 #[test]
 fn a_mistake_in_the_table_is_caught() -> Result<()> {
     let snapshot = cluster::snapshot()?;
-    let right = compile(&snapshot, &options()).ruleset;
+    let right = compiled(&snapshot, &options()).ruleset;
     head();
     let missed = missed(table::MISTAKES, |Mistake { name, line, plant }| {
         let mut wrong = right.clone();
@@ -60,12 +61,12 @@ fn a_mistake_in_the_table_is_caught() -> Result<()> {
 #[test]
 fn a_mistake_about_the_objects_is_caught() -> Result<()> {
     let snapshot = cluster::snapshot()?;
-    let right = compile(&snapshot, &options()).ruleset;
+    let right = compiled(&snapshot, &options()).ruleset;
     head();
     let missed = missed(model::MISTAKES, |Mistake { name, line, plant }| {
         let mut misread = snapshot.clone();
         plant(&mut misread).context("there is nowhere to plant it")?;
-        let wrong = compile(&misread, &options()).ruleset;
+        let wrong = compiled(&misread, &options()).ruleset;
         ensure!(wrong != right, "it changes nothing");
         caught(name, line, &snapshot, &wrong)
     });
@@ -78,7 +79,7 @@ fn another_nodes_table_is_caught() -> Result<()> {
     let snapshot = cluster::snapshot()?;
     let options = Options { node: Some("n2".to_owned()), ..options() };
     head();
-    caught("the table of another node", "DESIGN", &snapshot, &compile(&snapshot, &options).ruleset)
+    caught("the table of another node", "DESIGN", &snapshot, &compiled(&snapshot, &options).ruleset)
 }
 
 /// A policy that is set aside isolates; one that is forgotten does not.
@@ -87,12 +88,14 @@ fn a_policy_set_aside_is_not_forgotten() -> Result<()> {
     let snapshot = cluster::snapshot()?;
     let aside: BTreeSet<_> = snapshot.policies.keys().take(1).cloned().collect();
     let with = Options { set_aside: aside.clone(), ..options() };
-    let table = compile(&snapshot, &with).ruleset;
+    let table = compiled(&snapshot, &with).ruleset;
     ensure!(verify(&snapshot, Some(NODE), &aside, &table)?.is_equal());
     ensure!(!verify(&snapshot, Some(NODE), &BTreeSet::new(), &table)?.is_equal());
     let mut forgotten = snapshot.clone();
-    forgotten.policies.retain(|key, _| !aside.contains(key));
-    let table = compile(&forgotten, &options()).ruleset;
+    for key in &aside {
+        forgotten.policies.remove(key);
+    }
+    let table = compiled(&forgotten, &options()).ruleset;
     ensure!(!verify(&snapshot, Some(NODE), &aside, &table)?.is_equal());
     Ok(())
 }

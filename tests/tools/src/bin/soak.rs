@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use agent::pipeline::Pipeline;
 use anyhow::{Context, Result, ensure};
-use compiler::{Options, compile};
+use compiler::Options;
 use kubebed::apiserver::ApiServer;
 use kubebed::daemon::Daemon;
 use kubebed::world::{PATIENCE, World, soon};
@@ -18,6 +18,7 @@ use netbed::scenario::Scenario;
 use nft::Kernel;
 use policy::{Labels, ObjectKey, Pod};
 use samples::fixtures;
+use samples::from_scratch::compiled;
 use samples::testbed_spec::Network;
 
 const NODE: &str = "node-1";
@@ -99,7 +100,7 @@ fn flat(samples: &[f64]) -> Result<()> {
 /// The kernel holds what the API server's objects compile to.
 fn same_table(world: &World) -> Result<()> {
     let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
-    let expected = compile(&world.snapshot()?, &options).ruleset;
+    let expected = compiled(&world.snapshot()?, &options).ruleset;
     let namespace = &world.cluster.endpoint(NODE)?.namespace;
     let kernel = namespace.run(Kernel::open)??;
     let difference = Pipeline::new(kernel, options).difference(&expected)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use compiler::Options;
 use policy::Snapshot;
+use samples::from_scratch::compiled;
 use verify::{Counts, verify};
 
 use samples::large::NODE;
@@ -16,7 +17,7 @@ use samples::large::NODE;
 /// When the table is not what the specification says.
 pub fn times(snapshot: &Snapshot, runs: usize) -> Result<(Vec<Duration>, Counts)> {
     let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
-    let table = compiler::compile(snapshot, &options).ruleset;
+    let table = compiled(snapshot, &options).ruleset;
     let mut times = Vec::new();
     let mut counts = Counts::default();
     for _ in 0..runs {

@@ -1,0 +1,84 @@
+//! What the API server told, as one view.
+//!
+//! In: events of the watches. Out: a snapshot, once every kind was listed, and
+//! what is wrong with objects. Never: an opinion about an object that nobody
+//! told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use policy::{Diagnostic, ObjectKey, Snapshot};
+use watcher::api::{Event, Found};
+use watcher::{Kind, Object, Store};
+
+/// The cluster as far as it is known.
+#[derive(Debug, Default)]
+pub struct ClusterState {
+    store: Store,
+    listed: BTreeSet<Kind>,
+    findings: BTreeMap<(Kind, ObjectKey), Vec<Diagnostic>>,
+}
+
+impl ClusterState {
+    /// Takes an event in; whether it changed anything, findings included:
+    /// an object can be wrong in another way and yet mean the same.
+    pub fn take(&mut self, event: Event) -> bool {
+        match event {
+            Event::Listed { kind, objects } => {
+                let keys: BTreeSet<ObjectKey> =
+                    objects.iter().map(|found| found.object.key()).collect();
+                let before = self.findings.len();
+                self.findings.retain(|(of, key), _| *of != kind || keys.contains(key));
+                let mut changed = self.findings.len() != before;
+                let mut kept = Vec::with_capacity(objects.len());
+                for Found { object, diagnostics } in objects {
+                    changed |= self.find(&object, diagnostics);
+                    kept.push(object);
+                }
+                let is_first = self.listed.insert(kind);
+                self.store.replace(kind, kept) || is_first || changed
+            }
+            Event::Applied(Found { object, diagnostics }) => {
+                let changed = self.find(&object, diagnostics);
+                self.store.apply(object) || changed
+            }
+            Event::Deleted { kind, key } => {
+                self.findings.remove(&(kind, key.clone()));
+                self.store.delete(kind, &key)
+            }
+            Event::Failed { .. } => false,
+        }
+    }
+
+    /// Keeps what is wrong with an object, and says it if it is new; whether
+    /// it is other than before.
+    fn find(&mut self, object: &Object, diagnostics: Vec<Diagnostic>) -> bool {
+        let key = (object.kind(), object.key());
+        if diagnostics.is_empty() {
+            return self.findings.remove(&key).is_some();
+        }
+        if self.findings.get(&key) == Some(&diagnostics) {
+            return false;
+        }
+        for diagnostic in &diagnostics {
+            tracing::warn!("{diagnostic}");
+        }
+        self.findings.insert(key, diagnostics);
+        true
+    }
+
+    /// The kinds that were not listed yet.
+    pub fn missing(&self) -> Vec<Kind> {
+        Kind::ALL.into_iter().filter(|kind| !self.listed.contains(kind)).collect()
+    }
+
+    /// The cluster as it is known now.
+    pub fn snapshot(&self) -> &Snapshot {
+        self.store.snapshot()
+    }
+
+    /// What is wrong with policies.
+    pub fn policy_findings(&self) -> impl Iterator<Item = &Diagnostic> {
+        let of_policies = |(key, _): &(&(Kind, ObjectKey), _)| key.0 == Kind::NetworkPolicy;
+        self.findings.iter().filter(of_policies).flat_map(|(_, found)| found)
+    }
+}

@@ -1,0 +1,39 @@
+//! One file a subcommand; each returns the exit code of its success.
+
+mod agent;
+mod apply;
+mod cleanup;
+mod diff;
+mod render;
+mod verify;
+
+pub use agent::agent;
+pub use apply::apply;
+pub use cleanup::cleanup;
+pub use diff::diff;
+pub use render::render;
+pub use verify::verify;
+
+use anyhow::{Context, Result};
+use compiler::Options;
+use nft::Kernel;
+
+use crate::cli::Input;
+use ::agent::report;
+
+/// The kernel of this network namespace.
+fn open() -> Result<Kernel> {
+    Kernel::open().context("nftpol needs nf_tables (kernel module nf_tables) and CAP_NET_ADMIN")
+}
+
+/// Options for this kernel: without logging where it cannot log.
+fn options(kernel: &mut Kernel, input: &Input) -> Result<Options> {
+    if !input.log.is_wanted() {
+        return Ok(input.options(false));
+    }
+    let features = kernel.probe().context("probe the kernel's nf_tables")?;
+    if !features.log {
+        report::notice("this kernel has no nfnetlink_log: drops are not logged");
+    }
+    Ok(input.options(features.log))
+}

@@ -1,0 +1,84 @@
+//! Whether a table denies a flow that stands.
+//!
+//! In: an entry of connection tracking, the table, the node's own addresses.
+//! Out: denied or not. Never: I/O.
+//!
+//! A flow is judged by its first packet, as the forward hook saw it: from the
+//! original source, before source translation, to where the answers come
+//! from, after destination translation. One that a helper announced (FTP's
+//! data, for instance) passed as `related`, and is judged by the flow that
+//! announced it while that one lives.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use compiler::Layout;
+use nft::{Flow, Transport};
+use ruleset::Ruleset;
+use ruleset::simulator::{self, Broken, Outcome, Packet};
+
+use super::suspects::is_link_local;
+
+/// A table and the node that it is for.
+#[derive(Debug)]
+pub(super) struct Judge<'a> {
+    ruleset: &'a Ruleset,
+    /// Local addresses that are isolated in either direction.
+    isolated: BTreeSet<IpAddr>,
+    node: &'a BTreeSet<IpAddr>,
+}
+
+impl<'a> Judge<'a> {
+    /// `node`: all addresses of the network namespace.
+    pub(super) fn new(ruleset: &'a Ruleset, node: &'a BTreeSet<IpAddr>) -> Self {
+        let layout = Layout::of(ruleset);
+        let isolated =
+            Layout::sides().flat_map(|(direction, family)| layout.isolated(direction, family));
+        Self { ruleset, isolated: isolated.collect(), node }
+    }
+
+    /// Whether the flow is denied. `master`: the living flow that announced
+    /// it, if one did.
+    pub(super) fn denies(&self, flow: &Flow, master: Option<&Flow>) -> Result<bool, Broken> {
+        let judged = master.unwrap_or(flow);
+        if !self.is_forwarded(flow) || !self.is_forwarded(judged) || !self.is_of_pods(judged) {
+            return Ok(false);
+        }
+        let seen = simulator::simulate(self.ruleset, &first_packet(judged))?;
+        Ok(seen.outcome == Outcome::Drop)
+    }
+
+    /// Whether the flow crosses the forward hook: what comes from the node
+    /// itself or goes to it does not.
+    fn is_forwarded(&self, flow: &Flow) -> bool {
+        !ends(flow).iter().any(|end| end.is_loopback() || self.node.contains(end))
+    }
+
+    /// Whether an end is an isolated pod of this node, or link-local, of which
+    /// no table says whose it is.
+    fn is_of_pods(&self, flow: &Flow) -> bool {
+        ends(flow).into_iter().any(|end| is_link_local(end) || self.isolated.contains(&end))
+    }
+}
+
+/// Source and destination as the forward hook sees them.
+pub(super) fn ends(flow: &Flow) -> [IpAddr; 2] {
+    [flow.original.source, flow.reply.source]
+}
+
+fn first_packet(flow: &Flow) -> Packet {
+    let [source, destination] = ends(flow);
+    let packet = Packet::new(source, destination, flow.original.protocol);
+    match (flow.original.transport, flow.reply.transport) {
+        (Transport::Ports { .. }, Transport::Ports { source: port, .. }) => {
+            Packet { destination_port: Some(port), ..packet }
+        }
+        (Transport::Icmp { icmp_type, .. }, _) if packet.protocol == Packet::ICMPV6 => {
+            Packet { icmpv6_type: Some(icmp_type), ..packet }
+        }
+        _ => packet,
+    }
+}
+
+#[cfg(test)]
+mod tests;

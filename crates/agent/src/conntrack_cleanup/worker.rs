@@ -1,0 +1,128 @@
+//! The thread: what is due, and when.
+//!
+//! In: changes from the inbox. Out: passes, in the budget, and counters.
+//! Never: a suspect forgotten after an error; the same error in the log twice
+//! in a row.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ruleset::Ruleset;
+
+use super::budget::Budget;
+use super::suspects::{Suspects, suspects};
+use super::sweep::{Sweeper, Swept};
+use super::{AGAIN_AFTER, Shared, TableChange};
+
+/// How long after a failed pass it is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the thread owns.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    sweeper: Sweeper,
+    budget: Budget,
+    due: Vec<PendingPass>,
+    /// The newest table.
+    table: Option<Arc<Ruleset>>,
+    /// The last pass's, until one succeeds.
+    error: Option<String>,
+}
+
+/// Suspects to be looked at.
+struct PendingPass {
+    at: Instant,
+    suspects: Suspects,
+    /// Whether once more after this.
+    again: bool,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, sweeper: Sweeper) -> Self {
+        let budget = Budget::new(Instant::now());
+        Self { shared, sweeper, budget, due: Vec::new(), table: None, error: None }
+    }
+
+    /// Until it is told to stop.
+    pub(super) fn run(mut self) {
+        while let Some(changes) = self.shared.wait(self.next_pass()) {
+            changes.into_iter().for_each(|change| self.take(change));
+            let now = Instant::now();
+            if self.next_pass().is_some_and(|next| next <= now) {
+                self.pass(now);
+            }
+        }
+    }
+
+    fn take(&mut self, change: TableChange) {
+        let suspects = suspects(change.before.as_deref(), &change.after);
+        tracing::debug!(addresses = suspects.addresses.len(), "connections suspected");
+        self.table = Some(change.after);
+        if !suspects.is_empty() {
+            self.due.push(PendingPass { at: Instant::now(), suspects, again: true });
+        }
+    }
+
+    /// When the next pass begins, if nothing changes until then.
+    fn next_pass(&self) -> Option<Instant> {
+        let first = self.due.iter().map(|due| due.at).min()?;
+        Some(first.max(self.budget.ready_at()))
+    }
+
+    /// Looks at all that is due, in one pass.
+    fn pass(&mut self, start: Instant) {
+        let Some(table) = self.table.clone() else { return };
+        let (ready, later) = self.due.drain(..).partition(|due| due.at <= start);
+        self.due = later;
+        let mut once_more = Suspects::default();
+        let mut all = Suspects::default();
+        for due in Vec::into_iter(ready) {
+            if due.again {
+                once_more.merge(due.suspects.clone());
+            }
+            all.merge(due.suspects);
+        }
+        let shared = &self.shared;
+        let newer = || shared.state().inbox.last().map(|change| Arc::clone(&change.after));
+        shared.state().counters.begun += 1;
+        let (swept, result) = self.sweeper.sweep(&all, &table, &newer);
+        let end = Instant::now();
+        self.budget.spend(end - start, end);
+        self.count(swept, end - start, result.is_err());
+        match result {
+            Ok(()) => {
+                tracing::debug!(swept.entries, swept.deleted, took = ?(end - start), "connections judged");
+                if self.error.take().is_some() {
+                    tracing::info!("connections are judged again");
+                }
+                if !once_more.is_empty() {
+                    self.due.push(PendingPass {
+                        at: end + AGAIN_AFTER,
+                        suspects: once_more,
+                        again: false,
+                    });
+                }
+            }
+            Err(error) => {
+                let text = error.to_string();
+                if self.error.as_ref() != Some(&text) {
+                    tracing::warn!(
+                        "connections that policies deny may go on: {text}; trying again"
+                    );
+                }
+                self.error = Some(text);
+                self.due.push(PendingPass { at: end + RETRY_AFTER, suspects: all, again: true });
+            }
+        }
+    }
+
+    fn count(&self, swept: Swept, took: Duration, failed: bool) {
+        let counters = &mut self.shared.state().counters;
+        counters.sweeps += 1;
+        counters.entries += swept.entries;
+        counters.deleted += swept.deleted;
+        counters.errors += u64::from(failed);
+        counters.last = took;
+        counters.total += took;
+    }
+}

@@ -1,0 +1,195 @@
+//! `nftpol agent`: the API server's policies, enforced on this node for weeks.
+//!
+//! In: an API server, a node's name. Out: a kernel that enforces, readiness,
+//! metrics, Events. Never: rules of its own about what is allowed; a rule
+//! removed when it ends.
+//!
+//! ```text
+//!  thread `remote`, asynchronous                 main thread, synchronous
+//!  watches ─┐                                   ┌─▶ cluster ─▶ pipeline ─▶ kernel
+//!  signals ─┴──────── messages ────────▶ enforcer ─┬─▶ connections (a thread)
+//!  Events ◀────────── problems ──────────── findings  └─▶ surroundings
+//!  /healthz /readyz /metrics ◀─────────── status, metrics
+//! ```
+
+mod announce;
+mod remote;
+mod server;
+mod surroundings;
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use agent::clock::SystemClock;
+use agent::conntrack_cleanup::ConntrackCleanup;
+use agent::enforcer::{Enforcer, FlowCleanup, Message, Parts, ThreadDied};
+use agent::metrics::Metrics;
+use agent::pipeline::Pipeline;
+use agent::problems::Problems;
+use agent::status::{Condition, Status};
+use anyhow::{Context, Result, anyhow};
+use compiler::Options;
+use nft::{Features, Kernel};
+use tokio::sync::{oneshot, watch};
+
+use crate::cli::Agent;
+use crate::lock::Lock;
+use remote::Settings;
+use server::ServedState;
+use surroundings::NodeSurroundings;
+
+/// How often an agent tries again that waits for another one to end, or for
+/// what it needs of the kernel.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Runs until asked to stop.
+///
+/// # Errors
+/// The configuration names no API server, or a thread died: the process has to
+/// be started again. The rules stay in force.
+pub fn run(args: &Agent) -> Result<()> {
+    tracing::info!(node = args.node_name, "nftpol {} starts", env!("CARGO_PKG_VERSION"));
+    let status = Status::new();
+    let metrics = Arc::new(Metrics::new());
+    let (to_enforcer, messages) = mpsc::channel();
+    let (problems, to_announce) = watch::channel(Problems::new());
+    let settings = Settings {
+        node: args.node_name.clone(),
+        kubeconfig: args.kubeconfig.clone(),
+        health: args.health_address,
+        metrics: args.metrics_address,
+    };
+    let served = ServedState { status: status.clone(), metrics: Arc::clone(&metrics) };
+    let (begin, begun) = oneshot::channel();
+    remote::start(settings, served, to_enforcer, to_announce, begun)?;
+
+    let Some(_lock) = patiently(&messages, &status, || alone(&status))? else { return Ok(()) };
+    let found = patiently(&messages, &status, || Ok(kernel(&status, &metrics)))?;
+    let Some((kernel, features)) = found else { return Ok(()) };
+    let options = Options {
+        node: Some(args.node_name.clone()),
+        log: args.log.options(features.log),
+        ..Options::default()
+    };
+    let pipeline = Pipeline::new(kernel, options);
+    let mut enforcer = Enforcer::new(Parts {
+        inbox: Box::new(messages),
+        clock: Arc::new(SystemClock),
+        pipeline: if args.verify { pipeline.proving(verify::verify) } else { pipeline },
+        flow_cleanup: flow_cleanup(),
+        surroundings: Box::new(NodeSurroundings::default()),
+        problems,
+        status,
+        metrics,
+        node: args.node_name.clone(),
+    });
+    // An agent that waits does not burden the API server. When the other side
+    // is gone, the enforcer will see that.
+    let _ = begin.send(());
+    ended(catch_unwind(AssertUnwindSafe(|| enforcer.run())))?;
+    tracing::info!("stopped; the rules stay in force");
+    Ok(())
+}
+
+/// Why the loop ended, for the exit code of the process.
+fn ended(result: Result<Result<(), ThreadDied>, Box<dyn Any + Send>>) -> Result<()> {
+    match result {
+        Ok(ended) => ended.map_err(anyhow::Error::new),
+        Err(_) => Err(ThreadDied("enforcer").into()),
+    }
+}
+
+/// Tries until there is a value; `None` when asked to stop meanwhile.
+fn patiently<T>(
+    messages: &Receiver<Message>,
+    status: &Status,
+    mut attempt: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    loop {
+        status.heartbeat();
+        if let Some(value) = attempt()? {
+            return Ok(Some(value));
+        }
+        match messages.recv_timeout(RETRY) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Err(anyhow!(ThreadDied("remote"))),
+            Ok(_) => return Ok(None),
+        }
+    }
+}
+
+fn alone(status: &Status) -> Result<Option<Lock>> {
+    let lock = Lock::try_acquire()?;
+    match lock {
+        Some(_) => status.holds(Condition::Alone),
+        None => status.fails(
+            Condition::Alone,
+            "another nftpol enforces in this network namespace (it holds the socket @nftpol); \
+             waiting until it stops",
+        ),
+    }
+    Ok(lock)
+}
+
+/// The kernel, if it has what the rules need.
+fn kernel(status: &Status, metrics: &Metrics) -> Option<(Kernel, Features)> {
+    let probed = Kernel::open().context("open nf_tables").and_then(|mut kernel| {
+        let features = kernel.probe().context("probe the kernel's nf_tables")?;
+        Ok((kernel, features))
+    });
+    match probed {
+        Ok((kernel, features)) => {
+            surroundings::features(&features, status, metrics);
+            status.problem(Condition::Kernel).is_none().then_some((kernel, features))
+        }
+        Err(error) => {
+            status.fails(
+                Condition::Kernel,
+                format!(
+                    "{error:#}; nftpol needs the kernel module nf_tables and CAP_NET_ADMIN \
+                     (securityContext.capabilities.add: [NET_ADMIN])"
+                ),
+            );
+            None
+        }
+    }
+}
+
+/// Without conntrack there is no connection to end.
+fn flow_cleanup() -> Option<Box<dyn FlowCleanup>> {
+    match ConntrackCleanup::start() {
+        Ok(cleanup) => Some(Box::new(cleanup)),
+        Err(error) => {
+            tracing::warn!("live connections are not cut: {error}");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_died_is_an_error_that_names_it() {
+        assert!(ended(Ok(Ok(()))).is_ok());
+        let died = ended(Ok(Err(ThreadDied("remote")))).unwrap_err().to_string();
+        assert_eq!(died, "the thread \"remote\" died; the rules stay in force");
+        let panicked = ended(Err(Box::new("boom"))).unwrap_err().to_string();
+        assert_eq!(panicked, "the thread \"enforcer\" died; the rules stay in force");
+    }
+
+    #[test]
+    fn a_remote_side_that_dies_while_the_agent_waits_is_an_error() {
+        let (sender, messages) = mpsc::channel();
+        drop(sender);
+        let result = patiently(&messages, &Status::new(), || Ok(None::<()>));
+        assert!(result.unwrap_err().is::<ThreadDied>());
+        let (sender, messages) = mpsc::channel();
+        sender.send(Message::Stop).unwrap();
+        assert!(patiently(&messages, &Status::new(), || Ok(None::<()>)).unwrap().is_none());
+    }
+}

@@ -1,0 +1,221 @@
+//! The loop that enforces.
+//!
+//! In: messages of the watches, time. Out: a kernel that enforces what the
+//! cluster says, as soon as every kind is known; readiness and metrics.
+//! Never: a wait for the API server; a change to the kernel before the view
+//! is complete.
+//!
+//! ```text
+//!  inbox ──▶ cluster_state ─┐
+//!                           ├─▶ pipeline ─▶ kernel
+//!  clock ──▶ next ──────────┘      │
+//!                                  ├─▶ flow clean-up
+//!                                  ├─▶ findings ─▶ problems, gauges, log
+//!                                  └─▶ status, metrics
+//! ```
+
+mod findings;
+mod inbox;
+mod next;
+mod parts;
+mod repairs;
+mod sync;
+
+pub use inbox::{Inbox, Message, Received};
+pub use next::{COALESCE, FIRST_RETRY, LAST_RETRY, LOOK_EVERY, READ_SHARE};
+pub use parts::{FlowCleanup, Parts, Surroundings};
+pub use repairs::{FIGHT, FIRST_PAUSE, LAST_PAUSE, QUIET};
+
+use std::fmt;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use watcher::Kind;
+use watcher::api::Event;
+
+use crate::Sink;
+use crate::cluster_state::ClusterState;
+use crate::pipeline::{Check, SyncError};
+use crate::status::Condition;
+use findings::Findings;
+use next::{Next, Step};
+
+/// How often to look at the node around the table.
+const SURROUNDINGS_EVERY: Duration = Duration::from_secs(2);
+
+/// A thread ended that must not: the process has to be started again. The
+/// rules stay in force.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the thread {0:?} died; the rules stay in force")]
+pub struct ThreadDied(pub &'static str);
+
+/// The loop.
+pub struct Enforcer<S> {
+    parts: Parts<S>,
+    cluster: ClusterState,
+    findings: Findings,
+    next: Next,
+    looked_around: Option<Instant>,
+    /// Whether the table was ours once.
+    enforced: bool,
+    /// Whether there is no table of ours beside ours, such as one of another
+    /// version.
+    is_only_table: bool,
+}
+
+/// Whether the loop goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Go {
+    On,
+    Stop,
+}
+
+impl<S> fmt::Debug for Enforcer<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enforcer").field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl<S: Sink> Enforcer<S> {
+    /// A loop that knows nothing yet.
+    pub fn new(parts: Parts<S>) -> Self {
+        Self {
+            parts,
+            cluster: ClusterState::default(),
+            findings: Findings::default(),
+            next: Next::default(),
+            looked_around: None,
+            enforced: false,
+            is_only_table: false,
+        }
+    }
+
+    /// Runs until asked to stop; the rules stay.
+    ///
+    /// # Errors
+    /// A thread died that this one works with.
+    pub fn run(&mut self) -> Result<(), ThreadDied> {
+        loop {
+            self.parts.status.heartbeat();
+            let patience = self.next.patience(self.now());
+            if self.receive(patience)? == Go::Stop {
+                return Ok(());
+            }
+            self.work()?;
+        }
+    }
+
+    /// Takes in all messages that are there, or the first that comes in time.
+    fn receive(&mut self, patience: Duration) -> Result<Go, ThreadDied> {
+        let mut wait = patience;
+        loop {
+            match self.parts.inbox.receive(wait) {
+                Received::Message(Message::Stop) => return Ok(Go::Stop),
+                Received::Message(Message::Event(came, event)) => self.take(came, event),
+                Received::Nothing => return Ok(Go::On),
+                Received::Closed => return Err(ThreadDied("remote")),
+            }
+            wait = Duration::ZERO;
+        }
+    }
+
+    fn take(&mut self, came: Instant, event: Event) {
+        if self.cluster.take(event) {
+            self.next.event(came);
+        }
+    }
+
+    fn work(&mut self) -> Result<(), ThreadDied> {
+        let missing = self.cluster.missing();
+        if !missing.is_empty() {
+            let names: Vec<&str> = missing.into_iter().map(Kind::name).collect();
+            let problem = format!("waiting for the API server to list {}", names.join(", "));
+            self.parts.status.fails(Condition::Listed, problem);
+            return Ok(());
+        }
+        self.parts.status.holds(Condition::Listed);
+        self.look_around()?;
+        if self.next.must_look_first(self.now()) {
+            self.guard();
+        }
+        if self.next.step(self.now()) == Step::Sync {
+            self.sync(false);
+        }
+        if self.next.step(self.now()) == Step::Guard {
+            self.guard();
+        }
+        self.report_readiness();
+        Ok(())
+    }
+
+    fn look_around(&mut self) -> Result<(), ThreadDied> {
+        let now = self.now();
+        let looked = self.looked_around;
+        if looked.is_some_and(|looked| now < looked + SURROUNDINGS_EVERY) {
+            return Ok(());
+        }
+        self.looked_around = Some(now);
+        let pods = self.local_addresses();
+        let Parts { surroundings, pipeline, status, metrics, flow_cleanup, .. } = &mut self.parts;
+        surroundings.look(now, pipeline.sink(), &pods, status);
+        if let Some(flow_cleanup) = flow_cleanup {
+            metrics.cut(&flow_cleanup.counters());
+            if !flow_cleanup.is_alive() {
+                return Err(ThreadDied("conntrack"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether the table is still what it was, and restores it.
+    fn guard(&mut self) {
+        let start = self.now();
+        match self.parts.pipeline.check() {
+            Ok(Check::Nothing) => {}
+            Ok(Check::RetryRefused) => self.sync(false),
+            Ok(Check::Restore) => {
+                if self.next.touched(start) {
+                    self.sync(true);
+                }
+            }
+            Ok(Check::ReadWhenAffordable) => {
+                if self.next.may_read(start) {
+                    self.parts.pipeline.distrust();
+                    self.sync(true);
+                    let now = self.now();
+                    self.next.read(now, now.saturating_duration_since(start));
+                }
+            }
+            Err(error) => self.failed(&SyncError::from(error)),
+        }
+    }
+
+    /// Says whether the kernel enforces, unless the last attempt failed and
+    /// said why not.
+    fn report_readiness(&self) {
+        let status = &self.parts.status;
+        if !self.enforced || !self.next.is_well() {
+            return;
+        }
+        match self.next.is_fight(self.now()) {
+            true => status.fails(
+                Condition::Enforced,
+                "others change table inet nftpol again and again; it is restored each time, with \
+                 growing pauses between (`nft monitor` shows what they do)",
+            ),
+            false => status.holds(Condition::Enforced),
+        }
+    }
+
+    fn local_addresses(&self) -> Vec<IpAddr> {
+        let node = self.parts.node.as_str();
+        let pods = self.cluster.snapshot().pods.values();
+        pods.filter(|pod| pod.is_subject() && pod.node.as_deref() == Some(node))
+            .flat_map(|pod| pod.addresses.iter().copied())
+            .collect()
+    }
+
+    fn now(&self) -> Instant {
+        self.parts.clock.now()
+    }
+}

@@ -1,0 +1,100 @@
+//! What is to be known about policies, told to those who want to know.
+//!
+//! In: the cluster and what an attempt found. Out: log lines when something
+//! changed, gauges, problems for Events. Never: an Event about a
+//! policy that selects no pod of this node; other nodes tell of those.
+
+use std::collections::BTreeSet;
+
+use policy::{Diagnostic, ObjectKey, Severity};
+use tokio::sync::watch;
+
+use crate::cluster_state::ClusterState;
+use crate::metrics::Metrics;
+use crate::problems::{About, EventReason, Problems};
+
+/// What an attempt found, whether it succeeded or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'a> {
+    /// Of the compiler, and about policies set aside.
+    pub diagnostics: &'a [Diagnostic],
+    /// Policies that the kernel refused.
+    pub set_aside: &'a BTreeSet<ObjectKey>,
+}
+
+/// Remembers what was logged.
+#[derive(Debug, Default)]
+pub struct Findings {
+    logged: Vec<Diagnostic>,
+}
+
+impl Findings {
+    /// Tells what changed.
+    pub fn tell(
+        &mut self,
+        cluster: &ClusterState,
+        found: Found<'_>,
+        isolates: impl Fn(&ObjectKey) -> bool,
+        problems: &watch::Sender<Problems>,
+        metrics: &Metrics,
+    ) {
+        for diagnostic in found.diagnostics {
+            if !self.logged.contains(diagnostic) {
+                tracing::warn!("{diagnostic}");
+            }
+        }
+        self.logged = found.diagnostics.to_vec();
+        let unusable = unusable(cluster);
+        let broken = &metrics.broken_policies;
+        let count = unusable.iter().map(|one| &one.object).collect::<BTreeSet<_>>().len();
+        broken.get_or_create(&[("reason", "unusable_part")]).set(count as i64);
+        broken.get_or_create(&[("reason", "refused_by_kernel")]).set(found.set_aside.len() as i64);
+        let now = here(cluster, found, isolates, &unusable);
+        problems.send_if_modified(|known| {
+            let changed = *known != now;
+            *known = now;
+            changed
+        });
+    }
+}
+
+fn unusable(cluster: &ClusterState) -> Vec<&Diagnostic> {
+    cluster.policy_findings().filter(|one| one.severity == Severity::Error).collect()
+}
+
+/// The problems of policies that isolate pods of this node.
+fn here(
+    cluster: &ClusterState,
+    found: Found<'_>,
+    isolates: impl Fn(&ObjectKey) -> bool,
+    unusable: &[&Diagnostic],
+) -> Problems {
+    let mut problems = Problems::new();
+    let refused = found.diagnostics.iter().filter(|one| found.set_aside.contains(&one.object));
+    let all = unusable
+        .iter()
+        .map(|one| (EventReason::UnusablePart, *one))
+        .chain(refused.map(|one| (EventReason::RefusedByKernel, one)));
+    for (reason, diagnostic) in all {
+        let Some(about) = about(cluster, &diagnostic.object, reason) else { continue };
+        if !isolates(&about.policy) {
+            continue;
+        }
+        let message: &mut String = problems.entry(about).or_default();
+        if !message.is_empty() {
+            message.push_str("; ");
+        }
+        if !diagnostic.field.is_empty() {
+            message.push_str(&format!("{}: ", diagnostic.field));
+        }
+        message.push_str(&diagnostic.message);
+    }
+    problems
+}
+
+/// `None` for a policy that is gone, or whose uid is not known.
+fn about(cluster: &ClusterState, policy: &ObjectKey, reason: EventReason) -> Option<About> {
+    let known = cluster.snapshot().policies.get(policy)?;
+    let about = || About { policy: policy.clone(), uid: known.uid.clone(), reason };
+    (!known.uid.is_empty()).then(about)
+}

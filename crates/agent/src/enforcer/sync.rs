@@ -1,0 +1,143 @@
+//! One sync, and what follows from it.
+//!
+//! In: the cluster as it is known. Out: the kernel enforces it, or a part of
+//! it, or what it did before; connections that are denied now, problems,
+//! metrics and the status follow what was committed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use nft::ReadError;
+use policy::{Diagnostic, ObjectKey};
+
+use super::findings::Found;
+use super::{Enforcer, Parts};
+use crate::pipeline::{Outcome, SyncError, SyncFailed};
+use crate::status::Condition;
+use crate::{Sink, other_tables, report};
+
+impl<S: Sink> Enforcer<S> {
+    /// Makes the kernel enforce what is known. `restoring`: nothing else
+    /// changed, so what there is to do was done by others.
+    pub(super) fn sync(&mut self, restoring: bool) {
+        let start = self.now();
+        let pipeline = &mut self.parts.pipeline;
+        let mut result = pipeline.sync(self.cluster.snapshot());
+        if let Err(failure) = &result
+            && must_be_built_again(&failure.error)
+        {
+            self.parts.metrics.replacements.inc();
+            // Until it is done, the stand-in is beside ours.
+            self.is_only_table = false;
+            let problem = format!("{}; building the table again", failure.error);
+            self.parts.status.fails(Condition::Enforced, problem);
+            self.partly_committed(failure);
+            result = self.parts.pipeline.replace(self.cluster.snapshot());
+        }
+        self.parts.metrics.proved(&self.parts.pipeline.proofs());
+        match result {
+            Ok(outcome) => self.succeeded(start, restoring, &outcome),
+            Err(failure) => {
+                self.partly_committed(&failure);
+                self.failed(&failure.error);
+            }
+        }
+    }
+
+    fn succeeded(&mut self, start: Instant, restoring: bool, outcome: &Outcome) {
+        let now = self.now();
+        let took = now.saturating_duration_since(start);
+        if let Some(came) = self.next.succeeded(now) {
+            let delay = now.saturating_duration_since(came).as_secs_f64();
+            self.parts.metrics.event_to_kernel_seconds.observe(delay);
+        }
+        let restored = outcome.restored || restoring && outcome.batches > 0;
+        // What happened before the first attempt, nobody here knows, nor what
+        // others had done before the table was found as it was.
+        let is_first = !std::mem::replace(&mut self.enforced, true);
+        if restored {
+            self.next.repaired(now);
+            self.parts.metrics.repairs.inc();
+            tracing::warn!(
+                "others changed table inet nftpol; restored in {} ms ({} operations)",
+                took.as_millis(),
+                outcome.operations
+            );
+        }
+        self.parts.metrics.synced(took, outcome, self.cluster.snapshot());
+        if is_first {
+            tracing::info!(
+                "enforcing: table inet nftpol holds what the policies say ({} operations)",
+                outcome.operations
+            );
+            report::foreign(&outcome.foreign);
+        }
+        if !self.is_only_table {
+            self.remove_other_tables();
+        }
+        let before = outcome.before.clone().filter(|_| !is_first && !restored);
+        if let Some(flow_cleanup) = &self.parts.flow_cleanup {
+            flow_cleanup.changed(before, Arc::clone(&outcome.after));
+        }
+        self.tell(&outcome.diagnostics, &outcome.set_aside);
+    }
+
+    /// An attempt failed, perhaps after some of its batches: what they did has
+    /// the same consequences as if it had succeeded.
+    fn partly_committed(&mut self, failure: &SyncFailed) {
+        if let Some(committed) = &failure.committed {
+            self.parts.metrics.committed(committed.batches, committed.operations);
+            let before = committed.before.clone().filter(|_| self.enforced);
+            if let Some(flow_cleanup) = &self.parts.flow_cleanup {
+                flow_cleanup.changed(before, Arc::clone(&committed.after));
+            }
+        }
+        self.tell(&failure.diagnostics, &failure.set_aside);
+    }
+
+    pub(super) fn failed(&mut self, error: &SyncError) {
+        let now = self.now();
+        self.parts.metrics.syncs.get_or_create(&[("result", "failed")]).inc();
+        self.parts.status.fails(Condition::Enforced, error.to_string());
+        match error {
+            SyncError::RebuildDidNotHelp(_) => self.next.failed_for_long(now),
+            _ => self.next.failed(now),
+        }
+    }
+
+    fn tell(&mut self, diagnostics: &[Diagnostic], set_aside: &BTreeSet<ObjectKey>) {
+        let Parts { pipeline, problems, metrics, .. } = &self.parts;
+        let isolates = |policy: &ObjectKey| pipeline.isolates(policy);
+        let found = Found { diagnostics, set_aside };
+        self.findings.tell(&self.cluster, found, isolates, problems, metrics);
+    }
+
+    /// Once ours enforces, no other table of ours is needed.
+    fn remove_other_tables(&mut self) {
+        match other_tables::remove(self.parts.pipeline.sink()) {
+            Ok(removed) => {
+                self.is_only_table = true;
+                for table in removed {
+                    tracing::info!("removed table inet {table} of another version");
+                }
+            }
+            // Both enforce: what one of them denies is denied.
+            Err(error) => {
+                tracing::warn!("a table of another version stays until the next change: {error}");
+            }
+        }
+    }
+}
+
+/// Whether a table that cannot become ours step by step can still be built
+/// again: also one that cannot be read.
+fn must_be_built_again(error: &SyncError) -> bool {
+    matches!(
+        error,
+        SyncError::Plan { .. }
+            | SyncError::InTheWay { .. }
+            | SyncError::KeepsRefusing(_)
+            | SyncError::Read(ReadError::KeepsChanging(_))
+    )
+}

@@ -1,0 +1,216 @@
+//! What `/metrics` says.
+//!
+//! In: counts and times from the other parts. Out: OpenMetrics text.
+//! Never: a label with a name that users choose (pods, policies), of which
+//! there can be any number.
+
+mod process;
+
+use std::fmt;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use policy::Snapshot;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+use watcher::Kind;
+
+use crate::conntrack_cleanup::Counters;
+use crate::pipeline::{Outcome, Proofs};
+use crate::status::{Condition, Status};
+
+/// One label.
+pub type Label = [(&'static str, &'static str); 1];
+/// Two labels.
+pub type Labels = [(&'static str, &'static str); 2];
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    conditions: Family<Label, Gauge>,
+    process: Process,
+    /// Objects known, by kind.
+    objects: Family<Label, Gauge>,
+    /// What the watches told, by kind and type.
+    pub watch_events: Family<Labels, Counter>,
+    /// Watches that failed, by kind and reason.
+    pub watch_failures: Family<Labels, Counter>,
+    /// Attempts to make the kernel enforce, by result.
+    pub syncs: Family<Label, Counter>,
+    /// How long a successful attempt took.
+    sync_seconds: Histogram,
+    /// From an event's arrival to the kernel's commit.
+    pub event_to_kernel_seconds: Histogram,
+    /// Batches committed.
+    batches: Counter,
+    /// Operations in them.
+    operations: Counter,
+    /// Times that the table was restored after others changed it.
+    pub repairs: Counter,
+    /// Times that the table was built anew beside the old one.
+    pub replacements: Counter,
+    /// Chains, sets and maps of the table.
+    table: Family<Label, Gauge>,
+    /// Policies with parts that cannot be used, and refused by the kernel.
+    pub broken_policies: Family<Label, Gauge>,
+    /// Whether the kernel has an optional feature.
+    pub features: Family<Label, Gauge>,
+    /// Tables proved, by result.
+    proofs: Family<Label, Gauge>,
+    proof_seconds: Seconds,
+    connections: Family<Label, Gauge>,
+    sweep_seconds: Seconds,
+}
+
+#[derive(Debug, Default)]
+struct Process {
+    resident_bytes: Gauge,
+    cpu_seconds: Seconds,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut all = Registry::default();
+        let process = Process::default();
+        let (resident, cpu) = (process.resident_bytes.clone(), process.cpu_seconds.clone());
+        all.register("process_resident_memory_bytes", "Resident memory of this process", resident);
+        all.register("process_cpu_seconds", "CPU time of this process since its start", cpu);
+        let registry = all.sub_registry_with_prefix("nftpol");
+        registry.register(
+            "build",
+            "The version of this program",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        let metrics = Self {
+            registry: Mutex::default(),
+            conditions: add(registry, "condition", "1 if this condition of readiness holds"),
+            process,
+            objects: add(registry, "objects", "Objects known"),
+            watch_events: add(registry, "watch_events", "What the watches told"),
+            watch_failures: add(registry, "watch_failures", "Watches that failed"),
+            syncs: add(registry, "syncs", "Attempts to make the kernel enforce the policies"),
+            sync_seconds: seconds(registry, "sync_duration", "Time of a successful attempt"),
+            event_to_kernel_seconds: seconds(
+                registry,
+                "event_to_kernel",
+                "From an event's arrival to the kernel's commit",
+            ),
+            batches: add(registry, "batches", "Batches committed"),
+            operations: add(registry, "operations", "Operations committed"),
+            repairs: add(registry, "repairs", "Times others changed the table and it was restored"),
+            replacements: add(registry, "replacements", "Times the table was built anew"),
+            table: add(registry, "table_objects", "Objects of the table"),
+            broken_policies: add(registry, "broken_policies", "Policies not enforced as written"),
+            features: add(registry, "kernel_feature", "1 if the kernel has this feature"),
+            proofs: add(registry, "proofs", "Tables proved since the start (--verify)"),
+            proof_seconds: add(registry, "proofs_seconds", "Time of all proofs"),
+            connections: add(registry, "connections", "Work on live connections since the start"),
+            sweep_seconds: add(registry, "connections_sweep_seconds", "Time of all sweeps"),
+        };
+        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = all;
+        metrics
+    }
+
+    /// An attempt succeeded after this time.
+    pub fn synced(&self, took: Duration, outcome: &Outcome, snapshot: &Snapshot) {
+        self.syncs.get_or_create(&[("result", "ok")]).inc();
+        self.sync_seconds.observe(took.as_secs_f64());
+        self.committed(outcome.batches, outcome.operations);
+        let ruleset = &outcome.after;
+        let elements: usize = ruleset.sets.values().map(|set| set.elements.len()).sum();
+        for (kind, count) in
+            [("chains", ruleset.chains.len()), ("sets", ruleset.sets.len()), ("elements", elements)]
+        {
+            self.table.get_or_create(&[("kind", kind)]).set(number(count));
+        }
+        for (kind, count) in [
+            (Kind::NetworkPolicy, snapshot.policies.len()),
+            (Kind::Pod, snapshot.pods.len()),
+            (Kind::Namespace, snapshot.namespaces.len()),
+        ] {
+            self.objects.get_or_create(&[("kind", kind.name())]).set(number(count));
+        }
+    }
+
+    /// An attempt committed these, whether or not it succeeded.
+    pub fn committed(&self, batches: usize, operations: usize) {
+        self.batches.inc_by(batches as u64);
+        self.operations.inc_by(operations as u64);
+    }
+
+    /// What was proved so far.
+    pub fn proved(&self, proofs: &Proofs) {
+        for (result, count) in [("equal", proofs.equal), ("failed", proofs.failed)] {
+            self.proofs.get_or_create(&[("result", result)]).set(count.cast_signed());
+        }
+        self.proof_seconds.set(proofs.total.as_secs_f64());
+    }
+
+    /// What was done to live connections so far.
+    pub fn cut(&self, counters: &Counters) {
+        for (what, count) in [
+            ("sweeps", counters.sweeps),
+            ("entries_seen", counters.entries),
+            ("entries_deleted", counters.deleted),
+            ("errors", counters.errors),
+        ] {
+            self.connections.get_or_create(&[("what", what)]).set(count.cast_signed());
+        }
+        self.sweep_seconds.set(counters.total.as_secs_f64());
+    }
+
+    /// The page.
+    ///
+    /// # Errors
+    /// When a value cannot be written; none of these is known to.
+    pub fn text(&self, status: &Status) -> Result<String, fmt::Error> {
+        for condition in Condition::ALL {
+            let holds = status.problem(condition).is_none();
+            let gauge = self.conditions.get_or_create(&[("condition", condition.name())]);
+            gauge.set(holds.into());
+        }
+        if let Some(usage) = process::usage() {
+            self.process.resident_bytes.set(usage.resident_bytes);
+            self.process.cpu_seconds.set(usage.cpu_seconds);
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(text)
+    }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn add<M>(registry: &mut Registry, name: &str, help: &str) -> M
+where
+    M: prometheus_client::registry::Metric + Clone + Default,
+{
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// From 0.1 ms to 26 s.
+fn seconds(registry: &mut Registry, name: &str, help: &str) -> Histogram {
+    let histogram = Histogram::new(exponential_buckets(0.0001, 2.0, 19));
+    registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+    histogram
+}

@@ -1,0 +1,192 @@
+//! What follows when the kernel refuses a batch.
+//!
+//! In: refusals, the batch, the compiled table. Out: policies to set aside, or
+//! whether to try again or to build the table again. Never: a policy blamed
+//! for a shortage of memory or for what others did, unless it is refused
+//! again and again.
+//!
+//! | errno | cause | at once | after [`EQUAL_REFUSALS`] equal refusals |
+//! |---|---|---|---|
+//! | EINVAL, ERANGE, E2BIG, EMSGSIZE, EOVERFLOW, EOPNOTSUPP, EMLINK; ENOENT of a rule | the object: a value, a length or an expression that this kernel does not take | the policies behind it are set aside | the table is built again if no policy is behind it |
+//! | ENOMEM, ENOBUFS, ENFILE, EMFILE, ENOSPC, EINTR, EAGAIN | a shortage | the old rules stay, try again later | the policies behind it are set aside, if there are any |
+//! | all others, such as EBUSY, EEXIST, ENOENT | the state of the table | the same | the table is built again; if that does not help, the policies behind it are set aside |
+//!
+//! Where the kernel gives these (net/netfilter/nf_tables_api.c, Linux 6.18):
+//! ENFILE is a set that has reached its `size`; ENOENT of a rule is an
+//! expression without a module (`nft_expr_type_get`), since a chain or set that
+//! is missing shows as a race with others first; EMLINK is a limit on jumps;
+//! EBUSY is a chain or set that is still in use.
+
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+use compiler::Compiled;
+use nft::{Errno, Refusal};
+use policy::{Diagnostic, ObjectKey, Severity};
+use ruleset::{Batch, Name, Op};
+
+/// After this many equal refusals in a row more is done than to try again.
+pub(super) const EQUAL_REFUSALS: u32 = 5;
+
+/// What follows from a refusal.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Consequence {
+    /// These policies are set aside: go on without them.
+    SetAside(Vec<Diagnostic>),
+    /// Keep the old rules and try again later.
+    TryAgain,
+    /// Refused [`EQUAL_REFUSALS`] times in a row: build the table again.
+    BuildAgain,
+    /// Building it again did not help: keep the old rules, try again rarely.
+    TryRarely,
+}
+
+/// Whom an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    Object,
+    Shortage,
+    TableState,
+}
+
+/// The refusals that no policy was blamed for yet.
+#[derive(Debug, Default)]
+pub(super) struct RefusalHistory {
+    last: BTreeSet<Refused>,
+    times: u32,
+}
+
+/// Errno, action and object of a refusal.
+type Refused = (i32, &'static str, Option<Name>);
+
+impl RefusalHistory {
+    /// A change reached its end.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Counts a refusal of a batch as a whole.
+    pub(super) fn refused_whole(&mut self, errno: Errno) -> Consequence {
+        let times = self.count(BTreeSet::from([(errno as i32, "commit", None)]));
+        match cause(errno, None) {
+            Cause::Shortage => Consequence::TryAgain,
+            _ => build_again(times),
+        }
+    }
+
+    /// Decides what follows. Policies that are blamed are added to
+    /// `set_aside`.
+    pub(super) fn refused(
+        &mut self,
+        compiled: &Compiled,
+        refusals: &[Refusal],
+        batch: &Batch,
+        set_aside: &mut BTreeSet<ObjectKey>,
+    ) -> Consequence {
+        let cause_of = |refusal: &Refusal| cause(refusal.errno, batch.ops.get(refusal.op));
+        let (about_objects, others): (Vec<&Refusal>, Vec<&Refusal>) =
+            refusals.iter().partition(|refusal| cause_of(refusal) == Cause::Object);
+        let found = blame(compiled, &about_objects, batch, set_aside);
+        if !found.is_empty() {
+            return Consequence::SetAside(found);
+        }
+        let kinds =
+            refusals.iter().map(|one| (one.errno as i32, one.action, one.object.clone())).collect();
+        let times = self.count(kinds);
+        if times < EQUAL_REFUSALS {
+            return Consequence::TryAgain;
+        }
+        let is_shortage = others.iter().any(|refusal| cause_of(refusal) == Cause::Shortage);
+        if is_shortage || times >= 2 * EQUAL_REFUSALS {
+            let found = blame(compiled, &others, batch, set_aside);
+            if !found.is_empty() {
+                self.clear();
+                return Consequence::SetAside(found);
+            }
+        }
+        match is_shortage {
+            // A table built beside the old one takes more memory, not less.
+            true => Consequence::TryAgain,
+            false => build_again(times),
+        }
+    }
+
+    /// How often in a row these were refused and nothing else.
+    fn count(&mut self, kinds: BTreeSet<Refused>) -> u32 {
+        self.times = if self.last == kinds { self.times.saturating_add(1) } else { 1 };
+        self.last = kinds;
+        self.times
+    }
+}
+
+fn build_again(times: u32) -> Consequence {
+    match times.cmp(&EQUAL_REFUSALS) {
+        Ordering::Less => Consequence::TryAgain,
+        Ordering::Equal => Consequence::BuildAgain,
+        Ordering::Greater => Consequence::TryRarely,
+    }
+}
+
+fn cause(errno: Errno, op: Option<&Op>) -> Cause {
+    match (errno, op) {
+        (
+            Errno::EINVAL
+            | Errno::ERANGE
+            | Errno::E2BIG
+            | Errno::EMSGSIZE
+            | Errno::EOVERFLOW
+            | Errno::EOPNOTSUPP
+            | Errno::EMLINK,
+            _,
+        )
+        | (Errno::ENOENT, Some(Op::AddRule(..))) => Cause::Object,
+        (
+            Errno::ENOMEM
+            | Errno::ENOBUFS
+            | Errno::ENFILE
+            | Errno::EMFILE
+            | Errno::ENOSPC
+            | Errno::EINTR
+            | Errno::EAGAIN,
+            _,
+        ) => Cause::Shortage,
+        _ => Cause::TableState,
+    }
+}
+
+/// Adds the policies behind the refusals to those that are set aside. Returns
+/// a diagnostic for each new one.
+fn blame(
+    compiled: &Compiled,
+    refusals: &[&Refusal],
+    batch: &Batch,
+    set_aside: &mut BTreeSet<ObjectKey>,
+) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    for refusal in refusals {
+        for policy in behind(compiled, refusal, batch) {
+            if set_aside.insert(policy.clone()) {
+                diagnostics.push(Diagnostic {
+                    severity: Severity::Error,
+                    kind: "NetworkPolicy",
+                    object: policy,
+                    field: String::new(),
+                    message: format!(
+                        "the kernel refused it ({refusal}); its pods stay isolated and it \
+                         allows nothing"
+                    ),
+                });
+            }
+        }
+    }
+    diagnostics
+}
+
+fn behind(compiled: &Compiled, refusal: &Refusal, batch: &Batch) -> BTreeSet<ObjectKey> {
+    let Some(object) = &refusal.object else { return BTreeSet::new() };
+    let rule = match batch.ops.get(refusal.op) {
+        Some(Op::AddRule(_, rule)) => Some(rule.matches.as_slice()),
+        _ => None,
+    };
+    compiled.policies_behind(object, rule)
+}

@@ -1,0 +1,39 @@
+//! Policies that are not enforced as written, for Events.
+
+use std::collections::BTreeMap;
+
+use policy::ObjectKey;
+
+/// All problems of policies that isolate a pod of this node, each with a
+/// message.
+pub type Problems = BTreeMap<About, String>;
+
+/// What an Event is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct About {
+    /// The policy.
+    pub policy: ObjectKey,
+    /// Its `metadata.uid`.
+    pub uid: String,
+    /// Why.
+    pub reason: EventReason,
+}
+
+/// Why a policy is not enforced as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventReason {
+    /// A part of it cannot be used and allows nothing.
+    UnusablePart,
+    /// The kernel refused it; it isolates and allows nothing.
+    RefusedByKernel,
+}
+
+impl EventReason {
+    /// `reason` of the Event.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::UnusablePart => "UnusablePart",
+            Self::RefusedByKernel => "RefusedByKernel",
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! A loop that enforces, with a kernel in memory and time that stands still.
+//!
+//! In: what happens at which moment. Out: what the loop did, and when. Time
+//! passes only while the loop waits, and while the kernel works if a test says
+//! so.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use agent::Sink;
+use agent::clock::Clock;
+use agent::conntrack_cleanup::Counters;
+use agent::enforcer::{
+    Enforcer, FlowCleanup, Inbox, Message, Parts, Received, Surroundings, ThreadDied,
+};
+use agent::metrics::Metrics;
+use agent::pipeline::Pipeline;
+use agent::problems::Problems;
+use agent::status::{Condition, Status};
+use compiler::Options;
+use nft::{Dump, Generation, ReadError, SendError, Signs as TableFingerprint};
+use policy::ObjectKey;
+use ruleset::{Batch, Name, Ruleset};
+use tokio::sync::watch;
+use watcher::api::{Event, Found};
+use watcher::{Kind, Object};
+
+use super::model::{Model, objects};
+
+/// A clock that moves when it is told to.
+#[derive(Debug)]
+pub struct ManualClock {
+    start: Instant,
+    passed: Mutex<Duration>,
+}
+
+impl ManualClock {
+    /// Milliseconds since the start.
+    pub fn ms(&self) -> u64 {
+        self.passed().as_millis() as u64
+    }
+
+    fn passed(&self) -> Duration {
+        *self.passed.lock().unwrap()
+    }
+
+    fn move_to(&self, passed: Duration) {
+        let mut now = self.passed.lock().unwrap();
+        *now = passed.max(*now);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Instant {
+        self.start + self.passed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        *self.passed.lock().unwrap() += time;
+    }
+}
+
+/// What the loop did to the kernel, and at which millisecond.
+#[derive(Debug, Default)]
+pub struct Trace {
+    pub sends: Vec<u64>,
+    pub dumps: Vec<u64>,
+}
+
+/// A kernel that both the loop and the test can reach.
+#[derive(Clone)]
+pub struct Kernel {
+    pub model: Rc<RefCell<Model>>,
+    pub trace: Rc<RefCell<Trace>>,
+    pub send_takes: Rc<Cell<Duration>>,
+    pub dump_takes: Rc<Cell<Duration>>,
+    clock: Arc<ManualClock>,
+}
+
+impl Sink for Kernel {
+    fn generation(&mut self) -> Result<Generation, ReadError> {
+        self.model.borrow_mut().generation()
+    }
+
+    fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
+        self.trace.borrow_mut().dumps.push(self.clock.ms());
+        self.clock.sleep(self.dump_takes.get());
+        self.model.borrow_mut().dump(table)
+    }
+
+    fn send(
+        &mut self,
+        table: &Name,
+        batch: &Batch,
+        expected: Option<Generation>,
+    ) -> Result<(), SendError> {
+        self.trace.borrow_mut().sends.push(self.clock.ms());
+        self.clock.sleep(self.send_takes.get());
+        self.model.borrow_mut().send(table, batch, expected)
+    }
+
+    fn fingerprint(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError> {
+        self.model.borrow_mut().fingerprint(table, chain)
+    }
+
+    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+        self.model.borrow_mut().tables()
+    }
+
+    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+        self.model.borrow_mut().delete_table(table)
+    }
+}
+
+/// What happens.
+enum Happening {
+    Event(Event),
+    Stop,
+    /// The thread of the watches is gone.
+    Died,
+    /// Others do something to the kernel.
+    Others(Box<dyn FnOnce(&mut Model)>),
+    /// The test looks at the readiness.
+    Look,
+}
+
+struct Script {
+    happenings: VecDeque<(Duration, Happening)>,
+    clock: Arc<ManualClock>,
+    model: Rc<RefCell<Model>>,
+    status: Status,
+    seen: Rc<RefCell<Vec<Option<String>>>>,
+}
+
+impl Inbox for Script {
+    fn receive(&mut self, at_most: Duration) -> Received {
+        let until = self.clock.passed() + at_most;
+        while self.happenings.front().is_some_and(|(at, _)| *at <= until) {
+            let Some((at, happening)) = self.happenings.pop_front() else { break };
+            self.clock.move_to(at);
+            match happening {
+                Happening::Event(event) => {
+                    return Received::Message(Message::Event(self.clock.now(), event));
+                }
+                Happening::Stop => return Received::Message(Message::Stop),
+                Happening::Died => return Received::Closed,
+                Happening::Others(act) => act(&mut self.model.borrow_mut()),
+                Happening::Look => {
+                    self.seen.borrow_mut().push(self.status.problem(Condition::Enforced));
+                }
+            }
+        }
+        self.clock.move_to(until);
+        Received::Nothing
+    }
+}
+
+/// A change that the clean-up of connections is told of.
+pub struct Cleaned {
+    pub before: Option<Arc<Ruleset>>,
+    pub after: Arc<Ruleset>,
+}
+
+struct Cleanup {
+    told: Rc<RefCell<Vec<Cleaned>>>,
+    is_alive: Rc<Cell<bool>>,
+}
+
+impl FlowCleanup for Cleanup {
+    fn changed(&self, before: Option<Arc<Ruleset>>, after: Arc<Ruleset>) {
+        self.told.borrow_mut().push(Cleaned { before, after });
+    }
+
+    fn is_alive(&self) -> bool {
+        self.is_alive.get()
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+}
+
+struct Nothing;
+
+impl Surroundings<Kernel> for Nothing {
+    fn look(&mut self, _: Instant, _: &mut Kernel, _: &[IpAddr], _: &Status) {}
+}
+
+/// What is to happen, and what was seen.
+pub struct Bench {
+    pub kernel: Kernel,
+    pub cleaned: Rc<RefCell<Vec<Cleaned>>>,
+    pub cleanup_is_alive: Rc<Cell<bool>>,
+    /// Why the node was not ready, at each [`Self::look`].
+    pub seen: Rc<RefCell<Vec<Option<String>>>>,
+    happenings: Vec<(Duration, Happening)>,
+    clock: Arc<ManualClock>,
+    status: Status,
+    metrics: Arc<Metrics>,
+}
+
+impl Bench {
+    /// Nothing happens yet.
+    pub fn new(model: Model) -> Self {
+        let clock = Arc::new(ManualClock { start: Instant::now(), passed: Mutex::default() });
+        Self {
+            kernel: Kernel {
+                model: Rc::new(RefCell::new(model)),
+                trace: Rc::default(),
+                send_takes: Rc::default(),
+                dump_takes: Rc::default(),
+                clock: Arc::clone(&clock),
+            },
+            cleaned: Rc::default(),
+            cleanup_is_alive: Rc::new(Cell::new(true)),
+            seen: Rc::default(),
+            happenings: Vec::new(),
+            clock,
+            status: Status::new(),
+            metrics: Arc::new(Metrics::new()),
+        }
+    }
+
+    /// One where the cluster of the model is listed at the start.
+    pub fn listed(model: Model) -> Self {
+        let mut bench = Self::new(model);
+        for kind in Kind::ALL {
+            bench.event(0, list(kind));
+        }
+        bench
+    }
+
+    /// A watch tells this.
+    pub fn event(&mut self, ms: u64, event: Event) {
+        self.at(ms, Happening::Event(event));
+    }
+
+    /// Others do this to the kernel.
+    pub fn others(&mut self, ms: u64, act: impl FnOnce(&mut Model) + 'static) {
+        self.at(ms, Happening::Others(Box::new(act)));
+    }
+
+    /// Looks at the readiness.
+    pub fn look(&mut self, ms: u64) {
+        self.at(ms, Happening::Look);
+    }
+
+    /// The thread of the watches dies.
+    pub fn die(&mut self, ms: u64) {
+        self.at(ms, Happening::Died);
+    }
+
+    fn at(&mut self, ms: u64, happening: Happening) {
+        self.happenings.push((Duration::from_millis(ms), happening));
+    }
+
+    /// Runs the loop until this moment; the result of its run.
+    pub fn run(&mut self, until_ms: u64) -> Result<(), ThreadDied> {
+        self.at(until_ms, Happening::Stop);
+        let mut happenings = std::mem::take(&mut self.happenings);
+        happenings.sort_by_key(|(at, _)| *at);
+        let inbox = Script {
+            happenings: happenings.into(),
+            clock: Arc::clone(&self.clock),
+            model: Rc::clone(&self.kernel.model),
+            status: self.status.clone(),
+            seen: Rc::clone(&self.seen),
+        };
+        let cleanup =
+            Cleanup { told: Rc::clone(&self.cleaned), is_alive: Rc::clone(&self.cleanup_is_alive) };
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let pipeline = Pipeline::new(self.kernel.clone(), Options::default());
+        Enforcer::new(Parts {
+            inbox: Box::new(inbox),
+            clock: Arc::clone(&clock),
+            pipeline: pipeline.with_clock(clock),
+            flow_cleanup: Some(Box::new(cleanup)),
+            surroundings: Box::new(Nothing),
+            problems: watch::channel(Problems::new()).0,
+            status: self.status.clone(),
+            metrics: Arc::clone(&self.metrics),
+            node: "node".to_owned(),
+        })
+        .run()
+    }
+
+    /// The loop's present moment.
+    pub fn ms(&self) -> u64 {
+        self.clock.ms()
+    }
+
+    /// Why the node is not ready now.
+    pub fn problem(&self) -> Option<String> {
+        self.status.problem(Condition::Enforced)
+    }
+
+    /// The present value of a metric.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.metrics.text(&self.status).unwrap();
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or("0").parse().unwrap()
+    }
+
+    /// Our table.
+    pub fn table(&self) -> Option<Ruleset> {
+        self.kernel.model.borrow().table().cloned()
+    }
+
+    /// Milliseconds between the loop's batches.
+    pub fn gaps(&self) -> Vec<u64> {
+        self.kernel.trace.borrow().sends.windows(2).map(|two| two[1] - two[0]).collect()
+    }
+}
+
+/// The list of a kind, of the model's cluster.
+pub fn list(kind: Kind) -> Event {
+    let objects = objects().into_iter().filter(|object| object.kind() == kind);
+    Event::Listed { kind, objects: objects.map(found).collect() }
+}
+
+/// A policy of the model's cluster is deleted.
+pub fn deleted(name: &str) -> Event {
+    Event::Deleted { kind: Kind::NetworkPolicy, key: ObjectKey::new("dev", name) }
+}
+
+/// A policy of the model's cluster comes (back).
+pub fn applied(name: &str) -> Event {
+    let is_it = |object: &Object| {
+        object.kind() == Kind::NetworkPolicy && object.key() == ObjectKey::new("dev", name)
+    };
+    Event::Applied(found(objects().into_iter().find(is_it).unwrap()))
+}
+
+fn found(object: Object) -> Found {
+    Found { object, diagnostics: Vec::new() }
+}

@@ -1,0 +1,277 @@
+//! The loop that enforces, with a kernel in memory and time that stands still.
+//!
+//! No test here waits: minutes of the loop pass in milliseconds.
+
+#![expect(clippy::unwrap_used, reason = "what cannot be fails the test")]
+
+mod bench;
+#[path = "../pipeline/model.rs"]
+#[expect(dead_code, reason = "shared with the tests of the pipeline")]
+mod model;
+
+use std::time::Duration;
+
+use agent::enforcer::{COALESCE, LOOK_EVERY, ThreadDied};
+use compiler::Engine;
+use nft::Errno;
+use policy::Snapshot;
+use ruleset::Ruleset;
+use watcher::Kind;
+
+use bench::{Bench, applied, deleted, list};
+use model::{Model, snapshot};
+
+/// The first batch of a table holds it, and no policy is behind it.
+const NO_POLICY: Option<&str> = Some("add set inet nftpol self4");
+
+fn expected(snapshot: &Snapshot) -> Ruleset {
+    Engine::new(compiler::Options::default()).update(snapshot).ruleset.clone()
+}
+
+fn whole() -> Option<Ruleset> {
+    Some(expected(&snapshot()))
+}
+
+fn without(policy: &str) -> Option<Ruleset> {
+    let mut snapshot = snapshot();
+    snapshot.policies.remove(&policy::ObjectKey::new("dev", policy));
+    Some(expected(&snapshot))
+}
+
+#[test]
+fn nothing_is_touched_before_every_kind_was_listed() {
+    let mut bench = Bench::new(Model::default());
+    bench.event(0, list(Kind::NetworkPolicy));
+    bench.event(1000, list(Kind::Pod));
+    bench.event(5000, list(Kind::Namespace));
+    bench.run(6000).unwrap();
+    assert_eq!(bench.kernel.trace.borrow().sends.first(), Some(&5000));
+    assert_eq!(bench.table(), whole());
+    assert_eq!(bench.problem(), None);
+}
+
+#[test]
+fn events_that_follow_an_attempt_are_acted_on_together() {
+    let mut bench = Bench::listed(Model::default());
+    bench.event(100, deleted("web"));
+    bench.event(101, deleted("db"));
+    bench.event(102, applied("web"));
+    bench.run(1000).unwrap();
+    assert_eq!(bench.metric("nftpol_syncs_total{result=\"ok\"}"), 3.0);
+    let sends = bench.kernel.trace.borrow().sends.clone();
+    let later: Vec<u64> = sends.into_iter().filter(|ms| *ms > 0).collect();
+    let together = 100 + COALESCE.as_millis() as u64;
+    assert!(later.iter().all(|ms| [100, together].contains(ms)), "{later:?}");
+    assert_eq!(bench.table(), without("db"));
+}
+
+#[test]
+fn the_pause_after_failures_grows_to_a_second_and_events_do_not_shorten_it() {
+    let model = Model { refuses: NO_POLICY, errno: Errno::ENOMEM, ..Model::default() };
+    let mut bench = Bench::listed(model);
+    for ms in (0..4000).step_by(7) {
+        bench.event(ms, if ms % 2 == 0 { deleted("web") } else { applied("web") });
+    }
+    bench.look(3999);
+    bench.others(4000, |model| model.refuses = None);
+    bench.run(6000).unwrap();
+    let gaps: Vec<u64> = bench.gaps().into_iter().take(8).collect();
+    assert_eq!(gaps, [20, 40, 80, 160, 320, 640, 1000, 1000]);
+    let problem = bench.seen.borrow().first().cloned().flatten().unwrap();
+    assert!(problem.contains("Out of memory"), "{problem}");
+    assert_eq!(bench.problem(), None);
+    assert!(bench.table().is_some());
+}
+
+#[test]
+fn a_success_makes_the_next_pause_short_again() {
+    let model = Model { refuses: NO_POLICY, errno: Errno::ENOMEM, ..Model::default() };
+    let mut bench = Bench::listed(model);
+    bench.others(2000, |model| model.refuses = None);
+    bench.others(4000, |model| {
+        model.refuses = Some("chain");
+        model.errno = Errno::ENOMEM;
+    });
+    bench.event(4000, deleted("web"));
+    bench.run(4030).unwrap();
+    assert_eq!(bench.metric("nftpol_syncs_total{result=\"failed\"}"), 9.0, "{:?}", bench.gaps());
+}
+
+#[test]
+fn a_single_flush_is_restored_at_once_and_the_node_stays_ready() {
+    let mut bench = Bench::listed(Model::default());
+    bench.others(1005, Model::flush);
+    for ms in (100..1005).chain(1030..2000).step_by(10) {
+        bench.look(ms);
+    }
+    bench.run(2000).unwrap();
+    let sends = bench.kernel.trace.borrow().sends.clone();
+    let restored = sends.into_iter().find(|ms| *ms > 0).unwrap();
+    assert!(restored <= 1005 + LOOK_EVERY.as_millis() as u64, "restored at {restored} ms");
+    assert_eq!(bench.metric("nftpol_repairs_total"), 1.0);
+    assert!(bench.seen.borrow().iter().all(Option::is_none), "{:?}", bench.seen.borrow());
+    assert_eq!(bench.table(), whole());
+    // What got in meanwhile: all isolated pods are looked at.
+    let cleaned = bench.cleaned.borrow();
+    assert!(cleaned.last().unwrap().before.is_none());
+}
+
+#[test]
+fn a_table_that_is_flushed_again_and_again_is_repaired_with_growing_pauses() {
+    let mut bench = Bench::listed(Model::default());
+    for ms in (1000..11_000).step_by(30) {
+        bench.others(ms, Model::flush);
+    }
+    for ms in (3000..11_000).step_by(100) {
+        bench.look(ms);
+    }
+    // Events are no way around the pauses.
+    for ms in (1000..11_000).step_by(50) {
+        bench.event(ms, if ms % 100 == 0 { deleted("web") } else { applied("web") });
+    }
+    bench.run(14_000).unwrap();
+    let repairs = bench.metric("nftpol_repairs_total");
+    assert!((10.0..=16.0).contains(&repairs), "{repairs} repairs in 10 s");
+    for problem in bench.seen.borrow().iter() {
+        let problem = problem.as_deref().unwrap_or("ready");
+        assert!(
+            problem.starts_with("others change table inet nftpol again and again"),
+            "{problem}"
+        );
+    }
+    assert_eq!(bench.problem(), None, "forgotten after a quiet time");
+    assert_eq!(bench.table(), whole());
+}
+
+#[test]
+fn a_flush_in_the_middle_of_a_sync_is_restored_by_it() {
+    let mut bench = Bench::listed(Model::default());
+    bench.kernel.send_takes.set(Duration::from_millis(5));
+    bench.others(1000, |model| {
+        model.flushed_before = Some(model.sent + 1);
+    });
+    bench.event(1000, deleted("web"));
+    bench.run(3000).unwrap();
+    assert!(bench.kernel.model.borrow().flushed_before.is_none(), "it was flushed");
+    assert_eq!(bench.table(), without("web"));
+    assert_eq!(bench.metric("nftpol_syncs_total{result=\"failed\"}"), 0.0);
+    assert_eq!(bench.problem(), None);
+}
+
+#[test]
+fn an_end_in_the_middle_of_a_sync_leaves_it_complete() {
+    let mut bench = Bench::listed(Model::default());
+    bench.kernel.send_takes.set(Duration::from_millis(50));
+    bench.run(10).unwrap();
+    let trace = bench.kernel.trace.borrow();
+    assert!(trace.sends.len() > 1 && bench.ms() > 50, "it ended during the sync");
+    assert_eq!(bench.table(), whole());
+}
+
+#[test]
+fn a_policy_that_the_kernel_refuses_is_tried_again_after_a_minute() {
+    let mut bench = Bench::listed(Model { refuses: Some("tcp dport 81"), ..Model::default() });
+    bench.others(1000, |model| model.refuses = None);
+    bench.run(59_000).unwrap();
+    let refused = "nftpol_broken_policies{reason=\"refused_by_kernel\"}";
+    assert_eq!(bench.metric(refused), 1.0);
+    assert_eq!(bench.problem(), None, "all else is enforced");
+
+    let mut bench = Bench::listed(Model { refuses: Some("tcp dport 81"), ..Model::default() });
+    bench.others(1000, |model| model.refuses = None);
+    bench.run(61_000).unwrap();
+    assert_eq!(bench.metric(refused), 0.0);
+    assert_eq!(bench.table(), whole());
+}
+
+#[test]
+fn a_shortage_keeps_the_policy_and_ends_by_itself() {
+    let mut bench = Bench::listed(Model::default());
+    bench.event(0, deleted("web"));
+    bench.others(1000, |model| {
+        model.refuses = Some("tcp dport 81");
+        model.errno = Errno::ENOMEM;
+    });
+    bench.event(1000, applied("web"));
+    bench.look(1030);
+    bench.others(1050, |model| model.refuses = None);
+    bench.run(3000).unwrap();
+    assert!(bench.seen.borrow()[0].is_some(), "not ready meanwhile");
+    assert_eq!(bench.problem(), None);
+    assert_eq!(bench.metric("nftpol_broken_policies{reason=\"refused_by_kernel\"}"), 0.0);
+    assert_eq!(bench.table(), whole());
+}
+
+#[test]
+fn a_refusal_that_no_policy_is_behind_makes_the_table_be_built_again() {
+    let mut bench = Bench::listed(Model::default());
+    bench.others(1000, |model| model.in_use = Some("delete chain"));
+    bench.event(1000, deleted("web"));
+    bench.look(1200);
+    bench.run(3000).unwrap();
+    assert!(bench.seen.borrow()[0].as_ref().is_some_and(|problem| problem.contains("busy")));
+    assert_eq!(bench.metric("nftpol_replacements_total"), 1.0);
+    assert_eq!(bench.metric("nftpol_syncs_total{result=\"failed\"}"), 4.0);
+    assert_eq!(bench.table(), without("web"));
+    assert_eq!(bench.problem(), None);
+}
+
+#[test]
+fn a_table_that_cannot_be_built_again_stays_not_ready_and_is_tried_rarely() {
+    let model = Model { refuses: Some("midflow"), errno: Errno::EBUSY, ..Model::default() };
+    let mut bench = Bench::listed(model);
+    bench.run(20_000).unwrap();
+    assert_eq!(bench.metric("nftpol_replacements_total"), 1.0);
+    let problem = bench.problem().unwrap();
+    assert!(problem.contains("building the table again did not help"), "{problem}");
+    let last: Vec<u64> = bench.gaps().into_iter().rev().take(5).collect();
+    assert_eq!(last, [1000; 5]);
+}
+
+/// Connections, counts and problems follow what was committed, not only what
+/// was finished.
+#[test]
+fn a_sync_that_fails_on_the_way_is_followed_up() {
+    let mut bench = Bench::listed(Model::default());
+    bench.others(1000, |model| {
+        model.refuses = Some("delete chain");
+        model.errno = Errno::ENOMEM;
+    });
+    bench.event(1000, deleted("web"));
+    bench.run(1010).unwrap();
+    assert!(bench.problem().is_some());
+    let cleaned = bench.cleaned.borrow();
+    let last = cleaned.last().unwrap();
+    assert_eq!(last.before.as_deref(), whole().as_ref());
+    assert_eq!(Some(&*last.after), bench.table().as_ref());
+    assert_ne!(Some(&*last.after), whole().as_ref(), "a part was committed");
+    let sent = bench.kernel.model.borrow().sent;
+    assert_eq!(bench.metric("nftpol_batches_total"), sent as f64);
+}
+
+#[test]
+fn reading_after_commits_of_others_takes_a_twentieth_of_the_time() {
+    let mut bench = Bench::listed(Model::default());
+    bench.kernel.dump_takes.set(Duration::from_millis(10));
+    for ms in (1000..11_000).step_by(5) {
+        bench.others(ms, |model| model.generation += 1);
+    }
+    bench.run(11_000).unwrap();
+    let dumps = bench.kernel.trace.borrow().dumps.iter().filter(|ms| **ms >= 1000).count();
+    assert!((40..=50).contains(&dumps), "{dumps} reads of 10 ms in 10 s");
+}
+
+#[test]
+fn a_thread_that_dies_ends_the_loop_with_its_name_and_the_rules_stay() {
+    let mut bench = Bench::listed(Model::default());
+    bench.die(500);
+    assert_eq!(bench.run(60_000), Err(ThreadDied("remote")));
+    assert_eq!((bench.ms(), bench.table()), (500, whole()));
+
+    let mut bench = Bench::listed(Model::default());
+    let is_alive = std::rc::Rc::clone(&bench.cleanup_is_alive);
+    bench.others(500, move |_| is_alive.set(false));
+    assert_eq!(bench.run(60_000), Err(ThreadDied("conntrack")));
+    assert!(bench.ms() <= 3000, "{} ms", bench.ms());
+    assert_eq!(bench.table(), whole());
+}

@@ -1,0 +1,191 @@
+//! What follows from what the kernel refuses, by its reason.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use agent::pipeline::{Pipeline, SyncError, SyncFailed};
+use compiler::Options;
+use nft::{Errno, SendError};
+use policy::{ObjectKey, Snapshot};
+
+use super::model::{Model, snapshot};
+
+const SHORTAGES: [Errno; 7] = [
+    Errno::ENOMEM,
+    Errno::ENOBUFS,
+    Errno::ENFILE,
+    Errno::EMFILE,
+    Errno::ENOSPC,
+    Errno::EINTR,
+    Errno::EAGAIN,
+];
+const ABOUT_THE_RULE: [Errno; 7] = [
+    Errno::EINVAL,
+    Errno::ERANGE,
+    Errno::E2BIG,
+    Errno::EMSGSIZE,
+    Errno::EOVERFLOW,
+    Errno::EOPNOTSUPP,
+    Errno::ENOENT,
+];
+/// As many as make more happen than another try.
+const SEVERAL: usize = 5;
+
+fn web() -> ObjectKey {
+    ObjectKey::new("dev", "web")
+}
+
+fn pipeline(model: Model) -> Pipeline<Model> {
+    Pipeline::new(model, Options::default())
+}
+
+fn refusing_web(errno: Errno) -> Model {
+    Model { refuses: Some("tcp dport 81"), errno, ..Model::default() }
+}
+
+fn is_refused(failure: &SyncFailed) -> bool {
+    matches!(failure.error, SyncError::Send(SendError::Refused(_)))
+}
+
+#[test]
+fn an_error_about_a_rule_sets_its_policy_aside_at_once() {
+    for errno in ABOUT_THE_RULE {
+        let outcome = pipeline(refusing_web(errno)).sync(&snapshot()).unwrap();
+        assert_eq!(outcome.set_aside, BTreeSet::from([web()]), "{errno}");
+    }
+}
+
+#[test]
+fn a_shortage_keeps_the_old_rules_and_blames_nobody() {
+    for errno in SHORTAGES {
+        let mut pipeline = pipeline(Model::default());
+        let before = pipeline.sync(&Snapshot::default()).unwrap().after;
+        pipeline.sink().refuses = Some("tcp dport 81");
+        pipeline.sink().errno = errno;
+        for _ in 1..SEVERAL {
+            let failure = pipeline.sync(&snapshot()).unwrap_err();
+            assert!(is_refused(&failure), "{failure}");
+            assert_eq!(failure.set_aside, BTreeSet::new(), "{errno}");
+            let kernel = pipeline.sink();
+            let isolated =
+                compiler::scaffold::isolated_set(policy::Direction::Ingress, ruleset::Family::V4);
+            let table = kernel.table().unwrap();
+            assert_eq!(table.sets[&isolated], before.sets[&isolated], "{errno}");
+        }
+        pipeline.sink().refuses = None;
+        let outcome = pipeline.sync(&snapshot()).unwrap();
+        assert_eq!(outcome.set_aside, BTreeSet::new(), "{errno}");
+    }
+}
+
+/// A policy that takes more memory than there is must not stop the others.
+#[test]
+fn a_shortage_that_only_one_policy_meets_again_and_again_sets_it_aside() {
+    let mut pipeline = pipeline(refusing_web(Errno::ENOMEM));
+    for _ in 1..SEVERAL {
+        assert!(is_refused(&pipeline.sync(&snapshot()).unwrap_err()));
+    }
+    let outcome = pipeline.sync(&snapshot()).unwrap();
+    assert_eq!(outcome.set_aside, BTreeSet::from([web()]));
+}
+
+#[test]
+fn a_shortage_that_meets_one_policy_and_then_another_blames_neither() {
+    let mut pipeline = pipeline(refusing_web(Errno::ENOMEM));
+    for attempt in 0..4 * SEVERAL {
+        let part = if attempt % 2 == 0 { "tcp dport 81" } else { "add set inet nftpol self4" };
+        pipeline.sink().refuses = Some(part);
+        let failure = pipeline.sync(&snapshot()).unwrap_err();
+        assert!(is_refused(&failure), "{failure}");
+        assert_eq!(failure.set_aside, BTreeSet::new());
+    }
+}
+
+#[test]
+fn a_shortage_without_a_policy_never_builds_the_table_again() {
+    let model = Model {
+        refuses: Some("add set inet nftpol self4"),
+        errno: Errno::ENOMEM,
+        ..Model::default()
+    };
+    let mut pipeline = pipeline(model);
+    for _ in 0..4 * SEVERAL {
+        let failure = pipeline.sync(&snapshot()).unwrap_err();
+        assert!(is_refused(&failure), "{failure}");
+    }
+}
+
+/// As when a chain of others uses one of ours.
+#[test]
+fn a_refusal_without_a_policy_asks_for_another_table_after_a_few() {
+    let mut pipeline = pipeline(Model::default());
+    pipeline.sync(&snapshot()).unwrap();
+    pipeline.sink().in_use = Some("delete chain");
+    for _ in 1..SEVERAL {
+        let failure = pipeline.sync(&Snapshot::default()).unwrap_err();
+        assert!(is_refused(&failure), "{failure}");
+    }
+    let failure = pipeline.sync(&Snapshot::default()).unwrap_err();
+    assert!(matches!(failure.error, SyncError::KeepsRefusing(_)), "{failure}");
+    // Had that not helped:
+    let failure = pipeline.sync(&Snapshot::default()).unwrap_err();
+    assert!(matches!(failure.error, SyncError::RebuildDidNotHelp(_)), "{failure}");
+    let outcome = pipeline.replace(&Snapshot::default()).unwrap();
+    assert_eq!(pipeline.sink().table(), Some(&*outcome.after));
+    assert_eq!(pipeline.sink().tables.len(), 1);
+}
+
+/// EBUSY of a chain says that it is in use, which is no policy's doing.
+#[test]
+fn a_state_error_builds_the_table_again_before_it_blames_a_policy() {
+    let mut pipeline = pipeline(refusing_web(Errno::EBUSY));
+    let mut errors = Vec::new();
+    let outcome = loop {
+        match pipeline.sync(&snapshot()) {
+            Ok(outcome) => break outcome,
+            Err(failure) => errors.push(failure.error),
+        }
+    };
+    assert_eq!(errors.len(), 2 * SEVERAL - 1);
+    let asked = errors.iter().position(|one| matches!(one, SyncError::KeepsRefusing(_)));
+    assert_eq!(asked, Some(SEVERAL - 1));
+    assert_eq!(outcome.set_aside, BTreeSet::from([web()]));
+}
+
+#[test]
+fn a_failure_tells_what_was_committed_before_it() {
+    let mut pipeline = pipeline(Model::default());
+    let first = pipeline.sync(&snapshot()).unwrap();
+    // The isolated addresses go in the first batches, the chains in the last.
+    pipeline.sink().refuses = Some("delete chain");
+    pipeline.sink().errno = Errno::EBUSY;
+    let sent = pipeline.sink().sent;
+    let failure = pipeline.sync(&Snapshot::default()).unwrap_err();
+    let committed = failure.committed.unwrap();
+    assert_eq!(committed.before.as_deref(), Some(&*first.after));
+    assert_eq!(Some(&*committed.after), pipeline.sink().table());
+    assert_eq!(committed.batches, pipeline.sink().sent - sent);
+    assert!(committed.operations > 0);
+    // What was told of is not told of again.
+    let (sent, failure) = (pipeline.sink().sent, pipeline.sync(&Snapshot::default()).unwrap_err());
+    let told = failure.committed.map_or(0, |committed| committed.batches);
+    assert_eq!(told, pipeline.sink().sent - sent);
+    pipeline.sink().refuses = None;
+    let (sent, last) = (pipeline.sink().sent, pipeline.sync(&Snapshot::default()).unwrap());
+    assert_eq!(last.before.as_deref(), Some(&*first.after));
+    assert_eq!(last.batches, pipeline.sink().sent - sent);
+}
+
+#[test]
+fn a_rebuild_that_fails_tells_what_was_committed_before_it() {
+    let mut pipeline = pipeline(Model::default());
+    pipeline.sync(&Snapshot::default()).unwrap();
+    pipeline.sink().refuses = Some("add chain inet nftpol ");
+    pipeline.sink().errno = Errno::EBUSY;
+    let failure = pipeline.replace(&snapshot()).unwrap_err();
+    assert!(matches!(failure.error, SyncError::RebuildDidNotHelp(_)), "{failure}");
+    let committed = failure.committed.unwrap();
+    assert_eq!(committed.before, None);
+    let expected = pipeline.compile(&snapshot()).ruleset;
+    assert_eq!(committed.after, Arc::new(expected), "the stand-in enforces it");
+}

@@ -1,0 +1,163 @@
+//! Look-ups over a snapshot: pods by namespace, by label and by address.
+//!
+//! In: a snapshot, then each later one with what differs. Out: which pods are
+//! selected, which pod has an address. The answers depend on the present
+//! snapshot alone, not on the way to it.
+
+mod addresses;
+mod labelled;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy::{
+    NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Selector, Snapshot, SnapshotDiff,
+};
+
+use crate::sets::{PodsPeer, Scope};
+use crate::work;
+use addresses::Addresses;
+use labelled::Labelled;
+
+/// A snapshot, and its pods that count (see [`Pod::is_subject`]) by label and by
+/// address.
+#[derive(Debug, Default)]
+pub(crate) struct ClusterIndex {
+    snapshot: Snapshot,
+    addresses: Addresses,
+    labelled: Labelled,
+}
+
+impl ClusterIndex {
+    /// The objects.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Goes on to a later snapshot. `diff` is what differs from the present one.
+    /// Returns the snapshot before.
+    pub fn follow(&mut self, later: &Snapshot, diff: &SnapshotDiff) -> Snapshot {
+        let before = std::mem::replace(&mut self.snapshot, later.clone());
+        for key in &diff.pods {
+            if let Some(pod) = before.pods.get(key).filter(|pod| pod.is_subject()) {
+                self.remove(pod);
+            }
+            if let Some(pod) = later.pods.get(key).filter(|pod| pod.is_subject()) {
+                self.add(pod);
+            }
+        }
+        before
+    }
+
+    /// The pod that has this address.
+    pub fn owner(&self, address: IpAddr) -> Option<&Arc<Pod>> {
+        self.addresses.owner(address)
+    }
+
+    /// The addresses of a pod that are its own.
+    pub fn addresses_of(&self, pod: &Pod) -> impl Iterator<Item = IpAddr> {
+        let own = |address: &IpAddr| self.owner(*address).is_some_and(|owner| owner.key == pod.key);
+        pod.addresses.iter().copied().filter(own)
+    }
+
+    /// All pods that count.
+    pub fn pods(&self) -> impl Iterator<Item = &Pod> {
+        let pods = self.snapshot.pods.values().map(|pod| &**pod);
+        pods.inspect(|_| work::look()).filter(|pod| pod.is_subject())
+    }
+
+    /// The pods of a namespace that count.
+    pub fn pods_of(&self, namespace: &str) -> impl Iterator<Item = &Pod> {
+        let pods = self.snapshot.pods.range(ObjectKey::new(namespace, "")..);
+        let pods = pods.take_while(move |(key, _)| key.namespace == namespace);
+        pods.map(|(_, pod)| &**pod).inspect(|_| work::look()).filter(|pod| pod.is_subject())
+    }
+
+    /// The policies that select a pod, by key.
+    pub fn policies_of(&self, pod: &Pod) -> impl Iterator<Item = &NetworkPolicy> {
+        let in_namespace = self.snapshot.policies.range(ObjectKey::new(&pod.key.namespace, "")..);
+        let in_namespace = in_namespace.take_while(|(key, _)| key.namespace == pod.key.namespace);
+        in_namespace
+            .map(|(_, policy)| &**policy)
+            .inspect(|_| work::look())
+            .filter(|policy| policy.pod_selector.matches(&pod.labels))
+    }
+
+    /// The pods that a policy selects.
+    pub fn selected_by(&self, policy: &NetworkPolicy) -> impl Iterator<Item = &Pod> {
+        let candidates = self.candidates(&policy.pod_selector, Some(&policy.key.namespace));
+        candidates.into_iter().filter(|pod| policy.pod_selector.matches(&pod.labels))
+    }
+
+    /// The pods that a peer selects.
+    pub fn selected(&self, peer: &PodsPeer) -> Vec<&Pod> {
+        let namespace = match &peer.scope {
+            Scope::Own(namespace) => Some(namespace.as_str()),
+            Scope::Matching(_) => None,
+        };
+        let mut pods = self.candidates(&peer.pods, namespace);
+        pods.retain(|pod| self.selects(peer, pod));
+        pods
+    }
+
+    /// Whether a peer selects a pod that counts.
+    pub fn selects(&self, peer: &PodsPeer, pod: &Pod) -> bool {
+        work::look();
+        let in_scope = || match &peer.scope {
+            Scope::Own(namespace) => pod.key.namespace == *namespace,
+            Scope::Matching(selector) => {
+                let labels = self.snapshot.namespace_labels(&pod.key.namespace);
+                labels.is_some_and(|labels| selector.matches(labels))
+            }
+        };
+        peer.pods.matches(&pod.labels) && in_scope()
+    }
+
+    /// Pods, of one namespace if that is given, among which are all that a
+    /// selector matches: those with the label of its rarest `In` requirement,
+    /// else all.
+    fn candidates(&self, selector: &Selector, namespace: Option<&str>) -> Vec<&Pod> {
+        let mut lists: Vec<_> = selector
+            .requirements()
+            .filter_map(|Requirement { key, operator }| match operator {
+                Operator::In(values) => Some((key, values)),
+                _ => None,
+            })
+            .map(|(key, values)| {
+                let pods =
+                    values.iter().map(move |value| self.labelled.with(key, value, namespace));
+                (Vec::new(), pods.flatten())
+            })
+            .collect();
+        if lists.is_empty() {
+            return match namespace {
+                Some(namespace) => self.pods_of(namespace).collect(),
+                None => self.pods().collect(),
+            };
+        }
+        // Side by side, so that the cost is that of the shortest.
+        loop {
+            for (found, rest) in &mut lists {
+                match rest.next() {
+                    Some(pod) => found.push(pod),
+                    None => return std::mem::take(found),
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, pod: &Arc<Pod>) {
+        self.addresses.add(pod);
+        self.labelled.add(pod);
+    }
+
+    fn remove(&mut self, pod: &Pod) {
+        self.addresses.remove(pod);
+        self.labelled.remove(pod);
+    }
+}
+
+/// Whether a pod is on a node; any is for `None`.
+pub(crate) fn is_local(pod: &Pod, node: Option<&str>) -> bool {
+    node.is_none() || pod.node.as_deref() == node
+}

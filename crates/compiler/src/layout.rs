@@ -1,0 +1,115 @@
+//! Where a table of ours judges which address.
+//!
+//! In: a table, compiled or read back from the kernel. Out: which addresses it
+//! isolates, by which chain it judges each, and what it does beside that.
+//! Callers need no name of a set, map or chain.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy::Direction;
+use ruleset::{Chain, Element, Family, Name, Rule, Ruleset};
+
+use crate::scaffold;
+
+/// The parts of a table by what they are for. A part that the table lacks is
+/// as if it were empty, so any table can be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Layout<'a> {
+    ruleset: &'a Ruleset,
+}
+
+impl<'a> Layout<'a> {
+    /// The layout of a table.
+    pub fn of(ruleset: &'a Ruleset) -> Self {
+        Self { ruleset }
+    }
+
+    /// Each direction with each family.
+    pub fn sides() -> impl Iterator<Item = (Direction, Family)> {
+        Direction::BOTH.into_iter().flat_map(|one| Family::BOTH.map(|family| (one, family)))
+    }
+
+    /// The local addresses that are isolated in a direction, in order.
+    pub fn isolated(
+        self,
+        direction: Direction,
+        family: Family,
+    ) -> impl Iterator<Item = IpAddr> + use<'a> {
+        let set = self.ruleset.sets.get(&scaffold::isolated_set(direction, family));
+        set.into_iter().flat_map(|set| set.elements.iter().flat_map(Element::addresses))
+    }
+
+    /// Whether a local address is isolated in a direction.
+    pub fn isolates(self, address: IpAddr, direction: Direction) -> bool {
+        let name = scaffold::isolated_set(direction, Family::of(address));
+        let set = self.ruleset.sets.get(&name);
+        set.is_some_and(|set| set.elements.contains(&Element::Address(address)))
+    }
+
+    /// The chain that judges what an address sends (egress) or receives
+    /// (ingress). An address that is isolated and has none lets nothing pass.
+    pub fn judged_by(self, address: IpAddr, direction: Direction) -> Option<&'a Name> {
+        let map = self.ruleset.maps.get(&scaffold::dispatch(direction, Family::of(address)))?;
+        map.entries.get(&address)
+    }
+
+    /// Whether packets that reach a pod beside its reported addresses are
+    /// dropped: link-local ones, broadcast, multicast.
+    pub fn shuts_edges(self) -> bool {
+        self.edges().is_some_and(|chain| !chain.rules.is_empty())
+    }
+
+    /// Whether those packets are treated as another table treats them.
+    pub fn same_edges(self, other: Layout<'_>) -> bool {
+        same_rules(self.edges(), other.edges())
+    }
+
+    /// Whether the same addresses are isolated, and judged by the same chains
+    /// with the same rules. Costs little where the tables share their parts;
+    /// `false` may also mean that this is not known.
+    pub fn same_pods(self, other: Layout<'_>) -> bool {
+        let isolated = |layout: &Layout<'_>, (direction, family)| {
+            layout.ruleset.sets.get(&scaffold::isolated_set(direction, family)).cloned()
+        };
+        self.ruleset.chains.ptr_eq(&other.ruleset.chains)
+            && self.ruleset.maps.ptr_eq(&other.ruleset.maps)
+            && Self::sides().all(|side| isolated(&self, side) == isolated(&other, side))
+    }
+
+    /// Whether this table and an earlier one are the same but for the chains of
+    /// pods, the sets these use, and the edges.
+    pub fn same_frame(self, earlier: Layout<'_>) -> bool {
+        let (before, after) = (earlier.ruleset, self.ruleset);
+        let of_pods: BTreeSet<&Name> =
+            after.maps.values().flat_map(|map| map.entries.values()).collect();
+        let edges = scaffold::edges_chain();
+        let isolated: BTreeSet<Name> =
+            Self::sides().map(|(one, family)| scaffold::isolated_set(one, family)).collect();
+        let mut frame =
+            after.chains.iter().filter(|(name, _)| !of_pods.contains(name) && **name != edges);
+        frame.all(|(name, chain)| {
+            let sets = chain.rules.iter().flat_map(Rule::lookups);
+            let mut constants =
+                sets.filter(|name| !isolated.contains(*name) && after.sets.contains_key(*name));
+            same_rules(before.chains.get(name), Some(chain))
+                && constants.all(|set| before.sets.get(set) == after.sets.get(set))
+        })
+    }
+
+    fn edges(self) -> Option<&'a Arc<Chain>> {
+        self.ruleset.chains.get(&scaffold::edges_chain())
+    }
+}
+
+fn same_rules(one: Option<&Arc<Chain>>, other: Option<&Arc<Chain>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one.rules == other.rules,
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

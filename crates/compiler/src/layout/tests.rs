@@ -1,0 +1,81 @@
+//! The layout of a compiled table is that of the policies.
+
+use policy::{Labels, NetworkPolicy, ObjectKey, Phase, Pod, Requirement, Selector, Snapshot};
+
+use super::*;
+use crate::{Compiled, Engine, Options};
+
+fn pod(name: &str, address: &str) -> Pod {
+    Pod {
+        key: ObjectKey::new("dev", name),
+        labels: Labels::from([("name".to_owned(), name.to_owned())]),
+        node: None,
+        addresses: vec![address.parse().unwrap()],
+        host_addresses: Vec::new(),
+        host_network: false,
+        phase: Phase::Running,
+        created: 0,
+        ports: Vec::new(),
+    }
+}
+
+fn policy(name: &str, direction: Direction) -> NetworkPolicy {
+    let rules = |of| (of == direction).then(Vec::new);
+    NetworkPolicy {
+        key: ObjectKey::new("dev", name),
+        uid: String::new(),
+        pod_selector: Selector::new([Requirement::equals("name", name)]),
+        ingress: rules(Direction::Ingress),
+        egress: rules(Direction::Egress),
+    }
+}
+
+fn compiled(policies: &[NetworkPolicy]) -> Compiled {
+    let pods = [pod("a", "10.0.0.1"), pod("b", "10.0.0.2"), pod("c", "fd00::3")];
+    let mut engine = Engine::new(Options::default());
+    engine.update(&Snapshot::new(policies.to_vec(), pods, [])).clone()
+}
+
+#[test]
+fn each_isolated_address_has_its_directions_and_chains() {
+    let policies = [policy("a", Direction::Ingress), policy("c", Direction::Egress)];
+    let compiled = compiled(&policies);
+    let layout = compiled.layout();
+    let [a, b, c] = ["10.0.0.1", "10.0.0.2", "fd00::3"].map(|one| one.parse::<IpAddr>().unwrap());
+    let isolated: Vec<Vec<IpAddr>> = Layout::sides()
+        .map(|(direction, family)| layout.isolated(direction, family).collect())
+        .collect();
+    assert_eq!(isolated, [vec![], vec![c], vec![a], vec![]], "e4, e6, i4, i6");
+    for (address, ingress, egress) in [(a, true, false), (b, false, false), (c, false, true)] {
+        for (direction, expected) in [(Direction::Ingress, ingress), (Direction::Egress, egress)] {
+            assert_eq!(layout.isolates(address, direction), expected, "{address} {direction}");
+            let chain = layout.judged_by(address, direction);
+            assert_eq!(chain.is_some(), expected, "{address} {direction}");
+            let signature = chain.and_then(|chain| compiled.signatures.get(chain));
+            assert_eq!(signature.map(|one| one.direction), expected.then_some(direction));
+        }
+    }
+    assert!(compiled.isolates(&policies[0].key));
+    assert!(!compiled.isolates(&ObjectKey::new("dev", "b")));
+    assert!(layout.shuts_edges());
+}
+
+#[test]
+fn a_frame_stays_while_pods_come_and_go() {
+    let nobody = compiled(&[]);
+    let one = compiled(&[policy("a", Direction::Ingress)]);
+    let two = compiled(&[policy("a", Direction::Ingress), policy("b", Direction::Egress)]);
+    let layouts = [&nobody, &one, &two].map(Compiled::layout);
+    assert!(!layouts[0].shuts_edges());
+    for (index, layout) in layouts.into_iter().enumerate() {
+        for (other_index, other) in layouts.into_iter().enumerate() {
+            let pair = format!("{index} and {other_index}");
+            assert!(layout.same_frame(other), "{pair}");
+            assert_eq!(layout.same_edges(other), (index == 0) == (other_index == 0), "{pair}");
+            assert_eq!(layout.same_pods(other), index == other_index, "{pair}");
+        }
+    }
+    let bare = Ruleset::new(scaffold::table());
+    assert!(!layouts[0].same_frame(Layout::of(&bare)));
+    assert_eq!(Layout::of(&bare).judged_by("10.0.0.1".parse().unwrap(), Direction::Egress), None);
+}

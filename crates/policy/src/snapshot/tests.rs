@@ -1,0 +1,54 @@
+//! What counts as a difference of two snapshots.
+
+use super::*;
+
+fn namespace(number: usize, label: &str) -> Namespace {
+    let labels = Labels::from([("label".to_owned(), label.to_owned())]);
+    Namespace { name: format!("n{number:04}"), labels }
+}
+
+fn of(namespaces: impl IntoIterator<Item = Namespace>) -> Snapshot {
+    Snapshot::new([], [], namespaces)
+}
+
+#[test]
+fn added_removed_and_modified_objects_differ() {
+    let before = of((0..100).map(|number| namespace(number, "same")));
+    let mut later = before.clone();
+    later.namespaces.remove("n0003");
+    later.namespaces.insert("n0050".to_owned(), Arc::new(namespace(50, "other")));
+    later.namespaces.insert("n0100".to_owned(), Arc::new(namespace(100, "same")));
+    let expected = ["n0003", "n0050", "n0100"].map(str::to_owned);
+    let diff = before.diff(&later);
+    assert_eq!(diff, SnapshotDiff { namespaces: expected.into(), ..Default::default() });
+    assert_eq!(later.diff(&before), diff, "the other way round");
+    assert!(!diff.is_empty());
+    assert!(before.diff(&before.clone()).is_empty());
+}
+
+#[test]
+fn an_equal_copy_does_not_differ() {
+    let [one, other] = [0, 0].map(|_| of((0..100).map(|number| namespace(number, "same"))));
+    assert!(!one.namespaces.ptr_eq(&other.namespaces));
+    assert!(one.diff(&other).is_empty());
+}
+
+/// An object that compares unequal to itself shows that nobody compared it.
+#[test]
+fn shared_objects_are_not_looked_into() {
+    #[derive(Debug)]
+    struct Unlike;
+    impl PartialEq for Unlike {
+        fn eq(&self, _: &Self) -> bool {
+            false
+        }
+    }
+    impl Eq for Unlike {}
+    let shared: Vec<(usize, Arc<Unlike>)> = (0..100).map(|key| (key, Arc::new(Unlike))).collect();
+    let before: OrdMap<_, _> = shared.iter().cloned().collect();
+    let mut later: OrdMap<_, _> = shared.into_iter().collect();
+    assert!(!before.ptr_eq(&later));
+    assert_eq!(differing(&before, &later), BTreeSet::new());
+    later.insert(7, Arc::new(Unlike));
+    assert_eq!(differing(&before, &later), [7].into());
+}

@@ -1,0 +1,234 @@
+//! What a snapshot compiles to, worked out from scratch.
+//!
+//! The oracle of the property tests. It has no state, no index and no counts:
+//! it asks every pod and every policy. It shares with the compiler only the
+//! pieces that are functions of a small input (the grants of a policy, the
+//! chain of a signature, the scaffold, names). What the compiler keeps up while
+//! the cluster changes, it finds by a loop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use compiler::grants::{self, Grants};
+use compiler::sets::{PodsPeer, Scope, SetSource, Sources};
+use compiler::signature::{ResolvedPorts, Signature};
+use compiler::{Compiled, Engine, Options, chain, scaffold};
+use policy::{
+    Diagnostic, Direction, NetworkPolicy, ObjectKey, Owners, Pod, PortNumbers, Ports, Severity,
+    Snapshot,
+};
+use ruleset::{Element, Family, Name, Set};
+
+/// What the product compiles a snapshot to, in one step.
+pub fn compiled(snapshot: &Snapshot, options: &Options) -> Compiled {
+    Engine::new(options.clone()).update(snapshot).clone()
+}
+
+/// What a snapshot must compile to.
+pub fn from_scratch(snapshot: &Snapshot, options: &Options) -> Compiled {
+    let owners = Owners::of(snapshot.pods.values().map(|pod| &**pod));
+    let isolated = isolated_pods(snapshot, options);
+    let mut oracle = Oracle {
+        snapshot,
+        owners: &owners,
+        options,
+        out: Compiled {
+            ruleset: scaffold::of(!isolated.is_empty(), options.log.is_some()),
+            ..Compiled::of_nothing(options)
+        },
+        sources: Sources::new(),
+        set_users: BTreeMap::new(),
+        grants: BTreeMap::new(),
+    };
+    for (pod, signature) in isolated {
+        oracle.add_pod(pod, signature);
+    }
+    oracle.fill_sets();
+    oracle.diagnose();
+    oracle.out
+}
+
+/// Local pods and the signature of each isolated direction. A pod counts
+/// before its address is reported: its link-local one works already.
+fn isolated_pods<'a>(snapshot: &'a Snapshot, options: &Options) -> Vec<(&'a Pod, Signature)> {
+    let is_local =
+        |pod: &Pod| options.node.is_none() || pod.node.as_deref() == options.node.as_deref();
+    let pods = snapshot.pods.values().map(|pod| &**pod);
+    let local = pods.filter(|pod| pod.is_subject() && is_local(pod));
+    local
+        .flat_map(|pod| {
+            let policies = snapshot.policies.values().map(|policy| &**policy);
+            let selecting: Vec<_> =
+                policies.filter(|policy| snapshot.selects(policy, pod)).collect();
+            Direction::BOTH.into_iter().filter_map(move |direction| {
+                Some((pod, Signature::of(direction, pod, selecting.iter().copied())?))
+            })
+        })
+        .collect()
+}
+
+struct Oracle<'a> {
+    snapshot: &'a Snapshot,
+    owners: &'a Owners<'a>,
+    options: &'a Options,
+    out: Compiled,
+    sources: Sources,
+    set_users: BTreeMap<Name, BTreeSet<ObjectKey>>,
+    grants: BTreeMap<(ObjectKey, Direction, ResolvedPorts), Arc<Grants>>,
+}
+
+impl Oracle<'_> {
+    fn add_pod(&mut self, pod: &Pod, signature: Signature) {
+        let addresses: Vec<IpAddr> = self.owners.addresses_of(pod).collect();
+        if addresses.is_empty() {
+            return;
+        }
+        let direction = signature.direction;
+        let chain = signature.chain_name();
+        if !self.out.signatures.contains_key(&chain) {
+            self.add_chain(&chain, &signature);
+            self.out.signatures.insert(chain.clone(), Arc::new(signature));
+        }
+        for address in addresses {
+            let family = Family::of(address);
+            self.add_element(&scaffold::isolated_set(direction, family), Element::Address(address));
+            self.add_element(&scaffold::self_set(family), Element::AddressPair(address, address));
+            if let Some(map) = self.out.ruleset.maps.get_mut(&scaffold::dispatch(direction, family))
+            {
+                map.entries.insert(address, chain.clone());
+            }
+        }
+    }
+
+    fn add_element(&mut self, set: &Name, element: Element) {
+        if let Some(set) = self.out.ruleset.sets.get_mut(set) {
+            set.elements.insert(element);
+        }
+    }
+
+    fn add_chain(&mut self, name: &Name, signature: &Signature) {
+        let policies: Vec<(&ObjectKey, Arc<Grants>)> = signature
+            .policies
+            .iter()
+            .filter(|key| !self.options.set_aside.contains(key))
+            .filter_map(|key| Some((key, self.snapshot.policies.get(key)?)))
+            .map(|(key, policy)| (key, self.grants(policy, signature)))
+            .collect();
+        let allowing = policies.iter().map(|(key, grants)| (*key, &**grants));
+        let comment = signature.comment();
+        let built = chain::of(name, signature.direction, comment, allowing, self.options.log);
+        self.out.ruleset.chains.insert(name.clone(), built.chain.into());
+        self.out.rule_sources.insert(name.clone(), Arc::new(built.sources));
+    }
+
+    /// The grants of a policy, worked out once for all signatures in which
+    /// its port names stand for the same.
+    fn grants(&mut self, policy: &NetworkPolicy, signature: &Signature) -> Arc<Grants> {
+        let direction = signature.direction;
+        let key = (policy.key.clone(), direction, signature.ports_of(policy));
+        if let Some(known) = self.grants.get(&key) {
+            return Arc::clone(known);
+        }
+        let grants = Arc::new(grants::of(policy, direction, &key.2));
+        for (set, source) in &grants.sources {
+            self.set_users.entry(set.clone()).or_default().insert(policy.key.clone());
+            self.sources.insert(set.clone(), source.clone());
+        }
+        self.grants.insert(key, Arc::clone(&grants));
+        grants
+    }
+
+    fn fill_sets(&mut self) {
+        for (name, source) in &self.sources {
+            let set = Set::new(source.set_type(), Some(source.comment()));
+            self.out.ruleset.sets.insert(name.clone(), set.with(self.elements(source)));
+        }
+        let users = std::mem::take(&mut self.set_users).into_iter();
+        self.out.set_users = users.map(|(set, users)| (set, Arc::new(users))).collect();
+    }
+
+    fn elements(&self, source: &SetSource) -> BTreeSet<Element> {
+        let pods = || {
+            let pods = self.snapshot.pods.values().map(|pod| &**pod);
+            pods.flat_map(|pod| self.owners.addresses_of(pod).map(move |address| (pod, address)))
+        };
+        match source {
+            SetSource::Pods(family, peer) => pods()
+                .filter(|(pod, address)| Family::of(*address) == *family && self.selects(peer, pod))
+                .map(|(_, address)| Element::Address(address))
+                .collect(),
+            SetSource::AnyOf(family, peers) => pods()
+                .filter(|(pod, address)| {
+                    Family::of(*address) == *family
+                        && peers.iter().any(|peer| self.selects(peer, pod))
+                })
+                .map(|(_, address)| Element::Address(address))
+                .collect(),
+            SetSource::NamedPort(family, peer, port, protocol) => pods()
+                .filter(|(pod, address)| {
+                    Family::of(*address) == *family
+                        && peer.as_ref().is_none_or(|peer| self.selects(peer, pod))
+                })
+                .flat_map(|(pod, address)| {
+                    let numbers = pod.named_ports(port, *protocol).into_iter();
+                    numbers.map(move |number| Element::AddressPort(address, number))
+                })
+                .collect(),
+            SetSource::Blocks(_, ranges) => ranges.iter().copied().map(Element::Range).collect(),
+            SetSource::Ports(ports) => ports.iter().copied().map(Element::Port).collect(),
+        }
+    }
+
+    fn selects(&self, peer: &PodsPeer, pod: &Pod) -> bool {
+        let in_scope = match &peer.scope {
+            Scope::Own(namespace) => pod.key.namespace == *namespace,
+            Scope::Matching(selector) => self
+                .snapshot
+                .namespace_labels(&pod.key.namespace)
+                .is_some_and(|labels| selector.matches(labels)),
+        };
+        in_scope && peer.pods.matches(&pod.labels)
+    }
+
+    /// Once for each policy, in however many signatures it is.
+    fn diagnose(&mut self) {
+        let signatures = self.out.signatures.values();
+        let ingress = signatures.filter(|signature| signature.direction == Direction::Ingress);
+        let keys: BTreeSet<&ObjectKey> =
+            ingress.flat_map(|signature| &signature.policies).collect();
+        let found: Vec<Diagnostic> = keys
+            .into_iter()
+            .filter(|key| !self.options.set_aside.contains(*key))
+            .filter_map(|key| self.snapshot.policies.get(key))
+            .flat_map(|policy| port_names_of_nobody(policy, self.snapshot))
+            .collect();
+        self.out.diagnostics = found.into();
+    }
+}
+
+/// Port names of ingress rules that no pod has which the policy selects.
+fn port_names_of_nobody(policy: &NetworkPolicy, snapshot: &Snapshot) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
+    for (rule_index, rule) in policy.ingress.iter().flatten().enumerate() {
+        let Ports::Only(ports) = &rule.ports else { continue };
+        for port in ports {
+            let PortNumbers::Named(name) = &port.numbers else { continue };
+            let mut selected = snapshot.pods.values().filter(|pod| snapshot.selects(policy, pod));
+            if selected.any(|pod| !pod.named_ports(name, port.protocol).is_empty()) {
+                continue;
+            }
+            diagnostics.push(Diagnostic {
+                severity: Severity::Warning,
+                kind: "NetworkPolicy",
+                object: policy.key.clone(),
+                field: format!("spec.ingress[{rule_index}].ports"),
+                message: format!(
+                    "no pod that the policy selects has a port named {name}/{}: it allows nothing",
+                    port.protocol
+                ),
+            });
+        }
+    }
+    diagnostics
+}
