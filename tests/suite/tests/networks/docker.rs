@@ -15,26 +15,10 @@ const PORTS: [u16; 2] = [8001, 8002];
 const MOMENT: Duration = Duration::from_millis(250);
 
 /// The pair accepts port 8001 from its friend and may reach no one.
-const POLICY: &str = "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: pair
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: pair
-  ingress:
-  - from:
-    - podSelector:
-        matchLabels:
-          app: friend
-    ports:
-    - port: 8001
-  policyTypes:
-  - Ingress
-  - Egress
-";
+fn policy() -> String {
+    let ingress = format!("[{{from: [{}], ports: [{{port: 8001}}]}}]", fixtures::peer("friend"));
+    fixtures::policy_for("pair", &[("ingress", &ingress), ("policyTypes", "[Ingress, Egress]")])
+}
 
 fn connects(from: &Endpoint, to: (IpAddr, u16)) -> Result<bool> {
     let to = SocketAddr::from(to);
@@ -62,7 +46,7 @@ fn networks_of_joined_containers() -> Result<()> {
         let _containers =
             PORTS.map(|port| container(pair, port)).into_iter().collect::<Result<Vec<_>>>()?;
         let _friend = container(friend, PORTS[0])?;
-        scenario::apply(&cluster, POLICY)?;
+        scenario::apply(&cluster, &policy())?;
         for v6 in [false, true] {
             let address = |endpoint: &Endpoint| endpoint.address(v6).context("an address");
             for (from, to, port, expected) in [
