@@ -12,7 +12,7 @@ const CHRT: &[&str] = &["chrt", "--idle", "0"];
 /// nice(1) of coreutils, where chrt is missing.
 const NICE: &[&str] = &["nice", "-n", "19"];
 
-/// What stands before such a command.
+/// The words before such a command.
 pub fn words() -> &'static [&'static str] {
     static WORDS: OnceLock<&[&str]> = OnceLock::new();
     WORDS.get_or_init(|| [CHRT, NICE].into_iter().find(|words| starts(words)).unwrap_or(&[]))

@@ -1,8 +1,8 @@
 //! Property tests with new random cases, for as long as you like.
 //!
-//! CI runs each property with fixed seeds, so that it is the same every time.
-//! This command searches instead: it runs the properties again and again, each
-//! time with another seed, the one that has had the least time first.
+//! In CI the large properties have fixed seeds, so that a run is the same every
+//! time. This command searches instead: it runs the properties again and again,
+//! each time with another seed. The property with the least time so far is next.
 //!
 //! In: minutes, filters. Out: each failure with its shrunk case and the command
 //! that repeats it; at the end a line for each property.
@@ -21,7 +21,7 @@ use crate::programs::{self, Program};
 use crate::setup;
 
 /// Cases of one run. Some properties have a number of their own.
-const CASES: &str = "100";
+const CASES: &str = "50";
 
 /// A property test, and what became of it.
 struct Property {
@@ -116,6 +116,7 @@ fn one(program: &Program, test: &str, seed: u64) -> Result<bool> {
     let mut command = program.command(&[]);
     command.args([test, "--exact", "--color=never"]);
     command.envs([("PROPTEST_RNG_SEED", seed.as_str()), ("PROPTEST_CASES", CASES)]);
+    command.env("RUST_BACKTRACE", "0");
     let output = command.output().with_context(|| format!("cannot start {}", program.name()))?;
     if !output.status.success() {
         println!(

@@ -200,7 +200,7 @@ fn cluster(args: &[String]) -> Result<()> {
     if up {
         nodes(&cargo, args)?;
     }
-    // What stands is reached and ended whatever has become of the source.
+    // A standing cluster can be reached and ended, even if the source does not build.
     if up || !cargo.target_folder()?.join("debug/cluster").exists() {
         cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
     }

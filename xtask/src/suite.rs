@@ -109,10 +109,10 @@ impl Selection {
         let lanes = Lanes::new(waiting.chain([documentation()]).collect());
         let finished = lanes.run(|lane| {
             for program in &foreground {
-                if let Some(need) = need(program) {
-                    kubernetes.wait(need)?;
+                match need(program).map_or(Ok(()), |need| kubernetes.wait(need)) {
+                    Ok(()) => lane.run_one(job(program, &[]))?,
+                    Err(error) => lane.could_not_run(program.name(), &error),
                 }
-                lane.run_one(job(program, &[]))?;
             }
             Ok(())
         })?;

@@ -1,12 +1,10 @@
-//! A real API server: etcd and kube-apiserver, and nothing else of a control
-//! plane.
+//! A real API server: etcd and kube-apiserver, without the rest of a control plane.
 //!
 //! In: a network namespace and an address in it.
-//! Out: the server, answering; kubectl, kubeconfigs and clients for it;
-//! objects by the thousand; [`proxy`], which misbehaves on its behalf.
-//! Never: controllers. Nobody makes service accounts or tokens in Secrets,
-//! nobody empties a namespace that is being deleted, nobody runs a pod, unless
-//! [`crate::kubernetes`] starts those who do.
+//! Out: the running server; kubectl, kubeconfigs and clients for it; objects by the
+//! thousand; [`proxy`], which misbehaves in its place.
+//! Never: controllers. Without [`crate::kubernetes`], nothing makes service
+//! accounts or tokens, empties a namespace that is being deleted, or runs a pod.
 
 mod access;
 mod certificates;
@@ -78,7 +76,7 @@ impl ApiServer {
     ///
     /// # Errors
     /// When a program is missing (`cargo xtask kube` builds them), or one
-    /// ends or does not answer within a minute, with what it said last.
+    /// ends or does not answer within a minute, with its last output.
     pub fn start(namespace: &Namespace, address: IpAddr) -> Result<Self> {
         Self::start_for(Purpose::Alone, namespace, address, Folder::new("kube")?)
     }
@@ -142,7 +140,7 @@ impl ApiServer {
         self.server = None;
     }
 
-    /// Kills kube-apiserver if it runs, starts it anew with the same etcd,
+    /// Kills kube-apiserver if it runs, starts it again with the same etcd,
     /// address and certificates, and waits until it answers.
     ///
     /// # Errors
@@ -194,7 +192,7 @@ fn start_etcd(inside: &Inside, folder: &Path) -> Result<Process> {
         format!("--listen-peer-urls={peers}"),
         format!("--initial-advertise-peer-urls={peers}"),
         format!("--initial-cluster=tests={peers}"),
-        // Nobody misses this data after a power failure.
+        // This data need not survive a power failure.
         "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
     ];

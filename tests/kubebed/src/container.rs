@@ -1,9 +1,9 @@
-//! The DaemonSet's container, run by containerd and runc as a node runs it.
+//! Runs the DaemonSet's container with containerd and runc, as a node does.
 //!
-//! In: a pod's spec, a node's namespace, an API server. Out: `nftpol agent`
-//! in a container with what the spec gives it and nothing more.
-//! Never: the machine's own containerd; this one has its folders and its
-//! socket to itself and ends with its value.
+//! In: a pod's spec, a node's namespace, an API server. Out: `nftpol agent` in a
+//! container with exactly what the spec gives it.
+//! Never: the machine's own containerd. This one has its own folders and socket and
+//! ends with its value.
 
 mod settings;
 
@@ -49,7 +49,7 @@ impl<'a> Runtime<'a> {
     ///
     /// # Errors
     /// When something is missing (`cargo xtask setup` installs containerd and
-    /// runc), or containerd does not answer, with what it said.
+    /// runc), or containerd does not answer, with its output.
     pub fn start(namespace: &'a Namespace) -> Result<Self> {
         let folder = Folder::new("containerd")?;
         let path = folder.path();

@@ -1,7 +1,7 @@
-//! `nftpol agent`, run where a node would run it.
+//! Runs `nftpol agent` in a node's namespace.
 //!
-//! In: a namespace, a kubeconfig, the node's name. Out: a running agent, what
-//! its pages say, what it wrote. Never: its code linked in here.
+//! In: a namespace, a kubeconfig, the node's name. Out: the running agent, its
+//! pages, its log. Never: links the code of `nftpol`.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -101,7 +101,7 @@ impl<'a> Daemon<'a> {
     /// Asks for a page: status code and body.
     ///
     /// # Errors
-    /// When nobody answers.
+    /// When there is no answer.
     pub fn get(&self, page: &str) -> Result<(u16, String)> {
         let answer = self.namespace.run(|| fetch(self.health, page))??;
         let (head, body) = answer.split_once("\r\n\r\n").context("half an answer")?;
@@ -112,7 +112,7 @@ impl<'a> Daemon<'a> {
     /// Waits until it is ready.
     ///
     /// # Errors
-    /// When it is not after this time, with what it said.
+    /// When it is not after this time, with its log.
     pub fn ready_within(&mut self, patience: Duration) -> Result<Duration> {
         self.until(patience, "ready", |(code, _)| *code == 200)
     }
@@ -120,7 +120,7 @@ impl<'a> Daemon<'a> {
     /// Waits until it is not ready for a reason that holds this text.
     ///
     /// # Errors
-    /// When it is not after this time, with what it said.
+    /// When it is not after this time, with its log.
     pub fn unready_within(&mut self, patience: Duration, reason: &str) -> Result<Duration> {
         let what = format!("not ready because of {reason:?}");
         self.until(patience, &what, |(code, body)| *code == 503 && body.contains(reason))

@@ -1,12 +1,12 @@
-//! Container images from scratch, without a container engine.
+//! Makes container images from scratch, without a container engine.
 //!
-//! In: a program on this machine and the name that the image shall have.
-//! Out: a tar file that is an OCI image layout (image-spec v1.1,
-//! image-layout.md) with the `manifest.json` that `docker load` reads beside
-//! it: `ctr images import`, `docker load`, `podman load`, `skopeo`.
-//! Never: anything in the image but the program, the loader and the libraries
-//! that the loader loads for it; a time, an owner or an order that differs
-//! between two runs, so that the same program gives the same digest.
+//! In: a program on this machine and a name for the image. Out: a tar file that is
+//! an OCI image layout (image-spec v1.1, image-layout.md) and also has the
+//! `manifest.json` of `docker load`. So `ctr images import`, `docker load`,
+//! `podman load` and `skopeo` read it.
+//! Never: anything in the image but the program, the loader and the libraries that
+//! it loads; a time, an owner or an order that differs between two runs. The same
+//! program gives the same digest.
 
 mod archive;
 

@@ -1,10 +1,9 @@
-//! A whole Kubernetes on this machine, without a container engine and without
-//! a registry.
+//! A whole Kubernetes on this machine, without a container engine or a registry.
 //!
-//! In: how many nodes, and how their pods are wired. Out: a control plane and
-//! nodes that run pods, each in namespaces of its own; `kubectl`; commands in
-//! nodes; all gone when the value is dropped.
-//! Never: a change of the machine outside of these namespaces; an image from
+//! In: how many nodes, and how their pods are connected. Out: a control plane and
+//! nodes that run pods, each in its own namespaces; `kubectl`; commands in nodes.
+//! Everything ends when the value is dropped.
+//! Never: a change of the machine outside of these namespaces, or an image from
 //! elsewhere.
 //!
 //! ```text
@@ -76,7 +75,7 @@ impl Kubernetes {
     ///
     /// # Errors
     /// When a program is missing (`cargo xtask cluster up` gets them all), or
-    /// one ends or does not become ready, with what it said.
+    /// one ends or does not become ready, with its output.
     pub fn up(options: Options, say: &dyn Fn(&str)) -> Result<Self> {
         let cluster = Testbed::new(described(&options), PREFIX)?;
         Self::on(options, cluster, Folder::new(FOLDER)?, say)
@@ -184,7 +183,7 @@ impl Kubernetes {
         together(&self.nodes, |node| node.import(&archive)).map(drop)
     }
 
-    /// Fails, with what it said last, when a program of a node has ended.
+    /// Fails, with its last output, when a program of a node has ended.
     ///
     /// # Errors
     /// That one.

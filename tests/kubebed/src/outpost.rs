@@ -1,8 +1,8 @@
-//! A shooting range whose node learns its policies from an API server.
+//! A shooting range whose node gets its policies from an API server.
 //!
-//! In: nothing. Out: the range, a server that knows its pods and the policies
-//! for them, probes with what must become of them, and a view of the node's
-//! table. Never: an agent; a test starts as many as it wants.
+//! Out: the range; a server that knows its pods and the policies for them; probes
+//! with their expected fate; a view of the node's table. Never: an agent. A test
+//! starts as many as it needs.
 //!
 //! ```text
 //! kube-apiserver 192.168.88.1 --veth-- 192.168.88.2 node --veth-- pods that send

@@ -1,9 +1,8 @@
-//! A root file system of one program and nothing else.
+//! A root file system with one program and nothing else.
 //!
-//! In: a program of this machine, a folder. Out: the folder, with the program
-//! where a container's `PATH` has it, and the loader and libraries that it
-//! needs where the loader looks for them. Never: a shell, or any file that
-//! the program does not load.
+//! In: a program of this machine, and a folder. Out: the program where a
+//! container's `PATH` finds it, and its loader and libraries where the loader finds
+//! them. Never: a shell, or any file that the program does not load.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,14 +1,14 @@
-//! Upstream's own tests of NetworkPolicy (`test/e2e` of Kubernetes), run
-//! against a cluster.
+//! Runs Kubernetes' own tests of NetworkPolicy (`test/e2e`) against a cluster.
 //!
-//! In: a cluster and the specs to run. Out: how each ended, how long it took
-//! and every wrong answer on the way, those that upstream forgives included.
-//! Never: a result read from a terminal's text; a spec left out in silence.
+//! In: a cluster and the specs to run. Out: how each ended, how long it took, and
+//! every wrong answer on the way, including those that upstream forgives.
+//! Never: a result that is read from terminal text, or a spec that is left out
+//! silently.
 //!
-//! Each spec is a process of its own, so that one that hangs or dies is one
-//! spec's failure, and those that may run beside each other do without
-//! Ginkgo's own server. It costs two seconds of CPU time a spec: the program
-//! lists all of upstream's 7,600 specs before it runs one.
+//! Each spec is a process of its own. So one that hangs or dies is the failure of
+//! one spec, and specs run beside each other without Ginkgo's server. This costs
+//! two seconds of CPU time a spec: the program lists all of upstream's 7,600 specs
+//! before it runs one.
 
 pub mod cells;
 pub mod choice;
@@ -60,7 +60,7 @@ impl Spec {
 pub enum Verdict {
     /// Upstream is content.
     Passed,
-    /// It is not; what it said.
+    /// It is not, with its message.
     Failed(String),
     /// It was not run, or gave up by itself before it tried anything; why.
     NotRun(String),

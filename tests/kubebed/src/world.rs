@@ -1,9 +1,8 @@
-//! A cluster with a real API server, from which agents learn of it.
+//! A testbed with a real API server, and agents that watch it.
 //!
-//! In: the description of a cluster. Out: its namespaces, a server that knows
-//! its pods, the objects of `manifests/` in it, agents on its nodes with the
-//! rights that those give. Never: rights or objects for an agent that
-//! `manifests/` does not have.
+//! In: the description of a cluster. Out: its namespaces; a server that knows its
+//! pods and has the objects of `manifests/`; agents on its nodes with the rights
+//! from there. Never: rights or objects for an agent that `manifests/` does not have.
 
 use std::path::{Path, PathBuf};
 use std::thread::sleep;

@@ -1,7 +1,7 @@
-//! Entries of connection tracking made by hand, thousands in a moment.
+//! Writes entries into the kernel's connection tracking, thousands at a time.
 //!
-//! In: flows as values. Out: the same in the kernel of the present thread's
-//! network namespace. Never: reading or deleting them; `nft` does that.
+//! The entries go into the network namespace of the calling thread. To read or
+//! delete entries, use the crate `nft`.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::IpAddr;

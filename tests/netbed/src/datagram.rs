@@ -1,8 +1,7 @@
-//! Single datagrams to addresses of every kind: link-local, broadcast,
-//! multicast; and ICMPv6 messages of every type.
+//! Sends single datagrams to addresses of every kind: link-local, broadcast and
+//! multicast. Sends ICMPv6 messages of every type.
 //!
-//! In: endpoints and addresses. Out: whether a datagram arrives.
-//! Never: a flow that was tried before.
+//! Each datagram starts a new flow. The answer is whether it arrived.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::OwnedFd;

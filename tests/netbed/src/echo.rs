@@ -1,8 +1,8 @@
-//! Flows that live: numbered messages and their echoes, one after the other.
+//! Long-lived flows: numbered messages and their echoes, one after the other.
 //!
-//! In: endpoints and addresses. Out: how many messages were sent and came
-//! back, and when the last did. Never: a message taken for lost before there
-//! was much time for it; one socket for two flows.
+//! In: endpoints and addresses. Out: how many messages were sent, how many came
+//! back, and when the last one did. Never: one socket for two flows, or a message
+//! counted as lost before it had plenty of time.
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};

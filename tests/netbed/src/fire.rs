@@ -1,11 +1,11 @@
-//! Updates under fire: packets at full speed while rules change.
+//! The shooting range: packets at full speed while the rules change.
 //!
-//! In: probes with what must become of them, and updates to make meanwhile.
-//! Out: for every probe how many packets were sent, arrived and passed;
-//! exact numbers, from counters in the kernel.
-//! Never: a packet of a known flow. The node drops every packet in
-//! postrouting, before connection tracking confirms it, so each one is new
-//! and is judged by the rules.
+//! In: probes with their expected fate, and the updates to make meanwhile.
+//! Out: for every probe, how many packets were sent, arrived and passed. The
+//! numbers are exact: they come from counters in the kernel.
+//! Never: a packet of a known flow. The node drops every packet in postrouting,
+//! before connection tracking confirms it. So each packet is new and the rules
+//! judge it.
 //!
 //! ```text
 //! pod (raw socket) --veth--> prerouting: count --> forward: nftpol --> postrouting: count, drop

@@ -1,8 +1,7 @@
-//! Ethernet frames by hand, as a pod with CAP_NET_RAW can send them.
+//! Sends Ethernet frames by hand, as a pod with CAP_NET_RAW can.
 //!
-//! In: a neighbour and an IP packet. Out: the packet in a frame for that
-//! neighbour alone, whatever its IP destination says.
-//! Never: routes, neighbour discovery.
+//! In: a neighbour and an IP packet. Out: the packet in a frame for that neighbour
+//! alone, whatever its IP destination is. Never: routes or neighbour discovery.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;

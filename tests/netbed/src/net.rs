@@ -1,10 +1,8 @@
-//! Named network namespaces and the wires between them.
+//! Network namespaces with names, and the wires between them.
 //!
-//! In: names, `ip` commands, sysctl values, closures.
-//! Out: namespaces that `ip netns` shows and that vanish with their
-//! [`Namespace`], with everything that runs in them.
-//! Never: a change of the machine's own network; a silent skip where the
-//! rights are missing.
+//! `ip netns` shows the namespaces. When a [`Namespace`] is dropped, the namespace
+//! and everything that runs in it end. Never: a change of the machine's own
+//! network, or a silent skip where rights are missing.
 
 mod namespace;
 mod wire;

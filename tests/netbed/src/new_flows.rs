@@ -1,10 +1,10 @@
-//! Questions to a server, each a flow of its own.
+//! Asks a server every millisecond, each time in a new flow.
 //!
-//! In: who asks, and a UDP server that echoes what comes after `echo `, as
-//! agnhost's netexec does. Out: when the questions that were answered had been
-//! sent. Never: one port for two questions within 50 s, longer than connection
-//! tracking keeps such a flow (`nf_conntrack_udp_timeout`, 30 s) and lets it
-//! pass whatever the rules say by now.
+//! In: the asking endpoint, and a UDP server that echoes what follows `echo `, as
+//! agnhost's netexec does. Out: when the answered questions were sent.
+//! Never: one port for two questions within 50 s. Connection tracking keeps such a
+//! flow for 30 s (`nf_conntrack_udp_timeout`) and lets it pass whatever the rules
+//! are now.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -87,13 +87,13 @@ impl Drop for NewFlows {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so.
+            // A thread that panicked has printed it.
             let _ = thread.join();
         }
     }
 }
 
-/// In the namespace: asks until told to stop.
+/// In the namespace: asks until it must stop.
 fn ask(to: SocketAddr, enough: u64, stop: &AtomicBool, asked: &Mutex<Progress>) -> Result<()> {
     let mut open: Vec<Question> = Vec::new();
     let mut next = Instant::now();
@@ -130,7 +130,7 @@ fn hear(open: &mut Vec<Question>, newest: u64, asked: &Mutex<Progress>) -> Resul
     let ready: Vec<bool> = waiting.iter().map(|one| one.any().unwrap_or(false)).collect();
     drop(waiting);
     let mut ready = ready.into_iter();
-    // Whoever is refused by ICMP, is refused, too.
+    // A refusal by ICMP is a refusal, too.
     let done = open.extract_if(.., |_| ready.next().unwrap_or(false));
     for question in done.filter(Question::is_answered) {
         let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,9 @@
-//! Who reaches whom, tried with real packets.
+//! Finds out with real packets who reaches whom.
 //!
-//! In: a [`Testbed`] and flows. Out: how far each came. All flows of a run
-//! are under way at once, so that a run takes about as long as one refusal.
-//! Never: a flow that conntrack could know from an earlier run; an opinion
-//! about what should pass (that is `verdict`'s).
+//! In: a [`Testbed`] and flows. Out: how far each flow came. All flows of a run
+//! happen at once, so a run takes about as long as one refusal.
+//! Never: a flow that conntrack could know from an earlier run, or an opinion about
+//! what should pass. [`crate::verdict`] has that.
 
 mod doors;
 mod flow;

@@ -1,7 +1,7 @@
-//! The built `nftpol`, run where a node would run it.
+//! Runs the built `nftpol` in a node's namespace.
 //!
-//! In: a namespace, arguments, what to write to its standard input.
-//! Out: what it wrote and its exit code. Never: its code linked in here.
+//! In: a namespace, arguments, standard input. Out: output and exit code.
+//! Never: links the code of `nftpol`.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ impl Finished {
     /// Its standard output.
     ///
     /// # Errors
-    /// When it did not exit with 0, with all that it said.
+    /// When it did not exit with 0, with all its output.
     pub fn success(self) -> Result<String> {
         ensure!(self.code == Some(0), "the program failed: {self:#?}");
         Ok(self.stdout)

@@ -1,7 +1,7 @@
-//! A cluster with open doors, on which policies are enforced and tried.
+//! Enforces policies on a testbed and checks what packets do.
 //!
-//! In: a cluster and policies as YAML. Out: whether packets do what the
-//! specification says. Never: rules made here; `nftpol` makes them.
+//! In: a testbed and policies as YAML. Out: whether packets do what the
+//! specification says. Never: makes rules. `nftpol` makes them.
 
 use anyhow::{Context, Result};
 use policy::Snapshot;

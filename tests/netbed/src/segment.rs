@@ -1,8 +1,8 @@
-//! Single TCP segments by hand, as no socket sends them: out of any flow.
+//! Sends single TCP segments that belong to no flow, as no socket does.
 //!
-//! In: endpoints, ports, flags. Out: which segments come to an endpoint.
-//! Never: a handshake. The kernel of whoever receives one answers by itself,
-//! for it knows of no flow, either.
+//! In: endpoints, ports, flags. Out: which segments arrive at an endpoint.
+//! Never: a handshake. The receiving kernel answers by itself, because it knows no
+//! such flow either.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, UdpSocket};

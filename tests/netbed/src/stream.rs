@@ -1,10 +1,10 @@
-//! A stream of datagrams that shows when a change took hold.
+//! A stream of datagrams that shows when a change took effect.
 //!
-//! In: two endpoints and a port. Out: when the stream stopped arriving, or
-//! began to, after a moment; how many were sent, and how many of those arrived.
-//! Never: an answer; connection tracking takes a flow without one for new at
-//! each packet (`nf_ct_get`, IP_CT_NEW until a reply was seen), so every
-//! datagram is judged by the rules.
+//! In: two endpoints and a port. Out: when the stream stopped or began to arrive
+//! after a moment; how many datagrams were sent and how many arrived.
+//! Never: an answer. Without a reply, connection tracking treats each packet of a
+//! flow as new (`nf_ct_get`, IP_CT_NEW until a reply was seen), so the rules judge
+//! every datagram.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -216,7 +216,7 @@ impl Drop for Stream {
 
 fn join(thread: Option<JoinHandle<()>>) {
     if let Some(thread) = thread {
-        // A thread that panicked has said so.
+        // A thread that panicked has printed it.
         let _ = thread.join();
     }
 }

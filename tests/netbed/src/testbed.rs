@@ -1,10 +1,9 @@
-//! A described cluster made real.
+//! Makes a described cluster real.
 //!
-//! In: a [`TestbedSpec`]. Out: a [`Testbed`]: one network namespace for each
-//! node, each pod, the switch between the nodes and an outsider, wired so
-//! that every endpoint reaches every other while no policy is in force; and
-//! the YAML that describes it to `nftpol`.
-//! Never: policies, rules of any firewall.
+//! In: a [`TestbedSpec`]. Out: a [`Testbed`] with one network namespace for each
+//! node, each pod, the switch between the nodes, and an outsider. Every endpoint
+//! reaches every other while no policy is in force.
+//! Never: policies, or rules of any firewall.
 //!
 //! ```text
 //!            outsider           192.168.77.1, no pod
@@ -142,7 +141,7 @@ impl Testbed {
     }
 
     /// Takes from the node with this index its routes to the pods of the
-    /// others, for somebody else to make.
+    /// others. The caller makes new ones.
     ///
     /// # Errors
     /// When `ip` refuses it.

@@ -1,8 +1,8 @@
-//! What was seen, held against what the specification says.
+//! Compares what was seen with what the specification says.
 //!
 //! In: a snapshot, flows and how far each came. Out: how many passed and were
-//! refused rightly, or an error that shows every flow that did otherwise.
-//! Never: a second opinion: [`policy::spec`] alone says what is right.
+//! refused as they should, or an error that lists every other flow.
+//! Never: a second opinion. [`policy::spec`] alone says what is right.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,6 +1,5 @@
-//! The files in `tests/fixtures`, and the cluster that most tests use.
-//!
-//! In: names. Out: text and a description. Never: anything real.
+//! The files in `tests/fixtures`, and the clusters and policies that several tests
+//! use.
 
 use std::path::PathBuf;
 
@@ -73,9 +72,35 @@ pub fn isolated(name: &str, direction: &str) -> String {
     deny("isolated", "dev", &labels, direction)
 }
 
+/// A policy for the pod of this name of [`dev_pods`]. `spec` has the fields
+/// beside `podSelector`, each with its value as YAML in one line.
+pub fn policy_for(name: &str, spec: &[(&str, &str)]) -> String {
+    let fields: String = spec.iter().map(|(key, value)| format!("  {key}: {value}\n")).collect();
+    format!(
+        "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {name}
+  namespace: dev
+spec:
+  podSelector: {{matchLabels: {{app: {name}}}}}
+{fields}"
+    )
+}
+
+/// The pod of this name of [`dev_pods`] as a peer.
+pub fn peer(name: &str) -> String {
+    format!("{{podSelector: {{matchLabels: {{app: {name}}}}}}}")
+}
+
 /// Allows nobody to reach the pods of a namespace.
 pub fn deny_all_ingress(namespace: &str) -> String {
     deny("deny-all", namespace, "{}", "Ingress")
+}
+
+/// Allows nobody to reach the pods of a namespace, and them to reach nobody.
+pub fn deny_all(namespace: &str) -> String {
+    deny("deny-all", namespace, "{}", "Ingress, Egress")
 }
 
 fn deny(name: &str, namespace: &str, pods: &str, direction: &str) -> String {

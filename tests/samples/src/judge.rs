@@ -1,8 +1,7 @@
-//! What one node must do with a packet.
+//! What one node must do with a packet, by the specification.
 //!
-//! In: a snapshot, the node, a packet. Out: what the specification says of
-//! the node's own pods, for each direction; the packet as rules see it.
-//! Never: anything of a ruleset.
+//! In: a snapshot, the node, a packet. Out: the decision for the node's own pods in
+//! each direction, and the packet as rules see it. Never: looks at a ruleset.
 
 use std::net::IpAddr;
 

@@ -1,6 +1,4 @@
-//! The large clusters that are measured.
-//!
-//! In: nothing. Out: snapshots, always the same. Never: randomness.
+//! The large clusters that the tools measure. They are the same every time.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,8 +1,8 @@
-//! Manifests to the snapshot that expectations come from.
+//! Reads manifests into the snapshot from which the expectations come.
 //!
-//! In: the description of a cluster and policies as YAML.
-//! Out: what `nftpol -f` is given, and the snapshot of it.
-//! Never: a pod or namespace that differs from the description.
+//! In: the description of a cluster, and policies as YAML. Out: what `nftpol -f`
+//! gets, and the snapshot of it. It fails when the reader's pods or namespaces
+//! differ from the description.
 
 use std::fmt::Debug;
 

@@ -1,8 +1,7 @@
-//! Random clusters, small enough that everything meets everything.
+//! Random clusters, small enough that their objects collide.
 //!
-//! In: proptest's randomness. Out: snapshots, changes of them, histories as
-//! watches tell them, and packets between all addresses that matter. Never: a cluster so large that its
-//! objects do not collide.
+//! In: proptest's randomness. Out: snapshots, changes of them, histories as watches
+//! deliver them, and packets between all addresses that matter.
 
 mod edit;
 mod history;
@@ -48,7 +47,7 @@ const EXCEPTS: [&str; 7] = [
     "fd00::/126",
     "10.0.0.6/32",
 ];
-/// Addresses of nobody's pod.
+/// Addresses that belong to no pod.
 const OUTSIDERS: [&str; 4] = ["203.0.113.5", "203.0.113.6", "2001:db8::1", "fd00::99"];
 
 /// A random cluster.

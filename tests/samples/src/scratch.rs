@@ -1,7 +1,5 @@
-//! A folder for one test.
-//!
-//! In: a prefix. Out: an empty folder that is gone when its value is dropped.
-//! Never: a folder that two processes share.
+//! An empty folder for one test. It is deleted when its value is dropped. Two
+//! processes never share one.
 
 use std::fs;
 use std::path::{Path, PathBuf};

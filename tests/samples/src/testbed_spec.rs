@@ -1,7 +1,4 @@
-//! The description of a cluster.
-//!
-//! In: names, labels, ports. Out: the same with nodes and addresses given
-//! out. Never: anything real.
+//! Describes a cluster: names, labels and ports. Gives out nodes and addresses.
 
 mod manifests;
 mod model;
@@ -24,7 +21,7 @@ pub enum Network {
 /// How packets between pods get from node to node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Between {
-    /// By routes to the other node's pods by way of that node: flannel's
+    /// By routes to the other node's pods through that node: flannel's
     /// host-gw, kube-router, Calico without encapsulation.
     #[default]
     Routes,

@@ -1,4 +1,4 @@
-//! The API server of the tests and the proxy before it do what they say.
+//! The tests' API server and its proxy do what they promise.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};

@@ -1,5 +1,5 @@
-//! Policies as people really write them: refused, with a message that says
-//! where and what, and the kernel is left as it was.
+//! Policies with real people's mistakes. They are refused with a message that says
+//! where and what, and the kernel stays as it was.
 
 use anyhow::Result;
 use netbed::net::Namespace;
@@ -13,7 +13,7 @@ const TWICE_PORTS: Message = (19, &["spec.ingress[0].ports", "twice", "first lis
 /// Line, and words that must be in one message about it.
 type Message = (u32, &'static [&'static str]);
 
-/// What must be said of each file.
+/// The expected message for each file.
 const MUST_SAY: [(&str, &[Message]); 7] = [
     ("1-deny-all-ingress.yaml", &[METADATA]),
     ("2-all-ingress.yaml", &[METADATA]),

@@ -1,5 +1,5 @@
-//! Flows that stand when policies change: the ones that are denied now end,
-//! the others do not notice.
+//! Live flows when policies change: those that are denied now end, the others do not
+//! notice.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;

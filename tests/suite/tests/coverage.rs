@@ -1,5 +1,5 @@
-//! The policies in `fixtures/packets` hold every field in every form; what
-//! this list names and they lack, no packet would try.
+//! The policies in `fixtures/packets` contain every field in every form. A form that
+//! is listed here and missing there would never be tried with packets.
 
 use anyhow::Result;
 use policy::{Direction, NetworkPolicy, Operator, Peer, Peers, PortNumbers, Ports, Protocol, Rule};

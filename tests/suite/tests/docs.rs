@@ -1,4 +1,4 @@
-//! The documentation names tests that exist.
+//! The tests that the documentation names exist, and so do the paths.
 
 #![expect(clippy::unwrap_used, reason = "a page that cannot be read fails the test")]
 

@@ -1,9 +1,9 @@
-//! What passes between pods of one bridge beside their reported addresses.
+//! Traffic between pods of one bridge beside their reported addresses.
 //!
-//! Every pod has an IPv6 link-local address, and there are broadcast and
-//! multicast. None of them is in a set of pod addresses. While a pod of the
-//! node is isolated only neighbour discovery and MLD may pass among these, and
-//! only where they are such: neighbour discovery on one link, MLD to groups.
+//! Every pod has an IPv6 link-local address, and there are broadcast and multicast.
+//! None of these addresses is in a set of pod addresses. While a pod of the node is
+//! isolated, only neighbour discovery and MLD may pass among them, and only where
+//! they are genuine: neighbour discovery on one link, MLD to groups.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use netbed::datagram::{arrives, arrives_in_frame, icmpv6, link_local, receiver, 
 use netbed::probe::Knock;
 use netbed::scenario;
 use netbed::testbed::{Endpoint, Testbed};
-use samples::fixtures::{isolated_victim, victim_and};
+use samples::fixtures::{self, isolated_victim, victim_and};
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -206,61 +206,29 @@ fn discovery_from_beyond_the_link_is_judged_like_any_packet() -> Result<()> {
     Ok(())
 }
 
-/// Nobody may send or receive but `other` to `victim`.
-const DENY_ALL_BUT_ONE: &str = "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: deny-all
-  namespace: dev
-spec:
-  podSelector: {}
-  policyTypes:
-  - Ingress
-  - Egress
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: out-of-other
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: other
-  egress:
-  - to:
-    - podSelector:
-        matchLabels:
-          app: victim
-  policyTypes:
-  - Egress
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: into-victim
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: victim
-  ingress:
-  - from:
-    - podSelector:
-        matchLabels:
-          app: other
-";
+/// Only `other` may send, and only to `victim`.
+fn deny_all_but_one() -> String {
+    let egress = format!("[{{to: [{}]}}]", fixtures::peer("victim"));
+    let ingress = format!("[{{from: [{}]}}]", fixtures::peer("other"));
+    let other = [("egress", egress.as_str()), ("policyTypes", "[Egress]")];
+    let policies = [
+        fixtures::deny_all("dev"),
+        fixtures::policy_for("other", &other),
+        fixtures::policy_for("victim", &[("ingress", &ingress)]),
+    ];
+    policies.join("---\n")
+}
 
 #[test]
 fn neighbours_are_found_while_everything_is_denied() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
         let cluster = three_pods(network)?;
         let scenario = scenario::Scenario::new(&cluster, &[Knock::Tcp(80), Knock::Icmp])?;
-        scenario.enforce(DENY_ALL_BUT_ONE)?;
+        scenario.enforce(&deny_all_but_one())?;
         for endpoint in cluster.endpoints() {
             endpoint.namespace.ip("neigh flush all")?;
         }
-        let counts = scenario.check(DENY_ALL_BUT_ONE)?;
+        let counts = scenario.check(&deny_all_but_one())?;
         assert!(counts.passed > 0 && counts.refused > 0, "{network:?}: {counts:?}");
     }
     Ok(())
@@ -273,7 +241,7 @@ const MLD_REPORT: u8 = 143;
 #[test]
 fn listener_reports_pass_while_everything_is_denied() -> Result<()> {
     let cluster = three_pods(Network::Bridge)?;
-    scenario::apply(&cluster, DENY_ALL_BUT_ONE)?;
+    scenario::apply(&cluster, &deny_all_but_one())?;
     let (victim, third) = (cluster.endpoint("dev/victim")?, cluster.endpoint("dev/third")?);
     let (_, scope) = link_local(third)?;
     let ears = third.namespace.run(|| {

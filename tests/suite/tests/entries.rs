@@ -1,5 +1,5 @@
-//! What 100,000 entries of connection tracking cost. Times belong to the
-//! machine; they are printed, not asserted.
+//! What 100,000 entries of connection tracking cost. Times depend on the machine, so
+//! they are printed and not asserted.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -137,7 +137,7 @@ fn first_pass(connections: &ConntrackCleanup) -> Result<Counters> {
     Ok(connections.counters())
 }
 
-/// Egress to UDP port 80, or to nobody.
+/// Egress to UDP port 80, or none.
 fn policy(name: &str, pod_selector: Selector, allows: bool) -> NetworkPolicy {
     let port = Port { protocol: Protocol::Udp, numbers: PortNumbers::Range(80, 80) };
     let rule = Rule { peers: Peers::Anyone, ports: Ports::Only(vec![port]) };

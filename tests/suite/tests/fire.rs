@@ -1,7 +1,7 @@
-//! Updates under fire: no packet may meet the wrong fate while rules change.
+//! Packets at full speed while rules change. Each must meet its expected fate.
 //!
-//! Each test prints its row on stderr. `NFTPOL_FIRE=long` makes twenty times
-//! as many updates.
+//! Each test prints its row on stderr. `NFTPOL_FIRE=long` makes twenty times as many
+//! updates.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,5 @@
-//! Whole rulesets: as text, in the kernel by way of `nft -f`, in the kernel by
-//! way of our own netlink, and read back from both.
+//! Whole rulesets: as text, in the kernel through `nft -f`, in the kernel through our
+//! own netlink, and read back from both.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be fails the test")]
 
@@ -22,7 +22,7 @@ use samples::{fixtures, random};
 use watcher::Store;
 use watcher::files::{self, Validation};
 
-/// Set by `cargo xtask bless` to write the golden files anew.
+/// Set by `cargo xtask bless` to rewrite the golden files.
 const BLESS: &str = "NFTPOL_BLESS";
 
 fn snapshot(file: &Path) -> Snapshot {

@@ -1,5 +1,5 @@
-//! The harness itself must be able to fail: it sees what leaks and what is
-//! lost, and says which.
+//! The instruments themselves can fail: they see what leaks and what is lost, and
+//! name it.
 
 use anyhow::{Context, Result};
 use netbed::probe::{Flow, Knock, Prober};

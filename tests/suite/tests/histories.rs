@@ -1,7 +1,9 @@
-//! After every event of random histories the kernel's table means what the
-//! specification says: watches, the agent's view of the cluster, compiler,
-//! difference, kernel, and the table as another socket reads it, held against
-//! the objects by `verify`.
+//! After every event of random histories, the kernel's table means what the
+//! specification says.
+//!
+//! The whole way is under test: watches, the agent's view of the cluster, compiler,
+//! difference, kernel. Another socket reads the table, and `verify` compares it with
+//! the objects.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -127,7 +129,7 @@ impl Node {
     }
 }
 
-/// Nothing happens, and all that was held is told.
+/// No change, and everything that was held back arrives.
 fn the_rest() -> Step {
     let delivery = Delivery {
         order: Kind::ALL.to_vec(),

@@ -1,5 +1,5 @@
-//! The image of `nftpol` holds what it needs and nothing else, and is the
-//! same each time.
+//! The image of `nftpol` contains what it needs and nothing else. It is the same
+//! every time.
 
 use std::fs;
 use std::path::Path;

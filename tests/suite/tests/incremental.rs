@@ -1,5 +1,5 @@
-//! What is worked out from the difference is the same as from scratch: the
-//! compiler's engine and the planner, over random histories of a cluster.
+//! What the engine and the planner derive from a difference equals what they make
+//! from scratch, over random histories of a cluster.
 
 use std::collections::BTreeSet;
 
@@ -26,7 +26,7 @@ fn cases() -> ProptestConfig {
 enum Step {
     /// Objects change.
     Edits(Vec<Edit>),
-    /// The same objects are told again.
+    /// The same objects arrive again.
     Relist,
     /// Everything is another.
     Replace(Snapshot),

@@ -1,6 +1,5 @@
-//! The compiled table means what the specification says, and so does every
-//! moment of a change from one table to another. On random clusters, with
-//! the simulator; no kernel.
+//! The compiled table means what the specification says, and so does every moment of
+//! a change between two tables. Random clusters in the simulator; no kernel.
 
 #![expect(clippy::unwrap_used, reason = "a plan or table that is an error fails the test")]
 

@@ -1,8 +1,7 @@
-//! Changes that once let a packet pass which was denied before and after, or
-//! dropped one that was allowed before and after.
+//! Changes that once let a denied packet pass or dropped an allowed one.
 //!
-//! Each is a cluster before, a cluster after, and the packet, with the same
-//! fate at every moment of the change.
+//! Each case is a cluster before, a cluster after, and a packet whose fate is the
+//! same at every moment of the change.
 
 use std::collections::BTreeMap;
 

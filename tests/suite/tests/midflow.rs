@@ -1,8 +1,8 @@
 //! A new TCP flow at an isolated pod begins with a SYN.
 //!
-//! Connection tracking takes up a flow from its middle, whichever side sends
-//! first. So without an entry of its own no segment but a SYN may pass from or
-//! to a pod that is isolated in any direction, or a denied flow would go on.
+//! Connection tracking takes up a flow from its middle, whichever side sends first.
+//! So without an entry of its own, no segment but a SYN may pass from or to a pod
+//! that is isolated in any direction. Otherwise a denied flow would continue.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,4 @@
-//! The harness's own ground: namespaces come, hold what is put into them, and
-//! go without a trace.
+//! Namespaces come, keep what is put into them, and go without a trace.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};

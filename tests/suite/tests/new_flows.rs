@@ -1,4 +1,4 @@
-//! Questions that are flows of their own, and rules that come between them.
+//! Questions in new flows see the rules that come between them.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};

@@ -1,4 +1,4 @@
-//! Real packets == the specification: every field of NetworkPolicy, every
+//! Real packets do what the specification says: every field of NetworkPolicy, every
 //! kind of network, TCP, UDP, SCTP and ICMP, IPv4 and IPv6, all pairs.
 
 use anyhow::{Context, Result};

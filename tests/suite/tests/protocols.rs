@@ -1,5 +1,5 @@
-//! Protocols that the API has no word for: towards an isolated pod they pass
-//! only by rules without `ports`.
+//! Protocols that the API cannot name. To an isolated pod they pass only by rules
+//! without `ports`.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -17,36 +17,19 @@ const EXPERIMENTAL: i32 = 253;
 
 /// `peer` by a rule without ports; `ports` by a rule that names every port of
 /// every protocol that can be named.
-const POLICY: &str = "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: server
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: server
-  ingress:
-  - from:
-    - podSelector:
-        matchLabels:
-          app: peer
-  - from:
-    - podSelector:
-        matchLabels:
-          app: ports
-    ports:
-    - protocol: TCP
-    - protocol: UDP
-    - protocol: SCTP
-";
+fn policy() -> String {
+    let (peer, ports) = (fixtures::peer("peer"), fixtures::peer("ports"));
+    let every = "[{protocol: TCP}, {protocol: UDP}, {protocol: SCTP}]";
+    let ingress = format!("[{{from: [{peer}]}}, {{from: [{ports}], ports: {every}}}]");
+    fixtures::policy_for("server", &[("ingress", &ingress)])
+}
 
 #[test]
 fn other_protocols_pass_only_by_rules_without_ports() -> Result<()> {
     let names = ["server", "peer", "ports", "stranger"];
     let spec = fixtures::dev_pods(Network::Bridge, &["node-1"], &names, Families::Both);
     let cluster = scenario::connected(spec, "pr")?;
-    scenario::apply(&cluster, POLICY)?;
+    scenario::apply(&cluster, &policy())?;
     let server = cluster.endpoint("dev/server")?;
     for (from, expected) in [("dev/peer", true), ("dev/ports", false), ("dev/stranger", false)] {
         for v6 in [false, true] {

@@ -1,5 +1,5 @@
-//! What comes back: replies and errors of allowed flows pass, whatever the
-//! policies say about the direction in which they travel.
+//! Replies and errors of allowed flows pass, whatever the policies say about the
+//! direction in which they travel.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -16,56 +16,22 @@ const MOMENT: Duration = Duration::from_millis(250);
 
 /// `client` may open flows to `server` on TCP and UDP 7000, and that is all:
 /// nothing may enter the client, nothing may leave the server.
-const ONE_WAY: &str = "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: client
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: client
-  egress:
-  - to:
-    - podSelector:
-        matchLabels:
-          app: server
-    ports:
-    - port: 7000
-    - protocol: UDP
-      port: 7000
-  policyTypes:
-  - Ingress
-  - Egress
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: server
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: server
-  ingress:
-  - from:
-    - podSelector:
-        matchLabels:
-          app: client
-    ports:
-    - port: 7000
-    - protocol: UDP
-      port: 7000
-  policyTypes:
-  - Ingress
-  - Egress
-";
+fn one_way() -> String {
+    let ports = "[{port: 7000}, {protocol: UDP, port: 7000}]";
+    let (client, server) = (fixtures::peer("client"), fixtures::peer("server"));
+    let egress = format!("[{{to: [{server}], ports: {ports}}}]");
+    let ingress = format!("[{{from: [{client}], ports: {ports}}}]");
+    let both = ("policyTypes", "[Ingress, Egress]");
+    let client = fixtures::policy_for("client", &[("egress", &egress), both]);
+    let server = fixtures::policy_for("server", &[("ingress", &ingress), both]);
+    format!("{client}---\n{server}")
+}
 
 /// Client and server, on two nodes or on one.
 fn pair(network: Network, nodes: &[&str]) -> Result<Testbed> {
     let spec = fixtures::dev_pods(network, nodes, &["client", "server"], Families::Both);
     let cluster = scenario::connected(spec, "rp")?;
-    scenario::apply(&cluster, ONE_WAY)?;
+    scenario::apply(&cluster, &one_way())?;
     Ok(cluster)
 }
 

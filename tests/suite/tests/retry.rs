@@ -1,5 +1,5 @@
-//! A pass over connection tracking that fails is repeated. A test binary of
-//! its own, for it gives up root for a while.
+//! A failed pass over connection tracking is repeated. This is a test program of its
+//! own, because it gives up root for a while.
 
 use std::net::IpAddr;
 use std::sync::Arc;

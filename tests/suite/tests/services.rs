@@ -1,7 +1,5 @@
-//! Services: policies see the destination after DNAT and the source before
-//! this node's SNAT.
-//!
-//! The rules that kube-proxy would make are made by hand here.
+//! Services: policies see the destination after DNAT and the source before this
+//! node's SNAT. The tests make the rules of kube-proxy by hand.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -29,51 +27,17 @@ add rule ip kube-proxy postrouting ip saddr 10.244.1.3 ip daddr 10.244.1.3 masqu
 ";
 
 /// The server takes port 8080 from `client` and from one outside address;
-/// `client` may reach the server's port 8080, and the server nobody at all.
+/// `client` may reach the server's port 8080. The server may reach no one.
 fn policies(outsider: &str) -> String {
-    format!(
-        "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: server
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: server
-  ingress:
-  - from:
-    - podSelector:
-        matchLabels:
-          app: client
-    - ipBlock:
-        cidr: {outsider}/32
-    ports:
-    - port: 8080
-  policyTypes:
-  - Ingress
-  - Egress
----
-apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: client
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: client
-  egress:
-  - to:
-    - podSelector:
-        matchLabels:
-          app: server
-    ports:
-    - port: 8080
-  policyTypes:
-  - Egress
-"
-    )
+    let (client, server) = (fixtures::peer("client"), fixtures::peer("server"));
+    let block = format!("{{ipBlock: {{cidr: {outsider}/32}}}}");
+    let ingress = format!("[{{from: [{client}, {block}], ports: [{{port: 8080}}]}}]");
+    let egress = format!("[{{to: [{server}], ports: [{{port: 8080}}]}}]");
+    let server = [("ingress", ingress.as_str()), ("policyTypes", "[Ingress, Egress]")];
+    let client = [("egress", egress.as_str()), ("policyTypes", "[Egress]")];
+    let [server, client] = [("server", server), ("client", client)]
+        .map(|(name, spec)| fixtures::policy_for(name, &spec));
+    format!("{server}---\n{client}")
 }
 
 fn one_service(network: Network) -> Result<Testbed> {

@@ -1,5 +1,5 @@
-//! Which standing flows a change puts under suspicion: never too few, and few
-//! where little changed. With the simulator; no kernel.
+//! Which live flows a change makes suspicious: never too few, and few where little
+//! changed. In the simulator; no kernel.
 
 #![expect(clippy::unwrap_used, reason = "a manifest or table that is an error fails the test")]
 
@@ -17,7 +17,7 @@ use samples::objects;
 use samples::random::{self, NODES};
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 
-/// The same cases each time; `PROPTEST_CASES` draws as many anew.
+/// The same cases each time. `PROPTEST_CASES` draws that many new ones.
 fn cases() -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     match std::env::var_os("PROPTEST_CASES") {

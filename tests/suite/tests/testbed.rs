@@ -1,4 +1,4 @@
-//! Without any policy, everybody reaches everybody, on every kind of network.
+//! Without any policy, every endpoint reaches every other, on every kind of network.
 
 use std::time::Instant;
 

@@ -1,5 +1,5 @@
-//! Six of upstream's own specs of NetworkPolicy, against nftpol as a DaemonSet
-//! in a whole Kubernetes. `cargo xtask conformance` runs all.
+//! Six of Kubernetes' own specs of NetworkPolicy against nftpol as a DaemonSet in a
+//! whole Kubernetes. `cargo xtask conformance` runs all.
 
 use std::time::Instant;
 

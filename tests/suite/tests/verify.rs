@@ -1,5 +1,5 @@
-//! The exact comparison against the simulator and the specification, on
-//! random clusters and on tables that are a little wrong; no kernel.
+//! The exact comparison agrees with the simulator and the specification, on random
+//! clusters and on slightly wrong tables. No kernel.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use samples::judge::{self, NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
 use verify::{Reason, Report, verify};
 
-/// As in `meaning.rs`: the same cases each time unless told otherwise.
+/// As in `meaning.rs`: the same cases each time by default.
 fn cases(cases: u32) -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     match std::env::var_os("PROPTEST_CASES") {

@@ -1,8 +1,5 @@
-//! The wish of a person that a long run ends.
-//!
-//! In: SIGINT, SIGTERM. Out: an error at the next place that asks, so that
-//! values are dropped and with them what they hold. Never: an end of the
-//! process by itself.
+//! Turns SIGINT and SIGTERM into an error at the next place that checks, so that
+//! values are dropped and clean up. The process does not end by itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -39,7 +36,7 @@ pub fn listen() -> Result<()> {
 /// Goes on.
 ///
 /// # Errors
-/// When somebody has asked for the end.
+/// When a signal has asked for the end.
 pub fn check() -> Result<()> {
     ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
     Ok(())

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
 use super::Tally;
 
@@ -33,7 +33,7 @@ pub struct Finished {
 pub struct Lanes {
     waiting: Mutex<VecDeque<Job>>,
     finished: Mutex<Vec<Finished>>,
-    /// What background programs printed and nobody has seen.
+    /// Output of background programs that was not shown yet.
     unseen: Mutex<String>,
 }
 
@@ -83,6 +83,14 @@ impl Lanes {
         self.add(job.name, tally, start, false);
         self.show();
         Ok(())
+    }
+
+    /// Counts one that lacks what it needs as failed.
+    pub fn could_not_run(&self, name: String, error: &Error) {
+        println!("\n{name}:\n{error:#}");
+        let mut tally = Tally::default();
+        tally.close(false);
+        self.add(name, tally, Instant::now(), false);
     }
 
     /// Runs those in the background until there are no more.
@@ -163,6 +171,16 @@ mod tests {
         let finished = Lanes::new(background).run(foreground).unwrap();
         assert!(finished.iter().all(|one| one.tally.failed == 3));
         assert_eq!(finished.len(), 2);
+    }
+
+    #[test]
+    fn a_program_that_lacks_what_it_needs_has_failed() {
+        let foreground = |lanes: &Lanes| {
+            lanes.could_not_run("a".to_owned(), &anyhow::anyhow!("no Go"));
+            Ok(())
+        };
+        let finished = Lanes::new([].into()).run(foreground).unwrap();
+        assert_eq!(finished.iter().map(|one| one.tally.failed).collect::<Vec<_>>(), [1]);
     }
 
     #[test]

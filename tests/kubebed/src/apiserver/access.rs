@@ -1,7 +1,7 @@
-//! Ways to the API server: kubectl, kubeconfigs, clients.
+//! Access to the API server: kubectl, kubeconfigs, clients.
 //!
-//! In: who asks. Out: a finished kubectl, files or a client with that one's
-//! rights. Never: rights; they come from RBAC objects that a test applies.
+//! In: a user. Out: a finished kubectl, files, or a client with that user's rights.
+//! Never: grants rights. They come from RBAC objects that a test applies.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -104,7 +104,7 @@ impl ApiServer {
     /// `kubectl apply --server-side` of YAML documents.
     ///
     /// # Errors
-    /// When kubectl or the server refuses them, with what it said.
+    /// When kubectl or the server refuses them, with its output.
     pub fn apply(&self, yaml: &str) -> Result<()> {
         let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
         self.kubectl(&arguments, yaml)?.success().map(drop)

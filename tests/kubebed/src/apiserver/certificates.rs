@@ -1,7 +1,5 @@
-//! Keys and certificates of a control plane.
-//!
-//! In: a folder, the API server's address. Out: PEM files in that folder.
-//! Never: anything that is good for another cluster.
+//! Keys and certificates of one control plane, as PEM files in a folder. They are
+//! valid for no other cluster.
 
 use std::fs;
 use std::net::IpAddr;

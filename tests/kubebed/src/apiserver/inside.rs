@@ -1,8 +1,7 @@
 //! A thread in a network namespace that drives sockets and timers.
 //!
-//! In: a namespace, futures, commands. Out: what they return; every socket
-//! and process made in that namespace.
-//! Never: a future that is polled elsewhere.
+//! In: a namespace, futures, commands. Out: their results. Every socket and process
+//! is made in that namespace. Never: a future that is polled elsewhere.
 
 use std::future::Future;
 use std::process::{Child, Command};
@@ -84,7 +83,7 @@ impl Drop for Inside {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // Its panic has been printed, and there is nobody left to care.
+            // Its panic has been printed. Nothing else depends on it.
             let _ = thread.join();
         }
     }

@@ -1,8 +1,7 @@
-//! Objects by the thousand.
+//! Creates objects by the thousand.
 //!
-//! In: pods and namespaces in the policy model's words. Out: the same in the
-//! API server, with status. Never: the answers' bodies; whoever wants to see
-//! an object asks for it.
+//! In: pods and namespaces of the policy model. Out: the same in the API server,
+//! with status. The bodies of the answers are not read.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

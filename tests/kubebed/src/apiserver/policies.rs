@@ -1,7 +1,5 @@
-//! Policies of the model in the API's words.
-//!
-//! In: the model. Out: an object for the API server that means the same.
-//! Never: defaults that the server would fill in.
+//! Turns policies of the model into API objects that mean the same. Defaults stay
+//! out; the server fills them in.
 
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiPolicy;
 use policy::{

@@ -1,8 +1,7 @@
 //! A server in the background.
 //!
-//! In: a command, a folder for what it says. Out: the process, killed when its
-//! value is dropped or the test process ends in whatever way.
-//! Never: output on the test's own terminal.
+//! In: a command and a folder for its output. Out: the process. It is killed when
+//! its value is dropped or the test process ends, however it ends.
 
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -1,7 +1,7 @@
-//! Where etcd, kube-apiserver, kubectl and the programs of nodes are.
+//! Finds etcd, kube-apiserver, kubectl and the programs of nodes.
 //!
-//! In: the environment, the workspace. Out: their paths, or an error that
-//! says how to get them. Never: a build; `cargo xtask kube` does that.
+//! Looks in the environment and the workspace. Where one is missing, the error says
+//! how to get it. `cargo xtask kube` builds them.
 
 use std::path::{Path, PathBuf};
 

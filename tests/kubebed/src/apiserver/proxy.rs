@@ -1,10 +1,10 @@
-//! A proxy that stands between a client and the API server and misbehaves on
-//! order, as networks and servers do.
+//! A proxy between a client and the API server. It misbehaves on command, as
+//! networks and servers do.
 //!
-//! In: a namespace and an address to listen on, a client to ask with.
-//! Out: every request answered by the real server, with that client's rights;
-//! what was asked and how many bytes went each way.
-//! Never: an answer of its own, but for those it is told to give.
+//! In: a namespace and an address to listen on, and a client for the real server.
+//! Out: every request is answered by the real server, with that client's rights;
+//! a record of the requests, and of the bytes in each direction.
+//! Never: an answer of its own, except those that a test asks for.
 //!
 //! ```text
 //! nftpol --plain HTTP/1.1--> proxy --kube::Client, TLS, token--> kube-apiserver
@@ -143,7 +143,7 @@ impl Proxy {
         self.order(Command::Cut)
     }
 
-    /// Refuses new connections as if nobody listened; open ones live on.
+    /// Refuses new connections as a closed port does. Open ones stay.
     ///
     /// # Errors
     /// When the proxy has died.
@@ -154,7 +154,7 @@ impl Proxy {
     /// Takes new connections again.
     ///
     /// # Errors
-    /// When somebody else has taken the port.
+    /// When the port is taken.
     pub fn accept(&self) -> Result<()> {
         self.refuse()?;
         let listener = listen(&self.namespace, self.address)?;
@@ -180,7 +180,7 @@ impl Proxy {
         let mut streams = lock(&self.shared.streams);
         let wanted = |of: &String| resource.is_none_or(|resource| resource == of);
         let ended = streams.extract_if(.., |(of, _)| wanted(of));
-        // Those that nobody reads any more do not count.
+        // Streams without a reader do not count.
         ended.filter(|(_, end)| end.send(()).is_ok()).count()
     }
 
@@ -200,7 +200,7 @@ impl Proxy {
     /// Gives an order and waits until it has been carried out.
     fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Command) -> Result<()> {
         let (done, carried_out) = oneshot::channel();
-        // Should it be gone, the next line says so.
+        // If it is gone, the next line reports it.
         let _ = self.orders.send(order(done));
         carried_out.blocking_recv().context("the proxy has died")
     }

@@ -1,8 +1,8 @@
-//! Objects that the API server has not checked.
+//! Writes objects into etcd that the API server has not checked.
 //!
-//! In: an object. Out: the same in etcd, as an older or newer server, or one
-//! with another admission, may have left it: what is stored is not checked
-//! again when it is read. Never: an object that it would not read at all.
+//! An older or newer server, or one with another admission, may have left such
+//! objects. The server does not check stored objects again when it reads them.
+//! Never: an object that the server cannot read at all.
 
 use anyhow::{Context, Result};
 use hyper::Request;

@@ -1,8 +1,8 @@
-//! A pod's spec in the words of `ctr run`.
+//! Translates a pod's spec into flags of `ctr run`.
 //!
-//! In: the spec as the API server holds it. Out: flags for what its process
-//! may do, its arguments, its service account. Never: a setting passed over:
-//! each is carried over here or is named as not about the process, else it is
+//! In: the spec as the API server has it. Out: flags for the rights of the process,
+//! its arguments, its service account. Never: a setting that is silently ignored.
+//! Each one is translated here or listed as irrelevant to the process; any other is
 //! an error.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -94,7 +94,7 @@ fn allowed(mut security: Map<String, Value>, default: &[String]) -> Result<Vec<S
     for key in ["runAsUser", "runAsGroup"] {
         ensure!(take::<u32>(&mut security, key)? == 0, "{key} is not 0");
     }
-    // Whoever may escalate is whoever does not forbid it (kubelet, AddNoNewPrivileges).
+    // Escalation is allowed unless the spec forbids it (kubelet, AddNoNewPrivileges).
     if security.remove("allowPrivilegeEscalation") != Some(false.into()) {
         flags.push("--allow-new-privs".to_owned());
     }

@@ -1,19 +1,18 @@
-//! A tar file in the form that POSIX calls ustar (pax(1), "ustar Interchange
-//! Format").
+//! Writes a tar file in the ustar format (pax(1), "ustar Interchange Format").
 //!
-//! In: paths and contents. Out: their entries, owned by uid 0, at time 0.
-//! Never: what is not in the arguments, so that equal input gives equal bytes.
+//! In: paths and contents. Out: their entries, owned by uid 0, at time 0. Equal
+//! input gives equal bytes.
 
 use std::collections::BTreeSet;
 use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
 
-/// Headers and contents fill whole blocks of so many bytes.
+/// Headers and contents fill whole blocks of this size, in bytes.
 const BLOCK: usize = 512;
 /// Paths up to this length need no second field.
 const LONGEST_PATH: usize = 100;
-/// Where the sum of the header's bytes stands, and how long it is.
+/// Position and length of the sum of the header's bytes.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
 /// A tar file being written.

@@ -1,8 +1,8 @@
 //! A node's control groups.
 //!
-//! In: the hierarchies that this machine has mounted, version 1, version 2 or
-//! both (cgroups(7)). Out: in each of them one group of the node, which is the
-//! root of what the node sees. Never: a group that the node did not make.
+//! In: the hierarchies that this machine has mounted, version 1, version 2 or both
+//! (cgroups(7)). Out: one group of the node in each of them. The node sees that
+//! group as the root. Never: a group that the node did not make.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,5 @@
-//! nftpol in the cluster, as its users put it there.
-//!
-//! In: the repository's `manifests/`. Out: a ready agent on every node.
-//! Never: a manifest of the tests' own.
+//! Installs nftpol from the repository's `manifests/`, as users do, and waits until
+//! an agent is ready on every node.
 
 use anyhow::Result;
 

@@ -1,13 +1,13 @@
-//! What befalls nodes.
+//! Faults of nodes.
 //!
-//! In: a node's name. Out: one of its programs killed and started again, or
-//! all of it. Never: a wait until the cluster is as it was.
+//! Kills one of a node's programs, or all of them, and starts them again. Does not
+//! wait until the cluster has recovered.
 //!
-//! A node that is killed and started again stands for one that lost its power:
-//! its processes and mounts are gone, its files stay, and what its kernel had
-//! in the network namespace is removed: rules, flows, bridges and the pods'
-//! and overlays' devices. What a real node's own configuration brings back at
-//! its start stays: its address and routes, `br_netfilter` and forwarding.
+//! A node that is killed and started again stands for a node that lost its power.
+//! Its processes and mounts are gone and its files stay. What its kernel had in the
+//! network namespace is removed: rules, flows, bridges, and the devices of pods and
+//! overlays. What the configuration of a real node restores at its start stays: its
+//! address and routes, `br_netfilter` and forwarding.
 
 use anyhow::{Context, Result};
 use netbed::net::Namespace;

@@ -1,10 +1,10 @@
 //! What runs in a node's namespaces: process 1, and the way in.
 //!
 //! In: the node's folder, name and control group; later, its process 1.
-//! Out: mount, pid, uts, ipc and cgroup namespaces with the node's own /proc,
-//! /sys, /run, /var/lib and /var/log, until process 1 is killed.
-//! Never: a change that the machine outside of the node sees. The sysctls
-//! that a kubelet sets for the whole machine are files of the node here.
+//! Out: mount, pid, uts, ipc and cgroup namespaces with the node's own /proc, /sys,
+//! /run, /var/lib and /var/log. They last until process 1 is killed.
+//! Never: a change that the machine outside of the node sees. The sysctls that a
+//! kubelet sets for the whole machine are files of the node here.
 //!
 //! ```text
 //! cluster node ──unshare──▶ cluster init, pid 1: mounts, then reaps

@@ -1,7 +1,7 @@
-//! What a cluster could leave behind on the machine.
+//! Shows whether a cluster left something behind on the machine.
 //!
-//! In: the machine as it is. Out: a value that is the same before and after a
-//! cluster of this process. Never: what other processes make.
+//! The value is the same before and after a cluster of this process. What other
+//! processes make does not count.
 
 use std::fs;
 use std::path::Path;

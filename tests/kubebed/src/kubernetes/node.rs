@@ -1,8 +1,8 @@
 //! One node: its namespaces, containerd, kubelet and kube-proxy.
 //!
-//! In: a network namespace with its wires, a folder. Out: a node that the API
-//! server knows, whose programs can be killed and started again, one by one or
-//! all at once; gone with all its pods when its value is dropped.
+//! In: a network namespace with its wires, and a folder. Out: a node that the API
+//! server knows. Its programs can be killed and started again, singly or together.
+//! The node and all its pods end when the value is dropped.
 //! Never: a program of the node outside of its namespaces.
 
 use std::ffi::OsString;

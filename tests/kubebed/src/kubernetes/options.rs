@@ -1,7 +1,7 @@
-//! What the cluster shall be like.
+//! The options of a cluster.
 //!
-//! In: words of a command line. Out: options, and the words again.
-//! Never: a default that depends on the machine.
+//! In: words of a command line. Out: options, and the words again. The defaults do
+//! not depend on the machine.
 
 use std::fmt;
 

@@ -1,9 +1,8 @@
 //! Pods that kubelets made, as endpoints of this process.
 //!
-//! In: a pod's name. Out: its addresses and the network namespace that
-//! containerd made for it, in which sockets of this process can be opened;
-//! which addresses a node gives to its next pods.
-//! Never: a program in the pod; the end of a pod.
+//! In: a pod's name. Out: its addresses, and the network namespace that containerd
+//! made for it, in which this process can open sockets; the addresses that a node
+//! gives to its next pods. Never: starts a program in the pod, or ends the pod.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -156,7 +155,7 @@ impl Kubernetes {
         entries.with_context(|| format!("read {}", folder.display()))
     }
 
-    /// The namespace on this node in which somebody has this address.
+    /// The namespace on this node that has this address.
     fn namespace_of(&self, node: usize, address: IpAddr) -> Result<Option<Namespace>> {
         for path in self.namespaces(node)? {
             // What ends in the meantime is not it.

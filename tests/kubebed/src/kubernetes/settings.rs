@@ -1,8 +1,5 @@
-//! Configuration of a node's programs.
-//!
-//! In: what the cluster is like. Out: files for containerd, kubelet,
-//! kube-proxy and the CNI plugins. Never: anything of one node that could be
-//! the same on all.
+//! Configuration files for containerd, kubelet, kube-proxy and the CNI plugins.
+//! They are the same on all nodes wherever they can be.
 
 use std::path::Path;
 
@@ -55,7 +52,7 @@ pub(super) fn kubelet(authority: &Path) -> Value {
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
         "oomScoreAdj": 0,
-        // The disk is the machine's: others fill it, and nobody may be evicted for that.
+        // The disk is the machine's. Others fill it, and no pod may be evicted for that.
         "evictionHard": {
             "memory.available": "10Mi",
             "nodefs.available": "0%",

@@ -1,9 +1,9 @@
-//! A cluster that stands while no test runs: one process holds it.
+//! A cluster that keeps running after the command ends. One process holds it.
 //!
-//! In: options; later, the wish to see it or to be rid of it. Out: the process
-//! that holds it, and a file for others that says how to reach it.
-//! Never: a second one at a time. What holds the lock is alive; what a dead
-//! one left behind has known names and is removed.
+//! In: options; later, a question about it or the order to remove it. Out: the
+//! process that holds it, and a file that tells others how to reach it.
+//! Never: a second one at a time. Whoever holds the lock is alive. What a dead
+//! process left behind has known names and is removed.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -38,10 +38,10 @@ fn prefix() -> String {
 }
 
 /// Holds a cluster until this process is asked to end (SIGTERM, SIGINT).
-/// `say` is told what is being done.
+/// `say` gets each step.
 ///
 /// # Errors
-/// When one stands already, and as [`Kubernetes::up`].
+/// When there is one already, and as [`Kubernetes::up`].
 pub fn hold(options: Options, say: &dyn Fn(&str)) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let inside = runtime.enter();
@@ -72,7 +72,7 @@ pub fn hold(options: Options, say: &dyn Fn(&str)) -> Result<()> {
     Ok(())
 }
 
-/// Lets go of the terminal, or of the pipe that somebody reads to its end.
+/// Closes the terminal, or the pipe that a reader reads to its end.
 fn detach() -> Result<()> {
     let log = File::create(folder().join("holder.log")).context("make the holder's log")?;
     dup2_stdout(&log).and_then(|()| dup2_stderr(&log)).context("write to the holder's log")
@@ -84,17 +84,17 @@ pub fn stands() -> bool {
     Flock::lock(lock, FlockArg::LockSharedNonblock).is_err()
 }
 
-/// How to reach the cluster that stands.
+/// How to reach the standing cluster.
 ///
 /// # Errors
-/// When none stands or it is not ready.
+/// When there is none, or it is not ready.
 pub fn state() -> Result<Value> {
     ensure!(stands(), "no cluster stands: `cargo xtask cluster up` makes one");
     let text = fs::read_to_string(state_path()).context("the cluster is not ready yet")?;
     serde_json::from_str(&text).context("read how to reach the cluster")
 }
 
-/// Ends the cluster that stands, and removes what a dead one left behind.
+/// Ends the standing cluster, and removes what a dead one left behind.
 /// Whether there was anything.
 ///
 /// # Errors

@@ -1,16 +1,15 @@
 //! What a spec saw of the pairs of pods, try by try.
 //!
-//! In: what the spec logged (test/e2e/network/netpol of Kubernetes 1.36:
-//! kubemanager.go, probe.go, reachability.go). Out: how many pairs it asked,
-//! and how many answers were not what its table expects, those that upstream
-//! asks again for or does not count included.
-//! Never: a verdict. That is upstream's.
+//! In: the log of the spec (test/e2e/network/netpol of Kubernetes 1.36:
+//! kubemanager.go, probe.go, reachability.go). Out: how many pairs it asked, and how
+//! many answers differed from its table, including those that upstream repeats or
+//! ignores. The verdict is upstream's.
 //!
-//! Upstream asks each pair by the Service of the pod that is to answer. A
-//! wrong answer is asked for again every second for ten seconds; when pairs
-//! are still wrong then, all are asked once more, and only what is wrong after
-//! that fails the spec. A pod and itself never do: the table may even expect
-//! that a pod does not reach itself, though no policy can have that
+//! Upstream asks each pair through the Service of the answering pod. It repeats a
+//! wrong answer every second for ten seconds. If pairs are still wrong then, it asks
+//! all of them once more, and only what is wrong after that fails the spec. A pod
+//! and itself never fail it: the table may even expect that a pod does not reach
+//! itself, although no policy can express that
 //! (k8s.io/docs/concepts/services-networking/network-policies).
 
 use std::collections::{BTreeMap, BTreeSet};

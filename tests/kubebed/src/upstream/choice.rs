@@ -1,7 +1,7 @@
-//! Which of upstream's specs are run where.
+//! Which of upstream's specs run where.
 //!
-//! In: specs, what this kernel can do. Out: named lists, and why a spec
-//! cannot run. Never: a spec left out for what nftpol does.
+//! In: specs, and what this kernel can do. Out: named lists, and why a spec cannot
+//! run. Never: a spec that is left out because of nftpol.
 
 use anyhow::{Context, Result};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};

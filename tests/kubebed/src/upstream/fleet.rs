@@ -1,8 +1,7 @@
-//! Specs, several at a time.
+//! Runs specs, several at a time.
 //!
-//! In: a cluster, specs, how many may run at once. Out: what became of each,
-//! told as soon as it is known. Never: one that is [`Spec::serial`] beside
-//! another.
+//! In: a cluster, specs, how many may run at once. Out: the result of each, as soon
+//! as it is known. Never: a spec that is [`Spec::serial`] beside another.
 
 use std::sync::Mutex;
 use std::thread::{self, sleep};
@@ -16,7 +15,7 @@ use super::{GINKGO_SUITE, GROUP, Outcome, PROGRAM, Spec, Verdict, report};
 use crate::apiserver::process::Process;
 use crate::kubernetes::Kubernetes;
 
-/// How long one may take, as Ginkgo reads it; then Ginkgo ends it and says so.
+/// How long one may take, in Ginkgo's format. Ginkgo ends and reports a longer one.
 const LIMIT: &str = "15m";
 /// How long to wait between two looks at one that runs.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -79,7 +78,7 @@ fn one(kubernetes: &Kubernetes, spec: &Spec, folder: &Folder) -> Result<Outcome>
     while process.ended()?.is_none() {
         sleep(PAUSE);
     }
-    // Without a report it died; what it said last is all there is.
+    // Without a report it died. Its last output is all there is.
     let outcome = report::outcome(&to, spec).unwrap_or_default();
     Ok(outcome.unwrap_or_else(|| Outcome {
         spec: spec.clone(),

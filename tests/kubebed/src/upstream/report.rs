@@ -1,7 +1,7 @@
-//! Ginkgo's report of a run, as JSON (`types.Report`, Ginkgo 2).
+//! Reads Ginkgo's report of a run, which is JSON (`types.Report`, Ginkgo 2).
 //!
-//! In: the file. Out: the specs that were chosen, or how one of them ended.
-//! Never: the thousands that were not chosen, which it has as skipped.
+//! In: the file. Out: the chosen specs, or how one of them ended. The thousands of
+//! others, which it lists as skipped, do not count.
 
 use std::fs::File;
 use std::io::BufReader;

@@ -1,11 +1,9 @@
-//! Updates that are known to leak: a test that does not see them sees nothing.
+//! Updates that are known to leak. A test that does not see them sees nothing.
 //!
-//! In: a table. Out: what came of deleting it and making it anew, in one
-//! batch, again and again. Never: `nftpol`'s own way to update.
-//!
-//! While such a batch commits, a packet can meet the new base chain before
-//! the commit (it is empty) and the old one after it (its maps are), so it is
-//! judged by neither.
+//! The control deletes the table and adds it again in one batch, over and over.
+//! While such a batch commits, a packet can meet the new base chain before the
+//! commit (it is still empty) and the old one after it (its maps are empty). So
+//! neither table judges it.
 
 use std::fs;
 use std::io::Write as _;
@@ -23,14 +21,14 @@ use super::{Expect, Goal, Outcome, Probe, Range, shoot};
 
 /// Commits in one run of nft(8).
 const COMMITS: usize = 200;
-/// After so many runs it must have leaked.
+/// After this many runs it must have leaked.
 const RUNS: u64 = 500;
 /// Packets to see that a table does what it shall while nothing changes.
 const STILL: u64 = 10_000;
 /// Name of the table that [`verdicts`] makes.
 const TABLE: &str = "control";
 
-/// Makes a table anew again and again, until a packet met the wrong fate.
+/// Replaces a table again and again until a packet meets the wrong fate.
 /// `script` makes it; `table` is its name, family `inet`. The table is there
 /// already.
 ///

@@ -1,7 +1,8 @@
-//! Brings the kernel from state to state, by the steps that `nftpol` takes.
+//! Brings the kernel from state to state by the steps that `nftpol` takes.
 //!
 //! In: a kind of update. Out: a node that enforces each state in turn.
-//! Never: a step of its own between index, compiler, difference and kernel.
+//! Never: a step of its own. It uses the product's index, compiler, difference
+//! and kernel.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -101,7 +102,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Compares with a table read anew; see [`Driver::settled`].
+    /// Compares with a table that was just read; see [`Driver::settled`].
     ///
     /// # Errors
     /// As there.
@@ -116,7 +117,7 @@ impl<'a> Driver<'a> {
         ruleset::text::ruleset(&self.pipeline.compile(self.store.snapshot()).ruleset)
     }
 
-    /// Starts anew with an empty memory: the table must be read.
+    /// Starts again with an empty memory: the table must be read.
     fn forget(&mut self) {
         self.pipeline = Pipeline::new(self.kernel.clone(), Options::default());
     }

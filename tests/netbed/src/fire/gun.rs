@@ -1,8 +1,8 @@
 //! Sends probes as fast as one processor can.
 //!
-//! In: the pods' namespaces and the probes. Out: packets, all probes
-//! interleaved, each with another source port; how many the kernel took.
-//! Never: an answer read, a packet sent twice.
+//! In: the pods' namespaces and the probes. Out: packets, all probes interleaved,
+//! each from another source port; how many the kernel accepted.
+//! Never: reads an answer, or sends a packet twice.
 
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddrV4};

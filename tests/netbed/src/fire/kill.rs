@@ -1,7 +1,7 @@
-//! `nftpol apply --watch`, killed at any moment and started again.
+//! Kills `nftpol apply --watch` at random moments and starts it again.
 //!
-//! In: the states of a kind of update. Out: what packets met meanwhile.
-//! Never: a signal that `nftpol` could handle; SIGKILL alone.
+//! In: the states of a kind of update. Out: what happened to packets meanwhile.
+//! Never: a signal that `nftpol` could handle. It uses SIGKILL alone.
 
 use std::fs;
 use std::path::Path;
@@ -19,9 +19,9 @@ use super::run::{controls, goal, judge, report, too_slow};
 use super::{Goal, Kind, Range, shoot};
 use crate::program;
 
-/// A start in so many of [`Goal::updates`]: each costs a process.
+/// One start in this many of [`Goal::updates`]: each costs a process.
 const ONE_IN: u64 = 50;
-/// A run is killed within so many times the time that an `apply` takes.
+/// A run is killed within this many times the time of an `apply`.
 const LIVES: u32 = 3;
 /// Of so many in a row two, one for each state, live until they are long done.
 const SPARED: u64 = 8;

@@ -1,11 +1,10 @@
-//! The kinds of updates, as manifests, and what must hold while they go on.
+//! The kinds of updates, as manifests, and what must hold while they happen.
 //!
-//! In: the range's addresses. Out: for each kind the states it goes through,
-//! round and round, and its probes. The specification judges every probe in
-//! every state before a run.
-//! Never: a single change that takes and gives in both directions. What one
-//! node's order can say ends there: for as long as it lasts its directions
-//! differ.
+//! In: the range's addresses. Out: for each kind, the states that it cycles
+//! through, and its probes. Before a run, the specification judges every probe in
+//! every state.
+//! Never: a single change that allows and denies something in both directions.
+//! There the order of one node ends: during the change its two directions differ.
 
 use std::net::Ipv4Addr;
 

@@ -1,7 +1,5 @@
-//! Kubernetes YAML for the range's pods.
-//!
-//! In: names, labels, addresses, specs. Out: documents.
-//! Never: more fields than policies depend on.
+//! Kubernetes YAML for the pods of the range, with only the fields that policies
+//! depend on.
 
 use std::net::Ipv4Addr;
 
@@ -34,7 +32,7 @@ status:
     )
 }
 
-/// A NetworkPolicy; `spec` is what stands below `spec:`.
+/// A NetworkPolicy. `spec` is the text below `spec:`.
 pub fn policy(name: &str, spec: &str) -> String {
     format!(
         "apiVersion: networking.k8s.io/v1

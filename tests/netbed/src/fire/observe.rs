@@ -1,7 +1,7 @@
 //! Counts every packet on both sides of the forward hook.
 //!
-//! In: how many probes there are. Out: packets arrived and passed of each.
-//! Never: a change of the table under test. The observer has one of its own.
+//! In: the number of probes. Out: for each, the packets that arrived and passed.
+//! Never: a change of the table under test. The observer has a table of its own.
 //!
 //! | hook | priority | what |
 //! |---|---|---|
@@ -30,7 +30,7 @@ pub struct ProbeCount {
     pub passed: u64,
 }
 
-/// Makes the table anew, all counters at zero.
+/// Replaces the table. All counters are zero.
 ///
 /// # Errors
 /// When nft(8) refuses.
@@ -59,7 +59,7 @@ pub fn read(node: &Namespace, probes: usize) -> Result<Vec<ProbeCount>> {
 /// Loads a script as one batch.
 ///
 /// # Errors
-/// When nft(8) refuses it, with what it said.
+/// When nft(8) refuses it, with its message.
 pub fn nft(node: &Namespace, script: &str) -> Result<()> {
     let mut command = node.command("nft");
     command.args(["-f", "-"]).stdin(Stdio::piped()).stderr(Stdio::piped());
@@ -72,7 +72,7 @@ pub fn nft(node: &Namespace, script: &str) -> Result<()> {
     Ok(())
 }
 
-/// What makes the table anew, as one batch for nft(8).
+/// Replaces the table, as one batch for nft(8).
 pub fn script(probes: usize) -> String {
     let mut script = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
     let _ = writeln!(script, "table inet {TABLE} {{");

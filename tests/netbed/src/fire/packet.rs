@@ -1,7 +1,4 @@
-//! UDP packets by hand.
-//!
-//! In: addresses, ports, a tag. Out: the bytes from the IPv4 header on.
-//! Never: a payload.
+//! Makes UDP packets by hand: the bytes from the IPv4 header on, without payload.
 
 use std::net::Ipv4Addr;
 

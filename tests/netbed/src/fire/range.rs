@@ -1,7 +1,7 @@
-//! The shooting range: a node, pods that send, and where the packets go.
+//! The range: a node, pods that send, and the addresses that they send to.
 //!
-//! In: how many pods. Out: network namespaces with routed veths, as a routing
-//! CNI makes them, and addresses. Never: a rule; those are the test's.
+//! The pods hang on routed veths, as a routing CNI makes them. Never: a rule. The
+//! test makes those.
 
 use std::net::Ipv4Addr;
 

@@ -1,8 +1,8 @@
-//! A whole run of one kind of update, with its controls, and its report.
+//! A complete run of one kind of update, with its controls and its report.
 //!
-//! In: a kind. Out: rows of a table on stderr, and an error when a packet met
-//! the wrong fate, or when the controls show that none would have been seen.
-//! Never: a result that depends on how fast the machine is.
+//! In: a kind. Out: rows of a table on stderr. An error when a packet met the
+//! wrong fate, or when the controls show that such a packet would not be seen.
+//! Never: a result that depends on the speed of the machine.
 
 use std::fmt::Write as _;
 use std::io::Write as _;

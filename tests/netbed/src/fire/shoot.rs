@@ -1,8 +1,8 @@
-//! One run: fire on one processor, updates on another, then the count.
+//! One run: one processor shoots, another updates, then the packets are counted.
 //!
-//! In: the range, the probes, what one update is, how much is enough.
-//! Out: an [`Outcome`]. Never: an end by the clock; updates and packets are
-//! counted, and a slow machine works longer.
+//! In: the range, the probes, one update, and how much is enough.
+//! Out: an [`Outcome`]. Never: an end by the clock. A run ends after a number of
+//! updates and packets, so a slow machine works longer.
 
 use std::thread;
 use std::time::{Duration, Instant};

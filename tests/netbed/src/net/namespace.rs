@@ -1,8 +1,7 @@
 //! One network namespace.
 //!
-//! In: a name and what shall happen inside. Out: a namespace that is gone,
-//! with its processes, when its value is dropped; one that is somebody else's
-//! stays.
+//! In: a name and what to do inside. Out: a namespace that ends with its value,
+//! together with its processes. A borrowed namespace stays.
 //! Never: `setns` in the caller's own thread.
 
 use std::fs::{self, File};
@@ -46,7 +45,7 @@ pub fn require_root() -> Result<()> {
 }
 
 impl Namespace {
-    /// A new namespace with a name nobody else has: the prefix, the process
+    /// A new namespace with a unique name: the prefix, the process
     /// id and a counter. With a prefix of up to 4 characters the name also
     /// fits an interface name (15 characters).
     ///
@@ -74,7 +73,7 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// A namespace that somebody made earlier; dropping it deletes it, too.
+    /// A namespace that was made earlier. Dropping it deletes it, too.
     ///
     /// # Errors
     /// When there is none of this name.
@@ -118,7 +117,7 @@ impl Namespace {
         Ok(names)
     }
 
-    /// The name `ip netns` shows, or the path of what is somebody else's.
+    /// The name that `ip netns` shows, or the path of a borrowed one.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -137,7 +136,7 @@ impl Namespace {
     /// in it belong to this namespace for life, whichever thread uses them.
     ///
     /// # Errors
-    /// When the thread cannot enter. A panic of the closure goes on here.
+    /// When the thread cannot enter. A panic of the closure continues here.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T> {
         let entered = thread::scope(|scope| {
             scope
@@ -163,7 +162,7 @@ impl Namespace {
     /// Runs `ip` commands, one a line, without the leading `ip`.
     ///
     /// # Errors
-    /// At the first line that `ip` refuses, with what it said.
+    /// At the first line that `ip` refuses, with its message.
     pub fn ip(&self, lines: &str) -> Result<()> {
         batch(&["-n", &self.name, "-batch", "-"], lines)
     }

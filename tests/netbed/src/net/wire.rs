@@ -1,6 +1,5 @@
-//! Wires between namespaces.
-//!
-//! In: two ends. Out: a veth pair, both ends up. Never: addresses, routes.
+//! Connects two namespaces with a veth pair. Both ends are up and have neither
+//! addresses nor routes.
 
 use anyhow::Result;
 

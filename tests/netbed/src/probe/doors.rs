@@ -1,8 +1,7 @@
 //! The sockets at which probes arrive.
 //!
-//! In: an endpoint and the ways to knock. Out: its sockets, non-blocking,
-//! bound to its own addresses so that answers have the right source.
-//! Never: judging.
+//! In: an endpoint and the kinds of probes. Out: its sockets, non-blocking, bound
+//! to its own addresses so that answers have the right source.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;

@@ -1,7 +1,5 @@
-//! What is tried and what was seen of it.
-//!
-//! In: endpoints and ports. Out: flows in the harness's and in the spec's
-//! words. Never: sockets.
+//! What is tried and what was seen of it, in the testbed's words and in the
+//! specification's.
 
 use std::fmt;
 
@@ -23,7 +21,7 @@ pub enum Knock {
     Icmp,
 }
 
-/// A flow that nobody has tried before.
+/// A flow that was not tried before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Flow {
     /// What is tried.

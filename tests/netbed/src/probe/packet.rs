@@ -1,7 +1,6 @@
 //! The packets that no socket of this kernel makes: SCTP and ICMP echo.
 //!
 //! In: ports, tags, ids. Out: bytes for a raw socket, without the IP header.
-//! Never: sockets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,7 +1,6 @@
-//! One run: send everything, then listen until it is quiet.
+//! One run: sends everything, then listens until nothing more arrives.
 //!
 //! In: doors and flows. Out: how far each flow came.
-//! Never: a decision about what is right.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;

@@ -1,7 +1,6 @@
-//! Namespaces, wires, addresses and routes of a cluster.
+//! Makes the namespaces, wires, addresses and routes of a testbed.
 //!
-//! In: the description. Out: a cluster in which everybody reaches everybody.
-//! Never: probes, rules of any firewall.
+//! In: the description. Out: a testbed in which every endpoint reaches every other.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -245,7 +244,7 @@ fn plug(
 }
 
 /// To the pods of each other node: for a node as the network has it, for the
-/// outsider by way of that node.
+/// outsider through that node.
 fn routes_to_pods(spec: &TestbedSpec, from: Option<usize>) -> String {
     let mut lines = String::new();
     for node in (0..spec.nodes.len()).filter(|&node| Some(node) != from) {

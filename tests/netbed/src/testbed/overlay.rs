@@ -1,12 +1,11 @@
 //! How packets between pods get from node to node.
 //!
-//! In: the description, a node's namespace. Out: its VXLAN devices, and the
-//! next hop to another node's pods.
-//! Never: a socket; the TUN device is `tunnel`'s.
+//! In: the description and a node's namespace. Out: its VXLAN devices, and the
+//! next hop to another node's pods. The TUN device is in `tunnel`.
 //!
-//! The shape is flannel's (v0.27, pkg/backend/vxlan): a device for each family
-//! of the nodes' addresses, without learning; the device's address is the
-//! first of the node's pods, and the next hop of the others.
+//! The shape is flannel's (v0.27, pkg/backend/vxlan): one device for each family
+//! of the nodes' addresses, without learning. The device has the first address of
+//! the node's pods, which is the next hop of the other nodes.
 
 use std::fmt::Write;
 

@@ -1,10 +1,9 @@
-//! A TUN device whose packets go to other nodes in UDP.
+//! A TUN device whose packets travel to other nodes in UDP.
 //!
-//! In: packets that a node routes to the device; datagrams of other nodes.
-//! Out: datagrams to the node whose pods have the destination; packets that
-//! come out of the device. As flannel's UDP backend (v0.27, pkg/backend/udp),
-//! but in one thread of the tests.
-//! Never: a look at more than the destination.
+//! In: packets that a node routes to the device, and datagrams of other nodes.
+//! Out: datagrams to the node of the destination pod, and packets that leave the
+//! device. It works like flannel's UDP backend (v0.27, pkg/backend/udp), but in a
+//! thread of the tests. It looks at nothing but the destination.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};

@@ -1,7 +1,5 @@
-//! Changes of a random cluster.
-//!
-//! In: proptest's randomness. Out: changes, applied to snapshots.
-//! Never: a change that needs an object to be there.
+//! Random changes of a cluster, applied to snapshots. Each change works whether
+//! its object is there or not.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -65,7 +63,7 @@ pub fn upheaval() -> impl Strategy<Value = Edit> {
 }
 
 impl Edit {
-    /// Changes a snapshot; nothing where an index finds nobody.
+    /// Changes a snapshot. An index that finds no object changes nothing.
     pub fn apply(&self, snapshot: &mut Snapshot) {
         match self {
             Self::SetPod(pod) => {

@@ -1,7 +1,7 @@
-//! What happens to a cluster, as watches of an API server tell it.
+//! Random histories of a cluster, as watches of an API server deliver them.
 //!
-//! In: proptest's randomness. Out: events, each kind's in the order in which
-//! they happened, kinds in any order, and which of them come together.
+//! In: proptest's randomness. Out: events. Events of one kind keep their order,
+//! kinds come in any order, and several events can come together.
 //! Never: an event that no API server would send.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,27 +15,27 @@ use watcher::{Kind, Object};
 
 use super::edit::{Edit, upheaval};
 
-/// Changes, and how they are told.
+/// Changes, and how watches deliver them.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// What happens.
     pub edits: Vec<Edit>,
-    /// How it is told, with what was not told before.
+    /// How it is delivered, together with what was held back before.
     pub delivery: Delivery,
 }
 
-/// How watches tell what happened.
+/// How watches deliver what happened.
 #[derive(Clone, Debug)]
 pub struct Delivery {
-    /// Which kind is told first.
+    /// Which kind is delivered first.
     pub order: Vec<Kind>,
-    /// Kinds whose watch is late: they are told with a later step.
+    /// Kinds whose watch is late: they are delivered with a later step.
     pub held: BTreeSet<Kind>,
-    /// Kinds whose watch broke: they are listed anew.
+    /// Kinds whose watch broke: they are listed again.
     pub relisted: BTreeSet<Kind>,
     /// Which events come together.
     pub grouping: Grouping,
-    /// Whether everything is told twice.
+    /// Whether everything is delivered twice.
     pub twice: bool,
 }
 
@@ -76,7 +76,7 @@ fn delivery() -> impl Strategy<Value = Delivery> {
     )
 }
 
-/// An API server's objects, and what its watches have not told yet.
+/// An API server's objects, and what its watches have not delivered yet.
 #[derive(Debug)]
 pub struct Watches {
     objects: Snapshot,
@@ -89,14 +89,14 @@ pub struct Watches {
 type PendingObject = (ObjectKey, Option<Object>);
 
 impl Watches {
-    /// Watches of these objects that have told nothing. A field selector can
+    /// Watches of these objects that have delivered nothing. A field selector can
     /// leave out pods that have `ended`: one that ends is deleted for who
     /// watches.
     pub fn new(objects: Snapshot, ended: bool) -> Self {
         Self { objects, ended, pending: BTreeMap::new() }
     }
 
-    /// What all watches will have told in the end.
+    /// What all watches will have delivered in the end.
     pub fn objects(&self) -> Snapshot {
         let Snapshot { policies, pods, namespaces } = self.objects.clone();
         let pods = pods.into_iter().filter(|(_, pod)| self.shows(pod)).collect();
@@ -163,7 +163,7 @@ impl Watches {
         }
     }
 
-    /// Lists every kind, in this order; nothing remains to be told.
+    /// Lists every kind, in this order. Nothing remains to be delivered.
     pub fn lists(&mut self, order: &[Kind]) -> Vec<Event> {
         self.pending.clear();
         order.iter().map(|kind| self.list(*kind)).collect()

@@ -1,7 +1,5 @@
-//! The cluster as YAML for `nftpol -f`.
-//!
-//! In: the description. Out: Namespaces and Pods as an API server would show
-//! them, with status. Never: NetworkPolicies.
+//! The described Namespaces and Pods as YAML for `nftpol -f`, with status, as an
+//! API server shows them.
 
 use std::fmt::Write;
 

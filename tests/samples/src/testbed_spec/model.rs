@@ -1,7 +1,5 @@
-//! The cluster in the policy model's words.
-//!
-//! In: the description. Out: what an API server would say about its pods and
-//! namespaces. Never: YAML; the reader of YAML is held against this.
+//! The described Namespaces and Pods in the policy model's words. The reader of
+//! YAML is compared with these, so no YAML is involved here.
 
 use policy::{NamedPort, Namespace, ObjectKey, Phase, Pod};
 

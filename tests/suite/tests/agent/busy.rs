@@ -1,6 +1,6 @@
-//! Somebody else commits all the time, as kube-proxy does where Services come
-//! and go: changes still come through, repairs still come, and the agent does
-//! not burn the node's time.
+//! Another program commits all the time, as kube-proxy does where Services come and
+//! go. Changes and repairs still arrive, and the agent does not use up the node's
+//! CPU time.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -51,7 +51,7 @@ fn others_commit_all_the_time() -> Result<()> {
 
 fn busy(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str) -> Result<()> {
     let Outpost { server, range, .. } = outpost;
-    // Nobody can read a large table in one piece now.
+    // A large table cannot be read in one piece now.
     let in_force = || agent.metric("nftpol_event_to_kernel_seconds_count");
     let cpu = || agent.metric("process_cpu_seconds");
     let (start, spent) = (Instant::now(), cpu()?);
@@ -97,7 +97,7 @@ fn wait(agent: &Daemon<'_>, mut holds: impl FnMut() -> Result<bool>) -> Result<(
     Ok(())
 }
 
-/// A policy for nobody's good but the table's size.
+/// A policy that only makes the table larger.
 fn blocks() -> String {
     let mut from = String::new();
     for number in 0..BLOCKS {

@@ -1,8 +1,8 @@
 //! What people see of a policy that cannot be enforced as written.
 //!
-//! The API server accepts no such policy, but it does not check again what is
-//! stored: one that an older server took (before `ipBlock.cidr` was checked,
-//! for instance) is served as it is. So the test puts it into etcd itself.
+//! The API server accepts no such policy, but it does not check stored objects
+//! again. It serves a policy that an older server accepted (before `ipBlock.cidr`
+//! was checked, for instance). So the test writes it into etcd itself.
 
 use std::net::SocketAddr;
 use std::thread::sleep;
@@ -35,7 +35,7 @@ pub(super) fn cluster(nodes: &[&str], network: Network) -> TestbedSpec {
     spec.pod_on(alone, "free", "one", &[], Families::V4, &[])
 }
 
-/// Stores the policy; `address` stands where a CIDR must.
+/// Stores the policy with `address` in the place of a CIDR.
 pub(super) fn store_unusable(world: &World, address: &str) -> Result<()> {
     world.server.store_policy(&json!({
         "apiVersion": "networking.k8s.io/v1",

@@ -1,4 +1,4 @@
-//! SIGKILL at any moment of an update: no packet notices, nothing is left.
+//! SIGKILL at any moment of an update: no packet notices, nothing is left behind.
 //!
 //! `NFTPOL_LONG=1`: 200 times.
 
@@ -16,7 +16,7 @@ use kubebed::world::PATIENCE;
 use netbed::fire::{Expect, say};
 use policy::{Labels, ObjectKey};
 
-/// Of so many agents in a row one may finish what it does.
+/// One of this many agents in a row may finish its work.
 const SPARED: u32 = 8;
 
 #[test]

@@ -1,4 +1,4 @@
-//! From the API server's answer to the first packet that is treated anew.
+//! From the API server's answer to the first packet under the new rules.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};

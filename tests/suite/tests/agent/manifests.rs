@@ -1,4 +1,4 @@
-//! `manifests/` as an API server takes them, and as people change them.
+//! `manifests/` as an API server accepts them, and as people change them.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The API server goes, comes back, forgets, tells things in another order:
-//! packets do as the policies say throughout.
+//! The API server goes, comes back, forgets, and reports things in another order.
+//! Packets follow the policies throughout.
 //!
 //! `NFTPOL_LONG=1`: an outage of a minute and a hundred relists.
 
@@ -68,7 +68,7 @@ fn outages() -> Result<()> {
     agent.stop().map(drop)
 }
 
-/// What is said right after the server is back reaches the packets.
+/// A change right after the server is back reaches the packets.
 fn server_stopped(server: &mut ApiServer, range: &Range, table: &mut Table) -> Result<()> {
     let length = Duration::from_secs(if is_long() { 60 } else { 3 });
     let (probes, address) = (toggled(range), range.destination(TOGGLED));
@@ -143,7 +143,7 @@ fn relists(outpost: &Outpost, agent: &Daemon<'_>, proxy: &Proxy, table: &mut Tab
             count += proxy.expire(None);
             sleep(Duration::from_millis(10));
         }
-        // One that ends amid its list was not told.
+        // A connection that ends in the middle of its list delivered nothing.
         while listed()? <= before.0
             || expired()? < before.1 + count as f64
             || proxy.watches(None) < KINDS.len()
@@ -158,7 +158,7 @@ fn relists(outpost: &Outpost, agent: &Daemon<'_>, proxy: &Proxy, table: &mut Tab
     Ok(())
 }
 
-/// A pod whose Namespace is not known is nobody's peer by namespaceSelector.
+/// A pod whose Namespace is unknown is no peer by namespaceSelector.
 fn pod_before_namespace(
     outpost: &Outpost,
     agent: &Daemon<'_>,
@@ -242,7 +242,7 @@ fn out_of_reach(outpost: &Outpost, proxy: &Proxy, table: &mut Table) -> Result<(
     table.until("spare free", |table| !isolates(table, Ingress, spare)).map(drop)
 }
 
-/// A 410 of the server's own: it starts anew and knows no history.
+/// A 410 from the server itself: it has restarted and has no history.
 fn forgotten(
     server: &mut ApiServer,
     agent: &Daemon<'_>,

@@ -1,5 +1,5 @@
-//! The agent in the DaemonSet's container: with what `manifests/` give it,
-//! run by containerd and runc, configured as a pod is.
+//! The agent in the DaemonSet's container: run by containerd and runc with exactly
+//! what `manifests/` give it.
 
 use std::fs;
 use std::io::{Read, Write};

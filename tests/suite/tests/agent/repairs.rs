@@ -1,5 +1,5 @@
-//! Others change our table: noticed, restored, counted, and what got in
-//! meanwhile is gone. Each row says how long it took and what it let through.
+//! Others change our table. The agent notices, restores it, counts it, and ends the
+//! connections that got in meanwhile. Each row says how long it took and what passed.
 
 use std::net::IpAddr;
 use std::thread::{self, sleep};
@@ -23,13 +23,13 @@ use ruleset::{Family, Name, Ruleset, text};
 /// Until the agent has looked twice after flows that a change denies.
 const SWEPT: Duration = Duration::from_millis(1500);
 
-/// What stands in the way of changes step by step, while the table enforces.
+/// Damage that prevents changes step by step while the table still enforces.
 const PRIORITY: &str = "another priority";
 const OF_OTHER_TYPE: &str = "a set of another type";
 const IN_THE_WAY: &str = "a foreign set of this name";
 const IN_THE_WAY_FOR_LONG: &str = "a foreign set of this name that was seen before";
 
-/// What somebody else does to our table.
+/// What another program does to our table.
 struct Damage {
     name: &'static str,
     script: String,
@@ -207,7 +207,7 @@ fn wait(what: &str, agent: &Daemon<'_>, mut holds: impl FnMut() -> Result<bool>)
     Ok(())
 }
 
-/// Foreign objects that are in nobody's way stay, and are no repair.
+/// Foreign objects that disturb nothing stay, and are no repair.
 fn left_alone(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table) -> Result<()> {
     let node = outpost.range.node();
     let before = agent.metric("nftpol_repairs_total")?;

@@ -1,8 +1,8 @@
 //! The rights in `manifests/` suffice, and each of them is needed.
 //!
-//! The role is read back from the API server as `kubectl apply -k manifests/`
-//! left it; `manifests.rs` shows that the server drops nothing of it. A right
-//! without a case here fails the test.
+//! The test reads the role back from the API server after
+//! `kubectl apply -k manifests/`. `manifests.rs` shows that the server drops nothing
+//! of it. A right without a case here fails the test.
 
 use std::collections::BTreeSet;
 use std::fmt;

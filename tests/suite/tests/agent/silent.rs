@@ -1,9 +1,9 @@
-//! A connection to the API server that died without a word.
+//! A connection to the API server that died silently.
 //!
-//! As in a cluster, the agent reaches the server by a Service's address, and
-//! somebody removes the rules that translate it, as `nft flush ruleset` does.
-//! What the server sends then has a source that the agent's socket does not
-//! know; the kernel answers with a reset that the server alone sees.
+//! As in a cluster, the agent reaches the server through a Service's address. Another
+//! program removes the rules that translate it, as `nft flush ruleset` does. What
+//! the server sends then has a source that the agent's socket does not know. The
+//! kernel answers with a reset that only the server sees.
 
 use std::fs;
 use std::thread::sleep;

@@ -1,4 +1,4 @@
-//! What people do with kubectl reaches the packets: which do, and when.
+//! Changes made with kubectl reach the packets: which ones, and when.
 
 use std::io::Write as _;
 use std::time::Instant;

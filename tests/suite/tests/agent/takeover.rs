@@ -1,5 +1,5 @@
-//! One agent after another, one version after another: the table stays, and
-//! so does what packets meet.
+//! One agent follows another, one version another. The table stays, and so does
+//! what packets meet.
 
 use std::time::Duration;
 

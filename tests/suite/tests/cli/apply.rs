@@ -158,7 +158,7 @@ fn what_others_did_to_the_table_is_mended() -> Result<()> {
     Ok(())
 }
 
-/// What cannot be mended is named with a way out.
+/// What cannot be repaired is named, with a way out.
 #[test]
 fn a_foreign_chain_of_our_name_is_named() -> Result<()> {
     let namespace = Namespace::new("cl")?;

@@ -1,4 +1,4 @@
-//! Bad input: a clear message each, nothing else lost.
+//! Bad input: each mistake gets a clear message, and nothing else is lost.
 
 use anyhow::Result;
 use netbed::net::Namespace;

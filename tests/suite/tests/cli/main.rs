@@ -1,9 +1,8 @@
 //! The command as a person, a script or a service manager meets it.
 //!
-//! In: the built `nftpol`, fixtures, throw-away network namespaces.
-//! Out: what it prints, its exit codes, and what the kernel holds afterwards.
-//! Never: the command's own code linked in; `nft` and the `nft` crate read
-//! what the kernel has.
+//! In: the built `nftpol`, fixtures, temporary network namespaces.
+//! Out: its output, its exit codes, and what the kernel holds afterwards.
+//! Never: links the command's own code. `nft` and the crate `nft` read the kernel.
 
 mod apply;
 mod cleanup;

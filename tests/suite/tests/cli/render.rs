@@ -1,4 +1,4 @@
-//! `nftpol render`: what it prints loads, and is what `apply` makes.
+//! `nftpol render`: its output loads, and equals what `apply` makes.
 
 use anyhow::{Context, Result};
 use netbed::net::Namespace;

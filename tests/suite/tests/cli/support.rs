@@ -1,4 +1,4 @@
-//! What all of these tests need.
+//! Helpers of all these tests.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -115,7 +115,7 @@ pub fn objects(namespace: &Namespace) -> Result<Vec<String>> {
     Ok(objects)
 }
 
-/// How many commits this namespace has seen, whoever made them.
+/// How many commits this namespace has seen, by any program.
 pub fn generation(namespace: &Namespace) -> Result<Generation> {
     namespace.run(|| Ok(Kernel::open()?.generation()?))?
 }
@@ -172,12 +172,12 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// What it has said so far.
+    /// Its output so far.
     pub fn stdout(&self) -> String {
         held(&self.stdout).clone()
     }
 
-    /// What it has said so far.
+    /// Its output so far.
     pub fn stderr(&self) -> String {
         held(&self.stderr).clone()
     }

@@ -1,4 +1,4 @@
-//! The first minutes with the command: help, slips of the hand, pipes, colour.
+//! The first minutes with the command: help, typing mistakes, pipes, colour.
 
 use std::fs::File;
 use std::process::{Command, Output, Stdio};

@@ -28,7 +28,7 @@ fn after_apply_the_kernels_table_is_right() -> Result<()> {
     Ok(())
 }
 
-/// What somebody does to the table by hand, and the packet that shows it.
+/// A change of the table by hand, and the packet that shows it.
 #[test]
 fn a_hand_in_the_kernels_table_is_found() -> Result<()> {
     let cases = [
@@ -93,7 +93,7 @@ fn without_a_table_every_packet_passes() -> Result<()> {
     Ok(())
 }
 
-/// What cannot be told is never taken for equal.
+/// What cannot be decided never counts as equal.
 #[test]
 fn errors_are_2() -> Result<()> {
     let broken = fixtures::directory("broken").display().to_string();

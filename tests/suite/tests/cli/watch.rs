@@ -1,4 +1,4 @@
-//! `nftpol apply --watch`: follows the files, mends the table, fails static.
+//! `nftpol apply --watch` follows the files, repairs the table, and fails static.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -55,7 +55,7 @@ fn it_follows_the_files() -> Result<()> {
     let namespace = Namespace::new("cl")?;
     let folder = manifests()?;
     let file = folder.path().join("web.yaml");
-    // What a mounted ConfigMap looks like: links by way of a hidden folder.
+    // What a mounted ConfigMap looks like: links through a hidden folder.
     let mounted = folder.path().join("mounted");
     for (version, port) in [("..1", 84), ("..2", 85)] {
         fs::create_dir_all(mounted.join(version))?;
@@ -203,7 +203,7 @@ fn refused_files_keep_what_is_enforced() -> Result<()> {
     Ok(())
 }
 
-/// With `--validate=warn` the broken part allows nothing and the rest goes on.
+/// With `--validate=warn` the broken part allows nothing and the rest stays in force.
 #[test]
 fn with_warnings_the_broken_part_allows_nothing() -> Result<()> {
     let namespace = Namespace::new("cl")?;
@@ -290,7 +290,7 @@ fn it_mends_what_others_do() -> Result<()> {
     Ok(())
 }
 
-/// What cannot be mended is said once, and mended when it can be.
+/// What cannot be repaired is reported once, and repaired when it can be.
 #[test]
 fn what_is_in_the_way_is_said_once() -> Result<()> {
     let namespace = Namespace::new("cl")?;
@@ -384,7 +384,7 @@ fn a_second_one_is_refused() -> Result<()> {
     Ok(())
 }
 
-/// Who waits goes on when the other one ends.
+/// A waiting process continues when the other one ends.
 #[test]
 fn a_second_one_takes_over() -> Result<()> {
     let namespace = Namespace::new("cl")?;

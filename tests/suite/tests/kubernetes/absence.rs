@@ -1,7 +1,5 @@
-//! How long a node has no agent.
-//!
-//! In: the node's network namespace. Out: the sum of the times without the
-//! process. Never: whether the agent does anything.
+//! Measures how long a node has no agent: the sum of the times without the process
+//! in the node's network namespace.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +45,7 @@ impl Absence {
     /// The sum, to [`EVERY`].
     pub fn end(mut self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
-        // A thread that panicked has said so.
+        // A thread that panicked has printed it.
         self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
 }

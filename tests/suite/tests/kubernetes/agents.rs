@@ -1,4 +1,4 @@
-//! The agents as they run: privileges, rights, memory.
+//! The running agents: privileges, rights, memory.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::scene::Scene;
 const NET_ADMIN: u64 = 1 << 12;
 /// The name of the agent's process.
 const PROGRAM: &str = "nftpol";
-/// Who the agents are to the API server, and somebody else of its kind.
+/// The agents' user name at the API server, and another one of its kind.
 const ACCOUNT: &str = "system:serviceaccount:kube-system:nftpol";
 const OTHER: &str = "system:serviceaccount:kube-system:nobody";
 /// The table of the README.

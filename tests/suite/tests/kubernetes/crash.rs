@@ -1,4 +1,4 @@
-//! A cluster that stands loses the process that holds it.
+//! The process that holds a standing cluster dies.
 
 use std::process::Command;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Policies and labels edited with kubectl, as people do it; after each edit
-//! packets do what the specification says of the objects as they are then.
+//! Policies and labels edited with kubectl. After each edit, packets do what the
+//! specification says of the present objects.
 
 use std::net::SocketAddr;
 

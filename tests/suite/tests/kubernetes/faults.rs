@@ -1,10 +1,10 @@
 //! Faults while traffic runs.
 //!
-//! In each: datagrams every millisecond over persistent sockets between pods,
-//! some that must always pass and some that never may, and a TCP connection
-//! through a Service. One-way flows, so that the rules judge every datagram.
-//! Right after the fault a label is taken away; the fault is over when that
-//! has its effect, and the cluster's own programs say that they are well.
+//! The traffic: datagrams every millisecond over persistent sockets between pods,
+//! some that must always pass and some that never may, and a TCP connection through
+//! a Service. The flows are one-way, so that the rules judge every datagram. Right
+//! after the fault, a label is removed. The fault is over when that has its effect
+//! and the cluster's own programs report that they are well.
 
 use std::net::SocketAddr;
 use std::thread::sleep;
@@ -55,7 +55,7 @@ const AWAY: Duration = Duration::from_secs(60);
 /// The image of the update.
 const NEXT: &str = "nftpol:next";
 
-/// Does it; returns at once, or when the API server can be told again.
+/// Does it. Returns at once, or when the API server accepts requests again.
 type Trigger = fn(&mut Scene) -> Result<()>;
 
 struct Fault {
@@ -63,7 +63,7 @@ struct Fault {
     cause: Trigger,
     /// Whether it takes the rules away, so that something passes.
     opens: bool,
-    /// What people must do, since nobody else does.
+    /// What people must do, because no program does it.
     mend: Option<Trigger>,
 }
 
@@ -142,7 +142,7 @@ impl Scene {
         let agentless = absence.end();
         let Seen { passed, lost, open_for, connection } = traffic.finish();
         ensure!(connection, "a connection through a Service broke");
-        // What takes the rules away is mended when the last wrong one has passed.
+        // Rules that were removed are restored when the last wrong packet has passed.
         let recovered = if fault.opens { open_for } else { effect };
         Ok(Row { fault: fault.name, recovered, agentless, passed, lost, opens: fault.opens })
     }

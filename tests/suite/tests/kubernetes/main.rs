@@ -1,9 +1,9 @@
-//! nftpol as a DaemonSet in a whole Kubernetes: containerd, kubelets,
-//! kube-proxy, CNI plugins, a scheduler, controllers.
+//! nftpol as a DaemonSet in a whole Kubernetes: containerd, kubelets, kube-proxy, CNI
+//! plugins, a scheduler, controllers.
 //!
-//! Without more, the scenes of CI. `NFTPOL_SCENES` names others, or `all`:
-//! `cargo xtask test cluster` sets it. `NFTPOL_CLUSTER="--proxy iptables
-//! --nodes 3"` tries another cluster than the one of CI.
+//! By default it runs the scenes of CI. `NFTPOL_SCENES` names others, or `all`:
+//! `cargo xtask test cluster` sets it. `NFTPOL_CLUSTER="--proxy iptables --nodes 3"`
+//! tries another cluster than the one of CI.
 
 mod absence;
 mod agents;

@@ -1,8 +1,8 @@
-//! Kubernetes' paths to a pod, under policies that allow one peer after the
-//! other. What each path must do is from the specification and from the table
-//! of what the pod's node sees (docs/semantics.md, "Services and who the peer
-//! is"): the destination after the Service's translation, the source before
-//! this node's own.
+//! Kubernetes' paths to a pod, under policies that allow one peer after the other.
+//!
+//! The expectations come from the specification and from the table of what the pod's
+//! node sees (docs/semantics.md, "Services and who the peer is"): the destination
+//! after the Service's translation, the source before this node's own.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -1,9 +1,9 @@
 //! A node that loses its power and comes back.
 //!
-//! Before anybody else is told which address a pod has got, its node's agent
-//! must learn it, and after such a start not even the agent runs: in that
-//! moment an isolated pod answers whoever knows the address. Here two pods of
-//! another node ask every address that the pod can get, all the time.
+//! Its agent must learn a pod's address before anybody else does. After such a start
+//! not even the agent runs, and an isolated pod answers anyone who knows its address.
+//! Here two pods of another node ask every address that the pod can get, all the
+//! time.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -146,7 +146,7 @@ impl Drop for Asking {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so.
+            // A thread that panicked has printed it.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! The table of faults, for people, and what none of its rows may have.
+//! The table of faults for people, and what none of its rows may contain.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,7 +1,7 @@
-//! A cluster with nftpol, and what all scenes do in it.
+//! A cluster with nftpol, and the steps that all scenes share.
 //!
-//! In: objects; who connects to whom and whether that passes. Out: errors for
-//! what does otherwise. Never: an expectation that is not the caller's.
+//! In: objects; who connects to whom and whether that passes. Out: an error for each
+//! difference. Never: an expectation that is not the caller's.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::thread::{self, sleep};
@@ -41,7 +41,7 @@ impl Scene {
         say(self.start, line);
     }
 
-    /// Pods, and what agents said, for whoever looks into a failure.
+    /// Pods and the agents' logs, to investigate a failure.
     pub fn last_words(&self) {
         let pods = ["get", "pods", "--all-namespaces", "--output=wide", "--show-labels"];
         let agents = ["-n", "kube-system", "logs", "-l", "app.kubernetes.io/name=nftpol"];
@@ -76,7 +76,7 @@ impl Scene {
         self.kubernetes.server().apply(&list.to_string())
     }
 
-    /// Deletes namespaces; whoever needs their addresses or ports waits.
+    /// Deletes namespaces. A caller that needs their addresses or ports waits.
     pub fn remove(&self, namespaces: &[&str]) -> Result<()> {
         let delete = [&["delete", "namespace", "--wait=false"], namespaces].concat();
         self.kubectl(&delete).map(drop)

@@ -1,4 +1,4 @@
-//! CI's form: an installation, policies on pods with probes, agents that go.
+//! The scene of CI: an installation, policies on pods with probes, agents that stop.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
@@ -141,7 +141,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Nobody reaches a pod of `dev`, nor is reached by it, but the kubelet.
+    /// Only the kubelet reaches a pod of `dev`, or is reached by it.
     fn deny_all(&self) -> Result<()> {
         for policy in ["1-deny-all-ingress", "4-deny-all-egress"] {
             self.apply(&format!("policies/{policy}.yaml"))?;

@@ -1,7 +1,7 @@
-//! Pods that controllers make and remove while addresses change hands.
+//! Pods that controllers create and remove while addresses change hands.
 //!
-//! The addresses of a node are used again from the lowest on where a scene
-//! says so; by itself the plugin `host-local` would go round its range first.
+//! Where a scene says so, a node reuses its addresses from the lowest on. By itself
+//! the plugin `host-local` would first go through its whole range.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};

@@ -1,7 +1,7 @@
-//! The cluster that the mistakes are made in.
+//! The cluster in which the mistakes are made.
 //!
-//! In: `fixtures/verify/policies.yaml`. Out: a snapshot in which each kind of
-//! pod stands beside each kind of policy.
+//! In: `fixtures/verify/policies.yaml`. Out: a snapshot with each kind of pod under
+//! each kind of policy.
 
 use std::net::IpAddr;
 
@@ -39,7 +39,7 @@ fn pods() -> Vec<Pod> {
         // The name, but of another protocol.
         pod("dev", "dns", "n2", &both(8), &[("http", Protocol::Udp, 53)]),
         pod("ops", "mon", "n2", &both(4), &[("http", Protocol::Tcp, 9090)]),
-        // Ended: its address is nobody's.
+        // Ended: its address has no owner.
         pod("ops", "ended", "n2", &both(5), &[]),
         pod("shop", "front", "n1", &both(6), &[]),
         pod("shop", "cart", "n1", &both(7), &[]),

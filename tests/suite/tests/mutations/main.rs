@@ -1,8 +1,8 @@
 //! Named mistakes, each of which the exact comparison must catch.
 //!
-//! In: one cluster, a mistake in what the compiler is given or in the table
-//! that it makes. Out: a packet that shows the mistake, which the simulator
-//! and the specification confirm; the table of all of them (`--nocapture`).
+//! In: one cluster, and a mistake in the compiler's input or in its table. Out: a
+//! packet that shows the mistake, which the simulator and the specification confirm;
+//! the table of all of them (`--nocapture`).
 //! Never: a mistake that changes nothing.
 
 mod cluster;

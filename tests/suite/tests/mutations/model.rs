@@ -1,5 +1,5 @@
-//! Mistakes about the objects: the compiler is given other ones than there
-//! are, as somebody would who misread the API.
+//! Mistakes about the objects: the compiler gets other ones than there are, as if
+//! somebody had misread the API.
 
 use std::sync::Arc;
 

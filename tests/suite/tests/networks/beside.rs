@@ -1,5 +1,5 @@
-//! Beside other controllers' tables: theirs stay as they were and count on,
-//! marks go through ours, and ours enforces.
+//! nftpol beside other controllers' tables: theirs stay as they were and count on,
+//! marks pass through ours, and ours enforces.
 
 use anyhow::{Context, Result, ensure};
 use netbed::fire::nft;

@@ -1,6 +1,5 @@
-//! Pods of two containers, as Docker joins a container to another's network:
-//! both are the pod to everybody else, and reach each other whatever policies
-//! say.
+//! Pods of two containers, as Docker joins a container to another's network. Both
+//! are the pod to everybody else, and they reach each other whatever policies say.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -15,27 +14,11 @@ use samples::testbed_spec::{Families, Network};
 const PORTS: [u16; 2] = [8001, 8002];
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// The pair takes port 8001 from its friend and may reach nobody.
-const POLICY: &str = "apiVersion: networking.k8s.io/v1
-kind: NetworkPolicy
-metadata:
-  name: pair
-  namespace: dev
-spec:
-  podSelector:
-    matchLabels:
-      app: pair
-  ingress:
-  - from:
-    - podSelector:
-        matchLabels:
-          app: friend
-    ports:
-    - port: 8001
-  policyTypes:
-  - Ingress
-  - Egress
-";
+/// The pair accepts port 8001 from its friend and may reach no one.
+fn policy() -> String {
+    let ingress = format!("[{{from: [{}], ports: [{{port: 8001}}]}}]", fixtures::peer("friend"));
+    fixtures::policy_for("pair", &[("ingress", &ingress), ("policyTypes", "[Ingress, Egress]")])
+}
 
 fn connects(from: &Endpoint, to: (IpAddr, u16)) -> Result<bool> {
     let to = SocketAddr::from(to);
@@ -63,7 +46,7 @@ fn networks_of_joined_containers() -> Result<()> {
         let _containers =
             PORTS.map(|port| container(pair, port)).into_iter().collect::<Result<Vec<_>>>()?;
         let _friend = container(friend, PORTS[0])?;
-        scenario::apply(&cluster, POLICY)?;
+        scenario::apply(&cluster, &policy())?;
         for v6 in [false, true] {
             let address = |endpoint: &Endpoint| endpoint.address(v6).context("an address");
             for (from, to, port, expected) in [

@@ -1,8 +1,8 @@
 //! One row of the grid: a network, and all policies on it.
 //!
-//! In: a network. Out: how many flows passed and were refused under each
-//! policy, on stderr, or an error when one did otherwise.
-//! Never: a network that is left out because the machine lacks something.
+//! Out: how many flows passed and were refused under each policy, on stderr; an error
+//! when one did otherwise. Never: a network that is left out because the machine
+//! lacks something.
 
 use std::fmt::Write;
 use std::sync::Once;

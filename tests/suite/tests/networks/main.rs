@@ -1,11 +1,11 @@
-//! Policies on every kind of network: how pods hang on their node, and how
-//! packets get from node to node. All pairs, TCP and UDP, IPv4 and IPv6,
-//! == the specification.
+//! Policies on every kind of network: how pods hang on their node, and how packets
+//! get from node to node. All pairs, TCP and UDP, IPv4 and IPv6 do what the
+//! specification says.
 //!
 //! Docker's four models are among the endpoints: pods on a bridge; pods of two
-//! containers (`docker.rs`); pods in their node's network namespace, which are
-//! the nodes' endpoints, though policies name them by label; and a pod without
-//! an address.
+//! containers (`docker.rs`); pods in their node's network namespace, which are the
+//! nodes' endpoints, although policies name them by label; and a pod without an
+//! address.
 
 mod beside;
 mod docker;

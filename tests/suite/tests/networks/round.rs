@@ -1,9 +1,9 @@
-//! The grid can fail: an overlay whose inner packets go round the node's
-//! forward hook is seen.
+//! The grid can fail: it sees an overlay whose inner packets bypass the node's
+//! forward hook.
 //!
-//! Docker's overlay networks are so: the VXLAN device and the pod's link are
-//! in a network namespace of their own, through which packets get to the pod
-//! while the node sees nothing but UDP.
+//! Docker's overlay networks are like this. The VXLAN device and the pod's link are
+//! in a network namespace of their own. Packets get to the pod through it, and the
+//! node sees nothing but UDP.
 
 use anyhow::{Context, Result, ensure};
 use netbed::net::{Namespace, veth};
@@ -32,8 +32,8 @@ addr add fd00:79::2/64 dev eth0 nodad
 route add default via 192.168.79.1
 route add default via fd00:79::1";
 
-/// In the node: to the pod by way of the other namespace, to the other node's
-/// pods by way of that node.
+/// In the node: routes to the pod through the other namespace, and to the other
+/// node's pods through that node.
 const OUTSIDE: &str = "addr add 192.168.79.1/24 dev round
 addr add fd00:79::1/64 dev round nodad
 route add 10.244.2.2/32 via 192.168.79.2 src 192.168.77.12

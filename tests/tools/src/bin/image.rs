@@ -1,7 +1,6 @@
-//! The image of `nftpol`, as a file.
+//! Writes the image of `nftpol` to a file, without a container engine.
 //!
-//! In: the file's path. Out: the file, and on stdout what is in it, its size
-//! and digest. Never: a container engine.
+//! In: the path of the file. Out: the file; on stdout its content, size and digest.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

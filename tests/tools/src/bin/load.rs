@@ -1,8 +1,8 @@
-//! What an agent costs in a large cluster, from a real API server.
+//! What an agent costs in a large cluster with a real API server.
 //!
-//! In: nothing. Out: a Markdown table on stdout: time to ready, memory, CPU
-//! time, bytes on the wire, for the first lists, for lists anew, for pods that
-//! come and go. Never: a limit; figures belong to the machine.
+//! Out: a Markdown table on stdout: time to ready, memory, CPU time and bytes on the
+//! wire, for the first lists, for relists, and for pods that come and go.
+//! Never: a limit. Figures depend on the machine.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -106,7 +106,7 @@ fn come_and_go(world: &World, agent: &Daemon<'_>, like: &Pod, _: f64) -> Result<
     Ok(())
 }
 
-/// The same start, and lists anew, counted on the wire.
+/// The same start, and relists, counted on the wire.
 fn through_proxy(world: &World) -> Result<()> {
     let namespace = &world.cluster.endpoint(NODE)?.namespace;
     let upstream = world.server.service_account_client("kube-system", "nftpol")?;

@@ -1,10 +1,9 @@
-//! An agent under churn, for as long as one likes.
+//! An agent under churn, for as long as you like.
 //!
-//! In: how many minutes (default 30). Out: memory, CPU time and counts each
-//! half minute on stdout; an error when memory grew, the kernel's table is not
-//! what the API server's objects compile to, packets do not do as the
-//! specification says, or the agent logged an error. Never: a random change
-//! that cannot be repeated: the seed is printed.
+//! In: minutes (default 30). Out: memory, CPU time and counts every half minute on
+//! stdout. An error when memory grew, when the kernel's table is not what the API
+//! server's objects compile to, when packets contradict the specification, or when
+//! the agent logged an error. The seed is printed, so that a run can be repeated.
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,6 @@
 //!
 //! In: method and target. Out: verb, resource and query in the API's words
 //! (kubernetes.io/docs/reference/using-api/api-concepts).
-//! Never: a body.
 
 use std::collections::BTreeMap;
 

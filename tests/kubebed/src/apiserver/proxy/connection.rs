@@ -1,7 +1,7 @@
 //! The proxy's listener and its connections.
 //!
-//! In: orders. Out: connections served, their bytes counted, until an order
-//! ends them. Never: a look into what they carry.
+//! Serves connections and counts their bytes until a command ends them. It does not
+//! look at the content.
 
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use super::Shared;
 use super::forward::forward;
 
-/// What the listener is told; each is answered when it has been done.
+/// Commands for the listener. Each is answered when it is done.
 pub(super) enum Command {
     /// Close all connections.
     Cut(oneshot::Sender<()>),
@@ -28,7 +28,7 @@ pub(super) enum Command {
     Listen(Option<std::net::TcpListener>, oneshot::Sender<()>),
 }
 
-/// Carries out orders and serves connections, until nobody can order.
+/// Carries out commands and serves connections until no sender is left.
 pub(super) async fn serve(shared: Arc<Shared>, mut orders: mpsc::UnboundedReceiver<Command>) {
     let mut connections = JoinSet::new();
     let mut listener = None;

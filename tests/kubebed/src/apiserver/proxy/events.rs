@@ -1,8 +1,8 @@
-//! A watch stream on its way.
+//! A watch stream on its way through the proxy.
 //!
-//! In: the server's stream of JSON lines, orders. Out: whole lines, when they
-//! may pass; the line that says 410 Expired as the last, when ordered.
-//! Never: half a line before that one; a line changed.
+//! In: the server's stream of JSON lines, and commands. Out: whole lines, as soon
+//! as they may pass. On command, 410 Expired is the last line.
+//! Never: half a line before that one, or a changed line.
 
 use std::collections::BTreeSet;
 

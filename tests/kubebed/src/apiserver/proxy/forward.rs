@@ -1,8 +1,8 @@
-//! One request, to the real server and back.
+//! Forwards one request to the real server.
 //!
-//! In: the request. Out: the server's answer as it comes, or the one that the
-//! proxy was told to give. Never: a second try; an answer when the server
-//! gave none (the connection ends instead).
+//! In: the request. Out: the server's answer as it comes, or the answer that a test
+//! asked for. Never: a second try. When the server gives no answer, the connection
+//! ends.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,8 +1,8 @@
-//! What it costs to enforce policies, beside what `nft -f` takes for the same.
+//! What it costs to enforce policies, compared with `nft -f`.
 //!
-//! In: how often to measure (default 7). Out: a Markdown table on stdout:
-//! median and, in brackets, the least and the most, in milliseconds.
-//! Never: a limit; times belong to the machine they were taken on.
+//! In: the number of rounds (default 7). Out: a Markdown table on stdout: the median
+//! and, in brackets, the minimum and the maximum, in milliseconds.
+//! Never: a limit. Times depend on the machine.
 
 mod measure;
 mod proof;

@@ -1,7 +1,6 @@
 //! One measurement: the steps of the pipeline, and `nft -f` beside it.
 //!
-//! In: snapshots. Out: times. Never: a namespace that was used before for
-//! what is called cold.
+//! In: snapshots. Out: times. A cold measurement gets a new namespace.
 
 use std::fs;
 use std::process::Command;

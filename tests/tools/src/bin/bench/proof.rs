@@ -1,6 +1,4 @@
-//! What it costs to prove that a table means what the specification says.
-//!
-//! In: snapshots. Out: rows of a table of their own. Never: a kernel.
+//! What it costs to prove a table against the specification. No kernel is involved.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

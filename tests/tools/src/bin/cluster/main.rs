@@ -1,8 +1,8 @@
 //! A whole Kubernetes on this machine, to work with.
 //!
 //! In: `up`, `down`, `status`, `kubectl ...`, `exec NODE -- ...`.
-//! Out: what was asked for, progress on stderr.
-//! Never: two clusters at a time; a change that `down` leaves behind.
+//! Out: the result on stdout, progress on stderr.
+//! Never: two clusters at a time, or a change that `down` leaves behind.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -72,7 +72,7 @@ fn up(words: &[&str]) -> Result<()> {
     let start = Instant::now();
     let mut command = Command::new(std::env::current_exe().context("find this program")?);
     command.arg("hold").args(words).stdin(Stdio::null()).stdout(Stdio::piped());
-    // The terminal's Ctrl-C is not meant for a cluster that stands.
+    // The terminal's Ctrl-C is not meant for a standing cluster.
     let mut holder = command.process_group(0).spawn().context("start the holder")?;
     let said = holder.stdout.take().context("the holder says nothing")?;
     for line in BufReader::new(said).lines() {

@@ -1,7 +1,4 @@
-//! The command line.
-//!
-//! In: words. Out: what is to be run. Never: a default that depends on the
-//! machine.
+//! The command line. Its defaults do not depend on the machine.
 
 use std::path::PathBuf;
 

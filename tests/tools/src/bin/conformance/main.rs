@@ -1,9 +1,9 @@
-//! Upstream's own tests of NetworkPolicy, against nftpol in a whole
-//! Kubernetes, on one network after the other.
+//! Runs Kubernetes' own tests of NetworkPolicy against nftpol, network after
+//! network.
 //!
-//! In: which networks and which specs. Out: a line for each spec on stderr, a
-//! table on stdout, docs/conformance.md when asked; exit code 1 if one failed.
-//! Never: a spec left out without its reason; a cluster that is not this
+//! In: networks and specs. Out: a line for each spec on stderr, a table on stdout,
+//! docs/conformance.md on request; exit code 1 if one failed.
+//! Never: a spec that is left out without a reason, or a cluster that is not this
 //! program's own.
 
 mod arguments;

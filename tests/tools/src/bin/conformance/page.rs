@@ -1,7 +1,5 @@
-//! docs/conformance.md.
-//!
-//! In: records. Out: the page. Never: a sentence about results that the
-//! records do not have.
+//! Writes docs/conformance.md from records. Every sentence about results comes from
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

@@ -1,8 +1,8 @@
-//! What is known of a run on one network, also for later.
+//! What is known of a run on one network, kept for later.
 //!
-//! In: a cluster and the outcomes. Out: a record, as a file beside the built
-//! programs, too. Never: records of different versions of anything side by
-//! side, or of two runs on one network.
+//! In: a cluster and the outcomes. Out: a record, also as a file beside the built
+//! programs. Never: records of different versions side by side, or of two runs on
+//! one network.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use kubebed::upstream::{Outcome, Spec, Verdict, cells::Cells};
 use netbed::program;
 use serde_json::{Value, json};
 
-/// Where flannel's version stands.
+/// The file with flannel's version.
 const FLANNEL: &str = include_str!("../../../../flannel/go.mod");
 const FLANNEL_MODULE: &str = "github.com/flannel-io/flannel ";
 
@@ -46,7 +46,7 @@ impl Versions {
         let said = |key: &str| node[key].as_str().unwrap_or("unknown").to_owned();
         let flannel = FLANNEL.lines().find_map(|line| line.split_once(FLANNEL_MODULE));
         let flannel = flannel.and_then(|(_, version)| version.split_whitespace().next());
-        // What comes after the version is whoever built it.
+        // After the version comes who built it.
         let linux = said("kernelVersion");
         let linux = linux.split('-').next().unwrap_or_default().to_owned();
         let plain = |text: String| text.trim_start_matches("containerd://").to_owned();

@@ -1,6 +1,4 @@
-//! Results for a terminal.
-//!
-//! In: records. Out: text. Never: a failure without its reason.
+//! Results for a terminal. Each failure has its reason.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,8 +1,8 @@
-//! The tables of the demo.
+//! Draws the tables of the demo.
 //!
-//! In: flows and how far they came, before and after. Out: text for a
-//! terminal of 80 columns, in colour unless `NO_COLOR` is set (no-color.org)
-//! or nobody looks. Never: judging.
+//! In: flows and how far they came, before and after. Out: text for a terminal of
+//! 80 columns. It has colours on a terminal, unless `NO_COLOR` is set
+//! (no-color.org).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,9 +1,9 @@
-//! The main job, to look at: policies that a person would write, enforced by
-//! `nftpol` on a node with nine pods, and who reaches whom before and after.
+//! The demo: `nftpol` enforces realistic policies on a node with nine pods. It shows
+//! who reaches whom before and after.
 //!
 //! In: `--keep`, `--down` or nothing; the policies in `tests/fixtures`.
-//! Out: a table for each policy, exit code 1 if any connection did what the
-//! specification forbids or failed where it may not.
+//! Out: a table for each policy. Exit code 1 if a connection contradicts the
+//! specification.
 //! Never: a change outside its own network namespaces.
 
 mod draw;

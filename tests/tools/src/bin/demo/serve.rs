@@ -1,7 +1,6 @@
-//! What the pods of a demo that is kept run: a server on each port.
+//! The servers in the pods of a demo that is kept: one on each port.
 //!
-//! In: the pod's name. Out: an answer to whoever connects, until killed.
-//! Never: started but by the demo, inside a pod's namespace.
+//! The demo alone starts this, inside a pod's namespace.
 
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};

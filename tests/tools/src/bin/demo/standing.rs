@@ -1,7 +1,7 @@
-//! A demo that is left standing, and its end.
+//! Keeps a demo and removes it again.
 //!
-//! In: the cluster. Out: servers in its pods and the commands to look around;
-//! later, nothing of it. Never: namespaces of others.
+//! In: the cluster. Out: servers in its pods and the commands to look around. Never:
+//! namespaces of others.
 
 use std::path::PathBuf;
 use std::process::Stdio;

@@ -1,6 +1,4 @@
-//! The words of the command line.
-//!
-//! In: words. Out: what shall be measured. Never: a file that is opened here.
+//! The command line: what to measure. It opens no file.
 
 use std::path::PathBuf;
 

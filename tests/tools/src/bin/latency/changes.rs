@@ -1,8 +1,8 @@
-//! From a write to the API to the packets between pods that stand.
+//! From a write to the API to the packets between running pods.
 //!
-//! In: a scene. Out: how long until streams stop or begin, on the writer's
-//! clock from the API server's answer, and from the request. Never: a round
-//! that begins before the last one's change is seen.
+//! In: a scene. Out: how long until streams stop or begin, counted from the API
+//! server's answer and from the request. A round begins only after the change of
+//! the last one was seen.
 
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,9 @@
 //! What the agent costs a node.
 //!
-//! In: the name of its process. Out: resident memory and CPU time, on each
-//! node, of all processes of that name in the node's network namespace: the
-//! agents of policies are in their node's network. Never: a figure that the
-//! agent tells of itself.
+//! In: the name of its process. Out: resident memory and CPU time on each node, of
+//! all processes with that name in the node's network namespace. Agents of policies
+//! run in the network of their node.
+//! Never: a figure that the agent reports about itself.
 
 use std::fs;
 use std::time::{Duration, Instant};

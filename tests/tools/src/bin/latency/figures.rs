@@ -1,8 +1,8 @@
-//! What was measured.
+//! The figures.
 //!
-//! In: values, round by round. Out: a Markdown table beside the goals, and
-//! JSON with every value. Never: a value left out; what never came counts as
-//! the longest.
+//! In: values, round by round. Out: a Markdown table beside the goals, and JSON with
+//! every value. Never: a value that is left out. What never came counts as the
+//! longest.
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
-//! A cluster with much in it.
+//! Fills a cluster with pods and policies beside those that are measured.
 //!
-//! In: a cluster. Out: pods and policies beside those that are measured with.
-//! Never: a pod of nobody's node on a real one; a policy for a measured pod.
+//! Never: a pod of a node that does not exist on one that does, or a policy for a
+//! measured pod.
 
 use std::time::{Duration, Instant};
 

@@ -1,10 +1,10 @@
 //! From a write to the API to the packets, for any NetworkPolicy controller.
 //!
-//! In: words ([`arguments::USAGE`]). Out: a Markdown table beside the goals,
-//! and JSON with every value. For each state a cluster is brought up, and taken
-//! down whatever happens.
-//! Never: a limit; figures belong to the machine. A process for a probe or for
-//! a write that is measured.
+//! In: arguments ([`arguments::USAGE`]). Out: a Markdown table beside the goals, and
+//! JSON with every value. Each state gets a cluster of its own, which is always
+//! taken down.
+//! Never: a limit, because figures depend on the machine; a process for a probe or
+//! for a measured write.
 
 mod arguments;
 mod changes;
@@ -28,7 +28,7 @@ use scene::{Scene, pause};
 
 /// How long a change may take to be seen.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The same where nobody enforces.
+/// The same without a controller.
 const NOBODY: Duration = Duration::from_secs(2);
 /// How long rules may take to be back.
 const MENDED: Duration = Duration::from_secs(240);
@@ -119,7 +119,7 @@ fn measured(
     scene.delete_policy("friends")?;
     pause(SETTLE)?;
     say(&format!("{state}: nft flush ruleset"));
-    // Last: nobody knows what of the node works afterwards.
+    // Last, because nobody knows which parts of the node work afterwards.
     measures.push(changes::flush(scene, rounds, mended)?);
     Ok(Figures { state, measures })
 }

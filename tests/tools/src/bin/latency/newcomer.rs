@@ -48,12 +48,12 @@ const PORT: u16 = 5354;
 /// How long a stranger must have been refused, and how many questions of his.
 const REFUSED: Duration = Duration::from_millis(300);
 const QUESTIONS: u64 = 100;
-/// After so many answers who may ask is satisfied.
+/// Allowed askers stop after this many answers.
 const ENOUGH: u64 = 20;
 /// How long a pod may take to be ready.
 const READY: Duration = Duration::from_secs(60);
 
-/// When the API server said what.
+/// When the API server reported each fact.
 #[derive(Clone, Copy, Debug)]
 struct ReportTimes {
     /// The pod's addresses.

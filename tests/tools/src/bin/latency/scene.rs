@@ -1,7 +1,7 @@
-//! The pods that are measured with, and who enforces.
+//! The pods that are measured, and the controller.
 //!
-//! In: a cluster. Out: pods on both nodes, a controller at work, writes to the
-//! API with the moments of request and answer. Never: a process for a write.
+//! In: a cluster. Out: pods on both nodes, a running controller, writes to the API
+//! with the time of request and answer. Never: a process for a write.
 //!
 //! ```text
 //!   node-1: client, near, stranger       node-2: far, friend
@@ -197,7 +197,7 @@ pub fn pause(long: Duration) -> Result<()> {
     Ok(())
 }
 
-/// How kubectl is told of the controller.
+/// The arguments of kubectl that name the controller.
 fn source(controller: &Controller) -> Result<Option<[String; 2]>> {
     let path = |path: std::path::PathBuf| {
         let path = std::path::absolute(&path).context("find a manifest")?;
