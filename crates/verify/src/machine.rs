@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use ruleset::simulator::Place;
-use ruleset::{Chain, Field, Finish, Name, Rule, Ruleset, Verdict};
+use ruleset::{BaseChain, Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
 
 use crate::condition::{self, View};
 use crate::error::MAX_LEVELS;
@@ -72,7 +72,9 @@ impl<'a> Machine<'a> {
     pub fn table(&self, view: View, packets: PacketSet) -> Result<Outcomes, VerifyError> {
         let mut bases: Vec<(i32, &Name)> = Vec::new();
         for (name, chain) in &self.chains {
-            bases.extend(chain.base.map(|base| (base.priority, *name)));
+            bases.extend(chain.base.map(|base| match base {
+                BaseChain { hook: Hook::Forward, priority } => (priority, *name),
+            }));
         }
         bases.sort_unstable();
         let mut ends = Outcomes { accepted: vec![packets], ..Outcomes::default() };
