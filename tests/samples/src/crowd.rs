@@ -32,11 +32,20 @@ pub fn crowd(pods: usize) -> Result<Snapshot> {
     Ok(Snapshot::new(policies, pods?, [Namespace::synthesised(NAMESPACE.to_owned())]))
 }
 
+/// The key of a pod on another node.
+pub fn remote_pod() -> ObjectKey {
+    key(LOCAL_PODS)
+}
+
+fn key(number: usize) -> ObjectKey {
+    ObjectKey::new(NAMESPACE, format!("pod-{number}"))
+}
+
 fn pod(number: usize) -> Result<Pod> {
     let [high, low] = u16::try_from(number)?.to_be_bytes();
     let is_local = number < LOCAL_PODS;
     Ok(Pod {
-        key: ObjectKey::new(NAMESPACE, format!("pod-{number}")),
+        key: key(number),
         labels: labels(number % APPLICATIONS),
         node: Some(if is_local { NODE.to_owned() } else { "elsewhere".to_owned() }),
         addresses: vec![IpAddr::V4(Ipv4Addr::new(10, 64, high, low))],

@@ -1,8 +1,11 @@
 //! What an agent costs in a large cluster with a real API server.
 //!
-//! Out: a Markdown table on stdout: time to ready, memory, CPU time and bytes on the
-//! wire, for the first lists, for relists, and for pods that come and go.
+//! Out: Markdown tables on stdout: time to ready, memory, CPU time and bytes on the
+//! wire, for the first lists, for relists, and for pods that come and go; and
+//! what a pod costs in small and large namespaces whose policies use port names.
 //! Never: a limit. Figures depend on the machine.
+
+mod crowd;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -14,7 +17,7 @@ use kubebed::apiserver::policies;
 use kubebed::apiserver::proxy::Proxy;
 use kubebed::daemon::Daemon;
 use kubebed::world::World;
-use policy::{ObjectKey, Pod};
+use policy::{ObjectKey, Pod, Snapshot};
 use samples::large::{self, NODE};
 use samples::testbed_spec::{Network, TestbedSpec};
 
@@ -23,25 +26,39 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PODS: usize = 200;
 
 fn main() -> Result<()> {
+    large_cluster()?;
+    crowd::measure()
+}
+
+fn large_cluster() -> Result<()> {
     let world = World::new(TestbedSpec::new(Network::Routed, &[NODE]), "ld")?;
     let cluster = large::large()?;
+    fill(&world, &cluster)?;
+    println!("| | time | CPU, s | RSS, MiB | peak RSS, MiB | received, MB |");
+    println!("|---|---:|---:|---:|---:|---:|");
+    let (agent, took) = start_agent(&world, world.kubeconfig())?;
+    measure("start to ready, over TLS", &agent, None, 0.0, took)?;
+    idle(&agent)?;
+    let before = agent.metric("process_cpu_seconds")?;
+    let guest = cluster.pods.get(&large::remote_pod()).context("no remote pod")?;
+    let took = come_and_go(&world, &agent, guest)?;
+    measure(&format!("{PODS} remote pods created and deleted"), &agent, None, before, took)?;
+    agent.stop()?;
+    through_proxy(&world)
+}
+
+/// Creates the objects of a snapshot.
+fn fill(world: &World, cluster: &Snapshot) -> Result<()> {
     let start = Instant::now();
-    let objects = cluster.policies.values().map(|policy| policies::object(policy));
+    let policies = cluster.policies.values().map(|policy| policies::object(policy));
     let namespaces: Vec<_> = cluster.namespaces.values().map(|one| (**one).clone()).collect();
     let pods: Vec<Pod> = cluster.pods.values().map(|pod| (**pod).clone()).collect();
     world.server.apply_namespaces(&namespaces)?;
     world.server.create_pods(&pods)?;
-    world.server.create_policies(&objects.collect::<Result<Vec<_>, _>>()?)?;
-    eprintln!("{} pods, {} policies created in {:.1?}", pods.len(), 1000, start.elapsed());
-
-    println!("| | time | CPU, s | RSS, MiB | peak RSS, MiB | received, MB |");
-    println!("|---|---:|---:|---:|---:|---:|");
-    let direct = start_agent(&world, world.kubeconfig())?;
-    let row = measure("start to ready, over TLS", &direct.0, None, 0.0, direct.1)?;
-    idle(&direct.0)?;
-    come_and_go(&world, &direct.0, &pods[1], row)?;
-    direct.0.stop()?;
-    through_proxy(&world)
+    world.server.create_policies(&policies.collect::<Result<Vec<_>, _>>()?)?;
+    let policies = cluster.policies.len();
+    eprintln!("{} pods, {policies} policies created in {:.1?}", pods.len(), start.elapsed());
+    Ok(())
 }
 
 /// Starts an agent on the node; how long it took to be ready.
@@ -85,25 +102,22 @@ fn idle(agent: &Daemon<'_>) -> Result<()> {
     measure("10 s at rest", agent, None, before, Duration::from_secs(10)).map(drop)
 }
 
-/// Remote pods come, get an address and go, one after the other.
-fn come_and_go(world: &World, agent: &Daemon<'_>, like: &Pod, _: f64) -> Result<()> {
-    let before = agent.metric("process_cpu_seconds")?;
+/// Remote pods come, get an address and go, one after the other. How long all
+/// of them took.
+fn come_and_go(world: &World, agent: &Daemon<'_>, like: &Pod) -> Result<Duration> {
     let syncs = agent.metric("nftpol_syncs_total{result=\"ok\"}")?;
     let start = Instant::now();
     for number in 0..PODS {
         let key = ObjectKey::new(&like.key.namespace, format!("guest-{number}"));
-        let address = Ipv4Addr::new(10, 65, 0, u8::try_from(number)?);
+        let address = Ipv4Addr::new(10, 128, 0, u8::try_from(number)?);
         let pod = Pod { key: key.clone(), addresses: vec![address.into()], ..like.clone() };
         world.server.create_pods(&[pod])?;
         world.server.delete_pods(&[key])?;
     }
     let took = start.elapsed();
-    let name = format!("{PODS} remote pods created and deleted");
-    let cpu = measure(&name, agent, None, before, took)?;
     let syncs = agent.metric("nftpol_syncs_total{result=\"ok\"}")? - syncs;
     ensure!(syncs > PODS as f64, "{syncs} changes for {PODS} pods");
-    eprintln!("CPU a pod created and deleted: {:.1} ms", (cpu - before) / PODS as f64 * 1e3);
-    Ok(())
+    Ok(took)
 }
 
 /// The same start, and relists, counted on the wire.
