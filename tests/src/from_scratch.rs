@@ -29,13 +29,14 @@ pub fn compiled(snapshot: &Snapshot, options: &Options) -> Compiled {
 pub fn from_scratch(snapshot: &Snapshot, options: &Options) -> Compiled {
     let owners = Owners::of(snapshot.pods.values().map(|pod| &**pod));
     let isolated = isolated_pods(snapshot, options);
+    let place = scaffold::Place::forward();
     let mut oracle = Oracle {
         snapshot,
         owners: &owners,
         options,
         out: Compiled {
-            ruleset: scaffold::of(!isolated.is_empty(), options.log.is_some()),
-            ..Compiled::of_nothing(options)
+            ruleset: scaffold::of(&place, !isolated.is_empty(), options.log.is_some()),
+            ..Compiled::of_nothing(&place, options)
         },
         sources: Sources::new(),
         set_users: BTreeMap::new(),

@@ -8,8 +8,9 @@ use policy::spec::RuleRef;
 use policy::{Diagnostic, ObjectKey};
 use ruleset::{Match, Name, Ruleset};
 
+use crate::scaffold::{self, Place};
 use crate::signature::Signature;
-use crate::{Layout, Options, scaffold};
+use crate::{Layout, Options};
 
 /// A table, and what stands behind its parts.
 ///
@@ -29,10 +30,10 @@ pub struct Compiled {
 }
 
 impl Compiled {
-    /// What a snapshot without objects compiles to.
-    pub fn of_nothing(options: &Options) -> Self {
+    /// What a snapshot without objects compiles to at a place.
+    pub fn of_nothing(place: &Place, options: &Options) -> Self {
         Self {
-            ruleset: scaffold::of(false, options.log.is_some()),
+            ruleset: scaffold::of(place, false, options.log.is_some()),
             diagnostics: Arc::default(),
             signatures: OrdMap::new(),
             rule_sources: OrdMap::new(),

@@ -4,6 +4,9 @@
 //! Never: a result that depends on how the snapshot was reached. Property tests
 //! hold it equal to one that is compiled from scratch.
 //!
+//! The engine has the cluster once, and an [`Output`] for each [`Place`]: its
+//! table, chains, sets in use, isolated pods. There is one place today.
+//!
 //! ```text
 //! changed pod -------+- its addresses, whose owners may be others now -> sets whose peers select
 //! changed namespace -+                                                   the owner before or now
@@ -14,6 +17,7 @@
 
 mod chains;
 mod in_use;
+mod output;
 mod port_names;
 mod selector_index;
 
@@ -21,14 +25,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{Diagnostic, Direction, ObjectKey, Pod, Snapshot, SnapshotDiff};
-use ruleset::{Element, Family, Name};
+use policy::{Diagnostic, ObjectKey, Pod, Snapshot, SnapshotDiff};
 
 use crate::cluster_index::is_local;
-use crate::signature::Signature;
-use crate::{ClusterIndex, Compiled, Options, scaffold};
-use chains::Chains;
-use in_use::SetsInUse;
+use crate::scaffold::Place;
+use crate::{ClusterIndex, Compiled, Options};
+use output::Output;
 use port_names::PortNames;
 
 /// Compiles one snapshot after the other for one node.
@@ -36,38 +38,40 @@ use port_names::PortNames;
 pub struct Engine {
     options: Options,
     cluster: ClusterIndex,
-    out: Compiled,
-    chains: Chains,
-    sets: SetsInUse,
-    /// Pods of this node that are isolated.
-    isolated: BTreeMap<ObjectKey, Isolated>,
     port_names: PortNames,
     /// The policies that there is something to say of.
     diagnostics: BTreeMap<ObjectKey, Vec<Diagnostic>>,
+    /// What is enforced on the forward hook.
+    forward: Output,
 }
 
-/// What the table holds for an isolated pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Isolated {
-    /// Its own, in no order.
-    addresses: Vec<IpAddr>,
-    /// The chain of each direction in which it is isolated.
-    chains: Vec<(Direction, Name)>,
+/// What outputs work from.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    cluster: &'a ClusterIndex,
+    options: &'a Options,
 }
 
 /// The owners before a change of addresses that it touches.
 type Touched = BTreeMap<IpAddr, Option<Arc<Pod>>>;
 
+/// What outputs must look at after a change.
+#[derive(Default)]
+struct Impact {
+    touched: Touched,
+    /// Pods whose signatures or addresses may be others now.
+    pods: BTreeSet<ObjectKey>,
+    /// Policies that say something else now, or are set aside or no longer.
+    policies: BTreeSet<ObjectKey>,
+}
+
 impl Engine {
     /// An engine that has seen no object yet.
     pub fn new(options: Options) -> Self {
         Self {
-            out: Compiled::of_nothing(&options),
+            forward: Output::new(&Place::forward(), &options),
             options,
             cluster: ClusterIndex::default(),
-            chains: Chains::default(),
-            sets: SetsInUse::default(),
-            isolated: BTreeMap::new(),
             port_names: PortNames::default(),
             diagnostics: BTreeMap::new(),
         }
@@ -85,7 +89,7 @@ impl Engine {
 
     /// What the last snapshot compiles to.
     pub fn compiled(&self) -> &Compiled {
-        &self.out
+        &self.forward.compiled
     }
 
     /// Goes on to a snapshot, at the cost of its difference from the last one
@@ -93,12 +97,11 @@ impl Engine {
     pub fn update(&mut self, snapshot: &Snapshot) -> &Compiled {
         let diff = self.snapshot().diff(snapshot);
         let touched = self.touched(snapshot, &diff);
-        let (before, pods) = self.follow(snapshot, &diff, &touched);
+        let before = self.cluster.follow(snapshot, &diff);
+        let pods = self.affected(&before, &diff, &touched);
         let renamed = self.follow_port_names(&before, &diff);
-        self.sets.follow(&touched, &self.cluster, &mut self.out.ruleset);
-        self.recompile(&pods, &diff.policies);
-        self.diagnose(renamed);
-        &self.out
+        self.recompile(&Impact { touched, pods, policies: diff.policies });
+        self.diagnose(renamed)
     }
 
     /// Sets these policies aside in place of those before.
@@ -106,9 +109,13 @@ impl Engine {
         let before = std::mem::replace(&mut self.options.set_aside, policies);
         let now = &self.options.set_aside;
         let changed: BTreeSet<ObjectKey> = before.symmetric_difference(now).cloned().collect();
-        self.recompile(&BTreeSet::new(), &changed);
-        self.diagnose(changed);
-        &self.out
+        self.recompile(&Impact { policies: changed.clone(), ..Impact::default() });
+        self.diagnose(changed)
+    }
+
+    fn recompile(&mut self, impact: &Impact) {
+        let input = Input { cluster: &self.cluster, options: &self.options };
+        self.forward.update(input, impact);
     }
 
     /// The addresses of changed pods, as they were and as they will be, and of
@@ -126,22 +133,21 @@ impl Engine {
             .collect()
     }
 
-    /// Takes the changed objects over. Gives the snapshot before, and the pods
-    /// whose signatures or addresses may be others now.
-    fn follow(
-        &mut self,
-        snapshot: &Snapshot,
+    /// The pods whose signatures or addresses may be others now.
+    fn affected(
+        &self,
+        before: &Snapshot,
         diff: &SnapshotDiff,
         touched: &Touched,
-    ) -> (Snapshot, BTreeSet<ObjectKey>) {
-        let before = self.cluster.follow(snapshot, diff);
+    ) -> BTreeSet<ObjectKey> {
         let mut pods = diff.pods.clone();
-        for key in &diff.policies {
-            for policy in [&before, snapshot].into_iter().filter_map(|one| one.policies.get(key)) {
-                let selected = self.cluster.selected_by(policy);
-                let local = selected.filter(|pod| is_local(pod, self.options.node.as_deref()));
-                pods.extend(local.map(|pod| pod.key.clone()));
-            }
+        let snapshots = [before, self.snapshot()];
+        for policy in
+            diff.policies.iter().flat_map(|key| snapshots.map(|one| one.policies.get(key)))
+        {
+            let selected = policy.into_iter().flat_map(|policy| self.cluster.selected_by(policy));
+            let local = selected.filter(|pod| is_local(pod, self.options.node.as_deref()));
+            pods.extend(local.map(|pod| pod.key.clone()));
         }
         for (address, before) in touched {
             let keys = [before.as_ref(), self.cluster.owner(*address)].map(|pod| Some(&pod?.key));
@@ -149,7 +155,7 @@ impl Engine {
                 pods.extend(keys.into_iter().flatten().cloned());
             }
         }
-        (before, pods)
+        pods
     }
 
     /// Keeps the counts of port names. Gives the policies about which there may
@@ -168,108 +174,14 @@ impl Engine {
         policies
     }
 
-    /// Works out anew what depends on these pods' signatures and addresses, and
-    /// on what these policies say.
-    fn recompile(&mut self, pods: &BTreeSet<ObjectKey>, policies: &BTreeSet<ObjectKey>) {
-        let was_shut = !self.isolated.is_empty();
-        let stale = self.chains.of_policies(policies);
-        for chain in &stale {
-            self.chains.empty(chain, &mut self.sets, &mut self.out);
-        }
-        let gone: Vec<Isolated> = pods.iter().filter_map(|key| self.isolated.remove(key)).collect();
-        for pod in &gone {
-            self.remove_elements(pod);
-        }
-        for key in pods {
-            self.isolate(key);
-        }
-        // Now, so that a chain that has a new user is not made anew.
-        for pod in gone.iter().filter(|pod| !pod.addresses.is_empty()) {
-            for (_, chain) in &pod.chains {
-                self.chains.release(chain, &mut self.sets, &mut self.out);
-            }
-        }
-        for chain in &stale {
-            if !self.chains.is_filled(chain) {
-                let (sets, out) = (&mut self.sets, &mut self.out);
-                self.chains.fill(chain, &self.cluster, &self.options, sets, out);
-            }
-        }
-        self.sets.remove_idle(&mut self.out.ruleset);
-        let is_shut = !self.isolated.is_empty();
-        if was_shut != is_shut {
-            scaffold::shut_edges(&mut self.out.ruleset, is_shut);
-        }
-    }
-
-    /// Puts a pod of this node where it belongs, if it is isolated.
-    fn isolate(&mut self, key: &ObjectKey) {
-        let Some(pod) = self.cluster.snapshot().pods.get(key) else { return };
-        if !pod.is_subject() || !is_local(pod, self.options.node.as_deref()) {
-            return;
-        }
-        let policies: Vec<_> = self.cluster.policies_of(pod).collect();
-        let signatures: Vec<Signature> = Direction::BOTH
-            .into_iter()
-            .filter_map(|direction| Signature::of(direction, pod, policies.iter().copied()))
-            .collect();
-        if signatures.is_empty() {
-            return;
-        }
-        let addresses: Vec<IpAddr> = self.cluster.addresses_of(pod).collect();
-        let mut isolated = Isolated { addresses, chains: Vec::new() };
-        for signature in signatures {
-            let (direction, chain) = (signature.direction, signature.chain_name());
-            if !isolated.addresses.is_empty() {
-                self.chains.acquire(&chain, signature, &mut self.out);
-                if !self.chains.is_filled(&chain) {
-                    let (sets, out) = (&mut self.sets, &mut self.out);
-                    self.chains.fill(&chain, &self.cluster, &self.options, sets, out);
-                }
-            }
-            isolated.chains.push((direction, chain));
-        }
-        self.add_elements(&isolated);
-        self.isolated.insert(key.clone(), isolated);
-    }
-
-    fn add_elements(&mut self, pod: &Isolated) {
-        let ruleset = &mut self.out.ruleset;
-        for (&address, (direction, chain)) in pod.pairs() {
-            let family = Family::of(address);
-            for (name, element) in elements(*direction, address) {
-                if let Some(set) = ruleset.sets.get_mut(&name) {
-                    set.elements.insert(element);
-                }
-            }
-            if let Some(map) = ruleset.maps.get_mut(&scaffold::dispatch(*direction, family)) {
-                map.entries.insert(address, chain.clone());
-            }
-        }
-    }
-
-    fn remove_elements(&mut self, pod: &Isolated) {
-        let ruleset = &mut self.out.ruleset;
-        for (&address, (direction, _)) in pod.pairs() {
-            let family = Family::of(address);
-            for (name, element) in elements(*direction, address) {
-                if let Some(set) = ruleset.sets.get_mut(&name) {
-                    set.elements.remove(&element);
-                }
-            }
-            if let Some(map) = ruleset.maps.get_mut(&scaffold::dispatch(*direction, family)) {
-                map.entries.remove(&address);
-            }
-        }
-    }
-
     /// Says what there is to say of these policies, and of those that chains are
     /// made of since the last call, or no more.
-    fn diagnose(&mut self, mut policies: BTreeSet<ObjectKey>) {
-        policies.append(&mut self.chains.take_news());
+    fn diagnose(&mut self, mut policies: BTreeSet<ObjectKey>) -> &Compiled {
+        policies.append(&mut self.forward.take_news());
         let mut is_news = false;
         for key in policies {
-            let listed = self.chains.has_ingress(&key) && !self.options.set_aside.contains(&key);
+            let listed =
+                self.forward.judges_ingress_by(&key) && !self.options.set_aside.contains(&key);
             let policy = self.cluster.snapshot().policies.get(&key).filter(|_| listed);
             let found = policy.map(|policy| self.port_names.diagnose(policy, &self.cluster));
             let found = found.filter(|found| !found.is_empty());
@@ -280,23 +192,9 @@ impl Engine {
             }
         }
         if is_news {
-            self.out.diagnostics = self.diagnostics.values().flatten().cloned().collect();
+            let all = self.diagnostics.values().flatten().cloned();
+            self.forward.compiled.diagnostics = all.collect();
         }
+        &self.forward.compiled
     }
-}
-
-impl Isolated {
-    /// Each address with each direction and its chain.
-    fn pairs(&self) -> impl Iterator<Item = (&IpAddr, &(Direction, Name))> {
-        self.addresses.iter().flat_map(|address| self.chains.iter().map(move |one| (address, one)))
-    }
-}
-
-/// What sets hold for an address that is isolated in a direction.
-fn elements(direction: Direction, address: IpAddr) -> [(Name, Element); 2] {
-    let family = Family::of(address);
-    [
-        (scaffold::isolated_set(direction, family), Element::Address(address)),
-        (scaffold::self_set(family), Element::AddressPair(address, address)),
-    ]
 }

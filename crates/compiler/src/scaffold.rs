@@ -83,12 +83,34 @@ const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
 /// costs them nothing; what we accept they can still drop.
 const FORWARD_PRIORITY: i32 = -1;
 
-/// The table's name. A later schema is `nftpol-2` and so on.
+/// Where packets are judged: a base chain, in a table of its own.
+///
+/// Two places share no table, so each has its own sets in use, and a change of
+/// one needs no order with the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The table, of family `inet`.
+    pub table: Name,
+    /// The base chain's name.
+    pub chain: Name,
+    /// Its hook and priority.
+    pub base: BaseChain,
+}
+
+impl Place {
+    /// The forward hook, on which the policies are judged.
+    pub fn forward() -> Self {
+        let base = BaseChain::forward(FORWARD_PRIORITY);
+        Self { table: table(), chain: base_chain(), base }
+    }
+}
+
+/// The table of the forward hook. A later schema is `nftpol-2` and so on.
 pub fn table() -> Name {
     constant("nftpol")
 }
 
-/// The name of the chain on the forward hook.
+/// The base chain of the forward hook.
 pub fn base_chain() -> Name {
     constant("forward")
 }
@@ -119,10 +141,10 @@ pub fn edges_chain() -> Name {
     constant("edges")
 }
 
-/// The table without a pod. `isolated`: whether a local pod is isolated, and
-/// so what lies beside the pods' reported addresses is shut.
-pub fn of(isolated: bool, log: bool) -> Ruleset {
-    let mut ruleset = Ruleset::new(table());
+/// The table of a place without a pod. `isolated`: whether a local pod is
+/// isolated, and so what lies beside the pods' reported addresses is shut.
+pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
+    let mut ruleset = Ruleset::new(place.table.clone());
     for family in Family::BOTH {
         for direction in Direction::BOTH {
             add_dispatch(&mut ruleset, direction, family);
@@ -146,7 +168,7 @@ pub fn of(isolated: bool, log: bool) -> Ruleset {
     shut_edges(&mut ruleset, isolated);
     ruleset.chains.insert(constant("six"), six().into());
     ruleset.chains.insert(constant("unknown"), unknown().into());
-    ruleset.chains.insert(base_chain(), forward().into());
+    ruleset.chains.insert(place.chain.clone(), first(place.base).into());
     ruleset
 }
 
@@ -168,7 +190,8 @@ fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
     ruleset.chains.insert(name, Chain { base: None, comment: None, rules }.into());
 }
 
-fn forward() -> Chain {
+/// The base chain: the first that a packet meets.
+fn first(base: BaseChain) -> Chain {
     let known = CtStates { established: true, related: true };
     let rules = vec![
         Rule::new([Match::CtState(known)], Verdict::Accept),
@@ -181,7 +204,7 @@ fn forward() -> Chain {
         edge_rule(Field::Destination, AddressRange::single(Ipv4Addr::BROADCAST.into())),
         Rule::new([], Verdict::Jump(constant("unknown"))),
     ];
-    Chain { base: Some(BaseChain { priority: FORWARD_PRIORITY }), comment: None, rules }
+    Chain { base: Some(base), comment: None, rules }
 }
 
 /// Drops what is from or to an isolated pod.

@@ -1,5 +1,7 @@
 //! Chains.
 
+use std::fmt;
+
 use crate::{Comment, Rule};
 
 /// A chain and its rules, in order.
@@ -13,10 +15,46 @@ pub struct Chain {
     pub rules: Vec<Rule>,
 }
 
-/// `type filter hook forward priority N; policy accept;`, the only kind of
-/// base chain that we make.
+/// `type filter hook HOOK priority N; policy accept;`, the only kind of base
+/// chain that we make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseChain {
+    /// The hook whose packets it sees.
+    pub hook: Hook,
     /// Hook priority; `filter` is 0 (nft(8), "Standard priority names").
     pub priority: i32,
+}
+
+/// A hook of the `inet` family (nft(8), "Address families").
+///
+/// A new hook is a new variant. Text, JSON, the netlink writer and reader, the
+/// simulator and `verify` match on it without a default, so each must say what
+/// it does with packets of that hook before anything compiles. The reader takes
+/// a base chain of a hook that is not here for somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// Packets that the host passes on.
+    Forward,
+}
+
+impl BaseChain {
+    /// A base chain on the forward hook.
+    pub const fn forward(priority: i32) -> Self {
+        Self { hook: Hook::Forward, priority }
+    }
+}
+
+/// nft's word.
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Forward => "forward",
+        })
+    }
+}
+
+impl fmt::Display for BaseChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "type filter hook {} priority {}; policy accept", self.hook, self.priority)
+    }
 }

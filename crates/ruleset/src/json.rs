@@ -105,7 +105,7 @@ fn chain(table: &str, name: &Name, chain: &Chain) -> Value {
     let mut body = json!({"family": "inet", "table": table, "name": name.as_str()});
     if let Some(base) = chain.base {
         body["type"] = json!("filter");
-        body["hook"] = json!("forward");
+        body["hook"] = json!(base.hook.to_string());
         body["prio"] = json!(base.priority);
         body["policy"] = json!("accept");
     }

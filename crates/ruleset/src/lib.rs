@@ -20,7 +20,7 @@ pub mod text;
 
 pub use address::{AddressRange, Family, from_number, number};
 pub use apply::ApplyError;
-pub use chain::{BaseChain, Chain};
+pub use chain::{BaseChain, Chain, Hook};
 pub use name::{Comment, LogPrefix, Name, NameError};
 pub use op::{Batch, Op};
 pub use rule::{

@@ -17,7 +17,7 @@ mod race;
 
 use std::fmt;
 
-use crate::{Name, Ruleset};
+use crate::{BaseChain, Hook, Name, Ruleset};
 
 use machine::{Question, Stop, Thread};
 pub use packet::{CtState, Packet};
@@ -152,12 +152,16 @@ pub fn simulate_chain(ruleset: &Ruleset, start: &Name, packet: &Packet) -> Resul
     }
 }
 
-/// The base chains in the order in which a packet passes them.
+/// The base chains of the forward hook, in the order in which a packet passes
+/// them. Packets here are forwarded ones; those of another hook would need what
+/// that hook sees of a packet.
 fn base_chains(ruleset: &Ruleset) -> Vec<&Name> {
     let mut chains: Vec<(i32, &Name)> = ruleset
         .chains
         .iter()
-        .filter_map(|(name, chain)| Some((chain.base?.priority, name)))
+        .filter_map(|(name, chain)| match chain.base? {
+            BaseChain { hook: Hook::Forward, priority } => Some((priority, name)),
+        })
         .collect();
     chains.sort();
     chains.into_iter().map(|(_, name)| name).collect()

@@ -78,7 +78,7 @@ fn map_block(name: &Name, map: &VerdictMap) -> String {
 
 fn chain_block(name: &Name, chain: &Chain) -> String {
     let mut lines: Vec<String> = chain.comment.iter().map(comment).collect();
-    lines.extend(chain.base.map(|base| hook(base.priority) + ";"));
+    lines.extend(chain.base.map(|base| format!("{base};")));
     lines.extend(chain.rules.iter().map(rule));
     block(&format!("chain {name}"), &lines)
 }
@@ -133,10 +133,6 @@ fn set_type(set_type: SetType) -> Vec<String> {
 
 fn map_type(family: Family) -> String {
     format!("type {} : verdict", address_type(family))
-}
-
-fn hook(priority: i32) -> String {
-    format!("type filter hook forward priority {priority}; policy accept")
 }
 
 /// [`Comment::new`] left nothing in it that would end the quotes.

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use ruleset::simulator::Place;
-use ruleset::{Chain, Field, Finish, Name, Rule, Ruleset, Verdict};
+use ruleset::{BaseChain, Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
 
 use crate::VerifyError;
 use crate::condition::{self, View};
@@ -80,7 +80,9 @@ impl<'a> Machine<'a> {
     pub fn table(&self, view: View, packets: Part) -> Result<Ends, VerifyError> {
         let mut bases: Vec<(i32, &Name)> = Vec::new();
         for (name, chain) in &self.chains {
-            bases.extend(chain.base.map(|base| (base.priority, *name)));
+            bases.extend(chain.base.map(|base| match base {
+                BaseChain { hook: Hook::Forward, priority } => (priority, *name),
+            }));
         }
         bases.sort_unstable();
         let mut ends = Ends { accepted: vec![packets], ..Ends::default() };

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use policy::{Direction, NetworkPolicy, ObjectKey};
 use ruleset::Name;
 
+use super::Input;
 use super::in_use::SetsInUse;
 use crate::grants::{self, Grants};
 use crate::signature::{ResolvedPorts, Signature};
-use crate::{ClusterIndex, Compiled, Options, chain};
+use crate::{ClusterIndex, Compiled, chain};
 
 /// What the grants of a policy depend on, beside the policy.
 type GrantsKey = (ObjectKey, Direction, ResolvedPorts);
@@ -117,8 +118,7 @@ impl Chains {
     pub fn fill(
         &mut self,
         name: &Name,
-        cluster: &ClusterIndex,
-        options: &Options,
+        input: Input<'_>,
         sets: &mut SetsInUse,
         out: &mut Compiled,
     ) {
@@ -126,15 +126,15 @@ impl Chains {
         let Some(signature) = out.signatures.get(name).cloned() else { return };
         let mut parts = Vec::new();
         let mut policies = Vec::new();
-        for key in signature.policies.iter().filter(|key| !options.set_aside.contains(key)) {
-            let Some(policy) = cluster.snapshot().policies.get(key) else { continue };
+        for key in signature.policies.iter().filter(|key| !input.options.set_aside.contains(key)) {
+            let Some(policy) = input.cluster.snapshot().policies.get(key) else { continue };
             let part = (key.clone(), signature.direction, signature.ports_of(policy));
-            policies.push((key, self.grants(&part, policy, cluster, sets, out)));
+            policies.push((key, self.grants(&part, policy, input.cluster, sets, out)));
             parts.push(part);
         }
         let allowing = policies.iter().map(|(key, grants)| (*key, &**grants));
         let comment = signature.comment();
-        let built = chain::of(name, signature.direction, comment, allowing, options.log);
+        let built = chain::of(name, signature.direction, comment, allowing, input.options.log);
         out.ruleset.chains.insert(name.clone(), Arc::new(built.chain));
         out.rule_sources.insert(name.clone(), Arc::new(built.sources));
         self.parts.insert(name.clone(), parts);

@@ -25,27 +25,27 @@ pub(super) struct SelectorIndex {
 impl SelectorIndex {
     pub fn add(&mut self, name: &Name, source: &SetSource) {
         for peer in source.peers() {
-            match place(peer) {
-                Place::Namespace(namespace) => {
+            match bucket(peer) {
+                Bucket::Namespace(namespace) => {
                     let names = self.by_namespace.entry(namespace.to_owned()).or_default();
                     names.insert(name.clone());
                 }
-                Place::Label(key, values) => {
+                Bucket::Label(key, values) => {
                     let by_value = self.by_label.entry(key.to_owned()).or_default();
                     for value in values {
                         by_value.entry(value.clone()).or_default().insert(name.clone());
                     }
                 }
-                Place::Rest => drop(self.rest.insert(name.clone())),
+                Bucket::Rest => drop(self.rest.insert(name.clone())),
             }
         }
     }
 
     pub fn remove(&mut self, name: &Name, source: &SetSource) {
         for peer in source.peers() {
-            match place(peer) {
-                Place::Namespace(namespace) => remove(&mut self.by_namespace, namespace, name),
-                Place::Label(key, values) => {
+            match bucket(peer) {
+                Bucket::Namespace(namespace) => remove(&mut self.by_namespace, namespace, name),
+                Bucket::Label(key, values) => {
                     let Some(by_value) = self.by_label.get_mut(key) else { continue };
                     for value in values {
                         remove(by_value, value, name);
@@ -54,7 +54,7 @@ impl SelectorIndex {
                         self.by_label.remove(key);
                     }
                 }
-                Place::Rest => drop(self.rest.remove(name)),
+                Bucket::Rest => drop(self.rest.remove(name)),
             }
         }
     }
@@ -68,18 +68,18 @@ impl SelectorIndex {
     }
 }
 
-enum Place<'a> {
+enum Bucket<'a> {
     Namespace(&'a str),
     Label(&'a str, &'a Sorted<String>),
     Rest,
 }
 
-fn place(peer: Option<&PodsPeer>) -> Place<'_> {
+fn bucket(peer: Option<&PodsPeer>) -> Bucket<'_> {
     match peer {
-        None => Place::Rest,
-        Some(PodsPeer { scope: Scope::Own(namespace), .. }) => Place::Namespace(namespace),
+        None => Bucket::Rest,
+        Some(PodsPeer { scope: Scope::Own(namespace), .. }) => Bucket::Namespace(namespace),
         Some(PodsPeer { scope: Scope::Matching(_), pods }) => {
-            values(pods).map_or(Place::Rest, |(key, values)| Place::Label(key, values))
+            values(pods).map_or(Bucket::Rest, |(key, values)| Bucket::Label(key, values))
         }
     }
 }

@@ -6,7 +6,8 @@ use ruleset::simulator::{CtState, Outcome, Packet, simulate};
 use super::*;
 
 fn passes(isolated: bool, packet: &Packet) -> bool {
-    let seen = simulate(&of(isolated, true), packet).expect("a table without mistakes");
+    let seen =
+        simulate(&of(&Place::forward(), isolated, true), packet).expect("a table without mistakes");
     seen.outcome == Outcome::Accept
 }
 
@@ -46,7 +47,7 @@ fn beside_the_pods_addresses_only_discovery_passes_while_a_pod_is_isolated() {
 
 #[test]
 fn an_isolated_pod_has_no_listener_discovery_and_none_of_distant_neighbours() {
-    let mut table = of(true, true);
+    let mut table = of(&Place::forward(), true, true);
     let pod = IpAddr::from(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1));
     for direction in Direction::BOTH {
         let set = table.sets.get_mut(&isolated_set(direction, Family::V6)).expect("the set");
@@ -78,7 +79,7 @@ fn tcp_at_a_pod_isolated_either_way_begins_with_a_syn() {
     for (pod, other) in [("10.0.0.1", "10.0.0.2"), ("fd00::1", "fd00::2")] {
         let (pod, other) = (ip(pod), ip(other));
         for direction in Direction::BOTH {
-            let mut table = of(true, true);
+            let mut table = of(&Place::forward(), true, true);
             let set = isolated_set(direction, Family::of(pod));
             let set = table.sets.get_mut(&set).expect("the set");
             set.elements.insert(Element::Address(pod));
@@ -98,4 +99,23 @@ fn tcp_at_a_pod_isolated_either_way_begins_with_a_syn() {
             assert!(passes(Packet::new(from, to, 6)), "{direction}");
         }
     }
+}
+
+#[test]
+fn a_scaffold_is_made_for_its_place() {
+    let forward = of(&Place::forward(), true, true);
+    let base = BaseChain::forward(7);
+    let place = Place { table: constant("nftpol-9"), chain: constant("late"), base };
+    let mut other = of(&place, true, true);
+    assert_eq!(other.table, place.table);
+    let first = other.chains.remove(&place.chain).expect("the place's base chain");
+    assert_eq!(first.base, Some(base));
+    assert_eq!(first.rules, forward.chains[&base_chain()].rules);
+    // All else is the same.
+    let rest = Ruleset {
+        table: place.table,
+        chains: forward.chains.without(&base_chain()),
+        ..forward.clone()
+    };
+    assert_eq!(other, rest);
 }

@@ -4,7 +4,7 @@
 //! ours among the foreign; a stand-in for each rule that is not.
 //! Never: a list of all rules at once, which is quadratic in the kernel.
 
-use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset};
+use ruleset::{BaseChain, Chain, Comment, Hook, Name, Rule, Ruleset};
 
 use super::rule::{self, Body as RuleBody};
 use super::{Reader, Stop, lossy, named_ours, object};
@@ -13,7 +13,7 @@ use crate::expression::Expression;
 use crate::ffi::{self, Body, Object, Ref, parse};
 use crate::userdata;
 use crate::write::rule::c_string;
-use crate::write::{CHAIN_TYPE, FORWARD, POLICY_ACCEPT, in_chain};
+use crate::write::{CHAIN_TYPE, POLICY_ACCEPT, hook_number, in_chain};
 
 /// NFT_CHAIN_BASE of `enum nft_chain_flags`, which the kernel states of every
 /// base chain.
@@ -75,14 +75,14 @@ fn base(chain: &Ref<'_, ffi::Chain>) -> Result<Option<BaseChain>, String> {
         return Err(format!("a chain with flags {flags:#x}"));
     }
     let Some(hook) = chain.number(&ffi::Chain::HOOK) else { return Ok(None) };
-    let fits = hook == FORWARD
+    let fits = hook == hook_number(Hook::Forward)
         && chain.text(&ffi::Chain::TYPE) == Some(CHAIN_TYPE)
         && chain.number(&ffi::Chain::POLICY) == Some(POLICY_ACCEPT);
     if !fits {
         return Err("a base chain of another hook, type or policy".to_owned());
     }
     let priority = chain.number(&ffi::Chain::PRIORITY).unwrap_or_default();
-    Ok(Some(BaseChain { priority }))
+    Ok(Some(BaseChain { hook: Hook::Forward, priority }))
 }
 
 fn read_rule(sets: &Ruleset, rule: &Ref<'_, ffi::Rule>) -> Rule {

@@ -7,7 +7,7 @@ pub(crate) mod rule;
 pub(crate) mod set;
 
 use libc::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
-use ruleset::{BaseChain, Batch, Comment, Name, Op};
+use ruleset::{BaseChain, Batch, Comment, Hook, Name, Op};
 
 use crate::Generation;
 use crate::ffi::{self, Body, Messages, Object, TooLong};
@@ -19,6 +19,12 @@ use rule::c_string;
 pub(crate) const CHAIN_TYPE: &std::ffi::CStr = c"filter";
 /// NF_INET_FORWARD.
 pub(crate) const FORWARD: u32 = libc::NF_INET_FORWARD as u32;
+/// The kernel's number of a hook (`enum nf_inet_hooks`).
+pub(crate) const fn hook_number(hook: Hook) -> u32 {
+    match hook {
+        Hook::Forward => FORWARD,
+    }
+}
 /// Unhooks a table's base chains (`enum nft_table_flags`).
 const NFT_TABLE_F_DORMANT: u32 = 1;
 /// NF_ACCEPT as a chain's policy.
@@ -235,7 +241,9 @@ fn chain(
 ) -> Object<ffi::Chain> {
     let mut object = named_chain(table, name);
     if let Some(base) = base {
-        object.text(&ffi::Chain::TYPE, CHAIN_TYPE).number(&ffi::Chain::HOOK, FORWARD);
+        object
+            .text(&ffi::Chain::TYPE, CHAIN_TYPE)
+            .number(&ffi::Chain::HOOK, hook_number(base.hook));
         object.number(&ffi::Chain::PRIORITY, base.priority);
         object.number(&ffi::Chain::POLICY, POLICY_ACCEPT);
     }

@@ -73,7 +73,7 @@ fn each_operation_does_what_it_says() {
                 set("r", RANGES),
                 Op::CreateMap(name("m"), Family::V4, Some(Comment::new("pods"))),
                 Op::CreateChain(name("c"), None, Some(Comment::new("a chain"))),
-                Op::CreateChain(name("hook"), Some(BaseChain { priority: -1 }), None),
+                Op::CreateChain(name("hook"), Some(BaseChain::forward(-1)), None),
             ],
         );
         let peers = Set::new(ADDRESSES, Some(Comment::new("peers")));
@@ -84,7 +84,7 @@ fn each_operation_does_what_it_says() {
         let mut one =
             ruleset::Chain { comment: Some(Comment::new("a chain")), ..Default::default() };
         expected.chains.insert(name("c"), one.clone().into());
-        let base = Some(BaseChain { priority: -1 });
+        let base = Some(BaseChain::forward(-1));
         expected.chains.insert(name("hook"), ruleset::Chain { base, ..Default::default() }.into());
         assert_eq!(read(kernel), expected);
 
@@ -272,7 +272,7 @@ fn a_loop_of_jumps_is_refused() {
             kernel,
             [
                 Op::CreateTable,
-                Op::CreateChain(name("hook"), Some(BaseChain { priority: 0 }), None),
+                Op::CreateChain(name("hook"), Some(BaseChain::forward(0)), None),
                 chain("a"),
                 chain("b"),
                 Op::AddRule(name("hook"), jump("a")),

@@ -164,7 +164,7 @@ prop_compose! {
         }
         all.sets.insert(name("ports.x"), ports);
         all.sets.insert(name("nd.x"), types);
-        let base = Some(BaseChain { priority });
+        let base = Some(BaseChain::forward(priority));
         let types = Rule::new([Match::Icmpv6Type(name("nd.x"))], Verdict::Accept);
         let one = Chain { base: None, comment, rules };
         all.chains.insert(name("one.x"), one.into());

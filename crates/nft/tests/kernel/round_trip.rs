@@ -262,7 +262,7 @@ fn everything() -> (Ruleset, String) {
         body.push_str(&format!("chain c{number:02} {{\n{line}\n}}\n"));
     }
     for (chain, priority) in [("forward", -1), ("late", 10), ("early", -2_000_000)] {
-        let base = Some(BaseChain { priority });
+        let base = Some(BaseChain::forward(priority));
         let rules =
             vec![Rule::new([Match::NotToHost], Verdict::Accept), Rule::new([], Verdict::Drop)];
         all.chains.insert(

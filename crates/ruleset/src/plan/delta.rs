@@ -83,20 +83,20 @@ impl<'a> Delta<'a> {
         delta.compare_chains(references)?;
         let changed = delta.compare_sets()?;
         delta.compare_maps(references)?;
-        let mut places: Vec<Place> = changed
+        let mut roles: Vec<Role> = changed
             .iter()
-            .map(|(name, change)| Place::of(name, change.set_type, references))
+            .map(|(name, change)| Role::of(name, change.set_type, references))
             .collect();
         references.follow(new);
-        for ((name, change), place) in changed.into_iter().zip(&mut places) {
-            let later = Place::of(name, change.set_type, references);
-            match (place.is_visible, place.is_gate || later.is_gate, change.set_type) {
+        for ((name, change), role) in changed.into_iter().zip(&mut roles) {
+            let later = Role::of(name, change.set_type, references);
+            match (role.is_visible, role.is_gate || later.is_gate, change.set_type) {
                 (false, ..) => &mut delta.hidden_sets,
                 (true, true, _) => &mut delta.gates,
                 (true, false, SetType::AddressPair(_)) => &mut delta.pairs,
                 (true, false, _) => {
-                    place.sides.extend(&later.sides);
-                    delta.sides.insert(name, std::mem::take(&mut place.sides));
+                    role.sides.extend(&later.sides);
+                    delta.sides.insert(name, std::mem::take(&mut role.sides));
                     &mut delta.allowing
                 }
             }
@@ -197,13 +197,13 @@ impl<'a> Delta<'a> {
 }
 
 /// What a set is to the rules of one of the two tables.
-struct Place {
+struct Role {
     is_visible: bool,
     is_gate: bool,
     sides: BTreeSet<Field>,
 }
 
-impl Place {
+impl Role {
     fn of(name: &Name, set_type: SetType, references: &References) -> Self {
         let is_gate = references.is_gate(name);
         let has_sides = !is_gate && !matches!(set_type, SetType::AddressPair(_));

@@ -65,7 +65,7 @@ impl Table<'_> {
         ruleset.chains.insert(name("dispatch"), Chain { rules, ..Chain::default() }.into());
         let to_dispatch =
             Rule::new([in_set(Field::Destination, "gate")], Verdict::Jump(name("dispatch")));
-        let base = Some(BaseChain { priority: -1 });
+        let base = Some(BaseChain::forward(-1));
         let forward = Chain { base, comment: None, rules: vec![to_dispatch] };
         ruleset.chains.insert(name("forward"), forward.into());
         ruleset

@@ -56,7 +56,7 @@ impl Table {
     }
 
     pub fn chain(mut self, chain: &str, rules: impl IntoIterator<Item = Rule>) -> Self {
-        let base = (chain == "forward").then_some(BaseChain { priority: 0 });
+        let base = (chain == "forward").then_some(BaseChain::forward(0));
         let rules = rules.into_iter().collect();
         self.0.chains.insert(name(chain), Chain { base, comment: None, rules }.into());
         self
@@ -364,7 +364,7 @@ fn every_base_chain_must_let_a_packet_through() {
             .chain("forward", [Rule::new([], early)])
             .chain("a.first", [Rule::new([], late)]);
         Arc::make_mut(table.0.chains.get_mut("a.first").unwrap()).base =
-            Some(BaseChain { priority: 5 });
+            Some(BaseChain::forward(5));
         table
     };
     assert_eq!(outcome(&two(ACCEPT, ACCEPT), &web()), Outcome::Accept);

@@ -30,7 +30,7 @@ pub(super) fn line(table: &Name, op: &Op) -> String {
             list(command("delete", "element", name), keys.iter().map(ToString::to_string))
         }
         Op::CreateChain(name, base, comment) => {
-            let hook = base.map(|base| super::hook(base.priority));
+            let hook = base.map(|base| base.to_string());
             clauses(command("add", "chain", name), hook.into_iter().collect(), comment)
         }
         Op::FlushChain(name) => command("flush", "chain", name),

@@ -122,7 +122,7 @@ fn in_set(field: Field, family: Family, set: &str) -> Match {
 fn forward() -> Chain {
     let states = |established, related| Match::CtState(CtStates { established, related });
     Chain {
-        base: Some(BaseChain { priority: -1 }),
+        base: Some(BaseChain::forward(-1)),
         comment: Some(Comment::new("where packets enter")),
         rules: vec![
             Rule::new([states(true, true)], Verdict::Accept).commented("replies"),

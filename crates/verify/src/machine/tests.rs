@@ -187,7 +187,7 @@ fn table() -> impl Strategy<Value = Ruleset> {
             table.maps.insert(set("map", of), map);
         }
         for (index, rules) in chains.into_iter().enumerate() {
-            let base = [Some(BaseChain { priority: 1 }), Some(BaseChain { priority: 0 })];
+            let base = [Some(BaseChain::forward(1)), Some(BaseChain::forward(0))];
             let base = base.get(index).copied().flatten();
             let chain = Chain { base, comment: None, rules };
             table.chains.insert(name(CHAINS[index]), chain.into());
@@ -312,7 +312,7 @@ fn a_table_that_no_kernel_takes_is_an_error() {
         let mut map = VerdictMap::new(Family::V4, None);
         map.entries.insert("10.0.0.1".parse().unwrap(), name("none"));
         table.maps.insert(name("map"), map);
-        let base = Some(BaseChain { priority: 0 });
+        let base = Some(BaseChain::forward(0));
         let chain = Chain { base, comment: None, rules: vec![rule] };
         table.chains.insert(name("a"), chain.into());
         let region = Region::product(&space::addresses(Family::V4), &space::codes(Family::V4));

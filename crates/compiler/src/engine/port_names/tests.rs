@@ -4,6 +4,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use policy::{Labels, NamedPort, Peers, Phase, Port, Requirement, Rule, Selector};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::*;
 use crate::work::looks;
@@ -112,23 +116,62 @@ fn an_event_does_not_cost_the_pods_of_its_namespace() {
     }
 }
 
-/// Each step against a policy that is counted anew.
-#[test]
-fn counts_that_are_kept_are_those_that_are_made_anew() {
-    let mut snapshot = Snapshot::new([policy("one", "http"), policy("two", "dns")], crowd(4), []);
-    let mut engine = Engine::new(Options::default());
-    engine.update(&snapshot);
-    for (step, (name, port)) in
-        [("p0", "dns"), ("p2", "dns"), ("p2", "http"), ("p1", "http"), ("p3", "none"), ("p0", "x")]
-            .into_iter()
-            .enumerate()
-    {
-        let key = ObjectKey::new("dev", name);
-        let mut pod = (*snapshot.pods[&key]).clone();
-        pod.ports[0].name = port.to_owned();
-        snapshot.pods.insert(key, Arc::new(pod));
-        let kept = engine.update(&snapshot).diagnostics.clone();
-        let anew = Engine::new(Options::default()).update(&snapshot).diagnostics.clone();
-        assert_eq!(kept, anew, "step {step}");
+/// A pod (by number) that comes or changes, with a label and perhaps a port, ended
+/// or not, or that goes; or a policy, likewise.
+#[derive(Clone, Debug)]
+enum Step {
+    Pod(u8, Option<(&'static str, Option<&'static str>, Phase)>),
+    Policy(u8, Option<(Option<&'static str>, &'static str)>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let label = || select(vec!["a", "b"]);
+    let port = || select(vec!["http", "dns"]);
+    let phase = select(vec![Phase::Running, Phase::Running, Phase::Succeeded]);
+    let pod = option::weighted(0.8, (label(), option::of(port()), phase));
+    let policy = option::weighted(0.8, (option::of(label()), port()));
+    prop_oneof![
+        3 => (0u8..4, pod).prop_map(|(number, pod)| Step::Pod(number, pod)),
+        1 => (0u8..3, policy).prop_map(|(number, policy)| Step::Policy(number, policy)),
+    ]
+}
+
+impl Step {
+    fn apply(&self, snapshot: &mut Snapshot) {
+        match self {
+            Self::Pod(number, None) => {
+                snapshot.pods.remove(&pod(*number, "").key);
+            }
+            Self::Pod(number, Some((label, port, phase))) => {
+                let mut changed = pod(*number, port.unwrap_or_default());
+                changed.ports.truncate(usize::from(port.is_some()));
+                changed.labels = [("app".to_owned(), (*label).to_owned())].into();
+                changed.phase = *phase;
+                snapshot.pods.insert(changed.key.clone(), Arc::new(changed));
+            }
+            Self::Policy(number, None) => {
+                snapshot.policies.remove(&ObjectKey::new("dev", format!("q{number}")));
+            }
+            Self::Policy(number, Some((label, port))) => {
+                let mut changed = policy(&format!("q{number}"), port);
+                let requirement = label.map(|label| Requirement::equals("app", label));
+                changed.pod_selector = Selector::new(requirement);
+                snapshot.policies.insert(changed.key.clone(), Arc::new(changed));
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn counts_that_are_kept_are_those_that_are_made_anew(steps in vec(step(), 1..30)) {
+        let mut snapshot = Snapshot::default();
+        let mut engine = Engine::new(Options::default());
+        for step in steps {
+            step.apply(&mut snapshot);
+            let kept = engine.update(&snapshot).diagnostics.clone();
+            let anew = Engine::new(Options::default()).update(&snapshot).diagnostics.clone();
+            prop_assert_eq!(kept, anew, "{:?}", step);
+        }
     }
 }

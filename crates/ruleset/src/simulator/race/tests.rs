@@ -132,8 +132,7 @@ fn a_new_set_with_the_rule_that_uses_it_is_exact() {
 fn two_base_chains_changed_in_opposite_directions_leak() {
     let two = |egress, ingress| {
         let mut table = Table::new().chain("forward", [any(egress)]).chain("later", [any(ingress)]);
-        Arc::make_mut(table.0.chains.get_mut("later").unwrap()).base =
-            Some(BaseChain { priority: 5 });
+        Arc::make_mut(table.0.chains.get_mut("later").unwrap()).base = Some(BaseChain::forward(5));
         table
     };
     leaks(true, &[two(ACCEPT, DROP), two(DROP, ACCEPT)], &web());
@@ -205,7 +204,7 @@ fn a_second_table_beside_the_first_is_exact() {
             if let Some(rule) = rule {
                 table = table.chain(chain, [Rule::new([tcp(8080)], ACCEPT), any(rule)]);
                 Arc::make_mut(table.0.chains.get_mut(chain).unwrap()).base =
-                    Some(BaseChain { priority: -1 });
+                    Some(BaseChain::forward(-1));
             }
         }
         table
