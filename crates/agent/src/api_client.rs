@@ -1,6 +1,6 @@
-//! The way to the API server.
+//! A client of the API server.
 //!
-//! In: a kubeconfig, or what the environment says. Out: a client; all objects,
+//! In: a kubeconfig, or the environment. Out: a client; all objects, listed
 //! once. Never: a write.
 
 use std::path::Path;

@@ -1,8 +1,8 @@
-//! Bridged packets are seen by the forward hook only while a sysctl says so.
+//! The forward hook sees bridged packets only while a sysctl is on.
 //!
 //! In: the interfaces of this network namespace, addresses of pods.
-//! Out: what goes unseen and how to mend it. Never: a sysctl changed but by
-//! [`Bridges::ensure_seen`].
+//! Out: which packets are not seen, and how to fix that. Never: a changed
+//! sysctl, except by [`Bridges::ensure_seen`].
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,16 +16,16 @@ use nix::sys::socket::SockaddrStorage;
 use agent::report;
 
 /// Per network namespace (Documentation/networking/ip-sysctl.rst,
-/// "/proc/sys/net/bridge/*"); there when `br_netfilter` is.
+/// "/proc/sys/net/bridge/*"). They exist while `br_netfilter` is loaded.
 const SYSCTLS: [&str; 2] = [
     "/proc/sys/net/bridge/bridge-nf-call-iptables",
     "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
 ];
 
-/// How often to look again; a CNI makes its bridge with a node's first pod.
+/// How often to look again. A CNI creates its bridge with a node's first pod.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Sees to it that bridged packets are seen.
+/// Makes sure that bridged packets are seen.
 #[derive(Debug, Default)]
 pub struct Bridges {
     looked: Option<Instant>,
@@ -34,9 +34,9 @@ pub struct Bridges {
 }
 
 impl Bridges {
-    /// Turns the sysctls on where they are off and there are bridges; says so.
-    /// Where that fails, says what stays unseen and how to mend it. Cheap to
-    /// call again and again.
+    /// Turns the sysctls on where they are off and there are bridges, and
+    /// reports it. Where that fails, reports what stays unseen and how to fix
+    /// it. Cheap to call often.
     pub fn ensure_seen(&mut self) {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
             return;
@@ -53,8 +53,8 @@ impl Bridges {
     }
 }
 
-/// What keeps packets between these pods from being seen, because a bridge
-/// holds the pods; changes nothing.
+/// Why packets between these pods are not seen, if a bridge holds the pods.
+/// Changes nothing.
 pub fn unseen(pods: &[IpAddr]) -> Vec<String> {
     let holding = match bridges() {
         Some(bridges) => bridges.into_iter().find(|bridge| holds(bridge, pods)),
@@ -68,7 +68,7 @@ pub fn unseen(pods: &[IpAddr]) -> Vec<String> {
         .collect()
 }
 
-/// Turns a sysctl on; what is to be said if that cannot be done.
+/// Turns a sysctl on. Returns a warning if that fails.
 fn turn_on(path: &str) -> Option<String> {
     let problem = read(path)?;
     if fs::read_to_string(path).is_err() {
@@ -86,7 +86,7 @@ fn turn_on(path: &str) -> Option<String> {
     }
 }
 
-/// What is wrong with a sysctl; nothing when it is on.
+/// What is wrong with a sysctl; `None` when it is on.
 fn read(path: &str) -> Option<String> {
     let name = sysctl(path);
     match fs::read_to_string(path) {
@@ -108,8 +108,7 @@ fn sysctl(path: &str) -> String {
 }
 
 /// The bridges of this network namespace. sysfs shows the namespace it was
-/// mounted in, /proc/self/net the one we are in: where the two differ, nobody
-/// knows.
+/// mounted in, /proc/self/net the one we are in. `None` where the two differ.
 fn bridges() -> Option<Vec<String>> {
     let devices = fs::read_to_string("/proc/self/net/dev").ok()?;
     let ours: BTreeSet<&str> = devices
@@ -129,8 +128,8 @@ fn bridges() -> Option<Vec<String>> {
     same.then(|| shown.into_iter().filter(|name| is_bridge(name).unwrap_or(true)).collect())
 }
 
-/// Whether a bridge holds one of these pods: it has an address of their
-/// subnet, as their gateway; or none at all, and ports.
+/// Whether a bridge holds one of these pods: it has an address in their subnet,
+/// as their gateway has, or it has no address but ports.
 fn holds(bridge: &str, pods: &[IpAddr]) -> bool {
     let Ok(all) = getifaddrs() else { return true };
     let subnets: Vec<Subnet> =
@@ -150,7 +149,7 @@ struct Subnet {
 }
 
 impl Subnet {
-    /// Every interface has a link-local address; that is nobody's subnet.
+    /// `None` for a link-local address: every interface has one.
     fn of(interface: &InterfaceAddress) -> Option<Self> {
         let address = address(interface.address.as_ref()?)?;
         let mask = number(self::address(interface.netmask.as_ref()?)?);

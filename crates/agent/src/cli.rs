@@ -10,10 +10,10 @@ use watcher::files::{Source, Validation};
 const EXAMPLES: &str = "\
 Examples:
   nftpol render -f manifests/ --node node-1        print the rules of one node
-  nftpol render --node node-1                      ... as the agent there has them, from the cluster
+  nftpol render --node node-1                      ... read from the cluster, as the agent there does
   nftpol diff -f manifests/ --node node-1          what would change in the kernel
   nftpol verify -f manifests/ --node node-1        prove that the rules are right
-  nftpol apply -f manifests/ --node node-1         make it so
+  nftpol apply -f manifests/ --node node-1         enforce them
   nftpol apply -f manifests/ --node node-1 --watch ... and follow the files
   kubectl get namespaces,pods,networkpolicies -A -o yaml | nftpol render -f - --node node-1
 
@@ -31,7 +31,7 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Follow the API server and enforce on this node: the DaemonSet's process.
+    /// Follow the API server and enforce on this node (the process of the DaemonSet).
     Agent(Agent),
     /// Print the ruleset without touching the kernel (dry run).
     Render(Render),
@@ -56,14 +56,14 @@ pub struct Render {
     pub output: Output,
 }
 
-/// `nftpol apply`. Files alone: it is the agent that follows a cluster.
+/// `nftpol apply`. It reads files only; to follow a cluster, run the agent.
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("manifests").args(["filenames"]).required(true)))]
 pub struct Apply {
     /// What to enforce.
     #[command(flatten)]
     pub input: Input,
-    /// Stay, follow the files, and mend the table when others change it.
+    /// Keep running: follow the files, and restore the table when others change it.
     #[arg(long)]
     pub watch: bool,
 }
@@ -79,11 +79,11 @@ pub struct Diff {
 /// `nftpol verify`.
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// What the specification is applied to.
+    /// The objects that the specification is applied to.
     #[command(flatten)]
     pub input: Input,
-    /// Look at the table in the kernel of this network namespace, and not at
-    /// the one that `render` prints.
+    /// Verify the table in the kernel of this network namespace instead of the
+    /// one that `render` prints.
     #[arg(long)]
     pub kernel: bool,
 }
@@ -92,18 +92,18 @@ pub struct Verify {
 #[derive(Debug, Args)]
 pub struct Input {
     /// Manifests: a file, a folder (all .yaml, .yml, .json below it), or - for
-    /// standard input. May be given several times [default but for `apply`: what the API
-    /// server has].
+    /// standard input. May be given several times [default, except for `apply`: the objects
+    /// of the API server].
     #[arg(short = 'f', long = "filename", value_name = "FILE|DIR|-")]
     filenames: Vec<PathBuf>,
-    /// How to reach the API server where no manifests are given, which `apply` does not do
+    /// How to reach the API server where no manifests are given (not for `apply`)
     /// [default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount of the pod].
     #[arg(long, value_name = "FILE", conflicts_with = "filenames")]
     pub kubeconfig: Option<PathBuf>,
     /// Take the pods whose spec.nodeName is NAME as local [default: all pods].
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
-    /// How to treat fields of manifests that are unknown or wrong; what the API server has is
+    /// How to treat unknown or invalid fields of manifests. Objects of the API server are
     /// always treated as with `warn`.
     #[arg(long, value_enum, default_value_t)]
     validate: Validate,
@@ -126,7 +126,7 @@ pub struct Log {
 /// `nftpol agent`.
 #[derive(Debug, Args)]
 pub struct Agent {
-    /// This node's name: the pods whose spec.nodeName it is are local.
+    /// The name of this node: pods with this spec.nodeName are local.
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node_name: String,
     /// How to reach the API server [default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount of
@@ -139,8 +139,8 @@ pub struct Agent {
     /// Where to serve /metrics alone, for scrapers of other nodes [default: nowhere].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics_address: Option<SocketAddr>,
-    /// Prove each table against the specification before it is committed, and keep the old one
-    /// where that fails. Takes seconds of CPU time for each change on a large node.
+    /// Prove each table against the specification before it is committed. Without a proof the
+    /// old table stays. Takes seconds of CPU time for each change on a large node.
     #[arg(long)]
     pub verify: bool,
     /// How drops are logged.
@@ -151,11 +151,11 @@ pub struct Agent {
 /// `--validate`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Validate {
-    /// Refuse everything when anything is wrong, as the API server would.
+    /// Refuse all manifests if anything is wrong, as the API server would.
     #[default]
     Strict,
     /// Isolate the pods of a broken policy, allow nothing by its broken part,
-    /// and say so, as the agent treats what the API gives it.
+    /// and report it, as the agent does with objects of the API server.
     Warn,
 }
 
@@ -205,7 +205,7 @@ impl Log {
         (possible && self.is_wanted()).then_some(options)
     }
 
-    /// Whether drops shall be logged.
+    /// Whether to log drops.
     pub fn is_wanted(&self) -> bool {
         !self.no_log
     }

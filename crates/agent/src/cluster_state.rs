@@ -1,8 +1,7 @@
-//! What the API server told, as one view.
+//! The cluster as the watches report it.
 //!
-//! In: events of the watches. Out: a snapshot, once every kind was listed, and
-//! what is wrong with objects. Never: an opinion about an object that nobody
-//! told.
+//! In: events of the watches. Out: a snapshot, the kinds that are not listed
+//! yet, and what is wrong with objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,8 +18,8 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
-    /// Takes an event in; whether it changed anything, findings included:
-    /// an object can be wrong in another way and yet mean the same.
+    /// Takes an event in. Returns whether anything changed, findings included:
+    /// an object can be wrong in a new way and still mean the same.
     pub fn take(&mut self, event: Event) -> bool {
         match event {
             Event::Listed { kind, objects } => {
@@ -49,8 +48,8 @@ impl ClusterState {
         }
     }
 
-    /// Keeps what is wrong with an object, and says it if it is new; whether
-    /// it is other than before.
+    /// Stores what is wrong with an object, and logs it if it is new. Returns
+    /// whether it changed.
     fn find(&mut self, object: &Object, diagnostics: Vec<Diagnostic>) -> bool {
         let key = (object.kind(), object.key());
         if diagnostics.is_empty() {

@@ -1,4 +1,4 @@
-//! One file a subcommand; each returns the exit code of its success.
+//! The subcommands, a file each. A success returns its exit code.
 
 mod agent;
 mod apply;

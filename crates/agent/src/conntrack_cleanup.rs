@@ -1,38 +1,38 @@
-//! Flows that stand when a policy takes something away.
+//! Ends open connections that a change of the table denies.
 //!
-//! In: each change of the table, once it is in force. Out: entries of
-//! connection tracking that the new table denies, deleted: the flow's next
-//! packet is a new flow's, and judged. Flows that are allowed do not notice.
-//! Never: the caller kept waiting; a flow between the node itself and a pod;
-//! one that touches no isolated pod of this node.
+//! In: each change of the table, once it is in force. Out: connection tracking
+//! without the entries that the new table denies. The next packet of such a
+//! flow counts as the first one of a new flow, and is judged. Flows that are
+//! allowed do not notice.
+//! Never: a caller that waits; a flow between the node itself and a pod; a flow
+//! that touches no isolated pod of this node.
 //!
 //! ```text
-//! changed(before, after) -> inbox -> suspects -+-> due now --> sweep -+-> due again in a second, once
-//!                                              +-- merged while busy  +-> after an error, once more later
+//! changed(before, after) -> inbox -> suspects -+-> pending now --> sweep -+-> once more, a second later
+//!                                              +-- merged while busy      +-> after an error, later again
 //! ```
 //!
-//! **When.** The first pass begins at once. A packet that was under way when
-//! the table changed, and was judged by the old one, may enter its flow into
-//! connection tracking after the pass has gone by; so the same suspects are
-//! looked at once more, [`AGAIN_AFTER`] after the end of the first pass. What
-//! is held up for longer than that, as by a queue to a program (`queue` of
-//! another table), is not found.
+//! **When.** The first pass begins at once. A packet that was on its way when
+//! the table changed may have been judged by the old table, and may create its
+//! entry after the pass. So the same suspects are checked once more,
+//! [`AGAIN_AFTER`] after the end of the first pass. A packet that is delayed for
+//! longer than that, for example by `queue` of another table, is not found.
 //!
-//! **What goes on.** A flow ends when neither side may open it again. TCP may
-//! not from its middle. Of UDP the answering side may, if the table lets that
-//! pod send there by itself: an answer that was under way opens a flow in the
-//! other direction, and what comes back is an answer to that. The second pass
-//! deletes such a flow once. Where the server sends all the time it comes up
-//! again: denying ingress alone does not silence the client then; denying
-//! egress as well does.
+//! **What survives.** A flow ends when neither side may open it again. A TCP
+//! flow cannot be opened from its middle. In UDP the answering side can open it
+//! if the table lets that pod send there: an answer that was on its way opens a
+//! flow in the other direction, and what comes back is an answer to that. The
+//! second pass deletes such a flow once. A server that sends all the time opens
+//! it again: then you silence the client only by denying egress as well as
+//! ingress.
 //!
-//! **Cost.** A pass is two dumps for each IPv4 address where they are one or
-//! two, else one dump of the family; and a microsecond or two for each suspect,
-//! more where its chain is long. With 100,000 entries that makes a tenth of a
-//! second for one pod and 0.4 s for all. Passes take a tenth of a core at most
-//! when averaged over time: half a second may be spent at once, and comes back
-//! at that rate. While none may begin, changes gather, and the next pass judges
-//! by the newest table. Memory does not grow with the number of entries.
+//! **Cost.** For one or two IPv4 addresses a pass makes two dumps each, else one
+//! dump of the family. Judging takes one or two microseconds for each suspect,
+//! more where its chain is long. With 100,000 entries that is 0.1 s for one pod
+//! and 0.4 s for all. On average passes take at most a tenth of a core; half a
+//! second may be spent at once, and is regained at that rate. While no pass may
+//! begin, changes are collected, and the next pass judges by the newest table.
+//! Memory does not grow with the number of entries.
 
 mod budget;
 mod judge;
@@ -51,10 +51,11 @@ pub use suspects::{Suspects, suspects};
 use sweep::Sweeper;
 use worker::Worker;
 
-/// How long after a pass its suspects are looked at for the second and last
+/// After this long the suspects of a pass are checked for the second and last
 /// time.
 pub const AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Changes that wait to be compared; beyond, all isolated pods are suspects.
+/// At most this many changes wait to be compared. With more, all isolated pods
+/// are suspects.
 const MAX_WAITING: usize = 32;
 
 /// A thread that follows the changes of a table.
@@ -64,14 +65,14 @@ pub struct ConntrackCleanup {
     worker: Option<JoinHandle<()>>,
 }
 
-/// What was done so far.
+/// Work done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Passes over connection tracking that began.
     pub begun: u64,
     /// Those that ended, failed ones included.
     pub sweeps: u64,
-    /// Entries that the kernel sent.
+    /// Entries that the kernel listed.
     pub entries: u64,
     /// Entries deleted.
     pub deleted: u64,
@@ -83,7 +84,7 @@ pub struct Counters {
     pub total: Duration,
 }
 
-/// Why the thread does not run.
+/// The thread could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No socket.
@@ -118,8 +119,8 @@ impl ConntrackCleanup {
     /// Starts the thread, in the network namespace of the present one.
     ///
     /// # Errors
-    /// See [`StartError`]. That `CAP_NET_ADMIN` is missing shows later, in the
-    /// log and in [`Counters::errors`].
+    /// See [`StartError`]. A missing `CAP_NET_ADMIN` shows later, in the log and
+    /// in [`Counters::errors`].
     pub fn start() -> Result<Self, StartError> {
         let shared = Arc::new(Shared::default());
         let worker = Some(spawn(&shared)?);
@@ -131,10 +132,9 @@ impl ConntrackCleanup {
         self.worker.as_ref().is_some_and(|worker| !worker.is_finished())
     }
 
-    /// The kernel now enforces `after`. `before` is what it did enforce since
-    /// the last call; `None` if that is not known, as at start, after a change
-    /// that failed on the way, and after others removed or changed the table.
-    /// Returns at once.
+    /// The kernel now enforces `after`. `before` is what it enforced before;
+    /// `None` if that is not known, as at start, and after others removed or
+    /// changed the table. Returns at once.
     pub fn changed(&self, before: Option<Arc<Ruleset>>, after: Arc<Ruleset>) {
         let mut state = self.shared.state();
         state.inbox.push(TableChange { before, after });
@@ -147,7 +147,7 @@ impl ConntrackCleanup {
         self.shared.wake.notify_one();
     }
 
-    /// What was done so far.
+    /// Work done so far.
     pub fn counters(&self) -> Counters {
         self.shared.state().counters
     }
@@ -174,11 +174,11 @@ impl Drop for ConntrackCleanup {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // What a panic leaves behind is whole: each change of it is one step.
+        // Each change of the state is one step, so a panic leaves it whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for changes, or until it is time; `None` when it is to stop.
+    /// Waits for changes, or until this moment; `None` when asked to stop.
     fn wait(&self, until: Option<Instant>) -> Option<Vec<TableChange>> {
         let mut state = self.state();
         loop {

@@ -1,8 +1,7 @@
-//! `nftpol agent`: the API server's policies, enforced on this node for weeks.
+//! `nftpol agent`: enforces the API server's policies on this node.
 //!
 //! In: an API server, a node's name. Out: a kernel that enforces, readiness,
-//! metrics, Events. Never: rules of its own about what is allowed; a rule
-//! removed when it ends.
+//! metrics, Events. Never: rules removed when it ends.
 //!
 //! ```text
 //!  thread `remote`, asynchronous                 main thread, synchronous
@@ -41,8 +40,8 @@ use remote::Settings;
 use server::ServedState;
 use surroundings::NodeSurroundings;
 
-/// How often an agent tries again that waits for another one to end, or for
-/// what it needs of the kernel.
+/// How often an agent tries again while it waits for another one to end, or for
+/// a feature of the kernel.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Runs until asked to stop.
@@ -86,8 +85,8 @@ pub fn run(args: &Agent) -> Result<()> {
         metrics,
         node: args.node_name.clone(),
     });
-    // An agent that waits does not burden the API server. When the other side
-    // is gone, the enforcer will see that.
+    // The watches start only now: an agent that waits for its lock puts no load
+    // on the API server. If the other thread is gone, the enforcer notices.
     let _ = begin.send(());
     ended(catch_unwind(AssertUnwindSafe(|| enforcer.run())))?;
     tracing::info!("stopped; the rules stay in force");
@@ -102,7 +101,7 @@ fn ended(result: Result<Result<(), ThreadDied>, Box<dyn Any + Send>>) -> Result<
     }
 }
 
-/// Tries until there is a value; `None` when asked to stop meanwhile.
+/// Tries until there is a value; `None` if asked to stop meanwhile.
 fn patiently<T>(
     messages: &Receiver<Message>,
     status: &Status,
@@ -134,7 +133,7 @@ fn alone(status: &Status) -> Result<Option<Lock>> {
     Ok(lock)
 }
 
-/// The kernel, if it has what the rules need.
+/// The kernel, if it has all features that the rules need.
 fn kernel(status: &Status, metrics: &Metrics) -> Option<(Kernel, Features)> {
     let probed = Kernel::open().context("open nf_tables").and_then(|mut kernel| {
         let features = kernel.probe().context("probe the kernel's nf_tables")?;
@@ -163,7 +162,7 @@ fn flow_cleanup() -> Option<Box<dyn FlowCleanup>> {
     match ConntrackCleanup::start() {
         Ok(cleanup) => Some(Box::new(cleanup)),
         Err(error) => {
-            tracing::warn!("live connections are not cut: {error}");
+            tracing::warn!("open connections that become denied are not ended: {error}");
             None
         }
     }

@@ -6,9 +6,9 @@ use std::fmt::Write;
 use ruleset::{Chain, Element, Name, Rule, Ruleset, Set, text};
 use similar::{ChangeTag, TextDiff};
 
-/// The difference as text: an object a paragraph, `-` for what the kernel
-/// has, `+` for what it would get. Empty if there is none; comments of sets,
-/// maps and chains stay as they were made and do not count.
+/// The difference as text, a paragraph for each object: `-` for what the kernel
+/// has, `+` for what it would get. Empty if there is none. Comments of sets,
+/// maps and chains never change once these exist, and do not count.
 pub fn describe(old: Option<&Ruleset>, new: &Ruleset) -> String {
     let nothing = Ruleset::new(new.table.clone());
     let before = old.unwrap_or(&nothing);

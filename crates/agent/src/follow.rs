@@ -1,7 +1,7 @@
-//! When files changed, by their metadata.
+//! Notices changed files by their metadata.
 //!
 //! In: the sources. Out: whether a manifest was written, replaced, added or
-//! removed, and whoever did it is done. Never: the files' content.
+//! removed, and is complete. Never: the files' content.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,37 +11,37 @@ use std::time::{Duration, Instant};
 
 use watcher::files::Source;
 
-/// Deeper folders are not followed; links can make a circle.
+/// Deeper folders are not followed, since links can form a circle.
 const MAX_DEPTH: usize = 16;
-/// How long files must stand still to be taken for written.
+/// Files that have not changed for this long count as complete.
 const STILL_FOR: Duration = Duration::from_millis(200);
-/// How long an empty file is taken for one that is about to be written, as
-/// `kubectl get ... > policies.yaml` leaves it while it asks the cluster.
+/// For this long an empty file counts as one that is being written:
+/// `kubectl get ... > policies.yaml` leaves it empty while it asks the cluster.
 const EMPTY_FOR: Duration = Duration::from_secs(5);
 
-/// Looks at files again and again.
+/// Looks at files repeatedly.
 #[derive(Debug)]
 pub struct Follower {
     sources: Vec<Source>,
-    /// As of the last time they were to be read.
+    /// When [`Self::changed`] last asked to read them.
     read: Fingerprint,
     /// As of the last look.
     seen: Fingerprint,
-    /// When they were first seen to differ from what was read.
+    /// When they were first seen to differ from `read`.
     since: Option<Instant>,
-    /// When they were last seen to differ from the look before.
+    /// When they last changed between two looks.
     moved: Instant,
 }
 
 impl Follower {
-    /// Follows these from now on: they are to be read after this.
+    /// Follows these from now on. Read them after this call, not before.
     pub fn new(sources: Vec<Source>) -> Self {
         let read = Fingerprint::of(&sources);
         Self { sources, seen: read.clone(), read, since: None, moved: Instant::now() }
     }
 
-    /// Whether they are to be read anew: they changed and have stood still
-    /// since. Half a file can be a valid one, of which policies are missing.
+    /// Whether to read them again: they changed, and are complete. Half a file
+    /// can be valid YAML that lacks policies.
     pub fn changed(&mut self) -> bool {
         let now = Fingerprint::of(&self.sources);
         if now != self.seen {
@@ -62,7 +62,7 @@ impl Follower {
         true
     }
 
-    /// Whether they are still what they were when they were to be read.
+    /// Whether they are unchanged since [`Self::changed`] asked to read them.
     pub fn is_current(&self) -> bool {
         Fingerprint::of(&self.sources) == self.read
     }
@@ -72,8 +72,8 @@ impl Follower {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Fingerprint(BTreeMap<PathBuf, Stamp>);
 
-/// The time of the inode's change is taken and not that of the content: it
-/// cannot be set back, and a file that is moved into place has a new one.
+/// The time of the inode's change (ctime), not of the content's: it cannot be
+/// set back, and a file that is moved into place has a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -83,8 +83,8 @@ struct Stamp {
 }
 
 impl Fingerprint {
-    /// As the files are now. One that cannot be read is as if it were not
-    /// there; reading the sources will say so.
+    /// The files as they are now. One that cannot be read counts as absent;
+    /// reading the sources reports it.
     fn of(sources: &[Source]) -> Self {
         let mut fingerprint = Self::default();
         for source in sources {
@@ -115,14 +115,14 @@ impl Fingerprint {
         }
     }
 
-    /// Whether a file is empty that was not, or was not there.
+    /// Whether a file is empty that was not empty or did not exist.
     fn has_newly_empty(&self, before: &Self) -> bool {
         self.0.iter().any(|(path, stamp)| stamp.bytes == 0 && before.0.get(path) != Some(stamp))
     }
 }
 
-/// Whether a folder is read for this file ([`Source::Path`]). Others, such as
-/// an editor's copies, come and go and never stand still.
+/// Whether this file of a folder is read ([`Source::Path`]). Others, such as an
+/// editor's copies, come and go all the time.
 fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|found| ["yaml", "yml", "json"].iter().any(|one| found == *one))
 }

@@ -1,4 +1,4 @@
-//! Manifests, or what the API server has, to a snapshot.
+//! Reads a snapshot from manifests or from the API server.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use agent::report;
 /// Nodes that a message names at most.
 const NODES_SHOWN: usize = 5;
 
-/// Reads the files, or the cluster where none are given, reports what is wrong
-/// with the objects, and indexes them.
-/// `following`: these files were read before, so what a document held that
-/// cannot be read now is enforced and must not be lost.
+/// Reads the files, or the cluster where none are given, and reports what is
+/// wrong with the objects.
+/// `following`: these files were read before, and are enforced. If a document
+/// cannot be read now, what it held must not be lost.
 ///
 /// # Errors
 /// Unreadable files; with `--validate=strict` anything wrong in them. An API
@@ -30,7 +30,7 @@ pub fn snapshot(input: &Input, following: bool) -> Result<Snapshot> {
     Ok(snapshot)
 }
 
-/// As an agent reads it: what is wrong is said and refuses nothing.
+/// As an agent reads it: mistakes are reported and refuse nothing.
 fn cluster(input: &Input) -> Result<Snapshot> {
     let found = api_client::objects(input.kubeconfig.as_deref())?;
     report::lines(found.iter().flat_map(|found| &found.diagnostics));
@@ -56,7 +56,7 @@ fn manifests(input: &Input, sources: &[Source], following: bool) -> Result<Snaps
     Ok(store.snapshot().clone())
 }
 
-/// Policies without pods enforce nothing, which is hardly ever meant.
+/// Policies without pods enforce nothing, which is rarely intended.
 fn notice_missing_pods(input: &Input, sources: &[Source], snapshot: &Snapshot) {
     if snapshot.policies.is_empty() {
         return;

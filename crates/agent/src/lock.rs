@@ -1,7 +1,7 @@
 //! One writer in a network namespace.
 //!
-//! An abstract socket belongs to the network namespace and goes with its
-//! process, however that ends (unix(7)); so it is the lock.
+//! The lock is an abstract socket: it belongs to the network namespace, and
+//! vanishes with its process, however that ends (unix(7)).
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
@@ -16,7 +16,7 @@ use agent::report;
 const NAME: &str = "nftpol";
 /// How long to wait for another process, such as a one-shot `apply`.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What a one-shot takes at most, as a rule.
+/// A one-shot command rarely takes longer. Later, the wait is announced.
 const SHORT: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(20);
 
@@ -25,11 +25,11 @@ const RETRY: Duration = Duration::from_millis(20);
 pub struct Lock(#[expect(dead_code, reason = "held, not used")] UnixListener);
 
 impl Lock {
-    /// Takes the lock of this network namespace, unless another process has
+    /// Takes the lock of this network namespace. `None` if another process has
     /// it.
     ///
     /// # Errors
-    /// The kernel gives no socket.
+    /// The kernel refuses a socket.
     pub fn try_acquire() -> Result<Option<Self>> {
         let address = SocketAddr::from_abstract_name(NAME).context("name of the lock")?;
         match UnixListener::bind_addr(&address) {
@@ -39,19 +39,19 @@ impl Lock {
         }
     }
 
-    /// Takes the lock of this network namespace, after a while if it must be.
+    /// Takes the lock of this network namespace; waits for it for a while.
     ///
     /// # Errors
     /// Another nftpol keeps it.
     pub fn acquire() -> Result<Self> {
         let start = Instant::now();
-        let mut said = false;
+        let mut is_announced = false;
         loop {
             if let Some(lock) = Self::try_acquire()? {
                 return Ok(lock);
             }
-            if start.elapsed() > SHORT && !said {
-                said = true;
+            if start.elapsed() > SHORT && !is_announced {
+                is_announced = true;
                 report::notice(format_args!(
                     "another nftpol is at work in this network namespace; waiting for it, \
                      {} s at most",

@@ -1,8 +1,7 @@
 //! The `nftpol` command: Kubernetes NetworkPolicy, enforced with nftables.
 //!
-//! In: arguments, manifests. Out: what the user asked for on stdout,
-//! everything else on stderr, an exit code.
-//! Never: another program started.
+//! In: arguments, manifests. Out: results on stdout, everything else on stderr,
+//! an exit code. Never: another program started.
 
 mod api_client;
 mod bridge;
@@ -26,13 +25,13 @@ use cli::{Cli, Command};
 
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
-    // Who runs a command sees its output; of an agent there is only the log.
+    // A command has output of its own; an agent has only its log.
     let level = match command {
         Command::Agent(_) => LevelFilter::INFO,
         _ => LevelFilter::WARN,
     };
     let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
-    // It says of each failed request what the watches say of it anyway.
+    // kube_client logs each failed request, which the watches log anyway.
     let filter = match "kube_client=off".parse() {
         Ok(quiet) if std::env::var_os(EnvFilter::DEFAULT_ENV).is_none() => {
             filter.add_directive(quiet)
@@ -46,7 +45,7 @@ fn main() -> ExitCode {
             std::io::stderr().is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         )
-        // It would be said on stderr, and with a panic where that is closed.
+        // Such an error goes to stderr, and panics where that is closed.
         .log_internal_errors(false)
         .init();
     let (result, failure) = match &command {

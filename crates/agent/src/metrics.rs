@@ -1,8 +1,8 @@
-//! What `/metrics` says.
+//! The content of `/metrics`.
 //!
 //! In: counts and times from the other parts. Out: OpenMetrics text.
-//! Never: a label with a name that users choose (pods, policies), of which
-//! there can be any number.
+//! Never: a label with a name that users choose (pods, policies): there can be
+//! any number of them.
 
 mod process;
 
@@ -40,7 +40,7 @@ pub struct Metrics {
     process: Process,
     /// Objects known, by kind.
     objects: Family<Label, Gauge>,
-    /// What the watches told, by kind and type.
+    /// Events of the watches, by kind and type.
     pub watch_events: Family<Labels, Counter>,
     /// Watches that failed, by kind and reason.
     pub watch_failures: Family<Labels, Counter>,
@@ -56,7 +56,7 @@ pub struct Metrics {
     operations: Counter,
     /// Times that the table was restored after others changed it.
     pub repairs: Counter,
-    /// Times that the table was built anew beside the old one.
+    /// Times that the table was built again beside the old one.
     pub replacements: Counter,
     /// Chains, sets and maps of the table.
     table: Family<Label, Gauge>,
@@ -84,7 +84,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All at zero.
+    /// All values at zero.
     pub fn new() -> Self {
         let mut all = Registry::default();
         let process = Process::default();
@@ -102,7 +102,7 @@ impl Metrics {
             conditions: add(registry, "condition", "1 if this condition of readiness holds"),
             process,
             objects: add(registry, "objects", "Objects known"),
-            watch_events: add(registry, "watch_events", "What the watches told"),
+            watch_events: add(registry, "watch_events", "Events of the watches"),
             watch_failures: add(registry, "watch_failures", "Watches that failed"),
             syncs: add(registry, "syncs", "Attempts to make the kernel enforce the policies"),
             sync_seconds: seconds(registry, "sync_duration", "Time of a successful attempt"),
@@ -114,7 +114,7 @@ impl Metrics {
             batches: add(registry, "batches", "Batches committed"),
             operations: add(registry, "operations", "Operations committed"),
             repairs: add(registry, "repairs", "Times others changed the table and it was restored"),
-            replacements: add(registry, "replacements", "Times the table was built anew"),
+            replacements: add(registry, "replacements", "Times the table was built again"),
             table: add(registry, "table_objects", "Objects of the table"),
             broken_policies: add(registry, "broken_policies", "Policies not enforced as written"),
             features: add(registry, "kernel_feature", "1 if the kernel has this feature"),
@@ -162,7 +162,7 @@ impl Metrics {
         self.proof_seconds.set(proofs.total.as_secs_f64());
     }
 
-    /// What was done to live connections so far.
+    /// Work on live connections so far.
     pub fn cut(&self, counters: &Counters) {
         for (what, count) in [
             ("sweeps", counters.sweeps),
@@ -178,7 +178,7 @@ impl Metrics {
     /// The page.
     ///
     /// # Errors
-    /// When a value cannot be written; none of these is known to.
+    /// A value cannot be written. No value here is known to fail.
     pub fn text(&self, status: &Status) -> Result<String, fmt::Error> {
         for condition in Condition::ALL {
             let holds = status.problem(condition).is_none();

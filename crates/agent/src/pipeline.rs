@@ -1,9 +1,9 @@
-//! Compile, compare with the kernel, send: the steps that every command
-//! shares but for the last.
+//! Compile, compare with the kernel, send. All commands share these steps,
+//! except the last one.
 //!
-//! In: a snapshot. Out: a kernel that enforces it, in the fewest changes.
-//! Never: a table deleted to be made anew; a policy that the kernel refuses
-//! stopping the others.
+//! In: a snapshot. Out: a kernel that enforces it, with the fewest changes.
+//! Never: a gap in which no table enforces; a refused policy that stops the
+//! others.
 
 mod attempt;
 mod batch_spacing;
@@ -37,8 +37,8 @@ use refusals::{Consequence, RefusalHistory};
 
 /// How often to start over after others changed the ruleset in between.
 const MAX_ATTEMPTS: usize = 10;
-/// How long a policy that the kernel refused stays set aside while nothing
-/// else changes; what it lacked, such as memory, may be there again.
+/// How long a refused policy stays set aside while nothing else changes. What it
+/// lacked, such as memory, may be available by then.
 const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
 
 /// The pipeline from snapshot to kernel.
@@ -54,7 +54,7 @@ pub struct Pipeline<S> {
     refusals: RefusalHistory,
     /// Of a table that is built again, where other batches are sent.
     rebuild_refusals: RefusalHistory,
-    /// If no table is to be sent without a proof.
+    /// `Some` if each table must be proved before it is sent.
     prover: Option<Prover>,
 }
 
@@ -93,7 +93,7 @@ enum Step {
 }
 
 impl<S: Sink> Pipeline<S> {
-    /// A pipeline that adopts the table it finds.
+    /// A pipeline that takes over the table it finds.
     pub fn new(sink: S, options: Options) -> Self {
         Self {
             sink,
@@ -138,7 +138,8 @@ impl<S: Sink> Pipeline<S> {
         })
     }
 
-    /// Lets the next change read the table, if others let it.
+    /// Makes the next change read the table, unless others commit too fast for
+    /// that.
     pub fn distrust(&mut self) {
         self.kernel_table.distrust();
     }

@@ -1,9 +1,8 @@
-//! What people and programs read: results on stdout, findings, diagnostics
+//! Output for people and programs: results on stdout; findings, diagnostics
 //! and errors on stderr.
 //!
-//! In: what there is to say. Out: text on the two streams.
-//! Never: a panic when nobody reads it (the print macros do), since a process
-//! that enforces outlives the terminal that it was started from.
+//! Never: a panic when nobody reads it, as the print macros do. A process that
+//! enforces outlives the terminal that it was started from.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -13,8 +12,8 @@ use nft::{ForeignKind, ForeignObject};
 
 use crate::pipeline::Outcome;
 
-/// Text on stdout, as it is. A reader who closed the pipe (`| head -1`) has
-/// what it wanted: that is no error.
+/// Text on stdout, unchanged. A reader that closed the pipe (`| head -1`) is no
+/// error: it has what it wanted.
 ///
 /// # Errors
 /// When it cannot be written, such as on a full disk.
@@ -26,34 +25,34 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// An error with its causes, in one line.
+/// An error with its causes, on one line.
 pub fn error(error: &anyhow::Error) {
     line(format_args!("error: {error:#}"));
 }
 
-/// One line each.
+/// A line for each item.
 pub fn lines<T: Display>(items: impl IntoIterator<Item = T>) {
     for item in items {
         line(item);
     }
 }
 
-/// Something that is not as it should be and stops nothing.
+/// Something is wrong but stops nothing.
 pub fn warning(text: impl Display) {
     line(format_args!("warning: {text}"));
 }
 
-/// Something that is no error.
+/// Something worth knowing that is no error.
 pub fn notice(text: impl Display) {
     line(format_args!("notice: {text}"));
 }
 
 fn line(text: impl Display) {
-    // There is nobody else to tell.
+    // There is no other stream to report a failure to.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// What others put into our table.
+/// Lists what others put into our table.
 pub fn foreign(objects: &[ForeignObject]) {
     for ForeignObject { kind, name, why } in objects {
         let kind = match kind {
@@ -69,7 +68,8 @@ pub fn foreign(objects: &[ForeignObject]) {
     }
 }
 
-/// What a change did, on stdout as kubectl says it; diagnostics on stderr.
+/// What a change did: a line on stdout in kubectl's style, diagnostics on
+/// stderr.
 ///
 /// # Errors
 /// As [`fn@print`]. The change itself is done.

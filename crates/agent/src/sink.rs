@@ -1,4 +1,4 @@
-//! Where batches go.
+//! Where batches go: the kernel, or a model of it in tests.
 
 use nft::{Dump, Generation, Kernel, ReadError, SendError, TableFingerprint};
 use ruleset::{Batch, Name};

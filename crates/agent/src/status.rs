@@ -1,7 +1,8 @@
-//! Whether this node is enforced, in conditions that a person can read.
+//! Whether this node enforces, as conditions that a person can read.
 //!
-//! In: what the other parts find. Out: ready or not and why; alive or not.
-//! Never: a word of the API server in liveness: a restart would not mend it.
+//! In: what the other parts find. Out: ready or not, and why; alive or not.
+//! Never: liveness that depends on the API server, since a restart would not
+//! help.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,11 +10,11 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long the loop that enforces may stay silent before it counts as stuck.
-/// The longest commit measured took half a second.
+/// A loop without a heartbeat for this long counts as stuck. The longest commit
+/// measured took half a second.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// What must hold for a node to be ready, in the order in which it comes true.
+/// What must hold for a node to be ready, in the order in which it becomes true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Condition {
     /// No other nftpol enforces on this node.
@@ -22,11 +23,12 @@ pub enum Condition {
     Kernel,
     /// Every kind was listed.
     Listed,
-    /// The kernel holds what the policies say.
+    /// The kernel matches the listed objects. Stays true while the API server is
+    /// unreachable.
     Enforced,
     /// Packets between pods of one bridge cross the forward hook.
     Bridges,
-    /// No IPVS, which sends from the local-out hook.
+    /// No IPVS, which sends from the local-out hook and so bypasses the rules.
     Services,
 }
 
@@ -60,7 +62,7 @@ pub struct Status(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
-    /// Why a condition does not hold; one that is missing does.
+    /// Why a condition does not hold. One that is not listed here holds.
     problems: BTreeMap<Condition, String>,
     heartbeat: Instant,
 }
@@ -72,7 +74,7 @@ impl Default for Status {
 }
 
 impl Status {
-    /// Nothing holds yet.
+    /// No condition holds yet.
     pub fn new() -> Self {
         let problems = Condition::ALL.map(|condition| (condition, "not known yet".to_owned()));
         Self(Arc::new(Mutex::new(State { problems: problems.into(), heartbeat: Instant::now() })))
@@ -86,7 +88,7 @@ impl Status {
         }
     }
 
-    /// A condition does not hold: why, and how to mend it.
+    /// A condition does not hold: why, and how to fix it.
     pub fn fails(&self, condition: Condition, problem: impl Into<String>) {
         let problem = problem.into();
         let before = self.state().problems.insert(condition, problem.clone());
@@ -95,7 +97,7 @@ impl Status {
         }
     }
 
-    /// What keeps a condition from holding.
+    /// Why a condition does not hold.
     pub fn problem(&self, condition: Condition) -> Option<String> {
         self.state().problems.get(&condition).cloned()
     }
@@ -105,7 +107,8 @@ impl Status {
         self.state().problems.is_empty()
     }
 
-    /// A line for each condition, as the API server's `/readyz?verbose`.
+    /// A line for each condition, in the style of the API server's
+    /// `/readyz?verbose`.
     pub fn report(&self) -> String {
         let state = self.state();
         let mut out = String::new();
@@ -119,17 +122,17 @@ impl Status {
         out
     }
 
-    /// The loop that enforces is at work.
+    /// The loop that enforces is running.
     pub fn heartbeat(&self) {
         self.state().heartbeat = Instant::now();
     }
 
-    /// Whether it has been lately.
+    /// Whether it was running a short time ago.
     pub fn is_alive(&self) -> bool {
         self.state().heartbeat.elapsed() < SILENCE
     }
 
-    /// A thread that panicked in here left no half-made value.
+    /// A thread that panicked while it held the lock left no half-written value.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

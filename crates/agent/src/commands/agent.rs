@@ -7,10 +7,10 @@ use anyhow::Result;
 use crate::cli::Agent;
 use crate::daemon;
 
-/// Enforces what the API server says, until SIGTERM; the rules stay.
+/// Enforces the API server's policies until SIGTERM. The rules stay.
 ///
 /// # Errors
-/// The configuration names no API server.
+/// The configuration names no API server, or a thread died.
 pub fn agent(args: &Agent) -> Result<ExitCode> {
     daemon::run(args)?;
     Ok(ExitCode::SUCCESS)

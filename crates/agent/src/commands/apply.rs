@@ -1,4 +1,4 @@
-//! `nftpol apply`: files into the kernel, once or for as long as it runs.
+//! `nftpol apply`: enforces files, once or as long as it runs.
 
 use std::process::ExitCode;
 use std::thread::sleep;
@@ -18,10 +18,10 @@ use crate::input;
 use crate::lock::Lock;
 use agent::{other_tables, report};
 
-/// How often `--watch` looks at the files' metadata and at the generation of
-/// the kernel's ruleset; with many files less often.
+/// How often `--watch` looks at the files' metadata and the kernel's
+/// generation. Less often with many files.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Of the time at most one part in so many goes into looking.
+/// At most one part in this many of the time is spent on looking.
 const LOOK_SHARE: u32 = 50;
 /// How long `--watch` waits after a failure.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -29,8 +29,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// Enforces the manifests; returns once the kernel has committed.
 ///
 /// # Errors
-/// The manifests are refused, or the kernel refuses; of a policy that it
-/// refuses, after all else is enforced.
+/// The manifests are refused, or the kernel refuses the change. If it refuses
+/// single policies, all others are enforced first.
 pub fn apply(args: &Apply) -> Result<ExitCode> {
     let sources = args.input.sources();
     if args.watch && sources.iter().any(|source| matches!(source, Source::Stdin)) {
@@ -59,8 +59,8 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     }
 }
 
-/// Follows files and kernel until the process ends. What fails is said and
-/// tried again; meanwhile the kernel keeps what it has.
+/// Follows files and kernel until the process ends. A failure is reported and
+/// tried again; meanwhile the kernel keeps its rules.
 fn watch(
     args: &Apply,
     pipeline: &mut Pipeline<Kernel>,
@@ -97,12 +97,12 @@ fn watch(
         }
         match pipeline.sync(&snapshot) {
             Ok(outcome) => {
-                let mended = outcome.batches > 0 && !edited && failed.is_none();
-                if mended {
-                    report::notice("others changed table inet nftpol; it is mended");
+                let restored = outcome.batches > 0 && !edited && failed.is_none();
+                if restored {
+                    report::notice("others changed table inet nftpol; it is restored");
                 }
-                if mended || edited || failed.is_some() {
-                    // Whoever read it may be gone; enforcement goes on.
+                if restored || edited || failed.is_some() {
+                    // The reader may be gone; enforcement continues.
                     let _ = report::outcome(&outcome);
                 }
                 failed = None;

@@ -1,4 +1,4 @@
-//! `nftpol cleanup`: the only command that removes enforcement.
+//! `nftpol cleanup`: the only command that removes the rules.
 
 use std::process::ExitCode;
 
@@ -8,11 +8,10 @@ use super::open;
 use crate::lock::Lock;
 use agent::report;
 
-/// Removes our tables, of whatever version.
+/// Removes our tables, those of other versions included.
 ///
 /// # Errors
-/// The kernel cannot be read or refuses; other tables are removed all the
-/// same.
+/// The kernel cannot be read, or refuses. The other tables are still removed.
 pub fn cleanup() -> Result<ExitCode> {
     let _lock = Lock::acquire()?;
     let mut kernel = open()?;

@@ -1,4 +1,4 @@
-//! `nftpol verify`: whether a table means what the specification says.
+//! `nftpol verify`: proves that a table does what the specification says.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -14,12 +14,12 @@ use crate::cli::Verify;
 use crate::input;
 use agent::report;
 
-/// Prints the packets with which the table does other than the specification
-/// says; exit code 1 if there are any.
+/// Prints the packets that the table treats differently from the specification.
+/// Exit code 1 if there are any.
 ///
 /// # Errors
-/// The manifests are refused, the kernel cannot be read, or what its table
-/// does cannot be told.
+/// The manifests are refused, the kernel cannot be read, or its table cannot be
+/// understood.
 pub fn verify(args: &Verify) -> Result<ExitCode> {
     let snapshot = input::snapshot(&args.input, false)?;
     let (whose, table) = match args.kernel {
@@ -58,13 +58,13 @@ fn live() -> Result<Ruleset> {
         return Ok(Ruleset::new(name));
     };
     report::foreign(&dump.foreign);
-    // Sets and objects do nothing by themselves.
+    // Sets and objects have no effect without a rule.
     let acts = |kind| matches!(kind, ForeignKind::Table | ForeignKind::Chain);
     if let Some(object) = dump.foreign.iter().find(|object| acts(object.kind)) {
         bail!("what {} in table inet {name} does is not known ({})", object.name, object.why);
     }
     for (chain, rules) in dump.ruleset.chains.iter().map(|(name, chain)| (name, &chain.rules)) {
-        // So a rule that cannot be read comes out of a dump; ours always act.
+        // A dump shows an unreadable rule without a verdict; ours always have one.
         if let Some(rule) = rules.iter().find(|rule| rule.log.is_none() && rule.finish.is_none()) {
             let why = rule.comment.as_ref().map_or("", |comment| comment.as_str());
             bail!("what a rule of chain {chain} in table inet {name} does is not known: {why}");

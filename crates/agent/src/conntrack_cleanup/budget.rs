@@ -1,17 +1,16 @@
-//! How much of a core looking through connection tracking may take.
+//! Limits how much of a core the passes over connection tracking may take.
 //!
-//! In: how long each pass took. Out: when the next may begin.
-//! Never: a clock; the caller tells the time.
+//! In: how long each pass took, and the time. Out: when the next may begin.
 
 use std::time::{Duration, Instant};
 
-/// Of each second, a tenth.
+/// One part in this many of the time.
 const SHARE: u32 = 10;
-/// What may be spent at once after a quiet time: single changes, and some in a
-/// row, are followed without delay.
+/// This much may be spent at once after a quiet time, so that a single change,
+/// or a few in a row, are followed without delay.
 const BURST: Duration = Duration::from_millis(500);
 
-/// Time spent that the share of the time since has not paid for yet.
+/// The time spent that is not yet paid back.
 #[derive(Debug)]
 pub(super) struct Budget {
     debt: Duration,
@@ -23,7 +22,7 @@ impl Budget {
         Self { debt: Duration::ZERO, at: now }
     }
 
-    /// A pass that took so long has just ended.
+    /// A pass has just ended, and took this long.
     pub(super) fn spend(&mut self, took: Duration, now: Instant) {
         self.debt = self.debt_at(now) + took;
         self.at = now;

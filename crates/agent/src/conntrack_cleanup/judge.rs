@@ -1,13 +1,13 @@
-//! Whether a table denies a flow that stands.
+//! Whether a table denies an open flow.
 //!
 //! In: an entry of connection tracking, the table, the node's own addresses.
 //! Out: denied or not. Never: I/O.
 //!
 //! A flow is judged by its first packet, as the forward hook saw it: from the
-//! original source, before source translation, to where the answers come
-//! from, after destination translation. One that a helper announced (FTP's
-//! data, for instance) passed as `related`, and is judged by the flow that
-//! announced it while that one lives.
+//! original source (before source translation) to the source of the answers
+//! (after destination translation). A flow that a helper announced, such as
+//! FTP data, passed as `related`. It is judged by the flow that announced it
+//! while that one lives.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use ruleset::simulator::{self, Broken, Outcome, Packet};
 
 use super::suspects::is_link_local;
 
-/// A table and the node that it is for.
+/// A table and its node.
 #[derive(Debug)]
 pub(super) struct Judge<'a> {
     ruleset: &'a Ruleset,
@@ -37,8 +37,8 @@ impl<'a> Judge<'a> {
         Self { ruleset, isolated: isolated.collect(), node }
     }
 
-    /// Whether the flow is denied. `master`: the living flow that announced
-    /// it, if one did.
+    /// Whether the flow is denied. `master`: the flow that announced it, if there
+    /// is one and it lives.
     pub(super) fn denies(&self, flow: &Flow, master: Option<&Flow>) -> Result<bool, Broken> {
         let judged = master.unwrap_or(flow);
         if !self.is_forwarded(flow) || !self.is_forwarded(judged) || !self.is_of_pods(judged) {
@@ -48,14 +48,14 @@ impl<'a> Judge<'a> {
         Ok(seen.outcome == Outcome::Drop)
     }
 
-    /// Whether the flow crosses the forward hook: what comes from the node
-    /// itself or goes to it does not.
+    /// Whether the flow crosses the forward hook. Flows from or to the node
+    /// itself do not.
     fn is_forwarded(&self, flow: &Flow) -> bool {
         !ends(flow).iter().any(|end| end.is_loopback() || self.node.contains(end))
     }
 
-    /// Whether an end is an isolated pod of this node, or link-local, of which
-    /// no table says whose it is.
+    /// Whether an end is an isolated pod of this node, or link-local: no table
+    /// knows the owner of such an address.
     fn is_of_pods(&self, flow: &Flow) -> bool {
         ends(flow).into_iter().any(|end| is_link_local(end) || self.isolated.contains(&end))
     }

@@ -1,15 +1,15 @@
-//! Which flows may be denied now that were allowed before.
+//! Finds the flows that may be denied now and were allowed before.
 //!
-//! In: two compiled tables. Out: addresses of which every such flow has one,
-//! as few as can be told cheaply. Never: a flow missed; a verdict, for the
-//! judge gives that.
+//! In: two tables. Out: a small set of addresses; each such flow has at least
+//! one of them. Never: a missed flow; a verdict, which is the judge's job.
 //!
-//! A packet that the new table drops and the old one did not is dropped by the
-//! chain of an isolated local address. Either that address was not isolated,
-//! or its old chain allowed the packet by a rule that its new chain lacks, or
-//! by an element that a set has lost: then that element's address is an end of
-//! the packet. What a table has beside pods' chains changes with its version,
-//! but for `edges`, which shuts link-local addresses while a pod is isolated.
+//! If the new table drops a packet and the old one did not, the chain of an
+//! isolated local address drops it. There are three cases. The address was not
+//! isolated before. Or its old chain allowed the packet by a rule that the new
+//! chain lacks. Or the old chain allowed it by an element that a set has lost;
+//! then the address of that element is an end of the packet. The rest of the
+//! table changes only with its version, except `edges`, which closes link-local
+//! addresses while a pod is isolated.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,8 +22,9 @@ use ruleset::{
     Verdict,
 };
 
-/// Rules of a chain that are gone and are held against each that it has now,
-/// to find one that allows as much. Beyond, the chain's users are suspects.
+/// At most this many rules that a chain lost are compared with each of its
+/// present rules, to find one that allows as much. With more, all users of the
+/// chain are suspects.
 const MAX_COMPARED: usize = 64;
 
 /// Flows to be judged: those with one of these ends.
@@ -32,7 +33,7 @@ pub struct Suspects {
     /// Either end: the first packet's source, or its destination after
     /// translation.
     pub addresses: BTreeSet<IpAddr>,
-    /// Whether flows between IPv6 link-local addresses are suspects, too.
+    /// Whether flows with an IPv6 link-local address are suspects, too.
     pub link_local: bool,
 }
 
@@ -62,14 +63,13 @@ impl Suspects {
     }
 }
 
-/// Whether an address is IPv6 link-local: it belongs to a pod, but no table
-/// says to which.
+/// Whether an address is IPv6 link-local. No table knows which pod has it.
 pub(super) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
-/// What to look at after a change from one table to another. Without a table
-/// before, such as at start, all isolated local addresses.
+/// The suspects of a change from one table to another. Without a table before,
+/// as at start, all isolated local addresses.
 pub fn suspects(before: Option<&Ruleset>, after: &Ruleset) -> Suspects {
     let layout = Layout::of(after);
     let Some(before) = before.filter(|before| layout.same_frame(Layout::of(before))) else {
@@ -102,8 +102,9 @@ pub fn suspects(before: Option<&Ruleset>, after: &Ruleset) -> Suspects {
     found
 }
 
-/// The chains that isolated addresses had and have, and whose they are. An
-/// address that was not isolated goes to `found` at once.
+/// Pairs of chains, before and after, with the isolated addresses that had the
+/// first and have the second. An address that was not isolated is added to
+/// `found`.
 fn moves<'a>(
     before: Layout<'a>,
     after: Layout<'a>,
@@ -126,11 +127,11 @@ fn moves<'a>(
     moves
 }
 
-/// What a chain no longer allows that another did.
+/// What one chain allowed and the next one does not.
 enum Loss<'a> {
-    /// More than can be told.
+    /// Rules: which packets is not known.
     Rules,
-    /// What these sets have lost.
+    /// The elements that these sets lost.
     Sets(BTreeSet<&'a Name>),
 }
 
@@ -158,16 +159,16 @@ fn loss<'a>(
     Loss::Sets(from.into_values().flat_map(Rule::lookups).filter(has_lost).collect())
 }
 
-/// What a rule allows, and how.
+/// The packets that a rule allows, and its verdict.
 type Allowed<'a> = (&'a [Match], &'a Finish);
 
-/// Whether a rule allows all that another does, in the same sets.
+/// Whether a rule allows all that another does, with the same sets.
 fn covers((matches, finish): &Allowed<'_>, (narrower, its_finish): &Allowed<'_>) -> bool {
     finish == its_finish
         && matches.iter().all(|wide| narrower.iter().any(|narrow| implies(narrow, wide)))
 }
 
-/// Whether whatever meets the first condition meets the second.
+/// Whether each packet that meets the first condition meets the second.
 fn implies(narrow: &Match, wide: &Match) -> bool {
     match (narrow, wide) {
         (
@@ -198,8 +199,8 @@ fn is_of_allowing(chain: &Chain) -> bool {
     drop && rules.iter().all(|rule| rule.allows() || rule.finish.is_none())
 }
 
-/// The addresses that left a set, one of which every flow has that it allowed;
-/// `None` where elements are no single addresses.
+/// The addresses that left a set. Each flow that was allowed by these elements
+/// has one of them. `None` where elements are not single addresses.
 fn lost_elements(before: &Ruleset, after: &Ruleset, set: &Name) -> Option<BTreeSet<IpAddr>> {
     let (old, new) = (before.sets.get(set)?, after.sets.get(set)?);
     match old.set_type {
@@ -210,7 +211,7 @@ fn lost_elements(before: &Ruleset, after: &Ruleset, set: &Name) -> Option<BTreeS
     }
 }
 
-/// Each flow in question has an end in both.
+/// The smaller of two sets. Each suspect flow has an end in both.
 fn fewer(lost: &Option<BTreeSet<IpAddr>>, users: BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
     match lost {
         Some(lost) if lost.len() <= users.len() => lost.clone(),

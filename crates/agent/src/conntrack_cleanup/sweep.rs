@@ -1,7 +1,7 @@
 //! One pass over connection tracking.
 //!
-//! In: suspects and the table in force. Out: entries that it denies, deleted.
-//! Never: a whole dump in memory; an entry that is no suspect.
+//! In: suspects, and the table in force. Out: the entries that it denies are
+//! deleted. Never: a whole dump in memory; a deleted entry that is no suspect.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,17 +15,18 @@ use ruleset::{Family, Ruleset};
 use super::judge::{Judge, ends};
 use super::suspects::Suspects;
 
-/// Up to so many IPv4 addresses are asked for one by one, twice each: as
-/// source and as destination. With 100,000 entries such a dump takes about a
-/// sixth of a dump of them all (40 and 250 ms), for the kernel walks its table
-/// each time; so three addresses would win nothing.
+/// Up to this many IPv4 addresses are asked for one by one, twice each: as
+/// source and as destination. The kernel walks its whole table each time: with
+/// 100,000 entries such a dump takes 40 ms, a dump of all of them 250 ms. So
+/// three addresses would save nothing.
 const FEW_ADDRESSES: usize = 2;
-/// Entries to be deleted that are collected before they are.
+/// Entries are deleted in groups of this size.
 const DELETIONS_AT_ONCE: usize = 512;
-/// Deleted flows of which late answers are looked for: 10 microseconds each.
+/// Late answers are looked for after at most this many deleted flows, at 10
+/// microseconds each.
 const MAX_ANSWERS: usize = 2048;
 
-/// Why a pass broke off.
+/// Why a pass failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SweepError {
     #[error(transparent)]
@@ -36,26 +37,26 @@ pub(super) enum SweepError {
     Table(#[from] Broken),
 }
 
-/// A table that took the place of the pass's, if one did.
+/// The table that replaced the one of the pass, if there is one.
 pub(super) type Newer<'a> = &'a dyn Fn() -> Option<Arc<Ruleset>>;
 
-/// A dump takes its time, and the flows that come late in it may be new ones
-/// that a newer table allows: it has the last word.
+/// A dump takes time. The flows that are listed late may be new ones that a newer
+/// table allows, so the newest table decides.
 struct LastWord<'a> {
     node: &'a BTreeSet<IpAddr>,
     newer: Newer<'a>,
 }
 
-/// What a pass did, up to its end or its error.
+/// What a pass did before it ended or failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Swept {
-    /// Entries that the kernel sent.
+    /// Entries that the kernel listed.
     pub(super) entries: u64,
     /// Entries deleted.
     pub(super) deleted: u64,
 }
 
-/// Two sockets: one reads, and meanwhile the other deletes.
+/// Two sockets: one lists while the other deletes.
 #[derive(Debug)]
 pub(super) struct Sweeper {
     reader: Conntrack,
@@ -67,8 +68,8 @@ struct Writer {
     conntrack: Conntrack,
     denied: Vec<Flow>,
     deleted: u64,
-    /// Of the flows deleted in this pass, how answers look that open a flow of
-    /// their own, and the zone.
+    /// For the flows deleted in this pass: the tuple of an answer that opens a
+    /// flow of its own, and the zone.
     answers: Vec<(Tuple, u16)>,
 }
 
@@ -80,8 +81,8 @@ impl Sweeper {
         Ok(Self { reader: Conntrack::open()?, writer })
     }
 
-    /// Deletes what of the suspects the table denies. The present thread must
-    /// be in the network namespace of the sockets, whose addresses it reads.
+    /// Deletes the suspects that the table denies. Call it from a thread in the
+    /// network namespace of the sockets: it reads the addresses there.
     pub(super) fn sweep(
         &mut self,
         suspects: &Suspects,
@@ -168,8 +169,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes flows that answers to deleted ones have opened. Where the other
-    /// direction is allowed and goes on, the next packet opens it again.
+    /// Deletes flows that late answers to deleted flows opened. If that direction
+    /// is allowed and the sender continues, the next packet opens it again.
     fn delete_answers(&mut self, answers: &[(Tuple, u16)]) -> Result<(), ConntrackError> {
         for (answer, zone) in answers {
             if let Some(flow) = self.conntrack.get(answer, *zone)? {
@@ -180,14 +181,14 @@ impl Writer {
     }
 }
 
-/// Whether an answer that comes after the flow is deleted is a new flow's first
-/// packet: not of TCP, where that is a SYN, nor of ICMP.
+/// Whether an answer to a deleted flow opens a flow of its own. In TCP only a SYN
+/// does, and in ICMP only a request.
 fn answers_open_flows(flow: &Flow) -> bool {
     let has_ports = matches!(flow.original.transport, TupleId::Ports { .. });
     has_ports && flow.original.protocol != ruleset::Transport::Tcp.number()
 }
 
-/// The dumps that hold all suspects.
+/// The dumps that together contain all suspects.
 fn filters(suspects: &Suspects) -> Vec<Filter> {
     let (four, six): (Vec<IpAddr>, Vec<IpAddr>) =
         suspects.addresses.iter().partition(|address| address.is_ipv4());

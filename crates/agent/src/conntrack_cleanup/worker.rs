@@ -1,8 +1,7 @@
-//! The thread: what is due, and when.
+//! The thread: which passes are pending, and when they begin.
 //!
-//! In: changes from the inbox. Out: passes, in the budget, and counters.
-//! Never: a suspect forgotten after an error; the same error in the log twice
-//! in a row.
+//! In: changes from the inbox. Out: passes within the budget, and counters.
+//! Never: suspects lost after an error; the same error logged twice in a row.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +13,10 @@ use super::suspects::{Suspects, suspects};
 use super::sweep::{Sweeper, Swept};
 use super::{AGAIN_AFTER, Shared, TableChange};
 
-/// How long after a failed pass it is tried again.
+/// A failed pass is repeated after this long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What the thread owns.
+/// The state of the thread.
 pub(super) struct Worker {
     shared: Arc<Shared>,
     sweeper: Sweeper,
@@ -25,15 +24,15 @@ pub(super) struct Worker {
     due: Vec<PendingPass>,
     /// The newest table.
     table: Option<Arc<Ruleset>>,
-    /// The last pass's, until one succeeds.
+    /// The error of the last pass; `None` once one succeeds.
     error: Option<String>,
 }
 
-/// Suspects to be looked at.
+/// Suspects to be checked.
 struct PendingPass {
     at: Instant,
     suspects: Suspects,
-    /// Whether once more after this.
+    /// Whether to check them once more after this.
     again: bool,
 }
 
@@ -43,7 +42,7 @@ impl Worker {
         Self { shared, sweeper, budget, due: Vec::new(), table: None, error: None }
     }
 
-    /// Until it is told to stop.
+    /// Runs until asked to stop.
     pub(super) fn run(mut self) {
         while let Some(changes) = self.shared.wait(self.next_pass()) {
             changes.into_iter().for_each(|change| self.take(change));
@@ -69,7 +68,7 @@ impl Worker {
         Some(first.max(self.budget.ready_at()))
     }
 
-    /// Looks at all that is due, in one pass.
+    /// Checks all suspects whose time has come, in one pass.
     fn pass(&mut self, start: Instant) {
         let Some(table) = self.table.clone() else { return };
         let (ready, later) = self.due.drain(..).partition(|due| due.at <= start);
@@ -106,9 +105,7 @@ impl Worker {
             Err(error) => {
                 let text = error.to_string();
                 if self.error.as_ref() != Some(&text) {
-                    tracing::warn!(
-                        "connections that policies deny may go on: {text}; trying again"
-                    );
+                    tracing::warn!("denied connections may continue: {text}; trying again");
                 }
                 self.error = Some(text);
                 self.due.push(PendingPass { at: end + RETRY_AFTER, suspects: all, again: true });

@@ -1,9 +1,9 @@
 //! Events on policies that are not enforced as written.
 //!
-//! In: what is wrong with which policy, as of now. Out: one Event for each
-//! policy and reason, under a name made of both, so that what several nodes
-//! and repeats say meets in one object. Never: more than a few a second; a
-//! read from the API server.
+//! In: what is wrong with which policy now. Out: one Event for each policy and
+//! reason, under a name made of both, so that several nodes and repeats update
+//! one object. Never: more than a few requests a second; a read from the API
+//! server.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -20,16 +20,16 @@ use tokio::time::{sleep, timeout};
 
 /// The API server forgets Events after an hour (`--event-ttl`).
 const REPEAT_EVERY: Duration = Duration::from_secs(30 * 60);
-/// Between two requests.
+/// The pause between two requests.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// After a request failed.
+/// The pause after a failed request.
 const RETRY: Duration = Duration::from_secs(30);
 /// `NoteLengthLimit` of the API server's validation (pkg/apis/core/validation/events.go).
 const MESSAGE_BYTES: usize = 1024;
 
-/// Publishes problems as they come, for ever.
+/// Publishes problems as they change, until the sender is gone.
 pub async fn publish(client: Client, node: String, mut problems: watch::Receiver<Problems>) {
     let mut published: BTreeMap<About, (String, Instant)> = BTreeMap::new();
     let mut failing = false;
@@ -40,7 +40,7 @@ pub async fn publish(client: Client, node: String, mut problems: watch::Receiver
         for (about, message) in &current {
             let known = published
                 .get(about)
-                .is_some_and(|(said, when)| said == message && when.elapsed() < REPEAT_EVERY);
+                .is_some_and(|(before, when)| before == message && when.elapsed() < REPEAT_EVERY);
             if known {
                 continue;
             }
@@ -50,7 +50,7 @@ pub async fn publish(client: Client, node: String, mut problems: watch::Receiver
                     published.insert(about.clone(), (message.clone(), Instant::now()));
                 }
                 Err(error) => {
-                    // Once: every further problem would fail for the same reason.
+                    // Log once: further problems would fail for the same reason.
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(policy = %about.policy, "cannot write an Event: {error}");
                     }
@@ -65,7 +65,7 @@ pub async fn publish(client: Client, node: String, mut problems: watch::Receiver
     }
 }
 
-/// Creates the Event, or brings the one that is there up to date.
+/// Creates the Event, or updates the existing one.
 async fn put(client: &Client, node: &str, about: &About, message: &str) -> Result<(), kube::Error> {
     let events: Api<Event> = Api::namespaced(client.clone(), &about.policy.namespace);
     let now = Timestamp::now();
@@ -80,7 +80,7 @@ async fn put(client: &Client, node: &str, about: &About, message: &str) -> Resul
                     "source": event.source,
                 }));
                 match events.patch(&name, &PatchParams::default(), &patch).await {
-                    // Another node was a moment earlier: it said the same.
+                    // Another node was faster, with the same content.
                     Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
                     result => result.map(drop),
                 }

@@ -1,7 +1,7 @@
-//! The side of the agent that talks: watches, Events, health, signals.
+//! The thread that talks to others: watches, Events, health, signals.
 //!
-//! In: a configuration. Out: messages to the loop that enforces.
-//! Never: that loop waiting for any of this; it runs in a thread of its own.
+//! In: a configuration. Out: messages to the loop that enforces, which never
+//! waits for this thread.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ use super::announce;
 use super::server::{self, Pages, ServedState};
 use crate::api_client::client;
 
-/// What this side needs to know.
+/// The configuration of this thread.
 #[derive(Debug)]
 pub struct Settings {
     /// The node, for Events.
@@ -111,7 +111,7 @@ async fn panicked(tasks: &mut JoinSet<()>) {
     std::future::pending().await
 }
 
-/// Passes on what the watches tell, until the loop that enforces is gone.
+/// Passes on the events of the watches, until the loop that enforces is gone.
 async fn follow(client: Client, metrics: &Metrics, messages: &Sender<Message>) {
     let mut events = pin!(api::events(client));
     while let Some(event) = events.next().await {

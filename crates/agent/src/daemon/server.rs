@@ -1,7 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics` over HTTP.
 //!
-//! In: addresses to listen on. Out: answers. Never: anything that changes the
-//! node or says more than the metrics do.
+//! In: addresses to listen on. Out: answers. Never: a request that changes the
+//! node.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,10 +23,10 @@ use tokio::time::{sleep, timeout};
 
 /// ConntrackCleanup at once; a prober and a scraper need one each.
 const CONNECTIONS: usize = 32;
-/// How long a client may take, and hold its connection.
+/// How long a client may hold its connection.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait for an address that is taken. The agent that this one
-/// follows may still hold it.
+/// The pause before another attempt to listen on an address in use. The agent
+/// before this one may still hold it.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What an address answers.
@@ -38,7 +38,7 @@ pub enum Pages {
     Metrics,
 }
 
-/// What the pages tell of.
+/// What the pages show.
 #[derive(Clone, Debug)]
 pub struct ServedState {
     /// For the probes.
@@ -47,7 +47,7 @@ pub struct ServedState {
     pub metrics: Arc<Metrics>,
 }
 
-/// Serves for ever.
+/// Serves until the process ends.
 pub async fn serve(address: SocketAddr, pages: Pages, served: ServedState) {
     let listener = listen(address).await;
     let connections = Arc::new(Semaphore::new(CONNECTIONS));
@@ -57,7 +57,7 @@ pub async fn serve(address: SocketAddr, pages: Pages, served: ServedState) {
             Ok((stream, _)) => {
                 let served = served.clone();
                 tokio::spawn(async move {
-                    // Whoever asks too slowly is cut off; nobody else waits.
+                    // A slow client is cut off, and delays nobody else.
                     let _ = timeout(PATIENCE, connection(stream, pages, served)).await;
                     drop(permit);
                 });
@@ -77,7 +77,7 @@ async fn listen(address: SocketAddr) -> TcpListener {
             Ok(listener) => return listener,
             Err(error) if !was_logged => {
                 was_logged = true;
-                tracing::warn!(%address, "cannot listen, trying on: {error}");
+                tracing::warn!(%address, "cannot listen, trying again: {error}");
             }
             Err(_) => {}
         }

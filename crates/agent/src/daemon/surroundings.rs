@@ -1,8 +1,8 @@
-//! What of this node could make enforcement blind or break it.
+//! Looks for things on this node that hide packets from the rules or break them.
 //!
 //! In: the node's interfaces and files below /proc, its tables, the addresses
-//! of its pods. Out: what holds and what does not, each with the way to mend
-//! it. Never: a change to the node.
+//! of its pods. Out: conditions that hold or not, with the way to fix them.
+//! Never: a change to the node.
 
 use std::fs;
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ impl Surroundings<Kernel> for NodeSurroundings {
 struct DroppingChains {
     /// When they were listed last, and as of which generation.
     listed: Option<(Instant, Generation)>,
-    /// Named once each.
+    /// Chains already logged; each is logged once.
     named: Vec<String>,
 }
 
@@ -50,9 +50,9 @@ impl DroppingChains {
         })
     }
 
-    /// What another table drops, ours cannot allow.
+    /// Logs chains of others that drop: ours cannot allow what they drop.
     fn look(&mut self, now: Instant, kernel: &mut Kernel) {
-        // Before the list: what is made after it must not pass for listed.
+        // Ask before listing: a later commit must not count as listed.
         let Ok(generation) = kernel.generation() else { return };
         if !self.is_due(now, generation) {
             return;

@@ -1,8 +1,8 @@
-//! What is to be known about policies, told to those who want to know.
+//! Reports what is wrong with policies.
 //!
-//! In: the cluster and what an attempt found. Out: log lines when something
-//! changed, gauges, problems for Events. Never: an Event about a
-//! policy that selects no pod of this node; other nodes tell of those.
+//! In: the cluster, and what an attempt found. Out: log lines when something
+//! changed, gauges, problems for Events. Never: an Event about a policy that
+//! selects no pod of this node; other nodes report those.
 
 use std::collections::BTreeSet;
 
@@ -29,8 +29,8 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Tells what changed.
-    pub fn tell(
+    /// Reports what changed.
+    pub fn report(
         &mut self,
         cluster: &ClusterState,
         found: Found<'_>,

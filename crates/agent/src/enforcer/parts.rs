@@ -25,7 +25,7 @@ pub struct Parts<S> {
     pub pipeline: Pipeline<S>,
     /// For live connections; `None` without conntrack.
     pub flow_cleanup: Option<Box<dyn FlowCleanup>>,
-    /// What else of the node can break enforcement.
+    /// Looks around on the node from time to time.
     pub surroundings: Box<dyn Surroundings<S>>,
     /// For Events.
     pub problems: watch::Sender<Problems>,
@@ -63,7 +63,7 @@ impl FlowCleanup for ConntrackCleanup {
     }
 }
 
-/// What of the node can make enforcement blind or break it.
+/// Looks for things on the node that hide packets from the rules or break them.
 pub trait Surroundings<S> {
     /// Looks, and tells the status.
     fn look(&mut self, now: Instant, kernel: &mut S, local_pods: &[IpAddr], status: &Status);

@@ -53,8 +53,8 @@ impl<S: Sink> Enforcer<S> {
             self.parts.metrics.event_to_kernel_seconds.observe(delay);
         }
         let restored = outcome.restored || restoring && outcome.batches > 0;
-        // What happened before the first attempt, nobody here knows, nor what
-        // others had done before the table was found as it was.
+        // It is not known what was in force before the first attempt, or while
+        // others had changed the table.
         let is_first = !std::mem::replace(&mut self.enforced, true);
         if restored {
             self.next.repaired(now);
@@ -68,7 +68,7 @@ impl<S: Sink> Enforcer<S> {
         self.parts.metrics.synced(took, outcome, self.cluster.snapshot());
         if is_first {
             tracing::info!(
-                "enforcing: table inet nftpol holds what the policies say ({} operations)",
+                "enforcing: table inet nftpol matches the policies ({} operations)",
                 outcome.operations
             );
             report::foreign(&outcome.foreign);
@@ -80,7 +80,7 @@ impl<S: Sink> Enforcer<S> {
         if let Some(flow_cleanup) = &self.parts.flow_cleanup {
             flow_cleanup.changed(before, Arc::clone(&outcome.after));
         }
-        self.tell(&outcome.diagnostics, &outcome.set_aside);
+        self.report(&outcome.diagnostics, &outcome.set_aside);
     }
 
     /// An attempt failed, perhaps after some of its batches: what they did has
@@ -93,7 +93,7 @@ impl<S: Sink> Enforcer<S> {
                 flow_cleanup.changed(before, Arc::clone(&committed.after));
             }
         }
-        self.tell(&failure.diagnostics, &failure.set_aside);
+        self.report(&failure.diagnostics, &failure.set_aside);
     }
 
     pub(super) fn failed(&mut self, error: &SyncError) {
@@ -106,11 +106,11 @@ impl<S: Sink> Enforcer<S> {
         }
     }
 
-    fn tell(&mut self, diagnostics: &[Diagnostic], set_aside: &BTreeSet<ObjectKey>) {
+    fn report(&mut self, diagnostics: &[Diagnostic], set_aside: &BTreeSet<ObjectKey>) {
         let Parts { pipeline, problems, metrics, .. } = &self.parts;
         let isolates = |policy: &ObjectKey| pipeline.isolates(policy);
         let found = Found { diagnostics, set_aside };
-        self.findings.tell(&self.cluster, found, isolates, problems, metrics);
+        self.findings.report(&self.cluster, found, isolates, problems, metrics);
     }
 
     /// Once ours enforces, no other table of ours is needed.

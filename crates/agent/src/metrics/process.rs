@@ -1,6 +1,6 @@
 //! What this process uses, from /proc/self.
 //!
-//! In: nothing. Out: memory and CPU time. Never: a guess where /proc is not.
+//! Out: memory and CPU time, or nothing where /proc is missing.
 
 use std::fs;
 
@@ -15,7 +15,7 @@ pub struct Usage {
     pub cpu_seconds: f64,
 }
 
-/// As of now; `None` where it cannot be read.
+/// The present usage; `None` where it cannot be read.
 pub fn usage() -> Option<Usage> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,8 +1,8 @@
 //! One attempt: compare with the kernel, send what differs.
 //!
-//! In: the table that is to be. Out: the kernel has it, or why the attempt
-//! ended. Never: a batch that depends on what was read and is sent after
-//! others committed, but for the last attempts.
+//! In: the wanted table. Out: the kernel has it, or why the attempt ended.
+//! Never, except in the last attempts: a batch that depends on a read and is
+//! sent after others committed.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ use super::kernel_table::{Remembered, Start};
 use super::{Difference, Pipeline, SyncError, batch_spacing};
 use crate::Sink;
 
-/// Attempts that give way to whoever commits meanwhile. The later ones do not:
-/// some node's others commit faster than a large difference is made.
+/// This many attempts give way to others who commit meanwhile. Later ones do not:
+/// on some nodes others commit faster than a large difference is planned.
 const POLITE_ATTEMPTS: usize = 3;
 
 /// Why one attempt ended.
@@ -63,7 +63,7 @@ impl<S: Sink> Pipeline<S> {
         let is_flags = |object: &ForeignObject| object.kind == ForeignKind::Table;
         let flags = foreign.iter().position(is_flags).map(|index| foreign.remove(index).why);
         if flags.is_some() {
-            // They go when the table is created once more.
+            // Creating the table again clears them.
             batches.insert(0, Batch { ops: vec![Op::CreateTable] });
         }
         Ok(Difference { live, flags, foreign, generation, batches })
@@ -72,7 +72,7 @@ impl<S: Sink> Pipeline<S> {
     /// Takes the table from memory, or reads it where it must be. Reading it
     /// costs with its size, and on a node with kube-proxy others commit all day.
     fn start(&mut self) -> Result<Start, ReadError> {
-        // Before the dump: what is made after it must not pass for read.
+        // Ask before the dump: a later commit must not count as read.
         let generation = self.sink.generation()?;
         if !self.kernel_table.is_exact_at(generation)
             && self.kernel_table.start(generation).is_some()

@@ -1,4 +1,4 @@
-//! What the pipeline did, what it would do, and why it could not.
+//! What a change did, what it would do, or why it failed.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -29,10 +29,9 @@ pub struct Outcome {
     pub diagnostics: Vec<Diagnostic>,
     /// Policies that the kernel refused: they isolate and allow nothing.
     pub set_aside: BTreeSet<ObjectKey>,
-    /// What others put into our table and is still in it.
+    /// What others put into our table. It is still there.
     pub foreign: Vec<ForeignObject>,
-    /// Whether the table showed signs that others had touched it, and there
-    /// was something to mend or to change.
+    /// Whether others had touched the table, and batches were sent.
     pub restored: bool,
 }
 
@@ -75,16 +74,16 @@ impl Error for SyncFailed {
     }
 }
 
-/// Between the kernel's table and the one that it shall have.
+/// The difference between the kernel's table and the wanted one.
 #[derive(Clone, Debug)]
 pub struct Difference {
-    /// The kernel's table as far as our words can say it.
+    /// The kernel's table, as far as it can be expressed here.
     pub live: Option<Arc<Ruleset>>,
     /// Flags that others gave the table, such as `dormant`.
     pub flags: Option<String>,
     /// What others put into it.
     pub foreign: Vec<ForeignObject>,
-    /// The generation that this was read in.
+    /// The generation as of which it was read.
     pub generation: Generation,
     /// What to send.
     pub batches: Vec<Batch>,
@@ -96,7 +95,7 @@ pub enum SyncError {
     /// The table could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A batch failed for a reason that no policy is to blame for.
+    /// A batch failed, and no policy is to blame.
     #[error(transparent)]
     Send(#[from] SendError),
     /// The kernel's table cannot become ours step by step.
@@ -110,7 +109,7 @@ pub enum SyncError {
         #[source]
         source: PlanError,
     },
-    /// Others have put something into the table where ours belongs.
+    /// Others put something into the table under a name that ours needs.
     #[error(
         "table inet {table} holds {name}, which is not ours ({why}) and in the way; remove it, \
          or all of the table with `nftpol cleanup`"
@@ -134,10 +133,10 @@ pub enum SyncError {
          others have put something into it"
     )]
     RebuildDidNotHelp(#[source] SendError),
-    /// The table was to be proved first, and was not.
+    /// The table must be proved first, and could not be.
     #[error(transparent)]
     Unproved(#[from] Unproved),
-    /// The stand-in of a table that is built anew has no name.
+    /// The name of the stand-in is invalid.
     #[error("name a table: {0}")]
     Name(#[from] NameError),
     /// Others committed during each attempt.

@@ -1,10 +1,10 @@
-//! A table proved before it is sent.
+//! Proves a table before it is sent.
 //!
 //! In: the snapshot, the policies set aside, the table compiled from both.
-//! Out: nothing, or the first packet with which that table would do other than
-//! the specification says; then the table that was proved last stays in force.
-//! Never: a proof of the states on the way from one table to the next; the
-//! order of batches answers for those.
+//! Out: nothing, or the first packet that the table treats differently from the
+//! specification. Then the last proved table stays in force.
+//! Never: a proof of the states between two tables. The order of batches is
+//! responsible for those.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub type Verify =
 pub struct Proofs {
     /// Those that mean what the specification says.
     pub equal: u64,
-    /// Those that do not, or of which that cannot be told. None was sent.
+    /// Those that do not, or where this is not known. None was sent.
     pub failed: u64,
     /// Time for all of them.
     pub total: Duration,
@@ -37,8 +37,8 @@ pub struct Proofs {
 #[derive(Debug)]
 pub(super) struct Prover {
     verify: Verify,
-    /// About the engine's present table; `None` before anybody asked. The same
-    /// table would give the same answer.
+    /// The result for the engine's present table; `None` if not asked yet. The
+    /// same table gives the same result.
     found: Option<Result<(), Unproved>>,
     /// What was proved and then committed.
     enforced: Option<Arc<Ruleset>>,
@@ -66,7 +66,7 @@ pub enum Unproved {
 }
 
 impl Prover {
-    /// Fails if the engine's table is not what the specification says of this
+    /// Fails if the engine's table does not match the specification for this
     /// snapshot.
     fn prove(&mut self, engine: &Engine, snapshot: &Snapshot) -> Result<(), Unproved> {
         if let Some(found) = &self.found {
@@ -95,8 +95,8 @@ fn judge(report: Report) -> Result<(), Unproved> {
 }
 
 impl<S: Sink> Pipeline<S> {
-    /// Proves each table by this before it is sent, which takes seconds on a
-    /// large node; one without a proof is not sent.
+    /// Proves each table with this before it is sent. A proof takes seconds on a
+    /// large node. A table without one is not sent.
     #[must_use]
     pub fn proving(mut self, verify: Verify) -> Self {
         self.prover =
@@ -109,15 +109,15 @@ impl<S: Sink> Pipeline<S> {
         self.prover.as_ref().map(|prover| prover.proofs).unwrap_or_default()
     }
 
-    /// The engine's table is another one now.
+    /// The engine's table changed: its proof is void.
     pub(super) fn reopen(&mut self) {
         if let Some(prover) = &mut self.prover {
             prover.found = None;
         }
     }
 
-    /// Fails if there must be a proof and there is none; then the kernel has
-    /// the table that was proved last.
+    /// Fails if a proof is required and fails. The kernel then keeps the last
+    /// proved table.
     pub(super) fn prove(&mut self, snapshot: &Snapshot) -> Result<(), SyncError> {
         let Some(prover) = &mut self.prover else { return Ok(()) };
         let found = prover.prove(&self.engine, snapshot);
@@ -134,8 +134,8 @@ impl<S: Sink> Pipeline<S> {
         }
     }
 
-    /// Restores the table that was proved last if others touched it: nobody
-    /// else looks after it while what shall take its place is not proved.
+    /// Restores the last proved table if others touched it. Nothing else does so
+    /// while the next table has no proof.
     fn keep(&mut self) {
         let Some(last) = self.prover.as_ref().and_then(|prover| prover.enforced.clone()) else {
             return;

@@ -1,8 +1,8 @@
-//! A table that cannot become ours step by step, built anew.
+//! Builds a table again that cannot become ours step by step.
 //!
-//! In: a snapshot. Out: our table, made from nothing, without a packet that
-//! no table judges. Never: a table deleted and made in one batch; look-ups of
-//! one packet would fall between the two.
+//! In: a snapshot. Out: our table, built from nothing, while each packet is
+//! judged by at least one table. Never: a table deleted and created in one
+//! batch: the look-ups of one packet would be split between the two.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use super::kernel_table::{Remembered, Start};
 use super::{Difference, Outcome, Pipeline, Step, SyncError, SyncFailed};
 use crate::Sink;
 
-/// The name of the table that stands in meanwhile. It is one of ours, so that
-/// whatever a crash leaves behind goes at the next start.
+/// The name of the stand-in. It is one of our names, so the next start removes
+/// what a crash leaves behind.
 const STAND_IN: &str = "nftpol-0";
 
 impl<S: Sink> Pipeline<S> {
@@ -61,7 +61,7 @@ impl<S: Sink> Pipeline<S> {
             table: Name::new(STAND_IN).map_err(SyncError::from)?,
             ..Ruleset::clone(&ours)
         };
-        // One that an earlier attempt left behind may be all that enforces.
+        // A stand-in of an earlier attempt may be the only table that enforces.
         match self.build(&stand_in) {
             Err(AttemptError::Failed(SyncError::Plan { .. } | SyncError::InTheWay { .. })) => {
                 self.sink.delete_table(&stand_in.table)?;

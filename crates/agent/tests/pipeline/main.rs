@@ -1,7 +1,7 @@
 //! The pipeline beside a kernel that refuses, or that others change.
 //!
-//! A real kernel cannot be brought to refuse one policy's rule and no other,
-//! so here it is a model of one; the batches are real.
+//! A real kernel cannot be made to refuse one policy's rule and no other. So
+//! the kernel is a model here; the batches are real.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be fails the test")]
 

@@ -1,7 +1,7 @@
-//! A kernel in memory, and what it is to enforce.
+//! A kernel in memory, and a cluster for it.
 //!
-//! In: batches, and what others do between them. Out: the table, as the
-//! batches make it. Never: a packet; the simulator judges those.
+//! In: batches, and what others do between them. Out: the table that the
+//! batches make.
 
 use std::collections::BTreeMap;
 

@@ -276,7 +276,8 @@ fn it_mends_what_others_do() -> Result<()> {
         let start = Instant::now();
         nft(&namespace, &["-f", "-"], script).with_context(|| name.to_owned())?;
         watcher.until(name, |watcher| {
-            Ok(watcher.stderr()[said..].contains("others changed table inet nftpol; it is mended"))
+            Ok(watcher.stderr()[said..]
+                .contains("others changed table inet nftpol; it is restored"))
         })?;
         fastest = fastest.min(start.elapsed());
         assert_eq!(objects(&namespace)?, expected, "{name}");
