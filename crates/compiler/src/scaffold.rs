@@ -150,12 +150,12 @@ pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
         for direction in Direction::BOTH {
             add_dispatch(&mut ruleset, direction, family);
             if log {
-                let comment = Comment::new("pods whose drops were logged of late");
+                let comment = Comment::new("pods whose drops were logged recently");
                 let set = Set::new(SetType::RateLimit(family), Some(comment));
                 ruleset.sets.insert(log_set(direction, family), set);
             }
         }
-        let comment = Comment::new("a pod and itself, by way of a Service");
+        let comment = Comment::new("a pod and itself, through a Service");
         let set = Set::new(SetType::AddressPair(family), Some(comment));
         ruleset.sets.insert(self_set(family), set);
     }
