@@ -7,7 +7,9 @@
 //! watcher --> policy <-- compiler --> ruleset <-- nft      agent --> all of these
 //!             policy <-- verify ----> ruleset
 //!
-//! tests --> everything but xtask                           xtask --> nothing
+//! samples <-- netbed <-- kubebed <-- tools, suite           xtask --> nothing
+//!
+//! The members under tests/ may also depend on all crates above.
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +21,7 @@ use crate::cargo::Cargo;
 
 /// For each member of the workspace: the members that it may depend on, and
 /// the crates that it must not reach by any path.
-const RULES: [(&str, &[&str], &[&str]); 9] = [
+const RULES: [(&str, &[&str], &[&str]); 13] = [
     ("policy", &[], IMPURE),
     ("ruleset", &[], IMPURE),
     ("compiler", &["policy", "ruleset"], IMPURE),
@@ -27,10 +29,19 @@ const RULES: [(&str, &[&str], &[&str]); 9] = [
     ("watcher", &["policy"], KERNEL),
     ("nft", &["ruleset"], CLUSTER),
     ("agent", &["policy", "watcher", "compiler", "verify", "ruleset", "nft"], &[]),
-    ("tests", &["policy", "watcher", "compiler", "verify", "ruleset", "nft", "agent"], &[]),
+    ("samples", &["policy", "watcher", "compiler", "ruleset"], KERNEL),
+    ("netbed", &["policy", "watcher", "compiler", "ruleset", "nft", "agent", "samples"], &[]),
+    ("kubebed", &["policy", "watcher", "compiler", "ruleset", "nft", "samples", "netbed"], &[]),
+    ("tools", EVERYTHING, &[]),
+    ("suite", EVERYTHING, &[]),
     ("xtask", &[], &["kube", "k8s-openapi", "tokio", "libc", "mnl", "nftnl"]),
 ];
 
+/// What the programs and the tests may use.
+const EVERYTHING: &[&str] = &[
+    "policy", "watcher", "compiler", "verify", "ruleset", "nft", "agent", "samples", "netbed",
+    "kubebed",
+];
 /// What the synchronous, pure crates must not reach.
 const IMPURE: &[&str] =
     &["tokio", "kube", "k8s-openapi", "nftnl", "nftnl-sys", "mnl", "mnl-sys", "nix"];
@@ -113,7 +124,7 @@ impl Graph {
 }
 
 /// Every edge that is not allowed, one sentence each. Edges between members
-/// count for tests too: a test that crosses the drawing belongs into `tests`.
+/// count for tests too: a test that crosses the drawing belongs in `tests/suite`.
 fn check(graph: &Graph) -> Vec<String> {
     let mut wrong = Vec::new();
     for (id, member) in &graph.members {

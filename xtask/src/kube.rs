@@ -7,7 +7,10 @@
 //! "Configuring envtest for integration tests").
 //!
 //! Cold, on two cores, the server takes some four minutes, the nodes two more
-//! and upstream's tests three; Go's own cache makes it seconds where that is warm.
+//! and upstream's tests three. A warm cache of Go's makes it seconds. [`Builds`]
+//! run in the background of whatever else runs.
+
+mod builds;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +20,11 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::{Cargo, finish};
+pub use builds::Builds;
 
 /// Programs that are built together: most tests need not wait for those after
 /// the first.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Group {
     /// The folder of their go.mod.
     source: &'static str,
@@ -99,6 +103,11 @@ const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
 /// Builds what is not there.
 pub fn build(cargo: &Cargo, group: &'static Group) -> Result<()> {
+    build_by(cargo, group, &[])
+}
+
+/// The same; these words stand before each command.
+fn build_by(cargo: &Cargo, group: &'static Group, before: &[&str]) -> Result<()> {
     if let Some(folder) = std::env::var_os(ASSETS)
         && given(Path::new(&folder), group)?
     {
@@ -110,10 +119,10 @@ pub fn build(cargo: &Cargo, group: &'static Group) -> Result<()> {
     if recipe.is_built(&folder) {
         return Ok(());
     }
-    recipe.build(&source, &folder)
+    recipe.build(&source, &folder, before)
 }
 
-/// Whether a folder of somebody else's has these programs. Those that it is
+/// Whether a foreign folder has these programs. Those that it is
 /// meant to have, the server's, it must have.
 fn given(folder: &Path, group: &Group) -> Result<bool> {
     for (program, _) in group.programs {
@@ -157,7 +166,7 @@ impl Recipe {
             && programs.iter().all(|(program, _)| folder.join(program).is_file())
     }
 
-    fn build(&self, source: &Path, folder: &Path) -> Result<()> {
+    fn build(&self, source: &Path, folder: &Path, before: &[&str]) -> Result<()> {
         let go = go(source)?;
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let stamp = folder.join(self.group.stamp);
@@ -168,7 +177,7 @@ impl Recipe {
         for (program, package) in self.group.programs {
             eprintln!("kube: building {program} ...");
             let start = Instant::now();
-            let mut command = Command::new(&go);
+            let mut command = command(before, &go);
             command.current_dir(source).env("GOWORK", "off");
             command.env("CGO_ENABLED", if self.group.kubernetes { "0" } else { "1" });
             command.args(self.group.build);
@@ -179,6 +188,14 @@ impl Recipe {
         }
         fs::write(&stamp, &self.stamp).with_context(|| format!("write {}", stamp.display()))
     }
+}
+
+/// A command, not yet started.
+fn command(before: &[&str], program: &Path) -> Command {
+    let mut words = before.iter().map(Path::new).chain([program]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words);
+    command
 }
 
 /// The version of Kubernetes that a go.mod requires: `v1.36.3`.
@@ -233,53 +250,4 @@ fn minor(said: &str) -> Option<u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_version_is_that_of_the_module() -> Result<()> {
-        let modules = "
-            tool k8s.io/kubernetes/cmd/kubectl
-            require (
-                k8s.io/kubelet v0.36.3 // indirect
-                k8s.io/kubernetes v1.36.3 // indirect
-            )";
-        assert_eq!(version(modules)?, "v1.36.3");
-        assert_eq!(version("require k8s.io/kubernetes v1.37.0-rc.1")?, "v1.37.0-rc.1");
-        assert!(version("require k8s.io/kubelet v0.36.3").is_err());
-        assert_eq!(
-            linker_flags("v1.36.3")?,
-            "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 \
-             -X k8s.io/component-base/version.gitMajor=1 \
-             -X k8s.io/component-base/version.gitMinor=36"
-        );
-        Ok(())
-    }
-
-    #[test]
-    fn every_program_is_a_tool_of_the_module() -> Result<()> {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/kube/go.mod");
-        let modules = fs::read_to_string(source)?;
-        for (program, package) in [SERVER, NODES, E2E].iter().flat_map(|group| group.programs) {
-            assert!(modules.lines().any(|line| line.trim() == *package), "{program}: {package}");
-        }
-        assert!(modules.lines().any(|line| line.starts_with(&format!("go 1.{GO_MINOR}."))));
-        version(&modules)?;
-        Ok(())
-    }
-
-    #[test]
-    fn a_given_folder_has_a_server_and_may_have_nodes() {
-        let nowhere = Path::new("/nonexistent");
-        assert!(given(nowhere, &SERVER).is_err());
-        assert!(given(nowhere, &NODES).is_ok_and(|there| !there));
-        assert!(given(nowhere, &E2E).is_ok_and(|there| !there));
-    }
-
-    #[test]
-    fn go_says_its_version() {
-        assert_eq!(minor("go version go1.26.8 linux/amd64\n"), Some(26));
-        assert_eq!(minor("go version go1.27rc1 linux/amd64"), Some(27));
-        assert_eq!(minor("go version devel"), None);
-    }
-}
+mod tests;

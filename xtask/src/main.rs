@@ -5,10 +5,13 @@
 //! Never: a dependency on the crates it builds, so that it runs on a machine
 //! that has Rust, gcc and nothing else.
 
+mod background;
 mod cargo;
 mod ci;
 mod edges;
+mod fresh;
 mod kube;
+mod programs;
 mod setup;
 mod suite;
 
@@ -21,23 +24,30 @@ use cargo::Cargo;
 const HELP: &str = "\
 Usage: cargo xtask <command>
 
-  demo [--keep|--down]  a node and its pods as network namespaces, policies enforced, who reaches whom
-  test [filter...]      every test of the workspace; what starts with - goes to the test binaries
-  test cluster [scene...]  all scenes of the cluster test suite in a whole Kubernetes, or these, and a table of faults;
-                        NFTPOL_CLUSTER has options of `cluster up` for it: NFTPOL_CLUSTER=\"--nodes 3 --proxy iptables\"
-  ci                    what CI runs: format, lints, documentation, edges, lock file, every test
-  bench [args...]       measures beside `nft -f`; prints the README's table
-  load                  what an agent costs in a large cluster, from a real API server; prints the README's table
-  soak [minutes]        an agent under churn, 30 minutes unless said otherwise; fails when memory grows
-  latency [args...]     from a write to the API to packets, for any controller, in a whole Kubernetes of its own
-  bless                 writes the golden files anew from what the code makes now
-  cluster <command>     a whole Kubernetes on this machine: up, status, kubectl ..., exec NODE -- ..., down
-  conformance [...]     upstream's tests of NetworkPolicy against a real cluster; `conformance --help` lists the options
-  image [FILE]          the container image as a tar file (target/nftpol.tar), with its size and digest
-  kube [all]            builds etcd, kube-apiserver and kubectl for the tests; what nodes run, upstream's tests, flannel (they do it by themselves)
-  edges                 checks which crate may depend on which
-  setup                 installs the Debian packages that the others need (they do it by themselves)
-  help                  this text
+  ci                         what CI runs: format, edges, lints, documentation, every test
+  test [filter...]           every test, or those with a filter in their name; arguments with - go to the test programs
+  test --fresh MINUTES [filter...]
+                             property tests with new random cases, until the time is over; prints how to repeat a failure
+  test cluster [scene...]    all scenes in a whole Kubernetes, or these, and a table of faults. NFTPOL_CLUSTER has the
+                             options of `cluster up` for it: NFTPOL_CLUSTER=\"--nodes 3 --proxy iptables\"
+  bless                      rewrites the golden files from what the code makes now
+  edges                      checks which crate may depend on which
+
+  demo [--keep|--down]       a node and its pods as network namespaces, policies enforced, who reaches whom
+  cluster <command>          a whole Kubernetes on this machine: up, status, kubectl ..., exec NODE -- ..., down
+  image [FILE]               the container image as a tar file (target/nftpol.tar), with its size and digest
+
+  bench [rounds]             measures beside `nft -f`; prints the README's table
+  load                       what an agent costs in a large cluster, from a real API server; prints the README's table
+  soak [minutes]             an agent under churn, 30 minutes by default; fails when memory grows
+  latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
+  conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
+
+  kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests and flannel
+  setup                      installs the Debian packages that the others need
+  help                       this text
+
+Commands install packages and build programs of Kubernetes by themselves when they need them.
 ";
 
 fn main() -> ExitCode {
@@ -59,20 +69,10 @@ fn run(args: &[String]) -> Result<()> {
         "help" | "--help" | "-h" => print!("{HELP}"),
         "demo" => demo(rest)?,
         "test" if rest.first().is_some_and(|word| word == "cluster") => test_cluster(&rest[1..])?,
-        "test" => {
-            let cargo = Cargo::default();
-            if suite::needs_nodes(rest) {
-                setup::packages_of_nodes()?;
-                kube::build(&cargo, &kube::NODES)?;
-            } else {
-                setup::packages()?;
-            }
-            if suite::needs_upstream(rest) {
-                kube::build(&cargo, &kube::E2E)?;
-            }
-            kube::build(&cargo, &kube::SERVER)?;
-            suite::run(&cargo, rest)?.verdict(false)?;
-        }
+        "test" => match rest.split_first() {
+            Some((flag, rest)) if flag == "--fresh" => fresh::run(rest)?,
+            _ => test(rest)?,
+        },
         "bench" => bench(rest)?,
         "load" => none(rest).and_then(|()| measured("load", &[]))?,
         "soak" => measured("soak", rest)?,
@@ -105,7 +105,7 @@ fn demo(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
     // One command for both: built apart, shared dependencies compile twice,
     // once for each set of features.
-    cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
+    cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
     cargo.exec("debug/demo", args)
 }
 
@@ -120,7 +120,7 @@ fn measured(program: &str, args: &[String]) -> Result<()> {
 /// Builds this program, those that it needs beside `nftpol`, and `nftpol`, as
 /// a release has them, and runs it. No others: each is linked for a minute.
 fn optimised(cargo: &Cargo, program: &str, others: &[&str], args: &[String]) -> Result<()> {
-    let fixed = ["build", "--release", "--package", "agent", "--package", "tests"];
+    let fixed = ["build", "--release", "--package", "agent", "--package", "tools"];
     let programs = [program, "nftpol"].into_iter().chain(others.iter().copied());
     cargo.run(fixed.into_iter().chain(programs.flat_map(|program| ["--bin", program])))?;
     cargo.exec(&format!("release/{program}"), args)
@@ -151,6 +151,18 @@ fn kube(args: &[String]) -> Result<()> {
     }
 }
 
+fn test(args: &[String]) -> Result<()> {
+    setup::packages()?;
+    let cargo = Cargo::default();
+    let selection = suite::Selection::build(&cargo, args)?;
+    let groups = selection.groups();
+    if groups.contains(&&kube::NODES) {
+        setup::packages_of_nodes()?;
+    }
+    let kubernetes = kube::Builds::start(&cargo, groups);
+    selection.run(&cargo, &kubernetes)?.verdict(false)
+}
+
 /// The long form of the test that CI has of a whole Kubernetes.
 fn test_cluster(scenes: &[String]) -> Result<()> {
     let cargo = Cargo::default();
@@ -161,8 +173,18 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
     if options.split_whitespace().any(|word| word.starts_with(FLANNEL)) {
         kube::build(&cargo, &kube::FLANNEL)?;
     }
-    cargo.run(["build", "--package", "agent", "--package", "tests", "--bins", "--tests"])?;
-    let words = ["test", "--package", "tests", "--test", "kubernetes", "--", "--nocapture"];
+    cargo.run([
+        "build",
+        "--package",
+        "agent",
+        "--package",
+        "tools",
+        "--package",
+        "suite",
+        "--bins",
+        "--tests",
+    ])?;
+    let words = ["test", "--package", "suite", "--test", "kubernetes", "--", "--nocapture"];
     let mut command = cargo.command(words);
     let all = if scenes.is_empty() { "all".to_owned() } else { scenes.join(" ") };
     command.env("NFTPOL_SCENES", all);
@@ -178,9 +200,9 @@ fn cluster(args: &[String]) -> Result<()> {
     if up {
         nodes(&cargo, args)?;
     }
-    // What stands is reached and ended whatever has become of the source.
+    // A standing cluster can be reached and ended, even if the source does not build.
     if up || !cargo.target_folder()?.join("debug/cluster").exists() {
-        cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
+        cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
     }
     cargo.exec("debug/cluster", args)
 }
@@ -193,7 +215,7 @@ fn conformance(args: &[String]) -> Result<()> {
     if !args.iter().any(|arg| arg.starts_with("--network")) {
         kube::build(&cargo, &kube::FLANNEL)?;
     }
-    cargo.run(["build", "--package", "agent", "--package", "tests", "--bins"])?;
+    cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
     cargo.exec("debug/conformance", args)
 }
 

@@ -1,155 +1,160 @@
-//! Runs every test of the workspace and adds up what the test binaries say.
+//! Runs the tests of the workspace.
 //!
-//! In: filters for the test binaries. Out: their output as it comes, then one
-//! line `N passed, N failed, N skipped`.
-//! Never: a green end when a binary died before it could report.
+//! Two lanes. Programs that only compute run in the background, several at a
+//! time, and give way to everything else. All others run in the foreground,
+//! one after the other, because many of them measure time or share the kernel.
+//! Those that need programs of Kubernetes come last.
+//!
+//! ```text
+//! foreground  packets  services  ...  | wait | apiserver  agent  | wait | kubernetes ...
+//! background  meaning   verify   mutations   ...
+//! Go builds   etcd  kube-apiserver  kubectl --^  kubelet ... -----------^ e2e.test
+//! ```
 
-use std::io::{BufRead, BufReader, IsTerminal};
-use std::process::Stdio;
+mod lanes;
+mod tally;
 
-use anyhow::{Context, Result, bail};
+use std::io::IsTerminal;
+use std::time::Instant;
+
+use anyhow::Result;
 
 use crate::cargo::Cargo;
+use crate::kube::{self, Builds, Group};
+use crate::programs::{self, Program};
+use lanes::{Finished, Job, Lanes};
+pub use tally::Tally;
 
-/// What all test binaries said together.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
-    /// Tests announced by a binary that has not reported yet.
-    pending: Option<usize>,
-    /// Names of those that failed.
-    failures: Vec<String>,
+/// Packages whose tests only compute. `xtask edges` keeps most of them from
+/// sockets and clocks.
+const COMPUTING_PACKAGES: [&str; 6] =
+    ["compiler", "policy", "ruleset", "samples", "verify", "xtask"];
+
+/// Tests of other packages that only compute.
+const COMPUTING_TESTS: [&str; 10] = [
+    "suite coverage",
+    "suite docs",
+    "suite incremental",
+    "suite meaning",
+    "suite mended",
+    "suite mutations",
+    "suite suspects",
+    "suite verify",
+    "watcher broken",
+    "watcher fuzz",
+];
+
+/// Which tests need which programs of Kubernetes; a group needs those before it.
+const NEEDS: [(&str, &Group); 4] = [
+    ("suite agent", &kube::SERVER),
+    ("suite apiserver", &kube::SERVER),
+    ("suite kubernetes", &kube::NODES),
+    ("suite upstream", &kube::E2E),
+];
+
+/// How many programs the list of the slowest has.
+const SLOWEST: usize = 10;
+
+/// The test programs in which some filter lets a test run.
+pub struct Selection {
+    args: Vec<String>,
+    programs: Vec<Program>,
 }
 
-/// Builds all programs and tests, runs the tests, prints the sum. An error
-/// only when there is nothing to count; [`Tally::verdict`] judges the rest.
-pub fn run(cargo: &Cargo, args: &[String]) -> Result<Tally> {
-    // Programs and tests in one build: the tests start `nftpol`, and apart
-    // from them it would be built with other features of its dependencies.
-    cargo.run(["build", "--workspace", "--bins", "--tests"]).context("the build failed")?;
-    let colour = if std::io::stdout().is_terminal() { "always" } else { "never" };
-    let colour = format!("--color={colour}");
-    let fixed = ["test", "--workspace", "--no-fail-fast", "--", &colour];
-    let mut command = cargo.command(fixed.into_iter().chain(args.iter().map(String::as_str)));
-    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo test")?;
-    let output = child.stdout.take().context("cargo test has no output")?;
-    let mut tally = Tally::default();
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line.context("cannot read what cargo test prints")?;
-        let line = String::from_utf8_lossy(&line);
-        println!("{line}");
-        tally.read(&line);
+impl Selection {
+    /// Builds all programs and tests. `args` go to the test programs: filters,
+    /// and what begins with `-`.
+    pub fn build(cargo: &Cargo, args: &[String]) -> Result<Self> {
+        let colour = if std::io::stdout().is_terminal() { "always" } else { "never" };
+        let args: Vec<String> =
+            [format!("--color={colour}")].into_iter().chain(args.iter().cloned()).collect();
+        let mut programs = programs::build(cargo)?;
+        let mut error = None;
+        programs.retain(|program| match program.tests(&args) {
+            Ok(tests) => !tests.is_empty(),
+            Err(problem) => {
+                error = Some(problem);
+                false
+            }
+        });
+        error.map_or(Ok(Self { args, programs }), Err)
     }
-    let status = child.wait().context("cannot wait for cargo test")?;
-    tally.close(status.success());
-    println!();
-    for name in &tally.failures {
-        println!("failed: {name}");
+
+    /// What has to be built with Go for them.
+    pub fn groups(&self) -> &'static [&'static Group] {
+        let last = self.programs.iter().filter_map(need).filter_map(place).max();
+        &ORDER[..last.map_or(0, |last| last + 1)]
+    }
+
+    /// Runs them, prints what they print and the sum. An error only when
+    /// nothing could be counted; [`Tally::verdict`] judges the rest.
+    pub fn run(self, cargo: &Cargo, kubernetes: &Builds) -> Result<Tally> {
+        let start = Instant::now();
+        let (background, mut foreground): (Vec<_>, Vec<_>) =
+            self.programs.into_iter().partition(only_computes);
+        foreground.sort_by_key(|program| need(program).and_then(place));
+        let args = &self.args;
+        let job = |program: &Program, before: &[&str]| {
+            let mut command = program.command(before);
+            command.args(args);
+            Job { name: program.name(), command }
+        };
+        let documentation = || {
+            let fixed = ["test", "--workspace", "--doc", "--"];
+            let words = fixed.into_iter().chain(args.iter().map(String::as_str));
+            Job { name: "documentation".to_owned(), command: cargo.command(words) }
+        };
+        let before = crate::background::words();
+        let waiting = background.iter().map(|program| job(program, before));
+        let lanes = Lanes::new(waiting.chain([documentation()]).collect());
+        let finished = lanes.run(|lane| {
+            for program in &foreground {
+                match need(program).map_or(Ok(()), |need| kubernetes.wait(need)) {
+                    Ok(()) => lane.run_one(job(program, &[]))?,
+                    Err(error) => lane.could_not_run(program.name(), &error),
+                }
+            }
+            Ok(())
+        })?;
+        Ok(sum(finished, start))
+    }
+}
+
+/// All groups that tests need, in the order in which they are built.
+pub static ORDER: [&Group; 3] = [&kube::SERVER, &kube::NODES, &kube::E2E];
+
+fn place(group: &Group) -> Option<usize> {
+    ORDER.iter().position(|one| *one == group)
+}
+
+fn need(program: &Program) -> Option<&'static Group> {
+    let name = program.name();
+    NEEDS.iter().find(|(test, _)| *test == name).map(|(_, group)| *group)
+}
+
+fn only_computes(program: &Program) -> bool {
+    COMPUTING_PACKAGES.contains(&program.package.as_str())
+        || COMPUTING_TESTS.contains(&program.name().as_str())
+}
+
+/// Prints the slowest, the failed, and the sum as the last line.
+fn sum(mut finished: Vec<Finished>, start: Instant) -> Tally {
+    let mut tally = Tally::default();
+    finished.sort_by_key(|one| std::cmp::Reverse(one.took));
+    println!("\nslowest of {:.0} s:", start.elapsed().as_secs_f32());
+    for one in finished.iter().take(SLOWEST) {
+        let lane = if one.background { " (in the background)" } else { "" };
+        println!("{:7.1} s  {}{lane}", one.took.as_secs_f32(), one.name);
+    }
+    for one in finished {
+        for name in &one.tally.failures {
+            println!("failed: {}: {name}", one.name);
+        }
+        if one.tally.failed > one.tally.failures.len() {
+            println!("failed: {}: it ended without a result", one.name);
+        }
+        tally += one.tally;
     }
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
-    Ok(tally)
+    tally
 }
-
-/// Names of tests that run a whole Kubernetes have this word in them.
-const WITH_NODES: &str = "kubernetes";
-
-/// The one test that runs upstream's.
-const WITH_UPSTREAM: &str = "six_upstream_specs_on_kubernetes";
-
-/// Whether tests that these filters let through need programs of nodes.
-pub fn needs_nodes(args: &[String]) -> bool {
-    any(args, |filter| filter.contains(WITH_NODES)) || needs_upstream(args)
-}
-
-/// Whether tests that these filters let through need upstream's.
-pub fn needs_upstream(args: &[String]) -> bool {
-    any(args, |filter| WITH_UPSTREAM.contains(filter))
-}
-
-/// Whether there is no filter, or one that is so.
-fn any(args: &[String], is_so: impl Fn(&str) -> bool) -> bool {
-    let mut filters = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
-    filters.peek().is_none() || filters.any(|filter| is_so(filter))
-}
-
-impl Tally {
-    /// Reads one line of libtest's output.
-    fn read(&mut self, line: &str) {
-        let line = plain(line);
-        if let Some(tests) = announced(&line) {
-            self.died();
-            self.pending = Some(tests);
-        } else if let Some([passed, failed, skipped]) = reported(&line) {
-            self.passed += passed;
-            self.failed += failed;
-            self.skipped += skipped;
-            self.pending = None;
-        } else if let Some(name) = failed(&line) {
-            self.failures.push(name.to_owned());
-        }
-    }
-
-    /// A binary that announced tests and never reported has failed them all.
-    fn died(&mut self) {
-        if let Some(tests) = self.pending.take() {
-            self.failed += tests.max(1);
-        }
-    }
-
-    /// The end of the output. What cargo calls a failure is at least one.
-    fn close(&mut self, success: bool) {
-        self.died();
-        if !success && self.failed == 0 {
-            self.failed = 1;
-        }
-    }
-
-    /// Whether this may end green. No test at all never may; in CI (`strict`)
-    /// a skipped test may not either.
-    pub fn verdict(&self, strict: bool) -> Result<()> {
-        match self {
-            Self { failed: 0, passed: 0, .. } => bail!("no test ran"),
-            Self { failed: 0, skipped, .. } if strict && *skipped > 0 => {
-                bail!("{skipped} tests were skipped, which CI does not allow")
-            }
-            Self { failed: 0, .. } => Ok(()),
-            Self { failed, .. } => bail!("{failed} tests failed"),
-        }
-    }
-}
-
-/// `running 12 tests`
-fn announced(line: &str) -> Option<usize> {
-    let count = line.strip_prefix("running ")?;
-    count.strip_suffix(" tests").or_else(|| count.strip_suffix(" test"))?.parse().ok()
-}
-
-/// `test some::name ... FAILED`
-fn failed(line: &str) -> Option<&str> {
-    line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
-}
-
-/// `test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; ...`
-fn reported(line: &str) -> Option<[usize; 3]> {
-    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
-    let count = |word: &str| {
-        let counted = counts.split("; ").find_map(|part| part.strip_suffix(word));
-        counted.and_then(|number| number.trim().parse::<usize>().ok())
-    };
-    Some([count("passed")?, count("failed")?, count("ignored")?])
-}
-
-/// The line without colours (ECMA-48 `ESC [ ... m`).
-fn plain(line: &str) -> String {
-    let mut parts = line.split("\x1b[");
-    let mut text = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        text.push_str(part.split_once('m').map_or("", |(_, rest)| rest));
-    }
-    text.trim_end_matches(['\r', '\x0f']).trim_end_matches("\x1b(B").to_owned()
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,6 @@
 //! Where batches go: the kernel, or a model of it in tests.
 
-use nft::{Dump, Generation, Kernel, ReadError, SendError, Signs as TableFingerprint};
+use nft::{Dump, Generation, Kernel, ReadError, SendError, TableFingerprint};
 use ruleset::{Batch, Name};
 
 /// What the pipeline needs of a kernel.
@@ -28,7 +28,7 @@ pub trait Sink {
         expected: Option<Generation>,
     ) -> Result<(), SendError>;
 
-    /// See [`Kernel::signs`].
+    /// See [`Kernel::fingerprint`].
     ///
     /// # Errors
     /// As there.
@@ -74,7 +74,7 @@ impl Sink for Kernel {
         table: &Name,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError> {
-        Self::signs(self, table, chain)
+        Self::fingerprint(self, table, chain)
     }
 
     fn tables(&mut self) -> Result<Vec<Name>, ReadError> {

@@ -1,11 +1,10 @@
-//! Connection tracking's table of flows: read it, delete entries.
+//! Connection tracking's table of flows: list entries and delete them.
 //!
-//! In: which entries. Out: entries one by one; whether one was deleted.
-//! Never: an entry made or changed; a whole dump in memory.
+//! Never: an entry created or changed, or a whole dump in memory.
 //!
-//! A dump walks all buckets of the machine's one table (`nf_conntrack_hash`,
-//! shared by all network namespaces), whatever it is filtered by; the filter
-//! spares only the making and reading of messages.
+//! A dump walks all buckets of the machine's only table (`nf_conntrack_hash`,
+//! shared by all network namespaces), with any filter. The filter only saves the
+//! cost of building and reading messages.
 
 mod flow;
 mod wire;
@@ -18,7 +17,7 @@ use nix::errno::Errno;
 use crate::error::OpenError;
 use crate::netlink::{self, Message, Request};
 use crate::socket::Socket;
-pub use flow::{Filter, Flow, Transport, Tuple};
+pub use flow::{Filter, Flow, Tuple, TupleId};
 
 /// IPCTNL_MSG_CT_GET of `enum cntl_msg_types`
 /// (include/uapi/linux/netfilter/nfnetlink_conntrack.h).
@@ -26,43 +25,43 @@ const GET: u16 = message_kind(1);
 /// IPCTNL_MSG_CT_DELETE.
 const DELETE: u16 = message_kind(2);
 
-/// How often a dump that was disturbed begins anew.
+/// Attempts at a dump that is disturbed.
 const DUMP_ATTEMPTS: u32 = 3;
-/// Deletions that go in one datagram: about 100 bytes each, and at worst an
-/// error message of about a kilobyte for each in the receive buffer.
+/// Deletions in one datagram. Each takes about 100 bytes, and at worst an error
+/// message of about a kilobyte in the receive buffer.
 const DELETIONS_AT_ONCE: usize = 512;
 
-/// A ctnetlink socket in the network namespace of the thread that opened it.
-/// It may be used from other threads, in any namespace, and stays there.
+/// A ctnetlink socket in the network namespace of the thread that opened it. Any
+/// thread in any namespace may use it. It stays in its own.
 pub struct Conntrack {
     socket: Socket,
     sequence: u32,
     request: Request,
-    /// Whether the kernel has refused a filter by address, as it may where it
-    /// knows other ones.
+    /// Whether the kernel has refused a filter by address. Some kernels do not
+    /// support it.
     unfiltered: bool,
 }
 
-/// Connection tracking could not be asked.
+/// A request to connection tracking failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConntrackError {
-    /// `CAP_NET_ADMIN` is missing: give up.
+    /// `CAP_NET_ADMIN` is missing. Give up.
     #[error("ask connection tracking: not permitted (CAP_NET_ADMIN is needed)")]
     Permission,
-    /// The kernel has no ctnetlink: give up.
+    /// The kernel has no ctnetlink. Give up.
     #[error("ask connection tracking: the kernel lacks it (module nf_conntrack_netlink)")]
     Missing,
-    /// The table changed its shape, or answers were lost, during each attempt:
-    /// try again later.
+    /// The table was resized or answers were lost during every attempt. Try again
+    /// later.
     #[error("list connection tracking: disturbed during {0} attempts")]
     Disturbed(u32),
-    /// The kernel refused something else.
+    /// The kernel refused the request for another reason.
     #[error("ask connection tracking: {0}")]
     Refused(Errno),
     /// The socket failed.
     #[error("ask connection tracking: {0}")]
     Io(#[source] io::Error),
-    /// The kernel sent what no kernel known to us sends.
+    /// The kernel sent something that no known kernel sends.
     #[error("ask connection tracking: cannot understand the kernel: {0}")]
     Malformed(&'static str),
 }
@@ -84,9 +83,9 @@ impl Conntrack {
         Ok(Self { socket, sequence: 1, request: Request::default(), unfiltered: false })
     }
 
-    /// Hands over the entries that match, and returns how many the kernel
-    /// sent: more than those that match where it cannot filter. Entries that
-    /// come or go meanwhile are in it or not; one can be in it twice.
+    /// Passes the entries that match to `each`. Returns how many the kernel sent,
+    /// which is more where it cannot filter. Entries that are created or deleted
+    /// meanwhile may be included or not, and an entry may occur twice.
     ///
     /// # Errors
     /// See [`ConntrackError`].
@@ -135,7 +134,7 @@ impl Conntrack {
                         Some(Errno::EINVAL | Errno::EOPNOTSUPP) if filtered => {
                             Ok(Attempt::FilterRefused)
                         }
-                        // No such subsystem (`nfnetlink_rcv_msg`, net/netfilter/nfnetlink.c).
+                        // There is no such subsystem (`nfnetlink_rcv_msg`, net/netfilter/nfnetlink.c).
                         Some(Errno::EINVAL) => Err(ConntrackError::Missing),
                         Some(errno) => Err(refusal(errno)),
                     };
@@ -149,7 +148,7 @@ impl Conntrack {
         }
     }
 
-    /// The entry with this original direction; `None` if there is none.
+    /// The entry with this original direction, if there is one.
     ///
     /// # Errors
     /// See [`ConntrackError`].
@@ -172,10 +171,10 @@ impl Conntrack {
         Err(ConntrackError::Malformed("no answer"))
     }
 
-    /// Deletes an entry, by its original direction, zone and id; `false` if it
-    /// was gone. A successor with the same tuples is spared where it has another
-    /// id, and not where it was made in the same place of memory: see
-    /// [`Flow::id`].
+    /// Deletes an entry, identified by its original direction, zone and id.
+    /// Returns `false` if it no longer exists. A later entry with the same tuples
+    /// is kept if it has another id. It is deleted if it occupies the same place
+    /// in memory: see [`Flow::id`].
     ///
     /// # Errors
     /// See [`ConntrackError`].
@@ -183,11 +182,11 @@ impl Conntrack {
         self.delete_all(std::slice::from_ref(flow)).map(|deleted| deleted == 1)
     }
 
-    /// Deletes entries as [`Self::delete`] does, hundreds in one datagram;
-    /// returns how many were there.
+    /// Deletes entries as [`Self::delete`] does, hundreds in one datagram.
+    /// Returns how many existed.
     ///
     /// # Errors
-    /// See [`ConntrackError`]; entries before and after the one at fault may be
+    /// See [`ConntrackError`]. Entries before and after the one that failed may be
     /// deleted.
     pub fn delete_all(&mut self, flows: &[Flow]) -> Result<usize, ConntrackError> {
         flows.chunks(DELETIONS_AT_ONCE).map(|chunk| self.delete_chunk(chunk)).sum()
@@ -203,7 +202,7 @@ impl Conntrack {
         }
         self.send()?;
         let mut missing = 0;
-        // Errors alone are answered, before `sendmsg` returns.
+        // The kernel answers with errors only, before `sendmsg` returns.
         while let Some(datagram) = self.socket.receive().map_err(socket_error)? {
             for failure in netlink::messages(datagram).filter_map(|one| one.failure()) {
                 let ours = failure.sequence.wrapping_sub(first) < flows.len() as u32;
@@ -217,13 +216,13 @@ impl Conntrack {
         Ok(flows.len() - missing)
     }
 
-    /// Begins the only message of a request; returns its number.
+    /// Begins a request of one message. Returns the message's number.
     fn begin(&mut self, kind: u16, flags: i32, family: u8) -> u32 {
         self.request.clear();
         self.push(kind, flags, family)
     }
 
-    /// Begins one more message of a request; returns its number.
+    /// Begins another message of a request. Returns the message's number.
     fn push(&mut self, kind: u16, flags: i32, family: u8) -> u32 {
         let number = self.sequence;
         self.sequence = number.wrapping_add(1);

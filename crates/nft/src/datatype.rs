@@ -1,18 +1,19 @@
-//! nft's data types: numbers for the kernel to keep, and keys as bytes.
+//! nft's data types: the numbers that the kernel stores, and keys as bytes.
 //!
-//! In and out: [`SetType`] and [`Element`] here, numbers and bytes in network
-//! order there. Never: anything about how they travel.
+//! Converts [`SetType`] and [`Element`] to numbers and bytes in network order,
+//! and back. Never: anything about messages.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ruleset::{AddressRange, Element, Family, SetType};
 
-/// What the kernel keeps of a set's type: nft's number of it, and the length
-/// of a key in bytes, each field rounded up to a register.
+/// What the kernel stores about a set's type: nft's number for it, and the
+/// length of a key in bytes. In a concatenation, each field is rounded up to a
+/// register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KeyType {
-    /// nft's `enum datatypes` (include/datatype.h of nftables 1.0.6), fields
-    /// of a concatenation 6 bits apart (`TYPE_BITS`).
+    /// nft's `enum datatypes` (include/datatype.h of nftables 1.0.6). The fields
+    /// of a concatenation are 6 bits apart (`TYPE_BITS`).
     pub(crate) number: u32,
     /// In bytes.
     pub(crate) length: u32,
@@ -24,7 +25,7 @@ const INET_SERVICE: u32 = 13;
 const ICMPV6_TYPE: u32 = 29;
 const TYPE_BITS: u32 = 6;
 
-/// Bytes of a field of a concatenation are a multiple of this: NFT_REG32_SIZE.
+/// NFT_REG32_SIZE. The fields of a concatenation are multiples of it, in bytes.
 const FIELD_UNIT: usize = 4;
 const PORT_BYTES: u32 = 2;
 
@@ -69,7 +70,7 @@ pub(crate) fn address_bytes(address: IpAddr) -> Vec<u8> {
     }
 }
 
-/// The address of this family in so many bytes.
+/// The address of this family with these bytes, if their number fits.
 pub(crate) fn address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
     match family {
         Family::V4 => <[u8; 4]>::try_from(bytes).ok().map(|octets| Ipv4Addr::from(octets).into()),
@@ -77,16 +78,16 @@ pub(crate) fn address(family: Family, bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// A key: one element's, or one end of a range.
+/// The key of an element, or of one end of a range.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
     pub(crate) bytes: Vec<u8>,
-    /// NFT_SET_ELEM_INTERVAL_END: the first key behind a range.
+    /// NFT_SET_ELEM_INTERVAL_END: the first key after a range.
     pub(crate) ends_range: bool,
 }
 
-/// The keys that stand for an element: one, or of a range its first address
-/// and the one behind its last, if there is one.
+/// The keys of an element. A range has its first address, and the one after its
+/// last address unless that is the last of all.
 pub(crate) fn keys(element: &Element) -> impl Iterator<Item = Key> + use<> {
     let (first, behind) = match *element {
         Element::Address(address) => (address_bytes(address), None),
@@ -104,8 +105,8 @@ pub(crate) fn keys(element: &Element) -> impl Iterator<Item = Key> + use<> {
     [Key { bytes: first, ends_range: false }].into_iter().chain(end)
 }
 
-/// The elements of a set of this type that these keys stand for; `None` if a
-/// key is not of the type.
+/// The elements with these keys, in a set of this type. `None` if a key does not
+/// fit the type.
 pub(crate) fn elements(set_type: SetType, keys: Vec<Key>) -> Option<Vec<Element>> {
     match set_type {
         SetType::AddressRange(family) => ranges(family, keys),
@@ -136,8 +137,8 @@ fn element(set_type: SetType, key: &Key) -> Option<Element> {
     }
 }
 
-/// Pairs first and end keys. A range without an end goes up to the next first
-/// key or the last address; an end without a first key means nothing (nft
+/// Pairs first and end keys. A range without an end key extends to the next first
+/// key or to the last address. An end key without a first key means nothing (nft
 /// writes one at 0).
 fn ranges(family: Family, mut keys: Vec<Key>) -> Option<Vec<Element>> {
     keys.sort_by(|a, b| a.bytes.cmp(&b.bytes).then(b.ends_range.cmp(&a.ends_range)));

@@ -2,43 +2,43 @@
 
 use ruleset::Ruleset;
 
-use crate::Generation;
+use crate::generation::Generation;
 
-/// A table as the kernel has it.
+/// A table as read from the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dump {
-    /// All that our words can say. A rule that they cannot is a stand-in
-    /// without matches and verdict, with a comment that begins with
-    /// `unreadable: `, so that a difference sees that it is not ours.
+    /// Everything that a [`Ruleset`] can express. A rule that it cannot express
+    /// becomes a stand-in without matches and verdict. The stand-in's comment
+    /// begins with `unreadable: `, so a difference finds it.
     pub ruleset: Ruleset,
-    /// Objects of the table that our words cannot say.
+    /// Objects of the table that a [`Ruleset`] cannot express.
     pub foreign: Vec<ForeignObject>,
-    /// The generation in which all of this was in force together.
+    /// The generation in which all of this was in force at once.
     pub generation: Generation,
 }
 
-/// An object in our table that is not of our making.
+/// An object in our table that others made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ForeignObject {
     /// What it is.
     pub kind: ForeignKind,
-    /// Its name; not always one that [`ruleset::Name`] takes.
+    /// Its name, which may be invalid as a [`ruleset::Name`].
     pub name: String,
-    /// Why our words cannot say it.
+    /// Why a [`Ruleset`] cannot express it.
     pub why: String,
 }
 
 /// Kinds of foreign objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ForeignKind {
-    /// The table itself: it has flags, such as `dormant`, which switches off
-    /// all of it. [`ruleset::Op::CreateTable`] takes that one away.
+    /// The table itself, because it has flags. `dormant` switches off the whole
+    /// table. [`ruleset::Op::CreateTable`] removes that flag.
     Table,
     /// A set or map.
     Set,
-    /// A chain; its rules are not listed.
+    /// A chain. Its rules are not listed.
     Chain,
-    /// A stateful object: counter, quota, limit and so on.
+    /// A stateful object, such as a counter, quota or limit.
     Object,
     /// A flow table.
     Flowtable,

@@ -1,17 +1,17 @@
-//! The kernel's expressions, of which its rules consist.
+//! The kernel's expressions, which its rules consist of.
 //!
-//! In and out: values here, libnftnl's objects there. Never: what a sequence
-//! of expressions means; that is for `write` and `read`.
+//! Converts values to libnftnl's objects, and back. Never: the meaning of a
+//! sequence of expressions, which `write` and `read` know.
 
 use std::ffi::{CStr, CString};
 
 use crate::ffi::{self, AnyExpression, Object, Ref};
 use crate::register::Register;
 
-/// One expression, as far as our rules need it.
+/// One expression, with the details that our rules use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Expression {
-    /// Loads something about the packet: NFT_META_*.
+    /// Loads information about the packet: NFT_META_*.
     Meta { key: u32, into: Register },
     /// Loads the flow's state.
     CtState { into: Register },
@@ -19,19 +19,20 @@ pub(crate) enum Expression {
     Payload { base: u32, offset: u32, length: u32, into: Register },
     /// `into = from & mask`.
     Mask { from: Register, mask: Vec<u8>, into: Register },
-    /// Goes on if the register compares so with the value: NFT_CMP_*.
+    /// Continues if the comparison (NFT_CMP_*) of the register with the value
+    /// holds.
     Compare { register: Register, operation: u32, value: Vec<u8> },
-    /// Goes on if the register lies between these, both included.
+    /// Continues if the register is in `first..=last`.
     Between { register: Register, first: Vec<u8>, last: Vec<u8> },
-    /// Goes on if the register is in the set; of a map, takes its verdict.
+    /// Continues if the register is in the set. With a map, applies the verdict.
     Lookup { register: Register, set: CString, verdict: bool },
-    /// A verdict, with the chain of a jump.
+    /// A verdict, with the target chain of a jump.
     Verdict { code: i32, chain: Option<CString> },
-    /// Adds the register to a set, and goes on for so many packets a second.
+    /// Adds the register to a set. Continues for this many packets per second.
     LimitPer { register: Register, set: CString, per_second: u64, burst: u32 },
     /// Logs to an NFLOG group.
     Log { prefix: Option<CString>, group: u16 },
-    /// One that our rules do not use.
+    /// An expression that our rules do not use, by name.
     Other(String),
 }
 
@@ -52,7 +53,7 @@ const BITWISE_BOOL: u32 = 0;
 const PER_SECOND: u64 = 1;
 /// NFT_DYNSET_OP_ADD.
 const DYNSET_ADD: u32 = libc::NFT_DYNSET_OP_ADD as u32;
-/// NFT_DYNSET_F_EXPR, which says only how the expression was sent.
+/// NFT_DYNSET_F_EXPR, which only tells how the expression was sent.
 const DYNSET_SILENT_FLAGS: u32 = 1 << 1;
 
 impl Expression {
@@ -68,7 +69,7 @@ impl Expression {
             Self::Verdict { .. } | Self::LimitPer { .. } | Self::Log { .. } => {
                 self.append_action(rule);
             }
-            Self::Other(_) => {} // made by reading only
+            Self::Other(_) => {} // only results from reading
         }
     }
 
@@ -183,7 +184,7 @@ fn limit_per(register: Register, set: &CStr, per_second: u64, burst: u32) -> Obj
     object
 }
 
-/// Expressions that fill a register.
+/// Expressions that load a register.
 fn read_load(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
     if let Some(meta) = object.as_kind::<ffi::Meta>() {
         let into = Register::from_number(meta.number(&ffi::Meta::DREG)?)?;
@@ -211,7 +212,7 @@ fn read_load(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
     masks.then_some(Expression::Mask { from, mask, into })
 }
 
-/// Expressions that look at a register.
+/// Expressions that test a register.
 fn read_test(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
     if let Some(cmp) = object.as_kind::<ffi::Cmp>() {
         return Some(Expression::Compare {
@@ -239,7 +240,7 @@ fn read_test(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
     plain.then_some(Expression::Lookup { register, set, verdict })
 }
 
-/// Expressions that do something.
+/// Expressions that act.
 fn read_action(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
     if let Some(immediate) = object.as_kind::<ffi::Immediate>() {
         let code = immediate.number(&ffi::Immediate::VERDICT)?.cast_signed();

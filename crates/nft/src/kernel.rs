@@ -1,52 +1,32 @@
-//! The handle through which everything else is called.
+//! The handle for all operations on nf_tables. `send` holds those that change
+//! something.
 
-use std::collections::BTreeMap;
+mod send;
+
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use ruleset::{Batch, Name, Op};
+use ruleset::Name;
 
-use crate::connection::{Ask, Connection};
+use crate::client::{NetlinkClient, Scope};
+use crate::dropping_chains::{self, DroppingChain};
 use crate::dump::Dump;
-use crate::error::{OpenError, ReadError, Refusal, SendError, action};
+use crate::error::{OpenError, ReadError};
 use crate::ffi::Body;
-use crate::membarrier::membarrier;
-use crate::netlink;
-use crate::read::{self, Stop};
-use crate::vital::{self, DroppingChain, Signs};
-use crate::write::Encoded;
+use crate::fingerprint::{self, TableFingerprint};
+use crate::generation::Generation;
+use crate::read::{self, ReadFailure};
 
-/// An nfnetlink socket in the network namespace of the thread that opened it.
-/// It may be used from other threads, in any namespace, and stays there.
+/// An nfnetlink socket in the network namespace of the thread that opened it. Any
+/// thread in any namespace may use it. It stays in its own.
 pub struct Kernel {
-    connection: Connection,
+    client: NetlinkClient,
 }
 
-/// A number that grows with every commit in the network namespace, whoever
-/// made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Generation(pub u32);
-
-impl Generation {
-    /// The generation after one commit more; 0 is left out
-    /// (`nf_tables_commit`, net/netfilter/nf_tables_api.c).
-    #[must_use]
-    pub const fn next(self) -> Self {
-        match self.0.wrapping_add(1) {
-            0 => Self(1),
-            number => Self(number),
-        }
-    }
-}
-
-/// How often reading begins anew when others commit meanwhile.
+/// Attempts at a read while others commit.
 const READ_ATTEMPTS: u32 = 10;
-/// The pause before the second attempt; it grows by as much each time.
+/// The pause before the second attempt. It grows by the same amount each time.
 const READ_PAUSE: Duration = Duration::from_millis(2);
-/// How long packets may be in a table where there is no membarrier(2).
-const NO_BARRIER: Duration = Duration::from_secs(1);
 
 impl Kernel {
     /// Opens a socket.
@@ -54,10 +34,10 @@ impl Kernel {
     /// # Errors
     /// See [`OpenError`].
     pub fn open() -> Result<Self, OpenError> {
-        Connection::open().map(|connection| Self { connection }).map_err(OpenError)
+        NetlinkClient::open().map(|client| Self { client }).map_err(OpenError)
     }
 
-    /// The present generation. Costs microseconds.
+    /// The current generation. Costs microseconds.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -65,7 +45,7 @@ impl Kernel {
         /// NFTA_GEN_ID of `enum nft_gen_attributes`, in network order.
         const NFTA_GEN_ID: u16 = 1;
         let mut number = None;
-        self.connection.ask(libc::NFT_MSG_GETGEN, Ask::One, Body::Empty, |message| {
+        self.client.request(libc::NFT_MSG_GETGEN, Scope::One, Body::Empty, |message| {
             let value = message.attribute(NFTA_GEN_ID).and_then(|value| value.first_chunk());
             number = value.map(|bytes| u32::from_be_bytes(*bytes));
             Ok(())
@@ -73,177 +53,70 @@ impl Kernel {
         number.map(Generation).ok_or(ReadError::Malformed("no generation"))
     }
 
-    /// Commits a batch, all or nothing. With `expected`, only if nobody has
-    /// committed since that generation.
-    ///
-    /// # Errors
-    /// See [`SendError`].
-    pub fn send(
-        &mut self,
-        table: &Name,
-        batch: &Batch,
-        expected: Option<Generation>,
-    ) -> Result<(), SendError> {
-        let first = self.connection.next_number();
-        let encoded = Encoded::new(table, batch, expected, first)
-            .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
-        self.transact(&encoded, batch)
-    }
-
     /// The `inet` tables that are ours by name: `nftpol`, and those of later
-    /// schemas, `nftpol-2` and so on.
+    /// schemas, such as `nftpol-2`.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
-        self.settled(|kernel| read::tables(&mut kernel.connection, is_ours))
+        self.settled(|kernel| read::tables(&mut kernel.client, is_ours))
             .map(Option::unwrap_or_default)
     }
 
-    /// Reads a table; `None` if there is none of that name.
+    /// Reads a table. `None` if it does not exist.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
         self.settled(|kernel| {
             let generation = kernel.generation()?;
-            let (ruleset, foreign) = read::table(&mut kernel.connection, table)?;
+            let (ruleset, foreign) = read::table(&mut kernel.client, table)?;
             if kernel.generation()? != generation {
-                return Err(Stop::Changed);
+                return Err(ReadFailure::Changed);
             }
             Ok(Dump { ruleset, foreign, generation })
         })
     }
 
-    /// Signs of whether others made this table or this chain of it anew,
-    /// switched it off, or changed the number of its parts; `None` if either
-    /// is missing. Costs microseconds, whatever the table holds.
+    /// The fingerprint of a table and one chain of it. `None` if either is
+    /// missing. Costs microseconds, whatever the table holds.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn signs(&mut self, table: &Name, chain: &Name) -> Result<Option<Signs>, ReadError> {
-        vital::signs(&mut self.connection, table, chain)
+    pub fn fingerprint(
+        &mut self,
+        table: &Name,
+        chain: &Name,
+    ) -> Result<Option<TableFingerprint>, ReadError> {
+        self.settled(|kernel| fingerprint::fingerprint(&mut kernel.client, table, chain))
     }
 
-    /// Chains of others, in any family, that drop forwarded packets by
-    /// policy: what ours accept they drop all the same.
+    /// Chains of others, in any family, whose policy drops forwarded packets. They
+    /// also drop packets that our chains accept.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub fn dropping_chains(&mut self) -> Result<Vec<DroppingChain>, ReadError> {
-        vital::dropping(&mut self.connection, is_ours)
+        self.settled(|kernel| dropping_chains::dropping_chains(&mut kernel.client, is_ours))
+            .map(Option::unwrap_or_default)
     }
 
-    /// Reads until nobody has committed meanwhile; `None` if there is no table.
+    /// Repeats a read until nothing was committed meanwhile. `None` if there is
+    /// no table.
     fn settled<T>(
         &mut self,
-        mut read: impl FnMut(&mut Self) -> Result<T, Stop>,
+        mut read: impl FnMut(&mut Self) -> Result<T, ReadFailure>,
     ) -> Result<Option<T>, ReadError> {
         for attempt in 0..READ_ATTEMPTS {
             std::thread::sleep(READ_PAUSE * attempt);
             match read(self) {
                 Ok(value) => return Ok(Some(value)),
-                Err(Stop::NoTable) => return Ok(None),
-                Err(Stop::Changed) => {}
-                Err(Stop::Failed(error)) => return Err(error),
+                Err(ReadFailure::NoTable) => return Ok(None),
+                Err(ReadFailure::Changed) => {}
+                Err(ReadFailure::Error(error)) => return Err(error),
             }
         }
         Err(ReadError::KeepsChanging(READ_ATTEMPTS))
-    }
-
-    /// Deletes a table and all in it; `false` if it was not there.
-    ///
-    /// The entries of maps go at the moment of the commit, whoever is looking
-    /// (`nft_map_deactivate`, net/netfilter/nf_tables_api.c, since Linux 6.5):
-    /// a packet on its way through the table would miss them and meet a drop.
-    /// So the table is switched off first, and deleted when no packet is in it
-    /// any more. Takes 10 to 30 ms, or a second without membarrier(2).
-    ///
-    /// # Errors
-    /// See [`SendError`]. The table may be switched off then.
-    pub fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
-        // To switch off a table that is not there would make one.
-        if !vital::has_table(&mut self.connection, table).map_err(unread)? {
-            return Ok(false);
-        }
-        self.on_table(table, Encoded::dormancy)?;
-        if membarrier().is_err() {
-            std::thread::sleep(NO_BARRIER);
-        }
-        self.on_table(table, Encoded::deletion)
-    }
-
-    /// Does one thing to a table; `false` if there is none.
-    fn on_table(
-        &mut self,
-        table: &Name,
-        encode: fn(&Name, u32) -> Result<Encoded, usize>,
-    ) -> Result<bool, SendError> {
-        let none = Batch::default();
-        let encoded = encode(table, self.connection.next_number())
-            .map_err(|op| SendError::Refused(vec![too_long(op, &none)]))?;
-        match self.transact(&encoded, &none) {
-            Ok(()) => Ok(true),
-            Err(SendError::Refused(refusals))
-                if refusals.iter().all(|refusal| refusal.errno == Errno::ENOENT) =>
-            {
-                Ok(false)
-            }
-            Err(other) => Err(other),
-        }
-    }
-
-    /// Whether the kernel accepts a batch for a table that does not exist. It
-    /// is not committed, and the generation stays.
-    pub(crate) fn rehearse(&mut self, table: &Name, batch: &Batch) -> Result<bool, SendError> {
-        let first = self.connection.next_number();
-        let encoded = Encoded::rehearsal(table, batch, first)
-            .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
-        match self.transact(&encoded, batch) {
-            Ok(()) => Ok(true),
-            Err(SendError::Refused(_) | SendError::RefusedWhole(_)) => Ok(false),
-            Err(other) => Err(other),
-        }
-    }
-
-    fn transact(&mut self, encoded: &Encoded, batch: &Batch) -> Result<(), SendError> {
-        self.connection.numbers(encoded.numbers());
-        let before = self.generation().map_err(unread)?;
-        self.connection.socket.send(encoded.bytes()).map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => SendError::Permission,
-            _ => SendError::Io(error),
-        })?;
-        let answers = self.answers(encoded, batch)?;
-        if let Some(error) = answers.error() {
-            return Err(error);
-        }
-        if !answers.lost {
-            return Ok(());
-        }
-        // Answers were thrown away. A commit would have moved the generation.
-        match self.generation() {
-            Ok(after) if after == before => Err(SendError::Io(Errno::ENOBUFS.into())),
-            _ => Err(SendError::Unknown),
-        }
-    }
-
-    /// What the kernel says to a batch: it is all there when `sendmsg`
-    /// returns.
-    fn answers(&mut self, encoded: &Encoded, batch: &Batch) -> Result<Answers, SendError> {
-        let mut answers = Answers::default();
-        loop {
-            match self.connection.socket.receive() {
-                Ok(None) => return Ok(answers),
-                Ok(Some(datagram)) => {
-                    let failures = netlink::messages(datagram).filter_map(|one| one.failure());
-                    for failure in failures.filter(|one| encoded.holds(one.sequence)) {
-                        answers.add(failure, encoded, batch);
-                    }
-                }
-                Err(Errno::ENOBUFS) => answers.lost = true,
-                Err(_) => return Err(SendError::Unknown),
-            }
-        }
     }
 }
 
@@ -253,44 +126,7 @@ impl fmt::Debug for Kernel {
     }
 }
 
-/// The kernel's answers to a batch.
-#[derive(Default)]
-struct Answers {
-    /// By operation; the first of each.
-    refusals: BTreeMap<usize, Refusal>,
-    /// About the batch as a whole.
-    whole: Option<Errno>,
-    /// Some did not fit the receive buffer.
-    lost: bool,
-}
-
-impl Answers {
-    fn add(&mut self, failure: netlink::Failure, encoded: &Encoded, batch: &Batch) {
-        let Some(errno) = failure.errno else { return };
-        match encoded.owner(failure.sequence) {
-            None => self.whole = self.whole.or(Some(errno)),
-            Some(op) => {
-                let refusal = refusal(op, batch, errno, failure.text);
-                self.refusals.entry(op).or_insert(refusal);
-            }
-        }
-    }
-
-    fn error(&self) -> Option<SendError> {
-        if self.refusals.values().any(|refusal| refusal.errno != Errno::EPERM) {
-            return Some(SendError::Refused(self.refusals.values().cloned().collect()));
-        }
-        match self.whole {
-            _ if !self.refusals.is_empty() => Some(SendError::Permission),
-            Some(Errno::ERESTART) => Some(SendError::GenerationMoved),
-            Some(Errno::EPERM) => Some(SendError::Permission),
-            Some(errno) => Some(SendError::RefusedWhole(errno)),
-            None => None,
-        }
-    }
-}
-
-/// Whether a table is ours by its name; `nftpolicy` is a stranger's.
+/// Whether a table is ours by its name. `nftpolicy` is not.
 fn is_ours(table: &str) -> bool {
     match table.split_once('-') {
         None => table == "nftpol",
@@ -301,33 +137,9 @@ fn is_ours(table: &str) -> bool {
     }
 }
 
-fn refusal(op: usize, batch: &Batch, errno: Errno, message: Option<String>) -> Refusal {
-    let (action, object) = match batch.ops.get(op) {
-        Some(one) => (action(one), one.object().cloned()),
-        None => ("delete the table", None),
-    };
-    Refusal { op, action, object, errno, message }
-}
-
-fn too_long(op: usize, batch: &Batch) -> Refusal {
-    let message = batch.ops.get(op).map(|op| match op {
-        Op::AddRule(..) => "the rule does not fit a netlink message",
-        _ => "the operation does not fit a netlink message",
-    });
-    refusal(op, batch, Errno::EMSGSIZE, message.map(str::to_owned))
-}
-
-fn unread(error: ReadError) -> SendError {
-    match error {
-        ReadError::Permission => SendError::Permission,
-        ReadError::Io(source) => SendError::Io(source),
-        other => SendError::Io(io::Error::other(other)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::is_ours;
+    use super::*;
 
     #[test]
     fn tables_are_ours_by_their_whole_name() {

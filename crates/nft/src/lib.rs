@@ -1,10 +1,10 @@
 //! The kernel's nf_tables behind a safe API.
 //!
-//! In: a [`ruleset::Batch`] for one table of family `inet`; the kernel's
-//! answers. Out: a commit or the operations that were refused; the table read
-//! back as a [`ruleset::Ruleset`]. Beside it connection tracking's flows
-//! ([`Conntrack`]), to list and to delete.
-//! Never: policy words, the `nft` program, another table than the one named.
+//! In: a [`ruleset::Batch`] for one table of family `inet`, and the kernel's
+//! answers. Out: a commit or the refused operations, and the table read back as
+//! a [`ruleset::Ruleset`]. [`Conntrack`] lists and deletes the flows of
+//! connection tracking.
+//! Never: policy words, the `nft` program, any table except the one named.
 //!
 //! ```text
 //!  Kernel ── write ── Op -> rule/set -> Expression ─┐
@@ -13,16 +13,19 @@
 //!  Conntrack ── wire ─────────────────────────────────────── netlink <-> socket
 //! ```
 //!
-//! `ffi` and `membarrier` hold all `unsafe`.
+//! `ffi` and `membarrier` contain all `unsafe` code.
 
-mod connection;
+mod client;
 mod conntrack;
 mod datatype;
+mod dropping_chains;
 mod dump;
 mod error;
 mod expression;
-#[expect(unsafe_code, reason = "libnftnl is a C library; this folder is its safe form")]
+#[expect(unsafe_code, reason = "libnftnl is a C library; this module is its safe wrapper")]
 mod ffi;
+mod fingerprint;
+mod generation;
 mod kernel;
 mod membarrier;
 mod netlink;
@@ -33,14 +36,15 @@ mod read;
 mod register;
 mod socket;
 mod userdata;
-mod vital;
 mod write;
 
-pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Transport, Tuple};
+pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Tuple, TupleId};
+pub use dropping_chains::DroppingChain;
 pub use dump::{Dump, ForeignKind, ForeignObject};
 pub use error::{Errno, OpenError, ReadError, Refusal, SendError};
-pub use kernel::{Generation, Kernel};
+pub use fingerprint::TableFingerprint;
+pub use generation::Generation;
+pub use kernel::Kernel;
 pub use membarrier::membarrier;
 pub use normal::normal_form;
 pub use probe::Features;
-pub use vital::{DroppingChain, Signs};

@@ -1,6 +1,7 @@
 //! Netlink's own framing: message headers, attributes and error messages.
 //!
-//! In: bytes as received. Out: messages and errors as values.
+//! In: received bytes. Out: messages and errors as values. `request` builds
+//! messages to send.
 //! Never: trust in a length that the bytes themselves state.
 //!
 //! Layouts: include/uapi/linux/netlink.h and linux/netfilter/nfnetlink.h.
@@ -9,13 +10,13 @@ mod request;
 
 use nix::errno::Errno;
 
-pub(crate) use request::Request;
+pub(crate) use request::{Request, batch_mark};
 
 /// `nlmsghdr` (16 bytes) and `nfgenmsg` (4 bytes).
 pub(crate) const HEADERS: usize = 20;
 const NLMSGHDR: usize = 16;
 
-/// One message of the kernel.
+/// One message from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Message<'a> {
     /// NLMSG_* or subsystem and NFT_MSG_*.
@@ -24,23 +25,22 @@ pub(crate) struct Message<'a> {
     pub(crate) flags: u16,
     /// The number of the request that it answers.
     pub(crate) sequence: u32,
-    /// The whole of it, header included.
+    /// The whole message, header included.
     pub(crate) bytes: &'a [u8],
 }
 
-/// What an NLMSG_ERROR message says.
+/// The content of an NLMSG_ERROR message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The request at fault.
+    /// The request that it answers.
     pub(crate) sequence: u32,
-    /// Why; `None` in an acknowledgement.
+    /// The error. `None` in an acknowledgement.
     pub(crate) errno: Option<Errno>,
     /// NLMSGERR_ATTR_MSG.
     pub(crate) text: Option<String>,
 }
 
-/// The messages of one datagram; what is cut or garbled at its end is left
-/// out.
+/// The messages of one datagram, up to the first that is cut or malformed.
 pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = number(datagram, 0)? as usize;
@@ -56,7 +56,7 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>>
 }
 
 impl Message<'_> {
-    /// Reads an error message; `None` if it is another kind or cut short.
+    /// Reads an error message. `None` if it is another kind or cut short.
     pub(crate) fn failure(&self) -> Option<Failure> {
         /// `nlmsgerr`: the error and the request's header.
         const NLMSGERR: usize = NLMSGHDR + 4 + NLMSGHDR;
@@ -84,8 +84,8 @@ impl Message<'_> {
         })
     }
 
-    /// The error that an NLMSG_ERROR or NLMSG_DONE message begins with; `None`
-    /// if it is 0.
+    /// The error at the start of an NLMSG_ERROR or NLMSG_DONE message. `None` if
+    /// it is 0.
     pub(crate) fn error_code(&self) -> Option<Errno> {
         let code = i32::from_ne_bytes(number(self.bytes, NLMSGHDR)?.to_ne_bytes());
         (code != 0).then(|| Errno::from_raw(code.wrapping_neg()))
@@ -96,7 +96,7 @@ impl Message<'_> {
         self.bytes.get(NLMSGHDR).copied()
     }
 
-    /// The value of an attribute behind `nfgenmsg`.
+    /// The value of an attribute after `nfgenmsg`.
     pub(crate) fn attribute(&self, kind: u16) -> Option<&[u8]> {
         attribute(self.bytes.get(HEADERS..)?, kind)
     }
@@ -114,20 +114,6 @@ pub(crate) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
         }
         attributes = attributes.get(length.next_multiple_of(4)..)?;
     }
-}
-
-/// A begin or end message of a batch. `generation` makes the kernel check it.
-pub(crate) fn batch_mark(kind: i32, sequence: u32, generation: Option<u32>) -> Vec<u8> {
-    /// `enum nfnl_batch_attributes`.
-    const NFNL_BATCH_GENID: u16 = 1;
-    let mut request = Request::default();
-    let flags = libc::NLM_F_REQUEST;
-    let resource = libc::NFNL_SUBSYS_NFTABLES as u16;
-    request.begin(kind as u16, flags, sequence, libc::AF_UNSPEC as u8, resource);
-    if let Some(generation) = generation {
-        request.attribute(NFNL_BATCH_GENID, &generation.to_be_bytes());
-    }
-    request.into_bytes()
 }
 
 fn number(bytes: &[u8], offset: usize) -> Option<u32> {

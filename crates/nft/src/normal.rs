@@ -1,20 +1,19 @@
-//! The form in which the kernel gives rules back.
+//! The form in which rules are read back from the kernel.
 //!
-//! In: any [`Rule`]. Out: one that means the same and is equal to what
-//! [`crate::Kernel::dump`] reads after it was sent.
+//! In: any [`Rule`]. Out: a rule with the same meaning that equals what
+//! [`crate::Kernel::dump`] returns after it was sent.
 //! Never: a change of order or meaning.
 
 use ruleset::{Family, Finish, Match, Rule, Transport};
 
-/// The rule without the tests of family or protocol that say nothing: those of
-/// what is known already, and those that the next match to depend on them
-/// implies. In the kernel, `meta l4proto tcp` and then `tcp dport 80` are the
-/// same as `tcp dport 80` alone, whose own test stands before it; a reader
-/// cannot tell. Rules are compared in this form.
+/// The rule without redundant tests of family or protocol. A test is redundant
+/// if its value is already known, or if the next match that depends on it implies
+/// it. For the kernel, `meta l4proto tcp` followed by `tcp dport 80` is the same
+/// as `tcp dport 80` alone, which contains that test. Compare rules in this form.
 #[must_use]
 pub fn normal_form(rule: Rule) -> Rule {
-    let mut family = Tests::default();
-    let mut protocol = Tests::default();
+    let mut family = TestedValue::default();
+    let mut protocol = TestedValue::default();
     let mut implied = Vec::new();
     for (at, test) in rule.matches.iter().enumerate() {
         match test {
@@ -37,20 +36,21 @@ pub fn normal_form(rule: Rule) -> Rule {
     Rule { matches, ..rule }
 }
 
-/// What has been tested so far, and where, while nothing has needed it.
-struct Tests<T> {
+/// The value that was tested last, and at which match while no match depends on
+/// that test.
+struct TestedValue<T> {
     known: Option<T>,
     unused_at: Option<usize>,
 }
 
-impl<T> Default for Tests<T> {
+impl<T> Default for TestedValue<T> {
     fn default() -> Self {
         Self { known: None, unused_at: None }
     }
 }
 
-impl<T: PartialEq> Tests<T> {
-    /// The test itself, if it says nothing new.
+impl<T: PartialEq> TestedValue<T> {
+    /// Records a test. Returns the index of the test if it is redundant.
     fn tested(&mut self, value: T, at: usize) -> Option<usize> {
         if self.known.as_ref() == Some(&value) {
             return Some(at);
@@ -59,7 +59,8 @@ impl<T: PartialEq> Tests<T> {
         None
     }
 
-    /// The test that a match implies which needs this value.
+    /// Records that a match needs this value. Returns the index of the test that
+    /// the match makes redundant.
     fn needed(&mut self, value: T) -> Option<usize> {
         if self.known.as_ref() == Some(&value) {
             return self.unused_at.take();

@@ -1,6 +1,6 @@
-//! Where a rule finds what it looks at: registers' contents by field.
+//! The parts of a packet that rules load into registers.
 //!
-//! In and out: fields of a packet. Never: a bare offset outside of this file.
+//! Never: a bare offset outside of this file.
 
 use ruleset::{Family, Field};
 
@@ -71,7 +71,7 @@ impl Part {
         Self::Address(family, field, KeyType::address(family).length)
     }
 
-    /// The expression that loads it.
+    /// The expression that loads the part.
     pub(crate) const fn load(self, into: Register) -> Expression {
         match self {
             Self::Family => Expression::Meta { key: libc::NFT_META_NFPROTO as u32, into },
@@ -109,8 +109,9 @@ impl Part {
         }
     }
 
-    /// The part that an expression loads into a register, in a rule that
-    /// has made sure of this address family; `None` if it is none of ours.
+    /// The part that an expression loads, and its register. `known` is the
+    /// address family that the rule has already tested. `None` if the expression
+    /// loads no part that our rules use.
     pub(crate) fn loaded(
         expression: &Expression,
         known: Option<Family>,

@@ -1,7 +1,6 @@
-//! What this kernel can do.
+//! Which optional features this kernel supports.
 //!
-//! In: nothing. Out: one answer for each thing that our rulesets use and not
-//! every kernel has. Never: a table that anybody else can see.
+//! Never: a table that others can see.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,12 +11,12 @@ use ruleset::{
 
 use crate::{Kernel, SendError};
 
-/// What this kernel can do of the things that not every kernel can. All but
-/// `log` must be there for our rulesets to be accepted at all.
+/// Which of the features that our rulesets use this kernel supports. All except
+/// `log` are required: without them the kernel refuses our rulesets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
-    /// [`ruleset::Log`]: NFLOG behind a limit by address. Modules
-    /// nfnetlink_log, nft_log and nft_limit.
+    /// [`ruleset::Log`]: NFLOG after a limit by address. Modules nfnetlink_log,
+    /// nft_log and nft_limit.
     pub log: bool,
     /// [`Match::CtState`]. Modules nf_conntrack and nft_ct.
     pub conntrack: bool,
@@ -30,10 +29,11 @@ pub struct Features {
 }
 
 impl Kernel {
-    /// Tries the optional features in a table that never comes into being.
+    /// Tries each feature in a table that is never committed.
     ///
     /// # Errors
-    /// See [`SendError`].
+    /// See [`SendError`]. A shortage of resources is an error, not a missing
+    /// feature.
     pub fn probe(&mut self) -> Result<Features, SendError> {
         let names = Names::new().map_err(|error| SendError::Io(std::io::Error::other(error)))?;
         Ok(Features {

@@ -1,10 +1,7 @@
-//! The kernel's registers.
-//!
-//! In: the kernel's numbers. Out: places that compare and follow one another.
-//! Never: what a register holds.
+//! The kernel's registers: their numbers and their order.
 
-/// A register, by the first of its 32 bit words: 0 to 15. The kernel's numbers
-/// 1 to 4 name four words each, those from 8 one word each (`enum
+/// A register, identified by the first of its 32-bit words, 0 to 15. The kernel's
+/// numbers 1 to 4 mean four words each, and those from 8 on one word each (`enum
 /// nft_registers`, include/uapi/linux/netfilter/nf_tables.h).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Register(u32);
@@ -15,16 +12,16 @@ impl Register {
     const NARROW: u32 = libc::NFT_REG32_00 as u32;
     const LAST_NARROW: u32 = libc::NFT_REG32_15 as u32;
 
-    /// The first one.
+    /// The first register.
     pub(crate) const FIRST: Self = Self(0);
 
-    /// The one behind this one, when it holds so many bytes.
+    /// The next register, if this one holds this many bytes.
     pub(crate) const fn after(self, bytes: u32) -> Self {
         Self(self.0 + bytes.div_ceil(libc::NFT_REG32_SIZE as u32))
     }
 
-    /// The kernel's number; at four word borders that of the wide register,
-    /// as nft and the kernel write it.
+    /// The kernel's number. On a boundary of four words it is that of the wide
+    /// register, as nft and the kernel write it.
     pub(crate) const fn number(self) -> u32 {
         if self.0.is_multiple_of(Self::WORDS) {
             Self::WIDE + self.0 / Self::WORDS
@@ -33,7 +30,7 @@ impl Register {
         }
     }
 
-    /// The register of a kernel's number.
+    /// The register with this number of the kernel.
     pub(crate) fn from_number(number: u32) -> Option<Self> {
         match number {
             Self::WIDE..=4 => Some(Self((number - Self::WIDE) * Self::WORDS)),

@@ -1,8 +1,8 @@
-//! The netlink socket: whole batches out, datagrams in.
+//! The netlink socket: sends whole batches, receives datagrams.
 //!
-//! In: messages as bytes. Out: what the kernel answered.
-//! Never: an answer that waits for an event; the kernel queues its answers
-//! before `sendmsg` returns, or makes them while we receive.
+//! In: messages as bytes. Out: the kernel's answers.
+//! Never: waiting for an event. The kernel queues its answers before `sendmsg`
+//! returns, or produces them while we receive.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -13,10 +13,10 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-/// Room for answers: an error message takes about a kilobyte of it
+/// Space for answers. An error message takes about a kilobyte of it
 /// (`skb.truesize`), and a batch can have thousands of errors.
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
-/// Dump datagrams have at most 32 KiB (`netlink_recvmsg`: SKB_WITH_OVERHEAD(32768)).
+/// Datagrams of a dump have at most 32 KiB (`netlink_recvmsg`: SKB_WITH_OVERHEAD(32768)).
 const DATAGRAM_BYTES: usize = 64 << 10;
 
 /// Options of level SOL_NETLINK.
@@ -56,7 +56,7 @@ impl Socket {
         Ok(Self { fd, buffer: vec![0; DATAGRAM_BYTES], send_buffer: 0 })
     }
 
-    /// Sends messages as one datagram, which nf_tables asks of a batch.
+    /// Sends messages as one datagram, as nf_tables requires for a batch.
     pub(crate) fn send(&mut self, messages: &[u8]) -> io::Result<()> {
         self.make_room(messages.len())?;
         let address = NetlinkAddr::new(0, 0);
@@ -66,13 +66,13 @@ impl Socket {
             match sendmsg(self.fd.as_raw_fd(), &parts, &[], flags, Some(&address)) {
                 Ok(sent) if sent == messages.len() => return Ok(()),
                 Ok(_) => return Err(io::ErrorKind::WriteZero.into()),
-                Err(Errno::EINTR) => {} // before the kernel took it: `netlink_sendmsg` does not wait after
+                Err(Errno::EINTR) => {} // nothing was sent: `netlink_sendmsg` waits only before that
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
 
-    /// The next datagram that is there; `None` if there is none.
+    /// The next datagram that has arrived, if any.
     pub(crate) fn receive(&mut self) -> Result<Option<&[u8]>, Errno> {
         let length = loop {
             let mut parts = [IoSliceMut::new(&mut self.buffer)];
@@ -91,13 +91,13 @@ impl Socket {
         Ok(Some(&self.buffer[..length]))
     }
 
-    /// Throws away what earlier requests left behind.
+    /// Discards what earlier requests left in the buffer.
     pub(crate) fn drain(&mut self) {
         while matches!(self.receive(), Ok(Some(_)) | Err(Errno::ENOBUFS)) {}
     }
 
-    /// A send buffer that takes a datagram of this size; the kernel doubles
-    /// the value and counts the size with overhead against it.
+    /// Enlarges the send buffer for a datagram of this size. The kernel doubles
+    /// the value, and counts the datagram with overhead against it.
     fn make_room(&mut self, bytes: usize) -> io::Result<()> {
         const OVERHEAD_BYTES: usize = 64 << 10;
         let needed = bytes + OVERHEAD_BYTES;

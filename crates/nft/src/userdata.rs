@@ -1,13 +1,13 @@
-//! User data: what nft keeps beside an object, such as comments.
+//! User data: what nft stores with an object, such as comments.
 //!
-//! A list of type (one byte), length (one byte), value; strings end in NUL.
-//! Types: include/libnftnl/udata.h of libnftnl.
+//! It is a list of type (one byte), length (one byte) and value. Strings end in
+//! NUL. Types: include/libnftnl/udata.h of libnftnl.
 
 use ruleset::Comment;
 
 /// NFTNL_UDATA_RULE_COMMENT and NFTNL_UDATA_CHAIN_COMMENT.
 pub(crate) const COMMENT: u8 = 0;
-/// NFTNL_UDATA_SET_KEYBYTEORDER; nft prints keys by it.
+/// NFTNL_UDATA_SET_KEYBYTEORDER. nft needs it to print keys.
 pub(crate) const SET_KEY_BYTE_ORDER: u8 = 0;
 /// NFTNL_UDATA_SET_DATABYTEORDER.
 pub(crate) const SET_DATA_BYTE_ORDER: u8 = 1;
@@ -16,12 +16,13 @@ pub(crate) const SET_DATA_INTERVAL: u8 = 6;
 /// NFTNL_UDATA_SET_COMMENT.
 pub(crate) const SET_COMMENT: u8 = 7;
 
-/// nft's `enum byteorder` (include/datatype.h): none, as of a concatenation.
+/// No byte order, as of a concatenation (nft's `enum byteorder`,
+/// include/datatype.h).
 pub(crate) const BYTE_ORDER_INVALID: u32 = 0;
-/// The same: network order.
+/// Network order (same enum).
 pub(crate) const BYTE_ORDER_BIG_ENDIAN: u32 = 2;
 
-/// User data as it is built up.
+/// User data under construction.
 #[derive(Default)]
 pub(crate) struct Userdata(Vec<u8>);
 
@@ -33,7 +34,7 @@ impl Userdata {
         self
     }
 
-    /// Appends a comment, if there is one; it has at most 127 bytes.
+    /// Appends a comment of at most 127 bytes, if there is one.
     pub(crate) fn comment(mut self, kind: u8, comment: Option<&Comment>) -> Self {
         if let Some(comment) = comment {
             let text = comment.as_str();
@@ -44,14 +45,13 @@ impl Userdata {
         self
     }
 
-    /// The bytes; `None` if there are none.
+    /// The bytes. `None` if there are none.
     pub(crate) fn bytes(&self) -> Option<&[u8]> {
         (!self.0.is_empty()).then_some(&self.0)
     }
 }
 
-/// The comment of this type in user data; `None` if there is none that is
-/// text.
+/// The comment of this type in user data. `None` if it is missing or not text.
 pub(crate) fn comment(userdata: Option<&[u8]>, kind: u8) -> Option<Comment> {
     let mut rest = userdata?;
     loop {

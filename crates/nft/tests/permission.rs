@@ -1,4 +1,4 @@
-//! Without CAP_NET_ADMIN. A test binary of its own, for it gives up root.
+//! Without CAP_NET_ADMIN. This test has its own binary because it gives up root.
 
 #[path = "kernel/namespace.rs"]
 mod namespace;

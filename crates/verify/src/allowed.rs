@@ -1,9 +1,10 @@
 //! What policies allow, as regions.
 //!
-//! In: the policies that isolate a pod, and the cluster. Out: all (peer
-//! address, code) that any rule of theirs allows, by the sentences of
-//! `policy::spec`. Never: the compiler's code; only the model's own answers:
-//! who owns an address, whom a selector matches, what a port name stands for.
+//! In: the policies that isolate a pod, and the cluster. Out: every (peer
+//! address, code) that one of their rules allows, following the sentences of
+//! `policy::spec`.
+//! Never: the compiler's code. The only help is the model's own answers: who
+//! owns an address, which pods a selector matches, what a port name means.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -20,18 +21,18 @@ use crate::region::{Region, Slab};
 use crate::sets::slabs;
 use crate::space;
 
-/// Works out regions; what pods have in common, once.
+/// Computes regions, and reuses what pods have in common.
 pub(crate) struct Allowed<'a> {
     snapshot: &'a Snapshot,
     owners: &'a Owners<'a>,
     by_namespace: BTreeMap<&'a str, Vec<&'a Pod>>,
-    /// With the namespace where it matters.
+    /// The namespace is empty where the peer has a namespace selector.
     peers: HashMap<(Family, &'a str, &'a PodPeer), Ranges>,
     named: HashMap<(Family, &'a str, Protocol), Rc<Region>>,
     regions: HashMap<Key<'a>, Rc<Region>>,
 }
 
-/// What decides a region. Egress does not look at the pod's own ports.
+/// What determines a region. Egress does not depend on the pod's own ports.
 #[derive(PartialEq, Eq, Hash)]
 struct Key<'a> {
     direction: Direction,
@@ -40,7 +41,7 @@ struct Key<'a> {
     ports: Vec<(&'a str, Protocol, u16)>,
 }
 
-/// Whose region it is.
+/// The pod, direction and family that a region is for.
 #[derive(Clone, Copy)]
 struct Subject<'a> {
     pod: &'a Pod,
@@ -64,12 +65,12 @@ impl<'a> Allowed<'a> {
         }
     }
 
-    /// How many regions differ in what decides them.
+    /// The number of distinct regions.
     pub fn regions(&self) -> usize {
         self.regions.len()
     }
 
-    /// What these policies allow a pod that they isolate.
+    /// What these policies allow the pod that they isolate.
     pub fn region(
         &mut self,
         pod: &'a Pod,
@@ -144,7 +145,7 @@ impl<'a> Allowed<'a> {
         }
     }
 
-    /// All pods with a port of this name, with its numbers there.
+    /// All pods that have a port of this name, with that port's numbers.
     fn named(&mut self, family: Family, name: &'a str, protocol: Protocol) -> Rc<Region> {
         if let Some(known) = self.named.get(&(family, name, protocol)) {
             return Rc::clone(known);
@@ -167,14 +168,13 @@ impl<'a> Allowed<'a> {
             Peer::IpBlock(block) => return of_block(family, block),
             Peer::Pods(pods) => pods,
         };
-        // With a namespaceSelector it does not matter whose peer it is.
+        // With a namespaceSelector, the policy's own namespace does not matter.
         let scope = if pods.namespaces.is_some() { "" } else { namespace };
         let key = (family, scope, pods);
         if let Some(known) = self.peers.get(&key) {
             return known.clone();
         }
-        // Only a quicker way to those that can be selected; `peer_selects`
-        // is asked about each of them.
+        // This only narrows the search. `peer_selects` decides about each pod.
         let labels = |name: &str| self.snapshot.namespace_labels(name);
         let namespaces: Vec<&str> = match &pods.namespaces {
             None => vec![namespace],
@@ -195,14 +195,14 @@ impl<'a> Allowed<'a> {
         selected
     }
 
-    /// The addresses of a family that are a pod's own.
+    /// The addresses of a family that the pod owns.
     pub fn addresses_of(&self, pod: &'a Pod, family: Family) -> Ranges {
         let own = self.owners.addresses_of(pod);
         Ranges::numbers(own.filter_map(|address| space::of_family(family, address)))
     }
 }
 
-/// The addresses of a block: its CIDR without its excepts.
+/// The addresses of a block: its CIDR minus its excepts.
 fn of_block(family: Family, block: &IpBlock) -> Ranges {
     if Family::of(block.cidr().addr()) != family {
         return Ranges::empty();

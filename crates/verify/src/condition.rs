@@ -1,55 +1,60 @@
-//! What a rule asks of a packet.
+//! Which packets a rule matches.
 //!
-//! In: a rule, a frame, packets that agree on all that it asks of the outer
-//! end. Out: which of their inner addresses and codes it holds for.
-//! Never: a match that is not named here; a new one does not compile.
+//! In: a rule, a frame, and packets whose outer ends are alike for this rule.
+//! Out: the inner addresses and codes that the rule matches.
+//! Never: a match that is not listed here. A new one does not compile.
 
 use std::rc::Rc;
 
 use ruleset::simulator::CtState;
 use ruleset::{Family, Field, Match, PortTest, Rule};
 
-use crate::machine::Part;
+use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::{Region, Slab};
-use crate::sets::{Sets, Unfit, slabs};
+use crate::sets::{Sets, UnknownSet, slabs};
 use crate::space::{self, Frame};
 
-/// How packets are looked at.
+/// The frame, and which end of the packets is the outer one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View {
     pub frame: Frame,
-    /// The end whose addresses are the outer ones of a [`Part`].
+    /// The end whose addresses are [`PacketSet::outer`].
     pub outer: Field,
 }
 
-/// The inner addresses and the codes that a rule asks for, so far.
-struct Asked {
+/// The inner addresses and codes that pass the matches so far.
+struct Constraints {
     addresses: Ranges,
     codes: Ranges,
-    /// Of sets that hold both.
+    /// From sets that hold both.
     pairs: Option<Rc<Region>>,
 }
 
-/// Packets in parts that agree on all that the rules ask of the outer end.
-/// What is wrong with a set is found when the rule is asked.
-pub(crate) fn uniform<'a>(sets: &Sets<'a>, view: View, rules: &'a [Rule], part: Part) -> Vec<Part> {
-    // One outer address agrees with itself.
+/// Splits packets so that the rules cannot distinguish outer addresses within a
+/// part. A set with errors is reported later, by [`matching`].
+pub(crate) fn split_by_outer<'a>(
+    sets: &Sets<'a>,
+    view: View,
+    rules: &'a [Rule],
+    part: PacketSet,
+) -> Vec<PacketSet> {
+    // A single outer address needs no split.
     if part.outer.only().is_some() {
         return vec![part];
     }
     let mut parts = vec![part];
     for condition in rules.iter().flat_map(|rule| &rule.matches) {
-        for addresses in told_apart(sets, view, condition) {
-            let split = |part: &Part| [part.of(true, &addresses), part.but(true, &addresses)];
+        for addresses in distinguished(sets, view, condition) {
+            let split = |part: &PacketSet| [part.of(true, &addresses), part.but(true, &addresses)];
             parts = parts.iter().flat_map(split).flatten().collect();
         }
     }
     parts
 }
 
-/// Groups of outer addresses that a match tells from all others.
-fn told_apart<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<Ranges> {
+/// The groups of outer addresses that a match distinguishes from all others.
+fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<Ranges> {
     let family = view.frame.family;
     match condition {
         Match::CtState(_)
@@ -81,42 +86,43 @@ fn told_apart<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<Rang
     }
 }
 
-/// Each number by itself; only of sets of single addresses.
+/// Each number as a range of its own. For sets of single addresses only.
 fn each(addresses: &Ranges) -> Vec<Ranges> {
     addresses.iter().flat_map(|(first, last)| (first..=last).map(Ranges::single)).collect()
 }
 
-/// Of packets that agree on the outer end, those that the rule holds for,
-/// whatever the part has of them.
-pub(crate) fn held<'a>(
+/// The inner addresses and codes that the rule matches, for packets whose outer
+/// ends are alike. It may hold more than the region of `part`.
+pub(crate) fn matching<'a>(
     sets: &Sets<'a>,
     view: View,
     rule: &'a Rule,
-    part: &Part,
-) -> Result<Vec<Slab>, Unfit> {
+    part: &PacketSet,
+) -> Result<Vec<Slab>, UnknownSet> {
     let Some(outer) = part.outer.first() else { return Ok(Vec::new()) };
     let (addresses, codes) = sets.everything(view.frame.family);
-    let mut asked = Asked { addresses: addresses.clone(), codes: codes.clone(), pairs: None };
+    let mut constraints =
+        Constraints { addresses: addresses.clone(), codes: codes.clone(), pairs: None };
     for condition in &rule.matches {
-        if !ask(sets, view, condition, outer, &mut asked)? {
+        if !narrow(sets, view, condition, outer, &mut constraints)? {
             return Ok(Vec::new());
         }
     }
-    let all = slabs(&asked.addresses, &asked.codes);
-    Ok(match asked.pairs {
+    let all = slabs(&constraints.addresses, &constraints.codes);
+    Ok(match constraints.pairs {
         None => all,
         Some(pairs) => pairs.intersect(&Region::of(all)).slabs().to_vec(),
     })
 }
 
-/// Narrows what is asked by a match; false if it holds for nothing.
-fn ask<'a>(
+/// Applies a match to the constraints. False if nothing matches any more.
+fn narrow<'a>(
     sets: &Sets<'a>,
     View { frame, outer: outer_field }: View,
     condition: &'a Match,
     outer: u128,
-    asked: &mut Asked,
-) -> Result<bool, Unfit> {
+    constraints: &mut Constraints,
+) -> Result<bool, UnknownSet> {
     let family = frame.family;
     let no_codes = match condition {
         Match::CtState(states) => {
@@ -129,18 +135,18 @@ fn ask<'a>(
         Match::NotToHost => return Ok(!frame.to_host),
         Match::Family(of) => return Ok(*of == family),
         Match::HopLimit(hops) => return Ok(family == Family::V6 && *hops == frame.hop_limit),
-        Match::Protocol(number) => asked.only_codes(&space::protocol(family, *number)),
-        Match::NotOpening => asked.only_codes(&space::midflow()),
+        Match::Protocol(number) => constraints.only_codes(&space::protocol(family, *number)),
+        Match::NotOpening => constraints.only_codes(&space::midflow()),
         Match::Port(transport, PortTest::In(first, last)) => {
-            asked.only_codes(&space::ports(space::protocol_of(*transport), *first, *last))
+            constraints.only_codes(&space::ports(space::protocol_of(*transport), *first, *last))
         }
         Match::Port(transport, PortTest::Set(set)) => {
-            asked.only_codes(&sets.ports(set, *transport)?)
+            constraints.only_codes(&sets.ports(set, *transport)?)
         }
         Match::Icmpv6Type(set) => {
-            // Of IPv4 there are no such codes, but the protocol is another.
+            // IPv4 has no such codes: there it is another protocol.
             let types = sets.icmpv6_types(set)?;
-            asked.only_codes(&if family == Family::V6 { types } else { Ranges::empty() })
+            constraints.only_codes(&if family == Family::V6 { types } else { Ranges::empty() })
         }
         Match::Address(field, test) => {
             let addresses = sets.addresses(test)?;
@@ -150,7 +156,7 @@ fn ask<'a>(
             if *field == outer_field {
                 return Ok(addresses.contains(outer));
             }
-            asked.only_addresses(&addresses)
+            constraints.only_addresses(&addresses)
         }
         Match::AddressPort(field, of, transport, set) => {
             let both = sets.address_ports(set, *of, *transport)?;
@@ -158,8 +164,8 @@ fn ask<'a>(
                 return Ok(false);
             }
             match *field == outer_field {
-                true => asked.only_codes(&both.codes_of(outer)),
-                false => asked.only_pairs(&both),
+                true => constraints.only_codes(&both.codes_of(outer)),
+                false => constraints.only_pairs(&both),
             }
         }
         Match::AddressPair(of, set) => {
@@ -167,14 +173,14 @@ fn ask<'a>(
             if *of != family {
                 return Ok(false);
             }
-            asked.only_addresses(partners.get(&outer).unwrap_or(&Ranges::empty()))
+            constraints.only_addresses(partners.get(&outer).unwrap_or(&Ranges::empty()))
         }
     };
     Ok(!no_codes)
 }
 
-/// Each says whether nothing is left.
-impl Asked {
+/// Each returns whether nothing is left.
+impl Constraints {
     fn only_codes(&mut self, codes: &Ranges) -> bool {
         self.codes = self.codes.intersect(codes);
         self.codes.is_empty()

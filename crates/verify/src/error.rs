@@ -1,37 +1,41 @@
-//! What cannot be judged.
+//! Rulesets that have no meaning to compare.
 
 use ruleset::Name;
 use ruleset::simulator::Place;
 
-/// Why a ruleset has no meaning that could be compared. The kernel would
-/// refuse such a table, so nothing is said about it.
+/// The most nested jumps: `NFT_JUMP_STACK_SIZE`
+/// (include/net/netfilter/nf_tables.h).
+pub(crate) const MAX_LEVELS: u8 = 16;
+
+/// Why a ruleset has no meaning to compare: the kernel would refuse such a
+/// table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// A jump, goto or map entry to a chain that is not there.
+    /// A jump, goto or map entry leads to a chain that does not exist.
     #[error("{at}: there is no chain {chain}")]
     UnknownChain {
-        /// The rule that goes there.
+        /// The rule with the jump.
         at: Place,
         /// The missing chain.
         chain: Name,
     },
-    /// A look-up in a set or map that is not there, or is of another type, or
-    /// holds elements of another type.
-    #[error("{at}: set or map {name} is not there or of another type")]
+    /// A rule uses a set or map that does not exist, has another type, or holds
+    /// elements of another type.
+    #[error("{at}: set or map {name} does not exist or has another type")]
     UnknownSet {
-        /// The rule that looks it up.
+        /// The rule with the look-up.
         at: Place,
         /// The set or map.
         name: Name,
     },
-    /// More jumps and gotos than the kernel allows, or a loop.
-    #[error("{at}: jumps deeper than {max} levels", max = crate::machine::MAX_LEVELS)]
+    /// Jumps nest deeper than the kernel allows, or form a loop.
+    #[error("{at}: jumps nest deeper than {max} levels", max = MAX_LEVELS)]
     TooDeep {
-        /// The rule that goes too deep.
+        /// The rule with the jump that is too deep.
         at: Place,
     },
-    /// A rule whose verdict depends on how many packets came before.
-    #[error("{at}: a log limit stands before a verdict")]
+    /// A rule's verdict depends on how many packets came before.
+    #[error("{at}: a log limit comes before a verdict")]
     LimitedVerdict {
         /// The rule.
         at: Place,

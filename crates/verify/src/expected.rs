@@ -1,16 +1,20 @@
 //! What must pass, as regions.
 //!
-//! In: the model, and which packets are looked at: those of one source, of one
-//! destination, or of nobody whom policies isolate. Out: those that pass.
-//! Never: the table; what stands around the pods' chains is said here once
-//! more, in other words.
+//! In: the model, and a group of packets: those from one source, those to one
+//! destination, or those between addresses that no policy isolates. Out: the
+//! ones that must pass.
+//! Never: the table. This module states the rules around the pods' chains a
+//! second time, independently of the compiler.
 //!
-//! A packet of a new flow passes when the egress policies of its source and
-//! the ingress policies of its destination let it, where these are isolated
-//! pods of this node. While one is, only neighbour and listener discovery pass
-//! beside the pods' addresses: link-local, multicast and broadcast, by address
-//! or by frame. Neighbour discovery that no router has passed on always does.
-//! A TCP flow from or to a pod that is isolated, either way, begins with a SYN.
+//! * A packet of a new flow passes if the egress policies of its source and the
+//!   ingress policies of its destination allow it. This applies where they are
+//!   isolated pods of this node.
+//! * While this node has an isolated pod, only neighbour and listener discovery
+//!   pass at the edges: link-local, multicast and broadcast, by address or by
+//!   frame.
+//! * Neighbour discovery that no router has forwarded always passes.
+//! * A TCP flow from or to an isolated pod must begin with a SYN. It does not
+//!   matter in which direction the pod is isolated.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -18,8 +22,8 @@ use policy::Direction;
 use ruleset::simulator::{CtState, Packet};
 use ruleset::{Family, Field, number};
 
-use crate::machine::Part;
-use crate::model::{Half, Model, Side};
+use crate::model::{IsolatedAddress, IsolatedAddresses, Model};
+use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
 use crate::sets::slabs;
@@ -27,17 +31,17 @@ use crate::space::{self, Frame};
 
 /// Router and neighbour solicitation and advertisement, redirect (RFC 4861, 4).
 const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 133..=137;
-/// What a receiver demands of them (RFC 4861, 6.1, 7.1, 8.1).
+/// The hop limit that receivers require of them (RFC 4861, 6.1, 7.1, 8.1).
 pub(crate) const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 /// Query, report, done (RFC 2710, 3), report of version 2 (RFC 3810, 5.2).
 const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
 
-/// What must pass of the packets of one frame.
+/// Which packets of one frame must pass.
 pub(crate) struct Expected<'m, 'a> {
     model: &'m Model<'a>,
     frame: Frame,
-    pub egress: Side,
-    pub ingress: Side,
+    pub egress: IsolatedAddresses,
+    pub ingress: IsolatedAddresses,
     pub addresses: Ranges,
     pub codes: Ranges,
 }
@@ -47,27 +51,27 @@ impl<'m, 'a> Expected<'m, 'a> {
         Self {
             model,
             frame,
-            egress: model.side(frame.family, Direction::Egress),
-            ingress: model.side(frame.family, Direction::Ingress),
+            egress: model.isolated(frame.family, Direction::Egress),
+            ingress: model.isolated(frame.family, Direction::Ingress),
             addresses: space::addresses(frame.family),
             codes: space::codes(frame.family),
         }
     }
 
-    /// Of all packets alike: of flows that are known, and of frames that are
-    /// not to one host. `None` if it depends on the addresses.
-    pub fn whatever_the_addresses(&self) -> Option<Region> {
-        if self.frame.ct != CtState::New || !self.model.isolates {
+    /// The region for known flows and for frames that are not to one host, where
+    /// addresses do not matter. `None` if they do.
+    pub fn for_all_addresses(&self) -> Option<Region> {
+        if self.frame.ct != CtState::New || !self.model.isolates_any {
             return Some(Region::product(&self.addresses, &self.codes));
         }
-        (!self.frame.to_host).then(|| Region::product(&self.addresses, &self.beside()))
+        (!self.frame.to_host).then(|| Region::product(&self.addresses, &self.edge_codes()))
     }
 
-    /// From an isolated pod's address: destinations and codes.
-    pub fn from(&self, address: u128, half: &Half) -> Region {
-        let judged = half.allowed.union(&Region::product(&half.own, &self.codes));
-        let there = self.ingress.halves.iter().flat_map(|(destination, half)| {
-            slabs(&Ranges::single(*destination), &self.codes_of(half, address))
+    /// Destinations and codes that an isolated pod's address may send to.
+    pub fn from(&self, address: u128, isolated: &IsolatedAddress) -> Region {
+        let judged = isolated.allowed.union(&Region::product(&isolated.own, &self.codes));
+        let there = self.ingress.by_address.iter().flat_map(|(destination, isolated)| {
+            slabs(&Ranges::single(*destination), &self.codes_of(isolated, address))
         });
         let beyond = self.addresses.subtract(&self.ingress.addresses);
         let may_arrive = Region::product(&beyond, &self.codes).union(&Region::of(there));
@@ -75,16 +79,17 @@ impl<'m, 'a> Expected<'m, 'a> {
         self.with_edges(judged, Field::Source, address)
     }
 
-    /// To an isolated pod's address: sources that are not isolated, and codes.
-    pub fn to(&self, address: u128, half: &Half) -> Region {
-        let judged = half.allowed.union(&Region::product(&half.own, &self.codes));
+    /// Sources that are not isolated, and codes, that may send to an isolated
+    /// pod's address.
+    pub fn to(&self, address: u128, isolated: &IsolatedAddress) -> Region {
+        let judged = isolated.allowed.union(&Region::product(&isolated.own, &self.codes));
         let judged = judged.without_codes(&space::midflow());
         self.with_edges(judged, Field::Destination, address)
     }
 
-    /// From sources that are not isolated for egress to destinations that are
-    /// not for ingress: by source, destinations and codes.
-    pub fn between_others(&self) -> Vec<Part> {
+    /// What passes from sources that are not isolated for egress to destinations
+    /// that are not isolated for ingress. Sources are the outer end.
+    pub fn between_others(&self) -> Vec<PacketSet> {
         let all = Region::product(&self.addresses, &self.codes);
         let isolated_there = Region::product(&self.egress.addresses, &space::midflow());
         let edges = self.edge_sources();
@@ -93,7 +98,7 @@ impl<'m, 'a> Expected<'m, 'a> {
         let part = |outer: Ranges, judged: Region| {
             let address = outer.first()?;
             let region = self.with_edges(judged, Field::Source, address);
-            Some(Part { outer, region })
+            Some(PacketSet { outer, region })
         };
         let parts = [
             part(edges, Region::empty()),
@@ -103,30 +108,34 @@ impl<'m, 'a> Expected<'m, 'a> {
         parts.into_iter().flatten().collect()
     }
 
-    /// What an isolated destination takes from a source.
-    fn codes_of(&self, half: &Half, source: u128) -> Ranges {
-        if half.own.contains(source) { self.codes.clone() } else { half.allowed.codes_of(source) }
-    }
-
-    /// What passes beside the pods' addresses.
-    fn beside(&self) -> Ranges {
-        match self.frame.family {
-            Family::V4 => Ranges::empty(),
-            Family::V6 => self.always().union(&space::icmpv6_types(LISTENER_DISCOVERY)),
+    /// The codes that an isolated destination accepts from a source.
+    fn codes_of(&self, isolated: &IsolatedAddress, source: u128) -> Ranges {
+        if isolated.own.contains(source) {
+            self.codes.clone()
+        } else {
+            isolated.allowed.codes_of(source)
         }
     }
 
-    /// What passes between all addresses.
-    fn always(&self) -> Ranges {
+    /// The codes that pass at the edges.
+    fn edge_codes(&self) -> Ranges {
+        match self.frame.family {
+            Family::V4 => Ranges::empty(),
+            Family::V6 => self.neighbour_codes().union(&space::icmpv6_types(LISTENER_DISCOVERY)),
+        }
+    }
+
+    /// The codes that pass between all addresses: neighbour discovery.
+    fn neighbour_codes(&self) -> Ranges {
         match (self.frame.family, self.frame.hop_limit) {
             (Family::V6, NEIGHBOUR_HOP_LIMIT) => space::icmpv6_types(NEIGHBOUR_DISCOVERY),
             _ => Ranges::empty(),
         }
     }
 
-    /// What the policies let pass, between pods' addresses; beside them and
-    /// for neighbours what passes there. `outer` is an address that stands
-    /// for all that are edges, or for all that are not.
+    /// Limits `judged` to addresses that are not edges, and adds what passes at
+    /// the edges and between neighbours. `outer` is any one of the outer
+    /// addresses: either all of them are edges or none is.
     fn with_edges(&self, judged: Region, end: Field, outer: u128) -> Region {
         let (here, there) = match end {
             Field::Source => (self.edge_sources(), self.edge_destinations()),
@@ -135,19 +144,19 @@ impl<'m, 'a> Expected<'m, 'a> {
         let edges = if here.contains(outer) { self.addresses.clone() } else { there };
         judged
             .without(&edges)
-            .union(&Region::product(&edges, &self.beside()))
-            .union(&Region::product(&self.addresses, &self.always()))
+            .union(&Region::product(&edges, &self.edge_codes()))
+            .union(&Region::product(&self.addresses, &self.neighbour_codes()))
     }
 
-    /// Whether a packet is neighbour discovery of its link.
+    /// Whether a packet is neighbour discovery on its own link.
     pub fn is_neighbour_discovery(packet: &Packet) -> bool {
         let types = packet.icmpv6_type.is_some_and(|number| NEIGHBOUR_DISCOVERY.contains(&number));
         types && packet.hop_limit == NEIGHBOUR_HOP_LIMIT
     }
 
-    /// Whether a packet is TCP that opens no flow, from or to a pod that is
-    /// isolated either way.
-    pub fn is_taken_up(&self, packet: &Packet) -> bool {
+    /// Whether a packet is TCP without an opening SYN, from or to a pod that is
+    /// isolated in either direction.
+    pub fn opens_no_flow(&self, packet: &Packet) -> bool {
         let ends = [number(packet.source), number(packet.destination)];
         let isolated = |address| {
             [&self.egress, &self.ingress].iter().any(|side| side.addresses.contains(address))
@@ -155,8 +164,8 @@ impl<'m, 'a> Expected<'m, 'a> {
         packet.tcp_flags.is_some_and(|flags| !flags.open()) && ends.into_iter().any(isolated)
     }
 
-    /// Whether a packet goes beside the pods' addresses.
-    pub fn is_beside(&self, packet: &Packet) -> bool {
+    /// Whether a packet is to or from an edge, by address or by frame.
+    pub fn is_edge(&self, packet: &Packet) -> bool {
         let (source, destination) = (number(packet.source), number(packet.destination));
         !packet.to_host
             || self.edge_sources().contains(source)

@@ -1,23 +1,24 @@
 //! A proof that a ruleset means what the specification says.
 //!
-//! In: a [`policy::Snapshot`], the node, the policies set aside, and the
-//! [`ruleset::Ruleset`] that shall enforce them there.
-//! Out: a [`Report`]: the two are equal for every packet there can be (both
+//! In: a [`policy::Snapshot`], the node, the policies that are set aside, and
+//! the [`ruleset::Ruleset`] that must enforce them.
+//! Out: a [`Report`]. Either the two agree on every possible packet (both
 //! families, all addresses, protocols, ports, ICMPv6 types, hop limits, frames
-//! and states of a flow), or packets with which they differ.
+//! and flow states), or it lists packets on which they differ.
 //! Never: samples, the compiler's code, `ruleset::simulator`'s code, I/O.
 //!
-//! | piece | from | to |
+//! | module | input | output |
 //! |---|---|---|
-//! | `ranges`, `region` | ranges | sets of numbers, sets of (address, code), canonical |
+//! | `ranges`, `region` | ranges | canonical sets of numbers, and of (address, code) |
 //! | `space` | headers | numbers, and back |
 //! | `allowed`, `model` | the policy model | what policies allow each isolated address |
-//! | `expected` | that | what must pass, the edges included |
-//! | `sets`, `condition`, `machine` | the ruleset | what passes: chains run with all packets at once |
+//! | `expected` | that | what must pass, edges included |
+//! | `sets`, `packet_set`, `condition`, `machine` | the ruleset | what passes, with all packets run at once |
 //! | `proof` | both | the differences |
 //!
-//! What is not judged: packets between a pod and its own node, which cross
-//! other hooks; fragments, which connection tracking puts together before.
+//! Two kinds of packets are not checked. Packets between a pod and its own node
+//! cross other hooks. Fragments are reassembled by connection tracking before
+//! the forward hook.
 
 mod allowed;
 mod condition;
@@ -25,6 +26,7 @@ mod error;
 mod expected;
 mod machine;
 mod model;
+mod packet_set;
 mod proof;
 mod ranges;
 mod region;
@@ -41,11 +43,13 @@ pub use error::VerifyError;
 pub use report::{Counts, Difference, Reason, Report};
 
 /// Compares what a ruleset does on a node with what the specification says.
-/// `node` is the one whose pods are local (`spec.nodeName`); `None` takes all
-/// pods as local. The policies that are set aside isolate and allow nothing.
+///
+/// `node` is the node whose pods are local (`spec.nodeName`). With `None` all
+/// pods are local. Policies that are set aside isolate and allow nothing.
 ///
 /// # Errors
-/// A ruleset that no kernel would take has no meaning: see [`VerifyError`].
+/// See [`VerifyError`]: no kernel would accept the ruleset, so it has no
+/// meaning.
 pub fn verify(
     snapshot: &Snapshot,
     node: Option<&str>,

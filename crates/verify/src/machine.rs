@@ -1,12 +1,12 @@
-//! Chains run with all packets at once.
+//! Runs a ruleset's chains with all packets at once.
 //!
-//! In: a ruleset, a frame, and packets as parts: sets of addresses of one end
-//! (the outer one), each with a region of the other end's addresses and codes.
-//! Out: the same packets, sorted by what becomes of them.
-//! Never: `ruleset::simulator`'s idea of a rule; that is a second opinion, and
-//! tests hold the two equal. It is modelled on the kernel
-//! (`nft_do_chain`, net/netfilter/nf_tables_core.c): all matches of a rule
-//! must hold, `goto` does not come back, what leaves a base chain passes.
+//! In: a ruleset, a frame, and sets of packets: the addresses of the outer end,
+//! each set with a region of the other end's addresses and codes. Out: the same
+//! packets, sorted by their verdict.
+//! Never: `ruleset::simulator`'s view of a rule. This is a second opinion, and
+//! tests compare the two. It follows the kernel (`nft_do_chain`,
+//! net/netfilter/nf_tables_core.c): all matches of a rule must hold, `goto` does
+//! not return, and what leaves a base chain passes.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -14,36 +14,28 @@ use std::collections::{HashMap, HashSet};
 use ruleset::simulator::Place;
 use ruleset::{BaseChain, Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
 
-use crate::VerifyError;
 use crate::condition::{self, View};
+use crate::error::MAX_LEVELS;
+use crate::error::VerifyError;
+use crate::packet_set::{PacketSet, joined};
 use crate::ranges::Ranges;
 use crate::region::Region;
 use crate::sets::Sets;
 
-/// `NFT_JUMP_STACK_SIZE` (include/net/netfilter/nf_tables.h).
-pub(crate) const MAX_LEVELS: u8 = 16;
-
-/// Packets: all outer addresses with all of the region.
-#[derive(Clone, Debug)]
-pub(crate) struct Part {
-    pub outer: Ranges,
-    pub region: Region,
-}
-
-/// What becomes of packets in a chain; together they are what went in.
+/// The packets that entered a chain, by what the chain did with them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ends {
-    pub accepted: Vec<Part>,
-    pub dropped: Vec<Part>,
-    pub returned: Vec<Part>,
+pub(crate) struct Outcomes {
+    pub accepted: Vec<PacketSet>,
+    pub dropped: Vec<PacketSet>,
+    pub returned: Vec<PacketSet>,
 }
 
-/// A ruleset that is run.
+/// A ruleset, ready to run.
 pub(crate) struct Machine<'a> {
     chains: HashMap<&'a Name, &'a Chain>,
     sets: Sets<'a>,
     entered: RefCell<HashSet<&'a Name>>,
-    /// While a single packet is followed: the rule that decided about it.
+    /// While a single packet is followed: the rule that decided.
     followed: RefCell<Option<Option<Place>>>,
 }
 
@@ -57,14 +49,14 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// How many chains packets were in.
+    /// How many chains packets have entered.
     pub fn chains(&self) -> usize {
         self.entered.borrow().len()
     }
 
-    /// The rule that decides about a single packet; `None` if it leaves the
-    /// base chains.
-    pub fn decides(&self, view: View, packet: Part) -> Result<Option<Place>, VerifyError> {
+    /// The rule that decides about a single packet. `None` if the packet leaves
+    /// the base chains.
+    pub fn decides(&self, view: View, packet: PacketSet) -> Result<Option<Place>, VerifyError> {
         *self.followed.borrow_mut() = Some(None);
         let ends = self.table(view, packet);
         let met = self.followed.borrow_mut().take().flatten();
@@ -75,9 +67,9 @@ impl<'a> Machine<'a> {
         self.followed.borrow().is_some()
     }
 
-    /// Runs the whole table: all base chains by priority. What comes out
-    /// `accepted` passes; nothing is `returned`.
-    pub fn table(&self, view: View, packets: Part) -> Result<Ends, VerifyError> {
+    /// Runs the whole table: all base chains in the order of priority. `accepted`
+    /// packets pass, and nothing is `returned`.
+    pub fn table(&self, view: View, packets: PacketSet) -> Result<Outcomes, VerifyError> {
         let mut bases: Vec<(i32, &Name)> = Vec::new();
         for (name, chain) in &self.chains {
             bases.extend(chain.base.map(|base| match base {
@@ -85,7 +77,7 @@ impl<'a> Machine<'a> {
             }));
         }
         bases.sort_unstable();
-        let mut ends = Ends { accepted: vec![packets], ..Ends::default() };
+        let mut ends = Outcomes { accepted: vec![packets], ..Outcomes::default() };
         for (_, name) in bases {
             let here = self.chain(view, name, ends.accepted, 0)?;
             ends.accepted = here.accepted;
@@ -99,16 +91,16 @@ impl<'a> Machine<'a> {
         &self,
         view: View,
         name: &'a Name,
-        packets: Vec<Part>,
+        packets: Vec<PacketSet>,
         level: u8,
-    ) -> Result<Ends, VerifyError> {
-        let Some(chain) = self.chains.get(name) else { return Ok(Ends::default()) };
+    ) -> Result<Outcomes, VerifyError> {
+        let Some(chain) = self.chains.get(name) else { return Ok(Outcomes::default()) };
         self.entered.borrow_mut().insert(name);
         let mut run =
-            Run { machine: self, view, name, level, here: packets, ends: Ends::default() };
+            Run { machine: self, view, name, level, here: packets, ends: Outcomes::default() };
         let mut rest = chain.rules.as_slice();
         while let Some(first) = rest.first().filter(|_| !run.here.is_empty()) {
-            // Rules in a row with one verdict are one question.
+            // Consecutive rules with the same verdict are handled together.
             let alike = |rule: &&Rule| rule.log.is_none() && rule.finish == first.finish;
             let many = match (&first.log, &first.finish) {
                 _ if self.is_following() => 1,
@@ -127,15 +119,15 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// A chain under way.
+/// A chain while it runs.
 struct Run<'m, 'a> {
     machine: &'m Machine<'a>,
     view: View,
     name: &'a Name,
     level: u8,
-    /// What has come to the present rule.
-    here: Vec<Part>,
-    ends: Ends,
+    /// The packets that reach the current rule.
+    here: Vec<PacketSet>,
+    ends: Outcomes,
 }
 
 impl<'a> Run<'_, 'a> {
@@ -143,7 +135,7 @@ impl<'a> Run<'_, 'a> {
         Place { chain: self.name.clone(), rule }
     }
 
-    /// Rules with one and the same finish.
+    /// Runs rules that have the same finish.
     fn rules(&mut self, rules: &'a [Rule], index: usize) -> Result<(), VerifyError> {
         let Some(first) = rules.first() else { return Ok(()) };
         if let Some(log) = &first.log {
@@ -156,14 +148,14 @@ impl<'a> Run<'_, 'a> {
         let mut matched = Vec::new();
         let mut rest = Vec::new();
         for part in std::mem::take(&mut self.here) {
-            for part in condition::uniform(&self.machine.sets, self.view, rules, part) {
+            for part in condition::split_by_outer(&self.machine.sets, self.view, rules, part) {
                 let mut slabs = Vec::new();
                 for (offset, rule) in rules.iter().enumerate() {
-                    let held = condition::held(&self.machine.sets, self.view, rule, &part);
+                    let held = condition::matching(&self.machine.sets, self.view, rule, &part);
                     slabs.extend(held.map_err(|set| set.at(self.place(index + offset)))?);
                 }
                 let held = Region::of(slabs);
-                let of = |region| Part { outer: part.outer.clone(), region };
+                let of = |region| PacketSet { outer: part.outer.clone(), region };
                 matched.push(of(part.region.intersect(&held)));
                 rest.push(of(part.region.subtract(&held)));
             }
@@ -181,7 +173,7 @@ impl<'a> Run<'_, 'a> {
     fn finish(
         &mut self,
         finish: &'a Finish,
-        matched: Vec<Part>,
+        matched: Vec<PacketSet>,
         index: usize,
     ) -> Result<(), VerifyError> {
         match finish {
@@ -204,13 +196,13 @@ impl<'a> Run<'_, 'a> {
         Ok(())
     }
 
-    /// Runs another chain; what comes back of it.
+    /// Runs another chain. Returns the packets that come back.
     fn enter(
         &mut self,
         to: &'a Name,
-        packets: Vec<Part>,
+        packets: Vec<PacketSet>,
         index: usize,
-    ) -> Result<Vec<Part>, VerifyError> {
+    ) -> Result<Vec<PacketSet>, VerifyError> {
         let at = || self.place(index);
         if !self.machine.chains.contains_key(to) {
             return Err(VerifyError::UnknownChain { at: at(), chain: to.clone() });
@@ -227,11 +219,11 @@ impl<'a> Run<'_, 'a> {
         Ok(ends.returned)
     }
 
-    /// Sends each packet to the chain that a map has for it.
+    /// Sends each packet to the chain that a map holds for it.
     fn dispatch(
         &mut self,
         (field, family, map): (Field, ruleset::Family, &'a Name),
-        matched: Vec<Part>,
+        matched: Vec<PacketSet>,
         index: usize,
     ) -> Result<(), VerifyError> {
         let targets = self.machine.sets.targets(map, family);
@@ -244,7 +236,7 @@ impl<'a> Run<'_, 'a> {
         let inside =
             |keys: &Ranges| matched.iter().filter_map(|part| part.of(outer, keys)).collect();
         for (chain, keys) in targets.iter() {
-            let found: Vec<Part> = inside(keys);
+            let found: Vec<PacketSet> = inside(keys);
             if !found.is_empty() {
                 let back = self.enter(chain, found, index)?;
                 self.ends.returned.extend(back);
@@ -256,43 +248,6 @@ impl<'a> Run<'_, 'a> {
         self.here = joined(std::mem::take(&mut self.here));
         Ok(())
     }
-}
-
-impl Part {
-    /// Those with these addresses at the outer or at the inner end, if any.
-    pub fn of(&self, outer: bool, addresses: &Ranges) -> Option<Self> {
-        self.changed(outer, |all| all.intersect(addresses), |region| region.within(addresses))
-    }
-
-    /// Those with other addresses there, if any.
-    pub fn but(&self, outer: bool, addresses: &Ranges) -> Option<Self> {
-        self.changed(outer, |all| all.subtract(addresses), |region| region.without(addresses))
-    }
-
-    fn changed(
-        &self,
-        outer: bool,
-        of_outer: impl Fn(&Ranges) -> Ranges,
-        of_inner: impl Fn(&Region) -> Region,
-    ) -> Option<Self> {
-        let part = match outer {
-            true => Self { outer: of_outer(&self.outer), region: self.region.clone() },
-            false => Self { outer: self.outer.clone(), region: of_inner(&self.region) },
-        };
-        (!part.outer.is_empty() && !part.region.is_empty()).then_some(part)
-    }
-}
-
-/// Parts of the same outer addresses as one.
-fn joined(parts: Vec<Part>) -> Vec<Part> {
-    let mut joined: Vec<Part> = Vec::with_capacity(parts.len());
-    for part in parts {
-        match joined.iter_mut().find(|other| other.outer == part.outer) {
-            Some(other) => other.region = other.region.union(&part.region),
-            None => joined.push(part),
-        }
-    }
-    joined
 }
 
 #[cfg(test)]

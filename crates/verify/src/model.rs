@@ -1,8 +1,8 @@
-//! The pods of a node that policies isolate, and what they may.
+//! The isolated pods of a node and what policies allow them.
 //!
-//! In: a snapshot, the node, the policies that are set aside.
-//! Out: for each address of an isolated pod and each direction what passes.
-//! Never: anything of the ruleset.
+//! In: a snapshot, the node, the policies that are set aside. Out: for each
+//! address of an isolated pod and each direction, what passes.
+//! Never: anything from the ruleset.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -18,39 +18,40 @@ use crate::space;
 
 /// One direction of one address of an isolated pod.
 #[derive(Clone, Debug)]
-pub(crate) struct Half {
-    /// Whom its policies allow, and to which codes.
+pub(crate) struct IsolatedAddress {
+    /// The peers and codes that its policies allow.
     pub allowed: Rc<Region>,
-    /// The pod's own addresses: it reaches itself.
+    /// The pod's own addresses: a pod always reaches itself.
     pub own: Ranges,
-    /// Addresses of its node that are no pod's: what comes from or goes to
-    /// them crosses the input and output hooks, never the forward hook.
+    /// Addresses of its node that no pod owns. Packets from or to them cross the
+    /// input and output hooks, never the forward hook.
     pub node: Ranges,
 }
 
-/// All of one family and direction, by address.
+/// The isolated addresses of one family and direction.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Side {
-    pub halves: BTreeMap<u128, Half>,
-    /// The addresses.
+pub(crate) struct IsolatedAddresses {
+    pub by_address: BTreeMap<u128, IsolatedAddress>,
+    /// The keys of `by_address`.
     pub addresses: Ranges,
 }
 
 /// What one node has to enforce.
 pub(crate) struct Model<'a> {
-    /// The cluster, policies set aside without their rules.
+    /// The cluster. Policies that are set aside have no rules.
     pub snapshot: &'a Snapshot,
     pub owners: &'a Owners<'a>,
-    sides: BTreeMap<(Family, Direction), Side>,
-    /// Whether a pod of the node is isolated, be it without an address.
-    pub isolates: bool,
+    isolated: BTreeMap<(Family, Direction), IsolatedAddresses>,
+    /// Whether a pod of the node is isolated, even one without an address.
+    pub isolates_any: bool,
     /// Pods of the node.
     pub pods: usize,
-    /// Regions that differ in what decides them.
+    /// The number of distinct regions.
     pub regions: usize,
 }
 
-/// A policy that is set aside isolates and allows nothing.
+/// Removes the rules of policies that are set aside: they isolate and allow
+/// nothing.
 pub(crate) fn without_rules_of(snapshot: &Snapshot, aside: &BTreeSet<ObjectKey>) -> Snapshot {
     let mut snapshot = snapshot.clone();
     for key in aside {
@@ -65,20 +66,26 @@ pub(crate) fn without_rules_of(snapshot: &Snapshot, aside: &BTreeSet<ObjectKey>)
 impl<'a> Model<'a> {
     pub fn new(snapshot: &'a Snapshot, owners: &'a Owners<'a>, node: Option<&str>) -> Self {
         let mut allowed = Allowed::new(snapshot, owners);
-        let mut model =
-            Self { snapshot, owners, sides: BTreeMap::new(), isolates: false, pods: 0, regions: 0 };
+        let mut model = Self {
+            snapshot,
+            owners,
+            isolated: BTreeMap::new(),
+            isolates_any: false,
+            pods: 0,
+            regions: 0,
+        };
         for pod in snapshot.pods.values().filter(|pod| is_local(pod, node)) {
             model.pods += 1;
             for direction in Direction::BOTH {
                 let policies = isolating(snapshot, pod, direction);
                 if !policies.is_empty() {
-                    model.isolates = true;
+                    model.isolates_any = true;
                     model.add(&mut allowed, pod, direction, &policies);
                 }
             }
         }
-        for side in model.sides.values_mut() {
-            side.addresses = Ranges::numbers(side.halves.keys().copied());
+        for all in model.isolated.values_mut() {
+            all.addresses = Ranges::numbers(all.by_address.keys().copied());
         }
         model.regions = allowed.regions();
         model
@@ -97,19 +104,23 @@ impl<'a> Model<'a> {
             let node = Ranges::numbers(node.filter_map(|node| space::of_family(family, *node)));
             for address in own.iter().flat_map(|(first, last)| first..=last) {
                 let allowed = allowed.region(pod, direction, family, policies);
-                let half = Half { allowed, own: own.clone(), node: node.clone() };
-                self.sides.entry((family, direction)).or_default().halves.insert(address, half);
+                let isolated = IsolatedAddress { allowed, own: own.clone(), node: node.clone() };
+                self.isolated
+                    .entry((family, direction))
+                    .or_default()
+                    .by_address
+                    .insert(address, isolated);
             }
         }
     }
 
     /// The isolated addresses of a family and direction.
-    pub fn side(&self, family: Family, direction: Direction) -> Side {
-        self.sides.get(&(family, direction)).cloned().unwrap_or_default()
+    pub fn isolated(&self, family: Family, direction: Direction) -> IsolatedAddresses {
+        self.isolated.get(&(family, direction)).cloned().unwrap_or_default()
     }
 }
 
-/// Whether a pod is of this node; of `None` all are.
+/// Whether a pod runs on this node. With `None`, all pods do.
 pub(crate) fn is_local(pod: &Pod, node: Option<&str>) -> bool {
     pod.is_subject() && (node.is_none() || pod.node.as_deref() == node)
 }
@@ -120,7 +131,7 @@ fn isolating<'a>(
     pod: &Pod,
     direction: Direction,
 ) -> Vec<&'a NetworkPolicy> {
-    // A policy selects pods of its own namespace; those keys are in a row.
+    // A policy selects pods of its own namespace, whose keys are adjacent.
     let first = ObjectKey::new(pod.key.namespace.as_str(), "");
     let of_namespace = snapshot.policies.range(first..).map(|(_, policy)| &**policy);
     of_namespace

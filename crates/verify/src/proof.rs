@@ -2,21 +2,21 @@
 //!
 //! In: the model and the ruleset. Out: the differences.
 //!
-//! The space of packets is cut so that nothing is left out and, of each
-//! piece, one end is either a single address or means nothing:
+//! The space of packets is cut into pieces that cover it without gaps. In each
+//! piece, one end is either a single address or does not matter:
 //!
 //! | frame | sources | destinations |
 //! |---|---|---|
-//! | of a known flow; to no single host | all | all |
+//! | of a known flow, or not to a single host | all | all |
 //! | of a new flow | one isolated pod's address, each in turn | all |
 //! | | all that are not isolated | one isolated pod's address, each in turn |
 //! | | all that are not isolated | all that are not isolated |
 //!
-//! Each piece goes through the table from its base chain on. That the two
-//! directions are judged apart is nowhere taken for granted: with a source
-//! that is isolated, the destinations are all, isolated ones among them.
+//! Each piece goes through the table from its base chain on. Nothing here
+//! assumes that the two directions are judged separately: an isolated source is
+//! tried with all destinations, isolated ones included.
 //!
-//! Never: a packet that is tried by itself, other than to say why it differs.
+//! Never: single packets, except to explain a difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,34 +25,35 @@ use ruleset::simulator::{CtState, Outcome, Packet, Place};
 use ruleset::{Family, Field, Match, Ruleset, text};
 
 use crate::condition::View;
+use crate::error::VerifyError;
 use crate::expected::{Expected, NEIGHBOUR_HOP_LIMIT};
-use crate::machine::{Machine, Part};
+use crate::machine::Machine;
 use crate::model::{self, Model};
+use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
 use crate::report::{Counts, Difference, Reason, Report};
-use crate::space::Frame;
-use crate::{VerifyError, space};
+use crate::space::{self, Frame};
 
-/// A comparison under way.
+/// A comparison while it runs.
 pub(crate) struct Proof<'a> {
     model: &'a Model<'a>,
     node: Option<&'a str>,
     ruleset: &'a Ruleset,
     machine: Machine<'a>,
     regions: usize,
-    /// By where it is found, what is done and what does it; pods come first.
+    /// By direction, outcome and rule. Differences of pods come first.
     found: BTreeMap<(bool, Option<Direction>, bool, Option<Place>), Difference>,
 }
 
-/// Packets with what must become of them.
+/// Packets, and which of them must pass.
 struct Piece {
     view: View,
     direction: Option<Direction>,
-    packets: Part,
-    /// Those that must pass; by outer address.
-    passing: Vec<Part>,
-    /// Inner addresses that the forward hook never sees.
+    packets: PacketSet,
+    /// The packets that must pass, by outer address.
+    passing: Vec<PacketSet>,
+    /// Inner addresses whose packets never cross the forward hook.
     unseen: Ranges,
 }
 
@@ -66,10 +67,10 @@ impl<'a> Proof<'a> {
     pub fn run(mut self) -> Result<Report, VerifyError> {
         let mut counts = Counts { pods: self.model.pods, ..Counts::default() };
         for family in Family::BOTH {
-            let sides = Direction::BOTH.map(|direction| self.model.side(family, direction));
-            counts.directions += sides.iter().map(|side| side.halves.len()).sum::<usize>();
+            let sides = Direction::BOTH.map(|direction| self.model.isolated(family, direction));
+            counts.directions += sides.iter().map(|side| side.by_address.len()).sum::<usize>();
             let addresses: BTreeSet<&u128> =
-                sides.iter().flat_map(|side| side.halves.keys()).collect();
+                sides.iter().flat_map(|side| side.by_address.keys()).collect();
             counts.addresses += addresses.len();
             for frame in frames(family, self.ruleset) {
                 self.frame(frame)?;
@@ -84,35 +85,36 @@ impl<'a> Proof<'a> {
     fn frame(&mut self, frame: Frame) -> Result<(), VerifyError> {
         let expected = Expected::new(self.model, frame);
         let all = &expected.addresses;
-        let piece = |outer: Field, part: (&Ranges, &Ranges), passing: Vec<Part>| Piece {
+        let piece = |outer: Field, part: (&Ranges, &Ranges), passing: Vec<PacketSet>| Piece {
             view: View { frame, outer },
             direction: None,
-            packets: Part {
+            packets: PacketSet {
                 outer: part.0.clone(),
                 region: Region::product(part.1, &expected.codes),
             },
             passing,
             unseen: Ranges::empty(),
         };
-        if let Some(region) = expected.whatever_the_addresses() {
-            let passing = vec![Part { outer: all.clone(), region }];
+        if let Some(region) = expected.for_all_addresses() {
+            let passing = vec![PacketSet { outer: all.clone(), region }];
             return self.compare(&piece(Field::Source, (all, all), passing));
         }
-        for (address, half) in &expected.egress.halves {
+        for (address, isolated) in &expected.egress.by_address {
             let outer = Ranges::single(*address);
             let passing =
-                vec![Part { outer: outer.clone(), region: expected.from(*address, half) }];
+                vec![PacketSet { outer: outer.clone(), region: expected.from(*address, isolated) }];
             let piece = piece(Field::Source, (&outer, all), passing);
             let direction = Some(Direction::Egress);
-            self.compare(&Piece { direction, unseen: half.node.clone(), ..piece })?;
+            self.compare(&Piece { direction, unseen: isolated.node.clone(), ..piece })?;
         }
         let other_sources = all.subtract(&expected.egress.addresses);
-        for (address, half) in &expected.ingress.halves {
+        for (address, isolated) in &expected.ingress.by_address {
             let outer = Ranges::single(*address);
-            let passing = vec![Part { outer: outer.clone(), region: expected.to(*address, half) }];
+            let passing =
+                vec![PacketSet { outer: outer.clone(), region: expected.to(*address, isolated) }];
             let piece = piece(Field::Destination, (&outer, &other_sources), passing);
             let direction = Some(Direction::Ingress);
-            self.compare(&Piece { direction, unseen: half.node.clone(), ..piece })?;
+            self.compare(&Piece { direction, unseen: isolated.node.clone(), ..piece })?;
         }
         let other_destinations = all.subtract(&expected.ingress.addresses);
         let parts = (&other_sources, &other_destinations);
@@ -126,11 +128,11 @@ impl<'a> Proof<'a> {
         let ends = self.machine.table(piece.view, piece.packets.clone())?;
         for passing in &piece.passing {
             self.regions += passing.region.size();
-            let judged = |parts: &[Part], wrong: &dyn Fn(&Region) -> Region| {
+            let judged = |parts: &[PacketSet], wrong: &dyn Fn(&Region) -> Region| {
                 parts.iter().find_map(|part| {
                     let outer = part.outer.intersect(&passing.outer);
                     let region = wrong(&part.region).without(&piece.unseen);
-                    (!outer.is_empty() && !region.is_empty()).then_some(Part { outer, region })
+                    (!outer.is_empty() && !region.is_empty()).then_some(PacketSet { outer, region })
                 })
             };
             let leak = judged(&ends.accepted, &|got| got.subtract(&passing.region));
@@ -144,8 +146,13 @@ impl<'a> Proof<'a> {
         Ok(())
     }
 
-    /// Notes a packet of a part that goes wrong.
-    fn differs(&mut self, piece: &Piece, got: Outcome, part: &Part) -> Result<(), VerifyError> {
+    /// Records one of the packets that the ruleset treats wrongly.
+    fn differs(
+        &mut self,
+        piece: &Piece,
+        got: Outcome,
+        part: &PacketSet,
+    ) -> Result<(), VerifyError> {
         let Some((packet, point)) = self.example(piece.view, part) else { return Ok(()) };
         let place = self.machine.decides(piece.view, point)?;
         let rule = place.as_ref().and_then(|place| {
@@ -163,8 +170,8 @@ impl<'a> Proof<'a> {
         Ok(())
     }
 
-    /// One packet of a part, between addresses of pods where it can be.
-    fn example(&self, view: View, part: &Part) -> Option<(Packet, Part)> {
+    /// One packet of a set, with addresses of pods where possible.
+    fn example(&self, view: View, part: &PacketSet) -> Option<(Packet, PacketSet)> {
         let slab = part.region.slabs().first()?;
         let outer = self.familiar(view.frame.family, &part.outer)?;
         let inner = self.familiar(view.frame.family, &slab.addresses)?;
@@ -176,7 +183,7 @@ impl<'a> Proof<'a> {
         let packet = space::packet(view.frame, source, destination, code)?;
         let (inner, code) = (Ranges::single(inner), Ranges::single(code));
         let region = Region::product(&inner, &code);
-        Some((packet, Part { outer: Ranges::single(outer), region }))
+        Some((packet, PacketSet { outer: Ranges::single(outer), region }))
     }
 
     fn familiar(&self, family: Family, among: &Ranges) -> Option<u128> {
@@ -194,10 +201,10 @@ impl<'a> Proof<'a> {
         if Expected::is_neighbour_discovery(packet) {
             return Reason::NeighbourDiscovery;
         }
-        if expected.is_taken_up(packet) {
+        if expected.opens_no_flow(packet) {
             return Reason::OpensNoFlow;
         }
-        if self.model.isolates && expected.is_beside(packet) {
+        if self.model.isolates_any && expected.is_edge(packet) {
             return Reason::BesideThePods;
         }
         let decision =
@@ -213,22 +220,22 @@ impl<'a> Proof<'a> {
     }
 }
 
-/// All frames that a ruleset or the specification can tell apart.
+/// All frames that the ruleset or the specification can distinguish.
 fn frames(family: Family, ruleset: &Ruleset) -> Vec<Frame> {
-    // That of most packets stands for all that nobody speaks of.
+    // The usual hop limit represents all that no rule mentions.
     let mut hop_limits = vec![Packet::HOP_LIMIT];
     if family == Family::V6 {
         let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
-        let spoken_of = rules.flat_map(|rule| &rule.matches).filter_map(|one| match one {
+        let mentioned = rules.flat_map(|rule| &rule.matches).filter_map(|one| match one {
             Match::HopLimit(hops) => Some(*hops),
             _ => None,
         });
-        let spoken_of: BTreeSet<u8> = spoken_of.chain([NEIGHBOUR_HOP_LIMIT]).collect();
-        hop_limits = (0..=u8::MAX).filter(|hops| !spoken_of.contains(hops)).take(1).collect();
-        if !spoken_of.contains(&Packet::HOP_LIMIT) {
+        let mentioned: BTreeSet<u8> = mentioned.chain([NEIGHBOUR_HOP_LIMIT]).collect();
+        hop_limits = (0..=u8::MAX).filter(|hops| !mentioned.contains(hops)).take(1).collect();
+        if !mentioned.contains(&Packet::HOP_LIMIT) {
             hop_limits = vec![Packet::HOP_LIMIT];
         }
-        hop_limits.extend(spoken_of);
+        hop_limits.extend(mentioned);
     }
     let mut frames = Vec::new();
     for hop_limit in hop_limits {

@@ -1,17 +1,17 @@
 //! Sets of numbers as sorted ranges.
 //!
-//! In: addresses or transport codes as numbers. Out: a canonical form: equal
-//! sets are equal values. Never: a walk over the numbers of a range.
+//! In: addresses or transport codes as numbers. Out: a canonical form, so that
+//! equal sets are equal values. Never: a loop over the numbers of a range.
 
 use std::rc::Rc;
 
-/// A set of numbers: ranges `first..=last`, sorted, that neither overlap nor
+/// A set of numbers: sorted ranges `first..=last` that neither overlap nor
 /// touch. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ranges(Rc<Vec<(u128, u128)>>);
 
-/// Where one list is this many times longer than the other it is searched
-/// and not walked over.
+/// A list that is this many times longer than the other one is searched, not
+/// walked.
 const MUCH_LONGER: usize = 8;
 
 impl Ranges {
@@ -47,7 +47,7 @@ impl Ranges {
         Self::of(all.flat_map(|set| set.0.iter().copied()))
     }
 
-    /// Whether this is known to be the same set, without a look into it.
+    /// Whether both are the same value in memory. Cheap, and may miss equal sets.
     pub fn is_same(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
@@ -56,7 +56,7 @@ impl Ranges {
         self.0.is_empty()
     }
 
-    /// How many ranges it takes.
+    /// The number of ranges.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -65,12 +65,12 @@ impl Ranges {
         self.0.iter().copied()
     }
 
-    /// The least number.
+    /// The smallest number.
     pub fn first(&self) -> Option<u128> {
         self.0.first().map(|(first, _)| *first)
     }
 
-    /// The only number, if there is but one.
+    /// The only number, if there is exactly one.
     pub fn only(&self) -> Option<u128> {
         match self.0.as_slice() {
             [(first, last)] if first == last => Some(*first),
@@ -157,7 +157,7 @@ impl Ranges {
     }
 }
 
-/// Sorted ranges without overlaps and touching ends.
+/// Merges sorted ranges that overlap or touch.
 fn merged(ranges: impl Iterator<Item = (u128, u128)>) -> Vec<(u128, u128)> {
     let mut merged: Vec<(u128, u128)> = Vec::new();
     for (first, last) in ranges {
@@ -177,8 +177,8 @@ mod tests {
 
     use super::*;
 
-    /// Numbers around both ends of the space, so that all orders, touching
-    /// neighbours and overflows are met.
+    /// Numbers at both ends of the space, so that tests meet all orders,
+    /// touching neighbours and overflows.
     const SPACE: u128 = 12;
 
     fn number(index: u128) -> u128 {
@@ -188,7 +188,7 @@ mod tests {
     fn ranges() -> impl Strategy<Value = Ranges> {
         prop::collection::vec((0..SPACE, 0..SPACE), 0..5).prop_map(|pairs| {
             Ranges::of(pairs.into_iter().map(|(one, other)| {
-                // Not across the gap in the middle.
+                // No range crosses the gap in the middle.
                 let other = if (one < SPACE / 2) == (other < SPACE / 2) { other } else { one };
                 (number(one.min(other)), number(one.max(other)))
             }))

@@ -1,9 +1,9 @@
-//! Sets of (peer address, transport code), canonical.
+//! Sets of (peer address, transport code) in canonical form.
 //!
-//! In: boxes, each a range of codes with a set of addresses. Out: disjoint
-//! slabs of codes, each with the addresses that go with all of its codes;
-//! neighbours that say the same are one. Equal sets are equal values.
-//! Never: a walk over addresses or ports one by one.
+//! In: boxes, each a range of codes with a set of addresses. Out: disjoint slabs
+//! of codes, each with the addresses that go with all of its codes. Adjacent
+//! slabs with the same addresses are merged, so equal sets are equal values.
+//! Never: a loop over single addresses or ports.
 
 use crate::ranges::Ranges;
 
@@ -13,7 +13,7 @@ pub(crate) struct Region {
     slabs: Vec<Slab>,
 }
 
-/// Codes `first..=last`, each with all of these addresses.
+/// Codes `first..=last`, each combined with all of these addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slab {
     pub first: u128,
@@ -26,7 +26,7 @@ impl Region {
         Self::default()
     }
 
-    /// All of the addresses with all of the codes.
+    /// All of the addresses combined with all of the codes.
     pub fn product(addresses: &Ranges, codes: &Ranges) -> Self {
         if addresses.is_empty() {
             return Self::empty();
@@ -66,7 +66,7 @@ impl Region {
         region
     }
 
-    /// Adds a slab behind all others.
+    /// Appends a slab. Its codes come after all others.
     fn push(&mut self, slab: Slab) {
         if slab.addresses.is_empty() {
             return;
@@ -87,7 +87,7 @@ impl Region {
         &self.slabs
     }
 
-    /// In how many rectangles it is held.
+    /// The number of rectangles that make it up.
     pub fn size(&self) -> usize {
         self.slabs.iter().map(|slab| slab.addresses.len()).sum()
     }
@@ -143,8 +143,8 @@ impl Region {
         self.subtract(&codes)
     }
 
-    fn map(&self, with: &Ranges, change: Change) -> Self {
-        let mut recent = Recent::new(change);
+    fn map(&self, with: &Ranges, operation: Operation) -> Self {
+        let mut recent = RecentResults::new(operation);
         let mut region = Self::empty();
         for slab in &self.slabs {
             region.push(Slab { addresses: recent.of(&slab.addresses, with), ..*slab });
@@ -152,14 +152,14 @@ impl Region {
         region
     }
 
-    fn combine(&self, other: &Self, change: Change) -> Self {
+    fn combine(&self, other: &Self, operation: Operation) -> Self {
         let both = self.slabs.iter().chain(&other.slabs);
         let mut cuts: Vec<u128> = both.flat_map(|slab| [slab.first, slab.last + 1]).collect();
         cuts.sort_unstable();
         cuts.dedup();
         let nothing = Ranges::empty();
-        let (mut ours, mut theirs) = (Reader::new(self), Reader::new(other));
-        let mut recent = Recent::new(change);
+        let (mut ours, mut theirs) = (SlabCursor::new(self), SlabCursor::new(other));
+        let mut recent = RecentResults::new(operation);
         let mut region = Self::empty();
         for cut in cuts.windows(2) {
             let (first, last) = (cut[0], cut[1] - 1);
@@ -171,22 +171,22 @@ impl Region {
     }
 }
 
-/// What is done with two sets.
-type Change = fn(&Ranges, &Ranges) -> Ranges;
+/// An operation on two sets.
+type Operation = fn(&Ranges, &Ranges) -> Ranges;
 
-/// The last results of a change: slabs of one rule come one after the other,
-/// or in turns with one other, and share their addresses.
-struct Recent {
-    change: Change,
+/// The last results of an operation. Consecutive or alternating slabs often
+/// share their addresses, so these are asked for again soon.
+struct RecentResults {
+    operation: Operation,
     made: Vec<(Ranges, Ranges, Ranges)>,
     oldest: usize,
 }
 
-impl Recent {
+impl RecentResults {
     const MOST: usize = 4;
 
-    fn new(change: Change) -> Self {
-        Self { change, made: Vec::new(), oldest: 0 }
+    fn new(operation: Operation) -> Self {
+        Self { operation, made: Vec::new(), oldest: 0 }
     }
 
     fn of(&mut self, one: &Ranges, other: &Ranges) -> Ranges {
@@ -194,7 +194,7 @@ impl Recent {
         if let Some((_, _, made)) = known {
             return made.clone();
         }
-        let made = (self.change)(one, other);
+        let made = (self.operation)(one, other);
         let result = (one.clone(), other.clone(), made.clone());
         match self.made.get_mut(self.oldest) {
             Some(oldest) => *oldest = result,
@@ -206,11 +206,11 @@ impl Recent {
 }
 
 /// Reads the slabs of a region at ascending codes.
-struct Reader<'a> {
+struct SlabCursor<'a> {
     rest: &'a [Slab],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> SlabCursor<'a> {
     fn new(region: &'a Region) -> Self {
         Self { rest: &region.slabs }
     }

@@ -1,4 +1,4 @@
-//! What a comparison found, for people and programs.
+//! The result of a comparison, for people and programs.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use policy::spec::Side;
 use policy::{Direction, ObjectKey};
 use ruleset::simulator::{CtState, Outcome, Packet, Place};
 
-/// What [`crate::verify`] found.
+/// The result of [`crate::verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// What was compared.
     pub counts: Counts,
-    /// Packets with which the ruleset does other than the specification says:
-    /// of all that go wrong alike, one. None: the two are the same.
+    /// Packets on which the ruleset and the specification differ, one for each
+    /// kind of difference. Empty if the two agree.
     pub differences: Vec<Difference>,
 }
 
@@ -21,62 +21,62 @@ pub struct Report {
 pub struct Counts {
     /// Pods of the node that policies can select.
     pub pods: usize,
-    /// Addresses of isolated ones.
+    /// Addresses of isolated pods.
     pub addresses: usize,
-    /// Directions of addresses that policies isolate.
+    /// Isolated addresses, counted once for each isolated direction.
     pub directions: usize,
-    /// Sets of what policies allow that were worked out: pods with the same
-    /// policies and ports share one.
+    /// Distinct sets of what policies allow. Pods with the same policies and
+    /// ports share one.
     pub allowances: usize,
-    /// Chains that packets were in.
+    /// Chains that packets entered.
     pub chains: usize,
-    /// Rectangles, a range of addresses by a range of ports or types, in what
-    /// may pass.
+    /// Rectangles in what may pass: a range of addresses by a range of ports or
+    /// types.
     pub regions: usize,
 }
 
-/// A packet with which the ruleset does other than the specification says.
+/// A packet on which the ruleset and the specification differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The packet.
     pub packet: Packet,
-    /// At whose end it was found: of an isolated source, an isolated
-    /// destination, or neither.
+    /// Egress if found at an isolated source, ingress if at an isolated
+    /// destination, `None` if at neither.
     pub direction: Option<Direction>,
-    /// What the specification says.
+    /// What the specification requires.
     pub expected: Outcome,
-    /// Why.
+    /// Why the specification requires it.
     pub reason: Reason,
     /// What the ruleset does.
     pub got: Outcome,
-    /// The rule that does it; `None` where no rule decides and the packet
-    /// leaves the base chain.
+    /// The rule that decides. `None` if the packet leaves the base chain without
+    /// a decision.
     pub place: Option<Place>,
     /// The rule as text.
     pub rule: Option<String>,
-    /// How many more ends the same rule treats wrongly in the same way.
+    /// How many further ends the same rule treats wrongly in the same way.
     pub alike: usize,
 }
 
-/// Why a packet must pass or must not.
+/// Why a packet must pass or be dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It belongs to a flow that is known.
+    /// It belongs to a known flow.
     KnownFlow,
-    /// Neighbour discovery of this link.
+    /// It is neighbour discovery on this link.
     NeighbourDiscovery,
-    /// TCP that opens no flow, from or to an isolated pod: nothing says who
-    /// opened it.
+    /// It is TCP of no known flow and no SYN, from or to an isolated pod. Which
+    /// side opened the flow is unknown.
     OpensNoFlow,
-    /// Link-local, multicast or broadcast, by address or by frame, beside an
-    /// isolated pod: only discovery passes.
+    /// It is link-local, multicast or broadcast, by address or by frame, on a
+    /// node with an isolated pod. Only discovery passes.
     BesideThePods,
-    /// Policies have the say. A side is `None` where no pod of this node has
-    /// the address.
+    /// The policies decide. A side is `None` if no pod of this node has the
+    /// address.
     Policies {
-        /// Of the source.
+        /// The decision for the source.
         egress: Option<Side>,
-        /// Of the destination.
+        /// The decision for the destination.
         ingress: Option<Side>,
     },
 }
@@ -108,7 +108,7 @@ impl fmt::Display for Difference {
         write!(f, "  got:      {}, ", word(self.got))?;
         match (&self.place, &self.rule) {
             (Some(place), Some(rule)) => write!(f, "by {place}: {rule}")?,
-            _ => f.write_str("by no rule: it leaves the base chain")?,
+            _ => f.write_str("no rule decides, it leaves the base chain")?,
         }
         match self.alike {
             0 => Ok(()),
@@ -123,10 +123,11 @@ impl fmt::Display for Reason {
             Self::KnownFlow => f.write_str("the flow is known"),
             Self::NeighbourDiscovery => f.write_str("neighbour discovery of this link"),
             Self::OpensNoFlow => {
-                f.write_str("a TCP flow from or to an isolated pod begins with a SYN")
+                f.write_str("a TCP flow from or to an isolated pod must begin with a SYN")
             }
             Self::BesideThePods => f.write_str(
-                "only discovery passes beside the pods' addresses while a pod here is isolated",
+                "a pod of this node is isolated, so link-local, multicast and broadcast carry only \
+                 discovery",
             ),
             Self::Policies { egress, ingress } => {
                 write_side(f, Direction::Egress, egress.as_ref())?;

@@ -1,7 +1,7 @@
 //! The sets and maps of a ruleset as numbers.
 //!
-//! In: a ruleset. Out: what is in a set or map, each worked out once, or that
-//! it is not what a rule takes it for. Never: a guess at a set's meaning.
+//! In: a ruleset. Out: the content of a set or map, computed once, or an error
+//! if it is not what a rule takes it for. Never: a guess about its meaning.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -13,24 +13,24 @@ use ruleset::{
     AddressTest, Element, Family, Field, Log, Name, Ruleset, Set, SetType, Transport, number,
 };
 
-use crate::VerifyError;
+use crate::error::VerifyError;
 use crate::ranges::Ranges;
 use crate::region::{Region, Slab};
 use crate::space;
 
 /// A set or map that is not what a rule takes it for.
 #[derive(Debug)]
-pub(crate) struct Unfit(Name);
+pub(crate) struct UnknownSet(Name);
 
-impl Unfit {
+impl UnknownSet {
     pub fn at(self, at: Place) -> VerifyError {
         VerifyError::UnknownSet { at, name: self.0 }
     }
 }
 
-/// What goes with an address in a set of pairs.
+/// The partners of each address in a set of pairs.
 type Partners = BTreeMap<u128, Ranges>;
-/// Chains with the addresses that go there.
+/// Chains, each with the addresses that a map sends there.
 type Targets<'a> = Vec<(&'a Name, Ranges)>;
 
 /// The sets and maps of a ruleset.
@@ -38,7 +38,7 @@ pub(crate) struct Sets<'a> {
     ruleset: &'a Ruleset,
     everything: [(Ranges, Ranges); 2],
     addresses: Memo<(&'a Name, Family), Rc<Ranges>>,
-    /// By the end that is known.
+    /// By the end whose address is known.
     partners: Memo<(&'a Name, Family, Field), Rc<Partners>>,
     address_ports: Memo<(&'a Name, Family, Transport), Rc<Region>>,
     targets: Memo<(&'a Name, Family), Rc<Targets<'a>>>,
@@ -53,7 +53,7 @@ impl<K, V> Default for Memo<K, V> {
 }
 
 impl<K: Hash + Eq, V: Clone> Memo<K, V> {
-    fn get(&self, key: K, make: impl FnOnce() -> Result<V, Unfit>) -> Result<V, Unfit> {
+    fn get(&self, key: K, make: impl FnOnce() -> Result<V, UnknownSet>) -> Result<V, UnknownSet> {
         if let Some(known) = self.0.borrow().get(&key) {
             return Ok(known.clone());
         }
@@ -84,8 +84,8 @@ impl<'a> Sets<'a> {
         }
     }
 
-    /// The addresses that a test holds for.
-    pub fn addresses(&self, test: &'a AddressTest) -> Result<Rc<Ranges>, Unfit> {
+    /// The addresses that a test matches.
+    pub fn addresses(&self, test: &'a AddressTest) -> Result<Rc<Ranges>, UnknownSet> {
         let (family, name) = match test {
             AddressTest::In(range) => {
                 let (first, last) = (number(range.first()), number(range.last()));
@@ -111,13 +111,13 @@ impl<'a> Sets<'a> {
         })
     }
 
-    /// What goes with an address of the known end in a set of pairs.
+    /// In a set of pairs, the partners of each address of the known end.
     pub fn partners(
         &self,
         name: &'a Name,
         family: Family,
         known: Field,
-    ) -> Result<Rc<Partners>, Unfit> {
+    ) -> Result<Rc<Partners>, UnknownSet> {
         self.partners.get((name, family, known), || {
             let set = self.set(name, &[SetType::AddressPair(family)])?;
             let pair = |element: &Element| match *element {
@@ -140,13 +140,13 @@ impl<'a> Sets<'a> {
         })
     }
 
-    /// Addresses with codes, of a set of addresses with ports.
+    /// The content of a set of addresses with ports, as addresses with codes.
     pub fn address_ports(
         &self,
         name: &'a Name,
         family: Family,
         transport: Transport,
-    ) -> Result<Rc<Region>, Unfit> {
+    ) -> Result<Rc<Region>, UnknownSet> {
         self.address_ports.get((name, family, transport), || {
             let set = self.set(name, &[SetType::AddressPort(family)])?;
             let slab = |element: &Element| match *element {
@@ -164,7 +164,7 @@ impl<'a> Sets<'a> {
     }
 
     /// The codes of a set of ports.
-    pub fn ports(&self, name: &Name, transport: Transport) -> Result<Ranges, Unfit> {
+    pub fn ports(&self, name: &Name, transport: Transport) -> Result<Ranges, UnknownSet> {
         let set = self.set(name, &[SetType::Port])?;
         let protocol = space::protocol_of(transport);
         let code = |element: &Element| match *element {
@@ -175,7 +175,7 @@ impl<'a> Sets<'a> {
     }
 
     /// The codes of a set of ICMPv6 types.
-    pub fn icmpv6_types(&self, name: &Name) -> Result<Ranges, Unfit> {
+    pub fn icmpv6_types(&self, name: &Name) -> Result<Ranges, UnknownSet> {
         let set = self.set(name, &[SetType::Icmpv6Type])?;
         let number = |element: &Element| match *element {
             Element::Icmpv6Type(number) => Some(number),
@@ -184,14 +184,15 @@ impl<'a> Sets<'a> {
         Ok(space::icmpv6_types(elements(name, set, number)?))
     }
 
-    /// Where a map sends addresses.
-    pub fn targets(&self, name: &'a Name, family: Family) -> Result<Rc<Targets<'a>>, Unfit> {
+    /// The chains that a map sends addresses to.
+    pub fn targets(&self, name: &'a Name, family: Family) -> Result<Rc<Targets<'a>>, UnknownSet> {
         self.targets.get((name, family), || {
             let map = self.ruleset.maps.get(name).filter(|map| map.family == family);
-            let map = map.ok_or_else(|| Unfit(name.clone()))?;
+            let map = map.ok_or_else(|| UnknownSet(name.clone()))?;
             let mut keys: BTreeMap<&Name, Vec<u128>> = BTreeMap::new();
             for (address, chain) in &map.entries {
-                let key = space::of_family(family, *address).ok_or_else(|| Unfit(name.clone()))?;
+                let key =
+                    space::of_family(family, *address).ok_or_else(|| UnknownSet(name.clone()))?;
                 keys.entry(chain).or_default().push(key);
             }
             let targets = keys.into_iter().map(|(chain, keys)| (chain, Ranges::numbers(keys)));
@@ -199,29 +200,29 @@ impl<'a> Sets<'a> {
         })
     }
 
-    /// Whether the set of a log statement is what it must be.
-    pub fn check_log(&self, log: &Log) -> Result<(), Unfit> {
+    /// Checks the type of a log statement's set.
+    pub fn check_log(&self, log: &Log) -> Result<(), UnknownSet> {
         self.set(&log.set, &[SetType::RateLimit(log.family)]).map(|_| ())
     }
 
-    fn set(&self, name: &Name, types: &[SetType]) -> Result<&'a Set, Unfit> {
+    fn set(&self, name: &Name, types: &[SetType]) -> Result<&'a Set, UnknownSet> {
         let set = self.ruleset.sets.get(name).filter(|set| types.contains(&set.set_type));
-        set.ok_or_else(|| Unfit(name.clone()))
+        set.ok_or_else(|| UnknownSet(name.clone()))
     }
 }
 
-/// All addresses with all codes.
+/// All addresses combined with all codes.
 pub(crate) fn slabs(addresses: &Ranges, codes: &Ranges) -> Vec<Slab> {
     let slab = |(first, last)| Slab { first, last, addresses: addresses.clone() };
     codes.iter().map(slab).collect()
 }
 
-/// The elements of a set, which must all be of its kind.
+/// The elements of a set. All must be of the set's type.
 fn elements<T>(
     name: &Name,
     set: &Set,
     read: impl Fn(&Element) -> Option<T>,
-) -> Result<Vec<T>, Unfit> {
+) -> Result<Vec<T>, UnknownSet> {
     let all: Option<Vec<T>> = set.elements.iter().map(read).collect();
-    all.ok_or_else(|| Unfit(name.clone()))
+    all.ok_or_else(|| UnknownSet(name.clone()))
 }

@@ -1,11 +1,12 @@
 //! The space of packets.
 //!
 //! In: what headers can hold. Out: numbers for addresses and transport codes,
-//! and the packets they stand for. A packet is its frame, its two addresses
-//! and its code; the codes of a family are all there are.
-//! Never: fragments. Connection tracking puts them together before the forward
-//! hook (net/netfilter/nf_conntrack_proto.c, `nf_ct_netns_get` enables
-//! nf_defrag_ipv4 and _ipv6), so a packet of a protocol with ports has one.
+//! and the packets that they represent. A packet is its frame, its two addresses
+//! and its code. Every packet of a family has one of the family's codes.
+//! Never: fragments. Connection tracking reassembles them before the forward
+//! hook (`nf_ct_netns_get`, net/netfilter/nf_conntrack_proto.c, enables
+//! nf_defrag_ipv4 and nf_defrag_ipv6), so every packet of a protocol with ports
+//! has a port.
 
 use std::net::IpAddr;
 
@@ -18,23 +19,24 @@ use crate::ranges::Ranges;
 /// IANA protocol number of ICMPv6 (RFC 4443).
 const ICMPV6: u8 = 58;
 
-/// How many codes a protocol with ports has.
+/// The number of codes of a protocol with ports.
 const BLOCK: u128 = 1 << 16;
-/// TCP that opens no flow, by port: what it is told from TCP by.
+/// The block of TCP packets that open no flow, by port. Opening ones have the
+/// block of TCP.
 const MIDFLOW: u128 = 3;
-/// Where the ICMPv6 types begin.
+/// The first code of ICMPv6 types.
 const ICMPV6_TYPES: u128 = 4 * BLOCK;
-/// Where protocols without ports begin.
+/// The first code of protocols without ports.
 const OTHERS: u128 = 5 * BLOCK;
 
-/// What a packet has beside addresses and transport.
+/// Everything about a packet except its addresses and transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub family: Family,
     pub ct: CtState,
     /// `meta pkttype host`.
     pub to_host: bool,
-    /// Of IPv6; matches look at no other.
+    /// For IPv6. No match looks at it in IPv4.
     pub hop_limit: u8,
 }
 
@@ -49,7 +51,7 @@ fn block(protocol: Protocol) -> u128 {
 
 const WITH_PORTS: [Protocol; 3] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
 
-/// The model's word for a protocol of a match.
+/// The policy model's protocol for a match's transport.
 pub(crate) fn protocol_of(transport: Transport) -> Protocol {
     match transport {
         Transport::Tcp => Protocol::Tcp,
@@ -68,7 +70,7 @@ pub(crate) fn codes(family: Family) -> Ranges {
     Ranges::of((0..=u8::MAX).flat_map(|number| protocol(family, number).iter().collect::<Vec<_>>()))
 }
 
-/// The codes of a protocol by its number in the IP header.
+/// The codes of a protocol, given by its number in the IP header.
 pub(crate) fn protocol(family: Family, number: u8) -> Ranges {
     let with_ports = WITH_PORTS.into_iter().find(|protocol| protocol.number() == number);
     match with_ports {
@@ -78,7 +80,7 @@ pub(crate) fn protocol(family: Family, number: u8) -> Ranges {
     }
 }
 
-/// The codes of destination ports, both ends included.
+/// The codes of the destination ports `first..=last`.
 pub(crate) fn ports(protocol: Protocol, first: u16, last: u16) -> Ranges {
     if first > last {
         return Ranges::empty();
@@ -88,7 +90,7 @@ pub(crate) fn ports(protocol: Protocol, first: u16, last: u16) -> Ranges {
     Ranges::of([at(block(protocol))].into_iter().chain(midflow))
 }
 
-/// The codes of TCP that opens no flow.
+/// The codes of TCP packets that open no flow.
 pub(crate) fn midflow() -> Ranges {
     Ranges::range(MIDFLOW * BLOCK, (MIDFLOW + 1) * BLOCK - 1)
 }
@@ -98,13 +100,14 @@ pub(crate) fn icmpv6_types(types: impl IntoIterator<Item = u8>) -> Ranges {
     Ranges::numbers(types.into_iter().map(|number| ICMPV6_TYPES + u128::from(number)))
 }
 
-/// One of these codes: port 80 where any port will do, for people know it.
+/// One of these codes. It is port 80 where every port fits, because people
+/// know it.
 pub(crate) fn familiar(first: u128, last: u128) -> u128 {
     if first.is_multiple_of(BLOCK) && first < ICMPV6_TYPES { last.min(first + 80) } else { first }
 }
 
-/// The packet of a frame, two addresses and a code; `None` if a number is
-/// outside of its space.
+/// The packet with this frame, these addresses and this code. `None` if a number
+/// is out of range.
 pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) -> Option<Packet> {
     let (protocol, destination_port, icmpv6_type) = match code / BLOCK {
         block @ 0..=3 => {
@@ -142,7 +145,7 @@ pub(crate) fn spec_packet(packet: &Packet) -> spec::Packet {
     spec::Packet { source: packet.source, destination: packet.destination, transport }
 }
 
-/// An address as a number, if it is of the family.
+/// An address as a number, if it belongs to the family.
 pub(crate) fn of_family(family: Family, address: IpAddr) -> Option<u128> {
     (Family::of(address) == family).then(|| ruleset::number(address))
 }

@@ -1,89 +1,53 @@
 //! The API server as a source of objects: lists and watches.
 //!
 //! In: a client.
-//! Out: the model's objects as they come, change and go, for ever ([`events`]),
-//! or once ([`list`]).
-//! Never: a list that is told before it is complete, a deletion that is lost,
-//! a watch that ends, a write.
+//! Out: all changes of the model's objects, without end ([`events`]), or the
+//! present objects once ([`list`]).
+//! Never: an incomplete list, a lost deletion, an end of [`events`], a write.
 //!
 //! ```text
 //!            +--> streaming list --+                    (a watch that begins with all objects)
 //! unlisted --|                     +--> watching --+
 //!    ^       +--> list --> listed -+       |       |
 //!    |                      ^              |       |
-//!    |                      +--------------+       |  it ended, or broke: resumed where it was
-//!    +---------------------------------------------+  410, or history went back: listed anew
+//!    |                      +--------------+       |  the watch ended or broke: resume it
+//!    +---------------------------------------------+  410, or history went back: list again
 //! ```
 //!
-//! Why not kube's `watcher`: in kube-runtime 5.0 (src/watcher.rs) it drops a
-//! DELETED that comes before the initial events have ended (client-go v0.36,
-//! tools/cache/reflector.go, applies it), resumes for ever from a version for
-//! which the server answers 410, reopens watches that end at once without a
-//! pause, and has the whole of a list in memory.
+//! The pauses between requests are in `backoff`.
+//!
+//! kube's `watcher` (kube-runtime 5.0, src/watcher.rs) is not used because it
+//! * drops a DELETED that comes before the initial events have ended, where
+//!   client-go applies it (v0.36, tools/cache/reflector.go),
+//! * keeps resuming from a version for which the server answers 410,
+//! * reopens a watch that ends at once without a pause, and
+//! * holds a whole list in memory.
 
-mod answer;
+mod backoff;
 mod client;
 mod error;
-mod items;
-mod object;
-mod pause;
+mod event;
+mod kinds;
+mod list_splitter;
+mod policy_json;
+mod requests;
 mod watch;
+mod watch_line;
 
 use futures::{Stream, StreamExt, stream};
 use kube::Client;
-use policy::{Diagnostic, ObjectKey};
 
+use crate::Kind;
 use crate::convert::PodFields;
-use crate::{Kind, Object};
 
 pub use client::client;
-pub use error::{Reason, WatchError};
-use object::{NamespaceFields, PolicyJson, Watched};
+pub use error::{FailureKind, WatchError};
+pub use event::{Event, Found};
+use kinds::{NamespaceFields, PolicyJson, Watched};
 
-/// What a watch of the API server tells.
-#[derive(Debug)]
-pub enum Event {
-    /// The complete list of a kind: at the start, and whenever a watch had to
-    /// begin anew.
-    Listed {
-        /// Which kind.
-        kind: Kind,
-        /// All objects of it, one for each key.
-        objects: Vec<Found>,
-    },
-    /// An object was added or modified.
-    Applied(Found),
-    /// An object was deleted, or left the field selector (a pod that ended),
-    /// or became one that cannot be read.
-    Deleted {
-        /// Which kind.
-        kind: Kind,
-        /// Which object.
-        key: ObjectKey,
-    },
-    /// A request failed or a watch broke; it is tried again after a pause. Or
-    /// ([`Reason::Decode`]) an object cannot be read and counts as absent.
-    Failed {
-        /// Which kind.
-        kind: Kind,
-        /// Why.
-        error: WatchError,
-    },
-}
-
-/// An object, and what is wrong about it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Found {
-    /// The object.
-    pub object: Object,
-    /// Its parts that cannot be used, see [`crate::convert`].
-    pub diagnostics: Vec<Diagnostic>,
-}
-
-/// All three kinds, for ever. The first [`Event::Listed`] of each kind is
-/// complete; until it has come, nothing else is told of that kind but
-/// failures. After a failure the next try comes within 5 s; each failure is
-/// told.
+/// The events of all three kinds, without end. The first event of a kind that
+/// is not a failure is a complete [`Event::Listed`]. Each failure is an event,
+/// and the next attempt follows within 5 s.
 pub fn events(client: Client) -> impl Stream<Item = Event> + Send + 'static {
     stream::select_all([
         watch::events::<PolicyJson>(client.clone()).boxed(),
@@ -92,9 +56,9 @@ pub fn events(client: Client) -> impl Stream<Item = Event> + Send + 'static {
     ])
 }
 
-/// The present objects of all kinds, once: the most recent state, as kubectl
-/// reads it. Not for agents, which would all ask the database behind the API
-/// server.
+/// The present objects of all kinds, once, in the most recent state, as kubectl
+/// reads them. Agents must not use this: together they would overload the
+/// database behind the API server.
 ///
 /// # Errors
 /// A request failed, or an object cannot be read.
@@ -105,8 +69,22 @@ pub async fn list(client: Client) -> Result<Vec<Found>, WatchError> {
     Ok(all)
 }
 
+/// Reads one line of a watch, without its line end. [`events`] reads lines the
+/// same way; this entry point is for fuzzing.
+///
+/// # Errors
+/// The line cannot be read, or is an error that the server reports.
+#[doc(hidden)]
+pub fn read_watch_line(kind: Kind, line: &[u8]) -> Result<Vec<Event>, WatchError> {
+    match kind {
+        Kind::NetworkPolicy => watch_line::events::<PolicyJson>(line),
+        Kind::Pod => watch_line::events::<PodFields>(line),
+        Kind::Namespace => watch_line::events::<NamespaceFields>(line),
+    }
+}
+
 async fn of_kind<T: Watched>(client: &Client) -> Result<Vec<Found>, WatchError> {
-    let listed = answer::list::<T>(client, None).await?;
+    let listed = requests::list::<T>(client, None).await?;
     listed.items.into_iter().map(|item| item.found).collect()
 }
 

@@ -1,15 +1,15 @@
 //! Kubernetes objects to the model, one file a kind.
 //!
-//! In: k8s-openapi types, as the API server gives them or as a file says.
+//! In: k8s-openapi types, from the API server or from a file.
 //! Out: the model's object, always, with a [`policy::Diagnostic`] for each
-//! part that cannot be used. An unusable part of a policy allows nothing, and
-//! the policy isolates the pods it selects all the same.
-//! Never: I/O, other objects than the one given, a guess that allows more
-//! than what is written.
+//! unusable part. An unusable part of a policy allows nothing, and the policy
+//! still isolates the pods it selects.
+//! Never: I/O, a look at other objects, a guess that allows more than what is
+//! written.
 //!
-//! What is refused is what the API server refuses (k8s.io/kubernetes v1.36
-//! pkg/apis/networking/validation and pkg/apis/core/validation), so that an
-//! object from the API server has findings only if it is older than the check.
+//! The checks are those of the API server (k8s.io/kubernetes v1.36
+//! pkg/apis/networking/validation and pkg/apis/core/validation). So an object
+//! from the API server has diagnostics only if it is older than the check.
 
 mod fields;
 mod names;
@@ -25,9 +25,10 @@ use k8s_openapi::api::core::v1::{Namespace as ApiNamespace, Pod as ApiPod};
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
 use policy::{Diagnostic, Namespace, NetworkPolicy, Pod};
 
+use crate::decode::Unreadable;
+
 pub(crate) use fields::{PodFields, metadata};
-pub(crate) use names::{is_addressable, suggest};
-pub(crate) use report::Unreadable;
+pub(crate) use names::is_addressable;
 
 /// A NetworkPolicy of the API server.
 pub fn network_policy(object: &ApiNetworkPolicy) -> (NetworkPolicy, Vec<Diagnostic>) {

@@ -1,10 +1,10 @@
-//! Manifests in files: read as an author wants them read.
+//! Manifests in files, read so that their author learns of every mistake.
 //!
 //! In: YAML or JSON, several documents, `List`s, folders, standard input.
-//! Out: the model's objects and a [`Finding`] with file, line and column for
-//! everything that is wrong: what the API server would refuse, and what works
-//! but was probably not meant.
-//! Never: an end at the first fault, a panic on any input, an object that
+//! Out: the model's objects; a [`Finding`] with file, line and column for each
+//! mistake. A mistake is what the API server would refuse, or what is valid but
+//! probably not meant.
+//! Never: a stop at the first mistake, a panic on any input, an object that
 //! allows more than what is written.
 //!
 //! ```text
@@ -14,19 +14,15 @@
 //!                                                     hints    wrong type   ports ...
 //! ```
 
-mod decode;
 mod document;
 mod finding;
-mod hints;
-mod json;
-mod node;
-mod path;
 mod review;
 mod scalar;
 mod source;
 mod split;
 mod syntax;
 mod text;
+mod validation;
 mod yaml;
 
 use std::collections::HashMap;
@@ -34,35 +30,20 @@ use std::collections::HashMap;
 use policy::Severity;
 
 pub use finding::{Finding, Location};
-pub(crate) use json::network_policy;
 pub use source::{ReadError, Source};
+pub use validation::Validation;
 
 use crate::Object;
+use crate::decode::node::Position;
 use document::{Place, Reader};
-use node::Position;
-
-/// How strict to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Validation {
-    /// Who calls refuses everything if [`Loaded::has_errors`], as the API
-    /// server refuses an object.
-    #[default]
-    Strict,
-    /// Errors are reported, and what they concern is treated as the agent
-    /// treats what the API server gives it: unknown fields are ignored, a
-    /// policy with an unusable part isolates its pods and allows nothing by
-    /// that part. Objects without a usable name are left out.
-    Warn,
-}
 
 /// Everything that was read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loaded {
-    /// The objects, one of each key, with a Namespace for each namespace that
-    /// is used and has no object. After errors, only for
-    /// [`Validation::Warn`].
+    /// The objects, one of each key. A namespace that is used and has no object
+    /// gets one. After errors, use them only with [`Validation::Warn`].
     pub objects: Vec<Object>,
-    /// What is wrong, by file and line.
+    /// The mistakes, by file and line.
     pub findings: Vec<Finding>,
 }
 
@@ -76,8 +57,8 @@ impl Loaded {
 /// Reads sources.
 ///
 /// # Errors
-/// See [`ReadError`]: what the sources hold is then not known as a whole.
-/// What is wrong inside a file is a [`Finding`] instead.
+/// See [`ReadError`]: the contents of the sources are then not completely known.
+/// A mistake inside a file is a [`Finding`] instead.
 pub fn read(sources: &[Source], validation: Validation) -> Result<Loaded, ReadError> {
     let mut reading = Reading::new(validation);
     let texts = source::texts(sources)?;
@@ -91,19 +72,19 @@ pub fn read(sources: &[Source], validation: Validation) -> Result<Loaded, ReadEr
     Ok(reading.finish())
 }
 
-/// Reads one text; `name` stands for the file in findings.
+/// Reads one text. Findings have `name` as the file.
 pub fn parse(name: &str, text: &str, validation: Validation) -> Loaded {
     let mut reading = Reading::new(validation);
     reading.bytes(name, text.as_bytes());
     reading.finish()
 }
 
-/// Texts as they are read.
+/// The texts read so far.
 struct Reading {
     reader: Reader,
     /// The files in the order in which they were read.
     files: HashMap<String, usize>,
-    /// How many documents were there, readable or not.
+    /// The number of documents, readable or not.
     documents: usize,
 }
 
@@ -120,7 +101,7 @@ impl Reading {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         match text::decode(bytes) {
             Ok(text) => {
-                // A lone CR ends a line, too (YAML 1.2.2, section 5.4).
+                // A single CR also ends a line (YAML 1.2.2, section 5.4).
                 place.last_line = text.lines().map(|line| 1 + line.matches('\r').count()).sum();
                 place.last_line = place.last_line.max(1);
                 for part in split::parts(&text) {
@@ -134,12 +115,12 @@ impl Reading {
         }
     }
 
-    /// A part of a file that holds one document, as a rule.
+    /// A part of a file. It usually contains one document.
     fn part(&mut self, part: split::Part<'_>, place: Place<'_>) {
         let (documents, error) = yaml::read(part.text);
         self.documents += documents.len();
         for document in &documents {
-            // Before an error, a text is a piece of what could not be read.
+            // A text before an error is a piece of the unreadable document.
             if error.is_none() || document.is_object() {
                 self.reader.document(document, place);
             }
@@ -151,7 +132,7 @@ impl Reading {
         }
         let fault = syntax::explain(part.text, &error);
         self.unreadable(place, fault.at, format!("not valid YAML: {}", fault.message));
-        // As the author probably meant it, only to say what else is wrong.
+        // The probable meaning, only to find the other mistakes.
         if let Some(repaired) = fault.repaired {
             let (meant, _) = yaml::read(&repaired.text);
             let place = Place { inserted: repaired.inserted, ..place };
@@ -160,7 +141,7 @@ impl Reading {
                 self.reader.document(document, place);
             }
             for found in self.reader.found.split_off(before) {
-                review::alone(&found, &mut self.reader.findings);
+                review::review_one(&found, &mut self.reader.findings);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! Seven policies as their authors typed them, each with its mistakes, and
-//! the same ones put right.
+//! Seven policies as their authors typed them, with their mistakes, and the same
+//! policies corrected.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ fn load(names: &[&str], validation: Validation) -> Loaded {
     read(&sources, validation).expect("readable fixtures")
 }
 
-/// Findings, one a line, the fixtures' folder left out.
+/// The findings, one on each line, without the fixtures' folder.
 fn rendered(loaded: &Loaded) -> String {
     let folder = format!("{}/", fixture("").display()).replace("//", "/");
     let lines: Vec<String> = loaded.findings.iter().map(ToString::to_string).collect();
@@ -33,37 +33,37 @@ fn each_broken_policy_is_explained() {
     check(
         &["broken/1-deny-all-ingress.yaml"],
         &[
-            r#"broken/1-deny-all-ingress.yaml:3:1: error: NetworkPolicy dev/deny-all-ingress: metedata: unknown field "metedata"; did you mean metadata? as written the object has no name"#,
+            r#"broken/1-deny-all-ingress.yaml:3:1: error: NetworkPolicy dev/deny-all-ingress: metedata: unknown field "metedata"; did you mean metadata? as written, the object has no name"#,
         ],
     );
     check(
         &["broken/2-all-ingress.yaml"],
         &[
-            r#"broken/2-all-ingress.yaml:3:1: error: NetworkPolicy dev/all-ingress: metedata: unknown field "metedata"; did you mean metadata? as written the object has no name"#,
+            r#"broken/2-all-ingress.yaml:3:1: error: NetworkPolicy dev/all-ingress: metedata: unknown field "metedata"; did you mean metadata? as written, the object has no name"#,
         ],
     );
     check(
         &["broken/3-allow-myapp-ingress.yaml"],
         &[
-            r#"broken/3-allow-myapp-ingress.yaml:3:1: error: NetworkPolicy dev/allow-myapp-ingress: metedata: unknown field "metedata"; did you mean metadata? as written the object has no name"#,
+            r#"broken/3-allow-myapp-ingress.yaml:3:1: error: NetworkPolicy dev/allow-myapp-ingress: metedata: unknown field "metedata"; did you mean metadata? as written, the object has no name"#,
             "broken/3-allow-myapp-ingress.yaml:8:5: error: not valid YAML: matchLabels is indented under the finished value {} of podSelector; it belongs inside podSelector, without the {}",
-            "broken/3-allow-myapp-ingress.yaml:19:5: error: NetworkPolicy dev/allow-myapp-ingress: spec.ingress[0].ports: stands twice, first in line 16; a second port is a further item of the first list",
+            "broken/3-allow-myapp-ingress.yaml:19:5: error: NetworkPolicy dev/allow-myapp-ingress: spec.ingress[0].ports: is given twice (first on line 16); a second port is a further item of the first list",
         ],
     );
     check(
         &["broken/3b-allow-myapp-ingress.yaml"],
         &[
             r#"broken/3b-allow-myapp-ingress.yaml:8:3: error: NetworkPolicy dev/allow-myapp-ingress: spec.matchLabels: unknown field "matchLabels"; it belongs under podSelector, which as written selects every pod of the namespace"#,
-            "broken/3b-allow-myapp-ingress.yaml:19:5: error: NetworkPolicy dev/allow-myapp-ingress: spec.ingress[0].ports: stands twice, first in line 16; a second port is a further item of the first list",
+            "broken/3b-allow-myapp-ingress.yaml:19:5: error: NetworkPolicy dev/allow-myapp-ingress: spec.ingress[0].ports: is given twice (first on line 16); a second port is a further item of the first list",
         ],
     );
     check(
         &["broken/6-deny-all-Egress.yaml"],
         &[
-            r#"broken/6-deny-all-Egress.yaml:3:1: error: NetworkPolicy dev/deny-all-Egress: metedata: unknown field "metedata"; did you mean metadata? as written the object has no name"#,
+            r#"broken/6-deny-all-Egress.yaml:3:1: error: NetworkPolicy dev/deny-all-Egress: metedata: unknown field "metedata"; did you mean metadata? as written, the object has no name"#,
             r#"broken/6-deny-all-Egress.yaml:4:9: error: NetworkPolicy dev/deny-all-Egress: metadata.name: "deny-all-Egress" has a capital letter, which no name may have; did you mean "deny-all-egress"?"#,
             "broken/6-deny-all-Egress.yaml:4:9: warning: NetworkPolicy dev/deny-all-Egress: metadata.name: the name says the opposite of what the policy does: it allows all egress",
-            "broken/6-deny-all-Egress.yaml:8:3: error: not valid YAML: a list item stands among the fields of spec; the rule is missing its egress: or ingress: before it",
+            "broken/6-deny-all-Egress.yaml:8:3: error: not valid YAML: a list item is among the fields of spec; the rule is missing its egress: or ingress: before it",
         ],
     );
 }
@@ -73,11 +73,11 @@ fn the_same_object_twice() {
     check(
         &["broken/4-deny-all-Egress.yaml", "broken/5-deny-all-Egress.yaml"],
         &[
-            r#"broken/4-deny-all-Egress.yaml:3:1: error: NetworkPolicy dev/deny-all-Egress: metedata: unknown field "metedata"; did you mean metadata? as written the object has no name"#,
+            r#"broken/4-deny-all-Egress.yaml:3:1: error: NetworkPolicy dev/deny-all-Egress: metedata: unknown field "metedata"; did you mean metadata? as written, the object has no name"#,
             r#"broken/4-deny-all-Egress.yaml:4:9: error: NetworkPolicy dev/deny-all-Egress: metadata.name: "deny-all-Egress" has a capital letter, which no name may have; did you mean "deny-all-egress"?"#,
-            r#"broken/5-deny-all-Egress.yaml:3:1: error: NetworkPolicy dev/deny-all-Egress: metedata: unknown field "metedata"; did you mean metadata? as written the object has no name"#,
+            r#"broken/5-deny-all-Egress.yaml:3:1: error: NetworkPolicy dev/deny-all-Egress: metedata: unknown field "metedata"; did you mean metadata? as written, the object has no name"#,
             r#"broken/5-deny-all-Egress.yaml:4:9: error: NetworkPolicy dev/deny-all-Egress: metadata.name: "deny-all-Egress" has a capital letter, which no name may have; did you mean "deny-all-egress"?"#,
-            "broken/5-deny-all-Egress.yaml:4:9: error: NetworkPolicy dev/deny-all-Egress: metadata.name: the same object stands in FIXTURES/broken/4-deny-all-Egress.yaml:4",
+            "broken/5-deny-all-Egress.yaml:4:9: error: NetworkPolicy dev/deny-all-Egress: metadata.name: the same object is also defined in FIXTURES/broken/4-deny-all-Egress.yaml:4",
         ]
         .map(|line| line.replace("FIXTURES/", ""))
         .each_ref()

@@ -1,9 +1,9 @@
-//! No input makes the reader panic, and what it says is always in the file.
+//! No input makes the reader panic, and every finding is at a line of the file.
 
 use proptest::prelude::*;
 use watcher::files::{Validation, parse};
 
-/// Manifests to mutate; between them every struct that is converted.
+/// Manifests to mutate. Together they have every struct that is converted.
 const SEEDS: [&str; 3] = [
     include_str!("fixtures/corrected/3-allow-myapp-ingress.yaml"),
     "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: &m {name: a, labels: {a: b}, creationTimestamp: 2026-01-01T00:00:00Z}\n  spec:\n    containers:\n    - {name: c, ports: [{name: http, containerPort: 80, protocol: TCP}], resources: {limits: {cpu: 1}}}\n  status: {podIPs: [{ip: 10.0.0.1}], phase: Running}\n- {apiVersion: v1, kind: Namespace, metadata: *m}\n",
@@ -21,7 +21,7 @@ fn check(text: &str) {
         let loaded = parse("f", text, validation);
         for finding in &loaded.findings {
             let line = finding.location.line;
-            // A lone CR ends a line, too (YAML 1.2.2, section 5.4).
+            // A single CR also ends a line (YAML 1.2.2, section 5.4).
             let lines = text.split(['\n', '\r']).count();
             assert!((1..=lines).contains(&line), "{finding}\nof {lines} lines\n{text:?}");
             assert!(!finding.to_string().contains('\n'), "{finding:?}");

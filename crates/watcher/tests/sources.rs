@@ -1,11 +1,11 @@
-//! Files and folders as they are found.
+//! Reading files and folders.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use watcher::files::{ReadError, Source, Validation, read};
 
-/// A folder of its own for a test, removed at the end.
+/// A temporary folder for a test, removed at its end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -54,7 +54,7 @@ fn folders() {
     folder.write("..2026_01_01/e.yaml", namespace("e"));
     std::os::unix::fs::symlink("..2026_01_01", folder.0.join("..data")).unwrap();
     std::os::unix::fs::symlink("..data/e.yaml", folder.0.join("e.yaml")).unwrap();
-    // Links that lead around in a circle.
+    // A circular link.
     std::os::unix::fs::symlink("..", folder.0.join("c/up")).unwrap();
     assert_eq!(names(&[&folder.0]).unwrap(), "a b d e");
     let again = folder.0.join("b.yaml");

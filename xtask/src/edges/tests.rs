@@ -31,10 +31,12 @@ fn wrong(members: &[&str], edges: &[(&str, &str)]) -> Vec<String> {
     check(&Graph::read(&metadata(members, edges)).unwrap())
 }
 
-const MEMBERS: [&str; 9] =
-    ["agent", "compiler", "nft", "policy", "ruleset", "tests", "verify", "watcher", "xtask"];
+const MEMBERS: [&str; 13] = [
+    "agent", "compiler", "kubebed", "netbed", "nft", "policy", "ruleset", "samples", "suite",
+    "tools", "verify", "watcher", "xtask",
+];
 
-const DRAWN: [(&str, &str); 15] = [
+const DRAWN: [(&str, &str); 19] = [
     ("watcher", "policy"),
     ("watcher", "k8s-openapi"),
     ("compiler", "policy"),
@@ -49,7 +51,11 @@ const DRAWN: [(&str, &str); 15] = [
     ("agent", "policy"),
     ("agent", "ruleset"),
     ("agent", "verify"),
-    ("tests", "agent"),
+    ("samples", "policy"),
+    ("netbed", "samples"),
+    ("kubebed", "netbed"),
+    ("tools", "kubebed"),
+    ("suite", "agent"),
 ];
 
 #[test]

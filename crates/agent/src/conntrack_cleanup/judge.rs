@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use compiler::Layout;
-use nft::{Flow, Transport};
+use nft::{Flow, TupleId};
 use ruleset::Ruleset;
 use ruleset::simulator::{self, Broken, Outcome, Packet};
 
@@ -70,10 +70,10 @@ fn first_packet(flow: &Flow) -> Packet {
     let [source, destination] = ends(flow);
     let packet = Packet::new(source, destination, flow.original.protocol);
     match (flow.original.transport, flow.reply.transport) {
-        (Transport::Ports { .. }, Transport::Ports { source: port, .. }) => {
+        (TupleId::Ports { .. }, TupleId::Ports { source: port, .. }) => {
             Packet { destination_port: Some(port), ..packet }
         }
-        (Transport::Icmp { icmp_type, .. }, _) if packet.protocol == Packet::ICMPV6 => {
+        (TupleId::Icmp { icmp_type, .. }, _) if packet.protocol == Packet::ICMPV6 => {
             Packet { icmpv6_type: Some(icmp_type), ..packet }
         }
         _ => packet,

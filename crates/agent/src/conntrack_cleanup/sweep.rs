@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use nft::{Conntrack, ConntrackError, Filter, Flow, OpenError, Transport, Tuple};
+use nft::{Conntrack, ConntrackError, Filter, Flow, OpenError, Tuple, TupleId};
 use nix::ifaddrs::getifaddrs;
 use ruleset::simulator::Broken;
 use ruleset::{Family, Ruleset};
@@ -184,7 +184,7 @@ impl Writer {
 /// Whether an answer to a deleted flow opens a flow of its own. In TCP only a SYN
 /// does, and in ICMP only a request.
 fn answers_open_flows(flow: &Flow) -> bool {
-    let has_ports = matches!(flow.original.transport, Transport::Ports { .. });
+    let has_ports = matches!(flow.original.transport, TupleId::Ports { .. });
     has_ports && flow.original.protocol != ruleset::Transport::Tcp.number()
 }
 

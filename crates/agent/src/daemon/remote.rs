@@ -129,7 +129,7 @@ fn count(metrics: &Metrics, event: &Event) {
         Event::Deleted { kind, .. } => (*kind, "deleted"),
         Event::Failed { kind, error } => {
             tracing::warn!("{error}");
-            let labels = [("kind", kind.name()), ("reason", error.reason().name())];
+            let labels = [("kind", kind.name()), ("reason", error.failure_kind().name())];
             metrics.watch_failures.get_or_create(&labels).inc();
             return;
         }

@@ -7,9 +7,7 @@
 use std::sync::Arc;
 
 use compiler::scaffold::Place;
-use nft::{
-    Dump, ForeignKind, ForeignObject, ReadError, Refusal, SendError, Signs as TableFingerprint,
-};
+use nft::{Dump, ForeignKind, ForeignObject, ReadError, Refusal, SendError, TableFingerprint};
 use ruleset::{Batch, Op, Ruleset};
 
 use super::kernel_table::{Remembered, Start};

@@ -30,7 +30,7 @@
 
 use std::sync::Arc;
 
-use nft::{ForeignObject, Generation, Signs as TableFingerprint};
+use nft::{ForeignObject, Generation, TableFingerprint};
 use ruleset::Ruleset;
 
 /// What is known of our table in the kernel.

@@ -22,7 +22,7 @@ use agent::pipeline::Pipeline;
 use agent::problems::Problems;
 use agent::status::{Condition, Status};
 use compiler::Options;
-use nft::{Dump, Generation, ReadError, SendError, Signs as TableFingerprint};
+use nft::{Dump, Generation, ReadError, SendError, TableFingerprint};
 use policy::ObjectKey;
 use ruleset::{Batch, Name, Ruleset};
 use tokio::sync::watch;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use agent::Sink;
-use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, Signs as TableFingerprint};
+use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, TableFingerprint};
 use policy::Snapshot;
 use ruleset::simulator::{self, Outcome, simulate};
 use ruleset::{ApplyError, Batch, Name, Op, Ruleset};

@@ -1,13 +1,12 @@
 //! Entries of connection tracking as values.
 //!
-//! In and out: plain values. Never: bytes; a state or counter of a flow, for
-//! they change while one looks.
+//! Never: bytes, or a state or counter of a flow, which changes all the time.
 
 use std::net::IpAddr;
 
 use ruleset::Family;
 
-/// One direction of a flow: how its packets look on the way in.
+/// One direction of a flow, as its packets look when they arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tuple {
     /// Source address.
@@ -16,14 +15,14 @@ pub struct Tuple {
     pub destination: IpAddr,
     /// The number in the IP header.
     pub protocol: u8,
-    /// What the protocol tells flows apart by.
-    pub transport: Transport,
+    /// What distinguishes flows of the protocol.
+    pub transport: TupleId,
 }
 
-/// What a protocol tells flows apart by.
+/// What distinguishes the flows of a protocol between two addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Transport {
-    /// TCP, UDP, SCTP and others with ports; of GRE the keys.
+pub enum TupleId {
+    /// The ports of TCP, UDP, SCTP and others, or the keys of GRE.
     Ports {
         /// Source port.
         source: u16,
@@ -36,10 +35,10 @@ pub enum Transport {
         icmp_type: u8,
         /// Code of the message.
         code: u8,
-        /// Identifier of an echo, else 0.
+        /// Identifier of an echo, otherwise 0.
         id: u16,
     },
-    /// Nothing: one flow for each pair of addresses.
+    /// Nothing: each pair of addresses has one flow.
     Nothing,
 }
 
@@ -48,38 +47,37 @@ pub enum Transport {
 pub struct Flow {
     /// The direction of the first packet, before address translation.
     pub original: Tuple,
-    /// The other direction: its source is where the first packet went, after
-    /// destination translation; its destination is where that seemed to come
-    /// from, after source translation.
+    /// The other direction. Its source is where the first packet went, after
+    /// destination translation. Its destination is where that packet seemed to
+    /// come from, after source translation.
     pub reply: Tuple,
-    /// The zone of the original direction; 0 where nobody uses zones.
+    /// The zone of the original direction. 0 where zones are not used.
     pub zone: u16,
-    /// Tells an entry from another with the same tuples, unless that one has
-    /// the same place in memory: it is a hash of both (`nf_ct_get_id`,
-    /// net/netfilter/nf_conntrack_core.c).
+    /// A hash of the tuples and the entry's place in memory (`nf_ct_get_id`,
+    /// net/netfilter/nf_conntrack_core.c). Distinguishes entries with the same
+    /// tuples, unless they occupy the same place.
     pub id: u32,
-    /// The original direction of the flow that announced this one, if a helper
-    /// expected it.
+    /// If a conntrack helper expected this flow: the original direction of the
+    /// flow that announced it.
     pub master: Option<Tuple>,
 }
 
-/// Which entries a dump is about. The kernel filters by family and by IPv4
-/// address; entries that another IPv6 address leaves out are sent all the same,
-/// and left out here.
+/// Which entries a dump includes. The kernel filters by family and by IPv4
+/// address. IPv6 addresses are filtered here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Filter {
-    /// All of the network namespace.
+    /// All entries of the network namespace.
     All,
-    /// Those of one family.
+    /// The entries of one family.
     Family(Family),
-    /// Those whose first packet came from this address.
+    /// The entries whose first packet came from this address.
     OriginalSource(IpAddr),
-    /// Those whose first packet went to this address, after translation.
+    /// The entries whose first packet went to this address, after translation.
     ReplySource(IpAddr),
 }
 
 impl Filter {
-    /// Whether an entry is one of those.
+    /// Whether the filter includes an entry.
     pub fn matches(&self, flow: &Flow) -> bool {
         match *self {
             Self::All => true,
@@ -89,7 +87,7 @@ impl Filter {
         }
     }
 
-    /// The family of all that match, if there is but one.
+    /// The family of all included entries, if it is only one.
     pub fn family(&self) -> Option<Family> {
         match *self {
             Self::All => None,

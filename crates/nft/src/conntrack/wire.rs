@@ -1,15 +1,15 @@
-//! Entries and questions as netlink attributes.
+//! Conntrack entries and requests as netlink attributes.
 //!
-//! In and out: values here, bytes there. Never: I/O.
+//! Never: I/O.
 //!
-//! Layout: include/uapi/linux/netfilter/nfnetlink_conntrack.h; numbers are in
-//! network order, but for the flags of a filter.
+//! Layout: include/uapi/linux/netfilter/nfnetlink_conntrack.h. Numbers are in
+//! network order, except the flags of a filter.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ruleset::Family;
 
-use super::flow::{Filter, Flow, Transport, Tuple};
+use super::flow::{Filter, Flow, Tuple, TupleId};
 use crate::netlink::{Message, Request, attribute};
 use crate::packet::nfproto;
 
@@ -59,12 +59,12 @@ mod filter {
 /// RFC 4443.
 const ICMPV6: u8 = libc::IPPROTO_ICMPV6 as u8;
 
-/// Adds what makes the kernel send those entries alone; nothing where only
-/// the family of the message tells it, or it cannot be told.
+/// Adds a filter to a dump request, where the kernel can filter by more than the
+/// family of the message.
 ///
-/// IPv6 addresses are not sent: the kernel compares them the wrong way round
-/// and leaves out just those that are wanted (`ctnetlink_filter_match_tuple`,
-/// net/netfilter/nf_conntrack_netlink.c: `!ipv6_addr_cmp`; seen on Linux 6.18).
+/// IPv6 addresses are not sent. The kernel compares them the wrong way round and
+/// leaves out exactly the wanted entries (`ctnetlink_filter_match_tuple`,
+/// net/netfilter/nf_conntrack_netlink.c: `!ipv6_addr_cmp`, seen on Linux 6.18).
 pub(super) fn push_filter(request: &mut Request, filter: &Filter) {
     let (kind, flags, address) = match *filter {
         Filter::OriginalSource(IpAddr::V4(address)) => {
@@ -83,8 +83,8 @@ pub(super) fn push_filter(request: &mut Request, filter: &Filter) {
     });
 }
 
-/// Adds what names one entry: by its original direction, and by its id if that
-/// is known.
+/// Adds what identifies one entry: its original direction, its zone, and its id
+/// if known.
 pub(super) fn push_entry(request: &mut Request, original: &Tuple, zone: u16, id: Option<u32>) {
     push_tuple(request, cta::TUPLE_ORIG, original);
     if zone != 0 {
@@ -110,17 +110,17 @@ fn push_tuple(request: &mut Request, kind: u16, tuple: &Tuple) {
         request.nested(tuple::PROTO, |request| {
             request.attribute(proto::NUM, &[tuple.protocol]);
             match tuple.transport {
-                Transport::Ports { source, destination } => {
+                TupleId::Ports { source, destination } => {
                     request.attribute(proto::SRC_PORT, &source.to_be_bytes());
                     request.attribute(proto::DST_PORT, &destination.to_be_bytes());
                 }
-                Transport::Icmp { icmp_type, code, id } => {
+                TupleId::Icmp { icmp_type, code, id } => {
                     let [of_id, of_type, of_code] = icmp(tuple.protocol);
                     request.attribute(of_id, &id.to_be_bytes());
                     request.attribute(of_type, &[icmp_type]);
                     request.attribute(of_code, &[code]);
                 }
-                Transport::Nothing => {}
+                TupleId::Nothing => {}
             }
         });
     });
@@ -137,12 +137,12 @@ const fn icmp(protocol: u8) -> [u16; 3] {
     if protocol == ICMPV6 { proto::ICMPV6 } else { proto::ICMP }
 }
 
-/// The family of a message: NFPROTO_*, 0 for both.
+/// The family of a message: NFPROTO_*, or 0 for both.
 pub(super) fn family(family: Option<Family>) -> u8 {
     family.map_or(libc::NFPROTO_UNSPEC as u8, nfproto)
 }
 
-/// Reads an entry; `None` if something is missing or has another length.
+/// Reads an entry. `None` if something is missing or has a wrong length.
 pub(super) fn flow(message: &Message<'_>) -> Option<Flow> {
     let original = message.attribute(cta::TUPLE_ORIG)?;
     let zone = message.attribute(cta::ZONE).or_else(|| attribute(original, tuple::ZONE));
@@ -171,16 +171,16 @@ fn read_tuple(bytes: &[u8]) -> Option<Tuple> {
     let protocol = byte(attribute(transport, proto::NUM)?)?;
     let [of_id, of_type, of_code] = icmp(protocol);
     let transport = match (attribute(transport, proto::SRC_PORT), attribute(transport, of_type)) {
-        (Some(source), _) => Transport::Ports {
+        (Some(source), _) => TupleId::Ports {
             source: short(source)?,
             destination: short(attribute(transport, proto::DST_PORT)?)?,
         },
-        (None, Some(icmp_type)) => Transport::Icmp {
+        (None, Some(icmp_type)) => TupleId::Icmp {
             icmp_type: byte(icmp_type)?,
             code: byte(attribute(transport, of_code)?)?,
             id: short(attribute(transport, of_id)?)?,
         },
-        (None, None) => Transport::Nothing,
+        (None, None) => TupleId::Nothing,
     };
     Some(Tuple { source, destination, protocol, transport })
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::read::tests::any_range;
 use proptest::prelude::*;
 
-/// From `nft --debug=netlink` 1.0.6 and its dumps.
+/// Values from `nft --debug=netlink` 1.0.6 and its dumps.
 #[test]
 fn key_types_are_nfts() {
     let cases = [

@@ -1,7 +1,7 @@
 //! The kinds of objects and the C types of their attributes.
 //!
-//! Held against libnftnl 1.2.4: `src/{table,chain,rule,set,set_elem}.c` and
-//! `src/expr/*.c`. All numbers are in host order here; libnftnl turns them.
+//! Checked against libnftnl 1.2.4: `src/{table,chain,rule,set,set_elem}.c` and
+//! `src/expr/*.c`. All numbers are in host order here. libnftnl converts them.
 
 use std::ffi::{CStr, c_int, c_void};
 
@@ -19,22 +19,22 @@ macro_rules! kinds {
             type Raw = sys::$raw;
 
             fn allocate() -> *mut sys::$raw {
-                // SAFETY: takes nothing but, for expressions, a static name.
+                // SAFETY: the only argument is a static name, for expressions.
                 unsafe { $allocate }
             }
 
             unsafe fn free(raw: *mut sys::$raw) {
-                // SAFETY: the caller's word.
+                // SAFETY: the caller guarantees it.
                 unsafe { sys::$free(raw) }
             }
 
             unsafe fn set(raw: *mut sys::$raw, key: u16, data: *const c_void, length: u32) -> c_int {
-                // SAFETY: the caller's word.
+                // SAFETY: the caller guarantees it.
                 unsafe { sys::$set(raw, key, data, length) }
             }
 
             unsafe fn get(raw: *mut sys::$raw, key: u16, length: &mut u32) -> *const c_void {
-                // SAFETY: the caller's word.
+                // SAFETY: the caller guarantees it.
                 unsafe { sys::$get(raw, key, length) }
             }
         }
@@ -56,7 +56,7 @@ kinds! {
 
 /// An expression of a certain name.
 pub(crate) trait Expression: Kind<Raw = sys::nftnl_expr> {
-    /// The kernel's name of it.
+    /// The kernel's name for it.
     const NAME: &'static CStr;
 }
 
@@ -73,9 +73,9 @@ macro_rules! expressions {
 }
 
 expressions! {
-    /// Loads something about the packet.
+    /// Loads information about the packet.
     Meta = c"meta";
-    /// Loads something about the flow.
+    /// Loads information about the flow.
     Ct = c"ct";
     /// Loads bytes of the packet.
     Payload = c"payload";
@@ -91,13 +91,14 @@ expressions! {
     Immediate = c"immediate";
     /// Adds a register to a set.
     Dynset = c"dynset";
-    /// Passes some packets a second.
+    /// Passes a number of packets per second.
     Limit = c"limit";
     /// Logs.
     Log = c"log";
 }
 
-/// An expression of any name. Made by reading only: `allocate` gives null.
+/// An expression of any name. It only results from reading: `allocate` returns
+/// null.
 pub(crate) struct AnyExpression;
 
 // SAFETY: as for the expressions above.
@@ -109,24 +110,24 @@ unsafe impl Kind for AnyExpression {
     }
 
     unsafe fn free(raw: *mut sys::nftnl_expr) {
-        // SAFETY: the caller's word.
+        // SAFETY: the caller guarantees it.
         unsafe { sys::nftnl_expr_free(raw) }
     }
 
     unsafe fn set(raw: *mut sys::nftnl_expr, key: u16, data: *const c_void, length: u32) -> c_int {
-        // SAFETY: the caller's word.
+        // SAFETY: the caller guarantees it.
         unsafe { sys::nftnl_expr_set(raw, key, data, length) }
     }
 
     unsafe fn get(raw: *mut sys::nftnl_expr, key: u16, length: &mut u32) -> *const c_void {
-        // SAFETY: the caller's word.
+        // SAFETY: the caller guarantees it.
         unsafe { sys::nftnl_expr_get(raw, key, length) }
     }
 }
 
 /// `sizeof(union nftnl_data_reg.val)`, include/data_reg.h: NFT_DATA_VALUE_MAXLEN.
 const DATA: usize = 64;
-/// NFT_USERDATA_MAXLEN of the kernel; libnftnl takes any length.
+/// The kernel's NFT_USERDATA_MAXLEN. libnftnl accepts any length.
 const USERDATA: usize = 256;
 impl Table {
     pub(crate) const NAME: Text<Self> = Text::new(sys::NFTNL_TABLE_NAME);

@@ -1,4 +1,4 @@
-//! Objects that hold objects: rules their expressions, sets their elements.
+//! Objects that hold objects: rules hold expressions, sets hold elements.
 
 use std::ffi::CStr;
 use std::ptr::NonNull;
@@ -14,10 +14,10 @@ impl<'a> Ref<'a, AnyExpression> {
         self.text(&AnyExpression::NAME)
     }
 
-    /// The same expression as one of this name, if it is one.
+    /// The same expression with the type of its name, if the name fits.
     pub(crate) fn as_kind<E: Expression>(&self) -> Option<Ref<'a, E>> {
         let raw = NonNull::new(self.as_ptr())?;
-        // SAFETY: the object is the same, and has the type's name.
+        // SAFETY: it is the same object, and its name is the type's.
         (self.name()? == E::NAME).then(|| unsafe { Ref::new(raw) })
     }
 }
@@ -26,7 +26,7 @@ impl Object<Rule> {
     /// Appends an expression.
     pub(crate) fn push<E: Expression>(&mut self, expression: Object<E>) {
         let (raw, size) = expression.into_raw();
-        // SAFETY: both are alive; the rule frees the expression from now on.
+        // SAFETY: both are alive. From now on the rule frees the expression.
         unsafe { sys::nftnl_rule_add_expr(self.as_ptr(), raw) };
         self.grow(size);
     }
@@ -36,9 +36,9 @@ impl Ref<'_, Rule> {
     /// The expressions in order.
     pub(crate) fn expressions(&self) -> Vec<Ref<'_, AnyExpression>> {
         let mut found = Vec::new();
-        // SAFETY: the rule lives longer than the iterator. `next` gives each
-        // expression once and then null, after which it is not called again
-        // (it would begin anew). The expressions live as long as the rule.
+        // SAFETY: the rule outlives the iterator. `next` returns each expression
+        // once and then null. After that it is not called again, because it
+        // would start over. The expressions live as long as the rule.
         unsafe {
             let iterator = sys::nftnl_expr_iter_create(self.as_ptr());
             if iterator.is_null() {
@@ -54,22 +54,22 @@ impl Ref<'_, Rule> {
 }
 
 impl Object<Dynset> {
-    /// Sets what is done per element.
+    /// Sets the expression that each element gets.
     pub(crate) fn push(&mut self, limit: Object<Limit>) {
         let (raw, size) = limit.into_raw();
-        // SAFETY: both are alive; the dynset frees the limit from now on.
+        // SAFETY: both are alive. From now on the dynset frees the limit.
         unsafe { sys::nftnl_expr_add_expr(self.as_ptr(), sys::NFTNL_EXPR_DYNSET_EXPR, raw) };
         self.grow(size);
     }
 }
 
 impl Ref<'_, Dynset> {
-    /// What is done per element, if it is one expression.
+    /// The expression that each element gets, if it is exactly one.
     pub(crate) fn expression(&self) -> Option<Ref<'_, AnyExpression>> {
         let mut length = 0;
-        // SAFETY: the dynset is alive. The attribute is set only when reading
-        // found exactly one expression (`nftnl_expr_dynset_parse`), and that
-        // one lives as long as the dynset.
+        // SAFETY: the dynset is alive. The attribute is set only if parsing found
+        // exactly one expression (`nftnl_expr_dynset_parse`). That expression
+        // lives as long as the dynset.
         unsafe {
             let key = sys::NFTNL_EXPR_DYNSET_EXPR as u16;
             let raw = sys::nftnl_expr_get(self.as_ptr(), key, &mut length);
@@ -79,17 +79,17 @@ impl Ref<'_, Dynset> {
 }
 
 impl Object<Set> {
-    /// Adds an element to the object, not to the kernel's set.
+    /// Adds an element to this object, not to the kernel's set.
     pub(crate) fn push(&mut self, element: Object<Element>) {
         let (raw, size) = element.into_raw();
-        // SAFETY: both are alive; the set frees the element from now on.
+        // SAFETY: both are alive. From now on the set frees the element.
         unsafe { sys::nftnl_set_elem_add(self.as_ptr(), raw) };
         self.grow(size);
     }
 }
 
 impl Ref<'_, Set> {
-    /// Whether elements carry expressions, such as counters.
+    /// Whether the set's elements carry expressions, such as counters.
     pub(crate) fn has_expressions(&self) -> bool {
         [sys::NFTNL_SET_EXPR, sys::NFTNL_SET_EXPRESSIONS].into_iter().any(|key| {
             // SAFETY: the set is alive.
@@ -100,10 +100,10 @@ impl Ref<'_, Set> {
     /// The elements that the object holds.
     pub(crate) fn elements(&self) -> Vec<Ref<'_, Element>> {
         let mut found = Vec::new();
-        // SAFETY: the set lives longer than the iterator. `next` gives each
-        // element once and then null, after which it is not called again (it
-        // would begin anew; `cur` never becomes null). The elements live as
-        // long as the set.
+        // SAFETY: the set outlives the iterator. `next` returns each element once
+        // and then null. After that it is not called again, because it would
+        // start over (`cur` never becomes null). The elements live as long as
+        // the set.
         unsafe {
             let iterator = sys::nftnl_set_elems_iter_create(self.as_ptr());
             if iterator.is_null() {

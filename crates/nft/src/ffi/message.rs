@@ -1,4 +1,4 @@
-//! Netlink messages from objects, and objects from netlink messages.
+//! Objects to netlink messages, and netlink messages to objects.
 
 use std::ffi::c_int;
 
@@ -7,19 +7,18 @@ use nftnl_sys as sys;
 use super::kinds::{Chain, Rule, Set, Table};
 use super::object::{Kind, Object};
 
-/// The largest body that [`Messages`] writes: what one attribute can hold
-/// (`nlattr.nla_len` has 16 bits), for lists of elements and expressions are
-/// one attribute.
+/// The largest body that [`Messages`] writes. Lists of elements and expressions
+/// are one attribute each, and its length has 16 bits (`nlattr.nla_len`).
 pub(crate) const LARGEST_BODY: usize = u16::MAX as usize;
 
-/// Room for the largest body and the headers before it (20 bytes).
+/// Space for the largest body and the headers before it (20 bytes).
 const SCRATCH_WORDS: usize = (LARGEST_BODY + 1024) / size_of::<u64>();
 
-/// An object is too large for one message.
+/// The object is too large for one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLong;
 
-/// What a message says about an object.
+/// The body of a message.
 #[derive(Clone, Copy)]
 pub(crate) enum Body<'a> {
     /// Nothing.
@@ -36,7 +35,7 @@ pub(crate) enum Body<'a> {
     Elements(&'a Object<Set>),
 }
 
-/// Messages one after the other, ready to be sent.
+/// A sequence of messages, ready to send.
 pub(crate) struct Messages {
     scratch: Box<[u64]>,
     bytes: Vec<u8>,
@@ -53,30 +52,31 @@ impl Messages {
         &self.bytes
     }
 
-    /// Forgets all messages.
+    /// Removes all messages.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
     }
 
-    /// Makes the first message one of no family, which a list takes for all.
+    /// Sets the first message's family to unspecified. A list then includes all
+    /// families.
     pub(crate) fn ask_all_families(&mut self) {
-        /// Behind `nlmsghdr`: `nfgen_family` of `nfgenmsg`.
+        /// Offset of `nfgenmsg.nfgen_family`, after `nlmsghdr`.
         const FAMILY: usize = 16;
         if let Some(family) = self.bytes.get_mut(FAMILY) {
             *family = libc::NFPROTO_UNSPEC as u8;
         }
     }
 
-    /// Appends bytes that are whole messages already.
+    /// Appends bytes that are complete messages.
     pub(crate) fn push_raw(&mut self, message: &[u8]) {
         self.bytes.extend_from_slice(message);
     }
 
-    /// Appends a message of family `inet`. `kind` is one of NFT_MSG_*, `flags`
-    /// of NLM_F_* beside NLM_F_REQUEST.
+    /// Appends a message of family `inet`. `kind` is one of NFT_MSG_*. `flags` are
+    /// NLM_F_* flags in addition to NLM_F_REQUEST.
     ///
     /// # Errors
-    /// If the body may be longer than a message can hold; nothing is appended.
+    /// If the body may be too long for a message. Nothing is appended.
     pub(crate) fn push(
         &mut self,
         kind: c_int,
@@ -89,10 +89,10 @@ impl Messages {
         }
         let family = libc::NFPROTO_INET as u16;
         let flags = (flags | libc::NLM_F_REQUEST) as u16;
-        // SAFETY: the scratch buffer is aligned for an `nlmsghdr` and has room
-        // for the headers and the largest body; this body is smaller, by the
-        // bound that its object keeps. `nlmsg_len` then counts what was
-        // written, a multiple of 4, all of it inside the buffer.
+        // SAFETY: the scratch buffer is aligned for an `nlmsghdr` and has space
+        // for the headers and the largest body. The bound that the object keeps
+        // shows that this body is not larger. `nlmsg_len` is then the number of
+        // bytes written, a multiple of 4, all inside the buffer.
         let written = unsafe {
             let buffer = self.scratch.as_mut_ptr().cast();
             let header = sys::nftnl_nlmsg_build_hdr(buffer, kind as u16, family, flags, sequence);
@@ -134,10 +134,10 @@ impl Body<'_> {
 /// # Safety
 /// `parse` must be libnftnl's reader for this type.
 pub(crate) unsafe trait Listed: Kind {
-    /// Sets the attributes that a message holds; negative if it cannot.
+    /// Sets the attributes that a message holds. Negative on failure.
     ///
     /// # Safety
-    /// `message` is aligned and `nlmsg_len` bytes long, `raw` is alive.
+    /// `message` must be aligned and `nlmsg_len` bytes long, and `raw` alive.
     unsafe fn parse(message: *const libc::nlmsghdr, raw: *mut Self::Raw) -> c_int;
 }
 
@@ -146,7 +146,7 @@ macro_rules! listed {
         // SAFETY: these are libnftnl's functions for this type, by name.
         unsafe impl Listed for $kind {
             unsafe fn parse(message: *const libc::nlmsghdr, raw: *mut Self::Raw) -> c_int {
-                // SAFETY: the caller's word.
+                // SAFETY: the caller guarantees it.
                 unsafe { sys::$parse(message.cast(), raw) }
             }
         }
@@ -160,21 +160,21 @@ listed! {
     Set: nftnl_set_nlmsg_parse;
 }
 
-/// Words of zeros behind a message, so that a string that lacks its NUL ends
-/// inside our buffer.
+/// Words of zeros after a message, so that a string without a NUL ends inside our
+/// buffer.
 const GUARD_WORDS: usize = 2;
 
-/// The object that a message is about; `None` if libnftnl cannot read it.
+/// The object that a message describes. `None` if libnftnl cannot read it.
 pub(crate) fn parse<K: Listed>(message: &[u8]) -> Option<Object<K>> {
     parse_with(message, K::parse)
 }
 
-/// The elements that a message lists, in a set object.
+/// A set object with the elements that a message lists.
 pub(crate) fn parse_elements(message: &[u8]) -> Option<Object<Set>> {
     /// # Safety
     /// As for [`Listed::parse`].
     unsafe fn reader(message: *const libc::nlmsghdr, raw: *mut sys::nftnl_set) -> c_int {
-        // SAFETY: the caller's word.
+        // SAFETY: the caller guarantees it.
         unsafe { sys::nftnl_set_elems_nlmsg_parse(message.cast(), raw) }
     }
     parse_with(message, reader)
@@ -195,9 +195,9 @@ fn parse_with<K: Kind>(
         *word = u64::from_ne_bytes(whole);
     }
     let mut object = Object::<K>::new();
-    object.grow(usize::MAX); // nothing counts what the reader puts in: not for writing
-    // SAFETY: the copy is aligned, as long as its header says, and holds both
-    // headers; libmnl checks each attribute against the length that is left.
+    object.grow(usize::MAX); // the reader's attributes are not counted: never write this object
+    // SAFETY: the copy is aligned, as long as its header states, and holds both
+    // headers. libmnl checks each attribute against the remaining length.
     let result = unsafe { reader(words.as_ptr().cast(), object.as_ptr()) };
     (result >= 0).then_some(object)
 }

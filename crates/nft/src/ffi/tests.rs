@@ -1,4 +1,4 @@
-//! Each wrapper: what goes in comes out, in the object and over a message.
+//! Each wrapper returns what was put in, from the object and from a message.
 
 use super::*;
 use crate::netlink::messages;
@@ -76,7 +76,7 @@ fn a_dynset_holds_its_limit() {
     dynset.text(&Dynset::SET, c"logged4").number(&Dynset::SREG_KEY, 1);
     let mut rule = Object::<Rule>::new();
     rule.push(dynset);
-    // Added, not set: only what was read from a message has the attribute.
+    // It is added, not set. Only a parsed dynset has the attribute.
     let message = written(libc::NFT_MSG_NEWRULE, Body::Rule(&rule));
     let rule = parse::<Rule>(&message).expect("a rule");
     let view = rule.get();
@@ -100,8 +100,8 @@ fn a_set_holds_its_elements() {
         element.text(&Element::CHAIN, c"chain");
         set.push(element);
         if number == 0 {
-            // libnftnl numbers elements in what it writes, but reads 1 only,
-            // as the kernel writes.
+            // libnftnl numbers the elements that it writes. It reads only number
+            // 1, as the kernel writes it.
             message = written(libc::NFT_MSG_NEWSETELEM, Body::Elements(&set));
         }
     }
@@ -191,7 +191,7 @@ fn what_does_not_fit_is_not_written() {
     let mut all = Messages::new();
     assert_eq!(all.push(0, 0, 0, Body::Elements(&set)), Err(TooLong));
     assert!(all.bytes().is_empty());
-    // What was read is not counted, so it is never written.
+    // The size of a parsed object is unknown, so it is never written.
     let mut table = Object::<Table>::new();
     table.text(&Table::NAME, c"nftpol");
     let read = parse::<Table>(&written(libc::NFT_MSG_NEWTABLE, Body::Table(&table)));
@@ -210,7 +210,7 @@ fn messages_that_lie_about_their_length_are_not_read() {
     long[0] += 4;
     assert!(parse::<Table>(&long).is_none());
     assert!(parse::<Table>(&[16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).is_none());
-    // A name without its closing NUL ends where the message does.
+    // A name without a closing NUL ends at the end of the message.
     let mut open = message;
     open.truncate(24 + 4);
     open[0] = 28;

@@ -1,18 +1,18 @@
 //! Messages to the kernel, attribute by attribute.
 //!
-//! In: a header and attributes. Out: bytes to send, one message or several in
-//! a row. Never: a length that the caller must count.
+//! In: headers and attributes. Out: bytes to send, one or more messages in a
+//! row. All lengths are computed here.
 
 use super::HEADERS;
 
-/// The type of an attribute that holds attributes (`struct nlattr`).
+/// The flag of an attribute that holds attributes (`struct nlattr`).
 const NLA_F_NESTED: u16 = libc::NLA_F_NESTED as u16;
 
 /// Messages as bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Request {
     bytes: Vec<u8>,
-    /// Where the last message begins.
+    /// The offset of the last message.
     start: usize,
 }
 
@@ -37,7 +37,7 @@ impl Request {
         self.bytes.extend(resource.to_be_bytes());
     }
 
-    /// Adds an attribute to the last message. Values are far below 64 KiB.
+    /// Adds an attribute to the last message. Values must be shorter than 64 KiB.
     pub(crate) fn attribute(&mut self, kind: u16, value: &[u8]) {
         let start = self.open(kind);
         self.bytes.extend(value);
@@ -56,12 +56,12 @@ impl Request {
         &self.bytes
     }
 
-    /// All messages, for keeps.
+    /// All messages, owned.
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// Takes all messages away.
+    /// Removes all messages.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.start = 0;
@@ -81,4 +81,18 @@ impl Request {
         let length = self.bytes.len() - self.start;
         self.bytes[self.start..self.start + 4].copy_from_slice(&(length as u32).to_ne_bytes());
     }
+}
+
+/// The begin or end message of a batch. With `generation`, the kernel checks it.
+pub(crate) fn batch_mark(kind: i32, sequence: u32, generation: Option<u32>) -> Vec<u8> {
+    /// `enum nfnl_batch_attributes`.
+    const NFNL_BATCH_GENID: u16 = 1;
+    let mut request = Request::default();
+    let flags = libc::NLM_F_REQUEST;
+    let resource = libc::NFNL_SUBSYS_NFTABLES as u16;
+    request.begin(kind as u16, flags, sequence, libc::AF_UNSPEC as u8, resource);
+    if let Some(generation) = generation {
+        request.attribute(NFNL_BATCH_GENID, &generation.to_be_bytes());
+    }
+    request.into_bytes()
 }

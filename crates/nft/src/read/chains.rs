@@ -1,13 +1,14 @@
 //! All chains of a table and their rules.
 //!
-//! In: a table whose sets have been read. Out: its chains; those that are not
-//! ours among the foreign; a stand-in for each rule that is not.
-//! Never: a list of all rules at once, which is quadratic in the kernel.
+//! In: a table whose sets have been read. Out: its chains, with a stand-in for
+//! each rule that cannot be expressed. Chains that are not ours go to the
+//! foreign objects.
+//! Never: a list of all rules at once, which takes quadratic time in the kernel.
 
 use ruleset::{BaseChain, Chain, Comment, Hook, Name, Rule, Ruleset};
 
-use super::rule::{self, Body as RuleBody};
-use super::{Reader, Stop, lossy, named_ours, object};
+use super::rule;
+use super::{ReadFailure, TableReader, lossy, named_ours, object};
 use crate::dump::ForeignKind;
 use crate::expression::Expression;
 use crate::ffi::{self, Body, Object, Ref, parse};
@@ -19,9 +20,9 @@ use crate::write::{CHAIN_TYPE, POLICY_ACCEPT, hook_number, in_chain};
 /// base chain.
 const CHAIN_BASE: u32 = 1;
 
-impl Reader<'_> {
+impl TableReader<'_> {
     /// Reads all chains.
-    pub(super) fn chains(&mut self) -> Result<(), Stop> {
+    pub(super) fn chains(&mut self) -> Result<(), ReadFailure> {
         let mut found = Vec::new();
         let table = self.table();
         self.list(libc::NFT_MSG_GETCHAIN, Body::Empty, |message| {
@@ -47,7 +48,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn rules(&mut self, chain: &Name) -> Result<Vec<Rule>, Stop> {
+    fn rules(&mut self, chain: &Name) -> Result<Vec<Rule>, ReadFailure> {
         let mut objects = Vec::new();
         let asked = in_chain(&self.ruleset.table, chain, Object::new());
         self.list(libc::NFT_MSG_GETRULE, Body::Rule(&asked), |message| {
@@ -57,7 +58,7 @@ impl Reader<'_> {
         let (table, name) = (self.table(), c_string(chain.as_str()));
         let rules = objects.iter().filter_map(|object| {
             let Some(object) = object else {
-                return Some(unreadable("an expression that libnftnl does not know"));
+                return Some(unreadable("libnftnl does not know an expression"));
             };
             let rule = object.get();
             let here = rule.text(&ffi::Rule::TABLE) == Some(&table)
@@ -88,15 +89,15 @@ fn base(chain: &Ref<'_, ffi::Chain>) -> Result<Option<BaseChain>, String> {
 fn read_rule(sets: &Ruleset, rule: &Ref<'_, ffi::Rule>) -> Rule {
     let expressions: Vec<Expression> = rule.expressions().iter().map(Expression::read).collect();
     match rule::read(sets, &expressions) {
-        Ok(RuleBody { matches, log, finish }) => {
+        Ok(read) => {
             let comment = userdata::comment(rule.bytes(&ffi::Rule::USERDATA), userdata::COMMENT);
-            Rule { matches, log, finish, comment }
+            Rule { comment, ..read }
         }
         Err(why) => unreadable(&why),
     }
 }
 
-/// What stands for a rule that our words cannot say.
+/// The stand-in for a rule that cannot be expressed.
 fn unreadable(why: &str) -> Rule {
     let comment = Some(Comment::new(&format!("unreadable: {why}")));
     Rule { matches: Vec::new(), log: None, finish: None, comment }

@@ -1,69 +1,63 @@
-//! The kernel's expressions as a rule, whether we wrote them or nft.
+//! The kernel's expressions as a rule, written by us or by nft.
 //!
-//! In: a rule's expressions, and the table's sets, whose types say what a
-//! look-up means. Out: a [`Body`], or why our words cannot say it.
-//! Never: a guess; what is not understood whole is not understood.
+//! In: a rule's expressions, and the table's sets, whose types tell what a
+//! look-up means. Out: a [`Rule`], or why it cannot be expressed.
+//! Never: a guess. A rule is understood completely or not at all.
 //!
-//! A rule makes sure of the packet's family before it looks at an address,
-//! and of the protocol before a port. These tests belong to the look-up behind
-//! them and are no matches of their own; one that nothing needed is. What comes
-//! out is in [`crate::normal_form`].
+//! A rule tests the packet's family before it uses an address, and the protocol
+//! before it uses a port. Such a test belongs to the match that depends on it
+//! and is not a match of its own. A test that no match depends on stays. The
+//! result is in the form of [`crate::normal_form`].
+
+mod comparison;
+mod registers;
+mod value;
 
 use std::ffi::CStr;
 
 use ruleset::{
-    AddressTest, Family, Field, Finish, Log, LogPrefix, Match, Name, PortTest, Ruleset, SetType,
-    Transport,
+    AddressTest, Family, Field, Finish, Log, LogPrefix, Match, Name, PortTest, Rule, Ruleset,
+    SetType, Transport,
 };
 
-use super::registers::{Content, Registers};
-use super::value::{Dependency, field_of, text, verdict};
+use super::unreadable::Unreadable;
 use crate::expression::{AT_LEAST, AT_MOST, Expression};
 use crate::packet::Part;
 use crate::register::Register;
 use crate::write::rule::ICMPV6;
+use registers::{Content, Registers};
+use value::{Dependency, field_of, text, verdict};
 
-/// A rule but for its comment.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Body {
-    pub(crate) matches: Vec<Match>,
-    pub(crate) log: Option<Log>,
-    pub(crate) finish: Option<Finish>,
-}
-
-/// Why our words cannot say a rule.
-pub(crate) type Why = String;
-
-/// Reads a rule of a table whose sets are these.
-pub(crate) fn read(sets: &Ruleset, expressions: &[Expression]) -> Result<Body, Why> {
-    let mut reader = Reader::new(sets);
+/// Reads a rule, without its comment, of a table whose sets are these.
+pub(crate) fn read(sets: &Ruleset, expressions: &[Expression]) -> Result<Rule, Unreadable> {
+    let mut reader = RuleReader::new(sets);
     let mut rest = expressions;
     while !rest.is_empty() {
         let read = reader.step(rest)?;
         rest = rest.get(read..).unwrap_or_default();
     }
     if reader.matches.iter().skip(reader.before_log).any(Option::is_some) {
-        return Err("a match behind the log".to_owned());
+        return Err("a match after the log".to_owned());
     }
     let matches = reader.matches.into_iter().flatten().collect();
-    Ok(Body { matches, log: reader.log, finish: reader.finish })
+    Ok(Rule { matches, log: reader.log, finish: reader.finish, comment: None })
 }
 
-/// A rule while it is being read.
-pub(super) struct Reader<'a> {
+/// A rule while it is read.
+struct RuleReader<'a> {
     sets: &'a Ruleset,
-    pub(super) registers: Registers,
-    /// `None` in place of one that turned out to belong to a later one.
+    registers: Registers,
+    /// `None` replaces a test that a later match depends on.
     matches: Vec<Option<Match>>,
     log: Option<Log>,
-    /// How many matches stand before the log; all, if there is none.
+    /// The number of matches before the log. All, if there is no log.
     before_log: usize,
     finish: Option<Finish>,
     family: Dependency<Family>,
     protocol: Dependency<u8>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> RuleReader<'a> {
     const fn new(sets: &'a Ruleset) -> Self {
         Self {
             sets,
@@ -77,11 +71,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads the next expression, or a few that belong together; gives their
+    /// Reads the next expression, or several that belong together. Returns their
     /// number.
-    fn step(&mut self, rest: &[Expression]) -> Result<usize, Why> {
+    fn step(&mut self, rest: &[Expression]) -> Result<usize, Unreadable> {
         if self.finish.is_some() {
-            return Err("something follows the end".to_owned());
+            return Err("an expression after the verdict".to_owned());
         }
         match rest {
             [
@@ -106,7 +100,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn single(&mut self, expression: &Expression) -> Result<(), Why> {
+    fn single(&mut self, expression: &Expression) -> Result<(), Unreadable> {
         if let Some((part, into)) = Part::loaded(expression, self.family.known) {
             self.registers.store(into, Content { part, mask: None });
             return Ok(());
@@ -132,20 +126,20 @@ impl<'a> Reader<'a> {
             }
             Expression::Between { register, first, last } => self.between(*register, first, last),
             Expression::Lookup { register, set, verdict: false } => self.look_up(*register, set),
-            other => Err(format!("no words for {other:?}")),
+            other => Err(format!("unsupported expression {other:?}")),
         };
         let found = found?;
         let at = self.matches.len();
-        let is_news = match &found {
+        let is_new = match &found {
             Match::Family(family) => self.family.tested(*family, at),
             Match::Protocol(protocol) => self.protocol.tested(*protocol, at),
             _ => true,
         };
-        self.matches.extend(is_news.then_some(Some(found)));
+        self.matches.extend(is_new.then_some(Some(found)));
         Ok(())
     }
 
-    fn look_up(&mut self, register: Register, set: &CStr) -> Result<Match, Why> {
+    fn look_up(&mut self, register: Register, set: &CStr) -> Result<Match, Unreadable> {
         let name = self.name(set)?;
         let set =
             self.sets.sets.get(&name).ok_or_else(|| format!("a set that is not ours: {name}"))?;
@@ -184,7 +178,7 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    fn dispatch(&mut self, register: Register, map: &CStr) -> Result<Finish, Why> {
+    fn dispatch(&mut self, register: Register, map: &CStr) -> Result<Finish, Unreadable> {
         let name = self.name(map)?;
         let map =
             self.sets.maps.get(&name).ok_or_else(|| format!("a map that is not ours: {name}"))?;
@@ -202,7 +196,7 @@ impl<'a> Reader<'a> {
         burst: u32,
         prefix: &str,
         group: u16,
-    ) -> Result<(), Why> {
+    ) -> Result<(), Unreadable> {
         let set = self.name(set)?;
         let Some(SetType::RateLimit(family)) = self.sets.sets.get(&set).map(|set| set.set_type)
         else {
@@ -220,19 +214,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(super) fn need_family(&mut self, family: Family) -> Result<(), Why> {
+    fn need_family(&mut self, family: Family) -> Result<(), Unreadable> {
         let implied = self.family.need(family)?;
         self.remove(implied);
         Ok(())
     }
 
-    pub(super) fn need_protocol(&mut self, protocol: u8) -> Result<(), Why> {
+    fn need_protocol(&mut self, protocol: u8) -> Result<(), Unreadable> {
         let implied = self.protocol.need(protocol)?;
         self.remove(implied);
         Ok(())
     }
 
-    pub(super) fn need_transport(&mut self) -> Result<Transport, Why> {
+    fn need_transport(&mut self) -> Result<Transport, Unreadable> {
         let known = self.protocol.known;
         let transport = Transport::ALL.into_iter().find(|one| known == Some(one.number()));
         let transport = transport.ok_or("a port of no protocol with ports")?;
@@ -246,7 +240,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn name(&self, name: &CStr) -> Result<Name, Why> {
+    fn name(&self, name: &CStr) -> Result<Name, Unreadable> {
         Name::new(text(name)?).map_err(|error| error.to_string())
     }
 }

@@ -1,7 +1,7 @@
 //! Sets and maps from the kernel's objects.
 //!
-//! In: set objects and their elements. Out: ours, or why our words cannot say
-//! them. Never: elements of sets that the packet path fills.
+//! In: set objects and their elements. Out: our sets and maps, or why they
+//! cannot be expressed. Never: elements that packets add to sets.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::ffi::{self, Ref};
 use crate::userdata;
 use crate::write::set::{VERDICT_DATA, flags};
 
-/// What a set object is.
+/// The kind and type of a set object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// A set of ours.
@@ -36,13 +36,13 @@ pub(crate) const SET_TYPES: [SetType; 12] = [
     SetType::RateLimit(Family::V6),
 ];
 
-/// Flags that change nothing about what a set means: that it is constant, as
-/// nft writes it; that it is a concatenation, which the key type says, too.
+/// Flags that do not change the meaning of a set. NFT_SET_CONSTANT is written by
+/// nft. NFT_SET_CONCAT marks a concatenation, which the key type shows as well.
 const SILENT_FLAGS: u32 = libc::NFT_SET_CONSTANT as u32 | NFT_SET_CONCAT;
 /// Of `enum nft_set_flags` (include/uapi/linux/netfilter/nf_tables.h).
 const NFT_SET_CONCAT: u32 = 0x80;
 
-/// Reads what a set is.
+/// Reads the kind and type of a set.
 pub(crate) fn shape(set: &Ref<'_, ffi::Set>) -> Result<Shape, String> {
     let found_flags = set.number(&ffi::Set::FLAGS).unwrap_or(0);
     let constant = found_flags & libc::NFT_SET_CONSTANT as u32 != 0;
@@ -55,13 +55,13 @@ pub(crate) fn shape(set: &Ref<'_, ffi::Set>) -> Result<Shape, String> {
     if set.has_expressions() {
         return Err("its elements carry statements".to_owned());
     }
-    let size = set.number(&ffi::Set::SIZE).filter(|_| !constant); // nft states it of constant sets
+    let size = set.number(&ffi::Set::SIZE).filter(|_| !constant); // nft states the size of constant sets
     let timeout = set.number(&ffi::Set::TIMEOUT);
     if found_flags == libc::NFT_SET_MAP as u32 {
         let family = Family::BOTH.into_iter().find(|family| KeyType::address(*family) == key);
         let family = family.ok_or_else(|| format!("a map from keys of type {}", key.number))?;
         return if set.number(&ffi::Set::DATA_TYPE) != Some(VERDICT_DATA) {
-            Err("a map to something else than verdicts".to_owned())
+            Err("a map to something other than verdicts".to_owned())
         } else if size.is_some() || timeout.is_some() {
             Err("a map with a size or timeout".to_owned())
         } else {
@@ -86,13 +86,13 @@ pub(crate) fn shape(set: &Ref<'_, ffi::Set>) -> Result<Shape, String> {
     }
 }
 
-/// The kernel keeps timeouts in ticks of up to 10 ms (HZ=100).
+/// Rounds to seconds: the kernel stores timeouts in ticks of up to 10 ms (HZ=100).
 const fn rounded(milliseconds: u64) -> u64 {
     const SECOND: u64 = 1000;
     (milliseconds + SECOND / 2) / SECOND * SECOND
 }
 
-/// The key of a set's element; `None` if it is more than a key.
+/// The key of a set's element. `None` if the element has more than a key.
 pub(crate) fn key(element: &Ref<'_, ffi::Element>) -> Option<Key> {
     let flags = element.number(&ffi::Element::FLAGS).unwrap_or(0);
     let ends_range = flags == libc::NFT_SET_ELEM_INTERVAL_END as u32;
@@ -102,7 +102,7 @@ pub(crate) fn key(element: &Ref<'_, ffi::Element>) -> Option<Key> {
     Some(Key { bytes: element.bytes(&ffi::Element::KEY)?.to_vec(), ends_range })
 }
 
-/// The entry of a map's element; `None` if it is not `address : goto chain`.
+/// The entry of a map's element. `None` if it is not `address : goto chain`.
 pub(crate) fn entry(family: Family, element: &Ref<'_, ffi::Element>) -> Option<(IpAddr, Name)> {
     let key = key(element).filter(|key| !key.ends_range)?;
     let code = element.number(&ffi::Element::VERDICT)?.cast_signed();

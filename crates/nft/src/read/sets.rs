@@ -1,27 +1,27 @@
 //! All sets and maps of a table.
 //!
-//! In: a table being read. Out: its sets and maps with their elements; those
-//! that are not ours among the foreign. Never: half a set.
+//! In: a table while it is read. Out: its sets and maps with their elements.
+//! Those that are not ours go to the foreign objects. Never: a partial set.
 
 use std::time::Duration;
 
 use ruleset::{Name, Set, SetType, VerdictMap};
 
 use super::set::{self, Shape};
-use super::{Reader, Stop, UNREADABLE, lossy, named_ours, object};
+use super::{ReadFailure, TableReader, UNREADABLE, lossy, named_ours, object};
 use crate::datatype::Key;
 use crate::dump::ForeignKind;
 use crate::ffi::{self, Body, Object, Ref, parse_elements};
 use crate::write::set::named;
 
-/// How often a set is read that is being spread over more buckets, and the
-/// pause before the second attempt, which grows by as much each time.
+/// Attempts at reading a set while the kernel spreads it over more buckets.
 const SPREAD_ATTEMPTS: u32 = 20;
+/// The pause before the second attempt. It grows by the same amount each time.
 const SPREAD_PAUSE: Duration = Duration::from_millis(2);
 
-impl Reader<'_> {
+impl TableReader<'_> {
     /// Reads all sets and maps.
-    pub(super) fn sets(&mut self) -> Result<(), Stop> {
+    pub(super) fn sets(&mut self) -> Result<(), ReadFailure> {
         let mut found = Vec::new();
         let table = self.table();
         let mut asked = Object::new();
@@ -47,11 +47,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the elements of a set or map; gives why it is not ours, if so.
-    fn set(&mut self, name: &Name, shape: Shape) -> Result<Result<(), String>, Stop> {
+    /// Reads the elements of a set or map. The inner error tells why it is not
+    /// ours.
+    fn set(&mut self, name: &Name, shape: Shape) -> Result<Result<(), String>, ReadFailure> {
         match shape {
             Shape::Set(set_type @ SetType::RateLimit(_), comment) => {
-                // The packet path fills it; its elements are nobody's business.
+                // Packets fill it. Its elements are not part of the ruleset.
                 self.ruleset.sets.insert(name.clone(), Set::new(set_type, comment));
             }
             Shape::Set(set_type, comment) => {
@@ -76,19 +77,19 @@ impl Reader<'_> {
         Ok(Ok(()))
     }
 
-    /// All elements of a set, in order; `None` if one is not of its kind.
+    /// All elements of a set, in order. `None` if one does not fit the set.
     ///
-    /// A hash set that has just grown is still being spread over more buckets.
-    /// The kernel then lists some elements twice and as many not at all, in
-    /// the same generation and without NLM_F_DUMP_INTR: each datagram of the
-    /// list skips as many elements as have been listed, in an order that has
-    /// changed (`nft_rhash_walk`, net/netfilter/nft_set_hash.c). One that is
-    /// there twice gives it away.
+    /// After a hash set has grown, the kernel spreads it over more buckets. While
+    /// it does, it lists some elements twice and omits as many others, in the
+    /// same generation and without NLM_F_DUMP_INTR. Each datagram of the list
+    /// skips the number of elements already listed, but their order has changed
+    /// (`nft_rhash_walk`, net/netfilter/nft_set_hash.c). A repeated element
+    /// reveals it.
     fn elements<T: Ord>(
         &mut self,
         name: &Name,
         read: impl Fn(&Ref<'_, ffi::Element>) -> Option<T>,
-    ) -> Result<Option<Vec<T>>, Stop> {
+    ) -> Result<Option<Vec<T>>, ReadFailure> {
         let asked = named(&self.ruleset.table, name);
         for attempt in 0..SPREAD_ATTEMPTS {
             std::thread::sleep(SPREAD_PAUSE * attempt);
@@ -110,6 +111,6 @@ impl Reader<'_> {
                 return Ok(Some(all));
             }
         }
-        Err(Stop::Changed)
+        Err(ReadFailure::Changed)
     }
 }

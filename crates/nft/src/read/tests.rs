@@ -1,4 +1,4 @@
-//! Rules and sets at random, and rules that must not be understood.
+//! Random rules and sets, and rules that the reader must reject.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -18,7 +18,7 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text).expect("a name")
 }
 
-/// A set's name by its type.
+/// The name of the set of a type.
 fn set_name(set_type: SetType) -> Name {
     let word: String =
         format!("s{set_type:?}").chars().filter(char::is_ascii_alphanumeric).collect();

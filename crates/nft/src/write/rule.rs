@@ -1,7 +1,7 @@
-//! A rule as the kernel's expressions, the same that nft 1.0.6 makes of its
+//! A rule as the kernel's expressions, the same that nft 1.0.6 makes from its
 //! text.
 //!
-//! In: a [`Rule`]. Out: expressions. Never: a look at the sets that it names.
+//! In: a [`Rule`]. Out: expressions. Never: the sets that it names.
 
 use std::ffi::CString;
 
@@ -21,12 +21,12 @@ use crate::userdata::{self, Userdata};
 pub(crate) const ESTABLISHED: u32 = 1 << 1;
 /// `NF_CT_STATE_BIT(IP_CT_RELATED)`.
 pub(crate) const RELATED: u32 = 1 << 2;
-/// PACKET_HOST (include/uapi/linux/if_packet.h); nft writes `host` or `unicast`.
+/// PACKET_HOST (include/uapi/linux/if_packet.h). nft writes `host` or `unicast`.
 pub(crate) const PACKET_HOST: u8 = libc::PACKET_HOST;
 /// IPPROTO_ICMPV6.
 pub(crate) const ICMPV6: u8 = libc::IPPROTO_ICMPV6 as u8;
 
-/// The kernel object of a rule, but for table and chain.
+/// The kernel object of a rule, without table and chain.
 pub(crate) fn object(rule: &Rule) -> Object<ffi::Rule> {
     let mut object = Object::new();
     for expression in expressions(rule) {
@@ -60,7 +60,7 @@ pub(crate) fn expressions(rule: &Rule) -> Vec<Expression> {
     writer.expressions
 }
 
-/// The expressions so far, and what they have made sure of.
+/// The expressions so far, and the family and protocol that they test for.
 #[derive(Default)]
 struct Writer {
     expressions: Vec<Expression>,
@@ -125,8 +125,8 @@ impl Writer {
         self.compare(NOT_EQUAL, vec![0; size_of::<u32>()]);
     }
 
-    /// One address, else a prefix by its whole bytes, else a prefix by mask,
-    /// else both ends.
+    /// The first of these that fits: one address, a prefix of whole bytes, a
+    /// prefix by mask, both ends of the range.
     fn address(&mut self, field: Field, range: &AddressRange) {
         let family = range.family();
         self.need_family(family);
@@ -252,8 +252,8 @@ pub(crate) fn prefix_mask(family: Family, length: u32) -> Vec<u8> {
         .collect()
 }
 
-/// Text for C. Names, comments and prefixes hold no NUL; if one did, what is
-/// before it would stay.
+/// Text for C. Names, comments and prefixes contain no NUL. If one did, the text
+/// would end there.
 pub(crate) fn c_string(text: &str) -> CString {
     let before_nul: Vec<u8> = text.bytes().take_while(|byte| *byte != 0).collect();
     CString::new(before_nul).unwrap_or_default()

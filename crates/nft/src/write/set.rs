@@ -1,6 +1,6 @@
 //! Sets, maps and their elements as the kernel's objects.
 //!
-//! In: names, types, elements. Out: objects, elements in pieces that fit a
+//! In: names, types, elements. Out: objects, with elements in pieces that fit a
 //! message each. Never: the order of operations.
 
 use std::net::IpAddr;
@@ -14,11 +14,11 @@ use crate::userdata::{self, Userdata};
 
 /// NFT_DATA_VERDICT: the data type of verdict maps.
 pub(crate) const VERDICT_DATA: u32 = 0xffff_ff00;
-/// `sizeof(struct nft_verdict)` of a 64 bit kernel, as nft states it; the
-/// kernel takes its own.
+/// `sizeof(struct nft_verdict)` of a 64-bit kernel, as nft states it. The kernel
+/// uses its own value.
 const VERDICT_BYTES: u32 = 16;
 
-/// What the kernel keeps of a set beside its type: NFT_SET_* flags.
+/// The NFT_SET_* flags of a set type.
 pub(crate) const fn flags(set_type: SetType) -> u32 {
     let flags = match set_type {
         SetType::AddressRange(_) => libc::NFT_SET_INTERVAL,
@@ -32,7 +32,7 @@ pub(crate) const fn flags(set_type: SetType) -> u32 {
     flags as u32
 }
 
-/// A set. `id` is a number of its own in the batch.
+/// A set. `id` must be unique in the batch.
 pub(crate) fn set(
     table: &Name,
     name: &Name,
@@ -59,7 +59,7 @@ pub(crate) fn set(
     object
 }
 
-/// A verdict map. `id` is a number of its own in the batch.
+/// A verdict map. `id` must be unique in the batch.
 pub(crate) fn map(
     table: &Name,
     name: &Name,
@@ -81,7 +81,7 @@ pub(crate) fn map(
     object
 }
 
-/// A set or map by name alone.
+/// A set or map with only its name and table.
 pub(crate) fn named(table: &Name, name: &Name) -> Object<ffi::Set> {
     let mut object = Object::new();
     object.text(&ffi::Set::TABLE, &c_string(table.as_str()));
@@ -131,8 +131,8 @@ fn element(key: &Key) -> Object<ffi::Element> {
     object
 }
 
-/// Fills set objects with elements, each as full as a message takes. A range
-/// may be parted from its end: the kernel sees the batch as a whole.
+/// Fills set objects with elements, as many as fit a message. A range and its end
+/// may be in different objects, because the kernel sees the batch as a whole.
 fn pieces(
     table: &Name,
     name: &Name,

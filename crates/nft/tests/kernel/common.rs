@@ -1,4 +1,4 @@
-//! What these tests share: the `nft` program, and a table as one batch.
+//! Shared by these tests: the `nft` program, and a table as one batch.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -24,7 +24,7 @@ pub(crate) fn nft(arguments: &[&str], input: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Makes the whole table.
+/// The batch that creates a whole table.
 pub(crate) fn creation(ruleset: &Ruleset) -> Batch {
     let mut ops = vec![Op::CreateTable];
     for (name, set) in &ruleset.sets {
@@ -50,7 +50,7 @@ pub(crate) fn creation(ruleset: &Ruleset) -> Batch {
     Batch { ops }
 }
 
-/// The table, read back; nothing foreign may be in it.
+/// Reads the table back. It must hold no foreign objects.
 pub(crate) fn read(kernel: &mut Kernel) -> Ruleset {
     let dump = kernel.dump(&table()).expect("dump").expect("the table");
     assert_eq!(dump.foreign, []);

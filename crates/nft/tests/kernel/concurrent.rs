@@ -1,4 +1,4 @@
-//! Others commit while we read.
+//! Reads while others commit.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ fn a_dump_is_of_one_moment() {
         let (mut seen, mut given_up) = ([0; 2], 0);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // Both sets go from one state to the other at once.
+                // Each commit moves both sets from one state to the other.
                 let [one, other] = STATES;
                 for (from, to) in [(one, other), (other, one)].into_iter().cycle() {
                     let changes = sets.iter().flat_map(|set| [delete(set, from), add(set, to)]);
@@ -86,7 +86,7 @@ fn a_handle_can_go_to_another_thread() {
 
 #[test]
 fn a_membarrier_comes_back() {
-    // Kernels that lack it say so.
+    // Kernels without it return one of these errors.
     let lacking = [nft::Errno::EINVAL, nft::Errno::ENOSYS, nft::Errno::EPERM];
     let result = nft::membarrier();
     assert!(result.is_ok_and(|()| true) || result.is_err_and(|errno| lacking.contains(&errno)));

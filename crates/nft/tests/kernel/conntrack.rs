@@ -1,11 +1,11 @@
-//! Connection tracking, with flows that packets made.
+//! Connection tracking, with flows of real packets.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 
-use nft::{Conntrack, Filter, Flow, Transport, Tuple};
+use nft::{Conntrack, Filter, Flow, Tuple, TupleId};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto,
     socket,
@@ -15,7 +15,7 @@ use ruleset::Family;
 use crate::common::nft;
 use crate::namespace::in_namespace;
 
-/// A namespace in which all flows are tracked, by way of loopback.
+/// A namespace that tracks all flows over loopback.
 fn tracked<T: Send>(body: impl FnOnce(&mut Conntrack) -> T + Send) -> T {
     in_namespace(|_| {
         let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip(8)");
@@ -39,7 +39,7 @@ fn tracked<T: Send>(body: impl FnOnce(&mut Conntrack) -> T + Send) -> T {
     })
 }
 
-/// One datagram; both sockets stay open, so that no error comes back.
+/// Sends one datagram. Both sockets stay open, so no error comes back.
 fn send(from: &str, to: &str) -> (UdpSocket, UdpSocket) {
     let server = if to.starts_with('[') { "[::1]:5300" } else { "127.0.0.1:5300" };
     let server = UdpSocket::bind(server).expect("bind the server");
@@ -48,8 +48,8 @@ fn send(from: &str, to: &str) -> (UdpSocket, UdpSocket) {
     (client, server)
 }
 
-/// One echo request of each family, with a checksum where the kernel puts in
-/// none (RFC 792; RFC 4443).
+/// One echo request of each family. It has a checksum where the kernel adds none
+/// (RFC 792, RFC 4443).
 fn echo_requests() {
     let raw = |family, protocol| {
         socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).expect("a raw socket")
@@ -81,7 +81,7 @@ fn udp(source: &str, destination: &str) -> Tuple {
         source: source.ip(),
         destination: destination.ip(),
         protocol: 17,
-        transport: Transport::Ports { source: source.port(), destination: destination.port() },
+        transport: TupleId::Ports { source: source.port(), destination: destination.port() },
     }
 }
 
@@ -119,7 +119,7 @@ fn flows_are_listed_by_family_and_by_either_end() {
     });
 }
 
-/// An IPv4 filter is the kernel's work: it sends what matches, and no more.
+/// The kernel applies an IPv4 filter: it sends only what matches.
 #[test]
 fn the_kernel_filters_by_ipv4_address() {
     tracked(|conntrack| {
@@ -131,8 +131,8 @@ fn the_kernel_filters_by_ipv4_address() {
     });
 }
 
-/// The kernel may give a successor in the same place of memory the same id, so
-/// a successor cannot be had for certain; another id can.
+/// A later entry in the same place of memory can have the same id, so a test
+/// cannot rely on a later entry. It uses another id instead.
 #[test]
 fn a_deletion_hits_this_entry_and_none_of_another_id() {
     tracked(|conntrack| {
@@ -164,8 +164,7 @@ fn entries_of_zones_icmp_and_ipv6_are_deleted_too() {
         let expected = BTreeSet::from([(7, 17), (0, 1), (0, 58)]);
         assert_eq!(flows.iter().map(shape).collect::<BTreeSet<_>>(), expected, "{flows:#?}");
         for flow in &flows {
-            let echo =
-                matches!(flow.original.transport, Transport::Icmp { icmp_type: 8 | 128, .. });
+            let echo = matches!(flow.original.transport, TupleId::Icmp { icmp_type: 8 | 128, .. });
             assert_eq!(echo, flow.original.protocol != 17, "{flow:?}");
             assert!(conntrack.delete(flow).expect("delete"), "{flow:?}");
         }
@@ -173,8 +172,8 @@ fn entries_of_zones_icmp_and_ipv6_are_deleted_too() {
     });
 }
 
-/// A dump of several datagrams, left in the middle by a panic of the callback,
-/// does not stand in the way of the next request.
+/// The next request works after a panic of the callback ended a dump of several
+/// datagrams in the middle.
 #[test]
 fn a_large_dump_is_whole_and_can_be_left() {
     const FLOWS: u16 = 3000;

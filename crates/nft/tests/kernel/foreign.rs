@@ -1,4 +1,4 @@
-//! Tables that other hands have been in.
+//! Tables that others have changed.
 
 use crate::common::nft;
 use crate::namespace::{in_namespace, name, table};
@@ -62,7 +62,7 @@ fn what_is_not_ours_is_told_apart() {
     });
 }
 
-/// Rules that our words cannot say, or that only look like ours.
+/// Rules that cannot be expressed, or that only look like ours.
 const STRANGE: &[&str] = &[
     "counter",
     "counter accept",
@@ -149,7 +149,7 @@ fn a_strange_rule_becomes_a_stand_in() {
     });
 }
 
-/// Other ways to say what our words say.
+/// Other forms of rules that can be expressed.
 #[test]
 fn other_forms_of_the_same_are_read() {
     let forms = [

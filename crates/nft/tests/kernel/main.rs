@@ -1,13 +1,14 @@
-//! Against the running kernel, in network namespaces of their own. They need
-//! root and the `nft` program, and fail without.
+//! Tests with the running kernel, each in its own network namespace. They need
+//! root and the `nft` program, and fail without them.
 
 mod common;
 mod concurrent;
 mod conntrack;
+mod dropping_chains;
+mod fingerprint;
 mod foreign;
 mod namespace;
 mod operations;
 mod random;
 mod round_trip;
 mod scale;
-mod vital;

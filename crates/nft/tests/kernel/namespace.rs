@@ -1,11 +1,11 @@
-//! A network namespace of one's own, and names.
+//! A network namespace for each test, and names.
 
 use nft::Kernel;
 use nix::sched::{CloneFlags, unshare};
 use ruleset::Name;
 
-/// Runs `body` in a thread that has a new network namespace, which ends with
-/// it.
+/// Runs `body` in a thread with a new network namespace, which ends with the
+/// thread.
 pub(crate) fn in_namespace<T: Send>(body: impl FnOnce(&mut Kernel) -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! Each operation, what the kernel refuses, and what then is in force.
+//! Each operation, what the kernel refuses, and what is then in force.
 
 use std::net::IpAddr;
 
@@ -40,7 +40,7 @@ fn refused(result: Result<(), SendError>) -> Vec<Refusal> {
     if let SendError::Refused(refusals) = error { refusals } else { Vec::new() }
 }
 
-/// The operations at fault and why.
+/// The refused operations and their errors.
 fn refusals(kernel: &mut Kernel, ops: impl IntoIterator<Item = Op>) -> Vec<(usize, Errno)> {
     refused(send(kernel, ops)).iter().map(|refusal| (refusal.op, refusal.errno)).collect()
 }
@@ -63,7 +63,7 @@ fn each_operation_does_what_it_says() {
     in_namespace(|kernel| {
         let mut expected = Ruleset::new(table());
         commit(kernel, [Op::CreateTable]);
-        commit(kernel, [Op::CreateTable]); // again is no error
+        commit(kernel, [Op::CreateTable]); // repeating it is no error
         assert_eq!(read(kernel), expected);
 
         commit(
@@ -101,7 +101,7 @@ fn each_operation_does_what_it_says() {
                     ADDRESSES,
                     vec![address("10.0.0.1"), address("10.0.0.2")],
                 ),
-                Op::AddElements(name("s"), ADDRESSES, vec![address("10.0.0.2")]), // again is no error
+                Op::AddElements(name("s"), ADDRESSES, vec![address("10.0.0.2")]), // repeating it is no error
                 Op::AddElements(name("r"), RANGES, ranges.to_vec()),
                 Op::AddEntries(
                     name("m"),
@@ -388,7 +388,7 @@ fn probing_leaves_nothing() {
         let features = kernel.probe().expect("probe");
         let after = (nft(&["list", "ruleset"], ""), kernel.generation().expect("generation"));
         assert_eq!(after, before);
-        // This holds on every kernel that these tests are meant for.
+        // This holds on every kernel that these tests support.
         let all = nft::Features {
             log: true,
             conntrack: true,

@@ -1,5 +1,5 @@
-//! Random tables through both paths: ours, and text through nft(8). Both read
-//! back as they were.
+//! Random tables, sent by us and as text through nft(8). Both read back
+//! unchanged.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -43,7 +43,7 @@ fn any_element(set_type: SetType) -> BoxedStrategy<Element> {
     }
 }
 
-/// Disjoint ranges that do not touch: between every second of sorted numbers.
+/// Disjoint ranges that do not touch, between alternate pairs of sorted numbers.
 fn any_ranges(family: Family) -> BoxedStrategy<BTreeSet<Element>> {
     let shift = 128 - family.bits();
     let ends = proptest::collection::btree_set(any::<u128>(), 0..20);
@@ -70,7 +70,7 @@ fn any_set(set_type: SetType) -> impl Strategy<Value = Set> {
     })
 }
 
-/// What nft's evaluation takes in one rule: one family, one protocol.
+/// A rule that nft accepts: one family and one protocol.
 fn any_rule(family: Family, transport: Transport) -> impl Strategy<Value = Rule> {
     let field = || select(vec![Field::Source, Field::Destination]);
     let shift = 128 - family.bits();

@@ -1,5 +1,5 @@
-//! What we send and what nft(8) makes of the same text are one and the same
-//! to the kernel, and both read back as they were.
+//! Our messages and nft(8)'s from the same text give the kernel the same table,
+//! and both read back unchanged.
 
 use std::net::IpAddr;
 
@@ -303,7 +303,7 @@ fn what_nft_sends_reads_back() {
 fn nft_sees_no_difference() {
     let (all, text) = everything();
     let listed = |kernel: &mut nft::Kernel, ours: bool| {
-        // In the same order, for nft lists in order of creation.
+        // In the same order, because nft lists in order of creation.
         if ours {
             kernel.send(&table(), &creation(&all), None).expect("send");
         } else {

@@ -1,4 +1,4 @@
-//! Held against `ruleset::simulator`, on tables that no compiler would make.
+//! Comparison with `ruleset::simulator`, on tables that no compiler would make.
 
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ const PORTS: [u16; 5] = [0, 1, 80, 81, u16::MAX];
 const TYPES: [u8; 4] = [0, 135, 136, 255];
 const PROTOCOLS: [u8; 6] = [0, 6, 17, 58, 132, 255];
 const HOPS: [u8; 2] = [64, 255];
-/// Later ones are jumped to by earlier ones; the first two are base chains.
+/// A chain jumps only to later ones. The first two are base chains.
 const CHAINS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 fn name(text: &str) -> Name {
@@ -51,7 +51,7 @@ fn transport() -> impl Strategy<Value = Transport> {
     select(Transport::ALL.to_vec())
 }
 
-/// The set of a type: there is one of each, named after it.
+/// The set of a type. Each type has one, named after it.
 fn set(kind: &str, family: Family) -> Name {
     name(&format!("{kind}{}", family.digit()))
 }
@@ -100,7 +100,7 @@ fn finish(below: &'static [&'static str]) -> impl Strategy<Value = Option<Finish
     let goes = (select(below.to_vec()), any::<bool>()).prop_map(move |(to, back)| {
         verdict(if back { Verdict::Jump(name(to)) } else { Verdict::Goto(name(to)) })
     });
-    // Maps lead to the last chains, and so only the first look into them.
+    // Maps lead to the last chains, so only the first chains use them.
     let dispatch =
         (field(), family()).prop_map(|(end, of)| Some(Finish::Dispatch(end, of, set("map", of))));
     let maps = if below.len() >= 3 { 2 } else { 0 };
@@ -202,7 +202,7 @@ fn frame() -> impl Strategy<Value = Frame> {
         .prop_map(|(family, ct, to_host, hop_limit)| Frame { family, ct, to_host, hop_limit })
 }
 
-/// Codes on both sides of all that a table can ask.
+/// Codes on both sides of every limit that a table can test.
 fn all_codes(family: Family) -> Vec<u128> {
     let edges = |ranges: Ranges| ranges.iter().flat_map(|(one, other)| [one, other]).collect();
     let mut codes: Vec<u128> = PROTOCOLS
@@ -221,9 +221,10 @@ fn all_codes(family: Family) -> Vec<u128> {
     codes
 }
 
-fn holds(parts: &[Part], outer: u128, inner: u128, code: u128) -> usize {
-    let has =
-        |part: &&Part| part.outer.contains(outer) && part.region.codes_of(inner).contains(code);
+fn holds(parts: &[PacketSet], outer: u128, inner: u128, code: u128) -> usize {
+    let has = |part: &&PacketSet| {
+        part.outer.contains(outer) && part.region.codes_of(inner).contains(code)
+    };
     parts.iter().filter(has).count()
 }
 
@@ -245,12 +246,12 @@ proptest! {
             .filter_map(|text| space::of_family(frame.family, text.parse().unwrap()))
             .chain([7])
             .collect();
-        // One outer address by itself is looked at in a shorter way.
+        // A single outer address takes a shorter path.
         let outers = if alone { known.iter().map(|one| Ranges::single(*one)).collect() } else { vec![all.clone()] };
         for addresses in outers {
             let region = Region::product(&all, &space::codes(frame.family));
             let view = View { frame, outer };
-            let part = Part { outer: addresses.clone(), region };
+            let part = PacketSet { outer: addresses.clone(), region };
             let ends = machine.table(view, part).unwrap();
             prop_assert!(ends.returned.is_empty());
             let here = known.iter().filter(|one| addresses.contains(**one));
@@ -266,7 +267,7 @@ proptest! {
                     prop_assert_eq!(holds(&ends.accepted, here, there, code), passes, "{:?}", &packet);
                     prop_assert_eq!(holds(&ends.dropped, here, there, code), 1 - passes, "{:?}", &packet);
                     let point = Region::product(&Ranges::single(there), &Ranges::single(code));
-                    let point = Part { outer: Ranges::single(here), region: point };
+                    let point = PacketSet { outer: Ranges::single(here), region: point };
                     if passes == 0 {
                         prop_assert_eq!(machine.decides(view, point).unwrap(), seen.decided_by);
                     }
@@ -316,7 +317,7 @@ fn a_table_that_no_kernel_takes_is_an_error() {
         let chain = Chain { base, comment: None, rules: vec![rule] };
         table.chains.insert(name("a"), chain.into());
         let region = Region::product(&space::addresses(Family::V4), &space::codes(Family::V4));
-        let part = Part { outer: space::addresses(Family::V4), region };
+        let part = PacketSet { outer: space::addresses(Family::V4), region };
         assert!(Machine::new(&table).table(view, part).is_err(), "{case}");
     }
 }

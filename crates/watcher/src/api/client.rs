@@ -1,15 +1,14 @@
 //! The connections to the API server.
 //!
-//! In: where it is and who asks. Out: a client whose connections end when the
-//! other side is gone, whether or not that side could say so.
-//! Never: a request repeated out of sight.
+//! In: kube's configuration. Out: a client that notices when a connection is
+//! dead.
+//! Never: a hidden retry of a request.
 //!
-//! A watch waits and sends nothing, so by itself it does not learn that its
-//! connection is dead. That happens where the server's machine vanishes, and
-//! where address translation does: `nft flush ruleset` takes kube-proxy's
-//! rules with ours, the server's packets then come from an address that this
-//! side does not know, and it answers them with a reset that only the server
-//! sees.
+//! A watch only receives, so it does not notice a dead connection by itself. A
+//! connection dies silently when the server's machine vanishes, and when address
+//! translation does. `nft flush ruleset` deletes kube-proxy's rules together with
+//! ours. The server's packets then come from an address that this side does not
+//! know. This side answers with a reset that only the server sees.
 
 use std::time::Duration;
 
@@ -20,27 +19,26 @@ use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
 
-/// No longer than the longest pause between two tries.
+/// No longer than the longest pause between two attempts.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long a connection may be silent until the other side is asked whether
-/// it is there (tcp(7), `TCP_KEEPIDLE`), the time between two questions
-/// (`TCP_KEEPINTVL`), and how many may stay without an answer (`TCP_KEEPCNT`).
-/// A dead one is known after 11 s; an idle one costs a packet in 5 s.
+/// TCP keepalive (tcp(7)): the first probe is sent after a silence of `IDLE`
+/// (`TCP_KEEPIDLE`), further ones every `ASK_AGAIN` (`TCP_KEEPINTVL`). The
+/// connection is closed after `UNANSWERED` probes without an answer
+/// (`TCP_KEEPCNT`). This detects a dead connection after 11 s and costs an idle
+/// one a packet every 5 s.
 const IDLE: Duration = Duration::from_secs(5);
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 const UNANSWERED: u32 = 3;
-/// How long what was sent may stay without an acknowledgement
-/// (`TCP_USER_TIMEOUT`).
+/// How long sent data may stay unacknowledged (`TCP_USER_TIMEOUT`).
 const SENT: Duration = Duration::from_secs(10);
 
-/// A client with the settings that [`super::events`] counts on: requests fail
-/// at once instead of being repeated out of sight for minutes, no connection
-/// attempt takes longer than the longest pause, and a dead connection breaks.
-/// How long an answer may take, `events` itself watches over.
+/// A client with the settings that [`super::events`] needs. A request that fails
+/// is not retried, a connection attempt takes no longer than the longest pause,
+/// and a dead connection breaks. `events` itself limits the time for an answer.
 ///
 /// # Errors
-/// The certificates, keys or credentials of `config` cannot be used; or it
-/// names an HTTP proxy, which kube is built without.
+/// The certificates, keys or credentials of `config` cannot be used, or it
+/// names an HTTP proxy, for which kube is built without support.
 pub fn client(mut config: Config) -> Result<Client, kube::Error> {
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);

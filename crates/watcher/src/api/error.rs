@@ -1,9 +1,8 @@
-//! What went wrong between us and the API server, for people.
+//! Failures of requests to the API server, explained for people.
 //!
 //! In: kube's errors and the server's Status.
-//! Out: what was attempted, on which kind, why it failed, what to do; and a
-//! word for metrics.
-//! Never: a decision what happens next (`watch` decides).
+//! Out: what was attempted, why it failed and what to do; a word for metrics.
+//! Never: a decision what to do next. `watch` decides.
 
 use std::error::Error;
 use std::io;
@@ -27,48 +26,48 @@ pub enum WatchError {
         verb: &'static str,
         /// As a ClusterRole names it, with the API group after a dot.
         resource: &'static str,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
     /// The API server answered 401.
     #[error(
-        "cannot {verb} {resource}: unauthorized: {message}; the token or the client certificate \
-         is not one that this API server accepts"
+        "cannot {verb} {resource}: unauthorized: {message}; the API server does not accept \
+         this token or client certificate"
     )]
     Unauthorized {
         /// `list` or `watch`.
         verb: &'static str,
         /// The resource.
         resource: &'static str,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
-    /// The server no longer knows what came after the last event (410), or its
-    /// history went back. Everything is listed anew.
-    #[error("the watch of {resource} cannot be resumed and begins anew: {message}")]
+    /// The server no longer has the history since the last event (410). The
+    /// objects are listed again.
+    #[error("cannot resume the watch of {resource}: {message}; listing again")]
     Expired {
         /// The resource.
         resource: &'static str,
         /// Why.
         message: String,
     },
-    /// No answer, or one that broke off or went silent.
+    /// No answer, or one that broke off or stalled.
     #[error("cannot {verb} {resource}: {message}")]
     Connection {
         /// `list` or `watch`.
         verb: &'static str,
         /// The resource.
         resource: &'static str,
-        /// The innermost cause and what to do about it.
+        /// The innermost cause, and advice.
         message: String,
         /// kube's error, if there is one.
         #[source]
         source: Option<Box<kube::Error>>,
     },
-    /// What came is not what the API documents.
-    #[error("cannot read {what}: {message}; it counts as absent")]
+    /// The answer is not what the API documents.
+    #[error("cannot read {what}: {message}; it is treated as absent")]
     Decode {
-        /// The kind and, where it is known, the object.
+        /// The kind and, if known, the object.
         what: String,
         /// What is wrong.
         message: String,
@@ -82,32 +81,32 @@ pub enum WatchError {
         resource: &'static str,
         /// The HTTP status.
         code: u16,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
 }
 
-/// A [`WatchError`] in a word, for a metric's label.
+/// The kind of a [`WatchError`], for the label of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
+pub enum FailureKind {
     /// 401 or 403.
     Forbidden,
-    /// 410: listed anew.
+    /// 410: the objects are listed again.
     Expired,
     /// No answer, or one that broke off.
     Connection,
-    /// Something that cannot be read.
+    /// An object or an answer that cannot be read.
     Decode,
     /// Any other answer.
     Other,
 }
 
-impl Reason {
-    /// Every reason.
+impl FailureKind {
+    /// Every kind.
     pub const ALL: [Self; 5] =
         [Self::Forbidden, Self::Expired, Self::Connection, Self::Decode, Self::Other];
 
-    /// The word.
+    /// The value of the label.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Forbidden => "forbidden",
@@ -129,18 +128,18 @@ pub(super) const fn resource(kind: Kind) -> &'static str {
 }
 
 impl WatchError {
-    /// The word for it.
-    pub fn reason(&self) -> Reason {
+    /// The kind of failure.
+    pub fn failure_kind(&self) -> FailureKind {
         match self {
-            Self::Forbidden { .. } | Self::Unauthorized { .. } => Reason::Forbidden,
-            Self::Expired { .. } => Reason::Expired,
-            Self::Connection { .. } => Reason::Connection,
-            Self::Decode { .. } => Reason::Decode,
-            Self::Refused { .. } => Reason::Other,
+            Self::Forbidden { .. } | Self::Unauthorized { .. } => FailureKind::Forbidden,
+            Self::Expired { .. } => FailureKind::Expired,
+            Self::Connection { .. } => FailureKind::Connection,
+            Self::Decode { .. } => FailureKind::Decode,
+            Self::Refused { .. } => FailureKind::Other,
         }
     }
 
-    /// The HTTP status of an answer that is none of the others.
+    /// The HTTP status of a [`WatchError::Refused`].
     pub(super) fn code(&self) -> Option<u16> {
         match self {
             Self::Refused { code, .. } => Some(*code),
@@ -148,7 +147,15 @@ impl WatchError {
         }
     }
 
-    /// A Status of the server, as an answer or as an event of a watch.
+    /// Whether the server does not know a parameter, such as `sendInitialEvents`.
+    /// It answers that the request is invalid (422) or, if older, malformed (400).
+    pub(super) fn is_unknown_parameter(&self) -> bool {
+        self.code().is_some_and(|code| {
+            (400..500).contains(&code) && !matches!(code, 404 | 408 | 409 | 429)
+        })
+    }
+
+    /// From a Status, which is an answer or an event of a watch.
     pub(super) fn status(verb: &'static str, kind: Kind, status: &Status) -> Self {
         let resource = resource(kind);
         let message = match status.message.trim() {
@@ -163,7 +170,7 @@ impl WatchError {
         }
     }
 
-    /// A request that failed.
+    /// From a failed request.
     pub(super) fn request(verb: &'static str, kind: Kind, error: kube::Error) -> Self {
         if let kube::Error::Api(status) = &error {
             return Self::status(verb, kind, status);
@@ -173,13 +180,13 @@ impl WatchError {
         Self::Connection { verb, resource: resource(kind), message, source }
     }
 
-    /// An answer that broke off or went silent.
+    /// An answer that broke off or stalled.
     pub(super) fn broken(verb: &'static str, kind: Kind, message: impl Into<String>) -> Self {
         let (resource, message) = (resource(kind), message.into());
         Self::Connection { verb, resource, message, source: None }
     }
 
-    /// Something that cannot be read.
+    /// An object or an answer that cannot be read.
     pub(super) fn decode(kind: Kind, key: Option<&ObjectKey>, message: impl ToString) -> Self {
         let what = match key {
             Some(key) if key.namespace.is_empty() => format!("{kind} {}", key.name),
@@ -190,7 +197,7 @@ impl WatchError {
     }
 }
 
-/// The cause at the end of the chain, which says most to people.
+/// The cause at the end of the chain, which is the most specific one.
 pub(super) fn innermost<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     let mut inner = error;
     while let Some(source) = inner.source() {
@@ -208,8 +215,7 @@ fn advice(error: &(dyn Error + 'static)) -> &'static str {
         return "; is the API server running, at this address and port?";
     }
     if inner.to_string().contains("certificate") {
-        return "; the API server's certificate does not fit the certificate authority or the \
-                server name of the configuration";
+        return "; check the certificate authority and the server name in the configuration";
     }
     ""
 }

@@ -1,9 +1,9 @@
-//! Lists and watches one kind for ever.
+//! Lists and watches one kind, without end.
 //!
 //! In: a client.
 //! Out: events.
-//! Never: two requests without a pause between them, unless the first one was
-//! well; a list in place of a resumed watch, unless history is lost.
+//! Never: a request right after a failed one or after a watch that ended early;
+//! a list where a watch can be resumed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
@@ -14,28 +14,22 @@ use kube::Client;
 use policy::ObjectKey;
 use tokio::time::{Instant, sleep};
 
-use super::answer::{self, Lines};
+use super::backoff::{Backoff, EARLY, WORKING, watch_duration};
 use super::error::{WatchError, resource};
-use super::object::{self, Identity, Item, Line, Watched};
-use super::pause::{Pauses, random};
-use super::{Event, Found};
+use super::event::{Event, Found};
+use super::kinds::{Identity, Watched};
+use super::requests::{self, WatchLines};
+use super::watch_line::{self, Item, Line};
 
-/// Any version that the server has at hand, from its cache.
-const ANY: &str = "0";
-/// How long a watch lasts, in seconds, and how much longer some last.
-const LASTS: u32 = 220;
-const SPREAD: Duration = Duration::from_secs(70);
-/// How long after its end a watch that the server should have ended is
-/// abandoned.
+/// How much longer to wait for a server that does not end a watch in time.
 const GRACE: Duration = Duration::from_secs(10);
-/// Servers that send bookmarks do so each minute (k8s.io/apiserver v0.36
-/// pkg/storage/cacher: defaultBookmarkFrequency); two may be missed.
+/// The longest silence of a server that sends bookmarks. It sends one a minute
+/// (k8s.io/apiserver v0.36 pkg/storage/cacher: defaultBookmarkFrequency), and two
+/// may be missed.
 const SILENCE: Duration = Duration::from_secs(150);
-/// Between two initial events; before the first one the server's cache may
-/// have to catch up.
+/// The longest silence between two initial events. Before the first one the
+/// server's cache may have to catch up.
 const INITIAL_SILENCE: Duration = Duration::from_secs(60);
-/// A watch that held for so long was well.
-const HELD: Duration = Duration::from_secs(5);
 
 /// All events of a kind.
 pub(super) fn events<T: Watched>(client: Client) -> impl Stream<Item = Event> + Send + 'static {
@@ -48,47 +42,47 @@ pub(super) fn events<T: Watched>(client: Client) -> impl Stream<Item = Event> + 
 struct Watch<T> {
     client: Client,
     state: State,
-    /// What is to be told before anything else is done.
-    told: VecDeque<Event>,
-    pauses: Pauses,
-    /// Wait this long first.
+    /// Events that come before the next request.
+    queue: VecDeque<Event>,
+    backoff: Backoff,
+    /// How long to wait before the next request.
     pause: Option<Duration>,
-    /// Whether the server has streaming lists, as far as it is known.
+    /// Whether the server has streaming lists, until it refuses one.
     streams: bool,
-    /// Whether the server sends bookmarks at times.
+    /// Whether the server ever sent a bookmark.
     bookmarks: bool,
-    /// The last version told; empty before there is one.
+    /// The last version received; empty if there is none.
     version: String,
     kind: PhantomData<fn() -> T>,
 }
 
 enum State {
-    /// Nothing is known, or history is lost.
+    /// Nothing is known, or the history is lost.
     Unlisted,
     /// Everything up to the version is known.
     Listed,
-    /// What comes after the version is coming.
-    Watching(Following),
+    /// An open watch from the version on.
+    Watching(OpenWatch),
 }
 
-struct Following {
-    lines: Lines,
+struct OpenWatch {
+    lines: WatchLines,
     since: Instant,
-    lasts: Duration,
+    duration: Duration,
     /// Whether anything has come.
-    heard: bool,
-    /// Whether a bookmark has come, and so others will.
+    received: bool,
+    /// Whether a bookmark has come, so that further ones must follow.
     bookmarks: bool,
 }
 
-impl Following {
-    fn new(lines: Lines, lasts: Duration) -> Self {
-        Self { lines, since: Instant::now(), lasts, heard: false, bookmarks: false }
+impl OpenWatch {
+    fn new(lines: WatchLines, duration: Duration) -> Self {
+        Self { lines, since: Instant::now(), duration, received: false, bookmarks: false }
     }
 }
 
-/// Why a state ended, and which one follows it.
-struct Broken {
+/// A failure, and whether to list again instead of resuming.
+struct Failure {
     error: WatchError,
     relist: bool,
 }
@@ -98,8 +92,8 @@ impl<T: Watched> Watch<T> {
         Self {
             client,
             state: State::Unlisted,
-            told: VecDeque::new(),
-            pauses: Pauses::new(),
+            queue: VecDeque::new(),
+            backoff: Backoff::new(),
             pause: None,
             streams: true,
             bookmarks: false,
@@ -110,7 +104,7 @@ impl<T: Watched> Watch<T> {
 
     async fn next(&mut self) -> Event {
         loop {
-            if let Some(event) = self.told.pop_front() {
+            if let Some(event) = self.queue.pop_front() {
                 return event;
             }
             if let Some(pause) = self.pause {
@@ -121,89 +115,89 @@ impl<T: Watched> Watch<T> {
                 State::Unlisted if self.streams => self.streaming_list().await,
                 State::Unlisted => self.list().await,
                 State::Listed => self.resume().await,
-                State::Watching(following) => self.follow(following).await,
+                State::Watching(open) => self.follow(open).await,
             };
             match result {
                 Ok(state) => self.state = state,
-                Err(broken) => self.broken(broken),
+                Err(failure) => self.fail(failure),
             }
         }
     }
 
-    fn broken(&mut self, Broken { error, relist }: Broken) {
+    fn fail(&mut self, Failure { error, relist }: Failure) {
         let expired = matches!(error, WatchError::Expired { .. });
-        let pause = if expired { self.pauses.relist() } else { self.pauses.next() };
+        let pause = if expired { self.backoff.lost_history() } else { self.backoff.failed() };
         self.pause = Some(pause);
         self.state = if relist || expired { State::Unlisted } else { State::Listed };
-        self.told.push_back(Event::Failed { kind: T::KIND, error });
+        self.queue.push_back(Event::Failed { kind: T::KIND, error });
     }
 
-    /// The version that a list must at least have: never back in time.
-    fn not_older(&self) -> &str {
-        if self.version.is_empty() { ANY } else { &self.version }
+    /// The version that a list must have at least, so that time never goes back.
+    fn not_older(&self) -> Option<&str> {
+        if self.version.is_empty() { T::ANY_VERSION } else { Some(&self.version) }
     }
 
-    async fn list(&mut self) -> Result<State, Broken> {
-        let listed = answer::list::<T>(&self.client, Some(self.not_older())).await;
+    async fn list(&mut self) -> Result<State, Failure> {
+        let listed = requests::list::<T>(&self.client, self.not_older()).await;
         let listed = listed.map_err(|error| self.not_listed(error))?;
         let objects = listed.items.into_iter().filter_map(|item| self.readable(item));
         let objects = objects.collect();
         self.version = listed.version;
-        self.told.push_back(Event::Listed { kind: T::KIND, objects });
+        self.queue.push_back(Event::Listed { kind: T::KIND, objects });
         Ok(State::Listed)
     }
 
-    /// A list that failed. A server whose database was restored does not reach
-    /// the version that we know and answers 504 ("Too large resource
-    /// version"): then any version will do.
-    fn not_listed(&mut self, error: WatchError) -> Broken {
+    /// A list failed. A server whose database was restored does not have the
+    /// version that we know and answers 504 ("Too large resource version"). Then
+    /// the version is forgotten.
+    fn not_listed(&mut self, error: WatchError) -> Failure {
         if error.code() == Some(504) {
             self.version.clear();
         }
-        Broken { error, relist: true }
+        Failure { error, relist: true }
     }
 
     /// Lists by a watch that begins with all objects (KEP-3157): the server
     /// sends them from its cache one by one and holds no list in memory.
-    async fn streaming_list(&mut self) -> Result<State, Broken> {
-        let (seconds, lasts) = duration();
-        // Without a version the server's cache must have caught up with the
-        // database first, which costs that no list: a server that lags behind
-        // its peers would take policies back that were enforced.
-        let opened = answer::watch::<T>(&self.client, &self.version, true, seconds).await;
+    async fn streaming_list(&mut self) -> Result<State, Failure> {
+        let (seconds, duration) = watch_duration();
+        // Without a version the server first waits until its cache has caught
+        // up with the database, which costs the database no list. A server that
+        // lags behind its peers would take back policies that are enforced.
+        let opened = requests::watch::<T>(&self.client, &self.version, true, seconds).await;
         let mut lines = match opened {
-            Err(error) if is_refusal(&error) => return Ok(self.without_streams(&error)),
+            Err(error) if error.is_unknown_parameter() => return Ok(self.without_streams(&error)),
             opened => opened.map_err(|error| self.not_listed(error))?,
         };
-        let relist = |error| Broken { error, relist: true };
+        let relist = |error| Failure { error, relist: true };
         let mut objects: BTreeMap<ObjectKey, Found> = BTreeMap::new();
         loop {
             let line = lines.next::<T>(INITIAL_SILENCE).await.map_err(relist)?;
             let Some(line) = line else {
-                let message = "the watch ended before all objects had come";
+                let message = "the watch ended before the list was complete";
                 return Err(relist(WatchError::broken("list", T::KIND, message)));
             };
-            match object::line::<T>(line).map_err(relist)? {
-                Line::Put(item) => {
+            match watch_line::line::<T>(line).map_err(relist)? {
+                Line::Applied(item) => {
                     let key = item.identity.key.clone();
                     match self.readable(item) {
                         Some(found) => objects.insert(key, found),
                         None => objects.remove(&key),
                     };
                 }
-                Line::Gone(identity) => {
+                Line::Deleted(identity) => {
                     objects.remove(&identity.key);
                 }
                 Line::Bookmark { ends_initial_events: false, .. } => {}
                 Line::Bookmark { version, .. } => {
                     self.version = version;
                     let objects = objects.into_values().collect();
-                    self.told.push_back(Event::Listed { kind: T::KIND, objects });
-                    return Ok(State::Watching(Following::new(lines, lasts)));
+                    self.queue.push_back(Event::Listed { kind: T::KIND, objects });
+                    return Ok(State::Watching(OpenWatch::new(lines, duration)));
                 }
                 Line::Error(status) => {
                     let error = WatchError::status("list", T::KIND, &status);
-                    // The server has the feature, and lacks what it needs.
+                    // The server has the feature, but cannot serve it.
                     if error.code() == Some(500) {
                         return Ok(self.without_streams(&error));
                     }
@@ -215,49 +209,44 @@ impl<T: Watched> Watch<T> {
 
     fn without_streams(&mut self, error: &WatchError) -> State {
         let resource = resource(T::KIND);
-        tracing::info!(resource, %error, "no streaming lists; listing from the server's cache");
+        tracing::info!(resource, %error, "the API server has no streaming lists; using plain lists");
         self.streams = false;
         State::Unlisted
     }
 
-    async fn resume(&mut self) -> Result<State, Broken> {
-        let (seconds, lasts) = duration();
-        match answer::watch::<T>(&self.client, &self.version, false, seconds).await {
-            Ok(lines) => Ok(State::Watching(Following::new(lines, lasts))),
-            Err(error) => Err(Broken { error, relist: false }),
+    async fn resume(&mut self) -> Result<State, Failure> {
+        let (seconds, duration) = watch_duration();
+        match requests::watch::<T>(&self.client, &self.version, false, seconds).await {
+            Ok(lines) => Ok(State::Watching(OpenWatch::new(lines, duration))),
+            Err(error) => Err(Failure { error, relist: false }),
         }
     }
 
-    async fn follow(&mut self, mut following: Following) -> Result<State, Broken> {
-        let Following { lines, since, lasts, heard, bookmarks } = &mut following;
-        let rest = (*lasts + GRACE).saturating_sub(since.elapsed());
+    async fn follow(&mut self, mut open: OpenWatch) -> Result<State, Failure> {
+        let OpenWatch { lines, since, duration, received, bookmarks } = &mut open;
+        let rest = (*duration + GRACE).saturating_sub(since.elapsed());
         let patience = if *bookmarks { SILENCE.min(rest) } else { rest };
         let line = lines.next::<T>(patience).await;
-        if since.elapsed() >= HELD {
-            self.pauses.reset();
-        }
-        let resume = |error| Broken { error, relist: false };
+        let age = since.elapsed();
+        self.backoff.open_for(age);
+        let resume = |error| Failure { error, relist: false };
         let Some(line) = line.map_err(resume)? else {
-            if since.elapsed() >= HELD {
-                // A database that was restored may not have reached our
-                // version: then nothing comes, and only a list tells.
-                let silent = self.bookmarks && !*heard;
-                return Ok(if silent { State::Unlisted } else { State::Listed });
-            }
-            let message = "the API server ended the watch at once";
-            return Err(resume(WatchError::broken("watch", T::KIND, message)));
+            // A restored database may be behind our version. Then nothing comes,
+            // not even a bookmark, and only a list gives the present objects.
+            let silent = self.bookmarks && !*received && age >= SILENCE;
+            return Ok(self.ended(age, silent));
         };
-        *heard = true;
-        // Without the name it is not known what to delete: list anew.
-        let line = object::line::<T>(line).map_err(|error| Broken { error, relist: true })?;
+        *received = true;
+        // Without a name the object to delete is unknown, so list again.
+        let line = watch_line::line::<T>(line).map_err(|error| Failure { error, relist: true })?;
         match line {
-            Line::Put(item) => {
+            Line::Applied(item) => {
                 self.advance(item.identity.version.clone());
-                self.put(item);
+                self.queue.extend(item.events(T::KIND));
             }
-            Line::Gone(Identity { key, version }) => {
+            Line::Deleted(Identity { key, version }) => {
                 self.advance(version);
-                self.told.push_back(Event::Deleted { kind: T::KIND, key });
+                self.queue.push_back(Event::Deleted { kind: T::KIND, key });
             }
             Line::Bookmark { version, .. } => {
                 *bookmarks = true;
@@ -268,48 +257,38 @@ impl<T: Watched> Watch<T> {
                 return Err(resume(WatchError::status("watch", T::KIND, &status)));
             }
         }
-        Ok(State::Watching(following))
+        Ok(State::Watching(open))
     }
 
-    /// Remembers where the watch is.
+    /// The server ended the watch. To resume it costs little, but a server that
+    /// shuts down ends the watches of all agents together, hence the pause.
+    fn ended(&mut self, age: Duration, silent: bool) -> State {
+        if age < EARLY {
+            self.pause = Some(self.backoff.ended_early());
+        }
+        if age < WORKING {
+            let message = "the API server ended the watch at once";
+            let error = WatchError::broken("watch", T::KIND, message);
+            self.queue.push_back(Event::Failed { kind: T::KIND, error });
+        }
+        if silent { State::Unlisted } else { State::Listed }
+    }
+
+    /// Remembers the version to resume from.
     fn advance(&mut self, version: String) {
         if !version.is_empty() {
             self.version = version;
         }
     }
 
-    fn put(&mut self, item: Item) {
-        let key = item.identity.key.clone();
-        let event = match self.readable(item) {
-            Some(found) => Event::Applied(found),
-            None => Event::Deleted { kind: T::KIND, key },
-        };
-        self.told.push_back(event);
-    }
-
-    /// The object; one that cannot be read is told as a failure.
+    /// The object; if it cannot be read, a failure is queued.
     fn readable(&mut self, item: Item) -> Option<Found> {
         let kind = T::KIND;
         let error = match item.found {
             Ok(found) => return Some(found),
             Err(error) => error,
         };
-        self.told.push_back(Event::Failed { kind, error });
+        self.queue.push_back(Event::Failed { kind, error });
         None
     }
-}
-
-/// How long a watch lasts: differently long, so that agents that began
-/// together do not come back together.
-fn duration() -> (u32, Duration) {
-    let seconds = LASTS + random(SPREAD).as_secs() as u32;
-    (seconds, Duration::from_secs(seconds.into()))
-}
-
-/// Whether a server does not know `sendInitialEvents`: it refuses the request
-/// as invalid (422), or an older one as wrong (400).
-fn is_refusal(error: &WatchError) -> bool {
-    error
-        .code()
-        .is_some_and(|code| (400..500).contains(&code) && !matches!(code, 404 | 408 | 409 | 429))
 }

@@ -1,9 +1,9 @@
 //! The fields of a Pod and of its metadata that policy needs.
 //!
-//! In: a k8s-openapi Pod (of a file), or the API server's JSON.
+//! In: a k8s-openapi Pod (from a file), or the API server's JSON.
 //! Out: the same small struct for both, so that there is one conversion.
-//! Never: `managedFields`, annotations, or anything else that makes up most of
-//! an object; serde passes over them without keeping a byte.
+//! Never: the rest of an object, such as `managedFields` and annotations, which
+//! is most of it. serde skips it without keeping a byte.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use serde::{Deserialize, Deserializer};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct PodFields {
-    /// Without the fields that [`Metadata`] lacks.
+    /// Only the fields of [`Metadata`] are set.
     #[serde(deserialize_with = "metadata")]
     pub metadata: ObjectMeta,
     pub spec: Option<SpecFields>,
@@ -68,10 +68,10 @@ struct Metadata {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// Deserializes metadata; what policy does not need stays empty.
+/// Deserializes the metadata that policy needs; the other fields stay empty.
 ///
 /// # Errors
-/// A field that it needs is of the wrong type.
+/// One of these fields has the wrong type.
 pub(crate) fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
     let Metadata { name, namespace, resource_version, creation_timestamp, labels } =
         Metadata::deserialize(from)?;

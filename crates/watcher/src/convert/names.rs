@@ -1,7 +1,7 @@
 //! Names, label keys and label values as the API server checks them.
 //!
-//! Each check takes a text and answers with what is wrong about it, if
-//! anything (k8s.io/apimachinery v0.36 pkg/util/validation).
+//! Each check takes a text and returns what is wrong with it, if anything
+//! (k8s.io/apimachinery v0.36 pkg/util/validation).
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
@@ -14,7 +14,7 @@ const LABEL_MAX: usize = 63;
 /// Longest port name (RFC 6335, section 5.1).
 const PORT_NAME_MAX: usize = 15;
 
-/// A check of one text: what is wrong, if anything.
+/// A check of one text; the error says what is wrong.
 pub(super) type Check = fn(&str) -> Result<(), String>;
 
 /// Checks `metadata.name`, `namespace` and `labels`.
@@ -22,7 +22,7 @@ pub(super) fn metadata(report: &mut Report<'_>, metadata: &ObjectMeta, name: Che
     match metadata.name.as_deref() {
         None | Some("") if metadata.generate_name.is_some() => report.error(
             "metadata.name",
-            "is missing; generateName names new objects only and cannot name one that stays",
+            "is missing; generateName is only for creating objects on an API server",
         ),
         None | Some("") => report.error("metadata.name", "is missing; every object needs a name"),
         Some(text) => fail(report, "metadata.name", name(text)),
@@ -44,8 +44,8 @@ fn fail(report: &mut Report<'_>, field: &str, result: Result<(), String>) {
     }
 }
 
-/// Whether an invalid name is harmless enough to know an object by: what
-/// cannot be printed, or is longer than any name, cannot be kept at all.
+/// Whether an object can be identified by this name, valid or not. It must be
+/// printable and not longer than any valid name.
 pub(crate) fn is_addressable(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= SUBDOMAIN_MAX
@@ -108,7 +108,7 @@ pub(super) fn label_value(text: &str) -> Result<(), String> {
 pub(super) fn port_name(text: &str) -> Result<(), String> {
     if text.parse::<u32>().is_ok() {
         return Err(format!(
-            "{text:?} in quotes is a name without a letter; write the number {text}"
+            "{text:?} in quotes is a name, and a name needs a letter; write the number {text}"
         ));
     }
     let valid = !text.is_empty()
@@ -131,31 +131,6 @@ pub(super) fn port_name(text: &str) -> Result<(), String> {
         "{text:?} is not a port name: at most {PORT_NAME_MAX} lower-case letters, digits and '-', \
          with a letter{hint}"
     ))
-}
-
-/// The one of `candidates` that was probably meant by `text`: the same but
-/// for capitals, or not further away than a few letters.
-pub(crate) fn suggest<'a>(
-    text: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
-    let lower = text.to_lowercase();
-    let allowed = match lower.chars().count() {
-        // Comparing costs the product of the lengths; no field is that long.
-        65.. => return None,
-        0..=2 => 0,
-        3..=5 => 1,
-        6..=8 => 2,
-        _ => 3,
-    };
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate)
-        })
-        .filter(|&(distance, _)| distance <= allowed)
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, candidate)| candidate)
 }
 
 fn is_dns_part(text: &str) -> bool {

@@ -1,14 +1,15 @@
 //! Namespace.
 //!
-//! In: the API's object. Out: its name and labels, as they are written.
-//! Never: labels that nobody wrote.
+//! In: the API's object. Out: its name and labels.
+//! Never: a label that the object does not have.
 
 use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
 use policy::{Diagnostic, Namespace};
 
 use super::names;
-use super::report::{Report, Unreadable};
+use super::report::Report;
 use crate::Kind;
+use crate::decode::Unreadable;
 
 pub(crate) fn convert(
     object: &ApiNamespace,
@@ -18,7 +19,7 @@ pub(crate) fn convert(
     let mut report = Report::new(Kind::Namespace, metadata, unreadable);
     names::metadata(&mut report, metadata, names::dns_label);
     if metadata.namespace.as_deref().is_some_and(|text| !text.is_empty()) {
-        report.error("metadata.namespace", "must be left out; a Namespace stands in none");
+        report.error("metadata.namespace", "must be left out; a Namespace is in no namespace");
     }
     let namespace = Namespace {
         name: metadata.name.clone().unwrap_or_default(),

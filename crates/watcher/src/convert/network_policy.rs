@@ -4,14 +4,14 @@
 //! Never: a policy that isolates fewer pods or allows more than is written:
 //!
 //! ```text
-//! unusable                     what becomes of it
-//! item of from/to, of ports    left out; a list emptied so allows nobody, nothing
-//! rule                         allows nothing
-//! podSelector                  what is usable of it selects (more pods are isolated),
-//!                              and no rule allows anything
-//! policyTypes                  both directions are isolated
-//! unknown field (files)        the part that it stands in is unusable; in spec itself,
-//!                              both directions are isolated and no rule allows anything
+//! unusable part              effect
+//! item of from/to, ports     is left out; a list without usable items allows nothing
+//! rule                       allows nothing
+//! podSelector                its usable part selects, so more pods are isolated,
+//!                            and no rule allows anything
+//! policyTypes                both directions are isolated
+//! unknown field              makes the part around it unusable; in spec itself, both
+//!                            directions are isolated and no rule allows anything
 //! ```
 
 use k8s_openapi::api::networking::v1::{
@@ -20,9 +20,11 @@ use k8s_openapi::api::networking::v1::{
 };
 use policy::{Diagnostic, Direction, NetworkPolicy, Peers, Ports, Rule};
 
-use super::report::{Report, Unreadable};
+use super::report::Report;
 use super::{names, peer, port, selector};
 use crate::Kind;
+use crate::decode::Unreadable;
+use crate::spelling::suggest;
 
 /// An ingress or an egress rule.
 trait ApiRule {
@@ -63,7 +65,7 @@ pub(crate) fn convert(
     if object.spec.is_none() && !report.is_unreadable("spec") {
         report.warning(
             "spec",
-            "is missing: the policy isolates every pod of its namespace for ingress",
+            "is missing, so the policy isolates every pod of its namespace for ingress",
         );
     }
     let selected = match &spec.pod_selector {
@@ -95,11 +97,11 @@ struct Isolates {
 
 fn directions(report: &mut Report<'_>, spec: &NetworkPolicySpec) -> Isolates {
     let types = spec.policy_types.as_deref().unwrap_or_default();
-    // A spec that cannot be read may have said anything.
+    // A spec that cannot be read may have had any types.
     if ["spec", "spec.policyTypes"].iter().any(|field| report.is_replaced(field)) {
         return Isolates { ingress: true, egress: true };
     }
-    // Egress rules that cannot be read are egress rules.
+    // Egress rules that cannot be read still count as egress rules.
     let egress_rules = spec.egress.as_deref().is_some_and(|rules| !rules.is_empty())
         || report.is_replaced("spec.egress");
     if types.is_empty() {
@@ -125,7 +127,7 @@ fn directions(report: &mut Report<'_>, spec: &NetworkPolicySpec) -> Isolates {
 }
 
 fn unknown_type(report: &mut Report<'_>, text: &str, field: &str) {
-    let message = match names::suggest(text, ["Ingress", "Egress"]) {
+    let message = match suggest(text, ["Ingress", "Egress"]) {
         Some(meant) => format!("unknown policy type {text:?}; did you mean {meant}?"),
         None => format!("unknown policy type {text:?}; Ingress or Egress"),
     };
@@ -136,13 +138,13 @@ fn default_warnings(report: &mut Report<'_>, spec: &NetworkPolicySpec, egress_ru
     if egress_rules && spec.ingress.is_none() && !report.is_replaced("spec.ingress") {
         report.warning(
             "spec.policyTypes",
-            "is missing: the policy isolates ingress too and allows none; \
+            "is missing, so the policy isolates ingress too and allows none; \
              write policyTypes: [Egress] if only egress is meant",
         );
     } else if spec.egress.is_some() && !egress_rules {
         report.warning(
             "spec.egress",
-            "is empty and policyTypes is missing: egress is not isolated; \
+            "is empty and policyTypes is missing, so egress is not isolated; \
              write policyTypes: [Ingress, Egress] or [Egress] to deny it",
         );
     }
@@ -156,10 +158,11 @@ fn dead_letters(
 ) {
     let ingress_rules = spec.ingress.as_deref().is_some_and(|rules| !rules.is_empty());
     if ingress_rules && !isolates.ingress {
-        report.warning("spec.ingress", "has rules that do nothing: policyTypes lacks Ingress");
+        report
+            .warning("spec.ingress", "has rules without effect, because policyTypes lacks Ingress");
     }
     if egress_rules && !isolates.egress {
-        report.warning("spec.egress", "has rules that do nothing: policyTypes lacks Egress");
+        report.warning("spec.egress", "has rules without effect, because policyTypes lacks Egress");
     }
 }
 

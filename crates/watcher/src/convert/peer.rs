@@ -1,9 +1,9 @@
 //! NetworkPolicyPeer and IPBlock.
 //!
-//! In: the API's peer and its field path. Out: the model's peer, or nothing,
-//! which stands for nobody.
-//! Never: a peer from a part of what is written: without one of its excepts
-//! an ipBlock would allow more.
+//! In: the API's peer and its field path.
+//! Out: the model's peer, or nothing if it cannot be used.
+//! Never: a peer from only the usable parts. An ipBlock without one of its
+//! excepts would allow more.
 
 use k8s_openapi::api::networking::v1::{IPBlock as ApiIpBlock, NetworkPolicyPeer};
 use policy::cidr::{self, CidrError};
@@ -12,8 +12,8 @@ use policy::{IpBlock, Peer, PodPeer, Selector};
 use super::report::Report;
 use super::selector;
 
-/// Reads an item of `from` or `to`; `None` if it cannot be used, and then it
-/// stands for nobody.
+/// Reads an item of `from` or `to`; `None` if it cannot be used and therefore
+/// allows nobody.
 pub(super) fn convert(
     report: &mut Report<'_>,
     peer: &NetworkPolicyPeer,
@@ -36,14 +36,14 @@ pub(super) fn convert(
         Some(_) if selects => {
             report.error(
                 field,
-                "has ipBlock beside a selector; make them two items of the list (an ipBlock may \
-                 not stand with podSelector or namespaceSelector), this one allows nothing",
+                "has ipBlock beside podSelector or namespaceSelector and allows nothing; make them \
+                 two items of the list",
             );
             None
         }
         Some(block) => block.filter(|_| usable).map(Peer::IpBlock),
         None if !selects => {
-            // What was meant for a peer may have been unreadable; that is said.
+            // If a field of it could not be read, that is already reported.
             if usable {
                 report.error(
                     field,
@@ -85,7 +85,7 @@ fn ip_block(report: &mut Report<'_>, block: &ApiIpBlock, field: &str) -> Option<
             complete = false;
             continue;
         };
-        // Each on its own first, so that every wrong one is named.
+        // One by one, so that every wrong one is reported.
         match net.map(|net| IpBlock::new(net, [except])) {
             Some(Err(error)) => {
                 report.error(field, outside(&error, text));
@@ -111,7 +111,7 @@ fn parse(report: &mut Report<'_>, text: &str, field: &str) -> Option<ipnet::IpNe
     match cidr::parse(text) {
         Ok(net) => {
             if !cidr::is_canonical(text) {
-                report.warning(field, format!("{text} is read as {net}; write it so"));
+                report.warning(field, format!("{text} is read as {net}; write that instead"));
             }
             Some(net)
         }
@@ -124,7 +124,7 @@ fn parse(report: &mut Report<'_>, text: &str, field: &str) -> Option<ipnet::IpNe
                 message =
                     format!("{text:?} is an address, not a CIDR; did you mean {text}/{length}?");
             } else if text.trim() != text && cidr::parse(text.trim()).is_ok() {
-                message = format!("{text:?} has blanks around the CIDR");
+                message = format!("{text:?} has spaces around the CIDR");
             }
             report.error(field, message);
             None

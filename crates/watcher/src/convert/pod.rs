@@ -1,8 +1,8 @@
 //! Pod: labels, addresses, named ports, phase.
 //!
-//! In: the API's object, the fields that matter here. Out: the model's pod; ended
-//! and hostNetwork pods too.
-//! Never: a judgement whether a pod counts (`policy::Pod::is_subject`).
+//! In: the fields of the API's object that policy needs.
+//! Out: the model's pod, also for pods that ended or use the host's network.
+//! Never: a decision whether policies apply to it (`policy::Pod::is_subject`).
 
 use std::net::IpAddr;
 
@@ -10,9 +10,11 @@ use k8s_openapi::api::core::v1::ContainerPort;
 use policy::{Diagnostic, NamedPort, Phase, Pod, Protocol};
 
 use super::fields::{ContainerFields, PodFields, SpecFields, StatusFields};
-use super::report::{Report, Unreadable};
+use super::report::Report;
 use super::{names, port};
 use crate::Kind;
+use crate::decode::Unreadable;
+use crate::spelling::suggest;
 
 /// The API's phases.
 const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
@@ -65,7 +67,7 @@ fn host_addresses(report: &mut Report<'_>, status: &StatusFields) -> Vec<IpAddr>
     addresses(report, list, "status.hostIPs", status.host_ip.as_deref(), "status.hostIP")
 }
 
-/// A list of addresses or, where there is none, the older single field.
+/// The addresses of a list or, if it is empty, of the older single field.
 fn addresses<'a>(
     report: &mut Report<'_>,
     list: impl Iterator<Item = &'a str>,
@@ -101,7 +103,7 @@ fn phase(report: &mut Report<'_>, status: &StatusFields) -> Phase {
         Some("Failed") => Phase::Failed,
         None | Some("" | "Unknown") => Phase::Unknown,
         Some(other) => {
-            let message = match names::suggest(other, PHASES) {
+            let message = match suggest(other, PHASES) {
                 Some(meant) => format!("unknown phase {other:?}; did you mean {meant}?"),
                 None => format!("unknown phase {other:?}; one of {}", PHASES.join(", ")),
             };
@@ -112,8 +114,8 @@ fn phase(report: &mut Report<'_>, status: &StatusFields) -> Phase {
 }
 
 /// The named ports of containers and of sidecars, which are init containers
-/// that restart always (KEP-753). Other init containers have ended when
-/// traffic comes.
+/// that always restart (KEP-753). Other init containers have ended before the
+/// pod gets traffic.
 fn named_ports(report: &mut Report<'_>, spec: &SpecFields) -> Vec<NamedPort> {
     let mut ports = Vec::new();
     for (index, container) in spec.init_containers.iter().flatten().enumerate() {

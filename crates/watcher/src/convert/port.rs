@@ -1,7 +1,8 @@
 //! NetworkPolicyPort, and the protocols and numbers of container ports.
 //!
-//! In: the API's port and its field path. Out: the model's port, or nothing.
-//! Never: a port from a part of what is written.
+//! In: the API's port and its field path.
+//! Out: the model's port, or nothing if it cannot be used.
+//! Never: a port from only the usable parts.
 
 use k8s_openapi::api::networking::v1::NetworkPolicyPort;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -9,6 +10,7 @@ use policy::{Port, PortNumbers, Protocol};
 
 use super::names;
 use super::report::Report;
+use crate::spelling::suggest;
 
 /// The valid protocols.
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
@@ -76,7 +78,7 @@ pub(super) fn number(report: &mut Report<'_>, number: i32, field: &str) -> Optio
     valid
 }
 
-/// A protocol name, in capitals as the API demands.
+/// A protocol name; the API requires capitals.
 pub(super) fn protocol(report: &mut Report<'_>, text: &str, field: &str) -> Option<Protocol> {
     let protocol = match text {
         "TCP" => Some(Protocol::Tcp),
@@ -85,7 +87,7 @@ pub(super) fn protocol(report: &mut Report<'_>, text: &str, field: &str) -> Opti
         _ => None,
     };
     if protocol.is_none() {
-        let message = match names::suggest(text, PROTOCOLS) {
+        let message = match suggest(text, PROTOCOLS) {
             Some(meant) => format!("unknown protocol {text:?}; did you mean {meant}?"),
             None if text.to_ascii_uppercase().starts_with("ICMP") => format!(
                 "unknown protocol {text:?}; ports are of TCP, UDP or SCTP, and only a rule \

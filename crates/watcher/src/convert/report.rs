@@ -1,44 +1,16 @@
-//! Collects what is wrong with one object while it is converted.
+//! Collects the diagnostics of one object while it is converted.
 //!
-//! In: field paths with messages, and which fields the decoder replaced.
+//! In: field paths with messages, and the fields that could not be decoded.
 //! Out: diagnostics.
-//! Never: a second finding about a field that the decoder has reported.
-
-use std::collections::BTreeSet;
-use std::ops::Bound;
+//! Never: a second error about a field that decoding has reported.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use policy::{Diagnostic, ObjectKey, Severity};
 
 use crate::Kind;
+use crate::decode::Unreadable;
 
-/// Field paths whose values could not be decoded and were replaced by an
-/// empty value. Each has been reported already; the part that it belongs to
-/// is unusable.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Unreadable(BTreeSet<String>);
-
-impl Unreadable {
-    /// Marks a field.
-    pub(crate) fn insert(&mut self, field: String) {
-        self.0.insert(field);
-    }
-
-    /// Whether this field or something inside it was unreadable.
-    pub(crate) fn touches(&self, field: &str) -> bool {
-        self.0
-            .range::<str, _>((Bound::Included(field), Bound::Unbounded))
-            .take_while(|path| path.starts_with(field))
-            .any(|path| matches!(path.as_bytes().get(field.len()), None | Some(b'.' | b'[')))
-    }
-
-    /// Whether this very field was unreadable.
-    pub(crate) fn contains(&self, field: &str) -> bool {
-        self.0.contains(field)
-    }
-}
-
-/// The findings about one object.
+/// The diagnostics of one object.
 pub(super) struct Report<'a> {
     kind: &'static str,
     object: ObjectKey,
@@ -47,7 +19,7 @@ pub(super) struct Report<'a> {
 }
 
 impl<'a> Report<'a> {
-    /// A report about the object with this metadata.
+    /// An empty report about the object with this metadata.
     pub(super) fn new(kind: Kind, metadata: &ObjectMeta, unreadable: &'a Unreadable) -> Self {
         let namespace = match kind {
             Kind::NetworkPolicy | Kind::Pod => metadata.namespace.clone().unwrap_or_default(),
@@ -62,7 +34,7 @@ impl<'a> Report<'a> {
         &self.object
     }
 
-    /// Something unusable; not said again of what the decoder has reported.
+    /// Adds an error, unless decoding has already reported this field.
     pub(super) fn error(&mut self, field: impl Into<String>, message: impl Into<String>) {
         let field = field.into();
         if !self.unreadable.contains(&field) {
@@ -70,12 +42,12 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Something that works but is probably not what was meant.
+    /// Adds a warning: the field is valid, but probably not meant like this.
     pub(super) fn warning(&mut self, field: impl Into<String>, message: impl Into<String>) {
         self.push(Severity::Warning, field.into(), message.into());
     }
 
-    /// Whether a field was replaced, or something inside it.
+    /// Whether this field, or a field inside it, was replaced by an empty value.
     pub(super) fn is_unreadable(&self, field: &str) -> bool {
         self.unreadable.touches(field)
     }
@@ -85,7 +57,7 @@ impl<'a> Report<'a> {
         self.unreadable.contains(field)
     }
 
-    /// All findings, in the order in which they were made.
+    /// All diagnostics, in the order in which they were added.
     pub(super) fn finish(self) -> Vec<Diagnostic> {
         self.diagnostics
     }

@@ -1,28 +1,29 @@
 //! LabelSelector.
 //!
 //! In: the API's selector and its field path.
-//! Out: the requirements that can be used, and whether they are all.
-//! Never: a decision what an incomplete selector means; that is the caller's.
+//! Out: the usable requirements, and whether these are all.
+//! Never: a decision what an incomplete selector means. The caller decides.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use policy::{Operator, Requirement, Selector};
 
 use super::names;
 use super::report::Report;
+use crate::spelling::suggest;
 
 /// The operators of `matchExpressions`.
 const OPERATORS: [&str; 4] = ["In", "NotIn", "Exists", "DoesNotExist"];
 
-/// A selector as far as it could be read.
+/// The usable part of a selector.
 pub(super) struct Converted {
-    /// The requirements that are usable.
+    /// The usable requirements.
     pub selector: Selector,
-    /// Whether they are all that was written.
+    /// Whether these are all requirements.
     pub complete: bool,
 }
 
-/// Reads a selector at a field path. An unusable requirement is left out and
-/// the answer says so; the caller decides which way is the closed one.
+/// Reads a selector at a field path. Unusable requirements are left out, and
+/// `complete` is then false. The caller decides what allows less.
 pub(super) fn convert(report: &mut Report<'_>, selector: &LabelSelector, field: &str) -> Converted {
     let mut complete = !report.is_replaced(field);
     let mut requirements = Vec::new();
@@ -108,7 +109,7 @@ fn unknown_operator(text: &str) -> String {
         "=" | "==" | "Equals" | "Equal" | "Eq" => Some("In"),
         "!=" | "NotEquals" | "NotEqual" => Some("NotIn"),
         "NotExists" | "NotExist" | "DoesNotExists" | "!" => Some("DoesNotExist"),
-        _ => names::suggest(text, OPERATORS),
+        _ => suggest(text, OPERATORS),
     };
     match meant {
         Some(meant) => format!("unknown operator {text:?}; did you mean {meant}?"),

@@ -1,5 +1,5 @@
-//! What the model says for what is written: defaults, and the closed side of
-//! everything that cannot be used.
+//! The model of what is written: defaults, and the closed side of everything that
+//! cannot be used.
 
 use std::fmt::Display;
 
@@ -46,8 +46,8 @@ fn show_rule(rule: &Rule) -> String {
     format!("{peers} on {ports}")
 }
 
-/// `SELECTOR | in: RULES | out: RULES`, a direction left out where the policy
-/// does not isolate.
+/// `SELECTOR | in: RULES | out: RULES`, without the directions that the policy does
+/// not isolate.
 fn show(spec: &str) -> String {
     let head = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
                 metadata: {name: web, namespace: dev}\n";

@@ -1,10 +1,10 @@
-//! One document to objects: what kind it is, decoding, conversion.
+//! One document to objects: find its kind, decode, convert.
 //!
 //! In: a positioned node.
-//! Out: converted objects with the place of their names, and findings.
-//! Never: a comparison of two objects (`review` does that).
+//! Out: converted objects with the locations of their names, and findings.
+//! Never: a comparison of two objects. `review` does that.
 
-mod identity;
+mod document_type;
 
 use std::sync::Arc;
 
@@ -13,41 +13,41 @@ use k8s_openapi::serde::de::Deserialize;
 use k8s_openapi::{Metadata, Resource};
 use policy::{Diagnostic, ObjectKey, Severity};
 
-use super::decode::{self, Decoded};
 use super::finding::{Finding, Location};
-use super::node::{Entry, Node, Position, Value};
-use super::{Validation, hints};
-use crate::convert::{self, Unreadable};
+use super::validation::Validation;
+use crate::convert;
+use crate::decode::node::{Entry, Node, Position, Value, shorten};
+use crate::decode::{self, Decoded, Issue, Unreadable, hints};
 use crate::{Kind, Object};
-use identity::Identity;
+use document_type::DocumentType;
 
-/// The namespace of an object that names none, as for `kubectl apply`.
+/// The namespace of an object without one, as for `kubectl apply`.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Where positions of a document lie in its file.
+/// Maps positions in a parsed text to lines of its file.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub file: &'a str,
-    /// Lines of the file before the text that was parsed.
+    /// Lines of the file before the parsed text.
     pub lines_before: usize,
-    /// A line of that text which the file does not have.
+    /// A line of that text that is not in the file.
     pub inserted: Option<usize>,
-    /// Lines of the file; the parser's end is behind them.
+    /// The last line of the file. The parser reports its end one line later.
     pub last_line: usize,
 }
 
 /// An object that was read.
-pub(super) struct Found {
+pub(super) struct ReadObject {
     pub object: Object,
     pub location: Location,
-    /// Whether it can be used. What cannot still counts as a duplicate.
+    /// Whether it can be used. If not, it still counts as a duplicate.
     pub usable: bool,
 }
 
-/// Reads documents one after another.
+/// Reads documents and collects objects and findings.
 pub(super) struct Reader {
     pub validation: Validation,
-    pub found: Vec<Found>,
+    pub found: Vec<ReadObject>,
     pub findings: Vec<Finding>,
 }
 
@@ -73,28 +73,28 @@ impl Reader {
     }
 
     fn object(&mut self, node: &Node, listed: Option<Kind>, place: Place<'_>) {
-        let (identity, remarks) = identity::of(node, listed);
-        let subject = subject(node, &identity);
-        for remark in remarks {
-            let identity::Remark { at, severity, field, message } = remark;
-            self.say(place, at, &subject, severity, field, message);
+        let (document_type, issues) = document_type::of(node, listed);
+        let subject = subject(node, &document_type);
+        for issue in issues {
+            let Issue { at, severity, field, message } = issue;
+            self.report(place, at, &subject, severity, field, message);
         }
-        match identity {
-            Identity::Object(Kind::NetworkPolicy) => {
+        match document_type {
+            DocumentType::Object(Kind::NetworkPolicy) => {
                 self.typed(node, place, convert::network_policy_with, |policy| {
                     Object::NetworkPolicy(Arc::new(policy))
                 });
             }
-            Identity::Object(Kind::Pod) => {
+            DocumentType::Object(Kind::Pod) => {
                 self.typed(node, place, convert::pod_with, |pod| Object::Pod(Arc::new(pod)));
             }
-            Identity::Object(Kind::Namespace) => {
+            DocumentType::Object(Kind::Namespace) => {
                 self.typed(node, place, convert::namespace_with, |namespace| {
                     Object::Namespace(Arc::new(namespace.with_metadata_name()))
                 });
             }
-            Identity::List(listed) => self.list(node, listed, place, &subject),
-            Identity::Other => {}
+            DocumentType::List(listed) => self.list(node, listed, place, &subject),
+            DocumentType::Other => {}
         }
     }
 
@@ -103,12 +103,12 @@ impl Reader {
         let Value::Mapping(entries) = &node.value else { return };
         for entry in entries.iter().filter(|entry| !FIELDS.contains(&entry.key.as_str())) {
             let message = hints::unknown_field("List", &FIELDS, &FIELDS, entry, node);
-            self.say(place, entry.at, subject, Severity::Error, entry.key.clone(), message);
+            self.report(place, entry.at, subject, Severity::Error, entry.key.clone(), message);
         }
         match node.entry("items") {
             None => {
                 let message = "is missing".to_owned();
-                self.say(place, node.at, subject, Severity::Error, "items".to_owned(), message);
+                self.report(place, node.at, subject, Severity::Error, "items".to_owned(), message);
             }
             Some(Entry { value: Node { value: Value::Sequence(items), .. }, .. }) => {
                 for item in items {
@@ -118,7 +118,7 @@ impl Reader {
             Some(Entry { value: Node { value: Value::Null, .. }, .. }) => {}
             Some(entry) => {
                 let message = hints::not_a_list(&entry.value.value);
-                self.say(place, entry.at, subject, Severity::Error, "items".to_owned(), message);
+                self.report(place, entry.at, subject, Severity::Error, "items".to_owned(), message);
             }
         }
     }
@@ -133,9 +133,9 @@ impl Reader {
     ) where
         T: for<'de> Deserialize<'de> + Default + Resource + Metadata<Ty = ObjectMeta>,
     {
-        let renamed = identity::with_metadata(node);
+        let renamed = document_type::with_metadata(node);
         let (node, misspelt) = match &renamed {
-            Some((renamed, remark)) => (renamed, Some(remark)),
+            Some((renamed, issue)) => (renamed, Some(issue)),
             None => (node, None),
         };
         let Decoded { mut object, issues, unreadable } = decode::decode::<T>(node);
@@ -149,17 +149,17 @@ impl Reader {
         let object = wrap(converted);
         let key = object.key();
         let subject = Subject { kind: T::KIND.to_owned(), object: Some(key.clone()) };
-        if let Some(remark) = misspelt {
-            let (field, message) = (remark.field.clone(), remark.message.clone());
-            self.say(place, remark.at, &subject, Severity::Error, field, message);
+        if let Some(issue) = misspelt {
+            let (field, message) = (issue.field.clone(), issue.message.clone());
+            self.report(place, issue.at, &subject, Severity::Error, field, message);
         }
         for issue in issues {
-            let decode::Issue { at, severity, field, message } = issue;
-            self.say(place, at, &subject, severity, field, message);
+            let Issue { at, severity, field, message } = issue;
+            self.report(place, at, &subject, severity, field, message);
         }
         for diagnostic in diagnostics {
             let Diagnostic { severity, field, message, .. } = diagnostic;
-            self.say(place, node.locate(&field), &subject, severity, field, message);
+            self.report(place, node.locate(&field), &subject, severity, field, message);
         }
         let is_known = ["metadata", "metadata.name", "metadata.namespace"]
             .iter()
@@ -170,14 +170,14 @@ impl Reader {
         let at = node.locate("metadata.name");
         if !usable && self.validation == Validation::Warn {
             let message = "is left out: it has no usable name".to_owned();
-            self.say(place, at, &subject, Severity::Error, String::new(), message);
+            self.report(place, at, &subject, Severity::Error, String::new(), message);
         }
         if convert::is_addressable(&key.name) {
-            self.found.push(Found { object, location: place.location(at), usable });
+            self.found.push(ReadObject { object, location: place.location(at), usable });
         }
     }
 
-    fn say(
+    fn report(
         &mut self,
         place: Place<'_>,
         at: Position,
@@ -192,22 +192,22 @@ impl Reader {
     }
 }
 
-/// What a document calls itself, for findings made before it is decoded.
-fn subject(node: &Node, identity: &Identity) -> Subject {
-    let text = |node: Option<&Node>| node.and_then(Node::text).map(super::node::shorten);
+/// The object of a document, for findings before it is decoded.
+fn subject(node: &Node, document_type: &DocumentType) -> Subject {
+    let text = |node: Option<&Node>| node.and_then(Node::text).map(shorten);
     let metadata = node.get("metadata");
     let name = text(metadata.and_then(|metadata| metadata.get("name")));
     let namespace = text(metadata.and_then(|metadata| metadata.get("namespace")));
-    let kind = match identity {
-        Identity::Object(kind) => kind.name().to_owned(),
-        Identity::List(_) | Identity::Other => text(node.get("kind")).unwrap_or_default(),
+    let kind = match document_type {
+        DocumentType::Object(kind) => kind.name().to_owned(),
+        DocumentType::List(_) | DocumentType::Other => text(node.get("kind")).unwrap_or_default(),
     };
-    let namespace = match identity {
-        Identity::Object(Kind::NetworkPolicy | Kind::Pod) => {
+    let namespace = match document_type {
+        DocumentType::Object(Kind::NetworkPolicy | Kind::Pod) => {
             namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
         }
-        Identity::Object(Kind::Namespace) => String::new(),
-        Identity::List(_) | Identity::Other => namespace.unwrap_or_default(),
+        DocumentType::Object(Kind::Namespace) => String::new(),
+        DocumentType::List(_) | DocumentType::Other => namespace.unwrap_or_default(),
     };
     Subject { kind, object: name.map(|name| ObjectKey::new(namespace, name)) }
 }

@@ -1,16 +1,16 @@
-//! What is wrong in a file, with the place where it is written.
+//! A mistake in a file, with its location.
 //!
-//! In: made by the other modules. Out: one line of text for each finding.
-//! Never: control characters of the file on somebody's terminal.
+//! A finding is shown as one line of text. Control characters of the file are
+//! escaped, so that they never reach a terminal.
 
 use std::fmt::{self, Write};
 
 use policy::{ObjectKey, Severity};
 
-/// A place in a file; line and column count from 1, columns in characters.
+/// A place in a file. Line and column count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
-    /// The file as it was named or found, `stdin` for standard input.
+    /// The file as given or found, `stdin` for standard input.
     pub file: String,
     /// The line.
     pub line: usize,
@@ -21,15 +21,15 @@ pub struct Location {
 /// A finding in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Where it is written.
+    /// Where it is.
     pub location: Location,
     /// How bad it is.
     pub severity: Severity,
-    /// The object's kind as far as it is known, else empty.
+    /// The object's kind; empty if unknown.
     pub kind: String,
-    /// The object as far as it is known.
+    /// The object, if known.
     pub object: Option<ObjectKey>,
-    /// The field as the API server names it, empty for the whole object.
+    /// The field as the API server names it; empty for the whole object.
     pub field: String,
     /// What is wrong and what to do, lower case, without a full stop.
     pub message: String,
@@ -62,7 +62,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// A text with its control characters made visible.
+/// A text whose control characters are shown escaped.
 struct Printable<'a>(&'a str);
 
 impl fmt::Display for Printable<'_> {

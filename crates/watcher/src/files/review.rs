@@ -1,8 +1,8 @@
-//! What is wrong between objects, or with an object as a whole.
+//! Mistakes between objects, or in an object as a whole.
 //!
-//! In: all objects of all sources, with their places.
-//! Out: the objects to use, of each key one, with a Namespace for each
-//! namespace that has none; findings.
+//! In: all objects of all sources, with their locations.
+//! Out: the objects to use, one of each key, with a Namespace for each namespace
+//! that has none; findings.
 //! Never: a change to an object.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,21 +13,21 @@ use policy::{
     Namespace, NetworkPolicy, ObjectKey, Peers, Pod, Ports, Rule, Severity, takes_precedence,
 };
 
-use super::document::Found;
+use super::document::ReadObject;
 use super::finding::{Finding, Location};
 use crate::{Kind, Object};
 
 /// Reviews all objects.
-pub(super) fn review(found: Vec<Found>, findings: &mut Vec<Finding>) -> Vec<Object> {
+pub(super) fn review(found: Vec<ReadObject>, findings: &mut Vec<Finding>) -> Vec<Object> {
     for one in &found {
-        alone(one, findings);
+        review_one(one, findings);
     }
     duplicates(&found, findings);
-    let mut objects: Vec<&Found> = Vec::new();
+    let mut objects: Vec<&ReadObject> = Vec::new();
     let mut places: HashMap<(Kind, ObjectKey), usize> = HashMap::new();
     for one in found.iter().filter(|one| one.usable) {
         match places.get(&(one.object.kind(), one.object.key())) {
-            // The later one stays, as for `kubectl apply`.
+            // The later one counts, as for `kubectl apply`.
             Some(&place) => objects[place] = one,
             None => {
                 places.insert((one.object.kind(), one.object.key()), objects.len());
@@ -41,7 +41,7 @@ pub(super) fn review(found: Vec<Found>, findings: &mut Vec<Finding>) -> Vec<Obje
     objects
 }
 
-fn finding(one: &Found, severity: Severity, field: &str, message: String) -> Finding {
+fn finding(one: &ReadObject, severity: Severity, field: &str, message: String) -> Finding {
     Finding {
         location: one.location.clone(),
         severity,
@@ -52,12 +52,13 @@ fn finding(one: &Found, severity: Severity, field: &str, message: String) -> Fin
     }
 }
 
-fn duplicates(found: &[Found], findings: &mut Vec<Finding>) {
+fn duplicates(found: &[ReadObject], findings: &mut Vec<Finding>) {
     let mut first: HashMap<(Kind, ObjectKey), &Location> = HashMap::new();
     for one in found {
         let earlier = first.entry((one.object.kind(), one.object.key())).or_insert(&one.location);
         if *earlier != &one.location {
-            let message = format!("the same object stands in {}:{}", earlier.file, earlier.line);
+            let message =
+                format!("the same object is also defined in {}:{}", earlier.file, earlier.line);
             findings.push(finding(one, Severity::Error, "metadata.name", message));
         }
     }
@@ -79,9 +80,9 @@ fn missing_namespaces(objects: &[Object]) -> Vec<Object> {
     missing.into_iter().map(make).collect()
 }
 
-/// Pods that report one address: the newer one has it.
-fn shared_addresses(objects: &[&Found], findings: &mut Vec<Finding>) {
-    let mut by_address: BTreeMap<IpAddr, Vec<(&Found, &Pod)>> = BTreeMap::new();
+/// Pods that report the same address. The newer one keeps it.
+fn shared_addresses(objects: &[&ReadObject], findings: &mut Vec<Finding>) {
+    let mut by_address: BTreeMap<IpAddr, Vec<(&ReadObject, &Pod)>> = BTreeMap::new();
     for one in objects {
         if let Object::Pod(pod) = &one.object
             && pod.is_subject()
@@ -100,7 +101,7 @@ fn shared_addresses(objects: &[&Found], findings: &mut Vec<Finding>) {
             let why = if pod.created == owner.1.created { "later by name" } else { "newer" };
             let Location { file, line, .. } = &owner.0.location;
             let message = format!(
-                "{address} is the address of Pod {} too, in {file}:{line}, which is {why} and has it",
+                "{address} is also the address of Pod {} in {file}:{line}, which is {why} and keeps it",
                 owner.1.key
             );
             findings.push(finding(one, Severity::Warning, "status.podIPs", message));
@@ -108,16 +109,16 @@ fn shared_addresses(objects: &[&Found], findings: &mut Vec<Finding>) {
     }
 }
 
-fn one_of<'a>(one: &(&'a Found, &'a Pod)) -> &'a Pod {
+fn one_of<'a>(one: &(&'a ReadObject, &'a Pod)) -> &'a Pod {
     one.1
 }
 
-/// Findings that need no other object.
-pub(super) fn alone(one: &Found, findings: &mut Vec<Finding>) {
+/// Findings about one object as a whole.
+pub(super) fn review_one(one: &ReadObject, findings: &mut Vec<Finding>) {
     let (field, message) = match &one.object {
         Object::Pod(pod) if pod.is_subject() && pod.addresses.is_empty() => (
             "status.podIPs",
-            Some("is empty: without an address no rule concerns the pod".to_owned()),
+            Some("is empty; no rule applies to a pod without an address".to_owned()),
         ),
         Object::NetworkPolicy(policy) => {
             ("metadata.name", opposite(policy, is_broken(&policy.key, findings)))
@@ -135,8 +136,8 @@ fn is_broken(policy: &ObjectKey, findings: &[Finding]) -> bool {
     })
 }
 
-/// A name that says deny where everything is allowed, or the reverse; of a
-/// broken policy, which allows less than was meant, only the first.
+/// A policy whose name says deny but that allows everything, or the reverse. A
+/// broken policy allows less than was meant, so for it the reverse is not checked.
 fn opposite(policy: &NetworkPolicy, broken: bool) -> Option<String> {
     let name = policy.key.name.to_lowercase();
     let words: Vec<&str> = name.split(['-', '.', '_']).collect();

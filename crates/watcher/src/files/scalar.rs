@@ -1,11 +1,11 @@
-//! What a plain scalar means: YAML 1.1 as kubectl reads it.
+//! The value of a plain scalar, by YAML 1.1 as kubectl reads it.
 //!
 //! In: the text of a plain (unquoted) scalar.
 //! Out: null, boolean, number or text, by the table of sigs.k8s.io/yaml
 //! v1.6 goyaml.v2/resolve.go.
-//! Never: timestamps, which that library hands on as text.
+//! Never: timestamps. That library passes them on as text.
 
-use super::node::Value;
+use crate::decode::node::Value;
 
 /// The value of a plain scalar.
 pub(super) fn resolve(text: &str) -> Value {

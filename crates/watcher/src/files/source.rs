@@ -1,8 +1,8 @@
 //! The texts to read: files, folders, standard input.
 //!
-//! In: what was named on a command line.
+//! In: the sources of a command line.
 //! Out: names with their bytes, in a fixed order, each file once.
-//! Never: an opinion about what the bytes mean.
+//! Never: an interpretation of the bytes.
 
 use std::collections::HashSet;
 use std::fs::{DirEntry, File};
@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 /// Largest file that is read, in bytes. `kubectl get pods -A -o json` writes
 /// about 15 KB a pod, with managedFields.
 const SIZE_MAX: u64 = 256 << 20;
-/// Deepest folder in folder.
+/// The deepest nesting of folders.
 const FOLDERS_MAX: usize = 32;
-/// Files that a folder is read for; the same as kubectl.
+/// The files that are read from a folder, as kubectl does.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Where manifests are.
@@ -22,15 +22,14 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 pub enum Source {
     /// A file, or a folder: every `*.yaml`, `*.yml` and `*.json` in it and in
     /// its folders, sorted by path. Hidden entries (`.git`, `..data` of a
-    /// mounted ConfigMap) are passed over; a symbolic link counts as what it
-    /// leads to.
+    /// mounted ConfigMap) are skipped. A symbolic link counts as its target.
     Path(PathBuf),
     /// Standard input.
     Stdin,
 }
 
-/// Why sources could not be read. What they hold is then unknown, and nothing
-/// should be done.
+/// Why sources could not be read. Their contents are then unknown, so do not act
+/// on them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -39,7 +38,7 @@ pub enum ReadError {
     Io {
         /// The file or folder, or `stdin`.
         path: String,
-        /// What the system says.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -49,8 +48,8 @@ pub enum ReadError {
         /// The folder.
         path: String,
     },
-    /// Files without a single document, such as one that is just being
-    /// written. Taken at its word it would mean to delete everything.
+    /// Files without a single document, such as a file that is still being
+    /// written. Taken literally, this would delete everything.
     #[error("no objects in {path}")]
     NoObjects {
         /// The files.
@@ -62,7 +61,7 @@ pub enum ReadError {
         /// The file, or `stdin`.
         path: String,
     },
-    /// Folders in folders, deeper than any manifests are kept.
+    /// Folders nested deeper than anybody keeps manifests.
     #[error("folders in {path} are nested more than {limit} deep", limit = FOLDERS_MAX)]
     TooDeep {
         /// The innermost folder.
@@ -70,7 +69,7 @@ pub enum ReadError {
     },
 }
 
-/// A name and what stands there.
+/// A name and the bytes of a source.
 pub(super) struct Text {
     pub name: String,
     pub bytes: Vec<u8>,
@@ -80,7 +79,7 @@ pub(super) struct Text {
 /// once.
 ///
 /// # Errors
-/// See [`ReadError`]; the first one ends the reading.
+/// See [`ReadError`]; reading stops at the first one.
 pub(super) fn texts(sources: &[Source]) -> Result<Vec<Text>, ReadError> {
     let mut seen = HashSet::new();
     let mut texts = Vec::new();
@@ -108,8 +107,8 @@ pub(super) fn texts(sources: &[Source]) -> Result<Vec<Text>, ReadError> {
     Ok(texts)
 }
 
-/// Adds the manifests of a folder, sorted. `visited` holds the folders that
-/// were read: links between folders end, and each is read once.
+/// Adds the manifests of a folder, sorted. `visited` has the folders that were
+/// read, so that each is read once and circular links end.
 fn folder(
     path: &Path,
     depth: usize,
@@ -137,7 +136,7 @@ fn folder(
             Ok(found) if found.is_dir() => folder(&inner, depth + 1, visited, files)?,
             Ok(found) if found.is_file() && is_manifest => files.push(inner),
             Err(error) if is_manifest => return Err(error),
-            // Sockets, devices, and links to nowhere that name no manifest.
+            // Sockets, devices, and broken links not named like a manifest.
             Ok(_) | Err(_) => {}
         }
     }
@@ -165,7 +164,7 @@ fn metadata(path: &Path) -> Result<std::fs::Metadata, ReadError> {
     std::fs::metadata(path).map_err(|source| io_error(path, source))
 }
 
-/// A path by which a file is known twice; a pipe (`/dev/fd/63`) has none.
+/// The path that identifies a file. A pipe (`/dev/fd/63`) has no canonical one.
 fn canonical(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }

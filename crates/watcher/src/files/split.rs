@@ -1,10 +1,10 @@
-//! One text to its YAML documents, so that a fault in one of them does not
+//! Splits a text into YAML documents, so that a mistake in one of them does not
 //! lose the others.
 //!
 //! In: the text of a file.
 //! Out: parts that begin at a `---` line, with their place in the text.
-//! Never: a look inside a document. A line that begins with `---` separates
-//! documents wherever it stands (YAML 1.2.2, section 9.1.2).
+//! Never: a look inside a document. A line that begins with `---` always
+//! separates documents (YAML 1.2.2, section 9.1.2).
 
 /// A part of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,12 +14,12 @@ pub(super) struct Part<'a> {
     pub lines_before: usize,
 }
 
-/// The parts of a text, of which each holds a document or is empty.
+/// The parts of a text. Each contains one document or is empty.
 pub(super) fn parts(text: &str) -> Vec<Part<'_>> {
     let mut parts = Vec::new();
     let mut start = 0;
     let mut lines_before = 0;
-    // Directives and comments before a `---` belong to what follows it.
+    // Directives and comments before a `---` belong to the document after it.
     let mut has_content = false;
     let mut offset = 0;
     for (number, line) in text.split_inclusive('\n').enumerate() {

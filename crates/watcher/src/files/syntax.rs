@@ -1,28 +1,27 @@
-//! Text that is not YAML: the probable cause, and what was probably meant.
+//! Explains texts that are not valid YAML.
 //!
-//! In: a text with the place where the parser gave up.
-//! Out: a sentence for the author; where the cause is clear, the text put
-//! right.
-//! Never: an object. Nothing is enforced by a text put right; it only shows
-//! what else is wrong.
+//! In: a text, and where the parser gave up.
+//! Out: a message with the probable cause; if that is clear, a corrected text.
+//! Never: an object. A corrected text is not enforced; it only helps to find the
+//! other mistakes.
 
-use super::node::{Position, shorten};
 use super::yaml::SyntaxError;
+use crate::decode::node::{Position, shorten};
 
 /// The cause of a syntax error.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fault {
-    /// Where the fault begins.
+    /// Where the mistake begins.
     pub at: Position,
     pub message: String,
     pub repaired: Option<Repaired>,
 }
 
-/// A text put right.
+/// A corrected text.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Repaired {
     pub text: String,
-    /// The line that was put in, if one was.
+    /// The line that was inserted, if any.
     pub inserted: Option<usize>,
 }
 
@@ -30,9 +29,9 @@ pub(super) struct Repaired {
 struct Line<'a> {
     /// Its number, from 1.
     number: usize,
-    /// Blanks before its content, in characters.
+    /// The number of spaces before its content.
     indent: usize,
-    /// Without blanks around and without a comment behind.
+    /// Without surrounding spaces and without a comment.
     content: &'a str,
 }
 
@@ -49,8 +48,8 @@ impl<'a> Line<'a> {
         self.content == "-" || self.content.starts_with("- ")
     }
 
-    /// Key and value of `key: value`, with the column of the key; an item's
-    /// dash is passed over.
+    /// Key and value of `key: value`, with the column of the key. The dash of an
+    /// item is skipped.
     fn field(&self) -> Option<(usize, &'a str, &'a str)> {
         let after_dash = self.content.trim_start_matches("- ").trim_start();
         let indent = self.indent + self.content.len() - after_dash.len();
@@ -63,7 +62,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Why the parser gave up, as far as the text shows it.
+/// Why the parser probably gave up.
 pub(super) fn explain(text: &str, error: &SyntaxError) -> Fault {
     let lines: Vec<Line<'_>> = text.lines().enumerate().filter_map(Line::of).collect();
     let Some(at) = lines.iter().rposition(|line| line.number <= error.at.line) else {
@@ -77,12 +76,12 @@ pub(super) fn explain(text: &str, error: &SyntaxError) -> Fault {
     let at_error = if is_beyond { begin } else { error.at };
     let there = |message| Fault { at: at_error, message, repaired: None };
     if text.lines().any(|line| line.starts_with("<<<<<<< ")) {
-        return there("a merge conflict stands in the file".to_owned());
+        return there("the file has an unresolved merge conflict".to_owned());
     }
     if let Some(message) = in_line(line, raw, error) {
         return there(message);
     }
-    // What is wrong with a line's indentation begins where the line begins.
+    // A wrong indentation is reported where the line begins.
     let here = |(message, repaired)| Fault { at: begin, message, repaired };
     let above = &lines[..at];
     let Some(before) = above.last() else { return there(general(line, None, error)) };
@@ -94,14 +93,14 @@ pub(super) fn explain(text: &str, error: &SyntaxError) -> Fault {
         .unwrap_or_else(|| there(general(line, Some(before), error)))
 }
 
-/// What is wrong, and the text put right.
+/// A message and, if possible, the corrected text.
 type Cause = (String, Option<Repaired>);
 
-/// Causes that the line itself shows.
+/// Causes that are visible in the line itself.
 fn in_line(line: &Line<'_>, raw: &str, error: &SyntaxError) -> Option<String> {
     let indent: String = raw.chars().take_while(|c| c.is_whitespace()).collect();
     if indent.contains('\t') {
-        return Some("a tab indents this line; YAML is indented by blanks".to_owned());
+        return Some("this line is indented by a tab; YAML allows only spaces".to_owned());
     }
     if line.content.contains("{{") && line.content.contains("}}") {
         return Some("this is a template; render it first".to_owned());
@@ -113,7 +112,7 @@ fn in_line(line: &Line<'_>, raw: &str, error: &SyntaxError) -> Option<String> {
     }
     if first == '*' && error.message.contains("anchor") {
         return Some(format!(
-            "{value} is an alias, and nothing has that name; quote it: {value:?}"
+            "{value} is an alias of an anchor that does not exist; quote it: {value:?}"
         ));
     }
     None
@@ -132,10 +131,10 @@ fn finished(text: &str, before: &Line<'_>, line: &Line<'_>) -> Option<Cause> {
     if !matches!(value, "{}" | "[]") {
         let message = format!(
             "{what} is indented under \"{key}: {}\", whose value is complete; \
-             indent both lines alike",
+             indent both lines equally",
             shorten(value)
         );
-        // A line that continues a plain text is no fault by itself.
+        // A line may continue a plain text of several lines.
         return line.field().map(|_| (message, None));
     }
     let message = format!(
@@ -169,12 +168,12 @@ fn item_among_fields(
     let (_, parent, _) = parent.field()?;
     if parent != "spec" {
         let message = format!(
-            "a list item stands among the fields of {parent}; the name of its list is missing \
+            "a list item is among the fields of {parent}; the name of its list is missing \
                  before it"
         );
         return Some((message, None));
     }
-    let message = "a list item stands among the fields of spec; the rule is missing its egress: \
+    let message = "a list item is among the fields of spec; the rule is missing its egress: \
                    or ingress: before it"
         .to_owned();
     let types = text.split_once("policyTypes").map_or("", |(_, types)| types);
@@ -186,12 +185,12 @@ fn item_among_fields(
     Some((message, Some(repaired)))
 }
 
-/// A field that is indented like nothing above it, or stands among items.
+/// A field whose indentation matches no line above, or that is among items.
 fn indentation(above: &[Line<'_>], line: &Line<'_>, error: &SyntaxError) -> Option<String> {
     let (indent, key, _) = line.field()?;
     if error.message.contains("expected '-'") {
         return Some(format!(
-            "{key} stands where an item of the list above is expected; indent it to belong to the \
+            "{key} is where an item of the list above is expected; indent it to belong to the \
              item, or less to end the list"
         ));
     }
@@ -211,31 +210,31 @@ fn indentation(above: &[Line<'_>], line: &Line<'_>, error: &SyntaxError) -> Opti
         .then(|| format!("{key} is indented by {indent}, where {} would fit", fits.join(" or ")))
 }
 
-/// `key:value`, which is one text for YAML.
+/// `key:value`, which YAML reads as one text.
 fn missing_blank(before: &Line<'_>, error: &SyntaxError) -> Option<String> {
     let (key, value) = before.content.split_once(':')?;
     let is_key = key.chars().all(|c| c.is_ascii_alphanumeric());
     let tight = is_key && !value.is_empty() && !value.starts_with(' ');
     (tight && error.message.contains("mapping values"))
-        .then(|| format!("a blank is missing after the ':' of {:?}", shorten(before.content)))
+        .then(|| format!("a space is missing after the ':' of {:?}", shorten(before.content)))
 }
 
-/// What else the parser's own words tell.
+/// Causes that only the parser's message shows.
 fn general(line: &Line<'_>, before: Option<&Line<'_>>, error: &SyntaxError) -> String {
-    let said = error.message.as_str();
-    let has = |part: &str| said.contains(part);
+    let parser = error.message.as_str();
+    let has = |part: &str| parser.contains(part);
     if has("document start") && line.content.starts_with(['{', '[']) {
         return "a second value follows the first; put \"---\" between them, or a List around them"
             .to_owned();
     }
-    let told = if has("recursion limit") {
+    let message = if has("recursion limit") {
         "values are nested too deep"
     } else if has("mapping values") {
-        "a second ':' stands in this line; quote the value, or begin a new line"
+        "this line has a second ':'; quote the value, or begin a new line"
     } else if has("comment intercepting") {
-        "the next line is indented as if it went on with this value"
+        "the next line is indented as if it continued this value"
     } else if has("trailing content") {
-        "something stands right behind a closing quote"
+        "there is text right after a closing quote"
     } else if has("escape") || has("hexadecimal") {
         "YAML does not know this '\\' escape; write \"\\\\\" or use single quotes"
     } else if has("quoted scalar") {
@@ -243,14 +242,14 @@ fn general(line: &Line<'_>, before: Option<&Line<'_>>, error: &SyntaxError) -> S
     } else if has("flow") || has("',' or") || has("':' indicator") || has("bracket") {
         "a ',' is missing before here, or a '[' or '{' is not closed or closed twice"
     } else if has("node content") {
-        "a value is missing here, or a '[' or '{' is not closed before"
+        "a value is missing here, or a '[' or '{' before it is not closed"
     } else if has("expected key") {
-        "this line is indented like nothing above it"
+        "the indentation of this line matches no line above it"
     } else if has("simple key") || has("expect ':'") || has("expected ':'") {
         let culprit = before.filter(|before| before.field().is_none()).unwrap_or(line);
         return format!("{:?} has no ':' after it", shorten(culprit.content));
     } else {
-        said
+        parser
     };
-    told.to_owned()
+    message.to_owned()
 }

@@ -1,17 +1,17 @@
 //! Bytes of a file to text.
 //!
-//! In: bytes. Out: UTF-8 text that the parser reads to its end.
+//! In: bytes. Out: UTF-8 text without NUL.
 //! Never: a guess at another encoding.
 
 use std::borrow::Cow;
 
-use super::node::Position;
 use super::yaml::SyntaxError;
+use crate::decode::node::Position;
 
 /// The text of a file.
 ///
 /// # Errors
-/// Bytes that are not UTF-8, and NUL, at which the parser would end unasked.
+/// The bytes are not UTF-8, or contain NUL, where the parser would stop early.
 pub(super) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, SyntaxError> {
     let error = |end: usize, message: String| {
         let before = String::from_utf8_lossy(&bytes[..end]);
@@ -35,8 +35,8 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, SyntaxError> {
     Ok(join_surrogates(text))
 }
 
-/// JSON may write a character beyond U+FFFF as two escapes (RFC 8259, section
-/// 7), which YAML does not know: they become the character itself.
+/// Replaces pairs of surrogate escapes by their character. JSON writes characters
+/// beyond U+FFFF this way (RFC 8259, section 7); YAML does not know it.
 fn join_surrogates(text: &str) -> Cow<'_, str> {
     let unit = |escape: &str| {
         let hex = escape.strip_prefix("\\u")?;

@@ -1,44 +1,44 @@
 //! YAML and JSON text to positioned nodes.
 //!
 //! In: the text of one document or of several (JSON is YAML).
-//! Out: a [`Node`] for each document that is not empty, and the first thing
-//! that is wrong with the text.
-//! Never: recursion or growth without a bound: nesting, and what aliases
-//! multiply, are limited.
+//! Out: a [`Node`] for each document that is not empty, and the first syntax
+//! error.
+//! Never: unlimited recursion or memory. Nesting and the expansion of aliases
+//! have a limit.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::node::{Entry, Node, Position, Value};
 use super::scalar;
+use crate::decode::node::{Entry, Node, Position, Value};
 
-/// Deepest nesting of lists and objects. The API's own types need about 20.
+/// The deepest nesting of lists and objects. The API's types need about 20.
 const DEPTH_MAX: usize = 100;
-/// How many nodes all anchors and aliases of a document may stand for; a text
-/// counts as one for every 32 bytes.
+/// The number of nodes to which all anchors and aliases of a document may expand.
+/// A text counts as one node for every 32 bytes.
 const ALIASED_MAX: usize = 200_000;
 
-/// What stopped the reading of a text.
+/// Why a text could not be read to its end.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SyntaxError {
     pub at: Position,
     pub message: String,
-    /// Whether the text is YAML, and refused for another reason.
+    /// Whether the text is valid YAML, but beyond a limit or not an API object.
     pub is_yaml: bool,
 }
 
-/// How much a node stands for.
+/// The size of a node.
 #[derive(Clone, Copy)]
 struct Extent {
-    /// Nodes in it, long texts counting as several.
+    /// The number of nodes in it. A long text counts as several.
     size: usize,
     /// Levels below it.
     height: usize,
 }
 
-/// Reads all documents of a text; those before an error are kept.
+/// Reads all documents of a text. Those before an error are kept.
 pub(super) fn read(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
     let mut builder = Builder::new(text);
     let mut documents = Vec::new();
@@ -64,7 +64,7 @@ struct Builder<'a> {
     parser: Parser<'a, StrInput<'a>>,
     /// Finished nodes by anchor.
     anchors: HashMap<usize, (Node, Extent)>,
-    /// Nodes that anchors and aliases of this document stand for so far.
+    /// The nodes to which anchors and aliases have expanded so far.
     aliased: usize,
 }
 
@@ -166,7 +166,7 @@ impl<'a> Builder<'a> {
 
     fn alias(&mut self, anchor: usize, at: Position, depth: usize) -> Outcome<(Node, Extent)> {
         let Some((node, extent)) = self.anchors.get(&anchor) else {
-            return Err(fault(at, "alias stands inside the value that it names".to_owned()));
+            return Err(fault(at, "this alias is inside the value that it refers to".to_owned()));
         };
         let extent = *extent;
         check_depth(depth + extent.height, at)?;
@@ -181,7 +181,7 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let message = format!(
-            "anchors and aliases of this document stand for more than {ALIASED_MAX} values"
+            "anchors and aliases of this document expand to more than {ALIASED_MAX} values"
         );
         Err(fault(at, message))
     }
@@ -192,14 +192,14 @@ fn scalar_value(text: Cow<'_, str>, style: ScalarStyle, tag: Option<Cow<'_, Tag>
     match (core, &tag) {
         (Some("str" | "binary"), _) => Value::String(text.into_owned()),
         (Some("int" | "float" | "bool" | "null"), _) => scalar::resolve(&text),
-        // The library behind kubectl takes what has a tag of its own as text.
+        // The library behind kubectl reads a value with a custom tag as text.
         (_, Some(_)) => Value::String(text.into_owned()),
         (_, None) if style == ScalarStyle::Plain => scalar::resolve(&text),
         (_, None) => Value::String(text.into_owned()),
     }
 }
 
-/// A field, its key as sigs.k8s.io/yaml turns it into JSON.
+/// A field. Its key is converted to text as sigs.k8s.io/yaml does.
 fn entry(key: Node, value: Node) -> Outcome<Entry> {
     let at = key.at;
     let (key, written) = match key.value {
@@ -209,7 +209,7 @@ fn entry(key: Node, value: Node) -> Outcome<Entry> {
         Value::Float { text, .. } => (text.clone(), Some(text)),
         Value::Null => return Err(fault(at, "a field has no name before its ':'".to_owned())),
         Value::Sequence(_) | Value::Mapping(_) => {
-            let message = "a list or an object stands where the name of a field belongs";
+            let message = "a field's name must be text, not a list or an object";
             return Err(fault(at, message.to_owned()));
         }
     };
@@ -217,13 +217,13 @@ fn entry(key: Node, value: Node) -> Outcome<Entry> {
     Ok(Entry { key, written, at, value, merged: false })
 }
 
-/// `<<: *anchor` or `<<: [*one, *two]`: of one key the first wins, and what
-/// is written out wins over both.
+/// `<<: *anchor` or `<<: [*one, *two]`. Of equal keys the first one counts, and
+/// one that is written out counts before both.
 fn with_merged(written: Vec<Entry>, values: Vec<Node>) -> Outcome<Vec<Entry>> {
     if values.is_empty() {
         return Ok(written);
     }
-    let no_object = |at| fault(at, "'<<' merges objects, and this is none".to_owned());
+    let no_object = |at| fault(at, "'<<' merges objects, and this is not one".to_owned());
     let mut seen = HashSet::new();
     let mut entries: Vec<Entry> = Vec::new();
     for value in values {
@@ -238,7 +238,7 @@ fn with_merged(written: Vec<Entry>, values: Vec<Node>) -> Outcome<Vec<Entry>> {
             entries.extend(new.map(|entry| Entry { merged: true, ..entry }));
         }
     }
-    // Behind, since of equal keys the later one counts.
+    // At the end, because the last of equal keys counts.
     entries.extend(written);
     Ok(entries)
 }

@@ -47,7 +47,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn tuple(protocol: u8, from: (&str, u16), to: (&str, u16)) -> Tuple {
-    let transport = Transport::Ports { source: from.1, destination: to.1 };
+    let transport = TupleId::Ports { source: from.1, destination: to.1 };
     Tuple { source: ip(from.0), destination: ip(to.0), protocol, transport }
 }
 
@@ -62,7 +62,7 @@ fn translated(protocol: u8, from: (&str, u16), to: (&str, u16), behind: (&str, u
 }
 
 fn icmp(protocol: u8, from: &str, to: &str, icmp_type: u8) -> Flow {
-    let transport = Transport::Icmp { icmp_type, code: 0, id: 1 };
+    let transport = TupleId::Icmp { icmp_type, code: 0, id: 1 };
     let tuple =
         |from: &str, to: &str| Tuple { source: ip(from), destination: ip(to), protocol, transport };
     Flow { original: tuple(from, to), reply: tuple(to, from), zone: 0, id: 1, master: None }

@@ -12,12 +12,12 @@ fn udp(source: &str, source_port: u16, destination: &str, destination_port: u16)
         source: ip(source),
         destination: ip(destination),
         protocol: libc::IPPROTO_UDP as u8,
-        transport: Transport::Ports { source: source_port, destination: destination_port },
+        transport: TupleId::Ports { source: source_port, destination: destination_port },
     }
 }
 
-/// An entry as ctnetlink_fill_info of Linux 6.18 writes it, without what we
-/// do not read but for CTA_STATUS.
+/// An entry as `ctnetlink_fill_info` of Linux 6.18 writes it. Of the attributes
+/// that we do not read, it has only CTA_STATUS.
 fn encoded(flow: &Flow) -> Request {
     const CTA_STATUS: u16 = 3;
     let mut request = Request::default();
@@ -99,7 +99,7 @@ fn an_entry_without_a_part_is_none() {
     assert!(decoded(without_id.bytes()).is_some());
 }
 
-/// A zone of the original direction alone stands in its tuple.
+/// A zone of only the original direction is inside that direction's tuple.
 #[test]
 fn a_zone_of_one_direction_is_read() {
     let original = udp("10.0.0.1", 1000, "10.0.0.2", 53);
@@ -131,12 +131,12 @@ fn any_tuple() -> impl Strategy<Value = Tuple> {
     let icmp = prop_oneof![Just(libc::IPPROTO_ICMP as u8), Just(ICMPV6)];
     let transport = prop_oneof![
         (any::<u8>(), any::<(u16, u16)>()).prop_map(|(protocol, (source, destination))| {
-            (protocol, Transport::Ports { source, destination })
+            (protocol, TupleId::Ports { source, destination })
         }),
         (icmp, any::<(u8, u8, u16)>()).prop_map(|(protocol, (icmp_type, code, id))| {
-            (protocol, Transport::Icmp { icmp_type, code, id })
+            (protocol, TupleId::Icmp { icmp_type, code, id })
         }),
-        any::<u8>().prop_map(|protocol| (protocol, Transport::Nothing)),
+        any::<u8>().prop_map(|protocol| (protocol, TupleId::Nothing)),
     ];
     (addresses, transport).prop_map(|((source, destination), (protocol, transport))| Tuple {
         source,

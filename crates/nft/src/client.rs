@@ -1,0 +1,116 @@
+//! Requests to the kernel and their answers.
+//!
+//! In: requests. Out: the messages that answer them.
+//! Never: two requests at the same time.
+
+use nix::errno::Errno;
+
+use crate::error::ReadError;
+use crate::ffi::{Body, Messages};
+use crate::netlink::{self, Message};
+use crate::socket::Socket;
+
+/// A socket that numbers its requests.
+pub(crate) struct NetlinkClient {
+    pub(crate) socket: Socket,
+    sequence: u32,
+    request: Messages,
+}
+
+/// How the kernel answered a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// All messages arrived.
+    Whole,
+    /// Others committed while the kernel listed. Messages may be missing or
+    /// doubled.
+    Interrupted,
+    /// The requested object does not exist.
+    NotFound,
+}
+
+/// Whether a request asks for one object or for a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// One object.
+    One,
+    /// All objects of family `inet`.
+    All,
+    /// All objects of all families.
+    AllFamilies,
+}
+
+impl NetlinkClient {
+    pub(crate) fn open() -> std::io::Result<Self> {
+        Ok(Self { socket: Socket::open()?, sequence: 1, request: Messages::new() })
+    }
+
+    /// Reserves `count` numbers for requests. Returns the first.
+    pub(crate) fn numbers(&mut self, count: u32) -> u32 {
+        let first = self.sequence;
+        self.sequence = first.wrapping_add(count);
+        first
+    }
+
+    /// The number of the next request.
+    pub(crate) const fn next_number(&self) -> u32 {
+        self.sequence
+    }
+
+    /// Sends a request (NFT_MSG_GET*) and passes each message of the answer to
+    /// `each`.
+    pub(crate) fn request(
+        &mut self,
+        kind: i32,
+        scope: Scope,
+        body: Body<'_>,
+        mut each: impl FnMut(&Message<'_>) -> Result<(), ReadError>,
+    ) -> Result<Answer, ReadError> {
+        let number = self.numbers(1);
+        let flags = if scope == Scope::One { 0 } else { libc::NLM_F_DUMP };
+        self.request.clear();
+        let pushed = self.request.push(kind, flags, number, body);
+        pushed.map_err(|_| ReadError::Malformed("a request is too long"))?;
+        if scope == Scope::AllFamilies {
+            self.request.ask_all_families();
+        }
+        self.socket.drain();
+        self.socket.send(self.request.bytes()).map_err(ReadError::Io)?;
+
+        let mut interrupted = false;
+        loop {
+            let datagram = self.socket.receive().map_err(io)?;
+            let datagram = datagram.ok_or(ReadError::Malformed("an answer without end"))?;
+            for message in netlink::messages(datagram).filter(|one| one.sequence == number) {
+                interrupted |= i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0;
+                let end = match i32::from(message.kind) {
+                    libc::NLMSG_ERROR | libc::NLMSG_DONE => Some(outcome(&message)?),
+                    _ => {
+                        each(&message)?;
+                        (scope == Scope::One).then_some(Answer::Whole)
+                    }
+                };
+                match end {
+                    Some(Answer::Whole) if interrupted => return Ok(Answer::Interrupted),
+                    Some(answer) => return Ok(answer),
+                    None => {}
+                }
+            }
+        }
+    }
+}
+
+/// What an error message or the end of a list means.
+fn outcome(message: &Message<'_>) -> Result<Answer, ReadError> {
+    match message.error_code() {
+        None => Ok(Answer::Whole),
+        Some(Errno::ENOENT) => Ok(Answer::NotFound),
+        Some(Errno::EINTR | Errno::EAGAIN) => Ok(Answer::Interrupted),
+        Some(Errno::EPERM) => Err(ReadError::Permission),
+        Some(errno) => Err(io(errno)),
+    }
+}
+
+fn io(errno: Errno) -> ReadError {
+    ReadError::Io(errno.into())
+}

@@ -1,0 +1,228 @@
+//! Sends batches to the kernel.
+//!
+//! In: batches. Out: a commit, or what the kernel refused and why.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use ruleset::{Batch, Name, Op};
+
+use super::Kernel;
+use crate::error::{ReadError, Refusal, SendError, action};
+use crate::fingerprint;
+use crate::generation::Generation;
+use crate::membarrier::membarrier;
+use crate::netlink;
+use crate::write::Encoded;
+
+/// How long to wait until packets have left a table, without membarrier(2).
+const NO_BARRIER: Duration = Duration::from_secs(1);
+
+impl Kernel {
+    /// Commits a batch, all or nothing. With `expected`, the kernel refuses it if
+    /// others have committed since that generation.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn send(
+        &mut self,
+        table: &Name,
+        batch: &Batch,
+        expected: Option<Generation>,
+    ) -> Result<(), SendError> {
+        let first = self.client.next_number();
+        let encoded = Encoded::new(table, batch, expected, first)
+            .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
+        self.transact(&encoded, batch)
+    }
+
+    /// Deletes a table with everything in it. `false` if it does not exist.
+    ///
+    /// The kernel removes the entries of maps at the commit, even while packets
+    /// use them (`nft_map_deactivate`, net/netfilter/nf_tables_api.c, since Linux
+    /// 6.5). A packet inside the table would then miss its entry and be dropped.
+    /// So this switches the table off first, and deletes it when no packet is in
+    /// it any more. Takes 10 to 30 ms, or a second without membarrier(2).
+    ///
+    /// # Errors
+    /// See [`SendError`]. The table may then be switched off.
+    pub fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+        // Switching off a table that does not exist would create it.
+        let found = self.settled(|kernel| fingerprint::find_table(&mut kernel.client, table));
+        if found.map_err(unread)?.is_none() {
+            return Ok(false);
+        }
+        self.on_table(table, Encoded::dormancy)?;
+        if membarrier().is_err() {
+            std::thread::sleep(NO_BARRIER);
+        }
+        self.on_table(table, Encoded::deletion)
+    }
+
+    /// Commits one operation on a table. `false` if the table does not exist.
+    fn on_table(
+        &mut self,
+        table: &Name,
+        encode: fn(&Name, u32) -> Result<Encoded, usize>,
+    ) -> Result<bool, SendError> {
+        let none = Batch::default();
+        let encoded = encode(table, self.client.next_number())
+            .map_err(|op| SendError::Refused(vec![too_long(op, &none)]))?;
+        match self.transact(&encoded, &none) {
+            Ok(()) => Ok(true),
+            Err(SendError::Refused(refusals))
+                if refusals.iter().all(|refusal| refusal.errno == Errno::ENOENT) =>
+            {
+                Ok(false)
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Whether the kernel would accept a batch for a table that does not exist.
+    /// Nothing is committed, and the generation stays the same.
+    pub(crate) fn rehearse(&mut self, table: &Name, batch: &Batch) -> Result<bool, SendError> {
+        let first = self.client.next_number();
+        let encoded = Encoded::rehearsal(table, batch, first)
+            .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
+        accepts(self.transact(&encoded, batch))
+    }
+
+    fn transact(&mut self, encoded: &Encoded, batch: &Batch) -> Result<(), SendError> {
+        self.client.numbers(encoded.numbers());
+        let before = self.generation().map_err(unread)?;
+        self.client.socket.send(encoded.bytes()).map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => SendError::Permission,
+            _ => SendError::Io(error),
+        })?;
+        let answers = self.answers(encoded, batch)?;
+        if let Some(error) = answers.error() {
+            return Err(error);
+        }
+        if !answers.lost {
+            return Ok(());
+        }
+        // Answers were lost. A commit would have moved the generation.
+        match self.generation() {
+            Ok(after) if after == before => Err(SendError::Io(Errno::ENOBUFS.into())),
+            _ => Err(SendError::Unknown),
+        }
+    }
+
+    /// The kernel's answers to a batch. All have arrived when `sendmsg` returns.
+    fn answers(&mut self, encoded: &Encoded, batch: &Batch) -> Result<Answers, SendError> {
+        let mut answers = Answers::default();
+        loop {
+            match self.client.socket.receive() {
+                Ok(None) => return Ok(answers),
+                Ok(Some(datagram)) => {
+                    let failures = netlink::messages(datagram).filter_map(|one| one.failure());
+                    for failure in failures.filter(|one| encoded.holds(one.sequence)) {
+                        answers.add(failure, encoded, batch);
+                    }
+                }
+                Err(Errno::ENOBUFS) => answers.lost = true,
+                Err(_) => return Err(SendError::Unknown),
+            }
+        }
+    }
+}
+
+/// Whether the kernel accepted a rehearsal. A shortage of resources is an error:
+/// it does not tell whether the kernel would accept the batch.
+fn accepts(answer: Result<(), SendError>) -> Result<bool, SendError> {
+    match answer {
+        Ok(()) => Ok(true),
+        Err(error @ (SendError::Refused(_) | SendError::RefusedWhole(_)))
+            if !error.is_transient() =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The kernel's answers to a batch.
+#[derive(Default)]
+struct Answers {
+    /// The first refusal of each operation.
+    refusals: BTreeMap<usize, Refusal>,
+    /// The refusal of the batch as a whole.
+    whole: Option<Errno>,
+    /// Some answers did not fit the receive buffer.
+    lost: bool,
+}
+
+impl Answers {
+    fn add(&mut self, failure: netlink::Failure, encoded: &Encoded, batch: &Batch) {
+        let Some(errno) = failure.errno else { return };
+        match encoded.owner(failure.sequence) {
+            None => self.whole = self.whole.or(Some(errno)),
+            Some(op) => {
+                let refusal = refusal(op, batch, errno, failure.text);
+                self.refusals.entry(op).or_insert(refusal);
+            }
+        }
+    }
+
+    fn error(&self) -> Option<SendError> {
+        if self.refusals.values().any(|refusal| refusal.errno != Errno::EPERM) {
+            return Some(SendError::Refused(self.refusals.values().cloned().collect()));
+        }
+        match self.whole {
+            _ if !self.refusals.is_empty() => Some(SendError::Permission),
+            Some(Errno::ERESTART) => Some(SendError::GenerationMoved),
+            Some(Errno::EPERM) => Some(SendError::Permission),
+            Some(errno) => Some(SendError::RefusedWhole(errno)),
+            None => None,
+        }
+    }
+}
+
+fn refusal(op: usize, batch: &Batch, errno: Errno, message: Option<String>) -> Refusal {
+    let (action, object) = match batch.ops.get(op) {
+        Some(one) => (action(one), one.object().cloned()),
+        None => ("delete the table", None),
+    };
+    Refusal { op, action, object, errno, message }
+}
+
+fn too_long(op: usize, batch: &Batch) -> Refusal {
+    let message = batch.ops.get(op).map(|op| match op {
+        Op::AddRule(..) => "the rule does not fit a netlink message",
+        _ => "the operation does not fit a netlink message",
+    });
+    refusal(op, batch, Errno::EMSGSIZE, message.map(str::to_owned))
+}
+
+fn unread(error: ReadError) -> SendError {
+    match error {
+        ReadError::Permission => SendError::Permission,
+        ReadError::Io(source) => SendError::Io(source),
+        other => SendError::Io(io::Error::other(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_does_not_say_that_the_kernel_lacks_a_feature() {
+        for errno in [Errno::ENOMEM, Errno::ENOBUFS, Errno::ENFILE, Errno::EINTR, Errno::EAGAIN] {
+            let refused = SendError::Refused(vec![refusal(0, &Batch::default(), errno, None)]);
+            for answer in [refused, SendError::RefusedWhole(errno), SendError::Io(errno.into())] {
+                assert!(accepts(Err(answer)).is_err_and(|error| error.is_transient()), "{errno}");
+            }
+        }
+        for errno in [Errno::ENOENT, Errno::EINVAL, Errno::EOPNOTSUPP] {
+            let refused = SendError::Refused(vec![refusal(0, &Batch::default(), errno, None)]);
+            for answer in [refused, SendError::RefusedWhole(errno)] {
+                assert!(!accepts(Err(answer)).unwrap_or(true), "{errno}");
+            }
+        }
+        assert!(accepts(Ok(())).unwrap_or(false));
+    }
+}

@@ -1,0 +1,99 @@
+//! Comparisons in a rule, in every form: whole values, prefixes by length or
+//! mask, and ends of ranges.
+//!
+//! In: a register, an operation and a value. Out: a match.
+//! Never: a comparison whose meaning only resembles that of a match.
+
+use ruleset::{AddressRange, AddressTest, Family, Field, Match, PortTest, TcpFlags, Transport};
+
+use super::RuleReader;
+use super::value::{ct_states, prefix};
+use crate::datatype::{address, address_bytes, last_address};
+use crate::expression::{AT_LEAST, AT_MOST, EQUAL, NOT_EQUAL};
+use crate::packet::{Part, nfproto};
+use crate::read::unreadable::Unreadable;
+use crate::register::Register;
+use crate::write::rule::PACKET_HOST;
+
+impl RuleReader<'_> {
+    pub(super) fn compare(
+        &mut self,
+        register: Register,
+        operation: u32,
+        value: &[u8],
+    ) -> Result<Match, Unreadable> {
+        let content = self.registers.content(register)?;
+        match (content.part, operation, content.mask) {
+            (Part::Family, EQUAL, None) => {
+                let family = Family::BOTH.into_iter().find(|family| [nfproto(*family)] == value);
+                let family = family.ok_or("a family other than IPv4 and IPv6")?;
+                Ok(Match::Family(family))
+            }
+            (Part::Protocol, EQUAL, None) => {
+                let [protocol] = value else { return Err("an odd protocol".to_owned()) };
+                Ok(Match::Protocol(*protocol))
+            }
+            (Part::HopLimit, EQUAL, None) => {
+                let [hops] = value else { return Err("an odd hop limit".to_owned()) };
+                self.need_family(Family::V6)?;
+                Ok(Match::HopLimit(*hops))
+            }
+            (Part::PacketType, NOT_EQUAL, None) if value == [PACKET_HOST] => Ok(Match::NotToHost),
+            (Part::CtState, NOT_EQUAL, Some(mask)) if value == 0u32.to_ne_bytes() => {
+                let mask: [u8; 4] = mask.try_into().map_err(|_| "an odd mask")?;
+                Ok(Match::CtState(ct_states(u32::from_ne_bytes(mask))?))
+            }
+            (Part::TcpFlags, NOT_EQUAL, Some(mask))
+                if mask == [TcpFlags::OPENING_MASK.0] && value == [TcpFlags::SYN.0] =>
+            {
+                self.need_protocol(Transport::Tcp.number())?;
+                Ok(Match::NotOpening)
+            }
+            (Part::Address(family, field, length), EQUAL, mask) => {
+                let mask = mask.unwrap_or_else(|| vec![0xff; length as usize]);
+                let range = prefix(family, value, &mask).ok_or("an address by an odd mask")?;
+                self.address(field, range)
+            }
+            (Part::Address(family, ..), AT_LEAST, None) => {
+                let last = address_bytes(last_address(family));
+                self.between(register, value, &last)
+            }
+            (Part::Address(..), AT_MOST, None) => {
+                self.between(register, &vec![0; value.len()], value)
+            }
+            (Part::Port, EQUAL, None) => self.between(register, value, value),
+            (Part::Port, AT_LEAST, None) => self.between(register, value, &[0xff, 0xff]),
+            (Part::Port, AT_MOST, None) => self.between(register, &[0, 0], value),
+            (part, ..) => Err(format!("unsupported comparison of {part:?}")),
+        }
+    }
+
+    pub(super) fn between(
+        &mut self,
+        register: Register,
+        first: &[u8],
+        last: &[u8],
+    ) -> Result<Match, Unreadable> {
+        let content = self.registers.content(register)?;
+        match (content.part, content.mask) {
+            (Part::Address(family, field, _), None) => {
+                let ends = address(family, first).zip(address(family, last));
+                let range = ends.and_then(|(first, last)| AddressRange::new(first, last));
+                self.address(field, range.ok_or("an odd range of addresses")?)
+            }
+            (Part::Port, None) => {
+                let [first, last] = [first, last].map(|bytes| {
+                    bytes.try_into().map(u16::from_be_bytes).map_err(|_| "an odd port")
+                });
+                let transport = self.need_transport()?;
+                Ok(Match::Port(transport, PortTest::In(first?, last?)))
+            }
+            (part, _) => Err(format!("unsupported range of {part:?}")),
+        }
+    }
+
+    fn address(&mut self, field: Field, range: AddressRange) -> Result<Match, Unreadable> {
+        self.need_family(range.family())?;
+        Ok(Match::Address(field, AddressTest::In(range)))
+    }
+}

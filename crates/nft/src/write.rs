@@ -1,0 +1,255 @@
+//! Batches as netlink messages.
+//!
+//! In: a table's name and a [`Batch`]. Out: bytes, and the operation that each
+//! message belongs to. Never: I/O, or an order other than the batch's.
+
+pub(crate) mod rule;
+pub(crate) mod set;
+
+use libc::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
+use ruleset::{BaseChain, Batch, Comment, Hook, Name, Op};
+
+use crate::ffi::{self, Body, Messages, Object, TooLong};
+use crate::generation::Generation;
+use crate::netlink;
+use crate::userdata::{self, Userdata};
+use rule::c_string;
+
+/// The type of our base chains, and their hook (nft(8), "Base chain types").
+pub(crate) const CHAIN_TYPE: &std::ffi::CStr = c"filter";
+/// NF_INET_FORWARD.
+pub(crate) const FORWARD: u32 = libc::NF_INET_FORWARD as u32;
+/// The kernel's number of a hook (`enum nf_inet_hooks`).
+pub(crate) const fn hook_number(hook: Hook) -> u32 {
+    match hook {
+        Hook::Forward => FORWARD,
+    }
+}
+/// Removes a table's base chains from their hooks (`enum nft_table_flags`).
+const NFT_TABLE_F_DORMANT: u32 = 1;
+/// NF_ACCEPT as a chain's policy.
+pub(crate) const POLICY_ACCEPT: u32 = libc::NF_ACCEPT as u32;
+
+/// A batch, ready to send.
+pub(crate) struct Encoded {
+    messages: Messages,
+    first: u32,
+    /// The operation of each message between begin and end.
+    owners: Vec<usize>,
+}
+
+impl Encoded {
+    /// Encodes a batch. Its messages are numbered from `first` on.
+    ///
+    /// # Errors
+    /// The index of the operation that does not fit a message.
+    pub(crate) fn new(
+        table: &Name,
+        batch: &Batch,
+        expected: Option<Generation>,
+        first: u32,
+    ) -> Result<Self, usize> {
+        let mut encoded = Self::begin(expected, first);
+        for (owner, op) in batch.ops.iter().enumerate() {
+            encoded.op(table, owner, op).map_err(|TooLong| owner)?;
+        }
+        Ok(encoded.end())
+    }
+
+    /// Encodes a batch without its end message. The kernel checks all of it and
+    /// then discards it without a commit (`nfnetlink_rcv_batch`,
+    /// net/netfilter/nfnetlink.c, Linux 6.18). `nft --check` does the same.
+    ///
+    /// # Errors
+    /// The index of the operation that does not fit a message.
+    pub(crate) fn rehearsal(table: &Name, batch: &Batch, first: u32) -> Result<Self, usize> {
+        let mut encoded = Self::begin(None, first);
+        for (owner, op) in batch.ops.iter().enumerate() {
+            encoded.op(table, owner, op).map_err(|TooLong| owner)?;
+        }
+        Ok(encoded)
+    }
+
+    /// Encodes the deletion of a table as operation 0.
+    ///
+    /// # Errors
+    /// Operation 0, if the name does not fit a message.
+    pub(crate) fn deletion(table: &Name, first: u32) -> Result<Self, usize> {
+        Self::of_table(libc::NFT_MSG_DELTABLE, &named_table(table), first)
+    }
+
+    /// Encodes as operation 0 that a table is switched off. The table must exist:
+    /// otherwise this creates it.
+    ///
+    /// # Errors
+    /// Operation 0, if the name does not fit a message.
+    pub(crate) fn dormancy(table: &Name, first: u32) -> Result<Self, usize> {
+        let mut object = named_table(table);
+        object.number(&ffi::Table::FLAGS, NFT_TABLE_F_DORMANT);
+        Self::of_table(libc::NFT_MSG_NEWTABLE, &object, first)
+    }
+
+    fn of_table(kind: i32, table: &Object<ffi::Table>, first: u32) -> Result<Self, usize> {
+        let mut encoded = Self::begin(None, first);
+        encoded.push(0, kind, 0, Body::Table(table)).map_err(|TooLong| 0usize)?;
+        Ok(encoded.end())
+    }
+
+    fn begin(expected: Option<Generation>, first: u32) -> Self {
+        let generation = expected.map(|Generation(number)| number);
+        let mut messages = Messages::new();
+        messages.push_raw(&netlink::batch_mark(libc::NFNL_MSG_BATCH_BEGIN, first, generation));
+        Self { messages, first, owners: Vec::new() }
+    }
+
+    fn end(mut self) -> Self {
+        let end = netlink::batch_mark(libc::NFNL_MSG_BATCH_END, self.next(), None);
+        self.messages.push_raw(&end);
+        self
+    }
+
+    /// The bytes to send, as one datagram.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.messages.bytes()
+    }
+
+    /// How many numbers the messages use.
+    pub(crate) fn numbers(&self) -> u32 {
+        self.owners.len() as u32 + 2
+    }
+
+    /// Whether the batch has a message with this number.
+    pub(crate) fn holds(&self, sequence: u32) -> bool {
+        sequence.wrapping_sub(self.first) < self.numbers()
+    }
+
+    /// The operation that the message with this number belongs to. `None` for the
+    /// begin and end messages.
+    pub(crate) fn owner(&self, sequence: u32) -> Option<usize> {
+        let index = sequence.wrapping_sub(self.first).checked_sub(1)?;
+        self.owners.get(index as usize).copied()
+    }
+
+    fn next(&self) -> u32 {
+        self.first.wrapping_add(1).wrapping_add(self.owners.len() as u32)
+    }
+
+    fn push(&mut self, owner: usize, kind: i32, flags: i32, body: Body<'_>) -> Result<(), TooLong> {
+        self.messages.push(kind, flags, self.next(), body)?;
+        self.owners.push(owner);
+        Ok(())
+    }
+
+    fn op(&mut self, table: &Name, owner: usize, op: &Op) -> Result<(), TooLong> {
+        use libc::{
+            NFT_MSG_DELCHAIN, NFT_MSG_DELRULE, NFT_MSG_DELSET, NFT_MSG_NEWCHAIN, NFT_MSG_NEWRULE,
+            NFT_MSG_NEWSET, NFT_MSG_NEWTABLE,
+        };
+        const NEW: i32 = NLM_F_CREATE | NLM_F_EXCL;
+        let set_id = self.next();
+        match op {
+            Op::CreateTable => {
+                let mut object = named_table(table);
+                object.number(&ffi::Table::FLAGS, 0); // switches it on if others made it dormant
+                self.push(owner, NFT_MSG_NEWTABLE, NLM_F_CREATE, Body::Table(&object))
+            }
+            Op::CreateSet(name, set_type, comment) => {
+                let set = set::set(table, name, *set_type, comment.as_ref(), set_id);
+                self.push(owner, NFT_MSG_NEWSET, NEW, Body::Set(&set))
+            }
+            Op::CreateMap(name, family, comment) => {
+                let map = set::map(table, name, *family, comment.as_ref(), set_id);
+                self.push(owner, NFT_MSG_NEWSET, NEW, Body::Set(&map))
+            }
+            Op::DeleteSet(name) | Op::DeleteMap(name) => {
+                self.push(owner, NFT_MSG_DELSET, 0, Body::Set(&set::named(table, name)))
+            }
+            Op::AddElements(name, _, elements) => {
+                self.add(owner, &set::elements(table, name, elements))
+            }
+            Op::DeleteElements(name, _, elements) => {
+                self.delete(owner, &set::elements(table, name, elements))
+            }
+            Op::AddEntries(name, _, entries) => {
+                self.add(owner, &set::entries(table, name, entries))
+            }
+            Op::DeleteEntries(name, _, keys) => self.delete(owner, &set::keys(table, name, keys)),
+            Op::CreateChain(name, base, comment) => {
+                let chain = chain(table, name, base.as_ref(), comment.as_ref());
+                self.push(owner, NFT_MSG_NEWCHAIN, NEW, Body::Chain(&chain))
+            }
+            Op::DeleteChain(name) => {
+                let chain = chain(table, name, None, None);
+                self.push(owner, NFT_MSG_DELCHAIN, 0, Body::Chain(&chain))
+            }
+            Op::FlushChain(name) => {
+                let all = in_chain(table, name, Object::new());
+                self.push(owner, NFT_MSG_DELRULE, 0, Body::Rule(&all))
+            }
+            Op::AddRule(name, rule) => {
+                let rule = in_chain(table, name, rule::object(rule));
+                let flags = NLM_F_CREATE | NLM_F_APPEND;
+                self.push(owner, NFT_MSG_NEWRULE, flags, Body::Rule(&rule))
+            }
+        }
+    }
+
+    fn add(&mut self, owner: usize, pieces: &[Object<ffi::Set>]) -> Result<(), TooLong> {
+        pieces.iter().try_for_each(|piece| {
+            self.push(owner, libc::NFT_MSG_NEWSETELEM, NLM_F_CREATE, Body::Elements(piece))
+        })
+    }
+
+    fn delete(&mut self, owner: usize, pieces: &[Object<ffi::Set>]) -> Result<(), TooLong> {
+        pieces.iter().try_for_each(|piece| {
+            self.push(owner, libc::NFT_MSG_DELSETELEM, 0, Body::Elements(piece))
+        })
+    }
+}
+
+/// A table by name.
+pub(crate) fn named_table(name: &Name) -> Object<ffi::Table> {
+    let mut object = Object::new();
+    object.text(&ffi::Table::NAME, &c_string(name.as_str()));
+    object
+}
+
+/// A chain with only its name and table.
+pub(crate) fn named_chain(table: &Name, name: &Name) -> Object<ffi::Chain> {
+    let mut object = Object::new();
+    object.text(&ffi::Chain::TABLE, &c_string(table.as_str()));
+    object.text(&ffi::Chain::NAME, &c_string(name.as_str()));
+    object
+}
+
+/// Adds table and chain to a rule.
+pub(crate) fn in_chain(
+    table: &Name,
+    chain: &Name,
+    mut object: Object<ffi::Rule>,
+) -> Object<ffi::Rule> {
+    object.text(&ffi::Rule::TABLE, &c_string(table.as_str()));
+    object.text(&ffi::Rule::CHAIN, &c_string(chain.as_str()));
+    object
+}
+
+fn chain(
+    table: &Name,
+    name: &Name,
+    base: Option<&BaseChain>,
+    comment: Option<&Comment>,
+) -> Object<ffi::Chain> {
+    let mut object = named_chain(table, name);
+    if let Some(base) = base {
+        object
+            .text(&ffi::Chain::TYPE, CHAIN_TYPE)
+            .number(&ffi::Chain::HOOK, hook_number(base.hook));
+        object.number(&ffi::Chain::PRIORITY, base.priority);
+        object.number(&ffi::Chain::POLICY, POLICY_ACCEPT);
+    }
+    let comment = Userdata::default().comment(userdata::COMMENT, comment);
+    if let Some(bytes) = comment.bytes() {
+        object.bytes(&ffi::Chain::USERDATA, bytes);
+    }
+    object
+}

@@ -1,0 +1,69 @@
+//! Forward chains of others whose policy is to drop.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::common::nft;
+use crate::namespace::in_namespace;
+use ::nft::ReadError;
+
+#[test]
+fn chains_that_drop_forwarded_packets_are_named_with_their_family() {
+    in_namespace(|kernel| {
+        for (table, chain, hook, policy) in [
+            ("inet nftpol-2", "ours", "forward", "drop"),
+            ("ip docker", "FORWARD", "forward", "drop"),
+            ("ip docker", "in", "input", "drop"),
+            ("bridge b", "f", "forward", "drop"),
+            ("inet fine", "f", "forward", "accept"),
+            ("inet firewalld", "filter_FORWARD", "forward", "drop"),
+        ] {
+            let base = format!("type filter hook {hook} priority 0; policy {policy};");
+            let script = format!("add table {table}\nadd chain {table} {chain} {{ {base} }}");
+            nft(&["-f", "-"], &script);
+        }
+        let found = kernel.dropping_chains().expect("list chains");
+        let mut found: Vec<String> =
+            found.iter().map(|one| format!("{} {} {}", one.family, one.table, one.chain)).collect();
+        found.sort();
+        assert_eq!(found, ["bridge b f", "inet firewalld filter_FORWARD", "ip docker FORWARD"]);
+    });
+}
+
+/// The kernel lists chains in several datagrams. Each skips the number of chains
+/// already listed. If others delete some of those meanwhile, the list lacks as
+/// many chains that still exist. The kernel flags such a list as interrupted.
+#[test]
+fn a_dropping_chain_is_found_while_others_commit() {
+    const CHAINS: usize = 2_000; // several datagrams
+    const LISTS: usize = 200;
+    const DROPPING: &str = "add table ip b
+        add chain ip b forward { type filter hook forward priority 0; policy drop; }";
+    in_namespace(|kernel| {
+        let half = |verb| {
+            let line = |number| format!("{verb} chain ip a c{number}\n");
+            (0..CHAINS / 2).map(line).collect::<String>()
+        };
+        let others: String =
+            (CHAINS / 2..CHAINS).map(|one| format!("add chain ip a c{one}\n")).collect();
+        let (add, delete) = (half("add"), half("delete"));
+        nft(&["-f", "-"], &format!("add table ip a\n{add}{others}{DROPPING}"));
+        let done = AtomicBool::new(false);
+        let lists: Vec<_> = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    nft(&["-f", "-"], &delete);
+                    nft(&["-f", "-"], &add);
+                }
+            });
+            let lists = (0..LISTS).map(|_| kernel.dropping_chains()).collect();
+            done.store(true, Ordering::Relaxed);
+            lists
+        });
+        for list in lists {
+            match list {
+                Ok(found) => assert_eq!(found.len(), 1, "{found:?}"),
+                Err(error) => assert!(matches!(error, ReadError::KeepsChanging(_)), "{error}"),
+            }
+        }
+    });
+}

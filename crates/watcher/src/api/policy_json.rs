@@ -1,0 +1,76 @@
+//! A NetworkPolicy of the API server, read as strictly as one in a file.
+//!
+//! In: a JSON value.
+//! Out: the model's policy, always, and diagnostics. An unknown field makes the
+//! part around it unusable, as in a file, because a newer API server may have a
+//! field that allows less.
+
+use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
+use policy::{Diagnostic, NetworkPolicy};
+use serde_json::{Map, Value as Json};
+
+use crate::Kind;
+use crate::convert;
+use crate::decode::node::{Entry, Node, Position, Value};
+use crate::decode::{self, Decoded};
+
+/// The fields of metadata that are read.
+const METADATA: [&str; 5] = ["name", "namespace", "uid", "labels", "creationTimestamp"];
+/// The API server's JSON has no positions that help anybody.
+const NOWHERE: Position = Position { line: 1, column: 1 };
+
+/// Reads a NetworkPolicy of the API server.
+pub(super) fn network_policy(object: &Json) -> (NetworkPolicy, Vec<Diagnostic>) {
+    let mut node = node(object);
+    if let Value::Mapping(fields) = &mut node.value {
+        // Kubernetes 1.24 to 1.27 had a status, which does not affect the spec.
+        fields.retain(|field| field.key != "status");
+        let metadata = fields.iter_mut().find(|field| field.key == "metadata");
+        if let Some(Value::Mapping(fields)) = metadata.map(|field| &mut field.value.value) {
+            fields.retain(|field| METADATA.contains(&field.key.as_str()));
+        }
+    }
+    let Decoded { object, issues, unreadable } = decode::decode::<ApiNetworkPolicy>(&node);
+    let (policy, diagnostics) = convert::network_policy_with(&object, &unreadable);
+    let kind = Kind::NetworkPolicy.name();
+    let mut all: Vec<Diagnostic> = issues
+        .into_iter()
+        .map(|issue| {
+            let decode::Issue { severity, field, message, .. } = issue;
+            Diagnostic { severity, kind, object: policy.key.clone(), field, message }
+        })
+        .collect();
+    all.extend(diagnostics);
+    (policy, all)
+}
+
+/// A JSON value as a node. Fields that are `null` are left out: to the API they
+/// mean the same as absent ones.
+fn node(json: &Json) -> Node {
+    let value = match json {
+        Json::Null => Value::Null,
+        Json::Bool(value) => Value::Bool { value: *value, text: value.to_string() },
+        Json::Number(number) => match number.as_i64() {
+            Some(value) => Value::Int { value, text: number.to_string() },
+            None => {
+                let value = number.as_f64().unwrap_or(f64::NAN);
+                Value::Float { value, text: number.to_string() }
+            }
+        },
+        Json::String(text) => Value::String(text.clone()),
+        Json::Array(items) => Value::Sequence(items.iter().map(node).collect()),
+        Json::Object(fields) => Value::Mapping(entries(fields)),
+    };
+    Node { at: NOWHERE, value }
+}
+
+fn entries(fields: &Map<String, Json>) -> Vec<Entry> {
+    let entry = |(key, value): (&String, &Json)| Entry {
+        key: key.clone(),
+        written: None,
+        at: NOWHERE,
+        value: node(value),
+        merged: false,
+    };
+    fields.iter().filter(|(_, value)| !value.is_null()).map(entry).collect()
+}

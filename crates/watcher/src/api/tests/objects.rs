@@ -1,0 +1,114 @@
+//! What objects become, readable or not.
+
+use super::*;
+
+#[tokio::test]
+async fn objects_that_cannot_be_read_are_absent_and_stop_nobody() {
+    let mut bad = pod("bad", 4);
+    bad["spec"]["containers"] = json!("none");
+    let changed = |version| {
+        let mut changed = bad.clone();
+        changed["metadata"]["resourceVersion"] = json!(version);
+        changed
+    };
+    let answers = vec![stays_open(&[
+        event("ADDED", bad.clone()),
+        event("ADDED", pod("a", 5)),
+        bookmark(7, true),
+        event("ADDED", pod("bad", 8)),
+        event("MODIFIED", changed("9")),
+        event("DELETED", changed("10")),
+    ])];
+    let (client, _) = served(answers);
+    let shown = shown(watch::events::<PodFields>(client), 6).await;
+    let failed = "decode: cannot read Pod ns/bad: invalid type: string \"none\"";
+    assert!(shown[0].starts_with(failed) && shown[3].starts_with(failed), "{shown:#?}");
+    let others = [&shown[1], &shown[2], &shown[4], &shown[5]];
+    assert_eq!(others, ["listed ns/a", "applied ns/bad", "deleted ns/bad", "deleted ns/bad"]);
+    let listed =
+        [event("ADDED", json!({"metadata": {"name": "n", "labels": [1]}})), bookmark(7, true)];
+    let (client, _) = served(vec![stays_open(&listed)]);
+    let shown = super::shown(watch::events::<NamespaceFields>(client), 2).await;
+    assert!(shown[0].starts_with("decode: cannot read Namespace n: invalid type"), "{shown:?}");
+    assert_eq!(shown[1], "listed ");
+}
+
+#[tokio::test]
+async fn a_policy_of_a_newer_api_server_allows_nothing_by_what_is_unknown() {
+    let policy = json!({
+        "metadata": {
+            "name": "p", "namespace": "ns", "resourceVersion": "3", "uid": "u",
+            "creationTimestamp": null, "managedFields": [{"fieldsV1": {}}],
+        },
+        "spec": {
+            "podSelector": {"matchLabels": {"app": "web"}},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [{"podSelector": {}, "serviceSelector": {"x": 1}}], "ports": null},
+                {"ports": [{"port": 80, "protocol": "TCP"}]},
+                {"ports": "all"},
+            ],
+        },
+        "status": {},
+    });
+    let (client, _) = served(vec![stays_open(&[event("ADDED", policy), bookmark(7, true)])]);
+    let mut events = std::pin::pin!(watch::events::<PolicyJson>(client));
+    let Some(Event::Listed { kind: Kind::NetworkPolicy, objects }) = events.next().await else {
+        panic!("no list");
+    };
+    let [found] = &objects[..] else { panic!("{objects:?}") };
+    let fields: Vec<&str> = found.diagnostics.iter().map(|one| one.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["spec.ingress[0].from[0].serviceSelector", "spec.ingress[2].ports"],
+        "{:#?}",
+        found.diagnostics
+    );
+    let Object::NetworkPolicy(policy) = &found.object else { panic!("{found:?}") };
+    assert_eq!((policy.uid.as_str(), &policy.egress), ("u", &None));
+    let rules = policy.ingress.as_deref().unwrap();
+    assert_eq!(rules[0].peers, policy::Peers::Only(Vec::new()));
+    assert_ne!(rules[1].ports, policy::Ports::Only(Vec::new()));
+    assert_eq!(rules[2].ports, policy::Ports::Only(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_pod_has_the_fields_that_matter_whatever_the_source() {
+    let answers = vec![stays_open(&[event("ADDED", pod("a", 1)), bookmark(7, true)])];
+    let (client, _) = served(answers);
+    let mut events = std::pin::pin!(watch::events::<PodFields>(client));
+    let Some(Event::Listed { objects, .. }) = events.next().await else { panic!("no list") };
+    let whole = serde_json::from_value(pod("a", 1)).unwrap();
+    let (expected, diagnostics) = crate::convert::pod(&whole);
+    assert_eq!(objects[0].object, Object::Pod(Arc::new(expected.clone())));
+    assert_eq!((diagnostics.len(), expected.ports.len(), expected.addresses.len()), (0, 1, 1));
+}
+
+#[test]
+fn a_line_of_a_watch_is_events_or_an_error() {
+    let read = |kind, line: &str| match crate::api::read_watch_line(kind, line.as_bytes()) {
+        Ok(events) => events.into_iter().map(show).collect::<Vec<_>>().join(", "),
+        Err(error) => error.failure_kind().name().to_owned(),
+    };
+    let added = event("ADDED", pod("a", 3)).to_string();
+    for kind in Kind::ALL {
+        assert_eq!(read(kind, &bookmark(3, true).to_string()), "");
+        assert_eq!(read(kind, &event("ERROR", status(410, "gone")).to_string()), "expired");
+        assert_eq!(read(kind, &event("DELETED", pod("a", 3)).to_string()), "deleted ns/a");
+        assert!(read(kind, &added).ends_with("a"), "{kind}");
+        for end in 0..added.len() {
+            assert_eq!(read(kind, &added[..end]), "decode", "{kind} {end}");
+        }
+        let deep = added.replace("{\"a\":\"b\"}", &"[".repeat(100_000));
+        assert!(deep.len() > 100_000);
+        assert_eq!(read(kind, &deep), "decode", "{kind}");
+        let closed = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        // The type comes first, as a server writes it.
+        let object = pod("a", 3).to_string().replace("{\"a\":\"b\"}", &closed);
+        let read = read(kind, &format!("{{\"type\":\"ADDED\",\"object\":{object}}}"));
+        // A policy is read whole, with its annotations.
+        let is_policy = kind == Kind::NetworkPolicy;
+        assert_eq!(read.starts_with("decode: "), is_policy, "{kind}: {read}");
+        assert!(read.ends_with(if is_policy { "deleted ns/a" } else { "a" }), "{kind}: {read}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Items of a list and lines of a watch, from bytes to objects.
+//!
+//! An object that cannot be read is still identified if its name can be read.
+
+use kube::core::{Status, WatchEvent};
+use policy::ObjectKey;
+use serde::Deserialize;
+
+use super::error::WatchError;
+use super::event::{Event, Found};
+use super::kinds::{Identity, Watched};
+use crate::Kind;
+
+/// Marks the bookmark that ends the initial events (KEP-3157).
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// An object, or why it cannot be read.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub identity: Identity,
+    pub found: Result<Found, WatchError>,
+}
+
+/// A line of a watch.
+#[derive(Debug)]
+pub(super) enum Line {
+    Applied(Item),
+    Deleted(Identity),
+    Bookmark { version: String, ends_initial_events: bool },
+    Error(Box<Status>),
+}
+
+/// The identity of an object, without anything else.
+#[derive(Deserialize)]
+struct Named {
+    metadata: NamedMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NamedMetadata {
+    name: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    resource_version: String,
+}
+
+impl From<Named> for Identity {
+    fn from(
+        Named { metadata: NamedMetadata { name, namespace, resource_version } }: Named,
+    ) -> Self {
+        Self { key: ObjectKey::new(namespace, name), version: resource_version }
+    }
+}
+
+impl Item {
+    /// The events that an added or modified object becomes. An object that
+    /// cannot be read is a failure and is treated as deleted.
+    pub(super) fn events(self, kind: Kind) -> Vec<Event> {
+        match self.found {
+            Ok(found) => vec![Event::Applied(found)],
+            Err(error) => {
+                vec![Event::Failed { kind, error }, Event::Deleted { kind, key: self.identity.key }]
+            }
+        }
+    }
+}
+
+/// Reads an item of a list.
+///
+/// # Errors
+/// Its name cannot be read.
+pub(super) fn item<T: Watched>(bytes: &[u8]) -> Result<Item, WatchError> {
+    match serde_json::from_slice::<T>(bytes) {
+        Ok(object) => applied(object),
+        Err(error) => {
+            let identity = serde_json::from_slice::<Named>(bytes)
+                .map_err(|_| WatchError::decode(T::KIND, None, &error))?;
+            Ok(unreadable::<T>(identity.into(), &error))
+        }
+    }
+}
+
+/// Reads a line of a watch.
+///
+/// # Errors
+/// The line is not an event, or the name of its object cannot be read.
+pub(super) fn line<T: Watched>(bytes: &[u8]) -> Result<Line, WatchError> {
+    let error = match serde_json::from_slice::<WatchEvent<T>>(bytes) {
+        Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+            return applied(object).map(Line::Applied);
+        }
+        Ok(WatchEvent::Deleted(object)) => return named::<T>(object.identity()).map(Line::Deleted),
+        Ok(WatchEvent::Bookmark(bookmark)) => {
+            let ends_initial_events =
+                bookmark.metadata.annotations.contains_key(INITIAL_EVENTS_END);
+            let version = bookmark.metadata.resource_version;
+            return Ok(Line::Bookmark { version, ends_initial_events });
+        }
+        Ok(WatchEvent::Error(status)) => return Ok(Line::Error(status)),
+        Err(error) => error,
+    };
+    match serde_json::from_slice::<WatchEvent<Named>>(bytes) {
+        Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+            Ok(Line::Applied(unreadable::<T>(object.into(), &error)))
+        }
+        Ok(WatchEvent::Deleted(object)) => Ok(Line::Deleted(object.into())),
+        _ => Err(WatchError::decode(T::KIND, None, &error)),
+    }
+}
+
+/// The events that a line of a watch becomes. A bookmark becomes none.
+///
+/// # Errors
+/// The line cannot be read, or is an error that the server reports.
+pub(super) fn events<T: Watched>(bytes: &[u8]) -> Result<Vec<Event>, WatchError> {
+    match line::<T>(bytes)? {
+        Line::Applied(item) => Ok(item.events(T::KIND)),
+        Line::Deleted(Identity { key, .. }) => Ok(vec![Event::Deleted { kind: T::KIND, key }]),
+        Line::Bookmark { .. } => Ok(Vec::new()),
+        Line::Error(status) => Err(WatchError::status("watch", T::KIND, &status)),
+    }
+}
+
+fn applied<T: Watched>(object: T) -> Result<Item, WatchError> {
+    let identity = named::<T>(object.identity())?;
+    Ok(Item { identity, found: Ok(object.found()) })
+}
+
+fn named<T: Watched>(identity: Identity) -> Result<Identity, WatchError> {
+    if identity.key.name.is_empty() {
+        return Err(WatchError::decode(T::KIND, None, "an object has no name"));
+    }
+    Ok(identity)
+}
+
+fn unreadable<T: Watched>(identity: Identity, error: &serde_json::Error) -> Item {
+    let found = Err(WatchError::decode(T::KIND, Some(&identity.key), error));
+    Item { identity, found }
+}

@@ -1,0 +1,39 @@
+//! Finds etcd, kube-apiserver, kubectl and the programs of nodes.
+//!
+//! Looks in the environment and the workspace. Where one is missing, the error says
+//! how to get it. `cargo xtask kube` builds them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Names a folder with the programs, as envtest has it
+/// (book.kubebuilder.io, "Configuring envtest for integration tests").
+const ASSETS: &str = "KUBEBUILDER_ASSETS";
+
+/// The path of one of them: in `$KUBEBUILDER_ASSETS`, else in `kube` in
+/// cargo's target folder.
+///
+/// # Errors
+/// When it is not there.
+pub fn path(program: &str) -> Result<PathBuf> {
+    let folders: Vec<PathBuf> =
+        std::env::var_os(ASSETS).map(PathBuf::from).into_iter().chain([built()]).collect();
+    let found = folders.iter().map(|folder| folder.join(program)).find(|path| path.is_file());
+    found.with_context(|| {
+        let folders: Vec<_> = folders.iter().map(|folder| folder.display().to_string()).collect();
+        format!(
+            "no {program} in {}: build it with `cargo xtask kube all`, or let {ASSETS} name a \
+             folder that has it",
+            folders.join(", ")
+        )
+    })
+}
+
+fn built() -> PathBuf {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // A relative CARGO_TARGET_DIR counts from where cargo was called, which
+    // for most is the workspace.
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into());
+    workspace.join(target).join("kube")
+}

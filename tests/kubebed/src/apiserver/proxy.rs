@@ -1,0 +1,219 @@
+//! A proxy between a client and the API server. It misbehaves on command, as
+//! networks and servers do.
+//!
+//! In: a namespace and an address to listen on, and a client for the real server.
+//! Out: every request is answered by the real server, with that client's rights;
+//! a record of the requests, and of the bytes in each direction.
+//! Never: an answer of its own, except those that a test asks for.
+//!
+//! ```text
+//! nftpol --plain HTTP/1.1--> proxy --kube::Client, TLS, token--> kube-apiserver
+//! ```
+
+mod call;
+mod connection;
+mod events;
+mod forward;
+
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context, Result};
+use kube::Client;
+use netbed::net::Namespace;
+use samples::scratch::Folder;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::ApiServer;
+use super::access::write_kubeconfig;
+use super::inside::{Inside, borrowed};
+pub use call::{Call, Verb};
+use connection::Command;
+
+/// The proxy, as long as this value lives.
+pub struct Proxy {
+    address: SocketAddr,
+    namespace: Namespace,
+    shared: Arc<Shared>,
+    orders: mpsc::UnboundedSender<Command>,
+    folder: Folder,
+    /// Its thread drives the proxy, also when the server is stopped.
+    _inside: Arc<Inside>,
+}
+
+/// Bytes on the wire, HTTP's own included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// From the client.
+    pub received: u64,
+    /// To the client.
+    pub sent: u64,
+}
+
+/// What the proxy's connections look at.
+struct Shared {
+    upstream: Client,
+    received: AtomicU64,
+    sent: AtomicU64,
+    without_watch_list: AtomicBool,
+    calls: Mutex<Vec<Call>>,
+    /// Resources whose watch streams stand still.
+    held: watch::Sender<BTreeSet<String>>,
+    /// The open watch streams by resource, and a way to end each.
+    streams: Mutex<Vec<(String, mpsc::UnboundedSender<()>)>>,
+}
+
+impl Proxy {
+    /// Listens on this address (port 0: any) in this namespace and forwards
+    /// to the server as this client, one of [`ApiServer::client`] or
+    /// [`ApiServer::service_account_client`].
+    ///
+    /// # Errors
+    /// When it cannot listen there.
+    pub fn start(
+        server: &ApiServer,
+        namespace: &Namespace,
+        address: SocketAddr,
+        upstream: Client,
+    ) -> Result<Self> {
+        let namespace = borrowed(namespace)?;
+        let listener = listen(&namespace, address)?;
+        let address = listener.local_addr().context("ask for the proxy's port")?;
+        let shared = Arc::new(Shared {
+            upstream,
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            without_watch_list: AtomicBool::new(false),
+            calls: Mutex::default(),
+            held: watch::Sender::default(),
+            streams: Mutex::default(),
+        });
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let inside = Arc::clone(&server.inside);
+        inside.handle().spawn(connection::serve(Arc::clone(&shared), inbox));
+        let folder = Folder::new("proxy")?;
+        let proxy = Self { address, namespace, shared, orders, folder, _inside: inside };
+        proxy.order(|done| Command::Listen(Some(listener), done))?;
+        Ok(proxy)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A kubeconfig that leads to the proxy, without credentials.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn kubeconfig(&self) -> Result<PathBuf> {
+        let path = self.folder.path().join("kubeconfig");
+        let cluster = json!({"server": format!("http://{}", self.address)});
+        write_kubeconfig(&path, &cluster, json!({}))?;
+        Ok(path)
+    }
+
+    /// The bytes of all connections so far.
+    pub fn traffic(&self) -> Traffic {
+        let received = self.shared.received.load(Ordering::Relaxed);
+        Traffic { received, sent: self.shared.sent.load(Ordering::Relaxed) }
+    }
+
+    /// All requests so far, in their order.
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.shared.calls).clone()
+    }
+
+    /// How many requests there were for this resource (`pods`) by this verb.
+    pub fn count(&self, verb: Verb, resource: &str) -> usize {
+        let calls = lock(&self.shared.calls);
+        calls.iter().filter(|call| call.verb == verb && call.resource == resource).count()
+    }
+
+    /// Closes all open connections, whatever they are at.
+    ///
+    /// # Errors
+    /// When the proxy has died.
+    pub fn cut(&self) -> Result<()> {
+        self.order(Command::Cut)
+    }
+
+    /// Refuses new connections as a closed port does. Open ones stay.
+    ///
+    /// # Errors
+    /// When the proxy has died.
+    pub fn refuse(&self) -> Result<()> {
+        self.order(|done| Command::Listen(None, done))
+    }
+
+    /// Takes new connections again.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub fn accept(&self) -> Result<()> {
+        self.refuse()?;
+        let listener = listen(&self.namespace, self.address)?;
+        self.order(|done| Command::Listen(Some(listener), done))
+    }
+
+    /// Lets all watch streams of this resource stand still, those that open
+    /// later, too. Lists are answered.
+    pub fn hold(&self, resource: &str) {
+        self.shared.held.send_if_modified(|held| held.insert(resource.to_owned()));
+    }
+
+    /// Lets them go on, with all that has gathered.
+    pub fn release(&self, resource: &str) {
+        self.shared.held.send_if_modified(|held| held.remove(resource));
+    }
+
+    /// Ends the open watch streams of this resource, or of all, by the event
+    /// ERROR with the Status 410 Expired, as the server does when it no longer
+    /// knows the resource version; what they held is lost. Returns how many
+    /// there were.
+    pub fn expire(&self, resource: Option<&str>) -> usize {
+        let mut streams = lock(&self.shared.streams);
+        let wanted = |of: &String| resource.is_none_or(|resource| resource == of);
+        let ended = streams.extract_if(.., |(of, _)| wanted(of));
+        // Streams without a reader do not count.
+        ended.filter(|(_, end)| end.send(()).is_ok()).count()
+    }
+
+    /// How many watch streams of this resource, or of all, are open.
+    pub fn watches(&self, resource: Option<&str>) -> usize {
+        let streams = lock(&self.shared.streams);
+        let open = streams.iter().filter(|(_, end)| !end.is_closed());
+        open.filter(|(of, _)| resource.is_none_or(|resource| resource == of)).count()
+    }
+
+    /// From now on, answers requests with `sendInitialEvents` as a server
+    /// does that has not got WatchList (KEP-3157): 422 Invalid. Or no longer.
+    pub fn without_watch_list(&self, without: bool) {
+        self.shared.without_watch_list.store(without, Ordering::Relaxed);
+    }
+
+    /// Gives an order and waits until it has been carried out.
+    fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Command) -> Result<()> {
+        let (done, carried_out) = oneshot::channel();
+        // If it is gone, the next line reports it.
+        let _ = self.orders.send(order(done));
+        carried_out.blocking_recv().context("the proxy has died")
+    }
+}
+
+fn listen(namespace: &Namespace, address: SocketAddr) -> Result<TcpListener> {
+    let listener = namespace.run(|| TcpListener::bind(address))?;
+    let listener = listener.with_context(|| format!("listen on {address}"))?;
+    listener.set_nonblocking(true).context("make a socket non-blocking")?;
+    Ok(listener)
+}
+
+/// Values here are whole between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

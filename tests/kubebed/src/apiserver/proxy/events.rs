@@ -1,0 +1,82 @@
+//! A watch stream on its way through the proxy.
+//!
+//! In: the server's stream of JSON lines, and commands. Out: whole lines, as soon
+//! as they may pass. On command, 410 Expired is the last line.
+//! Never: half a line before that one, or a changed line.
+
+use std::collections::BTreeSet;
+
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use kube::client::Body;
+use tokio::sync::{mpsc, watch};
+
+/// What the server sends for a resource version that it has compacted
+/// (NewResourceExpired in apimachinery/pkg/api/errors, Kubernetes 1.36).
+const EXPIRED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"The resourceVersion for the provided watch is too old.","reason":"Expired","code":410}}
+"#;
+
+/// The stream.
+pub(super) struct Events {
+    resource: String,
+    body: Body,
+    held: watch::Receiver<BTreeSet<String>>,
+    ended: mpsc::UnboundedReceiver<()>,
+    /// What has come of a line that is not yet whole.
+    rest: Vec<u8>,
+    over: bool,
+}
+
+impl Events {
+    pub fn new(
+        resource: String,
+        body: Body,
+        held: watch::Receiver<BTreeSet<String>>,
+        ended: mpsc::UnboundedReceiver<()>,
+    ) -> Self {
+        Self { resource, body, held, ended, rest: Vec::new(), over: false }
+    }
+
+    /// The next lines; `None` at the end.
+    pub async fn next(&mut self) -> Option<Result<Bytes, kube::Error>> {
+        if self.over {
+            return None;
+        }
+        let Self { resource, body, held, ended, rest, .. } = self;
+        let passed = async {
+            let lines = lines(body, rest).await;
+            // It errs only when the proxy is gone, and this stream with it.
+            let _ = held.wait_for(|held| !held.contains(resource)).await;
+            lines
+        };
+        let next = tokio::select! {
+            biased;
+            _ = ended.recv() => None,
+            lines = passed => Some(lines),
+        };
+        match next {
+            None => {
+                self.over = true;
+                Some(Ok(Bytes::from_static(EXPIRED.as_bytes())))
+            }
+            Some(lines) => lines,
+        }
+    }
+}
+
+/// Reads until at least one line is whole.
+async fn lines(body: &mut Body, rest: &mut Vec<u8>) -> Option<Result<Bytes, kube::Error>> {
+    loop {
+        let data = match body.frame().await {
+            None if rest.is_empty() => return None,
+            None => return Some(Ok(std::mem::take(rest).into())),
+            Some(Err(error)) => return Some(Err(error)),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        };
+        rest.extend_from_slice(&data);
+        if let Some(last) = rest.iter().rposition(|&byte| byte == b'\n') {
+            let tail = rest.split_off(last + 1);
+            return Some(Ok(std::mem::replace(rest, tail).into()));
+        }
+    }
+}

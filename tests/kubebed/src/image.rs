@@ -1,0 +1,185 @@
+//! Makes container images from scratch, without a container engine.
+//!
+//! In: a program on this machine and a name for the image. Out: a tar file that is
+//! an OCI image layout (image-spec v1.1, image-layout.md) and also has the
+//! `manifest.json` of `docker load`. So `ctr images import`, `docker load`,
+//! `podman load` and `skopeo` read it.
+//! Never: anything in the image but the program, the loader and the libraries that
+//! it loads; a time, an owner or an order that differs between two runs. The same
+//! program gives the same digest.
+
+mod archive;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::rootfs;
+use archive::Archive;
+
+/// Media types (image-spec v1.1, media-types.md).
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
+
+/// Where images live that name no registry
+/// (pkg.go.dev/github.com/distribution/reference, "ParseNormalizedNamed").
+const DEFAULT_REGISTRY: &str = "docker.io/library";
+
+/// What an image shall hold.
+#[derive(Clone, Debug)]
+pub struct Image {
+    name: String,
+    entrypoint: Vec<String>,
+    command: Vec<String>,
+    /// Absolute paths in the image, and the files here.
+    files: BTreeMap<String, PathBuf>,
+}
+
+/// Paths and their sizes in bytes.
+pub type Sizes = Vec<(String, u64)>;
+
+/// An image as it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// The digest of its manifest: `sha256:...`.
+    pub digest: String,
+    /// The files in it with their sizes in bytes.
+    pub files: Sizes,
+    /// The size of its one layer in bytes, not compressed.
+    pub layer: u64,
+}
+
+impl Image {
+    /// An image of this name (`nftpol:0.1.0`) that runs this program, which
+    /// is at `inside` in there, with what it is linked to where the loader
+    /// finds it.
+    ///
+    /// # Errors
+    /// When one of the program's libraries is missing.
+    pub fn of(name: &str, program: &Path, inside: &str) -> Result<Self> {
+        ensure!(name.contains(':'), "the image name {name} has no tag");
+        let libraries = rootfs::libraries(program)?.into_iter();
+        let mut files: BTreeMap<String, PathBuf> =
+            libraries.map(|path| (path.display().to_string(), path)).collect();
+        files.insert(inside.to_owned(), program.to_owned());
+        let entrypoint = vec![inside.to_owned()];
+        Ok(Self { name: name.to_owned(), entrypoint, command: Vec::new(), files })
+    }
+
+    /// The image of the built `nftpol`, by the name that `manifests/` have.
+    ///
+    /// # Errors
+    /// As [`Image::of`].
+    pub fn nftpol(program: &Path) -> Result<Self> {
+        let name = concat!("nftpol:", env!("CARGO_PKG_VERSION"));
+        Self::of(name, program, rootfs::PROGRAM)
+    }
+
+    /// The same, with these arguments where a pod names none.
+    #[must_use]
+    pub fn command(mut self, arguments: &[&str]) -> Self {
+        self.command = arguments.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// The name with its registry, as container runtimes keep it.
+    pub fn full_name(&self) -> String {
+        // A first part with a dot or a port is a registry.
+        match self.name.split_once('/') {
+            Some((first, _)) if first.contains(['.', ':']) => self.name.clone(),
+            _ => format!("{DEFAULT_REGISTRY}/{}", self.name),
+        }
+    }
+
+    /// Writes the tar file.
+    ///
+    /// # Errors
+    /// When a file cannot be read or the tar file not be written.
+    pub fn write(&self, to: &Path) -> Result<Written> {
+        let (layer, files) = self.layer()?;
+        let architecture = architecture()?;
+        let config = json!({
+            "architecture": architecture,
+            "os": "linux",
+            "config": {"Entrypoint": self.entrypoint, "Cmd": self.command, "WorkingDir": "/"},
+            "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
+        });
+        let config = config.to_string().into_bytes();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": descriptor(CONFIG, &config),
+            "layers": [descriptor(LAYER, &layer)],
+        });
+        let manifest = manifest.to_string().into_bytes();
+        let index = self.index(&manifest, architecture);
+        let docker = json!([{
+            "Config": blob(&config),
+            "RepoTags": [self.name],
+            "Layers": [blob(&layer)],
+        }]);
+        let out = File::create(to).with_context(|| format!("make {}", to.display()))?;
+        let mut archive = Archive::new(BufWriter::new(out));
+        archive.file("oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        archive.file("index.json", 0o644, index.to_string().as_bytes())?;
+        archive.file("manifest.json", 0o644, docker.to_string().as_bytes())?;
+        for content in [&manifest, &config, &layer] {
+            archive.file(&blob(content), 0o644, content)?;
+        }
+        archive.finish()?.flush().with_context(|| format!("write {}", to.display()))?;
+        Ok(Written { digest: digest(&manifest), files, layer: layer.len() as u64 })
+    }
+
+    /// The one layer, and what is in it.
+    fn layer(&self) -> Result<(Vec<u8>, Sizes)> {
+        let mut archive = Archive::new(Vec::new());
+        let mut listed = Sizes::new();
+        for (inside, path) in &self.files {
+            let content = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+            archive.folders_to(inside.trim_start_matches('/'))?;
+            archive.file(inside.trim_start_matches('/'), 0o755, &content)?;
+            listed.push((inside.clone(), content.len() as u64));
+        }
+        Ok((archive.finish()?, listed))
+    }
+
+    fn index(&self, manifest: &[u8], architecture: &str) -> Value {
+        let mut entry = descriptor(MANIFEST, manifest);
+        entry["platform"] = json!({"architecture": architecture, "os": "linux"});
+        entry["annotations"] = json!({
+            // containerd takes this one as it stands (images/annotations.go);
+            // the other is the specification's.
+            "io.containerd.image.name": self.full_name(),
+            "org.opencontainers.image.ref.name": self.name.rsplit(':').next(),
+        });
+        json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
+    }
+}
+
+fn descriptor(media: &str, content: &[u8]) -> Value {
+    json!({"mediaType": media, "digest": digest(content), "size": content.len()})
+}
+
+fn blob(content: &[u8]) -> String {
+    format!("blobs/{}", digest(content).replace(':', "/"))
+}
+
+fn digest(content: &[u8]) -> String {
+    format!("sha256:{:x}", Sha256::digest(content))
+}
+
+/// This machine's, by Go's name for it.
+fn architecture() -> Result<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        other => bail!("images have no name for the architecture {other} here"),
+    }
+}

@@ -1,0 +1,311 @@
+//! A whole Kubernetes on this machine, without a container engine or a registry.
+//!
+//! In: how many nodes, and how their pods are connected. Out: a control plane and
+//! nodes that run pods, each in its own namespaces; `kubectl`; commands in nodes.
+//! Everything ends when the value is dropped.
+//! Never: a change of the machine outside of these namespaces, or an image from
+//! elsewhere.
+//!
+//! ```text
+//!   switch's namespace: etcd, kube-apiserver, kube-controller-manager, kube-scheduler
+//!      |                                  |
+//!   node-1 .11                         node-2 .12        netbed::testbed's wires and routes
+//!   pid 1, containerd, kubelet,        the same          (net, mount, pid, uts, ipc, cgroup)
+//!   kube-proxy, CNI bridge or ptp,
+//!   flannel if wanted
+//! ```
+
+mod cgroups;
+mod deploy;
+mod faults;
+mod inside;
+mod machine;
+mod node;
+mod options;
+mod pods;
+mod settings;
+pub mod standing;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Context, Result};
+use netbed::program::{self, Finished};
+use netbed::testbed::Testbed;
+use samples::scratch::Folder;
+use samples::testbed_spec::{self, TestbedSpec};
+use serde_json::{Value, json};
+
+use crate::apiserver::{self, ApiServer, Purpose, process::Process};
+use crate::image::Image;
+pub use inside::{CALLS, serve};
+pub use machine::Machine;
+use node::Node;
+pub use options::{Backend, Network, Options, Proxy};
+
+/// What holds the namespaces of a pod open.
+const PAUSE: &str = "nftpol.test/pause:1";
+/// The program of upstream's tests that serves and asks, by the name that
+/// they have for it (`e2e.test --list-images` of Kubernetes 1.36).
+pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.63.0";
+/// Namespaces of a cluster whose names nobody else has begin so, and the name
+/// of its folder has this.
+const PREFIX: &str = "npt";
+const FOLDER: &str = "kubernetes";
+/// How long nodes may take to be ready, as kubectl reads it.
+const PATIENCE: &str = "--timeout=180s";
+
+/// The cluster, as long as this value lives.
+pub struct Kubernetes {
+    options: Options,
+    nodes: Vec<Node>,
+    _controllers: [Process; 2],
+    server: ApiServer,
+    cluster: Testbed,
+    /// Last: the others write into it.
+    folder: Folder,
+}
+
+impl Kubernetes {
+    /// Starts one whose names nobody else has. `say` is told what is being
+    /// done.
+    ///
+    /// # Errors
+    /// When a program is missing (`cargo xtask cluster up` gets them all), or
+    /// one ends or does not become ready, with its output.
+    pub fn up(options: Options, say: &dyn Fn(&str)) -> Result<Self> {
+        let cluster = Testbed::new(described(&options), PREFIX)?;
+        Self::on(options, cluster, Folder::new(FOLDER)?, say)
+    }
+
+    fn on(options: Options, cluster: Testbed, folder: Folder, say: &dyn Fn(&str)) -> Result<Self> {
+        say("etcd, kube-apiserver, kube-controller-manager, kube-scheduler");
+        let address = cluster.services_address(false)?;
+        if options.dual_stack {
+            cluster.services_address(true)?;
+        }
+        let purpose = Purpose::Nodes;
+        let server =
+            ApiServer::start_for(purpose, cluster.switch(), address, folder.inner("control")?)?;
+        let controllers = controllers(&server, options.ghosts)?;
+        say("containerd on each node");
+        let nodes = together(cluster.nodes(), |node| {
+            let folder = folder.inner(&node.name)?;
+            Node::start(&server, &node.namespace, &node.name, folder)
+        })?;
+        let mut this = Self { options, nodes, _controllers: controllers, server, cluster, folder };
+        say("images: pause, agnhost, nftpol");
+        this.import_all()?;
+        say("kubelet, kube-proxy and the pods' network on each node");
+        this.join()?;
+        let ready = ["wait", "--for=condition=Ready", "node", "--all", PATIENCE];
+        if let Err(error) = this.kubectl(&ready, "")?.success() {
+            this.check()?;
+            return Err(error.context("nodes do not become ready"));
+        }
+        Ok(this)
+    }
+
+    /// What it was made of.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The API server, in the switch's namespace.
+    pub fn server(&self) -> &ApiServer {
+        &self.server
+    }
+
+    /// The same, to stop it and start it again. The other programs of the
+    /// control plane and etcd go on.
+    pub fn server_mut(&mut self) -> &mut ApiServer {
+        &mut self.server
+    }
+
+    /// The namespaces of nodes, the switch and the outsider, and their wires.
+    /// Pods are not among them: kubelets make those.
+    pub fn cluster(&self) -> &Testbed {
+        &self.cluster
+    }
+
+    /// Where logs and other files are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs kubectl as administrator.
+    ///
+    /// # Errors
+    /// As [`ApiServer::kubectl`].
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<Finished> {
+        self.server.kubectl(arguments, input)
+    }
+
+    /// A command that runs in all namespaces of a node.
+    ///
+    /// # Errors
+    /// When there is no such node.
+    pub fn command(&self, node: &str, words: &[&str]) -> Result<Command> {
+        let node = self.nodes.iter().find(|one| one.name() == node);
+        Ok(node.context("no such node")?.command(words))
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When there is no such node or the command cannot be started.
+    pub fn exec(&self, node: &str, words: &[&str]) -> Result<Finished> {
+        program::finish(self.command(node, words)?, "")
+    }
+
+    /// Gives every node an image.
+    ///
+    /// # Errors
+    /// When it cannot be written or a containerd refuses it.
+    pub fn import(&self, image: &Image) -> Result<()> {
+        let archive = self.folder.path().join("image.tar");
+        image.write(&archive)?;
+        together(&self.nodes, |node| node.import(&archive)).map(drop)
+    }
+
+    /// Gives every node the images of a tar file that `ctr images import`
+    /// takes.
+    ///
+    /// # Errors
+    /// When it cannot be read or a containerd refuses it.
+    pub fn import_file(&self, file: &Path) -> Result<()> {
+        // Not every folder of the machine is one of the nodes', too.
+        let archive = self.folder.path().join("image.tar");
+        fs::copy(file, &archive).with_context(|| format!("copy {}", file.display()))?;
+        together(&self.nodes, |node| node.import(&archive)).map(drop)
+    }
+
+    /// Fails, with its last output, when a program of a node has ended.
+    ///
+    /// # Errors
+    /// That one.
+    pub fn check(&mut self) -> Result<()> {
+        self.nodes.iter_mut().try_for_each(Node::check)
+    }
+
+    /// The words that run the words after them in each node, by its name.
+    fn doors(&self) -> impl Iterator<Item = (&str, Vec<OsString>)> {
+        self.nodes.iter().map(|node| (node.name(), node.entering()))
+    }
+
+    fn import_all(&self) -> Result<()> {
+        // Nothing but sleep in it; containerd kills it when its pod ends.
+        let pause = Image::of(PAUSE, &find("sleep")?, "/sleep")?.command(&["infinity"]);
+        let agnhost = Image::of(AGNHOST, &apiserver::program("agnhost")?, "/agnhost")?;
+        for image in [pause, agnhost.command(&["pause"]), Image::nftpol(&program::path()?)?] {
+            self.import(&image)?;
+        }
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<()> {
+        let Self { options, nodes, server, cluster, .. } = self;
+        let families = options.families();
+        let objects = (0..nodes.len()).map(|index| node_object(cluster.spec(), index, families));
+        let objects: Vec<Value> = objects.collect();
+        server.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string())?;
+        let kubelet = settings::kubelet(&server.file("ca.crt"));
+        let proxys = server.user_kubeconfig("system:kube-proxy", None)?;
+        let pods: Vec<String> = families.iter().map(|&v6| TestbedSpec::pods_range(v6)).collect();
+        for (index, (node, endpoint)) in nodes.iter_mut().zip(cluster.nodes()).enumerate() {
+            if options.network != Network::Ptp {
+                endpoint.namespace.sysctl("bridge.bridge-nf-call-iptables", "1")?;
+                endpoint.namespace.sysctl("bridge.bridge-nf-call-ip6tables", "1")?;
+            }
+            let ranges: Vec<String> =
+                families.iter().map(|&v6| TestbedSpec::pod_range(index, v6)).collect();
+            if let Network::Flannel(backend) = options.network {
+                cluster.remove_routes(index)?;
+                node.start_flannel(server, &settings::flannel(options, backend))?;
+            }
+            node.set_network(&settings::network(options, &ranges))?;
+            let addresses = families.iter().filter_map(|&v6| endpoint.address(v6));
+            let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
+            let proxy = settings::proxy(options, node.name(), &proxys, &pods);
+            node.join(server, &addresses, &kubelet, &proxy)?;
+        }
+        Ok(())
+    }
+}
+
+/// Does this with each of them at the same time.
+fn together<T: Send, U: Send>(
+    items: impl IntoIterator<Item = T>,
+    each: impl Fn(T) -> Result<U> + Sync,
+) -> Result<Vec<U>> {
+    let each = &each;
+    thread::scope(|scope| {
+        let started: Vec<_> =
+            items.into_iter().map(|item| scope.spawn(move || each(item))).collect();
+        let done = started.into_iter().map(|one| match one.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        done.collect()
+    })
+}
+
+/// What the cluster's wires join: nodes without pods. Routed, whatever the
+/// network: CNI's plugins make the bridge.
+fn described(options: &Options) -> TestbedSpec {
+    let names: Vec<String> = (1..=options.nodes).map(|number| format!("node-{number}")).collect();
+    TestbedSpec::new(
+        testbed_spec::Network::Routed,
+        &names.iter().map(String::as_str).collect::<Vec<_>>(),
+    )
+}
+
+/// The Node as its kubelet shall find it: with the ranges of its pods.
+fn node_object(spec: &TestbedSpec, index: usize, families: &[bool]) -> Value {
+    let ranges: Vec<String> =
+        families.iter().map(|&v6| TestbedSpec::pod_range(index, v6)).collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": spec.nodes[index]},
+        "spec": {"podCIDR": ranges[0], "podCIDRs": ranges},
+    })
+}
+
+fn controllers(server: &ApiServer, ghosts: bool) -> Result<[Process; 2]> {
+    let start = |name: &str, more: &[String]| {
+        let kubeconfig = server.user_kubeconfig(&format!("system:{name}"), None)?;
+        let mut arguments = vec![
+            format!("--kubeconfig={}", kubeconfig.display()),
+            "--leader-elect=false".to_owned(),
+            "--bind-address=127.0.0.1".to_owned(),
+        ];
+        arguments.extend_from_slice(more);
+        let (inside, folder) = server.place();
+        Process::start(inside, name, &arguments, folder)
+    };
+    let file = |flag: &str, name: &str| format!("--{flag}={}", server.file(name).display());
+    let mut manager = vec![
+        file("root-ca-file", "ca.crt"),
+        file("service-account-private-key-file", "service-accounts.key"),
+        // The user of its kubeconfig is none of the many that RBAC knows.
+        "--use-service-account-credentials=true".to_owned(),
+    ];
+    if ghosts {
+        // Those that look for nodes of pods.
+        let without = "-node-lifecycle-controller,-pod-garbage-collector-controller";
+        manager.push(format!("--controllers=*,{without}"));
+    }
+    Ok([start("kube-controller-manager", &manager)?, start("kube-scheduler", &[])?])
+}
+
+/// A program on the machine's `PATH`.
+fn find(program: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(program));
+    let found = found.into_iter().find(|candidate| candidate.is_file());
+    found.with_context(|| format!("no {program} on the PATH"))
+}

@@ -1,0 +1,81 @@
+//! A root file system with one program and nothing else.
+//!
+//! In: a program of this machine, and a folder. Out: the program where a
+//! container's `PATH` finds it, and its loader and libraries where the loader finds
+//! them. Never: a shell, or any file that the program does not load.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// Where the program is in there.
+pub const PROGRAM: &str = "/usr/local/bin/nftpol";
+
+/// Puts the program and what it needs into a folder.
+///
+/// # Errors
+/// When a library is missing, or a file cannot be copied.
+pub fn write(folder: &Path, program: &Path) -> Result<()> {
+    copy(program, folder, Path::new(PROGRAM))?;
+    for library in libraries(program)? {
+        copy(&library, folder, &library)?;
+    }
+    Ok(())
+}
+
+/// The loader and the libraries of a program, as the loader finds them
+/// (ldd(1)); none of one that is linked statically.
+///
+/// # Errors
+/// When one is missing, or `ldd` does not know the program.
+pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
+    let output = Command::new("ldd").env("LC_ALL", "C").arg(program).output().context("run ldd")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let problem = String::from_utf8_lossy(&output.stderr);
+    // Of a static program that is at no fixed address it says "statically linked", and succeeds.
+    if problem.trim() == "not a dynamic executable" {
+        return Ok(Vec::new());
+    }
+    ensure!(output.status.success(), "ldd {}: {said}{problem}", program.display());
+    named(&said).with_context(|| format!("ldd {}", program.display()))
+}
+
+/// `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, the loader without
+/// an arrow, and the kernel's `linux-vdso.so.1`, which is no file.
+fn named(said: &str) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for line in said.lines().map(str::trim) {
+        ensure!(!line.ends_with("not found"), "{line}");
+        let found = line.split_once(" => ").map_or(line, |(_, found)| found);
+        if let Some((path, _)) = found.split_once(" (").filter(|_| found.starts_with('/')) {
+            paths.push(path.into());
+        }
+    }
+    Ok(paths)
+}
+
+fn copy(from: &Path, folder: &Path, to: &Path) -> Result<()> {
+    let to = folder.join(to.strip_prefix("/").unwrap_or(to));
+    let parent = to.parent().unwrap_or(folder);
+    fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
+    fs::copy(from, &to).with_context(|| format!("copy {}", from.display())).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answers_of_ldd() -> Result<()> {
+        let dynamic = "\tlinux-vdso.so.1 (0x00007f94)\n\
+                       \tlibmnl.so.0 => /lib/x/libmnl.so.0 (0x00007f93)\n\
+                       \t/lib64/ld-linux-x86-64.so.2 (0x00007f92)\n";
+        let paths = ["/lib/x/libmnl.so.0", "/lib64/ld-linux-x86-64.so.2"];
+        assert_eq!(named(dynamic)?, paths.map(PathBuf::from));
+        assert_eq!(named("\tstatically linked\n")?, Vec::<PathBuf>::new());
+        assert!(named("\tlibmnl.so.0 => not found\n").is_err());
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! A testbed with a real API server, and agents that watch it.
+//!
+//! In: the description of a cluster. Out: its namespaces; a server that knows its
+//! pods and has the objects of `manifests/`; agents on its nodes with the rights
+//! from there. Never: rights or objects for an agent that `manifests/` does not have.
+
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use netbed::scenario::Scenario;
+use netbed::testbed::Testbed;
+use netbed::verdict::Counts;
+use policy::Snapshot;
+use samples::testbed_spec::TestbedSpec;
+use watcher::{Store, api};
+
+use crate::apiserver::ApiServer;
+use crate::daemon::Daemon;
+
+/// How long an agent may take to become ready.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long packets may take to do as the spec says.
+const SOON: Duration = Duration::from_secs(10);
+
+/// The cluster and its API server, as long as this value lives.
+pub struct World {
+    /// The API server, in the switch's namespace.
+    pub server: ApiServer,
+    /// Nodes, pods, the outsider.
+    pub cluster: Testbed,
+    kubeconfig: PathBuf,
+}
+
+impl World {
+    /// Builds it and starts the server. Namespace names begin with `prefix`.
+    ///
+    /// # Errors
+    /// When the cluster or the server does not come up, or `manifests/` are
+    /// refused.
+    pub fn new(spec: TestbedSpec, prefix: &str) -> Result<Self> {
+        let cluster = Testbed::new(spec, prefix)?;
+        let address = cluster.services_address(false)?;
+        let server = ApiServer::start(cluster.switch(), address)?;
+        let kubeconfig = install(&server)?;
+        server.create_cluster(cluster.spec())?;
+        Ok(Self { server, cluster, kubeconfig })
+    }
+
+    /// A kubeconfig with the rights of the DaemonSet's service account.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The objects that the API server has now.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let found = self.server.block_on(api::list(self.server.client()))?;
+        let store: Store = found.into_iter().map(|found| found.object).collect();
+        Ok(store.snapshot().clone())
+    }
+
+    /// Starts an agent on a node.
+    ///
+    /// # Errors
+    /// When there is no such node, or the agent cannot be started.
+    pub fn agent(&self, node: &str, options: &[&str]) -> Result<Daemon<'_>> {
+        let namespace = &self.cluster.endpoint(node)?.namespace;
+        Daemon::start(namespace, &self.kubeconfig, node, options)
+    }
+
+    /// Starts an agent on every node and waits until all are ready.
+    ///
+    /// # Errors
+    /// When one does not become ready.
+    pub fn agents(&self) -> Result<Vec<Daemon<'_>>> {
+        self.agents_with(&[])
+    }
+
+    /// The same, with these options.
+    ///
+    /// # Errors
+    /// As [`Self::agents`].
+    pub fn agents_with(&self, options: &[&str]) -> Result<Vec<Daemon<'_>>> {
+        let nodes = &self.cluster.spec().nodes;
+        let mut agents =
+            nodes.iter().map(|node| self.agent(node, options)).collect::<Result<Vec<_>>>()?;
+        for agent in &mut agents {
+            agent.ready_within(PATIENCE)?;
+        }
+        Ok(agents)
+    }
+}
+
+/// Applies `manifests/`. A kubeconfig with the rights of the DaemonSet's
+/// service account.
+///
+/// # Errors
+/// When the server refuses something.
+pub fn install(server: &ApiServer) -> Result<PathBuf> {
+    let folder = manifests().display().to_string();
+    server.kubectl(&["apply", "-k", &folder], "")?.success().context("apply manifests/")?;
+    server.service_account_kubeconfig("kube-system", "nftpol")
+}
+
+/// The folder of the DaemonSet and its rights.
+pub fn manifests() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../manifests")
+}
+
+/// Tries everything until packets do what the specification says of the
+/// objects that the API server has.
+///
+/// # Errors
+/// When they do not within ten seconds.
+pub fn soon(world: &World, scenario: &Scenario<'_>) -> Result<Counts> {
+    let snapshot = world.snapshot()?;
+    let start = Instant::now();
+    loop {
+        match scenario.check_snapshot(&snapshot) {
+            Err(error) if start.elapsed() > SOON => return Err(error),
+            Err(_) => sleep(Duration::from_millis(20)),
+            counts => return counts,
+        }
+    }
+}

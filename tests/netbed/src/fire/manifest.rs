@@ -1,0 +1,47 @@
+//! Kubernetes YAML for the pods of the range, with only the fields that policies
+//! depend on.
+
+use std::net::Ipv4Addr;
+
+/// Namespace of every object.
+const NAMESPACE: &str = "fire";
+
+/// Several texts as one of many documents.
+pub fn list(texts: &[&str]) -> String {
+    texts.join("---\n")
+}
+
+/// A running pod. `labels` as between the braces of a YAML flow mapping;
+/// `born` in seconds, 0 to 59: the younger of two pods has an address.
+pub fn pod(name: &str, labels: &str, address: Ipv4Addr, born: u8) -> String {
+    format!(
+        "apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+  namespace: {NAMESPACE}
+  labels: {{{labels}}}
+  creationTimestamp: \"2026-01-01T00:00:{born:02}Z\"
+spec:
+  containers: [{{name: main, image: example.org/main:1}}]
+status:
+  phase: Running
+  podIP: {address}
+  podIPs: [{{ip: {address}}}]
+"
+    )
+}
+
+/// A NetworkPolicy. `spec` is the text below `spec:`.
+pub fn policy(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {name}
+  namespace: {NAMESPACE}
+spec:
+  {spec}
+"
+    )
+}

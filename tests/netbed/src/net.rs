@@ -1,0 +1,11 @@
+//! Network namespaces with names, and the wires between them.
+//!
+//! `ip netns` shows the namespaces. When a [`Namespace`] is dropped, the namespace
+//! and everything that runs in it end. Never: a change of the machine's own
+//! network, or a silent skip where rights are missing.
+
+mod namespace;
+mod wire;
+
+pub use namespace::{Namespace, require_root};
+pub use wire::veth;

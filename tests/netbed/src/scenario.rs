@@ -1,0 +1,112 @@
+//! Enforces policies on a testbed and checks what packets do.
+//!
+//! In: a testbed and policies as YAML. Out: whether packets do what the
+//! specification says. Never: makes rules. `nftpol` makes them.
+
+use anyhow::{Context, Result};
+use policy::Snapshot;
+use policy::spec::{decide_with, owners};
+use samples::objects;
+use samples::testbed_spec::TestbedSpec;
+
+use crate::probe::{Flow, Knock, Prober};
+use crate::program::{self, Finished};
+use crate::testbed::Testbed;
+use crate::verdict::{self, Counts};
+
+/// A cluster, its open doors, and all flows over it.
+#[derive(Debug)]
+pub struct Scenario<'a> {
+    cluster: &'a Testbed,
+    prober: Prober<'a>,
+    flows: Vec<Flow>,
+}
+
+impl<'a> Scenario<'a> {
+    /// All pairs in these ways; ready when every flow has passed once.
+    ///
+    /// # Errors
+    /// When the cluster does not come up.
+    pub fn new(cluster: &'a Testbed, knocks: &[Knock]) -> Result<Self> {
+        let prober = Prober::new(cluster, knocks)?;
+        let flows = Flow::all(cluster, knocks);
+        prober.settle(&flows)?;
+        Ok(Self { cluster, prober, flows })
+    }
+
+    /// The flows that are tried.
+    pub fn flows(&self) -> &[Flow] {
+        &self.flows
+    }
+
+    /// Applies the policies on every node in the place of what was there, and
+    /// tries everything.
+    ///
+    /// # Errors
+    /// When `nftpol` refuses them or packets do not do as the spec says.
+    pub fn enforce(&self, policies: &str) -> Result<Counts> {
+        apply(self.cluster, policies)?;
+        self.check(policies)
+    }
+
+    /// Tries everything against what these policies say.
+    ///
+    /// # Errors
+    /// When packets do not do as the spec says.
+    pub fn check(&self, policies: &str) -> Result<Counts> {
+        self.check_snapshot(&objects::snapshot(self.cluster.spec(), policies)?)
+    }
+
+    /// Tries everything against what these objects say.
+    ///
+    /// # Errors
+    /// When packets do not do as the spec says.
+    pub fn check_snapshot(&self, snapshot: &Snapshot) -> Result<Counts> {
+        let seen = self.prober.run(&self.flows)?;
+        let verdicts = verdict::judge(self.cluster, snapshot, &self.flows, &seen)?;
+        verdict::check(self.cluster, &verdicts)
+    }
+}
+
+/// Builds a testbed. Returns when every pair has answered a ping.
+///
+/// # Errors
+/// When it cannot be built or does not come up.
+pub fn connected(spec: TestbedSpec, prefix: &str) -> Result<Testbed> {
+    let cluster = Testbed::new(spec, prefix)?;
+    let ping = [Knock::Icmp];
+    Prober::new(&cluster, &ping)?.settle(&Flow::all(&cluster, &ping))?;
+    Ok(cluster)
+}
+
+/// Which flows the specification lets pass, in their order.
+///
+/// # Errors
+/// When a flow is between addresses of different families.
+pub fn allowed(cluster: &Testbed, snapshot: &Snapshot, flows: &[Flow]) -> Result<Vec<bool>> {
+    let owners = owners(snapshot);
+    let packets = flows.iter().map(|flow| flow.packet(cluster).context("mixed families"));
+    packets.map(|packet| Ok(decide_with(snapshot, &owners, &packet?).passes())).collect()
+}
+
+/// Applies policies on every node.
+///
+/// # Errors
+/// When `nftpol` refuses them.
+pub fn apply(cluster: &Testbed, policies: &str) -> Result<()> {
+    for node in 0..cluster.spec().nodes.len() {
+        let name = &cluster.spec().nodes[node];
+        apply_on(cluster, name, policies)?.success().with_context(|| format!("on {name}"))?;
+    }
+    Ok(())
+}
+
+/// `nftpol apply` on one node.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn apply_on(cluster: &Testbed, node: &str, policies: &str) -> Result<Finished> {
+    let input = objects::manifests(cluster.spec(), policies);
+    let namespace = &cluster.endpoint(node)?.namespace;
+    program::run(namespace, &["apply", "-f", "-", "--node", node], &input)
+}

@@ -1,0 +1,173 @@
+//! Makes a described cluster real.
+//!
+//! In: a [`TestbedSpec`]. Out: a [`Testbed`] with one network namespace for each
+//! node, each pod, the switch between the nodes, and an outsider. Every endpoint
+//! reaches every other while no policy is in force.
+//! Never: policies, or rules of any firewall.
+//!
+//! ```text
+//!            outsider           192.168.77.1, no pod
+//!               |
+//!   switch (bridge under0)      192.168.77.0/24, fd00:77::/64
+//!      |                 |         \--- router .253 --- a far node, 192.168.78.0/24
+//!   node-1 .11        node-2 .12    to each other's pods by routes or an overlay
+//!      |                 |
+//!   Bridge: pods are ports of cni0 in the node, 10.244.<node>.0/24
+//!   Routed: each pod on its own veth with a /32 and a /128 route
+//! ```
+
+mod build;
+mod overlay;
+mod tunnel;
+
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard};
+
+use anyhow::{Context, Result};
+use samples::testbed_spec::TestbedSpec;
+
+use crate::net::Namespace;
+use tunnel::Tunnel;
+
+/// The cluster, as long as this value lives.
+#[derive(Debug)]
+pub struct Testbed {
+    spec: TestbedSpec,
+    /// Before the nodes: they hold the nodes' devices.
+    _tunnels: Vec<Tunnel>,
+    endpoints: Vec<Endpoint>,
+    switch: Namespace,
+    router: Option<Namespace>,
+    /// Last, so that the next cluster waits until this one is gone.
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// One cluster at a time: what has not come within a moment counts as
+/// refused, and the kernel's neighbour tables, shared by all namespaces, hold
+/// 1024 entries (gc_thresh3 in arp(7)).
+pub static TURN: Mutex<()> = Mutex::new(());
+
+/// Something that can send and receive.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// A pod's `namespace/name`, a node's name, or `outsider`.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// Where its sockets live.
+    pub namespace: Namespace,
+    /// Its addresses, at most one of each family.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What an endpoint is to the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A pod on the node with this index.
+    Pod {
+        /// Index into [`TestbedSpec::nodes`].
+        node: usize,
+    },
+    /// The node with this index.
+    Node {
+        /// Index into [`TestbedSpec::nodes`].
+        node: usize,
+    },
+    /// Neither pod nor node.
+    Outsider,
+}
+
+impl Testbed {
+    /// Builds it. Namespace names begin with `prefix` (4 characters at most)
+    /// and are unique.
+    ///
+    /// # Errors
+    /// Without root, or when `ip` refuses something.
+    pub fn new(spec: TestbedSpec, prefix: &str) -> Result<Self> {
+        build::build(spec, &|_| Namespace::new(prefix))
+    }
+
+    /// Builds it with namespaces named for people: `<prefix>-<endpoint>`,
+    /// with `-` for the `/` of pods.
+    ///
+    /// # Errors
+    /// As [`Testbed::new`], and when a name is taken.
+    pub fn named(spec: TestbedSpec, prefix: &str) -> Result<Self> {
+        build::build(spec, &|endpoint| {
+            Namespace::named(&format!("{prefix}-{}", endpoint.replace('/', "-")))
+        })
+    }
+
+    /// What it was built from.
+    pub fn spec(&self) -> &TestbedSpec {
+        &self.spec
+    }
+
+    /// All pods but those in their node's network namespace, in the order of
+    /// the description, all nodes, the outsider.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// The endpoint of this name: `namespace/name`, a node, `outsider`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn endpoint(&self, name: &str) -> Result<&Endpoint> {
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.name == name)
+            .with_context(|| format!("no endpoint {name} in this cluster"))
+    }
+
+    /// The nodes, by index.
+    pub fn nodes(&self) -> impl Iterator<Item = &Endpoint> {
+        self.endpoints.iter().filter(|endpoint| matches!(endpoint.role, Role::Node { .. }))
+    }
+
+    /// The namespace of the switch between the nodes.
+    pub fn switch(&self) -> &Namespace {
+        &self.switch
+    }
+
+    /// Gives the switch's namespace an address that the nodes reach,
+    /// `192.168.77.254` or `fd00:77::fe`, and routes to the pods, for servers
+    /// that run there.
+    ///
+    /// # Errors
+    /// When `ip` refuses it.
+    pub fn services_address(&self, v6: bool) -> Result<IpAddr> {
+        build::services_address(&self.spec, &self.switch, v6)
+    }
+
+    /// Takes from the node with this index its routes to the pods of the
+    /// others. The caller makes new ones.
+    ///
+    /// # Errors
+    /// When `ip` refuses it.
+    pub fn remove_routes(&self, node: usize) -> Result<()> {
+        build::remove_routes(self, node)
+    }
+
+    /// Lets the namespaces stay when this value is dropped. TUN devices end
+    /// with it all the same.
+    pub fn keep(&mut self) {
+        self.switch.keep();
+        self.router.iter_mut().for_each(Namespace::keep);
+        for endpoint in &mut self.endpoints {
+            endpoint.namespace.keep();
+        }
+    }
+}
+
+impl Endpoint {
+    /// Its address of this family.
+    pub fn address(&self, v6: bool) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|address| address.is_ipv6() == v6)
+    }
+
+    /// Whether it is a pod.
+    pub fn is_pod(&self) -> bool {
+        matches!(self.role, Role::Pod { .. })
+    }
+}

@@ -1,0 +1,277 @@
+//! Makes the namespaces, wires, addresses and routes of a testbed.
+//!
+//! In: the description. Out: a testbed in which every endpoint reaches every other.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::PoisonError;
+
+use anyhow::{Context, Result};
+use samples::testbed_spec::{
+    Between, Network, PodSpec, TestbedSpec, pod_address, pod_prefix, underlay_address,
+};
+
+use super::overlay;
+use super::tunnel::Tunnel;
+use super::{Endpoint, Role, TURN, Testbed};
+use crate::net::{Namespace, veth};
+
+/// The gateway of routed pods, as Calico has it: nobody's address, answered
+/// by proxy ARP.
+const GATEWAY_V4: &str = "169.254.1.1";
+/// The host's end of each routed veth has this hardware address, hence
+const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
+/// this link-local one (RFC 4291, appendix A), the gateway for IPv6.
+const GATEWAY_V6: &str = "fe80::ecee:eeff:feee:eeee";
+
+/// Number of the outsider on the switch.
+const OUTSIDER: u8 = 1;
+/// Number of the switch itself, once it has an address.
+const SERVICES: u8 = 254;
+/// Number of the router, on both sides.
+const ROUTER: u8 = 253;
+
+type Make<'a> = &'a dyn Fn(&str) -> Result<Namespace>;
+
+pub(super) fn build(spec: TestbedSpec, make: Make<'_>) -> Result<Testbed> {
+    // A test that failed in its turn has dropped its cluster all the same.
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let switch = make("switch")?;
+    // Frames between nodes are the switch's business, not its firewall's.
+    switch.sysctl("bridge.bridge-nf-call-iptables", "0")?;
+    switch.sysctl("bridge.bridge-nf-call-ip6tables", "0")?;
+    switch.ip("link add under0 type bridge\nlink set under0 up")?;
+    let router = spec.far.map(|far| router(&spec, far, &switch, make)).transpose()?;
+    let outsider = outsider(&spec, &switch, make)?;
+    let nodes = (0..spec.nodes.len())
+        .map(|index| node(&spec, index, &switch, router.as_ref(), make))
+        .collect::<Result<Vec<_>>>()?;
+    let tunnelled = nodes.iter().enumerate().filter(|_| spec.between == Between::Udp);
+    let tunnels = tunnelled.map(|(index, node)| Tunnel::new(&spec, index, &node.namespace));
+    let tunnels = tunnels.collect::<Result<Vec<_>>>()?;
+    for (index, node) in nodes.iter().enumerate() {
+        overlay::join(&spec, index, &node.namespace)?;
+        node.namespace.ip(&routes_to_pods(&spec, Some(index)))?;
+    }
+    let mut endpoints = spec
+        .pods
+        .iter()
+        .enumerate()
+        .filter(|(_, one)| !one.host_network)
+        .map(|(index, one)| pod(&spec, index, one, &nodes[one.node].namespace, make))
+        .collect::<Result<Vec<_>>>()?;
+    endpoints.extend(nodes);
+    endpoints.push(outsider);
+    Ok(Testbed { spec, _tunnels: tunnels, endpoints, switch, router, _turn: turn })
+}
+
+/// Between the switch and the far node. It knows that node's pods for the
+/// outsider's sake; the nodes' overlay does not need it to.
+fn router(spec: &TestbedSpec, far: usize, switch: &Namespace, make: Make<'_>) -> Result<Namespace> {
+    let namespace = make("router")?;
+    forward(&namespace)?;
+    join(&namespace, switch, "router", &both(|v6| underlay_address(false, ROUTER, v6)))?;
+    let mut lines = "link add far0 type bridge\nlink set far0 up\n".to_owned();
+    for v6 in [false, true] {
+        let address = underlay_address(true, ROUTER, v6);
+        lines.push_str(&add_address(address, underlay_prefix(v6), "far0"));
+        let (to, length) = (pod_address(far, 0, v6), pod_prefix(v6));
+        let _ = writeln!(lines, "route add {to}/{length} via {}", spec.node_address(far, v6));
+    }
+    namespace.ip(&lines)?;
+    Ok(namespace)
+}
+
+fn forward(namespace: &Namespace) -> Result<()> {
+    namespace.sysctl("ipv4.ip_forward", "1")?;
+    namespace.sysctl("ipv6.conf.all.forwarding", "1")?;
+    namespace.sysctl("ipv4.conf.all.rp_filter", "0")?;
+    namespace.sysctl("ipv4.conf.default.rp_filter", "0")
+}
+
+/// To the far node's subnet, from the switch.
+fn routes_to_far() -> String {
+    let route = |v6| {
+        let (to, length) = (underlay_address(true, 0, v6), underlay_prefix(v6));
+        format!("route add {to}/{length} via {}\n", underlay_address(false, ROUTER, v6))
+    };
+    [false, true].map(route).concat()
+}
+
+fn outsider(spec: &TestbedSpec, switch: &Namespace, make: Make<'_>) -> Result<Endpoint> {
+    let namespace = make("outsider")?;
+    let addresses = both(|v6| underlay_address(false, OUTSIDER, v6));
+    join(&namespace, switch, "out", &addresses)?;
+    if spec.far.is_some() {
+        namespace.ip(&routes_to_far())?;
+    }
+    namespace.ip(&routes_to_pods(spec, None))?;
+    Ok(Endpoint { name: "outsider".into(), role: Role::Outsider, namespace, addresses })
+}
+
+fn node(
+    spec: &TestbedSpec,
+    index: usize,
+    switch: &Namespace,
+    router: Option<&Namespace>,
+    make: Make<'_>,
+) -> Result<Endpoint> {
+    let name = spec.nodes[index].clone();
+    let namespace = make(&name)?;
+    forward(&namespace)?;
+    let addresses = both(|v6| spec.node_address(index, v6));
+    let far = router.filter(|_| spec.far == Some(index));
+    let (other, bridge) = far.map_or((switch, "under0"), |router| (router, "far0"));
+    plug(&namespace, (other, bridge), &format!("node{index}"), &addresses)?;
+    let mut lines = String::new();
+    // Proxy ARP answers only for what is routed elsewhere
+    // (arp_process in net/ipv4/arp.c, Linux 6.18).
+    let gateway = if far.is_some() { ROUTER } else { OUTSIDER };
+    for v6 in [false, true] {
+        let gateway = underlay_address(far.is_some(), gateway, v6);
+        let _ = writeln!(lines, "route add default via {gateway}");
+    }
+    if spec.far.is_some() && far.is_none() {
+        lines.push_str(&routes_to_far());
+    }
+    if spec.network == Network::Bridge {
+        namespace.sysctl("bridge.bridge-nf-call-iptables", "1")?;
+        namespace.sysctl("bridge.bridge-nf-call-ip6tables", "1")?;
+        lines.push_str("link add cni0 type bridge\nlink set cni0 up\n");
+        for v6 in [false, true] {
+            lines.push_str(&add_address(pod_address(index, 1, v6), pod_prefix(v6), "cni0"));
+        }
+    }
+    namespace.ip(&lines)?;
+    Ok(Endpoint { name, role: Role::Node { node: index }, namespace, addresses })
+}
+
+fn pod(
+    spec: &TestbedSpec,
+    index: usize,
+    pod: &PodSpec,
+    node: &Namespace,
+    make: Make<'_>,
+) -> Result<Endpoint> {
+    let name = pod.key();
+    let namespace = make(&name)?;
+    let host_end = format!("veth{index}");
+    veth((&namespace, "eth0"), (node, &host_end))?;
+    match spec.network {
+        Network::Bridge => bridged(pod, &namespace, node, &host_end)?,
+        Network::Routed => routed(pod, &namespace, node, &host_end)?,
+    }
+    let addresses = pod.addresses.clone();
+    Ok(Endpoint { name, role: Role::Pod { node: pod.node }, namespace, addresses })
+}
+
+fn bridged(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str) -> Result<()> {
+    // Hairpin, as flannel and kubenet have it: a pod that reaches itself
+    // through a Service comes in and goes out by one port.
+    node.ip(&format!(
+        "link set {host_end} master cni0\nlink set {host_end} type bridge_slave hairpin on"
+    ))?;
+    let mut lines = String::new();
+    for &address in &pod.addresses {
+        let v6 = address.is_ipv6();
+        lines.push_str(&add_address(address, pod_prefix(v6), "eth0"));
+        let _ = writeln!(lines, "route add default via {}", pod_address(pod.node, 1, v6));
+    }
+    namespace.ip(&lines)
+}
+
+fn routed(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str) -> Result<()> {
+    node.ip(&format!(
+        "link set {host_end} down\nlink set {host_end} address {HOST_MAC}\nlink set {host_end} up"
+    ))?;
+    node.sysctl(&format!("ipv4.conf.{host_end}.proxy_arp"), "1")?;
+    // Else each answer waits for up to 0.8 s.
+    node.sysctl(&format!("ipv4.neigh.{host_end}.proxy_delay"), "0")?;
+    let (mut inside, mut outside) = (String::new(), String::new());
+    for &address in &pod.addresses {
+        let (length, gateway) =
+            if address.is_ipv6() { (128, GATEWAY_V6) } else { (32, GATEWAY_V4) };
+        inside.push_str(&add_address(address, length, "eth0"));
+        if address.is_ipv4() {
+            let _ = writeln!(inside, "route add {gateway} dev eth0 scope link");
+        }
+        let _ = writeln!(inside, "route add default via {gateway} dev eth0");
+        let _ = writeln!(outside, "route add {address}/{length} dev {host_end}");
+    }
+    namespace.ip(&inside)?;
+    node.ip(&outside)
+}
+
+pub(super) fn services_address(spec: &TestbedSpec, switch: &Namespace, v6: bool) -> Result<IpAddr> {
+    let address = underlay_address(false, SERVICES, v6);
+    // `replace`: to ask twice is no mistake.
+    let flags = if v6 { " nodad" } else { "" };
+    let length = underlay_prefix(v6);
+    let mut lines = format!("addr replace {address}/{length} dev under0{flags}\n");
+    for node in 0..spec.nodes.len() {
+        let (range, hop) = (TestbedSpec::pod_range(node, v6), spec.node_address(node, v6));
+        let _ = writeln!(lines, "route replace {range} via {hop}");
+    }
+    switch.ip(&lines)?;
+    Ok(address)
+}
+
+pub(super) fn remove_routes(cluster: &Testbed, node: usize) -> Result<()> {
+    let lines: String = routes_to_pods(&cluster.spec, Some(node)).replace("route add", "route del");
+    let found = cluster.nodes().nth(node).context("no such node")?;
+    found.namespace.ip(&lines)
+}
+
+/// Puts a namespace on the switch, as `eth0`.
+fn join(namespace: &Namespace, switch: &Namespace, port: &str, addresses: &[IpAddr]) -> Result<()> {
+    plug(namespace, (switch, "under0"), port, addresses)
+}
+
+/// Puts a namespace on a bridge, as `eth0`.
+fn plug(
+    namespace: &Namespace,
+    (switch, bridge): (&Namespace, &str),
+    port: &str,
+    addresses: &[IpAddr],
+) -> Result<()> {
+    veth((namespace, "eth0"), (switch, port))?;
+    switch.ip(&format!("link set {port} master {bridge}"))?;
+    let lines: String = addresses
+        .iter()
+        .map(|&address| add_address(address, underlay_prefix(address.is_ipv6()), "eth0"))
+        .collect();
+    namespace.ip(&lines)
+}
+
+/// To the pods of each other node: for a node as the network has it, for the
+/// outsider through that node.
+fn routes_to_pods(spec: &TestbedSpec, from: Option<usize>) -> String {
+    let mut lines = String::new();
+    for node in (0..spec.nodes.len()).filter(|&node| Some(node) != from) {
+        for v6 in [false, true] {
+            let hop = match from {
+                Some(from) => overlay::hop(spec, from, node, v6),
+                None if spec.far == Some(node) => {
+                    format!("via {}", underlay_address(false, ROUTER, v6))
+                }
+                None => format!("via {}", spec.node_address(node, v6)),
+            };
+            let (to, length) = (pod_address(node, 0, v6), pod_prefix(v6));
+            let _ = writeln!(lines, "route add {to}/{length} {hop}");
+        }
+    }
+    lines
+}
+
+pub(super) fn add_address(address: IpAddr, length: u8, interface: &str) -> String {
+    let flags = if address.is_ipv6() { " nodad" } else { "" };
+    format!("addr add {address}/{length} dev {interface}{flags}\n")
+}
+
+const fn underlay_prefix(v6: bool) -> u8 {
+    if v6 { 64 } else { 24 }
+}
+
+fn both(address: impl Fn(bool) -> IpAddr) -> Vec<IpAddr> {
+    [false, true].map(address).to_vec()
+}

@@ -1,0 +1,100 @@
+//! How packets between pods get from node to node.
+//!
+//! In: the description and a node's namespace. Out: its VXLAN devices, and the
+//! next hop to another node's pods. The TUN device is in `tunnel`.
+//!
+//! The shape is flannel's (v0.27, pkg/backend/vxlan): one device for each family
+//! of the nodes' addresses, without learning. The device has the first address of
+//! the node's pods, which is the next hop of the other nodes.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result, ensure};
+use samples::testbed_spec::{Between, TestbedSpec, pod_address};
+
+use super::build::add_address;
+use crate::net::Namespace;
+
+/// Where flannel's VXLAN listens, which is Linux' old default.
+const PORT: u16 = 8472;
+/// The TUN device.
+pub(super) const TUN: &str = "flannel0";
+
+/// Names of the VXLAN device for either family.
+const fn vxlan(v6: bool) -> &'static str {
+    if v6 { "flannel-v6.1" } else { "flannel.1" }
+}
+
+/// The hardware address of a node's VXLAN device.
+fn hardware(node: usize, v6: bool) -> String {
+    format!("02:77:00:00:{:02x}:{node:02x}", u8::from(v6))
+}
+
+/// Whether packets between the pods of two nodes are in VXLAN.
+fn is_vxlan(spec: &TestbedSpec, from: usize, to: usize) -> bool {
+    match spec.between {
+        Between::Vxlan => true,
+        Between::DirectRouting => (spec.far == Some(from)) != (spec.far == Some(to)),
+        Between::Routes | Between::Udp => false,
+    }
+}
+
+/// What a node's route to the pods of another one says after the destination.
+///
+/// The node itself sends with the address that its pods report as their
+/// node's. flannel's would take the device's: an address of which neither the
+/// pods nor the specification know whose it is.
+pub(super) fn hop(spec: &TestbedSpec, from: usize, to: usize, v6: bool) -> String {
+    let source = spec.node_address(from, v6);
+    if is_vxlan(spec, from, to) {
+        let (gateway, device) = (pod_address(to, 0, v6), vxlan(v6));
+        return format!("via {gateway} dev {device} onlink src {source}");
+    }
+    match spec.between {
+        Between::Udp => format!("dev {TUN} src {source}"),
+        _ => format!("via {}", spec.node_address(to, v6)),
+    }
+}
+
+/// Makes a node's VXLAN devices, if it needs them.
+pub(super) fn join(spec: &TestbedSpec, node: usize, namespace: &Namespace) -> Result<()> {
+    let others: Vec<usize> =
+        (0..spec.nodes.len()).filter(|&to| to != node && is_vxlan(spec, node, to)).collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    for v6 in [false, true] {
+        let (device, address) = (vxlan(v6), hardware(node, v6));
+        let local = spec.node_address(node, v6);
+        let mut lines = format!(
+            "link add {device} address {address} type vxlan id 1 dev eth0 local {local} \
+             dstport {PORT} nolearning\n"
+        );
+        let length = if v6 { 128 } else { 32 };
+        lines.push_str(&add_address(pod_address(node, 0, v6), length, device));
+        let _ = writeln!(lines, "link set {device} up");
+        for &to in &others {
+            let (gateway, address) = (pod_address(to, 0, v6), hardware(to, v6));
+            let _ =
+                writeln!(lines, "neigh add {gateway} lladdr {address} dev {device} nud permanent");
+        }
+        namespace.ip(&lines).context("make a VXLAN device")?;
+        for &to in &others {
+            forward_to(
+                namespace,
+                (&hardware(to, v6), device),
+                &spec.node_address(to, v6).to_string(),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Frames for this hardware address go to that node.
+fn forward_to(namespace: &Namespace, (address, device): (&str, &str), node: &str) -> Result<()> {
+    let arguments = ["fdb", "add", address, "dev", device, "dst", node, "self", "permanent"];
+    let output = namespace.command("bridge").args(arguments).output().context("run `bridge`")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "bridge {}: {said}", arguments.join(" "));
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! The files in `tests/fixtures`, and the clusters and policies that several tests
+//! use.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use policy::{NamedPort, Protocol};
+
+use crate::testbed_spec::{Families, Network, TestbedSpec};
+
+/// A directory of `tests/fixtures`.
+pub fn directory(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
+}
+
+/// A file of `tests/fixtures`.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(name: &str) -> Result<String> {
+    let path = directory(name);
+    std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+}
+
+/// The YAML files of a directory of `tests/fixtures`, by name, with what they
+/// hold.
+///
+/// # Errors
+/// When there are none or one cannot be read.
+pub fn files(name: &str) -> Result<Vec<(PathBuf, String)>> {
+    let directory = directory(name);
+    let listing = std::fs::read_dir(&directory);
+    let mut files = Vec::new();
+    for entry in listing.with_context(|| format!("read {}", directory.display()))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("read {}", path.display()))?;
+            files.push((path, text));
+        }
+    }
+    ensure!(!files.is_empty(), "no YAML in {}", directory.display());
+    files.sort();
+    Ok(files)
+}
+
+/// Pods of the namespace `dev`. Each has its name as the label `app`.
+pub fn dev_pods(
+    network: Network,
+    nodes: &[&str],
+    names: &[&str],
+    families: Families,
+) -> TestbedSpec {
+    let spec = TestbedSpec::new(network, nodes).namespace("dev", &[]);
+    names.iter().fold(spec, |spec, name| spec.pod("dev", name, &[("app", name)], families, &[]))
+}
+
+/// Three of [`dev_pods`] on one node: one of this name, `victim` and `third`.
+pub fn victim_and(other: &str, network: Network) -> TestbedSpec {
+    dev_pods(network, &["node-1"], &[other, "victim", "third"], Families::Both)
+}
+
+/// Isolates `victim` of [`victim_and`] in one direction.
+pub fn isolated_victim(direction: &str) -> String {
+    isolated("victim", direction)
+}
+
+/// Isolates the pod of this name of [`dev_pods`] in one direction. Nothing is
+/// allowed.
+pub fn isolated(name: &str, direction: &str) -> String {
+    let labels = format!("{{matchLabels: {{app: {name}}}}}");
+    deny("isolated", "dev", &labels, direction)
+}
+
+/// A policy for the pod of this name of [`dev_pods`]. `spec` has the fields
+/// beside `podSelector`, each with its value as YAML in one line.
+pub fn policy_for(name: &str, spec: &[(&str, &str)]) -> String {
+    let fields: String = spec.iter().map(|(key, value)| format!("  {key}: {value}\n")).collect();
+    format!(
+        "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {name}
+  namespace: dev
+spec:
+  podSelector: {{matchLabels: {{app: {name}}}}}
+{fields}"
+    )
+}
+
+/// The pod of this name of [`dev_pods`] as a peer.
+pub fn peer(name: &str) -> String {
+    format!("{{podSelector: {{matchLabels: {{app: {name}}}}}}}")
+}
+
+/// Allows nobody to reach the pods of a namespace.
+pub fn deny_all_ingress(namespace: &str) -> String {
+    deny("deny-all", namespace, "{}", "Ingress")
+}
+
+/// Allows nobody to reach the pods of a namespace, and them to reach nobody.
+pub fn deny_all(namespace: &str) -> String {
+    deny("deny-all", namespace, "{}", "Ingress, Egress")
+}
+
+fn deny(name: &str, namespace: &str, pods: &str, direction: &str) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata:
+  name: {name}
+  namespace: {namespace}
+spec:
+  podSelector: {pods}
+  policyTypes: [{direction}]
+"
+    )
+}
+
+/// Thirteen pods in four namespaces: every label, named port and mix of
+/// families that the policies in `fixtures/packets` are about.
+pub fn town(network: Network, nodes: &[&str]) -> TestbedSpec {
+    use Families::{Both, V4, V6};
+    use Protocol::{Sctp, Tcp, Udp};
+    let port = |name: &str, protocol, port| NamedPort { name: name.into(), protocol, port };
+    TestbedSpec::new(network, nodes)
+        .namespace("dev", &[("team", "alpha")])
+        .namespace("shop", &[("team", "beta")])
+        .namespace("ops", &[("team", "ops")])
+        .namespace("free", &[])
+        .pod("dev", "web", &[("app", "web"), ("tier", "front")], Both, &[port("http", Tcp, 8080)])
+        .pod(
+            "dev",
+            "api",
+            &[("app", "api"), ("tier", "back")],
+            Both,
+            &[port("http", Tcp, 80), port("diameter", Sctp, 3868)],
+        )
+        .pod("dev", "db", &[("app", "db"), ("tier", "back")], Both, &[])
+        .pod("dev", "myapp", &[("app", "myapp")], Both, &[port("http", Udp, 80)])
+        .pod(
+            "shop",
+            "web",
+            &[("app", "web"), ("tier", "front")],
+            Both,
+            &[port("http", Tcp, 8080), port("dns", Udp, 53)],
+        )
+        .pod(
+            "shop",
+            "cart",
+            &[("app", "cart")],
+            Both,
+            &[port("http", Tcp, 80), port("http", Tcp, 443), port("dns", Udp, 5000)],
+        )
+        .pod("shop", "pay", &[("app", "pay"), ("pci", "")], V4, &[])
+        .pod("shop", "old", &[("app", "old")], V6, &[port("http", Tcp, 443)])
+        .pod("ops", "mon", &[("app", "mon")], Both, &[])
+        .pod("ops", "log", &[("app", "log"), ("pci", "yes")], Both, &[])
+        .pod("ops", "bastion", &[("app", "bastion")], Both, &[port("http", Tcp, 80)])
+        .pod("free", "one", &[("app", "one")], Both, &[])
+        .pod("free", "two", &[("app", "two"), ("pci", "")], Both, &[])
+}

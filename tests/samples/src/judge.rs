@@ -1,0 +1,81 @@
+//! What one node must do with a packet, by the specification.
+//!
+//! In: a snapshot, the node, a packet. Out: the decision for the node's own pods in
+//! each direction, and the packet as rules see it. Never: looks at a ruleset.
+
+use std::net::IpAddr;
+
+use policy::spec::{self, Decision};
+use policy::{Owners, Protocol, Snapshot};
+use ruleset::simulator;
+
+/// RFC 4861, 4.3.
+const NEIGHBOUR_SOLICITATION: u8 = 135;
+
+/// A packet as rules see it: of a new flow, to one host.
+pub fn on_the_wire(packet: &spec::Packet) -> simulator::Packet {
+    match packet.transport {
+        // Not from this link, as its hop limit tells: no neighbour discovery.
+        spec::Transport::Other(protocol) => simulator::Packet {
+            icmpv6_type: (protocol == simulator::Packet::ICMPV6).then_some(NEIGHBOUR_SOLICITATION),
+            ..simulator::Packet::new(packet.source, packet.destination, protocol)
+        },
+        spec::Transport::Port(protocol, port) => simulator::Packet {
+            destination_port: Some(port),
+            ..simulator::Packet::new(packet.source, packet.destination, protocol.number())
+        },
+    }
+}
+
+/// A packet of rules as the specification sees it.
+pub fn in_the_specification(packet: &simulator::Packet) -> spec::Packet {
+    let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
+    let protocol = protocols.into_iter().find(|one| one.number() == packet.protocol);
+    let transport = match (protocol, packet.destination_port) {
+        (Some(protocol), Some(port)) => spec::Transport::Port(protocol, port),
+        _ => spec::Transport::Other(packet.protocol),
+    };
+    spec::Packet { source: packet.source, destination: packet.destination, transport }
+}
+
+/// What one node has to say about a packet that it forwards: egress of its
+/// own pods, ingress of its own pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeVerdict {
+    /// Whether the source may send it.
+    pub egress: bool,
+    /// Whether the destination may receive it.
+    pub ingress: bool,
+}
+
+impl NodeVerdict {
+    /// By the specification; without a node all pods are its own.
+    pub fn of(
+        snapshot: &Snapshot,
+        owners: &Owners<'_>,
+        node: Option<&str>,
+        packet: &spec::Packet,
+    ) -> Self {
+        let Decision { egress, ingress } = spec::decide_with(snapshot, owners, packet);
+        let local = |address| {
+            let owner = owners.owner(address);
+            owner.is_some_and(|pod| node.is_none() || pod.node.as_deref() == node)
+        };
+        Self {
+            egress: !local(packet.source) || egress.passes(),
+            ingress: !local(packet.destination) || ingress.passes(),
+        }
+    }
+
+    /// Whether both let it pass.
+    pub fn passes(self) -> bool {
+        self.egress && self.ingress
+    }
+}
+
+/// Packets from or to the node itself cross its output and input hooks, never
+/// the forward hook.
+pub fn is_forwarded(node_address: &str, packet: &spec::Packet) -> bool {
+    let own = |address: IpAddr| address.to_string() == node_address;
+    !own(packet.source) && !own(packet.destination)
+}

@@ -1,0 +1,118 @@
+//! Random changes of a cluster, applied to snapshots. Each change works whether
+//! its object is there or not.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy::{Labels, Namespace, NetworkPolicy, Phase, Pod, Snapshot};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{NAMESPACES, labels, namespace, pod, pod_v4, pod_v6, policy};
+
+/// A change of one object.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// A pod comes, or all but its addresses is replaced: a pod keeps them.
+    SetPod(Pod),
+    /// The labels of one of the pods (by index) change.
+    Relabel(usize, Labels),
+    /// One of the pods (by index) goes.
+    DeletePod(usize),
+    /// A policy comes or is replaced.
+    SetPolicy(NetworkPolicy),
+    /// One of the policies (by index) goes.
+    DeletePolicy(usize),
+    /// A namespace comes, or its labels change.
+    SetNamespace(Namespace),
+    /// One of the pods (by index) has another address, perhaps one that
+    /// another has, and is newer or older than before.
+    Readdress(usize, IpAddr, i64),
+    /// One of the pods (by index) has ended; its address is free.
+    End(usize),
+    /// One of the namespaces (by index) goes; its pods stay for a while.
+    DeleteNamespace(usize),
+}
+
+/// A random change of what an object says.
+pub fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        2 => pod().prop_map(Edit::SetPod),
+        4 => (0usize..6, labels()).prop_map(|(index, labels)| Edit::Relabel(index, labels)),
+        1 => (0usize..6).prop_map(Edit::DeletePod),
+        4 => policy().prop_map(Edit::SetPolicy),
+        1 => (0usize..6).prop_map(Edit::DeletePolicy),
+        1 => select(NAMESPACES.to_vec()).prop_flat_map(namespace).prop_map(Edit::SetNamespace),
+    ]
+}
+
+/// The same, and addresses that go from pod to pod, pods that end, namespaces
+/// that go before their pods.
+pub fn upheaval() -> impl Strategy<Value = Edit> {
+    let address =
+        (1u8..8, any::<bool>()).prop_map(|(last, v6)| if v6 { pod_v6(last) } else { pod_v4(last) });
+    prop_oneof![
+        12 => edit(),
+        3 => pod().prop_map(Edit::SetPod),
+        4 => (0usize..6, address, 0i64..3).prop_map(|(pod, address, created)| {
+            Edit::Readdress(pod, address, created)
+        }),
+        1 => (0usize..6).prop_map(Edit::End),
+        1 => (0usize..3).prop_map(Edit::DeleteNamespace),
+    ]
+}
+
+impl Edit {
+    /// Changes a snapshot. An index that finds no object changes nothing.
+    pub fn apply(&self, snapshot: &mut Snapshot) {
+        match self {
+            Self::SetPod(pod) => {
+                let mut pod = pod.clone();
+                if let Some(before) = snapshot.pods.get(&pod.key) {
+                    pod.addresses.clone_from(&before.addresses);
+                }
+                snapshot.pods.insert(pod.key.clone(), Arc::new(pod));
+            }
+            Self::Relabel(index, labels) => {
+                if let Some(pod) = nth_pod(snapshot, *index) {
+                    pod.labels.clone_from(labels);
+                }
+            }
+            Self::DeletePod(index) => {
+                let key = snapshot.pods.keys().nth(*index).cloned();
+                key.map(|key| snapshot.pods.remove(&key));
+            }
+            Self::SetPolicy(policy) => {
+                snapshot.policies.insert(policy.key.clone(), Arc::new(policy.clone()));
+            }
+            Self::SetNamespace(namespace) => {
+                snapshot.namespaces.insert(namespace.name.clone(), Arc::new(namespace.clone()));
+            }
+            Self::DeletePolicy(index) => {
+                let key = snapshot.policies.keys().nth(*index).cloned();
+                key.map(|key| snapshot.policies.remove(&key));
+            }
+            Self::Readdress(index, address, created) => {
+                if let Some(pod) = nth_pod(snapshot, *index) {
+                    pod.addresses.retain(|other| other.is_ipv4() != address.is_ipv4());
+                    pod.addresses.push(*address);
+                    pod.created = *created;
+                }
+            }
+            Self::End(index) => {
+                if let Some(pod) = nth_pod(snapshot, *index) {
+                    pod.phase = Phase::Succeeded;
+                }
+            }
+            Self::DeleteNamespace(index) => {
+                let name = snapshot.namespaces.keys().nth(*index).cloned();
+                name.map(|name| snapshot.namespaces.remove(&name));
+            }
+        }
+    }
+}
+
+fn nth_pod(snapshot: &mut Snapshot, index: usize) -> Option<&mut Pod> {
+    let key = snapshot.pods.keys().nth(index).cloned()?;
+    snapshot.pods.get_mut(&key).map(Arc::make_mut)
+}

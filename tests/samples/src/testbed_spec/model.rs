@@ -1,0 +1,43 @@
+//! The described Namespaces and Pods in the policy model's words. The reader of
+//! YAML is compared with these, so no YAML is involved here.
+
+use policy::{NamedPort, Namespace, ObjectKey, Phase, Pod};
+
+use super::TestbedSpec;
+
+impl TestbedSpec {
+    /// Its pods.
+    pub fn pods(&self) -> Vec<Pod> {
+        self.pods
+            .iter()
+            .map(|pod| Pod {
+                key: ObjectKey::new(&pod.namespace, &pod.name),
+                labels: pod.labels.clone(),
+                node: Some(self.nodes[pod.node].clone()),
+                addresses: pod.addresses.clone(),
+                host_addresses: [false, true].map(|v6| self.node_address(pod.node, v6)).to_vec(),
+                host_network: pod.host_network,
+                phase: Phase::Running,
+                created: 0,
+                ports: sorted(&pod.ports),
+            })
+            .collect()
+    }
+
+    /// Its namespaces.
+    pub fn namespaces(&self) -> Vec<Namespace> {
+        self.namespaces
+            .iter()
+            .map(|(name, labels)| {
+                Namespace { name: name.clone(), labels: labels.clone() }.with_metadata_name()
+            })
+            .collect()
+    }
+}
+
+/// In the order that the reader of YAML puts them; it means nothing.
+fn sorted(ports: &[NamedPort]) -> Vec<NamedPort> {
+    let mut ports = ports.to_vec();
+    ports.sort();
+    ports
+}

@@ -1,0 +1,158 @@
+//! `manifests/` as an API server accepts them, and as people change them.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use kubebed::apiserver::ApiServer;
+use kubebed::world::manifests;
+use netbed::net::Namespace;
+use samples::scratch::Folder;
+use serde_json::{Deserializer, Value};
+
+/// What people write who want it otherwise; `base` is `manifests/`.
+const OVERLAY: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+namespace: guard
+resources: [../base]
+images:
+- name: nftpol
+  newName: registry.example.org/mirror/nftpol
+  newTag: '9.9'
+patches:
+- target: {kind: DaemonSet}
+  patch: |
+    - {op: add, path: /spec/template/spec/containers/0/args/-, value: --no-log}
+";
+
+#[test]
+fn the_server_takes_the_manifests_and_drops_nothing() -> Result<()> {
+    let namespace = Namespace::new("mf")?;
+    let server = ApiServer::start(&namespace, "127.0.0.1".parse()?)?;
+    let folder = manifests();
+    let ours = built(&server, &folder)?;
+    let text = kustomize(&server, &folder)?;
+    let theirs = dry_run(&server, &["-k", &folder.display().to_string()], "strict", "")?;
+    assert_eq!(lost(&ours, &theirs), Vec::<String>::new());
+    println!("{} objects, {} values, none lost", ours.len(), ours.iter().map(count).sum::<usize>());
+    a_planted_field_is_found(&server, &text).context("a field that does not exist")?;
+    people_can_change_it(&server, &namespace).context("a kustomization over it")
+}
+
+/// The check above can fail: both halves of it.
+fn a_planted_field_is_found(server: &ApiServer, text: &str) -> Result<()> {
+    let misspelt = text.replacen("readOnlyRootFilesystem", "readOnlyRootFileSystem", 1);
+    ensure!(misspelt != text, "nothing to misspell");
+    let field = "spec.template.spec.containers[0].securityContext.readOnlyRootFileSystem";
+    let refused = dry_run(server, &["-f", "-"], "strict", &misspelt);
+    let said = format!("{:#}", refused.err().context("it is taken")?);
+    ensure!(said.contains(&format!("unknown field \\\"{field}\\\"")), "{said}");
+    let theirs = dry_run(server, &["-f", "-"], "ignore", &misspelt)?;
+    let lost = lost(&objects(server, &misspelt)?, &theirs);
+    assert_eq!(lost, [format!("DaemonSet.{field}")]);
+    Ok(())
+}
+
+fn people_can_change_it(server: &ApiServer, at: &Namespace) -> Result<()> {
+    let scratch = Folder::new("kustomize")?;
+    let (base, overlay) = (scratch.path().join("base"), scratch.path().join("overlay"));
+    fs::create_dir(&base)?;
+    fs::create_dir(&overlay)?;
+    for file in fs::read_dir(manifests())?.flatten() {
+        fs::copy(file.path(), base.join(file.file_name()))?;
+    }
+    fs::write(overlay.join("kustomization.yaml"), OVERLAY)?;
+    let ours = built(server, &overlay)?;
+    let one = |kind: &str| {
+        let mut found = ours.iter().filter(|object| object["kind"] == kind);
+        found.next().with_context(|| format!("no {kind} of {}", at.name()))
+    };
+    let container = &one("DaemonSet")?["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "registry.example.org/mirror/nftpol:9.9");
+    assert_eq!(container["args"], serde_json::json!(["agent", "--no-log"]));
+    assert_eq!(one("DaemonSet")?["metadata"]["namespace"], "guard");
+    assert_eq!(one("ServiceAccount")?["metadata"]["namespace"], "guard");
+    // Else the agent has no rights there.
+    assert_eq!(one("ClusterRoleBinding")?["subjects"][0]["namespace"], "guard");
+    server.kubectl(&["create", "namespace", "guard"], "")?.success()?;
+    let theirs = dry_run(server, &["-k", &overlay.display().to_string()], "strict", "")?;
+    assert_eq!(lost(&ours, &theirs), Vec::<String>::new());
+    Ok(())
+}
+
+fn kustomize(server: &ApiServer, folder: &Path) -> Result<String> {
+    server.kubectl(&["kustomize", &folder.display().to_string()], "")?.success()
+}
+
+/// The objects of a kustomization, as they are written.
+fn built(server: &ApiServer, folder: &Path) -> Result<Vec<Value>> {
+    objects(server, &kustomize(server, folder)?)
+}
+
+/// YAML as JSON: kubectl keeps what it does not know.
+fn objects(server: &ApiServer, yaml: &str) -> Result<Vec<Value>> {
+    let arguments = ["create", "--dry-run=client", "--validate=ignore", "-o", "json", "-f", "-"];
+    read(&server.kubectl(&arguments, yaml)?.success()?)
+}
+
+/// What the server would store.
+fn dry_run(server: &ApiServer, of: &[&str], validate: &str, yaml: &str) -> Result<Vec<Value>> {
+    let validate = format!("--validate={validate}");
+    let arguments = [&["apply", "--dry-run=server", &validate, "-o", "json"], of].concat();
+    read(&server.kubectl(&arguments, yaml)?.success()?)
+}
+
+/// Objects one after another, or in a List.
+fn read(json: &str) -> Result<Vec<Value>> {
+    let mut objects = Vec::new();
+    for value in Deserializer::from_str(json).into_iter::<Value>() {
+        let mut value = value.context("kubectl's JSON")?;
+        match value.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => objects.extend(items),
+            _ => objects.push(value),
+        }
+    }
+    ensure!(!objects.is_empty(), "no objects");
+    Ok(objects)
+}
+
+/// The paths of our values that are not in the server's objects.
+fn lost(ours: &[Value], theirs: &[Value]) -> Vec<String> {
+    let mut paths = Vec::new();
+    for object in ours {
+        let same = |other: &&Value| {
+            ["/kind", "/metadata/name"]
+                .iter()
+                .all(|path| other.pointer(path) == object.pointer(path))
+        };
+        let kind = object["kind"].as_str().unwrap_or_default();
+        compare(kind, object, theirs.iter().find(same), &mut paths);
+    }
+    paths
+}
+
+fn compare(path: &str, ours: &Value, theirs: Option<&Value>, lost: &mut Vec<String>) {
+    match (ours, theirs) {
+        (Value::Object(fields), Some(theirs)) => {
+            for (key, value) in fields {
+                compare(&format!("{path}.{key}"), value, theirs.get(key), lost);
+            }
+        }
+        (Value::Array(items), Some(Value::Array(others))) if items.len() == others.len() => {
+            for (index, (item, other)) in items.iter().zip(others).enumerate() {
+                compare(&format!("{path}[{index}]"), item, Some(other), lost);
+            }
+        }
+        (ours, theirs) if Some(ours) == theirs => {}
+        _ => lost.push(path.to_owned()),
+    }
+}
+
+/// How many values there are to compare.
+fn count(value: &Value) -> usize {
+    match value {
+        Value::Object(fields) => fields.values().map(count).sum(),
+        Value::Array(items) => items.iter().map(count).sum(),
+        _ => 1,
+    }
+}

@@ -1,0 +1,214 @@
+//! `nftpol diff`: what `apply` would change, and nothing else.
+
+use anyhow::Result;
+use netbed::net::Namespace;
+use samples::fixtures;
+use samples::scratch::Folder;
+
+use super::support::{fixture, generation, good, listing, nft, nftpol, text, with_input};
+
+#[test]
+fn after_apply_there_is_no_difference() -> Result<()> {
+    let namespace = Namespace::new("cl")?;
+    nftpol(&namespace, &["apply"], &good())?.success()?;
+    let before = (listing(&namespace)?, generation(&namespace)?);
+    let diff = nftpol(&namespace, &["diff"], &good())?;
+    assert_eq!((diff.code, diff.stdout.as_str(), diff.stderr.as_str()), (Some(0), "", ""));
+    assert_eq!((listing(&namespace)?, generation(&namespace)?), before);
+    Ok(())
+}
+
+type Edit = fn(&str) -> String;
+
+/// An edit of the policy, what it looks like, and that `apply` then does it.
+#[test]
+fn a_change_is_shown_and_not_made() -> Result<()> {
+    let edits: [(&str, Edit, &str); 4] = [
+        ("another port", |text| text.replace("5432", "5433"), ANOTHER_PORT),
+        ("another peer", |text| text.replace("app: web", "app: mon"), ANOTHER_PEER),
+        (
+            "egress, too",
+            |text| format!("{text}  egress: []\n  policyTypes: [Ingress, Egress]\n"),
+            EGRESS,
+        ),
+        ("another pod", |text| text.replacen("app: db", "app: web", 1), ANOTHER_POD),
+    ];
+    let policy = text("good.yaml")?;
+    let files = [fixture("cluster.yaml"), "-".to_owned()];
+    for (name, edit, expected) in edits {
+        let namespace = Namespace::new("cl")?;
+        with_input(&namespace, &["apply"], &files, &policy)?.success()?;
+        let before = (listing(&namespace)?, generation(&namespace)?);
+        let edited = edit(&policy);
+        let diff = with_input(&namespace, &["diff"], &files, &edited)?;
+        assert_eq!((diff.code, diff.stderr.as_str()), (Some(1), ""), "{name}");
+        assert_eq!(without_hashes(&diff.stdout), expected, "{name}");
+        assert_eq!((listing(&namespace)?, generation(&namespace)?), before, "{name}");
+        with_input(&namespace, &["apply"], &files, &edited)?.success()?;
+        let diff = with_input(&namespace, &["diff"], &files, &edited)?;
+        assert_eq!((diff.code, diff.stdout.as_str()), (Some(0), ""), "{name}");
+    }
+    Ok(())
+}
+
+const ANOTHER_PORT: &str = r#"  chain i.dev/good.#  # ingress isolated by dev/good
+-     ip saddr @p4.dev/app-web.# tcp dport 5432 accept comment "dev/good ingress[0]"
+-     ip6 saddr @p6.dev/app-web.# tcp dport 5432 accept comment "dev/good ingress[0]"
++     ip saddr @p4.dev/app-web.# tcp dport 5433 accept comment "dev/good ingress[0]"
++     ip6 saddr @p6.dev/app-web.# tcp dport 5433 accept comment "dev/good ingress[0]"
+      ip saddr . ip daddr @self4 accept comment "a pod reaches itself"
+      ip6 saddr . ip6 daddr @self6 accept comment "a pod reaches itself"
+      add @logged.i4 { ip daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
+      add @logged.i6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
+      drop
+"#;
+const ANOTHER_PEER: &str = r#"+ set p4.dev/app-mon.#  # pods of dev: app=mon
+- set p4.dev/app-web.#  # pods of dev: app=web
+-     10.244.1.2
++ set p6.dev/app-mon.#  # pods of dev: app=mon
+- set p6.dev/app-web.#  # pods of dev: app=web
+-     fd00:10:244:1::2
+  chain i.dev/good.#  # ingress isolated by dev/good
+-     ip saddr @p4.dev/app-web.# tcp dport 5432 accept comment "dev/good ingress[0]"
+-     ip6 saddr @p6.dev/app-web.# tcp dport 5432 accept comment "dev/good ingress[0]"
++     ip saddr @p4.dev/app-mon.# tcp dport 5432 accept comment "dev/good ingress[0]"
++     ip6 saddr @p6.dev/app-mon.# tcp dport 5432 accept comment "dev/good ingress[0]"
+      ip saddr . ip daddr @self4 accept comment "a pod reaches itself"
+      ip6 saddr . ip6 daddr @self6 accept comment "a pod reaches itself"
+      add @logged.i4 { ip daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
+      add @logged.i6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
+      drop
+"#;
+const EGRESS: &str = r#"  set isolated.e4  # pods of this node isolated for egress
++     10.244.1.3
+  set isolated.e6  # pods of this node isolated for egress
++     fd00:10:244:1::3
+  map egress4  # egress chain of each isolated pod
++     10.244.1.3 : goto e.dev/good.#
+  map egress6  # egress chain of each isolated pod
++     fd00:10:244:1::3 : goto e.dev/good.#
++ chain e.dev/good.#  # egress isolated by dev/good
++     ip saddr . ip daddr @self4 return comment "a pod reaches itself"
++     ip6 saddr . ip6 daddr @self6 return comment "a pod reaches itself"
++     add @logged.e4 { ip saddr limit rate 10/second burst 5 packets } log prefix "e.dev/good.#" group 100
++     add @logged.e6 { ip6 saddr limit rate 10/second burst 5 packets } log prefix "e.dev/good.#" group 100
++     drop
+"#;
+const ANOTHER_POD: &str = r"  set isolated.i4  # pods of this node isolated for ingress
+-     10.244.1.3
++     10.244.1.2
+  set isolated.i6  # pods of this node isolated for ingress
+-     fd00:10:244:1::3
++     fd00:10:244:1::2
+  set self4  # a pod and itself, by way of a Service
+-     10.244.1.3 . 10.244.1.3
++     10.244.1.2 . 10.244.1.2
+  set self6  # a pod and itself, by way of a Service
+-     fd00:10:244:1::3 . fd00:10:244:1::3
++     fd00:10:244:1::2 . fd00:10:244:1::2
+  map ingress4  # ingress chain of each isolated pod
+-     10.244.1.3 : goto i.dev/good.#
++     10.244.1.2 : goto i.dev/good.#
+  map ingress6  # ingress chain of each isolated pod
+-     fd00:10:244:1::3 : goto i.dev/good.#
++     fd00:10:244:1::2 : goto i.dev/good.#
+";
+
+/// `#` for the hash at the end of a name: 32 hexadecimal digits.
+fn without_hashes(text: &str) -> String {
+    let mut out = String::new();
+    let mut digits = String::new();
+    for character in text.chars().chain(['\0']) {
+        if character.is_ascii_hexdigit() {
+            digits.push(character);
+            continue;
+        }
+        out += if digits.len() == 32 { "#" } else { &digits };
+        digits.clear();
+        out.push(character);
+    }
+    out.trim_end_matches('\0').to_owned()
+}
+
+/// Before the first `apply` everything is new.
+#[test]
+fn an_empty_kernel_differs_in_everything() -> Result<()> {
+    let namespace = Namespace::new("cl")?;
+    let diff = nftpol(&namespace, &["diff"], &good())?;
+    assert_eq!(diff.code, Some(1), "{diff:#?}");
+    assert!(diff.stdout.starts_with("+ table inet nftpol\n+ set "), "{}", diff.stdout);
+    assert!(diff.stdout.lines().all(|line| line.starts_with("+ ")), "{}", diff.stdout);
+    assert_eq!(listing(&namespace)?, "");
+    assert_eq!(generation(&namespace)?, generation(&Namespace::new("cl")?)?);
+    Ok(())
+}
+
+/// Things in the kernel that are not of our making, or of another version.
+#[test]
+fn what_others_did_is_shown() -> Result<()> {
+    let cases = [
+        (
+            "a rule",
+            "insert rule inet nftpol unknown tcp dport 22 accept",
+            Some(1),
+            "  chain unknown  # a slot: local addresses that no pod is known for\n-     tcp dport 22 accept\n",
+            "",
+        ),
+        (
+            "dormant",
+            "add table inet nftpol { flags dormant; }",
+            Some(1),
+            "- table inet nftpol  # it has flags 0x1\n+ table inet nftpol\n",
+            "",
+        ),
+        (
+            "another version",
+            "add table inet nftpol-2",
+            Some(1),
+            "- table inet nftpol-2  # of another version\n",
+            "",
+        ),
+        (
+            "a chain on another hook",
+            "add chain inet nftpol theirs { type filter hook input priority 0; }",
+            Some(0),
+            "",
+            "notice: table inet nftpol holds chain theirs, which is not ours (a base chain of \
+             another hook, type or policy); it is left alone\n",
+        ),
+        ("another table", "add table ip nftpol", Some(0), "", ""),
+    ];
+    for (name, script, code, stdout, stderr) in cases {
+        let namespace = Namespace::new("cl")?;
+        nftpol(&namespace, &["apply"], &good())?.success()?;
+        nft(&namespace, &["-f", "-"], script)?;
+        let diff = nftpol(&namespace, &["diff"], &good())?;
+        assert_eq!(
+            (diff.code, diff.stdout.as_str(), diff.stderr.as_str()),
+            (code, stdout, stderr),
+            "{name}"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn errors_are_2() -> Result<()> {
+    let namespace = Namespace::new("cl")?;
+    let folder = Folder::new("cli")?;
+    let empty = folder.path().display().to_string();
+    let broken = fixtures::directory("broken").display().to_string();
+    let cases = [
+        ("no such file", vec!["/no/such/file".to_owned()]),
+        ("empty folder", vec![empty]),
+        ("refused policies", vec![broken]),
+        ("no -f", vec![]),
+    ];
+    for (name, files) in cases {
+        let diff = nftpol(&namespace, &["diff"], &files)?;
+        assert_eq!((diff.code, diff.stdout.as_str()), (Some(2), ""), "{name}");
+        assert!(diff.stderr.contains("error: "), "{name}: {}", diff.stderr);
+    }
+    assert_eq!(listing(&namespace)?, "");
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! The tests that the documentation names exist, and so do the paths.
+
+#![expect(clippy::unwrap_used, reason = "a page that cannot be read fails the test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// All Rust sources of the repository as one text.
+fn sources(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            text += &sources(&path);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text += &fs::read_to_string(path).unwrap();
+        }
+    }
+    text
+}
+
+/// The pieces of a text between one mark and the next.
+fn between<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
+    text.split(mark).skip(1).step_by(2).collect()
+}
+
+#[test]
+fn every_rule_of_the_semantics_names_tests_that_exist() {
+    let page = fs::read_to_string(root().join("docs/semantics.md")).unwrap();
+    let code = sources(&root().join("crates")) + &sources(&root().join("tests"));
+    let mut numbers = BTreeSet::new();
+    for line in page.lines().filter(|line| line.starts_with('|')) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let Ok(number) = cells[1].parse::<u32>() else { continue };
+        numbers.insert(number);
+        let held_by = cells[3];
+        assert!(!held_by.is_empty(), "rule {number} is held by nothing");
+        let names = between(held_by, "`").into_iter();
+        for name in names.filter(|name| name.contains('_') && !name.contains('.')) {
+            assert!(code.contains(&format!("fn {name}(")), "rule {number}: no test {name}");
+        }
+        for topic in between(held_by, "*") {
+            assert!(code.contains(&format!("\"{topic}\"")), "rule {number}: no topic {topic}");
+        }
+    }
+    assert_eq!(numbers, (1..=34).collect());
+}
+
+#[test]
+fn every_path_of_the_architecture_page_exists() {
+    let folder = root().join("crates");
+    let page = fs::read_to_string(folder.join("README.md")).unwrap();
+    let links = page.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    for (link, _) in links {
+        assert!(folder.join(link).exists(), "no {link}");
+    }
+}

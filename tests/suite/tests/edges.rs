@@ -1,0 +1,262 @@
+//! Traffic between pods of one bridge beside their reported addresses.
+//!
+//! Every pod has an IPv6 link-local address, and there are broadcast and multicast.
+//! None of these addresses is in a set of pod addresses. While a pod of the node is
+//! isolated, only neighbour discovery and MLD may pass among them, and only where
+//! they are genuine: neighbour discovery on one link, MLD to groups.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use netbed::datagram::{arrives, arrives_in_frame, icmpv6, link_local, receiver, scoped};
+use netbed::probe::Knock;
+use netbed::scenario;
+use netbed::testbed::{Endpoint, Testbed};
+use samples::fixtures::{self, isolated_victim, victim_and};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
+use socket2::{Domain, Protocol, Socket, Type};
+
+fn three_pods(network: Network) -> Result<Testbed> {
+    let cluster = scenario::connected(victim_and("other", network), "ed")?;
+    if network == Network::Bridge {
+        // Else the bridge itself decides who gets which group.
+        let node = &cluster.endpoint("node-1")?.namespace;
+        node.ip("link set cni0 type bridge mcast_snooping 0")?;
+    }
+    Ok(cluster)
+}
+
+/// A path from one pod to another without using the reported address of
+/// both. Each has a port of its own, since all are tried at once.
+struct Path {
+    name: String,
+    source: SocketAddr,
+    /// The group to join, or any address of the family.
+    receive: IpAddr,
+    destination: SocketAddr,
+}
+
+fn paths(from: &Endpoint, to: &Endpoint, first_port: u16) -> Result<Vec<Path>> {
+    let mut ports = first_port..;
+    let mut port = || ports.next().context("a port");
+    let (from_local, _) = link_local(from)?;
+    let (to_local, _) = link_local(to)?;
+    let to_global = to.address(true).context("an IPv6 address")?;
+    let local: SocketAddr = scoped(from, from_local, 0)?;
+    let global: SocketAddr = (from.address(true).context("an IPv6 address")?, 0).into();
+    let mut paths = Vec::new();
+    for (name, source, destination) in [
+        ("link-local to link-local", local, scoped(from, to_local, port()?)?),
+        ("global to link-local", global, scoped(from, to_local, port()?)?),
+        ("link-local to global", local, (to_global, port()?).into()),
+    ] {
+        paths.push(Path { name: name.into(), source, receive: to_global, destination });
+    }
+    for group in ["255.255.255.255", "10.244.1.255", "224.0.0.251", "239.1.2.3"] {
+        let receive: IpAddr = group.parse()?;
+        let source = (Ipv4Addr::UNSPECIFIED, 0).into();
+        paths.push(Path {
+            name: group.into(),
+            source,
+            receive,
+            destination: (receive, port()?).into(),
+        });
+    }
+    for group in ["ff02::1", "ff02::fb", "ff05::1:3"] {
+        let group: Ipv6Addr = group.parse()?;
+        for source in [local, global] {
+            paths.push(Path {
+                name: format!("{group} from {}", source.ip()),
+                source,
+                receive: group.into(),
+                destination: scoped(from, group, port()?)?,
+            });
+        }
+    }
+    Ok(paths)
+}
+
+/// Which paths work, all tried at once.
+fn tried(from: &Endpoint, to: &Endpoint, first_port: u16) -> Result<Vec<(String, bool)>> {
+    let paths = paths(from, to, first_port)?;
+    let link_local_tcp = paths[0].destination;
+    std::thread::scope(|scope| {
+        let tries: Vec<_> = paths
+            .into_iter()
+            .map(|path| {
+                scope.spawn(move || {
+                    let at = receiver(to, path.receive, path.destination.port())?;
+                    anyhow::Ok((path.name, arrives(from, path.source, path.destination, &at)?))
+                })
+            })
+            .collect();
+        let mut seen = vec![("TCP to link-local".into(), connects(from, to, link_local_tcp)?)];
+        for one in tries {
+            seen.push(one.join().expect("no path panics")?);
+        }
+        Ok(seen)
+    })
+}
+
+fn connects(from: &Endpoint, to: &Endpoint, address: SocketAddr) -> Result<bool> {
+    let _listener =
+        to.namespace.run(|| TcpListener::bind((Ipv6Addr::UNSPECIFIED, address.port())))??;
+    let timeout = Duration::from_millis(250);
+    Ok(from.namespace.run(|| TcpStream::connect_timeout(&address, timeout))?.is_ok())
+}
+
+fn check(cluster: &Testbed, expected: bool, port: u16, when: &str) -> Result<()> {
+    let (other, victim) = (cluster.endpoint("dev/other")?, cluster.endpoint("dev/victim")?);
+    for (from, to) in [(other, victim), (victim, other)] {
+        for (path, seen) in tried(from, to, port)? {
+            assert_eq!(seen, expected, "{when}: {} to {}, {path}", from.name, to.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn link_local_broadcast_and_multicast_pass_only_without_isolated_pods() -> Result<()> {
+    let cluster = three_pods(Network::Bridge)?;
+    check(&cluster, true, 7100, "without nftpol")?;
+    scenario::apply(&cluster, "")?;
+    check(&cluster, true, 7200, "without policies")?;
+    for (direction, port) in [("Ingress", 7300), ("Egress", 7400)] {
+        scenario::apply(&cluster, &isolated_victim(direction))?;
+        check(&cluster, false, port, direction)?;
+    }
+    scenario::apply(&cluster, "")?;
+    check(&cluster, true, 7500, "policies gone")
+}
+
+/// Which groups reach a neighbour in a frame for it alone.
+fn check_frames(cluster: &Testbed, expected: bool, port: u16, when: &str) -> Result<()> {
+    let (other, victim) = (cluster.endpoint("dev/other")?, cluster.endpoint("dev/victim")?);
+    for (from, to) in [(other, victim), (victim, other)] {
+        for group in ["255.255.255.255", "224.0.0.1", "239.1.2.3", "ff02::1", "ff05::1:3"] {
+            let group: IpAddr = group.parse()?;
+            let source = from.address(group.is_ipv6()).context("an address")?;
+            let at = receiver(to, group, port)?;
+            let (source, destination) = ((source, port).into(), (group, port).into());
+            let seen = arrives_in_frame(from, to, source, destination, &at)?;
+            assert_eq!(seen, expected, "{when}: {} to {}, {group}", from.name, to.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_group_in_a_frame_for_one_neighbour_passes_only_without_isolated_pods() -> Result<()> {
+    let cluster = three_pods(Network::Bridge)?;
+    check_frames(&cluster, true, 7700, "without nftpol")?;
+    scenario::apply(&cluster, "")?;
+    check_frames(&cluster, true, 7701, "without policies")?;
+    for (direction, port) in [("Ingress", 7702), ("Egress", 7703)] {
+        scenario::apply(&cluster, &isolated_victim(direction))?;
+        check_frames(&cluster, false, port, direction)?;
+    }
+    scenario::apply(&cluster, "")?;
+    check_frames(&cluster, true, 7704, "policies gone")
+}
+
+/// ICMPv6 types of neighbour discovery (RFC 4861).
+const NEIGHBOUR_DISCOVERY: [u8; 5] = [133, 134, 135, 136, 137];
+/// The same and MLD's (RFC 2710; RFC 3810).
+const DISCOVERY: [u8; 9] = [130, 131, 132, 133, 134, 135, 136, 137, 143];
+/// What neighbours send, and what Linux sends else.
+const HOPS: [u8; 2] = [255, 64];
+
+/// Who of [`DISCOVERY`] gets from one to the other, in one packet to its
+/// address.
+fn check_discovery(from: &Endpoint, to: &Endpoint, expected: [&[u8]; 2], when: &str) -> Result<()> {
+    for (hops, expected) in HOPS.into_iter().zip(expected) {
+        let seen = icmpv6(from, to, hops, &DISCOVERY)?;
+        assert_eq!(seen, expected, "{when}: {} to {}, hop limit {hops}", from.name, to.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn discovery_from_beyond_the_link_is_judged_like_any_packet() -> Result<()> {
+    for network in [Network::Bridge, Network::Routed] {
+        let spec = TestbedSpec::new(network, &["node-1", "node-2"])
+            .namespace("dev", &[])
+            .pod_on(0, "dev", "victim", &[("app", "victim")], Families::Both, &[])
+            .pod_on(0, "dev", "near", &[("app", "near")], Families::Both, &[])
+            .pod_on(1, "dev", "far", &[("app", "far")], Families::Both, &[]);
+        let cluster = scenario::connected(spec, "ed")?;
+        let victim = cluster.endpoint("dev/victim")?;
+        let on_link: &[u8] = if network == Network::Bridge { &NEIGHBOUR_DISCOVERY } else { &[] };
+        let others = [("dev/near", on_link), ("dev/far", &[]), ("outsider", &[])];
+        for (other, neighbours) in others {
+            let other = cluster.endpoint(other)?;
+            for (from, to) in [(other, victim), (victim, other)] {
+                let when = format!("{network:?} without policies");
+                scenario::apply(&cluster, "")?;
+                check_discovery(from, to, [&DISCOVERY; 2], &when)?;
+            }
+            for (direction, from, to) in [("Ingress", other, victim), ("Egress", victim, other)] {
+                scenario::apply(&cluster, &isolated_victim(direction))?;
+                let when = format!("{network:?} {direction}");
+                check_discovery(from, to, [neighbours, &[]], &when)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Only `other` may send, and only to `victim`.
+fn deny_all_but_one() -> String {
+    let egress = format!("[{{to: [{}]}}]", fixtures::peer("victim"));
+    let ingress = format!("[{{from: [{}]}}]", fixtures::peer("other"));
+    let other = [("egress", egress.as_str()), ("policyTypes", "[Egress]")];
+    let policies = [
+        fixtures::deny_all("dev"),
+        fixtures::policy_for("other", &other),
+        fixtures::policy_for("victim", &[("ingress", &ingress)]),
+    ];
+    policies.join("---\n")
+}
+
+#[test]
+fn neighbours_are_found_while_everything_is_denied() -> Result<()> {
+    for network in [Network::Bridge, Network::Routed] {
+        let cluster = three_pods(network)?;
+        let scenario = scenario::Scenario::new(&cluster, &[Knock::Tcp(80), Knock::Icmp])?;
+        scenario.enforce(&deny_all_but_one())?;
+        for endpoint in cluster.endpoints() {
+            endpoint.namespace.ip("neigh flush all")?;
+        }
+        let counts = scenario.check(&deny_all_but_one())?;
+        assert!(counts.passed > 0 && counts.refused > 0, "{network:?}: {counts:?}");
+    }
+    Ok(())
+}
+
+/// Where MLDv2 reports go (RFC 3810, 5.2.14), and their type.
+const MLD_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
+const MLD_REPORT: u8 = 143;
+
+#[test]
+fn listener_reports_pass_while_everything_is_denied() -> Result<()> {
+    let cluster = three_pods(Network::Bridge)?;
+    scenario::apply(&cluster, &deny_all_but_one())?;
+    let (victim, third) = (cluster.endpoint("dev/victim")?, cluster.endpoint("dev/third")?);
+    let (_, scope) = link_local(third)?;
+    let ears = third.namespace.run(|| {
+        let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
+        socket.join_multicast_v6(&MLD_ROUTERS, scope)?;
+        socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+        std::io::Result::Ok(std::net::UdpSocket::from(std::os::fd::OwnedFd::from(socket)))
+    })??;
+    let _member = receiver(victim, "ff05::abcd".parse()?, 7600)?;
+    let (reporter, _) = link_local(victim)?;
+    let mut buffer = [0; 1500];
+    loop {
+        let (length, from) = ears.recv_from(&mut buffer).context("no report came")?;
+        if length > 0 && buffer[0] == MLD_REPORT && from.ip() == reporter {
+            return Ok(());
+        }
+    }
+}

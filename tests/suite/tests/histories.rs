@@ -1,0 +1,181 @@
+//! After every event of random histories, the kernel's table means what the
+//! specification says.
+//!
+//! The whole way is under test: watches, the agent's view of the cluster, compiler,
+//! difference, kernel. Another socket reads the table, and `verify` compares it with
+//! the objects.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::time::Instant;
+
+use agent::cluster_state::ClusterState;
+use agent::pipeline::Pipeline;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use compiler::{Options, scaffold};
+use netbed::fire::say;
+use netbed::net::Namespace;
+use nft::Kernel;
+use policy::Snapshot;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{RngSeed, TestRunner};
+use ruleset::plan::plan;
+use samples::random::{self, Delivery, Grouping, NODES, Step, Watches};
+use watcher::Kind;
+use watcher::api::Event;
+
+/// Steps of a history.
+const STEPS: usize = 30;
+/// Histories of each test.
+const HISTORIES: u32 = 500;
+
+/// The same histories each time, other ones for each test. `PROPTEST_CASES`
+/// draws as many anew, with a seed of its own unless `PROPTEST_RNG_SEED`
+/// gives one.
+fn cases(seed: u64) -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default,
+        None => ProptestConfig { cases: HISTORIES, rng_seed: RngSeed::Fixed(seed), ..default },
+    }
+}
+
+/// What a history starts from, in which order the kinds are listed, whether
+/// pods that have ended are watched, and what happens.
+type History = (Snapshot, Vec<Kind>, bool, Vec<Step>);
+
+fn history() -> impl Strategy<Value = History> {
+    let order = Just(Kind::ALL.to_vec()).prop_shuffle();
+    (random::crowd(), order, any::<bool>(), vec(random::step(), STEPS))
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    histories: usize,
+    steps: usize,
+    syncs: usize,
+    batches: usize,
+    operations: usize,
+    /// Isolated addresses of all proofs.
+    addresses: usize,
+}
+
+/// A network namespace's rules, seen through two sockets.
+struct Node {
+    namespace: Namespace,
+    reader: Kernel,
+    counts: Counts,
+}
+
+impl Node {
+    fn new() -> Result<Self> {
+        let namespace = Namespace::new("hi")?;
+        let reader = namespace.run(Kernel::open)??;
+        Ok(Self { namespace, reader, counts: Counts::default() })
+    }
+
+    /// An agent starts, and sees the history.
+    fn live(&mut self, (objects, order, ended, steps): &History) -> Result<()> {
+        let options = Options { node: Some(NODES[0].0.to_owned()), ..Options::default() };
+        let mut pipeline = Pipeline::new(self.namespace.run(Kernel::open)??, options);
+        let mut cluster = ClusterState::default();
+        let mut watches = Watches::new(objects.clone(), *ended);
+        let lists = watches.lists(order);
+        self.sync(&mut pipeline, &mut cluster, lists).context("the first lists")?;
+        for (index, step) in steps.iter().enumerate() {
+            for events in watches.step(step) {
+                self.sync(&mut pipeline, &mut cluster, events)
+                    .with_context(|| format!("step {index}: {step:?}"))?;
+            }
+            self.counts.steps += 1;
+        }
+        for events in watches.step(&the_rest()) {
+            self.sync(&mut pipeline, &mut cluster, events).context("what was held")?;
+        }
+        ensure!(*cluster.snapshot() == watches.objects(), "the view is not what was told");
+        self.counts.histories += 1;
+        Ok(())
+    }
+
+    /// What the agent does with events that come together, and the proof.
+    fn sync(
+        &mut self,
+        pipeline: &mut Pipeline<Kernel>,
+        cluster: &mut ClusterState,
+        events: Vec<Event>,
+    ) -> Result<()> {
+        for event in events {
+            cluster.take(event);
+        }
+        let outcome = pipeline.sync(cluster.snapshot())?;
+        ensure!(outcome.set_aside.is_empty(), "set aside: {:?}", outcome.set_aside);
+        let dump = self.reader.dump(&scaffold::table())?.context("no table")?;
+        ensure!(dump.foreign.is_empty(), "foreign: {:?}", dump.foreign);
+        if dump.ruleset != *outcome.after {
+            let missing = plan(Some(&dump.ruleset), &outcome.after);
+            bail!("the kernel has another table than was sent; what is missing: {missing:#?}");
+        }
+        let (node, set_aside) = (Some(NODES[0].0), &outcome.set_aside);
+        let report = verify::verify(cluster.snapshot(), node, set_aside, &dump.ruleset)?;
+        let wrong = report.differences.first();
+        ensure!(wrong.is_none(), "{}", wrong.map(ToString::to_string).unwrap_or_default());
+        self.counts.syncs += 1;
+        self.counts.batches += outcome.batches;
+        self.counts.operations += outcome.operations;
+        self.counts.addresses += report.counts.addresses;
+        Ok(())
+    }
+}
+
+/// No change, and everything that was held back arrives.
+fn the_rest() -> Step {
+    let delivery = Delivery {
+        order: Kind::ALL.to_vec(),
+        held: [].into(),
+        relisted: [].into(),
+        grouping: Grouping::Together,
+        twice: false,
+    };
+    Step { edits: Vec::new(), delivery }
+}
+
+fn all(name: &str, seed: u64, before_each: impl Fn(&mut Node) -> Result<()>) -> Result<()> {
+    let config = cases(seed);
+    let seeded = format!("{name}: {} histories, {:?}", config.cases, config.rng_seed);
+    say(&format!("{seeded}\n"))?;
+    let node = RefCell::new(Node::new()?);
+    let start = Instant::now();
+    let result = TestRunner::new(config).run(&history(), |history| {
+        let mut node = node.borrow_mut();
+        let lived = before_each(&mut node).and_then(|()| node.live(&history));
+        lived.map_err(|error| TestCaseError::fail(format!("{error:#}")))
+    });
+    say(&format!("{seeded}: {} in {:.1?}\n", node.borrow().counts, start.elapsed()))?;
+    result.map_err(|error| anyhow!("{error}"))
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { histories, steps, syncs, batches, operations, addresses } = self;
+        write!(
+            f,
+            "{histories} lived, {steps} steps, {syncs} syncs and proofs of {addresses} isolated \
+             addresses, {batches} batches, {operations} operations"
+        )
+    }
+}
+
+#[test]
+fn histories_from_the_table_that_the_one_before_left() -> Result<()> {
+    all("adopting", 1, |_| Ok(()))
+}
+
+#[test]
+fn histories_from_an_empty_kernel() -> Result<()> {
+    all("from nothing", 2, |node| {
+        node.reader.delete_table(&scaffold::table())?;
+        Ok(())
+    })
+}

@@ -1,0 +1,91 @@
+//! nftpol as a DaemonSet in a whole Kubernetes: containerd, kubelets, kube-proxy, CNI
+//! plugins, a scheduler, controllers.
+//!
+//! By default it runs the scenes of CI. `NFTPOL_SCENES` names others, or `all`:
+//! `cargo xtask test cluster` sets it. `NFTPOL_CLUSTER="--proxy iptables --nodes 3"`
+//! tries another cluster than the one of CI.
+
+mod absence;
+mod agents;
+mod crash;
+mod edits;
+mod faults;
+mod paths;
+mod reboot;
+mod report;
+mod scene;
+mod short;
+mod workloads;
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use kubebed::kubernetes::{Kubernetes, Machine, Options};
+
+use scene::Scene;
+
+const CLUSTER: &str = "NFTPOL_CLUSTER";
+const SCENES: &str = "NFTPOL_SCENES";
+/// Beside the scenes of one cluster.
+const CRASH: &str = "crash";
+
+type RunScene = fn(&mut Scene) -> Result<()>;
+
+/// All, in this order, and whether CI has them.
+const ALL: [(&str, RunScene, bool); 7] = [
+    ("short", Scene::short, true),
+    ("agents", Scene::agents, true),
+    ("paths", Scene::paths, false),
+    ("workloads", Scene::workloads, false),
+    ("edits", Scene::edits, false),
+    ("faults", Scene::faults, false),
+    ("reboot", Scene::reboot, false),
+];
+
+#[test]
+fn in_a_real_kubernetes() -> Result<()> {
+    let words = std::env::var(CLUSTER).unwrap_or("--dual-stack".into());
+    let options = Options::read(&words.split_whitespace().collect::<Vec<_>>())?;
+    let scenes = std::env::var(SCENES).unwrap_or_default();
+    let scenes_to_run = chosen(&scenes)?;
+    let before = Machine::now()?;
+    let start = Instant::now();
+    let say = |line: &str| scene::say(start, line);
+    say(&options.to_string());
+    let mut scene = Scene { kubernetes: Kubernetes::up(options, &say)?, start };
+    scene.kubernetes.deploy()?;
+    say("all agents are ready");
+    for (name, run) in &scenes_to_run {
+        say(&format!("--- {name}"));
+        if let Err(error) = run(&mut scene) {
+            scene.last_words();
+            return Err(error.context(*name));
+        }
+    }
+    scene.kubernetes.check()?;
+    drop(scene);
+    assert_eq!(Machine::now()?, before);
+    say("down, the machine is as it was");
+    if has(&scenes, CRASH, true) {
+        crash::crash()?;
+        assert_eq!(Machine::now()?, before);
+        say("another one crashed and was removed, the machine is as it was");
+    }
+    Ok(())
+}
+
+/// Whether these words, none of them being CI's scenes, name this one.
+fn has(scenes: &str, name: &str, of_ci: bool) -> bool {
+    let mut words = scenes.split_whitespace().peekable();
+    if words.peek().is_none() { of_ci } else { words.any(|word| word == name || word == "all") }
+}
+
+fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
+    let known = || ALL.iter().map(|(name, ..)| *name).chain([CRASH, "all"]);
+    for word in scenes.split_whitespace() {
+        let names: Vec<_> = known().collect();
+        ensure!(known().any(|name| name == word), "no scene {word}; there are {names:?}");
+    }
+    let chosen = ALL.iter().filter(|(name, _, of_ci)| has(scenes, name, *of_ci));
+    Ok(chosen.map(|&(name, run, _)| (name, run)).collect())
+}

@@ -1,0 +1,153 @@
+//! A node that loses its power and comes back.
+//!
+//! Its agent must learn a pod's address before anybody else does. After such a start
+//! not even the agent runs, and an isolated pod answers anyone who knows its address.
+//! Here two pods of another node ask every address that the pod can get, all the
+//! time.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use netbed::testbed::Endpoint;
+use serde_json::json;
+
+use crate::scene::{HTTP, PATIENCE, Scene, Try, hold, namespace, pod, policy};
+
+const NODE: &str = "node-1";
+/// Where upstream's server for tests answers datagrams, and what it is asked.
+const UDP: u16 = 8081;
+const QUESTION: &[u8] = b"hostname\n";
+/// Between two questions to the same address.
+const EVERY: Duration = Duration::from_millis(5);
+/// The addresses that a node gives first, after its own.
+const LOWEST: std::ops::Range<u8> = 2..20;
+/// How long an answer may be on its way.
+const ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// How long the node is dark, and how long it is watched once it is back.
+const DARK: Duration = Duration::from_secs(3);
+const REST: Duration = Duration::from_secs(2);
+
+impl Scene {
+    pub fn reboot(&mut self) -> Result<()> {
+        let from = json!([{"podSelector": {"matchLabels": {"role": "friend"}}}]);
+        let server = json!({"matchLabels": {"role": "server"}});
+        self.kubernetes.reuse_addresses(NODE)?;
+        self.put(&[
+            namespace("reboot", json!({})),
+            policy("reboot/friends", json!({"podSelector": server, "ingress": [{"from": from}]}))?,
+            pod("reboot/server", NODE, json!({"role": "server"}))?,
+            pod("reboot/friend", "node-2", json!({"role": "friend"}))?,
+            pod("reboot/stranger", "node-2", json!({"role": "stranger"}))?,
+        ])?;
+        self.pods_ready("reboot")?;
+        let friend = self.kubernetes.pod("reboot/friend")?;
+        let stranger = self.kubernetes.pod("reboot/stranger")?;
+        self.served(&friend, &stranger)?;
+        self.kubernetes.reuse_addresses(NODE)?;
+        let [asks, may_not] = [Asking::start(&friend)?, Asking::start(&stranger)?];
+        let alive = Instant::now();
+        self.until("the friend is answered", || Ok(!asks.since(alive).is_empty()))?;
+        self.kubernetes.kill_node(NODE)?;
+        let dead = Instant::now();
+        self.say("a node is dead");
+        sleep(DARK);
+        let start = Instant::now();
+        ensure!(may_not.since(alive).is_empty(), "a stranger is answered");
+        ensure!(asks.since(dead + ON_ITS_WAY).is_empty(), "a dead node answers");
+        self.kubernetes.boot_node(NODE)?;
+        let wait = || Ok(!asks.since(start).is_empty());
+        self.until("the friend is answered again", wait)?;
+        self.agents_ready()?;
+        self.served(&friend, &stranger)?;
+        let well = Instant::now();
+        sleep(REST);
+        let (answers, wrong) = (asks.since(start), may_not.since(start));
+        let first = answers.first().context("no answer")?.duration_since(start);
+        ensure!(may_not.since(well).is_empty(), "a stranger is still answered");
+        let open = wrong.first().zip(wrong.last()).map_or(Duration::ZERO, |(a, b)| *b - *a);
+        self.say(&format!(
+            "killed and started anew: the friend was answered after {} ms, the stranger {} times \
+             within {} ms before the agent had its first view of the cluster",
+            first.as_millis(),
+            wrong.len(),
+            open.as_millis()
+        ));
+        self.remove(&["reboot"])
+    }
+
+    fn served(&self, friend: &Endpoint, stranger: &Endpoint) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            // The pod's address is another one once its node is back.
+            let server = self.kubernetes.pod("reboot/server");
+            let done = server.and_then(|server| {
+                let to = SocketAddr::new(server.addresses[0], HTTP);
+                let way = |from, passes| Try { what: "to the server".into(), from, to, passes };
+                hold(&[way(friend, true), way(stranger, false)])
+            });
+            match done {
+                Ok(()) => return Ok(()),
+                Err(error) if start.elapsed() > PATIENCE => return Err(error),
+                Err(_) => sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+}
+
+/// Asks all addresses, as long as this value lives.
+struct Asking {
+    stop: Arc<AtomicBool>,
+    answers: Arc<Mutex<Vec<Instant>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Asking {
+    fn start(from: &Endpoint) -> Result<Self> {
+        let socket = from.namespace.run(|| UdpSocket::bind("0.0.0.0:0"))?.context("ask")?;
+        socket.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let answers = Arc::new(Mutex::new(Vec::new()));
+        let (asks, ended) = (socket.try_clone()?, Arc::clone(&stop));
+        let ask = move || {
+            while !ended.load(Ordering::Relaxed) {
+                for host in LOWEST {
+                    // What cannot be sent now, is later.
+                    let address = IpAddr::V4(Ipv4Addr::new(10, 244, 1, host));
+                    let _ = asks.send_to(QUESTION, SocketAddr::new(address, UDP));
+                }
+                sleep(EVERY);
+            }
+        };
+        let (ended, log) = (Arc::clone(&stop), Arc::clone(&answers));
+        let listen = move || {
+            let mut buffer = [0; 64];
+            while !ended.load(Ordering::Relaxed) {
+                let heard = socket.recv(&mut buffer);
+                if heard.is_ok_and(|length| buffer[..length].starts_with(b"server")) {
+                    log.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+                }
+            }
+        };
+        Ok(Self { stop, answers, threads: vec![thread::spawn(ask), thread::spawn(listen)] })
+    }
+
+    /// When answers of the server came, from this moment on.
+    fn since(&self, moment: Instant) -> Vec<Instant> {
+        let all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().copied().filter(|one| *one >= moment).collect()
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has printed it.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The compiled table means what the specification says, and so does every moment of
+//! a change between two tables. Random clusters in the simulator; no kernel.
+
+#![expect(clippy::unwrap_used, reason = "a plan or table that is an error fails the test")]
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use compiler::Options;
+use policy::spec;
+use policy::{Direction, NetworkPolicy, Owners, Pod, Snapshot};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+use ruleset::plan::plan;
+use ruleset::simulator::{self, Outcome, Witness, possible_outcomes};
+use ruleset::{Ruleset, TcpFlags};
+use samples::from_scratch::compiled;
+use samples::judge::{NodeVerdict, is_forwarded, on_the_wire};
+use samples::random::{self, NODES};
+
+/// The same cases each time, so that a red run can be repeated.
+/// `PROPTEST_CASES` draws as many anew, with a seed of its own unless
+/// `PROPTEST_RNG_SEED` gives one.
+fn cases() -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default,
+        None => ProptestConfig { cases: 2_000, rng_seed: RngSeed::Fixed(1), ..default },
+    }
+}
+
+fn table(snapshot: &Snapshot, node: &str) -> Ruleset {
+    let options = Options { node: Some(node.to_owned()), ..Options::default() };
+    compiled(snapshot, &options).ruleset
+}
+
+/// TCP segments that open no flow, between all addresses.
+fn strays(snapshots: &[&Snapshot]) -> BTreeSet<(IpAddr, IpAddr)> {
+    let packets = random::packets(snapshots).into_iter();
+    let pairs = packets.map(|packet| (packet.source, packet.destination));
+    let own = |address: IpAddr| NODES.iter().any(|(_, node)| address.to_string() == *node);
+    pairs.filter(|(source, destination)| !own(*source) && !own(*destination)).collect()
+}
+
+fn stray((source, destination): (IpAddr, IpAddr)) -> simulator::Packet {
+    let opening = simulator::Packet::to_port(source, destination, ruleset::Transport::Tcp, 80);
+    simulator::Packet { tcp_flags: Some(TcpFlags::ACK), ..opening }
+}
+
+/// Whether one of the ends is a pod of the node that is isolated, in whatever
+/// direction.
+fn is_isolated(
+    snapshot: &Snapshot,
+    owners: &Owners<'_>,
+    node: &str,
+    (source, destination): (IpAddr, IpAddr),
+) -> bool {
+    let isolates = |pod: &Pod, policy: &NetworkPolicy| {
+        let directions = Direction::BOTH.into_iter();
+        snapshot.selects(policy, pod)
+            && directions.filter_map(|direction| policy.rules(direction)).next().is_some()
+    };
+    [source, destination].into_iter().filter_map(|address| owners.owner(address)).any(|pod| {
+        pod.node.as_deref() == Some(node)
+            && snapshot.policies.values().any(|policy| isolates(pod, policy))
+    })
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn tcp_that_opens_no_flow_is_dropped_at_isolated_pods_while_one_object_changes(
+        (before, after) in random::single_change()
+    ) {
+        check_strays(&before, &after)?;
+    }
+
+    #[test]
+    fn tcp_that_opens_no_flow_is_dropped_at_isolated_pods_while_many_objects_change(
+        (before, after) in random::many_changes()
+    ) {
+        check_strays(&before, &after)?;
+    }
+
+    #[test]
+    fn the_table_means_what_the_specification_says(snapshot in random::snapshot()) {
+        let owners = spec::owners(&snapshot);
+        for (node, node_address) in NODES {
+            let table = table(&snapshot, node);
+            for packet in random::packets(&[&snapshot]) {
+                if !is_forwarded(node_address, &packet) {
+                    continue;
+                }
+                let expected = NodeVerdict::of(&snapshot, &owners, Some(node), &packet);
+                let seen = simulator::simulate(&table, &on_the_wire(&packet)).unwrap();
+                prop_assert_eq!(
+                    seen.outcome == Outcome::Accept, expected.passes(),
+                    "{:?} on {}: {:?}, {:?}", packet, node, expected, seen
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_node_all_pods_are_local(snapshot in random::snapshot()) {
+        let owners = spec::owners(&snapshot);
+        let table = compiled(&snapshot, &Options::default()).ruleset;
+        for packet in random::packets(&[&snapshot]) {
+            if NODES.iter().any(|(_, address)| !is_forwarded(address, &packet)) {
+                continue;
+            }
+            let expected = spec::decide_with(&snapshot, &owners, &packet);
+            let seen = simulator::simulate(&table, &on_the_wire(&packet)).unwrap();
+            prop_assert_eq!(seen.outcome == Outcome::Accept, expected.passes(), "{:?}", packet);
+        }
+    }
+
+    #[test]
+    fn a_difference_applied_is_the_same_as_from_scratch(
+        (before, after) in random::many_changes()
+    ) {
+        let (old, new) = (table(&before, "n1"), table(&after, "n1"));
+        let states = history(Some(&old), &new);
+        prop_assert_eq!(states.last().unwrap(), &new);
+        let from_nothing = history(None, &new);
+        prop_assert_eq!(from_nothing.last().unwrap(), &new);
+        prop_assert!(plan(Some(&new), &new).unwrap().is_empty());
+    }
+
+    #[test]
+    fn no_packet_is_judged_by_a_mixture_while_one_object_changes(
+        (before, after) in random::single_change()
+    ) {
+        check_change(&before, &after, Change::One)?;
+    }
+
+    #[test]
+    fn what_a_namespace_takes_in_one_direction_goes_before_what_it_gives_in_the_other(
+        (before, after) in random::namespace_change()
+    ) {
+        check_change(&before, &after, Change::Namespace)?;
+    }
+
+    #[test]
+    fn nothing_that_is_denied_before_and_after_passes_while_many_objects_change(
+        (before, after) in random::many_changes()
+    ) {
+        check_change(&before, &after, Change::Many)?;
+    }
+}
+
+/// The states of a table while a plan is committed, the first one included.
+fn history(old: Option<&Ruleset>, new: &Ruleset) -> Vec<Ruleset> {
+    let first = old.cloned().unwrap_or_else(|| Ruleset::new(new.table.clone()));
+    let mut states = vec![first];
+    for batch in plan(old, new).unwrap() {
+        let mut next = states.last().unwrap().clone();
+        next.apply(&batch).unwrap();
+        states.push(next);
+    }
+    states
+}
+
+/// What may be expected of the moments of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// Of one pod or one policy: no mixture at all.
+    One,
+    /// Of one namespace, and so of the elements of many peers: a packet that
+    /// both states deny is dropped, unless elements come and go in both
+    /// directions.
+    Namespace,
+    /// Of several objects: a packet that one direction denies in both states
+    /// is dropped.
+    Many,
+}
+
+fn check_change(before: &Snapshot, after: &Snapshot, change: Change) -> Result<(), TestCaseError> {
+    let (owners_before, owners_after) = (spec::owners(before), spec::owners(after));
+    for (node, node_address) in NODES {
+        let (old, new) = (table(before, node), table(after, node));
+        let states = history(Some(&old), &new);
+        if states.len() == 1 {
+            continue;
+        }
+        let packets: Vec<_> = random::packets(&[before, after])
+            .into_iter()
+            .filter(|packet| is_forwarded(node_address, packet))
+            .map(|packet| {
+                let first = NodeVerdict::of(before, &owners_before, Some(node), &packet);
+                let then = NodeVerdict::of(after, &owners_after, Some(node), &packet);
+                (packet, first, then)
+            })
+            .collect();
+        let both_ways = takes_and_gives(&packets);
+        for (packet, first, then) in packets {
+            let denied_in_one =
+                (!first.egress && !then.egress) || (!first.ingress && !then.ingress);
+            let across = match change {
+                Change::One => true,
+                Change::Namespace => !both_ways,
+                Change::Many => false,
+            };
+            let denied = denied_in_one || (!first.passes() && !then.passes() && across);
+            if let Some(witness) =
+                denied.then(|| possible(Outcome::Accept, &states, &packet)).flatten()
+            {
+                prop_assert!(
+                    false,
+                    "{:?} on {} is denied before and after, yet passes: {}\n{:#?}",
+                    packet,
+                    node,
+                    witness,
+                    plan(Some(&old), &new)
+                );
+            }
+            let allowed = first.passes() && then.passes() && change == Change::One;
+            if let Some(witness) =
+                allowed.then(|| possible(Outcome::Drop, &states, &packet)).flatten()
+            {
+                prop_assert!(
+                    false,
+                    "{:?} on {} is allowed before and after, yet dropped: {}\n{:#?}",
+                    packet,
+                    node,
+                    witness,
+                    plan(Some(&old), &new)
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Before and after, and in every moment between for pairs of addresses that
+/// are treated alike before and after.
+fn check_strays(before: &Snapshot, after: &Snapshot) -> Result<(), TestCaseError> {
+    let (owners_before, owners_after) = (spec::owners(before), spec::owners(after));
+    for (node, _) in NODES {
+        let states = history(Some(&table(before, node)), &table(after, node));
+        for pair in strays(&[before, after]) {
+            let first = is_isolated(before, &owners_before, node, pair);
+            let then = is_isolated(after, &owners_after, node, pair);
+            for (state, dropped) in [(states.first(), first), (states.last(), then)] {
+                let seen = simulator::simulate(state.unwrap(), &stray(pair)).unwrap();
+                prop_assert_eq!(seen.outcome == Outcome::Drop, dropped, "{:?} on {}", pair, node);
+            }
+            if first == then {
+                let wanted = if first { Outcome::Drop } else { Outcome::Accept };
+                let possible = possible_outcomes(&states, &stray(pair)).unwrap();
+                prop_assert!(possible.always(wanted), "{:?} on {}: {:?}", pair, node, possible);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How a packet that meets at most one commit can have this outcome.
+fn possible(outcome: Outcome, states: &[Ruleset], packet: &spec::Packet) -> Option<Witness> {
+    let possible = possible_outcomes(states, &on_the_wire(packet)).unwrap();
+    match outcome {
+        Outcome::Accept => possible.accept,
+        Outcome::Drop => possible.drop,
+    }
+}
+
+/// Whether a change takes and gives in both directions. Then no order of the
+/// two directions suits all packets.
+fn takes_and_gives(packets: &[(spec::Packet, NodeVerdict, NodeVerdict)]) -> bool {
+    let any = |test: fn(NodeVerdict, NodeVerdict) -> bool| {
+        packets.iter().any(|(_, first, then)| test(*first, *then))
+    };
+    any(|first, then| first.egress && !then.egress)
+        && any(|first, then| !first.egress && then.egress)
+        && any(|first, then| first.ingress && !then.ingress)
+        && any(|first, then| !first.ingress && then.ingress)
+}

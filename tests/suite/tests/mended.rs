@@ -1,0 +1,192 @@
+//! Changes that once let a denied packet pass or dropped an allowed one.
+//!
+//! Each case is a cluster before, a cluster after, and a packet whose fate is the
+//! same at every moment of the change.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use compiler::Options;
+use policy::spec::{self, Transport};
+use policy::{Protocol, Snapshot};
+use ruleset::plan::plan;
+use ruleset::simulator::{self, possible_outcomes};
+use ruleset::{Ruleset, text};
+use samples::from_scratch::compiled;
+use watcher::Store;
+use watcher::files::{self, Validation};
+
+/// `name address app=...` a line; policies as YAML specs by name.
+struct DevObjects<'a> {
+    team: &'a str,
+    pods: &'a [(&'a str, &'a str, &'a str)],
+    policies: BTreeMap<&'a str, &'a str>,
+}
+
+impl DevObjects<'_> {
+    fn snapshot(&self) -> Result<Snapshot> {
+        let mut text = format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: dev, labels: {{team: {}}}}}\n",
+            self.team
+        );
+        for (name, address, app) in self.pods {
+            text += &format!(
+                "---\napiVersion: v1\nkind: Pod\n\
+                 metadata: {{name: {name}, namespace: dev, labels: {{app: {app}}}}}\n\
+                 spec: {{containers: [{{name: c, image: i, ports: [{{name: http, containerPort: 81}}]}}]}}\n\
+                 status: {{phase: Running, podIP: {address}}}\n"
+            );
+        }
+        for (name, spec) in &self.policies {
+            text += &format!(
+                "---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\n\
+                 metadata: {{name: {name}, namespace: dev}}\nspec: {spec}\n"
+            );
+        }
+        let loaded = files::parse("cluster", &text, Validation::Strict);
+        ensure!(!loaded.has_errors(), "{:#?}", loaded.findings);
+        let store: Store = loaded.objects.into_iter().collect();
+        Ok(store.snapshot().clone())
+    }
+}
+
+/// TCP from `10.0.0.1` to `10.0.0.2`.
+fn check(before: &DevObjects<'_>, after: &DevObjects<'_>, port: u16) -> Result<()> {
+    let (before, after) = (before.snapshot()?, after.snapshot()?);
+    let packet = spec::Packet {
+        source: "10.0.0.1".parse()?,
+        destination: "10.0.0.2".parse()?,
+        transport: Transport::Port(Protocol::Tcp, port),
+    };
+    let [passes, passes_after] =
+        [&before, &after].map(|snapshot| spec::decide(snapshot, &packet).passes());
+    ensure!(passes == passes_after, "the packet's fate changes");
+    let table = |snapshot| compiled(snapshot, &Options::default()).ruleset;
+    let (old, new) = (table(&before), table(&after));
+    let mut states: Vec<Ruleset> = vec![old.clone()];
+    let mut said = String::new();
+    for batch in plan(Some(&old), &new)? {
+        let mut next = states[states.len() - 1].clone();
+        next.apply(&batch)?;
+        states.push(next);
+        let ops = batch.ops.iter().map(|op| text::op(&new.table, op) + "\n");
+        said += &format!("--\n{}", ops.collect::<String>());
+    }
+    let packet = simulator::Packet {
+        destination_port: Some(port),
+        ..simulator::Packet::new(packet.source, packet.destination, Protocol::Tcp.number())
+    };
+    let possible = possible_outcomes(&states, &packet)?;
+    let wrong = if passes { possible.drop } else { possible.accept };
+    match wrong {
+        Some(witness) => anyhow::bail!("it should pass: {passes}, but: {witness}\n{said}"),
+        None => Ok(()),
+    }
+}
+
+/// Egress to team=new is given, ingress from team=old is taken.
+#[test]
+fn a_namespace_is_relabelled() -> Result<()> {
+    let policies = BTreeMap::from([
+        (
+            "in",
+            "{podSelector: {matchLabels: {app: b}}, policyTypes: [Ingress], \
+             ingress: [{from: [{namespaceSelector: {matchLabels: {team: old}}}]}]}",
+        ),
+        (
+            "out",
+            "{podSelector: {matchLabels: {app: a}}, policyTypes: [Egress], \
+             egress: [{to: [{namespaceSelector: {matchLabels: {team: new}}}]}]}",
+        ),
+    ]);
+    let pods = &[("a", "10.0.0.1", "a"), ("b", "10.0.0.2", "b")];
+    let cluster = |team| DevObjects { team, pods, policies: policies.clone() };
+    check(&cluster("old"), &cluster("new"), 80)
+}
+
+const EGRESS_OF_X: &str = "{podSelector: {matchLabels: {app: x}}, policyTypes: [Egress], \
+                           egress: [{ports: [{port: 80}]}]}";
+const EGRESS_OF_Z: &str = "{podSelector: {matchLabels: {app: z}}, policyTypes: [Egress], \
+                           egress: [{ports: [{port: 81}]}]}";
+
+/// Its egress takes and gives, it leaves one peer set and enters another that
+/// is only for egress.
+#[test]
+fn a_pod_is_relabelled_and_enters_a_set_that_others_send_to() -> Result<()> {
+    let policies = BTreeMap::from([
+        ("out-x", EGRESS_OF_X),
+        ("out-z", EGRESS_OF_Z),
+        (
+            "in-q",
+            "{podSelector: {matchLabels: {app: q}}, \
+             ingress: [{from: [{podSelector: {matchLabels: {app: x}}}]}]}",
+        ),
+        (
+            "out-r",
+            "{podSelector: {matchLabels: {app: r}}, policyTypes: [Egress], \
+             egress: [{to: [{podSelector: {matchLabels: {app: z}}}]}]}",
+        ),
+    ]);
+    let before = &[("p", "10.0.0.1", "x"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
+    let after = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
+    let cluster = |pods| DevObjects { team: "t", pods, policies: policies.clone() };
+    check(&cluster(before), &cluster(after), 81)
+}
+
+/// The other side lets it in by both labels, by the second on one port only.
+#[test]
+fn a_pod_is_relabelled_and_is_let_in_on_fewer_ports() -> Result<()> {
+    let policies = BTreeMap::from([
+        ("out-x", EGRESS_OF_X),
+        ("out-z", EGRESS_OF_Z),
+        (
+            "in-q",
+            "{podSelector: {matchLabels: {app: q}}, ingress: [\
+             {from: [{podSelector: {matchLabels: {app: x}}}]}, \
+             {from: [{podSelector: {matchLabels: {app: z}}}], ports: [{port: 80}]}]}",
+        ),
+    ]);
+    let before = &[("p", "10.0.0.1", "x"), ("q", "10.0.0.2", "q")];
+    let after = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q")];
+    let cluster = |pods| DevObjects { team: "t", pods, policies: policies.clone() };
+    check(&cluster(before), &cluster(after), 81)
+}
+
+/// A port name gives pods other chains, so entries switch while the egress
+/// chain's rules change.
+#[test]
+fn a_policy_gets_a_port_name_and_loses_its_egress() -> Result<()> {
+    let pods = &[("p", "10.0.0.1", "p"), ("q", "10.0.0.2", "q")];
+    let cluster = |spec| DevObjects { team: "t", pods, policies: BTreeMap::from([("x", spec)]) };
+    let before = cluster(
+        "{podSelector: {}, policyTypes: [Ingress, Egress], \
+         ingress: [{ports: [{port: 80}]}], egress: [{}]}",
+    );
+    let after = cluster(
+        "{podSelector: {}, policyTypes: [Ingress, Egress], \
+         ingress: [{ports: [{port: http}]}], egress: []}",
+    );
+    check(&before, &after, 81)
+}
+
+/// The set that it leaves is for others' egress, too, which only loses by it.
+#[test]
+fn a_pod_is_relabelled_and_is_let_in_by_either_label() -> Result<()> {
+    let policies = BTreeMap::from([
+        (
+            "in-q",
+            "{podSelector: {matchLabels: {app: q}}, ingress: [\
+             {from: [{podSelector: {matchLabels: {app: x}}}]}, \
+             {from: [{podSelector: {matchLabels: {app: z}}}]}]}",
+        ),
+        (
+            "out-r",
+            "{podSelector: {matchLabels: {app: r}}, policyTypes: [Egress], \
+             egress: [{to: [{podSelector: {matchLabels: {app: x}}}]}]}",
+        ),
+    ]);
+    let before = &[("p", "10.0.0.1", "x"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
+    let after = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
+    let cluster = |pods| DevObjects { team: "t", pods, policies: policies.clone() };
+    check(&cluster(before), &cluster(after), 80)
+}

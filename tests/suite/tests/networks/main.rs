@@ -1,0 +1,56 @@
+//! Policies on every kind of network: how pods hang on their node, and how packets
+//! get from node to node. All pairs, TCP and UDP, IPv4 and IPv6 do what the
+//! specification says.
+//!
+//! Docker's four models are among the endpoints: pods on a bridge; pods of two
+//! containers (`docker.rs`); pods in their node's network namespace, which are the
+//! nodes' endpoints, although policies name them by label; and a pod without an
+//! address.
+
+mod beside;
+mod docker;
+mod grid;
+mod round;
+
+use anyhow::Result;
+use samples::testbed_spec::{Between, Network};
+
+#[test]
+fn networks_bridge_with_routes() -> Result<()> {
+    grid::row(Network::Bridge, Between::Routes)
+}
+
+#[test]
+fn networks_bridge_with_vxlan() -> Result<()> {
+    grid::row(Network::Bridge, Between::Vxlan)
+}
+
+#[test]
+fn networks_bridge_with_direct_routing() -> Result<()> {
+    grid::row(Network::Bridge, Between::DirectRouting)
+}
+
+#[test]
+fn networks_bridge_with_udp() -> Result<()> {
+    grid::row(Network::Bridge, Between::Udp)
+}
+
+#[test]
+fn networks_routed_with_routes() -> Result<()> {
+    grid::row(Network::Routed, Between::Routes)
+}
+
+#[test]
+fn networks_routed_with_vxlan() -> Result<()> {
+    grid::row(Network::Routed, Between::Vxlan)
+}
+
+#[test]
+fn networks_routed_with_direct_routing() -> Result<()> {
+    grid::row(Network::Routed, Between::DirectRouting)
+}
+
+#[test]
+fn networks_routed_with_udp() -> Result<()> {
+    grid::row(Network::Routed, Between::Udp)
+}

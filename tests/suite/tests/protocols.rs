@@ -1,0 +1,60 @@
+//! Protocols that the API cannot name. To an isolated pod they pass only by rules
+//! without `ports`.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use netbed::scenario;
+use netbed::testbed::Endpoint;
+use samples::fixtures;
+use samples::testbed_spec::{Families, Network};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// "Use for experimentation and testing" (RFC 3692).
+const EXPERIMENTAL: i32 = 253;
+
+/// `peer` by a rule without ports; `ports` by a rule that names every port of
+/// every protocol that can be named.
+fn policy() -> String {
+    let (peer, ports) = (fixtures::peer("peer"), fixtures::peer("ports"));
+    let every = "[{protocol: TCP}, {protocol: UDP}, {protocol: SCTP}]";
+    let ingress = format!("[{{from: [{peer}]}}, {{from: [{ports}], ports: {every}}}]");
+    fixtures::policy_for("server", &[("ingress", &ingress)])
+}
+
+#[test]
+fn other_protocols_pass_only_by_rules_without_ports() -> Result<()> {
+    let names = ["server", "peer", "ports", "stranger"];
+    let spec = fixtures::dev_pods(Network::Bridge, &["node-1"], &names, Families::Both);
+    let cluster = scenario::connected(spec, "pr")?;
+    scenario::apply(&cluster, &policy())?;
+    let server = cluster.endpoint("dev/server")?;
+    for (from, expected) in [("dev/peer", true), ("dev/ports", false), ("dev/stranger", false)] {
+        for v6 in [false, true] {
+            let arrived = arrives(cluster.endpoint(from)?, server, v6)?;
+            assert_eq!(arrived, expected, "{from}, IPv6: {v6}");
+        }
+    }
+    Ok(())
+}
+
+fn arrives(from: &Endpoint, to: &Endpoint, v6: bool) -> Result<bool> {
+    let address = to.address(v6).context("an address of this family")?;
+    let at = raw(to, SocketAddr::new(address, 0))?;
+    let own = from.address(v6).context("an address of this family")?;
+    raw(from, SocketAddr::new(own, 0))?.send_to(b"hello", (address, 0))?;
+    Ok(at.recv(&mut [0; 64]).is_ok())
+}
+
+/// A raw socket, as the type whose `recv` and `send_to` serve any datagrams.
+fn raw(endpoint: &Endpoint, bind: SocketAddr) -> Result<UdpSocket> {
+    endpoint.namespace.run(|| {
+        let protocol = Protocol::from(EXPERIMENTAL);
+        let socket = Socket::new(Domain::for_address(bind), Type::RAW, Some(protocol))?;
+        socket.bind(&bind.into())?;
+        socket.set_read_timeout(Some(Duration::from_millis(250)))?;
+        Ok(OwnedFd::from(socket).into())
+    })?
+}

@@ -1,0 +1,188 @@
+//! What is known of a run on one network, kept for later.
+//!
+//! In: a cluster and the outcomes. Out: a record, also as a file beside the built
+//! programs. Never: records of different versions side by side, or of two runs on
+//! one network.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kubebed::kubernetes::Kubernetes;
+use kubebed::upstream::{Outcome, Spec, Verdict, cells::Cells};
+use netbed::program;
+use serde_json::{Value, json};
+
+/// The file with flannel's version.
+const FLANNEL: &str = include_str!("../../../../flannel/go.mod");
+const FLANNEL_MODULE: &str = "github.com/flannel-io/flannel ";
+
+/// What ran, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versions(pub BTreeMap<String, String>);
+
+/// A run on one network.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub network: String,
+    /// As `cargo xtask cluster up` takes them.
+    pub options: String,
+    /// In UTC, as ISO 8601 has it.
+    pub date: String,
+    pub versions: Versions,
+    pub outcomes: Vec<Outcome>,
+    /// Of the specs alone, without the cluster.
+    pub time: Duration,
+}
+
+impl Versions {
+    pub fn of(kubernetes: &Kubernetes) -> Result<Self> {
+        let nodes = kubernetes.kubectl(&["get", "nodes", "-o", "json"], "")?.success()?;
+        let nodes: Value = serde_json::from_str(&nodes).context("read the nodes")?;
+        let node = &nodes["items"][0]["status"]["nodeInfo"];
+        let said = |key: &str| node[key].as_str().unwrap_or("unknown").to_owned();
+        let flannel = FLANNEL.lines().find_map(|line| line.split_once(FLANNEL_MODULE));
+        let flannel = flannel.and_then(|(_, version)| version.split_whitespace().next());
+        // After the version comes who built it.
+        let linux = said("kernelVersion");
+        let linux = linux.split('-').next().unwrap_or_default().to_owned();
+        let plain = |text: String| text.trim_start_matches("containerd://").to_owned();
+        let all = [
+            ("nftpol", env!("CARGO_PKG_VERSION").to_owned()),
+            ("Kubernetes and its e2e.test", said("kubeletVersion")),
+            ("flannel", flannel.unwrap_or("unknown").to_owned()),
+            ("Linux", linux),
+            ("containerd", plain(said("containerRuntimeVersion"))),
+        ];
+        Ok(Self(all.into_iter().map(|(name, version)| (name.to_owned(), version)).collect()))
+    }
+}
+
+impl Record {
+    pub fn new(
+        kubernetes: &Kubernetes,
+        versions: Versions,
+        outcomes: Vec<Outcome>,
+        time: Duration,
+    ) -> Result<Self> {
+        let mut date = Command::new("date");
+        date.args(["--utc", "+%F"]);
+        let date = program::finish(date, "")?.success()?.trim().to_owned();
+        let options = kubernetes.options();
+        let network = options.network_name().to_owned();
+        Ok(Self { network, options: options.to_string(), date, versions, outcomes, time })
+    }
+
+    pub fn failed(&self) -> usize {
+        self.outcomes.iter().filter(|one| matches!(one.verdict, Verdict::Failed(_))).count()
+    }
+
+    /// All counts of all specs.
+    pub fn cells(&self) -> Cells {
+        let mut sum = Cells::default();
+        self.outcomes.iter().for_each(|one| sum += &one.cells);
+        sum
+    }
+
+    /// Keeps it, in place of an earlier one of this network.
+    pub fn keep(&self) -> Result<()> {
+        let folder = folder()?;
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+        let path = folder.join(format!("{}.json", self.network));
+        let text = self.to_json().to_string();
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))
+    }
+
+    /// All that are kept of these versions, by network.
+    pub fn kept(versions: &Versions) -> Result<Vec<Self>> {
+        let folder = folder()?;
+        let mut records = Vec::new();
+        for entry in fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))? {
+            let path = entry?.path();
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            let record = serde_json::from_str(&text).ok().and_then(|value| from_json(&value));
+            records.push(record.with_context(|| format!("{} is no record", path.display()))?);
+        }
+        records.retain(|record: &Self| record.versions == *versions);
+        records.sort_by(|one, other| one.network.cmp(&other.network));
+        Ok(records)
+    }
+
+    fn to_json(&self) -> Value {
+        let outcomes = self.outcomes.iter().map(|one| {
+            let (verdict, why) = match &one.verdict {
+                Verdict::Passed => ("passed", ""),
+                Verdict::Failed(why) => ("failed", why.as_str()),
+                Verdict::NotRun(why) => ("not run", why.as_str()),
+            };
+            let Cells { pairs, wrong, wrong_for_long, .. } = one.cells;
+            let Cells { first_tries, later_tries, itself, itself_refused, .. } = one.cells;
+            json!({
+                "suite": one.spec.suite,
+                "name": one.spec.name,
+                "verdict": verdict,
+                "why": why,
+                "milliseconds": u64::try_from(one.time.as_millis()).unwrap_or(u64::MAX),
+                "cells": [pairs, wrong, wrong_for_long, first_tries, later_tries, itself, itself_refused],
+            })
+        });
+        json!({
+            "network": self.network,
+            "options": self.options,
+            "date": self.date,
+            "versions": self.versions.0,
+            "milliseconds": u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX),
+            "outcomes": outcomes.collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn from_json(value: &Value) -> Option<Record> {
+    let text = |key: &str| value[key].as_str().map(str::to_owned);
+    let versions = value["versions"].as_object()?.iter();
+    let versions = versions.map(|(name, version)| Some((name.clone(), version.as_str()?.into())));
+    Some(Record {
+        network: text("network")?,
+        options: text("options")?,
+        date: text("date")?,
+        versions: Versions(versions.collect::<Option<_>>()?),
+        outcomes: value["outcomes"].as_array()?.iter().map(outcome).collect::<Option<_>>()?,
+        time: Duration::from_millis(value["milliseconds"].as_u64()?),
+    })
+}
+
+fn outcome(value: &Value) -> Option<Outcome> {
+    let text = |key: &str| value[key].as_str().map(str::to_owned);
+    let cell = |index: usize| usize::try_from(value["cells"][index].as_u64()?).ok();
+    let verdict = match value["verdict"].as_str()? {
+        "passed" => Verdict::Passed,
+        "failed" => Verdict::Failed(text("why")?),
+        _ => Verdict::NotRun(text("why")?),
+    };
+    let spec = Spec { suite: text("suite")?, name: text("name")?, labels: vec![], serial: false };
+    Some(Outcome {
+        spec,
+        verdict,
+        time: Duration::from_millis(value["milliseconds"].as_u64()?),
+        cells: Cells {
+            pairs: cell(0)?,
+            wrong: cell(1)?,
+            wrong_for_long: cell(2)?,
+            first_tries: cell(3)?,
+            later_tries: cell(4)?,
+            itself: cell(5)?,
+            itself_refused: cell(6)?,
+            shown: Vec::new(),
+        },
+    })
+}
+
+/// `target/conformance`.
+fn folder() -> Result<PathBuf> {
+    let program = std::env::current_exe().context("find this program")?;
+    let target = program.ancestors().nth(2).context("this program is in no target folder")?;
+    Ok(target.join("conformance"))
+}

@@ -1,0 +1,149 @@
+//! The demo: `nftpol` enforces realistic policies on a node with nine pods. It shows
+//! who reaches whom before and after.
+//!
+//! In: `--keep`, `--down` or nothing; the policies in `tests/fixtures`.
+//! Out: a table for each policy. Exit code 1 if a connection contradicts the
+//! specification.
+//! Never: a change outside its own network namespaces.
+
+mod draw;
+mod serve;
+mod standing;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use netbed::probe::{Flow, Knock, Prober, Seen};
+use netbed::program;
+use netbed::testbed::Testbed;
+use netbed::verdict;
+use samples::testbed_spec::{Families, Network, TestbedSpec};
+use samples::{fixtures, objects};
+
+/// Names of the demo's namespaces begin so.
+const PREFIX: &str = "npd";
+/// What the pods listen on.
+const PORTS: [u16; 2] = [80, 443];
+const NODE: &str = "node-1";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        [] => run(false),
+        ["--keep"] => run(true),
+        ["--down"] => standing::down().map(|count| println!("removed {count} namespaces")),
+        [serve::FLAG, name] => serve::serve(name),
+        _ => Err(anyhow::anyhow!("usage: demo [--keep|--down]")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One node and what runs on it. The first pod of `dev` has the address that
+/// the third policy excepts; `app: myapp` is what it selects.
+fn described() -> TestbedSpec {
+    let mut spec = TestbedSpec::new(Network::Bridge, &[NODE]);
+    for (namespace, pods) in [
+        ("dev", [("api", "api"), ("db", "db"), ("web", "myapp")]),
+        ("shop", [("front", "front"), ("cart", "cart"), ("pay", "pay")]),
+        ("ops", [("prom", "prometheus"), ("logs", "logs"), ("backup", "backup")]),
+    ] {
+        spec = spec.namespace(namespace, &[]);
+        for (name, app) in pods {
+            spec = spec.pod(namespace, name, &[("app", app)], Families::Both, &[]);
+        }
+    }
+    spec
+}
+
+fn run(keep: bool) -> Result<()> {
+    let started = Instant::now();
+    program::path()?;
+    let left = standing::down()?;
+    if left > 0 {
+        println!("removed {left} namespaces of an earlier demo");
+    }
+    let mut cluster = Testbed::named(described(), PREFIX)?;
+    draw::legend(cluster.spec());
+    let total = enforce_each(&cluster)?;
+    println!(
+        "{} connections tried: {} passed, {} refused, each as the specification says; {:.1} s",
+        total.passed + total.refused,
+        total.passed,
+        total.refused,
+        started.elapsed().as_secs_f64()
+    );
+    if keep {
+        cluster.keep();
+        standing::explain(&cluster)?;
+    }
+    Ok(())
+}
+
+/// Applies each policy in the place of the one before.
+fn enforce_each(cluster: &Testbed) -> Result<verdict::Counts> {
+    let knocks = PORTS.map(Knock::Tcp);
+    let prober = Prober::new(cluster, &knocks)?;
+    let flows = Flow::all(cluster, &knocks);
+    prober.settle(&flows)?;
+    let mut before = prober.run(&flows)?;
+    let mut total = judged(cluster, "", &flows, &before)?;
+    for path in policies()? {
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let started = Instant::now();
+        apply(cluster, &path)?;
+        let took = started.elapsed();
+        let after = prober.run(&flows)?;
+        draw::title(&path, &text, took);
+        draw::side_by_side(cluster, &flows, &before, &after);
+        let counts = judged(cluster, &text, &flows, &after)?;
+        total.passed += counts.passed;
+        total.refused += counts.refused;
+        before = after;
+    }
+    Ok(total)
+}
+
+fn judged(
+    cluster: &Testbed,
+    policies: &str,
+    flows: &[Flow],
+    seen: &[Seen],
+) -> Result<verdict::Counts> {
+    let snapshot = objects::snapshot(cluster.spec(), policies)?;
+    verdict::check(cluster, &verdict::judge(cluster, &snapshot, flows, seen)?)
+}
+
+fn apply(cluster: &Testbed, policies: &Path) -> Result<()> {
+    let node = &cluster.endpoint(NODE)?.namespace;
+    let path = policies.to_str().context("a path that is not UTF-8")?;
+    let arguments = ["apply", "-f", path, "-f", "-", "--node", NODE];
+    program::run(node, &arguments, &cluster.spec().manifests())?.success()?;
+    Ok(())
+}
+
+/// The policies, in the order of their names.
+fn policies() -> Result<Vec<PathBuf>> {
+    let directory = fixtures::directory("policies");
+    let mut paths = Vec::new();
+    for entry in
+        std::fs::read_dir(&directory).with_context(|| format!("read {}", directory.display()))?
+    {
+        paths.push(entry?.path());
+    }
+    paths.sort();
+    ensure!(!paths.is_empty(), "no policies in {}", directory.display());
+    if paths.iter().any(|path| path.extension().is_none_or(|extension| extension != "yaml")) {
+        bail!("something else than policies in {}", directory.display());
+    }
+    Ok(paths)
+}

@@ -1,0 +1,38 @@
+//! Writes the image of `nftpol` to a file, without a container engine.
+//!
+//! In: the path of the file. Out: the file; on stdout its content, size and digest.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use kubebed::image::Image;
+use netbed::program;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let [to] = arguments else { bail!("usage: image FILE") };
+    let to = PathBuf::from(to);
+    let image = Image::nftpol(&program::path()?)?;
+    let written = image.write(&to)?;
+    for (path, size) in &written.files {
+        println!("{size:>10}  {path}");
+    }
+    println!("{:>10}  {}", written.layer, image.full_name());
+    println!("{}", written.digest);
+    eprintln!(
+        "image: {} written; on a node: ctr --namespace k8s.io images import {0}",
+        to.display()
+    );
+    Ok(())
+}

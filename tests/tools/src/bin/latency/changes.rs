@@ -1,0 +1,212 @@
+//! From a write to the API to the packets between running pods.
+//!
+//! In: a scene. Out: how long until streams stop or begin, counted from the API
+//! server's answer and from the request. A round begins only after the change of
+//! the last one was seen.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use netbed::stream::{EVERY, Stream};
+use serde_json::json;
+use tools::interrupt;
+
+use crate::figures::{Measure, Unit, names};
+use crate::scene::{NODES, Scene, Written};
+
+/// Where the streams arrive.
+const PORT: u16 = 5353;
+/// Waits are cut into these, to hear of an interruption.
+const SLICE: Duration = Duration::from_secs(1);
+/// So many rounds in a row that never end are enough.
+const NEVERS: usize = 3;
+/// Who is let in by its role.
+const FRIEND: &str = "friend";
+
+/// A stream to a pod of each node, from the same pod.
+struct Streams {
+    near: Stream,
+    far: Stream,
+}
+
+/// What one round showed of one change.
+#[derive(Clone, Copy, Debug)]
+struct Effect {
+    /// From the answer, for each stream: near, far.
+    answer: [Option<Duration>; 2],
+    /// From the request.
+    request: [Option<Duration>; 2],
+}
+
+const NEVER: Effect = Effect { answer: [None; 2], request: [None; 2] };
+
+/// What the streams shall do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Stop,
+    Begin,
+}
+
+impl Streams {
+    fn start(scene: &Scene<'_>) -> Result<Self> {
+        let to = |to| Stream::start(&scene.client, to, false, PORT);
+        let streams = Self { near: to(&scene.near)?, far: to(&scene.far)? };
+        for stream in streams.both() {
+            stream.heard_after(Instant::now()).context("before any policy")?;
+        }
+        Ok(streams)
+    }
+
+    fn both(&self) -> [&Stream; 2] {
+        [&self.near, &self.far]
+    }
+
+    fn effect(&self, wish: Expected, written: Written, patience: Duration) -> Result<Effect> {
+        let mut effect = NEVER;
+        for (index, stream) in self.both().into_iter().enumerate() {
+            effect.answer[index] = within(patience, || wish.of(stream, written.answer))?;
+            if effect.answer[index].is_some() {
+                effect.request[index] = wish.of(stream, written.request);
+            }
+        }
+        Ok(effect)
+    }
+}
+
+impl Expected {
+    fn of(self, stream: &Stream, since: Instant) -> Option<Duration> {
+        match self {
+            Self::Stop => stream.silenced_within(since, SLICE),
+            Self::Begin => stream.heard_within(since, SLICE),
+        }
+    }
+}
+
+/// Tries until something comes or the time is over.
+fn within<T>(patience: Duration, mut tries: impl FnMut() -> Option<T>) -> Result<Option<T>> {
+    let start = Instant::now();
+    loop {
+        interrupt::check()?;
+        let found = tries();
+        if found.is_some() || start.elapsed() > patience {
+            return Ok(found);
+        }
+    }
+}
+
+impl Effect {
+    fn never(&self) -> bool {
+        self.answer.contains(&None)
+    }
+}
+
+pub fn measure(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<Vec<Measure>> {
+    let streams = Streams::start(scene)?;
+    let policies = alternate(rounds, |there| {
+        let (wish, written) = if there {
+            (Expected::Stop, scene.create_policy("deny", json!([]))?)
+        } else {
+            (Expected::Begin, scene.delete_policy("deny")?)
+        };
+        streams.effect(wish, written, patience)
+    })?;
+    let isolated = streams.effect(Expected::Stop, befriend(scene)?, patience)?;
+    // To who was never shut out a label opens nothing.
+    let rounds = if isolated.never() { 0 } else { rounds };
+    let labels = alternate(rounds, |there| {
+        let (wish, role) =
+            if there { (Expected::Begin, FRIEND) } else { (Expected::Stop, "client") };
+        streams.effect(wish, scene.relabel_client(role)?, patience)
+    })?;
+    scene.delete_policy("friends")?;
+    let mut measures = Vec::new();
+    for (name, effects) in [
+        (names::CREATED, &policies[0]),
+        (names::DELETED, &policies[1]),
+        (names::LABEL_DENIED, &labels[1]),
+        (names::LABEL_ALLOWED, &labels[0]),
+    ] {
+        measures.extend(described(name, effects));
+    }
+    Ok(measures)
+}
+
+/// All pods of the namespace let in friends alone.
+pub fn befriend(scene: &Scene<'_>) -> Result<Written> {
+    let friends = json!([{"from": [{"podSelector": {"matchLabels": {"role": FRIEND}}}]}]);
+    scene.create_policy("friends", friends)
+}
+
+/// There and back, so many times. Where the way there never ends, the way
+/// back shows nothing.
+fn alternate(
+    rounds: usize,
+    mut change: impl FnMut(bool) -> Result<Effect>,
+) -> Result<[Vec<Effect>; 2]> {
+    let [mut there, mut back] = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        let effect = change(true)?;
+        there.push(effect);
+        let returned = change(false)?;
+        back.push(if effect.never() { NEVER } else { returned });
+        let nevers = there.iter().zip(&back).rev();
+        let nevers = nevers.take_while(|(one, other)| one.never() || other.never());
+        if nevers.count() >= NEVERS {
+            break;
+        }
+    }
+    Ok([there, back])
+}
+
+/// The slower of both streams, and each. Without a round it never came.
+fn described(name: &str, effects: &[Effect]) -> Vec<Measure> {
+    let values = |of: &dyn Fn(&Effect) -> Option<Duration>| {
+        let effects = if effects.is_empty() { &[NEVER][..] } else { effects };
+        effects.iter().map(|effect| of(effect).map(milliseconds)).collect()
+    };
+    let slower = |[near, far]: [Option<Duration>; 2]| Some(near?.max(far?));
+    let detail = |what: &str, of: &dyn Fn(&Effect) -> Option<Duration>| {
+        Measure::new(format!("{name}, {what}"), Unit::Milliseconds, values(of)).detail()
+    };
+    vec![
+        Measure::new(name, Unit::Milliseconds, values(&|one| slower(one.answer))),
+        detail("same node", &|one| one.answer[0]),
+        detail("across nodes", &|one| one.answer[1]),
+        detail("from the request", &|one| slower(one.request)),
+    ]
+}
+
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Somebody flushes all rules of a node on which a policy denies: from the
+/// first datagram that passes to the last, 0 if none does. The first round that
+/// does not end is the last.
+pub fn flush(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<Measure> {
+    let streams = Streams::start(scene)?;
+    let denied = streams.effect(
+        Expected::Stop,
+        scene.create_policy("deny", json!([]))?,
+        patience.min(Duration::from_secs(30)),
+    )?;
+    let mut values = Vec::new();
+    for _ in 0..rounds {
+        if denied.never() {
+            values.push(None);
+            break;
+        }
+        let start = Instant::now();
+        scene.kubernetes.exec(NODES[0], &["nft", "flush", "ruleset"])?.success()?;
+        let last = within(patience, || streams.near.silenced_within(start, SLICE))?;
+        let open = last.map(|last| {
+            let first = streams.near.first_since(start);
+            first.map_or(Duration::ZERO, |first| last - first.duration_since(start) + EVERY)
+        });
+        values.push(open.map(milliseconds));
+        if open.is_none() {
+            break;
+        }
+    }
+    Ok(Measure::new(names::FLUSH, Unit::Milliseconds, values))
+}
