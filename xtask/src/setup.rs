@@ -120,8 +120,8 @@ fn modules() {
         }
         match Command::new("modprobe").arg(module).status() {
             Ok(status) if status.success() => {}
-            Ok(status) => eprintln!("setup: modprobe {module}: {status}; going on without"),
-            Err(error) => eprintln!("setup: modprobe {module}: {error}; going on without"),
+            Ok(status) => eprintln!("setup: modprobe {module}: {status}; continuing without it"),
+            Err(error) => eprintln!("setup: modprobe {module}: {error}; continuing without it"),
         }
     }
 }
