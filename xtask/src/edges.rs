@@ -7,6 +7,7 @@
 //! watcher --> policy <-- compiler --> ruleset <-- nft      agent --> all of these
 //!             policy <-- verify ----> ruleset
 //!
+//! fuzz  --> watcher, nft
 //! tests --> everything but xtask                           xtask --> nothing
 //! ```
 
@@ -19,7 +20,7 @@ use crate::cargo::Cargo;
 
 /// For each member of the workspace: the members that it may depend on, and
 /// the crates that it must not reach by any path.
-const RULES: [(&str, &[&str], &[&str]); 9] = [
+const RULES: [(&str, &[&str], &[&str]); 10] = [
     ("policy", &[], IMPURE),
     ("ruleset", &[], IMPURE),
     ("compiler", &["policy", "ruleset"], IMPURE),
@@ -28,6 +29,7 @@ const RULES: [(&str, &[&str], &[&str]); 9] = [
     ("nft", &["ruleset"], CLUSTER),
     ("agent", &["policy", "watcher", "compiler", "verify", "ruleset", "nft"], &[]),
     ("tests", &["policy", "watcher", "compiler", "verify", "ruleset", "nft", "agent"], &[]),
+    ("fuzz", &["watcher", "nft"], &[]),
     ("xtask", &[], &["kube", "k8s-openapi", "tokio", "libc", "mnl", "nftnl"]),
 ];
 

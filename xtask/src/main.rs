@@ -8,6 +8,7 @@
 mod cargo;
 mod ci;
 mod edges;
+mod fuzz;
 mod kube;
 mod setup;
 mod suite;
@@ -30,6 +31,7 @@ Usage: cargo xtask <command>
   load                  what an agent costs in a large cluster, from a real API server; prints the README's table
   soak [minutes]        an agent under churn, 30 minutes unless said otherwise; fails when memory grows
   latency [args...]     from a write to the API to packets, for any controller, in a whole Kubernetes of its own
+  fuzz [minutes]        searches for inputs that break the readers, 5 minutes unless said otherwise
   bless                 writes the golden files anew from what the code makes now
   cluster <command>     a whole Kubernetes on this machine: up, status, kubectl ..., exec NODE -- ..., down
   conformance [...]     upstream's tests of NetworkPolicy against a real cluster; `conformance --help` lists the options
@@ -79,6 +81,7 @@ fn run(args: &[String]) -> Result<()> {
         "latency" => latency(rest)?,
         "ci" => none(rest).and_then(|()| ci::run())?,
         "bless" => none(rest).and_then(|()| bless())?,
+        "fuzz" => fuzz::run(rest)?,
         "edges" => none(rest).and_then(|()| edges::run(&Cargo::default()))?,
         "cluster" => cluster(rest)?,
         "conformance" => conformance(rest)?,

@@ -8,7 +8,7 @@
 //! spares only the making and reading of messages.
 
 mod flow;
-mod wire;
+pub(crate) mod wire;
 
 use std::fmt;
 use std::io;

@@ -23,6 +23,8 @@ mod error;
 mod expression;
 #[expect(unsafe_code, reason = "libnftnl is a C library; this folder is its safe form")]
 mod ffi;
+#[doc(hidden)]
+pub mod inspect;
 mod kernel;
 mod membarrier;
 mod netlink;

@@ -110,5 +110,15 @@ async fn of_kind<T: Watched>(client: &Client) -> Result<Vec<Found>, WatchError> 
     listed.items.into_iter().map(|item| item.found).collect()
 }
 
+/// Reads bytes as a line of a watch and as a list, for fuzzing alone.
+#[doc(hidden)]
+pub fn read_any(kind: Kind, bytes: &[u8]) {
+    match kind {
+        Kind::NetworkPolicy => object::read_any::<PolicyJson>(bytes),
+        Kind::Namespace => object::read_any::<NamespaceFields>(bytes),
+        Kind::Pod => object::read_any::<PodFields>(bytes),
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! In: a connection and a table's name. Out: all that the table holds, at one
 //! point in time or not at all. Never: a change.
 
-mod chains;
+pub(crate) mod chains;
 mod comparison;
 mod registers;
 pub(crate) mod rule;

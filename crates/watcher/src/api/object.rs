@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use std::sync::Arc;
 
+use super::items::Items;
 use super::{Found, WatchError};
 use crate::convert::{self, PodFields};
 use crate::{Kind, Object, files};
@@ -186,6 +187,29 @@ pub(super) fn line<T: Watched>(bytes: &[u8]) -> Result<Line, WatchError> {
         }
         Ok(WatchEvent::Deleted(object)) => Ok(Line::Gone(object.into())),
         _ => Err(WatchError::decode(T::KIND, None, &error)),
+    }
+}
+
+/// Reads bytes as a line of a watch, and as a list that comes in pieces of any
+/// size, for fuzzing: every object has a name, and the pieces make no
+/// difference.
+pub(super) fn read_any<T: Watched>(bytes: &[u8]) {
+    if let Ok(Line::Put(Item { identity, .. }) | Line::Gone(identity)) = line::<T>(bytes) {
+        assert!(!identity.key.name.is_empty());
+    }
+    let list = |size: usize| {
+        let (mut items, mut found) = (Items::default(), Vec::new());
+        for piece in bytes.chunks(size) {
+            items.push(piece, |one| found.push(one.to_vec()));
+        }
+        (found, items.frame().to_vec())
+    };
+    let whole = list(bytes.len().max(1));
+    assert!(whole == list(1), "the pieces of a list make a difference");
+    for one in whole.0 {
+        if let Ok(item) = item::<T>(&one) {
+            assert!(!item.identity.key.name.is_empty());
+        }
     }
 }
 
