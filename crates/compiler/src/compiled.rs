@@ -8,9 +8,8 @@ use policy::spec::RuleRef;
 use policy::{Diagnostic, ObjectKey};
 use ruleset::{Match, Name, Ruleset};
 
-use crate::scaffold::{self, Place};
 use crate::signature::Signature;
-use crate::{Layout, Options};
+use crate::{Layout, Options, Place, scaffold};
 
 /// A table, and where its parts come from.
 ///

@@ -28,8 +28,7 @@ use std::sync::Arc;
 use policy::{Diagnostic, ObjectKey, Pod, Snapshot, SnapshotDiff};
 
 use crate::cluster_index::is_local;
-use crate::scaffold::Place;
-use crate::{ClusterIndex, Compiled, Options};
+use crate::{ClusterIndex, Compiled, Options, Place};
 use output::Output;
 use port_names::PortNames;
 

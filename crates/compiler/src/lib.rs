@@ -25,6 +25,7 @@ mod engine;
 pub mod grants;
 mod layout;
 mod names;
+mod place;
 mod ports;
 pub mod scaffold;
 pub mod sets;
@@ -35,6 +36,7 @@ mod work;
 pub use compiled::Compiled;
 pub use engine::Engine;
 pub use layout::Layout;
+pub use place::Place;
 
 use std::collections::BTreeSet;
 

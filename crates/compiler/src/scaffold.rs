@@ -66,6 +66,7 @@ use ruleset::{
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::Place;
 use crate::names::constant;
 
 /// ICMPv6 types of neighbour discovery (RFC 4861, 4).
@@ -79,32 +80,6 @@ const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 /// ICMPv6 types of multicast listener discovery (RFC 2710, 3; version 2: RFC
 /// 3810, 5.2). A bridge with snooping delivers groups by them.
 const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
-
-/// `filter - 1`: before other tables' forward chains. What we drop costs them
-/// nothing, and they can still drop what we accept.
-const FORWARD_PRIORITY: i32 = -1;
-
-/// Where packets are judged: a base chain, in a table of its own.
-///
-/// Two places share no table, so each has its own sets in use, and a change of
-/// one needs no order with the other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The table, of family `inet`.
-    pub table: Name,
-    /// The base chain's name.
-    pub chain: Name,
-    /// Its hook and priority.
-    pub base: BaseChain,
-}
-
-impl Place {
-    /// The forward hook, on which the policies are judged.
-    pub fn forward() -> Self {
-        let base = BaseChain::forward(FORWARD_PRIORITY);
-        Self { table: table(), chain: base_chain(), base }
-    }
-}
 
 /// The table of the forward hook. A later schema is `nftpol-2` and so on.
 pub fn table() -> Name {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use compiler::grants::{self, Grants};
 use compiler::sets::{PodsPeer, Scope, SetSource, Sources};
 use compiler::signature::{ResolvedPorts, Signature};
-use compiler::{Compiled, Engine, Options, chain, scaffold};
+use compiler::{Compiled, Engine, Options, Place, chain, scaffold};
 use policy::{
     Diagnostic, Direction, NetworkPolicy, ObjectKey, Owners, Pod, PortNumbers, Ports, Severity,
     Snapshot,
@@ -29,7 +29,7 @@ pub fn compiled(snapshot: &Snapshot, options: &Options) -> Compiled {
 pub fn from_scratch(snapshot: &Snapshot, options: &Options) -> Compiled {
     let owners = Owners::of(snapshot.pods.values().map(|pod| &**pod));
     let isolated = isolated_pods(snapshot, options);
-    let place = scaffold::Place::forward();
+    let place = Place::forward();
     let mut oracle = Oracle {
         snapshot,
         owners: &owners,

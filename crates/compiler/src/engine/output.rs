@@ -13,9 +13,8 @@ use super::chains::Chains;
 use super::in_use::SetsInUse;
 use super::{Impact, Input};
 use crate::cluster_index::is_local;
-use crate::scaffold::{self, Place};
 use crate::signature::Signature;
-use crate::{Compiled, Options};
+use crate::{Compiled, Options, Place, scaffold};
 
 /// The table of a place, and what it is made of.
 #[derive(Debug)]
