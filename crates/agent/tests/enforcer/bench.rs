@@ -1,8 +1,8 @@
-//! A loop that enforces, with a kernel in memory and time that stands still.
+//! A loop that enforces, with a kernel in memory and a clock of its own.
 //!
 //! In: what happens at which moment. Out: what the loop did, and when. Time
-//! passes only while the loop waits, and while the kernel works if a test says
-//! so.
+//! passes only while the loop waits, or while the kernel works if a test asks
+//! for that.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -163,7 +163,7 @@ impl Inbox for Script {
     }
 }
 
-/// A change that the clean-up of connections is told of.
+/// A change that is reported to the clean-up of connections.
 pub struct Cleaned {
     pub before: Option<Arc<Ruleset>>,
     pub after: Arc<Ruleset>,
@@ -238,7 +238,7 @@ impl Bench {
         bench
     }
 
-    /// A watch tells this.
+    /// A watch sends this.
     pub fn event(&mut self, ms: u64, event: Event) {
         self.at(ms, Happening::Event(event));
     }
