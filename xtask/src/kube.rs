@@ -133,7 +133,7 @@ fn given(folder: &Path, group: &Group) -> Result<bool> {
             return Ok(false);
         }
     }
-    eprintln!("kube: taking the programs in {}", folder.display());
+    eprintln!("kube: using the programs in {}", folder.display());
     Ok(true)
 }
 

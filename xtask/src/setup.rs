@@ -55,6 +55,11 @@ pub fn packages_of_nodes() -> Result<()> {
     install_all(&[&PACKAGES[..], &OF_NODES].concat())
 }
 
+/// Installs what is missing to build libFuzzer, too.
+pub fn packages_of_fuzzing() -> Result<()> {
+    install_all(&[&PACKAGES[..], &["g++"]].concat())
+}
+
 fn install_all(packages: &[&'static str]) -> Result<()> {
     let Some(missing) = missing(packages) else {
         eprintln!("setup: no dpkg on this machine; needed are {}", packages.join(", "));
@@ -120,8 +125,8 @@ fn modules() {
         }
         match Command::new("modprobe").arg(module).status() {
             Ok(status) if status.success() => {}
-            Ok(status) => eprintln!("setup: modprobe {module}: {status}; going on without"),
-            Err(error) => eprintln!("setup: modprobe {module}: {error}; going on without"),
+            Ok(status) => eprintln!("setup: modprobe {module}: {status}; continuing without it"),
+            Err(error) => eprintln!("setup: modprobe {module}: {error}; continuing without it"),
         }
     }
 }

@@ -58,14 +58,14 @@ pub struct ApiServer {
     folder: Folder,
 }
 
-/// What the server is there for.
+/// The purpose of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To be alone: the admission plugin ServiceAccount, which would wait for
-    /// service accounts that no controller makes, is off, and no Service leads
-    /// to the server.
+    /// It is alone. The admission plugin ServiceAccount is off, because it would
+    /// wait for service accounts that no controller makes. No Service leads to the
+    /// server.
     Alone,
-    /// To be the control plane of nodes with kubelets.
+    /// It is the control plane of nodes with kubelets.
     Nodes,
 }
 
@@ -134,8 +134,7 @@ impl ApiServer {
         self.inside.block_on(future)
     }
 
-    /// Kills kube-apiserver, as a crash would. What it has answered to stays
-    /// in etcd.
+    /// Kills kube-apiserver, as a crash would. What it has confirmed stays in etcd.
     pub fn stop(&mut self) {
         self.server = None;
     }
@@ -152,8 +151,8 @@ impl ApiServer {
         self.wait()
     }
 
-    /// Waits until the server says that it is ready and has made the
-    /// namespace `default`, which is no part of being ready.
+    /// Waits until the server is ready and has made the namespace `default`, which
+    /// its readiness does not include.
     fn wait(&mut self) -> Result<()> {
         let Self { inside, server, client, .. } = self;
         let server = server.as_mut().context("kube-apiserver has been stopped")?;

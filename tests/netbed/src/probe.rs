@@ -25,7 +25,7 @@ pub(crate) use packet::{internet_checksum, transport_checksum};
 const FIRST_RUN: u16 = 20_000;
 static NEXT_RUN: AtomicU16 = AtomicU16::new(FIRST_RUN);
 
-/// The open doors of a cluster.
+/// The listening sockets of a testbed.
 #[derive(Debug)]
 pub struct Prober<'a> {
     cluster: &'a Testbed,
@@ -33,7 +33,7 @@ pub struct Prober<'a> {
 }
 
 impl<'a> Prober<'a> {
-    /// Opens what these ways to knock need on every endpoint.
+    /// Opens the sockets that these kinds of probes need on every endpoint.
     ///
     /// # Errors
     /// When a port is 20000 or above, or a socket cannot be opened.
@@ -51,11 +51,11 @@ impl<'a> Prober<'a> {
         Ok(Self { cluster, doors })
     }
 
-    /// Tries all these flows, each as a new one, and waits until nothing has
-    /// come for 250 ms.
+    /// Tries all these flows, each as a new one. Ends when nothing has arrived for
+    /// 250 ms.
     ///
     /// # Errors
-    /// When a packet cannot be sent or comes where it does not belong.
+    /// When a packet cannot be sent or arrives at the wrong socket.
     pub fn run(&self, flows: &[Flow]) -> Result<Vec<Seen>> {
         let number = NEXT_RUN.fetch_add(1, Ordering::Relaxed);
         ensure!(number >= FIRST_RUN, "out of numbers for runs");
@@ -66,7 +66,7 @@ impl<'a> Prober<'a> {
     /// need a moment after they were made.
     ///
     /// # Errors
-    /// When some still do not after 20 tries, naming one.
+    /// When some still do not arrive after 20 tries. Names one of them.
     pub fn settle(&self, flows: &[Flow]) -> Result<()> {
         let mut missing = flows.to_vec();
         for _ in 0..20 {

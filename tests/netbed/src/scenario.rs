@@ -14,7 +14,7 @@ use crate::program::{self, Finished};
 use crate::testbed::Testbed;
 use crate::verdict::{self, Counts};
 
-/// A cluster, its open doors, and all flows over it.
+/// A testbed, its listening sockets, and all flows over it.
 #[derive(Debug)]
 pub struct Scenario<'a> {
     cluster: &'a Testbed,
@@ -23,10 +23,10 @@ pub struct Scenario<'a> {
 }
 
 impl<'a> Scenario<'a> {
-    /// All pairs in these ways; ready when every flow has passed once.
+    /// All pairs, with these kinds of probes. Ready when every flow has passed once.
     ///
     /// # Errors
-    /// When the cluster does not come up.
+    /// When some flow does not pass.
     pub fn new(cluster: &'a Testbed, knocks: &[Knock]) -> Result<Self> {
         let prober = Prober::new(cluster, knocks)?;
         let flows = Flow::all(cluster, knocks);
@@ -39,28 +39,27 @@ impl<'a> Scenario<'a> {
         &self.flows
     }
 
-    /// Applies the policies on every node in the place of what was there, and
-    /// tries everything.
+    /// Replaces the policies on every node and tries all flows.
     ///
     /// # Errors
-    /// When `nftpol` refuses them or packets do not do as the spec says.
+    /// When `nftpol` refuses them, or packets contradict the specification.
     pub fn enforce(&self, policies: &str) -> Result<Counts> {
         apply(self.cluster, policies)?;
         self.check(policies)
     }
 
-    /// Tries everything against what these policies say.
+    /// Tries all flows and compares them with these policies.
     ///
     /// # Errors
-    /// When packets do not do as the spec says.
+    /// When packets contradict the specification.
     pub fn check(&self, policies: &str) -> Result<Counts> {
         self.check_snapshot(&objects::snapshot(self.cluster.spec(), policies)?)
     }
 
-    /// Tries everything against what these objects say.
+    /// Tries all flows and compares them with these objects.
     ///
     /// # Errors
-    /// When packets do not do as the spec says.
+    /// When packets contradict the specification.
     pub fn check_snapshot(&self, snapshot: &Snapshot) -> Result<Counts> {
         let seen = self.prober.run(&self.flows)?;
         let verdicts = verdict::judge(self.cluster, snapshot, &self.flows, &seen)?;

@@ -29,7 +29,7 @@ use samples::testbed_spec::TestbedSpec;
 use crate::net::Namespace;
 use tunnel::Tunnel;
 
-/// The cluster, as long as this value lives.
+/// The testbed. Dropping it removes everything.
 #[derive(Debug)]
 pub struct Testbed {
     spec: TestbedSpec,
@@ -38,13 +38,13 @@ pub struct Testbed {
     endpoints: Vec<Endpoint>,
     switch: Namespace,
     router: Option<Namespace>,
-    /// Last, so that the next cluster waits until this one is gone.
+    /// Last, so that the next testbed waits until this one is gone.
     _turn: MutexGuard<'static, ()>,
 }
 
-/// One cluster at a time: what has not come within a moment counts as
-/// refused, and the kernel's neighbour tables, shared by all namespaces, hold
-/// 1024 entries (gc_thresh3 in arp(7)).
+/// Allows one testbed at a time. A packet that does not arrive within a moment
+/// counts as refused, so the machine must be quiet. The kernel's neighbour tables
+/// are shared by all namespaces and hold 1024 entries (gc_thresh3 in arp(7)).
 pub static TURN: Mutex<()> = Mutex::new(());
 
 /// Something that can send and receive.
@@ -60,7 +60,7 @@ pub struct Endpoint {
     pub addresses: Vec<IpAddr>,
 }
 
-/// What an endpoint is to the cluster.
+/// The role of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// A pod on the node with this index.
@@ -103,8 +103,8 @@ impl Testbed {
         &self.spec
     }
 
-    /// All pods but those in their node's network namespace, in the order of
-    /// the description, all nodes, the outsider.
+    /// All pods except those in their node's network namespace, in the order of
+    /// the description; then all nodes and the outsider.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
@@ -140,8 +140,8 @@ impl Testbed {
         build::services_address(&self.spec, &self.switch, v6)
     }
 
-    /// Takes from the node with this index its routes to the pods of the
-    /// others. The caller makes new ones.
+    /// Removes the routes of the node with this index to the pods of other nodes.
+    /// The caller makes new ones.
     ///
     /// # Errors
     /// When `ip` refuses it.
@@ -149,8 +149,7 @@ impl Testbed {
         build::remove_routes(self, node)
     }
 
-    /// Lets the namespaces stay when this value is dropped. TUN devices end
-    /// with it all the same.
+    /// Keeps the namespaces when this value is dropped. TUN devices end anyway.
     pub fn keep(&mut self) {
         self.switch.keep();
         self.router.iter_mut().for_each(Namespace::keep);

@@ -55,14 +55,14 @@ pub struct Traffic {
     pub sent: u64,
 }
 
-/// What the proxy's connections look at.
+/// State that the proxy's connections share.
 struct Shared {
     upstream: Client,
     received: AtomicU64,
     sent: AtomicU64,
     without_watch_list: AtomicBool,
     calls: Mutex<Vec<Call>>,
-    /// Resources whose watch streams stand still.
+    /// Resources whose watch streams are paused.
     held: watch::Sender<BTreeSet<String>>,
     /// The open watch streams by resource, and a way to end each.
     streams: Mutex<Vec<(String, mpsc::UnboundedSender<()>)>>,
@@ -135,7 +135,7 @@ impl Proxy {
         calls.iter().filter(|call| call.verb == verb && call.resource == resource).count()
     }
 
-    /// Closes all open connections, whatever they are at.
+    /// Closes all open connections, in the middle of whatever they carry.
     ///
     /// # Errors
     /// When the proxy has died.
@@ -161,13 +161,13 @@ impl Proxy {
         self.order(|done| Command::Listen(Some(listener), done))
     }
 
-    /// Lets all watch streams of this resource stand still, those that open
-    /// later, too. Lists are answered.
+    /// Pauses all watch streams of this resource, including those that open later.
+    /// Lists are still answered.
     pub fn hold(&self, resource: &str) {
         self.shared.held.send_if_modified(|held| held.insert(resource.to_owned()));
     }
 
-    /// Lets them go on, with all that has gathered.
+    /// Continues them, with everything that has gathered.
     pub fn release(&self, resource: &str) {
         self.shared.held.send_if_modified(|held| held.remove(resource));
     }
@@ -191,13 +191,13 @@ impl Proxy {
         open.filter(|(of, _)| resource.is_none_or(|resource| resource == of)).count()
     }
 
-    /// From now on, answers requests with `sendInitialEvents` as a server
-    /// does that has not got WatchList (KEP-3157): 422 Invalid. Or no longer.
+    /// Turns on or off: answers requests with `sendInitialEvents` by 422 Invalid, as
+    /// a server without WatchList does (KEP-3157).
     pub fn without_watch_list(&self, without: bool) {
         self.shared.without_watch_list.store(without, Ordering::Relaxed);
     }
 
-    /// Gives an order and waits until it has been carried out.
+    /// Sends a command and waits until it is done.
     fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Command) -> Result<()> {
         let (done, carried_out) = oneshot::channel();
         // If it is gone, the next line reports it.
@@ -213,7 +213,7 @@ fn listen(namespace: &Namespace, address: SocketAddr) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// Values here are whole between any two statements.
+/// A panic cannot leave these values half changed, so a poisoned lock is usable.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -80,8 +80,8 @@ impl Node {
         Ok(node)
     }
 
-    /// Kills its process 1, and with it all that runs in the node. Files stay,
-    /// as on a disk; so does what is in the network namespace.
+    /// Kills its process 1, and with it everything that runs in the node. Files
+    /// stay, as on a disk. The content of the network namespace stays, too.
     pub fn kill(&mut self) -> Result<()> {
         // With process 1 goes whatever is in its pid namespace; who waits for
         // one of those sees it end and then ends, too.
@@ -212,7 +212,7 @@ impl Node {
         self.process_one
     }
 
-    /// The words that run the words after them in the node.
+    /// The words that go before a command to run it in the node.
     pub fn entering(&self) -> Vec<OsString> {
         // A test of this crate has no such program, and has started no node.
         let cluster = program::beside("cluster").unwrap_or_else(|_| "cluster".into());

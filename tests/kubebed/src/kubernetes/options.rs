@@ -42,7 +42,7 @@ const NETWORKS: [(&str, Network); 6] = [
     ("flannel-udp", Network::Flannel(Backend::Udp)),
 ];
 
-/// How kube-proxy does Services.
+/// How kube-proxy implements Services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proxy {
     /// By nftables.
@@ -51,7 +51,7 @@ pub enum Proxy {
     Iptables,
 }
 
-/// What the cluster shall be like.
+/// The options of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// How many nodes, at least one.
@@ -60,10 +60,10 @@ pub struct Options {
     pub network: Network,
     /// Whether pods and nodes have IPv6 addresses, too.
     pub dual_stack: bool,
-    /// How kube-proxy does Services.
+    /// How kube-proxy implements Services.
     pub proxy: Proxy,
-    /// Whether pods of nodes that do not exist stay, which is for no command
-    /// line: a controller deletes them after about a minute.
+    /// Whether pods of nodes that do not exist stay. By default a controller
+    /// deletes them after about a minute. The command line has no such option.
     pub ghosts: bool,
 }
 
@@ -83,7 +83,7 @@ impl Options {
     /// Reads the words of a command line.
     ///
     /// # Errors
-    /// At the first that is not understood.
+    /// At the first unknown word.
     pub fn read(words: &[&str]) -> Result<Self> {
         let mut options = Self::default();
         let mut words = words.iter();

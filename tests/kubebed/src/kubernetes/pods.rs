@@ -21,7 +21,7 @@ use super::{Kubernetes, settings};
 
 /// Where containerd keeps the network namespaces of its pods, seen from the
 /// root of their node (`netns_mounts_under_state_dir` in its
-/// docs/cri/config.md, off by default).
+/// docs/cri/config.md; off by default).
 const NAMESPACES: &str = "run/netns";
 /// Where the plugin `host-local` keeps addresses, in the node's folder: a file
 /// for each that is taken, and one that has the last that was given.
@@ -33,7 +33,7 @@ impl Kubernetes {
     /// its node's network has the node's namespace.
     ///
     /// # Errors
-    /// When there is no such pod, it has no address or no namespace has it.
+    /// When there is no such pod, or it has no address or namespace yet.
     pub fn pod(&self, name: &str) -> Result<Endpoint> {
         let (namespace, pod) = name.split_once('/').context("a pod's name is namespace/name")?;
         let object = self.kubectl(&["-n", namespace, "get", "pod", pod, "-o", "json"], "")?;
@@ -91,8 +91,8 @@ impl Kubernetes {
             .any(|file| file.file_name().to_string_lossy() == name))
     }
 
-    /// Where the plugin `host-local` of a node keeps whose addresses are whose;
-    /// made for its first pod.
+    /// The folder in which the plugin `host-local` of a node records addresses. It
+    /// makes the folder for its first pod.
     fn addresses_of(&self, node: &str) -> Result<Option<fs::ReadDir>> {
         let node = self.nodes.iter().find(|one| one.name() == node).context("no such node")?;
         let path = node.path(ADDRESSES).join(settings::NETWORK);
@@ -113,8 +113,7 @@ impl Kubernetes {
 
     /// The pod whose namespace is not among these, as soon as the namespace
     /// has an address: before its first container is made, and long before
-    /// the API server knows the address. `None` when none comes in so much
-    /// time of waiting.
+    /// the API server knows the address. `None` when none comes within this time.
     ///
     /// # Errors
     /// As [`Kubernetes::namespaces_of_pods`].

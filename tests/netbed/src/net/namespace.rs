@@ -22,8 +22,8 @@ const NETNS_DIR: &str = "/run/netns";
 
 static COUNTER: AtomicU32 = AtomicU32::new(1);
 
-/// A named network namespace with `lo` up. Dropping it kills what runs in it
-/// and deletes it.
+/// A named network namespace with `lo` up. Dropping it kills its processes and
+/// deletes it.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
@@ -32,7 +32,7 @@ pub struct Namespace {
     kept: bool,
 }
 
-/// Fails, saying what to do, unless this process may make namespaces.
+/// Fails and says what to do if this process may not make namespaces.
 ///
 /// # Errors
 /// When the effective user is not root.
@@ -82,9 +82,8 @@ impl Namespace {
         Self::open(name, Path::new(NETNS_DIR).join(name), false)
     }
 
-    /// Somebody else's namespace, for as long as they keep it: the file that
-    /// names it, wherever it is. For sockets; `ip` knows no such name. Dropping
-    /// this value leaves it as it is.
+    /// Borrows a namespace by the file that names it, wherever that is. Use it for
+    /// sockets; `ip` does not know its name. Dropping this value changes nothing.
     ///
     /// # Errors
     /// When there is no such file.
@@ -127,13 +126,13 @@ impl Namespace {
         self.path.clone()
     }
 
-    /// Lets the namespace stay when this value is dropped.
+    /// Keeps the namespace when this value is dropped.
     pub fn keep(&mut self) {
         self.kept = true;
     }
 
     /// Runs a closure in a thread that is in this namespace. Sockets opened
-    /// in it belong to this namespace for life, whichever thread uses them.
+    /// in it belong to this namespace, whichever thread uses them later.
     ///
     /// # Errors
     /// When the thread cannot enter. A panic of the closure continues here.
@@ -212,7 +211,7 @@ impl Drop for Namespace {
     }
 }
 
-/// Feeds lines to `ip`, which stops at the first that fails.
+/// Feeds lines to `ip`. It stops at the first one that fails.
 fn batch(arguments: &[&str], lines: &str) -> Result<()> {
     let mut child = Command::new("ip")
         .args(arguments)

@@ -8,7 +8,7 @@ use policy::spec::{Packet, Transport};
 
 use crate::testbed::Testbed;
 
-/// A way to knock.
+/// A kind of probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Knock {
     /// A connection to a listening socket.
@@ -37,7 +37,7 @@ pub struct Flow {
 /// How far a flow came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seen {
-    /// Nothing came, within the time that everything else needed and more.
+    /// Nothing arrived within the time that everything else needed, and more.
     #[default]
     Nothing,
     /// It arrived, but the answer did not come back.
@@ -71,9 +71,9 @@ impl Flow {
     /// The first packet in the spec's words. `None` where a side lacks the
     /// family.
     ///
-    /// A node has more addresses than the one its pods report as theirs; the
-    /// spec is asked about that one, since a node is one peer whatever source
-    /// address it uses.
+    /// A node has more addresses than the one that its pods report. The
+    /// specification is asked about that one, because a node is one peer whatever
+    /// source address it uses.
     pub fn packet(&self, cluster: &Testbed) -> Option<Packet> {
         let address = |index: usize| cluster.endpoints()[index].address(self.v6);
         let transport = match self.knock {

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What an SCTP packet says, as far as probes care.
+/// The fields of an SCTP packet that probes use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sctp {
     pub source_port: u16,
@@ -66,7 +66,7 @@ impl Sctp {
     }
 }
 
-/// What an ICMP or ICMPv6 echo says.
+/// The fields of an ICMP or ICMPv6 echo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Echo {
     pub v6: bool,
@@ -77,7 +77,7 @@ pub(super) struct Echo {
 }
 
 impl Echo {
-    /// The IPv6 checksum is the kernel's to fill in (RFC 3542, 3.1).
+    /// The kernel fills in the IPv6 checksum (RFC 3542, 3.1).
     pub fn to_bytes(self) -> Vec<u8> {
         let mut bytes = vec![self.kind(), 0, 0, 0];
         bytes.extend(self.identifier.to_be_bytes());

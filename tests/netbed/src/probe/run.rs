@@ -17,8 +17,8 @@ use super::flow::{Flow, Knock, Seen};
 use super::packet::{Echo, Sctp};
 use crate::testbed::Testbed;
 
-/// What has not come within this time of the last thing that came does not
-/// come: on one machine a packet takes microseconds.
+/// What does not arrive within this time after the last arrival never arrives.
+/// On one machine a packet takes microseconds.
 pub(super) const QUIET: Duration = Duration::from_millis(250);
 /// Longest run; also below a second SYN, which a client sends after 1 s, had
 /// nothing come by then.
