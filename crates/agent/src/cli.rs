@@ -192,14 +192,14 @@ impl Input {
         }
     }
 
-    /// What to compile for. `log` says whether the kernel can log.
+    /// What to compile for. `log`: whether the kernel can log.
     pub fn options(&self, log: bool) -> Options {
         Options { node: self.node.clone(), log: self.log.options(log), ..Options::default() }
     }
 }
 
 impl Log {
-    /// How drops are logged. `possible` says whether the kernel can log.
+    /// How drops are logged. `possible`: whether the kernel can log.
     pub fn options(&self, possible: bool) -> Option<LogOptions> {
         let options = LogOptions { group: self.log_group, ..LogOptions::default() };
         (possible && self.is_wanted()).then_some(options)

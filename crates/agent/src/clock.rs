@@ -1,6 +1,6 @@
-//! Time, as the loop and the pipeline ask for it.
+//! The source of time of the loop and the pipeline.
 //!
-//! Tests bring a clock of their own that stands still until they move it.
+//! Tests use a clock that stops until they move it.
 
 use std::fmt;
 use std::thread;

@@ -63,7 +63,7 @@ pub struct Enforcer<S> {
     is_only_table: bool,
 }
 
-/// Whether the loop goes on.
+/// Whether the loop continues.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Go {
     On,
@@ -174,12 +174,14 @@ impl<S: Sink> Enforcer<S> {
             Ok(Check::Nothing) => {}
             Ok(Check::RetryRefused) => self.sync(false),
             Ok(Check::Restore) => {
+                let restoring = self.next.is_idle();
                 if self.next.touched(start) {
-                    self.sync(true);
+                    self.sync(restoring);
                 }
             }
             Ok(Check::ReadWhenAffordable) => {
-                if self.next.may_read(start) {
+                // With events to act on, a sync follows anyway.
+                if self.next.is_idle() && self.next.may_read(start) {
                     self.parts.pipeline.distrust();
                     self.sync(true);
                     let now = self.now();
@@ -190,8 +192,8 @@ impl<S: Sink> Enforcer<S> {
         }
     }
 
-    /// Says whether the kernel enforces, unless the last attempt failed and
-    /// said why not.
+    /// Updates the condition, unless the last attempt failed: then the reason
+    /// stays.
     fn report_readiness(&self) {
         let status = &self.parts.status;
         if !self.enforced || !self.next.is_well() {

@@ -82,8 +82,8 @@ impl Status {
 
     /// A condition holds.
     pub fn holds(&self, condition: Condition) {
-        let mended = self.state().problems.remove(&condition);
-        if mended.is_some() {
+        let was_failing = self.state().problems.remove(&condition);
+        if was_failing.is_some() {
             tracing::debug!(%condition, "holds");
         }
     }
@@ -91,10 +91,11 @@ impl Status {
     /// A condition does not hold: why, and how to fix it.
     pub fn fails(&self, condition: Condition, problem: impl Into<String>) {
         let problem = problem.into();
-        let before = self.state().problems.insert(condition, problem.clone());
-        if before.as_ref() != Some(&problem) {
+        // The log first: who sees the condition finds its reason there.
+        if self.problem(condition).as_ref() != Some(&problem) {
             tracing::warn!(%condition, "not ready: {problem}");
         }
+        self.state().problems.insert(condition, problem);
     }
 
     /// Why a condition does not hold.

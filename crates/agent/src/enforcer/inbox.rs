@@ -1,4 +1,4 @@
-//! What the loop is told by the threads that talk.
+//! Messages to the loop from the thread that talks to the API server.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};

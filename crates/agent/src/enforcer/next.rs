@@ -162,6 +162,11 @@ impl Next {
         self.repairs.is_fight(now)
     }
 
+    /// Whether there is nothing to do but to guard the table.
+    pub fn is_idle(&self) -> bool {
+        self.state == State::Idle
+    }
+
     /// Whether the kernel has, or is about to get, what is known.
     pub fn is_well(&self) -> bool {
         !matches!(self.state, State::Failed { .. })

@@ -19,7 +19,7 @@ use crate::status::Status;
 pub struct Parts<S> {
     /// From the watches.
     pub inbox: Box<dyn Inbox>,
-    /// Tells the time.
+    /// The source of time.
     pub clock: Arc<dyn Clock>,
     /// The way to the kernel.
     pub pipeline: Pipeline<S>,
@@ -65,6 +65,6 @@ impl FlowCleanup for ConntrackCleanup {
 
 /// Looks for things on the node that hide packets from the rules or break them.
 pub trait Surroundings<S> {
-    /// Looks, and tells the status.
+    /// Looks, and updates the status.
     fn look(&mut self, now: Instant, kernel: &mut S, local_pods: &[IpAddr], status: &Status);
 }

@@ -127,16 +127,15 @@ impl<S: Sink> Pipeline<S> {
         let spacing = batch_spacing::between(live.as_deref(), target);
         // A table that was switched off enforced nothing.
         self.progress.begins_at(live.clone().filter(|_| flags.is_none()));
-        // Each commit moves the generation by one, whoever makes it.
+        // Each commit increments the generation, also those of others.
         let mut ours = generation;
         for (index, batch) in batches.iter().enumerate() {
             if index > 0 {
                 self.clock.sleep(spacing);
             }
-            // Only the first batch depends on what was read; after it the
-            // table is as we left it, or a refusal shows that it is not.
-            // Where only the fingerprint speaks for it, others have committed
-            // anyway.
+            // Only the first batch depends on what was read. After it the table
+            // is as we left it, or a refusal shows that it is not. With a
+            // trusted table others have committed anyway.
             let is_polite = index == 0 && is_exact && races < POLITE_ATTEMPTS;
             let expected = is_polite.then_some(generation);
             if let Err(error) = self.sink.send(&target.table, batch, expected) {

@@ -68,8 +68,8 @@ pub(super) struct Start {
     /// What others have put into the table.
     pub foreign: Vec<ForeignObject>,
     pub generation: Generation,
-    /// Whether `ruleset` was read, or is known, as of `generation`. If not,
-    /// only the fingerprint speaks for it, and a refusal may be due to what
+    /// Whether `ruleset` was read, or is known, as of `generation`. If not, it is
+    /// trusted because of its fingerprint, and a refusal may be due to what
     /// others did.
     pub is_exact: bool,
 }
@@ -80,7 +80,7 @@ impl KernelTable {
         matches!(self, Self::Exact { generation, .. } if *generation == now)
     }
 
-    /// Whether a look at the fingerprint tells anything.
+    /// Whether there is a fingerprint to compare with.
     pub(super) fn is_remembered(&self) -> bool {
         self.remembered().is_some()
     }

@@ -122,8 +122,8 @@ pub enum SyncError {
         /// Why it is not ours.
         why: String,
     },
-    /// The kernel refused the same change [`EQUAL_REFUSALS`] times in a row, and
-    /// no policy is to blame: build the table again with
+    /// The kernel refused the same change several times in a row, and no
+    /// policy is to blame: build the table again with
     /// [`super::Pipeline::replace`].
     #[error("{0}; refused {EQUAL_REFUSALS} times in a row")]
     KeepsRefusing(#[source] SendError),

@@ -1,8 +1,7 @@
 //! What was done since the last change that reached its end.
 //!
-//! In: each step of the attempts. Out: what a success or a failure has to tell
-//! about the batches that were committed. Never: a committed batch that is
-//! told to nobody.
+//! In: each step of the attempts. Out: the committed batches, for the report of
+//! a success or a failure. Never: a committed batch that no report contains.
 
 use std::sync::Arc;
 
@@ -29,7 +28,7 @@ enum Origin {
     /// No attempt got as far as to know.
     #[default]
     NotRead,
-    /// Nothing, or nobody knows.
+    /// Nothing, or it is not known what.
     NoTable,
     Table(Arc<Ruleset>),
 }
@@ -47,7 +46,7 @@ impl Progress {
         }
     }
 
-    /// Nobody can say what was enforced before.
+    /// It is not known what was enforced before.
     pub(super) fn origin_is_lost(&mut self) {
         self.origin = Origin::NoTable;
     }
@@ -75,13 +74,13 @@ impl Progress {
         self.reached = Some(table);
     }
 
-    /// Batches committed and not yet told of.
+    /// Batches committed and not yet reported.
     pub(super) fn batches(&self) -> usize {
         self.batches
     }
 
-    /// The change reached its end with this table. Whether the table had been
-    /// touched is told beside it.
+    /// The change reached its end with this table. Also returns whether others
+    /// had touched the table.
     pub(super) fn finish(&mut self, after: Arc<Ruleset>) -> (Committed, bool) {
         let Self { origin, was_touched, batches, operations, .. } = std::mem::take(self);
         (Committed { before: origin.table(), after, batches, operations }, was_touched)

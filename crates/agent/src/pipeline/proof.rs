@@ -25,7 +25,7 @@ pub type Verify =
 /// Tables that were proved or not, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Proofs {
-    /// Those that mean what the specification says.
+    /// Those that match the specification.
     pub equal: u64,
     /// Those that do not, or where this is not known. None was sent.
     pub failed: u64,
@@ -60,7 +60,7 @@ pub enum Unproved {
         /// The first: packet, expected, got.
         first: String,
     },
-    /// What the table does cannot be told.
+    /// It is not known what the table does.
     #[error("the table compiled from these objects was not sent, since no proof is possible: {0}")]
     Unclear(#[from] VerifyError),
 }

@@ -1,17 +1,16 @@
-//! A loop that enforces, with a kernel in memory and time that stands still.
+//! A loop that enforces, with a kernel in memory and a clock of its own.
 //!
 //! In: what happens at which moment. Out: what the loop did, and when. Time
-//! passes only while the loop waits, and while the kernel works if a test says
-//! so.
+//! passes only while the loop waits, or while the kernel works if a test asks
+//! for that.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent::Sink;
 use agent::clock::Clock;
 use agent::conntrack_cleanup::Counters;
 use agent::enforcer::{
@@ -22,103 +21,14 @@ use agent::pipeline::Pipeline;
 use agent::problems::Problems;
 use agent::status::{Condition, Status};
 use compiler::Options;
-use nft::{Dump, Generation, ReadError, SendError, TableFingerprint};
 use policy::ObjectKey;
-use ruleset::{Batch, Name, Ruleset};
+use ruleset::Ruleset;
 use tokio::sync::watch;
 use watcher::api::{Event, Found};
 use watcher::{Kind, Object};
 
+use super::kernel::{Kernel, ManualClock};
 use super::model::{Model, objects};
-
-/// A clock that moves when it is told to.
-#[derive(Debug)]
-pub struct ManualClock {
-    start: Instant,
-    passed: Mutex<Duration>,
-}
-
-impl ManualClock {
-    /// Milliseconds since the start.
-    pub fn ms(&self) -> u64 {
-        self.passed().as_millis() as u64
-    }
-
-    fn passed(&self) -> Duration {
-        *self.passed.lock().unwrap()
-    }
-
-    fn move_to(&self, passed: Duration) {
-        let mut now = self.passed.lock().unwrap();
-        *now = passed.max(*now);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> Instant {
-        self.start + self.passed()
-    }
-
-    fn sleep(&self, time: Duration) {
-        *self.passed.lock().unwrap() += time;
-    }
-}
-
-/// What the loop did to the kernel, and at which millisecond.
-#[derive(Debug, Default)]
-pub struct Trace {
-    pub sends: Vec<u64>,
-    pub dumps: Vec<u64>,
-}
-
-/// A kernel that both the loop and the test can reach.
-#[derive(Clone)]
-pub struct Kernel {
-    pub model: Rc<RefCell<Model>>,
-    pub trace: Rc<RefCell<Trace>>,
-    pub send_takes: Rc<Cell<Duration>>,
-    pub dump_takes: Rc<Cell<Duration>>,
-    clock: Arc<ManualClock>,
-}
-
-impl Sink for Kernel {
-    fn generation(&mut self) -> Result<Generation, ReadError> {
-        self.model.borrow_mut().generation()
-    }
-
-    fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
-        self.trace.borrow_mut().dumps.push(self.clock.ms());
-        self.clock.sleep(self.dump_takes.get());
-        self.model.borrow_mut().dump(table)
-    }
-
-    fn send(
-        &mut self,
-        table: &Name,
-        batch: &Batch,
-        expected: Option<Generation>,
-    ) -> Result<(), SendError> {
-        self.trace.borrow_mut().sends.push(self.clock.ms());
-        self.clock.sleep(self.send_takes.get());
-        self.model.borrow_mut().send(table, batch, expected)
-    }
-
-    fn fingerprint(
-        &mut self,
-        table: &Name,
-        chain: &Name,
-    ) -> Result<Option<TableFingerprint>, ReadError> {
-        self.model.borrow_mut().fingerprint(table, chain)
-    }
-
-    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
-        self.model.borrow_mut().tables()
-    }
-
-    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
-        self.model.borrow_mut().delete_table(table)
-    }
-}
 
 /// What happens.
 enum Happening {
@@ -163,7 +73,7 @@ impl Inbox for Script {
     }
 }
 
-/// A change that the clean-up of connections is told of.
+/// A change that is reported to the clean-up of connections.
 pub struct Cleaned {
     pub before: Option<Arc<Ruleset>>,
     pub after: Arc<Ruleset>,
@@ -210,15 +120,9 @@ pub struct Bench {
 impl Bench {
     /// Nothing happens yet.
     pub fn new(model: Model) -> Self {
-        let clock = Arc::new(ManualClock { start: Instant::now(), passed: Mutex::default() });
+        let clock = Arc::new(ManualClock::default());
         Self {
-            kernel: Kernel {
-                model: Rc::new(RefCell::new(model)),
-                trace: Rc::default(),
-                send_takes: Rc::default(),
-                dump_takes: Rc::default(),
-                clock: Arc::clone(&clock),
-            },
+            kernel: Kernel::new(model, Arc::clone(&clock)),
             cleaned: Rc::default(),
             cleanup_is_alive: Rc::new(Cell::new(true)),
             seen: Rc::default(),
@@ -238,7 +142,7 @@ impl Bench {
         bench
     }
 
-    /// A watch tells this.
+    /// A watch sends this.
     pub fn event(&mut self, ms: u64, event: Event) {
         self.at(ms, Happening::Event(event));
     }

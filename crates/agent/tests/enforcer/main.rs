@@ -1,10 +1,11 @@
-//! The loop that enforces, with a kernel in memory and time that stands still.
+//! The loop that enforces, with a kernel in memory and a clock of its own.
 //!
 //! No test here waits: minutes of the loop pass in milliseconds.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be fails the test")]
 
 mod bench;
+mod kernel;
 #[path = "../pipeline/model.rs"]
 #[expect(dead_code, reason = "shared with the tests of the pipeline")]
 mod model;
@@ -141,6 +142,19 @@ fn a_table_that_is_flushed_again_and_again_is_repaired_with_growing_pauses() {
     }
     assert_eq!(bench.problem(), None, "forgotten after a quiet time");
     assert_eq!(bench.table(), whole());
+}
+
+/// A look before a sync reads nothing, so that what events change is no repair.
+#[test]
+fn an_event_after_a_repair_and_a_commit_of_others_is_no_repair() {
+    let mut bench = Bench::listed(Model::default());
+    bench.others(1000, Model::flush);
+    for ms in (1100..1900).step_by(100) {
+        bench.others(ms, |model| model.generation += 1);
+        bench.event(ms, if ms % 200 == 0 { applied("web") } else { deleted("web") });
+    }
+    bench.run(2000).unwrap();
+    assert_eq!(bench.metric("nftpol_repairs_total"), 1.0);
 }
 
 #[test]

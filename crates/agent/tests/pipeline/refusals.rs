@@ -166,7 +166,7 @@ fn a_failure_tells_what_was_committed_before_it() {
     assert_eq!(Some(&*committed.after), pipeline.sink().table());
     assert_eq!(committed.batches, pipeline.sink().sent - sent);
     assert!(committed.operations > 0);
-    // What was told of is not told of again.
+    // Each batch is reported once.
     let (sent, failure) = (pipeline.sink().sent, pipeline.sync(&Snapshot::default()).unwrap_err());
     let told = failure.committed.map_or(0, |committed| committed.batches);
     assert_eq!(told, pipeline.sink().sent - sent);
