@@ -101,7 +101,10 @@ const MESSAGES: [(i32, &[(u16, Shape)]); 5] = [
     (libc::NFT_MSG_NEWSETELEM, &[(1, Text), (2, Text), (3, List(&ELEMENT)), (4, U32)]),
 ];
 
-const EXPRESSIONS: [(&[u8], &[(u16, Shape)]); 11] = [
+/// The name of an expression and its attributes.
+type Named = (&'static [u8], &'static [(u16, Shape)]);
+
+const EXPRESSIONS: [Named; 11] = [
     (b"meta\0", &[(1, U32), (2, U32), (3, U32)]),
     (b"ct\0", &[(1, U32), (2, U32), (3, Number(1)), (4, U32)]),
     (
