@@ -4,7 +4,7 @@
 //! In: the kind of a message and its attributes. Out: yes or no.
 //! Never: a look at values.
 
-use self::Shape::{Bytes, Expression, List, Nested, Number, Text};
+use self::Shape::{Bytes, Expression, List, Nested, Number, Text, Verdict};
 
 /// What an attribute holds.
 #[derive(Clone, Copy)]
@@ -19,14 +19,16 @@ enum Shape {
     Nested(&'static [(u16, Shape)]),
     /// Attributes of one type (NFTA_LIST_ELEM).
     List(&'static Shape),
+    /// A code (1) and, of a jump, its chain (2): without one, libnftnl follows
+    /// a pointer that nobody set (`nftnl_parse_verdict`, src/expr/data_reg.c).
+    Verdict,
     /// A name (1) and attributes that depend on it (2).
     Expression,
 }
 
 const U32: Shape = Number(4);
 const U64: Shape = Number(8);
-const VERDICT: Shape = Nested(&[(1, U32), (2, Text), (3, U32)]);
-const DATA: Shape = Nested(&[(1, Bytes), (2, VERDICT)]);
+const DATA: Shape = Nested(&[(1, Bytes), (2, Verdict)]);
 const HOOK: Shape = Nested(&[(1, U32), (2, U32), (3, Text)]);
 const COUNTERS: Shape = Nested(&[(1, U64), (2, U64)]);
 const CONCATENATION: Shape = List(&Nested(&[(1, U32)]));
@@ -99,7 +101,10 @@ const MESSAGES: [(i32, &[(u16, Shape)]); 5] = [
     (libc::NFT_MSG_NEWSETELEM, &[(1, Text), (2, Text), (3, List(&ELEMENT)), (4, U32)]),
 ];
 
-const EXPRESSIONS: [(&[u8], &[(u16, Shape)]); 11] = [
+/// The name of an expression and its attributes.
+type Named = (&'static [u8], &'static [(u16, Shape)]);
+
+const EXPRESSIONS: [Named; 11] = [
     (b"meta\0", &[(1, U32), (2, U32), (3, U32)]),
     (b"ct\0", &[(1, U32), (2, U32), (3, Number(1)), (4, U32)]),
     (
@@ -146,8 +151,24 @@ fn fits(shape: Shape, value: &[u8]) -> bool {
         Bytes => true,
         Nested(known) => all(value, |one, value| fits_one(known, one, value)),
         List(shape) => all(value, |one, value| one == 1 && fits(*shape, value)),
+        Verdict => verdict(value),
         Expression => expression(value),
     }
+}
+
+fn verdict(attributes: &[u8]) -> bool {
+    let (mut code, mut has_chain) = (None, false);
+    let framed = all(attributes, |kind, value| match kind {
+        1 => code.replace(value).is_none() && value.len() == 4,
+        2 => {
+            has_chain = true;
+            fits(Text, value)
+        }
+        _ => false,
+    });
+    let code = code.and_then(|code| code.first_chunk()).map(|code| i32::from_be_bytes(*code));
+    let jumps = code.is_some_and(|code| code == libc::NFT_JUMP || code == libc::NFT_GOTO);
+    framed && code.is_some() && jumps == has_chain
 }
 
 fn expression(attributes: &[u8]) -> bool {

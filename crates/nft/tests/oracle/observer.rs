@@ -73,17 +73,22 @@ fn list(socket: &Socket, kind: u16, texts: &[(u16, &str)]) -> Vec<Message> {
     }
 }
 
+/// Hook and priority of a base chain; how many rules.
+type SeenChain = (Option<(u32, i32)>, usize);
+/// Type of key, length of key, flags, keys.
+type SeenSet = (u32, u32, u32, Vec<Vec<u8>>);
+
 /// What one who looks from outside sees of a table.
 #[derive(Debug, PartialEq)]
 struct Seen {
     /// Names of tables.
     tables: Vec<String>,
     /// Chains: name, hook and priority, how many rules.
-    chains: BTreeMap<String, (Option<(u32, i32)>, usize)>,
+    chains: BTreeMap<String, SeenChain>,
     /// Rules: chain, names of expressions.
     rules: Vec<(String, Vec<String>)>,
     /// Sets and maps: name, type of key, length of key, flags, keys.
-    sets: BTreeMap<String, (u32, u32, u32, Vec<Vec<u8>>)>,
+    sets: BTreeMap<String, SeenSet>,
 }
 
 fn number(bytes: &[u8]) -> u32 {
