@@ -9,6 +9,8 @@
 //!
 //! samples <-- netbed <-- kubebed <-- tools, suite           xtask --> nothing
 //!
+//! fuzz --> watcher, nft
+//!
 //! The members under tests/ may also depend on all crates above.
 //! ```
 
@@ -21,7 +23,7 @@ use crate::cargo::Cargo;
 
 /// For each member of the workspace: the members that it may depend on, and
 /// the crates that it must not reach by any path.
-const RULES: [(&str, &[&str], &[&str]); 13] = [
+const RULES: [(&str, &[&str], &[&str]); 14] = [
     ("policy", &[], IMPURE),
     ("ruleset", &[], IMPURE),
     ("compiler", &["policy", "ruleset"], IMPURE),
@@ -34,6 +36,7 @@ const RULES: [(&str, &[&str], &[&str]); 13] = [
     ("kubebed", &["policy", "watcher", "compiler", "ruleset", "nft", "samples", "netbed"], &[]),
     ("tools", EVERYTHING, &[]),
     ("suite", EVERYTHING, &[]),
+    ("fuzz", &["watcher", "nft"], &[]),
     ("xtask", &[], &["kube", "k8s-openapi", "tokio", "libc", "mnl", "nftnl"]),
 ];
 

@@ -10,6 +10,7 @@ mod cargo;
 mod ci;
 mod edges;
 mod fresh;
+mod fuzz;
 mod kube;
 mod programs;
 mod setup;
@@ -28,6 +29,7 @@ Usage: cargo xtask <command>
   test [filter...]           every test, or those with a filter in their name; arguments with - go to the test programs
   test --fresh MINUTES [filter...]
                              property tests with new random cases, until the time is over; prints how to repeat a failure
+  fuzz [minutes]             searches for inputs that break the readers, 5 minutes by default
   test cluster [scene...]    all scenes in a whole Kubernetes, or these, and a table of faults. NFTPOL_CLUSTER has the
                              options of `cluster up` for it: NFTPOL_CLUSTER=\"--nodes 3 --proxy iptables\"
   bless                      rewrites the golden files from what the code makes now
@@ -79,6 +81,7 @@ fn run(args: &[String]) -> Result<()> {
         "latency" => latency(rest)?,
         "ci" => none(rest).and_then(|()| ci::run())?,
         "bless" => none(rest).and_then(|()| bless())?,
+        "fuzz" => fuzz::run(rest)?,
         "edges" => none(rest).and_then(|()| edges::run(&Cargo::default()))?,
         "cluster" => cluster(rest)?,
         "conformance" => conformance(rest)?,

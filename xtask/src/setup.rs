@@ -55,6 +55,11 @@ pub fn packages_of_nodes() -> Result<()> {
     install_all(&[&PACKAGES[..], &OF_NODES].concat())
 }
 
+/// Installs what is missing to build libFuzzer, too.
+pub fn packages_of_fuzzing() -> Result<()> {
+    install_all(&[&PACKAGES[..], &["g++"]].concat())
+}
+
 fn install_all(packages: &[&'static str]) -> Result<()> {
     let Some(missing) = missing(packages) else {
         eprintln!("setup: no dpkg on this machine; needed are {}", packages.join(", "));

@@ -21,6 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use compiler::scaffold::Place;
 use compiler::{Compiled, Engine, Options};
 use nft::{ReadError, Refusal, SendError};
 use policy::{Diagnostic, ObjectKey, Snapshot};
@@ -45,6 +46,8 @@ const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Pipeline<S> {
     sink: S,
+    /// The place that the engine compiles for.
+    place: Place,
     clock: Arc<dyn Clock>,
     engine: Engine,
     planner: Planner,
@@ -97,6 +100,7 @@ impl<S: Sink> Pipeline<S> {
     pub fn new(sink: S, options: Options) -> Self {
         Self {
             sink,
+            place: Place::forward(),
             clock: Arc::new(SystemClock),
             engine: Engine::new(options),
             planner: Planner::default(),

@@ -1,8 +1,8 @@
 //! Lists of ipBlocks as disjoint ranges.
 //!
 //! In: the ipBlocks of one rule. Out: for each family the ranges that they
-//! cover together, sorted, disjoint, none touching the next. An except carves
-//! only its own block: what another block covers stays covered.
+//! cover together: sorted, disjoint, none adjacent to the next. An `except` cuts
+//! only its own block. What another block covers stays covered.
 
 use ipnet::IpNet;
 use policy::IpBlock;

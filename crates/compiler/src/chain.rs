@@ -1,8 +1,8 @@
 //! The chain of one signature.
 //!
 //! In: the direction, the grants of its policies, how to log.
-//! Out: the chain: what allows, the pod itself, the log, the drop. The drop
-//! comes after all policies had their say.
+//! Out: the chain: rules that allow, the pod itself, the log, the drop. The drop
+//! comes after the rules of all policies.
 //!
 //! ```text
 //! chain i.dev/web.<hash> {
@@ -22,7 +22,7 @@ use ruleset::{Chain, Comment, Family, Field, Log, LogPrefix, Match, Name, Rule, 
 use crate::grants::Grants;
 use crate::{LogOptions, scaffold};
 
-/// A chain, and behind each of its first rules the API rules it comes from.
+/// A chain, and the API rules that each of its first rules comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureChain {
     /// The chain.
@@ -59,8 +59,8 @@ pub fn of<'a>(
     SignatureChain { chain: Chain { base: None, comment: Some(comment), rules }, sources }
 }
 
-/// Allowed egress goes back to the base chain and on to ingress; allowed
-/// ingress is the end.
+/// Allowed egress returns to the base chain, which then checks ingress. Allowed
+/// ingress is final.
 fn allowing(direction: Direction) -> Verdict {
     match direction {
         Direction::Egress => Verdict::Return,
@@ -68,7 +68,8 @@ fn allowing(direction: Direction) -> Verdict {
     }
 }
 
-/// Conditions of all policies, each once, with all rules that it comes from.
+/// The distinct conditions of all policies, each with the API rules that it comes
+/// from.
 fn merged<'a>(
     policies: impl IntoIterator<Item = (&'a ObjectKey, &'a Grants)>,
 ) -> (Vec<Vec<Match>>, Vec<Vec<RuleRef>>) {
@@ -83,7 +84,7 @@ fn merged<'a>(
                 conditions.len() - 1
             });
             let source = RuleRef { policy: key.clone(), index: *index };
-            // The conditions of one rule come one after the other.
+            // The conditions of one rule are adjacent.
             if sources[place].last() != Some(&source) {
                 sources[place].push(source);
             }

@@ -49,12 +49,12 @@ impl ClusterIndex {
         before
     }
 
-    /// The pod that has this address.
+    /// The pod that owns this address.
     pub fn owner(&self, address: IpAddr) -> Option<&Arc<Pod>> {
         self.addresses.owner(address)
     }
 
-    /// The addresses of a pod that are its own.
+    /// The addresses that a pod reports and owns.
     pub fn addresses_of(&self, pod: &Pod) -> impl Iterator<Item = IpAddr> {
         let own = |address: &IpAddr| self.owner(*address).is_some_and(|owner| owner.key == pod.key);
         pod.addresses.iter().copied().filter(own)
@@ -157,7 +157,7 @@ impl ClusterIndex {
     }
 }
 
-/// Whether a pod is on a node; any is for `None`.
+/// Whether a pod is on a node. `None` takes every pod as local.
 pub(crate) fn is_local(pod: &Pod, node: Option<&str>) -> bool {
     node.is_none() || pod.node.as_deref() == node
 }

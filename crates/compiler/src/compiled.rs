@@ -12,7 +12,7 @@ use crate::scaffold::{self, Place};
 use crate::signature::Signature;
 use crate::{Layout, Options};
 
-/// A table, and what stands behind its parts.
+/// A table, and where its parts come from.
 ///
 /// The maps are persistent: a clone costs nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub struct Compiled {
     pub ruleset: Ruleset,
     /// What people should know about their objects.
     pub diagnostics: Arc<[Diagnostic]>,
-    /// The signature behind each signature chain.
+    /// The signature of each signature chain.
     pub signatures: OrdMap<Name, Arc<Signature>>,
-    /// The API rules behind each signature chain's first rules, in order.
+    /// The API rules that each signature chain's first rules come from, in order.
     pub rule_sources: OrdMap<Name, Arc<Vec<Vec<RuleRef>>>>,
     /// The policies whose rules look into each set.
     pub set_users: OrdMap<Name, Arc<BTreeSet<ObjectKey>>>,
@@ -51,11 +51,12 @@ impl Compiled {
         self.signatures.values().any(|signature| signature.policies.contains(policy))
     }
 
-    /// The policies to set aside when the kernel refuses something about this
-    /// object, or about a chain that stands in for it while the table changes
-    /// (its name ends in that of the object): those behind the rule with these
-    /// matches if they are given and known, else those behind the whole set or
-    /// chain. None for what every table has.
+    /// The policies to set aside when the kernel refuses an operation on this
+    /// object. The object may also be a stand-in: a chain that replaces another
+    /// while the table changes, with a name that ends in the other's.
+    ///
+    /// With the matches of a known rule these are the policies of that rule, else
+    /// all policies of the set or chain. Objects of the scaffold have none.
     pub fn policies_behind(&self, object: &Name, rule: Option<&[Match]>) -> BTreeSet<ObjectKey> {
         let stands_for = |name: &&Name| object.as_str().ends_with(&format!(".{name}"));
         let object = match self.signatures.contains_key(object) {

@@ -1,18 +1,18 @@
-//! Compiling at the cost of what changed.
+//! The compiler: it goes from one snapshot to the next at the cost of the change.
 //!
 //! In: a snapshot, and then each later one. Out: the [`Compiled`] of the last.
-//! Never: a result that depends on how the snapshot was reached. Property tests
-//! hold it equal to one that is compiled from scratch.
+//! Never: a result that depends on earlier snapshots. Property tests compare it
+//! with a table that is compiled from scratch.
 //!
-//! The engine has the cluster once, and an [`Output`] for each [`Place`]: its
+//! The engine holds the cluster once, and an [`Output`] for each [`Place`]: its
 //! table, chains, sets in use, isolated pods. There is one place today.
 //!
 //! ```text
-//! changed pod -------+- its addresses, whose owners may be others now -> sets whose peers select
-//! changed namespace -+                                                   the owner before or now
-//!                    +- if on this node: its signatures -> gates, maps, chains that come and go
-//! changed policy ----+- pods of this node that it selects: likewise
-//!                    +- chains with it in their signature: filled anew -> sets that come and go
+//! changed pod -------+- its addresses, which may have other owners now -> sets whose peers select
+//! changed namespace -+                                                    the old or new owner
+//!                    +- if on this node: its signatures -> gates, map entries, chains
+//! changed policy ----+- pods of this node that it selects: the same
+//!                    +- chains with it in their signature: new rules -> sets in use
 //! ```
 
 mod chains;
@@ -39,34 +39,34 @@ pub struct Engine {
     options: Options,
     cluster: ClusterIndex,
     port_names: PortNames,
-    /// The policies that there is something to say of.
+    /// The warnings, by policy. A policy without warnings has no entry.
     diagnostics: BTreeMap<ObjectKey, Vec<Diagnostic>>,
-    /// What is enforced on the forward hook.
+    /// The output for the forward hook.
     forward: Output,
 }
 
-/// What outputs work from.
+/// What every output reads.
 #[derive(Clone, Copy)]
 struct Input<'a> {
     cluster: &'a ClusterIndex,
     options: &'a Options,
 }
 
-/// The owners before a change of addresses that it touches.
+/// The addresses that a change affects, each with its owner before the change.
 type Touched = BTreeMap<IpAddr, Option<Arc<Pod>>>;
 
-/// What outputs must look at after a change.
+/// What every output must check after a change.
 #[derive(Default)]
 struct Impact {
     touched: Touched,
-    /// Pods whose signatures or addresses may be others now.
+    /// Pods whose signatures or addresses may have changed.
     pods: BTreeSet<ObjectKey>,
-    /// Policies that say something else now, or are set aside or no longer.
+    /// Policies that changed, or that are set aside now, or are not any longer.
     policies: BTreeSet<ObjectKey>,
 }
 
 impl Engine {
-    /// An engine that has seen no object yet.
+    /// An engine with an empty snapshot.
     pub fn new(options: Options) -> Self {
         Self {
             forward: Output::new(&Place::forward(), &options),
@@ -82,7 +82,7 @@ impl Engine {
         &self.options
     }
 
-    /// The objects that it saw last.
+    /// The last snapshot.
     pub fn snapshot(&self) -> &Snapshot {
         self.cluster.snapshot()
     }
@@ -104,7 +104,7 @@ impl Engine {
         self.diagnose(renamed)
     }
 
-    /// Sets these policies aside in place of those before.
+    /// Sets these policies aside, and no others.
     pub fn set_aside(&mut self, policies: BTreeSet<ObjectKey>) -> &Compiled {
         let before = std::mem::replace(&mut self.options.set_aside, policies);
         let now = &self.options.set_aside;
@@ -118,8 +118,8 @@ impl Engine {
         self.forward.update(input, impact);
     }
 
-    /// The addresses of changed pods, as they were and as they will be, and of
-    /// all pods of changed namespaces.
+    /// The addresses of changed pods, old and new, and of all pods in changed
+    /// namespaces.
     fn touched(&self, snapshot: &Snapshot, diff: &SnapshotDiff) -> Touched {
         let keys = diff.pods.iter();
         let before_and_after =
@@ -133,7 +133,7 @@ impl Engine {
             .collect()
     }
 
-    /// The pods whose signatures or addresses may be others now.
+    /// The pods whose signatures or addresses may have changed.
     fn affected(
         &self,
         before: &Snapshot,
@@ -158,8 +158,8 @@ impl Engine {
         pods
     }
 
-    /// Keeps the counts of port names. Gives the policies about which there may
-    /// be other things to say now.
+    /// Updates the counts of port names. Returns the policies whose warnings may
+    /// have changed.
     fn follow_port_names(&mut self, before: &Snapshot, diff: &SnapshotDiff) -> BTreeSet<ObjectKey> {
         let mut policies = diff.policies.clone();
         for policy in &diff.policies {
@@ -174,8 +174,8 @@ impl Engine {
         policies
     }
 
-    /// Says what there is to say of these policies, and of those that chains are
-    /// made of since the last call, or no more.
+    /// Updates the warnings of these policies, and of policies that came into use
+    /// or went out of use since the last call.
     fn diagnose(&mut self, mut policies: BTreeSet<ObjectKey>) -> &Compiled {
         policies.append(&mut self.forward.take_news());
         let mut is_news = false;

@@ -1,8 +1,8 @@
 //! What the rules of one policy allow.
 //!
-//! In: one policy, one direction, what port names stand for (ingress).
+//! In: one policy, one direction, the numbers of port names (ingress).
 //! Out: for each rule the conditions under which a packet passes, and the
-//! sets that these look into. Peers and ports of different rules never meet.
+//! sets that these look into. Never: a peer of one rule with a port of another.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +14,13 @@ use crate::ports::{self, PortMatch, transport};
 use crate::sets::{PodsPeer, SetSource, Sources};
 use crate::signature::ResolvedPorts;
 
-/// Ranges of a rule's ipBlocks up to this many are a rule each, more become
+/// Up to this many ranges of a rule's ipBlocks become one rule each. More become
 /// one interval set.
 const MAX_INLINE_RANGES: usize = 3;
 
-/// A policy with more distinct pod peers than this in one direction gets one
-/// set for each port instead of one for each peer: the kernel finds sets by
-/// walking over their names, so 10,000 of them take it many seconds.
+/// A policy with more distinct pod peers than this in one direction gets one set
+/// for each port instead of one for each peer. The kernel finds a set by walking
+/// over all names, so 10,000 sets take it many seconds.
 const MAX_PEER_SETS: usize = 256;
 
 /// What one policy allows in one direction.
@@ -32,15 +32,15 @@ pub struct Grants {
     pub sources: Sources,
 }
 
-/// One way in which the peers of a rule match.
+/// One alternative of a rule's peers.
 enum PeerMatch {
     Anyone,
     Pods(PodsPeer),
     Blocks(Family, AddressTest),
 }
 
-/// The grants of a policy. `resolved` is looked at for ingress only: there
-/// the destination is the pod itself, for egress it is the peer.
+/// The grants of a policy. `resolved` matters for ingress only, where the
+/// destination is the pod itself. For egress the destination is the peer.
 pub fn of(policy: &NetworkPolicy, direction: Direction, resolved: &ResolvedPorts) -> Grants {
     let rules = policy.rules(direction).unwrap_or_default();
     let mut grants = Grants::default();
@@ -57,7 +57,7 @@ pub fn of(policy: &NetworkPolicy, direction: Direction, resolved: &ResolvedPorts
     grants
 }
 
-/// For each match of a port the peers that it goes with, and the first rule.
+/// For each match of a port: its peers, and the index of the first rule.
 type Together = BTreeMap<Option<Match>, (usize, BTreeSet<PodsPeer>)>;
 
 fn has_many_peers(rules: &[Rule]) -> bool {
@@ -146,8 +146,8 @@ impl Grants {
         self.sources.insert(name, source);
     }
 
-    /// Egress to a port name: one set of addresses with ports says which pod
-    /// the peer selects and what the name stands for there.
+    /// Egress to a port name. One set of addresses with ports holds the pods that
+    /// the peer selects and the number that the name has on each.
     fn named(&mut self, index: usize, peer: &PeerMatch, name: &str, protocol: Protocol) {
         for family in Family::BOTH {
             let (pods, block) = match peer {
@@ -159,7 +159,7 @@ impl Grants {
             let source = SetSource::NamedPort(family, pods, name.to_owned(), protocol);
             let set = source.name();
             let block = block.map(|test| address_match(Field::Destination, test));
-            // The set says as much about the family.
+            // The set implies the family.
             let block = block.filter(|test| !matches!(test, Match::Family(_)));
             let port =
                 Match::AddressPort(Field::Destination, family, transport(protocol), set.clone());
@@ -169,7 +169,7 @@ impl Grants {
     }
 }
 
-/// Where the peer's address stands.
+/// The field with the peer's address.
 fn field(direction: Direction) -> Field {
     match direction {
         Direction::Egress => Field::Destination,
@@ -202,8 +202,8 @@ fn peers(peers: &Peers, namespace: &str, sources: &mut Sources) -> Vec<PeerMatch
     matches
 }
 
-/// The match of an address; a range that is the whole family needs no look
-/// at the address.
+/// The match of an address. A range that is the whole family matches on the
+/// family alone.
 fn address_match(field: Field, test: &AddressTest) -> Match {
     match test {
         AddressTest::In(range) if range.prefix_len() == Some(0) => Match::Family(range.family()),

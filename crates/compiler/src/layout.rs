@@ -1,4 +1,4 @@
-//! Where a table of ours judges which address.
+//! Which addresses a table of ours judges, and where.
 //!
 //! In: a table, compiled or read back from the kernel. Out: which addresses it
 //! isolates, by which chain it judges each, and what it does beside that.
@@ -13,8 +13,8 @@ use ruleset::{Chain, Element, Family, Name, Rule, Ruleset};
 
 use crate::scaffold;
 
-/// The parts of a table by what they are for. A part that the table lacks is
-/// as if it were empty, so any table can be asked.
+/// The parts of a table by their purpose. A part that the table lacks counts as
+/// empty, so you can ask any table.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout<'a> {
     ruleset: &'a Ruleset,

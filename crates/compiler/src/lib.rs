@@ -1,8 +1,8 @@
 //! From the policy model to the table that enforces it on one node.
 //!
 //! In: a [`policy::Snapshot`], the node's name, [`Options`].
-//! Out: a [`Compiled`]: the [`ruleset::Ruleset`], diagnostics, and which
-//! policies stand behind which of its objects.
+//! Out: a [`Compiled`]: the [`ruleset::Ruleset`], diagnostics, and the policies
+//! that each of its objects comes from.
 //! Never: sockets, clocks, environment. Equal input gives equal output.
 //!
 //! An [`Engine`] goes from one snapshot to the next, at the cost of what changed.
@@ -11,11 +11,11 @@
 //!
 //! | piece | from | to |
 //! |---|---|---|
-//! | [`sets`] | what a set stands for, and the cluster | its elements |
+//! | [`sets`] | what a set represents, and the cluster | its elements |
 //! | [`signature`] | one pod and the policies that select it | the name of its chain |
 //! | [`grants`] | one policy, one direction, resolved ports | what its rules allow |
 //! | [`chain`] | one signature | the rules of its chain |
-//! | [`scaffold`] | whether a local pod is isolated | the chains before all that |
+//! | [`scaffold`] | the place, whether a local pod is isolated | the chains before all that |
 
 pub mod blocks;
 pub mod chain;

@@ -1,25 +1,25 @@
-//! Names of sets and chains: equal content, equal name; other content, other
-//! name.
+//! Names of sets and chains. Two names are equal if and only if their contents
+//! are.
 //!
 //! A name is `<kind>.<readable part>.<hash>`. The readable part is for people
-//! and may be cut; the hash is over the whole content in an encoding in which
-//! no two contents look alike (each text is preceded by its length), so
-//! `a-b`/`c` and `a`/`b-c` differ.
+//! and may be cut. The hash covers the whole content, in an encoding that is
+//! different for every content: each text is preceded by its length. So `a-b`/`c`
+//! and `a`/`b-c` have different names.
 
 use std::fmt::Display;
 
 use ruleset::Name;
 use sha2::{Digest, Sha256};
 
-/// Longest readable part, in bytes. With kind and hash a name stays within
-/// the 127 bytes of a log prefix.
+/// Longest readable part, in bytes. With kind and hash a name fits into the 127
+/// bytes of a log prefix.
 const READABLE_BYTES: usize = 48;
-/// Bytes of the hash that are kept: 128 bits, far beyond chance, and out of
-/// reach for somebody who wants to meet another's name.
+/// Bytes of the hash that are kept. 128 bits are enough against chance, and
+/// against a user who wants to hit another policy's name.
 const HASH_BYTES: usize = 16;
 
-/// A set keeps its type for life: who gives a content another type or meaning
-/// gives it another name by counting this up.
+/// A set keeps its type for life. If you give a content another type or meaning,
+/// increment this, so that it gets another name.
 const SCHEMA: &str = "1";
 
 /// The content of a name.
@@ -59,7 +59,7 @@ impl Content {
     }
 }
 
-/// A name of ours that is known to fit.
+/// A name that always fits nft's grammar.
 ///
 /// # Panics
 /// If it does not fit nft's grammar; all callers pass letters, digits, `/`,

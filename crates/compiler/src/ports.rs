@@ -8,10 +8,11 @@ use ruleset::{Match, PortTest, Transport};
 use crate::sets::{SetSource, Sources};
 use crate::spans::union;
 
-/// Single ports up to this many are a rule each, more become a constant set.
+/// Up to this many single ports become one rule each. More become a constant
+/// set.
 const MAX_INLINE_PORTS: usize = 3;
 
-/// What the ports of a rule allow; the rule is repeated for each item.
+/// One alternative of a rule's ports. The rule is repeated for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PortMatch {
     /// Every packet.

@@ -1,6 +1,6 @@
-//! What every table of ours has, whatever the policies say.
+//! The part of a table that does not depend on the policies.
 //!
-//! In: whether a pod of this node is isolated, how to log.
+//! In: the place, whether a pod of this node is isolated, whether to log.
 //! Out: a table with the base chain, the dispatch and the constant sets.
 //!
 //! Hooks of the `inet` family on a packet between pods, by priority:
@@ -17,7 +17,7 @@
 //! forward -+- established, related -> accept
 //!          +- TCP that opens no flow -> midflow - source or destination isolated either way -> drop
 //!          +- broadcast or multicast frame -> edges
-//!          +- source in isolated.e4      -> egress4  - vmap by source      -> e.<signature>  (return: goes on)
+//!          +- source in isolated.e4      -> egress4  - vmap by source      -> e.<signature>  (return: continue)
 //!          +- destination in isolated.i4 -> ingress4 - vmap by destination -> i.<signature>  (accept)
 //!          +- IPv6 -> six -+- neighbour discovery that no router has passed on -> accept
 //!          |               +- to or from link-local, to multicast -> edges
@@ -32,31 +32,32 @@
 //!           +- drop
 //! ```
 //!
-//! `midflow`: a new TCP flow at an isolated pod begins with a SYN. Connection
-//! tracking takes up a flow from its middle (`nf_conntrack_tcp_loose`, 1 by
+//! `midflow`: at an isolated pod a new TCP flow begins with a SYN. Connection
+//! tracking also picks up a flow from its middle (`nf_conntrack_tcp_loose`, 1 by
 //! default; `tcp_new`, net/netfilter/nf_conntrack_proto_tcp.c, 6.18), whichever
-//! side sends first. So once the entry of a denied flow is gone, the data that a
-//! pod isolated for ingress alone sends would make an entry in which what its
-//! client sends is a reply. Hence both ends are asked for both directions, not
-//! only for the one that the packet travels in. Among what is dropped are resets
-//! and ends of flows that are not known, and segments outside of a window, which
-//! conntrack calls invalid. Dropping them is right: nothing says who opened
-//! their flow, and so no policy can be asked; an end that misses them finds out
-//! by its own timers, and kube-proxy drops invalid packets, too. What a pod sends
-//! itself through a Service begins with a SYN like any flow, and a node's own
-//! packets do not come by.
+//! side sends first. Take a denied flow whose entry was deleted, at a pod that is
+//! isolated for ingress only. The pod's next data would create an entry, and its
+//! client's packets would be replies in it. So `midflow` checks both ends for
+//! both directions, not only for the direction of the packet.
 //!
-//! Each of its rules asks one set. An address that is isolated before a change
-//! and after it, if only one way each, is in one of its two sets at all times:
-//! those sets are gates, into which elements go before others come out.
+//! It also drops resets and ends of unknown flows, and segments outside the
+//! window, which conntrack calls invalid. That is right: nobody knows who opened
+//! such a flow, so no policy can judge it. An end that misses them finds out by
+//! its own timers, and kube-proxy drops invalid packets too. A packet that a pod
+//! sends to itself through a Service begins with a SYN like any flow. The node's
+//! own packets never pass these rules.
 //!
-//! A look-up in `egress4` or `ingress4` that misses falls into their drop.
+//! Each rule of `midflow` asks one set. An address that is isolated before and
+//! after a change, even if in another direction, is in one of its two sets at all
+//! times. Those sets are gates: elements are added before others are removed.
 //!
-//! `edges` is chosen by the frame and by the destination, for whoever may send
-//! raw frames (CAP_NET_RAW) can put a multicast packet into a frame for one
-//! neighbour. Two ways stay open to them, and only to a neighbour on the same
-//! bridge: a packet to the subnet's own broadcast address, which no rule here
-//! knows, in such a frame; and data hidden in neighbour or listener discovery.
+//! A look-up in `egress4` or `ingress4` that finds nothing reaches the drop.
+//!
+//! `edges` is reached by the type of the frame and by the destination, because a
+//! sender of raw frames (CAP_NET_RAW) can put a multicast packet into a frame for
+//! one neighbour. Two things still get through, and only to a neighbour on the
+//! same bridge: a packet in such a frame to the subnet's own broadcast address,
+//! which no rule here knows, and data hidden in neighbour or listener discovery.
 
 use policy::Direction;
 use ruleset::{
@@ -70,17 +71,17 @@ use crate::names::constant;
 /// ICMPv6 types of neighbour discovery (RFC 4861, 4).
 const NEIGHBOUR_DISCOVERY: [u8; 5] = [133, 134, 135, 136, 137];
 
-/// What a receiver demands of neighbour discovery, for no router passes it on:
-/// each takes one off (RFC 4861, 6.1, 7.1 and 8.1), and Linux does so before the
-/// forward hook (`ip6_forward`, net/ipv6/ip6_output.c, 6.18).
+/// The hop limit that a receiver of neighbour discovery demands. It shows that no
+/// router has forwarded the packet: each one subtracts one (RFC 4861, 6.1, 7.1 and
+/// 8.1), and Linux does so before the forward hook (`ip6_forward`, net/ipv6/ip6_output.c, 6.18).
 const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 
-/// ICMPv6 types of multicast listener discovery: RFC 2710, 3, and of version
-/// 2 RFC 3810, 5.2. A bridge that snoops on them delivers groups by them.
+/// ICMPv6 types of multicast listener discovery (RFC 2710, 3; version 2: RFC
+/// 3810, 5.2). A bridge with snooping delivers groups by them.
 const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
 
-/// `filter - 1`: before other tables' forward chains, so that what we deny
-/// costs them nothing; what we accept they can still drop.
+/// `filter - 1`: before other tables' forward chains. What we drop costs them
+/// nothing, and they can still drop what we accept.
 const FORWARD_PRIORITY: i32 = -1;
 
 /// Where packets are judged: a base chain, in a table of its own.
@@ -142,19 +143,19 @@ pub fn edges_chain() -> Name {
 }
 
 /// The table of a place without a pod. `isolated`: whether a local pod is
-/// isolated, and so what lies beside the pods' reported addresses is shut.
+/// isolated; then link-local, broadcast and multicast packets are dropped.
 pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
     let mut ruleset = Ruleset::new(place.table.clone());
     for family in Family::BOTH {
         for direction in Direction::BOTH {
             add_dispatch(&mut ruleset, direction, family);
             if log {
-                let comment = Comment::new("pods whose drops were logged of late");
+                let comment = Comment::new("pods whose drops were logged recently");
                 let set = Set::new(SetType::RateLimit(family), Some(comment));
                 ruleset.sets.insert(log_set(direction, family), set);
             }
         }
-        let comment = Comment::new("a pod and itself, by way of a Service");
+        let comment = Comment::new("a pod and itself, through a Service");
         let set = Set::new(SetType::AddressPair(family), Some(comment));
         ruleset.sets.insert(self_set(family), set);
     }
@@ -172,7 +173,7 @@ pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
     ruleset
 }
 
-/// Shuts what lies beside the pods' reported addresses, or opens it.
+/// Drops link-local, broadcast and multicast packets, or lets them pass.
 pub(crate) fn shut_edges(ruleset: &mut Ruleset, isolated: bool) {
     ruleset.chains.insert(edges_chain(), edges(isolated).into());
 }
@@ -207,7 +208,7 @@ fn first(base: BaseChain) -> Chain {
     Chain { base: Some(base), comment: None, rules }
 }
 
-/// Drops what is from or to an isolated pod.
+/// Drops packets from or to an isolated pod.
 fn midflow() -> Chain {
     let comment = Comment::new("TCP that opens no flow: not from or to an isolated pod");
     let mut rules = Vec::new();
@@ -235,10 +236,10 @@ fn six() -> Chain {
     Chain { base: None, comment: Some(Comment::new("IPv6")), rules }
 }
 
-/// Broadcast, multicast and link-local unicast between pods of one bridge:
-/// they reach an isolated pod beside the addresses that it reports. Listener
-/// discovery is let through here alone: it goes to groups (RFC 3810, 5.1.15
-/// and 5.2.14), and so always comes by.
+/// Broadcast, multicast and link-local unicast between pods of one bridge. They
+/// reach an isolated pod although they are not sent to an address that it
+/// reports. Listener discovery passes only here: it is sent to groups (RFC 3810,
+/// 5.1.15 and 5.2.14), so it always reaches this chain.
 fn edges(isolated: bool) -> Chain {
     let comment = Comment::new("beside the pods' addresses; shut while a pod here is isolated");
     let rules = match isolated {

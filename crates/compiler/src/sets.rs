@@ -1,8 +1,8 @@
-//! What the named sets stand for, and what is in them.
+//! What each named set represents, and its elements.
 //!
-//! In: a [`SetSource`], the content of a set's name, and a [`ClusterIndex`].
-//! Out: its type, comment and elements. A set keeps its source for life;
-//! only its elements follow the cluster.
+//! In: a [`SetSource`], from which the set's name is made, and a
+//! [`ClusterIndex`]. Out: the set's type, comment and elements. A set keeps its
+//! source for life. Only its elements change with the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,15 +17,15 @@ use crate::names::Content;
 /// The sets that rules look into.
 pub type Sources = BTreeMap<Name, SetSource>;
 
-/// What a set stands for.
+/// What a set represents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SetSource {
     /// Addresses of one family of the pods that a peer selects.
     Pods(Family, PodsPeer),
     /// Addresses of one family of the pods that any of many peers selects.
     AnyOf(Family, BTreeSet<PodsPeer>),
-    /// Address and port of the pods that a peer selects (all pods if there is
-    /// none) and that have a port of this name and protocol.
+    /// Address and port of each pod that has a port of this name and protocol, and
+    /// that the peer selects if there is one.
     NamedPort(Family, Option<PodsPeer>, String, Protocol),
     /// Ranges of ipBlocks: disjoint, sorted, of one family.
     Blocks(Family, Vec<AddressRange>),
@@ -33,7 +33,7 @@ pub enum SetSource {
     Ports(Vec<u16>),
 }
 
-/// A `PodPeer` that no longer depends on the policy it stands in.
+/// A `PodPeer` without its policy: the policy's namespace is in the scope.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PodsPeer {
     /// Which namespaces.
@@ -131,7 +131,7 @@ impl SetSource {
         }
     }
 
-    /// The set with its elements as of now.
+    /// The set with its present elements.
     pub(crate) fn set(&self, cluster: &ClusterIndex) -> Set {
         Set::new(self.set_type(), Some(self.comment())).with(self.elements(cluster))
     }
@@ -146,7 +146,7 @@ impl SetSource {
         }
     }
 
-    /// The elements of the set as of now.
+    /// The present elements of the set.
     fn elements(&self, cluster: &ClusterIndex) -> BTreeSet<Element> {
         let of_pods = |pods: Vec<&Pod>| -> BTreeSet<Element> {
             pods.into_iter()
@@ -167,7 +167,7 @@ impl SetSource {
         }
     }
 
-    /// The elements that the set holds for an address of this pod, its owner.
+    /// The elements of the set for an address that this pod owns.
     pub(crate) fn elements_of(
         &self,
         cluster: &ClusterIndex,
@@ -197,8 +197,8 @@ impl SetSource {
         }
     }
 
-    /// The peers that select the set's pods, if not all; none for sets that do
-    /// not depend on pods.
+    /// The peers that select the set's pods; `None` among them selects every pod.
+    /// Empty for sets that do not depend on pods.
     pub(crate) fn peers(&self) -> Vec<Option<&PodsPeer>> {
         match self {
             Self::Pods(_, peer) => vec![Some(peer)],
@@ -208,7 +208,7 @@ impl SetSource {
         }
     }
 
-    /// The comment of the set: what it stands for, for people.
+    /// The comment of the set: what it represents, for people.
     pub fn comment(&self) -> Comment {
         Comment::new(&match self {
             Self::Pods(_, peer) => format!("pods of {peer}"),

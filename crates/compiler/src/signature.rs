@@ -2,8 +2,8 @@
 //!
 //! In: a pod, the policies that select it in one direction.
 //! Out: the signature and the name of its chain. A signature is the set of
-//! isolating policies and, for ingress, what the port names in their rules
-//! stand for on this pod; so a chain needs no look-up by the pod's own ports.
+//! isolating policies and, for ingress, the numbers that the port names in their
+//! rules have on this pod. So a chain needs no look-up of the pod's own ports.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use ruleset::{Comment, Name};
 
 use crate::names::Content;
 
-/// What decides the content of a pod's chain.
+/// What determines the rules of a pod's chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Signature {
     /// Egress or ingress.
@@ -23,7 +23,7 @@ pub struct Signature {
     pub ports: ResolvedPorts,
 }
 
-/// Numbers by name and protocol. A name that the pod lacks has none.
+/// Numbers by name and protocol. A name that the pod lacks has no numbers.
 pub type ResolvedPorts = BTreeMap<(String, Protocol), Vec<u16>>;
 
 impl Signature {
@@ -52,7 +52,7 @@ impl Signature {
         Some(Self { direction, policies, ports })
     }
 
-    /// Of the resolved port names those that a policy uses.
+    /// The resolved port names that a policy uses.
     pub fn ports_of(&self, policy: &NetworkPolicy) -> ResolvedPorts {
         let used: BTreeSet<(&str, Protocol)> = port_names(policy).collect();
         let ports = self.ports.iter();
@@ -62,7 +62,7 @@ impl Signature {
             .collect()
     }
 
-    /// The name of the chain; it is the log prefix, too.
+    /// The name of the chain, which is also its log prefix.
     pub fn chain_name(&self) -> Name {
         let kind = match self.direction {
             Direction::Egress => "e",

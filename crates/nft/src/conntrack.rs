@@ -7,7 +7,7 @@
 //! cost of building and reading messages.
 
 mod flow;
-mod wire;
+pub(crate) mod wire;
 
 use std::fmt;
 use std::io;

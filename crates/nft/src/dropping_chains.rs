@@ -40,7 +40,7 @@ pub(crate) fn dropping_chains(
     if answer == Answer::Whole { Ok(found) } else { Err(ReadFailure::Changed) }
 }
 
-fn dropping_chain(message: &Message<'_>) -> Option<DroppingChain> {
+pub(crate) fn dropping_chain(message: &Message<'_>) -> Option<DroppingChain> {
     let hook = attribute(message.attribute(CHAIN_HOOK)?, HOOK_NUMBER)?;
     let family = match i32::from(message.family()?) {
         libc::NFPROTO_INET => "inet",

@@ -26,6 +26,8 @@ mod expression;
 mod ffi;
 mod fingerprint;
 mod generation;
+#[doc(hidden)]
+pub mod inspect;
 mod kernel;
 mod membarrier;
 mod netlink;

@@ -4,7 +4,7 @@
 //! point in time, or nothing.
 //! Never: a change.
 
-mod chains;
+pub(crate) mod chains;
 pub(crate) mod rule;
 pub(crate) mod set;
 mod sets;

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-/// An `ipBlock`. Host bits are already cleared and every `except` lies
-/// inside `cidr`: [`IpBlock::new`] is the only way to one.
+/// An `ipBlock`. Host bits are cleared, and every `except` is inside `cidr`:
+/// [`IpBlock::new`] is the only constructor.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IpBlock {
     cidr: IpNet,
@@ -105,9 +105,9 @@ pub fn parse(text: &str) -> Result<IpNet, CidrError> {
 }
 
 /// Whether a CIDR is written as the API server wants new ones: no leading
-/// zeros, no host bits. What is not still works and deserves a warning.
+/// zeros, no host bits. Any other form still works and deserves a warning.
 pub fn is_canonical(text: &str) -> bool {
-    // The standard library takes no leading zeros, as Go's `netip.ParsePrefix`.
+    // The standard library refuses leading zeros, as Go's `netip.ParsePrefix` does.
     let strict = |(address, length): (&str, &str)| {
         let zeros = length.len() > 1 && length.starts_with('0');
         address.parse::<IpAddr>().ok().filter(|_| !zeros)

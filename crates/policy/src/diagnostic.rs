@@ -1,4 +1,4 @@
-//! What is wrong with an object, said to the person who wrote it.
+//! What is wrong with an object, for the person who wrote it.
 
 use std::fmt;
 
@@ -7,7 +7,8 @@ use crate::ObjectKey;
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// Works, but is probably not what was meant, or says less than it seems.
+    /// Works, but is probably not what was meant, or has less effect than it
+    /// seems.
     Warning,
     /// A part that cannot be used. It allows nothing.
     Error,

@@ -1,11 +1,9 @@
-//! The labels of an object.
-//!
-//! In: pairs. Out: the value of a key. Never: two values of one key.
+//! The labels of an object: at most one value for each key.
 
 use std::fmt;
 
-/// `metadata.labels`: pairs sorted by key, and no room for more; most of a
-/// large cluster's objects are pods with a few of them.
+/// `metadata.labels`: pairs sorted by key, without spare room. Most objects of a
+/// large cluster are pods with a few labels.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Labels(Box<[(String, String)]>);
 
@@ -61,7 +59,7 @@ impl Labels {
     }
 }
 
-/// Of two values of a key the later one stays.
+/// Of two values of a key the later one is kept.
 impl FromIterator<(String, String)> for Labels {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
         let mut pairs: Vec<_> = pairs.into_iter().collect();

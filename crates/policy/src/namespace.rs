@@ -15,14 +15,14 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A namespace with the one label that every namespace has, for files
-    /// that name a namespace without holding the object.
+    /// A namespace with only the label that every namespace has. For files that
+    /// name a namespace and do not contain the object.
     pub fn synthesised(name: impl Into<String>) -> Self {
         Self { name: name.into(), labels: Labels::new() }.with_metadata_name()
     }
 
-    /// Adds [`METADATA_NAME_LABEL`] as the API server's defaulting does; for
-    /// objects that never went through an API server.
+    /// Adds [`METADATA_NAME_LABEL`], as the API server's defaulting does. For
+    /// objects that did not pass through an API server.
     #[must_use]
     pub fn with_metadata_name(mut self) -> Self {
         self.labels.insert(METADATA_NAME_LABEL.to_owned(), self.name.clone());

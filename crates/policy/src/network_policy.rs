@@ -1,8 +1,8 @@
 //! A NetworkPolicy after the API's defaulting.
 //!
-//! Defaults are filled in and unusable parts are left out by whoever builds
-//! the model: a rule whose only peer could not be read has `Peers::Only([])`,
-//! which is nobody, and never `Peers::Anyone`.
+//! The builder of the model fills in defaults and leaves out unusable parts. A
+//! rule whose only peer is unusable has `Peers::Only([])`, which matches nobody,
+//! and never `Peers::Anyone`.
 
 use std::fmt;
 
@@ -45,7 +45,7 @@ pub struct Rule {
 /// `from` or `to`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Peers {
-    /// Absent or `[]`: anyone, the outside included.
+    /// Absent or `[]`: anyone, inside and outside the cluster.
     Anyone,
     /// Any one of these; of an empty list, nobody.
     Only(Vec<Peer>),

@@ -1,7 +1,8 @@
-//! Who has an address.
+//! Which pod owns an address.
 //!
-//! Two live pods can report one address for a while: the CNI gave it to a new
-//! pod before the API heard of the old one's end. The newer pod has it.
+//! Two live pods can report one address for a while: the CNI plugin gave it to a
+//! new pod before the API server learnt of the old one's end. The newer pod owns
+//! it.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -9,15 +10,15 @@ use std::net::IpAddr;
 
 use crate::Pod;
 
-/// Every pod address of a cluster and the pod that has it.
+/// Every pod address of a cluster and the pod that owns it.
 #[derive(Clone, Debug, Default)]
 pub struct Owners<'a> {
     by_address: BTreeMap<IpAddr, &'a Pod>,
 }
 
-/// Whether `one` has an address that `other` reports too: the one created
-/// later; for equal times the greater key, so that the answer is the same in
-/// whatever order events came.
+/// Whether `one` owns an address that `other` reports too. The pod created later
+/// owns it. For equal times it is the one with the greater key, so that the order
+/// of events does not matter.
 pub fn takes_precedence(one: &Pod, other: &Pod) -> bool {
     one.created.cmp(&other.created).then_with(|| one.key.cmp(&other.key)) == Ordering::Greater
 }
@@ -41,12 +42,12 @@ impl<'a> Owners<'a> {
         Self { by_address }
     }
 
-    /// The pod that has this address.
+    /// The pod that owns this address.
     pub fn owner(&self, address: IpAddr) -> Option<&'a Pod> {
         self.by_address.get(&address).copied()
     }
 
-    /// The addresses of a pod that are its own.
+    /// The addresses that a pod reports and owns.
     pub fn addresses_of(&self, pod: &'a Pod) -> impl Iterator<Item = IpAddr> {
         pod.addresses
             .iter()

@@ -11,11 +11,13 @@ pub enum Phase {
     Pending,
     /// Bound to a node, at least one container running.
     Running,
-    /// All containers ended well. The pod's addresses count for nothing.
+    /// All containers succeeded. The pod's addresses are ignored.
     Succeeded,
-    /// All containers ended, one badly. The pod's addresses count for nothing.
+    /// All containers ended, at least one with an error. The pod's addresses are
+    /// ignored.
     Failed,
-    /// The node has not reported. Files without a status are read so, too.
+    /// The node has not reported. Also the phase of a pod without a status in a
+    /// file.
     #[default]
     Unknown,
 }
@@ -49,7 +51,7 @@ pub struct Pod {
     /// `status.phase`.
     pub phase: Phase,
     /// `metadata.creationTimestamp` in seconds since 1970, 0 when absent.
-    /// Decides who has an address that two live pods report.
+    /// Decides which of two live pods owns an address that both report.
     pub created: i64,
     /// Named ports of containers and of restartable init containers.
     pub ports: Vec<NamedPort>,
@@ -58,15 +60,15 @@ pub struct Pod {
 impl Pod {
     /// Whether policies select this pod and its addresses may be its own.
     ///
-    /// hostNetwork pods have their node's addresses and "NetworkPolicy
-    /// behaviour is undefined" for them, in practice none (concept page).
-    /// Succeeded and Failed pods keep `podIPs` that may be somebody else's.
+    /// hostNetwork pods have their node's addresses, and "NetworkPolicy behaviour
+    /// is undefined" for them (concept page). In practice no policy applies.
+    /// Succeeded and Failed pods keep `podIPs` that another pod may have now.
     pub fn is_subject(&self) -> bool {
         !self.host_network && !matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }
 
-    /// The numbers that a port name stands for on this pod, ascending; names
-    /// can occur in two containers.
+    /// The numbers of a port name on this pod, ascending. Two containers can use
+    /// one name.
     pub fn named_ports(&self, name: &str, protocol: Protocol) -> Vec<u16> {
         let mut numbers: Vec<u16> = self
             .ports

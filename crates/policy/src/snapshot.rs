@@ -23,7 +23,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// A snapshot of these objects; of two with one key the later one stays.
+    /// A snapshot of these objects. Of two with one key the later one is kept.
     pub fn new(
         policies: impl IntoIterator<Item = NetworkPolicy>,
         pods: impl IntoIterator<Item = Pod>,
@@ -52,8 +52,8 @@ impl Snapshot {
         }
     }
 
-    /// The labels of a namespace; `None` for one that is not known (yet), and
-    /// then no `namespaceSelector` matches it, not even `{}`.
+    /// The labels of a namespace, `None` while it is unknown. No
+    /// `namespaceSelector` matches an unknown namespace, not even `{}`.
     pub fn namespace_labels(&self, name: &str) -> Option<&Labels> {
         self.namespaces.get(name).map(|namespace| &namespace.labels)
     }
@@ -95,7 +95,7 @@ impl SnapshotDiff {
     }
 }
 
-/// The keys whose values differ. `Arc` compares pointers before values, since
+/// The keys whose values differ. `Arc` compares pointers before values, because
 /// the objects are `Eq`.
 fn differing<K: Ord + Clone, V: Eq>(
     before: &OrdMap<K, Arc<V>>,

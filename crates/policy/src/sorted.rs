@@ -1,8 +1,8 @@
-//! Sets that are made once, no larger than what is in them.
+//! Immutable sets without spare room.
 //!
 //! In: items in any order, with repetitions. Out: each once, in order.
-//! Never: a change. A B-tree has room for eleven where mostly one or two are,
-//! and a large cluster has tens of thousands of these.
+//! A B-tree allocates room for eleven items. Most of these sets hold one or two,
+//! and a large cluster has tens of thousands of them.
 
 use std::borrow::Borrow;
 use std::fmt;

@@ -3,9 +3,9 @@
 //! In: a [`Snapshot`] and a [`Packet`] that opens a flow, with the addresses
 //! that the forward hook sees (after DNAT, before this node's SNAT).
 //! Out: a [`Decision`], egress and ingress apart, with the rules that allow.
-//! Never: speed. This is the plain text of the API documentation against
-//! which everything else is held (`networking.k8s.io/v1` reference; concept
-//! page "Network Policies").
+//! Never: speed. This is the plain text of the API documentation
+//! (`networking.k8s.io/v1` reference; concept page "Network Policies").
+//! Everything else is compared with it.
 
 use std::net::IpAddr;
 
@@ -34,7 +34,7 @@ pub enum Transport {
     Other(u8),
 }
 
-/// What both sides say.
+/// The verdicts of both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// By the policies of the source pod.
@@ -43,12 +43,12 @@ pub struct Decision {
     pub ingress: Side,
 }
 
-/// What the policies of one side say.
+/// The verdict of one side's policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Side {
     /// No policy of this direction selects the pod, or there is no pod.
     NotIsolated,
-    /// Not for policies to judge: a pod and itself, a pod and its own node.
+    /// Policies do not apply: a pod and itself, a pod and its own node.
     Exempt,
     /// Allowed by each of these rules.
     Allowed(Vec<RuleRef>),

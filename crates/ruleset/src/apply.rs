@@ -1,7 +1,7 @@
-//! What a batch does to a table, as the kernel would do it.
+//! A model of a commit in the kernel.
 //!
-//! In: a ruleset and a batch. Out: the ruleset after its commit, or why the
-//! kernel would refuse it. Never: the kernel itself.
+//! In: a ruleset and a batch. Out: the ruleset after the commit, or why the kernel
+//! would refuse it.
 
 use std::sync::Arc;
 

@@ -7,7 +7,7 @@ use crate::{Comment, Rule};
 /// A chain and its rules, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Chain {
-    /// Where it hangs; `None` for one that is only jumped to.
+    /// Its hook and priority. `None` for a chain that is only jumped to.
     pub base: Option<BaseChain>,
     /// For people.
     pub comment: Option<Comment>,
@@ -16,7 +16,7 @@ pub struct Chain {
 }
 
 /// `type filter hook HOOK priority N; policy accept;`, the only kind of base
-/// chain that we make.
+/// chain that nftpol makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BaseChain {
     /// The hook whose packets it sees.
@@ -27,10 +27,9 @@ pub struct BaseChain {
 
 /// A hook of the `inet` family (nft(8), "Address families").
 ///
-/// A new hook is a new variant. Text, JSON, the netlink writer and reader, the
-/// simulator and `verify` match on it without a default, so each must say what
-/// it does with packets of that hook before anything compiles. The reader takes
-/// a base chain of a hook that is not here for somebody else's.
+/// To add a hook, add a variant. The writers, the simulator and `verify` match on
+/// it without a default, so nothing compiles until each handles the new hook. The
+/// reader of the kernel's table reports a base chain of any other hook as foreign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
     /// Packets that the host passes on.

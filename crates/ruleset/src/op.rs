@@ -1,4 +1,4 @@
-//! One change of the kernel's table, in the order in which a batch holds it.
+//! The operations of a batch.
 
 use std::net::IpAddr;
 

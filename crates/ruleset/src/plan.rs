@@ -1,15 +1,14 @@
-//! From one ruleset to another without a packet noticing.
+//! The batches that turn one ruleset into another, unnoticed by packets.
 //!
-//! In: the table as the kernel has it and the table as it shall be.
-//! Out: batches in order. Each is committed whole before the next is sent;
-//! whoever stops in between leaves a table that enforces the old rules, the
-//! new ones, or for each address one of both.
-//! Never: a decision of its callers about order.
+//! In: the kernel's table and the table that it shall become.
+//! Out: batches in order. Each is committed before the next is sent. Stopping
+//! between two batches leaves each address under its old or its new rules.
+//! Callers decide nothing about the order.
 //!
 //! A packet reads all rules from one generation, but each set or map look-up
-//! reads what is current at that moment. So one batch is not one instant, and
-//! the order of batches carries the promise: within a direction a packet is
-//! judged by the old state or by the new one, and one that both deny is
+//! reads the elements of that moment. So a batch is not one instant for a packet.
+//! The order of the batches keeps the promise: within a direction a packet is
+//! judged by the old state or by the new one, and a packet that both deny is
 //! dropped throughout.
 //!
 //! ```text
@@ -20,34 +19,34 @@
 //! refill    chains whose rules change, all in one batch
 //! remove    elements from sets that allow
 //! give      entries switch to chains that allow more; addresses cease to be isolated
-//! settle    entries go from stand-ins to the chains themselves
+//! settle    entries switch from stand-ins to the chains themselves
 //! release   entries of addresses that ceased to be isolated
 //! clean up  chains, maps and sets that nothing refers to any more, pairs
 //! ```
 //!
-//! `steps` says by which way an entry switches, `sides` which elements are
-//! added before others are removed and which after.
+//! `steps` decides how an entry switches. `sides` decides which elements are
+//! added before others are removed, and which after.
 //!
-//! Within a direction this is exact while a packet cannot combine two changed
-//! things, which holds for the change of one policy or of one pod. When
-//! several changed at once so that a packet could (see `conflict`), the order
-//! fails closed: `remove` comes before `refill` and `add` after it. Then a new
-//! flow may be refused for a moment, but none passes that old and new deny.
+//! Within a direction this is exact as long as a packet cannot combine two
+//! changed things. That holds for the change of one policy or one pod. If several
+//! changed at once and a packet could combine them (see `conflict`), the order
+//! fails closed: `remove` comes before `refill`, and `add` after it. Then a new
+//! flow may be refused for a moment, but no packet passes that the old and the new
+//! state deny.
 //!
-//! Across the two directions what is taken goes before what is given: a packet
-//! that one direction denied before and the other denies after is dropped
-//! throughout. One change that no order suits is left: elements of peers that
-//! come and go in both directions at once, as when a namespace is relabelled.
+//! Across the two directions, permissions are removed before others are added. A
+//! packet that one direction denies before the change and the other after it is
+//! dropped throughout. One kind of change has no such order: elements of peers
+//! that come and go in both directions at once, as when a namespace is relabelled.
 //!
-//! All this is said of packets that meet at most one commit on their way. A
-//! packet takes tens of nanoseconds a rule and a commit tens of microseconds;
-//! where chains are so long that packets are slower, whoever sends the batches
-//! waits between them ([`crate::Ruleset::longest_chain`]). A packet that is
-//! held up between two look-ups for longer, as when the host stops a virtual
-//! CPU in its middle, can be judged by one direction before the change and by
-//! the other after it. The kernel waits for no packet when it commits; who
-//! wants to exclude this, too, waits for a grace period (membarrier(2), about
-//! 15 ms) between what takes and what gives.
+//! All this holds for packets that meet at most one commit on their way. A packet
+//! takes tens of nanoseconds for a rule, a commit tens of microseconds. Where long
+//! chains make packets slower, the sender of the batches waits between them
+//! ([`crate::Ruleset::longest_chain`]). A packet can also be held up between two
+//! look-ups, for example when the host stops a virtual CPU. Then one direction may
+//! judge it before the change and the other after it. The kernel does not wait for
+//! packets when it commits. To exclude this case too, wait for a grace period
+//! (membarrier(2), about 15 ms) between the phases that take and those that give.
 
 mod build;
 mod conflict;
@@ -63,7 +62,7 @@ use references::References;
 /// Why one table cannot be turned into another in place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The two do not have the same name.
+    /// The two have different names.
     #[error("cannot turn table {0} into table {1}: they are two tables")]
     OtherTable(Name, Name),
     /// An object keeps its type for life; the table was made by another
@@ -75,15 +74,15 @@ pub enum PlanError {
     Name(#[from] NameError),
 }
 
-/// Plans one change after the other. It remembers who refers to what in the
-/// table that it saw last, so that a plan costs as much as what changes.
+/// Plans one change after the other. It remembers the references in the last
+/// table, so the cost of a plan is that of the change.
 #[derive(Clone, Debug, Default)]
 pub struct Planner {
     references: Option<References>,
 }
 
 impl Planner {
-    /// See [`plan`]: the same, whatever was planned before.
+    /// The same batches as [`plan`], whatever was planned before.
     ///
     /// # Errors
     /// See [`PlanError`].

@@ -1,8 +1,8 @@
 //! Rules: matches, then at most one log statement, then how it ends.
 //!
-//! Each match is whole in itself: one that looks at an IPv4 header implies
-//! `meta nfproto ipv4`, one that looks at a port implies `meta l4proto`. The
-//! writers put these in where the rule did not say so before, as nft does.
+//! Each match is complete. A match on an IPv4 header implies `meta nfproto ipv4`,
+//! and one on a port implies `meta l4proto`. The writers add these where the rule
+//! does not have them yet, as nft does.
 
 use std::net::IpAddr;
 
@@ -13,12 +13,12 @@ use crate::{AddressRange, Comment, Family, LogPrefix, Name};
 pub struct Rule {
     /// All must hold, tested in this order.
     pub matches: Vec<Match>,
-    /// Logs what matched so far. Its rate limit ends the rule for packets
-    /// above it, so that a verdict belongs into the next rule.
+    /// Logs packets that match. Its rate limit ends the rule for packets above the
+    /// limit, so put a verdict in the next rule.
     pub log: Option<Log>,
-    /// What then happens; `None` goes on to the next rule.
+    /// What then happens. `None` continues with the next rule.
     pub finish: Option<Finish>,
-    /// For people: the policies behind the rule.
+    /// For people: the policies that the rule comes from.
     pub comment: Option<Comment>,
 }
 
@@ -49,7 +49,7 @@ pub enum Match {
     Icmpv6Type(Name),
 }
 
-/// Connection tracking states, of those that rules ask for.
+/// The connection tracking states that rules can ask for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CtStates {
     /// The flow has been seen in both directions.
@@ -67,7 +67,7 @@ pub enum Field {
     Destination,
 }
 
-/// What an address is held against.
+/// What an address is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressTest {
     /// In this range; a single address is a range, too.
@@ -92,7 +92,7 @@ pub enum Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TcpFlags(pub u8);
 
-/// What a destination port is held against.
+/// What a destination port is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PortTest {
     /// From the first to the second, both included.
@@ -124,7 +124,7 @@ pub struct Log {
 pub enum Finish {
     /// An immediate verdict.
     Verdict(Verdict),
-    /// `ip saddr vmap @map`; goes on to the next rule when nothing is found.
+    /// `ip saddr vmap @map`. Continues with the next rule if nothing is found.
     Dispatch(Field, Family, Name),
 }
 
@@ -223,7 +223,7 @@ impl TcpFlags {
     pub const FIN: Self = Self(1 << 0);
     /// The sender opens a flow.
     pub const SYN: Self = Self(1 << 1);
-    /// The flow is no more.
+    /// The flow is aborted.
     pub const RST: Self = Self(1 << 2);
     /// The sender has received something.
     pub const ACK: Self = Self(1 << 4);

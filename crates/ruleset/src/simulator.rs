@@ -5,10 +5,10 @@
 //! Out: whether the packet passes and which rule says so ([`simulate`]), or
 //! everything that can happen to it while the table changes
 //! ([`possible_outcomes`]).
-//! Never: the kernel. It is modelled as `nft_do_chain` of its
-//! net/netfilter/nf_tables_core.c works: `goto` does not push the place to come
-//! back to, `return` and the end of a chain pop it, and a packet that comes
-//! back out of the base chain meets its policy, accept.
+//! Never: the kernel. This is a model of `nft_do_chain`
+//! (net/netfilter/nf_tables_core.c): `goto` pushes no return address, `return` and
+//! the end of a chain pop one, and a packet that returns from the base chain gets
+//! its policy, accept.
 
 mod condition;
 mod machine;
@@ -29,7 +29,7 @@ pub use race::{
 /// What becomes of a packet in this table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// It goes on.
+    /// It continues.
     Accept,
     /// It ends here.
     Drop,
@@ -42,7 +42,7 @@ pub enum End {
     Accepted,
     /// By a drop.
     Dropped,
-    /// By a return, or there was no further rule; the caller goes on.
+    /// By a return, or at the end of its rules. The caller continues.
     Returned,
 }
 
@@ -119,7 +119,7 @@ impl fmt::Display for Place {
 }
 
 /// Sends a packet through a table. With several base chains it passes them in
-/// the order of their priorities, and all must let it.
+/// the order of their priorities, and all must accept it.
 ///
 /// # Errors
 /// See [`Broken`].
@@ -153,8 +153,7 @@ pub fn simulate_chain(ruleset: &Ruleset, start: &Name, packet: &Packet) -> Resul
 }
 
 /// The base chains of the forward hook, in the order in which a packet passes
-/// them. Packets here are forwarded ones; those of another hook would need what
-/// that hook sees of a packet.
+/// them. The simulator's packets are forwarded ones.
 fn base_chains(ruleset: &Ruleset) -> Vec<&Name> {
     let mut chains: Vec<(i32, &Name)> = ruleset
         .chains

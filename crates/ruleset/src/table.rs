@@ -7,9 +7,8 @@ use imbl::ordmap::DiffItem;
 
 use crate::{Chain, Name, Set, VerdictMap};
 
-/// A table: its sets, maps and chains by name. What two tables have in common
-/// they share: a copy costs nothing, and two that differ in little are compared
-/// at the cost of the difference.
+/// A table: its sets, maps and chains by name. The maps are persistent: a copy
+/// costs nothing, and comparing two costs their difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ruleset {
     /// The table's name; its family is `inet`.
@@ -23,8 +22,8 @@ pub struct Ruleset {
 }
 
 impl Ruleset {
-    /// The sets that a later state of the table lacks, or that have lost
-    /// elements there. Costs with what differs, where the two share the rest.
+    /// The sets that a later state of the table lacks, or that lost elements there.
+    /// The cost is that of the difference, where the two share the rest.
     pub fn losing<'a>(&'a self, later: &'a Self) -> impl Iterator<Item = &'a Name> {
         self.sets.diff(&later.sets).filter_map(|item| match item {
             DiffItem::Add(..) => None,
@@ -35,13 +34,13 @@ impl Ruleset {
         })
     }
 
-    /// A table with nothing in it.
+    /// An empty table.
     pub fn new(table: Name) -> Self {
         Self { table, sets: OrdMap::new(), maps: OrdMap::new(), chains: OrdMap::new() }
     }
 
-    /// The number of rules of the longest chain: how long a packet can be
-    /// under way.
+    /// The number of rules in the longest chain, which bounds how long a packet is
+    /// on its way.
     pub fn longest_chain(&self) -> usize {
         self.chains.values().map(|chain| chain.rules.len()).max().unwrap_or_default()
     }

@@ -4,11 +4,11 @@
 //! nft 1.0.6 takes it, the same for equal values.
 //! Never: reading text back, and what only a kernel can know (handles).
 //!
-//! A [`Name`] that is one of nft's keywords (`accept`, `ip`, `set`, ...) cannot
-//! be said in nft's grammar, quoted or not. A name with a dot or a slash in it
-//! is never a keyword; of plain words, the caller takes those that load.
+//! A [`Name`] that is one of nft's keywords (`accept`, `ip`, `set`, ...) cannot be
+//! written in nft's grammar, quoted or not. A name with a dot or a slash is never a
+//! keyword. If you use a plain word, check that nft loads it.
 //!
-//! Order inside the table is free: nft makes all sets, maps and chains of a
+//! The order inside the table is free: nft creates all sets, maps and chains of a
 //! script before their elements and rules.
 
 mod operation;
@@ -110,7 +110,7 @@ fn element_lines(elements: impl Iterator<Item = String>) -> Vec<String> {
     lines
 }
 
-/// The clauses that say what a set holds.
+/// The clauses of a set's type.
 fn set_type(set_type: SetType) -> Vec<String> {
     let one = |text: &str| vec![format!("type {text}")];
     match set_type {

@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
-/// ConntrackCleanup at once; a prober and a scraper need one each.
+/// Connections at a time. A prober and a scraper need one each.
 const CONNECTIONS: usize = 32;
 /// How long a client may hold its connection.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -17,7 +17,7 @@ use crate::bridge;
 
 /// How often to list the chains of others at most. The list holds all chains of
 /// all tables: thousands on a node with kube-proxy.
-const CHAINS_EVERY: Duration = Duration::from_secs(60);
+const CHAINS_EVERY: Duration = Duration::from_secs(20);
 
 /// The node around our table.
 #[derive(Debug, Default)]

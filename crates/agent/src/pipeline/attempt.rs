@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use compiler::scaffold::Place;
 use nft::{Dump, ForeignKind, ForeignObject, ReadError, Refusal, SendError, TableFingerprint};
 use ruleset::{Batch, Op, Ruleset};
 
@@ -85,7 +86,7 @@ impl<S: Sink> Pipeline<S> {
         if self.kernel_table.is_touched() {
             self.progress.found_touched();
         }
-        let dump = match self.sink.dump(&compiler::scaffold::table()) {
+        let dump = match self.sink.dump(&self.place.table) {
             Err(ReadError::KeepsChanging(attempts)) => {
                 self.compare_fingerprint()?;
                 let memory = self.kernel_table.remembered_start(generation);
@@ -105,7 +106,7 @@ impl<S: Sink> Pipeline<S> {
     /// remembered, which costs microseconds.
     pub(super) fn compare_fingerprint(&mut self) -> Result<(), ReadError> {
         if self.kernel_table.is_remembered() {
-            let found = fingerprint(&mut self.sink)?;
+            let found = fingerprint(&mut self.sink, &self.place)?;
             self.kernel_table.others_committed(found.as_ref());
         }
         Ok(())
@@ -147,7 +148,7 @@ impl<S: Sink> Pipeline<S> {
             self.progress.committed(batch);
         }
         self.progress.stopped_at(Arc::clone(target));
-        let fingerprint = fingerprint(&mut self.sink)?;
+        let fingerprint = fingerprint(&mut self.sink, &self.place)?;
         // Somebody who committed since the table was read may have changed it.
         let is_exact = is_exact && self.sink.generation()? == ours;
         let foreign = self.progress.foreign.clone();
@@ -188,9 +189,12 @@ fn why(
     }
 }
 
-/// The fingerprint of our table and its base chain.
-pub(super) fn fingerprint(sink: &mut impl Sink) -> Result<Option<TableFingerprint>, ReadError> {
-    sink.fingerprint(&compiler::scaffold::table(), &compiler::scaffold::base_chain())
+/// The fingerprint of a place's table and its base chain.
+pub(super) fn fingerprint(
+    sink: &mut impl Sink,
+    place: &Place,
+) -> Result<Option<TableFingerprint>, ReadError> {
+    sink.fingerprint(&place.table, &place.chain)
 }
 
 /// A foreign object with a name that the table needs for itself.

@@ -83,7 +83,7 @@ impl<S: Sink> Pipeline<S> {
         self.sink.delete_table(&ours.table)?;
         self.build(ours)?;
         self.sink.delete_table(stand_in)?;
-        let fingerprint = fingerprint(&mut self.sink)?;
+        let fingerprint = fingerprint(&mut self.sink, &self.place)?;
         let table = Remembered { ruleset: Arc::clone(ours), foreign: Vec::new(), fingerprint };
         // Not exact: others may have committed meanwhile.
         self.kernel_table.committed(table, None);

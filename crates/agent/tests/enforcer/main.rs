@@ -69,7 +69,7 @@ fn events_that_follow_an_attempt_are_acted_on_together() {
 fn the_pause_after_failures_grows_to_a_second_and_events_do_not_shorten_it() {
     let model = Model { refuses: NO_POLICY, errno: Errno::ENOMEM, ..Model::default() };
     let mut bench = Bench::listed(model);
-    for ms in (0..4000).step_by(7) {
+    for ms in (0..4000).step_by(31) {
         bench.event(ms, if ms % 2 == 0 { deleted("web") } else { applied("web") });
     }
     bench.look(3999);

@@ -4,6 +4,7 @@
 //! batches make.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use agent::Sink;
 use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, TableFingerprint};
@@ -204,9 +205,12 @@ spec:
 
 /// The objects of [`snapshot`].
 pub fn objects() -> Vec<Object> {
-    let loaded = files::parse("cluster.yaml", CLUSTER, Validation::Strict);
-    assert!(!loaded.has_errors(), "{:#?}", loaded.findings);
-    loaded.objects
+    static OBJECTS: LazyLock<Vec<Object>> = LazyLock::new(|| {
+        let loaded = files::parse("cluster.yaml", CLUSTER, Validation::Strict);
+        assert!(!loaded.has_errors(), "{:#?}", loaded.findings);
+        loaded.objects
+    });
+    OBJECTS.clone()
 }
 
 /// Two isolated pods, a policy for each.

@@ -1,7 +1,7 @@
-//! Who has an address, while pods come and go.
+//! The owner of each address, kept up to date while pods come and go.
 //!
-//! In: pods that count, one by one. Out: the owner of an address, the same as
-//! [`policy::Owners`] finds among all of them, whatever order they came in.
+//! In: pods that count, one by one. Out: the owner of an address, the same that
+//! [`policy::Owners`] finds among all of them. The order of events is irrelevant.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use policy::{Pod, takes_precedence};
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
     owners: BTreeMap<IpAddr, Arc<Pod>>,
-    /// Who reports an address that another has.
+    /// The pods that report an address and do not own it.
     others: BTreeMap<IpAddr, Vec<Arc<Pod>>>,
 }
 

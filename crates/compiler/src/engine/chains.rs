@@ -1,7 +1,8 @@
-//! The chains of isolated pods, as long as a pod uses them.
+//! The chains of isolated pods. A chain exists as long as a pod uses it.
 //!
-//! In: signatures that come and go. Out: their chains, filled with what their
-//! policies allow; the sets that they look into are acquired and released.
+//! In: the signatures of pods, acquired and released. Out: their chains, with the
+//! rules of their policies. A chain in turn acquires and releases the sets that
+//! its rules look into.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,11 +22,11 @@ type GrantsKey = (ObjectKey, Direction, ResolvedPorts);
 /// Chains in use.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
-    /// By how many pods.
+    /// How many pods use each chain.
     users: BTreeMap<Name, usize>,
-    /// What each filled chain is made of.
+    /// The grants that each filled chain consists of.
     parts: BTreeMap<Name, Vec<GrantsKey>>,
-    /// The grants that chains are made of, and of how many.
+    /// The grants in use, and how many chains use each.
     grants: BTreeMap<GrantsKey, (Arc<Grants>, usize)>,
     /// The chains of each policy and direction.
     of_policy: BTreeMap<(ObjectKey, Direction), BTreeSet<Name>>,
@@ -52,12 +53,12 @@ impl Chains {
         std::mem::take(&mut self.news)
     }
 
-    /// Whether it has its rules.
+    /// Whether a chain has its rules.
     pub fn is_filled(&self, name: &Name) -> bool {
         self.parts.contains_key(name)
     }
 
-    /// One pod more uses the chain.
+    /// Adds a user of a chain.
     pub fn acquire(&mut self, name: &Name, signature: Signature, out: &mut Compiled) {
         let users = self.users.entry(name.clone()).or_default();
         *users += 1;
@@ -75,7 +76,7 @@ impl Chains {
         out.signatures.insert(name.clone(), Arc::new(signature));
     }
 
-    /// One pod less uses the chain.
+    /// Removes a user of a chain. The last one removes the chain.
     pub fn release(&mut self, name: &Name, sets: &mut SetsInUse, out: &mut Compiled) {
         match self.users.get_mut(name) {
             Some(users) if *users > 1 => return *users -= 1,
@@ -98,7 +99,7 @@ impl Chains {
         }
     }
 
-    /// Lets go of what a chain is made of; its rules stay until it is filled.
+    /// Releases the grants of a chain. Its rules stay until it is filled.
     pub fn empty(&mut self, name: &Name, sets: &mut SetsInUse, out: &mut Compiled) {
         for key in self.parts.remove(name).unwrap_or_default() {
             match self.grants.get_mut(&key) {
@@ -114,7 +115,8 @@ impl Chains {
         }
     }
 
-    /// Fills a chain in use with what the policies of its signature allow now.
+    /// Writes the rules of a chain in use from the present policies of its
+    /// signature.
     pub fn fill(
         &mut self,
         name: &Name,

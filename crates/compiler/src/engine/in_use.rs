@@ -1,7 +1,7 @@
-//! The sets that chains look into, as long as one does.
+//! The sets that chains look into. A set exists as long as a chain uses it.
 //!
-//! In: who looks into which set, and addresses whose owner changed. Out: the
-//! sets with their elements as of now.
+//! In: the users of sets, and addresses whose owners changed. Out: the sets with
+//! their present elements.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -22,12 +22,12 @@ pub(super) struct SetsInUse {
     /// How many grants of each policy look into a set.
     users: BTreeMap<Name, BTreeMap<ObjectKey, usize>>,
     index: SelectorIndex,
-    /// Sets that nobody looks into any more.
+    /// Sets without users.
     idle: BTreeSet<Name>,
 }
 
 impl SetsInUse {
-    /// Grants of a policy look into a set.
+    /// Adds a user of a set: grants of a policy.
     pub fn acquire(
         &mut self,
         name: &Name,
@@ -47,7 +47,7 @@ impl SetsInUse {
         out.ruleset.sets.insert(name.clone(), source.set(cluster));
     }
 
-    /// They look into it no more.
+    /// Removes a user of a set.
     pub fn release(&mut self, name: &Name, policy: &ObjectKey, out: &mut Compiled) {
         let Some(users) = self.users.get_mut(name) else { return };
         match users.get_mut(policy) {
@@ -63,7 +63,7 @@ impl SetsInUse {
         }
     }
 
-    /// Removes the sets that nobody looks into.
+    /// Removes the sets without users.
     pub fn remove_idle(&mut self, ruleset: &mut Ruleset) {
         for name in std::mem::take(&mut self.idle) {
             if let Some(source) = self.sources.remove(&name) {
@@ -73,9 +73,8 @@ impl SetsInUse {
         }
     }
 
-    /// Puts these addresses into the sets that their owners now belong to, and
-    /// into no other. Only sets that the owner before or now could be in are
-    /// looked at.
+    /// Moves these addresses to the sets that select their present owners. Only
+    /// sets that could select the old or the new owner are checked.
     pub fn follow(&self, touched: &Touched, cluster: &ClusterIndex, ruleset: &mut Ruleset) {
         for (&address, before) in touched {
             let after = cluster.owner(address);
@@ -100,7 +99,7 @@ impl SetsInUse {
     }
 }
 
-/// The elements of a set that are of an address, in order.
+/// The elements of a set with this address, in order.
 fn at(set: &Set, address: IpAddr) -> Vec<Element> {
     match set.set_type {
         SetType::AddressPort(_) => {

@@ -1,7 +1,7 @@
-//! What is enforced at one place.
+//! The table of one place.
 //!
-//! In: the cluster, and what a change may have touched. Out: the table, with the
-//! chains and sets that isolated pods of this node need.
+//! In: the cluster, and what a change may have affected. Out: the table, with the
+//! chains and sets that the isolated pods of this node need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -30,7 +30,7 @@ pub(super) struct Output {
 /// What the table holds for an isolated pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Isolated {
-    /// Its own, in no order.
+    /// The addresses that it owns, in no order.
     addresses: Vec<IpAddr>,
     /// The chain of each direction in which it is isolated.
     chains: Vec<(Direction, Name)>,
@@ -47,17 +47,17 @@ impl Output {
         }
     }
 
-    /// Whether the ingress of a pod is judged by this policy.
+    /// Whether this policy judges the ingress of a local pod.
     pub fn judges_ingress_by(&self, policy: &ObjectKey) -> bool {
         self.chains.has_ingress(policy)
     }
 
-    /// The policies of which the answer to that is another since the last call.
+    /// The policies for which that answer changed since the last call.
     pub fn take_news(&mut self) -> BTreeSet<ObjectKey> {
         self.chains.take_news()
     }
 
-    /// Works out anew what a change may have touched.
+    /// Recompiles what a change may have affected.
     pub fn update(&mut self, input: Input<'_>, impact: &Impact) {
         let Impact { touched, pods, policies } = impact;
         self.sets.follow(touched, input.cluster, &mut self.compiled.ruleset);
@@ -73,7 +73,7 @@ impl Output {
         for key in pods {
             self.isolate(key, input);
         }
-        // Now, so that a chain that has a new user is not made anew.
+        // After the new users, so that a chain that is still used is kept.
         for pod in gone.iter().filter(|pod| !pod.addresses.is_empty()) {
             for (_, chain) in &pod.chains {
                 self.chains.release(chain, &mut self.sets, &mut self.compiled);
@@ -92,7 +92,7 @@ impl Output {
         }
     }
 
-    /// Puts a pod of this node where it belongs, if it is isolated.
+    /// Adds a pod to the table if it is local and isolated.
     fn isolate(&mut self, key: &ObjectKey, input: Input<'_>) {
         let Input { cluster, options } = input;
         let Some(pod) = cluster.snapshot().pods.get(key) else { return };
@@ -162,7 +162,7 @@ impl Isolated {
     }
 }
 
-/// What sets hold for an address that is isolated in a direction.
+/// The set elements of an address that is isolated in a direction.
 fn elements(direction: Direction, address: IpAddr) -> [(Name, Element); 2] {
     let family = Family::of(address);
     [

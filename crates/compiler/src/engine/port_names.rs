@@ -1,12 +1,12 @@
 //! Port names that no selected pod has.
 //!
 //! In: policies whose ingress chains are in use, and pods as they change.
-//! Out: a warning for each port name of an ingress rule that allows nothing,
-//! since no pod that the policy selects has a port of that name.
+//! Out: a warning for each port name in an ingress rule that allows nothing,
+//! because no pod that the policy selects has a port with that name.
 //!
-//! A policy is counted once, over the pods of its namespace. From then on a
-//! changed pod adds to its counts or takes from them. A policy stays counted
-//! until it changes or goes, so that its last chain may go and come back.
+//! A policy is counted once, over the pods of its namespace. After that each
+//! changed pod adds to the counts or subtracts from them. The counts stay until
+//! the policy changes or is deleted, even while it has no chain.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,13 +23,13 @@ pub(super) struct PortNames {
 }
 
 impl PortNames {
-    /// Counts no longer hold for this policy.
+    /// Drops the counts of a policy that changed.
     pub fn forget(&mut self, policy: &ObjectKey) {
         self.counts.remove(policy);
     }
 
-    /// Follows one pod. Returns the policies of which a port name is now had by
-    /// somebody, or by nobody.
+    /// Counts one changed pod. Returns the policies with a port name that got its
+    /// first pod or lost its last.
     pub fn follow(
         &mut self,
         key: &ObjectKey,
@@ -68,7 +68,7 @@ impl PortNames {
         news
     }
 
-    /// The warnings about a policy, which is counted if it was not yet.
+    /// The warnings about a policy. Counts it if it has no counts yet.
     pub fn diagnose(&mut self, policy: &NetworkPolicy, cluster: &ClusterIndex) -> Vec<Diagnostic> {
         if names(policy).next().is_none() {
             return Vec::new();

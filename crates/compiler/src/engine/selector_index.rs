@@ -1,8 +1,8 @@
-//! Which sets a pod could be in.
+//! Which sets could select a pod.
 //!
-//! In: what sets stand for. Out: for a pod the names of sets, few beside all and
-//! every one that it is in. Never: labels of namespaces, for these change without
-//! their pods.
+//! In: the sources of sets. Out: for a pod, the names of a few sets, among which
+//! are all that select it. Never: labels of namespaces, which can change while
+//! the pod does not.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,12 +11,12 @@ use ruleset::Name;
 
 use crate::sets::{PodsPeer, Scope, SetSource};
 
-/// Sets by a thing that each pod in them has.
+/// Sets by a property that each of their pods has.
 #[derive(Debug, Default)]
 pub(super) struct SelectorIndex {
     /// Peers in one namespace.
     by_namespace: HashMap<String, BTreeSet<Name>>,
-    /// Peers in other namespaces that ask for one of a few values of a label.
+    /// Peers in other namespaces that require one of some values of a label.
     by_label: HashMap<String, HashMap<String, BTreeSet<Name>>>,
     /// All others.
     rest: BTreeSet<Name>,
@@ -59,7 +59,7 @@ impl SelectorIndex {
         }
     }
 
-    /// The sets that this pod could be in.
+    /// The sets that could select this pod.
     pub fn candidates(&self, pod: &Pod) -> impl Iterator<Item = &Name> {
         let in_namespace = self.by_namespace.get(&pod.key.namespace).into_iter().flatten();
         let labels = pod.labels.iter();
@@ -84,7 +84,7 @@ fn bucket(peer: Option<&PodsPeer>) -> Bucket<'_> {
     }
 }
 
-/// A label of which a selector asks for one of a few values.
+/// A label for which a selector requires one of some values.
 fn values(selector: &Selector) -> Option<(&str, &Sorted<String>)> {
     selector.requirements().find_map(|requirement| match &requirement.operator {
         Operator::In(values) => Some((requirement.key.as_str(), values)),

@@ -143,7 +143,7 @@ pub(super) fn family(family: Option<Family>) -> u8 {
 }
 
 /// Reads an entry. `None` if something is missing or has a wrong length.
-pub(super) fn flow(message: &Message<'_>) -> Option<Flow> {
+pub(crate) fn flow(message: &Message<'_>) -> Option<Flow> {
     let original = message.attribute(cta::TUPLE_ORIG)?;
     let zone = message.attribute(cta::ZONE).or_else(|| attribute(original, tuple::ZONE));
     Some(Flow {

@@ -70,7 +70,7 @@ impl TableReader<'_> {
 }
 
 /// Where a chain hangs.
-fn base(chain: &Ref<'_, ffi::Chain>) -> Result<Option<BaseChain>, String> {
+pub(crate) fn base(chain: &Ref<'_, ffi::Chain>) -> Result<Option<BaseChain>, String> {
     let flags = chain.number(&ffi::Chain::FLAGS).unwrap_or(0) & !CHAIN_BASE;
     if flags != 0 {
         return Err(format!("a chain with flags {flags:#x}"));
@@ -86,7 +86,7 @@ fn base(chain: &Ref<'_, ffi::Chain>) -> Result<Option<BaseChain>, String> {
     Ok(Some(BaseChain { hook: Hook::Forward, priority }))
 }
 
-fn read_rule(sets: &Ruleset, rule: &Ref<'_, ffi::Rule>) -> Rule {
+pub(crate) fn read_rule(sets: &Ruleset, rule: &Ref<'_, ffi::Rule>) -> Rule {
     let expressions: Vec<Expression> = rule.expressions().iter().map(Expression::read).collect();
     match rule::read(sets, &expressions) {
         Ok(read) => {

@@ -52,3 +52,42 @@ fn shared_objects_are_not_looked_into() {
     later.insert(7, Arc::new(Unlike));
     assert_eq!(differing(&before, &later), [7].into());
 }
+
+/// Counts how often keys are compared.
+#[test]
+fn a_change_of_one_among_thousands_costs_little() {
+    use std::cell::Cell;
+    use std::cmp::Ordering;
+    thread_local! {
+        static COMPARED: Cell<usize> = const { Cell::new(0) };
+    }
+    #[derive(Clone, Debug)]
+    struct Key(usize);
+    impl Ord for Key {
+        fn cmp(&self, other: &Self) -> Ordering {
+            COMPARED.set(COMPARED.get() + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+    impl PartialOrd for Key {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    impl PartialEq for Key {
+        fn eq(&self, other: &Self) -> bool {
+            self.cmp(other).is_eq()
+        }
+    }
+    impl Eq for Key {}
+    let before: OrdMap<Key, Arc<usize>> =
+        (0..10_000).map(|number| (Key(number), Arc::new(number))).collect();
+    let mut later = before.clone();
+    later.insert(Key(5_000), Arc::new(0));
+    later.remove(&Key(7_000));
+    later.insert(Key(10_000), Arc::new(0));
+    COMPARED.set(0);
+    assert_eq!(differing(&before, &later).len(), 3);
+    let compared = COMPARED.get();
+    assert!(compared < 1_000, "{compared} comparisons");
+}

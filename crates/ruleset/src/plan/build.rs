@@ -7,9 +7,9 @@ use super::sides::Lots;
 use super::steps::{Move, Steps};
 use crate::{Batch, Chain, Element, Family, Name, Op, Rule, Set, SetType, VerdictMap};
 
-/// A batch of things that no packet meets, or that may come one by one, is
-/// closed at this weight: one element weighs 1. A commit keeps its CPU from
-/// other work for its whole length, and this much takes it 5 to 10 ms.
+/// The weight at which a batch ends, if no packet meets its objects or they may
+/// come one by one. One element weighs 1. A commit blocks its CPU for its whole
+/// duration, which is 5 to 10 ms at this weight.
 const MAX_WEIGHT: usize = 20_000;
 /// Weight of a rule.
 const RULE_WEIGHT: usize = 4;
@@ -41,7 +41,7 @@ impl<'d, 'a> Builder<'d, 'a> {
         self.open.ops.push(Op::CreateTable);
     }
 
-    /// What no packet meets yet; last the base chains, if they are new.
+    /// Objects that no packet meets yet. New base chains come last.
     pub fn prepare(&mut self) {
         let delta = self.delta;
         for (name, set) in &delta.new_sets {
@@ -82,7 +82,7 @@ impl<'d, 'a> Builder<'d, 'a> {
         self.commit();
     }
 
-    /// What packets meet, in the order that the module's head explains.
+    /// Objects that packets meet, in the order of the phases in `plan`.
     pub fn visible(&mut self, steps: &Steps<'a>) {
         let delta = self.delta;
         for name in steps.stand_ins.keys() {
@@ -122,7 +122,7 @@ impl<'d, 'a> Builder<'d, 'a> {
         self.commit();
     }
 
-    /// What nothing refers to any more.
+    /// Objects that nothing refers to any more.
     pub fn clean_up(&mut self, steps: &Steps<'a>) {
         let delta = self.delta;
         let gone = delta.gone_chains.iter().copied();
@@ -220,7 +220,7 @@ impl<'d, 'a> Builder<'d, 'a> {
         }
     }
 
-    /// Moves of one phase: one batch, however many they are.
+    /// The moves of one phase, in one batch.
     fn moves(&mut self, moves: &[Move<'a>]) {
         for Move { map, family, address, exists, to } in moves {
             if *exists {
@@ -239,14 +239,14 @@ impl<'d, 'a> Builder<'d, 'a> {
         self.weight += rules.len() * RULE_WEIGHT;
     }
 
-    /// Of a chain that no packet meets: batches may end before it.
+    /// The rules of a chain that no packet meets. A batch may end before it.
     fn refill_hidden(&mut self, chain: &Name) {
         self.make_room(self.new_rules(chain).len() * RULE_WEIGHT);
         self.refill(chain);
     }
 
-    /// Visible chains are refilled in one batch, however large: rules are what
-    /// a packet reads from one generation.
+    /// Refills visible chains in one batch of any size: a packet reads all rules
+    /// from one generation.
     fn refill(&mut self, chain: &Name) {
         let rules = self.new_rules(chain);
         self.open.ops.push(Op::FlushChain(chain.clone()));

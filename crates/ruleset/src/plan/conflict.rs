@@ -1,5 +1,5 @@
-//! Whether one packet can combine two changed things within one direction.
-//! What it meets in the other direction is not looked at here.
+//! Whether one packet can combine two changed things within one direction. The
+//! other direction does not matter here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use super::delta::{Delta, Switch};
 use crate::{Family, Name, Rule, Ruleset};
 
-/// Whether a chain that changes, or that an address switches from or to,
-/// looks into a set that changes for another address. The change of one pod
-/// never does: the set changes for the pod's own address, and a pod's packets
-/// to itself pass anyway. The change of one policy never does: it makes new
-/// sets and leaves the elements of old ones alone.
+/// Whether a set that changes for one address is used by a chain that changes, or
+/// by one that another address switches from or to. This is never so when one pod
+/// changes: the set changes for the pod's own address, and a pod's packets to
+/// itself pass anyway. Nor when one policy changes: that adds sets and leaves the
+/// elements of the old ones as they are.
 pub(super) fn exists(delta: &Delta<'_>) -> bool {
     if delta.allowing.is_empty() || (delta.refills.is_empty() && delta.switches.is_empty()) {
         return false;

@@ -21,11 +21,11 @@ pub(super) struct Delta<'a> {
     pub new_maps: Vec<(&'a Name, &'a VerdictMap)>,
     /// Chains that do not exist yet.
     pub new_chains: Vec<(&'a Name, &'a Chain)>,
-    /// Sets that shall not be any more.
+    /// Sets to delete.
     pub gone_sets: Vec<&'a Name>,
-    /// Maps that shall not be any more.
+    /// Maps to delete.
     pub gone_maps: Vec<&'a Name>,
-    /// Chains that shall not be any more.
+    /// Chains to delete.
     pub gone_chains: Vec<&'a Name>,
     /// Visible chains whose rules differ.
     pub refills: BTreeSet<&'a Name>,
@@ -35,8 +35,8 @@ pub(super) struct Delta<'a> {
     pub allowing: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Which sides look into the sets of `allowing`, in either table.
     pub sides: BTreeMap<&'a Name, BTreeSet<Field>>,
-    /// Elements of visible sets that allow an address to reach itself or one
-    /// other; they are added before anything is taken and removed last.
+    /// Elements of visible sets that allow an address to reach itself or one other.
+    /// They are added first and removed last.
     pub pairs: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Elements of visible sets that isolate.
     pub gates: BTreeMap<&'a Name, ElementChange<'a>>,
@@ -62,14 +62,14 @@ pub(super) struct Switch<'a> {
     pub map: &'a Name,
     pub family: Family,
     pub address: IpAddr,
-    /// The chain until now.
+    /// The old chain.
     pub from: Option<&'a Name>,
-    /// The chain from now on.
+    /// The new chain.
     pub to: Option<&'a Name>,
 }
 
 impl<'a> Delta<'a> {
-    /// Compares two tables of one name. The references go on to the new one.
+    /// Compares two tables of one name, and moves the references to the new one.
     pub fn between(
         old: &'a Ruleset,
         new: &'a Ruleset,
@@ -147,7 +147,7 @@ impl<'a> Delta<'a> {
         Ok(())
     }
 
-    /// New and gone sets, and how the others change.
+    /// New and deleted sets, and how the others change.
     fn compare_sets(&mut self) -> Result<Vec<(&'a Name, ElementChange<'a>)>, PlanError> {
         let mut changes = Vec::new();
         for change in self.old.sets.diff(&self.new.sets) {

@@ -1,7 +1,7 @@
-//! Who refers to what in a table, and so what packets can reach.
+//! The references between the objects of a table, and so what packets can reach.
 //!
-//! In: a table, and then each table that takes its place. Out: for a chain, set
-//! or map, who refers to it. Never: work for what did not change.
+//! In: a table, and then each table that replaces it. Out: for a chain, set or
+//! map, the objects that refer to it. The cost is that of the difference.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,14 +10,14 @@ use imbl::ordmap::DiffItem;
 
 use crate::{Chain, Field, Finish, Name, Rule, Ruleset, VerdictMap};
 
-/// The references of a table; of none at first.
+/// The references of a table.
 #[derive(Clone, Debug)]
 pub(super) struct References {
-    /// The table that they are of.
+    /// The table that they belong to.
     table: Ruleset,
     /// The chains whose rules look into a set or map.
     users: HashMap<Name, BTreeSet<Name>>,
-    /// In how many chains a rule that goes to another chain looks into a set.
+    /// In how many chains a rule that leads to another chain looks into a set.
     gates: HashMap<Name, usize>,
     /// The chains that jump or go to a chain.
     callers: HashMap<Name, BTreeSet<Name>>,
@@ -26,7 +26,7 @@ pub(super) struct References {
 }
 
 impl References {
-    /// Of a table with nothing in it.
+    /// The references of an empty table.
     pub fn none(table: Name) -> Self {
         Self {
             table: Ruleset::new(table),
@@ -37,7 +37,7 @@ impl References {
         }
     }
 
-    /// Goes on to another table.
+    /// Moves to another table.
     pub fn follow(&mut self, table: &Ruleset) {
         let before = std::mem::replace(&mut self.table, table.clone());
         for change in before.chains.diff(&table.chains) {
@@ -137,14 +137,14 @@ impl References {
         self.users(name).any(|chain| self.chain_is_visible(chain))
     }
 
-    /// Whether elements of this set send a packet to another chain: to be in it
-    /// takes something away, where to be in any other set allows something.
+    /// Whether elements of this set send a packet to another chain. An element of
+    /// such a set denies something. An element of any other set allows something.
     pub fn is_gate(&self, name: &Name) -> bool {
         self.gates.contains_key(name)
     }
 
-    /// Which side looks into a set: that by whose address a map sends packets
-    /// to the chain.
+    /// Which sides look into a set. The side of a chain is the field by which a map
+    /// sends packets to it.
     pub fn sides(&self, set: &Name) -> BTreeSet<Field> {
         let mut known: BTreeMap<&Name, BTreeSet<Field>> = BTreeMap::new();
         let mut sides = BTreeSet::new();
@@ -159,7 +159,7 @@ impl References {
         sides
     }
 
-    /// By which addresses packets are looked up in a map.
+    /// The fields by which packets are looked up in a map.
     fn fields(&self, map: &Name) -> BTreeSet<Field> {
         let chains = self.users(map).filter_map(|chain| self.table.chains.get(chain));
         let finishes = chains.flat_map(|chain| &chain.rules).map(|rule| &rule.finish);

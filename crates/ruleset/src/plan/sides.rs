@@ -1,10 +1,10 @@
-//! In which order the elements of sets that allow come and go.
+//! The order in which elements are added to sets that allow, and removed.
 //!
-//! In: the difference. Out: four lots, in order. Never: a look at chains that
-//! change; see `conflict` for that.
+//! In: the difference. Out: four groups, in order. Chains that change do not
+//! matter here (see `conflict`).
 //!
-//! A packet is judged twice, by its source's chain and by its destination's.
-//! Of each of the two sides the sets that its chains look into are known:
+//! A packet is judged twice: by its source's chain and by its destination's. The
+//! sets that the chains of each side look into are known:
 //!
 //! ```text
 //! 1  removals, of a side that only loses elements
@@ -14,12 +14,12 @@
 //! 4  additions, of a side that only gains
 //! ```
 //!
-//! So what is taken on one side goes before what is given on the other,
-//! unless both sides gain and lose.
+//! So one side loses before the other gains, unless both gain and lose.
 //!
-//! While only one address changes, no packet meets changes on both sides: of a
-//! packet that it sends they are in the sets of the receiver, of one that it
-//! receives in those of the sender. Then all is added before all is removed.
+//! While only one address changes, no packet meets changes on both sides. For a
+//! packet that the address sends, the changes are in the sets of the receiver. For
+//! one that it receives, they are in those of the sender. Then everything is added
+//! before anything is removed.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

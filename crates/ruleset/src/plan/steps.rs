@@ -1,7 +1,7 @@
-//! Which entry of a verdict map moves when, and by way of which stand-ins.
+//! When each entry of a verdict map moves, and which stand-ins it uses.
 //!
-//! What an entry's move takes away is gone after the phase `take`, what it
-//! gives is there after the phase `give`:
+//! After the phase `take` an entry no longer allows anything that its new chain
+//! does not. After the phase `give` it allows all that its new chain does:
 //!
 //! ```text
 //! the new chain allows        take                           give
@@ -9,11 +9,11 @@
 //! more                                                       to the new chain
 //! some less and some more     to a chain that allows what    to the new chain
 //!                             both allow: the old rules,
-//!                             each going on to the new chain
+//!                             each followed by the new chain
 //! ```
 //!
-//! A chain whose rules change in between is stood in for by a copy, with the
-//! old rules or with the new ones.
+//! If the rules of a chain change in between, a copy with the old or the new
+//! rules stands in for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -25,21 +25,21 @@ use crate::{Family, Finish, Match, Name, Rule, Ruleset, Verdict};
 /// The moves of map entries, phase by phase, and the stand-ins they need.
 #[derive(Debug, Default)]
 pub(super) struct Steps<'a> {
-    /// Whether to fail closed, since a packet could combine two changes.
+    /// Whether to fail closed, because a packet could combine two changes.
     pub conflict: bool,
     /// Chains that exist only while the table changes.
     pub stand_ins: BTreeMap<Name, Vec<Rule>>,
-    /// Moves that take, and those that change nothing but must come early.
+    /// Moves that take, and moves that change nothing but must come early.
     pub take: Vec<Move<'a>>,
     pub give: Vec<Move<'a>>,
     /// Moves from copies of new chains to the chains themselves.
     pub settle: Vec<Move<'a>>,
     /// Entries to delete: map and address.
     pub release: Vec<(&'a Name, Family, IpAddr)>,
-    /// How entries get from one chain to another, worked out once a pair.
+    /// How entries get from one chain to another, found once for each pair.
     routes: BTreeMap<(&'a Name, &'a Name), Route>,
-    /// The copy of each chain whose rules change: with the old rules, with the
-    /// new ones. However many entries use a copy, it is made once.
+    /// The copies of each chain whose rules change, with the old rules and with the
+    /// new ones. A copy is made once, however many entries use it.
     copies: BTreeMap<(Age, &'a Name), Name>,
     /// Rules that were copied.
     #[cfg(test)]
@@ -69,9 +69,10 @@ pub(super) struct Move<'a> {
 enum Route {
     /// The new chain allows no more than the old one.
     Takes,
-    /// The new chain allows no less; until then it stays or goes to this copy.
+    /// The new chain allows no less. Until then the entry stays or moves to this
+    /// copy.
     Gives(Option<Name>),
-    /// By way of a chain that allows what both allow.
+    /// Through a chain that allows what both allow.
     Both(Name),
 }
 
@@ -224,8 +225,8 @@ impl<'a> Steps<'a> {
     }
 }
 
-/// A name for a stand-in; the name of what it stands in for is its end. One
-/// may be left over from a run that was killed.
+/// A free name for a stand-in. It ends in the name of the chain that it stands in
+/// for. A killed run may have left a chain with the first choice.
 fn free_name(delta: &Delta<'_>, prefix: &str, origin: &Name) -> Result<Name, PlanError> {
     let mut name = Name::new(format!("{prefix}.{origin}"))?;
     while delta.old.chains.contains_key(&name) {
@@ -238,7 +239,7 @@ fn rules<'a>(ruleset: &'a Ruleset, chain: &Name) -> &'a [Rule] {
     ruleset.chains.get(chain).map_or(&[], |chain| &chain.rules)
 }
 
-/// What the rules of a chain let pass, as far as their text says it.
+/// The conditions under which the rules of a chain let a packet pass.
 fn grants<'a>(ruleset: &'a Ruleset, chain: &Name) -> BTreeSet<&'a [Match]> {
     let allowing = rules(ruleset, chain).iter().filter(|rule| rule.allows());
     allowing.map(|rule| rule.matches.as_slice()).collect()

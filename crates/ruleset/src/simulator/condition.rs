@@ -1,9 +1,9 @@
 //! One match against one packet.
 //!
-//! In: a [`Match`] and a [`Packet`]. Out: whether it holds, or what must be in
-//! which set. Each match is whole in itself: one of an IPv4 header holds for
-//! no IPv6 packet, one of a TCP port for no UDP packet.
-//! Never: looking into the set.
+//! In: a [`Match`] and a [`Packet`]. Out: whether it holds, or which element must
+//! be in which set. Each match is complete: one on an IPv4 header holds for no
+//! IPv6 packet, one on a TCP port for no UDP packet.
+//! Never: a look-up in the set.
 
 use crate::{AddressTest, Element, Family, Match, Name, PortTest, SetType, Transport};
 

@@ -1,10 +1,9 @@
 //! A packet on its way through the chains.
 //!
-//! In: rules and a packet. Out: how it ends, or the next thing that the rules
-//! do not say themselves: what is in a set or map, and which generation's
-//! rules a chain has. Whoever drives the [`Thread`] answers, and so decides at
-//! what moment a look-up happens.
-//! Never: looking into a set by itself.
+//! In: rules and a packet. Out: how it ends, or a question that the rules do not
+//! answer: what a set or map holds, or of which generation a chain's rules are.
+//! The driver of the [`Thread`] answers, and so decides when a look-up happens.
+//! Never: a look-up by itself.
 
 use std::net::IpAddr;
 
@@ -42,7 +41,7 @@ pub(super) enum Stop<'a> {
     Asks(Question<'a>),
 }
 
-/// What [`Thread::run`] must be told before it goes on.
+/// What [`Thread::run`] needs to know before it can continue.
 pub(super) enum Question<'a> {
     /// Whether the set holds this. Of a set of ranges: the address.
     Member(&'a Name, Element),
@@ -122,7 +121,7 @@ impl<'a> Thread<'a> {
         }
     }
 
-    /// What happens when all of a rule held; `None` goes on.
+    /// What happens when all matches of a rule hold. `None` continues.
     fn finish(
         &mut self,
         ruleset: &Ruleset,
@@ -222,7 +221,7 @@ impl<'a> Frame<'a> {
         super::place((self.chain, self.rule))
     }
 
-    /// Whether the rule goes on after its log statement, if it has one.
+    /// Whether the rule continues after its log statement, if it has one.
     fn logs(&self, ruleset: &Ruleset, rule: &Rule, packet: &Packet) -> Result<bool, Broken> {
         let Some(log) = &rule.log else { return Ok(true) };
         if rule.finish.is_some() {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::{Family, TcpFlags, Transport};
 
-/// What connection tracking says of a packet.
+/// What connection tracking knows about a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CtState {
     /// `new`, and whatever else no rule of ours asks for: untracked, invalid.
@@ -46,7 +46,7 @@ pub struct Packet {
 impl Packet {
     /// The number of ICMPv6 in the IP header (RFC 4443).
     pub const ICMPV6: u8 = 58;
-    /// What packets have that say nothing of it: Linux sends 64.
+    /// The default: Linux sends 64.
     pub const HOP_LIMIT: u8 = 64;
     /// What neighbour discovery has and no router lets through unchanged: by
     /// it the receiver knows a neighbour (RFC 4861, 7.1).

@@ -1,29 +1,27 @@
 //! What can happen to a packet while the table changes.
 //!
 //! A packet reads its rules from one generation, but each look-up in a set or
-//! map reads what is in there at that moment (`nft_set_elem_active` with
-//! `nft_genmask_cur`), so that the look-ups of one packet can stand on both
-//! sides of a commit.
+//! map reads the elements of that moment (`nft_set_elem_active` with
+//! `nft_genmask_cur`). So the look-ups of one packet can be on both sides of a
+//! commit.
 //!
 //! In: the states after each committed batch, and a packet. Out: all outcomes
 //! over every state in which it can start and every non-decreasing choice of
 //! moments for its look-ups.
-//! Never: more than names tell. An object that is deleted and one of the same
-//! name made in the same batch are one object here; a batch that replaces
-//! objects is said as two states with one without them in between.
+//! Never: a distinction between two objects of one name. If a batch deletes an
+//! object and creates another with its name, give a state without it in between.
 //!
-//! A packet is in the hook for a few microseconds, a commit and the making of
-//! the next batch take longer: [`possible_outcomes`] takes it that a packet
-//! meets at most one commit. No order of batches is safe without that, since
-//! nothing in a commit waits for packets: one that stands still long enough
-//! (its virtual CPU is not running) combines what no two neighbouring states
-//! hold. [`possible_outcomes_across`] shows what such packets can do; only
-//! waiting for them (`membarrier`) between batches stops it.
+//! A packet is in the hook for a few microseconds. A commit and the making of the
+//! next batch take longer. So [`possible_outcomes`] assumes that a packet meets at
+//! most one commit. No order of batches is safe otherwise, because a commit does
+//! not wait for packets. A packet that is held up (its virtual CPU is not running)
+//! can combine what no two neighbouring states hold. [`possible_outcomes_across`]
+//! shows what such packets can do. Only waiting for them (`membarrier`) between
+//! batches prevents it.
 //!
-//! A packet that meets several commits has its rules from several
-//! generations, too: it remembers one bit of its generation, and each chain
-//! has two lists of rules, so that the next but one generation's take the
-//! place of its own (`nf_tables_commit_chain`, net/netfilter/nf_tables_api.c).
+//! A packet that meets several commits also reads rules of several generations. It
+//! remembers one bit of its generation, and each chain has two lists of rules, so
+//! the next generation but one replaces its own (`nf_tables_commit_chain`, net/netfilter/nf_tables_api.c).
 
 mod search;
 
@@ -109,7 +107,7 @@ pub fn possible_outcomes(history: &[Ruleset], packet: &Packet) -> Result<Possibl
     possible_outcomes_across(history, packet, 1)
 }
 
-/// The same for packets that meet up to so many commits.
+/// The same for packets that meet up to this many commits.
 ///
 /// # Errors
 /// See [`Broken`].

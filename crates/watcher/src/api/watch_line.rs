@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::error::WatchError;
 use super::event::{Event, Found};
 use super::kinds::{Identity, Watched};
+use super::list_splitter::ListSplitter;
 use crate::Kind;
 
 /// Marks the bookmark that ends the initial events (KEP-3157).
@@ -138,4 +139,33 @@ fn named<T: Watched>(identity: Identity) -> Result<Identity, WatchError> {
 fn unreadable<T: Watched>(identity: Identity, error: &serde_json::Error) -> Item {
     let found = Err(WatchError::decode(T::KIND, Some(&identity.key), error));
     Item { identity, found }
+}
+
+/// Reads bytes as a line of a watch, and as a list that arrives in pieces.
+///
+/// # Panics
+/// An object has no name, or the pieces make a difference.
+pub(super) fn read_any<T: Watched>(bytes: &[u8]) {
+    for event in events::<T>(bytes).into_iter().flatten() {
+        let key = match event {
+            Event::Applied(found) => found.object.key(),
+            Event::Deleted { key, .. } => key,
+            Event::Listed { .. } | Event::Failed { .. } => continue,
+        };
+        assert!(!key.name.is_empty());
+    }
+    let list = |size: usize| {
+        let (mut splitter, mut found) = (ListSplitter::default(), Vec::new());
+        for piece in bytes.chunks(size) {
+            splitter.push(piece, |one| found.push(one.to_vec()));
+        }
+        (found, splitter.frame().to_vec())
+    };
+    let whole = list(bytes.len().max(1));
+    assert!(whole == list(1), "the pieces of a list make a difference");
+    for one in whole.0 {
+        if let Ok(item) = item::<T>(&one) {
+            assert!(!item.identity.key.name.is_empty());
+        }
+    }
 }

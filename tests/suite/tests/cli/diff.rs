@@ -100,10 +100,10 @@ const ANOTHER_POD: &str = r"  set isolated.i4  # pods of this node isolated for 
   set isolated.i6  # pods of this node isolated for ingress
 -     fd00:10:244:1::3
 +     fd00:10:244:1::2
-  set self4  # a pod and itself, by way of a Service
+  set self4  # a pod and itself, through a Service
 -     10.244.1.3 . 10.244.1.3
 +     10.244.1.2 . 10.244.1.2
-  set self6  # a pod and itself, by way of a Service
+  set self6  # a pod and itself, through a Service
 -     fd00:10:244:1::3 . fd00:10:244:1::3
 +     fd00:10:244:1::2 . fd00:10:244:1::2
   map ingress4  # ingress chain of each isolated pod

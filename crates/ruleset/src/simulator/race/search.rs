@@ -1,8 +1,8 @@
 //! Depth first through all ways of one packet.
 //!
-//! Of all moments at which a look-up gives one answer only the earliest is
-//! tried: whatever can follow a later one can follow it, too. A place that
-//! was reached before at the same moment is not tried again.
+//! If a look-up gives one answer at several moments, only the earliest is tried:
+//! all that can follow a later one can follow it too. A place that was reached
+//! before at the same moment is not tried again.
 
 use std::collections::HashSet;
 
@@ -40,7 +40,7 @@ struct Branch<'a> {
 
 impl<'a> Search<'a> {
     /// Through all base chains, one after the other, from state `start` on
-    /// and across so many commits.
+    /// and across this many commits.
     pub fn through(
         history: &'a [Ruleset],
         packet: &'a Packet,

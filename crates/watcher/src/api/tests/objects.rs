@@ -1,6 +1,9 @@
 //! What objects become, readable or not.
 
+use super::super::kinds::{NamespaceFields, PolicyJson};
+use super::super::watch_line;
 use super::*;
+use crate::convert::PodFields;
 
 #[tokio::test]
 async fn objects_that_cannot_be_read_are_absent_and_stop_nobody() {
@@ -86,7 +89,12 @@ async fn a_pod_has_the_fields_that_matter_whatever_the_source() {
 
 #[test]
 fn a_line_of_a_watch_is_events_or_an_error() {
-    let read = |kind, line: &str| match crate::api::read_watch_line(kind, line.as_bytes()) {
+    let events = |kind, line: &str| match kind {
+        Kind::NetworkPolicy => watch_line::events::<PolicyJson>(line.as_bytes()),
+        Kind::Pod => watch_line::events::<PodFields>(line.as_bytes()),
+        Kind::Namespace => watch_line::events::<NamespaceFields>(line.as_bytes()),
+    };
+    let read = |kind, line: &str| match events(kind, line) {
         Ok(events) => events.into_iter().map(show).collect::<Vec<_>>().join(", "),
         Err(error) => error.failure_kind().name().to_owned(),
     };

@@ -1,0 +1,270 @@
+//! k8s_openapi's objects to the model, written from the API documentation for
+//! this test alone.
+//!
+//! Where a part is not valid, it does what DESIGN.md promises: the part allows
+//! nothing. What is no valid peer or port is left out, and a list that is
+//! emptied so allows nobody.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::networking::v1 as networking;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use policy::{
+    IpBlock, Labels, NamedPort, Namespace, NetworkPolicy, ObjectKey, Operator, Peer, Peers, Phase,
+    Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement, Rule, Selector,
+};
+use watcher::Object;
+
+/// What was compared.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) files: usize,
+    pub(crate) documents: usize,
+    pub(crate) objects: usize,
+    policies: usize,
+    pods: usize,
+    namespaces: usize,
+    rules: usize,
+    peers: usize,
+    ports: usize,
+}
+
+impl Counts {
+    pub(crate) fn object(&mut self, object: &Object) {
+        self.objects += 1;
+        match object {
+            Object::Pod(_) => self.pods += 1,
+            Object::Namespace(_) => self.namespaces += 1,
+            Object::NetworkPolicy(policy) => {
+                self.policies += 1;
+                for rule in policy.ingress.iter().chain(&policy.egress).flatten() {
+                    self.rules += 1;
+                    if let Peers::Only(peers) = &rule.peers {
+                        self.peers += peers.len();
+                    }
+                    if let Ports::Only(ports) = &rule.ports {
+                        self.ports += ports.len();
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn key(metadata: &ObjectMeta) -> ObjectKey {
+    let namespace = metadata.namespace.clone().filter(|namespace| !namespace.is_empty());
+    let namespace = namespace.unwrap_or_else(|| "default".to_owned());
+    ObjectKey { namespace, name: metadata.name.clone().unwrap_or_default() }
+}
+
+fn labels(metadata: &ObjectMeta) -> Labels {
+    metadata.labels.clone().unwrap_or_default().into_iter().collect()
+}
+
+/// A Namespace: the API server adds the label with its name.
+pub(crate) fn namespace(object: &core::Namespace) -> Namespace {
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let mut labels = labels(&object.metadata);
+    labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
+    Namespace { name, labels }
+}
+
+/// A Pod.
+pub(crate) fn pod(object: &core::Pod) -> Pod {
+    let spec = object.spec.clone().unwrap_or_default();
+    let status = object.status.clone().unwrap_or_default();
+    let pod_ips = status.pod_ips.unwrap_or_default().into_iter().map(|one| one.ip).collect();
+    let host_ips = status.host_ips.unwrap_or_default().into_iter().map(|one| one.ip).collect();
+    let phase = match status.phase.as_deref().unwrap_or_default() {
+        "Pending" => Phase::Pending,
+        "Running" => Phase::Running,
+        "Succeeded" => Phase::Succeeded,
+        "Failed" => Phase::Failed,
+        _ => Phase::Unknown,
+    };
+    let sidecars = spec.init_containers.unwrap_or_default().into_iter();
+    let sidecars = sidecars.filter(|one| one.restart_policy.as_deref() == Some("Always"));
+    let mut ports: Vec<NamedPort> =
+        sidecars.chain(spec.containers).flat_map(|one| named_ports(&one)).collect();
+    ports.sort();
+    ports.dedup();
+    Pod {
+        key: key(&object.metadata),
+        labels: labels(&object.metadata),
+        node: spec.node_name.filter(|name| !name.is_empty()),
+        addresses: addresses(pod_ips, status.pod_ip),
+        host_addresses: addresses(host_ips, status.host_ip),
+        host_network: spec.host_network == Some(true),
+        phase,
+        created: object.metadata.creation_timestamp.as_ref().map_or(0, |one| one.0.as_second()),
+        ports,
+    }
+}
+
+/// The list, or the older field where there is no list.
+fn addresses(list: Vec<String>, single: Option<String>) -> Vec<IpAddr> {
+    let all = if list.is_empty() { Vec::from_iter(single) } else { list };
+    all.iter().filter_map(|text| text.parse().ok()).collect()
+}
+
+fn named_ports(container: &core::Container) -> Vec<NamedPort> {
+    let ports = container.ports.iter().flatten();
+    let named = ports.filter_map(|port| {
+        Some(NamedPort {
+            name: port.name.clone().filter(|name| is_port_name(name))?,
+            protocol: protocol(port.protocol.as_deref())?,
+            port: number(port.container_port)?,
+        })
+    });
+    named.collect()
+}
+
+/// A NetworkPolicy.
+pub(crate) fn network_policy(object: &networking::NetworkPolicy) -> NetworkPolicy {
+    let spec = object.spec.clone().unwrap_or_default();
+    let types = spec.policy_types.unwrap_or_default();
+    let has_egress = spec.egress.as_ref().is_some_and(|rules| !rules.is_empty());
+    let is_known = types.iter().all(|one| one == "Ingress" || one == "Egress");
+    // "If this field is not specified, it will default based on the existence
+    // of ingress or egress rules"; Ingress always.
+    let isolates = |one: &str, by_default: bool| match &types[..] {
+        [] => by_default,
+        types => types.iter().any(|each| each == one) || !is_known,
+    };
+    let selected = selector(&spec.pod_selector.unwrap_or_default());
+    // An unusable selector selects by its usable part, and nothing is allowed.
+    let usable = selected.is_whole;
+    let ingress = spec.ingress.unwrap_or_default().into_iter().filter(|_| usable);
+    let egress = spec.egress.unwrap_or_default().into_iter().filter(|_| usable);
+    NetworkPolicy {
+        key: key(&object.metadata),
+        uid: object.metadata.uid.clone().unwrap_or_default(),
+        pod_selector: selected.selector,
+        ingress: isolates("Ingress", true)
+            .then(|| ingress.map(|one| rule(one.from, one.ports)).collect()),
+        egress: isolates("Egress", has_egress)
+            .then(|| egress.map(|one| rule(one.to, one.ports)).collect()),
+    }
+}
+
+fn rule(
+    peers: Option<Vec<networking::NetworkPolicyPeer>>,
+    ports: Option<Vec<networking::NetworkPolicyPort>>,
+) -> Rule {
+    let peers = match peers.unwrap_or_default() {
+        peers if peers.is_empty() => Peers::Anyone,
+        peers => Peers::Only(peers.into_iter().filter_map(peer).collect()),
+    };
+    let ports = match ports.unwrap_or_default() {
+        ports if ports.is_empty() => Ports::All,
+        ports => Ports::Only(ports.into_iter().filter_map(port).collect()),
+    };
+    Rule { peers, ports }
+}
+
+fn peer(peer: networking::NetworkPolicyPeer) -> Option<Peer> {
+    match (peer.ip_block, peer.namespace_selector, peer.pod_selector) {
+        (Some(block), None, None) => {
+            let except: Result<Vec<_>, _> =
+                block.except.iter().flatten().map(|text| text.parse()).collect();
+            IpBlock::new(block.cidr.parse().ok()?, except.ok()?).ok().map(Peer::IpBlock)
+        }
+        (None, None, None) | (Some(_), ..) => None,
+        (None, namespaces, pods) => {
+            let namespaces = namespaces.as_ref().map(selector);
+            let pods = selector(&pods.unwrap_or_default());
+            let usable = pods.is_whole && namespaces.as_ref().is_none_or(|one| one.is_whole);
+            let namespaces = namespaces.map(|one| one.selector);
+            usable.then_some(Peer::Pods(PodPeer { namespaces, pods: pods.selector }))
+        }
+    }
+}
+
+fn port(port: networking::NetworkPolicyPort) -> Option<Port> {
+    let numbers = match (port.port, port.end_port) {
+        (None, None) => PortNumbers::All,
+        (Some(IntOrString::Int(first)), last) => {
+            let (first, last) = (number(first)?, number(last.unwrap_or(first))?);
+            (first <= last).then_some(PortNumbers::Range(first, last))?
+        }
+        (Some(IntOrString::String(name)), None) if is_port_name(&name) => PortNumbers::Named(name),
+        _ => return None,
+    };
+    Some(Port { protocol: protocol(port.protocol.as_deref())?, numbers })
+}
+
+fn protocol(text: Option<&str>) -> Option<Protocol> {
+    match text {
+        None | Some("TCP") => Some(Protocol::Tcp),
+        Some("UDP") => Some(Protocol::Udp),
+        Some("SCTP") => Some(Protocol::Sctp),
+        Some(_) => None,
+    }
+}
+
+fn number(number: i32) -> Option<u16> {
+    u16::try_from(number).ok().filter(|number| *number != 0)
+}
+
+/// A selector, and whether every part of it could be used.
+struct Selected {
+    selector: Selector,
+    is_whole: bool,
+}
+
+fn selector(selector: &LabelSelector) -> Selected {
+    let mut all: Vec<Option<Requirement>> = Vec::new();
+    for (key, value) in selector.match_labels.iter().flatten() {
+        let valid = is_label_key(key) && is_label_value(value);
+        all.push(valid.then(|| Requirement::equals(key, value)));
+    }
+    for item in selector.match_expressions.iter().flatten() {
+        let values = item.values.clone().unwrap_or_default();
+        let valid = is_label_key(&item.key) && values.iter().all(|value| is_label_value(value));
+        let operator = match (item.operator.as_str(), values.is_empty()) {
+            ("In", false) => Some(Operator::In(values.into_iter().collect())),
+            ("NotIn", false) => Some(Operator::NotIn(values.into_iter().collect())),
+            ("Exists", true) => Some(Operator::Exists),
+            ("DoesNotExist", true) => Some(Operator::DoesNotExist),
+            _ => None,
+        };
+        let key = item.key.clone();
+        all.push(operator.filter(|_| valid).map(|operator| Requirement { key, operator }));
+    }
+    let is_whole = all.iter().all(Option::is_some);
+    Selected { selector: Selector::new(all.into_iter().flatten()), is_whole }
+}
+
+fn is_label_value(text: &str) -> bool {
+    let is_edge = |one: Option<char>| one.is_none_or(|one| one.is_ascii_alphanumeric());
+    text.len() <= 63
+        && text.chars().all(|one| one.is_ascii_alphanumeric() || matches!(one, '-' | '_' | '.'))
+        && is_edge(text.chars().next())
+        && is_edge(text.chars().next_back())
+}
+
+fn is_label_key(text: &str) -> bool {
+    let is_lower = |one: char| one.is_ascii_lowercase() || one.is_ascii_digit();
+    let (prefix, name) = text.rsplit_once('/').unwrap_or(("a", text));
+    let is_word = |word: &str| {
+        word.starts_with(is_lower)
+            && word.ends_with(is_lower)
+            && word.chars().all(|one| is_lower(one) || one == '-')
+    };
+    !name.is_empty()
+        && is_label_value(name)
+        && prefix.len() <= 253
+        && prefix.split('.').all(is_word)
+}
+
+fn is_port_name(text: &str) -> bool {
+    let words: Vec<&str> = text.split('-').collect();
+    let is_word = |word: &&str| {
+        !word.is_empty() && word.chars().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit())
+    };
+    text.len() <= 15
+        && words.iter().all(is_word)
+        && text.chars().any(|one| one.is_ascii_lowercase())
+}
