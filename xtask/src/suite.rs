@@ -27,11 +27,11 @@ pub use tally::Tally;
 
 /// Packages whose tests only compute. `xtask edges` keeps most of them from
 /// sockets and clocks.
-const COMPUTING_PACKAGES: [&str; 6] =
-    ["compiler", "policy", "ruleset", "samples", "verify", "xtask"];
+const COMPUTING_PACKAGES: [&str; 7] =
+    ["compiler", "fuzz", "policy", "ruleset", "samples", "verify", "xtask"];
 
 /// Tests of other packages that only compute.
-const COMPUTING_TESTS: [&str; 10] = [
+const COMPUTING_TESTS: [&str; 11] = [
     "suite coverage",
     "suite docs",
     "suite incremental",
@@ -42,6 +42,7 @@ const COMPUTING_TESTS: [&str; 10] = [
     "suite verify",
     "watcher broken",
     "watcher fuzz",
+    "watcher oracle",
 ];
 
 /// Which tests need which programs of Kubernetes; a group needs those before it.

@@ -32,7 +32,7 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// (pkg.go.dev/github.com/distribution/reference, "ParseNormalizedNamed").
 const DEFAULT_REGISTRY: &str = "docker.io/library";
 
-/// What an image shall hold.
+/// The content of an image.
 #[derive(Clone, Debug)]
 pub struct Image {
     name: String,

@@ -109,7 +109,7 @@ impl Kubernetes {
         Ok(this)
     }
 
-    /// What it was made of.
+    /// Its options.
     pub fn options(&self) -> &Options {
         &self.options
     }
@@ -263,7 +263,7 @@ fn described(options: &Options) -> TestbedSpec {
     )
 }
 
-/// The Node as its kubelet shall find it: with the ranges of its pods.
+/// The Node that its kubelet finds, with the ranges of its pods.
 fn node_object(spec: &TestbedSpec, index: usize, families: &[bool]) -> Value {
     let ranges: Vec<String> =
         families.iter().map(|&v6| TestbedSpec::pod_range(index, v6)).collect();

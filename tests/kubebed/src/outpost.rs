@@ -136,7 +136,7 @@ impl Outpost {
     }
 }
 
-/// Lets a scene go on under fire, and returns what came of it.
+/// Runs a scene under fire and returns its result.
 ///
 /// # Errors
 /// The scene's own; when packets cannot be sent or counted.

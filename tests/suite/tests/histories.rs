@@ -31,7 +31,7 @@ const STEPS: usize = 30;
 const HISTORIES: u32 = 500;
 
 /// The same histories each time, other ones for each test. `PROPTEST_CASES`
-/// draws as many anew, with a seed of its own unless `PROPTEST_RNG_SEED`
+/// draws that many new ones, with a random seed unless `PROPTEST_RNG_SEED`
 /// gives one.
 fn cases(seed: u64) -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };

@@ -19,7 +19,7 @@ use samples::judge::{NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
 
 /// The same cases each time, so that a red run can be repeated.
-/// `PROPTEST_CASES` draws as many anew, with a seed of its own unless
+/// `PROPTEST_CASES` draws that many new ones, with a random seed unless
 /// `PROPTEST_RNG_SEED` gives one.
 fn cases() -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };

@@ -26,7 +26,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::cgroups;
 
-/// What a program that shall serve as these calls with its arguments.
+/// Subcommands for a node. A program that has them passes their arguments to [`serve`].
 pub const CALLS: [&str; 3] = [NODE, INIT, ENTER];
 pub(super) const NODE: &str = "node";
 const INIT: &str = "init";

@@ -23,7 +23,7 @@ use super::{Expect, Goal, Outcome, Probe, Range, shoot};
 const COMMITS: usize = 200;
 /// After this many runs it must have leaked.
 const RUNS: u64 = 500;
-/// Packets to see that a table does what it shall while nothing changes.
+/// Packets that show what a table does while nothing changes.
 const STILL: u64 = 10_000;
 /// Name of the table that [`verdicts`] makes.
 const TABLE: &str = "control";

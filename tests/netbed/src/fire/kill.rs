@@ -59,7 +59,7 @@ pub fn run_killed() -> Result<()> {
 }
 
 fn start(range: &Range, folder: &Path, state: usize) -> Result<Child> {
-    // A file of its own: the states' own ones stay.
+    // A separate file: the files of the states stay.
     let file = folder.join("watched.yml");
     fs::copy(folder.join(format!("{state}.yaml")), &file).context("change the manifests")?;
     let mut command = nftpol(range)?;

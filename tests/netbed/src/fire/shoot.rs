@@ -27,7 +27,7 @@ pub struct Goal {
     pub packets: u64,
 }
 
-/// What came of a run. Packets, but for `updates` and `seconds`.
+/// The result of a run. All but `updates` and `seconds` are packets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// Updates made.

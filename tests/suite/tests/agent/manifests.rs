@@ -10,7 +10,7 @@ use netbed::net::Namespace;
 use samples::scratch::Folder;
 use serde_json::{Deserializer, Value};
 
-/// What people write who want it otherwise; `base` is `manifests/`.
+/// What people write to change it. `base` is `manifests/`.
 const OVERLAY: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: guard

@@ -209,7 +209,7 @@ fn foreign_drop(node: &Namespace, agent: &Daemon<'_>) -> Result<()> {
         sleep(Duration::from_millis(20));
     }
     ensure!(!before.contains(named), "it was named before it was there");
-    // It is the node's own, and no part of what the agent answers for.
+    // It belongs to the node. The agent is not responsible for it.
     ensure!(agent.get("/readyz")?.0 == 200, "not ready because of a chain of others");
     node_command(node, &["nft", "delete", "table", "ip", "others"])
 }

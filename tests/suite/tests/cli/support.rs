@@ -191,7 +191,7 @@ impl Watcher {
         let start = Instant::now();
         while !holds(self)? {
             ensure!(
-                // `--watch` looks the less often the longer a look takes.
+                // The longer a look takes, the less often `--watch` looks.
                 start.elapsed() < Duration::from_secs(60),
                 "waited in vain until {what}; it said:\n{}{}",
                 self.stdout(),

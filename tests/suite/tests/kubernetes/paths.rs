@@ -56,7 +56,7 @@ const AS_STRANGER: Passes = [true, false, false, false, false, false];
 const AS_FRIEND: Passes = [true, false, true, false, false, false];
 const AS_OUTSIDER: Passes = [true, false, false, true, false, true];
 const AS_OTHER_NODE: Passes = [true, false, false, false, true, true];
-/// By way of the other node, which gives it an address of its own, but it is
+/// Through the other node, which gives it its own address, but it is
 /// a pod that must be allowed to send.
 const AS_OTHER_NODE_FROM_POD: Passes = [true, false, false, false, true, false];
 

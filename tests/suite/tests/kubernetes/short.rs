@@ -179,7 +179,7 @@ impl Scene {
         ensure!(!self.connects(From::Pod("shop/cart"), web)?, "open after a flush");
         self.say("nft flush ruleset: mended");
         // kube-proxy's rules went, too: the agent's connection is dead, and
-        // none of its own is possible until somebody has brought them back.
+        // none of its own is possible until they are restored.
         self.kubernetes.restart("node-1", "kube-proxy")?;
         self.kubectl(&["-n", "dev", "delete", "networkpolicy", "--all"])?;
         self.expect(From::Pod("shop/cart"), web, true)?;

@@ -40,7 +40,7 @@ struct Effect {
 
 const NEVER: Effect = Effect { answer: [None; 2], request: [None; 2] };
 
-/// What the streams shall do.
+/// What the streams must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     Stop,
