@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::scaffold::Place;
+use compiler::Place;
 use compiler::{Compiled, Engine, Options};
 use nft::{ReadError, Refusal, SendError};
 use policy::{Diagnostic, ObjectKey, Snapshot};

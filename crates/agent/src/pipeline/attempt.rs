@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use compiler::scaffold::Place;
+use compiler::Place;
 use nft::{Dump, ForeignKind, ForeignObject, ReadError, Refusal, SendError, TableFingerprint};
 use ruleset::{Batch, Op, Ruleset};
 
