@@ -42,7 +42,7 @@ fn a_hand_in_the_kernels_table_is_found() -> Result<()> {
             "a pod let go",
             "delete element inet nftpol isolated.i6 { fd00:10:244:1::3 }",
             "-> fd00:10:244:1::3, ",
-            "ingress: isolated by dev/good, no rule allows it\n  got:      passes, by no rule",
+            "ingress: isolated by dev/good, no rule allows it\n  got:      passes, no rule decides",
         ),
         (
             "a pod without a chain",
@@ -89,7 +89,7 @@ fn without_a_table_every_packet_passes() -> Result<()> {
     let verified = nftpol(&namespace, &["verify", "--kernel"], &good())?;
     let notice = "notice: there is no table inet nftpol: every packet passes\n";
     assert_eq!((verified.code, verified.stderr.as_str()), (Some(1), notice));
-    assert!(verified.stdout.contains("by no rule"), "{}", verified.stdout);
+    assert!(verified.stdout.contains("no rule decides"), "{}", verified.stdout);
     Ok(())
 }
 
