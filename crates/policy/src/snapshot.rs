@@ -52,6 +52,15 @@ impl Snapshot {
         }
     }
 
+    /// Becomes a later snapshot that shares nothing with this one. Objects that
+    /// are equal in both stay the same objects, so that the copies go.
+    pub fn follow(&mut self, later: &Self) {
+        let SnapshotDiff { policies, pods, namespaces } = self.diff(later);
+        put(&mut self.policies, &later.policies, policies);
+        put(&mut self.pods, &later.pods, pods);
+        put(&mut self.namespaces, &later.namespaces, namespaces);
+    }
+
     /// The labels of a namespace, `None` while it is unknown. No
     /// `namespaceSelector` matches an unknown namespace, not even `{}`.
     pub fn namespace_labels(&self, name: &str) -> Option<&Labels> {
@@ -74,6 +83,20 @@ impl Snapshot {
                 .is_some_and(|labels| selector.matches(labels)),
         };
         pod.is_subject() && namespace_matches && peer.pods.matches(&pod.labels)
+    }
+}
+
+/// Takes the values of some keys over from a later map.
+fn put<K: Ord + Clone, V>(
+    map: &mut OrdMap<K, Arc<V>>,
+    later: &OrdMap<K, Arc<V>>,
+    keys: BTreeSet<K>,
+) {
+    for key in keys {
+        match later.get(&key) {
+            Some(value) => drop(map.insert(key, Arc::clone(value))),
+            None => drop(map.remove(&key)),
+        }
     }
 }
 

@@ -48,7 +48,7 @@ pub enum End {
 
 /// A rule by its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct RulePosition {
     /// The chain.
     pub chain: Name,
     /// The index in its rules.
@@ -61,9 +61,9 @@ pub struct Simulated {
     /// What becomes of the packet.
     pub outcome: Outcome,
     /// The rule that accepts or drops; `None` if the base chain's policy does.
-    pub decided_by: Option<Place>,
+    pub decided_by: Option<RulePosition>,
     /// All rules that matched, in order.
-    pub trace: Vec<Place>,
+    pub trace: Vec<RulePosition>,
 }
 
 /// Why a table has no outcome for a packet: the kernel would refuse it.
@@ -73,7 +73,7 @@ pub enum Broken {
     #[error("{at}: there is no chain {chain}")]
     UnknownChain {
         /// The rule that goes there.
-        at: Place,
+        at: RulePosition,
         /// The missing chain.
         chain: Name,
     },
@@ -81,7 +81,7 @@ pub enum Broken {
     #[error("{at}: there is no set or map {name}")]
     UnknownSet {
         /// The rule that looks it up.
-        at: Place,
+        at: RulePosition,
         /// The missing set or map.
         name: Name,
     },
@@ -89,7 +89,7 @@ pub enum Broken {
     #[error("{at}: set or map {name} is of another type")]
     WrongType {
         /// The rule that looks it up.
-        at: Place,
+        at: RulePosition,
         /// The set or map.
         name: Name,
     },
@@ -97,7 +97,7 @@ pub enum Broken {
     #[error("{at}: jumps deeper than {max} levels", max = machine::MAX_LEVELS)]
     TooDeep {
         /// The rule that goes too deep.
-        at: Place,
+        at: RulePosition,
     },
     /// A rule that logs and gives a verdict, too. The log statement's rate
     /// limit ends the rule, so the verdict would depend on how many packets
@@ -105,14 +105,14 @@ pub enum Broken {
     #[error("{at}: the log limit stands before a verdict; give it a rule of its own")]
     LimitedVerdict {
         /// The rule.
-        at: Place,
+        at: RulePosition,
     },
     /// The chain to start at is in no state.
     #[error("there is no chain {0} to start at")]
     NoStart(Name),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for RulePosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "chain {}, rule {}", self.chain, self.rule)
     }
@@ -132,7 +132,7 @@ pub fn simulate(ruleset: &Ruleset, packet: &Packet) -> Result<Simulated, Broken>
             break;
         }
     }
-    let trace: Vec<Place> = trace.into_iter().map(place).collect();
+    let trace: Vec<RulePosition> = trace.into_iter().map(place).collect();
     Ok(Simulated {
         outcome: if last == End::Dropped { Outcome::Drop } else { Outcome::Accept },
         decided_by: trace.last().filter(|_| last != End::Returned).cloned(),
@@ -190,8 +190,8 @@ fn walk<'a>(
     }
 }
 
-fn place((chain, rule): (&Name, usize)) -> Place {
-    Place { chain: chain.clone(), rule }
+fn place((chain, rule): (&Name, usize)) -> RulePosition {
+    RulePosition { chain: chain.clone(), rule }
 }
 
 #[cfg(test)]

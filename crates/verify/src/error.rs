@@ -1,7 +1,7 @@
 //! Rulesets that have no meaning to compare.
 
 use ruleset::Name;
-use ruleset::simulator::Place;
+use ruleset::simulator::RulePosition;
 
 /// The most nested jumps: `NFT_JUMP_STACK_SIZE`
 /// (include/net/netfilter/nf_tables.h).
@@ -15,7 +15,7 @@ pub enum VerifyError {
     #[error("{at}: there is no chain {chain}")]
     UnknownChain {
         /// The rule with the jump.
-        at: Place,
+        at: RulePosition,
         /// The missing chain.
         chain: Name,
     },
@@ -24,7 +24,7 @@ pub enum VerifyError {
     #[error("{at}: set or map {name} does not exist or has another type")]
     UnknownSet {
         /// The rule with the look-up.
-        at: Place,
+        at: RulePosition,
         /// The set or map.
         name: Name,
     },
@@ -32,12 +32,12 @@ pub enum VerifyError {
     #[error("{at}: jumps nest deeper than {max} levels", max = MAX_LEVELS)]
     TooDeep {
         /// The rule with the jump that is too deep.
-        at: Place,
+        at: RulePosition,
     },
     /// A rule's verdict depends on how many packets came before.
     #[error("{at}: a log limit comes before a verdict")]
     LimitedVerdict {
         /// The rule.
-        at: Place,
+        at: RulePosition,
     },
 }

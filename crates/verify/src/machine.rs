@@ -11,7 +11,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
-use ruleset::simulator::Place;
+use ruleset::simulator::RulePosition;
 use ruleset::{BaseChain, Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
 
 use crate::condition::{self, View};
@@ -36,7 +36,7 @@ pub(crate) struct Machine<'a> {
     sets: Sets<'a>,
     entered: RefCell<HashSet<&'a Name>>,
     /// While a single packet is followed: the rule that decided.
-    followed: RefCell<Option<Option<Place>>>,
+    followed: RefCell<Option<Option<RulePosition>>>,
 }
 
 impl<'a> Machine<'a> {
@@ -56,7 +56,11 @@ impl<'a> Machine<'a> {
 
     /// The rule that decides about a single packet. `None` if the packet leaves
     /// the base chains.
-    pub fn decides(&self, view: View, packet: PacketSet) -> Result<Option<Place>, VerifyError> {
+    pub fn decides(
+        &self,
+        view: View,
+        packet: PacketSet,
+    ) -> Result<Option<RulePosition>, VerifyError> {
         *self.followed.borrow_mut() = Some(None);
         let ends = self.table(view, packet);
         let met = self.followed.borrow_mut().take().flatten();
@@ -131,8 +135,8 @@ struct Run<'m, 'a> {
 }
 
 impl<'a> Run<'_, 'a> {
-    fn place(&self, rule: usize) -> Place {
-        Place { chain: self.name.clone(), rule }
+    fn place(&self, rule: usize) -> RulePosition {
+        RulePosition { chain: self.name.clone(), rule }
     }
 
     /// Runs rules that have the same finish.

@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{Direction, spec};
-use ruleset::simulator::{CtState, Outcome, Packet, Place};
+use ruleset::simulator::{CtState, Outcome, Packet, RulePosition};
 use ruleset::{Family, Field, Match, Ruleset, text};
 
 use crate::condition::View;
@@ -43,7 +43,7 @@ pub(crate) struct Proof<'a> {
     machine: Machine<'a>,
     regions: usize,
     /// By direction, outcome and rule. Differences of pods come first.
-    found: BTreeMap<(bool, Option<Direction>, bool, Option<Place>), Difference>,
+    found: BTreeMap<(bool, Option<Direction>, bool, Option<RulePosition>), Difference>,
 }
 
 /// Packets, and which of them must pass.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use policy::spec::Side;
 use policy::{Direction, ObjectKey};
-use ruleset::simulator::{CtState, Outcome, Packet, Place};
+use ruleset::simulator::{CtState, Outcome, Packet, RulePosition};
 
 /// The result of [`crate::verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct Difference {
     pub got: Outcome,
     /// The rule that decides. `None` if the packet leaves the base chain without
     /// a decision.
-    pub place: Option<Place>,
+    pub place: Option<RulePosition>,
     /// The rule as text.
     pub rule: Option<String>,
     /// How many further ends the same rule treats wrongly in the same way.

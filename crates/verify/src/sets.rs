@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::rc::Rc;
 
-use ruleset::simulator::Place;
+use ruleset::simulator::RulePosition;
 use ruleset::{
     AddressTest, Element, Family, Field, Log, Name, Ruleset, Set, SetType, Transport, number,
 };
@@ -23,7 +23,7 @@ use crate::space;
 pub(crate) struct UnknownSet(Name);
 
 impl UnknownSet {
-    pub fn at(self, at: Place) -> VerifyError {
+    pub fn at(self, at: RulePosition) -> VerifyError {
         VerifyError::UnknownSet { at, name: self.0 }
     }
 }

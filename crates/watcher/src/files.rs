@@ -35,7 +35,7 @@ pub use validation::Validation;
 
 use crate::Object;
 use crate::decode::node::Position;
-use document::{Place, Reader};
+use document::{Origin, Reader};
 
 /// Everything that was read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -97,7 +97,7 @@ impl Reading {
     fn bytes(&mut self, file: &str, bytes: &[u8]) {
         let next = self.files.len();
         self.files.entry(file.to_owned()).or_insert(next);
-        let mut place = Place { file, lines_before: 0, inserted: None, last_line: usize::MAX };
+        let mut place = Origin { file, lines_before: 0, inserted: None, last_line: usize::MAX };
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         match text::decode(bytes) {
             Ok(text) => {
@@ -105,7 +105,7 @@ impl Reading {
                 place.last_line = text.lines().map(|line| 1 + line.matches('\r').count()).sum();
                 place.last_line = place.last_line.max(1);
                 for part in split::parts(&text) {
-                    self.part(part, Place { lines_before: part.lines_before, ..place });
+                    self.part(part, Origin { lines_before: part.lines_before, ..place });
                 }
             }
             Err(error) => {
@@ -116,7 +116,7 @@ impl Reading {
     }
 
     /// A part of a file. It usually contains one document.
-    fn part(&mut self, part: split::Part<'_>, place: Place<'_>) {
+    fn part(&mut self, part: split::Part<'_>, place: Origin<'_>) {
         let (documents, error) = yaml::read(part.text);
         self.documents += documents.len();
         for document in &documents {
@@ -135,7 +135,7 @@ impl Reading {
         // The probable meaning, only to find the other mistakes.
         if let Some(repaired) = fault.repaired {
             let (meant, _) = yaml::read(&repaired.text);
-            let place = Place { inserted: repaired.inserted, ..place };
+            let place = Origin { inserted: repaired.inserted, ..place };
             let before = self.reader.found.len();
             for document in meant.iter().skip(documents.len()) {
                 self.reader.document(document, place);
@@ -146,7 +146,7 @@ impl Reading {
         }
     }
 
-    fn unreadable(&mut self, place: Place<'_>, at: Position, message: String) {
+    fn unreadable(&mut self, place: Origin<'_>, at: Position, message: String) {
         self.reader.findings.push(Finding {
             location: place.location(at),
             severity: Severity::Error,

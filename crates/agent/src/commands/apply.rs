@@ -82,7 +82,7 @@ fn watch(
                 continue;
             }
             match read {
-                Ok(read) => snapshot = read,
+                Ok(read) => snapshot.follow(&read),
                 Err(error) => {
                     report::error(&error);
                     continue;

@@ -33,6 +33,20 @@ fn an_equal_copy_does_not_differ() {
     assert!(one.diff(&other).is_empty());
 }
 
+#[test]
+fn following_a_copy_keeps_equal_objects() {
+    let earlier = of((0..100).map(|number| namespace(number, "same")));
+    let mut later = of((1..101).map(|number| namespace(number, "same")));
+    later.namespaces.insert("n0050".to_owned(), Arc::new(namespace(50, "other")));
+    let mut followed = earlier.clone();
+    followed.follow(&later);
+    assert_eq!(followed, later);
+    for (name, kept) in &followed.namespaces {
+        let is_old = earlier.namespaces.get(name).is_some_and(|old| Arc::ptr_eq(old, kept));
+        assert_eq!(is_old, !["n0050", "n0100"].contains(&name.as_str()), "{name}");
+    }
+}
+
 /// An object that compares unequal to itself shows that nobody compared it.
 #[test]
 fn shared_objects_are_not_looked_into() {

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use crate::{AddressRange, Element, Family, Finish, Name, Rule, Ruleset, Set, SetType, Verdict};
 
 use super::condition::{self, Test};
-use super::{Broken, End, Packet, Place};
+use super::{Broken, End, Packet, RulePosition};
 
 /// `NFT_JUMP_STACK_SIZE` (include/net/netfilter/nf_tables.h). The kernel
 /// counts gotos, too, when it validates (`nft_chain_validate`).
@@ -217,7 +217,7 @@ impl<'a> Frame<'a> {
         if holds { self.held += 1 } else { self.next_rule() }
     }
 
-    fn place(&self) -> Place {
+    fn place(&self) -> RulePosition {
         super::place((self.chain, self.rule))
     }
 

@@ -29,7 +29,7 @@ use std::fmt;
 
 use crate::{Name, Ruleset};
 
-use super::{Broken, End, Outcome, Packet, Place};
+use super::{Broken, End, Outcome, Packet, RulePosition};
 use search::Search;
 
 /// All outcomes of one packet, each with one way to it.
@@ -60,7 +60,7 @@ pub struct Witness {
     /// Its look-ups, in order.
     pub look_ups: Vec<LookUp>,
     /// The rule that accepts or drops; `None` if the policy or a return does.
-    pub decided_by: Option<Place>,
+    pub decided_by: Option<RulePosition>,
 }
 
 /// One look-up in a set or map.

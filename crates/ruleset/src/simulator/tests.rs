@@ -279,7 +279,7 @@ fn jump_goto_and_return_go_where_the_kernel_goes() {
     ];
     for (case, rules, outcome, decided_by) in cases {
         let simulated = simulate(&chains(rules).0, &web()).unwrap();
-        let decided_by = decided_by.map(|(chain, rule)| Place { chain: name(chain), rule });
+        let decided_by = decided_by.map(|(chain, rule)| RulePosition { chain: name(chain), rule });
         assert_eq!((simulated.outcome, simulated.decided_by), (outcome, decided_by), "{case}");
     }
 }
@@ -301,12 +301,12 @@ fn a_map_goes_to_its_chain_or_on_to_the_next_rule() {
     assert_eq!(outcome(&hit, &web()), Outcome::Accept);
     assert_eq!(
         simulate(&hit.0, &ssh).unwrap().decided_by,
-        Some(Place { chain: name("e.x"), rule: 1 })
+        Some(RulePosition { chain: name("e.x"), rule: 1 })
     );
     let miss = table(&[("10.0.0.2", "e.x")]);
     assert_eq!(
         simulate(&miss.0, &web()).unwrap().decided_by,
-        Some(Place { chain: name("egress"), rule: 1 })
+        Some(RulePosition { chain: name("egress"), rule: 1 })
     );
     // The rule is of IPv4 and matches no other packet.
     assert_eq!(outcome(&hit, &web6()), Outcome::Drop);
@@ -353,7 +353,7 @@ fn a_log_changes_nothing() {
         assert_eq!(outcome(&logged(log(Family::V4, None)), &packet), Outcome::Drop);
     }
     let limited = log(Family::V4, Some(Finish::Verdict(ACCEPT)));
-    let at = Place { chain: name("forward"), rule: 0 };
+    let at = RulePosition { chain: name("forward"), rule: 0 };
     assert_eq!(simulate(&logged(limited).0, &web()), Err(Broken::LimitedVerdict { at }));
 }
 
@@ -376,7 +376,7 @@ fn every_base_chain_must_let_a_packet_through() {
 
 #[test]
 fn a_broken_table_is_an_error_and_no_panic() {
-    let at = || Place { chain: name("forward"), rule: 0 };
+    let at = || RulePosition { chain: name("forward"), rule: 0 };
     let only = |rule| Table::new().chain("forward", [rule]);
     let x = || name("x");
     #[rustfmt::skip]
@@ -407,7 +407,7 @@ fn sixteen_levels_are_too_deep_and_loops_end() {
         table.chain(&format!("c{levels}"), [Rule::new([], DROP)])
     };
     assert_eq!(outcome(&deep(15), &web()), Outcome::Drop);
-    let at = Place { chain: name("c15"), rule: 0 };
+    let at = RulePosition { chain: name("c15"), rule: 0 };
     assert_eq!(simulate(&deep(16).0, &web()), Err(Broken::TooDeep { at }));
     for verdict in [jump("forward"), goto("forward")] {
         let table = Table::new().chain("forward", [Rule::new([], verdict)]);

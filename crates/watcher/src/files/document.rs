@@ -26,7 +26,7 @@ const DEFAULT_NAMESPACE: &str = "default";
 
 /// Maps positions in a parsed text to lines of its file.
 #[derive(Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct Origin<'a> {
     pub file: &'a str,
     /// Lines of the file before the parsed text.
     pub lines_before: usize,
@@ -51,7 +51,7 @@ pub(super) struct Reader {
     pub findings: Vec<Finding>,
 }
 
-impl Place<'_> {
+impl Origin<'_> {
     pub(super) fn location(&self, at: Position) -> Location {
         let shift = usize::from(self.inserted.is_some_and(|inserted| at.line > inserted));
         let line = (self.lines_before + at.line - shift).min(self.last_line);
@@ -68,11 +68,11 @@ struct Subject {
 
 impl Reader {
     /// Reads a document: an object, or a list of objects.
-    pub(super) fn document(&mut self, node: &Node, place: Place<'_>) {
+    pub(super) fn document(&mut self, node: &Node, place: Origin<'_>) {
         self.object(node, None, place);
     }
 
-    fn object(&mut self, node: &Node, listed: Option<Kind>, place: Place<'_>) {
+    fn object(&mut self, node: &Node, listed: Option<Kind>, place: Origin<'_>) {
         let (document_type, issues) = document_type::of(node, listed);
         let subject = subject(node, &document_type);
         for issue in issues {
@@ -98,7 +98,7 @@ impl Reader {
         }
     }
 
-    fn list(&mut self, node: &Node, listed: Option<Kind>, place: Place<'_>, subject: &Subject) {
+    fn list(&mut self, node: &Node, listed: Option<Kind>, place: Origin<'_>, subject: &Subject) {
         const FIELDS: [&str; 4] = ["apiVersion", "kind", "metadata", "items"];
         let Value::Mapping(entries) = &node.value else { return };
         for entry in entries.iter().filter(|entry| !FIELDS.contains(&entry.key.as_str())) {
@@ -127,7 +127,7 @@ impl Reader {
     fn typed<T, M>(
         &mut self,
         node: &Node,
-        place: Place<'_>,
+        place: Origin<'_>,
         convert: impl Fn(&T, &Unreadable) -> (M, Vec<Diagnostic>),
         wrap: impl Fn(M) -> Object,
     ) where
@@ -179,7 +179,7 @@ impl Reader {
 
     fn report(
         &mut self,
-        place: Place<'_>,
+        place: Origin<'_>,
         at: Position,
         subject: &Subject,
         severity: Severity,

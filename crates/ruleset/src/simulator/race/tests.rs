@@ -262,7 +262,7 @@ fn two_chains_refilled_together_flip_together_for_packets_that_are_quick() {
     let slow = possible_outcomes_across(&states(&tables), &web(), 2).unwrap();
     let witness = slow.accept.unwrap();
     assert_eq!(witness.generation, 0);
-    assert_eq!(witness.decided_by, Some(Place { chain: name("i.a"), rule: 0 }));
+    assert_eq!(witness.decided_by, Some(RulePosition { chain: name("i.a"), rule: 0 }));
     // Taking first is right for it, too.
     let ordered = [with(RETURN, DROP), with(DROP, DROP), with(DROP, DROP), with(DROP, ACCEPT)];
     let slow = possible_outcomes_across(&states(&ordered), &web(), 2).unwrap();
