@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  thread `remote`, asynchronous                 main thread, synchronous
-//!  watches ─┐                                   ┌─▶ cluster ─▶ pipeline ─▶ kernel
-//!  signals ─┴──────── messages ────────▶ enforcer ─┬─▶ connections (a thread)
+//!  watches ─┐                                   ┌─▶ cluster_state ─▶ pipeline ─▶ kernel
+//!  signals ─┴──────── messages ────────▶ enforcer ─┬─▶ conntrack_cleanup (a thread)
 //!  Events ◀────────── problems ──────────── findings  └─▶ surroundings
 //!  /healthz /readyz /metrics ◀─────────── status, metrics
 //! ```

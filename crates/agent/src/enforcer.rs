@@ -9,7 +9,7 @@
 //!  inbox ──▶ cluster_state ─┐
 //!                           ├─▶ pipeline ─▶ kernel
 //!  clock ──▶ next ──────────┘      │
-//!                                  ├─▶ flow clean-up
+//!                                  ├─▶ conntrack_cleanup
 //!                                  ├─▶ findings ─▶ problems, gauges, log
 //!                                  └─▶ status, metrics
 //! ```
@@ -56,7 +56,7 @@ pub struct Enforcer<S> {
     findings: Findings,
     next: Next,
     looked_around: Option<Instant>,
-    /// Whether the table was ours once.
+    /// Whether a sync has succeeded since the start.
     enforced: bool,
     /// Whether there is no table of ours beside ours, such as one of another
     /// version.
@@ -159,7 +159,7 @@ impl<S: Sink> Enforcer<S> {
         let Parts { surroundings, pipeline, status, metrics, flow_cleanup, .. } = &mut self.parts;
         surroundings.look(now, pipeline.sink(), &pods, status);
         if let Some(flow_cleanup) = flow_cleanup {
-            metrics.cut(&flow_cleanup.counters());
+            metrics.connections(&flow_cleanup.counters());
             if !flow_cleanup.is_alive() {
                 return Err(ThreadDied("conntrack"));
             }

@@ -163,7 +163,7 @@ impl Metrics {
     }
 
     /// Work on live connections so far.
-    pub fn cut(&self, counters: &Counters) {
+    pub fn connections(&self, counters: &Counters) {
         for (what, count) in [
             ("sweeps", counters.sweeps),
             ("entries_seen", counters.entries),

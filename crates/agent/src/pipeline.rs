@@ -219,7 +219,7 @@ impl<S: Sink> Pipeline<S> {
                 self.set_aside.since.get_or_insert_with(|| self.clock.now());
                 self.set_aside.diagnostics.extend(found);
                 self.engine.set_aside(set_aside);
-                self.reopen();
+                self.forget_proof();
                 Ok(())
             }
             _ if step == Step::Rebuild => {
@@ -236,7 +236,7 @@ impl<S: Sink> Pipeline<S> {
         if is_same && !self.set_aside.is_due(self.clock.now()) {
             return;
         }
-        self.reopen();
+        self.forget_proof();
         self.set_aside = SetAside::default();
         self.engine.set_aside(BTreeSet::new());
         self.engine.update(snapshot);

@@ -1,4 +1,5 @@
-//! Policies that are not enforced as written, for Events.
+//! Policies that are not enforced as written: `enforcer/findings` collects them,
+//! `daemon/announce` writes Events about them.
 
 use std::collections::BTreeMap;
 

@@ -73,20 +73,20 @@ fn allowing(direction: Direction) -> Verdict {
 fn merged<'a>(
     policies: impl IntoIterator<Item = (&'a ObjectKey, &'a Grants)>,
 ) -> (Vec<Vec<Match>>, Vec<Vec<RuleRef>>) {
-    let mut places: HashMap<&[Match], usize> = HashMap::new();
+    let mut positions: HashMap<&[Match], usize> = HashMap::new();
     let mut conditions: Vec<Vec<Match>> = Vec::new();
     let mut sources: Vec<Vec<RuleRef>> = Vec::new();
     for (key, grants) in policies {
         for (index, condition) in &grants.conditions {
-            let place = *places.entry(condition).or_insert_with(|| {
+            let position = *positions.entry(condition).or_insert_with(|| {
                 conditions.push(condition.clone());
                 sources.push(Vec::new());
                 conditions.len() - 1
             });
             let source = RuleRef { policy: key.clone(), index: *index };
             // The conditions of one rule are adjacent.
-            if sources[place].last() != Some(&source) {
-                sources[place].push(source);
+            if sources[position].last() != Some(&source) {
+                sources[position].push(source);
             }
         }
     }

@@ -15,16 +15,18 @@ use crate::netlink;
 use crate::userdata::{self, Userdata};
 use rule::c_string;
 
-/// The type of our base chains, and their hook (nft(8), "Base chain types").
+/// The type of our base chains (nft(8), "Base chain types").
 pub(crate) const CHAIN_TYPE: &std::ffi::CStr = c"filter";
 /// NF_INET_FORWARD.
 pub(crate) const FORWARD: u32 = libc::NF_INET_FORWARD as u32;
+
 /// The kernel's number of a hook (`enum nf_inet_hooks`).
 pub(crate) const fn hook_number(hook: Hook) -> u32 {
     match hook {
         Hook::Forward => FORWARD,
     }
 }
+
 /// Removes a table's base chains from their hooks (`enum nft_table_flags`).
 const NFT_TABLE_F_DORMANT: u32 = 1;
 /// NF_ACCEPT as a chain's policy.

@@ -162,7 +162,14 @@ impl Rule {
             | Match::AddressPort(_, _, _, name)
             | Match::AddressPair(_, name)
             | Match::Icmpv6Type(name) => Some(name),
-            _ => None,
+            Match::CtState(_)
+            | Match::NotToHost
+            | Match::Family(_)
+            | Match::HopLimit(_)
+            | Match::Protocol(_)
+            | Match::NotOpening
+            | Match::Address(_, AddressTest::In(_))
+            | Match::Port(_, PortTest::In(..)) => None,
         });
         let map = match &self.finish {
             Some(Finish::Dispatch(_, _, map)) => Some(map),

@@ -228,7 +228,16 @@ fn frames(family: Family, ruleset: &Ruleset) -> Vec<Frame> {
         let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
         let mentioned = rules.flat_map(|rule| &rule.matches).filter_map(|one| match one {
             Match::HopLimit(hops) => Some(*hops),
-            _ => None,
+            Match::CtState(_)
+            | Match::NotToHost
+            | Match::Family(_)
+            | Match::Protocol(_)
+            | Match::NotOpening
+            | Match::Address(..)
+            | Match::Port(..)
+            | Match::AddressPort(..)
+            | Match::AddressPair(..)
+            | Match::Icmpv6Type(_) => None,
         });
         let mentioned: BTreeSet<u8> = mentioned.chain([NEIGHBOUR_HOP_LIMIT]).collect();
         hop_limits = (0..=u8::MAX).filter(|hops| !mentioned.contains(hops)).take(1).collect();

@@ -51,6 +51,12 @@ fn every_rule_of_the_semantics_names_tests_that_exist() {
     assert_eq!(numbers, (1..=34).collect());
 }
 
+/// Whether a word in backticks is a path from the `crates` folder or the root.
+fn is_path(word: &str) -> bool {
+    let is_file = word.ends_with(".rs") || word.ends_with(".md") || word.ends_with('/');
+    is_file && word.contains('/') && !word.contains(' ')
+}
+
 #[test]
 fn every_path_of_the_architecture_page_exists() {
     let folder = root().join("crates");
@@ -58,5 +64,13 @@ fn every_path_of_the_architecture_page_exists() {
     let links = page.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
     for (link, _) in links {
         assert!(folder.join(link).exists(), "no {link}");
+    }
+    let rows: String = page.lines().filter(|line| line.starts_with('|')).collect();
+    for path in between(&rows, "`").into_iter().filter(|word| is_path(word)) {
+        // Beside a file that was named with its folder, its neighbours are not.
+        let names_a_crate = ["tests/", "docs/", "manifests/"].iter().any(|of| path.starts_with(of));
+        let place = if names_a_crate { root().join(path) } else { folder.join(path) };
+        let is_short = !path.contains("/src/") && !path.contains("/tests/") && !names_a_crate;
+        assert!(is_short || place.exists(), "no {path}");
     }
 }

@@ -1,4 +1,4 @@
-//! What this process uses, from /proc/self.
+//! What this process uses, from /proc/self and getrusage(2).
 //!
 //! Out: memory and CPU time, or nothing where /proc is missing.
 

@@ -110,7 +110,7 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// The engine's table changed: its proof is void.
-    pub(super) fn reopen(&mut self) {
+    pub(super) fn forget_proof(&mut self) {
         if let Some(prover) = &mut self.prover {
             prover.found = None;
         }
@@ -122,7 +122,7 @@ impl<S: Sink> Pipeline<S> {
         let Some(prover) = &mut self.prover else { return Ok(()) };
         let found = prover.prove(&self.engine, snapshot);
         if found.is_err() {
-            self.keep();
+            self.restore_last_proved();
         }
         Ok(found?)
     }
@@ -136,7 +136,7 @@ impl<S: Sink> Pipeline<S> {
 
     /// Restores the last proved table if others touched it. Nothing else does so
     /// while the next table has no proof.
-    fn keep(&mut self) {
+    fn restore_last_proved(&mut self) {
         let Some(last) = self.prover.as_ref().and_then(|prover| prover.enforced.clone()) else {
             return;
         };

@@ -14,7 +14,8 @@ use crate::convert;
 use crate::decode::node::{Entry, Node, Position, Value};
 use crate::decode::{self, Decoded};
 
-/// The fields of metadata that are read.
+/// The fields of metadata that are kept. All others, annotations too, are dropped
+/// before decoding.
 const METADATA: [&str; 5] = ["name", "namespace", "uid", "labels", "creationTimestamp"];
 /// The API server's JSON has no positions that help anybody.
 const NOWHERE: Position = Position { line: 1, column: 1 };

@@ -114,7 +114,7 @@ fn a_line_of_a_watch_is_events_or_an_error() {
         // The type comes first, as a server writes it.
         let object = pod("a", 3).to_string().replace("{\"a\":\"b\"}", &closed);
         let read = read(kind, &format!("{{\"type\":\"ADDED\",\"object\":{object}}}"));
-        // A policy is read whole, with its annotations.
+        // A policy's JSON is parsed whole; `policy_json` drops its annotations later.
         let is_policy = kind == Kind::NetworkPolicy;
         assert_eq!(read.starts_with("decode: "), is_policy, "{kind}: {read}");
         assert!(read.ends_with(if is_policy { "deleted ns/a" } else { "a" }), "{kind}: {read}");
