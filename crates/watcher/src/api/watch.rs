@@ -27,6 +27,9 @@ const GRACE: Duration = Duration::from_secs(10);
 /// (k8s.io/apiserver v0.36 pkg/storage/cacher: defaultBookmarkFrequency), and two
 /// may be missed.
 const SILENCE: Duration = Duration::from_secs(150);
+/// The longest silence of watches that a proxy ends before a bookmark can come.
+/// Longer than a few of them, since to list again is costly.
+const SILENCE_OF_WATCHES: Duration = Duration::from_secs(600);
 /// The longest silence between two initial events. Before the first one the
 /// server's cache may have to catch up.
 const INITIAL_SILENCE: Duration = Duration::from_secs(60);
@@ -51,6 +54,8 @@ struct Watch<T> {
     streams: bool,
     /// Whether the server ever sent a bookmark.
     bookmarks: bool,
+    /// When a list or a line of a watch was last received.
+    last_received: Instant,
     /// The last version received; empty if there is none.
     version: String,
     kind: PhantomData<fn() -> T>,
@@ -97,6 +102,7 @@ impl<T: Watched> Watch<T> {
             pause: None,
             streams: true,
             bookmarks: false,
+            last_received: Instant::now(),
             version: String::new(),
             kind: PhantomData,
         }
@@ -143,6 +149,7 @@ impl<T: Watched> Watch<T> {
         let objects = listed.items.into_iter().filter_map(|item| self.readable(item));
         let objects = objects.collect();
         self.version = listed.version;
+        self.last_received = Instant::now();
         self.queue.push_back(Event::Listed { kind: T::KIND, objects });
         Ok(State::Listed)
     }
@@ -191,6 +198,7 @@ impl<T: Watched> Watch<T> {
                 Line::Bookmark { ends_initial_events: false, .. } => {}
                 Line::Bookmark { version, .. } => {
                     self.version = version;
+                    self.last_received = Instant::now();
                     let objects = objects.into_values().collect();
                     self.queue.push_back(Event::Listed { kind: T::KIND, objects });
                     return Ok(State::Watching(OpenWatch::new(lines, duration)));
@@ -233,10 +241,12 @@ impl<T: Watched> Watch<T> {
         let Some(line) = line.map_err(resume)? else {
             // A restored database may be behind our version. Then nothing comes,
             // not even a bookmark, and only a list gives the present objects.
-            let silent = self.bookmarks && !*received && age >= SILENCE;
+            let all_silent = self.last_received.elapsed() >= SILENCE_OF_WATCHES;
+            let silent = self.bookmarks && (!*received && age >= SILENCE || all_silent);
             return Ok(self.ended(age, silent));
         };
         *received = true;
+        self.last_received = Instant::now();
         // Without a name the object to delete is unknown, so list again.
         let line = watch_line::line::<T>(line).map_err(|error| Failure { error, relist: true })?;
         match line {

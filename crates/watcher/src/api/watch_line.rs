@@ -78,7 +78,7 @@ pub(super) fn item<T: Watched>(bytes: &[u8]) -> Result<Item, WatchError> {
         Err(error) => {
             let identity = serde_json::from_slice::<Named>(bytes)
                 .map_err(|_| WatchError::decode(T::KIND, None, &error))?;
-            Ok(unreadable::<T>(identity.into(), &error))
+            Ok(unreadable::<T>(named::<T>(identity.into())?, &error))
         }
     }
 }
@@ -104,9 +104,9 @@ pub(super) fn line<T: Watched>(bytes: &[u8]) -> Result<Line, WatchError> {
     };
     match serde_json::from_slice::<WatchEvent<Named>>(bytes) {
         Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-            Ok(Line::Applied(unreadable::<T>(object.into(), &error)))
+            Ok(Line::Applied(unreadable::<T>(named::<T>(object.into())?, &error)))
         }
-        Ok(WatchEvent::Deleted(object)) => Ok(Line::Deleted(object.into())),
+        Ok(WatchEvent::Deleted(object)) => named::<T>(object.into()).map(Line::Deleted),
         _ => Err(WatchError::decode(T::KIND, None, &error)),
     }
 }

@@ -98,6 +98,10 @@ fn a_line_of_a_watch_is_events_or_an_error() {
         Ok(events) => events.into_iter().map(show).collect::<Vec<_>>().join(", "),
         Err(error) => error.failure_kind().name().to_owned(),
     };
+    for kind in ["ADDED", "MODIFIED", "DELETED"] {
+        let nameless = json!({"metadata": {"name": ""}, "spec": 5});
+        assert_eq!(read(Kind::Pod, &event(kind, nameless).to_string()), "decode", "{kind}");
+    }
     let added = event("ADDED", pod("a", 3)).to_string();
     for kind in Kind::ALL {
         assert_eq!(read(kind, &bookmark(3, true).to_string()), "");

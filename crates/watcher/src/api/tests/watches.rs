@@ -54,6 +54,20 @@ async fn silence_is_noticed() {
     assert_eq!(requests, ["stream ", "watch 7", "watch 9", "watch 9", "stream 9", "stream 9"]);
 }
 
+/// A restored database sends nothing, and a proxy ends each watch before that shows.
+#[tokio::test(start_paused = true)]
+async fn short_watches_that_stay_silent_for_long_are_listed_again() {
+    let mut answers = vec![ends_after(100, &[bookmark(7, true), bookmark(8, false)])];
+    answers.extend((0..6).map(|_| ends_after(100, &[])));
+    answers.push(stays_open(&[bookmark(3, true)]));
+    let (client, asked) = served(answers);
+    let shown = shown(watch::events::<PodFields>(client), 2).await;
+    assert_eq!(shown, ["listed ", "listed "]);
+    let asked: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
+    let watches = asked.iter().filter(|one| *one == "watch 8").count();
+    assert!((5..=6).contains(&watches) && asked.ends_with(&["stream 8".to_owned()]), "{asked:?}");
+}
+
 /// A server that shuts down ends the watches of all agents in one moment.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_ends_early_is_resumed_after_a_pause_that_grows_and_differs() {
