@@ -20,14 +20,14 @@ use samples::fixtures::deny_all_ingress;
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 use serde_json::Value;
 
-/// A namespace with a server in it, which goes first.
+/// An API server and its namespace. Fields drop in order, so the server ends first.
 struct Shared {
     server: ApiServer,
     namespace: Namespace,
 }
 
-/// The server of all tests that do not stop it: started by the first, gone
-/// with the last. Each test has namespaces of its own.
+/// The server for all tests that do not stop it. The first test starts it, and it
+/// ends with the last. Each test uses Kubernetes namespaces of its own.
 fn shared() -> Result<Arc<Shared>> {
     static SHARED: Mutex<Weak<Shared>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -61,7 +61,7 @@ fn policy(namespace: &str, number: usize) -> NetworkPolicy {
     }
 }
 
-/// A service account that may read pods, once these are applied.
+/// A service account that may read pods once both manifests are applied.
 fn reader(namespace: &str) -> (String, String) {
     let account = format!(
         "apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: reader, namespace: {namespace}}}\n"
@@ -198,7 +198,7 @@ fn a_service_account_has_the_rights_it_is_given() -> Result<()> {
     let (account, rights) = reader("rights");
     server.apply(&account)?;
     let kubeconfig = server.service_account_kubeconfig("rights", "reader")?;
-    let kubeconfig = kubeconfig.to_str().context("a path that is no text")?;
+    let kubeconfig = kubeconfig.to_str().context("the path is not UTF-8")?;
     let get = ["--kubeconfig", kubeconfig, "get", "pods", "--namespace", "rights"];
     let refused = server.kubectl(&get, "")?;
     assert_ne!(refused.code, Some(0));
@@ -215,7 +215,7 @@ fn a_service_account_has_the_rights_it_is_given() -> Result<()> {
     Ok(())
 }
 
-/// One request by hand, so that no client library mends anything.
+/// A request without a client library, so that nothing repairs errors.
 struct Raw(BufReader<TcpStream>);
 
 impl Raw {
@@ -245,7 +245,7 @@ impl Raw {
         Ok((read > 0).then(|| line.trim_end().to_owned()))
     }
 
-    /// The next line that holds JSON: chunk sizes are between them.
+    /// The next line with JSON. The lines between hold chunk sizes.
     fn event(&mut self) -> Result<Value> {
         loop {
             let line = self.line()?.context("the watch ended")?;
@@ -282,7 +282,7 @@ fn the_proxy_forwards_counts_and_refuses() -> Result<()> {
     let shared = shared()?;
     let proxy = proxied(&shared, "counted")?;
     let kubeconfig = proxy.kubeconfig()?;
-    let kubeconfig = kubeconfig.to_str().context("a path that is no text")?;
+    let kubeconfig = kubeconfig.to_str().context("the path is not UTF-8")?;
     let get = ["--kubeconfig", kubeconfig, "get", "--namespace", "counted"];
     let get = |resource| shared.server.kubectl(&[&get[..], &[resource]].concat(), "");
     create_pod(&shared.server, "counted", "a")?;
@@ -325,17 +325,18 @@ fn the_proxy_cuts_holds_and_expires_watches() -> Result<()> {
 
     proxy.hold("pods");
     create_pod(&shared.server, "watched", "b")?;
-    // Long enough for what is not held: the event comes within milliseconds.
+    // Long enough: an event that is not held arrives within milliseconds.
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(proxy.expire(Some("namespaces")), 0);
     assert_eq!(proxy.expire(Some("pods")), 1);
     let event = watch.event()?;
-    assert_eq!(event["type"], "ERROR", "held events have passed: {event}");
+    assert_eq!(event["type"], "ERROR", "a held event got through: {event}");
     let status = &event["object"];
     assert_eq!((&status["code"], &status["reason"]), (&410.into(), &"Expired".into()));
-    // A chunk's end, then that of the chunks, then that of the connection.
+    // The end of the last chunk, the end of all chunks, and the end of the
+    // connection.
     while let Some(line) = watch.line()? {
-        assert!(matches!(line.as_str(), "" | "0"), "a watch goes on after 410: {line}");
+        assert!(matches!(line.as_str(), "" | "0"), "a watch continues after 410: {line}");
     }
 
     let (_, mut watch) = Raw::get(&proxy, &shared.namespace, target)?;
@@ -371,12 +372,12 @@ fn the_proxy_can_be_a_server_without_watch_lists() -> Result<()> {
 #[test]
 fn nodes_reach_a_server_on_the_switch() -> Result<()> {
     let spec = TestbedSpec::new(Network::Bridge, &["node-1", "node-2"]);
-    let cluster = Testbed::new(spec, "as")?;
+    let testbed = Testbed::new(spec, "as")?;
     for v6 in [true, false] {
-        let address = cluster.services_address(v6)?;
-        assert_eq!(cluster.services_address(v6)?, address);
-        let server = ApiServer::start(cluster.switch(), address)?;
-        for node in cluster.nodes() {
+        let address = testbed.services_address(v6)?;
+        assert_eq!(testbed.services_address(v6)?, address);
+        let server = ApiServer::start(testbed.switch(), address)?;
+        for node in testbed.nodes() {
             let kubectl = kubebed::apiserver::program("kubectl")?;
             let mut command = node.namespace.command(kubectl);
             command.arg("--kubeconfig").arg(server.admin_kubeconfig());

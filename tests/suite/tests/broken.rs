@@ -1,5 +1,5 @@
-//! Policies with real people's mistakes. They are refused with a message that says
-//! where and what, and the kernel stays as it was.
+//! Policies with mistakes that users really made. They are refused with a message
+//! that names the place and the problem, and the kernel does not change.
 
 use anyhow::Result;
 use netbed::net::Namespace;
@@ -10,7 +10,7 @@ const METADATA: Message = (3, &["metedata", "did you mean metadata"]);
 const CAPITAL: Message = (4, &["metadata.name", "deny-all-Egress", "capital letter"]);
 const TWICE_PORTS: Message = (19, &["spec.ingress[0].ports", "twice", "first list"]);
 
-/// Line, and words that must be in one message about it.
+/// A line, and words that one message about that line must contain.
 type Message = (u32, &'static [&'static str]);
 
 /// The expected message for each file.
@@ -46,7 +46,7 @@ fn ruleset(namespace: &Namespace) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// What `apply` says of these files; it must refuse them.
+/// The messages of `apply` for these files, which it must refuse.
 fn refusal(namespace: &Namespace, files: &[&str]) -> Result<String> {
     let directory = fixtures::directory("broken");
     let paths: Vec<String> =
@@ -76,7 +76,7 @@ fn every_broken_policy_is_refused_by_line_and_field() -> Result<()> {
         .iter()
         .filter_map(|(path, _)| Some(path.file_name()?.to_string_lossy().into_owned()))
         .collect();
-    assert_eq!(named, there, "every file has its messages");
+    assert_eq!(named, there, "every file needs an entry");
 
     for (file, messages) in MUST_SAY {
         let said = refusal(&namespace, &[file])?;

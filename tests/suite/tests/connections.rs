@@ -1,5 +1,5 @@
-//! Live flows when policies change: those that are denied now end, the others do not
-//! notice.
+//! Live flows when policies change. Flows that are now denied end, and the others are
+//! not affected.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use samples::objects;
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What has not come by then does not come.
+/// A packet that has not arrived by then does not arrive.
 const MOMENT: Duration = Duration::from_millis(250);
 const SERVICE: &str = "10.96.0.10:80";
 const PORT: u16 = 7000;
@@ -37,9 +37,9 @@ table ip kube-proxy {
 }
 ";
 
-/// One node that forwards, with `web`, the pod that policies are about.
+/// The node that forwards and its pod `web`, which the policies are about.
 struct Setup {
-    cluster: Testbed,
+    testbed: Testbed,
     snapshot: Snapshot,
     pipeline: Pipeline<Kernel>,
     table: Option<Arc<Ruleset>>,
@@ -56,15 +56,15 @@ impl Setup {
             .pod_on(1, "dev", "client-2", &[("app", "client")], Families::Both, &[])
             .pod_on(1, "dev", "stranger", &[("app", "stranger")], Families::Both, &[]);
         let snapshot = objects::snapshot(&spec, "")?;
-        let cluster = Testbed::new(spec, "cn")?;
-        let node = &cluster.endpoint(NODE)?.namespace;
+        let testbed = Testbed::new(spec, "cn")?;
+        let node = &testbed.endpoint(NODE)?.namespace;
         let mut nft = node.command("nft");
         ensure!(nft.arg(KUBE_PROXY).status().context("run nft")?.success(), "nft refused");
-        cluster.endpoint("node-2")?.namespace.ip("route add 10.96.0.10 via 192.168.77.11")?;
+        testbed.endpoint("node-2")?.namespace.ip("route add 10.96.0.10 via 192.168.77.11")?;
         let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
         let pipeline = Pipeline::new(node.run(Kernel::open)??, options);
         let connections = node.run(ConntrackCleanup::start)??;
-        let mut setup = Self { cluster, snapshot, pipeline, table: None, connections };
+        let mut setup = Self { testbed, snapshot, pipeline, table: None, connections };
         setup.policies("")?;
         let (before, after) = setup.enforce()?;
         setup.connections.changed(before, after);
@@ -72,11 +72,11 @@ impl Setup {
     }
 
     fn pod(&self, name: &str) -> Result<&Endpoint> {
-        self.cluster.endpoint(&format!("dev/{name}"))
+        self.testbed.endpoint(&format!("dev/{name}"))
     }
 
     fn policies(&mut self, policies: &str) -> Result<()> {
-        self.snapshot.policies = objects::snapshot(self.cluster.spec(), policies)?.policies;
+        self.snapshot.policies = objects::snapshot(self.testbed.spec(), policies)?.policies;
         Ok(())
     }
 
@@ -87,17 +87,18 @@ impl Setup {
         Ok((self.table.replace(Arc::clone(&after)), after))
     }
 
-    /// Enforces the snapshot and sees what becomes of the streams. Denied ones
-    /// go on until `ConntrackCleanup` is told, so it is that which ends them.
+    /// Enforces the snapshot and checks what happens to the streams. Denied streams
+    /// continue until `ConntrackCleanup` learns of the change, which shows that the
+    /// cleanup ends them.
     fn change(&mut self, case: &str, streams: Streams) -> Result<()> {
         let (before, after) = self.enforce()?;
         for (name, stream) in streams.denied.iter().chain(&streams.allowed) {
-            ensure!(stream.goes_on(20), "{case}: {name} ended before anybody ended it");
+            ensure!(stream.goes_on(20), "{case}: {name} ended before the cleanup began");
         }
         let told = Instant::now();
         let done = self.connections.counters();
         self.connections.changed(before, after);
-        // The pass at once, and the one after.
+        // The first pass comes at once, and a second one follows.
         self.wait(|counters| counters.sweeps >= done.sweeps + 2)?;
         let ended: Vec<u64> = streams.denied.iter().map(|(_, stream)| stream.echoes()).collect();
         for (name, stream) in &streams.allowed {
@@ -110,7 +111,7 @@ impl Setup {
             let report = stream.finish();
             ensure!(!report.missing.is_empty(), "{case}: {name} lost nothing");
             let now = report.sent - report.missing.len() as u64;
-            ensure!(now == echoes, "{case}: {name} goes on");
+            ensure!(now == echoes, "{case}: {name} still gets echoes");
             let after = report.last.saturating_duration_since(told);
             println!("{case}: {name} ended {after:?} after the change; pass {:?}", counters.last);
         }
@@ -132,7 +133,7 @@ impl Setup {
     }
 }
 
-/// By what they are, for people.
+/// The streams, with their names in messages.
 #[derive(Default)]
 struct Streams {
     denied: Vec<(String, Stream)>,
@@ -161,7 +162,7 @@ fn at(endpoint: &Endpoint, v6: bool, port: u16) -> Result<SocketAddr> {
     Ok((endpoint.address(v6).context("an address")?, port).into())
 }
 
-/// Servers on both ports and families of an endpoint.
+/// Servers on both ports and both families of an endpoint.
 fn servers(endpoint: &Endpoint) -> Result<Vec<Server>> {
     let places = [(false, PORT), (true, PORT), (false, OTHER_PORT), (true, OTHER_PORT)];
     places
@@ -173,10 +174,10 @@ fn servers(endpoint: &Endpoint) -> Result<Vec<Server>> {
         .collect()
 }
 
-/// `web` takes UDP and TCP on these ports from `app: client`, and sends to one
-/// port of `app: near` alone. Were it free to send, an echo that is under way when its
-/// flow is deleted would open a flow of its own, and keep the other side's
-/// datagrams coming as answers.
+/// `web` accepts UDP and TCP on these ports from `app: client`, and may send to one
+/// port of `app: near` only. If `web` could send freely, an echo in flight while its
+/// flow is deleted would open a new flow, in which the other side's datagrams would
+/// pass as answers.
 fn web_from_client(ports: &[u16]) -> String {
     let ports: String = ports
         .iter()
@@ -217,7 +218,7 @@ fn isolation_ends_what_it_denies_and_nothing_else() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
         let mut setup = Setup::new(network)?;
         let (web, near) = (setup.pod("web")?, setup.pod("near")?);
-        let node = setup.cluster.endpoint(NODE)?;
+        let node = setup.testbed.endpoint(NODE)?;
         let _servers = [servers(web)?, servers(near)?, servers(node)?];
         let mut streams = Streams::default();
         let service: SocketAddr = SERVICE.parse()?;
@@ -267,12 +268,12 @@ fn a_port_or_a_peer_less_ends_its_own_flows_alone() -> Result<()> {
     setup.change("a peer deleted", streams)
 }
 
-/// An address gets another owner: first nobody's, then an isolated pod's.
+/// An address changes owners: from its pod to nobody, then to an isolated pod.
 #[test]
 fn an_isolated_pod_does_not_inherit_the_flows_of_its_address() -> Result<()> {
     let mut setup = Setup::new(Network::Routed)?;
     let key = ObjectKey::new("dev", "web");
-    let web = setup.snapshot.pods.remove(&key).context("the pod")?;
+    let web = setup.snapshot.pods.remove(&key).context("the pod is missing")?;
     let predecessor = policy::Pod {
         key: ObjectKey::new("dev", "predecessor"),
         labels: policy::Labels::new(),
@@ -297,9 +298,9 @@ fn an_isolated_pod_does_not_inherit_the_flows_of_its_address() -> Result<()> {
     setup.change("another owner", streams)
 }
 
-/// Denied for ingress alone, the pod may still send: an answer that was late
-/// opens a flow the other way round, by which the client gets in again, until
-/// the second pass.
+/// The pod is isolated for ingress alone, so it may still send. A late answer opens a
+/// flow in the other direction, and the client can use this flow until the second
+/// pass.
 #[test]
 fn a_late_answer_does_not_keep_a_denied_udp_flow_alive() -> Result<()> {
     let mut setup = Setup::new(Network::Routed)?;
@@ -317,22 +318,22 @@ fn a_late_answer_does_not_keep_a_denied_udp_flow_alive() -> Result<()> {
     setup.connections.changed(before, after);
     setup.wait(|counters| counters.sweeps == 1)?;
     server.send_to(b"late", from)?;
-    client.recv(&mut buffer).context("the pod may send")?;
+    client.recv(&mut buffer).context("the pod's late answer is lost")?;
     client.send(b"2")?;
-    server.recv_from(&mut buffer).context("an answer to what the pod sent")?;
+    server.recv_from(&mut buffer).context("the client's answer to it is lost")?;
     setup.wait(|counters| counters.sweeps == 2)?;
     client.send(b"3")?;
     let third = server.recv_from(&mut buffer);
-    ensure!(third.is_err(), "the flow goes on");
+    ensure!(third.is_err(), "the denied flow still works");
     Ok(())
 }
 
-/// What a helper expected is judged by the flow that announced it; made by
-/// hand, for no program here speaks such a protocol.
+/// The flow that announced an expected flow decides its fate. The test creates the
+/// entries itself, because no program here uses such a protocol.
 #[test]
 fn expected_flows_end_with_the_flow_that_announced_them() -> Result<()> {
     let mut setup = Setup::new(Network::Routed)?;
-    let node = &setup.cluster.endpoint(NODE)?.namespace;
+    let node = &setup.testbed.endpoint(NODE)?.namespace;
     let address = |name: &str| at(setup.pod(name)?, false, 0).map(|at| at.ip());
     let (web, service) = (address("web")?, SERVICE.parse::<SocketAddr>()?);
     let (client, stranger) = (address("client")?, address("stranger")?);
@@ -348,7 +349,7 @@ fn expected_flows_end_with_the_flow_that_announced_them() -> Result<()> {
     let (before, after) = setup.enforce()?;
     setup.connections.changed(before, after);
     setup.wait(|counters| counters.deleted >= 2)?;
-    let node = &setup.cluster.endpoint(NODE)?.namespace;
+    let node = &setup.testbed.endpoint(NODE)?.namespace;
     let mut conntrack = node.run(Conntrack::open)??;
     for (entry, lives) in entries.iter().zip([true, false, true, false]) {
         let found = conntrack.get(&entry.original, 0)?;

@@ -1,5 +1,5 @@
-//! The policies in `fixtures/packets` contain every field in every form. A form that
-//! is listed here and missing there would never be tried with packets.
+//! The policies in `fixtures/packets` contain every field in every form. No packet
+//! would ever test a form that is listed here and missing there.
 
 use anyhow::Result;
 use policy::{Direction, NetworkPolicy, Operator, Peer, Peers, PortNumbers, Ports, Protocol, Rule};
@@ -7,7 +7,7 @@ use samples::fixtures;
 use samples::objects;
 use samples::testbed_spec::Network;
 
-/// A field that only its unread text shows, since it means what another does.
+/// Forms that only the YAML text shows, because they mean the same as another form.
 const WRITTEN: [&str; 9] = [
     "policyTypes: []",
     "ingress: []",
@@ -100,7 +100,7 @@ fn ports_covered(rules: &[&Rule]) -> Found {
     found
 }
 
-/// Every operator, in the selector of a policy or of a peer.
+/// Every operator, whether a policy or a peer uses it in its selector.
 fn operators_covered(policies: &[&NetworkPolicy], rules: &[&Rule]) -> Found {
     let of_peers = rules.iter().flat_map(|rule| peers(rule)).flat_map(|peer| match peer {
         Peer::Pods(pods) => vec![Some(&pods.pods), pods.namespaces.as_ref()],

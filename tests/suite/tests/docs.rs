@@ -1,4 +1,4 @@
-//! The tests that the documentation names exist, and so do the paths.
+//! The tests and paths that the documentation names exist.
 
 #![expect(clippy::unwrap_used, reason = "a page that cannot be read fails the test")]
 
@@ -24,7 +24,7 @@ fn sources(folder: &Path) -> String {
     text
 }
 
-/// The pieces of a text between one mark and the next.
+/// The pieces of a text between two marks.
 fn between<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
     text.split(mark).skip(1).step_by(2).collect()
 }
@@ -39,7 +39,7 @@ fn every_rule_of_the_semantics_names_tests_that_exist() {
         let Ok(number) = cells[1].parse::<u32>() else { continue };
         numbers.insert(number);
         let held_by = cells[3];
-        assert!(!held_by.is_empty(), "rule {number} is held by nothing");
+        assert!(!held_by.is_empty(), "rule {number} has no test");
         let names = between(held_by, "`").into_iter();
         for name in names.filter(|name| name.contains('_') && !name.contains('.')) {
             assert!(code.contains(&format!("fn {name}(")), "rule {number}: no test {name}");

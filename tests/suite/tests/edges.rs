@@ -1,9 +1,9 @@
-//! Traffic between pods of one bridge beside their reported addresses.
+//! Traffic between the pods of one bridge that does not use their reported addresses.
 //!
-//! Every pod has an IPv6 link-local address, and there are broadcast and multicast.
-//! None of these addresses is in a set of pod addresses. While a pod of the node is
-//! isolated, only neighbour discovery and MLD may pass among them, and only where
-//! they are genuine: neighbour discovery on one link, MLD to groups.
+//! Every pod has an IPv6 link-local address, and there are broadcast and multicast
+//! groups. None of these addresses is in a set of pod addresses. While a pod of the
+//! node is isolated, only neighbour discovery and MLD may pass between them, and only
+//! in genuine form: neighbour discovery on one link, MLD to groups.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -18,17 +18,17 @@ use samples::testbed_spec::{Families, Network, TestbedSpec};
 use socket2::{Domain, Protocol, Socket, Type};
 
 fn three_pods(network: Network) -> Result<Testbed> {
-    let cluster = scenario::connected(victim_and("other", network), "ed")?;
+    let testbed = scenario::connected(victim_and("other", network), "ed")?;
     if network == Network::Bridge {
-        // Else the bridge itself decides who gets which group.
-        let node = &cluster.endpoint("node-1")?.namespace;
+        // Otherwise the bridge itself decides which pod gets which group.
+        let node = &testbed.endpoint("node-1")?.namespace;
         node.ip("link set cni0 type bridge mcast_snooping 0")?;
     }
-    Ok(cluster)
+    Ok(testbed)
 }
 
-/// A path from one pod to another without using the reported address of
-/// both. Each has a port of its own, since all are tried at once.
+/// A path between two pods that does not use the reported addresses of both. Each
+/// path has its own port, because all are tried at once.
 struct Path {
     name: String,
     source: SocketAddr,
@@ -106,8 +106,8 @@ fn connects(from: &Endpoint, to: &Endpoint, address: SocketAddr) -> Result<bool>
     Ok(from.namespace.run(|| TcpStream::connect_timeout(&address, timeout))?.is_ok())
 }
 
-fn check(cluster: &Testbed, expected: bool, port: u16, when: &str) -> Result<()> {
-    let (other, victim) = (cluster.endpoint("dev/other")?, cluster.endpoint("dev/victim")?);
+fn check(testbed: &Testbed, expected: bool, port: u16, when: &str) -> Result<()> {
+    let (other, victim) = (testbed.endpoint("dev/other")?, testbed.endpoint("dev/victim")?);
     for (from, to) in [(other, victim), (victim, other)] {
         for (path, seen) in tried(from, to, port)? {
             assert_eq!(seen, expected, "{when}: {} to {}, {path}", from.name, to.name);
@@ -118,21 +118,21 @@ fn check(cluster: &Testbed, expected: bool, port: u16, when: &str) -> Result<()>
 
 #[test]
 fn link_local_broadcast_and_multicast_pass_only_without_isolated_pods() -> Result<()> {
-    let cluster = three_pods(Network::Bridge)?;
-    check(&cluster, true, 7100, "without nftpol")?;
-    scenario::apply(&cluster, "")?;
-    check(&cluster, true, 7200, "without policies")?;
+    let testbed = three_pods(Network::Bridge)?;
+    check(&testbed, true, 7100, "without nftpol")?;
+    scenario::apply(&testbed, "")?;
+    check(&testbed, true, 7200, "without policies")?;
     for (direction, port) in [("Ingress", 7300), ("Egress", 7400)] {
-        scenario::apply(&cluster, &isolated_victim(direction))?;
-        check(&cluster, false, port, direction)?;
+        scenario::apply(&testbed, &isolated_victim(direction))?;
+        check(&testbed, false, port, direction)?;
     }
-    scenario::apply(&cluster, "")?;
-    check(&cluster, true, 7500, "policies gone")
+    scenario::apply(&testbed, "")?;
+    check(&testbed, true, 7500, "policies gone")
 }
 
-/// Which groups reach a neighbour in a frame for it alone.
-fn check_frames(cluster: &Testbed, expected: bool, port: u16, when: &str) -> Result<()> {
-    let (other, victim) = (cluster.endpoint("dev/other")?, cluster.endpoint("dev/victim")?);
+/// Checks which groups reach a neighbour in a frame that is addressed to it alone.
+fn check_frames(testbed: &Testbed, expected: bool, port: u16, when: &str) -> Result<()> {
+    let (other, victim) = (testbed.endpoint("dev/other")?, testbed.endpoint("dev/victim")?);
     for (from, to) in [(other, victim), (victim, other)] {
         for group in ["255.255.255.255", "224.0.0.1", "239.1.2.3", "ff02::1", "ff05::1:3"] {
             let group: IpAddr = group.parse()?;
@@ -148,27 +148,26 @@ fn check_frames(cluster: &Testbed, expected: bool, port: u16, when: &str) -> Res
 
 #[test]
 fn a_group_in_a_frame_for_one_neighbour_passes_only_without_isolated_pods() -> Result<()> {
-    let cluster = three_pods(Network::Bridge)?;
-    check_frames(&cluster, true, 7700, "without nftpol")?;
-    scenario::apply(&cluster, "")?;
-    check_frames(&cluster, true, 7701, "without policies")?;
+    let testbed = three_pods(Network::Bridge)?;
+    check_frames(&testbed, true, 7700, "without nftpol")?;
+    scenario::apply(&testbed, "")?;
+    check_frames(&testbed, true, 7701, "without policies")?;
     for (direction, port) in [("Ingress", 7702), ("Egress", 7703)] {
-        scenario::apply(&cluster, &isolated_victim(direction))?;
-        check_frames(&cluster, false, port, direction)?;
+        scenario::apply(&testbed, &isolated_victim(direction))?;
+        check_frames(&testbed, false, port, direction)?;
     }
-    scenario::apply(&cluster, "")?;
-    check_frames(&cluster, true, 7704, "policies gone")
+    scenario::apply(&testbed, "")?;
+    check_frames(&testbed, true, 7704, "policies gone")
 }
 
 /// ICMPv6 types of neighbour discovery (RFC 4861).
 const NEIGHBOUR_DISCOVERY: [u8; 5] = [133, 134, 135, 136, 137];
-/// The same and MLD's (RFC 2710; RFC 3810).
+/// The same, with the types of MLD (RFC 2710; RFC 3810).
 const DISCOVERY: [u8; 9] = [130, 131, 132, 133, 134, 135, 136, 137, 143];
-/// What neighbours send, and what Linux sends else.
+/// The hop limit of neighbour discovery, and Linux's default.
 const HOPS: [u8; 2] = [255, 64];
 
-/// Who of [`DISCOVERY`] gets from one to the other, in one packet to its
-/// address.
+/// Checks which types of [`DISCOVERY`] get from one pod to the address of the other.
 fn check_discovery(from: &Endpoint, to: &Endpoint, expected: [&[u8]; 2], when: &str) -> Result<()> {
     for (hops, expected) in HOPS.into_iter().zip(expected) {
         let seen = icmpv6(from, to, hops, &DISCOVERY)?;
@@ -185,19 +184,19 @@ fn discovery_from_beyond_the_link_is_judged_like_any_packet() -> Result<()> {
             .pod_on(0, "dev", "victim", &[("app", "victim")], Families::Both, &[])
             .pod_on(0, "dev", "near", &[("app", "near")], Families::Both, &[])
             .pod_on(1, "dev", "far", &[("app", "far")], Families::Both, &[]);
-        let cluster = scenario::connected(spec, "ed")?;
-        let victim = cluster.endpoint("dev/victim")?;
+        let testbed = scenario::connected(spec, "ed")?;
+        let victim = testbed.endpoint("dev/victim")?;
         let on_link: &[u8] = if network == Network::Bridge { &NEIGHBOUR_DISCOVERY } else { &[] };
         let others = [("dev/near", on_link), ("dev/far", &[]), ("outsider", &[])];
         for (other, neighbours) in others {
-            let other = cluster.endpoint(other)?;
+            let other = testbed.endpoint(other)?;
             for (from, to) in [(other, victim), (victim, other)] {
                 let when = format!("{network:?} without policies");
-                scenario::apply(&cluster, "")?;
+                scenario::apply(&testbed, "")?;
                 check_discovery(from, to, [&DISCOVERY; 2], &when)?;
             }
             for (direction, from, to) in [("Ingress", other, victim), ("Egress", victim, other)] {
-                scenario::apply(&cluster, &isolated_victim(direction))?;
+                scenario::apply(&testbed, &isolated_victim(direction))?;
                 let when = format!("{network:?} {direction}");
                 check_discovery(from, to, [neighbours, &[]], &when)?;
             }
@@ -222,10 +221,10 @@ fn deny_all_but_one() -> String {
 #[test]
 fn neighbours_are_found_while_everything_is_denied() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
-        let cluster = three_pods(network)?;
-        let scenario = scenario::Scenario::new(&cluster, &[Knock::Tcp(80), Knock::Icmp])?;
+        let testbed = three_pods(network)?;
+        let scenario = scenario::Scenario::new(&testbed, &[Knock::Tcp(80), Knock::Icmp])?;
         scenario.enforce(&deny_all_but_one())?;
-        for endpoint in cluster.endpoints() {
+        for endpoint in testbed.endpoints() {
             endpoint.namespace.ip("neigh flush all")?;
         }
         let counts = scenario.check(&deny_all_but_one())?;
@@ -234,15 +233,15 @@ fn neighbours_are_found_while_everything_is_denied() -> Result<()> {
     Ok(())
 }
 
-/// Where MLDv2 reports go (RFC 3810, 5.2.14), and their type.
+/// The destination of MLDv2 reports (RFC 3810, 5.2.14), and their type.
 const MLD_ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x16);
 const MLD_REPORT: u8 = 143;
 
 #[test]
 fn listener_reports_pass_while_everything_is_denied() -> Result<()> {
-    let cluster = three_pods(Network::Bridge)?;
-    scenario::apply(&cluster, &deny_all_but_one())?;
-    let (victim, third) = (cluster.endpoint("dev/victim")?, cluster.endpoint("dev/third")?);
+    let testbed = three_pods(Network::Bridge)?;
+    scenario::apply(&testbed, &deny_all_but_one())?;
+    let (victim, third) = (testbed.endpoint("dev/victim")?, testbed.endpoint("dev/third")?);
     let (_, scope) = link_local(third)?;
     let ears = third.namespace.run(|| {
         let socket = Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?;
@@ -254,7 +253,7 @@ fn listener_reports_pass_while_everything_is_denied() -> Result<()> {
     let (reporter, _) = link_local(victim)?;
     let mut buffer = [0; 1500];
     loop {
-        let (length, from) = ears.recv_from(&mut buffer).context("no report came")?;
+        let (length, from) = ears.recv_from(&mut buffer).context("no report arrived")?;
         if length > 0 && buffer[0] == MLD_REPORT && from.ip() == reporter {
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! What 100,000 entries of connection tracking cost. Times depend on the machine, so
-//! they are printed and not asserted.
+//! The cost of 100,000 entries of connection tracking. Times depend on the machine,
+//! so they are printed and not asserted.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -83,11 +83,11 @@ fn of_many_entries_the_denied_ones_are_found_and_deleted() -> Result<()> {
     Ok(())
 }
 
-/// A dump of 100,000 takes long; a flow that it finds may have been opened
-/// under a table that is in force only since then.
+/// A dump of 100,000 entries takes long. A flow in it may be younger than the last
+/// change of the table.
 #[test]
 fn a_table_that_comes_during_the_dump_has_the_last_word() -> Result<()> {
-    // Three: more than are asked for one by one. So few flows of each that
+    // Three pods are more than are asked for one by one. They have few flows each, so
     // none is deleted before the dump ends.
     let pods = [1, 2, 3];
     let namespace = Namespace::new("ct")?;
@@ -109,7 +109,7 @@ fn a_table_that_comes_during_the_dump_has_the_last_word() -> Result<()> {
         ensure!(begun.elapsed() < PATIENCE, "no pass begins");
         sleep(Duration::from_micros(100));
     }
-    // A dump takes a quarter of a second; the pass deletes at its end.
+    // A dump takes a quarter of a second, and the pass deletes at its end.
     connections.changed(Some(denied), allowed);
     let counters = first_pass(&connections)?;
     println!("{counters:?}");
@@ -117,7 +117,7 @@ fn a_table_that_comes_during_the_dump_has_the_last_word() -> Result<()> {
     Ok(())
 }
 
-/// What the first pass after this change does.
+/// The work of the first pass after this change.
 fn pass(
     namespace: &Namespace,
     before: Option<Arc<Ruleset>>,
@@ -137,7 +137,7 @@ fn first_pass(connections: &ConntrackCleanup) -> Result<Counters> {
     Ok(connections.counters())
 }
 
-/// Egress to UDP port 80, or none.
+/// Allows egress to UDP port 80, or no egress.
 fn policy(name: &str, pod_selector: Selector, allows: bool) -> NetworkPolicy {
     let port = Port { protocol: Protocol::Udp, numbers: PortNumbers::Range(80, 80) };
     let rule = Rule { peers: Peers::Anyone, ports: Ports::Only(vec![port]) };

@@ -1,4 +1,4 @@
-//! Packets at full speed while rules change. Each must meet its expected fate.
+//! Packets at full speed while rules change. Each packet must meet its expected fate.
 //!
 //! Each test prints its row on stderr. `NFTPOL_FIRE=long` makes twenty times as many
 //! updates.
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use netbed::fire::{Kind, run, run_killed};
 
-/// A run needs two processors for itself.
+/// One run at a time, because a run needs two processors for itself.
 fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,7 +1,7 @@
 //! Whole rulesets: as text, in the kernel through `nft -f`, in the kernel through our
-//! own netlink, and read back from both.
+//! own netlink code, and read back from both.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be fails the test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "every error fails the test")]
 
 use std::fs;
 use std::io::Write;
@@ -43,7 +43,7 @@ fn cases() -> Vec<(PathBuf, Ruleset)> {
     files.into_iter().map(|(path, _)| (path.clone(), table(&snapshot(&path)))).collect()
 }
 
-/// Runs in a network namespace of its own.
+/// Runs the test in a network namespace of its own.
 fn alone<T: Send>(action: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
         let inside = scope.spawn(|| {
@@ -66,7 +66,7 @@ fn read_back(kernel: &mut Kernel) -> Ruleset {
     dump.ruleset
 }
 
-/// Takes the kernel from what it has to `target`.
+/// Takes the kernel from its present table to `target`.
 fn send(kernel: &mut Kernel, old: Option<&Ruleset>, target: &Ruleset) {
     for batch in plan(old, target).unwrap() {
         kernel.send(&target.table, &batch, None).unwrap();
@@ -111,9 +111,9 @@ fn the_kernel_has_the_same_by_text_and_by_netlink() {
     }
 }
 
-/// Random clusters, one after the other in one kernel: what the difference
-/// leaves there is what compiling from scratch says, and the kernel refuses
-/// none of its batches.
+/// Random clusters, one after another in one kernel. The differences lead to the
+/// table that compiling from scratch gives, and the kernel refuses none of the
+/// batches.
 #[test]
 fn a_kernel_that_went_through_changes_has_what_compiling_anew_says() {
     const CLUSTERS: usize = 150;

@@ -1,5 +1,4 @@
-//! The instruments themselves can fail: they see what leaks and what is lost, and
-//! name it.
+//! The instruments can fail: they see and name each leak and each lost packet.
 
 use anyhow::{Context, Result};
 use netbed::probe::{Flow, Knock, Prober};
@@ -15,24 +14,24 @@ fn three_pods() -> Result<Testbed> {
     Testbed::new(fixtures::dev_pods(Network::Bridge, &["node-1"], &names, Families::Both), "hs")
 }
 
-fn verdict(cluster: &Testbed, policies: &str) -> Result<verdict::Counts> {
-    let snapshot = objects::snapshot(cluster.spec(), policies)?;
-    let prober = Prober::new(cluster, &KNOCKS)?;
-    let flows = Flow::all(cluster, &KNOCKS);
+fn verdict(testbed: &Testbed, policies: &str) -> Result<verdict::Counts> {
+    let snapshot = objects::snapshot(testbed.spec(), policies)?;
+    let prober = Prober::new(testbed, &KNOCKS)?;
+    let flows = Flow::all(testbed, &KNOCKS);
     let seen = prober.run(&flows)?;
-    verdict::check(cluster, &verdict::judge(cluster, &snapshot, &flows, &seen)?)
+    verdict::check(testbed, &verdict::judge(testbed, &snapshot, &flows, &seen)?)
 }
 
-fn settled(cluster: &Testbed) -> Result<()> {
-    Prober::new(cluster, &KNOCKS)?.settle(&Flow::all(cluster, &KNOCKS))
+fn settled(testbed: &Testbed) -> Result<()> {
+    Prober::new(testbed, &KNOCKS)?.settle(&Flow::all(testbed, &KNOCKS))
 }
 
 #[test]
 fn a_policy_that_nobody_enforces_is_seen_as_leaks() -> Result<()> {
-    let cluster = three_pods()?;
-    settled(&cluster)?;
-    assert_eq!(verdict(&cluster, "")?.refused, 0);
-    let error = verdict(&cluster, &fixtures::deny_all_ingress("dev")).unwrap_err().to_string();
+    let testbed = three_pods()?;
+    settled(&testbed)?;
+    assert_eq!(verdict(&testbed, "")?.refused, 0);
+    let error = verdict(&testbed, &fixtures::deny_all_ingress("dev")).unwrap_err().to_string();
     // Between 3 pods and from the outsider, in 4 ways over 2 families.
     assert!(error.starts_with("72 of 144 flows"), "{error}");
     assert!(error.contains("dev/a -> dev/b TCP/80 IPv4: must be refused (egress not isolated, ingress isolated by dev/deny-all), passed"), "{error}");
@@ -40,7 +39,7 @@ fn a_policy_that_nobody_enforces_is_seen_as_leaks() -> Result<()> {
     Ok(())
 }
 
-/// Rules by hand, each losing one kind of packet in one direction.
+/// Rules written by hand. Each loses one kind of packet in one direction.
 #[test]
 fn lost_packets_are_seen_as_lost() -> Result<()> {
     let cases = [
@@ -58,9 +57,9 @@ fn lost_packets_are_seen_as_lost() -> Result<()> {
         ),
         ("ct state invalid drop", ""),
     ];
-    let cluster = three_pods()?;
-    settled(&cluster)?;
-    let node = &cluster.endpoint("node-1")?.namespace;
+    let testbed = three_pods()?;
+    settled(&testbed)?;
+    let node = &testbed.endpoint("node-1")?.namespace;
     for (rule, expected) in cases {
         let script = format!(
             "add table inet by-hand\ndelete table inet by-hand\nadd table inet by-hand\n\
@@ -69,7 +68,7 @@ fn lost_packets_are_seen_as_lost() -> Result<()> {
         );
         let status = node.command("nft").arg(&script).status().context("run nft")?;
         assert!(status.success(), "{rule}");
-        match verdict(&cluster, "") {
+        match verdict(&testbed, "") {
             Ok(counts) => assert!(expected.is_empty(), "{rule}: {counts:?}"),
             Err(error) => {
                 let error = error.to_string();

@@ -2,7 +2,7 @@
 //! specification says.
 //!
 //! The whole way is under test: watches, the agent's view of the cluster, compiler,
-//! difference, kernel. Another socket reads the table, and `verify` compares it with
+//! difference, kernel. A second socket reads the table, and `verify` compares it with
 //! the objects.
 
 use std::cell::RefCell;
@@ -30,9 +30,8 @@ const STEPS: usize = 30;
 /// Histories of each test.
 const HISTORIES: u32 = 500;
 
-/// The same histories each time, other ones for each test. `PROPTEST_CASES`
-/// draws that many new ones, with a random seed unless `PROPTEST_RNG_SEED`
-/// gives one.
+/// Each test has histories of its own, the same in every run. `PROPTEST_CASES` draws
+/// that many new ones, with a random seed unless `PROPTEST_RNG_SEED` is set.
 fn cases(seed: u64) -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     match std::env::var_os("PROPTEST_CASES") {
@@ -41,8 +40,8 @@ fn cases(seed: u64) -> ProptestConfig {
     }
 }
 
-/// What a history starts from, in which order the kinds are listed, whether
-/// pods that have ended are watched, and what happens.
+/// The first objects, the order in which the kinds are listed, whether ended pods are
+/// watched, and the steps.
 type History = (Snapshot, Vec<Kind>, bool, Vec<Step>);
 
 fn history() -> impl Strategy<Value = History> {
@@ -50,7 +49,7 @@ fn history() -> impl Strategy<Value = History> {
     (random::crowd(), order, any::<bool>(), vec(random::step(), STEPS))
 }
 
-/// What was done.
+/// What the tests did so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     histories: usize,
@@ -58,11 +57,11 @@ struct Counts {
     syncs: usize,
     batches: usize,
     operations: usize,
-    /// Isolated addresses of all proofs.
+    /// Isolated addresses, summed over all proofs.
     addresses: usize,
 }
 
-/// A network namespace's rules, seen through two sockets.
+/// The rules of a network namespace, through two sockets.
 struct Node {
     namespace: Namespace,
     reader: Kernel,
@@ -76,7 +75,7 @@ impl Node {
         Ok(Self { namespace, reader, counts: Counts::default() })
     }
 
-    /// An agent starts, and sees the history.
+    /// Starts an agent and shows it the history.
     fn live(&mut self, (objects, order, ended, steps): &History) -> Result<()> {
         let options = Options { node: Some(NODES[0].0.to_owned()), ..Options::default() };
         let mut pipeline = Pipeline::new(self.namespace.run(Kernel::open)??, options);
@@ -94,12 +93,13 @@ impl Node {
         for events in watches.step(&the_rest()) {
             self.sync(&mut pipeline, &mut cluster, events).context("what was held")?;
         }
-        ensure!(*cluster.snapshot() == watches.objects(), "the view is not what was told");
+        ensure!(*cluster.snapshot() == watches.objects(), "the agent's view is wrong");
         self.counts.histories += 1;
         Ok(())
     }
 
-    /// What the agent does with events that come together, and the proof.
+    /// Handles events that arrive together as the agent does, and then proves the
+    /// table.
     fn sync(
         &mut self,
         pipeline: &mut Pipeline<Kernel>,
@@ -115,7 +115,7 @@ impl Node {
         ensure!(dump.foreign.is_empty(), "foreign: {:?}", dump.foreign);
         if dump.ruleset != *outcome.after {
             let missing = plan(Some(&dump.ruleset), &outcome.after);
-            bail!("the kernel has another table than was sent; what is missing: {missing:#?}");
+            bail!("the kernel's table is not what was sent; missing: {missing:#?}");
         }
         let (node, set_aside) = (Some(NODES[0].0), &outcome.set_aside);
         let report = verify::verify(cluster.snapshot(), node, set_aside, &dump.ruleset)?;
@@ -129,7 +129,7 @@ impl Node {
     }
 }
 
-/// No change, and everything that was held back arrives.
+/// Changes nothing and delivers everything that was held back.
 fn the_rest() -> Step {
     let delivery = Delivery {
         order: Kind::ALL.to_vec(),

@@ -1,5 +1,5 @@
-//! The image of `nftpol` contains what it needs and nothing else. It is the same
-//! every time.
+//! The image of `nftpol` contains what it needs and nothing else. Every build gives
+//! the same image.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn json(path: &Path) -> Result<Value> {
     Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
 }
 
-/// The blob that a descriptor names, with the digest and size that it says.
+/// The blob of a descriptor. Its digest and size must be as the descriptor states.
 fn blob(layout: &Path, descriptor: &Value) -> Result<std::path::PathBuf> {
     let digest = descriptor["digest"].as_str().context("no digest")?;
     let (algorithm, sum) = digest.split_once(':').context("no algorithm")?;
@@ -52,7 +52,7 @@ fn equal_programs_make_equal_images() -> Result<()> {
     let second = Image::nftpol(&copy)?.write(&other)?;
     assert_eq!(first, second);
     run(Command::new("cmp").arg(&one).arg(&other))?;
-    // And another program makes another one.
+    // Another program gives another image.
     let sleep = Image::of("nftpol:0.1.0", Path::new("/bin/sleep"), "/usr/local/bin/nftpol")?;
     assert_ne!(sleep.write(&other)?.digest, first.digest);
     Ok(())
@@ -76,7 +76,7 @@ fn the_image_runs_and_has_nothing_else() -> Result<()> {
     let entrypoint = config["config"]["Entrypoint"][0].as_str().context("no entrypoint")?;
     let version = run(Command::new("chroot").arg(&root).args([entrypoint, "--version"]))?;
     assert_eq!(version.trim(), concat!("nftpol ", env!("CARGO_PKG_VERSION")));
-    // The loader of the image itself says what it loads.
+    // The image's own loader lists what it loads.
     let loader = written.files.iter().find(|(path, _)| path.contains("/ld-linux"));
     let loader = &loader.context("no loader")?.0;
     let loaded = run(Command::new("chroot").arg(&root).args([loader, "--list", entrypoint]))?;

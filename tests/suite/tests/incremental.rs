@@ -1,5 +1,5 @@
-//! What the engine and the planner derive from a difference equals what they make
-//! from scratch, over random histories of a cluster.
+//! The engine and the planner work from differences. Their results equal those from
+//! scratch, over random histories of a cluster.
 
 use std::collections::BTreeSet;
 
@@ -21,16 +21,16 @@ fn cases() -> ProptestConfig {
     }
 }
 
-/// What happens to a cluster between two looks at it.
+/// What happens to a cluster between two looks.
 #[derive(Clone, Debug)]
 enum Step {
     /// Objects change.
     Edits(Vec<Edit>),
     /// The same objects arrive again.
     Relist,
-    /// Everything is another.
+    /// All objects are replaced.
     Replace(Snapshot),
-    /// The kernel refused these policies (by index), and no other.
+    /// The kernel refused these policies (by index) and no others.
     SetAside(BTreeSet<usize>),
 }
 
@@ -44,7 +44,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 impl Step {
-    /// Changes a snapshot, or which policies are set aside.
+    /// Changes the snapshot, or the policies that are set aside.
     fn apply(&self, snapshot: &mut Snapshot, set_aside: &mut BTreeSet<ObjectKey>) {
         match self {
             Self::Edits(edits) => edits.iter().for_each(|edit| edit.apply(snapshot)),

@@ -1,7 +1,7 @@
-//! The compiled table means what the specification says, and so does every moment of
-//! a change between two tables. Random clusters in the simulator; no kernel.
+//! The compiled table does what the specification says, and so does every moment of a
+//! change between two tables. Random clusters in the simulator; no kernel.
 
-#![expect(clippy::unwrap_used, reason = "a plan or table that is an error fails the test")]
+#![expect(clippy::unwrap_used, reason = "an error in a plan or table fails the test")]
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -18,9 +18,8 @@ use samples::from_scratch::compiled;
 use samples::judge::{NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
 
-/// The same cases each time, so that a red run can be repeated.
-/// `PROPTEST_CASES` draws that many new ones, with a random seed unless
-/// `PROPTEST_RNG_SEED` gives one.
+/// The same cases in every run, so that a failure can be repeated. `PROPTEST_CASES`
+/// draws that many new ones, with a random seed unless `PROPTEST_RNG_SEED` is set.
 fn cases() -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     match std::env::var_os("PROPTEST_CASES") {
@@ -47,8 +46,7 @@ fn stray((source, destination): (IpAddr, IpAddr)) -> simulator::Packet {
     simulator::Packet { tcp_flags: Some(TcpFlags::ACK), ..opening }
 }
 
-/// Whether one of the ends is a pod of the node that is isolated, in whatever
-/// direction.
+/// Whether one of the ends is a pod of the node that is isolated in some direction.
 fn is_isolated(
     snapshot: &Snapshot,
     owners: &Owners<'_>,
@@ -150,7 +148,7 @@ proptest! {
     }
 }
 
-/// The states of a table while a plan is committed, the first one included.
+/// The states of a table while a plan is committed, including the first one.
 fn history(old: Option<&Ruleset>, new: &Ruleset) -> Vec<Ruleset> {
     let first = old.cloned().unwrap_or_else(|| Ruleset::new(new.table.clone()));
     let mut states = vec![first];
@@ -162,16 +160,15 @@ fn history(old: Option<&Ruleset>, new: &Ruleset) -> Vec<Ruleset> {
     states
 }
 
-/// What may be expected of the moments of a change.
+/// What the moments of a change must satisfy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
-    /// Of one pod or one policy: no mixture at all.
+    /// A change of one pod or one policy: no mixture of old and new at all.
     One,
-    /// Of one namespace, and so of the elements of many peers: a packet that
-    /// both states deny is dropped, unless elements come and go in both
-    /// directions.
+    /// A change of one namespace, and so of the elements of many peers: a packet that
+    /// both states deny is dropped, unless elements come and go in both directions.
     Namespace,
-    /// Of several objects: a packet that one direction denies in both states
+    /// A change of several objects: a packet that one direction denies in both states
     /// is dropped.
     Many,
 }
@@ -233,8 +230,8 @@ fn check_change(before: &Snapshot, after: &Snapshot, change: Change) -> Result<(
     Ok(())
 }
 
-/// Before and after, and in every moment between for pairs of addresses that
-/// are treated alike before and after.
+/// Checks strays before and after the change. Pairs of addresses that are treated
+/// alike before and after are checked at every moment between, too.
 fn check_strays(before: &Snapshot, after: &Snapshot) -> Result<(), TestCaseError> {
     let (owners_before, owners_after) = (spec::owners(before), spec::owners(after));
     for (node, _) in NODES {
@@ -265,8 +262,8 @@ fn possible(outcome: Outcome, states: &[Ruleset], packet: &spec::Packet) -> Opti
     }
 }
 
-/// Whether a change takes and gives in both directions. Then no order of the
-/// two directions suits all packets.
+/// Whether a change both allows and denies packets, in both directions. Then no order
+/// of the two directions suits all packets.
 fn takes_and_gives(packets: &[(spec::Packet, NodeVerdict, NodeVerdict)]) -> bool {
     let any = |test: fn(NodeVerdict, NodeVerdict) -> bool| {
         packets.iter().any(|(_, first, then)| test(*first, *then))

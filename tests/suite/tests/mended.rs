@@ -16,7 +16,7 @@ use samples::from_scratch::compiled;
 use watcher::Store;
 use watcher::files::{self, Validation};
 
-/// `name address app=...` a line; policies as YAML specs by name.
+/// One pod per line: `name address app=...`. Policies are YAML specs by name.
 struct DevObjects<'a> {
     team: &'a str,
     pods: &'a [(&'a str, &'a str, &'a str)],
@@ -60,7 +60,7 @@ fn check(before: &DevObjects<'_>, after: &DevObjects<'_>, port: u16) -> Result<(
     };
     let [passes, passes_after] =
         [&before, &after].map(|snapshot| spec::decide(snapshot, &packet).passes());
-    ensure!(passes == passes_after, "the packet's fate changes");
+    ensure!(passes == passes_after, "the packet's fate differs before and after");
     let table = |snapshot| compiled(snapshot, &Options::default()).ruleset;
     let (old, new) = (table(&before), table(&after));
     let mut states: Vec<Ruleset> = vec![old.clone()];
@@ -79,12 +79,12 @@ fn check(before: &DevObjects<'_>, after: &DevObjects<'_>, port: u16) -> Result<(
     let possible = possible_outcomes(&states, &packet)?;
     let wrong = if passes { possible.drop } else { possible.accept };
     match wrong {
-        Some(witness) => anyhow::bail!("it should pass: {passes}, but: {witness}\n{said}"),
+        Some(witness) => anyhow::bail!("passes must be {passes}, but: {witness}\n{said}"),
         None => Ok(()),
     }
 }
 
-/// Egress to team=new is given, ingress from team=old is taken.
+/// Egress to team=new becomes allowed, ingress from team=old becomes denied.
 #[test]
 fn a_namespace_is_relabelled() -> Result<()> {
     let policies = BTreeMap::from([
@@ -109,8 +109,8 @@ const EGRESS_OF_X: &str = "{podSelector: {matchLabels: {app: x}}, policyTypes: [
 const EGRESS_OF_Z: &str = "{podSelector: {matchLabels: {app: z}}, policyTypes: [Egress], \
                            egress: [{ports: [{port: 81}]}]}";
 
-/// Its egress takes and gives, it leaves one peer set and enters another that
-/// is only for egress.
+/// The pod's egress loses one port and gains another. The pod leaves one peer set and
+/// enters another, which only egress uses.
 #[test]
 fn a_pod_is_relabelled_and_enters_a_set_that_others_send_to() -> Result<()> {
     let policies = BTreeMap::from([
@@ -133,7 +133,8 @@ fn a_pod_is_relabelled_and_enters_a_set_that_others_send_to() -> Result<()> {
     check(&cluster(before), &cluster(after), 81)
 }
 
-/// The other side lets it in by both labels, by the second on one port only.
+/// The other side lets the pod in by either label, but by the second on one port
+/// only.
 #[test]
 fn a_pod_is_relabelled_and_is_let_in_on_fewer_ports() -> Result<()> {
     let policies = BTreeMap::from([
@@ -152,8 +153,8 @@ fn a_pod_is_relabelled_and_is_let_in_on_fewer_ports() -> Result<()> {
     check(&cluster(before), &cluster(after), 81)
 }
 
-/// A port name gives pods other chains, so entries switch while the egress
-/// chain's rules change.
+/// A port name gives pods other chains, so map entries switch while the rules of the
+/// egress chain change.
 #[test]
 fn a_policy_gets_a_port_name_and_loses_its_egress() -> Result<()> {
     let pods = &[("p", "10.0.0.1", "p"), ("q", "10.0.0.2", "q")];
@@ -169,7 +170,8 @@ fn a_policy_gets_a_port_name_and_loses_its_egress() -> Result<()> {
     check(&before, &after, 81)
 }
 
-/// The set that it leaves is for others' egress, too, which only loses by it.
+/// The set that the pod leaves also serves the egress of others, which only becomes
+/// narrower.
 #[test]
 fn a_pod_is_relabelled_and_is_let_in_by_either_label() -> Result<()> {
     let policies = BTreeMap::from([

@@ -1,8 +1,9 @@
 //! A new TCP flow at an isolated pod begins with a SYN.
 //!
-//! Connection tracking takes up a flow from its middle, whichever side sends first.
-//! So without an entry of its own, no segment but a SYN may pass from or to a pod
-//! that is isolated in any direction. Otherwise a denied flow would continue.
+//! Connection tracking picks up a flow from its middle, whichever side sends first.
+//! So a segment without an entry may pass to or from an isolated pod only if it is a
+//! SYN, in whatever direction the pod is isolated. Otherwise a denied flow would
+//! continue.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,7 +21,7 @@ fn three_pods(network: Network) -> Result<Testbed> {
     scenario::connected(victim_and("client", network), "mf")
 }
 
-/// Segments that belong to no flow, each with a client's port of its own.
+/// Segments that belong to no flow. Each has its own client port.
 fn strays(first_port: u16) -> impl Iterator<Item = Segment> {
     let (syn, ack) = (TcpFlags::SYN.0, TcpFlags::ACK.0);
     let flags = [ack, syn | ack, TcpFlags::RST.0, TcpFlags::FIN.0 | ack, syn | TcpFlags::FIN.0];
@@ -33,7 +34,7 @@ fn strays(first_port: u16) -> impl Iterator<Item = Segment> {
     })
 }
 
-/// Tries strays from one to the other.
+/// Sends strays from one pod to the other and checks which arrive.
 fn check(from: &Endpoint, to: &Endpoint, expected: bool, port: u16, when: &str) -> Result<()> {
     for v6 in [false, true] {
         let ears = SegmentListener::at(to, v6)?;
@@ -49,15 +50,15 @@ fn check(from: &Endpoint, to: &Endpoint, expected: bool, port: u16, when: &str) 
 #[test]
 fn strays_pass_only_between_pods_that_are_not_isolated() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
-        let cluster = three_pods(network)?;
-        let client = cluster.endpoint("dev/client")?;
-        let victim = cluster.endpoint("dev/victim")?;
-        let third = cluster.endpoint("dev/third")?;
-        scenario::apply(&cluster, "")?;
+        let testbed = three_pods(network)?;
+        let client = testbed.endpoint("dev/client")?;
+        let victim = testbed.endpoint("dev/victim")?;
+        let third = testbed.endpoint("dev/third")?;
+        scenario::apply(&testbed, "")?;
         check(client, victim, true, 20_000, "nobody is isolated")?;
         check(victim, client, true, 20_100, "nobody is isolated")?;
         for (direction, port) in [("Ingress", 21_000), ("Egress", 22_000)] {
-            scenario::apply(&cluster, &isolated_victim(direction))?;
+            scenario::apply(&testbed, &isolated_victim(direction))?;
             let when = format!("{network:?}, {direction}");
             check(client, victim, false, port, &when)?;
             check(victim, client, false, port + 100, &when)?;
@@ -67,14 +68,14 @@ fn strays_pass_only_between_pods_that_are_not_isolated() -> Result<()> {
     Ok(())
 }
 
-/// The victim's own data makes no entry in which the client's are replies.
+/// Data from the victim makes no entry in which the client's segments are replies.
 #[test]
 fn a_denied_flow_is_not_taken_up_from_the_servers_side() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
-        let cluster = three_pods(network)?;
-        let node = &cluster.endpoint("node-1")?.namespace;
-        let (client, victim) = (cluster.endpoint("dev/client")?, cluster.endpoint("dev/victim")?);
-        scenario::apply(&cluster, &isolated_victim("Ingress"))?;
+        let testbed = three_pods(network)?;
+        let node = &testbed.endpoint("node-1")?.namespace;
+        let (client, victim) = (testbed.endpoint("dev/client")?, testbed.endpoint("dev/victim")?);
+        scenario::apply(&testbed, &isolated_victim("Ingress"))?;
         let data = |source_port, destination_port, sequence, acknowledgement| Segment {
             source_port,
             destination_port,
@@ -82,8 +83,8 @@ fn a_denied_flow_is_not_taken_up_from_the_servers_side() -> Result<()> {
             acknowledgement,
             flags: TcpFlags::ACK,
         };
-        // With the chain as it is, then without its rules: the flow must be one
-        // that conntrack would take up.
+        // First with the chain as it is, then without its rules. The second pass
+        // shows that conntrack would pick up this flow.
         for (port, expected) in [(23_000, false), (23_001, true)] {
             for v6 in [false, true] {
                 let ears = SegmentListener::at(victim, v6)?;
@@ -116,14 +117,14 @@ fn forgotten(node: &Endpoint, port: u16) -> Result<()> {
     }
 }
 
-/// An open connection whose entry is gone, as after it was deleted.
+/// An open connection without its entry, as after the entry was deleted.
 #[test]
 fn an_open_connection_does_not_go_on_once_its_entry_is_gone() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
-        let cluster = three_pods(network)?;
-        let node = cluster.endpoint("node-1")?;
-        let (client, victim) = (cluster.endpoint("dev/client")?, cluster.endpoint("dev/victim")?);
-        scenario::apply(&cluster, "")?;
+        let testbed = three_pods(network)?;
+        let node = testbed.endpoint("node-1")?;
+        let (client, victim) = (testbed.endpoint("dev/client")?, testbed.endpoint("dev/victim")?);
+        scenario::apply(&testbed, "")?;
         node.namespace.sysctl("netfilter.nf_conntrack_tcp_timeout_established", "1")?;
         for v6 in [false, true] {
             let to = (victim.address(v6).context("an address")?, 7000);
@@ -136,14 +137,14 @@ fn an_open_connection_does_not_go_on_once_its_entry_is_gone() -> Result<()> {
             opened.write_all(b"a")?;
             served.read_exact(&mut [0]).context("an open connection")?;
             forgotten(node, from.port())?;
-            scenario::apply(&cluster, &isolated_victim("Ingress"))?;
+            scenario::apply(&testbed, &isolated_victim("Ingress"))?;
             let what = format!("{network:?}, IPv6 {v6}");
             for (mut by, mut at) in [(&served, &opened), (&opened, &served)] {
                 by.write_all(b"b")?;
-                assert!(at.read_exact(&mut [0]).is_err(), "{what}: the connection goes on");
+                assert!(at.read_exact(&mut [0]).is_err(), "{what}: data got through");
             }
-            // It was no more than held up.
-            scenario::apply(&cluster, "")?;
+            // The data was only held up.
+            scenario::apply(&testbed, "")?;
             for end in [&mut opened, &mut served] {
                 end.set_read_timeout(Some(PATIENCE))?;
                 end.read_exact(&mut [0]).with_context(|| format!("{what}: what was held up"))?;

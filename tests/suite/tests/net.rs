@@ -1,4 +1,4 @@
-//! Namespaces come, keep what is put into them, and go without a trace.
+//! Namespaces come up, keep what is put into them, and leave nothing behind.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ fn a_dropped_namespace_takes_its_processes_along() -> Result<()> {
     let name = namespace.name().to_owned();
     let mut sleeper = namespace.command("sleep").arg("1000").spawn()?;
     let started = Instant::now();
-    // `ip netns exec` needs a moment until it has entered the namespace.
+    // `ip netns exec` needs a moment to enter the namespace.
     std::thread::sleep(Duration::from_millis(200));
     drop(namespace);
     assert!(!sleeper.wait()?.success());

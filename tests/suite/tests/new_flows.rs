@@ -1,4 +1,4 @@
-//! Questions in new flows see the rules that come between them.
+//! Questions in new flows meet the rules that are added between them.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -14,12 +14,12 @@ use netbed::testbed::{Endpoint, Role};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const PORT: u16 = 8081;
-/// Established flows pass, as policies have it; new ones do not.
+/// Established flows pass, as with policies; new flows do not.
 const DENY: &str = "table inet deny { chain in { type filter hook input priority 0; \
                     ct state established accept; udp dport 8081 drop; }; }";
 
-/// Who is answered and then denied is refused at once: no question goes on
-/// under the name of an answered one.
+/// An asker that is answered and then denied gets no further answer: no question uses
+/// the flow of an answered one.
 #[test]
 fn rules_are_seen_by_questions_that_were_answered_before() -> Result<()> {
     let namespace = Namespace::new("fr")?;
@@ -69,7 +69,8 @@ fn until(fresh: &NewFlows, holds: impl Fn(Progress) -> bool) -> Result<()> {
     Ok(())
 }
 
-/// As agnhost's netexec does; how many questions came, and from which ports.
+/// Answers as agnhost's netexec does. Returns the number of questions and their
+/// ports.
 fn echo(server: &UdpSocket, stop: &AtomicBool) -> (u64, BTreeSet<u16>) {
     let (mut questions, mut ports) = (0, BTreeSet::new());
     let mut buffer = [0; 64];

@@ -39,18 +39,18 @@ fn two_nodes_routed() -> Result<()> {
     every_policy(Network::Routed, &["node-1", "node-2"])
 }
 
-/// Each file in the place of the one before, at last all of them together,
-/// then none.
+/// Each file replaces the one before. Then come the files by field together, then
+/// none.
 fn every_policy(network: Network, nodes: &[&str]) -> Result<()> {
-    let cluster = Testbed::new(fixtures::town(network, nodes), "pk")?;
-    let scenario = Scenario::new(&cluster, &KNOCKS)?;
+    let testbed = Testbed::new(fixtures::town(network, nodes), "pk")?;
+    let scenario = Scenario::new(&testbed, &KNOCKS)?;
     let by_field = fixtures::files("packets")?;
     let by_people = fixtures::files("policies")?;
     for (path, policies) in by_field.iter().chain(&by_people) {
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let counts = scenario.enforce(policies).with_context(|| file.clone().into_owned())?;
         println!("{network:?}, {} nodes, {file}: {counts:?}", nodes.len());
-        // Two of the six policies allow everything in the one direction.
+        // Two of the six policies allow everything in their direction.
         let all_open = file.starts_with("2-") || file.starts_with("5-");
         assert!(counts.passed > 100 && (all_open || counts.refused > 100), "{file}: {counts:?}");
     }

@@ -1,4 +1,4 @@
-//! Protocols that the API cannot name. To an isolated pod they pass only by rules
+//! Protocols that the API cannot name. They reach an isolated pod only by rules
 //! without `ports`.
 
 use std::net::{SocketAddr, UdpSocket};
@@ -15,8 +15,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// "Use for experimentation and testing" (RFC 3692).
 const EXPERIMENTAL: i32 = 253;
 
-/// `peer` by a rule without ports; `ports` by a rule that names every port of
-/// every protocol that can be named.
+/// Allows `peer` by a rule without ports, and `ports` by a rule with every port of
+/// every protocol that the API can name.
 fn policy() -> String {
     let (peer, ports) = (fixtures::peer("peer"), fixtures::peer("ports"));
     let every = "[{protocol: TCP}, {protocol: UDP}, {protocol: SCTP}]";
@@ -28,12 +28,12 @@ fn policy() -> String {
 fn other_protocols_pass_only_by_rules_without_ports() -> Result<()> {
     let names = ["server", "peer", "ports", "stranger"];
     let spec = fixtures::dev_pods(Network::Bridge, &["node-1"], &names, Families::Both);
-    let cluster = scenario::connected(spec, "pr")?;
-    scenario::apply(&cluster, &policy())?;
-    let server = cluster.endpoint("dev/server")?;
+    let testbed = scenario::connected(spec, "pr")?;
+    scenario::apply(&testbed, &policy())?;
+    let server = testbed.endpoint("dev/server")?;
     for (from, expected) in [("dev/peer", true), ("dev/ports", false), ("dev/stranger", false)] {
         for v6 in [false, true] {
-            let arrived = arrives(cluster.endpoint(from)?, server, v6)?;
+            let arrived = arrives(testbed.endpoint(from)?, server, v6)?;
             assert_eq!(arrived, expected, "{from}, IPv6: {v6}");
         }
     }
@@ -48,7 +48,7 @@ fn arrives(from: &Endpoint, to: &Endpoint, v6: bool) -> Result<bool> {
     Ok(at.recv(&mut [0; 64]).is_ok())
 }
 
-/// A raw socket, as the type whose `recv` and `send_to` serve any datagrams.
+/// A raw socket as a `UdpSocket`, whose `recv` and `send_to` work with any datagrams.
 fn raw(endpoint: &Endpoint, bind: SocketAddr) -> Result<UdpSocket> {
     endpoint.namespace.run(|| {
         let protocol = Protocol::from(EXPERIMENTAL);

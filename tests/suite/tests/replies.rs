@@ -14,8 +14,8 @@ use samples::testbed_spec::{Families, Network};
 const PATIENCE: Duration = Duration::from_secs(5);
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// `client` may open flows to `server` on TCP and UDP 7000, and that is all:
-/// nothing may enter the client, nothing may leave the server.
+/// `client` may open flows to `server` on TCP and UDP 7000 and nothing else: no flow
+/// may enter the client or leave the server.
 fn one_way() -> String {
     let ports = "[{port: 7000}, {protocol: UDP, port: 7000}]";
     let (client, server) = (fixtures::peer("client"), fixtures::peer("server"));
@@ -30,16 +30,16 @@ fn one_way() -> String {
 /// Client and server, on two nodes or on one.
 fn pair(network: Network, nodes: &[&str]) -> Result<Testbed> {
     let spec = fixtures::dev_pods(network, nodes, &["client", "server"], Families::Both);
-    let cluster = scenario::connected(spec, "rp")?;
-    scenario::apply(&cluster, &one_way())?;
-    Ok(cluster)
+    let testbed = scenario::connected(spec, "rp")?;
+    scenario::apply(&testbed, &one_way())?;
+    Ok(testbed)
 }
 
 fn on_every_network(test: impl Fn(&Testbed, &Endpoint, &Endpoint) -> Result<()>) -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
         for nodes in [&["node-1"][..], &["node-1", "node-2"]] {
-            let cluster = pair(network, nodes)?;
-            test(&cluster, cluster.endpoint("dev/client")?, cluster.endpoint("dev/server")?)
+            let testbed = pair(network, nodes)?;
+            test(&testbed, testbed.endpoint("dev/client")?, testbed.endpoint("dev/server")?)
                 .with_context(|| format!("{network:?}, {} nodes", nodes.len()))?;
         }
     }
@@ -86,7 +86,7 @@ fn tcp_and_udp_are_answered_though_the_way_back_is_closed() -> Result<()> {
             at.send_to(b"answer", from)?;
             asker.recv(&mut [0; 16]).context("the answer")?;
         }
-        // The other way round nothing opens.
+        // No flow opens in the other direction.
         for address in addresses(client)? {
             let to = SocketAddr::from((address, 7000));
             let _listener = client.namespace.run(|| TcpListener::bind(to))??;
@@ -110,8 +110,8 @@ fn udp(client: &Endpoint, server: &Endpoint, to: IpAddr, port: u16) -> Result<Ud
     Ok(socket)
 }
 
-/// The server's kernel answers with an ICMP error, which is `related` to the
-/// flow, though the server may send nothing and the client receive nothing.
+/// The server's kernel answers with an ICMP error, which is `related` to the flow. It
+/// passes although the server may send nothing and the client may receive nothing.
 #[test]
 fn port_unreachable_comes_back_for_allowed_flows_alone() -> Result<()> {
     on_every_network(|_, client, server| {
@@ -130,7 +130,7 @@ fn port_unreachable_comes_back_for_allowed_flows_alone() -> Result<()> {
     })
 }
 
-/// Only the first fragment has the ports.
+/// Only the first fragment contains the ports.
 #[test]
 fn fragments_of_allowed_flows_pass() -> Result<()> {
     on_every_network(|_, client, server| {
@@ -147,19 +147,19 @@ fn fragments_of_allowed_flows_pass() -> Result<()> {
     })
 }
 
-/// Bytes; IPv6's minimum (RFC 8200, 5).
+/// The minimum MTU of IPv6 in bytes (RFC 8200, 5).
 const NARROW: u16 = 1280;
 
-/// The last link is narrower than the first: without fragmentation-needed and
-/// packet-too-big from the far node, large segments vanish for ever.
+/// The last link is narrower than the first. Without fragmentation-needed and
+/// packet-too-big from the far node, large segments vanish.
 #[test]
 fn path_mtu_discovery_works_for_allowed_flows() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
-        let cluster = pair(network, &["node-1", "node-2"])?;
+        let testbed = pair(network, &["node-1", "node-2"])?;
         let interface = if network == Network::Bridge { "cni0" } else { "veth1" };
-        let far = cluster.endpoint("node-2")?;
+        let far = testbed.endpoint("node-2")?;
         far.namespace.ip(&format!("link set {interface} mtu {NARROW}"))?;
-        let (client, server) = (cluster.endpoint("dev/client")?, cluster.endpoint("dev/server")?);
+        let (client, server) = (testbed.endpoint("dev/client")?, testbed.endpoint("dev/server")?);
         for address in addresses(server)? {
             transfer(client, server, (address, 7000).into(), 200_000)
                 .with_context(|| format!("{network:?} {address}"))?;
@@ -170,7 +170,7 @@ fn path_mtu_discovery_works_for_allowed_flows() -> Result<()> {
     Ok(())
 }
 
-/// What the client's kernel knows about the way to an address.
+/// What the client's kernel knows about the route to an address.
 fn route_to(client: &Endpoint, address: IpAddr) -> Result<String> {
     let arguments = ["-n", client.namespace.name(), "route", "get", &address.to_string()];
     let output = std::process::Command::new("ip").args(arguments).output()?;

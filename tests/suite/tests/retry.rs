@@ -1,5 +1,5 @@
 //! A failed pass over connection tracking is repeated. This is a test program of its
-//! own, because it gives up root for a while.
+//! own because it gives up root for a while.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn suspects_wait_until_a_pass_succeeds() -> Result<()> {
     let connections = namespace.run(ConntrackCleanup::start)??;
     let (before, after) = (table("")?, table(&fixtures::deny_all_ingress("dev"))?);
 
-    // The kernel asks for the sender's rights, not only the opener's
+    // The kernel checks the rights of the sender, not only those of the opener
     // (`netlink_net_capable`, net/netlink/af_netlink.c).
     seteuid(Uid::from_raw(NOBODY))?;
     connections.changed(Some(before), after);

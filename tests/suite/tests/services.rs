@@ -1,5 +1,5 @@
 //! Services: policies see the destination after DNAT and the source before this
-//! node's SNAT. The tests make the rules of kube-proxy by hand.
+//! node's SNAT. The tests write the rules of kube-proxy by hand.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -14,9 +14,9 @@ const MOMENT: Duration = Duration::from_millis(250);
 const CLUSTER_IP: &str = "10.96.0.10:80";
 const NODE_PORT: &str = "192.168.77.11:30080";
 
-/// A Service whose only endpoint is `dev/server`, the second pod. What leaves
-/// for the pod that it came from is masqueraded, as kube-proxy does with
-/// hairpin traffic.
+/// A Service whose only endpoint is `dev/server`, the second pod. Packets that return
+/// to the pod that sent them are masqueraded, as kube-proxy does with hairpin
+/// traffic.
 const KUBE_PROXY: &str = "
 add table ip kube-proxy
 add chain ip kube-proxy prerouting { type nat hook prerouting priority dstnat; }
@@ -26,8 +26,8 @@ add chain ip kube-proxy postrouting { type nat hook postrouting priority srcnat;
 add rule ip kube-proxy postrouting ip saddr 10.244.1.3 ip daddr 10.244.1.3 masquerade
 ";
 
-/// The server takes port 8080 from `client` and from one outside address;
-/// `client` may reach the server's port 8080. The server may reach no one.
+/// The server accepts port 8080 from `client` and from one outside address. `client`
+/// may reach port 8080 of the server. The server may reach no one.
 fn policies(outsider: &str) -> String {
     let (client, server) = (fixtures::peer("client"), fixtures::peer("server"));
     let block = format!("{{ipBlock: {{cidr: {outsider}/32}}}}");
@@ -43,11 +43,11 @@ fn policies(outsider: &str) -> String {
 fn one_service(network: Network) -> Result<Testbed> {
     let names = ["client", "server", "stranger"];
     let spec = fixtures::dev_pods(network, &["node-1"], &names, Families::V4);
-    let cluster = scenario::connected(spec, "sv")?;
-    let node = &cluster.endpoint("node-1")?.namespace;
+    let testbed = scenario::connected(spec, "sv")?;
+    let node = &testbed.endpoint("node-1")?.namespace;
     let status = node.command("nft").arg(KUBE_PROXY).status().context("run nft")?;
     ensure!(status.success(), "nft refused the Service's rules");
-    Ok(cluster)
+    Ok(testbed)
 }
 
 fn connects(from: &Endpoint, to: &str) -> Result<bool> {
@@ -58,10 +58,11 @@ fn connects(from: &Endpoint, to: &str) -> Result<bool> {
 #[test]
 fn services_are_judged_by_the_pod_behind_them() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
-        let cluster = one_service(network)?;
-        let server = cluster.endpoint("dev/server")?;
+        let testbed = one_service(network)?;
+        let server = testbed.endpoint("dev/server")?;
         let _listener = server.namespace.run(|| TcpListener::bind("0.0.0.0:8080"))??;
-        // Who, to where, with the outsider's block, with another's.
+        // Source, destination, and whether it connects with the outsider's block and
+        // with another block.
         let cases = [
             ("dev/client", CLUSTER_IP, true, true),
             ("dev/stranger", CLUSTER_IP, false, false),
@@ -69,13 +70,13 @@ fn services_are_judged_by_the_pod_behind_them() -> Result<()> {
             ("outsider", NODE_PORT, true, false),
         ];
         for (from, to, ..) in cases {
-            let connected = connects(cluster.endpoint(from)?, to)?;
+            let connected = connects(testbed.endpoint(from)?, to)?;
             assert!(connected, "{network:?}, without policies: {from} to {to}");
         }
         for (outsider, own_block) in [("192.168.77.1", true), ("192.168.77.2", false)] {
-            scenario::apply(&cluster, &policies(outsider))?;
+            scenario::apply(&testbed, &policies(outsider))?;
             for (from, to, with, without) in cases {
-                let connected = connects(cluster.endpoint(from)?, to)?;
+                let connected = connects(testbed.endpoint(from)?, to)?;
                 let expected = if own_block { with } else { without };
                 assert_eq!(connected, expected, "{network:?}, {outsider}: {from} to {to}");
             }

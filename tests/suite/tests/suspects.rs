@@ -1,7 +1,7 @@
-//! Which live flows a change makes suspicious: never too few, and few where little
-//! changed. In the simulator; no kernel.
+//! Which live flows a change makes suspicious: never too few, and only a few for a
+//! small change. In the simulator; no kernel.
 
-#![expect(clippy::unwrap_used, reason = "a manifest or table that is an error fails the test")]
+#![expect(clippy::unwrap_used, reason = "an error in a manifest or table fails the test")]
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use samples::objects;
 use samples::random::{self, NODES};
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 
-/// The same cases each time. `PROPTEST_CASES` draws that many new ones.
+/// The same cases in every run. `PROPTEST_CASES` draws that many new ones.
 fn cases() -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     match std::env::var_os("PROPTEST_CASES") {
@@ -43,7 +43,7 @@ fn on_the_wire(packet: &spec::Packet) -> Packet {
     }
 }
 
-/// All pairs of the clusters' addresses, and link-local ones.
+/// All pairs of the clusters' addresses, and pairs of link-local ones.
 fn packets(snapshots: &[&Snapshot]) -> Vec<Packet> {
     let link_local = [("fe80::1", "fe80::2"), ("fd00::1", "fe80::2"), ("fe80::1", "fd00::2")];
     let beside =
@@ -112,7 +112,7 @@ const WEB: &str = "10.244.1.2";
 const DB: &str = "10.244.1.3";
 const CLIENT: &str = "10.244.2.2";
 
-/// Ingress from `app: client` for what the selector says, at these ports.
+/// Ingress from `app: client` on these ports, for the pods that the selector selects.
 fn policy(name: &str, app: &str, ports: &[u16]) -> String {
     let ports: String = ports.iter().map(|port| format!("    - port: {port}\n")).collect();
     format!(
@@ -202,14 +202,14 @@ fn a_peer_less_suspects_the_peer_where_it_has_fewer_addresses() {
     relabelled[2].1 = "stranger";
     let after = compiled(&relabelled, &policy("p", "web, db", &[80]));
     assert_eq!(suspected(&before, &after), only(&[CLIENT]));
-    // All peers go, for one pod alone.
+    // One pod loses all its peers.
     let before = compiled(&PODS, &policy("p", "web", &[80]));
     relabelled[3].1 = "stranger";
     let after = compiled(&relabelled, &policy("p", "web", &[80]));
     assert_eq!(suspected(&before, &after), only(&[WEB]));
 }
 
-/// The label that was the policy's is another's now: chain by chain.
+/// A pod gets the label of another policy, so it is compared chain by chain.
 #[test]
 fn an_address_that_has_another_chain_is_suspected() {
     let policies = policy("p", "web", &[80]) + &policy("q", "db", &[90]);

@@ -20,11 +20,11 @@ fn without_policies_everybody_reaches_everybody() -> Result<()> {
             {
                 spec = spec.pod("dev", &format!("p{number}"), &[], families, &[]);
             }
-            let cluster = Testbed::new(spec, "cl")?;
+            let testbed = Testbed::new(spec, "cl")?;
             let t1 = Instant::now();
             let knocks = [Knock::Tcp(80), Knock::Udp(53), Knock::Sctp(3868), Knock::Icmp];
-            let prober = Prober::new(&cluster, &knocks)?;
-            let flows = Flow::all(&cluster, &knocks);
+            let prober = Prober::new(&testbed, &knocks)?;
+            let flows = Flow::all(&testbed, &knocks);
             prober.settle(&flows)?;
             let t2 = Instant::now();
             let seen = prober.run(&flows)?;

@@ -1,5 +1,5 @@
-//! Six of Kubernetes' own specs of NetworkPolicy against nftpol as a DaemonSet in a
-//! whole Kubernetes. `cargo xtask conformance` runs all.
+//! Six of Kubernetes' own NetworkPolicy specs against nftpol as a DaemonSet in a
+//! whole Kubernetes. `cargo xtask conformance` runs all of them.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use kubebed::kubernetes::{Kubernetes, Options};
 use kubebed::upstream::{self, Outcome, Verdict, choice};
 
-/// How many at once: they mostly wait for denied connections.
+/// How many run at once. They mostly wait for denied connections.
 const AT_ONCE: usize = 6;
 
 #[test]
@@ -25,8 +25,8 @@ fn six_upstream_specs_on_kubernetes() -> Result<()> {
     ensure!(outcomes.len() == specs.len(), "{} outcomes", outcomes.len());
     for Outcome { spec, verdict, cells, .. } in &outcomes {
         ensure!(*verdict == Verdict::Passed, "{}: {verdict:?}", spec.name);
-        ensure!(cells.pairs > 0, "{} asked nobody", spec.name);
-        // Upstream is content with a pod that does not reach itself.
+        ensure!(cells.pairs > 0, "{} tried no pair of pods", spec.name);
+        // Upstream accepts a pod that does not reach itself.
         ensure!(cells.itself_refused == 0, "{}: {cells:?}", spec.name);
     }
     Ok(())

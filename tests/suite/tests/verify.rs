@@ -35,24 +35,24 @@ fn shown(report: &Report) -> String {
     report.differences.iter().map(|one| format!("{one}\n")).collect()
 }
 
-/// A small mistake; indices are taken from what there is.
+/// A small mistake. Each index picks one of the objects that exist.
 #[derive(Clone, Debug)]
 enum Mistake {
-    /// A rule is gone.
+    /// A rule is missing.
     Rule(Index),
-    /// Two rules in a row change places.
+    /// Two neighbouring rules change places.
     Order(Index),
-    /// A match of a rule is gone.
+    /// A match of a rule is missing.
     Match(Index),
-    /// A verdict is another.
+    /// A rule has another verdict.
     Verdict(Index, Verdict),
-    /// An element of a set is gone.
+    /// An element of a set is missing.
     Gone(Index),
-    /// An element of a set is in another of its type, too.
+    /// An element of a set is also in another set of its type.
     Too(Index, Index),
-    /// An entry of a map is gone.
+    /// An entry of a map is missing.
     Entry(Index),
-    /// Two entries of a map go where the other went.
+    /// Two entries of a map swap their targets.
     Entries(Index),
 }
 
@@ -72,7 +72,7 @@ fn mistake() -> impl Strategy<Value = Mistake> {
 }
 
 impl Mistake {
-    /// Makes it; nothing where there is nothing of the kind.
+    /// Makes the mistake, or does nothing where no such object exists.
     fn make(&self, table: &mut Ruleset) -> Option<()> {
         match self {
             Self::Rule(at) | Self::Order(at) | Self::Match(at) | Self::Verdict(at, _) => {
@@ -145,8 +145,8 @@ proptest! {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Each packet that it shows differs; and where it shows none, none of
-    /// those between all addresses and ports that matter does.
+    /// Each packet that the report shows differs. If it shows none, no packet between
+    /// the relevant addresses and ports differs.
     #[test]
     fn a_wrong_table_differs_where_it_is_said_to(
         snapshot in random::snapshot(), mistakes in prop::collection::vec(mistake(), 1..3),

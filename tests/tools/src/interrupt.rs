@@ -1,5 +1,5 @@
-//! Turns SIGINT and SIGTERM into an error at the next place that checks, so that
-//! values are dropped and clean up. The process does not end by itself.
+//! Turns SIGINT and SIGTERM into an error at the next check, so that values are
+//! dropped and clean up. The process does not end by itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,10 +10,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on signals only ask.
+/// From now on a signal no longer ends the process, and [`check`] reports it.
 ///
 /// # Errors
-/// When they cannot be waited for.
+/// When the process cannot wait for the signals.
 pub fn listen() -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("make a tokio runtime")?;
@@ -33,10 +33,10 @@ pub fn listen() -> Result<()> {
     Ok(())
 }
 
-/// Goes on.
+/// Does nothing unless a signal has arrived.
 ///
 /// # Errors
-/// When a signal has asked for the end.
+/// When a signal has asked the program to end.
 pub fn check() -> Result<()> {
     ensure!(!INTERRUPTED.load(Ordering::Relaxed), "interrupted");
     Ok(())

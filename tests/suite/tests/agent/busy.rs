@@ -1,6 +1,6 @@
-//! Another program commits all the time, as kube-proxy does where Services come and
-//! go. Changes and repairs still arrive, and the agent does not use up the node's
-//! CPU time.
+//! Another program commits all the time, as kube-proxy does when Services change
+//! often. Changes and repairs still take effect, and the agent does not use up the
+//! node's CPU time.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -19,10 +19,10 @@ use netbed::fire::{nft, policy, say};
 use netbed::net::Namespace;
 use netbed::stream::percentile;
 
-/// Between two of their commits.
+/// Pause between two commits of the other program.
 const EVERY: Duration = Duration::from_millis(5);
 const CHANGES: u32 = 10;
-/// Address blocks of a policy; reading them takes longer than [`EVERY`].
+/// Address blocks of one policy. Reading them takes longer than [`EVERY`].
 const BLOCKS: u32 = 8_000;
 
 #[test]
@@ -35,7 +35,8 @@ fn others_commit_all_the_time() -> Result<()> {
         let _noise = Noise::start(outpost.range.node())?;
         busy(&outpost, &agent, &mut table, "small table")?;
     }
-    // Too many for `kubectl apply`, which keeps a copy of each.
+    // Too large for `kubectl apply`, which stores a copy of an object in an annotation
+    // of the object.
     outpost.server.kubectl(&["create", "-f", "-"], &blocks())?.success()?;
     table.until("blocks", |table| {
         table.sets.values().any(|set| set.elements.len() >= BLOCKS as usize)
@@ -51,7 +52,7 @@ fn others_commit_all_the_time() -> Result<()> {
 
 fn busy(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str) -> Result<()> {
     let Outpost { server, range, .. } = outpost;
-    // A large table cannot be read in one piece now.
+    // From here on a large table cannot be read between two commits.
     let in_force = || agent.metric("nftpol_event_to_kernel_seconds_count");
     let cpu = || agent.metric("process_cpu_seconds");
     let (start, spent) = (Instant::now(), cpu()?);
@@ -109,7 +110,7 @@ fn blocks() -> String {
     policy("blocks", &spec)
 }
 
-/// Commits to a table of its own, as long as this value lives.
+/// Commits to a table of its own for as long as this value lives.
 struct Noise {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
@@ -145,10 +146,10 @@ impl Drop for Noise {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // What could not be written was not needed any more.
+            // A failed write no longer matters.
             let _ = thread.join();
         }
-        // At the end of its input it has ended.
+        // nft ends when its input ends.
         let _ = self.nft.kill();
         let _ = self.nft.wait();
     }

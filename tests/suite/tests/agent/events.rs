@@ -1,8 +1,8 @@
-//! What people see of a policy that cannot be enforced as written.
+//! The Events that users see for a policy that cannot be enforced as written.
 //!
-//! The API server accepts no such policy, but it does not check stored objects
-//! again. It serves a policy that an older server accepted (before `ipBlock.cidr`
-//! was checked, for instance). So the test writes it into etcd itself.
+//! The API server rejects such a policy, but it does not check stored objects again.
+//! It still serves a policy that an older server accepted, for instance from before
+//! `ipBlock.cidr` was checked. So the test writes the policy into etcd itself.
 
 use std::net::SocketAddr;
 use std::thread::sleep;
@@ -21,10 +21,10 @@ use serde_json::{Value, json};
 /// `metadata.uid` of the unusable policy, and the name of its Event.
 const UID: &str = "6f2c1a0e-52d5-4f0c-9a53-0a4d1a5b7c11";
 const NAME: &str = "nftpol.6f2c1a0e-52d5-4f0c-9a53-0a4d1a5b7c11.unusablepart";
-/// Between two Events of one agent at the least.
+/// Shortest pause between two Events of one agent.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Nodes with one selected pod each, and then one without.
+/// Nodes with one selected pod each. The last node has none.
 pub(super) fn cluster(nodes: &[&str], network: Network) -> TestbedSpec {
     let spec = TestbedSpec::new(network, nodes)
         .namespace("dev", &[])
@@ -35,7 +35,7 @@ pub(super) fn cluster(nodes: &[&str], network: Network) -> TestbedSpec {
     spec.pod_on(alone, "free", "one", &[], Families::V4, &[])
 }
 
-/// Stores the policy with `address` in the place of a CIDR.
+/// Stores the policy with `address` in place of a CIDR.
 pub(super) fn store_unusable(world: &World, address: &str) -> Result<()> {
     world.server.store_policy(&json!({
         "apiVersion": "networking.k8s.io/v1",
@@ -58,7 +58,8 @@ pub(super) fn events(world: &World) -> Result<Vec<Event>> {
     Ok(world.server.block_on(events.list(&ListParams::default()))?.items)
 }
 
-/// Waits until the one Event is of this node and has this in its message.
+/// Waits until this node has written the only Event and its message contains this
+/// text.
 pub(super) fn told(world: &World, node: &str, message: &str, agent: &Daemon<'_>) -> Result<Event> {
     let start = Instant::now();
     loop {
@@ -85,14 +86,14 @@ fn host(event: &Event) -> Option<&str> {
     event.source.as_ref()?.host.as_deref()
 }
 
-/// A proxy on a node to the API server, with the rights of the DaemonSet.
+/// A proxy on a node to the API server. It has the rights of the DaemonSet.
 pub(super) fn proxy(world: &World, node: &str) -> Result<Proxy> {
     let client = world.server.service_account_client("kube-system", "nftpol")?;
     let address: SocketAddr = "127.0.0.1:0".parse()?;
     Proxy::start(&world.server, &world.cluster.endpoint(node)?.namespace, address, client)
 }
 
-/// How many Events an agent has asked to be created.
+/// How many Events an agent has asked the server to create.
 fn created(proxy: &Proxy) -> usize {
     let calls = proxy.calls().into_iter().filter(|call| call.verb == Verb::Write);
     calls.filter(|call| call.path.ends_with("/events")).count()
@@ -127,7 +128,7 @@ fn an_event_for_each_unusable_policy_and_no_more() -> Result<()> {
     let mut third = start("node-3", &proxies[1])?;
     third.ready_within(PATIENCE)?;
     a_storm(&world, &second, &proxies[0])?;
-    // By now node 3 has seen it all, and has nothing of it to tell.
+    // By now node 3 has seen every version of the policy. It has no Event to write.
     assert_eq!(third.metric("nftpol_broken_policies{reason=\"unusable_part\"}")?, 1.0);
     assert_eq!(proxies[1].count(Verb::Write, "events"), 0, "a node without a selected pod");
     Ok(())
@@ -148,7 +149,8 @@ fn is_about_the_policy(event: &Event) -> Result<()> {
     Ok(())
 }
 
-/// A policy that changes all the time: few Events, the last of them true.
+/// A policy that changes all the time. The agent writes few Events, and the last one
+/// is up to date.
 fn a_storm(world: &World, agent: &Daemon<'_>, proxy: &Proxy) -> Result<()> {
     let (start, before) = (Instant::now(), created(proxy));
     let changes = 60;

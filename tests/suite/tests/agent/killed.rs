@@ -1,4 +1,5 @@
-//! SIGKILL at any moment of an update: no packet notices, nothing is left behind.
+//! SIGKILL at any moment of an update. No packet is affected and nothing is left
+//! behind.
 //!
 //! `NFTPOL_LONG=1`: 200 times.
 
@@ -16,7 +17,7 @@ use kubebed::world::PATIENCE;
 use netbed::fire::{Expect, say};
 use policy::{Labels, ObjectKey};
 
-/// One of this many agents in a row may finish its work.
+/// One in this many agents gets the time to become ready.
 const SPARED: u32 = 8;
 
 #[test]
@@ -80,7 +81,7 @@ fn start(outpost: &Outpost) -> Result<Daemon<'_>> {
     Ok(agent)
 }
 
-/// How agents ended.
+/// When the agents were killed.
 #[derive(Default)]
 struct Deaths {
     amid: u32,
@@ -88,8 +89,8 @@ struct Deaths {
 }
 
 impl Deaths {
-    /// Starts an agent and kills it: right after its first, second, third
-    /// commit, or after a while; some live longer.
+    /// Starts an agent and kills it right after its first, second or third commit, or
+    /// after a while. Some agents live longer.
     fn one(&mut self, outpost: &Outpost, table: &mut Table, number: u32) -> Result<()> {
         let range = &outpost.range;
         let mut agent = Daemon::start(range.node(), outpost.kubeconfig(), NODE, &[])?;
@@ -98,7 +99,7 @@ impl Deaths {
         }
         let (start, mut generation) = (Instant::now(), table.generation()?);
         let mut commits = number % 4;
-        // Spread evenly, each time another golden part of the longest life.
+        // Multiples of the golden ratio, modulo 1, spread the lifetimes evenly.
         let golden = (f64::from(number) * 0.618_033_988_749_895).fract();
         let life = Duration::from_millis(600).mul_f64(golden);
         let longest = if commits == 0 { life } else { Duration::from_secs(2) };
@@ -112,7 +113,7 @@ impl Deaths {
                     return agent.kill();
                 }
             }
-            // Batches follow one another in less than a timer's resolution.
+            // The time between two batches is shorter than a timer's resolution.
             thread::yield_now();
         }
         self.idle += 1;
@@ -120,8 +121,8 @@ impl Deaths {
     }
 }
 
-/// Policies come, change and go, pods get other labels and back, in steps each
-/// of which keeps what the probes expect. How many.
+/// Creates, changes and deletes policies and relabels pods, over and over. No step
+/// changes what the probes expect. Returns the number of rounds.
 fn keep_changing(outpost: &Outpost, done: &AtomicBool) -> Result<u64> {
     let Outpost { server, .. } = outpost;
     let mut changes = 0;
@@ -145,7 +146,7 @@ fn keep_changing(outpost: &Outpost, done: &AtomicBool) -> Result<u64> {
     Ok(changes)
 }
 
-/// Rules that change, beside one that does not; and who may use them.
+/// One policy that changes, in its peer and its port, and one that does not.
 fn policies(state: u64) -> String {
     let (role, port) = if state == 0 { ("a", 82) } else { ("b", 83) };
     let peer = format!("{{podSelector: {{matchLabels: {{role: {role}}}}}}}");

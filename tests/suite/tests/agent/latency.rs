@@ -14,7 +14,7 @@ use samples::fixtures;
 use samples::testbed_spec::Network;
 use serde_json::json;
 
-/// Changes of each kind, unless `NFTPOL_ROUNDS` says otherwise.
+/// Changes of each kind. `NFTPOL_ROUNDS` overrides it.
 const ROUNDS: usize = 25;
 const PORT: u16 = 5353;
 
@@ -48,7 +48,7 @@ fn from_the_answer_to_the_packet() -> Result<()> {
         world.server.block_on(policies.delete("deny", &DeleteParams::default()))?;
         times[1].1.push(stream.heard_after(Instant::now())?);
     }
-    // Only who has the label is let in.
+    // Only pods with the label may enter.
     let friends: NetworkPolicy = serde_json::from_value(json!({
         "metadata": {"name": "friends", "namespace": "shop"},
         "spec": {

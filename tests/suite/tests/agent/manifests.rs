@@ -1,4 +1,4 @@
-//! `manifests/` as an API server accepts them, and as people change them.
+//! `manifests/`, as an API server accepts them and as users customise them.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use netbed::net::Namespace;
 use samples::scratch::Folder;
 use serde_json::{Deserializer, Value};
 
-/// What people write to change it. `base` is `manifests/`.
+/// What a user writes to customise the manifests. `base` is `manifests/`.
 const OVERLAY: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: guard
@@ -39,7 +39,7 @@ fn the_server_takes_the_manifests_and_drops_nothing() -> Result<()> {
     people_can_change_it(&server, &namespace).context("a kustomization over it")
 }
 
-/// The check above can fail: both halves of it.
+/// The check above can fail, in both of its halves.
 fn a_planted_field_is_found(server: &ApiServer, text: &str) -> Result<()> {
     let misspelt = text.replacen("readOnlyRootFilesystem", "readOnlyRootFileSystem", 1);
     ensure!(misspelt != text, "nothing to misspell");
@@ -72,7 +72,7 @@ fn people_can_change_it(server: &ApiServer, at: &Namespace) -> Result<()> {
     assert_eq!(container["args"], serde_json::json!(["agent", "--no-log"]));
     assert_eq!(one("DaemonSet")?["metadata"]["namespace"], "guard");
     assert_eq!(one("ServiceAccount")?["metadata"]["namespace"], "guard");
-    // Else the agent has no rights there.
+    // Without this the agent would have no rights in that namespace.
     assert_eq!(one("ClusterRoleBinding")?["subjects"][0]["namespace"], "guard");
     server.kubectl(&["create", "namespace", "guard"], "")?.success()?;
     let theirs = dry_run(server, &["-k", &overlay.display().to_string()], "strict", "")?;
@@ -84,12 +84,12 @@ fn kustomize(server: &ApiServer, folder: &Path) -> Result<String> {
     server.kubectl(&["kustomize", &folder.display().to_string()], "")?.success()
 }
 
-/// The objects of a kustomization, as they are written.
+/// The objects of a kustomization, as written.
 fn built(server: &ApiServer, folder: &Path) -> Result<Vec<Value>> {
     objects(server, &kustomize(server, folder)?)
 }
 
-/// YAML as JSON: kubectl keeps what it does not know.
+/// YAML as JSON. kubectl keeps the fields that it does not know.
 fn objects(server: &ApiServer, yaml: &str) -> Result<Vec<Value>> {
     let arguments = ["create", "--dry-run=client", "--validate=ignore", "-o", "json", "-f", "-"];
     read(&server.kubectl(&arguments, yaml)?.success()?)
@@ -102,7 +102,7 @@ fn dry_run(server: &ApiServer, of: &[&str], validate: &str, yaml: &str) -> Resul
     read(&server.kubectl(&arguments, yaml)?.success()?)
 }
 
-/// Objects one after another, or in a List.
+/// Reads objects one after another, or out of a List.
 fn read(json: &str) -> Result<Vec<Value>> {
     let mut objects = Vec::new();
     for value in Deserializer::from_str(json).into_iter::<Value>() {
@@ -116,7 +116,7 @@ fn read(json: &str) -> Result<Vec<Value>> {
     Ok(objects)
 }
 
-/// The paths of our values that are not in the server's objects.
+/// The paths of our values that are missing in the server's objects.
 fn lost(ours: &[Value], theirs: &[Value]) -> Vec<String> {
     let mut paths = Vec::new();
     for object in ours {
@@ -148,7 +148,7 @@ fn compare(path: &str, ours: &Value, theirs: Option<&Value>, lost: &mut Vec<Stri
     }
 }
 
-/// How many values there are to compare.
+/// The number of values to compare.
 fn count(value: &Value) -> usize {
     match value {
         Value::Object(fields) => fields.values().map(count).sum(),

@@ -1,7 +1,7 @@
-//! The API server goes, comes back, forgets, and reports things in another order.
-//! Packets follow the policies throughout.
+//! The API server goes away, comes back, loses its history, and reports things in
+//! another order. Packets follow the policies throughout.
 //!
-//! `NFTPOL_LONG=1`: an outage of a minute and a hundred relists.
+//! `NFTPOL_LONG=1` makes the outage a minute long and relists a hundred times.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ fn is_long() -> bool {
     std::env::var_os("NFTPOL_LONG").is_some()
 }
 
-/// [`always`], and what [`toggle`] takes away.
+/// [`always`], and the server that [`toggle`] isolates.
 fn toggled(range: &Range) -> Vec<Probe> {
     let mut probes = always(range);
     probes.push(probe(range, (CLIENT, TOGGLED, 80, Expect::Pass)));
@@ -44,7 +44,7 @@ fn outages() -> Result<()> {
     outpost.settled()?;
     server_stopped(&mut outpost.server, &outpost.range, &mut table)?;
 
-    // The same must hold of an agent that stops and starts.
+    // The same holds when the agent stops and starts.
     let probes = always(&outpost.range);
     let generation = table.generation()?;
     agent.stop()?;
@@ -84,15 +84,15 @@ fn server_stopped(server: &mut ApiServer, range: &Range, table: &mut Table) -> R
         server.kubectl(&["delete", "-f", "-"], &toggle())?.success()?;
         table.until("not toggled", |table| !isolates(table, Ingress, address)).map(drop)
     })?;
-    say(&format!("API server gone for {length:?}; back, a change was in force {took:?} later\n"))
+    say(&format!("API server gone for {length:?}; then a change took {took:?} to be in force\n"))
 }
 
-/// An agent that does not know one kind yet touches nothing.
+/// An agent that has not yet listed every kind changes nothing.
 fn held_at_start(outpost: &Outpost, proxy: &Proxy, table: &mut Table) -> Result<()> {
     let Outpost { server, range, .. } = outpost;
     let address = range.destination(TOGGLED);
     for (number, (resource, kind)) in KINDS.into_iter().enumerate() {
-        // So that there is something to do.
+        // Gives the agent something to change.
         let isolated = number % 2 == 0;
         match isolated {
             true => server.apply(&toggle())?,
@@ -116,7 +116,8 @@ fn held_at_start(outpost: &Outpost, proxy: &Proxy, table: &mut Table) -> Result<
     agent.stop().map(drop)
 }
 
-/// 410 again and again; nothing has changed, so nothing is sent.
+/// The API server answers 410 again and again. No object has changed, so nothing is
+/// sent.
 fn relists(outpost: &Outpost, agent: &Daemon<'_>, proxy: &Proxy, table: &mut Table) -> Result<()> {
     let wanted = if is_long() { 100 } else { 15 };
     let listed = || -> Result<f64> {
@@ -143,7 +144,7 @@ fn relists(outpost: &Outpost, agent: &Daemon<'_>, proxy: &Proxy, table: &mut Tab
             count += proxy.expire(None);
             sleep(Duration::from_millis(10));
         }
-        // A connection that ends in the middle of its list delivered nothing.
+        // A connection that ended in the middle of its list has delivered no list.
         while listed()? <= before.0
             || expired()? < before.1 + count as f64
             || proxy.watches(None) < KINDS.len()
@@ -158,7 +159,7 @@ fn relists(outpost: &Outpost, agent: &Daemon<'_>, proxy: &Proxy, table: &mut Tab
     Ok(())
 }
 
-/// A pod whose Namespace is unknown is no peer by namespaceSelector.
+/// `namespaceSelector` does not select a pod whose Namespace is unknown.
 fn pod_before_namespace(
     outpost: &Outpost,
     agent: &Daemon<'_>,
@@ -187,7 +188,7 @@ fn pod_before_namespace(
     under_fire(range, "pod known before its Namespace", &probes, || {
         let late = Namespace { name: "late".to_owned(), labels: Labels::new() };
         server.apply_namespaces(&[late.with_metadata_name()])?;
-        // Shows when the pod is known.
+        // Once this policy isolates the pod, the agent knows the pod.
         server.apply(&format!("{}\n", free_egress("late")))?;
         server.create_pods(&[pod("late", "newcomer", newcomer.into())])?;
         table.until("newcomer known", |table| isolates(table, Egress, newcomer))?;
@@ -217,7 +218,7 @@ spec: {{podSelector: {{}}, policyTypes: [Egress], egress: [{{}}]}}"
     )
 }
 
-/// What was deleted and created out of the agent's sight.
+/// Objects are deleted and created while the agent cannot reach the API server.
 fn out_of_reach(outpost: &Outpost, proxy: &Proxy, table: &mut Table) -> Result<()> {
     let Outpost { server, range, .. } = outpost;
     let probes = toggled(range);
@@ -231,18 +232,18 @@ fn out_of_reach(outpost: &Outpost, proxy: &Proxy, table: &mut Table) -> Result<(
         proxy.cut()?;
         server.kubectl(&["delete", "-f", "-"], &toggle())?.success()?;
         server.apply(&other)?;
-        ensure!(table.generation()? == generation, "the agent knows what it cannot know");
+        ensure!(table.generation()? == generation, "a change without the API server");
         proxy.accept()?;
         let took = table.until("both changes", |table| {
             !isolates(table, Ingress, toggled) && isolates(table, Ingress, spare)
         })?;
-        say(&format!("in reach again, changes were in force {took:?} later\n"))
+        say(&format!("once in reach again, changes took {took:?} to be in force\n"))
     })?;
     server.kubectl(&["delete", "-f", "-"], &other)?.success()?;
     table.until("spare free", |table| !isolates(table, Ingress, spare)).map(drop)
 }
 
-/// A 410 from the server itself: it has restarted and has no history.
+/// A 410 from the server itself, which has restarted and lost its history.
 fn forgotten(
     server: &mut ApiServer,
     agent: &Daemon<'_>,
@@ -259,7 +260,7 @@ fn forgotten(
         server.restart()?;
         proxy.accept()?;
         let took = table.until("toggled", |table| isolates(table, Ingress, address))?;
-        say(&format!("after a restart of the server, a change was in force {took:?} later\n"))?;
+        say(&format!("after a restart of the server, a change took {took:?} to be in force\n"))?;
         server.kubectl(&["delete", "-f", "-"], &toggle())?.success()?;
         table.until("not toggled", |table| !isolates(table, Ingress, address)).map(drop)
     })?;

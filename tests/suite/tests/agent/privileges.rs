@@ -1,5 +1,5 @@
-//! The agent in the DaemonSet's container: run by containerd and runc with exactly
-//! what `manifests/` give it.
+//! The agent in the DaemonSet's container. containerd and runc run it with exactly
+//! the privileges that `manifests/` grant.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -55,7 +55,7 @@ fn the_agent_works_with_the_privileges_of_the_daemonset() -> Result<()> {
     Ok(())
 }
 
-/// What the DaemonSet gives its pods, as the API server has it after
+/// The pod template of the DaemonSet, as the API server has it after
 /// `kubectl apply -k manifests/`.
 fn daemonset(world: &World) -> Result<PodSpec> {
     let sets: Api<DaemonSet> = Api::namespaced(world.server.client(), "kube-system");
@@ -73,13 +73,13 @@ fn without_net_admin(world: &World, runtime: &Runtime<'_>, pod: &PodSpec) -> Res
     let mend = "CAP_NET_ADMIN (securityContext.capabilities.add: [NET_ADMIN])";
     agent.unready_within(PATIENCE, mend)?;
     assert_eq!(sets(&status(runtime.process()?)?)?, [0; 5]);
-    ensure!(agent.get("/healthz")?.0 == 200, "a restart would mend nothing");
+    ensure!(agent.get("/healthz")?.0 == 200, "/healthz fails, but a restart would not help");
     let log = agent.stop()?;
     ensure!(log.contains(mend), "{log}");
     Ok(())
 }
 
-/// Uid, capabilities, no_new_privs, seccomp, root file system (proc(5)).
+/// Checks uid, capabilities, no_new_privs, seccomp and root file system (proc(5)).
 fn exactly_these(pid: Pid) -> Result<()> {
     let status = status(pid)?;
     let field = |name: &str| value(&status, name).map(str::to_owned);
@@ -98,14 +98,14 @@ fn exactly_these(pid: Pid) -> Result<()> {
     }
     let root = format!("/proc/{pid}/root");
     for absent in ["/bin", "/usr/bin", "/usr/sbin", "/sbin"] {
-        assert!(!fs::exists(format!("{root}{absent}"))?, "{absent}: nothing else is to be there");
+        assert!(!fs::exists(format!("{root}{absent}"))?, "{absent}: must be absent");
     }
     assert!(fs::exists(format!("{root}{}", rootfs::PROGRAM))?);
     let mut shown = "in the DaemonSet's container:".to_owned();
     for name in ["Uid", "CapBnd", "CapEff", "NoNewPrivs", "Seccomp"] {
         shown += &format!(" {name} {};", field(name)?.replace('\t', " "));
     }
-    // To be seen in a normal run, too.
+    // Visible in a normal run, too.
     writeln!(std::io::stderr(), "{shown} the root is read-only").context("write to stderr")
 }
 
@@ -137,7 +137,7 @@ fn the_documentation_names_the_metrics(agent: &Daemon<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A connection that goes to and fro, until a policy takes it away.
+/// A connection that exchanges data until a policy denies it.
 fn live_connections_are_cut(world: &World, agent: &Daemon<'_>) -> Result<()> {
     let web = world.cluster.endpoint("dev/web")?;
     let db = world.cluster.endpoint("dev/db")?;
@@ -149,7 +149,7 @@ fn live_connections_are_cut(world: &World, agent: &Daemon<'_>) -> Result<()> {
         ensure!(start.elapsed() < PATIENCE, "no entry deleted:\n{}", agent.log());
         sleep(Duration::from_millis(10));
     }
-    ensure!(echoed(&mut connection).is_err(), "it goes on");
+    ensure!(echoed(&mut connection).is_err(), "the denied connection still works");
     Ok(())
 }
 
@@ -174,7 +174,7 @@ fn echoed(stream: &mut TcpStream) -> Result<()> {
     stream.read_exact(&mut [0]).context("no echo")
 }
 
-/// The container cannot set it: its /proc/sys is read-only.
+/// The container cannot set the sysctl: its /proc/sys is read-only.
 fn unfiltered_bridge(node: &Namespace, agent: &mut Daemon<'_>) -> Result<()> {
     for name in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"] {
         node.sysctl(&format!("bridge.{name}"), "0")?;
@@ -187,8 +187,8 @@ fn unfiltered_bridge(node: &Namespace, agent: &mut Daemon<'_>) -> Result<()> {
     Ok(())
 }
 
-/// kube-proxy in IPVS mode has its Services' addresses on an interface of this
-/// name, a dummy one; a veth serves where the kernel has none such.
+/// kube-proxy in IPVS mode puts the addresses of its Services on a dummy interface of
+/// this name. The test uses a veth, because some kernels have no dummy interfaces.
 fn ipvs(node: &Namespace, agent: &mut Daemon<'_>) -> Result<()> {
     node.ip("link add kube-ipvs0 type veth peer name unused")?;
     agent.unready_within(PATIENCE, "IPVS serves Services on this node")?;
@@ -209,8 +209,8 @@ fn foreign_drop(node: &Namespace, agent: &Daemon<'_>) -> Result<()> {
         sleep(Duration::from_millis(20));
     }
     ensure!(!before.contains(named), "it was named before it was there");
-    // It belongs to the node. The agent is not responsible for it.
-    ensure!(agent.get("/readyz")?.0 == 200, "not ready because of a chain of others");
+    // The chain belongs to the node. The agent is not responsible for it.
+    ensure!(agent.get("/readyz")?.0 == 200, "not ready because of a foreign chain");
     node_command(node, &["nft", "delete", "table", "ip", "others"])
 }
 

@@ -1,5 +1,6 @@
-//! Others change our table. The agent notices, restores it, counts it, and ends the
-//! connections that got in meanwhile. Each row says how long it took and what passed.
+//! Other programs change our table. The agent notices, restores the table, counts the
+//! repair, and ends the connections that were let in meanwhile. Each row shows how
+//! long that took and which packets passed.
 
 use std::net::IpAddr;
 use std::thread::{self, sleep};
@@ -20,10 +21,10 @@ use nix::sys::signal::Signal;
 use policy::Direction::{Egress, Ingress};
 use ruleset::{Family, Name, Ruleset, text};
 
-/// Until the agent has looked twice after flows that a change denies.
+/// Long enough for the agent to look for denied flows twice.
 const SWEPT: Duration = Duration::from_millis(1500);
 
-/// Damage that prevents changes step by step while the table still enforces.
+/// Damage that rules out a repair step by step, while the table still enforces.
 const PRIORITY: &str = "another priority";
 const OF_OTHER_TYPE: &str = "a set of another type";
 const IN_THE_WAY: &str = "a foreign set of this name";
@@ -33,9 +34,9 @@ const IN_THE_WAY_FOR_LONG: &str = "a foreign set of this name that was seen befo
 struct Damage {
     name: &'static str,
     script: String,
-    /// Whether it lets packets pass that must not.
+    /// Whether packets pass that must not.
     opens: bool,
-    /// Whether it drops packets that must pass.
+    /// Whether packets are dropped that must pass.
     shuts: bool,
 }
 
@@ -64,7 +65,7 @@ fn repairs() -> Result<()> {
 
 fn damages(range: &Range, ours: &Ruleset, probes: usize) -> Result<Vec<Damage>> {
     let (opens, shuts) = ((true, false), (false, true));
-    // The commit that deletes a table drops what is on its way through it.
+    // Deleting a table also drops the packets that are passing through it.
     let both = (true, true);
     let server = range.destination(SERVER);
     let isolated = scaffold::isolated_set(Ingress, Family::V4);
@@ -115,7 +116,7 @@ fn damages(range: &Range, ours: &Ruleset, probes: usize) -> Result<Vec<Damage>> 
                 .to_owned(),
         ),
         damage(
-            "table made anew, empty",
+            "table deleted and recreated empty",
             both,
             "delete table inet nftpol\nadd table inet nftpol".to_owned(),
         ),
@@ -131,12 +132,13 @@ fn first_rule(node: &Namespace, chain: &Name) -> Result<String> {
     handles.next().map(str::to_owned).with_context(|| format!("no rule in {listing}"))
 }
 
-/// Does it under fire, and waits for the repair.
+/// Does the damage under fire and waits for the repair.
 fn repaired(outpost: &Outpost, agent: &Daemon<'_>, ours: &Ruleset, damage: &Damage) -> Result<()> {
     let range = &outpost.range;
     let probes: Vec<Probe> = always(range);
     if damage.opens {
-        // What earlier repairs look for must not be what is found.
+        // The sweeps of earlier repairs must be over: they must not find the flow of
+        // this one.
         sleep(SWEPT);
     }
     let before = agent.metric("nftpol_repairs_total")?;
@@ -207,7 +209,7 @@ fn wait(what: &str, agent: &Daemon<'_>, mut holds: impl FnMut() -> Result<bool>)
     Ok(())
 }
 
-/// Foreign objects that disturb nothing stay, and are no repair.
+/// Foreign objects that disturb nothing stay. They do not count as repairs.
 fn left_alone(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table) -> Result<()> {
     let node = outpost.range.node();
     let before = agent.metric("nftpol_repairs_total")?;
@@ -222,8 +224,8 @@ fn left_alone(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table) -> Resul
     nft(node, "delete counter inet nftpol theirs\ndelete set inet nftpol marks\n")
 }
 
-/// A table that cannot become ours step by step but still enforces: built
-/// anew, and no packet may notice.
+/// A table that still enforces, but cannot become ours step by step. The agent builds
+/// a new table beside it, and no packet is affected.
 fn replaced(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str) -> Result<()> {
     let Outpost { server, range, .. } = outpost;
     let extra = ingress("extra", "spare", "{podSelector: {matchLabels: {app: nobody}}}", 80);
@@ -237,7 +239,7 @@ fn replaced(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str
         delete()?;
         table.until("no extra", |now| *now == before)?;
     }
-    // With the reading after it.
+    // Includes the time for the agent to read its change back.
     sleep(Duration::from_millis(500));
     let counted = agent.metric("nftpol_replacements_total")?;
     let synced = "nftpol_syncs_total{result=\"ok\"}";
@@ -269,15 +271,15 @@ fn replaced(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str
     if wanted != before {
         server.apply(&extra)?;
     }
-    let row = format!("built anew: {name}");
+    let row = format!("rebuilt: {name}");
     let mut took = Duration::ZERO;
     under_fire(range, &row, &always(range), || {
         agent.signal(Signal::SIGCONT)?;
         let start = Instant::now();
         restored(table, &wanted)?;
         took = start.elapsed();
-        // A set that our words can say may be found and deleted before the
-        // policy that needs its name is known.
+        // The agent may find and delete a set of a type that nftpol knows before it
+        // knows the policy that needs the set's name.
         if name != OF_OTHER_TYPE {
             wait("the replacement to be counted", agent, || {
                 Ok(agent.metric("nftpol_replacements_total")? > counted)

@@ -1,8 +1,8 @@
 //! The rights in `manifests/` suffice, and each of them is needed.
 //!
 //! The test reads the role back from the API server after
-//! `kubectl apply -k manifests/`. `manifests.rs` shows that the server drops nothing
-//! of it. A right without a case here fails the test.
+//! `kubectl apply -k manifests/`. `manifests.rs` shows that the server drops none of
+//! it. A right without a case here fails the test.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -44,7 +44,7 @@ impl fmt::Display for Right {
 }
 
 impl Right {
-    /// As kubectl names the resource.
+    /// The resource as kubectl names it.
     fn resource(&self) -> String {
         let name = format!("{}.{}", self.resource, self.group);
         name.trim_end_matches('.').to_owned()
@@ -71,8 +71,8 @@ fn the_rights_suffice_and_each_is_needed() -> Result<()> {
     Ok(())
 }
 
-/// What fails without this right, and that it is mended without a restart
-/// when the right is granted.
+/// Shows what fails without this right, and that granting it is enough, without a
+/// restart.
 fn needed(world: &World, right: &Right, mend: &dyn Fn() -> Result<()>) -> Result<()> {
     match (right.group.as_str(), right.resource.as_str(), right.verb.as_str()) {
         ("networking.k8s.io", "networkpolicies", verb @ ("list" | "watch")) => {
@@ -88,8 +88,8 @@ fn needed(world: &World, right: &Right, mend: &dyn Fn() -> Result<()>) -> Result
     }
 }
 
-/// An agent that is refused a kind is not ready, and says what is missing.
-/// `list` is for API servers that cannot stream lists, which the proxy plays.
+/// An agent that may not list or watch a kind is not ready and reports the missing
+/// right. `list` is for API servers that cannot stream lists; the proxy acts as one.
 fn cannot_follow(
     world: &World,
     verb: &str,
@@ -143,8 +143,8 @@ fn cannot_patch_events(world: &World, mend: &dyn Fn() -> Result<()>) -> Result<(
     agent.stop().map(drop)
 }
 
-/// Ready, packets, an Event and the same Event by another node; and ready at a
-/// server that cannot stream lists.
+/// With all rights the agent becomes ready, enforces, writes an Event, and patches
+/// another node's Event. It also becomes ready at a server that cannot stream lists.
 fn sufficient(world: &World) -> Result<()> {
     let scenario = Scenario::new(&world.cluster, &[Knock::Tcp(80)])?;
     let mut agents = world.agents()?;
@@ -163,14 +163,14 @@ fn sufficient(world: &World) -> Result<()> {
     agent.ready_within(PATIENCE).context("at a server without WatchList")?;
     logs.push(agent.stop()?);
     for log in logs {
-        // The server names it when it refuses something.
+        // The server names the account when it refuses a request.
         ensure!(!log.contains(ACCOUNT), "{log}");
     }
     Ok(())
 }
 
-/// The account may do what everybody may, and what the role says.
-/// (`kubectl auth can-i --list` shows the same review.)
+/// The account may do what every account may, and what the role grants.
+/// `kubectl auth can-i --list` shows the same review.
 fn nothing_else(world: &World, rights: &BTreeSet<Right>) -> Result<()> {
     world.server.kubectl(&["create", "serviceaccount", "nobody", "-n", "kube-system"], "")?;
     for namespace in ["dev", "kube-system"] {
@@ -253,7 +253,7 @@ fn grant<'a>(world: &World, rights: impl IntoIterator<Item = &'a Right>) -> Resu
     world.server.apply(&role.to_string())
 }
 
-/// Waits until the server allows it or no longer does.
+/// Waits until the server allows the request, or no longer allows it.
 fn allowed(world: &World, right: &Right, is: bool) -> Result<()> {
     let resource = right.resource();
     let account = format!("--as={ACCOUNT}");

@@ -1,9 +1,10 @@
-//! A connection to the API server that died silently.
+//! A connection to the API server that dies silently.
 //!
-//! As in a cluster, the agent reaches the server through a Service's address. Another
-//! program removes the rules that translate it, as `nft flush ruleset` does. What
-//! the server sends then has a source that the agent's socket does not know. The
-//! kernel answers with a reset that only the server sees.
+//! As in a cluster, the agent reaches the server through the address of a Service.
+//! Another program removes the rules that translate this address, as
+//! `nft flush ruleset` does. From then on, packets of the server arrive with a source
+//! that the agent's socket does not know. The kernel answers them with a reset that
+//! only the server sees.
 
 use std::fs;
 use std::thread::sleep;
@@ -21,8 +22,8 @@ use samples::testbed_spec::Network;
 
 /// The Service of the API server.
 const SERVICE: &str = "10.96.0.1";
-/// Longer than it takes to see that a connection is dead, shorter than what a
-/// watch may be silent for (`SILENCE` in crates/watcher/src/api/watch.rs).
+/// Longer than the agent needs to notice a dead connection, shorter than the longest
+/// silence of a watch (`SILENCE` in crates/watcher/src/api/watch.rs).
 const NOTICED: Duration = Duration::from_secs(100);
 
 #[test]
@@ -63,7 +64,7 @@ fn a_connection_that_died_in_silence_is_noticed() -> Result<()> {
     agent.stop().map(drop)
 }
 
-/// Connections of the agent that the server takes for alive.
+/// Connections of the agent that the server believes to be alive.
 fn connections(world: &World) -> Result<usize> {
     let mut command = world.cluster.switch().command("ss");
     let port = format!(":{}", world.server.address().port());

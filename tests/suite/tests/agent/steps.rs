@@ -1,4 +1,5 @@
-//! Changes made with kubectl reach the packets: which ones, and when.
+//! Changes made with kubectl reach the packets. The test shows which changes, and
+//! when.
 
 use std::io::Write as _;
 use std::time::Instant;
@@ -23,7 +24,7 @@ spec:
   ingress: []
 ";
 
-/// Ports, a selector of pods, one of namespaces, an ipBlock.
+/// Ports, a pod selector, a namespace selector and an ipBlock.
 const ALLOWING: &str = "
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -38,9 +39,8 @@ spec:
     ports: [{port: 80}]
 ";
 
-/// Every step of people and of the cluster itself, on two nodes: after each,
-/// all pairs do what the specification says of the objects that the API
-/// server then has.
+/// Each step of users and of the cluster itself, on two nodes. After each step, all
+/// pairs match what the specification says about the objects on the API server.
 #[test]
 fn whatever_changes_in_the_cluster_reaches_the_packets() -> Result<()> {
     let world = World::new(fixtures::town(Network::Bridge, &["node-1", "node-2"]), "as")?;
@@ -58,17 +58,17 @@ fn whatever_changes_in_the_cluster_reaches_the_packets() -> Result<()> {
     let label = ["label", "pod", "-n", "shop", "pay", "role=friend"];
     table.step("kubectl label pod: a peer now", || kubectl(&label, ""))?;
     let unlabel = ["label", "pod", "-n", "shop", "pay", "role-"];
-    table.step("kubectl label pod: a peer no more", || kubectl(&unlabel, ""))?;
+    table.step("kubectl label pod: no longer a peer", || kubectl(&unlabel, ""))?;
     let label = ["label", "namespace", "dev", "circle=friends"];
     table.step("kubectl label namespace: all its pods", || kubectl(&label, ""))?;
     let unlabel = ["label", "namespace", "dev", "circle-"];
-    table.step("kubectl label namespace: none of them", || kubectl(&unlabel, ""))?;
+    table.step("kubectl label namespace: none of its pods", || kubectl(&unlabel, ""))?;
     let ports =
         r#"[{"op": "replace", "path": "/spec/ingress/0/ports", "value": [{"port": 8080}]}]"#;
     let edit = ["patch", "networkpolicy", "-n", "shop", "web", "--type=json", "-p", ports];
     table.step("kubectl patch: another port", || kubectl(&edit, ""))?;
     let label = ["label", "pod", "-n", "shop", "cart", "app=other", "--overwrite"];
-    table.step("kubectl label pod: selected no more", || kubectl(&label, ""))?;
+    table.step("kubectl label pod: no longer selected", || kubectl(&label, ""))?;
     let label = ["label", "pod", "-n", "shop", "cart", "app=cart", "--overwrite"];
     table.step("kubectl label pod: selected again", || kubectl(&label, ""))?;
     table.step("the pod ends (Succeeded)", || {
@@ -101,8 +101,8 @@ fn whatever_changes_in_the_cluster_reaches_the_packets() -> Result<()> {
     table.print()
 }
 
-/// The six policies of `fixtures/policies`, one after another; no table is
-/// sent without a proof.
+/// Applies the six policies of `fixtures/policies` one after another. Every table is
+/// verified before it is sent.
 #[test]
 fn policies_applied_and_deleted() -> Result<()> {
     let world = World::new(fixtures::town(Network::Routed, &["node-1", "node-2"]), "ap")?;
@@ -126,8 +126,8 @@ fn policies_applied_and_deleted() -> Result<()> {
     Ok(())
 }
 
-/// Without manifests, commands read the cluster: on each node they find what
-/// its agent made of it.
+/// Without manifests, commands read the cluster. On each node they find the table
+/// that its agent made.
 fn commands_agree(world: &World) -> Result<()> {
     let kubeconfig = world.kubeconfig().display().to_string();
     for node in world.cluster.nodes() {
@@ -145,7 +145,7 @@ fn commands_agree(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Steps, what the specification expects after each, and what was seen.
+/// Steps, what the specification expects after each, and what was observed.
 struct Table<'a> {
     world: &'a World,
     scenario: &'a Scenario<'a>,
@@ -163,8 +163,8 @@ impl<'a> Table<'a> {
         Ok(table)
     }
 
-    /// Takes a step, which must change what packets do, and waits until they
-    /// do it.
+    /// Takes a step, which must change what happens to packets, and waits until
+    /// packets show the change.
     fn step(&mut self, name: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
         act().with_context(|| name.to_owned())?;
         let start = Instant::now();

@@ -1,5 +1,5 @@
-//! One agent follows another, one version another. The table stays, and so does
-//! what packets meet.
+//! One agent follows another, and one version follows another. The table stays and
+//! packets are not affected.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use netbed::fire::{Expect, Range, nft};
 use policy::Direction::Ingress;
 use ruleset::{Name, Ruleset, text};
 
-/// Where the second agent serves its pages if not where the first does.
+/// Where the second agent serves its pages when it does not use the first agent's
+/// address.
 const ELSEWHERE: &str = "127.0.0.1:9479";
 
 #[test]
@@ -29,7 +30,8 @@ fn takeovers() -> Result<()> {
     outpost.settled()
 }
 
-/// Waits while the first one lives, and takes over without a change.
+/// The second agent waits while the first one lives. It takes over without a change
+/// to the kernel.
 fn second_agent(outpost: &Outpost, table: &mut Table, options: &[&str]) -> Result<()> {
     let Outpost { range, .. } = outpost;
     let start = |options| Daemon::start(range.node(), outpost.kubeconfig(), NODE, options);
@@ -54,7 +56,7 @@ fn second_agent(outpost: &Outpost, table: &mut Table, options: &[&str]) -> Resul
     second.context("gone")?.stop().map(drop)
 }
 
-/// A table of another version that enforces the same, beside ours and alone.
+/// A table of another version that enforces the same, first beside ours, then alone.
 fn other_version(outpost: &Outpost, table: &mut Table, name: &str) -> Result<()> {
     let Outpost { range, .. } = outpost;
     let ours = table.dump()?.context("no table")?.ruleset;
@@ -72,8 +74,8 @@ fn other_version(outpost: &Outpost, table: &mut Table, name: &str) -> Result<()>
     outpost.settled()
 }
 
-/// A table of another version with what was true earlier: until it is gone,
-/// what both allow passes, and what ours denies never does.
+/// A table of another version that enforces older policies. Until it is gone, what
+/// both tables allow passes, and what ours denies never passes.
 fn older_policies(outpost: &Outpost, table: &mut Table, name: &str) -> Result<()> {
     let Outpost { server, range, .. } = outpost;
     let address = range.destination(TOGGLED);
@@ -106,7 +108,7 @@ fn older_policies(outpost: &Outpost, table: &mut Table, name: &str) -> Result<()
     outpost.settled()
 }
 
-/// Lets some packets fly before the agent starts.
+/// Lets some packets pass before the agent starts.
 fn still_shut(range: &Range, table: &mut Table) -> Result<()> {
     std::thread::sleep(Duration::from_millis(50));
     let names = table.names()?;
@@ -123,7 +125,7 @@ fn start_and_stop(outpost: &Outpost, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// A table's text under another name, as `nftpol render` of another version
+/// The text of a table under another name, as `nftpol render` of another version
 /// would print it.
 fn renamed(table: &Ruleset, name: &str) -> Result<String> {
     Ok(text::ruleset(&Ruleset { table: Name::new(name)?, ..table.clone() }))

@@ -40,8 +40,8 @@ fn it_returns_when_the_kernel_enforces() -> Result<()> {
     Ok(())
 }
 
-/// However the same objects are given, the kernel gets the same, and the
-/// second time it gets nothing: no commit at all, not even one that is undone.
+/// However you pass the same objects, the kernel gets the same table. The second time
+/// it gets nothing: no commit at all, not even one that is undone.
 #[test]
 fn the_second_time_nothing_is_sent() -> Result<()> {
     let folder = Folder::new("cli")?;
@@ -86,8 +86,8 @@ fn the_second_time_nothing_is_sent() -> Result<()> {
     Ok(())
 }
 
-/// Every pair of states: from whatever is in force, `apply` makes what is
-/// asked for, and nothing of the earlier one is left behind.
+/// For every pair of states, `apply` turns the first into the second and leaves
+/// nothing of the first behind.
 #[test]
 fn what_was_there_before_leaves_nothing() -> Result<()> {
     let states = ["good.yaml", "bad/kinds.yaml", "long-names.yaml", "no-address.yaml"];
@@ -123,7 +123,7 @@ fn tables_of_other_people_stay_and_those_of_other_versions_go() -> Result<()> {
     Ok(())
 }
 
-/// What others did to our table, and what `apply` says and makes of it.
+/// How other programs changed our table, and what `apply` reports and restores.
 #[test]
 fn what_others_did_to_the_table_is_mended() -> Result<()> {
     let cases = [
@@ -158,7 +158,7 @@ fn what_others_did_to_the_table_is_mended() -> Result<()> {
     Ok(())
 }
 
-/// What cannot be repaired is named, with a way out.
+/// `apply` names what it cannot repair, and says what to do.
 #[test]
 fn a_foreign_chain_of_our_name_is_named() -> Result<()> {
     let namespace = Namespace::new("cl")?;
@@ -217,7 +217,7 @@ fn without_rights_it_says_which_one_is_missing() -> Result<()> {
     Ok(())
 }
 
-/// A node that no pod is on is a slip of the hand more often than not.
+/// A node without pods is usually a mistyped name.
 #[test]
 fn pods_that_are_missing_are_noticed() -> Result<()> {
     let [cluster, good] = [fixture("cluster.yaml"), fixture("good.yaml")];

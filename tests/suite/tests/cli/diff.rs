@@ -20,7 +20,8 @@ fn after_apply_there_is_no_difference() -> Result<()> {
 
 type Edit = fn(&str) -> String;
 
-/// An edit of the policy, what it looks like, and that `apply` then does it.
+/// For each edit, `diff` prints this text and changes nothing. `apply` then makes the
+/// change.
 #[test]
 fn a_change_is_shown_and_not_made() -> Result<()> {
     let edits: [(&str, Edit, &str); 4] = [
@@ -114,7 +115,7 @@ const ANOTHER_POD: &str = r"  set isolated.i4  # pods of this node isolated for 
 +     fd00:10:244:1::2 : goto i.dev/good.#
 ";
 
-/// `#` for the hash at the end of a name: 32 hexadecimal digits.
+/// Replaces the hash at the end of each name, 32 hexadecimal digits, by `#`.
 fn without_hashes(text: &str) -> String {
     let mut out = String::new();
     let mut digits = String::new();
@@ -143,7 +144,7 @@ fn an_empty_kernel_differs_in_everything() -> Result<()> {
     Ok(())
 }
 
-/// Things in the kernel that are not of our making, or of another version.
+/// Objects in the kernel that are not ours or belong to another version.
 #[test]
 fn what_others_did_is_shown() -> Result<()> {
     let cases = [

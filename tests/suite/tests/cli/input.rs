@@ -1,4 +1,4 @@
-//! Bad input: each mistake gets a clear message, and nothing else is lost.
+//! Bad input. Each mistake gets a clear message, and nothing else is lost.
 
 use anyhow::Result;
 use netbed::net::Namespace;
@@ -12,11 +12,11 @@ use super::support::{
 const REFUSED: &str = "error: the manifests are refused and nothing was changed \
                        (--validate=warn isolates the pods of broken policies instead)\n";
 
-/// A policy `dev/broken` that isolates web and allows port 80 by its sound
-/// part, and by the broken one would allow 81.
+/// A policy `dev/broken` that isolates web. Its sound part allows port 80. Its broken
+/// part would allow port 81.
 struct Case {
     file: &'static str,
-    /// The findings, without the file's name in front.
+    /// The findings, without the name of the file.
     findings: &'static [&'static str],
     /// Whether `--validate=strict` refuses it.
     refused: bool,
@@ -143,7 +143,7 @@ fn strict_refuses_all_of_it_and_keeps_the_kernel() -> Result<()> {
     Ok(())
 }
 
-/// The broken part allows nothing, its pod is isolated, the rest is enforced.
+/// The broken part allows nothing, its pod is isolated, and the rest is enforced.
 #[test]
 fn warn_enforces_what_can_be_used() -> Result<()> {
     for case in &CASES {
@@ -164,7 +164,7 @@ fn warn_enforces_what_can_be_used() -> Result<()> {
     Ok(())
 }
 
-/// What is not wrong, though it looks odd: the same in both modes.
+/// Input that looks odd but is not wrong. Both modes treat it alike.
 #[test]
 fn odd_input_is_used_with_a_warning() -> Result<()> {
     let cases = [
@@ -204,7 +204,8 @@ fn names_of_253_characters_are_enforced() -> Result<()> {
     Ok(())
 }
 
-/// The older pod's policies do not hold for the address, the newer one's do.
+/// The policies of the newer pod apply to the address, and those of the older pod do
+/// not.
 #[test]
 fn an_address_of_two_pods_belongs_to_the_newer_one() -> Result<()> {
     let namespace = Namespace::new("cl")?;
@@ -226,8 +227,8 @@ fn an_address_of_two_pods_belongs_to_the_newer_one() -> Result<()> {
     Ok(())
 }
 
-/// Files that are not there or say nothing: an error, since taken at their
-/// word they would lift everything.
+/// Missing or empty files are an error: taken literally, they would lift all
+/// isolation.
 #[test]
 fn nothing_to_read_is_an_error() -> Result<()> {
     let folder = Folder::new("cli")?;
@@ -278,7 +279,7 @@ fn nothing_to_read_is_an_error() -> Result<()> {
     Ok(())
 }
 
-/// Text that is no YAML at all, in ways that people manage.
+/// Text that is not YAML at all, as users produce it.
 #[test]
 fn no_input_makes_it_panic() -> Result<()> {
     let cases: [(&str, &[u8]); 12] = [
@@ -317,7 +318,7 @@ fn no_input_makes_it_panic() -> Result<()> {
     Ok(())
 }
 
-/// Policies as people really write them, by every command that reads them.
+/// Policies as users really write them, with every command that reads policies.
 #[test]
 fn broken_policies_are_refused_by_file_line_and_field() -> Result<()> {
     let namespace = Namespace::new("cl")?;

@@ -1,8 +1,8 @@
-//! The command as a person, a script or a service manager meets it.
+//! The command as a user, a script or a service manager sees it: output, exit codes,
+//! and what the kernel then holds.
 //!
-//! In: the built `nftpol`, fixtures, temporary network namespaces.
-//! Out: its output, its exit codes, and what the kernel holds afterwards.
-//! Never: links the command's own code. `nft` and the crate `nft` read the kernel.
+//! The tests run the built `nftpol` in temporary network namespaces. They never link
+//! its code; `nft` and the crate `nft` read the kernel.
 
 mod apply;
 mod cleanup;

@@ -9,7 +9,7 @@ use samples::scratch::Folder;
 
 use super::support::{arguments, good};
 
-/// The programs that a run started, by strace.
+/// The programs that a run starts, according to strace.
 fn started(namespace: &Namespace, folder: &Folder, arguments: &[String]) -> Result<Vec<String>> {
     let trace = folder.path().join("trace");
     let output = namespace
@@ -49,7 +49,7 @@ fn no_command_starts_another_program() -> Result<()> {
     Ok(())
 }
 
-/// The trace itself must be able to fail.
+/// The trace itself can fail.
 #[test]
 fn another_program_would_be_seen() -> Result<()> {
     let namespace = Namespace::new("cl")?;

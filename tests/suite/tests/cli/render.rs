@@ -1,4 +1,4 @@
-//! `nftpol render`: its output loads, and equals what `apply` makes.
+//! `nftpol render`: its output loads and equals what `apply` makes.
 
 use anyhow::{Context, Result};
 use netbed::net::Namespace;
@@ -8,8 +8,8 @@ use samples::testbed_spec::Network;
 
 use super::support::{NODE, fixture, good, nft, nftpol, objects, try_nft};
 
-/// Files that must be given together, by name: each fixture with its pods, and
-/// each folder.
+/// Sets of files that belong together, by name: each fixture with its pods, and each
+/// folder.
 fn cases(pods: &str) -> Result<Vec<(String, Vec<String>)>> {
     let mut cases = Vec::new();
     for folder in ["policies", "packets"] {
@@ -55,7 +55,7 @@ fn what_it_prints_loads_and_is_what_apply_makes() -> Result<()> {
     Ok(())
 }
 
-/// What JSON makes is the same table, so far as `nft -j` can say it.
+/// The JSON makes the same table, as far as `nft -j` can express it.
 #[test]
 fn json_makes_the_table_that_text_makes() -> Result<()> {
     let (by_text, by_json) = (Namespace::new("cl")?, Namespace::new("cl")?);
@@ -67,8 +67,7 @@ fn json_makes_the_table_that_text_makes() -> Result<()> {
     Ok(())
 }
 
-/// nft's JSON parser passes over the comments of sets, maps and chains
-/// (nft 1.0.6).
+/// nft's JSON parser ignores the comments of sets, maps and chains (nft 1.0.6).
 fn without_comments(namespace: &Namespace) -> Result<Vec<String>> {
     let is_comment = |line: &&str| line.trim_start().starts_with("comment ");
     let strip = |object: &String| {
@@ -77,9 +76,9 @@ fn without_comments(namespace: &Namespace) -> Result<Vec<String>> {
     Ok(objects(namespace)?.iter().map(strip).collect())
 }
 
-/// The sets that logging needs have the flag `dynamic`, which nft's JSON
-/// parser refuses (nft 1.0.6); a later one that takes it makes this fail, and
-/// then `--no-log` can go from the other tests.
+/// The sets for logging have the flag `dynamic`, which nft's JSON parser refuses (nft
+/// 1.0.6). With a later nft that accepts it, this test fails. Then drop `--no-log`
+/// from the other tests.
 #[test]
 fn json_with_logging_needs_a_later_nft() -> Result<()> {
     let namespace = Namespace::new("cl")?;
@@ -91,7 +90,7 @@ fn json_with_logging_needs_a_later_nft() -> Result<()> {
     Ok(())
 }
 
-/// A dry run needs no rights and no network.
+/// A dry run needs no privileges and no network.
 #[test]
 fn it_needs_no_rights() -> Result<()> {
     let namespace = Namespace::new("cl")?;

@@ -1,4 +1,4 @@
-//! Helpers of all these tests.
+//! Helpers that all these tests share.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use nft::{Generation, Kernel};
 use ruleset::simulator::{Outcome, Packet, simulate};
 use samples::fixtures;
 
-/// The node that these tests run as.
+/// The node on which the tests run.
 pub const NODE: &str = "node-1";
 
 /// A file of `fixtures/cli`.
@@ -22,7 +22,7 @@ pub fn fixture(name: &str) -> String {
     fixtures::directory("cli").join(name).display().to_string()
 }
 
-/// Its text.
+/// The text of such a file.
 pub fn text(name: &str) -> Result<String> {
     std::fs::read_to_string(fixture(name)).with_context(|| name.to_owned())
 }
@@ -42,7 +42,7 @@ pub fn nftpol(namespace: &Namespace, command: &[&str], files: &[String]) -> Resu
     with_input(namespace, command, files, "")
 }
 
-/// As [`nftpol`], with something on its standard input.
+/// As [`nftpol`], with standard input.
 pub fn with_input(
     namespace: &Namespace,
     command: &[&str],
@@ -56,7 +56,7 @@ pub fn with_input(
     Ok(finished)
 }
 
-/// Without the folder of the fixtures in paths.
+/// Removes the folder of the fixtures from paths.
 pub fn short(text: &str) -> String {
     let folder = format!("{}/", fixtures::directory("cli").display());
     text.replace(&folder, "")
@@ -67,7 +67,7 @@ pub fn good() -> Vec<String> {
     vec![fixture("cluster.yaml"), fixture("good.yaml")]
 }
 
-/// Runs `nft`, which must succeed.
+/// Runs `nft` and fails if it fails.
 pub fn nft(namespace: &Namespace, arguments: &[&str], input: &str) -> Result<String> {
     let finished = try_nft(namespace, arguments, input)?;
     ensure!(finished.code == Some(0), "nft {arguments:?}: {finished:#?}");
@@ -96,13 +96,13 @@ pub fn try_nft(namespace: &Namespace, arguments: &[&str], input: &str) -> Result
     })
 }
 
-/// Everything in the kernel, without counts and timeouts that run.
+/// Everything in the kernel, without counters and without running timeouts.
 pub fn listing(namespace: &Namespace) -> Result<String> {
     nft(namespace, &["-s", "list", "ruleset"], "")
 }
 
-/// The objects of `inet nftpol` by name: two ways to make a table add them in
-/// different orders, which means nothing.
+/// The objects of `inet nftpol`, sorted: two ways to make a table may add them in
+/// different orders, which has no meaning.
 pub fn objects(namespace: &Namespace) -> Result<Vec<String>> {
     let listing = nft(namespace, &["-s", "list", "table", "inet", "nftpol"], "")?;
     let inner = listing
@@ -115,16 +115,16 @@ pub fn objects(namespace: &Namespace) -> Result<Vec<String>> {
     Ok(objects)
 }
 
-/// How many commits this namespace has seen, by any program.
+/// The generation: it counts the commits in this namespace, by any program.
 pub fn generation(namespace: &Namespace) -> Result<Generation> {
     namespace.run(|| Ok(Kernel::open()?.generation()?))?
 }
 
-/// The address of `dev/web`, isolated by the policies called `broken`.
+/// The address of `dev/web`, which the policies called `broken` isolate.
 pub const WEB: &str = "10.244.1.2";
-/// The address of `dev/db`, isolated by the policy `good`.
+/// The address of `dev/db`, which the policy `good` isolates.
 pub const DB: &str = "10.244.1.3";
-/// No pod.
+/// An address of no pod.
 pub const OUTSIDER: &str = "203.0.113.9";
 
 /// Whether the table in the kernel lets a new TCP flow pass.
@@ -148,7 +148,7 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts it; returns when it has applied once.
+    /// Starts it and returns once it has applied the first time.
     pub fn start(namespace: &Namespace, files: &[&Path]) -> Result<Self> {
         Self::start_with(namespace, &[], files)
     }
@@ -172,17 +172,17 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// Its output so far.
+    /// What it has written to standard output so far.
     pub fn stdout(&self) -> String {
         held(&self.stdout).clone()
     }
 
-    /// Its output so far.
+    /// What it has written to standard error so far.
     pub fn stderr(&self) -> String {
         held(&self.stderr).clone()
     }
 
-    /// Waits until something is so; says how long that took.
+    /// Waits until a condition holds. Returns how long that took.
     pub fn until(
         &self,
         what: &str,
@@ -191,7 +191,7 @@ impl Watcher {
         let start = Instant::now();
         while !holds(self)? {
             ensure!(
-                // The longer a look takes, the less often `--watch` looks.
+                // `--watch` looks less often when a look takes longer.
                 start.elapsed() < Duration::from_secs(60),
                 "waited in vain until {what}; it said:\n{}{}",
                 self.stdout(),
@@ -202,7 +202,7 @@ impl Watcher {
         Ok(start.elapsed())
     }
 
-    /// Ends it with SIGKILL, which it cannot notice.
+    /// Ends it with SIGKILL, which it cannot catch.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -237,7 +237,7 @@ fn collect(mut from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
     text
 }
 
-/// Puts a text in the place of a file in one step.
+/// Replaces the content of a file in one step.
 pub fn replace(file: &Path, text: &str) -> Result<()> {
     let mut new = PathBuf::from(file);
     new.set_extension("new");

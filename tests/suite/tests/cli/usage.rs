@@ -11,7 +11,8 @@ use samples::testbed_spec::Network;
 
 use super::support::{NODE, fixture};
 
-/// Runs it without any namespace: none of these may touch the kernel.
+/// Runs the command outside any test namespace: none of these calls may touch the
+/// kernel.
 fn run(arguments: &[&str]) -> Result<Output> {
     let mut command = Command::new(program::path()?);
     command.args(arguments).stdin(Stdio::null()).env_remove("NO_COLOR");
@@ -124,7 +125,7 @@ fn a_full_disk_is_an_error() -> Result<()> {
     Ok(())
 }
 
-/// Whether there is colour on a terminal, which `script` makes.
+/// Whether the command prints colour on a terminal, which `script` provides.
 fn colours(arguments: &str, no_color: Option<&str>) -> Result<bool> {
     let mut command = Command::new("script");
     command.args(["-q", "-e", "-c", &format!("{} {arguments}", program::path()?.display())]);
@@ -145,7 +146,7 @@ fn no_color_is_honoured() -> Result<()> {
     for arguments in ["--help", "rende", &format!("render -f {file}"), "render -f /no/such"] {
         assert!(!colours(arguments, Some("1"))?, "{arguments}");
     }
-    // Nor is there any in a pipe, in the log neither.
+    // There is none in a pipe either, not even in the log.
     let logged = Command::new(program::path()?)
         .args(["apply", "-f", "/no/such"])
         .env_remove("NO_COLOR")

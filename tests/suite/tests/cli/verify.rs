@@ -1,4 +1,4 @@
-//! `nftpol verify`: whether a table means what the specification says.
+//! `nftpol verify`: whether a table does what the specification says.
 
 use anyhow::Result;
 use netbed::net::Namespace;
@@ -28,7 +28,7 @@ fn after_apply_the_kernels_table_is_right() -> Result<()> {
     Ok(())
 }
 
-/// A change of the table by hand, and the packet that shows it.
+/// Changes the table by hand. The output shows a packet that reveals the change.
 #[test]
 fn a_hand_in_the_kernels_table_is_found() -> Result<()> {
     let cases = [

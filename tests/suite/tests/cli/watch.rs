@@ -16,8 +16,7 @@ use super::support::{
     passes, replace, text,
 };
 
-/// Longer than `--watch` needs to see a change and to find that the writer is
-/// done.
+/// Long enough for `--watch` to see a change and to find that its writer is done.
 const SEVERAL_LOOKS: Duration = Duration::from_millis(400);
 
 /// A folder with the pods and the policy for db.
@@ -44,7 +43,7 @@ spec:
     )
 }
 
-/// Whether web is reached on these ports.
+/// Whether web can be reached on these ports.
 fn web(namespace: &Namespace, ports: [u16; 2]) -> Result<[bool; 2]> {
     let [one, other] = ports.map(|port| passes(namespace, OUTSIDER, WEB, port));
     Ok([one?, other?])
@@ -55,7 +54,7 @@ fn it_follows_the_files() -> Result<()> {
     let namespace = Namespace::new("cl")?;
     let folder = manifests()?;
     let file = folder.path().join("web.yaml");
-    // What a mounted ConfigMap looks like: links through a hidden folder.
+    // A mounted ConfigMap looks like this: links through a hidden folder.
     let mounted = folder.path().join("mounted");
     for (version, port) in [("..1", 84), ("..2", 85)] {
         fs::create_dir_all(mounted.join(version))?;
@@ -114,7 +113,7 @@ fn it_follows_the_files() -> Result<()> {
         let said = watcher.stdout().len();
         edit()?;
         watcher.until(name, |_| Ok(web(&namespace, ports)? == expected))?;
-        watcher.until("it says so", |watcher| Ok(watcher.stdout().len() > said))?;
+        watcher.until("it reports it", |watcher| Ok(watcher.stdout().len() > said))?;
         assert!(watcher.stdout()[said..].starts_with("table inet nftpol configured ("), "{name}");
     }
     assert_eq!(watcher.stderr(), "");
@@ -139,7 +138,8 @@ fn an_edit_without_effect_is_answered() -> Result<()> {
     Ok(())
 }
 
-/// With `--validate=warn`, too: what the document held is not known any more.
+/// This also holds with `--validate=warn`, because the former content of the document
+/// is no longer known.
 #[test]
 fn a_document_that_cannot_be_read_takes_nothing_away() -> Result<()> {
     let namespace = Namespace::new("cl")?;
@@ -158,8 +158,8 @@ fn a_document_that_cannot_be_read_takes_nothing_away() -> Result<()> {
     Ok(())
 }
 
-/// Refused files change nothing, are named, and what others do meanwhile is
-/// mended to what was in force.
+/// Refused files are reported and change nothing. What others change meanwhile is
+/// restored to the last good rules.
 #[test]
 fn refused_files_keep_what_is_enforced() -> Result<()> {
     let namespace = Namespace::new("cl")?;
@@ -189,9 +189,9 @@ fn refused_files_keep_what_is_enforced() -> Result<()> {
         assert_eq!(said.lines().count(), 2, "{name}: {said}");
         sleep(SEVERAL_LOOKS);
         assert_eq!(generation(&namespace)?, before.1, "{name}");
-        assert_eq!(watcher.stderr()[before.0..], said, "{name}: it is said once");
+        assert_eq!(watcher.stderr()[before.0..], said, "{name}: it is reported once");
         nft(&namespace, &["flush", "ruleset"], "")?;
-        watcher.until("it is mended", |watcher| {
+        watcher.until("it is restored", |watcher| {
             Ok(watcher.stderr()[before.0..].contains("others changed table inet nftpol"))
         })?;
         assert_eq!(objects(&namespace)?, expected, "{name}");
@@ -217,8 +217,8 @@ fn with_warnings_the_broken_part_allows_nothing() -> Result<()> {
     Ok(())
 }
 
-/// `kubectl get ... > policies.yaml` leaves an empty file for as long as the
-/// cluster takes to answer, and a slow writer half a file.
+/// `kubectl get ... > policies.yaml` leaves the file empty until the cluster answers,
+/// and a slow writer leaves half a file.
 #[test]
 fn a_file_that_is_being_written_lifts_no_policy() -> Result<()> {
     let namespace = Namespace::new("cl")?;
@@ -247,13 +247,13 @@ fn a_file_that_is_being_written_lifts_no_policy() -> Result<()> {
     }
     assert_eq!(watcher.stderr(), "");
     fs::write(&file, "")?;
-    watcher.until("a file that stays empty is one", |_| {
+    watcher.until("a file that stays empty counts as empty", |_| {
         Ok(web(&namespace, [80, 81])? == [true, true])
     })?;
     Ok(())
 }
 
-/// What others do to the table is taken back.
+/// Changes that other programs make to the table are reverted.
 #[test]
 fn it_mends_what_others_do() -> Result<()> {
     let cases = [
@@ -282,8 +282,8 @@ fn it_mends_what_others_do() -> Result<()> {
         fastest = fastest.min(start.elapsed());
         assert_eq!(objects(&namespace)?, expected, "{name}");
     }
-    eprintln!("the fastest of these was mended in {fastest:?}");
-    // Other people's tables are none of our business, and cost no answer.
+    eprintln!("the fastest of these repairs took {fastest:?}");
+    // Tables of others stay as they are, and the command prints nothing about them.
     let said = watcher.stderr();
     nft(&namespace, &["add", "table", "ip", "theirs"], "")?;
     sleep(SEVERAL_LOOKS);
@@ -291,7 +291,7 @@ fn it_mends_what_others_do() -> Result<()> {
     Ok(())
 }
 
-/// What cannot be repaired is reported once, and repaired when it can be.
+/// What cannot be repaired is reported once, and repaired as soon as possible.
 #[test]
 fn what_is_in_the_way_is_said_once() -> Result<()> {
     let namespace = Namespace::new("cl")?;
@@ -301,11 +301,11 @@ fn what_is_in_the_way_is_said_once() -> Result<()> {
     let script = "flush chain inet nftpol forward; delete chain inet nftpol forward; \
                   add chain inet nftpol forward { type filter hook input priority 0; }";
     nft(&namespace, &["-f", "-"], script)?;
-    watcher.until("it says so", |watcher| Ok(watcher.stderr().contains("in the way")))?;
+    watcher.until("it reports it", |watcher| Ok(watcher.stderr().contains("in the way")))?;
     sleep(Duration::from_millis(2500));
     assert_eq!(watcher.stderr().lines().count(), 1, "{}", watcher.stderr());
     nft(&namespace, &["delete", "chain", "inet", "nftpol", "forward"], "")?;
-    watcher.until("it is mended", |_| Ok(objects(&namespace)? == expected))?;
+    watcher.until("it is restored", |_| Ok(objects(&namespace)? == expected))?;
     Ok(())
 }
 
@@ -328,7 +328,7 @@ fn killed_it_leaves_the_rules_and_started_again_it_sends_nothing() -> Result<()>
     Ok(())
 }
 
-/// A change of the files while it was down arrives at the start.
+/// Changes made to the files while the command was down take effect when it starts.
 #[test]
 fn what_it_missed_is_made_up_for() -> Result<()> {
     let namespace = Namespace::new("cl")?;
@@ -378,7 +378,7 @@ fn a_second_one_is_refused() -> Result<()> {
     assert!(watcher.runs()?);
     assert_eq!((listing(&namespace)?, generation(&namespace)?), before);
 
-    // Reading needs no lock, and elsewhere there is another one.
+    // Reading needs no lock, and another namespace has its own lock.
     assert_eq!(nftpol(&namespace, &["diff"], &other)?.code, Some(1));
     let elsewhere = Namespace::new("cl")?;
     nftpol(&elsewhere, &["apply"], &other)?.success()?;
@@ -405,7 +405,7 @@ fn a_second_one_takes_over() -> Result<()> {
     })
 }
 
-/// The terminal that it was started from may be gone.
+/// The terminal that started the command may be gone.
 #[test]
 fn it_goes_on_when_nobody_reads_what_it_says() -> Result<()> {
     let namespace = Namespace::new("cl")?;

@@ -1,5 +1,5 @@
-//! Measures how long a node has no agent: the sum of the times without the process
-//! in the node's network namespace.
+//! Measures how long a node has no agent: the total time without the process in the
+//! node's network namespace.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ use netbed::net::Namespace;
 
 use crate::agents::{agent_in, is_agent};
 
-/// Between two looks.
+/// Pause between two looks.
 const EVERY: Duration = Duration::from_millis(10);
 
-/// A look-out, as long as this value lives.
+/// Watches the node for as long as this value lives.
 pub struct Absence {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Duration>>,
@@ -42,10 +42,10 @@ impl Absence {
         Ok(Self { stop, thread: Some(thread) })
     }
 
-    /// The sum, to [`EVERY`].
+    /// The total time, in steps of [`EVERY`].
     pub fn end(mut self) -> Duration {
         self.stop.store(true, Ordering::Relaxed);
-        // A thread that panicked has printed it.
+        // A thread that panicked has already printed why.
         self.thread.take().and_then(|thread| thread.join().ok()).unwrap_or_default()
     }
 }

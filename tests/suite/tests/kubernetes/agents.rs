@@ -16,7 +16,7 @@ const PROGRAM: &str = "nftpol";
 /// The agents' user name at the API server, and another one of its kind.
 const ACCOUNT: &str = "system:serviceaccount:kube-system:nftpol";
 const OTHER: &str = "system:serviceaccount:kube-system:nobody";
-/// The table of the README.
+/// The rights in docs/operate.md, as `kubectl auth can-i --list` prints them.
 const RIGHTS: [(&str, &str); 4] = [
     ("events", "[create patch]"),
     ("namespaces", "[list watch]"),
@@ -39,13 +39,13 @@ impl Scene {
         Ok(())
     }
 
-    /// Lets the program in each agent's pod prove what its node's kernel has, as
-    /// the README says how.
+    /// Runs `nftpol verify` in each agent's pod, as the documentation shows, to prove
+    /// the table in the node's kernel.
     pub fn proved(&self) -> Result<()> {
         let agents = ["-n", "kube-system", "get", "pods", "-l", "app.kubernetes.io/name=nftpol"];
         let place = "jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName}{'\\n'}{end}";
         let agents = self.kubectl(&[&agents[..], &["-o", place]].concat())?;
-        ensure!(agents.lines().count() == self.nodes(), "not one agent a node: {agents}");
+        ensure!(agents.lines().count() == self.nodes(), "not one agent per node: {agents}");
         for (pod, node) in agents.lines().filter_map(|line| line.split_once(' ')) {
             let exec = ["-n", "kube-system", "exec", pod, "--"];
             let verify = ["nftpol", "verify", "--kernel", "--node", node];
@@ -56,8 +56,8 @@ impl Scene {
         Ok(())
     }
 
-    /// Resources and verbs; what is not about resources has `[/path]` before
-    /// its verbs.
+    /// Resources and their verbs. A rule without resources has `[/path]` before its
+    /// verbs.
     fn rights(&self, account: &str) -> Result<BTreeSet<String>> {
         let table = self.kubectl(&["auth", "can-i", "--list", "--as", account])?;
         let words =
@@ -66,18 +66,18 @@ impl Scene {
     }
 }
 
-/// The agent of the node that has this network namespace.
+/// The agent of the node with this network namespace.
 pub fn agent_in(node: &Namespace) -> Result<Pid> {
     let mut all = node.processes().into_iter();
     all.find(|pid| is_agent(*pid)).context("no agent runs")
 }
 
-/// Whether this process, if it is there, is an agent.
+/// Whether this process exists and is an agent.
 pub fn is_agent(pid: Pid) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == PROGRAM)
 }
 
-/// Fails unless it has what the README says, and no more (proc(5)).
+/// Fails unless the process has exactly the documented privileges (proc(5)).
 fn privileges(pid: Pid) -> Result<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("read its status")?;
     let field = |name: &str| {

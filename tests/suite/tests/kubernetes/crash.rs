@@ -1,4 +1,4 @@
-//! The process that holds a standing cluster dies.
+//! The process that keeps a cluster running dies.
 
 use std::process::Command;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::scene::PATIENCE;
 
-/// Makes one, kills its holder, removes it.
+/// Starts a cluster, kills the process that keeps it, and removes the cluster.
 pub fn crash() -> Result<()> {
     let program = program::beside("cluster")?;
     let name = format!("npt{}-crash", std::process::id());
@@ -30,7 +30,7 @@ pub fn crash() -> Result<()> {
     kill(Pid::from_raw(holder.parse()?), Signal::SIGKILL)?;
     let start = Instant::now();
     while !cluster(&["status"])?.stderr.contains("no cluster stands") {
-        ensure!(start.elapsed() < PATIENCE, "a killed process still holds a cluster");
+        ensure!(start.elapsed() < PATIENCE, "a killed process still keeps a cluster");
     }
     cluster(&["down"])?.success().map(drop)
 }

@@ -1,5 +1,5 @@
-//! Policies and labels edited with kubectl. After each edit, packets do what the
-//! specification says of the present objects.
+//! Policies and labels are edited with kubectl. After each edit, packets do what the
+//! specification says about the objects as they are then.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::scene::{HTTP, Scene, Try, hold, namespace, pod, policy};
 
-/// The pods that connect: two beside the server, one of another namespace.
+/// The pods that connect: two in the server's namespace, one in another.
 const CLIENTS: [&str; 3] = ["edits/near", "edits/far", "edits-other/guest"];
 
 impl Scene {
@@ -49,7 +49,7 @@ impl Scene {
     }
 }
 
-/// Words of kubectl, its input, and which of [`CLIENTS`] then pass.
+/// Arguments of kubectl, its input, and which of [`CLIENTS`] pass afterwards.
 fn edits() -> Result<Vec<(&'static str, String, [bool; 3])>> {
     const APPLY: &str = "apply -f -";
     let only = |peer: Value, port: u16| {

@@ -1,10 +1,10 @@
 //! Faults while traffic runs.
 //!
-//! The traffic: datagrams every millisecond over persistent sockets between pods,
-//! some that must always pass and some that never may, and a TCP connection through
-//! a Service. The flows are one-way, so that the rules judge every datagram. Right
-//! after the fault, a label is removed. The fault is over when that has its effect
-//! and the cluster's own programs report that they are well.
+//! Each sender sends a datagram every millisecond over a persistent socket. Some
+//! senders must always get through and some never may. The flows are one-way, so that
+//! the rules judge every datagram. A TCP connection goes through a Service. Right
+//! after the fault, the test removes a label. The fault is over when the removal has
+//! its effect and the cluster's own programs report that they are healthy.
 
 use std::net::SocketAddr;
 use std::thread::sleep;
@@ -26,48 +26,48 @@ use crate::agents::agent_in;
 use crate::report::{Report, Row};
 use crate::scene::{Scene, WAIT, addresses, namespace, pod, policy};
 
-/// Where the faults are, and the pods that receive.
+/// The node with the fault and with the pod that receives.
 const NODE: &str = "node-1";
 const SERVER: &str = "faults/server";
-/// Who sends, from which node, with which label, and whether it may.
+/// The senders: name, node, label, and whether they may send.
 const SENDERS: [(&str, &str, &str, bool); 5] = [
     ("faults/near", NODE, "friend", true),
     ("faults/far", "node-2", "friend", true),
     ("faults/stranger", NODE, "stranger", false),
     ("faults/foreigner", "node-2", "stranger", false),
-    // Could enter, but may not send.
+    // It may enter, but its own egress is denied.
     ("faults/mute", NODE, "mute", false),
 ];
-/// Who loses the label after the fault.
+/// The pod that loses its label after the fault.
 const SWING: &str = "faults/swing";
-/// The port of the first sender; each has its own.
+/// The port of the first sender. Each sender has its own.
 const PORT: u16 = 9001;
 const SWING_PORT: u16 = 9050;
 const SERVICE_PORT: u16 = 9060;
-/// Between two datagrams of a sender.
+/// Pause between two datagrams of a sender.
 const PACE: Duration = Duration::from_millis(1);
 /// How long traffic runs before a fault and after its end.
 const REST: Duration = Duration::from_millis(500);
-/// What is no accident on a busy machine.
+/// A silence that long is no accident, even on a busy machine.
 const SILENCE: Duration = Duration::from_secs(1);
 /// How long the API server is away.
 const AWAY: Duration = Duration::from_secs(60);
-/// The image of the update.
+/// The image for the update.
 const NEXT: &str = "nftpol:next";
 
-/// Does it. Returns at once, or when the API server accepts requests again.
+/// Causes the fault. Returns at once, or when the API server accepts requests again.
 type Trigger = fn(&mut Scene) -> Result<()>;
 
 struct Fault {
     name: &'static str,
     cause: Trigger,
-    /// Whether it takes the rules away, so that something passes.
+    /// Whether the fault removes the rules, so that something passes.
     opens: bool,
-    /// What people must do, because no program does it.
+    /// The repair that a person must make, because no program does.
     mend: Option<Trigger>,
 }
 
-/// One that takes no rules away.
+/// A fault that leaves the rules in place.
 const fn harmless(name: &'static str, cause: Trigger) -> Fault {
     Fault { name, cause, opens: false, mend: None }
 }
@@ -89,9 +89,9 @@ const FAULTS: [Fault; 10] = [
         name: "`nft flush ruleset`",
         cause: |scene| scene.nft("flush ruleset"),
         opens: true,
-        // Its rules are gone, too, and with them the agent's way to the API
-        // server; by itself it looks once an hour (FullSyncPeriod in
-        // pkg/proxy/util of Kubernetes 1.36).
+        // The flush also removed kube-proxy's rules, and with them the agent's way to
+        // the API server. Left alone, kube-proxy looks only once an hour
+        // (FullSyncPeriod in pkg/proxy/util of Kubernetes 1.36).
         mend: Some(|scene| scene.again("kube-proxy")),
     },
     harmless("`kubectl rollout restart`", rollout),
@@ -142,12 +142,13 @@ impl Scene {
         let agentless = absence.end();
         let Seen { passed, lost, open_for, connection } = traffic.finish();
         ensure!(connection, "a connection through a Service broke");
-        // Rules that were removed are restored when the last wrong packet has passed.
+        // Rules that were removed count as restored when the last wrong packet has
+        // passed.
         let recovered = if fault.opens { open_for } else { effect };
         Ok(Row { fault: fault.name, recovered, agentless, passed, lost, opens: fault.opens })
     }
 
-    /// Waits until nodes and agents are what they should be.
+    /// Waits until the nodes and agents are healthy.
     fn well(&self) -> Result<()> {
         self.kubectl(&["wait", "node", "--all", "--for=condition=Ready", WAIT])?;
         let node = &self.kubernetes.cluster().endpoint(NODE)?.namespace;
@@ -169,7 +170,7 @@ impl Scene {
         Ok(SocketAddr::new(address.context("no ClusterIP")?, SERVICE_PORT))
     }
 
-    /// On every node.
+    /// Does it on every node.
     fn again(&mut self, program: &str) -> Result<()> {
         let nodes: Vec<String> =
             self.kubernetes.cluster().nodes().map(|node| node.name.clone()).collect();
@@ -204,7 +205,7 @@ fn rollout(scene: &mut Scene) -> Result<()> {
     scene.kubectl(&["-n", "kube-system", "rollout", "restart", "daemonset/nftpol"]).map(drop)
 }
 
-/// The same program by another name.
+/// Updates to the same program under another name.
 fn update(scene: &mut Scene) -> Result<()> {
     let next = Image::of(NEXT, &program::path()?, rootfs::PROGRAM)?;
     scene.kubernetes.import(&next)?;
@@ -219,20 +220,20 @@ struct Pods {
     service: SocketAddr,
 }
 
-/// All that is sent, but the swing.
+/// All traffic except that of the pod that loses its label.
 struct Traffic {
     streams: Vec<(Stream, bool)>,
     connection: echo::Stream,
 }
 
 struct Seen {
-    /// Of those that never may pass: sent, and arrived.
+    /// Datagrams that must never pass: sent, and arrived.
     passed: StreamCount,
-    /// Of those that must: sent, and arrived.
+    /// Datagrams that must pass: sent, and arrived.
     lost: StreamCount,
-    /// From the first that wrongly arrived to the last.
+    /// From the first datagram that wrongly passed to the last.
     open_for: Duration,
-    /// Whether all that was sent through the Service came back.
+    /// Whether everything that was sent through the Service came back.
     connection: bool,
 }
 

@@ -1,9 +1,9 @@
 //! nftpol as a DaemonSet in a whole Kubernetes: containerd, kubelets, kube-proxy, CNI
 //! plugins, a scheduler, controllers.
 //!
-//! By default it runs the scenes of CI. `NFTPOL_SCENES` names others, or `all`:
+//! By default the test runs the scenes of CI. `NFTPOL_SCENES` names others, or `all`;
 //! `cargo xtask test cluster` sets it. `NFTPOL_CLUSTER="--proxy iptables --nodes 3"`
-//! tries another cluster than the one of CI.
+//! chooses another cluster than the one of CI.
 
 mod absence;
 mod agents;
@@ -26,12 +26,12 @@ use scene::Scene;
 
 const CLUSTER: &str = "NFTPOL_CLUSTER";
 const SCENES: &str = "NFTPOL_SCENES";
-/// Beside the scenes of one cluster.
+/// The scene that starts a cluster of its own.
 const CRASH: &str = "crash";
 
 type RunScene = fn(&mut Scene) -> Result<()>;
 
-/// All, in this order, and whether CI has them.
+/// All scenes in this order, and whether CI runs them.
 const ALL: [(&str, RunScene, bool); 7] = [
     ("short", Scene::short, true),
     ("agents", Scene::agents, true),
@@ -74,7 +74,7 @@ fn in_a_real_kubernetes() -> Result<()> {
     Ok(())
 }
 
-/// Whether these words, none of them being CI's scenes, name this one.
+/// Whether these words name the scene. Without words, the scenes of CI are chosen.
 fn has(scenes: &str, name: &str, of_ci: bool) -> bool {
     let mut words = scenes.split_whitespace().peekable();
     if words.peek().is_none() { of_ci } else { words.any(|word| word == name || word == "all") }
@@ -84,7 +84,7 @@ fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
     let known = || ALL.iter().map(|(name, ..)| *name).chain([CRASH, "all"]);
     for word in scenes.split_whitespace() {
         let names: Vec<_> = known().collect();
-        ensure!(known().any(|name| name == word), "no scene {word}; there are {names:?}");
+        ensure!(known().any(|name| name == word), "no scene {word}; the scenes are {names:?}");
     }
     let chosen = ALL.iter().filter(|(name, _, of_ci)| has(scenes, name, *of_ci));
     Ok(chosen.map(|&(name, run, _)| (name, run)).collect())

@@ -1,8 +1,8 @@
-//! Kubernetes' paths to a pod, under policies that allow one peer after the other.
+//! Kubernetes' paths to a pod, under policies that allow one peer after another.
 //!
-//! The expectations come from the specification and from the table of what the pod's
-//! node sees (docs/semantics.md, "Services and who the peer is"): the destination
-//! after the Service's translation, the source before this node's own.
+//! The expectations come from the specification and from what the pod's node sees:
+//! the destination after the Service's translation, and the source before the node's
+//! own translation.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,20 +15,20 @@ use crate::scene::{HTTP, Scene, Try, addresses, hold, namespace, pod, policy};
 
 const SERVICE: u16 = 8080;
 const HOST_PORT: u16 = 8090;
-/// `externalTrafficPolicy` of the Services, and their ports on nodes.
+/// `externalTrafficPolicy` of the Services, and their node ports.
 const NODE_PORTS: [(&str, &str, u16); 2] = [("web", "Cluster", 30081), ("local", "Local", 30082)];
 
-/// Who connects: the index of an endpoint.
+/// The index of the endpoint that connects.
 #[derive(Clone, Copy)]
 enum From {
     Web,
-    /// On web's node, no peer of any policy.
+    /// On web's node. No policy allows it.
     Near,
-    /// On the other node, `friend: "yes"`.
+    /// On the other node, with `friend: "yes"`.
     Far,
     /// In the network of web's node.
     HostNear,
-    /// In the network of the other node, `friend: "yes"`.
+    /// In the network of the other node, with `friend: "yes"`.
     HostFar,
     NodeNear,
     NodeFar,
@@ -39,16 +39,16 @@ enum From {
 enum To {
     Pod,
     Service,
-    /// On web's node, of this Service.
+    /// A node port of this Service, on web's node.
     PortNear(usize),
-    /// On the other node.
+    /// The same on the other node.
     PortFar(usize),
     HostPort,
 }
 
-/// Which of [`Scene::stages`] let a path pass: no policy; none may enter;
-/// `friend: "yes"` may; the outsider's address may; the other node's may; no
-/// pod may send.
+/// Which of [`Scene::stages`] let a path pass. The stages: no policy; none may enter;
+/// `friend: "yes"` may; the outsider's address may; the other node's may; no pod may
+/// send.
 type Passes = [bool; 6];
 const ALWAYS: Passes = [true; 6];
 const NEVER: Passes = [false; 6];
@@ -56,8 +56,8 @@ const AS_STRANGER: Passes = [true, false, false, false, false, false];
 const AS_FRIEND: Passes = [true, false, true, false, false, false];
 const AS_OUTSIDER: Passes = [true, false, false, true, false, true];
 const AS_OTHER_NODE: Passes = [true, false, false, false, true, true];
-/// Through the other node, which gives it its own address, but it is
-/// a pod that must be allowed to send.
+/// The path crosses the other node, which replaces the source by its own address. But
+/// the sender is a pod, which must be allowed to send.
 const AS_OTHER_NODE_FROM_POD: Passes = [true, false, false, false, true, false];
 
 const WAYS: [(From, To, Passes); 23] = [
@@ -77,9 +77,9 @@ const WAYS: [(From, To, Passes); 23] = [
     (From::Outsider, To::PortNear(1), AS_OUTSIDER),
     (From::Outsider, To::HostPort, AS_OUTSIDER),
     (From::Outsider, To::PortFar(0), AS_OTHER_NODE),
-    // No pod of the Service is there.
+    // The other node has no pod of this Service.
     (From::Outsider, To::PortFar(1), NEVER),
-    // A node always reaches its pods, and another node is an address.
+    // A node always reaches its own pods. Another node is just an address.
     (From::NodeNear, To::Pod, ALWAYS),
     (From::NodeNear, To::Service, ALWAYS),
     (From::NodeFar, To::Pod, AS_OTHER_NODE),
@@ -123,7 +123,7 @@ impl Scene {
         self.remove(&["paths"])
     }
 
-    /// The policies of [`Passes`], by name.
+    /// The policies for [`Passes`], by name.
     fn stages(&self, endpoints: &[Endpoint]) -> Result<[(&'static str, Option<Value>); 6]> {
         let web = json!({"matchLabels": {"app": "web"}});
         let allow = |name: &str, from: &[Value]| {
@@ -156,8 +156,8 @@ impl Scene {
         ])
     }
 
-    /// The addresses with which the other node's own packets come to web's
-    /// node: its overlay device's, where there is one.
+    /// The source addresses of the other node's own packets when they reach web's
+    /// node. With an overlay these are the addresses of the overlay device.
     fn seen_from_other_node(&self, endpoints: &[Endpoint]) -> Result<Vec<IpAddr>> {
         let other = &endpoints[From::NodeFar as usize].name;
         let each = endpoints[From::Web as usize].addresses.iter().map(|web| {
@@ -176,7 +176,7 @@ impl Scene {
         hold(&[Try { what: "open again".into(), from, to, passes: true }])
     }
 
-    /// One container connects to the other, whatever the policies.
+    /// One container connects to the other, whatever the policies say.
     fn inside_a_pod(&self) -> Result<()> {
         let to = format!("127.0.0.1:{HTTP}");
         let words = ["-n", "paths", "exec", "web", "-c", "side", "--", "/agnhost", "connect"];

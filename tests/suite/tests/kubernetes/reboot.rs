@@ -1,9 +1,8 @@
-//! A node that loses its power and comes back.
+//! A node loses its power and comes back.
 //!
-//! Its agent must learn a pod's address before anybody else does. After such a start
-//! not even the agent runs, and an isolated pod answers anyone who knows its address.
-//! Here two pods of another node ask every address that the pod can get, all the
-//! time.
+//! After such a start an isolated pod answers anyone who knows its address, until the
+//! agent runs and has learnt the address. Here two pods on another node ask every
+//! address that the pod can get, all the time.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,16 +17,16 @@ use serde_json::json;
 use crate::scene::{HTTP, PATIENCE, Scene, Try, hold, namespace, pod, policy};
 
 const NODE: &str = "node-1";
-/// Where upstream's server for tests answers datagrams, and what it is asked.
+/// The port where upstream's test server answers datagrams, and the question.
 const UDP: u16 = 8081;
 const QUESTION: &[u8] = b"hostname\n";
-/// Between two questions to the same address.
+/// Pause between two questions to the same address.
 const EVERY: Duration = Duration::from_millis(5);
-/// The addresses that a node gives first, after its own.
+/// The addresses that a node assigns first, after its own.
 const LOWEST: std::ops::Range<u8> = 2..20;
-/// How long an answer may be on its way.
+/// How long an answer may be in flight.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
-/// How long the node is dark, and how long it is watched once it is back.
+/// How long the node is off, and how long the test watches it once it is back.
 const DARK: Duration = Duration::from_secs(3);
 const REST: Duration = Duration::from_secs(2);
 
@@ -70,7 +69,7 @@ impl Scene {
         ensure!(may_not.since(well).is_empty(), "a stranger is still answered");
         let open = wrong.first().zip(wrong.last()).map_or(Duration::ZERO, |(a, b)| *b - *a);
         self.say(&format!(
-            "killed and started anew: the friend was answered after {} ms, the stranger {} times \
+            "killed and restarted: the friend was answered after {} ms, the stranger {} times \
              within {} ms before the agent had its first view of the cluster",
             first.as_millis(),
             wrong.len(),
@@ -82,7 +81,7 @@ impl Scene {
     fn served(&self, friend: &Endpoint, stranger: &Endpoint) -> Result<()> {
         let start = Instant::now();
         loop {
-            // The pod's address is another one once its node is back.
+            // The pod has another address once its node is back.
             let server = self.kubernetes.pod("reboot/server");
             let done = server.and_then(|server| {
                 let to = SocketAddr::new(server.addresses[0], HTTP);
@@ -98,7 +97,7 @@ impl Scene {
     }
 }
 
-/// Asks all addresses, as long as this value lives.
+/// Asks all addresses for as long as this value lives.
 struct Asking {
     stop: Arc<AtomicBool>,
     answers: Arc<Mutex<Vec<Instant>>>,
@@ -115,7 +114,7 @@ impl Asking {
         let ask = move || {
             while !ended.load(Ordering::Relaxed) {
                 for host in LOWEST {
-                    // What cannot be sent now, is later.
+                    // What cannot be sent now is sent later.
                     let address = IpAddr::V4(Ipv4Addr::new(10, 244, 1, host));
                     let _ = asks.send_to(QUESTION, SocketAddr::new(address, UDP));
                 }
@@ -135,7 +134,7 @@ impl Asking {
         Ok(Self { stop, answers, threads: vec![thread::spawn(ask), thread::spawn(listen)] })
     }
 
-    /// When answers of the server came, from this moment on.
+    /// When the server's answers arrived, from this moment on.
     fn since(&self, moment: Instant) -> Vec<Instant> {
         let all = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().copied().filter(|one| *one >= moment).collect()
@@ -146,7 +145,7 @@ impl Drop for Asking {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
-            // A thread that panicked has printed it.
+            // A thread that panicked has already printed why.
             let _ = thread.join();
         }
     }

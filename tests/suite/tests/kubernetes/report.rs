@@ -1,4 +1,4 @@
-//! The table of faults for people, and what none of its rows may contain.
+//! The table of faults for the log, and what none of its rows may contain.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,20 +9,20 @@ use netbed::stream::StreamCount;
 /// One fault.
 pub struct Row {
     pub fault: &'static str,
-    /// From the fault to the effect of a change that was made right after it;
-    /// if the rules were gone, the time in which something wrongly passed.
+    /// From the fault to the effect of a change that was made right after it. If the
+    /// rules were gone, the time in which packets wrongly passed.
     pub recovered: Duration,
     /// How long the node had no agent.
     pub agentless: Duration,
-    /// Datagrams that never may pass: sent, and arrived.
+    /// Datagrams that must never pass: sent, and arrived.
     pub passed: StreamCount,
-    /// Datagrams that must: sent, and arrived.
+    /// Datagrams that must pass: sent, and arrived.
     pub lost: StreamCount,
-    /// Whether the fault takes the rules away.
+    /// Whether the fault removes the rules.
     pub opens: bool,
 }
 
-/// All of them.
+/// All faults.
 #[derive(Default)]
 pub struct Report(Vec<Row>);
 
@@ -32,7 +32,7 @@ impl Report {
     }
 
     /// # Errors
-    /// When something passed though the rules stood, or something was lost.
+    /// When something passed while the rules were in place, or something was lost.
     pub fn judge(&self) -> Result<()> {
         let wrong = |row: &&Row| row.lost() > 0 || (row.passed.arrived > 0 && !row.opens);
         let wrong: Vec<_> = self.0.iter().filter(wrong).map(|row| row.fault).collect();

@@ -1,6 +1,5 @@
-//! A cluster with nftpol, and the steps that all scenes share.
-//!
-//! In: objects; who connects to whom and whether that passes. Out: an error for each
+//! A cluster with nftpol, and the steps that all scenes share. The callers state what
+//! they expect; a difference is an error.
 //! difference. Never: an expectation that is not the caller's.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -12,13 +11,13 @@ use kubebed::kubernetes::{AGNHOST, Kubernetes};
 use netbed::testbed::Endpoint;
 use serde_json::{Value, json};
 
-/// How long something may take that has to come by itself.
+/// How long to wait for something that happens by itself.
 pub const PATIENCE: Duration = Duration::from_secs(120);
-/// The same as kubectl reads it, with pods that start.
+/// The same for kubectl, when pods start.
 pub const WAIT: &str = "--timeout=120s";
-/// How long a connection may take to come about.
+/// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_millis(800);
-/// Where pods serve.
+/// The port on which pods serve.
 pub const HTTP: u16 = 80;
 
 /// The cluster.
@@ -27,7 +26,7 @@ pub struct Scene {
     pub start: Instant,
 }
 
-/// One way, and what the specification says of it.
+/// One connection to try, and whether the specification allows it.
 pub struct Try<'a> {
     pub what: String,
     pub from: &'a Endpoint,
@@ -36,12 +35,12 @@ pub struct Try<'a> {
 }
 
 impl Scene {
-    /// Tells people how far it is.
+    /// Prints how far the scene is.
     pub fn say(&self, line: &str) {
         say(self.start, line);
     }
 
-    /// Pods and the agents' logs, to investigate a failure.
+    /// Prints the pods and the agents' logs, to investigate a failure.
     pub fn last_words(&self) {
         let pods = ["get", "pods", "--all-namespaces", "--output=wide", "--show-labels"];
         let agents = ["-n", "kube-system", "logs", "-l", "app.kubernetes.io/name=nftpol"];
@@ -54,7 +53,7 @@ impl Scene {
         }
     }
 
-    /// Waits until every node has a ready agent of the present template.
+    /// Waits until every node has a ready agent of the current template.
     pub fn agents_ready(&self) -> Result<()> {
         let wait = ["-n", "kube-system", "rollout", "status", "daemonset/nftpol", WAIT];
         self.kubectl(&wait).map(drop)
@@ -76,7 +75,8 @@ impl Scene {
         self.kubernetes.server().apply(&list.to_string())
     }
 
-    /// Deletes namespaces. A caller that needs their addresses or ports waits.
+    /// Deletes namespaces without waiting. A caller that needs their addresses or
+    /// ports must wait.
     pub fn remove(&self, namespaces: &[&str]) -> Result<()> {
         let delete = [&["delete", "namespace", "--wait=false"], namespaces].concat();
         self.kubectl(&delete).map(drop)
@@ -86,7 +86,7 @@ impl Scene {
         self.kubernetes.kubectl(words, "")?.success()
     }
 
-    /// The objects of this kind that a selector finds.
+    /// The objects of this kind that match the selector.
     pub fn list(&self, namespace: &str, kind: &str, selector: &str) -> Result<Vec<Value>> {
         let words = ["-n", namespace, "get", kind, "-l", selector, "-o", "json"];
         let mut list: Value = serde_json::from_str(&self.kubectl(&words)?)?;
@@ -100,23 +100,23 @@ impl Scene {
         self.kubernetes.options().nodes
     }
 
-    /// Waits until it is so.
+    /// Waits until the condition holds.
     pub fn until(&self, what: &str, is: impl Fn() -> Result<bool>) -> Result<()> {
         let start = Instant::now();
         while !is()? {
-            ensure!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+            ensure!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
             sleep(Duration::from_millis(50));
         }
         Ok(())
     }
 }
 
-/// A line for people, with the time since the start.
+/// A line for the log, with the time since the start.
 pub fn say(start: Instant, line: &str) {
     eprintln!("{:6.1} s  {line}", start.elapsed().as_secs_f32());
 }
 
-/// Tries all ways at once until each is as it must be, and then once more.
+/// Tries all connections at once until each is as expected, and then once more.
 pub fn hold(tries: &[Try<'_>]) -> Result<()> {
     let start = Instant::now();
     loop {
@@ -124,11 +124,11 @@ pub fn hold(tries: &[Try<'_>]) -> Result<()> {
         if wrong.is_empty() {
             break;
         }
-        ensure!(start.elapsed() < PATIENCE, "otherwise than the specification says: {wrong:#?}");
+        ensure!(start.elapsed() < PATIENCE, "not what the specification says: {wrong:#?}");
         sleep(Duration::from_millis(50));
     }
     let wrong = wrong(tries)?;
-    ensure!(wrong.is_empty(), "as the specification says, and then no longer: {wrong:#?}");
+    ensure!(wrong.is_empty(), "right at first, then wrong: {wrong:#?}");
     Ok(())
 }
 
@@ -146,7 +146,7 @@ fn wrong(tries: &[Try<'_>]) -> Result<Vec<String>> {
     Ok(other.map(|(one, _)| format!("{} ({}): not {}", one.what, one.to, one.passes)).collect())
 }
 
-/// Whether a TCP connection comes about.
+/// Whether a TCP connection opens.
 pub fn connects(from: &Endpoint, to: SocketAddr) -> Result<bool> {
     Ok(from.namespace.run(|| TcpStream::connect_timeout(&to, CONNECT))?.is_ok())
 }
@@ -156,8 +156,8 @@ pub fn namespace(name: &str, labels: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
 }
 
-/// What a pod of these scenes is: upstream's server for tests on port 80, and
-/// for datagrams on 8081.
+/// The containers of a pod in these scenes: upstream's test server on port 80, and on
+/// 8081 for datagrams.
 pub fn serving() -> Value {
     json!({
         "terminationGracePeriodSeconds": 0,
@@ -195,7 +195,7 @@ pub fn policy(name: &str, spec: Value) -> Result<Value> {
     }))
 }
 
-/// The addresses of a Pod, or of a Service.
+/// The addresses of a Pod or a Service.
 pub fn addresses(object: &Value) -> Vec<IpAddr> {
     let pods = object["status"]["podIPs"].as_array().into_iter().flatten().map(|one| &one["ip"]);
     let services = object["spec"]["clusterIPs"].as_array().into_iter().flatten();

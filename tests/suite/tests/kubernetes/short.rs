@@ -1,4 +1,5 @@
-//! The scene of CI: an installation, policies on pods with probes, agents that stop.
+//! The scene of CI: an installation, policies on pods with probes, and agents that
+//! stop.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread::sleep;
@@ -13,12 +14,12 @@ use crate::scene::{PATIENCE, Scene};
 const NODE_PORT: u16 = 30080;
 const SERVICE_PORT: u16 = 8080;
 
-/// Who connects.
+/// The endpoint that connects.
 #[derive(Clone, Copy, Debug)]
 enum From<'a> {
-    /// A pod of `dev` or `shop`: `dev/api`.
+    /// A pod of `dev` or `shop`, such as `dev/api`.
     Pod(&'a str),
-    /// Who is neither pod nor node.
+    /// Neither pod nor node.
     Outsider,
     /// A node.
     Node(&'a str),
@@ -36,7 +37,7 @@ impl Scene {
         self.remove(&["dev", "shop"])
     }
 
-    /// The pods.
+    /// Creates the pods.
     fn deploy(&self) -> Result<()> {
         self.apply("kubernetes/first.yaml")?;
         self.pods_ready("dev")?;
@@ -56,7 +57,7 @@ impl Scene {
         Ok(())
     }
 
-    /// No policy: everybody reaches everybody, whichever way.
+    /// Without a policy everyone reaches everyone, on every path.
     fn open(&self) -> Result<()> {
         let web = self.ways_to("dev/web")?;
         for from in ["dev/api", "dev/far", "shop/cart"].map(From::Pod) {
@@ -72,7 +73,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Ingress to `app: myapp` from 10.244.0.0/16 but for 10.244.1.2, TCP
+    /// Allows ingress to `app: myapp` from 10.244.0.0/16 except 10.244.1.2, on TCP
     /// ports 80 and 443.
     fn third_policy(&self) -> Result<()> {
         self.apply("policies/3-allow-myapp-ingress.yaml")?;
@@ -90,8 +91,9 @@ impl Scene {
         }
         self.expect(From::Pod("dev/web"), self.service_way(&web)?, true)?;
         self.expect(From::Node("node-1"), &web[0], true)?;
-        // A node's own packets leave it by an overlay with an address of the
-        // pods' range, which this policy allows; so do those of its NodePort.
+        // Through an overlay, a node's own packets have an address of the pods'
+        // range, which this policy allows. The same goes for packets that enter by
+        // its NodePort.
         let network = self.kubernetes.options().network;
         let overlay = [Backend::Vxlan, Backend::Udp].map(Network::Flannel).contains(&network);
         self.expect(From::Node("node-2"), &web[0], overlay)?;
@@ -102,7 +104,7 @@ impl Scene {
         Ok(())
     }
 
-    /// While a node has no agent its rules stand.
+    /// While a node has no agent, its rules stay in force.
     fn agent_gone(&self) -> Result<()> {
         let web = &self.ways_to("dev/web")?[0];
         let on_node = "--field-selector=spec.nodeName=node-1";
@@ -141,7 +143,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Only the kubelet reaches a pod of `dev`, or is reached by it.
+    /// Only the kubelet reaches a pod of `dev`, and the pod reaches no one else.
     fn deny_all(&self) -> Result<()> {
         for policy in ["1-deny-all-ingress", "4-deny-all-egress"] {
             self.apply(&format!("policies/{policy}.yaml"))?;
@@ -155,7 +157,7 @@ impl Scene {
         let cart = &self.ways_to("shop/cart")?[0];
         self.expect(From::Pod("dev/api"), cart, false)?;
         self.expect(From::Pod("dev/web"), self.service_way(&web)?, true)?;
-        // A pod becomes ready by a probe that passes, so these do pass.
+        // A pod becomes ready when its probe passes, so these probes do pass.
         self.kubectl(&["-n", "dev", "delete", "pod", "far"])?;
         self.apply("kubernetes/pods.yaml")?;
         self.pods_ready("dev")?;
@@ -167,7 +169,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Somebody removes all tables of a node; ours comes back.
+    /// Another program removes all tables of a node. Our table comes back.
     fn flush(&mut self) -> Result<()> {
         let web = &self.ways_to("dev/web")?.remove(0);
         self.kubernetes.exec("node-1", &["nft", "flush", "ruleset"])?.success()?;
@@ -177,9 +179,9 @@ impl Scene {
             ensure!(start.elapsed() < PATIENCE, "the table does not come back");
         }
         ensure!(!self.connects(From::Pod("shop/cart"), web)?, "open after a flush");
-        self.say("nft flush ruleset: mended");
-        // kube-proxy's rules went, too: the agent's connection is dead, and
-        // none of its own is possible until they are restored.
+        self.say("nft flush ruleset: the table is restored");
+        // The flush also removed kube-proxy's rules. The agent's connection is dead,
+        // and it can open no other until the rules are restored.
         self.kubernetes.restart("node-1", "kube-proxy")?;
         self.kubectl(&["-n", "dev", "delete", "networkpolicy", "--all"])?;
         self.expect(From::Pod("shop/cart"), web, true)?;
@@ -187,8 +189,7 @@ impl Scene {
         Ok(())
     }
 
-    /// A pod's own addresses, and those of its Service if it has one: IPv4
-    /// first.
+    /// A pod's own addresses, then those of its Service if it has one, IPv4 first.
     fn ways_to(&self, pod: &str) -> Result<Vec<String>> {
         let mut ways = Vec::new();
         let families = self.kubernetes.options().families();
@@ -224,7 +225,7 @@ impl Scene {
         Ok(all.find(|ip| ip.contains(':') == v6).context("no such address")?.to_owned())
     }
 
-    /// Tries until it is so.
+    /// Tries until the connection passes, or no longer passes, as expected.
     fn expect(&self, from: From<'_>, to: &str, passes: bool) -> Result<()> {
         let start = Instant::now();
         while self.connects(from, to)? != passes {
@@ -234,7 +235,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Whether one does of the few tries that a busy machine may need.
+    /// Whether one of a few tries connects. A busy machine may need more than one.
     fn connects_soon(&self, from: From<'_>, to: &str) -> Result<bool> {
         for _ in 0..3 {
             if self.connects(from, to)? {
@@ -244,7 +245,7 @@ impl Scene {
         Ok(false)
     }
 
-    /// Whether a TCP connection comes about within a second or two.
+    /// Whether a TCP connection opens within a second or two.
     fn connects(&self, from: From<'_>, to: &str) -> Result<bool> {
         let from = match from {
             From::Pod(pod) => return self.pod_connects(pod, to),

@@ -1,7 +1,7 @@
-//! Pods that controllers create and remove while addresses change hands.
+//! Controllers create and remove pods while addresses change owners.
 //!
-//! Where a scene says so, a node reuses its addresses from the lowest on. By itself
-//! the plugin `host-local` would first go through its whole range.
+//! Where a scene says so, a node reuses its addresses from the lowest on. By default
+//! the plugin `host-local` goes through its whole range first.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use crate::scene::{HTTP, Scene, Try, WAIT, addresses, hold, namespace, pod, policy, serving};
 
 const NAMESPACE: &str = "work";
-/// Pods of each Deployment at the most.
+/// The largest number of pods of one Deployment.
 const MANY: &str = "--replicas=8";
 
-/// Who connects to the pods of Deployments.
+/// The pods that connect to the pods of Deployments.
 struct Clients {
     friend: Endpoint,
     stranger: Endpoint,
@@ -25,7 +25,7 @@ struct Clients {
 
 impl Scene {
     pub fn workloads(&mut self) -> Result<()> {
-        // Theirs are the lowest addresses, or these would not be used again.
+        // They hold the lowest addresses. While they live, these are not reused.
         let others = "--field-selector=metadata.namespace!=kube-system";
         let others = ["get", "pods", "--all-namespaces", others, "--output=name"];
         self.until("pods of other scenes are gone", || Ok(self.kubectl(&others)?.is_empty()))?;
@@ -78,12 +78,13 @@ impl Scene {
         Ok(())
     }
 
-    /// One Deployment's pods go, and the other's get their addresses.
+    /// One Deployment's pods go, and the other Deployment gets their addresses.
     fn change_hands(&self, from: &str, to: &str, had: &BTreeSet<IpAddr>) -> Result<()> {
         self.scale(from, "--replicas=0")?;
         let nodes: Vec<&str> =
             self.kubernetes.cluster().nodes().map(|node| node.name.as_str()).collect();
-        // A pod without a grace period goes from the API server before its address is free.
+        // A pod without a grace period leaves the API server before its address is
+        // free.
         let free = || {
             for address in had {
                 for node in &nodes {
@@ -99,8 +100,8 @@ impl Scene {
         self.scale(to, MANY)
     }
 
-    /// Every pod that lives is reached by the friend, and by the stranger
-    /// unless it is isolated. Returns the addresses of Deployments' pods.
+    /// The friend reaches every running pod. The stranger reaches a pod unless it is
+    /// isolated. Returns the addresses of the Deployments' pods.
     fn judged(&self, clients: &Clients) -> Result<BTreeSet<IpAddr>> {
         let pods = self.list(NAMESPACE, "pods", "of")?;
         let pods = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
@@ -120,8 +121,8 @@ impl Scene {
         Ok(all)
     }
 
-    /// A Job's pod is a friend, completes and keeps its address in its status;
-    /// who gets that address is none.
+    /// The pod of a Job is a friend. It completes and keeps its address in its
+    /// status. The next pod with this address is not a friend.
     fn job(&self, clients: &Clients) -> Result<()> {
         let server = SocketAddr::new(self.kubernetes.pod("work/server")?.addresses[0], HTTP);
         self.kubernetes.reuse_addresses("node-2")?;
@@ -129,7 +130,7 @@ impl Scene {
         let ends = json!({
             "nodeName": "node-2",
             "restartPolicy": "Never",
-            // Says how it is used, and is done.
+            // It prints its help and ends.
             "containers": [{"name": "main", "image": AGNHOST, "args": ["help"]}],
         });
         let template = json!({"metadata": {"labels": friend}, "spec": ends});
@@ -150,7 +151,7 @@ impl Scene {
         self.put(&[pod("work/heir", "node-2", json!({}))?])?;
         self.work(&["wait", "pod/heir", "--for=condition=Ready", WAIT])?;
         let heir = self.kubernetes.pod("work/heir")?;
-        ensure!(heir.addresses[0] == address, "{heir:?} has not the address {address}");
+        ensure!(heir.addresses[0] == address, "{heir:?} lacks the address {address}");
         let still = self.list(NAMESPACE, "pods", "name=job")?;
         ensure!(still.iter().any(|pod| addresses(pod).contains(&address)), "{still:?}");
         let way = |from, passes| Try { what: "to the server".into(), from, to: server, passes };
@@ -161,7 +162,7 @@ impl Scene {
         Ok(())
     }
 
-    /// A StatefulSet's pod is a friend under its name, with whatever address.
+    /// The pod of a StatefulSet is a friend under its name, whatever its address.
     fn stateful_set(&self) -> Result<()> {
         let server = SocketAddr::new(self.kubernetes.pod("work/server")?.addresses[0], HTTP);
         let labels = json!({"role": "friend", "name": "stateful"});
@@ -201,7 +202,7 @@ impl Scene {
         Ok(())
     }
 
-    /// No node's table names this address.
+    /// Waits until no node's table contains this address.
     fn in_no_set(&self, address: IpAddr) -> Result<()> {
         let address = address.to_string();
         let of_address = |c: char| !(c.is_ascii_hexdigit() || c == '.' || c == ':');
@@ -215,7 +216,7 @@ impl Scene {
             }
             Ok(true)
         };
-        self.until(&format!("{address} goes from the tables"), gone)
+        self.until(&format!("{address} is gone from the tables"), gone)
     }
 
     fn scale(&self, deployment: &str, replicas: &str) -> Result<()> {
@@ -229,7 +230,7 @@ impl Scene {
     }
 }
 
-/// Without pods.
+/// Without pods at first.
 fn deployment(name: &str) -> Value {
     let labels = json!({"app": name, "of": name});
     json!({

@@ -1,7 +1,5 @@
-//! The cluster in which the mistakes are made.
-//!
-//! In: `fixtures/verify/policies.yaml`. Out: a snapshot with each kind of pod under
-//! each kind of policy.
+//! The cluster in which the mistakes are made: each kind of pod under each kind of
+//! policy. The policies are in `fixtures/verify/policies.yaml`.
 
 use std::net::IpAddr;
 
@@ -11,10 +9,10 @@ use samples::fixtures;
 use watcher::Store;
 use watcher::files::{self, Validation};
 
-/// The node whose table is looked at.
+/// The node whose table is examined.
 pub const NODE: &str = "n1";
 
-/// The cluster as it is.
+/// The cluster without a mistake.
 pub fn snapshot() -> Result<Snapshot> {
     let path = fixtures::directory("verify").join("policies.yaml");
     let text = std::fs::read_to_string(&path)?;
@@ -34,18 +32,18 @@ fn pods() -> Vec<Pod> {
     let mut pods = vec![
         pod("dev", "web", "n1", &both(1), &[("http", Protocol::Tcp, 80)]),
         pod("dev", "db", "n1", &both(2), &[("http", Protocol::Tcp, 8080)]),
-        // One family alone.
+        // With IPv4 alone.
         pod("dev", "cache", "n1", &both(3)[..1], &[("http", Protocol::Tcp, 8081)]),
-        // The name, but of another protocol.
+        // The same port name for another protocol.
         pod("dev", "dns", "n2", &both(8), &[("http", Protocol::Udp, 53)]),
         pod("ops", "mon", "n2", &both(4), &[("http", Protocol::Tcp, 9090)]),
-        // Ended: its address has no owner.
+        // It has ended, so its address has no owner.
         pod("ops", "ended", "n2", &both(5), &[]),
         pod("shop", "front", "n1", &both(6), &[]),
         pod("shop", "cart", "n1", &both(7), &[]),
         // On the node's network.
         pod("ops", "agent", "n2", &["192.168.0.2".to_owned()], &[]),
-        // Its address went to another pod.
+        // Its address now belongs to another pod.
         pod("dev", "late", "n2", &both(9), &[]),
         pod("shop", "heir", "n2", &both(9), &[]),
     ];

@@ -1,9 +1,9 @@
-//! Named mistakes, each of which the exact comparison must catch.
+//! Named mistakes, each of which the exact comparison must find.
 //!
-//! In: one cluster, and a mistake in the compiler's input or in its table. Out: a
-//! packet that shows the mistake, which the simulator and the specification confirm;
-//! the table of all of them (`--nocapture`).
-//! Never: a mistake that changes nothing.
+//! A mistake is in the compiler's input or in its table, and it must change the
+//! table. The comparison must show a packet that reveals the mistake, and the
+//! simulator and the specification must confirm the packet. `--nocapture` prints the
+//! table of all mistakes.
 
 mod cluster;
 mod model;
@@ -22,7 +22,7 @@ use verify::{Difference, Reason, verify};
 
 use cluster::NODE;
 
-/// A mistake: its name, the line of the semantics that it breaks, and how.
+/// A mistake: its name, the line of the semantics that it breaks, and the change.
 struct Mistake<T> {
     name: &'static str,
     line: &'static str,
@@ -82,7 +82,7 @@ fn another_nodes_table_is_caught() -> Result<()> {
     caught("the table of another node", "DESIGN", &snapshot, &compiled(&snapshot, &options).ruleset)
 }
 
-/// A policy that is set aside isolates; one that is forgotten does not.
+/// A policy that is set aside still isolates. A forgotten policy does not.
 #[test]
 fn a_policy_set_aside_is_not_forgotten() -> Result<()> {
     let snapshot = cluster::snapshot()?;
@@ -100,7 +100,7 @@ fn a_policy_set_aside_is_not_forgotten() -> Result<()> {
     Ok(())
 }
 
-/// The mistakes that were not caught as they must be, and why.
+/// The mistakes that the comparison did not find as it must, and why.
 fn missed<T>(
     mistakes: &[Mistake<T>],
     check: impl Fn(&Mistake<T>) -> Result<()>,
@@ -113,11 +113,11 @@ fn head() {
     println!("| mistake | line | caught by | counter-example |\n|---|---|---|---|");
 }
 
-/// That a table is wrong, by packets which simulator and specification
-/// confirm.
+/// Checks that the comparison finds the table wrong, with packets that the simulator
+/// and the specification confirm.
 fn caught(name: &str, line: &str, snapshot: &Snapshot, wrong: &Ruleset) -> Result<()> {
     let report = verify(snapshot, Some(NODE), &BTreeSet::new(), wrong)?;
-    let first = report.differences.first().context("it is not caught")?;
+    let first = report.differences.first().context("it is not found")?;
     let owners = spec::owners(snapshot);
     for difference in &report.differences {
         let seen = simulate(wrong, &difference.packet)?;

@@ -1,5 +1,5 @@
-//! Mistakes about the objects: the compiler gets other ones than there are, as if
-//! somebody had misread the API.
+//! Mistakes about the objects. The compiler gets other objects than there are, as if
+//! its author had misread the API.
 
 use std::sync::Arc;
 
@@ -30,15 +30,15 @@ pub const MISTAKES: &[Mistake<Snapshot>] = &[
         policy.egress.clone_from(&policy.ingress);
         Some(())
     }),
-    mistake("an empty from is nobody", "5", |snapshot| {
+    mistake("an empty from allows nobody", "5", |snapshot| {
         policy(snapshot, "dev", "sctp")?.ingress.as_mut()?.first_mut()?.peers = Peers::Only(vec![]);
         Some(())
     }),
-    mistake("a peer that could not be read is anyone", "13", |snapshot| {
+    mistake("an unreadable peer allows anyone", "13", |snapshot| {
         policy(snapshot, "dev", "db")?.ingress.as_mut()?.first_mut()?.peers = Peers::Anyone;
         Some(())
     }),
-    mistake("a podSelector alone is all namespaces", "5", |snapshot| {
+    mistake("a podSelector alone selects in all namespaces", "5", |snapshot| {
         peers(policy(snapshot, "shop", "cart")?.ingress.as_mut()?).find_map(|peer| match peer {
             Peer::Pods(pods) if pods.namespaces.is_none() => {
                 pods.namespaces = Some(Selector::everything());
@@ -47,14 +47,14 @@ pub const MISTAKES: &[Mistake<Snapshot>] = &[
             _ => None,
         })
     }),
-    mistake("a namespaceSelector is its own namespace", "5", |snapshot| {
+    mistake("a namespaceSelector selects in its own namespace", "5", |snapshot| {
         let selected = |peer: &mut Peer| match peer {
             Peer::Pods(pods) => pods.namespaces.take().map(|_| ()),
             Peer::IpBlock(_) => None,
         };
         peers(policy(snapshot, "shop", "cart")?.ingress.as_mut()?).find_map(selected)
     }),
-    mistake("an except is dropped", "17", |snapshot| {
+    mistake("an except is ignored", "17", |snapshot| {
         let bare = |peer: &mut Peer| match peer {
             Peer::IpBlock(block) if !block.except().is_empty() => {
                 *block = IpBlock::new(block.cidr(), []).ok()?;
@@ -64,12 +64,12 @@ pub const MISTAKES: &[Mistake<Snapshot>] = &[
         };
         peers(policy(snapshot, "dev", "web")?.ingress.as_mut()?).find_map(bare)
     }),
-    mistake("an except takes from another block, too", "17", |snapshot| {
+    mistake("an except also cuts another block", "17", |snapshot| {
         let rule = policy(snapshot, "dev", "web")?.ingress.as_mut()?.first_mut()?;
         let Peers::Only(peers) = &mut rule.peers else { return None };
         peers.pop().map(|_| ())
     }),
-    mistake("a block that its excepts use up is the block", "13", |snapshot| {
+    mistake("excepts that cover their block are ignored", "13", |snapshot| {
         let rule = policy(snapshot, "dev", "db")?.ingress.as_mut()?.get_mut(1)?;
         let Peers::Only(peers) = &mut rule.peers else { return None };
         let block = IpBlock::new(cidr::parse("192.0.2.0/24").ok()?, []).ok()?;
@@ -82,7 +82,7 @@ pub const MISTAKES: &[Mistake<Snapshot>] = &[
         rule.peers = Peers::Only(vec![Peer::IpBlock(block)]);
         Some(())
     }),
-    mistake("a block says nothing about pods", "16", |snapshot| {
+    mistake("a block does not apply to pods", "16", |snapshot| {
         let rule = policy(snapshot, "dev", "web")?.egress.as_mut()?.get_mut(1)?;
         let pods = cidr::parse("10.0.0.0/28").ok()?;
         let block = IpBlock::new(cidr::parse("0.0.0.0/0").ok()?, [pods]).ok()?;
@@ -98,7 +98,7 @@ pub const MISTAKES: &[Mistake<Snapshot>] = &[
         pods.pods = Selector::new(before.into_iter().chain([exists]));
         Some(())
     }),
-    mistake("an empty value is any value", "11", |snapshot| {
+    mistake("an empty value matches any value", "11", |snapshot| {
         let rule = policy(snapshot, "dev", "cache")?.egress.as_mut()?.get_mut(1)?;
         let Peers::Only(peers) = &mut rule.peers else { return None };
         let Some(Peer::Pods(pods)) = peers.first_mut() else { return None };
@@ -106,11 +106,11 @@ pub const MISTAKES: &[Mistake<Snapshot>] = &[
         pods.pods = Selector::new([exists]);
         Some(())
     }),
-    mistake("labels of a namespace are not known", "12", |snapshot| {
+    mistake("the labels of a namespace are unknown", "12", |snapshot| {
         let bare = Namespace::synthesised("ops");
         snapshot.namespaces.insert("ops".to_owned(), Arc::new(bare)).map(|_| ())
     }),
-    mistake("a namespace that is known is none", "12", |snapshot| {
+    mistake("a known namespace is missing", "12", |snapshot| {
         snapshot.namespaces.remove("ops").map(|_| ())
     }),
     mistake("a policy selects pods of other namespaces", "27", |snapshot| {
@@ -123,7 +123,7 @@ pub const MISTAKES: &[Mistake<Snapshot>] = &[
     mistake("a policy is forgotten", "DESIGN", |snapshot| {
         snapshot.policies.remove(&ObjectKey::new("dev", "sctp")).map(|_| ())
     }),
-    mistake("the last policy of a pod has it", "25", |snapshot| {
+    mistake("only the last policy of a pod counts", "25", |snapshot| {
         snapshot.policies.remove(&ObjectKey::new("dev", "db")).map(|_| ())
     }),
     mistake("ports are crossed with protocols", "7", |snapshot| {
@@ -143,23 +143,23 @@ pub const MISTAKES: &[Mistake<Snapshot>] = &[
         policy(snapshot, "dev", "web")?.egress.as_mut()?.get_mut(2)?.ports = Ports::Only(vec![]);
         Some(())
     }),
-    mistake("a name of another protocol counts", "14", |snapshot| {
+    mistake("a port name of another protocol counts", "14", |snapshot| {
         pod(snapshot, "dev", "dns")?.ports.first_mut()?.protocol = Protocol::Tcp;
         Some(())
     }),
-    mistake("a name has one number in the cluster", "14", |snapshot| {
+    mistake("a port name has one number in the cluster", "14", |snapshot| {
         pod(snapshot, "dev", "web")?.ports.first_mut()?.port = 8080;
         Some(())
     }),
-    mistake("pods that ended count", "22", |snapshot| {
+    mistake("pods that have ended count", "22", |snapshot| {
         pod(snapshot, "ops", "ended")?.phase = Phase::Running;
         Some(())
     }),
-    mistake("pods that wait count for nothing", "22", |snapshot| {
+    mistake("a running pod counts as ended", "22", |snapshot| {
         pod(snapshot, "ops", "mon")?.phase = Phase::Failed;
         Some(())
     }),
-    mistake("pods on the node's network are pods", "20", |snapshot| {
+    mistake("pods on the node's network count as pods", "20", |snapshot| {
         pod(snapshot, "ops", "agent")?.host_network = false;
         Some(())
     }),
@@ -167,7 +167,7 @@ pub const MISTAKES: &[Mistake<Snapshot>] = &[
         pod(snapshot, "dev", "late")?.created = 2;
         Some(())
     }),
-    mistake("the first address is all there is", "23", |snapshot| {
+    mistake("only the first address of a pod counts", "23", |snapshot| {
         pod(snapshot, "dev", "web")?.addresses.truncate(1);
         Some(())
     }),

@@ -19,7 +19,7 @@ const fn mistake(
 }
 
 pub const MISTAKES: &[Mistake<Ruleset>] = &[
-    mistake("established flows are judged anew", "26", |table| {
+    mistake("established flows are judged again", "26", |table| {
         forget(table, "forward", |one| matches!(one, Match::CtState(_)))
     }),
     mistake("related packets are judged", "10", |table| {
@@ -29,10 +29,10 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
             is.then(|| *one = Match::CtState(established))
         })
     }),
-    mistake("a flow may be taken up from its middle", "32", |table| {
+    mistake("a flow may be picked up from its middle", "32", |table| {
         forget(table, "forward", |one| matches!(one, Match::NotOpening))
     }),
-    mistake("taken up by the server of a pod isolated for ingress alone", "32", |table| {
+    mistake("a pod isolated for ingress alone may pick up a flow", "32", |table| {
         forget(table, "midflow", |one| looks_at(one, Field::Source, "isolated.i4"))
     }),
     mistake("broadcast and multicast frames pass", "29", |table| {
@@ -47,7 +47,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         let types = &mut table.sets.get_mut("nd")?.elements;
         types.remove(&Element::Icmpv6Type(136)).map(|_| ())
     }),
-    mistake("neighbour discovery passes from afar", "10", |table| {
+    mistake("neighbour discovery passes with any hop limit", "10", |table| {
         let rules = chain(table, "six")?;
         rules[0].matches.retain(|one| !matches!(one, Match::HopLimit(_)));
         Some(())
@@ -63,19 +63,19 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
     mistake("listener discovery is dropped", "29", |table| {
         forget(table, "edges", |one| matches!(one, Match::Icmpv6Type(set) if set.as_str() == "mld"))
     }),
-    mistake("to link-local is let pass", "29", |table| {
+    mistake("packets to link-local addresses pass", "29", |table| {
         forget(table, "six", |one| in_range(one, Field::Destination, "fe80::1"))
     }),
-    mistake("from link-local is let pass", "29", |table| {
+    mistake("packets from link-local addresses pass", "29", |table| {
         forget(table, "six", |one| in_range(one, Field::Source, "fe80::1"))
     }),
-    mistake("IPv6 multicast is let pass", "29", |table| {
+    mistake("IPv6 multicast passes", "29", |table| {
         forget(table, "six", |one| in_range(one, Field::Destination, "ff02::1"))
     }),
-    mistake("IPv4 multicast is let pass", "29", |table| {
+    mistake("IPv4 multicast passes", "29", |table| {
         forget(table, "forward", |one| in_range(one, Field::Destination, "224.0.0.1"))
     }),
-    mistake("the broadcast address is let pass", "29", |table| {
+    mistake("packets to the broadcast address pass", "29", |table| {
         forget(table, "forward", |one| in_range(one, Field::Destination, "255.255.255.255"))
     }),
     mistake("multicast is one bit short", "29", |table| {
@@ -106,7 +106,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
     mistake("a pod has no chain", "DESIGN", |table| {
         table.maps.get_mut("egress6")?.entries.remove(&ip("fd00::7")).map(|_| ())
     }),
-    mistake("a look-up that misses is let pass", "DESIGN", |table| {
+    mistake("a packet passes when no chain is found for its pod", "DESIGN", |table| {
         table.maps.get_mut("ingress4")?.entries.remove(&ip("10.0.0.2"))?;
         chain(table, "ingress4")?.pop().map(|_| ())
     }),
@@ -115,7 +115,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         rule.finish = Some(Finish::Verdict(Verdict::Accept));
         Some(())
     }),
-    mistake("egress is gone to and not jumped to", "25", |table| {
+    mistake("egress is a goto instead of a jump", "25", |table| {
         let is_egress = |rule: &&mut Rule| rule.target().is_some_and(|to| to.as_str() == "egress4");
         let rule = chain(table, "forward")?.iter_mut().find(is_egress)?;
         rule.finish = Some(Finish::Verdict(Verdict::Goto(name("egress4"))));
@@ -130,7 +130,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         rules.swap(egress, ingress);
         Some(())
     }),
-    mistake("the drop stands before the last policy", "25", |table| {
+    mistake("the drop is before the last policy", "25", |table| {
         let rules = chain(table, "i.dev/2-policies.")?;
         let drop = rules.pop()?;
         let last = rules.iter().rposition(|rule| by_policy(rule, "dev/sctp"))?;
@@ -149,7 +149,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
     mistake("another pod counts as the pod itself", "24", |table| {
         add(table, "self4", Element::AddressPair(ip("10.0.0.6"), ip("10.0.0.2")))
     }),
-    mistake("an except is dropped", "17", |table| {
+    mistake("an except is ignored", "17", |table| {
         edit(table, "i.dev/web.", |one| {
             in_range(one, Field::Source, "203.0.113.1").then(|| {
                 let range = AddressRange::new(ip("203.0.113.0"), ip("203.0.113.255"));
@@ -169,7 +169,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         let is_v6 = |one: &Match| matches!(one, Match::Address(Field::Source, test) if test.family() == Family::V6);
         forget(table, "i.shop/cart.", is_v6)
     }),
-    mistake("0.0.0.0/0 is IPv6, too", "18", |table| {
+    mistake("0.0.0.0/0 includes IPv6", "18", |table| {
         edit_rule(table, "e.dev/web.", |rule| {
             let found = rule.matches.iter().position(|one| *one == Match::Family(Family::V4))?;
             rule.matches.remove(found);
@@ -200,7 +200,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
             is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(81, 90)))
         })
     }),
-    mistake("a port is not asked for", "6", |table| {
+    mistake("a port is not checked", "6", |table| {
         edit_rule(table, "i.dev/web.", |rule| {
             let found = rule.matches.iter().position(|one| matches!(one, Match::Port(..)))?;
             rule.matches.remove(found);
@@ -213,7 +213,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
             empty.then(|| rule.matches.push(Match::Protocol(6)))
         })
     }),
-    mistake("a port without number is every protocol", "6", |table| {
+    mistake("a port without a number allows every protocol", "6", |table| {
         edit_rule(table, "i.shop/cart.", |rule| {
             let found = rule.matches.iter().position(|one| *one == Match::Protocol(6))?;
             rule.matches.remove(found);
@@ -225,7 +225,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         chain(table, "i.dev/2-policies.")?.insert(0, all_tcp);
         Some(())
     }),
-    mistake("a peer that selects nobody is anyone", "13", |table| {
+    mistake("a peer that selects nobody allows anyone", "13", |table| {
         let empty: Vec<Name> = table
             .sets
             .iter()
@@ -245,7 +245,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         rules.remove(found);
         Some(())
     }),
-    mistake("a name stands for another pod's number", "14", |table| {
+    mistake("a port name means another pod's number", "14", |table| {
         edit(table, "i.dev/web.", |one| {
             let is = *one == Match::Port(Transport::Tcp, PortTest::In(80, 80));
             is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(9090, 9090)))
@@ -257,7 +257,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         set.elements.insert(Element::AddressPort(ip("10.0.0.4"), 8080));
         Some(())
     }),
-    mistake("egress to a name is egress to its number anywhere", "15", |table| {
+    mistake("egress to a port name allows its number everywhere", "15", |table| {
         edit(table, "e.dev/cache.", |one| {
             let is = matches!(one, Match::AddressPort(_, Family::V4, ..));
             is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(8081, 8081)))
@@ -286,7 +286,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         chain(table, "unknown")?.push(Rule::new([], Verdict::Drop));
         Some(())
     }),
-    mistake("IPv6 goes nowhere", "18", |table| {
+    mistake("IPv6 is not judged", "18", |table| {
         forget(table, "forward", |one| *one == Match::Family(Family::V6))
     }),
     mistake("ingress of IPv4 is not judged", "DESIGN", |table| {
@@ -305,13 +305,13 @@ fn name(text: &str) -> Name {
     Name::new(text).expect("a name literal")
 }
 
-/// The rules of the chain whose name begins so.
+/// The rules of the chain whose name starts with this.
 fn chain<'a>(table: &'a mut Ruleset, start: &str) -> Option<&'a mut Vec<Rule>> {
     let name = table.chains.keys().find(|name| name.as_str().starts_with(start)).cloned()?;
     table.chains.get_mut(&name).map(|chain| &mut Arc::make_mut(chain).rules)
 }
 
-/// Changes the first match that can be changed so.
+/// Changes the first match that allows the change.
 fn edit(
     table: &mut Ruleset,
     start: &str,
@@ -320,7 +320,7 @@ fn edit(
     chain(table, start)?.iter_mut().flat_map(|rule| &mut rule.matches).find_map(&mut change)
 }
 
-/// Changes the first rule that can be changed so.
+/// Changes the first rule that allows the change.
 fn edit_rule(
     table: &mut Ruleset,
     start: &str,
@@ -329,7 +329,7 @@ fn edit_rule(
     chain(table, start)?.iter_mut().find_map(&mut change)
 }
 
-/// Removes all rules with such a match.
+/// Removes all rules that have such a match.
 fn forget(table: &mut Ruleset, start: &str, wrong: impl Fn(&Match) -> bool) -> Option<()> {
     let rules = chain(table, start)?;
     let before = rules.len();
@@ -357,7 +357,7 @@ fn add(table: &mut Ruleset, set: &str, element: Element) -> Option<()> {
     table.sets.get_mut(set)?.elements.insert(element).is_none().then_some(())
 }
 
-/// The first set whose name begins so and that has an element.
+/// The first set whose name starts with this and which contains the element.
 fn set_with<'a>(table: &'a mut Ruleset, start: &str, element: &Element) -> Option<&'a mut Set> {
     let is =
         |name: &Name, set: &Set| name.as_str().starts_with(start) && set.elements.contains(element);
@@ -365,7 +365,7 @@ fn set_with<'a>(table: &'a mut Ruleset, start: &str, element: &Element) -> Optio
     table.sets.get_mut(&name)
 }
 
-/// Puts an address into the peers' sets that hold another.
+/// Adds an address to the peer sets that contain another address.
 fn insert_beside(table: &mut Ruleset, beside: &str, address: &str) -> Option<()> {
     let set = set_with(table, "p4.", &Element::Address(ip(beside)))?;
     set.elements.insert(Element::Address(ip(address))).is_none().then_some(())

@@ -1,5 +1,5 @@
-//! nftpol beside other controllers' tables: theirs stay as they were and count on,
-//! marks pass through ours, and ours enforces.
+//! nftpol beside the tables of other controllers. Their tables stay as they were and
+//! keep counting, marks pass through our table, and our table enforces.
 
 use anyhow::{Context, Result, ensure};
 use netbed::fire::nft;
@@ -11,12 +11,13 @@ use samples::testbed_spec::{Between, Network};
 
 use super::grid::{KNOCKS, town};
 
-/// What iptables-nft would make of kube-router's and Calico's rules, reduced
-/// to where marks come from and go to. kube-router (pkg/controllers/netpol):
-/// 0x10000 says that a policy allowed a packet, 0x20000 that it went through a
-/// pod's chain, whereafter it is accepted. Calico (felix/rules): a mark of
-/// where a packet came from, put into the connection's mark, both read again
-/// in the mangle table after routing.
+/// What iptables-nft makes of the rules of kube-router and Calico, reduced to where
+/// marks are set and read.
+///
+/// kube-router (pkg/controllers/netpol) sets 0x10000 when a policy allowed a packet,
+/// and 0x20000 when the packet went through a pod's chain, after which it is
+/// accepted. Calico (felix/rules) marks where a packet came from and copies the mark
+/// to the connection. The mangle table reads both marks again after routing.
 fn neighbours(family: &str, pods: &str) -> String {
     format!(
         "table {family} filter {{
@@ -59,7 +60,7 @@ table {family} mangle {{
     )
 }
 
-/// Each with what its tables belong to.
+/// Each family, with the pods' range for its tables.
 const FAMILIES: [(&str, &str); 2] = [("ip", "10.244.0.0/16"), ("ip6", "fd00:10:244::/48")];
 const TABLES: [&str; 2] = ["filter", "mangle"];
 
@@ -70,7 +71,7 @@ fn listed(node: &Namespace, arguments: &[&str]) -> Result<String> {
     String::from_utf8(output.stdout).context("text of nft")
 }
 
-/// All but what counters say.
+/// The tables without the values of their counters.
 fn tables(node: &Namespace) -> Result<String> {
     let mut text = String::new();
     for (family, _) in FAMILIES {
@@ -88,31 +89,31 @@ fn counted(node: &Namespace, [family, table, name]: [&str; 3]) -> Result<u64> {
 }
 
 fn check(network: Network, between: Between) -> Result<()> {
-    let cluster = Testbed::new(town(network, between), "nw")?;
-    for node in cluster.nodes() {
+    let testbed = Testbed::new(town(network, between), "nw")?;
+    for node in testbed.nodes() {
         for (family, pods) in FAMILIES {
             nft(&node.namespace, &neighbours(family, pods))?;
         }
     }
     let before: Vec<String> =
-        cluster.nodes().map(|node| tables(&node.namespace)).collect::<Result<_>>()?;
-    let scenario = Scenario::new(&cluster, &KNOCKS)?;
+        testbed.nodes().map(|node| tables(&node.namespace)).collect::<Result<_>>()?;
+    let scenario = Scenario::new(&testbed, &KNOCKS)?;
     let mut last = vec![0; FAMILIES.len() * before.len()];
     for (path, policies) in fixtures::files("policies")? {
         scenario.enforce(&policies).with_context(|| format!("{network:?}, {}", path.display()))?;
-        let nodes = cluster.nodes().flat_map(|node| FAMILIES.map(|(family, _)| (node, family)));
+        let nodes = testbed.nodes().flat_map(|node| FAMILIES.map(|(family, _)| (node, family)));
         for ((node, family), last) in nodes.zip(&mut last) {
             let [marked, survived, connection] =
                 [["filter", "marked"], ["mangle", "survived"], ["mangle", "connection"]]
                     .map(|[table, name]| counted(&node.namespace, [family, table, name]));
             let (marked, survived, connection) = (marked?, survived?, connection?);
-            ensure!(marked > *last, "{family} of {} counts no more: {marked}", node.name);
+            ensure!(marked > *last, "{family} of {} stopped counting: {marked}", node.name);
             ensure!(survived == marked, "{family} of {}: {survived} of {marked}", node.name);
             ensure!(connection > 0, "{family} of {}: no connection is marked", node.name);
             *last = marked;
         }
     }
-    for (node, before) in cluster.nodes().zip(before) {
+    for (node, before) in testbed.nodes().zip(before) {
         assert_eq!(tables(&node.namespace)?, before, "the neighbours' tables on {}", node.name);
         let all = listed(&node.namespace, &["list", "tables"])?;
         ensure!(all.lines().count() == 5 && all.contains("table inet nftpol"), "{all}");

@@ -1,5 +1,6 @@
-//! Pods of two containers, as Docker joins a container to another's network. Both
-//! are the pod to everybody else, and they reach each other whatever policies say.
+//! Pods of two containers, as Docker joins a container to the network of another. To
+//! all others both containers are the pod. They reach each other whatever the
+//! policies say.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -10,11 +11,11 @@ use netbed::testbed::Endpoint;
 use samples::fixtures;
 use samples::testbed_spec::{Families, Network};
 
-/// What the two containers serve.
+/// The ports of the two containers.
 const PORTS: [u16; 2] = [8001, 8002];
 const MOMENT: Duration = Duration::from_millis(250);
 
-/// The pair accepts port 8001 from its friend and may reach no one.
+/// The pair accepts port 8001 from its friend and may send to no one.
 fn policy() -> String {
     let ingress = format!("[{{from: [{}], ports: [{{port: 8001}}]}}]", fixtures::peer("friend"));
     fixtures::policy_for("pair", &[("ingress", &ingress), ("policyTypes", "[Ingress, Egress]")])
@@ -25,8 +26,8 @@ fn connects(from: &Endpoint, to: (IpAddr, u16)) -> Result<bool> {
     Ok(from.namespace.run(|| TcpStream::connect_timeout(&to, MOMENT))?.is_ok())
 }
 
-/// A container's server: opened by a thread that enters the pod's namespace
-/// by itself, as a container's process does.
+/// The server of a container. As in a real container, the thread that opens it enters
+/// the pod's namespace itself.
 fn container(pod: &Endpoint, port: u16) -> Result<Vec<TcpListener>> {
     let at = pod.addresses.iter().copied().chain([IpAddr::from([127, 0, 0, 1])]);
     let listen = || at.map(|address| TcpListener::bind((address, port))).collect::<Vec<_>>();
@@ -39,14 +40,14 @@ fn networks_of_joined_containers() -> Result<()> {
     for network in [Network::Bridge, Network::Routed] {
         let names = ["pair", "friend", "stranger"];
         let spec = fixtures::dev_pods(network, &["node-1"], &names, Families::Both);
-        let cluster = scenario::connected(spec, "nw")?;
-        let pair = cluster.endpoint("dev/pair")?;
+        let testbed = scenario::connected(spec, "nw")?;
+        let pair = testbed.endpoint("dev/pair")?;
         let (friend, stranger) =
-            (cluster.endpoint("dev/friend")?, cluster.endpoint("dev/stranger")?);
+            (testbed.endpoint("dev/friend")?, testbed.endpoint("dev/stranger")?);
         let _containers =
             PORTS.map(|port| container(pair, port)).into_iter().collect::<Result<Vec<_>>>()?;
         let _friend = container(friend, PORTS[0])?;
-        scenario::apply(&cluster, &policy())?;
+        scenario::apply(&testbed, &policy())?;
         for v6 in [false, true] {
             let address = |endpoint: &Endpoint| endpoint.address(v6).context("an address");
             for (from, to, port, expected) in [

@@ -1,7 +1,7 @@
-//! One row of the grid: a network, and all policies on it.
+//! One row of the grid: all policies on one network.
 //!
-//! Out: how many flows passed and were refused under each policy, on stderr; an error
-//! when one did otherwise. Never: a network that is left out because the machine
+//! The row goes to stderr: how many flows passed and were refused under each policy.
+//! A flow that did otherwise is an error. No network is skipped because the machine
 //! lacks something.
 
 use std::fmt::Write;
@@ -18,11 +18,11 @@ use samples::testbed_spec::{Between, Families, Network, TestbedSpec};
 pub const KNOCKS: [Knock; 5] =
     [Knock::Tcp(80), Knock::Tcp(443), Knock::Tcp(8080), Knock::Udp(53), Knock::Udp(5000)];
 
-/// What is under a policy; a name and YAML.
+/// Policies as names and YAML.
 type Policies = Vec<(String, String)>;
 
-/// The six that people write first, one file for each part of the API, then
-/// those together, then none.
+/// The six policies that users write first, then one file for each part of the API,
+/// then those files together, then none.
 fn policies() -> Result<Policies> {
     let mut all = Vec::new();
     let mut together = Vec::new();
@@ -40,8 +40,8 @@ fn policies() -> Result<Policies> {
     Ok(all)
 }
 
-/// The town with what else Docker has. With direct routing the third node is
-/// behind a router.
+/// The town, with the other kinds of pods that Docker has. With direct routing the
+/// third node is behind a router.
 pub fn town(network: Network, between: Between) -> TestbedSpec {
     let nodes: &[&str] = match between {
         Between::DirectRouting => &["node-1", "node-2", "node-3"],
@@ -61,15 +61,15 @@ pub fn town(network: Network, between: Between) -> TestbedSpec {
 
 /// Tries all policies on one network.
 pub fn row(network: Network, between: Between) -> Result<()> {
-    let cluster = Testbed::new(town(network, between), "nw")?;
-    let scenario = Scenario::new(&cluster, &KNOCKS).context("without nftpol")?;
+    let testbed = Testbed::new(town(network, between), "nw")?;
+    let scenario = Scenario::new(&testbed, &KNOCKS).context("without nftpol")?;
     let policies = policies()?;
     heads(&policies)?;
     let mut row = format!("| {network:?}, {between:?} |");
     for (name, policies) in &policies {
         let counts = scenario.enforce(policies).with_context(|| format!("{row} {name}"))?;
         let _ = write!(row, " {}+{} |", counts.passed, counts.refused);
-        // Two of the six policies allow everything in the one direction.
+        // Two of the six policies allow everything in their direction.
         let is_open = name.starts_with("2-") || name.starts_with("5-") || name == "none";
         ensure!(counts.passed > 100, "{name}: {counts:?}");
         ensure!(is_open || counts.refused > 100, "{name}: {counts:?}");

@@ -1,6 +1,6 @@
-//! Policies on every kind of network: how pods hang on their node, and how packets
-//! get from node to node. All pairs, TCP and UDP, IPv4 and IPv6 do what the
-//! specification says.
+//! Policies on every kind of network: how pods are attached to their node, and how
+//! packets get from node to node. All pairs do what the specification says, over TCP
+//! and UDP, IPv4 and IPv6.
 //!
 //! Docker's four models are among the endpoints: pods on a bridge; pods of two
 //! containers (`docker.rs`); pods in their node's network namespace, which are the

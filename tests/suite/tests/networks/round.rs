@@ -1,9 +1,9 @@
-//! The grid can fail: it sees an overlay whose inner packets bypass the node's
+//! The grid can fail. It notices an overlay whose inner packets bypass the node's
 //! forward hook.
 //!
-//! Docker's overlay networks are like this. The VXLAN device and the pod's link are
-//! in a network namespace of their own. Packets get to the pod through it, and the
-//! node sees nothing but UDP.
+//! Docker's overlay networks work like this. The VXLAN device and the pod's link are
+//! in a network namespace of their own. Packets reach the pod through that namespace,
+//! and the node sees only UDP.
 
 use anyhow::{Context, Result, ensure};
 use netbed::net::{Namespace, veth};
@@ -15,7 +15,8 @@ use samples::testbed_spec::{Between, Families, Network, TestbedSpec};
 
 const KNOCKS: [Knock; 2] = [Knock::Tcp(80), Knock::Udp(53)];
 
-/// In the other namespace, as it was in the node, and a way to the node.
+/// Commands in the other namespace: the overlay as it was in the node, and a route to
+/// the node.
 const INSIDE: &str = "link set veth2 up
 link set flannel.1 up
 link set flannel-v6.1 up
@@ -32,8 +33,8 @@ addr add fd00:79::2/64 dev eth0 nodad
 route add default via 192.168.79.1
 route add default via fd00:79::1";
 
-/// In the node: routes to the pod through the other namespace, and to the other
-/// node's pods through that node.
+/// Commands in the node: routes to the pod through the other namespace, and to the
+/// other node's pods through that node.
 const OUTSIDE: &str = "addr add 192.168.79.1/24 dev round
 addr add fd00:79::1/64 dev round nodad
 route add 10.244.2.2/32 via 192.168.79.2 src 192.168.77.12
@@ -41,7 +42,7 @@ route add fd00:10:244:2::2/128 via fd00:79::2 src fd00:77::c
 route add 10.244.1.0/24 via 192.168.77.11
 route add fd00:10:244:1::/64 via fd00:77::b";
 
-/// Takes the second node's overlay and its pod out of the node.
+/// Moves the second node's overlay and its pod out of the node.
 fn lead_round(node: &Namespace) -> Result<Namespace> {
     let round = Namespace::new("nw")?;
     veth((node, "round"), (&round, "eth0"))?;
@@ -71,19 +72,19 @@ fn networks_that_go_round_the_forward_hook_are_seen() -> Result<()> {
         .pod_on(0, "dev", "a", &[], Families::Both, &[])
         .pod_on(0, "dev", "b", &[], Families::Both, &[])
         .pod_on(1, "dev", "victim", &[("app", "victim")], Families::Both, &[]);
-    let cluster = Testbed::new(spec, "nw")?;
+    let testbed = Testbed::new(spec, "nw")?;
     let deny = isolated_victim("Ingress");
-    let counts = Scenario::new(&cluster, &KNOCKS)?.enforce(&deny).context("as it should be")?;
-    // From two pods, the other node and the outsider, in two ways over two
+    let counts = Scenario::new(&testbed, &KNOCKS)?.enforce(&deny).context("as it should be")?;
+    // From two pods, the other node and the outsider, two ways each, over two
     // families.
     ensure!(counts.refused == 16, "{counts:?}");
 
-    scenario::apply(&cluster, "")?;
-    let _round = lead_round(&cluster.endpoint("node-2")?.namespace)?;
-    let scenario = Scenario::new(&cluster, &KNOCKS).context("led round")?;
-    let error = scenario.enforce(&deny).err().context("nobody saw the leak")?.to_string();
-    // The outsider's packets still cross the node, and so do answers to the
-    // other node: of TCP whose beginning went round they are dropped.
+    scenario::apply(&testbed, "")?;
+    let _round = lead_round(&testbed.endpoint("node-2")?.namespace)?;
+    let scenario = Scenario::new(&testbed, &KNOCKS).context("with the bypass")?;
+    let error = scenario.enforce(&deny).err().context("the leak was not noticed")?.to_string();
+    // The outsider's packets still cross the node. So do answers to the other node,
+    // and TCP answers are dropped, because their connections began on the bypass.
     ensure!(error.starts_with("10 of 96 flows"), "{error}");
     for flow in ["dev/a -> dev/victim TCP/80", "dev/b -> dev/victim UDP/53"] {
         for family in ["IPv4", "IPv6"] {

@@ -1,6 +1,6 @@
 //! Writes the image of `nftpol` to a file, without a container engine.
 //!
-//! In: the path of the file. Out: the file; on stdout its content, size and digest.
+//! Takes the path of the file. Prints the image's content, size and digest on stdout.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

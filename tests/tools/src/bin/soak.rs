@@ -1,9 +1,11 @@
-//! An agent under churn, for as long as you like.
+//! An agent under constant change, for as long as you like.
 //!
-//! In: minutes (default 30). Out: memory, CPU time and counts every half minute on
-//! stdout. An error when memory grew, when the kernel's table is not what the API
-//! server's objects compile to, when packets contradict the specification, or when
-//! the agent logged an error. The seed is printed, so that a run can be repeated.
+//! Runs for the given minutes (default 30) and prints memory, CPU time and counts
+//! every half minute.
+//!
+//! It fails when memory grows, when the kernel's table is not what the API server's
+//! objects compile to, when packets contradict the specification, or when the agent
+//! logs an error. It prints its seed, so that you can repeat a run.
 
 use std::time::{Duration, Instant};
 
@@ -23,9 +25,9 @@ use samples::testbed_spec::Network;
 
 const NODE: &str = "node-1";
 const SAMPLE_EVERY: Duration = Duration::from_secs(30);
-/// Of the time memory may settle in.
+/// The share of the time in which memory may settle.
 const SETTLING: f64 = 0.2;
-/// How much the last samples may lie above those after settling.
+/// How much larger the last samples may be than those after settling.
 const GROWTH: f64 = 1.10;
 /// Fake pods beside the real ones, on the node and elsewhere.
 const FAKES: usize = 400;
@@ -59,7 +61,7 @@ fn main() -> Result<()> {
             samples.push(sample(&agent, start.elapsed(), churn.steps)?);
         }
     }
-    // Whatever is on its way arrives.
+    // Wait until everything in flight has arrived.
     soon(&world, &scenario).context("packets at the end")?;
     same_table(&world)?;
     let log = agent.stop()?;
@@ -84,7 +86,7 @@ fn sample(agent: &Daemon<'_>, at: Duration, changes: u64) -> Result<f64> {
     Ok(resident)
 }
 
-/// Memory of the last quarter is about that after settling.
+/// Checks that memory in the last quarter is about that after settling.
 fn flat(samples: &[f64]) -> Result<()> {
     let settled = (samples.len() as f64 * SETTLING).ceil() as usize;
     let samples = samples.get(settled..).unwrap_or_default();
@@ -97,7 +99,7 @@ fn flat(samples: &[f64]) -> Result<()> {
     Ok(())
 }
 
-/// The kernel holds what the API server's objects compile to.
+/// Checks that the kernel holds what the API server's objects compile to.
 fn same_table(world: &World) -> Result<()> {
     let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
     let expected = compiled(&world.snapshot()?, &options).ruleset;
@@ -113,14 +115,14 @@ fn same_table(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// Changes, one after the other.
+/// Random changes, one after another.
 struct Churn<'a> {
     server: &'a ApiServer,
     random: u64,
     steps: u64,
-    /// Whether each fake pod is there.
+    /// Which fake pods exist.
     fakes: Vec<bool>,
-    /// Whether each file of policies is applied.
+    /// Which files of policies are applied.
     applied: Vec<bool>,
 }
 
@@ -130,7 +132,7 @@ impl<'a> Churn<'a> {
         Self { server, random: seed, steps: 0, fakes: vec![false; FAKES], applied: Vec::new() }
     }
 
-    /// The next of a fixed row of numbers (xorshift, Marsaglia 2003).
+    /// The next number of a fixed sequence (xorshift, Marsaglia 2003).
     fn below(&mut self, bound: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -185,7 +187,7 @@ fn key(which: usize) -> ObjectKey {
     ObjectKey::new(["churn", "dev", "shop"][which % 3], format!("fake-{which}"))
 }
 
-/// Addresses are used again by the pods after it.
+/// Later pods use the same addresses again.
 fn fake(which: usize, labels: Labels, step: u64) -> Pod {
     let number = u8::try_from(step % 200).unwrap_or_default();
     let node = if which.is_multiple_of(2) { NODE } else { "node-2" };

@@ -1,8 +1,8 @@
-//! What it costs to enforce policies, compared with `nft -f`.
+//! The cost of enforcing policies, compared with `nft -f`.
 //!
-//! In: the number of rounds (default 7). Out: a Markdown table on stdout: the median
-//! and, in brackets, the minimum and the maximum, in milliseconds.
-//! Never: a limit. Times depend on the machine.
+//! Takes the number of rounds (default 7). Prints a Markdown table: the median and,
+//! in brackets, the minimum and the maximum, in milliseconds. It sets no limits,
+//! because times depend on the machine.
 
 mod measure;
 mod proof;
@@ -19,7 +19,7 @@ use measure::{Node, Times};
 fn main() -> Result<()> {
     let runs = match std::env::args().nth(1) {
         None => 7,
-        Some(runs) => runs.parse().context("how often to measure")?,
+        Some(runs) => runs.parse().context("the number of rounds")?,
     };
     ensure!(runs > 0, "measure at least once");
     println!(
@@ -40,14 +40,14 @@ fn main() -> Result<()> {
     proof("one policy of 10,000 rules", &large::many_rules()?, runs)
 }
 
-/// The exact comparison of the table with the specification.
+/// Measures the exact comparison of the table with the specification.
 fn proof(name: &str, snapshot: &Snapshot, runs: usize) -> Result<()> {
     let (times, counts) = proof::times(snapshot, runs)?;
     println!("| {name} | {} | {counts} |", spread(times));
     Ok(())
 }
 
-/// Into an empty kernel, a new one each time.
+/// Measures into an empty kernel, a new one for each run.
 fn cold(name: &str, snapshot: &Snapshot, runs: usize) -> Result<()> {
     let mut times = Vec::new();
     let mut size = (0, 0);
@@ -61,7 +61,7 @@ fn cold(name: &str, snapshot: &Snapshot, runs: usize) -> Result<()> {
     Ok(())
 }
 
-/// One pod gets other labels, and its own ones back.
+/// One pod gets other labels, and then its own labels again.
 fn change(
     name: &str,
     node: &mut Node,
@@ -97,7 +97,7 @@ fn row(name: &str, times: &[Times]) {
     );
 }
 
-/// `median (least-most)` in milliseconds; nothing of nothing.
+/// `median (least-most)` in milliseconds, or nothing without times.
 fn spread(times: Vec<Duration>) -> String {
     if times.is_empty() {
         return String::new();
@@ -107,7 +107,7 @@ fn spread(times: Vec<Duration>) -> String {
     format!("{:.2} ({least:.2}-{most:.2})", ms(Some(&median(times))))
 }
 
-/// The middle one, or the later of the two in the middle.
+/// The middle value, or the later of the two middle values.
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times.get(times.len() / 2).copied().unwrap_or_default()

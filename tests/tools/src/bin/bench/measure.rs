@@ -1,6 +1,5 @@
-//! One measurement: the steps of the pipeline, and `nft -f` beside it.
-//!
-//! In: snapshots. Out: times. A cold measurement gets a new namespace.
+//! One measurement: the steps of the pipeline from a snapshot to the kernel, and
+//! `nft -f` beside them. Each cold measurement gets a new namespace.
 
 use std::fs;
 use std::process::Command;
@@ -19,20 +18,20 @@ use samples::scratch::Folder;
 /// Times of one change.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Times {
-    /// Snapshot to ruleset.
+    /// From a snapshot to a ruleset.
     pub compile: Duration,
-    /// Two rulesets to batches.
+    /// From two rulesets to batches.
     pub difference: Duration,
-    /// All batches, until the kernel has committed the last.
+    /// Sends all batches, until the kernel has committed the last one.
     pub send: Duration,
-    /// `nft -f` of the same operations, in another kernel of the same state;
-    /// none where they are the whole table.
+    /// `nft -f` with the same operations, in another kernel with the same state. None
+    /// if the operations are the whole table.
     pub operations: Option<Duration>,
-    /// `nft -f` of the whole table, in place of the one that is there.
+    /// `nft -f` with the whole table, replacing the present one.
     pub table: Duration,
 }
 
-/// A node's kernel, what it enforces, and another one beside it for nft(8).
+/// A node's kernel, what it enforces, and another kernel for nft(8).
 #[derive(Debug)]
 pub struct Node {
     kernel: Kernel,
@@ -41,7 +40,7 @@ pub struct Node {
     live: Option<Ruleset>,
     beside: Namespace,
     folder: Folder,
-    /// Holds the kernel's tables.
+    /// Keeps the kernel's tables alive.
     _namespace: Namespace,
 }
 
@@ -49,7 +48,7 @@ impl Node {
     /// Two empty namespaces.
     ///
     /// # Errors
-    /// Without the rights to make them.
+    /// Without the rights to create them.
     pub fn new() -> Result<Self> {
         let (namespace, beside) = (Namespace::new("nb")?, Namespace::new("nb")?);
         let kernel = namespace.run(Kernel::open)?.context("open nfnetlink")?;
@@ -59,7 +58,7 @@ impl Node {
         Ok(Self { kernel, engine, planner, live: None, beside, folder, _namespace: namespace })
     }
 
-    /// Enforces a snapshot, step by step as the pipeline does.
+    /// Enforces a snapshot in the steps of the pipeline.
     ///
     /// # Errors
     /// When the kernel or nft(8) refuses.
@@ -84,7 +83,7 @@ impl Node {
         Ok(Times { compile, difference, send, operations, table })
     }
 
-    /// Elements and rules of the table.
+    /// The number of elements and rules of the table.
     pub fn size(&self) -> (usize, usize) {
         let Some(live) = &self.live else { return (0, 0) };
         let in_sets = live.sets.values().map(|set| set.elements.len());

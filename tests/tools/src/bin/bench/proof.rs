@@ -1,4 +1,4 @@
-//! What it costs to prove a table against the specification. No kernel is involved.
+//! The cost of proving a table against the specification. No kernel is involved.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use verify::{Counts, verify};
 
 use samples::large::NODE;
 
-/// How long each of some runs took, and what was compared.
+/// How long each run took, and what was compared.
 ///
 /// # Errors
 /// When the table is not what the specification says.

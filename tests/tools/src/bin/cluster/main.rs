@@ -1,8 +1,8 @@
-//! A whole Kubernetes on this machine, to work with.
+//! A whole Kubernetes on this machine to work with.
 //!
-//! In: `up`, `down`, `status`, `kubectl ...`, `exec NODE -- ...`.
-//! Out: the result on stdout, progress on stderr.
-//! Never: two clusters at a time, or a change that `down` leaves behind.
+//! `up`, `down`, `status`, `kubectl ...` and `exec NODE -- ...`. Results go to
+//! stdout, progress goes to stderr. There is never more than one cluster, and `down`
+//! undoes every change.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -18,13 +18,13 @@ const USAGE: &str = "\
 Usage: cargo xtask cluster <command>
 
   up [--nodes N] [--network NETWORK] [--dual-stack] [--proxy nftables|iptables]
-                        a control plane and nodes (2) in namespaces of this machine;
+                        starts a control plane and nodes (2) in namespaces of this machine;
                         the network is bridge or ptp, with routes between nodes, or one
                         of flannel's: flannel-vxlan, flannel-vxlan-direct, flannel-host-gw, flannel-udp
-  status                what stands, and how its nodes and pods are
+  status                the cluster and the state of its nodes and pods
   kubectl ...           kubectl, as administrator
-  exec NODE -- ...      a command in a node
-  down                  ends it and removes what is left of it
+  exec NODE -- ...      runs a command in a node
+  down                  ends the cluster and removes what is left of it
 ";
 
 fn main() -> ExitCode {
@@ -50,20 +50,20 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
         ("exec", [node, "--", words @ ..]) if !words.is_empty() => return exec(node, words),
         (call, rest) if kubernetes::CALLS.contains(&call) => return kubernetes::serve(call, rest),
         ("help" | "--help" | "-h", _) => print!("{USAGE}"),
-        _ => bail!("not understood: {}\n\n{USAGE}", arguments.join(" ")),
+        _ => bail!("unknown command: {}\n\n{USAGE}", arguments.join(" ")),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts the process that holds the cluster, and passes on what it says
-/// until the cluster is ready.
+/// Starts the process that keeps the cluster. Prints the output of that process until
+/// the cluster is ready.
 fn up(words: &[&str]) -> Result<()> {
     let options = Options::read(words)?;
     if standing::stands() {
         eprintln!("cluster: one stands already");
-        ensure!(status()? == ExitCode::SUCCESS, "it does not answer");
+        ensure!(status()? == ExitCode::SUCCESS, "the cluster does not answer");
         let stands = standing::state()?["options"].as_str().unwrap_or_default().to_owned();
-        ensure!(stands == options.to_string(), "it is another: {stands}");
+        ensure!(stands == options.to_string(), "the cluster has other options: {stands}");
         return Ok(());
     }
     if standing::down()? {
@@ -72,11 +72,11 @@ fn up(words: &[&str]) -> Result<()> {
     let start = Instant::now();
     let mut command = Command::new(std::env::current_exe().context("find this program")?);
     command.arg("hold").args(words).stdin(Stdio::null()).stdout(Stdio::piped());
-    // The terminal's Ctrl-C is not meant for a standing cluster.
+    // Ctrl-C on the terminal must not end a cluster that is to stay.
     let mut holder = command.process_group(0).spawn().context("start the holder")?;
-    let said = holder.stdout.take().context("the holder says nothing")?;
+    let said = holder.stdout.take().context("no output of the holder")?;
     for line in BufReader::new(said).lines() {
-        let line = line.context("read what the holder says")?;
+        let line = line.context("read the output of the holder")?;
         let seconds = start.elapsed().as_secs_f32();
         eprintln!("cluster: {seconds:5.1} s  {line}");
         if line == "ready" {
@@ -111,7 +111,7 @@ fn down() -> Result<()> {
     if standing::down()? {
         eprintln!("cluster: removed in {:.1} s", start.elapsed().as_secs_f32());
     } else {
-        eprintln!("cluster: there is none");
+        eprintln!("cluster: no cluster is running");
     }
     Ok(())
 }

@@ -11,38 +11,38 @@ Usage: cargo xtask conformance [option...]
 Runs upstream's own tests of NetworkPolicy against nftpol in a Kubernetes on this machine.
 
   --network NAME   bridge, ptp, flannel-vxlan, flannel-vxlan-direct, flannel-host-gw or
-                   flannel-udp; repeatable; bridge and flannel-vxlan unless said otherwise
+                   flannel-udp; repeatable (default bridge and flannel-vxlan)
   --single-stack   pods and nodes without IPv6 (flannel-udp never has it)
-  --dozen          twelve specs that try each thing that a policy can say
+  --dozen          twelve specs that cover each part of a policy
   --spec NAME      the one spec with this in its name; repeatable
-  --focus REGEX    the specs that meet a regular expression of Go
-  --procs N        how many specs at once, 4 unless said otherwise
-  --none           without nftpol: specs that deny must fail, or they show nothing
-  --write FILE     writes the page of results: these, and of other networks those written last
-  --list           the names of the specs, and what this kernel cannot run
+  --focus REGEX    the specs that match a regular expression of Go
+  --procs N        how many specs run at once (default 4)
+  --none           without nftpol: specs that deny must fail, otherwise they prove nothing
+  --write FILE     writes the page of results; other networks keep their last written ones
+  --list           lists the specs, and those that this kernel cannot run
 ";
 
-/// The networks that are tried when none is named.
+/// The networks to test when the command line names none.
 const NETWORKS: [&str; 2] = ["bridge", "flannel-vxlan"];
-/// The one without IPv6.
+/// The network without IPv6.
 const WITHOUT_V6: &str = "flannel-udp";
-/// How many specs at once: they mostly wait for denied connections.
+/// How many specs run at once. They mostly wait for denied connections.
 const AT_ONCE: usize = 4;
 
-/// Which specs.
+/// The specs to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// All that the kernel can run.
+    /// All specs that the kernel can run.
     All,
     /// The dozen of `choice`.
     Dozen,
-    /// What meets Ginkgo's focus.
+    /// Specs that match Ginkgo's focus.
     Focus(String),
-    /// Each by a part of its name.
+    /// Specs by a part of their names.
     Named(Vec<String>),
 }
 
-/// What is to be run.
+/// What to run.
 #[derive(Debug)]
 pub struct Arguments {
     pub clusters: Vec<Options>,
@@ -84,7 +84,7 @@ impl Arguments {
                 _ => bail!("unexpected argument `{word}`\n\n{USAGE}"),
             }
         }
-        ensure!((1..=16).contains(&this.at_once), "--procs is 1 to 16");
+        ensure!((1..=16).contains(&this.at_once), "--procs must be 1 to 16");
         let partly = !matches!(this.which, Selection::All | Selection::Dozen) || this.none;
         ensure!(this.write.is_none() || !partly, "--write takes all specs or --dozen, of nftpol");
         let networks = if networks.is_empty() { NETWORKS.to_vec() } else { networks };

@@ -1,10 +1,9 @@
-//! Runs Kubernetes' own tests of NetworkPolicy against nftpol, network after
-//! network.
+//! Runs Kubernetes' own NetworkPolicy tests against nftpol, one network after
+//! another.
 //!
-//! In: networks and specs. Out: a line for each spec on stderr, a table on stdout,
-//! docs/conformance.md on request; exit code 1 if one failed.
-//! Never: a spec that is left out without a reason, or a cluster that is not this
-//! program's own.
+//! Prints a line for each spec on stderr and a table on stdout, and writes
+//! docs/conformance.md on request. The exit code is 1 if a spec failed. Every spec
+//! that is left out has its reason, and every cluster is this program's own.
 
 mod arguments;
 mod page;
@@ -34,7 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether all is well.
+/// Whether all specs passed.
 fn run(words: &[String]) -> Result<bool> {
     let arguments = Arguments::read(words)?;
     if arguments.help {
@@ -80,7 +79,7 @@ fn chosen(which: &Selection) -> Result<Vec<Spec>> {
     }
 }
 
-/// Runs them on one cluster, and takes it down.
+/// Runs the specs on one cluster, and takes the cluster down.
 fn on(options: &Options, specs: &[Spec], arguments: &Arguments) -> Result<Record> {
     let start = Instant::now();
     let network = options.network_name();
@@ -91,7 +90,7 @@ fn on(options: &Options, specs: &[Spec], arguments: &Arguments) -> Result<Record
     let kubernetes = Kubernetes::up(options.clone(), &say)?;
     let versions = Versions::of(&kubernetes)?;
     if arguments.none {
-        say("nobody enforces policies");
+        say("nothing enforces policies");
     } else {
         kubernetes.deploy()?;
         say("nftpol is ready on every node");
@@ -114,7 +113,7 @@ fn on(options: &Options, specs: &[Spec], arguments: &Arguments) -> Result<Record
     Record::new(&kubernetes, versions, outcomes, time)
 }
 
-/// Those that this kernel can run, and what became of the others.
+/// The specs that this kernel can run, and an outcome for each of the others.
 fn possible(specs: &[Spec]) -> (Vec<Spec>, Vec<Outcome>) {
     let (mut runnable, mut others) = (Vec::new(), Vec::new());
     for spec in specs.iter().cloned() {
@@ -131,8 +130,8 @@ fn possible(specs: &[Spec]) -> (Vec<Spec>, Vec<Outcome>) {
     (runnable, others)
 }
 
-/// Writes the page from these records and, for other networks, from the last
-/// ones of the same versions that were written.
+/// Writes the page from these records. For other networks it uses the last written
+/// records of the same versions.
 fn write(to: &Path, records: &[Record]) -> Result<()> {
     let Some(last) = records.last() else { return Ok(()) };
     records.iter().try_for_each(Record::keep)?;

@@ -60,7 +60,7 @@ pub fn of(records: &[Record]) -> String {
     text
 }
 
-/// Those of the first: all have the same.
+/// The versions of the first record. All records have the same.
 fn versions(text: &mut String, records: &[Record]) {
     text.push_str("\n## Versions\n\n| | |\n|---|---|\n");
     for (name, version) in records.iter().take(1).flat_map(|record| &record.versions.0) {

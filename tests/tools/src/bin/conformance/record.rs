@@ -1,8 +1,7 @@
-//! What is known of a run on one network, kept for later.
+//! What is known about a run on one network, kept for later runs.
 //!
-//! In: a cluster and the outcomes. Out: a record, also as a file beside the built
-//! programs. Never: records of different versions side by side, or of two runs on
-//! one network.
+//! A record is also a file beside the built programs. Records of different versions
+//! never appear together, and each network has one record.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,11 +15,11 @@ use kubebed::upstream::{Outcome, Spec, Verdict, cells::Cells};
 use netbed::program;
 use serde_json::{Value, json};
 
-/// The file with flannel's version.
+/// The file that contains flannel's version.
 const FLANNEL: &str = include_str!("../../../../flannel/go.mod");
 const FLANNEL_MODULE: &str = "github.com/flannel-io/flannel ";
 
-/// What ran, by its name.
+/// The version of each component, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versions(pub BTreeMap<String, String>);
 
@@ -30,11 +29,11 @@ pub struct Record {
     pub network: String,
     /// As `cargo xtask cluster up` takes them.
     pub options: String,
-    /// In UTC, as ISO 8601 has it.
+    /// In UTC, in the format of ISO 8601.
     pub date: String,
     pub versions: Versions,
     pub outcomes: Vec<Outcome>,
-    /// Of the specs alone, without the cluster.
+    /// The time for the specs alone, without the cluster.
     pub time: Duration,
 }
 
@@ -46,7 +45,7 @@ impl Versions {
         let said = |key: &str| node[key].as_str().unwrap_or("unknown").to_owned();
         let flannel = FLANNEL.lines().find_map(|line| line.split_once(FLANNEL_MODULE));
         let flannel = flannel.and_then(|(_, version)| version.split_whitespace().next());
-        // After the version comes who built it.
+        // The builder follows the version.
         let linux = said("kernelVersion");
         let linux = linux.split('-').next().unwrap_or_default().to_owned();
         let plain = |text: String| text.trim_start_matches("containerd://").to_owned();
@@ -80,14 +79,14 @@ impl Record {
         self.outcomes.iter().filter(|one| matches!(one.verdict, Verdict::Failed(_))).count()
     }
 
-    /// All counts of all specs.
+    /// The sum of the counts of all specs.
     pub fn cells(&self) -> Cells {
         let mut sum = Cells::default();
         self.outcomes.iter().for_each(|one| sum += &one.cells);
         sum
     }
 
-    /// Keeps it, in place of an earlier one of this network.
+    /// Stores the record. It replaces an earlier record of this network.
     pub fn keep(&self) -> Result<()> {
         let folder = folder()?;
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
@@ -96,7 +95,7 @@ impl Record {
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
 
-    /// All that are kept of these versions, by network.
+    /// All stored records of these versions, by network.
     pub fn kept(versions: &Versions) -> Result<Vec<Self>> {
         let folder = folder()?;
         let mut records = Vec::new();
@@ -104,7 +103,7 @@ impl Record {
             let path = entry?.path();
             let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
             let record = serde_json::from_str(&text).ok().and_then(|value| from_json(&value));
-            records.push(record.with_context(|| format!("{} is no record", path.display()))?);
+            records.push(record.with_context(|| format!("{} is not a record", path.display()))?);
         }
         records.retain(|record: &Self| record.versions == *versions);
         records.sort_by(|one, other| one.network.cmp(&other.network));

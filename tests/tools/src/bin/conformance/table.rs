@@ -14,7 +14,7 @@ pub struct Tally {
     pub passed: usize,
     pub failed: usize,
     pub not_run: usize,
-    /// Of all of them, one after the other.
+    /// The sum for all specs, as if they had run one after another.
     pub time: Duration,
 }
 
@@ -33,7 +33,7 @@ pub fn tallies(record: &Record) -> BTreeMap<&str, Tally> {
     tallies
 }
 
-/// One spec that has ended.
+/// The line for a spec that has ended.
 pub fn line(outcome: &Outcome) -> String {
     let verdict = match &outcome.verdict {
         Verdict::Passed => "passed",
@@ -62,7 +62,7 @@ pub fn line(outcome: &Outcome) -> String {
     line
 }
 
-/// All of it.
+/// The whole table.
 pub fn of(records: &[Record]) -> String {
     let mut text = String::new();
     let head = ("network", "suite", "passed", "failed", "not run", "seconds");

@@ -1,8 +1,6 @@
-//! Draws the tables of the demo.
-//!
-//! In: flows and how far they came, before and after. Out: text for a terminal of
-//! 80 columns. It has colours on a terminal, unless `NO_COLOR` is set
-//! (no-color.org).
+//! Draws the tables of the demo for a terminal of 80 columns: flows and how far they
+//! got, before and after. The text has colours on a terminal, unless `NO_COLOR` is
+//! set (no-color.org).
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,7 +15,7 @@ use samples::testbed_spec::TestbedSpec;
 const PASSED: char = '●';
 const REFUSED: char = '·';
 
-/// What a stretch of text is.
+/// The meaning of a piece of text.
 #[derive(Clone, Copy)]
 enum Style {
     Bold,
@@ -46,13 +44,13 @@ impl Style {
     }
 }
 
-/// `CLICOLOR_FORCE` colours what is piped, for recordings.
+/// `CLICOLOR_FORCE` colours piped output, for recordings.
 fn coloured() -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     !set("NO_COLOR") && (set("CLICOLOR_FORCE") || std::io::stdout().is_terminal())
 }
 
-/// Who is there and how to read the tables.
+/// The endpoints, and how to read the tables.
 pub fn legend(spec: &TestbedSpec) {
     println!("{}", Style::Bold.paint("One node, nine pods on its bridge, and an outsider"));
     for (number, pod) in spec.pods.iter().enumerate() {
@@ -77,7 +75,7 @@ pub fn legend(spec: &TestbedSpec) {
     );
 }
 
-/// Which policy comes now.
+/// The policy that comes now.
 pub fn title(path: &Path, policy: &str, took: Duration) {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     println!(
@@ -85,7 +83,7 @@ pub fn title(path: &Path, policy: &str, took: Duration) {
         Style::Bold.paint(&file),
         Style::Dim.paint(&format!("enforced in {} ms", took.as_millis()))
     );
-    // What it says, without the lines that every policy has.
+    // The policy without the lines that every policy has.
     let spec: Vec<&str> = policy
         .lines()
         .filter(|line| !line.starts_with("apiVersion") && !line.starts_with("kind"))
@@ -95,19 +93,19 @@ pub fn title(path: &Path, policy: &str, took: Duration) {
 
 type Cells = BTreeMap<(usize, usize), Vec<Seen>>;
 
-/// Both tables, what changed marked in the second.
-pub fn side_by_side(cluster: &Testbed, flows: &[Flow], before: &[Seen], after: &[Seen]) {
+/// Both tables. The second marks what changed.
+pub fn side_by_side(testbed: &Testbed, flows: &[Flow], before: &[Seen], after: &[Seen]) {
     let six = cells(flows, after, true);
     let (before, after) = (cells(flows, before, false), cells(flows, after, false));
-    let shown: Vec<usize> = (0..cluster.endpoints().len())
-        .filter(|&index| cluster.endpoints()[index].name != super::NODE)
+    let shown: Vec<usize> = (0..testbed.endpoints().len())
+        .filter(|&index| testbed.endpoints()[index].name != super::NODE)
         .collect();
     let header: String = (1..=shown.len()).map(|number| format!("{number:>2} ")).collect();
     let width = shown.len() * 3;
     println!("{:15}{:width$} after", "", "before");
     println!("{}", Style::Dim.paint(&format!("{:15}{header} {header}", "")));
     for (number, &from) in shown.iter().enumerate() {
-        let mut line = format!("{:>3} {:<11}", number + 1, cluster.endpoints()[from].name);
+        let mut line = format!("{:>3} {:<11}", number + 1, testbed.endpoints()[from].name);
         for &to in &shown {
             let cell = before.get(&(from, to));
             line.push_str(&draw_cell(cell, cell));
@@ -123,13 +121,13 @@ pub fn side_by_side(cluster: &Testbed, flows: &[Flow], before: &[Seen], after: &
     let other = six.iter().filter(|&(pair, seen)| after.get(pair) != Some(seen)).count();
     let over_six = match other {
         0 => "over IPv6 the same".to_owned(),
-        other => format!("over IPv6 {other} pairs otherwise: the policy has blocks of IPv4 alone"),
+        other => format!("{other} pairs differ over IPv6: the policy has IPv4 blocks only"),
     };
     let text = format!("{changed} of {} pairs changed; {over_six}", after.len());
     println!("{}", Style::Dim.paint(&text));
 }
 
-/// What was seen of each pair over one family, port by port.
+/// What was seen for each pair over one family, port by port.
 fn cells(flows: &[Flow], seen: &[Seen], v6: bool) -> Cells {
     let mut by_port: BTreeMap<_, Seen> = BTreeMap::new();
     for (flow, &seen) in flows.iter().zip(seen).filter(|(flow, _)| flow.v6 == v6) {
@@ -142,7 +140,7 @@ fn cells(flows: &[Flow], seen: &[Seen], v6: bool) -> Cells {
     cells
 }
 
-/// Three columns: both ports, and whether anything changed.
+/// Three columns: the two ports, and whether anything changed.
 fn draw_cell(before: Option<&Vec<Seen>>, after: Option<&Vec<Seen>>) -> String {
     let Some(after) = after else { return "   ".to_owned() };
     let mut text = String::new();

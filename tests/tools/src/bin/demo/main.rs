@@ -1,10 +1,9 @@
 //! The demo: `nftpol` enforces realistic policies on a node with nine pods. It shows
-//! who reaches whom before and after.
+//! who reaches whom before and after each policy.
 //!
-//! In: `--keep`, `--down` or nothing; the policies in `tests/fixtures`.
-//! Out: a table for each policy. Exit code 1 if a connection contradicts the
-//! specification.
-//! Never: a change outside its own network namespaces.
+//! Takes `--keep`, `--down` or nothing. The policies are in `tests/fixtures`. The
+//! exit code is 1 if a connection contradicts the specification. The demo changes
+//! nothing outside its own network namespaces.
 
 mod draw;
 mod serve;
@@ -22,9 +21,9 @@ use netbed::verdict;
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 use samples::{fixtures, objects};
 
-/// Names of the demo's namespaces begin so.
+/// The prefix of the demo's namespaces.
 const PREFIX: &str = "npd";
-/// What the pods listen on.
+/// The ports on which the pods listen.
 const PORTS: [u16; 2] = [80, 443];
 const NODE: &str = "node-1";
 
@@ -47,8 +46,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// One node and what runs on it. The first pod of `dev` has the address that
-/// the third policy excepts; `app: myapp` is what it selects.
+/// One node and what runs on it. The third policy selects `app: myapp` and excepts
+/// the address of the first pod of `dev`.
 fn described() -> TestbedSpec {
     let mut spec = TestbedSpec::new(Network::Bridge, &[NODE]);
     for (namespace, pods) in [
@@ -71,9 +70,9 @@ fn run(keep: bool) -> Result<()> {
     if left > 0 {
         println!("removed {left} namespaces of an earlier demo");
     }
-    let mut cluster = Testbed::named(described(), PREFIX)?;
-    draw::legend(cluster.spec());
-    let total = enforce_each(&cluster)?;
+    let mut testbed = Testbed::named(described(), PREFIX)?;
+    draw::legend(testbed.spec());
+    let total = enforce_each(&testbed)?;
     println!(
         "{} connections tried: {} passed, {} refused, each as the specification says; {:.1} s",
         total.passed + total.refused,
@@ -82,30 +81,30 @@ fn run(keep: bool) -> Result<()> {
         started.elapsed().as_secs_f64()
     );
     if keep {
-        cluster.keep();
-        standing::explain(&cluster)?;
+        testbed.keep();
+        standing::explain(&testbed)?;
     }
     Ok(())
 }
 
-/// Applies each policy in the place of the one before.
-fn enforce_each(cluster: &Testbed) -> Result<verdict::Counts> {
+/// Applies each policy in place of the one before.
+fn enforce_each(testbed: &Testbed) -> Result<verdict::Counts> {
     let knocks = PORTS.map(Knock::Tcp);
-    let prober = Prober::new(cluster, &knocks)?;
-    let flows = Flow::all(cluster, &knocks);
+    let prober = Prober::new(testbed, &knocks)?;
+    let flows = Flow::all(testbed, &knocks);
     prober.settle(&flows)?;
     let mut before = prober.run(&flows)?;
-    let mut total = judged(cluster, "", &flows, &before)?;
+    let mut total = judged(testbed, "", &flows, &before)?;
     for path in policies()? {
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let started = Instant::now();
-        apply(cluster, &path)?;
+        apply(testbed, &path)?;
         let took = started.elapsed();
         let after = prober.run(&flows)?;
         draw::title(&path, &text, took);
-        draw::side_by_side(cluster, &flows, &before, &after);
-        let counts = judged(cluster, &text, &flows, &after)?;
+        draw::side_by_side(testbed, &flows, &before, &after);
+        let counts = judged(testbed, &text, &flows, &after)?;
         total.passed += counts.passed;
         total.refused += counts.refused;
         before = after;
@@ -114,24 +113,24 @@ fn enforce_each(cluster: &Testbed) -> Result<verdict::Counts> {
 }
 
 fn judged(
-    cluster: &Testbed,
+    testbed: &Testbed,
     policies: &str,
     flows: &[Flow],
     seen: &[Seen],
 ) -> Result<verdict::Counts> {
-    let snapshot = objects::snapshot(cluster.spec(), policies)?;
-    verdict::check(cluster, &verdict::judge(cluster, &snapshot, flows, seen)?)
+    let snapshot = objects::snapshot(testbed.spec(), policies)?;
+    verdict::check(testbed, &verdict::judge(testbed, &snapshot, flows, seen)?)
 }
 
-fn apply(cluster: &Testbed, policies: &Path) -> Result<()> {
-    let node = &cluster.endpoint(NODE)?.namespace;
+fn apply(testbed: &Testbed, policies: &Path) -> Result<()> {
+    let node = &testbed.endpoint(NODE)?.namespace;
     let path = policies.to_str().context("a path that is not UTF-8")?;
     let arguments = ["apply", "-f", path, "-f", "-", "--node", NODE];
-    program::run(node, &arguments, &cluster.spec().manifests())?.success()?;
+    program::run(node, &arguments, &testbed.spec().manifests())?.success()?;
     Ok(())
 }
 
-/// The policies, in the order of their names.
+/// The policies, sorted by name.
 fn policies() -> Result<Vec<PathBuf>> {
     let directory = fixtures::directory("policies");
     let mut paths = Vec::new();
@@ -143,7 +142,7 @@ fn policies() -> Result<Vec<PathBuf>> {
     paths.sort();
     ensure!(!paths.is_empty(), "no policies in {}", directory.display());
     if paths.iter().any(|path| path.extension().is_none_or(|extension| extension != "yaml")) {
-        bail!("something else than policies in {}", directory.display());
+        bail!("other files than policies in {}", directory.display());
     }
     Ok(paths)
 }

@@ -1,6 +1,5 @@
-//! The servers in the pods of a demo that is kept: one on each port.
-//!
-//! The demo alone starts this, inside a pod's namespace.
+//! The servers in the pods of a demo that is kept, one on each port. Only the demo
+//! starts them, inside the namespaces of the pods.
 
 use std::io::{Read, Write};
 use std::net::{Ipv6Addr, TcpListener, TcpStream};
@@ -8,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-/// The word on the command line that starts it.
+/// The argument that starts the servers.
 pub const FLAG: &str = "--serve";
 
 /// Answers on all ports, over IPv4 and IPv6.
@@ -23,7 +22,7 @@ pub fn serve(name: &str) -> Result<()> {
         for listener in &listeners {
             scope.spawn(move || {
                 for stream in listener.incoming().flatten() {
-                    // A visitor who leaves early is no concern of others.
+                    // A client that leaves early does not affect the others.
                     let _ = answer(stream, name);
                 }
             });
@@ -34,7 +33,8 @@ pub fn serve(name: &str) -> Result<()> {
 
 fn answer(mut stream: TcpStream, name: &str) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_millis(100)))?;
-    // The request, if there is one: unread data would reset the connection.
+    // Reads the request, if there is one, because unread data would reset the
+    // connection.
     let _ = stream.read(&mut [0; 4096]);
     let body = format!("hello from {name}\n");
     write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())

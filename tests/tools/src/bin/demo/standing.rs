@@ -1,7 +1,5 @@
-//! Keeps a demo and removes it again.
-//!
-//! In: the cluster. Out: servers in its pods and the commands to look around. Never:
-//! namespaces of others.
+//! Keeps a demo and removes it again. It starts servers in the pods, prints commands
+//! to look around, and never touches namespaces of others.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -12,7 +10,7 @@ use netbed::testbed::Testbed;
 
 use super::{NODE, PREFIX, serve};
 
-/// Removes every namespace of a demo, with what runs in it.
+/// Removes every namespace of a demo and what runs in it.
 ///
 /// # Errors
 /// Without root.
@@ -33,9 +31,9 @@ fn manifests_path() -> PathBuf {
 ///
 /// # Errors
 /// When a server cannot be started or the manifests cannot be written.
-pub fn explain(cluster: &Testbed) -> Result<()> {
+pub fn explain(testbed: &Testbed) -> Result<()> {
     let executable = std::env::current_exe().context("find this program")?;
-    for pod in cluster.endpoints().iter().filter(|endpoint| endpoint.is_pod()) {
+    for pod in testbed.endpoints().iter().filter(|endpoint| endpoint.is_pod()) {
         pod.namespace
             .command(&executable)
             .args([serve::FLAG, &pod.name])
@@ -46,16 +44,16 @@ pub fn explain(cluster: &Testbed) -> Result<()> {
             .context("start a server")?;
     }
     let manifests = manifests_path();
-    std::fs::write(&manifests, cluster.spec().manifests())
+    std::fs::write(&manifests, testbed.spec().manifests())
         .with_context(|| format!("write {}", manifests.display()))?;
     let node = format!("ip netns exec {PREFIX}-{NODE}");
     let nftpol = netbed::program::path()?;
     println!(
         "
-Left standing, with the last policy in force and a server on ports 80 and 443 of each pod.
+The demo stays, with the last policy in force and a server on ports 80 and 443 of each pod.
   the namespaces       ip netns list
   the ruleset          {node} nft list table inet nftpol
-  who is isolated      {node} nft list set inet nftpol isolated.i4
+  isolated pods        {node} nft list set inet nftpol isolated.i4
   connections          {node} cat /proc/net/nf_conntrack
   connect, refused     ip netns exec {PREFIX}-shop-cart timeout 1 bash -c 'cat < /dev/tcp/10.244.1.2/80' || echo no answer
   connect, allowed     ip netns exec {PREFIX}-shop-cart timeout 1 bash -c 'cat < /dev/tcp/10.244.1.7/80'

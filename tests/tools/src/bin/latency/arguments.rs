@@ -8,23 +8,23 @@ use kubebed::kubernetes::Options;
 pub const USAGE: &str = "\
 Usage: cargo xtask latency [option...]
 
-  --none              no controller; what then never ends is said to be so
+  --none              no controller; changes without an effect are reported as `never`
   --manifest FILE     this controller instead of nftpol, beside the cluster's own CNI plugins
   --image TAR         an image that it needs, as `ctr images import` takes it; repeatable
-  --process NAME      the process of it whose memory and CPU time count, on each node
+  --process NAME      its process, whose memory and CPU time are measured on each node
   --network NETWORK   bridge (default), ptp, flannel-vxlan, flannel-vxlan-direct, flannel-host-gw, flannel-udp
   --proxy PROXY       nftables (default), iptables
-  --rounds N          of each measure (25)
-  --empty, --loaded   one of both states alone
-  --json FILE         all values that were measured
+  --rounds N          how often to take each measure (default 25)
+  --empty, --loaded   only one of the two states
+  --json FILE         writes all measured values
 ";
 
-/// Who enforces policies.
+/// What enforces policies.
 #[derive(Clone, Debug)]
 pub enum Controller {
     Nobody,
     Nftpol,
-    /// What this file describes, with images from these.
+    /// A controller from this manifest, with these images.
     Other {
         manifest: PathBuf,
         images: Vec<PathBuf>,
@@ -44,7 +44,7 @@ pub struct Arguments {
 
 impl Arguments {
     /// # Errors
-    /// At the first word that is not understood.
+    /// At the first argument that is not understood.
     pub fn read(words: &[&str]) -> Result<Self> {
         let (mut none, mut manifest, mut images) = (false, None, Vec::new());
         let (mut empty, mut loaded) = (false, false);
@@ -67,7 +67,7 @@ impl Arguments {
             }
         }
         ensure!(rounds > 0, "--rounds is at least 1");
-        ensure!(!(none && manifest.is_some()), "--none or --manifest");
+        ensure!(!(none && manifest.is_some()), "--none and --manifest exclude each other");
         ensure!(manifest.is_some() || images.is_empty(), "--image belongs to --manifest");
         let controller = match manifest {
             Some(manifest) => Controller::Other { manifest, images },
@@ -86,7 +86,7 @@ impl Arguments {
 }
 
 impl Controller {
-    /// Its name, for people.
+    /// Its name in the output.
     pub fn name(&self) -> String {
         match self {
             Self::Nobody => "none".to_owned(),

@@ -1,8 +1,8 @@
 //! From a write to the API to the packets between running pods.
 //!
-//! In: a scene. Out: how long until streams stop or begin, counted from the API
-//! server's answer and from the request. A round begins only after the change of
-//! the last one was seen.
+//! Measures how long until streams stop or begin, counted from the API server's
+//! answer and from the request. A round begins only after the change of the last
+//! round was seen.
 
 use std::time::{Duration, Instant};
 
@@ -14,27 +14,27 @@ use tools::interrupt;
 use crate::figures::{Measure, Unit, names};
 use crate::scene::{NODES, Scene, Written};
 
-/// Where the streams arrive.
+/// The port to which the streams go.
 const PORT: u16 = 5353;
-/// Waits are cut into these, to hear of an interruption.
+/// Waits are cut into slices, to notice an interruption.
 const SLICE: Duration = Duration::from_secs(1);
-/// So many rounds in a row that never end are enough.
+/// Give up after this many rounds in a row that never end.
 const NEVERS: usize = 3;
-/// Who is let in by its role.
+/// The role that the policy lets in.
 const FRIEND: &str = "friend";
 
-/// A stream to a pod of each node, from the same pod.
+/// Two streams from the same pod, one to a pod on each node.
 struct Streams {
     near: Stream,
     far: Stream,
 }
 
-/// What one round showed of one change.
+/// What one round showed about one change.
 #[derive(Clone, Copy, Debug)]
 struct Effect {
-    /// From the answer, for each stream: near, far.
+    /// The time since the answer, for each stream: near, far.
     answer: [Option<Duration>; 2],
-    /// From the request.
+    /// The time since the request.
     request: [Option<Duration>; 2],
 }
 
@@ -82,7 +82,7 @@ impl Expected {
     }
 }
 
-/// Tries until something comes or the time is over.
+/// Tries until there is a result or the time is over.
 fn within<T>(patience: Duration, mut tries: impl FnMut() -> Option<T>) -> Result<Option<T>> {
     let start = Instant::now();
     loop {
@@ -111,7 +111,7 @@ pub fn measure(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<V
         streams.effect(wish, written, patience)
     })?;
     let isolated = streams.effect(Expected::Stop, befriend(scene)?, patience)?;
-    // To who was never shut out a label opens nothing.
+    // A label opens nothing for a client that was never shut out.
     let rounds = if isolated.never() { 0 } else { rounds };
     let labels = alternate(rounds, |there| {
         let (wish, role) =
@@ -131,14 +131,14 @@ pub fn measure(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<V
     Ok(measures)
 }
 
-/// All pods of the namespace let in friends alone.
+/// All pods of the namespace accept friends alone.
 pub fn befriend(scene: &Scene<'_>) -> Result<Written> {
     let friends = json!([{"from": [{"podSelector": {"matchLabels": {"role": FRIEND}}}]}]);
     scene.create_policy("friends", friends)
 }
 
-/// There and back, so many times. Where the way there never ends, the way
-/// back shows nothing.
+/// Makes the change and its reverse, for the given number of rounds. If the change
+/// never had its effect, the reverse shows nothing.
 fn alternate(
     rounds: usize,
     mut change: impl FnMut(bool) -> Result<Effect>,
@@ -158,7 +158,8 @@ fn alternate(
     Ok([there, back])
 }
 
-/// The slower of both streams, and each. Without a round it never came.
+/// The slower of the two streams, and each stream. Without a round the effect never
+/// came.
 fn described(name: &str, effects: &[Effect]) -> Vec<Measure> {
     let values = |of: &dyn Fn(&Effect) -> Option<Duration>| {
         let effects = if effects.is_empty() { &[NEVER][..] } else { effects };
@@ -180,9 +181,9 @@ pub fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Somebody flushes all rules of a node on which a policy denies: from the
-/// first datagram that passes to the last, 0 if none does. The first round that
-/// does not end is the last.
+/// Another program flushes all rules of a node on which a policy denies. Measures the
+/// time from the first datagram that passes to the last, or 0 if none passes. A round
+/// that does not end is the last one.
 pub fn flush(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<Measure> {
     let streams = Streams::start(scene)?;
     let denied = streams.effect(

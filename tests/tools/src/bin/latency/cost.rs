@@ -1,9 +1,9 @@
-//! What the agent costs a node.
+//! The cost of the agent on a node.
 //!
-//! In: the name of its process. Out: resident memory and CPU time on each node, of
-//! all processes with that name in the node's network namespace. Agents of policies
-//! run in the network of their node.
-//! Never: a figure that the agent reports about itself.
+//! Takes the name of the agent's process. Measures resident memory and CPU time on
+//! each node, for all processes with that name in the node's network namespace.
+//! Agents that enforce policies run in the network of their node. Figures that the
+//! agent reports about itself are not used.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use crate::figures::{Measure, Unit, names};
 use crate::scene::{NAMESPACE, NODES, OURS, Scene, create, pause, pod, ready, until};
 
-/// How long the agent is looked at while nothing happens.
+/// How long the agent is observed while nothing happens.
 const REST: Duration = Duration::from_secs(10);
 
-/// CPU time and memory, and the pods that come and go for it.
+/// CPU time and memory, while pods come and go.
 pub fn measure(scene: &Scene<'_>, process: &str, pods: usize) -> Result<Vec<Measure>> {
     let resident = || each_node(scene, process, resident_mebibytes);
     let cpu = || each_node(scene, process, cpu_seconds);
@@ -28,7 +28,7 @@ pub fn measure(scene: &Scene<'_>, process: &str, pods: usize) -> Result<Vec<Meas
     let at_rest = less(&cpu()?, &before).map(|spent| spent / start.elapsed().as_secs_f64());
     let (start, before) = (Instant::now(), cpu()?);
     come_and_go(scene, pods)?;
-    // What it does a moment later for them counts.
+    // The agent's work shortly after the last pod counts, too.
     pause(Duration::from_secs(2))?;
     let took = start.elapsed().as_secs_f64();
     let spent = less(&cpu()?, &before);
@@ -36,7 +36,7 @@ pub fn measure(scene: &Scene<'_>, process: &str, pods: usize) -> Result<Vec<Meas
     let gross = spent.map(|spent| Some(spent / pods as f64));
     Ok(vec![
         Measure::new(names::RSS, Unit::Mebibytes, resident()?.map(Some).to_vec()),
-        // The node of the pods; the other one hears of them alone.
+        // The node with the pods. The other node only hears of them.
         Measure::new(names::CPU, Unit::Seconds, vec![over[0]]),
         Measure::new("the same on the other node", Unit::Seconds, vec![over[1]]),
         Measure::new("the same with what it takes at rest", Unit::Seconds, gross.to_vec()),
@@ -52,7 +52,7 @@ fn less(after: &[f64; 2], before: &[f64; 2]) -> [f64; 2] {
     [0, 1].map(|node| after[node] - before[node])
 }
 
-/// Pods of the first node, all at once.
+/// Creates pods on the first node all at once, and deletes them.
 fn come_and_go(scene: &Scene<'_>, count: usize) -> Result<()> {
     let kubernetes = scene.kubernetes;
     let before = kubernetes.namespaces_of_pods(NODES[0])?;
@@ -69,14 +69,14 @@ fn name(number: usize) -> String {
     format!("passer-by-{number}")
 }
 
-/// The sum over the agent's processes of each node.
+/// The sum over the agent's processes, for each node.
 fn each_node(scene: &Scene<'_>, process: &str, of: fn(Pid) -> Result<f64>) -> Result<[f64; 2]> {
     let mut sums = [0.0; 2];
     for (sum, node) in sums.iter_mut().zip(NODES) {
         let namespace = &scene.kubernetes.cluster().endpoint(node)?.namespace;
         let named = |pid: &Pid| {
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-            // The kernel keeps 15 bytes of it (TASK_COMM_LEN in linux/sched.h).
+            // The kernel keeps 15 bytes of the name (TASK_COMM_LEN in linux/sched.h).
             name.trim_end() == &process[..process.len().min(15)]
         };
         let found: Vec<Pid> = namespace.processes().into_iter().filter(named).collect();
@@ -94,11 +94,11 @@ fn resident_mebibytes(pid: Pid) -> Result<f64> {
     Ok(kilobytes.parse::<f64>().context("read its memory")? / 1024.0)
 }
 
-/// utime and stime of proc_pid_stat(5), of all its threads, also of those that
-/// have ended.
+/// utime and stime of proc_pid_stat(5), of all threads, including those that have
+/// ended.
 fn cpu_seconds(pid: Pid) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("read its CPU time")?;
-    // The name in parentheses may hold anything.
+    // The name in parentheses may contain any character.
     let (_, fields) = stat.rsplit_once(") ").context("no name")?;
     let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<f64>);
     let ticks: f64 = ticks.sum::<Result<f64, _>>().context("read its CPU time")?;

@@ -1,8 +1,5 @@
-//! The figures.
-//!
-//! In: values, round by round. Out: a Markdown table beside the goals, and JSON with
-//! every value. Never: a value that is left out. What never came counts as the
-//! longest.
+//! Turns values, round by round, into a Markdown table beside the goals and JSON with
+//! every value. No value is left out: what never came counts as the longest.
 
 use serde_json::{Value, json};
 
@@ -11,9 +8,9 @@ use serde_json::{Value, json};
 pub struct Measure {
     pub name: String,
     pub unit: Unit,
-    /// In the table; the others are in the JSON alone.
+    /// Whether the table has it. Other measures are only in the JSON.
     pub shown: bool,
-    /// `None`: it never came.
+    /// `None` means that the effect never came.
     pub values: Vec<Option<f64>>,
 }
 
@@ -31,7 +28,7 @@ pub struct Figures {
     pub measures: Vec<Measure>,
 }
 
-/// What nftpol is to hold, at most: the measure's name, the value in its unit.
+/// The goals of nftpol: for each measure, the largest value in its unit.
 const GOALS: [(&str, f64); 7] = [
     (names::CREATED, 5.0),
     (names::DELETED, 5.0),
@@ -42,7 +39,7 @@ const GOALS: [(&str, f64); 7] = [
     (names::CPU, 0.02),
 ];
 
-/// Those that have a goal.
+/// The measures that have a goal.
 pub mod names {
     pub const CREATED: &str = "policy created to first denied";
     pub const DELETED: &str = "policy deleted to first allowed";
@@ -58,13 +55,13 @@ impl Measure {
         Self { name: name.into(), unit, shown: true, values }
     }
 
-    /// Not in the table.
+    /// Leaves the measure out of the table.
     #[must_use]
     pub fn detail(self) -> Self {
         Self { shown: false, ..self }
     }
 
-    /// Median, 99 of 100, the most.
+    /// Median, 99th percentile and maximum.
     fn parts(&self) -> [Option<f64>; 3] {
         let mut sorted = self.values.clone();
         let order = |one: &Option<f64>| one.unwrap_or(f64::INFINITY);
@@ -110,7 +107,7 @@ impl Figures {
     }
 }
 
-/// The states side by side.
+/// Prints the states side by side.
 pub fn table(all: &[Figures]) -> String {
     let states = all.iter().map(|one| format!(" {}: median | p99 | max |", one.state));
     let mut text = format!("| | goal |{}\n|---|---:|", states.collect::<String>());

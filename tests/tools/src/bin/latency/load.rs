@@ -1,6 +1,5 @@
-//! Fills a cluster with pods and policies beside those that are measured.
-//!
-//! Never: a pod of a node that does not exist on one that does, or a policy for a
+//! Fills a cluster with pods and policies beside those that are measured. Pods of
+//! nodes that do not exist never land on a real node, and no policy selects a
 //! measured pod.
 
 use std::time::{Duration, Instant};
@@ -14,16 +13,17 @@ use serde_json::{Value, json};
 
 use crate::scene::{NODES, accounts, create, pause, ready};
 
-/// Of 100 pods and ten policies each: peers by pods and namespaces, blocks.
+/// Namespaces with 100 pods and ten policies each: peers by pods and by namespaces,
+/// and blocks.
 const NAMESPACES: usize = 20;
-/// Pods that run, on each node.
+/// Running pods on each node.
 pub const RUNNING: usize = 50;
-/// Of the namespaces, those that pods run in.
+/// How many of the namespaces have running pods.
 const LIVED_IN: usize = 10;
-/// How long the cluster is left alone afterwards.
+/// How long the cluster rests afterwards.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Fills the cluster; says what with.
+/// Fills the cluster. Returns a description of the load.
 pub fn fill(kubernetes: &Kubernetes) -> Result<String> {
     let server = kubernetes.server();
     let start = Instant::now();
@@ -37,7 +37,7 @@ pub fn fill(kubernetes: &Kubernetes) -> Result<String> {
         Pod { node: Some(format!("ghost-{node}")), ..pod.clone() }
     };
     let ghosts: Vec<Pod> = large.pods.values().map(|pod| ghost(pod)).collect();
-    server.create_pods(&ghosts).context("create pods of nobody's nodes")?;
+    server.create_pods(&ghosts).context("create pods of nodes that do not exist")?;
     let policies = large.policies.values().map(|policy| policies::object(policy));
     let policies = policies.collect::<Result<Vec<_>, _>>()?;
     server.create_policies(&policies)?;
@@ -47,14 +47,14 @@ pub fn fill(kubernetes: &Kubernetes) -> Result<String> {
     let took = start.elapsed();
     pause(SETTLE)?;
     Ok(format!(
-        "{} pods of nobody's nodes, {} policies, {} pods that run, made in {took:.1?}",
+        "{} pods of nodes that do not exist, {} policies, {} running pods, made in {took:.1?}",
         ghosts.len(),
         policies.len(),
         running.len()
     ))
 }
 
-/// A pod that sleeps on a real node, as one of the applications.
+/// A pod that sleeps on a real node, with the labels of one of the applications.
 fn running(number: usize) -> Value {
     let (namespace, app) = (number % LIVED_IN, number / LIVED_IN % LIVED_IN);
     json!({

@@ -1,10 +1,9 @@
 //! From a write to the API to the packets, for any NetworkPolicy controller.
 //!
-//! In: arguments ([`arguments::USAGE`]). Out: a Markdown table beside the goals, and
-//! JSON with every value. Each state gets a cluster of its own, which is always
-//! taken down.
-//! Never: a limit, because figures depend on the machine; a process for a probe or
-//! for a measured write.
+//! Takes the arguments of [`arguments::USAGE`]. Prints a Markdown table beside the
+//! goals, and writes JSON with every value. Each state gets a cluster of its own,
+//! which is always taken down. There are no limits, because figures depend on the
+//! machine. Probes and measured writes start no processes.
 
 mod arguments;
 mod changes;
@@ -26,13 +25,13 @@ use arguments::{Arguments, Controller, USAGE};
 use figures::{Figures, Measure, Unit, names};
 use scene::{Scene, pause};
 
-/// How long a change may take to be seen.
+/// How long to wait for the effect of a change.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The same without a controller.
 const NOBODY: Duration = Duration::from_secs(2);
-/// How long rules may take to be back.
+/// How long to wait until the rules are restored.
 const MENDED: Duration = Duration::from_secs(240);
-/// How long a cluster that was just filled or deployed to is left alone.
+/// How long a cluster rests after it was filled or deployed to.
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// The states of a cluster, by their names in the table.
@@ -65,8 +64,9 @@ fn run(arguments: &Arguments) -> Result<()> {
         if !wanted {
             continue;
         }
-        // A new one for each: with all rules of a node go kube-proxy's, by which
-        // agents reach the API server, and it is long until all know all again.
+        // Each state gets a new cluster. A flush of a node's rules removes
+        // kube-proxy's rules, too, by which agents reach the API server. It takes
+        // long until all programs are up to date again.
         let kubernetes = Kubernetes::up(arguments.cluster.clone(), &say)?;
         say(&format!("controller: {}", arguments.controller.name()));
         let scene = Scene::new(&kubernetes, &arguments.controller)?;
@@ -119,12 +119,12 @@ fn measured(
     scene.delete_policy("friends")?;
     pause(SETTLE)?;
     say(&format!("{state}: nft flush ruleset"));
-    // Last, because nobody knows which parts of the node work afterwards.
+    // Last, because it is unknown which parts of the node work afterwards.
     measures.push(changes::flush(scene, rounds, mended)?);
     Ok(Figures { state, measures })
 }
 
-/// As the first node tells them.
+/// The versions as the first node reports them.
 fn versions(kubernetes: &Kubernetes) -> Result<Value> {
     let node = kubernetes.kubectl(&["get", "node", scene::NODES[0], "-o", "json"], "")?;
     let node: Value = serde_json::from_str(&node.success()?).context("read a node")?;

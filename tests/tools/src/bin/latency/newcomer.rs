@@ -1,18 +1,17 @@
 //! A new pod, from its creation to its last wrong answer.
 //!
-//! In: a scene whose pods let in friends alone. Out: how long friends wait and
-//! strangers are answered. Never: a guess of the pod's address.
+//! The pods of the scene accept friends alone. This measures how long friends wait
+//! and how long strangers are answered.
 //!
-//! The API server tells the address late: it comes with the kubelet's report.
-//! So the pod's network namespace is looked for on the node itself, every
-//! millisecond; it has the address before the first container is made, with
-//! whatever CNI plugin. From then on a friend, a stranger and the outsider ask
-//! every millisecond, each time from another port, and a stream goes from
-//! within the pod, which is a friend, to an isolated pod of the other node. The
-//! pod's node asks, too, which no policy can deny: so it is known since when
-//! the server answers. A watch says when the API server knew the address and
-//! called the pod ready; on a busy machine it may hear of it later than agents
-//! do.
+//! The API server learns the pod's address late, with the kubelet's report. So the
+//! test looks for the pod's network namespace on the node itself, every millisecond.
+//! The namespace has the address before the first container is created, with any CNI
+//! plugin. From then on a friend, a stranger and the outsider ask every millisecond,
+//! each time from another port. The pod's own node asks, too. No policy can deny a
+//! node, so its answers show when the server began to answer. The pod itself is a
+//! friend and sends a stream to an isolated pod on the other node. A watch shows when
+//! the API server knew the address and called the pod ready. On a busy machine the
+//! watch may learn this later than the agents do.
 //!
 //! ```text
 //!  created   namespace   first answer       API: address, Ready   last answer to a stranger
@@ -43,9 +42,9 @@ use crate::changes::milliseconds;
 use crate::figures::{Measure, Unit};
 use crate::scene::{ECHO, NAMESPACE, NODES, Scene, address, pod, until};
 
-/// Where the stream of the new pod arrives.
+/// The port to which the stream of the new pod goes.
 const PORT: u16 = 5354;
-/// How long a stranger must have been refused, and how many questions of his.
+/// How long a stranger must have been refused, and how many of its questions.
 const REFUSED: Duration = Duration::from_millis(300);
 const QUESTIONS: u64 = 100;
 /// Allowed askers stop after this many answers.
@@ -61,10 +60,10 @@ struct ReportTimes {
     ready: Instant,
 }
 
-/// What one pod showed.
+/// What one round showed.
 struct Round {
     created: Instant,
-    /// When the namespace had an address.
+    /// When the network namespace had an address.
     wired: Instant,
     reported: ReportTimes,
     /// The pod's own node, which is never denied.
@@ -80,8 +79,8 @@ struct Round {
 
 pub fn measure(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<Vec<Measure>> {
     for node in scene.kubernetes.cluster().nodes() {
-        // Some seconds less than usual, so that connection tracking does not
-        // fill with the thousands of questions of each pod.
+        // A few seconds less than usual, so that the thousands of questions to each
+        // pod do not fill connection tracking.
         node.namespace.sysctl("netfilter.nf_conntrack_udp_timeout", "3")?;
     }
     let mut all = Vec::new();
@@ -138,14 +137,14 @@ pub fn measure(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<V
     ])
 }
 
-/// From one moment to the other, milliseconds; negative if it was before.
+/// Milliseconds from one moment to the other, negative in reverse order.
 fn since(from: Instant, to: Instant) -> f64 {
     milliseconds(to.saturating_duration_since(from))
         - milliseconds(from.saturating_duration_since(to))
 }
 
 impl Round {
-    /// How long this one was answered who should not be.
+    /// For how long a peer was answered that must be refused.
     fn answers(&self, asked: &Progress) -> Option<f64> {
         match (asked.first, asked.last) {
             (Some(first), Some(last)) => {
@@ -197,7 +196,7 @@ fn round(scene: &Scene<'_>, number: usize, patience: Duration) -> Result<Round> 
     round
 }
 
-/// All that goes to the pod and from it.
+/// All traffic to the pod and from it.
 struct Asking {
     node: NewFlows,
     friend: NewFlows,
@@ -222,7 +221,8 @@ impl Asking {
         [&self.node, &self.friend, &self.stranger, &self.outsider]
     }
 
-    /// Waits until all do as the policy says; whether strangers do.
+    /// Waits until all traffic follows the policy. Returns whether strangers are
+    /// refused.
     fn wait(&self, reported: ReportTimes, patience: Duration) -> Result<bool> {
         let ready = reported.ready.max(reported.known);
         loop {

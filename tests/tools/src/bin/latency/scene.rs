@@ -1,7 +1,7 @@
 //! The pods that are measured, and the controller.
 //!
-//! In: a cluster. Out: pods on both nodes, a running controller, writes to the API
-//! with the time of request and answer. Never: a process for a write.
+//! Pods run on both nodes, and writes to the API return the time of the request and
+//! of the answer. No write starts a process.
 //!
 //! ```text
 //!   node-1: client, near, stranger       node-2: far, friend
@@ -28,7 +28,7 @@ use crate::arguments::Controller;
 
 pub const NAMESPACE: &str = "latency";
 pub const NODES: [&str; 2] = ["node-1", "node-2"];
-/// All pods of [`NAMESPACE`], for kubectl.
+/// Selects all pods of [`NAMESPACE`], for kubectl.
 pub const OURS: [&str; 3] = ["--namespace", NAMESPACE, "--all"];
 const PODS: [(&str, &str); 5] = [
     ("client", NODES[0]),
@@ -37,7 +37,7 @@ const PODS: [(&str, &str); 5] = [
     ("far", NODES[1]),
     ("friend", NODES[1]),
 ];
-/// How long something may take that has to come by itself.
+/// How long to wait for something that happens by itself.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Scene<'a> {
@@ -49,7 +49,7 @@ pub struct Scene<'a> {
     pub stranger: Endpoint,
 }
 
-/// When a write was sent, and when its answer was here.
+/// When a write was sent, and when its answer arrived.
 #[derive(Clone, Copy, Debug)]
 pub struct Written {
     pub request: Instant,
@@ -78,12 +78,12 @@ impl<'a> Scene<'a> {
         })
     }
 
-    /// Who is neither pod nor node.
+    /// The endpoint that is neither pod nor node.
     pub fn outsider(&self) -> Result<&Endpoint> {
         self.kubernetes.cluster().endpoint("outsider")
     }
 
-    /// All pods of the namespace let in these peers.
+    /// All pods of the namespace accept these peers.
     pub fn create_policy(&self, name: &str, ingress: Value) -> Result<Written> {
         let policy: NetworkPolicy = serde_json::from_value(json!({
             "metadata": {"name": name, "namespace": NAMESPACE},
@@ -98,7 +98,7 @@ impl<'a> Scene<'a> {
         self.write(|| self.block_on(api.delete(name, &DeleteParams::default())))
     }
 
-    /// The client gets this role.
+    /// Gives the client this role.
     pub fn relabel_client(&self, role: &str) -> Result<Written> {
         let labels: Labels = [("role".to_owned(), role.to_owned())].into();
         let server = self.kubernetes.server();
@@ -144,23 +144,23 @@ pub fn pod(namespace: &str, name: &str, node: &str, labels: &Value) -> Value {
     })
 }
 
-/// Where the pods' servers echo.
+/// The port of the echo servers in the pods.
 pub const ECHO: u16 = 8081;
 
-/// Creates objects by one kubectl.
+/// Creates objects with one call of kubectl.
 pub fn create(kubernetes: &Kubernetes, objects: &[Value]) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
     kubernetes.kubectl(&["create", "-f", "-"], &list.to_string())?.success().map(drop)
 }
 
-/// Waits until these pods are ready, as kubectl's options name them.
+/// Waits until the pods that these options of kubectl select are ready.
 pub fn ready(kubernetes: &Kubernetes, which: &[&str]) -> Result<()> {
     let wait = ["wait", "pod", "--for=condition=Ready", "--timeout=180s"];
     kubernetes.kubectl(&[&wait, which].concat(), "")?.success().map(drop)
 }
 
-/// Waits until the controller-manager has made the service account that a pod
-/// of each of these namespaces needs.
+/// Waits until the controller-manager has created the service account that pods need,
+/// in each of these namespaces.
 pub fn accounts(kubernetes: &Kubernetes, namespaces: &[String]) -> Result<()> {
     until("service accounts", || {
         let names = "jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name} {end}";
@@ -176,7 +176,7 @@ pub fn address(endpoint: &Endpoint) -> Result<IpAddr> {
     endpoint.addresses.first().copied().with_context(|| format!("{} has none", endpoint.name))
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     while !holds()? {
@@ -187,7 +187,7 @@ pub fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> 
     Ok(())
 }
 
-/// Does nothing for so long.
+/// Does nothing for this long.
 pub fn pause(long: Duration) -> Result<()> {
     let start = Instant::now();
     while start.elapsed() < long {
@@ -197,7 +197,7 @@ pub fn pause(long: Duration) -> Result<()> {
     Ok(())
 }
 
-/// The arguments of kubectl that name the controller.
+/// The arguments of kubectl that name the controller's manifests.
 fn source(controller: &Controller) -> Result<Option<[String; 2]>> {
     let path = |path: std::path::PathBuf| {
         let path = std::path::absolute(&path).context("find a manifest")?;
@@ -227,7 +227,7 @@ fn deploy(kubernetes: &Kubernetes, controller: &Controller) -> Result<()> {
     })
 }
 
-/// Whether all pods of a DaemonSet or Deployment are.
+/// Whether all pods of a DaemonSet or Deployment are ready.
 fn is_ready(object: &Value) -> bool {
     let (status, spec) = (&object["status"], &object["spec"]);
     let (wanted, ready) = match spec["replicas"].as_u64() {

@@ -1,6 +1,5 @@
-//! What a pod costs in a namespace of 100 and of 10,000 pods.
-//!
-//! Out: a Markdown table on stdout.
+//! The cost of a pod in a namespace of 100 and of 10,000 pods, as a Markdown table on
+//! stdout.
 
 use anyhow::{Context, Result};
 use kubebed::world::World;
@@ -10,12 +9,12 @@ use samples::testbed_spec::{Network, TestbedSpec};
 
 use crate::{PODS, come_and_go, fill, start_agent};
 
-/// Pods of the namespaces.
+/// The number of pods in each namespace.
 const SIZES: [usize; 2] = [100, 10_000];
-/// Rounds of pods that come and go; the table has the median round.
+/// Rounds in which pods come and go. The table has the median round.
 const ROUNDS: usize = 5;
 
-/// Measures all sizes, and prints each beside the first.
+/// Measures each size and prints its ratio to the first.
 pub fn measure() -> Result<()> {
     println!();
     println!(

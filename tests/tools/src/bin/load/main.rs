@@ -1,9 +1,9 @@
-//! What an agent costs in a large cluster with a real API server.
+//! The cost of an agent in a large cluster with a real API server.
 //!
-//! Out: Markdown tables on stdout: time to ready, memory, CPU time and bytes on the
-//! wire, for the first lists, for relists, and for pods that come and go; and
-//! what a pod costs in small and large namespaces whose policies use port names.
-//! Never: a limit. Figures depend on the machine.
+//! Prints Markdown tables: time to ready, memory, CPU time and bytes on the wire, for
+//! the first lists, for relists, and for pods that come and go; and the cost of a pod
+//! in small and large namespaces whose policies use port names. It sets no limits,
+//! because figures depend on the machine.
 
 mod crowd;
 
@@ -22,7 +22,7 @@ use samples::large::{self, NODE};
 use samples::testbed_spec::{Network, TestbedSpec};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Pods that come and go.
+/// The number of pods that come and go.
 const PODS: usize = 200;
 
 fn main() -> Result<()> {
@@ -61,7 +61,7 @@ fn fill(world: &World, cluster: &Snapshot) -> Result<()> {
     Ok(())
 }
 
-/// Starts an agent on the node; how long it took to be ready.
+/// Starts an agent on the node. Returns how long it took to be ready.
 fn start_agent<'a>(world: &'a World, kubeconfig: &Path) -> Result<(Daemon<'a>, Duration)> {
     let namespace = &world.cluster.endpoint(NODE)?.namespace;
     let mut agent = Daemon::start(namespace, kubeconfig, NODE, &[])?;
@@ -69,7 +69,7 @@ fn start_agent<'a>(world: &'a World, kubeconfig: &Path) -> Result<(Daemon<'a>, D
     Ok((agent, took))
 }
 
-/// Prints a row; the CPU time so far.
+/// Prints a row. Returns the CPU time so far.
 fn measure(
     name: &str,
     agent: &Daemon<'_>,
@@ -102,7 +102,7 @@ fn idle(agent: &Daemon<'_>) -> Result<()> {
     measure("10 s at rest", agent, None, before, Duration::from_secs(10)).map(drop)
 }
 
-/// Remote pods come, get an address and go, one after the other. How long all
+/// Remote pods come, get an address and go, one after another. Returns how long all
 /// of them took.
 fn come_and_go(world: &World, agent: &Daemon<'_>, like: &Pod) -> Result<Duration> {
     let syncs = agent.metric("nftpol_syncs_total{result=\"ok\"}")?;
@@ -120,7 +120,7 @@ fn come_and_go(world: &World, agent: &Daemon<'_>, like: &Pod) -> Result<Duration
     Ok(took)
 }
 
-/// The same start, and relists, counted on the wire.
+/// The same start, and relists, with bytes counted on the wire.
 fn through_proxy(world: &World) -> Result<()> {
     let namespace = &world.cluster.endpoint(NODE)?.namespace;
     let upstream = world.server.service_account_client("kube-system", "nftpol")?;
@@ -138,11 +138,11 @@ fn through_proxy(world: &World) -> Result<()> {
         sleep(Duration::from_millis(10));
     }
     measure("all lists anew", &agent, Some((&proxy, sent)), cpu, start.elapsed())?;
-    ensure!(agent.metric("nftpol_batches_total")? == batches, "lists anew changed the kernel");
+    ensure!(agent.metric("nftpol_batches_total")? == batches, "new lists changed the kernel");
     agent.stop().map(drop)
 }
 
-/// How many lists have come.
+/// The number of lists so far.
 fn listed(agent: &Daemon<'_>) -> Result<f64> {
     ["NetworkPolicy", "Pod", "Namespace"]
         .iter()
