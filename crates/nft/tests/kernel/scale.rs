@@ -104,8 +104,8 @@ fn elements_of_every_type_in_numbers() {
     });
 }
 
-/// After a bulk load the kernel's hash still grows. It then lists some elements
-/// twice and omits others.
+/// After a bulk load the kernel's hash still grows. Meanwhile it lists some
+/// elements twice and omits others.
 #[test]
 fn a_set_that_is_still_growing_is_read_whole() {
     let set_type = SetType::Address(Family::V4);
