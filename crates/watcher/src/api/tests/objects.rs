@@ -1,4 +1,4 @@
-//! What objects become, readable or not.
+//! The results of reading objects, valid or not.
 
 use super::super::kinds::{NamespaceFields, PolicyJson};
 use super::super::watch_line;
@@ -111,10 +111,10 @@ fn a_line_of_a_watch_is_events_or_an_error() {
         assert!(deep.len() > 100_000);
         assert_eq!(read(kind, &deep), "decode", "{kind}");
         let closed = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        // The type comes first, as a server writes it.
+        // The type comes first, as in a server's answer.
         let object = pod("a", 3).to_string().replace("{\"a\":\"b\"}", &closed);
         let read = read(kind, &format!("{{\"type\":\"ADDED\",\"object\":{object}}}"));
-        // A policy is read whole, with its annotations.
+        // A policy is read completely, with its annotations.
         let is_policy = kind == Kind::NetworkPolicy;
         assert_eq!(read.starts_with("decode: "), is_policy, "{kind}: {read}");
         assert!(read.ends_with(if is_policy { "deleted ns/a" } else { "a" }), "{kind}: {read}");
