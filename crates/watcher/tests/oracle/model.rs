@@ -1,9 +1,8 @@
 //! Converts k8s_openapi's objects to the model. Written from the API documentation,
 //! for this test only.
 //!
-//! If a part is not valid, it does what DESIGN.md promises: the part allows
-//! nothing. An invalid peer or port is left out, and a list that becomes empty that
-//! way allows nobody.
+//! If a part is not valid, the part allows nothing, as nftpol promises. An invalid
+//! peer or port is left out, and a list that becomes empty that way allows nobody.
 
 use std::net::IpAddr;
 
