@@ -63,7 +63,7 @@ proptest! {
         let fitted = comment.as_str();
         prop_assert!(fitted.len() <= Comment::MAX_BYTES);
         prop_assert!(!fitted.contains(['"', '\\']) && !fitted.contains(char::is_control));
-        prop_assert_eq!(&Comment::new(fitted), &comment, "made again of itself");
+        prop_assert_eq!(&Comment::new(fitted), &comment, "fitting it again changes nothing");
         let kept = fitted.strip_suffix("...").unwrap_or(fitted);
         prop_assert!(text.chars().zip(kept.chars()).all(|(a, b)| a == b || b == '\''));
         if text.len() <= Comment::MAX_BYTES {
@@ -77,7 +77,7 @@ proptest! {
         let fitted = prefix.as_str();
         prop_assert!(fitted.len() <= LogPrefix::MAX_BYTES);
         prop_assert!(!fitted.contains(['$', '"']));
-        prop_assert_eq!(&LogPrefix::new(fitted), &prefix, "made again of itself");
+        prop_assert_eq!(&LogPrefix::new(fitted), &prefix, "fitting it again changes nothing");
     }
 
     #[test]

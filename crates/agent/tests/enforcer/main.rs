@@ -212,7 +212,7 @@ fn a_shortage_keeps_the_policy_and_ends_by_itself() {
     bench.look(1030);
     bench.others(1050, |model| model.refuses = None);
     bench.run(3000).unwrap();
-    assert!(bench.seen.borrow()[0].is_some(), "not ready meanwhile");
+    assert!(bench.seen.borrow()[0].is_some(), "not ready in the meantime");
     assert_eq!(bench.problem(), None);
     assert_eq!(bench.metric("nftpol_broken_policies{reason=\"refused_by_kernel\"}"), 0.0);
     assert_eq!(bench.table(), whole());

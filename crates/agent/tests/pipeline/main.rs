@@ -52,7 +52,7 @@ fn a_policy_is_tried_again_when_something_changed_and_not_before() {
     assert!(passes(&table, "10.0.0.1", 81));
 }
 
-/// Its joining pods move through a temporary chain, which the kernel refuses first.
+/// Its joining pods move through a stand-in, which the kernel refuses first.
 #[test]
 fn a_policy_that_is_refused_under_another_name_is_found() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());

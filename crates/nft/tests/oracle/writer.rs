@@ -123,7 +123,7 @@ fn remove(messages: &mut [Message], is_so: &fn(Attribute<'_>) -> bool, what: &st
         (*message, removed) = message.without(is_so);
         all += removed;
     }
-    assert!(all > 0, "named as a difference, but not there: {what}");
+    assert!(all > 0, "a listed difference does not occur: {what}");
 }
 
 /// NFTA_SET_FLAGS, NFTA_SET_USERDATA, NFTA_CHAIN_*.

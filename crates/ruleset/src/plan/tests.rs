@@ -84,7 +84,7 @@ fn batches(old: Option<&Table<'_>>, new: &Table<'_>) -> Vec<String> {
     for batch in &plan {
         state.apply(batch).unwrap();
     }
-    assert_eq!(state, new, "the batches lead elsewhere");
+    assert_eq!(state, new, "the batches lead to another table");
     let line = |op: &Op| text::op(&name("t"), op).replace(" inet t", "");
     plan.iter().map(|batch| batch.ops.iter().map(line).collect::<Vec<_>>().join("; ")).collect()
 }

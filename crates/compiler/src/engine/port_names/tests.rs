@@ -111,7 +111,7 @@ fn cost(pods: u32) -> Vec<usize> {
 #[test]
 fn an_event_does_not_cost_the_pods_of_its_namespace() {
     for (index, (small, large)) in cost(100).into_iter().zip(cost(2_000)).enumerate() {
-        assert!(small >= 50, "step {index}: nothing was counted but {small} looks");
+        assert!(small >= 50, "step {index}: only {small} looks were counted");
         assert!(large <= small * 3 / 2, "step {index}: {small} looks, then {large}");
     }
 }
