@@ -164,6 +164,6 @@ fn more_errors_than_the_socket_holds_are_a_refusal() {
         println!("{} of 50,000 refusals were kept", refusals.len());
         assert!(refusals.iter().all(|one| one.errno == Errno::ENOENT));
         assert_eq!(kernel.dump(&table()).expect("dump"), None);
-        kernel.send(&table(), &Batch { ops: vec![Op::CreateTable] }, None).expect("the client still works");
+        kernel.send(&table(), &Batch { ops: vec![Op::CreateTable] }, None).expect("still works");
     });
 }

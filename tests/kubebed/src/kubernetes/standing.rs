@@ -1,4 +1,4 @@
-//! A cluster that keeps running after the command ends. One process holds it.
+//! A cluster that keeps running after the command ends.
 //!
 //! One process holds it, and a file describes how others reach it.
 //! Never: a second cluster at the same time. A holder of the lock is alive. What a
