@@ -6,8 +6,7 @@
 //! | [`apiserver::proxy`] | sits before the API server and misbehaves on command |
 //! | [`daemon`] | `nftpol agent` as a process |
 //! | [`world`] | a testbed whose nodes run agents that watch an API server |
-//! | [`outpost`] | a shooting range whose node gets its policies from an API server
-//! |
+//! | [`outpost`] | a shooting range whose node gets its policies from an API server |
 //! | [`kubernetes`] | a whole cluster: control plane, kubelets, pods, faults |
 //! | [`upstream`] | Kubernetes' own tests of NetworkPolicy, run against that cluster |
 //! | [`image`], [`rootfs`] | container images and root file systems of one program |

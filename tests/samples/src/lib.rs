@@ -5,14 +5,11 @@
 //! | [`fixtures`] | the files in `tests/fixtures`; the clusters and policies that several tests use |
 //! | [`testbed_spec`] | describes a cluster: nodes, namespaces, pods, wiring; its manifests and its objects |
 //! | [`objects`] | manifests to the snapshot that expectations come from |
-//! | [`random`] | random clusters, changes and histories, small enough that objects
-//! collide |
+//! | [`random`] | random clusters, changes and histories, small enough that objects collide |
 //! | [`large`] | the large clusters that the tools measure, always the same |
-//! | [`from_scratch`] | computes what a snapshot compiles to, without the engine:
-//! the oracle of the property tests |
+//! | [`from_scratch`] | what a snapshot compiles to, computed without the engine, for property tests |
 //! | [`crowd`] | one namespace of many pods whose policies use port names |
-//! | [`judge`] | what one node must do with a packet, according to the
-//! specification |
+//! | [`judge`] | what one node must do with a packet, according to the specification |
 //! | [`scratch`] | a folder for one test |
 //!
 //! Never: the kernel's networking, or an expectation taken from `nftpol`'s own output.
