@@ -58,7 +58,7 @@ pub fn run(cargo: &Cargo) -> Result<()> {
     let graph = Graph::read(&cargo.metadata()?)?;
     let wrong = check(&graph);
     if !wrong.is_empty() {
-        bail!("crates depend on what they must not:\n  {}", wrong.join("\n  "));
+        bail!("these dependencies are not allowed:\n  {}", wrong.join("\n  "));
     }
     eprintln!("edges: {} crates, as drawn", graph.members.len());
     Ok(())
@@ -84,7 +84,7 @@ impl Graph {
             graph.names.insert(text(package, "id")?, text(package, "name")?);
         }
         for id in list(metadata, "workspace_members")? {
-            let id = id.as_str().context("a workspace member is no text")?;
+            let id = id.as_str().context("a workspace member is not a string")?;
             let name = graph.names.get(id).with_context(|| format!("no package {id}"))?;
             graph.members.insert(id.to_owned(), name.clone());
         }

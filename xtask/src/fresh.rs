@@ -37,7 +37,7 @@ struct Property {
 /// Runs properties whose names contain a filter, or all.
 pub fn run(args: &[String]) -> Result<()> {
     let (minutes, filters) = args.split_first().context("`--fresh` takes a number of minutes")?;
-    let minutes: f64 = minutes.parse().with_context(|| format!("`{minutes}` is no number"))?;
+    let minutes: f64 = minutes.parse().with_context(|| format!("`{minutes}` is not a number"))?;
     let time = Duration::try_from_secs_f64(minutes * 60.0).context("a number of minutes")?;
     setup::packages()?;
     let cargo = Cargo::default();

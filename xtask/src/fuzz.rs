@@ -43,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(60);
 pub fn run(args: &[String]) -> Result<()> {
     let minutes = match args {
         [] => 5,
-        [one] => one.parse().with_context(|| format!("`{one}` is no number of minutes"))?,
+        [one] => one.parse().with_context(|| format!("`{one}` is not a number of minutes"))?,
         [_, extra, ..] => bail!("unexpected argument `{extra}`"),
     };
     setup::packages_of_fuzzing()?;

@@ -213,7 +213,7 @@ fn version(modules: &str) -> Result<String> {
 fn linker_flags(version: &str) -> Result<String> {
     let mut parts = version.strip_prefix('v').unwrap_or(version).split('.');
     let (Some(major), Some(minor)) = (parts.next(), parts.next()) else {
-        bail!("{version} is no version of Kubernetes");
+        bail!("{version} is not a version of Kubernetes");
     };
     let set =
         |name: &str, value: &str| format!(" -X k8s.io/component-base/version.git{name}={value}");

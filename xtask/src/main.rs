@@ -28,11 +28,11 @@ Usage: cargo xtask <command>
   ci                         what CI runs: format, edges, lints, documentation, every test
   test [filter...]           every test, or those with a filter in their name; arguments with - go to the test programs
   test --fresh MINUTES [filter...]
-                             property tests with new random cases, until the time is over; prints how to repeat a failure
+                             runs property tests with new random cases for this time; prints how to repeat a failure
   fuzz [minutes]             searches for inputs that break the readers, 5 minutes by default
   test cluster [scene...]    all scenes in a whole Kubernetes, or these, and a table of faults. NFTPOL_CLUSTER has the
                              options of `cluster up` for it: NFTPOL_CLUSTER=\"--nodes 3 --proxy iptables\"
-  bless                      rewrites the golden files from what the code makes now
+  bless                      rewrites the golden files from the current output
   edges                      checks which crate may depend on which
 
   demo [--keep|--down]       a node and its pods as network namespaces, policies enforced, who reaches whom
@@ -46,7 +46,7 @@ Usage: cargo xtask <command>
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
 
   kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests and flannel
-  setup                      installs the Debian packages that the others need
+  setup                      installs the Debian packages that the other commands need
   help                       this text
 
 Commands install packages and build programs of Kubernetes by themselves when they need them.
@@ -248,6 +248,6 @@ fn bless() -> Result<()> {
     let tests = GOLDEN.iter().flat_map(|program| ["--test", program]);
     let args = ["test", "--workspace"].into_iter().chain(tests);
     Cargo::default().env("NFTPOL_BLESS", "1").run(args)?;
-    eprintln!("blessed: look at the difference before you commit it");
+    eprintln!("blessed: check the difference before you commit it");
     Ok(())
 }

@@ -280,7 +280,7 @@ impl Table {
                 }
             }
             if start.elapsed() > PATIENCE {
-                bail!("the table does not become so within {PATIENCE:?}: {what}");
+                bail!("the table is not as wanted after {PATIENCE:?}: {what}");
             }
             sleep(Duration::from_millis(1));
         }

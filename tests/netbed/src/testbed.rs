@@ -103,8 +103,8 @@ impl Testbed {
         &self.spec
     }
 
-    /// All pods except those in their node's network namespace, in the order of
-    /// the description; then all nodes and the outsider.
+    /// All pods except those in their node's network namespace, in the order of the
+    /// description. Then all nodes and the outsider.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }

@@ -70,7 +70,7 @@ impl Process {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n  ");
-        format!("{} said last:\n  {tail}", self.name)
+        format!("last output of {}:\n  {tail}", self.name)
     }
 }
 

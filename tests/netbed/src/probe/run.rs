@@ -1,6 +1,6 @@
 //! One run: sends everything, then listens until nothing more arrives.
 //!
-//! In: doors and flows. Out: how far each flow came.
+//! Returns how far each flow came.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
