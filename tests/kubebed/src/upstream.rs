@@ -83,8 +83,8 @@ pub struct Outcome {
 /// All NetworkPolicy specs of the built program, by name. With a focus, a regular
 /// expression of Go, only those that also match it.
 ///
+/// # Errors
 /// When it is not built (`cargo xtask conformance` builds it) or lists none.
-/// When it is not built (`cargo xtask conformance` does that) or lists none.
 pub fn list(focus: Option<&str>) -> Result<Vec<Spec>> {
     let suites = choice::SUITES.join("|");
     let mut specs = listed(&suites)?;

@@ -19,7 +19,6 @@ const POLICIES_A_NAMESPACE: usize = 10;
 /// 10,000 dual-stack pods in 100 namespaces, 250 of them on [`NODE`], and 1,000
 /// policies. Each namespace has ten applications of ten pods, and one policy for
 /// each application.
-/// policy for each of them.
 ///
 /// # Errors
 /// When one of its CIDRs is wrong.
@@ -112,8 +111,8 @@ fn pod(number: usize) -> Pod {
     }
 }
 
-/// Ingress from two applications, from another team's namespaces and from a
-/// block; egress to two applications, to name servers and outwards.
+/// Allows ingress from two applications, another team's namespaces and a block.
+/// Allows egress to two applications, name servers and outside addresses.
 fn application_policy(number: usize, index: usize) -> Result<NetworkPolicy> {
     let neighbour = |step: usize| {
         let pods = equals("app", format!("app-{}", (index + step) % POLICIES_A_NAMESPACE));

@@ -8,7 +8,6 @@
 //! network namespace is removed: rules, flows, bridges, and the devices of pods and
 //! overlays. What a real node configures at its start stays: its address and
 //! routes, `br_netfilter` and forwarding.
-//! address and routes, `br_netfilter` and forwarding.
 
 use anyhow::{Context, Result};
 use netbed::net::Namespace;
