@@ -19,9 +19,10 @@ use crate::net::{Namespace, veth};
 /// The gateway of routed pods, as in Calico. No interface has this address, and
 /// proxy ARP answers for it.
 const GATEWAY_V4: &str = "169.254.1.1";
-/// The host's end of each routed veth has this hardware address, hence
+/// The hardware address of the host's end of each routed veth.
 const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
-/// this link-local one (RFC 4291, appendix A), the gateway for IPv6.
+/// The link-local address that follows from [`HOST_MAC`] (RFC 4291, appendix A). It
+/// is the gateway for IPv6.
 const GATEWAY_V6: &str = "fe80::ecee:eeff:feee:eeee";
 
 /// Number of the outsider on the switch.
