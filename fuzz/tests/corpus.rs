@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// What the corpus may take of the repository, in bytes.
+/// How many bytes of the repository the corpus may take.
 const LARGEST_CORPUS: u64 = 200 << 10;
 
 #[test]

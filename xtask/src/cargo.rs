@@ -1,7 +1,7 @@
 //! Runs cargo, and what cargo built.
 //!
-//! In: arguments. Out: success, or an error that names the command.
-//! Never: a toolchain of its own choice; it is the cargo that started us.
+//! Fails with an error that names the command. Never: a toolchain of its own
+//! choice. It uses the cargo that started this program.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// Beginnings of the variables that `cargo run` sets for what it runs
+/// Prefixes of the variables that `cargo run` sets for its program
 /// (doc.rust-lang.org/cargo/reference/environment-variables.html).
 const OURS: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 
@@ -26,18 +26,18 @@ impl Cargo {
         Self { locked: true, ..Self::default() }
     }
 
-    /// The same, with one more environment variable.
+    /// The same cargo with one more environment variable.
     pub fn env(mut self, key: &'static str, value: &'static str) -> Self {
         self.env.push((key, value));
         self
     }
 
-    /// The command, not yet started. `--locked` stands before the subcommand,
-    /// where every subcommand but `fmt` takes it.
+    /// The command, not yet started. `--locked` goes before the subcommand, where
+    /// every subcommand except `fmt` accepts it.
     pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        // What cargo tells this program about its own package is nothing to the
-        // build scripts of others: to them it is a reason to run again.
+        // Cargo sets variables about this package. They mean nothing to the build
+        // scripts of other packages, but a change would make those run again.
         let ours = |name: &str| OURS.iter().any(|prefix| name.starts_with(prefix));
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(ours) {
@@ -52,12 +52,12 @@ impl Cargo {
         command
     }
 
-    /// Runs it to its end, output passed through.
+    /// Runs it to its end and passes its output through.
     pub fn run<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Result<()> {
         finish(self.command(args))
     }
 
-    /// What `cargo metadata` says, with the resolved dependencies on Linux.
+    /// The output of `cargo metadata`, with the resolved dependencies on Linux.
     pub fn metadata(&self) -> Result<Value> {
         self.query(&[
             "metadata",
@@ -73,12 +73,12 @@ impl Cargo {
         finish(command)
     }
 
-    /// Where cargo puts what it builds.
+    /// Where cargo puts its output.
     pub fn target_folder(&self) -> Result<PathBuf> {
         self.folder("target_directory")
     }
 
-    /// Where the workspace's own Cargo.toml is.
+    /// The folder of the workspace's Cargo.toml.
     pub fn workspace_folder(&self) -> Result<PathBuf> {
         self.folder("workspace_root")
     }
@@ -100,7 +100,7 @@ impl Cargo {
     }
 }
 
-/// Runs a command to its end; anything but success is an error that names it.
+/// Runs a command to its end. Any failure is an error that names the command.
 pub fn finish(mut command: Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start `{}`", words(&command)))?;
     if !status.success() {
@@ -109,7 +109,7 @@ pub fn finish(mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// The command as a person would type it.
+/// The command as you would type it.
 pub fn words(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program());
     let name = program.file_name().unwrap_or(command.get_program());

@@ -1,12 +1,11 @@
-//! What CI runs, step by step, each with its time.
+//! Runs the steps of CI one by one, and times each.
 //!
-//! In: the work tree. Out: success when every step passed; else the names of
-//! those that did not. A red step does not stop the others, so that one run
-//! tells everything.
+//! Succeeds when every step passed, else names the steps that failed. A failed step
+//! does not stop the others, so that one run shows everything.
 //!
-//! The programs of Kubernetes take Go longer than all of the Rust. They are
-//! built in the background from the start, and the tests that need them come
-//! last.
+//! Go takes longer to build the programs of Kubernetes than cargo takes for all of
+//! the Rust. They are built in the background from the start, and the tests that
+//! need them come last.
 
 use std::time::Instant;
 
@@ -15,8 +14,8 @@ use anyhow::{Result, bail};
 use crate::cargo::Cargo;
 use crate::{edges, kube, setup, suite};
 
-/// Runs all steps. Those that need seconds come first. Lints before tests:
-/// both need most of the machine, and a lint's answer comes sooner.
+/// Runs all steps, those that take seconds first. Lints run before tests: both need
+/// most of the machine, and lints finish sooner.
 pub fn run() -> Result<()> {
     let start = Instant::now();
     let mut steps = Steps::default();
@@ -26,7 +25,7 @@ pub fn run() -> Result<()> {
         return steps.finish(start);
     }
     steps.run("format", || Cargo::default().run(["fmt", "--all", "--check"]));
-    // Also fails when Cargo.lock is not up to date: no use in going on.
+    // Also fails when Cargo.lock is not up to date. Then it is no use to continue.
     if !steps.run("edges and lock file", || edges::run(&cargo)) {
         return steps.finish(start);
     }
@@ -49,7 +48,7 @@ struct Steps {
 }
 
 impl Steps {
-    /// Runs one step and says how long it took. Whether it passed.
+    /// Runs one step and prints how long it took. Returns whether it passed.
     fn run(&mut self, name: &'static str, step: impl FnOnce() -> Result<()>) -> bool {
         eprintln!("ci: {name} ...");
         let start = Instant::now();

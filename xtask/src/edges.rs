@@ -1,7 +1,7 @@
-//! Which crate may depend on which.
+//! Checks which crate may depend on which.
 //!
-//! In: what `cargo metadata` says. Out: nothing, or every edge that is not
-//! drawn below. Never: a look into source files.
+//! Reads the output of `cargo metadata` and reports every edge that is not drawn
+//! below. Never: a look into source files.
 //!
 //! ```text
 //! watcher --> policy <-- compiler --> ruleset <-- nft      agent --> all of these
@@ -21,8 +21,8 @@ use serde_json::Value;
 
 use crate::cargo::Cargo;
 
-/// For each member of the workspace: the members that it may depend on, and
-/// the crates that it must not reach by any path.
+/// For each member of the workspace: the members that it may depend on, and the
+/// crates that it must not reach by any path.
 const RULES: [(&str, &[&str], &[&str]); 14] = [
     ("policy", &[], IMPURE),
     ("ruleset", &[], IMPURE),
@@ -40,17 +40,17 @@ const RULES: [(&str, &[&str], &[&str]); 14] = [
     ("xtask", &[], &["kube", "k8s-openapi", "tokio", "libc", "mnl", "nftnl"]),
 ];
 
-/// What the programs and the tests may use.
+/// Crates that the programs and the tests may use.
 const EVERYTHING: &[&str] = &[
     "policy", "watcher", "compiler", "verify", "ruleset", "nft", "agent", "samples", "netbed",
     "kubebed",
 ];
-/// What the synchronous, pure crates must not reach.
+/// Crates that the synchronous, pure crates must not reach.
 const IMPURE: &[&str] =
     &["tokio", "kube", "k8s-openapi", "nftnl", "nftnl-sys", "mnl", "mnl-sys", "nix"];
-/// What the way to the cluster must not reach.
+/// Crates that the way to the cluster must not reach.
 const KERNEL: &[&str] = &["nftnl", "nftnl-sys", "mnl", "mnl-sys"];
-/// What the way to the kernel must not reach.
+/// Crates that the way to the kernel must not reach.
 const CLUSTER: &[&str] = &["tokio", "kube", "k8s-openapi"];
 
 /// Checks this workspace.
@@ -58,20 +58,20 @@ pub fn run(cargo: &Cargo) -> Result<()> {
     let graph = Graph::read(&cargo.metadata()?)?;
     let wrong = check(&graph);
     if !wrong.is_empty() {
-        bail!("crates depend on what they must not:\n  {}", wrong.join("\n  "));
+        bail!("these dependencies are not allowed:\n  {}", wrong.join("\n  "));
     }
     eprintln!("edges: {} crates, as drawn", graph.members.len());
     Ok(())
 }
 
-/// Packages and what they depend on.
+/// Packages and their dependencies.
 #[derive(Debug, Default)]
 struct Graph {
     /// Names of the workspace's members, by package id.
     members: BTreeMap<String, String>,
     /// Names of all packages, by id.
     names: BTreeMap<String, String>,
-    /// Ids that an id depends on, and whether for its tests alone.
+    /// The ids that an id depends on, each with whether only its tests need it.
     edges: BTreeMap<String, Vec<(String, bool)>>,
 }
 
@@ -84,7 +84,7 @@ impl Graph {
             graph.names.insert(text(package, "id")?, text(package, "name")?);
         }
         for id in list(metadata, "workspace_members")? {
-            let id = id.as_str().context("a workspace member is no text")?;
+            let id = id.as_str().context("a workspace member is not a string")?;
             let name = graph.names.get(id).with_context(|| format!("no package {id}"))?;
             graph.members.insert(id.to_owned(), name.clone());
         }
@@ -105,8 +105,8 @@ impl Graph {
         self.edges.get(id).map_or(&[], Vec::as_slice)
     }
 
-    /// Names of all that `id` is built from, tests left out, each with the
-    /// one that brought it.
+    /// Names of all packages that `id` is built from, without tests. Each has the
+    /// package that brought it in.
     fn reached<'a>(&'a self, id: &'a str) -> BTreeMap<&'a str, &'a str> {
         let (mut seen, mut names) = (BTreeSet::from([id]), BTreeMap::new());
         let mut queue = vec![id];
@@ -126,8 +126,8 @@ impl Graph {
     }
 }
 
-/// Every edge that is not allowed, one sentence each. Edges between members
-/// count for tests too: a test that crosses the drawing belongs in `tests/suite`.
+/// Every edge that is not allowed, one sentence each. Edges between members count
+/// for tests, too: a test that crosses the drawing belongs in `tests/suite`.
 fn check(graph: &Graph) -> Vec<String> {
     let mut wrong = Vec::new();
     for (id, member) in &graph.members {

@@ -4,8 +4,8 @@
 //! time. This command searches instead: it runs the properties again and again,
 //! each time with another seed. The property with the least time so far is next.
 //!
-//! In: minutes, filters. Out: each failure with its shrunk case and the command
-//! that repeats it; at the end a line for each property.
+//! You give minutes and filters. It prints each failure with its shrunk case and
+//! the command that repeats it, and at the end one line per property.
 
 mod sources;
 
@@ -20,15 +20,15 @@ use crate::cargo::Cargo;
 use crate::programs::{self, Program};
 use crate::setup;
 
-/// Cases of one run. Some properties have a number of their own.
+/// Cases per run. Some properties have a number of their own.
 const CASES: &str = "50";
 
-/// A property test, and what became of it.
+/// A property test and its results.
 struct Property {
     program: Program,
     test: String,
     runs: u32,
-    /// The time of all runs.
+    /// The total time of its runs.
     took: Duration,
     running: bool,
     failed: bool,
@@ -37,7 +37,7 @@ struct Property {
 /// Runs properties whose names contain a filter, or all.
 pub fn run(args: &[String]) -> Result<()> {
     let (minutes, filters) = args.split_first().context("`--fresh` takes a number of minutes")?;
-    let minutes: f64 = minutes.parse().with_context(|| format!("`{minutes}` is no number"))?;
+    let minutes: f64 = minutes.parse().with_context(|| format!("`{minutes}` is not a number"))?;
     let time = Duration::try_from_secs_f64(minutes * 60.0).context("a number of minutes")?;
     setup::packages()?;
     let cargo = Cargo::default();
@@ -63,8 +63,8 @@ impl Property {
     }
 }
 
-/// Runs as many at a time as there are processors, until the time is over.
-/// Runs that have begun end.
+/// Runs one property per processor at a time until the time is over. A started run
+/// always finishes.
 fn search(properties: Vec<Property>, time: Duration) -> Result<Vec<Property>> {
     eprintln!("fresh: {} properties for {} s", properties.len(), time.as_secs());
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -96,13 +96,13 @@ fn work(properties: &Mutex<Vec<Property>>, until: Instant) -> Result<()> {
         property.running = false;
         property.runs += 1;
         property.took += start.elapsed();
-        // A second failure would most often be the same.
+        // A second failure would usually be the same one.
         property.failed |= failed;
     }
     Ok(())
 }
 
-/// The property that has had the least time, marked as running.
+/// The property with the least time so far, marked as running.
 fn next(properties: &mut [Property]) -> Option<usize> {
     let free = properties.iter_mut().enumerate().filter(|(_, one)| !one.running && !one.failed);
     let (index, property) = free.min_by_key(|(_, one)| one.took)?;
@@ -110,7 +110,7 @@ fn next(properties: &mut [Property]) -> Option<usize> {
     Some(index)
 }
 
-/// Whether a run passed. A failure is printed.
+/// Returns whether a run passed. Prints a failure.
 fn one(program: &Program, test: &str, seed: u64) -> Result<bool> {
     let seed = seed.to_string();
     let mut command = program.command(&[]);

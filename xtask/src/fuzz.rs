@@ -1,14 +1,14 @@
 //! Coverage-guided fuzzing on the stable toolchain.
 //!
-//! In: minutes. Out: a line a target (executions, coverage, corpus), the
-//! corpus in `fuzz/corpus` as far as it covers more, an error on a crash.
-//! Never: a nightly compiler. libFuzzer needs instrumented code only, and
-//! `-C passes=sancov-module` makes it (rustc book, "Codegen Options").
+//! Prints one line per target (executions, coverage, corpus). Adds inputs that
+//! cover more to `fuzz/corpus`, and fails on a crash.
+//! Never: a nightly compiler. libFuzzer needs only instrumented code, and `-C
+//! passes=sancov-module` makes that (rustc book, "Codegen Options").
 //!
-//! Why libFuzzer and not AFL++: it is one dependency that cargo builds, it asks
-//! nothing of the machine (AFL++ wants another core pattern and CPU governor),
-//! its comparisons guide the search without a second program, and it minimises
-//! its own corpus.
+//! It uses libFuzzer instead of AFL++ for four reasons. It is one dependency that
+//! cargo builds. It needs no change of the machine, while AFL++ wants another core
+//! pattern and CPU governor. Its comparisons guide the search without a second
+//! program. It minimises its own corpus.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,35 +23,34 @@ use crate::setup;
 
 /// The targets of `fuzz/src/lib.rs`.
 const TARGETS: [&str; 3] = ["manifests", "watch", "netlink"];
-/// What cargo-fuzz gives rustc without a sanitizer.
+/// The flags that cargo-fuzz gives rustc without a sanitizer.
 const INSTRUMENT: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
      -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
      -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
      -Ccodegen-units=1";
-/// Only what runs on the machine is instrumented if a target is named, and not
-/// the build scripts.
+/// With a target triple, cargo instruments only what runs on the machine, not build
+/// scripts.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
-/// The largest input.
+/// The largest input, in bytes.
 const INPUT_BYTES: u32 = 4096;
-/// What a target's corpus may have in the repository; the corpus test has the
-/// sum of them.
+/// How many bytes of the repository one target's corpus may take. The corpus test
+/// checks the sum.
 const CORPUS_BYTES: u64 = 64 << 10;
-/// How long a run may take longer than it was given.
+/// How much longer than given a run may take.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Fuzzes all targets side by side.
+/// Fuzzes all targets in parallel.
 pub fn run(args: &[String]) -> Result<()> {
     let minutes = match args {
         [] => 5,
-        [one] => one.parse().with_context(|| format!("`{one}` is no number of minutes"))?,
+        [one] => one.parse().with_context(|| format!("`{one}` is not a number of minutes"))?,
         [_, extra, ..] => bail!("unexpected argument `{extra}`"),
     };
     setup::packages_of_fuzzing()?;
     let cargo = Cargo::default().env("RUSTFLAGS", INSTRUMENT);
     let folder = cargo.target_folder()?.join("fuzz");
     let build = folder.display().to_string();
-    // The dev profile: its checks of overflow and of debug assertions are
-    // promises, too.
+    // The dev profile: its overflow checks and debug assertions are promises, too.
     cargo.run([
         "--config=profile.dev.opt-level=2",
         "build",
@@ -88,9 +87,9 @@ pub fn run(args: &[String]) -> Result<()> {
 struct Run {
     name: &'static str,
     program: PathBuf,
-    /// The inputs of the repository.
+    /// The inputs in the repository.
     corpus: PathBuf,
-    /// What this run found, its log, and inputs that crash.
+    /// The inputs that this run found, its log, and inputs that crash.
     found: PathBuf,
     log: PathBuf,
     artifacts: PathBuf,
@@ -139,13 +138,13 @@ impl Run {
         Ok(())
     }
 
-    /// One line: what libFuzzer says at its end.
+    /// One line with what libFuzzer prints at its end.
     fn summary(&self) -> Result<String> {
         let log = fs::read(&self.log).context("cannot read the log")?;
         Ok(format!("{}: {}", self.name, said(&String::from_utf8_lossy(&log))))
     }
 
-    /// How to run each input again that crashed.
+    /// The commands that run each crashing input again.
     fn crashes(&self) -> Result<Vec<String>> {
         let files = files(&self.artifacts)?;
         let again =
@@ -153,7 +152,7 @@ impl Run {
         Ok(files.iter().map(again).collect())
     }
 
-    /// Puts the smallest inputs that cover what all cover into the repository.
+    /// Copies the smallest inputs with the same total coverage into the repository.
     fn keep(&self) -> Result<()> {
         let merged = self.found.with_file_name("merged");
         let _ = fs::remove_dir_all(&merged);
@@ -182,7 +181,7 @@ impl Run {
     }
 }
 
-/// The files of a folder with their sizes, the smallest first.
+/// The files of a folder with their sizes, smallest first.
 fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))? {

@@ -1,14 +1,14 @@
-//! Builds the real Kubernetes that tests run, once.
+//! Builds the real Kubernetes for the tests, once.
 //!
-//! In: the pinned modules of `tests/kube/go.mod` and `tests/flannel/go.mod`. Out: the programs of a
-//! [`Group`] in `target/kube`, where the tests look for them.
-//! Never: a build when nothing has changed, or of what is in the folder that
-//! `$KUBEBUILDER_ASSETS` names and somebody else has filled (book.kubebuilder.io,
+//! Builds the modules pinned in `tests/kube/go.mod` and `tests/flannel/go.mod`. The
+//! programs of a [`Group`] go to `target/kube`, where the tests look for them.
+//! Never: a build when nothing has changed. Never: a build of programs that are
+//! already in the folder named by `$KUBEBUILDER_ASSETS` (book.kubebuilder.io,
 //! "Configuring envtest for integration tests").
 //!
-//! Cold, on two cores, the server takes some four minutes, the nodes two more
-//! and upstream's tests three. A warm cache of Go's makes it seconds. [`Builds`]
-//! run in the background of whatever else runs.
+//! Without a cache, on two cores, the server takes some four minutes, the nodes two
+//! more and upstream's tests three. With Go's cache it takes seconds. [`Builds`]
+//! run in the background of other work.
 
 mod builds;
 
@@ -22,24 +22,24 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::cargo::{Cargo, finish};
 pub use builds::Builds;
 
-/// Programs that are built together: most tests need not wait for those after
-/// the first.
+/// Programs that are built together. Most tests need only the first group.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Group {
     /// The folder of their go.mod.
     source: &'static str,
-    /// Whether they are Kubernetes': static, and with its version in them.
+    /// Whether the programs are Kubernetes' own. Those are static and contain their
+    /// version.
     kubernetes: bool,
-    /// How Go is to build them.
+    /// The arguments of `go` for the build.
     build: &'static [&'static str],
-    /// Holds what they were built from.
+    /// The file that records what they were built from.
     stamp: &'static str,
-    /// The name of each program and the Go package that it is built from.
-    /// Each package is a `tool` of go.mod, or that folder's own.
+    /// The name of each program, and its Go package. Each package is a `tool` of
+    /// go.mod, or in that folder itself.
     programs: &'static [(&'static str, &'static str)],
 }
 
-/// An API server, and a client of it.
+/// An API server and its client.
 pub const SERVER: Group = Group {
     source: SOURCE,
     kubernetes: true,
@@ -52,7 +52,7 @@ pub const SERVER: Group = Group {
     ],
 };
 
-/// What a cluster has beside it, and the program that upstream's tests run in
+/// The other programs of a cluster, and the program that upstream's tests run in
 /// its pods.
 pub const NODES: Group = Group {
     source: SOURCE,
@@ -68,8 +68,8 @@ pub const NODES: Group = Group {
     ],
 };
 
-/// Upstream's tests of a cluster. `go vet`, which Go would run over a test that
-/// it builds, takes longer than the build.
+/// Upstream's tests of a cluster. By default Go runs `go vet` on a test that it
+/// builds. That takes longer than the build.
 pub const E2E: Group = Group {
     source: SOURCE,
     kubernetes: true,
@@ -78,35 +78,36 @@ pub const E2E: Group = Group {
     programs: &[("e2e.test", "k8s.io/kubernetes/test/e2e")],
 };
 
-/// flannel, by a main of ours.
+/// flannel, with our own main.
 pub const FLANNEL: Group = Group {
     source: "tests/flannel",
-    // Its backend udp is in C.
+    // Its UDP backend is in C.
     kubernetes: false,
     build: &["build"],
     stamp: "flannel-built-from",
     programs: &[("flannel", ".")],
 };
 
-/// Where most programs are pinned.
+/// The go.mod that pins most programs.
 const SOURCE: &str = "tests/kube";
-/// The module whose version is that of Kubernetes.
+/// The module that has Kubernetes' version.
 const KUBERNETES: &str = "k8s.io/kubernetes";
-/// The first minor version of Go 1 that can build it: the line `go` of its go.mod.
+/// The first minor version of Go 1 that can build it: the `go` line of its go.mod.
 const GO_MINOR: u32 = 26;
-/// Flags of Go's linker: without symbols.
+/// Flags of Go's linker: no symbols.
 const STRIPPED: &str = "-s -w";
-/// Where Go's own archive goes (go.dev/doc/install), `PATH` or not.
+/// Where Go's own archive is unpacked (go.dev/doc/install), even if it is not on
+/// `PATH`.
 const GO_DEFAULT: &str = "/usr/local/go/bin/go";
-/// Names a folder with the programs, as envtest has it.
+/// Names a folder with the programs, as in envtest.
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
-/// Builds what is not there.
+/// Builds what is missing.
 pub fn build(cargo: &Cargo, group: &'static Group) -> Result<()> {
     build_by(cargo, group, &[])
 }
 
-/// The same; these words stand before each command.
+/// As above. These words go before each command.
 fn build_by(cargo: &Cargo, group: &'static Group, before: &[&str]) -> Result<()> {
     if let Some(folder) = std::env::var_os(ASSETS)
         && given(Path::new(&folder), group)?
@@ -122,8 +123,7 @@ fn build_by(cargo: &Cargo, group: &'static Group, before: &[&str]) -> Result<()>
     recipe.build(&source, &folder, before)
 }
 
-/// Whether a foreign folder has these programs. Those that it is
-/// meant to have, the server's, it must have.
+/// Whether a foreign folder has these programs. It must have those of the server.
 fn given(folder: &Path, group: &Group) -> Result<bool> {
     for (program, _) in group.programs {
         let path = folder.join(program);
@@ -137,11 +137,11 @@ fn given(folder: &Path, group: &Group) -> Result<bool> {
     Ok(true)
 }
 
-/// All that decides what the programs are.
+/// Everything that the programs depend on.
 struct Recipe {
     group: &'static Group,
     linker_flags: String,
-    /// The linker's flags, the programs, go.mod, go.sum and code of ours.
+    /// The linker's flags, the programs, go.mod, go.sum and our own code.
     stamp: String,
 }
 
@@ -170,7 +170,7 @@ impl Recipe {
         let go = go(source)?;
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let stamp = folder.join(self.group.stamp);
-        // A build that breaks off must not look like one that is done.
+        // A build that is interrupted must not look complete.
         if stamp.exists() {
             fs::remove_file(&stamp).with_context(|| format!("remove {}", stamp.display()))?;
         }
@@ -208,27 +208,27 @@ fn version(modules: &str) -> Result<String> {
     Ok(version.with_context(|| format!("tests/kube/go.mod requires no {KUBERNETES}"))?.to_owned())
 }
 
-/// Without symbols, half the size; with the version, which is else v0.0.0
-/// (hack/lib/version.sh in Kubernetes 1.36).
+/// Without symbols the size is half. The linker sets the version, which would
+/// otherwise be v0.0.0 (hack/lib/version.sh in Kubernetes 1.36).
 fn linker_flags(version: &str) -> Result<String> {
     let mut parts = version.strip_prefix('v').unwrap_or(version).split('.');
     let (Some(major), Some(minor)) = (parts.next(), parts.next()) else {
-        bail!("{version} is no version of Kubernetes");
+        bail!("{version} is not a version of Kubernetes");
     };
     let set =
         |name: &str, value: &str| format!(" -X k8s.io/component-base/version.git{name}={value}");
     Ok([STRIPPED, &set("Version", version), &set("Major", major), &set("Minor", minor)].concat())
 }
 
-/// A Go that is new enough, from `PATH` or the place where it is installed by
-/// default.
+/// A Go that is new enough, from `PATH` or from its default place of installation.
 fn go(source: &Path) -> Result<PathBuf> {
     let wanted = format!(
         "building the Kubernetes that tests run needs Go 1.{GO_MINOR}: install it from \
          https://go.dev/dl, or set {ASSETS} to a folder with its programs"
     );
     for go in ["go", GO_DEFAULT] {
-        // In the module's folder: from 1.21 on, Go fetches the version that go.mod asks for.
+        // Run in the module's folder: from 1.21 on, Go fetches the version that
+        // go.mod asks for.
         let output = Command::new(go).arg("version").current_dir(source).output();
         let Ok(output) = output else { continue };
         let said = String::from_utf8_lossy(&output.stdout);

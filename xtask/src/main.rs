@@ -1,9 +1,9 @@
-//! Every chore of this repository, one door: what CI runs is what a person runs.
+//! Every chore of this repository has one entry: CI runs what a person runs.
 //!
-//! In: a word on the command line (`cargo xtask help` lists them).
-//! Out: the chore's own output, progress on stderr, exit code 1 when it failed.
-//! Never: a dependency on the crates it builds, so that it runs on a machine
-//! that has Rust, gcc and nothing else.
+//! You give a word on the command line (`cargo xtask help` lists them). It prints
+//! the chore's output, progress on stderr, and exits with 1 when the chore failed.
+//! Never: a dependency on the crates that it builds. It runs on a machine that has
+//! only Rust and gcc.
 
 mod background;
 mod cargo;
@@ -28,11 +28,11 @@ Usage: cargo xtask <command>
   ci                         what CI runs: format, edges, lints, documentation, every test
   test [filter...]           every test, or those with a filter in their name; arguments with - go to the test programs
   test --fresh MINUTES [filter...]
-                             property tests with new random cases, until the time is over; prints how to repeat a failure
+                             runs property tests with new random cases for this time; prints how to repeat a failure
   fuzz [minutes]             searches for inputs that break the readers, 5 minutes by default
   test cluster [scene...]    all scenes in a whole Kubernetes, or these, and a table of faults. NFTPOL_CLUSTER has the
                              options of `cluster up` for it: NFTPOL_CLUSTER=\"--nodes 3 --proxy iptables\"
-  bless                      rewrites the golden files from what the code makes now
+  bless                      rewrites the golden files from the current output
   edges                      checks which crate may depend on which
 
   demo [--keep|--down]       a node and its pods as network namespaces, policies enforced, who reaches whom
@@ -46,7 +46,7 @@ Usage: cargo xtask <command>
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
 
   kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests and flannel
-  setup                      installs the Debian packages that the others need
+  setup                      installs the Debian packages that the other commands need
   help                       this text
 
 Commands install packages and build programs of Kubernetes by themselves when they need them.
@@ -106,13 +106,13 @@ fn demo(args: &[String]) -> Result<()> {
     }
     setup::packages()?;
     let cargo = Cargo::default();
-    // One command for both: built apart, shared dependencies compile twice,
+    // One command for both. In two builds, shared dependencies would compile twice,
     // once for each set of features.
     cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
     cargo.exec("debug/demo", args)
 }
 
-/// A program of measurements that needs an API server.
+/// A measuring program that needs an API server.
 fn measured(program: &str, args: &[String]) -> Result<()> {
     setup::packages()?;
     let cargo = Cargo::default();
@@ -120,8 +120,8 @@ fn measured(program: &str, args: &[String]) -> Result<()> {
     optimised(&cargo, program, &[], args)
 }
 
-/// Builds this program, those that it needs beside `nftpol`, and `nftpol`, as
-/// a release has them, and runs it. No others: each is linked for a minute.
+/// Builds this program in release mode, with `nftpol` and the programs that it
+/// needs, and runs it. Builds no others, because each takes a minute to link.
 fn optimised(cargo: &Cargo, program: &str, others: &[&str], args: &[String]) -> Result<()> {
     let fixed = ["build", "--release", "--package", "agent", "--package", "tools"];
     let programs = [program, "nftpol"].into_iter().chain(others.iter().copied());
@@ -166,7 +166,7 @@ fn test(args: &[String]) -> Result<()> {
     selection.run(&cargo, &kubernetes)?.verdict(false)
 }
 
-/// The long form of the test that CI has of a whole Kubernetes.
+/// The long form of CI's test of a whole Kubernetes.
 fn test_cluster(scenes: &[String]) -> Result<()> {
     let cargo = Cargo::default();
     setup::packages_of_nodes()?;
@@ -194,7 +194,7 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
     cargo::finish(command)
 }
 
-/// The networks of `cluster up` that flannel makes begin so.
+/// Networks of `cluster up` that flannel makes have this prefix.
 const FLANNEL: &str = "flannel-";
 
 fn cluster(args: &[String]) -> Result<()> {
@@ -203,7 +203,7 @@ fn cluster(args: &[String]) -> Result<()> {
     if up {
         nodes(&cargo, args)?;
     }
-    // A standing cluster can be reached and ended, even if the source does not build.
+    // You can reach and end a running cluster even if the source does not build.
     if up || !cargo.target_folder()?.join("debug/cluster").exists() {
         cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
     }
@@ -214,7 +214,7 @@ fn conformance(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
     nodes(&cargo, args)?;
     kube::build(&cargo, &kube::E2E)?;
-    // Without a choice the run takes flannel's network, too.
+    // Without a choice, the run includes flannel's network.
     if !args.iter().any(|arg| arg.starts_with("--network")) {
         kube::build(&cargo, &kube::FLANNEL)?;
     }
@@ -240,7 +240,7 @@ fn image(args: &[String]) -> Result<()> {
     optimised(&cargo, "image", &[], if args.is_empty() { &default } else { args })
 }
 
-/// The test programs that hold golden files against what the code makes.
+/// The test programs that compare golden files with the output.
 const GOLDEN: [&str; 2] = ["golden", "text"];
 
 fn bless() -> Result<()> {
@@ -248,6 +248,6 @@ fn bless() -> Result<()> {
     let tests = GOLDEN.iter().flat_map(|program| ["--test", program]);
     let args = ["test", "--workspace"].into_iter().chain(tests);
     Cargo::default().env("NFTPOL_BLESS", "1").run(args)?;
-    eprintln!("blessed: look at the difference before you commit it");
+    eprintln!("blessed: check the difference before you commit it");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The test programs that cargo builds from this workspace.
 //!
-//! In: cargo. Out: every test program, with what is needed to start it and
-//! with the words that start it alone. Never: a run of one of them.
+//! Returns every test program, with what is needed to start it and the words that
+//! start it alone. Never: runs one.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -17,24 +17,25 @@ use crate::cargo::{Cargo, words};
 pub struct Program {
     /// The package that it tests.
     pub package: String,
-    /// The target that it is built from: the library's, a program's or a test's name.
+    /// The target that it is built from: the name of the library, the program or
+    /// the test.
     pub target: String,
     /// `lib`, `bin` or `test`.
     kind: String,
     /// The executable.
     path: PathBuf,
-    /// The package's folder, in which cargo starts its tests.
+    /// The package's folder. Cargo starts its tests there.
     folder: PathBuf,
 }
 
 impl Program {
-    /// How people know it: `suite meaning`, `policy lib`.
+    /// Its readable name: `suite meaning`, `policy lib`.
     pub fn name(&self) -> String {
         let target = if self.kind == "lib" { "lib" } else { &self.target };
         format!("{} {target}", self.package)
     }
 
-    /// The arguments with which `cargo test` runs it alone.
+    /// The arguments that make `cargo test` run it alone.
     pub fn selection(&self) -> String {
         match self.kind.as_str() {
             "lib" => format!("--package {} --lib", self.package),
@@ -50,7 +51,7 @@ impl Program {
         command
     }
 
-    /// The names of its tests that these arguments let run.
+    /// The names of its tests that these arguments select.
     pub fn tests(&self, args: &[String]) -> Result<Vec<String>> {
         let output = self.command(&[]).args(args).args(["--list", "--format=terse"]).output();
         let output = output.with_context(|| format!("cannot start {}", self.path.display()))?;
@@ -60,8 +61,8 @@ impl Program {
     }
 }
 
-/// Builds all programs and tests, in one build: the tests start `nftpol`, and
-/// apart from them it would be built with other features of its dependencies.
+/// Builds all programs and tests in one build. The tests start `nftpol`, and a
+/// separate build would give it other features of its dependencies.
 pub fn build(cargo: &Cargo) -> Result<Vec<Program>> {
     let fixed = ["build", "--workspace", "--bins", "--tests"];
     let mut command = cargo.command(fixed.into_iter().chain([MESSAGES]));
@@ -80,7 +81,7 @@ pub fn build(cargo: &Cargo) -> Result<Vec<Program>> {
     Ok(programs)
 }
 
-/// Names of artifacts on stdout, what the compiler says on stderr
+/// Prints names of artifacts on stdout and the compiler's messages on stderr
 /// (doc.rust-lang.org/cargo/reference/external-tools.html).
 const MESSAGES: &str = "--message-format=json-render-diagnostics";
 

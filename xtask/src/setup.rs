@@ -1,7 +1,7 @@
-//! Makes a machine able to build and test: Debian packages, kernel modules.
+//! Prepares a machine to build and test: Debian packages, kernel modules.
 //!
-//! In: the machine as it is. Out: nothing when all is there; installed
-//! packages when run as root; else an error with the one command to run.
+//! Does nothing when all is there. As root it installs missing packages. Otherwise
+//! it fails with the one command to run.
 //! Never: a change when nothing is missing.
 
 use std::path::Path;
@@ -13,21 +13,22 @@ use crate::cargo::finish;
 
 /// What a fresh Debian 12 with Rust and gcc lacks.
 const PACKAGES: [&str; 9] = [
-    // To build: the two C libraries, and what finds them.
+    // To build: the two C libraries, and pkg-config to find them.
     "libmnl-dev",
     "libnftnl-dev",
     "pkg-config",
-    // To test: nft(8) as the second opinion, namespaces and links, system calls, sysctl(8).
+    // To test: nft(8) for comparison, namespaces and links, system calls,
+    // sysctl(8).
     "nftables",
     "iproute2",
     "strace",
     "procps",
-    // To test: the agent as a node's container runtime runs it.
+    // To test: the agent, run as a node's container runtime runs it.
     "containerd",
     "runc",
 ];
 
-/// What a node of a real Kubernetes needs beside those.
+/// What a node of a real Kubernetes needs in addition.
 const OF_NODES: [&str; 5] = [
     "containernetworking-plugins",
     // For kubelet and kube-proxy.
@@ -37,12 +38,12 @@ const OF_NODES: [&str; 5] = [
     "ethtool",
 ];
 
-/// A package of Docker's that conflicts with two of ours and has their
+/// A package of Docker's that conflicts with two of ours and contains their
 /// programs, too.
 const INSTEAD: (&str, [&str; 2]) = ("containerd.io", ["containerd", "runc"]);
 
-/// Modules that no socket or rule loads by itself, and what is there once
-/// they are loaded or built in.
+/// Modules that no socket or rule loads by itself, with a path that exists once the
+/// module is loaded or built in.
 const MODULES: [(&str, &str); 1] = [("br_netfilter", "/proc/sys/net/bridge")];
 
 /// Installs what is missing to build and test.
@@ -50,12 +51,12 @@ pub fn packages() -> Result<()> {
     install_all(&PACKAGES)
 }
 
-/// Installs what is missing for nodes of a real Kubernetes, too.
+/// Also installs what is missing for nodes of a real Kubernetes.
 pub fn packages_of_nodes() -> Result<()> {
     install_all(&[&PACKAGES[..], &OF_NODES].concat())
 }
 
-/// Installs what is missing to build libFuzzer, too.
+/// Also installs what is missing to build libFuzzer.
 pub fn packages_of_fuzzing() -> Result<()> {
     install_all(&[&PACKAGES[..], &["g++"]].concat())
 }
@@ -81,7 +82,7 @@ fn install_all(packages: &[&'static str]) -> Result<()> {
     Ok(())
 }
 
-/// Those that dpkg does not know as installed; `None` without dpkg.
+/// The packages that dpkg does not list as installed. `None` without dpkg.
 fn missing(packages: &[&'static str]) -> Option<Vec<&'static str>> {
     let output = Command::new("dpkg-query")
         .args(["--show", "--showformat=${Package} ${db:Status-Status}\n"])
@@ -106,9 +107,9 @@ fn install(missing: &[&str]) -> Result<()> {
     eprintln!("setup: installing {}", missing.join(" "));
     let apt = |args: &[&str]| {
         let mut command = Command::new("apt-get");
-        // Someone else may be installing: wait for the lock (seconds).
+        // Another process may be installing. Wait for its lock (seconds).
         command.args(["--quiet", "--yes", "-o", "DPkg::Lock::Timeout=120"]).args(args);
-        // On stderr: stdout is for what the chore itself prints.
+        // On stderr, because stdout is for the output of the chore itself.
         command.env("DEBIAN_FRONTEND", "noninteractive").stdout(std::io::stderr());
         finish(command)
     };
@@ -116,8 +117,7 @@ fn install(missing: &[&str]) -> Result<()> {
     apt(&[&["install", "--no-install-recommends"], missing].concat())
 }
 
-/// Loads modules that are not there; where that fails, the tests that need
-/// one say so themselves.
+/// Loads missing modules. If that fails, the tests that need a module report it.
 fn modules() {
     for (module, there) in MODULES {
         if Path::new(there).exists() {
@@ -131,8 +131,8 @@ fn modules() {
     }
 }
 
-/// Effective uid 0, read from `/proc/self/status` (real, effective, saved,
-/// file system; proc(5)).
+/// Whether the effective uid is 0, from `/proc/self/status` (real, effective,
+/// saved, file system; proc(5)).
 fn root() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"));

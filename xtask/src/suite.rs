@@ -1,9 +1,9 @@
 //! Runs the tests of the workspace.
 //!
-//! Two lanes. Programs that only compute run in the background, several at a
-//! time, and give way to everything else. All others run in the foreground,
-//! one after the other, because many of them measure time or share the kernel.
-//! Those that need programs of Kubernetes come last.
+//! There are two lanes. Programs that only compute run in the background, several
+//! at a time, and give way to everything else. All others run in the foreground,
+//! one after another, because many of them measure time or share the kernel. Those
+//! that need programs of Kubernetes come last.
 //!
 //! ```text
 //! foreground  packets  services  ...  | wait | apiserver  agent  | wait | kubernetes ...
@@ -25,12 +25,12 @@ use crate::programs::{self, Program};
 use lanes::{Finished, Job, Lanes};
 pub use tally::Tally;
 
-/// Packages whose tests only compute. `xtask edges` keeps most of them from
-/// sockets and clocks.
+/// Packages whose tests only compute. `xtask edges` keeps most of them from sockets
+/// and clocks.
 const COMPUTING_PACKAGES: [&str; 7] =
     ["compiler", "fuzz", "policy", "ruleset", "samples", "verify", "xtask"];
 
-/// Tests of other packages that only compute.
+/// Tests in other packages that only compute.
 const COMPUTING_TESTS: [&str; 11] = [
     "suite coverage",
     "suite docs",
@@ -45,7 +45,8 @@ const COMPUTING_TESTS: [&str; 11] = [
     "watcher oracle",
 ];
 
-/// Which tests need which programs of Kubernetes; a group needs those before it.
+/// Which tests need which programs of Kubernetes. A group needs the groups before
+/// it.
 const NEEDS: [(&str, &Group); 4] = [
     ("suite agent", &kube::SERVER),
     ("suite apiserver", &kube::SERVER),
@@ -53,18 +54,18 @@ const NEEDS: [(&str, &Group); 4] = [
     ("suite upstream", &kube::E2E),
 ];
 
-/// How many programs the list of the slowest has.
+/// How many programs the list of the slowest ones shows.
 const SLOWEST: usize = 10;
 
-/// The test programs in which some filter lets a test run.
+/// The test programs in which a filter selects a test.
 pub struct Selection {
     args: Vec<String>,
     programs: Vec<Program>,
 }
 
 impl Selection {
-    /// Builds all programs and tests. `args` go to the test programs: filters,
-    /// and what begins with `-`.
+    /// Builds all programs and tests. `args` go to the test programs: filters, and
+    /// arguments that begin with `-`.
     pub fn build(cargo: &Cargo, args: &[String]) -> Result<Self> {
         let colour = if std::io::stdout().is_terminal() { "always" } else { "never" };
         let args: Vec<String> =
@@ -81,14 +82,14 @@ impl Selection {
         error.map_or(Ok(Self { args, programs }), Err)
     }
 
-    /// What has to be built with Go for them.
+    /// What Go has to build for them.
     pub fn groups(&self) -> &'static [&'static Group] {
         let last = self.programs.iter().filter_map(need).filter_map(place).max();
         &ORDER[..last.map_or(0, |last| last + 1)]
     }
 
-    /// Runs them, prints what they print and the sum. An error only when
-    /// nothing could be counted; [`Tally::verdict`] judges the rest.
+    /// Runs them, prints their output and the sum. Fails only when nothing could be
+    /// counted. [`Tally::verdict`] judges the rest.
     pub fn run(self, cargo: &Cargo, kubernetes: &Builds) -> Result<Tally> {
         let start = Instant::now();
         let (background, mut foreground): (Vec<_>, Vec<_>) =
@@ -121,7 +122,7 @@ impl Selection {
     }
 }
 
-/// All groups that tests need, in the order in which they are built.
+/// All groups that the tests need, in the order of their builds.
 pub static ORDER: [&Group; 3] = [&kube::SERVER, &kube::NODES, &kube::E2E];
 
 fn place(group: &Group) -> Option<usize> {
@@ -138,7 +139,7 @@ fn only_computes(program: &Program) -> bool {
         || COMPUTING_TESTS.contains(&program.name().as_str())
 }
 
-/// Prints the slowest, the failed, and the sum as the last line.
+/// Prints the slowest and the failed programs, and the sum as the last line.
 fn sum(mut finished: Vec<Finished>, start: Instant) -> Tally {
     let mut tally = Tally::default();
     finished.sort_by_key(|one| std::cmp::Reverse(one.took));

@@ -1,4 +1,5 @@
-//! Without CAP_NET_ADMIN. This test has its own binary because it gives up root.
+//! Tests without CAP_NET_ADMIN. This test has its own binary because it gives up
+//! root.
 
 #[path = "kernel/namespace.rs"]
 mod namespace;

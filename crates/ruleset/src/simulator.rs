@@ -1,14 +1,13 @@
 //! What a table does to a packet.
 //!
-//! In: a [`Ruleset`], or the states that a table goes through while batches
-//! are committed, and a [`Packet`].
-//! Out: whether the packet passes and which rule says so ([`simulate`]), or
-//! everything that can happen to it while the table changes
+//! Takes a [`Ruleset`] and a [`Packet`], or the states of a table while batches are
+//! committed. Returns whether the packet passes and which rule decides it
+//! ([`simulate`]), or everything that can happen to it while the table changes
 //! ([`possible_outcomes`]).
 //! Never: the kernel. This is a model of `nft_do_chain`
-//! (net/netfilter/nf_tables_core.c): `goto` pushes no return address, `return` and
-//! the end of a chain pop one, and a packet that returns from the base chain gets
-//! its policy, accept.
+//! (net/netfilter/nf_tables_core.c). `goto` pushes no return address. `return` and
+//! the end of a chain pop one. A packet that returns from the base chain gets the
+//! chain's policy, accept.
 
 mod condition;
 mod machine;
@@ -26,7 +25,7 @@ pub use race::{
     possible_outcomes_across,
 };
 
-/// What becomes of a packet in this table.
+/// What happens to a packet in this table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
     /// It continues.
@@ -35,18 +34,18 @@ pub enum Outcome {
     Drop,
 }
 
-/// How a chain and all that it calls come to an end.
+/// How a chain ends, including all chains that it calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
-    /// By an accept.
+    /// With an accept.
     Accepted,
-    /// By a drop.
+    /// With a drop.
     Dropped,
-    /// By a return, or at the end of its rules. The caller continues.
+    /// With a return, or at the end of its rules. The caller continues.
     Returned,
 }
 
-/// A rule by its place.
+/// The position of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RulePosition {
     /// The chain.
@@ -55,21 +54,21 @@ pub struct RulePosition {
     pub rule: usize,
 }
 
-/// What [`simulate`] finds.
+/// The result of [`simulate`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Simulated {
-    /// What becomes of the packet.
+    /// What happens to the packet.
     pub outcome: Outcome,
-    /// The rule that accepts or drops; `None` if the base chain's policy does.
+    /// The rule that accepts or drops. `None` if the base chain's policy does.
     pub decided_by: Option<RulePosition>,
     /// All rules that matched, in order.
     pub trace: Vec<RulePosition>,
 }
 
-/// Why a table has no outcome for a packet: the kernel would refuse it.
+/// Why a table has no outcome for a packet. The kernel would refuse such a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// A jump, goto or map entry to a chain that is not there.
+    /// A jump, goto or map entry to a missing chain.
     #[error("{at}: there is no chain {chain}")]
     UnknownChain {
         /// The rule that goes there.
@@ -77,7 +76,7 @@ pub enum Broken {
         /// The missing chain.
         chain: Name,
     },
-    /// A look-up in a set or map that is not there.
+    /// A look-up in a missing set or map.
     #[error("{at}: there is no set or map {name}")]
     UnknownSet {
         /// The rule that looks it up.
@@ -99,15 +98,15 @@ pub enum Broken {
         /// The rule that goes too deep.
         at: RulePosition,
     },
-    /// A rule that logs and gives a verdict, too. The log statement's rate
-    /// limit ends the rule, so the verdict would depend on how many packets
+    /// A rule that logs and also gives a verdict. The rate limit of the log
+    /// statement ends the rule, so the verdict would depend on how many packets
     /// came before.
     #[error("{at}: the log limit stands before a verdict; give it a rule of its own")]
     LimitedVerdict {
         /// The rule.
         at: RulePosition,
     },
-    /// The chain to start at is in no state.
+    /// No state has the chain to start at.
     #[error("there is no chain {0} to start at")]
     NoStart(Name),
 }
@@ -118,8 +117,8 @@ impl fmt::Display for RulePosition {
     }
 }
 
-/// Sends a packet through a table. With several base chains it passes them in
-/// the order of their priorities, and all must accept it.
+/// Sends a packet through a table. If there are several base chains, the packet
+/// passes them in the order of their priorities, and all must accept it.
 ///
 /// # Errors
 /// See [`Broken`].
@@ -140,8 +139,8 @@ pub fn simulate(ruleset: &Ruleset, packet: &Packet) -> Result<Simulated, Broken>
     })
 }
 
-/// Sends a packet through one chain and those that it calls, as if it had
-/// been jumped to.
+/// Sends a packet through one chain and those that it calls, as after a jump to
+/// that chain.
 ///
 /// # Errors
 /// See [`Broken`].
@@ -152,8 +151,8 @@ pub fn simulate_chain(ruleset: &Ruleset, start: &Name, packet: &Packet) -> Resul
     }
 }
 
-/// The base chains of the forward hook, in the order in which a packet passes
-/// them. The simulator's packets are forwarded ones.
+/// The base chains of the forward hook, in the order in which a packet passes them.
+/// The simulator's packets are forwarded packets.
 fn base_chains(ruleset: &Ruleset) -> Vec<&Name> {
     let mut chains: Vec<(i32, &Name)> = ruleset
         .chains

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use proptest::prelude::*;
 use ruleset::{AddressRange, Comment, Family, LogPrefix, Name, NameError};
 
-/// An address of a family from the low bits of a number.
+/// An address made from the low bits of a number.
 fn address(family: Family, number: u128) -> IpAddr {
     match family {
         Family::V4 => IpAddr::V4((number as u32).into()),
@@ -20,7 +20,7 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// The bits of an address behind a prefix of this length, all set.
+/// The bits of an address after a prefix of this length, all set.
 fn host_mask(family: Family, prefix_len: u32) -> u128 {
     u128::MAX.checked_shr(128 - family.bits() + prefix_len).unwrap_or(0)
 }
@@ -63,7 +63,7 @@ proptest! {
         let fitted = comment.as_str();
         prop_assert!(fitted.len() <= Comment::MAX_BYTES);
         prop_assert!(!fitted.contains(['"', '\\']) && !fitted.contains(char::is_control));
-        prop_assert_eq!(&Comment::new(fitted), &comment, "made again of itself");
+        prop_assert_eq!(&Comment::new(fitted), &comment, "fitting it again changes nothing");
         let kept = fitted.strip_suffix("...").unwrap_or(fitted);
         prop_assert!(text.chars().zip(kept.chars()).all(|(a, b)| a == b || b == '\''));
         if text.len() <= Comment::MAX_BYTES {
@@ -77,7 +77,7 @@ proptest! {
         let fitted = prefix.as_str();
         prop_assert!(fitted.len() <= LogPrefix::MAX_BYTES);
         prop_assert!(!fitted.contains(['$', '"']));
-        prop_assert_eq!(&LogPrefix::new(fitted), &prefix, "made again of itself");
+        prop_assert_eq!(&LogPrefix::new(fitted), &prefix, "fitting it again changes nothing");
     }
 
     #[test]
@@ -95,7 +95,7 @@ proptest! {
     fn nothing_else_is_a_prefix(
         family in arbitrary_family(), bits in any::<u128>(), size in 0..64u128,
     ) {
-        // Small ranges, so that prefixes are among them.
+        // Small ranges, so that some of them are prefixes.
         let first = address(family, bits);
         let Some(range) = number(first)
             .checked_add(size)

@@ -1,4 +1,4 @@
-//! Seven policies as their authors typed them, with their mistakes, and the same
+//! Seven policies as their authors wrote them, with their mistakes, and the same
 //! policies corrected.
 
 use std::path::PathBuf;

@@ -3,14 +3,14 @@
 use proptest::prelude::*;
 use watcher::files::{Validation, parse};
 
-/// Manifests to mutate. Together they have every struct that is converted.
+/// Manifests to mutate. Together they have every struct that the reader converts.
 const SEEDS: [&str; 3] = [
     include_str!("fixtures/corrected/3-allow-myapp-ingress.yaml"),
     "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Pod\n  metadata: &m {name: a, labels: {a: b}, creationTimestamp: 2026-01-01T00:00:00Z}\n  spec:\n    containers:\n    - {name: c, ports: [{name: http, containerPort: 80, protocol: TCP}], resources: {limits: {cpu: 1}}}\n  status: {podIPs: [{ip: 10.0.0.1}], phase: Running}\n- {apiVersion: v1, kind: Namespace, metadata: *m}\n",
     "{\"apiVersion\": \"networking.k8s.io/v1\", \"kind\": \"NetworkPolicy\",\n \"metadata\": {\"name\": \"a\", \"managedFields\": [{\"fieldsV1\": {\"f:a\": {}}}]},\n \"spec\": {\"podSelector\": {\"matchExpressions\": [{\"key\": \"a\", \"operator\": \"In\", \"values\": [\"\\ud83d\\ude00\"]}]},\n  \"egress\": [{\"to\": [{\"namespaceSelector\": {}}], \"ports\": [{\"port\": \"dns\", \"protocol\": \"UDP\"}]}]}}\n",
 ];
 
-/// Pieces that mean something to YAML.
+/// Pieces with a meaning in YAML.
 const PIECES: [&str; 28] = [
     "{", "}", "[", "]", "- ", ": ", "\n", "\n  ", "\t", "&a ", "*a", "<<: ", "|", ">-", "\"", "'",
     "---\n", "...\n", "# ", "!!int ", "? ", "%", "@", "~", "yes", "0x", "\\u", "\u{feff}",

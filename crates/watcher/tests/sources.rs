@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use watcher::files::{ReadError, Source, Validation, read};
 
-/// A temporary folder for a test, removed at its end.
+/// A temporary folder for a test, removed at the end of the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -50,7 +50,7 @@ fn folders() {
     folder.write("c/d.json", r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"d"}}"#);
     folder.write("README.md", "# no manifest");
     folder.write(".hidden.yaml", namespace("hidden"));
-    // A mounted ConfigMap: files are links into a hidden folder.
+    // A mounted ConfigMap: its files are links into a hidden folder.
     folder.write("..2026_01_01/e.yaml", namespace("e"));
     std::os::unix::fs::symlink("..2026_01_01", folder.0.join("..data")).unwrap();
     std::os::unix::fs::symlink("..data/e.yaml", folder.0.join("e.yaml")).unwrap();

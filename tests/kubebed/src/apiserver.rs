@@ -1,9 +1,9 @@
 //! A real API server: etcd and kube-apiserver, without the rest of a control plane.
 //!
-//! In: a network namespace and an address in it.
-//! Out: the running server; kubectl, kubeconfigs and clients for it; objects by the
-//! thousand; [`proxy`], which misbehaves in its place.
-//! Never: controllers. Without [`crate::kubernetes`], nothing makes service
+//! The server runs in a network namespace, at an address of that namespace. You get
+//! kubectl, kubeconfigs and clients for it, objects by the thousand, and [`proxy`],
+//! which misbehaves in its place.
+//! Never: controllers. Without [`crate::kubernetes`], nothing creates service
 //! accounts or tokens, empties a namespace that is being deleted, or runs a pod.
 
 mod access;
@@ -42,7 +42,7 @@ const PORT: u16 = 6443;
 const ETCD: [u16; 2] = [2379, 2380];
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long to wait between two looks at a server that starts.
+/// How long to wait between two checks of a starting server.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The server, as long as this value lives.
@@ -54,34 +54,35 @@ pub struct ApiServer {
     inside: Arc<Inside>,
     certificates: Certificates,
     purpose: Purpose,
-    /// Last: the others write into it.
+    /// Last: the processes write into it.
     folder: Folder,
 }
 
 /// The purpose of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It is alone. The admission plugin ServiceAccount is off, because it would
-    /// wait for service accounts that no controller makes. No Service leads to the
-    /// server.
+    /// It runs alone. The admission plugin ServiceAccount is off, because it would
+    /// wait for service accounts that no controller creates. No Service leads to
+    /// the server.
     Alone,
     /// It is the control plane of nodes with kubelets.
     Nodes,
 }
 
 impl ApiServer {
-    /// Starts etcd on the namespace's loopback and kube-apiserver on this
-    /// address, port 6443, and waits until it answers. One a namespace: the
-    /// ports are fixed. RBAC and the Node authorizer decide.
+    /// Starts etcd on the namespace's loopback and kube-apiserver on this address,
+    /// port 6443. Waits until the server answers. Start one server per namespace,
+    /// because the ports are fixed. RBAC and the Node authorizer authorize
+    /// requests.
     ///
     /// # Errors
-    /// When a program is missing (`cargo xtask kube` builds them), or one
-    /// ends or does not answer within a minute, with its last output.
+    /// When a program is missing (`cargo xtask kube` builds them), ends, or does
+    /// not answer within a minute. The error has its last output.
     pub fn start(namespace: &Namespace, address: IpAddr) -> Result<Self> {
         Self::start_for(Purpose::Alone, namespace, address, Folder::new("kube")?)
     }
 
-    /// The same for this purpose, with its files in this folder.
+    /// As [`ApiServer::start`], for this purpose, with its files in this folder.
     ///
     /// # Errors
     /// As [`ApiServer::start`].
@@ -111,7 +112,7 @@ impl ApiServer {
         Ok(this)
     }
 
-    /// The thread in its namespace, and the folder of its files and logs.
+    /// The thread in the server's namespace, and the folder of its files and logs.
     pub(crate) fn place(&self) -> (&Inside, &Path) {
         (&self.inside, self.folder.path())
     }
@@ -121,11 +122,11 @@ impl ApiServer {
         self.address
     }
 
-    /// Runs a future in the server's namespace to its end, on this thread's
-    /// time. Clients of [`ApiServer::client`] work nowhere else.
+    /// Runs a future to its end in the server's namespace. Blocks this thread.
+    /// Clients of [`ApiServer::client`] work nowhere else.
     ///
     /// # Errors
-    /// The future's own.
+    /// The error of the future.
     pub fn block_on<T, E>(&self, future: impl Future<Output = Result<T, E>> + Send) -> Result<T>
     where
         T: Send,
@@ -134,7 +135,7 @@ impl ApiServer {
         self.inside.block_on(future)
     }
 
-    /// Kills kube-apiserver, as a crash would. What it has confirmed stays in etcd.
+    /// Kills kube-apiserver as a crash would. What it has confirmed stays in etcd.
     pub fn stop(&mut self) {
         self.server = None;
     }
@@ -151,8 +152,8 @@ impl ApiServer {
         self.wait()
     }
 
-    /// Waits until the server is ready and has made the namespace `default`, which
-    /// its readiness does not include.
+    /// Waits until the server is ready and has created the namespace `default`. Its
+    /// readiness does not include that.
     fn wait(&mut self) -> Result<()> {
         let Self { inside, server, client, .. } = self;
         let server = server.as_mut().context("kube-apiserver has been stopped")?;
@@ -197,7 +198,7 @@ fn start_etcd(inside: &Inside, folder: &Path) -> Result<Process> {
     ];
     let mut etcd = Process::start(inside, "etcd", &arguments, folder)?;
     let start = Instant::now();
-    // kube-apiserver, started before etcd answers, waits a second between tries.
+    // kube-apiserver waits a second between tries if it starts before etcd answers.
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ETCD[0]));
     while inside.namespace().run(|| TcpStream::connect(address))?.is_err() {
         if let Some(status) = etcd.ended()? {
@@ -211,8 +212,8 @@ fn start_etcd(inside: &Inside, folder: &Path) -> Result<Process> {
     Ok(etcd)
 }
 
-/// The ranges of Services, the server's own family first, as kube-apiserver
-/// wants it; and the first address of the first, which the server takes.
+/// The ranges of Services for kube-apiserver, the server's own family first, and
+/// the first address of the first range. The server takes that address.
 fn services(address: IpAddr) -> (&'static str, IpAddr) {
     if address.is_ipv6() {
         let first = Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, 1);
@@ -247,7 +248,7 @@ fn start_server(
     match purpose {
         Purpose::Alone => arguments.extend([
             "--disable-admission-plugins=ServiceAccount".to_owned(),
-            // The record of its address would outlive a kill.
+            // The record of its address would stay after a kill.
             "--endpoint-reconciler-type=none".to_owned(),
         ]),
         Purpose::Nodes => arguments.extend([

@@ -1,7 +1,6 @@
 //! Runs the DaemonSet's container with containerd and runc, as a node does.
 //!
-//! In: a pod's spec, a node's namespace, an API server. Out: `nftpol agent` in a
-//! container with exactly what the spec gives it.
+//! `nftpol agent` runs in a container with exactly what the pod's spec gives it.
 //! Never: the machine's own containerd. This one has its own folders and socket and
 //! ends with its value.
 
@@ -29,7 +28,7 @@ use crate::rootfs;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Where pods find their service account.
 const ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
-/// Shims have their sockets in a folder that no option changes.
+/// Shims keep their sockets in a folder that no option changes.
 const START: &str = "mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd && \
                      exec containerd --config \"$0\"";
 
@@ -44,8 +43,8 @@ pub struct Runtime<'a> {
 }
 
 impl<'a> Runtime<'a> {
-    /// Starts it, and makes the file system of the containers: the built
-    /// `nftpol`, and what that loads.
+    /// Starts it, and creates the file system of the containers: the built `nftpol`
+    /// and the libraries that it loads.
     ///
     /// # Errors
     /// When something is missing (`cargo xtask setup` installs containerd and
@@ -67,7 +66,7 @@ impl<'a> Runtime<'a> {
         command.args(["--pdeathsig", "KILL", "--", "nsenter"]);
         // `ip netns exec` would hide the control groups.
         command.arg(format!("--net={}", namespace.path().display()));
-        // With process 1 of a pid namespace ends all that it started.
+        // When process 1 of a pid namespace ends, all its processes end.
         command.args(["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         command.args(["sh", "-c", START]).arg(config);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -95,20 +94,20 @@ impl<'a> Runtime<'a> {
         }
     }
 
-    /// Starts the agent of this pod's spec on a node, with what a kubelet
-    /// adds: how to reach the API server and the service account's folder.
-    /// To be ended by [`Daemon::stop`]; killed, `ctr` alone is gone.
+    /// Starts the agent of this pod's spec on a node. Adds what a kubelet adds: how
+    /// to reach the API server, and the service account's folder. End it with
+    /// [`Daemon::stop`]. Killing it ends only `ctr`.
     ///
     /// # Errors
-    /// When the spec has a setting that is not carried over here, or the
-    /// container cannot be started.
+    /// When the spec has a setting that is not translated here, or the container
+    /// cannot be started.
     pub fn agent(&self, server: &ApiServer, pod: &PodSpec, node: &str) -> Result<Daemon<'a>> {
         let settings = settings::read(pod, node, &self.default_capabilities()?)?;
         let account = server.service_account_folder("kube-system", &settings.account)?;
         let number = self.containers.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.path();
         let mut command = self.ctr(&["run", "--rm", "--rootfs", "--cgroup", &self.cgroup]);
-        // Beside containerd's view of /run.
+        // Next to containerd's view of /run.
         command.arg("--fifo-dir").arg(path.join("fifo"));
         command.args(settings.flags);
         let address = server.address();
@@ -121,10 +120,10 @@ impl<'a> Runtime<'a> {
         Daemon::spawn(self.namespace, command, HEALTH.parse()?)
     }
 
-    /// The process of the agent that runs, as the machine numbers it.
+    /// The process id of the running agent, as the machine numbers it.
     ///
     /// # Errors
-    /// When none runs.
+    /// When none is running.
     pub fn process(&self) -> Result<Pid> {
         let runs = |pid: &Pid| {
             let program = fs::read_link(format!("/proc/{pid}/exe"));
@@ -133,8 +132,8 @@ impl<'a> Runtime<'a> {
         self.namespace.processes().into_iter().find(runs).context("no agent in the namespace")
     }
 
-    /// The folders of the containers' control group: one in version 2, one for
-    /// each controller in version 1.
+    /// The folders of the containers' control group. There is one in version 2, and
+    /// one per controller in version 1.
     fn cgroups(&self) -> Vec<PathBuf> {
         let root = PathBuf::from("/sys/fs/cgroup");
         let controllers = fs::read_dir(&root).into_iter().flatten().flatten();
@@ -142,7 +141,7 @@ impl<'a> Runtime<'a> {
         folders.map(|folder| folder.join(self.cgroup.trim_start_matches('/'))).collect()
     }
 
-    /// What containers may do that say nothing of it.
+    /// The capabilities of a container whose spec does not mention them.
     fn default_capabilities(&self) -> Result<Vec<String>> {
         let spec = program::finish(self.ctr(&["oci", "spec"]), "")?.success()?;
         let spec: serde_json::Value = serde_json::from_str(&spec).context("read `ctr oci spec`")?;
@@ -159,13 +158,13 @@ impl<'a> Runtime<'a> {
 
 impl Drop for Runtime<'_> {
     fn drop(&mut self) {
-        // Gone in the meantime is as good as killed.
+        // A process that is already gone is as good as killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let folders = self.cgroups();
         let start = Instant::now();
-        // A control group is busy until the last process in it is gone; runc
-        // has removed it if the agent ended by itself.
+        // A control group is busy until its last process is gone. If the agent
+        // ended by itself, runc has already removed the group.
         while folders.iter().any(|folder| folder.exists() && fs::remove_dir(folder).is_err()) {
             if start.elapsed() > PATIENCE {
                 return eprintln!("leaving {folders:?} behind");

@@ -1,7 +1,7 @@
 //! Runs `nftpol agent` in a node's namespace.
 //!
-//! In: a namespace, a kubeconfig, the node's name. Out: the running agent, its
-//! pages, its log. Never: links the code of `nftpol`.
+//! You get its metrics and health pages, and its log. Never: links the code of
+//! `nftpol`.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -19,7 +19,7 @@ use netbed::net::Namespace;
 use netbed::program;
 use samples::scratch::Folder;
 
-/// Where its pages are, unless the test says otherwise.
+/// The address of its pages, unless the test gives another.
 pub const HEALTH: &str = "127.0.0.1:9478";
 
 /// An agent, as long as this value lives.
@@ -32,7 +32,8 @@ pub struct Daemon<'a> {
 }
 
 impl<'a> Daemon<'a> {
-    /// Starts it with these options beside `--kubeconfig` and `--node-name`.
+    /// Starts it with these options in addition to `--kubeconfig` and
+    /// `--node-name`.
     ///
     /// # Errors
     /// When it is not built or cannot be started.
@@ -46,7 +47,7 @@ impl<'a> Daemon<'a> {
         Self::of(namespace, command, kubeconfig, node, options)
     }
 
-    /// Starts it by this command, to which the arguments are added.
+    /// Starts it with this command. Appends the arguments.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -63,8 +64,8 @@ impl<'a> Daemon<'a> {
         Self::spawn(namespace, command, health)
     }
 
-    /// Starts it by a command that has all its arguments; its pages are at
-    /// this address of the namespace.
+    /// Starts it with a command that has all its arguments. Its pages are at this
+    /// address of the namespace.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -84,12 +85,12 @@ impl<'a> Daemon<'a> {
         Ok(Self { namespace, child, health, folder })
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// What it wrote so far.
+    /// What it has written so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
@@ -98,13 +99,13 @@ impl<'a> Daemon<'a> {
         self.folder.path().join("log")
     }
 
-    /// Asks for a page: status code and body.
+    /// Requests a page. Returns status code and body.
     ///
     /// # Errors
     /// When there is no answer.
     pub fn get(&self, page: &str) -> Result<(u16, String)> {
         let answer = self.namespace.run(|| fetch(self.health, page))??;
-        let (head, body) = answer.split_once("\r\n\r\n").context("half an answer")?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("the answer is incomplete")?;
         let code = head.split(' ').nth(1).context("no status")?.parse().context("status")?;
         Ok((code, body.to_owned()))
     }
@@ -112,15 +113,15 @@ impl<'a> Daemon<'a> {
     /// Waits until it is ready.
     ///
     /// # Errors
-    /// When it is not after this time, with its log.
+    /// When it is not ready within this time, with its log.
     pub fn ready_within(&mut self, patience: Duration) -> Result<Duration> {
         self.until(patience, "ready", |(code, _)| *code == 200)
     }
 
-    /// Waits until it is not ready for a reason that holds this text.
+    /// Waits until it is not ready for a reason that contains this text.
     ///
     /// # Errors
-    /// When it is not after this time, with its log.
+    /// When that does not happen within this time, with its log.
     pub fn unready_within(&mut self, patience: Duration, reason: &str) -> Result<Duration> {
         let what = format!("not ready because of {reason:?}");
         self.until(patience, &what, |(code, body)| *code == 503 && body.contains(reason))
@@ -148,11 +149,11 @@ impl<'a> Daemon<'a> {
         }
     }
 
-    /// The value of a metric, named with its labels as the page does; 0 if it
-    /// is not there.
+    /// The value of a metric, named with its labels as on the page. 0 if it is
+    /// missing.
     ///
     /// # Errors
-    /// When the page cannot be had.
+    /// When the page cannot be read.
     pub fn metric(&self, name: &str) -> Result<f64> {
         let (code, page) = self.get("/metrics")?;
         ensure!(code == 200, "/metrics: {code}: {page}");
@@ -163,12 +164,12 @@ impl<'a> Daemon<'a> {
     /// Sends a signal.
     ///
     /// # Errors
-    /// When it is gone.
+    /// When the agent is gone.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         kill(self.pid(), signal).with_context(|| format!("send {signal} to the agent"))
     }
 
-    /// Asks it to stop and waits; returns its log.
+    /// Asks it to stop and waits. Returns its log.
     ///
     /// # Errors
     /// When it does not exit with 0.
@@ -182,7 +183,7 @@ impl<'a> Daemon<'a> {
     /// Kills it and waits.
     ///
     /// # Errors
-    /// When it was gone.
+    /// When it was already gone.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill().context("kill the agent")?;
         self.child.wait().context("wait for the agent").map(drop)
@@ -191,7 +192,7 @@ impl<'a> Daemon<'a> {
 
 impl Drop for Daemon<'_> {
     fn drop(&mut self) {
-        // Gone is what it is to be.
+        // An agent that is gone needs no signal.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

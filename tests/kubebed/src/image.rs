@@ -1,12 +1,11 @@
 //! Makes container images from scratch, without a container engine.
 //!
-//! In: a program on this machine and a name for the image. Out: a tar file that is
-//! an OCI image layout (image-spec v1.1, image-layout.md) and also has the
-//! `manifest.json` of `docker load`. So `ctr images import`, `docker load`,
-//! `podman load` and `skopeo` read it.
+//! The result is a tar file. It is an OCI image layout (image-spec v1.1,
+//! image-layout.md) and also has the `manifest.json` of `docker load`. So `ctr
+//! images import`, `docker load`, `podman load` and `skopeo` read it.
 //! Never: anything in the image but the program, the loader and the libraries that
-//! it loads; a time, an owner or an order that differs between two runs. The same
-//! program gives the same digest.
+//! it loads. Never: a time, an owner or an order that differs between two runs. The
+//! same program gives the same digest.
 
 mod archive;
 
@@ -28,7 +27,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// Where images live that name no registry
+/// The registry of images whose name has none
 /// (pkg.go.dev/github.com/distribution/reference, "ParseNormalizedNamed").
 const DEFAULT_REGISTRY: &str = "docker.io/library";
 
@@ -38,28 +37,28 @@ pub struct Image {
     name: String,
     entrypoint: Vec<String>,
     command: Vec<String>,
-    /// Absolute paths in the image, and the files here.
+    /// Absolute paths in the image, and the files on this machine.
     files: BTreeMap<String, PathBuf>,
 }
 
 /// Paths and their sizes in bytes.
 pub type Sizes = Vec<(String, u64)>;
 
-/// An image as it was written.
+/// A written image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written {
     /// The digest of its manifest: `sha256:...`.
     pub digest: String,
     /// The files in it with their sizes in bytes.
     pub files: Sizes,
-    /// The size of its one layer in bytes, not compressed.
+    /// The size of its one layer in bytes, uncompressed.
     pub layer: u64,
 }
 
 impl Image {
-    /// An image of this name (`nftpol:0.1.0`) that runs this program, which
-    /// is at `inside` in there, with what it is linked to where the loader
-    /// finds it.
+    /// An image with this name (`nftpol:0.1.0`) that runs this program at the path
+    /// `inside`. It contains the libraries of the program where the loader finds
+    /// them.
     ///
     /// # Errors
     /// When one of the program's libraries is missing.
@@ -73,7 +72,7 @@ impl Image {
         Ok(Self { name: name.to_owned(), entrypoint, command: Vec::new(), files })
     }
 
-    /// The image of the built `nftpol`, by the name that `manifests/` have.
+    /// The image of the built `nftpol`, with the name that `manifests/` use.
     ///
     /// # Errors
     /// As [`Image::of`].
@@ -82,16 +81,16 @@ impl Image {
         Self::of(name, program, rootfs::PROGRAM)
     }
 
-    /// The same, with these arguments where a pod names none.
+    /// The same image, with these arguments for pods that give none.
     #[must_use]
     pub fn command(mut self, arguments: &[&str]) -> Self {
         self.command = arguments.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
-    /// The name with its registry, as container runtimes keep it.
+    /// The name including its registry, as container runtimes store it.
     pub fn full_name(&self) -> String {
-        // A first part with a dot or a port is a registry.
+        // The first part is a registry if it has a dot or a port.
         match self.name.split_once('/') {
             Some((first, _)) if first.contains(['.', ':']) => self.name.clone(),
             _ => format!("{DEFAULT_REGISTRY}/{}", self.name),
@@ -101,7 +100,7 @@ impl Image {
     /// Writes the tar file.
     ///
     /// # Errors
-    /// When a file cannot be read or the tar file not be written.
+    /// When a file cannot be read or the tar file cannot be written.
     pub fn write(&self, to: &Path) -> Result<Written> {
         let (layer, files) = self.layer()?;
         let architecture = architecture()?;
@@ -137,7 +136,7 @@ impl Image {
         Ok(Written { digest: digest(&manifest), files, layer: layer.len() as u64 })
     }
 
-    /// The one layer, and what is in it.
+    /// The one layer, and its content.
     fn layer(&self) -> Result<(Vec<u8>, Sizes)> {
         let mut archive = Archive::new(Vec::new());
         let mut listed = Sizes::new();
@@ -154,8 +153,8 @@ impl Image {
         let mut entry = descriptor(MANIFEST, manifest);
         entry["platform"] = json!({"architecture": architecture, "os": "linux"});
         entry["annotations"] = json!({
-            // containerd takes this one as it stands (images/annotations.go);
-            // the other is the specification's.
+            // containerd uses this one unchanged (images/annotations.go). The other
+            // is from the specification.
             "io.containerd.image.name": self.full_name(),
             "org.opencontainers.image.ref.name": self.name.rsplit(':').next(),
         });
@@ -175,11 +174,11 @@ fn digest(content: &[u8]) -> String {
     format!("sha256:{:x}", Sha256::digest(content))
 }
 
-/// This machine's, by Go's name for it.
+/// This machine's architecture by Go's name.
 fn architecture() -> Result<&'static str> {
     match std::env::consts::ARCH {
         "x86_64" => Ok("amd64"),
         "aarch64" => Ok("arm64"),
-        other => bail!("images have no name for the architecture {other} here"),
+        other => bail!("no image architecture name is known for {other}"),
     }
 }

@@ -1,8 +1,7 @@
 //! A whole Kubernetes on this machine, without a container engine or a registry.
 //!
-//! In: how many nodes, and how their pods are connected. Out: a control plane and
-//! nodes that run pods, each in its own namespaces; `kubectl`; commands in nodes.
-//! Everything ends when the value is dropped.
+//! You get a control plane, nodes that run pods, `kubectl`, and commands in nodes.
+//! Each node is in its own namespaces. Everything ends when the value is dropped.
 //! Never: a change of the machine outside of these namespaces, or an image from
 //! elsewhere.
 //!
@@ -46,16 +45,16 @@ pub use machine::Machine;
 use node::Node;
 pub use options::{Backend, Network, Options, Proxy};
 
-/// What holds the namespaces of a pod open.
+/// The image that holds the namespaces of a pod open.
 const PAUSE: &str = "nftpol.test/pause:1";
-/// The program of upstream's tests that serves and asks, by the name that
-/// they have for it (`e2e.test --list-images` of Kubernetes 1.36).
+/// The program of upstream's tests that serves and sends requests. The name is the
+/// one that the tests use (`e2e.test --list-images` of Kubernetes 1.36).
 pub const AGNHOST: &str = "registry.k8s.io/e2e-test-images/agnhost:2.63.0";
-/// Namespaces of a cluster whose names nobody else has begin so, and the name
-/// of its folder has this.
+/// Prefix of the namespaces of a cluster with unique names. Its folder has it in
+/// its name.
 const PREFIX: &str = "npt";
 const FOLDER: &str = "kubernetes";
-/// How long nodes may take to be ready, as kubectl reads it.
+/// How long nodes may take to be ready, in kubectl's format.
 const PATIENCE: &str = "--timeout=180s";
 
 /// The cluster, as long as this value lives.
@@ -70,12 +69,11 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// Starts one whose names nobody else has. `say` is told what is being
-    /// done.
+    /// Starts a cluster with unique names. Calls `say` at each step.
     ///
     /// # Errors
-    /// When a program is missing (`cargo xtask cluster up` gets them all), or
-    /// one ends or does not become ready, with its output.
+    /// When a program is missing (`cargo xtask cluster up` gets them all), ends, or
+    /// does not become ready. The error has its output.
     pub fn up(options: Options, say: &dyn Fn(&str)) -> Result<Self> {
         let cluster = Testbed::new(described(&options), PREFIX)?;
         Self::on(options, cluster, Folder::new(FOLDER)?, say)
@@ -104,7 +102,7 @@ impl Kubernetes {
         let ready = ["wait", "--for=condition=Ready", "node", "--all", PATIENCE];
         if let Err(error) = this.kubectl(&ready, "")?.success() {
             this.check()?;
-            return Err(error.context("nodes do not become ready"));
+            return Err(error.context("the nodes do not become ready"));
         }
         Ok(this)
     }
@@ -119,19 +117,19 @@ impl Kubernetes {
         &self.server
     }
 
-    /// The same, to stop it and start it again. The other programs of the
-    /// control plane and etcd go on.
+    /// The API server, to stop it and start it again. etcd and the other programs
+    /// of the control plane keep running.
     pub fn server_mut(&mut self) -> &mut ApiServer {
         &mut self.server
     }
 
-    /// The namespaces of nodes, the switch and the outsider, and their wires.
-    /// Pods are not among them: kubelets make those.
+    /// The namespaces of nodes, the switch and the outsider, and their wires. Pods
+    /// are not included: kubelets create those.
     pub fn cluster(&self) -> &Testbed {
         &self.cluster
     }
 
-    /// Where logs and other files are.
+    /// The folder of logs and other files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -153,7 +151,7 @@ impl Kubernetes {
         Ok(node.context("no such node")?.command(words))
     }
 
-    /// Runs it to its end.
+    /// Runs a command in a node to its end.
     ///
     /// # Errors
     /// When there is no such node or the command cannot be started.
@@ -171,13 +169,12 @@ impl Kubernetes {
         together(&self.nodes, |node| node.import(&archive)).map(drop)
     }
 
-    /// Gives every node the images of a tar file that `ctr images import`
-    /// takes.
+    /// Gives every node the images of a tar file for `ctr images import`.
     ///
     /// # Errors
     /// When it cannot be read or a containerd refuses it.
     pub fn import_file(&self, file: &Path) -> Result<()> {
-        // Not every folder of the machine is one of the nodes', too.
+        // The nodes do not see every folder of the machine.
         let archive = self.folder.path().join("image.tar");
         fs::copy(file, &archive).with_context(|| format!("copy {}", file.display()))?;
         together(&self.nodes, |node| node.import(&archive)).map(drop)
@@ -186,18 +183,19 @@ impl Kubernetes {
     /// Fails, with its last output, when a program of a node has ended.
     ///
     /// # Errors
-    /// That one.
+    /// The program that has ended.
     pub fn check(&mut self) -> Result<()> {
         self.nodes.iter_mut().try_for_each(Node::check)
     }
 
-    /// The words that run the words after them in each node, by its name.
+    /// The words to put before a command to run it in each node, by the node's
+    /// name.
     fn doors(&self) -> impl Iterator<Item = (&str, Vec<OsString>)> {
         self.nodes.iter().map(|node| (node.name(), node.entering()))
     }
 
     fn import_all(&self) -> Result<()> {
-        // Nothing but sleep in it; containerd kills it when its pod ends.
+        // Only sleep runs in it. containerd kills it when its pod ends.
         let pause = Image::of(PAUSE, &find("sleep")?, "/sleep")?.command(&["infinity"]);
         let agnhost = Image::of(AGNHOST, &apiserver::program("agnhost")?, "/agnhost")?;
         for image in [pause, agnhost.command(&["pause"]), Image::nftpol(&program::path()?)?] {
@@ -236,7 +234,7 @@ impl Kubernetes {
     }
 }
 
-/// Does this with each of them at the same time.
+/// Does this with all of them at the same time.
 fn together<T: Send, U: Send>(
     items: impl IntoIterator<Item = T>,
     each: impl Fn(T) -> Result<U> + Sync,
@@ -253,8 +251,8 @@ fn together<T: Send, U: Send>(
     })
 }
 
-/// What the cluster's wires join: nodes without pods. Routed, whatever the
-/// network: CNI's plugins make the bridge.
+/// What the wires of the cluster connect: nodes without pods. Always routed,
+/// because CNI plugins create the bridge.
 fn described(options: &Options) -> TestbedSpec {
     let names: Vec<String> = (1..=options.nodes).map(|number| format!("node-{number}")).collect();
     TestbedSpec::new(
@@ -263,7 +261,7 @@ fn described(options: &Options) -> TestbedSpec {
     )
 }
 
-/// The Node that its kubelet finds, with the ranges of its pods.
+/// The Node object that its kubelet finds, with the ranges of its pods.
 fn node_object(spec: &TestbedSpec, index: usize, families: &[bool]) -> Value {
     let ranges: Vec<String> =
         families.iter().map(|&v6| TestbedSpec::pod_range(index, v6)).collect();
@@ -291,11 +289,12 @@ fn controllers(server: &ApiServer, ghosts: bool) -> Result<[Process; 2]> {
     let mut manager = vec![
         file("root-ca-file", "ca.crt"),
         file("service-account-private-key-file", "service-accounts.key"),
-        // The user of its kubeconfig is none of the many that RBAC knows.
+        // RBAC does not know the user of its kubeconfig, so each controller
+        // uses its own service account.
         "--use-service-account-credentials=true".to_owned(),
     ];
     if ghosts {
-        // Those that look for nodes of pods.
+        // The controllers that check whether the nodes of pods exist.
         let without = "-node-lifecycle-controller,-pod-garbage-collector-controller";
         manager.push(format!("--controllers=*,{without}"));
     }

@@ -3,10 +3,10 @@
 //! | module | what for |
 //! |---|---|
 //! | [`apiserver`] | etcd and kube-apiserver, clients of them, objects by the thousand |
-//! | [`apiserver::proxy`] | stands before the API server and misbehaves on order |
+//! | [`apiserver::proxy`] | sits before the API server and misbehaves on command |
 //! | [`daemon`] | `nftpol agent` as a process |
-//! | [`world`] | a testbed whose nodes run agents that learn of it from an API server |
-//! | [`outpost`] | a shooting range whose node learns its policies from an API server |
+//! | [`world`] | a testbed whose nodes run agents that watch an API server |
+//! | [`outpost`] | a shooting range whose node gets its policies from an API server |
 //! | [`kubernetes`] | a whole cluster: control plane, kubelets, pods, faults |
 //! | [`upstream`] | Kubernetes' own tests of NetworkPolicy, run against that cluster |
 //! | [`image`], [`rootfs`] | container images and root file systems of one program |

@@ -1,8 +1,8 @@
 //! A shooting range whose node gets its policies from an API server.
 //!
-//! Out: the range; a server that knows its pods and the policies for them; probes
-//! with their expected fate; a view of the node's table. Never: an agent. A test
-//! starts as many as it needs.
+//! The server knows the pods of the range and the policies for them. You get probes
+//! with their expected fate, and a view of the node's table. It starts no agent: a
+//! test starts as many as it needs.
 //!
 //! ```text
 //! kube-apiserver 192.168.88.1 --veth-- 192.168.88.2 node --veth-- pods that send
@@ -32,25 +32,25 @@ use crate::world::install;
 pub const NODE: &str = "node-1";
 /// The pod that may reach the server. It is not isolated.
 pub const CLIENT: usize = 0;
-/// The pod that may reach every pod at port 80 and nothing else, if they let
-/// it; the server does not.
+/// The pod that may reach only port 80, of every pod that lets it in. The server
+/// does not let it in.
 pub const STRANGER: usize = 1;
-/// A sender of which the API server does not know at first.
+/// A sender that the API server does not know at first.
 pub const NEWCOMER: usize = 2;
-/// Isolated; lets the client in at port 80. A number for
+/// Isolated. Lets the client in at port 80. It is a number for
 /// [`Range::destination`], as the next three.
 pub const SERVER: u8 = 1;
 /// Not isolated.
 pub const OPEN: u8 = 2;
 /// Not isolated unless a test applies [`toggle`].
 pub const TOGGLED: u8 = 3;
-/// Not isolated either; for the tests' own policies.
+/// Not isolated either. For the tests' own policies.
 pub const SPARE: u8 = 4;
 
 const FRONT: Ipv4Addr = Ipv4Addr::new(192, 168, 88, 1);
 /// Where [`Outpost::proxy`] listens.
 const PROXY: u16 = 7443;
-/// How long a change may take to come to the table.
+/// How long a change may take to reach the table.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The range and its API server, as long as this value lives.
@@ -61,7 +61,7 @@ pub struct Outpost {
     pub range: Range,
     kubeconfig: PathBuf,
     front: Namespace,
-    /// Fire needs the machine for itself.
+    /// Fire needs the whole machine.
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -101,11 +101,11 @@ impl Outpost {
         &self.kubeconfig
     }
 
-    /// A proxy before the server, with the rights of the DaemonSet's service
+    /// A proxy in front of the server, with the rights of the DaemonSet's service
     /// account.
     ///
     /// # Errors
-    /// When there is one already.
+    /// When there is already one.
     pub fn proxy(&self) -> Result<Proxy> {
         let client = self.server.service_account_client("kube-system", "nftpol")?;
         let address = SocketAddr::new(FRONT.into(), PROXY);
@@ -120,18 +120,18 @@ impl Outpost {
         Ok(Table(self.range.node().run(Kernel::open)??))
     }
 
-    /// Whether the node's kernel has what the server's objects say, to the
-    /// last rule, and nothing of another version beside it.
+    /// Checks that the node's kernel has exactly the rules that the server's
+    /// objects mean, and no rules of an older version.
     ///
     /// # Errors
-    /// When not, with the difference.
+    /// When they differ, with the difference.
     pub fn settled(&self) -> Result<()> {
         let kinds = "pods,namespaces,networkpolicies";
         let get = ["get", kinds, "--all-namespaces", "--output=yaml"];
         let objects = self.server.kubectl(&get, "")?.success()?;
         let diff = ["diff", "-f", "-", "--node", NODE, "--validate=warn"];
         let diff = program::run(self.range.node(), &diff, &objects)?;
-        ensure!(diff.code == Some(0), "the kernel does not have what was said: {diff:#?}");
+        ensure!(diff.code == Some(0), "the kernel differs from the server's objects: {diff:#?}");
         Ok(())
     }
 }
@@ -139,7 +139,7 @@ impl Outpost {
 /// Runs a scene under fire and returns its result.
 ///
 /// # Errors
-/// The scene's own; when packets cannot be sent or counted.
+/// The error of the scene, or when packets cannot be sent or counted.
 pub fn fire_at(
     range: &Range,
     probes: &[Probe],
@@ -157,10 +157,10 @@ pub fn fire_at(
     })
 }
 
-/// As [`fire_at`], reported in one row, and no packet may meet the wrong fate.
+/// As [`fire_at`], reported in one row. Fails when a packet meets the wrong fate.
 ///
 /// # Errors
-/// As there, and when one did.
+/// As [`fire_at`], and when a packet met the wrong fate.
 pub fn under_fire(
     range: &Range,
     name: &str,
@@ -172,7 +172,7 @@ pub fn under_fire(
     judge(probes, &outcome).with_context(|| name.to_owned())
 }
 
-/// What must become of packets whatever happens.
+/// What must happen to packets in every case.
 pub fn always(range: &Range) -> Vec<Probe> {
     [
         (CLIENT, SERVER, 80, Expect::Pass),
@@ -191,7 +191,7 @@ pub fn probe(range: &Range, (source, to, port, expect): (usize, u8, u16, Expect)
     Probe { source, destination: range.destination(to), port, expect }
 }
 
-/// A pod of this node whose label `app` is its name.
+/// A pod of this node. Its label `app` is its name.
 pub fn pod(namespace: &str, name: &str, address: IpAddr) -> Pod {
     Pod {
         key: ObjectKey::new(namespace, name),
@@ -206,13 +206,12 @@ pub fn pod(namespace: &str, name: &str, address: IpAddr) -> Pod {
     }
 }
 
-/// A policy that isolates the pod `toggled`, and lets the client in.
+/// A policy that isolates the pod `toggled` and lets the client in.
 pub fn toggle() -> String {
     ingress("toggle", "toggled", "{podSelector: {matchLabels: {app: client}}}", 80)
 }
 
-/// A policy that lets a peer into the pods of an app at a port, and isolates
-/// them.
+/// A policy that isolates the pods of an app and lets a peer in at a port.
 pub fn ingress(name: &str, app: &str, peer: &str, port: u16) -> String {
     fire::policy(
         name,
@@ -235,7 +234,7 @@ fn policies() -> String {
     format!("{guard}---\n{leash}")
 }
 
-/// The node's table, seen through a socket of its own.
+/// The node's table, read through a socket of its own.
 #[derive(Debug)]
 pub struct Table(Kernel);
 
@@ -243,12 +242,12 @@ impl Table {
     /// The generation of the node's rules.
     ///
     /// # Errors
-    /// When the kernel cannot be asked.
+    /// When the kernel does not answer.
     pub fn generation(&mut self) -> Result<Generation> {
         self.0.generation().context("ask for the generation")
     }
 
-    /// All of it.
+    /// The whole table.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -256,7 +255,7 @@ impl Table {
         self.0.dump(&scaffold::table()).context("read the table")
     }
 
-    /// The tables that are ours by name.
+    /// The tables that have our name.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -265,10 +264,10 @@ impl Table {
         Ok(names.iter().map(ToString::to_string).collect())
     }
 
-    /// Waits until the table is as wanted; how long that took.
+    /// Waits until the table is as wanted. Returns how long that took.
     ///
     /// # Errors
-    /// When it does not become so within a minute.
+    /// When that does not happen within a minute.
     pub fn until(&mut self, what: &str, wanted: impl Fn(&Ruleset) -> bool) -> Result<Duration> {
         let start = Instant::now();
         let mut last = None;
@@ -281,7 +280,7 @@ impl Table {
                 }
             }
             if start.elapsed() > PATIENCE {
-                bail!("the table does not become so within {PATIENCE:?}: {what}");
+                bail!("the table is not as wanted after {PATIENCE:?}: {what}");
             }
             sleep(Duration::from_millis(1));
         }
@@ -294,7 +293,7 @@ pub fn isolates(table: &Ruleset, direction: Direction, address: Ipv4Addr) -> boo
     set.is_some_and(|set| set.elements.iter().any(|element| holds(element, address)))
 }
 
-/// Whether a table knows an address as that of a peer.
+/// Whether a table knows an address as a peer's.
 pub fn knows(table: &Ruleset, address: Ipv4Addr) -> bool {
     let mut peers = table.sets.iter().filter(|(name, _)| name.as_str().starts_with("p4."));
     peers.any(|(_, set)| set.elements.iter().any(|element| holds(element, address)))

@@ -1,8 +1,8 @@
 //! A root file system with one program and nothing else.
 //!
-//! In: a program of this machine, and a folder. Out: the program where a
-//! container's `PATH` finds it, and its loader and libraries where the loader finds
-//! them. Never: a shell, or any file that the program does not load.
+//! The program is where a container's `PATH` finds it. Its loader and libraries are
+//! where the loader finds them. Never: a shell, or any file that the program does
+//! not load.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// Where the program is in there.
+/// Where the program is in the root file system.
 pub const PROGRAM: &str = "/usr/local/bin/nftpol";
 
-/// Puts the program and what it needs into a folder.
+/// Copies the program and what it needs into a folder.
 ///
 /// # Errors
 /// When a library is missing, or a file cannot be copied.
@@ -25,8 +25,8 @@ pub fn write(folder: &Path, program: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The loader and the libraries of a program, as the loader finds them
-/// (ldd(1)); none of one that is linked statically.
+/// The loader and the libraries of a program, as the loader finds them (ldd(1)). A
+/// statically linked program has none.
 ///
 /// # Errors
 /// When one is missing, or `ldd` does not know the program.
@@ -34,7 +34,8 @@ pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let output = Command::new("ldd").env("LC_ALL", "C").arg(program).output().context("run ldd")?;
     let said = String::from_utf8_lossy(&output.stdout);
     let problem = String::from_utf8_lossy(&output.stderr);
-    // Of a static program that is at no fixed address it says "statically linked", and succeeds.
+    // For a static position-independent program, it prints "statically linked" and
+    // succeeds.
     if problem.trim() == "not a dynamic executable" {
         return Ok(Vec::new());
     }
@@ -42,8 +43,8 @@ pub fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     named(&said).with_context(|| format!("ldd {}", program.display()))
 }
 
-/// `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`, the loader without
-/// an arrow, and the kernel's `linux-vdso.so.1`, which is no file.
+/// Reads lines like `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x...)`. The
+/// loader has no arrow. The kernel's `linux-vdso.so.1` is no file.
 fn named(said: &str) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for line in said.lines().map(str::trim) {

@@ -1,14 +1,14 @@
 //! Runs Kubernetes' own tests of NetworkPolicy (`test/e2e`) against a cluster.
 //!
-//! In: a cluster and the specs to run. Out: how each ended, how long it took, and
-//! every wrong answer on the way, including those that upstream forgives.
+//! Returns how each spec ended, how long it took, and every wrong answer on the
+//! way, including those that upstream forgives.
 //! Never: a result that is read from terminal text, or a spec that is left out
 //! silently.
 //!
-//! Each spec is a process of its own. So one that hangs or dies is the failure of
-//! one spec, and specs run beside each other without Ginkgo's server. This costs
-//! two seconds of CPU time a spec: the program lists all of upstream's 7,600 specs
-//! before it runs one.
+//! Each spec is a separate process. If one hangs or dies, only that spec fails.
+//! Specs run in parallel without Ginkgo's server. This costs two seconds of CPU
+//! time per spec: the program lists all of upstream's 7,600 specs before it runs
+//! one.
 
 pub mod cells;
 pub mod choice;
@@ -26,11 +26,12 @@ use crate::apiserver;
 use cells::Cells;
 pub use fleet::run;
 
-/// The program, by the name that upstream's own releases give it.
+/// The program, by its name in upstream's own releases.
 const PROGRAM: &str = "e2e.test";
-/// Ginkgo's name for the program's one suite, which leads every spec's text.
+/// Ginkgo's name for the program's one suite. The text of every spec begins with
+/// it.
 const GINKGO_SUITE: &str = "Kubernetes e2e suite";
-/// The group of Kubernetes that the specs belong to, with which they begin.
+/// The Kubernetes group that owns the specs. Their names begin with it.
 const GROUP: &str = "[sig-network] ";
 
 /// One spec.
@@ -38,16 +39,16 @@ const GROUP: &str = "[sig-network] ";
 pub struct Spec {
     /// The outermost container without upstream's group: `Netpol [LinuxOnly]`.
     pub suite: String,
-    /// Every text of it, joined as Ginkgo does, without upstream's group.
+    /// All its texts, joined as Ginkgo joins them, without upstream's group.
     pub name: String,
-    /// `Feature:NetworkPolicy` and the like, which the name has in brackets.
+    /// `Feature:NetworkPolicy` and similar labels. The name has them in brackets.
     pub labels: Vec<String>,
-    /// Whether nothing else may run beside it.
+    /// Whether no other spec may run at the same time.
     pub serial: bool,
 }
 
 impl Spec {
-    /// The name for people: without what the suite says and the labels.
+    /// The name for people, without the suite's text and the labels.
     pub fn short(&self) -> &str {
         let name = self.name.strip_prefix(&self.suite).unwrap_or(&self.name);
         let name = name.trim_start().trim_end_matches(" [Feature:NetworkPolicy]");
@@ -58,18 +59,18 @@ impl Spec {
 /// How a spec ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Upstream is content.
+    /// Upstream accepts it.
     Passed,
-    /// It is not, with its message.
+    /// Upstream does not, with its message.
     Failed(String),
-    /// It was not run, or gave up by itself before it tried anything; why.
+    /// It was not run, or gave up before it tried anything, with the reason.
     NotRun(String),
 }
 
-/// What became of a spec.
+/// The result of a spec.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Which.
+    /// Which spec.
     pub spec: Spec,
     /// How it ended.
     pub verdict: Verdict,
@@ -79,11 +80,11 @@ pub struct Outcome {
     pub cells: Cells,
 }
 
-/// All specs of NetworkPolicy that the built program has, by name; with a
-/// focus, a regular expression as Go has it, those that meet that, too.
+/// All NetworkPolicy specs of the built program, by name. With a focus, a regular
+/// expression of Go, only those that also match it.
 ///
 /// # Errors
-/// When it is not built (`cargo xtask conformance` does that) or lists none.
+/// When it is not built (`cargo xtask conformance` builds it) or lists none.
 pub fn list(focus: Option<&str>) -> Result<Vec<Spec>> {
     let suites = choice::SUITES.join("|");
     let mut specs = listed(&suites)?;

@@ -1,8 +1,8 @@
 //! A testbed with a real API server, and agents that watch it.
 //!
-//! In: the description of a cluster. Out: its namespaces; a server that knows its
-//! pods and has the objects of `manifests/`; agents on its nodes with the rights
-//! from there. Never: rights or objects for an agent that `manifests/` does not have.
+//! The server knows the pods of the cluster and has the objects of `manifests/`.
+//! The agents on the nodes have the rights from there. Never: rights or objects for
+//! an agent that `manifests/` does not have.
 
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -21,7 +21,7 @@ use crate::daemon::Daemon;
 
 /// How long an agent may take to become ready.
 pub const PATIENCE: Duration = Duration::from_secs(30);
-/// How long packets may take to do as the spec says.
+/// How long packets may take to follow the specification.
 const SOON: Duration = Duration::from_secs(10);
 
 /// The cluster and its API server, as long as this value lives.
@@ -37,8 +37,7 @@ impl World {
     /// Builds it and starts the server. Namespace names begin with `prefix`.
     ///
     /// # Errors
-    /// When the cluster or the server does not come up, or `manifests/` are
-    /// refused.
+    /// When the cluster or the server does not start, or `manifests/` are refused.
     pub fn new(spec: TestbedSpec, prefix: &str) -> Result<Self> {
         let cluster = Testbed::new(spec, prefix)?;
         let address = cluster.services_address(false)?;
@@ -80,7 +79,7 @@ impl World {
         self.agents_with(&[])
     }
 
-    /// The same, with these options.
+    /// As [`Self::agents`], with these options.
     ///
     /// # Errors
     /// As [`Self::agents`].
@@ -95,7 +94,7 @@ impl World {
     }
 }
 
-/// Applies `manifests/`. A kubeconfig with the rights of the DaemonSet's
+/// Applies `manifests/`. Returns a kubeconfig with the rights of the DaemonSet's
 /// service account.
 ///
 /// # Errors
@@ -106,13 +105,13 @@ pub fn install(server: &ApiServer) -> Result<PathBuf> {
     server.service_account_kubeconfig("kube-system", "nftpol")
 }
 
-/// The folder of the DaemonSet and its rights.
+/// The folder with the DaemonSet and its rights.
 pub fn manifests() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../manifests")
 }
 
-/// Tries everything until packets do what the specification says of the
-/// objects that the API server has.
+/// Tries all flows until packets match the specification for the objects of the API
+/// server.
 ///
 /// # Errors
 /// When they do not within ten seconds.

@@ -35,14 +35,14 @@ const ESTABLISHED: u8 = 3;
 const TIMEOUT_SECONDS: u32 = 3600;
 const MESSAGES_AT_ONCE: usize = 256;
 
-/// A flow to be made.
+/// A flow to create.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// The first packet's direction.
+    /// Direction of the first packet.
     pub original: Tuple,
-    /// The answer's.
+    /// Direction of the reply.
     pub reply: Tuple,
-    /// The flow that announced it.
+    /// The flow that announced this one.
     pub master: Option<Tuple>,
 }
 
@@ -52,7 +52,7 @@ impl Entry {
         Self::translated(source, destination, destination, protocol)
     }
 
-    /// A flow to `destination`, which is in truth `behind`.
+    /// A flow to `destination` that is translated to `behind`.
     pub fn translated(
         source: (IpAddr, u16),
         destination: (IpAddr, u16),
@@ -69,10 +69,10 @@ impl Entry {
     }
 }
 
-/// Makes them, as flows that were answered.
+/// Creates these flows. Each counts as answered.
 ///
 /// # Errors
-/// When the kernel refuses one: it is there, or the table is full.
+/// When the kernel refuses one: it already exists, or the table is full.
 pub fn create(entries: &[Entry]) -> Result<()> {
     let (family, kind) = (AddressFamily::Netlink, SockType::Raw);
     let socket = socket(family, kind, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkNetFilter)
@@ -89,14 +89,14 @@ pub fn create(entries: &[Entry]) -> Result<()> {
     Ok(())
 }
 
-/// Without NLM_F_ACK only errors are answered, before `sendmsg` returns.
+/// Without NLM_F_ACK the kernel answers only errors, before `sendmsg` returns.
 fn check(socket: &OwnedFd) -> Result<()> {
     let mut buffer = [0; 8192];
     let mut parts = [IoSliceMut::new(&mut buffer)];
     match recvmsg::<NetlinkAddr>(socket.as_raw_fd(), &mut parts, None, MsgFlags::MSG_DONTWAIT) {
         Err(Errno::EAGAIN) => return Ok(()),
         Err(errno) => bail!("receive from the kernel: {errno}"),
-        Ok(received) => ensure!(received.bytes >= 20, "an answer cut short"),
+        Ok(received) => ensure!(received.bytes >= 20, "the answer of the kernel is cut short"),
     }
     let code = i32::from_ne_bytes(buffer[16..20].try_into()?);
     bail!("the kernel refuses an entry: {}", Errno::from_raw(-code))

@@ -1,7 +1,7 @@
 //! Sends single datagrams to addresses of every kind: link-local, broadcast and
 //! multicast. Sends ICMPv6 messages of every type.
 //!
-//! Each datagram starts a new flow. The answer is whether it arrived.
+//! Each datagram starts a new flow. The result is whether it arrived.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::frame;
 use crate::testbed::Endpoint;
 
-/// What has not come by then does not come: on one machine a datagram takes
+/// A datagram that has not arrived by then is lost. On one machine it takes
 /// microseconds.
 const PATIENCE: Duration = Duration::from_millis(250);
 
@@ -23,7 +23,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(1);
 /// An IPv6 link-local unicast address of an endpoint's `eth0`, with its scope.
 ///
 /// # Errors
-/// When it has none.
+/// When the endpoint has none.
 pub fn link_local(endpoint: &Endpoint) -> Result<(Ipv6Addr, u32)> {
     // Address, index, prefix length, scope, flags, name
     // (if6_seq_show in net/ipv6/addrconf.c, Linux 6.18).
@@ -50,11 +50,11 @@ pub fn scoped(endpoint: &Endpoint, address: Ipv6Addr, port: u16) -> Result<Socke
     Ok(SocketAddrV6::new(address, port, 0, scope).into())
 }
 
-/// A socket of an endpoint that receives what is sent to `port`, in `group`
+/// A socket of an endpoint that receives what is sent to `port`. It joins `group`
 /// when that is a multicast address.
 ///
 /// # Errors
-/// When it cannot be bound or join.
+/// When the socket cannot be bound or cannot join.
 pub fn receiver(endpoint: &Endpoint, group: IpAddr, port: u16) -> Result<UdpSocket> {
     let (_, scope) = link_local(endpoint)?;
     let own = endpoint.address(false);
@@ -79,10 +79,10 @@ pub fn receiver(endpoint: &Endpoint, group: IpAddr, port: u16) -> Result<UdpSock
     socket.with_context(|| format!("receive {group} port {port} at {}", endpoint.name))
 }
 
-/// Sends one datagram and waits for it.
+/// Sends one datagram and waits until it arrives.
 ///
 /// # Errors
-/// When it cannot be sent. That it does not arrive is no error.
+/// When it cannot be sent. A datagram that does not arrive is no error.
 pub fn arrives(
     sender: &Endpoint,
     source: SocketAddr,
@@ -103,8 +103,8 @@ pub fn arrives(
     Ok(comes(receiver, number))
 }
 
-/// Sends one datagram in a frame for `neighbour` alone, whatever its
-/// destination, and waits for it.
+/// Sends one datagram in a frame for `neighbour` alone, whatever its destination
+/// is. Waits until it arrives.
 ///
 /// # Errors
 /// As [`frame::send`].
@@ -137,11 +137,11 @@ fn comes(receiver: &UdpSocket, number: [u8; 4]) -> bool {
     false
 }
 
-/// Sends an ICMPv6 message of each type with this hop limit between two
-/// endpoints' addresses, and gives the types that arrive, in order.
+/// Sends an ICMPv6 message of each type with this hop limit from one endpoint to
+/// the other. Returns the types that arrive, in order.
 ///
 /// # Errors
-/// When one has no IPv6 address, or a message cannot be sent.
+/// When an endpoint has no IPv6 address, or a message cannot be sent.
 pub fn icmpv6(from: &Endpoint, to: &Endpoint, hops: u8, types: &[u8]) -> Result<Vec<u8>> {
     let number = next_number();
     let source = from.address(true).context("an IPv6 address")?;
@@ -154,8 +154,8 @@ pub fn icmpv6(from: &Endpoint, to: &Endpoint, hops: u8, types: &[u8]) -> Result<
         socket.bind(&SockAddr::from(SocketAddr::new(source, 0)))?;
         socket.set_unicast_hops_v6(hops.into())?;
         for kind in types {
-            // Type, code, checksum (the kernel's to fill in: RFC 3542, 3.1),
-            // four bytes that depend on the type, then ours.
+            // Type, code, checksum (the kernel fills it in: RFC 3542, 3.1), four
+            // bytes that depend on the type, then our data.
             let message = [&[*kind, 0, 0, 0, 0, 0, 0, 0], &number[..]].concat();
             socket.send_to(&message, &SockAddr::from(SocketAddr::new(destination, 0)))?;
         }

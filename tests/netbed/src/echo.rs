@@ -1,8 +1,8 @@
 //! Long-lived flows: numbered messages and their echoes, one after the other.
 //!
-//! In: endpoints and addresses. Out: how many messages were sent, how many came
-//! back, and when the last one did. Never: one socket for two flows, or a message
-//! counted as lost before it had plenty of time.
+//! Counts how many messages were sent, how many came back, and when the last one
+//! did. Each flow has its own socket. A message counts as lost only after plenty of
+//! time.
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
@@ -16,14 +16,14 @@ use anyhow::{Context, Result, ensure};
 
 use crate::testbed::Endpoint;
 
-/// Between an echo and the next message.
+/// Time between an echo and the next message.
 const PAUSE: Duration = Duration::from_millis(1);
-/// A message without an echo is followed by the next after this.
+/// Without an echo, the next message follows after this time.
 const SLICE: Duration = Duration::from_millis(50);
-/// How long a stream that ends waits for echoes.
+/// How long a stream waits for echoes when it ends.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Echoes on one port, over UDP and TCP.
+/// Echoes everything on one port, over UDP and TCP.
 #[derive(Debug)]
 pub struct Server {
     stop: Arc<AtomicBool>,
@@ -71,7 +71,7 @@ impl Drop for Server {
     }
 }
 
-/// Until the other end closes.
+/// Runs until the other end closes.
 fn echo(mut stream: TcpStream) {
     let mut buffer = [0; 64];
     while stream.set_nonblocking(false).is_ok() {
@@ -82,18 +82,18 @@ fn echo(mut stream: TcpStream) {
     }
 }
 
-/// What became of a stream.
+/// The result of a stream.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Messages sent.
     pub sent: u64,
     /// Messages without an echo so far.
     pub missing: BTreeSet<u64>,
-    /// When the last echo came.
+    /// When the last echo arrived.
     pub last: Instant,
 }
 
-/// A flow under way. Dropping it ends it.
+/// An open flow. Dropping it ends it.
 #[derive(Debug)]
 pub struct Stream {
     report: Arc<Mutex<Report>>,
@@ -110,7 +110,7 @@ impl Stream {
     /// Over UDP.
     ///
     /// # Errors
-    /// When not even the first message comes back.
+    /// When the first message does not come back.
     pub fn udp(from: &Endpoint, to: SocketAddr) -> Result<Self> {
         let socket = from.namespace.run(|| {
             let any = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
@@ -125,7 +125,7 @@ impl Stream {
     /// Over TCP.
     ///
     /// # Errors
-    /// When there is no connection or the first message does not come back.
+    /// When the connection fails or the first message does not come back.
     pub fn tcp(from: &Endpoint, to: SocketAddr) -> Result<Self> {
         let stream = from.namespace.run(|| TcpStream::connect_timeout(&to, PATIENCE))?;
         let stream = stream.with_context(|| format!("connect {} to {to}", from.name))?;
@@ -162,8 +162,8 @@ impl Stream {
         report.sent - report.missing.len() as u64
     }
 
-    /// Waits until this many more messages have come back; `false` if they do
-    /// not within a long time.
+    /// Waits until this many more messages have come back. `false` if they do not
+    /// within a long time.
     pub fn goes_on(&self, more: u64) -> bool {
         let (begun, wanted) = (Instant::now(), self.echoes() + more);
         while self.echoes() < wanted && begun.elapsed() < PATIENCE {
@@ -172,12 +172,12 @@ impl Stream {
         self.echoes() >= wanted
     }
 
-    /// Sends no more.
+    /// Stops sending.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Sends no more, and waits for what is missing.
+    /// Stops sending, and waits for the missing echoes.
     pub fn finish(mut self) -> Report {
         self.end();
         lock(&self.report).clone()
@@ -198,7 +198,7 @@ impl Drop for Stream {
 }
 
 impl Link {
-    /// Sends a message, if it may, and waits a moment for an echo.
+    /// Sends a message if one is due, and waits a moment for an echo.
     fn step(&mut self, report: &Mutex<Report>, send: bool) {
         if send {
             let number = {
@@ -209,7 +209,7 @@ impl Link {
                 number
             };
             let message = number.to_be_bytes();
-            // What cannot be sent does not come back.
+            // A message that cannot be sent does not come back either.
             let _ = match self {
                 Self::Udp(socket) => socket.send(&message).map(|_| ()),
                 Self::Tcp(stream) => stream.write_all(&message),

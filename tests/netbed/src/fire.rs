@@ -1,9 +1,10 @@
 //! The shooting range: packets at full speed while the rules change.
 //!
-//! In: probes with their expected fate, and the updates to make meanwhile.
-//! Out: for every probe, how many packets were sent, arrived and passed. The
-//! numbers are exact: they come from counters in the kernel.
-//! Never: a packet of a known flow. The node drops every packet in postrouting,
+//! You give probes with their expected fate, and the updates to make meanwhile. For
+//! every probe you get how many packets were sent, arrived and passed. The numbers
+//! are exact: they come from counters in the kernel.
+//!
+//! No packet belongs to a known flow. The node drops every packet in postrouting,
 //! before connection tracking confirms it. So each packet is new and the rules
 //! judge it.
 //!
@@ -34,26 +35,26 @@ pub use shoot::{Goal, Outcome, shoot};
 
 use std::net::Ipv4Addr;
 
-/// What must become of a probe's packets, whenever they are sent.
+/// What must happen to a probe's packets, whenever they are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// All pass: allowed before and after each update.
+    /// All pass. They are allowed before and after each update.
     Pass,
-    /// None passes: denied before and after each update.
+    /// None passes. They are denied before and after each update.
     Drop,
-    /// Some pass, some do not: this is what the updates change.
+    /// Some pass and some do not. This is what the updates change.
     Either,
 }
 
 /// One kind of packet: UDP from one pod to one address and port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Probe {
-    /// Which of the range's pods sends it.
+    /// The index of the pod that sends it.
     pub source: usize,
-    /// Where it goes; one of [`Range::destination`].
+    /// Where it goes: one of [`Range::destination`].
     pub destination: Ipv4Addr,
     /// UDP destination port.
     pub port: u16,
-    /// What must become of it.
+    /// What must happen to it.
     pub expect: Expect,
 }

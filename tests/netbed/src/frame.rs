@@ -1,7 +1,7 @@
 //! Sends Ethernet frames by hand, as a pod with CAP_NET_RAW can.
 //!
-//! In: a neighbour and an IP packet. Out: the packet in a frame for that neighbour
-//! alone, whatever its IP destination is. Never: routes or neighbour discovery.
+//! The frame goes to one neighbour alone, whatever the IP destination of the packet
+//! is. It uses no routes and no neighbour discovery.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -13,13 +13,13 @@ use nix::sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, se
 use crate::probe::{internet_checksum, transport_checksum};
 use crate::testbed::Endpoint;
 
-/// IANA's protocol number.
+/// UDP's protocol number (IANA).
 const UDP: u8 = 17;
-/// Bytes (RFC 768).
+/// Length of a UDP header in bytes (RFC 768).
 const UDP_HEADER: u16 = 8;
-/// Bytes of a header without options (RFC 791).
+/// Length of an IPv4 header without options, in bytes (RFC 791).
 const IPV4_HEADER: u16 = 20;
-/// What Linux sends.
+/// The hop limit that Linux sends.
 const HOPS: u8 = 64;
 /// EtherType of IPv4 and of IPv6 (IANA).
 const ETHERTYPE_V4: [u8; 2] = [0x08, 0x00];
@@ -60,8 +60,8 @@ pub fn udp(source: SocketAddr, destination: SocketAddr, payload: [u8; 4]) -> Res
     Ok([header, addresses, body].concat())
 }
 
-/// Sends an IP packet in a frame from `sender`'s `eth0` to the hardware
-/// address of `neighbour`'s.
+/// Sends an IP packet in a frame from `sender`'s `eth0` to the hardware address of
+/// `neighbour`'s.
 ///
 /// # Errors
 /// When an interface is missing or the frame cannot be sent.

@@ -1,4 +1,4 @@
-//! The network bed: namespaces wired like nodes and pods, and packets in them.
+//! Network namespaces wired like nodes and pods, and packets between them.
 //!
 //! | module | what for |
 //! |---|---|
@@ -15,8 +15,7 @@
 //! | [`conntrack`] | flows put into connection tracking and read from it |
 //! | [`fire`] | a shooting range: thousands of packets while the rules change |
 //!
-//! Every test that opens a namespace needs root. Never: a test that skips
-//! itself.
+//! Every test that opens a namespace needs root. A test must not skip itself.
 
 pub mod conntrack;
 pub mod datagram;

@@ -1,8 +1,8 @@
 //! Network namespaces with names, and the wires between them.
 //!
-//! `ip netns` shows the namespaces. When a [`Namespace`] is dropped, the namespace
-//! and everything that runs in it end. Never: a change of the machine's own
-//! network, or a silent skip where rights are missing.
+//! `ip netns` shows the namespaces. Dropping a [`Namespace`] ends the namespace and
+//! every process in it. Never: a change of the machine's own network, or a silent
+//! skip where rights are missing.
 
 mod namespace;
 mod wire;

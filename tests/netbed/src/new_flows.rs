@@ -1,10 +1,10 @@
 //! Asks a server every millisecond, each time in a new flow.
 //!
-//! In: the asking endpoint, and a UDP server that echoes what follows `echo `, as
-//! agnhost's netexec does. Out: when the answered questions were sent.
+//! The UDP server must echo what follows `echo `, as agnhost's netexec does. You
+//! get the times at which the answered questions were sent.
 //! Never: one port for two questions within 50 s. Connection tracking keeps such a
-//! flow for 30 s (`nf_conntrack_udp_timeout`) and lets it pass whatever the rules
-//! are now.
+//! flow for 30 s (`nf_conntrack_udp_timeout`) and lets its packets pass whatever
+//! the rules are now.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -20,15 +20,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::net::Namespace;
 use crate::testbed::Endpoint;
 
-/// Between two questions.
+/// Time between two questions.
 pub const EVERY: Duration = Duration::from_millis(1);
-/// The ports that ask, one after the other: the kernel's own choice is random,
-/// and would soon meet one that was answered.
+/// The source ports, used in turn. The kernel's own choice is random and would soon
+/// repeat a port that was answered.
 const PORTS: std::ops::Range<u16> = 10_000..60_000;
-/// How long an answer may take.
+/// How long to wait for an answer.
 const WINDOW: Duration = Duration::from_millis(100);
 
-/// Questions, as long as this value lives.
+/// Asks questions until this value is dropped.
 #[derive(Debug)]
 pub struct NewFlows {
     stop: Arc<AtomicBool>,
@@ -36,18 +36,18 @@ pub struct NewFlows {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What became of the questions so far.
+/// The result of the questions so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
-    /// How many were sent.
+    /// How many questions were sent.
     pub sent: u64,
     /// How many were answered.
     pub answered: u64,
-    /// How many were sent since the last that was answered.
+    /// How many were sent after the last answered one.
     pub unanswered: u64,
-    /// When the first was sent that was answered.
+    /// When the first answered question was sent.
     pub first: Option<Instant>,
-    /// When the last was.
+    /// When the last answered question was sent.
     pub last: Option<Instant>,
 }
 
@@ -58,7 +58,7 @@ struct Question {
 }
 
 impl NewFlows {
-    /// Begins to ask. After `enough` answers it stops asking.
+    /// Starts to ask. Stops after `enough` answers.
     ///
     /// # Errors
     /// When the namespace cannot be entered.
@@ -77,7 +77,7 @@ impl NewFlows {
         Ok(Self { stop, asked, thread: Some(thread) })
     }
 
-    /// What became of the questions so far.
+    /// The result of the questions so far.
     pub fn asked(&self) -> Progress {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,13 +87,13 @@ impl Drop for NewFlows {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has printed it.
+            // A thread that panicked has already printed the reason.
             let _ = thread.join();
         }
     }
 }
 
-/// In the namespace: asks until it must stop.
+/// Runs in the namespace. Asks until it must stop.
 fn ask(to: SocketAddr, enough: u64, stop: &AtomicBool, asked: &Mutex<Progress>) -> Result<()> {
     let mut open: Vec<Question> = Vec::new();
     let mut next = Instant::now();
@@ -114,7 +114,7 @@ fn ask(to: SocketAddr, enough: u64, stop: &AtomicBool, asked: &Mutex<Progress>) 
             asked.unanswered += u64::from(question.is_some());
             drop(asked);
             open.extend(question);
-            // What was missed is not made up for.
+            // Missed questions are not sent later.
             next = (next + EVERY).max(now);
         }
         hear(&mut open, number, asked)?;
@@ -130,7 +130,7 @@ fn hear(open: &mut Vec<Question>, newest: u64, asked: &Mutex<Progress>) -> Resul
     let ready: Vec<bool> = waiting.iter().map(|one| one.any().unwrap_or(false)).collect();
     drop(waiting);
     let mut ready = ready.into_iter();
-    // A refusal by ICMP is a refusal, too.
+    // A refusal by ICMP counts as a refusal.
     let done = open.extract_if(.., |_| ready.next().unwrap_or(false));
     for question in done.filter(Question::is_answered) {
         let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -156,7 +156,7 @@ impl Question {
         };
         socket.set_nonblocking(true)?;
         let sent = Instant::now();
-        // Without a route or a neighbour it fails, which is no answer.
+        // Without a route or a neighbour it fails. That counts as no answer.
         let done =
             socket.connect(to).and_then(|()| socket.send(format!("echo {number}").as_bytes()));
         Ok(done.is_ok().then_some(Self { socket, number, sent }))

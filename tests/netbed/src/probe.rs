@@ -1,9 +1,9 @@
 //! Finds out with real packets who reaches whom.
 //!
-//! In: a [`Testbed`] and flows. Out: how far each flow came. All flows of a run
-//! happen at once, so a run takes about as long as one refusal.
-//! Never: a flow that conntrack could know from an earlier run, or an opinion about
-//! what should pass. [`crate::verdict`] has that.
+//! Returns how far each flow came. All flows of a run happen at once, so a run
+//! takes about as long as one refusal.
+//! Never: a flow that conntrack could know from an earlier run. What should pass is
+//! decided in [`crate::verdict`], not here.
 
 mod doors;
 mod flow;
@@ -20,8 +20,8 @@ use doors::Door;
 pub use flow::{Flow, Knock, Seen};
 pub(crate) use packet::{internet_checksum, transport_checksum};
 
-/// Source ports, echo identifiers and numbers of runs begin here; whatever is
-/// knocked at lies below.
+/// Source ports, echo identifiers and run numbers start here. All probed ports are
+/// lower.
 const FIRST_RUN: u16 = 20_000;
 static NEXT_RUN: AtomicU16 = AtomicU16::new(FIRST_RUN);
 
@@ -62,11 +62,11 @@ impl<'a> Prober<'a> {
         run::run(self.cluster, &self.doors, flows, number)
     }
 
-    /// Tries them again until all arrive: interfaces, neighbours and routes
-    /// need a moment after they were made.
+    /// Tries them again until all arrive. Interfaces, neighbours and routes need a
+    /// moment after their creation.
     ///
     /// # Errors
-    /// When some still do not arrive after 20 tries. Names one of them.
+    /// When some still do not arrive after 20 tries. The error names some of them.
     pub fn settle(&self, flows: &[Flow]) -> Result<()> {
         let mut missing = flows.to_vec();
         for _ in 0..20 {

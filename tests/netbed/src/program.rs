@@ -1,7 +1,6 @@
 //! Runs the built `nftpol` in a node's namespace.
 //!
-//! In: a namespace, arguments, standard input. Out: output and exit code.
-//! Never: links the code of `nftpol`.
+//! It does not link the code of `nftpol`.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,10 +10,10 @@ use anyhow::{Context, Result, ensure};
 
 use crate::net::Namespace;
 
-/// Where the binary is, when it is not beside the tests.
+/// Names the binary when it is not beside the tests.
 const OVERRIDE: &str = "NFTPOL";
 
-/// What a run of the program left behind.
+/// The result of a run of the program.
 #[derive(Clone, Debug)]
 pub struct Finished {
     /// Exit code; `None` after a signal.
@@ -29,15 +28,15 @@ impl Finished {
     /// Its standard output.
     ///
     /// # Errors
-    /// When it did not exit with 0, with all its output.
+    /// When it did not exit with 0. The error has all its output.
     pub fn success(self) -> Result<String> {
         ensure!(self.code == Some(0), "the program failed: {self:#?}");
         Ok(self.stdout)
     }
 }
 
-/// The `nftpol` that belongs to this test executable: the same profile's, in
-/// the same target directory, unless the environment names another.
+/// The `nftpol` that belongs to this test executable: same profile, same target
+/// directory, unless the environment names another.
 ///
 /// # Errors
 /// When it has not been built.

@@ -1,7 +1,7 @@
 //! Enforces policies on a testbed and checks what packets do.
 //!
-//! In: a testbed and policies as YAML. Out: whether packets do what the
-//! specification says. Never: makes rules. `nftpol` makes them.
+//! It compares packets with the specification. It creates no rules itself: `nftpol`
+//! does.
 
 use anyhow::{Context, Result};
 use policy::Snapshot;
@@ -23,7 +23,8 @@ pub struct Scenario<'a> {
 }
 
 impl<'a> Scenario<'a> {
-    /// All pairs, with these kinds of probes. Ready when every flow has passed once.
+    /// All pairs with these kinds of probes. Returns when every flow has passed
+    /// once.
     ///
     /// # Errors
     /// When some flow does not pass.
@@ -78,10 +79,10 @@ pub fn connected(spec: TestbedSpec, prefix: &str) -> Result<Testbed> {
     Ok(cluster)
 }
 
-/// Which flows the specification lets pass, in their order.
+/// Which flows the specification allows, in their order.
 ///
 /// # Errors
-/// When a flow is between addresses of different families.
+/// When a flow's addresses are of different families.
 pub fn allowed(cluster: &Testbed, snapshot: &Snapshot, flows: &[Flow]) -> Result<Vec<bool>> {
     let owners = owners(snapshot);
     let packets = flows.iter().map(|flow| flow.packet(cluster).context("mixed families"));

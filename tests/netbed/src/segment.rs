@@ -1,6 +1,5 @@
-//! Sends single TCP segments that belong to no flow, as no socket does.
+//! Sends single TCP segments that belong to no flow, which no socket does.
 //!
-//! In: endpoints, ports, flags. Out: which segments arrive at an endpoint.
 //! Never: a handshake. The receiving kernel answers by itself, because it knows no
 //! such flow either.
 
@@ -16,10 +15,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::probe::transport_checksum;
 use crate::testbed::Endpoint;
 
-/// What has not come by then does not come: on one machine a segment takes
+/// A segment that has not arrived by then is lost. On one machine it takes
 /// microseconds.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// Bytes of a header without options (RFC 9293, 3.1), and IANA's number.
+/// Length of a TCP header without options, in bytes (RFC 9293, 3.1), and TCP's
+/// protocol number (IANA).
 const TCP_HEADER: usize = 20;
 const TCP: u8 = 6;
 
@@ -30,11 +30,11 @@ pub struct Segment {
     pub source_port: u16,
     /// Destination port.
     pub destination_port: u16,
-    /// Number of the first byte that it would carry.
+    /// Sequence number.
     pub sequence: u32,
-    /// Number of the byte that the sender waits for.
+    /// Acknowledgment number.
     pub acknowledgement: u32,
-    /// What it says.
+    /// The flags.
     pub flags: TcpFlags,
 }
 
@@ -70,7 +70,7 @@ pub fn send(from: &Endpoint, to: &Endpoint, v6: bool, segment: Segment) -> Resul
     Ok(())
 }
 
-/// Hears every TCP segment that comes to an endpoint.
+/// Receives every TCP segment that arrives at an endpoint.
 #[derive(Debug)]
 pub struct SegmentListener {
     socket: UdpSocket,
@@ -81,13 +81,13 @@ impl SegmentListener {
     /// At an endpoint, for one family.
     ///
     /// # Errors
-    /// When there can be no raw socket.
+    /// When the raw socket cannot be opened.
     pub fn at(endpoint: &Endpoint, v6: bool) -> Result<Self> {
         let socket = endpoint.namespace.run(|| raw(v6))??;
         Ok(Self { socket: UdpSocket::from(OwnedFd::from(socket)), v6 })
     }
 
-    /// Whether one with these ports comes soon; others are passed over.
+    /// Whether a segment with these ports arrives soon. Skips all others.
     ///
     /// # Errors
     /// When the socket fails.
@@ -106,7 +106,8 @@ impl SegmentListener {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error).context("hear segments"),
             };
-            // Of IPv4 with its header (raw(7)), of IPv6 without (RFC 3542, 3).
+            // IPv4 packets come with their header (raw(7)), IPv6 ones without (RFC
+            // 3542, 3).
             let skip = if self.v6 { 0 } else { usize::from(buffer[0] & 0x0f) * 4 };
             if buffer.get(skip..length).is_some_and(|segment| segment.starts_with(&ports)) {
                 return Ok(true);

@@ -1,7 +1,7 @@
 //! A stream of datagrams that shows when a change took effect.
 //!
-//! In: two endpoints and a port. Out: when the stream stopped or began to arrive
-//! after a moment; how many datagrams were sent and how many arrived.
+//! After a moment that you choose, you learn when the stream stopped or began to
+//! arrive. You also get how many datagrams were sent and how many arrived.
 //! Never: an answer. Without a reply, connection tracking treats each packet of a
 //! flow as new (`nf_ct_get`, IP_CT_NEW until a reply was seen), so the rules judge
 //! every datagram.
@@ -17,24 +17,24 @@ use socket2::SockRef;
 
 use crate::testbed::Endpoint;
 
-/// Between two datagrams.
+/// Time between two datagrams.
 pub const EVERY: Duration = Duration::from_micros(250);
-/// As long a silence is no accident,
+/// A silence this long is no accident.
 const SILENCE: Duration = Duration::from_millis(100);
-/// nor are so many datagrams lost in a row: a sender that nobody lets run is
-/// silent, too.
+/// Nor is the loss of this many datagrams in a row. Datagrams are counted, too,
+/// because a sender that gets no CPU time is also silent.
 const LOST: u64 = 100;
 /// How long to wait for a change.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// For datagrams that wait to be received, in bytes.
+/// Receive buffer for waiting datagrams, in bytes.
 const BUFFER: usize = 1 << 20;
-/// How long the last datagram may take.
+/// How long to wait for the last datagram.
 const TRAVEL: Duration = Duration::from_millis(300);
 
-/// A stream, as long as this value lives.
+/// Sends datagrams until this value is dropped.
 #[derive(Debug)]
 pub struct Stream {
-    /// For the sender and for the receiver.
+    /// Stop flags of the sender and of the receiver.
     stop: [Arc<AtomicBool>; 2],
     sent: Arc<AtomicU64>,
     /// When datagrams arrived, oldest first.
@@ -43,18 +43,17 @@ pub struct Stream {
     receiver: Option<JoinHandle<()>>,
 }
 
-/// What became of a stream, in datagrams.
+/// The result of a stream, in datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamCount {
-    /// Those that were to be sent, those that the sender's own node refused
-    /// included.
+    /// How many were due, including those that the sender's own node refused.
     pub sent: u64,
-    /// Those of them that arrived.
+    /// How many of them arrived.
     pub arrived: u64,
 }
 
 impl Stream {
-    /// Begins to send, every [`EVERY`].
+    /// Starts to send, one datagram every [`EVERY`].
     ///
     /// # Errors
     /// When a socket cannot be opened, or the endpoints have no address of
@@ -63,7 +62,7 @@ impl Stream {
         Self::paced(from, to, v6, port, EVERY)
     }
 
-    /// Begins to send, with this pause between two datagrams.
+    /// Starts to send, with this pause between two datagrams.
     ///
     /// # Errors
     /// As [`Stream::start`].
@@ -80,7 +79,8 @@ impl Stream {
         let receiver = to.namespace.run(|| UdpSocket::bind(target))?.context("receive")?;
         let sender = from.namespace.run(|| UdpSocket::bind(source))?.context("send")?;
         receiver.set_read_timeout(Some(Duration::from_millis(50)))?;
-        // What arrives while this process waits for a processor is not lost.
+        // Datagrams that arrive while this process waits for a processor are not
+        // lost.
         SockRef::from(&receiver).set_recv_buffer_size(BUFFER).context("enlarge a buffer")?;
         let stop = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
         let arrived = Arc::new(Mutex::new(Vec::new()));
@@ -89,7 +89,7 @@ impl Stream {
         let send = move || {
             while !sending.load(Ordering::Relaxed) {
                 counted.fetch_add(1, Ordering::Relaxed);
-                // What cannot be sent now, is later.
+                // A datagram that cannot be sent now is sent later.
                 let _ = sender.send_to(&[0; 8], target);
                 sleep(pause);
             }
@@ -107,7 +107,7 @@ impl Stream {
         Ok(Self { stop, sent, arrived, sender, receiver })
     }
 
-    /// Sends no more, and waits for what is on its way.
+    /// Stops sending, and waits for datagrams on their way.
     pub fn finish(mut self) -> StreamCount {
         self.stop[0].store(true, Ordering::Relaxed);
         join(self.sender.take());
@@ -116,26 +116,26 @@ impl Stream {
         StreamCount { sent: self.sent.load(Ordering::Relaxed), arrived: arrived as u64 }
     }
 
-    /// How long after this moment the last datagram arrived before they stayed
-    /// away; zero if none did.
+    /// How long after this moment the last datagram arrived before the stream
+    /// stopped. Zero if none did.
     ///
     /// # Errors
-    /// When they do not stay away.
+    /// When the stream does not stop.
     pub fn silenced_after(&self, moment: Instant) -> Result<Duration> {
         self.quiet_after(moment, SILENCE)
     }
 
-    /// The same, where only so long a silence counts.
+    /// As [`Stream::silenced_after`], with this length of silence.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is no such silence.
     pub fn quiet_after(&self, moment: Instant, silence: Duration) -> Result<Duration> {
         let quiet = self.quiet_within(moment, silence, PATIENCE);
         quiet.with_context(|| format!("datagrams still arrive after {PATIENCE:?}"))
     }
 
-    /// As [`Stream::silenced_after`]; `None` when they still arrive after so
-    /// much time of waiting.
+    /// As [`Stream::silenced_after`]. `None` when datagrams still arrive after this
+    /// time of waiting.
     pub fn silenced_within(&self, moment: Instant, patience: Duration) -> Option<Duration> {
         self.quiet_within(moment, SILENCE, patience)
     }
@@ -175,7 +175,7 @@ impl Stream {
         heard.with_context(|| format!("no datagram arrives within {PATIENCE:?}"))
     }
 
-    /// The same; `None` when none does in so much time of waiting.
+    /// As above. `None` when none arrives within this time of waiting.
     pub fn heard_within(&self, moment: Instant, patience: Duration) -> Option<Duration> {
         let start = Instant::now();
         loop {
@@ -195,7 +195,7 @@ impl Stream {
         arrived.get(arrived.partition_point(|one| *one < moment)).copied()
     }
 
-    /// When the first and the last of those that have arrived so far did.
+    /// When the first and the last datagram so far arrived.
     pub fn span(&self) -> Option<(Instant, Instant)> {
         let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
         Some((*arrived.first()?, *arrived.last()?))
@@ -216,12 +216,12 @@ impl Drop for Stream {
 
 fn join(thread: Option<JoinHandle<()>>) {
     if let Some(thread) = thread {
-        // A thread that panicked has printed it.
+        // A thread that panicked has already printed the reason.
         let _ = thread.join();
     }
 }
 
-/// The value below which this part of all durations lie.
+/// The value below which this fraction of all durations lies.
 pub fn percentile(durations: &mut [Duration], part: f64) -> Duration {
     durations.sort();
     let index = (durations.len() as f64 * part).ceil() as usize;

@@ -1,8 +1,8 @@
-//! Makes a described cluster real.
+//! Builds a described cluster from network namespaces.
 //!
-//! In: a [`TestbedSpec`]. Out: a [`Testbed`] with one network namespace for each
-//! node, each pod, the switch between the nodes, and an outsider. Every endpoint
-//! reaches every other while no policy is in force.
+//! There is one network namespace for each node, each pod, the switch between the
+//! nodes, and an outsider. Every endpoint reaches every other while no policy is in
+//! force.
 //! Never: policies, or rules of any firewall.
 //!
 //! ```text
@@ -33,7 +33,7 @@ use tunnel::Tunnel;
 #[derive(Debug)]
 pub struct Testbed {
     spec: TestbedSpec,
-    /// Before the nodes: they hold the nodes' devices.
+    /// Declared before the nodes, because it holds their devices.
     _tunnels: Vec<Tunnel>,
     endpoints: Vec<Endpoint>,
     switch: Namespace,
@@ -52,9 +52,9 @@ pub static TURN: Mutex<()> = Mutex::new(());
 pub struct Endpoint {
     /// A pod's `namespace/name`, a node's name, or `outsider`.
     pub name: String,
-    /// What it is.
+    /// Its role.
     pub role: Role,
-    /// Where its sockets live.
+    /// The namespace of its sockets.
     pub namespace: Namespace,
     /// Its addresses, at most one of each family.
     pub addresses: Vec<IpAddr>,
@@ -78,8 +78,8 @@ pub enum Role {
 }
 
 impl Testbed {
-    /// Builds it. Namespace names begin with `prefix` (4 characters at most)
-    /// and are unique.
+    /// Builds it. Namespace names are unique and begin with `prefix` (4 characters
+    /// at most).
     ///
     /// # Errors
     /// Without root, or when `ip` refuses something.
@@ -87,8 +87,8 @@ impl Testbed {
         build::build(spec, &|_| Namespace::new(prefix))
     }
 
-    /// Builds it with namespaces named for people: `<prefix>-<endpoint>`,
-    /// with `-` for the `/` of pods.
+    /// Builds it with readable namespace names: `<prefix>-<endpoint>`. The `/` of
+    /// pods becomes `-`.
     ///
     /// # Errors
     /// As [`Testbed::new`], and when a name is taken.
@@ -98,18 +98,18 @@ impl Testbed {
         })
     }
 
-    /// What it was built from.
+    /// The description it was built from.
     pub fn spec(&self) -> &TestbedSpec {
         &self.spec
     }
 
-    /// All pods except those in their node's network namespace, in the order of
-    /// the description; then all nodes and the outsider.
+    /// All pods except those in their node's network namespace, in the order of the
+    /// description. Then all nodes and the outsider.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
 
-    /// The endpoint of this name: `namespace/name`, a node, `outsider`.
+    /// The endpoint with this name: `namespace/name`, a node, `outsider`.
     ///
     /// # Errors
     /// When there is none.
@@ -131,8 +131,8 @@ impl Testbed {
     }
 
     /// Gives the switch's namespace an address that the nodes reach,
-    /// `192.168.77.254` or `fd00:77::fe`, and routes to the pods, for servers
-    /// that run there.
+    /// `192.168.77.254` or `fd00:77::fe`, and routes to the pods. Servers that run
+    /// there need both.
     ///
     /// # Errors
     /// When `ip` refuses it.
@@ -141,7 +141,7 @@ impl Testbed {
     }
 
     /// Removes the routes of the node with this index to the pods of other nodes.
-    /// The caller makes new ones.
+    /// The caller adds new ones.
     ///
     /// # Errors
     /// When `ip` refuses it.
@@ -160,7 +160,7 @@ impl Testbed {
 }
 
 impl Endpoint {
-    /// Its address of this family.
+    /// Its address in this family.
     pub fn address(&self, v6: bool) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|address| address.is_ipv6() == v6)
     }

@@ -1,8 +1,7 @@
-//! Compares what was seen with what the specification says.
+//! Compares what was seen with the specification.
 //!
-//! In: a snapshot, flows and how far each came. Out: how many passed and were
-//! refused as they should, or an error that lists every other flow.
-//! Never: a second opinion. [`policy::spec`] alone says what is right.
+//! Counts how many flows passed or were refused as they should, or fails with a
+//! list of all others. Only [`policy::spec`] decides what is right.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,32 +13,32 @@ use policy::spec::{Decision, Side, decide_with, owners};
 use crate::probe::{Flow, Knock, Seen};
 use crate::testbed::Testbed;
 
-/// Flows listed one by one in an error; beyond that the grids must do.
+/// Errors list this many flows one by one. For more, see the grids.
 const LISTED: usize = 20;
 
-/// Flows that did as they should.
+/// Flows that did what they should.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Allowed by the spec, and there and back.
+    /// Allowed by the specification, and answered.
     pub passed: usize,
-    /// Denied by the spec, and nothing came.
+    /// Denied by the specification, and nothing arrived.
     pub refused: usize,
 }
 
-/// A flow, what should be, and what was.
+/// A flow, its expected result, and what was seen.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// The flow.
     pub flow: Flow,
-    /// What the spec says of its first packet.
+    /// The specification's decision for its first packet.
     pub decision: Decision,
     /// How far it came.
     pub seen: Seen,
 }
 
 impl Verdict {
-    /// Whether packets and spec agree. A flow that arrives without getting
-    /// its answer back is wrong whatever the spec says.
+    /// Whether packets and specification agree. A flow that arrives without an
+    /// answer is always wrong.
     pub fn is_right(&self) -> bool {
         self.seen == if self.decision.passes() { Seen::Answered } else { Seen::Nothing }
     }
@@ -56,7 +55,7 @@ impl Verdict {
     }
 }
 
-/// Pairs each flow with what the spec says of it.
+/// Pairs each flow with the specification's decision.
 ///
 /// # Errors
 /// When a flow's endpoints have no addresses of its family.
@@ -78,10 +77,10 @@ pub fn judge(
         .collect()
 }
 
-/// Counts them; fails if any is wrong.
+/// Counts them. Fails if any is wrong.
 ///
 /// # Errors
-/// A list and grids of what is wrong.
+/// When a flow is wrong, with a list and grids.
 pub fn check(cluster: &Testbed, verdicts: &[Verdict]) -> Result<Counts> {
     let wrong: Vec<&Verdict> = verdicts.iter().filter(|verdict| !verdict.is_right()).collect();
     if wrong.is_empty() {

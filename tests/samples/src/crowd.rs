@@ -1,6 +1,6 @@
-//! One namespace of many pods, all of whose policies use a port name.
+//! One namespace with many pods, all of whose policies use a port name.
 //!
-//! Always the same objects; never randomness.
+//! The objects are always the same. Nothing is random.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -16,16 +16,16 @@ use crate::large::NODE;
 const LOCAL_PODS: usize = 25;
 /// Policies of the namespace. Each isolates local pods.
 const POLICIES: usize = 250;
-/// Applications; a policy selects the pods of one.
+/// Applications. A policy selects the pods of one.
 const APPLICATIONS: usize = 5;
 const NAMESPACE: &str = "crowd";
 
-/// A namespace of `pods` pods with 250 policies. Each policy allows a port by
-/// a name that no pod has: whether any pod has it is the most costly question.
-/// The local pods and the policies are the same for every number of pods.
+/// A namespace of `pods` pods with 250 policies. Each policy allows a port by a
+/// name that no pod has, because the most costly question is whether any pod has a
+/// name. The local pods and the policies are the same for every number of pods.
 ///
 /// # Errors
-/// More pods than there are addresses.
+/// When there are more pods than addresses.
 pub fn crowd(pods: usize) -> Result<Snapshot> {
     let pods: Result<Vec<Pod>> = (0..pods).map(pod).collect();
     let policies = (0..POLICIES).map(policy);

@@ -22,8 +22,7 @@ pub fn read(name: &str) -> Result<String> {
     std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
 }
 
-/// The YAML files of a directory of `tests/fixtures`, by name, with what they
-/// hold.
+/// The YAML files of a directory of `tests/fixtures`, by name, with their content.
 ///
 /// # Errors
 /// When there are none or one cannot be read.
@@ -44,7 +43,7 @@ pub fn files(name: &str) -> Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-/// Pods of the namespace `dev`. Each has its name as the label `app`.
+/// Pods of the namespace `dev`. Each has its own name as the label `app`.
 pub fn dev_pods(
     network: Network,
     nodes: &[&str],
@@ -55,7 +54,7 @@ pub fn dev_pods(
     names.iter().fold(spec, |spec, name| spec.pod("dev", name, &[("app", name)], families, &[]))
 }
 
-/// Three of [`dev_pods`] on one node: one of this name, `victim` and `third`.
+/// Three of [`dev_pods`] on one node: `other`, `victim` and `third`.
 pub fn victim_and(other: &str, network: Network) -> TestbedSpec {
     dev_pods(network, &["node-1"], &[other, "victim", "third"], Families::Both)
 }
@@ -65,15 +64,14 @@ pub fn isolated_victim(direction: &str) -> String {
     isolated("victim", direction)
 }
 
-/// Isolates the pod of this name of [`dev_pods`] in one direction. Nothing is
-/// allowed.
+/// Isolates one of [`dev_pods`], chosen by name, in one direction. Allows nothing.
 pub fn isolated(name: &str, direction: &str) -> String {
     let labels = format!("{{matchLabels: {{app: {name}}}}}");
     deny("isolated", "dev", &labels, direction)
 }
 
-/// A policy for the pod of this name of [`dev_pods`]. `spec` has the fields
-/// beside `podSelector`, each with its value as YAML in one line.
+/// A policy for one of [`dev_pods`], chosen by name. `spec` has the fields beside
+/// `podSelector`, each with its value as one line of YAML.
 pub fn policy_for(name: &str, spec: &[(&str, &str)]) -> String {
     let fields: String = spec.iter().map(|(key, value)| format!("  {key}: {value}\n")).collect();
     format!(
@@ -88,17 +86,17 @@ spec:
     )
 }
 
-/// The pod of this name of [`dev_pods`] as a peer.
+/// One of [`dev_pods`], chosen by name, as a peer.
 pub fn peer(name: &str) -> String {
     format!("{{podSelector: {{matchLabels: {{app: {name}}}}}}}")
 }
 
-/// Allows nobody to reach the pods of a namespace.
+/// Denies all ingress to the pods of a namespace.
 pub fn deny_all_ingress(namespace: &str) -> String {
     deny("deny-all", namespace, "{}", "Ingress")
 }
 
-/// Allows nobody to reach the pods of a namespace, and them to reach nobody.
+/// Denies all ingress to and all egress from the pods of a namespace.
 pub fn deny_all(namespace: &str) -> String {
     deny("deny-all", namespace, "{}", "Ingress, Egress")
 }
@@ -117,8 +115,8 @@ spec:
     )
 }
 
-/// Thirteen pods in four namespaces: every label, named port and mix of
-/// families that the policies in `fixtures/packets` are about.
+/// Thirteen pods in four namespaces, with every label, named port and mix of
+/// families that the policies in `fixtures/packets` use.
 pub fn town(network: Network, nodes: &[&str]) -> TestbedSpec {
     use Families::{Both, V4, V6};
     use Protocol::{Sctp, Tcp, Udp};

@@ -1,10 +1,10 @@
-//! What a snapshot compiles to, worked out from scratch.
+//! Computes from scratch what a snapshot compiles to.
 //!
-//! The oracle of the property tests. It has no state, no index and no counts:
-//! it asks every pod and every policy. It shares with the compiler only the
-//! pieces that are functions of a small input (the grants of a policy, the
-//! chain of a signature, the scaffold, names). What the compiler keeps up while
-//! the cluster changes, it finds by a loop.
+//! This is the oracle of the property tests. It has no state, no index and no
+//! counts: it asks every pod and every policy. It shares with the compiler only
+//! functions of a small input (the grants of a policy, the chain of a signature,
+//! the scaffold, names). What the compiler updates while the cluster changes, this
+//! code finds with a loop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -50,8 +50,8 @@ pub fn from_scratch(snapshot: &Snapshot, options: &Options) -> Compiled {
     oracle.out
 }
 
-/// Local pods and the signature of each isolated direction. A pod counts
-/// before its address is reported: its link-local one works already.
+/// Local pods and the signature of each isolated direction. A pod counts before its
+/// address is reported, because its link-local address already works.
 fn isolated_pods<'a>(snapshot: &'a Snapshot, options: &Options) -> Vec<(&'a Pod, Signature)> {
     let is_local =
         |pod: &Pod| options.node.is_none() || pod.node.as_deref() == options.node.as_deref();
@@ -123,8 +123,8 @@ impl Oracle<'_> {
         self.out.rule_sources.insert(name.clone(), Arc::new(built.sources));
     }
 
-    /// The grants of a policy, worked out once for all signatures in which
-    /// its port names stand for the same.
+    /// The grants of a policy. They are computed once for all signatures in which
+    /// its port names have the same meaning.
     fn grants(&mut self, policy: &NetworkPolicy, signature: &Signature) -> Arc<Grants> {
         let direction = signature.direction;
         let key = (policy.key.clone(), direction, signature.ports_of(policy));
@@ -192,7 +192,7 @@ impl Oracle<'_> {
         in_scope && peer.pods.matches(&pod.labels)
     }
 
-    /// Once for each policy, in however many signatures it is.
+    /// Once per policy, however many signatures it is in.
     fn diagnose(&mut self) {
         let signatures = self.out.signatures.values();
         let ingress = signatures.filter(|signature| signature.direction == Direction::Ingress);
@@ -208,7 +208,7 @@ impl Oracle<'_> {
     }
 }
 
-/// Port names of ingress rules that no pod has which the policy selects.
+/// Port names of ingress rules that none of the selected pods has.
 fn port_names_of_nobody(policy: &NetworkPolicy, snapshot: &Snapshot) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     for (rule_index, rule) in policy.ingress.iter().flatten().enumerate() {

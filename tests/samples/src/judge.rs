@@ -1,7 +1,7 @@
-//! What one node must do with a packet, by the specification.
+//! What one node must do with a packet, according to the specification.
 //!
-//! In: a snapshot, the node, a packet. Out: the decision for the node's own pods in
-//! each direction, and the packet as rules see it. Never: looks at a ruleset.
+//! Returns the decision for the node's own pods in each direction, and the packet
+//! as rules see it. Never: looks at a ruleset.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,8 @@ const NEIGHBOUR_SOLICITATION: u8 = 135;
 /// A packet as rules see it: of a new flow, to one host.
 pub fn on_the_wire(packet: &spec::Packet) -> simulator::Packet {
     match packet.transport {
-        // Not from this link, as its hop limit tells: no neighbour discovery.
+        // Not from this link, because the hop limit is lower. So it is no neighbour
+        // discovery.
         spec::Transport::Other(protocol) => simulator::Packet {
             icmpv6_type: (protocol == simulator::Packet::ICMPV6).then_some(NEIGHBOUR_SOLICITATION),
             ..simulator::Packet::new(packet.source, packet.destination, protocol)
@@ -27,7 +28,7 @@ pub fn on_the_wire(packet: &spec::Packet) -> simulator::Packet {
     }
 }
 
-/// A packet of rules as the specification sees it.
+/// A packet as rules see it, in the specification's words.
 pub fn in_the_specification(packet: &simulator::Packet) -> spec::Packet {
     let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
     let protocol = protocols.into_iter().find(|one| one.number() == packet.protocol);
@@ -38,8 +39,8 @@ pub fn in_the_specification(packet: &simulator::Packet) -> spec::Packet {
     spec::Packet { source: packet.source, destination: packet.destination, transport }
 }
 
-/// What one node has to say about a packet that it forwards: egress of its
-/// own pods, ingress of its own pods.
+/// The decisions of one node about a packet that it forwards: egress of its own
+/// pods, ingress of its own pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeVerdict {
     /// Whether the source may send it.
@@ -49,7 +50,8 @@ pub struct NodeVerdict {
 }
 
 impl NodeVerdict {
-    /// By the specification; without a node all pods are its own.
+    /// The decision by the specification. Without a node, every pod counts as its
+    /// own.
     pub fn of(
         snapshot: &Snapshot,
         owners: &Owners<'_>,
@@ -67,7 +69,7 @@ impl NodeVerdict {
         }
     }
 
-    /// Whether both let it pass.
+    /// Whether both directions let it pass.
     pub fn passes(self) -> bool {
         self.egress && self.ingress
     }

@@ -1,4 +1,4 @@
-//! The large clusters that the tools measure. They are the same every time.
+//! The large clusters that the tools measure. They are always the same.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -8,25 +8,25 @@ use policy::{
     PortNumbers, Ports, Protocol, Requirement, Rule, Selector, Snapshot, cidr,
 };
 
-/// The node that is compiled for.
+/// The node to compile for.
 pub const NODE: &str = "node-0";
-/// Nodes; each has as many pods as the next.
+/// The number of nodes. Each has the same number of pods.
 const NODES: usize = 40;
 const NAMESPACES: usize = 100;
 const PODS_A_NAMESPACE: usize = 100;
 const POLICIES_A_NAMESPACE: usize = 10;
 
-/// 10,000 dual-stack pods in 100 namespaces, 250 of them on [`NODE`], and
-/// 1,000 policies: each namespace has ten applications of ten pods, and a
-/// policy for each of them.
+/// 10,000 dual-stack pods in 100 namespaces, 250 of them on [`NODE`], and 1,000
+/// policies. Each namespace has ten applications of ten pods, and one policy for
+/// each application.
 ///
 /// # Errors
-/// When a CIDR of it is wrong.
+/// When one of its CIDRs is wrong.
 pub fn large() -> Result<Snapshot> {
     first(NAMESPACES)
 }
 
-/// So many namespaces of [`large`], with their pods and policies.
+/// This many namespaces of [`large`], with their pods and policies.
 ///
 /// # Errors
 /// As [`large`].
@@ -45,8 +45,8 @@ pub fn first(count: usize) -> Result<Snapshot> {
     Ok(Snapshot::new(policies, pods, namespaces))
 }
 
-/// One policy of 10,000 rules, each with another block and port, and the pod
-/// on [`NODE`] that it is for.
+/// One policy of 10,000 rules, and its pod on [`NODE`]. Each rule has another block
+/// and another port.
 ///
 /// # Errors
 /// As [`large`].
@@ -96,7 +96,7 @@ fn pod(number: usize) -> Pod {
     let low_16 = u16::from_be_bytes([high, low]);
     Pod {
         key: ObjectKey::new(namespace(number / PODS_A_NAMESPACE), format!("pod-{number}")),
-        // Pods of a node and of an application do not go together.
+        // Spread the pods of one application over the nodes.
         labels: app(number / 7 % POLICIES_A_NAMESPACE),
         node: Some(format!("node-{}", number % NODES)),
         addresses: vec![
@@ -111,8 +111,8 @@ fn pod(number: usize) -> Pod {
     }
 }
 
-/// Ingress from two applications, from another team's namespaces and from a
-/// block; egress to two applications, to name servers and outwards.
+/// Allows ingress from two applications, another team's namespaces and a block.
+/// Allows egress to two applications, name servers and outside addresses.
 fn application_policy(number: usize, index: usize) -> Result<NetworkPolicy> {
     let neighbour = |step: usize| {
         let pods = equals("app", format!("app-{}", (index + step) % POLICIES_A_NAMESPACE));

@@ -1,4 +1,4 @@
-//! What the tests put in, and what the specification says must come out.
+//! The inputs of the tests, and the output that the specification expects.
 //!
 //! | module | what for |
 //! |---|---|
@@ -6,10 +6,10 @@
 //! | [`testbed_spec`] | describes a cluster: nodes, namespaces, pods, wiring; its manifests and its objects |
 //! | [`objects`] | manifests to the snapshot that expectations come from |
 //! | [`random`] | random clusters, changes and histories, small enough that objects collide |
-//! | [`large`] | the large clusters that are measured, always the same |
-//! | [`from_scratch`] | what a snapshot compiles to, worked out without the engine: the oracle of the property tests |
+//! | [`large`] | the large clusters that the tools measure, always the same |
+//! | [`from_scratch`] | what a snapshot compiles to, computed without the engine, for property tests |
 //! | [`crowd`] | one namespace of many pods whose policies use port names |
-//! | [`judge`] | what one node must do with a packet, as the specification has it |
+//! | [`judge`] | what one node must do with a packet, according to the specification |
 //! | [`scratch`] | a folder for one test |
 //!
 //! Never: the kernel's networking, or an expectation taken from `nftpol`'s own output.

@@ -1,8 +1,8 @@
 //! Reads manifests into the snapshot from which the expectations come.
 //!
-//! In: the description of a cluster, and policies as YAML. Out: what `nftpol -f`
-//! gets, and the snapshot of it. It fails when the reader's pods or namespaces
-//! differ from the description.
+//! Takes the description of a cluster, and policies as YAML. Returns what `nftpol
+//! -f` gets, and its snapshot. Fails when the reader's pods or namespaces differ
+//! from the description.
 
 use std::fmt::Debug;
 
@@ -21,8 +21,8 @@ pub fn manifests(spec: &TestbedSpec, policies: &str) -> String {
 /// The snapshot of a cluster with these policies.
 ///
 /// # Errors
-/// When the policies are not valid, or pods and namespaces come out of their
-/// YAML other than they were described.
+/// When the policies are not valid, or the pods and namespaces read from YAML
+/// differ from the description.
 pub fn snapshot(spec: &TestbedSpec, policies: &str) -> Result<Snapshot> {
     let loaded = files::parse("manifests", &manifests(spec, policies), Validation::Strict);
     ensure!(!loaded.has_errors(), "the manifests are refused: {:#?}", loaded.findings);

@@ -1,7 +1,7 @@
 //! Random clusters, small enough that their objects collide.
 //!
-//! In: proptest's randomness. Out: snapshots, changes of them, histories as watches
-//! deliver them, and packets between all addresses that matter.
+//! Generates snapshots, changes of them, histories as watches deliver them, and
+//! packets between all addresses that matter.
 
 mod edit;
 mod history;
@@ -55,12 +55,13 @@ pub fn snapshot() -> impl Strategy<Value = Snapshot> {
     of(0..6, 1..7)
 }
 
-/// A random cluster in which there is something to lose.
+/// A random cluster with something to lose.
 pub fn crowd() -> impl Strategy<Value = Snapshot> {
     of(3..8, 8..16)
 }
 
-/// With as many policies and pods, less those of one name.
+/// A random cluster with this many policies and pods. Objects with the same name
+/// replace each other, so there may be fewer.
 fn of(policies: Range<usize>, pods: Range<usize>) -> impl Strategy<Value = Snapshot> {
     let namespaces = subsequence(NAMESPACES.to_vec(), 2..=3)
         .prop_flat_map(|names| names.into_iter().map(namespace).collect::<Vec<_>>());
@@ -68,13 +69,14 @@ fn of(policies: Range<usize>, pods: Range<usize>) -> impl Strategy<Value = Snaps
         .prop_map(|(policies, pods, namespaces)| Snapshot::new(policies, pods, namespaces))
 }
 
-/// A cluster, and the same after one pod or policy changed, came or went.
+/// A cluster, and the same cluster after one pod or policy changed, appeared or
+/// disappeared.
 pub fn single_change() -> impl Strategy<Value = (Snapshot, Snapshot)> {
     let of_one_pod_or_policy = |edit: &Edit| !matches!(edit, Edit::SetNamespace(_));
     changed_by(edit().prop_filter("not a namespace", of_one_pod_or_policy))
 }
 
-/// A cluster, and the same after a namespace came or was relabelled.
+/// A cluster, and the same cluster after a namespace appeared or was relabelled.
 pub fn namespace_change() -> impl Strategy<Value = (Snapshot, Snapshot)> {
     changed_by(select(NAMESPACES.to_vec()).prop_flat_map(namespace).prop_map(Edit::SetNamespace))
 }
@@ -87,7 +89,7 @@ fn changed_by(edit: impl Strategy<Value = Edit>) -> impl Strategy<Value = (Snaps
     })
 }
 
-/// A cluster, and the same after several changes at once.
+/// A cluster, and the same cluster after several changes at once.
 pub fn many_changes() -> impl Strategy<Value = (Snapshot, Snapshot)> {
     (snapshot(), vec(edit(), 2..8)).prop_map(|(before, edits)| {
         let mut after = before.clone();
@@ -96,8 +98,8 @@ pub fn many_changes() -> impl Strategy<Value = (Snapshot, Snapshot)> {
     })
 }
 
-/// Packets between all addresses of these snapshots, outsiders and nodes, to
-/// ports on both sides of every range that the policies know.
+/// Packets between all addresses of these snapshots, outsiders and nodes. Their
+/// ports are on both sides of every range in the policies.
 pub fn packets(snapshots: &[&Snapshot]) -> Vec<Packet> {
     let pods = snapshots.iter().flat_map(|snapshot| snapshot.pods.values());
     let mut addresses: Vec<IpAddr> = pods.flat_map(|pod| pod.addresses.clone()).collect();

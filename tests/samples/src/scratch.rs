@@ -1,5 +1,5 @@
-//! An empty folder for one test. It is deleted when its value is dropped. Two
-//! processes never share one.
+//! An empty folder for one test. Dropping its value deletes it. Two processes never
+//! share one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,39 +9,39 @@ use anyhow::{Context, Result};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-/// An empty folder below the system's folder for temporary files.
+/// An empty folder below the system's temporary folder.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes it.
+    /// Creates it.
     ///
     /// # Errors
-    /// When it cannot be made.
+    /// When it cannot be created.
     pub fn new(prefix: &str) -> Result<Self> {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("nftpol-{prefix}-{}-{number}", std::process::id());
         Self::at(std::env::temp_dir().join(name))
     }
 
-    /// Makes one inside this one.
+    /// Creates a folder with this name inside this one.
     ///
     /// # Errors
-    /// When the name is taken or it cannot be made.
+    /// When the name is taken or the folder cannot be created.
     pub fn inner(&self, name: &str) -> Result<Self> {
         Self::at(self.0.join(name))
     }
 
-    /// Makes exactly this one.
+    /// Creates exactly this folder.
     ///
     /// # Errors
-    /// When it is there or cannot be made.
+    /// When it already exists or cannot be created.
     pub fn at(path: PathBuf) -> Result<Self> {
         fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
         Ok(Self(path))
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -49,7 +49,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What stays behind is a few files among other temporary ones.
+        // If deletion fails, a few temporary files stay behind.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Describes a cluster: names, labels and ports. Gives out nodes and addresses.
+//! Describes a cluster: names, labels and ports. Assigns nodes and addresses.
 
 mod manifests;
 mod model;
@@ -8,31 +8,31 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use policy::{Labels, NamedPort};
 
-/// How pods hang on their node.
+/// How pods are connected to their node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// Ports of one Linux bridge that has the gateway's address: flannel,
-    /// the bridge plugin, kube-router.
+    /// Ports of one Linux bridge that has the gateway's address: flannel, the
+    /// bridge plugin, kube-router.
     Bridge,
-    /// A veth each with host routes: Calico, the ptp plugin.
+    /// One veth per pod, with host routes: Calico, the ptp plugin.
     Routed,
 }
 
-/// How packets between pods get from node to node.
+/// How packets between pods travel from node to node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Between {
     /// By routes to the other node's pods through that node: flannel's
     /// host-gw, kube-router, Calico without encapsulation.
     #[default]
     Routes,
-    /// In VXLAN, as flannel has it: the device has an address of its own, each
-    /// other node a neighbour and a forwarding entry for ever.
+    /// By VXLAN, as flannel does it. The device has its own address, and a
+    /// permanent neighbour and forwarding entry for each other node.
     Vxlan,
-    /// flannel's DirectRouting: routes between nodes of one subnet, VXLAN to
-    /// the others.
+    /// By flannel's DirectRouting: routes between nodes of one subnet, VXLAN to the
+    /// others.
     DirectRouting,
-    /// In UDP from and to a TUN device, as flannel's oldest backend has it.
-    /// This one carries IPv6, too.
+    /// By UDP with a TUN device, as flannel's oldest backend does it. This one
+    /// carries IPv6, too.
     Udp,
 }
 
@@ -62,18 +62,18 @@ pub struct PodSpec {
     pub addresses: Vec<IpAddr>,
     /// Whether it lives in its node's network namespace.
     pub host_network: bool,
-    /// Named ports of its one container.
+    /// Named ports of its only container.
     pub ports: Vec<NamedPort>,
 }
 
 /// A cluster.
 #[derive(Clone, Debug)]
 pub struct TestbedSpec {
-    /// How pods hang on their nodes.
+    /// How pods are connected to their nodes.
     pub network: Network,
-    /// How packets between pods get from node to node.
+    /// How packets between pods travel from node to node.
     pub between: Between,
-    /// The node in a subnet of its own, behind a router.
+    /// The node that is in another subnet, behind a router.
     pub far: Option<usize>,
     /// Names of the nodes.
     pub nodes: Vec<String>,
@@ -84,7 +84,7 @@ pub struct TestbedSpec {
 }
 
 impl TestbedSpec {
-    /// A cluster of these nodes, as yet without pods. At most 200 nodes.
+    /// A cluster of these nodes, without pods. At most 200 nodes.
     pub fn new(network: Network, nodes: &[&str]) -> Self {
         assert!(nodes.len() <= 200, "node numbers are an octet of the addresses");
         Self {
@@ -107,13 +107,13 @@ impl TestbedSpec {
         if v6 { "fd00:10:244::/48".to_owned() } else { "10.244.0.0/16".to_owned() }
     }
 
-    /// Joins the nodes in another way.
+    /// Connects the nodes in another way.
     #[must_use]
     pub fn between(self, between: Between) -> Self {
         Self { between, ..self }
     }
 
-    /// Puts a node in a subnet of its own, behind a router.
+    /// Moves a node into another subnet, behind a router.
     #[must_use]
     pub fn far(self, node: usize) -> Self {
         Self { far: Some(node), ..self }
@@ -126,7 +126,7 @@ impl TestbedSpec {
         self
     }
 
-    /// Adds a pod. Nodes take turns; addresses count up from `.2`.
+    /// Adds a pod. Nodes are used in turn, addresses count up from `.2`.
     #[must_use]
     pub fn pod(
         self,
@@ -170,8 +170,8 @@ impl TestbedSpec {
         self
     }
 
-    /// Moves the pod that was added last into its node's network namespace. It
-    /// has no endpoint of its own: the node's is at its addresses.
+    /// Moves the last added pod into its node's network namespace. The pod then has
+    /// no endpoint of its own. The node's endpoint has its addresses.
     #[must_use]
     pub fn in_host_network(mut self) -> Self {
         let node = self.last_pod().node;
@@ -182,8 +182,8 @@ impl TestbedSpec {
         self
     }
 
-    /// Takes the addresses from the pod that was added last: its namespace has
-    /// a loopback interface and nothing else.
+    /// Removes the addresses of the last added pod. Its namespace then has only a
+    /// loopback interface.
     #[must_use]
     pub fn without_address(mut self) -> Self {
         self.last_pod().addresses.clear();
@@ -207,8 +207,8 @@ impl PodSpec {
     }
 }
 
-/// The pod network's prefix of a node: `10.244.<node + 1>.` with the number.
-/// 1 is the gateway.
+/// The prefix of the pod addresses of a node, `10.244.<node + 1>.`, followed by the
+/// number. 1 is the gateway.
 pub fn pod_address(node: usize, number: usize, v6: bool) -> IpAddr {
     let (node, number) = (octet(node + 1), octet(number));
     if v6 {
@@ -223,11 +223,11 @@ pub const fn pod_prefix(v6: bool) -> u8 {
     if v6 { 64 } else { 24 }
 }
 
-/// An address on the switch; 1 is the outsider. Or one behind the router.
+/// An address on the switch (1 is the outsider), or one behind the router.
 pub fn underlay_address(far: bool, number: u8, v6: bool) -> IpAddr {
     let subnet: u8 = if far { 78 } else { 77 };
     if v6 {
-        // In hexadecimal what IPv4 has in decimal.
+        // The hexadecimal digits are the decimal digits of the IPv4 address.
         let subnet = if far { 0x78 } else { 0x77 };
         IpAddr::V6(Ipv6Addr::new(0xfd00, subnet, 0, 0, 0, 0, 0, number.into()))
     } else {

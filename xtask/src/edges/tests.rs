@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::*;
 
-/// Metadata of a workspace with these members and edges; `~` before a target
-/// marks it as needed by tests only.
+/// Metadata of a workspace with these members and edges. A `~` before a target
+/// means that only tests need it.
 fn metadata(members: &[&str], edges: &[(&str, &str)]) -> Value {
     let targets = edges.iter().map(|(_, to)| to.trim_start_matches('~'));
     let sources = edges.iter().map(|(from, _)| *from);

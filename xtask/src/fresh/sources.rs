@@ -1,9 +1,8 @@
-//! Which tests are property tests.
+//! Finds the property tests.
 //!
-//! In: the sources of the workspace. Out: the names of tests inside of
-//! `proptest! { }`, and of all tests of a file that makes a `TestRunner` of its
-//! own. A test of another crate that has the same name is run, too, which does
-//! no harm.
+//! Reads the sources of the workspace. Returns the names of tests inside `proptest!
+//! { }`, and of all tests in a file that creates its own `TestRunner`. A test of
+//! another crate with the same name also runs, which does no harm.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,7 +33,7 @@ pub fn properties(workspace: &Path) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// Names of the property tests of one file, as rustfmt lays it out.
+/// Names of the property tests of one file in rustfmt's layout.
 fn named(text: &str) -> Vec<&str> {
     let all = text.contains("TestRunner::new(");
     let (mut names, mut block, mut test) = (Vec::new(), None, false);

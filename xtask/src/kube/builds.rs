@@ -1,4 +1,4 @@
-//! Groups that are built beside other work.
+//! Builds groups in the background of other work.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -22,7 +22,7 @@ struct State {
 }
 
 impl Builds {
-    /// Begins. What needs a group calls [`Builds::wait`].
+    /// Starts. Whatever needs a group calls [`Builds::wait`].
     pub fn start(cargo: &Cargo, groups: &'static [&'static Group]) -> Self {
         let cargo = cargo.clone();
         Self::with(groups, move |group| build_by(&cargo, group, background::words()))
@@ -54,7 +54,7 @@ impl Builds {
     /// Returns when this group is built.
     ///
     /// # Errors
-    /// When it, or one before it, could not be built.
+    /// When this group or one before it could not be built.
     pub fn wait(&self, group: &Group) -> Result<()> {
         let needed = self.groups.iter().position(|one| *one == group).map_or(0, |index| index + 1);
         let (state, changed) = &*self.state;
@@ -70,7 +70,7 @@ impl Builds {
     /// Returns when all are built.
     ///
     /// # Errors
-    /// When one could not be built.
+    /// When a group could not be built.
     pub fn wait_for_all(&self) -> Result<()> {
         self.groups.last().map_or(Ok(()), |group| self.wait(group))
     }

@@ -1,8 +1,8 @@
 //! Test programs, one in the foreground and some in the background.
 //!
-//! In: commands. Out: what each printed and how long it took. The foreground's
-//! output is shown as it comes; a background program's is shown as one piece
-//! once the foreground's program has ended.
+//! Returns what each printed and how long it took. The output of the foreground is
+//! shown as it comes. The output of a background program is shown as one piece,
+//! after a foreground program has ended.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -38,7 +38,7 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// These will run in the background.
+    /// These programs will run in the background.
     pub fn new(background: VecDeque<Job>) -> Self {
         Self {
             waiting: Mutex::new(background),
@@ -47,7 +47,7 @@ impl Lanes {
         }
     }
 
-    /// Starts the background and calls `foreground`, which runs programs by
+    /// Starts the background and calls `foreground`, which runs programs with
     /// [`Lanes::run_one`]. Returns when both have ended.
     pub fn run(self, foreground: impl FnOnce(&Self) -> Result<()>) -> Result<Vec<Finished>> {
         let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -66,7 +66,7 @@ impl Lanes {
         Ok(self.finished.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Runs one in the foreground.
+    /// Runs one program in the foreground.
     pub fn run_one(&self, mut job: Job) -> Result<()> {
         let start = Instant::now();
         let mut child = start_job(job.command.stdout(Stdio::piped()), &job.name)?;
@@ -85,7 +85,7 @@ impl Lanes {
         Ok(())
     }
 
-    /// Counts one that lacks what it needs as failed.
+    /// Counts a program as failed that lacks what it needs.
     pub fn could_not_run(&self, name: String, error: &Error) {
         println!("\n{name}:\n{error:#}");
         let mut tally = Tally::default();
@@ -93,7 +93,7 @@ impl Lanes {
         self.add(name, tally, Instant::now(), false);
     }
 
-    /// Runs those in the background until there are no more.
+    /// Runs the background programs until none are left.
     fn work(&self) -> Result<()> {
         loop {
             // Not in the loop's head, which would hold the lock.

@@ -1,7 +1,7 @@
-//! What test programs printed, added up.
+//! Adds up the results that test programs printed.
 //!
-//! In: libtest's lines. Out: counts and the names of failed tests.
-//! Never: a green end when a program died before it could report.
+//! Reads libtest's lines. Returns counts and the names of failed tests.
+//! Never: success when a program died before it could report.
 
 use std::ops::AddAssign;
 
@@ -50,14 +50,15 @@ impl Tally {
         }
     }
 
-    /// A program that announced tests and never reported has failed them all.
+    /// If a program announced tests and never reported, all of them have failed.
     fn died(&mut self) {
         if let Some(tests) = self.pending.take() {
             self.failed += tests.max(1);
         }
     }
 
-    /// The end of the output. A program that did not exit with 0 has failed at least once.
+    /// The end of the output. If a program did not exit with 0, at least one of its
+    /// tests failed.
     pub fn close(&mut self, success: bool) {
         self.died();
         if !success && self.failed == 0 {
@@ -65,8 +66,8 @@ impl Tally {
         }
     }
 
-    /// Whether this may end green. No test at all never may; in CI (`strict`)
-    /// a skipped test may not either.
+    /// Whether the run may succeed. It needs at least one test. In CI (`strict`) a
+    /// skipped test is a failure, too.
     pub fn verdict(&self, strict: bool) -> Result<()> {
         match self {
             Self { failed: 0, passed: 0, .. } => bail!("no test ran"),

@@ -1,8 +1,8 @@
-//! A loop that enforces, with a kernel in memory and a clock of its own.
+//! A bench for the enforcing loop, with a kernel in memory and a clock of its own.
 //!
-//! In: what happens at which moment. Out: what the loop did, and when. Time
-//! passes only while the loop waits, or while the kernel works if a test asks
-//! for that.
+//! You choose what happens at which moment, and see what the loop did, and when.
+//! Time passes only while the loop waits. If a test asks for it, time also passes
+//! while the kernel works.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -34,11 +34,11 @@ use super::model::{Model, objects};
 enum Happening {
     Event(Event),
     Stop,
-    /// The thread of the watches is gone.
+    /// The thread of the watches ends.
     Died,
-    /// Others do something to the kernel.
+    /// Others change the kernel.
     Others(Box<dyn FnOnce(&mut Model)>),
-    /// The test looks at the readiness.
+    /// The test checks the readiness.
     Look,
 }
 
@@ -73,7 +73,7 @@ impl Inbox for Script {
     }
 }
 
-/// A change that is reported to the clean-up of connections.
+/// A change that the loop reports to the clean-up of connections.
 pub struct Cleaned {
     pub before: Option<Arc<Ruleset>>,
     pub after: Arc<Ruleset>,
@@ -104,7 +104,7 @@ impl Surroundings<Kernel> for Nothing {
     fn look(&mut self, _: Instant, _: &mut Kernel, _: &[IpAddr], _: &Status) {}
 }
 
-/// What is to happen, and what was seen.
+/// What will happen, and what was seen.
 pub struct Bench {
     pub kernel: Kernel,
     pub cleaned: Rc<RefCell<Vec<Cleaned>>>,
@@ -133,7 +133,7 @@ impl Bench {
         }
     }
 
-    /// One where the cluster of the model is listed at the start.
+    /// A bench that lists the model's cluster at the start.
     pub fn listed(model: Model) -> Self {
         let mut bench = Self::new(model);
         for kind in Kind::ALL {
@@ -152,12 +152,12 @@ impl Bench {
         self.at(ms, Happening::Others(Box::new(act)));
     }
 
-    /// Looks at the readiness.
+    /// Checks the readiness.
     pub fn look(&mut self, ms: u64) {
         self.at(ms, Happening::Look);
     }
 
-    /// The thread of the watches dies.
+    /// The thread of the watches ends.
     pub fn die(&mut self, ms: u64) {
         self.at(ms, Happening::Died);
     }
@@ -166,7 +166,7 @@ impl Bench {
         self.happenings.push((Duration::from_millis(ms), happening));
     }
 
-    /// Runs the loop until this moment; the result of its run.
+    /// Runs the loop until this moment. Returns its result.
     pub fn run(&mut self, until_ms: u64) -> Result<(), ThreadDied> {
         self.at(until_ms, Happening::Stop);
         let mut happenings = std::mem::take(&mut self.happenings);
@@ -224,7 +224,7 @@ impl Bench {
     }
 }
 
-/// The list of a kind, of the model's cluster.
+/// A list of this kind, from the model's cluster.
 pub fn list(kind: Kind) -> Event {
     let objects = objects().into_iter().filter(|object| object.kind() == kind);
     Event::Listed { kind, objects: objects.map(found).collect() }
@@ -235,7 +235,7 @@ pub fn deleted(name: &str) -> Event {
     Event::Deleted { kind: Kind::NetworkPolicy, key: ObjectKey::new("dev", name) }
 }
 
-/// A policy of the model's cluster comes (back).
+/// A policy of the model's cluster is added, or added again.
 pub fn applied(name: &str) -> Event {
     let is_it = |object: &Object| {
         object.kind() == Kind::NetworkPolicy && object.key() == ObjectKey::new("dev", name)

@@ -1,4 +1,4 @@
-//! A clock that does not move by itself, and a kernel that moves it.
+//! A clock that moves only on command, and a kernel that moves it.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use ruleset::{Batch, Name};
 
 use super::model::Model;
 
-/// A clock that moves when it is told to.
+/// A clock that moves only on command.
 #[derive(Debug)]
 pub struct ManualClock {
     start: Instant,
@@ -36,7 +36,7 @@ impl ManualClock {
         *self.passed.lock().unwrap()
     }
 
-    /// Moves on to this time, never back.
+    /// Moves forward to this time, never back.
     pub fn move_to(&self, passed: Duration) {
         let mut now = self.passed.lock().unwrap();
         *now = passed.max(*now);

@@ -22,7 +22,7 @@ use watcher::Kind;
 use bench::{Bench, applied, deleted, list};
 use model::{Model, snapshot};
 
-/// The first batch of a table holds it, and no policy is behind it.
+/// An operation of a table's first batch that does not depend on a policy.
 const NO_POLICY: Option<&str> = Some("add set inet nftpol self4");
 
 fn expected(snapshot: &Snapshot) -> Ruleset {
@@ -112,7 +112,8 @@ fn a_single_flush_is_restored_at_once_and_the_node_stays_ready() {
     assert_eq!(bench.metric("nftpol_repairs_total"), 1.0);
     assert!(bench.seen.borrow().iter().all(Option::is_none), "{:?}", bench.seen.borrow());
     assert_eq!(bench.table(), whole());
-    // What got in meanwhile: all isolated pods are looked at.
+    // For connections that were let in meanwhile, the clean-up checks all isolated
+    // pods.
     let cleaned = bench.cleaned.borrow();
     assert!(cleaned.last().unwrap().before.is_none());
 }
@@ -126,7 +127,7 @@ fn a_table_that_is_flushed_again_and_again_is_repaired_with_growing_pauses() {
     for ms in (3000..11_000).step_by(100) {
         bench.look(ms);
     }
-    // Events are no way around the pauses.
+    // Events do not bypass the pauses.
     for ms in (1000..11_000).step_by(50) {
         bench.event(ms, if ms % 100 == 0 { deleted("web") } else { applied("web") });
     }
@@ -144,7 +145,8 @@ fn a_table_that_is_flushed_again_and_again_is_repaired_with_growing_pauses() {
     assert_eq!(bench.table(), whole());
 }
 
-/// A look before a sync reads nothing, so that what events change is no repair.
+/// A look before a sync reads nothing, so that the changes of events do not count
+/// as repairs.
 #[test]
 fn an_event_after_a_repair_and_a_commit_of_others_is_no_repair() {
     let mut bench = Bench::listed(Model::default());
@@ -210,7 +212,7 @@ fn a_shortage_keeps_the_policy_and_ends_by_itself() {
     bench.look(1030);
     bench.others(1050, |model| model.refuses = None);
     bench.run(3000).unwrap();
-    assert!(bench.seen.borrow()[0].is_some(), "not ready meanwhile");
+    assert!(bench.seen.borrow()[0].is_some(), "not ready in the meantime");
     assert_eq!(bench.problem(), None);
     assert_eq!(bench.metric("nftpol_broken_policies{reason=\"refused_by_kernel\"}"), 0.0);
     assert_eq!(bench.table(), whole());
@@ -242,8 +244,8 @@ fn a_table_that_cannot_be_built_again_stays_not_ready_and_is_tried_rarely() {
     assert_eq!(last, [1000; 5]);
 }
 
-/// Connections, counts and problems follow what was committed, not only what
-/// was finished.
+/// Connections, counts and problems follow every commit, even if later batches
+/// fail.
 #[test]
 fn a_sync_that_fails_on_the_way_is_followed_up() {
     let mut bench = Bench::listed(Model::default());

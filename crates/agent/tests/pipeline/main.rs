@@ -1,7 +1,7 @@
-//! The pipeline beside a kernel that refuses, or that others change.
+//! Tests the pipeline with a kernel that refuses operations, or that others change.
 //!
-//! A real kernel cannot be made to refuse one policy's rule and no other. So
-//! the kernel is a model here; the batches are real.
+//! A real kernel cannot be made to refuse the rule of one policy only. So the
+//! kernel here is a model. The batches are real.
 
 #![expect(clippy::unwrap_used, reason = "what cannot be fails the test")]
 
@@ -52,7 +52,7 @@ fn a_policy_is_tried_again_when_something_changed_and_not_before() {
     assert!(passes(&table, "10.0.0.1", 81));
 }
 
-/// The pods that join it go by way of a stand-in, which is refused first.
+/// Its joining pods move through a stand-in, which the kernel refuses first.
 #[test]
 fn a_policy_that_is_refused_under_another_name_is_found() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());
@@ -85,7 +85,7 @@ fn a_table_that_others_delete_between_two_batches_is_nobody_s_fault() {
     }
 }
 
-/// The kernel names one at a time; that is no race with others.
+/// The kernel names one refusal at a time. That is no race with others.
 #[test]
 fn many_refused_policies_are_all_set_aside() {
     let mut cluster = snapshot();
@@ -154,7 +154,7 @@ fn commits_of_others_elsewhere_cost_no_reading() {
     assert_eq!(pipeline.sink().table(), Some(&expected));
 }
 
-/// What was trusted was wrong, so no policy is to blame.
+/// The trusted table was wrong, so no policy is to blame.
 #[test]
 fn a_refusal_after_commits_of_others_is_met_by_reading() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());
@@ -182,7 +182,7 @@ fn a_table_made_anew_is_noticed() {
     assert_eq!(pipeline.check().unwrap(), Check::Nothing);
 }
 
-/// An event that comes before the look that would have noticed.
+/// The event comes before the look that would have noticed.
 #[test]
 fn a_change_that_finds_the_table_gone_says_that_it_restored_it() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());

@@ -1,6 +1,6 @@
 //! A kernel in memory, and a cluster for it.
 //!
-//! In: batches, and what others do between them. Out: the table that the
+//! It takes batches, and changes by others between them. You get the table that the
 //! batches make.
 
 use std::collections::BTreeMap;
@@ -18,20 +18,20 @@ use watcher::{Object, Store};
 pub struct Model {
     pub tables: BTreeMap<Name, Ruleset>,
     pub generation: u32,
-    /// Operations that it refuses, by a part of their text.
+    /// Refuses operations whose text contains this.
     pub refuses: Option<&'static str>,
-    /// Why it refuses them.
+    /// The error of the refusal.
     pub errno: Errno,
-    /// Operations on our table that it refuses until the table is deleted, as
-    /// while a chain of others uses one of ours.
+    /// Refuses these operations on our table until the table is deleted, as when a
+    /// chain of others uses one of ours.
     pub in_use: Option<&'static str>,
-    /// How many commits somebody else still puts before ours.
+    /// How many commits others still make before ours.
     pub others: u32,
     /// Whether it names only the first operation that it refuses.
     pub one_at_a_time: bool,
-    /// Before which of our commits somebody else deletes the table.
+    /// Before which of our commits others delete the table.
     pub flushed_before: Option<usize>,
-    /// How many commits somebody else puts after our first.
+    /// How many commits others make after our first.
     pub after: u32,
     pub sent: usize,
     pub dumps: usize,
@@ -61,7 +61,7 @@ impl Model {
         self.tables.get(&compiler::scaffold::table())
     }
 
-    /// Somebody else commits: all tables go.
+    /// Others delete all tables.
     pub fn flush(&mut self) {
         self.tables.clear();
         self.generation += 1;
@@ -213,13 +213,13 @@ pub fn objects() -> Vec<Object> {
     OBJECTS.clone()
 }
 
-/// Two isolated pods, a policy for each.
+/// Two isolated pods, with one policy each.
 pub fn snapshot() -> Snapshot {
     let store: Store = objects().into_iter().collect();
     store.snapshot().clone()
 }
 
-/// Whether somebody reaches this port over TCP.
+/// Whether the destination accepts this port over TCP.
 pub fn passes(table: &Ruleset, destination: &str, port: u16) -> bool {
     let packet = simulator::Packet {
         destination_port: Some(port),

@@ -1,4 +1,4 @@
-//! Tables that must be proved before they are sent.
+//! Tables must be proved before they are sent.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use verify::{Report, VerifyError, verify};
 
 use super::model::{Model, passes, snapshot};
 
-/// As if the compiler had forgotten the rules of the base chain for as long as
-/// there is a policy `dev/web`.
+/// Acts as if the compiler forgot the rules of the base chain while the policy
+/// `dev/web` exists.
 const FORGETFUL: Verify = forgetful;
 
 fn forgetful(
@@ -72,17 +72,17 @@ fn a_table_that_differs_is_not_sent_and_the_one_before_stays() {
         let kernel = pipeline.sink();
         assert_eq!((&kernel.tables, kernel.sent), (&before, sent));
     }
-    // What others do meanwhile is undone.
+    // Changes by others in the meantime are undone.
     pipeline.sink().flush();
     pipeline.sync(&snapshot()).unwrap_err();
     assert_eq!(pipeline.sink().tables, before);
-    // The same objects get no other answer, so nobody asks again.
+    // The same objects give the same answer, so the proof does not run again.
     assert_eq!((pipeline.proofs().equal, pipeline.proofs().failed), (1, 1));
     pipeline.sync(&without_web()).unwrap();
     assert_eq!(pipeline.proofs().equal, 2);
 }
 
-/// What is set aside allows nothing, and that is proved, too.
+/// A policy that is set aside allows nothing. That is proved, too.
 #[test]
 fn a_policy_that_is_refused_is_proved_without_its_rules() {
     let model = Model { refuses: Some("tcp dport 81"), ..Model::default() };

@@ -1,4 +1,4 @@
-//! What follows from what the kernel refuses, by its reason.
+//! What the pipeline does when the kernel refuses, by reason.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const ABOUT_THE_RULE: [Errno; 7] = [
     Errno::EOPNOTSUPP,
     Errno::ENOENT,
 ];
-/// As many as make more happen than another try.
+/// After this many refusals in a row, the pipeline does more than retry.
 const SEVERAL: usize = 5;
 
 fn web() -> ObjectKey {
@@ -78,7 +78,7 @@ fn a_shortage_keeps_the_old_rules_and_blames_nobody() {
     }
 }
 
-/// A policy that takes more memory than there is must not stop the others.
+/// A policy that needs more memory than there is must not stop the others.
 #[test]
 fn a_shortage_that_only_one_policy_meets_again_and_again_sets_it_aside() {
     let mut pipeline = pipeline(refusing_web(Errno::ENOMEM));
@@ -115,7 +115,7 @@ fn a_shortage_without_a_policy_never_builds_the_table_again() {
     }
 }
 
-/// As when a chain of others uses one of ours.
+/// This happens when a chain of others uses one of ours.
 #[test]
 fn a_refusal_without_a_policy_asks_for_another_table_after_a_few() {
     let mut pipeline = pipeline(Model::default());
@@ -127,7 +127,7 @@ fn a_refusal_without_a_policy_asks_for_another_table_after_a_few() {
     }
     let failure = pipeline.sync(&Snapshot::default()).unwrap_err();
     assert!(matches!(failure.error, SyncError::KeepsRefusing(_)), "{failure}");
-    // Had that not helped:
+    // If that had not helped:
     let failure = pipeline.sync(&Snapshot::default()).unwrap_err();
     assert!(matches!(failure.error, SyncError::RebuildDidNotHelp(_)), "{failure}");
     let outcome = pipeline.replace(&Snapshot::default()).unwrap();
@@ -135,7 +135,7 @@ fn a_refusal_without_a_policy_asks_for_another_table_after_a_few() {
     assert_eq!(pipeline.sink().tables.len(), 1);
 }
 
-/// EBUSY of a chain says that it is in use, which is no policy's doing.
+/// EBUSY of a chain means that the chain is in use. No policy causes that.
 #[test]
 fn a_state_error_builds_the_table_again_before_it_blames_a_policy() {
     let mut pipeline = pipeline(refusing_web(Errno::EBUSY));

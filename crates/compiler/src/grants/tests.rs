@@ -27,8 +27,8 @@ fn pod(number: u32) -> Pod {
     }
 }
 
-/// The first pod lets every other pod in on a port of three, and lets itself
-/// out to each on a range or by a port name.
+/// The first pod lets every other pod in on one of three ports. It may send to each
+/// on a range or by a port name.
 fn policy() -> NetworkPolicy {
     let rule = |number: u32, numbers| Rule {
         peers: Peers::Only(vec![Peer::Pods(PodPeer {
@@ -77,7 +77,7 @@ fn many_peers_share_the_sets_of_their_ports_and_mean_the_same() {
     }
 }
 
-/// Else the kernel gives back another rule than was sent.
+/// Otherwise the kernel returns another rule than we sent.
 #[test]
 fn egress_to_a_port_name_in_all_addresses_of_a_family_is_a_look_up_and_no_more() {
     let port = Port { protocol: Protocol::Tcp, numbers: PortNumbers::Named("http".to_owned()) };

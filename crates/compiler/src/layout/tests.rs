@@ -1,4 +1,4 @@
-//! The layout of a compiled table is that of the policies.
+//! The layout of a compiled table matches the policies.
 
 use policy::{Labels, NetworkPolicy, ObjectKey, Phase, Pod, Requirement, Selector, Snapshot};
 

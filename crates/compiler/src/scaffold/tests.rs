@@ -1,4 +1,4 @@
-//! What the table does before any policy has its say.
+//! What the table does before it looks at any policy.
 
 use ruleset::TcpFlags;
 use ruleset::simulator::{CtState, Outcome, Packet, simulate};
@@ -91,7 +91,8 @@ fn tcp_at_a_pod_isolated_either_way_begins_with_a_syn() {
                 let neither = Packet { source: other, destination: other, ..packet };
                 assert!(passes(neither), "{neither:?}");
             }
-            // The one end that no policy of this direction judges: it may open flows.
+            // No policy of this direction applies to this end, so it may open
+            // flows.
             let (from, to) = match direction {
                 Direction::Egress => (other, pod),
                 Direction::Ingress => (pod, other),
@@ -111,7 +112,7 @@ fn a_scaffold_is_made_for_its_place() {
     let first = other.chains.remove(&place.chain).expect("the place's base chain");
     assert_eq!(first.base, Some(base));
     assert_eq!(first.rules, forward.chains[&base_chain()].rules);
-    // All else is the same.
+    // Everything else is the same.
     let rest = Ruleset {
         table: place.table,
         chains: forward.chains.without(&base_chain()),

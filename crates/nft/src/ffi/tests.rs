@@ -100,8 +100,8 @@ fn a_set_holds_its_elements() {
         element.text(&Element::CHAIN, c"chain");
         set.push(element);
         if number == 0 {
-            // libnftnl numbers the elements that it writes. It reads only number
-            // 1, as the kernel writes it.
+            // libnftnl numbers the elements that it writes. It reads only number 1,
+            // which the kernel writes.
             message = written(libc::NFT_MSG_NEWSETELEM, Body::Elements(&set));
         }
     }

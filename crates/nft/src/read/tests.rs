@@ -18,7 +18,7 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text).expect("a name")
 }
 
-/// The name of the set of a type.
+/// The name of the set of this type.
 fn set_name(set_type: SetType) -> Name {
     let word: String =
         format!("s{set_type:?}").chars().filter(char::is_ascii_alphanumeric).collect();

@@ -1,4 +1,4 @@
-//! Shared by these tests: the `nft` program, and a table as one batch.
+//! Shared by the kernel tests: the `nft` program, and a table as one batch.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -9,7 +9,7 @@ use ruleset::{Batch, Element, Family, Op, SetType};
 
 const ADDRESSES: SetType = SetType::Address(Family::V4);
 
-/// More elements than one datagram of a dump holds.
+/// More elements than fit into one datagram of a dump.
 fn elements(first: u32) -> Vec<Element> {
     let addresses = (first..first + 2_000).map(|one| IpAddr::V4(Ipv4Addr::from_bits(one)));
     addresses.map(Element::Address).collect()
@@ -86,7 +86,7 @@ fn a_handle_can_go_to_another_thread() {
 
 #[test]
 fn a_membarrier_comes_back() {
-    // Kernels without it return one of these errors.
+    // A kernel without it returns one of these errors.
     let lacking = [nft::Errno::EINVAL, nft::Errno::ENOSYS, nft::Errno::EPERM];
     let result = nft::membarrier();
     assert!(result.is_ok_and(|()| true) || result.is_err_and(|errno| lacking.contains(&errno)));

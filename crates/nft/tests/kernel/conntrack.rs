@@ -48,8 +48,8 @@ fn send(from: &str, to: &str) -> (UdpSocket, UdpSocket) {
     (client, server)
 }
 
-/// One echo request of each family. It has a checksum where the kernel adds none
-/// (RFC 792, RFC 4443).
+/// One echo request of each family. The ICMP request has its checksum. The kernel
+/// adds that of ICMPv6 (RFC 792, RFC 4443).
 fn echo_requests() {
     let raw = |family, protocol| {
         socket(family, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol).expect("a raw socket")
@@ -119,7 +119,7 @@ fn flows_are_listed_by_family_and_by_either_end() {
     });
 }
 
-/// The kernel applies an IPv4 filter: it sends only what matches.
+/// The kernel applies an IPv4 filter and sends only what matches.
 #[test]
 fn the_kernel_filters_by_ipv4_address() {
     tracked(|conntrack| {
@@ -131,8 +131,8 @@ fn the_kernel_filters_by_ipv4_address() {
     });
 }
 
-/// A later entry in the same place of memory can have the same id, so a test
-/// cannot rely on a later entry. It uses another id instead.
+/// A later entry at the same memory address can have the same id, so a test cannot
+/// rely on a later entry. It uses another id instead.
 #[test]
 fn a_deletion_hits_this_entry_and_none_of_another_id() {
     tracked(|conntrack| {
@@ -172,8 +172,8 @@ fn entries_of_zones_icmp_and_ipv6_are_deleted_too() {
     });
 }
 
-/// The next request works after a panic of the callback ended a dump of several
-/// datagrams in the middle.
+/// The callback panics in the middle of a dump of several datagrams. The next
+/// request still works.
 #[test]
 fn a_large_dump_is_whole_and_can_be_left() {
     const FLOWS: u16 = 3000;

@@ -1,4 +1,4 @@
-//! Forward chains of others whose policy is to drop.
+//! Forward chains of others with the policy drop.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,9 +29,10 @@ fn chains_that_drop_forwarded_packets_are_named_with_their_family() {
     });
 }
 
-/// The kernel lists chains in several datagrams. Each skips the number of chains
-/// already listed. If others delete some of those meanwhile, the list lacks as
-/// many chains that still exist. The kernel flags such a list as interrupted.
+/// The kernel lists chains in several datagrams. Before each it skips as many
+/// chains as it has already listed. If others delete some of those meanwhile, the
+/// list lacks as many chains that still exist. The kernel flags such a list as
+/// interrupted.
 #[test]
 fn a_dropping_chain_is_found_while_others_commit() {
     const CHAINS: usize = 2_000; // several datagrams

@@ -62,7 +62,7 @@ fn what_is_not_ours_is_told_apart() {
     });
 }
 
-/// Rules that cannot be expressed, or that only look like ours.
+/// Rules that our types cannot express, or that only look like ours.
 const STRANGE: &[&str] = &[
     "counter",
     "counter accept",
@@ -149,7 +149,7 @@ fn a_strange_rule_becomes_a_stand_in() {
     });
 }
 
-/// Other forms of rules that can be expressed.
+/// Other forms of rules that our types can express.
 #[test]
 fn other_forms_of_the_same_are_read() {
     let forms = [

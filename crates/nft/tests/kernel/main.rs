@@ -1,5 +1,5 @@
-//! Tests with the running kernel, each in its own network namespace. They need
-//! root and the `nft` program, and fail without them.
+//! Tests with the running kernel, each in its own network namespace. They need root
+//! and the `nft` program. Without these they fail.
 
 mod common;
 mod concurrent;

@@ -4,8 +4,8 @@ use nft::Kernel;
 use nix::sched::{CloneFlags, unshare};
 use ruleset::Name;
 
-/// Runs `body` in a thread with a new network namespace, which ends with the
-/// thread.
+/// Runs `body` in a thread with a new network namespace. The namespace ends with
+/// the thread.
 pub(crate) fn in_namespace<T: Send>(body: impl FnOnce(&mut Kernel) -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! Each operation, what the kernel refuses, and what is then in force.
+//! Each operation, what the kernel refuses, and the resulting table.
 
 use std::net::IpAddr;
 
@@ -345,7 +345,7 @@ fn tables_are_found_and_deleted() {
 fn a_table_that_another_process_owns_is_not_permitted() {
     in_namespace(|kernel| {
         use std::io::Write;
-        // `flags owner` ties the table to the nft that made it, while it runs.
+        // `flags owner` ties the table to the nft process that created it.
         let mut nft = std::process::Command::new("nft")
             .arg("-i")
             .stdin(std::process::Stdio::piped())

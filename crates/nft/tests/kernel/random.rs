@@ -1,4 +1,4 @@
-//! Random tables, sent by us and as text through nft(8). Both read back
+//! Random tables. We send them ourselves and as text through nft(8). Both read back
 //! unchanged.
 
 use std::collections::BTreeSet;
@@ -43,7 +43,7 @@ fn any_element(set_type: SetType) -> BoxedStrategy<Element> {
     }
 }
 
-/// Disjoint ranges that do not touch, between alternate pairs of sorted numbers.
+/// Disjoint ranges that do not touch, one for each pair of sorted numbers.
 fn any_ranges(family: Family) -> BoxedStrategy<BTreeSet<Element>> {
     let shift = 128 - family.bits();
     let ends = proptest::collection::btree_set(any::<u128>(), 0..20);

@@ -1,5 +1,5 @@
-//! Our messages and nft(8)'s from the same text give the kernel the same table,
-//! and both read back unchanged.
+//! Our messages and nft(8)'s messages from the same text give the kernel the same
+//! table. Both read back unchanged.
 
 use std::net::IpAddr;
 
@@ -326,8 +326,9 @@ fn nft_sees_no_difference() {
     };
     let ours = in_namespace(|kernel| listed(kernel, true));
     let theirs = in_namespace(|kernel| listed(kernel, false));
-    // The program prints all sets beside each chain, in the order of creation,
-    // their elements in the order of the kernel's hash, and rules' handles.
+    // The program prints all sets beside each chain, in the order of creation. It
+    // prints their elements in the order of the kernel's hash, and the handles of
+    // rules.
     let without_order = |list: &str| -> String {
         let noise = ["\telement ", "inet nftpol "];
         let lines = list.lines().filter(|line| !noise.iter().any(|start| line.starts_with(start)));

@@ -104,8 +104,8 @@ fn elements_of_every_type_in_numbers() {
     });
 }
 
-/// After a bulk load the kernel's hash still grows. It then lists some elements
-/// twice and omits others.
+/// After a bulk load the kernel's hash still grows. Meanwhile it lists some
+/// elements twice and omits others.
 #[test]
 fn a_set_that_is_still_growing_is_read_whole() {
     let set_type = SetType::Address(Family::V4);
@@ -164,6 +164,6 @@ fn more_errors_than_the_socket_holds_are_a_refusal() {
         println!("{} of 50,000 refusals were kept", refusals.len());
         assert!(refusals.iter().all(|one| one.errno == Errno::ENOENT));
         assert_eq!(kernel.dump(&table()).expect("dump"), None);
-        kernel.send(&table(), &Batch { ops: vec![Op::CreateTable] }, None).expect("and on it goes");
+        kernel.send(&table(), &Batch { ops: vec![Op::CreateTable] }, None).expect("still works");
     });
 }

@@ -1,6 +1,6 @@
-//! What we send, judged by programs that share no code with us: nftnl's safe
-//! API makes the same messages ([`writer`]), mnl reads back what the kernel
-//! holds ([`observer`]). They need root, as the other kernel tests.
+//! Programs that share no code with us check what we send. nftnl's safe API builds
+//! the same messages ([`writer`]). mnl reads back what the kernel holds
+//! ([`observer`]). These tests need root, like the other kernel tests.
 //!
 //! ```text
 //! ruleset::Op --+-- nft::inspect::encoded -- bytes --+

@@ -1,5 +1,5 @@
-//! Netlink messages as bytes: their headers, attributes, and what is left of
-//! them without some.
+//! Netlink messages as bytes: their headers and attributes, and copies without some
+//! attributes.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use std::fmt;
 const NLMSGHDR: usize = 16;
 const NFGENMSG: usize = 4;
 const NLATTR: usize = 4;
-/// NLA_F_NESTED, which libmnl sets of every nest.
+/// NLA_F_NESTED, which libmnl sets on every nest.
 const NESTED: u16 = 1 << 15;
 /// NFTA_RULE_EXPRESSIONS.
 const EXPRESSIONS: u16 = 4;
 
-/// A message without its length and number, which say nothing.
+/// A message without its length and number, which have no meaning here.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Message {
     pub(crate) kind: u16,
@@ -22,10 +22,10 @@ pub(crate) struct Message {
     pub(crate) attributes: Vec<u8>,
 }
 
-/// An attribute: at which depth, its type, its value.
+/// An attribute: its depth, its type, its value.
 pub(crate) type Attribute<'a> = (usize, u16, &'a [u8]);
 
-/// The messages of some bytes.
+/// The messages in some bytes.
 pub(crate) fn messages(mut bytes: &[u8]) -> Vec<Message> {
     let mut all = Vec::new();
     while bytes.len() >= NLMSGHDR + NFGENMSG {
@@ -53,7 +53,7 @@ impl Message {
         list.map_or(0, |(_, list)| attributes(list).len())
     }
 
-    /// The same message without attributes that are so, and how many those are.
+    /// The same message without the attributes that match, and their number.
     pub(crate) fn without(&self, is_so: &dyn Fn(Attribute<'_>) -> bool) -> (Self, usize) {
         let mut removed = 0;
         let attributes = rebuilt(&self.attributes, 0, is_so, &mut removed);
@@ -72,7 +72,7 @@ impl Message {
     }
 }
 
-/// The value of the attribute of this type among others.
+/// The value of the attribute of this type in a list.
 pub(crate) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes).into_iter().find(|(one, _)| *one == kind).map(|(_, value)| value)
 }

@@ -1,5 +1,5 @@
-//! What the kernel holds after our writer has committed, asked and read by
-//! another program: mnl, and the few attributes that are parsed here.
+//! What the kernel holds after our writer has committed. Another program reads it:
+//! mnl. This file parses the few attributes.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ const REQUEST: u16 = 0x1;
 const DUMP: u16 = 0x300;
 const NFPROTO_INET: u8 = 1;
 
-/// A request with texts as its attributes.
+/// A request with strings as its attributes.
 fn request(kind: u16, texts: &[(u16, &str)]) -> Vec<u8> {
     let mut body = vec![NFPROTO_INET, 0, 0, 0];
     for (attribute, text) in texts {
@@ -62,7 +62,7 @@ fn list(socket: &Socket, kind: u16, texts: &[(u16, &str)]) -> Vec<Message> {
     loop {
         let bytes = socket.recv_raw(&mut buffer).expect("an answer");
         for message in messages(&buffer[..bytes]) {
-            // The kernel does not list the sets of a table that is not there.
+            // The kernel does not list the sets of a missing table.
             let is_missing = message.generic == (-ENOENT).to_ne_bytes();
             if message.kind == DONE || message.kind == ERROR && is_missing {
                 return found;
@@ -73,12 +73,12 @@ fn list(socket: &Socket, kind: u16, texts: &[(u16, &str)]) -> Vec<Message> {
     }
 }
 
-/// Hook and priority of a base chain; how many rules.
+/// Hook and priority of a base chain, and the number of rules.
 type SeenChain = (Option<(u32, i32)>, usize);
 /// Type of key, length of key, flags, keys.
 type SeenSet = (u32, u32, u32, Vec<Vec<u8>>);
 
-/// What one who looks from outside sees of a table.
+/// What an outside observer sees of a table.
 #[derive(Debug, PartialEq)]
 struct Seen {
     /// Names of tables.
@@ -149,7 +149,7 @@ fn keys(socket: &Socket, set: &str) -> Vec<Vec<u8>> {
     keys
 }
 
-/// A table with a set of each shape, a map, a base chain and rules.
+/// A table with a set of each type, a map, a base chain and rules.
 fn creation() -> Vec<Op> {
     let ip = |text: &str| text.parse().expect("an address");
     let range = AddressRange::new(ip("10.0.0.0"), ip("10.0.0.255")).expect("a range");
@@ -189,7 +189,7 @@ fn expected() -> Seen {
     let address = ["meta", "cmp", "payload", "lookup"];
     let peers: Vec<Vec<u8>> = (0..=255).map(|one| vec![10, 1, 0, one]).collect();
     let pair = [&[0xfd], &[0; 14][..], &[1, 1, 0xbb, 0, 0]].concat();
-    // An interval: its first address and the one behind its last.
+    // An interval: its first address, and the one after its last.
     let ends = vec![vec![10, 0, 0, 0], vec![10, 0, 1, 0]];
     let sets = [
         ("peers", (7, 4, 0, peers)),
@@ -234,7 +234,7 @@ fn mnl_sees_what_was_committed() {
         commit(kernel, creation());
         let (seen, before) = look(socket);
         assert_eq!(seen, expected());
-        // A change touches what it names and no more: the handles stay.
+        // A change affects only what it names. All other handles stay.
         let rule = Rule::new([], Verdict::Accept);
         commit(kernel, vec![Op::FlushChain(name("e.one")), Op::AddRule(name("e.one"), rule)]);
         let (seen, after) = look(socket);

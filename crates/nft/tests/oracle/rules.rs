@@ -1,5 +1,5 @@
-//! Rules in our words and, written by hand from nft(8)'s own form of them, in
-//! nftnl's expressions.
+//! Rules in our types, and the same rules in nftnl's expressions, written by hand
+//! from nft(8)'s own form of them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,13 +17,13 @@ use ruleset::{
 
 use crate::writer::{SET_ID, name, table};
 
-/// A rule, and what nftnl says of it.
+/// A rule, and its form in nftnl.
 pub(crate) struct Case {
     pub(crate) rule: OurRule,
     pub(crate) build: Box<dyn FnOnce(&mut Rule<'_>)>,
 }
 
-/// What nftnl 0.9.4 has no words for. `is_compared` holds the list of matches
+/// What nftnl 0.9.4 cannot express. `is_compared` keeps the list of matches
 /// complete.
 pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
     ("NotToHost", "`meta pkttype` is missing in nftnl"),
@@ -37,7 +37,7 @@ pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
     ("DeleteTable, dormancy", "no operation of a batch"),
 ];
 
-/// Whether a match is among the cases; a new one has to be sorted here.
+/// Whether the cases include this match. Add each new match here.
 fn is_compared(test: &Match) -> bool {
     match test {
         Match::CtState(_)
@@ -88,7 +88,7 @@ fn raw_address(rule: &mut Rule<'_>, field: Field, family: Family, bytes: u32) {
         (Field::Source, Family::V6) => 8,
         (Field::Destination, Family::V6) => 24,
     };
-    // nftnl calls them bits and hands them to the kernel, which takes bytes.
+    // nftnl calls them bits, but passes them to the kernel, which expects bytes.
     let raw = NetworkHeaderField::Raw { offset_bits: offset, length_bits: bytes };
     rule.add_expr(&Payload::Network(raw));
 }
@@ -276,7 +276,7 @@ fn verdicts(cases: &mut Vec<Case>) {
     end(Verdict::Goto(name("to")), |rule| rule.add_expr(&nft_expr!(verdict goto c"to".to_owned())));
 }
 
-/// Every rule that nftnl has words for.
+/// Every rule that nftnl can express.
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     verdicts(&mut cases);

@@ -1,8 +1,8 @@
-//! Our messages and nftnl's, byte by byte.
+//! Compares our messages with nftnl's, byte by byte.
 //!
-//! Left aside: NLM_F_ACK, which nftnl sets of every message, and sequence
-//! numbers. [`Difference`] is all else that may differ, each with its reason;
-//! one that is named but not there fails, too.
+//! Ignores NLM_F_ACK, which nftnl sets on every message, and sequence numbers.
+//! [`Difference`] lists everything else that may differ, each with its reason. A
+//! listed difference that does not occur fails, too.
 
 use std::ffi::{CStr, CString};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,13 +14,13 @@ use ruleset::{BaseChain, Element, Family, Name, Op, SetType};
 use crate::message::{Attribute, Message, messages};
 use crate::rules;
 
-/// In what the two may differ.
+/// How the two may differ.
 pub(crate) enum Difference {
-    /// In the flags of the header: ours, theirs, why.
+    /// Flags of the header: ours, theirs, why.
     Flags(i32, i32, &'static str),
-    /// Ours has attributes that nftnl cannot say, and why.
+    /// Attributes of ours that nftnl cannot express, and why.
     OnlyOurs(fn(Attribute<'_>) -> bool, &'static str),
-    /// nftnl has attributes that we leave out, and why.
+    /// Attributes of nftnl that we leave out, and why.
     OnlyTheirs(fn(Attribute<'_>) -> bool, &'static str),
 }
 
@@ -66,7 +66,7 @@ fn within_marks(bytes: &[u8]) -> Vec<Message> {
     all
 }
 
-/// nftnl's messages of what is put into a batch.
+/// nftnl's messages for what is put into a batch.
 fn theirs(fill: impl FnOnce(&mut Batch)) -> Vec<Message> {
     let mut batch = Batch::new();
     fill(&mut batch);
@@ -74,7 +74,7 @@ fn theirs(fill: impl FnOnce(&mut Batch)) -> Vec<Message> {
     let mut all = within_marks(&bytes);
     for message in &mut all {
         message.flags &= !(libc_flags::ACK as u16);
-        // Its padding is what the buffer held before.
+        // Its padding is whatever the buffer contained before.
         (*message, _) = message.without(&|_| false);
     }
     all
@@ -123,7 +123,7 @@ fn remove(messages: &mut [Message], is_so: &fn(Attribute<'_>) -> bool, what: &st
         (*message, removed) = message.without(is_so);
         all += removed;
     }
-    assert!(all > 0, "named as a difference, but not there: {what}");
+    assert!(all > 0, "a listed difference does not occur: {what}");
 }
 
 /// NFTA_SET_FLAGS, NFTA_SET_USERDATA, NFTA_CHAIN_*.
@@ -204,7 +204,7 @@ type V6Port = Concatenated<{ IPV6 << 6 | PORT }, 20>;
 type V4Pair = Concatenated<{ IPV4 << 6 | IPV4 }, 8>;
 type V6Pair = Concatenated<{ IPV6 << 6 | IPV6 }, 32>;
 
-/// A set with elements: made, filled, emptied, deleted.
+/// A set with elements: created, filled, emptied, deleted.
 fn set<K: SetKey>(set_type: SetType, elements: Vec<(Element, K)>, counts: &mut Counts) {
     let (what, table) = (format!("{set_type:?}"), table());
     // Ours numbers a set by its message: the first after the batch's begin.

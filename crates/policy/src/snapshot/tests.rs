@@ -47,7 +47,7 @@ fn following_a_copy_keeps_equal_objects() {
     }
 }
 
-/// An object that compares unequal to itself shows that nobody compared it.
+/// An object that is not equal to itself. It shows that nobody compared it.
 #[test]
 fn shared_objects_are_not_looked_into() {
     #[derive(Debug)]
@@ -67,7 +67,7 @@ fn shared_objects_are_not_looked_into() {
     assert_eq!(differing(&before, &later), [7].into());
 }
 
-/// Counts how often keys are compared.
+/// Counts the comparisons of keys.
 #[test]
 fn a_change_of_one_among_thousands_costs_little() {
     use std::cell::Cell;

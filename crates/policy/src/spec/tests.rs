@@ -1,8 +1,8 @@
-//! What the API documentation says, case by case, and above all the mistakes
-//! that implementations have made.
+//! The API documentation, case by case, and above all the mistakes that
+//! implementations have made.
 //!
-//! A case is a set of policies over one small cluster, a packet, and what each
-//! side says of it.
+//! A case has policies over one small cluster, a packet, and the expected decision
+//! of each side.
 
 mod blocks;
 mod fields;
@@ -18,10 +18,10 @@ use crate::{
     IpBlock, Labels, NamedPort, Namespace, Operator, Phase, PodPeer, Requirement, Selector, cidr,
 };
 
-/// A case. `packet` is `10.0.0.1 > 10.0.0.2 tcp/80` or `... > ... proto/1`;
-/// `says` is what [`shown`] makes of the decision.
+/// A case. `packet` is `10.0.0.1 > 10.0.0.2 tcp/80` or `... > ... proto/1`. `says`
+/// is the output of [`shown`] for the decision.
 struct Case {
-    /// Which rule of [`TOPICS`] it stands for.
+    /// The rule of [`TOPICS`] that it tests.
     topic: &'static str,
     name: &'static str,
     cluster: Snapshot,
@@ -93,8 +93,8 @@ fn all_cases() -> Vec<Case> {
         .collect()
 }
 
-/// Both sides in words: `free` (not isolated), `exempt`, `allowed
-/// ns/policy[rule]`, `denied ns/policy`; egress first.
+/// Both sides in words, egress first: `free` (not isolated), `exempt`, `allowed
+/// ns/policy[rule]`, `denied ns/policy`.
 fn shown(decision: &Decision) -> String {
     let side = |side: &Side| match side {
         Side::NotIsolated => "free".to_owned(),
@@ -137,14 +137,14 @@ fn key(text: &str) -> ObjectKey {
     ObjectKey::new(namespace, name)
 }
 
-/// `a=b,c=` as labels.
+/// Parses `a=b,c=` as labels.
 fn labels(text: &str) -> Labels {
     let pairs = text.split(',').filter(|pair| !pair.is_empty());
     pairs.map(|pair| pair.split_once('=').unwrap()).map(|(k, v)| (k.into(), v.into())).collect()
 }
 
-/// `a=x`, `a=x|y` (In), `a!=x|y` (NotIn), `a` (Exists), `!a` (DoesNotExist),
-/// with commas between; empty is `{}`.
+/// Parses `a=x`, `a=x|y` (In), `a!=x|y` (NotIn), `a` (Exists) and `!a`
+/// (DoesNotExist), separated by commas. An empty text is `{}`.
 fn selector(text: &str) -> Selector {
     let values = |text: &str| text.split('|').map(str::to_owned).collect();
     Selector::new(text.split(',').filter(|one| !one.is_empty()).map(|one| {
@@ -189,8 +189,8 @@ impl Pod {
     }
 }
 
-/// The cluster of all cases: node `a` is 192.168.0.1 and fd00:a::1, node `b`
-/// is 192.168.0.2.
+/// The cluster of all cases. Node `a` is 192.168.0.1 and fd00:a::1, node `b` is
+/// 192.168.0.2.
 fn pods_of_the_cluster() -> Vec<Pod> {
     const A: &str = "192.168.0.1 fd00:a::1";
     const B: &str = "192.168.0.2";
@@ -211,7 +211,7 @@ fn pods_of_the_cluster() -> Vec<Pod> {
             Protocol::Tcp,
             81,
         ),
-        // Its Namespace has not been seen.
+        // Its Namespace is unknown.
         pod("ghost/web", "10.0.2.1", "app=web").on("b", B),
         Pod { host_network: true, ..agent },
     ]
@@ -222,7 +222,7 @@ fn cluster<const N: usize>(policies: [NetworkPolicy; N]) -> Snapshot {
     cluster_with(policies, |_| ())
 }
 
-/// The cluster with these policies and other pods.
+/// The cluster with these policies and changed pods.
 fn cluster_with<const N: usize>(
     policies: [NetworkPolicy; N],
     change: impl FnOnce(&mut Vec<Pod>),
@@ -263,7 +263,7 @@ impl NetworkPolicy {
     }
 }
 
-/// A rule for anyone on every port: `{}`.
+/// A rule that allows everyone on every port: `{}`.
 fn anything() -> Rule {
     Rule { peers: Peers::Anyone, ports: Ports::All }
 }
@@ -292,7 +292,7 @@ fn any_of(namespaces: &str, pods: &str) -> Peer {
     Peer::Pods(PodPeer { namespaces: Some(selector(namespaces)), pods: selector(pods) })
 }
 
-/// `{ipBlock}` of texts as objects of any age have them.
+/// `{ipBlock}` from texts in every form that stored objects may have.
 fn block<const N: usize>(text: &str, except: [&str; N]) -> Peer {
     let net = |text: &str| cidr::parse(text).unwrap();
     Peer::IpBlock(IpBlock::new(net(text), except.map(net)).unwrap())

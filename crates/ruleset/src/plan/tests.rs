@@ -13,8 +13,8 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-/// A table of ours in small: ingress of IPv4. `pods` go to chains, a chain
-/// accepts what its sets hold and its ports, sets hold addresses.
+/// A small version of our table: ingress of IPv4. `pods` map to chains, a chain
+/// accepts what its sets contain and its ports, and sets contain addresses.
 struct Table<'a> {
     pods: &'a [(&'a str, &'a str)],
     chains: &'a [(&'a str, &'a [&'a str])],
@@ -76,7 +76,7 @@ fn in_set(field: Field, set: &str) -> Match {
     Match::Address(field, AddressTest::Set(Family::V4, name(set)))
 }
 
-/// The batches, each as its operations in nft's words without the table.
+/// The batches. Each shows its operations in nft's words, without the table.
 fn batches(old: Option<&Table<'_>>, new: &Table<'_>) -> Vec<String> {
     let (old, new) = (old.map(Table::ruleset), new.ruleset());
     let plan = plan(old.as_ref(), &new).unwrap();
@@ -84,7 +84,7 @@ fn batches(old: Option<&Table<'_>>, new: &Table<'_>) -> Vec<String> {
     for batch in &plan {
         state.apply(batch).unwrap();
     }
-    assert_eq!(state, new, "the batches lead elsewhere");
+    assert_eq!(state, new, "the batches lead to another table");
     let line = |op: &Op| text::op(&name("t"), op).replace(" inet t", "");
     plan.iter().map(|batch| batch.ops.iter().map(line).collect::<Vec<_>>().join("; ")).collect()
 }
@@ -152,7 +152,7 @@ fn a_pod_ceases_to_be_isolated_set_first_and_map_later() {
 
 #[test]
 fn a_switch_to_less_comes_before_a_membership_that_gives() {
-    // The pod .2 is relabelled: it loses y for itself and enters x for others.
+    // The pod .2 is relabelled. It stops accepting y and becomes x for others.
     let after = Table {
         pods: &[("10.0.0.1", "i.a"), ("10.0.0.2", "i.a")],
         sets: &[("x", &["10.0.0.8", "10.0.0.2"]), ("y", &["10.0.0.9"])],
@@ -183,7 +183,7 @@ fn a_membership_that_takes_comes_before_a_switch_to_more() {
     );
 }
 
-/// Until the end it passes only what both chains allow.
+/// Until the end, the pod accepts only what both chains allow.
 #[test]
 fn a_switch_that_takes_and_gives_goes_by_way_of_both_chains() {
     let before = Table {
@@ -246,7 +246,7 @@ fn who_leaves_or_enters_a_chain_that_changes_goes_by_way_of_a_copy() {
     );
 }
 
-/// Ten pods enter and ten leave a chain whose rules change.
+/// Ten pods join a chain and ten leave it, while its rules change.
 #[test]
 fn a_chain_is_copied_once_however_many_entries_use_the_copy() {
     let pods = |ports: &'static [&str], chain: [&'static str; 2]| -> Ruleset {

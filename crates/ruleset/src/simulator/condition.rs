@@ -1,18 +1,18 @@
 //! One match against one packet.
 //!
-//! In: a [`Match`] and a [`Packet`]. Out: whether it holds, or which element must
-//! be in which set. Each match is complete: one on an IPv4 header holds for no
-//! IPv6 packet, one on a TCP port for no UDP packet.
+//! Returns whether a [`Match`] holds for a [`Packet`], or which element must be in
+//! which set. Each match is complete: one on an IPv4 header holds for no IPv6
+//! packet, one on a TCP port for no UDP packet.
 //! Never: a look-up in the set.
 
 use crate::{AddressTest, Element, Family, Match, Name, PortTest, SetType, Transport};
 
 use super::{CtState, Packet};
 
-/// What a match comes down to.
+/// What a match depends on.
 pub(super) enum Test<'a> {
     Known(bool),
-    /// Whether the set, of one of these types, holds the element. `None` if
+    /// It holds if the set, of one of these types, contains the element. `None` if
     /// the packet has no such field.
     Member {
         set: &'a Name,
@@ -21,7 +21,7 @@ pub(super) enum Test<'a> {
     },
 }
 
-/// Holds a packet against a match.
+/// Checks a match against a packet.
 pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
     let address = |field: crate::Field| field.of(packet.source, packet.destination);
     let member = |set, set_type, applies: bool, element: Option<Element>| Test::Member {
@@ -78,7 +78,7 @@ fn of(packet: &Packet, family: Family) -> bool {
     packet.family() == family
 }
 
-/// The destination port of a packet of this protocol.
+/// The packet's destination port, if it is of this protocol.
 fn port(packet: &Packet, transport: Transport) -> Option<u16> {
     packet.destination_port.filter(|_| packet.protocol == transport.number())
 }

@@ -1,8 +1,8 @@
 //! A packet on its way through the chains.
 //!
-//! In: rules and a packet. Out: how it ends, or a question that the rules do not
-//! answer: what a set or map holds, or of which generation a chain's rules are.
-//! The driver of the [`Thread`] answers, and so decides when a look-up happens.
+//! Returns how the packet ends, or a question that the rules do not answer: what a
+//! set or map contains, or from which generation a chain's rules are. The driver of
+//! the [`Thread`] answers, and so decides when a look-up happens.
 //! Never: a look-up by itself.
 
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use super::{Broken, End, Packet, RulePosition};
 /// counts gotos, too, when it validates (`nft_chain_validate`).
 pub(super) const MAX_LEVELS: u8 = 16;
 
-/// Where a packet is: a rule, and those to come back to.
+/// Where a packet is: a rule, and the rules to return to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Thread<'a> {
     frames: Vec<Frame<'a>>,
@@ -25,13 +25,13 @@ pub(super) struct Thread<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Frame<'a> {
     chain: &'a Name,
-    /// Whose rules the packet reads: an index into the history.
+    /// The generation whose rules the packet reads: an index into the history.
     generation: usize,
     rule: usize,
     /// How many matches of the rule are known to hold.
     held: usize,
     level: u8,
-    /// Where a map look-up in the finish led, once answered.
+    /// The result of a map look-up in the last statement, once answered.
     entry: Option<&'a Name>,
 }
 
@@ -43,15 +43,15 @@ pub(super) enum Stop<'a> {
 
 /// What [`Thread::run`] needs to know before it can continue.
 pub(super) enum Question<'a> {
-    /// Whether the set holds this. Of a set of ranges: the address.
+    /// Whether the set contains this element. In a set of ranges: this address.
     Member(&'a Name, Element),
-    /// What the map holds for this address.
+    /// What the map contains for this address.
     Entry(&'a Name, IpAddr),
     /// Which generation's rules the packet reads in a chain.
     Enter(Entrance<'a>),
 }
 
-/// A chain to be entered.
+/// A chain to enter.
 pub(super) struct Entrance<'a> {
     pub chain: &'a Name,
     /// The generation of the rules that lead there.
@@ -65,8 +65,8 @@ impl<'a> Thread<'a> {
         Self { frames: vec![Frame::new(chain, generation, 0)] }
     }
 
-    /// Goes on to the end or to the next question. Pushes each rule that
-    /// matches on `trace`.
+    /// Runs to the end or to the next question. Pushes each matching rule to
+    /// `trace`.
     pub fn run(
         &mut self,
         history: &'a [Ruleset],
@@ -144,7 +144,7 @@ impl<'a> Thread<'a> {
             Some(Finish::Dispatch(..)) => (frame.entry, false),
         };
         let Some(chain) = chain else { return Ok(None) };
-        // An entry's chain was looked for when the entry was found.
+        // The chain of an entry was checked when the entry was found.
         if frame.entry.is_none() && !ruleset.chains.contains_key(chain) {
             return Err(Broken::UnknownChain { at: frame.place(), chain: chain.clone() });
         }
@@ -184,10 +184,10 @@ impl<'a> Thread<'a> {
         Ok(())
     }
 
-    /// Answers [`Question::Enter`]. In a generation without the chain it has
-    /// no rules: the kernel makes a chain with an empty list for the
-    /// generations before it (`nf_tables_addchain`), and a deleted one's list
-    /// is empty for those after.
+    /// Answers [`Question::Enter`]. In a generation without the chain, the chain
+    /// has no rules. The kernel creates a chain with an empty list for the
+    /// generations before it (`nf_tables_addchain`). The list of a deleted chain is
+    /// empty for those after.
     pub fn enter(&mut self, entrance: &Entrance<'a>, generation: usize) {
         self.frames.push(Frame::new(entrance.chain, generation, entrance.level));
     }
@@ -254,13 +254,13 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Whether a set holds an element; a set of ranges, an address.
+/// Whether a set contains an element, or a set of ranges an address.
 pub(super) fn contains(set: &Set, element: &Element) -> bool {
     let (SetType::AddressRange(_), Element::Address(address)) = (set.set_type, element) else {
         return set.elements.contains(element);
     };
-    // Ranges are disjoint: only the last that starts at or before the address
-    // can hold it, and none that starts there sorts after this single one.
+    // Ranges are disjoint. Only the last range that starts at or before the address
+    // can contain it. No range with this start sorts after this single address.
     let found = |element: &Element| match element {
         Element::Range(range) => range.contains(*address),
         _ => false,

@@ -1,4 +1,4 @@
-//! A packet as far as our rules look at it.
+//! The parts of a packet that our rules look at.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use crate::{Family, TcpFlags, Transport};
 /// What connection tracking knows about a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CtState {
-    /// `new`, and whatever else no rule of ours asks for: untracked, invalid.
+    /// `new`, and every state that no rule of ours asks for: untracked, invalid.
     #[default]
     New,
     /// `established`.
@@ -23,21 +23,21 @@ pub struct Packet {
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
-    /// The hop limit of IPv6 as the forward hook sees it: of a packet that is
-    /// routed one less than it came with, of a bridged one the same. No match
-    /// looks at IPv4's time to live.
+    /// The hop limit of IPv6 as the forward hook sees it. A routed packet has one
+    /// less than it arrived with, a bridged one the same. No match looks at IPv4's
+    /// time to live.
     pub hop_limit: u8,
-    /// `meta l4proto`: the number in the IP header; of IPv6 that after the
-    /// extension headers.
+    /// `meta l4proto`: the number in the IP header. In IPv6 it is the number after
+    /// the extension headers.
     pub protocol: u8,
-    /// Destination port; `None` for protocols without one and for fragments.
+    /// Destination port. `None` for protocols without ports and for fragments.
     pub destination_port: Option<u16>,
-    /// Flags of TCP; `None` for other protocols and for fragments.
+    /// TCP flags. `None` for other protocols and for fragments.
     pub tcp_flags: Option<TcpFlags>,
     /// ICMPv6 type.
     pub icmpv6_type: Option<u8>,
-    /// Whether the frame was addressed to one host (`meta pkttype host`), and
-    /// not broadcast or multicast.
+    /// Whether the frame was addressed to one host (`meta pkttype host`), not
+    /// broadcast or multicast.
     pub to_host: bool,
     /// Connection tracking state.
     pub ct: CtState,
@@ -46,13 +46,13 @@ pub struct Packet {
 impl Packet {
     /// The number of ICMPv6 in the IP header (RFC 4443).
     pub const ICMPV6: u8 = 58;
-    /// The default: Linux sends 64.
+    /// The default hop limit of Linux.
     pub const HOP_LIMIT: u8 = 64;
-    /// What neighbour discovery has and no router lets through unchanged: by
-    /// it the receiver knows a neighbour (RFC 4861, 7.1).
+    /// The hop limit of neighbour discovery. No router passes it on unchanged, so
+    /// it proves to the receiver that the sender is a neighbour (RFC 4861, 7.1).
     pub const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 
-    /// A new flow's packet of any protocol, without a port, to one host. Of
+    /// A packet of a new flow with any protocol, without a port, to one host. With
     /// TCP it is a SYN.
     pub const fn new(source: IpAddr, destination: IpAddr, protocol: u8) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Packet {
         }
     }
 
-    /// A new flow's packet to a port, to one host.
+    /// A packet of a new flow to a port, to one host.
     pub const fn to_port(
         source: IpAddr,
         destination: IpAddr,
@@ -85,14 +85,14 @@ impl Packet {
         Self { icmpv6_type: Some(icmpv6_type), ..packet }
     }
 
-    /// Neighbour discovery of this ICMPv6 type between two hosts of one link,
-    /// with the hop limit that makes it valid.
+    /// Neighbour discovery of this ICMPv6 type between two hosts of one link. It
+    /// has the hop limit that makes it valid.
     pub const fn neighbour_discovery(source: IpAddr, destination: IpAddr, icmpv6_type: u8) -> Self {
         let packet = Self::icmpv6(source, destination, icmpv6_type);
         Self { hop_limit: Self::NEIGHBOUR_HOP_LIMIT, ..packet }
     }
 
-    /// The family of the packet.
+    /// The address family of the packet.
     pub const fn family(&self) -> Family {
         Family::of(self.source)
     }

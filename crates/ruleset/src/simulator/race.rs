@@ -1,27 +1,29 @@
 //! What can happen to a packet while the table changes.
 //!
-//! A packet reads its rules from one generation, but each look-up in a set or
-//! map reads the elements of that moment (`nft_set_elem_active` with
+//! A packet reads its rules from one generation. But each look-up in a set or map
+//! reads the elements of that moment (`nft_set_elem_active` with
 //! `nft_genmask_cur`). So the look-ups of one packet can be on both sides of a
 //! commit.
 //!
-//! In: the states after each committed batch, and a packet. Out: all outcomes
-//! over every state in which it can start and every non-decreasing choice of
-//! moments for its look-ups.
+//! Takes the states after each committed batch, and a packet. Returns all outcomes,
+//! over every state in which the packet can start and every non-decreasing choice
+//! of moments for its look-ups.
 //! Never: a distinction between two objects of one name. If a batch deletes an
-//! object and creates another with its name, give a state without it in between.
+//! object and creates another with its name, add a state without the object between
+//! them.
 //!
-//! A packet is in the hook for a few microseconds. A commit and the making of the
-//! next batch take longer. So [`possible_outcomes`] assumes that a packet meets at
-//! most one commit. No order of batches is safe otherwise, because a commit does
+//! A packet is in the hook for a few microseconds. Committing a batch and building
+//! the next one take longer. So [`possible_outcomes`] assumes that a packet meets
+//! at most one commit. No order of batches is safe otherwise, because a commit does
 //! not wait for packets. A packet that is held up (its virtual CPU is not running)
-//! can combine what no two neighbouring states hold. [`possible_outcomes_across`]
-//! shows what such packets can do. Only waiting for them (`membarrier`) between
-//! batches prevents it.
+//! can combine states that are not neighbours. [`possible_outcomes_across`] shows
+//! what such packets can do. Only waiting for them (`membarrier`) between batches
+//! prevents it.
 //!
 //! A packet that meets several commits also reads rules of several generations. It
-//! remembers one bit of its generation, and each chain has two lists of rules, so
-//! the next generation but one replaces its own (`nf_tables_commit_chain`, net/netfilter/nf_tables_api.c).
+//! remembers one bit of its generation, and each chain has two lists of rules. So
+//! the next generation but one replaces its own (`nf_tables_commit_chain`,
+//! net/netfilter/nf_tables_api.c).
 
 mod search;
 
@@ -32,7 +34,7 @@ use crate::{Name, Ruleset};
 use super::{Broken, End, Outcome, Packet, RulePosition};
 use search::Search;
 
-/// All outcomes of one packet, each with one way to it.
+/// All outcomes of one packet, each with one way that leads to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Possible {
     /// How it can pass, if it can.
@@ -41,10 +43,10 @@ pub struct Possible {
     pub drop: Option<Witness>,
 }
 
-/// All ends of one chain for one packet, each with one way to it.
+/// All ends of one chain for one packet, each with one way that leads to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PossibleEnds {
-    /// How it can come back to the caller, if it can.
+    /// How it can return to the caller, if it can.
     pub returned: Option<Witness>,
     /// How it can be accepted, if it can.
     pub accepted: Option<Witness>,
@@ -55,11 +57,11 @@ pub struct PossibleEnds {
 /// One way through a changing table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
-    /// The state in which the packet reached the hook: an index of the history.
+    /// The state in which the packet reached the hook: an index into the history.
     pub generation: usize,
     /// Its look-ups, in order.
     pub look_ups: Vec<LookUp>,
-    /// The rule that accepts or drops; `None` if the policy or a return does.
+    /// The rule that accepts or drops. `None` if the policy or a return does.
     pub decided_by: Option<RulePosition>,
 }
 
@@ -68,14 +70,14 @@ pub struct Witness {
 pub struct LookUp {
     /// The set or map.
     pub name: Name,
-    /// The state it was read in: an index of the history.
+    /// The state that it read: an index into the history.
     pub time: usize,
     /// Whether something was found.
     pub found: bool,
 }
 
 impl Possible {
-    /// Whether this is the one outcome that the packet can have.
+    /// Whether this is the only possible outcome of the packet.
     pub fn always(&self, outcome: Outcome) -> bool {
         match outcome {
             Outcome::Accept => self.accept.is_some() && self.drop.is_none(),
@@ -98,8 +100,8 @@ impl fmt::Display for Witness {
     }
 }
 
-/// All outcomes of a packet while the table goes from the first state of
-/// `history` to the last, for packets that meet at most one commit.
+/// All outcomes of a packet that meets at most one commit, while the table changes
+/// from the first state of `history` to the last.
 ///
 /// # Errors
 /// See [`Broken`].
@@ -107,7 +109,7 @@ pub fn possible_outcomes(history: &[Ruleset], packet: &Packet) -> Result<Possibl
     possible_outcomes_across(history, packet, 1)
 }
 
-/// The same for packets that meet up to this many commits.
+/// As [`possible_outcomes`], for packets that meet up to this many commits.
 ///
 /// # Errors
 /// See [`Broken`].
@@ -127,8 +129,8 @@ pub fn possible_outcomes_across(
     Ok(possible)
 }
 
-/// All ends of the chain `start` for a packet that enters it in any state
-/// that has it, and meets at most one commit.
+/// All ends of the chain `start` for a packet that meets at most one commit. The
+/// packet can enter in any state that has the chain.
 ///
 /// # Errors
 /// See [`Broken`].

@@ -46,7 +46,7 @@ pub(super) fn dispatch(field: Field, map: &str) -> Rule {
     Rule { matches: vec![], log: None, finish, comment: None }
 }
 
-/// A table that grows by calls. `forward` is the base chain.
+/// A table that you build by calls. `forward` is the base chain.
 #[derive(Clone, Debug)]
 pub(super) struct Table(pub Ruleset);
 
@@ -247,7 +247,7 @@ fn each_match_holds_where_it_should() {
     }
 }
 
-/// Chains `forward`, `a`, `b` and `c` of these rules.
+/// Chains `forward`, `a`, `b` and `c` with these rules.
 fn chains(rules: [Vec<Rule>; 4]) -> Table {
     let [forward, a, b, c] = rules;
     Table::new().chain("forward", forward).chain("a", a).chain("b", b).chain("c", c)
@@ -308,7 +308,7 @@ fn a_map_goes_to_its_chain_or_on_to_the_next_rule() {
         simulate(&miss.0, &web()).unwrap().decided_by,
         Some(RulePosition { chain: name("egress"), rule: 1 })
     );
-    // The rule is of IPv4 and matches no other packet.
+    // The rule is for IPv4 and matches no other packet.
     assert_eq!(outcome(&hit, &web6()), Outcome::Drop);
     let end = |chain, packet: &Packet| simulate_chain(&hit.0, &name(chain), packet);
     assert_eq!(end("egress", &web()), Ok(End::Returned));

@@ -1,5 +1,5 @@
-//! The text of a table that uses every form: as it was agreed on, and as
-//! `nft` and the kernel take it.
+//! The text of a table that uses every form: as agreed, and as `nft` and the kernel
+//! accept it.
 //!
 //! Needs root, `unshare` and `nft`, and fails without them.
 
@@ -15,7 +15,7 @@ use fixture::{address, every_form, name};
 use proptest::prelude::{ProptestConfig, any, prop_assert, proptest};
 use ruleset::{Batch, Op, Ruleset, SetType, text};
 
-/// What `sh -c script` prints, in a network namespace of its own, with this
+/// The output of `sh -c script`, in a network namespace of its own, with this
 /// input.
 fn in_new_namespace(script: &str, input: &str) -> Result<String, String> {
     let mut child = Command::new("unshare")
@@ -33,7 +33,7 @@ fn in_new_namespace(script: &str, input: &str) -> Result<String, String> {
     if output.status.success() { Ok(printed) } else { Err(said) }
 }
 
-/// Compares with a file of `tests/golden`, which `NFTPOL_BLESS=1` rewrites.
+/// Compares with a file of `tests/golden`. `NFTPOL_BLESS=1` rewrites the file.
 fn check_golden(file: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(file);
     if std::env::var_os("NFTPOL_BLESS").is_some_and(|value| value == "1") {
@@ -48,8 +48,8 @@ fn check_golden(file: &str, text: &str) {
     assert!(text == golden, "{file} has more or fewer lines; NFTPOL_BLESS=1 rewrites it");
 }
 
-/// Every rule of the table as `nft list` prints it, where that differs from
-/// our text: it leaves a default burst out and names protocols.
+/// A rule in the form of `nft list`, which omits a default burst and prints names
+/// of protocols.
 fn as_listed(rule: &str) -> String {
     rule.replace(" burst 5 packets", "")
         .replace("l4proto 6", "l4proto tcp")
@@ -79,7 +79,7 @@ fn the_kernel_holds_what_the_text_says() {
         let line = as_listed(&text::rule(rule));
         assert!(lines.contains(&line.as_str()), "{line}\nis not in\n{listed}");
     }
-    // A `{` in a comment must not have opened anything, and so on.
+    // A `{` in a comment must not open anything, and so on.
     let again = in_new_namespace("nft -f - && nft list table inet nftpol", &listed).unwrap();
     assert_eq!(again.lines().count(), listed.lines().count());
     for (set, contents) in &table.sets {
@@ -94,7 +94,7 @@ fn the_kernel_holds_what_the_text_says() {
     }
 }
 
-/// The operations that build a table.
+/// The operations that create a table.
 fn building(table: &Ruleset) -> Batch {
     let mut ops = vec![Op::CreateTable];
     for (name, set) in &table.sets {
@@ -120,7 +120,7 @@ fn building(table: &Ruleset) -> Batch {
     Batch { ops }
 }
 
-/// The operations that take it down to the bare table.
+/// The operations that delete everything but the bare table.
 fn dismantling(table: &Ruleset) -> Batch {
     let mut ops: Vec<Op> = table.chains.keys().cloned().map(Op::FlushChain).collect();
     for (name, map) in &table.maps {
@@ -180,7 +180,8 @@ fn longest_names_load() {
     in_new_namespace("nft -f -", &text::ruleset(&table)).unwrap();
 }
 
-/// A word of nft's grammar is no name in it; this is why our names hold a dot.
+/// A word of nft's grammar is not accepted as a name. This is why our names contain
+/// a dot.
 #[test]
 fn keywords_are_no_names_but_load_with_a_dot() {
     for word in ["accept", "ip", "set", "tcp", "drop", "policy", "e", "dead.beef", "a--b", "x-"] {
@@ -196,8 +197,7 @@ fn keywords_are_no_names_but_load_with_a_dot() {
     }
 }
 
-/// A chain of this name with this comment and a rule that logs with this
-/// prefix.
+/// A chain with this name and comment, and a rule that logs with this prefix.
 fn add_chain(table: &mut Ruleset, chain: &str, text: &str) {
     let log = ruleset::Log {
         field: ruleset::Field::Source,

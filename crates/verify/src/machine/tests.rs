@@ -1,4 +1,4 @@
-//! Comparison with `ruleset::simulator`, on tables that no compiler would make.
+//! Compares with `ruleset::simulator`, on tables that no compiler would make.
 
 use std::net::IpAddr;
 
@@ -28,7 +28,7 @@ const PORTS: [u16; 5] = [0, 1, 80, 81, u16::MAX];
 const TYPES: [u8; 4] = [0, 135, 136, 255];
 const PROTOCOLS: [u8; 6] = [0, 6, 17, 58, 132, 255];
 const HOPS: [u8; 2] = [64, 255];
-/// A chain jumps only to later ones. The first two are base chains.
+/// A chain jumps only to later chains. The first two are base chains.
 const CHAINS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
 fn name(text: &str) -> Name {
@@ -246,7 +246,7 @@ proptest! {
             .filter_map(|text| space::of_family(frame.family, text.parse().unwrap()))
             .chain([7])
             .collect();
-        // A single outer address takes a shorter path.
+        // A single outer address uses a shorter path.
         let outers = if alone { known.iter().map(|one| Ranges::single(*one)).collect() } else { vec![all.clone()] };
         for addresses in outers {
             let region = Region::product(&all, &space::codes(frame.family));

@@ -1,5 +1,5 @@
 //! A scripted API server, for what a real one does not do on request: refusals,
-//! lost history, answers that break off, objects that cannot be read.
+//! lost history, answers that break off, unreadable objects.
 
 mod lists;
 mod objects;
@@ -23,7 +23,7 @@ use super::{Event, FailureKind, watch};
 use crate::convert::PodFields;
 use crate::{Kind, Object};
 
-/// An answer: status, body, and how many seconds after that it ends.
+/// An answer: status, body, and after how many seconds it ends.
 struct Answer(u16, String, u64);
 
 /// When each request came, and its URI.
@@ -80,15 +80,15 @@ fn list(version: u32, items: &[Json]) -> Json {
     json!({"kind": "List", "metadata": {"resourceVersion": version.to_string()}, "items": items})
 }
 
-/// A client whose requests get these answers, one after another and then none;
-/// and the requests.
+/// A client whose requests get these answers in turn, and then none. Also returns
+/// the requests.
 fn served(answers: Vec<Answer>) -> (Client, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);
     (answering(answers, move |uri| log.lock().unwrap().push(uri)), asked)
 }
 
-/// Like [`served`], with the time of each request.
+/// Like [`served`], and each request has its time.
 fn timed(answers: Vec<Answer>) -> (Client, Arc<Mutex<TimedRequests>>) {
     let asked = Arc::new(Mutex::new(TimedRequests::new()));
     let log = Arc::clone(&asked);
@@ -134,7 +134,7 @@ async fn shown(events: impl Stream<Item = Event>, count: usize) -> Vec<String> {
     shown
 }
 
-/// Compares the events that the answers become, and the requests.
+/// Compares the events from the answers, and the requests.
 async fn check<T: Watched>(answers: Vec<Answer>, expected: &[&str], requests: &[&str]) {
     let (client, asked) = served(answers);
     assert_eq!(shown(watch::events::<T>(client), expected.len()).await, expected);
@@ -143,8 +143,8 @@ async fn check<T: Watched>(answers: Vec<Answer>, expected: &[&str], requests: &[
     assert_eq!(seen, requests, "{asked:#?}");
 }
 
-/// A request in short: `stream ` (of the present state), `list 0`,
-/// `list most recent`, `watch 7`.
+/// A request in short form: `stream ` (of the present state), `list 0`, `list most
+/// recent`, `watch 7`.
 fn request(uri: &str) -> String {
     let value = |name: &str| {
         let query = uri.split_once('?').unwrap().1;
@@ -163,6 +163,6 @@ fn request(uri: &str) -> String {
     assert_eq!(value("fieldSelector").as_deref(), is_pods.then_some(fields), "{uri}");
     let version = value("resourceVersion");
     assert!(what == "list" || version.is_some(), "{uri}");
-    // Without a version a server may not answer a list from a cache that lags.
+    // Without a version, a server may not answer a list from a cache that lags.
     format!("{what} {}", version.as_deref().unwrap_or("most recent"))
 }

@@ -1,5 +1,4 @@
-//! The model of what is written: defaults, and the closed side of everything that
-//! cannot be used.
+//! The model of the written objects: defaults, and how unusable parts fail closed.
 
 use std::fmt::Display;
 

@@ -12,7 +12,7 @@ use std::fmt::Write;
 use super::*;
 use crate::Kind;
 
-/// The head of a policy whose spec follows. The fields of the spec begin in line 7.
+/// The beginning of a policy. Its spec follows, from line 7.
 const POLICY: &str = "\
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
@@ -22,7 +22,7 @@ metadata:
 spec:
 ";
 
-/// The head of a pod whose spec follows.
+/// The beginning of a pod. Its spec follows.
 const POD: &str = "\
 apiVersion: v1
 kind: Pod

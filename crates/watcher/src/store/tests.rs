@@ -55,7 +55,8 @@ fn show(before: &Snapshot, after: &Snapshot) -> String {
     policies.chain(pods).chain(namespaces).collect::<Vec<_>>().join(" ")
 }
 
-/// Makes a change and shows it. The answer must be whether there is one.
+/// Makes a change and shows it. The result must match whether there is a
+/// difference.
 fn change(store: &mut Store, how: impl FnOnce(&mut Store) -> bool) -> String {
     let before = store.snapshot().clone();
     let changed = how(store);
@@ -102,7 +103,7 @@ fn a_list_deletes_what_is_not_in_it() {
     assert_eq!(store.snapshot().policies.len(), 1, "a list of pods brings no policy");
 }
 
-/// A relist costs no memory: it leaves the maps and the objects that were there.
+/// A relist costs no memory: it keeps the existing maps and objects.
 #[test]
 fn a_list_of_equal_objects_keeps_every_pointer() {
     let objects = || -> Vec<Object> {
@@ -116,7 +117,7 @@ fn a_list_of_equal_objects_keeps_every_pointer() {
     for kind in Kind::ALL {
         let mut listed: Vec<Object> =
             objects().into_iter().filter(|object| object.kind() == kind).collect();
-        // A list may hold an older state of an object before the present one.
+        // A list may contain an older state of an object, before the present one.
         if kind == Kind::Pod {
             listed.insert(0, pod("p7", "n9"));
         }

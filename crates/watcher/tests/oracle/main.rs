@@ -6,10 +6,9 @@
 //!            +-- serde_yaml -- k8s_openapi -- `model` (written for this) ---+
 //! ```
 //!
-//! Compared is every YAML and JSON file of the repository. `differences` lists
-//! the objects that the two read differently, each with the reason. A
-//! difference that is not listed fails, and so does one that is listed but no
-//! longer there.
+//! It compares every YAML and JSON file of the repository. `differences` lists the
+//! objects that the two readers read differently, each with the reason. The test
+//! fails for a difference that is not listed, and for a listed one that is gone.
 //! Never: code of ours in the second reader, except the model's own types.
 
 mod differences;
@@ -55,20 +54,20 @@ fn ours(path: &Path) -> Objects {
     objects.into_iter().map(|one| ((one.kind(), one.key()), one)).collect()
 }
 
-/// The file as the table of differences names it: its folder and its name.
+/// The file's name in the table of differences: its folder and its name.
 fn short(path: &Path) -> String {
     let parts: Vec<_> = path.iter().rev().take(2).map(|part| part.to_string_lossy()).collect();
     parts.into_iter().rev().collect::<Vec<_>>().join("/")
 }
 
-/// The objects that are not the same on both sides.
+/// The objects that differ between the sides.
 fn unequal(ours: &Objects, theirs: &Objects) -> Vec<(Kind, ObjectKey)> {
     let keys: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
     keys.into_iter().filter(|key| ours.get(key) != theirs.get(key)).cloned().collect()
 }
 
-/// Compares these files and returns every difference as `file: kind key`, with
-/// both sides of it.
+/// Compares these files. Returns every difference as `file: kind key`, with both
+/// sides.
 fn compare(files: &[PathBuf], counts: &mut Counts) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for path in files {

@@ -1,9 +1,8 @@
-//! k8s_openapi's objects to the model, written from the API documentation for
-//! this test alone.
+//! Converts k8s_openapi's objects to the model. Written from the API documentation,
+//! for this test only.
 //!
-//! Where a part is not valid, it does what DESIGN.md promises: the part allows
-//! nothing. What is no valid peer or port is left out, and a list that is
-//! emptied so allows nobody.
+//! If a part is not valid, the part allows nothing, as nftpol promises. An invalid
+//! peer or port is left out, and a list that becomes empty that way allows nobody.
 
 use std::net::IpAddr;
 
@@ -63,7 +62,7 @@ fn labels(metadata: &ObjectMeta) -> Labels {
     metadata.labels.clone().unwrap_or_default().into_iter().collect()
 }
 
-/// A Namespace: the API server adds the label with its name.
+/// A Namespace. The API server adds the label with its name.
 pub(crate) fn namespace(object: &core::Namespace) -> Namespace {
     let name = object.metadata.name.clone().unwrap_or_default();
     let mut labels = labels(&object.metadata);
@@ -103,7 +102,7 @@ pub(crate) fn pod(object: &core::Pod) -> Pod {
     }
 }
 
-/// The list, or the older field where there is no list.
+/// The list, or the older single field if there is no list.
 fn addresses(list: Vec<String>, single: Option<String>) -> Vec<IpAddr> {
     let all = if list.is_empty() { Vec::from_iter(single) } else { list };
     all.iter().filter_map(|text| text.parse().ok()).collect()
@@ -134,7 +133,7 @@ pub(crate) fn network_policy(object: &networking::NetworkPolicy) -> NetworkPolic
         types => types.iter().any(|each| each == one) || !is_known,
     };
     let selected = selector(&spec.pod_selector.unwrap_or_default());
-    // An unusable selector selects by its usable part, and nothing is allowed.
+    // An unusable selector selects by its usable part and allows nothing.
     let usable = selected.is_whole;
     let ingress = spec.ingress.unwrap_or_default().into_iter().filter(|_| usable);
     let egress = spec.egress.unwrap_or_default().into_iter().filter(|_| usable);
@@ -208,7 +207,7 @@ fn number(number: i32) -> Option<u16> {
     u16::try_from(number).ok().filter(|number| *number != 0)
 }
 
-/// A selector, and whether every part of it could be used.
+/// A selector, and whether every part of it is usable.
 struct Selected {
     selector: Selector,
     is_whole: bool,

@@ -1,7 +1,7 @@
-//! The second reader: text to the model by serde_yaml and k8s_openapi.
+//! The second reader: converts text to the model with serde_yaml and k8s_openapi.
 //!
-//! It refuses an object as a whole where ours reads the rest: k8s_openapi ends
-//! at the first field of a wrong type.
+//! It refuses a whole object where our reader reads the rest. k8s_openapi stops at
+//! the first field with a wrong type.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use watcher::{Kind, Object};
 
 use crate::{Objects, model};
 
-/// What the second reader makes of a file.
+/// What the second reader reads from a file.
 #[derive(Default)]
 pub(crate) struct Read {
     pub(crate) objects: Objects,
@@ -30,7 +30,7 @@ pub(crate) fn read(text: &str) -> Read {
         match Value::deserialize(document) {
             Ok(value) => read.document(value),
             Err(error) => {
-                // After an error it gives the same error for ever.
+                // After an error it returns the same error for ever.
                 read.errors.push(error.to_string());
                 break;
             }
@@ -60,7 +60,7 @@ impl Read {
         }
     }
 
-    /// An object or a list; an item of a typed list need not name its kind.
+    /// An object or a list. An item of a typed list need not name its kind.
     fn object(&mut self, value: Value, listed: &str) {
         let text = |field| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (text("apiVersion"), text("kind"));

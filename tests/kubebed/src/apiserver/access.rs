@@ -1,7 +1,7 @@
 //! Access to the API server: kubectl, kubeconfigs, clients.
 //!
-//! In: a user. Out: a finished kubectl, files, or a client with that user's rights.
-//! Never: grants rights. They come from RBAC objects that a test applies.
+//! Each has the rights of the user that you name. Never: grants rights. They come
+//! from RBAC objects that a test applies.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -19,8 +19,8 @@ use super::certificates::Certificates;
 use super::{ApiServer, programs};
 
 impl ApiServer {
-    /// A client with the rights of an administrator. It never tries again.
-    /// Its futures work in [`ApiServer::block_on`] alone.
+    /// A client with administrator rights that never retries. Its futures work only
+    /// in [`ApiServer::block_on`].
     pub fn client(&self) -> Client {
         self.client.clone()
     }
@@ -34,12 +34,12 @@ impl ApiServer {
         self.inside.block_on(connect(&kubeconfig))
     }
 
-    /// A kubeconfig with the rights of an administrator.
+    /// A kubeconfig with administrator rights.
     pub fn admin_kubeconfig(&self) -> PathBuf {
         self.folder.path().join("admin.kubeconfig")
     }
 
-    /// A kubeconfig by a client certificate of this user in this group.
+    /// A kubeconfig with a client certificate for this user in this group.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -60,10 +60,10 @@ impl ApiServer {
         self.certificates.path(name)
     }
 
-    /// A kubeconfig with a token of this service account, good for an hour.
+    /// A kubeconfig with a token of this service account, valid for an hour.
     ///
     /// # Errors
-    /// When there is no such service account or the server does not answer.
+    /// When the service account does not exist or the server does not answer.
     pub fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let path = self.folder.path().join(format!("{namespace}.{name}.kubeconfig"));
         let user = json!({"token": self.token(namespace, name)?});
@@ -71,9 +71,8 @@ impl ApiServer {
         Ok(path)
     }
 
-    /// A folder as pods of this service account find it in
-    /// `/var/run/secrets/kubernetes.io/serviceaccount`: `token`, `ca.crt`,
-    /// `namespace`.
+    /// A folder like `/var/run/secrets/kubernetes.io/serviceaccount` in pods of
+    /// this service account: `token`, `ca.crt`, `namespace`.
     ///
     /// # Errors
     /// As [`ApiServer::service_account_kubeconfig`], and when a file cannot
@@ -88,7 +87,7 @@ impl ApiServer {
         Ok(folder)
     }
 
-    /// Runs kubectl in the server's namespace, as administrator.
+    /// Runs kubectl in the server's namespace as administrator.
     ///
     /// # Errors
     /// When it has not been built or cannot be started. A failure of kubectl
@@ -96,7 +95,7 @@ impl ApiServer {
     pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<Finished> {
         let mut command = self.inside.namespace().command(programs::path("kubectl")?);
         command.arg("--kubeconfig").arg(self.admin_kubeconfig()).args(arguments);
-        // Its cache of the API goes to `$HOME/.kube`.
+        // It caches the API in `$HOME/.kube`.
         command.env("HOME", self.folder.path()).env("NO_PROXY", "*");
         program::finish(command, input).context("kubectl")
     }
@@ -143,7 +142,7 @@ pub(super) fn write_kubeconfig(path: &Path, cluster: &Value, user: Value) -> Res
     fs::write(path, config.to_string()).with_context(|| format!("write {}", path.display()))
 }
 
-/// A client of this kubeconfig that goes by no proxy and never tries again.
+/// A client for this kubeconfig that uses no proxy and never retries.
 pub(super) async fn connect(kubeconfig: &Path) -> Result<Client> {
     let config = Kubeconfig::read_from(kubeconfig)
         .with_context(|| format!("read {}", kubeconfig.display()))?;

@@ -11,7 +11,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose,
 };
 
-/// Names that the API server goes by within a cluster.
+/// Names of the API server within a cluster.
 const NAMES: [&str; 4] =
     ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
 
@@ -38,7 +38,7 @@ impl Certificates {
         server.distinguished_name = named("kube-apiserver", None).distinguished_name;
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         files.issue("apiserver", server)?;
-        // The group that RBAC's bootstrap policy gives everything
+        // RBAC's bootstrap policy gives this group every right
         // (kubernetes.io/docs/reference/access-authn-authz/rbac).
         files.client("admin", "admin", Some("system:masters"))?;
         let accounts = KeyPair::generate()?;
@@ -47,7 +47,7 @@ impl Certificates {
         Ok(files)
     }
 
-    /// Where they are.
+    /// The folder of the files.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -57,7 +57,7 @@ impl Certificates {
         self.folder.join(name)
     }
 
-    /// Writes `<name>.{crt,key}` for a user of the API in this group.
+    /// Writes `<name>.{crt,key}` for an API user in this group.
     pub fn client(&self, name: &str, user: &str, group: Option<&str>) -> Result<()> {
         let mut params = named(user, group);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];

@@ -1,7 +1,7 @@
 //! A thread in a network namespace that drives sockets and timers.
 //!
-//! In: a namespace, futures, commands. Out: their results. Every socket and process
-//! is made in that namespace. Never: a future that is polled elsewhere.
+//! It runs futures and commands. Every socket and process is created in that
+//! namespace. Never: a future that is polled elsewhere.
 
 use std::future::Future;
 use std::process::{Child, Command};
@@ -32,10 +32,10 @@ impl Inside {
         let (entered, confirmed) = mpsc::channel();
         let theirs = borrowed(namespace)?;
         let thread = thread::spawn(move || {
-            // An error shows at the other end of `entered`.
+            // The other end of `entered` sees an error.
             let _ = theirs.run(|| {
                 let _ = entered.send(());
-                // Either way the owner is gone.
+                // In both cases the owner is gone.
                 let _ = runtime.block_on(stopped);
                 runtime.shutdown_background();
             });
@@ -53,7 +53,7 @@ impl Inside {
         &self.handle
     }
 
-    /// Runs a future to its end. It may borrow.
+    /// Runs a future to its end. The future may borrow.
     pub fn block_on<T, E>(&self, future: impl Future<Output = Result<T, E>> + Send) -> Result<T>
     where
         T: Send,
@@ -62,9 +62,9 @@ impl Inside {
         self.namespace.run(|| self.handle.block_on(future))?.map_err(Into::into)
     }
 
-    /// Starts a command from the thread itself: a process that asks for a
-    /// signal at its parent's death means the thread that forked it
-    /// (PR_SET_PDEATHSIG in prctl(2)).
+    /// Starts a command from the thread itself. A process that asks for a signal at
+    /// its parent's death means the thread that forked it (PR_SET_PDEATHSIG in
+    /// prctl(2)).
     pub fn spawn(&self, mut command: Command) -> Result<Child> {
         let spawned = self.handle.spawn(async move { command.spawn() });
         self.block_on(async { spawned.await.context("start a process in the namespace") })?
@@ -72,7 +72,7 @@ impl Inside {
     }
 }
 
-/// The same namespace, which stays when this value goes.
+/// The same namespace. It stays when this value is dropped.
 pub(super) fn borrowed(namespace: &Namespace) -> Result<Namespace> {
     let mut borrowed = Namespace::existing(namespace.name())?;
     borrowed.keep();

@@ -1,7 +1,7 @@
 //! Creates objects by the thousand.
 //!
-//! In: pods and namespaces of the policy model. Out: the same in the API server,
-//! with status. The bodies of the answers are not read.
+//! It takes pods and namespaces of the policy model, and sets their status, too. It
+//! does not read the bodies of the answers.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,12 +19,12 @@ use serde_json::{Value, json};
 
 use super::ApiServer;
 
-/// How many requests are under way at a time.
+/// How many requests run at the same time.
 const CONCURRENCY: usize = 32;
 const JSON: &str = "application/json";
 const MERGE: &str = "application/merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
-/// Answers without spec and status, a fraction of the size
+/// Asks for answers without spec and status, which are much smaller
 /// (kubernetes.io/docs/reference/using-api/api-concepts).
 const METADATA_ONLY: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1";
 
@@ -60,10 +60,10 @@ impl ApiServer {
         }))
     }
 
-    /// Creates pods and sets their status. `created` is the server's to say.
+    /// Creates pods and sets their status. The server sets `created`.
     ///
     /// # Errors
-    /// At the first that the server refuses.
+    /// At the first pod or status that the server refuses.
     pub fn create_pods(&self, pods: &[Pod]) -> Result<()> {
         self.send_all(pods.iter().map(|pod| {
             let path = format!("/api/v1/namespaces/{}/pods", pod.key.namespace);
@@ -71,7 +71,7 @@ impl ApiServer {
         }))
     }
 
-    /// Sets phase and addresses of pods that exist.
+    /// Sets phase and addresses of existing pods.
     ///
     /// # Errors
     /// At the first that the server refuses.
@@ -79,20 +79,20 @@ impl ApiServer {
         self.send_all(pods.iter().map(|pod| vec![set_status(pod)]))
     }
 
-    /// Gives pods that exist these labels and no others.
+    /// Replaces the labels of existing pods.
     ///
     /// # Errors
     /// At the first that the server refuses.
     pub fn relabel_pods(&self, pods: &[(ObjectKey, Labels)]) -> Result<()> {
         self.send_all(pods.iter().map(|(key, labels)| {
-            // The one operation that replaces a map as a whole (RFC 6902).
+            // The one JSON Patch operation that replaces a whole map (RFC 6902).
             let patch = json!([{"op": "add", "path": "/metadata/labels", "value": by_key(labels)}]);
             let content = "application/json-patch+json";
             vec![Draft::new(Method::PATCH, pod_path(key), content, &patch)]
         }))
     }
 
-    /// Deletes pods at once, without a grace period.
+    /// Deletes pods immediately, without a grace period.
     ///
     /// # Errors
     /// At the first that the server refuses.
@@ -103,11 +103,11 @@ impl ApiServer {
         }))
     }
 
-    /// Deletes a namespace that is empty: marks it and takes its finalizer
-    /// away, as the namespace controller does at the end.
+    /// Deletes an empty namespace. Marks it and removes its finalizer, as the
+    /// namespace controller does at the end.
     ///
     /// # Errors
-    /// When the server refuses one of the two.
+    /// When the server refuses one of the two steps.
     pub fn delete_namespace(&self, name: &str) -> Result<()> {
         let path = format!("/api/v1/namespaces/{name}");
         let body = json!({
@@ -120,7 +120,7 @@ impl ApiServer {
         ]])
     }
 
-    /// Creates network policies; each names its namespace.
+    /// Creates network policies. Each names its namespace.
     ///
     /// # Errors
     /// At the first that the server refuses.
@@ -139,7 +139,7 @@ impl ApiServer {
         self.send_all(orders?)
     }
 
-    /// Sends many orders; those of one list one after another.
+    /// Sends many requests. Those in one list are sent one after another.
     fn send_all(&self, orders: impl IntoIterator<Item = Vec<Draft>>) -> Result<()> {
         let client = self.client();
         let lists: Vec<_> =
@@ -155,7 +155,7 @@ async fn send_list(client: Client, orders: Vec<Draft>) -> Result<()> {
         let answer = client.send(request.body(body.into())?).await;
         let answer = answer.with_context(|| format!("{method} {path}"))?;
         let status = answer.status();
-        // Read to its end, so that the connection serves again.
+        // Read the body to its end, so that the connection can be used again.
         let body = answer.into_body().collect().await.context("read an answer")?.to_bytes();
         let said = String::from_utf8_lossy(&body);
         ensure!(status.is_success(), "{method} {path}: {status}: {said}");
@@ -182,7 +182,7 @@ fn manifest(pod: &Pod) -> Value {
         let protocol = port.protocol.to_string();
         json!({"name": port.name, "containerPort": port.port, "protocol": protocol})
     };
-    // A name may occur once in a container, and in several containers.
+    // A name may occur once per container, and in several containers.
     let mut containers: Vec<Vec<&policy::NamedPort>> = vec![Vec::new()];
     for one in &pod.ports {
         let has =

@@ -1,5 +1,5 @@
-//! Turns policies of the model into API objects that mean the same. Defaults stay
-//! out; the server fills them in.
+//! Turns policies of the model into API objects with the same meaning. Leaves out
+//! defaults. The server fills them in.
 
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiPolicy;
 use policy::{
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// The object of a policy.
 ///
 /// # Errors
-/// When the API's types do not take it.
+/// When the API's types cannot represent it.
 pub fn object(policy: &NetworkPolicy) -> serde_json::Result<ApiPolicy> {
     let mut types = Vec::new();
     let mut spec = json!({"podSelector": selector(&policy.pod_selector)});

@@ -1,7 +1,7 @@
 //! A server in the background.
 //!
-//! In: a command and a folder for its output. Out: the process. It is killed when
-//! its value is dropped or the test process ends, however it ends.
+//! Its output goes to a folder. It is killed when its value is dropped or the test
+//! process ends, however it ends.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -25,22 +25,22 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts one of Kubernetes' programs; what it says is added to
-    /// `<name>.log` in the folder.
+    /// Starts one of Kubernetes' programs. Appends its output to `<name>.log` in
+    /// the folder.
     pub fn start(inside: &Inside, name: &str, arguments: &[String], folder: &Path) -> Result<Self> {
         let mut words = vec![programs::path(name)?.into_os_string()];
         words.extend(arguments.iter().map(OsString::from));
         Self::of(inside, name, &words, folder)
     }
 
-    /// Starts whatever this command line is, the same way.
+    /// Starts any command line in the same way.
     pub fn of(inside: &Inside, name: &str, words: &[OsString], folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log);
         let file = file.with_context(|| format!("open {}", log.display()))?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).args(words);
-        // A fifth fewer cycles for objects by the thousand, some memory more
+        // A fifth fewer CPU cycles for thousands of objects, for some more memory
         // (pkg.go.dev/runtime, "Environment Variables").
         command.env("GOGC", "400");
         command.current_dir(folder).stdin(Stdio::null());
@@ -56,8 +56,8 @@ impl Process {
         self.child.try_wait().with_context(|| format!("wait for {}", self.name))
     }
 
-    /// Where /proc has the processes that it has started (proc(5),
-    /// `/proc/pid/task/tid/children`): gone from there, they have ended.
+    /// The file of /proc that lists the processes it has started (proc(5),
+    /// `/proc/pid/task/tid/children`). Processes that are not listed have ended.
     pub fn children(&self) -> Vec<PathBuf> {
         let id = self.child.id();
         let list = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
@@ -70,13 +70,13 @@ impl Process {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n  ");
-        format!("{} said last:\n  {tail}", self.name)
+        format!("last output of {}:\n  {tail}", self.name)
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Gone in the meantime is as good as killed.
+        // A process that is already gone is as good as killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,21 +1,21 @@
 //! Finds etcd, kube-apiserver, kubectl and the programs of nodes.
 //!
-//! Looks in the environment and the workspace. Where one is missing, the error says
-//! how to get it. `cargo xtask kube` builds them.
+//! Looks in the environment and the workspace. If a program is missing, the error
+//! explains how to get it. `cargo xtask kube` builds them.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Names a folder with the programs, as envtest has it
-/// (book.kubebuilder.io, "Configuring envtest for integration tests").
+/// Names a folder with the programs, as in envtest (book.kubebuilder.io,
+/// "Configuring envtest for integration tests").
 const ASSETS: &str = "KUBEBUILDER_ASSETS";
 
-/// The path of one of them: in `$KUBEBUILDER_ASSETS`, else in `kube` in
-/// cargo's target folder.
+/// The path of a program: in `$KUBEBUILDER_ASSETS`, else in `kube` in cargo's
+/// target folder.
 ///
 /// # Errors
-/// When it is not there.
+/// When the program is missing.
 pub fn path(program: &str) -> Result<PathBuf> {
     let folders: Vec<PathBuf> =
         std::env::var_os(ASSETS).map(PathBuf::from).into_iter().chain([built()]).collect();
@@ -32,8 +32,8 @@ pub fn path(program: &str) -> Result<PathBuf> {
 
 fn built() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    // A relative CARGO_TARGET_DIR counts from where cargo was called, which
-    // for most is the workspace.
+    // A relative CARGO_TARGET_DIR is relative to where cargo was called. For most
+    // people that is the workspace.
     let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into());
     workspace.join(target).join("kube")
 }

@@ -1,9 +1,8 @@
 //! A proxy between a client and the API server. It misbehaves on command, as
 //! networks and servers do.
 //!
-//! In: a namespace and an address to listen on, and a client for the real server.
-//! Out: every request is answered by the real server, with that client's rights;
-//! a record of the requests, and of the bytes in each direction.
+//! The real server answers every request with the rights of the client that you
+//! pass. The proxy records the requests, and counts the bytes in each direction.
 //! Never: an answer of its own, except those that a test asks for.
 //!
 //! ```text
@@ -42,11 +41,11 @@ pub struct Proxy {
     shared: Arc<Shared>,
     orders: mpsc::UnboundedSender<Command>,
     folder: Folder,
-    /// Its thread drives the proxy, also when the server is stopped.
+    /// Its thread drives the proxy, also while the server is stopped.
     _inside: Arc<Inside>,
 }
 
-/// Bytes on the wire, HTTP's own included.
+/// Bytes on the wire, including HTTP headers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// From the client.
@@ -64,13 +63,13 @@ struct Shared {
     calls: Mutex<Vec<Call>>,
     /// Resources whose watch streams are paused.
     held: watch::Sender<BTreeSet<String>>,
-    /// The open watch streams by resource, and a way to end each.
+    /// The open watch streams by resource, each with a way to end it.
     streams: Mutex<Vec<(String, mpsc::UnboundedSender<()>)>>,
 }
 
 impl Proxy {
-    /// Listens on this address (port 0: any) in this namespace and forwards
-    /// to the server as this client, one of [`ApiServer::client`] or
+    /// Listens on this address (port 0: any) in this namespace. Forwards to the
+    /// server as this client: [`ApiServer::client`] or
     /// [`ApiServer::service_account_client`].
     ///
     /// # Errors
@@ -124,34 +123,34 @@ impl Proxy {
         Traffic { received, sent: self.shared.sent.load(Ordering::Relaxed) }
     }
 
-    /// All requests so far, in their order.
+    /// All requests so far, in order.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.shared.calls).clone()
     }
 
-    /// How many requests there were for this resource (`pods`) by this verb.
+    /// How many requests there were for this resource (`pods`) with this verb.
     pub fn count(&self, verb: Verb, resource: &str) -> usize {
         let calls = lock(&self.shared.calls);
         calls.iter().filter(|call| call.verb == verb && call.resource == resource).count()
     }
 
-    /// Closes all open connections, in the middle of whatever they carry.
+    /// Closes all open connections, in the middle of what they carry.
     ///
     /// # Errors
-    /// When the proxy has died.
+    /// When the proxy has stopped.
     pub fn cut(&self) -> Result<()> {
         self.order(Command::Cut)
     }
 
-    /// Refuses new connections as a closed port does. Open ones stay.
+    /// Refuses new connections like a closed port. Open ones stay.
     ///
     /// # Errors
-    /// When the proxy has died.
+    /// When the proxy has stopped.
     pub fn refuse(&self) -> Result<()> {
         self.order(|done| Command::Listen(None, done))
     }
 
-    /// Takes new connections again.
+    /// Accepts new connections again.
     ///
     /// # Errors
     /// When the port is taken.
@@ -167,15 +166,15 @@ impl Proxy {
         self.shared.held.send_if_modified(|held| held.insert(resource.to_owned()));
     }
 
-    /// Continues them, with everything that has gathered.
+    /// Continues them, and delivers what has accumulated.
     pub fn release(&self, resource: &str) {
         self.shared.held.send_if_modified(|held| held.remove(resource));
     }
 
-    /// Ends the open watch streams of this resource, or of all, by the event
-    /// ERROR with the Status 410 Expired, as the server does when it no longer
-    /// knows the resource version; what they held is lost. Returns how many
-    /// there were.
+    /// Ends the open watch streams of this resource, or all of them, with the event
+    /// ERROR and the Status 410 Expired. The server does this when it no longer
+    /// knows the resource version. Events held by paused streams are lost. Returns
+    /// how many streams there were.
     pub fn expire(&self, resource: Option<&str>) -> usize {
         let mut streams = lock(&self.shared.streams);
         let wanted = |of: &String| resource.is_none_or(|resource| resource == of);
@@ -184,25 +183,25 @@ impl Proxy {
         ended.filter(|(_, end)| end.send(()).is_ok()).count()
     }
 
-    /// How many watch streams of this resource, or of all, are open.
+    /// How many watch streams of this resource, or of all resources, are open.
     pub fn watches(&self, resource: Option<&str>) -> usize {
         let streams = lock(&self.shared.streams);
         let open = streams.iter().filter(|(_, end)| !end.is_closed());
         open.filter(|(of, _)| resource.is_none_or(|resource| resource == of)).count()
     }
 
-    /// Turns on or off: answers requests with `sendInitialEvents` by 422 Invalid, as
-    /// a server without WatchList does (KEP-3157).
+    /// Turns this on or off: requests with `sendInitialEvents` get 422 Invalid, as
+    /// from a server without WatchList (KEP-3157).
     pub fn without_watch_list(&self, without: bool) {
         self.shared.without_watch_list.store(without, Ordering::Relaxed);
     }
 
-    /// Sends a command and waits until it is done.
+    /// Sends a command and waits until it is carried out.
     fn order(&self, order: impl FnOnce(oneshot::Sender<()>) -> Command) -> Result<()> {
         let (done, carried_out) = oneshot::channel();
         // If it is gone, the next line reports it.
         let _ = self.orders.send(order(done));
-        carried_out.blocking_recv().context("the proxy has died")
+        carried_out.blocking_recv().context("the proxy has stopped")
     }
 }
 

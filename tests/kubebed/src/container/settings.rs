@@ -1,16 +1,15 @@
 //! Translates a pod's spec into flags of `ctr run`.
 //!
-//! In: the spec as the API server has it. Out: flags for the rights of the process,
-//! its arguments, its service account. Never: a setting that is silently ignored.
-//! Each one is translated here or listed as irrelevant to the process; any other is
-//! an error.
+//! Returns flags for the rights of the process, its arguments and its service
+//! account. Never: a setting that is silently ignored. Each one is translated here
+//! or listed as irrelevant to the process. Any other is an error.
 
 use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::api::core::v1::PodSpec;
 use k8s_openapi::serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// Settings of a pod that are for scheduler and kubelet.
+/// Settings of a pod for the scheduler and the kubelet.
 const OF_THE_POD: [&str; 9] = [
     "dnsPolicy",
     "nodeSelector",
@@ -21,10 +20,10 @@ const OF_THE_POD: [&str; 9] = [
     "serviceAccount",
     "terminationGracePeriodSeconds",
     "tolerations",
-    // Read with those of the container, which go before.
+    // Read together with those of the container, which take precedence.
     "securityContext",
 ];
-/// Settings of a container that are for the kubelet.
+/// Settings of a container for the kubelet.
 const OF_THE_CONTAINER: [&str; 11] = [
     "image",
     "imagePullPolicy",
@@ -39,7 +38,7 @@ const OF_THE_CONTAINER: [&str; 11] = [
     "terminationMessagePolicy",
 ];
 
-/// What `ctr run` is to be given.
+/// What to pass to `ctr run`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Settings {
     /// Its flags.
@@ -50,8 +49,8 @@ pub(super) struct Settings {
     pub account: String,
 }
 
-/// Reads a pod's spec. `default` are the capabilities of a container that
-/// says nothing of them.
+/// Reads a pod's spec. `default` are the capabilities of a container whose spec
+/// does not mention them.
 pub(super) fn read(pod: &PodSpec, node: &str, default: &[String]) -> Result<Settings> {
     let mut pod = object(serde_json::to_value(pod)?)?;
     let mut containers: Vec<Value> = take(&mut pod, "containers")?;
@@ -61,7 +60,7 @@ pub(super) fn read(pod: &PodSpec, node: &str, default: &[String]) -> Result<Sett
     security.extend(get::<Map<_, _>>(&container, "securityContext")?);
 
     let mut flags = Vec::new();
-    ensure!(take::<bool>(&mut pod, "hostNetwork")?, "a network namespace of its own");
+    ensure!(take::<bool>(&mut pod, "hostNetwork")?, "the pod must use hostNetwork");
     flags.push("--net-host".to_owned());
     for one in take::<Vec<Value>>(&mut container, "env")? {
         flags.push(format!("--env={}", variable(&one, node)?));
@@ -90,7 +89,8 @@ fn allowed(mut security: Map<String, Value>, default: &[String]) -> Result<Vec<S
         Some(kind) if kind != "Unconfined" => bail!("seccompProfile {kind}"),
         _ => {}
     }
-    // containerd 1.6 has no flag for it and starts what is in no image as root.
+    // containerd 1.6 has no flag for it. It runs a program as root if no image
+    // names a user.
     for key in ["runAsUser", "runAsGroup"] {
         ensure!(take::<u32>(&mut security, key)? == 0, "{key} is not 0");
     }
@@ -135,7 +135,7 @@ fn take<T: DeserializeOwned + Default>(from: &mut Map<String, Value>, key: &str)
 
 fn nothing_else(left: Map<String, Value>, elsewhere: &[&str]) -> Result<()> {
     let unknown = left.into_iter().find(|(key, _)| !elsewhere.contains(&key.as_str()));
-    unknown.map_or(Ok(()), |(key, value)| bail!("{key} is not carried over: {value}"))
+    unknown.map_or(Ok(()), |(key, value)| bail!("{key} is not translated: {value}"))
 }
 
 #[cfg(test)]

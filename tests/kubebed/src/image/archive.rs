@@ -1,7 +1,6 @@
 //! Writes a tar file in the ustar format (pax(1), "ustar Interchange Format").
 //!
-//! In: paths and contents. Out: their entries, owned by uid 0, at time 0. Equal
-//! input gives equal bytes.
+//! All entries are owned by uid 0, at time 0. Equal input gives equal bytes.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -10,9 +9,9 @@ use anyhow::{Context, Result, ensure};
 
 /// Headers and contents fill whole blocks of this size, in bytes.
 const BLOCK: usize = 512;
-/// Paths up to this length need no second field.
+/// Paths up to this length fit into the first field.
 const LONGEST_PATH: usize = 100;
-/// Position and length of the sum of the header's bytes.
+/// Position and length of the header's checksum.
 const CHECKSUM: std::ops::Range<usize> = 148..156;
 
 /// A tar file being written.
@@ -26,7 +25,7 @@ impl<W: Write> Archive<W> {
         Self { out, folders: BTreeSet::new() }
     }
 
-    /// Adds the folders above this path that are not there yet.
+    /// Adds the folders above this path that are still missing.
     pub fn folders_to(&mut self, path: &str) -> Result<()> {
         for (end, _) in path.match_indices('/') {
             let folder = format!("{}/", &path[..end]);
@@ -44,7 +43,7 @@ impl<W: Write> Archive<W> {
         self.put(&vec![0; content.len().next_multiple_of(BLOCK) - content.len()])
     }
 
-    /// Ends the archive, by two blocks of zeros.
+    /// Ends the archive with two blocks of zeros.
     pub fn finish(mut self) -> Result<W> {
         self.put(&[0; 2 * BLOCK])?;
         Ok(self.out)
@@ -64,7 +63,7 @@ impl<W: Write> Archive<W> {
         field(136, "00000000000");
         field(257, "ustar\x0000");
         header[156] = kind;
-        // Summed with spaces in the sum's own place.
+        // The checksum counts its own field as spaces.
         header[CHECKSUM].fill(b' ');
         let sum: u32 = header.iter().copied().map(u32::from).sum();
         header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());

@@ -1,8 +1,8 @@
 //! A node's control groups.
 //!
-//! In: the hierarchies that this machine has mounted, version 1, version 2 or both
-//! (cgroups(7)). Out: one group of the node in each of them. The node sees that
-//! group as the root. Never: a group that the node did not make.
+//! The machine may have mounted version 1, version 2 or both (cgroups(7)). The node
+//! has one group in each hierarchy, and sees that group as the root. Never: a group
+//! that the node did not create.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::mount::{MsFlags, mount};
 
-/// Where the hierarchies are.
+/// Where the hierarchies are mounted.
 const ROOT: &str = "/sys/fs/cgroup";
-/// The group of version 2 that holds the processes: only leaves may.
+/// The group of version 2 that holds the processes, because only leaves may.
 const LEAF: &str = "init";
-/// How long processes may take to be gone.
+/// How long processes may take to end.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One mounted hierarchy.
@@ -28,12 +28,12 @@ pub(super) struct Hierarchy {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Version {
-    /// The controllers, or the name, as options of mount.
+    /// The controllers, or the name, as mount options.
     One(String),
     Two,
 }
 
-/// All that are mounted.
+/// All mounted hierarchies.
 pub(super) fn all() -> Result<Vec<Hierarchy>> {
     let text = fs::read_to_string("/proc/self/mountinfo").context("read the mounts")?;
     Ok(text.lines().filter_map(hierarchy).collect())
@@ -56,14 +56,15 @@ fn hierarchy(line: &str) -> Option<Hierarchy> {
 }
 
 impl Hierarchy {
-    /// Makes the node's group.
+    /// Creates the node's group.
     pub fn make(&self, name: &str) -> Result<()> {
         let group = self.mount.join(name);
         fs::create_dir(&group).with_context(|| format!("make {}", group.display()))?;
         if self.version == Version::Two {
             fs::create_dir(group.join(LEAF)).context("make a control group")?;
         }
-        // Without processors and memory a group of `cpuset` takes no process.
+        // A group of `cpuset` accepts no process until it has processors and
+        // memory.
         for file in ["cpuset.cpus", "cpuset.mems"] {
             let from = self.mount.join(file);
             if self.version != Version::Two && from.exists() {
@@ -73,13 +74,13 @@ impl Hierarchy {
         Ok(())
     }
 
-    /// Puts this process into the node's group: the root that a new cgroup
-    /// namespace has.
+    /// Puts this process into the node's group. A new cgroup namespace has that
+    /// group as its root.
     pub fn enter_root(&self, name: &str) -> Result<()> {
         move_here(&self.mount.join(name))
     }
 
-    /// Puts this process where the node's processes are.
+    /// Moves this process to where the node's processes are.
     pub fn enter(&self, name: &str) -> Result<()> {
         match self.version {
             Version::One(_) => move_here(&self.mount.join(name)),
@@ -87,8 +88,8 @@ impl Hierarchy {
         }
     }
 
-    /// Lets groups below the node's have all controllers that it has. Its own
-    /// processes must have gone to the leaf.
+    /// Gives groups below the node's all controllers that it has. Its own processes
+    /// must already be in the leaf.
     pub fn delegate(&self, name: &str) -> Result<()> {
         if self.version != Version::Two {
             return Ok(());
@@ -99,10 +100,10 @@ impl Hierarchy {
         let all: Vec<String> =
             controllers.split_whitespace().map(|one| format!("+{one}")).collect();
         fs::write(group.join("cgroup.subtree_control"), all.join(" "))
-            .context("hand on the controllers")
+            .context("enable the controllers for groups below")
     }
 
-    /// Mounts it at the same place, seen from this cgroup namespace.
+    /// Mounts the hierarchy at the same place, seen from this cgroup namespace.
     fn mount_again(&self) -> Result<()> {
         fs::create_dir_all(&self.mount).context("make a mount point")?;
         let (kind, options) = match &self.version {
@@ -114,7 +115,7 @@ impl Hierarchy {
     }
 }
 
-/// Mounts these below a new sysfs.
+/// Mounts these hierarchies below a new sysfs.
 pub(super) fn mount_all(hierarchies: &[Hierarchy]) -> Result<()> {
     if hierarchies.iter().all(|one| one.mount != Path::new(ROOT)) {
         mount(Some("tmpfs"), ROOT, Some("tmpfs"), MsFlags::empty(), None::<&str>)
@@ -123,7 +124,7 @@ pub(super) fn mount_all(hierarchies: &[Hierarchy]) -> Result<()> {
     hierarchies.iter().try_for_each(Hierarchy::mount_again)
 }
 
-/// Removes a node's groups with all below, once their processes are gone.
+/// Removes a node's groups and all groups below, once their processes are gone.
 pub(super) fn remove(name: &str) -> Result<()> {
     let start = Instant::now();
     let hierarchies = all()?;
@@ -142,7 +143,7 @@ pub(super) fn remove(name: &str) -> Result<()> {
     }
 }
 
-/// The names of nodes' groups that begin with this prefix.
+/// The names of nodes' groups with this prefix.
 pub(super) fn list(prefix: &str) -> Result<Vec<String>> {
     let folders = all()?.into_iter().filter_map(|one| fs::read_dir(one.mount).ok());
     let names =
@@ -153,7 +154,7 @@ pub(super) fn list(prefix: &str) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// The files in it go with the folder; what is in use stays.
+/// Removing the folder removes its files. Groups in use stay.
 fn remove_tree(group: &Path) {
     for entry in fs::read_dir(group).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -164,7 +165,7 @@ fn remove_tree(group: &Path) {
 }
 
 fn move_here(group: &Path) -> Result<()> {
-    // 0 is the writer itself.
+    // 0 means the writer itself.
     fs::write(group.join("cgroup.procs"), "0").with_context(|| format!("enter {}", group.display()))
 }
 

@@ -3,11 +3,11 @@
 //! Kills one of a node's programs, or all of them, and starts them again. Does not
 //! wait until the cluster has recovered.
 //!
-//! A node that is killed and started again stands for a node that lost its power.
-//! Its processes and mounts are gone and its files stay. What its kernel had in the
+//! To kill a node and start it again has the effect of a power failure. Its
+//! processes and mounts are gone and its files stay. The state of its kernel in the
 //! network namespace is removed: rules, flows, bridges, and the devices of pods and
-//! overlays. What the configuration of a real node restores at its start stays: its
-//! address and routes, `br_netfilter` and forwarding.
+//! overlays. What a real node configures at its start stays: its address and
+//! routes, `br_netfilter` and forwarding.
 
 use anyhow::{Context, Result};
 use netbed::net::Namespace;
@@ -18,16 +18,16 @@ use super::{Kubernetes, Node};
 
 /// Kinds of devices that CNI plugins and flannel make (ip-link(8)).
 const DEVICES: [&str; 4] = ["bridge", "veth", "vxlan", "tun"];
-/// The node's wire, a veth too.
+/// The node's wire, which is a veth, too.
 const WIRE: &str = "eth0";
 
 impl Kubernetes {
     /// Kills a program of a node and starts it again: `containerd`, `kubelet`,
-    /// `kube-proxy` or `flannel`. Returns when the old one is gone and the new
-    /// one runs, which for containerd is when it answers.
+    /// `kube-proxy` or `flannel`. Returns when the old one is gone and the new one
+    /// runs. containerd must also answer.
     ///
     /// # Errors
-    /// When the node has no such program, or it does not end or start.
+    /// When the node does not run this program, or it does not end or start.
     pub fn restart(&mut self, node: &str, program: &str) -> Result<()> {
         let node = self.nodes.iter_mut().find(|one| one.name() == node);
         node.context("no such node")?.restart(&self.server, program)
@@ -36,7 +36,7 @@ impl Kubernetes {
     /// Kills a node.
     ///
     /// # Errors
-    /// When there is no such node or something of it stays.
+    /// When there is no such node or a part of it stays.
     pub fn kill_node(&mut self, node: &str) -> Result<()> {
         let endpoint = self.cluster.endpoint(node)?;
         let node = self.nodes.iter_mut().find(|one| one.name() == node);
@@ -54,7 +54,7 @@ impl Kubernetes {
     }
 }
 
-/// A kernel that has just started.
+/// Restores the state of a kernel that has just started.
 fn empty(namespace: &Namespace) -> Result<()> {
     let run = |words: &[&str]| {
         let mut command = namespace.command(words[0]);
@@ -67,7 +67,7 @@ fn empty(namespace: &Namespace) -> Result<()> {
         let list: Value = serde_json::from_str(&run(&["ip", "-j", "link", "show", "type", kind])?)?;
         let names = list.as_array().into_iter().flatten().filter_map(|one| one["ifname"].as_str());
         for name in names.filter(|name| *name != WIRE) {
-            // The other end's namespace may be going at this moment.
+            // The namespace at the other end may be ending at this moment.
             drop(run(&["ip", "link", "delete", name]));
         }
     }

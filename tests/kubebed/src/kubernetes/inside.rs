@@ -1,10 +1,9 @@
 //! What runs in a node's namespaces: process 1, and the way in.
 //!
-//! In: the node's folder, name and control group; later, its process 1.
-//! Out: mount, pid, uts, ipc and cgroup namespaces with the node's own /proc, /sys,
-//! /run, /var/lib and /var/log. They last until process 1 is killed.
-//! Never: a change that the machine outside of the node sees. The sysctls that a
-//! kubelet sets for the whole machine are files of the node here.
+//! Process 1 has mount, pid, uts, ipc and cgroup namespaces with the node's own
+//! /proc, /sys, /run, /var/lib and /var/log. They last until process 1 is killed.
+//! Never: a change that the machine outside of the node sees. A kubelet sets
+//! sysctls for the whole machine. Here they are files of the node.
 //!
 //! ```text
 //! cluster node ──unshare──▶ cluster init, pid 1: mounts, then reaps
@@ -33,8 +32,8 @@ const INIT: &str = "init";
 pub(super) const ENTER: &str = "enter";
 
 /// The sysctls that kubelet sets (setupKernelTunables in
-/// pkg/kubelet/cm/container_manager_linux.go, Kubernetes 1.36), with the
-/// values that content it.
+/// pkg/kubelet/cm/container_manager_linux.go, Kubernetes 1.36), with the values
+/// that it accepts.
 pub(super) const TUNABLES: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
     ("vm/panic_on_oom", "0"),
@@ -53,17 +52,17 @@ pub fn serve(call: &str, arguments: &[&str]) -> Result<ExitCode> {
         (NODE, [folder, name, group]) => node(Path::new(folder), name, group),
         (INIT, [folder, name]) => init(Path::new(folder), name),
         (ENTER, [process, group, program, rest @ ..]) => enter(process, group, program, rest),
-        _ => anyhow::bail!("not to be called by people: {call} {arguments:?}"),
+        _ => anyhow::bail!("wrong arguments of an internal command: {call} {arguments:?}"),
     }
 }
 
-/// The number of a node's process 1, once its namespaces are there.
+/// The process id of a node's process 1, once its namespaces exist.
 pub(super) fn process_one(folder: &Path) -> Option<u32> {
     ready(&folder.join("lib")).exists().then_some(())?;
     fs::read_to_string(folder.join("pid")).ok()?.trim().parse().ok()
 }
 
-/// Lets a node whose process 1 is gone start once more.
+/// Lets a node whose process 1 is gone start again.
 pub(super) fn forget(folder: &Path) -> Result<()> {
     let path = ready(&folder.join("lib"));
     fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
@@ -73,7 +72,8 @@ fn ready(lib: &Path) -> PathBuf {
     lib.join("ready")
 }
 
-/// In the node's network namespace: makes the others, and waits for process 1.
+/// Runs in the node's network namespace. Creates the other namespaces, and waits
+/// for process 1.
 fn node(folder: &Path, name: &str, group: &str) -> Result<ExitCode> {
     let executable = std::env::current_exe().context("find this program")?;
     let hierarchies = cgroups::all()?;
@@ -116,7 +116,7 @@ fn init(folder: &Path, name: &str) -> Result<ExitCode> {
     flag("/", MsFlags::MS_SHARED)?;
     let signals = SigSet::from(Signal::SIGCHLD);
     signals.thread_block().context("block a signal")?;
-    fs::write(ready(Path::new("/var/lib")), "").context("say that the node is there")?;
+    fs::write(ready(Path::new("/var/lib")), "").context("report that the node is ready")?;
     loop {
         reap();
         signals.wait().context("wait for a signal")?;
@@ -141,7 +141,7 @@ fn enter(process: &str, group: &str, program: &str, arguments: &[&str]) -> Resul
         let path = format!("/proc/{process}/ns/{kind}");
         File::open(&path).with_context(|| format!("open {path}"))
     };
-    // Mounts last: /proc is another one then.
+    // Mounts last, because they change /proc.
     let kinds = ["net", "uts", "ipc", "cgroup", "pid", "mnt"];
     for namespace in kinds.map(open) {
         setns(namespace?, CloneFlags::empty()).context("enter a namespace")?;

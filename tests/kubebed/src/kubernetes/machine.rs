@@ -11,7 +11,7 @@ use netbed::net::Namespace;
 
 use super::{FOLDER, PREFIX, cgroups, inside};
 
-/// Where kubelets and plugins write that are in no namespace of their own.
+/// Where kubelets and plugins write outside of their own namespaces.
 const FOLDERS: [&str; 6] = [
     "/etc/cni",
     "/opt/cni",
@@ -26,18 +26,18 @@ const FOLDERS: [&str; 6] = [
 pub struct Machine {
     /// Values of the sysctls that kubelets set.
     sysctls: Vec<(&'static str, String)>,
-    /// Which of the folders are there.
+    /// Which of the folders exist.
     folders: Vec<&'static str>,
-    /// Network namespaces, control groups, mounts, files and processes with
-    /// names of ours.
+    /// Network namespaces, control groups, mounts, files and processes that have
+    /// our names.
     ours: Vec<String>,
 }
 
 impl Machine {
-    /// As it is now.
+    /// The present state.
     ///
     /// # Errors
-    /// When it cannot be looked at.
+    /// When it cannot be read.
     pub fn now() -> Result<Self> {
         let number = std::process::id();
         let folder = format!("nftpol-{FOLDER}-{number}-");
@@ -51,7 +51,7 @@ impl Machine {
         ours.extend(cgroups::list(&names)?);
         let mounts = fs::read_to_string("/proc/self/mountinfo").context("read the mounts")?;
         let named = |text: &str| text.contains(&folder) || text.contains(&names);
-        // Named namespaces are mounts, too, and counted.
+        // Named namespaces are mounts, too. They are already counted above.
         let mounts = mounts.lines().filter(|line| !line.contains(" nsfs ") && named(line));
         ours.extend(mounts.map(str::to_owned));
         for path in [std::env::temp_dir(), "/proc".into()] {

@@ -1,8 +1,7 @@
 //! One node: its namespaces, containerd, kubelet and kube-proxy.
 //!
-//! In: a network namespace with its wires, and a folder. Out: a node that the API
-//! server knows. Its programs can be killed and started again, singly or together.
-//! The node and all its pods end when the value is dropped.
+//! The API server knows the node. Its programs can be killed and started again,
+//! singly or together. The node and all its pods end when the value is dropped.
 //! Never: a program of the node outside of its namespaces.
 
 use std::ffi::OsString;
@@ -21,13 +20,13 @@ use serde_json::Value;
 use super::{cgroups, inside, settings};
 use crate::apiserver::{self, ApiServer, process::Process};
 
-/// How long its namespaces and containerd may take to be there.
+/// How long its namespaces and containerd may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long its programs may take to be gone once they are killed.
+/// How long its programs may take to end once they are killed.
 const GOING: Duration = Duration::from_secs(10);
-/// The namespace of containerd in which a kubelet finds images.
+/// The namespace of containerd where a kubelet looks for images.
 const IMAGES: &str = "k8s.io";
-/// What the others talk to as soon as they start.
+/// The program that the others connect to as soon as they start.
 const CONTAINERD: &str = "containerd";
 
 /// The node.
@@ -39,7 +38,7 @@ pub(super) struct Node {
     group: String,
     process_one: u32,
     first: Option<Process>,
-    /// In the order of their start.
+    /// In the order in which they start.
     services: Vec<Service>,
     folder: Folder,
 }
@@ -53,7 +52,7 @@ struct Service {
 }
 
 impl Node {
-    /// Makes its namespaces and starts containerd.
+    /// Creates its namespaces and starts containerd.
     pub fn start(
         server: &ApiServer,
         namespace: &Namespace,
@@ -83,8 +82,8 @@ impl Node {
     /// Kills its process 1, and with it everything that runs in the node. Files
     /// stay, as on a disk. The content of the network namespace stays, too.
     pub fn kill(&mut self) -> Result<()> {
-        // With process 1 goes whatever is in its pid namespace; who waits for
-        // one of those sees it end and then ends, too.
+        // When process 1 ends, every process of its pid namespace ends. Processes
+        // that wait for one of those then end, too.
         self.first = None;
         let start = Instant::now();
         for process in self.services.iter_mut().filter_map(|one| one.process.as_mut()) {
@@ -161,7 +160,7 @@ impl Node {
         self.serve(server, "kube-proxy", &[flag("config", &proxys)])
     }
 
-    /// Starts flannel, which has this configuration.
+    /// Starts flannel with this configuration.
     pub fn start_flannel(&mut self, server: &ApiServer, config: &Value) -> Result<()> {
         let path = self.path("flannel.json");
         put(&path, &config.to_string())?;
@@ -169,7 +168,8 @@ impl Node {
         self.serve(server, "flannel", &arguments)
     }
 
-    /// The list of CNI plugins; with it, the node can become ready.
+    /// Writes the list of CNI plugins. The node can become ready only with this
+    /// list.
     pub fn set_network(&self, list: &Value) -> Result<()> {
         put(&self.path("networks/10-pods.conflist"), &list.to_string())
     }
@@ -207,14 +207,14 @@ impl Node {
         &self.name
     }
 
-    /// The number of its process 1, as this process sees it.
+    /// The process id of its process 1, as this process sees it.
     pub fn process_one(&self) -> u32 {
         self.process_one
     }
 
-    /// The words that go before a command to run it in the node.
+    /// The words to put before a command to run it in the node.
     pub fn entering(&self) -> Vec<OsString> {
-        // A test of this crate has no such program, and has started no node.
+        // A test of this crate has no such program, and starts no node.
         let cluster = program::beside("cluster").unwrap_or_else(|_| "cluster".into());
         let process_one = self.process_one.to_string();
         vec![cluster.into(), inside::ENTER.into(), process_one.into(), self.group.clone().into()]
@@ -238,7 +238,7 @@ impl Node {
         let name = *name;
         let mut words = self.entering();
         words.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from));
-        // Where flannel reads its node's name.
+        // Where flannel finds the name of its node.
         words.extend(["env".into(), format!("NODE_NAME={}", self.name).into()]);
         words.extend_from_slice(own);
         let process = Process::of(server.place().0, name, &words, self.folder.path())?;
@@ -262,7 +262,7 @@ impl Node {
         }
     }
 
-    /// A file or folder of the node, `lib` being its /var/lib.
+    /// A file or folder of the node. `lib` is its /var/lib.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

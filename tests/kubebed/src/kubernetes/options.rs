@@ -1,34 +1,35 @@
 //! The options of a cluster.
 //!
-//! In: words of a command line. Out: options, and the words again. The defaults do
-//! not depend on the machine.
+//! Reads options from a command line, and writes them back. The defaults do not
+//! depend on the machine.
 
 use std::fmt;
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// How pods hang on their node, and nodes reach each other's pods.
+/// How pods are connected to their node, and how nodes reach each other's pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Network {
-    /// The CNI plugin `bridge`; the pods of other nodes by routes of ours.
+    /// The CNI plugin `bridge`. Our routes lead to the pods of other nodes.
     Bridge,
-    /// The CNI plugin `ptp`, a veth and a host route for each pod; the same routes.
+    /// The CNI plugin `ptp`: a veth and a host route for each pod. The same routes
+    /// between nodes.
     Ptp,
-    /// The CNI plugin `bridge`; the rest is flannel's.
+    /// The CNI plugin `bridge`. flannel connects the nodes.
     Flannel(Backend),
 }
 
-/// How flannel brings packets to another node
-/// (Documentation/backends.md of flannel 0.28).
+/// How flannel sends packets to another node (Documentation/backends.md of flannel
+/// 0.28).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// In VXLAN.
+    /// By VXLAN.
     Vxlan,
-    /// By routes where nodes are neighbours, as they are here, else in VXLAN.
+    /// By routes between neighbours, which these nodes are, else by VXLAN.
     VxlanDirect,
     /// By routes.
     HostGw,
-    /// In UDP, by a TUN device and flannel's own process. IPv4 alone.
+    /// By UDP, with a TUN device and flannel's own process. IPv4 only.
     Udp,
 }
 
@@ -56,7 +57,7 @@ pub enum Proxy {
 pub struct Options {
     /// How many nodes, at least one.
     pub nodes: usize,
-    /// How pods hang on their node, and nodes reach each other's pods.
+    /// How pods are connected to their node, and how nodes reach each other's pods.
     pub network: Network,
     /// Whether pods and nodes have IPv6 addresses, too.
     pub dual_stack: bool,

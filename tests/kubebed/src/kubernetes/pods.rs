@@ -1,8 +1,9 @@
-//! Pods that kubelets made, as endpoints of this process.
+//! Pods that kubelets created, as endpoints of this process.
 //!
-//! In: a pod's name. Out: its addresses, and the network namespace that containerd
-//! made for it, in which this process can open sockets; the addresses that a node
-//! gives to its next pods. Never: starts a program in the pod, or ends the pod.
+//! From a pod's name you get its addresses and the network namespace that
+//! containerd created for it. This process can open sockets there. You can also
+//! choose the addresses that a node gives to its next pods. Never: starts a program
+//! in the pod, or ends the pod.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,17 +20,17 @@ use serde_json::Value;
 
 use super::{Kubernetes, settings};
 
-/// Where containerd keeps the network namespaces of its pods, seen from the
-/// root of their node (`netns_mounts_under_state_dir` in its
-/// docs/cri/config.md; off by default).
+/// Where containerd keeps the network namespaces of its pods, seen from the root of
+/// their node (`netns_mounts_under_state_dir` in its docs/cri/config.md, off by
+/// default).
 const NAMESPACES: &str = "run/netns";
-/// Where the plugin `host-local` keeps addresses, in the node's folder: a file
-/// for each that is taken, and one that has the last that was given.
+/// Where the plugin `host-local` keeps addresses, in the node's folder. It has a
+/// file for each taken address, and one with the last address given.
 const ADDRESSES: &str = "lib/cni/networks";
 const LAST: &str = "last_reserved_ip";
 
 impl Kubernetes {
-    /// The pod `namespace/name`, which must have its addresses by now. One in
+    /// The pod `namespace/name`, which must already have its addresses. A pod in
     /// its node's network has the node's namespace.
     ///
     /// # Errors
@@ -38,7 +39,9 @@ impl Kubernetes {
         let (namespace, pod) = name.split_once('/').context("a pod's name is namespace/name")?;
         let object = self.kubectl(&["-n", namespace, "get", "pod", pod, "-o", "json"], "")?;
         let object: Value = serde_json::from_str(&object.success()?).context("read the pod")?;
-        let node = object["spec"]["nodeName"].as_str().with_context(|| format!("{name} waits"))?;
+        let node = object["spec"]["nodeName"]
+            .as_str()
+            .with_context(|| format!("{name} has no node yet"))?;
         let index = self.nodes.iter().position(|one| one.name() == node).context("no such node")?;
         let addresses = object["status"]["podIPs"].as_array().into_iter().flatten();
         let addresses: Vec<IpAddr> = addresses
@@ -50,7 +53,8 @@ impl Kubernetes {
         let namespace = if object["spec"]["hostNetwork"] == true {
             Namespace::lent(self.cluster.endpoint(node)?.namespace.path())?
         } else {
-            self.namespace_of(index, own)?.with_context(|| format!("nobody on {node} has {own}"))?
+            self.namespace_of(index, own)?
+                .with_context(|| format!("no pod on {node} has the address {own}"))?
         };
         Ok(Endpoint {
             name: name.to_owned(),
@@ -60,9 +64,9 @@ impl Kubernetes {
         })
     }
 
-    /// Lets a node give its next pod the lowest address that is free. By
-    /// itself it goes on from the last one, so that addresses are used again
-    /// after two hundred pods (cni.dev/plugins/current/ipam/host-local).
+    /// Lets a node give its next pod the lowest free address. By itself it
+    /// continues from the last one, so that addresses are used again only after two
+    /// hundred pods (cni.dev/plugins/current/ipam/host-local).
     ///
     /// # Errors
     /// When there is no such node.
@@ -77,7 +81,7 @@ impl Kubernetes {
         Ok(())
     }
 
-    /// Whether a node has given this address to a pod that is not yet gone.
+    /// Whether a node has given this address to a pod that is not gone yet.
     ///
     /// # Errors
     /// When there is no such node.
@@ -91,8 +95,8 @@ impl Kubernetes {
             .any(|file| file.file_name().to_string_lossy() == name))
     }
 
-    /// The folder in which the plugin `host-local` of a node records addresses. It
-    /// makes the folder for its first pod.
+    /// The folder where the plugin `host-local` of a node records addresses. The
+    /// plugin creates the folder for its first pod.
     fn addresses_of(&self, node: &str) -> Result<Option<fs::ReadDir>> {
         let node = self.nodes.iter().find(|one| one.name() == node).context("no such node")?;
         let path = node.path(ADDRESSES).join(settings::NETWORK);
@@ -111,9 +115,9 @@ impl Kubernetes {
         self.namespaces(index.context("no such node")?)
     }
 
-    /// The pod whose namespace is not among these, as soon as the namespace
-    /// has an address: before its first container is made, and long before
-    /// the API server knows the address. `None` when none comes within this time.
+    /// The pod whose namespace is not among these, as soon as the namespace has an
+    /// address. That is before its first container is created, and long before the
+    /// API server knows the address. `None` when none appears within this time.
     ///
     /// # Errors
     /// As [`Kubernetes::namespaces_of_pods`].
@@ -128,7 +132,7 @@ impl Kubernetes {
         let start = Instant::now();
         while start.elapsed() < patience {
             for path in self.namespaces(index)?.difference(known) {
-                // Its file comes before the namespace itself.
+                // Its file exists before the namespace itself.
                 let Ok(namespace) = Namespace::lent(path.clone()) else { continue };
                 let addresses = namespace.run(global).unwrap_or_default();
                 if !addresses.is_empty() {
@@ -144,7 +148,7 @@ impl Kubernetes {
     fn namespaces(&self, node: usize) -> Result<BTreeSet<PathBuf>> {
         let node = self.nodes.get(node).context("no such node")?;
         let folder = PathBuf::from(format!("/proc/{}/root", node.process_one())).join(NAMESPACES);
-        // Made with the first pod.
+        // It is created with the first pod.
         if !folder.exists() {
             return Ok(BTreeSet::new());
         }
@@ -157,7 +161,7 @@ impl Kubernetes {
     /// The namespace on this node that has this address.
     fn namespace_of(&self, node: usize, address: IpAddr) -> Result<Option<Namespace>> {
         for path in self.namespaces(node)? {
-            // What ends in the meantime is not it.
+            // A namespace that ended in the meantime does not have the address.
             let Ok(namespace) = Namespace::lent(path) else { continue };
             if namespace.run(|| has(address)).unwrap_or(false) {
                 return Ok(Some(namespace));
@@ -177,7 +181,7 @@ fn has(address: IpAddr) -> bool {
     })
 }
 
-/// The addresses of this thread's namespace by which others reach it.
+/// The addresses by which others reach this thread's namespace.
 fn global() -> Vec<IpAddr> {
     let all = getifaddrs().into_iter().flatten().filter_map(|one| one.address);
     let all = all.filter_map(|one| {

@@ -13,7 +13,7 @@ pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
 /// Where the plugins of Debian's containernetworking-plugins are.
 const PLUGINS: &str = "/usr/lib/cni";
 
-/// What the plugins call the pods' network, and the folder of its addresses.
+/// The name of the pods' network in the plugins, and the folder of its addresses.
 pub(super) const NETWORK: &str = "pods";
 
 /// `config.toml`, for containerd 1.6 and later 1.x.
@@ -52,7 +52,8 @@ pub(super) fn kubelet(authority: &Path) -> Value {
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
         "oomScoreAdj": 0,
-        // The disk is the machine's. Others fill it, and no pod may be evicted for that.
+        // The disk belongs to the machine. Other programs fill it, and no pod may
+        // be evicted for that.
         "evictionHard": {
             "memory.available": "10Mi",
             "nodefs.available": "0%",
@@ -78,7 +79,7 @@ pub(super) fn proxy(options: &Options, node: &str, kubeconfig: &Path, pods: &[St
         "hostnameOverride": node,
         "clientConnection": {"kubeconfig": kubeconfig},
         "clusterCIDR": pods.join(","),
-        // The machine's own limits, not to be set from here.
+        // These are limits of the whole machine. Do not set them from here.
         "conntrack": {
             "maxPerCore": 0,
             "min": 0,
@@ -88,8 +89,8 @@ pub(super) fn proxy(options: &Options, node: &str, kubeconfig: &Path, pods: &[St
     })
 }
 
-/// The list of plugins that wires a node's pods, with addresses from these
-/// ranges, as flannel's and kubenet's do (cni.dev/plugins/current/main).
+/// The list of plugins that connects a node's pods, with addresses from these
+/// ranges, as in flannel and kubenet (cni.dev/plugins/current/main).
 pub(super) fn network(options: &Options, ranges: &[String]) -> Value {
     let ranges_of_pods: Vec<Value> =
         ranges.iter().map(|range| json!([{"subnet": range}])).collect();
@@ -112,19 +113,19 @@ pub(super) fn network(options: &Options, ranges: &[String]) -> Value {
         }),
         Network::Ptp => json!({"type": "ptp", "ipMasq": false, "ipam": ipam}),
     };
-    // For hostPort, as flannel's list has it.
+    // For hostPort, as in flannel's list.
     let ports = json!({"type": "portmap", "capabilities": {"portMappings": true}});
     json!({"cniVersion": "1.0.0", "name": NETWORK, "plugins": [plugin, ports]})
 }
 
-/// The longest packet that a pod may send, in bytes: what a wire carries
-/// without flannel's headers (overhead in pkg/backend of flannel 0.28).
+/// The longest packet that a pod may send, in bytes: what a wire carries, without
+/// flannel's headers (overhead in pkg/backend of flannel 0.28).
 fn mtu(network: Network) -> u32 {
     const WIRE: u32 = 1500;
     match network {
         Network::Bridge | Network::Ptp | Network::Flannel(Backend::HostGw) => WIRE,
         Network::Flannel(Backend::Udp) => WIRE - 28,
-        // Over IPv6 it is 20 more than over IPv4.
+        // IPv6 headers are 20 bytes longer than IPv4 headers.
         Network::Flannel(Backend::Vxlan | Backend::VxlanDirect) => WIRE - 70,
     }
 }

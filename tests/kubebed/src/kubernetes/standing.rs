@@ -1,9 +1,8 @@
-//! A cluster that keeps running after the command ends. One process holds it.
+//! A cluster that keeps running after the command ends.
 //!
-//! In: options; later, a question about it or the order to remove it. Out: the
-//! process that holds it, and a file that tells others how to reach it.
-//! Never: a second one at a time. Whoever holds the lock is alive. What a dead
-//! process left behind has known names and is removed.
+//! One process holds it, and a file describes how others reach it.
+//! Never: a second cluster at the same time. A holder of the lock is alive. What a
+//! dead process left behind has known names and is removed.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -22,13 +21,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Kubernetes, Options, cgroups, described};
 
-/// Names another cluster than the usual one: with it begin the names of its
-/// namespaces and control groups, and its folder has it.
+/// Names a cluster other than the usual one. Its namespaces and control groups have
+/// this prefix, and its folder has it in its name.
 pub const NAME: &str = "NFTPOL_CLUSTER_NAME";
-/// How long the end may take before the holder is killed.
+/// How long the cluster may take to end before the holder is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Where its files are.
+/// The folder of its files.
 pub fn folder() -> PathBuf {
     std::env::temp_dir().join(std::env::var(NAME).unwrap_or("nftpol-cluster".into()))
 }
@@ -37,11 +36,11 @@ fn prefix() -> String {
     std::env::var(NAME).unwrap_or("npk".into())
 }
 
-/// Holds a cluster until this process is asked to end (SIGTERM, SIGINT).
-/// `say` gets each step.
+/// Holds a cluster until this process is asked to end (SIGTERM, SIGINT). Calls
+/// `say` at each step.
 ///
 /// # Errors
-/// When there is one already, and as [`Kubernetes::up`].
+/// When a cluster already exists, and as [`Kubernetes::up`].
 pub fn hold(options: Options, say: &dyn Fn(&str)) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let inside = runtime.enter();
@@ -72,7 +71,7 @@ pub fn hold(options: Options, say: &dyn Fn(&str)) -> Result<()> {
     Ok(())
 }
 
-/// Closes the terminal, or the pipe that a reader reads to its end.
+/// Closes the terminal or the pipe, so that a reader of the pipe reaches its end.
 fn detach() -> Result<()> {
     let log = File::create(folder().join("holder.log")).context("make the holder's log")?;
     dup2_stdout(&log).and_then(|()| dup2_stderr(&log)).context("write to the holder's log")
@@ -84,18 +83,18 @@ pub fn stands() -> bool {
     Flock::lock(lock, FlockArg::LockSharedNonblock).is_err()
 }
 
-/// How to reach the standing cluster.
+/// How to reach the running cluster.
 ///
 /// # Errors
 /// When there is none, or it is not ready.
 pub fn state() -> Result<Value> {
-    ensure!(stands(), "no cluster stands: `cargo xtask cluster up` makes one");
+    ensure!(stands(), "no cluster is running: start one with `cargo xtask cluster up`");
     let text = fs::read_to_string(state_path()).context("the cluster is not ready yet")?;
     serde_json::from_str(&text).context("read how to reach the cluster")
 }
 
-/// Ends the standing cluster, and removes what a dead one left behind.
-/// Whether there was anything.
+/// Ends the running cluster, and removes what a dead one left behind. Returns
+/// whether there was anything.
 ///
 /// # Errors
 /// When something cannot be removed.
@@ -124,7 +123,7 @@ fn end_holder() -> Result<bool> {
     let pid = fs::read_to_string(pid_path()).context("read who holds the cluster")?;
     let pid = Pid::from_raw(pid.trim().parse().context("read who holds the cluster")?);
     let start = Instant::now();
-    // Gone in the meantime is what it is to be.
+    // If it is already gone, that is what we want.
     let _ = kill(pid, Signal::SIGTERM);
     while stands() {
         if start.elapsed() > PATIENCE {

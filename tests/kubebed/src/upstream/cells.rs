@@ -1,47 +1,47 @@
 //! What a spec saw of the pairs of pods, try by try.
 //!
-//! In: the log of the spec (test/e2e/network/netpol of Kubernetes 1.36:
-//! kubemanager.go, probe.go, reachability.go). Out: how many pairs it asked, and how
-//! many answers differed from its table, including those that upstream repeats or
-//! ignores. The verdict is upstream's.
+//! Read from the log of the spec (test/e2e/network/netpol of Kubernetes 1.36:
+//! kubemanager.go, probe.go, reachability.go). Counts how many pairs the spec
+//! asked, and how many answers differed from its table, including those that
+//! upstream repeats or ignores. Upstream alone gives the verdict.
 //!
 //! Upstream asks each pair through the Service of the answering pod. It repeats a
-//! wrong answer every second for ten seconds. If pairs are still wrong then, it asks
-//! all of them once more, and only what is wrong after that fails the spec. A pod
-//! and itself never fail it: the table may even expect that a pod does not reach
-//! itself, although no policy can express that
+//! wrong answer every second for ten seconds. If pairs are still wrong then, it
+//! asks all of them once more. The spec fails only if pairs are wrong after that. A
+//! pod that asks itself never fails a spec. The table may even expect that a pod
+//! does not reach itself, although no policy can express that
 //! (k8s.io/docs/concepts/services-networking/network-policies).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
 
-/// How many of the wrong tries are kept as they were logged.
+/// How many of the wrong tries are kept as logged.
 const SHOWN: usize = 5;
 
-/// Counts, of one spec or of many.
+/// Counts of one spec or of many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cells {
-    /// Answers that decide: one for each pair of two pods and each time that
-    /// the spec looks at all of them.
+    /// Deciding answers: one for each pair of two pods and each time that the spec
+    /// checks all of them.
     pub pairs: usize,
-    /// Of those, the wrong ones.
+    /// How many of those were wrong.
     pub wrong: usize,
     /// Pairs that were wrong for ten seconds, so that all were asked again.
     pub wrong_for_long: usize,
-    /// First tries of a pair of two pods with a wrong answer.
+    /// Wrong first tries of a pair of two pods.
     pub first_tries: usize,
-    /// Further tries with a wrong answer, a second or more later.
+    /// Wrong later tries, a second or more after the first.
     pub later_tries: usize,
-    /// Answers that decide, of a pod and itself.
+    /// Deciding answers of a pod that asks itself.
     pub itself: usize,
-    /// Of those, how often a pod did not reach itself.
+    /// How many of those did not reach the pod.
     pub itself_refused: usize,
-    /// Some of the wrong tries, as they were logged.
+    /// Some of the wrong tries, as logged.
     pub shown: Vec<String>,
 }
 
 impl Cells {
-    /// Whether any answer was wrong, at whatever time.
+    /// Whether any answer was wrong, at any time.
     pub fn any_wrong(&self) -> bool {
         let tries = self.first_tries + self.later_tries;
         self.wrong + self.wrong_for_long + tries + self.itself_refused > 0
@@ -70,28 +70,29 @@ impl AddAssign<&Self> for Cells {
     }
 }
 
-/// Who asks and who is to answer, each `namespace/name`.
+/// The asking and the answering pod, each `namespace/name`.
 type Pair = (String, String);
 
 #[derive(Default)]
 struct Reader {
     cells: Cells,
-    /// Whether there has been a policy. Before, servers are waited for.
+    /// Whether there has been a policy. Before the first, the spec waits for
+    /// servers.
     started: bool,
-    /// The wrong tries of this look, by who asks and the address asked: what
-    /// was logged, in order.
+    /// The wrong tries of this check, by asking pod and asked address, as logged
+    /// and in order.
     tries: BTreeMap<Pair, Vec<String>>,
-    /// Pods that did not get the answer that the table expects from themselves.
+    /// Pods that reached or missed themselves against the table.
     unlike_themselves: BTreeSet<String>,
     table: Option<Table>,
     expected: BTreeMap<Pair, bool>,
     observed: BTreeMap<Pair, bool>,
 }
 
-/// One that is being read, line by line.
+/// A table that is being read, line by line.
 struct Table {
     expected: bool,
-    /// The pods of its head, once that has been read.
+    /// The pods in its head, once the head has been read.
     columns: Vec<String>,
 }
 
@@ -100,7 +101,8 @@ impl Reader {
         if self.row(line) {
             return;
         }
-        // What klog puts before a message: `I1123 18:30:09.362814 10103 file.go:1558] `.
+        // klog writes this before a message: `I1123 18:30:09.362814 10103
+        // file.go:1558] `.
         let (_, said) = line.split_once("] ").unwrap_or(("", line));
         let said = said.trim();
         if said.starts_with("creating network policy ") {
@@ -153,7 +155,7 @@ impl Reader {
         self.tries.entry(pair).or_default().push(said.to_owned());
     }
 
-    /// The end of a look at all pairs.
+    /// The end of a check of all pairs.
     fn close(&mut self) {
         let observed = std::mem::take(&mut self.observed);
         let expected = std::mem::take(&mut self.expected);
@@ -168,8 +170,8 @@ impl Reader {
         }
         let mut tries = std::mem::take(&mut self.tries);
         for pod in std::mem::take(&mut self.unlike_themselves) {
-            // The log has the address of the pod's Service alone. It is the one
-            // that was asked to the end, so more often than any other.
+            // The log has only the address of the pod's Service. That address was
+            // asked until the end, so more often than any other.
             let own = tries.iter().filter(|((from, _), _)| *from == pod);
             let own = own.max_by_key(|(_, tries)| tries.len()).map(|(pair, _)| pair.clone());
             own.and_then(|pair| tries.remove(&pair));

@@ -1,28 +1,28 @@
 //! Which of upstream's specs run where.
 //!
-//! In: specs, and what this kernel can do. Out: named lists, and why a spec cannot
-//! run. Never: a spec that is left out because of nftpol.
+//! Named lists of specs, and why a spec cannot run on this kernel. Never: a spec
+//! that is left out because of nftpol.
 
 use anyhow::{Context, Result};
 use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 use super::Spec;
 
-/// What upstream's two suites of NetworkPolicy begin with.
+/// The names of upstream's two suites of NetworkPolicy begin with these.
 pub const SUITES: [&str; 2] = ["Netpol", "NetworkPolicyLegacy"];
 
-/// Twelve that between them try each thing that a policy can say, for networks
-/// on which all would take too long. Upstream has none that sends packets to a
-/// range of ports (`endPort`); the others of its specs vary these.
+/// Twelve specs that together try each feature of a policy, for networks on which
+/// all specs would take too long. Upstream has no spec that sends packets to a
+/// range of ports (`endPort`). The other specs vary these twelve.
 const DOZEN: [&str; 12] = [
     // Nothing in, nothing out.
     "Netpol NetworkPolicy between server and client should support a 'default-deny-all' policy",
-    // Out alone: the sender's node decides.
+    // Egress only: the sender's node decides.
     "Netpol NetworkPolicy between server and client should deny egress from all pods in a namespace",
     // A peer by its namespace.
     "Netpol NetworkPolicy between server and client should enforce policy to allow traffic only from \
      a different namespace, based on NamespaceSelector",
-    // A peer by both of its labels.
+    // A peer by namespace and pod labels.
     "Netpol NetworkPolicy between server and client should enforce policy based on PodSelector and \
      NamespaceSelector",
     // A port that each pod names for itself.
@@ -33,7 +33,7 @@ const DOZEN: [&str; 12] = [
     // Both directions, of one policy.
     "Netpol NetworkPolicy between server and client should work with Ingress, Egress specified \
      together",
-    // An ipBlock with a hole in it; a second policy that fills the hole.
+    // An ipBlock with an except, and a second policy that allows the except.
     "Netpol NetworkPolicy between server and client should ensure an IP overlapping both \
      IPBlock.CIDR and IPBlock.Except is allowed",
     // A policy changes.
@@ -43,16 +43,16 @@ const DOZEN: [&str; 12] = [
      namespace",
     // A pod's labels change: it is isolated.
     "Netpol NetworkPolicy between server and client should deny ingress access to updated pod",
-    // UDP, whose replies no handshake has announced.
+    // UDP, whose replies follow no handshake.
     "Netpol [LinuxOnly] NetworkPolicy between server and client using UDP should enforce policy \
      based on Ports",
 ];
 
-/// Six of the dozen, for every run of CI: both directions, labels, a named
-/// port, an ipBlock, a change, UDP.
+/// Six of the twelve, for every run of CI: both directions, labels, a named port,
+/// an ipBlock, a change, UDP.
 const SIX: [usize; 6] = [0, 3, 4, 7, 9, 11];
 
-/// The dozen.
+/// The twelve specs.
 ///
 /// # Errors
 /// When upstream has dropped or renamed one.
@@ -67,7 +67,7 @@ pub fn dozen(all: &[Spec]) -> Result<Vec<Spec>> {
     named.collect()
 }
 
-/// Half of the dozen.
+/// The six specs for CI.
 ///
 /// # Errors
 /// As [`dozen`].

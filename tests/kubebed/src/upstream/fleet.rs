@@ -1,7 +1,7 @@
 //! Runs specs, several at a time.
 //!
-//! In: a cluster, specs, how many may run at once. Out: the result of each, as soon
-//! as it is known. Never: a spec that is [`Spec::serial`] beside another.
+//! Reports each result as soon as it is known. A spec that is [`Spec::serial`] runs
+//! alone.
 
 use std::sync::Mutex;
 use std::thread::{self, sleep};
@@ -15,17 +15,18 @@ use super::{GINKGO_SUITE, GROUP, Outcome, PROGRAM, Spec, Verdict, report};
 use crate::apiserver::process::Process;
 use crate::kubernetes::Kubernetes;
 
-/// How long one may take, in Ginkgo's format. Ginkgo ends and reports a longer one.
+/// How long a spec may take, in Ginkgo's format. Ginkgo ends and reports a longer
+/// one.
 const LIMIT: &str = "15m";
-/// How long to wait between two looks at one that runs.
+/// How long to wait between two checks of a running spec.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Runs them, `at_once` beside each other, and tells each end. The outcomes
-/// are in the order of the specs.
+/// Runs specs, `at_once` at a time, and reports each end. The outcomes are in the
+/// order of the specs.
 ///
 /// # Errors
-/// When the program is not built or cannot be started. What is wrong with one
-/// spec is in its [`Outcome`].
+/// When the program is not built or cannot be started. Problems of one spec are in
+/// its [`Outcome`].
 pub fn run(
     kubernetes: &Kubernetes,
     specs: &[Spec],
@@ -61,7 +62,7 @@ pub fn run(
     Ok(done.into_iter().map(|(_, outcome)| outcome).collect())
 }
 
-/// Runs one to its end, as seen from the control plane's namespace.
+/// Runs one spec to its end, from the control plane's namespace.
 fn one(kubernetes: &Kubernetes, spec: &Spec, folder: &Folder) -> Result<Outcome> {
     let server = kubernetes.server();
     let to = folder.path().join("report.json");
@@ -78,7 +79,7 @@ fn one(kubernetes: &Kubernetes, spec: &Spec, folder: &Folder) -> Result<Outcome>
     while process.ended()?.is_none() {
         sleep(PAUSE);
     }
-    // Without a report it died. Its last output is all there is.
+    // Without a report, the program died. Only its last output is left.
     let outcome = report::outcome(&to, spec).unwrap_or_default();
     Ok(outcome.unwrap_or_else(|| Outcome {
         spec: spec.clone(),
@@ -88,7 +89,7 @@ fn one(kubernetes: &Kubernetes, spec: &Spec, folder: &Folder) -> Result<Outcome>
     }))
 }
 
-/// Ginkgo's focus, a regular expression of Go, that this spec alone meets.
+/// A Ginkgo focus (a regular expression of Go) that matches only this spec.
 fn exactly(spec: &Spec) -> String {
     let mut focus = "^".to_owned();
     for character in format!("{GINKGO_SUITE} {GROUP}{}", spec.name).chars() {

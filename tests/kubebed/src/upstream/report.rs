@@ -1,7 +1,7 @@
 //! Reads Ginkgo's report of a run, which is JSON (`types.Report`, Ginkgo 2).
 //!
-//! In: the file. Out: the chosen specs, or how one of them ended. The thousands of
-//! others, which it lists as skipped, do not count.
+//! Returns the chosen specs, or how one of them ended. Ginkgo also lists thousands
+//! of others as skipped. Those are ignored.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -23,16 +23,16 @@ pub(super) fn specs(report: &Path) -> Result<Vec<Spec>> {
     Ok(entries.iter().filter(|entry| entry["State"] == "passed").filter_map(spec).collect())
 }
 
-/// What became of this one; `None` when the report does not say.
+/// The result of this spec. `None` when the report does not have it.
 pub(super) fn outcome(report: &Path, wanted: &Spec) -> Result<Option<Outcome>> {
     let (entries, all_well) = read(report)?;
     let name = format!("{GROUP}{}", wanted.name);
     let Some(entry) = entries.iter().find(|entry| text(entry) == name) else { return Ok(None) };
     let verdict = match entry["State"].as_str() {
         Some("passed") if all_well => Verdict::Passed,
-        // It looked at the cluster and gave up.
+        // It checked the cluster and gave up.
         Some("skipped" | "pending") if all_well => Verdict::NotRun(message(entry).to_owned()),
-        // The suite's own set-up fails, too, and then nothing runs.
+        // If the suite's own set-up fails, nothing runs.
         _ => Verdict::Failed(failures(&entries)),
     };
     Ok(Some(Outcome {
@@ -43,7 +43,7 @@ pub(super) fn outcome(report: &Path, wanted: &Spec) -> Result<Option<Outcome>> {
     }))
 }
 
-/// What is in the report, and whether all of the suite went well.
+/// The entries of the report, and whether the whole suite succeeded.
 fn read(report: &Path) -> Result<(Vec<Value>, bool)> {
     let file = File::open(report).with_context(|| format!("open {}", report.display()))?;
     let mut read: Value =
@@ -53,7 +53,7 @@ fn read(report: &Path) -> Result<(Vec<Value>, bool)> {
     Ok((entries, all_well))
 }
 
-/// Why, with the last lines of the log, of each that failed.
+/// The reason, with the last lines of the log, of each failure.
 fn failures(entries: &[Value]) -> String {
     let fine = |entry: &&Value| {
         ["passed", "skipped", "pending"].map(Value::from).contains(&entry["State"])
@@ -76,7 +76,7 @@ fn message(entry: &Value) -> &str {
     entry["Failure"]["Message"].as_str().unwrap_or_default().trim()
 }
 
-/// One entry, unless it is of the suite's own set-up.
+/// One entry, unless it belongs to the suite's own set-up.
 fn spec(entry: &Value) -> Option<Spec> {
     (entry["LeafNodeType"] == "It").then_some(())?;
     let suite = entry["ContainerHierarchyTexts"][0].as_str()?;
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
     use samples::scratch::Folder;
 
-    /// What a run of one spec, which has this state, ends with.
+    /// The report of a run of one spec with this state.
     fn verdict(state: &str, message: &str, suite: bool) -> Result<Verdict> {
         let folder = Folder::new("report")?;
         let path = folder.path().join("report.json");

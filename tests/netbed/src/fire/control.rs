@@ -1,9 +1,10 @@
-//! Updates that are known to leak. A test that does not see them sees nothing.
+//! Updates that are known to leak. A test that does not see these leaks would see
+//! no others.
 //!
 //! The control deletes the table and adds it again in one batch, over and over.
 //! While such a batch commits, a packet can meet the new base chain before the
-//! commit (it is still empty) and the old one after it (its maps are empty). So
-//! neither table judges it.
+//! commit, when the chain is still empty. It can meet the old one after the commit,
+//! when its maps are empty. So neither table judges it.
 
 use std::fs;
 use std::io::Write as _;
@@ -21,19 +22,19 @@ use super::{Expect, Goal, Outcome, Probe, Range, shoot};
 
 /// Commits in one run of nft(8).
 const COMMITS: usize = 200;
-/// After this many runs it must have leaked.
+/// It must have leaked after this many runs.
 const RUNS: u64 = 500;
-/// Packets that show what a table does while nothing changes.
+/// How many packets show what a table does while nothing changes.
 const STILL: u64 = 10_000;
-/// Name of the table that [`verdicts`] makes.
+/// Name of the table that [`verdicts`] creates.
 const TABLE: &str = "control";
 
-/// Replaces a table again and again until a packet meets the wrong fate.
-/// `script` makes it; `table` is its name, family `inet`. The table is there
-/// already.
+/// Replaces a table again and again until a packet meets the wrong fate. `script`
+/// creates the table, `table` is its name in family `inet`. The table must already
+/// exist.
 ///
 /// # Errors
-/// When nft(8) fails. No leak is no error here.
+/// When nft(8) fails. A missing leak is no error here.
 pub fn recreate(
     range: &Range,
     probes: &[Probe],
@@ -47,7 +48,7 @@ pub fn recreate(
     let still = shoot(range, probes, Goal { updates: 0, packets: STILL }, &fire, |_| Ok(true))?;
     ensure!(
         still.wrongly_passed == 0 && still.wrongly_dropped == 0,
-        "the table of the control is wrong without any update: {still:?}"
+        "the control table gives wrong verdicts without any update: {still:?}"
     );
     let goal = Goal { updates: RUNS, packets: 0 };
     let outcome = shoot(range, probes, goal, &fire, |_| {
@@ -58,8 +59,8 @@ pub fn recreate(
     Ok(Outcome { updates: outcome.updates * COMMITS as u64, ..outcome })
 }
 
-/// A table that gives every probe its verdict out of one map, and its name.
-/// Nothing falls into a drop here: a look-up that misses lets pass.
+/// A table that gives every probe its verdict from one map, and the table's name. A
+/// failed look-up lets the packet pass.
 pub fn verdicts(range: &Range, probes: &[Probe]) -> (&'static str, String) {
     let element = |probe: &Probe| {
         let verdict = if probe.expect == Expect::Drop { "drop" } else { "accept" };
@@ -84,7 +85,7 @@ pub fn verdicts(range: &Range, probes: &[Probe]) -> (&'static str, String) {
     (TABLE, script)
 }
 
-/// Makes a table that `script` describes, or deletes it.
+/// Creates a table from `script`, or deletes it.
 ///
 /// # Errors
 /// When nft(8) fails.

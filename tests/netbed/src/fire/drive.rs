@@ -1,7 +1,6 @@
-//! Brings the kernel from state to state by the steps that `nftpol` takes.
+//! Moves the kernel from state to state by the steps that `nftpol` takes.
 //!
-//! In: a kind of update. Out: a node that enforces each state in turn.
-//! Never: a step of its own. It uses the product's index, compiler, difference
+//! It has no steps of its own: it uses the product's index, compiler, difference
 //! and kernel.
 
 use std::cell::{Cell, RefCell};
@@ -24,14 +23,14 @@ use super::gun::Fire;
 use super::kinds::How;
 use super::{Expect, Kind, Range};
 
-/// A node under a kind of update.
+/// A node under one kind of update.
 #[derive(Debug)]
 pub struct Driver<'a> {
     range: &'a Range,
     kernel: Socket,
     how: How,
     states: Vec<State>,
-    /// The state that is enforced; an index into `states`.
+    /// The state that is enforced: an index into `states`.
     now: usize,
     store: Store,
     pipeline: Pipeline<Socket>,
@@ -44,10 +43,10 @@ struct State {
 }
 
 impl<'a> Driver<'a> {
-    /// Enforces the first state. The states' files are made in `folder`.
+    /// Enforces the first state. Writes the states' files into `folder`.
     ///
     /// # Errors
-    /// When a probe of the kind is wrong, or what the pipeline says.
+    /// When the expectation of a probe is wrong, and every error of the pipeline.
     pub fn start(range: &'a Range, kind: &Kind, folder: &Path, fire: &Rc<Fire>) -> Result<Self> {
         let mut states = Vec::new();
         for (number, text) in kind.states.iter().enumerate() {
@@ -68,10 +67,10 @@ impl<'a> Driver<'a> {
         Ok(driver)
     }
 
-    /// Goes on to the next state.
+    /// Moves to the next state.
     ///
     /// # Errors
-    /// What the pipeline says.
+    /// Every error of the pipeline.
     pub fn step(&mut self) -> Result<()> {
         let before = self.now;
         self.now = (before + 1) % self.states.len();
@@ -91,21 +90,21 @@ impl<'a> Driver<'a> {
         faultless(&outcome)
     }
 
-    /// Whether the kernel has what the present state compiles to, so that
-    /// nothing is left to send.
+    /// Checks that the kernel has what the present state compiles to. Nothing may
+    /// be left to send.
     ///
     /// # Errors
-    /// When something is.
+    /// When something is left to send.
     pub fn settled(&mut self) -> Result<()> {
         let outcome = self.pipeline.sync(self.store.snapshot())?;
         ensure!(outcome.batches == 0, "{} operations were left to send", outcome.operations);
         Ok(())
     }
 
-    /// Compares with a table that was just read; see [`Driver::settled`].
+    /// Compares with a table that was just read. See [`Driver::settled`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Driver::settled`].
     pub fn finish(mut self) -> Result<()> {
         self.kernel = Socket::open(self.range, &self.kernel.fire)?;
         self.forget();
@@ -117,13 +116,13 @@ impl<'a> Driver<'a> {
         ruleset::text::ruleset(&self.pipeline.compile(self.store.snapshot()).ruleset)
     }
 
-    /// Starts again with an empty memory: the table must be read.
+    /// Starts again with an empty memory, so the table must be read.
     fn forget(&mut self) {
         self.pipeline = Pipeline::new(self.kernel.clone(), Options::default());
     }
 
-    /// Tells the index what a watch would: what is new or modified, then what
-    /// is gone.
+    /// Reports changes to the index as a watch would: first what is new or
+    /// modified, then what is deleted.
     fn tell(&mut self, before: usize) {
         let (before, after) = (&self.states[before].objects, &self.states[self.now].objects);
         for object in after.iter().filter(|object| !before.contains(object)) {
@@ -139,23 +138,24 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// A socket that outlives the pipelines that use it one after another.
+/// A socket that outlives the pipelines that use it in turn.
 ///
-/// To close one waits until no packet looks at what was deleted
-/// (`nft_rcv_nl_event` in net/netfilter/nf_tables_api.c, Linux 6.18): tens of
-/// milliseconds under fire, in which there would be no updates.
+/// Closing a socket waits until no packet uses what was deleted (`nft_rcv_nl_event`
+/// in net/netfilter/nf_tables_api.c, Linux 6.18). Under fire that takes tens of
+/// milliseconds, and there would be no updates meanwhile.
 ///
-/// It sends a batch once no packet is on its way any more that was when the
-/// batch before was committed. That is no help to `nftpol`: the next commit is
-/// many times as far away as a packet's way is long, and the order of batches
-/// is made for packets that meet one commit at most. But the host of a virtual
-/// machine can stop a processor for milliseconds, in the middle of a packet,
-/// which then meets many; that is not what is tested here.
+/// Before it sends a batch, it waits for all packets that were on their way when
+/// the previous batch was committed. This does not make the test easier for
+/// `nftpol`. The time to the next commit is many times a packet's time in the hook,
+/// and the order of batches is made for packets that meet at most one commit. But
+/// the host of a virtual machine can stop a processor for milliseconds in the
+/// middle of a packet. That packet then meets many commits, and this test does not
+/// cover that.
 #[derive(Clone, Debug)]
 struct Socket {
     kernel: Rc<RefCell<Kernel>>,
     fire: Rc<Fire>,
-    /// When the batch before was committed; see [`Fire::moment`].
+    /// When the previous batch was committed. See [`Fire::moment`].
     committed: Rc<Cell<u64>>,
 }
 
@@ -217,8 +217,9 @@ fn store(objects: &[Object]) -> Store {
     objects.iter().cloned().collect()
 }
 
-/// Holds every probe against the specification: what must pass is allowed in
-/// each of the states, what must not is denied in each, and the rest differs.
+/// Checks every probe against the specification. A probe that must pass is allowed
+/// in every state. A probe that must not is denied in every state. All others
+/// differ between states.
 fn check(range: &Range, kind: &Kind, states: &[Snapshot]) -> Result<()> {
     for probe in &kind.probes {
         let packet = Packet {
@@ -233,7 +234,7 @@ fn check(range: &Range, kind: &Kind, states: &[Snapshot]) -> Result<()> {
             (false, true) => Expect::Drop,
             _ => Expect::Either,
         };
-        ensure!(expect == probe.expect, "{}: {probe:?}, but passes: {passes:?}", kind.name);
+        ensure!(expect == probe.expect, "{}: {probe:?}, passes by state: {passes:?}", kind.name);
     }
     Ok(())
 }

@@ -1,8 +1,7 @@
 //! Sends probes as fast as one processor can.
 //!
-//! In: the pods' namespaces and the probes. Out: packets, all probes interleaved,
-//! each from another source port; how many the kernel accepted.
-//! Never: reads an answer, or sends a packet twice.
+//! All probes are interleaved, each packet from another source port. It counts the
+//! packets that the kernel accepted. It reads no answers and sends no packet twice.
 
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -19,13 +18,13 @@ use nix::sys::socket::{
 use super::packet::Packet;
 use super::{Probe, Range};
 
-/// Packets a system call. Few, so that a commit need not wait for long.
+/// Packets per system call. Few, so that a commit waits only briefly.
 const BURST: usize = 16;
 
-/// The source ports in use: all but the privileged ones.
+/// The source ports in use: all except the privileged ones.
 const PORTS: std::ops::RangeInclusive<u16> = 1024..=u16::MAX;
 
-/// The fire as others see it.
+/// The state of the fire, as other threads see it.
 #[derive(Debug, Default)]
 pub struct Fire {
     burning: AtomicBool,
@@ -36,12 +35,12 @@ pub struct Fire {
 }
 
 impl Fire {
-    /// Lights it, or puts it out.
+    /// Starts or stops the fire.
     pub fn burn(&self, burning: bool) {
         self.burning.store(burning, Ordering::Release);
     }
 
-    /// Whether packets fly.
+    /// Whether packets are being sent.
     pub fn burns(&self) -> bool {
         self.burning.load(Ordering::Acquire)
     }
@@ -51,14 +50,14 @@ impl Fire {
         self.sent.load(Ordering::Acquire)
     }
 
-    /// A moment, for [`Fire::landed`].
+    /// A moment to pass to [`Fire::landed`].
     pub fn moment(&self) -> u64 {
         self.bursts.load(Ordering::Acquire)
     }
 
-    /// Waits until no packet flies any more that flew at that moment. A packet
-    /// goes its whole way inside of the system call that sends it, on the
-    /// sender's processor.
+    /// Waits until all packets sent before that moment have ended. A packet travels
+    /// its whole way inside the system call that sends it, on the sender's
+    /// processor.
     pub fn landed(&self, moment: u64) {
         while self.burns() && self.moment() == moment {
             std::hint::spin_loop();
@@ -66,11 +65,11 @@ impl Fire {
     }
 }
 
-/// Fires until it is put out. The packets of probe `n` carry the tag `n + 1`.
+/// Fires until it is stopped. The packets of probe `n` carry the tag `n + 1`.
 ///
 /// # Errors
-/// When a socket cannot be opened, or when the kernel refuses a packet for
-/// another reason than a full queue.
+/// When a socket cannot be opened, or when the kernel refuses a packet for any
+/// reason but a full queue.
 pub fn shoot(range: &Range, probes: &[Probe], fire: &Fire) -> Result<()> {
     let mut magazines = Vec::new();
     for pod in 0..range.pods().len() {
@@ -103,7 +102,7 @@ struct Magazine {
 impl Magazine {
     fn load(range: &Range, pod: usize, probes: &[(&Probe, u16)]) -> Result<Self> {
         let source: Ipv4Addr = range.source(pod);
-        // Whole rounds: every probe of this pod equally often.
+        // Whole rounds, so that every probe of this pod is sent equally often.
         let rounds = BURST.div_ceil(probes.len());
         let round = probes.iter().cycle().take(rounds * probes.len());
         let (packets, targets): (Vec<_>, Vec<_>) = round
@@ -123,7 +122,7 @@ impl Magazine {
         Ok(Self { socket, packets, targets, headers })
     }
 
-    /// One system call. How many packets the kernel took.
+    /// Makes one system call. Returns how many packets the kernel took.
     fn fire(&mut self, ports: &mut impl Iterator<Item = u16>) -> Result<usize> {
         for (packet, port) in self.packets.iter_mut().zip(ports) {
             packet.set_source_port(port);

@@ -1,7 +1,6 @@
 //! Kills `nftpol apply --watch` at random moments and starts it again.
 //!
-//! In: the states of a kind of update. Out: what happened to packets meanwhile.
-//! Never: a signal that `nftpol` could handle. It uses SIGKILL alone.
+//! It uses SIGKILL alone, because `nftpol` could handle any other signal.
 
 use std::fs;
 use std::path::Path;
@@ -19,15 +18,17 @@ use super::run::{controls, goal, judge, report, too_slow};
 use super::{Goal, Kind, Range, shoot};
 use crate::program;
 
-/// One start in this many of [`Goal::updates`]: each costs a process.
+/// One start for this many of [`Goal::updates`], because each start costs a
+/// process.
 const ONE_IN: u64 = 50;
-/// A run is killed within this many times the time of an `apply`.
+/// A run is killed within this many times the duration of an `apply`.
 const LIVES: u32 = 3;
-/// Of so many in a row two, one for each state, live until they are long done.
+/// Of this many runs in a row, two live until they are long done: one for each
+/// state.
 const SPARED: u64 = 8;
 
-/// Starts `nftpol apply --watch` again and again, each time after another
-/// change of its file, and kills it after another while.
+/// Starts `nftpol apply --watch` again and again. Changes its file before each
+/// start, and kills it after another time.
 ///
 /// # Errors
 /// As [`super::run`].
@@ -53,13 +54,13 @@ pub fn run_killed() -> Result<()> {
     too_slow(&outcome)?;
     ensure!(has_table(&range)?, "the table went with the process");
     judge(&kind.probes, &outcome)?;
-    // Whatever the last run left half done, one that is left alone finishes.
+    // A run that nobody kills finishes whatever the last one left half done.
     finish(&range, folder.path(), 0)?;
     controls(&range, &kind.probes, &table, &folder)
 }
 
 fn start(range: &Range, folder: &Path, state: usize) -> Result<Child> {
-    // A separate file: the files of the states stay.
+    // A separate file, so that the files of the states stay unchanged.
     let file = folder.join("watched.yml");
     fs::copy(folder.join(format!("{state}.yaml")), &file).context("change the manifests")?;
     let mut command = nftpol(range)?;
@@ -67,7 +68,7 @@ fn start(range: &Range, folder: &Path, state: usize) -> Result<Child> {
     command.spawn().context("start nftpol")
 }
 
-/// Kills it. One that ended by itself has failed.
+/// Kills it. If it ended by itself, that is an error.
 fn kill(child: &mut Child) -> Result<()> {
     if let Some(status) = child.try_wait().context("look after nftpol")? {
         bail!("nftpol apply --watch ended by itself: {status}");
@@ -77,16 +78,16 @@ fn kill(child: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// How long run `number` may live, when an `apply` takes `whole` under no
-/// fire. Spread evenly, each time another golden part of the longest life.
+/// How long run `number` may live. `whole` is the duration of an `apply` without
+/// fire. The golden ratio spreads the lives evenly up to the longest.
 fn life(number: u64, whole: Duration) -> Duration {
     let golden = number as f64 * 0.618_033_988_749_895;
     let part = if number % SPARED < 2 { 2.0 } else { golden.fract() };
     (whole * LIVES).mul_f64(part)
 }
 
-/// Runs `apply` to its end, and `diff` to see that nothing is left to do. How
-/// long the first took.
+/// Runs `apply` to its end, and `diff` to check that nothing is left to do. Returns
+/// the duration of `apply`.
 fn finish(range: &Range, folder: &Path, state: usize) -> Result<Duration> {
     let start = Instant::now();
     let mut took = Duration::ZERO;
@@ -102,8 +103,8 @@ fn finish(range: &Range, folder: &Path, state: usize) -> Result<Duration> {
     Ok(took)
 }
 
-/// `nftpol` in the node's namespace. `ip netns exec` turns into the program,
-/// so that what is killed is `nftpol` itself.
+/// `nftpol` in the node's namespace. `ip netns exec` executes the program in its
+/// own process, so the signal kills `nftpol` itself.
 fn nftpol(range: &Range) -> Result<Command> {
     let mut command = range.node().command(program::path()?);
     command.stdin(Stdio::null()).stdout(Stdio::null());

@@ -1,20 +1,19 @@
-//! The kinds of updates, as manifests, and what must hold while they happen.
+//! The kinds of updates as manifests, and what must hold while they happen.
 //!
-//! In: the range's addresses. Out: for each kind, the states that it cycles
-//! through, and its probes. Before a run, the specification judges every probe in
-//! every state.
-//! Never: a single change that allows and denies something in both directions.
-//! There the order of one node ends: during the change its two directions differ.
+//! Each kind has the states that it cycles through, and its probes. Before a run,
+//! the specification judges every probe in every state.
+//! Never: a single change that allows and denies something in both directions. One
+//! node cannot order such a change: its two directions differ for a moment.
 
 use std::net::Ipv4Addr;
 
 use super::manifest::{list, pod, policy};
 use super::{Expect, Probe, Range};
 
-/// How a state is brought about.
+/// How a state is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// The index is told what changed, as a watch would tell it.
+    /// The index gets the changes, as from a watch.
     Events,
     /// All files are read again and compared with the kernel's table.
     Reapply,
@@ -25,13 +24,13 @@ pub enum How {
 /// One kind of update.
 #[derive(Clone, Debug)]
 pub struct Kind {
-    /// For the report.
+    /// Its name in the report.
     pub name: &'static str,
-    /// How each state follows the one before.
+    /// How each state is reached from the one before.
     pub how: How,
-    /// Manifests; after the last comes the first.
+    /// The manifests. The first follows the last.
     pub states: Vec<String>,
-    /// What is sent meanwhile.
+    /// What is sent during the updates.
     pub probes: Vec<Probe>,
 }
 
@@ -40,7 +39,7 @@ const CLIENT: usize = 0;
 const OTHER: usize = 1;
 
 impl Kind {
-    /// Rules and CIDRs change their meaning, pods stay as they are.
+    /// Rules and CIDRs change their meaning. Pods stay the same.
     pub fn policies_edited(range: &Range) -> Self {
         let fixed = fixed_pods(range, "role: a");
         let edited = |by_pod: &str, by_address: &str| {
@@ -80,10 +79,10 @@ impl Kind {
         Self { name: "policies edited", how: How::Events, states, probes }
     }
 
-    /// A rule's ports change at the moment at which a pod becomes one of its
-    /// peers. One packet could combine these changes of two objects, so the
-    /// difference fails closed: what both states allow by different rules is
-    /// not promised here.
+    /// A rule's ports change at the moment when a pod becomes one of its peers. One
+    /// packet could combine these changes of two objects, so the difference fails
+    /// closed. It does not promise traffic that both states allow by different
+    /// rules.
     pub fn policy_and_pod(range: &Range) -> Self {
         let state = |role: &str, port: u16| {
             let pods = fixed_pods(range, &format!("role: {role}"));
@@ -115,18 +114,18 @@ impl Kind {
         Self { name: "policy and pod at once", how: How::Events, states, probes }
     }
 
-    /// Both ends get other labels: their chains and their memberships change
-    /// at once.
+    /// Both ends get other labels. Their chains and their memberships change at the
+    /// same time.
     pub fn pods_relabelled(range: &Range) -> Self {
         Self { name: "pods relabelled", how: How::Events, ..Self::relabels(range) }
     }
 
-    /// The same states, every time read from files.
+    /// The same states, read from files each time.
     pub fn whole_reapplied(range: &Range) -> Self {
         Self { name: "whole re-applied", how: How::Reapply, ..Self::relabels(range) }
     }
 
-    /// The same states, every time by a new pipeline.
+    /// The same states, with a new pipeline each time.
     pub fn restarted(range: &Range) -> Self {
         Self { name: "nftpol restarted", how: How::Restart, ..Self::relabels(range) }
     }
@@ -184,8 +183,8 @@ impl Kind {
         Self { name: "isolated, released", how: How::Events, states, probes }
     }
 
-    /// An address goes from a pod to another with other labels, and back. In
-    /// between both report it, and the younger one has it.
+    /// An address moves to a pod with other labels, and back. In between both pods
+    /// report it, and the younger one has it.
     pub fn addresses_reused(range: &Range) -> Self {
         let address = range.source(CLIENT);
         let fixed = [
@@ -209,7 +208,7 @@ impl Kind {
     }
 }
 
-/// Of the range's addresses both senders, or the first alone.
+/// Both senders of the range by their addresses, or only the first.
 const BY_ADDRESS_WIDE: &str = "{ipBlock: {cidr: 10.77.0.0/24, except: [10.77.0.128/25]}}";
 const BY_ADDRESS_NARROW: &str = "{ipBlock: {cidr: 10.77.0.0/24, except: [10.77.0.2/32]}}";
 
@@ -225,7 +224,7 @@ fn fixed_pods(range: &Range, role: &str) -> String {
     ])
 }
 
-/// What clients and servers of the roles a and b may.
+/// What clients and servers of the roles a and b may do.
 ///
 /// | port | client a | client b | from a | from b | |
 /// |---|---|---|---|---|---|
@@ -233,7 +232,8 @@ fn fixed_pods(range: &Range, role: &str) -> String {
 /// | 82 | may | may | allowed | allowed | allowed, by different rules |
 /// | 83 | may | may not | allowed | allowed | what changes |
 ///
-/// From a to b egress takes and ingress gives; from b to a the other way round.
+/// From a to b, egress starts to deny and ingress starts to allow. From b to a it
+/// is the other way round.
 fn both_roles() -> String {
     let egress = |role: &str, ports: &str| {
         policy(

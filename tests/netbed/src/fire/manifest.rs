@@ -6,13 +6,13 @@ use std::net::Ipv4Addr;
 /// Namespace of every object.
 const NAMESPACE: &str = "fire";
 
-/// Several texts as one of many documents.
+/// Joins several texts into one with many documents.
 pub fn list(texts: &[&str]) -> String {
     texts.join("---\n")
 }
 
-/// A running pod. `labels` as between the braces of a YAML flow mapping;
-/// `born` in seconds, 0 to 59: the younger of two pods has an address.
+/// A running pod. Write `labels` as between the braces of a YAML flow mapping.
+/// `born` is in seconds, 0 to 59. Of two pods with one address, the younger has it.
 pub fn pod(name: &str, labels: &str, address: Ipv4Addr, born: u8) -> String {
     format!(
         "apiVersion: v1

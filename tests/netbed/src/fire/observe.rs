@@ -1,7 +1,7 @@
 //! Counts every packet on both sides of the forward hook.
 //!
-//! In: the number of probes. Out: for each, the packets that arrived and passed.
-//! Never: a change of the table under test. The observer has a table of its own.
+//! Returns, for each probe, the packets that arrived and passed. Never: a change of
+//! the table under test. The observer has its own table.
 //!
 //! | hook | priority | what |
 //! |---|---|---|
@@ -21,16 +21,16 @@ use crate::net::Namespace;
 /// Name of the observer's table, family `inet`.
 pub const TABLE: &str = "observe";
 
-/// What was counted of one probe, in packets.
+/// The packets counted for one probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProbeCount {
-    /// Came in from the pod.
+    /// Packets that came in from the pod.
     pub arrived: u64,
-    /// Came through the forward hook.
+    /// Packets that passed the forward hook.
     pub passed: u64,
 }
 
-/// Replaces the table. All counters are zero.
+/// Replaces the table and sets all counters to zero.
 ///
 /// # Errors
 /// When nft(8) refuses.
@@ -41,7 +41,7 @@ pub fn start(node: &Namespace, probes: usize) -> Result<()> {
 /// Reads the counters, one pair for each probe.
 ///
 /// # Errors
-/// When nft(8) fails or shows other counters than those of [`start`].
+/// When nft(8) fails, or shows other counters than those of [`start`].
 pub fn read(node: &Namespace, probes: usize) -> Result<Vec<ProbeCount>> {
     let mut command = node.command("nft");
     let output = command.args(["list", "table", "inet", TABLE]).output().context("start nft")?;
@@ -56,7 +56,7 @@ pub fn read(node: &Namespace, probes: usize) -> Result<Vec<ProbeCount>> {
         .collect()
 }
 
-/// Loads a script as one batch.
+/// Loads a script as one batch for nft(8).
 ///
 /// # Errors
 /// When nft(8) refuses it, with its message.
@@ -72,7 +72,7 @@ pub fn nft(node: &Namespace, script: &str) -> Result<()> {
     Ok(())
 }
 
-/// Replaces the table, as one batch for nft(8).
+/// The script that replaces the table.
 pub fn script(probes: usize) -> String {
     let mut script = format!("table inet {TABLE}\ndelete table inet {TABLE}\n");
     let _ = writeln!(script, "table inet {TABLE} {{");

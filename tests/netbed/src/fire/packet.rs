@@ -1,10 +1,10 @@
-//! Makes UDP packets by hand: the bytes from the IPv4 header on, without payload.
+//! Builds UDP packets by hand: the bytes from the IPv4 header on, without payload.
 
 use std::net::Ipv4Addr;
 
 /// Bytes of a packet: IPv4 header (RFC 791, 20) and UDP header (RFC 768, 8).
 const LENGTH: u8 = 28;
-/// Where the UDP header begins with its source port.
+/// Where the UDP header begins, with the source port.
 const SOURCE_PORT: usize = 20;
 
 /// A packet without payload.
@@ -12,10 +12,10 @@ const SOURCE_PORT: usize = 20;
 pub struct Packet([u8; LENGTH as usize]);
 
 impl Packet {
-    /// `tag` goes into the identification field, by which [`super::observe`]
-    /// counts. The kernel fills in the header's checksum (raw(7),
-    /// `IP_HDRINCL`) and leaves an identification that is not zero alone; a
-    /// UDP checksum of zero says that there is none.
+    /// `tag` is the identification field, which [`super::observe`] counts by. The
+    /// kernel fills in the header's checksum and keeps an identification that is
+    /// not zero (raw(7), `IP_HDRINCL`). A UDP checksum of zero means that there is
+    /// none.
     pub fn new(source: Ipv4Addr, destination: Ipv4Addr, port: u16, tag: u16) -> Self {
         let mut bytes = [0; LENGTH as usize];
         bytes[0] = 0x45; // version 4, header of 5 words

@@ -1,7 +1,7 @@
 //! The range: a node, pods that send, and the addresses that they send to.
 //!
-//! The pods hang on routed veths, as a routing CNI makes them. Never: a rule. The
-//! test makes those.
+//! The pods are on routed veths, as a routing CNI makes them. The range has no
+//! rules. The test adds them.
 
 use std::net::Ipv4Addr;
 
@@ -14,15 +14,15 @@ use crate::net::{Namespace, veth};
 pub struct Range {
     node: Namespace,
     pods: Vec<Namespace>,
-    /// All destinations are routed here. No packet ever comes.
+    /// All destinations are routed here. No packet ever arrives.
     _sink: Namespace,
 }
 
 impl Range {
-    /// A node with this many pods that can send, up to 250.
+    /// A node with this many sending pods, up to 250.
     ///
     /// # Errors
-    /// Without the rights to make network namespaces.
+    /// Without the rights to create network namespaces.
     pub fn new(pods: u8) -> Result<Self> {
         let node = Namespace::new("fn")?;
         node.sysctl("ipv4.ip_forward", "1")?;
@@ -32,8 +32,9 @@ impl Range {
             let near = format!("pod{number}");
             veth((&node, &near), (&pod, "eth0"))?;
             let address = source(usize::from(number));
-            // A gateway that is nowhere but on the link, as Calico has it.
-            // Neighbours are fixed: no address resolution under fire.
+            // The gateway is an address that exists only on the link, as in Calico.
+            // Neighbours are fixed, so that no address resolution happens under
+            // fire.
             pod.ip(&format!(
                 "address add {address}/32 dev eth0\n\
                  route add 169.254.1.1 dev eth0\n\
@@ -50,12 +51,12 @@ impl Range {
         Ok(Self { node, pods: senders, _sink: sink })
     }
 
-    /// The namespace where the packets are forwarded.
+    /// The namespace that forwards the packets.
     pub fn node(&self) -> &Namespace {
         &self.node
     }
 
-    /// The namespaces that send.
+    /// The namespaces of the sending pods.
     pub fn pods(&self) -> &[Namespace] {
         &self.pods
     }
@@ -65,7 +66,7 @@ impl Range {
         source(number)
     }
 
-    /// An address that the node routes; 1 to 254.
+    /// An address that the node routes. `number` is 1 to 254.
     pub fn destination(&self, number: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, 1, number)
     }

@@ -1,8 +1,8 @@
 //! A complete run of one kind of update, with its controls and its report.
 //!
-//! In: a kind. Out: rows of a table on stderr. An error when a packet met the
-//! wrong fate, or when the controls show that such a packet would not be seen.
-//! Never: a result that depends on the speed of the machine.
+//! Prints rows of a table on stderr. Fails when a packet met the wrong fate, or
+//! when the controls show that the test would not see such a packet. The result
+//! must not depend on the speed of the machine.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -17,11 +17,10 @@ use super::drive::Driver;
 use super::gun::Fire;
 use super::{Expect, Goal, Kind, Outcome, Probe, Range, shoot};
 
-/// Packets a second that a run should reach.
+/// Packets per second that a run should reach.
 const RATE: f64 = 100_000.0;
 
-/// How much is enough, by the environment: `NFTPOL_FIRE=long` is twenty times
-/// as much.
+/// How much is enough. `NFTPOL_FIRE=long` makes it twenty times as much.
 pub fn goal() -> Goal {
     let long = std::env::var_os("NFTPOL_FIRE").is_some_and(|value| value == "long");
     let times = if long { 20 } else { 1 };
@@ -31,8 +30,8 @@ pub fn goal() -> Goal {
 /// Runs one kind of update.
 ///
 /// # Errors
-/// Packets passed or dropped wrongly; controls that saw no leak; whatever
-/// else went wrong.
+/// When packets passed or dropped wrongly, when a control saw no leak, or when a
+/// step failed.
 pub fn run(kind: impl FnOnce(&Range) -> Kind) -> Result<()> {
     let range = Range::new(2)?;
     let kind = kind(&range);
@@ -48,31 +47,32 @@ pub fn run(kind: impl FnOnce(&Range) -> Kind) -> Result<()> {
     controls(&range, &kind.probes, &table, &folder)
 }
 
-/// The controls: both kinds of wrong fate are seen where they are known to be.
+/// Runs the controls. Each causes a wrong fate on purpose, and the test must see
+/// it.
 ///
 /// # Errors
-/// When one is not seen.
+/// When a wrong fate is not seen.
 pub fn controls(range: &Range, probes: &[Probe], table: &str, folder: &Folder) -> Result<()> {
     let ours = (compiler::scaffold::table(), table);
     let wrong = |outcome: &Outcome| outcome.wrongly_passed + outcome.wrongly_dropped > 0;
     let ours = (ours.0.as_str(), ours.1);
     let outcome = control::recreate(range, probes, ours, folder.path(), wrong)?;
-    report("  control: our table deleted and made anew", &outcome)?;
+    report("  control: our table deleted and added again", &outcome)?;
     ensure!(wrong(&outcome), "the control did not leak: this test would not see a leak");
 
     let (name, script) = control::verdicts(range, probes);
     control::set(range, &format!("delete table inet {}\n{script}", ours.0))?;
     let passed = |outcome: &Outcome| outcome.wrongly_passed > 0;
     let outcome = control::recreate(range, probes, (name, &script), folder.path(), passed)?;
-    report("  control: a map of verdicts made anew", &outcome)?;
+    report("  control: a map of verdicts deleted and added again", &outcome)?;
     ensure!(passed(&outcome), "the control did not leak: this test would not see a leak");
     Ok(())
 }
 
-/// Whether all went as it must.
+/// Checks the result of a run.
 ///
 /// # Errors
-/// What did not, with the counts of each probe.
+/// Everything that is wrong, with the counts of each probe.
 pub fn judge(probes: &[Probe], outcome: &Outcome) -> Result<()> {
     let mut counts = String::new();
     let mut idle = None;
@@ -92,7 +92,7 @@ pub fn judge(probes: &[Probe], outcome: &Outcome) -> Result<()> {
     Ok(())
 }
 
-/// Prints one row, and before the first one the heads of the columns.
+/// Prints one row, and the column heads before the first one.
 ///
 /// # Errors
 /// When stderr is closed.
@@ -115,7 +115,7 @@ pub fn report(name: &str, outcome: &Outcome) -> Result<()> {
     say(&rows)
 }
 
-/// Says so, loudly, when the fire was slower than it should be.
+/// Warns loudly when the fire was slower than it should be.
 ///
 /// # Errors
 /// When stderr is closed.
@@ -125,13 +125,13 @@ pub fn too_slow(outcome: &Outcome) -> Result<()> {
         return Ok(());
     }
     say(&format!(
-        "\nSLOW MACHINE: {rate:.0} packets a second, not {RATE:.0}. As many were sent as elsewhere, \
-         for longer; what a faster fire would hit may have been missed.\n\n"
+        "\nSLOW MACHINE: {rate:.0} packets a second, not {RATE:.0}. The run took longer and \
+         sent as many packets. Faster fire might have found more.\n\n"
     ))
 }
 
-/// Writes to stderr. Not through the print macros: the test runner would keep
-/// it to itself.
+/// Writes to stderr. The print macros would not do: the test runner captures their
+/// output.
 ///
 /// # Errors
 /// When stderr is closed.

@@ -1,8 +1,7 @@
 //! One run: one processor shoots, another updates, then the packets are counted.
 //!
-//! In: the range, the probes, one update, and how much is enough.
-//! Out: an [`Outcome`]. Never: an end by the clock. A run ends after a number of
-//! updates and packets, so a slow machine works longer.
+//! Never: an end by the clock. A run ends after a number of updates and packets, so
+//! a slow machine works longer.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,19 +14,19 @@ use super::gun::{self, Fire};
 use super::observe::{self, ProbeCount};
 use super::{Expect, Probe, Range};
 
-/// What sched_setaffinity(2) calls the calling thread.
+/// The calling thread, in sched_setaffinity(2).
 const THIS_THREAD: Pid = Pid::from_raw(0);
 
-/// How much is enough. Both must be reached.
+/// How much is enough. A run must reach both.
 #[derive(Clone, Copy, Debug)]
 pub struct Goal {
     /// Updates.
     pub updates: u64,
-    /// Packets sent while the updates went on.
+    /// Packets sent during the updates.
     pub packets: u64,
 }
 
-/// The result of a run. All but `updates` and `seconds` are packets.
+/// The result of a run. All fields except `updates` and `seconds` count packets.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
     /// Updates made.
@@ -40,24 +39,23 @@ pub struct Outcome {
     pub wrongly_dropped: u64,
     /// How long the fire lasted.
     pub seconds: f64,
-    /// What was counted of each probe.
+    /// The counts of each probe.
     pub counts: Vec<ProbeCount>,
 }
 
 impl Outcome {
-    /// Packets a second.
+    /// Packets per second.
     pub fn rate(&self) -> f64 {
         self.packets as f64 / self.seconds
     }
 }
 
-/// Fires all probes while `update` is called again and again, with 0, 1, 2, ...
-/// It stops when the goal is reached, or earlier when `update` says
-/// `Ok(false)`.
+/// Fires all probes and calls `update` again and again, with 0, 1, 2, ... It stops
+/// when the goal is reached, or earlier when `update` returns `Ok(false)`.
 ///
 /// # Errors
-/// What `update` returns; when packets cannot be sent or counted; when a
-/// probe did not reach the node at all.
+/// Errors of `update`. Also when packets cannot be sent or counted, or when a probe
+/// did not reach the node at all.
 pub fn shoot(
     range: &Range,
     probes: &[Probe],
@@ -79,7 +77,7 @@ pub fn shoot(
             pin(&processors.updates).and_then(|()| keep_updating(goal, fire, before, update));
         fire.burn(false);
         let fired = shooter.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // Threads that this one starts later inherit what it may use.
+        // Threads started later inherit this thread's processors.
         pin(&processors.all)?;
         fired?;
         updates.map(|updates| (updates, start.elapsed().as_secs_f64()))
@@ -98,7 +96,7 @@ fn keep_updating(
     mut update: impl FnMut(u64) -> Result<bool>,
 ) -> Result<u64> {
     let sent = || fire.sent() - before;
-    // Not before the first packet flies.
+    // Wait until the first packet is sent.
     while sent() == 0 && fire.burns() {
         thread::yield_now();
     }
@@ -113,8 +111,8 @@ fn keep_updating(
     Ok(updates)
 }
 
-/// The counters once all that was sent has arrived, or nothing arrives any
-/// more: what a full queue lost on the way to the node counts nowhere.
+/// Reads the counters once all sent packets have arrived, or none arrive any more.
+/// Packets that a full queue lost on the way to the node are counted nowhere.
 fn settled(range: &Range, probes: usize, sent: u64) -> Result<Vec<ProbeCount>> {
     let mut last = observe::read(range.node(), probes)?;
     loop {
@@ -130,7 +128,7 @@ fn settled(range: &Range, probes: usize, sent: u64) -> Result<Vec<ProbeCount>> {
     }
 }
 
-/// Adds up what was counted.
+/// Adds up the counts.
 pub fn judge(probes: &[Probe], counts: Vec<ProbeCount>, updates: u64, seconds: f64) -> Outcome {
     let mut outcome = Outcome { updates, seconds, ..Outcome::default() };
     for (probe, count) in probes.iter().zip(&counts) {
@@ -145,8 +143,8 @@ pub fn judge(probes: &[Probe], counts: Vec<ProbeCount>, updates: u64, seconds: f
     outcome
 }
 
-/// The processors this thread may use, and two of them to use apart: what
-/// shares one with the fire is never seen by a packet half done.
+/// The processors that this thread may use, and two of them for separate work. A
+/// thread that shares a processor with the fire never sees a packet halfway.
 struct Processors {
     all: CpuSet,
     fire: CpuSet,
@@ -168,7 +166,7 @@ impl Processors {
     }
 }
 
-/// Lets this thread run on these processors only.
+/// Restricts this thread to these processors.
 fn pin(processors: &CpuSet) -> Result<()> {
     sched_setaffinity(THIS_THREAD, processors).context("choose a processor")
 }

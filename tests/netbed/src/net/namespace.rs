@@ -1,7 +1,7 @@
 //! One network namespace.
 //!
-//! In: a name and what to do inside. Out: a namespace that ends with its value,
-//! together with its processes. A borrowed namespace stays.
+//! A namespace ends with its value, together with its processes. A borrowed
+//! namespace stays.
 //! Never: `setns` in the caller's own thread.
 
 use std::fs::{self, File};
@@ -32,7 +32,7 @@ pub struct Namespace {
     kept: bool,
 }
 
-/// Fails and says what to do if this process may not make namespaces.
+/// Fails with advice if this process may not create namespaces.
 ///
 /// # Errors
 /// When the effective user is not root.
@@ -45,9 +45,9 @@ pub fn require_root() -> Result<()> {
 }
 
 impl Namespace {
-    /// A new namespace with a unique name: the prefix, the process
-    /// id and a counter. With a prefix of up to 4 characters the name also
-    /// fits an interface name (15 characters).
+    /// A new namespace with a unique name: the prefix, the process id and a
+    /// counter. With a prefix of up to 4 characters the name also fits an interface
+    /// name (15 characters).
     ///
     /// # Errors
     /// Without root, or when `ip netns add` fails.
@@ -61,7 +61,7 @@ impl Namespace {
         }
     }
 
-    /// A new namespace of exactly this name.
+    /// A new namespace with exactly this name.
     ///
     /// # Errors
     /// As [`Namespace::new`], and when the name is taken.
@@ -73,17 +73,17 @@ impl Namespace {
         Ok(namespace)
     }
 
-    /// A namespace that was made earlier. Dropping it deletes it, too.
+    /// An existing namespace. Dropping it deletes it, too.
     ///
     /// # Errors
-    /// When there is none of this name.
+    /// When no namespace has this name.
     pub fn existing(name: &str) -> Result<Self> {
         require_root()?;
         Self::open(name, Path::new(NETNS_DIR).join(name), false)
     }
 
-    /// Borrows a namespace by the file that names it, wherever that is. Use it for
-    /// sockets; `ip` does not know its name. Dropping this value changes nothing.
+    /// Borrows a namespace by the file that names it, anywhere. Use it for sockets.
+    /// `ip` does not know its name. Dropping this value changes nothing.
     ///
     /// # Errors
     /// When there is no such file.
@@ -97,7 +97,7 @@ impl Namespace {
         Ok(Self { name: name.to_owned(), path, handle, kept })
     }
 
-    /// The names of all namespaces that begin with this prefix.
+    /// The names of all namespaces with this prefix.
     ///
     /// # Errors
     /// When the directory of namespaces cannot be read.
@@ -116,12 +116,12 @@ impl Namespace {
         Ok(names)
     }
 
-    /// The name that `ip netns` shows, or the path of a borrowed one.
+    /// The name that `ip netns` shows, or the path of a borrowed namespace.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The file to give to `nsenter --net=`.
+    /// The file for `nsenter --net=`.
     pub fn path(&self) -> PathBuf {
         self.path.clone()
     }
@@ -131,11 +131,12 @@ impl Namespace {
         self.kept = true;
     }
 
-    /// Runs a closure in a thread that is in this namespace. Sockets opened
-    /// in it belong to this namespace, whichever thread uses them later.
+    /// Runs a closure in a thread inside this namespace. Sockets opened there
+    /// belong to this namespace, whichever thread uses them later.
     ///
     /// # Errors
-    /// When the thread cannot enter. A panic of the closure continues here.
+    /// When the thread cannot enter. A panic of the closure continues in the
+    /// caller.
     pub fn run<T: Send>(&self, inside: impl FnOnce() -> T + Send) -> Result<T> {
         let entered = thread::scope(|scope| {
             scope
@@ -158,7 +159,7 @@ impl Namespace {
         command
     }
 
-    /// Runs `ip` commands, one a line, without the leading `ip`.
+    /// Runs `ip` commands, one per line, without the leading `ip`.
     ///
     /// # Errors
     /// At the first line that `ip` refuses, with its message.
@@ -166,8 +167,8 @@ impl Namespace {
         batch(&["-n", &self.name, "-batch", "-"], lines)
     }
 
-    /// Sets a sysctl below `net`, such as `ipv4.ip_forward`. Dots are
-    /// slashes: names with dots in an interface name cannot be written so.
+    /// Sets a sysctl below `net`, such as `ipv4.ip_forward`. Every dot becomes a
+    /// slash, so interface names with dots do not work.
     ///
     /// # Errors
     /// When there is no such sysctl or it refuses the value.
@@ -179,7 +180,7 @@ impl Namespace {
             .with_context(|| format!("write {value} to {path} in {}", self.name))
     }
 
-    /// Processes that live in this namespace, without this one.
+    /// Processes in this namespace, except this one.
     pub fn processes(&self) -> Vec<Pid> {
         let Ok(own) = self.handle.metadata() else { return Vec::new() };
         let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -202,7 +203,7 @@ impl Drop for Namespace {
             return;
         }
         for pid in self.processes() {
-            // Gone in the meantime is as good as killed.
+            // A process that is already gone is as good as killed.
             let _ = kill(pid, Signal::SIGKILL);
         }
         if let Err(error) = batch(&["-batch", "-"], &format!("netns del {}", self.name)) {

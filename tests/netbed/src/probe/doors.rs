@@ -1,7 +1,7 @@
 //! The sockets at which probes arrive.
 //!
-//! In: an endpoint and the kinds of probes. Out: its sockets, non-blocking, bound
-//! to its own addresses so that answers have the right source.
+//! They are non-blocking and bound to the endpoint's own addresses, so that answers
+//! have the right source.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -12,10 +12,10 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use super::flow::Knock;
 use crate::testbed::Endpoint;
 
-/// More connections than one run ever makes to one port.
+/// More connections than one run ever opens to one port.
 const BACKLOG: i32 = 4096;
 
-/// One socket and what arrives there.
+/// One socket, and what arrives on it.
 #[derive(Debug)]
 pub(super) struct Door {
     /// Index of the endpoint.
@@ -24,8 +24,8 @@ pub(super) struct Door {
     pub kind: Kind,
 }
 
-/// A socket by kind. Raw ones hide in a [`UdpSocket`], whose safe `recv_from`
-/// serves any datagram socket.
+/// A socket by kind. A raw socket is held in a [`UdpSocket`], whose safe
+/// `recv_from` works for any datagram socket.
 #[derive(Debug)]
 pub(super) enum Kind {
     Tcp(TcpListener),
@@ -34,7 +34,7 @@ pub(super) enum Kind {
     Icmp(UdpSocket),
 }
 
-/// Opens all doors of an endpoint.
+/// Opens all sockets of an endpoint.
 pub(super) fn open(endpoint: &Endpoint, index: usize, knocks: &[Knock]) -> Result<Vec<Door>> {
     endpoint
         .namespace
@@ -93,8 +93,8 @@ fn bound(address: SocketAddr, kind: Type, protocol: Option<Protocol>) -> std::io
     Ok(socket)
 }
 
-/// The payload of a raw packet: IPv4 raw sockets deliver the IP header, too
-/// (raw(7)), IPv6 ones do not.
+/// The payload of a raw packet. IPv4 raw sockets deliver the IP header, too
+/// (raw(7)). IPv6 ones do not.
 pub(super) fn payload(packet: &[u8], v6: bool) -> &[u8] {
     let header = match packet.first() {
         Some(first) if !v6 => usize::from(first & 0x0f) * 4,

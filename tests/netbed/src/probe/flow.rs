@@ -1,5 +1,5 @@
-//! What is tried and what was seen of it, in the testbed's words and in the
-//! specification's.
+//! What is tried and what was seen, in the words of the testbed and of the
+//! specification.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::testbed::Testbed;
 pub enum Knock {
     /// A connection to a listening socket.
     Tcp(u16),
-    /// A datagram to a bound socket, which sends it back.
+    /// A datagram to a bound socket, which echoes it.
     Udp(u16),
     /// An INIT, answered by an INIT ACK.
     Sctp(u16),
@@ -37,18 +37,18 @@ pub struct Flow {
 /// How far a flow came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seen {
-    /// Nothing arrived within the time that everything else needed, and more.
+    /// Nothing arrived, although everything else arrived in less time.
     #[default]
     Nothing,
     /// It arrived, but the answer did not come back.
     Arrived,
-    /// There and back.
+    /// It arrived, and its answer came back.
     Answered,
 }
 
 impl Flow {
-    /// Every pair of different endpoints with at least one pod among them, in
-    /// every way, over every family that both have.
+    /// Every pair of different endpoints with at least one pod, with every kind of
+    /// probe, over every family that both have.
     pub fn all(cluster: &Testbed, knocks: &[Knock]) -> Vec<Self> {
         let endpoints = cluster.endpoints();
         let mut flows = Vec::new();
@@ -68,12 +68,12 @@ impl Flow {
         flows
     }
 
-    /// The first packet in the spec's words. `None` where a side lacks the
+    /// The first packet in the specification's words. `None` where a side lacks the
     /// family.
     ///
     /// A node has more addresses than the one that its pods report. The
-    /// specification is asked about that one, because a node is one peer whatever
-    /// source address it uses.
+    /// specification is asked about the reported one, because a node is one peer
+    /// whatever source address it uses.
     pub fn packet(&self, cluster: &Testbed) -> Option<Packet> {
         let address = |index: usize| cluster.endpoints()[index].address(self.v6);
         let transport = match self.knock {

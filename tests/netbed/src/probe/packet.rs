@@ -1,6 +1,6 @@
-//! The packets that no socket of this kernel makes: SCTP and ICMP echo.
+//! Packets that this kernel's sockets cannot make: SCTP and ICMP echo.
 //!
-//! In: ports, tags, ids. Out: bytes for a raw socket, without the IP header.
+//! Reads and writes bytes for a raw socket, without the IP header.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub(super) struct Sctp {
     pub source_port: u16,
     pub destination_port: u16,
-    /// Whether this is the answer, an INIT ACK, or the question, an INIT.
+    /// Whether this is the answer (INIT ACK) or the question (INIT).
     pub answer: bool,
-    /// Verification tag: 0 in an INIT, in an answer the other's initiate tag
-    /// (RFC 9260, 8.5.1).
+    /// Verification tag: 0 in an INIT. In an answer it is the other side's initiate
+    /// tag (RFC 9260, 8.5.1).
     pub verification_tag: u32,
     /// Initiate tag, not 0.
     pub initiate_tag: u32,
@@ -25,9 +25,8 @@ const SCTP_INIT_ACK: u8 = 2;
 const SCTP_LENGTH: usize = 12 + 20;
 
 impl Sctp {
-    /// With a right checksum: conntrack calls a packet with a wrong one
-    /// invalid (`sctp_error`, net/netfilter/nf_conntrack_proto_sctp.c, Linux
-    /// 6.18).
+    /// With a correct checksum. Conntrack treats a packet with a wrong one as
+    /// invalid (`sctp_error`, net/netfilter/nf_conntrack_proto_sctp.c, Linux 6.18).
     pub fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(SCTP_LENGTH);
         bytes.extend(self.source_port.to_be_bytes());
@@ -117,8 +116,8 @@ impl Echo {
     }
 }
 
-/// CRC32c as SCTP has it (RFC 9260, appendix A): reflected polynomial, sent
-/// with the least significant byte first.
+/// CRC32c as SCTP uses it (RFC 9260, appendix A): reflected polynomial, sent with
+/// the least significant byte first.
 fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for &byte in bytes {
@@ -140,8 +139,8 @@ pub(crate) fn internet_checksum(bytes: &[u8]) -> u16 {
     !u16::try_from(sum).unwrap_or_default()
 }
 
-/// The checksum of a UDP or TCP packet whose own is still zero. The pseudo
-/// header sums up to the same in both families (RFC 9293, 3.1; RFC 8200, 8.1):
+/// The checksum of a UDP or TCP packet whose own checksum is still zero. The pseudo
+/// header has the same sum in both families (RFC 9293, 3.1; RFC 8200, 8.1):
 /// addresses, protocol, length.
 pub(crate) fn transport_checksum(
     source: IpAddr,

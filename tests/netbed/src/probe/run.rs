@@ -1,6 +1,6 @@
 //! One run: sends everything, then listens until nothing more arrives.
 //!
-//! In: doors and flows. Out: how far each flow came.
+//! Returns how far each flow came.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -17,20 +17,21 @@ use super::flow::{Flow, Knock, Seen};
 use super::packet::{Echo, Sctp};
 use crate::testbed::Testbed;
 
-/// What does not arrive within this time after the last arrival never arrives.
-/// On one machine a packet takes microseconds.
+/// A packet that does not arrive within this time after the last arrival is lost.
+/// On one machine a packet takes microseconds. Also less than the 1 s after which
+/// a client without an answer sends a second SYN.
 pub(super) const QUIET: Duration = Duration::from_millis(250);
-/// Longest run; also below a second SYN, which a client sends after 1 s, had
-/// nothing come by then.
+/// The longest run.
 const LONGEST: Duration = Duration::from_secs(10);
 
 struct Run<'a> {
     doors: &'a [Door],
     flows: &'a [Flow],
-    /// Source port, echo identifier; upper half of each flow's number.
+    /// The source port or echo identifier, and the upper half of each flow's
+    /// number.
     number: u16,
     seen: Vec<Seen>,
-    /// UDP sockets that ask, by source and family.
+    /// UDP sockets that send questions, by source and family.
     askers: BTreeMap<(usize, bool), UdpSocket>,
     connecting: Vec<(usize, Socket)>,
 }
@@ -56,7 +57,7 @@ pub(super) fn run(
 }
 
 impl Run<'_> {
-    /// From each source in turn, inside its namespace.
+    /// Sends from each source in turn, inside its namespace.
     fn send_all(&mut self, cluster: &Testbed) -> Result<()> {
         for (from, endpoint) in cluster.endpoints().iter().enumerate() {
             let flows = self.flows;
@@ -118,15 +119,15 @@ impl Run<'_> {
                 }
                 _ => None,
             })
-            .context("this way to knock was not announced")
+            .context("this kind of probe was not announced")
     }
 
     fn flow_number(&self, index: usize) -> u32 {
         u32::from(self.number) << 16 | u32::try_from(index).unwrap_or_default()
     }
 
-    /// Notes that a flow's packet is at an endpoint. Numbers of other runs
-    /// and of other programs are not ours.
+    /// Records that a flow's packet arrived at an endpoint. Ignores the numbers of
+    /// other runs and other programs.
     fn note(&mut self, number: u32, endpoint: usize, seen: Seen) -> Result<bool> {
         if number >> 16 != u32::from(self.number) {
             return Ok(false);
@@ -134,7 +135,7 @@ impl Run<'_> {
         let index = (number & 0xffff) as usize;
         let Some(flow) = self.flows.get(index) else { return Ok(false) };
         let right = if seen == Seen::Answered { flow.from } else { flow.to };
-        ensure!(endpoint == right, "{flow:?} turned up at endpoint {endpoint}");
+        ensure!(endpoint == right, "{flow:?} arrived at endpoint {endpoint}");
         self.seen[index] = self.seen[index].max(seen);
         Ok(true)
     }
@@ -148,7 +149,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Handles what comes; false when nothing came for [`QUIET`].
+    /// Handles what arrives. Returns false when nothing arrived for [`QUIET`].
     fn wait(&mut self) -> Result<bool> {
         let ready = self.poll()?;
         if ready.is_empty() {
@@ -170,7 +171,7 @@ impl Run<'_> {
             let (index, socket) = self.connecting.swap_remove(position);
             self.seen[index] = match socket.take_error()?.map(|error| error.kind()) {
                 None => Seen::Answered,
-                // Refused by the destination itself: the packet was there.
+                // The destination itself refused, so the packet arrived there.
                 Some(ErrorKind::ConnectionRefused) => Seen::Arrived,
                 Some(_) => Seen::Nothing,
             };
@@ -202,7 +203,8 @@ impl Run<'_> {
     fn at_door(&mut self, door: &Door) -> Result<()> {
         let mut buffer = [0; 256];
         match &door.kind {
-            // The client sees that it is connected; here only room is made.
+            // The client notices that it is connected. This only makes room for the
+            // next one.
             Kind::Tcp(listener) => while listener.accept().is_ok() {},
             Kind::Udp(socket) => {
                 while let Ok((length, from)) = socket.recv_from(&mut buffer) {
@@ -245,7 +247,7 @@ impl Run<'_> {
     }
 }
 
-/// Begins to connect. Closing will reset, so that nothing lingers.
+/// Starts to connect. Closing the socket sends a reset, so that nothing lingers.
 fn connect(to: SocketAddr) -> Result<Socket> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;

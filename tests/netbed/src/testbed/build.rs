@@ -1,6 +1,6 @@
 //! Makes the namespaces, wires, addresses and routes of a testbed.
 //!
-//! In: the description. Out: a testbed in which every endpoint reaches every other.
+//! In the finished testbed every endpoint reaches every other.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -16,12 +16,13 @@ use super::tunnel::Tunnel;
 use super::{Endpoint, Role, TURN, Testbed};
 use crate::net::{Namespace, veth};
 
-/// The gateway of routed pods, as Calico has it: nobody's address, answered
-/// by proxy ARP.
+/// The gateway of routed pods, as in Calico. No interface has this address, and
+/// proxy ARP answers for it.
 const GATEWAY_V4: &str = "169.254.1.1";
-/// The host's end of each routed veth has this hardware address, hence
+/// The hardware address of the host's end of each routed veth.
 const HOST_MAC: &str = "ee:ee:ee:ee:ee:ee";
-/// this link-local one (RFC 4291, appendix A), the gateway for IPv6.
+/// The link-local address that follows from [`HOST_MAC`] (RFC 4291, appendix A). It
+/// is the gateway for IPv6.
 const GATEWAY_V6: &str = "fe80::ecee:eeff:feee:eeee";
 
 /// Number of the outsider on the switch.
@@ -34,10 +35,10 @@ const ROUTER: u8 = 253;
 type Make<'a> = &'a dyn Fn(&str) -> Result<Namespace>;
 
 pub(super) fn build(spec: TestbedSpec, make: Make<'_>) -> Result<Testbed> {
-    // A test that failed in its turn has dropped its cluster all the same.
+    // A test that failed while it held the lock has still dropped its cluster.
     let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let switch = make("switch")?;
-    // Frames between nodes are the switch's business, not its firewall's.
+    // The switch forwards frames between nodes. Its firewall must not see them.
     switch.sysctl("bridge.bridge-nf-call-iptables", "0")?;
     switch.sysctl("bridge.bridge-nf-call-ip6tables", "0")?;
     switch.ip("link add under0 type bridge\nlink set under0 up")?;
@@ -65,8 +66,8 @@ pub(super) fn build(spec: TestbedSpec, make: Make<'_>) -> Result<Testbed> {
     Ok(Testbed { spec, _tunnels: tunnels, endpoints, switch, router, _turn: turn })
 }
 
-/// Between the switch and the far node. It knows that node's pods for the
-/// outsider's sake; the nodes' overlay does not need it to.
+/// Connects the switch and the far node. It routes to that node's pods only for the
+/// outsider. The nodes' overlay does not need it.
 fn router(spec: &TestbedSpec, far: usize, switch: &Namespace, make: Make<'_>) -> Result<Namespace> {
     let namespace = make("router")?;
     forward(&namespace)?;
@@ -89,7 +90,7 @@ fn forward(namespace: &Namespace) -> Result<()> {
     namespace.sysctl("ipv4.conf.default.rp_filter", "0")
 }
 
-/// To the far node's subnet, from the switch.
+/// The switch's routes to the far node's subnet.
 fn routes_to_far() -> String {
     let route = |v6| {
         let (to, length) = (underlay_address(true, 0, v6), underlay_prefix(v6));
@@ -124,8 +125,8 @@ fn node(
     let (other, bridge) = far.map_or((switch, "under0"), |router| (router, "far0"));
     plug(&namespace, (other, bridge), &format!("node{index}"), &addresses)?;
     let mut lines = String::new();
-    // Proxy ARP answers only for what is routed elsewhere
-    // (arp_process in net/ipv4/arp.c, Linux 6.18).
+    // Proxy ARP answers only for addresses that are routed elsewhere (arp_process
+    // in net/ipv4/arp.c, Linux 6.18).
     let gateway = if far.is_some() { ROUTER } else { OUTSIDER };
     for v6 in [false, true] {
         let gateway = underlay_address(far.is_some(), gateway, v6);
@@ -166,8 +167,8 @@ fn pod(
 }
 
 fn bridged(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str) -> Result<()> {
-    // Hairpin, as flannel and kubenet have it: a pod that reaches itself
-    // through a Service comes in and goes out by one port.
+    // Hairpin, as in flannel and kubenet. A pod that reaches itself through a
+    // Service enters and leaves by one port.
     node.ip(&format!(
         "link set {host_end} master cni0\nlink set {host_end} type bridge_slave hairpin on"
     ))?;
@@ -185,7 +186,7 @@ fn routed(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str
         "link set {host_end} down\nlink set {host_end} address {HOST_MAC}\nlink set {host_end} up"
     ))?;
     node.sysctl(&format!("ipv4.conf.{host_end}.proxy_arp"), "1")?;
-    // Else each answer waits for up to 0.8 s.
+    // Otherwise each answer waits for up to 0.8 s.
     node.sysctl(&format!("ipv4.neigh.{host_end}.proxy_delay"), "0")?;
     let (mut inside, mut outside) = (String::new(), String::new());
     for &address in &pod.addresses {
@@ -204,7 +205,7 @@ fn routed(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str
 
 pub(super) fn services_address(spec: &TestbedSpec, switch: &Namespace, v6: bool) -> Result<IpAddr> {
     let address = underlay_address(false, SERVICES, v6);
-    // `replace`: to ask twice is no mistake.
+    // `replace`, so that a second call is no error.
     let flags = if v6 { " nodad" } else { "" };
     let length = underlay_prefix(v6);
     let mut lines = format!("addr replace {address}/{length} dev under0{flags}\n");
@@ -222,12 +223,12 @@ pub(super) fn remove_routes(cluster: &Testbed, node: usize) -> Result<()> {
     found.namespace.ip(&lines)
 }
 
-/// Puts a namespace on the switch, as `eth0`.
+/// Connects a namespace to the switch, as `eth0`.
 fn join(namespace: &Namespace, switch: &Namespace, port: &str, addresses: &[IpAddr]) -> Result<()> {
     plug(namespace, (switch, "under0"), port, addresses)
 }
 
-/// Puts a namespace on a bridge, as `eth0`.
+/// Connects a namespace to a bridge, as `eth0`.
 fn plug(
     namespace: &Namespace,
     (switch, bridge): (&Namespace, &str),
@@ -243,8 +244,8 @@ fn plug(
     namespace.ip(&lines)
 }
 
-/// To the pods of each other node: for a node as the network has it, for the
-/// outsider through that node.
+/// Routes to the pods of each other node. A node uses the network's own path. The
+/// outsider goes through that node.
 fn routes_to_pods(spec: &TestbedSpec, from: Option<usize>) -> String {
     let mut lines = String::new();
     for node in (0..spec.nodes.len()).filter(|&node| Some(node) != from) {

@@ -1,7 +1,7 @@
-//! How packets between pods get from node to node.
+//! How packets between pods travel from node to node.
 //!
-//! In: the description and a node's namespace. Out: its VXLAN devices, and the
-//! next hop to another node's pods. The TUN device is in `tunnel`.
+//! Creates a node's VXLAN devices and gives the next hop to another node's pods.
+//! The TUN device is in `tunnel`.
 //!
 //! The shape is flannel's (v0.27, pkg/backend/vxlan): one device for each family
 //! of the nodes' addresses, without learning. The device has the first address of
@@ -15,12 +15,12 @@ use samples::testbed_spec::{Between, TestbedSpec, pod_address};
 use super::build::add_address;
 use crate::net::Namespace;
 
-/// Where flannel's VXLAN listens, which is Linux' old default.
+/// Where flannel's VXLAN listens. It is Linux' old default.
 const PORT: u16 = 8472;
 /// The TUN device.
 pub(super) const TUN: &str = "flannel0";
 
-/// Names of the VXLAN device for either family.
+/// The name of the VXLAN device of either family.
 const fn vxlan(v6: bool) -> &'static str {
     if v6 { "flannel-v6.1" } else { "flannel.1" }
 }
@@ -30,7 +30,7 @@ fn hardware(node: usize, v6: bool) -> String {
     format!("02:77:00:00:{:02x}:{node:02x}", u8::from(v6))
 }
 
-/// Whether packets between the pods of two nodes are in VXLAN.
+/// Whether packets between the pods of two nodes use VXLAN.
 fn is_vxlan(spec: &TestbedSpec, from: usize, to: usize) -> bool {
     match spec.between {
         Between::Vxlan => true,
@@ -39,11 +39,11 @@ fn is_vxlan(spec: &TestbedSpec, from: usize, to: usize) -> bool {
     }
 }
 
-/// What a node's route to the pods of another one says after the destination.
+/// The part of a node's route to another node's pods that follows the destination.
 ///
-/// The node itself sends with the address that its pods report as their
-/// node's. flannel's would take the device's: an address of which neither the
-/// pods nor the specification know whose it is.
+/// The node itself sends from the address that its pods report for their node.
+/// flannel would use the device's address. Neither the pods nor the specification
+/// know that address as the node's.
 pub(super) fn hop(spec: &TestbedSpec, from: usize, to: usize, v6: bool) -> String {
     let source = spec.node_address(from, v6);
     if is_vxlan(spec, from, to) {
@@ -56,7 +56,7 @@ pub(super) fn hop(spec: &TestbedSpec, from: usize, to: usize, v6: bool) -> Strin
     }
 }
 
-/// Makes a node's VXLAN devices, if it needs them.
+/// Creates a node's VXLAN devices, if it needs any.
 pub(super) fn join(spec: &TestbedSpec, node: usize, namespace: &Namespace) -> Result<()> {
     let others: Vec<usize> =
         (0..spec.nodes.len()).filter(|&to| to != node && is_vxlan(spec, node, to)).collect();
@@ -90,7 +90,7 @@ pub(super) fn join(spec: &TestbedSpec, node: usize, namespace: &Namespace) -> Re
     Ok(())
 }
 
-/// Frames for this hardware address go to that node.
+/// Sends frames for this hardware address to that node.
 fn forward_to(namespace: &Namespace, (address, device): (&str, &str), node: &str) -> Result<()> {
     let arguments = ["fdb", "add", address, "dev", device, "dst", node, "self", "permanent"];
     let output = namespace.command("bridge").args(arguments).output().context("run `bridge`")?;

@@ -1,9 +1,9 @@
 //! A TUN device whose packets travel to other nodes in UDP.
 //!
-//! In: packets that a node routes to the device, and datagrams of other nodes.
-//! Out: datagrams to the node of the destination pod, and packets that leave the
-//! device. It works like flannel's UDP backend (v0.27, pkg/backend/udp), but in a
-//! thread of the tests. It looks at nothing but the destination.
+//! It sends packets that a node routes to the device to the node of the destination
+//! pod. Packets from other nodes leave the device. It works like flannel's UDP
+//! backend (v0.27, pkg/backend/udp), but in a thread of the tests. It looks only at
+//! the destination.
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -22,7 +22,7 @@ use super::build::add_address;
 use super::overlay::TUN;
 use crate::net::Namespace;
 
-/// flannel's.
+/// flannel's port.
 const PORT: u16 = 8285;
 /// What fits into a frame of 1500 bytes beside headers of IPv4 and UDP.
 const MTU: usize = 1472;
@@ -30,7 +30,7 @@ const MTU: usize = 1472;
 const QUEUE: usize = 20_000;
 const RECEIVE_BUFFER_BYTES: usize = 16 << 20;
 
-/// Forwards until it is dropped, which takes the device away.
+/// Forwards until it is dropped. That removes the device.
 #[derive(Debug)]
 pub(super) struct Tunnel {
     stop: Arc<EventFd>,
@@ -40,12 +40,13 @@ pub(super) struct Tunnel {
 struct Forwarder {
     device: Tun,
     socket: UdpSocket,
-    /// Other nodes: the first address of their pods in each family, and they.
+    /// Other nodes: the first address of their pods in each family, and the node's
+    /// address.
     nodes: Vec<([IpAddr; 2], SocketAddr)>,
 }
 
 impl Tunnel {
-    /// A device in the node's namespace.
+    /// Creates a device in the node's namespace.
     pub(super) fn new(spec: &TestbedSpec, node: usize, namespace: &Namespace) -> Result<Self> {
         let local = SocketAddr::new(spec.node_address(node, false), PORT);
         let (device, socket) = namespace
@@ -114,8 +115,9 @@ impl Forwarder {
         }
     }
 
-    /// The node whose pods have addresses like this one: those of a node have
-    /// the first half in common, of IPv4 three quarters.
+    /// The node whose pods have addresses like this one. The addresses of one
+    /// node's pods share their first half in IPv6 and their first three quarters in
+    /// IPv4.
     fn node_of(&self, address: IpAddr) -> Option<SocketAddr> {
         let is_alike = |first: &IpAddr| match (first, address) {
             (IpAddr::V4(first), IpAddr::V4(address)) => {
@@ -139,8 +141,8 @@ fn destination(packet: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// What was done, unless it would have blocked. Packets are lost where there
-/// is no room for them or no neighbour, as everywhere.
+/// The result, or `None` if the call would have blocked. A packet is lost where
+/// there is no room for it or no neighbour, as everywhere.
 fn some(result: std::io::Result<usize>) -> Result<Option<usize>> {
     match result {
         Ok(length) => Ok(Some(length)),

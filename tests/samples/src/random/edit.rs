@@ -1,5 +1,5 @@
-//! Random changes of a cluster, applied to snapshots. Each change works whether
-//! its object is there or not.
+//! Random changes of a cluster, applied to snapshots. Each change works whether its
+//! object exists or not.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,28 +13,28 @@ use super::{NAMESPACES, labels, namespace, pod, pod_v4, pod_v6, policy};
 /// A change of one object.
 #[derive(Clone, Debug)]
 pub enum Edit {
-    /// A pod comes, or all but its addresses is replaced: a pod keeps them.
+    /// A pod appears. If it exists, everything but its addresses is replaced.
     SetPod(Pod),
     /// The labels of one of the pods (by index) change.
     Relabel(usize, Labels),
-    /// One of the pods (by index) goes.
+    /// One of the pods (by index) disappears.
     DeletePod(usize),
-    /// A policy comes or is replaced.
+    /// A policy appears or is replaced.
     SetPolicy(NetworkPolicy),
-    /// One of the policies (by index) goes.
+    /// One of the policies (by index) disappears.
     DeletePolicy(usize),
-    /// A namespace comes, or its labels change.
+    /// A namespace appears, or its labels change.
     SetNamespace(Namespace),
-    /// One of the pods (by index) has another address, perhaps one that
-    /// another has, and is newer or older than before.
+    /// One of the pods (by index) gets another address, perhaps one that another
+    /// pod has. Its age changes, too.
     Readdress(usize, IpAddr, i64),
-    /// One of the pods (by index) has ended; its address is free.
+    /// One of the pods (by index) has ended. Its address is free.
     End(usize),
-    /// One of the namespaces (by index) goes; its pods stay for a while.
+    /// One of the namespaces (by index) disappears. Its pods stay for a while.
     DeleteNamespace(usize),
 }
 
-/// A random change of what an object says.
+/// A random change of an object's content.
 pub fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         2 => pod().prop_map(Edit::SetPod),
@@ -46,8 +46,8 @@ pub fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// The same, and addresses that go from pod to pod, pods that end, namespaces
-/// that go before their pods.
+/// The same changes, and also addresses that move between pods, pods that end, and
+/// namespaces that disappear before their pods.
 pub fn upheaval() -> impl Strategy<Value = Edit> {
     let address =
         (1u8..8, any::<bool>()).prop_map(|(last, v6)| if v6 { pod_v6(last) } else { pod_v4(last) });

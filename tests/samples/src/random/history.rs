@@ -1,7 +1,7 @@
 //! Random histories of a cluster, as watches of an API server deliver them.
 //!
-//! In: proptest's randomness. Out: events. Events of one kind keep their order,
-//! kinds come in any order, and several events can come together.
+//! Events of one kind keep their order, kinds come in any order, and several events
+//! can come together.
 //! Never: an event that no API server would send.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use super::edit::{Edit, upheaval};
 pub struct Step {
     /// What happens.
     pub edits: Vec<Edit>,
-    /// How it is delivered, together with what was held back before.
+    /// How watches deliver it, together with what was held back before.
     pub delivery: Delivery,
 }
 
@@ -29,9 +29,9 @@ pub struct Step {
 pub struct Delivery {
     /// Which kind is delivered first.
     pub order: Vec<Kind>,
-    /// Kinds whose watch is late: they are delivered with a later step.
+    /// Kinds whose watch is late. Their events come with a later step.
     pub held: BTreeSet<Kind>,
-    /// Kinds whose watch broke: they are listed again.
+    /// Kinds whose watch broke. They are listed again.
     pub relisted: BTreeSet<Kind>,
     /// Which events come together.
     pub grouping: Grouping,
@@ -42,11 +42,11 @@ pub struct Delivery {
 /// Which events come together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grouping {
-    /// Each alone.
+    /// Each event alone.
     Split,
-    /// All, in their order.
+    /// All events, in their order.
     Together,
-    /// All, and of each object only the last.
+    /// All events, and only the last event of each object.
     Squashed,
 }
 
@@ -76,7 +76,7 @@ fn delivery() -> impl Strategy<Value = Delivery> {
     )
 }
 
-/// An API server's objects, and what its watches have not delivered yet.
+/// The objects of an API server, and what its watches have not delivered yet.
 #[derive(Debug)]
 pub struct Watches {
     objects: Snapshot,
@@ -85,18 +85,18 @@ pub struct Watches {
     pending: BTreeMap<Kind, Vec<PendingObject>>,
 }
 
-/// An object's key, and what it is now; `None` if it is gone.
+/// An object's key and its present state. `None` if it is gone.
 type PendingObject = (ObjectKey, Option<Object>);
 
 impl Watches {
-    /// Watches of these objects that have delivered nothing. A field selector can
-    /// leave out pods that have `ended`: one that ends is deleted for who
-    /// watches.
+    /// Watches of these objects that have delivered nothing yet. A field selector
+    /// can leave out pods that have `ended`. A watch then reports a pod that ends
+    /// as deleted.
     pub fn new(objects: Snapshot, ended: bool) -> Self {
         Self { objects, ended, pending: BTreeMap::new() }
     }
 
-    /// What all watches will have delivered in the end.
+    /// Everything that the watches will have delivered in the end.
     pub fn objects(&self) -> Snapshot {
         let Snapshot { policies, pods, namespaces } = self.objects.clone();
         let pods = pods.into_iter().filter(|(_, pod)| self.shows(pod)).collect();
@@ -107,8 +107,7 @@ impl Watches {
         self.ended || !matches!(pod.phase, Phase::Succeeded | Phase::Failed)
     }
 
-    /// Changes the objects, and tells what is to be told: events that come
-    /// together, then the next.
+    /// Changes the objects. Returns the batches of events to deliver, in order.
     pub fn step(&mut self, step: &Step) -> Vec<Vec<Event>> {
         for edit in &step.edits {
             self.change(|objects| edit.apply(objects));
@@ -163,7 +162,7 @@ impl Watches {
         }
     }
 
-    /// Lists every kind, in this order. Nothing remains to be delivered.
+    /// Lists every kind, in this order. Nothing is left to deliver.
     pub fn lists(&mut self, order: &[Kind]) -> Vec<Event> {
         self.pending.clear();
         order.iter().map(|kind| self.list(*kind)).collect()

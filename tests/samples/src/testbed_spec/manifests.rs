@@ -1,5 +1,5 @@
-//! The described Namespaces and Pods as YAML for `nftpol -f`, with status, as an
-//! API server shows them.
+//! The described Namespaces and Pods as YAML for `nftpol -f`. They have a status,
+//! as from an API server.
 
 use std::fmt::Write;
 

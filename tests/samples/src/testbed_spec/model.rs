@@ -1,5 +1,5 @@
-//! The described Namespaces and Pods in the policy model's words. The reader of
-//! YAML is compared with these, so no YAML is involved here.
+//! The described Namespaces and Pods in the words of the policy model. The tests
+//! compare the YAML reader with these, so no YAML is involved here.
 
 use policy::{NamedPort, Namespace, ObjectKey, Phase, Pod};
 
@@ -35,7 +35,7 @@ impl TestbedSpec {
     }
 }
 
-/// In the order that the reader of YAML puts them; it means nothing.
+/// Sorted as the YAML reader sorts them. The order has no meaning.
 fn sorted(ports: &[NamedPort]) -> Vec<NamedPort> {
     let mut ports = ports.to_vec();
     ports.sort();

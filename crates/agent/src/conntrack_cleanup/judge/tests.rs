@@ -12,8 +12,8 @@ const UDP: u8 = 17;
 const ICMP: u8 = 1;
 const SCTP: u8 = 132;
 
-/// Pods 10.0.0.1 and fd00::1 of this node take TCP 80 and UDP 80 from
-/// 10.0.0.0/29 and send to 10.0.0.0/29 whatever they like.
+/// Pods 10.0.0.1 and fd00::1 of this node accept TCP 80 and UDP 80 from
+/// 10.0.0.0/29. They may send anything to 10.0.0.0/29.
 fn table() -> Ruleset {
     let block = |text: &str| Peer::IpBlock(IpBlock::new(cidr::parse(text).unwrap(), []).unwrap());
     let peers = || Peers::Only(vec![block("10.0.0.0/29")]);
@@ -55,7 +55,7 @@ fn flow(protocol: u8, from: (&str, u16), to: (&str, u16)) -> Flow {
     translated(protocol, from, to, to)
 }
 
-/// A flow that is sent to `to` and goes to `behind`.
+/// A flow that is sent to `to` and translated to `behind`.
 fn translated(protocol: u8, from: (&str, u16), to: (&str, u16), behind: (&str, u16)) -> Flow {
     let (original, reply) = (tuple(protocol, from, to), tuple(protocol, behind, from));
     Flow { original, reply, zone: 0, id: 1, master: None }

@@ -1,4 +1,4 @@
-//! Warnings about port names, and what they cost.
+//! Warnings about port names, and their cost.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ fn policy(name: &str, port: &str) -> NetworkPolicy {
     }
 }
 
-/// The three pods have chains of their own, and two have not the name.
+/// Each of the three pods has its own chain. Two of them lack the name.
 #[test]
 fn a_port_name_that_no_selected_pod_has_is_said_once() {
     let policies = [policy("one", "http"), policy("two", "htpp"), policy("three", "dns")];
@@ -54,7 +54,7 @@ fn a_port_name_that_no_selected_pod_has_is_said_once() {
     );
 }
 
-/// Pods that all have one label and each one of its own; half have `http`.
+/// Pods with one common label and one label each of their own. Half have `http`.
 fn crowd(count: u32) -> impl Iterator<Item = Pod> {
     (0..count).map(|number| {
         let mut one = pod(0, if number % 2 == 0 { "http" } else { "dns" });
@@ -68,8 +68,8 @@ fn crowd(count: u32) -> impl Iterator<Item = Pod> {
     })
 }
 
-/// What is looked at when a pod changes its port, moves, goes and comes back:
-/// a pod of another node, and the one of this node.
+/// The cost when a pod changes its port, moves, disappears and comes back: a pod of
+/// another node, and the pod of this node.
 fn cost(pods: u32) -> Vec<usize> {
     let policies = (0..50).map(|number| {
         let name = ["http", "htpp", "other"][number % 3];
@@ -107,17 +107,17 @@ fn cost(pods: u32) -> Vec<usize> {
     costs
 }
 
-/// Twenty times the pods; what grows is the depth of an ordered set.
+/// With twenty times the pods, only the depth of an ordered set grows.
 #[test]
 fn an_event_does_not_cost_the_pods_of_its_namespace() {
     for (index, (small, large)) in cost(100).into_iter().zip(cost(2_000)).enumerate() {
-        assert!(small >= 50, "step {index}: nothing was counted but {small} looks");
+        assert!(small >= 50, "step {index}: only {small} looks were counted");
         assert!(large <= small * 3 / 2, "step {index}: {small} looks, then {large}");
     }
 }
 
-/// A pod (by number) that comes or changes, with a label and perhaps a port, ended
-/// or not, or that goes; or a policy, likewise.
+/// Sets or deletes a pod or a policy, by number. A pod has a label, perhaps a port,
+/// and may have ended.
 #[derive(Clone, Debug)]
 enum Step {
     Pod(u8, Option<(&'static str, Option<&'static str>, Phase)>),

@@ -99,7 +99,7 @@ fn an_entry_without_a_part_is_none() {
     assert!(decoded(without_id.bytes()).is_some());
 }
 
-/// A zone of only the original direction is inside that direction's tuple.
+/// A zone of the original direction only is inside that direction's tuple.
 #[test]
 fn a_zone_of_one_direction_is_read() {
     let original = udp("10.0.0.1", 1000, "10.0.0.2", 53);

@@ -1,4 +1,4 @@
-//! Whose an address is: nodes, hostNetwork, ended pods, a pod itself.
+//! Who has an address: nodes, hostNetwork, ended pods, a pod itself.
 
 use super::*;
 
@@ -7,12 +7,13 @@ pub(super) fn cases() -> Vec<Case> {
     [nodes(), lives(), reused(), stacks(), itself()].into_iter().flatten().collect()
 }
 
-/// Every pod of `dev` isolated both ways; pods of any namespace allowed.
+/// Every pod of `dev` is isolated in both directions. Pods of any namespace are
+/// allowed.
 fn locked() -> NetworkPolicy {
     policy("").ingress([peers([any_of("", "")])]).egress([peers([any_of("", "")])])
 }
 
-/// Every pod of `dev` isolated both ways; nothing allowed.
+/// Every pod of `dev` is isolated in both directions. Nothing is allowed.
 fn shut() -> NetworkPolicy {
     policy("").ingress([]).egress([])
 }
@@ -82,8 +83,8 @@ fn lives() -> Vec<Case> {
 
 fn reused() -> Vec<Case> {
     let topic = "ended pods and reused addresses";
-    // Two pods report 10.0.0.9: `dev/one` is isolated and a peer, the other,
-    // of a namespace that no policy speaks of, is neither.
+    // Two pods report 10.0.0.9. `dev/one` is isolated and a peer. The other is in a
+    // namespace that no policy mentions, and is neither.
     let case = |name, policy: NetworkPolicy, one: Pod, other: Pod, packet, says| Case {
         topic,
         name,

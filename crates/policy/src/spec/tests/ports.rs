@@ -1,4 +1,4 @@
-//! Named ports: they are the destination pod's, in both directions.
+//! Named ports: in both directions, the destination pod's ports count.
 
 use super::*;
 

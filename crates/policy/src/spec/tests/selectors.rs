@@ -1,4 +1,4 @@
-//! Selectors of pods and namespaces, and peers that are nobody.
+//! Selectors of pods and namespaces, and peers that match nobody.
 
 use super::*;
 
@@ -7,7 +7,7 @@ pub(super) fn cases() -> Vec<Case> {
     [operators(), namespaces(), nobody()].into_iter().flatten().collect()
 }
 
-/// Whether a policy for all pods lets this source in by this peer.
+/// Whether a policy for all pods allows this source with this peer.
 fn from(
     topic: &'static str,
     name: &'static str,
@@ -20,7 +20,7 @@ fn from(
 }
 
 fn operators() -> Vec<Case> {
-    // From the labelled pod `web`, and from the pod `bare` without any label.
+    // From the labelled pod `web`, and from the pod `bare` without labels.
     let web = |name, text, allowed| {
         from("operators", name, own(text), "10.0.0.1 > 10.0.0.2 tcp/80", allowed)
     };

@@ -1,8 +1,8 @@
-//! Depth first through all ways of one packet.
+//! Searches all ways of one packet, depth first.
 //!
 //! If a look-up gives one answer at several moments, only the earliest is tried:
-//! all that can follow a later one can follow it too. A place that was reached
-//! before at the same moment is not tried again.
+//! everything after a later one can also follow the earliest. A place that was
+//! reached before at the same moment is not tried again.
 
 use std::collections::HashSet;
 
@@ -31,7 +31,7 @@ struct Branch<'a> {
     entered: usize,
     /// The state in which the packet entered the first.
     generation: usize,
-    /// The state at the moment.
+    /// The present state.
     time: usize,
     look_ups: Vec<(&'a Name, usize, bool)>,
     /// The last rule that matched.
@@ -39,8 +39,8 @@ struct Branch<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Through all base chains, one after the other, from state `start` on
-    /// and across this many commits.
+    /// Through all base chains, one after the other. Starts in state `start` and
+    /// crosses at most this many commits.
     pub fn through(
         history: &'a [Ruleset],
         packet: &'a Packet,
@@ -50,8 +50,8 @@ impl<'a> Search<'a> {
         let hooks = base_chains(&history[start]);
         let mut search = Self::new(history, packet, hooks, start, commits);
         search.open_hook(None, start);
-        // A packet has the list of hooks before the generation. Where both are
-        // of the later state it is a packet that starts there.
+        // A packet gets the list of hooks before the generation. If both are of the
+        // later state, it is a packet that starts there.
         for (time, later) in search.history.iter().enumerate().skip(start + 1) {
             if base_chains(later) != search.hooks {
                 search.open_hook(None, time);
@@ -60,7 +60,7 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// The same through one chain, which is in state `start`.
+    /// Through one chain, which is in state `start`.
     pub fn of_chain(
         history: &'a [Ruleset],
         packet: &'a Packet,
@@ -85,7 +85,7 @@ impl<'a> Search<'a> {
         Self { history, packet, hooks, start, seen: HashSet::new(), open: Vec::new() }
     }
 
-    /// Tells `found` every end, with a witness on demand.
+    /// Calls `found` for every end, with a witness on demand.
     pub fn run(mut self, mut found: impl FnMut(End, &dyn Fn() -> Witness)) -> Result<(), Broken> {
         if self.hooks.is_empty() {
             let generation = self.start;
@@ -114,7 +114,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// Into the next base chain, in the generation of this moment.
+    /// Enters the next base chain, in the generation of this moment.
     fn open_hook(&mut self, before: Option<&Branch<'a>>, time: usize) {
         let entered = before.map_or(0, |branch| branch.entered);
         let Some(&hook) = self.hooks.get(entered) else { return };
@@ -134,9 +134,10 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Into a chain. Of its two lists of rules one is of the present state, the
-    /// other of the state before or already of the next, whose list is put in
-    /// place before it becomes the present; the packet's bit says which it reads.
+    /// Enters a chain. It has two lists of rules. One is of the present state. The
+    /// other is of the state before, or already of the next: the kernel fills in
+    /// the next list before it takes effect. The packet's bit decides which list it
+    /// reads.
     fn enter(&mut self, branch: &Branch<'a>, entrance: &Entrance<'a>) {
         let same_bit = (entrance.from..self.history.len()).step_by(2);
         for generation in same_bit.filter(|generation| branch.time <= generation + 1) {
@@ -175,7 +176,7 @@ impl<'a> Search<'a> {
         for time in branch.time..self.history.len() {
             let (map, alive) = self.object(generation, time, |ruleset| ruleset.maps.get(name));
             let entry = map.and_then(|(map, at)| Some((get(map)?, at)));
-            // Some kernels take the elements of a deleted map out at once
+            // Some kernels remove the elements of a deleted map at once
             // (`nft_map_deactivate`), others leave them to the packets.
             let miss = (!alive && entry.is_some()).then_some(None);
             for entry in [Some(entry), miss].into_iter().flatten() {
@@ -195,10 +196,9 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// What a rule of this generation finds in the place of an object at a
-    /// moment, with the state that it is from, and whether it is still there.
-    /// An object that was deleted keeps what it last held, for packets that
-    /// still know it.
+    /// What a rule of this generation finds in an object at a moment. Also returns
+    /// the state of that content, and whether the object still exists. A deleted
+    /// object keeps its last content for packets that still use it.
     fn object<T>(
         &self,
         generation: usize,

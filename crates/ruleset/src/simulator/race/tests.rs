@@ -1,8 +1,8 @@
-//! The ways of updating a table, and whether packets slip through.
+//! The ways to update a table, and whether packets slip through.
 //!
-//! Each case was measured on Linux 6.18 with a million packets a second over
-//! 20,000 changes; what leaked or was lost there must be possible here, and
-//! what did not must be impossible.
+//! Each case was measured on Linux 6.18 with a million packets a second over 20,000
+//! changes. What leaked or was lost there must be possible here. What did not must
+//! be impossible.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ fn any(verdict: Verdict) -> Rule {
     Rule::new([], verdict)
 }
 
-/// The recommended table for pod .1, isolated for egress, and .2, isolated
-/// for ingress. Chains `e.*` and `i.*`, sets and map entries by the caller.
+/// The recommended table for pod .1, isolated for egress, and .2, isolated for
+/// ingress. The caller adds chains `e.*` and `i.*`, sets and map entries.
 fn table() -> Table {
     Table::new()
         .set("isolated.e4", &["10.0.0.1"])
@@ -45,7 +45,7 @@ fn port(port: u16) -> Packet {
     Packet::to_port(ip("10.0.0.1"), ip("10.0.0.2"), Transport::Tcp, port)
 }
 
-/// Checks that the packet, denied before and after, gets through or not.
+/// Checks whether a packet that is denied before and after gets through.
 #[track_caller]
 fn leaks(expected: bool, tables: &[Table], packet: &Packet) {
     let history = states(tables);
@@ -58,7 +58,7 @@ fn leaks(expected: bool, tables: &[Table], packet: &Packet) {
     assert_eq!(accept.is_some(), expected, "{witness:?}");
 }
 
-/// Checks that the packet, allowed before and after, can be lost or not.
+/// Checks whether a packet that is allowed before and after can be lost.
 #[track_caller]
 fn loses(expected: bool, tables: &[Table], packet: &Packet) {
     let history = states(tables);
@@ -101,8 +101,8 @@ fn a_new_chain_and_the_entry_that_switches_to_it_in_one_batch_leak() {
     let made = table().chain("e.b", [any(DROP)]);
     let switched = made.clone().map("egress4", &[("10.0.0.1", "e.b")]);
     let closed = |table: Table| table.chain("e.a", [any(DROP)]).chain("i.a", [any(ACCEPT)]);
-    // A packet of the old generation finds no rule in the new chain, and
-    // coming back from an egress chain is being allowed.
+    // A packet of the old generation finds no rule in the new chain. A return from
+    // an egress chain means that egress is allowed.
     leaks(true, &[closed(table()), closed(switched.clone())], &web());
     leaks(false, &[closed(table()), closed(made), closed(switched)], &web());
 }
@@ -123,7 +123,8 @@ fn a_new_set_with_the_rule_that_uses_it_is_exact() {
     let with = |set: &str, member: &str| {
         table().chain("i.a", [Rule::new([from_set(set)], ACCEPT), any(DROP)]).set(set, &[member])
     };
-    // The old set goes in the same batch: packets of the old rules know it.
+    // The old set goes in the same batch, but packets of the old rules still use
+    // it.
     loses(false, &[with("p4.a", "10.0.0.1"), with("p4.b", "10.0.0.1")], &web());
     leaks(false, &[with("p4.a", "10.0.0.8"), with("p4.b", "10.0.0.9")], &web());
 }
@@ -137,8 +138,8 @@ fn two_base_chains_changed_in_opposite_directions_leak() {
     };
     leaks(true, &[two(ACCEPT, DROP), two(DROP, ACCEPT)], &web());
     leaks(false, &[two(ACCEPT, DROP), two(DROP, DROP), two(DROP, ACCEPT)], &web());
-    // One base chain that calls both does not, see the case of two chains
-    // refilled together.
+    // One base chain that calls both does not leak. See the case of two chains that
+    // are refilled together.
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn a_rule_and_an_element_of_its_set_changed_together_leak() {
             .set("p4.a", &[member])
     };
     leaks(true, &[with("10.0.0.8", 80), with("10.0.0.1", 443)], &web());
-    // A new meaning in a new set does not.
+    // A new meaning in a new set does not leak.
     let new = table()
         .chain("i.a", [Rule::new([from_set("p4.b"), tcp(443)], ACCEPT), any(DROP)])
         .set("p4.b", &["10.0.0.1"]);
@@ -194,8 +195,8 @@ fn deleting_and_recreating_the_table_leaks() {
     leaks(true, &[table(), Table::new(), table()], &web());
 }
 
-/// The two tables are two base chains here, the packets of the first state
-/// gone (`membarrier`) before the last begins.
+/// Here the two tables are two base chains. The packets of the first state are gone
+/// (`membarrier`) before the last state begins.
 #[test]
 fn a_second_table_beside_the_first_is_exact() {
     let both = |first: Option<Verdict>, second: Option<Verdict>| {
@@ -215,7 +216,7 @@ fn a_second_table_beside_the_first_is_exact() {
         leaks(false, window, &web());
         loses(false, window, &port(8080));
     }
-    // Without the wait a slow packet meets neither.
+    // Without the wait, a slow packet meets neither table.
     let all = states(&[&built[..], &taken_over[1..]].concat());
     assert!(possible_outcomes_across(&all, &web(), 2).unwrap().accept.is_some());
 }
@@ -245,9 +246,9 @@ fn a_map_that_is_deleted_with_its_chain_still_judges_or_misses() {
     let mut without = new.clone();
     without.0.maps.remove("ingress4");
     without.0.chains.remove("i.a");
-    // The packet of the old rules can miss in the dying map and is dropped.
+    // A packet of the old rules can find nothing in the dying map and is dropped.
     loses(true, &[old.clone(), without.clone()], &web());
-    // Nothing is lost when the map outlives the packets of the old rules.
+    // Nothing is lost if the map outlives the packets of the old rules.
     loses(false, &[old, new.clone()], &web());
     loses(false, &[new, without], &web());
 }
@@ -257,19 +258,20 @@ fn two_chains_refilled_together_flip_together_for_packets_that_are_quick() {
     let with = |egress, ingress| table().chain("e.a", [any(egress)]).chain("i.a", [any(ingress)]);
     let tables = [with(RETURN, DROP), with(RETURN, DROP), with(DROP, ACCEPT)];
     leaks(false, &tables, &web());
-    // A packet that meets both commits finds the third state's rules in the
-    // place of its own.
+    // A packet that meets both commits finds the rules of the third state in place
+    // of its own.
     let slow = possible_outcomes_across(&states(&tables), &web(), 2).unwrap();
     let witness = slow.accept.unwrap();
     assert_eq!(witness.generation, 0);
     assert_eq!(witness.decided_by, Some(RulePosition { chain: name("i.a"), rule: 0 }));
-    // Taking first is right for it, too.
+    // Denying first is right for this packet, too.
     let ordered = [with(RETURN, DROP), with(DROP, DROP), with(DROP, DROP), with(DROP, ACCEPT)];
     let slow = possible_outcomes_across(&states(&ordered), &web(), 2).unwrap();
     assert!(slow.always(Outcome::Drop));
 }
 
-/// Why the order of batches is only right for packets that meet one commit.
+/// The order of batches is right only for packets that meet one commit. This test
+/// shows why.
 #[test]
 fn a_packet_that_meets_two_commits_defeats_every_order() {
     let relabelled = |chain: &str, members: &[&str]| {

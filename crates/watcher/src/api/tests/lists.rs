@@ -35,22 +35,22 @@ async fn a_server_without_streaming_lists_lists_from_its_cache_and_is_asked_once
     check::<PodFields>(answers, &expected, &requests).await;
 }
 
-/// A cache that lags behind would take back policies that are enforced.
+/// A cache that lags would revert policies that are already enforced.
 #[tokio::test(start_paused = true)]
 async fn a_list_in_place_of_a_streaming_one_is_of_the_present_state() {
     async fn lists<T: Watched>(first: &str) {
         let answers = vec![
             ends(422, status(422, "sendInitialEvents is forbidden for watch")),
-            // The first list fails once, and is still the first.
+            // The first list fails once. The retry is still the first.
             ends(503, "not ready"),
             ends(200, list(7, &[])),
-            // Lost history: the list is never older than the last event.
+            // Lost history. The list is never older than the last event.
             ended(&[event("ERROR", status(410, "too old"))]),
             ends(200, list(9, &[])),
-            // The version that a list must have moves on with the watch.
+            // The version that a list must have grows with the watch.
             ended(&[bookmark(11, false), json!({"type": "DELETED"})]),
             ends(503, "not ready"),
-            // A database that was restored.
+            // The database was restored.
             ends(504, status(504, "Too large resource version: 11, current: 3")),
             ends(200, list(3, &[])),
             stays_open(&[]),
@@ -68,7 +68,7 @@ async fn a_list_in_place_of_a_streaming_one_is_of_the_present_state() {
     }
     lists::<PolicyJson>("most recent").await;
     lists::<NamespaceFields>("most recent").await;
-    // Pods are many, and the watch soon brings them up to date.
+    // Pods are many, and the watch soon updates them.
     lists::<PodFields>("0").await;
 }
 
@@ -130,7 +130,7 @@ async fn one_list_of_everything_for_people() {
     let all = crate::api::list(client).await.unwrap();
     let kinds: Vec<Kind> = all.iter().map(|found| found.object.kind()).collect();
     assert_eq!(kinds, [Kind::NetworkPolicy, Kind::Namespace, Kind::Pod]);
-    // Without a version, which asks for the most recent one.
+    // Without a version. That asks for the most recent state.
     assert!(asked.lock().unwrap().iter().all(|uri| !uri.contains("resourceVersion")));
     let (client, _) = served(vec![ends(403, status(403, "no"))]);
     assert_eq!(crate::api::list(client).await.unwrap_err().failure_kind(), FailureKind::Forbidden);

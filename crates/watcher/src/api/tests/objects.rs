@@ -1,4 +1,4 @@
-//! What objects become, readable or not.
+//! The results of reading objects, valid or not.
 
 use super::super::kinds::{NamespaceFields, PolicyJson};
 use super::super::watch_line;
@@ -115,7 +115,7 @@ fn a_line_of_a_watch_is_events_or_an_error() {
         assert!(deep.len() > 100_000);
         assert_eq!(read(kind, &deep), "decode", "{kind}");
         let closed = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        // The type comes first, as a server writes it.
+        // The type comes first, as in a server's answer.
         let object = pod("a", 3).to_string().replace("{\"a\":\"b\"}", &closed);
         let read = read(kind, &format!("{{\"type\":\"ADDED\",\"object\":{object}}}"));
         // A policy's JSON is parsed whole; `policy_json` drops its annotations later.

@@ -10,7 +10,7 @@ async fn a_line_that_is_cut_off_is_asked_for_again() {
     let broken = "connection: cannot watch pods: the connection ended within an event";
     let expected = ["listed ", "applied ns/a", broken, "deleted ns/a"];
     check::<PodFields>(answers, &expected, &["stream ", "watch 8"]).await;
-    // A complete line that is not an event: only a list shows what changed.
+    // A complete line that is not an event. Only a list can show what changed.
     let mut garbled = ended(&[bookmark(7, true)]);
     garbled.1.push_str("{\"type\":\"DELETED\",\"obj\n");
     let (client, asked) = served(vec![garbled, stays_open(&[bookmark(9, true)])]);
@@ -27,11 +27,11 @@ async fn silence_is_noticed() {
         ends_after(200, &[bookmark(7, true)]),
         // A server that sends bookmarks may miss two.
         stays_open(&[bookmark(9, false)]),
-        // In a watch without a bookmark yet, silence is allowed until the end.
+        // Before the first bookmark of a watch, silence is allowed until the end.
         stays_open(&[]),
-        // No bookmark until the end, from a server that sends them: list again.
+        // A server that sends bookmarks sent none until the end: list again.
         ends_after(200, &[]),
-        // An answer that never ends its initial events, and no answer at all.
+        // An answer whose initial events never end, and no answer at all.
         stays_open(&[event("ADDED", pod("a", 3))]),
     ];
     let (client, asked) = served(answers);
@@ -58,17 +58,17 @@ async fn silence_is_noticed() {
 #[tokio::test(start_paused = true)]
 async fn short_watches_that_stay_silent_for_long_are_listed_again() {
     let mut answers = vec![ends_after(100, &[bookmark(7, true), bookmark(8, false)])];
-    answers.extend((0..6).map(|_| ends_after(100, &[])));
+    answers.extend((0..5).map(|_| ends_after(100, &[])));
     answers.push(stays_open(&[bookmark(3, true)]));
     let (client, asked) = served(answers);
     let shown = shown(watch::events::<PodFields>(client), 2).await;
     assert_eq!(shown, ["listed ", "listed "]);
     let asked: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
     let watches = asked.iter().filter(|one| *one == "watch 8").count();
-    assert!((5..=6).contains(&watches) && asked.ends_with(&["stream 8".to_owned()]), "{asked:?}");
+    assert_eq!((watches, asked.last().map(String::as_str)), (5, Some("stream 8")), "{asked:?}");
 }
 
-/// A server that shuts down ends the watches of all agents in one moment.
+/// A server that shuts down ends the watches of all agents at the same time.
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_ends_early_is_resumed_after_a_pause_that_grows_and_differs() {
     let mut firsts = Vec::new();

@@ -1,4 +1,4 @@
-//! Which kind a document is, and lists of documents.
+//! The kind of a document, and lists of documents.
 
 use super::*;
 

@@ -1,16 +1,16 @@
 //! What a request asks for.
 //!
-//! In: method and target. Out: verb, resource and query in the API's words
+//! Reads verb, resource and query, in the API's words, from method and target
 //! (kubernetes.io/docs/reference/using-api/api-concepts).
 
 use std::collections::BTreeMap;
 
 use hyper::{Method, Uri};
 
-/// A request's verb, as RBAC knows it.
+/// A request's verb, as in RBAC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
-    /// GET of one object, or of something that is no resource.
+    /// GET of one object, or of a path that is no resource.
     Get,
     /// GET of a collection.
     List,
@@ -25,12 +25,12 @@ pub enum Verb {
 pub struct Call {
     /// Its verb.
     pub verb: Verb,
-    /// The plural name of the resource, such as `pods`; the whole path when
-    /// it is no resource's.
+    /// The plural name of the resource, such as `pods`. If the path is no resource,
+    /// the whole path.
     pub resource: String,
-    /// The path as it was sent.
+    /// The path as sent.
     pub path: String,
-    /// The parameters as they were sent, `%` and all.
+    /// The parameters as sent, still percent-encoded.
     pub query: BTreeMap<String, String>,
 }
 
@@ -59,7 +59,7 @@ impl Call {
     }
 }
 
-/// The resource of a path, and whether it is about one object of it.
+/// The resource of a path, and whether the path names one object of it.
 fn resource(path: &str) -> Option<(&str, bool)> {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     let rest = match parts.as_slice() {

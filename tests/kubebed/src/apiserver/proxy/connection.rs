@@ -20,11 +20,11 @@ use tokio::task::JoinSet;
 use super::Shared;
 use super::forward::forward;
 
-/// Commands for the listener. Each is answered when it is done.
+/// Commands for the listener. It confirms each when it is done.
 pub(super) enum Command {
     /// Close all connections.
     Cut(oneshot::Sender<()>),
-    /// Take connections from here, or from nowhere.
+    /// Accept connections from this listener, or accept none.
     Listen(Option<std::net::TcpListener>, oneshot::Sender<()>),
 }
 
@@ -38,7 +38,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut orders: mpsc::UnboundedReceiv
                 None => return,
                 Some(Command::Cut(done)) => {
                     connections.shutdown().await;
-                    // Who ordered may have gone on.
+                    // The sender of the command may no longer be waiting.
                     let _ = done.send(());
                 }
                 Some(Command::Listen(socket, done)) => {
@@ -64,7 +64,7 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
 async fn connection(shared: Arc<Shared>, stream: TcpStream) {
     let counted = Counted { stream, shared: Arc::clone(&shared) };
     let service = service_fn(|request| forward(Arc::clone(&shared), request));
-    // A connection that breaks is the client's to notice.
+    // If a connection breaks, the client notices it.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(counted), service).await;
 }
 

@@ -1,7 +1,7 @@
 //! A watch stream on its way through the proxy.
 //!
-//! In: the server's stream of JSON lines, and commands. Out: whole lines, as soon
-//! as they may pass. On command, 410 Expired is the last line.
+//! It passes on whole lines of the server's JSON stream as soon as they may pass.
+//! On command, the last line is 410 Expired.
 //! Never: half a line before that one, or a changed line.
 
 use std::collections::BTreeSet;
@@ -11,8 +11,8 @@ use hyper::body::Bytes;
 use kube::client::Body;
 use tokio::sync::{mpsc, watch};
 
-/// What the server sends for a resource version that it has compacted
-/// (NewResourceExpired in apimachinery/pkg/api/errors, Kubernetes 1.36).
+/// What the server sends for a compacted resource version (NewResourceExpired in
+/// apimachinery/pkg/api/errors, Kubernetes 1.36).
 const EXPIRED: &str = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"The resourceVersion for the provided watch is too old.","reason":"Expired","code":410}}
 "#;
 
@@ -22,7 +22,7 @@ pub(super) struct Events {
     body: Body,
     held: watch::Receiver<BTreeSet<String>>,
     ended: mpsc::UnboundedReceiver<()>,
-    /// What has come of a line that is not yet whole.
+    /// The part of a line that has arrived so far.
     rest: Vec<u8>,
     over: bool,
 }
@@ -37,7 +37,7 @@ impl Events {
         Self { resource, body, held, ended, rest: Vec::new(), over: false }
     }
 
-    /// The next lines; `None` at the end.
+    /// The next lines. `None` at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, kube::Error>> {
         if self.over {
             return None;
@@ -45,7 +45,7 @@ impl Events {
         let Self { resource, body, held, ended, rest, .. } = self;
         let passed = async {
             let lines = lines(body, rest).await;
-            // It errs only when the proxy is gone, and this stream with it.
+            // It fails only when the proxy is gone, and this stream with it.
             let _ = held.wait_for(|held| !held.contains(resource)).await;
             lines
         };
@@ -64,7 +64,7 @@ impl Events {
     }
 }
 
-/// Reads until at least one line is whole.
+/// Reads until at least one line is complete.
 async fn lines(body: &mut Body, rest: &mut Vec<u8>) -> Option<Result<Bytes, kube::Error>> {
     loop {
         let data = match body.frame().await {

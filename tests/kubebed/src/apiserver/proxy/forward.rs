@@ -1,8 +1,7 @@
 //! Forwards one request to the real server.
 //!
-//! In: the request. Out: the server's answer as it comes, or the answer that a test
-//! asked for. Never: a second try. When the server gives no answer, the connection
-//! ends.
+//! Returns the server's answer as it arrives, or the answer that a test asked for.
+//! Never: a retry. If the server gives no answer, the connection ends.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,7 +37,7 @@ pub(super) async fn forward(
         return Ok(invalid()?);
     }
     let (mut parts, body) = request.into_parts();
-    // Of this connection, or of the other client's.
+    // These headers belong to this connection, or to the other client's.
     for header in [HOST, AUTHORIZATION, CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
         parts.headers.remove(header);
     }
@@ -55,7 +54,7 @@ pub(super) async fn forward(
     Ok(Response::from_parts(parts, body))
 }
 
-/// A watch stream that can be held and ended.
+/// A watch stream that can be paused and ended.
 fn watched(shared: &Shared, resource: String, body: Body) -> UnsyncBoxBody<Bytes, kube::Error> {
     let (end, ended) = mpsc::unbounded_channel();
     let mut streams = lock(&shared.streams);
@@ -69,8 +68,9 @@ fn watched(shared: &Shared, resource: String, body: Body) -> UnsyncBoxBody<Bytes
     BodyExt::boxed_unsync(StreamBody::new(frames))
 }
 
-/// What ValidateListOptions answers where the feature gate WatchList is off
-/// (apimachinery/pkg/apis/meta/internalversion/validation, Kubernetes 1.27 to 1.33).
+/// ValidateListOptions answers this if the feature gate WatchList is off
+/// (apimachinery/pkg/apis/meta/internalversion/validation, Kubernetes 1.27 to
+/// 1.33).
 fn invalid() -> Result<Answer, hyper::http::Error> {
     let detail =
         "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";

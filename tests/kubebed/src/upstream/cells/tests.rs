@@ -1,8 +1,8 @@
 use super::*;
 
-/// What a spec logs that looks once at two pods. `x/a` is not to reach itself
-/// (but does), `x/a` is not to reach `y/a` and did at first, `y/a` did not reach
-/// `x/a` for a while.
+/// The log of a spec that checks two pods once. `x/a` must not reach itself, but
+/// does. `x/a` must not reach `y/a`, but did at first. `y/a` did not reach `x/a`
+/// for a while.
 const LOG: &str = "\
 I1123 18:30:09.3 10103 test_helper.go:71] waiting for HTTP servers
 I1123 18:30:09.4 10103 kubemanager.go:185] probe #1 :: connectivity expected :: x/a -> 10.96.0.2 :: stderr - REFUSED

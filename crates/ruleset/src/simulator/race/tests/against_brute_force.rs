@@ -1,4 +1,4 @@
-//! The search against every schedule tried one by one, on random tables.
+//! Compares the search with every schedule, tried one by one, on random tables.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ fn arbitrary_verdict(later: &'static [&'static str]) -> impl Strategy<Value = Ve
     prop_oneof![plain, to.clone().prop_map(jump), to.prop_map(goto)].boxed()
 }
 
-/// A rule that only goes to later chains, so that there is no loop.
+/// A rule that jumps only to later chains, so that there is no loop.
 fn arbitrary_rule(later: &'static [&'static str]) -> impl Strategy<Value = Rule> {
     let matches = proptest::collection::vec(proptest::sample::select(&SETS[..]), 0..3)
         .prop_map(|sets| sets.into_iter().map(from_set).collect::<Vec<Match>>());
@@ -33,7 +33,7 @@ fn arbitrary_rule(later: &'static [&'static str]) -> impl Strategy<Value = Rule>
     ]
 }
 
-/// All tables of one history have the same sets, maps and first chains; their
+/// All tables of one history have the same sets, maps and first chains. Only their
 /// contents differ.
 fn arbitrary_table() -> impl Strategy<Value = Table> {
     let rules = |later| proptest::collection::vec(arbitrary_rule(later), 0..4);
@@ -59,7 +59,7 @@ fn arbitrary_table() -> impl Strategy<Value = Table> {
     )
 }
 
-/// Every outcome, by trying each moment for each look-up.
+/// All outcomes, found by trying each moment for each look-up.
 fn brute_force(history: &[Ruleset], commits: usize) -> BTreeSet<bool> {
     let mut outcomes = BTreeSet::new();
     for start in 0..history.len() {
@@ -106,7 +106,7 @@ fn follow<'a>(
         Stop::Asks(Question::Enter(entrance)) => {
             for time in now..history.len() {
                 for generation in entrance.from..history.len() {
-                    // The two lists, one of them perhaps of the next state.
+                    // The two lists of rules. One may already be of the next state.
                     let same_bit = generation % 2 == entrance.from % 2;
                     if same_bit && generation.abs_diff(time) <= 1 {
                         let mut next = thread.clone();
