@@ -7,27 +7,36 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{Diagnostic, ObjectKey, Snapshot};
 use watcher::api::{Event, Found};
-use watcher::{Kind, Object, Store};
+use watcher::{Kind, Known, Object, Store};
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
 pub struct ClusterState {
     store: Store,
+    /// For the watches, which read lists again.
+    known: Known,
     listed: BTreeSet<Kind>,
     findings: BTreeMap<(Kind, ObjectKey), Vec<Diagnostic>>,
 }
 
 impl ClusterState {
+    /// The objects of this state, now and later, for the watches.
+    pub fn known(&self) -> Known {
+        self.known.clone()
+    }
+
     /// Takes an event in. Returns whether anything changed, findings included:
     /// an object can be wrong in a new way and still mean the same.
     pub fn take(&mut self, event: Event) -> bool {
+        let changed = self.store_event(event);
+        self.known.set(self.store.snapshot());
+        changed
+    }
+
+    fn store_event(&mut self, event: Event) -> bool {
         match event {
             Event::Listed { kind, objects } => {
-                let keys: BTreeSet<ObjectKey> =
-                    objects.iter().map(|found| found.object.key()).collect();
-                let before = self.findings.len();
-                self.findings.retain(|(of, key), _| *of != kind || keys.contains(key));
-                let mut changed = self.findings.len() != before;
+                let mut changed = self.forget_findings(kind, &objects);
                 let mut kept = Vec::with_capacity(objects.len());
                 for Found { object, diagnostics } in objects {
                     changed |= self.find(&object, diagnostics);
@@ -46,6 +55,17 @@ impl ClusterState {
             }
             Event::Failed { .. } => false,
         }
+    }
+
+    /// Forgets what is wrong with objects that are not listed any more. Returns
+    /// whether anything was.
+    fn forget_findings(&mut self, kind: Kind, listed: &[Found]) -> bool {
+        let before = self.findings.len();
+        if self.findings.keys().any(|(of, _)| *of == kind) {
+            let keys: BTreeSet<ObjectKey> = listed.iter().map(|one| one.object.key()).collect();
+            self.findings.retain(|(of, key), _| *of != kind || keys.contains(key));
+        }
+        self.findings.len() != before
     }
 
     /// Stores what is wrong with an object, and logs it if it is new. Returns

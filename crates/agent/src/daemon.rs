@@ -87,7 +87,7 @@ pub fn run(args: &Agent) -> Result<()> {
     });
     // The watches start only now: an agent that waits for its lock puts no load
     // on the API server. If the other thread is gone, the enforcer notices.
-    let _ = begin.send(());
+    let _ = begin.send(enforcer.known());
     ended(catch_unwind(AssertUnwindSafe(|| enforcer.run())))?;
     tracing::info!("stopped; the rules stay in force");
     Ok(())

@@ -30,8 +30,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use watcher::Kind;
 use watcher::api::Event;
+use watcher::{Kind, Known};
 
 use crate::Sink;
 use crate::cluster_state::ClusterState;
@@ -88,6 +88,11 @@ impl<S: Sink> Enforcer<S> {
             enforced: false,
             is_only_table: false,
         }
+    }
+
+    /// The objects that the loop knows, now and later.
+    pub fn known(&self) -> Known {
+        self.cluster.known()
     }
 
     /// Runs until asked to stop; the rules stay.

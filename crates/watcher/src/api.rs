@@ -37,8 +37,8 @@ mod watch_line;
 use futures::{Stream, StreamExt, stream};
 use kube::Client;
 
-use crate::Kind;
 use crate::convert::PodFields;
+use crate::{Kind, Known};
 
 pub use client::client;
 pub use error::{FailureKind, WatchError};
@@ -47,12 +47,13 @@ use kinds::{NamespaceFields, PolicyJson, Watched};
 
 /// The events of all three kinds, without end. The first event of a kind that
 /// is not a failure is a complete [`Event::Listed`]. Each failure is an event,
-/// and the next attempt follows within 5 s.
-pub fn events(client: Client) -> impl Stream<Item = Event> + Send + 'static {
+/// and the next attempt follows within 5 s. An object of a list that equals a
+/// known one is that one.
+pub fn events(client: Client, known: Known) -> impl Stream<Item = Event> + Send + 'static {
     stream::select_all([
-        watch::events::<PolicyJson>(client.clone()).boxed(),
-        watch::events::<NamespaceFields>(client.clone()).boxed(),
-        watch::events::<PodFields>(client).boxed(),
+        watch::events::<PolicyJson>(client.clone(), known.clone()).boxed(),
+        watch::events::<NamespaceFields>(client.clone(), known.clone()).boxed(),
+        watch::events::<PodFields>(client, known).boxed(),
     ])
 }
 
@@ -70,7 +71,7 @@ pub async fn list(client: Client) -> Result<Vec<Found>, WatchError> {
 }
 
 async fn of_kind<T: Watched>(client: &Client) -> Result<Vec<Found>, WatchError> {
-    let listed = requests::list::<T>(client, None).await?;
+    let listed = requests::list::<T>(client, None, &Known::default()).await?;
     listed.items.into_iter().map(|item| item.found).collect()
 }
 

@@ -33,9 +33,11 @@ pub mod api;
 pub mod convert;
 mod decode;
 pub mod files;
+mod known;
 mod object;
 mod spelling;
 mod store;
 
+pub use known::Known;
 pub use object::{Kind, Object};
 pub use store::Store;

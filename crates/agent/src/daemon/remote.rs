@@ -20,6 +20,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
+use watcher::Known;
 use watcher::api::{self, Event};
 
 use super::announce;
@@ -52,7 +53,7 @@ pub fn start(
     served: ServedState,
     messages: Sender<Message>,
     problems: watch::Receiver<Problems>,
-    begin: oneshot::Receiver<()>,
+    begin: oneshot::Receiver<Known>,
 ) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
     let client = runtime.block_on(client(settings.kubeconfig.as_deref()))?;
@@ -81,7 +82,7 @@ async fn run(
     served: &ServedState,
     messages: &Sender<Message>,
     problems: watch::Receiver<Problems>,
-    begin: oneshot::Receiver<()>,
+    begin: oneshot::Receiver<Known>,
 ) {
     let Settings { node, health, metrics, .. } = settings;
     let mut tasks = JoinSet::new();
@@ -91,8 +92,8 @@ async fn run(
     }
     tasks.spawn(announce::publish(client.clone(), node, problems));
     let watches = async {
-        if begin.await.is_ok() {
-            follow(client, &served.metrics, messages).await;
+        if let Ok(known) = begin.await {
+            follow(client, known, &served.metrics, messages).await;
         }
     };
     tokio::select! {
@@ -112,8 +113,8 @@ async fn panicked(tasks: &mut JoinSet<()>) {
 }
 
 /// Passes on the events of the watches, until the loop that enforces is gone.
-async fn follow(client: Client, metrics: &Metrics, messages: &Sender<Message>) {
-    let mut events = pin!(api::events(client));
+async fn follow(client: Client, known: Known, metrics: &Metrics, messages: &Sender<Message>) {
+    let mut events = pin!(api::events(client, known));
     while let Some(event) = events.next().await {
         count(metrics, &event);
         if messages.send(Message::Event(Instant::now(), event)).is_err() {

@@ -18,6 +18,7 @@ use super::error::{WatchError, innermost};
 use super::kinds::Watched;
 use super::list_splitter::ListSplitter;
 use super::watch_line::{self, Item};
+use crate::Known;
 
 /// The longest wait for the start of an answer. An API server without
 /// StreamingCollectionEncodingToJSON (KEP-5116) encodes the whole list before it
@@ -48,10 +49,11 @@ struct FrameMetadata {
 
 /// Lists all objects of a kind. With a version the server may answer from its
 /// cache, as long as that is not older; without one it gives the most recent
-/// state.
+/// state. Items that equal known objects are those.
 pub(super) async fn list<T: Watched>(
     client: &Client,
     not_older: Option<&str>,
+    known: &Known,
 ) -> Result<Listed, WatchError> {
     let mut parameters =
         ListParams { field_selector: T::FIELDS.map(str::to_owned), ..<_>::default() };
@@ -72,7 +74,9 @@ pub(super) async fn list<T: Watched>(
         if piece.is_empty() {
             break;
         }
-        splitter.push(piece, |bytes| items.push(watch_line::item::<T>(bytes)));
+        splitter.push(piece, |bytes| {
+            items.push(watch_line::item::<T>(bytes).map(|item| item.shared(known)));
+        });
         let length = piece.len();
         body.consume_unpin(length);
     }

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use super::kinds::{NamespaceFields, PolicyJson, Watched};
 use super::{Event, FailureKind, watch};
 use crate::convert::PodFields;
-use crate::{Kind, Object};
+use crate::{Kind, Known, Object};
 
 /// An answer: status, body, and after how many seconds it ends.
 struct Answer(u16, String, u64);
@@ -137,7 +137,7 @@ async fn shown(events: impl Stream<Item = Event>, count: usize) -> Vec<String> {
 /// Compares the events from the answers, and the requests.
 async fn check<T: Watched>(answers: Vec<Answer>, expected: &[&str], requests: &[&str]) {
     let (client, asked) = served(answers);
-    assert_eq!(shown(watch::events::<T>(client), expected.len()).await, expected);
+    assert_eq!(shown(watch::events::<T>(client, Known::default()), expected.len()).await, expected);
     let asked = asked.lock().unwrap();
     let seen: Vec<String> = asked.iter().map(|uri| request(uri)).collect();
     assert_eq!(seen, requests, "{asked:#?}");

@@ -20,6 +20,7 @@ use super::event::{Event, Found};
 use super::kinds::{Identity, Watched};
 use super::requests::{self, WatchLines};
 use super::watch_line::{self, Item, Line};
+use crate::Known;
 
 /// How much longer to wait for a server that does not end a watch in time.
 const GRACE: Duration = Duration::from_secs(10);
@@ -35,8 +36,11 @@ const SILENCE_OF_WATCHES: Duration = Duration::from_secs(600);
 const INITIAL_SILENCE: Duration = Duration::from_secs(60);
 
 /// All events of a kind.
-pub(super) fn events<T: Watched>(client: Client) -> impl Stream<Item = Event> + Send + 'static {
-    stream::unfold(Watch::<T>::new(client), |mut watch| async {
+pub(super) fn events<T: Watched>(
+    client: Client,
+    known: Known,
+) -> impl Stream<Item = Event> + Send + 'static {
+    stream::unfold(Watch::<T>::new(client, known), |mut watch| async {
         let event = watch.next().await;
         Some((event, watch))
     })
@@ -44,6 +48,7 @@ pub(super) fn events<T: Watched>(client: Client) -> impl Stream<Item = Event> + 
 
 struct Watch<T> {
     client: Client,
+    known: Known,
     state: State,
     /// Events that come before the next request.
     queue: VecDeque<Event>,
@@ -93,9 +98,10 @@ struct Failure {
 }
 
 impl<T: Watched> Watch<T> {
-    fn new(client: Client) -> Self {
+    fn new(client: Client, known: Known) -> Self {
         Self {
             client,
+            known,
             state: State::Unlisted,
             queue: VecDeque::new(),
             backoff: Backoff::new(),
@@ -144,7 +150,7 @@ impl<T: Watched> Watch<T> {
     }
 
     async fn list(&mut self) -> Result<State, Failure> {
-        let listed = requests::list::<T>(&self.client, self.not_older()).await;
+        let listed = requests::list::<T>(&self.client, self.not_older(), &self.known).await;
         let listed = listed.map_err(|error| self.not_listed(error))?;
         let objects = listed.items.into_iter().filter_map(|item| self.readable(item));
         let objects = objects.collect();
@@ -186,6 +192,7 @@ impl<T: Watched> Watch<T> {
             };
             match watch_line::line::<T>(line).map_err(relist)? {
                 Line::Applied(item) => {
+                    let item = item.shared(&self.known);
                     let key = item.identity.key.clone();
                     match self.readable(item) {
                         Some(found) => objects.insert(key, found),

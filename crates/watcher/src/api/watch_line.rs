@@ -10,7 +10,7 @@ use super::error::WatchError;
 use super::event::{Event, Found};
 use super::kinds::{Identity, Watched};
 use super::list_splitter::ListSplitter;
-use crate::Kind;
+use crate::{Kind, Known};
 
 /// Marks the bookmark that ends the initial events (KEP-3157).
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
@@ -58,6 +58,12 @@ impl From<Named> for Identity {
 impl Item {
     /// The events that an added or modified object becomes. An object that
     /// cannot be read is a failure and is treated as deleted.
+    /// The item with the known object in place of an equal one.
+    pub(super) fn shared(self, known: &Known) -> Self {
+        let found = self.found.map(|found| Found { object: known.share(found.object), ..found });
+        Self { found, ..self }
+    }
+
     pub(super) fn events(self, kind: Kind) -> Vec<Event> {
         match self.found {
             Ok(found) => vec![Event::Applied(found)],

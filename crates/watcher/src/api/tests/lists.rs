@@ -56,7 +56,11 @@ async fn a_list_in_place_of_a_streaming_one_is_of_the_present_state() {
             stays_open(&[]),
         ];
         let (client, asked) = served(answers);
-        let events = watch::events::<T>(client).take(8).map(show).collect::<Vec<_>>().await;
+        let events = watch::events::<T>(client, Known::default())
+            .take(8)
+            .map(show)
+            .collect::<Vec<_>>()
+            .await;
         let listed = events.iter().filter(|event| *event == "listed ").count();
         assert_eq!(listed, 3, "{events:#?}");
         let seen: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
@@ -113,7 +117,7 @@ async fn a_list_that_is_cut_off_is_not_told() {
         stays_open(&[]),
     ];
     let (client, _) = served(answers);
-    let shown = shown(watch::events::<PodFields>(client), 2).await;
+    let shown = shown(watch::events::<PodFields>(client, Known::default()), 2).await;
     assert!(
         shown[0].starts_with("connection: cannot list pods: the list is incomplete"),
         "{shown:?}"

@@ -14,7 +14,7 @@ async fn a_line_that_is_cut_off_is_asked_for_again() {
     let mut garbled = ended(&[bookmark(7, true)]);
     garbled.1.push_str("{\"type\":\"DELETED\",\"obj\n");
     let (client, asked) = served(vec![garbled, stays_open(&[bookmark(9, true)])]);
-    let shown = shown(watch::events::<PodFields>(client), 3).await;
+    let shown = shown(watch::events::<PodFields>(client, Known::default()), 3).await;
     assert!(shown[1].starts_with("decode: cannot read pods: "), "{shown:?}");
     assert_eq!(shown[2], "listed ");
     assert_eq!(request(&asked.lock().unwrap()[1]), "stream 7");
@@ -35,7 +35,7 @@ async fn silence_is_noticed() {
         stays_open(&[event("ADDED", pod("a", 3))]),
     ];
     let (client, asked) = served(answers);
-    let mut events = std::pin::pin!(watch::events::<PodFields>(client));
+    let mut events = std::pin::pin!(watch::events::<PodFields>(client, Known::default()));
     let mut took = Vec::new();
     let mut shown = Vec::new();
     for _ in 0..5 {
@@ -61,7 +61,7 @@ async fn short_watches_that_stay_silent_for_long_are_listed_again() {
     answers.extend((0..5).map(|_| ends_after(100, &[])));
     answers.push(stays_open(&[bookmark(3, true)]));
     let (client, asked) = served(answers);
-    let shown = shown(watch::events::<PodFields>(client), 2).await;
+    let shown = shown(watch::events::<PodFields>(client, Known::default()), 2).await;
     assert_eq!(shown, ["listed ", "listed "]);
     let asked: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
     let watches = asked.iter().filter(|one| *one == "watch 8").count();
@@ -81,7 +81,7 @@ async fn a_watch_that_ends_early_is_resumed_after_a_pause_that_grows_and_differs
             answers.extend([ends_after(100, &[]), ends_after(lasts, &[]), stays_open(&[])]);
             let requests = answers.len();
             let (client, asked) = timed(answers);
-            let events = watch::events::<PodFields>(client).map(show);
+            let events = watch::events::<PodFields>(client, Known::default()).map(show);
             let until = sleep(Duration::from_secs(1000));
             let events: Vec<String> = events.take_until(until).collect().await;
             let failures = events.iter().filter(|event| event.contains("ended the watch at once"));
