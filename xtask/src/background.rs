@@ -1,8 +1,9 @@
 //! Work that gives way to everything else on the machine.
 //!
-//! In: nothing. Out: the words that start a command so. Never: a program that
-//! Debian does not have from the start.
+//! Out: the words to put before a command. Never: a program that Debian lacks
+//! by default.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -16,6 +17,14 @@ const NICE: &[&str] = &["nice", "-n", "19"];
 pub fn words() -> &'static [&'static str] {
     static WORDS: OnceLock<&[&str]> = OnceLock::new();
     WORDS.get_or_init(|| [CHRT, NICE].into_iter().find(|words| starts(words)).unwrap_or(&[]))
+}
+
+/// A program with these words before it, not yet started.
+pub fn command(before: &[&str], program: &Path) -> Command {
+    let mut words = before.iter().map(Path::new).chain([program]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words);
+    command
 }
 
 /// Whether a command that starts so succeeds.

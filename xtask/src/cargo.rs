@@ -3,11 +3,13 @@
 //! In: arguments. Out: success, or an error that names the command.
 //! Never: a toolchain of its own choice; it is the cargo that started us.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+
+use crate::background;
 
 /// Beginnings of the variables that `cargo run` sets for what it runs
 /// (doc.rust-lang.org/cargo/reference/environment-variables.html).
@@ -32,12 +34,22 @@ impl Cargo {
         self
     }
 
-    /// The command, not yet started. `--locked` stands before the subcommand,
-    /// where every subcommand but `fmt` takes it.
+    /// The command, not yet started.
     pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        // What cargo tells this program about its own package is nothing to the
-        // build scripts of others: to them it is a reason to run again.
+        self.command_behind(&[], args)
+    }
+
+    /// The same, with these words before it. `--locked` comes before the
+    /// subcommand, where every subcommand but `fmt` takes it.
+    pub fn command_behind<'a>(
+        &self,
+        before: &[&str],
+        args: impl IntoIterator<Item = &'a str>,
+    ) -> Command {
+        let program = std::env::var_os("CARGO").unwrap_or("cargo".into());
+        let mut command = background::command(before, Path::new(&program));
+        // Variables about this package are irrelevant to other build scripts,
+        // which would run again because of them.
         let ours = |name: &str| OURS.iter().any(|prefix| name.starts_with(prefix));
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(ours) {
@@ -111,7 +123,7 @@ pub fn finish(mut command: Command) -> Result<()> {
 
 /// The command as a person would type it.
 pub fn words(command: &Command) -> String {
-    let program = std::path::Path::new(command.get_program());
+    let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(command.get_program());
     let words = std::iter::once(name).chain(command.get_args());
     words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::background;
 use crate::cargo::{Cargo, words};
 
 /// One test program.
@@ -44,9 +45,8 @@ impl Program {
 
     /// The command, not yet started.
     pub fn command(&self, before: &[&str]) -> Command {
-        let mut words = before.iter().map(Path::new).chain([self.path.as_path()]);
-        let mut command = Command::new(words.next().unwrap_or(&self.path));
-        command.args(words).current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        let mut command = background::command(before, &self.path);
+        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         command
     }
 

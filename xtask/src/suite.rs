@@ -1,9 +1,10 @@
 //! Runs the tests of the workspace.
 //!
 //! Two lanes. Programs that only compute run in the background, several at a
-//! time, and give way to everything else. All others run in the foreground,
-//! one after the other, because many of them measure time or share the kernel.
-//! Those that need programs of Kubernetes come last.
+//! time, and give way to everything else. So do the tests of the documentation.
+//! All others run in the foreground, one after the other, because many of them
+//! measure time or share the kernel. Those that need programs of Kubernetes
+//! come last.
 //!
 //! ```text
 //! foreground  packets  services  ...  | wait | apiserver  agent  | wait | kubernetes ...
@@ -19,6 +20,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::background;
 use crate::cargo::Cargo;
 use crate::kube::{self, Builds, Group};
 use crate::programs::{self, Program};
@@ -91,7 +93,7 @@ impl Selection {
     /// nothing could be counted; [`Tally::verdict`] judges the rest.
     pub fn run(self, cargo: &Cargo, kubernetes: &Builds) -> Result<Tally> {
         let start = Instant::now();
-        let (background, mut foreground): (Vec<_>, Vec<_>) =
+        let (computing, mut foreground): (Vec<_>, Vec<_>) =
             self.programs.into_iter().partition(only_computes);
         foreground.sort_by_key(|program| need(program).and_then(place));
         let args = &self.args;
@@ -100,14 +102,10 @@ impl Selection {
             command.args(args);
             Job { name: program.name(), command }
         };
-        let documentation = || {
-            let fixed = ["test", "--workspace", "--doc", "--"];
-            let words = fixed.into_iter().chain(args.iter().map(String::as_str));
-            Job { name: "documentation".to_owned(), command: cargo.command(words) }
-        };
-        let before = crate::background::words();
-        let waiting = background.iter().map(|program| job(program, before));
-        let lanes = Lanes::new(waiting.chain([documentation()]).collect());
+        let before = background::words();
+        let documentation = documentation(cargo, before, args);
+        let waiting = computing.iter().map(|program| job(program, before));
+        let lanes = Lanes::new(waiting.chain([documentation]).collect());
         let finished = lanes.run(|lane| {
             for program in &foreground {
                 match need(program).map_or(Ok(()), |need| kubernetes.wait(need)) {
@@ -119,6 +117,13 @@ impl Selection {
         })?;
         Ok(sum(finished, start))
     }
+}
+
+/// The tests of the documentation, with these words before the command.
+fn documentation(cargo: &Cargo, before: &[&str], args: &[String]) -> Job {
+    let fixed = ["test", "--workspace", "--doc", "--"];
+    let words = fixed.into_iter().chain(args.iter().map(String::as_str));
+    Job { name: "documentation".to_owned(), command: cargo.command_behind(before, words) }
 }
 
 /// All groups that tests need, in the order in which they are built.
@@ -159,3 +164,6 @@ fn sum(mut finished: Vec<Finished>, start: Instant) -> Tally {
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     tally
 }
+
+#[cfg(test)]
+mod tests;
