@@ -78,6 +78,11 @@ impl Cargo {
         ])
     }
 
+    /// What `cargo metadata` says about the members of the workspace alone.
+    pub fn members(&self) -> Result<Value> {
+        self.query(&["metadata", "--format-version=1", "--no-deps"])
+    }
+
     /// Runs the built program at `path` in the target folder.
     pub fn exec(&self, path: &str, args: &[String]) -> Result<()> {
         let mut command = Command::new(self.target_folder()?.join(path));
@@ -96,8 +101,8 @@ impl Cargo {
     }
 
     fn folder(&self, key: &str) -> Result<PathBuf> {
-        let metadata = self.query(&["metadata", "--format-version=1", "--no-deps"])?;
-        let folder = metadata[key].as_str();
+        let members = self.members()?;
+        let folder = members[key].as_str();
         Ok(folder.with_context(|| format!("cargo metadata names no {key}"))?.into())
     }
 

@@ -18,7 +18,7 @@ mod tally;
 use std::io::IsTerminal;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use crate::background;
 use crate::cargo::Cargo;
@@ -32,8 +32,8 @@ pub use tally::Tally;
 const COMPUTING_PACKAGES: [&str; 7] =
     ["compiler", "fuzz", "policy", "ruleset", "samples", "verify", "xtask"];
 
-/// Tests of other packages that only compute.
-const COMPUTING_TESTS: [&str; 11] = [
+/// Programs of other packages whose tests only compute.
+const COMPUTING_PROGRAMS: [&str; 11] = [
     "suite coverage",
     "suite docs",
     "suite incremental",
@@ -62,6 +62,8 @@ const SLOWEST: usize = 10;
 pub struct Selection {
     args: Vec<String>,
     programs: Vec<Program>,
+    /// Programs that could not list their tests.
+    broken: Vec<(String, Error)>,
 }
 
 impl Selection {
@@ -69,18 +71,21 @@ impl Selection {
     /// and what begins with `-`.
     pub fn build(cargo: &Cargo, args: &[String]) -> Result<Self> {
         let colour = if std::io::stdout().is_terminal() { "always" } else { "never" };
-        let args: Vec<String> =
-            [format!("--color={colour}")].into_iter().chain(args.iter().cloned()).collect();
-        let mut programs = programs::build(cargo)?;
-        let mut error = None;
+        let args = [format!("--color={colour}")].into_iter().chain(args.iter().cloned());
+        Ok(Self::of(programs::build(cargo)?, args.collect()))
+    }
+
+    /// Those of `programs` in which some test may run.
+    fn of(mut programs: Vec<Program>, args: Vec<String>) -> Self {
+        let mut broken = Vec::new();
         programs.retain(|program| match program.tests(&args) {
             Ok(tests) => !tests.is_empty(),
-            Err(problem) => {
-                error = Some(problem);
+            Err(error) => {
+                broken.push((program.name(), error));
                 false
             }
         });
-        error.map_or(Ok(Self { args, programs }), Err)
+        Self { args, programs, broken }
     }
 
     /// What has to be built with Go for them.
@@ -92,6 +97,12 @@ impl Selection {
     /// Runs them, prints what they print and the sum. [`Tally::verdict`] judges it.
     pub fn run(self, cargo: &Cargo, kubernetes: &Builds) -> Tally {
         let start = Instant::now();
+        let documentation = documentation(cargo, background::words(), &self.args);
+        sum(self.finish(documentation, kubernetes), start)
+    }
+
+    /// Runs them to their end.
+    fn finish(self, documentation: Job, kubernetes: &Builds) -> Vec<Finished> {
         let (computing, mut foreground): (Vec<_>, Vec<_>) =
             self.programs.into_iter().partition(only_computes);
         foreground.sort_by_key(|program| need(program).and_then(place));
@@ -102,18 +113,19 @@ impl Selection {
             Job { name: program.name(), command }
         };
         let before = background::words();
-        let documentation = documentation(cargo, before, args);
         let waiting = computing.iter().map(|program| job(program, before));
         let lanes = Lanes::new(waiting.chain([documentation]).collect());
-        let finished = lanes.run(|lane| {
+        lanes.run(|lane| {
+            for (name, error) in &self.broken {
+                lane.could_not_run(name.clone(), error);
+            }
             for program in &foreground {
                 match need(program).map_or(Ok(()), |need| kubernetes.wait(need)) {
                     Ok(()) => lane.run_one(job(program, &[])),
                     Err(error) => lane.could_not_run(program.name(), &error),
                 }
             }
-        });
-        sum(finished, start)
+        })
     }
 }
 
@@ -138,7 +150,7 @@ fn need(program: &Program) -> Option<&'static Group> {
 
 fn only_computes(program: &Program) -> bool {
     COMPUTING_PACKAGES.contains(&program.package.as_str())
-        || COMPUTING_TESTS.contains(&program.name().as_str())
+        || COMPUTING_PROGRAMS.contains(&program.name().as_str())
 }
 
 /// Prints the slowest, the failed, and the sum as the last line.
