@@ -69,6 +69,17 @@ fn documentation_gives_way_to_other_work() {
     assert_eq!(args[3..], ["test", "--workspace", "--doc", "--", "a_filter"]);
 }
 
+#[test]
+fn what_runs_nft_is_in_the_foreground() {
+    let of = |package: &str, target: &str| Program {
+        package: package.to_owned(),
+        ..program(target, Path::new("/nonexistent"))
+    };
+    assert!(only_computes(&of("ruleset", "limits")));
+    assert!(!only_computes(&of("ruleset", "text")));
+    assert!(!only_computes(&of("nft", "kernel")));
+}
+
 /// The names of all packages and of all programs that cargo can build as tests.
 fn names(metadata: &Value) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
