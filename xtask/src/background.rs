@@ -1,8 +1,9 @@
 //! Runs work that gives way to everything else on the machine.
 //!
-//! Returns the words that start a command this way. Never: a program that a base
-//! Debian lacks.
+//! Out: the words to put before a command. Never: a program that Debian lacks
+//! by default.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -18,7 +19,15 @@ pub fn words() -> &'static [&'static str] {
     WORDS.get_or_init(|| [CHRT, NICE].into_iter().find(|words| starts(words)).unwrap_or(&[]))
 }
 
-/// Whether a command with these words before it succeeds.
+/// A program with these words before it, not yet started.
+pub fn command(before: &[&str], program: &Path) -> Command {
+    let mut words = before.iter().map(Path::new).chain([program]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words);
+    command
+}
+
+/// Whether a command that starts so succeeds.
 fn starts(words: &[&str]) -> bool {
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).arg("true").stdout(Stdio::null()).stderr(Stdio::null());

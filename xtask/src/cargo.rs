@@ -3,13 +3,15 @@
 //! Fails with an error that names the command. Never: a toolchain of its own
 //! choice. It uses the cargo that started this program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// Prefixes of the variables that `cargo run` sets for its program
+use crate::background;
+
+/// Beginnings of the variables that `cargo run` sets for what it runs
 /// (doc.rust-lang.org/cargo/reference/environment-variables.html).
 const OURS: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 
@@ -32,12 +34,22 @@ impl Cargo {
         self
     }
 
-    /// The command, not yet started. `--locked` goes before the subcommand, where
-    /// every subcommand except `fmt` accepts it.
+    /// The command, not yet started.
     pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
-        // Cargo sets variables about this package. They mean nothing to the build
-        // scripts of other packages, but a change would make those run again.
+        self.command_behind(&[], args)
+    }
+
+    /// The same, with these words before it. `--locked` comes before the
+    /// subcommand, where every subcommand but `fmt` takes it.
+    pub fn command_behind<'a>(
+        &self,
+        before: &[&str],
+        args: impl IntoIterator<Item = &'a str>,
+    ) -> Command {
+        let program = std::env::var_os("CARGO").unwrap_or("cargo".into());
+        let mut command = background::command(before, Path::new(&program));
+        // Variables about this package are irrelevant to other build scripts,
+        // which would run again because of them.
         let ours = |name: &str| OURS.iter().any(|prefix| name.starts_with(prefix));
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(ours) {
@@ -66,6 +78,11 @@ impl Cargo {
         ])
     }
 
+    /// What `cargo metadata` says about the members of the workspace alone.
+    pub fn members(&self) -> Result<Value> {
+        self.query(&["metadata", "--format-version=1", "--no-deps"])
+    }
+
     /// Runs the built program at `path` in the target folder.
     pub fn exec(&self, path: &str, args: &[String]) -> Result<()> {
         let mut command = Command::new(self.target_folder()?.join(path));
@@ -84,8 +101,8 @@ impl Cargo {
     }
 
     fn folder(&self, key: &str) -> Result<PathBuf> {
-        let metadata = self.query(&["metadata", "--format-version=1", "--no-deps"])?;
-        let folder = metadata[key].as_str();
+        let members = self.members()?;
+        let folder = members[key].as_str();
         Ok(folder.with_context(|| format!("cargo metadata names no {key}"))?.into())
     }
 
@@ -111,7 +128,7 @@ pub fn finish(mut command: Command) -> Result<()> {
 
 /// The command as you would type it.
 pub fn words(command: &Command) -> String {
-    let program = std::path::Path::new(command.get_program());
+    let program = Path::new(command.get_program());
     let name = program.file_name().unwrap_or(command.get_program());
     let words = std::iter::once(name).chain(command.get_args());
     words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" ")

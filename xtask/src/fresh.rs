@@ -70,13 +70,18 @@ fn search(properties: Vec<Property>, time: Duration) -> Result<Vec<Property>> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let until = Instant::now() + time;
     let properties = Mutex::new(properties);
-    thread::scope(|scope| {
-        let work = || work(&properties, until);
-        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        let ended = workers.into_iter().map(|worker| worker.join());
-        ended.flatten().collect::<Result<()>>()
-    })?;
+    side_by_side(workers, || work(&properties, until))?;
     Ok(properties.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Runs `work` in as many threads. The panic of one is a panic of this one.
+fn side_by_side(workers: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(&work)).collect();
+        workers.into_iter().try_for_each(|worker| {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    })
 }
 
 fn work(properties: &Mutex<Vec<Property>>, until: Instant) -> Result<()> {
@@ -149,4 +154,21 @@ fn report(properties: &[Property]) -> Result<()> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "a worker's")]
+    fn the_panic_of_a_worker_is_not_lost() {
+        let _ = side_by_side(2, || panic!("a worker's"));
+    }
+
+    #[test]
+    fn the_error_of_a_worker_is_not_lost() {
+        assert!(side_by_side(2, || bail!("no program")).is_err());
+        assert!(side_by_side(2, || Ok(())).is_ok());
+    }
 }

@@ -1,9 +1,10 @@
 //! Coverage-guided fuzzing on the stable toolchain.
 //!
-//! Prints one line per target (executions, coverage, corpus). Adds inputs that
-//! cover more to `fuzz/corpus`, and fails on a crash.
-//! Never: a nightly compiler. libFuzzer needs only instrumented code, and `-C
-//! passes=sancov-module` makes that (rustc book, "Codegen Options").
+//! In: minutes. Out: a line a target (executions, coverage, corpus), the
+//! corpus in `fuzz/corpus` as far as it covers more, an error on a crash. Inputs
+//! that crashed in an earlier run count until they are read to the end.
+//! Never: a nightly compiler. libFuzzer needs instrumented code only, and
+//! `-C passes=sancov-module` makes it (rustc book, "Codegen Options").
 //!
 //! It uses libFuzzer instead of AFL++ for four reasons. It is one dependency that
 //! cargo builds. It needs no change of the machine, while AFL++ wants another core
@@ -12,11 +13,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo::{Cargo, finish};
 use crate::setup;
@@ -38,19 +40,58 @@ const INPUT_BYTES: u32 = 4096;
 const CORPUS_BYTES: u64 = 64 << 10;
 /// How much longer than given a run may take.
 const GRACE: Duration = Duration::from_secs(60);
+/// How long reading one input again may take.
+const REPLAY: Duration = Duration::from_secs(60);
+/// How long finding the smallest inputs may take.
+const MERGE: Duration = Duration::from_secs(600);
+/// What one input may take, in seconds and in MiB.
+const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=2048"];
 
 /// Fuzzes all targets in parallel.
 pub fn run(args: &[String]) -> Result<()> {
-    let minutes = match args {
-        [] => 5,
-        [one] => one.parse().with_context(|| format!("`{one}` is not a number of minutes"))?,
-        [_, extra, ..] => bail!("unexpected argument `{extra}`"),
-    };
+    let minutes = minutes(args)?;
     setup::packages_of_fuzzing()?;
     let cargo = Cargo::default().env("RUSTFLAGS", INSTRUMENT);
     let folder = cargo.target_folder()?.join("fuzz");
-    let build = folder.display().to_string();
-    // The dev profile: its overflow checks and debug assertions are promises, too.
+    build(&cargo, &folder)?;
+    let corpus = cargo.workspace_folder()?.join("fuzz/corpus");
+    let mut targets = Vec::new();
+    for name in TARGETS {
+        let target = Target::new(name, &folder, &corpus)?;
+        forget_mended(&target.crashes, |input| target.reads(input))?;
+        targets.push(target);
+    }
+    let mut runs = Vec::new();
+    for target in &targets {
+        runs.push((target, target.start(minutes)?));
+    }
+    let longest = Duration::from_secs(minutes * 60) + GRACE;
+    let mut problems: Vec<String> =
+        runs.into_iter().flat_map(|(target, child)| target.problems(child, longest)).collect();
+    let kept = targets.iter().map(Target::keep);
+    problems.extend(kept.filter_map(Result::err).map(|error| format!("{error:#}")));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    bail!("{}", problems.join("\n  "))
+}
+
+/// How long to fuzz.
+fn minutes(args: &[String]) -> Result<u64> {
+    match args {
+        [] => Ok(5),
+        // 0 would be no limit to libFuzzer.
+        [one] => match one.parse::<NonZero<u16>>() {
+            Ok(minutes) => Ok(minutes.get().into()),
+            Err(_) => bail!("`{one}` is no number of minutes from 1 to {}", u16::MAX),
+        },
+        [_, extra, ..] => bail!("unexpected argument `{extra}`"),
+    }
+}
+
+/// Builds all targets. The dev profile: its checks of overflow and of debug
+/// assertions are promises, too.
+fn build(cargo: &Cargo, folder: &Path) -> Result<()> {
     cargo.run([
         "--config=profile.dev.opt-level=2",
         "build",
@@ -60,96 +101,86 @@ pub fn run(args: &[String]) -> Result<()> {
         "--target",
         TRIPLE,
         "--target-dir",
-        &build,
-    ])?;
-    let corpus = cargo.workspace_folder()?.join("fuzz/corpus");
-    let mut runs = Vec::new();
-    for name in TARGETS {
-        let program = folder.join(TRIPLE).join("debug").join(name);
-        runs.push(Run::start(name, program, &folder, corpus.join(name), minutes)?);
-    }
-    let mut crashes = Vec::new();
-    for run in &mut runs {
-        run.wait(Duration::from_secs(minutes * 60) + GRACE)?;
-        println!("{}", run.summary()?);
-        crashes.extend(run.crashes()?);
-    }
-    for run in &runs {
-        run.keep()?;
-    }
-    if crashes.is_empty() {
-        return Ok(());
-    }
-    bail!("these inputs crash; run again by:\n  {}", crashes.join("\n  "))
+        &folder.display().to_string(),
+    ])
 }
 
-/// A target that is being fuzzed.
-struct Run {
+/// What is fuzzed.
+struct Target {
     name: &'static str,
     program: PathBuf,
     /// The inputs in the repository.
     corpus: PathBuf,
-    /// The inputs that this run found, its log, and inputs that crash.
+    /// What all runs found.
     found: PathBuf,
+    /// Inputs that crash.
+    crashes: PathBuf,
     log: PathBuf,
-    artifacts: PathBuf,
-    child: Child,
 }
 
-impl Run {
-    fn start(
-        name: &'static str,
-        program: PathBuf,
-        folder: &Path,
-        corpus: PathBuf,
-        minutes: u64,
-    ) -> Result<Self> {
+impl Target {
+    fn new(name: &'static str, folder: &Path, corpus: &Path) -> Result<Self> {
+        let program = folder.join(TRIPLE).join("debug").join(name);
         let own = folder.join("runs").join(name);
-        let (found, artifacts, log) = (own.join("found"), own.join("crashes"), own.join("log"));
-        for one in [&corpus, &found, &artifacts] {
+        let (found, crashes, log) = (own.join("found"), own.join("crashes"), own.join("log"));
+        let corpus = corpus.join(name);
+        for one in [&corpus, &found, &crashes] {
             fs::create_dir_all(one).with_context(|| format!("cannot make {}", one.display()))?;
         }
-        let output = fs::File::create(&log).context("cannot make a log")?;
-        let mut command = Command::new(&program);
+        Ok(Self { name, program, corpus, found, crashes, log })
+    }
+
+    /// Whether it reads this input to the end.
+    fn reads(&self, input: &Path) -> Result<bool> {
+        let mut command = limited(&self.program, REPLAY);
+        command.args(LIMITS).arg(input).stdout(Stdio::null()).stderr(Stdio::null());
+        let status = command.status();
+        Ok(status.with_context(|| format!("cannot start {}", self.name))?.success())
+    }
+
+    /// Begins to fuzz.
+    fn start(&self, minutes: u64) -> Result<Child> {
+        let mut command = Command::new(&self.program);
         command
             .arg(format!("-max_total_time={}", minutes * 60))
             .arg(format!("-max_len={INPUT_BYTES}"))
-            .arg(format!("-artifact_prefix={}/", artifacts.display()))
-            .args(["-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1"]);
-        let words = corpus.with_file_name(format!("{name}.words"));
+            .arg(format!("-artifact_prefix={}/", self.crashes.display()))
+            .args(LIMITS)
+            .arg("-print_final_stats=1");
+        let words = self.corpus.with_file_name(format!("{}.words", self.name));
         if words.exists() {
             command.arg(format!("-dict={}", words.display()));
         }
-        command.arg(&found).arg(&corpus).stderr(output);
-        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name, program, corpus, found, log, artifacts, child })
+        let log = fs::File::create(&self.log).context("cannot make a log")?;
+        command.arg(&self.found).arg(&self.corpus).stderr(log);
+        command.spawn().with_context(|| format!("cannot start {}", self.name))
     }
 
-    fn wait(&mut self, longest: Duration) -> Result<()> {
-        let start = Instant::now();
-        while self.child.try_wait()?.is_none() {
-            if start.elapsed() > longest {
-                self.child.kill()?;
-                self.child.wait()?;
-                bail!("{} does not end; see {}", self.name, self.log.display());
-            }
-            std::thread::sleep(Duration::from_millis(200));
+    /// Waits, prints a line, and says what went wrong.
+    fn problems(&self, mut child: Child, longest: Duration) -> Vec<String> {
+        let ended = ended(&mut child, longest);
+        let ended = ended
+            .with_context(|| format!("{} failed; see {}", self.name, self.log.display()))
+            .and_then(|()| self.print());
+        let mut problems: Vec<String> =
+            ended.err().map(|error| format!("{error:#}")).into_iter().collect();
+        match files(&self.crashes) {
+            Ok(inputs) => problems.extend(inputs.iter().map(|(input, _)| self.again(input))),
+            Err(error) => problems.push(format!("{error:#}")),
         }
+        problems
+    }
+
+    /// Prints one line: what libFuzzer says at its end.
+    fn print(&self) -> Result<()> {
+        let log = fs::read(&self.log).context("cannot read the log")?;
+        println!("{}: {}", self.name, final_statistics(&String::from_utf8_lossy(&log)));
         Ok(())
     }
 
-    /// One line with what libFuzzer prints at its end.
-    fn summary(&self) -> Result<String> {
-        let log = fs::read(&self.log).context("cannot read the log")?;
-        Ok(format!("{}: {}", self.name, said(&String::from_utf8_lossy(&log))))
-    }
-
-    /// The commands that run each crashing input again.
-    fn crashes(&self) -> Result<Vec<String>> {
-        let files = files(&self.artifacts)?;
-        let again =
-            |(path, _): &(PathBuf, u64)| format!("{} {}", self.program.display(), path.display());
-        Ok(files.iter().map(again).collect())
+    /// How to run an input again that crashed.
+    fn again(&self, input: &Path) -> String {
+        format!("an input crashes; repeat it with: {} {}", self.program.display(), input.display())
     }
 
     /// Copies the smallest inputs with the same total coverage into the repository.
@@ -157,10 +188,14 @@ impl Run {
         let merged = self.found.with_file_name("merged");
         let _ = fs::remove_dir_all(&merged);
         fs::create_dir_all(&merged)?;
-        let mut command = Command::new(&self.program);
+        let mut command = limited(&self.program, MERGE);
         command.arg("-set_cover_merge=1").arg(&merged).arg(&self.corpus).arg(&self.found);
-        command.stderr(fs::File::create(self.log.with_file_name("merge.log"))?);
-        finish(command)?;
+        let log = self.log.with_file_name("merge.log");
+        command.stderr(fs::File::create(&log)?);
+        finish(command).with_context(|| {
+            let seconds = MERGE.as_secs();
+            format!("{} cannot merge in {seconds} s; see {}", self.name, log.display())
+        })?;
         let mut room = CORPUS_BYTES;
         let mut kept = BTreeSet::new();
         for (path, bytes) in files(&merged)? {
@@ -181,7 +216,47 @@ impl Run {
     }
 }
 
-/// The files of a folder with their sizes, smallest first.
+/// Removes inputs of earlier runs that are read to the end now.
+fn forget_mended(crashes: &Path, reads: impl Fn(&Path) -> Result<bool>) -> Result<()> {
+    for (input, _) in files(crashes)? {
+        if reads(&input)? {
+            fs::remove_file(&input)
+                .with_context(|| format!("cannot remove {}", input.display()))?;
+            eprintln!("fuzz: {} crashes no more", input.display());
+        }
+    }
+    Ok(())
+}
+
+/// A program that is ended after some time, with all that it started
+/// (timeout(1) of coreutils).
+fn limited(program: &Path, time: Duration) -> Command {
+    let mut command = Command::new("timeout");
+    command.arg("--kill-after=5").arg(time.as_secs_f64().to_string()).arg(program);
+    command
+}
+
+/// Waits for a program. An error when it does not end in time, and when it does
+/// not exit with 0: nothing but this tells that the kernel ended it for want of
+/// memory.
+fn ended(child: &mut Child, longest: Duration) -> Result<()> {
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if start.elapsed() > longest {
+            child.kill()?;
+            child.wait()?;
+            bail!("it does not end");
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    ensure!(status.success(), "{status}");
+    Ok(())
+}
+
+/// The files of a folder with their sizes, the smallest first.
 fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))? {
@@ -192,8 +267,8 @@ fn files(folder: &Path) -> Result<Vec<(PathBuf, u64)>> {
     Ok(files)
 }
 
-/// Executions and coverage from libFuzzer's output.
-fn said(log: &str) -> String {
+/// libFuzzer's final statistics in one line.
+fn final_statistics(log: &str) -> String {
     let executions =
         log.lines().find_map(|line| line.strip_prefix("stat::number_of_executed_units: "));
     // `#123 NEW    cov: 45 ft: 67 corp: 8/90b lim: ...`
@@ -204,15 +279,4 @@ fn said(log: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::said;
-
-    #[test]
-    fn the_last_coverage_counts() {
-        let log = "#2\tINITED cov: 3 ft: 4 corp: 1/1b exec/s: 0 rss: 30Mb\n\
-                   #9\tNEW    cov: 12 ft: 13 corp: 2/9b lim: 4 exec/s: 0 rss: 30Mb L: 2/2\n\
-                   Done 9 runs in 1 second(s)\nstat::number_of_executed_units: 9\n";
-        assert_eq!(said(log), "9 executions, cov: 12 ft: 13 corp: 2/9b");
-        assert_eq!(said(""), "no executions, no coverage");
-    }
-}
+mod tests;

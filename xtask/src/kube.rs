@@ -19,6 +19,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::background;
 use crate::cargo::{Cargo, finish};
 pub use builds::Builds;
 
@@ -107,7 +108,7 @@ pub fn build(cargo: &Cargo, group: &'static Group) -> Result<()> {
     build_by(cargo, group, &[])
 }
 
-/// As above. These words go before each command.
+/// The same, with these words before each command.
 fn build_by(cargo: &Cargo, group: &'static Group, before: &[&str]) -> Result<()> {
     if let Some(folder) = std::env::var_os(ASSETS)
         && given(Path::new(&folder), group)?
@@ -177,7 +178,7 @@ impl Recipe {
         for (program, package) in self.group.programs {
             eprintln!("kube: building {program} ...");
             let start = Instant::now();
-            let mut command = command(before, &go);
+            let mut command = background::command(before, &go);
             command.current_dir(source).env("GOWORK", "off");
             command.env("CGO_ENABLED", if self.group.kubernetes { "0" } else { "1" });
             command.args(self.group.build);
@@ -188,14 +189,6 @@ impl Recipe {
         }
         fs::write(&stamp, &self.stamp).with_context(|| format!("write {}", stamp.display()))
     }
-}
-
-/// A command, not yet started.
-fn command(before: &[&str], program: &Path) -> Command {
-    let mut words = before.iter().map(Path::new).chain([program]);
-    let mut command = Command::new(words.next().unwrap_or(program));
-    command.args(words);
-    command
 }
 
 /// The version of Kubernetes that a go.mod requires: `v1.36.3`.

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::background;
 use crate::cargo::{Cargo, words};
 
 /// One test program.
@@ -21,11 +22,11 @@ pub struct Program {
     /// the test.
     pub target: String,
     /// `lib`, `bin` or `test`.
-    kind: String,
+    pub kind: String,
     /// The executable.
-    path: PathBuf,
-    /// The package's folder. Cargo starts its tests there.
-    folder: PathBuf,
+    pub path: PathBuf,
+    /// The package's folder, in which cargo starts its tests.
+    pub folder: PathBuf,
 }
 
 impl Program {
@@ -45,20 +46,40 @@ impl Program {
 
     /// The command, not yet started.
     pub fn command(&self, before: &[&str]) -> Command {
-        let mut words = before.iter().map(Path::new).chain([self.path.as_path()]);
-        let mut command = Command::new(words.next().unwrap_or(&self.path));
-        command.args(words).current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        let mut command = background::command(before, &self.path);
+        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
         command
     }
 
     /// The names of its tests that these arguments select.
     pub fn tests(&self, args: &[String]) -> Result<Vec<String>> {
-        let output = self.command(&[]).args(args).args(["--list", "--format=terse"]).output();
-        let output = output.with_context(|| format!("cannot start {}", self.path.display()))?;
-        let listing = String::from_utf8_lossy(&output.stdout);
-        let tests = listing.lines().filter_map(|line| line.strip_suffix(": test"));
-        Ok(tests.map(str::to_owned).collect())
+        listed(self.listing(args))
     }
+
+    /// The command that lists tests. `--list` comes first: behind a `--` of
+    /// `args` it would be a filter, and the tests would run.
+    fn listing(&self, args: &[String]) -> Command {
+        let mut command = self.command(&[]);
+        command.args(["--list", "--format=terse"]).args(args);
+        command
+    }
+}
+
+/// The tests that a command lists.
+///
+/// # Errors
+/// When it does not exit with 0. A program that cannot even list its tests must
+/// not look like one that has none.
+fn listed(mut command: Command) -> Result<Vec<String>> {
+    let output = command.output();
+    let output = output.with_context(|| format!("cannot start `{}`", words(&command)))?;
+    if !output.status.success() {
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` failed: {}\n{}", words(&command), output.status, errors.trim_end());
+    }
+    let listing = String::from_utf8_lossy(&output.stdout);
+    let tests = listing.lines().filter_map(|line| line.strip_suffix(": test"));
+    Ok(tests.map(str::to_owned).collect())
 }
 
 /// Builds all programs and tests in one build. The tests start `nftpol`, and a
@@ -157,5 +178,26 @@ mod tests {
         let program = read(&message("lib", true)).unwrap();
         let command = program.command(&["nice", "-n", "19"]);
         assert_eq!(words(&command), "nice -n 19 /home/target/debug/deps/limits-1");
+    }
+
+    fn sh(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_program_that_cannot_list_its_tests_is_an_error() {
+        let error = listed(sh("echo no libmnl.so.0 >&2; exit 127")).unwrap_err().to_string();
+        assert!(error.ends_with("failed: exit status: 127\nno libmnl.so.0"), "{error}");
+        assert!(listed(sh("echo a: test; kill -SEGV $$")).is_err());
+        assert_eq!(listed(sh("echo a: test; echo b: benchmark")).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn tests_are_listed_before_any_argument_of_a_person() {
+        let program = read(&message("lib", true)).unwrap();
+        let args = ["--", "a_filter"].map(str::to_owned);
+        assert_eq!(words(&program.listing(&args)), "limits-1 --list --format=terse -- a_filter");
     }
 }

@@ -1,9 +1,10 @@
 //! Runs the tests of the workspace.
 //!
-//! There are two lanes. Programs that only compute run in the background, several
-//! at a time, and give way to everything else. All others run in the foreground,
-//! one after another, because many of them measure time or share the kernel. Those
-//! that need programs of Kubernetes come last.
+//! Two lanes. Programs that only compute run in the background, several at a
+//! time, and give way to everything else. So do the tests of the documentation.
+//! All others run in the foreground, one after the other, because many of them
+//! measure time or share the kernel. Those that need programs of Kubernetes
+//! come last.
 //!
 //! ```text
 //! foreground  packets  services  ...  | wait | apiserver  agent  | wait | kubernetes ...
@@ -17,21 +18,26 @@ mod tally;
 use std::io::IsTerminal;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
+use crate::background;
 use crate::cargo::Cargo;
 use crate::kube::{self, Builds, Group};
 use crate::programs::{self, Program};
 use lanes::{Finished, Job, Lanes};
 pub use tally::Tally;
 
-/// Packages whose tests only compute. `xtask edges` keeps most of them from sockets
-/// and clocks.
-const COMPUTING_PACKAGES: [&str; 7] =
-    ["compiler", "fuzz", "policy", "ruleset", "samples", "verify", "xtask"];
+/// Packages whose tests only compute. `xtask edges` keeps most of them from
+/// sockets and clocks.
+const COMPUTING_PACKAGES: [&str; 6] = ["compiler", "fuzz", "policy", "samples", "verify", "xtask"];
 
-/// Tests in other packages that only compute.
-const COMPUTING_TESTS: [&str; 11] = [
+/// Programs of other packages whose tests only compute. `ruleset text` is not
+/// one of them: it makes a network namespace and runs `nft`. That takes a lock
+/// of the kernel that all namespaces share (`rtnl_mutex`), and a program that
+/// gives way to others can hold it for long.
+const COMPUTING_PROGRAMS: [&str; 13] = [
+    "ruleset lib",
+    "ruleset limits",
     "suite coverage",
     "suite docs",
     "suite incremental",
@@ -61,6 +67,8 @@ const SLOWEST: usize = 10;
 pub struct Selection {
     args: Vec<String>,
     programs: Vec<Program>,
+    /// Programs that could not list their tests.
+    broken: Vec<(String, Error)>,
 }
 
 impl Selection {
@@ -68,18 +76,21 @@ impl Selection {
     /// arguments that begin with `-`.
     pub fn build(cargo: &Cargo, args: &[String]) -> Result<Self> {
         let colour = if std::io::stdout().is_terminal() { "always" } else { "never" };
-        let args: Vec<String> =
-            [format!("--color={colour}")].into_iter().chain(args.iter().cloned()).collect();
-        let mut programs = programs::build(cargo)?;
-        let mut error = None;
+        let args = [format!("--color={colour}")].into_iter().chain(args.iter().cloned());
+        Ok(Self::of(programs::build(cargo)?, args.collect()))
+    }
+
+    /// Those of `programs` in which some test may run.
+    fn of(mut programs: Vec<Program>, args: Vec<String>) -> Self {
+        let mut broken = Vec::new();
         programs.retain(|program| match program.tests(&args) {
             Ok(tests) => !tests.is_empty(),
-            Err(problem) => {
-                error = Some(problem);
+            Err(error) => {
+                broken.push((program.name(), error));
                 false
             }
         });
-        error.map_or(Ok(Self { args, programs }), Err)
+        Self { args, programs, broken }
     }
 
     /// What Go has to build for them.
@@ -88,11 +99,16 @@ impl Selection {
         &ORDER[..last.map_or(0, |last| last + 1)]
     }
 
-    /// Runs them, prints their output and the sum. Fails only when nothing could be
-    /// counted. [`Tally::verdict`] judges the rest.
-    pub fn run(self, cargo: &Cargo, kubernetes: &Builds) -> Result<Tally> {
+    /// Runs them, prints what they print and the sum. [`Tally::verdict`] judges it.
+    pub fn run(self, cargo: &Cargo, kubernetes: &Builds) -> Tally {
         let start = Instant::now();
-        let (background, mut foreground): (Vec<_>, Vec<_>) =
+        let documentation = documentation(cargo, background::words(), &self.args);
+        sum(self.finish(documentation, kubernetes), start)
+    }
+
+    /// Runs them to their end.
+    fn finish(self, documentation: Job, kubernetes: &Builds) -> Vec<Finished> {
+        let (computing, mut foreground): (Vec<_>, Vec<_>) =
             self.programs.into_iter().partition(only_computes);
         foreground.sort_by_key(|program| need(program).and_then(place));
         let args = &self.args;
@@ -101,28 +117,31 @@ impl Selection {
             command.args(args);
             Job { name: program.name(), command }
         };
-        let documentation = || {
-            let fixed = ["test", "--workspace", "--doc", "--"];
-            let words = fixed.into_iter().chain(args.iter().map(String::as_str));
-            Job { name: "documentation".to_owned(), command: cargo.command(words) }
-        };
-        let before = crate::background::words();
-        let waiting = background.iter().map(|program| job(program, before));
-        let lanes = Lanes::new(waiting.chain([documentation()]).collect());
-        let finished = lanes.run(|lane| {
+        let before = background::words();
+        let waiting = computing.iter().map(|program| job(program, before));
+        let lanes = Lanes::new(waiting.chain([documentation]).collect());
+        lanes.run(|lane| {
+            for (name, error) in &self.broken {
+                lane.could_not_run(name.clone(), error);
+            }
             for program in &foreground {
                 match need(program).map_or(Ok(()), |need| kubernetes.wait(need)) {
-                    Ok(()) => lane.run_one(job(program, &[]))?,
+                    Ok(()) => lane.run_one(job(program, &[])),
                     Err(error) => lane.could_not_run(program.name(), &error),
                 }
             }
-            Ok(())
-        })?;
-        Ok(sum(finished, start))
+        })
     }
 }
 
-/// All groups that the tests need, in the order of their builds.
+/// The tests of the documentation, with these words before the command.
+fn documentation(cargo: &Cargo, before: &[&str], args: &[String]) -> Job {
+    let fixed = ["test", "--workspace", "--doc", "--"];
+    let words = fixed.into_iter().chain(args.iter().map(String::as_str));
+    Job { name: "documentation".to_owned(), command: cargo.command_behind(before, words) }
+}
+
+/// All groups that tests need, in the order in which they are built.
 pub static ORDER: [&Group; 3] = [&kube::SERVER, &kube::NODES, &kube::E2E];
 
 fn place(group: &Group) -> Option<usize> {
@@ -136,7 +155,7 @@ fn need(program: &Program) -> Option<&'static Group> {
 
 fn only_computes(program: &Program) -> bool {
     COMPUTING_PACKAGES.contains(&program.package.as_str())
-        || COMPUTING_TESTS.contains(&program.name().as_str())
+        || COMPUTING_PROGRAMS.contains(&program.name().as_str())
 }
 
 /// Prints the slowest and the failed programs, and the sum as the last line.
@@ -160,3 +179,6 @@ fn sum(mut finished: Vec<Finished>, start: Instant) -> Tally {
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed, tally.skipped);
     tally
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,12 +31,12 @@ fn wrong(members: &[&str], edges: &[(&str, &str)]) -> Vec<String> {
     check(&Graph::read(&metadata(members, edges)).unwrap())
 }
 
-const MEMBERS: [&str; 13] = [
-    "agent", "compiler", "kubebed", "netbed", "nft", "policy", "ruleset", "samples", "suite",
-    "tools", "verify", "watcher", "xtask",
+const MEMBERS: [&str; 14] = [
+    "agent", "compiler", "fuzz", "kubebed", "netbed", "nft", "policy", "ruleset", "samples",
+    "suite", "tools", "verify", "watcher", "xtask",
 ];
 
-const DRAWN: [(&str, &str); 19] = [
+const DRAWN: [(&str, &str); 21] = [
     ("watcher", "policy"),
     ("watcher", "k8s-openapi"),
     ("compiler", "policy"),
@@ -56,11 +56,19 @@ const DRAWN: [(&str, &str); 19] = [
     ("kubebed", "netbed"),
     ("tools", "kubebed"),
     ("suite", "agent"),
+    ("fuzz", "watcher"),
+    ("fuzz", "nft"),
 ];
 
 #[test]
 fn the_drawing_passes() {
     assert_eq!(wrong(&MEMBERS, &DRAWN), [""; 0]);
+}
+
+#[test]
+fn the_drawing_has_every_member_with_a_rule() {
+    let ruled: BTreeSet<&str> = RULES.iter().map(|(name, ..)| *name).collect();
+    assert_eq!(BTreeSet::from(MEMBERS), ruled);
 }
 
 #[test]

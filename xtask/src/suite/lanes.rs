@@ -1,12 +1,13 @@
 //! Test programs, one in the foreground and some in the background.
 //!
-//! Returns what each printed and how long it took. The output of the foreground is
-//! shown as it comes. The output of a background program is shown as one piece,
-//! after a foreground program has ended.
+//! In: commands. Out: what each printed and how long it took. The foreground's
+//! output is shown as it comes; a background program's is shown as one piece
+//! once the foreground's program has ended. A program that cannot run counts as
+//! failed. Never: an end before all have ended.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result};
 
 use super::Tally;
+use crate::cargo::words;
 
 /// A program to run.
 pub struct Job {
@@ -49,71 +51,50 @@ impl Lanes {
 
     /// Starts the background and calls `foreground`, which runs programs with
     /// [`Lanes::run_one`]. Returns when both have ended.
-    pub fn run(self, foreground: impl FnOnce(&Self) -> Result<()>) -> Result<Vec<Finished>> {
+    pub fn run(self, foreground: impl FnOnce(&Self)) -> Vec<Finished> {
         let workers = thread::available_parallelism().map_or(1, usize::from);
         thread::scope(|scope| {
             let workers: Vec<_> = (0..workers).map(|_| scope.spawn(|| self.work())).collect();
-            let done = foreground(&self);
-            if done.is_err() {
-                lock(&self.waiting).clear();
-            }
+            foreground(&self);
             for worker in workers {
-                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+                worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             }
-            done
-        })?;
+        });
         self.show();
-        Ok(self.finished.into_inner().unwrap_or_else(PoisonError::into_inner))
+        self.finished.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs one program in the foreground.
-    pub fn run_one(&self, mut job: Job) -> Result<()> {
+    /// Runs one in the foreground.
+    pub fn run_one(&self, Job { name, mut command }: Job) {
         let start = Instant::now();
-        let mut child = start_job(job.command.stdout(Stdio::piped()), &job.name)?;
-        let output = child.stdout.take().context("a test program has no output")?;
-        let mut tally = Tally::default();
-        println!("\n{}:", job.name);
-        for line in BufReader::new(output).split(b'\n') {
-            let line = line.context("cannot read what a test program prints")?;
-            let line = String::from_utf8_lossy(&line);
-            println!("{line}");
-            tally.read(&line);
-        }
-        tally.close(child.wait().context("cannot wait for a test program")?.success());
-        self.add(job.name, tally, start, false);
+        println!("\n{name}:");
+        let tally = shown(&mut command).unwrap_or_else(|error| {
+            println!("{error:#}");
+            failed()
+        });
+        self.add(name, tally, start, false);
         self.show();
-        Ok(())
     }
 
     /// Counts a program as failed that lacks what it needs.
     pub fn could_not_run(&self, name: String, error: &Error) {
         println!("\n{name}:\n{error:#}");
-        let mut tally = Tally::default();
-        tally.close(false);
-        self.add(name, tally, Instant::now(), false);
+        self.add(name, failed(), Instant::now(), false);
     }
 
-    /// Runs the background programs until none are left.
-    fn work(&self) -> Result<()> {
+    /// Runs those in the background until there are no more.
+    fn work(&self) {
         loop {
             // Not in the loop's head, which would hold the lock.
             let next = lock(&self.waiting).pop_front();
-            let Some(mut job) = next else { return Ok(()) };
+            let Some(Job { name, mut command }) = next else { return };
             let start = Instant::now();
-            job.command.stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut child = start_job(&mut job.command, &job.name)?;
-            let errors = child.stderr.take().context("a test program has no stderr")?;
-            let output = child.stdout.take().context("a test program has no output")?;
-            let errors = thread::spawn(move || text(errors));
-            let mut output = text(output);
-            output += &errors.join().unwrap_or_default();
-            let mut tally = Tally::default();
-            output.lines().for_each(|line| tally.read(line));
-            tally.close(child.wait().context("cannot wait for a test program")?.success());
+            let ended = kept(&mut command);
+            let (tally, output) = ended.unwrap_or_else(|error| (failed(), format!("{error:#}\n")));
             if tally.tests() > 0 {
-                *lock(&self.unseen) += &format!("\n{} (in the background):\n{output}", job.name);
+                *lock(&self.unseen) += &format!("\n{name} (in the background):\n{output}");
             }
-            self.add(job.name, tally, start, true);
+            self.add(name, tally, start, true);
         }
     }
 
@@ -127,8 +108,44 @@ impl Lanes {
     }
 }
 
-fn start_job(command: &mut Command, name: &str) -> Result<std::process::Child> {
-    command.spawn().with_context(|| format!("cannot start {name}"))
+/// Runs a command to its end and shows its output as it comes.
+fn shown(command: &mut Command) -> Result<Tally> {
+    let mut child = start(command.stdout(Stdio::piped()))?;
+    let output = child.stdout.take().context("a test program has no output")?;
+    let mut tally = Tally::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("cannot read what a test program prints")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        tally.read(&line);
+    }
+    tally.close(child.wait().context("cannot wait for a test program")?.success());
+    Ok(tally)
+}
+
+/// Runs a command to its end and keeps its output.
+fn kept(command: &mut Command) -> Result<(Tally, String)> {
+    let mut child = start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let errors = child.stderr.take().context("a test program has no stderr")?;
+    let output = child.stdout.take().context("a test program has no output")?;
+    let errors = thread::spawn(move || text(errors));
+    let mut output = text(output);
+    output += &errors.join().unwrap_or_default();
+    let mut tally = Tally::default();
+    output.lines().for_each(|line| tally.read(line));
+    tally.close(child.wait().context("cannot wait for a test program")?.success());
+    Ok((tally, output))
+}
+
+fn start(command: &mut Command) -> Result<Child> {
+    command.spawn().with_context(|| format!("cannot start `{}`", words(command)))
+}
+
+/// Of a program without a result.
+fn failed() -> Tally {
+    let mut tally = Tally::default();
+    tally.close(false);
+    tally
 }
 
 fn text(mut from: impl Read) -> String {
@@ -157,7 +174,7 @@ mod tests {
     fn both_lanes_count() {
         let background = ["b", "c"].map(|name| job(name, RESULT)).into();
         let foreground = |lanes: &Lanes| lanes.run_one(job("a", RESULT));
-        let mut finished = Lanes::new(background).run(foreground).unwrap();
+        let mut finished = Lanes::new(background).run(foreground);
         finished.sort_by(|one, other| one.name.cmp(&other.name));
         let seen = finished.iter().map(|one| (one.name.as_str(), one.tally.passed, one.background));
         assert_eq!(seen.collect::<Vec<_>>(), [("a", 1, false), ("b", 1, true), ("c", 1, true)]);
@@ -168,7 +185,7 @@ mod tests {
         let died = "echo 'running 3 tests'; exit 1";
         let background = [job("b", died)].into();
         let foreground = |lanes: &Lanes| lanes.run_one(job("a", died));
-        let finished = Lanes::new(background).run(foreground).unwrap();
+        let finished = Lanes::new(background).run(foreground);
         assert!(finished.iter().all(|one| one.tally.failed == 3));
         assert_eq!(finished.len(), 2);
     }
@@ -177,16 +194,22 @@ mod tests {
     fn a_program_that_lacks_what_it_needs_has_failed() {
         let foreground = |lanes: &Lanes| {
             lanes.could_not_run("a".to_owned(), &anyhow::anyhow!("no Go"));
-            Ok(())
         };
-        let finished = Lanes::new([].into()).run(foreground).unwrap();
+        let finished = Lanes::new([].into()).run(foreground);
         assert_eq!(finished.iter().map(|one| one.tally.failed).collect::<Vec<_>>(), [1]);
     }
 
     #[test]
-    fn a_program_that_cannot_start_is_an_error() {
-        let missing = || Job { name: "a".to_owned(), command: Command::new("/nonexistent") };
-        assert!(Lanes::new([missing()].into()).run(|_| Ok(())).is_err());
-        assert!(Lanes::new([].into()).run(|lanes| lanes.run_one(missing())).is_err());
+    fn a_program_that_cannot_start_has_failed_and_the_others_run() {
+        let missing =
+            |name: &str| Job { name: name.to_owned(), command: Command::new("/nonexistent") };
+        let lanes = Lanes::new([missing("c"), job("d", RESULT)].into());
+        let mut finished = lanes.run(|lanes| {
+            lanes.run_one(missing("a"));
+            lanes.run_one(job("b", RESULT));
+        });
+        finished.sort_by(|one, other| one.name.cmp(&other.name));
+        let seen = finished.iter().map(|one| (one.name.as_str(), one.tally.failed));
+        assert_eq!(seen.collect::<Vec<_>>(), [("a", 1), ("b", 0), ("c", 1), ("d", 0)]);
     }
 }
