@@ -1,4 +1,4 @@
-//! Errors. Each variant stands for one reaction of the caller.
+//! Errors, one variant for each reaction of the caller.
 
 use std::fmt;
 use std::io;
@@ -59,8 +59,8 @@ impl SendError {
     /// Whether the node ran short of memory or another resource. Nothing was
     /// applied, no object is at fault, and the same batch may pass later.
     ///
-    /// One such refusal among several is enough. The kernel goes on to the
-    /// batch's end (`nfnetlink_rcv_batch`, net/netfilter/nfnetlink.c), so later
+    /// One such refusal among several is enough. The kernel processes the
+    /// rest of the batch (`nfnetlink_rcv_batch`, net/netfilter/nfnetlink.c), so later
     /// operations fail because of the first: a rule gets `ENOENT` if its set
     /// could not be made.
     ///

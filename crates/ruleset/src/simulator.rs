@@ -18,7 +18,7 @@ use std::fmt;
 
 use crate::{BaseChain, Hook, Name, Ruleset};
 
-use machine::{Question, Stop, Thread};
+use machine::{Halt, Question, Thread};
 pub use packet::{CtState, Packet};
 pub use race::{
     LookUp, Possible, PossibleEnds, Witness, possible_chain_outcomes, possible_outcomes,
@@ -101,7 +101,7 @@ pub enum Broken {
     /// A rule that logs and also gives a verdict. The rate limit of the log
     /// statement ends the rule, so the verdict would depend on how many packets
     /// came before.
-    #[error("{at}: the log limit stands before a verdict; give it a rule of its own")]
+    #[error("{at}: the log limit comes before a verdict; give it a rule of its own")]
     LimitedVerdict {
         /// The rule.
         at: RulePosition,
@@ -175,16 +175,16 @@ fn walk<'a>(
     let mut thread = Thread::at(start, 0);
     loop {
         match thread.run(history, packet, trace)? {
-            Stop::Ended(end) => return Ok(end),
-            Stop::Asks(Question::Member(set, element)) => {
+            Halt::Ended(end) => return Ok(end),
+            Halt::Asks(Question::Member(set, element)) => {
                 let set = ruleset.sets.get(set);
                 thread.answer_member(set.is_some_and(|set| machine::contains(set, &element)));
             }
-            Stop::Asks(Question::Entry(map, key)) => {
+            Halt::Asks(Question::Entry(map, key)) => {
                 let entry = ruleset.maps.get(map).and_then(|map| map.entries.get(&key));
                 thread.answer_entry(ruleset, entry)?;
             }
-            Stop::Asks(Question::Enter(entrance)) => thread.enter(&entrance, 0),
+            Halt::Asks(Question::Enter(entrance)) => thread.enter(&entrance, 0),
         }
     }
 }

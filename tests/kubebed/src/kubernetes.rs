@@ -22,8 +22,8 @@ mod machine;
 mod node;
 mod options;
 mod pods;
+pub mod running;
 mod settings;
-pub mod standing;
 
 use std::ffi::OsString;
 use std::fs;

@@ -9,7 +9,7 @@ use self::Shape::{Bytes, Expression, List, Nested, Number, Text, Verdict};
 /// What an attribute holds.
 #[derive(Clone, Copy)]
 enum Shape {
-    /// A number of so many bytes.
+    /// A number of this many bytes.
     Number(usize),
     /// Text that ends in NUL.
     Text,

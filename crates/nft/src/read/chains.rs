@@ -69,7 +69,7 @@ impl TableReader<'_> {
     }
 }
 
-/// Where a chain hangs.
+/// The hook and priority of a chain.
 pub(crate) fn base(chain: &Ref<'_, ffi::Chain>) -> Result<Option<BaseChain>, String> {
     let flags = chain.number(&ffi::Chain::FLAGS).unwrap_or(0) & !CHAIN_BASE;
     if flags != 0 {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::delta::{Delta, ElementChange, Switch};
-use super::sides::Lots;
+use super::sides::SetOrder;
 use super::steps::{Move, Steps};
 use crate::{Batch, Chain, Element, Family, Name, Op, Rule, Set, SetType, VerdictMap};
 
@@ -96,23 +96,23 @@ impl<'d, 'a> Builder<'d, 'a> {
         }
         self.commit();
         self.take(steps);
-        let lots = Lots::of(delta);
-        self.remove(&lots.remove_first);
+        let order = SetOrder::of(delta);
+        self.remove(&order.remove_first);
         if steps.conflict {
-            self.remove(&lots.remove);
+            self.remove(&order.remove);
         } else {
-            self.add(&lots.add);
+            self.add(&order.add);
         }
         for name in &delta.refills {
             self.refill(name);
         }
         self.commit();
         if steps.conflict {
-            self.add(&lots.add);
+            self.add(&order.add);
         } else {
-            self.remove(&lots.remove);
+            self.remove(&order.remove);
         }
-        self.add(&lots.add_last);
+        self.add(&order.add_last);
         self.give(steps);
         self.moves(&steps.settle);
         self.commit();

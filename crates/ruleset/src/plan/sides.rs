@@ -29,14 +29,14 @@ use crate::{Family, Field, Name};
 
 /// Sets in the order of their changes.
 #[derive(Debug, Default)]
-pub(super) struct Lots<'a> {
+pub(super) struct SetOrder<'a> {
     pub remove_first: Vec<&'a Name>,
     pub add: Vec<&'a Name>,
     pub remove: Vec<&'a Name>,
     pub add_last: Vec<&'a Name>,
 }
 
-impl<'a> Lots<'a> {
+impl<'a> SetOrder<'a> {
     /// Sorts the changing sets that allow.
     pub fn of(delta: &Delta<'a>) -> Self {
         let of = |set: &Name| delta.sides.get(set).into_iter().flatten().copied();
@@ -51,20 +51,20 @@ impl<'a> Lots<'a> {
         let fields = [Field::Source, Field::Destination];
         let only_gains: Vec<Field> = fields.into_iter().filter(|field| !loses(*field)).collect();
         let only_loses: Vec<Field> = fields.into_iter().filter(|field| !gains(*field)).collect();
-        let mut lots = Self::default();
+        let mut order = Self::default();
         let many = changes_many_addresses(delta);
         for (&set, change) in &delta.allowing {
             let of_any = |fields: &[Field]| of(set).any(|field| fields.contains(&field));
             if !change.removed.is_empty() {
                 let first = many && of_any(&only_loses);
-                if first { &mut lots.remove_first } else { &mut lots.remove }.push(set);
+                if first { &mut order.remove_first } else { &mut order.remove }.push(set);
             }
             if !change.added.is_empty() {
                 let last = many && of_any(&only_gains);
-                if last { &mut lots.add_last } else { &mut lots.add }.push(set);
+                if last { &mut order.add_last } else { &mut order.add }.push(set);
             }
         }
-        lots
+        order
     }
 }
 

@@ -36,7 +36,7 @@ struct Frame<'a> {
 }
 
 /// Why [`Thread::run`] stopped.
-pub(super) enum Stop<'a> {
+pub(super) enum Halt<'a> {
     Ended(End),
     Asks(Question<'a>),
 }
@@ -72,10 +72,10 @@ impl<'a> Thread<'a> {
         history: &'a [Ruleset],
         packet: &Packet,
         trace: &mut Vec<(&'a Name, usize)>,
-    ) -> Result<Stop<'a>, Broken> {
+    ) -> Result<Halt<'a>, Broken> {
         loop {
             let Some(frame) = self.frames.last_mut() else {
-                return Ok(Stop::Ended(End::Returned));
+                return Ok(Halt::Ended(End::Returned));
             };
             let ruleset = &history[frame.generation];
             let Some(rule) = frame.rule(ruleset) else {
@@ -89,7 +89,7 @@ impl<'a> Thread<'a> {
                         frame.expect_set(ruleset, set, types)?;
                         match element {
                             Some(element) => {
-                                return Ok(Stop::Asks(Question::Member(set, element)));
+                                return Ok(Halt::Asks(Question::Member(set, element)));
                             }
                             None => false,
                         }
@@ -110,7 +110,7 @@ impl<'a> Thread<'a> {
                     }
                     frame.expect_map(ruleset, map, *family)?;
                     let key = field.of(packet.source, packet.destination);
-                    return Ok(Stop::Asks(Question::Entry(map, key)));
+                    return Ok(Halt::Asks(Question::Entry(map, key)));
                 }
                 finish => finish.as_ref(),
             };
@@ -126,15 +126,17 @@ impl<'a> Thread<'a> {
         &mut self,
         ruleset: &Ruleset,
         finish: Option<&'a Finish>,
-    ) -> Result<Option<Stop<'a>>, Broken> {
+    ) -> Result<Option<Halt<'a>>, Broken> {
         let Some(frame) = self.frames.last_mut() else { return Ok(None) };
         let (chain, comes_back) = match finish {
             None => {
                 frame.next_rule();
                 return Ok(None);
             }
-            Some(Finish::Verdict(Verdict::Accept)) => return Ok(Some(Stop::Ended(End::Accepted))),
-            Some(Finish::Verdict(Verdict::Drop)) => return Ok(Some(Stop::Ended(End::Dropped))),
+            Some(Finish::Verdict(Verdict::Accept)) => {
+                return Ok(Some(Halt::Ended(End::Accepted)));
+            }
+            Some(Finish::Verdict(Verdict::Drop)) => return Ok(Some(Halt::Ended(End::Dropped))),
             Some(Finish::Verdict(Verdict::Return)) => {
                 self.frames.pop();
                 return Ok(None);
@@ -157,7 +159,7 @@ impl<'a> Thread<'a> {
         } else {
             self.frames.pop();
         }
-        Ok(Some(Stop::Asks(Question::Enter(entrance))))
+        Ok(Some(Halt::Asks(Question::Enter(entrance))))
     }
 
     /// Answers [`Question::Member`].

@@ -5,7 +5,7 @@ use policy::{Diagnostic, ObjectKey};
 use super::error::WatchError;
 use crate::{Kind, Object};
 
-/// What a watch of the API server tells.
+/// An event of the API server.
 #[derive(Debug)]
 pub enum Event {
     /// The complete list of a kind. It comes at the start, and again when a

@@ -17,7 +17,7 @@ use crate::decode::{self, Decoded};
 /// The fields of metadata that are kept. All others, annotations too, are dropped
 /// before decoding.
 const METADATA: [&str; 5] = ["name", "namespace", "uid", "labels", "creationTimestamp"];
-/// The API server's JSON has no positions that help anybody.
+/// JSON of the API server has no useful positions.
 const NOWHERE: Position = Position { line: 1, column: 1 };
 
 /// Reads a NetworkPolicy of the API server.

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::{Name, Ruleset, Set, VerdictMap};
 
-use super::super::machine::{self, Entrance, Question, Stop, Thread};
+use super::super::machine::{self, Entrance, Halt, Question, Thread};
 use super::super::{Broken, End, Packet, base_chains, place};
 use super::{LookUp, Witness};
 
@@ -96,17 +96,17 @@ impl<'a> Search<'a> {
             let stop = branch.thread.run(self.history, self.packet, &mut trace)?;
             branch.last = trace.last().copied().or(branch.last);
             match stop {
-                Stop::Ended(end) if end != End::Dropped && branch.entered < self.hooks.len() => {
+                Halt::Ended(end) if end != End::Dropped && branch.entered < self.hooks.len() => {
                     for time in branch.time..self.history.len() {
                         self.open_hook(Some(&branch), time);
                     }
                 }
-                Stop::Ended(end) => found(end, &|| witness(&branch, end)),
-                Stop::Asks(Question::Enter(entrance)) => self.enter(&branch, &entrance),
-                Stop::Asks(Question::Member(set, element)) => {
+                Halt::Ended(end) => found(end, &|| witness(&branch, end)),
+                Halt::Asks(Question::Enter(entrance)) => self.enter(&branch, &entrance),
+                Halt::Asks(Question::Member(set, element)) => {
                     self.member(&branch, set, |set| machine::contains(set, &element));
                 }
-                Stop::Asks(Question::Entry(map, key)) => {
+                Halt::Asks(Question::Entry(map, key)) => {
                     self.entry(&branch, map, |map| map.entries.get(&key))?;
                 }
             }

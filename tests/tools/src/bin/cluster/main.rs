@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use kubebed::apiserver;
-use kubebed::kubernetes::{self, Options, standing};
+use kubebed::kubernetes::{self, Options, running};
 use serde_json::Value;
 
 const USAGE: &str = "\
@@ -21,7 +21,7 @@ Usage: cargo xtask cluster <command>
                         starts a control plane and nodes (2) in namespaces of this machine;
                         the network is bridge or ptp, with routes between nodes, or one
                         of flannel's: flannel-vxlan, flannel-vxlan-direct, flannel-host-gw, flannel-udp
-  status                the cluster and the state of its nodes and pods
+  status                whether a cluster runs, and the state of its nodes and pods
   kubectl ...           kubectl, as administrator
   exec NODE -- ...      runs a command in a node
   down                  ends the cluster and removes what is left of it
@@ -59,14 +59,14 @@ fn run(arguments: &[&str]) -> Result<ExitCode> {
 /// the cluster is ready.
 fn up(words: &[&str]) -> Result<()> {
     let options = Options::read(words)?;
-    if standing::stands() {
-        eprintln!("cluster: one stands already");
+    if running::is_running() {
+        eprintln!("cluster: one is already running");
         ensure!(status()? == ExitCode::SUCCESS, "the cluster does not answer");
-        let stands = standing::state()?["options"].as_str().unwrap_or_default().to_owned();
-        ensure!(stands == options.to_string(), "the cluster has other options: {stands}");
+        let known = running::state()?["options"].as_str().unwrap_or_default().to_owned();
+        ensure!(known == options.to_string(), "it has other options: {known}");
         return Ok(());
     }
-    if standing::down()? {
+    if running::down()? {
         eprintln!("cluster: removed what an earlier one left behind");
     }
     let start = Instant::now();
@@ -98,17 +98,17 @@ fn hints() -> String {
   logs                 {}
   remove it all        cargo xtask cluster down",
         kubernetes::AGNHOST,
-        standing::folder().display()
+        running::folder().display()
     )
 }
 
 fn hold(words: &[&str]) -> Result<()> {
-    standing::hold(Options::read(words)?, &|line| println!("{line}"))
+    running::hold(Options::read(words)?, &|line| println!("{line}"))
 }
 
 fn down() -> Result<()> {
     let start = Instant::now();
-    if standing::down()? {
+    if running::down()? {
         eprintln!("cluster: removed in {:.1} s", start.elapsed().as_secs_f32());
     } else {
         eprintln!("cluster: no cluster is running");
@@ -117,13 +117,13 @@ fn down() -> Result<()> {
 }
 
 fn status() -> Result<ExitCode> {
-    let state = standing::state()?;
+    let state = running::state()?;
     println!("cluster up {}", state["options"].as_str().unwrap_or_default());
     kubectl(&["get", "nodes,pods", "--all-namespaces", "--output", "wide"])
 }
 
 fn kubectl(arguments: &[&str]) -> Result<ExitCode> {
-    let state = standing::state()?;
+    let state = running::state()?;
     let text = |key: &str| state[key].as_str().with_context(|| format!("no {key}"));
     let mut command = Command::new("ip");
     command.args(["netns", "exec", text("namespace")?]).arg(apiserver::program("kubectl")?);
@@ -132,7 +132,7 @@ fn kubectl(arguments: &[&str]) -> Result<ExitCode> {
 }
 
 fn exec(node: &str, words: &[&str]) -> Result<ExitCode> {
-    let state = standing::state()?;
+    let state = running::state()?;
     let nodes = state["nodes"].as_object().context("no nodes")?;
     let door = nodes.get(node).and_then(Value::as_array).with_context(|| {
         let names: Vec<_> = nodes.keys().map(String::as_str).collect();

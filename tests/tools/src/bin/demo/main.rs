@@ -6,8 +6,8 @@
 //! nothing outside its own network namespaces.
 
 mod draw;
+mod kept;
 mod serve;
-mod standing;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         [] => run(false),
         ["--keep"] => run(true),
-        ["--down"] => standing::down().map(|count| println!("removed {count} namespaces")),
+        ["--down"] => kept::down().map(|count| println!("removed {count} namespaces")),
         [serve::FLAG, name] => serve::serve(name),
         _ => Err(anyhow::anyhow!("usage: demo [--keep|--down]")),
     };
@@ -66,7 +66,7 @@ fn described() -> TestbedSpec {
 fn run(keep: bool) -> Result<()> {
     let started = Instant::now();
     program::path()?;
-    let left = standing::down()?;
+    let left = kept::down()?;
     if left > 0 {
         println!("removed {left} namespaces of an earlier demo");
     }
@@ -82,7 +82,7 @@ fn run(keep: bool) -> Result<()> {
     );
     if keep {
         testbed.keep();
-        standing::explain(&testbed)?;
+        kept::explain(&testbed)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use proptest::prelude::{
     Just, ProptestConfig, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest,
 };
 
-use super::super::super::machine::{Question, Stop, Thread, contains};
+use super::super::super::machine::{Halt, Question, Thread, contains};
 use super::super::super::{base_chains, simulate};
 use super::*;
 
@@ -85,17 +85,17 @@ fn follow<'a>(
     outcomes: &mut BTreeSet<bool>,
 ) {
     match thread.run(history, &web(), &mut Vec::new()).unwrap() {
-        Stop::Ended(end) => {
+        Halt::Ended(end) => {
             outcomes.insert(end != End::Dropped);
         }
-        Stop::Asks(Question::Member(set, element)) => {
+        Halt::Asks(Question::Member(set, element)) => {
             for time in now..history.len() {
                 let mut next = thread.clone();
                 next.answer_member(contains(&history[time].sets[set], &element));
                 follow(history, next, time, outcomes);
             }
         }
-        Stop::Asks(Question::Entry(map, key)) => {
+        Halt::Asks(Question::Entry(map, key)) => {
             for time in now..history.len() {
                 let mut next = thread.clone();
                 let state = &history[time];
@@ -103,7 +103,7 @@ fn follow<'a>(
                 follow(history, next, time, outcomes);
             }
         }
-        Stop::Asks(Question::Enter(entrance)) => {
+        Halt::Asks(Question::Enter(entrance)) => {
             for time in now..history.len() {
                 for generation in entrance.from..history.len() {
                     // The two lists of rules. One may already be of the next state.

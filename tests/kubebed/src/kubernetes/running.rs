@@ -78,7 +78,7 @@ fn detach() -> Result<()> {
 }
 
 /// Whether a process holds a cluster.
-pub fn stands() -> bool {
+pub fn is_running() -> bool {
     let Ok(lock) = File::open(lock_path()) else { return false };
     Flock::lock(lock, FlockArg::LockSharedNonblock).is_err()
 }
@@ -88,7 +88,7 @@ pub fn stands() -> bool {
 /// # Errors
 /// When there is none, or it is not ready.
 pub fn state() -> Result<Value> {
-    ensure!(stands(), "no cluster is running: start one with `cargo xtask cluster up`");
+    ensure!(is_running(), "no cluster is running: start one with `cargo xtask cluster up`");
     let text = fs::read_to_string(state_path()).context("the cluster is not ready yet")?;
     serde_json::from_str(&text).context("read how to reach the cluster")
 }
@@ -117,7 +117,7 @@ pub fn down() -> Result<bool> {
 }
 
 fn end_holder() -> Result<bool> {
-    if !stands() {
+    if !is_running() {
         return Ok(false);
     }
     let pid = fs::read_to_string(pid_path()).context("read who holds the cluster")?;
@@ -125,7 +125,7 @@ fn end_holder() -> Result<bool> {
     let start = Instant::now();
     // If it is already gone, that is what we want.
     let _ = kill(pid, Signal::SIGTERM);
-    while stands() {
+    while is_running() {
         if start.elapsed() > PATIENCE {
             let _ = kill(pid, Signal::SIGKILL);
         }
