@@ -1,4 +1,4 @@
-//! The objects that are known already, for whoever reads a list again.
+//! The objects that are known already, for the reader of a list that comes again.
 //!
 //! A list again brings a copy of every object, and nearly all are unchanged. The
 //! reader puts the known object in place of an equal copy, one by one, so that a

@@ -34,7 +34,7 @@ fn a_fingerprint_stays_until_others_change_what_it_covers() {
             assert_ne!(fingerprint(), before, "{touched}");
         }
         nft(&["-f", "-"], &format!("delete table inet nftpol\n{OURS}"));
-        assert_ne!(fingerprint(), Some(before), "made anew");
+        assert_ne!(fingerprint(), Some(before), "recreated");
         nft(&["-f", "-"], "flush ruleset");
         assert_eq!(fingerprint(), None);
     });

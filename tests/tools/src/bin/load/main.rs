@@ -137,7 +137,7 @@ fn through_proxy(world: &World) -> Result<()> {
         ensure!(start.elapsed() < PATIENCE, "no new lists");
         sleep(Duration::from_millis(10));
     }
-    measure("all lists anew", &agent, Some((&proxy, sent)), cpu, start.elapsed())?;
+    measure("all lists again", &agent, Some((&proxy, sent)), cpu, start.elapsed())?;
     ensure!(agent.metric("nftpol_batches_total")? == batches, "new lists changed the kernel");
     agent.stop().map(drop)
 }
