@@ -8,8 +8,11 @@
 use watcher::Kind;
 use watcher::files::{Validation, parse};
 
+/// Reads any bytes.
+pub type Target = fn(&[u8]);
+
 /// A target by its name. Its program and its folder in `corpus` have the same name.
-pub const TARGETS: [(&str, fn(&[u8])); 3] =
+pub const TARGETS: [(&str, Target); 3] =
     [("manifests", manifests), ("watch", watch), ("netlink", netlink)];
 
 /// YAML and JSON as people write them. The reader never panics, and every finding

@@ -1,7 +1,7 @@
 //! What each named set represents, and its elements.
 //!
 //! In: a [`SetSource`], from which the set's name is made, and a
-//! [`ClusterIndex`]. Out: the set's type, comment and elements. A set keeps its
+//! `ClusterIndex`. Out: the set's type, comment and elements. A set keeps its
 //! source for life. Only its elements change with the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
