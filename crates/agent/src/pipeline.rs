@@ -38,8 +38,8 @@ use refusals::{Consequence, RefusalHistory};
 
 /// How often to start over after others changed the ruleset in between.
 const MAX_ATTEMPTS: usize = 10;
-/// How long a refused policy stays set aside while nothing else changes. What it
-/// lacked, such as memory, may be available by then.
+/// How long a refused policy stays set aside while its object does not change.
+/// What it lacked, such as memory, may be available by then.
 const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
 
 /// The pipeline from snapshot to kernel.
@@ -229,16 +229,23 @@ impl<S: Sink> Pipeline<S> {
         }
     }
 
-    /// Compiles a snapshot, with all its policies. Those that are set aside
-    /// stay so while nothing changes and they are not due.
+    /// Compiles a snapshot. A policy that is set aside stays so until its own
+    /// object changes or it is due. Other objects change all the time, and what
+    /// was refused a moment ago would stop their changes.
     fn compile_next(&mut self, snapshot: &Snapshot) {
-        let is_same = self.engine.snapshot().diff(snapshot).is_empty();
-        if is_same && !self.set_aside.is_due(self.clock.now()) {
+        let diff = self.engine.snapshot().diff(snapshot);
+        let is_due = self.set_aside.is_due(self.clock.now());
+        if diff.is_empty() && !is_due {
             return;
         }
         self.forget_proof();
-        self.set_aside = SetAside::default();
-        self.engine.set_aside(BTreeSet::new());
+        let mut keep = match is_due {
+            true => BTreeSet::new(),
+            false => self.engine.options().set_aside.clone(),
+        };
+        keep.retain(|policy| !diff.policies.contains(policy));
+        self.set_aside.keep(&keep);
+        self.engine.set_aside(keep);
         self.engine.update(snapshot);
     }
 
@@ -290,5 +297,11 @@ impl SetAside {
     /// Whether the policies are to be tried again.
     fn is_due(&self, now: Instant) -> bool {
         self.since.is_some_and(|since| now.saturating_duration_since(since) > SET_ASIDE_FOR)
+    }
+
+    /// Only these policies stay set aside.
+    fn keep(&mut self, policies: &BTreeSet<ObjectKey>) {
+        self.diagnostics.retain(|diagnostic| policies.contains(&diagnostic.object));
+        self.since = self.since.filter(|_| !policies.is_empty());
     }
 }
