@@ -5,23 +5,24 @@
 //! for a shortage of memory or for what others did, unless it is refused
 //! again and again.
 //!
-//! | errno | cause | at once | after [`EQUAL_REFUSALS`] equal refusals |
-//! |---|---|---|---|
-//! | EINVAL, ERANGE, E2BIG, EMSGSIZE, EOVERFLOW, EOPNOTSUPP, EMLINK; ENOENT of a rule | the object: a value, a length or an expression that this kernel does not take | the policies behind it are set aside | the table is built again if no policy is behind it |
-//! | ENOMEM, ENOBUFS, ENFILE, EMFILE, ENOSPC, EINTR, EAGAIN | a shortage | the old rules stay, try again later | the policies behind it are set aside, if there are any |
-//! | all others, such as EBUSY, EEXIST, ENOENT | the state of the table | the same | the table is built again; if that does not help, the policies behind it are set aside |
+//! What an errno is about is decided in one place, [`nft::Cause`]:
 //!
-//! Where the kernel gives these (net/netfilter/nf_tables_api.c, Linux 6.18):
-//! ENFILE is a set that has reached its `size`; ENOENT of a rule is an
-//! expression without a module (`nft_expr_type_get`), since a chain or set that
-//! is missing shows as a race with others first; EMLINK is a limit on jumps;
-//! EBUSY is a chain or set that is still in use.
+//! | cause | such as | at once | after [`EQUAL_REFUSALS`] equal refusals |
+//! |---|---|---|---|
+//! | object | EINVAL, EMSGSIZE, EMLINK, most others; ENOENT of a rule; EEXIST of elements | the policies behind it are set aside | the table is built again if no policy is behind it |
+//! | shortage | ENOMEM, ENOBUFS, ENFILE, EMFILE, ENOSPC, EINTR, EAGAIN | the old rules stay, try again later | the policies behind it are set aside, if there are any |
+//! | table state | EBUSY, EEXIST, ENOENT | the same | the table is built again; if that does not help, the policies behind it are set aside |
+//!
+//! The kernel continues a batch after a refusal, so one refusal can be the
+//! reason of the next: a rule gets ENOENT if its set could not be made. So one
+//! shortage makes the whole answer a shortage, and ENOENT of a rule counts only
+//! if nothing else was refused.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use compiler::Compiled;
-use nft::{Errno, Refusal};
+use nft::{Cause, Errno, Refusal, SendError};
 use policy::{Diagnostic, ObjectKey, Severity};
 use ruleset::{Batch, Name, Op};
 
@@ -39,14 +40,6 @@ pub(super) enum Consequence {
     BuildAgain,
     /// Building it again did not help: keep the old rules, try again rarely.
     TryRarely,
-}
-
-/// Whom an error is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cause {
-    Object,
-    Shortage,
-    TableState,
 }
 
 /// The refusals that no policy was blamed for yet.
@@ -68,9 +61,9 @@ impl RefusalHistory {
     /// Counts a refusal of a batch as a whole.
     pub(super) fn refused_whole(&mut self, errno: Errno) -> Consequence {
         let times = self.count(BTreeSet::from([(errno as i32, "commit", None)]));
-        match cause(errno, None) {
-            Cause::Shortage => Consequence::TryAgain,
-            _ => build_again(times),
+        match SendError::RefusedWhole(errno).is_transient() {
+            true => Consequence::TryAgain,
+            false => build_again(times),
         }
     }
 
@@ -83,22 +76,24 @@ impl RefusalHistory {
         batch: &Batch,
         set_aside: &mut BTreeSet<ObjectKey>,
     ) -> Consequence {
-        let cause_of = |refusal: &Refusal| cause(refusal.errno, batch.ops.get(refusal.op));
-        let (about_objects, others): (Vec<&Refusal>, Vec<&Refusal>) =
-            refusals.iter().partition(|refusal| cause_of(refusal) == Cause::Object);
-        let found = blame(compiled, &about_objects, batch, set_aside);
-        if !found.is_empty() {
-            return Consequence::SetAside(found);
+        let is_shortage = refusals.iter().any(Refusal::is_transient);
+        let at_fault = at_fault(refusals, batch);
+        if !is_shortage {
+            let is_object = |refusal: &&Refusal| refusal.cause(batch) == Cause::Object;
+            let about_objects: Vec<&Refusal> = at_fault.iter().copied().filter(is_object).collect();
+            let found = blame(compiled, &about_objects, batch, set_aside);
+            if !found.is_empty() {
+                return Consequence::SetAside(found);
+            }
         }
         let kinds =
-            refusals.iter().map(|one| (one.errno as i32, one.action, one.object.clone())).collect();
+            at_fault.iter().map(|one| (one.errno as i32, one.action, one.object.clone())).collect();
         let times = self.count(kinds);
         if times < EQUAL_REFUSALS {
             return Consequence::TryAgain;
         }
-        let is_shortage = others.iter().any(|refusal| cause_of(refusal) == Cause::Shortage);
         if is_shortage || times >= 2 * EQUAL_REFUSALS {
-            let found = blame(compiled, &others, batch, set_aside);
+            let found = blame(compiled, &at_fault, batch, set_aside);
             if !found.is_empty() {
                 self.clear();
                 return Consequence::SetAside(found);
@@ -127,31 +122,14 @@ fn build_again(times: u32) -> Consequence {
     }
 }
 
-fn cause(errno: Errno, op: Option<&Op>) -> Cause {
-    match (errno, op) {
-        (
-            Errno::EINVAL
-            | Errno::ERANGE
-            | Errno::E2BIG
-            | Errno::EMSGSIZE
-            | Errno::EOVERFLOW
-            | Errno::EOPNOTSUPP
-            | Errno::EMLINK,
-            _,
-        )
-        | (Errno::ENOENT, Some(Op::AddRule(..))) => Cause::Object,
-        (
-            Errno::ENOMEM
-            | Errno::ENOBUFS
-            | Errno::ENFILE
-            | Errno::EMFILE
-            | Errno::ENOSPC
-            | Errno::EINTR
-            | Errno::EAGAIN,
-            _,
-        ) => Cause::Shortage,
-        _ => Cause::TableState,
-    }
+/// The refusals without those that others of them can be the reason of.
+fn at_fault<'a>(refusals: &'a [Refusal], batch: &Batch) -> Vec<&'a Refusal> {
+    let is_consequence = |refusal: &Refusal| {
+        let is_rule = matches!(batch.ops.get(refusal.op), Some(Op::AddRule(..)));
+        is_rule && refusal.errno == Errno::ENOENT
+    };
+    let reasons: Vec<&Refusal> = refusals.iter().filter(|one| !is_consequence(one)).collect();
+    if reasons.is_empty() { refusals.iter().collect() } else { reasons }
 }
 
 /// Adds the policies behind the refusals to those that are set aside. Returns

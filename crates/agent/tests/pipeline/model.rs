@@ -22,6 +22,8 @@ pub struct Model {
     pub refuses: Option<&'static str>,
     /// Why it refuses them.
     pub errno: Errno,
+    /// Other operations that it refuses, and why.
+    pub also_refuses: Option<(&'static str, Errno)>,
     /// Operations on our table that it refuses until the table is deleted, as
     /// while a chain of others uses one of ours.
     pub in_use: Option<&'static str>,
@@ -44,6 +46,7 @@ impl Default for Model {
             generation: 0,
             refuses: None,
             errno: Errno::EINVAL,
+            also_refuses: None,
             in_use: None,
             others: 0,
             one_at_a_time: false,
@@ -108,7 +111,7 @@ impl Sink for Model {
         let errno = |op: &Op| match op {
             op if is(in_use, op) => Some(Errno::EBUSY),
             op if is(self.refuses, op) => Some(self.errno),
-            _ => None,
+            op => self.also_refuses.filter(|also| is(Some(also.0), op)).map(|also| also.1),
         };
         let mut refusals: Vec<Refusal> = batch
             .ops

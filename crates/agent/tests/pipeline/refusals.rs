@@ -6,7 +6,7 @@ use std::sync::Arc;
 use agent::pipeline::{Pipeline, SyncError, SyncFailed};
 use compiler::Options;
 use nft::{Errno, SendError};
-use policy::{ObjectKey, Snapshot};
+use policy::{IpBlock, NetworkPolicy, ObjectKey, Peer, Peers, Ports, Rule, Snapshot};
 
 use super::model::{Model, snapshot};
 
@@ -19,7 +19,7 @@ const SHORTAGES: [Errno; 7] = [
     Errno::EINTR,
     Errno::EAGAIN,
 ];
-const ABOUT_THE_RULE: [Errno; 7] = [
+const ABOUT_THE_RULE: [Errno; 10] = [
     Errno::EINVAL,
     Errno::ERANGE,
     Errno::E2BIG,
@@ -27,12 +27,34 @@ const ABOUT_THE_RULE: [Errno; 7] = [
     Errno::EOVERFLOW,
     Errno::EOPNOTSUPP,
     Errno::ENOENT,
+    Errno::EAFNOSUPPORT,
+    Errno::EPROTONOSUPPORT,
+    Errno::ELOOP,
 ];
 /// As many as make more happen than another try.
 const SEVERAL: usize = 5;
 
 fn web() -> ObjectKey {
     ObjectKey::new("dev", "web")
+}
+
+fn hog() -> ObjectKey {
+    ObjectKey::new("dev", "hog")
+}
+
+/// The cluster with one more policy, whose set holds this many ranges.
+fn with_hog(ranges: u8) -> Snapshot {
+    let mut cluster = snapshot();
+    let mut policy = NetworkPolicy::clone(&cluster.policies[&web()]);
+    policy.key = hog();
+    let block = |number| {
+        let network = format!("198.51.{}.0/24", 2 * number).parse().unwrap();
+        Peer::IpBlock(IpBlock::new(network, []).unwrap())
+    };
+    let peers = Peers::Only((0..ranges).map(block).collect());
+    policy.ingress = Some(vec![Rule { peers, ports: Ports::All }]);
+    cluster.policies.insert(hog(), Arc::new(policy));
+    cluster
 }
 
 fn pipeline(model: Model) -> Pipeline<Model> {
@@ -76,6 +98,28 @@ fn a_shortage_keeps_the_old_rules_and_blames_nobody() {
         let outcome = pipeline.sync(&snapshot()).unwrap();
         assert_eq!(outcome.set_aside, BTreeSet::new(), "{errno}");
     }
+}
+
+/// The batch goes on after the set is refused, and its rule does not find it.
+#[test]
+fn a_rule_whose_set_met_a_shortage_is_nobody_s_fault() {
+    for errno in SHORTAGES.into_iter().chain([Errno::EBUSY]) {
+        let mut pipeline = pipeline(refusing_web(Errno::ENOENT));
+        pipeline.sink().also_refuses = Some(("add set inet nftpol self4", errno));
+        for _ in 1..SEVERAL {
+            let failure = pipeline.sync(&snapshot()).unwrap_err();
+            assert_eq!(failure.set_aside, BTreeSet::new(), "{errno}");
+        }
+    }
+}
+
+/// The kernel turns ENOTEMPTY, its word for ranges that overlap, into EEXIST.
+#[test]
+fn elements_that_overlap_set_their_policy_aside_at_once() {
+    let cluster = with_hog(9);
+    let model = Model { refuses: Some("198.51.2.0"), errno: Errno::EEXIST, ..Model::default() };
+    let outcome = pipeline(model).sync(&cluster).unwrap();
+    assert_eq!(outcome.set_aside, BTreeSet::from([hog()]));
 }
 
 /// A policy that takes more memory than there is must not stop the others.
