@@ -8,6 +8,7 @@
 mod model;
 mod proof;
 mod refusals;
+mod stuck;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -24,6 +24,10 @@ pub struct Model {
     pub errno: Errno,
     /// Other operations that it refuses, and why.
     pub also_refuses: Option<(&'static str, Errno)>,
+    /// How many elements it has room for, in all tables.
+    pub room: Option<usize>,
+    /// What it says when there is no room left.
+    pub no_room: fn() -> SendError,
     /// Operations on our table that it refuses until the table is deleted, as
     /// while a chain of others uses one of ours.
     pub in_use: Option<&'static str>,
@@ -47,6 +51,8 @@ impl Default for Model {
             refuses: None,
             errno: Errno::EINVAL,
             also_refuses: None,
+            room: None,
+            no_room: || SendError::RefusedWhole(Errno::ENOMEM),
             in_use: None,
             others: 0,
             one_at_a_time: false,
@@ -64,11 +70,19 @@ impl Model {
         self.tables.get(&compiler::scaffold::table())
     }
 
+    fn elements_beside(&self, table: &Name) -> usize {
+        self.tables.iter().filter(|(name, _)| *name != table).map(|(_, one)| elements(one)).sum()
+    }
+
     /// Somebody else commits: all tables go.
     pub fn flush(&mut self) {
         self.tables.clear();
         self.generation += 1;
     }
+}
+
+fn elements(table: &Ruleset) -> usize {
+    table.sets.values().map(|set| set.elements.len()).sum()
 }
 
 impl Sink for Model {
@@ -145,6 +159,9 @@ impl Sink for Model {
                 message: None,
             };
             return Err(SendError::Refused(vec![refusal]));
+        }
+        if self.room.is_some_and(|room| self.elements_beside(table) + elements(&ruleset) > room) {
+            return Err((self.no_room)());
         }
         self.tables.insert(table.clone(), ruleset);
         self.generation += 1 + std::mem::take(&mut self.after);
