@@ -12,7 +12,7 @@
 //! | object | EINVAL, EMSGSIZE, EMLINK, most others; ENOENT of a rule; EEXIST of elements | the policies behind it are set aside | the table is built again if no policy is behind it |
 //! | shortage | ENOMEM, ENOBUFS, ENFILE, EMFILE, ENOSPC, EINTR, EAGAIN | the old rules stay, try again later | the policies behind it are set aside, if there are any |
 //! | shortage of the batch as a whole, or of the socket | ENOMEM, ENOBUFS | the same | the policy that takes the most of the batch is set aside; after five more twice as many, and so on |
-//! | table state | EBUSY, EEXIST, ENOENT | the same | the table is built again; after ten, the policies behind it are set aside |
+//! | table state | EBUSY, EEXIST, ENOENT | the same | the table is built again, and once more after each [`REBUILD_EVERY`]; after ten, the policies behind it are set aside |
 //! | anything else of the batch as a whole | EMLINK | the same | as table state, and after ten the policy that takes the most |
 //!
 //! * The kernel continues a batch after a refusal, so one refusal can be the
@@ -41,6 +41,10 @@ pub(super) const EQUAL_REFUSALS: u32 = 5;
 /// After this many refusals without a success more is done, too, whatever was
 /// refused.
 const MAX_FAILURES: u32 = 20;
+/// After this many more equal refusals, about a minute, the table is built again
+/// once more: what was in the way of that may be gone.
+const REBUILD_EVERY: u32 = 60;
+
 /// What follows from a refusal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Consequence {
@@ -204,7 +208,7 @@ impl RefusalHistory {
 
     fn build_again(&self) -> Consequence {
         match self.equal.checked_sub(EQUAL_REFUSALS) {
-            Some(0) => Consequence::BuildAgain,
+            Some(more) if more.is_multiple_of(REBUILD_EVERY) => Consequence::BuildAgain,
             Some(_) => Consequence::TryRarely,
             None if self.failures.is_multiple_of(MAX_FAILURES) => Consequence::BuildAgain,
             None => Consequence::TryAgain,

@@ -83,3 +83,20 @@ fn a_table_that_cannot_be_built_again_stays_not_ready_and_is_tried_rarely() {
     let last: Vec<u64> = bench.gaps().into_iter().rev().take(5).collect();
     assert_eq!(last, [1000; 5]);
 }
+
+#[test]
+fn a_rebuild_that_failed_by_accident_is_tried_again_after_a_minute() {
+    let mut bench = Bench::listed(Model::default());
+    bench.others(1000, |model| {
+        model.in_use = Some("delete chain");
+        model.refuses = Some("nftpol-0");
+        model.errno = Errno::EBUSY;
+    });
+    bench.others(10_000, |model| model.refuses = None);
+    bench.event(1000, deleted("web"));
+    bench.look(59_000);
+    bench.run(63_000).unwrap();
+    assert!(bench.seen.borrow()[0].is_some());
+    assert_eq!(bench.metric("nftpol_replacements_total"), 2.0);
+    assert_eq!((bench.problem(), bench.table()), (None, without("web")));
+}

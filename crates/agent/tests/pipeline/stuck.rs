@@ -167,3 +167,18 @@ fn refusals_that_are_never_equal_have_an_end() {
         assert_eq!(failures(&mut pipeline, &renamed(AT_MOST)), (0, last), "{errno}");
     }
 }
+
+/// What was in the way of the first rebuild may be gone.
+#[test]
+fn a_rebuild_is_asked_for_again_after_a_while() {
+    let mut pipeline = pipeline(Model::default());
+    pipeline.sync(&snapshot()).unwrap();
+    pipeline.sink().in_use = Some("delete chain");
+    let asked: Vec<usize> = (1..=130)
+        .filter(|_| {
+            let failure = pipeline.sync(&Snapshot::default()).unwrap_err();
+            matches!(failure.error, SyncError::KeepsRefusing(_))
+        })
+        .collect();
+    assert_eq!(asked, [5, 65, 125]);
+}
