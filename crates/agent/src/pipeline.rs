@@ -7,23 +7,24 @@
 
 mod attempt;
 mod batch_spacing;
+mod blame;
 mod kernel_table;
 mod outcome;
 mod progress;
 mod proof;
 mod refusals;
 mod replace;
+mod set_aside;
 
 pub use outcome::{Committed, Difference, Outcome, SyncError, SyncFailed};
 pub use proof::{Proofs, Unproved, Verify};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use compiler::Place;
 use compiler::{Compiled, Engine, Options};
-use nft::{ReadError, Refusal, SendError};
+use nft::{ReadError, SendError};
 use policy::{Diagnostic, ObjectKey, Snapshot};
 use ruleset::plan::Planner;
 use ruleset::{Batch, Ruleset};
@@ -31,17 +32,15 @@ use ruleset::{Batch, Ruleset};
 use crate::Sink;
 use crate::clock::{Clock, SystemClock};
 use attempt::AttemptError;
+use blame::RefusedBatch;
 use kernel_table::KernelTable;
 use progress::Progress;
 use proof::Prover;
 use refusals::{Consequence, RefusalHistory};
+use set_aside::SetAside;
 
 /// How often to start over after others changed the ruleset in between.
 const MAX_ATTEMPTS: usize = 10;
-/// How long a refused policy stays set aside while nothing else changes. What it
-/// lacked, such as memory, may be available by then.
-const SET_ASIDE_FOR: Duration = Duration::from_secs(60);
-
 /// The pipeline from snapshot to kernel.
 #[derive(Debug)]
 pub struct Pipeline<S> {
@@ -76,14 +75,6 @@ pub enum Check {
     /// Sync: the table was made again by others, switched off or lost parts, or
     /// was never read.
     Restore,
-}
-
-/// The policies that are set aside.
-#[derive(Debug, Default)]
-struct SetAside {
-    diagnostics: Vec<Diagnostic>,
-    /// When the first of them was.
-    since: Option<Instant>,
 }
 
 /// What was being done when the kernel refused a batch.
@@ -187,12 +178,8 @@ impl<S: Sink> Pipeline<S> {
                     tracing::debug!("others committed meanwhile, starting over");
                     races += 1;
                 }
-                Err(AttemptError::Refused(refusals, batch)) => {
-                    self.set_aside_refused(refusals, &batch, Step::Change)?;
-                }
-                Err(AttemptError::Failed(SyncError::Send(SendError::RefusedWhole(errno)))) => {
-                    let consequence = self.refusals.refused_whole(errno);
-                    return Err(refused(consequence, SendError::RefusedWhole(errno)));
+                Err(AttemptError::Refused(error, batch)) => {
+                    self.set_aside_refused(error, &batch, Step::Change)?;
                 }
                 Err(AttemptError::Failed(error)) => return Err(error),
             }
@@ -204,48 +191,55 @@ impl<S: Sink> Pipeline<S> {
     /// error if there are none.
     fn set_aside_refused(
         &mut self,
-        refusals: Vec<Refusal>,
+        error: SendError,
         batch: &Batch,
         step: Step,
     ) -> Result<(), SyncError> {
         let mut set_aside = self.engine.options().set_aside.clone();
-        let compiled = self.engine.compiled();
+        let refused = RefusedBatch { compiled: self.engine.compiled(), batch };
         let history = match step {
             Step::Change => &mut self.refusals,
             Step::Rebuild => &mut self.rebuild_refusals,
         };
-        match history.refused(compiled, &refusals, batch, &mut set_aside) {
+        match history.refused(refused, &error, &mut set_aside) {
             Consequence::SetAside(found) => {
-                self.set_aside.since.get_or_insert_with(|| self.clock.now());
-                self.set_aside.diagnostics.extend(found);
+                self.set_aside.add(found, self.clock.now());
                 self.engine.set_aside(set_aside);
                 self.forget_proof();
                 Ok(())
             }
-            _ if step == Step::Rebuild => {
-                Err(SyncError::RebuildDidNotHelp(SendError::Refused(refusals)))
+            _ if step == Step::Rebuild && !error.is_transient() => {
+                Err(SyncError::RebuildDidNotHelp(error))
             }
-            consequence => Err(refused(consequence, SendError::Refused(refusals))),
+            consequence => Err(no_policy_to_blame(consequence, error)),
         }
     }
 
-    /// Compiles a snapshot, with all its policies. Those that are set aside
-    /// stay so while nothing changes and they are not due.
+    /// Compiles a snapshot. A policy that is set aside stays so until its own
+    /// object changes or it is due. Other objects change all the time, and what
+    /// was refused a moment ago would stop their changes.
     fn compile_next(&mut self, snapshot: &Snapshot) {
-        let is_same = self.engine.snapshot().diff(snapshot).is_empty();
-        if is_same && !self.set_aside.is_due(self.clock.now()) {
+        let diff = self.engine.snapshot().diff(snapshot);
+        let is_due = self.set_aside.is_due(self.clock.now());
+        if diff.is_empty() && !is_due {
             return;
         }
         self.forget_proof();
-        self.set_aside = SetAside::default();
-        self.engine.set_aside(BTreeSet::new());
+        let mut keep = match is_due {
+            true => BTreeSet::new(),
+            false => self.engine.options().set_aside.clone(),
+        };
+        keep.retain(|policy| !diff.policies.contains(policy));
+        self.set_aside.keep(&keep);
+        self.engine.set_aside(keep);
         self.engine.update(snapshot);
     }
 
     fn finished(&mut self, table: Arc<Ruleset>) -> Outcome {
         self.enforced(&table);
-        self.refusals.clear();
-        self.rebuild_refusals.clear();
+        let set_aside = &self.engine.options().set_aside;
+        self.refusals.succeeded(set_aside);
+        self.rebuild_refusals.succeeded(set_aside);
         let foreign = std::mem::take(&mut self.progress.foreign);
         let (committed, was_touched) = self.progress.finish(table);
         let Committed { before, after, batches, operations } = committed;
@@ -273,22 +267,15 @@ impl<S: Sink> Pipeline<S> {
     /// Of the compiler, and about the policies that are set aside.
     fn diagnostics(&self) -> Vec<Diagnostic> {
         let compiled = self.engine.compiled().diagnostics.iter();
-        compiled.chain(&self.set_aside.diagnostics).cloned().collect()
+        compiled.chain(self.set_aside.diagnostics()).cloned().collect()
     }
 }
 
 /// The error when no policy could be set aside.
-fn refused(consequence: Consequence, source: SendError) -> SyncError {
+fn no_policy_to_blame(consequence: Consequence, source: SendError) -> SyncError {
     match consequence {
         Consequence::BuildAgain => SyncError::KeepsRefusing(source),
         Consequence::TryRarely => SyncError::RebuildDidNotHelp(source),
         Consequence::SetAside(_) | Consequence::TryAgain => SyncError::Send(source),
-    }
-}
-
-impl SetAside {
-    /// Whether the policies are to be tried again.
-    fn is_due(&self, now: Instant) -> bool {
-        self.since.is_some_and(|since| now.saturating_duration_since(since) > SET_ASIDE_FOR)
     }
 }

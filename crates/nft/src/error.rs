@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 pub use nix::errno::Errno;
-use ruleset::{Name, Op};
+use ruleset::{Batch, Name, Op};
 
 /// No socket to the kernel could be opened.
 #[derive(Debug, thiserror::Error)]
@@ -94,12 +94,74 @@ pub struct Refusal {
     pub message: Option<String>,
 }
 
+/// What an error of the kernel is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// What was asked: a value, a length or an expression that this kernel does
+    /// not take.
+    Object,
+    /// The node: it lacks memory, room or time.
+    Shortage,
+    /// What else is in the table.
+    TableState,
+}
+
 impl Refusal {
+    /// What the error is about, with the operation of the batch.
+    #[must_use]
+    pub fn cause(&self, batch: &Batch) -> Cause {
+        cause(self.errno, batch.ops.get(self.op))
+    }
+
     /// Whether the node ran short of memory or another resource. The object is
     /// not at fault, and the same operation may pass later.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
         is_shortage(self.errno)
+    }
+}
+
+/// What an error is about; `None` for a batch as a whole. This is the only table
+/// of errors. Files are of net/netfilter, Linux 6.18.
+///
+/// | errno | operation | cause |
+/// |---|---|---|
+/// | see [`is_shortage`] | any | shortage |
+/// | EPERM, EACCES, EBUSY | any | table state: EBUSY is a chain or set that is in use |
+/// | EEXIST | add elements | object: ranges overlap (`nft_add_set_elem`, nf_tables_api.c, turns ENOTEMPTY of a set into it; equal elements are no error) |
+/// | ENOENT | add a rule | object: an expression without a module (`nft_expr_type_get`, nf_tables_api.c) |
+/// | EEXIST, ENOENT | others | table state: it is there already, or missing |
+/// | others, such as EINVAL, ERANGE, E2BIG, EMSGSIZE, EMLINK, EOPNOTSUPP, EAFNOSUPPORT, ELOOP | that add or create | object |
+/// | others | that delete; the batch as a whole | table state |
+fn cause(errno: Errno, op: Option<&Op>) -> Cause {
+    match (errno, op) {
+        _ if is_shortage(errno) => Cause::Shortage,
+        (Errno::EPERM | Errno::EACCES | Errno::EBUSY, _) => Cause::TableState,
+        (Errno::EEXIST, Some(Op::AddElements(..))) | (Errno::ENOENT, Some(Op::AddRule(..))) => {
+            Cause::Object
+        }
+        (Errno::EEXIST | Errno::ENOENT, _) => Cause::TableState,
+        (_, Some(op)) if adds(op) => Cause::Object,
+        _ => Cause::TableState,
+    }
+}
+
+/// Whether an operation adds or creates something.
+const fn adds(op: &Op) -> bool {
+    match op {
+        Op::CreateTable
+        | Op::CreateSet(..)
+        | Op::AddElements(..)
+        | Op::CreateMap(..)
+        | Op::AddEntries(..)
+        | Op::CreateChain(..)
+        | Op::AddRule(..) => true,
+        Op::DeleteSet(_)
+        | Op::DeleteElements(..)
+        | Op::DeleteMap(_)
+        | Op::DeleteEntries(..)
+        | Op::FlushChain(_)
+        | Op::DeleteChain(_) => false,
     }
 }
 
@@ -115,6 +177,8 @@ impl Refusal {
 ///   for the sets of log statements, which packets fill.
 /// * `EMFILE`: no file descriptor left in the process, or a use counter is full
 ///   (`nft_use_inc`, net/netfilter/nf_tables_api.c, Linux 6.5).
+/// * `ENOSPC`: a set has no room left (`nft_pipapo_insert`,
+///   net/netfilter/nft_set_pipapo.c).
 /// * `EINTR`: a signal interrupted the work (`nft_chain_validate`, same file).
 /// * `EAGAIN`: the kernel loaded a module meanwhile. It usually repeats the
 ///   batch by itself (`NFNL_BATCH_REPLAY`, net/netfilter/nfnetlink.c).
@@ -125,6 +189,7 @@ const fn is_shortage(errno: Errno) -> bool {
             | Errno::ENOBUFS
             | Errno::ENFILE
             | Errno::EMFILE
+            | Errno::ENOSPC
             | Errno::EINTR
             | Errno::EAGAIN
     )
@@ -174,50 +239,4 @@ fn listed(refusals: &[Refusal]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refusal(errno: Errno) -> Refusal {
-        Refusal { op: 0, action: "create set", object: None, errno, message: None }
-    }
-
-    const SHORTAGES: [Errno; 6] =
-        [Errno::ENOMEM, Errno::ENOBUFS, Errno::ENFILE, Errno::EMFILE, Errno::EINTR, Errno::EAGAIN];
-    const FAULTS: [Errno; 8] = [
-        Errno::EPERM,
-        Errno::ENOENT,
-        Errno::EEXIST,
-        Errno::EBUSY,
-        Errno::EINVAL,
-        Errno::EMLINK,
-        Errno::EOPNOTSUPP,
-        Errno::EMSGSIZE,
-    ];
-
-    #[test]
-    fn a_shortage_is_transient_in_every_form() {
-        for errno in SHORTAGES {
-            assert!(refusal(errno).is_transient(), "{errno}");
-            assert!(SendError::Refused(vec![refusal(errno)]).is_transient(), "{errno}");
-            assert!(SendError::RefusedWhole(errno).is_transient(), "{errno}");
-            assert!(SendError::Io(errno.into()).is_transient(), "{errno}");
-        }
-        for errno in FAULTS {
-            assert!(!refusal(errno).is_transient(), "{errno}");
-            assert!(!SendError::Refused(vec![refusal(errno)]).is_transient(), "{errno}");
-            assert!(!SendError::RefusedWhole(errno).is_transient(), "{errno}");
-            assert!(!SendError::Io(errno.into()).is_transient(), "{errno}");
-        }
-        for other in [SendError::GenerationMoved, SendError::Permission, SendError::Unknown] {
-            assert!(!other.is_transient(), "{other}");
-        }
-        assert!(!SendError::Io(io::Error::other("no errno")).is_transient());
-    }
-
-    #[test]
-    fn one_shortage_among_refusals_makes_the_batch_transient() {
-        let refusals = vec![refusal(Errno::ENOMEM), refusal(Errno::ENOENT)];
-        assert!(SendError::Refused(refusals).is_transient());
-        assert!(!SendError::Refused(Vec::new()).is_transient());
-    }
-}
+mod tests;

@@ -43,7 +43,7 @@ mod write;
 pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Tuple, TupleId};
 pub use dropping_chains::DroppingChain;
 pub use dump::{Dump, ForeignKind, ForeignObject};
-pub use error::{Errno, OpenError, ReadError, Refusal, SendError};
+pub use error::{Cause, Errno, OpenError, ReadError, Refusal, SendError};
 pub use fingerprint::TableFingerprint;
 pub use generation::Generation;
 pub use kernel::Kernel;

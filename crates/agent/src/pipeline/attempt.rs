@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use compiler::Place;
-use nft::{Dump, ForeignKind, ForeignObject, ReadError, Refusal, SendError, TableFingerprint};
+use nft::{Dump, ForeignKind, ForeignObject, ReadError, SendError, TableFingerprint};
 use ruleset::{Batch, Op, Ruleset};
 
 use super::kernel_table::{Remembered, Start};
@@ -25,8 +25,8 @@ pub(super) enum AttemptError {
     Overtaken,
     /// What the table holds is not known any more: read it and start over.
     LostTrack,
-    /// The kernel refused a part of this batch.
-    Refused(Vec<Refusal>, Batch),
+    /// The kernel refused this batch or a part of it, or lacked what it takes.
+    Refused(SendError, Batch),
     /// Give up.
     Failed(SyncError),
 }
@@ -179,11 +179,23 @@ fn why(
     match error {
         SendError::GenerationMoved => AttemptError::Overtaken,
         SendError::Unknown => AttemptError::LostTrack,
-        SendError::Refused(refusals) => match others_committed() {
+        // A shortage has nothing to do with what others committed.
+        SendError::Refused(_) if !error.is_transient() => match others_committed() {
             Ok(true) => AttemptError::LostTrack,
-            Ok(false) => AttemptError::Refused(refusals, batch.clone()),
+            Ok(false) => not_committed(error, batch),
             Err(error) => error.into(),
         },
+        error => not_committed(error, batch),
+    }
+}
+
+/// Ends an attempt after a batch that was not committed.
+pub(super) fn not_committed(error: SendError, batch: &Batch) -> AttemptError {
+    match error {
+        SendError::Refused(_) | SendError::RefusedWhole(_) => {
+            AttemptError::Refused(error, batch.clone())
+        }
+        error if error.is_transient() => AttemptError::Refused(error, batch.clone()),
         error => error.into(),
     }
 }

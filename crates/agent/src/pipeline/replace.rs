@@ -6,11 +6,10 @@
 
 use std::sync::Arc;
 
-use nft::SendError;
 use policy::Snapshot;
 use ruleset::{Name, Ruleset};
 
-use super::attempt::{AttemptError, fingerprint};
+use super::attempt::{AttemptError, fingerprint, not_committed};
 use super::kernel_table::{Remembered, Start};
 use super::{Difference, Outcome, Pipeline, Step, SyncError, SyncFailed};
 use crate::Sink;
@@ -43,8 +42,8 @@ impl<S: Sink> Pipeline<S> {
             self.prove(snapshot)?;
             match self.build_both() {
                 Ok(()) => return Ok(()),
-                Err(AttemptError::Refused(refusals, batch)) => {
-                    self.set_aside_refused(refusals, &batch, Step::Rebuild)?;
+                Err(AttemptError::Refused(error, batch)) => {
+                    self.set_aside_refused(error, &batch, Step::Rebuild)?;
                 }
                 Err(AttemptError::Failed(error)) => return Err(error),
                 Err(AttemptError::Overtaken | AttemptError::LostTrack) => {
@@ -102,10 +101,7 @@ impl<S: Sink> Pipeline<S> {
         for (index, batch) in batches.iter().enumerate() {
             if let Err(error) = self.sink.send(&table.table, batch, None) {
                 self.stopped(live.as_deref(), table, &batches[..index]);
-                return Err(match error {
-                    SendError::Refused(refusals) => AttemptError::Refused(refusals, batch.clone()),
-                    error => error.into(),
-                });
+                return Err(not_committed(error, batch));
             }
             self.progress.committed(batch);
         }

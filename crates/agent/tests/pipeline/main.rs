@@ -8,6 +8,7 @@
 mod model;
 mod proof;
 mod refusals;
+mod stuck;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,7 +36,7 @@ fn a_policy_that_the_kernel_refuses_isolates_and_the_others_are_enforced() {
 }
 
 #[test]
-fn a_policy_is_tried_again_when_something_changed_and_not_before() {
+fn a_policy_is_tried_again_when_its_object_changed_and_not_before() {
     let model = Model { refuses: Some("tcp dport 81"), ..Model::default() };
     let mut pipeline = Pipeline::new(model, Options::default());
     pipeline.sync(&snapshot()).unwrap();
@@ -47,6 +48,11 @@ fn a_policy_is_tried_again_when_something_changed_and_not_before() {
     let mut changed = snapshot();
     changed.policies.remove(&policy::ObjectKey::new("dev", "db"));
     let outcome = pipeline.sync(&changed).unwrap();
+    assert_eq!((outcome.set_aside.len(), outcome.diagnostics.len()), (1, 1), "of another object");
+    let web = changed.policies.get_mut(&policy::ObjectKey::new("dev", "web")).unwrap();
+    Arc::make_mut(web).ingress.as_mut().unwrap().remove(0);
+    let outcome = pipeline.sync(&changed).unwrap();
+    assert!(outcome.set_aside.is_empty(), "{:#?}", outcome.set_aside);
     assert!(outcome.diagnostics.is_empty(), "{:#?}", outcome.diagnostics);
     let table = pipeline.sink().table().cloned().unwrap();
     assert!(passes(&table, "10.0.0.1", 81));

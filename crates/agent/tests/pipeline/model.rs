@@ -22,8 +22,14 @@ pub struct Model {
     pub refuses: Option<&'static str>,
     /// The error of the refusal.
     pub errno: Errno,
-    /// Refuses these operations on our table until the table is deleted, as when a
-    /// chain of others uses one of ours.
+    /// Other operations that it refuses, and why.
+    pub also_refuses: Option<(&'static str, Errno)>,
+    /// How many elements it has room for, in all tables.
+    pub room: Option<usize>,
+    /// What it says when there is no room left.
+    pub no_room: fn() -> SendError,
+    /// Operations on our table that it refuses until the table is deleted, as
+    /// while a chain of others uses one of ours.
     pub in_use: Option<&'static str>,
     /// How many commits others still make before ours.
     pub others: u32,
@@ -44,6 +50,9 @@ impl Default for Model {
             generation: 0,
             refuses: None,
             errno: Errno::EINVAL,
+            also_refuses: None,
+            room: None,
+            no_room: || SendError::RefusedWhole(Errno::ENOMEM),
             in_use: None,
             others: 0,
             one_at_a_time: false,
@@ -61,11 +70,19 @@ impl Model {
         self.tables.get(&compiler::scaffold::table())
     }
 
-    /// Others delete all tables.
+    fn elements_beside(&self, table: &Name) -> usize {
+        self.tables.iter().filter(|(name, _)| *name != table).map(|(_, one)| elements(one)).sum()
+    }
+
+    /// Somebody else commits: all tables go.
     pub fn flush(&mut self) {
         self.tables.clear();
         self.generation += 1;
     }
+}
+
+fn elements(table: &Ruleset) -> usize {
+    table.sets.values().map(|set| set.elements.len()).sum()
 }
 
 impl Sink for Model {
@@ -108,7 +125,7 @@ impl Sink for Model {
         let errno = |op: &Op| match op {
             op if is(in_use, op) => Some(Errno::EBUSY),
             op if is(self.refuses, op) => Some(self.errno),
-            _ => None,
+            op => self.also_refuses.filter(|also| is(Some(also.0), op)).map(|also| also.1),
         };
         let mut refusals: Vec<Refusal> = batch
             .ops
@@ -142,6 +159,9 @@ impl Sink for Model {
                 message: None,
             };
             return Err(SendError::Refused(vec![refusal]));
+        }
+        if self.room.is_some_and(|room| self.elements_beside(table) + elements(&ruleset) > room) {
+            return Err((self.no_room)());
         }
         self.tables.insert(table.clone(), ruleset);
         self.generation += 1 + std::mem::take(&mut self.after);
