@@ -57,7 +57,7 @@ impl<S: Sink> Enforcer<S> {
         // others had changed the table.
         let is_first = !std::mem::replace(&mut self.enforced, true);
         if restored {
-            self.next.repaired(now);
+            self.next.repaired(now, took);
             self.parts.metrics.repairs.inc();
             tracing::warn!(
                 "others changed table inet nftpol; restored in {} ms ({} operations)",
