@@ -24,7 +24,7 @@ mod sync;
 pub use inbox::{Inbox, Message, Received};
 pub use next::{COALESCE, FIRST_RETRY, LAST_RETRY, LOOK_EVERY, READ_SHARE};
 pub use parts::{FlowCleanup, Parts, Surroundings};
-pub use repairs::{FIGHT, LONGEST_PAUSE, QUIET, REPAIR_SHARE, SHORTEST_PAUSE};
+pub use repairs::{FIGHT, LONGEST_PAUSE, QUIET, REPAIR_SHARE, Repairs, SHORTEST_PAUSE};
 
 use std::fmt;
 use std::net::IpAddr;

@@ -9,6 +9,7 @@ mod attempt;
 mod batch_spacing;
 mod kernel_table;
 mod outcome;
+mod persist;
 mod progress;
 mod proof;
 mod refusals;
