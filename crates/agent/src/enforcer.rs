@@ -202,8 +202,8 @@ impl<S: Sink> Enforcer<S> {
         match self.next.is_fight(self.now()) {
             true => status.fails(
                 Condition::Enforced,
-                "others change table inet nftpol again and again; it is restored each time \
-                 (`nft monitor` shows what they do)",
+                "others change table inet nftpol again and again; what they change is restored \
+                 each time (`nft monitor` shows what they do)",
             ),
             false => status.holds(Condition::Enforced),
         }

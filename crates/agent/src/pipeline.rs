@@ -258,6 +258,7 @@ impl<S: Sink> Pipeline<S> {
             diagnostics: self.diagnostics(),
             set_aside: self.engine.options().set_aside.clone(),
             foreign,
+            was_touched,
             restored: was_touched && batches > 0,
         }
     }

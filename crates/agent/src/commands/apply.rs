@@ -135,8 +135,9 @@ fn sync(
     match pipeline.sync_or_rebuild(snapshot) {
         Ok(outcome) => {
             let restored = outcome.restored || is_read && outcome.batches > 0;
+            let was_touched = restored || outcome.was_touched;
             let now = Instant::now();
-            pace.synced(now, now.saturating_duration_since(start), cause, restored);
+            pace.synced(now, now.saturating_duration_since(start), cause, was_touched);
             if restored {
                 report::notice("others changed table inet nftpol; it is restored");
             }
@@ -176,8 +177,8 @@ impl Pace {
     }
 
     /// A sync succeeded, and took this long.
-    fn synced(&mut self, now: Instant, took: Duration, cause: Cause, restored: bool) {
-        if restored || cause == Cause::Looked(Check::Restore) {
+    fn synced(&mut self, now: Instant, took: Duration, cause: Cause, was_touched: bool) {
+        if was_touched {
             self.repairs.repaired(now, took);
         }
         if cause == Cause::Looked(Check::ReadWhenAffordable) {
@@ -204,8 +205,7 @@ mod tests {
         assert!(!pace.allows(Check::ReadWhenAffordable, now + 1999 * MS));
         assert!(pace.allows(Check::ReadWhenAffordable, now + 2000 * MS));
         assert!(pace.allows(Check::Restore, now));
-        // It may have been touched without a difference.
-        pace.synced(now, 10 * MS, Cause::Looked(Check::Restore), false);
+        pace.synced(now, 10 * MS, Cause::Looked(Check::Restore), true);
         assert!(!pace.allows(Check::Restore, now + 199 * MS));
         assert!(pace.allows(Check::Restore, now + 200 * MS));
         assert!(pace.allows(Check::RetryRefused, now));

@@ -146,7 +146,8 @@ impl Next {
         false
     }
 
-    /// The table was restored, and that took this long.
+    /// The table was restored, or found to need no change after others touched
+    /// it, and that took this long.
     pub fn repaired(&mut self, now: Instant, took: Duration) {
         self.repairs.repaired(now, took);
     }

@@ -34,7 +34,8 @@ struct Repair {
 }
 
 impl Repairs {
-    /// The table was restored, and that took this long.
+    /// The table was restored, or read without finding a difference, and that
+    /// took this long.
     pub fn repaired(&mut self, now: Instant, took: Duration) {
         self.in_a_row = if self.is_recent(now) { self.in_a_row.saturating_add(1) } else { 1 };
         self.last = Some(Repair { ended: now, next_at: now + pause(took) });

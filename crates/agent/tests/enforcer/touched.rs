@@ -120,3 +120,21 @@ fn reading_after_commits_of_others_takes_a_twentieth_of_the_time() {
     let dumps = bench.kernel.trace.borrow().dumps.iter().filter(|ms| **ms >= 1000).count();
     assert!((40..=50).contains(&dumps), "{dumps} reads of 10 ms in 10 s");
 }
+
+/// As when others add a chain to our table and remove it again.
+#[test]
+fn touches_without_effect_take_a_twentieth_of_the_time_and_are_no_repairs() {
+    let mut bench = Bench::listed(Model::default());
+    bench.kernel.dump_takes.set(Duration::from_millis(10));
+    for ms in (1000..11_000).step_by(20) {
+        bench.others(ms, |model| {
+            model.touches += 1;
+            model.generation += 1;
+        });
+    }
+    bench.run(14_000).unwrap();
+    let dumps = bench.kernel.trace.borrow().dumps.iter().filter(|ms| **ms >= 1000).count();
+    assert!((40..=50).contains(&dumps), "{dumps} reads of 10 ms in 10 s");
+    assert_eq!(bench.metric("nftpol_repairs_total"), 0.0);
+    assert_eq!(bench.problem(), None);
+}
