@@ -24,7 +24,7 @@ mod sync;
 pub use inbox::{Inbox, Message, Received};
 pub use next::{COALESCE, FIRST_RETRY, LAST_RETRY, LOOK_EVERY, READ_SHARE};
 pub use parts::{FlowCleanup, Parts, Surroundings};
-pub use repairs::{FIGHT, FIRST_PAUSE, LAST_PAUSE, QUIET};
+pub use repairs::{FIGHT, LONGEST_PAUSE, QUIET, REPAIR_SHARE, Repairs, SHORTEST_PAUSE};
 
 use std::fmt;
 use std::net::IpAddr;
@@ -207,8 +207,8 @@ impl<S: Sink> Enforcer<S> {
         match self.next.is_fight(self.now()) {
             true => status.fails(
                 Condition::Enforced,
-                "others change table inet nftpol again and again; it is restored each time, with \
-                 growing pauses between (`nft monitor` shows what they do)",
+                "others change table inet nftpol again and again; what they change is restored \
+                 each time (`nft monitor` shows what they do)",
             ),
             false => status.holds(Condition::Enforced),
         }

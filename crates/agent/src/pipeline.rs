@@ -10,6 +10,7 @@ mod batch_spacing;
 mod blame;
 mod kernel_table;
 mod outcome;
+mod persist;
 mod progress;
 mod proof;
 mod refusals;
@@ -251,6 +252,7 @@ impl<S: Sink> Pipeline<S> {
             diagnostics: self.diagnostics(),
             set_aside: self.engine.options().set_aside.clone(),
             foreign,
+            was_touched,
             restored: was_touched && batches > 0,
         }
     }

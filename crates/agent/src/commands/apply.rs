@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use agent::enforcer::{READ_SHARE, Repairs};
 use agent::pipeline::{Check, Pipeline};
 use anyhow::{Result, bail};
 use nft::Kernel;
@@ -29,8 +30,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// Enforces the manifests; returns once the kernel has committed.
 ///
 /// # Errors
-/// The manifests are refused, or the kernel refuses the change. If it refuses
-/// single policies, all others are enforced first.
+/// The manifests are refused, or the kernel keeps refusing the change. If it
+/// refuses single policies, all others are enforced first.
 pub fn apply(args: &Apply) -> Result<ExitCode> {
     let sources = args.input.sources();
     if args.watch && sources.iter().any(|source| matches!(source, Source::Stdin)) {
@@ -44,7 +45,7 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     let mut bridges = Bridges::default();
     bridges.ensure_seen();
     let mut pipeline = Pipeline::new(kernel, options);
-    let outcome = pipeline.sync(&snapshot)?;
+    let outcome = pipeline.sync_persistently(&snapshot)?;
     let printed = report::outcome(&outcome);
     for table in other_tables::remove(pipeline.sink())? {
         report::notice(format_args!("removed table inet {table} of another version"));
@@ -59,6 +60,17 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     }
 }
 
+/// Why `--watch` syncs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The files were edited.
+    Edited,
+    /// The last sync failed.
+    Failed,
+    /// A look at the kernel showed something to do.
+    Looked(Check),
+}
+
 /// Follows files and kernel until the process ends. A failure is reported and
 /// tried again; meanwhile the kernel keeps its rules.
 fn watch(
@@ -70,13 +82,14 @@ fn watch(
 ) -> ! {
     let mut failed: Option<String> = None;
     let mut looked = Duration::ZERO;
+    let mut pace = Pace::default();
     loop {
         sleep(LOOK_EVERY.max(looked * LOOK_SHARE));
         let start = Instant::now();
         let edited = files.changed();
         looked = start.elapsed();
         bridges.ensure_seen();
-        if edited {
+        let cause = if edited {
             let read = input::snapshot(&args.input, true);
             if !files.is_current() {
                 continue;
@@ -88,34 +101,113 @@ fn watch(
                     continue;
                 }
             }
-        } else if failed.is_none() {
-            match pipeline.check() {
-                Ok(Check::Nothing) => continue,
-                Ok(Check::ReadWhenAffordable) => pipeline.distrust(),
-                Ok(Check::RetryRefused | Check::Restore) | Err(_) => {}
+            Cause::Edited
+        } else if failed.is_some() {
+            Cause::Failed
+        } else {
+            // What cannot be asked for shows in the sync.
+            let check = pipeline.check().unwrap_or(Check::Restore);
+            if !pace.allows(check, Instant::now()) {
+                continue;
             }
+            Cause::Looked(check)
+        };
+        failed = sync(pipeline, &snapshot, cause, failed, &mut pace);
+        if failed.is_some() {
+            sleep(RETRY_EVERY);
         }
-        match pipeline.sync(&snapshot) {
-            Ok(outcome) => {
-                let restored = outcome.batches > 0 && !edited && failed.is_none();
-                if restored {
-                    report::notice("others changed table inet nftpol; it is restored");
-                }
-                if restored || edited || failed.is_some() {
-                    // The reader may be gone; enforcement continues.
-                    let _ = report::outcome(&outcome);
-                }
-                failed = None;
+    }
+}
+
+/// Syncs and reports. Returns the failure, which is reported once.
+fn sync(
+    pipeline: &mut Pipeline<Kernel>,
+    snapshot: &Snapshot,
+    cause: Cause,
+    failed: Option<String>,
+    pace: &mut Pace,
+) -> Option<String> {
+    let start = Instant::now();
+    let is_read = cause == Cause::Looked(Check::ReadWhenAffordable);
+    if is_read {
+        pipeline.distrust();
+    }
+    match pipeline.sync_or_rebuild(snapshot) {
+        Ok(outcome) => {
+            let restored = outcome.restored || is_read && outcome.batches > 0;
+            let was_touched = restored || outcome.was_touched;
+            let now = Instant::now();
+            pace.synced(now, now.saturating_duration_since(start), cause, was_touched);
+            if restored {
+                report::notice("others changed table inet nftpol; it is restored");
             }
-            Err(error) => {
-                let error = anyhow::Error::new(error);
-                let text = format!("{error:#}");
-                if failed.as_ref() != Some(&text) {
-                    report::error(&error);
-                }
-                failed = Some(text);
-                sleep(RETRY_EVERY);
+            if !matches!(cause, Cause::Looked(_)) || outcome.batches > 0 {
+                // The reader may be gone; enforcement continues.
+                let _ = report::outcome(&outcome);
             }
+            None
         }
+        Err(error) => {
+            let error = anyhow::Error::new(error);
+            let text = format!("{error:#}");
+            if failed.as_ref() != Some(&text) {
+                report::error(&error);
+            }
+            Some(text)
+        }
+    }
+}
+
+/// Limits how much of the time goes into what others did to the table.
+#[derive(Debug, Default)]
+struct Pace {
+    repairs: Repairs,
+    may_read: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether to sync after this look.
+    fn allows(&self, check: Check, now: Instant) -> bool {
+        match check {
+            Check::Nothing => false,
+            Check::RetryRefused => true,
+            Check::Restore => self.repairs.may_repair_at(now) <= now,
+            Check::ReadWhenAffordable => self.may_read.is_none_or(|when| now >= when),
+        }
+    }
+
+    /// A sync succeeded, and took this long.
+    fn synced(&mut self, now: Instant, took: Duration, cause: Cause, was_touched: bool) {
+        if was_touched {
+            self.repairs.repaired(now, took);
+        }
+        if cause == Cause::Looked(Check::ReadWhenAffordable) {
+            self.may_read = Some(now + took * READ_SHARE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn repairs_and_reads_take_a_share_of_the_time_and_do_not_wait_for_each_other() {
+        let now = Instant::now();
+        let mut pace = Pace::default();
+        assert!(!pace.allows(Check::Nothing, now));
+        for check in [Check::RetryRefused, Check::ReadWhenAffordable, Check::Restore] {
+            assert!(pace.allows(check, now), "{check:?}");
+        }
+        pace.synced(now, 100 * MS, Cause::Looked(Check::ReadWhenAffordable), false);
+        assert!(!pace.allows(Check::ReadWhenAffordable, now + 1999 * MS));
+        assert!(pace.allows(Check::ReadWhenAffordable, now + 2000 * MS));
+        assert!(pace.allows(Check::Restore, now));
+        pace.synced(now, 10 * MS, Cause::Looked(Check::Restore), true);
+        assert!(!pace.allows(Check::Restore, now + 199 * MS));
+        assert!(pace.allows(Check::Restore, now + 200 * MS));
+        assert!(pace.allows(Check::RetryRefused, now));
     }
 }

@@ -12,7 +12,7 @@
 //!    │  found touched   │              sync ◀── after a pause ───── Failed
 //!    └────────┬─────────┘                └─ failed: pause doubled ────┘
 //!             ▼
-//!          Touched ── when a repair may follow the last one ──▶ sync
+//!          Touched ── after a share of what the last repair took ──▶ sync
 //! ```
 //!
 //! Events that come in `Failed` and `Touched` wait for the sync that is planned
@@ -146,9 +146,10 @@ impl Next {
         false
     }
 
-    /// The table was restored.
-    pub fn repaired(&mut self, now: Instant) {
-        self.repairs.repaired(now);
+    /// The table was restored, or found to need no change after others touched
+    /// it, and that took this long.
+    pub fn repaired(&mut self, now: Instant, took: Duration) {
+        self.repairs.repaired(now, took);
     }
 
     /// Whether others touched the table so recently that a sync should look
@@ -256,7 +257,7 @@ mod tests {
         let mut next = Next::default();
         assert!(next.touched(now), "the first at once");
         next.succeeded(now);
-        next.repaired(now);
+        next.repaired(now, 10 * MS);
         assert!(!next.touched(now + MS));
         next.event(now + 2 * MS);
         assert_eq!(next.step(now + 50 * MS), Step::Wait);

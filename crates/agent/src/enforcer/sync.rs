@@ -56,8 +56,10 @@ impl<S: Sink> Enforcer<S> {
         // It is not known what was in force before the first attempt, or while
         // others had changed the table.
         let is_first = !std::mem::replace(&mut self.enforced, true);
+        if restored || outcome.was_touched {
+            self.next.repaired(now, took);
+        }
         if restored {
-            self.next.repaired(now);
             self.parts.metrics.repairs.inc();
             tracing::warn!(
                 "others changed table inet nftpol; restored in {} ms ({} operations)",

@@ -31,6 +31,8 @@ pub struct Outcome {
     pub set_aside: BTreeSet<ObjectKey>,
     /// What others put into our table. It is still there.
     pub foreign: Vec<ForeignObject>,
+    /// Whether others had touched the table. What they did may have no effect.
+    pub was_touched: bool,
     /// Whether others had touched the table, and batches were sent.
     pub restored: bool,
 }

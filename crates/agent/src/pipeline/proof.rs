@@ -4,7 +4,8 @@
 //! Out: nothing, or the first packet that the table treats differently from the
 //! specification. Then the last proved table stays in force.
 //! Never: a proof of the states between two tables. The order of batches is
-//! responsible for those.
+//! responsible for those. Never: a comparison of objects, which the engine relies
+//! on. A proof holds for the very maps that it was made for, and for no others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,12 +38,19 @@ pub struct Proofs {
 #[derive(Debug)]
 pub(super) struct Prover {
     verify: Verify,
-    /// The result for the engine's present table; `None` if not asked yet. The
+    /// The last proof; `None` if the engine's present table has none yet. The
     /// same table gives the same result.
-    found: Option<Result<(), Unproved>>,
+    found: Option<Proof>,
     /// What was proved and then committed.
     enforced: Option<Arc<Ruleset>>,
     proofs: Proofs,
+}
+
+/// The result for the engine's table and these objects.
+#[derive(Debug)]
+struct Proof {
+    snapshot: Snapshot,
+    result: Result<(), Unproved>,
 }
 
 /// Why a table is not sent.
@@ -69,18 +77,29 @@ impl Prover {
     /// Fails if the engine's table does not match the specification for this
     /// snapshot.
     fn prove(&mut self, engine: &Engine, snapshot: &Snapshot) -> Result<(), Unproved> {
-        if let Some(found) = &self.found {
-            return found.clone();
+        if let Some(found) = self.found.as_ref().filter(|found| found.is_about(snapshot)) {
+            return found.result.clone();
         }
         let start = Instant::now();
         let options = engine.options();
         let table = &engine.compiled().ruleset;
         let report = (self.verify)(snapshot, options.node.as_deref(), &options.set_aside, table);
-        let found = report.map_err(Unproved::from).and_then(judge);
+        let result = report.map_err(Unproved::from).and_then(judge);
         let proofs = &mut self.proofs;
         proofs.total += start.elapsed();
-        *(if found.is_ok() { &mut proofs.equal } else { &mut proofs.failed }) += 1;
-        self.found.insert(found).clone()
+        *(if result.is_ok() { &mut proofs.equal } else { &mut proofs.failed }) += 1;
+        self.found.insert(Proof { snapshot: snapshot.clone(), result }).result.clone()
+    }
+}
+
+impl Proof {
+    /// Whether these are the very objects that were proved. Equal copies are not.
+    /// A comparison that overlooks a change hides it from the engine, too.
+    fn is_about(&self, snapshot: &Snapshot) -> bool {
+        let Snapshot { policies, pods, namespaces } = &self.snapshot;
+        policies.ptr_eq(&snapshot.policies)
+            && pods.ptr_eq(&snapshot.pods)
+            && namespaces.ptr_eq(&snapshot.namespaces)
     }
 }
 

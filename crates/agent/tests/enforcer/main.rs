@@ -9,11 +9,11 @@ mod kernel;
 #[path = "../pipeline/model.rs"]
 #[expect(dead_code, reason = "shared with the tests of the pipeline")]
 mod model;
-mod refusals;
+mod touched;
 
 use std::time::Duration;
 
-use agent::enforcer::{COALESCE, LOOK_EVERY, ThreadDied};
+use agent::enforcer::{COALESCE, ThreadDied};
 use compiler::Engine;
 use nft::Errno;
 use policy::Snapshot;
@@ -100,82 +100,6 @@ fn a_success_makes_the_next_pause_short_again() {
 }
 
 #[test]
-fn a_single_flush_is_restored_at_once_and_the_node_stays_ready() {
-    let mut bench = Bench::listed(Model::default());
-    bench.others(1005, Model::flush);
-    for ms in (100..1005).chain(1030..2000).step_by(10) {
-        bench.look(ms);
-    }
-    bench.run(2000).unwrap();
-    let sends = bench.kernel.trace.borrow().sends.clone();
-    let restored = sends.into_iter().find(|ms| *ms > 0).unwrap();
-    assert!(restored <= 1005 + LOOK_EVERY.as_millis() as u64, "restored at {restored} ms");
-    assert_eq!(bench.metric("nftpol_repairs_total"), 1.0);
-    assert!(bench.seen.borrow().iter().all(Option::is_none), "{:?}", bench.seen.borrow());
-    assert_eq!(bench.table(), whole());
-    // For connections that were let in meanwhile, the clean-up checks all isolated
-    // pods.
-    let cleaned = bench.cleaned.borrow();
-    assert!(cleaned.last().unwrap().before.is_none());
-}
-
-#[test]
-fn a_table_that_is_flushed_again_and_again_is_repaired_with_growing_pauses() {
-    let mut bench = Bench::listed(Model::default());
-    for ms in (1000..11_000).step_by(30) {
-        bench.others(ms, Model::flush);
-    }
-    for ms in (3000..11_000).step_by(100) {
-        bench.look(ms);
-    }
-    // Events do not bypass the pauses.
-    for ms in (1000..11_000).step_by(50) {
-        bench.event(ms, if ms % 100 == 0 { deleted("web") } else { applied("web") });
-    }
-    bench.run(14_000).unwrap();
-    let repairs = bench.metric("nftpol_repairs_total");
-    assert!((10.0..=16.0).contains(&repairs), "{repairs} repairs in 10 s");
-    for problem in bench.seen.borrow().iter() {
-        let problem = problem.as_deref().unwrap_or("ready");
-        assert!(
-            problem.starts_with("others change table inet nftpol again and again"),
-            "{problem}"
-        );
-    }
-    assert_eq!(bench.problem(), None, "forgotten after a quiet time");
-    assert_eq!(bench.table(), whole());
-}
-
-/// A look before a sync reads nothing, so that the changes of events do not count
-/// as repairs.
-#[test]
-fn an_event_after_a_repair_and_a_commit_of_others_is_no_repair() {
-    let mut bench = Bench::listed(Model::default());
-    bench.others(1000, Model::flush);
-    for ms in (1100..1900).step_by(100) {
-        bench.others(ms, |model| model.generation += 1);
-        bench.event(ms, if ms % 200 == 0 { applied("web") } else { deleted("web") });
-    }
-    bench.run(2000).unwrap();
-    assert_eq!(bench.metric("nftpol_repairs_total"), 1.0);
-}
-
-#[test]
-fn a_flush_in_the_middle_of_a_sync_is_restored_by_it() {
-    let mut bench = Bench::listed(Model::default());
-    bench.kernel.send_takes.set(Duration::from_millis(5));
-    bench.others(1000, |model| {
-        model.flushed_before = Some(model.sent + 1);
-    });
-    bench.event(1000, deleted("web"));
-    bench.run(3000).unwrap();
-    assert!(bench.kernel.model.borrow().flushed_before.is_none(), "it was flushed");
-    assert_eq!(bench.table(), without("web"));
-    assert_eq!(bench.metric("nftpol_syncs_total{result=\"failed\"}"), 0.0);
-    assert_eq!(bench.problem(), None);
-}
-
-#[test]
 fn an_end_in_the_middle_of_a_sync_leaves_it_complete() {
     let mut bench = Bench::listed(Model::default());
     bench.kernel.send_takes.set(Duration::from_millis(50));
@@ -204,18 +128,6 @@ fn a_sync_that_fails_on_the_way_is_followed_up() {
     assert_ne!(Some(&*last.after), whole().as_ref(), "a part was committed");
     let sent = bench.kernel.model.borrow().sent;
     assert_eq!(bench.metric("nftpol_batches_total"), sent as f64);
-}
-
-#[test]
-fn reading_after_commits_of_others_takes_a_twentieth_of_the_time() {
-    let mut bench = Bench::listed(Model::default());
-    bench.kernel.dump_takes.set(Duration::from_millis(10));
-    for ms in (1000..11_000).step_by(5) {
-        bench.others(ms, |model| model.generation += 1);
-    }
-    bench.run(11_000).unwrap();
-    let dumps = bench.kernel.trace.borrow().dumps.iter().filter(|ms| **ms >= 1000).count();
-    assert!((40..=50).contains(&dumps), "{dumps} reads of 10 ms in 10 s");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be fails the test")]
 
 mod model;
+mod persist;
 mod proof;
 mod refusals;
 mod stuck;

@@ -39,6 +39,8 @@ pub struct Model {
     pub flushed_before: Option<usize>,
     /// How many commits others make after our first.
     pub after: u32,
+    /// How often somebody changed the fingerprint of our table, and nothing else.
+    pub touches: usize,
     pub sent: usize,
     pub dumps: usize,
 }
@@ -58,6 +60,7 @@ impl Default for Model {
             one_at_a_time: false,
             flushed_before: None,
             after: 0,
+            touches: 0,
             sent: 0,
             dumps: 0,
         }
@@ -174,8 +177,9 @@ impl Sink for Model {
         table: &Name,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError> {
+        let touches = self.touches;
         Ok(self.tables.get(table).and_then(|table| {
-            let parts = table.sets.len() + table.maps.len() + table.chains.len();
+            let parts = table.sets.len() + table.maps.len() + table.chains.len() + touches;
             let rules = table.chains.get(chain)?.rules.len();
             Some(TableFingerprint {
                 table: parts.to_be_bytes().into(),
