@@ -98,6 +98,13 @@ fn memory_that_an_earlier_batch_took_is_found_in_the_table() {
     assert_eq!(failure.set_aside, BTreeSet::from([hog()]));
 }
 
+#[test]
+fn the_policy_that_takes_the_memory_is_set_aside_at_once_when_it_is_tried_again() {
+    let mut pipeline = pipeline(Model { room: Some(20), ..Model::default() });
+    failures(&mut pipeline, &with_hog(50));
+    assert_eq!(failures(&mut pipeline, &with_hog(51)), (0, BTreeSet::from([hog()])));
+}
+
 /// What is set aside after several refusals was counted: not again each minute,
 /// or each time that its tenant edits it.
 #[test]
