@@ -189,3 +189,18 @@ fn a_rebuild_is_asked_for_again_after_a_while() {
         .collect();
     assert_eq!(asked, [5, 65, 125]);
 }
+
+/// As where kube-proxy commits without a pause: each refusal comes after a
+/// commit of others.
+#[test]
+fn a_policy_that_the_kernel_refuses_is_found_among_endless_commits_of_others() {
+    let busy = |model| Model { others: 1000, ..model };
+    let mut refusing = pipeline(busy(refusing_web(Errno::EINVAL)));
+    assert_eq!(failures(&mut refusing, &snapshot()), (0, BTreeSet::from([web()])));
+    let table = refusing.sink().table().unwrap();
+    assert!(passes(table, "10.0.0.2", 80), "the others are enforced");
+    // An object that is missing can be the doing of others.
+    let mut missing = pipeline(busy(refusing_web(Errno::ENOENT)));
+    let failure = missing.sync(&snapshot()).unwrap_err();
+    assert_eq!(failure.set_aside, BTreeSet::new());
+}
