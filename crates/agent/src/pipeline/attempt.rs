@@ -7,11 +7,13 @@
 use std::sync::Arc;
 
 use compiler::Place;
-use nft::{Dump, ForeignKind, ForeignObject, ReadError, SendError, TableFingerprint};
+use nft::{
+    Cause, Dump, Errno, ForeignKind, ForeignObject, ReadError, Refusal, SendError, TableFingerprint,
+};
 use ruleset::{Batch, Op, Ruleset};
 
 use super::kernel_table::{Remembered, Start};
-use super::{Difference, Pipeline, SyncError, batch_spacing};
+use super::{Difference, MAX_ATTEMPTS, Pipeline, SyncError, batch_spacing};
 use crate::Sink;
 
 /// This many attempts give way to others who commit meanwhile. Later ones do not:
@@ -140,6 +142,12 @@ impl<S: Sink> Pipeline<S> {
             let expected = is_polite.then_some(generation);
             if let Err(error) = self.sink.send(&target.table, batch, expected) {
                 self.stopped(live.as_deref(), target, &batches[..index]);
+                // Where others commit without a pause, each refusal comes after a
+                // commit of theirs.
+                let is_last = races + 1 >= MAX_ATTEMPTS;
+                if is_last && is_certain(&error, batch) {
+                    return Err(not_committed(error, batch));
+                }
                 let others_committed = || Ok(!is_exact || self.sink.generation()? != ours);
                 return Err(why(error, batch, others_committed));
             }
@@ -187,6 +195,15 @@ fn why(
         },
         error => not_committed(error, batch),
     }
+}
+
+/// Whether a refusal is about an object, whatever others did to the table.
+fn is_certain(error: &SendError, batch: &Batch) -> bool {
+    let is_certain = |refusal: &Refusal| {
+        let depends_on_others = matches!(refusal.errno, Errno::ENOENT | Errno::EEXIST);
+        refusal.cause(batch) == Cause::Object && !depends_on_others
+    };
+    matches!(error, SendError::Refused(refusals) if refusals.iter().any(is_certain))
 }
 
 /// Ends an attempt after a batch that was not committed.

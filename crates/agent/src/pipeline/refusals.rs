@@ -96,12 +96,10 @@ impl RefusalHistory {
             _ => self.refused_whole(refused, error, set_aside),
         };
         if found.is_empty() && error.is_transient() && self.failures >= MAX_FAILURES {
-            let weights = [refused.weights_in_batch(), refused.weights_in_table()];
-            found = weights
-                .into_iter()
-                .map(|weights| self.weigh(weights, error, set_aside))
-                .find(|found| !found.is_empty())
-                .unwrap_or_default();
+            found = self.weigh(refused.weights_in_batch(), error, set_aside);
+            if found.is_empty() {
+                found = self.weigh(refused.weights_in_table(), error, set_aside);
+            }
         }
         if !found.is_empty() {
             set_aside.extend(found.iter().map(|diagnostic| diagnostic.object.clone()));
@@ -157,10 +155,13 @@ impl RefusalHistory {
         set_aside: &BTreeSet<ObjectKey>,
     ) -> Vec<Diagnostic> {
         self.count(BTreeSet::from([(errno(error), "commit", BTreeSet::new())]));
-        let mut weights = refused.weights_in_batch();
         if self.is_enough(error.is_transient()) {
-            return self.weigh(weights, error, set_aside);
+            return self.weigh(refused.weights_in_batch(), error, set_aside);
         }
+        if self.on_probation.is_empty() {
+            return Vec::new();
+        }
+        let mut weights = refused.weights_in_batch();
         weights
             .retain(|policy, _| self.on_probation.contains(policy) && !set_aside.contains(policy));
         self.blamed(weights.keys());

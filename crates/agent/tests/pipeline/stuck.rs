@@ -98,6 +98,13 @@ fn memory_that_an_earlier_batch_took_is_found_in_the_table() {
     assert_eq!(failure.set_aside, BTreeSet::from([hog()]));
 }
 
+#[test]
+fn the_policy_that_takes_the_memory_is_set_aside_at_once_when_it_is_tried_again() {
+    let mut pipeline = pipeline(Model { room: Some(20), ..Model::default() });
+    failures(&mut pipeline, &with_hog(50));
+    assert_eq!(failures(&mut pipeline, &with_hog(51)), (0, BTreeSet::from([hog()])));
+}
+
 /// What is set aside after several refusals was counted: not again each minute,
 /// or each time that its tenant edits it.
 #[test]
@@ -181,4 +188,19 @@ fn a_rebuild_is_asked_for_again_after_a_while() {
         })
         .collect();
     assert_eq!(asked, [5, 65, 125]);
+}
+
+/// As where kube-proxy commits without a pause: each refusal comes after a
+/// commit of others.
+#[test]
+fn a_policy_that_the_kernel_refuses_is_found_among_endless_commits_of_others() {
+    let busy = |model| Model { others: 1000, ..model };
+    let mut refusing = pipeline(busy(refusing_web(Errno::EINVAL)));
+    assert_eq!(failures(&mut refusing, &snapshot()), (0, BTreeSet::from([web()])));
+    let table = refusing.sink().table().unwrap();
+    assert!(passes(table, "10.0.0.2", 80), "the others are enforced");
+    // An object that is missing can be the doing of others.
+    let mut missing = pipeline(busy(refusing_web(Errno::ENOENT)));
+    let failure = missing.sync(&snapshot()).unwrap_err();
+    assert_eq!(failure.set_aside, BTreeSet::new());
 }
