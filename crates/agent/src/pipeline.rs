@@ -131,10 +131,13 @@ impl<S: Sink> Pipeline<S> {
     /// # Errors
     /// The kernel cannot be asked.
     pub fn check(&mut self) -> Result<Check, ReadError> {
+        // First, since on some nodes others commit before each look.
+        if self.set_aside.is_due(self.clock.now()) {
+            return Ok(Check::RetryRefused);
+        }
         let generation = self.sink.generation()?;
         if self.kernel_table.is_exact_at(generation) {
-            let is_due = self.set_aside.is_due(self.clock.now());
-            return Ok(if is_due { Check::RetryRefused } else { Check::Nothing });
+            return Ok(Check::Nothing);
         }
         self.compare_fingerprint()?;
         Ok(match self.kernel_table.is_remembered() {

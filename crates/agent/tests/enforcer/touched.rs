@@ -138,3 +138,16 @@ fn touches_without_effect_take_a_twentieth_of_the_time_and_are_no_repairs() {
     assert_eq!(bench.metric("nftpol_repairs_total"), 0.0);
     assert_eq!(bench.problem(), None);
 }
+
+/// As on a node with a busy kube-proxy.
+#[test]
+fn a_policy_that_is_tried_again_while_others_commit_is_no_repair() {
+    let mut bench = Bench::listed(Model { refuses: Some("tcp dport 81"), ..Model::default() });
+    bench.others(1000, |model| model.refuses = None);
+    for ms in (1000..62_000).step_by(10) {
+        bench.others(ms, |model| model.generation += 1);
+    }
+    bench.run(62_000).unwrap();
+    assert_eq!(bench.table(), whole(), "tried again");
+    assert_eq!(bench.metric("nftpol_repairs_total"), 0.0);
+}
