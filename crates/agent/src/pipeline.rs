@@ -22,8 +22,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::Place;
-use compiler::{Compiled, Engine, Options};
+use compiler::{Compiled, Engine, Options, Place};
 use nft::{ReadError, Refusal, SendError};
 use policy::{Diagnostic, ObjectKey, Snapshot};
 use ruleset::plan::Planner;
@@ -181,9 +180,10 @@ impl<S: Sink> Pipeline<S> {
         while races < MAX_ATTEMPTS {
             self.prove(snapshot)?;
             let ruleset = Arc::new(self.engine.compiled().ruleset.clone());
+            let batches = self.progress.batches();
             let result = self.attempt(&ruleset, races);
             if result.as_ref().is_err_and(|error| !matches!(error, AttemptError::Overtaken)) {
-                self.kernel_table.forget();
+                self.attempt_failed(self.progress.batches() > batches);
             }
             match result {
                 Ok(()) => return Ok(ruleset),
