@@ -88,17 +88,26 @@ pub fn run(args: &Agent) -> Result<()> {
     // The watches start only now: an agent that waits for its lock puts no load
     // on the API server. If the other thread is gone, the enforcer notices.
     let _ = begin.send(enforcer.known());
-    ended(catch_unwind(AssertUnwindSafe(|| enforcer.run())))?;
+    let result = catch_unwind(AssertUnwindSafe(|| enforcer.run()));
+    ended(result, enforcer)?;
     tracing::info!("stopped; the rules stay in force");
     Ok(())
 }
 
-/// Why the loop ended, for the exit code of the process.
-fn ended(result: Result<Result<(), ThreadDied>, Box<dyn Any + Send>>) -> Result<()> {
-    match result {
-        Ok(ended) => ended.map_err(anyhow::Error::new),
-        Err(_) => Err(ThreadDied("enforcer").into()),
-    }
+/// Why the loop ended, for the exit code of the process. The loop is dropped only
+/// if it was asked to stop: the drop waits for a thread, which may hang when
+/// something is wrong, and then the process must exit at once.
+fn ended<E>(
+    result: Result<Result<(), ThreadDied>, Box<dyn Any + Send>>,
+    enforcer: E,
+) -> Result<()> {
+    let died = match result {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(died)) => died,
+        Err(_) => ThreadDied("enforcer"),
+    };
+    std::mem::forget(enforcer);
+    Err(died.into())
 }
 
 /// Tries until there is a value; `None` if asked to stop meanwhile.
@@ -174,11 +183,21 @@ mod tests {
 
     #[test]
     fn a_thread_that_died_is_an_error_that_names_it() {
-        assert!(ended(Ok(Ok(()))).is_ok());
-        let died = ended(Ok(Err(ThreadDied("remote")))).unwrap_err().to_string();
+        assert!(ended(Ok(Ok(())), ()).is_ok());
+        let died = ended(Ok(Err(ThreadDied("remote"))), ()).unwrap_err().to_string();
         assert_eq!(died, "the thread \"remote\" died; the rules stay in force");
-        let panicked = ended(Err(Box::new("boom"))).unwrap_err().to_string();
+        let panicked = ended(Err(Box::new("boom")), ()).unwrap_err().to_string();
         assert_eq!(panicked, "the thread \"enforcer\" died; the rules stay in force");
+    }
+
+    #[test]
+    fn only_an_orderly_end_waits_for_other_threads() {
+        let loops = [(); 3].map(|()| Arc::new(()));
+        ended(Ok(Ok(())), Arc::clone(&loops[0])).unwrap();
+        ended(Ok(Err(ThreadDied("remote"))), Arc::clone(&loops[1])).unwrap_err();
+        ended(Err(Box::new("boom")), Arc::clone(&loops[2])).unwrap_err();
+        let left = loops.each_ref().map(|one| Arc::strong_count(one) - 1);
+        assert_eq!(left, [0, 1, 1], "those that were not dropped");
     }
 
     #[test]

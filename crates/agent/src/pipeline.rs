@@ -23,8 +23,7 @@ pub use proof::{Proofs, Unproved, Verify};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use compiler::Place;
-use compiler::{Compiled, Engine, Options};
+use compiler::{Compiled, Engine, Options, Place};
 use nft::{ReadError, SendError};
 use policy::{Diagnostic, ObjectKey, Snapshot};
 use ruleset::plan::Planner;
@@ -122,10 +121,13 @@ impl<S: Sink> Pipeline<S> {
     /// # Errors
     /// The kernel cannot be asked.
     pub fn check(&mut self) -> Result<Check, ReadError> {
+        // First, since on some nodes others commit before each look.
+        if self.set_aside.is_due(self.clock.now()) {
+            return Ok(Check::RetryRefused);
+        }
         let generation = self.sink.generation()?;
         if self.kernel_table.is_exact_at(generation) {
-            let is_due = self.set_aside.is_due(self.clock.now());
-            return Ok(if is_due { Check::RetryRefused } else { Check::Nothing });
+            return Ok(Check::Nothing);
         }
         self.compare_fingerprint()?;
         Ok(match self.kernel_table.is_remembered() {
@@ -169,9 +171,10 @@ impl<S: Sink> Pipeline<S> {
         while races < MAX_ATTEMPTS {
             self.prove(snapshot)?;
             let ruleset = Arc::new(self.engine.compiled().ruleset.clone());
+            let batches = self.progress.batches();
             let result = self.attempt(&ruleset, races);
             if result.as_ref().is_err_and(|error| !matches!(error, AttemptError::Overtaken)) {
-                self.kernel_table.forget();
+                self.attempt_failed(self.progress.batches() > batches);
             }
             match result {
                 Ok(()) => return Ok(ruleset),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use agent::enforcer::Surroundings;
 use agent::metrics::Metrics;
 use agent::status::{Condition, Status};
-use nft::{Features, Generation, Kernel};
+use nft::{DroppingChain, Features, Generation, Kernel, ReadError};
 
 use crate::bridge;
 
@@ -36,29 +36,42 @@ impl Surroundings<Kernel> for NodeSurroundings {
 /// Chains of others that drop what ours allow.
 #[derive(Debug, Default)]
 struct DroppingChains {
-    /// When they were listed last, and as of which generation.
-    listed: Option<(Instant, Generation)>,
+    /// When they were listed last, or could not be.
+    tried: Option<Instant>,
+    /// The generation as of which they were listed last.
+    listed: Option<Generation>,
     /// Chains already logged; each is logged once.
     named: Vec<String>,
 }
 
 impl DroppingChains {
-    /// Whether they are to be listed: others committed, and not just now.
+    /// Whether they are to be listed: others committed since the last list, and
+    /// the last try was not just now.
     fn is_due(&self, now: Instant, generation: Generation) -> bool {
-        self.listed.is_none_or(|(listed, as_of)| {
-            now.saturating_duration_since(listed) >= CHAINS_EVERY && as_of != generation
-        })
+        let is_rare =
+            self.tried.is_none_or(|tried| now.saturating_duration_since(tried) >= CHAINS_EVERY);
+        is_rare && self.listed != Some(generation)
     }
 
     /// Logs chains of others that drop: ours cannot allow what they drop.
     fn look(&mut self, now: Instant, kernel: &mut Kernel) {
         // Ask before listing: a later commit must not count as listed.
         let Ok(generation) = kernel.generation() else { return };
-        if !self.is_due(now, generation) {
-            return;
+        if self.is_due(now, generation) {
+            self.listed(now, generation, kernel.dropping_chains());
         }
-        self.listed = Some((now, generation));
-        let Ok(found) = kernel.dropping_chains() else { return };
+    }
+
+    /// They were listed now, or could not be.
+    fn listed(
+        &mut self,
+        now: Instant,
+        generation: Generation,
+        found: Result<Vec<DroppingChain>, ReadError>,
+    ) {
+        self.tried = Some(now);
+        let Ok(found) = found else { return };
+        self.listed = Some(generation);
         let found: Vec<String> = found
             .iter()
             .map(|one| format!("chain {} in table {} {}", one.chain, one.family, one.table))
@@ -137,9 +150,18 @@ mod tests {
         let (then, now) = (Generation(1), Generation(2));
         let mut chains = DroppingChains::default();
         assert!(chains.is_due(start, then), "the first look");
-        chains.listed = Some((start, then));
+        chains.listed(start, then, Ok(Vec::new()));
         assert!(!chains.is_due(start + CHAINS_EVERY, then), "nobody committed");
         assert!(!chains.is_due(start + CHAINS_EVERY / 2, now), "listed a moment ago");
         assert!(chains.is_due(start + CHAINS_EVERY, now));
+    }
+
+    #[test]
+    fn chains_that_could_not_be_listed_are_listed_later_even_if_nobody_commits() {
+        let (start, generation) = (Instant::now(), Generation(1));
+        let mut chains = DroppingChains::default();
+        chains.listed(start, generation, Err(ReadError::KeepsChanging(3)));
+        assert!(!chains.is_due(start + CHAINS_EVERY / 2, generation), "tried a moment ago");
+        assert!(chains.is_due(start + CHAINS_EVERY, generation));
     }
 }

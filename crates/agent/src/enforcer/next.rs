@@ -12,7 +12,7 @@
 //!    │  found touched   │              sync ◀── after a pause ───── Failed
 //!    └────────┬─────────┘                └─ failed: pause doubled ────┘
 //!             ▼
-//!          Touched ── after a share of what the last repair took ──▶ sync
+//!          Touched ── when the pause after the last repair is over ──▶ sync
 //! ```
 //!
 //! Events that come in `Failed` and `Touched` wait for the sync that is planned

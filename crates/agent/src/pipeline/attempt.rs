@@ -77,10 +77,9 @@ impl<S: Sink> Pipeline<S> {
     fn start(&mut self) -> Result<Start, ReadError> {
         // Ask before the dump: a later commit must not count as read.
         let generation = self.sink.generation()?;
-        if !self.kernel_table.is_exact_at(generation)
-            && self.kernel_table.start(generation).is_some()
-        {
-            self.compare_fingerprint()?;
+        if self.kernel_table.must_be_compared(generation) {
+            let found = fingerprint(&mut self.sink, &self.place)?;
+            self.kernel_table.others_committed(found.as_ref());
         }
         if let Some(start) = self.kernel_table.start(generation) {
             return Ok(start);
@@ -114,6 +113,15 @@ impl<S: Sink> Pipeline<S> {
         Ok(())
     }
 
+    /// An attempt failed: remembers how it left the table, so that the next one
+    /// notices what others do meanwhile.
+    pub(super) fn attempt_failed(&mut self, committed: bool) {
+        match fingerprint(&mut self.sink, &self.place) {
+            Ok(found) => self.kernel_table.failed(found, committed),
+            Err(_) => self.kernel_table.forget(),
+        }
+    }
+
     /// Makes the kernel's table this one. `races`: how many attempts before
     /// this one lost against commits of others.
     pub(super) fn attempt(
@@ -142,6 +150,10 @@ impl<S: Sink> Pipeline<S> {
             let expected = is_polite.then_some(generation);
             if let Err(error) = self.sink.send(&target.table, batch, expected) {
                 self.stopped(live.as_deref(), target, &batches[..index]);
+                if matches!(error, SendError::Unknown) {
+                    // If the batch is in force, it changed the fingerprint.
+                    self.kernel_table.forget();
+                }
                 // Where others commit without a pause, each refusal comes after a
                 // commit of theirs.
                 let is_last = races + 1 >= MAX_ATTEMPTS;

@@ -17,12 +17,17 @@
 //!     │  └───────────────────── read ─────────────────┘
 //!     ▼
 //!  Start ── batches ──▶ committed: Exact, or Trusted if others committed meanwhile
-//!        └─ failed ───▶ forget: Unknown, from every state
+//!        ├─ failed ───▶ Unfinished ── read ──▶ Start
+//!        │                  └─ other fingerprint ──▶ Touched
+//!        └─ failed, and others changed the fingerprint meanwhile ──▶ Touched
+//!
+//!  forget: Unknown, from every state
 //! ```
 //!
 //! | state | what holds | the next change starts from |
 //! |---|---|---|
-//! | Unknown | nothing is known, as at start and after a failure | a read |
+//! | Unknown | nothing is known, as at start | a read |
+//! | Unfinished | an attempt failed, and left this fingerprint | a read |
 //! | Exact | as of this generation the kernel has this table | memory |
 //! | Trusted | others committed; the fingerprint is still ours | memory |
 //! | Doubted | the same, but a read was asked for | a read; memory if others commit too fast to read |
@@ -36,9 +41,12 @@ use ruleset::Ruleset;
 /// What is known of our table in the kernel.
 #[derive(Debug, Default)]
 pub(super) enum KernelTable {
-    /// Never read, or an attempt failed on the way.
+    /// Never read, or forgotten.
     #[default]
     Unknown,
+    /// An attempt failed. The table had this fingerprint then; `None` if it was
+    /// gone.
+    Unfinished { fingerprint: Option<TableFingerprint> },
     /// As remembered, as of this generation.
     Exact { table: Remembered, generation: Generation },
     /// Others committed, but the fingerprint is that of the remembered table.
@@ -80,9 +88,18 @@ impl KernelTable {
         matches!(self, Self::Exact { generation, .. } if *generation == now)
     }
 
-    /// Whether there is a fingerprint to compare with.
+    /// Whether a table is remembered, whose fingerprint can be compared.
     pub(super) fn is_remembered(&self) -> bool {
         self.remembered().is_some()
+    }
+
+    /// Whether a change must compare the fingerprint before it begins.
+    pub(super) fn must_be_compared(&self, now: Generation) -> bool {
+        match self {
+            Self::Exact { generation, .. } => *generation != now,
+            Self::Trusted { .. } | Self::Unfinished { .. } => true,
+            Self::Unknown | Self::Doubted { .. } | Self::Touched => false,
+        }
     }
 
     /// Others made the table again or changed its parts.
@@ -100,6 +117,9 @@ impl KernelTable {
                 Self::Trusted { table }
             }
             Self::Doubted { table } if is_same => Self::Doubted { table },
+            Self::Unfinished { fingerprint } if fingerprint.as_ref() == found => {
+                Self::Unfinished { fingerprint }
+            }
             Self::Unknown => Self::Unknown,
             _ => Self::Touched,
         };
@@ -113,7 +133,23 @@ impl KernelTable {
         };
     }
 
-    /// An attempt failed: what it left behind is not known.
+    /// An attempt failed, perhaps after some of its batches were `committed`.
+    /// This is the fingerprint that the table has now.
+    pub(super) fn failed(&mut self, found: Option<TableFingerprint>, committed: bool) {
+        let known = self.remembered().and_then(|table| table.fingerprint.as_ref());
+        // Our batches change the fingerprint, too, but never delete the table.
+        let is_touched = known.is_some_and(|known| match &found {
+            Some(found) => !committed && found != known,
+            None => true,
+        });
+        *self = match self {
+            _ if is_touched => Self::Touched,
+            Self::Touched => Self::Touched,
+            _ => Self::Unfinished { fingerprint: found },
+        };
+    }
+
+    /// What the table holds is not known any more.
     pub(super) fn forget(&mut self) {
         *self = Self::Unknown;
     }
@@ -133,7 +169,7 @@ impl KernelTable {
     pub(super) fn start(&self, now: Generation) -> Option<Start> {
         match self {
             Self::Exact { .. } | Self::Trusted { .. } => self.remembered_start(now),
-            Self::Unknown | Self::Doubted { .. } | Self::Touched => None,
+            Self::Unknown | Self::Unfinished { .. } | Self::Doubted { .. } | Self::Touched => None,
         }
     }
 
@@ -152,110 +188,10 @@ impl KernelTable {
             Self::Exact { table, .. } | Self::Trusted { table } | Self::Doubted { table } => {
                 Some(table)
             }
-            Self::Unknown | Self::Touched => None,
+            Self::Unknown | Self::Unfinished { .. } | Self::Touched => None,
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const THEN: Generation = Generation(7);
-    const NOW: Generation = Generation(8);
-
-    fn fingerprint(handle: u8) -> TableFingerprint {
-        TableFingerprint { table: vec![handle], chain: vec![handle] }
-    }
-
-    fn remembered() -> Remembered {
-        let ruleset = Arc::new(Ruleset::new(compiler::scaffold::table()));
-        Remembered { ruleset, foreign: Vec::new(), fingerprint: Some(fingerprint(1)) }
-    }
-
-    fn exact() -> KernelTable {
-        KernelTable::Exact { table: remembered(), generation: THEN }
-    }
-
-    fn trusted() -> KernelTable {
-        KernelTable::Trusted { table: remembered() }
-    }
-
-    fn doubted() -> KernelTable {
-        KernelTable::Doubted { table: remembered() }
-    }
-
-    /// Each state in the order of the picture.
-    fn all() -> [KernelTable; 5] {
-        [KernelTable::Unknown, exact(), trusted(), doubted(), KernelTable::Touched]
-    }
-
-    fn name(table: &KernelTable) -> &'static str {
-        match table {
-            KernelTable::Unknown => "unknown",
-            KernelTable::Exact { .. } => "exact",
-            KernelTable::Trusted { .. } => "trusted",
-            KernelTable::Doubted { .. } => "doubted",
-            KernelTable::Touched => "touched",
-        }
-    }
-
-    fn after(transition: impl Fn(&mut KernelTable)) -> [&'static str; 5] {
-        all().map(|mut table| {
-            transition(&mut table);
-            name(&table)
-        })
-    }
-
-    #[test]
-    fn commits_of_others_that_leave_the_fingerprint_are_trusted() {
-        let same = after(|table| table.others_committed(Some(&fingerprint(1))));
-        assert_eq!(same, ["unknown", "trusted", "trusted", "doubted", "touched"]);
-    }
-
-    #[test]
-    fn another_fingerprint_or_none_is_touched() {
-        let expected = ["unknown", "touched", "touched", "touched", "touched"];
-        assert_eq!(after(|table| table.others_committed(Some(&fingerprint(2)))), expected);
-        assert_eq!(after(|table| table.others_committed(None)), expected);
-    }
-
-    #[test]
-    fn a_table_without_a_fingerprint_is_never_trusted() {
-        let table = Remembered { fingerprint: None, ..remembered() };
-        let mut known = KernelTable::Exact { table, generation: THEN };
-        known.others_committed(None);
-        assert!(known.is_touched(), "{known:?}");
-    }
-
-    #[test]
-    fn what_is_distrusted_is_remembered_and_must_be_read() {
-        let expected = ["unknown", "doubted", "doubted", "doubted", "touched"];
-        assert_eq!(after(KernelTable::distrust), expected);
-        let mut table = exact();
-        table.distrust();
-        assert!(table.start(THEN).is_none());
-        assert!(table.remembered_start(THEN).is_some_and(|start| !start.is_exact));
-    }
-
-    #[test]
-    fn a_failure_forgets_everything() {
-        assert_eq!(after(KernelTable::forget), ["unknown"; 5]);
-    }
-
-    #[test]
-    fn a_commit_is_exact_only_if_nobody_else_committed() {
-        let exact = after(|table| table.committed(remembered(), Some(NOW)));
-        assert_eq!(exact, ["exact"; 5]);
-        assert_eq!(after(|table| table.committed(remembered(), None)), ["trusted"; 5]);
-    }
-
-    #[test]
-    fn a_change_starts_remembered_start_or_must_read() {
-        let from = |now| all().map(|table| table.start(now).map(|start| start.is_exact));
-        assert_eq!(from(THEN), [None, Some(true), Some(false), None, None]);
-        assert_eq!(from(NOW), [None, Some(false), Some(false), None, None]);
-        let last_resort = all().map(|table| table.remembered_start(NOW).is_some());
-        assert_eq!(last_resort, [false, true, true, true, false]);
-    }
-}
+mod tests;

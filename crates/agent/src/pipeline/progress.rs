@@ -92,7 +92,8 @@ impl Progress {
         let after = self.reached.take()?;
         let batches = std::mem::take(&mut self.batches);
         let operations = std::mem::take(&mut self.operations);
-        let before = self.origin.clone_table();
+        // Nobody knows what was let in while others had changed the table.
+        let before = self.origin.clone_table().filter(|_| !self.was_touched);
         (batches > 0).then_some(Committed { before, after, batches, operations })
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agent::enforcer::LOOK_EVERY;
+use nft::Errno;
 
 use super::bench::{Bench, applied, deleted};
 use super::model::Model;
@@ -137,4 +138,35 @@ fn touches_without_effect_take_a_twentieth_of_the_time_and_are_no_repairs() {
     assert!((40..=50).contains(&dumps), "{dumps} reads of 10 ms in 10 s");
     assert_eq!(bench.metric("nftpol_repairs_total"), 0.0);
     assert_eq!(bench.problem(), None);
+}
+
+/// As on a node with a busy kube-proxy.
+#[test]
+fn a_policy_that_is_tried_again_while_others_commit_is_no_repair() {
+    let mut bench = Bench::listed(Model { refuses: Some("tcp dport 81"), ..Model::default() });
+    bench.others(1000, |model| model.refuses = None);
+    for ms in (1000..62_000).step_by(10) {
+        bench.others(ms, |model| model.generation += 1);
+    }
+    bench.run(62_000).unwrap();
+    assert_eq!(bench.table(), whole(), "tried again");
+    assert_eq!(bench.metric("nftpol_repairs_total"), 0.0);
+}
+
+/// What got in meanwhile is looked for, as after every repair.
+#[test]
+fn a_flush_after_a_failed_sync_is_a_repair() {
+    let mut bench = Bench::listed(Model::default());
+    bench.others(1000, |model| {
+        model.refuses = Some("delete chain");
+        model.errno = Errno::ENOMEM;
+    });
+    bench.event(1000, deleted("web"));
+    bench.others(1005, Model::flush);
+    bench.others(1010, |model| model.refuses = None);
+    bench.run(2000).unwrap();
+    assert_eq!(bench.metric("nftpol_syncs_total{result=\"failed\"}"), 1.0);
+    assert_eq!(bench.metric("nftpol_repairs_total"), 1.0);
+    assert_eq!(bench.table(), without("web"));
+    assert!(bench.cleaned.borrow().last().unwrap().before.is_none());
 }

@@ -235,3 +235,23 @@ fn a_rebuild_that_fails_tells_what_was_committed_before_it() {
     let expected = pipeline.compile(&snapshot()).ruleset;
     assert_eq!(committed.after, Arc::new(expected), "the stand-in enforces it");
 }
+
+#[test]
+fn a_failure_after_which_others_change_the_table_does_not_hide_that() {
+    let mut pipeline = pipeline(Model::default());
+    let first = pipeline.sync(&snapshot()).unwrap();
+    pipeline.sink().refuses = Some("delete chain");
+    pipeline.sink().errno = Errno::EBUSY;
+    let failure = pipeline.sync(&Snapshot::default()).unwrap_err();
+    assert_eq!(failure.committed.unwrap().before.as_deref(), Some(&*first.after));
+    // Commits elsewhere are no change of our table.
+    pipeline.sink().generation += 1;
+    pipeline.sync(&Snapshot::default()).unwrap_err();
+    pipeline.sink().flush();
+    pipeline.sink().refuses = Some("jump midflow");
+    let failure = pipeline.sync(&snapshot()).unwrap_err();
+    assert_eq!(failure.committed.unwrap().before, None, "it is not known what got in");
+    pipeline.sink().refuses = None;
+    let outcome = pipeline.sync(&snapshot()).unwrap();
+    assert!(outcome.was_touched && outcome.restored);
+}
