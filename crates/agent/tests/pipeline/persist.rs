@@ -91,7 +91,8 @@ fn a_change_that_the_table_is_in_the_way_of_builds_it_again() {
 fn what_is_no_refusal_is_tried_once() {
     // Others commit before each batch, so that a refusal may be due to them.
     let refuses = Some("add set inet nftpol self4");
-    let (mut pipeline, clock) = pipeline(Model { refuses, others: 1000, ..Model::default() });
+    let model = Model { refuses, errno: Errno::EBUSY, others: 1000, ..Model::default() };
+    let (mut pipeline, clock) = pipeline(model);
     let failure = pipeline.sync_persistently(&snapshot()).unwrap_err();
     assert!(matches!(failure.error, SyncError::TooManyRaces), "{failure}");
     assert!(clock.pauses.lock().unwrap().is_empty());
