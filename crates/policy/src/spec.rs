@@ -22,12 +22,12 @@ pub struct Packet {
     /// Destination address.
     pub destination: IpAddr,
     /// Protocol and destination port.
-    pub transport: Transport,
+    pub transport: ProtocolPort,
 }
 
 /// Protocol and, where the API knows ports, the destination port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Transport {
+pub enum ProtocolPort {
     /// TCP, UDP or SCTP to a port.
     Port(Protocol, u16),
     /// Any other protocol, by its number in the IP header.
@@ -174,7 +174,7 @@ impl View<'_> {
     }
 
     fn port_matches(&self, port: &Port) -> bool {
-        let Transport::Port(protocol, number) = self.packet.transport else { return false };
+        let ProtocolPort::Port(protocol, number) = self.packet.transport else { return false };
         protocol == port.protocol
             && match &port.numbers {
                 PortNumbers::All => true,

@@ -139,8 +139,8 @@ pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) 
 pub(crate) fn spec_packet(packet: &Packet) -> spec::Packet {
     let protocol = WITH_PORTS.into_iter().find(|known| known.number() == packet.protocol);
     let transport = match (protocol, packet.destination_port) {
-        (Some(protocol), Some(port)) => spec::Transport::Port(protocol, port),
-        _ => spec::Transport::Other(packet.protocol),
+        (Some(protocol), Some(port)) => spec::ProtocolPort::Port(protocol, port),
+        _ => spec::ProtocolPort::Other(packet.protocol),
     };
     spec::Packet { source: packet.source, destination: packet.destination, transport }
 }

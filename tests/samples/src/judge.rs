@@ -17,11 +17,11 @@ pub fn on_the_wire(packet: &spec::Packet) -> simulator::Packet {
     match packet.transport {
         // Not from this link, because the hop limit is lower. So it is no neighbour
         // discovery.
-        spec::Transport::Other(protocol) => simulator::Packet {
+        spec::ProtocolPort::Other(protocol) => simulator::Packet {
             icmpv6_type: (protocol == simulator::Packet::ICMPV6).then_some(NEIGHBOUR_SOLICITATION),
             ..simulator::Packet::new(packet.source, packet.destination, protocol)
         },
-        spec::Transport::Port(protocol, port) => simulator::Packet {
+        spec::ProtocolPort::Port(protocol, port) => simulator::Packet {
             destination_port: Some(port),
             ..simulator::Packet::new(packet.source, packet.destination, protocol.number())
         },
@@ -33,8 +33,8 @@ pub fn in_the_specification(packet: &simulator::Packet) -> spec::Packet {
     let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
     let protocol = protocols.into_iter().find(|one| one.number() == packet.protocol);
     let transport = match (protocol, packet.destination_port) {
-        (Some(protocol), Some(port)) => spec::Transport::Port(protocol, port),
-        _ => spec::Transport::Other(packet.protocol),
+        (Some(protocol), Some(port)) => spec::ProtocolPort::Port(protocol, port),
+        _ => spec::ProtocolPort::Other(packet.protocol),
     };
     spec::Packet { source: packet.source, destination: packet.destination, transport }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
 
-use policy::spec::{Packet, Transport};
+use policy::spec::{Packet, ProtocolPort};
 use policy::{
     IpBlock, Labels, NamedPort, Namespace, NetworkPolicy, ObjectKey, Operator, Peer, Peers, Phase,
     Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement, Rule, Selector, Snapshot, cidr,
@@ -107,13 +107,13 @@ pub fn packets(snapshots: &[&Snapshot]) -> Vec<Packet> {
     addresses.sort();
     addresses.dedup();
     let transports = [
-        Transport::Port(Protocol::Tcp, 80),
-        Transport::Port(Protocol::Tcp, 81),
-        Transport::Port(Protocol::Tcp, 8080),
-        Transport::Port(Protocol::Udp, 80),
-        Transport::Port(Protocol::Sctp, 80),
-        Transport::Other(1),
-        Transport::Other(58),
+        ProtocolPort::Port(Protocol::Tcp, 80),
+        ProtocolPort::Port(Protocol::Tcp, 81),
+        ProtocolPort::Port(Protocol::Tcp, 8080),
+        ProtocolPort::Port(Protocol::Udp, 80),
+        ProtocolPort::Port(Protocol::Sctp, 80),
+        ProtocolPort::Other(1),
+        ProtocolPort::Other(58),
     ];
     let pairs = addresses.iter().flat_map(|source| addresses.iter().map(move |to| (*source, *to)));
     pairs

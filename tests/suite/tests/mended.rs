@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use compiler::Options;
-use policy::spec::{self, Transport};
+use policy::spec::{self, ProtocolPort};
 use policy::{Protocol, Snapshot};
 use ruleset::plan::plan;
 use ruleset::simulator::{self, possible_outcomes};
@@ -56,7 +56,7 @@ fn check(before: &DevObjects<'_>, after: &DevObjects<'_>, port: u16) -> Result<(
     let packet = spec::Packet {
         source: "10.0.0.1".parse()?,
         destination: "10.0.0.2".parse()?,
-        transport: Transport::Port(Protocol::Tcp, port),
+        transport: ProtocolPort::Port(Protocol::Tcp, port),
     };
     let [passes, passes_after] =
         [&before, &after].map(|snapshot| spec::decide(snapshot, &packet).passes());

@@ -33,10 +33,10 @@ fn table(snapshot: &Snapshot, node: &str) -> Ruleset {
 
 fn on_the_wire(packet: &spec::Packet) -> Packet {
     match packet.transport {
-        spec::Transport::Other(protocol) => {
+        spec::ProtocolPort::Other(protocol) => {
             Packet::new(packet.source, packet.destination, protocol)
         }
-        spec::Transport::Port(protocol, port) => Packet {
+        spec::ProtocolPort::Port(protocol, port) => Packet {
             destination_port: Some(port),
             ..Packet::new(packet.source, packet.destination, protocol.number())
         },

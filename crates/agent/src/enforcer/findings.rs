@@ -15,7 +15,7 @@ use crate::problems::{About, EventReason, Problems};
 
 /// What an attempt found, whether it succeeded or not.
 #[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
+pub struct AttemptFindings<'a> {
     /// Of the compiler, and about policies set aside.
     pub diagnostics: &'a [Diagnostic],
     /// Policies that the kernel refused.
@@ -33,7 +33,7 @@ impl Findings {
     pub fn report(
         &mut self,
         cluster: &ClusterState,
-        found: Found<'_>,
+        found: AttemptFindings<'_>,
         isolates: impl Fn(&ObjectKey) -> bool,
         problems: &watch::Sender<Problems>,
         metrics: &Metrics,
@@ -65,7 +65,7 @@ fn unusable(cluster: &ClusterState) -> Vec<&Diagnostic> {
 /// The problems of policies that isolate pods of this node.
 fn here(
     cluster: &ClusterState,
-    found: Found<'_>,
+    found: AttemptFindings<'_>,
     isolates: impl Fn(&ObjectKey) -> bool,
     unusable: &[&Diagnostic],
 ) -> Problems {

@@ -11,7 +11,7 @@ use std::time::Instant;
 use nft::ReadError;
 use policy::{Diagnostic, ObjectKey};
 
-use super::findings::Found;
+use super::findings::AttemptFindings;
 use super::{Enforcer, Parts};
 use crate::pipeline::{Outcome, SyncError, SyncFailed};
 use crate::status::Condition;
@@ -111,7 +111,7 @@ impl<S: Sink> Enforcer<S> {
     fn report(&mut self, diagnostics: &[Diagnostic], set_aside: &BTreeSet<ObjectKey>) {
         let Parts { pipeline, problems, metrics, .. } = &self.parts;
         let isolates = |policy: &ObjectKey| pipeline.isolates(policy);
-        let found = Found { diagnostics, set_aside };
+        let found = AttemptFindings { diagnostics, set_aside };
         self.findings.report(&self.cluster, found, isolates, problems, metrics);
     }
 

@@ -1,6 +1,6 @@
 use std::net::Ipv4Addr;
 
-use policy::spec::{self, Packet, Transport};
+use policy::spec::{self, Packet, ProtocolPort};
 use policy::{
     Labels, NamedPort, ObjectKey, Phase, Pod, PodPeer, Port, PortNumbers, Ports, Requirement,
     Selector, Snapshot,
@@ -63,7 +63,7 @@ fn many_peers_share_the_sets_of_their_ports_and_mean_the_same() {
         let peer = pod(number).addresses[0];
         for (source, destination) in [(subject, peer), (peer, subject)] {
             for port in [80, 1000, 1001, 1002] {
-                let transport = Transport::Port(Protocol::Tcp, port);
+                let transport = ProtocolPort::Port(Protocol::Tcp, port);
                 let packet = Packet { source, destination, transport };
                 let expected = spec::decide(&snapshot, &packet).passes();
                 let packet = simulator::Packet {

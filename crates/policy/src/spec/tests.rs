@@ -115,7 +115,7 @@ fn parse_packet(text: &str) -> Packet {
         panic!("{text}");
     };
     let (protocol, number) = transport.split_once('/').unwrap();
-    let port = |protocol| Transport::Port(protocol, number.parse().unwrap());
+    let port = |protocol| ProtocolPort::Port(protocol, number.parse().unwrap());
     Packet {
         source: ip(source),
         destination: ip(destination),
@@ -123,7 +123,7 @@ fn parse_packet(text: &str) -> Packet {
             "tcp" => port(Protocol::Tcp),
             "udp" => port(Protocol::Udp),
             "sctp" => port(Protocol::Sctp),
-            _ => Transport::Other(number.parse().unwrap()),
+            _ => ProtocolPort::Other(number.parse().unwrap()),
         },
     }
 }

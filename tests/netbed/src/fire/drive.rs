@@ -13,7 +13,7 @@ use agent::pipeline::{Outcome, Pipeline};
 use anyhow::{Context, Result, bail, ensure};
 use compiler::Options;
 use nft::{Dump, Generation, Kernel, ReadError, SendError, TableFingerprint};
-use policy::spec::{self, Packet, Transport};
+use policy::spec::{self, Packet, ProtocolPort};
 use policy::{Protocol, Severity, Snapshot};
 use ruleset::{Batch, Name};
 use watcher::files::{self, Source, Validation};
@@ -225,7 +225,7 @@ fn check(range: &Range, kind: &Kind, states: &[Snapshot]) -> Result<()> {
         let packet = Packet {
             source: range.source(probe.source).into(),
             destination: probe.destination.into(),
-            transport: Transport::Port(Protocol::Udp, probe.port),
+            transport: ProtocolPort::Port(Protocol::Udp, probe.port),
         };
         let passes = states.iter().map(|state| spec::decide(state, &packet).passes());
         let passes: Vec<bool> = passes.collect();

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use policy::Protocol;
-use policy::spec::{Packet, Transport};
+use policy::spec::{Packet, ProtocolPort};
 
 use crate::testbed::Testbed;
 
@@ -77,11 +77,11 @@ impl Flow {
     pub fn packet(&self, cluster: &Testbed) -> Option<Packet> {
         let address = |index: usize| cluster.endpoints()[index].address(self.v6);
         let transport = match self.knock {
-            Knock::Tcp(port) => Transport::Port(Protocol::Tcp, port),
-            Knock::Udp(port) => Transport::Port(Protocol::Udp, port),
-            Knock::Sctp(port) => Transport::Port(Protocol::Sctp, port),
+            Knock::Tcp(port) => ProtocolPort::Port(Protocol::Tcp, port),
+            Knock::Udp(port) => ProtocolPort::Port(Protocol::Udp, port),
+            Knock::Sctp(port) => ProtocolPort::Port(Protocol::Sctp, port),
             // IANA protocol numbers.
-            Knock::Icmp => Transport::Other(if self.v6 { 58 } else { 1 }),
+            Knock::Icmp => ProtocolPort::Other(if self.v6 { 58 } else { 1 }),
         };
         Some(Packet { source: address(self.from)?, destination: address(self.to)?, transport })
     }
