@@ -123,7 +123,7 @@ fn read(message: &Value) -> Option<Program> {
     })
 }
 
-/// `path+file:///work/crates/policy#0.1.0` or `path+file:///work/here#policy@0.1.0`
+/// `path+file:///src/crates/policy#0.1.0` or `path+file:///src/here#policy@0.1.0`
 /// (doc.rust-lang.org/cargo/reference/pkgid-spec.html).
 fn package(id: &str) -> Option<&str> {
     let (url, fragment) = id.rsplit_once('#')?;

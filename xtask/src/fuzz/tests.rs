@@ -46,7 +46,7 @@ fn a_crash_that_was_mended_is_forgotten() {
     remove(&target);
 }
 
-/// What a run of this script is said to have done wrong.
+/// What the report says of a run of this script.
 fn problems(target: &Target, script: &str, longest: Duration) -> Vec<String> {
     fs::write(&target.log, "").unwrap();
     let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
