@@ -1,5 +1,4 @@
-//! Tries again while the kernel refuses, for commands that have no loop of
-//! their own for that.
+//! Tries again while the kernel refuses, for commands that have no loop of their own.
 //!
 //! In: a snapshot. Out: a kernel that enforces it, if need be without the
 //! policies that it keeps refusing. Never: a command that stays here for ever.
@@ -13,8 +12,8 @@ use super::outcome::Committed;
 use super::{Outcome, Pipeline, SyncError, SyncFailed};
 use crate::Sink;
 
-/// So often is a refused change tried. Before that, a policy that meets the same
-/// refusal each time is set aside.
+/// A refused change is tried this many times. A policy that meets the same refusal
+/// each time is set aside before.
 const MAX_TRIES: u32 = 20;
 /// After the first refusal; twice as long after each more, up to
 /// [`LAST_PAUSE`].

@@ -36,10 +36,10 @@ use policy::{Diagnostic, ObjectKey};
 
 use super::blame::{RefusedBatch, heaviest, refused_itself, takes_the_most};
 
-/// After this many equal refusals in a row more is done than to try again.
+/// After this many equal refusals in a row, trying again is no longer enough.
 pub(super) const EQUAL_REFUSALS: u32 = 5;
-/// After this many refusals without a success more is done, too, whatever was
-/// refused.
+/// After this many refusals without a success, whatever was refused, trying again
+/// is no longer enough.
 const MAX_FAILURES: u32 = 20;
 /// After this many more equal refusals, about a minute, the table is built again
 /// once more: what was in the way of that may be gone.

@@ -76,7 +76,7 @@ fn changes_are_told_once() {
         ("the same", &|store| store.apply(pod("a", "n1")), ""),
         ("other node", &|store| store.apply(pod("a", "n2")), "~dev/a"),
         ("a policy of that name", &|store| store.apply(policy("a", "1")), "+dev/a"),
-        ("made anew", &|store| store.apply(policy("a", "2")), "~dev/a"),
+        ("deleted and created again", &|store| store.apply(policy("a", "2")), "~dev/a"),
         ("gone", &|store| store.delete(Kind::Pod, &key), "-dev/a"),
         ("gone already", &|store| store.delete(Kind::Pod, &key), ""),
         ("a namespace", &|store| store.apply(namespace("dev")), "+/dev"),
