@@ -61,7 +61,10 @@ fn load_with_nft(script: &str) {
 }
 
 fn read_back(kernel: &mut Kernel) -> Ruleset {
-    let dump = kernel.dump(&compiler::scaffold::table()).unwrap().expect("the table");
+    let dump = kernel
+        .dump(&ruleset::TableId::inet(compiler::scaffold::table()))
+        .unwrap()
+        .expect("the table");
     assert!(dump.foreign.is_empty(), "{:#?}", dump.foreign);
     dump.ruleset
 }

@@ -66,9 +66,8 @@ impl Node {
         let (new, compile) = timed(|| self.engine.update(snapshot).ruleset.clone());
         let (batches, difference) = timed(|| self.planner.plan(self.live.as_ref(), &new));
         let batches = batches?;
-        let (sent, send) = timed(|| {
-            batches.iter().try_for_each(|batch| self.kernel.send(&new.table, batch, None))
-        });
+        let (sent, send) =
+            timed(|| batches.iter().try_for_each(|batch| self.kernel.send(&new.id(), batch, None)));
         sent.context("send a batch")?;
         let whole = text::ruleset(&new);
         let (operations, table) = match &self.live {
