@@ -29,8 +29,7 @@ pub struct Features {
     pub concatenations: bool,
     /// [`Match::Key`] in a base chain on [`Hook::Prerouting`].
     pub binding: bool,
-    /// Tables of [`TableFamily::Bridge`]. Linux since 5.3 has what ours need
-    /// (`nft_meta_bridge`, net/bridge/netfilter), without connection tracking.
+    /// Tables of [`TableFamily::Bridge`] (CONFIG_NF_TABLES_BRIDGE).
     pub bridge: bool,
 }
 
