@@ -63,7 +63,8 @@ impl Node {
     /// # Errors
     /// When the kernel or nft(8) refuses.
     pub fn enforce(&mut self, snapshot: &Snapshot) -> Result<Times> {
-        let (new, compile) = timed(|| self.engine.update(snapshot).ruleset.clone());
+        let (new, compile) =
+            timed(|| self.engine.update(snapshot, &policy::NodeNetwork::default()).ruleset.clone());
         let (batches, difference) = timed(|| self.planner.plan(self.live.as_ref(), &new));
         let batches = batches?;
         let (sent, send) =
