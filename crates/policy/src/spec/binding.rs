@@ -68,12 +68,12 @@ impl Binding<'_> {
     /// The rule that forbids it.
     pub fn enters_bridge(&self, by: InterfaceIndex, frame: &Frame) -> Result<(), Refusal> {
         match self.network.ports.get(&by).filter(|port| port.bridge.is_some()) {
-            Some(port) => self.from_pod(port, frame),
-            None => self.from_stranger(frame),
+            Some(port) => self.pod_sends(port, frame),
+            None => self.other_sends(frame),
         }
     }
 
-    fn from_pod(&self, port: &BoundPort, frame: &Frame) -> Result<(), Refusal> {
+    fn pod_sends(&self, port: &BoundPort, frame: &Frame) -> Result<(), Refusal> {
         refuse(frame.source != port.mac, Refusal::NotItsMac)?;
         match (frame.tag, frame.payload) {
             (None, Payload::Ip(packet)) => from_pods_address(port, &packet, false),
@@ -89,7 +89,7 @@ impl Binding<'_> {
     }
 
     /// A frame from a port that is no bound pod's. One tag hides no IP packet.
-    fn from_stranger(&self, frame: &Frame) -> Result<(), Refusal> {
+    fn other_sends(&self, frame: &Frame) -> Result<(), Refusal> {
         let mut ports = self.network.ports.values().filter(|port| port.bridge.is_some());
         refuse(ports.any(|port| port.mac == frame.source), Refusal::MacOfAnother)?;
         let said = match (frame.tag, frame.payload) {
