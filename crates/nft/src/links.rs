@@ -9,6 +9,17 @@
 //! net/core/rtnetlink.c, Linux 6.18): the initial user namespace's
 //! `CAP_NET_ADMIN` covers pods in user namespaces, too.
 
+mod elsewhere;
+mod error;
+mod events;
+mod peers;
+mod reader;
+mod route;
+mod tunnel;
 mod types;
+mod wire;
 
+pub use error::LinksError;
+pub use events::{LinkEvent, LinkEvents};
+pub use reader::LinkReader;
 pub use types::{Address, Bridge, NodeLinks, Port, Tunnel};

@@ -22,7 +22,7 @@ pub struct NodeLinks {
 }
 
 /// The node's end of a veth or netkit pair whose other end is in another network
-/// namespace.
+/// namespace. Loopback addresses (127.0.0.0/8, ::1) are nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     /// The index of the node's end. It stays the same when the link is renamed.
@@ -36,9 +36,11 @@ pub struct Port {
     pub mac: [u8; 6],
     /// The addresses of the other end, by address.
     pub addresses: Vec<Address>,
-    /// The addresses of other links in the other end's namespace, sorted,
-    /// without loopback addresses.
+    /// The addresses of other links in the other end's namespace, sorted.
     pub elsewhere: Vec<IpAddr>,
+    /// How many addresses are in neither list. Of those that nobody asked for,
+    /// each list has the oldest only.
+    pub left_out: usize,
     /// Whether the other end's namespace could be read. If not, `mac`,
     /// `addresses` and `elsewhere` are empty: the node's user namespace does not
     /// own that namespace, or the other end moved meanwhile.
