@@ -149,7 +149,9 @@ impl<S: Sink> Pipeline<S> {
 
     /// Compiles without touching the kernel.
     pub fn compile(&self, snapshot: &Snapshot) -> Compiled {
-        Engine::new(self.engine.options().clone()).update(snapshot).clone()
+        Engine::new(self.engine.options().clone())
+            .update(snapshot, &policy::NodeNetwork::default())
+            .clone()
     }
 
     /// Makes the kernel enforce the snapshot.
@@ -236,7 +238,7 @@ impl<S: Sink> Pipeline<S> {
         keep.retain(|policy| !diff.policies.contains(policy));
         self.set_aside.keep(&keep);
         self.engine.set_aside(keep);
-        self.engine.update(snapshot);
+        self.engine.update(snapshot, &policy::NodeNetwork::default());
     }
 
     fn finished(&mut self, table: Arc<Ruleset>) -> Outcome {

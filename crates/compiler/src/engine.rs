@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{Diagnostic, ObjectKey, Pod, Snapshot, SnapshotDiff};
+use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Snapshot, SnapshotDiff};
 
 use crate::cluster_index::is_local;
 use crate::{ClusterIndex, Compiled, Options, Place};
@@ -37,6 +37,7 @@ use port_names::PortNames;
 pub struct Engine {
     options: Options,
     cluster: ClusterIndex,
+    network: NodeNetwork,
     port_names: PortNames,
     /// The warnings, by policy. A policy without warnings has no entry.
     diagnostics: BTreeMap<ObjectKey, Vec<Diagnostic>>,
@@ -71,6 +72,7 @@ impl Engine {
             forward: Output::new(&Place::forward(), &options),
             options,
             cluster: ClusterIndex::default(),
+            network: NodeNetwork::default(),
             port_names: PortNames::default(),
             diagnostics: BTreeMap::new(),
         }
@@ -86,14 +88,20 @@ impl Engine {
         self.cluster.snapshot()
     }
 
+    /// The last network.
+    pub fn network(&self) -> &NodeNetwork {
+        &self.network
+    }
+
     /// What the last snapshot compiles to.
     pub fn compiled(&self) -> &Compiled {
         &self.forward.compiled
     }
 
-    /// Goes on to a snapshot, at the cost of its difference from the last one
-    /// (see [`Snapshot::diff`]).
-    pub fn update(&mut self, snapshot: &Snapshot) -> &Compiled {
+    /// Goes on to a snapshot and a network, at the cost of their difference from
+    /// the last ones (see [`Snapshot::diff`]).
+    pub fn update(&mut self, snapshot: &Snapshot, network: &NodeNetwork) -> &Compiled {
+        self.network = network.clone();
         let diff = self.snapshot().diff(snapshot);
         let touched = self.touched(snapshot, &diff);
         let before = self.cluster.follow(snapshot, &diff);

@@ -22,7 +22,7 @@ use ruleset::{Element, Family, Name, Set};
 
 /// What the product compiles a snapshot to, in one step.
 pub fn compiled(snapshot: &Snapshot, options: &Options) -> Compiled {
-    Engine::new(options.clone()).update(snapshot).clone()
+    Engine::new(options.clone()).update(snapshot, &policy::NodeNetwork::default()).clone()
 }
 
 /// What a snapshot must compile to.

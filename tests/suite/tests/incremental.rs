@@ -85,7 +85,7 @@ proptest! {
             if *engine.options() != options {
                 engine.set_aside(options.set_aside.clone());
             }
-            prop_assert_eq!(engine.update(&snapshot), &expected, "{:?}", step);
+            prop_assert_eq!(engine.update(&snapshot, &policy::NodeNetwork::default()), &expected, "{:?}", step);
             prop_assert_eq!(engine.snapshot(), &snapshot);
             let new = engine.compiled().ruleset.clone();
             let planned = planner.plan(live.as_ref(), &new);

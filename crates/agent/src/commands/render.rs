@@ -17,7 +17,7 @@ use agent::report;
 pub fn render(args: &Render) -> Result<ExitCode> {
     let snapshot = input::snapshot(&args.input, false)?;
     let mut engine = Engine::new(args.input.options(true));
-    let compiled = engine.update(&snapshot);
+    let compiled = engine.update(&snapshot, &policy::NodeNetwork::default());
     report::lines(compiled.diagnostics.iter());
     match args.output {
         Output::Nft => report::print(&text::ruleset(&compiled.ruleset))?,

@@ -26,7 +26,7 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
         true => ("the kernel's table", live()?),
         false => {
             let mut engine = Engine::new(args.input.options(true));
-            let compiled = engine.update(&snapshot);
+            let compiled = engine.update(&snapshot, &policy::NodeNetwork::default());
             report::lines(compiled.diagnostics.iter());
             ("the compiled table", compiled.ruleset.clone())
         }

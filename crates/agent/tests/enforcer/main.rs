@@ -27,7 +27,10 @@ use model::{Model, snapshot};
 const NO_POLICY: Option<&str> = Some("add set inet nftpol self4");
 
 fn expected(snapshot: &Snapshot) -> Ruleset {
-    Engine::new(compiler::Options::default()).update(snapshot).ruleset.clone()
+    Engine::new(compiler::Options::default())
+        .update(snapshot, &policy::NodeNetwork::default())
+        .ruleset
+        .clone()
 }
 
 fn whole() -> Option<Ruleset> {

@@ -39,7 +39,7 @@ fn table() -> Ruleset {
     };
     let snapshot = Snapshot::new([policy], [pod], [Namespace::synthesised("dev")]);
     let mut engine = compiler::Engine::new(compiler::Options::default());
-    engine.update(&snapshot).ruleset.clone()
+    engine.update(&snapshot, &policy::NodeNetwork::default()).ruleset.clone()
 }
 
 fn ip(text: &str) -> IpAddr {

@@ -63,7 +63,8 @@ impl Node {
     /// # Errors
     /// When the kernel or nft(8) refuses.
     pub fn enforce(&mut self, snapshot: &Snapshot) -> Result<Times> {
-        let (new, compile) = timed(|| self.engine.update(snapshot).ruleset.clone());
+        let (new, compile) =
+            timed(|| self.engine.update(snapshot, &policy::NodeNetwork::default()).ruleset.clone());
         let (batches, difference) = timed(|| self.planner.plan(self.live.as_ref(), &new));
         let batches = batches?;
         let (sent, send) = timed(|| {
@@ -106,7 +107,7 @@ impl Node {
 
 fn operations(new: &Ruleset, batches: &[Batch]) -> String {
     let operations = batches.iter().flat_map(|batch| &batch.ops);
-    operations.map(|op| text::op(&new.table, op) + "\n").collect()
+    operations.map(|op| text::op(&new.id(), op) + "\n").collect()
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
