@@ -10,6 +10,7 @@ pub mod cluster_state;
 pub mod conntrack_cleanup;
 pub mod enforcer;
 pub mod metrics;
+pub mod node_network;
 pub mod other_tables;
 pub mod pipeline;
 pub mod problems;
