@@ -40,6 +40,8 @@ impl KeyType {
             SetType::AddressPair(family) => Self::address(family).then(Self::address(family)),
             SetType::Port => Self::PORT,
             SetType::Icmpv6Type => Self { number: ICMPV6_TYPE, length: 1 },
+            // Not written yet. The kernel refuses a key of no length.
+            SetType::Key(_) => Self { number: 0, length: 0 },
         }
     }
 
@@ -100,6 +102,7 @@ pub(crate) fn keys(element: &Element) -> impl Iterator<Item = Key> + use<> {
         }
         Element::Port(port) => (port.to_be_bytes().to_vec(), None),
         Element::Icmpv6Type(number) => (vec![number], None),
+        Element::Key(_) => (Vec::new(), None),
     };
     let end = behind.map(|address| Key { bytes: address_bytes(address), ends_range: true });
     [Key { bytes: first, ends_range: false }].into_iter().chain(end)
@@ -133,7 +136,7 @@ fn element(set_type: SetType, key: &Key) -> Option<Element> {
         }
         SetType::Port => Some(Element::Port(u16::from_be_bytes(bytes.try_into().ok()?))),
         SetType::Icmpv6Type => Some(Element::Icmpv6Type(*bytes.first()?)),
-        SetType::AddressRange(_) | SetType::RateLimit(_) => None,
+        SetType::AddressRange(_) | SetType::RateLimit(_) | SetType::Key(_) => None,
     }
 }
 

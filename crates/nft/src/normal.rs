@@ -80,7 +80,13 @@ fn needed_family(test: &Match) -> Option<Family> {
         | Match::Family(_)
         | Match::Protocol(_)
         | Match::NotOpening
-        | Match::Port(..) => None,
+        | Match::Port(..)
+        | Match::Key(..)
+        | Match::EtherType(_)
+        | Match::PriorityTag(_)
+        | Match::NotProtocol(_)
+        | Match::IcmpType(_)
+        | Match::NotInit => None,
     }
 }
 
@@ -97,7 +103,13 @@ fn needed_protocol(test: &Match) -> Option<u8> {
         | Match::HopLimit(_)
         | Match::Protocol(_)
         | Match::Address(..)
-        | Match::AddressPair(..) => None,
+        | Match::AddressPair(..)
+        | Match::Key(..)
+        | Match::EtherType(_)
+        | Match::PriorityTag(_)
+        | Match::NotProtocol(_)
+        | Match::IcmpType(_)
+        | Match::NotInit => None,
     }
 }
 

@@ -17,13 +17,20 @@ use rule::c_string;
 
 /// The type of our base chains (nft(8), "Base chain types").
 pub(crate) const CHAIN_TYPE: &std::ffi::CStr = c"filter";
-/// NF_INET_FORWARD.
+/// NF_INET_FORWARD. The hooks of a bridge have the same numbers (`NF_BR_FORWARD`,
+/// include/uapi/linux/netfilter_bridge.h).
 pub(crate) const FORWARD: u32 = libc::NF_INET_FORWARD as u32;
+const PREROUTING: u32 = libc::NF_INET_PRE_ROUTING as u32;
+const INPUT: u32 = libc::NF_INET_LOCAL_IN as u32;
+const POSTROUTING: u32 = libc::NF_INET_POST_ROUTING as u32;
 
 /// The kernel's number of a hook (`enum nf_inet_hooks`).
 pub(crate) const fn hook_number(hook: Hook) -> u32 {
     match hook {
+        Hook::Prerouting => PREROUTING,
+        Hook::Input => INPUT,
         Hook::Forward => FORWARD,
+        Hook::Postrouting => POSTROUTING,
     }
 }
 

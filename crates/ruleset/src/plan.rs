@@ -55,16 +55,16 @@ mod references;
 mod sides;
 mod steps;
 
-use crate::{Batch, Name, NameError, Ruleset};
+use crate::{Batch, Name, NameError, Ruleset, TableId};
 use delta::Delta;
 use references::References;
 
 /// Why one table cannot be turned into another in place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The two have different names.
+    /// The two have different names or families.
     #[error("cannot turn table {0} into table {1}: they are two tables")]
-    OtherTable(Name, Name),
+    OtherTable(TableId, TableId),
     /// An object keeps its type for life; the table was made by another
     /// version or changed by hand. A second table must replace it.
     #[error("{0} exists with another type")]
@@ -87,8 +87,8 @@ impl Planner {
     /// # Errors
     /// See [`PlanError`].
     pub fn plan(&mut self, old: Option<&Ruleset>, new: &Ruleset) -> Result<Vec<Batch>, PlanError> {
-        let nothing = Ruleset::new(new.table.clone());
-        let references = self.references.get_or_insert_with(|| References::none(new.table.clone()));
+        let nothing = Ruleset::of(new.id());
+        let references = self.references.get_or_insert_with(|| References::none(new.id()));
         let delta = Delta::between(old.unwrap_or(&nothing), new, references)?;
         let mut batches = build::Builder::new(&delta);
         if old.is_none() {

@@ -64,7 +64,13 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
         | Match::Protocol(_)
         | Match::NotOpening
         | Match::Port(..)
-        | Match::Icmpv6Type(_) => Vec::new(),
+        | Match::Icmpv6Type(_)
+        | Match::Key(..)
+        | Match::EtherType(_)
+        | Match::PriorityTag(_)
+        | Match::NotProtocol(_)
+        | Match::IcmpType(_)
+        | Match::NotInit => Vec::new(),
         Match::Address(field, test) => match *field == view.outer && test.family() == family {
             true => sets.addresses(test).map_or(vec![], |set| vec![(*set).clone()]),
             false => Vec::new(),
@@ -175,6 +181,13 @@ fn narrow<'a>(
             }
             constraints.only_addresses(partners.get(&outer).unwrap_or(&Ranges::empty()))
         }
+        // The proof does not know these yet.
+        Match::Key(_, set) => return Err(UnknownSet::of(set)),
+        Match::EtherType(_)
+        | Match::PriorityTag(_)
+        | Match::NotProtocol(_)
+        | Match::IcmpType(_)
+        | Match::NotInit => return Ok(false),
     };
     Ok(!no_codes)
 }

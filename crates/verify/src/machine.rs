@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use ruleset::simulator::RulePosition;
-use ruleset::{BaseChain, Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
+use ruleset::{Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
 
 use crate::condition::{self, View};
 use crate::error::MAX_LEVELS;
@@ -76,9 +76,11 @@ impl<'a> Machine<'a> {
     pub fn table(&self, view: View, packets: PacketSet) -> Result<Outcomes, VerifyError> {
         let mut bases: Vec<(i32, &Name)> = Vec::new();
         for (name, chain) in &self.chains {
-            bases.extend(chain.base.map(|base| match base {
-                BaseChain { hook: Hook::Forward, priority } => (priority, *name),
-            }));
+            let base = chain.base.filter(|base| match base.hook {
+                Hook::Forward => true,
+                Hook::Prerouting | Hook::Input | Hook::Postrouting => false,
+            });
+            bases.extend(base.map(|base| (base.priority, *name)));
         }
         bases.sort_unstable();
         let mut ends = Outcomes { accepted: vec![packets], ..Outcomes::default() };

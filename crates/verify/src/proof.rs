@@ -156,7 +156,8 @@ impl<'a> Proof<'a> {
         let Some((packet, point)) = self.example(piece.view, part) else { return Ok(()) };
         let place = self.machine.decides(piece.view, point)?;
         let rule = place.as_ref().and_then(|place| {
-            Some(text::rule(self.ruleset.chains.get(&place.chain)?.rules.get(place.rule)?))
+            let rule = self.ruleset.chains.get(&place.chain)?.rules.get(place.rule)?;
+            Some(text::rule(self.ruleset.family, rule))
         });
         let expected = match got {
             Outcome::Accept => Outcome::Drop,
@@ -237,7 +238,13 @@ fn frames(family: Family, ruleset: &Ruleset) -> Vec<Frame> {
             | Match::Port(..)
             | Match::AddressPort(..)
             | Match::AddressPair(..)
-            | Match::Icmpv6Type(_) => None,
+            | Match::Icmpv6Type(_)
+            | Match::Key(..)
+            | Match::EtherType(_)
+            | Match::PriorityTag(_)
+            | Match::NotProtocol(_)
+            | Match::IcmpType(_)
+            | Match::NotInit => None,
         });
         let mentioned: BTreeSet<u8> = mentioned.chain([NEIGHBOUR_HOP_LIMIT]).collect();
         hop_limits = (0..=u8::MAX).filter(|hops| !mentioned.contains(hops)).take(1).collect();

@@ -23,6 +23,10 @@ use crate::space;
 pub(crate) struct UnknownSet(Name);
 
 impl UnknownSet {
+    pub fn of(name: &Name) -> Self {
+        Self(name.clone())
+    }
+
     pub fn at(self, at: RulePosition) -> VerifyError {
         VerifyError::UnknownSet { at, name: self.0 }
     }

@@ -118,11 +118,10 @@ pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) 
         4 => (ICMPV6, None, Some(u8::try_from(code - ICMPV6_TYPES).ok()?)),
         _ => (u8::try_from(code - OTHERS).ok()?, None, None),
     };
+    let (source, destination) =
+        (from_number(frame.family, source)?, from_number(frame.family, destination)?);
     Some(Packet {
-        source: from_number(frame.family, source)?,
-        destination: from_number(frame.family, destination)?,
         hop_limit: frame.hop_limit,
-        protocol,
         destination_port,
         tcp_flags: match code / BLOCK {
             0 => Some(TcpFlags::SYN),
@@ -132,6 +131,7 @@ pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) 
         icmpv6_type,
         to_host: frame.to_host,
         ct: frame.ct,
+        ..Packet::new(source, destination, protocol)
     })
 }
 

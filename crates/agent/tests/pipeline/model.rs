@@ -121,8 +121,9 @@ impl Sink for Model {
         if expected.is_some_and(|expected| expected.0 != self.generation) {
             return Err(SendError::GenerationMoved);
         }
+        let id = Ruleset::new(table.clone()).id();
         let is = |part: Option<&str>, op: &Op| {
-            part.is_some_and(|part| ruleset::text::op(table, op).contains(part))
+            part.is_some_and(|part| ruleset::text::op(&id, op).contains(part))
         };
         let in_use = self.in_use.filter(|_| *table == compiler::scaffold::table());
         let errno = |op: &Op| match op {

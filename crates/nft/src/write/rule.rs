@@ -114,6 +114,14 @@ impl Writer {
                 self.load(Part::Icmpv6Type);
                 self.look_up(set, false);
             }
+            // Not written yet. The kernel refuses a look-up in a register that
+            // nothing was loaded into, and in a set that does not exist.
+            Match::Key(_, set) => self.look_up(set, false),
+            Match::EtherType(_)
+            | Match::PriorityTag(_)
+            | Match::NotProtocol(_)
+            | Match::IcmpType(_)
+            | Match::NotInit => self.look_up_nothing(),
         }
     }
 
@@ -236,6 +244,11 @@ impl Writer {
 
     fn compare(&mut self, operation: u32, value: Vec<u8>) {
         self.expressions.push(Expression::Compare { register: Register::FIRST, operation, value });
+    }
+
+    fn look_up_nothing(&mut self) {
+        let (register, set) = (Register::FIRST, c_string(""));
+        self.expressions.push(Expression::Lookup { register, set, verdict: false });
     }
 
     fn look_up(&mut self, set: &ruleset::Name, verdict: bool) {

@@ -27,7 +27,8 @@ pub(crate) const fn flags(set_type: SetType) -> u32 {
         | SetType::AddressPort(_)
         | SetType::AddressPair(_)
         | SetType::Port
-        | SetType::Icmpv6Type => 0,
+        | SetType::Icmpv6Type
+        | SetType::Key(_) => 0,
     };
     flags as u32
 }

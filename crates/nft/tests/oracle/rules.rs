@@ -48,7 +48,15 @@ fn is_compared(test: &Match) -> bool {
         | Match::Address(..)
         | Match::Port(..)
         | Match::Icmpv6Type(_) => true,
-        Match::NotToHost | Match::AddressPort(..) | Match::AddressPair(..) => false,
+        Match::NotToHost
+        | Match::AddressPort(..)
+        | Match::AddressPair(..)
+        | Match::Key(..)
+        | Match::EtherType(_)
+        | Match::PriorityTag(_)
+        | Match::NotProtocol(_)
+        | Match::IcmpType(_)
+        | Match::NotInit => false,
     }
 }
 

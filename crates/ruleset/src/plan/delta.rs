@@ -75,8 +75,8 @@ impl<'a> Delta<'a> {
         new: &'a Ruleset,
         references: &mut References,
     ) -> Result<Self, PlanError> {
-        if old.table != new.table {
-            return Err(PlanError::OtherTable(old.table.clone(), new.table.clone()));
+        if old.id() != new.id() {
+            return Err(PlanError::OtherTable(old.id(), new.id()));
         }
         let mut delta = Self::nothing(old, new);
         references.follow(old);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use crate::{Chain, Field, Finish, Name, Rule, Ruleset, VerdictMap};
+use crate::{Chain, Field, Finish, Name, Rule, Ruleset, TableId, VerdictMap};
 
 /// The references of a table.
 #[derive(Clone, Debug)]
@@ -27,9 +27,9 @@ pub(super) struct References {
 
 impl References {
     /// The references of an empty table.
-    pub fn none(table: Name) -> Self {
+    pub fn none(table: TableId) -> Self {
         Self {
-            table: Ruleset::new(table),
+            table: Ruleset::of(table),
             users: HashMap::new(),
             gates: HashMap::new(),
             callers: HashMap::new(),

@@ -76,7 +76,7 @@ fn the_kernel_holds_what_the_text_says() {
     .unwrap();
     let lines: Vec<&str> = listed.lines().map(str::trim).collect();
     for rule in table.chains.values().flat_map(|chain| &chain.rules) {
-        let line = as_listed(&text::rule(rule));
+        let line = as_listed(&text::rule(table.family, rule));
         assert!(lines.contains(&line.as_str()), "{line}\nis not in\n{listed}");
     }
     // A `{` in a comment must not open anything, and so on.
@@ -87,7 +87,8 @@ fn the_kernel_holds_what_the_text_says() {
         let elements: String = block.split("\n\t}\n").next().unwrap().split_whitespace().collect();
         for element in contents.elements.iter().filter(|_| contents.set_type != SetType::Icmpv6Type)
         {
-            let element: String = text::element(element).split_whitespace().collect();
+            let element: String =
+                text::element(contents.set_type, element).split_whitespace().collect();
             let found = elements.split(['{', '}', ',', '=']).any(|one| one == element);
             assert!(found, "{element} is not in {set}: {elements}");
         }
@@ -142,7 +143,7 @@ fn dismantling(table: &Ruleset) -> Batch {
 }
 
 fn script(table: &Ruleset, batch: &Batch) -> String {
-    batch.ops.iter().map(|op| text::op(&table.table, op) + "\n").collect()
+    batch.ops.iter().map(|op| text::op(&table.id(), op) + "\n").collect()
 }
 
 #[test]
@@ -233,7 +234,7 @@ proptest! {
         let listed = in_new_namespace("nft -f - && nft list table inet nftpol", &text::ruleset(&table)).unwrap();
         for (chain, contents) in &table.chains {
             prop_assert!(listed.contains(&format!("\tchain {chain} {{\n")), "{}", chain);
-            let line = as_listed(&text::rule(&contents.rules[0]));
+            let line = as_listed(&text::rule(table.family, &contents.rules[0]));
             prop_assert!(listed.contains(&line), "{} is not in {}", line, listed);
         }
     }

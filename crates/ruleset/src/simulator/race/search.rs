@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use crate::{Name, Ruleset, Set, VerdictMap};
+use crate::{Hook, Name, Ruleset, Set, VerdictMap};
 
 use super::super::machine::{self, Entrance, Halt, Question, Thread};
 use super::super::{Broken, End, Packet, base_chains, place};
@@ -47,13 +47,13 @@ impl<'a> Search<'a> {
         start: usize,
         commits: usize,
     ) -> Self {
-        let hooks = base_chains(&history[start]);
+        let hooks = base_chains(&history[start], Hook::Forward);
         let mut search = Self::new(history, packet, hooks, start, commits);
         search.open_hook(None, start);
         // A packet gets the list of hooks before the generation. If both are of the
         // later state, it is a packet that starts there.
         for (time, later) in search.history.iter().enumerate().skip(start + 1) {
-            if base_chains(later) != search.hooks {
+            if base_chains(later, Hook::Forward) != search.hooks {
                 search.open_hook(None, time);
             }
         }

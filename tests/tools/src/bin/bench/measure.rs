@@ -107,7 +107,7 @@ impl Node {
 
 fn operations(new: &Ruleset, batches: &[Batch]) -> String {
     let operations = batches.iter().flat_map(|batch| &batch.ops);
-    operations.map(|op| text::op(&new.table, op) + "\n").collect()
+    operations.map(|op| text::op(&new.id(), op) + "\n").collect()
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {

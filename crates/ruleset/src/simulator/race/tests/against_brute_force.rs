@@ -64,7 +64,7 @@ fn brute_force(history: &[Ruleset], commits: usize) -> BTreeSet<bool> {
     let mut outcomes = BTreeSet::new();
     for start in 0..history.len() {
         let history = &history[..history.len().min(start + commits + 1)];
-        match base_chains(&history[start])[..] {
+        match base_chains(&history[start], crate::Hook::Forward)[..] {
             [] => {
                 outcomes.insert(true);
             }
