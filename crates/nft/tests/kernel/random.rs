@@ -155,7 +155,7 @@ prop_compose! {
         priority in -1000..1000_i32,
         comment in any_comment(),
     ) -> Ruleset {
-        let mut all = Ruleset::new(table());
+        let mut all = Ruleset::of(table());
         for (sets, map) in [v4, v6] {
             let digit = map.family.digit();
             let sets = sets.into_iter().map(|(word, set)| (name(&format!("{word}.{digit}")), set));

@@ -23,7 +23,7 @@ fn range(first: &str, last: &str) -> AddressRange {
 
 /// Sets of every type, and maps, with their text.
 fn sets() -> (Ruleset, &'static str) {
-    let mut all = Ruleset::new(table());
+    let mut all = Ruleset::of(table());
     let mut set = |text: &str, set_type, elements: Vec<Element>| {
         let comment = Some(Comment::new(&format!("the set {text}")));
         all.sets.insert(name(text), Set::new(set_type, comment).with(elements));

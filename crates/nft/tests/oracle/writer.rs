@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nftnl::set::{Set, SetKey};
 use nftnl::{Batch, Chain, ChainType, Hook, MsgType, NlMsg, Policy, ProtoFamily, Rule, Table};
-use ruleset::{BaseChain, Element, Family, Name, Op, SetType};
+use ruleset::{BaseChain, Element, Family, Name, Op, SetType, TableId};
 
 use crate::message::{Attribute, Message, messages};
 use crate::rules;
@@ -50,7 +50,7 @@ pub(crate) fn table() -> Table {
 /// Our messages of an operation, without the marks of the batch.
 fn ours(op: Op) -> Vec<Message> {
     let batch = ruleset::Batch { ops: vec![op] };
-    let bytes = nft::inspect::encoded(&name("nftpol"), &batch).expect("a batch");
+    let bytes = nft::inspect::encoded(&TableId::inet(name("nftpol")), &batch).expect("a batch");
     let all = within_marks(&bytes);
     for message in &all {
         assert_eq!(message, &message.without(&|_| false).0, "padding that is not zero");
