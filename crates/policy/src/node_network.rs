@@ -69,7 +69,8 @@ pub struct SeenAddress {
     /// The address.
     pub address: IpAddr,
     /// When it was added, in 1/100 seconds since boot (`IFA_CACHEINFO`,
-    /// `ifa_cacheinfo.cstamp`, linux/if_addr.h).
+    /// `ifa_cacheinfo.cstamp`, linux/if_addr.h). Nobody can set it. It wraps
+    /// after 497 days.
     pub created: u32,
 }
 
@@ -114,7 +115,8 @@ pub struct BoundPort {
     pub pod: ObjectKey,
     /// The bridge that it is a port of; `None` for a routed pod.
     pub bridge: Option<InterfaceIndex>,
-    /// The pod's MAC.
+    /// The pod's MAC. [`Mac::NONE`] if on its bridge another has it: then nothing
+    /// that the pod sends is its own.
     pub mac: Mac,
     /// What the pod may call itself: its reported addresses that were found on
     /// this interface, and the interface's own link-local ones.
@@ -154,9 +156,23 @@ pub struct Claim {
     pub mac: Option<Mac>,
     /// The bound addresses of its pod.
     pub addresses: BTreeSet<IpAddr>,
-    /// The addresses that its other end had when it was first seen with any.
-    /// Empty after a restart. At most [`crate::binding::FIRST_ADDRESSES`].
-    pub first: BTreeSet<IpAddr>,
+    /// The addresses that its other end had when it was first seen with any, each
+    /// with its time. Empty after a restart. At most
+    /// [`crate::binding::FIRST_ADDRESSES`].
+    pub first: BTreeMap<IpAddr, u32>,
+}
+
+impl Mac {
+    /// The MAC that no device has. A bridge takes no frame from it
+    /// (`br_handle_frame`, net/bridge/br_input.c, 6.18).
+    pub const NONE: Self = Self([0; 6]);
+}
+
+impl SeenPort {
+    /// Whether the pod's end has an address now.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|one| one.address == address)
+    }
 }
 
 impl NodeNetwork {
@@ -168,7 +184,7 @@ impl NodeNetwork {
         let claim = |port: &BoundPort| Claim {
             mac: Some(port.mac),
             addresses: port.addresses.clone(),
-            first: BTreeSet::new(),
+            first: BTreeMap::new(),
         };
         Claims(self.ports.iter().map(|(&index, port)| (index, claim(port))).collect())
     }
