@@ -29,6 +29,7 @@ mod generation;
 #[doc(hidden)]
 pub mod inspect;
 mod kernel;
+pub mod links;
 mod membarrier;
 mod needs;
 mod netlink;
