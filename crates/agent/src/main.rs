@@ -11,7 +11,9 @@ mod daemon;
 mod difference_text;
 mod follow;
 mod input;
+mod interfaces;
 mod lock;
+mod node;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

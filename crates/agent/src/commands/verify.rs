@@ -57,7 +57,7 @@ fn live() -> Result<Ruleset> {
         report::notice(format_args!("there is no table inet {name}: every packet passes"));
         return Ok(Ruleset::new(name));
     };
-    report::foreign(&dump.foreign);
+    report::foreign(&TableId::inet(name.clone()), &dump.foreign);
     // Sets and objects have no effect without a rule.
     let acts = |kind| matches!(kind, ForeignKind::Table | ForeignKind::Chain);
     if let Some(object) = dump.foreign.iter().find(|object| acts(object.kind)) {
