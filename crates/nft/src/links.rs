@@ -9,12 +9,13 @@
 //! net/core/rtnetlink.c, Linux 6.18): the initial user namespace's
 //! `CAP_NET_ADMIN` covers pods in user namespaces, too.
 
+mod client;
 mod elsewhere;
 mod error;
 mod events;
+mod fou;
 mod peers;
 mod reader;
-mod route;
 mod tunnel;
 mod types;
 mod wire;

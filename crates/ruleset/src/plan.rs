@@ -15,9 +15,12 @@
 //! prepare   new sets with their elements, new chains, stand-ins for chains that
 //!           change; nothing reaches them yet. Pairs of addresses that shall pass
 //! take      entries switch to chains that allow less; addresses become isolated
+//! bind      elements that let an interface pass; new base chains; elements that
+//!           stop what no such element lets pass
 //! add       elements into sets that allow          (allowed by an old or a new rule)
 //! refill    chains whose rules change, all in one batch
 //! remove    elements from sets that allow
+//! unbind    the reverse of bind
 //! give      entries switch to chains that allow more; addresses cease to be isolated
 //! settle    entries switch from stand-ins to the chains themselves
 //! release   entries of addresses that ceased to be isolated
@@ -25,7 +28,13 @@
 //! ```
 //!
 //! `steps` decides how an entry switches. `sides` decides which elements are
-//! added before others are removed, and which after.
+//! added before others are removed, and which after. `role` decides from a set's
+//! type and uses in which phases its elements come and go.
+//!
+//! A table has several base chains only if each drops and depends on nothing that
+//! changes together with an element that another one reads. Then it is enough that
+//! each of them is exact by itself, and that what takes in one of them comes before
+//! what gives in another.
 //!
 //! Within a direction this is exact as long as a packet cannot combine two
 //! changed things. That holds for the change of one policy or one pod. If several
@@ -48,10 +57,12 @@
 //! packets when it commits. To exclude this case too, wait for a grace period
 //! (membarrier(2), about 15 ms) between the phases that take and those that give.
 
+mod batches;
 mod build;
 mod conflict;
 mod delta;
 mod references;
+mod role;
 mod sides;
 mod steps;
 

@@ -9,8 +9,8 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
+use super::client::{Client, Ended};
 use super::error::LinksError;
-use super::route::{Ended, Route};
 use super::types::Address;
 use super::wire::{self, Garbled, LinkAddress, ifa, ifla, rtm};
 use crate::netlink::{Message, Request};
@@ -48,18 +48,18 @@ pub(super) struct OtherEnd {
 
 /// Reads the other ends of these pairs, which are all of their namespaces.
 pub(super) fn read(
-    route: &mut Route,
+    client: &mut Client,
     pairs: &[Pair],
     wanted: &BTreeSet<IpAddr>,
 ) -> Result<BTreeMap<u32, OtherEnd>, LinksError> {
     let mut ends = BTreeMap::new();
     for of_one in pairs.chunk_by(|one, next| one.namespace == next.namespace) {
-        read_namespace(route, of_one, wanted, &mut ends)?;
+        read_namespace(client, of_one, wanted, &mut ends)?;
     }
     // After the addresses: a number that meanwhile denotes another namespace does
     // not lead back to our port.
     for chunk in pairs.chunks(LINKS_AT_ONCE) {
-        read_macs(route, chunk, &mut ends)?;
+        read_macs(client, chunk, &mut ends)?;
     }
     for end in ends.values_mut().filter(|end| !end.is_readable) {
         *end = OtherEnd::default();
@@ -68,7 +68,7 @@ pub(super) fn read(
 }
 
 fn read_namespace(
-    route: &mut Route,
+    client: &mut Client,
     pairs: &[Pair],
     wanted: &BTreeSet<IpAddr>,
     ends: &mut BTreeMap<u32, OtherEnd>,
@@ -77,7 +77,7 @@ fn read_namespace(
     let mut found = Found::new(pairs, wanted);
     for _ in 0..ATTEMPTS {
         found.begin();
-        let ended = addresses(route, Some(namespace), |one| found.take(&one))?;
+        let ended = addresses(client, Some(namespace), |one| found.take(&one))?;
         match ended {
             Ended::Whole => break,
             Ended::Disturbed => {}
@@ -93,7 +93,7 @@ fn read_namespace(
 
 /// Lists the addresses of a namespace, or of our own.
 pub(super) fn addresses(
-    route: &mut Route,
+    client: &mut Client,
     namespace: Option<i32>,
     mut each: impl FnMut(LinkAddress),
 ) -> Result<Ended, LinksError> {
@@ -104,7 +104,7 @@ pub(super) fn addresses(
             request.attribute(ifa::TARGET_NETNSID, &namespace.to_ne_bytes());
         }
     };
-    route.list(rtm::GETADDR, &HEADER, fill, |message| {
+    client.list(rtm::GETADDR, &HEADER, fill, |message| {
         if message.kind != rtm::NEWADDR {
             return Ok(());
         }
@@ -116,7 +116,7 @@ pub(super) fn addresses(
 }
 
 fn read_macs(
-    route: &mut Route,
+    client: &mut Client,
     pairs: &[Pair],
     ends: &mut BTreeMap<u32, OtherEnd>,
 ) -> Result<(), LinksError> {
@@ -145,7 +145,7 @@ fn read_macs(
         }
         Ok(())
     };
-    route.ask_all(rtm::GETLINK, pairs, header, fill, each)
+    client.ask_all(rtm::GETLINK, pairs, header, fill, each)
 }
 
 /// The addresses of one namespace.

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
+use super::client::{Client, Ended};
 use super::error::LinksError;
-use super::route::{Ended, Route};
 use super::tunnel::{Peers, is_one_host};
 use super::wire::{self, Garbled, Link, LinkKind, rta, rtm};
 use crate::netlink::{Message, Request};
@@ -18,15 +18,15 @@ use crate::netlink::{Message, Request};
 const ATTEMPTS: u32 = 3;
 
 /// Reads the other ends of all tunnels.
-pub(super) fn read(route: &mut Route, links: &[Link]) -> Result<BTreeSet<IpAddr>, LinksError> {
+pub(super) fn read(client: &mut Client, links: &[Link]) -> Result<BTreeSet<IpAddr>, LinksError> {
     let mut found = BTreeSet::new();
     for link in links {
         let LinkKind::Tunnel(tunnel) = &link.kind else { continue };
         found.extend(tunnel.remote);
         match tunnel.peers {
-            Peers::Forwarding => forwarding(route, link.index, &mut found)?,
+            Peers::Forwarding => forwarding(client, link.index, &mut found)?,
             Peers::Routes if tunnel.remote.is_none() => {
-                gateways(route, link.index, &mut found)?;
+                gateways(client, link.index, &mut found)?;
             }
             Peers::Routes | Peers::Nowhere => {}
         }
@@ -37,7 +37,7 @@ pub(super) fn read(route: &mut Route, links: &[Link]) -> Result<BTreeSet<IpAddr>
 
 /// The destinations in the forwarding entries of a link.
 fn forwarding(
-    route: &mut Route,
+    client: &mut Client,
     link: u32,
     found: &mut BTreeSet<IpAddr>,
 ) -> Result<(), LinksError> {
@@ -46,7 +46,7 @@ fn forwarding(
     header[0] = libc::AF_BRIDGE as u8;
     header[4..8].copy_from_slice(&link.to_ne_bytes());
     repeat(
-        route,
+        client,
         rtm::GETNEIGH,
         &header,
         |_| {},
@@ -60,13 +60,17 @@ fn forwarding(
 }
 
 /// The gateways of routes through a link.
-fn gateways(route: &mut Route, link: u32, found: &mut BTreeSet<IpAddr>) -> Result<(), LinksError> {
+fn gateways(
+    client: &mut Client,
+    link: u32,
+    found: &mut BTreeSet<IpAddr>,
+) -> Result<(), LinksError> {
     for family in [libc::AF_INET, libc::AF_INET6] {
         // `rtmsg`: family, ...
         let mut header = [0; 12];
         header[0] = family as u8;
         let only = |request: &mut Request| request.attribute(rta::OIF, &link.to_ne_bytes());
-        repeat(route, rtm::GETROUTE, &header, only, |message| {
+        repeat(client, rtm::GETROUTE, &header, only, |message| {
             if message.kind == rtm::NEWROUTE {
                 found.extend(wire::gateways(message, link)?);
             }
@@ -79,14 +83,14 @@ fn gateways(route: &mut Route, link: u32, found: &mut BTreeSet<IpAddr>) -> Resul
 /// Asks for a list until it is whole, a few times. A link that is gone has no
 /// entries.
 fn repeat(
-    route: &mut Route,
+    client: &mut Client,
     ask: u16,
     header: &[u8],
     fill: impl Fn(&mut Request),
     mut each: impl FnMut(&Message<'_>) -> Result<(), Garbled>,
 ) -> Result<(), LinksError> {
     for _ in 0..ATTEMPTS {
-        match route.list(ask, header, &fill, &mut each)? {
+        match client.list(ask, header, &fill, &mut each)? {
             Ended::Whole | Ended::Refused(Errno::ENODEV | Errno::ENOENT) => break,
             Ended::Disturbed => {}
             Ended::Refused(errno) => return Err(LinksError::Refused(errno)),

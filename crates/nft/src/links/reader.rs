@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
+use super::client::{Client, Ended};
 use super::elsewhere::{self, OtherEnd, Pair};
 use super::error::LinksError;
+use super::fou::Fou;
 use super::peers;
-use super::route::{Ended, Route};
-use super::types::{Bridge, NodeLinks, Port};
+use super::types::{Bridge, NodeLinks, Port, Tunnel};
 use super::wire::{self, Link, LinkAddress, LinkKind, ifla, rtm};
 use crate::error::OpenError;
 use crate::netlink::Request;
@@ -23,11 +24,14 @@ const ATTEMPTS: u32 = 5;
 /// Reads the links of the network namespace of the thread that opened it. Any
 /// thread may use it.
 pub struct LinkReader {
-    route: Route,
+    client: Client,
     /// What was at the other ends, by port.
     ends: BTreeMap<u32, OtherEnd>,
     /// Where they were; sorted.
     pairs: Vec<Pair>,
+    fou: Fou,
+    /// Where FOU and GUE listened.
+    listening: BTreeSet<Tunnel>,
 }
 
 impl LinkReader {
@@ -37,7 +41,13 @@ impl LinkReader {
     /// See [`OpenError`].
     pub fn open() -> Result<Self, OpenError> {
         let socket = Socket::open_route(0).map_err(OpenError)?;
-        Ok(Self { route: Route::new(socket), ends: BTreeMap::new(), pairs: Vec::new() })
+        Ok(Self {
+            client: Client::new(socket),
+            ends: BTreeMap::new(),
+            pairs: Vec::new(),
+            fou: Fou::open()?,
+            listening: BTreeSet::new(),
+        })
     }
 
     /// Reads everything: the node's links and what is at their other ends. Of a
@@ -48,12 +58,13 @@ impl LinkReader {
     /// See [`LinksError`].
     pub fn read(&mut self, wanted: &BTreeSet<IpAddr>) -> Result<NodeLinks, LinksError> {
         self.pairs.clear();
+        self.listening = self.fou.ports()?;
         self.read_changes(wanted, &BTreeSet::new())
     }
 
     /// Reads the node's links, and what is at the other ends of new ports and of
-    /// those in `again`. Of other ports, what the last call read is repeated: the
-    /// kernel tells of no change inside another namespace.
+    /// those in `again`. Of other ports, and of FOU, what was read before is
+    /// repeated: the kernel tells of no change inside another namespace.
     ///
     /// # Errors
     /// See [`LinksError`].
@@ -65,14 +76,14 @@ impl LinkReader {
         let links = self.links()?;
         let addresses = self.own_addresses()?;
         self.read_other_ends(pairs(&links), wanted, again)?;
-        let tunnel_peers = peers::read(&mut self.route, &links)?;
+        let tunnel_peers = peers::read(&mut self.client, &links)?;
         Ok(self.picture(&links, &addresses, tunnel_peers))
     }
 
     /// How many requests were sent since the socket was opened.
     #[must_use]
-    pub const fn requests(&self) -> u64 {
-        self.route.requests
+    pub fn requests(&self) -> u64 {
+        self.client.requests + self.fou.requests()
     }
 
     fn links(&mut self) -> Result<Vec<Link>, LinksError> {
@@ -83,7 +94,7 @@ impl LinkReader {
         };
         for _ in 0..ATTEMPTS {
             let mut links = Vec::new();
-            let ended = self.route.list(rtm::GETLINK, &HEADER, fill, |message| {
+            let ended = self.client.list(rtm::GETLINK, &HEADER, fill, |message| {
                 if message.kind == rtm::NEWLINK {
                     links.push(wire::link(message)?);
                 }
@@ -100,7 +111,7 @@ impl LinkReader {
     fn own_addresses(&mut self) -> Result<Vec<LinkAddress>, LinksError> {
         for _ in 0..ATTEMPTS {
             let mut found = Vec::new();
-            if is_whole(elsewhere::addresses(&mut self.route, None, |one| found.push(one))?)? {
+            if is_whole(elsewhere::addresses(&mut self.client, None, |one| found.push(one))?)? {
                 return Ok(found);
             }
         }
@@ -127,7 +138,7 @@ impl LinkReader {
             })
             .flat_map(|(_, now)| now.iter().copied())
             .collect();
-        let read = elsewhere::read(&mut self.route, &changed, wanted)?;
+        let read = elsewhere::read(&mut self.client, &changed, wanted)?;
         let present: BTreeSet<u32> = pairs.iter().map(|pair| pair.port).collect();
         self.ends.retain(|port, _| present.contains(port));
         self.ends.extend(read);
@@ -146,7 +157,8 @@ impl LinkReader {
             .filter(|link| matches!(link.kind, LinkKind::Bridge { .. }))
             .map(|link| link.index)
             .collect();
-        let mut picture = NodeLinks { tunnel_peers, ..NodeLinks::default() };
+        let tunnels = self.listening.clone();
+        let mut picture = NodeLinks { tunnels, tunnel_peers, ..NodeLinks::default() };
         for link in links {
             match &link.kind {
                 LinkKind::Pair if pair(link).is_some() => {

@@ -193,3 +193,6 @@ fn remote(value: &[u8]) -> Result<Option<IpAddr>, Garbled> {
 pub(super) fn is_one_host(address: &IpAddr) -> bool {
     !address.is_unspecified() && !address.is_multicast()
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,8 +108,7 @@ pub(crate) fn read() -> NodeLinks {
 }
 
 pub(crate) fn port<'a>(links: &'a NodeLinks, name: &str) -> &'a Port {
-    let found = links.ports.iter().find(|port| port.name == name);
-    found.unwrap_or_else(|| panic!("no port {name} in {links:#?}"))
+    links.ports.iter().find(|port| port.name == name).expect(name)
 }
 
 /// Without link-local ones.

@@ -3,5 +3,8 @@
 //! program. Without these they fail.
 
 mod bed;
+mod events;
 mod ports;
+mod rights;
 mod scale;
+mod tunnels;

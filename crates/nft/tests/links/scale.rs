@@ -37,7 +37,7 @@ fn a_look_asks_twice_for_each_namespace_that_is_new() {
             reader.requests() - before
         };
         for _ in 0..3 {
-            assert_eq!(look(None), 2 + 2 * PODS as u64);
+            assert_eq!(look(None), 3 + 2 * PODS as u64);
         }
         for _ in 0..3 {
             assert_eq!(look(Some(&nobody_again())), 2);

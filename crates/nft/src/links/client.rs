@@ -1,4 +1,4 @@
-//! Requests to rtnetlink.
+//! Requests to rtnetlink and generic netlink.
 //!
 //! In: headers and attributes. Out: the messages that answer. Never: a request
 //! that changes something.
@@ -11,7 +11,7 @@ use crate::netlink::{self, Message, Request};
 use crate::socket::Socket;
 
 /// A socket that numbers its requests.
-pub(super) struct Route {
+pub(super) struct Client {
     socket: Socket,
     sequence: u32,
     request: Request,
@@ -30,7 +30,7 @@ pub(super) enum Ended {
     Refused(Errno),
 }
 
-impl Route {
+impl Client {
     pub(super) fn new(socket: Socket) -> Self {
         Self { socket, sequence: 1, request: Request::default(), requests: 0 }
     }
