@@ -17,7 +17,6 @@ mod server;
 mod surroundings;
 
 use std::any::Any;
-use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -33,8 +32,6 @@ use agent::status::{Condition, Status};
 use anyhow::{Context, Result, anyhow};
 use compiler::Options;
 use nft::{Features, Kernel};
-use policy::{NodeNetwork, ObjectKey, Snapshot};
-use ruleset::Ruleset;
 use tokio::sync::{oneshot, watch};
 
 use crate::cli::Agent;
@@ -82,7 +79,7 @@ pub fn run(args: &Agent) -> Result<()> {
     let mut enforcer = Enforcer::new(Parts {
         inbox: Box::new(messages),
         clock: Arc::new(SystemClock),
-        pipeline: if args.verify { pipeline.proving(prove) } else { pipeline },
+        pipeline: if args.verify { pipeline.proving(verify::verify) } else { pipeline },
         flow_cleanup: flow_cleanup(),
         interfaces,
         binding: args.binding.options(features.bridge),
@@ -99,18 +96,6 @@ pub fn run(args: &Agent) -> Result<()> {
     ended(result, enforcer)?;
     tracing::info!("stopped; the rules stay in force");
     Ok(())
-}
-
-/// The proof of both tables.
-fn prove(
-    snapshot: &Snapshot,
-    node: Option<&str>,
-    set_aside: &BTreeSet<ObjectKey>,
-    _: &NodeNetwork,
-    inet: &Ruleset,
-    _: Option<&Ruleset>,
-) -> Result<verify::Report, verify::VerifyError> {
-    verify::verify(snapshot, node, set_aside, inet)
 }
 
 /// Why the loop ended, for the exit code of the process. The loop is dropped only

@@ -66,8 +66,8 @@ struct Proof {
 pub enum Unproved {
     /// A packet would be treated wrongly.
     #[error(
-        "the table compiled from these objects differs from the specification in {ways} ways and \
-         was not sent; the rules before it stay in force. This is a mistake of nftpol: please \
+        "the tables compiled from these objects differ from the specification in {ways} ways and \
+         were not sent; the rules before it stay in force. This is a mistake of nftpol: please \
          report it with these objects. {first}"
     )]
     Differs {
@@ -77,7 +77,9 @@ pub enum Unproved {
         first: String,
     },
     /// It is not known what the table does.
-    #[error("the table compiled from these objects was not sent, since no proof is possible: {0}")]
+    #[error(
+        "the tables compiled from these objects were not sent, since no proof is possible: {0}"
+    )]
     Unclear(#[from] VerifyError),
 }
 
@@ -123,12 +125,11 @@ impl Proof {
 }
 
 fn judge(report: Report) -> Result<(), Unproved> {
-    match report.differences.first() {
+    let of_policies = report.differences.iter().map(ToString::to_string);
+    let mut all = of_policies.chain(report.bound_differences.iter().map(ToString::to_string));
+    match all.next() {
         None => Ok(()),
-        Some(first) => {
-            let ways = report.differences.len();
-            Err(Unproved::Differs { ways, first: first.to_string() })
-        }
+        Some(first) => Err(Unproved::Differs { ways: 1 + all.count(), first }),
     }
 }
 

@@ -11,17 +11,6 @@ use verify::{Report, VerifyError, verify};
 
 use super::model::{Model, passes, snapshot};
 
-fn prove(
-    snapshot: &Snapshot,
-    node: Option<&str>,
-    set_aside: &BTreeSet<ObjectKey>,
-    _: &NodeNetwork,
-    table: &Ruleset,
-    _: Option<&Ruleset>,
-) -> Result<Report, VerifyError> {
-    verify(snapshot, node, set_aside, table)
-}
-
 /// Acts as if the compiler forgot the rules of the base chain while the policy
 /// `dev/web` exists.
 const FORGETFUL: Verify = forgetful;
@@ -39,7 +28,7 @@ fn forgetful(
         let chain = table.chains.get_mut(&scaffold::base_chain()).unwrap();
         Arc::make_mut(chain).rules.clear();
     }
-    prove(snapshot, node, set_aside, network, &table, bridge)
+    verify(snapshot, node, set_aside, network, &table, bridge)
 }
 
 fn web() -> ObjectKey {
@@ -54,7 +43,7 @@ fn without_web() -> Snapshot {
 
 #[test]
 fn a_table_is_proved_once_and_sent() {
-    let mut pipeline = Pipeline::new(Model::default(), Options::default()).proving(prove);
+    let mut pipeline = Pipeline::new(Model::default(), Options::default()).proving(verify);
     let cluster = snapshot();
     pipeline.sync(&cluster).unwrap();
     assert_eq!((pipeline.proofs().equal, pipeline.proofs().failed), (1, 0));
@@ -71,7 +60,7 @@ fn a_table_is_proved_once_and_sent() {
 /// hide it from the engine and from the proof alike.
 #[test]
 fn objects_that_are_not_the_proved_ones_are_proved_even_if_they_are_equal() {
-    let mut pipeline = Pipeline::new(Model::default(), Options::default()).proving(prove);
+    let mut pipeline = Pipeline::new(Model::default(), Options::default()).proving(verify);
     let mut cluster = snapshot();
     let namespace = Namespace::synthesised("dev");
     cluster.namespaces.insert("dev".to_owned(), Arc::new(namespace));
@@ -104,7 +93,7 @@ fn a_table_that_differs_is_not_sent_and_the_one_before_stays() {
         let error = result.unwrap_err();
         assert!(matches!(error.error, SyncError::Unproved(_)), "{error}");
         let said = error.to_string();
-        for part in ["was not sent", "expected: is dropped", "isolated by dev/"] {
+        for part in ["were not sent", "expected: is dropped", "isolated by dev/"] {
             assert!(said.contains(part), "{said}");
         }
         let kernel = pipeline.sink();
@@ -124,7 +113,7 @@ fn a_table_that_differs_is_not_sent_and_the_one_before_stays() {
 #[test]
 fn a_policy_that_is_refused_is_proved_without_its_rules() {
     let model = Model { refuses: Some("tcp dport 81"), ..Model::default() };
-    let mut pipeline = Pipeline::new(model, Options::default()).proving(prove);
+    let mut pipeline = Pipeline::new(model, Options::default()).proving(verify);
     let outcome = pipeline.sync(&snapshot()).unwrap();
     assert_eq!(outcome.set_aside, BTreeSet::from([web()]));
     assert_eq!((pipeline.proofs().equal, pipeline.proofs().failed), (2, 0));
