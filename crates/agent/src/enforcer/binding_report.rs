@@ -177,3 +177,6 @@ fn kind(finding: &BindingFinding) -> &'static str {
         BindingFinding::VlanFiltering { .. } => "vlan_filtering",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,6 +263,16 @@ impl Bench {
         self.status.problem(Condition::Enforced)
     }
 
+    /// Why addresses are not bound now.
+    pub fn bound_problem(&self) -> Option<String> {
+        self.status.problem(Condition::Bound)
+    }
+
+    /// What `/readyz` says.
+    pub fn report(&self) -> String {
+        self.status.report()
+    }
+
     /// The present value of a metric.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.metrics.text(&self.status).unwrap();
