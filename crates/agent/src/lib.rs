@@ -12,6 +12,7 @@ pub mod conntrack_cleanup;
 pub mod enforcer;
 pub mod local_pods;
 pub mod metrics;
+pub mod node_network;
 pub mod other_tables;
 pub mod pipeline;
 pub mod problems;

@@ -21,6 +21,6 @@ mod types;
 mod wire;
 
 pub use error::LinksError;
-pub use events::{LinkEvent, LinkEvents};
+pub use events::{LinkEvent, LinkEvents, LinkWaker};
 pub use reader::LinkReader;
 pub use types::{Address, Bridge, NodeLinks, Port, Tunnel};

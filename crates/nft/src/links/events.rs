@@ -3,10 +3,13 @@
 //! In: rtnetlink's events. Out: that it is time to look. Never: what changed: an
 //! event can be lost, so only a look tells.
 
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::error::LinksError;
 use crate::error::OpenError;
@@ -22,6 +25,19 @@ const GROUPS: i32 = libc::RTMGRP_LINK | libc::RTMGRP_IPV4_IFADDR | libc::RTMGRP_
 #[derive(Debug)]
 pub struct LinkEvents {
     socket: Socket,
+    wake: Arc<EventFd>,
+}
+
+/// Ends a wait from another thread.
+#[derive(Clone, Debug)]
+pub struct LinkWaker(Arc<EventFd>);
+
+impl LinkWaker {
+    /// Ends the present wait, or else the next one.
+    pub fn wake(&self) {
+        // It fails when the counter is full: then a wake is pending.
+        let _ = self.0.write(1);
+    }
 }
 
 /// Why a wait ended.
@@ -31,6 +47,8 @@ pub enum LinkEvent {
     Changed,
     /// Events were lost: anything may have changed.
     Overrun,
+    /// A [`LinkWaker`] ended it.
+    Woken,
     /// Nothing happened in the time given.
     Timeout,
 }
@@ -42,7 +60,15 @@ impl LinkEvents {
     /// See [`OpenError`].
     pub fn open() -> Result<Self, OpenError> {
         let socket = Socket::open_route(GROUPS.cast_unsigned()).map_err(OpenError)?;
-        Ok(Self { socket })
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let wake = EventFd::from_flags(flags).map_err(|errno| OpenError(errno.into()))?;
+        Ok(Self { socket, wake: Arc::new(wake) })
+    }
+
+    /// Ends waits from another thread.
+    #[must_use]
+    pub fn waker(&self) -> LinkWaker {
+        LinkWaker(Arc::clone(&self.wake))
     }
 
     /// Waits for an event. Takes all that have arrived.
@@ -55,7 +81,8 @@ impl LinkEvents {
             self.poll(timeout)?;
             found = self.take()?;
         }
-        Ok(found)
+        let is_woken = self.wake.read().is_ok();
+        Ok(if is_woken && found == LinkEvent::Timeout { LinkEvent::Woken } else { found })
     }
 
     /// Takes all events that have arrived.
@@ -76,7 +103,9 @@ impl LinkEvents {
 
     fn poll(&self, timeout: Duration) -> Result<(), LinksError> {
         let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-        match poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout) {
+        let mut sources =
+            [self.socket.as_fd(), self.wake.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut sources, timeout) {
             Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(errno) => Err(LinksError::Io(errno.into())),
         }

@@ -25,13 +25,23 @@ const ATTEMPTS: u32 = 5;
 /// thread may use it.
 pub struct LinkReader {
     client: Client,
+    fou: Fou,
+    node: Node,
     /// What was at the other ends, by port.
     ends: BTreeMap<u32, OtherEnd>,
     /// Where they were; sorted.
     pairs: Vec<Pair>,
-    fou: Fou,
     /// Where FOU and GUE listened.
     listening: BTreeSet<Tunnel>,
+}
+
+/// What was read in the node's own namespace.
+#[derive(Default)]
+struct Node {
+    /// By index.
+    links: Vec<Link>,
+    addresses: Vec<LinkAddress>,
+    tunnel_peers: BTreeSet<IpAddr>,
 }
 
 impl LinkReader {
@@ -43,9 +53,10 @@ impl LinkReader {
         let socket = Socket::open_route(0).map_err(OpenError)?;
         Ok(Self {
             client: Client::new(socket),
+            fou: Fou::open()?,
+            node: Node::default(),
             ends: BTreeMap::new(),
             pairs: Vec::new(),
-            fou: Fou::open()?,
             listening: BTreeSet::new(),
         })
     }
@@ -75,9 +86,24 @@ impl LinkReader {
     ) -> Result<NodeLinks, LinksError> {
         let links = self.links()?;
         let addresses = self.own_addresses()?;
-        self.read_other_ends(pairs(&links), wanted, again)?;
         let tunnel_peers = peers::read(&mut self.client, &links)?;
-        Ok(self.picture(&links, &addresses, tunnel_peers))
+        self.node = Node { links, addresses, tunnel_peers };
+        self.read_other_ends(wanted, again)?;
+        Ok(self.picture())
+    }
+
+    /// Reads what is at the other ends of the ports in `again`. Everything else is
+    /// as it was read before.
+    ///
+    /// # Errors
+    /// See [`LinksError`].
+    pub fn read_other_ends_again(
+        &mut self,
+        wanted: &BTreeSet<IpAddr>,
+        again: &BTreeSet<u32>,
+    ) -> Result<NodeLinks, LinksError> {
+        self.read_other_ends(wanted, again)?;
+        Ok(self.picture())
     }
 
     /// How many requests were sent since the socket was opened.
@@ -122,10 +148,10 @@ impl LinkReader {
     /// could not be read.
     fn read_other_ends(
         &mut self,
-        pairs: Vec<Pair>,
         wanted: &BTreeSet<IpAddr>,
         again: &BTreeSet<u32>,
     ) -> Result<(), LinksError> {
+        let pairs = pairs(&self.node.links);
         let before = std::mem::take(&mut self.pairs);
         let before: BTreeMap<i32, &[Pair]> = by_namespace(&before).collect();
         let is_known = |pair: &Pair| {
@@ -146,18 +172,15 @@ impl LinkReader {
         Ok(())
     }
 
-    fn picture(
-        &self,
-        links: &[Link],
-        addresses: &[LinkAddress],
-        tunnel_peers: BTreeSet<IpAddr>,
-    ) -> NodeLinks {
+    fn picture(&self) -> NodeLinks {
+        let Node { links, addresses, tunnel_peers } = &self.node;
         let is_bridge: BTreeSet<u32> = links
             .iter()
             .filter(|link| matches!(link.kind, LinkKind::Bridge { .. }))
             .map(|link| link.index)
             .collect();
         let tunnels = self.listening.clone();
+        let tunnel_peers = tunnel_peers.clone();
         let mut picture = NodeLinks { tunnels, tunnel_peers, ..NodeLinks::default() };
         for link in links {
             match &link.kind {
