@@ -1,15 +1,14 @@
 //! The operator's word on what is bound.
 //!
-//! In: the command line. Out: the pods to look for on the node's interfaces, and
-//! the network with the operator's tunnels. Never: a tenant's word. A pod object
+//! In: the command line. Out: the pods to look for on the node's interfaces, the
+//! operator's tunnels. Never: a tenant's word. A pod object
 //! cannot ask to be left unbound.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use policy::{NodeNetwork, Pod, Selector, Tunnel, TunnelSources};
+use policy::{NodeNetwork, Pod, Selector, Tunnel};
 
 use crate::local_pods::LocalPods;
 
@@ -20,12 +19,6 @@ mod selector;
 pub struct BindingOptions {
     /// Pods that route for others: VPN, virtual machines, gateways of meshes.
     pub unbound: Vec<UnboundPods>,
-    /// Tunnels beside those that are seen.
-    pub tunnels: BTreeSet<Tunnel>,
-    /// Other ends of tunnels beside the nodes.
-    pub tunnel_peers: BTreeSet<IpAddr>,
-    /// Where the outer packets of tunnels may come from.
-    pub tunnel_sources: TunnelSources,
     /// Pods on bridges are not bound: the kernel cannot.
     pub no_bridges: bool,
 }
@@ -44,22 +37,19 @@ pub struct InvalidValue(String);
 
 impl BindingOptions {
     /// The pods of a node that are bound to their interfaces.
-    pub fn bindable<'a>(&self, local: &'a LocalPods) -> Vec<&'a Pod> {
+    pub fn bindable(&self, local: &LocalPods) -> Vec<Arc<Pod>> {
         let is_unbound = |pod: &Pod| self.unbound.iter().any(|unbound| unbound.are(pod));
-        local.iter().filter(|pod| pod.is_subject() && !is_unbound(pod)).collect()
+        local.iter().filter(|pod| pod.is_subject() && !is_unbound(pod)).cloned().collect()
     }
 
-    /// What is seen, with the operator's tunnels.
+    /// What can be bound of what is seen.
     #[must_use]
-    pub fn complete(&self, mut network: NodeNetwork) -> NodeNetwork {
+    pub fn possible(&self, mut network: NodeNetwork) -> NodeNetwork {
         if self.no_bridges {
             network.ports =
                 network.ports.into_iter().filter(|(_, it)| it.bridge.is_none()).collect();
             network.bridges.clear();
         }
-        network.tunnels.extend(self.tunnels.iter().copied());
-        network.tunnel_peers.extend(self.tunnel_peers.iter().copied());
-        network.tunnel_sources = self.tunnel_sources;
         network
     }
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use agent::binding_options::{self, BindingOptions, UnboundPods};
+use agent::node_network::Given;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use compiler::{LogOptions, Options};
 use policy::{Tunnel, TunnelSources};
@@ -195,17 +196,20 @@ pub enum Sources {
 }
 
 impl Binding {
-    /// The operator's word. `bridges`: whether the kernel can bind pods on bridges.
+    /// What is not bound. `bridges`: whether the kernel can bind pods on bridges.
     pub fn options(&self, bridges: bool) -> BindingOptions {
-        BindingOptions {
-            unbound: self.unbound.clone(),
+        BindingOptions { unbound: self.unbound.clone(), no_bridges: !bridges }
+    }
+
+    /// What the operator says of tunnels.
+    pub fn given(&self) -> Given {
+        Given {
             tunnels: self.tunnel.iter().copied().collect(),
             tunnel_peers: self.tunnel_peer.iter().copied().collect(),
             tunnel_sources: match self.tunnel_sources {
                 Sources::Nodes => TunnelSources::Nodes,
                 Sources::Any => TunnelSources::Any,
             },
-            no_bridges: !bridges,
         }
     }
 }

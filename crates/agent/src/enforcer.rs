@@ -146,7 +146,7 @@ impl<S: Sink> Enforcer<S> {
         }
         self.parts.status.holds(Condition::Listed);
         self.look_around()?;
-        if !self.look_at_interfaces() {
+        if !self.look_at_interfaces()? {
             return Ok(());
         }
         if self.next.must_look_first(self.now()) {

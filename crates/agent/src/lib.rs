@@ -10,6 +10,7 @@ pub mod clock;
 pub mod cluster_state;
 pub mod conntrack_cleanup;
 pub mod enforcer;
+pub mod interfaces;
 pub mod local_pods;
 pub mod metrics;
 pub mod node_network;

@@ -25,12 +25,13 @@ impl LocalPods {
         Self { node: node.map(str::to_owned), all: OrdMap::new(), local: OrdMap::new() }
     }
 
-    /// Goes on to this snapshot.
-    pub fn follow(&mut self, snapshot: &Snapshot) {
+    /// Goes on to this snapshot. Whether a pod of the node changed.
+    pub fn follow(&mut self, snapshot: &Snapshot) -> bool {
         if self.all.ptr_eq(&snapshot.pods) {
-            return;
+            return false;
         }
         let before = std::mem::replace(&mut self.all, snapshot.pods.clone());
+        let local = self.local.clone();
         for change in before.diff(&snapshot.pods) {
             let (key, pod) = match change {
                 DiffItem::Add(key, pod) | DiffItem::Update { new: (key, pod), .. } => {
@@ -44,11 +45,12 @@ impl LocalPods {
                 None => self.local.remove(key),
             };
         }
+        self.local != local
     }
 
     /// In the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = &Pod> {
-        self.local.values().map(|pod| &**pod)
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        self.local.values()
     }
 }
 

@@ -11,7 +11,6 @@ mod daemon;
 mod difference_text;
 mod follow;
 mod input;
-mod interfaces;
 mod lock;
 mod node;
 

@@ -2,7 +2,7 @@
 //!
 //! In: nothing. Out: an empty network, and why. Never: I/O.
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use policy::{BindingFinding, Claims, NodeNetwork, Pod};
 
@@ -12,20 +12,14 @@ use crate::enforcer::Interfaces;
 #[derive(Debug, Default)]
 pub struct Unbindable {
     network: NodeNetwork,
-    can: bool,
-}
-
-impl Unbindable {
-    /// `can`: nothing is bound although the kernel could.
-    pub fn new(can: bool) -> Self {
-        Self { network: NodeNetwork::default(), can }
-    }
 }
 
 impl Interfaces for Unbindable {
     fn remember(&mut self, _: Claims) {}
 
-    fn look(&mut self, _: Instant, _: &[&Pod]) -> Result<(), String> {
+    fn pods(&mut self, _: Vec<Arc<Pod>>) {}
+
+    fn look(&mut self) -> Result<(), String> {
         Ok(())
     }
 
@@ -36,10 +30,14 @@ impl Interfaces for Unbindable {
     fn lacks(&self) -> Option<String> {
         let why = "the kernel cannot bind addresses to interfaces: any pod can send under the \
                    address of another; load the kernel modules nf_tables and nft_meta on the host";
-        (!self.can).then(|| why.to_owned())
+        Some(why.to_owned())
     }
 
     fn findings(&self) -> &[BindingFinding] {
         &[]
+    }
+
+    fn is_alive(&self) -> bool {
+        true
     }
 }

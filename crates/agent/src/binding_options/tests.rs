@@ -1,5 +1,7 @@
 //! Each form of each flag, and what is refused.
 
+use std::net::IpAddr;
+
 use policy::{Labels, ObjectKey, Phase, Snapshot};
 
 use super::*;
@@ -80,7 +82,7 @@ fn pod(name: &str, node: &str, app: &str) -> Pod {
 fn pods_of_this_node_are_bound_unless_the_operator_says_otherwise() {
     let mut snapshot = Snapshot::default();
     for pod in [pod("web", "a", "web"), pod("vpn", "a", "vpn"), pod("far", "b", "web")] {
-        snapshot.pods.insert(pod.key.clone(), std::sync::Arc::new(pod));
+        snapshot.pods.insert(pod.key.clone(), Arc::new(pod));
     }
     let options = BindingOptions {
         unbound: vec!["dev/app=vpn".parse().unwrap(), "other".parse().unwrap()],

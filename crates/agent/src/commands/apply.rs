@@ -46,8 +46,11 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     let mut bridges = Bridges::default();
     bridges.ensure_seen();
     let mut pipeline = Pipeline::new(kernel, options);
-    let mut node = Node::new(&args.binding, args.input.node(), &features)?;
-    node.look_once(&mut pipeline, &snapshot)?;
+    let of = (&args.binding, args.input.node());
+    let mut node = Node::look(of, &features, &mut pipeline, &snapshot)?;
+    if args.watch {
+        node.watch()?;
+    }
     let outcome = pipeline.sync_persistently(&snapshot)?;
     let printed = report::outcome(&outcome);
     for table in other_tables::remove(pipeline.sink())? {
@@ -100,7 +103,7 @@ fn watch(
         let edited = files.changed();
         looked = start.elapsed();
         surroundings.bridges.ensure_seen();
-        let moved = surroundings.node.look(pipeline, &snapshot);
+        let moved = surroundings.node.follow(pipeline, &snapshot);
         let cause = if edited {
             let read = input::snapshot(&args.input, true);
             if !files.is_current() {
@@ -109,7 +112,7 @@ fn watch(
             match read {
                 Ok(read) => {
                     snapshot.follow(&read);
-                    surroundings.node.look(pipeline, &snapshot);
+                    surroundings.node.follow(pipeline, &snapshot);
                 }
                 Err(error) => {
                     report::error(&error);

@@ -21,8 +21,7 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     let mut kernel = open()?;
     let (options, features) = options(&mut kernel, &args.input)?;
     let mut pipeline = Pipeline::new(kernel, options);
-    let mut node = Node::new(&args.binding, args.input.node(), &features)?;
-    node.look_once(&mut pipeline, &snapshot)?;
+    Node::look((&args.binding, args.input.node()), &features, &mut pipeline, &snapshot)?;
     let compiled = pipeline.compile(&snapshot);
     report::lines(compiled.diagnostics.iter());
     let mut text = String::new();

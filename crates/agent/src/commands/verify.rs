@@ -75,8 +75,8 @@ fn in_force(args: &Verify, snapshot: &Snapshot) -> Result<Compared> {
     let mut kernel = open()?;
     let features = kernel.probe()?;
     let mut pipeline = Pipeline::new(kernel, Options::default());
-    let mut node = Node::new(&args.binding, args.input.node(), &features)?;
-    node.look_once(&mut pipeline, snapshot)?;
+    let of = (&args.binding, args.input.node());
+    let node = Node::look(of, &features, &mut pipeline, snapshot)?;
     let kernel = pipeline.sink();
     let name = scaffold::table();
     for other in kernel.tables()?.iter().filter(|other| other.name != name) {

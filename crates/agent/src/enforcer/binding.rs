@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use policy::{BindingFinding, Claims, NodeNetwork};
 
 use super::binding_report::BindingReport;
-use super::{Enforcer, Parts};
+use super::{Enforcer, Parts, ThreadDied};
 use crate::Sink;
 use crate::local_pods::LocalPods;
 use crate::status::Condition;
@@ -89,20 +89,27 @@ fn addresses(network: &NodeNetwork) -> BTreeSet<IpAddr> {
 }
 
 impl<S: Sink> Enforcer<S> {
-    /// Looks at the interfaces, if it is time to. Whether it is known what a sync
-    /// should bind.
-    pub(super) fn look_at_interfaces(&mut self) -> bool {
+    /// Takes what is seen of the interfaces. Whether it is known what a sync should
+    /// bind.
+    ///
+    /// # Errors
+    /// The thread that looks at them died.
+    pub(super) fn look_at_interfaces(&mut self) -> Result<bool, ThreadDied> {
+        if !self.parts.interfaces.is_alive() {
+            return Err(ThreadDied("links"));
+        }
         self.remember_claims();
         let now = self.now();
-        self.binding.local.follow(self.cluster.snapshot());
         let Parts { interfaces, binding: options, .. } = &mut self.parts;
-        let pods = options.bindable(&self.binding.local);
-        let problem = interfaces.look(now, &pods).err();
+        if self.binding.local.follow(self.cluster.snapshot()) {
+            interfaces.pods(options.bindable(&self.binding.local));
+        }
+        let problem = interfaces.look().err();
         let failing = problem.as_ref().map(|_| self.binding.failing.unwrap_or(now));
         self.binding.failing = failing;
         self.follow_network(now);
         self.report_binding(now, problem);
-        self.binding.is_known(now)
+        Ok(self.binding.is_known(now))
     }
 
     /// At start: learns from the kernel's tables who had which address.
@@ -137,7 +144,7 @@ impl<S: Sink> Enforcer<S> {
             return;
         }
         self.binding.seen = Some(network.clone());
-        let network = options.complete(network.clone());
+        let network = options.possible(network.clone());
         metrics.bound_ports.set(network.ports.len() as i64);
         pipeline.bind(network);
         self.next.event(now);

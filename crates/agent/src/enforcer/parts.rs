@@ -82,12 +82,15 @@ pub trait Interfaces {
     /// Begins with what an earlier agent knew.
     fn remember(&mut self, claims: Claims);
 
-    /// Looks at the node's interfaces, if it is time to. `pods` are those to bind.
-    /// Costs little where nothing changed.
+    /// These pods are to be bound.
+    fn pods(&mut self, pods: Vec<Arc<Pod>>);
+
+    /// Takes what is seen of the node's interfaces now. Costs little where nothing
+    /// changed.
     ///
     /// # Errors
-    /// They cannot be listed: why.
-    fn look(&mut self, now: Instant, pods: &[&Pod]) -> Result<(), String>;
+    /// They cannot be listed: why. What was seen before stays.
+    fn look(&mut self) -> Result<(), String>;
 
     /// As of the last look that succeeded; `None` before the first.
     fn network(&self) -> Option<&NodeNetwork>;
@@ -97,6 +100,9 @@ pub trait Interfaces {
 
     /// What is wrong, as of that look.
     fn findings(&self) -> &[BindingFinding];
+
+    /// Whether it still looks.
+    fn is_alive(&self) -> bool;
 }
 
 /// Looks for things on the node that hide packets from the rules or break them.

@@ -122,10 +122,11 @@ impl Interfaces for Seen {
         *self.claims.borrow_mut() = Some(claims);
     }
 
-    fn look(&mut self, _: Instant, _: &[&Pod]) -> Result<(), String> {
-        match &*self.problem.borrow() {
-            Some(problem) => return Err(problem.clone()),
-            None => {}
+    fn pods(&mut self, _: Vec<Arc<Pod>>) {}
+
+    fn look(&mut self) -> Result<(), String> {
+        if let Some(problem) = &*self.problem.borrow() {
+            return Err(problem.clone());
         }
         self.looked = Some((self.network.borrow().clone(), self.findings.borrow().clone()));
         Ok(())
@@ -141,6 +142,10 @@ impl Interfaces for Seen {
 
     fn findings(&self) -> &[BindingFinding] {
         self.looked.as_ref().map_or(&[], |(_, findings)| findings)
+    }
+
+    fn is_alive(&self) -> bool {
+        true
     }
 }
 
