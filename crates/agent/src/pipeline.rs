@@ -37,10 +37,10 @@ pub use read::TableDifference;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use compiler::{Compiled, Engine, Options, Place};
+use compiler::{Compiled, Engine, Options, Place, scaffold};
 use nft::{ReadError, SendError};
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Snapshot};
-use ruleset::{Batch, Name, Ruleset, TableFamily, TableId};
+use ruleset::{Batch, Ruleset, TableFamily, TableId};
 
 use crate::Sink;
 use crate::clock::{Clock, SystemClock};
@@ -136,7 +136,10 @@ impl<S: Sink> Pipeline<S> {
             network: NodeNetwork::default(),
             tables: Tables {
                 inet: OwnTable::new(inet, vec![place.chain]),
-                bridge: OwnTable::new(bridge, bridge_chains()),
+                bridge: OwnTable::new(
+                    bridge,
+                    vec![scaffold::bridge::from_chain(), scaffold::bridge::to_chain()],
+                ),
             },
             set_aside: SetAside::default(),
             prover: None,
@@ -381,11 +384,6 @@ fn table(compiled: &Compiled, family: TableFamily) -> Option<&Ruleset> {
         TableFamily::Inet => Some(&compiled.ruleset),
         TableFamily::Bridge => compiled.bridge.as_ref(),
     }
-}
-
-/// The base chains of the bridge table.
-fn bridge_chains() -> Vec<Name> {
-    ["from", "to"].into_iter().filter_map(|name| Name::new(name).ok()).collect()
 }
 
 /// The errors of both tables, each once.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use compiler::Compiled;
+use compiler::{Compiled, Layout};
 use nft::ReadError;
 use policy::Claims;
 use ruleset::{Ruleset, TableId};
@@ -70,7 +70,7 @@ impl<S: Sink> Pipeline<S> {
             Ok::<_, ReadError>(self.sink.dump(&id)?.map(|dump| dump.ruleset))
         });
         let (inet, bridge) = (inet?, bridge?);
-        let _ = (inet, bridge);
-        Ok(Claims::default())
+        let claims = inet.map(|inet| Layout::claims(&inet, bridge.as_ref()));
+        Ok(claims.unwrap_or_default())
     }
 }

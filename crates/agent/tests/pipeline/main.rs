@@ -10,6 +10,7 @@ mod persist;
 mod proof;
 mod refusals;
 mod stuck;
+mod two_tables;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
