@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ruleset::{
     AddressRange, BaseChain, Batch, CtStates, Element, EtherType, Family, Field, Hook,
     InterfaceField, Key, KeyAddress, KeyFields, Log, LogPrefix, MacField, Match, Name, NameError,
-    Op, Rule, SetType, TableFamily, TableId, Verdict,
+    Op, Rule, SetType, TableId, Verdict,
 };
 
 use crate::{Kernel, SendError};
@@ -29,8 +29,7 @@ pub struct Features {
     pub concatenations: bool,
     /// [`Match::Key`] in a base chain on [`Hook::Prerouting`].
     pub binding: bool,
-    /// Tables of [`TableFamily::Bridge`]. Linux since 5.3 has what ours need
-    /// (`nft_meta_bridge`, net/bridge/netfilter), without connection tracking.
+    /// Tables of [`ruleset::TableFamily::Bridge`] (CONFIG_NF_TABLES_BRIDGE).
     pub bridge: bool,
 }
 
@@ -42,26 +41,28 @@ impl Kernel {
     /// See [`SendError`]. A shortage of resources is an error, not a missing
     /// feature.
     pub fn probe(&mut self) -> Result<Features, SendError> {
-        let odd = |error: NameError| SendError::Io(std::io::Error::other(error));
-        let name = Name::new("nftpol-probe").map_err(odd)?;
-        let table = |family| TableId { family, name: name.clone() };
-        let (inet, bridge) = (table(TableFamily::Inet), table(TableFamily::Bridge));
-        let features = inet_features().map_err(odd)?;
-        let all = batch(features.iter().flatten().cloned());
-        let [log, conntrack, maps, intervals, concatenations, binding] =
-            match self.rehearse(&inet, &all)? {
-                true => [true; INET_FEATURES],
-                false => {
-                    let mut found = [false; INET_FEATURES];
-                    for (there, ops) in found.iter_mut().zip(features) {
-                        *there = self.rehearse(&inet, &batch(ops))?;
-                    }
-                    found
-                }
-            };
-        let bridge = self.rehearse(&bridge, &batch(bridge_table().map_err(odd)?))?;
-        Ok(Features { log, conntrack, maps, intervals, concatenations, binding, bridge })
+        probe(|table, batch| self.rehearse(table, batch))
     }
+}
+
+/// As [`Kernel::probe`], with a function that tells whether the kernel accepts a
+/// batch for a table that does not exist.
+fn probe(
+    mut accepts: impl FnMut(&TableId, &Batch) -> Result<bool, SendError>,
+) -> Result<Features, SendError> {
+    let odd = |error: NameError| SendError::Io(std::io::Error::other(error));
+    let name = Name::new("nftpol-probe").map_err(odd)?;
+    let (inet, bridge) = (TableId::inet(name.clone()), TableId::bridge(name));
+    let features = inet_features().map_err(odd)?;
+    let mut found = [true; INET_FEATURES];
+    if !accepts(&inet, &batch(features.iter().flatten().cloned()))? {
+        for (there, ops) in found.iter_mut().zip(features) {
+            *there = accepts(&inet, &batch(ops))?;
+        }
+    }
+    let [log, conntrack, maps, intervals, concatenations, binding] = found;
+    let bridge = accepts(&bridge, &batch(bridge_table().map_err(odd)?))?;
+    Ok(Features { log, conntrack, maps, intervals, concatenations, binding, bridge })
 }
 
 const INET_FEATURES: usize = 6;
@@ -164,3 +165,6 @@ fn bridge_table() -> Result<Vec<Op>, NameError> {
     ops.extend(bound(Name::new("receivers")?, Name::new("to")?, Hook::Postrouting, to));
     Ok(ops)
 }
+
+#[cfg(test)]
+mod tests;
