@@ -142,7 +142,8 @@ impl<'a> Place<'_, 'a> {
             Hook::Prerouting | Hook::Input => Way { input, output, by: input },
             Hook::Forward | Hook::Postrouting => Way { input, output, by: output },
         };
-        let each = |input: &u32| outputs.iter().map(|output| way(*input, *output)).collect::<Vec<_>>();
+        let each =
+            |input: &u32| outputs.iter().map(|output| way(*input, *output)).collect::<Vec<_>>();
         inputs.iter().flat_map(each).collect()
     }
 
@@ -170,7 +171,12 @@ impl<'a> Place<'_, 'a> {
         Ok((packets.len(), found))
     }
 
-    fn difference(&self, packet: &Packet, (refusal, place): &Fault, got: Outcome) -> BoundDifference {
+    fn difference(
+        &self,
+        packet: &Packet,
+        (refusal, place): &Fault,
+        got: Outcome,
+    ) -> BoundDifference {
         let by = said::by(self.hook, packet);
         let rule = place.as_ref().and_then(|place| {
             let rule = self.table.chains.get(&place.chain)?.rules.get(place.rule)?;

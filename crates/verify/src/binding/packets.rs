@@ -40,8 +40,7 @@ impl<'l, 'a> Bodies<'l, 'a> {
 
     /// All packets on a way.
     pub fn on(&self, way: Way, values: &Representatives<'_>) -> Vec<Packet> {
-        let frame =
-            Frame { in_interface: way.input, out_interface: way.output, ..Frame::UNKNOWN };
+        let frame = Frame { in_interface: way.input, out_interface: way.output, ..Frame::UNKNOWN };
         let mut all = Vec::new();
         for (family, bodies) in &self.of {
             let mut packets: Vec<Packet> =
@@ -193,11 +192,7 @@ fn free(among: &BTreeSet<u8>, preferred: u8) -> Option<u8> {
     [preferred].into_iter().chain(0..=u8::MAX).find(|number| !among.contains(number))
 }
 
-fn with_free(
-    some: &BTreeSet<u8>,
-    more: &[u8],
-    preferred: u8,
-) -> impl Iterator<Item = u8> + use<> {
+fn with_free(some: &BTreeSet<u8>, more: &[u8], preferred: u8) -> impl Iterator<Item = u8> + use<> {
     let mut all = some.clone();
     all.extend(more);
     all.extend(free(&all, preferred));

@@ -133,9 +133,10 @@ fn unknown(at: &RulePosition, name: &Name) -> VerifyError {
 fn has(set: &Set, element: &Element) -> bool {
     let Element::Address(address) = element else { return set.elements.contains(element) };
     set.elements.contains(element)
-        || set.elements.iter().any(
-            |one| matches!(one, Element::Range(range) if range.contains(*address)),
-        )
+        || set
+            .elements
+            .iter()
+            .any(|one| matches!(one, Element::Range(range) if range.contains(*address)))
 }
 
 /// What a match asks.
