@@ -39,7 +39,9 @@ pub trait NodeView {
     fn is_alive(&self) -> bool;
 
     /// What looking took until now.
-    fn effort(&self) -> Effort;
+    fn effort(&self) -> Effort {
+        Effort::default()
+    }
 }
 
 /// What looking took.
