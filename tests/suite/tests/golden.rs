@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -13,13 +12,11 @@ use std::thread;
 use compiler::Options;
 use nft::Kernel;
 use nix::sched::{CloneFlags, unshare};
-use policy::{
-    BoundBridge, BoundPort, InterfaceIndex, Mac, NodeNetwork, Snapshot, Tunnel, TunnelSources,
-};
+use policy::Snapshot;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use ruleset::plan::plan;
-use ruleset::{Ruleset, TableId, text};
+use ruleset::{Ruleset, TableFamily, TableId, text};
 use samples::from_scratch::{compiled, compiled_on};
 use samples::{fixtures, random};
 use watcher::Store;
@@ -41,37 +38,13 @@ fn table(snapshot: &Snapshot) -> Ruleset {
     compiled(snapshot, &options).ruleset
 }
 
-/// The tables of a node where the pods of the node are bound: each second one is
-/// on a bridge. `kind` counts through the forms of the node's tunnels.
-fn bound(snapshot: &Snapshot, kind: u32) -> [Option<Ruleset>; 2] {
+/// The tables of a random cluster whose node knows its pods' interfaces.
+fn bound(runner: &mut TestRunner) -> [Option<Ruleset>; 2] {
     let options = Options { node: Some("n1".to_owned()), ..Options::default() };
-    let compiled = compiled_on(snapshot, &network(snapshot, kind), &options);
+    let drawn = (random::snapshot(), random::wiring()).new_tree(runner).unwrap().current();
+    let network = drawn.1.network(&drawn.0, options.node.as_deref());
+    let compiled = compiled_on(&drawn.0, &network, &options);
     [Some(compiled.ruleset), compiled.bridge]
-}
-
-fn network(snapshot: &Snapshot, kind: u32) -> NodeNetwork {
-    const BRIDGE: InterfaceIndex = InterfaceIndex(2);
-    let gateway = |last| IpAddr::from(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 1, last));
-    let mut network = NodeNetwork::default();
-    let pods = snapshot.pods.iter().filter(|(_, pod)| !pod.addresses.is_empty());
-    for ((key, pod), index) in pods.zip(3 + kind..) {
-        let mac = Mac([2, 0, 0, 0, kind as u8, index as u8]);
-        let bridge = index.is_multiple_of(2).then_some(BRIDGE);
-        let addresses = pod.addresses.iter().copied().chain([gateway(index as u16)]).collect();
-        let port = BoundPort { pod: key.clone(), bridge, mac, addresses };
-        network.ports.insert(InterfaceIndex(index), port);
-    }
-    let addresses = [gateway(1), IpAddr::from(Ipv4Addr::new(10, 244, 0, 1))].into();
-    let bridge = BoundBridge { mac: Mac([2; 6]), addresses, only_pods: kind.is_multiple_of(2) };
-    network.bridges.insert(BRIDGE, bridge);
-    let tunnels = [Tunnel::Udp(8472), Tunnel::Protocol(4), Tunnel::Udp(8285)];
-    network.tunnels = tunnels.into_iter().take(kind as usize % 4).collect();
-    let peers = [IpAddr::from(Ipv4Addr::new(192, 0, 2, 7)), gateway(9)];
-    network.tunnel_peers = peers.into_iter().take(kind as usize % 3).collect();
-    if kind % 5 == 1 {
-        network.tunnel_sources = TunnelSources::Any;
-    }
-    network
 }
 
 fn cases() -> Vec<(PathBuf, Ruleset)> {
@@ -153,46 +126,38 @@ fn the_kernel_has_the_same_by_text_and_by_netlink() {
 
 #[test]
 fn the_tables_of_a_bound_node_are_the_same_by_text_and_by_netlink() {
-    for ((path, _), kind) in fixtures::files("golden").unwrap().into_iter().zip(0..) {
-        let name = path.display().to_string();
-        let tables: Vec<Ruleset> = bound(&snapshot(&path), kind).into_iter().flatten().collect();
-        alone(|| {
-            let mut kernel = Kernel::open().unwrap();
-            for table in &tables {
-                load_with_nft(&text::ruleset(table));
-                assert_same(
-                    &read_back(&mut kernel, &table.id()),
-                    table,
-                    &format!("{name} by nft -f"),
-                );
-            }
-        });
-        alone(|| {
-            let mut kernel = Kernel::open().unwrap();
-            for table in &tables {
-                send(&mut kernel, None, table);
-                assert_same(
-                    &read_back(&mut kernel, &table.id()),
-                    table,
-                    &format!("{name} by netlink"),
-                );
-            }
-        });
+    const CLUSTERS: usize = 30;
+    let mut runner = TestRunner::deterministic();
+    let mut bridges = 0;
+    for _ in 0..CLUSTERS {
+        for table in bound(&mut runner).into_iter().flatten() {
+            bridges += u32::from(table.family == TableFamily::Bridge);
+            let id = table.id();
+            alone(|| {
+                load_with_nft(&text::ruleset(&table));
+                let mut kernel = Kernel::open().unwrap();
+                assert_same(&read_back(&mut kernel, &id), &table, &format!("{id} by nft -f"));
+            });
+            alone(|| {
+                let mut kernel = Kernel::open().unwrap();
+                send(&mut kernel, None, &table);
+                assert_same(&read_back(&mut kernel, &id), &table, &format!("{id} by netlink"));
+            });
+        }
     }
+    assert!(bridges > 0, "no cluster has a pod on a bridge");
 }
 
 /// Pods come and go, are bound and not, and the node's tunnels change.
 #[test]
 fn a_kernel_that_went_through_bindings_has_what_compiling_anew_says() {
-    const CLUSTERS: u32 = 100;
+    const CLUSTERS: usize = 150;
     alone(|| {
         let mut runner = TestRunner::deterministic();
         let mut kernel = Kernel::open().unwrap();
-        let mut live: [Option<Ruleset>; 2] = [None, None];
+        let mut live = [None, None];
         for step in 0..CLUSTERS {
-            let cluster = random::snapshot().new_tree(&mut runner).unwrap().current();
-            let targets = bound(&cluster, step / 2);
-            for (live, target) in live.iter_mut().zip(targets) {
+            for (live, target) in live.iter_mut().zip(bound(&mut runner)) {
                 match (&live, &target) {
                     (_, Some(target)) => {
                         send(&mut kernel, live.as_ref(), target);
