@@ -312,4 +312,4 @@ fn routers_rule() -> Rule {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
