@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use ruleset::simulator::CtState;
-use ruleset::{Family, Field, Match, PortTest, Rule};
+use ruleset::{EtherType, Family, Field, Match, PortTest, Rule};
 
 use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
@@ -142,7 +142,17 @@ fn narrow<'a>(
         Match::Family(of) => return Ok(*of == family),
         Match::HopLimit(hops) => return Ok(family == Family::V6 && *hops == frame.hop_limit),
         Match::Protocol(number) => constraints.only_codes(&space::protocol(family, *number)),
-        Match::NotOpening => constraints.only_codes(&space::midflow()),
+        Match::NotOpening => constraints.only_codes(&space::tcp_midflow()),
+        Match::NotInit => constraints.only_codes(&space::sctp_midflow()),
+        Match::NotProtocol(number) => {
+            let others = space::codes(family).subtract(&space::protocol(family, *number));
+            constraints.only_codes(&others)
+        }
+        Match::IcmpType(number) => {
+            // IPv6 has no such codes: there it is another protocol.
+            let types = space::icmp_types([*number]);
+            constraints.only_codes(&if family == Family::V4 { types } else { Ranges::empty() })
+        }
         Match::Port(transport, PortTest::In(first, last)) => {
             constraints.only_codes(&space::ports(space::protocol_of(*transport), *first, *last))
         }
@@ -181,13 +191,11 @@ fn narrow<'a>(
             }
             constraints.only_addresses(partners.get(&outer).unwrap_or(&Ranges::empty()))
         }
-        // The proof does not know these yet.
-        Match::Key(_, set) => return Err(UnknownSet::of(set)),
-        Match::EtherType(_)
-        | Match::PriorityTag(_)
-        | Match::NotProtocol(_)
-        | Match::IcmpType(_)
-        | Match::NotInit => return Ok(false),
+        Match::Key(fields, set) => return sets.exits.answer(frame.exit, fields, set),
+        // This hook sees IP packets only, behind their tags.
+        Match::EtherType(EtherType::Ipv4) => return Ok(family == Family::V4),
+        Match::EtherType(EtherType::Ipv6) => return Ok(family == Family::V6),
+        Match::EtherType(EtherType::Arp) | Match::PriorityTag(_) => return Ok(false),
     };
     Ok(!no_codes)
 }

@@ -17,6 +17,7 @@ use ruleset::{Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
 use crate::condition::{self, View};
 use crate::error::MAX_LEVELS;
 use crate::error::VerifyError;
+use crate::exits::Exits;
 use crate::packet_set::{PacketSet, joined};
 use crate::ranges::Ranges;
 use crate::region::Region;
@@ -40,13 +41,18 @@ pub(crate) struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    pub fn new(ruleset: &'a Ruleset) -> Self {
+    pub fn new(ruleset: &'a Ruleset, exits: Exits<'a>) -> Self {
         Self {
             chains: ruleset.chains.iter().map(|(name, chain)| (name, &**chain)).collect(),
-            sets: Sets::new(ruleset),
+            sets: Sets::new(ruleset, exits),
             entered: RefCell::default(),
             followed: RefCell::default(),
         }
+    }
+
+    /// The kinds of interfaces where packets go out.
+    pub fn exits(&self) -> &Exits<'a> {
+        &self.sets.exits
     }
 
     /// How many chains packets have entered.

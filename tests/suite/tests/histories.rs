@@ -119,12 +119,19 @@ impl Node {
             bail!("the kernel's table is not what was sent; missing: {missing:#?}");
         }
         let (node, set_aside) = (Some(NODES[0].0), &outcome.set_aside);
-        let report = verify::verify(cluster.snapshot(), node, set_aside, &dump.ruleset)?;
+        let report = verify::verify(
+            cluster.snapshot(),
+            node,
+            set_aside,
+            &policy::NodeNetwork::default(),
+            &dump.ruleset,
+            None,
+        )?;
         let wrong = report.differences.first();
         ensure!(wrong.is_none(), "{}", wrong.map(ToString::to_string).unwrap_or_default());
         self.counts.syncs += 1;
-        self.counts.batches += outcome.batches;
-        self.counts.operations += outcome.operations;
+        self.counts.batches += outcome.batches();
+        self.counts.operations += outcome.operations();
         self.counts.addresses += report.counts.addresses;
         Ok(())
     }
