@@ -198,7 +198,7 @@ pub(super) fn of_port(index: InterfaceIndex, port: &BoundPort, guarded: bool) ->
         let (family, link_local) = (Family::of(address), is_link_local(address));
         if is_routed || !link_local {
             let key = Key { interface: Some(speaks_by.0), mac: None, address: Some(address) };
-            placed.push(inet(own_set(family), key.element()));
+            placed.push(inet(own_set(family), Element::Key(key)));
         }
         if !link_local {
             placed.push(inet(owned_set(family), Element::Address(address)));
@@ -218,7 +218,7 @@ pub(super) fn of_bridge(index: InterfaceIndex, bridge: &BoundBridge) -> Vec<Plac
 }
 
 pub(super) fn of_interface(index: InterfaceIndex) -> Element {
-    Key { interface: Some(index.0), mac: None, address: None }.element()
+    Element::Key(Key { interface: Some(index.0), mac: None, address: None })
 }
 
 pub(super) const fn is_link_local(address: IpAddr) -> bool {

@@ -266,10 +266,10 @@ const fn ether_type(family: Family) -> EtherType {
 /// direction.
 pub(super) fn of_port(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Placed> {
     let (interface, mac) = (Some(index.0), Some(port.mac.0));
-    let own = |address| Key { interface, mac, address: Some(address) }.element();
+    let own = |address| Element::Key(Key { interface, mac, address: Some(address) });
     let mut placed = vec![
-        frame(speakers_set(), Key { interface, mac, address: None }.element()),
-        frame(macs_set(), Key { interface: None, mac, address: None }.element()),
+        frame(speakers_set(), Element::Key(Key { interface, mac, address: None })),
+        frame(macs_set(), Element::Key(Key { interface: None, mac, address: None })),
         frame(ports_set(), of_interface(index)),
     ];
     placed.extend(guarded.then(|| frame(guarded_set(), of_interface(index))));
@@ -290,7 +290,7 @@ pub(super) fn of_bridge(bridge: &BoundBridge) -> Vec<Placed> {
 
 /// No other port may say that it has this address.
 fn owned(address: IpAddr) -> Vec<Placed> {
-    let target = Key { interface: None, mac: None, address: Some(address) }.element();
+    let target = Element::Key(Key { interface: None, mac: None, address: Some(address) });
     let targets = address.is_ipv6().then(|| frame(owned_targets_set(), target));
     let owned = frame(owned_set(Family::of(address)), Element::Address(address));
     [owned].into_iter().chain(targets).collect()

@@ -32,7 +32,7 @@ pub(super) fn add(ruleset: &mut Ruleset) {
     ruleset.sets.extend([
         types(neighbour_discovery(), "neighbour discovery", &NEIGHBOUR_DISCOVERY),
         types(listener_discovery(), "multicast listener discovery", &LISTENER_DISCOVERY),
-        types(constant("redirect"), "redirects, which no pod may send", &REDIRECT6),
+        types(constant("redirects"), "redirects, which no pod may send", &REDIRECT6),
     ]);
     ruleset.chains.insert(constant("midflow"), midflow().into());
     ruleset.chains.insert(constant("unknown"), unknown().into());
@@ -45,7 +45,7 @@ pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
     let mut rules = vec![
         Rule::new([Match::CtState(established)], Verdict::Accept),
         Rule::new([Match::IcmpType(REDIRECT)], Verdict::Drop),
-        Rule::new([Match::Icmpv6Type(constant("redirect"))], Verdict::Drop),
+        Rule::new([Match::Icmpv6Type(constant("redirects"))], Verdict::Drop),
         Rule::new([Match::CtState(related)], Verdict::Accept),
         Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
         Rule::new([Match::NotInit], Verdict::Jump(constant("midflow"))),
