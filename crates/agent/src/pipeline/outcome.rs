@@ -151,14 +151,13 @@ pub enum SyncError {
     Send(#[from] SendError),
     /// The kernel's table cannot become ours step by step.
     #[error(
-        "table {table} was made by another version or changed by hand: {source}; `nftpol cleanup` removes it"
+        "table {table} was made by another version or changed by hand: {why}; `nftpol cleanup` removes it"
     )]
     Plan {
         /// The table.
         table: TableId,
         /// Why.
-        #[source]
-        source: PlanError,
+        why: PlanError,
     },
     /// Others put something into the table under a name that ours needs.
     #[error(

@@ -73,7 +73,7 @@ impl OwnTable {
         let mut batches = self
             .planner
             .plan(live.as_deref(), target)
-            .map_err(|source| SyncError::Plan { table, source })?;
+            .map_err(|why| SyncError::Plan { table, why })?;
         let is_flags = |object: &ForeignObject| object.kind == ForeignKind::Table;
         let flags = foreign.iter().position(is_flags).map(|index| foreign.remove(index).why);
         if flags.is_some() {

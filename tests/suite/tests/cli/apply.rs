@@ -163,8 +163,8 @@ fn what_others_did_to_the_table_is_mended() -> Result<()> {
 fn a_foreign_chain_of_our_name_is_named() -> Result<()> {
     let namespace = Namespace::new("cl")?;
     let foreign = "table inet nftpol {
-        chain forward { type filter hook prerouting priority 0; }
-        chain theirs { type filter hook input priority 0; }
+        chain forward { type nat hook prerouting priority 0; }
+        chain theirs { type nat hook input priority 0; }
     }";
     nft(&namespace, &["-f", "-"], foreign)?;
     let before = listing(&namespace)?;
