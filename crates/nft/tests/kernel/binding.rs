@@ -43,11 +43,7 @@ fn add_sets(all: &mut Ruleset) {
             address,
         };
         let comment = (text.len() > 5).then(|| Comment::new(&"c".repeat(Comment::MAX_BYTES)));
-        let element = match fields.set_type() {
-            SetType::Key(_) => Element::Key(key),
-            _ => key.element(),
-        };
-        let set = Set::new(fields.set_type(), comment).with([element]);
+        let set = Set::new(fields.set_type(), comment).with([fields.element(key)]);
         all.sets.insert(name(text), set);
     };
     set("own4", fields(IN, FROM, Some(Source(V4))), ip("10.0.0.1"));

@@ -15,3 +15,4 @@ mod random;
 mod round_trip;
 mod samples;
 mod scale;
+mod two_tables;
