@@ -103,8 +103,7 @@ impl<'a> Exits<'a> {
         for exit in &self.interfaces {
             let port = binding.network.ports.get(&InterfaceIndex(exit.index));
             let own = port.iter().flat_map(|port| &port.addresses);
-            let named: BTreeSet<IpAddr> =
-                exit.sometimes.keys().chain(own).copied().collect();
+            let named: BTreeSet<IpAddr> = exit.sometimes.keys().chain(own).copied().collect();
             for (at, family) in Family::BOTH.into_iter().enumerate() {
                 let numbers = named.iter().filter_map(|one| space::of_family(family, *one));
                 let others = space::addresses(family).subtract(&Ranges::numbers(numbers));
@@ -122,9 +121,8 @@ impl<'a> Exits<'a> {
             }
         }
         let merged = kinds.into_iter();
-        self.kinds = merged
-            .map(|(kind, of)| (kind, of.map(|all| Ranges::union_of(all.iter()))))
-            .collect();
+        self.kinds =
+            merged.map(|(kind, of)| (kind, of.map(|all| Ranges::union_of(all.iter())))).collect();
     }
 
     /// How many kinds there are.
@@ -150,12 +148,7 @@ impl<'a> Exits<'a> {
     }
 
     /// Whether a look-up finds something.
-    pub fn answer(
-        &self,
-        exit: usize,
-        fields: &KeyFields,
-        set: &Name,
-    ) -> Result<bool, UnknownSet> {
+    pub fn answer(&self, exit: usize, fields: &KeyFields, set: &Name) -> Result<bool, UnknownSet> {
         let look_up = (*fields, set);
         let known = self.kinds.get(exit).filter(|_| self.look_ups.contains(&look_up));
         known.map(|(kind, _)| kind.found.contains(&look_up)).ok_or_else(|| UnknownSet::of(set))

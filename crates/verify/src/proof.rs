@@ -97,8 +97,7 @@ impl<'a> Proof<'a> {
     fn frame(&mut self, frame: Frame) -> Result<(), VerifyError> {
         let exits = self.machine.exits();
         let there = exits.destinations(frame.exit, frame.family);
-        let expected =
-            Expected::new(self.model, self.binding, frame, exits.refused(frame.exit));
+        let expected = Expected::new(self.model, self.binding, frame, exits.refused(frame.exit));
         let all = &expected.addresses;
         let piece = |outer: Field, part: (&Ranges, &Ranges), passing: Vec<PacketSet>| Piece {
             view: View { frame, outer },

@@ -139,8 +139,7 @@ pub(crate) fn familiar(first: u128, last: u128) -> u128 {
 /// The packet with this frame, these addresses and this code. `None` if a number
 /// is out of range.
 pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) -> Option<Packet> {
-    let addresses =
-        (from_number(frame.family, source)?, from_number(frame.family, destination)?);
+    let addresses = (from_number(frame.family, source)?, from_number(frame.family, destination)?);
     let of = |protocol| Packet {
         hop_limit: frame.hop_limit,
         to_host: frame.to_host,

@@ -108,7 +108,9 @@ impl<'a> Classes<'a> {
             }
         }
         let network = binding.network;
-        classes.interfaces.extend(network.ports.keys().chain(network.bridges.keys()).map(|at| at.0));
+        classes
+            .interfaces
+            .extend(network.ports.keys().chain(network.bridges.keys()).map(|at| at.0));
         // No set has this one, and the specification does not know it.
         let free = (1..).find(|index| !classes.interfaces.contains(index));
         classes.interfaces.extend(free);
@@ -216,15 +218,20 @@ impl<'a> Classes<'a> {
             network.ports.values().filter(|port| port.bridge == Some(by)).collect();
         let own = |address: &IpAddr| port.is_some_and(|port| port.addresses.contains(address));
         let here = |address: &IpAddr| behind.iter().any(|port| port.addresses.contains(address));
-        let mut special: BTreeSet<IpAddr> =
-            port.into_iter().chain(behind.iter().copied()).flat_map(|port| &port.addresses).copied().collect();
+        let mut special: BTreeSet<IpAddr> = port
+            .into_iter()
+            .chain(behind.iter().copied())
+            .flat_map(|port| &port.addresses)
+            .copied()
+            .collect();
         let elsewhere = |address: &IpAddr| {
             let mut ports = network.ports.values();
-            here(address) && ports.any(|port| port.bridge != Some(by) && port.addresses.contains(address))
+            here(address)
+                && ports.any(|port| port.bridge != Some(by) && port.addresses.contains(address))
         };
-        let (addresses, kinds) = self.addresses.on(way, &mut special, |address| {
-            vec![own(address), here(address), elsewhere(address)]
-        });
+        let (addresses, kinds) = self
+            .addresses
+            .on(way, &mut special, |address| vec![own(address), here(address), elsewhere(address)]);
         let own_mac = |mac: &Mac| vec![port.is_some_and(|port| port.mac.0 == *mac)];
         let mut special = port.iter().map(|port| port.mac.0).collect();
         let (macs, mac_kinds) = self.macs.on(way, &mut special, own_mac);
@@ -256,9 +263,7 @@ impl<'a> Classes<'a> {
 /// `fe80::/10` (RFC 4291, 2.4).
 const LINK_LOCAL: (IpAddr, IpAddr) = (
     IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)),
-    IpAddr::V6(Ipv6Addr::new(
-        0xfebf, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff,
-    )),
+    IpAddr::V6(Ipv6Addr::new(0xfebf, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff)),
 );
 const NOTHING: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
@@ -353,9 +358,10 @@ impl<'a, V: Copy + Ord + Hash> Places<'a, V> {
         for interface in [way.input, way.output] {
             special.extend(self.by_interface.get(&interface).into_iter().flat_map(|of| of.keys()));
         }
-        let ordinary = self.groups.iter().filter_map(|group| {
-            group.iter().find(|value| !special.contains(value))
-        });
+        let ordinary = self
+            .groups
+            .iter()
+            .filter_map(|group| group.iter().find(|value| !special.contains(value)));
         let mut kinds: BTreeMap<Kind<'a>, V> = BTreeMap::new();
         for value in special.iter().chain(ordinary) {
             kinds.entry(self.kind(way, value, &said)).or_insert(*value);
