@@ -1,7 +1,7 @@
 //! Tables of other versions of nftpol.
 
 use nft::{ReadError, SendError};
-use ruleset::Name;
+use ruleset::TableId;
 
 use crate::Sink;
 
@@ -16,13 +16,13 @@ pub enum RemoveError {
     Send(#[from] SendError),
 }
 
-/// Removes tables of other versions once ours enforces. Returns their names.
+/// Removes tables of other versions once ours enforces. Returns them.
 ///
 /// # Errors
 /// See [`RemoveError`].
-pub fn remove(kernel: &mut impl Sink) -> Result<Vec<Name>, RemoveError> {
+pub fn remove(kernel: &mut impl Sink) -> Result<Vec<TableId>, RemoveError> {
     let ours = compiler::scaffold::table();
-    let others: Vec<_> = kernel.tables()?.into_iter().filter(|table| *table != ours).collect();
+    let others: Vec<_> = kernel.tables()?.into_iter().filter(|table| table.name != ours).collect();
     for table in &others {
         kernel.delete_table(table)?;
     }

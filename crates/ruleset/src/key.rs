@@ -125,6 +125,14 @@ impl KeyFields {
             }),
         }
     }
+
+    /// A key of these fields as an element of a set of [`Self::set_type`].
+    pub fn element(&self, key: Key) -> Element {
+        match (self.set_type(), key.address) {
+            (SetType::Address(_), Some(address)) => Element::Address(address),
+            _ => Element::Key(key),
+        }
+    }
 }
 
 impl Key {
@@ -137,16 +145,6 @@ impl Key {
             Some(IpAddr::V6(_)) => Some(KeyAddressType::V6),
         };
         KeyShape { interface: self.interface.is_some(), mac: self.mac.is_some(), address }
-    }
-
-    /// The key as an element of a set of [`KeyFields::set_type`].
-    pub const fn element(self) -> Element {
-        match self {
-            Self { interface: None, mac: None, address: Some(address) } => {
-                Element::Address(address)
-            }
-            key => Element::Key(key),
-        }
     }
 }
 

@@ -23,8 +23,8 @@ pub use frame::{Arp, Content, Frame, Tag};
 use machine::{Halt, Question, Thread};
 pub use packet::{CtState, Packet};
 pub use race::{
-    LookUp, Possible, PossibleEnds, Witness, possible_chain_outcomes, possible_outcomes,
-    possible_outcomes_across,
+    LookUp, Passage, Possible, PossibleEnds, Witness, possible_chain_outcomes, possible_outcomes,
+    possible_outcomes_across, possible_outcomes_along,
 };
 
 /// What happens to a packet in this table.
@@ -136,7 +136,7 @@ pub fn simulate(ruleset: &Ruleset, packet: &Packet) -> Result<Simulated, Broken>
 pub fn simulate_at(ruleset: &Ruleset, hook: Hook, packet: &Packet) -> Result<Simulated, Broken> {
     let mut trace = Vec::new();
     let mut last = End::Returned;
-    let packet = &Packet { frame: packet.frame.at(ruleset.family, hook), ..*packet };
+    let packet = &packet.at(ruleset.family, hook);
     let bases = base_chains(ruleset, hook).into_iter();
     for base in bases.filter(|_| sees(ruleset.family, packet)) {
         last = walk(ruleset, base, packet, &mut trace)?;

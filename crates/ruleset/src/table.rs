@@ -27,6 +27,18 @@ pub struct TableId {
     pub name: Name,
 }
 
+impl TableId {
+    /// A table of family `inet`.
+    pub const fn inet(name: Name) -> Self {
+        Self { family: TableFamily::Inet, name }
+    }
+
+    /// A table of family `bridge`.
+    pub const fn bridge(name: Name) -> Self {
+        Self { family: TableFamily::Bridge, name }
+    }
+}
+
 /// A table: its sets, maps and chains by name. The maps are persistent: a copy
 /// costs nothing, and comparing two costs their difference.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -48,7 +48,7 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     let outcome = pipeline.sync_persistently(&snapshot)?;
     let printed = report::outcome(&outcome);
     for table in other_tables::remove(pipeline.sink())? {
-        report::notice(format_args!("removed table inet {table} of another version"));
+        report::notice(format_args!("removed table {table} of another version"));
     }
     if args.watch {
         watch(args, &mut pipeline, snapshot, files, bridges);

@@ -23,8 +23,8 @@ pub fn cleanup() -> Result<ExitCode> {
     for table in tables {
         let deleted = kernel
             .delete_table(&table)
-            .with_context(|| format!("delete table inet {table}"))
-            .and_then(|_| report::print(&format!("table inet {table} deleted\n")));
+            .with_context(|| format!("delete table {table}"))
+            .and_then(|_| report::print(&format!("table {table} deleted\n")));
         if let Err(error) = deleted {
             report::error(&error);
             code = ExitCode::FAILURE;

@@ -32,8 +32,8 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     if !batches.is_empty() {
         text += &difference_text::describe(live.as_deref(), &compiled.ruleset);
     }
-    for other in pipeline.sink().tables()?.iter().filter(|other| *other != table) {
-        text += &format!("- table inet {other}  # of another version\n");
+    for other in pipeline.sink().tables()?.iter().filter(|other| other.name != *table) {
+        text += &format!("- table {other}  # of another version\n");
     }
     report::print(&text)?;
     Ok(ExitCode::from(u8::from(!text.is_empty())))

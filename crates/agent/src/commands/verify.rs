@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use compiler::{Engine, scaffold};
 use nft::ForeignKind;
-use ruleset::Ruleset;
+use ruleset::{Ruleset, TableId};
 use verify::{Report, verify as compare};
 
 use super::open;
@@ -50,10 +50,10 @@ fn text(whose: &str, Report { counts, differences }: &Report) -> String {
 fn live() -> Result<Ruleset> {
     let name = scaffold::table();
     let mut kernel = open()?;
-    for other in kernel.tables()?.iter().filter(|other| **other != name) {
-        report::notice(format_args!("table inet {other} is of another version and not looked at"));
+    for other in kernel.tables()?.iter().filter(|other| other.name != name) {
+        report::notice(format_args!("table {other} is of another version and not looked at"));
     }
-    let Some(dump) = kernel.dump(&name)? else {
+    let Some(dump) = kernel.dump(&TableId::inet(name.clone()))? else {
         report::notice(format_args!("there is no table inet {name}: every packet passes"));
         return Ok(Ruleset::new(name));
     };

@@ -93,8 +93,10 @@ pub fn features(features: &Features, status: &Status, metrics: &Metrics) {
         ("maps", features.maps, "nf_tables"),
         ("intervals", features.intervals, "nf_tables"),
         ("concatenations", features.concatenations, "nf_tables"),
+        ("binding", features.binding, "nf_tables"),
     ];
-    let has = needed.iter().map(|(name, there, _)| (*name, *there)).chain([("log", features.log)]);
+    let optional = [("log", features.log), ("bridge", features.bridge)];
+    let has = needed.iter().map(|(name, there, _)| (*name, *there)).chain(optional);
     for (name, there) in has {
         metrics.features.get_or_create(&[("feature", name)]).set(there.into());
     }

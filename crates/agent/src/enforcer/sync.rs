@@ -121,7 +121,7 @@ impl<S: Sink> Enforcer<S> {
             Ok(removed) => {
                 self.is_only_table = true;
                 for table in removed {
-                    tracing::info!("removed table inet {table} of another version");
+                    tracing::info!("removed table {table} of another version");
                 }
             }
             // Both enforce: what one of them denies is denied.

@@ -10,7 +10,7 @@ use compiler::Place;
 use nft::{
     Cause, Dump, Errno, ForeignKind, ForeignObject, ReadError, Refusal, SendError, TableFingerprint,
 };
-use ruleset::{Batch, Op, Ruleset};
+use ruleset::{Batch, Op, Ruleset, TableId};
 
 use super::kernel_table::{Remembered, Start};
 use super::{Difference, MAX_ATTEMPTS, Pipeline, SyncError, batch_spacing};
@@ -87,7 +87,7 @@ impl<S: Sink> Pipeline<S> {
         if self.kernel_table.is_touched() {
             self.progress.found_touched();
         }
-        let dump = match self.sink.dump(&self.place.table) {
+        let dump = match self.sink.dump(&TableId::inet(self.place.table.clone())) {
             Err(ReadError::KeepsChanging(attempts)) => {
                 self.compare_fingerprint()?;
                 let memory = self.kernel_table.remembered_start(generation);
@@ -148,7 +148,7 @@ impl<S: Sink> Pipeline<S> {
             // trusted table others have committed anyway.
             let is_polite = index == 0 && is_exact && races < POLITE_ATTEMPTS;
             let expected = is_polite.then_some(generation);
-            if let Err(error) = self.sink.send(&target.table, batch, expected) {
+            if let Err(error) = self.sink.send(&target.id(), batch, expected) {
                 self.stopped(live.as_deref(), target, &batches[..index]);
                 if matches!(error, SendError::Unknown) {
                     // If the batch is in force, it changed the fingerprint.
@@ -234,7 +234,7 @@ pub(super) fn fingerprint(
     sink: &mut impl Sink,
     place: &Place,
 ) -> Result<Option<TableFingerprint>, ReadError> {
-    sink.fingerprint(&place.table, &place.chain)
+    sink.fingerprint(&TableId::inet(place.table.clone()), &place.chain)
 }
 
 /// A foreign object with a name that the table needs for itself.

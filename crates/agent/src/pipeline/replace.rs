@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use policy::Snapshot;
-use ruleset::{Name, Ruleset};
+use ruleset::{Name, Ruleset, TableId};
 
 use super::attempt::{AttemptError, fingerprint, not_committed};
 use super::kernel_table::{Remembered, Start};
@@ -63,12 +63,12 @@ impl<S: Sink> Pipeline<S> {
         // A stand-in of an earlier attempt may be the only table that enforces.
         match self.build(&stand_in) {
             Err(AttemptError::Failed(SyncError::Plan { .. } | SyncError::InTheWay { .. })) => {
-                self.sink.delete_table(&stand_in.table)?;
+                self.sink.delete_table(&stand_in.id())?;
                 self.build(&stand_in)?;
             }
             result => result?,
         }
-        let built = self.in_place_of_ours(&ours, &stand_in.table);
+        let built = self.in_place_of_ours(&ours, &stand_in.id());
         // What one of two tables drops is dropped: the stand-in is whole.
         self.progress.stopped_at(ours);
         built
@@ -77,9 +77,9 @@ impl<S: Sink> Pipeline<S> {
     fn in_place_of_ours(
         &mut self,
         ours: &Arc<Ruleset>,
-        stand_in: &Name,
+        stand_in: &TableId,
     ) -> Result<(), AttemptError> {
-        self.sink.delete_table(&ours.table)?;
+        self.sink.delete_table(&ours.id())?;
         self.build(ours)?;
         self.sink.delete_table(stand_in)?;
         let fingerprint = fingerprint(&mut self.sink, &self.place)?;
@@ -92,14 +92,15 @@ impl<S: Sink> Pipeline<S> {
     /// Makes a table of what is there of it.
     fn build(&mut self, table: &Ruleset) -> Result<(), AttemptError> {
         let generation = self.sink.generation()?;
-        let (ruleset, foreign) = match self.sink.dump(&table.table)? {
+        let (ruleset, foreign) = match self.sink.dump(&table.id())? {
             Some(dump) => (Some(Arc::new(dump.ruleset)), dump.foreign),
             None => (None, Vec::new()),
         };
         let start = Start { ruleset, foreign, generation, is_exact: true };
         let Difference { live, batches, .. } = self.between(start, table)?;
+        let id = table.id();
         for (index, batch) in batches.iter().enumerate() {
-            if let Err(error) = self.sink.send(&table.table, batch, None) {
+            if let Err(error) = self.sink.send(&id, batch, None) {
                 self.stopped(live.as_deref(), table, &batches[..index]);
                 return Err(not_committed(error, batch));
             }

@@ -136,7 +136,7 @@ fn key(fields: &KeyFields, packet: &Packet) -> Option<Element> {
     if mac == Some(None) || address == Some(None) {
         return None;
     }
-    Some(Key { interface, mac: mac.flatten(), address: address.flatten() }.element())
+    Some(fields.element(Key { interface, mac: mac.flatten(), address: address.flatten() }))
 }
 
 /// The packet's destination port, if it is of this protocol.

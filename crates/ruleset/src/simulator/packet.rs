@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::frame::{Content, Frame};
-use crate::{Family, Match, TcpFlags, Transport};
+use crate::{Family, Hook, Match, TableFamily, TcpFlags, Transport};
 
 /// What connection tracking knows about a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -114,6 +114,11 @@ impl Packet {
     /// The address family of the packet.
     pub const fn family(&self) -> Family {
         Family::of(self.source)
+    }
+
+    /// The packet as rules of this family see it at a hook.
+    pub(super) const fn at(&self, family: TableFamily, hook: Hook) -> Self {
+        Self { frame: self.frame.at(family, hook), ..*self }
     }
 
     /// Whether it is an IP packet.

@@ -15,7 +15,7 @@ use compiler::Options;
 use nft::{Dump, Generation, Kernel, ReadError, SendError, TableFingerprint};
 use policy::spec::{self, Packet, ProtocolPort};
 use policy::{Protocol, Severity, Snapshot};
-use ruleset::{Batch, Name};
+use ruleset::{Batch, Name, TableId};
 use watcher::files::{self, Source, Validation};
 use watcher::{Object, Store};
 
@@ -173,13 +173,13 @@ impl Sink for Socket {
         self.kernel.borrow_mut().generation()
     }
 
-    fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
+    fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError> {
         self.kernel.borrow_mut().dump(table)
     }
 
     fn send(
         &mut self,
-        table: &Name,
+        table: &TableId,
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
@@ -191,17 +191,17 @@ impl Sink for Socket {
 
     fn fingerprint(
         &mut self,
-        table: &Name,
+        table: &TableId,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError> {
         self.kernel.borrow_mut().fingerprint(table, chain)
     }
 
-    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+    fn tables(&mut self) -> Result<Vec<TableId>, ReadError> {
         self.kernel.borrow_mut().tables()
     }
 
-    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+    fn delete_table(&mut self, table: &TableId) -> Result<bool, SendError> {
         self.kernel.borrow_mut().delete_table(table)
     }
 }

@@ -67,9 +67,8 @@ impl Node {
             timed(|| self.engine.update(snapshot, &policy::NodeNetwork::default()).ruleset.clone());
         let (batches, difference) = timed(|| self.planner.plan(self.live.as_ref(), &new));
         let batches = batches?;
-        let (sent, send) = timed(|| {
-            batches.iter().try_for_each(|batch| self.kernel.send(&new.table, batch, None))
-        });
+        let (sent, send) =
+            timed(|| batches.iter().try_for_each(|batch| self.kernel.send(&new.id(), batch, None)));
         sent.context("send a batch")?;
         let whole = text::ruleset(&new);
         let (operations, table) = match &self.live {
