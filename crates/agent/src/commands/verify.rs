@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use compiler::{Engine, scaffold};
 use nft::ForeignKind;
+use policy::NodeNetwork;
 use ruleset::{Ruleset, TableId};
 use verify::{Report, verify as compare};
 
@@ -26,19 +27,22 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
         true => ("the kernel's table", live()?),
         false => {
             let mut engine = Engine::new(args.input.options(true));
-            let compiled = engine.update(&snapshot, &policy::NodeNetwork::default());
+            let compiled = engine.update(&snapshot, &NodeNetwork::default());
             report::lines(compiled.diagnostics.iter());
             ("the compiled table", compiled.ruleset.clone())
         }
     };
-    let found = compare(&snapshot, args.input.node(), &BTreeSet::new(), &table)?;
+    let network = NodeNetwork::default();
+    let found =
+        compare(&snapshot, args.input.node(), &BTreeSet::new(), &network, &table, None)?;
     report::print(&text(whose, &found))?;
     Ok(ExitCode::from(u8::from(!found.is_equal())))
 }
 
-fn text(whose: &str, Report { counts, differences }: &Report) -> String {
-    let mut text: String = differences.iter().map(|one| format!("{one}\n")).collect();
-    text += &match differences.len() {
+fn text(whose: &str, report: &Report) -> String {
+    let counts = &report.counts;
+    let mut text: String = report.ways().map(|one| format!("{one}\n")).collect();
+    text += &match report.ways().count() {
         0 => format!("{whose} does what the specification says, with every packet: {counts}\n"),
         1 => format!("{whose} differs in 1 way: {counts}\n"),
         ways => format!("{whose} differs in {ways} ways: {counts}\n"),

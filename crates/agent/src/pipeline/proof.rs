@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use compiler::Engine;
-use policy::{ObjectKey, Snapshot};
+use policy::{NodeNetwork, ObjectKey, Snapshot};
 use ruleset::Ruleset;
 use verify::{Report, VerifyError};
 
@@ -20,8 +20,14 @@ use super::{Check, MAX_ATTEMPTS, Pipeline, SyncError};
 use crate::Sink;
 
 /// What [`verify::verify`] is.
-pub type Verify =
-    fn(&Snapshot, Option<&str>, &BTreeSet<ObjectKey>, &Ruleset) -> Result<Report, VerifyError>;
+pub type Verify = fn(
+    &Snapshot,
+    Option<&str>,
+    &BTreeSet<ObjectKey>,
+    &NodeNetwork,
+    &Ruleset,
+    Option<&Ruleset>,
+) -> Result<Report, VerifyError>;
 
 /// Tables that were proved or not, since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,8 +88,15 @@ impl Prover {
         }
         let start = Instant::now();
         let options = engine.options();
-        let table = &engine.compiled().ruleset;
-        let report = (self.verify)(snapshot, options.node.as_deref(), &options.set_aside, table);
+        let compiled = engine.compiled();
+        let report = (self.verify)(
+            snapshot,
+            options.node.as_deref(),
+            &options.set_aside,
+            engine.network(),
+            &compiled.ruleset,
+            compiled.bridge.as_ref(),
+        );
         let result = report.map_err(Unproved::from).and_then(judge);
         let proofs = &mut self.proofs;
         proofs.total += start.elapsed();
@@ -104,12 +117,9 @@ impl Proof {
 }
 
 fn judge(report: Report) -> Result<(), Unproved> {
-    match report.differences.first() {
+    match report.ways().next() {
         None => Ok(()),
-        Some(first) => {
-            let ways = report.differences.len();
-            Err(Unproved::Differs { ways, first: first.to_string() })
-        }
+        Some(first) => Err(Unproved::Differs { ways: report.ways().count(), first }),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agent::pipeline::{Pipeline, SyncError, Verify};
 use compiler::{Options, scaffold};
-use policy::{Namespace, ObjectKey, Snapshot};
+use policy::{Namespace, NodeNetwork, ObjectKey, Snapshot};
 use ruleset::Ruleset;
 use verify::{Report, VerifyError, verify};
 
@@ -19,14 +19,16 @@ fn forgetful(
     snapshot: &Snapshot,
     node: Option<&str>,
     set_aside: &BTreeSet<ObjectKey>,
+    network: &NodeNetwork,
     table: &Ruleset,
+    bridge: Option<&Ruleset>,
 ) -> Result<Report, VerifyError> {
     let mut table = table.clone();
     if snapshot.policies.contains_key(&web()) {
         let chain = table.chains.get_mut(&scaffold::base_chain()).unwrap();
         Arc::make_mut(chain).rules.clear();
     }
-    verify(snapshot, node, set_aside, &table)
+    verify(snapshot, node, set_aside, network, &table, bridge)
 }
 
 fn web() -> ObjectKey {

@@ -290,5 +290,5 @@ fn key(fields: &KeyFields, packet: &Packet) -> Option<Element> {
         Some(KeyAddress::ArpSender) => Some(IpAddr::V4(arp?.sender)),
         Some(KeyAddress::Target) => Some(IpAddr::V6(packet.target.filter(|_| is_ip(packet))?)),
     };
-    Some(Key { interface, mac, address }.element())
+    Some(fields.element(Key { interface, mac, address }))
 }

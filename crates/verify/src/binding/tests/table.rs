@@ -65,7 +65,7 @@ fn is_link_local(address: IpAddr) -> bool {
 }
 
 fn element(interface: u32, mac: Option<[u8; 6]>, address: Option<IpAddr>) -> Element {
-    Key { interface: Some(interface), mac, address }.element()
+    Element::Key(Key { interface: Some(interface), mac, address })
 }
 
 const IN: Option<InterfaceField> = Some(InterfaceField::In);
@@ -261,8 +261,12 @@ fn bridge_sets(table: &mut Ruleset, binding: &Binding<'_>) {
         owned.extend(gateways.map(|address| Element::Address(*address)));
         if family == Family::V6 {
             set(table, "targets", keyed(Some(KeyAddress::Target)), own.clone());
+            let target = |address| {
+                Element::Key(Key { interface: None, mac: None, address: Some(address) })
+            };
+            let targets = owned.iter().flat_map(Element::addresses).map(target).collect();
             let fields = KeyFields { address: Some(KeyAddress::Target), ..KeyFields::NONE };
-            set(table, "owned-targets", fields.set_type(), owned.clone());
+            set(table, "owned-targets", fields.set_type(), targets);
         }
         set(table, &format!("own{digit}"), keyed(source(family)), own);
         set(table, &format!("owned{digit}"), SetType::Address(family), owned);
