@@ -3,6 +3,8 @@
 use ruleset::TcpFlags;
 use ruleset::simulator::{CtState, Outcome, Packet, simulate};
 
+pub(crate) mod attacks;
+
 use std::net::Ipv6Addr;
 
 use ruleset::BaseChain;
