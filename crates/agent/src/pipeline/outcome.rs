@@ -88,7 +88,7 @@ pub struct SyncFailed {
     /// Why.
     pub error: SyncError,
     /// Why the other table was not changed either, if that is another reason.
-    pub also: Option<SyncError>,
+    pub also: Option<Box<SyncError>>,
     /// About the objects: of the compiler, and policies set aside.
     pub diagnostics: Vec<Diagnostic>,
     /// Policies that the kernel refused.
@@ -100,7 +100,7 @@ pub struct SyncFailed {
 impl SyncFailed {
     /// Why, for each table that was not changed, but each reason once.
     pub fn errors(&self) -> impl Iterator<Item = &SyncError> {
-        std::iter::once(&self.error).chain(&self.also)
+        std::iter::once(&self.error).chain(self.also.as_deref())
     }
 
     /// Whether [`super::Pipeline::replace`] may help.
