@@ -157,7 +157,7 @@ pub enum SyncError {
         /// The table.
         table: TableId,
         /// Why.
-        why: PlanError,
+        why: Box<PlanError>,
     },
     /// Others put something into the table under a name that ours needs.
     #[error(
@@ -168,9 +168,9 @@ pub enum SyncError {
         /// The table.
         table: TableId,
         /// The name that both have.
-        name: String,
+        name: Box<str>,
         /// Why it is not ours.
-        why: String,
+        why: Box<str>,
     },
     /// The kernel refused the same change several times in a row, and no
     /// policy is to blame: build the table again with
