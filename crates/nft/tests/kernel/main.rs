@@ -9,6 +9,7 @@ mod dropping_chains;
 mod fingerprint;
 mod foreign;
 mod foreign_in_bridge;
+mod garbled;
 mod namespace;
 mod operations;
 mod random;
