@@ -30,6 +30,7 @@ pub fn overlays(say: &dyn Fn(&str)) -> Result<()> {
         say(&options.to_string());
         let kubernetes = Kubernetes::up(options, say)?;
         let mut scene = Scene { kubernetes, start: Instant::now() };
+        scene.masquerade()?;
         if let Err(error) = scene.forged() {
             scene.last_words();
             return Err(error.context(scene.kubernetes.options().to_string()));

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use anyhow::{Context, Result};
 use kubebed::kubernetes::{Backend, Network};
 use netbed::net::Namespace;
+use netbed::program;
 use netbed::testbed::Endpoint;
 use serde_json::Value;
 
@@ -27,7 +28,25 @@ pub struct Tunnel {
     pub service: Option<IpAddr>,
 }
 
+/// What flannel's `--ip-masq` does to what a pod sends to another node's tunnel
+/// (pkg/trafficmngr of flannel 0.28): the datagram leaves with its node's address. Other
+/// traffic stays as it is, since kube-proxy's own translation is tried beside this one.
+const MASQUERADE: &str = "\
+add table inet as-flannel
+add chain inet as-flannel postrouting { type nat hook postrouting priority srcnat; }
+add rule inet as-flannel postrouting fib saddr type != local udp dport { 8285, 8472 } masquerade
+";
+
 impl Scene {
+    /// Lets the nodes masquerade what their pods send to tunnels.
+    pub fn masquerade(&self) -> Result<()> {
+        for node in self.kubernetes.cluster().nodes() {
+            let command = self.kubernetes.command(&node.name, &["nft", "-f", "-"])?;
+            program::finish(command, MASQUERADE)?.success()?;
+        }
+        Ok(())
+    }
+
     /// The tunnel of a node, and a Service in front of it if that has a port.
     pub fn tunnel(&self, node: &str, v6: bool, service: Option<u16>) -> Result<Tunnel> {
         let kubernetes = &self.kubernetes;
