@@ -23,6 +23,7 @@ use anyhow::{Context, Result};
 use samples::fixtures;
 use samples::testbed_spec::{Between, Families, Network, TestbedSpec, pod_address};
 
+use crate::fire::nft;
 use crate::forge::{self, Mac, Marker, Packet};
 use crate::scenario;
 use crate::testbed::{Endpoint, Role, Testbed};
@@ -34,12 +35,19 @@ pub const ALLOWED_V4: &str = "203.0.113.0/24";
 /// The same in IPv6.
 pub const ALLOWED_V6: &str = "fd00:203::/64";
 
+const QUIET: &str = "table inet quiet {
+  chain input {
+    type filter hook input priority 0;
+    tcp dport >= 20000 tcp flags & (syn | ack) == syn drop
+  }
+}";
+
 /// The roles. A pod of each is on both nodes.
 const ROLES: [&str; 6] = ["victim", "server", "prisoner", "friend", "attacker", "bystander"];
 
 /// A packet that has not arrived by then is lost. On one machine it takes
 /// microseconds.
-const PATIENCE: Duration = Duration::from_millis(50);
+const PATIENCE: Duration = Duration::from_millis(30);
 /// What must arrive gets more time, because the machine may be busy.
 const LONG_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -80,6 +88,15 @@ impl Arena {
         }
         let testbed = scenario::connected(spec, "at")?;
         services::install(&testbed)?;
+        for node in testbed.nodes() {
+            // Errors that a node sends are limited to one a second for each destination.
+            node.namespace.sysctl("ipv4.icmp_ratelimit", "0")?;
+            node.namespace.sysctl("ipv6.icmp.ratelimit", "0")?;
+        }
+        for name in ["attacker", "attacker-2", "prisoner", "prisoner-2"] {
+            // Its kernel must not refuse the connections that it opens under other names.
+            nft(&testbed.endpoint(&format!("dev/{name}"))?.namespace, QUIET)?;
+        }
         let mut stations = BTreeMap::new();
         for endpoint in testbed.endpoints() {
             let station = Station::at(&testbed, endpoint)?;

@@ -95,7 +95,7 @@ fn rules(testbed: &Testbed, node: usize) -> Result<String> {
             text,
             "table {family} services {{
                chain prerouting {{ type nat hook prerouting priority dstnat;\n{nat} }}
-               chain output {{ type nat hook output priority dstnat;\n{nat} }}
+               chain output {{ type nat hook output priority -100;\n{nat} }}
                chain postrouting {{ type nat hook postrouting priority srcnat;
                  meta mark 0x4000 masquerade
                  {hairpin}

@@ -18,6 +18,7 @@ const BASE: Attack = Attack {
     name: "",
     networks: ANYWHERE,
     families: On::Both,
+    fits: |_| true,
     cases: TO_VICTIMS,
     ways: ALL_WAYS,
     run: |_| Ok(false),
@@ -71,6 +72,8 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         name: "source: the gateway",
+        // In IPv4 a node refuses its own address as a source.
+        fits: |t| t.v6 || t.way != Way::Gateway,
         cases: FROM_PRISONERS,
         run: |t| t.claims(t.arena.gateway_address(t.arena.node(t.from)?, t.v6)),
         ..BASE

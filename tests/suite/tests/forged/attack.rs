@@ -27,6 +27,8 @@ pub struct Attack {
     /// Where it applies.
     pub networks: fn(Network, Between) -> bool,
     pub families: On,
+    /// Tries that no network delivers are left out.
+    pub fits: fn(&Try<'_>) -> bool,
     /// Who attacks whom.
     pub cases: &'static [(&'static str, &'static str)],
     /// The hardware addresses to send to. A neighbour's is only tried on one bridge.
@@ -41,7 +43,7 @@ pub const ANYWHERE: fn(Network, Between) -> bool = |_, _| true;
 pub const BRIDGE: fn(Network, Between) -> bool = |network, _| matches!(network, Network::Bridge);
 pub const ROUTED: fn(Network, Between) -> bool = |network, _| matches!(network, Network::Routed);
 pub const VXLAN: fn(Network, Between) -> bool = |_, between| matches!(between, Between::Vxlan);
-pub const UDP: fn(Network, Between) -> bool = |_, between| matches!(between, Between::Udp);
+
 pub const TUNNELS: fn(Network, Between) -> bool =
     |_, between| matches!(between, Between::Vxlan | Between::Udp);
 
@@ -117,6 +119,10 @@ impl Try<'_> {
         Ok(self.arena.node(self.from)? == self.arena.node(self.to)?)
     }
 
+    pub fn is_routed(&self) -> bool {
+        self.arena.testbed().spec().network == Network::Routed
+    }
+
     fn applies(&self) -> Result<bool> {
         let bridge = self.arena.testbed().spec().network == Network::Bridge;
         Ok(self.way == Way::Gateway || (bridge && self.is_near()?))
@@ -139,7 +145,7 @@ impl Attack {
             for &(from, to) in self.cases.iter().filter(|_| wanted) {
                 for &way in self.ways {
                     let one = Try { arena, v6, from, to, way };
-                    if one.applies()? {
+                    if one.applies()? && (self.fits)(&one) {
                         tries.push(one);
                     }
                 }
@@ -148,27 +154,32 @@ impl Attack {
         Ok(tries)
     }
 
-    fn all(&self, arena: &Arena) -> Result<Vec<(String, bool)>> {
+    /// Makes the attack in all ways. Returns a name for each, and whether it worked.
+    fn all(&self, arena: &Arena) -> Result<Vec<(Row, String, bool)>> {
+        let spec = arena.testbed().spec();
         let tries = self.tries(arena)?.into_iter();
         tries
             .map(|one| {
-                let spec = arena.testbed().spec();
-                let name = format!(
-                    "| {} {} | {} -> {}, {:?} | {:?}, {:?} | {} |",
-                    self.point,
-                    self.name,
-                    one.from,
-                    one.to,
-                    one.way,
-                    spec.network,
-                    spec.between,
-                    if one.v6 { "IPv6" } else { "IPv4" }
-                );
-                let worked = (self.run)(&one).with_context(|| name.clone())?;
-                Ok((name, worked))
+                let family = if one.v6 { "IPv6" } else { "IPv4" };
+                let network = format!("{:?}, {:?}", spec.network, spec.between);
+                let row = format!("{} {} | {network} | {family}", self.point, self.name);
+                let detail = format!("{row} | {} -> {}, {:?}", one.from, one.to, one.way);
+                let worked = (self.run)(&one).with_context(|| detail.clone())?;
+                Ok((row, detail, worked))
             })
             .collect()
     }
+}
+
+/// An attack, a network and a family.
+type Row = String;
+
+/// How many ways of a row were tried, worked without a table, and with one.
+#[derive(Default)]
+struct Counts {
+    tried: u32,
+    without: u32,
+    with: u32,
 }
 
 /// Makes all attacks without a table and with one. Fails when one does not work
@@ -178,31 +189,52 @@ pub fn check(attacks: &[Attack], mut arena: Arena) -> Result<()> {
     arena.enforce()?;
     arena.restore_places()?;
     let after = run(attacks, &arena)?;
-    let (mut table, mut wrong) = (String::new(), String::new());
-    for ((attack, name, without), (.., with)) in before.iter().zip(&after) {
-        let verdict = |worked: bool| if worked { "works" } else { "stopped" };
-        let row = format!("{name} {} | {} |", verdict(*without), verdict(*with));
-        let _ = writeln!(table, "{row}");
-        if !without || (*with && attack.open.is_none()) {
-            let _ = writeln!(wrong, "{row}");
+    let (mut rows, mut wrong) = (Vec::<(Row, Counts)>::new(), String::new());
+    for ((attack, row, detail, without), (.., with)) in before.into_iter().zip(after) {
+        if !without {
+            let _ = writeln!(wrong, "does not work without a table: {detail}");
+        }
+        match attack.open {
+            None if with => drop(writeln!(wrong, "works: {detail}")),
+            Some(why) if !with => drop(writeln!(wrong, "stopped, although {why}: {detail}")),
+            None | Some(_) => {}
+        }
+        if rows.last().is_none_or(|(last, _)| *last != row) {
+            rows.push((row, Counts::default()));
+        }
+        if let Some((_, counts)) = rows.last_mut() {
+            counts.tried += 1;
+            counts.without += u32::from(without);
+            counts.with += u32::from(with);
         }
     }
-    print(&table)?;
+    print(&rows)?;
     ensure!(wrong.is_empty(), "not as they should be:\n{wrong}");
     Ok(())
 }
 
-fn run<'a>(attacks: &'a [Attack], arena: &Arena) -> Result<Vec<(&'a Attack, String, bool)>> {
-    let mut rows = Vec::new();
+type Results<'a> = Vec<(&'a Attack, Row, String, bool)>;
+
+fn run<'a>(attacks: &'a [Attack], arena: &Arena) -> Result<Results<'a>> {
+    let mut results = Vec::new();
     for attack in attacks {
-        rows.extend(attack.all(arena)?.into_iter().map(|(name, worked)| (attack, name, worked)));
+        let tries = attack.all(arena)?.into_iter();
+        results.extend(tries.map(|(row, detail, worked)| (attack, row, detail, worked)));
     }
-    Ok(rows)
+    Ok(results)
 }
 
 /// The print macros would not do: the test runner captures their output.
-fn print(table: &str) -> Result<()> {
-    let heads = "| attack | from, to | network | family | without a table | with nftpol |\n\
-                 |---|---|---|---|---|---|\n";
-    std::io::stderr().write_all(format!("\n{heads}{table}").as_bytes()).context("write to stderr")
+fn print(rows: &[(Row, Counts)]) -> Result<()> {
+    let mut table = "\n| attack | network | family | without a table | with nftpol |\n\
+                     |---|---|---|---|---|\n"
+        .to_owned();
+    for (row, Counts { tried, without, with }) in rows {
+        let verdict = |worked: u32| match worked {
+            0 => "stopped".to_owned(),
+            worked => format!("works, {worked} of {tried}"),
+        };
+        let _ = writeln!(table, "| {row} | {} | {} |", verdict(*without), verdict(*with));
+    }
+    std::io::stderr().write_all(table.as_bytes()).context("write to stderr")
 }

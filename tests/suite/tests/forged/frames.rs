@@ -11,6 +11,7 @@ const BASE: Attack = Attack {
     name: "",
     networks: BRIDGE,
     families: On::Both,
+    fits: |_| true,
     cases: NEIGHBOURS,
     ways: &[Way::Neighbour],
     run: |_| Ok(false),
@@ -50,7 +51,6 @@ pub const ATTACKS: &[Attack] = &[
         ..BASE
     },
     Attack { name: "802.3 with a length", families: On::V4, run: |t| framed(t, &[0, 100]), ..BASE },
-    Attack { name: "EtherType of the other family", run: other_family, ..BASE },
     Attack { name: "ARP in VLAN 0", families: On::V4, run: tagged_arp, ..BASE },
     Attack { name: "reverse ARP", families: On::V4, run: |t| framed(t, &[0x80, 0x35]), ..BASE },
     Attack {
@@ -102,10 +102,6 @@ fn pppoe(t: &Try<'_>) -> Result<bool> {
         &[0x88, 0x64, 0x11, 0, 0, 1, 0, 36, 0x00, 0x21]
     };
     framed(t, types)
-}
-
-fn other_family(t: &Try<'_>) -> Result<bool> {
-    framed(t, if t.v6 { &[0x08, 0x00] } else { &[0x86, 0xdd] })
 }
 
 fn tagged_arp(t: &Try<'_>) -> Result<bool> {

@@ -19,6 +19,7 @@ const BASE: Attack = Attack {
     name: "",
     networks: BRIDGE,
     families: On::V4,
+    fits: |_| true,
     // The attacker tells `to` something about `victim` or about the gateway.
     cases: &[("attacker", "friend"), ("attacker", "prisoner"), ("prisoner", "friend")],
     ways: &[Way::Neighbour, Way::Broadcast],

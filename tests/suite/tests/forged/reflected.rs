@@ -15,6 +15,7 @@ const BASE: Attack = Attack {
     name: "",
     networks: ANYWHERE,
     families: On::Both,
+    fits: |_| true,
     cases: &[("attacker", "victim"), ("attacker-2", "victim"), ("outsider", "victim")],
     ways: GATEWAY,
     run: |_| Ok(false),
@@ -22,10 +23,15 @@ const BASE: Attack = Attack {
 };
 
 pub const ATTACKS: &[Attack] = &[
-    Attack { name: "the node answers an echo request", run: echoed, ..BASE },
-    Attack { name: "the node says that a port is closed", run: closed_port, ..BASE },
+    Attack { name: "the node answers an echo request", run: echoed, fits: unmasqueraded, ..BASE },
+    Attack {
+        name: "the node says that a port is closed",
+        run: closed_port,
+        fits: unmasqueraded,
+        ..BASE
+    },
     Attack { name: "the node says that time is up", run: time_exceeded, ..BASE },
-    Attack { name: "a UDP service of the node answers", run: service, ..BASE },
+    Attack { name: "a UDP service of the node answers", run: service, fits: unmasqueraded, ..BASE },
     Attack {
         name: "the other node answers an echo request",
         run: |t| {
@@ -79,6 +85,12 @@ pub const ATTACKS: &[Attack] = &[
     },
 ];
 
+/// A pod's packet to the other node's own address is masqueraded. In IPv4 the answer
+/// would be a packet from the node's address that comes back to the node.
+fn unmasqueraded(t: &Try<'_>) -> bool {
+    t.v6 || !t.is_routed() || t.from != "attacker-2"
+}
+
 fn echoed(t: &Try<'_>) -> Result<bool> {
     reply_of(t, t.arena.gateway_address(t.arena.node(t.to)?, t.v6))
 }
@@ -92,7 +104,7 @@ fn reply_of(t: &Try<'_>, node: IpAddr) -> Result<bool> {
 
 fn closed_port(t: &Try<'_>) -> Result<bool> {
     let marker = marker();
-    let node = t.arena.testbed().spec().node_address(t.arena.node(t.to)?, t.v6);
+    let node = t.arena.gateway_address(t.arena.node(t.to)?, t.v6);
     // Errors are limited to one a second for each destination, with a burst of six
     // (icmp(7), icmp_ratelimit); the marker is in the quote.
     t.send(&udp(t.fresh(t.target()?), t.fresh(node), &marker))?;
@@ -117,7 +129,7 @@ fn time_exceeded(t: &Try<'_>) -> Result<bool> {
 /// A server of the node that answers where a packet seems to come from.
 fn service(t: &Try<'_>) -> Result<bool> {
     let index = t.arena.node(t.to)?;
-    let node = t.arena.testbed().spec().node_address(index, t.v6);
+    let node = t.arena.gateway_address(index, t.v6);
     let name = if index == 0 { "node-1" } else { "node-2" };
     let at = SocketAddr::new(node, t.arena.port());
     let socket = t.arena.endpoint(name)?.namespace.run(|| std::net::UdpSocket::bind(at))??;
@@ -150,6 +162,9 @@ fn heartbeat(t: &Try<'_>) -> Result<bool> {
     )?;
     sleep(Duration::from_millis(5));
     let data = marker();
+    // Connection tracking learns the attacker's verification tag from its heartbeat
+    // (nf_conntrack_sctp_packet, Linux 6.18).
+    t.send(&sctp(attacker, victim, SCTP_HEARTBEAT, &marker()))?;
     t.send(&sctp(attacker, victim, SCTP_DATA, &data))?;
     t.arrives(data)
 }
@@ -159,6 +174,9 @@ fn forged_heartbeat(t: &Try<'_>) -> Result<bool> {
     t.send(&sctp(victim, attacker, SCTP_HEARTBEAT, &marker()))?;
     sleep(Duration::from_millis(5));
     let data = marker();
+    // Connection tracking learns the attacker's verification tag from its heartbeat
+    // (nf_conntrack_sctp_packet, Linux 6.18).
+    t.send(&sctp(attacker, victim, SCTP_HEARTBEAT, &marker()))?;
     t.send(&sctp(attacker, victim, SCTP_DATA, &data))?;
     t.arrives(data)
 }

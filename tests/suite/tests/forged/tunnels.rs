@@ -17,6 +17,7 @@ const BASE: Attack = Attack {
     name: "",
     networks: TUNNELS,
     families: On::Both,
+    fits: |_| true,
     cases: TO_VICTIMS,
     ways: GATEWAY,
     run: |_| Ok(false),
@@ -70,11 +71,14 @@ pub const ATTACKS: &[Attack] = &[
     Attack { name: "tunnel: outer packet in fragments", run: fragments, ..BASE },
     Attack {
         name: "tunnel: outer source is the other node",
+        fits: |t| (t.v6 && !is_udp(t)) || t.is_near().unwrap_or(false),
         run: |t| forged_outer(t, 1 - t.arena.node(t.to)?),
         ..BASE
     },
     Attack {
         name: "tunnel: outer source is the same node",
+        // In IPv4 a node refuses its own address as a source.
+        fits: |t| t.v6 && !is_udp(t),
         cases: NEAR,
         run: |t| forged_outer(t, t.arena.node(t.to)?),
         ..BASE
