@@ -20,8 +20,8 @@ pub const HTTP: u16 = 8080;
 pub const BACKEND: u16 = 5000;
 /// `externalTrafficPolicy` of the attacker's Services, and their node ports.
 pub const NODE_PORTS: [(&str, u16); 2] = [("Cluster", 30_091), ("Local", 30_092)];
-/// A Service without a selector, whose endpoints are the nodes' tunnels.
-pub const TO_TUNNELS: [(&str, bool); 2] = [("tunnel4", false), ("tunnel6", true)];
+/// Services without a selector, whose endpoint is a node's tunnel, and their node ports.
+const TO_TUNNELS: [(&str, u16); 2] = [("tunnel4", 30_093), ("tunnel6", 30_094)];
 
 /// Who takes part.
 pub struct Cast {
@@ -59,17 +59,21 @@ impl Scene {
         Ok(cast)
     }
 
-    /// A Service in front of this node's tunnel, and its ClusterIP.
-    pub fn service_to_tunnel(&self, node: IpAddr, port: u16) -> Result<IpAddr> {
-        let (name, v6) = TO_TUNNELS[usize::from(node.is_ipv6())];
-        let family = if v6 { "IPv6" } else { "IPv4" };
+    /// A Service in front of this node's tunnel: its ClusterIP and its node port.
+    pub fn service_to_tunnel(&self, node: IpAddr, port: u16) -> Result<(IpAddr, u16)> {
+        let (name, node_port) = TO_TUNNELS[usize::from(node.is_ipv6())];
+        let family = if node.is_ipv6() { "IPv6" } else { "IPv4" };
         let meta = json!({"name": name, "namespace": NAMESPACE, "labels": {"name": name}});
         let mut slice = meta.clone();
         slice["labels"] = json!({"kubernetes.io/service-name": name});
         self.put(&[
             json!({
                 "apiVersion": "v1", "kind": "Service", "metadata": meta,
-                "spec": {"ipFamilies": [family], "ports": [{"port": 53, "protocol": "UDP"}]},
+                "spec": {
+                    "type": "NodePort",
+                    "ipFamilies": [family],
+                    "ports": [{"port": 53, "protocol": "UDP", "nodePort": node_port}],
+                },
             }),
             json!({
                 "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": slice,
@@ -80,7 +84,8 @@ impl Scene {
         ])?;
         let found = self.list(NAMESPACE, "service", &format!("name={name}"))?;
         let addresses = found.first().map(addresses).unwrap_or_default();
-        addresses.first().copied().context("a Service without ClusterIP")
+        let address = addresses.first().copied().context("a Service without ClusterIP")?;
+        Ok((address, node_port))
     }
 }
 

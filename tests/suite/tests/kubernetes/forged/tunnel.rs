@@ -25,16 +25,18 @@ pub struct Tunnel {
     /// None: flannel's backend UDP, which takes the packet as it is.
     device: Option<[u8; 6]>,
     pub gateway: IpAddr,
-    pub service: Option<IpAddr>,
+    /// Of a Service in front of it: its ClusterIP and its node port.
+    pub service: Option<(IpAddr, u16)>,
 }
 
 /// What flannel's `--ip-masq` does to what a pod sends to another node's tunnel
-/// (pkg/trafficmngr of flannel 0.28): the datagram leaves with its node's address. Other
-/// traffic stays as it is, since kube-proxy's own translation is tried beside this one.
+/// (pkg/trafficmngr of flannel 0.28), or to a node port that leads there: the datagram
+/// leaves with its node's address. Other traffic stays as it is, since kube-proxy's own
+/// translation is tried beside this one.
 const MASQUERADE: &str = "\
 add table inet as-flannel
 add chain inet as-flannel postrouting { type nat hook postrouting priority srcnat; }
-add rule inet as-flannel postrouting fib saddr type != local udp dport { 8285, 8472 } masquerade
+add rule inet as-flannel postrouting fib saddr type != local udp dport { 8285, 8472, 30093, 30094 } masquerade
 ";
 
 impl Scene {
