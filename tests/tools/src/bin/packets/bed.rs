@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use netbed::net::{Namespace, veth};
 use netbed::program;
+use nix::net::if_::if_nametoindex;
 
 use crate::tables::Table;
 
@@ -25,7 +26,8 @@ pub const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 0], [2, 0, 0, 0, 0, 1]];
 /// The bridge and its hardware address.
 pub const BRIDGE: &str = "cni0";
 pub const BRIDGE_MAC: [u8; 6] = [2, 0, 0, 0, 1, 0];
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
+/// The node's address for the pods.
+pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
 /// Both ports of the established flow.
 pub const ESTABLISHED: u16 = 40_000;
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -97,8 +99,8 @@ impl Bed {
     }
 
     /// Loads a table, opens the established flow, and lets nothing arrive from then on.
-    pub fn prepare(&self, table: &Table) -> Result<()> {
-        nft(&self.node, &table.script).with_context(|| table.name.clone())?;
+    pub fn prepare(&self, links: Links, table: &Table) -> Result<()> {
+        nft(&self.node, &table.script(links, self)?).with_context(|| table.name.clone())?;
         self.establish().with_context(|| table.name.clone())?;
         nft(
             &self.receiver,
@@ -138,6 +140,12 @@ impl Bed {
         let text = program::finish(command, "")?.success()?;
         let count = text.split("packets ").nth(1).and_then(|rest| rest.split(' ').next());
         count.and_then(|count| count.parse().ok()).context("no counter")
+    }
+
+    /// The number of an interface of the node.
+    pub fn index(&self, name: &str) -> Result<u32> {
+        let found = self.node.run(|| if_nametoindex(name))?;
+        found.with_context(|| format!("find interface {name}"))
     }
 
     /// Removes all flows from connection tracking.

@@ -38,7 +38,7 @@ fn measure(links: Links, tables: &[Table], rounds: usize) -> Result<()> {
     let mut beds = Vec::new();
     for table in tables {
         let bed = Bed::new(links)?;
-        bed.prepare(table)?;
+        bed.prepare(links, table)?;
         let gun = Gun::new(&bed.sender)?;
         beds.push((bed, gun));
     }
