@@ -194,6 +194,7 @@ fn is_for_all(finding: &BindingFinding) -> bool {
         | BindingFinding::ClaimedTwice { .. }
         | BindingFinding::UnreportedAddress { .. }
         | BindingFinding::MacClaimedTwice { .. }
-        | BindingFinding::MacChanged { .. } => false,
+        | BindingFinding::MacChanged { .. }
+        | BindingFinding::UnboundPort { .. } => false,
     }
 }
