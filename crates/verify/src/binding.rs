@@ -157,7 +157,7 @@ impl<'a> Place<'a> {
         way: Way,
         values: &Representatives<'_>,
     ) -> Result<(usize, BTreeMap<Fault, BoundDifference>), VerifyError> {
-        let walk = Walk::new(self.table);
+        let walk = Walk::new(self.table, self.hook);
         let place = (self.table.family, self.hook);
         let mut found = BTreeMap::new();
         let mut cases = 0;
@@ -165,7 +165,7 @@ impl<'a> Place<'a> {
         let mut waiting: Vec<(Packet, Parts)> =
             self.bodies.on(way).map(|packet| (packet, nothing)).collect();
         while let Some((packet, mut chosen)) = waiting.pop() {
-            let met = walk.at(self.hook, &packet)?;
+            let met = walk.send(&packet)?;
             let looked = met.looked.union(said::looked(place, &packet));
             if let Some(part) = looked.beyond(chosen) {
                 chosen.insert(part);

@@ -27,6 +27,7 @@ use anyhow::{Context, Result};
 use samples::testbed_spec::TestbedSpec;
 
 use crate::net::Namespace;
+pub use overlay::tunnel_hardware;
 use tunnel::Tunnel;
 
 /// The testbed. Dropping it removes everything.

@@ -5,7 +5,7 @@ use ruleset::simulator::{CtState, Outcome, Packet, simulate};
 
 pub(crate) mod attacks;
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ruleset::BaseChain;
 

@@ -33,24 +33,24 @@ enum End<'a> {
     Returned,
 }
 
-/// A ruleset to send packets through.
-#[derive(Clone, Copy)]
+/// A hook of a ruleset to send packets through.
 pub(crate) struct Walk<'a> {
     ruleset: &'a Ruleset,
+    bases: Vec<&'a Name>,
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(ruleset: &'a Ruleset) -> Self {
-        Self { ruleset }
+    pub fn new(ruleset: &'a Ruleset, hook: Hook) -> Self {
+        Self { ruleset, bases: bases(ruleset, hook) }
     }
 
-    /// Sends a packet through the base chains of a hook, in the order of priority.
-    pub fn at(&self, hook: Hook, packet: &Packet) -> Result<Met<'a>, VerifyError> {
+    /// Sends a packet through the base chains, in the order of priority.
+    pub fn send(&self, packet: &Packet) -> Result<Met<'a>, VerifyError> {
         let mut met = Met { outcome: Outcome::Accept, decided: None, looked: Parts::default() };
         if self.ruleset.family == TableFamily::Inet && packet.frame.content != Content::Ip {
             return Ok(met);
         }
-        for name in bases(self.ruleset, hook) {
+        for name in &self.bases {
             match self.chain(name, packet, 0, &mut met.looked)? {
                 End::Dropped(name, rule) => {
                     return Ok(Met { outcome: Outcome::Drop, decided: Some((name, rule)), ..met });

@@ -4,14 +4,14 @@
 //! which is no pod's. The pods `r` (port 7, isolated) and `y` (port 6) are routed.
 //! Interface 2 leads to the other nodes.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use policy::{
-    BoundBridge, BoundPort, Mac, NetworkPolicy, NodeNetwork, ObjectKey, Phase, Pod, Selector,
-    Snapshot, TunnelSources,
+    BoundBridge, BoundPort, InterfaceIndex, Mac, NetworkPolicy, NodeNetwork, ObjectKey, Phase, Pod,
+    Selector, Snapshot, TunnelSources,
 };
 use ruleset::simulator::{Arp, Content, CtState, Frame, Outcome, Packet, Tag, simulate_at};
-use ruleset::{Hook, TagType, Transport};
+use ruleset::{Hook, Match, TagType, Transport};
 
 use super::*;
 use crate::{Compiled, Engine, Options};
