@@ -7,7 +7,7 @@
 //! | pod | its policy |
 //! |---|---|
 //! | `victim`, `victim-2` | ingress from `friend`s and from [`ALLOWED_V4`], [`ALLOWED_V6`] |
-//! | `server`, `server-2` | ingress to port 8080 from `friend`s and from the nodes' network |
+//! | `server`, `server-2` | ingress to port 8080 from `friend`s and from the nodes |
 //! | `prisoner`, `prisoner-2` | egress to `friend`s |
 //! | `friend`, `attacker`, `bystander` and those with `-2` | none |
 
@@ -88,10 +88,10 @@ impl Arena {
         }
         let testbed = scenario::connected(spec, "at")?;
         services::install(&testbed)?;
-        for node in testbed.nodes() {
-            // Errors that a node sends are limited to one a second for each destination.
-            node.namespace.sysctl("ipv4.icmp_ratelimit", "0")?;
-            node.namespace.sysctl("ipv6.icmp.ratelimit", "0")?;
+        for endpoint in testbed.endpoints() {
+            // Errors are limited to one a second for each destination.
+            endpoint.namespace.sysctl("ipv4.icmp_ratelimit", "0")?;
+            endpoint.namespace.sysctl("ipv6.icmp.ratelimit", "0")?;
         }
         for name in ["attacker", "attacker-2", "prisoner", "prisoner-2"] {
             // Its kernel must not refuse the connections that it opens under other names.
@@ -117,7 +117,13 @@ impl Arena {
             format!("{{ipBlock: {{cidr: \"{v4}\"}}}}, {{ipBlock: {{cidr: \"{v6}\"}}}}")
         };
         let victim = format!("[{{from: [{friend}, {}]}}]", blocks(ALLOWED_V4, ALLOWED_V6));
-        let nodes = blocks("192.168.77.0/24", "fd00:77::/64");
+        // Nodes masquerade under the addresses of their tunnels, too.
+        let nodes = [
+            blocks("192.168.77.0/24", "fd00:77::/64"),
+            blocks("10.244.1.0/32", "fd00:10:244::/128"),
+            blocks("10.244.2.0/32", "fd00:10:244:1::/128"),
+        ]
+        .join(", ");
         let ports = "[{port: 8080}, {port: 8080, protocol: UDP}]";
         let server = format!("[{{from: [{friend}, {nodes}], ports: {ports}}}]");
         let prisoner = format!("[{{to: [{friend}]}}]");
@@ -287,28 +293,26 @@ impl Arena {
         self.station(at)?.catch(marker, self.patience)
     }
 
-    /// Forgets all neighbours, and lets every bridge learn the pods' places anew.
+    /// Lets a pod forget its neighbours.
     ///
     /// # Errors
-    /// When `ip` fails or a frame cannot be sent.
-    pub fn restore_places(&self) -> Result<()> {
-        for endpoint in self.testbed.endpoints() {
-            if matches!(endpoint.role, Role::Pod { .. }) {
-                endpoint.namespace.ip("neigh flush all")?;
-                let name = short(&endpoint.name);
-                let (own, gateway) = (self.address(name, false)?, self.gateway(name)?);
-                let IpAddr::V4(own) = own else { continue };
-                let IpAddr::V4(to) = self.gateway_address(self.node(name)?, false) else {
-                    continue;
-                };
-                let mac = self.mac(name)?;
-                let ask = forge::arp(false, (mac, own), ([0; 6], to), forge::marker());
-                self.send(name, &forge::frame(gateway, mac, forge::EtherTypes::ARP.0, &ask))?;
-            } else if matches!(endpoint.role, Role::Node { .. }) {
-                endpoint.namespace.ip("neigh flush dev eth0")?;
-            }
-        }
-        Ok(())
+    /// When `ip` fails.
+    pub fn forget_neighbours(&self, of: &str) -> Result<()> {
+        self.endpoint(of)?.namespace.ip("neigh flush all")
+    }
+
+    /// Lets the bridge learn a pod's place anew: the pod asks for its gateway.
+    ///
+    /// # Errors
+    /// When the frame cannot be sent.
+    pub fn restore_place(&self, of: &str) -> Result<()> {
+        let gateway = self.gateway_address(self.node(of)?, false);
+        let (IpAddr::V4(own), IpAddr::V4(to)) = (self.address(of, false)?, gateway) else {
+            return Ok(());
+        };
+        let mac = self.mac(of)?;
+        let ask = forge::arp(false, (mac, own), ([0; 6], to), forge::marker());
+        self.send(of, &forge::frame(self.gateway(of)?, mac, forge::EtherTypes::ARP.0, &ask))
     }
 
     fn station(&self, name: &str) -> Result<&Station> {

@@ -12,10 +12,12 @@
 //! | `frames` | frames that are neither untagged IP nor ARP |
 //! | `neighbours` | another's hardware address, ARP, neighbour and router advertisements, redirects |
 //! | `reflected` | the node, or the victim itself, answers for the attacker |
+//! | `honest` | what must pass: addresses, Services, masquerading, discovery |
 
 mod addresses;
 mod attack;
 mod frames;
+mod honest;
 mod neighbours;
 mod openers;
 mod reflected;
@@ -28,6 +30,7 @@ use samples::testbed_spec::{Between, Network};
 
 fn all() -> Vec<Attack> {
     [
+        honest::WAYS,
         tunnels::ATTACKS,
         openers::ATTACKS,
         addresses::ATTACKS,
@@ -35,6 +38,8 @@ fn all() -> Vec<Attack> {
         reflected::ATTACKS,
         // Last, because they move pods' places.
         neighbours::ATTACKS,
+        // Again: no attack may leave an honest way broken.
+        honest::WAYS,
     ]
     .concat()
 }

@@ -12,7 +12,7 @@ use netbed::forge::{
 };
 use samples::testbed_spec::pod_address;
 
-use super::attack::{ANYWHERE, Attack, BRIDGE, GATEWAY, On, Try};
+use super::attack::{ANYWHERE, Attack, BRIDGE, GATEWAY, Must, On, Try};
 
 const BASE: Attack = Attack {
     point: "A5",
@@ -24,7 +24,7 @@ const BASE: Attack = Attack {
     cases: &[("attacker", "friend"), ("attacker", "prisoner"), ("prisoner", "friend")],
     ways: &[Way::Neighbour, Way::Broadcast],
     run: |_| Ok(false),
-    open: None,
+    must: Must::Stop,
 };
 
 const ONE: &[(&str, &str)] = &[("attacker", "victim"), ("attacker", "bystander")];
@@ -278,8 +278,17 @@ fn taken(t: &Try<'_>, cover: Cover) -> Result<bool> {
     let packet = udp(t.fresh(t.address("friend")?), t.fresh(t.target()?), &told);
     t.arena.packet("friend", Way::Neighbour, t.to, &packet)?;
     let taken = t.arena.arrives(t.from, told)?;
-    t.arena.restore_places()?;
+    t.arena.restore_place(t.to)?;
     Ok(taken)
+}
+
+/// What the receiver believes now must not disturb the attacks that follow.
+fn forget(t: &Try<'_>) -> Result<()> {
+    if t.to == "node-1" {
+        return Ok(());
+    }
+    t.arena.restore_place("victim")?;
+    t.arena.forget_neighbours(t.to)
 }
 
 fn destination(t: &Try<'_>) -> Result<Mac> {
@@ -296,7 +305,7 @@ fn arped(t: &Try<'_>, reply: bool, mac: Mac, claimed: Ipv4Addr) -> Result<bool> 
     let claim = arp(reply, (t.arena.mac(t.from)?, claimed), (t.arena.mac(t.to)?, target), marker);
     t.arena.send(t.from, &forge::frame(destination(t)?, mac, &[8, 6], &claim))?;
     let arrived = t.arrives(marker)?;
-    t.arena.restore_places()?;
+    forget(t)?;
     Ok(arrived)
 }
 
@@ -335,7 +344,7 @@ fn advertised(t: &Try<'_>, source: Ipv6Addr, target: Ipv6Addr) -> Result<bool> {
 fn said(t: &Try<'_>, packet: &Packet, marker: forge::Marker) -> Result<bool> {
     say(t, &packet.to_bytes())?;
     let arrived = t.arrives(marker)?;
-    t.arena.restore_places()?;
+    forget(t)?;
     Ok(arrived)
 }
 

@@ -8,7 +8,7 @@ use anyhow::Result;
 use netbed::arena::{CLUSTER_IPS, Way};
 use netbed::forge::{SCTP_DATA, SCTP_HEARTBEAT, echo, icmp, marker, sctp, udp};
 
-use super::attack::{ALL_PAIRS, ALL_WAYS, ANYWHERE, Attack, GATEWAY, On, TO_VICTIMS, Try};
+use super::attack::{ALL_PAIRS, ALL_WAYS, ANYWHERE, Attack, GATEWAY, Must, On, TO_VICTIMS, Try};
 
 const BASE: Attack = Attack {
     point: "A6",
@@ -19,7 +19,7 @@ const BASE: Attack = Attack {
     cases: &[("attacker", "victim"), ("attacker-2", "victim"), ("outsider", "victim")],
     ways: GATEWAY,
     run: |_| Ok(false),
-    open: None,
+    must: Must::Stop,
 };
 
 pub const ATTACKS: &[Attack] = &[

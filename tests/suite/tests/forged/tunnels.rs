@@ -10,7 +10,7 @@ use netbed::forge::{self, Packet, marker, udp};
 use netbed::testbed::tunnel_hardware;
 use samples::testbed_spec::{Between, pod_address};
 
-use super::attack::{Attack, GATEWAY, On, TO_VICTIMS, TUNNELS, Try, VXLAN};
+use super::attack::{Attack, GATEWAY, Must, On, TO_VICTIMS, TUNNELS, Try, VXLAN};
 
 const BASE: Attack = Attack {
     point: "A0",
@@ -21,7 +21,7 @@ const BASE: Attack = Attack {
     cases: TO_VICTIMS,
     ways: GATEWAY,
     run: |_| Ok(false),
-    open: None,
+    must: Must::Stop,
 };
 
 const FROM_PRISONER: &[(&str, &str)] =
@@ -87,7 +87,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "tunnel: a host of the network as a node",
         cases: FROM_OUTSIDER,
         run: |t| forged_outer(t, 1),
-        open: Some("a node cannot tell who sent a packet of the nodes' network"),
+        must: Must::StayOpen("a node cannot tell who sent a packet of the nodes' network"),
         ..BASE
     },
     Attack { name: "tunnel: opener, then replies", run: opener, ..BASE },
