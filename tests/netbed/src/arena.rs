@@ -293,12 +293,18 @@ impl Arena {
         self.station(at)?.catch(marker, self.patience)
     }
 
-    /// Lets a pod forget its neighbours.
+    /// Forgets all neighbours, and lets every bridge learn the pods' places anew.
     ///
     /// # Errors
-    /// When `ip` fails.
-    pub fn forget_neighbours(&self, of: &str) -> Result<()> {
-        self.endpoint(of)?.namespace.ip("neigh flush all")
+    /// When `ip` fails or a frame cannot be sent.
+    pub fn restore(&self) -> Result<()> {
+        for endpoint in self.testbed.endpoints() {
+            endpoint.namespace.ip("neigh flush all")?;
+            if endpoint.is_pod() {
+                self.restore_place(short(&endpoint.name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets the bridge learn a pod's place anew: the pod asks for its gateway.

@@ -191,12 +191,12 @@ struct Counts {
     with: u32,
 }
 
-/// Makes all attacks without a table and with one. Fails when one does not work
+/// Makes all attacks of these rounds without a table and with one. Fails when one does not work
 /// without, or works with the table.
-pub fn check(attacks: &[Attack], mut arena: Arena) -> Result<()> {
-    let before = run(attacks, &arena)?;
+pub fn check(rounds: &[Vec<Attack>], mut arena: Arena) -> Result<()> {
+    let before = run(rounds, &arena)?;
     arena.enforce()?;
-    let after = run(attacks, &arena)?;
+    let after = run(rounds, &arena)?;
     let (mut rows, mut wrong) = (Vec::<(Row, Counts)>::new(), String::new());
     for ((attack, row, detail, without), (.., with)) in before.into_iter().zip(after) {
         if !without {
@@ -226,11 +226,15 @@ pub fn check(attacks: &[Attack], mut arena: Arena) -> Result<()> {
 
 type Results<'a> = Vec<(&'a Attack, Row, String, bool)>;
 
-fn run<'a>(attacks: &'a [Attack], arena: &Arena) -> Result<Results<'a>> {
+fn run<'a>(rounds: &'a [Vec<Attack>], arena: &Arena) -> Result<Results<'a>> {
     let mut results = Vec::new();
-    for attack in attacks {
-        let tries = attack.all(arena)?.into_iter();
-        results.extend(tries.map(|(row, detail, worked)| (attack, row, detail, worked)));
+    for attacks in rounds {
+        for attack in attacks {
+            let tries = attack.all(arena)?.into_iter();
+            results.extend(tries.map(|(row, detail, worked)| (attack, row, detail, worked)));
+        }
+        // What kernels were made to believe must not disturb what follows.
+        arena.restore()?;
     }
     Ok(results)
 }
