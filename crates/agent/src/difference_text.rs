@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use ruleset::{Chain, Element, Name, Rule, Ruleset, Set, text};
+use ruleset::{Chain, Element, Name, Rule, Ruleset, Set, SetType, TableFamily, text};
 use similar::{ChangeTag, TextDiff};
 
 /// The difference as text, a paragraph for each object: `-` for what the kernel
 /// has, `+` for what it would get. Empty if there is none. Comments of sets,
 /// maps and chains never change once these exist, and do not count.
 pub fn describe(old: Option<&Ruleset>, new: &Ruleset) -> String {
-    let nothing = Ruleset::new(new.table.clone());
+    let nothing = Ruleset::of(new.id());
     let before = old.unwrap_or(&nothing);
     let mut out = String::new();
     if old.is_none() {
-        line(&mut out, format_args!("+ table inet {}", new.table));
+        line(&mut out, format_args!("+ table {}", new.id()));
     }
     for name in names(before.sets.keys(), new.sets.keys()) {
         set(&mut out, name, before.sets.get(name), new.sets.get(name));
@@ -24,7 +24,7 @@ pub fn describe(old: Option<&Ruleset>, new: &Ruleset) -> String {
     }
     for name in names(before.chains.keys(), new.chains.keys()) {
         let [before, after] = [before, new].map(|one| one.chains.get(name).map(|chain| &**chain));
-        chain(&mut out, name, before, after);
+        chain(&mut out, new.family, name, before, after);
     }
     out
 }
@@ -42,15 +42,16 @@ fn set(out: &mut String, name: &Name, before: Option<&Set>, after: Option<&Set>)
     }
     let comment = after.or(before).and_then(|set| set.comment.as_ref());
     heading(out, "set", name, comment.map(|comment| comment.as_str()), (before, after));
-    let elements = |set: Option<&Set>| -> BTreeSet<Element> {
-        set.iter().flat_map(|set| &set.elements).copied().collect()
+    let elements = |set: Option<&Set>| -> BTreeSet<(SetType, Element)> {
+        let typed = |set: &Set| set.elements.iter().map(|one| (set.set_type, *one)).collect();
+        set.map(typed).unwrap_or_default()
     };
     let (before, after) = (elements(before), elements(after));
-    for element in before.difference(&after) {
-        line(out, format_args!("-     {}", text::element(element)));
+    for (set_type, element) in before.difference(&after) {
+        line(out, format_args!("-     {}", text::element(*set_type, element)));
     }
-    for element in after.difference(&before) {
-        line(out, format_args!("+     {}", text::element(element)));
+    for (set_type, element) in after.difference(&before) {
+        line(out, format_args!("+     {}", text::element(*set_type, element)));
     }
 }
 
@@ -72,7 +73,13 @@ fn map(out: &mut String, name: &Name, before: &Ruleset, after: &Ruleset) {
     }
 }
 
-fn chain(out: &mut String, name: &Name, before: Option<&Chain>, after: Option<&Chain>) {
+fn chain(
+    out: &mut String,
+    family: TableFamily,
+    name: &Name,
+    before: Option<&Chain>,
+    after: Option<&Chain>,
+) {
     if before.map(|chain| &chain.rules) == after.map(|chain| &chain.rules) {
         return;
     }
@@ -80,7 +87,7 @@ fn chain(out: &mut String, name: &Name, before: Option<&Chain>, after: Option<&C
     heading(out, "chain", name, comment.map(|comment| comment.as_str()), (before, after));
     let rules = |chain: Option<&Chain>| -> Vec<String> {
         let rules: &[Rule] = chain.map_or(&[], |chain| &chain.rules);
-        rules.iter().map(text::rule).collect()
+        rules.iter().map(|rule| text::rule(family, rule)).collect()
     };
     let (before, after) = (rules(before), rules(after));
     let (before, after): (Vec<&str>, Vec<&str>) =

@@ -1,7 +1,7 @@
 //! Tables of other versions of nftpol.
 
 use nft::{ReadError, SendError};
-use ruleset::Name;
+use ruleset::TableId;
 
 use crate::Sink;
 
@@ -16,13 +16,15 @@ pub enum RemoveError {
     Send(#[from] SendError),
 }
 
-/// Removes tables of other versions once ours enforces. Returns their names.
+/// Removes tables of other versions once ours enforce. Returns what they were.
+/// Ours are of both families; the pipeline itself removes a bridge table of ours
+/// that is not needed.
 ///
 /// # Errors
 /// See [`RemoveError`].
-pub fn remove(kernel: &mut impl Sink) -> Result<Vec<Name>, RemoveError> {
+pub fn remove(kernel: &mut impl Sink) -> Result<Vec<TableId>, RemoveError> {
     let ours = compiler::scaffold::table();
-    let others: Vec<_> = kernel.tables()?.into_iter().filter(|table| *table != ours).collect();
+    let others: Vec<_> = kernel.tables()?.into_iter().filter(|table| table.name != ours).collect();
     for table in &others {
         kernel.delete_table(table)?;
     }

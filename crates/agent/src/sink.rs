@@ -1,7 +1,7 @@
 //! Where batches go: the kernel, or a model of it in tests.
 
 use nft::{Dump, Generation, Kernel, ReadError, SendError, TableFingerprint};
-use ruleset::{Batch, Name};
+use ruleset::{Batch, Name, TableId};
 
 /// What the pipeline needs of a kernel.
 pub trait Sink {
@@ -15,7 +15,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// As there.
-    fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError>;
+    fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError>;
 
     /// See [`Kernel::send`].
     ///
@@ -23,7 +23,7 @@ pub trait Sink {
     /// As there.
     fn send(
         &mut self,
-        table: &Name,
+        table: &TableId,
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError>;
@@ -34,7 +34,7 @@ pub trait Sink {
     /// As there.
     fn fingerprint(
         &mut self,
-        table: &Name,
+        table: &TableId,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError>;
 
@@ -42,13 +42,13 @@ pub trait Sink {
     ///
     /// # Errors
     /// As there.
-    fn tables(&mut self) -> Result<Vec<Name>, ReadError>;
+    fn tables(&mut self) -> Result<Vec<TableId>, ReadError>;
 
     /// See [`Kernel::delete_table`].
     ///
     /// # Errors
     /// As there.
-    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError>;
+    fn delete_table(&mut self, table: &TableId) -> Result<bool, SendError>;
 }
 
 impl Sink for Kernel {
@@ -56,13 +56,13 @@ impl Sink for Kernel {
         Self::generation(self)
     }
 
-    fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
+    fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError> {
         Self::dump(self, table)
     }
 
     fn send(
         &mut self,
-        table: &Name,
+        table: &TableId,
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
@@ -71,17 +71,17 @@ impl Sink for Kernel {
 
     fn fingerprint(
         &mut self,
-        table: &Name,
+        table: &TableId,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError> {
         Self::fingerprint(self, table, chain)
     }
 
-    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+    fn tables(&mut self) -> Result<Vec<TableId>, ReadError> {
         Self::tables(self)
     }
 
-    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+    fn delete_table(&mut self, table: &TableId) -> Result<bool, SendError> {
         Self::delete_table(self, table)
     }
 }

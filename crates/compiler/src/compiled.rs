@@ -16,8 +16,10 @@ use crate::{Layout, Options, Place, scaffold};
 /// The maps are persistent: a clone costs nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiled {
-    /// The table.
+    /// The table `inet nftpol`.
     pub ruleset: Ruleset,
+    /// The table `bridge nftpol`; `None` while no bound pod is on a bridge.
+    pub bridge: Option<Ruleset>,
     /// What people should know about their objects.
     pub diagnostics: Arc<[Diagnostic]>,
     /// The signature of each signature chain.
@@ -33,6 +35,7 @@ impl Compiled {
     pub fn of_nothing(place: &Place, options: &Options) -> Self {
         Self {
             ruleset: scaffold::of(place, false, options.log.is_some()),
+            bridge: None,
             diagnostics: Arc::default(),
             signatures: OrdMap::new(),
             rule_sources: OrdMap::new(),

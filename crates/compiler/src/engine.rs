@@ -15,6 +15,7 @@
 //!                    +- chains with it in their signature: new rules -> sets in use
 //! ```
 
+mod binding;
 mod chains;
 mod in_use;
 mod output;
@@ -25,10 +26,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{Diagnostic, ObjectKey, Pod, Snapshot, SnapshotDiff};
+use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Snapshot, SnapshotDiff};
 
 use crate::cluster_index::is_local;
 use crate::{ClusterIndex, Compiled, Options, Place};
+use binding::{Binding, Change};
 use output::Output;
 use port_names::PortNames;
 
@@ -42,6 +44,8 @@ pub struct Engine {
     diagnostics: BTreeMap<ObjectKey, Vec<Diagnostic>>,
     /// The output for the forward hook.
     forward: Output,
+    /// The binding of pods to their interfaces.
+    binding: Binding,
 }
 
 /// What every output reads.
@@ -69,6 +73,7 @@ impl Engine {
     pub fn new(options: Options) -> Self {
         Self {
             forward: Output::new(&Place::forward(), &options),
+            binding: Binding::new(&Place::forward()),
             options,
             cluster: ClusterIndex::default(),
             port_names: PortNames::default(),
@@ -86,20 +91,27 @@ impl Engine {
         self.cluster.snapshot()
     }
 
+    /// The last network.
+    pub fn network(&self) -> &NodeNetwork {
+        self.binding.network()
+    }
+
     /// What the last snapshot compiles to.
     pub fn compiled(&self) -> &Compiled {
         &self.forward.compiled
     }
 
-    /// Goes on to a snapshot, at the cost of its difference from the last one
-    /// (see [`Snapshot::diff`]).
-    pub fn update(&mut self, snapshot: &Snapshot) -> &Compiled {
+    /// Goes on to a snapshot and a network, at the cost of their difference from
+    /// the last ones (see [`Snapshot::diff`]).
+    pub fn update(&mut self, snapshot: &Snapshot, network: &NodeNetwork) -> &Compiled {
         let diff = self.snapshot().diff(snapshot);
         let touched = self.touched(snapshot, &diff);
         let before = self.cluster.follow(snapshot, &diff);
         let pods = self.affected(&before, &diff, &touched);
         let renamed = self.follow_port_names(&before, &diff);
-        self.recompile(&Impact { touched, pods, policies: diff.policies });
+        let impact = Impact { touched, pods, policies: diff.policies };
+        self.recompile(&impact);
+        self.bind(network, &before, &diff.pods, &impact.pods);
         self.diagnose(renamed)
     }
 
@@ -115,6 +127,22 @@ impl Engine {
     fn recompile(&mut self, impact: &Impact) {
         let input = Input { cluster: &self.cluster, options: &self.options };
         self.forward.update(input, impact);
+    }
+
+    /// Binds pods to their interfaces. `changed`: pods that changed since `before`.
+    /// `affected`: those that may be isolated now and were not, or the reverse.
+    fn bind(
+        &mut self,
+        network: &NodeNetwork,
+        before: &Snapshot,
+        changed: &BTreeSet<ObjectKey>,
+        affected: &BTreeSet<ObjectKey>,
+    ) {
+        let snapshots = [before, self.cluster.snapshot()];
+        let pods = changed.iter().map(|key| snapshots.map(|one| one.pods.get(key).cloned()));
+        let change = Change { network, pods: &pods.collect::<Vec<_>>(), affected };
+        let (isolated, compiled) = self.forward.parts();
+        self.binding.update(&change, |pod| isolated.contains_key(pod), compiled);
     }
 
     /// The addresses of changed pods, old and new, and of all pods in changed

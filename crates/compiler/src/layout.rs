@@ -1,15 +1,16 @@
 //! Which addresses a table of ours judges, and where.
 //!
 //! In: a table, compiled or read back from the kernel. Out: which addresses it
-//! isolates, by which chain it judges each, and what it does beside that.
+//! isolates, by which chain it judges each, what it does beside that, and which
+//! addresses it binds to which interface.
 //! Callers need no name of a set, map or chain.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::Direction;
-use ruleset::{Chain, Element, Family, Name, Rule, Ruleset};
+use policy::{Claims, Direction, InterfaceIndex, Mac};
+use ruleset::{Chain, Element, Family, Key, Name, Rule, Ruleset};
 
 use crate::scaffold;
 
@@ -29,6 +30,27 @@ impl<'a> Layout<'a> {
     /// Each direction with each family.
     pub fn sides() -> impl Iterator<Item = (Direction, Family)> {
         Direction::BOTH.into_iter().flat_map(|one| Family::BOTH.map(|family| (one, family)))
+    }
+
+    /// What these tables bind: after a restart, what was known before. Of a bridged
+    /// pod, the `inet` table names the bridge, which is no port.
+    pub fn claims(inet: &Ruleset, bridge: Option<&Ruleset>) -> Claims {
+        let mut claims = Claims::default();
+        let names = Family::BOTH.map(scaffold::binding::own_set);
+        let names = names.into_iter().chain([scaffold::bridge::speakers_set()]);
+        let names: Vec<Name> = names.collect();
+        for table in [inet].into_iter().chain(bridge) {
+            let sets = names.iter().filter_map(|name| table.sets.get(name));
+            for element in sets.flat_map(|set| &set.elements) {
+                let Element::Key(Key { interface: Some(index), mac, address }) = *element else {
+                    continue;
+                };
+                let claim = claims.0.entry(InterfaceIndex(index)).or_default();
+                claim.mac = claim.mac.max(mac.map(Mac));
+                claim.addresses.extend(address);
+            }
+        }
+        claims
     }
 
     /// The local addresses that are isolated in a direction, in order.
@@ -79,20 +101,20 @@ impl<'a> Layout<'a> {
     }
 
     /// Whether this table and an earlier one are the same but for the chains of
-    /// pods, the sets these use, and the edges.
+    /// pods, the sets these use, the edges, and who is bound to which interface.
     pub fn same_frame(self, earlier: Layout<'_>) -> bool {
         let (before, after) = (earlier.ruleset, self.ruleset);
         let of_pods: BTreeSet<&Name> =
             after.maps.values().flat_map(|map| map.entries.values()).collect();
         let edges = scaffold::edges_chain();
-        let isolated: BTreeSet<Name> =
-            Self::sides().map(|(one, family)| scaffold::isolated_set(one, family)).collect();
+        let isolated = Self::sides().map(|(one, family)| scaffold::isolated_set(one, family));
+        let changing: BTreeSet<Name> = isolated.chain(scaffold::binding_sets()).collect();
         let mut frame =
             after.chains.iter().filter(|(name, _)| !of_pods.contains(name) && **name != edges);
         frame.all(|(name, chain)| {
             let sets = chain.rules.iter().flat_map(Rule::lookups);
             let mut constants =
-                sets.filter(|name| !isolated.contains(*name) && after.sets.contains_key(*name));
+                sets.filter(|name| !changing.contains(*name) && after.sets.contains_key(*name));
             same_rules(before.chains.get(name), Some(chain))
                 && constants.all(|set| before.sets.get(set) == after.sets.get(set))
         })

@@ -1,29 +1,47 @@
 //! The part of a table that does not depend on the policies.
 //!
-//! In: the place, whether a pod of this node is isolated, whether to log.
-//! Out: a table with the base chain, the dispatch and the constant sets.
+//! In: the place, whether a pod of this node is isolated, whether to log, and what
+//! the node's network asks for. Out: a table with its base chains, the dispatch and
+//! the constant sets.
+//! Never: pods, ports or addresses.
 //!
-//! Hooks of the `inet` family on a packet between pods, by priority:
+//! Hooks that a frame and its packet pass between pods, in this order. A frame from
+//! one port of a bridge to another passes those of `inet` because `br_netfilter`
+//! calls them from within the bridge's own:
 //!
-//! | hook | priority | who |
-//! |---|---|---|
-//! | prerouting | -200 | connection tracking |
-//! | prerouting | -100 | kube-proxy: Service address to pod address |
-//! | forward | **-1** | **nftpol** |
-//! | forward | 0 | kube-proxy's own filter, firewalld and others |
-//! | postrouting | 100 | masquerading |
+//! | family | hook | priority | who |
+//! |---|---|---|---|
+//! | bridge | prerouting | **-310** | **nftpol: `from`** ([`bridge`]) |
+//! | bridge | prerouting | 0 | br_netfilter: the hooks of `inet`, up to the end of prerouting |
+//! | inet | prerouting | -400 | defragmentation |
+//! | inet | prerouting | **-310** | **nftpol: `bind`** ([`binding`]) |
+//! | inet | prerouting | -300 | raw tables of others |
+//! | inet | prerouting | -200 | connection tracking |
+//! | inet | prerouting | -100 | kube-proxy: Service address to pod address |
+//! | inet | input | **-1** | **nftpol: `input`**, for packets to the node ([`tunnels`]) |
+//! | inet | forward | **-1** | **nftpol: `forward`** ([`forward`]) |
+//! | inet | forward | 0 | kube-proxy's own filter, firewalld and others |
+//! | inet | postrouting | 100 | masquerading |
+//! | bridge | postrouting | **310** | **nftpol: `to`** ([`bridge`]) |
+//!
+//! More than one base chain is safe because each only drops, and depends on nothing
+//! that changes together with an element that another chain reads.
 //!
 //! ```text
-//! forward -+- established, related -> accept
-//!          +- TCP that opens no flow -> midflow - source or destination isolated either way -> drop
+//! forward -+- established -> accept
+//!          +- redirect of ICMP -> drop
+//!          +- related -> accept
+//!          +- TCP or SCTP that opens no flow -> midflow - source or destination isolated either way -> drop
 //!          +- broadcast or multicast frame -> edges
+//!          +- destination a node -> tunnels                                      (only while the node has tunnels)
 //!          +- source in isolated.e4      -> egress4  - vmap by source      -> e.<signature>  (return: continue)
 //!          +- destination in isolated.i4 -> ingress4 - vmap by destination -> i.<signature>  (accept)
 //!          +- IPv6 -> six -+- neighbour discovery that no router has passed on -> accept
 //!          |               +- to or from link-local, to multicast -> edges
-//!          |               +- the same two steps for IPv6
-//!          |               +- unknown
+//!          |               +- the same steps for IPv6: tunnels, egress6, ingress6
+//!          |               +- strays, unknown
 //!          +- to multicast, to 255.255.255.255 -> edges
+//!          +- strays                                                             (only while a port is bound)
 //!          +- unknown (empty: a slot)
 //!
 //! edges, while a pod of this node is isolated (else empty):
@@ -47,6 +65,13 @@
 //! sends to itself through a Service begins with a SYN like any flow. The node's
 //! own packets never pass these rules.
 //!
+//! SCTP is alike: connection tracking takes a HEARTBEAT for the start of a flow
+//! (`sctp_new`, net/netfilter/nf_conntrack_proto_sctp.c, 6.18), and a pod's stack
+//! sends one by itself. So a new SCTP flow at an isolated pod begins with an INIT.
+//!
+//! A redirect quotes a packet of the flow that it redirects, so connection tracking
+//! calls it `related`. No pod may send one, so it is dropped before that.
+//!
 //! Each rule of `midflow` asks one set. An address that is isolated before and
 //! after a change, even if in another direction, is in one of its two sets at all
 //! times. Those sets are gates: elements are added before others are removed.
@@ -58,30 +83,57 @@
 //! one neighbour. Two things still get through, and only to a neighbour on the
 //! same bridge: a packet in such a frame to the subnet's own broadcast address,
 //! which no rule here knows, and data hidden in neighbour or listener discovery.
+//! While the pods' ports are bound, the first does not reach an isolated pod.
 
-use policy::Direction;
+mod addresses;
+pub mod binding;
+pub mod bridge;
+mod forward;
+pub mod tunnels;
+
+use std::net::IpAddr;
+
+use imbl::OrdSet;
+use policy::{BoundBridge, BoundPort, Direction, InterfaceIndex, Tunnel};
 use ruleset::{
-    AddressRange, AddressTest, BaseChain, Chain, Comment, CtStates, Element, Family, Field, Finish,
-    Match, Name, Rule, Ruleset, Set, SetType, Verdict, VerdictMap,
+    Chain, Comment, Element, Family, Field, Finish, Match, Name, Rule, Ruleset, Set, SetType,
+    TableFamily, Verdict, VerdictMap,
 };
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::Place;
 use crate::names::constant;
 
-/// ICMPv6 types of neighbour discovery (RFC 4861, 4).
-const NEIGHBOUR_DISCOVERY: [u8; 5] = [133, 134, 135, 136, 137];
+/// What the chains need to know of the node's network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// Whether a port is bound to a pod.
+    pub is_bound: bool,
+    /// What the node unwraps.
+    pub tunnels: OrdSet<Tunnel>,
+    /// Whether only nodes may send into tunnels. Their addresses are then known.
+    pub only_nodes: bool,
+}
 
-/// The hop limit that a receiver of neighbour discovery demands. It shows that no
-/// router has forwarded the packet: each one subtracts one (RFC 4861, 6.1, 7.1 and
-/// 8.1), and Linux does so before the forward hook (`ip6_forward`, net/ipv6/ip6_output.c, 6.18).
-const NEIGHBOUR_HOP_LIMIT: u8 = 255;
+impl Network {
+    /// One for which the table has all its sets.
+    pub(crate) fn everything() -> Self {
+        let tunnels = OrdSet::unit(Tunnel::Udp(0));
+        Self { is_bound: true, tunnels, only_nodes: true }
+    }
+}
 
-/// ICMPv6 types of multicast listener discovery (RFC 2710, 3; version 2: RFC
-/// 3810, 5.2). A bridge with snooping delivers groups by them.
-const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
+/// An element of a set, and of which table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Placed {
+    /// The family of the table.
+    pub table: TableFamily,
+    /// The set.
+    pub set: Name,
+    /// The element.
+    pub element: Element,
+}
 
-/// The table of the forward hook. A later schema is `nftpol-2` and so on.
+/// The tables. A later schema is `nftpol-2` and so on.
 pub fn table() -> Name {
     constant("nftpol")
 }
@@ -134,23 +186,67 @@ pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
         let set = Set::new(SetType::AddressPair(family), Some(comment));
         ruleset.sets.insert(self_set(family), set);
     }
-    let mut types = |name, comment: &str, types: &[u8]| {
-        let set = Set::new(SetType::Icmpv6Type, Some(Comment::new(comment)));
-        ruleset.sets.insert(name, set.with(types.iter().copied().map(Element::Icmpv6Type)));
-    };
-    types(neighbour_discovery(), "neighbour discovery", &NEIGHBOUR_DISCOVERY);
-    types(listener_discovery(), "multicast listener discovery", &LISTENER_DISCOVERY);
-    ruleset.chains.insert(constant("midflow"), midflow().into());
+    forward::add(&mut ruleset);
     shut_edges(&mut ruleset, isolated);
-    ruleset.chains.insert(constant("six"), six().into());
-    ruleset.chains.insert(constant("unknown"), unknown().into());
-    ruleset.chains.insert(place.chain.clone(), first(place.base).into());
+    fit(&mut ruleset, place, &Network::default());
     ruleset
 }
 
 /// Drops link-local, broadcast and multicast packets, or lets them pass.
 pub(crate) fn shut_edges(ruleset: &mut Ruleset, isolated: bool) {
-    ruleset.chains.insert(edges_chain(), edges(isolated).into());
+    ruleset.chains.insert(edges_chain(), forward::edges(isolated).into());
+}
+
+/// Makes the chains fit to a network. Sets that come are empty.
+pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
+    ruleset.chains.insert(constant("six"), forward::six(network).into());
+    ruleset.chains.insert(place.chain.clone(), forward::first(place.base, network).into());
+    let parts = [
+        (network.is_bound, binding::sets(), binding::chains()),
+        (!network.tunnels.is_empty(), tunnels::sets(), tunnels::chains(network)),
+    ];
+    for (is_there, sets, chains) in parts {
+        for (name, set) in sets {
+            match is_there {
+                true => drop(ruleset.sets.entry(name).or_insert(set)),
+                false => drop(ruleset.sets.remove(&name)),
+            }
+        }
+        for (name, chain) in chains {
+            match is_there {
+                true => drop(ruleset.chains.insert(name, chain.into())),
+                false => drop(ruleset.chains.remove(&name)),
+            }
+        }
+    }
+}
+
+/// The sets of the `inet` table that change with ports, bridges and nodes.
+pub(crate) fn binding_sets() -> impl Iterator<Item = Name> {
+    let sets = binding::sets().into_iter().chain(tunnels::sets());
+    sets.filter(|(_, set)| set.elements.is_empty()).map(|(name, _)| name)
+}
+
+/// The elements of a bound port in both tables. `guarded`: whether its pod is
+/// isolated in a direction.
+pub fn of_port(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Placed> {
+    let mut placed = binding::of_port(index, port, guarded);
+    if port.bridge.is_some() {
+        placed.extend(bridge::of_port(index, port, guarded));
+    }
+    placed
+}
+
+/// The elements of a bridge with bound ports in both tables.
+pub fn of_bridge(index: InterfaceIndex, bridge: &BoundBridge) -> Vec<Placed> {
+    let mut placed = binding::of_bridge(index, bridge);
+    placed.extend(bridge::of_bridge(bridge));
+    placed
+}
+
+/// The elements of a node's address.
+pub fn of_node(address: IpAddr) -> Placed {
+    tunnels::of_node(address)
 }
 
 fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
@@ -163,90 +259,18 @@ fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
     let vmap = Finish::Dispatch(field(direction), family, name.clone());
     let look_up = Rule { matches: vec![], log: None, finish: Some(vmap), comment: None };
     let rules = vec![look_up, Rule::new([], Verdict::Drop)];
-    ruleset.chains.insert(name, Chain { base: None, comment: None, rules }.into());
+    ruleset.chains.insert(name, plain(None, rules).into());
 }
 
-/// The base chain: the first that a packet meets.
-fn first(base: BaseChain) -> Chain {
-    let known = CtStates { established: true, related: true };
-    let rules = vec![
-        Rule::new([Match::CtState(known)], Verdict::Accept),
-        Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
-        Rule::new([Match::NotToHost], Verdict::Jump(edges_chain())),
-        isolated_rule(Direction::Egress, Family::V4),
-        isolated_rule(Direction::Ingress, Family::V4),
-        Rule::new([Match::Family(Family::V6)], Verdict::Goto(constant("six"))),
-        edge_rule(Field::Destination, multicast4()),
-        edge_rule(Field::Destination, AddressRange::single(Ipv4Addr::BROADCAST.into())),
-        Rule::new([], Verdict::Jump(constant("unknown"))),
-    ];
-    Chain { base: Some(base), comment: None, rules }
+/// A chain that is only jumped to.
+fn plain(comment: Option<&str>, rules: Vec<Rule>) -> Chain {
+    Chain { base: None, comment: comment.map(Comment::new), rules }
 }
 
-/// Drops packets from or to an isolated pod.
-fn midflow() -> Chain {
-    let comment = Comment::new("TCP that opens no flow: not from or to an isolated pod");
-    let mut rules = Vec::new();
-    for family in Family::BOTH {
-        for end in [Field::Source, Field::Destination] {
-            rules.extend(Direction::BOTH.map(|direction| {
-                let test = AddressTest::Set(family, isolated_set(direction, family));
-                Rule::new([Match::Address(end, test)], Verdict::Drop)
-            }));
-        }
-    }
-    Chain { base: None, comment: Some(comment), rules }
-}
-
-fn six() -> Chain {
-    let rules = vec![
-        neighbour_rule(),
-        edge_rule(Field::Source, link_local()),
-        edge_rule(Field::Destination, link_local()),
-        edge_rule(Field::Destination, multicast6()),
-        isolated_rule(Direction::Egress, Family::V6),
-        isolated_rule(Direction::Ingress, Family::V6),
-        Rule::new([], Verdict::Jump(constant("unknown"))),
-    ];
-    Chain { base: None, comment: Some(Comment::new("IPv6")), rules }
-}
-
-/// Broadcast, multicast and link-local unicast between pods of one bridge. They
-/// reach an isolated pod although they are not sent to an address that it
-/// reports. Listener discovery passes only here: it is sent to groups (RFC 3810,
-/// 5.1.15 and 5.2.14), so it always reaches this chain.
-fn edges(isolated: bool) -> Chain {
-    let comment = Comment::new("beside the pods' addresses; shut while a pod here is isolated");
-    let rules = match isolated {
-        true => vec![
-            neighbour_rule(),
-            Rule::new([Match::Icmpv6Type(listener_discovery())], Verdict::Accept),
-            Rule::new([], Verdict::Drop),
-        ],
-        false => vec![],
-    };
-    Chain { base: None, comment: Some(comment), rules }
-}
-
-fn unknown() -> Chain {
-    let comment = Comment::new("a slot: local addresses that no pod is known for");
-    Chain { base: None, comment: Some(comment), rules: vec![] }
-}
-
-fn neighbour_rule() -> Rule {
-    let types = Match::Icmpv6Type(neighbour_discovery());
-    Rule::new([Match::HopLimit(NEIGHBOUR_HOP_LIMIT), types], Verdict::Accept)
-}
-
-fn edge_rule(field: Field, range: AddressRange) -> Rule {
-    let test = AddressTest::In(range);
-    Rule::new([Match::Address(field, test)], Verdict::Jump(edges_chain()))
-}
-
-fn isolated_rule(direction: Direction, family: Family) -> Rule {
-    let test = AddressTest::Set(family, isolated_set(direction, family));
-    let target = Verdict::Jump(dispatch(direction, family));
-    Rule::new([Match::Address(field(direction), test)], target)
+/// A constant set of ICMPv6 types.
+fn types(name: Name, comment: &str, types: &[u8]) -> (Name, Set) {
+    let set = Set::new(SetType::Icmpv6Type, Some(Comment::new(comment)));
+    (name, set.with(types.iter().copied().map(Element::Icmpv6Type)))
 }
 
 /// Whose chain it is: the source's for egress, the destination's for ingress.
@@ -264,36 +288,27 @@ fn letter(direction: Direction) -> char {
     }
 }
 
-fn neighbour_discovery() -> Name {
-    constant("nd")
+/// ICMP's type "redirect" (RFC 792).
+const REDIRECT: u8 = 5;
+
+/// ICMPv6 types of multicast listener discovery (RFC 2710, 3; version 2: RFC
+/// 3810, 5.2). A bridge with snooping delivers groups by them.
+const LISTENER_DISCOVERY: [u8; 4] = [130, 131, 132, 143];
+
+/// ICMPv6 types that only routers send: router advertisement and redirect (RFC
+/// 4861, 4.2 and 4.5).
+const OF_ROUTERS: [u8; 2] = [134, 137];
+
+fn of_routers() -> Name {
+    constant("routers")
 }
 
 fn listener_discovery() -> Name {
     constant("mld")
 }
 
-/// `fe80::/10` (RFC 4291, 2.4).
-fn link_local() -> AddressRange {
-    let first = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0);
-    let last = Ipv6Addr::new(0xfebf, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff);
-    range(first, last)
-}
-
-/// `ff00::/8` (RFC 4291, 2.4).
-fn multicast6() -> AddressRange {
-    let first = Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0);
-    let last = Ipv6Addr::new(0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff, 0xffff);
-    range(first, last)
-}
-
-/// `224.0.0.0/4` (RFC 5771, 3).
-fn multicast4() -> AddressRange {
-    range(Ipv4Addr::new(224, 0, 0, 0), Ipv4Addr::new(239, 255, 255, 255))
-}
-
-#[expect(clippy::expect_used, reason = "two constants in order")]
-fn range(first: impl Into<IpAddr>, last: impl Into<IpAddr>) -> AddressRange {
-    AddressRange::new(first.into(), last.into()).expect("first before last")
+fn routers_rule() -> Rule {
+    Rule::new([Match::Icmpv6Type(of_routers())], Verdict::Drop)
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 //! Never: two requests at the same time.
 
 use nix::errno::Errno;
+use ruleset::TableFamily;
 
 use crate::error::ReadError;
 use crate::ffi::{Body, Messages};
 use crate::netlink::{self, Message};
 use crate::socket::Socket;
+use crate::table_family::nfproto;
 
 /// A socket that numbers its requests.
 pub(crate) struct NetlinkClient {
@@ -32,10 +34,10 @@ pub(crate) enum Answer {
 /// Whether a request asks for one object or for a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// One object.
-    One,
-    /// All objects of family `inet`.
-    All,
+    /// One object of a family, or one without a family.
+    One(TableFamily),
+    /// All objects of a family.
+    All(TableFamily),
     /// All objects of all families.
     AllFamilies,
 }
@@ -67,13 +69,14 @@ impl NetlinkClient {
         mut each: impl FnMut(&Message<'_>) -> Result<(), ReadError>,
     ) -> Result<Answer, ReadError> {
         let number = self.numbers(1);
-        let flags = if scope == Scope::One { 0 } else { libc::NLM_F_DUMP };
+        let (flags, family) = match scope {
+            Scope::One(family) => (0, nfproto(family)),
+            Scope::All(family) => (libc::NLM_F_DUMP, nfproto(family)),
+            Scope::AllFamilies => (libc::NLM_F_DUMP, libc::NFPROTO_UNSPEC as u8),
+        };
         self.request.clear();
-        let pushed = self.request.push(kind, flags, number, body);
+        let pushed = self.request.push(kind, family, flags, number, body);
         pushed.map_err(|_| ReadError::Malformed("a request is too long"))?;
-        if scope == Scope::AllFamilies {
-            self.request.ask_all_families();
-        }
         self.socket.drain();
         self.socket.send(self.request.bytes()).map_err(ReadError::Io)?;
 
@@ -87,7 +90,7 @@ impl NetlinkClient {
                     libc::NLMSG_ERROR | libc::NLMSG_DONE => Some(outcome(&message)?),
                     _ => {
                         each(&message)?;
-                        (scope == Scope::One).then_some(Answer::Whole)
+                        matches!(scope, Scope::One(_)).then_some(Answer::Whole)
                     }
                 };
                 match end {

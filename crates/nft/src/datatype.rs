@@ -3,9 +3,11 @@
 //! Converts [`SetType`] and [`Element`] to numbers and bytes in network order,
 //! and back. Never: anything about messages.
 
+mod binding;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ruleset::{AddressRange, Element, Family, SetType};
+use ruleset::{AddressRange, Element, Family, KeyAddressType, KeyShape, SetType};
 
 /// What the kernel stores about a set's type: nft's number for it, and the
 /// length of a key in bytes. In a concatenation, each field is rounded up to a
@@ -19,15 +21,22 @@ pub(crate) struct KeyType {
     pub(crate) length: u32,
 }
 
+const INTEGER: u32 = 4;
 const IPV4_ADDR: u32 = 7;
 const IPV6_ADDR: u32 = 8;
+const ETHER_ADDR: u32 = 9;
 const INET_SERVICE: u32 = 13;
+const IFACE_INDEX: u32 = 20;
 const ICMPV6_TYPE: u32 = 29;
 const TYPE_BITS: u32 = 6;
 
 /// NFT_REG32_SIZE. The fields of a concatenation are multiples of it, in bytes.
 const FIELD_UNIT: usize = 4;
 const PORT_BYTES: u32 = 2;
+/// A `u32` in host order.
+pub(crate) const INTERFACE_BYTES: u32 = 4;
+/// ETH_ALEN.
+pub(crate) const MAC_BYTES: u32 = 6;
 
 impl KeyType {
     /// The key type of a set.
@@ -40,6 +49,42 @@ impl KeyType {
             SetType::AddressPair(family) => Self::address(family).then(Self::address(family)),
             SetType::Port => Self::PORT,
             SetType::Icmpv6Type => Self { number: ICMPV6_TYPE, length: 1 },
+            SetType::Key(shape) => Self::of_shape(shape),
+        }
+    }
+
+    const fn of_shape(shape: KeyShape) -> Self {
+        let mut key = None;
+        if shape.interface {
+            key = Self::and(key, Self { number: IFACE_INDEX, length: INTERFACE_BYTES });
+        }
+        if shape.mac {
+            key = Self::and(key, Self { number: ETHER_ADDR, length: MAC_BYTES });
+        }
+        if let Some(address) = shape.address {
+            key = Self::and(key, Self::key_address(address));
+        }
+        match key {
+            Some(key) => key,
+            None => Self { number: 0, length: 0 }, // no key has this shape
+        }
+    }
+
+    /// The type of the address in a key. nft takes a target for a number.
+    pub(crate) const fn key_address(address: KeyAddressType) -> Self {
+        match address {
+            KeyAddressType::V4 => Self::address(Family::V4),
+            KeyAddressType::V6 => Self::address(Family::V6),
+            KeyAddressType::Target => {
+                Self { number: INTEGER, length: Self::address(Family::V6).length }
+            }
+        }
+    }
+
+    const fn and(first: Option<Self>, next: Self) -> Option<Self> {
+        match first {
+            Some(first) => Some(first.then(next)),
+            None => Some(next),
         }
     }
 
@@ -93,13 +138,14 @@ pub(crate) fn keys(element: &Element) -> impl Iterator<Item = Key> + use<> {
         Element::Address(address) => (address_bytes(address), None),
         Element::Range(range) => (address_bytes(range.first()), next(range.last())),
         Element::AddressPort(address, port) => {
-            (concatenated(&address_bytes(address), &port.to_be_bytes()), None)
+            (concatenated(&[&address_bytes(address), &port.to_be_bytes()]), None)
         }
         Element::AddressPair(source, destination) => {
-            (concatenated(&address_bytes(source), &address_bytes(destination)), None)
+            (concatenated(&[&address_bytes(source), &address_bytes(destination)]), None)
         }
         Element::Port(port) => (port.to_be_bytes().to_vec(), None),
         Element::Icmpv6Type(number) => (vec![number], None),
+        Element::Key(key) => (binding::bytes(&key), None),
     };
     let end = behind.map(|address| Key { bytes: address_bytes(address), ends_range: true });
     [Key { bytes: first, ends_range: false }].into_iter().chain(end)
@@ -133,6 +179,7 @@ fn element(set_type: SetType, key: &Key) -> Option<Element> {
         }
         SetType::Port => Some(Element::Port(u16::from_be_bytes(bytes.try_into().ok()?))),
         SetType::Icmpv6Type => Some(Element::Icmpv6Type(*bytes.first()?)),
+        SetType::Key(shape) => binding::key(shape, bytes).map(Element::Key),
         SetType::AddressRange(_) | SetType::RateLimit(_) => None,
     }
 }
@@ -180,11 +227,13 @@ fn previous(address: IpAddr) -> Option<IpAddr> {
     })
 }
 
-fn concatenated(first: &[u8], second: &[u8]) -> Vec<u8> {
-    let mut bytes = first.to_vec();
-    bytes.resize(bytes.len().next_multiple_of(FIELD_UNIT), 0);
-    bytes.extend(second);
-    bytes.resize(bytes.len().next_multiple_of(FIELD_UNIT), 0);
+/// The fields in a row, each padded with zeros to whole registers.
+fn concatenated(fields: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for field in fields {
+        bytes.extend_from_slice(field);
+        bytes.resize(bytes.len().next_multiple_of(FIELD_UNIT), 0);
+    }
     bytes
 }
 

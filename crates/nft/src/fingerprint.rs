@@ -3,7 +3,7 @@
 //! Costs microseconds, whatever the table holds. Never: rules or elements, whose
 //! cost grows with the table.
 
-use ruleset::Name;
+use ruleset::{Name, TableId};
 
 use crate::client::{Answer, NetlinkClient, Scope};
 use crate::ffi::Body;
@@ -37,15 +37,16 @@ const CHAIN_USE: u16 = 6;
 /// `NoTable` if either is missing.
 pub(crate) fn fingerprint(
     client: &mut NetlinkClient,
-    table: &Name,
+    table: &TableId,
     chain: &Name,
 ) -> Result<TableFingerprint, ReadFailure> {
-    let asked = named_table(table);
+    let asked = named_table(&table.name);
     let wanted = [TABLE_HANDLE, TABLE_FLAGS, TABLE_USE];
-    let of_table = attributes(client, libc::NFT_MSG_GETTABLE, Body::Table(&asked), &wanted)?;
-    let asked = named_chain(table, chain);
+    let one = Scope::One(table.family);
+    let of_table = attributes(client, libc::NFT_MSG_GETTABLE, one, Body::Table(&asked), &wanted)?;
+    let asked = named_chain(&table.name, chain);
     let wanted = [CHAIN_HANDLE, CHAIN_USE, CHAIN_POLICY];
-    let of_chain = attributes(client, libc::NFT_MSG_GETCHAIN, Body::Chain(&asked), &wanted)?;
+    let of_chain = attributes(client, libc::NFT_MSG_GETCHAIN, one, Body::Chain(&asked), &wanted)?;
     Ok(TableFingerprint { table: of_table, chain: of_chain })
 }
 
@@ -53,20 +54,22 @@ pub(crate) fn fingerprint(
 ///
 /// # Errors
 /// `NoTable` if there is none of this name.
-pub(crate) fn find_table(client: &mut NetlinkClient, table: &Name) -> Result<(), ReadFailure> {
-    let asked = named_table(table);
-    attributes(client, libc::NFT_MSG_GETTABLE, Body::Table(&asked), &[]).map(|_| ())
+pub(crate) fn find_table(client: &mut NetlinkClient, table: &TableId) -> Result<(), ReadFailure> {
+    let asked = named_table(&table.name);
+    let one = Scope::One(table.family);
+    attributes(client, libc::NFT_MSG_GETTABLE, one, Body::Table(&asked), &[]).map(|_| ())
 }
 
 /// The wanted attributes of one object, in their order.
 fn attributes(
     client: &mut NetlinkClient,
     kind: i32,
+    one: Scope,
     body: Body<'_>,
     wanted: &[u16],
 ) -> Result<Vec<u8>, ReadFailure> {
     let mut values = Vec::new();
-    let answer = client.request(kind, Scope::One, body, |message| {
+    let answer = client.request(kind, one, body, |message| {
         for attribute in wanted {
             values.extend_from_slice(message.attribute(*attribute).unwrap_or_default());
         }

@@ -5,18 +5,18 @@
 
 mod well_formed;
 
-use ruleset::{Batch, Element, Name, Ruleset, Set, VerdictMap};
+use ruleset::{Batch, Element, Name, Ruleset, Set, TableFamily, TableId, VerdictMap};
 
 use crate::conntrack::wire;
 use crate::ffi::{self, Listed, Object, parse, parse_elements};
 use crate::netlink::{self, Message};
-use crate::read::set::{SET_TYPES, Shape, entry, key, shape};
+use crate::read::set::{Shape, entry, key, set_types, shape};
 use crate::read::{chains, rule};
 use crate::write::{self, Encoded};
 use crate::{datatype, dropping_chains, normal_form};
 
 /// The messages of a batch, numbered from 1; `None` if one is too long.
-pub fn encoded(table: &Name, batch: &Batch) -> Option<Vec<u8>> {
+pub fn encoded(table: &TableId, batch: &Batch) -> Option<Vec<u8>> {
     let encoded = Encoded::new(table, batch, None, 1).ok()?;
     Some(encoded.bytes().to_vec())
 }
@@ -77,13 +77,19 @@ fn object<K: Listed>(message: &Message<'_>) -> Option<Object<K>> {
 }
 
 fn read_rule(object: &Object<ffi::Rule>) {
-    let Some(sets) = sets() else { return };
+    for family in [TableFamily::Inet, TableFamily::Bridge] {
+        read_rule_in(family, object);
+    }
+}
+
+fn read_rule_in(family: TableFamily, object: &Object<ffi::Rule>) {
+    let Some(sets) = sets(family) else { return };
     let rule = chains::read_rule(&sets, &object.get());
     let is_read = rule.comment.as_ref().is_none_or(|one| !one.as_str().starts_with("unreadable: "));
     if !is_read {
         return;
     }
-    let again = rule::read(&sets, &write::rule::expressions(&rule))
+    let again = rule::read(&sets, &write::rule::expressions(family, &rule))
         .map(|read| ruleset::Rule { comment: rule.comment.clone(), ..read });
     let again = again.map(normal_form);
     assert_eq!(again.as_ref(), Ok(&normal_form(rule)), "a rule does not survive being written");
@@ -91,7 +97,7 @@ fn read_rule(object: &Object<ffi::Rule>) {
 
 /// As a set of every type, and as a map.
 fn read_elements(elements: &Object<ffi::Set>) {
-    for set_type in SET_TYPES {
+    for set_type in set_types() {
         let keys: Option<Vec<_>> = elements.get().elements().iter().map(key).collect();
         let read = keys.and_then(|keys| datatype::elements(set_type, keys));
         for element in read.iter().flatten() {
@@ -109,11 +115,10 @@ fn read_elements(elements: &Object<ffi::Set>) {
 }
 
 /// A table with a set of every type, for rules to look into.
-fn sets() -> Option<Ruleset> {
+fn sets(family: TableFamily) -> Option<Ruleset> {
     let name = |text: String| Name::new(text).ok();
-    let table = name("nftpol".to_owned())?;
-    let mut all = Ruleset::new(table);
-    for (index, set_type) in SET_TYPES.into_iter().enumerate() {
+    let mut all = Ruleset::of(TableId { family, name: name("nftpol".to_owned())? });
+    for (index, set_type) in set_types().enumerate() {
         all.sets.extend(name(format!("s{index}")).map(|name| (name, Set::new(set_type, None))));
     }
     for (text, family) in [("m4", ruleset::Family::V4), ("m6", ruleset::Family::V6)] {

@@ -6,7 +6,7 @@ mod send;
 use std::fmt;
 use std::time::Duration;
 
-use ruleset::Name;
+use ruleset::{Name, TableFamily, TableId};
 
 use crate::client::{NetlinkClient, Scope};
 use crate::dropping_chains::{self, DroppingChain};
@@ -45,7 +45,8 @@ impl Kernel {
         /// NFTA_GEN_ID of `enum nft_gen_attributes`, in network order.
         const NFTA_GEN_ID: u16 = 1;
         let mut number = None;
-        self.client.request(libc::NFT_MSG_GETGEN, Scope::One, Body::Empty, |message| {
+        let scope = Scope::One(TableFamily::Inet); // the kernel ignores the family here
+        self.client.request(libc::NFT_MSG_GETGEN, scope, Body::Empty, |message| {
             let value = message.attribute(NFTA_GEN_ID).and_then(|value| value.first_chunk());
             number = value.map(|bytes| u32::from_be_bytes(*bytes));
             Ok(())
@@ -53,12 +54,12 @@ impl Kernel {
         number.map(Generation).ok_or(ReadError::Malformed("no generation"))
     }
 
-    /// The `inet` tables that are ours by name: `nftpol`, and those of later
-    /// schemas, such as `nftpol-2`.
+    /// The tables of both families that are ours by name: `nftpol`, and those of
+    /// later schemas, such as `nftpol-2`.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+    pub fn tables(&mut self) -> Result<Vec<TableId>, ReadError> {
         self.settled(|kernel| read::tables(&mut kernel.client, is_ours))
             .map(Option::unwrap_or_default)
     }
@@ -67,7 +68,7 @@ impl Kernel {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
+    pub fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError> {
         self.settled(|kernel| {
             let generation = kernel.generation()?;
             let (ruleset, foreign) = read::table(&mut kernel.client, table)?;
@@ -85,7 +86,7 @@ impl Kernel {
     /// See [`ReadError`].
     pub fn fingerprint(
         &mut self,
-        table: &Name,
+        table: &TableId,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError> {
         self.settled(|kernel| fingerprint::fingerprint(&mut kernel.client, table, chain))

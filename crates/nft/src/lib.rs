@@ -1,7 +1,7 @@
 //! The kernel's nf_tables behind a safe API.
 //!
-//! In: a [`ruleset::Batch`] for one table of family `inet`, and the kernel's
-//! answers. Out: a commit or the refused operations, and the table read back as
+//! In: a [`ruleset::Batch`] for one table of family `inet` or `bridge`, and the
+//! kernel's answers. Out: a commit or the refused operations, and the table read back as
 //! a [`ruleset::Ruleset`]. [`Conntrack`] lists and deletes the flows of
 //! connection tracking.
 //! Never: policy words, the `nft` program, any table except the one named.
@@ -29,7 +29,9 @@ mod generation;
 #[doc(hidden)]
 pub mod inspect;
 mod kernel;
+pub mod links;
 mod membarrier;
+mod needs;
 mod netlink;
 mod normal;
 mod packet;
@@ -37,6 +39,7 @@ mod probe;
 mod read;
 mod register;
 mod socket;
+mod table_family;
 mod userdata;
 mod write;
 

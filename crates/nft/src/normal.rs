@@ -4,24 +4,34 @@
 //! [`crate::Kernel::dump`] returns after it was sent.
 //! Never: a change of order or meaning.
 
-use ruleset::{Family, Finish, Match, Rule, Transport};
+use ruleset::{AddressTest, EtherType, Field, Finish, KeyAddress, KeyFields, Match, Rule};
+
+use crate::needs::Needs;
+use crate::packet::Network;
 
 /// The rule without redundant tests of family or protocol. A test is redundant
 /// if its value is already known, or if the next match that depends on it implies
 /// it. For the kernel, `meta l4proto tcp` followed by `tcp dport 80` is the same
-/// as `tcp dport 80` alone, which contains that test. Compare rules in this form.
+/// as `tcp dport 80` alone, which contains that test. A test of the frame's type is
+/// never redundant, and one stands before each key with a field of ARP. Compare rules
+/// in this form.
 #[must_use]
 pub fn normal_form(rule: Rule) -> Rule {
-    let mut family = TestedValue::default();
+    let mut network = TestedValue::default();
     let mut protocol = TestedValue::default();
-    let mut implied = Vec::new();
+    let (mut implied, mut missing) = (Vec::new(), Vec::new());
     for (at, test) in rule.matches.iter().enumerate() {
         match test {
-            Match::Family(value) => implied.extend(family.tested(*value, at)),
+            Match::Family(value) => implied.extend(network.tested(Network::Ip(*value), at)),
             Match::Protocol(value) => implied.extend(protocol.tested(*value, at)),
+            Match::EtherType(kind) => network.told(Network::of(*kind)),
             _ => {
-                implied.extend(needed_family(test).and_then(|value| family.needed(value)));
-                implied.extend(needed_protocol(test).and_then(|value| protocol.needed(value)));
+                let needs = Needs::of(test);
+                if needs.network == Some(Network::Arp) && network.known != needs.network {
+                    missing.push(at);
+                }
+                implied.extend(needs.network.and_then(|value| network.needed(value)));
+                implied.extend(needs.protocol.and_then(|value| protocol.needed(value)));
             }
         }
     }
@@ -30,10 +40,32 @@ pub fn normal_form(rule: Rule) -> Rule {
         Some(Finish::Dispatch(_, family, _)) => Some(family),
         _ => None,
     });
-    implied.extend(at_the_end.filter_map(|value| family.needed(value)));
+    implied.extend(at_the_end.filter_map(|value| network.needed(Network::Ip(value))));
     let matches = rule.matches.into_iter().enumerate();
-    let matches = matches.filter(|(at, _)| !implied.contains(at)).map(|(_, test)| test).collect();
-    Rule { matches, ..rule }
+    let matches = matches.filter(|(at, _)| !implied.contains(at)).flat_map(|(at, test)| {
+        let arp = missing.contains(&at).then_some(Match::EtherType(EtherType::Arp));
+        arp.into_iter().chain([simplest(test)])
+    });
+    Rule { matches: matches.collect(), ..rule }
+}
+
+/// The match that the reader takes for a key of one address.
+fn simplest(test: Match) -> Match {
+    match test {
+        Match::Key(KeyFields { interface: None, mac: None, address: Some(address) }, set) => {
+            let alone = KeyFields { address: Some(address), ..KeyFields::NONE };
+            match address {
+                KeyAddress::Source(family) => {
+                    Match::Address(Field::Source, AddressTest::Set(family, set))
+                }
+                KeyAddress::Destination(family) => {
+                    Match::Address(Field::Destination, AddressTest::Set(family, set))
+                }
+                KeyAddress::ArpSender | KeyAddress::Target => Match::Key(alone, set),
+            }
+        }
+        other => other,
+    }
 }
 
 /// The value that was tested last, and at which match while no match depends on
@@ -59,6 +91,11 @@ impl<T: PartialEq> TestedValue<T> {
         None
     }
 
+    /// Records that a match of its own tells this value.
+    fn told(&mut self, value: T) {
+        *self = Self { known: Some(value), unused_at: None };
+    }
+
     /// Records that a match needs this value. Returns the index of the test that
     /// the match makes redundant.
     fn needed(&mut self, value: T) -> Option<usize> {
@@ -67,37 +104,6 @@ impl<T: PartialEq> TestedValue<T> {
         }
         *self = Self { known: Some(value), unused_at: None };
         None
-    }
-}
-
-fn needed_family(test: &Match) -> Option<Family> {
-    match test {
-        Match::Address(_, test) => Some(test.family()),
-        Match::AddressPort(_, family, ..) | Match::AddressPair(family, _) => Some(*family),
-        Match::HopLimit(_) | Match::Icmpv6Type(_) => Some(Family::V6),
-        Match::CtState(_)
-        | Match::NotToHost
-        | Match::Family(_)
-        | Match::Protocol(_)
-        | Match::NotOpening
-        | Match::Port(..) => None,
-    }
-}
-
-fn needed_protocol(test: &Match) -> Option<u8> {
-    match test {
-        Match::Port(transport, _) | Match::AddressPort(_, _, transport, _) => {
-            Some(transport.number())
-        }
-        Match::NotOpening => Some(Transport::Tcp.number()),
-        Match::Icmpv6Type(_) => Some(crate::write::rule::ICMPV6),
-        Match::CtState(_)
-        | Match::NotToHost
-        | Match::Family(_)
-        | Match::HopLimit(_)
-        | Match::Protocol(_)
-        | Match::Address(..)
-        | Match::AddressPair(..) => None,
     }
 }
 

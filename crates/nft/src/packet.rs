@@ -2,23 +2,36 @@
 //!
 //! Never: a bare offset outside of this file.
 
-use ruleset::{Family, Field};
+use ruleset::{EtherType, Family, Field, InterfaceField, MacField};
 
-use crate::datatype::KeyType;
+use crate::datatype::{INTERFACE_BYTES, KeyType, MAC_BYTES};
 use crate::expression::Expression;
 use crate::register::Register;
 
 /// A part of a packet that our rules load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// `meta nfproto`, one byte: NFPROTO_*.
+    /// `meta nfproto`, one byte: NFPROTO_*. In a `bridge` table it is NFPROTO_BRIDGE.
     Family,
+    /// `meta protocol`, two bytes: the type of what is in the frame, behind one tag
+    /// (`skb->protocol`).
+    NetworkProtocol,
     /// `meta l4proto`, one byte.
     Protocol,
     /// `meta pkttype`, one byte: PACKET_*.
     PacketType,
     /// `ct state`, 32 bits in host order.
     CtState,
+    /// `meta iif` or `oif`, 32 bits in host order.
+    Interface(InterfaceField),
+    /// A MAC address.
+    Mac(MacField),
+    /// The type field of an Ethernet frame. In a tagged frame, the tag's type.
+    EtherType,
+    /// The type field and the first two bytes after it: in a tagged frame, the tag.
+    Tag,
+    /// The sender's IPv4 address that an ARP message claims.
+    ArpSender,
     /// The first bytes of an address.
     Address(Family, Field, u32),
     /// The hop limit of IPv6.
@@ -27,8 +40,40 @@ pub(crate) enum Part {
     Port,
     /// The flags of TCP.
     TcpFlags,
-    /// The type of an ICMPv6 message.
-    Icmpv6Type,
+    /// The type of an ICMP or ICMPv6 message.
+    IcmpType,
+    /// The target of ICMPv6's neighbour discovery.
+    Target,
+    /// The type of the first chunk of SCTP.
+    ChunkType,
+}
+
+/// What the rule knows of a packet's network header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// IPv4 or IPv6.
+    Ip(Family),
+    /// ARP.
+    Arp,
+}
+
+impl Network {
+    /// The header that a frame of this type has.
+    pub(crate) const fn of(ether_type: EtherType) -> Self {
+        match ether_type {
+            EtherType::Ipv4 => Self::Ip(Family::V4),
+            EtherType::Ipv6 => Self::Ip(Family::V6),
+            EtherType::Arp => Self::Arp,
+        }
+    }
+}
+
+/// The type of the frames that carry a family.
+pub(crate) const fn ether_type(family: Family) -> EtherType {
+    match family {
+        Family::V4 => EtherType::Ipv4,
+        Family::V6 => EtherType::Ipv6,
+    }
 }
 
 /// NFPROTO_* of a family (include/uapi/linux/netfilter.h).
@@ -58,12 +103,66 @@ const PORT_BYTES: u32 = 2;
 /// RFC 9293, 3.1.
 const TCP_FLAGS_OFFSET: u32 = 13;
 const TCP_FLAGS_BYTES: u32 = 1;
-/// RFC 4443.
-const ICMPV6_TYPE_OFFSET: u32 = 0;
-const ICMPV6_TYPE_BYTES: u32 = 1;
+/// ICMP and ICMPv6 alike (RFC 792; RFC 4443).
+const ICMP_TYPE_OFFSET: u32 = 0;
+const ICMP_TYPE_BYTES: u32 = 1;
+/// Of solicitations, advertisements and redirects (RFC 4861, 4.3 to 4.5).
+const TARGET_OFFSET: u32 = 8;
+const TARGET_BYTES: u32 = KeyType::address(Family::V6).length;
+/// After the common header of 12 bytes (RFC 9260, 3).
+const CHUNK_TYPE_OFFSET: u32 = 12;
+const CHUNK_TYPE_BYTES: u32 = 1;
+/// `struct ethhdr`, include/uapi/linux/if_ether.h.
+const MAC_DESTINATION_OFFSET: u32 = 0;
+const MAC_SOURCE_OFFSET: u32 = 6;
+const ETHER_TYPE_OFFSET: u32 = 12;
+const ETHER_TYPE_BYTES: u32 = 2;
+/// The type field and the tag's control information (`struct vlan_hdr`,
+/// include/linux/if_vlan.h). The kernel shows a tag here although it keeps it
+/// outside of the frame (`nft_payload_copy_vlan`, net/netfilter/nft_payload.c).
+const TAG_BYTES: u32 = 4;
+/// ARP over Ethernet for IPv4 (RFC 826).
+const ARP_SENDER_MAC_OFFSET: u32 = 8;
+const ARP_SENDER_OFFSET: u32 = 14;
+const ARP_SENDER_BYTES: u32 = KeyType::address(Family::V4).length;
 
+const LINK: u32 = libc::NFT_PAYLOAD_LL_HEADER as u32;
 const NETWORK: u32 = libc::NFT_PAYLOAD_NETWORK_HEADER as u32;
 const TRANSPORT: u32 = libc::NFT_PAYLOAD_TRANSPORT_HEADER as u32;
+
+/// Where the kernel finds a part.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// NFT_META_*.
+    Meta(u32),
+    /// The flow's state.
+    CtState,
+    /// Bytes behind the start of a header: NFT_PAYLOAD_*.
+    Bytes { base: u32, offset: u32, length: u32 },
+}
+
+/// The parts that are read alike whatever the rule has tested before.
+const OF_ANY_PACKET: [Part; 16] = [
+    Part::Family,
+    Part::NetworkProtocol,
+    Part::Protocol,
+    Part::PacketType,
+    Part::CtState,
+    Part::Interface(InterfaceField::In),
+    Part::Interface(InterfaceField::Out),
+    Part::Mac(MacField::Source),
+    Part::Mac(MacField::Destination),
+    Part::EtherType,
+    Part::Tag,
+    Part::Port,
+    Part::TcpFlags,
+    Part::IcmpType,
+    Part::Target,
+    Part::ChunkType,
+];
+/// Those of a network header.
+const OF_ARP: [Part; 2] = [Part::Mac(MacField::ArpSender), Part::ArpSender];
+const OF_IPV6: [Part; 1] = [Part::HopLimit];
 
 impl Part {
     /// A whole address.
@@ -73,96 +172,89 @@ impl Part {
 
     /// The expression that loads the part.
     pub(crate) const fn load(self, into: Register) -> Expression {
-        match self {
-            Self::Family => Expression::Meta { key: libc::NFT_META_NFPROTO as u32, into },
-            Self::Protocol => Expression::Meta { key: libc::NFT_META_L4PROTO as u32, into },
-            Self::PacketType => Expression::Meta { key: libc::NFT_META_PKTTYPE as u32, into },
-            Self::CtState => Expression::CtState { into },
-            Self::Address(family, field, length) => {
-                let offset = offset(family, field);
-                Expression::Payload { base: NETWORK, offset, length, into }
+        match self.place() {
+            Place::Meta(key) => Expression::Meta { key, into },
+            Place::CtState => Expression::CtState { into },
+            Place::Bytes { base, offset, length } => {
+                Expression::Payload { base, offset, length, into }
             }
-            Self::HopLimit => Expression::Payload {
-                base: NETWORK,
-                offset: HOP_LIMIT_OFFSET,
-                length: HOP_LIMIT_BYTES,
-                into,
-            },
-            Self::Port => Expression::Payload {
-                base: TRANSPORT,
-                offset: PORT_OFFSET,
-                length: PORT_BYTES,
-                into,
-            },
-            Self::TcpFlags => Expression::Payload {
-                base: TRANSPORT,
-                offset: TCP_FLAGS_OFFSET,
-                length: TCP_FLAGS_BYTES,
-                into,
-            },
-            Self::Icmpv6Type => Expression::Payload {
-                base: TRANSPORT,
-                offset: ICMPV6_TYPE_OFFSET,
-                length: ICMPV6_TYPE_BYTES,
-                into,
-            },
         }
     }
 
-    /// The part that an expression loads, and its register. `known` is the
-    /// address family that the rule has already tested. `None` if the expression
-    /// loads no part that our rules use.
+    /// The part that an expression loads, and its register. `known` is the network
+    /// header that the rule has already tested for. `None` if the expression loads
+    /// no part that our rules use.
     pub(crate) fn loaded(
         expression: &Expression,
-        known: Option<Family>,
+        known: Option<Network>,
     ) -> Option<(Self, Register)> {
-        match *expression {
-            Expression::Meta { key, into } => {
-                let parts = [Self::Family, Self::Protocol, Self::PacketType];
-                let part = parts
-                    .into_iter()
-                    .find(|part| part.load(into) == Expression::Meta { key, into });
-                Some((part?, into))
+        let (place, into) = match *expression {
+            Expression::Meta { key, into } => (Place::Meta(key), into),
+            Expression::CtState { into } => (Place::CtState, into),
+            Expression::Payload { base, offset, length, into } => {
+                (Place::Bytes { base, offset, length }, into)
             }
-            Expression::CtState { into } => Some((Self::CtState, into)),
-            Expression::Payload {
-                base: NETWORK,
-                offset: HOP_LIMIT_OFFSET,
-                length: HOP_LIMIT_BYTES,
-                into,
-            } if known == Some(Family::V6) => Some((Self::HopLimit, into)),
-            Expression::Payload { base: NETWORK, offset: found, length, into } => {
-                let family = known?;
-                let whole = KeyType::address(family).length;
-                let field = [Field::Source, Field::Destination]
-                    .into_iter()
-                    .find(|field| offset(family, *field) == found)?;
-                (1..=whole)
-                    .contains(&length)
-                    .then_some((Self::Address(family, field, length), into))
-            }
-            Expression::Payload { base: TRANSPORT, offset, length, into } => {
-                match (offset, length) {
-                    (PORT_OFFSET, PORT_BYTES) => Some((Self::Port, into)),
-                    (TCP_FLAGS_OFFSET, TCP_FLAGS_BYTES) => Some((Self::TcpFlags, into)),
-                    (ICMPV6_TYPE_OFFSET, ICMPV6_TYPE_BYTES) => Some((Self::Icmpv6Type, into)),
-                    _ => None,
-                }
-            }
-            _ => None,
-        }
+            _ => return None,
+        };
+        let of_header: &[Self] = match known {
+            Some(Network::Arp) => &OF_ARP,
+            Some(Network::Ip(Family::V6)) => &OF_IPV6,
+            Some(Network::Ip(Family::V4)) | None => &[],
+        };
+        let parts = OF_ANY_PACKET.iter().chain(of_header).copied();
+        let part = parts.into_iter().find(|part| part.place() == place);
+        Some((part.or_else(|| begun_address(place, known))?, into))
     }
 
     /// Length in bytes.
     pub(crate) const fn bytes(self) -> u32 {
-        match self {
-            Self::Family | Self::Protocol | Self::PacketType => 1,
-            Self::CtState => 4,
-            Self::Address(_, _, length) => length,
-            Self::HopLimit => HOP_LIMIT_BYTES,
-            Self::Port => PORT_BYTES,
-            Self::TcpFlags => TCP_FLAGS_BYTES,
-            Self::Icmpv6Type => ICMPV6_TYPE_BYTES,
+        match self.place() {
+            Place::Bytes { length, .. } => length,
+            Place::CtState => 4,
+            Place::Meta(_) => match self {
+                Self::Interface(_) => INTERFACE_BYTES,
+                Self::NetworkProtocol => ETHER_TYPE_BYTES,
+                _ => 1,
+            },
         }
     }
+
+    const fn place(self) -> Place {
+        const fn bytes(base: u32, offset: u32, length: u32) -> Place {
+            Place::Bytes { base, offset, length }
+        }
+        match self {
+            Self::Family => Place::Meta(libc::NFT_META_NFPROTO as u32),
+            Self::NetworkProtocol => Place::Meta(libc::NFT_META_PROTOCOL as u32),
+            Self::Protocol => Place::Meta(libc::NFT_META_L4PROTO as u32),
+            Self::PacketType => Place::Meta(libc::NFT_META_PKTTYPE as u32),
+            Self::Interface(InterfaceField::In) => Place::Meta(libc::NFT_META_IIF as u32),
+            Self::Interface(InterfaceField::Out) => Place::Meta(libc::NFT_META_OIF as u32),
+            Self::CtState => Place::CtState,
+            Self::Mac(MacField::Destination) => bytes(LINK, MAC_DESTINATION_OFFSET, MAC_BYTES),
+            Self::Mac(MacField::Source) => bytes(LINK, MAC_SOURCE_OFFSET, MAC_BYTES),
+            Self::EtherType => bytes(LINK, ETHER_TYPE_OFFSET, ETHER_TYPE_BYTES),
+            Self::Tag => bytes(LINK, ETHER_TYPE_OFFSET, TAG_BYTES),
+            Self::Mac(MacField::ArpSender) => bytes(NETWORK, ARP_SENDER_MAC_OFFSET, MAC_BYTES),
+            Self::ArpSender => bytes(NETWORK, ARP_SENDER_OFFSET, ARP_SENDER_BYTES),
+            Self::Address(family, field, length) => bytes(NETWORK, offset(family, field), length),
+            Self::HopLimit => bytes(NETWORK, HOP_LIMIT_OFFSET, HOP_LIMIT_BYTES),
+            Self::Port => bytes(TRANSPORT, PORT_OFFSET, PORT_BYTES),
+            Self::TcpFlags => bytes(TRANSPORT, TCP_FLAGS_OFFSET, TCP_FLAGS_BYTES),
+            Self::IcmpType => bytes(TRANSPORT, ICMP_TYPE_OFFSET, ICMP_TYPE_BYTES),
+            Self::Target => bytes(TRANSPORT, TARGET_OFFSET, TARGET_BYTES),
+            Self::ChunkType => bytes(TRANSPORT, CHUNK_TYPE_OFFSET, CHUNK_TYPE_BYTES),
+        }
+    }
+}
+
+/// The address, whole or its first bytes, that is at this place.
+fn begun_address(place: Place, known: Option<Network>) -> Option<Part> {
+    let Some(Network::Ip(family)) = known else { return None };
+    let Place::Bytes { base: NETWORK, offset: found, length } = place else { return None };
+    let field = [Field::Source, Field::Destination]
+        .into_iter()
+        .find(|field| offset(family, *field) == found)?;
+    let whole = KeyType::address(family).length;
+    (1..=whole).contains(&length).then_some(Part::Address(family, field, length))
 }

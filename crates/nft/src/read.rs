@@ -15,13 +15,14 @@ pub(crate) mod tests;
 
 use std::ffi::{CStr, CString};
 
-use ruleset::{Name, Ruleset};
+use ruleset::{Name, Ruleset, TableId};
 
 use crate::client::{Answer, NetlinkClient, Scope};
 use crate::dump::{ForeignKind, ForeignObject};
 use crate::error::ReadError;
 use crate::ffi::{self, Body, Listed, Object, parse};
 use crate::netlink::Message;
+use crate::table_family;
 use crate::write::named_table;
 use crate::write::rule::c_string;
 
@@ -44,42 +45,53 @@ impl From<ReadError> for ReadFailure {
     }
 }
 
-/// The names of all `inet` tables that `wanted` accepts.
+/// All tables of our families, in order, whose names `wanted` accepts.
 pub(crate) fn tables(
     client: &mut NetlinkClient,
     wanted: fn(&str) -> bool,
-) -> Result<Vec<Name>, ReadFailure> {
-    let mut names = Vec::new();
-    let answer = client.request(libc::NFT_MSG_GETTABLE, Scope::All, Body::Empty, |message| {
+) -> Result<Vec<TableId>, ReadFailure> {
+    let mut found = Vec::new();
+    let all = Scope::AllFamilies;
+    let answer = client.request(libc::NFT_MSG_GETTABLE, all, Body::Empty, |message| {
+        let Some(family) = message.family().and_then(table_family::of_nfproto) else {
+            return Ok(());
+        };
         let table = object::<ffi::Table>(message)?;
         let name = table.get().text(&ffi::Table::NAME).map(lossy).unwrap_or_default();
-        names.extend(Name::new(name).ok().filter(|name| wanted(name.as_str())));
+        let name = Name::new(name).ok().filter(|name| wanted(name.as_str()));
+        found.extend(name.map(|name| TableId { family, name }));
         Ok(())
     })?;
-    if answer == Answer::Whole { Ok(names) } else { Err(ReadFailure::Changed) }
+    found.sort_unstable();
+    if answer == Answer::Whole { Ok(found) } else { Err(ReadFailure::Changed) }
 }
 
 /// Reads a table. Returns separately what is not ours.
 pub(crate) fn table(
     client: &mut NetlinkClient,
-    name: &Name,
+    table: &TableId,
 ) -> Result<(Ruleset, Vec<ForeignObject>), ReadFailure> {
     let mut flags = 0;
-    let asked = named_table(name);
+    let asked = named_table(&table.name);
     let body = Body::Table(&asked);
-    let answer = client.request(libc::NFT_MSG_GETTABLE, Scope::One, body, |message| {
-        flags = object::<ffi::Table>(message)?.get().number(&ffi::Table::FLAGS).unwrap_or(0);
-        Ok(())
-    })?;
+    let answer =
+        client.request(libc::NFT_MSG_GETTABLE, Scope::One(table.family), body, |message| {
+            flags = object::<ffi::Table>(message)?.get().number(&ffi::Table::FLAGS).unwrap_or(0);
+            Ok(())
+        })?;
     match answer {
         Answer::NotFound => return Err(ReadFailure::NoTable),
         Answer::Interrupted => return Err(ReadFailure::Changed),
         Answer::Whole => {}
     }
-    let mut reader =
-        TableReader { client, ruleset: Ruleset::new(name.clone()), foreign: Vec::new() };
+    let ruleset = Ruleset::of(table.clone());
+    let mut reader = TableReader { client, ruleset, foreign: Vec::new() };
     if flags != 0 {
-        reader.foreign(ForeignKind::Table, name.to_string(), format!("it has flags {flags:#x}"));
+        reader.foreign(
+            ForeignKind::Table,
+            table.name.to_string(),
+            format!("it has flags {flags:#x}"),
+        );
     }
     reader.sets()?;
     reader.chains()?;
@@ -128,7 +140,7 @@ impl TableReader<'_> {
         body: Body<'_>,
         each: impl FnMut(&Message<'_>) -> Result<(), ReadError>,
     ) -> Result<(), ReadFailure> {
-        match self.client.request(kind, Scope::All, body, each)? {
+        match self.client.request(kind, Scope::All(self.ruleset.family), body, each)? {
             Answer::Whole => Ok(()),
             Answer::NotFound | Answer::Interrupted => Err(ReadFailure::Changed),
         }

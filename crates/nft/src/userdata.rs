@@ -11,6 +11,8 @@ pub(crate) const COMMENT: u8 = 0;
 pub(crate) const SET_KEY_BYTE_ORDER: u8 = 0;
 /// NFTNL_UDATA_SET_DATABYTEORDER.
 pub(crate) const SET_DATA_BYTE_ORDER: u8 = 1;
+/// NFTNL_UDATA_SET_KEY_TYPEOF: the expression whose type the keys have.
+pub(crate) const SET_KEY_TYPEOF: u8 = 3;
 /// NFTNL_UDATA_SET_DATA_INTERVAL.
 pub(crate) const SET_DATA_INTERVAL: u8 = 6;
 /// NFTNL_UDATA_SET_COMMENT.
@@ -19,11 +21,13 @@ pub(crate) const SET_COMMENT: u8 = 7;
 /// No byte order, as of a concatenation (nft's `enum byteorder`,
 /// include/datatype.h).
 pub(crate) const BYTE_ORDER_INVALID: u32 = 0;
+/// Host order (same enum).
+pub(crate) const BYTE_ORDER_HOST_ENDIAN: u32 = 1;
 /// Network order (same enum).
 pub(crate) const BYTE_ORDER_BIG_ENDIAN: u32 = 2;
 
 /// User data under construction.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Userdata(Vec<u8>);
 
 impl Userdata {
@@ -31,6 +35,14 @@ impl Userdata {
     pub(crate) fn number(mut self, kind: u8, value: u32) -> Self {
         self.0.extend([kind, size_of::<u32>() as u8]);
         self.0.extend(value.to_ne_bytes());
+        self
+    }
+
+    /// Appends user data inside user data, at most 255 bytes of it.
+    pub(crate) fn nested(mut self, kind: u8, inner: &Self) -> Self {
+        let fitting = inner.0.get(..usize::from(u8::MAX)).unwrap_or(&inner.0);
+        self.0.extend([kind, fitting.len() as u8]);
+        self.0.extend(fitting);
         self
     }
 

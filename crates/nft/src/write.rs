@@ -1,17 +1,18 @@
 //! Batches as netlink messages.
 //!
-//! In: a table's name and a [`Batch`]. Out: bytes, and the operation that each
+//! In: a table's family and name and a [`Batch`]. Out: bytes, and the operation that each
 //! message belongs to. Never: I/O, or an order other than the batch's.
 
 pub(crate) mod rule;
 pub(crate) mod set;
 
 use libc::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
-use ruleset::{BaseChain, Batch, Comment, Hook, Name, Op};
+use ruleset::{BaseChain, Batch, Comment, Hook, Name, Op, TableFamily, TableId};
 
 use crate::ffi::{self, Body, Messages, Object, TooLong};
 use crate::generation::Generation;
 use crate::netlink;
+use crate::table_family::nfproto;
 use crate::userdata::{self, Userdata};
 use rule::c_string;
 
@@ -19,11 +20,18 @@ use rule::c_string;
 pub(crate) const CHAIN_TYPE: &std::ffi::CStr = c"filter";
 /// NF_INET_FORWARD.
 pub(crate) const FORWARD: u32 = libc::NF_INET_FORWARD as u32;
+/// The hooks of our base chains.
+pub(crate) const HOOKS: [Hook; 4] =
+    [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Postrouting];
 
-/// The kernel's number of a hook (`enum nf_inet_hooks`).
+/// The kernel's number of a hook (`enum nf_inet_hooks`, include/uapi/linux/netfilter.h).
+/// NF_BR_* of include/uapi/linux/netfilter_bridge.h are the same numbers.
 pub(crate) const fn hook_number(hook: Hook) -> u32 {
     match hook {
+        Hook::Prerouting => libc::NF_INET_PRE_ROUTING as u32,
+        Hook::Input => libc::NF_INET_LOCAL_IN as u32,
         Hook::Forward => FORWARD,
+        Hook::Postrouting => libc::NF_INET_POST_ROUTING as u32,
     }
 }
 
@@ -34,6 +42,7 @@ pub(crate) const POLICY_ACCEPT: u32 = libc::NF_ACCEPT as u32;
 
 /// A batch, ready to send.
 pub(crate) struct Encoded {
+    family: TableFamily,
     messages: Messages,
     first: u32,
     /// The operation of each message between begin and end.
@@ -46,14 +55,14 @@ impl Encoded {
     /// # Errors
     /// The index of the operation that does not fit a message.
     pub(crate) fn new(
-        table: &Name,
+        table: &TableId,
         batch: &Batch,
         expected: Option<Generation>,
         first: u32,
     ) -> Result<Self, usize> {
-        let mut encoded = Self::begin(expected, first);
+        let mut encoded = Self::begin(table.family, expected, first);
         for (owner, op) in batch.ops.iter().enumerate() {
-            encoded.op(table, owner, op).map_err(|TooLong| owner)?;
+            encoded.op(&table.name, owner, op).map_err(|TooLong| owner)?;
         }
         Ok(encoded.end())
     }
@@ -64,10 +73,10 @@ impl Encoded {
     ///
     /// # Errors
     /// The index of the operation that does not fit a message.
-    pub(crate) fn rehearsal(table: &Name, batch: &Batch, first: u32) -> Result<Self, usize> {
-        let mut encoded = Self::begin(None, first);
+    pub(crate) fn rehearsal(table: &TableId, batch: &Batch, first: u32) -> Result<Self, usize> {
+        let mut encoded = Self::begin(table.family, None, first);
         for (owner, op) in batch.ops.iter().enumerate() {
-            encoded.op(table, owner, op).map_err(|TooLong| owner)?;
+            encoded.op(&table.name, owner, op).map_err(|TooLong| owner)?;
         }
         Ok(encoded)
     }
@@ -76,8 +85,8 @@ impl Encoded {
     ///
     /// # Errors
     /// Operation 0, if the name does not fit a message.
-    pub(crate) fn deletion(table: &Name, first: u32) -> Result<Self, usize> {
-        Self::of_table(libc::NFT_MSG_DELTABLE, &named_table(table), first)
+    pub(crate) fn deletion(table: &TableId, first: u32) -> Result<Self, usize> {
+        Self::of_table(libc::NFT_MSG_DELTABLE, table, &named_table(&table.name), first)
     }
 
     /// Encodes as operation 0 that a table is switched off. The table must exist:
@@ -85,23 +94,28 @@ impl Encoded {
     ///
     /// # Errors
     /// Operation 0, if the name does not fit a message.
-    pub(crate) fn dormancy(table: &Name, first: u32) -> Result<Self, usize> {
-        let mut object = named_table(table);
+    pub(crate) fn dormancy(table: &TableId, first: u32) -> Result<Self, usize> {
+        let mut object = named_table(&table.name);
         object.number(&ffi::Table::FLAGS, NFT_TABLE_F_DORMANT);
-        Self::of_table(libc::NFT_MSG_NEWTABLE, &object, first)
+        Self::of_table(libc::NFT_MSG_NEWTABLE, table, &object, first)
     }
 
-    fn of_table(kind: i32, table: &Object<ffi::Table>, first: u32) -> Result<Self, usize> {
-        let mut encoded = Self::begin(None, first);
-        encoded.push(0, kind, 0, Body::Table(table)).map_err(|TooLong| 0usize)?;
+    fn of_table(
+        kind: i32,
+        table: &TableId,
+        object: &Object<ffi::Table>,
+        first: u32,
+    ) -> Result<Self, usize> {
+        let mut encoded = Self::begin(table.family, None, first);
+        encoded.push(0, kind, 0, Body::Table(object)).map_err(|TooLong| 0usize)?;
         Ok(encoded.end())
     }
 
-    fn begin(expected: Option<Generation>, first: u32) -> Self {
+    fn begin(family: TableFamily, expected: Option<Generation>, first: u32) -> Self {
         let generation = expected.map(|Generation(number)| number);
         let mut messages = Messages::new();
         messages.push_raw(&netlink::batch_mark(libc::NFNL_MSG_BATCH_BEGIN, first, generation));
-        Self { messages, first, owners: Vec::new() }
+        Self { family, messages, first, owners: Vec::new() }
     }
 
     fn end(mut self) -> Self {
@@ -137,7 +151,7 @@ impl Encoded {
     }
 
     fn push(&mut self, owner: usize, kind: i32, flags: i32, body: Body<'_>) -> Result<(), TooLong> {
-        self.messages.push(kind, flags, self.next(), body)?;
+        self.messages.push(kind, nfproto(self.family), flags, self.next(), body)?;
         self.owners.push(owner);
         Ok(())
     }
@@ -189,7 +203,7 @@ impl Encoded {
                 self.push(owner, NFT_MSG_DELRULE, 0, Body::Rule(&all))
             }
             Op::AddRule(name, rule) => {
-                let rule = in_chain(table, name, rule::object(rule));
+                let rule = in_chain(table, name, rule::object(self.family, rule));
                 let flags = NLM_F_CREATE | NLM_F_APPEND;
                 self.push(owner, NFT_MSG_NEWRULE, flags, Body::Rule(&rule))
             }

@@ -5,11 +5,13 @@
 //! ([`spec::decide`]): may this packet pass, by egress and by ingress apart.
 //! Never: Kubernetes client types, nftables words, I/O, clocks or async.
 
+pub mod binding;
 pub mod cidr;
 pub mod diagnostic;
 mod labels;
 mod namespace;
 mod network_policy;
+mod node_network;
 mod object;
 mod owner;
 mod pod;
@@ -18,12 +20,17 @@ mod snapshot;
 mod sorted;
 pub mod spec;
 
+pub use binding::{BindingFinding, Holder, Resolved, resolve};
 pub use cidr::IpBlock;
 pub use diagnostic::{Diagnostic, Severity};
 pub use labels::Labels;
 pub use namespace::{METADATA_NAME_LABEL, Namespace};
 pub use network_policy::{
     Direction, NetworkPolicy, Peer, Peers, PodPeer, Port, PortNumbers, Ports, Protocol, Rule,
+};
+pub use node_network::{
+    BoundBridge, BoundPort, Claim, Claims, InterfaceIndex, Mac, NodeNetwork, Seen, SeenAddress,
+    SeenBridge, SeenPort, Tunnel, TunnelSources,
 };
 pub use object::ObjectKey;
 pub use owner::{Owners, takes_precedence};

@@ -6,6 +6,12 @@
 //! Never: speed. This is the plain text of the API documentation
 //! (`networking.k8s.io/v1` reference; concept page "Network Policies").
 //! Everything else is compared with it.
+//!
+//! The policies hold only if addresses do: [`binding`] says who may use which.
+
+pub mod binding;
+pub mod frame;
+pub mod refusal;
 
 use std::net::IpAddr;
 

@@ -25,21 +25,32 @@ pub struct BaseChain {
     pub priority: i32,
 }
 
-/// A hook of the `inet` family (nft(8), "Address families").
+/// A hook of the `inet` or `bridge` family (nft(8), "Address families").
 ///
 /// To add a hook, add a variant. The writers, the simulator and `verify` match on
 /// it without a default, so nothing compiles until each handles the new hook. The
 /// reader of the kernel's table reports a base chain of any other hook as foreign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
+    /// All packets that come in, before it is known where they go.
+    Prerouting,
+    /// Packets for the host itself.
+    Input,
     /// Packets that the host passes on.
     Forward,
+    /// All packets that go out.
+    Postrouting,
 }
 
 impl BaseChain {
+    /// A base chain on a hook.
+    pub const fn new(hook: Hook, priority: i32) -> Self {
+        Self { hook, priority }
+    }
+
     /// A base chain on the forward hook.
     pub const fn forward(priority: i32) -> Self {
-        Self { hook: Hook::Forward, priority }
+        Self::new(Hook::Forward, priority)
     }
 }
 
@@ -47,7 +58,10 @@ impl BaseChain {
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Prerouting => "prerouting",
+            Self::Input => "input",
             Self::Forward => "forward",
+            Self::Postrouting => "postrouting",
         })
     }
 }

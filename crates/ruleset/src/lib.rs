@@ -8,7 +8,9 @@
 mod address;
 mod apply;
 mod chain;
+mod implied;
 pub mod json;
+mod key;
 mod name;
 pub mod op;
 pub mod plan;
@@ -21,10 +23,14 @@ pub mod text;
 pub use address::{AddressRange, Family, from_number, number};
 pub use apply::ApplyError;
 pub use chain::{BaseChain, Chain, Hook};
+pub use key::{
+    EtherType, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, KeyShape, MacField,
+    TagType,
+};
 pub use name::{Comment, LogPrefix, Name, NameError};
 pub use op::{Batch, Op};
 pub use rule::{
     AddressTest, CtStates, Field, Finish, Log, Match, PortTest, Rule, TcpFlags, Transport, Verdict,
 };
 pub use set::{Element, Set, SetType, VerdictMap};
-pub use table::Ruleset;
+pub use table::{Ruleset, TableFamily, TableId};

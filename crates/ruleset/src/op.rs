@@ -14,7 +14,7 @@ pub struct Batch {
 /// One operation on the objects of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Makes the table (`inet`); nothing if it is there.
+    /// Makes the table; nothing if it is there.
     CreateTable,
     /// Makes an empty set.
     CreateSet(Name, SetType, Option<Comment>),

@@ -15,9 +15,12 @@
 //! prepare   new sets with their elements, new chains, stand-ins for chains that
 //!           change; nothing reaches them yet. Pairs of addresses that shall pass
 //! take      entries switch to chains that allow less; addresses become isolated
+//! bind      elements that let an interface pass; new base chains; elements that
+//!           stop what no such element lets pass
 //! add       elements into sets that allow          (allowed by an old or a new rule)
 //! refill    chains whose rules change, all in one batch
 //! remove    elements from sets that allow
+//! unbind    the reverse of bind
 //! give      entries switch to chains that allow more; addresses cease to be isolated
 //! settle    entries switch from stand-ins to the chains themselves
 //! release   entries of addresses that ceased to be isolated
@@ -25,7 +28,13 @@
 //! ```
 //!
 //! `steps` decides how an entry switches. `sides` decides which elements are
-//! added before others are removed, and which after.
+//! added before others are removed, and which after. `role` decides from a set's
+//! type and uses in which phases its elements come and go.
+//!
+//! A table has several base chains only if each drops and depends on nothing that
+//! changes together with an element that another one reads. Then it is enough that
+//! each of them is exact by itself, and that what takes in one of them comes before
+//! what gives in another.
 //!
 //! Within a direction this is exact as long as a packet cannot combine two
 //! changed things. That holds for the change of one policy or one pod. If several
@@ -48,23 +57,25 @@
 //! packets when it commits. To exclude this case too, wait for a grace period
 //! (membarrier(2), about 15 ms) between the phases that take and those that give.
 
+mod batches;
 mod build;
 mod conflict;
 mod delta;
 mod references;
+mod role;
 mod sides;
 mod steps;
 
-use crate::{Batch, Name, NameError, Ruleset};
+use crate::{Batch, Name, NameError, Ruleset, TableId};
 use delta::Delta;
 use references::References;
 
 /// Why one table cannot be turned into another in place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
-    /// The two have different names.
+    /// The two have different names or families.
     #[error("cannot turn table {0} into table {1}: they are two tables")]
-    OtherTable(Name, Name),
+    OtherTable(TableId, TableId),
     /// An object keeps its type for life; the table was made by another
     /// version or changed by hand. A second table must replace it.
     #[error("{0} exists with another type")]
@@ -87,8 +98,8 @@ impl Planner {
     /// # Errors
     /// See [`PlanError`].
     pub fn plan(&mut self, old: Option<&Ruleset>, new: &Ruleset) -> Result<Vec<Batch>, PlanError> {
-        let nothing = Ruleset::new(new.table.clone());
-        let references = self.references.get_or_insert_with(|| References::none(new.table.clone()));
+        let nothing = Ruleset::of(new.id());
+        let references = self.references.get_or_insert_with(|| References::none(new.id()));
         let delta = Delta::between(old.unwrap_or(&nothing), new, references)?;
         let mut batches = build::Builder::new(&delta);
         if old.is_none() {

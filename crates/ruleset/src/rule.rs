@@ -1,12 +1,12 @@
 //! Rules: matches, then at most one log statement, then how it ends.
 //!
-//! Each match is complete. A match on an IPv4 header implies `meta nfproto ipv4`,
-//! and one on a port implies `meta l4proto`. The writers add these where the rule
-//! does not have them yet, as nft does.
+//! Each match is complete. A match on an IPv4 header implies `meta nfproto ipv4`, in
+//! a `bridge` table `meta protocol ip`. One on a port implies `meta l4proto`. The
+//! writers add these where the rule does not have them yet, as nft does.
 
 use std::net::IpAddr;
 
-use crate::{AddressRange, Comment, Family, LogPrefix, Name};
+use crate::{AddressRange, Comment, EtherType, Family, KeyFields, LogPrefix, Name, TagType};
 
 /// A rule of a chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,7 +29,8 @@ pub enum Match {
     CtState(CtStates),
     /// `meta pkttype != host`: the frame is broadcast or multicast.
     NotToHost,
-    /// `meta nfproto ipv4`.
+    /// `meta nfproto ipv4`; in a `bridge` table `meta protocol ip`, which sees through
+    /// one VLAN tag.
     Family(Family),
     /// `ip6 hoplimit ...`: only IPv6 packets have this field.
     HopLimit(u8),
@@ -47,6 +48,22 @@ pub enum Match {
     AddressPair(Family, Name),
     /// `icmpv6 type @set` of an [`crate::SetType::Icmpv6Type`].
     Icmpv6Type(Name),
+    /// `iif . ether saddr . ip saddr @set` or parts of it; the set is of
+    /// [`KeyFields::set_type`].
+    Key(KeyFields, Name),
+    /// `ether type ip`: an untagged frame of this type. In a `bridge` table.
+    EtherType(EtherType),
+    /// A frame with a VLAN tag of id 0, which receivers ignore (IEEE 802.1Q-2018, 9.6,
+    /// "priority-tagged"). In a `bridge` table.
+    PriorityTag(TagType),
+    /// `meta l4proto != icmp`. Does not hold for a packet without a protocol, as ARP.
+    NotProtocol(u8),
+    /// `icmp type redirect`: ICMP of IPv4.
+    IcmpType(u8),
+    /// `meta l4proto sctp @th,96,8 != 1`: an SCTP packet whose first chunk is no INIT
+    /// (RFC 9260, 3: the type is the first byte after the common header of 12), so it
+    /// opens no flow.
+    NotInit,
 }
 
 /// The connection tracking states that rules can ask for.
@@ -161,7 +178,8 @@ impl Rule {
             | Match::Port(_, PortTest::Set(name))
             | Match::AddressPort(_, _, _, name)
             | Match::AddressPair(_, name)
-            | Match::Icmpv6Type(name) => Some(name),
+            | Match::Icmpv6Type(name)
+            | Match::Key(_, name) => Some(name),
             Match::CtState(_)
             | Match::NotToHost
             | Match::Family(_)
@@ -169,7 +187,12 @@ impl Rule {
             | Match::Protocol(_)
             | Match::NotOpening
             | Match::Address(_, AddressTest::In(_))
-            | Match::Port(_, PortTest::In(..)) => None,
+            | Match::Port(_, PortTest::In(..))
+            | Match::EtherType(_)
+            | Match::PriorityTag(_)
+            | Match::NotProtocol(_)
+            | Match::IcmpType(_)
+            | Match::NotInit => None,
         });
         let map = match &self.finish {
             Some(Finish::Dispatch(_, _, map)) => Some(map),
@@ -197,6 +220,15 @@ impl Rule {
         self.comment = Some(Comment::new(text));
         self
     }
+}
+
+impl Match {
+    /// The type of SCTP's chunk INIT (RFC 9260, 3.2).
+    pub const SCTP_INIT: u8 = 1;
+    /// The number of ICMP in the IPv4 header (IANA protocol numbers).
+    pub const ICMP: u8 = 1;
+    /// The number of ICMPv6 in the IPv6 header.
+    pub const ICMPV6: u8 = 58;
 }
 
 impl Field {

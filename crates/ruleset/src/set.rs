@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use imbl::ordset::DiffItem;
 use imbl::{OrdMap, OrdSet};
 
-use crate::{AddressRange, Comment, Family, Name};
+use crate::{AddressRange, Comment, Family, Key, KeyShape, Name};
 
 /// What a set holds. A set keeps its type and meaning for life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +25,8 @@ pub enum SetType {
     /// `ipv4_addr` with `flags dynamic,timeout`: the packet path fills it, to
     /// limit logging per pod. We never list elements of it.
     RateLimit(Family),
+    /// `iface_index . ether_addr . ipv4_addr` or parts of it, hash.
+    Key(KeyShape),
 }
 
 /// An element of a set; its variant follows the set's [`SetType`].
@@ -42,6 +44,8 @@ pub enum Element {
     Port(u16),
     /// Of [`SetType::Icmpv6Type`].
     Icmpv6Type(u8),
+    /// Of [`SetType::Key`].
+    Key(Key),
 }
 
 /// A named set.
@@ -108,13 +112,14 @@ impl VerdictMap {
 }
 
 impl Element {
-    /// The addresses that an element speaks of; none for ports and types.
+    /// The addresses that an element speaks of; none for ports, types and interfaces.
     /// Of a range, its ends.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
         let (one, other) = match *self {
             Self::Address(address) | Self::AddressPort(address, _) => (Some(address), None),
             Self::AddressPair(source, destination) => (Some(source), Some(destination)),
             Self::Range(range) => (Some(range.first()), Some(range.last())),
+            Self::Key(key) => (key.address, None),
             Self::Port(_) | Self::Icmpv6Type(_) => (None, None),
         };
         one.into_iter().chain(other)

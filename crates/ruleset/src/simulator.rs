@@ -10,19 +10,21 @@
 //! chain's policy, accept.
 
 mod condition;
+mod frame;
 mod machine;
 mod packet;
 mod race;
 
 use std::fmt;
 
-use crate::{BaseChain, Hook, Name, Ruleset};
+use crate::{Hook, Name, Ruleset, TableFamily};
 
+pub use frame::{Arp, Content, Frame, Tag};
 use machine::{Halt, Question, Thread};
 pub use packet::{CtState, Packet};
 pub use race::{
-    LookUp, Possible, PossibleEnds, Witness, possible_chain_outcomes, possible_outcomes,
-    possible_outcomes_across,
+    LookUp, Passage, Possible, PossibleEnds, Witness, possible_chain_outcomes, possible_outcomes,
+    possible_outcomes_across, possible_outcomes_along,
 };
 
 /// What happens to a packet in this table.
@@ -117,15 +119,26 @@ impl fmt::Display for RulePosition {
     }
 }
 
-/// Sends a packet through a table. If there are several base chains, the packet
-/// passes them in the order of their priorities, and all must accept it.
+/// Sends a packet through the forward hook of a table, as [`simulate_at`].
 ///
 /// # Errors
 /// See [`Broken`].
 pub fn simulate(ruleset: &Ruleset, packet: &Packet) -> Result<Simulated, Broken> {
+    simulate_at(ruleset, Hook::Forward, packet)
+}
+
+/// Sends a packet through a hook of a table. If there are several base chains, the
+/// packet passes them in the order of their priorities, and all must accept it. An
+/// `inet` table sees IP packets only.
+///
+/// # Errors
+/// See [`Broken`].
+pub fn simulate_at(ruleset: &Ruleset, hook: Hook, packet: &Packet) -> Result<Simulated, Broken> {
     let mut trace = Vec::new();
     let mut last = End::Returned;
-    for base in base_chains(ruleset) {
+    let packet = &packet.at(ruleset.family, hook);
+    let bases = base_chains(ruleset, hook).into_iter();
+    for base in bases.filter(|_| sees(ruleset.family, packet)) {
         last = walk(ruleset, base, packet, &mut trace)?;
         if last == End::Dropped {
             break;
@@ -151,14 +164,21 @@ pub fn simulate_chain(ruleset: &Ruleset, start: &Name, packet: &Packet) -> Resul
     }
 }
 
-/// The base chains of the forward hook, in the order in which a packet passes them.
-/// The simulator's packets are forwarded packets.
-fn base_chains(ruleset: &Ruleset) -> Vec<&Name> {
+/// Whether the hooks of a family see a packet.
+fn sees(family: TableFamily, packet: &Packet) -> bool {
+    match family {
+        TableFamily::Inet => packet.is_ip(),
+        TableFamily::Bridge => true,
+    }
+}
+
+/// The base chains of a hook, in the order in which a packet passes them.
+fn base_chains(ruleset: &Ruleset, hook: Hook) -> Vec<&Name> {
     let mut chains: Vec<(i32, &Name)> = ruleset
         .chains
         .iter()
-        .filter_map(|(name, chain)| match chain.base? {
-            BaseChain { hook: Hook::Forward, priority } => Some((priority, name)),
+        .filter_map(|(name, chain)| {
+            chain.base.filter(|base| base.hook == hook).map(|base| (base.priority, name))
         })
         .collect();
     chains.sort();

@@ -11,12 +11,16 @@
 //! The order inside the table is free: nft creates all sets, maps and chains of a
 //! script before their elements and rules.
 
+mod key;
 mod operation;
 mod rule;
 
 use std::net::IpAddr;
 
-use crate::{Chain, Comment, Element, Family, Name, Op, Rule, Ruleset, Set, SetType, VerdictMap};
+use crate::{
+    Chain, Comment, Element, Family, Key, Name, Op, Rule, Ruleset, Set, SetType, TableFamily,
+    TableId, VerdictMap,
+};
 
 /// Lines of elements are filled up to this many characters.
 const LINE_WIDTH: usize = 96;
@@ -30,23 +34,27 @@ pub fn ruleset(ruleset: &Ruleset) -> String {
     // The base chain first: it is where a packet, and a reader, starts.
     let (base, others): (Vec<_>, Vec<_>) =
         ruleset.chains.iter().partition(|(_, chain)| chain.base.is_some());
-    blocks.extend(base.into_iter().chain(others).map(|(name, chain)| chain_block(name, chain)));
-    format!("table inet {} {{\n{}}}\n", ruleset.table, blocks.join("\n"))
+    blocks.extend(
+        base.into_iter()
+            .chain(others)
+            .map(|(name, chain)| chain_block(ruleset.family, name, chain)),
+    );
+    format!("table {} {{\n{}}}\n", ruleset.id(), blocks.join("\n"))
 }
 
-/// A rule without its chain, on one line.
-pub fn rule(rule: &Rule) -> String {
-    rule::line(rule)
+/// A rule of a table of this family, without its chain, on one line.
+pub fn rule(family: TableFamily, rule: &Rule) -> String {
+    rule::line(family, rule)
 }
 
 /// An operation as one command of nft, on one line. One with an empty list of
 /// elements has no form that nft takes.
-pub fn op(table: &Name, op: &Op) -> String {
+pub fn op(table: &TableId, op: &Op) -> String {
     operation::line(table, op)
 }
 
-/// An element of a set as nft writes it.
-pub fn element(element: &Element) -> String {
+/// An element of a set of this type as nft writes it.
+pub fn element(set_type: SetType, element: &Element) -> String {
     match element {
         Element::Address(address) => address.to_string(),
         Element::Range(range) => range.to_string(),
@@ -54,7 +62,13 @@ pub fn element(element: &Element) -> String {
         Element::AddressPair(source, destination) => format!("{source} . {destination}"),
         Element::Port(port) => port.to_string(),
         Element::Icmpv6Type(number) => number.to_string(),
+        Element::Key(one) => key::joined(key::parts(set_type, one)),
     }
+}
+
+/// The parts of a key in a set of this type, as nft writes them.
+pub(crate) fn key_parts(set_type: SetType, key: &Key) -> [Option<String>; 3] {
+    key::parts(set_type, key)
 }
 
 /// An entry of a verdict map.
@@ -65,7 +79,7 @@ fn entry(address: IpAddr, chain: &Name) -> String {
 fn set_block(name: &Name, set: &Set) -> String {
     let mut lines = set_type(set.set_type);
     lines.extend(set.comment.as_ref().map(comment));
-    lines.extend(element_lines(set.elements.iter().map(element)));
+    lines.extend(element_lines(set.elements.iter().map(|one| element(set.set_type, one))));
     block(&format!("set {name}"), &lines)
 }
 
@@ -76,10 +90,10 @@ fn map_block(name: &Name, map: &VerdictMap) -> String {
     block(&format!("map {name}"), &lines)
 }
 
-fn chain_block(name: &Name, chain: &Chain) -> String {
+fn chain_block(family: TableFamily, name: &Name, chain: &Chain) -> String {
     let mut lines: Vec<String> = chain.comment.iter().map(comment).collect();
     lines.extend(chain.base.map(|base| format!("{base};")));
-    lines.extend(chain.rules.iter().map(rule));
+    lines.extend(chain.rules.iter().map(|one| rule(family, one)));
     block(&format!("chain {name}"), &lines)
 }
 
@@ -128,6 +142,7 @@ fn set_type(set_type: SetType) -> Vec<String> {
             "flags dynamic,timeout".to_owned(),
             format!("timeout {}s", SetType::RATE_LIMIT_TIMEOUT_SECONDS),
         ],
+        SetType::Key(shape) => vec![key::set_type(shape)],
     }
 }
 

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use ruleset::simulator::CtState;
-use ruleset::{Family, Field, Match, PortTest, Rule};
+use ruleset::{EtherType, Family, Field, Match, PortTest, Rule};
 
 use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
@@ -64,7 +64,13 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
         | Match::Protocol(_)
         | Match::NotOpening
         | Match::Port(..)
-        | Match::Icmpv6Type(_) => Vec::new(),
+        | Match::Icmpv6Type(_)
+        | Match::Key(..)
+        | Match::EtherType(_)
+        | Match::PriorityTag(_)
+        | Match::NotProtocol(_)
+        | Match::IcmpType(_)
+        | Match::NotInit => Vec::new(),
         Match::Address(field, test) => match *field == view.outer && test.family() == family {
             true => sets.addresses(test).map_or(vec![], |set| vec![(*set).clone()]),
             false => Vec::new(),
@@ -136,7 +142,17 @@ fn narrow<'a>(
         Match::Family(of) => return Ok(*of == family),
         Match::HopLimit(hops) => return Ok(family == Family::V6 && *hops == frame.hop_limit),
         Match::Protocol(number) => constraints.only_codes(&space::protocol(family, *number)),
-        Match::NotOpening => constraints.only_codes(&space::midflow()),
+        Match::NotOpening => constraints.only_codes(&space::tcp_midflow()),
+        Match::NotInit => constraints.only_codes(&space::sctp_midflow()),
+        Match::NotProtocol(number) => {
+            let others = space::codes(family).subtract(&space::protocol(family, *number));
+            constraints.only_codes(&others)
+        }
+        Match::IcmpType(number) => {
+            // IPv6 has no such codes: there it is another protocol.
+            let types = space::icmp_types([*number]);
+            constraints.only_codes(&if family == Family::V4 { types } else { Ranges::empty() })
+        }
         Match::Port(transport, PortTest::In(first, last)) => {
             constraints.only_codes(&space::ports(space::protocol_of(*transport), *first, *last))
         }
@@ -175,6 +191,11 @@ fn narrow<'a>(
             }
             constraints.only_addresses(partners.get(&outer).unwrap_or(&Ranges::empty()))
         }
+        Match::Key(fields, set) => return sets.exits.answer(frame.exit, fields, set),
+        // This hook sees IP packets only, behind their tags.
+        Match::EtherType(EtherType::Ipv4) => return Ok(family == Family::V4),
+        Match::EtherType(EtherType::Ipv6) => return Ok(family == Family::V6),
+        Match::EtherType(EtherType::Arp) | Match::PriorityTag(_) => return Ok(false),
     };
     Ok(!no_codes)
 }

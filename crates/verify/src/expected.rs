@@ -12,15 +12,21 @@
 //! * While this node has an isolated pod, only neighbour and listener discovery
 //!   pass at the edges: link-local, multicast and broadcast, by address or by
 //!   frame.
-//! * Neighbour discovery that no router has forwarded always passes.
-//! * A TCP flow from or to an isolated pod must begin with a SYN. It does not
-//!   matter in which direction the pod is isolated.
+//! * Neighbour discovery that no router has forwarded always passes: the
+//!   solicitations and advertisements of neighbours.
+//! * A TCP flow from or to an isolated pod must begin with a SYN, an SCTP flow with
+//!   an INIT. It does not matter in which direction the pod is isolated.
+//! * A redirect never passes, except in an established flow, where there is none.
+//! * A new flow to a node's tunnel comes from a node (rule T).
+//! * A new flow out of an isolated pod's own interface goes to its addresses
+//!   (rule D). Policies judge what goes to addresses that are isolated for ingress.
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use policy::Direction;
+use policy::spec::binding::Binding;
+use policy::{Direction, Protocol, Tunnel};
 use ruleset::simulator::{CtState, Packet};
-use ruleset::{Family, Field, number};
+use ruleset::{Family, Field, Match, number};
 
 use crate::model::{IsolatedAddress, IsolatedAddresses, Model};
 use crate::packet_set::PacketSet;
@@ -29,8 +35,10 @@ use crate::region::Region;
 use crate::sets::slabs;
 use crate::space::{self, Frame};
 
-/// Router and neighbour solicitation and advertisement, redirect (RFC 4861, 4).
-const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 133..=137;
+/// Neighbour solicitation and advertisement (RFC 4861, 4.3 and 4.4).
+const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 135..=136;
+/// Redirect of ICMP (RFC 792) and of ICMPv6 (RFC 4861, 4.5).
+const REDIRECT: (u8, u8) = (5, 137);
 /// The hop limit that receivers require of them (RFC 4861, 6.1, 7.1, 8.1).
 pub(crate) const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 /// Query, report, done (RFC 2710, 3), report of version 2 (RFC 3810, 5.2).
@@ -44,10 +52,20 @@ pub(crate) struct Expected<'m, 'a> {
     pub ingress: IsolatedAddresses,
     pub addresses: Ranges,
     pub codes: Ranges,
+    /// The addresses of nodes, and what nodes unwrap.
+    nodes: Ranges,
+    tunnels: Ranges,
+    /// Whether the frame goes out where rule D refuses its destination.
+    refused: bool,
 }
 
 impl<'m, 'a> Expected<'m, 'a> {
-    pub fn new(model: &'m Model<'a>, frame: Frame) -> Self {
+    pub fn new(model: &'m Model<'a>, binding: &Binding<'_>, frame: Frame, refused: bool) -> Self {
+        let nodes = binding.nodes.iter();
+        let tunnels = binding.network.tunnels.iter().map(|tunnel| match *tunnel {
+            Tunnel::Udp(port) => space::ports(Protocol::Udp, port, port),
+            Tunnel::Protocol(number) => space::protocol(frame.family, number),
+        });
         Self {
             model,
             frame,
@@ -55,16 +73,24 @@ impl<'m, 'a> Expected<'m, 'a> {
             ingress: model.isolated(frame.family, Direction::Ingress),
             addresses: space::addresses(frame.family),
             codes: space::codes(frame.family),
+            nodes: Ranges::numbers(nodes.filter_map(|node| space::of_family(frame.family, *node))),
+            tunnels: Ranges::union_of(&tunnels.collect::<Vec<_>>()),
+            refused,
         }
     }
 
     /// The region for known flows and for frames that are not to one host, where
     /// addresses do not matter. `None` if they do.
     pub fn for_all_addresses(&self) -> Option<Region> {
-        if self.frame.ct != CtState::New || !self.model.isolates_any {
-            return Some(Region::product(&self.addresses, &self.codes));
+        let all = |codes: &Ranges| Some(Region::product(&self.addresses, codes));
+        match self.frame.ct {
+            CtState::Established => all(&self.codes),
+            CtState::Related => all(&self.codes.subtract(&self.redirects())),
+            CtState::New if self.model.isolates_any && !self.frame.to_host => {
+                all(&self.edge_codes())
+            }
+            CtState::New => None,
         }
-        (!self.frame.to_host).then(|| Region::product(&self.addresses, &self.edge_codes()))
     }
 
     /// Destinations and codes that an isolated pod's address may send to.
@@ -73,7 +99,7 @@ impl<'m, 'a> Expected<'m, 'a> {
         let there = self.ingress.by_address.iter().flat_map(|(destination, isolated)| {
             slabs(&Ranges::single(*destination), &self.codes_of(isolated, address))
         });
-        let beyond = self.addresses.subtract(&self.ingress.addresses);
+        let beyond = self.beyond();
         let may_arrive = Region::product(&beyond, &self.codes).union(&Region::of(there));
         let judged = judged.intersect(&may_arrive).without_codes(&space::midflow());
         self.with_edges(judged, Field::Source, address)
@@ -90,22 +116,54 @@ impl<'m, 'a> Expected<'m, 'a> {
     /// What passes from sources that are not isolated for egress to destinations
     /// that are not isolated for ingress. Sources are the outer end.
     pub fn between_others(&self) -> Vec<PacketSet> {
-        let all = Region::product(&self.addresses, &self.codes);
+        let all = Region::product(&self.beyond(), &self.codes);
         let isolated_there = Region::product(&self.egress.addresses, &space::midflow());
         let edges = self.edge_sources();
         let isolated_here = self.ingress.addresses.subtract(&edges);
         let others = self.addresses.subtract(&edges).subtract(&isolated_here);
-        let part = |outer: Ranges, judged: Region| {
+        let part = |outer: Ranges, judged: &Region| {
             let address = outer.first()?;
-            let region = self.with_edges(judged, Field::Source, address);
+            let region = self.with_edges(judged.clone(), Field::Source, address);
             Some(PacketSet { outer, region })
         };
-        let parts = [
-            part(edges, Region::empty()),
-            part(isolated_here, all.without_codes(&space::midflow())),
-            part(others, all.subtract(&isolated_there)),
+        let groups = [
+            (edges, Region::empty()),
+            (isolated_here, all.without_codes(&space::midflow())),
+            (others, all.subtract(&isolated_there)),
         ];
-        parts.into_iter().flatten().collect()
+        let parts = groups.iter().flat_map(|(outer, judged)| {
+            let (nodes, rest) = (outer.intersect(&self.nodes), outer.subtract(&self.nodes));
+            [part(nodes, judged), part(rest, judged)]
+        });
+        parts.flatten().collect()
+    }
+
+    /// The destinations that no policy isolates for ingress and that rule D allows.
+    fn beyond(&self) -> Ranges {
+        match self.refused {
+            true => Ranges::empty(),
+            false => self.addresses.subtract(&self.ingress.addresses),
+        }
+    }
+
+    /// The codes of redirects.
+    fn redirects(&self) -> Ranges {
+        match self.frame.family {
+            Family::V4 => space::icmp_types([REDIRECT.0]),
+            Family::V6 => space::icmpv6_types([REDIRECT.1]),
+        }
+    }
+
+    /// What rule T refuses: to a node's tunnel, and not from a node.
+    fn to_tunnels(&self, end: Field, outer: u128) -> Region {
+        let is_node = self.nodes.contains(outer);
+        match (end, is_node) {
+            (Field::Source, false) => Region::product(&self.nodes, &self.tunnels),
+            (Field::Destination, true) => {
+                Region::product(&self.addresses.subtract(&self.nodes), &self.tunnels)
+            }
+            (Field::Source, true) | (Field::Destination, false) => Region::empty(),
+        }
     }
 
     /// The codes that an isolated destination accepts from a source.
@@ -145,7 +203,14 @@ impl<'m, 'a> Expected<'m, 'a> {
         judged
             .without(&edges)
             .union(&Region::product(&edges, &self.edge_codes()))
+            .subtract(&self.to_tunnels(end, outer))
+            .without_codes(&self.redirects())
             .union(&Region::product(&self.addresses, &self.neighbour_codes()))
+    }
+
+    /// Whether a packet says to use another way.
+    pub fn is_redirect(packet: &Packet) -> bool {
+        packet.icmp_type == Some(REDIRECT.0) || packet.icmpv6_type == Some(REDIRECT.1)
     }
 
     /// Whether a packet is neighbour discovery on its own link.
@@ -154,14 +219,22 @@ impl<'m, 'a> Expected<'m, 'a> {
         types && packet.hop_limit == NEIGHBOUR_HOP_LIMIT
     }
 
-    /// Whether a packet is TCP without an opening SYN, from or to a pod that is
-    /// isolated in either direction.
+    /// Whether a packet is TCP without an opening SYN or SCTP without an INIT, from
+    /// or to a pod that is isolated in either direction.
     pub fn opens_no_flow(&self, packet: &Packet) -> bool {
         let ends = [number(packet.source), number(packet.destination)];
         let isolated = |address| {
             [&self.egress, &self.ingress].iter().any(|side| side.addresses.contains(address))
         };
-        packet.tcp_flags.is_some_and(|flags| !flags.open()) && ends.into_iter().any(isolated)
+        let midflow = packet.tcp_flags.is_some_and(|flags| !flags.open())
+            || packet.sctp_chunk.is_some_and(|chunk| chunk != Match::SCTP_INIT);
+        midflow && ends.into_iter().any(isolated)
+    }
+
+    /// Whether rule D refuses a packet. Policies judge what goes to addresses that
+    /// are isolated for ingress.
+    pub fn is_unreported(&self, packet: &Packet) -> bool {
+        self.refused && !self.ingress.addresses.contains(number(packet.destination))
     }
 
     /// Whether a packet is to or from an edge, by address or by frame.
@@ -175,6 +248,9 @@ impl<'m, 'a> Expected<'m, 'a> {
     /// Link-local unicast is `fe80::/10`, multicast `ff00::/8` (RFC 4291,
     /// 2.4) and `224.0.0.0/4` (RFC 5771, 3).
     fn edge_destinations(&self) -> Ranges {
+        if !self.model.isolates_any {
+            return Ranges::empty();
+        }
         let broadcast = number(IpAddr::V4(Ipv4Addr::BROADCAST));
         match self.frame.family {
             Family::V4 => Ranges::of([(0xe000_0000, 0xefff_ffff), (broadcast, broadcast)]),
@@ -183,6 +259,9 @@ impl<'m, 'a> Expected<'m, 'a> {
     }
 
     fn edge_sources(&self) -> Ranges {
+        if !self.model.isolates_any {
+            return Ranges::empty();
+        }
         match self.frame.family {
             Family::V4 => Ranges::empty(),
             Family::V6 => Ranges::range(0xfe80 << 112, (0xfec0 << 112) - 1),

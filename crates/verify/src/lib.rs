@@ -1,10 +1,10 @@
 //! A proof that a ruleset means what the specification says.
 //!
-//! In: a [`policy::Snapshot`], the node, the policies that are set aside, and
-//! the [`ruleset::Ruleset`] that must enforce them.
+//! In: a [`policy::Snapshot`], the node and its network, the policies that are set
+//! aside, and the two [`ruleset::Ruleset`]s that must enforce them.
 //! Out: a [`Report`]. Either the two agree on every possible packet (both
-//! families, all addresses, protocols, ports, ICMPv6 types, hop limits, frames
-//! and flow states), or it lists packets on which they differ.
+//! families, all addresses, protocols, ports, ICMP types, hop limits, frames,
+//! interfaces and flow states), or it lists packets on which they differ.
 //! Never: samples, the compiler's code, `ruleset::simulator`'s code, I/O.
 //!
 //! | module | input | output |
@@ -12,17 +12,21 @@
 //! | `ranges`, `region` | ranges | canonical sets of numbers, and of (address, code) |
 //! | `space` | headers | numbers, and back |
 //! | `allowed`, `model` | the policy model | what policies allow each isolated address |
-//! | `expected` | that | what must pass, edges included |
+//! | `exits` | the node's network, the ruleset | kinds of interfaces where packets go out |
+//! | `expected` | all that | what must pass, edges included |
 //! | `sets`, `packet_set`, `condition`, `machine` | the ruleset | what passes, with all packets run at once |
 //! | `proof` | both | the differences |
+//! | `binding` | the node's network, both rulesets | the differences at the other hooks |
 //!
 //! Two kinds of packets are not checked. Packets between a pod and its own node
-//! cross other hooks. Fragments are reassembled by connection tracking before
-//! the forward hook.
+//! cross other hooks; only the way into the node's tunnels is checked there.
+//! Fragments are reassembled by connection tracking before the forward hook.
 
 mod allowed;
+mod binding;
 mod condition;
 mod error;
+mod exits;
 mod expected;
 mod machine;
 mod model;
@@ -36,16 +40,19 @@ mod space;
 
 use std::collections::BTreeSet;
 
-use policy::{ObjectKey, Snapshot, spec};
+use policy::spec::binding::{Binding, isolated_pods, nodes};
+use policy::{NodeNetwork, ObjectKey, Snapshot, spec};
 use ruleset::Ruleset;
 
 pub use error::VerifyError;
-pub use report::{Counts, Difference, Reason, Report};
+pub use report::{Bound, BoundDifference, Counts, Difference, Reason, Report, Unjudged};
 
-/// Compares what a ruleset does on a node with what the specification says.
+/// Compares what a node's tables do with what the specification says.
 ///
 /// `node` is the node whose pods are local (`spec.nodeName`). With `None` all
 /// pods are local. Policies that are set aside isolate and allow nothing.
+/// `network` is what the node's interfaces are known to be. `bridge` is the table
+/// of the bridge family, `None` if there is none.
 ///
 /// # Errors
 /// See [`VerifyError`]: no kernel would accept the ruleset, so it has no
@@ -54,10 +61,32 @@ pub fn verify(
     snapshot: &Snapshot,
     node: Option<&str>,
     set_aside: &BTreeSet<ObjectKey>,
-    ruleset: &Ruleset,
+    network: &NodeNetwork,
+    inet: &Ruleset,
+    bridge: Option<&Ruleset>,
 ) -> Result<Report, VerifyError> {
     let snapshot = model::without_rules_of(snapshot, set_aside);
+    let (isolated, nodes) = (isolated_pods(&snapshot, node), nodes(&snapshot, network));
+    let binding = Binding { network, isolated: &isolated, nodes: &nodes };
+    let nothing = Ruleset::bridge(inet.table.clone());
+    let bridge = bridge.unwrap_or(&nothing);
     let owners = spec::owners(&snapshot);
     let model = model::Model::new(&snapshot, &owners, node);
-    proof::Proof::new(&model, node, ruleset).run()
+    let report = proof::Proof::new(&model, &binding, node, inet).run()?;
+    let (bound, bound_differences) = binding::compare(&binding, [inet, bridge])?;
+    let unjudged = unjudged(&model, network, node);
+    Ok(Report { bound, bound_differences, unjudged, ..report })
+}
+
+/// The node's pods with an address that no port has.
+fn unjudged(model: &model::Model<'_>, network: &NodeNetwork, node: Option<&str>) -> Unjudged {
+    let no_network = *network == NodeNetwork::default();
+    let bound = |pod: &policy::Pod| {
+        let mut ports = network.ports.values().filter(|port| port.pod == pod.key);
+        let addresses: BTreeSet<_> = ports.by_ref().flat_map(|port| &port.addresses).collect();
+        pod.addresses.iter().all(|address| addresses.contains(address))
+    };
+    let local = model.snapshot.pods.values().filter(|pod| model::is_local(pod, node));
+    let unbound = local.filter(|pod| !no_network && !bound(pod)).map(|pod| pod.key.clone());
+    Unjudged { unbound: unbound.collect(), no_network }
 }

@@ -12,11 +12,12 @@ use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
 use ruleset::simulator::RulePosition;
-use ruleset::{BaseChain, Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
+use ruleset::{Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
 
 use crate::condition::{self, View};
 use crate::error::MAX_LEVELS;
 use crate::error::VerifyError;
+use crate::exits::Exits;
 use crate::packet_set::{PacketSet, joined};
 use crate::ranges::Ranges;
 use crate::region::Region;
@@ -40,13 +41,18 @@ pub(crate) struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    pub fn new(ruleset: &'a Ruleset) -> Self {
+    pub fn new(ruleset: &'a Ruleset, exits: Exits<'a>) -> Self {
         Self {
             chains: ruleset.chains.iter().map(|(name, chain)| (name, &**chain)).collect(),
-            sets: Sets::new(ruleset),
+            sets: Sets::new(ruleset, exits),
             entered: RefCell::default(),
             followed: RefCell::default(),
         }
+    }
+
+    /// The kinds of interfaces where packets go out.
+    pub fn exits(&self) -> &Exits<'a> {
+        &self.sets.exits
     }
 
     /// How many chains packets have entered.
@@ -76,9 +82,11 @@ impl<'a> Machine<'a> {
     pub fn table(&self, view: View, packets: PacketSet) -> Result<Outcomes, VerifyError> {
         let mut bases: Vec<(i32, &Name)> = Vec::new();
         for (name, chain) in &self.chains {
-            bases.extend(chain.base.map(|base| match base {
-                BaseChain { hook: Hook::Forward, priority } => (priority, *name),
-            }));
+            let base = chain.base.filter(|base| match base.hook {
+                Hook::Forward => true,
+                Hook::Prerouting | Hook::Input | Hook::Postrouting => false,
+            });
+            bases.extend(base.map(|base| (base.priority, *name)));
         }
         bases.sort_unstable();
         let mut ends = Outcomes { accepted: vec![packets], ..Outcomes::default() };

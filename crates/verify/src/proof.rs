@@ -20,12 +20,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use policy::spec::binding::Binding;
 use policy::{Direction, spec};
-use ruleset::simulator::{CtState, Outcome, Packet, RulePosition};
+use ruleset::simulator::{self, CtState, Outcome, Packet, RulePosition};
 use ruleset::{Family, Field, Match, Ruleset, text};
 
+use crate::binding::said;
 use crate::condition::View;
 use crate::error::VerifyError;
+use crate::exits::Exits;
 use crate::expected::{Expected, NEIGHBOUR_HOP_LIMIT};
 use crate::machine::Machine;
 use crate::model::{self, Model};
@@ -38,6 +41,7 @@ use crate::space::{self, Frame};
 /// A comparison while it runs.
 pub(crate) struct Proof<'a> {
     model: &'a Model<'a>,
+    binding: &'a Binding<'a>,
     node: Option<&'a str>,
     ruleset: &'a Ruleset,
     machine: Machine<'a>,
@@ -58,9 +62,14 @@ struct Piece {
 }
 
 impl<'a> Proof<'a> {
-    pub fn new(model: &'a Model<'a>, node: Option<&'a str>, ruleset: &'a Ruleset) -> Self {
-        let machine = Machine::new(ruleset);
-        Self { model, node, ruleset, machine, regions: 0, found: BTreeMap::new() }
+    pub fn new(
+        model: &'a Model<'a>,
+        binding: &'a Binding<'a>,
+        node: Option<&'a str>,
+        ruleset: &'a Ruleset,
+    ) -> Self {
+        let machine = Machine::new(ruleset, Exits::new(binding, ruleset));
+        Self { model, binding, node, ruleset, machine, regions: 0, found: BTreeMap::new() }
     }
 
     /// Compares everything.
@@ -73,17 +82,22 @@ impl<'a> Proof<'a> {
                 sides.iter().flat_map(|side| side.by_address.keys()).collect();
             counts.addresses += addresses.len();
             for frame in frames(family, self.ruleset) {
-                self.frame(frame)?;
+                for exit in 0..self.machine.exits().count() {
+                    self.frame(Frame { exit, ..frame })?;
+                }
             }
         }
         counts.allowances = self.model.regions;
         counts.chains = self.machine.chains();
         counts.regions = self.regions;
-        Ok(Report { counts, differences: self.found.into_values().collect() })
+        let differences = self.found.into_values().collect();
+        Ok(Report { counts, differences, ..Report::default() })
     }
 
     fn frame(&mut self, frame: Frame) -> Result<(), VerifyError> {
-        let expected = Expected::new(self.model, frame);
+        let exits = self.machine.exits();
+        let there = exits.destinations(frame.exit, frame.family);
+        let expected = Expected::new(self.model, self.binding, frame, exits.refused(frame.exit));
         let all = &expected.addresses;
         let piece = |outer: Field, part: (&Ranges, &Ranges), passing: Vec<PacketSet>| Piece {
             view: View { frame, outer },
@@ -97,18 +111,21 @@ impl<'a> Proof<'a> {
         };
         if let Some(region) = expected.for_all_addresses() {
             let passing = vec![PacketSet { outer: all.clone(), region }];
-            return self.compare(&piece(Field::Source, (all, all), passing));
+            return self.compare(&piece(Field::Source, (all, &there), passing));
         }
         for (address, isolated) in &expected.egress.by_address {
             let outer = Ranges::single(*address);
             let passing =
                 vec![PacketSet { outer: outer.clone(), region: expected.from(*address, isolated) }];
-            let piece = piece(Field::Source, (&outer, all), passing);
+            let piece = piece(Field::Source, (&outer, &there), passing);
             let direction = Some(Direction::Egress);
             self.compare(&Piece { direction, unseen: isolated.node.clone(), ..piece })?;
         }
         let other_sources = all.subtract(&expected.egress.addresses);
         for (address, isolated) in &expected.ingress.by_address {
+            if !there.contains(*address) {
+                continue;
+            }
             let outer = Ranges::single(*address);
             let passing =
                 vec![PacketSet { outer: outer.clone(), region: expected.to(*address, isolated) }];
@@ -116,7 +133,7 @@ impl<'a> Proof<'a> {
             let direction = Some(Direction::Ingress);
             self.compare(&Piece { direction, unseen: isolated.node.clone(), ..piece })?;
         }
-        let other_destinations = all.subtract(&expected.ingress.addresses);
+        let other_destinations = there.subtract(&expected.ingress.addresses);
         let parts = (&other_sources, &other_destinations);
         self.compare(&piece(Field::Source, parts, expected.between_others()))
     }
@@ -156,7 +173,8 @@ impl<'a> Proof<'a> {
         let Some((packet, point)) = self.example(piece.view, part) else { return Ok(()) };
         let place = self.machine.decides(piece.view, point)?;
         let rule = place.as_ref().and_then(|place| {
-            Some(text::rule(self.ruleset.chains.get(&place.chain)?.rules.get(place.rule)?))
+            let rule = self.ruleset.chains.get(&place.chain)?.rules.get(place.rule)?;
+            Some(text::rule(self.ruleset.family, rule))
         });
         let expected = match got {
             Outcome::Accept => Outcome::Drop,
@@ -181,6 +199,11 @@ impl<'a> Proof<'a> {
         };
         let code = space::familiar(slab.first, slab.last);
         let packet = space::packet(view.frame, source, destination, code)?;
+        let exits = self.machine.exits();
+        let out_interface =
+            exits.example(self.binding, view.frame.exit, packet.destination).unwrap_or_default();
+        let around = simulator::Frame { out_interface, ..packet.frame };
+        let packet = Packet { frame: around, ..packet };
         let (inner, code) = (Ranges::single(inner), Ranges::single(code));
         let region = Region::product(&inner, &code);
         Some((packet, PacketSet { outer: Ranges::single(outer), region }))
@@ -194,18 +217,28 @@ impl<'a> Proof<'a> {
     }
 
     fn reason(&self, view: View, packet: &Packet) -> Reason {
+        if Expected::is_redirect(packet) && packet.ct != CtState::Established {
+            return Reason::Redirect;
+        }
         if packet.ct != CtState::New {
             return Reason::KnownFlow;
         }
-        let expected = Expected::new(self.model, view.frame);
+        let refused = self.machine.exits().refused(view.frame.exit);
+        let expected = Expected::new(self.model, self.binding, view.frame, refused);
         if Expected::is_neighbour_discovery(packet) {
             return Reason::NeighbourDiscovery;
+        }
+        if self.binding.crosses_node(&said::ip(packet)).is_err() {
+            return Reason::Tunnel;
         }
         if expected.opens_no_flow(packet) {
             return Reason::OpensNoFlow;
         }
         if self.model.isolates_any && expected.is_edge(packet) {
             return Reason::BesideThePods;
+        }
+        if expected.is_unreported(packet) {
+            return Reason::UnreportedAddress;
         }
         let decision =
             spec::decide_with(self.model.snapshot, self.model.owners, &space::spec_packet(packet));
@@ -237,7 +270,13 @@ fn frames(family: Family, ruleset: &Ruleset) -> Vec<Frame> {
             | Match::Port(..)
             | Match::AddressPort(..)
             | Match::AddressPair(..)
-            | Match::Icmpv6Type(_) => None,
+            | Match::Icmpv6Type(_)
+            | Match::Key(..)
+            | Match::EtherType(_)
+            | Match::PriorityTag(_)
+            | Match::NotProtocol(_)
+            | Match::IcmpType(_)
+            | Match::NotInit => None,
         });
         let mentioned: BTreeSet<u8> = mentioned.chain([NEIGHBOUR_HOP_LIMIT]).collect();
         hop_limits = (0..=u8::MAX).filter(|hops| !mentioned.contains(hops)).take(1).collect();
@@ -248,7 +287,7 @@ fn frames(family: Family, ruleset: &Ruleset) -> Vec<Frame> {
     }
     let mut frames = Vec::new();
     for hop_limit in hop_limits {
-        let frame = |ct, to_host| Frame { family, ct, to_host, hop_limit };
+        let frame = |ct, to_host| Frame { family, ct, to_host, hop_limit, exit: 0 };
         frames.push(frame(CtState::New, true));
         for ct in [CtState::Established, CtState::Related] {
             frames.extend([true, false].map(|to_host| frame(ct, to_host)));

@@ -3,8 +3,14 @@
 use std::fmt;
 
 use policy::spec::Side;
+use policy::spec::refusal::Refusal;
 use policy::{Direction, ObjectKey};
+use ruleset::Match;
 use ruleset::simulator::{CtState, Outcome, Packet, RulePosition};
+
+mod bound;
+
+pub use bound::{Bound, BoundDifference, Unjudged};
 
 /// The result of [`crate::verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +20,13 @@ pub struct Report {
     /// Packets on which the ruleset and the specification differ, one for each
     /// kind of difference. Empty if the two agree.
     pub differences: Vec<Difference>,
+    /// What was compared of the binding.
+    pub bound: Bound,
+    /// Frames and packets on which the tables and the specification of the binding
+    /// differ, one for each kind of difference.
+    pub bound_differences: Vec<BoundDifference>,
+    /// What no table can promise here.
+    pub unjudged: Unjudged,
 }
 
 /// How much was compared.
@@ -65,9 +78,15 @@ pub enum Reason {
     KnownFlow,
     /// It is neighbour discovery on this link.
     NeighbourDiscovery,
-    /// It is TCP of no known flow and no SYN, from or to an isolated pod. Which
-    /// side opened the flow is unknown.
+    /// It is TCP of no known flow and no SYN, or SCTP and no INIT, from or to an
+    /// isolated pod. Which side opened the flow is unknown.
     OpensNoFlow,
+    /// It says to use another way. No pod does.
+    Redirect,
+    /// It goes to a node's tunnel, but does not come from a node.
+    Tunnel,
+    /// It goes out of an isolated pod's interface, but not to an address of it.
+    UnreportedAddress,
     /// It is link-local, multicast or broadcast, by address or by frame, on a
     /// node with an isolated pod. Only discovery passes.
     BesideThePods,
@@ -84,7 +103,7 @@ pub enum Reason {
 impl Report {
     /// Whether the ruleset means what the specification says.
     pub fn is_equal(&self) -> bool {
-        self.differences.is_empty()
+        self.differences.is_empty() && self.bound_differences.is_empty()
     }
 }
 
@@ -122,9 +141,13 @@ impl fmt::Display for Reason {
         match self {
             Self::KnownFlow => f.write_str("the flow is known"),
             Self::NeighbourDiscovery => f.write_str("neighbour discovery of this link"),
-            Self::OpensNoFlow => {
-                f.write_str("a TCP flow from or to an isolated pod must begin with a SYN")
-            }
+            Self::OpensNoFlow => f.write_str(
+                "a TCP flow from or to an isolated pod must begin with a SYN, an SCTP flow with \
+                 an INIT",
+            ),
+            Self::Redirect => f.write_str("nobody redirects"),
+            Self::Tunnel => Refusal::Tunnel.fmt(f),
+            Self::UnreportedAddress => Refusal::UnreportedAddress.fmt(f),
             Self::BesideThePods => f.write_str(
                 "a pod of this node is isolated, so link-local, multicast and broadcast carry only \
                  discovery",
@@ -147,16 +170,20 @@ fn word(outcome: Outcome) -> &'static str {
 
 fn write_packet(f: &mut fmt::Formatter<'_>, packet: &Packet) -> fmt::Result {
     write!(f, "{} -> {}, ", packet.source, packet.destination)?;
-    match (packet.destination_port, packet.icmpv6_type) {
-        (Some(port), _) => write!(f, "{} port {port}", protocol(packet.protocol))?,
-        (None, Some(number)) => write!(f, "ICMPv6 type {number}")?,
-        (None, None) => write!(f, "{}", protocol(packet.protocol))?,
+    match (packet.destination_port, packet.icmp_type, packet.icmpv6_type) {
+        (Some(port), ..) => write!(f, "{} port {port}", protocol(packet.protocol))?,
+        (None, Some(number), _) => write!(f, "ICMP type {number}")?,
+        (None, None, Some(number)) => write!(f, "ICMPv6 type {number}")?,
+        (None, None, None) => write!(f, "{}", protocol(packet.protocol))?,
     }
     if packet.hop_limit == Packet::NEIGHBOUR_HOP_LIMIT {
         f.write_str(", hop limit 255")?;
     }
     if packet.tcp_flags.is_some_and(|flags| !flags.open()) {
         f.write_str(", no SYN")?;
+    }
+    if packet.sctp_chunk.is_some_and(|chunk| chunk != Match::SCTP_INIT) {
+        f.write_str(", no INIT")?;
     }
     if !packet.to_host {
         f.write_str(", in a broadcast or multicast frame")?;

@@ -14,6 +14,7 @@ use ruleset::{
 };
 
 use crate::error::VerifyError;
+use crate::exits::Exits;
 use crate::ranges::Ranges;
 use crate::region::{Region, Slab};
 use crate::space;
@@ -23,6 +24,10 @@ use crate::space;
 pub(crate) struct UnknownSet(Name);
 
 impl UnknownSet {
+    pub fn of(name: &Name) -> Self {
+        Self(name.clone())
+    }
+
     pub fn at(self, at: RulePosition) -> VerifyError {
         VerifyError::UnknownSet { at, name: self.0 }
     }
@@ -36,6 +41,8 @@ type Targets<'a> = Vec<(&'a Name, Ranges)>;
 /// The sets and maps of a ruleset.
 pub(crate) struct Sets<'a> {
     ruleset: &'a Ruleset,
+    /// What is known of the interfaces where packets go out.
+    pub exits: Exits<'a>,
     everything: [(Ranges, Ranges); 2],
     addresses: Memo<(&'a Name, Family), Rc<Ranges>>,
     /// By the end whose address is known.
@@ -64,9 +71,10 @@ impl<K: Hash + Eq, V: Clone> Memo<K, V> {
 }
 
 impl<'a> Sets<'a> {
-    pub fn new(ruleset: &'a Ruleset) -> Self {
+    pub fn new(ruleset: &'a Ruleset, exits: Exits<'a>) -> Self {
         Self {
             ruleset,
+            exits,
             everything: Family::BOTH.map(|of| (space::addresses(of), space::codes(of))),
             addresses: Memo::default(),
             partners: Memo::default(),

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use policy::{Protocol, spec};
 use ruleset::simulator::{CtState, Packet};
-use ruleset::{Family, TcpFlags, Transport, from_number};
+use ruleset::{Family, Match, TcpFlags, Transport, from_number};
 
 use crate::ranges::Ranges;
 
@@ -23,11 +23,17 @@ const ICMPV6: u8 = 58;
 const BLOCK: u128 = 1 << 16;
 /// The block of TCP packets that open no flow, by port. Opening ones have the
 /// block of TCP.
-const MIDFLOW: u128 = 3;
-/// The first code of ICMPv6 types.
-const ICMPV6_TYPES: u128 = 4 * BLOCK;
+const TCP_MIDFLOW: u128 = 3;
+/// The block of SCTP packets that open no flow.
+const SCTP_MIDFLOW: u128 = 4;
+/// The first code of ICMPv6 types, in IPv6.
+const ICMPV6_TYPES: u128 = 5 * BLOCK;
+/// The first code of ICMP types, in IPv4.
+const ICMP_TYPES: u128 = 6 * BLOCK;
 /// The first code of protocols without ports.
-const OTHERS: u128 = 5 * BLOCK;
+const OTHERS: u128 = 7 * BLOCK;
+/// A chunk of SCTP that opens no flow: DATA (RFC 9260, 3.2).
+const SCTP_DATA: u8 = 0;
 
 /// Everything about a packet except its addresses and transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,9 @@ pub(crate) struct Frame {
     pub to_host: bool,
     /// For IPv6. No match looks at it in IPv4.
     pub hop_limit: u8,
+    /// The kind of interface where it goes out: an index into
+    /// [`crate::exits::Exits`].
+    pub exit: usize,
 }
 
 /// The block of a protocol with ports.
@@ -76,6 +85,7 @@ pub(crate) fn protocol(family: Family, number: u8) -> Ranges {
     match with_ports {
         Some(protocol) => ports(protocol, 0, u16::MAX),
         None if number == ICMPV6 && family == Family::V6 => icmpv6_types(0..=u8::MAX),
+        None if number == Match::ICMP && family == Family::V4 => icmp_types(0..=u8::MAX),
         None => Ranges::single(OTHERS + u128::from(number)),
     }
 }
@@ -86,13 +96,33 @@ pub(crate) fn ports(protocol: Protocol, first: u16, last: u16) -> Ranges {
         return Ranges::empty();
     }
     let at = |block: u128| (block + u128::from(first), block + u128::from(last));
-    let midflow = (protocol == Protocol::Tcp).then(|| at(MIDFLOW * BLOCK));
+    let midflow = match protocol {
+        Protocol::Tcp => Some(at(TCP_MIDFLOW * BLOCK)),
+        Protocol::Sctp => Some(at(SCTP_MIDFLOW * BLOCK)),
+        Protocol::Udp => None,
+    };
     Ranges::of([at(block(protocol))].into_iter().chain(midflow))
 }
 
 /// The codes of TCP packets that open no flow.
+pub(crate) fn tcp_midflow() -> Ranges {
+    Ranges::range(TCP_MIDFLOW * BLOCK, (TCP_MIDFLOW + 1) * BLOCK - 1)
+}
+
+/// The codes of SCTP packets that open no flow.
+pub(crate) fn sctp_midflow() -> Ranges {
+    Ranges::range(SCTP_MIDFLOW * BLOCK, (SCTP_MIDFLOW + 1) * BLOCK - 1)
+}
+
+/// The codes of packets that open no flow although their protocol has a way to say
+/// so.
 pub(crate) fn midflow() -> Ranges {
-    Ranges::range(MIDFLOW * BLOCK, (MIDFLOW + 1) * BLOCK - 1)
+    tcp_midflow().union(&sctp_midflow())
+}
+
+/// The codes of ICMP types, in IPv4.
+pub(crate) fn icmp_types(types: impl IntoIterator<Item = u8>) -> Ranges {
+    Ranges::numbers(types.into_iter().map(|number| ICMP_TYPES + u128::from(number)))
 }
 
 /// The codes of ICMPv6 types.
@@ -109,29 +139,27 @@ pub(crate) fn familiar(first: u128, last: u128) -> u128 {
 /// The packet with this frame, these addresses and this code. `None` if a number
 /// is out of range.
 pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) -> Option<Packet> {
-    let (protocol, destination_port, icmpv6_type) = match code / BLOCK {
-        block @ 0..=3 => {
-            let at = usize::try_from(block % MIDFLOW).ok()?;
-            let protocol = WITH_PORTS.get(at)?;
-            (protocol.number(), Some(u16::try_from(code % BLOCK).ok()?), None)
-        }
-        4 => (ICMPV6, None, Some(u8::try_from(code - ICMPV6_TYPES).ok()?)),
-        _ => (u8::try_from(code - OTHERS).ok()?, None, None),
-    };
-    Some(Packet {
-        source: from_number(frame.family, source)?,
-        destination: from_number(frame.family, destination)?,
+    let addresses = (from_number(frame.family, source)?, from_number(frame.family, destination)?);
+    let of = |protocol| Packet {
         hop_limit: frame.hop_limit,
-        protocol,
-        destination_port,
-        tcp_flags: match code / BLOCK {
-            0 => Some(TcpFlags::SYN),
-            MIDFLOW => Some(TcpFlags::ACK),
-            _ => None,
-        },
-        icmpv6_type,
         to_host: frame.to_host,
         ct: frame.ct,
+        ..Packet::new(addresses.0, addresses.1, protocol)
+    };
+    let to_port = |protocol: Protocol| {
+        let destination_port = Some(u16::try_from(code % BLOCK).ok()?);
+        Some(Packet { destination_port, ..of(protocol.number()) })
+    };
+    let number = |first: u128| u8::try_from(code - first).ok();
+    Some(match code / BLOCK {
+        0 => to_port(Protocol::Tcp)?,
+        1 => to_port(Protocol::Udp)?,
+        2 => to_port(Protocol::Sctp)?,
+        TCP_MIDFLOW => Packet { tcp_flags: Some(TcpFlags::ACK), ..to_port(Protocol::Tcp)? },
+        SCTP_MIDFLOW => Packet { sctp_chunk: Some(SCTP_DATA), ..to_port(Protocol::Sctp)? },
+        5 => Packet { icmpv6_type: Some(number(ICMPV6_TYPES)?), ..of(ICMPV6) },
+        6 => Packet { icmp_type: Some(number(ICMP_TYPES)?), ..of(Match::ICMP) },
+        _ => of(number(OTHERS)?),
     })
 }
 

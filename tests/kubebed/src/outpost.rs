@@ -22,7 +22,7 @@ use netbed::program;
 use netbed::testbed::TURN;
 use nft::{Dump, Generation, Kernel};
 use policy::{Direction, Labels, Namespace as Space, ObjectKey, Phase, Pod};
-use ruleset::{Element, Family, Ruleset};
+use ruleset::{Element, Family, Ruleset, TableId};
 
 use crate::apiserver::ApiServer;
 use crate::apiserver::proxy::Proxy;
@@ -252,7 +252,7 @@ impl Table {
     /// # Errors
     /// When it cannot be read.
     pub fn dump(&mut self) -> Result<Option<Dump>> {
-        self.0.dump(&scaffold::table()).context("read the table")
+        self.0.dump(&TableId::inet(scaffold::table())).context("read the table")
     }
 
     /// The tables that have our name.
@@ -260,8 +260,8 @@ impl Table {
     /// # Errors
     /// When they cannot be read.
     pub fn names(&mut self) -> Result<Vec<String>> {
-        let names = self.0.tables().context("list the tables")?;
-        Ok(names.iter().map(ToString::to_string).collect())
+        let tables = self.0.tables().context("list the tables")?;
+        Ok(tables.iter().map(|table| table.name.to_string()).collect())
     }
 
     /// Waits until the table is as wanted. Returns how long that took.

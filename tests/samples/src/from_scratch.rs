@@ -11,22 +11,33 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use compiler::grants::{self, Grants};
+use compiler::scaffold::Placed;
 use compiler::sets::{PodsPeer, Scope, SetSource, Sources};
 use compiler::signature::{ResolvedPorts, Signature};
 use compiler::{Compiled, Engine, Options, Place, chain, scaffold};
 use policy::{
-    Diagnostic, Direction, NetworkPolicy, ObjectKey, Owners, Pod, PortNumbers, Ports, Severity,
-    Snapshot,
+    Diagnostic, Direction, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Pod, PortNumbers, Ports,
+    Severity, Snapshot, TunnelSources,
 };
-use ruleset::{Element, Family, Name, Set};
+use ruleset::{Element, Family, Name, Set, TableFamily};
 
 /// What the product compiles a snapshot to, in one step.
 pub fn compiled(snapshot: &Snapshot, options: &Options) -> Compiled {
-    Engine::new(options.clone()).update(snapshot).clone()
+    compiled_on(snapshot, &NodeNetwork::default(), options)
+}
+
+/// The same with a network.
+pub fn compiled_on(snapshot: &Snapshot, network: &NodeNetwork, options: &Options) -> Compiled {
+    Engine::new(options.clone()).update(snapshot, network).clone()
 }
 
 /// What a snapshot must compile to.
 pub fn from_scratch(snapshot: &Snapshot, options: &Options) -> Compiled {
+    from_scratch_on(snapshot, &NodeNetwork::default(), options)
+}
+
+/// What a snapshot and a network must compile to.
+pub fn from_scratch_on(snapshot: &Snapshot, network: &NodeNetwork, options: &Options) -> Compiled {
     let owners = Owners::of(snapshot.pods.values().map(|pod| &**pod));
     let isolated = isolated_pods(snapshot, options);
     let place = Place::forward();
@@ -42,6 +53,7 @@ pub fn from_scratch(snapshot: &Snapshot, options: &Options) -> Compiled {
         set_users: BTreeMap::new(),
         grants: BTreeMap::new(),
     };
+    oracle.bind(network, &isolated);
     for (pod, signature) in isolated {
         oracle.add_pod(pod, signature);
     }
@@ -80,6 +92,41 @@ struct Oracle<'a> {
 }
 
 impl Oracle<'_> {
+    fn bind(&mut self, network: &NodeNetwork, isolated: &[(&Pod, Signature)]) {
+        let pods = self.snapshot.pods.values().flat_map(|pod| &pod.host_addresses);
+        let nodes: BTreeSet<IpAddr> = pods.chain(&network.tunnel_peers).copied().collect();
+        let has_tunnels = !network.tunnels.is_empty();
+        let parts = scaffold::Network {
+            is_bound: !network.ports.is_empty(),
+            tunnels: network.tunnels.clone(),
+            only_nodes: has_tunnels
+                && !nodes.is_empty()
+                && network.tunnel_sources == TunnelSources::Nodes,
+        };
+        scaffold::fit(&mut self.out.ruleset, &Place::forward(), &parts);
+        let mut elements: Vec<Placed> = nodes.into_iter().map(scaffold::of_node).collect();
+        for (&index, port) in &network.ports {
+            let guarded = isolated.iter().any(|(pod, _)| pod.key == port.pod);
+            elements.extend(scaffold::of_port(index, port, guarded));
+        }
+        for (&index, bridge) in &network.bridges {
+            elements.extend(scaffold::of_bridge(index, bridge));
+        }
+        let mut bridge = scaffold::bridge::of();
+        for Placed { table, set, element } in elements {
+            match table {
+                TableFamily::Inet => self.add_element(&set, element),
+                TableFamily::Bridge => {
+                    bridge.sets.get_mut(&set).into_iter().for_each(|set| {
+                        set.elements.insert(element);
+                    });
+                }
+            }
+        }
+        let is_bridged = network.ports.values().any(|port| port.bridge.is_some());
+        self.out.bridge = is_bridged.then_some(bridge);
+    }
+
     fn add_pod(&mut self, pod: &Pod, signature: Signature) {
         let addresses: Vec<IpAddr> = self.owners.addresses_of(pod).collect();
         if addresses.is_empty() {

@@ -16,7 +16,7 @@ use policy::Snapshot;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use ruleset::plan::plan;
-use ruleset::{Ruleset, text};
+use ruleset::{Ruleset, TableId, text};
 use samples::from_scratch::compiled;
 use samples::{fixtures, random};
 use watcher::Store;
@@ -60,8 +60,8 @@ fn load_with_nft(script: &str) {
     assert!(nft.wait().unwrap().success(), "nft refused:\n{script}");
 }
 
-fn read_back(kernel: &mut Kernel) -> Ruleset {
-    let dump = kernel.dump(&compiler::scaffold::table()).unwrap().expect("the table");
+fn read_back(kernel: &mut Kernel, table: &TableId) -> Ruleset {
+    let dump = kernel.dump(table).unwrap().expect("the table");
     assert!(dump.foreign.is_empty(), "{:#?}", dump.foreign);
     dump.ruleset
 }
@@ -69,7 +69,7 @@ fn read_back(kernel: &mut Kernel) -> Ruleset {
 /// Takes the kernel from its present table to `target`.
 fn send(kernel: &mut Kernel, old: Option<&Ruleset>, target: &Ruleset) {
     for batch in plan(old, target).unwrap() {
-        kernel.send(&target.table, &batch, None).unwrap();
+        kernel.send(&target.id(), &batch, None).unwrap();
     }
 }
 
@@ -101,12 +101,16 @@ fn the_kernel_has_the_same_by_text_and_by_netlink() {
         alone(|| {
             load_with_nft(&text::ruleset(&table));
             let mut kernel = Kernel::open().unwrap();
-            assert_same(&read_back(&mut kernel), &table, &format!("{name} by nft -f"));
+            assert_same(&read_back(&mut kernel, &table.id()), &table, &format!("{name} by nft -f"));
         });
         alone(|| {
             let mut kernel = Kernel::open().unwrap();
             send(&mut kernel, None, &table);
-            assert_same(&read_back(&mut kernel), &table, &format!("{name} by netlink"));
+            assert_same(
+                &read_back(&mut kernel, &table.id()),
+                &table,
+                &format!("{name} by netlink"),
+            );
         });
     }
 }
@@ -125,7 +129,7 @@ fn a_kernel_that_went_through_changes_has_what_compiling_anew_says() {
             let cluster = random::snapshot().new_tree(&mut runner).unwrap().current();
             let target = table(&cluster);
             send(&mut kernel, live.as_ref(), &target);
-            assert_same(&read_back(&mut kernel), &target, &format!("step {step}"));
+            assert_same(&read_back(&mut kernel, &target.id()), &target, &format!("step {step}"));
             live = Some(target);
         }
     });

@@ -20,6 +20,7 @@ use policy::Snapshot;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
+use ruleset::TableId;
 use ruleset::plan::plan;
 use samples::random::{self, Delivery, Grouping, NODES, Step, Watches};
 use watcher::Kind;
@@ -111,19 +112,26 @@ impl Node {
         }
         let outcome = pipeline.sync(cluster.snapshot())?;
         ensure!(outcome.set_aside.is_empty(), "set aside: {:?}", outcome.set_aside);
-        let dump = self.reader.dump(&scaffold::table())?.context("no table")?;
+        let dump = self.reader.dump(&TableId::inet(scaffold::table()))?.context("no table")?;
         ensure!(dump.foreign.is_empty(), "foreign: {:?}", dump.foreign);
         if dump.ruleset != *outcome.after {
             let missing = plan(Some(&dump.ruleset), &outcome.after);
             bail!("the kernel's table is not what was sent; missing: {missing:#?}");
         }
         let (node, set_aside) = (Some(NODES[0].0), &outcome.set_aside);
-        let report = verify::verify(cluster.snapshot(), node, set_aside, &dump.ruleset)?;
+        let report = verify::verify(
+            cluster.snapshot(),
+            node,
+            set_aside,
+            &policy::NodeNetwork::default(),
+            &dump.ruleset,
+            None,
+        )?;
         let wrong = report.differences.first();
         ensure!(wrong.is_none(), "{}", wrong.map(ToString::to_string).unwrap_or_default());
         self.counts.syncs += 1;
-        self.counts.batches += outcome.batches;
-        self.counts.operations += outcome.operations;
+        self.counts.batches += outcome.batches();
+        self.counts.operations += outcome.operations();
         self.counts.addresses += report.counts.addresses;
         Ok(())
     }
@@ -175,7 +183,7 @@ fn histories_from_the_table_that_the_one_before_left() -> Result<()> {
 #[test]
 fn histories_from_an_empty_kernel() -> Result<()> {
     all("from nothing", 2, |node| {
-        node.reader.delete_table(&scaffold::table())?;
+        node.reader.delete_table(&TableId::inet(scaffold::table()))?;
         Ok(())
     })
 }

@@ -4,13 +4,14 @@
 use std::collections::BTreeSet;
 
 use compiler::{Engine, Options};
-use policy::{ObjectKey, Snapshot};
+use policy::{NodeNetwork, Snapshot};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use ruleset::Ruleset;
 use ruleset::plan::{Planner, plan};
-use samples::from_scratch::from_scratch;
-use samples::random::{self, Edit};
+use samples::from_scratch::from_scratch_on;
+use samples::random::{self, Edit, Wiring};
 
 /// As in `meaning.rs`.
 fn cases() -> ProptestConfig {
@@ -32,6 +33,10 @@ enum Step {
     Replace(Snapshot),
     /// The kernel refused these policies (by index) and no others.
     SetAside(BTreeSet<usize>),
+    /// The interfaces are others; `None`: none is bound.
+    Rewire(Option<Wiring>),
+    /// The interfaces follow the pods.
+    Look,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -40,13 +45,32 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Relist),
         1 => random::snapshot().prop_map(Step::Replace),
         2 => proptest::collection::btree_set(0usize..6, 0..3).prop_map(Step::SetAside),
+        4 => proptest::option::weighted(0.9, random::wiring()).prop_map(Step::Rewire),
+        4 => Just(Step::Look),
     ]
 }
 
+/// A cluster and the network of a node, which lags behind.
+struct State {
+    snapshot: Snapshot,
+    wiring: Option<Wiring>,
+    network: NodeNetwork,
+}
+
 impl Step {
-    /// Changes the snapshot, or the policies that are set aside.
-    fn apply(&self, snapshot: &mut Snapshot, set_aside: &mut BTreeSet<ObjectKey>) {
+    /// Changes the state, or the policies that are set aside.
+    fn apply(&self, state: &mut State, options: &mut Options) {
+        let State { snapshot, wiring, network } = state;
+        let set_aside = &mut options.set_aside;
         match self {
+            Self::Rewire(other) => {
+                wiring.clone_from(other);
+                Self::Look.apply(state, options);
+            }
+            Self::Look => {
+                let seen = |wiring: &Wiring| wiring.network(snapshot, options.node.as_deref());
+                *network = wiring.as_ref().map(seen).unwrap_or_default();
+            }
             Self::Edits(edits) => edits.iter().for_each(|edit| edit.apply(snapshot)),
             Self::Relist => {
                 let Snapshot { policies, pods, namespaces } = &*snapshot;
@@ -71,26 +95,39 @@ proptest! {
 
     #[test]
     fn engine_and_planner_give_what_is_right_from_scratch(
-        (first, steps, one_node) in (random::snapshot(), vec(step(), 1..8), any::<bool>())
+        (first, wiring, steps, one_node) in (
+            random::snapshot(),
+            proptest::option::of(random::wiring()),
+            vec(step(), 1..8),
+            any::<bool>()
+        )
     ) {
         let mut options =
             Options { node: one_node.then(|| "n1".to_owned()), ..Options::default() };
         let mut engine = Engine::new(options.clone());
-        let mut planner = Planner::default();
-        let mut snapshot = first;
-        let mut live = None;
-        for step in [Step::Edits(vec![])].iter().chain(&steps) {
-            step.apply(&mut snapshot, &mut options.set_aside);
-            let expected = from_scratch(&snapshot, &options);
+        let mut planners = [Planner::default(), Planner::default()];
+        let mut state = State { snapshot: first, wiring, network: NodeNetwork::default() };
+        let mut live: [Option<Ruleset>; 2] = [None, None];
+        for step in [Step::Edits(vec![]), Step::Look].iter().chain(&steps) {
+            step.apply(&mut state, &mut options);
+            let State { snapshot, network, .. } = &state;
+            let expected = from_scratch_on(snapshot, network, &options);
             if *engine.options() != options {
                 engine.set_aside(options.set_aside.clone());
             }
-            prop_assert_eq!(engine.update(&snapshot), &expected, "{:?}", step);
-            prop_assert_eq!(engine.snapshot(), &snapshot);
-            let new = engine.compiled().ruleset.clone();
-            let planned = planner.plan(live.as_ref(), &new);
-            prop_assert_eq!(planned, plan(live.as_ref(), &new), "{:?}", step);
-            live = Some(new);
+            prop_assert_eq!(engine.update(snapshot, network), &expected, "{:?}", step);
+            prop_assert_eq!(engine.snapshot(), snapshot);
+            prop_assert_eq!(engine.network(), network);
+            let compiled = engine.compiled();
+            let tables = [Some(compiled.ruleset.clone()), compiled.bridge.clone()];
+            for ((planner, live), new) in planners.iter_mut().zip(&mut live).zip(tables) {
+                if let Some(new) = &new {
+                    let planned = planner.plan(live.as_ref(), new);
+                    prop_assert!(planned.is_ok(), "{:?}", planned);
+                    prop_assert_eq!(planned, plan(live.as_ref(), new), "{:?}", step);
+                }
+                *live = new;
+            }
         }
     }
 }

@@ -69,7 +69,7 @@ fn check(before: &DevObjects<'_>, after: &DevObjects<'_>, port: u16) -> Result<(
         let mut next = states[states.len() - 1].clone();
         next.apply(&batch)?;
         states.push(next);
-        let ops = batch.ops.iter().map(|op| text::op(&new.table, op) + "\n");
+        let ops = batch.ops.iter().map(|op| text::op(&new.id(), op) + "\n");
         said += &format!("--\n{}", ops.collect::<String>());
     }
     let packet = simulator::Packet {

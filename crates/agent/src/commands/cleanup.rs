@@ -8,7 +8,7 @@ use super::open;
 use crate::lock::Lock;
 use agent::report;
 
-/// Removes our tables, those of other versions included.
+/// Removes our tables of both families, those of other versions included.
 ///
 /// # Errors
 /// The kernel cannot be read, or refuses. The other tables are still removed.
@@ -23,8 +23,8 @@ pub fn cleanup() -> Result<ExitCode> {
     for table in tables {
         let deleted = kernel
             .delete_table(&table)
-            .with_context(|| format!("delete table inet {table}"))
-            .and_then(|_| report::print(&format!("table inet {table} deleted\n")));
+            .with_context(|| format!("delete table {table}"))
+            .and_then(|_| report::print(&format!("table {table} deleted\n")));
         if let Err(error) = deleted {
             report::error(&error);
             code = ExitCode::FAILURE;

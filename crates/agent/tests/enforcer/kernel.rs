@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use agent::Sink;
 use agent::clock::Clock;
 use nft::{Dump, Generation, ReadError, SendError, TableFingerprint};
-use ruleset::{Batch, Name};
+use ruleset::{Batch, Name, TableId};
 
 use super::model::Model;
 
@@ -88,7 +88,7 @@ impl Sink for Kernel {
         self.model.borrow_mut().generation()
     }
 
-    fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
+    fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError> {
         self.trace.borrow_mut().dumps.push(self.clock.ms());
         self.clock.sleep(self.dump_takes.get());
         self.model.borrow_mut().dump(table)
@@ -96,7 +96,7 @@ impl Sink for Kernel {
 
     fn send(
         &mut self,
-        table: &Name,
+        table: &TableId,
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
@@ -107,17 +107,17 @@ impl Sink for Kernel {
 
     fn fingerprint(
         &mut self,
-        table: &Name,
+        table: &TableId,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError> {
         self.model.borrow_mut().fingerprint(table, chain)
     }
 
-    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+    fn tables(&mut self) -> Result<Vec<TableId>, ReadError> {
         self.model.borrow_mut().tables()
     }
 
-    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+    fn delete_table(&mut self, table: &TableId) -> Result<bool, SendError> {
         self.model.borrow_mut().delete_table(table)
     }
 }

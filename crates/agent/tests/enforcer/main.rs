@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be fails the test")]
 
 mod bench;
+mod binding;
 mod kernel;
 #[path = "../pipeline/model.rs"]
 #[expect(dead_code, reason = "shared with the tests of the pipeline")]
@@ -27,7 +28,10 @@ use model::{Model, snapshot};
 const NO_POLICY: Option<&str> = Some("add set inet nftpol self4");
 
 fn expected(snapshot: &Snapshot) -> Ruleset {
-    Engine::new(compiler::Options::default()).update(snapshot).ruleset.clone()
+    Engine::new(compiler::Options::default())
+        .update(snapshot, &policy::NodeNetwork::default())
+        .ruleset
+        .clone()
 }
 
 fn whole() -> Option<Ruleset> {

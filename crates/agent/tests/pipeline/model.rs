@@ -10,13 +10,13 @@ use agent::Sink;
 use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, TableFingerprint};
 use policy::Snapshot;
 use ruleset::simulator::{self, Outcome, simulate};
-use ruleset::{ApplyError, Batch, Name, Op, Ruleset};
+use ruleset::{ApplyError, Batch, Name, Op, Ruleset, TableFamily, TableId};
 use watcher::files::{self, Validation};
 use watcher::{Object, Store};
 
 /// A kernel in memory.
 pub struct Model {
-    pub tables: BTreeMap<Name, Ruleset>,
+    pub tables: BTreeMap<TableId, Ruleset>,
     pub generation: u32,
     /// Refuses operations whose text contains this.
     pub refuses: Option<&'static str>,
@@ -67,13 +67,22 @@ impl Default for Model {
     }
 }
 
+fn ours() -> TableId {
+    TableId::inet(compiler::scaffold::table())
+}
+
 impl Model {
     /// Our table.
     pub fn table(&self) -> Option<&Ruleset> {
-        self.tables.get(&compiler::scaffold::table())
+        self.tables.get(&ours())
     }
 
-    fn elements_beside(&self, table: &Name) -> usize {
+    /// Our table of the bridge family.
+    pub fn bridge(&self) -> Option<&Ruleset> {
+        self.tables.get(&TableId { family: TableFamily::Bridge, ..ours() })
+    }
+
+    fn elements_beside(&self, table: &TableId) -> usize {
         self.tables.iter().filter(|(name, _)| *name != table).map(|(_, one)| elements(one)).sum()
     }
 
@@ -93,7 +102,7 @@ impl Sink for Model {
         Ok(Generation(self.generation))
     }
 
-    fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
+    fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError> {
         let generation = Generation(self.generation);
         self.dumps += 1;
         Ok(self.tables.get(table).cloned().map(|ruleset| Dump {
@@ -105,7 +114,7 @@ impl Sink for Model {
 
     fn send(
         &mut self,
-        table: &Name,
+        table: &TableId,
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
@@ -124,7 +133,7 @@ impl Sink for Model {
         let is = |part: Option<&str>, op: &Op| {
             part.is_some_and(|part| ruleset::text::op(table, op).contains(part))
         };
-        let in_use = self.in_use.filter(|_| *table == compiler::scaffold::table());
+        let in_use = self.in_use.filter(|_| *table == ours());
         let errno = |op: &Op| match op {
             op if is(in_use, op) => Some(Errno::EBUSY),
             op if is(self.refuses, op) => Some(self.errno),
@@ -150,7 +159,7 @@ impl Sink for Model {
             return Err(SendError::Refused(refusals));
         }
         let mut ruleset =
-            self.tables.get(table).cloned().unwrap_or_else(|| Ruleset::new(table.clone()));
+            self.tables.get(table).cloned().unwrap_or_else(|| Ruleset::of(table.clone()));
         if let Err(error) = ruleset.apply(batch) {
             let (ApplyError::Missing(name) | ApplyError::Exists(name) | ApplyError::Busy(name)) =
                 error;
@@ -174,7 +183,7 @@ impl Sink for Model {
 
     fn fingerprint(
         &mut self,
-        table: &Name,
+        table: &TableId,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError> {
         let touches = self.touches;
@@ -188,14 +197,16 @@ impl Sink for Model {
         }))
     }
 
-    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+    fn tables(&mut self) -> Result<Vec<TableId>, ReadError> {
         Ok(self.tables.keys().cloned().collect())
     }
 
-    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
-        self.generation += 1;
-        self.in_use = self.in_use.filter(|_| *table != compiler::scaffold::table());
-        Ok(self.tables.remove(table).is_some())
+    fn delete_table(&mut self, table: &TableId) -> Result<bool, SendError> {
+        self.in_use = self.in_use.filter(|_| *table != ours());
+        let is_there = self.tables.remove(table).is_some();
+        // It is switched off, and then deleted.
+        self.generation += if is_there { 2 } else { 0 };
+        Ok(is_there)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use agent::pipeline::{Pipeline, SyncError, Verify};
 use compiler::{Options, scaffold};
-use policy::{Namespace, ObjectKey, Snapshot};
+use policy::{Namespace, NodeNetwork, ObjectKey, Snapshot};
 use ruleset::Ruleset;
 use verify::{Report, VerifyError, verify};
 
@@ -19,14 +19,16 @@ fn forgetful(
     snapshot: &Snapshot,
     node: Option<&str>,
     set_aside: &BTreeSet<ObjectKey>,
+    network: &NodeNetwork,
     table: &Ruleset,
+    bridge: Option<&Ruleset>,
 ) -> Result<Report, VerifyError> {
     let mut table = table.clone();
     if snapshot.policies.contains_key(&web()) {
         let chain = table.chains.get_mut(&scaffold::base_chain()).unwrap();
         Arc::make_mut(chain).rules.clear();
     }
-    verify(snapshot, node, set_aside, &table)
+    verify(snapshot, node, set_aside, network, &table, bridge)
 }
 
 fn web() -> ObjectKey {
@@ -91,7 +93,7 @@ fn a_table_that_differs_is_not_sent_and_the_one_before_stays() {
         let error = result.unwrap_err();
         assert!(matches!(error.error, SyncError::Unproved(_)), "{error}");
         let said = error.to_string();
-        for part in ["was not sent", "expected: is dropped", "isolated by dev/"] {
+        for part in ["were not sent", "expected: is dropped", "isolated by dev/"] {
             assert!(said.contains(part), "{said}");
         }
         let kernel = pipeline.sink();

@@ -28,7 +28,7 @@ pub(super) struct Output {
 
 /// What the table holds for an isolated pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Isolated {
+pub(super) struct Isolated {
     /// The addresses that it owns, in no order.
     addresses: Vec<IpAddr>,
     /// The chain of each direction in which it is isolated.
@@ -54,6 +54,11 @@ impl Output {
     /// The policies for which that answer changed since the last call.
     pub fn take_news(&mut self) -> BTreeSet<ObjectKey> {
         self.chains.take_news()
+    }
+
+    /// The isolated pods, and the table to write to.
+    pub fn parts(&mut self) -> (&BTreeMap<ObjectKey, Isolated>, &mut Compiled) {
+        (&self.isolated, &mut self.compiled)
     }
 
     /// Recompiles what a change may have affected.

@@ -55,7 +55,10 @@ fn policy() -> NetworkPolicy {
 #[test]
 fn many_peers_share_the_sets_of_their_ports_and_mean_the_same() {
     let snapshot = Snapshot::new([policy()], (0..PODS).map(pod), []);
-    let table = Engine::new(Options::default()).update(&snapshot).ruleset.clone();
+    let table = Engine::new(Options::default())
+        .update(&snapshot, &policy::NodeNetwork::default())
+        .ruleset
+        .clone();
     let sets = table.sets.keys().filter(|name| name.as_str().contains("any-of")).count();
     assert_eq!(sets, (3 + 1) * 2, "three ports in, one range out, two families");
     let subject = pod(0).addresses[0];

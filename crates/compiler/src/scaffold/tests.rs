@@ -3,7 +3,12 @@
 use ruleset::TcpFlags;
 use ruleset::simulator::{CtState, Outcome, Packet, simulate};
 
+use std::net::Ipv6Addr;
+
+use ruleset::BaseChain;
+
 use super::*;
+use crate::scaffold::forward::NEIGHBOUR_DISCOVERY;
 
 fn passes(isolated: bool, packet: &Packet) -> bool {
     let seen =

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 /// Values from `nft --debug=netlink` 1.0.6 and its dumps.
 #[test]
 fn key_types_are_nfts() {
+    let of = |interface, mac, address| SetType::Key(KeyShape { interface, mac, address });
     let cases = [
         (SetType::Address(Family::V4), 7, 4),
         (SetType::Address(Family::V6), 8, 16),
@@ -16,6 +17,14 @@ fn key_types_are_nfts() {
         (SetType::AddressPair(Family::V6), 520, 32),
         (SetType::Port, 13, 2),
         (SetType::Icmpv6Type, 29, 1),
+        (of(true, true, Some(KeyAddressType::V4)), 0x14247, 16),
+        (of(true, true, Some(KeyAddressType::V6)), 0x14248, 28),
+        (of(true, true, Some(KeyAddressType::Target)), 0x14244, 28),
+        (of(true, false, Some(KeyAddressType::V4)), 0x507, 8),
+        (of(true, true, None), 0x509, 12),
+        (of(true, false, None), 0x14, 4),
+        (of(false, true, None), 9, 6),
+        (of(false, false, Some(KeyAddressType::Target)), 4, 16),
     ];
     for (set_type, number, length) in cases {
         assert_eq!(KeyType::of(set_type), KeyType { number, length }, "{set_type:?}");
@@ -112,7 +121,7 @@ proptest! {
         bytes in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..10)
     ) {
         let keys: Vec<Key> = bytes.into_iter().map(|(bytes, ends_range)| Key { bytes, ends_range }).collect();
-        for set_type in crate::read::set::SET_TYPES {
+        for set_type in crate::read::set::set_types() {
             let _ = elements(set_type, keys.clone());
         }
     }

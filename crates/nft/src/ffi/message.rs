@@ -57,29 +57,20 @@ impl Messages {
         self.bytes.clear();
     }
 
-    /// Sets the first message's family to unspecified. A list then includes all
-    /// families.
-    pub(crate) fn ask_all_families(&mut self) {
-        /// Offset of `nfgenmsg.nfgen_family`, after `nlmsghdr`.
-        const FAMILY: usize = 16;
-        if let Some(family) = self.bytes.get_mut(FAMILY) {
-            *family = libc::NFPROTO_UNSPEC as u8;
-        }
-    }
-
     /// Appends bytes that are complete messages.
     pub(crate) fn push_raw(&mut self, message: &[u8]) {
         self.bytes.extend_from_slice(message);
     }
 
-    /// Appends a message of family `inet`. `kind` is one of NFT_MSG_*. `flags` are
-    /// NLM_F_* flags in addition to NLM_F_REQUEST.
+    /// Appends a message. `kind` is one of NFT_MSG_*, `family` of NFPROTO_*. `flags`
+    /// are NLM_F_* flags in addition to NLM_F_REQUEST.
     ///
     /// # Errors
     /// If the body may be too long for a message. Nothing is appended.
     pub(crate) fn push(
         &mut self,
         kind: c_int,
+        family: u8,
         flags: c_int,
         sequence: u32,
         body: Body<'_>,
@@ -87,7 +78,7 @@ impl Messages {
         if body.size() > LARGEST_BODY {
             return Err(TooLong);
         }
-        let family = libc::NFPROTO_INET as u16;
+        let family = u16::from(family);
         let flags = (flags | libc::NLM_F_REQUEST) as u16;
         // SAFETY: the scratch buffer is aligned for an `nlmsghdr` and has space
         // for the headers and the largest body. The bound that the object keeps

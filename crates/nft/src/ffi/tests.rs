@@ -6,7 +6,7 @@ use crate::netlink::messages;
 /// The messages that were written.
 fn written(kind: i32, body: Body<'_>) -> Vec<u8> {
     let mut all = Messages::new();
-    all.push(kind, libc::NLM_F_CREATE, 7, body).expect("it fits");
+    all.push(kind, libc::NFPROTO_INET as u8, libc::NLM_F_CREATE, 7, body).expect("it fits");
     all.bytes().to_vec()
 }
 
@@ -146,9 +146,9 @@ fn messages_stand_one_after_the_other() {
     let mut table = Object::<Table>::new();
     table.text(&Table::NAME, c"odd length");
     for number in 0..3 {
-        all.push(libc::NFT_MSG_NEWTABLE, 0, number, Body::Table(&table)).expect("it fits");
+        all.push(libc::NFT_MSG_NEWTABLE, 0, 0, number, Body::Table(&table)).expect("it fits");
     }
-    all.push(libc::NFT_MSG_GETGEN, 0, 3, Body::Empty).expect("it fits");
+    all.push(libc::NFT_MSG_GETGEN, 0, 0, 3, Body::Empty).expect("it fits");
     let numbers: Vec<u32> = messages(all.bytes()).map(|one| one.sequence).collect();
     assert_eq!(numbers, [0, 1, 2, 3]);
     all.clear();
@@ -189,13 +189,13 @@ fn what_does_not_fit_is_not_written() {
         set.push(element);
     }
     let mut all = Messages::new();
-    assert_eq!(all.push(0, 0, 0, Body::Elements(&set)), Err(TooLong));
+    assert_eq!(all.push(0, 0, 0, 0, Body::Elements(&set)), Err(TooLong));
     assert!(all.bytes().is_empty());
     // The size of a parsed object is unknown, so it is never written.
     let mut table = Object::<Table>::new();
     table.text(&Table::NAME, c"nftpol");
     let read = parse::<Table>(&written(libc::NFT_MSG_NEWTABLE, Body::Table(&table)));
-    assert_eq!(all.push(0, 0, 0, Body::Table(&read.expect("a table"))), Err(TooLong));
+    assert_eq!(all.push(0, 0, 0, 0, Body::Table(&read.expect("a table"))), Err(TooLong));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use ruleset::{Batch, Name, Op};
+use ruleset::{Batch, Op, TableId};
 
 use super::Kernel;
 use crate::error::{ReadError, Refusal, SendError, action};
@@ -28,7 +28,7 @@ impl Kernel {
     /// See [`SendError`].
     pub fn send(
         &mut self,
-        table: &Name,
+        table: &TableId,
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
@@ -48,7 +48,7 @@ impl Kernel {
     ///
     /// # Errors
     /// See [`SendError`]. The table may then be switched off.
-    pub fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+    pub fn delete_table(&mut self, table: &TableId) -> Result<bool, SendError> {
         // Switching off a table that does not exist would create it.
         let found = self.settled(|kernel| fingerprint::find_table(&mut kernel.client, table));
         if found.map_err(unread)?.is_none() {
@@ -64,8 +64,8 @@ impl Kernel {
     /// Commits one operation on a table. `false` if the table does not exist.
     fn on_table(
         &mut self,
-        table: &Name,
-        encode: fn(&Name, u32) -> Result<Encoded, usize>,
+        table: &TableId,
+        encode: fn(&TableId, u32) -> Result<Encoded, usize>,
     ) -> Result<bool, SendError> {
         let none = Batch::default();
         let encoded = encode(table, self.client.next_number())
@@ -83,7 +83,7 @@ impl Kernel {
 
     /// Whether the kernel would accept a batch for a table that does not exist.
     /// Nothing is committed, and the generation stays the same.
-    pub(crate) fn rehearse(&mut self, table: &Name, batch: &Batch) -> Result<bool, SendError> {
+    pub(crate) fn rehearse(&mut self, table: &TableId, batch: &Batch) -> Result<bool, SendError> {
         let first = self.client.next_number();
         let encoded = Encoded::rehearsal(table, batch, first)
             .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;

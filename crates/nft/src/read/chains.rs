@@ -5,7 +5,7 @@
 //! foreign objects.
 //! Never: a list of all rules at once, which takes quadratic time in the kernel.
 
-use ruleset::{BaseChain, Chain, Comment, Hook, Name, Rule, Ruleset};
+use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset};
 
 use super::rule;
 use super::{ReadFailure, TableReader, lossy, named_ours, object};
@@ -14,7 +14,7 @@ use crate::expression::Expression;
 use crate::ffi::{self, Body, Object, Ref, parse};
 use crate::userdata;
 use crate::write::rule::c_string;
-use crate::write::{CHAIN_TYPE, POLICY_ACCEPT, hook_number, in_chain};
+use crate::write::{CHAIN_TYPE, HOOKS, POLICY_ACCEPT, hook_number, in_chain};
 
 /// NFT_CHAIN_BASE of `enum nft_chain_flags`, which the kernel states of every
 /// base chain.
@@ -75,15 +75,13 @@ pub(crate) fn base(chain: &Ref<'_, ffi::Chain>) -> Result<Option<BaseChain>, Str
     if flags != 0 {
         return Err(format!("a chain with flags {flags:#x}"));
     }
-    let Some(hook) = chain.number(&ffi::Chain::HOOK) else { return Ok(None) };
-    let fits = hook == hook_number(Hook::Forward)
-        && chain.text(&ffi::Chain::TYPE) == Some(CHAIN_TYPE)
+    let Some(number) = chain.number(&ffi::Chain::HOOK) else { return Ok(None) };
+    let fits = chain.text(&ffi::Chain::TYPE) == Some(CHAIN_TYPE)
         && chain.number(&ffi::Chain::POLICY) == Some(POLICY_ACCEPT);
-    if !fits {
-        return Err("a base chain of another hook, type or policy".to_owned());
-    }
+    let hook = HOOKS.into_iter().find(|hook| hook_number(*hook) == number).filter(|_| fits);
+    let hook = hook.ok_or("a base chain of another hook, type or policy")?;
     let priority = chain.number(&ffi::Chain::PRIORITY).unwrap_or_default();
-    Ok(Some(BaseChain { hook: Hook::Forward, priority }))
+    Ok(Some(BaseChain { hook, priority }))
 }
 
 pub(crate) fn read_rule(sets: &Ruleset, rule: &Ref<'_, ffi::Rule>) -> Rule {

@@ -10,21 +10,20 @@
 //! result is in the form of [`crate::normal_form`].
 
 mod comparison;
+mod look_up;
 mod registers;
 mod value;
 
 use std::ffi::CStr;
 
 use ruleset::{
-    AddressTest, Family, Field, Finish, Log, LogPrefix, Match, Name, PortTest, Rule, Ruleset,
-    SetType, Transport,
+    EtherType, Family, Finish, Log, LogPrefix, Match, Name, Rule, Ruleset, SetType, Transport,
 };
 
 use super::unreadable::Unreadable;
 use crate::expression::{AT_LEAST, AT_MOST, Expression};
-use crate::packet::Part;
+use crate::packet::{Network, Part};
 use crate::register::Register;
-use crate::write::rule::ICMPV6;
 use registers::{Content, Registers};
 use value::{Dependency, field_of, text, verdict};
 
@@ -53,7 +52,7 @@ struct RuleReader<'a> {
     /// The number of matches before the log. All, if there is no log.
     before_log: usize,
     finish: Option<Finish>,
-    family: Dependency<Family>,
+    network: Dependency<Network>,
     protocol: Dependency<u8>,
 }
 
@@ -66,7 +65,7 @@ impl<'a> RuleReader<'a> {
             log: None,
             before_log: usize::MAX,
             finish: None,
-            family: Dependency::NONE,
+            network: Dependency::NONE,
             protocol: Dependency::NONE,
         }
     }
@@ -101,7 +100,7 @@ impl<'a> RuleReader<'a> {
     }
 
     fn single(&mut self, expression: &Expression) -> Result<(), Unreadable> {
-        if let Some((part, into)) = Part::loaded(expression, self.family.known) {
+        if let Some((part, into)) = Part::loaded(expression, self.network.known) {
             self.registers.store(into, Content { part, mask: None });
             return Ok(());
         }
@@ -131,51 +130,13 @@ impl<'a> RuleReader<'a> {
         let found = found?;
         let at = self.matches.len();
         let is_new = match &found {
-            Match::Family(family) => self.family.tested(*family, at),
+            Match::Family(family) => self.network.tested(Network::Ip(*family), at),
+            Match::EtherType(kind) => self.network.told(Network::of(*kind)),
             Match::Protocol(protocol) => self.protocol.tested(*protocol, at),
             _ => true,
         };
         self.matches.extend(is_new.then_some(Some(found)));
         Ok(())
-    }
-
-    fn look_up(&mut self, register: Register, set: &CStr) -> Result<Match, Unreadable> {
-        let name = self.name(set)?;
-        let set =
-            self.sets.sets.get(&name).ok_or_else(|| format!("a set that is not ours: {name}"))?;
-        let first = self.registers.whole(register)?;
-        let found = match (set.set_type, first) {
-            (SetType::Address(family) | SetType::AddressRange(family), part) => {
-                let field = field_of(part, family)?;
-                self.need_family(family)?;
-                Match::Address(field, AddressTest::Set(family, name))
-            }
-            (SetType::AddressPort(family), part) => {
-                let field = field_of(part, family)?;
-                let Part::Port = self.registers.whole(register.after(part.bytes()))? else {
-                    return Err(format!("no port for set {name}"));
-                };
-                self.need_family(family)?;
-                Match::AddressPort(field, family, self.need_transport()?, name)
-            }
-            (SetType::AddressPair(family), part) => {
-                let source = field_of(part, family)?;
-                let second = self.registers.whole(register.after(part.bytes()))?;
-                if (source, field_of(second, family)?) != (Field::Source, Field::Destination) {
-                    return Err(format!("not source and destination for set {name}"));
-                }
-                self.need_family(family)?;
-                Match::AddressPair(family, name)
-            }
-            (SetType::Port, Part::Port) => Match::Port(self.need_transport()?, PortTest::Set(name)),
-            (SetType::Icmpv6Type, Part::Icmpv6Type) => {
-                self.need_family(Family::V6)?;
-                self.need_protocol(ICMPV6)?;
-                Match::Icmpv6Type(name)
-            }
-            (set_type, part) => return Err(format!("{part:?} in set {name} of {set_type:?}")),
-        };
-        Ok(found)
     }
 
     fn dispatch(&mut self, register: Register, map: &CStr) -> Result<Finish, Unreadable> {
@@ -215,9 +176,14 @@ impl<'a> RuleReader<'a> {
     }
 
     fn need_family(&mut self, family: Family) -> Result<(), Unreadable> {
-        let implied = self.family.need(family)?;
+        let implied = self.network.need(Network::Ip(family))?;
         self.remove(implied);
         Ok(())
+    }
+
+    /// The rule must have tested for ARP. That test stays a match of its own.
+    fn need_arp(&mut self) -> Result<(), Unreadable> {
+        self.network.need(Network::of(EtherType::Arp)).map(|_| ())
     }
 
     fn need_protocol(&mut self, protocol: u8) -> Result<(), Unreadable> {

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use ruleset::{Comment, Family, Name, SetType};
+use ruleset::{Comment, Family, KeyAddressType, KeyShape, Name, SetType};
 
 use crate::datatype::{self, Key, KeyType};
 use crate::ffi::{self, Ref};
@@ -21,7 +21,8 @@ pub(crate) enum Shape {
     Map(Family, Option<Comment>),
 }
 
-pub(crate) const SET_TYPES: [SetType; 12] = [
+/// Every type of set but those by key.
+const SET_TYPES: [SetType; 12] = [
     SetType::Address(Family::V4),
     SetType::Address(Family::V6),
     SetType::AddressRange(Family::V4),
@@ -35,6 +36,25 @@ pub(crate) const SET_TYPES: [SetType; 12] = [
     SetType::RateLimit(Family::V4),
     SetType::RateLimit(Family::V6),
 ];
+
+/// Every type of set.
+pub(crate) fn set_types() -> impl Iterator<Item = SetType> {
+    SET_TYPES.into_iter().chain(key_shapes().map(SetType::Key))
+}
+
+/// Every shape of key, but an IPv4 or IPv6 address alone.
+fn key_shapes() -> impl Iterator<Item = KeyShape> {
+    const ADDRESSES: [Option<KeyAddressType>; 4] =
+        [None, Some(KeyAddressType::V4), Some(KeyAddressType::V6), Some(KeyAddressType::Target)];
+    let parts = [(true, true), (true, false), (false, true), (false, false)];
+    let all = parts
+        .into_iter()
+        .flat_map(|(interface, mac)| ADDRESSES.map(|address| KeyShape { interface, mac, address }));
+    all.filter(|shape| {
+        let KeyShape { interface, mac, address } = shape;
+        *interface || *mac || *address == Some(KeyAddressType::Target)
+    })
+}
 
 /// Flags that do not change the meaning of a set. NFT_SET_CONSTANT is written by
 /// nft. NFT_SET_CONCAT marks a concatenation, which the key type shows as well.
@@ -68,8 +88,7 @@ pub(crate) fn shape(set: &Ref<'_, ffi::Set>) -> Result<Shape, String> {
             Ok(Shape::Map(family, comment))
         };
     }
-    let set_type = SET_TYPES
-        .into_iter()
+    let set_type = set_types()
         .find(|set_type| KeyType::of(*set_type) == key && flags(*set_type) == found_flags)
         .ok_or_else(|| format!("a set of type {} with flags {found_flags:#x}", key.number))?;
     let bounds = match set_type {

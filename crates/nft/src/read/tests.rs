@@ -4,12 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use ruleset::{
-    AddressRange, AddressTest, CtStates, Family, Field, Finish, Log, LogPrefix, Match, Name,
-    PortTest, Rule, Ruleset, Set, SetType, Transport, Verdict, VerdictMap,
+    AddressRange, AddressTest, CtStates, EtherType, Family, Field, Finish, InterfaceField,
+    KeyAddress, KeyFields, Log, LogPrefix, MacField, Match, Name, PortTest, Rule, Ruleset, Set,
+    SetType, TableFamily, TableId, TagType, Transport, Verdict, VerdictMap,
 };
 
 use super::rule::read;
-use super::set::SET_TYPES;
+use super::set::set_types;
 use crate::expression::{EQUAL, Expression, NOT_EQUAL};
 use crate::packet::Part;
 use crate::register::Register;
@@ -30,9 +31,9 @@ fn map_name(family: Family) -> Name {
 }
 
 /// A table with a set of each type.
-pub(crate) fn sets() -> Ruleset {
-    let mut all = Ruleset::new(name("nftpol"));
-    all.sets = SET_TYPES.into_iter().map(|one| (set_name(one), Set::new(one, None))).collect();
+pub(crate) fn sets(family: TableFamily) -> Ruleset {
+    let mut all = Ruleset::of(TableId { family, name: name("nftpol") });
+    all.sets = set_types().map(|one| (set_name(one), Set::new(one, None))).collect();
     all.maps =
         Family::BOTH.map(|one| (map_name(one), VerdictMap::new(one, None))).into_iter().collect();
     all
@@ -71,6 +72,36 @@ pub(crate) fn any_range() -> impl Strategy<Value = AddressRange> {
     )
 }
 
+/// Any key whose fields a packet can have together.
+fn any_key() -> impl Strategy<Value = Match> {
+    use MacField::{ArpSender, Destination, Source};
+    let interface =
+        prop_oneof![Just(None), Just(Some(InterfaceField::In)), Just(Some(InterfaceField::Out)),];
+    let mac = prop_oneof![Just(None), Just(Some(Source)), Just(Some(Destination))];
+    let address = prop_oneof![
+        any_family().prop_map(KeyAddress::Source),
+        any_family().prop_map(KeyAddress::Destination),
+        Just(KeyAddress::Target),
+    ];
+    let ip = (mac, proptest::option::of(address));
+    let arp_mac = prop_oneof![Just(None), Just(Some(Source)), Just(Some(ArpSender))];
+    let arp = (arp_mac, proptest::option::of(Just(KeyAddress::ArpSender)));
+    (interface, prop_oneof![ip, arp])
+        .prop_map(|(interface, (mac, address))| KeyFields { interface, mac, address })
+        .prop_filter("a field", |fields| *fields != KeyFields::NONE)
+        .prop_map(|fields| Match::Key(fields, set_name(fields.set_type())))
+}
+
+fn any_frame_test() -> impl Strategy<Value = Match> {
+    prop_oneof![
+        Just(Match::EtherType(EtherType::Ipv4)),
+        Just(Match::EtherType(EtherType::Ipv6)),
+        Just(Match::EtherType(EtherType::Arp)),
+        Just(Match::PriorityTag(TagType::Dot1q)),
+        Just(Match::PriorityTag(TagType::Dot1ad)),
+    ]
+}
+
 fn any_match() -> impl Strategy<Value = Match> {
     let states = any::<(bool, bool)>()
         .prop_map(|(established, related)| Match::CtState(CtStates { established, related }));
@@ -97,6 +128,11 @@ fn any_match() -> impl Strategy<Value = Match> {
         prop_oneof![Just(6), Just(17), Just(58), any::<u8>()].prop_map(Match::Protocol),
         (any_field(), any_range())
             .prop_map(|(field, range)| Match::Address(field, AddressTest::In(range))),
+        any_key(),
+        any_frame_test(),
+        prop_oneof![Just(1), Just(132), any::<u8>()].prop_map(Match::NotProtocol),
+        any::<u8>().prop_map(Match::IcmpType),
+        Just(Match::NotInit),
         Just(Match::NotOpening),
         in_set,
         port,
@@ -174,7 +210,7 @@ fn any_expression() -> impl Strategy<Value = Expression> {
 proptest! {
     #[test]
     fn nothing_makes_the_reader_panic(all in proptest::collection::vec(any_expression(), 0..12)) {
-        let _ = read(&sets(), &all);
+        let _ = read(&sets(TableFamily::Inet), &all);
     }
 }
 
@@ -183,23 +219,23 @@ fn an_address_without_its_family_is_not_understood() {
     let load = Part::address(Family::V4, Field::Source).load(Register::FIRST);
     let compare =
         Expression::Compare { register: Register::FIRST, operation: 0, value: vec![1; 4] };
-    assert!(read(&sets(), &[load, compare]).is_err());
+    assert!(read(&sets(TableFamily::Inet), &[load, compare]).is_err());
 }
 
 #[test]
 fn a_hop_limit_without_its_family_is_not_understood() {
     let compare = Expression::Compare { register: Register::FIRST, operation: 0, value: vec![255] };
     let rule = Rule::new([Match::HopLimit(255)], Verdict::Accept);
-    let written = crate::write::rule::expressions(&rule);
+    let written = crate::write::rule::expressions(TableFamily::Inet, &rule);
     let [_, _, load, ..] = &written[..] else { panic!("{written:?}") };
     assert_eq!(load, &Part::HopLimit.load(Register::FIRST));
-    assert!(read(&sets(), &written).is_ok());
-    assert!(read(&sets(), &[load.clone(), compare]).is_err());
-    let v4 = crate::write::rule::expressions(&Rule {
-        finish: None,
-        ..Rule::new([Match::Family(Family::V4)], Verdict::Accept)
-    });
-    assert!(read(&sets(), &[&v4[..], &written[2..]].concat()).is_err());
+    assert!(read(&sets(TableFamily::Inet), &written).is_ok());
+    assert!(read(&sets(TableFamily::Inet), &[load.clone(), compare]).is_err());
+    let v4 = crate::write::rule::expressions(
+        TableFamily::Inet,
+        &Rule { finish: None, ..Rule::new([Match::Family(Family::V4)], Verdict::Accept) },
+    );
+    assert!(read(&sets(TableFamily::Inet), &[&v4[..], &written[2..]].concat()).is_err());
 }
 
 #[test]
@@ -207,25 +243,28 @@ fn a_port_without_its_protocol_is_not_understood() {
     let load = Part::Port.load(Register::FIRST);
     let compare =
         Expression::Compare { register: Register::FIRST, operation: 0, value: vec![0, 80] };
-    assert!(read(&sets(), &[load, compare]).is_err());
+    assert!(read(&sets(TableFamily::Inet), &[load, compare]).is_err());
 }
 
 #[test]
 fn only_our_comparison_of_tcp_flags_is_understood() {
-    let written = crate::write::rule::expressions(&Rule {
-        finish: None,
-        ..Rule::new([Match::NotOpening], Verdict::Accept)
-    });
-    assert!(read(&sets(), &written).is_ok());
+    let written = crate::write::rule::expressions(
+        TableFamily::Inet,
+        &Rule { finish: None, ..Rule::new([Match::NotOpening], Verdict::Accept) },
+    );
+    assert!(read(&sets(TableFamily::Inet), &written).is_ok());
     let [_, _, load, mask, compare] = &written[..] else { panic!("{written:?}") };
-    assert!(read(&sets(), &[load.clone(), mask.clone(), compare.clone()]).is_err(), "no protocol");
+    assert!(
+        read(&sets(TableFamily::Inet), &[load.clone(), mask.clone(), compare.clone()]).is_err(),
+        "no protocol"
+    );
     let register = Register::FIRST;
     let other_mask = Expression::Mask { from: register, mask: vec![0x12], into: register };
     let equal = Expression::Compare { register, operation: EQUAL, value: vec![2] };
     let other_value = Expression::Compare { register, operation: NOT_EQUAL, value: vec![0x10] };
     for (mask, compare) in [(&other_mask, compare), (mask, &equal), (mask, &other_value)] {
         let changed = [&written[..3], &[mask.clone(), compare.clone()]].concat();
-        assert!(read(&sets(), &changed).is_err(), "{changed:?}");
+        assert!(read(&sets(TableFamily::Inet), &changed).is_err(), "{changed:?}");
     }
 }
 
@@ -239,14 +278,14 @@ fn a_register_that_was_overwritten_is_not_read() {
     };
     let second = Part::address(Family::V4, Field::Destination).load(Register::FIRST.after(4));
     let first = Part::address(Family::V4, Field::Source).load(Register::FIRST);
-    let family = crate::write::rule::expressions(&Rule {
-        finish: None,
-        ..Rule::new([Match::Family(Family::V4)], Verdict::Accept)
-    });
+    let family = crate::write::rule::expressions(
+        TableFamily::Inet,
+        &Rule { finish: None, ..Rule::new([Match::Family(Family::V4)], Verdict::Accept) },
+    );
     let all = |tail: &[Expression]| [&family[..], tail].concat();
     let fine = all(&[first.clone(), second.clone(), look_up.clone()]);
-    assert!(read(&sets(), &fine).is_ok());
+    assert!(read(&sets(TableFamily::Inet), &fine).is_ok());
     let wide = Part::address(Family::V4, Field::Source).load(Register::FIRST.after(4));
     let overwritten = all(&[first, second, wide, look_up]);
-    assert!(read(&sets(), &overwritten).is_err());
+    assert!(read(&sets(TableFamily::Inet), &overwritten).is_err());
 }

@@ -1,19 +1,22 @@
 //! A rule as the kernel's expressions, the same that nft 1.0.6 makes from its
 //! text.
 //!
-//! In: a [`Rule`]. Out: expressions. Never: the sets that it names.
+//! In: the family of a table and a [`Rule`]. Out: expressions. Never: the sets
+//! that the rule names.
+
+mod condition;
 
 use std::ffi::CString;
 
 use ruleset::{
-    AddressRange, AddressTest, CtStates, Family, Field, Finish, Log, Match, PortTest, Rule,
-    TcpFlags, Transport, Verdict,
+    AddressTest, EtherType, Family, Field, Finish, Log, Match, Rule, TableFamily, TagType,
+    TcpFlags, Verdict,
 };
 
-use crate::datatype::address_bytes;
-use crate::expression::{AT_LEAST, AT_MOST, EQUAL, Expression, NOT_EQUAL};
+use crate::expression::{EQUAL, Expression, NOT_EQUAL};
 use crate::ffi::{self, Object};
-use crate::packet::{Part, nfproto};
+use crate::needs::Needs;
+use crate::packet::{Network, Part, ether_type, nfproto};
 use crate::register::Register;
 use crate::userdata::{self, Userdata};
 
@@ -23,13 +26,13 @@ pub(crate) const ESTABLISHED: u32 = 1 << 1;
 pub(crate) const RELATED: u32 = 1 << 2;
 /// PACKET_HOST (include/uapi/linux/if_packet.h). nft writes `host` or `unicast`.
 pub(crate) const PACKET_HOST: u8 = libc::PACKET_HOST;
-/// IPPROTO_ICMPV6.
-pub(crate) const ICMPV6: u8 = libc::IPPROTO_ICMPV6 as u8;
+
+pub(crate) use condition::prefix_mask;
 
 /// The kernel object of a rule, without table and chain.
-pub(crate) fn object(rule: &Rule) -> Object<ffi::Rule> {
+pub(crate) fn object(table: TableFamily, rule: &Rule) -> Object<ffi::Rule> {
     let mut object = Object::new();
-    for expression in expressions(rule) {
+    for expression in expressions(table, rule) {
         expression.append_to(&mut object);
     }
     let comment = Userdata::default().comment(userdata::COMMENT, rule.comment.as_ref());
@@ -39,9 +42,9 @@ pub(crate) fn object(rule: &Rule) -> Object<ffi::Rule> {
     object
 }
 
-/// The expressions of a rule.
-pub(crate) fn expressions(rule: &Rule) -> Vec<Expression> {
-    let mut writer = Writer::default();
+/// The expressions of a rule in a table of this family.
+pub(crate) fn expressions(table: TableFamily, rule: &Rule) -> Vec<Expression> {
+    let mut writer = Writer { table, expressions: Vec::new(), network: None, protocol: None };
     for test in &rule.matches {
         writer.test(test);
     }
@@ -60,16 +63,25 @@ pub(crate) fn expressions(rule: &Rule) -> Vec<Expression> {
     writer.expressions
 }
 
-/// The expressions so far, and the family and protocol that they test for.
-#[derive(Default)]
+/// The expressions so far, and the network header and protocol that they test for.
 struct Writer {
+    table: TableFamily,
     expressions: Vec<Expression>,
-    family: Option<Family>,
+    network: Option<Network>,
     protocol: Option<u8>,
 }
 
 impl Writer {
     fn test(&mut self, test: &Match) {
+        let Needs { network, protocol } = Needs::of(test);
+        match network {
+            Some(Network::Ip(family)) => self.need_family(family),
+            Some(Network::Arp) => self.need_arp(),
+            None => {}
+        }
+        if let Some(protocol) = protocol {
+            self.need_protocol(protocol);
+        }
         match test {
             Match::CtState(states) => self.ct_state(*states),
             Match::NotToHost => {
@@ -78,95 +90,53 @@ impl Writer {
             }
             Match::Family(family) => self.family(*family),
             Match::HopLimit(hops) => {
-                self.need_family(Family::V6);
                 self.load(Part::HopLimit);
                 self.compare(EQUAL, vec![*hops]);
             }
             Match::Protocol(protocol) => self.protocol(*protocol),
             Match::NotOpening => {
-                self.need_protocol(Transport::Tcp.number());
                 self.load(Part::TcpFlags);
                 self.mask(vec![TcpFlags::OPENING_MASK.0]);
                 self.compare(NOT_EQUAL, vec![TcpFlags::SYN.0]);
             }
             Match::Address(field, AddressTest::In(range)) => self.address(*field, range),
             Match::Address(field, AddressTest::Set(family, set)) => {
-                self.need_family(*family);
                 self.load(Part::address(*family, *field));
                 self.look_up(set, false);
             }
-            Match::Port(transport, test) => self.port(*transport, test),
-            Match::AddressPort(field, family, transport, set) => {
-                self.need_family(*family);
-                self.need_protocol(transport.number());
+            Match::Port(_, test) => self.port(test),
+            Match::AddressPort(field, family, _, set) => {
                 self.load_both(Part::address(*family, *field), Part::Port);
                 self.look_up(set, false);
             }
             Match::AddressPair(family, set) => {
-                self.need_family(*family);
                 let destination = Part::address(*family, Field::Destination);
                 self.load_both(Part::address(*family, Field::Source), destination);
                 self.look_up(set, false);
             }
             Match::Icmpv6Type(set) => {
-                self.need_family(Family::V6);
-                self.need_protocol(ICMPV6);
-                self.load(Part::Icmpv6Type);
+                self.load(Part::IcmpType);
                 self.look_up(set, false);
             }
-        }
-    }
-
-    fn ct_state(&mut self, states: CtStates) {
-        let established = if states.established { ESTABLISHED } else { 0 };
-        let related = if states.related { RELATED } else { 0 };
-        self.load(Part::CtState);
-        self.mask((established | related).to_ne_bytes().to_vec());
-        self.compare(NOT_EQUAL, vec![0; size_of::<u32>()]);
-    }
-
-    /// The first of these that fits: one address, a prefix of whole bytes, a
-    /// prefix by mask, both ends of the range.
-    fn address(&mut self, field: Field, range: &AddressRange) {
-        let family = range.family();
-        self.need_family(family);
-        let whole = Part::address(family, field);
-        let first = address_bytes(range.first());
-        match range.prefix_len() {
-            Some(length) if length == family.bits() => {
-                self.load(whole);
-                self.compare(EQUAL, first);
+            Match::Key(fields, set) => self.key(*fields, set),
+            Match::EtherType(kind) => self.ether_type(*kind),
+            Match::PriorityTag(kind) => {
+                self.load(Part::Tag);
+                self.mask(TagType::MASK.to_be_bytes().to_vec());
+                self.compare(EQUAL, kind.priority_tagged().to_be_bytes().to_vec());
             }
-            Some(length) if length > 0 && length.is_multiple_of(8) => {
-                let bytes = length / 8;
-                self.load(Part::Address(family, field, bytes));
-                self.compare(EQUAL, first.into_iter().take(bytes as usize).collect());
+            Match::NotProtocol(protocol) => {
+                self.load(Part::Protocol);
+                self.compare(NOT_EQUAL, vec![*protocol]);
             }
-            Some(length) => {
-                self.load(whole);
-                self.mask(prefix_mask(family, length));
-                self.compare(EQUAL, first);
+            Match::IcmpType(number) => {
+                self.load(Part::IcmpType);
+                self.compare(EQUAL, vec![*number]);
             }
-            None => {
-                self.load(whole);
-                self.compare(AT_LEAST, first);
-                self.compare(AT_MOST, address_bytes(range.last()));
+            Match::NotInit => {
+                self.load(Part::ChunkType);
+                self.compare(NOT_EQUAL, vec![Match::SCTP_INIT]);
             }
-        }
-    }
-
-    fn port(&mut self, transport: Transport, test: &PortTest) {
-        self.need_protocol(transport.number());
-        self.load(Part::Port);
-        match test {
-            PortTest::In(first, last) if first == last => {
-                self.compare(EQUAL, first.to_be_bytes().to_vec());
-            }
-            PortTest::In(first, last) => {
-                self.compare(AT_LEAST, first.to_be_bytes().to_vec());
-                self.compare(AT_MOST, last.to_be_bytes().to_vec());
-            }
-            PortTest::Set(set) => self.look_up(set, false),
         }
     }
 
@@ -196,8 +166,14 @@ impl Writer {
         self.expressions.push(Expression::Verdict { code, chain });
     }
 
+    fn need_arp(&mut self) {
+        if self.network != Some(Network::Arp) {
+            self.ether_type(EtherType::Arp);
+        }
+    }
+
     fn need_family(&mut self, family: Family) {
-        if self.family != Some(family) {
+        if self.network != Some(Network::Ip(family)) {
             self.family(family);
         }
     }
@@ -209,9 +185,23 @@ impl Writer {
     }
 
     fn family(&mut self, family: Family) {
-        self.load(Part::Family);
-        self.compare(EQUAL, vec![nfproto(family)]);
-        self.family = Some(family);
+        match self.table {
+            TableFamily::Inet => {
+                self.load(Part::Family);
+                self.compare(EQUAL, vec![nfproto(family)]);
+            }
+            TableFamily::Bridge => {
+                self.load(Part::NetworkProtocol);
+                self.compare(EQUAL, ether_type(family).number().to_be_bytes().to_vec());
+            }
+        }
+        self.network = Some(Network::Ip(family));
+    }
+
+    fn ether_type(&mut self, kind: EtherType) {
+        self.load(Part::EtherType);
+        self.compare(EQUAL, kind.number().to_be_bytes().to_vec());
+        self.network = Some(Network::of(kind));
     }
 
     fn protocol(&mut self, protocol: u8) {
@@ -242,14 +232,6 @@ impl Writer {
         let (register, set) = (Register::FIRST, c_string(set.as_str()));
         self.expressions.push(Expression::Lookup { register, set, verdict });
     }
-}
-
-/// The mask of a prefix length.
-pub(crate) fn prefix_mask(family: Family, length: u32) -> Vec<u8> {
-    let bytes = 0..family.bits() / 8;
-    bytes
-        .map(|byte| 0xff_u8.checked_shl(8 - length.saturating_sub(byte * 8).min(8)).unwrap_or(0))
-        .collect()
 }
 
 /// Text for C. Names, comments and prefixes contain no NUL. If one did, the text

@@ -3,9 +3,11 @@
 //! In: names, types, elements. Out: objects, with elements in pieces that fit a
 //! message each. Never: the order of operations.
 
+mod key_typeof;
+
 use std::net::IpAddr;
 
-use ruleset::{Comment, Element, Family, Name, SetType};
+use ruleset::{Comment, Element, Family, KeyShape, Name, SetType};
 
 use super::rule::c_string;
 use crate::datatype::{self, Key, KeyType};
@@ -27,7 +29,8 @@ pub(crate) const fn flags(set_type: SetType) -> u32 {
         | SetType::AddressPort(_)
         | SetType::AddressPair(_)
         | SetType::Port
-        | SetType::Icmpv6Type => 0,
+        | SetType::Icmpv6Type
+        | SetType::Key(_) => 0,
     };
     flags as u32
 }
@@ -43,20 +46,37 @@ pub(crate) fn set(
     let mut object = named(table, name);
     object.number(&ffi::Set::ID, id).number(&ffi::Set::FLAGS, flags(set_type));
     key_type(&mut object, KeyType::of(set_type));
-    let byte_order = match set_type {
-        SetType::AddressPort(_) | SetType::AddressPair(_) => userdata::BYTE_ORDER_INVALID,
-        _ => userdata::BYTE_ORDER_BIG_ENDIAN,
-    };
     if let SetType::RateLimit(_) = set_type {
         object.number(&ffi::Set::SIZE, SetType::RATE_LIMIT_SIZE);
         let milliseconds = u64::from(SetType::RATE_LIMIT_TIMEOUT_SECONDS) * 1000;
         object.number(&ffi::Set::TIMEOUT, milliseconds);
     }
-    let data = Userdata::default()
-        .number(userdata::SET_KEY_BYTE_ORDER, byte_order)
-        .comment(userdata::SET_COMMENT, comment);
+    let mut data = Userdata::default().number(userdata::SET_KEY_BYTE_ORDER, byte_order(set_type));
+    if let SetType::Key(shape) = set_type {
+        data = key_typeof::add(data, shape);
+    }
+    let data = data.comment(userdata::SET_COMMENT, comment);
     object.bytes(&ffi::Set::USERDATA, data.bytes().unwrap_or_default());
     object
+}
+
+const fn byte_order(set_type: SetType) -> u32 {
+    match set_type {
+        SetType::AddressPort(_) | SetType::AddressPair(_) => userdata::BYTE_ORDER_INVALID,
+        SetType::Address(_)
+        | SetType::AddressRange(_)
+        | SetType::RateLimit(_)
+        | SetType::Port
+        | SetType::Icmpv6Type => userdata::BYTE_ORDER_BIG_ENDIAN,
+        SetType::Key(KeyShape { interface: true, mac: false, address: None }) => {
+            userdata::BYTE_ORDER_HOST_ENDIAN
+        }
+        SetType::Key(KeyShape { interface: false, mac: true, address: None })
+        | SetType::Key(KeyShape { interface: false, mac: false, address: _ }) => {
+            userdata::BYTE_ORDER_BIG_ENDIAN
+        }
+        SetType::Key(_) => userdata::BYTE_ORDER_INVALID,
+    }
 }
 
 /// A verdict map. `id` must be unique in the batch.

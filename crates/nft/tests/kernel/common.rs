@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use nft::Kernel;
-use ruleset::{Batch, Element, Op, Ruleset};
+use ruleset::{Batch, Element, Op, Ruleset, TableId};
 
 use crate::namespace::table;
 
@@ -52,7 +52,12 @@ pub(crate) fn creation(ruleset: &Ruleset) -> Batch {
 
 /// Reads the table back. It must hold no foreign objects.
 pub(crate) fn read(kernel: &mut Kernel) -> Ruleset {
-    let dump = kernel.dump(&table()).expect("dump").expect("the table");
+    read_table(kernel, &table())
+}
+
+/// As [`read`], of any table.
+pub(crate) fn read_table(kernel: &mut Kernel, table: &TableId) -> Ruleset {
+    let dump = kernel.dump(table).expect("dump").expect("the table");
     assert_eq!(dump.foreign, []);
     dump.ruleset
 }

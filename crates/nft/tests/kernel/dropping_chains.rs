@@ -11,6 +11,7 @@ fn chains_that_drop_forwarded_packets_are_named_with_their_family() {
     in_namespace(|kernel| {
         for (table, chain, hook, policy) in [
             ("inet nftpol-2", "ours", "forward", "drop"),
+            ("bridge nftpol", "ours", "forward", "drop"),
             ("ip docker", "FORWARD", "forward", "drop"),
             ("ip docker", "in", "input", "drop"),
             ("bridge b", "f", "forward", "drop"),

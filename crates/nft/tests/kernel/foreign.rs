@@ -28,7 +28,7 @@ fn what_is_not_ours_is_told_apart() {
                 map mixed { type ipv4_addr : verdict; elements = { 10.0.0.1 : goto plain, 10.0.0.2 : drop }; }
                 chain plain { accept
                 }
-                chain input { type filter hook input priority 0; policy accept; }
+                chain output { type filter hook output priority 0; policy accept; }
                 chain dropping { type filter hook forward priority 0; policy drop; accept
                 }
                 chain nat { type nat hook prerouting priority dstnat; policy accept; }
@@ -45,8 +45,8 @@ fn what_is_not_ours_is_told_apart() {
             (ForeignKind::Object, "hits"),
             (ForeignKind::Object, "slow"),
             (ForeignKind::Chain, "dropping"),
-            (ForeignKind::Chain, "input"),
             (ForeignKind::Chain, "nat"),
+            (ForeignKind::Chain, "output"),
         ];
         let sets = [
             "counted", "drops", "filled", "jumps", "logged", "marks", "mixed", "pipapo", "sized",
@@ -84,7 +84,6 @@ const STRANGE: &[&str] = &[
     "ip daddr . ip saddr @self4 accept",
     "ip protocol tcp accept",
     "meta l4proto { tcp, udp } accept",
-    "meta l4proto != tcp accept",
     "meta pkttype host accept",
     "meta pkttype != broadcast accept",
     "ct state new accept",
@@ -98,7 +97,20 @@ const STRANGE: &[&str] = &[
     "ip6 hoplimit 1-255 accept",
     "ip6 nexthdr icmpv6 accept",
     "ip ttl 255 accept",
-    "icmp type echo-request accept",
+    "icmp type != echo-request accept",
+    "icmp type { echo-request, redirect } accept",
+    "icmp code 0 accept",
+    "meta l4proto icmp icmp type echo-request accept",
+    "iif lo accept",
+    "iif != @ports accept",
+    "meta protocol ip accept",
+    "meta iiftype ether accept",
+    "ether type ip accept",
+    "ether saddr 02:00:00:00:00:01 accept",
+    "meta l4proto sctp @th,96,8 1 accept",
+    "meta l4proto sctp @th,96,8 != 2 accept",
+    "@th,96,8 != 1 accept",
+    "@th,64,128 @targets accept",
     "log prefix \"x\"",
     "log prefix \"x\" group 100",
     "log prefix \"x\" group 100 snaplen 64 queue-threshold 2",
@@ -128,6 +140,8 @@ fn a_strange_rule_becomes_a_stand_in() {
             "table inet nftpol {\n\
              set a4 { type ipv4_addr; }\n\
              set self4 { type ipv4_addr . ipv4_addr; }\n\
+             set ports { type iface_index; }\n\
+             set targets { typeof @th,64,128; }\n\
              set timed { type ipv4_addr; timeout 1h; }\n\
              set logged4 { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 1m; }\n\
              map drops { type ipv4_addr : verdict; elements = { 10.0.0.1 : drop }; }\n",
@@ -164,6 +178,9 @@ fn other_forms_of_the_same_are_read() {
         ("tcp dport <= 1024 accept", "tcp dport 0-1024 accept"),
         ("meta l4proto tcp tcp dport 80 accept", "tcp dport 80 accept"),
         ("meta l4proto 6 accept", "meta l4proto tcp accept"),
+        ("meta l4proto != 6 accept", "meta l4proto != tcp accept"),
+        ("meta nfproto ipv4 icmp type 8 accept", "icmp type echo-request accept"),
+        ("meta l4proto 132 sctp dport 0-65535 @th,96,8 != 1", "sctp dport 0-65535 @th,96,8 != 0x1"),
     ];
     let read = |line: &str| {
         in_namespace(|kernel| {

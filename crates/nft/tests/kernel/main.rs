@@ -1,14 +1,17 @@
 //! Tests with the running kernel, each in its own network namespace. They need root
 //! and the `nft` program. Without these they fail.
 
+mod binding;
 mod common;
 mod concurrent;
 mod conntrack;
 mod dropping_chains;
 mod fingerprint;
 mod foreign;
+mod foreign_in_bridge;
 mod namespace;
 mod operations;
 mod random;
 mod round_trip;
+mod samples;
 mod scale;

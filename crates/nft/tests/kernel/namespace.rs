@@ -2,7 +2,7 @@
 
 use nft::Kernel;
 use nix::sched::{CloneFlags, unshare};
-use ruleset::Name;
+use ruleset::{Name, TableId};
 
 /// Runs `body` in a thread with a new network namespace. The namespace ends with
 /// the thread.
@@ -24,6 +24,6 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text).expect("a name")
 }
 
-pub(crate) fn table() -> Name {
-    name("nftpol")
+pub(crate) fn table() -> TableId {
+    TableId::inet(name("nftpol"))
 }

@@ -7,7 +7,7 @@ use crate::namespace::{in_namespace, name, table};
 use nft::{Errno, Generation, Kernel, Refusal, SendError};
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Batch, Comment, Element, Family, Field, Match, Op, Rule,
-    Ruleset, Set, SetType, Verdict, VerdictMap,
+    Ruleset, Set, SetType, TableId, Verdict, VerdictMap,
 };
 
 const ADDRESSES: SetType = SetType::Address(Family::V4);
@@ -61,7 +61,7 @@ fn in_set(text: &str) -> Rule {
 #[test]
 fn each_operation_does_what_it_says() {
     in_namespace(|kernel| {
-        let mut expected = Ruleset::new(table());
+        let mut expected = Ruleset::of(table());
         commit(kernel, [Op::CreateTable]);
         commit(kernel, [Op::CreateTable]); // repeating it is no error
         assert_eq!(read(kernel), expected);
@@ -154,7 +154,7 @@ fn each_operation_does_what_it_says() {
                 Op::DeleteSet(name("r")),
             ],
         );
-        assert_eq!(read(kernel), Ruleset::new(table()));
+        assert_eq!(read(kernel), Ruleset::of(table()));
     });
 }
 
@@ -307,7 +307,7 @@ fn a_batch_for_another_generation_is_refused() {
         assert_eq!(kernel.generation().expect("generation"), Generation(number + 1));
         let stale = kernel.send(&table(), &batch, Some(Generation(number)));
         assert!(matches!(stale, Err(SendError::GenerationMoved)), "{stale:?}");
-        assert_eq!(read(kernel), Ruleset::new(table()));
+        assert_eq!(read(kernel), Ruleset::of(table()));
         kernel
             .send(&table(), &batch, Some(Generation(number + 1)))
             .expect("the present generation");
@@ -321,21 +321,35 @@ fn a_batch_for_another_generation_is_refused() {
 fn tables_are_found_and_deleted() {
     in_namespace(|kernel| {
         assert_eq!(kernel.tables().expect("tables"), []);
+        let bridge = TableId::bridge(name("nftpol"));
+        let later = TableId::inet(name("nftpol-2"));
         assert!(!kernel.delete_table(&table()).expect("delete"));
+        assert!(!kernel.delete_table(&bridge).expect("delete"));
         nft(&["-f", "-"], "table inet nftpol { }
              table inet nftpol-2 { chain d { }; chain c { type filter hook forward priority 0; jump d; }; }
+             table bridge nftpol { chain c { type filter hook postrouting priority 310; }; }
+             table bridge nftpol-x { }
              table inet other { }
              table inet nftpolicy { }
              table inet nftpol-old { }
              table ip nftpol-3 { }
             ");
-        assert_eq!(kernel.tables().expect("tables"), [name("nftpol"), name("nftpol-2")]);
-        assert!(kernel.delete_table(&name("nftpol-2")).expect("delete"));
-        assert_eq!(kernel.tables().expect("tables"), [name("nftpol")]);
-        assert!(kernel.delete_table(&name("nftpol")).expect("delete"));
+        let all = [table(), later.clone(), bridge.clone()];
+        assert_eq!(kernel.tables().expect("tables"), all);
+        assert!(kernel.delete_table(&later).expect("delete"));
+        assert_eq!(kernel.tables().expect("tables"), [table(), bridge.clone()]);
+        assert!(kernel.delete_table(&table()).expect("delete"));
+        assert_eq!(
+            kernel.tables().expect("tables"),
+            std::slice::from_ref(&bridge),
+            "of the same name"
+        );
+        assert!(kernel.delete_table(&bridge).expect("delete"));
         assert_eq!(kernel.tables().expect("tables"), []);
         let left = nft(&["list", "tables"], "");
-        for other in ["inet other", "inet nftpolicy", "inet nftpol-old", "ip nftpol-3"] {
+        for other in
+            ["bridge nftpol-x", "inet other", "inet nftpolicy", "inet nftpol-old", "ip nftpol-3"]
+        {
             assert!(left.contains(&format!("table {other}\n")), "{other} is not in {left}");
         }
     });
@@ -395,6 +409,8 @@ fn probing_leaves_nothing() {
             maps: true,
             intervals: true,
             concatenations: true,
+            binding: true,
+            bridge: true,
         };
         assert_eq!(features, all);
     });

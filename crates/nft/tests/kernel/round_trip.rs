@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use crate::common::{assert_same_text, creation, nft, read};
-use crate::namespace::{in_namespace, name, table};
+use crate::namespace::{name, table};
+use crate::samples;
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Comment, CtStates, Element, Family, Field, Finish,
     Log, LogPrefix, Match, PortTest, Rule, Ruleset, Set, SetType, Transport, Verdict, VerdictMap,
@@ -23,7 +23,7 @@ fn range(first: &str, last: &str) -> AddressRange {
 
 /// Sets of every type, and maps, with their text.
 fn sets() -> (Ruleset, &'static str) {
-    let mut all = Ruleset::new(table());
+    let mut all = Ruleset::of(table());
     let mut set = |text: &str, set_type, elements: Vec<Element>| {
         let comment = Some(Comment::new(&format!("the set {text}")));
         all.sets.insert(name(text), Set::new(set_type, comment).with(elements));
@@ -279,62 +279,17 @@ fn everything() -> (Ruleset, String) {
 
 #[test]
 fn what_we_send_reads_back() {
-    let (all, _) = everything();
-    in_namespace(|kernel| {
-        kernel.send(&table(), &creation(&all), None).expect("send");
-        assert_eq!(read(kernel), all);
-    });
+    samples::what_we_send_reads_back(&everything().0);
 }
 
 #[test]
 fn what_nft_sends_reads_back() {
     let (all, text) = everything();
-    in_namespace(|kernel| {
-        nft(&["-f", "-"], &text);
-        let found = read(kernel);
-        for (chain, rule) in &all.chains {
-            assert_eq!(found.chains.get(chain), Some(rule), "chain {chain}");
-        }
-        assert_eq!(found, all);
-    });
+    samples::what_nft_sends_reads_back(&all, &text);
 }
 
 #[test]
 fn nft_sees_no_difference() {
     let (all, text) = everything();
-    let listed = |kernel: &mut nft::Kernel, ours: bool| {
-        // In the same order, because nft lists in order of creation.
-        if ours {
-            kernel.send(&table(), &creation(&all), None).expect("send");
-        } else {
-            nft(&["-f", "-"], &text);
-        }
-        let mut lists = Vec::new();
-        for set in all.sets.keys() {
-            lists.push(nft(&["list", "set", "inet", "nftpol", set.as_str()], ""));
-        }
-        for map in all.maps.keys() {
-            lists.push(nft(&["list", "map", "inet", "nftpol", map.as_str()], ""));
-        }
-        for chain in all.chains.keys() {
-            lists.push(nft(
-                &["--debug=netlink", "list", "chain", "inet", "nftpol", chain.as_str()],
-                "",
-            ));
-        }
-        lists
-    };
-    let ours = in_namespace(|kernel| listed(kernel, true));
-    let theirs = in_namespace(|kernel| listed(kernel, false));
-    // The program prints all sets beside each chain, in the order of creation. It
-    // prints their elements in the order of the kernel's hash, and the handles of
-    // rules.
-    let without_order = |list: &str| -> String {
-        let noise = ["\telement ", "inet nftpol "];
-        let lines = list.lines().filter(|line| !noise.iter().any(|start| line.starts_with(start)));
-        lines.map(|line| format!("{line}\n")).collect()
-    };
-    for (our, their) in ours.iter().zip(&theirs) {
-        assert_same_text(&without_order(our), &without_order(their));
-    }
+    samples::nft_sees_no_difference(&all, &text);
 }

@@ -10,7 +10,9 @@
 //!               +-- nft::Kernel::send -- kernel -- mnl -- names, numbers, handles
 //! ```
 
+mod frames;
 mod message;
 mod observer;
 mod rules;
+mod sets;
 mod writer;

@@ -8,7 +8,7 @@ use nft::Kernel;
 use nix::sched::{CloneFlags, unshare};
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Batch, Comment, Element, Family, Field, Finish, Hook,
-    Match, Op, Rule, SetType, Verdict,
+    Match, Op, Rule, SetType, TableId, Verdict,
 };
 
 use crate::message::{Message, attribute, attributes, messages};
@@ -224,8 +224,12 @@ fn in_namespace(body: impl FnOnce(&mut Kernel, &Socket) + Send) {
     });
 }
 
+fn table() -> TableId {
+    TableId::inet(name("nftpol"))
+}
+
 fn commit(kernel: &mut Kernel, ops: Vec<Op>) {
-    kernel.send(&name("nftpol"), &Batch { ops }, None).expect("a commit");
+    kernel.send(&table(), &Batch { ops }, None).expect("a commit");
 }
 
 #[test]
@@ -241,9 +245,9 @@ fn mnl_sees_what_was_committed() {
         assert_eq!(seen.chains["e.one"], (None, 1));
         assert_eq!(before, after);
         let batch = Batch { ops: vec![Op::DeleteSet(name("none"))] };
-        kernel.send(&name("nftpol"), &batch, None).expect_err("a refusal");
+        kernel.send(&table(), &batch, None).expect_err("a refusal");
         assert_eq!(look(socket), (seen, after));
-        assert!(kernel.delete_table(&name("nftpol")).expect("a deletion"));
+        assert!(kernel.delete_table(&table()).expect("a deletion"));
         assert_eq!(look(socket).0.tables, Vec::<String>::new());
         println!("oracle: mnl saw {} objects in place", before.len());
     });

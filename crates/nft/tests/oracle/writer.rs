@@ -5,14 +5,13 @@
 //! listed difference that does not occur fails, too.
 
 use std::ffi::{CStr, CString};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nftnl::set::{Set, SetKey};
 use nftnl::{Batch, Chain, ChainType, Hook, MsgType, NlMsg, Policy, ProtoFamily, Rule, Table};
-use ruleset::{BaseChain, Element, Family, Name, Op, SetType};
+use ruleset::{BaseChain, Element, Name, Op, SetType, TableFamily, TableId};
 
 use crate::message::{Attribute, Message, messages};
-use crate::rules;
+use crate::{frames, rules, sets};
 
 /// How the two may differ.
 pub(crate) enum Difference {
@@ -31,7 +30,7 @@ pub(crate) const SET_ID: u32 = 0x5e7_1d5e;
 
 /// What was compared.
 #[derive(Debug, Default)]
-struct Counts {
+pub(crate) struct Counts {
     messages: usize,
     objects: usize,
     rules: usize,
@@ -44,13 +43,25 @@ pub(crate) fn name(text: &str) -> Name {
 }
 
 pub(crate) fn table() -> Table {
-    Table::new(c"nftpol", ProtoFamily::Inet)
+    table_of(TableFamily::Inet)
+}
+
+pub(crate) fn table_of(family: TableFamily) -> Table {
+    Table::new(c"nftpol", proto_family(family))
+}
+
+pub(crate) const fn proto_family(family: TableFamily) -> ProtoFamily {
+    match family {
+        TableFamily::Inet => ProtoFamily::Inet,
+        TableFamily::Bridge => ProtoFamily::Bridge,
+    }
 }
 
 /// Our messages of an operation, without the marks of the batch.
-fn ours(op: Op) -> Vec<Message> {
+fn ours(family: TableFamily, op: Op) -> Vec<Message> {
     let batch = ruleset::Batch { ops: vec![op] };
-    let bytes = nft::inspect::encoded(&name("nftpol"), &batch).expect("a batch");
+    let table = TableId { family, name: name("nftpol") };
+    let bytes = nft::inspect::encoded(&table, &batch).expect("a batch");
     let all = within_marks(&bytes);
     for message in &all {
         assert_eq!(message, &message.without(&|_| false).0, "padding that is not zero");
@@ -149,13 +160,13 @@ fn one<T: NlMsg>(message: &T, kind: MsgType) -> Vec<Message> {
     theirs(|batch| batch.add(message, kind))
 }
 
-fn tables_and_chains(counts: &mut Counts) {
-    let ours_of = |op| ours(op);
-    let table = table();
+fn tables_and_chains(family: TableFamily, counts: &mut Counts) {
+    let ours = |op| ours(family, op);
+    let table = table_of(family);
     let creates = "ours makes the table; nftnl's message can only wake one that is there";
     compare(
         "a table",
-        ours_of(Op::CreateTable),
+        ours(Op::CreateTable),
         one(&table, MsgType::Add),
         &[Flags(CREATE, 0, creates)],
         counts,
@@ -170,45 +181,36 @@ fn tables_and_chains(counts: &mut Counts) {
     let ours_flush = ours(Op::FlushChain(name("e.one")));
     compare("all rules' end", ours_flush, one(&flush, MsgType::Del), &[], counts);
     drop(flush);
-    for priority in [0, -5, 300] {
-        chain.set_type(ChainType::Filter);
-        chain.set_hook(Hook::Forward, priority);
-        chain.set_policy(Policy::Accept);
-        let base = ours(create(Some(BaseChain { hook: ruleset::Hook::Forward, priority })));
-        compare("a base chain", base, one(&chain, MsgType::Add), &differences, counts);
+    let hooks = [
+        (ruleset::Hook::Prerouting, Hook::PreRouting),
+        (ruleset::Hook::Input, Hook::In),
+        (ruleset::Hook::Forward, Hook::Forward),
+        (ruleset::Hook::Postrouting, Hook::PostRouting),
+    ];
+    for (hook, their_hook) in hooks {
+        for priority in [0, -310, 300] {
+            chain.set_type(ChainType::Filter);
+            chain.set_hook(their_hook, priority);
+            chain.set_policy(Policy::Accept);
+            let base = ours(create(Some(BaseChain { hook, priority })));
+            compare("a base chain", base, one(&chain, MsgType::Add), &differences, counts);
+            counts.objects += 1;
+        }
     }
-    counts.objects += 7;
+    counts.objects += 4;
 }
-
-/// Keys that nftnl does not know, by nft's numbers of their parts
-/// (`enum datatypes`, include/datatype.h of nftables 1.0.6).
-struct Concatenated<const TYPE: u32, const LEN: u32>(Vec<u8>);
-
-impl<const TYPE: u32, const LEN: u32> SetKey for Concatenated<TYPE, LEN> {
-    const TYPE: u32 = TYPE;
-    const LEN: u32 = LEN;
-
-    fn data(&self) -> Box<[u8]> {
-        self.0.clone().into_boxed_slice()
-    }
-}
-
-const IPV4: u32 = 7;
-const IPV6: u32 = 8;
-const PORT: u32 = 13;
-const ICMPV6_TYPE: u32 = 29;
-type Port = Concatenated<PORT, 2>;
-type Icmpv6Type = Concatenated<ICMPV6_TYPE, 1>;
-type V4Port = Concatenated<{ IPV4 << 6 | PORT }, 8>;
-type V6Port = Concatenated<{ IPV6 << 6 | PORT }, 20>;
-type V4Pair = Concatenated<{ IPV4 << 6 | IPV4 }, 8>;
-type V6Pair = Concatenated<{ IPV6 << 6 | IPV6 }, 32>;
 
 /// A set with elements: created, filled, emptied, deleted.
-fn set<K: SetKey>(set_type: SetType, elements: Vec<(Element, K)>, counts: &mut Counts) {
-    let (what, table) = (format!("{set_type:?}"), table());
+pub(crate) fn set<K: SetKey>(
+    family: TableFamily,
+    set_type: SetType,
+    elements: Vec<(Element, K)>,
+    counts: &mut Counts,
+) {
+    let ours = |op| ours(family, op);
+    let (what, table) = (format!("{set_type:?}"), table_of(family));
     // Ours numbers a set by its message: the first after the batch's begin.
-    let mut set = Set::<K>::new_named(c"set", 2, &table, ProtoFamily::Inet);
+    let mut set = Set::<K>::new_named(c"set", 2, &table, proto_family(family));
     let differences = [
         Flags(CREATE | EXCL, CREATE | APPEND, NOT_TWICE),
         OnlyOurs(IS_SET_FLAGS, "nftnl leaves out flags that are 0"),
@@ -236,48 +238,11 @@ fn set<K: SetKey>(set_type: SetType, elements: Vec<(Element, K)>, counts: &mut C
     counts.objects += 2 + 2 * keys.len();
 }
 
-fn sets(counts: &mut Counts) {
-    let v4: Vec<Ipv4Addr> = (0..50).map(|one| Ipv4Addr::new(10, 0, one, 255 - one)).collect();
-    let v6: Vec<Ipv6Addr> = v4.iter().map(|one| one.to_ipv6_compatible()).collect();
-    let pad = |port: u16| [port.to_be_bytes(), [0, 0]].concat();
-    let of = |address: &Ipv4Addr| IpAddr::from(*address);
-    let v4_keys = v4.iter().map(|one| (Element::Address((*one).into()), *one)).collect();
-    set::<Ipv4Addr>(SetType::Address(Family::V4), v4_keys, counts);
-    let v6_keys = v6.iter().map(|one| (Element::Address((*one).into()), *one)).collect();
-    set::<Ipv6Addr>(SetType::Address(Family::V6), v6_keys, counts);
-    let ports = [1_u16, 80, 65535];
-    let keys = ports.map(|one| (Element::Port(one), Concatenated(one.to_be_bytes().to_vec())));
-    set::<Port>(SetType::Port, keys.into(), counts);
-    let keys = [133_u8, 255].map(|one| (Element::Icmpv6Type(one), Concatenated(vec![one])));
-    set::<Icmpv6Type>(SetType::Icmpv6Type, keys.into(), counts);
-    let keys = v4.iter().zip(ports).map(|(one, port)| {
-        (
-            Element::AddressPort(of(one), port),
-            Concatenated([one.octets().into(), pad(port)].concat()),
-        )
-    });
-    set::<V4Port>(SetType::AddressPort(Family::V4), keys.collect(), counts);
-    let keys = v6.iter().zip(ports).map(|(one, port)| {
-        let key = Concatenated([one.octets().into(), pad(port)].concat());
-        (Element::AddressPort((*one).into(), port), key)
-    });
-    set::<V6Port>(SetType::AddressPort(Family::V6), keys.collect(), counts);
-    let keys = v4.iter().zip(&v4[1..]).map(|(one, other)| {
-        let key = Concatenated([one.octets(), other.octets()].concat());
-        (Element::AddressPair(of(one), of(other)), key)
-    });
-    set::<V4Pair>(SetType::AddressPair(Family::V4), keys.collect(), counts);
-    let keys = v6.iter().zip(&v6[1..]).map(|(one, other)| {
-        let key = Concatenated([one.octets(), other.octets()].concat());
-        (Element::AddressPair((*one).into(), (*other).into()), key)
-    });
-    set::<V6Pair>(SetType::AddressPair(Family::V6), keys.collect(), counts);
-}
-
-fn rules(counts: &mut Counts) {
-    let table = table();
+fn rules(family: TableFamily, cases: Vec<rules::Case>, counts: &mut Counts) {
+    let ours = |op| ours(family, op);
+    let table = table_of(family);
     let chain = Chain::new(c"e.one", &table);
-    for rules::Case { rule, build } in rules::cases() {
+    for rules::Case { rule, build } in cases {
         let what = format!("{rule:?}");
         let mut other = Rule::new(&chain);
         build(&mut other);
@@ -307,9 +272,13 @@ fn rules(counts: &mut Counts) {
 #[test]
 fn nftnl_makes_the_same_messages() {
     let mut counts = Counts::default();
-    tables_and_chains(&mut counts);
-    sets(&mut counts);
-    rules(&mut counts);
+    for family in [TableFamily::Inet, TableFamily::Bridge] {
+        tables_and_chains(family, &mut counts);
+        rules(family, frames::cases(family), &mut counts);
+        sets::keys(family, &mut counts);
+    }
+    sets::sets(&mut counts);
+    rules(TableFamily::Inet, rules::cases(), &mut counts);
     println!("oracle: nftnl makes the same of {counts:?}");
     for (what, why) in rules::NOT_COMPARED {
         println!("oracle: not compared: {what}: {why}");

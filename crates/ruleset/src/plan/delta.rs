@@ -7,7 +7,8 @@ use imbl::ordmap::DiffItem;
 use imbl::ordset;
 
 use super::PlanError;
-use super::references::References;
+use super::references::{References, Uses};
+use super::role::Role;
 use crate::{Chain, Element, Family, Field, Name, Ruleset, Set, SetType, VerdictMap};
 
 /// The differences. "Visible" is what a packet can meet in the old table.
@@ -19,14 +20,18 @@ pub(super) struct Delta<'a> {
     pub new_sets: Vec<(&'a Name, &'a Set)>,
     /// Maps that do not exist yet.
     pub new_maps: Vec<(&'a Name, &'a VerdictMap)>,
-    /// Chains that do not exist yet.
+    /// Chains that do not exist yet and that are only jumped to.
     pub new_chains: Vec<(&'a Name, &'a Chain)>,
+    /// Base chains that do not exist yet.
+    pub new_bases: Vec<(&'a Name, &'a Chain)>,
     /// Sets to delete.
     pub gone_sets: Vec<&'a Name>,
     /// Maps to delete.
     pub gone_maps: Vec<&'a Name>,
-    /// Chains to delete.
+    /// Chains to delete that are only jumped to.
     pub gone_chains: Vec<&'a Name>,
+    /// Base chains to delete.
+    pub gone_bases: Vec<&'a Name>,
     /// Visible chains whose rules differ.
     pub refills: BTreeSet<&'a Name>,
     /// Chains that exist, differ, and that no packet reaches.
@@ -40,6 +45,10 @@ pub(super) struct Delta<'a> {
     pub pairs: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Elements of visible sets that isolate.
     pub gates: BTreeMap<&'a Name, ElementChange<'a>>,
+    /// Elements of visible sets that let pass what guards would stop.
+    pub bindings: BTreeMap<&'a Name, ElementChange<'a>>,
+    /// Elements of visible sets that stop what no binding lets pass.
+    pub guards: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Elements of sets that no packet meets.
     pub hidden_sets: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Entries of visible maps.
@@ -75,34 +84,42 @@ impl<'a> Delta<'a> {
         new: &'a Ruleset,
         references: &mut References,
     ) -> Result<Self, PlanError> {
-        if old.table != new.table {
-            return Err(PlanError::OtherTable(old.table.clone(), new.table.clone()));
+        if old.id() != new.id() {
+            return Err(PlanError::OtherTable(old.id(), new.id()));
         }
         let mut delta = Self::nothing(old, new);
         references.follow(old);
         delta.compare_chains(references)?;
         let changed = delta.compare_sets()?;
         delta.compare_maps(references)?;
-        let mut roles: Vec<Role> = changed
+        let mut before: Vec<Before> = changed
             .iter()
-            .map(|(name, change)| Role::of(name, change.set_type, references))
+            .map(|(name, change)| Before::of(name, change.set_type, references))
             .collect();
         references.follow(new);
-        for ((name, change), role) in changed.into_iter().zip(&mut roles) {
-            let later = Role::of(name, change.set_type, references);
-            match (role.is_visible, role.is_gate || later.is_gate, change.set_type) {
-                (false, ..) => &mut delta.hidden_sets,
-                (true, true, _) => &mut delta.gates,
-                (true, false, SetType::AddressPair(_)) => &mut delta.pairs,
-                (true, false, _) => {
-                    role.sides.extend(&later.sides);
-                    delta.sides.insert(name, std::mem::take(&mut role.sides));
-                    &mut delta.allowing
-                }
+        for ((name, change), before) in changed.into_iter().zip(&mut before) {
+            let role = Role::of(change.set_type, before.uses.or(references.uses(name)));
+            if role == Role::Allowing {
+                before.sides.extend(references.sides(name));
             }
-            .insert(name, change);
+            delta.sort(name, change, before, role);
         }
         Ok(delta)
+    }
+
+    fn sort(&mut self, name: &'a Name, change: ElementChange<'a>, before: &mut Before, role: Role) {
+        let group = match role {
+            _ if !before.is_visible => &mut self.hidden_sets,
+            Role::Pair => &mut self.pairs,
+            Role::Gate => &mut self.gates,
+            Role::Binding => &mut self.bindings,
+            Role::Guard => &mut self.guards,
+            Role::Allowing => {
+                self.sides.insert(name, std::mem::take(&mut before.sides));
+                &mut self.allowing
+            }
+        };
+        group.insert(name, change);
     }
 
     fn nothing(old: &'a Ruleset, new: &'a Ruleset) -> Self {
@@ -112,15 +129,19 @@ impl<'a> Delta<'a> {
             new_sets: Vec::new(),
             new_maps: Vec::new(),
             new_chains: Vec::new(),
+            new_bases: Vec::new(),
             gone_sets: Vec::new(),
             gone_maps: Vec::new(),
             gone_chains: Vec::new(),
+            gone_bases: Vec::new(),
             refills: BTreeSet::new(),
             hidden_refills: BTreeSet::new(),
             allowing: BTreeMap::new(),
             sides: BTreeMap::new(),
             pairs: BTreeMap::new(),
             gates: BTreeMap::new(),
+            bindings: BTreeMap::new(),
+            guards: BTreeMap::new(),
             hidden_sets: BTreeMap::new(),
             switches: Vec::new(),
             hidden_switches: Vec::new(),
@@ -130,8 +151,14 @@ impl<'a> Delta<'a> {
     fn compare_chains(&mut self, references: &References) -> Result<(), PlanError> {
         for change in self.old.chains.diff(&self.new.chains) {
             match change {
-                DiffItem::Add(name, chain) => self.new_chains.push((name, chain)),
-                DiffItem::Remove(name, _) => self.gone_chains.push(name),
+                DiffItem::Add(name, chain) => match chain.base {
+                    Some(_) => self.new_bases.push((name, chain)),
+                    None => self.new_chains.push((name, chain)),
+                },
+                DiffItem::Remove(name, chain) => match chain.base {
+                    Some(_) => self.gone_bases.push(name),
+                    None => self.gone_chains.push(name),
+                },
                 DiffItem::Update { old: (_, before), new: (name, after) } => {
                     if before.base != after.base {
                         return Err(PlanError::TypeChanged(name.clone()));
@@ -196,21 +223,22 @@ impl<'a> Delta<'a> {
     }
 }
 
-/// What a set is to the rules of one of the two tables.
-struct Role {
+/// What a set is to the old rules.
+struct Before {
     is_visible: bool,
-    is_gate: bool,
+    uses: Uses,
+    /// Of a set that allows.
     sides: BTreeSet<Field>,
 }
 
-impl Role {
+impl Before {
     fn of(name: &Name, set_type: SetType, references: &References) -> Self {
-        let is_gate = references.is_gate(name);
-        let has_sides = !is_gate && !matches!(set_type, SetType::AddressPair(_));
+        let uses = references.uses(name);
+        let allows = Role::of(set_type, uses) == Role::Allowing;
         Self {
             is_visible: references.is_visible(name),
-            is_gate,
-            sides: if has_sides { references.sides(name) } else { BTreeSet::new() },
+            uses,
+            sides: if allows { references.sides(name) } else { BTreeSet::new() },
         }
     }
 }

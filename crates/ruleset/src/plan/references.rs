@@ -8,7 +8,26 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use crate::{Chain, Field, Finish, Name, Rule, Ruleset, VerdictMap};
+use crate::{Chain, Field, Finish, Name, Rule, Ruleset, TableId, Verdict, VerdictMap};
+
+/// What the rules that look into a set do with a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Uses {
+    /// A rule sends it to another chain.
+    pub leads: bool,
+    /// A rule drops it.
+    pub drops: bool,
+    /// A rule lets it pass.
+    pub allows: bool,
+}
+
+/// In how many chains a set has each use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    leads: usize,
+    drops: usize,
+    allows: usize,
+}
 
 /// The references of a table.
 #[derive(Clone, Debug)]
@@ -17,21 +36,46 @@ pub(super) struct References {
     table: Ruleset,
     /// The chains whose rules look into a set or map.
     users: HashMap<Name, BTreeSet<Name>>,
-    /// In how many chains a rule that leads to another chain looks into a set.
-    gates: HashMap<Name, usize>,
+    /// In how many chains rules use a set in each way.
+    uses: HashMap<Name, Counts>,
     /// The chains that jump or go to a chain.
     callers: HashMap<Name, BTreeSet<Name>>,
     /// The maps with entries for a chain, and how many.
     entries: HashMap<Name, BTreeMap<Name, usize>>,
 }
 
+impl Uses {
+    /// In the old rules or in the new ones.
+    pub const fn or(self, other: Self) -> Self {
+        Self {
+            leads: self.leads || other.leads,
+            drops: self.drops || other.drops,
+            allows: self.allows || other.allows,
+        }
+    }
+}
+
+impl Counts {
+    fn add(&mut self, Uses { leads, drops, allows }: Uses) {
+        self.leads += usize::from(leads);
+        self.drops += usize::from(drops);
+        self.allows += usize::from(allows);
+    }
+
+    fn remove(&mut self, Uses { leads, drops, allows }: Uses) {
+        self.leads -= usize::from(leads);
+        self.drops -= usize::from(drops);
+        self.allows -= usize::from(allows);
+    }
+}
+
 impl References {
     /// The references of an empty table.
-    pub fn none(table: Name) -> Self {
+    pub fn none(table: TableId) -> Self {
         Self {
-            table: Ruleset::new(table),
+            table: Ruleset::of(table),
             users: HashMap::new(),
-            gates: HashMap::new(),
+            uses: HashMap::new(),
             callers: HashMap::new(),
             entries: HashMap::new(),
         }
@@ -94,8 +138,8 @@ impl References {
         for target in targets(chain) {
             self.callers.entry(target.clone()).or_default().insert(name.clone());
         }
-        for gate in gates(chain) {
-            *self.gates.entry(gate.clone()).or_default() += 1;
+        for (set, uses) in uses(chain) {
+            self.uses.entry(set.clone()).or_default().add(uses);
         }
     }
 
@@ -106,10 +150,11 @@ impl References {
         for target in targets(chain) {
             remove(&mut self.callers, target, name);
         }
-        for gate in gates(chain) {
-            match self.gates.get_mut(gate) {
-                Some(count) if *count > 1 => *count -= 1,
-                _ => drop(self.gates.remove(gate)),
+        for (set, uses) in uses(chain) {
+            let Some(counts) = self.uses.get_mut(set) else { continue };
+            counts.remove(uses);
+            if *counts == Counts::default() {
+                self.uses.remove(set);
             }
         }
     }
@@ -137,10 +182,11 @@ impl References {
         self.users(name).any(|chain| self.chain_is_visible(chain))
     }
 
-    /// Whether elements of this set send a packet to another chain. An element of
-    /// such a set denies something. An element of any other set allows something.
-    pub fn is_gate(&self, name: &Name) -> bool {
-        self.gates.contains_key(name)
+    /// What the rules that look into this set do with a packet.
+    pub fn uses(&self, set: &Name) -> Uses {
+        let counts = self.uses.get(set).copied().unwrap_or_default();
+        let Counts { leads, drops, allows } = counts;
+        Uses { leads: leads > 0, drops: drops > 0, allows: allows > 0 }
     }
 
     /// Which sides look into a set. The side of a chain is the field by which a map
@@ -183,9 +229,17 @@ fn targets(chain: &Chain) -> BTreeSet<&Name> {
     chain.rules.iter().filter_map(Rule::target).collect()
 }
 
-fn gates(chain: &Chain) -> BTreeSet<&Name> {
-    let leading = chain.rules.iter().filter(|rule| rule.target().is_some());
-    leading.flat_map(Rule::lookups).collect()
+fn uses(chain: &Chain) -> BTreeMap<&Name, Uses> {
+    let mut found: BTreeMap<&Name, Uses> = BTreeMap::new();
+    for rule in &chain.rules {
+        for set in rule.lookups() {
+            let uses = found.entry(set).or_default();
+            uses.leads |= rule.target().is_some();
+            uses.drops |= matches!(rule.finish, Some(Finish::Verdict(Verdict::Drop)));
+            uses.allows |= rule.allows();
+        }
+    }
+    found
 }
 
 fn remove(map: &mut HashMap<Name, BTreeSet<Name>>, key: &Name, value: &Name) {

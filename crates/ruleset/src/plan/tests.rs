@@ -6,7 +6,7 @@ use super::steps::Steps;
 use super::{PlanError, plan};
 use crate::{
     AddressTest, BaseChain, Chain, Element, Family, Field, Finish, Match, Name, Op, PortTest, Rule,
-    Ruleset, Set, SetType, Transport, Verdict, VerdictMap, text,
+    Ruleset, Set, SetType, TableFamily, Transport, Verdict, VerdictMap, text,
 };
 
 fn name(text: &str) -> Name {
@@ -85,7 +85,7 @@ fn batches(old: Option<&Table<'_>>, new: &Table<'_>) -> Vec<String> {
         state.apply(batch).unwrap();
     }
     assert_eq!(state, new, "the batches lead to another table");
-    let line = |op: &Op| text::op(&name("t"), op).replace(" inet t", "");
+    let line = |op: &Op| text::op(&Ruleset::new(name("t")).id(), op).replace(" inet t", "");
     plan.iter().map(|batch| batch.ops.iter().map(line).collect::<Vec<_>>().join("; ")).collect()
 }
 
@@ -260,7 +260,7 @@ fn a_chain_is_copied_once_however_many_entries_use_the_copy() {
         Table { pods: &pods, chains, sets: &[] }.ruleset()
     };
     let (old, new) = (pods(&["1", "2"], ["a", "b"]), pods(&["1", "3"], ["b", "a"]));
-    let mut references = References::none(name("t"));
+    let mut references = References::none(Ruleset::new(name("t")).id());
     let delta = Delta::between(&old, &new, &mut references).unwrap();
     let steps = Steps::of(&delta).unwrap();
     let rules: usize = steps.stand_ins.values().map(Vec::len).sum();
@@ -307,10 +307,13 @@ fn a_bulk_load_is_cut_where_nothing_is_reached_yet() {
 
 #[test]
 fn two_tables_are_not_one() {
-    let mut other = BEFORE.ruleset();
-    other.table = name("u");
-    let error = plan(Some(&BEFORE.ruleset()), &other).unwrap_err();
-    assert_eq!(error, PlanError::OtherTable(name("t"), name("u")));
+    let before = BEFORE.ruleset();
+    let renamed = Ruleset { table: name("u"), ..before.clone() };
+    let bridge = Ruleset { family: TableFamily::Bridge, ..before.clone() };
+    for other in [renamed, bridge] {
+        let error = plan(Some(&before), &other).unwrap_err();
+        assert_eq!(error, PlanError::OtherTable(before.id(), other.id()));
+    }
 }
 
 #[test]

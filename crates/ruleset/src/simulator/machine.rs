@@ -104,7 +104,7 @@ impl<'a> Thread<'a> {
             }
             let finish = match &rule.finish {
                 Some(Finish::Dispatch(field, family, map)) if frame.entry.is_none() => {
-                    if packet.family() != *family {
+                    if !packet.is(*family) {
                         frame.next_rule();
                         continue;
                     }
@@ -230,7 +230,7 @@ impl<'a> Frame<'a> {
             return Err(Broken::LimitedVerdict { at: self.place() });
         }
         self.expect_set(ruleset, &log.set, [SetType::RateLimit(log.family); 2])?;
-        Ok(packet.family() == log.family)
+        Ok(packet.is(log.family))
     }
 
     fn expect_set(

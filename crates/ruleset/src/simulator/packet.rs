@@ -1,8 +1,9 @@
 //! The parts of a packet that our rules look at.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use crate::{Family, TcpFlags, Transport};
+use super::frame::{Content, Frame};
+use crate::{Family, Hook, Match, TableFamily, TcpFlags, Transport};
 
 /// What connection tracking knows about a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -16,7 +17,8 @@ pub enum CtState {
     Related,
 }
 
-/// A packet in the forward hook. Both addresses are of one family.
+/// A packet on its way through the hooks. Both addresses are of one family. If the
+/// frame holds no IP packet ([`Content`]), everything but the frame means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Packet {
     /// Source address.
@@ -34,18 +36,27 @@ pub struct Packet {
     pub destination_port: Option<u16>,
     /// TCP flags. `None` for other protocols and for fragments.
     pub tcp_flags: Option<TcpFlags>,
+    /// ICMP type, in IPv4.
+    pub icmp_type: Option<u8>,
     /// ICMPv6 type.
     pub icmpv6_type: Option<u8>,
+    /// What stands where neighbour discovery has its target. `None` for packets that
+    /// are too short and for fragments.
+    pub target: Option<Ipv6Addr>,
+    /// The type of SCTP's first chunk. `None` for other protocols and for fragments.
+    pub sctp_chunk: Option<u8>,
     /// Whether the frame was addressed to one host (`meta pkttype host`), not
     /// broadcast or multicast.
     pub to_host: bool,
     /// Connection tracking state.
     pub ct: CtState,
+    /// The frame around it, and the interfaces.
+    pub frame: Frame,
 }
 
 impl Packet {
     /// The number of ICMPv6 in the IP header (RFC 4443).
-    pub const ICMPV6: u8 = 58;
+    pub const ICMPV6: u8 = Match::ICMPV6;
     /// The default hop limit of Linux.
     pub const HOP_LIMIT: u8 = 64;
     /// The hop limit of neighbour discovery. No router passes it on unchanged, so
@@ -53,7 +64,7 @@ impl Packet {
     pub const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 
     /// A packet of a new flow with any protocol, without a port, to one host. With
-    /// TCP it is a SYN.
+    /// TCP it is a SYN, with SCTP an INIT.
     pub const fn new(source: IpAddr, destination: IpAddr, protocol: u8) -> Self {
         Self {
             source,
@@ -62,9 +73,17 @@ impl Packet {
             protocol,
             destination_port: None,
             tcp_flags: if protocol == Transport::Tcp.number() { Some(TcpFlags::SYN) } else { None },
+            icmp_type: None,
             icmpv6_type: None,
+            target: None,
+            sctp_chunk: if protocol == Transport::Sctp.number() {
+                Some(Match::SCTP_INIT)
+            } else {
+                None
+            },
             to_host: true,
             ct: CtState::New,
+            frame: Frame::UNKNOWN,
         }
     }
 
@@ -95,5 +114,20 @@ impl Packet {
     /// The address family of the packet.
     pub const fn family(&self) -> Family {
         Family::of(self.source)
+    }
+
+    /// The packet as rules of this family see it at a hook.
+    pub(super) const fn at(&self, family: TableFamily, hook: Hook) -> Self {
+        Self { frame: self.frame.at(family, hook), ..*self }
+    }
+
+    /// Whether it is an IP packet.
+    pub(super) fn is_ip(&self) -> bool {
+        self.frame.content == Content::Ip
+    }
+
+    /// Whether it is an IP packet of this family.
+    pub(super) fn is(&self, family: Family) -> bool {
+        self.is_ip() && self.family() == family
     }
 }

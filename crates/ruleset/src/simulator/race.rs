@@ -29,10 +29,10 @@ mod search;
 
 use std::fmt;
 
-use crate::{Name, Ruleset};
+use crate::{Hook, Name, Ruleset};
 
 use super::{Broken, End, Outcome, Packet, RulePosition};
-use search::Search;
+use search::{Search, Stop};
 
 /// All outcomes of one packet, each with one way that leads to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,19 +55,23 @@ pub struct PossibleEnds {
 }
 
 /// One way through a changing table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Witness {
     /// The state in which the packet reached the hook: an index into the history.
     pub generation: usize,
     /// Its look-ups, in order.
     pub look_ups: Vec<LookUp>,
-    /// The rule that accepts or drops. `None` if the policy or a return does.
+    /// The stop at which its way ends: an index into the way. 0 if there is one hook.
+    pub stop: usize,
+    /// The rule that accepts or drops there. `None` if the policy or a return does.
     pub decided_by: Option<RulePosition>,
 }
 
 /// One look-up in a set or map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LookUp {
+    /// The stop at which it looks: an index into the way.
+    pub stop: usize,
     /// The set or map.
     pub name: Name,
     /// The state that it read: an index into the history.
@@ -89,9 +93,16 @@ impl Possible {
 impl fmt::Display for Witness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "starts in state {}", self.generation)?;
-        for LookUp { name, time, found } in &self.look_ups {
+        let mut at = 0;
+        for LookUp { stop, name, time, found } in &self.look_ups {
+            if std::mem::replace(&mut at, *stop) != *stop {
+                write!(f, ", reaches stop {stop}")?;
+            }
             let found = if *found { "finds" } else { "misses" };
             write!(f, ", {found} in {name} in state {time}")?;
+        }
+        if at != self.stop {
+            write!(f, ", reaches stop {}", self.stop)?;
         }
         match &self.decided_by {
             Some(place) => write!(f, ", decided by {place}"),
@@ -118,9 +129,41 @@ pub fn possible_outcomes_across(
     packet: &Packet,
     commits: usize,
 ) -> Result<Possible, Broken> {
+    let passage = Passage { history, hook: Hook::Forward, packet: *packet };
+    possible_outcomes_along(&[passage], commits)
+}
+
+/// A hook that a packet passes.
+#[derive(Clone, Copy, Debug)]
+pub struct Passage<'a> {
+    /// The states of its table. Where the table is missing, an empty one.
+    pub history: &'a [Ruleset],
+    /// The hook.
+    pub hook: Hook,
+    /// The packet as it is there. A node can change it on its way.
+    pub packet: Packet,
+}
+
+/// All outcomes of a packet that passes several hooks, of one table or of several,
+/// and meets up to this many commits on its way. It passes where each hook lets it
+/// pass.
+///
+/// The histories are of equal length: state `n` of one table is there together with
+/// state `n` of each other. A commit changes one table or several. The kernel has one
+/// generation for all of them (`nft_net->gencursor`, net/netfilter/nf_tables_api.c,
+/// 6.18).
+///
+/// # Errors
+/// See [`Broken`].
+pub fn possible_outcomes_along(way: &[Passage<'_>], commits: usize) -> Result<Possible, Broken> {
+    let stops: Vec<Stop<'_>> = way
+        .iter()
+        .map(|passage| Stop::at_hook(passage.history, passage.hook, &passage.packet))
+        .collect();
+    let states = way.iter().map(|passage| passage.history.len()).min().unwrap_or_default();
     let mut possible = Possible::default();
-    for start in 0..history.len() {
-        Search::through(history, packet, start, commits).run(|end, witness| {
+    for start in 0..states {
+        Search::along(&stops, start, commits).run(|end, witness| {
             let outcome =
                 if end == End::Dropped { &mut possible.drop } else { &mut possible.accept };
             outcome.get_or_insert_with(witness);
@@ -144,8 +187,9 @@ pub fn possible_chain_outcomes(
     if !history.iter().any(has_start) {
         return Err(Broken::NoStart(start.clone()));
     }
+    let way = [Stop::at_chain(history, start, packet)];
     for time in (0..history.len()).filter(|&time| has_start(&history[time])) {
-        Search::of_chain(history, packet, start, time, 1).run(|end, witness| {
+        Search::along(&way, time, 1).run(|end, witness| {
             let outcome = match end {
                 End::Returned => &mut possible.returned,
                 End::Accepted => &mut possible.accepted,

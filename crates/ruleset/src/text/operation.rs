@@ -1,23 +1,24 @@
 //! Operations as nft's commands.
 
-use crate::{Comment, Name, Op};
+use crate::{Comment, Name, Op, TableId};
 
 /// See [`super::op`].
-pub(super) fn line(table: &Name, op: &Op) -> String {
-    let command =
-        |verb: &str, kind: &str, name: &Name| format!("{verb} {kind} inet {table} {name}");
+pub(super) fn line(table: &TableId, op: &Op) -> String {
+    let command = |verb: &str, kind: &str, name: &Name| format!("{verb} {kind} {table} {name}");
     match op {
-        Op::CreateTable => format!("add table inet {table}"),
+        Op::CreateTable => format!("add table {table}"),
         Op::CreateSet(name, set_type, comment) => {
             clauses(command("add", "set", name), super::set_type(*set_type), comment)
         }
         Op::DeleteSet(name) => command("delete", "set", name),
-        Op::AddElements(name, _, elements) => {
-            list(command("add", "element", name), elements.iter().map(super::element))
-        }
-        Op::DeleteElements(name, _, elements) => {
-            list(command("delete", "element", name), elements.iter().map(super::element))
-        }
+        Op::AddElements(name, set_type, elements) => list(
+            command("add", "element", name),
+            elements.iter().map(|one| super::element(*set_type, one)),
+        ),
+        Op::DeleteElements(name, set_type, elements) => list(
+            command("delete", "element", name),
+            elements.iter().map(|one| super::element(*set_type, one)),
+        ),
         Op::CreateMap(name, family, comment) => {
             clauses(command("add", "map", name), vec![super::map_type(*family)], comment)
         }
@@ -36,7 +37,7 @@ pub(super) fn line(table: &Name, op: &Op) -> String {
         Op::FlushChain(name) => command("flush", "chain", name),
         Op::DeleteChain(name) => command("delete", "chain", name),
         Op::AddRule(chain, rule) => {
-            format!("{} {}", command("add", "rule", chain), super::rule(rule))
+            format!("{} {}", command("add", "rule", chain), super::rule(table.family, rule))
         }
     }
 }

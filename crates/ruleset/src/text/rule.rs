@@ -1,25 +1,29 @@
 //! Rules as text.
 //!
 //! What a match implies (`meta nfproto`, `meta l4proto`) is left to nft, which
-//! puts it in by itself.
+//! puts it in by itself, but for what [`spelled_out`] adds.
 
-use crate::{AddressTest, CtStates, Family, Field, Finish, Log, Match, PortTest, Rule, Verdict};
+use crate::implied::spelled_out;
+use crate::{
+    AddressTest, CtStates, Family, Field, Finish, Log, Match, PortTest, Rule, TableFamily, TagType,
+    Verdict,
+};
 
 /// See [`super::rule`].
-pub(super) fn line(rule: &Rule) -> String {
-    let mut words: Vec<String> = rule.matches.iter().map(condition).collect();
+pub(super) fn line(table: TableFamily, rule: &Rule) -> String {
+    let mut words: Vec<String> =
+        spelled_out(table, rule).map(|condition| text(table, &condition)).collect();
     words.extend(rule.log.as_ref().map(log));
     words.extend(rule.finish.as_ref().map(finish));
     words.extend(rule.comment.as_ref().map(super::comment));
     words.join(" ")
 }
 
-fn condition(condition: &Match) -> String {
+fn text(table: TableFamily, condition: &Match) -> String {
     match condition {
         Match::CtState(states) => format!("ct state {}", ct_states(*states)),
         Match::NotToHost => "meta pkttype != host".to_owned(),
-        Match::Family(Family::V4) => "meta nfproto ipv4".to_owned(),
-        Match::Family(Family::V6) => "meta nfproto ipv6".to_owned(),
+        Match::Family(family) => family_test(table, *family).to_owned(),
         Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),
         Match::Protocol(number) => format!("meta l4proto {number}"),
         Match::NotOpening => "tcp flags != syn / fin,syn,rst,ack".to_owned(),
@@ -47,6 +51,23 @@ fn condition(condition: &Match) -> String {
             format!("{source} . {destination} @{set}")
         }
         Match::Icmpv6Type(set) => format!("icmpv6 type @{set}"),
+        Match::Key(fields, set) => format!("{} @{set}", super::key::fields(fields)),
+        Match::EtherType(ether_type) => format!("ether type {}", ether_type.keyword()),
+        Match::PriorityTag(tag) => {
+            format!("@ll,96,32 & {:#x} == {:#x}", TagType::MASK, tag.priority_tagged())
+        }
+        Match::NotProtocol(number) => format!("meta l4proto != {number}"),
+        Match::IcmpType(number) => format!("icmp type {number}"),
+        Match::NotInit => format!("@th,96,8 != {}", Match::SCTP_INIT),
+    }
+}
+
+const fn family_test(table: TableFamily, family: Family) -> &'static str {
+    match (table, family) {
+        (TableFamily::Inet, Family::V4) => "meta nfproto ipv4",
+        (TableFamily::Inet, Family::V6) => "meta nfproto ipv6",
+        (TableFamily::Bridge, Family::V4) => "meta protocol ip",
+        (TableFamily::Bridge, Family::V6) => "meta protocol ip6",
     }
 }
 
@@ -74,7 +95,7 @@ fn finish(finish: &Finish) -> String {
     }
 }
 
-const fn address(field: Field, family: Family) -> &'static str {
+pub(super) const fn address(field: Field, family: Family) -> &'static str {
     match (family, field) {
         (Family::V4, Field::Source) => "ip saddr",
         (Family::V4, Field::Destination) => "ip daddr",

@@ -152,7 +152,7 @@ fn elements(set_type: SetType) -> BoxedStrategy<Vec<Element>> {
         SetType::Icmpv6Type => {
             vec(select(TYPES.to_vec()).prop_map(Element::Icmpv6Type), 0..3).boxed()
         }
-        SetType::RateLimit(_) => Just(Vec::new()).boxed(),
+        SetType::RateLimit(_) | SetType::Key(_) => Just(Vec::new()).boxed(),
     }
 }
 

@@ -15,7 +15,7 @@ use compiler::Options;
 use nft::{Dump, Generation, Kernel, ReadError, SendError, TableFingerprint};
 use policy::spec::{self, Packet, ProtocolPort};
 use policy::{Protocol, Severity, Snapshot};
-use ruleset::{Batch, Name};
+use ruleset::{Batch, Name, TableId};
 use watcher::files::{self, Source, Validation};
 use watcher::{Object, Store};
 
@@ -97,7 +97,7 @@ impl<'a> Driver<'a> {
     /// When something is left to send.
     pub fn settled(&mut self) -> Result<()> {
         let outcome = self.pipeline.sync(self.store.snapshot())?;
-        ensure!(outcome.batches == 0, "{} operations were left to send", outcome.operations);
+        ensure!(outcome.batches() == 0, "{} operations were left to send", outcome.operations());
         Ok(())
     }
 
@@ -173,13 +173,13 @@ impl Sink for Socket {
         self.kernel.borrow_mut().generation()
     }
 
-    fn dump(&mut self, table: &Name) -> Result<Option<Dump>, ReadError> {
+    fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError> {
         self.kernel.borrow_mut().dump(table)
     }
 
     fn send(
         &mut self,
-        table: &Name,
+        table: &TableId,
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
@@ -191,17 +191,17 @@ impl Sink for Socket {
 
     fn fingerprint(
         &mut self,
-        table: &Name,
+        table: &TableId,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError> {
         self.kernel.borrow_mut().fingerprint(table, chain)
     }
 
-    fn tables(&mut self) -> Result<Vec<Name>, ReadError> {
+    fn tables(&mut self) -> Result<Vec<TableId>, ReadError> {
         self.kernel.borrow_mut().tables()
     }
 
-    fn delete_table(&mut self, table: &Name) -> Result<bool, SendError> {
+    fn delete_table(&mut self, table: &TableId) -> Result<bool, SendError> {
         self.kernel.borrow_mut().delete_table(table)
     }
 }
@@ -243,6 +243,7 @@ fn faultless(outcome: &Outcome) -> Result<()> {
     if let Some(error) = outcome.diagnostics.iter().find(|d| d.severity == Severity::Error) {
         bail!("{error:?}");
     }
-    ensure!(outcome.foreign.is_empty(), "foreign objects: {:?}", outcome.foreign);
+    let foreign: Vec<_> = outcome.tables.iter().flat_map(|table| &table.foreign).collect();
+    ensure!(foreign.is_empty(), "foreign objects: {foreign:?}");
     Ok(())
 }

@@ -131,7 +131,7 @@ pub const OUTSIDER: &str = "203.0.113.9";
 pub fn passes(namespace: &Namespace, from: &str, to: &str, port: u16) -> Result<bool> {
     let dump = namespace.run(|| {
         let mut kernel = Kernel::open()?;
-        anyhow::Ok(kernel.dump(&compiler::scaffold::table())?)
+        anyhow::Ok(kernel.dump(&ruleset::TableId::inet(compiler::scaffold::table()))?)
     })??;
     let table = dump.context("no table inet nftpol")?.ruleset;
     let tcp = policy::Protocol::Tcp.number();

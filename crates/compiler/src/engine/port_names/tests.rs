@@ -45,7 +45,8 @@ fn a_port_name_that_no_selected_pod_has_is_said_once() {
     let policies = [policy("one", "http"), policy("two", "htpp"), policy("three", "dns")];
     let pods = [pod(1, "http"), pod(2, "dns"), pod(3, "other")];
     let mut engine = Engine::new(Options::default());
-    let compiled = engine.update(&Snapshot::new(policies, pods, []));
+    let compiled =
+        engine.update(&Snapshot::new(policies, pods, []), &policy::NodeNetwork::default());
     let said: Vec<String> = compiled.diagnostics.iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
@@ -78,7 +79,7 @@ fn cost(pods: u32) -> Vec<usize> {
     });
     let mut snapshot = Snapshot::new(policies, crowd(pods), []);
     let mut engine = Engine::new(Options { node: Some("here".to_owned()), ..Options::default() });
-    engine.update(&snapshot);
+    engine.update(&snapshot, &policy::NodeNetwork::default());
     let mut costs = Vec::new();
     for name in ["p1", "p0"] {
         let key = ObjectKey::new("dev", name);
@@ -100,7 +101,7 @@ fn cost(pods: u32) -> Vec<usize> {
                 None => drop(snapshot.pods.remove(&key)),
             }
             costs.push(looks(|| {
-                engine.update(&snapshot);
+                engine.update(&snapshot, &policy::NodeNetwork::default());
             }));
         }
     }
@@ -169,8 +170,8 @@ proptest! {
         let mut engine = Engine::new(Options::default());
         for step in steps {
             step.apply(&mut snapshot);
-            let kept = engine.update(&snapshot).diagnostics.clone();
-            let anew = Engine::new(Options::default()).update(&snapshot).diagnostics.clone();
+            let kept = engine.update(&snapshot, &policy::NodeNetwork::default()).diagnostics.clone();
+            let anew = Engine::new(Options::default()).update(&snapshot, &policy::NodeNetwork::default()).diagnostics.clone();
             prop_assert_eq!(kept, anew, "{:?}", step);
         }
     }

@@ -4,13 +4,16 @@
 //! In: a register, an operation and a value. Out: a match.
 //! Never: a comparison whose meaning only resembles that of a match.
 
-use ruleset::{AddressRange, AddressTest, Family, Field, Match, PortTest, TcpFlags, Transport};
+use ruleset::{
+    AddressRange, AddressTest, EtherType, Family, Field, Match, PortTest, TableFamily, TagType,
+    TcpFlags, Transport,
+};
 
 use super::RuleReader;
 use super::value::{ct_states, prefix};
 use crate::datatype::{address, address_bytes, last_address};
 use crate::expression::{AT_LEAST, AT_MOST, EQUAL, NOT_EQUAL};
-use crate::packet::{Part, nfproto};
+use crate::packet::{Part, ether_type, nfproto};
 use crate::read::unreadable::Unreadable;
 use crate::register::Register;
 use crate::write::rule::PACKET_HOST;
@@ -24,19 +27,34 @@ impl RuleReader<'_> {
     ) -> Result<Match, Unreadable> {
         let content = self.registers.content(register)?;
         match (content.part, operation, content.mask) {
-            (Part::Family, EQUAL, None) => {
-                let family = Family::BOTH.into_iter().find(|family| [nfproto(*family)] == value);
-                let family = family.ok_or("a family other than IPv4 and IPv6")?;
-                Ok(Match::Family(family))
+            (part @ (Part::Family | Part::NetworkProtocol), EQUAL, None) => {
+                self.family(part, value).map(Match::Family)
             }
-            (Part::Protocol, EQUAL, None) => {
-                let [protocol] = value else { return Err("an odd protocol".to_owned()) };
-                Ok(Match::Protocol(*protocol))
+            (Part::EtherType, EQUAL, None) => {
+                let kinds = [EtherType::Ipv4, EtherType::Ipv6, EtherType::Arp];
+                let kind = kinds.into_iter().find(|kind| kind.number().to_be_bytes() == value);
+                Ok(Match::EtherType(kind.ok_or("an ether type other than IPv4, IPv6 and ARP")?))
+            }
+            (Part::Tag, EQUAL, Some(mask)) if mask == TagType::MASK.to_be_bytes() => {
+                let kinds = [TagType::Dot1q, TagType::Dot1ad];
+                let kind =
+                    kinds.into_iter().find(|kind| kind.priority_tagged().to_be_bytes() == value);
+                Ok(Match::PriorityTag(kind.ok_or("a tag that is no priority tag")?))
+            }
+            (Part::Protocol, EQUAL, None) => Ok(Match::Protocol(byte(value)?)),
+            (Part::Protocol, NOT_EQUAL, None) => Ok(Match::NotProtocol(byte(value)?)),
+            (Part::IcmpType, EQUAL, None) => {
+                self.need_family(Family::V4)?;
+                self.need_protocol(Match::ICMP)?;
+                Ok(Match::IcmpType(byte(value)?))
+            }
+            (Part::ChunkType, NOT_EQUAL, None) if value == [Match::SCTP_INIT] => {
+                self.need_protocol(Transport::Sctp.number())?;
+                Ok(Match::NotInit)
             }
             (Part::HopLimit, EQUAL, None) => {
-                let [hops] = value else { return Err("an odd hop limit".to_owned()) };
                 self.need_family(Family::V6)?;
-                Ok(Match::HopLimit(*hops))
+                Ok(Match::HopLimit(byte(value)?))
             }
             (Part::PacketType, NOT_EQUAL, None) if value == [PACKET_HOST] => Ok(Match::NotToHost),
             (Part::CtState, NOT_EQUAL, Some(mask)) if value == 0u32.to_ne_bytes() => {
@@ -92,8 +110,27 @@ impl RuleReader<'_> {
         }
     }
 
+    /// The family of a test that tells it in tables of this family.
+    fn family(&self, part: Part, value: &[u8]) -> Result<Family, Unreadable> {
+        let family = Family::BOTH.into_iter().find(|family| match self.sets.family {
+            TableFamily::Inet => part == Part::Family && value == [nfproto(*family)],
+            TableFamily::Bridge => {
+                let number = ether_type(*family).number().to_be_bytes();
+                part == Part::NetworkProtocol && value == number
+            }
+        });
+        family.ok_or_else(|| format!("{part:?} is {value:?}"))
+    }
+
     fn address(&mut self, field: Field, range: AddressRange) -> Result<Match, Unreadable> {
         self.need_family(range.family())?;
         Ok(Match::Address(field, AddressTest::In(range)))
+    }
+}
+
+fn byte(value: &[u8]) -> Result<u8, Unreadable> {
+    match value {
+        [byte] => Ok(*byte),
+        _ => Err(format!("{value:?} instead of one byte")),
     }
 }

@@ -33,6 +33,12 @@ impl<T: Copy + PartialEq> Dependency<T> {
         true
     }
 
+    /// Records that a match of its own tells the value. Always a new match.
+    pub(super) fn told(&mut self, value: T) -> bool {
+        *self = Self { known: Some(value), unused_at: None };
+        true
+    }
+
     /// Records that a match needs the value. Returns the match to remove, if any.
     ///
     /// # Errors

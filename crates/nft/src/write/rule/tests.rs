@@ -1,5 +1,5 @@
 use super::*;
-use ruleset::{Family, Name};
+use ruleset::{Family, Name, PortTest, Transport};
 
 fn name(text: &str) -> Name {
     Name::new(text).expect("a name")
@@ -38,7 +38,7 @@ fn an_implied_test_is_written_once() {
         ],
         Verdict::Drop,
     );
-    let written = expressions(&rule);
+    let written = expressions(TableFamily::Inet, &rule);
     let metas = written.iter().filter(|one| matches!(one, Expression::Meta { .. })).count();
     assert_eq!(metas, 2, "{written:#?}");
 }

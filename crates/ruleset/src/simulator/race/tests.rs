@@ -10,7 +10,7 @@ use super::super::tests::{
     ACCEPT, DROP, RETURN, Table, dispatch, from_set, goto, ip, jump, name, tcp, to_set, web,
 };
 use super::*;
-use crate::{BaseChain, Field, Match, Rule, Transport, Verdict};
+use crate::{BaseChain, Field, Hook, Match, Rule, Transport, Verdict};
 
 fn any(verdict: Verdict) -> Rule {
     Rule::new([], verdict)

@@ -63,12 +63,12 @@ impl Node {
     /// # Errors
     /// When the kernel or nft(8) refuses.
     pub fn enforce(&mut self, snapshot: &Snapshot) -> Result<Times> {
-        let (new, compile) = timed(|| self.engine.update(snapshot).ruleset.clone());
+        let (new, compile) =
+            timed(|| self.engine.update(snapshot, &policy::NodeNetwork::default()).ruleset.clone());
         let (batches, difference) = timed(|| self.planner.plan(self.live.as_ref(), &new));
         let batches = batches?;
-        let (sent, send) = timed(|| {
-            batches.iter().try_for_each(|batch| self.kernel.send(&new.table, batch, None))
-        });
+        let (sent, send) =
+            timed(|| batches.iter().try_for_each(|batch| self.kernel.send(&new.id(), batch, None)));
         sent.context("send a batch")?;
         let whole = text::ruleset(&new);
         let (operations, table) = match &self.live {
@@ -106,7 +106,7 @@ impl Node {
 
 fn operations(new: &Ruleset, batches: &[Batch]) -> String {
     let operations = batches.iter().flat_map(|batch| &batch.ops);
-    operations.map(|op| text::op(&new.table, op) + "\n").collect()
+    operations.map(|op| text::op(&new.id(), op) + "\n").collect()
 }
 
 fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {

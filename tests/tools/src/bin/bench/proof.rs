@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use compiler::Options;
-use policy::Snapshot;
+use policy::{NodeNetwork, Snapshot};
 use samples::from_scratch::compiled;
 use verify::{Counts, verify};
 
@@ -22,7 +22,8 @@ pub fn times(snapshot: &Snapshot, runs: usize) -> Result<(Vec<Duration>, Counts)
     let mut counts = Counts::default();
     for _ in 0..runs {
         let start = Instant::now();
-        let report = verify(snapshot, Some(NODE), &BTreeSet::new(), &table)?;
+        let report =
+            verify(snapshot, Some(NODE), &BTreeSet::new(), &NodeNetwork::default(), &table, None)?;
         times.push(start.elapsed());
         ensure!(report.is_equal(), "the table differs: {}", report.differences[0]);
         counts = report.counts;

@@ -1,6 +1,7 @@
 //! Compares the search with every schedule, tried one by one, on random tables.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use proptest::prelude::{
     Just, ProptestConfig, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest,
@@ -59,40 +60,54 @@ fn arbitrary_table() -> impl Strategy<Value = Table> {
     )
 }
 
-/// All outcomes, found by trying each moment for each look-up.
-fn brute_force(history: &[Ruleset], commits: usize) -> BTreeSet<bool> {
+/// All outcomes on a way through these tables, found by trying each moment for each
+/// look-up.
+fn brute_force(way: &[&[Ruleset]], commits: usize) -> BTreeSet<bool> {
     let mut outcomes = BTreeSet::new();
-    for start in 0..history.len() {
-        let history = &history[..history.len().min(start + commits + 1)];
-        match base_chains(&history[start])[..] {
-            [] => {
-                outcomes.insert(true);
-            }
-            [base, ..] => {
-                for time in start..history.len() {
-                    follow(history, Thread::at(base, time), time, &mut outcomes);
-                }
-            }
-        }
+    let states = way[0].len();
+    for start in 0..states {
+        let end = states.min(start + commits + 1);
+        let way: Vec<&[Ruleset]> = way.iter().map(|history| &history[..end]).collect();
+        arrive(&way, start..start + 1, &mut outcomes);
     }
     outcomes
 }
 
+/// Reads the list of the first table's base chains at one of these moments.
+fn arrive(way: &[&[Ruleset]], moments: Range<usize>, outcomes: &mut BTreeSet<bool>) {
+    let Some((history, rest)) = way.split_first() else {
+        outcomes.insert(true);
+        return;
+    };
+    for list in moments {
+        match base_chains(&history[list], Hook::Forward)[..] {
+            [] => arrive(rest, list..history.len(), outcomes),
+            [base, ..] => {
+                for time in list..history.len() {
+                    follow(way, Thread::at(base, time), time, outcomes);
+                }
+            }
+        }
+    }
+}
+
 fn follow<'a>(
-    history: &'a [Ruleset],
+    way: &[&'a [Ruleset]],
     mut thread: Thread<'a>,
     now: usize,
     outcomes: &mut BTreeSet<bool>,
 ) {
+    let history = way[0];
     match thread.run(history, &web(), &mut Vec::new()).unwrap() {
-        Halt::Ended(end) => {
-            outcomes.insert(end != End::Dropped);
+        Halt::Ended(End::Dropped) => {
+            outcomes.insert(false);
         }
+        Halt::Ended(_) => arrive(&way[1..], now..history.len(), outcomes),
         Halt::Asks(Question::Member(set, element)) => {
             for time in now..history.len() {
                 let mut next = thread.clone();
                 next.answer_member(contains(&history[time].sets[set], &element));
-                follow(history, next, time, outcomes);
+                follow(way, next, time, outcomes);
             }
         }
         Halt::Asks(Question::Entry(map, key)) => {
@@ -100,7 +115,7 @@ fn follow<'a>(
                 let mut next = thread.clone();
                 let state = &history[time];
                 next.answer_entry(state, state.maps[map].entries.get(&key)).unwrap();
-                follow(history, next, time, outcomes);
+                follow(way, next, time, outcomes);
             }
         }
         Halt::Asks(Question::Enter(entrance)) => {
@@ -111,12 +126,17 @@ fn follow<'a>(
                     if same_bit && generation.abs_diff(time) <= 1 {
                         let mut next = thread.clone();
                         next.enter(&entrance, generation);
-                        follow(history, next, time, outcomes);
+                        follow(way, next, time, outcomes);
                     }
                 }
             }
         }
     }
+}
+
+fn found(possible: &Possible) -> BTreeSet<bool> {
+    let accept = possible.accept.iter().map(|_| true);
+    accept.chain(possible.drop.iter().map(|_| false)).collect()
 }
 
 proptest! {
@@ -129,9 +149,23 @@ proptest! {
         let history = states(&tables);
         for commits in 0..4 {
             let possible = possible_outcomes_across(&history, &web(), commits).unwrap();
-            let found: BTreeSet<bool> = possible.accept.map(|_| true).into_iter()
-                .chain(possible.drop.map(|_| false)).collect();
-            prop_assert_eq!(found, brute_force(&history, commits), "{}", commits);
+            prop_assert_eq!(found(&possible), brute_force(&[&history], commits), "{}", commits);
+        }
+    }
+
+    #[test]
+    fn the_search_along_tables_finds_what_trying_everything_finds(
+        (ones, others) in (1..4_usize).prop_flat_map(|states| (
+            proptest::collection::vec(arbitrary_table(), states),
+            proptest::collection::vec(arbitrary_table(), states),
+        )),
+    ) {
+        let (ones, others) = (states(&ones), states(&others));
+        let passage = |history| Passage { history, hook: Hook::Forward, packet: web() };
+        for commits in 0..3 {
+            let possible = possible_outcomes_along(&[passage(&ones), passage(&others)], commits);
+            let tried = brute_force(&[&ones, &others], commits);
+            prop_assert_eq!(found(&possible.unwrap()), tried, "{}", commits);
         }
     }
 

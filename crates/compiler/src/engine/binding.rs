@@ -1,0 +1,246 @@
+//! The binding of pods to their interfaces, in both tables.
+//!
+//! In: the node's network, the nodes' addresses, and which pods are isolated. Out:
+//! the sets and chains that [`scaffold`] draws for them. The cost is that of the
+//! change: each port, bridge and node has a handful of elements.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use imbl::ordset;
+use policy::{BoundBridge, InterfaceIndex, NodeNetwork, ObjectKey, Pod, TunnelSources};
+use ruleset::{Name, Ruleset, TableFamily};
+
+use crate::scaffold::{self, Placed};
+use crate::{Compiled, Place};
+
+/// The bindings in force.
+#[derive(Debug)]
+pub(super) struct Binding {
+    place: Place,
+    network: NodeNetwork,
+    /// What the chains are made for.
+    parts: scaffold::Network,
+    /// The elements of each port.
+    ports: BTreeMap<InterfaceIndex, Vec<Placed>>,
+    /// The ports of each pod.
+    of_pod: BTreeMap<ObjectKey, BTreeSet<InterfaceIndex>>,
+    /// How many ports of bridges are bound.
+    bridged: usize,
+    /// How many pods name a node's address, and whether a tunnel does.
+    nodes: BTreeMap<IpAddr, usize>,
+    /// By how many ports, bridges and nodes each element is there. Two ports of
+    /// two bridges can have one MAC or link-local address.
+    users: BTreeMap<Placed, usize>,
+    /// Sets with all elements, also while the tables lack them.
+    inet: Ruleset,
+    bridge: Ruleset,
+    /// Sets of `inet` that changed.
+    changed: BTreeSet<Name>,
+}
+
+/// What changed in the cluster.
+pub(super) struct Change<'a> {
+    /// The network now.
+    pub network: &'a NodeNetwork,
+    /// Pods that changed, each as it was and as it is.
+    pub pods: &'a [[Option<Arc<Pod>>; 2]],
+    /// Pods that may be isolated now and were not, or the other way round.
+    pub affected: &'a BTreeSet<ObjectKey>,
+}
+
+impl Binding {
+    /// Nothing is bound.
+    pub fn new(place: &Place) -> Self {
+        let everything = scaffold::Network::everything();
+        let mut inet = Ruleset::new(place.table.clone());
+        scaffold::fit(&mut inet, place, &everything);
+        Self {
+            place: place.clone(),
+            network: NodeNetwork::default(),
+            parts: scaffold::Network::default(),
+            ports: BTreeMap::new(),
+            of_pod: BTreeMap::new(),
+            bridged: 0,
+            nodes: BTreeMap::new(),
+            users: BTreeMap::new(),
+            inet,
+            bridge: scaffold::bridge::of(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// The network.
+    pub fn network(&self) -> &NodeNetwork {
+        &self.network
+    }
+
+    /// Goes on to another network and other pods. `is_isolated` tells of a pod
+    /// whether it is isolated in a direction now.
+    pub fn update(
+        &mut self,
+        change: &Change<'_>,
+        is_isolated: impl Fn(&ObjectKey) -> bool,
+        out: &mut Compiled,
+    ) {
+        let before = std::mem::replace(&mut self.network, change.network.clone());
+        self.follow_bridges(&before);
+        self.follow_nodes(&before, change.pods);
+        let mut ports: BTreeSet<InterfaceIndex> =
+            differing(&before.ports, &self.network.ports).into_iter().collect();
+        let of_pod = change.affected.iter().filter_map(|pod| self.of_pod.get(pod));
+        ports.extend(of_pod.flatten());
+        for port in ports {
+            self.rebind(port, &before, &is_isolated);
+        }
+        self.publish(out);
+    }
+
+    fn rebind(
+        &mut self,
+        index: InterfaceIndex,
+        before: &NodeNetwork,
+        is_isolated: impl Fn(&ObjectKey) -> bool,
+    ) {
+        let (old, new) = (before.ports.get(&index), self.network.ports.get(&index).cloned());
+        if let Some(port) = old {
+            if let Some(ports) = self.of_pod.get_mut(&port.pod) {
+                ports.remove(&index);
+                if ports.is_empty() {
+                    self.of_pod.remove(&port.pod);
+                }
+            }
+            self.bridged -= usize::from(port.bridge.is_some());
+        }
+        let elements = new.map(|port| {
+            self.bridged += usize::from(port.bridge.is_some());
+            self.of_pod.entry(port.pod.clone()).or_default().insert(index);
+            scaffold::of_port(index, &port, is_isolated(&port.pod))
+        });
+        let elements = elements.unwrap_or_default();
+        self.acquire(&elements);
+        let gone = match elements.is_empty() {
+            true => self.ports.remove(&index),
+            false => self.ports.insert(index, elements),
+        };
+        self.release(&gone.unwrap_or_default());
+    }
+
+    fn follow_bridges(&mut self, before: &NodeNetwork) {
+        let elements = |index: InterfaceIndex, bridges: &OrdMap<InterfaceIndex, BoundBridge>| {
+            let bridge = bridges.get(&index);
+            bridge.map(|bridge| scaffold::of_bridge(index, bridge)).unwrap_or_default()
+        };
+        for index in differing(&before.bridges, &self.network.bridges) {
+            let (old, new) =
+                (elements(index, &before.bridges), elements(index, &self.network.bridges));
+            self.acquire(&new);
+            self.release(&old);
+        }
+    }
+
+    fn follow_nodes(&mut self, before: &NodeNetwork, pods: &[[Option<Arc<Pod>>; 2]]) {
+        let addresses = |which: usize| {
+            let pods = pods.iter().filter_map(move |pod| pod[which].as_deref());
+            pods.flat_map(|pod| pod.host_addresses.iter().copied()).collect::<Vec<IpAddr>>()
+        };
+        let (mut gone, mut come) = (addresses(0), addresses(1));
+        for item in before.tunnel_peers.diff(&self.network.tunnel_peers) {
+            match item {
+                ordset::DiffItem::Add(address) => come.push(*address),
+                ordset::DiffItem::Remove(address) => gone.push(*address),
+            }
+        }
+        for address in come {
+            let users = self.nodes.entry(address).or_default();
+            *users += 1;
+            if *users == 1 {
+                self.acquire(&[scaffold::of_node(address)]);
+            }
+        }
+        for address in gone {
+            match self.nodes.get_mut(&address) {
+                Some(users) if *users > 1 => *users -= 1,
+                _ => {
+                    self.nodes.remove(&address);
+                    self.release(&[scaffold::of_node(address)]);
+                }
+            }
+        }
+    }
+
+    fn acquire(&mut self, elements: &[Placed]) {
+        for one in elements {
+            let users = self.users.entry(one.clone()).or_default();
+            *users += 1;
+            if *users == 1
+                && let Some(set) = self.table(one.table).sets.get_mut(&one.set)
+            {
+                set.elements.insert(one.element);
+                self.changed.insert(one.set.clone());
+            }
+        }
+    }
+
+    fn release(&mut self, elements: &[Placed]) {
+        for one in elements {
+            match self.users.get_mut(one) {
+                Some(users) if *users > 1 => *users -= 1,
+                _ => {
+                    self.users.remove(one);
+                    if let Some(set) = self.table(one.table).sets.get_mut(&one.set) {
+                        set.elements.remove(&one.element);
+                        self.changed.insert(one.set.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    fn table(&mut self, family: TableFamily) -> &mut Ruleset {
+        match family {
+            TableFamily::Inet => &mut self.inet,
+            TableFamily::Bridge => &mut self.bridge,
+        }
+    }
+
+    /// Writes what changed to the tables.
+    fn publish(&mut self, out: &mut Compiled) {
+        let parts = scaffold::Network {
+            is_bound: !self.ports.is_empty(),
+            tunnels: self.network.tunnels.clone(),
+            only_nodes: match self.network.tunnel_sources {
+                TunnelSources::Nodes => !self.nodes.is_empty() && !self.network.tunnels.is_empty(),
+                TunnelSources::Any => false,
+            },
+        };
+        let mut changed = std::mem::take(&mut self.changed);
+        if parts != self.parts {
+            scaffold::fit(&mut out.ruleset, &self.place, &parts);
+            self.parts = parts;
+            changed.extend(self.inet.sets.keys().cloned());
+        }
+        for name in &changed {
+            let set = self.inet.sets.get(name).filter(|_| out.ruleset.sets.contains_key(name));
+            if let Some(set) = set {
+                out.ruleset.sets.insert(name.clone(), set.clone());
+            }
+        }
+        let bridge = (self.bridged > 0).then_some(&self.bridge);
+        if bridge.is_some() != out.bridge.is_some() || !changed.is_empty() {
+            out.bridge = bridge.cloned();
+        }
+    }
+}
+
+/// The keys whose values differ.
+fn differing<K: Ord + Copy, V: PartialEq>(before: &OrdMap<K, V>, later: &OrdMap<K, V>) -> Vec<K> {
+    let items = before.diff(later).map(|item| match item {
+        DiffItem::Add(key, _) | DiffItem::Remove(key, _) => *key,
+        DiffItem::Update { new: (key, _), .. } => *key,
+    });
+    items.collect()
+}

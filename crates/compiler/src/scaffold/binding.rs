@@ -1,0 +1,233 @@
+//! The binding of pods to their interfaces, for IP packets.
+//!
+//! In: nothing, or one port of the node's network. Out: the chains of the `inet`
+//! table, its sets, and the elements of a port.
+//!
+//! ```text
+//! bind -+- from its interface, its own address, no ICMP -> accept   (the policy of the hook)
+//!       +- bind.other -+- from its interface, its own address -> bind.icmp - what routers send, from a port -> drop
+//!                      +- a pod's address, from elsewhere -> drop
+//!                      +- from a routed pod's port, not its own -> bind.stranger -+- before it has an address: discovery -> accept
+//!                                                                                 +- drop
+//!
+//! strays (forward hook, new flows) -+- out by an interface to its own address -> return
+//!                                   +- to an isolated pod's port -> drop
+//! ```
+//!
+//! An interface is a routed pod's port. For a bridged pod it is the bridge: which
+//! port of the bridge it was is looked at in [`super::bridge`].
+//!
+//! Before connection tracking, because a packet that is dropped later still moves
+//! the state of flows; after defragmentation, so that each packet has its ports.
+
+use std::net::IpAddr;
+
+use policy::{BoundBridge, BoundPort, InterfaceIndex};
+use ruleset::{
+    AddressTest, BaseChain, Chain, Comment, Element, Family, Field, Hook, InterfaceField, Key,
+    KeyAddress, KeyAddressType, KeyFields, KeyShape, Match, Name, Rule, Set, SetType, TableFamily,
+    Verdict,
+};
+
+use super::addresses::unspecified6;
+use super::{LISTENER_DISCOVERY, OF_ROUTERS, Placed, REDIRECT, of_routers, plain, tunnels, types};
+use crate::names::constant;
+
+/// After defragmentation (-400), before tables that exempt packets from connection
+/// tracking (-300) and connection tracking itself (-200; `nf_ip_hook_priorities`,
+/// linux/netfilter_ipv4.h).
+const PRIORITY: i32 = -310;
+
+/// ICMPv6's neighbour solicitation (RFC 4861, 4.3).
+pub(super) const SOLICITATION: u8 = 135;
+
+/// The base chain of the prerouting hook.
+pub fn base_chain() -> Name {
+    constant("bind")
+}
+
+/// The set of (interface, address): who may say it is that address, and to which
+/// interface it is sent.
+pub fn own_set(family: Family) -> Name {
+    constant(&format!("own{}", family.digit()))
+}
+
+/// The set of addresses that are bound.
+pub fn owned_set(family: Family) -> Name {
+    constant(&format!("owned{}", family.digit()))
+}
+
+/// The set of bound ports.
+pub fn ports_set() -> Name {
+    constant("ports")
+}
+
+/// The set of bound ports of isolated pods.
+pub fn guarded_set() -> Name {
+    constant("guarded")
+}
+
+/// The chain of new flows that no policy judges.
+pub(super) fn strays_chain() -> Name {
+    constant("strays")
+}
+
+/// The sets, empty but for the constant ones.
+pub(super) fn sets() -> Vec<(Name, Set)> {
+    let set = |set_type, comment: &str| Set::new(set_type, Some(Comment::new(comment)));
+    let mut sets = vec![
+        (ports_set(), set(interfaces(), "ports of routed pods")),
+        (guarded_set(), set(interfaces(), "ports of isolated routed pods")),
+        types(of_routers(), "what only routers send", &OF_ROUTERS),
+        types(unaddressed(), "what a host sends before it has an address", &before_address()),
+    ];
+    for family in Family::BOTH {
+        let key = KeyShape { interface: true, mac: false, address: Some(address_type(family)) };
+        sets.push((own_set(family), set(SetType::Key(key), "interfaces and their own addresses")));
+        sets.push((owned_set(family), set(SetType::Address(family), "addresses that are bound")));
+    }
+    sets
+}
+
+/// The chains.
+pub(super) fn chains() -> Vec<(Name, Chain)> {
+    let comment = Some("neither its own, nor without ICMP");
+    vec![
+        (base_chain(), bind()),
+        (constant("bind.other"), plain(comment, other())),
+        (constant("bind.icmp"), plain(Some("ICMP from its own address"), icmp())),
+        (constant("bind.stranger"), plain(Some("not its own, from a pod"), stranger())),
+        (strays_chain(), plain(Some("to an isolated pod, not its own address"), strays())),
+    ]
+}
+
+fn bind() -> Chain {
+    let own = |family, icmp| Rule::new([own(family), Match::NotProtocol(icmp)], Verdict::Accept);
+    let rules = vec![
+        own(Family::V4, Match::ICMP),
+        own(Family::V6, Match::ICMPV6),
+        Rule::new([], Verdict::Goto(constant("bind.other"))),
+    ];
+    Chain { base: Some(BaseChain::new(Hook::Prerouting, PRIORITY)), comment: None, rules }
+}
+
+fn other() -> Vec<Rule> {
+    let to_icmp = |family| Rule::new([own(family)], Verdict::Goto(constant("bind.icmp")));
+    let owned = |family| {
+        let test = AddressTest::Set(family, owned_set(family));
+        Rule::new([Match::Address(Field::Source, test)], Verdict::Drop)
+    };
+    let by_family = Family::BOTH.map(to_icmp).into_iter().chain(Family::BOTH.map(owned));
+    let stranger = Rule::new([from_port()], Verdict::Goto(constant("bind.stranger")));
+    by_family.chain([stranger]).collect()
+}
+
+fn icmp() -> Vec<Rule> {
+    let from_port_rule = |condition| Rule::new([from_port(), condition], Verdict::Drop);
+    vec![from_port_rule(Match::IcmpType(REDIRECT)), from_port_rule(Match::Icmpv6Type(of_routers()))]
+}
+
+fn stranger() -> Vec<Rule> {
+    let nobody = Match::Address(Field::Source, AddressTest::In(unspecified6()));
+    vec![
+        Rule::new([nobody, Match::Icmpv6Type(unaddressed())], Verdict::Accept),
+        Rule::new([], Verdict::Drop),
+    ]
+}
+
+fn strays() -> Vec<Rule> {
+    let own = Family::BOTH.map(|family| {
+        let fields = KeyFields {
+            interface: Some(InterfaceField::Out),
+            mac: None,
+            address: Some(KeyAddress::Destination(family)),
+        };
+        Rule::new([Match::Key(fields, own_set(family))], Verdict::Return)
+    });
+    let guarded = interface(InterfaceField::Out, guarded_set());
+    own.into_iter().chain([Rule::new([guarded], Verdict::Drop)]).collect()
+}
+
+fn own(family: Family) -> Match {
+    let fields = KeyFields {
+        interface: Some(InterfaceField::In),
+        mac: None,
+        address: Some(KeyAddress::Source(family)),
+    };
+    Match::Key(fields, own_set(family))
+}
+
+fn from_port() -> Match {
+    interface(InterfaceField::In, ports_set())
+}
+
+/// Whether a set holds an interface of the packet.
+pub(super) fn interface(field: InterfaceField, set: Name) -> Match {
+    Match::Key(KeyFields { interface: Some(field), ..KeyFields::NONE }, set)
+}
+
+/// The type of a set of interfaces.
+pub(super) fn interfaces() -> SetType {
+    SetType::Key(KeyShape { interface: true, mac: false, address: None })
+}
+
+pub(super) const fn address_type(family: Family) -> KeyAddressType {
+    match family {
+        Family::V4 => KeyAddressType::V4,
+        Family::V6 => KeyAddressType::V6,
+    }
+}
+
+fn unaddressed() -> Name {
+    constant("unaddressed")
+}
+
+/// Neighbour solicitation for its own address to be (RFC 4862, 5.4.2), and the
+/// groups for that (RFC 3590, 4).
+fn before_address() -> Vec<u8> {
+    [SOLICITATION].into_iter().chain(LISTENER_DISCOVERY).collect()
+}
+
+/// The elements of a port in the `inet` table. `guarded`: whether its pod is
+/// isolated in a direction.
+pub(super) fn of_port(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Placed> {
+    let speaks_by = port.bridge.unwrap_or(index);
+    let is_routed = port.bridge.is_none();
+    let mut placed = Vec::new();
+    for &address in &port.addresses {
+        let (family, link_local) = (Family::of(address), is_link_local(address));
+        if is_routed || !link_local {
+            let key = Key { interface: Some(speaks_by.0), mac: None, address: Some(address) };
+            placed.push(inet(own_set(family), Element::Key(key)));
+        }
+        if !link_local {
+            placed.push(inet(owned_set(family), Element::Address(address)));
+        }
+    }
+    if is_routed {
+        let sets = [Some(ports_set()), Some(tunnels::podside_set()), guarded.then(guarded_set)];
+        placed.extend(sets.into_iter().flatten().map(|set| inet(set, of_interface(index))));
+    }
+    placed
+}
+
+/// The elements of a bridge in the `inet` table.
+pub(super) fn of_bridge(index: InterfaceIndex, bridge: &BoundBridge) -> Vec<Placed> {
+    let podside = bridge.only_pods.then(|| inet(tunnels::podside_set(), of_interface(index)));
+    podside.into_iter().collect()
+}
+
+pub(super) fn of_interface(index: InterfaceIndex) -> Element {
+    Element::Key(Key { interface: Some(index.0), mac: None, address: None })
+}
+
+pub(super) const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+pub(super) fn inet(set: Name, element: Element) -> Placed {
+    Placed { table: TableFamily::Inet, set, element }
+}

@@ -1,0 +1,301 @@
+//! The binding of pods to their ports of bridges, for frames.
+//!
+//! In: nothing, or one port or bridge of the node's network. Out: the table of
+//! family `bridge`, and the elements of a port or bridge in it.
+//!
+//! ```text
+//! from -+- IP from its port, its own MAC and address, no ICMP -> accept
+//!       +- from.other -+- the same, ICMP -> from.icmp, from.icmp6 -+- what routers send -> drop
+//!                      |                                          +- advertises another's address -> drop
+//!                      +- ARP that says its own MAC and address -> accept
+//!                      +- from a pod's port, not its own -> from.odd -+- asks whether its own address is free -> accept
+//!                      |                                             +- listener discovery without an address -> accept
+//!                      |                                             +- IP, ARP -> drop
+//!                      |                                             +- from an isolated pod -> drop
+//!                      |                                             +- a tag that receivers ignore -> drop
+//!                      |                                             +- its own MAC -> accept
+//!                      |                                             +- drop
+//!                      +- from another port: a pod's MAC, a pod's or a bridge's address, in IP, ARP or an advertisement -> drop
+//!
+//! to -- to an isolated pod's port -> to.guarded -+- IP to its own MAC and address -> accept
+//!                                                +- ARP, neighbour discovery -> accept
+//!                                                +- drop
+//! ```
+//!
+//! Before the bridge learns a MAC, and before br_netfilter hands the packet to the
+//! hooks of `inet`. `ether type ip` holds for untagged frames only. `ip saddr` looks
+//! through one tag, so that a tag does not hide another's address.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use policy::{BoundBridge, BoundPort, InterfaceIndex};
+use ruleset::{
+    AddressTest, BaseChain, Chain, Comment, Element, EtherType, Family, Field, Hook,
+    InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, KeyShape, MacField, Match, Name,
+    Rule, Ruleset, Set, SetType, TableFamily, TagType, Verdict,
+};
+
+use super::addresses::unspecified6;
+use super::binding::{
+    SOLICITATION, address_type, guarded_set, interface, interfaces, of_interface, own_set,
+    owned_set, ports_set,
+};
+use super::{
+    LISTENER_DISCOVERY, OF_ROUTERS, Placed, REDIRECT, listener_discovery, of_routers, plain,
+    routers_rule, types,
+};
+use crate::names::constant;
+
+/// Before br_netfilter, at `NF_BR_PRI_BRNF` 0, and before the bridge learns
+/// (`br_handle_frame_finish` comes after the hook; net/bridge/br_input.c, 6.18).
+const FROM_PRIORITY: i32 = -310;
+
+/// After all others (`NF_BR_PRI_NAT_SRC` is 300; linux/netfilter_bridge.h).
+const TO_PRIORITY: i32 = 310;
+
+/// ICMPv6's neighbour advertisement (RFC 4861, 4.4).
+const ADVERTISEMENT: u8 = 136;
+
+/// What a host must hear on its link: queries for groups, router advertisements,
+/// neighbour discovery. Those that no pod may send are dropped where they come in.
+const LOCAL: [u8; 4] = [130, 134, SOLICITATION, ADVERTISEMENT];
+
+/// The base chain of the prerouting hook.
+pub fn from_chain() -> Name {
+    constant("from")
+}
+
+/// The base chain of the postrouting hook.
+pub fn to_chain() -> Name {
+    constant("to")
+}
+
+/// The set of (port, MAC, target of neighbour discovery).
+pub fn targets_set() -> Name {
+    constant("targets")
+}
+
+/// The set of (port, MAC).
+pub fn speakers_set() -> Name {
+    constant("speakers")
+}
+
+/// The set of MACs that are bound.
+pub fn macs_set() -> Name {
+    constant("macs")
+}
+
+/// The set of addresses that are bound, as targets of neighbour discovery.
+pub fn owned_targets_set() -> Name {
+    constant("owned-targets")
+}
+
+/// The table without a port.
+pub fn of() -> Ruleset {
+    let mut ruleset = Ruleset::bridge(super::table());
+    ruleset.sets.extend(sets());
+    let chains = [
+        (from_chain(), base(Hook::Prerouting, FROM_PRIORITY, from())),
+        (constant("from.other"), plain(Some("neither its own, nor without ICMP"), from_other())),
+        (constant("from.icmp"), plain(Some("ICMP from its own address"), from_icmp())),
+        (constant("from.icmp6"), plain(Some("ICMPv6 from its own address"), from_icmp6())),
+        (constant("from.odd"), plain(Some("from a pod, not its own IP or ARP"), from_odd())),
+        (to_chain(), base(Hook::Postrouting, TO_PRIORITY, to())),
+        (constant("to.guarded"), plain(Some("to an isolated pod"), to_guarded())),
+    ];
+    ruleset.chains.extend(chains.map(|(name, chain)| (name, Arc::new(chain))));
+    ruleset
+}
+
+fn sets() -> Vec<(Name, Set)> {
+    let set = |set_type, comment: &str| Set::new(set_type, Some(Comment::new(comment)));
+    let key = |interface, mac, address| SetType::Key(KeyShape { interface, mac, address });
+    let target = Some(KeyAddressType::Target);
+    let mut sets = vec![
+        (targets_set(), set(key(true, true, target), "ports, their MACs and own addresses")),
+        (speakers_set(), set(key(true, true, None), "ports and their MACs")),
+        (ports_set(), set(interfaces(), "ports of pods")),
+        (guarded_set(), set(interfaces(), "ports of isolated pods")),
+        (macs_set(), set(key(false, true, None), "MACs that are bound")),
+        (owned_targets_set(), set(key(false, false, target), "addresses that are bound")),
+        types(constant("advert"), "neighbour advertisement", &[ADVERTISEMENT]),
+        types(constant("solicit"), "neighbour solicitation", &[SOLICITATION]),
+        types(constant("local"), "what a host must hear on its link", &LOCAL),
+        types(listener_discovery(), "multicast listener discovery", &LISTENER_DISCOVERY),
+        types(of_routers(), "what only routers send", &OF_ROUTERS),
+    ];
+    for family in Family::BOTH {
+        let own = key(true, true, Some(address_type(family)));
+        sets.push((own_set(family), set(own, "ports, their MACs and own addresses")));
+        sets.push((owned_set(family), set(SetType::Address(family), "addresses that are bound")));
+    }
+    sets
+}
+
+fn base(hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
+    Chain { base: Some(BaseChain::new(hook, priority)), comment: None, rules }
+}
+
+fn from() -> Vec<Rule> {
+    let own = |family, icmp| {
+        let [ether_type, own] = own(family);
+        Rule::new([ether_type, own, Match::NotProtocol(icmp)], Verdict::Accept)
+    };
+    vec![
+        own(Family::V4, Match::ICMP),
+        own(Family::V6, Match::ICMPV6),
+        Rule::new([], Verdict::Goto(constant("from.other"))),
+    ]
+}
+
+fn from_other() -> Vec<Rule> {
+    let owned = |family| {
+        let test = AddressTest::Set(family, owned_set(family));
+        Rule::new([Match::Address(Field::Source, test)], Verdict::Drop)
+    };
+    let sender = KeyFields { address: Some(KeyAddress::ArpSender), ..KeyFields::NONE };
+    let target = KeyFields { address: Some(KeyAddress::Target), ..KeyFields::NONE };
+    let mac = KeyFields { mac: Some(MacField::Source), ..KeyFields::NONE };
+    let arp = Match::EtherType(EtherType::Arp);
+    let says_own = [MacField::Source, MacField::ArpSender]
+        .map(|mac| key(Some(mac), Some(KeyAddress::ArpSender), own_set(Family::V4)));
+    let [from_own, of_own] = says_own;
+    vec![
+        Rule::new(own(Family::V4), Verdict::Goto(constant("from.icmp"))),
+        Rule::new(own(Family::V6), Verdict::Goto(constant("from.icmp6"))),
+        Rule::new([arp.clone(), from_own, of_own], Verdict::Accept),
+        Rule::new(
+            [interface(InterfaceField::In, ports_set())],
+            Verdict::Goto(constant("from.odd")),
+        ),
+        Rule::new([Match::Key(mac, macs_set())], Verdict::Drop),
+        owned(Family::V4),
+        owned(Family::V6),
+        Rule::new([arp, Match::Key(sender, owned_set(Family::V4))], Verdict::Drop),
+        Rule::new([advertisement(), Match::Key(target, owned_targets_set())], Verdict::Drop),
+    ]
+}
+
+fn from_icmp() -> Vec<Rule> {
+    vec![Rule::new([Match::IcmpType(REDIRECT)], Verdict::Drop)]
+}
+
+fn from_icmp6() -> Vec<Rule> {
+    vec![
+        routers_rule(),
+        Rule::new([advertisement(), own_target()], Verdict::Accept),
+        Rule::new([advertisement()], Verdict::Drop),
+    ]
+}
+
+fn from_odd() -> Vec<Rule> {
+    let unaddressed = |types: &str, by: Match| {
+        let nobody = Match::Address(Field::Source, AddressTest::In(unspecified6()));
+        let ether_type = Match::EtherType(EtherType::Ipv6);
+        let types = Match::Icmpv6Type(constant(types));
+        Rule::new([ether_type, nobody, types, by], Verdict::Accept)
+    };
+    let speaker = || key(Some(MacField::Source), None, speakers_set());
+    let mut rules = vec![unaddressed("solicit", own_target()), unaddressed("mld", speaker())];
+    let ether_types = [EtherType::Ipv4, EtherType::Ipv6, EtherType::Arp];
+    rules.extend(ether_types.map(|one| Rule::new([Match::EtherType(one)], Verdict::Drop)));
+    let guarded = interface(InterfaceField::In, guarded_set());
+    rules.push(Rule::new([guarded], Verdict::Drop));
+    let tags = [TagType::Dot1q, TagType::Dot1ad];
+    rules.extend(tags.map(|tag| Rule::new([Match::PriorityTag(tag)], Verdict::Drop)));
+    rules.push(Rule::new([speaker()], Verdict::Accept));
+    rules.push(Rule::new([], Verdict::Drop));
+    rules
+}
+
+fn to() -> Vec<Rule> {
+    let guarded = interface(InterfaceField::Out, guarded_set());
+    vec![Rule::new([guarded], Verdict::Goto(constant("to.guarded")))]
+}
+
+fn to_guarded() -> Vec<Rule> {
+    let own = |family| {
+        let fields = KeyFields {
+            interface: Some(InterfaceField::Out),
+            mac: Some(MacField::Destination),
+            address: Some(KeyAddress::Destination(family)),
+        };
+        let own = Match::Key(fields, own_set(family));
+        Rule::new([Match::EtherType(ether_type(family)), own], Verdict::Accept)
+    };
+    let local = Match::Icmpv6Type(constant("local"));
+    vec![
+        own(Family::V4),
+        own(Family::V6),
+        Rule::new([Match::EtherType(EtherType::Arp)], Verdict::Accept),
+        Rule::new([Match::EtherType(EtherType::Ipv6), local], Verdict::Accept),
+        Rule::new([], Verdict::Drop),
+    ]
+}
+
+/// An untagged IP packet from a port, with the port's MAC and address.
+fn own(family: Family) -> [Match; 2] {
+    let source = KeyAddress::Source(family);
+    let own = key(Some(MacField::Source), Some(source), own_set(family));
+    [Match::EtherType(ether_type(family)), own]
+}
+
+/// A port's own address as the target of neighbour discovery.
+fn own_target() -> Match {
+    key(Some(MacField::Source), Some(KeyAddress::Target), targets_set())
+}
+
+fn advertisement() -> Match {
+    Match::Icmpv6Type(constant("advert"))
+}
+
+/// A key that begins with the port where the frame comes in.
+fn key(mac: Option<MacField>, address: Option<KeyAddress>, set: Name) -> Match {
+    Match::Key(KeyFields { interface: Some(InterfaceField::In), mac, address }, set)
+}
+
+const fn ether_type(family: Family) -> EtherType {
+    match family {
+        Family::V4 => EtherType::Ipv4,
+        Family::V6 => EtherType::Ipv6,
+    }
+}
+
+/// The elements of a port of a bridge. `guarded`: whether its pod is isolated in a
+/// direction.
+pub(super) fn of_port(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Placed> {
+    let (interface, mac) = (Some(index.0), Some(port.mac.0));
+    let own = |address| Element::Key(Key { interface, mac, address: Some(address) });
+    let mut placed = vec![
+        frame(speakers_set(), Element::Key(Key { interface, mac, address: None })),
+        frame(macs_set(), Element::Key(Key { interface: None, mac, address: None })),
+        frame(ports_set(), of_interface(index)),
+    ];
+    placed.extend(guarded.then(|| frame(guarded_set(), of_interface(index))));
+    for &address in &port.addresses {
+        placed.push(frame(own_set(Family::of(address)), own(address)));
+        if address.is_ipv6() {
+            placed.push(frame(targets_set(), own(address)));
+        }
+        placed.extend(owned(address));
+    }
+    placed
+}
+
+/// The elements of a bridge: its own addresses are nobody's.
+pub(super) fn of_bridge(bridge: &BoundBridge) -> Vec<Placed> {
+    bridge.addresses.iter().copied().flat_map(owned).collect()
+}
+
+/// No other port may say that it has this address.
+fn owned(address: IpAddr) -> Vec<Placed> {
+    let target = Element::Key(Key { interface: None, mac: None, address: Some(address) });
+    let targets = address.is_ipv6().then(|| frame(owned_targets_set(), target));
+    let owned = frame(owned_set(Family::of(address)), Element::Address(address));
+    [owned].into_iter().chain(targets).collect()
+}
+
+fn frame(set: Name, element: Element) -> Placed {
+    Placed { table: TableFamily::Bridge, set, element }
+}

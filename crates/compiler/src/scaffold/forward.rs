@@ -1,0 +1,142 @@
+//! The forward hook before the policies.
+//!
+//! In: what the node's network asks for. Out: the chains that [`super`] draws.
+
+use policy::Direction;
+use ruleset::{
+    AddressRange, AddressTest, BaseChain, Chain, CtStates, Family, Field, Match, Name, Rule,
+    Ruleset, Verdict,
+};
+
+use super::addresses::{broadcast, link_local, multicast4, multicast6};
+use super::{
+    LISTENER_DISCOVERY, Network, REDIRECT, binding, dispatch, edges_chain, field, isolated_set,
+    listener_discovery, plain, tunnels, types,
+};
+use crate::names::constant;
+
+/// ICMPv6 types of neighbour discovery between hosts: solicitation and
+/// advertisement (RFC 4861, 4.3 and 4.4). The others are spoken with routers.
+pub(super) const NEIGHBOUR_DISCOVERY: [u8; 2] = [135, 136];
+
+/// ICMPv6's redirect (RFC 4861, 4.5).
+const REDIRECT6: [u8; 1] = [137];
+
+/// The hop limit that a receiver of neighbour discovery demands. It shows that no
+/// router has forwarded the packet: each one subtracts one (RFC 4861, 6.1, 7.1 and
+/// 8.1), and Linux does so before the forward hook (`ip6_forward`, net/ipv6/ip6_output.c, 6.18).
+const NEIGHBOUR_HOP_LIMIT: u8 = 255;
+
+/// Adds the chains and sets that are always the same.
+pub(super) fn add(ruleset: &mut Ruleset) {
+    ruleset.sets.extend([
+        types(neighbour_discovery(), "neighbour discovery", &NEIGHBOUR_DISCOVERY),
+        types(listener_discovery(), "multicast listener discovery", &LISTENER_DISCOVERY),
+        types(constant("redirects"), "redirects, which no pod may send", &REDIRECT6),
+    ]);
+    ruleset.chains.insert(constant("midflow"), midflow().into());
+    ruleset.chains.insert(constant("unknown"), unknown().into());
+}
+
+/// The base chain: the first that a packet meets.
+pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
+    let established = CtStates { established: true, related: false };
+    let related = CtStates { established: false, related: true };
+    let mut rules = vec![
+        Rule::new([Match::CtState(established)], Verdict::Accept),
+        Rule::new([Match::IcmpType(REDIRECT)], Verdict::Drop),
+        Rule::new([Match::Icmpv6Type(constant("redirects"))], Verdict::Drop),
+        Rule::new([Match::CtState(related)], Verdict::Accept),
+        Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
+        Rule::new([Match::NotInit], Verdict::Jump(constant("midflow"))),
+        Rule::new([Match::NotToHost], Verdict::Jump(edges_chain())),
+    ];
+    rules.extend(by_address(Family::V4, network));
+    rules.extend([
+        Rule::new([Match::Family(Family::V6)], Verdict::Goto(constant("six"))),
+        edge_rule(Field::Destination, multicast4()),
+        edge_rule(Field::Destination, broadcast()),
+    ]);
+    rules.extend(rest(network));
+    Chain { base: Some(base), comment: None, rules }
+}
+
+pub(super) fn six(network: &Network) -> Chain {
+    let mut rules = vec![
+        neighbour_rule(),
+        edge_rule(Field::Source, link_local()),
+        edge_rule(Field::Destination, link_local()),
+        edge_rule(Field::Destination, multicast6()),
+    ];
+    rules.extend(by_address(Family::V6, network));
+    rules.extend(rest(network));
+    plain(Some("IPv6"), rules)
+}
+
+/// Packets to nodes, then from and to isolated pods.
+fn by_address(family: Family, network: &Network) -> Vec<Rule> {
+    let to_node = (!network.tunnels.is_empty()).then(|| tunnels::to_node_rule(family));
+    let isolated = [Direction::Egress, Direction::Ingress].map(|one| isolated_rule(one, family));
+    to_node.into_iter().chain(isolated).collect()
+}
+
+/// What no isolated pod sends or receives under its own address.
+fn rest(network: &Network) -> Vec<Rule> {
+    let strays = network.is_bound.then(binding::strays_chain);
+    let chains = strays.into_iter().chain([constant("unknown")]);
+    chains.map(|chain| Rule::new([], Verdict::Jump(chain))).collect()
+}
+
+/// Drops packets from or to an isolated pod.
+fn midflow() -> Chain {
+    let mut rules = Vec::new();
+    for family in Family::BOTH {
+        for end in [Field::Source, Field::Destination] {
+            rules.extend(Direction::BOTH.map(|direction| {
+                let test = AddressTest::Set(family, isolated_set(direction, family));
+                Rule::new([Match::Address(end, test)], Verdict::Drop)
+            }));
+        }
+    }
+    plain(Some("TCP or SCTP that opens no flow: not from or to an isolated pod"), rules)
+}
+
+/// Broadcast, multicast and link-local unicast between pods of one bridge. They
+/// reach an isolated pod although they are not sent to an address that it
+/// reports. Listener discovery passes only here: it is sent to groups (RFC 3810,
+/// 5.1.15 and 5.2.14), so it always reaches this chain.
+pub(super) fn edges(isolated: bool) -> Chain {
+    let rules = match isolated {
+        true => vec![
+            neighbour_rule(),
+            Rule::new([Match::Icmpv6Type(listener_discovery())], Verdict::Accept),
+            Rule::new([], Verdict::Drop),
+        ],
+        false => vec![],
+    };
+    plain(Some("beside the pods' addresses; shut while a pod here is isolated"), rules)
+}
+
+fn unknown() -> Chain {
+    plain(Some("a slot: local addresses that no pod is known for"), vec![])
+}
+
+fn neighbour_rule() -> Rule {
+    let types = Match::Icmpv6Type(neighbour_discovery());
+    Rule::new([Match::HopLimit(NEIGHBOUR_HOP_LIMIT), types], Verdict::Accept)
+}
+
+fn edge_rule(field: Field, range: AddressRange) -> Rule {
+    let test = AddressTest::In(range);
+    Rule::new([Match::Address(field, test)], Verdict::Jump(edges_chain()))
+}
+
+fn isolated_rule(direction: Direction, family: Family) -> Rule {
+    let test = AddressTest::Set(family, isolated_set(direction, family));
+    let target = Verdict::Jump(dispatch(direction, family));
+    Rule::new([Match::Address(field(direction), test)], target)
+}
+
+fn neighbour_discovery() -> Name {
+    constant("nd")
+}

@@ -1,0 +1,183 @@
+//! Which pod each interface of the node belongs to.
+//!
+//! In: what is seen on the node, its pods, and who had what before.
+//! Out: the [`NodeNetwork`], what to remember, and what people should know.
+//! Never: an address that goes from one living interface to another.
+//!
+//! A pod with CAP_NET_ADMIN writes what is seen of its own end: addresses, added
+//! and removed at any time, and the MAC. It cannot choose which address its Pod
+//! object reports, nor when an address was added. Hence:
+//!
+//! | question | answer |
+//! |---|---|
+//! | whose is a reported address? | the interface that it is bound to, while that lives, even if the other end dropped it |
+//! | and one that is not bound yet? | of the interfaces that are not another pod's: the one that had it when it was first seen, else the only one, else the one that had it first |
+//! | whose is an interface? | the pod's that reports the addresses bound to it |
+//! | what is its MAC? | the one it had when it was first bound, while that lives; of two ports of a bridge, or a port and its bridge, that have the same, one has none |
+//! | which link-local addresses are its own? | the one made from its MAC, and others that no other port of the bridge had first |
+//!
+//! What is reported by nobody is bound to nobody: bridges' addresses, and what a
+//! pod gives to itself.
+
+mod addresses;
+mod findings;
+mod link_layer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::{
+    BoundBridge, BoundPort, Claim, Claims, InterfaceIndex, NodeNetwork, ObjectKey, Owners, Pod,
+    Seen, SeenBridge, SeenPort, TunnelSources,
+};
+pub use findings::{BindingFinding, Holder};
+
+/// How many addresses of an interface's first are remembered.
+pub const FIRST_ADDRESSES: usize = 16;
+
+/// How many link-local addresses a port can have beside the one made from its MAC.
+pub const LINK_LOCAL_ADDRESSES: usize = 8;
+
+/// What [`resolve`] concludes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// What is bound. `tunnel_sources` is the default: it is the operator's word.
+    pub network: NodeNetwork,
+    /// What to give to the next call as `before`.
+    pub claims: Claims,
+    /// What people should know, in order.
+    pub findings: Vec<BindingFinding>,
+}
+
+/// What the steps share.
+struct View<'a> {
+    ports: BTreeMap<InterfaceIndex, &'a SeenPort>,
+    bridges: BTreeMap<InterfaceIndex, &'a SeenBridge>,
+    /// The addresses of pods, each with the pod that reports it.
+    reported: BTreeMap<IpAddr, &'a ObjectKey>,
+    /// Those that cannot be a pod's own.
+    unfit: BTreeMap<IpAddr, &'a ObjectKey>,
+    before: &'a Claims,
+}
+
+/// Concludes which interface is which pod's.
+///
+/// `pods` are this node's pods. Those without an own address are passed over.
+pub fn resolve<'a>(
+    seen: &'a Seen,
+    pods: impl IntoIterator<Item = &'a Pod>,
+    before: &'a Claims,
+) -> Resolved {
+    let view = View::new(seen, pods, before);
+    let held = addresses::hold(&view);
+    let macs = link_layer::macs(&view, &held);
+    let link_local = link_layer::link_local(&view, &macs.bound);
+    let port = |index: &InterfaceIndex| {
+        let (seen, pod) = (view.ports.get(index)?, held.pods.get(index)?);
+        let reported = held.of(*index);
+        let own = link_local.get(index).into_iter().flatten().copied();
+        Some(BoundPort {
+            pod: (*pod).clone(),
+            bridge: seen.bridge,
+            mac: *macs.bound.get(index)?,
+            addresses: reported.chain(own).collect(),
+        })
+    };
+    let bound = macs.bound.keys().filter_map(|index| Some((*index, port(index)?)));
+    let mut network = NodeNetwork {
+        ports: bound.collect(),
+        bridges: imbl::OrdMap::new(),
+        tunnels: seen.tunnels.iter().copied().collect(),
+        tunnel_peers: seen.tunnel_peers.iter().copied().collect(),
+        tunnel_sources: TunnelSources::default(),
+    };
+    let with_ports: BTreeSet<_> = network.ports.values().filter_map(|port| port.bridge).collect();
+    let bridges = with_ports.iter().filter_map(|index| view.bridges.get(index));
+    network.bridges = bridges.map(|bridge| (bridge.index, bound_bridge(bridge))).collect();
+    Resolved {
+        claims: view.claims(&network),
+        findings: findings::all(&view, &held, &macs, &network),
+        network,
+    }
+}
+
+fn bound_bridge(seen: &SeenBridge) -> BoundBridge {
+    let addresses = seen.addresses.iter().copied().collect();
+    BoundBridge { mac: seen.mac, addresses, only_pods: !seen.has_other_ports }
+}
+
+impl<'a> View<'a> {
+    fn new(seen: &'a Seen, pods: impl IntoIterator<Item = &'a Pod>, before: &'a Claims) -> Self {
+        let by_index = |port: &'a SeenPort| (port.index, port);
+        let ports: BTreeMap<_, _> = seen.ports.iter().map(by_index).collect();
+        let pods: Vec<&Pod> = pods.into_iter().collect();
+        let owners = Owners::of(pods.iter().copied());
+        let bridges_own: BTreeSet<IpAddr> =
+            seen.bridges.iter().flat_map(|bridge| &bridge.addresses).copied().collect();
+        let (reported, unfit) = pods
+            .iter()
+            .flat_map(|pod| owners.addresses_of(pod).map(|address| (address, &pod.key)))
+            .partition(|(address, _)| is_for_pods(*address) && !bridges_own.contains(address));
+        Self {
+            bridges: seen.bridges.iter().map(|bridge| (bridge.index, bridge)).collect(),
+            reported,
+            unfit,
+            before,
+            ports,
+        }
+    }
+
+    /// What was known of a port before.
+    fn claim(&self, index: InterfaceIndex) -> Option<&'a Claim> {
+        self.before.0.get(&index)
+    }
+
+    /// The addresses that a port had when it was first seen with any, if that was
+    /// before now.
+    fn first_known(&self, index: InterfaceIndex) -> Option<&'a BTreeMap<IpAddr, u32>> {
+        self.claim(index).map(|claim| &claim.first).filter(|first| !first.is_empty())
+    }
+
+    /// The name of a port.
+    fn name(&self, index: InterfaceIndex) -> String {
+        self.ports.get(&index).map(|port| port.name.clone()).unwrap_or_default()
+    }
+
+    /// What to remember of each port that lives.
+    fn claims(&self, network: &NodeNetwork) -> Claims {
+        let claim = |index: InterfaceIndex, port: &SeenPort| {
+            let former = self.claim(index).cloned().unwrap_or_default();
+            let bound = network.ports.get(&index);
+            let kept = former.addresses.into_iter().filter(|address| !is_link_local(*address));
+            let now = bound.into_iter().flat_map(|port| &port.addresses).copied();
+            Claim {
+                mac: bound.map(|port| port.mac).or(former.mac),
+                addresses: kept.chain(now).collect(),
+                first: match self.first_known(index) {
+                    Some(first) => first.clone(),
+                    None => addresses::first_of(port),
+                },
+            }
+        };
+        Claims(self.ports.iter().map(|(&index, port)| (index, claim(index, port))).collect())
+    }
+}
+
+/// Whether an address can be a pod's own beside its link-local ones.
+fn is_for_pods(address: IpAddr) -> bool {
+    !address.is_loopback()
+        && !address.is_multicast()
+        && !address.is_unspecified()
+        && !is_link_local(address)
+}
+
+/// `fe80::/10` (RFC 4291, 2.4).
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,258 @@
+//! What is wrong with the node's interfaces, for people.
+//!
+//! In: the view and what was concluded. Out: findings, at most a few for each
+//! interface and one for each address of a pod, whatever the pods do.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+
+use super::addresses::Held;
+use super::link_layer::Macs;
+use super::{View, is_for_pods, is_link_local};
+use crate::{InterfaceIndex, Mac, NodeNetwork, ObjectKey, SeenPort};
+
+/// An interface, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Holder {
+    /// Its number.
+    pub index: InterfaceIndex,
+    /// Its name, as seen now.
+    pub name: String,
+    /// Whose it is, when that is known.
+    pub pod: Option<ObjectKey>,
+}
+
+/// What is wrong with the node's interfaces and addresses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BindingFinding {
+    /// No interface has this pod's address, so nothing binds it.
+    NoInterface {
+        /// The pod.
+        pod: ObjectKey,
+        /// Its address.
+        address: IpAddr,
+    },
+    /// An interface has a pod's address that is bound to another one, or to none.
+    ClaimedTwice {
+        /// The address, the lowest one that the claimant claims so.
+        address: IpAddr,
+        /// The pod that reports it.
+        pod: ObjectKey,
+        /// The interface that has it.
+        owner: Option<Holder>,
+        /// The interface that claims it, too.
+        claimant: Holder,
+        /// How many other addresses the claimant claims so.
+        more: usize,
+    },
+    /// A pod has an address that its object does not report.
+    UnreportedAddress {
+        /// The pod.
+        pod: ObjectKey,
+        /// Its interface, by the name of the node's end.
+        interface: String,
+        /// The address, the lowest one.
+        address: IpAddr,
+        /// How many others it has.
+        more: usize,
+    },
+    /// An interface has the MAC of another port, or of its bridge.
+    MacClaimedTwice {
+        /// The MAC.
+        mac: Mac,
+        /// Whose it is; `None`: the bridge's own.
+        owner: Option<Holder>,
+        /// The interface that has it, too.
+        claimant: Holder,
+        /// Whether the claimant keeps the MAC that it had before. Otherwise
+        /// nothing passes that its pod sends.
+        keeps_former: bool,
+    },
+    /// A pod changed its MAC. It stays bound to the former one.
+    MacChanged {
+        /// The pod.
+        pod: ObjectKey,
+        /// Its interface, by the name of the node's end.
+        interface: String,
+        /// The MAC that it is bound to.
+        bound: Mac,
+        /// The MAC that it has.
+        now: Mac,
+    },
+    /// A bridge with pods filters VLANs: what it tags is not judged.
+    VlanFiltering {
+        /// The bridge's name.
+        bridge: String,
+    },
+}
+
+/// All findings, in order.
+pub(super) fn all(
+    view: &View<'_>,
+    held: &Held<'_>,
+    macs: &Macs,
+    network: &NodeNetwork,
+) -> Vec<BindingFinding> {
+    let mut found = Vec::new();
+    for (&address, &pod) in view.reported.iter().chain(&view.unfit) {
+        if !held.holders.contains_key(&address) {
+            found.push(BindingFinding::NoInterface { pod: pod.clone(), address });
+        }
+    }
+    for port in view.ports.values() {
+        found.extend(claimed_twice(view, held, port));
+        found.extend(unreported(view, held, network, port));
+        if held.pods.contains_key(&port.index) {
+            found.extend(mac(view, held, macs, port));
+        }
+    }
+    let filtering = view
+        .bridges
+        .values()
+        .filter(|bridge| bridge.vlan_filtering && network.bridges.contains_key(&bridge.index));
+    found.extend(
+        filtering.map(|bridge| BindingFinding::VlanFiltering { bridge: bridge.name.clone() }),
+    );
+    found.sort();
+    found
+}
+
+fn holder(view: &View<'_>, held: &Held<'_>, index: InterfaceIndex) -> Holder {
+    let pod = held.pods.get(&index).map(|pod| (*pod).clone());
+    Holder { index, name: view.name(index), pod }
+}
+
+/// The addresses of pods that a port has and does not hold.
+fn claimed_twice(view: &View<'_>, held: &Held<'_>, port: &SeenPort) -> Option<BindingFinding> {
+    let claimed: BTreeSet<IpAddr> = port
+        .addresses
+        .iter()
+        .map(|one| one.address)
+        .filter(|address| view.reported.contains_key(address))
+        .filter(|address| held.holders.get(address) != Some(&port.index))
+        .collect();
+    let address = *claimed.first()?;
+    let owner = held.holders.get(&address).or(held.kept.get(&address));
+    let owner = owner.filter(|owner| **owner != port.index);
+    Some(BindingFinding::ClaimedTwice {
+        address,
+        pod: (*view.reported.get(&address)?).clone(),
+        owner: owner.map(|&index| holder(view, held, index)),
+        claimant: holder(view, held, port.index),
+        more: claimed.len() - 1,
+    })
+}
+
+/// The addresses that the pod of a port has and nobody reports, on its other
+/// devices, too.
+fn unreported(
+    view: &View<'_>,
+    held: &Held<'_>,
+    network: &NodeNetwork,
+    port: &SeenPort,
+) -> Option<BindingFinding> {
+    let pod = *held.pods.get(&port.index)?;
+    let bound = network.ports.get(&port.index).map(|port| &port.addresses);
+    let is_own = |address: &IpAddr| bound.is_some_and(|own| own.contains(address));
+    let reporter = |address: &IpAddr| view.reported.get(address).copied();
+    let here = port.addresses.iter().map(|one| one.address).filter(|address| !is_own(address));
+    let here = here.filter(|address| reporter(address).is_none());
+    let there = port.elsewhere.iter().copied().filter(|address| !is_link_local(*address));
+    let there = there.filter(|address| reporter(address) != Some(pod));
+    let more: BTreeSet<IpAddr> = here
+        .chain(there)
+        .filter(|address| is_for_pods(*address) || is_link_local(*address))
+        .collect();
+    let address = *more.first()?;
+    let interface = port.name.clone();
+    let more = more.len() - 1;
+    Some(BindingFinding::UnreportedAddress { pod: pod.clone(), interface, address, more })
+}
+
+/// A MAC that differs from the one that the port is bound to.
+fn mac(view: &View<'_>, held: &Held<'_>, macs: &Macs, port: &SeenPort) -> Option<BindingFinding> {
+    let bound = *macs.bound.get(&port.index)?;
+    if bound == port.mac {
+        return None;
+    }
+    let owner = macs.holders.get(&(port.bridge?, port.mac));
+    Some(match owner {
+        Some(owner) => BindingFinding::MacClaimedTwice {
+            mac: port.mac,
+            owner: owner.map(|index| holder(view, held, index)),
+            claimant: holder(view, held, port.index),
+            keeps_former: bound != Mac::NONE,
+        },
+        None => BindingFinding::MacChanged {
+            pod: (*held.pods.get(&port.index)?).clone(),
+            interface: port.name.clone(),
+            bound,
+            now: port.mac,
+        },
+    })
+}
+
+/// `interface veth12 of pod dev/web`, `interface veth12 of an unknown pod`.
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "interface {} of ", self.name)?;
+        match &self.pod {
+            Some(pod) => write!(f, "pod {pod}"),
+            None => f.write_str("an unknown pod"),
+        }
+    }
+}
+
+/// For people: lower case, without a full stop.
+impl fmt::Display for BindingFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoInterface { pod, address } => {
+                write!(f, "pod {pod}: no interface of this node is bound to its address {address}")
+            }
+            Self::ClaimedTwice { address, pod, owner, claimant, more } => {
+                let more = AndMore(*more);
+                write!(f, "{claimant} claims the address {address}{more} of pod {pod}, which ")?;
+                match owner {
+                    Some(owner) => write!(f, "{owner} had first"),
+                    None => f.write_str("no interface has"),
+                }
+            }
+            Self::UnreportedAddress { pod, interface, address, more } => {
+                let more = AndMore(*more);
+                write!(f, "pod {pod}, interface {interface}: ")?;
+                write!(f, "its Pod object does not report the address {address}{more}")
+            }
+            Self::MacClaimedTwice { mac, owner, claimant, keeps_former } => {
+                write!(f, "{claimant} claims the MAC {mac}, which ")?;
+                match owner {
+                    Some(owner) => write!(f, "{owner} had first")?,
+                    None => f.write_str("is its bridge's")?,
+                }
+                f.write_str(match keeps_former {
+                    true => "; it stays bound to its former MAC",
+                    false => "; nothing that it sends passes",
+                })
+            }
+            Self::MacChanged { pod, interface, bound, now } => {
+                write!(f, "pod {pod}, interface {interface}: ")?;
+                write!(f, "its MAC changed to {now}; it stays bound to {bound}")
+            }
+            Self::VlanFiltering { bridge } => {
+                write!(f, "bridge {bridge} filters VLANs: frames that it tags are not judged")
+            }
+        }
+    }
+}
+
+struct AndMore(usize);
+
+impl fmt::Display for AndMore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            more => write!(f, " (and {more} more)"),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The MAC and the link-local addresses of each pod's port.
+//!
+//! In: the view, and which interfaces are pods'. Out: the MAC of each, which no
+//! other on its bridge has, and its link-local addresses.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::addresses::Held;
+use super::{LINK_LOCAL_ADDRESSES, View, is_link_local};
+use crate::{InterfaceIndex, Mac, SeenPort};
+
+/// The MACs of ports.
+#[derive(Default)]
+pub(super) struct Macs {
+    /// The port's MAC.
+    pub bound: BTreeMap<InterfaceIndex, Mac>,
+    /// Who has a MAC on a bridge; `None`: the bridge.
+    pub holders: BTreeMap<(InterfaceIndex, Mac), Option<InterfaceIndex>>,
+}
+
+/// Gives each pod's port its MAC: the one that it was bound with, else the
+/// present one. Ports that were bound before choose first, then the older ones.
+pub(super) fn macs(view: &View<'_>, held: &Held<'_>) -> Macs {
+    let mut macs = Macs::default();
+    for bridge in view.bridges.values() {
+        macs.holders.insert((bridge.index, bridge.mac), None);
+    }
+    let ports = held.pods.keys().filter_map(|index| view.ports.get(index));
+    let mut ports: Vec<(bool, &SeenPort)> =
+        ports.map(|port| (former(view, port).is_none(), *port)).collect();
+    ports.sort_unstable_by_key(|(is_new, port)| (*is_new, port.index));
+    for (_, port) in ports {
+        let Some(bridge) = port.bridge else {
+            macs.bound.insert(port.index, port.mac);
+            continue;
+        };
+        let mut wanted = former(view, port).into_iter().chain([port.mac]);
+        let free = wanted.find(|mac| !macs.holders.contains_key(&(bridge, *mac)));
+        if let Some(mac) = free {
+            macs.holders.insert((bridge, mac), Some(port.index));
+        }
+        macs.bound.insert(port.index, free.unwrap_or(Mac::NONE));
+    }
+    macs
+}
+
+/// The MAC that a port was bound with.
+pub(super) fn former(view: &View<'_>, port: &SeenPort) -> Option<Mac> {
+    view.claim(port.index)?.mac.filter(|mac| *mac != Mac::NONE)
+}
+
+/// The link-local addresses of each bound port.
+///
+/// The one that the kernel makes from the MAC is its own, even before it is there.
+/// For others: who was bound to it before, then who has had it the longest.
+pub(super) fn link_local(
+    view: &View<'_>,
+    macs: &BTreeMap<InterfaceIndex, Mac>,
+) -> BTreeMap<InterfaceIndex, BTreeSet<IpAddr>> {
+    let mut own: BTreeMap<InterfaceIndex, BTreeSet<IpAddr>> = BTreeMap::new();
+    // On a bridge an address is one port's. A routed port is a link of its own.
+    let link = |port: &SeenPort| port.bridge.unwrap_or(port.index);
+    let mut taken: BTreeSet<(InterfaceIndex, IpAddr)> = BTreeSet::new();
+    for bridge in view.bridges.values() {
+        let from_mac = link_local_of(bridge.mac);
+        let addresses = bridge.addresses.iter().copied().chain([from_mac]);
+        taken.extend(addresses.map(|address| (bridge.index, address)));
+    }
+    let bound = || macs.iter().filter_map(|(index, mac)| Some((*view.ports.get(index)?, *mac)));
+    for (port, mac) in bound().filter(|(_, mac)| *mac != Mac::NONE) {
+        let address = link_local_of(mac);
+        if taken.insert((link(port), address)) {
+            own.entry(port.index).or_default().insert(address);
+        }
+    }
+    let mut others: Vec<(bool, u32, &SeenPort, IpAddr)> = Vec::new();
+    for (port, _) in bound() {
+        let before = view.claim(port.index).map(|claim| &claim.addresses);
+        let addresses = port.addresses.iter().filter(|one| is_link_local(one.address));
+        others.extend(addresses.map(|one| {
+            let was_bound = before.is_some_and(|before| before.contains(&one.address));
+            (!was_bound, one.created, port, one.address)
+        }));
+    }
+    others.sort_unstable_by_key(|(is_new, created, port, address)| {
+        (*is_new, *created, port.index, *address)
+    });
+    for (_, _, port, address) in others {
+        let own = own.entry(port.index).or_default();
+        if own.len() <= LINK_LOCAL_ADDRESSES && taken.insert((link(port), address)) {
+            own.insert(address);
+        }
+    }
+    own
+}
+
+/// The link-local address that the kernel makes from a MAC: `fe80::/64` and the
+/// modified EUI-64 (RFC 4291, 2.5.1 and appendix A; `addr_gen_mode` 0, the
+/// default).
+pub(super) fn link_local_of(mac: Mac) -> IpAddr {
+    let [a, b, c, d, e, f] = mac.0;
+    let high = u16::from_be_bytes([a ^ 2, b]);
+    let low = u16::from_be_bytes([e, f]);
+    let middle = [u16::from_be_bytes([c, 0xff]), u16::from_be_bytes([0xfe, d])];
+    Ipv6Addr::new(0xfe80, 0, 0, 0, high, middle[0], middle[1], low).into()
+}

@@ -1,0 +1,259 @@
+//! A pod `x` (port 2) against a pod `v` (port 3), step by step.
+
+use super::*;
+
+/// What happens on the node, in order.
+#[derive(Default)]
+struct Story {
+    before: Claims,
+}
+
+impl Story {
+    fn then(&mut self, ports: impl IntoIterator<Item = SeenPort>, pods: &[&Pod]) -> Resolved {
+        let resolved = resolve(&seen(ports), pods.iter().copied(), &self.before);
+        self.before = resolved.claims.clone();
+        resolved
+    }
+
+    /// The agent restarts: what is left are the kernel's tables.
+    fn restart(&mut self, last: &Resolved) {
+        self.before = last.network.claims();
+    }
+}
+
+fn x() -> Pod {
+    pod("x", &["10.0.0.2"])
+}
+
+fn v() -> Pod {
+    pod("v", &["10.0.0.3"])
+}
+
+const X: &str = "2: dev/x mac 02 10.0.0.2";
+const V: &str = "3: dev/v mac 03 10.0.0.3";
+
+fn port_x() -> SeenPort {
+    port(2, &[("10.0.0.2", 100)])
+}
+
+fn port_v() -> SeenPort {
+    port(3, &[("10.0.0.3", 900)])
+}
+
+#[test]
+fn an_address_added_later_stays_the_victims() {
+    let claim = port(2, &[("10.0.0.2", 100), ("10.0.0.3", 1000)]);
+    for agent_saw_before in [true, false] {
+        let mut story = Story::default();
+        if agent_saw_before {
+            story.then([port_x(), port_v()], &[&x(), &v()]);
+        }
+        let resolved = story.then([claim.clone(), port_v()], &[&x(), &v()]);
+        assert_eq!(bound(&resolved), [X, V]);
+        let expected =
+            ["interface veth2 of pod dev/x claims the address 10.0.0.3 of pod dev/v, which \
+             interface veth3 of pod dev/v had first"];
+        assert_eq!(findings(&resolved), expected);
+    }
+}
+
+#[test]
+fn an_address_added_before_its_pod_exists_is_not_the_attackers() {
+    let claim = port(2, &[("10.0.0.2", 100), ("10.0.0.3", 200)]);
+    let mut story = Story::default();
+    story.then([claim.clone()], &[&x()]);
+    assert_eq!(bound(&story.then([claim.clone(), port_v()], &[&x()])), [X]);
+    assert_eq!(bound(&story.then([claim.clone(), port_v()], &[&x(), &v()])), [X, V]);
+    // An agent that sees all of that at once concludes the same.
+    assert_eq!(bound(&Story::default().then([claim, port_v()], &[&x(), &v()])), [X, V]);
+}
+
+#[test]
+fn the_attackers_own_address_removed_does_not_free_its_interface() {
+    let bare = port(2, &[("10.0.0.3", 200)]);
+    // Bound before.
+    let mut story = Story::default();
+    let first = story.then([port_x()], &[&x()]);
+    assert_eq!(bound(&story.then([bare.clone(), port_v()], &[&x(), &v()])), [X, V]);
+    story.restart(&first);
+    assert_eq!(bound(&story.then([bare.clone(), port_v()], &[&x(), &v()])), [X, V]);
+    // Seen before, but its Pod object did not report the address yet.
+    let mut story = Story::default();
+    story.then([port_x()], &[]);
+    story.then([bare.clone(), port_v()], &[]);
+    assert_eq!(bound(&story.then([bare.clone(), port_v()], &[&v()])), [V]);
+    assert_eq!(bound(&story.then([bare, port_v()], &[&v(), &x()])), [X, V]);
+}
+
+#[test]
+fn removed_and_added_again_it_is_the_only_interface_for_its_own_address() {
+    let again = port(2, &[("10.0.0.3", 200), ("10.0.0.2", 300)]);
+    assert_eq!(bound(&Story::default().then([again.clone(), port_v()], &[&x(), &v()])), [X, V]);
+    // Neither the first address nor the one with the lowest number decides.
+    let late = port(2, &[("10.0.0.9", 100), ("10.0.0.2", 300)]);
+    assert_eq!(bound(&Story::default().then([late], &[&x()])), [X]);
+}
+
+#[test]
+fn an_address_that_the_victim_dropped_is_not_free() {
+    let mut story = Story::default();
+    story.then([port_x(), port_v()], &[&x(), &v()]);
+    let claim = port(2, &[("10.0.0.2", 100), ("10.0.0.3", 1000)]);
+    let last = story.then([claim.clone(), port(3, &[])], &[&x(), &v()]);
+    assert_eq!(bound(&last), [X, V]);
+    story.restart(&last);
+    assert_eq!(bound(&story.then([claim.clone(), port(3, &[])], &[&x(), &v()])), [X, V]);
+    // Not even while the victim's object is gone for a moment.
+    assert_eq!(bound(&story.then([claim.clone(), port(3, &[])], &[&x()])), [X]);
+    assert_eq!(bound(&story.then([claim, port(3, &[])], &[&x(), &v()])), [X, V]);
+}
+
+#[test]
+fn an_address_is_free_when_its_interface_is_gone() {
+    let mut story = Story::default();
+    story.then([port_x(), port_v()], &[&x(), &v()]);
+    let next = pod("next", &["10.0.0.3"]);
+    let next_port = port(4, &[("10.0.0.3", 2000)]);
+    // The old interface still lives: it keeps the address.
+    let early = story.then([port_x(), port_v(), next_port.clone()], &[&x(), &next]);
+    assert_eq!(bound(&early), [X, "3: dev/next mac 03 10.0.0.3"]);
+    let expected =
+        ["interface veth4 of an unknown pod claims the address 10.0.0.3 of pod dev/next, which \
+         interface veth3 of pod dev/next had first"];
+    assert_eq!(findings(&early), expected);
+    let late = story.then([port_x(), next_port], &[&x(), &next]);
+    assert_eq!(bound(&late), [X, "4: dev/next mac 04 10.0.0.3"]);
+}
+
+#[test]
+fn an_interface_that_is_another_pods_keeps_what_it_had() {
+    let both = pod("both", &["10.0.0.2", "fd00::2"]);
+    let mut story = Story::default();
+    let ports = || port(2, &[("10.0.0.2", 100), ("fd00::2", 100)]);
+    story.then([ports()], &[&both]);
+    // The second address is reported by another pod now.
+    let thief = port(4, &[("fd00::2", 500)]);
+    let resolved = story.then([ports(), thief], &[&x(), &pod("y", &["fd00::2"])]);
+    assert_eq!(bound(&resolved), [X]);
+    assert_eq!(
+        findings(&resolved),
+        [
+            "pod dev/y: no interface of this node is bound to its address fd00::2",
+            "interface veth2 of pod dev/x claims the address fd00::2 of pod dev/y, which no \
+             interface has",
+            "interface veth4 of an unknown pod claims the address fd00::2 of pod dev/y, which \
+             interface veth2 of pod dev/x had first",
+        ]
+    );
+}
+
+#[test]
+fn the_gateways_address_is_nobodys() {
+    let gateway = pod("gateway", &["10.0.0.1"]);
+    let claim = port(2, &[("10.0.0.2", 100), ("10.0.0.1", 200), ("fe80::1", 200)]);
+    let resolved = Story::default().then([claim], &[&x(), &gateway]);
+    assert_eq!(bound(&resolved), [X]);
+    let text = findings(&resolved).join("\n");
+    assert!(text.contains("no interface of this node is bound to its address 10.0.0.1"), "{text}");
+    assert!(text.contains("does not report the address 10.0.0.1 (and 1 more)"), "{text}");
+}
+
+#[test]
+fn a_mac_changed_to_a_neighbours_or_the_bridges_or_any_stays_what_it_was() {
+    let with_mac = |last| SeenPort { mac: mac(last), ..port_x() };
+    let cases = [
+        (
+            3,
+            "interface veth2 of pod dev/x claims the MAC 02:00:00:00:00:03, which interface veth3 \
+             of pod dev/v had first; it stays bound to its former MAC",
+        ),
+        (
+            1,
+            "interface veth2 of pod dev/x claims the MAC 02:00:00:00:00:01, which is its \
+             bridge's; it stays bound to its former MAC",
+        ),
+        (
+            9,
+            "pod dev/x, interface veth2: its MAC changed to 02:00:00:00:00:09; it stays bound to \
+             02:00:00:00:00:02",
+        ),
+    ];
+    for (last, expected) in cases {
+        let mut story = Story::default();
+        let first = story.then([port_x(), port_v()], &[&x(), &v()]);
+        for _ in 0..2 {
+            let resolved = story.then([with_mac(last), port_v()], &[&x(), &v()]);
+            assert_eq!(bound(&resolved), [X, V]);
+            assert_eq!(findings(&resolved), [expected]);
+            story.restart(&first);
+        }
+    }
+}
+
+#[test]
+fn a_port_that_never_had_its_mac_alone_has_none() {
+    let with_mac = |last| SeenPort { mac: mac(last), ..port_x() };
+    let shut = "2: dev/x mac 00 10.0.0.2";
+    let mut story = Story::default();
+    let bridges = story.then([with_mac(1), port_v()], &[&x(), &v()]);
+    assert_eq!(bound(&bridges), [shut, V]);
+    let expected = "interface veth2 of pod dev/x claims the MAC 02:00:00:00:00:01, which is its \
+                    bridge's; nothing that it sends passes";
+    assert_eq!(findings(&bridges), [expected]);
+    // It gets one as soon as it has one alone.
+    assert_eq!(bound(&story.then([port_x(), port_v()], &[&x(), &v()])), [X, V]);
+    // The victim was bound before.
+    let mut story = Story::default();
+    story.then([port_v()], &[&v()]);
+    assert_eq!(bound(&story.then([with_mac(3), port_v()], &[&x(), &v()])), [shut, V]);
+    // On another bridge, or routed, a MAC is another's.
+    let routed = SeenPort { bridge: None, ..with_mac(3) };
+    let resolved = Story::default().then([routed, port_v()], &[&x(), &v()]);
+    assert_eq!(bound(&resolved), ["2: dev/x mac 03 10.0.0.2", V]);
+}
+
+#[test]
+fn a_neighbours_link_local_address_stays_the_neighbours() {
+    let claim = port(2, &[("10.0.0.2", 100), ("fe80::3", 200), ("fe80::ff:fe00:3", 1)]);
+    let neighbour = port(3, &[("10.0.0.3", 900), ("fe80::3", 901)]);
+    let mut story = Story::default();
+    story.then([port_x(), neighbour.clone()], &[&x(), &v()]);
+    let resolved = story.then([claim.clone(), neighbour.clone()], &[&x(), &v()]);
+    // What the kernel makes from the victim's MAC is the victim's, whoever was
+    // first.
+    assert_eq!(bound(&resolved), [X, "3: dev/v mac 03 10.0.0.3 fe80::3"]);
+    let own = ip("fe80::ff:fe00:3");
+    assert!(!resolved.network.ports[&InterfaceIndex(2)].addresses.contains(&own));
+    // Another link has addresses of its own.
+    let routed = SeenPort { bridge: None, ..claim };
+    let resolved = Story::default().then([routed, neighbour], &[&x(), &v()]);
+    let own = &resolved.network.ports[&InterfaceIndex(2)].addresses;
+    assert!(own.contains(&ip("fe80::3")), "{own:?}");
+}
+
+#[test]
+fn hundreds_of_addresses_give_few_findings_and_few_bound_ones() {
+    let mut claim = port_x();
+    let more = (0..2000_u32).flat_map(|number| {
+        let [_, _, high, low] = number.to_be_bytes();
+        [format!("10.0.{high}.{low}"), format!("fe80::{number:x}"), format!("fd00::{number:x}")]
+    });
+    let more = more.map(|address| SeenAddress { address: ip(&address), created: 200 });
+    claim.addresses.extend(more);
+    let victims: Vec<Pod> =
+        (3..250).map(|last| pod(&format!("v{last}"), &[&format!("10.0.0.{last}")])).collect();
+    let ports = (3..250).map(|last| port(last, &[(&format!("10.0.0.{last}"), 900)]));
+    let ports: Vec<SeenPort> = ports.chain([claim]).collect();
+    let pods: Vec<&Pod> = victims.iter().collect();
+    let (attacker, mut story) = (x(), Story::default());
+    for _ in 0..2 {
+        let resolved = story.then(ports.clone(), &[&pods[..], &[&attacker]].concat());
+        assert_eq!(resolved.network.ports.len(), 248);
+        let port = &resolved.network.ports[&InterfaceIndex(2)];
+        assert_eq!(port.pod, attacker.key);
+        assert!(port.addresses.len() <= 2 + LINK_LOCAL_ADDRESSES, "{port:?}");
+        assert!(resolved.findings.len() <= 2, "{:?}", findings(&resolved));
+        let claim = &resolved.claims.0[&InterfaceIndex(2)];
+        assert!(claim.first.len() <= FIRST_ADDRESSES, "{claim:?}");
+    }
+}

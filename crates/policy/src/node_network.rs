@@ -1,0 +1,209 @@
+//! The node's network: which interface belongs to which pod, and the node's tunnels.
+//!
+//! In: nothing. These are plain values: [`Seen`] is what the kernel lists,
+//! [`NodeNetwork`] is what [`crate::resolve`] concludes from it.
+//! Out: an explicit input of the specification, the compiler and the proof.
+//! Never: netlink, or a guess.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use imbl::{OrdMap, OrdSet};
+
+use crate::ObjectKey;
+
+/// The number of an interface in the node's network namespace (`ifi_index`,
+/// rtnetlink(7)). The kernel gives no number twice until it wraps at 2^31.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InterfaceIndex(pub u32);
+
+/// An Ethernet address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+/// What the node unwraps: the protocol of the outer packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tunnel {
+    /// UDP to this port: VXLAN, Geneve, FOU, bareudp, flannel's UDP backend.
+    Udp(u16),
+    /// This IP protocol: IPIP 4, sit 41, GRE 47.
+    Protocol(u8),
+}
+
+/// What is seen on the node, before it is known whose it is. The order of its
+/// lists has no meaning.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The node's ends of interfaces that lead into other network namespaces.
+    pub ports: Vec<SeenPort>,
+    /// The node's bridges.
+    pub bridges: Vec<SeenBridge>,
+    /// What the node unwraps.
+    pub tunnels: BTreeSet<Tunnel>,
+    /// The other ends that the node's tunnels name themselves.
+    pub tunnel_peers: BTreeSet<IpAddr>,
+}
+
+/// The node's end of a veth (or netkit) whose other end is in another network
+/// namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenPort {
+    /// The number of the node's end.
+    pub index: InterfaceIndex,
+    /// The name of the node's end.
+    pub name: String,
+    /// The bridge that the node's end is a port of.
+    pub bridge: Option<InterfaceIndex>,
+    /// The MAC of the pod's end.
+    pub mac: Mac,
+    /// The addresses of the pod's end.
+    pub addresses: Vec<SeenAddress>,
+    /// The addresses of other devices in the namespace of the pod's end.
+    pub elsewhere: Vec<IpAddr>,
+}
+
+/// An address of the pod's end of an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenAddress {
+    /// The address.
+    pub address: IpAddr,
+    /// When it was added, in 1/100 seconds since boot (`IFA_CACHEINFO`,
+    /// `ifa_cacheinfo.cstamp`, linux/if_addr.h). Nobody can set it. It wraps
+    /// after 497 days.
+    pub created: u32,
+}
+
+/// A bridge of the node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenBridge {
+    /// Its number.
+    pub index: InterfaceIndex,
+    /// Its name.
+    pub name: String,
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its addresses: gateways of pods.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it filters VLANs (`IFLA_BR_VLAN_FILTERING`).
+    pub vlan_filtering: bool,
+    /// Whether one of its ports is no veth into another namespace.
+    pub has_other_ports: bool,
+}
+
+/// The node's network as it is bound.
+///
+/// The maps are persistent: a clone costs nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeNetwork {
+    /// The ports that are known to be a pod's.
+    pub ports: OrdMap<InterfaceIndex, BoundPort>,
+    /// The bridges that have such ports.
+    pub bridges: OrdMap<InterfaceIndex, BoundBridge>,
+    /// What the node unwraps.
+    pub tunnels: OrdSet<Tunnel>,
+    /// The other ends that the node's tunnels name themselves.
+    pub tunnel_peers: OrdSet<IpAddr>,
+    /// Where a tunnel's outer packets may come from.
+    pub tunnel_sources: TunnelSources,
+}
+
+/// A pod's port: the node's end of its interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundPort {
+    /// Whose it is.
+    pub pod: ObjectKey,
+    /// The bridge that it is a port of; `None` for a routed pod.
+    pub bridge: Option<InterfaceIndex>,
+    /// The pod's MAC. [`Mac::NONE`] if on its bridge another has it: then nothing
+    /// that the pod sends is its own.
+    pub mac: Mac,
+    /// What the pod may call itself: its reported addresses that were found on
+    /// this interface, and the interface's own link-local ones.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+/// A bridge with bound ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BoundBridge {
+    /// Its MAC.
+    pub mac: Mac,
+    /// Its addresses: gateways of pods, and nobody's.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Whether each of its ports leads into another network namespace.
+    pub only_pods: bool,
+}
+
+/// Where the outer packets of the node's tunnels may come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TunnelSources {
+    /// The nodes' addresses.
+    #[default]
+    Nodes,
+    /// Anywhere but the node's own pods.
+    Any,
+}
+
+/// What each interface was known to have before: from memory, or from the
+/// kernel's tables after a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims(pub BTreeMap<InterfaceIndex, Claim>);
+
+/// What one interface was known to have before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The MAC of its pod.
+    pub mac: Option<Mac>,
+    /// The bound addresses of its pod.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The addresses that its other end had when it was first seen with any, each
+    /// with its time. Empty after a restart. At most
+    /// [`crate::binding::FIRST_ADDRESSES`].
+    pub first: BTreeMap<IpAddr, u32>,
+}
+
+impl Mac {
+    /// The MAC that no device has. A bridge takes no frame from it
+    /// (`br_handle_frame`, net/bridge/br_input.c, 6.18).
+    pub const NONE: Self = Self([0; 6]);
+}
+
+impl SeenPort {
+    /// Whether the pod's end has an address now.
+    pub fn has(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|one| one.address == address)
+    }
+}
+
+impl NodeNetwork {
+    /// What each bound port has.
+    ///
+    /// [`crate::Resolved::claims`] says more: it remembers ports whose pod is
+    /// not known yet.
+    pub fn claims(&self) -> Claims {
+        let claim = |port: &BoundPort| Claim {
+            mac: Some(port.mac),
+            addresses: port.addresses.clone(),
+            first: BTreeMap::new(),
+        };
+        Claims(self.ports.iter().map(|(&index, port)| (index, claim(port))).collect())
+    }
+}
+
+/// `02:00:00:00:00:01`, as ip(8) prints it.
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// `UDP port 8472`, `IP protocol 4`.
+impl fmt::Display for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(port) => write!(f, "UDP port {port}"),
+            Self::Protocol(number) => write!(f, "IP protocol {number}"),
+        }
+    }
+}

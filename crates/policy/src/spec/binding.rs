@@ -1,0 +1,255 @@
+//! The specification of the binding: who may say and hear what on a node.
+//!
+//! In: the [`NodeNetwork`], the isolated pods, the nodes' addresses, and one frame
+//! or packet at one interface.
+//! Out: nothing, or the [`Refusal`] that forbids it.
+//! Never: chains, sets, or the order in which a table asks.
+//!
+//! | letter | rule |
+//! |---|---|
+//! | S | The address and MAC of a local pod come from that pod's port only. |
+//! | P | From a pod's port come its own addresses only, ARP, neighbour discovery and MAC included. It never sends router advertisements or redirects. |
+//! | D | To an isolated pod's port go its own addresses only. |
+//! | T | What reaches a node's tunnel comes from a node. |
+//! | F | Frames from or to an isolated pod's port are IPv4, IPv6 or ARP, untagged. |
+//!
+//! S and P hold for each pod whose port is known, isolated or not. A pod is bound
+//! where its packets enter: at its bridge, or at its own interface if it is routed.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::frame::{Body, Frame, IpPacket, Message, Payload};
+use super::refusal::Refusal;
+use crate::{
+    BoundPort, InterfaceIndex, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
+};
+
+/// What the rules are about.
+#[derive(Clone, Copy, Debug)]
+pub struct Binding<'a> {
+    /// The node's network.
+    pub network: &'a NodeNetwork,
+    /// The pods of the node that policies isolate in any direction.
+    pub isolated: &'a BTreeSet<ObjectKey>,
+    /// The addresses that outer packets of tunnels come from. Empty: unknown.
+    pub nodes: &'a BTreeSet<IpAddr>,
+}
+
+/// The pods of a node that policies isolate in any direction. With `None`, all
+/// pods are the node's.
+pub fn isolated_pods(snapshot: &Snapshot, node: Option<&str>) -> BTreeSet<ObjectKey> {
+    let local = |pod: &&Pod| node.is_none() || pod.node.as_deref() == node;
+    let isolated = |pod: &&Pod| {
+        snapshot.policies.values().any(|policy| {
+            snapshot.selects(policy, pod) && (policy.ingress.is_some() || policy.egress.is_some())
+        })
+    };
+    let pods = snapshot.pods.values().map(|pod| &**pod);
+    pods.filter(local).filter(isolated).map(|pod| pod.key.clone()).collect()
+}
+
+/// The addresses that a tunnel's outer packets come from: those of all nodes with
+/// a pod (`status.hostIPs`), and those that the node's tunnels name themselves.
+/// None while the node has no tunnel.
+pub fn nodes(snapshot: &Snapshot, network: &NodeNetwork) -> BTreeSet<IpAddr> {
+    if network.tunnels.is_empty() {
+        return BTreeSet::new();
+    }
+    let of_pods = snapshot.pods.values().flat_map(|pod| pod.host_addresses.iter());
+    of_pods.chain(&network.tunnel_peers).copied().collect()
+}
+
+/// S, P and F, where frames and packets come in.
+impl Binding<'_> {
+    /// Whether a bridge may take a frame from one of its ports.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn enters_bridge(&self, by: InterfaceIndex, frame: &Frame) -> Result<(), Refusal> {
+        match self.network.ports.get(&by).filter(|port| port.bridge.is_some()) {
+            Some(port) => self.pod_sends(port, frame),
+            None => self.other_sends(frame),
+        }
+    }
+
+    fn pod_sends(&self, port: &BoundPort, frame: &Frame) -> Result<(), Refusal> {
+        refuse(frame.source != port.mac, Refusal::NotItsMac)?;
+        match (frame.tag, frame.payload) {
+            (None, Payload::Ip(packet)) => from_pods_address(port, &packet, false),
+            (None, Payload::Arp(arp)) => {
+                refuse(arp.sender_mac != port.mac, Refusal::NotItsMac)?;
+                refuse(!port.addresses.contains(&arp.sender), Refusal::NotItsAddress)
+            }
+            (Some(_), _) | (None, Payload::Other) => {
+                refuse(self.isolated.contains(&port.pod), Refusal::KindOfFrame)?;
+                refuse(frame.tag == Some(0), Refusal::PriorityTag)
+            }
+        }
+    }
+
+    /// A frame from a port that is no bound pod's. One tag hides no IP packet.
+    fn other_sends(&self, frame: &Frame) -> Result<(), Refusal> {
+        let mut ports = self.network.ports.values().filter(|port| port.bridge.is_some());
+        refuse(ports.any(|port| port.mac == frame.source), Refusal::MacOfAnother)?;
+        let said = match (frame.tag, frame.payload) {
+            (_, Payload::Ip(packet)) => match packet.body.message() {
+                Message::NeighbourAdvertisement(target) => vec![packet.source, target],
+                Message::ListenerDiscovery
+                | Message::RouterAdvertisement
+                | Message::NeighbourSolicitation(_)
+                | Message::Redirect
+                | Message::None => vec![packet.source],
+            },
+            (None, Payload::Arp(arp)) => vec![arp.sender],
+            (Some(_), Payload::Arp(_)) | (_, Payload::Other) => vec![],
+        };
+        let taken = said.iter().any(|address| self.is_on_bridge(*address));
+        refuse(taken, Refusal::AddressOfAnother)
+    }
+
+    /// Whether a bridge or a pod on a bridge has this address.
+    fn is_on_bridge(&self, address: IpAddr) -> bool {
+        let mut ports = self.network.ports.values().filter(|port| port.bridge.is_some());
+        ports.any(|port| port.addresses.contains(&address))
+            || self.network.bridges.values().any(|bridge| bridge.addresses.contains(&address))
+    }
+
+    /// Whether the node may take a packet from an interface, as routing sees it:
+    /// what comes from a bridge's port comes from the bridge.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn enters_node(&self, by: InterfaceIndex, packet: &IpPacket) -> Result<(), Refusal> {
+        if let Some(port) = self.network.ports.get(&by).filter(|port| port.bridge.is_none()) {
+            return from_pods_address(port, packet, true);
+        }
+        // Link-local addresses mean something on their own link only.
+        let mut owners = self.network.ports.values().filter(|port| {
+            !is_link_local(packet.source) && port.addresses.contains(&packet.source)
+        });
+        let elsewhere = owners.any(|port| port.bridge != Some(by));
+        refuse(elsewhere, Refusal::AddressOfAnother)
+    }
+}
+
+/// D and F, where frames and packets go out.
+impl Binding<'_> {
+    /// Whether a bridge may send a frame out of one of its ports.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn leaves_bridge(&self, by: InterfaceIndex, frame: &Frame) -> Result<(), Refusal> {
+        let isolated = |port: &&BoundPort| self.isolated.contains(&port.pod);
+        let bridged = self.network.ports.get(&by).filter(|port| port.bridge.is_some());
+        let Some(port) = bridged.filter(isolated) else { return Ok(()) };
+        match (frame.tag, frame.payload) {
+            (None, Payload::Arp(_)) => Ok(()),
+            // What neighbours and routers of the link say to all: the forward hook
+            // and P judge those of other pods.
+            (None, Payload::Ip(IpPacket { body: Body::Icmpv6(130 | 134..=136, _), .. })) => Ok(()),
+            (None, Payload::Ip(packet)) => {
+                let own =
+                    frame.destination == port.mac && port.addresses.contains(&packet.destination);
+                refuse(!own, Refusal::UnreportedAddress)
+            }
+            (Some(_), _) | (None, Payload::Other) => Err(Refusal::KindOfFrame),
+        }
+    }
+
+    /// Whether the node may route the first packet of a flow out of an interface.
+    /// For destinations that are not link-local, multicast or broadcast.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn leaves_node(&self, by: InterfaceIndex, destination: IpAddr) -> Result<(), Refusal> {
+        let routed = self.network.ports.get(&by).filter(|port| port.bridge.is_none());
+        let isolated = routed.filter(|port| self.isolated.contains(&port.pod));
+        let foreign = isolated.is_some_and(|port| !port.addresses.contains(&destination));
+        refuse(foreign, Refusal::UnreportedAddress)
+    }
+}
+
+/// T.
+impl Binding<'_> {
+    /// Whether the node may take a packet to itself. The packet has passed
+    /// [`Binding::enters_node`].
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn reaches_node(&self, by: InterfaceIndex, packet: &IpPacket) -> Result<(), Refusal> {
+        if !self.is_tunnelled(packet) {
+            return Ok(());
+        }
+        let foreign = match self.network.tunnel_sources {
+            TunnelSources::Nodes if !self.nodes.is_empty() => !self.nodes.contains(&packet.source),
+            TunnelSources::Nodes | TunnelSources::Any => self.leads_to_pods(by),
+        };
+        refuse(foreign, Refusal::Tunnel)
+    }
+
+    /// Whether the node may forward the first packet of a flow.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn crosses_node(&self, packet: &IpPacket) -> Result<(), Refusal> {
+        let to_node = self.is_tunnelled(packet) && self.nodes.contains(&packet.destination);
+        refuse(to_node && !self.nodes.contains(&packet.source), Refusal::Tunnel)
+    }
+
+    fn is_tunnelled(&self, packet: &IpPacket) -> bool {
+        self.network.tunnels.iter().any(|tunnel| match *tunnel {
+            Tunnel::Udp(port) => packet.body == Body::Udp(port),
+            Tunnel::Protocol(number) => packet.body.protocol() == number,
+        })
+    }
+
+    /// Whether an interface leads to the node's own pods and nowhere else.
+    fn leads_to_pods(&self, by: InterfaceIndex) -> bool {
+        let routed = self.network.ports.get(&by).is_some_and(|port| port.bridge.is_none());
+        let bridge = self.network.bridges.get(&by).is_some_and(|bridge| bridge.only_pods);
+        let bound = self.network.ports.values().any(|port| port.bridge == Some(by));
+        routed || (bridge && bound)
+    }
+}
+
+/// P, for an IP packet from a pod's port. On a link of its own, a pod may ask for
+/// any address from none: there is no neighbour whose address it could deny.
+fn from_pods_address(port: &BoundPort, packet: &IpPacket, own_link: bool) -> Result<(), Refusal> {
+    let message = packet.body.message();
+    if packet.source == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
+        return match message {
+            Message::ListenerDiscovery => Ok(()),
+            Message::NeighbourSolicitation(target) => {
+                let own = own_link || port.addresses.contains(&target);
+                refuse(!own, Refusal::NotItsAddress)
+            }
+            Message::RouterAdvertisement
+            | Message::NeighbourAdvertisement(_)
+            | Message::Redirect
+            | Message::None => Err(Refusal::NotItsAddress),
+        };
+    }
+    refuse(!port.addresses.contains(&packet.source), Refusal::NotItsAddress)?;
+    match message {
+        Message::RouterAdvertisement => Err(Refusal::RouterAdvertisement),
+        Message::Redirect => Err(Refusal::Redirect),
+        Message::NeighbourAdvertisement(target) => {
+            let own = own_link || port.addresses.contains(&target);
+            refuse(!own, Refusal::NotItsAddress)
+        }
+        Message::ListenerDiscovery | Message::NeighbourSolicitation(_) | Message::None => Ok(()),
+    }
+}
+
+fn refuse(condition: bool, refusal: Refusal) -> Result<(), Refusal> {
+    if condition { Err(refusal) } else { Ok(()) }
+}
+
+/// `fe80::/10` (RFC 4291, 2.4).
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,402 @@
+//! The attacks of dishonest pods, by name, and the honest ways beside them.
+
+use super::*;
+use crate::spec::frame::ArpMessage;
+use crate::{BoundBridge, Mac};
+
+/// Interfaces: a bridge with the ports of a, v (isolated) and a port to the LAN;
+/// routed ports of r and of i (isolated); the node's own link and its tunnel.
+const BRIDGE: InterfaceIndex = InterfaceIndex(2);
+const A: InterfaceIndex = InterfaceIndex(3);
+const V: InterfaceIndex = InterfaceIndex(4);
+const LAN: InterfaceIndex = InterfaceIndex(5);
+const R: InterfaceIndex = InterfaceIndex(6);
+const I: InterfaceIndex = InterfaceIndex(7);
+const LINK: InterfaceIndex = InterfaceIndex(8);
+const TUNNEL: InterfaceIndex = InterfaceIndex(9);
+
+const SOLICITATION: u8 = 135;
+const ADVERTISEMENT: u8 = 136;
+
+struct Node {
+    network: NodeNetwork,
+    isolated: BTreeSet<ObjectKey>,
+    nodes: BTreeSet<IpAddr>,
+}
+
+impl Node {
+    fn new() -> Self {
+        let port = |name: &str, bridge, last: u8| BoundPort {
+            pod: ObjectKey::new("dev", name),
+            bridge,
+            mac: mac(last),
+            addresses: ["10.0.0.", "fd00::", "fe80::"]
+                .iter()
+                .map(|start| ip(&format!("{start}{last}")))
+                .collect(),
+        };
+        let bridge = BoundBridge {
+            mac: mac(1),
+            addresses: [ip("10.0.0.1"), ip("fd00::1"), ip("fe80::1")].into(),
+            only_pods: false,
+        };
+        let network = NodeNetwork {
+            ports: [
+                (A, port("a", Some(BRIDGE), 3)),
+                (V, port("v", Some(BRIDGE), 4)),
+                (R, port("r", None, 6)),
+                (I, port("i", None, 7)),
+            ]
+            .into_iter()
+            .collect(),
+            bridges: [(BRIDGE, bridge)].into_iter().collect(),
+            tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect(),
+            ..NodeNetwork::default()
+        };
+        let isolated = ["v", "i"].map(|name| ObjectKey::new("dev", name)).into();
+        Self { network, isolated, nodes: [ip("192.168.0.1"), ip("192.168.0.2")].into() }
+    }
+
+    fn binding(&self) -> Binding<'_> {
+        Binding { network: &self.network, isolated: &self.isolated, nodes: &self.nodes }
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address literal")
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([2, 0, 0, 0, 0, last])
+}
+
+fn udp(source: &str, destination: &str) -> IpPacket {
+    to_port(source, destination, 5000)
+}
+
+fn to_port(source: &str, destination: &str, port: u16) -> IpPacket {
+    IpPacket { source: ip(source), destination: ip(destination), body: Body::Udp(port) }
+}
+
+fn icmpv6(source: &str, kind: u8, target: &str) -> IpPacket {
+    let target = target.parse().expect("an address literal");
+    IpPacket { source: ip(source), destination: ip("ff02::1"), body: Body::Icmpv6(kind, target) }
+}
+
+fn icmp(source: &str, kind: u8) -> IpPacket {
+    IpPacket { source: ip(source), destination: ip("10.0.0.4"), body: Body::Icmp(kind) }
+}
+
+/// Between the MACs that end with these numbers.
+fn frame((source, destination): (u8, u8), packet: IpPacket) -> Frame {
+    let payload = Payload::Ip(packet);
+    Frame { source: mac(source), destination: mac(destination), tag: None, payload }
+}
+
+fn arp(source: u8, sender_mac: u8, sender: &str) -> Frame {
+    let payload = Payload::Arp(ArpMessage { sender_mac: mac(sender_mac), sender: ip(sender) });
+    Frame { source: mac(source), destination: Mac([0xff; 6]), tag: None, payload }
+}
+
+fn other(source: u8, destination: u8) -> Frame {
+    Frame { payload: Payload::Other, ..frame((source, destination), icmp("10.0.0.9", 8)) }
+}
+
+fn tagged(tag: u16, frame: Frame) -> Frame {
+    Frame { tag: Some(tag), ..frame }
+}
+
+type Said = Result<(), Refusal>;
+
+fn check(cases: &[(&str, Said, Said)]) {
+    let wrong: Vec<String> = cases
+        .iter()
+        .filter(|(_, got, expected)| got != expected)
+        .map(|(name, got, expected)| format!("{name}: {got:?}, not {expected:?}"))
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn frames_that_enter_a_bridge() {
+    use Refusal::*;
+    let node = Node::new();
+    let by = |port, frame| node.binding().enters_bridge(port, &frame);
+    let (data, own) = (udp("10.0.0.3", "10.0.0.4"), (3, 4));
+    check(&[
+        ("own IPv4", by(A, frame(own, data)), Ok(())),
+        ("own IPv6", by(A, frame(own, udp("fd00::3", "fd00::4"))), Ok(())),
+        ("own link-local", by(A, frame(own, udp("fe80::3", "fe80::4"))), Ok(())),
+        ("own ARP", by(A, arp(3, 3, "10.0.0.3")), Ok(())),
+        ("own solicitation", by(A, frame(own, icmpv6("fd00::3", SOLICITATION, "fd00::4"))), Ok(())),
+        (
+            "own advertisement",
+            by(A, frame(own, icmpv6("fd00::3", ADVERTISEMENT, "fe80::3"))),
+            Ok(()),
+        ),
+        (
+            "own duplicate detection",
+            by(A, frame(own, icmpv6("::", SOLICITATION, "fe80::3"))),
+            Ok(()),
+        ),
+        ("groups before it has an address", by(A, frame(own, icmpv6("::", 143, "::"))), Ok(())),
+        ("router solicitation", by(A, frame(own, icmpv6("fe80::3", 133, "::"))), Ok(())),
+        ("the LAN", by(LAN, frame((99, 4), udp("10.0.0.99", "10.0.0.4"))), Ok(())),
+        (
+            "A0 a datagram to the tunnel is an own packet here",
+            by(A, frame((3, 1), to_port("10.0.0.3", "10.0.0.1", 8472))),
+            Ok(()),
+        ),
+        (
+            "A1 forged opener of a neighbour",
+            by(A, frame(own, udp("10.0.0.4", "10.0.0.3"))),
+            Err(NotItsAddress),
+        ),
+        (
+            "A1 forged opener from the LAN",
+            by(LAN, frame((99, 1), udp("10.0.0.4", "10.0.0.99"))),
+            Err(AddressOfAnother),
+        ),
+        (
+            "A2 self-assigned address",
+            by(A, frame(own, udp("10.0.0.77", "10.0.0.4"))),
+            Err(NotItsAddress),
+        ),
+        (
+            "A3 router advertisement",
+            by(A, frame(own, icmpv6("fe80::3", 134, "::"))),
+            Err(RouterAdvertisement),
+        ),
+        ("A4 VLAN 0", by(A, tagged(0, frame(own, data))), Err(PriorityTag)),
+        (
+            "A4 VLAN 0 of an isolated pod",
+            by(V, tagged(0, frame((4, 3), udp("10.0.0.4", "10.0.0.3")))),
+            Err(KindOfFrame),
+        ),
+        (
+            "A4 VLAN 5 of an isolated pod",
+            by(V, tagged(5, frame((4, 3), udp("10.0.0.4", "10.0.0.3")))),
+            Err(KindOfFrame),
+        ),
+        ("A4 PPPoE of an isolated pod", by(V, other(4, 3)), Err(KindOfFrame)),
+        ("VLAN 5 of others", by(A, tagged(5, frame(own, data))), Ok(())),
+        ("LLDP of others", by(A, other(3, 4)), Ok(())),
+        ("A4 LLDP under a neighbour's MAC", by(A, other(4, 3)), Err(NotItsMac)),
+        ("A5 a neighbour's MAC", by(A, frame((4, 3), data)), Err(NotItsMac)),
+        ("A5 a neighbour's MAC from the LAN", by(LAN, other(4, 3)), Err(MacOfAnother)),
+        ("A5 ARP for a neighbour", by(A, arp(3, 3, "10.0.0.4")), Err(NotItsAddress)),
+        ("A5 ARP of a neighbour's MAC", by(A, arp(3, 4, "10.0.0.3")), Err(NotItsMac)),
+        ("A5 ARP for the gateway", by(A, arp(3, 3, "10.0.0.1")), Err(NotItsAddress)),
+        ("A5 ARP for a pod from the LAN", by(LAN, arp(99, 99, "10.0.0.4")), Err(AddressOfAnother)),
+        (
+            "A5 ARP for the gateway from the LAN",
+            by(LAN, arp(99, 99, "10.0.0.1")),
+            Err(AddressOfAnother),
+        ),
+        (
+            "A5 advertisement for a neighbour",
+            by(A, frame(own, icmpv6("fd00::3", ADVERTISEMENT, "fd00::4"))),
+            Err(NotItsAddress),
+        ),
+        (
+            "A5 advertisement for the gateway",
+            by(A, frame(own, icmpv6("fd00::3", ADVERTISEMENT, "fd00::1"))),
+            Err(NotItsAddress),
+        ),
+        (
+            "A5 advertisement from a neighbour's address",
+            by(A, frame(own, icmpv6("fd00::4", ADVERTISEMENT, "fd00::4"))),
+            Err(NotItsAddress),
+        ),
+        (
+            "A5 advertisement for a pod from the LAN",
+            by(LAN, frame((99, 1), icmpv6("fd00::99", ADVERTISEMENT, "fd00::4"))),
+            Err(AddressOfAnother),
+        ),
+        (
+            "A5 denied duplicate detection",
+            by(A, frame(own, icmpv6("::", SOLICITATION, "fd00::4"))),
+            Err(NotItsAddress),
+        ),
+        ("A5 ICMP redirect", by(A, frame(own, icmp("10.0.0.3", 5))), Err(Redirect)),
+        ("A5 ICMPv6 redirect", by(A, frame(own, icmpv6("fe80::3", 137, "fd00::4"))), Err(Redirect)),
+        (
+            "A5 ICMPv6 redirect as the gateway",
+            by(A, frame(own, icmpv6("fe80::1", 137, "fd00::4"))),
+            Err(NotItsAddress),
+        ),
+        (
+            "A6 echo for the node to reflect",
+            by(A, frame((3, 1), icmp("10.0.0.4", 8))),
+            Err(NotItsAddress),
+        ),
+        (
+            "A7 source and destination are the victim",
+            by(A, frame(own, udp("10.0.0.4", "10.0.0.4"))),
+            Err(NotItsAddress),
+        ),
+    ]);
+}
+
+#[test]
+fn packets_that_enter_the_node() {
+    use Refusal::*;
+    let node = Node::new();
+    let by = |interface, packet| node.binding().enters_node(interface, &packet);
+    check(&[
+        ("a routed pod", by(R, udp("10.0.0.6", "10.0.0.7")), Ok(())),
+        ("a routed pod's link-local", by(R, icmpv6("fe80::6", SOLICITATION, "fe80::1")), Ok(())),
+        (
+            "a routed pod's duplicate detection",
+            by(R, icmpv6("::", SOLICITATION, "fd00::6")),
+            Ok(()),
+        ),
+        ("a bridged pod", by(BRIDGE, udp("10.0.0.3", "10.0.0.7")), Ok(())),
+        ("a bridged pod's link-local", by(BRIDGE, udp("fe80::3", "fe80::1")), Ok(())),
+        ("the same link-local on another link", by(LINK, udp("fe80::6", "fe80::1")), Ok(())),
+        ("the outside", by(LINK, udp("203.0.113.1", "10.0.0.7")), Ok(())),
+        ("another node's pod through the tunnel", by(TUNNEL, udp("10.1.0.3", "10.0.0.7")), Ok(())),
+        (
+            "A0 a local pod's address through the tunnel",
+            by(TUNNEL, udp("10.0.0.3", "10.0.0.7")),
+            Err(AddressOfAnother),
+        ),
+        ("A1 forged opener", by(R, udp("10.0.0.7", "10.0.0.6")), Err(NotItsAddress)),
+        (
+            "A1 forged opener to a NodePort",
+            by(R, to_port("10.1.0.3", "192.168.0.2", 30_000)),
+            Err(NotItsAddress),
+        ),
+        (
+            "A1 forged opener from the LAN",
+            by(LINK, udp("10.0.0.7", "203.0.113.1")),
+            Err(AddressOfAnother),
+        ),
+        (
+            "A1 a routed pod's address from the bridge",
+            by(BRIDGE, udp("10.0.0.6", "10.0.0.7")),
+            Err(AddressOfAnother),
+        ),
+        ("A2 self-assigned address", by(R, udp("203.0.113.1", "10.0.0.7")), Err(NotItsAddress)),
+        ("A3 router advertisement", by(R, icmpv6("fe80::6", 134, "::")), Err(RouterAdvertisement)),
+        ("A5 redirect", by(R, icmp("10.0.0.6", 5)), Err(Redirect)),
+        (
+            "A5 router advertisement from no address",
+            by(R, icmpv6("::", 134, "::")),
+            Err(NotItsAddress),
+        ),
+        ("A6 echo for the node to reflect", by(R, icmp("10.0.0.7", 8)), Err(NotItsAddress)),
+        (
+            "A7 source and destination are the victim",
+            by(R, udp("10.0.0.7", "10.0.0.7")),
+            Err(NotItsAddress),
+        ),
+    ]);
+}
+
+#[test]
+fn frames_that_leave_a_bridge() {
+    use Refusal::*;
+    let node = Node::new();
+    let by = |port, frame| node.binding().leaves_bridge(port, &frame);
+    check(&[
+        ("own IPv4", by(V, frame((1, 4), udp("10.0.0.3", "10.0.0.4"))), Ok(())),
+        ("own link-local", by(V, frame((3, 4), udp("fe80::3", "fe80::4"))), Ok(())),
+        ("ARP", by(V, arp(3, 3, "10.0.0.3")), Ok(())),
+        ("solicitation", by(V, frame((3, 4), icmpv6("fd00::3", SOLICITATION, "fd00::4"))), Ok(())),
+        ("the router's advertisement", by(V, frame((1, 4), icmpv6("fe80::1", 134, "::"))), Ok(())),
+        (
+            "anything to others",
+            by(A, tagged(0, frame((1, 9), udp("10.0.0.9", "10.0.0.9")))),
+            Ok(()),
+        ),
+        (
+            "A3 an address of router advertisements",
+            by(V, frame((3, 4), udp("2001:db8::3", "2001:db8::4"))),
+            Err(UnreportedAddress),
+        ),
+        (
+            "A3 an address of another device",
+            by(V, frame((1, 4), udp("10.0.0.3", "172.17.0.1"))),
+            Err(UnreportedAddress),
+        ),
+        (
+            "A3 broadcast",
+            by(V, frame((3, 0xff), udp("10.0.0.3", "255.255.255.255"))),
+            Err(UnreportedAddress),
+        ),
+        (
+            "A4 VLAN 0",
+            by(V, tagged(0, frame((3, 4), udp("10.0.0.3", "10.0.0.4")))),
+            Err(KindOfFrame),
+        ),
+        ("A4 PPPoE", by(V, other(3, 4)), Err(KindOfFrame)),
+        (
+            "A5 redirect",
+            by(V, frame((3, 4), icmpv6("fe80::3", 137, "fd00::4"))),
+            Err(UnreportedAddress),
+        ),
+    ]);
+}
+
+#[test]
+fn packets_that_the_node_forwards_to_a_port() {
+    let node = Node::new();
+    let to = |interface, destination| node.binding().leaves_node(interface, ip(destination));
+    check(&[
+        ("its address", to(I, "10.0.0.7"), Ok(())),
+        (
+            "A3 an address that it does not report",
+            to(I, "10.0.0.77"),
+            Err(Refusal::UnreportedAddress),
+        ),
+        ("a pod that is not isolated", to(R, "10.0.0.77"), Ok(())),
+        ("a bridge: its ports are bound there", to(BRIDGE, "10.0.0.77"), Ok(())),
+        ("elsewhere", to(LINK, "10.0.0.77"), Ok(())),
+    ]);
+}
+
+#[test]
+fn packets_to_tunnels() {
+    let mut node = Node::new();
+    let ipip = |source: &str| IpPacket { body: Body::Other(4), ..udp(source, "192.168.0.1") };
+    let foreign = Err(Refusal::Tunnel);
+    let here = |node: &Node, by, packet| node.binding().reaches_node(by, &packet);
+    let there = |node: &Node, packet| node.binding().crosses_node(&packet);
+    check(&[
+        ("another node", here(&node, LINK, to_port("192.168.0.2", "192.168.0.1", 8472)), Ok(())),
+        ("another port", here(&node, R, to_port("10.0.0.6", "192.168.0.1", 53)), Ok(())),
+        ("A0 a routed pod", here(&node, R, to_port("10.0.0.6", "192.168.0.1", 8472)), foreign),
+        (
+            "A0 a bridged pod",
+            here(&node, BRIDGE, to_port("10.0.0.3", "192.168.0.1", 8472)),
+            foreign,
+        ),
+        (
+            "A0 a host on the LAN",
+            here(&node, LINK, to_port("192.168.0.77", "192.168.0.1", 8472)),
+            foreign,
+        ),
+        ("A0 IPIP", here(&node, R, ipip("10.0.0.6")), foreign),
+        ("A0 to another node", there(&node, to_port("10.0.0.6", "192.168.0.2", 8472)), foreign),
+        ("A0 IPIP to another node", there(&node, ipip("10.0.0.6")), foreign),
+        ("pods' own tunnels", there(&node, to_port("10.0.0.6", "10.0.0.7", 8472)), Ok(())),
+        ("a node's", there(&node, to_port("192.168.0.1", "192.168.0.2", 8472)), Ok(())),
+    ]);
+    node.network.tunnel_sources = TunnelSources::Any;
+    if let Some(bridge) = node.network.bridges.get_mut(&BRIDGE) {
+        bridge.only_pods = true;
+    }
+    check(&[
+        ("any host", here(&node, LINK, to_port("192.168.0.77", "192.168.0.1", 8472)), Ok(())),
+        ("A0 a routed pod", here(&node, R, to_port("10.0.0.6", "192.168.0.1", 8472)), foreign),
+        (
+            "A0 a bridged pod",
+            here(&node, BRIDGE, to_port("10.0.0.3", "192.168.0.1", 8472)),
+            foreign,
+        ),
+    ]);
+    node.network.tunnels.clear();
+    let bare = here(&node, R, to_port("10.0.0.6", "192.168.0.1", 8472));
+    check(&[("a node without tunnels", bare, Ok(()))]);
+}

@@ -1,0 +1,70 @@
+//! Why the binding refuses a frame or packet.
+//!
+//! In: nothing. Out: the reasons, each with its rule's letter and words for people.
+//! Never: a decision. [`super::binding`] decides.
+
+use std::fmt;
+
+/// Why a frame or packet is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// S: it comes from the address of a local pod or of a bridge, but not from
+    /// that pod's port.
+    AddressOfAnother,
+    /// S: it comes from the MAC of a local pod, but not from that pod's port.
+    MacOfAnother,
+    /// P: it comes from a pod's port under an address that is not the pod's.
+    NotItsAddress,
+    /// P: it comes from a pod's port under a MAC that is not the pod's.
+    NotItsMac,
+    /// P: it comes from a pod's port and advertises a router.
+    RouterAdvertisement,
+    /// P: it comes from a pod's port and says to use another way.
+    Redirect,
+    /// P: it comes from a pod's port and is tagged with VLAN id 0. A receiver
+    /// strips such a tag.
+    PriorityTag,
+    /// F: it is tagged, or neither IPv4 nor IPv6 nor ARP, at an isolated pod's port.
+    KindOfFrame,
+    /// D: it goes to an isolated pod, but not to an address of it.
+    UnreportedAddress,
+    /// T: it goes to a tunnel, but does not come from a node.
+    Tunnel,
+}
+
+impl Refusal {
+    /// The rule's letter.
+    pub const fn rule(self) -> char {
+        match self {
+            Self::AddressOfAnother | Self::MacOfAnother => 'S',
+            Self::NotItsAddress
+            | Self::NotItsMac
+            | Self::RouterAdvertisement
+            | Self::Redirect
+            | Self::PriorityTag => 'P',
+            Self::UnreportedAddress => 'D',
+            Self::Tunnel => 'T',
+            Self::KindOfFrame => 'F',
+        }
+    }
+}
+
+/// For people: lower case, without a full stop.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AddressOfAnother => "the address belongs to a pod or bridge of this node",
+            Self::MacOfAnother => "the MAC belongs to a pod of this node",
+            Self::NotItsAddress => "the pod does not have this address",
+            Self::NotItsMac => "the pod does not have this MAC",
+            Self::RouterAdvertisement => "a pod advertises no router",
+            Self::Redirect => "a pod redirects nobody",
+            Self::PriorityTag => "a receiver strips a tag with VLAN id 0",
+            Self::KindOfFrame => {
+                "an isolated pod sends and gets untagged IPv4, IPv6 and ARP frames only"
+            }
+            Self::UnreportedAddress => "an isolated pod gets packets to its own addresses only",
+            Self::Tunnel => "only nodes send to a node's tunnel",
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! The comparison of the binding: all hooks but the one where policies decide.
+//!
+//! In: what the specification binds, and the tables. Out: frames and packets on which
+//! the two differ.
+//! Never: a sample. Rules see a packet through equality alone: is this interface, MAC
+//! and address in that set. So values fall into few kinds, and one value of each kind
+//! stands for all of its kind.
+//!
+//! | module | output |
+//! |---|---|
+//! | `looks` | what the rules of a hook look at |
+//! | `classes` | for an interface, one value of each kind |
+//! | `packets` | all combinations of these |
+//! | `said` | what the specification says of a packet |
+//! | `walk` | what the rules do with it |
+//!
+//! Two interfaces with values of the same kinds are tried once.
+
+mod classes;
+mod looks;
+mod packets;
+pub(crate) mod said;
+mod walk;
+
+use std::collections::{BTreeMap, HashMap};
+
+use policy::spec::binding::Binding;
+use policy::spec::refusal::Refusal;
+use ruleset::simulator::{Outcome, Packet, RulePosition};
+use ruleset::{Hook, Ruleset, TableFamily, text};
+
+use crate::error::VerifyError;
+use crate::report::{Bound, BoundDifference};
+use classes::{Classes, Representatives, Shape, Way};
+use looks::{Looks, Part};
+use packets::Bodies;
+use walk::Walk;
+
+/// How a packet is judged wrongly.
+type Fault = (Option<Refusal>, Option<RulePosition>);
+
+/// The hooks of a table.
+const HOOKS: [Hook; 4] = [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Postrouting];
+
+/// Compares the binding in these tables.
+pub(crate) fn compare(
+    binding: &Binding<'_>,
+    tables: [&Ruleset; 2],
+) -> Result<(Bound, Vec<BoundDifference>), VerifyError> {
+    let ports = &binding.network.ports;
+    let mut counts = Bound {
+        ports: ports.len(),
+        addresses: ports.values().map(|port| port.addresses.len()).sum(),
+        ..Bound::default()
+    };
+    let mut differences = Vec::new();
+    for table in tables {
+        for hook in HOOKS {
+            let unspecified = !is_specified(table.family, hook);
+            // `proof` compares the hook where policies decide.
+            let forward = (table.family, hook) == (TableFamily::Inet, Hook::Forward);
+            if forward || (unspecified && walk::bases(table, hook).is_empty()) {
+                continue;
+            }
+            let looks = Looks::new(table, hook);
+            let place = Place {
+                binding,
+                table,
+                hook,
+                classes: Classes::new(binding, &looks),
+                bodies: Bodies::new(&looks, table.family, binding.network),
+            };
+            let (cases, found) = place.compare(&looks)?;
+            counts.cases += cases;
+            differences.extend(found);
+        }
+    }
+    Ok((counts, differences))
+}
+
+fn is_specified(family: TableFamily, hook: Hook) -> bool {
+    match (family, hook) {
+        (TableFamily::Bridge, Hook::Prerouting | Hook::Postrouting)
+        | (TableFamily::Inet, Hook::Prerouting | Hook::Input) => true,
+        (TableFamily::Bridge, Hook::Input | Hook::Forward)
+        | (TableFamily::Inet, Hook::Forward | Hook::Postrouting) => false,
+    }
+}
+
+/// One hook of one table.
+struct Place<'l, 'a> {
+    binding: &'a Binding<'a>,
+    table: &'a Ruleset,
+    hook: Hook,
+    classes: Classes<'a>,
+    bodies: Bodies<'l, 'a>,
+}
+
+impl<'a> Place<'_, 'a> {
+    fn compare(&self, looks: &Looks<'a>) -> Result<(usize, Vec<BoundDifference>), VerifyError> {
+        let mut found: BTreeMap<Fault, BoundDifference> = BTreeMap::new();
+        let mut known: HashMap<Shape<'a>, (usize, Vec<Fault>)> = HashMap::new();
+        let mut cases = 0;
+        for way in self.ways(looks) {
+            let values = self.classes.on(way);
+            if let Some((tried, faults)) = known.get(&values.shape) {
+                cases += tried;
+                for fault in faults {
+                    found.entry(fault.clone()).and_modify(|first| first.alike += 1);
+                }
+                continue;
+            }
+            let (tried, here) = self.on(way, &values)?;
+            cases += tried;
+            known.insert(values.shape, (tried, here.keys().cloned().collect()));
+            for (fault, difference) in here {
+                found.entry(fault).and_modify(|first| first.alike += 1).or_insert(difference);
+            }
+        }
+        Ok((cases, found.into_values().collect()))
+    }
+
+    /// The interfaces to try, those that nobody looks at left out.
+    fn ways(&self, looks: &Looks<'_>) -> Vec<Way> {
+        let all: Vec<u32> = self.classes.interfaces.iter().copied().collect();
+        let of = |part, there: bool| match (there, looks.has(part)) {
+            (false, _) => vec![0],
+            (true, true) => all.clone(),
+            (true, false) => all.last().copied().into_iter().collect(),
+        };
+        let bridge = self.table.family == TableFamily::Bridge;
+        // Where a frame leaves a bridge, nobody knows where it came in
+        // (`br_forward_finish`, net/bridge/br_forward.c). Before routing, nobody
+        // knows where it goes.
+        let (input, output) = match self.hook {
+            Hook::Prerouting | Hook::Input => (true, false),
+            Hook::Forward => (true, true),
+            Hook::Postrouting => (!bridge, true),
+        };
+        let (inputs, outputs) = (of(Part::In, input), of(Part::Out, output));
+        let way = |input, output| match self.hook {
+            Hook::Prerouting | Hook::Input => Way { input, output, by: input },
+            Hook::Forward | Hook::Postrouting => Way { input, output, by: output },
+        };
+        let each =
+            |input: &u32| outputs.iter().map(|output| way(*input, *output)).collect::<Vec<_>>();
+        inputs.iter().flat_map(each).collect()
+    }
+
+    /// Tries all packets of a way.
+    fn on(
+        &self,
+        way: Way,
+        values: &Representatives<'_>,
+    ) -> Result<(usize, BTreeMap<Fault, BoundDifference>), VerifyError> {
+        let walk = Walk::new(self.table);
+        let mut found = BTreeMap::new();
+        let packets = self.bodies.on(way, values);
+        for packet in &packets {
+            let said = said::said(self.binding, (self.table.family, self.hook), packet).err();
+            let (got, rule) = walk.at(self.hook, packet)?;
+            if said.is_some() == (got == Outcome::Drop) {
+                continue;
+            }
+            let fault = (said, rule);
+            if !found.contains_key(&fault) {
+                let difference = self.difference(packet, &fault, got);
+                found.insert(fault, difference);
+            }
+        }
+        Ok((packets.len(), found))
+    }
+
+    fn difference(
+        &self,
+        packet: &Packet,
+        (refusal, place): &Fault,
+        got: Outcome,
+    ) -> BoundDifference {
+        let by = said::by(self.hook, packet);
+        let rule = place.as_ref().and_then(|place| {
+            let rule = self.table.chains.get(&place.chain)?.rules.get(place.rule)?;
+            Some(text::rule(self.table.family, rule))
+        });
+        BoundDifference {
+            table: self.table.family,
+            hook: self.hook,
+            packet: *packet,
+            interface: by,
+            pod: self.binding.network.ports.get(&by).map(|port| port.pod.clone()),
+            refusal: *refusal,
+            got,
+            place: place.clone(),
+            rule,
+            alike: 0,
+        }
+    }
+}
