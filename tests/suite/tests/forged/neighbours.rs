@@ -75,6 +75,20 @@ pub const ATTACKS: &[Attack] = &[
         ..BASE
     },
     Attack {
+        name: "frame with the victim's MAC, to LLDP's group",
+        cases: ONE,
+        ways: TO_NEIGHBOUR,
+        run: |t| taken(t, Cover::Group(0x0e)),
+        ..BASE
+    },
+    Attack {
+        name: "frame with the victim's MAC, to another group of bridges",
+        cases: ONE,
+        ways: TO_NEIGHBOUR,
+        run: |t| taken(t, Cover::Group(0x03)),
+        ..BASE
+    },
+    Attack {
         name: "ARP reply: the victim is here",
         run: |t| arped(t, true, t.arena.mac(t.from)?, victim4(t)?),
         ..BASE
@@ -252,16 +266,23 @@ enum Cover {
     Vlan,
     Whole,
     V6,
+    /// To a group that bridges do not forward (IEEE 802.1Q, table 8-1).
+    Group(u8),
 }
 
 /// The bridge learns the victim's place from the frame. A friend's packet to the
 /// victim then comes to the attacker.
 fn taken(t: &Try<'_>, cover: Cover) -> Result<bool> {
-    let (mac, own, to) = (t.arena.mac(t.to)?, t.source()?, t.arena.gateway(t.from)?);
+    let (mac, own) = (t.arena.mac(t.to)?, t.source()?);
+    let mut to = t.arena.gateway(t.from)?;
     let gateway = t.arena.gateway_address(0, false);
     let packet = udp(t.fresh(own), t.fresh(gateway), &marker()).to_bytes();
     let (types, payload): (&[u8], _) = match cover {
         Cover::Packet => (&[8, 0], packet),
+        Cover::Group(number) => {
+            to = [0x01, 0x80, 0xc2, 0, 0, number];
+            (&[0x88, 0xcc], packet)
+        }
         Cover::Odd => (&[0x88, 0xb5], packet),
         Cover::Vlan => (&[0x81, 0, 0, 5, 8, 0], packet),
         Cover::Arp => (&[8, 6], arp(false, (mac, v4(own)?), ([0; 6], v4(gateway)?), marker())),
