@@ -13,6 +13,7 @@
 
 mod services;
 mod station;
+mod volley;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -29,6 +30,7 @@ use crate::scenario;
 use crate::testbed::{Endpoint, Role, Testbed};
 pub use services::{CLUSTER_IPS, NODE_PORTS, ServiceAddress, TUNNEL_PORTS};
 use station::Station;
+pub use volley::{Hits, Shot, fire};
 
 /// The block that `victim` allows: sources that no endpoint has.
 pub const ALLOWED_V4: &str = "203.0.113.0/24";
@@ -242,6 +244,10 @@ impl Arena {
     /// # Errors
     /// As [`Arena::send`].
     pub fn bytes(&self, from: &str, way: Way, to: &str, packet: &[u8]) -> Result<()> {
+        self.send(from, &self.framed(from, way, to, packet)?)
+    }
+
+    fn framed(&self, from: &str, way: Way, to: &str, packet: &[u8]) -> Result<Vec<u8>> {
         let destination = match way {
             Way::Gateway => self.gateway(from)?,
             Way::Neighbour => self.mac(to)?,
@@ -249,7 +255,53 @@ impl Arena {
         };
         let v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
         let types = if v6 { forge::EtherTypes::V6 } else { forge::EtherTypes::V4 };
-        self.send(from, &forge::frame(destination, self.mac(from)?, types.0, packet))
+        Ok(forge::frame(destination, self.mac(from)?, types.0, packet))
+    }
+
+    /// An IP packet that [`fire`] sends again and again, as [`Arena::packet`] does.
+    ///
+    /// # Errors
+    /// When there is no such endpoint.
+    pub fn shot(
+        &self,
+        name: &str,
+        (from, way, to): (&str, Way, &str),
+        packet: &Packet,
+        marker: Marker,
+    ) -> Result<Shot> {
+        let (sender, link) = self.station(from)?.gun()?;
+        let (name, frame) = (name.to_owned(), self.framed(from, way, to, &packet.to_bytes())?);
+        Ok(Shot { name, marker, honest: false, sender, link, frame })
+    }
+
+    /// What [`fire`] counts at: a socket of its own.
+    ///
+    /// # Errors
+    /// When there is no such endpoint.
+    pub fn ear(&self, at: &str) -> Result<std::os::fd::OwnedFd> {
+        Ok(Station::at(&self.testbed, self.endpoint(at)?)?.into_ear())
+    }
+
+    /// Adds a pod to a node. It has a station from now on, and loses it with
+    /// [`Arena::remove`]. It has these addresses, and no Pod object.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn add(&mut self, name: &str, number: usize, addresses: &[IpAddr]) -> Result<()> {
+        self.testbed.add_pod(number, name, addresses)?;
+        let endpoint = self.testbed.endpoint(&format!("dev/{name}"))?;
+        let station = Station::at(&self.testbed, endpoint)?;
+        self.stations.insert(name.to_owned(), station);
+        Ok(())
+    }
+
+    /// Removes a pod that was added, with its interface.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        self.stations.remove(name).context("a station")?;
+        self.testbed.remove_pod(&format!("dev/{name}"))
     }
 
     /// Sends a datagram from an ordinary socket, as a process without any

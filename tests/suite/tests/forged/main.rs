@@ -16,6 +16,7 @@
 
 mod addresses;
 mod attack;
+mod changes;
 mod claims;
 mod frames;
 mod honest;
