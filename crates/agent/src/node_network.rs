@@ -21,4 +21,4 @@ pub use schedule::{
     FIRST_RETRY, FULL_EVERY, LAST_RETRY, LOOK_SHARE, SETTLE, Schedule, Scope, Step,
 };
 pub use seen::{Given, Look};
-pub use watcher::{NodeView, NodeWatcher, look_once};
+pub use watcher::{Effort, NodeView, NodeWatcher, look_once};

@@ -14,6 +14,7 @@ mod elsewhere;
 mod error;
 mod events;
 mod fou;
+mod other_ends;
 mod peers;
 mod reader;
 mod tunnel;

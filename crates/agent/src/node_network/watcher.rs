@@ -37,6 +37,22 @@ pub trait NodeView {
 
     /// Whether it still looks.
     fn is_alive(&self) -> bool;
+
+    /// What looking took until now.
+    fn effort(&self) -> Effort {
+        Effort::default()
+    }
+}
+
+/// What looking took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effort {
+    /// How many looks there were.
+    pub looks: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    /// How long all of them took.
+    pub took: Duration,
 }
 
 /// Looks whenever something may have changed.
@@ -51,6 +67,7 @@ pub struct NodeWatcher {
 struct Shared {
     latest: Option<Arc<Look>>,
     problem: Option<String>,
+    effort: Effort,
     wanted: Arc<Wanted>,
     stop: bool,
 }
@@ -108,6 +125,10 @@ impl NodeView for NodeWatcher {
 
     fn is_alive(&self) -> bool {
         !self.thread.is_finished()
+    }
+
+    fn effort(&self) -> Effort {
+        lock(&self.shared).effort
     }
 }
 
@@ -204,21 +225,25 @@ impl Looker {
                 self.reader.read_other_ends_again(&wanted.all, &self.candidates(wanted))
             }
         };
-        match read {
+        let end = Instant::now();
+        let is_new = match read {
             Ok(links) => {
                 let is_new = self.links.as_ref() != Some(&links);
                 self.links = Some(links);
-                let is_missing = self.is_missing(wanted);
-                self.schedule.looked(scope, start, Instant::now(), is_missing);
+                self.schedule.looked(scope, start, end, self.is_missing(wanted));
                 self.publish(is_new);
                 is_new
             }
             Err(error) => {
-                self.schedule.failed(Instant::now());
+                self.schedule.failed(end);
                 self.fails(&error);
                 false
             }
-        }
+        };
+        let effort = &mut lock(&self.shared).effort;
+        effort.looks += 1;
+        effort.took += end.saturating_duration_since(start);
+        is_new
     }
 
     fn publish(&self, is_new: bool) {
@@ -231,7 +256,9 @@ impl Looker {
     }
 
     fn fails(&self, error: &LinksError) {
-        lock(&self.shared).problem = Some(error.to_string());
+        let mut shared = lock(&self.shared);
+        shared.problem = Some(error.to_string());
+        shared.effort.failures += 1;
     }
 
     /// The addresses of pods that are at a port.

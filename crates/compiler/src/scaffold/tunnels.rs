@@ -19,13 +19,12 @@
 
 use policy::Tunnel;
 use ruleset::{
-    AddressTest, BaseChain, Chain, Comment, Element, Family, Field, Hook, InterfaceField, Match,
-    Name, PortTest, Rule, Set, SetType, Transport, Verdict,
+    AddressTest, BaseChain, Chain, Comment, Family, Field, Hook, InterfaceField, Match, Name,
+    PortTest, Rule, Set, SetType, Transport, Verdict,
 };
-use std::net::IpAddr;
 
-use super::binding::{inet, interface, interfaces};
-use super::{Network, Placed, plain};
+use super::binding::{interface, interfaces};
+use super::{Network, plain};
 use crate::names::constant;
 
 /// `filter - 1`, as on the forward hook.
@@ -88,11 +87,6 @@ pub(super) fn chains(network: &Network) -> Vec<(Name, Chain)> {
 /// Sends packets to nodes to the check for tunnels.
 pub(super) fn to_node_rule(family: Family) -> Rule {
     Rule::new([is_node(Field::Destination, family)], Verdict::Jump(tunnels_chain()))
-}
-
-/// The element of a node's address.
-pub(super) fn of_node(address: IpAddr) -> Placed {
-    inet(nodes_set(Family::of(address)), Element::Address(address))
 }
 
 fn to_tunnel(tunnel: Tunnel) -> Match {

@@ -46,28 +46,9 @@ pub(super) struct OtherEnd {
     pub(super) is_readable: bool,
 }
 
-/// Reads the other ends of these pairs, which are all of their namespaces.
-pub(super) fn read(
-    client: &mut Client,
-    pairs: &[Pair],
-    wanted: &BTreeSet<IpAddr>,
-) -> Result<BTreeMap<u32, OtherEnd>, LinksError> {
-    let mut ends = BTreeMap::new();
-    for of_one in pairs.chunk_by(|one, next| one.namespace == next.namespace) {
-        read_namespace(client, of_one, wanted, &mut ends)?;
-    }
-    // After the addresses: a number that meanwhile denotes another namespace does
-    // not lead back to our port.
-    for chunk in pairs.chunks(LINKS_AT_ONCE) {
-        read_macs(client, chunk, &mut ends)?;
-    }
-    for end in ends.values_mut().filter(|end| !end.is_readable) {
-        *end = OtherEnd::default();
-    }
-    Ok(ends)
-}
-
-fn read_namespace(
+/// Reads the addresses at the other ends of these pairs, which are all of one
+/// namespace.
+pub(super) fn read_addresses(
     client: &mut Client,
     pairs: &[Pair],
     wanted: &BTreeSet<IpAddr>,
@@ -115,7 +96,24 @@ pub(super) fn addresses(
     })
 }
 
-fn read_macs(
+/// Reads the MACs at the other ends of these pairs. Other ends that do not lead
+/// back to their port are emptied: read the addresses first, so that a number of
+/// a namespace that meanwhile denotes another one is noticed.
+pub(super) fn read_macs(
+    client: &mut Client,
+    pairs: &[Pair],
+    ends: &mut BTreeMap<u32, OtherEnd>,
+) -> Result<(), LinksError> {
+    for chunk in pairs.chunks(LINKS_AT_ONCE) {
+        read_some_macs(client, chunk, ends)?;
+    }
+    for end in ends.values_mut().filter(|end| !end.is_readable) {
+        *end = OtherEnd::default();
+    }
+    Ok(())
+}
+
+fn read_some_macs(
     client: &mut Client,
     pairs: &[Pair],
     ends: &mut BTreeMap<u32, OtherEnd>,

@@ -102,7 +102,9 @@ impl LinkEvents {
     }
 
     fn poll(&self, timeout: Duration) -> Result<(), LinksError> {
-        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        // Rounded up: a wait of less than a millisecond must not become none.
+        let milliseconds = timeout.as_nanos().div_ceil(1_000_000);
+        let timeout = PollTimeout::try_from(milliseconds).unwrap_or(PollTimeout::MAX);
         let mut sources =
             [self.socket.as_fd(), self.wake.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         match poll(&mut sources, timeout) {

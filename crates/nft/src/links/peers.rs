@@ -98,3 +98,55 @@ fn repeat(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+    use crate::socket::Socket;
+
+    /// Runs `ip` in this thread's namespace. It needs root.
+    fn ip(commands: &[&str]) {
+        for command in commands {
+            let status = Command::new("ip").args(command.split(' ')).status();
+            assert!(status.unwrap().success(), "{command}");
+        }
+    }
+
+    /// The kernel takes the strict request. A bridge stands for the tunnel: not
+    /// every kernel has one without a remote.
+    #[test]
+    fn gateways_of_routes_through_the_link_are_listed() {
+        let tried = std::thread::spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            ip(&[
+                "link add one type bridge",
+                "link add other type bridge",
+                "link set one up",
+                "link set other up",
+                "addr add 192.0.2.1/24 dev one",
+                "addr add 198.51.100.1/24 dev other",
+                "addr add fd00::1/64 dev one nodad",
+                "route add 10.1.0.0/24 via 192.0.2.2 dev one onlink",
+                "route add 10.2.0.0/24 via 192.0.2.3 dev one table 77",
+                "route add 10.3.0.0/24 via 198.51.100.4 dev other",
+                "route add 10.4.0.0/24 nexthop via 192.0.2.5 dev one nexthop via 198.51.100.6",
+                "route add 10.5.0.0/24 via inet6 fd00::7 dev one",
+                "route add fd01::/64 via fd00::8 dev one",
+            ]);
+            let index = nix::net::if_::if_nametoindex("one").unwrap();
+            let mut client = Client::new(Socket::open_route(0).unwrap());
+            let mut found = BTreeSet::new();
+            gateways(&mut client, index, &mut found).unwrap();
+            gateways(&mut client, 4321, &mut found).unwrap(); // there is no such link
+            found
+        });
+        let expected = ["192.0.2.2", "192.0.2.3", "192.0.2.5", "fd00::7", "fd00::8"];
+        let expected: BTreeSet<IpAddr> =
+            expected.iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(tried.join().unwrap(), expected);
+    }
+}

@@ -1,16 +1,17 @@
 //! Reads the links of the node.
 //!
-//! In: rtnetlink. Out: [`NodeLinks`]. Never: a namespace read again that nothing
-//! suggests to have changed, in [`LinkReader::read_changes`].
+//! In: rtnetlink. Out: [`NodeLinks`]. Never: half a picture: where the kernel's
+//! lists are disturbed or refused, there is an error.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
 use super::client::{Client, Ended};
-use super::elsewhere::{self, OtherEnd, Pair};
+use super::elsewhere::{self, Pair};
 use super::error::LinksError;
 use super::fou::Fou;
+use super::other_ends::{OtherEnds, Which};
 use super::peers;
 use super::types::{Bridge, NodeLinks, Port, Tunnel};
 use super::wire::{self, Link, LinkAddress, LinkKind, ifla, rtm};
@@ -27,10 +28,7 @@ pub struct LinkReader {
     client: Client,
     fou: Fou,
     node: Node,
-    /// What was at the other ends, by port.
-    ends: BTreeMap<u32, OtherEnd>,
-    /// Where they were; sorted.
-    pairs: Vec<Pair>,
+    other_ends: OtherEnds,
     /// Where FOU and GUE listened.
     listening: BTreeSet<Tunnel>,
 }
@@ -55,22 +53,21 @@ impl LinkReader {
             client: Client::new(socket),
             fou: Fou::open()?,
             node: Node::default(),
-            ends: BTreeMap::new(),
-            pairs: Vec::new(),
+            other_ends: OtherEnds::default(),
             listening: BTreeSet::new(),
         })
     }
 
     /// Reads everything: the node's links and what is at their other ends. Of a
     /// pod's namespace with very many addresses, those in `wanted` are found in
-    /// any case.
+    /// any case. A namespace that takes long is read more rarely.
     ///
     /// # Errors
     /// See [`LinksError`].
     pub fn read(&mut self, wanted: &BTreeSet<IpAddr>) -> Result<NodeLinks, LinksError> {
-        self.pairs.clear();
         self.listening = self.fou.ports()?;
-        self.read_changes(wanted, &BTreeSet::new())
+        self.read_node()?;
+        self.read_other_ends(wanted, Which::All)
     }
 
     /// Reads the node's links, and what is at the other ends of new ports and of
@@ -84,12 +81,8 @@ impl LinkReader {
         wanted: &BTreeSet<IpAddr>,
         again: &BTreeSet<u32>,
     ) -> Result<NodeLinks, LinksError> {
-        let links = self.links()?;
-        let addresses = self.own_addresses()?;
-        let tunnel_peers = peers::read(&mut self.client, &links)?;
-        self.node = Node { links, addresses, tunnel_peers };
-        self.read_other_ends(wanted, again)?;
-        Ok(self.picture())
+        self.read_node()?;
+        self.read_other_ends(wanted, Which::NewAnd(again))
     }
 
     /// Reads what is at the other ends of the ports in `again`. Everything else is
@@ -102,14 +95,31 @@ impl LinkReader {
         wanted: &BTreeSet<IpAddr>,
         again: &BTreeSet<u32>,
     ) -> Result<NodeLinks, LinksError> {
-        self.read_other_ends(wanted, again)?;
-        Ok(self.picture())
+        self.read_other_ends(wanted, Which::NewAnd(again))
     }
 
     /// How many requests were sent since the socket was opened.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.client.requests + self.fou.requests()
+    }
+
+    fn read_node(&mut self) -> Result<(), LinksError> {
+        let links = self.links()?;
+        let addresses = self.own_addresses()?;
+        let tunnel_peers = peers::read(&mut self.client, &links)?;
+        self.node = Node { links, addresses, tunnel_peers };
+        Ok(())
+    }
+
+    fn read_other_ends(
+        &mut self,
+        wanted: &BTreeSet<IpAddr>,
+        which: Which<'_>,
+    ) -> Result<NodeLinks, LinksError> {
+        let pairs = pairs(&self.node.links);
+        self.other_ends.read(&mut self.client, pairs, wanted, which)?;
+        Ok(self.picture())
     }
 
     fn links(&mut self) -> Result<Vec<Link>, LinksError> {
@@ -144,34 +154,6 @@ impl LinkReader {
         Err(LinksError::KeepChanging(ATTEMPTS))
     }
 
-    /// A namespace is read again if a port into it came, went, is in `again`, or
-    /// could not be read.
-    fn read_other_ends(
-        &mut self,
-        wanted: &BTreeSet<IpAddr>,
-        again: &BTreeSet<u32>,
-    ) -> Result<(), LinksError> {
-        let pairs = pairs(&self.node.links);
-        let before = std::mem::take(&mut self.pairs);
-        let before: BTreeMap<i32, &[Pair]> = by_namespace(&before).collect();
-        let is_known = |pair: &Pair| {
-            let end = self.ends.get(&pair.port);
-            end.is_some_and(|end| end.is_readable) && !again.contains(&pair.port)
-        };
-        let changed: Vec<Pair> = by_namespace(&pairs)
-            .filter(|(namespace, now)| {
-                before.get(namespace) != Some(now) || !now.iter().all(is_known)
-            })
-            .flat_map(|(_, now)| now.iter().copied())
-            .collect();
-        let read = elsewhere::read(&mut self.client, &changed, wanted)?;
-        let present: BTreeSet<u32> = pairs.iter().map(|pair| pair.port).collect();
-        self.ends.retain(|port, _| present.contains(port));
-        self.ends.extend(read);
-        self.pairs = pairs;
-        Ok(())
-    }
-
     fn picture(&self) -> NodeLinks {
         let Node { links, addresses, tunnel_peers } = &self.node;
         let is_bridge: BTreeSet<u32> = links
@@ -200,7 +182,7 @@ impl LinkReader {
     }
 
     fn port(&self, link: &Link, is_bridge: &BTreeSet<u32>) -> Port {
-        let end = self.ends.get(&link.index).cloned().unwrap_or_default();
+        let end = self.other_ends.of(link.index);
         Port {
             index: link.index,
             name: link.name.clone(),
@@ -246,11 +228,6 @@ fn pairs(links: &[Link]) -> Vec<Pair> {
 fn pair(link: &Link) -> Option<Pair> {
     let namespace = link.link_namespace.filter(|_| link.kind == LinkKind::Pair)?;
     Some(Pair { namespace, port: link.index, other: link.link? })
-}
-
-fn by_namespace(pairs: &[Pair]) -> impl Iterator<Item = (i32, &[Pair])> {
-    let of_one = pairs.chunk_by(|one, next| one.namespace == next.namespace);
-    of_one.filter_map(|of_one| Some((of_one.first()?.namespace, of_one)))
 }
 
 fn is_whole(ended: Ended) -> Result<bool, LinksError> {

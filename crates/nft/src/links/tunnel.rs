@@ -87,6 +87,9 @@ mod attribute {
 /// (IFLA_IPTUN_PROTO). With FOU or GUE below them they send to a port at which
 /// the other end listens; usually both ends use the same one. What listens here
 /// is listed by family `fou`, without a link.
+///
+/// Not seen: L2TP (`l2tp_eth` links have no kind), AMT, and programs that unwrap
+/// packets themselves, but for flannel.
 pub(super) fn read(kind: &str, name: &str, data: &[u8]) -> Result<Option<TunnelLink>, Garbled> {
     use attribute as a;
     Ok(Some(match kind {

@@ -3,6 +3,7 @@
 //! program. Without these they fail.
 
 mod bed;
+mod churn;
 mod events;
 mod ports;
 mod rights;

@@ -13,14 +13,15 @@ const CAPABILITIES: &str = "NFTPOL_TEST_CAPABILITIES";
 fn run_with(node: &Namespace, capabilities: &str) {
     let set = if capabilities.is_empty() { "-all".into() } else { format!("-all,{capabilities}") };
     let program = std::env::current_exe().expect("this program");
-    let status = Command::new("nsenter")
+    let output = Command::new("nsenter")
         .args([&format!("--net={}", node.path), "setpriv", "--inh-caps=-all"])
         .arg(format!("--bounding-set={set}"))
         .arg(program)
         .args(["--exact", "rights::net_admin_alone_is_enough", "--nocapture"])
         .env(CAPABILITIES, capabilities)
-        .status();
-    assert!(status.expect("nsenter(1), setpriv(1)").success(), "with {capabilities:?}");
+        .output()
+        .expect("nsenter(1), setpriv(1)");
+    assert!(output.status.success(), "with {capabilities:?}: {output:?}");
 }
 
 /// The test, and, in the processes that it starts, what they try.

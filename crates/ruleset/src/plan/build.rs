@@ -125,7 +125,7 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// finds the first and may look for the second.
     fn bind(&mut self) {
         let delta = self.delta;
-        for (name, change) in &delta.bindings {
+        for (name, change) in delta.permits.iter().chain(&delta.bindings) {
             self.batches.add_elements(name, change);
         }
         self.batches.commit();
@@ -135,27 +135,33 @@ impl<'d, 'a> Builder<'d, 'a> {
             self.batches.rules(name, rules);
         }
         self.batches.commit();
-        for (name, change) in &delta.guards {
-            self.batches.add_elements(name, change);
+        for sets in [&delta.guards, &delta.bans] {
+            for (name, change) in sets {
+                self.batches.add_elements(name, change);
+            }
+            self.batches.commit();
         }
-        self.batches.commit();
     }
 
     /// The reverse of [`Self::bind`].
     fn unbind(&mut self) {
         let delta = self.delta;
-        for (name, change) in &delta.guards {
-            self.batches.delete_elements(name, change);
+        for sets in [&delta.bans, &delta.guards] {
+            for (name, change) in sets {
+                self.batches.delete_elements(name, change);
+            }
+            self.batches.commit();
         }
-        self.batches.commit();
         let bases = || delta.gone_bases.iter().copied();
         self.batches.together(bases().map(|name| Op::FlushChain(name.clone())));
         self.batches.together(bases().map(|name| Op::DeleteChain(name.clone())));
         self.batches.commit();
-        for (name, change) in &delta.bindings {
-            self.batches.delete_elements(name, change);
+        for sets in [&delta.bindings, &delta.permits] {
+            for (name, change) in sets {
+                self.batches.delete_elements(name, change);
+            }
+            self.batches.commit();
         }
-        self.batches.commit();
     }
 
     fn take(&mut self, steps: &Steps<'a>) {

@@ -120,6 +120,23 @@ fn a_pair_into_another_namespace_is_read() {
     assert_eq!(link(&first(&veth())), Ok(expected));
 }
 
+/// `netkit_get_iflink` and `netkit_get_link_net` (drivers/net/netkit.c, Linux
+/// 6.18) answer as veth's do. In L3 mode it has no MAC.
+#[test]
+fn netkit_is_a_pair_too() {
+    let netkit = message(rtm::NEWLINK, &IFINFOMSG, |request| {
+        request.attribute(ifla::ADDRESS, &[0; 6]);
+        request.attribute(ifla::LINK, &2u32.to_ne_bytes());
+        request.attribute(ifla::LINK_NETNSID, &0i32.to_ne_bytes());
+        request.nested(ifla::LINKINFO, |request| {
+            request.attribute(ifla::INFO_KIND, b"netkit\0");
+            request.nested(ifla::INFO_DATA, |request| request.attribute(2, &[0; 4]));
+        });
+    });
+    let read = link(&first(&netkit)).unwrap();
+    assert_eq!((read.kind, read.link_namespace), (LinkKind::Pair, Some(0)));
+}
+
 #[test]
 fn tunnels_and_bridges_are_read() {
     let tunnel = link(&first(&ipip())).unwrap();
