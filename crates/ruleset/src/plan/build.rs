@@ -1,10 +1,10 @@
 //! Writes the batches, phase by phase.
 
 use super::batches::{Batches, RULE_WEIGHT, elements};
-use super::delta::{Delta, Switch};
+use super::delta::{Delta, ElementChange, Switch};
 use super::sides::SetOrder;
 use super::steps::{Move, Steps};
-use crate::{Batch, Chain, Name, Op, Rule, VerdictMap};
+use crate::{Batch, Chain, KeyShape, Name, Op, Rule, SetType, VerdictMap};
 
 /// Collects batches.
 pub(super) struct Builder<'d, 'a> {
@@ -123,6 +123,10 @@ impl<'d, 'a> Builder<'d, 'a> {
 
     /// What lets packets pass comes first, then what stops others. A new base chain
     /// finds the first and may look for the second.
+    ///
+    /// Of what stops, the sets of interfaces come first. They lead a port's packets to
+    /// rules of their own, before other rules ask whose MAC or address a packet has.
+    /// A packet of a new port that misses the first must not meet the second.
     fn bind(&mut self) {
         let delta = self.delta;
         for (name, change) in &delta.bindings {
@@ -135,10 +139,13 @@ impl<'d, 'a> Builder<'d, 'a> {
             self.batches.rules(name, rules);
         }
         self.batches.commit();
-        for (name, change) in &delta.guards {
-            self.batches.add_elements(name, change);
+        for of_interfaces in [true, false] {
+            let guards = delta.guards.iter();
+            for (name, change) in guards.filter(|(_, one)| is_of_interfaces(one) == of_interfaces) {
+                self.batches.add_elements(name, change);
+            }
+            self.batches.commit();
         }
-        self.batches.commit();
     }
 
     /// The reverse of [`Self::bind`].
@@ -231,4 +238,9 @@ impl<'d, 'a> Builder<'d, 'a> {
     fn new_rules(&self, chain: &Name) -> &'a [Rule] {
         self.delta.new.chains.get(chain).map_or(&[], |chain| &chain.rules)
     }
+}
+
+/// Whether the elements are interfaces and nothing else.
+const fn is_of_interfaces(change: &ElementChange<'_>) -> bool {
+    matches!(change.set_type, SetType::Key(KeyShape { interface: true, mac: false, address: None }))
 }
