@@ -16,6 +16,9 @@
 //! | what is its MAC? | the one it had when it was first bound, while that lives; of two ports of a bridge, or a port and its bridge, that have the same, one has none |
 //! | which link-local addresses are its own? | the one made from its MAC, and others that no other port of the bridge had first |
 //!
+//! Ports of a bridge that filters VLANs are not bound: the node's end of a VLAN is
+//! another device than the bridge, and the bridge tags what it passes on.
+//!
 //! What is reported by nobody is bound to nobody: bridges' addresses, and what a
 //! pod gives to itself.
 
@@ -83,7 +86,11 @@ pub fn resolve<'a>(
             addresses: reported.chain(own).collect(),
         })
     };
+    let filters = |bridge: &InterfaceIndex| {
+        view.bridges.get(bridge).is_some_and(|bridge| bridge.vlan_filtering)
+    };
     let bound = macs.bound.keys().filter_map(|index| Some((*index, port(index)?)));
+    let bound = bound.filter(|(_, port)| !port.bridge.as_ref().is_some_and(filters));
     let mut network = NodeNetwork {
         ports: bound.collect(),
         bridges: imbl::OrdMap::new(),

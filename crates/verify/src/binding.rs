@@ -20,6 +20,8 @@ mod classes;
 mod looks;
 mod packets;
 pub(crate) mod said;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,12 +29,12 @@ use std::collections::{BTreeMap, HashMap};
 use policy::spec::binding::Binding;
 use policy::spec::refusal::Refusal;
 use ruleset::simulator::{Outcome, Packet, RulePosition};
-use ruleset::{Hook, Ruleset, TableFamily, text};
+use ruleset::{Hook, Name, Ruleset, TableFamily, text};
 
 use crate::error::VerifyError;
 use crate::report::{Bound, BoundDifference};
 use classes::{Classes, Representatives, Shape, Way};
-use looks::{Looks, Part};
+use looks::{Looks, Part, Parts};
 use packets::Bodies;
 use walk::Walk;
 
@@ -88,15 +90,15 @@ fn is_specified(family: TableFamily, hook: Hook) -> bool {
 }
 
 /// One hook of one table.
-struct Place<'l, 'a> {
+struct Place<'a> {
     binding: &'a Binding<'a>,
     table: &'a Ruleset,
     hook: Hook,
     classes: Classes<'a>,
-    bodies: Bodies<'l, 'a>,
+    bodies: Bodies,
 }
 
-impl<'a> Place<'_, 'a> {
+impl<'a> Place<'a> {
     fn compare(&self, looks: &Looks<'a>) -> Result<(usize, Vec<BoundDifference>), VerifyError> {
         let mut found: BTreeMap<Fault, BoundDifference> = BTreeMap::new();
         let mut known: HashMap<Shape<'a>, (usize, Vec<Fault>)> = HashMap::new();
@@ -123,7 +125,7 @@ impl<'a> Place<'_, 'a> {
     /// The interfaces to try, those that nobody looks at left out.
     fn ways(&self, looks: &Looks<'_>) -> Vec<Way> {
         let all: Vec<u32> = self.classes.interfaces.iter().copied().collect();
-        let of = |part, there: bool| match (there, looks.has(part)) {
+        let of = |part, there: bool| match (there, looks.interfaces.has(part)) {
             (false, _) => vec![0],
             (true, true) => all.clone(),
             (true, false) => all.last().copied().into_iter().collect(),
@@ -147,28 +149,43 @@ impl<'a> Place<'_, 'a> {
         inputs.iter().flat_map(each).collect()
     }
 
-    /// Tries all packets of a way.
+    /// Tries all packets of a way. Each starts with any values. Where rules or
+    /// specification look at a part that was not chosen yet, all its values are
+    /// tried. What nobody looks at decides nothing.
     fn on(
         &self,
         way: Way,
         values: &Representatives<'_>,
     ) -> Result<(usize, BTreeMap<Fault, BoundDifference>), VerifyError> {
         let walk = Walk::new(self.table);
+        let place = (self.table.family, self.hook);
         let mut found = BTreeMap::new();
-        let packets = self.bodies.on(way, values);
-        for packet in &packets {
-            let said = said::said(self.binding, (self.table.family, self.hook), packet).err();
-            let (got, rule) = walk.at(self.hook, packet)?;
-            if said.is_some() == (got == Outcome::Drop) {
+        let mut cases = 0;
+        let nothing = Parts::default();
+        let mut waiting: Vec<(Packet, Parts)> =
+            self.bodies.on(way).map(|packet| (packet, nothing)).collect();
+        while let Some((packet, mut chosen)) = waiting.pop() {
+            let met = walk.at(self.hook, &packet)?;
+            let looked = met.looked.union(said::looked(place, &packet));
+            if let Some(part) = looked.beyond(chosen) {
+                chosen.insert(part);
+                let more = self.bodies.with(&packet, part, values, self.table.family);
+                waiting.extend(more.into_iter().map(|packet| (packet, chosen)));
                 continue;
             }
-            let fault = (said, rule);
+            cases += 1;
+            let said = said::said(self.binding, place, &packet).err();
+            if said.is_some() == (met.outcome == Outcome::Drop) {
+                continue;
+            }
+            let at = |(chain, rule): (&Name, usize)| RulePosition { chain: chain.clone(), rule };
+            let fault = (said, met.decided.map(at));
             if !found.contains_key(&fault) {
-                let difference = self.difference(packet, &fault, got);
+                let difference = self.difference(&packet, &fault, met.outcome);
                 found.insert(fault, difference);
             }
         }
-        Ok((packets.len(), found))
+        Ok((cases, found))
     }
 
     fn difference(

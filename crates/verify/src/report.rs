@@ -105,6 +105,12 @@ impl Report {
     pub fn is_equal(&self) -> bool {
         self.differences.is_empty() && self.bound_differences.is_empty()
     }
+
+    /// All differences, for people: several lines each.
+    pub fn ways(&self) -> impl Iterator<Item = String> {
+        let judged = self.differences.iter().map(ToString::to_string);
+        judged.chain(self.bound_differences.iter().map(ToString::to_string))
+    }
 }
 
 impl fmt::Display for Counts {

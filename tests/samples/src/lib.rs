@@ -9,6 +9,7 @@
 //! | [`large`] | the large clusters that the tools measure, always the same |
 //! | [`from_scratch`] | what a snapshot compiles to, computed without the engine, for property tests |
 //! | [`crowd`] | one namespace of many pods whose policies use port names |
+//! | [`frames`] | frames on a network, and what the specification of the binding says of them |
 //! | [`judge`] | what one node must do with a packet, according to the specification |
 //! | [`scratch`] | a folder for one test |
 //!
@@ -16,6 +17,7 @@
 
 pub mod crowd;
 pub mod fixtures;
+pub mod frames;
 pub mod from_scratch;
 pub mod judge;
 pub mod large;

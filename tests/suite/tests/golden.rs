@@ -9,16 +9,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use compiler::Options;
+use compiler::{Compiled, Options};
 use nft::Kernel;
 use nix::sched::{CloneFlags, unshare};
-use policy::Snapshot;
+use policy::{
+    BoundBridge, BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Snapshot, Tunnel,
+    TunnelSources,
+};
+use proptest::option;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use ruleset::plan::plan;
 use ruleset::{Ruleset, TableId, text};
-use samples::from_scratch::compiled;
+use samples::from_scratch::compiled_on;
 use samples::{fixtures, random};
+use std::net::IpAddr;
 use watcher::Store;
 use watcher::files::{self, Validation};
 
@@ -33,14 +38,48 @@ fn snapshot(file: &Path) -> Snapshot {
     store.snapshot().clone()
 }
 
-fn table(snapshot: &Snapshot) -> Ruleset {
+fn compiled(snapshot: &Snapshot, network: &NodeNetwork) -> Compiled {
     let options = Options { node: Some("n1".to_owned()), ..Options::default() };
-    compiled(snapshot, &options).ruleset
+    compiled_on(snapshot, network, &options)
 }
 
+/// The golden files with their tables.
 fn cases() -> Vec<(PathBuf, Ruleset)> {
-    let files = fixtures::files("golden").unwrap();
-    files.into_iter().map(|(path, _)| (path.clone(), table(&snapshot(&path)))).collect()
+    let files = fixtures::files("golden").unwrap().into_iter();
+    let unbound = |(path, _): (PathBuf, String)| {
+        let table = compiled(&snapshot(&path), &NodeNetwork::default()).ruleset;
+        (path.with_extension("nft"), table)
+    };
+    let directory = fixtures::directory("golden");
+    let bound = compiled(&snapshot(&directory.join("deny-all-ingress.yaml")), &network());
+    let bound = [("bound.nft", bound.ruleset), ("bound-bridge.nft", bound.bridge.unwrap())];
+    files.map(unbound).chain(bound.map(|(name, table)| (directory.join(name), table))).collect()
+}
+
+/// One isolated pod is routed, the other one is on a bridge, and there are tunnels.
+fn network() -> NodeNetwork {
+    let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+    let port = |pod: &str, bridge, last, own: &[&str]| BoundPort {
+        pod: ObjectKey::new("dev", pod),
+        bridge,
+        mac: Mac([2, 0, 0, 0, 0, last]),
+        addresses: addresses(own),
+    };
+    let bridge = InterfaceIndex(3);
+    let routed = port("myapp", None, 7, &["10.244.1.2", "fd00:1::2", "fe80::ff:fe00:7"]);
+    let bridged = port("other", Some(bridge), 9, &["10.244.1.3", "fd00:1::3", "fe80::ff:fe00:9"]);
+    let own = BoundBridge {
+        mac: Mac([2, 0, 0, 0, 0, 3]),
+        addresses: addresses(&["10.244.1.1", "fd00:1::1", "fe80::ff:fe00:3"]),
+        only_pods: true,
+    };
+    NodeNetwork {
+        ports: [(InterfaceIndex(7), routed), (InterfaceIndex(9), bridged)].into_iter().collect(),
+        bridges: [(bridge, own)].into_iter().collect(),
+        tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect(),
+        tunnel_peers: ["192.0.2.7".parse::<IpAddr>().unwrap()].into_iter().collect(),
+        tunnel_sources: TunnelSources::Nodes,
+    }
 }
 
 /// Runs the test in a network namespace of its own.
@@ -83,8 +122,7 @@ fn assert_same(seen: &Ruleset, expected: &Ruleset, what: &str) {
 
 #[test]
 fn rulesets_are_as_in_the_golden_files() {
-    for (path, table) in cases() {
-        let golden = path.with_extension("nft");
+    for (golden, table) in cases() {
         let text = text::ruleset(&table);
         if std::env::var_os(BLESS).is_some() {
             fs::write(&golden, &text).unwrap();
@@ -124,13 +162,24 @@ fn a_kernel_that_went_through_changes_has_what_compiling_anew_says() {
     alone(|| {
         let mut runner = TestRunner::deterministic();
         let mut kernel = Kernel::open().unwrap();
-        let mut live: Option<Ruleset> = None;
+        let mut live: [Option<Ruleset>; 2] = [None, None];
         for step in 0..CLUSTERS {
-            let cluster = random::snapshot().new_tree(&mut runner).unwrap().current();
-            let target = table(&cluster);
-            send(&mut kernel, live.as_ref(), &target);
-            assert_same(&read_back(&mut kernel, &target.id()), &target, &format!("step {step}"));
-            live = Some(target);
+            let states = (random::snapshot(), option::of(random::wiring()));
+            let (cluster, wiring) = states.new_tree(&mut runner).unwrap().current();
+            let network = wiring.map(|wiring| wiring.network(&cluster, Some("n1")));
+            let compiled = compiled(&cluster, &network.unwrap_or_default());
+            for (live, target) in live.iter_mut().zip([Some(compiled.ruleset), compiled.bridge]) {
+                match (&live, &target) {
+                    (_, Some(target)) => {
+                        send(&mut kernel, live.as_ref(), target);
+                        let seen = read_back(&mut kernel, &target.id());
+                        assert_same(&seen, target, &format!("step {step}"));
+                    }
+                    (Some(old), None) => drop(kernel.delete_table(&old.id()).unwrap()),
+                    (None, None) => {}
+                }
+                *live = target;
+            }
         }
     });
 }

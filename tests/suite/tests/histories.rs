@@ -16,7 +16,7 @@ use compiler::{Options, scaffold};
 use netbed::fire::say;
 use netbed::net::Namespace;
 use nft::Kernel;
-use policy::Snapshot;
+use policy::{NodeNetwork, Snapshot};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
@@ -119,19 +119,14 @@ impl Node {
             bail!("the kernel's table is not what was sent; missing: {missing:#?}");
         }
         let (node, set_aside) = (Some(NODES[0].0), &outcome.set_aside);
-        let report = verify::verify(
-            cluster.snapshot(),
-            node,
-            set_aside,
-            &policy::NodeNetwork::default(),
-            &dump.ruleset,
-            None,
-        )?;
+        let network = NodeNetwork::default();
+        let report =
+            verify::verify(cluster.snapshot(), node, set_aside, &network, &dump.ruleset, None)?;
         let wrong = report.differences.first();
         ensure!(wrong.is_none(), "{}", wrong.map(ToString::to_string).unwrap_or_default());
         self.counts.syncs += 1;
-        self.counts.batches += outcome.batches();
-        self.counts.operations += outcome.operations();
+        self.counts.batches += outcome.batches;
+        self.counts.operations += outcome.operations;
         self.counts.addresses += report.counts.addresses;
         Ok(())
     }

@@ -4,15 +4,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use compiler::Options;
+use compiler::{Compiled, Options};
+use policy::spec::binding::{Binding, isolated_pods, nodes};
 use policy::spec::owners;
-use policy::{Snapshot, spec};
+use policy::{NodeNetwork, Snapshot, spec};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
-use ruleset::simulator::{Outcome, simulate};
-use ruleset::{Finish, Name, Ruleset, Verdict};
-use samples::from_scratch::compiled;
+use ruleset::simulator::{Outcome, simulate, simulate_at};
+use ruleset::{Finish, Name, Ruleset, TableFamily, Verdict};
+use samples::frames;
+use samples::from_scratch::compiled_on;
 use samples::judge::{self, NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
 use verify::{Reason, Report, verify};
@@ -26,13 +28,22 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
-fn table(snapshot: &Snapshot, node: Option<&str>) -> Ruleset {
+fn tables(snapshot: &Snapshot, network: &NodeNetwork, node: Option<&str>) -> Compiled {
     let options = Options { node: node.map(str::to_owned), ..Options::default() };
-    compiled(snapshot, &options).ruleset
+    compiled_on(snapshot, network, &options)
+}
+
+fn proved(
+    snapshot: &Snapshot,
+    network: &NodeNetwork,
+    node: Option<&str>,
+    Compiled { ruleset, bridge, .. }: &Compiled,
+) -> Report {
+    verify(snapshot, node, &BTreeSet::new(), network, ruleset, bridge.as_ref()).unwrap()
 }
 
 fn shown(report: &Report) -> String {
-    report.differences.iter().map(|one| format!("{one}\n")).collect()
+    report.ways().map(|one| format!("{one}\n")).collect()
 }
 
 /// A small mistake. Each index picks one of the objects that exist.
@@ -131,36 +142,49 @@ impl Mistake {
 }
 
 proptest! {
-    #![proptest_config(cases(500))]
+    #![proptest_config(cases(200))]
 
     #[test]
-    fn a_compiled_table_is_what_the_specification_says(snapshot in random::snapshot()) {
+    fn a_compiled_table_is_what_the_specification_says(
+        snapshot in random::snapshot(), wiring in prop::option::of(random::wiring()),
+    ) {
         for node in NODES.iter().map(|(node, _)| Some(*node)).chain([None]) {
-            let report = verify(&snapshot, node, &BTreeSet::new(), &table(&snapshot, node)).unwrap();
+            let network = wiring.as_ref().map(|wiring| wiring.network(&snapshot, node));
+            let network = network.unwrap_or_default();
+            let tables = tables(&snapshot, &network, node);
+            let report = proved(&snapshot, &network, node, &tables);
             prop_assert!(report.is_equal(), "{node:?}\n{}", shown(&report));
         }
     }
 }
 
 proptest! {
-    #![proptest_config(cases(1_000))]
+    #![proptest_config(cases(600))]
 
     /// Each packet that the report shows differs. If it shows none, no packet between
     /// the relevant addresses and ports differs.
     #[test]
     fn a_wrong_table_differs_where_it_is_said_to(
-        snapshot in random::snapshot(), mistakes in prop::collection::vec(mistake(), 1..3),
+        snapshot in random::snapshot(),
+        wiring in prop::option::of(random::wiring()),
+        mistakes in prop::collection::vec((prop::bool::weighted(0.3), mistake()), 1..3),
+        frames in prop::collection::vec(frames::any(), 100),
     ) {
         let (node, node_address) = NODES[0];
-        let mut wrong = table(&snapshot, Some(node));
-        for mistake in &mistakes {
-            mistake.make(&mut wrong);
+        let network = wiring.as_ref().map(|wiring| wiring.network(&snapshot, Some(node)));
+        let network = network.unwrap_or_default();
+        let mut wrong = tables(&snapshot, &network, Some(node));
+        for (of_frames, mistake) in &mistakes {
+            match &mut wrong.bridge {
+                Some(bridge) if *of_frames => mistake.make(bridge),
+                _ => mistake.make(&mut wrong.ruleset),
+            };
         }
+        let report = proved(&snapshot, &network, Some(node), &wrong);
         let owners = owners(&snapshot);
         let says = |packet: &spec::Packet| NodeVerdict::of(&snapshot, &owners, Some(node), packet);
-        let report = verify(&snapshot, Some(node), &BTreeSet::new(), &wrong).unwrap();
         for difference in &report.differences {
-            let seen = simulate(&wrong, &difference.packet).unwrap();
+            let seen = simulate(&wrong.ruleset, &difference.packet).unwrap();
             prop_assert_eq!(seen.outcome, difference.got, "{}", difference);
             prop_assert_eq!(&seen.decided_by, &difference.place, "{}", difference);
             prop_assert_ne!(difference.got, difference.expected, "{}", difference);
@@ -169,10 +193,22 @@ proptest! {
                 prop_assert_eq!(said, difference.expected == Outcome::Accept, "{}", difference);
             }
         }
-        if report.is_equal() {
+        let (isolated, nodes) = (isolated_pods(&snapshot, Some(node)), nodes(&snapshot, &network));
+        let binding = Binding { network: &network, isolated: &isolated, nodes: &nodes };
+        for one in &report.bound_differences {
+            let table = match one.table {
+                TableFamily::Inet => Some(&wrong.ruleset),
+                TableFamily::Bridge => wrong.bridge.as_ref(),
+            };
+            let seen = simulate_at(table.unwrap(), one.hook, &one.packet).unwrap();
+            prop_assert_eq!((seen.outcome, &seen.decided_by), (one.got, &one.place), "{}", one);
+            let said = frames::said(&binding, one.table, one.hook, &one.packet);
+            prop_assert_eq!(said, one.refusal, "{}", one);
+        }
+        if report.differences.is_empty() {
             for packet in random::packets(&[&snapshot]) {
-                if is_forwarded(node_address, &packet) {
-                    let seen = simulate(&wrong, &on_the_wire(&packet)).unwrap();
+                if is_forwarded(node_address, &packet) && binding_passes(&binding, &packet) {
+                    let seen = simulate(&wrong.ruleset, &on_the_wire(&packet)).unwrap();
                     prop_assert_eq!(
                         seen.outcome == Outcome::Accept, says(&packet).passes(),
                         "{:?}: {:?}", packet, mistakes
@@ -180,5 +216,23 @@ proptest! {
                 }
             }
         }
+        if report.bound_differences.is_empty() {
+            for (table, hook) in frames::places(&wrong) {
+                for frame in &frames {
+                    let packet = frame.at(&network, table.family, hook);
+                    let seen = simulate_at(table, hook, &packet).unwrap();
+                    let said = frames::said(&binding, table.family, hook, &packet);
+                    prop_assert_eq!(
+                        seen.outcome == Outcome::Drop, said.is_some(),
+                        "{:?} at {} {}: {:?}, {:?}", packet, table.family, hook, said, mistakes
+                    );
+                }
+            }
+        }
     }
+}
+
+/// Whether a packet of a new flow, to an interface that is no pod's, goes to no tunnel.
+fn binding_passes(binding: &Binding<'_>, packet: &spec::Packet) -> bool {
+    binding.crosses_node(&frames::ip(&on_the_wire(packet))).is_ok()
 }

@@ -80,7 +80,7 @@ pub enum BindingFinding {
         /// The MAC that it has.
         now: Mac,
     },
-    /// A bridge with pods filters VLANs: what it tags is not judged.
+    /// A bridge with pods filters VLANs: its pods are not bound.
     VlanFiltering {
         /// The bridge's name.
         bridge: String,
@@ -107,12 +107,13 @@ pub(super) fn all(
             found.extend(mac(view, held, macs, port));
         }
     }
-    let filtering = view
-        .bridges
-        .values()
-        .filter(|bridge| bridge.vlan_filtering && network.bridges.contains_key(&bridge.index));
+    let of_pods = held.pods.keys().filter_map(|index| view.ports.get(index)?.bridge);
+    let bridges: BTreeSet<InterfaceIndex> = of_pods.collect();
+    let bridges = bridges.iter().filter_map(|index| view.bridges.get(index));
     found.extend(
-        filtering.map(|bridge| BindingFinding::VlanFiltering { bridge: bridge.name.clone() }),
+        bridges
+            .filter(|bridge| bridge.vlan_filtering)
+            .map(|bridge| BindingFinding::VlanFiltering { bridge: bridge.name.clone() }),
     );
     found.sort();
     found
@@ -240,7 +241,7 @@ impl fmt::Display for BindingFinding {
                 write!(f, "its MAC changed to {now}; it stays bound to {bound}")
             }
             Self::VlanFiltering { bridge } => {
-                write!(f, "bridge {bridge} filters VLANs: frames that it tags are not judged")
+                write!(f, "bridge {bridge} filters VLANs: its pods are not bound to their ports")
             }
         }
     }

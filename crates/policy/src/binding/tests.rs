@@ -147,16 +147,17 @@ fn further_addresses_of_a_pod_are_named_on_all_its_devices() {
 }
 
 #[test]
-fn a_bridge_that_filters_vlans_is_named_if_it_has_pods() {
+fn the_pods_of_a_bridge_that_filters_vlans_are_not_bound() {
     let mut seen = seen([port(2, &[("10.0.0.2", 5)])]);
     seen.bridges[0].vlan_filtering = true;
     let other =
         SeenBridge { index: InterfaceIndex(9), name: "br9".to_owned(), ..seen.bridges[0].clone() };
     seen.bridges.push(other);
     let resolved = resolve(&seen, [&pod("a", &["10.0.0.2"])], &Claims::default());
+    assert!(resolved.network.ports.is_empty() && resolved.network.bridges.is_empty());
     assert_eq!(
         findings(&resolved),
-        ["bridge cni0 filters VLANs: frames that it tags are not judged"]
+        ["bridge cni0 filters VLANs: its pods are not bound to their ports"]
     );
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use ruleset::{
     AddressRange, AddressTest, Element, Field, Finish, Hook, InterfaceField, KeyAddress, KeyFields,
-    MacField, Match, Name, PortTest, Ruleset, Set, TableFamily, Transport, VerdictMap,
+    MacField, Match, Name, PortTest, Ruleset, Set, Transport, VerdictMap,
 };
 
 use super::walk;
@@ -29,14 +29,64 @@ pub(crate) enum Part {
     Tag,
     Ct,
     ToHost,
+    HopLimit,
     TcpFlags,
     SctpChunk,
+}
+
+/// A set of parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parts(u16);
+
+impl Parts {
+    pub fn insert(&mut self, part: Part) {
+        self.0 |= 1 << part as u16;
+    }
+
+    pub fn extend(&mut self, parts: impl IntoIterator<Item = Part>) {
+        parts.into_iter().for_each(|part| self.insert(part));
+    }
+
+    pub fn has(self, part: Part) -> bool {
+        self.0 & (1 << part as u16) != 0
+    }
+
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// One that is not in the other set.
+    pub fn beyond(self, other: Self) -> Option<Part> {
+        Part::ALL.into_iter().find(|part| self.has(*part) && !other.has(*part))
+    }
+}
+
+impl Part {
+    /// All, those first that leave less to look at.
+    const ALL: [Self; 15] = [
+        Self::In,
+        Self::Out,
+        Self::Tag,
+        Self::SourceMac,
+        Self::DestinationMac,
+        Self::ArpMac,
+        Self::ArpSender,
+        Self::Source,
+        Self::Destination,
+        Self::Target,
+        Self::Ct,
+        Self::ToHost,
+        Self::HopLimit,
+        Self::TcpFlags,
+        Self::SctpChunk,
+    ];
 }
 
 /// What the rules of a hook look at.
 #[derive(Default)]
 pub(crate) struct Looks<'a> {
-    pub parts: BTreeSet<Part>,
+    /// The interfaces that anybody asks for.
+    pub interfaces: Parts,
     pub sets: BTreeSet<(&'a Name, SetRef<'a>)>,
     pub ranges: BTreeSet<AddressRange>,
     pub protocols: BTreeSet<u8>,
@@ -78,15 +128,18 @@ impl<'a> Looks<'a> {
     /// What the rules that packets of this hook can reach look at, and what the
     /// specification looks at there.
     pub fn new(ruleset: &'a Ruleset, hook: Hook) -> Self {
-        let mut looks = Self { parts: specified(ruleset.family, hook), ..Self::default() };
+        let mut looks = Self::default();
+        looks.interfaces.insert(match hook {
+            Hook::Prerouting | Hook::Input => Part::In,
+            Hook::Forward | Hook::Postrouting => Part::Out,
+        });
         let mut waiting = walk::bases(ruleset, hook);
         let mut seen: BTreeSet<&Name> = waiting.iter().copied().collect();
         while let Some(chain) = waiting.pop().and_then(|name| ruleset.chains.get(name)) {
             for rule in &chain.rules {
                 rule.matches.iter().for_each(|one| looks.add(ruleset, one));
                 let mut next: Vec<&Name> = rule.target().into_iter().collect();
-                if let Some(Finish::Dispatch(field, _, name)) = &rule.finish {
-                    looks.parts.insert(end(*field));
+                if let Some(Finish::Dispatch(_, _, name)) = &rule.finish {
                     if let Some((name, map)) = ruleset.maps.get_key_value(name) {
                         looks.sets.insert((name, SetRef::Map(map)));
                         next.extend(map.entries.values());
@@ -99,65 +152,46 @@ impl<'a> Looks<'a> {
     }
 
     fn add(&mut self, ruleset: &'a Ruleset, condition: &'a Match) {
+        self.interfaces.extend(parts_of(condition));
+        let elements = |name| ruleset.sets.get(name).into_iter().flat_map(|set| &set.elements);
         match condition {
-            Match::CtState(_) => drop(self.parts.insert(Part::Ct)),
-            Match::NotToHost => drop(self.parts.insert(Part::ToHost)),
-            // Both families and all frames are tried everywhere.
-            Match::Family(_) | Match::EtherType(_) => {}
             Match::HopLimit(hops) => drop(self.hop_limits.insert(*hops)),
             Match::Protocol(number) | Match::NotProtocol(number) => {
                 self.protocols.insert(*number);
             }
-            Match::NotOpening => drop(self.parts.insert(Part::TcpFlags)),
-            Match::NotInit => drop(self.parts.insert(Part::SctpChunk)),
             Match::IcmpType(number) => drop(self.icmp_types.insert(*number)),
-            Match::PriorityTag(_) => drop(self.parts.insert(Part::Tag)),
-            Match::Address(field, test) => {
-                self.parts.insert(end(*field));
-                match test {
-                    AddressTest::In(range) => drop(self.ranges.insert(*range)),
-                    AddressTest::Set(_, name) => self.set(ruleset, name),
-                }
-            }
+            Match::Address(_, AddressTest::In(range)) => drop(self.ranges.insert(*range)),
             Match::Port(transport, PortTest::In(first, last)) => {
                 self.port(*transport, *first, *last);
             }
-            Match::Port(transport, PortTest::Set(name)) => {
-                let set = ruleset.sets.get(name);
-                for element in set.iter().flat_map(|set| &set.elements) {
-                    if let Element::Port(port) = element {
+            Match::Port(transport, PortTest::Set(name))
+            | Match::AddressPort(_, _, transport, name) => {
+                for element in elements(name) {
+                    if let Element::Port(port) | Element::AddressPort(_, port) = element {
                         self.port(*transport, *port, *port);
                     }
                 }
-                self.set(ruleset, name);
-            }
-            Match::AddressPort(field, _, transport, name) => {
-                self.parts.insert(end(*field));
-                let set = ruleset.sets.get(name);
-                for element in set.iter().flat_map(|set| &set.elements) {
-                    if let Element::AddressPort(_, port) = element {
-                        self.port(*transport, *port, *port);
-                    }
-                }
-                self.set(ruleset, name);
-            }
-            Match::AddressPair(_, name) => {
-                self.parts.extend([Part::Source, Part::Destination]);
-                self.set(ruleset, name);
             }
             Match::Icmpv6Type(name) => {
-                let set = ruleset.sets.get(name);
-                let types = set.iter().flat_map(|set| &set.elements).filter_map(|one| match one {
+                self.icmpv6_types.extend(elements(name).filter_map(|one| match one {
                     Element::Icmpv6Type(number) => Some(*number),
                     _ => None,
-                });
-                self.icmpv6_types.extend(types);
-                self.set(ruleset, name);
+                }));
             }
-            Match::Key(fields, name) => {
-                self.parts.extend(parts(fields));
-                self.set(ruleset, name);
-            }
+            // Their fields are varied where a packet meets them.
+            Match::CtState(_)
+            | Match::NotToHost
+            | Match::Family(_)
+            | Match::EtherType(_)
+            | Match::NotOpening
+            | Match::NotInit
+            | Match::PriorityTag(_)
+            | Match::Address(_, AddressTest::Set(..))
+            | Match::AddressPair(..)
+            | Match::Key(..) => {}
+        }
+        if let Some(name) = looked_up(condition) {
+            self.set(ruleset, name);
         }
     }
 
@@ -172,42 +206,65 @@ impl<'a> Looks<'a> {
         let cuts = [Some(0), Some(first), after].into_iter().flatten();
         self.ports.extend(cuts.map(|port| (transport, port)));
     }
+}
 
-    pub fn has(&self, part: Part) -> bool {
-        self.parts.contains(&part)
+/// The set that a match asks.
+fn looked_up(condition: &Match) -> Option<&Name> {
+    match condition {
+        Match::Address(_, AddressTest::Set(_, name))
+        | Match::Port(_, PortTest::Set(name))
+        | Match::AddressPort(_, _, _, name)
+        | Match::AddressPair(_, name)
+        | Match::Icmpv6Type(name)
+        | Match::Key(_, name) => Some(name),
+        Match::CtState(_)
+        | Match::NotToHost
+        | Match::Family(_)
+        | Match::HopLimit(_)
+        | Match::Protocol(_)
+        | Match::NotProtocol(_)
+        | Match::NotOpening
+        | Match::NotInit
+        | Match::IcmpType(_)
+        | Match::EtherType(_)
+        | Match::PriorityTag(_)
+        | Match::Address(_, AddressTest::In(_))
+        | Match::Port(_, PortTest::In(..)) => None,
     }
 }
 
-/// What the specification looks at.
-fn specified(family: TableFamily, hook: Hook) -> BTreeSet<Part> {
-    let parts: &[Part] = match (family, hook) {
-        (TableFamily::Bridge, Hook::Prerouting) => &[
-            Part::In,
-            Part::SourceMac,
-            Part::ArpMac,
-            Part::ArpSender,
-            Part::Source,
-            Part::Target,
-            Part::Tag,
-        ],
-        (TableFamily::Bridge, Hook::Postrouting) => {
-            &[Part::Out, Part::DestinationMac, Part::Destination, Part::Tag]
-        }
-        (TableFamily::Inet, Hook::Prerouting | Hook::Input) => &[Part::In, Part::Source],
-        (TableFamily::Bridge, Hook::Input | Hook::Forward)
-        | (TableFamily::Inet, Hook::Forward | Hook::Postrouting) => &[],
+/// The fields that a match reads. Protocols, ports and types are varied for all
+/// packets, so they are none of these.
+pub(crate) fn parts_of(condition: &Match) -> impl Iterator<Item = Part> + use<> {
+    let parts = match condition {
+        Match::CtState(_) => [Some(Part::Ct), None, None],
+        Match::NotToHost => [Some(Part::ToHost), None, None],
+        Match::HopLimit(_) => [Some(Part::HopLimit), None, None],
+        Match::NotOpening => [Some(Part::TcpFlags), None, None],
+        Match::NotInit => [Some(Part::SctpChunk), None, None],
+        Match::PriorityTag(_) | Match::EtherType(_) => [Some(Part::Tag), None, None],
+        Match::Address(field, _) | Match::AddressPort(field, ..) => [Some(end(*field)), None, None],
+        Match::AddressPair(..) => [Some(Part::Source), Some(Part::Destination), None],
+        Match::Key(fields, _) => key_parts(fields),
+        Match::Family(_)
+        | Match::Protocol(_)
+        | Match::NotProtocol(_)
+        | Match::IcmpType(_)
+        | Match::Icmpv6Type(_)
+        | Match::Port(..) => [None; 3],
     };
-    parts.iter().copied().collect()
+    parts.into_iter().flatten()
 }
 
-fn end(field: Field) -> Part {
+/// The end that a match or map looks at.
+pub(crate) fn end(field: Field) -> Part {
     match field {
         Field::Source => Part::Source,
         Field::Destination => Part::Destination,
     }
 }
 
-fn parts(fields: &KeyFields) -> impl Iterator<Item = Part> + use<> {
+fn key_parts(fields: &KeyFields) -> [Option<Part>; 3] {
     let interface = fields.interface.map(|interface| match interface {
         InterfaceField::In => Part::In,
         InterfaceField::Out => Part::Out,
@@ -223,5 +280,5 @@ fn parts(fields: &KeyFields) -> impl Iterator<Item = Part> + use<> {
         KeyAddress::ArpSender => Part::ArpSender,
         KeyAddress::Target => Part::Target,
     });
-    [interface, mac, address].into_iter().flatten()
+    [interface, mac, address]
 }

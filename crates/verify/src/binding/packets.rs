@@ -1,9 +1,9 @@
 //! The packets to try on one way.
 //!
-//! In: what the rules look at, and one value of each kind. Out: every combination of
-//! kinds, so that each packet there can be is judged like one of these.
-//! Never: a part that neither the rules nor the specification look at; there one
-//! value stands for all.
+//! In: what the rules look at, and one value of each kind. Out: packets with each
+//! protocol, port and type that anybody tells from others, and the same packet with
+//! each value of one more part.
+//! Never: the choice which part to vary. That follows from what a packet meets.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,7 +12,7 @@ use policy::{NodeNetwork, Tunnel};
 use ruleset::simulator::{Arp, Content, CtState, Frame, Packet, Tag};
 use ruleset::{Family, Match, TableFamily, TagType, TcpFlags, Transport};
 
-use super::classes::{Mac, Representatives, Way};
+use super::classes::{Representatives, Way};
 use super::looks::{Looks, Part};
 
 /// ICMP and ICMPv6 types that the specification knows (RFC 792; RFC 2710, 3; RFC
@@ -25,82 +25,102 @@ const ICMPV6_ECHO: u8 = 128;
 /// Where no rule mentions a port.
 const PORT: u16 = 5000;
 
-/// The packets of a hook, without what depends on the way.
-pub(crate) struct Bodies<'l, 'a> {
-    looks: &'l Looks<'a>,
-    table: TableFamily,
-    of: [(Family, Vec<Packet>); 2],
+/// The packets of a hook, with what is always looked at: protocols, ports, types.
+pub(crate) struct Bodies {
+    all: Vec<Packet>,
+    hop_limits: Vec<u8>,
 }
 
-impl<'l, 'a> Bodies<'l, 'a> {
-    pub fn new(looks: &'l Looks<'a>, table: TableFamily, network: &NodeNetwork) -> Self {
-        let of = Family::BOTH.map(|family| (family, bodies(looks, network, family)));
-        Self { looks, table, of }
-    }
-
-    /// All packets on a way.
-    pub fn on(&self, way: Way, values: &Representatives<'_>) -> Vec<Packet> {
-        let frame = Frame { in_interface: way.input, out_interface: way.output, ..Frame::UNKNOWN };
-        let mut all = Vec::new();
-        for (family, bodies) in &self.of {
-            let mut packets: Vec<Packet> =
-                bodies.iter().map(|packet| Packet { frame, ..*packet }).collect();
-            let addresses: Vec<IpAddr> = values
-                .addresses
-                .iter()
-                .copied()
-                .filter(|address| Family::of(*address) == *family)
-                .collect();
-            self.vary(&mut packets, Part::Source, &addresses, |packet, it| packet.source = it);
-            let set = |packet: &mut Packet, it| packet.destination = it;
-            self.vary(&mut packets, Part::Destination, &addresses, set);
-            let targets: Vec<Option<Ipv6Addr>> =
-                v6(&values.addresses).map(Some).chain([None]).collect();
-            self.vary(&mut packets, Part::Target, &targets, |packet, it| packet.target = it);
-            all.extend(packets);
+impl Bodies {
+    pub fn new(looks: &Looks<'_>, table: TableFamily, network: &NodeNetwork) -> Self {
+        let mut all: Vec<Packet> =
+            Family::BOTH.into_iter().flat_map(|family| bodies(looks, network, family)).collect();
+        if table == TableFamily::Bridge {
+            let nothing =
+                Packet::new(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into(), 0);
+            let arp = Arp { sender_mac: [0; 6], sender: Ipv4Addr::UNSPECIFIED };
+            all.extend(
+                [Content::Other, Content::Arp(arp)].map(|content| Packet {
+                    frame: Frame { content, ..Frame::UNKNOWN },
+                    ..nothing
+                }),
+            );
         }
-        if self.table == TableFamily::Bridge {
-            all.extend(self.other_frames(frame, values));
-            let (macs, looks) = (&values.macs, |part| self.looks.has(part));
-            let tags: Vec<Option<Tag>> = [None].into_iter().chain(tags()).collect();
-            vary(&mut all, looks(Part::Tag), &tags, |packet, it| packet.frame.tag = it);
-            vary(&mut all, looks(Part::SourceMac), macs, |packet, it| {
-                packet.frame.source_mac = it;
-            });
-            vary(&mut all, looks(Part::DestinationMac), macs, |packet, it| {
-                packet.frame.destination_mac = it;
-            });
-        }
-        all
+        let hop_limits = with_free(&looks.hop_limits, &[], Packet::HOP_LIMIT).collect();
+        Self { all, hop_limits }
     }
 
-    /// Frames without an IP packet.
-    fn other_frames(&self, frame: Frame, values: &Representatives<'_>) -> Vec<Packet> {
-        let nothing = Packet::new(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into(), 0);
-        let with = |content| Packet { frame: Frame { content, ..frame }, ..nothing };
-        let arp = |sender_mac: Mac, sender| with(Content::Arp(Arp { sender_mac, sender }));
-        let senders = values.addresses.iter().filter_map(|address| match address {
-            IpAddr::V4(address) => Some(*address),
-            IpAddr::V6(_) => None,
-        });
-        let senders: Vec<Ipv4Addr> = first_or_all(senders, self.looks.has(Part::ArpSender));
-        let macs = first_or_all(values.macs.iter().copied(), self.looks.has(Part::ArpMac));
-        let mut all = vec![with(Content::Other)];
-        all.extend(macs.iter().flat_map(|mac| senders.iter().map(|sender| arp(*mac, *sender))));
-        let states = [CtState::New, CtState::Established, CtState::Related];
-        self.vary(&mut all, Part::Ct, &states, |packet, it| packet.ct = it);
-        self.vary(&mut all, Part::ToHost, &[true, false], |packet, it| packet.to_host = it);
-        all
+    /// The packets on a way, their other parts not yet chosen.
+    pub fn on(&self, way: Way) -> impl Iterator<Item = Packet> {
+        self.all.iter().map(move |packet| {
+            let (in_interface, out_interface) = (way.input, way.output);
+            let frame = Frame { in_interface, out_interface, ..packet.frame };
+            Packet { frame, ..*packet }
+        })
     }
 
-    fn vary<T: Copy>(
+    /// The same packet with each value of a part.
+    pub fn with(
         &self,
-        packets: &mut Vec<Packet>,
+        packet: &Packet,
         part: Part,
-        values: &[T],
-        set: impl Fn(&mut Packet, T),
-    ) {
-        vary(packets, self.looks.has(part), values, set);
+        values: &Representatives<'_>,
+        table: TableFamily,
+    ) -> Vec<Packet> {
+        let each = |set: &dyn Fn(&mut Packet, IpAddr)| {
+            let of_family =
+                values.addresses.iter().filter(|one| Family::of(**one) == packet.family());
+            vary(packet, of_family.copied(), set)
+        };
+        let macs = || values.macs.iter().copied();
+        match part {
+            // The way decides.
+            Part::In | Part::Out => vec![*packet],
+            Part::Source => each(&|packet, it| packet.source = it),
+            Part::Destination => each(&|packet, it| packet.destination = it),
+            Part::Target => {
+                let targets = v6(&values.addresses).map(Some).chain([None]);
+                vary(packet, targets, &|packet, it| packet.target = it)
+            }
+            Part::SourceMac => vary(packet, macs(), &|packet, it| packet.frame.source_mac = it),
+            Part::DestinationMac => {
+                vary(packet, macs(), &|packet, it| packet.frame.destination_mac = it)
+            }
+            Part::ArpMac => vary(packet, macs(), &|packet, sender_mac| {
+                if let Content::Arp(arp) = packet.frame.content {
+                    packet.frame.content = Content::Arp(Arp { sender_mac, ..arp });
+                }
+            }),
+            Part::ArpSender => vary(packet, v4(&values.addresses), &|packet, sender| {
+                if let Content::Arp(arp) = packet.frame.content {
+                    packet.frame.content = Content::Arp(Arp { sender, ..arp });
+                }
+            }),
+            // Nobody sees a tag where routing is.
+            Part::Tag if table == TableFamily::Inet => vec![*packet],
+            Part::Tag => {
+                let tags = [None].into_iter().chain(tags());
+                vary(packet, tags, &|packet, it| packet.frame.tag = it)
+            }
+            Part::Ct => {
+                let states = [CtState::New, CtState::Established, CtState::Related];
+                vary(packet, states.into_iter(), &|packet, it| packet.ct = it)
+            }
+            Part::ToHost => {
+                vary(packet, [true, false].into_iter(), &|packet, it| packet.to_host = it)
+            }
+            Part::HopLimit => {
+                vary(packet, self.hop_limits.iter().copied(), &|packet, it| packet.hop_limit = it)
+            }
+            Part::TcpFlags => {
+                let flags = [TcpFlags::SYN, TcpFlags::ACK].map(Some).into_iter();
+                vary(packet, flags, &|packet, it| packet.tcp_flags = it)
+            }
+            Part::SctpChunk => {
+                let chunks = [Match::SCTP_INIT, 0].map(Some).into_iter();
+                vary(packet, chunks, &|packet, it| packet.sctp_chunk = it)
+            }
+        }
     }
 }
 
@@ -142,20 +162,6 @@ fn bodies(looks: &Looks<'_>, network: &NodeNetwork, family: Family) -> Vec<Packe
             (None, Family::V4 | Family::V6, _) => {}
         }
     }
-    let has = |part| looks.has(part);
-    let tcp = |packet: &Packet| packet.protocol == Transport::Tcp.number();
-    let sctp = |packet: &Packet| packet.protocol == Transport::Sctp.number();
-    vary(&mut all, has(Part::TcpFlags), &[TcpFlags::SYN, TcpFlags::ACK], |packet, it| {
-        packet.tcp_flags = tcp(packet).then_some(it);
-    });
-    vary(&mut all, has(Part::SctpChunk), &[Match::SCTP_INIT, 0], |packet, it| {
-        packet.sctp_chunk = sctp(packet).then_some(it);
-    });
-    let states = [CtState::New, CtState::Established, CtState::Related];
-    vary(&mut all, has(Part::Ct), &states, |packet, it| packet.ct = it);
-    vary(&mut all, has(Part::ToHost), &[true, false], |packet, it| packet.to_host = it);
-    let hops: Vec<u8> = with_free(&looks.hop_limits, &[], Packet::HOP_LIMIT).collect();
-    vary(&mut all, family == Family::V6, &hops, |packet, it| packet.hop_limit = it);
     all
 }
 
@@ -180,6 +186,13 @@ fn tags() -> impl Iterator<Item = Option<Tag>> {
         .flat_map(|tag_type| [0, 5].map(|vlan| Some(Tag { tag_type, vlan })))
 }
 
+fn v4(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv4Addr> {
+    addresses.iter().filter_map(|address| match address {
+        IpAddr::V4(address) => Some(*address),
+        IpAddr::V6(_) => None,
+    })
+}
+
 fn v6(addresses: &[IpAddr]) -> impl Iterator<Item = Ipv6Addr> {
     addresses.iter().filter_map(|address| match address {
         IpAddr::V4(_) => None,
@@ -199,28 +212,16 @@ fn with_free(some: &BTreeSet<u8>, more: &[u8], preferred: u8) -> impl Iterator<I
     all.into_iter()
 }
 
-fn first_or_all<T>(values: impl Iterator<Item = T>, all: bool) -> Vec<T> {
-    values.take(if all { usize::MAX } else { 1 }).collect()
-}
-
-/// Each packet with each value, if anybody looks.
-fn vary<T: Copy>(
-    packets: &mut Vec<Packet>,
-    looked_at: bool,
-    values: &[T],
-    set: impl Fn(&mut Packet, T),
-) {
-    if !looked_at || values.is_empty() {
-        return;
-    }
-    let each = |packet: &Packet| {
-        let packet = *packet;
-        let set = &set;
-        values.iter().map(move |value| {
-            let mut varied = packet;
-            set(&mut varied, *value);
-            varied
-        })
+/// The packet with each value.
+fn vary<T>(
+    packet: &Packet,
+    values: impl Iterator<Item = T>,
+    set: &dyn Fn(&mut Packet, T),
+) -> Vec<Packet> {
+    let with = |value| {
+        let mut varied = *packet;
+        set(&mut varied, value);
+        varied
     };
-    *packets = packets.iter().flat_map(each).collect();
+    values.map(with).collect()
 }

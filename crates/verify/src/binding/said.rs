@@ -12,6 +12,8 @@ use policy::{InterfaceIndex, Mac};
 use ruleset::simulator::{Content, Packet};
 use ruleset::{Family, Hook, Match, TableFamily, Transport};
 
+use super::looks::{Part, Parts};
+
 /// Whether the specification lets a packet pass a hook. What policies say of
 /// forwarded packets is another question.
 pub(crate) fn said(
@@ -28,6 +30,38 @@ pub(crate) fn said(
         (TableFamily::Bridge, Hook::Input | Hook::Forward)
         | (TableFamily::Inet, Hook::Forward | Hook::Postrouting) => Ok(()),
     }
+}
+
+/// The parts of a packet that [`said`] looks at.
+pub(crate) fn looked((family, hook): (TableFamily, Hook), packet: &Packet) -> Parts {
+    let mut parts = Parts::default();
+    let is_ip = packet.frame.content == Content::Ip;
+    match (family, hook) {
+        (TableFamily::Bridge, Hook::Prerouting) => {
+            parts.extend([Part::In, Part::Tag, Part::SourceMac]);
+            // Targets of neighbour solicitations and advertisements.
+            let about = matches!(packet.icmpv6_type, Some(135 | 136)).then_some(Part::Target);
+            match packet.frame.content {
+                Content::Ip => parts.extend([Part::Source].into_iter().chain(about)),
+                Content::Arp(_) => parts.extend([Part::ArpMac, Part::ArpSender]),
+                Content::Other => {}
+            }
+        }
+        (TableFamily::Bridge, Hook::Postrouting) => {
+            parts.extend([Part::Out, Part::Tag]);
+            if is_ip {
+                parts.extend([Part::DestinationMac, Part::Destination]);
+            }
+        }
+        (TableFamily::Inet, Hook::Prerouting) => {
+            // On a link of its own, a pod may ask about every target.
+            parts.extend([Part::In, Part::Source]);
+        }
+        (TableFamily::Inet, Hook::Input) => parts.extend([Part::In, Part::Source]),
+        (TableFamily::Bridge, Hook::Input | Hook::Forward)
+        | (TableFamily::Inet, Hook::Forward | Hook::Postrouting) => {}
+    }
+    parts
 }
 
 /// The interface that the question is about: where the packet comes in, or where it

@@ -14,16 +14,22 @@ use ruleset::{
     Transport, Verdict,
 };
 
+use super::looks::{self, Parts};
 use crate::error::{MAX_LEVELS, VerifyError};
 
-/// What happens to a packet, and the rule that decides. `None`: it leaves the base
-/// chains.
-pub(crate) type Met = (Outcome, Option<RulePosition>);
+/// What happens to a packet.
+pub(crate) struct Met<'a> {
+    pub outcome: Outcome,
+    /// The rule that decides. `None`: the packet leaves the base chains.
+    pub decided: Option<(&'a Name, usize)>,
+    /// What the rules looked at. Packets that agree in these parts fare alike.
+    pub looked: Parts,
+}
 
 /// How a chain ends.
-enum End {
-    Accepted(RulePosition),
-    Dropped(RulePosition),
+enum End<'a> {
+    Accepted(&'a Name, usize),
+    Dropped(&'a Name, usize),
     Returned,
 }
 
@@ -39,52 +45,63 @@ impl<'a> Walk<'a> {
     }
 
     /// Sends a packet through the base chains of a hook, in the order of priority.
-    pub fn at(&self, hook: Hook, packet: &Packet) -> Result<Met, VerifyError> {
+    pub fn at(&self, hook: Hook, packet: &Packet) -> Result<Met<'a>, VerifyError> {
+        let mut met = Met { outcome: Outcome::Accept, decided: None, looked: Parts::default() };
         if self.ruleset.family == TableFamily::Inet && packet.frame.content != Content::Ip {
-            return Ok((Outcome::Accept, None));
+            return Ok(met);
         }
-        let mut decided = None;
         for name in bases(self.ruleset, hook) {
-            match self.chain(name, packet, 0)? {
-                End::Dropped(place) => return Ok((Outcome::Drop, Some(place))),
-                End::Accepted(place) => decided = Some(place),
-                End::Returned => decided = None,
+            match self.chain(name, packet, 0, &mut met.looked)? {
+                End::Dropped(name, rule) => {
+                    return Ok(Met { outcome: Outcome::Drop, decided: Some((name, rule)), ..met });
+                }
+                End::Accepted(name, rule) => met.decided = Some((name, rule)),
+                End::Returned => met.decided = None,
             }
         }
-        Ok((Outcome::Accept, decided))
+        Ok(met)
     }
 
-    fn chain(&self, name: &'a Name, packet: &Packet, level: u8) -> Result<End, VerifyError> {
+    fn chain(
+        &self,
+        name: &'a Name,
+        packet: &Packet,
+        level: u8,
+        looked: &mut Parts,
+    ) -> Result<End<'a>, VerifyError> {
         let Some(chain) = self.ruleset.chains.get(name) else { return Ok(End::Returned) };
         for (index, rule) in chain.rules.iter().enumerate() {
-            let at = RulePosition { chain: name.clone(), rule: index };
-            if !self.holds(rule, packet, &at)? {
+            let at = || RulePosition { chain: name.clone(), rule: index };
+            if !self.holds(rule, packet, at, looked)? {
                 continue;
             }
             let (to, back) = match &rule.finish {
                 None => continue,
-                Some(Finish::Verdict(Verdict::Accept)) => return Ok(End::Accepted(at)),
-                Some(Finish::Verdict(Verdict::Drop)) => return Ok(End::Dropped(at)),
+                Some(Finish::Verdict(Verdict::Accept)) => return Ok(End::Accepted(name, index)),
+                Some(Finish::Verdict(Verdict::Drop)) => return Ok(End::Dropped(name, index)),
                 Some(Finish::Verdict(Verdict::Return)) => return Ok(End::Returned),
                 Some(Finish::Verdict(Verdict::Jump(to))) => (to, true),
                 Some(Finish::Verdict(Verdict::Goto(to))) => (to, false),
                 Some(Finish::Dispatch(field, family, map)) => {
                     let known = self.ruleset.maps.get(map).filter(|map| map.family == *family);
-                    let map = known.ok_or_else(|| unknown(&at, map))?;
-                    let address = field.of(packet.source, packet.destination);
-                    match map.entries.get(&address).filter(|_| is(packet, *family)) {
+                    let map = known.ok_or_else(|| unknown(at(), map))?;
+                    if !is(packet, *family) {
+                        continue;
+                    }
+                    looked.insert(looks::end(*field));
+                    match map.entries.get(&field.of(packet.source, packet.destination)) {
                         Some(to) => (to, false),
                         None => continue,
                     }
                 }
             };
             if !self.ruleset.chains.contains_key(to) {
-                return Err(VerifyError::UnknownChain { at, chain: to.clone() });
+                return Err(VerifyError::UnknownChain { at: at(), chain: to.clone() });
             }
             if level + 1 >= MAX_LEVELS {
-                return Err(VerifyError::TooDeep { at });
+                return Err(VerifyError::TooDeep { at: at() });
             }
-            match self.chain(to, packet, level + 1)? {
+            match self.chain(to, packet, level + 1, looked)? {
                 End::Returned if back => {}
                 end => return Ok(end),
             }
@@ -93,17 +110,28 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether a rule's matches hold.
-    fn holds(&self, rule: &Rule, packet: &Packet, at: &RulePosition) -> Result<bool, VerifyError> {
+    fn holds(
+        &self,
+        rule: &Rule,
+        packet: &Packet,
+        at: impl Fn() -> RulePosition,
+        looked: &mut Parts,
+    ) -> Result<bool, VerifyError> {
         if rule.log.is_some() && rule.finish.is_some() {
-            return Err(VerifyError::LimitedVerdict { at: at.clone() });
+            return Err(VerifyError::LimitedVerdict { at: at() });
         }
         for condition in &rule.matches {
+            let applies = condition.family().is_none_or(|family| is(packet, family))
+                && condition.protocol().is_none_or(|number| has_protocol(packet, number));
+            if applies {
+                looked.extend(looks::parts_of(condition));
+            }
             let held = match test(condition, packet) {
                 Test::Known(held) => held,
                 Test::In(name, types, element) => {
                     let set = self.ruleset.sets.get(name);
                     let set = set.filter(|set| types.contains(&set.set_type));
-                    let set = set.ok_or_else(|| unknown(at, name))?;
+                    let set = set.ok_or_else(|| unknown(at(), name))?;
                     element.is_some_and(|element| has(set, &element))
                 }
             };
@@ -126,8 +154,8 @@ pub(crate) fn bases(ruleset: &Ruleset, hook: Hook) -> Vec<&Name> {
     bases.into_iter().map(|(_, name)| name).collect()
 }
 
-fn unknown(at: &RulePosition, name: &Name) -> VerifyError {
-    VerifyError::UnknownSet { at: at.clone(), name: name.clone() }
+fn unknown(at: RulePosition, name: &Name) -> VerifyError {
+    VerifyError::UnknownSet { at, name: name.clone() }
 }
 
 fn has(set: &Set, element: &Element) -> bool {
@@ -159,7 +187,7 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
         Match::NotToHost => !packet.to_host,
         Match::Family(family) => is(packet, *family),
         Match::HopLimit(hops) => is(packet, Family::V6) && packet.hop_limit == *hops,
-        Match::Protocol(number) => is_ip(packet) && packet.protocol == *number,
+        Match::Protocol(number) => has_protocol(packet, *number),
         Match::NotProtocol(number) => is_ip(packet) && packet.protocol != *number,
         Match::NotOpening => {
             is_ip(packet)
@@ -217,6 +245,10 @@ fn is_ip(packet: &Packet) -> bool {
 
 fn is(packet: &Packet, family: Family) -> bool {
     is_ip(packet) && packet.family() == family
+}
+
+fn has_protocol(packet: &Packet, number: u8) -> bool {
+    is_ip(packet) && packet.protocol == number
 }
 
 fn carries(packet: &Packet, of: EtherType) -> bool {

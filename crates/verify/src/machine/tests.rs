@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 
+use policy::spec::binding::Binding;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use ruleset::simulator::{CtState, Outcome, simulate};
+use ruleset::simulator::{self, CtState, Outcome, Packet, simulate};
 use ruleset::{
-    AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, Family, Field, Finish, Log,
-    LogPrefix, Match, Name, PortTest, Rule, Ruleset, Set, SetType, Transport, Verdict, VerdictMap,
+    AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, EtherType, Family, Field,
+    Finish, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, Log, LogPrefix, Match,
+    Name, PortTest, Rule, Ruleset, Set, SetType, TagType, Transport, Verdict, VerdictMap,
 };
 
 use super::*;
@@ -26,7 +28,8 @@ const ADDRESSES: [&str; 8] = [
 ];
 const PORTS: [u16; 5] = [0, 1, 80, 81, u16::MAX];
 const TYPES: [u8; 4] = [0, 135, 136, 255];
-const PROTOCOLS: [u8; 6] = [0, 6, 17, 58, 132, 255];
+const PROTOCOLS: [u8; 7] = [0, 1, 6, 17, 58, 132, 255];
+const INTERFACES: [u32; 2] = [3, 4];
 const HOPS: [u8; 2] = [64, 255];
 /// A chain jumps only to later chains. The first two are base chains.
 const CHAINS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -83,7 +86,21 @@ fn a_match() -> impl Strategy<Value = Match> {
             .prop_map(|(end, of, by)| Match::AddressPort(end, of, by, set("named", of))),
         2 => family().prop_map(|of| Match::AddressPair(of, set("pairs", of))),
         1 => Just(Match::Icmpv6Type(name("types"))),
+        1 => select(PROTOCOLS.to_vec()).prop_map(Match::NotProtocol),
+        1 => select(TYPES.to_vec()).prop_map(Match::IcmpType),
+        1 => Just(Match::NotInit),
+        1 => select(vec![EtherType::Ipv4, EtherType::Ipv6, EtherType::Arp])
+            .prop_map(Match::EtherType),
+        1 => Just(Match::PriorityTag(TagType::Dot1q)),
+        2 => family().prop_map(|of| Match::Key(exit(Some(of)), set("own", of))),
+        1 => Just(Match::Key(exit(None), name("guarded"))),
     ]
+}
+
+/// The output interface, alone or with the destination.
+fn exit(destination: Option<Family>) -> KeyFields {
+    let interface = Some(InterfaceField::Out);
+    KeyFields { interface, mac: None, address: destination.map(KeyAddress::Destination) }
 }
 
 fn finish(below: &'static [&'static str]) -> impl Strategy<Value = Option<Finish>> {
@@ -152,12 +169,29 @@ fn elements(set_type: SetType) -> BoxedStrategy<Vec<Element>> {
         SetType::Icmpv6Type => {
             vec(select(TYPES.to_vec()).prop_map(Element::Icmpv6Type), 0..3).boxed()
         }
-        SetType::RateLimit(_) | SetType::Key(_) => Just(Vec::new()).boxed(),
+        SetType::Key(shape) => {
+            let of = match shape.address {
+                Some(KeyAddressType::V4) => of(Family::V4).prop_map(Some).boxed(),
+                Some(KeyAddressType::V6 | KeyAddressType::Target) => {
+                    of(Family::V6).prop_map(Some).boxed()
+                }
+                None => Just(None).boxed(),
+            };
+            let key = (select(INTERFACES.to_vec()), of).prop_map(|(interface, address)| {
+                Element::Key(Key { interface: Some(interface), mac: None, address })
+            });
+            vec(key, 0..4).boxed()
+        }
+        SetType::RateLimit(_) => Just(Vec::new()).boxed(),
     }
 }
 
 fn table() -> impl Strategy<Value = Ruleset> {
-    let mut types = vec![(name("ports"), SetType::Port), (name("types"), SetType::Icmpv6Type)];
+    let mut types = vec![
+        (name("ports"), SetType::Port),
+        (name("types"), SetType::Icmpv6Type),
+        (name("guarded"), exit(None).set_type()),
+    ];
     for of in Family::BOTH {
         types.extend([
             (set("hosts", of), SetType::Address(of)),
@@ -165,6 +199,7 @@ fn table() -> impl Strategy<Value = Ruleset> {
             (set("named", of), SetType::AddressPort(of)),
             (set("pairs", of), SetType::AddressPair(of)),
             (set("logged", of), SetType::RateLimit(of)),
+            (set("own", of), exit(Some(of)).set_type()),
         ]);
     }
     let sets: Vec<_> = types
@@ -198,8 +233,9 @@ fn table() -> impl Strategy<Value = Ruleset> {
 
 fn frame() -> impl Strategy<Value = Frame> {
     let ct = select(vec![CtState::New, CtState::New, CtState::Established, CtState::Related]);
-    (family(), ct, any::<bool>(), select(HOPS.to_vec()))
-        .prop_map(|(family, ct, to_host, hop_limit)| Frame { family, ct, to_host, hop_limit })
+    (family(), ct, any::<bool>(), select(HOPS.to_vec())).prop_map(
+        |(family, ct, to_host, hop_limit)| Frame { family, ct, to_host, hop_limit, exit: 0 },
+    )
 }
 
 /// Codes on both sides of every limit that a table can test.
@@ -215,10 +251,17 @@ fn all_codes(family: Family) -> Vec<u128> {
     {
         codes.extend::<Vec<u128>>(edges(space::ports(protocol, port, port)));
     }
-    if family == Family::V6 {
-        codes.extend::<Vec<u128>>(edges(space::icmpv6_types(TYPES)));
+    match family {
+        Family::V4 => codes.extend::<Vec<u128>>(edges(space::icmp_types(TYPES))),
+        Family::V6 => codes.extend::<Vec<u128>>(edges(space::icmpv6_types(TYPES))),
     }
     codes
+}
+
+/// A node without pods.
+fn with_nothing<T>(check: impl FnOnce(&Binding<'_>) -> T) -> T {
+    let (network, isolated, nodes) = Default::default();
+    check(&Binding { network: &network, isolated: &isolated, nodes: &nodes })
 }
 
 fn holds(parts: &[PacketSet], outer: u128, inner: u128, code: u128) -> usize {
@@ -239,47 +282,70 @@ proptest! {
     fn all_packets_at_once_fare_as_each_does(
         table in table(), frame in frame(), outer in field(), alone in any::<bool>(),
     ) {
-        let machine = Machine::new(&table);
-        let all = space::addresses(frame.family);
-        let known: Vec<u128> = ADDRESSES
-            .iter()
-            .filter_map(|text| space::of_family(frame.family, text.parse().unwrap()))
-            .chain([7])
-            .collect();
-        // A single outer address uses a shorter path.
-        let outers = if alone { known.iter().map(|one| Ranges::single(*one)).collect() } else { vec![all.clone()] };
-        for addresses in outers {
-            let region = Region::product(&all, &space::codes(frame.family));
-            let view = View { frame, outer };
-            let part = PacketSet { outer: addresses.clone(), region };
-            let ends = machine.table(view, part).unwrap();
-            prop_assert!(ends.returned.is_empty());
-            let here = known.iter().filter(|one| addresses.contains(**one));
-            for (here, there) in here.flat_map(|one| known.iter().map(move |other| (*one, *other))) {
-                for code in all_codes(frame.family) {
-                    let (source, destination) = match outer {
-                        Field::Source => (here, there),
-                        Field::Destination => (there, here),
-                    };
-                    let packet = space::packet(frame, source, destination, code).unwrap();
-                    let seen = simulate(&table, &packet).unwrap();
-                    let passes = usize::from(seen.outcome == Outcome::Accept);
-                    prop_assert_eq!(holds(&ends.accepted, here, there, code), passes, "{:?}", &packet);
-                    prop_assert_eq!(holds(&ends.dropped, here, there, code), 1 - passes, "{:?}", &packet);
-                    let point = Region::product(&Ranges::single(there), &Ranges::single(code));
-                    let point = PacketSet { outer: Ranges::single(here), region: point };
-                    if passes == 0 {
-                        prop_assert_eq!(machine.decides(view, point).unwrap(), seen.decided_by);
-                    }
+        with_nothing(|binding| all_at_once(binding, &table, frame, outer, alone))?;
+    }
+}
+
+/// Sends all packets at once and each alone, to each kind of interface.
+fn all_at_once(
+    binding: &Binding<'_>,
+    table: &Ruleset,
+    frame: Frame,
+    outer: Field,
+    alone: bool,
+) -> Result<(), TestCaseError> {
+    let machine = Machine::new(table, Exits::new(binding, table));
+    let all = space::addresses(frame.family);
+    let known: Vec<u128> = ADDRESSES
+        .iter()
+        .filter_map(|text| space::of_family(frame.family, text.parse().unwrap()))
+        .chain([7])
+        .collect();
+    // A single outer address uses a shorter path.
+    let outers = match alone {
+        true => known.iter().map(|one| Ranges::single(*one)).collect(),
+        false => vec![all.clone()],
+    };
+    for (exit, addresses) in (0..machine.exits().count())
+        .flat_map(|exit| outers.iter().map(move |addresses| (exit, addresses)))
+    {
+        let view = View { frame: Frame { exit, ..frame }, outer };
+        let region = Region::product(&all, &space::codes(frame.family));
+        let ends = machine.table(view, PacketSet { outer: addresses.clone(), region }).unwrap();
+        prop_assert!(ends.returned.is_empty());
+        let here = known.iter().filter(|one| addresses.contains(**one));
+        for (here, there) in here.flat_map(|one| known.iter().map(move |other| (*one, *other))) {
+            for code in all_codes(frame.family) {
+                let (source, destination) = match outer {
+                    Field::Source => (here, there),
+                    Field::Destination => (there, here),
+                };
+                let packet = space::packet(view.frame, source, destination, code).unwrap();
+                let example = machine.exits().example(binding, exit, packet.destination);
+                // Not every kind has every destination.
+                let Some(out_interface) = example else { continue };
+                let around = simulator::Frame { out_interface, ..packet.frame };
+                let packet = Packet { frame: around, ..packet };
+                let seen = simulate(table, &packet).unwrap();
+                let passes = usize::from(seen.outcome == Outcome::Accept);
+                let held = |parts| holds(parts, here, there, code);
+                prop_assert_eq!(held(&ends.accepted), passes, "{:?}", &packet);
+                prop_assert_eq!(held(&ends.dropped), 1 - passes, "{:?}", &packet);
+                let point = Region::product(&Ranges::single(there), &Ranges::single(code));
+                let point = PacketSet { outer: Ranges::single(here), region: point };
+                if passes == 0 {
+                    prop_assert_eq!(machine.decides(view, point).unwrap(), seen.decided_by);
                 }
             }
         }
     }
+    Ok(())
 }
 
 #[test]
 fn a_table_that_no_kernel_takes_is_an_error() {
-    let frame = Frame { family: Family::V4, ct: CtState::New, to_host: true, hop_limit: 64 };
+    let (ct, to_host, hop_limit) = (CtState::New, true, 64);
+    let frame = Frame { family: Family::V4, ct, to_host, hop_limit, exit: 0 };
     let view = View { frame, outer: Field::Source };
     let in_set = |set: &str| Match::Address(Field::Source, AddressTest::Set(Family::V4, name(set)));
     let finish = |finish| Rule { finish: Some(finish), ..Rule::new([], Verdict::Drop) };
@@ -318,6 +384,9 @@ fn a_table_that_no_kernel_takes_is_an_error() {
         table.chains.insert(name("a"), chain.into());
         let region = Region::product(&space::addresses(Family::V4), &space::codes(Family::V4));
         let part = PacketSet { outer: space::addresses(Family::V4), region };
-        assert!(Machine::new(&table).table(view, part).is_err(), "{case}");
+        with_nothing(|binding| {
+            let machine = Machine::new(&table, Exits::new(binding, &table));
+            assert!(machine.table(view, part).is_err(), "{case}");
+        });
     }
 }

@@ -13,12 +13,12 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 use compiler::Options;
-use policy::{Snapshot, spec};
+use policy::{NodeNetwork, ObjectKey, Snapshot, spec};
 use ruleset::Ruleset;
 use ruleset::simulator::{Outcome, simulate};
 use samples::from_scratch::compiled;
 use samples::judge::{self, NodeVerdict};
-use verify::{Difference, Reason, verify};
+use verify::{Difference, Reason, Report, VerifyError};
 
 use cluster::NODE;
 
@@ -27,6 +27,16 @@ struct Mistake<T> {
     name: &'static str,
     line: &'static str,
     plant: fn(&mut T) -> Option<()>,
+}
+
+/// The comparison without a network.
+fn verify(
+    snapshot: &Snapshot,
+    node: Option<&str>,
+    set_aside: &BTreeSet<ObjectKey>,
+    table: &Ruleset,
+) -> Result<Report, VerifyError> {
+    verify::verify(snapshot, node, set_aside, &NodeNetwork::default(), table, None)
 }
 
 fn options() -> Options {

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ruleset::{
-    AddressRange, AddressTest, CtStates, Element, Family, Field, Finish, Match, Name, PortTest,
-    Rule, Ruleset, Set, Transport, Verdict,
+    AddressRange, AddressTest, Element, Family, Field, Finish, Match, Name, PortTest, Rule,
+    Ruleset, Set, Transport, Verdict,
 };
 
 use super::Mistake;
@@ -23,11 +23,33 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         forget(table, "forward", |one| matches!(one, Match::CtState(_)))
     }),
     mistake("related packets are judged", "10", |table| {
-        let established = CtStates { established: true, related: false };
-        edit(table, "forward", |one| {
-            let is = matches!(one, Match::CtState(_));
-            is.then(|| *one = Match::CtState(established))
-        })
+        forget(table, "forward", |one| matches!(one, Match::CtState(states) if states.related))
+    }),
+    mistake("redirects pass in known flows", "40", |table| {
+        forget(table, "forward", |one| matches!(one, Match::IcmpType(5)))
+    }),
+    mistake("redirects of IPv6 pass in known flows", "40", |table| {
+        forget(
+            table,
+            "forward",
+            |one| matches!(one, Match::Icmpv6Type(set) if set.as_str() == "redirects"),
+        )
+    }),
+    mistake("redirects are asked for after related flows have passed", "40", |table| {
+        let rules = chain(table, "forward")?;
+        let at = |wanted: fn(&Match) -> bool| {
+            rules.iter().position(|rule| rule.matches.iter().any(wanted))
+        };
+        let redirect = at(|one| matches!(one, Match::IcmpType(5)))?;
+        let related = at(|one| matches!(one, Match::CtState(states) if states.related))?;
+        rules.swap(redirect, related);
+        Some(())
+    }),
+    mistake("router advertisements pass as neighbour discovery", "40", |table| {
+        add(table, "nd", Element::Icmpv6Type(134))
+    }),
+    mistake("SCTP may be picked up from its middle", "32", |table| {
+        forget(table, "forward", |one| matches!(one, Match::NotInit))
     }),
     mistake("a flow may be picked up from its middle", "32", |table| {
         forget(table, "forward", |one| matches!(one, Match::NotOpening))

@@ -22,8 +22,8 @@ pub fn times(snapshot: &Snapshot, runs: usize) -> Result<(Vec<Duration>, Counts)
     let mut counts = Counts::default();
     for _ in 0..runs {
         let start = Instant::now();
-        let report =
-            verify(snapshot, Some(NODE), &BTreeSet::new(), &NodeNetwork::default(), &table, None)?;
+        let network = NodeNetwork::default();
+        let report = verify(snapshot, Some(NODE), &BTreeSet::new(), &network, &table, None)?;
         times.push(start.elapsed());
         ensure!(report.is_equal(), "the table differs: {}", report.differences[0]);
         counts = report.counts;
