@@ -151,7 +151,10 @@ pub fn inet() -> Ruleset {
                 -1,
                 vec![
                     drop([Match::Protocol(4)]),
-                    drop([Match::Port(Transport::Udp, ruleset::PortTest::In(80, 80)), Match::CtTranslated]),
+                    drop([
+                        Match::Port(Transport::Udp, ruleset::PortTest::In(80, 80)),
+                        Match::CtTranslated,
+                    ]),
                 ],
             ),
         ),

@@ -102,5 +102,5 @@ pub(crate) fn ip(packet: &Packet) -> IpPacket {
         }
         (None, None, None) => Body::Other(packet.protocol),
     };
-    IpPacket { source, destination, body }
+    IpPacket { source, destination, body, translated: packet.translated }
 }

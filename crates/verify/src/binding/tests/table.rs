@@ -261,9 +261,8 @@ fn bridge_sets(table: &mut Ruleset, binding: &Binding<'_>) {
         owned.extend(gateways.map(|address| Element::Address(*address)));
         if family == Family::V6 {
             set(table, "targets", keyed(Some(KeyAddress::Target)), own.clone());
-            let target = |address| {
-                Element::Key(Key { interface: None, mac: None, address: Some(address) })
-            };
+            let target =
+                |address| Element::Key(Key { interface: None, mac: None, address: Some(address) });
             let targets = owned.iter().flat_map(Element::addresses).map(target).collect();
             let fields = KeyFields { address: Some(KeyAddress::Target), ..KeyFields::NONE };
             set(table, "owned-targets", fields.set_type(), targets);
