@@ -162,7 +162,9 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
                 rules.push(Rule::new([Match::Family(family)], Verdict::Drop));
             }
         }
-        rules.push(Rule::new([key(IN, None, None, "podside")], Verdict::Drop));
+        if !Family::BOTH.into_iter().all(known) {
+            rules.push(Rule::new([key(IN, None, None, "podside")], Verdict::Drop));
+        }
         chain(&mut table, "tunnelled", None, rules);
     }
     table
