@@ -1,10 +1,13 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use agent::binding_options::{self, BindingOptions, UnboundPods};
+use agent::node_network::Given;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use compiler::{LogOptions, Options};
+use policy::{Tunnel, TunnelSources};
 use watcher::files::{Source, Validation};
 
 const EXAMPLES: &str = "\
@@ -41,7 +44,7 @@ pub enum Command {
     Diff(Diff),
     /// Prove that the table does what the specification says; exit 0 same, 1 different, 2 error.
     Verify(Verify),
-    /// Remove the table from the kernel of this network namespace.
+    /// Remove the tables from the kernel of this network namespace.
     Cleanup,
 }
 
@@ -63,9 +66,13 @@ pub struct Apply {
     /// What to enforce.
     #[command(flatten)]
     pub input: Input,
-    /// Keep running: follow the files, and restore the table when others change it.
+    /// Keep running: follow the files and the node's interfaces, and restore the tables when
+    /// others change them.
     #[arg(long)]
     pub watch: bool,
+    /// What is bound to the node's interfaces.
+    #[command(flatten)]
+    pub binding: Binding,
 }
 
 /// `nftpol diff`.
@@ -74,6 +81,9 @@ pub struct Diff {
     /// What to compare the kernel with.
     #[command(flatten)]
     pub input: Input,
+    /// What is bound to the node's interfaces.
+    #[command(flatten)]
+    pub binding: Binding,
 }
 
 /// `nftpol verify`.
@@ -82,10 +92,13 @@ pub struct Verify {
     /// The objects that the specification is applied to.
     #[command(flatten)]
     pub input: Input,
-    /// Verify the table in the kernel of this network namespace instead of the
-    /// one that `render` prints.
+    /// Verify the tables in the kernel of this network namespace, with what is bound to its
+    /// interfaces, instead of the table that `render` prints.
     #[arg(long)]
     pub kernel: bool,
+    /// What is bound to the node's interfaces.
+    #[command(flatten)]
+    pub binding: Binding,
 }
 
 /// Options that `render`, `apply`, `diff` and `verify` share.
@@ -143,9 +156,62 @@ pub struct Agent {
     /// old table stays. Takes seconds of CPU time for each change on a large node.
     #[arg(long)]
     pub verify: bool,
+    /// What is bound to the node's interfaces.
+    #[command(flatten)]
+    pub binding: Binding,
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
+}
+
+/// Options about the node's interfaces and tunnels.
+#[derive(Debug, Args)]
+pub struct Binding {
+    /// Do not bind the pods of this namespace, or those of them that a label selector matches,
+    /// to their interfaces: pods that send under other addresses than their own, such as VPN
+    /// gateways or virtual machines. May be given several times.
+    #[arg(long, value_name = "NAMESPACE[/SELECTOR]")]
+    unbound: Vec<UnboundPods>,
+    /// A tunnel that ends on the nodes and is not seen there as an interface: pods may not send
+    /// to it. May be given several times.
+    #[arg(long, value_name = "udp/PORT|ip/PROTOCOL", value_parser = binding_options::tunnel)]
+    tunnel: Vec<Tunnel>,
+    /// An address from which the node's tunnels take packets, beside the addresses of the nodes.
+    /// May be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    tunnel_peer: Vec<IpAddr>,
+    /// Where the node's tunnels take packets from.
+    #[arg(long, value_enum, default_value_t)]
+    tunnel_sources: Sources,
+}
+
+/// `--tunnel-sources`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sources {
+    /// The nodes' addresses, as the pods report them, and the peers of the tunnels.
+    #[default]
+    Nodes,
+    /// Anywhere but pods of this node.
+    Any,
+}
+
+impl Binding {
+    /// What is not bound. `bridges`: whether the kernel can bind pods on bridges.
+    pub fn options(&self, bridges: bool) -> BindingOptions {
+        BindingOptions { unbound: self.unbound.clone(), no_bridges: !bridges }
+    }
+
+    /// What the operator says of tunnels.
+    pub fn given(&self) -> Given {
+        Given {
+            tunnels: self.tunnel.iter().copied().collect(),
+            tunnel_peers: self.tunnel_peer.iter().copied().collect(),
+            tunnel_sources: match self.tunnel_sources {
+                Sources::Nodes => TunnelSources::Nodes,
+                Sources::Any => TunnelSources::Any,
+            },
+        }
+    }
 }
 
 /// `--validate`.

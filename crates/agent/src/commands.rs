@@ -16,7 +16,7 @@ pub use verify::verify;
 
 use anyhow::{Context, Result};
 use compiler::Options;
-use nft::Kernel;
+use nft::{Features, Kernel};
 
 use crate::cli::Input;
 use ::agent::report;
@@ -26,14 +26,12 @@ fn open() -> Result<Kernel> {
     Kernel::open().context("nftpol needs nf_tables (kernel module nf_tables) and CAP_NET_ADMIN")
 }
 
-/// Options for this kernel: without logging where it cannot log.
-fn options(kernel: &mut Kernel, input: &Input) -> Result<Options> {
-    if !input.log.is_wanted() {
-        return Ok(input.options(false));
-    }
+/// Options for this kernel, without logging where it cannot log, and what the kernel
+/// can.
+fn options(kernel: &mut Kernel, input: &Input) -> Result<(Options, Features)> {
     let features = kernel.probe().context("probe the kernel's nf_tables")?;
-    if !features.log {
+    if input.log.is_wanted() && !features.log {
         report::notice("this kernel has no nfnetlink_log: drops are not logged");
     }
-    Ok(input.options(features.log))
+    Ok((input.options(features.log), features))
 }

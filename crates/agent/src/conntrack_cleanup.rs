@@ -1,7 +1,8 @@
 //! Ends open connections that a change of the table denies.
 //!
-//! In: each change of the table, once it is in force. Out: connection tracking
-//! without the entries that the new table denies. The next packet of such a
+//! In: each change of the table, once it is in force; addresses that are bound to
+//! their interface from now on. Out: connection tracking without the entries that
+//! the new table denies, and without those that may be forged. The next packet of such a
 //! flow counts as the first one of a new flow, and is judged. Flows that are
 //! allowed do not notice.
 //! Never: a caller that waits; a flow between the node itself and a pod; a flow
@@ -26,6 +27,17 @@
 //! it again: then you silence the client only by denying egress as well as
 //! ingress.
 //!
+//! **Forged flows.** Before an address was bound to its pod's interface, others
+//! could send under it. One such packet to an accomplice makes an entry in which
+//! the accomplice's packets are answers, which no policy judges. So when an address
+//! is bound for the first time, the entries that it seems to have opened are
+//! deleted if the table denies the other direction. That is done once, since nobody
+//! can make more of them. An honest sender's next packet makes the entry again, but
+//! an answer that is on its way is lost. TCP entries stay: their next packet makes
+//! no entry, so honest connections would end. A forged TCP entry needs a
+//! simultaneous open, and lasts until it is closed or idle. Flows that another flow
+//! announced stay, too.
+//!
 //! **Cost.** For one or two IPv4 addresses a pass makes two dumps each, else one
 //! dump of the family. Judging takes one or two microseconds for each suspect,
 //! more where its chain is long. With 100,000 entries that is 0.1 s for one pod
@@ -40,7 +52,9 @@ mod suspects;
 mod sweep;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -111,6 +125,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     inbox: Vec<TableChange>,
+    /// Addresses that are bound from now on.
+    bound: BTreeSet<IpAddr>,
     counters: Counters,
     stopped: bool,
 }
@@ -147,6 +163,14 @@ impl ConntrackCleanup {
         self.shared.wake.notify_one();
     }
 
+    /// These addresses are bound to their interfaces from now on, and were not
+    /// before. Tell it before the change of the table that binds them. Returns at
+    /// once.
+    pub fn bound(&self, addresses: BTreeSet<IpAddr>) {
+        self.shared.state().bound.extend(addresses);
+        self.shared.wake.notify_one();
+    }
+
     /// Work done so far.
     pub fn counters(&self) -> Counters {
         self.shared.state().counters
@@ -178,16 +202,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for changes, or until this moment; `None` when asked to stop.
-    fn wait(&self, until: Option<Instant>) -> Option<Vec<TableChange>> {
+    /// Waits for changes, or until this moment; `None` when asked to stop. Also
+    /// returns the addresses that are bound from now on.
+    fn wait(&self, until: Option<Instant>) -> Option<(Vec<TableChange>, BTreeSet<IpAddr>)> {
         let mut state = self.state();
         loop {
             if state.stopped {
                 return None;
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            // Addresses come before the change that binds them.
             if !state.inbox.is_empty() || left.is_some_and(|left| left.is_zero()) {
-                return Some(std::mem::take(&mut state.inbox));
+                let bound = std::mem::take(&mut state.bound);
+                return Some((std::mem::take(&mut state.inbox), bound));
             }
             state = match left {
                 None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),

@@ -24,11 +24,13 @@ use std::time::Duration;
 
 use agent::clock::SystemClock;
 use agent::conntrack_cleanup::ConntrackCleanup;
-use agent::enforcer::{Enforcer, FlowCleanup, Message, Parts, ThreadDied};
+use agent::enforcer::{Enforcer, FlowCleanup, Interfaces, Message, Parts, ThreadDied};
+use agent::interfaces::NodeInterfaces;
 use agent::metrics::Metrics;
 use agent::pipeline::Pipeline;
 use agent::problems::Problems;
 use agent::status::{Condition, Status};
+use agent::unbindable::Unbindable;
 use anyhow::{Context, Result, anyhow};
 use compiler::Options;
 use nft::{Features, Kernel};
@@ -74,11 +76,14 @@ pub fn run(args: &Agent) -> Result<()> {
         ..Options::default()
     };
     let pipeline = Pipeline::new(kernel, options);
+    let interfaces = interfaces(args, &features)?;
     let mut enforcer = Enforcer::new(Parts {
         inbox: Box::new(messages),
         clock: Arc::new(SystemClock),
         pipeline: if args.verify { pipeline.proving(verify::verify) } else { pipeline },
         flow_cleanup: flow_cleanup(),
+        interfaces,
+        binding: args.binding.options(features.bridge),
         surroundings: Box::new(NodeSurroundings::default()),
         problems,
         status,
@@ -164,6 +169,16 @@ fn kernel(status: &Status, metrics: &Metrics) -> Option<(Kernel, Features)> {
             None
         }
     }
+}
+
+/// The way to look at the node's interfaces.
+fn interfaces(args: &Agent, features: &Features) -> Result<Box<dyn Interfaces>> {
+    if !features.binding {
+        return Ok(Box::new(Unbindable::default()));
+    }
+    let mut interfaces = NodeInterfaces::new(args.binding.given());
+    interfaces.watch().context("watch the node's interfaces")?;
+    Ok(Box::new(interfaces))
 }
 
 /// Without conntrack there is no connection to end.

@@ -6,14 +6,16 @@
 //! is complete.
 //!
 //! ```text
-//!  inbox ──▶ cluster_state ─┐
-//!                           ├─▶ pipeline ─▶ kernel
-//!  clock ──▶ next ──────────┘      │
-//!                                  ├─▶ conntrack_cleanup
-//!                                  ├─▶ findings ─▶ problems, gauges, log
-//!                                  └─▶ status, metrics
+//!  inbox ──────▶ cluster_state ─┬─────────────┐
+//!                               ▼             ├─▶ pipeline ─▶ kernel
+//!  interfaces ─▶ binding ─▶ node's network ───┤      │
+//!                                             │      ├─▶ conntrack_cleanup
+//!  clock ──────▶ next ────────────────────────┘      ├─▶ findings ─▶ problems, gauges, log
+//!                                                    └─▶ status, metrics
 //! ```
 
+mod binding;
+mod binding_report;
 mod findings;
 mod inbox;
 mod next;
@@ -23,7 +25,7 @@ mod sync;
 
 pub use inbox::{Inbox, Message, Received};
 pub use next::{COALESCE, FIRST_RETRY, LAST_RETRY, LOOK_EVERY, READ_SHARE};
-pub use parts::{FlowCleanup, Parts, Surroundings};
+pub use parts::{FlowCleanup, Interfaces, Parts, Surroundings};
 pub use repairs::{FIGHT, LONGEST_PAUSE, QUIET, REPAIR_SHARE, Repairs, SHORTEST_PAUSE};
 
 use std::fmt;
@@ -35,8 +37,9 @@ use watcher::{Kind, Known};
 
 use crate::Sink;
 use crate::cluster_state::ClusterState;
-use crate::pipeline::{Check, SyncError};
+use crate::pipeline::Check;
 use crate::status::Condition;
+use binding::Binding;
 use findings::Findings;
 use next::{Next, Step};
 
@@ -53,6 +56,7 @@ pub struct ThreadDied(pub &'static str);
 pub struct Enforcer<S> {
     parts: Parts<S>,
     cluster: ClusterState,
+    binding: Binding,
     findings: Findings,
     next: Next,
     looked_around: Option<Instant>,
@@ -79,9 +83,11 @@ impl<S> fmt::Debug for Enforcer<S> {
 impl<S: Sink> Enforcer<S> {
     /// A loop that knows nothing yet.
     pub fn new(parts: Parts<S>) -> Self {
+        let binding = Binding::of(&parts.node);
         Self {
             parts,
             cluster: ClusterState::default(),
+            binding,
             findings: Findings::default(),
             next: Next::default(),
             looked_around: None,
@@ -140,6 +146,9 @@ impl<S: Sink> Enforcer<S> {
         }
         self.parts.status.holds(Condition::Listed);
         self.look_around()?;
+        if !self.look_at_interfaces()? {
+            return Ok(());
+        }
         if self.next.must_look_first(self.now()) {
             self.guard();
         }
@@ -193,7 +202,7 @@ impl<S: Sink> Enforcer<S> {
                     self.next.read(now, now.saturating_duration_since(start));
                 }
             }
-            Err(error) => self.failed(&SyncError::from(error)),
+            Err(error) => self.not_checked(&error),
         }
     }
 
@@ -207,7 +216,7 @@ impl<S: Sink> Enforcer<S> {
         match self.next.is_fight(self.now()) {
             true => status.fails(
                 Condition::Enforced,
-                "others change table inet nftpol again and again; what they change is restored \
+                "others change a table of nftpol again and again; what they change is restored \
                  each time (`nft monitor` shows what they do)",
             ),
             false => status.holds(Condition::Enforced),

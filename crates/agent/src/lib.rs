@@ -5,16 +5,21 @@
 //! on connections that are open already, too; readiness, metrics, problems.
 //! Never: rules of its own about what is allowed.
 
+pub mod binding_options;
 pub mod clock;
 pub mod cluster_state;
 pub mod conntrack_cleanup;
 pub mod enforcer;
+pub mod interfaces;
+pub mod local_pods;
 pub mod metrics;
+pub mod node_network;
 pub mod other_tables;
 pub mod pipeline;
 pub mod problems;
 pub mod report;
 mod sink;
 pub mod status;
+pub mod unbindable;
 
 pub use sink::Sink;

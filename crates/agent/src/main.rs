@@ -12,6 +12,7 @@ mod difference_text;
 mod follow;
 mod input;
 mod lock;
+mod node;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

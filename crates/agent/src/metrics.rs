@@ -62,6 +62,12 @@ pub struct Metrics {
     table: Family<Label, Gauge>,
     /// Policies with parts that cannot be used, and refused by the kernel.
     pub broken_policies: Family<Label, Gauge>,
+    /// Interfaces that are bound to a pod.
+    pub bound_ports: Gauge,
+    /// Pods of this node with an address that is bound to no interface.
+    pub unbound_pods: Gauge,
+    /// What is wrong with interfaces and addresses, by kind.
+    pub binding_findings: Family<Label, Gauge>,
     /// Whether the kernel has an optional feature.
     pub features: Family<Label, Gauge>,
     /// Tables proved, by result.
@@ -117,6 +123,13 @@ impl Metrics {
             replacements: add(registry, "replacements", "Times the table was built again"),
             table: add(registry, "table_objects", "Objects of the table"),
             broken_policies: add(registry, "broken_policies", "Policies not enforced as written"),
+            bound_ports: add(registry, "bound_ports", "Interfaces that are bound to a pod"),
+            unbound_pods: add(registry, "unbound_pods", "Pods with an address that is not bound"),
+            binding_findings: add(
+                registry,
+                "binding_findings",
+                "Interfaces that claim what is not theirs",
+            ),
             features: add(registry, "kernel_feature", "1 if the kernel has this feature"),
             proofs: add(registry, "proofs", "Tables proved since the start (--verify)"),
             proof_seconds: add(registry, "proofs_seconds", "Time of all proofs"),
@@ -131,7 +144,7 @@ impl Metrics {
     pub fn synced(&self, took: Duration, outcome: &Outcome, snapshot: &Snapshot) {
         self.syncs.get_or_create(&[("result", "ok")]).inc();
         self.sync_seconds.observe(took.as_secs_f64());
-        self.committed(outcome.batches, outcome.operations);
+        self.committed(outcome.batches(), outcome.operations());
         let ruleset = &outcome.after;
         let elements: usize = ruleset.sets.values().map(|set| set.elements.len()).sum();
         for (kind, count) in

@@ -16,7 +16,9 @@ pub enum RemoveError {
     Send(#[from] SendError),
 }
 
-/// Removes tables of other versions once ours enforces. Returns them.
+/// Removes tables of other versions once ours enforce. Returns what they were.
+/// Ours are of both families; the pipeline itself removes a bridge table of ours
+/// that is not needed.
 ///
 /// # Errors
 /// See [`RemoveError`].

@@ -1,63 +1,100 @@
 //! Compile, compare with the kernel, send. All commands share these steps,
 //! except the last one.
 //!
-//! In: a snapshot. Out: a kernel that enforces it, with the fewest changes.
-//! Never: a gap in which no table enforces; a refused policy that stops the
-//! others.
+//! In: a snapshot, the node's network. Out: a kernel that enforces it, with the
+//! fewest changes. Never: a gap in which no table enforces; a refused policy that
+//! stops the others; a table that waits for the other one.
+//!
+//! ```text
+//! snapshot ─┐                    ┌─▶ OwnTable inet nftpol ────┐
+//!           ├─▶ engine ─▶ proof ─┤                            ├─▶ kernel
+//! network  ─┘                    └─▶ OwnTable bridge nftpol ──┘
+//! ```
+//!
+//! `bridge nftpol` exists only while a bound pod is on a bridge. Each table only
+//! drops, and a packet that is honest passes each of them in every state on the
+//! way. So the order between the two has no meaning.
 
 mod attempt;
 mod batch_spacing;
 mod blame;
+mod fingerprint;
 mod kernel_table;
 mod outcome;
+mod own_table;
 mod persist;
 mod progress;
 mod proof;
+mod read;
 mod refusals;
 mod replace;
 mod set_aside;
 
-pub use outcome::{Committed, Difference, Outcome, SyncError, SyncFailed};
+pub use outcome::{Committed, Difference, Outcome, SyncError, SyncFailed, TableOutcome};
 pub use proof::{Proofs, Unproved, Verify};
+pub use read::TableDifference;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use compiler::{Compiled, Engine, Options, Place};
+use compiler::{Compiled, Engine, Options, Place, scaffold};
 use nft::{ReadError, SendError};
-use policy::{Diagnostic, ObjectKey, Snapshot};
-use ruleset::plan::Planner;
-use ruleset::{Batch, Ruleset};
+use policy::{Diagnostic, NodeNetwork, ObjectKey, Snapshot};
+use ruleset::{Batch, Ruleset, TableFamily, TableId};
 
 use crate::Sink;
 use crate::clock::{Clock, SystemClock};
 use attempt::AttemptError;
 use blame::RefusedBatch;
-use kernel_table::KernelTable;
-use progress::Progress;
+use own_table::{OwnTable, Wanted};
 use proof::Prover;
-use refusals::{Consequence, RefusalHistory};
+use refusals::Consequence;
 use set_aside::SetAside;
 
 /// How often to start over after others changed the ruleset in between.
 const MAX_ATTEMPTS: usize = 10;
+/// The families of our tables, in the order in which they are changed.
+const FAMILIES: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
+
 /// The pipeline from snapshot to kernel.
 #[derive(Debug)]
 pub struct Pipeline<S> {
     sink: S,
-    /// The place that the engine compiles for.
-    place: Place,
     clock: Arc<dyn Clock>,
     engine: Engine,
-    planner: Planner,
-    kernel_table: KernelTable,
-    progress: Progress,
+    /// What the next change binds.
+    network: NodeNetwork,
+    tables: Tables,
     set_aside: SetAside,
-    refusals: RefusalHistory,
-    /// Of a table that is built again, where other batches are sent.
-    rebuild_refusals: RefusalHistory,
     /// `Some` if each table must be proved before it is sent.
     prover: Option<Prover>,
+}
+
+/// Our tables.
+#[derive(Debug)]
+struct Tables {
+    inet: OwnTable,
+    bridge: OwnTable,
+}
+
+impl Tables {
+    fn of(&mut self, family: TableFamily) -> &mut OwnTable {
+        match family {
+            TableFamily::Inet => &mut self.inet,
+            TableFamily::Bridge => &mut self.bridge,
+        }
+    }
+
+    fn other(&mut self, family: TableFamily) -> &mut OwnTable {
+        match family {
+            TableFamily::Inet => &mut self.bridge,
+            TableFamily::Bridge => &mut self.inet,
+        }
+    }
+
+    fn each(&mut self) -> [&mut OwnTable; 2] {
+        [&mut self.inet, &mut self.bridge]
+    }
 }
 
 /// What there is to do about the kernel's table, by a look that costs
@@ -87,19 +124,24 @@ enum Step {
 }
 
 impl<S: Sink> Pipeline<S> {
-    /// A pipeline that takes over the table it finds.
+    /// A pipeline that takes over the tables it finds.
     pub fn new(sink: S, options: Options) -> Self {
+        let place = Place::forward();
+        let inet = TableId { family: TableFamily::Inet, name: place.table.clone() };
+        let bridge = TableId { family: TableFamily::Bridge, name: place.table };
         Self {
             sink,
-            place: Place::forward(),
             clock: Arc::new(SystemClock),
             engine: Engine::new(options),
-            planner: Planner::default(),
-            kernel_table: KernelTable::default(),
-            progress: Progress::default(),
+            network: NodeNetwork::default(),
+            tables: Tables {
+                inet: OwnTable::new(inet, vec![place.chain]),
+                bridge: OwnTable::new(
+                    bridge,
+                    vec![scaffold::bridge::from_chain(), scaffold::bridge::to_chain()],
+                ),
+            },
             set_aside: SetAside::default(),
-            refusals: RefusalHistory::default(),
-            rebuild_refusals: RefusalHistory::default(),
             prover: None,
         }
     }
@@ -116,7 +158,18 @@ impl<S: Sink> Pipeline<S> {
         &mut self.sink
     }
 
-    /// Looks whether others touched the table.
+    /// The next change binds these addresses to these interfaces. Until this is
+    /// called, none.
+    pub fn bind(&mut self, network: NodeNetwork) {
+        self.network = network;
+    }
+
+    /// What the next change binds.
+    pub fn network(&self) -> &NodeNetwork {
+        &self.network
+    }
+
+    /// Looks whether others touched a table.
     ///
     /// # Errors
     /// The kernel cannot be asked.
@@ -126,20 +179,25 @@ impl<S: Sink> Pipeline<S> {
             return Ok(Check::RetryRefused);
         }
         let generation = self.sink.generation()?;
-        if self.kernel_table.is_exact_at(generation) {
-            return Ok(Check::Nothing);
+        let mut check = Check::Nothing;
+        for table in self.tables.each() {
+            if table.kernel.is_exact_at(generation) {
+                continue;
+            }
+            table.compare_if_remembered(&mut self.sink, generation)?;
+            if !table.kernel.is_remembered() {
+                check = Check::Restore;
+            } else if check == Check::Nothing && !table.kernel.is_exact_at(generation) {
+                check = Check::ReadWhenAffordable;
+            }
         }
-        self.compare_fingerprint()?;
-        Ok(match self.kernel_table.is_remembered() {
-            true => Check::ReadWhenAffordable,
-            false => Check::Restore,
-        })
+        Ok(check)
     }
 
-    /// Makes the next change read the table, unless others commit too fast for
+    /// Makes the next change read the tables, unless others commit too fast for
     /// that.
     pub fn distrust(&mut self) {
-        self.kernel_table.distrust();
+        self.tables.each().into_iter().for_each(|table| table.kernel.distrust());
     }
 
     /// Whether a policy isolates a local pod, as of the last change.
@@ -149,9 +207,7 @@ impl<S: Sink> Pipeline<S> {
 
     /// Compiles without touching the kernel.
     pub fn compile(&self, snapshot: &Snapshot) -> Compiled {
-        Engine::new(self.engine.options().clone())
-            .update(snapshot, &policy::NodeNetwork::default())
-            .clone()
+        Engine::new(self.engine.options().clone()).update(snapshot, &self.network).clone()
     }
 
     /// Makes the kernel enforce the snapshot.
@@ -159,33 +215,47 @@ impl<S: Sink> Pipeline<S> {
     /// # Errors
     /// See [`SyncError`]. The kernel then enforces what it did before, or a
     /// state on the way, as the difference orders it; [`SyncFailed`] says which.
+    /// A table that can be changed is changed, whatever happens to the other.
     pub fn sync(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncFailed> {
         self.compile_next(snapshot);
-        match self.attempts(snapshot) {
-            Ok(table) => Ok(self.finished(table)),
-            Err(error) => Err(self.failed(error)),
+        let results = FAMILIES.map(|family| self.attempts(family, snapshot));
+        match errors(results) {
+            None => Ok(self.finished()),
+            Some(errors) => Err(self.failed(errors)),
         }
     }
 
+    /// What the engine wants a table to be.
+    fn wanted(&self, family: TableFamily) -> Wanted {
+        table(self.engine.compiled(), family).cloned().map(Arc::new)
+    }
+
     /// Attempts until the kernel has the engine's table.
-    fn attempts(&mut self, snapshot: &Snapshot) -> Result<Arc<Ruleset>, SyncError> {
+    fn attempts(&mut self, family: TableFamily, snapshot: &Snapshot) -> Result<(), SyncError> {
+        let result = self.attempts_at(family, snapshot);
+        let table = self.tables.of(family);
+        table.must_be_rebuilt = result.as_ref().is_err_and(SyncError::needs_rebuild);
+        if result.is_ok() {
+            let set_aside = &self.engine.options().set_aside;
+            table.refusals.succeeded(set_aside);
+            table.rebuild_refusals.succeeded(set_aside);
+        }
+        result
+    }
+
+    fn attempts_at(&mut self, family: TableFamily, snapshot: &Snapshot) -> Result<(), SyncError> {
         let mut races = 0;
         while races < MAX_ATTEMPTS {
             self.prove(snapshot)?;
-            let ruleset = Arc::new(self.engine.compiled().ruleset.clone());
-            let batches = self.progress.batches();
-            let result = self.attempt(&ruleset, races);
-            if result.as_ref().is_err_and(|error| !matches!(error, AttemptError::Overtaken)) {
-                self.attempt_failed(self.progress.batches() > batches);
-            }
-            match result {
-                Ok(()) => return Ok(ruleset),
+            let wanted = self.wanted(family);
+            match self.attempt(family, &wanted, races) {
+                Ok(()) => return Ok(()),
                 Err(AttemptError::Overtaken | AttemptError::LostTrack) => {
                     tracing::debug!("others committed meanwhile, starting over");
                     races += 1;
                 }
                 Err(AttemptError::Refused(error, batch)) => {
-                    self.set_aside_refused(error, &batch, Step::Change)?;
+                    self.set_aside_refused(family, error, &batch, Step::Change)?;
                 }
                 Err(AttemptError::Failed(error)) => return Err(error),
             }
@@ -193,19 +263,51 @@ impl<S: Sink> Pipeline<S> {
         Err(SyncError::TooManyRaces)
     }
 
+    /// One attempt at one table.
+    fn attempt(
+        &mut self,
+        family: TableFamily,
+        wanted: &Wanted,
+        races: usize,
+    ) -> Result<(), AttemptError> {
+        let Self { sink, clock, tables, .. } = self;
+        let table = tables.of(family);
+        let batches = table.progress.batches();
+        match table.attempt(sink, &**clock, wanted, races) {
+            Ok(Some(ours)) => {
+                tables.other(family).kernel.ours_committed_elsewhere(ours.from, ours.to);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(AttemptError::Overtaken) => Err(AttemptError::Overtaken),
+            Err(error) => {
+                let committed = table.progress.batches() > batches;
+                table.attempt_failed(sink, committed);
+                Err(error)
+            }
+        }
+    }
+
     /// Sets the policies aside that are to blame for what was refused. An
     /// error if there are none.
     fn set_aside_refused(
         &mut self,
+        family: TableFamily,
         error: SendError,
         batch: &Batch,
         step: Step,
     ) -> Result<(), SyncError> {
         let mut set_aside = self.engine.options().set_aside.clone();
-        let refused = RefusedBatch { compiled: self.engine.compiled(), batch };
+        let compiled = match family {
+            TableFamily::Inet => Some(self.engine.compiled()),
+            // What is bound comes from no policy.
+            TableFamily::Bridge => None,
+        };
+        let refused = RefusedBatch { compiled, batch };
+        let table = self.tables.of(family);
         let history = match step {
-            Step::Change => &mut self.refusals,
-            Step::Rebuild => &mut self.rebuild_refusals,
+            Step::Change => &mut table.refusals,
+            Step::Rebuild => &mut table.rebuild_refusals,
         };
         match history.refused(refused, &error, &mut set_aside) {
             Consequence::SetAside(found) => {
@@ -227,7 +329,7 @@ impl<S: Sink> Pipeline<S> {
     fn compile_next(&mut self, snapshot: &Snapshot) {
         let diff = self.engine.snapshot().diff(snapshot);
         let is_due = self.set_aside.is_due(self.clock.now());
-        if diff.is_empty() && !is_due {
+        if diff.is_empty() && !is_due && *self.engine.network() == self.network {
             return;
         }
         self.forget_proof();
@@ -238,36 +340,34 @@ impl<S: Sink> Pipeline<S> {
         keep.retain(|policy| !diff.policies.contains(policy));
         self.set_aside.keep(&keep);
         self.engine.set_aside(keep);
-        self.engine.update(snapshot, &policy::NodeNetwork::default());
+        self.engine.update(snapshot, &self.network);
     }
 
-    fn finished(&mut self, table: Arc<Ruleset>) -> Outcome {
-        self.enforced(&table);
-        let set_aside = &self.engine.options().set_aside;
-        self.refusals.succeeded(set_aside);
-        self.rebuild_refusals.succeeded(set_aside);
-        let foreign = std::mem::take(&mut self.progress.foreign);
-        let (committed, was_touched) = self.progress.finish(table);
-        let Committed { before, after, batches, operations } = committed;
+    fn finished(&mut self) -> Outcome {
+        let [inet, bridge] = FAMILIES.map(|family| {
+            let wanted = self.wanted(family);
+            let table = self.tables.of(family);
+            table.finish(wanted)
+        });
+        self.enforced();
         Outcome {
-            before,
-            after,
-            batches,
-            operations,
+            before: inet.1.before,
+            after: inet.1.after,
+            tables: [inet.0, bridge.0],
             diagnostics: self.diagnostics(),
             set_aside: self.engine.options().set_aside.clone(),
-            foreign,
-            was_touched,
-            restored: was_touched && batches > 0,
         }
     }
 
-    fn failed(&mut self, error: SyncError) -> SyncFailed {
+    /// What the bridge's table went through is reported with the next success.
+    fn failed(&mut self, errors: (SyncError, Option<SyncError>)) -> SyncFailed {
+        let (error, also) = errors;
         SyncFailed {
             error,
+            also,
             diagnostics: self.diagnostics(),
             set_aside: self.engine.options().set_aside.clone(),
-            committed: self.progress.interrupt().map(Box::new),
+            committed: self.tables.inet.progress.interrupt().map(Box::new),
         }
     }
 
@@ -276,6 +376,22 @@ impl<S: Sink> Pipeline<S> {
         let compiled = self.engine.compiled().diagnostics.iter();
         compiled.chain(self.set_aside.diagnostics()).cloned().collect()
     }
+}
+
+/// The compiled table of this family, if there shall be one.
+fn table(compiled: &Compiled, family: TableFamily) -> Option<&Ruleset> {
+    match family {
+        TableFamily::Inet => Some(&compiled.ruleset),
+        TableFamily::Bridge => compiled.bridge.as_ref(),
+    }
+}
+
+/// The errors of both tables, each once.
+fn errors(results: [Result<(), SyncError>; 2]) -> Option<(SyncError, Option<SyncError>)> {
+    let mut errors = results.into_iter().filter_map(Result::err);
+    let first = errors.next()?;
+    let text = first.to_string();
+    Some((first, errors.find(|error| error.to_string() != text)))
 }
 
 /// The error when no policy could be set aside.

@@ -9,8 +9,9 @@ use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
 use nft::{ForeignKind, ForeignObject};
+use ruleset::TableId;
 
-use crate::pipeline::Outcome;
+use crate::pipeline::{Outcome, TableOutcome};
 
 /// Text on stdout, unchanged. A reader that closed the pipe (`| head -1`) is no
 /// error: it has what it wanted.
@@ -52,8 +53,8 @@ fn line(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Lists what others put into our table.
-pub fn foreign(objects: &[ForeignObject]) {
+/// Lists what others put into a table of ours.
+pub fn foreign(table: &TableId, objects: &[ForeignObject]) {
     for ForeignObject { kind, name, why } in objects {
         let kind = match kind {
             ForeignKind::Table => "table",
@@ -63,27 +64,38 @@ pub fn foreign(objects: &[ForeignObject]) {
             ForeignKind::Flowtable => "flowtable",
         };
         notice(format_args!(
-            "table inet nftpol holds {kind} {name}, which is not ours ({why}); it is left alone"
+            "table {table} holds {kind} {name}, which is not ours ({why}); it is left alone"
         ));
     }
 }
 
-/// What a change did: a line on stdout in kubectl's style, diagnostics on
-/// stderr.
+/// What a change did: a line on stdout for each table in kubectl's style,
+/// diagnostics on stderr. A bridge table that is not there has no line.
 ///
 /// # Errors
 /// As [`fn@print`]. The change itself is done.
 pub fn outcome(outcome: &Outcome) -> Result<()> {
     lines(&outcome.diagnostics);
-    foreign(&outcome.foreign);
-    print(&match outcome.batches {
-        0 => "table inet nftpol unchanged\n".to_owned(),
-        batches => format!(
-            "table inet nftpol configured ({} in {})\n",
-            counted(outcome.operations, "operation", "operations"),
-            counted(batches, "batch", "batches")
+    let mut text = String::new();
+    for table in &outcome.tables {
+        foreign(&table.id, &table.foreign);
+        text += &changed(table);
+    }
+    print(&text)
+}
+
+fn changed(table: &TableOutcome) -> String {
+    let TableOutcome { id, batches, operations, exists, .. } = table;
+    match (exists, batches) {
+        (true, 0) => format!("table {id} unchanged\n"),
+        (false, 0) => String::new(),
+        (false, _) => format!("table {id} deleted\n"),
+        (true, batches) => format!(
+            "table {id} configured ({} in {})\n",
+            counted(*operations, "operation", "operations"),
+            counted(*batches, "batch", "batches")
         ),
-    })
+    }
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

@@ -26,6 +26,8 @@ pub enum Condition {
     /// The kernel matches the listed objects. Stays true while the API server is
     /// unreachable.
     Enforced,
+    /// The node's interfaces are known, and the kernel can bind addresses to them.
+    Bound,
     /// Packets between pods of one bridge cross the forward hook.
     Bridges,
     /// No IPVS, which sends from the local-out hook and so bypasses the rules.
@@ -34,8 +36,15 @@ pub enum Condition {
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Alone, Self::Kernel, Self::Listed, Self::Enforced, Self::Bridges, Self::Services];
+    pub const ALL: [Self; 7] = [
+        Self::Alone,
+        Self::Kernel,
+        Self::Listed,
+        Self::Enforced,
+        Self::Bound,
+        Self::Bridges,
+        Self::Services,
+    ];
 
     /// One word, for metrics and reports.
     pub const fn name(self) -> &'static str {
@@ -44,6 +53,7 @@ impl Condition {
             Self::Kernel => "kernel",
             Self::Listed => "listed",
             Self::Enforced => "enforced",
+            Self::Bound => "bound",
             Self::Bridges => "bridges",
             Self::Services => "services",
         }
@@ -64,6 +74,8 @@ pub struct Status(Arc<Mutex<State>>);
 struct State {
     /// Why a condition does not hold. One that is not listed here holds.
     problems: BTreeMap<Condition, String>,
+    /// What should be known about a condition that holds.
+    remarks: BTreeMap<Condition, String>,
     heartbeat: Instant,
 }
 
@@ -77,7 +89,11 @@ impl Status {
     /// No condition holds yet.
     pub fn new() -> Self {
         let problems = Condition::ALL.map(|condition| (condition, "not known yet".to_owned()));
-        Self(Arc::new(Mutex::new(State { problems: problems.into(), heartbeat: Instant::now() })))
+        Self(Arc::new(Mutex::new(State {
+            problems: problems.into(),
+            remarks: BTreeMap::new(),
+            heartbeat: Instant::now(),
+        })))
     }
 
     /// A condition holds.
@@ -86,6 +102,17 @@ impl Status {
         if was_failing.is_some() {
             tracing::debug!(%condition, "holds");
         }
+    }
+
+    /// What should be known about a condition while it holds. An empty remark is
+    /// none.
+    pub fn remark(&self, condition: Condition, remark: impl Into<String>) {
+        let remark = remark.into();
+        let remarks = &mut self.state().remarks;
+        match remark.is_empty() {
+            true => remarks.remove(&condition),
+            false => remarks.insert(condition, remark),
+        };
     }
 
     /// A condition does not hold: why, and how to fix it.
@@ -114,10 +141,12 @@ impl Status {
         let state = self.state();
         let mut out = String::new();
         for condition in Condition::ALL {
+            let problem = state.problems.get(&condition).map(|problem| ('-', problem));
+            let remark = state.remarks.get(&condition).map(|remark| ('+', remark));
             // Writing to a String does not fail.
-            let _ = match state.problems.get(&condition) {
+            let _ = match problem.or(remark) {
                 None => writeln!(out, "[+] {condition}"),
-                Some(problem) => writeln!(out, "[-] {condition}: {problem}"),
+                Some((sign, text)) => writeln!(out, "[{sign}] {condition}: {text}"),
             };
         }
         out
@@ -156,5 +185,17 @@ mod tests {
         let report = status.report();
         assert!(report.contains("[-] bridges: run `sysctl -w ...=1`\n"), "{report}");
         assert!(report.contains("[+] enforced\n"), "{report}");
+    }
+
+    #[test]
+    fn a_remark_stands_beside_a_condition_that_holds_and_stops_nothing() {
+        let status = Status::new();
+        status.remark(Condition::Bound, "2 pods are not bound");
+        assert!(status.report().contains("[-] bound: not known yet\n"), "{}", status.report());
+        Condition::ALL.into_iter().for_each(|condition| status.holds(condition));
+        assert!(status.is_ready());
+        assert!(status.report().contains("[+] bound: 2 pods are not bound\n"));
+        status.remark(Condition::Bound, "");
+        assert!(status.report().contains("[+] bound\n"), "{}", status.report());
     }
 }

@@ -3,7 +3,7 @@
 //! In: a [`ruleset::Batch`] for one table of family `inet` or `bridge`, and the
 //! kernel's answers. Out: a commit or the refused operations, and the table read back as
 //! a [`ruleset::Ruleset`]. [`Conntrack`] lists and deletes the flows of
-//! connection tracking.
+//! connection tracking. [`links`] reads which interface leads to which addresses.
 //! Never: policy words, the `nft` program, any table except the one named.
 //!
 //! ```text
@@ -11,6 +11,7 @@
 //!    │                                             ffi (libnftnl) <-> netlink <-> socket
 //!    └────── read ─── Rule/Set <- Expression ───────┘
 //!  Conntrack ── wire ─────────────────────────────────────── netlink <-> socket
+//!  links ────── wire ─────────────────────────────────────── netlink <-> socket
 //! ```
 //!
 //! `ffi` and `membarrier` contain all `unsafe` code.
@@ -29,6 +30,7 @@ mod generation;
 #[doc(hidden)]
 pub mod inspect;
 mod kernel;
+pub mod links;
 mod membarrier;
 mod needs;
 mod netlink;

@@ -15,6 +15,10 @@ pub(crate) use request::{Request, batch_mark};
 /// `nlmsghdr` (16 bytes) and `nfgenmsg` (4 bytes).
 pub(crate) const HEADERS: usize = 20;
 const NLMSGHDR: usize = 16;
+/// `nlattr`.
+const NLATTR: usize = 4;
+/// NLA_TYPE_MASK: without nested, byte order.
+const TYPE_MASK: u16 = 0x3fff;
 
 /// One message from the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +95,11 @@ impl Message<'_> {
         (code != 0).then(|| Errno::from_raw(code.wrapping_neg()))
     }
 
+    /// All of the message after `nlmsghdr`.
+    pub(crate) fn body(&self) -> &[u8] {
+        self.bytes.get(NLMSGHDR..).unwrap_or_default()
+    }
+
     /// The family in `nfgenmsg`.
     pub(crate) fn family(&self) -> Option<u8> {
         self.bytes.get(NLMSGHDR).copied()
@@ -103,17 +112,30 @@ impl Message<'_> {
 }
 
 /// The value of the first attribute (`nlattr`) of this type.
-pub(crate) fn attribute(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
-    const NLATTR: usize = 4;
-    const TYPE_MASK: u16 = 0x3fff; // NLA_TYPE_MASK: without nested, byte order
-    loop {
-        let length = short(attributes, 0)? as usize;
-        let value = attributes.get(NLATTR..length)?;
-        if short(attributes, 2)? & TYPE_MASK == kind {
-            return Some(value);
+pub(crate) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes).map_while(|one| one).find(|(found, _)| *found == kind).map(|(_, value)| value)
+}
+
+/// All attributes (`nlattr`), in their order. `None` stands for what is garbled,
+/// and ends them.
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = Option<(u16, &[u8])>> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
         }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
+        let all = std::mem::take(&mut bytes);
+        let one = first_attribute(all);
+        if let Some((_, value)) = one {
+            let length = (NLATTR + value.len()).next_multiple_of(4);
+            bytes = all.get(length..).unwrap_or_default();
+        }
+        Some(one)
+    })
+}
+
+fn first_attribute(attributes: &[u8]) -> Option<(u16, &[u8])> {
+    let length = short(attributes, 0)? as usize;
+    Some((short(attributes, 2)? & TYPE_MASK, attributes.get(NLATTR..length)?))
 }
 
 fn number(bytes: &[u8], offset: usize) -> Option<u32> {

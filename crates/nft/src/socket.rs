@@ -5,7 +5,7 @@
 //! returns, or produces them while we receive.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -29,6 +29,9 @@ mod options {
     sockopt_impl!(
         /// Error messages without a copy of the request.
         ShortErrors, SetOnly, libc::SOL_NETLINK, libc::NETLINK_CAP_ACK, bool);
+    sockopt_impl!(
+        /// Requests that ask for something the kernel does not know are refused.
+        StrictRequests, SetOnly, libc::SOL_NETLINK, libc::NETLINK_GET_STRICT_CHK, bool);
 }
 
 /// A socket in the network namespace of the thread that opened it.
@@ -40,14 +43,27 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
+    /// Opens a socket to netfilter.
     pub(crate) fn open() -> io::Result<Self> {
-        let fd = socket(
-            AddressFamily::Netlink,
-            SockType::Raw,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkNetFilter,
-        )?;
-        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        Self::open_to(SockProtocol::NetlinkNetFilter, 0)
+    }
+
+    /// Opens a socket to rtnetlink that also receives the events of these groups
+    /// (RTMGRP_*). The kernel checks its requests strictly (Linux 4.20).
+    pub(crate) fn open_route(groups: u32) -> io::Result<Self> {
+        let socket = Self::open_to(SockProtocol::NetlinkRoute, groups)?;
+        setsockopt(&socket.fd, options::StrictRequests, &true)?;
+        Ok(socket)
+    }
+
+    /// Opens a socket to generic netlink.
+    pub(crate) fn open_generic() -> io::Result<Self> {
+        Self::open_to(SockProtocol::NetlinkGeneric, 0)
+    }
+
+    fn open_to(protocol: SockProtocol, groups: u32) -> io::Result<Self> {
+        let fd = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+        bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         setsockopt(&fd, options::ExtendedErrors, &true)?;
         setsockopt(&fd, options::ShortErrors, &true)?;
         if setsockopt(&fd, sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES).is_err() {
@@ -89,6 +105,11 @@ impl Socket {
             }
         };
         Ok(Some(&self.buffer[..length]))
+    }
+
+    /// To wait for a datagram.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// Discards what earlier requests left in the buffer.

@@ -20,7 +20,7 @@ use proptest::option;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 use ruleset::plan::plan;
-use ruleset::{Ruleset, TableId, text};
+use ruleset::{Ruleset, TableFamily, TableId, text};
 use samples::from_scratch::compiled_on;
 use samples::{fixtures, random};
 use std::net::IpAddr;
@@ -41,6 +41,15 @@ fn snapshot(file: &Path) -> Snapshot {
 fn compiled(snapshot: &Snapshot, network: &NodeNetwork) -> Compiled {
     let options = Options { node: Some("n1".to_owned()), ..Options::default() };
     compiled_on(snapshot, network, &options)
+}
+
+/// The tables of a random cluster whose node knows its pods' interfaces.
+fn bound(runner: &mut TestRunner) -> [Option<Ruleset>; 2] {
+    let options = Options { node: Some("n1".to_owned()), ..Options::default() };
+    let drawn = (random::snapshot(), random::wiring()).new_tree(runner).unwrap().current();
+    let network = drawn.1.network(&drawn.0, options.node.as_deref());
+    let compiled = compiled_on(&drawn.0, &network, &options);
+    [Some(compiled.ruleset), compiled.bridge]
 }
 
 /// The golden files with their tables.
@@ -151,6 +160,55 @@ fn the_kernel_has_the_same_by_text_and_by_netlink() {
             );
         });
     }
+}
+
+#[test]
+fn the_tables_of_a_bound_node_are_the_same_by_text_and_by_netlink() {
+    const CLUSTERS: usize = 30;
+    let mut runner = TestRunner::deterministic();
+    let mut bridges = 0;
+    for _ in 0..CLUSTERS {
+        for table in bound(&mut runner).into_iter().flatten() {
+            bridges += u32::from(table.family == TableFamily::Bridge);
+            let id = table.id();
+            alone(|| {
+                load_with_nft(&text::ruleset(&table));
+                let mut kernel = Kernel::open().unwrap();
+                assert_same(&read_back(&mut kernel, &id), &table, &format!("{id} by nft -f"));
+            });
+            alone(|| {
+                let mut kernel = Kernel::open().unwrap();
+                send(&mut kernel, None, &table);
+                assert_same(&read_back(&mut kernel, &id), &table, &format!("{id} by netlink"));
+            });
+        }
+    }
+    assert!(bridges > 0, "no cluster has a pod on a bridge");
+}
+
+/// Pods come and go, are bound and not, and the node's tunnels change.
+#[test]
+fn a_kernel_that_went_through_bindings_has_what_compiling_anew_says() {
+    const CLUSTERS: usize = 150;
+    alone(|| {
+        let mut runner = TestRunner::deterministic();
+        let mut kernel = Kernel::open().unwrap();
+        let mut live = [None, None];
+        for step in 0..CLUSTERS {
+            for (live, target) in live.iter_mut().zip(bound(&mut runner)) {
+                match (&live, &target) {
+                    (_, Some(target)) => {
+                        send(&mut kernel, live.as_ref(), target);
+                        let seen = read_back(&mut kernel, &target.id());
+                        assert_same(&seen, target, &format!("step {step}"));
+                    }
+                    (Some(old), None) => assert!(kernel.delete_table(&old.id()).unwrap()),
+                    (None, None) => {}
+                }
+                *live = target;
+            }
+        }
+    });
 }
 
 /// Random clusters, one after another in one kernel. The differences lead to the

@@ -224,7 +224,7 @@ fn an_address_that_has_another_chain_is_suspected() {
 fn without_a_table_before_or_with_another_frame_all_isolated_pods_are_suspected() {
     let after = compiled(&PODS, &policy("p", "web, db", &[80]));
     let all: BTreeSet<IpAddr> = [WEB, DB].iter().map(|one| one.parse().unwrap()).collect();
-    let everybody = Suspects { addresses: all, link_local: true };
+    let everybody = Suspects { addresses: all, link_local: true, ..Suspects::default() };
     assert_eq!(suspects(None, &after), everybody);
     let mut older = after.clone();
     let base = compiler::scaffold::base_chain();

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use agent::enforcer::{READ_SHARE, Repairs};
-use agent::pipeline::{Check, Pipeline};
+use agent::pipeline::{Check, Pipeline, TableOutcome};
 use anyhow::{Result, bail};
 use nft::Kernel;
 use policy::Snapshot;
@@ -17,6 +17,7 @@ use crate::cli::Apply;
 use crate::follow::Follower;
 use crate::input;
 use crate::lock::Lock;
+use crate::node::Node;
 use agent::{other_tables, report};
 
 /// How often `--watch` looks at the files' metadata and the kernel's
@@ -41,17 +42,22 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     let files = Follower::new(sources);
     let snapshot = input::snapshot(&args.input, false)?;
     let mut kernel = open()?;
-    let options = options(&mut kernel, &args.input)?;
+    let (options, features) = options(&mut kernel, &args.input)?;
     let mut bridges = Bridges::default();
     bridges.ensure_seen();
     let mut pipeline = Pipeline::new(kernel, options);
+    let of = (&args.binding, args.input.node());
+    let mut node = Node::look(of, &features, &mut pipeline, &snapshot)?;
+    if args.watch {
+        node.watch()?;
+    }
     let outcome = pipeline.sync_persistently(&snapshot)?;
     let printed = report::outcome(&outcome);
     for table in other_tables::remove(pipeline.sink())? {
         report::notice(format_args!("removed table {table} of another version"));
     }
     if args.watch {
-        watch(args, &mut pipeline, snapshot, files, bridges);
+        watch(args, &mut pipeline, snapshot, files, Surroundings { bridges, node });
     }
     printed?;
     match outcome.set_aside.len() {
@@ -60,11 +66,19 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     }
 }
 
+/// What `--watch` follows beside the files and the kernel's tables.
+struct Surroundings {
+    bridges: Bridges,
+    node: Node,
+}
+
 /// Why `--watch` syncs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cause {
     /// The files were edited.
     Edited,
+    /// The node's interfaces changed.
+    Moved,
     /// The last sync failed.
     Failed,
     /// A look at the kernel showed something to do.
@@ -78,7 +92,7 @@ fn watch(
     pipeline: &mut Pipeline<Kernel>,
     mut snapshot: Snapshot,
     mut files: Follower,
-    mut bridges: Bridges,
+    mut surroundings: Surroundings,
 ) -> ! {
     let mut failed: Option<String> = None;
     let mut looked = Duration::ZERO;
@@ -88,20 +102,26 @@ fn watch(
         let start = Instant::now();
         let edited = files.changed();
         looked = start.elapsed();
-        bridges.ensure_seen();
+        surroundings.bridges.ensure_seen();
+        let moved = surroundings.node.follow(pipeline, &snapshot);
         let cause = if edited {
             let read = input::snapshot(&args.input, true);
             if !files.is_current() {
                 continue;
             }
             match read {
-                Ok(read) => snapshot.follow(&read),
+                Ok(read) => {
+                    snapshot.follow(&read);
+                    surroundings.node.follow(pipeline, &snapshot);
+                }
                 Err(error) => {
                     report::error(&error);
                     continue;
                 }
             }
             Cause::Edited
+        } else if moved {
+            Cause::Moved
         } else if failed.is_some() {
             Cause::Failed
         } else {
@@ -134,14 +154,17 @@ fn sync(
     }
     match pipeline.sync_or_rebuild(snapshot) {
         Ok(outcome) => {
-            let restored = outcome.restored || is_read && outcome.batches > 0;
-            let was_touched = restored || outcome.was_touched;
+            let mut restored: Vec<&TableOutcome> = outcome.restored().collect();
+            if restored.is_empty() && is_read {
+                restored.extend(outcome.tables.iter().filter(|table| table.batches > 0));
+            }
+            let was_touched = !restored.is_empty() || outcome.was_touched();
             let now = Instant::now();
             pace.synced(now, now.saturating_duration_since(start), cause, was_touched);
-            if restored {
-                report::notice("others changed table inet nftpol; it is restored");
+            for table in restored {
+                report::notice(format_args!("others changed table {}; it is restored", table.id));
             }
-            if !matches!(cause, Cause::Looked(_)) || outcome.batches > 0 {
+            if !matches!(cause, Cause::Looked(_)) || outcome.batches() > 0 {
                 // The reader may be gone; enforcement continues.
                 let _ = report::outcome(&outcome);
             }

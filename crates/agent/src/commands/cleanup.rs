@@ -8,7 +8,7 @@ use super::open;
 use crate::lock::Lock;
 use agent::report;
 
-/// Removes our tables, those of other versions included.
+/// Removes our tables of both families, those of other versions included.
 ///
 /// # Errors
 /// The kernel cannot be read, or refuses. The other tables are still removed.

@@ -2,37 +2,48 @@
 
 use std::process::ExitCode;
 
-use agent::pipeline::{Difference, Pipeline};
+use agent::pipeline::{Difference, Pipeline, TableDifference};
 use anyhow::Result;
+use compiler::scaffold;
 
 use super::{open, options};
 use crate::cli::Diff;
+use crate::node::Node;
 use crate::{difference_text, input};
 use agent::report;
 
 /// Prints the difference; exit code 1 if there is one, as `kubectl diff`.
 ///
 /// # Errors
-/// The manifests are refused or the kernel cannot be read.
+/// The manifests are refused, or the kernel or the interfaces cannot be read.
 pub fn diff(args: &Diff) -> Result<ExitCode> {
     let snapshot = input::snapshot(&args.input, false)?;
     let mut kernel = open()?;
-    let options = options(&mut kernel, &args.input)?;
+    let (options, features) = options(&mut kernel, &args.input)?;
     let mut pipeline = Pipeline::new(kernel, options);
+    Node::look((&args.binding, args.input.node()), &features, &mut pipeline, &snapshot)?;
     let compiled = pipeline.compile(&snapshot);
     report::lines(compiled.diagnostics.iter());
-    let table = &compiled.ruleset.table;
-    let Difference { live, flags, foreign, batches, .. } =
-        pipeline.difference(&compiled.ruleset)?;
-    report::foreign(&foreign);
     let mut text = String::new();
-    if let Some(flags) = flags {
-        text += &format!("- table inet {table}  # {flags}\n+ table inet {table}\n");
+    for TableDifference { id, wanted, difference } in pipeline.differences(&compiled)? {
+        let Difference { live, flags, foreign, batches, .. } = difference;
+        report::foreign(&id, &foreign);
+        if let Some(flags) = flags {
+            text += &format!("- table {id}  # {flags}\n+ table {id}\n");
+        }
+        match wanted {
+            Some(wanted) if !batches.is_empty() => {
+                text += &difference_text::describe(live.as_deref(), &wanted);
+            }
+            Some(_) => {}
+            None if live.is_some() => {
+                text += &format!("- table {id}  # no bound pod is on a bridge\n");
+            }
+            None => {}
+        }
     }
-    if !batches.is_empty() {
-        text += &difference_text::describe(live.as_deref(), &compiled.ruleset);
-    }
-    for other in pipeline.sink().tables()?.iter().filter(|other| other.name != *table) {
+    let ours = scaffold::table();
+    for other in pipeline.sink().tables()?.iter().filter(|other| other.name != ours) {
         text += &format!("- table {other}  # of another version\n");
     }
     report::print(&text)?;

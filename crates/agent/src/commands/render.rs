@@ -10,6 +10,13 @@ use crate::cli::{Output, Render};
 use crate::input;
 use agent::report;
 
+/// What the script does not hold.
+const AT_RUN_TIME: &str = "\
+# On a node, `nftpol agent` and `nftpol apply` also bind the address of each local pod to its
+# interface (chain bind, table bridge nftpol) and close the node's tunnels to pods (chains input,
+# tunnels). These rules depend on the interfaces of the node, so they are not in this script.
+";
+
 /// Prints the ruleset.
 ///
 /// # Errors
@@ -20,7 +27,9 @@ pub fn render(args: &Render) -> Result<ExitCode> {
     let compiled = engine.update(&snapshot, &policy::NodeNetwork::default());
     report::lines(compiled.diagnostics.iter());
     match args.output {
-        Output::Nft => report::print(&text::ruleset(&compiled.ruleset))?,
+        Output::Nft => {
+            report::print(&format!("{AT_RUN_TIME}{}", text::ruleset(&compiled.ruleset)))?;
+        }
         Output::Json => report::print(&format!("{}\n", json::ruleset(&compiled.ruleset)))?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,78 +1,116 @@
-//! `nftpol verify`: proves that a table does what the specification says.
+//! `nftpol verify`: proves that the tables do what the specification says.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use agent::pipeline::Pipeline;
 use anyhow::{Result, bail};
-use compiler::{Engine, scaffold};
-use nft::ForeignKind;
-use policy::NodeNetwork;
-use ruleset::{Ruleset, TableId};
+use compiler::{Engine, Options, scaffold};
+use nft::{Dump, ForeignKind, Kernel};
+use policy::{NodeNetwork, Snapshot};
+use ruleset::{Ruleset, TableFamily, TableId};
 use verify::{Report, verify as compare};
 
 use super::open;
 use crate::cli::Verify;
 use crate::input;
+use crate::node::Node;
 use agent::report;
 
-/// Prints the packets that the table treats differently from the specification.
+/// What is compared with the specification.
+struct Compared {
+    /// For people.
+    whose: &'static str,
+    network: NodeNetwork,
+    inet: Ruleset,
+    bridge: Option<Ruleset>,
+}
+
+/// Prints the packets that the tables treat differently from the specification.
 /// Exit code 1 if there are any.
 ///
 /// # Errors
-/// The manifests are refused, the kernel cannot be read, or its table cannot be
-/// understood.
+/// The manifests are refused, the kernel or the interfaces cannot be read, or a
+/// table cannot be understood.
 pub fn verify(args: &Verify) -> Result<ExitCode> {
     let snapshot = input::snapshot(&args.input, false)?;
-    let (whose, table) = match args.kernel {
-        true => ("the kernel's table", live()?),
-        false => {
-            let mut engine = Engine::new(args.input.options(true));
-            let compiled = engine.update(&snapshot, &NodeNetwork::default());
-            report::lines(compiled.diagnostics.iter());
-            ("the compiled table", compiled.ruleset.clone())
-        }
+    let Compared { whose, network, inet, bridge } = match args.kernel {
+        true => in_force(args, &snapshot)?,
+        false => compiled(args, &snapshot),
     };
-    let network = NodeNetwork::default();
-    let found =
-        compare(&snapshot, args.input.node(), &BTreeSet::new(), &network, &table, None)?;
+    let node = args.input.node();
+    let found = compare(&snapshot, node, &BTreeSet::new(), &network, &inet, bridge.as_ref())?;
     report::print(&text(whose, &found))?;
+    report::notice(&found.unjudged);
     Ok(ExitCode::from(u8::from(!found.is_equal())))
 }
 
-fn text(whose: &str, report: &Report) -> String {
-    let counts = &report.counts;
-    let mut text: String = report.ways().map(|one| format!("{one}\n")).collect();
-    text += &match report.ways().count() {
-        0 => format!("{whose} does what the specification says, with every packet: {counts}\n"),
-        1 => format!("{whose} differs in 1 way: {counts}\n"),
-        ways => format!("{whose} differs in {ways} ways: {counts}\n"),
+fn text(whose: &str, found: &Report) -> String {
+    let Report { counts, differences, bound, bound_differences, .. } = found;
+    let mut text: String = differences.iter().map(|one| format!("{one}\n")).collect();
+    text.extend(bound_differences.iter().map(|one| format!("{one}\n")));
+    text += &match differences.len() + bound_differences.len() {
+        0 => format!("{whose} does what the specification says, with every packet: {counts}"),
+        1 => format!("{whose} differs in 1 way: {counts}"),
+        ways => format!("{whose} differs in {ways} ways: {counts}"),
     };
-    text
+    if bound.ports > 0 {
+        text += &format!("; {bound}");
+    }
+    text + "\n"
 }
 
-/// The kernel's table, if all that it does is known.
-fn live() -> Result<Ruleset> {
-    let name = scaffold::table();
+/// What `render` prints, where nothing is bound.
+fn compiled(args: &Verify, snapshot: &Snapshot) -> Compared {
+    let network = NodeNetwork::default();
+    let mut engine = Engine::new(args.input.options(true));
+    let compiled = engine.update(snapshot, &network);
+    report::lines(compiled.diagnostics.iter());
+    let (inet, bridge) = (compiled.ruleset.clone(), compiled.bridge.clone());
+    Compared { whose: "the compiled table", network, inet, bridge }
+}
+
+/// What the kernel has, with the interfaces of this network namespace.
+fn in_force(args: &Verify, snapshot: &Snapshot) -> Result<Compared> {
     let mut kernel = open()?;
+    let features = kernel.probe()?;
+    let mut pipeline = Pipeline::new(kernel, Options::default());
+    let of = (&args.binding, args.input.node());
+    let node = Node::look(of, &features, &mut pipeline, snapshot)?;
+    let kernel = pipeline.sink();
+    let name = scaffold::table();
     for other in kernel.tables()?.iter().filter(|other| other.name != name) {
         report::notice(format_args!("table {other} is of another version and not looked at"));
     }
-    let Some(dump) = kernel.dump(&TableId::inet(name.clone()))? else {
-        report::notice(format_args!("there is no table inet {name}: every packet passes"));
-        return Ok(Ruleset::new(name));
-    };
-    report::foreign(&dump.foreign);
+    let inet = TableId { family: TableFamily::Inet, name: name.clone() };
+    let bridge = TableId { family: TableFamily::Bridge, name };
+    let in_force = live(kernel, &inet)?.unwrap_or_else(|| {
+        report::notice(format_args!("there is no table {inet}: every packet passes"));
+        Ruleset::of(inet.clone())
+    });
+    Ok(Compared {
+        whose: "the kernel's table",
+        network: node.network(),
+        inet: in_force,
+        bridge: live(kernel, &bridge)?,
+    })
+}
+
+/// A table of the kernel, if all that it does is known.
+fn live(kernel: &mut Kernel, id: &TableId) -> Result<Option<Ruleset>> {
+    let Some(Dump { ruleset, foreign, .. }) = kernel.dump(id)? else { return Ok(None) };
+    report::foreign(id, &foreign);
     // Sets and objects have no effect without a rule.
     let acts = |kind| matches!(kind, ForeignKind::Table | ForeignKind::Chain);
-    if let Some(object) = dump.foreign.iter().find(|object| acts(object.kind)) {
-        bail!("what {} in table inet {name} does is not known ({})", object.name, object.why);
+    if let Some(object) = foreign.iter().find(|object| acts(object.kind)) {
+        bail!("what {} in table {id} does is not known ({})", object.name, object.why);
     }
-    for (chain, rules) in dump.ruleset.chains.iter().map(|(name, chain)| (name, &chain.rules)) {
+    for (chain, rules) in ruleset.chains.iter().map(|(name, chain)| (name, &chain.rules)) {
         // A dump shows an unreadable rule without a verdict; ours always have one.
         if let Some(rule) = rules.iter().find(|rule| rule.log.is_none() && rule.finish.is_none()) {
             let why = rule.comment.as_ref().map_or("", |comment| comment.as_str());
-            bail!("what a rule of chain {chain} in table inet {name} does is not known: {why}");
+            bail!("what a rule of chain {chain} in table {id} does is not known: {why}");
         }
     }
-    Ok(dump.ruleset)
+    Ok(Some(ruleset))
 }

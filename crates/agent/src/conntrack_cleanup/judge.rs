@@ -48,6 +48,28 @@ impl<'a> Judge<'a> {
         Ok(seen.outcome == Outcome::Drop)
     }
 
+    /// Whether the flow may have been opened under another's address to make what
+    /// the table denies an answer. `forgeable`: the source could be forged.
+    ///
+    /// TCP is left alone: its next packet would make no entry.
+    pub(super) fn may_be_forged(
+        &self,
+        flow: &Flow,
+        forgeable: &BTreeSet<IpAddr>,
+    ) -> Result<bool, Broken> {
+        let protocol = flow.original.protocol;
+        if !forgeable.contains(&flow.original.source)
+            || protocol == ruleset::Transport::Tcp.number()
+            || flow.master.is_some()
+            || !self.is_forwarded(flow)
+            || !self.is_of_pods(flow)
+        {
+            return Ok(false);
+        }
+        let seen = simulator::simulate(self.ruleset, &first_packet_back(flow))?;
+        Ok(seen.outcome == Outcome::Drop)
+    }
+
     /// Whether the flow crosses the forward hook. Flows from or to the node
     /// itself do not.
     fn is_forwarded(&self, flow: &Flow) -> bool {
@@ -68,12 +90,39 @@ pub(super) fn ends(flow: &Flow) -> [IpAddr; 2] {
 
 fn first_packet(flow: &Flow) -> Packet {
     let [source, destination] = ends(flow);
-    let packet = Packet::new(source, destination, flow.original.protocol);
+    let packet = Packet {
+        translated: is_translated(flow),
+        ..Packet::new(source, destination, flow.original.protocol)
+    };
     match (flow.original.transport, flow.reply.transport) {
         (TupleId::Ports { .. }, TupleId::Ports { source: port, .. }) => {
             Packet { destination_port: Some(port), ..packet }
         }
         (TupleId::Icmp { icmp_type, .. }, _) if packet.protocol == Packet::ICMPV6 => {
+            Packet { icmpv6_type: Some(icmp_type), ..packet }
+        }
+        _ => packet,
+    }
+}
+
+/// Whether the flow got another destination than it was sent to.
+fn is_translated(flow: &Flow) -> bool {
+    let other_port = match (flow.original.transport, flow.reply.transport) {
+        (TupleId::Ports { destination, .. }, TupleId::Ports { source, .. }) => {
+            destination != source
+        }
+        _ => false,
+    };
+    other_port || flow.original.destination != flow.reply.source
+}
+
+/// The packet that the other end would send if it opened the flow.
+fn first_packet_back(flow: &Flow) -> Packet {
+    let [source, destination] = ends(flow);
+    let packet = Packet::new(destination, source, flow.original.protocol);
+    match flow.original.transport {
+        TupleId::Ports { source: port, .. } => Packet { destination_port: Some(port), ..packet },
+        TupleId::Icmp { icmp_type, .. } if packet.protocol == Packet::ICMPV6 => {
             Packet { icmpv6_type: Some(icmp_type), ..packet }
         }
         _ => packet,

@@ -35,18 +35,21 @@ pub struct Suspects {
     pub addresses: BTreeSet<IpAddr>,
     /// Whether flows with an IPv6 link-local address are suspects, too.
     pub link_local: bool,
+    /// The first packet's source, which others could forge until now.
+    pub forgeable: BTreeSet<IpAddr>,
 }
 
 impl Suspects {
     /// Whether no flow is.
     pub fn is_empty(&self) -> bool {
-        self.addresses.is_empty() && !self.link_local
+        self.addresses.is_empty() && !self.link_local && self.forgeable.is_empty()
     }
 
     /// Whether a flow with these ends is one.
     pub fn touches(&self, source: IpAddr, destination: IpAddr) -> bool {
         self.addresses.contains(&source)
             || self.addresses.contains(&destination)
+            || self.forgeable.contains(&source)
             || (self.link_local && (is_link_local(source) || is_link_local(destination)))
     }
 
@@ -54,12 +57,17 @@ impl Suspects {
     pub fn merge(&mut self, other: Self) {
         self.addresses.extend(other.addresses);
         self.link_local |= other.link_local;
+        self.forgeable.extend(other.forgeable);
     }
 
     fn everybody(after: Layout<'_>) -> Self {
         let isolated =
             Layout::sides().flat_map(|(direction, family)| after.isolated(direction, family));
-        Self { addresses: isolated.collect(), link_local: after.shuts_edges() }
+        Self {
+            addresses: isolated.collect(),
+            link_local: after.shuts_edges(),
+            forgeable: BTreeSet::new(),
+        }
     }
 }
 
@@ -79,6 +87,7 @@ pub fn suspects(before: Option<&Ruleset>, after: &Ruleset) -> Suspects {
     let mut found = Suspects {
         addresses: BTreeSet::new(),
         link_local: layout.shuts_edges() && !layout.same_edges(earlier),
+        forgeable: BTreeSet::new(),
     };
     let losing: BTreeSet<&Name> = before.losing(after).collect();
     if losing.is_empty() && layout.same_pods(earlier) {

@@ -44,6 +44,8 @@ pub(super) type Newer<'a> = &'a dyn Fn() -> Option<Arc<Ruleset>>;
 /// table allows, so the newest table decides.
 struct LastWord<'a> {
     node: &'a BTreeSet<IpAddr>,
+    /// The sources that others could forge until now.
+    forgeable: &'a BTreeSet<IpAddr>,
     newer: Newer<'a>,
 }
 
@@ -107,7 +109,7 @@ impl Sweeper {
         let earlier = std::mem::take(&mut self.writer.answers);
         let node = own_addresses().map_err(SweepError::Addresses)?;
         let judge = Judge::new(table, &node);
-        let last_word = LastWord { node: &node, newer };
+        let last_word = LastWord { node: &node, forgeable: &suspects.forgeable, newer };
         for filter in filters(suspects) {
             let mut result = Ok(());
             *entries += self.reader.flows(&filter, |flow| {
@@ -131,7 +133,7 @@ impl Writer {
         last_word: &LastWord<'_>,
         flow: &Flow,
     ) -> Result<(), SweepError> {
-        if self.denies(judge, flow)? {
+        if self.denies(judge, flow, last_word.forgeable)? {
             self.denied.push(*flow);
         }
         if self.denied.len() >= DELETIONS_AT_ONCE {
@@ -140,7 +142,15 @@ impl Writer {
         Ok(())
     }
 
-    fn denies(&mut self, judge: &Judge<'_>, flow: &Flow) -> Result<bool, SweepError> {
+    fn denies(
+        &mut self,
+        judge: &Judge<'_>,
+        flow: &Flow,
+        forgeable: &BTreeSet<IpAddr>,
+    ) -> Result<bool, SweepError> {
+        if judge.may_be_forged(flow, forgeable)? {
+            return Ok(true);
+        }
         let master = match &flow.master {
             Some(master) => self.conntrack.get(master, flow.zone)?,
             None => None,
@@ -156,7 +166,7 @@ impl Writer {
             let judge = Judge::new(&table, last_word.node);
             let mut still = Vec::with_capacity(denied.len());
             for flow in denied {
-                if self.denies(&judge, &flow)? {
+                if self.denies(&judge, &flow, last_word.forgeable)? {
                     still.push(flow);
                 }
             }
@@ -191,7 +201,7 @@ fn answers_open_flows(flow: &Flow) -> bool {
 /// The dumps that together contain all suspects.
 fn filters(suspects: &Suspects) -> Vec<Filter> {
     let (four, six): (Vec<IpAddr>, Vec<IpAddr>) =
-        suspects.addresses.iter().partition(|address| address.is_ipv4());
+        suspects.addresses.union(&suspects.forgeable).partition(|address| address.is_ipv4());
     let mut filters: Vec<Filter> = match four.len() {
         0..=FEW_ADDRESSES => four
             .into_iter()

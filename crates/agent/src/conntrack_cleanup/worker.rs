@@ -3,6 +3,8 @@
 //! In: changes from the inbox. Out: passes within the budget, and counters.
 //! Never: suspects lost after an error; the same error logged twice in a row.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,8 +46,9 @@ impl Worker {
 
     /// Runs until asked to stop.
     pub(super) fn run(mut self) {
-        while let Some(changes) = self.shared.wait(self.next_pass()) {
+        while let Some((changes, bound)) = self.shared.wait(self.next_pass()) {
             changes.into_iter().for_each(|change| self.take(change));
+            self.take_bound(bound);
             let now = Instant::now();
             if self.next_pass().is_some_and(|next| next <= now) {
                 self.pass(now);
@@ -59,6 +62,14 @@ impl Worker {
         self.table = Some(change.after);
         if !suspects.is_empty() {
             self.due.push(PendingPass { at: Instant::now(), suspects, again: true });
+        }
+    }
+
+    /// Nobody can forge these any more, so one pass is enough.
+    fn take_bound(&mut self, forgeable: BTreeSet<IpAddr>) {
+        if !forgeable.is_empty() {
+            let suspects = Suspects { forgeable, ..Suspects::default() };
+            self.due.push(PendingPass { at: Instant::now(), suspects, again: false });
         }
     }
 
@@ -81,6 +92,7 @@ impl Worker {
             }
             all.merge(due.suspects);
         }
+        once_more.forgeable.clear();
         let shared = &self.shared;
         let newer = || shared.state().inbox.last().map(|change| Arc::clone(&change.after));
         shared.state().counters.begun += 1;

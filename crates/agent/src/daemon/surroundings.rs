@@ -93,9 +93,10 @@ pub fn features(features: &Features, status: &Status, metrics: &Metrics) {
         ("maps", features.maps, "nf_tables"),
         ("intervals", features.intervals, "nf_tables"),
         ("concatenations", features.concatenations, "nf_tables"),
-        ("binding", features.binding, "nf_tables"),
     ];
-    let optional = [("log", features.log), ("bridge", features.bridge)];
+    // Without these, policies are enforced; the condition `bound` says what is not.
+    let optional =
+        [("log", features.log), ("binding", features.binding), ("bridge", features.bridge)];
     let has = needed.iter().map(|(name, there, _)| (*name, *there)).chain(optional);
     for (name, there) in has {
         metrics.features.get_or_create(&[("feature", name)]).set(there.into());

@@ -1,13 +1,16 @@
 //! What the loop works with, and what it needs of each part.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use policy::{BindingFinding, Claims, NodeNetwork, Pod};
 use ruleset::Ruleset;
 use tokio::sync::watch;
 
 use super::Inbox;
+use crate::binding_options::BindingOptions;
 use crate::clock::Clock;
 use crate::conntrack_cleanup::{ConntrackCleanup, Counters};
 use crate::metrics::Metrics;
@@ -25,6 +28,10 @@ pub struct Parts<S> {
     pub pipeline: Pipeline<S>,
     /// For live connections; `None` without conntrack.
     pub flow_cleanup: Option<Box<dyn FlowCleanup>>,
+    /// Which interface of the node is which pod's.
+    pub interfaces: Box<dyn Interfaces>,
+    /// The operator's word on that.
+    pub binding: BindingOptions,
     /// Looks around on the node from time to time.
     pub surroundings: Box<dyn Surroundings<S>>,
     /// For Events.
@@ -42,6 +49,9 @@ pub trait FlowCleanup {
     /// See [`ConntrackCleanup::changed`].
     fn changed(&self, before: Option<Arc<Ruleset>>, after: Arc<Ruleset>);
 
+    /// See [`ConntrackCleanup::bound`].
+    fn bound(&self, addresses: BTreeSet<IpAddr>);
+
     /// See [`ConntrackCleanup::is_alive`].
     fn is_alive(&self) -> bool;
 
@@ -54,6 +64,10 @@ impl FlowCleanup for ConntrackCleanup {
         Self::changed(self, before, after);
     }
 
+    fn bound(&self, addresses: BTreeSet<IpAddr>) {
+        Self::bound(self, addresses);
+    }
+
     fn is_alive(&self) -> bool {
         Self::is_alive(self)
     }
@@ -61,6 +75,34 @@ impl FlowCleanup for ConntrackCleanup {
     fn counters(&self) -> Counters {
         Self::counters(self)
     }
+}
+
+/// Knows which interface of the node is which pod's.
+pub trait Interfaces {
+    /// Begins with what an earlier agent knew.
+    fn remember(&mut self, claims: Claims);
+
+    /// These pods are to be bound.
+    fn pods(&mut self, pods: Vec<Arc<Pod>>);
+
+    /// Takes what is seen of the node's interfaces now. Costs little where nothing
+    /// changed.
+    ///
+    /// # Errors
+    /// They cannot be listed: why. What was seen before stays.
+    fn look(&mut self) -> Result<(), String>;
+
+    /// As of the last look that succeeded; `None` before the first.
+    fn network(&self) -> Option<&NodeNetwork>;
+
+    /// Why this kernel cannot bind addresses to interfaces; `None` if it can.
+    fn lacks(&self) -> Option<String>;
+
+    /// What is wrong, as of that look.
+    fn findings(&self) -> &[BindingFinding];
+
+    /// Whether it still looks.
+    fn is_alive(&self) -> bool;
 }
 
 /// Looks for things on the node that hide packets from the rules or break them.

@@ -25,12 +25,12 @@ impl<S: Sink> Enforcer<S> {
         let pipeline = &mut self.parts.pipeline;
         let mut result = pipeline.sync(self.cluster.snapshot());
         if let Err(failure) = &result
-            && must_be_built_again(&failure.error)
+            && failure.needs_rebuild()
         {
             self.parts.metrics.replacements.inc();
             // Until it is done, the stand-in is beside ours.
             self.is_only_table = false;
-            let problem = format!("{}; building the table again", failure.error);
+            let problem = format!("{failure}; building the table again");
             self.parts.status.fails(Condition::Enforced, problem);
             self.partly_committed(failure);
             result = self.parts.pipeline.replace(self.cluster.snapshot());
@@ -40,7 +40,7 @@ impl<S: Sink> Enforcer<S> {
             Ok(outcome) => self.succeeded(start, restoring, &outcome),
             Err(failure) => {
                 self.partly_committed(&failure);
-                self.failed(&failure.error);
+                self.not_synced(&failure);
             }
         }
     }
@@ -52,34 +52,46 @@ impl<S: Sink> Enforcer<S> {
             let delay = now.saturating_duration_since(came).as_secs_f64();
             self.parts.metrics.event_to_kernel_seconds.observe(delay);
         }
-        let restored = outcome.restored || restoring && outcome.batches > 0;
+        let mut restored: Vec<String> =
+            outcome.restored().map(|table| table.id.to_string()).collect();
+        if restored.is_empty() && restoring {
+            let sent = outcome.tables.iter().filter(|table| table.batches > 0);
+            restored.extend(sent.map(|table| table.id.to_string()));
+        }
         // It is not known what was in force before the first attempt, or while
         // others had changed the table.
         let is_first = !std::mem::replace(&mut self.enforced, true);
-        if restored || outcome.was_touched {
+        if !restored.is_empty() || outcome.was_touched() {
             self.next.repaired(now, took);
         }
-        if restored {
+        if !restored.is_empty() {
             self.parts.metrics.repairs.inc();
             tracing::warn!(
-                "others changed table inet nftpol; restored in {} ms ({} operations)",
+                "others changed table {}; restored in {} ms ({} operations)",
+                restored.join(" and table "),
                 took.as_millis(),
-                outcome.operations
+                outcome.operations()
             );
         }
         self.parts.metrics.synced(took, outcome, self.cluster.snapshot());
         if is_first {
             tracing::info!(
                 "enforcing: table inet nftpol matches the policies ({} operations)",
-                outcome.operations
+                outcome.operations()
             );
-            report::foreign(&outcome.foreign);
+            for table in &outcome.tables {
+                report::foreign(&table.id, &table.foreign);
+            }
         }
         if !self.is_only_table {
             self.remove_other_tables();
         }
-        let before = outcome.before.clone().filter(|_| !is_first && !restored);
+        let before = outcome.before.clone().filter(|_| !is_first && restored.is_empty());
+        let bound = self.binding.synced(self.parts.pipeline.network(), !restored.is_empty());
         if let Some(flow_cleanup) = &self.parts.flow_cleanup {
+            if !bound.is_empty() {
+                flow_cleanup.bound(bound);
+            }
             flow_cleanup.changed(before, Arc::clone(&outcome.after));
         }
         self.report(&outcome.diagnostics, &outcome.set_aside);
@@ -98,13 +110,25 @@ impl<S: Sink> Enforcer<S> {
         self.report(&failure.diagnostics, &failure.set_aside);
     }
 
-    pub(super) fn failed(&mut self, error: &SyncError) {
+    /// One table or both could not be changed.
+    fn not_synced(&mut self, failure: &SyncFailed) {
+        let is_hopeless = |error: &SyncError| matches!(error, SyncError::RebuildDidNotHelp(_));
+        self.fails(&failure.to_string(), failure.errors().all(is_hopeless));
+    }
+
+    /// The kernel cannot be asked.
+    pub(super) fn not_checked(&mut self, error: &ReadError) {
+        self.fails(&error.to_string(), false);
+    }
+
+    /// `is_hopeless`: another try will hardly succeed.
+    fn fails(&mut self, problem: &str, is_hopeless: bool) {
         let now = self.now();
         self.parts.metrics.syncs.get_or_create(&[("result", "failed")]).inc();
-        self.parts.status.fails(Condition::Enforced, error.to_string());
-        match error {
-            SyncError::RebuildDidNotHelp(_) => self.next.failed_for_long(now),
-            _ => self.next.failed(now),
+        self.parts.status.fails(Condition::Enforced, problem);
+        match is_hopeless {
+            true => self.next.failed_for_long(now),
+            false => self.next.failed(now),
         }
     }
 
@@ -130,16 +154,4 @@ impl<S: Sink> Enforcer<S> {
             }
         }
     }
-}
-
-/// Whether a table that cannot become ours step by step can still be built
-/// again: also one that cannot be read.
-fn must_be_built_again(error: &SyncError) -> bool {
-    matches!(
-        error,
-        SyncError::Plan { .. }
-            | SyncError::InTheWay { .. }
-            | SyncError::KeepsRefusing(_)
-            | SyncError::Read(ReadError::KeepsChanging(_))
-    )
 }

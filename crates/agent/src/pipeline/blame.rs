@@ -14,7 +14,8 @@ use ruleset::{Batch, Name, Op};
 /// A batch that the kernel refused, and the table that it is on the way to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RefusedBatch<'a> {
-    pub(super) compiled: &'a Compiled,
+    /// `None` for a table that comes from no policy.
+    pub(super) compiled: Option<&'a Compiled>,
     pub(super) batch: &'a Batch,
 }
 
@@ -24,12 +25,14 @@ type Weights = BTreeMap<ObjectKey, u64>;
 impl RefusedBatch<'_> {
     /// The policies behind a refusal.
     pub(super) fn behind(&self, refusal: &Refusal) -> BTreeSet<ObjectKey> {
-        let Some(object) = &refusal.object else { return BTreeSet::new() };
+        let (Some(object), Some(compiled)) = (&refusal.object, self.compiled) else {
+            return BTreeSet::new();
+        };
         let rule = match self.batch.ops.get(refusal.op) {
             Some(Op::AddRule(_, rule)) => Some(rule.matches.as_slice()),
             _ => None,
         };
-        self.compiled.policies_behind(object, rule)
+        compiled.policies_behind(object, rule)
     }
 
     /// The refusals without those that others of them can be the reason of.
@@ -50,7 +53,7 @@ impl RefusedBatch<'_> {
 
     /// How much of the whole table each policy takes.
     pub(super) fn weights_in_table(&self) -> Weights {
-        let table = &self.compiled.ruleset;
+        let Some(Compiled { ruleset: table, .. }) = self.compiled else { return Weights::new() };
         let sets = table.sets.iter().map(|(name, set)| (name, set.elements.len()));
         let chains = table.chains.iter().map(|(name, chain)| (name, chain.rules.len()));
         self.weights(sets.chain(chains).map(|(name, parts)| (name, 1 + parts as u64)))
@@ -63,8 +66,9 @@ impl RefusedBatch<'_> {
             *by_object.entry(object).or_default() += weight;
         }
         let mut weights = Weights::new();
+        let Some(compiled) = self.compiled else { return weights };
         for (object, weight) in by_object {
-            let policies = self.compiled.policies_behind(object, None);
+            let policies = compiled.policies_behind(object, None);
             let part = weight.div_ceil(policies.len().max(1) as u64);
             for policy in policies {
                 *weights.entry(policy).or_default() += part;

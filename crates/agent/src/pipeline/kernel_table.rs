@@ -1,4 +1,4 @@
-//! What is known of our table in the kernel.
+//! What is known of one of our tables in the kernel.
 //!
 //! In: what was read and committed, and what a look showed. Out: what a change
 //! starts from, and whether the table must be read first. Never: I/O.
@@ -24,6 +24,9 @@
 //!  forget: Unknown, from every state
 //! ```
 //!
+//! A table that is not wanted and not there is Exact: a look shows that it is still
+//! not there. A commit of ours to another table leaves what is Exact so.
+//!
 //! | state | what holds | the next change starts from |
 //! |---|---|---|
 //! | Unknown | nothing is known, as at start | a read |
@@ -35,18 +38,19 @@
 
 use std::sync::Arc;
 
-use nft::{ForeignObject, Generation, TableFingerprint};
-use ruleset::Ruleset;
+use nft::{ForeignObject, Generation};
+use ruleset::{Name, Ruleset};
 
-/// What is known of our table in the kernel.
+use super::fingerprint::Fingerprint;
+
+/// What is known of one of our tables in the kernel.
 #[derive(Debug, Default)]
 pub(super) enum KernelTable {
     /// Never read, or forgotten.
     #[default]
     Unknown,
-    /// An attempt failed. The table had this fingerprint then; `None` if it was
-    /// gone.
-    Unfinished { fingerprint: Option<TableFingerprint> },
+    /// An attempt failed. The table had this fingerprint then.
+    Unfinished { fingerprint: Fingerprint },
     /// As remembered, as of this generation.
     Exact { table: Remembered, generation: Generation },
     /// Others committed, but the fingerprint is that of the remembered table.
@@ -61,11 +65,26 @@ pub(super) enum KernelTable {
 /// The table as of our last commit.
 #[derive(Clone, Debug)]
 pub(super) struct Remembered {
-    pub ruleset: Arc<Ruleset>,
+    /// `None` if there shall be no table, and there was none.
+    pub ruleset: Option<Arc<Ruleset>>,
     /// What others have put into it.
     pub foreign: Vec<ForeignObject>,
-    /// Of the table and its base chain, after that commit.
-    pub fingerprint: Option<TableFingerprint>,
+    /// Of the table and its base chains, after that commit.
+    pub fingerprint: Fingerprint,
+}
+
+impl Remembered {
+    fn is_absent(&self) -> bool {
+        self.ruleset.is_none()
+    }
+
+    /// Whether a table with this fingerprint is the remembered one.
+    fn is(&self, found: &Fingerprint) -> bool {
+        match self.is_absent() {
+            true => found.is_nothing(),
+            false => found.is_whole() && *found == self.fingerprint,
+        }
+    }
 }
 
 /// What a change starts from.
@@ -107,17 +126,31 @@ impl KernelTable {
         matches!(self, Self::Touched)
     }
 
-    /// Others committed; this is the fingerprint that the table has now.
-    pub(super) fn others_committed(&mut self, found: Option<&TableFingerprint>) {
-        let is_same = self.remembered().is_some_and(|table| {
-            table.fingerprint.is_some() && table.fingerprint.as_ref() == found
-        });
+    /// The chains to look at, for a comparison with what is known.
+    pub(super) fn chains(&self) -> Vec<Name> {
+        let fingerprint = match self {
+            Self::Unfinished { fingerprint } => Some(fingerprint),
+            Self::Exact { table, .. } | Self::Trusted { table } | Self::Doubted { table } => {
+                Some(&table.fingerprint)
+            }
+            Self::Unknown | Self::Touched => None,
+        };
+        fingerprint.into_iter().flat_map(Fingerprint::chains).collect()
+    }
+
+    /// Others committed. The look at [`Self::chains`] found this, as of this
+    /// generation or a later one.
+    pub(super) fn others_committed(&mut self, found: &Fingerprint, now: Generation) {
+        let is_same = self.remembered().is_some_and(|table| table.is(found));
         *self = match std::mem::take(self) {
+            Self::Exact { table, .. } if is_same && table.is_absent() => {
+                Self::Exact { table, generation: now }
+            }
             Self::Exact { table, .. } | Self::Trusted { table } if is_same => {
                 Self::Trusted { table }
             }
             Self::Doubted { table } if is_same => Self::Doubted { table },
-            Self::Unfinished { fingerprint } if fingerprint.as_ref() == found => {
+            Self::Unfinished { fingerprint } if fingerprint == *found => {
                 Self::Unfinished { fingerprint }
             }
             Self::Unknown => Self::Unknown,
@@ -128,19 +161,30 @@ impl KernelTable {
     /// The next change shall read the table.
     pub(super) fn distrust(&mut self) {
         *self = match std::mem::take(self) {
+            Self::Exact { table, generation } if table.is_absent() => {
+                Self::Exact { table, generation }
+            }
             Self::Exact { table, .. } | Self::Trusted { table } => Self::Doubted { table },
             other => other,
         };
     }
 
+    /// Nobody but we committed, and to another table, between these generations.
+    pub(super) fn ours_committed_elsewhere(&mut self, from: Generation, to: Generation) {
+        if let Self::Exact { generation, .. } = self
+            && *generation == from
+        {
+            *generation = to;
+        }
+    }
+
     /// An attempt failed, perhaps after some of its batches were `committed`.
     /// This is the fingerprint that the table has now.
-    pub(super) fn failed(&mut self, found: Option<TableFingerprint>, committed: bool) {
-        let known = self.remembered().and_then(|table| table.fingerprint.as_ref());
+    pub(super) fn failed(&mut self, found: Fingerprint, committed: bool) {
         // Our batches change the fingerprint, too, but never delete the table.
-        let is_touched = known.is_some_and(|known| match &found {
-            Some(found) => !committed && found != known,
-            None => true,
+        let is_touched = self.remembered().is_some_and(|known| match committed {
+            true => found.is_nothing() && !known.is_absent(),
+            false => !known.is(&found),
         });
         *self = match self {
             _ if is_touched => Self::Touched,
@@ -176,7 +220,7 @@ impl KernelTable {
     /// What a change starts from if others commit too fast for a read.
     pub(super) fn remembered_start(&self, now: Generation) -> Option<Start> {
         self.remembered().map(|table| Start {
-            ruleset: Some(Arc::clone(&table.ruleset)),
+            ruleset: table.ruleset.clone(),
             foreign: table.foreign.clone(),
             generation: now,
             is_exact: self.is_exact_at(now),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use nft::{ForeignObject, Generation, ReadError, SendError};
 use policy::{Diagnostic, ObjectKey};
 use ruleset::plan::PlanError;
-use ruleset::{Batch, Name, NameError, Ruleset};
+use ruleset::{Batch, NameError, Ruleset, TableId};
 
 use super::refusals::EQUAL_REFUSALS;
 use super::{MAX_ATTEMPTS, Unproved};
@@ -16,28 +16,59 @@ use super::{MAX_ATTEMPTS, Unproved};
 /// What a change did.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What the kernel enforced after the last successful change. `None` if
-    /// there was no table.
+    /// What the kernel's `inet` table was after the last successful change. `None`
+    /// if there was no table.
     pub before: Option<Arc<Ruleset>>,
-    /// What it enforces now.
+    /// What it is now.
     pub after: Arc<Ruleset>,
-    /// Batches that were committed; none if there was nothing to do.
-    pub batches: usize,
-    /// Operations in them.
-    pub operations: usize,
+    /// What was done to each table, `inet` first.
+    pub tables: [TableOutcome; 2],
     /// About the objects: of the compiler, and policies set aside.
     pub diagnostics: Vec<Diagnostic>,
     /// Policies that the kernel refused: they isolate and allow nothing.
     pub set_aside: BTreeSet<ObjectKey>,
-    /// What others put into our table. It is still there.
+}
+
+/// What a change did to one table.
+#[derive(Clone, Debug)]
+pub struct TableOutcome {
+    /// The table.
+    pub id: TableId,
+    /// Whether it is there now.
+    pub exists: bool,
+    /// Batches that were committed; none if there was nothing to do.
+    pub batches: usize,
+    /// Operations in them.
+    pub operations: usize,
+    /// What others put into the table. It is still there.
     pub foreign: Vec<ForeignObject>,
     /// Whether others had touched the table. What they did may have no effect.
     pub was_touched: bool,
-    /// Whether others had touched the table, and batches were sent.
-    pub restored: bool,
 }
 
-/// Batches that were committed, and what they did to the table.
+impl Outcome {
+    /// Batches that were committed; none if there was nothing to do.
+    pub fn batches(&self) -> usize {
+        self.tables.iter().map(|table| table.batches).sum()
+    }
+
+    /// Operations in them.
+    pub fn operations(&self) -> usize {
+        self.tables.iter().map(|table| table.operations).sum()
+    }
+
+    /// Whether others had touched a table. What they did may have no effect.
+    pub fn was_touched(&self) -> bool {
+        self.tables.iter().any(|table| table.was_touched)
+    }
+
+    /// The tables that others had touched, and that batches were sent to.
+    pub fn restored(&self) -> impl Iterator<Item = &TableOutcome> {
+        self.tables.iter().filter(|table| table.was_touched && table.batches > 0)
+    }
+}
+
+/// Batches that were committed, and what they did to a table.
 #[derive(Clone, Debug)]
 pub struct Committed {
     /// What the kernel enforced after the last successful change. `None` if
@@ -56,17 +87,35 @@ pub struct Committed {
 pub struct SyncFailed {
     /// Why.
     pub error: SyncError,
+    /// Why the other table was not changed either, if that is another reason.
+    pub also: Option<SyncError>,
     /// About the objects: of the compiler, and policies set aside.
     pub diagnostics: Vec<Diagnostic>,
     /// Policies that the kernel refused.
     pub set_aside: BTreeSet<ObjectKey>,
-    /// What was committed nevertheless.
+    /// What was committed to the `inet` table nevertheless.
     pub committed: Option<Box<Committed>>,
+}
+
+impl SyncFailed {
+    /// Why, for each table that was not changed, but each reason once.
+    pub fn errors(&self) -> impl Iterator<Item = &SyncError> {
+        std::iter::once(&self.error).chain(&self.also)
+    }
+
+    /// Whether [`super::Pipeline::replace`] may help.
+    pub fn needs_rebuild(&self) -> bool {
+        self.errors().any(SyncError::needs_rebuild)
+    }
 }
 
 impl fmt::Display for SyncFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.error.fmt(f)
+        self.error.fmt(f)?;
+        match &self.also {
+            Some(also) => write!(f, "; {also}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -102,23 +151,23 @@ pub enum SyncError {
     Send(#[from] SendError),
     /// The kernel's table cannot become ours step by step.
     #[error(
-        "table inet {table} was made by another version or changed by hand: {source}; `nftpol cleanup` removes it"
+        "table {table} was made by another version or changed by hand: {source}; `nftpol cleanup` removes it"
     )]
     Plan {
         /// The table.
-        table: Name,
+        table: TableId,
         /// Why.
         #[source]
         source: PlanError,
     },
     /// Others put something into the table under a name that ours needs.
     #[error(
-        "table inet {table} holds {name}, which is not ours ({why}) and in the way; remove it, \
+        "table {table} holds {name}, which is not ours ({why}) and in the way; remove it, \
          or all of the table with `nftpol cleanup`"
     )]
     InTheWay {
         /// The table.
-        table: Name,
+        table: TableId,
         /// The name that both have.
         name: String,
         /// Why it is not ours.
@@ -131,7 +180,7 @@ pub enum SyncError {
     KeepsRefusing(#[source] SendError),
     /// As `KeepsRefusing`, and that did not help: try again rarely.
     #[error(
-        "{0}; building the table again did not help; `nft list table inet nftpol` shows whether \
+        "{0}; building the table again did not help; `nft list ruleset` shows whether \
          others have put something into it"
     )]
     RebuildDidNotHelp(#[source] SendError),
@@ -144,4 +193,18 @@ pub enum SyncError {
     /// Others committed during each attempt.
     #[error("the ruleset changed under each of {MAX_ATTEMPTS} attempts; try again")]
     TooManyRaces,
+}
+
+impl SyncError {
+    /// Whether a table that cannot become ours step by step can still be built
+    /// again: also one that cannot be read.
+    pub fn needs_rebuild(&self) -> bool {
+        matches!(
+            self,
+            Self::Plan { .. }
+                | Self::InTheWay { .. }
+                | Self::KeepsRefusing(_)
+                | Self::Read(ReadError::KeepsChanging(_))
+        )
+    }
 }

@@ -9,7 +9,7 @@ use nft::SendError;
 use policy::Snapshot;
 
 use super::outcome::Committed;
-use super::{Outcome, Pipeline, SyncError, SyncFailed};
+use super::{Outcome, Pipeline, SyncError, SyncFailed, TableOutcome};
 use crate::Sink;
 
 /// A refused change is tried this many times. A policy that meets the same refusal
@@ -29,7 +29,8 @@ impl<S: Sink> Pipeline<S> {
     /// See [`SyncError`].
     pub fn sync_or_rebuild(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncFailed> {
         match self.sync(snapshot) {
-            Err(SyncFailed { error: SyncError::KeepsRefusing(_), committed, .. }) => {
+            Err(failure) if keeps_refusing(&failure) => {
+                let committed = failure.committed;
                 let outcome = self.replace(snapshot)?;
                 Ok(with_earlier(outcome, committed.as_deref()))
             }
@@ -47,7 +48,9 @@ impl<S: Sink> Pipeline<S> {
         let mut earlier = Vec::new();
         for _ in 1..MAX_TRIES {
             match self.sync_or_rebuild(snapshot) {
-                Err(failure) if is_refusal(&failure.error) => earlier.extend(failure.committed),
+                Err(failure) if failure.errors().all(is_refusal) => {
+                    earlier.extend(failure.committed)
+                }
                 Err(failure) => return Err(failure),
                 Ok(outcome) => {
                     let each = earlier.iter().map(|one| Some(&**one));
@@ -61,6 +64,10 @@ impl<S: Sink> Pipeline<S> {
     }
 }
 
+fn keeps_refusing(failure: &SyncFailed) -> bool {
+    failure.errors().any(|error| matches!(error, SyncError::KeepsRefusing(_)))
+}
+
 /// Whether the kernel refused, so that it may take the same a moment later.
 fn is_refusal(error: &SyncError) -> bool {
     let (SyncError::Send(source) | SyncError::RebuildDidNotHelp(source)) = error else {
@@ -72,9 +79,11 @@ fn is_refusal(error: &SyncError) -> bool {
 /// Also counts what an earlier attempt committed.
 fn with_earlier(outcome: Outcome, committed: Option<&Committed>) -> Outcome {
     let (batches, operations) = committed.map_or((0, 0), |one| (one.batches, one.operations));
-    Outcome {
-        batches: outcome.batches + batches,
-        operations: outcome.operations + operations,
-        ..outcome
-    }
+    let [inet, bridge] = outcome.tables;
+    let inet = TableOutcome {
+        batches: inet.batches + batches,
+        operations: inet.operations + operations,
+        ..inet
+    };
+    Outcome { tables: [inet, bridge], ..outcome }
 }

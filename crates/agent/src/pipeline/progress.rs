@@ -1,4 +1,4 @@
-//! What was done since the last change that reached its end.
+//! What was done to a table since the last change that reached its end.
 //!
 //! In: each step of the attempts. Out: the committed batches, for the report of
 //! a success or a failure. Never: a committed batch that no report contains.
@@ -19,6 +19,16 @@ pub(super) struct Progress {
     operations: usize,
     /// What the kernel enforces after an attempt that failed on the way.
     reached: Option<Arc<Ruleset>>,
+    pub(super) foreign: Vec<ForeignObject>,
+}
+
+/// What was done to a table until its change reached the end.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) committed: Committed,
+    /// Whether others had touched the table.
+    pub(super) was_touched: bool,
+    /// What others have put into it.
     pub(super) foreign: Vec<ForeignObject>,
 }
 
@@ -57,6 +67,12 @@ impl Progress {
         self.operations += batch.ops.len();
     }
 
+    /// The table was deleted.
+    pub(super) fn deleted(&mut self) {
+        self.batches += 1;
+        self.operations += 1;
+    }
+
     /// An attempt ended after these batches of its own.
     pub(super) fn stopped(&mut self, start: &Ruleset, committed: &[Batch]) {
         let mut table = start.clone();
@@ -79,11 +95,11 @@ impl Progress {
         self.batches
     }
 
-    /// The change reached its end with this table. Also returns whether others
-    /// had touched the table.
-    pub(super) fn finish(&mut self, after: Arc<Ruleset>) -> (Committed, bool) {
-        let Self { origin, was_touched, batches, operations, .. } = std::mem::take(self);
-        (Committed { before: origin.table(), after, batches, operations }, was_touched)
+    /// The change reached its end with this table.
+    pub(super) fn finish(&mut self, after: Arc<Ruleset>) -> Finished {
+        let Self { origin, was_touched, batches, operations, foreign, .. } = std::mem::take(self);
+        let committed = Committed { before: origin.table(), after, batches, operations };
+        Finished { committed, was_touched, foreign }
     }
 
     /// The change failed: what of it was committed, if anything. What was in

@@ -1,6 +1,7 @@
 //! Proves a table before it is sent.
 //!
-//! In: the snapshot, the policies set aside, the table compiled from both.
+//! In: the snapshot, the node's network, the policies set aside, the tables
+//! compiled from these.
 //! Out: nothing, or the first packet that the table treats differently from the
 //! specification. Then the last proved table stays in force.
 //! Never: a proof of the states between two tables. The order of batches is
@@ -8,15 +9,15 @@
 //! on. A proof holds for the very maps that it was made for, and for no others.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::Engine;
+use compiler::{Compiled, Engine};
 use policy::{NodeNetwork, ObjectKey, Snapshot};
 use ruleset::Ruleset;
 use verify::{Report, VerifyError};
 
-use super::{Check, MAX_ATTEMPTS, Pipeline, SyncError};
+use super::own_table::Wanted;
+use super::{Check, FAMILIES, MAX_ATTEMPTS, Pipeline, SyncError};
 use crate::Sink;
 
 /// What [`verify::verify`] is.
@@ -47,8 +48,8 @@ pub(super) struct Prover {
     /// The last proof; `None` if the engine's present table has none yet. The
     /// same table gives the same result.
     found: Option<Proof>,
-    /// What was proved and then committed.
-    enforced: Option<Arc<Ruleset>>,
+    /// What was proved and then committed, in the order of [`FAMILIES`].
+    enforced: Option<[Wanted; 2]>,
     proofs: Proofs,
 }
 
@@ -56,6 +57,7 @@ pub(super) struct Prover {
 #[derive(Debug)]
 struct Proof {
     snapshot: Snapshot,
+    network: NodeNetwork,
     result: Result<(), Unproved>,
 }
 
@@ -64,8 +66,8 @@ struct Proof {
 pub enum Unproved {
     /// A packet would be treated wrongly.
     #[error(
-        "the table compiled from these objects differs from the specification in {ways} ways and \
-         was not sent; the rules before it stay in force. This is a mistake of nftpol: please \
+        "the tables compiled from these objects differ from the specification in {ways} ways and \
+         were not sent; the rules before it stay in force. This is a mistake of nftpol: please \
          report it with these objects. {first}"
     )]
     Differs {
@@ -75,51 +77,59 @@ pub enum Unproved {
         first: String,
     },
     /// It is not known what the table does.
-    #[error("the table compiled from these objects was not sent, since no proof is possible: {0}")]
+    #[error(
+        "the tables compiled from these objects were not sent, since no proof is possible: {0}"
+    )]
     Unclear(#[from] VerifyError),
 }
 
 impl Prover {
-    /// Fails if the engine's table does not match the specification for this
-    /// snapshot.
-    fn prove(&mut self, engine: &Engine, snapshot: &Snapshot) -> Result<(), Unproved> {
-        if let Some(found) = self.found.as_ref().filter(|found| found.is_about(snapshot)) {
+    /// Fails if the engine's tables do not match the specification for this
+    /// snapshot and network.
+    fn prove(
+        &mut self,
+        engine: &Engine,
+        snapshot: &Snapshot,
+        network: &NodeNetwork,
+    ) -> Result<(), Unproved> {
+        if let Some(found) = self.found.as_ref().filter(|found| found.is_about(snapshot, network)) {
             return found.result.clone();
         }
         let start = Instant::now();
         let options = engine.options();
-        let compiled = engine.compiled();
-        let report = (self.verify)(
-            snapshot,
-            options.node.as_deref(),
-            &options.set_aside,
-            engine.network(),
-            &compiled.ruleset,
-            compiled.bridge.as_ref(),
-        );
+        let Compiled { ruleset, bridge, .. } = engine.compiled();
+        let node = options.node.as_deref();
+        let report =
+            (self.verify)(snapshot, node, &options.set_aside, network, ruleset, bridge.as_ref());
         let result = report.map_err(Unproved::from).and_then(judge);
         let proofs = &mut self.proofs;
         proofs.total += start.elapsed();
         *(if result.is_ok() { &mut proofs.equal } else { &mut proofs.failed }) += 1;
-        self.found.insert(Proof { snapshot: snapshot.clone(), result }).result.clone()
+        let proof = Proof { snapshot: snapshot.clone(), network: network.clone(), result };
+        self.found.insert(proof).result.clone()
     }
 }
 
 impl Proof {
     /// Whether these are the very objects that were proved. Equal copies are not.
     /// A comparison that overlooks a change hides it from the engine, too.
-    fn is_about(&self, snapshot: &Snapshot) -> bool {
+    fn is_about(&self, snapshot: &Snapshot, network: &NodeNetwork) -> bool {
         let Snapshot { policies, pods, namespaces } = &self.snapshot;
         policies.ptr_eq(&snapshot.policies)
             && pods.ptr_eq(&snapshot.pods)
             && namespaces.ptr_eq(&snapshot.namespaces)
+            && self.network.ports.ptr_eq(&network.ports)
+            && self.network.bridges.ptr_eq(&network.bridges)
+            && self.network == *network
     }
 }
 
 fn judge(report: Report) -> Result<(), Unproved> {
-    match report.ways().next() {
+    let of_policies = report.differences.iter().map(ToString::to_string);
+    let mut all = of_policies.chain(report.bound_differences.iter().map(ToString::to_string));
+    match all.next() {
         None => Ok(()),
-        Some(first) => Err(Unproved::Differs { ways: report.ways().count(), first }),
+        Some(first) => Err(Unproved::Differs { ways: 1 + all.count(), first }),
     }
 }
 
@@ -149,22 +159,23 @@ impl<S: Sink> Pipeline<S> {
     /// proved table.
     pub(super) fn prove(&mut self, snapshot: &Snapshot) -> Result<(), SyncError> {
         let Some(prover) = &mut self.prover else { return Ok(()) };
-        let found = prover.prove(&self.engine, snapshot);
+        let found = prover.prove(&self.engine, snapshot, &self.network);
         if found.is_err() {
             self.restore_last_proved();
         }
         Ok(found?)
     }
 
-    /// The engine's table is in force.
-    pub(super) fn enforced(&mut self, table: &Arc<Ruleset>) {
+    /// The engine's tables are in force.
+    pub(super) fn enforced(&mut self) {
+        let tables = FAMILIES.map(|family| self.wanted(family));
         if let Some(prover) = &mut self.prover {
-            prover.enforced = Some(Arc::clone(table));
+            prover.enforced = Some(tables);
         }
     }
 
-    /// Restores the last proved table if others touched it. Nothing else does so
-    /// while the next table has no proof.
+    /// Restores the last proved tables if others touched them. Nothing else does
+    /// so while the next ones have no proof.
     fn restore_last_proved(&mut self) {
         let Some(last) = self.prover.as_ref().and_then(|prover| prover.enforced.clone()) else {
             return;
@@ -172,13 +183,21 @@ impl<S: Sink> Pipeline<S> {
         if matches!(self.check(), Ok(Check::ReadWhenAffordable)) {
             self.distrust();
         }
-        let batches = self.progress.batches();
-        match self.attempt(&last, MAX_ATTEMPTS) {
-            Ok(()) if self.progress.batches() > batches => {
-                tracing::warn!("others changed the table; the one that was proved last is back");
+        for (family, last) in FAMILIES.into_iter().zip(&last) {
+            let batches = self.tables.of(family).progress.batches();
+            let result = self.attempt(family, last, MAX_ATTEMPTS);
+            let table = self.tables.of(family);
+            match result {
+                Ok(()) if table.progress.batches() > batches => tracing::warn!(
+                    "others changed table {}; the one that was proved last is back",
+                    table.id
+                ),
+                Ok(()) => {}
+                Err(_) => tracing::warn!(
+                    "table {}, as it was proved last, cannot be restored now",
+                    table.id
+                ),
             }
-            Ok(()) => {}
-            Err(_) => tracing::warn!("the table that was proved last cannot be restored now"),
         }
     }
 }

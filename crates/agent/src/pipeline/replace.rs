@@ -2,16 +2,18 @@
 //!
 //! In: a snapshot. Out: our table, built from nothing, while each packet is
 //! judged by at least one table. Never: a table deleted and created in one
-//! batch: the look-ups of one packet would be split between the two.
+//! batch: the look-ups of one packet would be split between the two; a table
+//! built again because of the other one.
 
 use std::sync::Arc;
 
 use policy::Snapshot;
-use ruleset::{Name, Ruleset, TableId};
+use ruleset::{Name, Ruleset, TableFamily};
 
-use super::attempt::{AttemptError, fingerprint, not_committed};
-use super::kernel_table::{Remembered, Start};
-use super::{Difference, Outcome, Pipeline, Step, SyncError, SyncFailed};
+use super::attempt::{AttemptError, not_committed};
+use super::kernel_table::Start;
+use super::own_table::OwnTable;
+use super::{Difference, FAMILIES, Outcome, Pipeline, Step, SyncError, SyncFailed, errors, table};
 use crate::Sink;
 
 /// The name of the stand-in. It is one of our names, so the next start removes
@@ -19,31 +21,46 @@ use crate::Sink;
 const STAND_IN: &str = "nftpol-0";
 
 impl<S: Sink> Pipeline<S> {
-    /// Makes the kernel enforce the snapshot whatever others did to our table:
-    /// builds a stand-in beside it, deletes it, builds it, deletes the
-    /// stand-in. While two tables stand, what one of them drops is dropped.
+    /// Makes the kernel enforce the snapshot whatever others did to our tables:
+    /// builds a stand-in beside a table, deletes it, builds it, deletes the
+    /// stand-in. While two tables stand, what one of them drops is dropped. This
+    /// is done to the tables whose last change needs it, or to both if none does.
     ///
     /// # Errors
-    /// See [`SyncError`]. At least one table is left.
+    /// See [`SyncError`]. At least one table of the family is left.
     pub fn replace(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncFailed> {
-        self.kernel_table.forget();
-        self.progress.origin_is_lost();
         self.compile_next(snapshot);
-        match self.build_both_unless_refused(snapshot) {
+        let needed = FAMILIES.map(|family| self.tables.of(family).must_be_rebuilt);
+        let any = needed.contains(&true);
+        let mut results = [Ok(()), Ok(())];
+        for ((family, needed), result) in FAMILIES.into_iter().zip(needed).zip(&mut results) {
+            if needed || !any {
+                *result = self.build_again(family, snapshot);
+            }
+        }
+        match errors(results) {
             // What others did meanwhile is looked for, too.
-            Ok(()) => self.sync(snapshot),
-            Err(error) => Err(self.failed(error)),
+            None => self.sync(snapshot),
+            Some(errors) => Err(self.failed(errors)),
         }
     }
 
-    /// Builds both tables without the policies that the kernel refuses.
-    fn build_both_unless_refused(&mut self, snapshot: &Snapshot) -> Result<(), SyncError> {
+    /// Builds one table again, without the policies that the kernel refuses.
+    fn build_again(&mut self, family: TableFamily, snapshot: &Snapshot) -> Result<(), SyncError> {
+        let own = self.tables.of(family);
+        own.kernel.forget();
+        own.progress.origin_is_lost();
         loop {
             self.prove(snapshot)?;
-            match self.build_both() {
+            let Self { sink, tables, .. } = self;
+            let built = match table(self.engine.compiled(), family) {
+                Some(ours) => tables.of(family).build_both(sink, &Arc::new(ours.clone())),
+                None => tables.of(family).delete(sink).map(drop).map_err(AttemptError::from),
+            };
+            match built {
                 Ok(()) => return Ok(()),
                 Err(AttemptError::Refused(error, batch)) => {
-                    self.set_aside_refused(error, &batch, Step::Rebuild)?;
+                    self.set_aside_refused(family, error, &batch, Step::Rebuild)?;
                 }
                 Err(AttemptError::Failed(error)) => return Err(error),
                 Err(AttemptError::Overtaken | AttemptError::LostTrack) => {
@@ -52,56 +69,60 @@ impl<S: Sink> Pipeline<S> {
             }
         }
     }
+}
 
+impl OwnTable {
     /// The stand-in, then ours in the place of what is there.
-    fn build_both(&mut self) -> Result<(), AttemptError> {
-        let ours = Arc::new(self.engine.compiled().ruleset.clone());
+    fn build_both(
+        &mut self,
+        sink: &mut impl Sink,
+        ours: &Arc<Ruleset>,
+    ) -> Result<(), AttemptError> {
         let stand_in = Ruleset {
             table: Name::new(STAND_IN).map_err(SyncError::from)?,
-            ..Ruleset::clone(&ours)
+            ..Ruleset::clone(ours)
         };
         // A stand-in of an earlier attempt may be the only table that enforces.
-        match self.build(&stand_in) {
+        match self.build(sink, &stand_in) {
             Err(AttemptError::Failed(SyncError::Plan { .. } | SyncError::InTheWay { .. })) => {
-                self.sink.delete_table(&stand_in.id())?;
-                self.build(&stand_in)?;
+                sink.delete_table(&stand_in.id())?;
+                self.build(sink, &stand_in)?;
             }
             result => result?,
         }
-        let built = self.in_place_of_ours(&ours, &stand_in.id());
+        let built = self.in_place_of_ours(sink, ours, &stand_in);
         // What one of two tables drops is dropped: the stand-in is whole.
-        self.progress.stopped_at(ours);
+        self.progress.stopped_at(Arc::clone(ours));
         built
     }
 
     fn in_place_of_ours(
         &mut self,
+        sink: &mut impl Sink,
         ours: &Arc<Ruleset>,
-        stand_in: &TableId,
+        stand_in: &Ruleset,
     ) -> Result<(), AttemptError> {
-        self.sink.delete_table(&ours.id())?;
-        self.build(ours)?;
-        self.sink.delete_table(stand_in)?;
-        let fingerprint = fingerprint(&mut self.sink, &self.place)?;
-        let table = Remembered { ruleset: Arc::clone(ours), foreign: Vec::new(), fingerprint };
+        sink.delete_table(&self.id)?;
+        self.build(sink, ours)?;
+        sink.delete_table(&stand_in.id())?;
         // Not exact: others may have committed meanwhile.
-        self.kernel_table.committed(table, None);
+        self.progress.foreign.clear();
+        self.reached(sink, &Some(Arc::clone(ours)), None)?;
         Ok(())
     }
 
     /// Makes a table of what is there of it.
-    fn build(&mut self, table: &Ruleset) -> Result<(), AttemptError> {
-        let generation = self.sink.generation()?;
-        let (ruleset, foreign) = match self.sink.dump(&table.id())? {
+    fn build(&mut self, sink: &mut impl Sink, table: &Ruleset) -> Result<(), AttemptError> {
+        let (id, generation) = (table.id(), sink.generation()?);
+        let (ruleset, foreign) = match sink.dump(&id)? {
             Some(dump) => (Some(Arc::new(dump.ruleset)), dump.foreign),
             None => (None, Vec::new()),
         };
         let start = Start { ruleset, foreign, generation, is_exact: true };
         let Difference { live, batches, .. } = self.between(start, table)?;
-        let id = table.id();
         for (index, batch) in batches.iter().enumerate() {
-            if let Err(error) = self.sink.send(&id, batch, None) {
-                self.stopped(live.as_deref(), table, &batches[..index]);
+            if let Err(error) = sink.send(&id, batch, None) {
+                self.stopped(live.as_deref(), &batches[..index]);
                 return Err(not_committed(error, batch));
             }
             self.progress.committed(batch);

@@ -5,23 +5,24 @@
 //! while the kernel works.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use agent::binding_options::BindingOptions;
 use agent::clock::Clock;
 use agent::conntrack_cleanup::Counters;
 use agent::enforcer::{
-    Enforcer, FlowCleanup, Inbox, Message, Parts, Received, Surroundings, ThreadDied,
+    Enforcer, FlowCleanup, Inbox, Interfaces, Message, Parts, Received, Surroundings, ThreadDied,
 };
 use agent::metrics::Metrics;
 use agent::pipeline::Pipeline;
 use agent::problems::Problems;
 use agent::status::{Condition, Status};
 use compiler::Options;
-use policy::ObjectKey;
+use policy::{BindingFinding, Claims, NodeNetwork, ObjectKey, Pod};
 use ruleset::Ruleset;
 use tokio::sync::watch;
 use watcher::api::{Event, Found};
@@ -81,6 +82,7 @@ pub struct Cleaned {
 
 struct Cleanup {
     told: Rc<RefCell<Vec<Cleaned>>>,
+    bound: Rc<RefCell<Vec<BTreeSet<IpAddr>>>>,
     is_alive: Rc<Cell<bool>>,
 }
 
@@ -89,12 +91,61 @@ impl FlowCleanup for Cleanup {
         self.told.borrow_mut().push(Cleaned { before, after });
     }
 
+    fn bound(&self, addresses: BTreeSet<IpAddr>) {
+        self.bound.borrow_mut().push(addresses);
+    }
+
     fn is_alive(&self) -> bool {
         self.is_alive.get()
     }
 
     fn counters(&self) -> Counters {
         Counters::default()
+    }
+}
+
+/// Interfaces that a test chooses.
+#[derive(Clone, Default)]
+pub struct Seen {
+    pub network: Rc<RefCell<NodeNetwork>>,
+    pub findings: Rc<RefCell<Vec<BindingFinding>>>,
+    /// Why they cannot be listed.
+    pub problem: Rc<RefCell<Option<String>>>,
+    /// What the loop remembered from the kernel.
+    pub claims: Rc<RefCell<Option<Claims>>>,
+    /// The last look.
+    looked: Option<(NodeNetwork, Vec<BindingFinding>)>,
+}
+
+impl Interfaces for Seen {
+    fn remember(&mut self, claims: Claims) {
+        *self.claims.borrow_mut() = Some(claims);
+    }
+
+    fn pods(&mut self, _: Vec<Arc<Pod>>) {}
+
+    fn look(&mut self) -> Result<(), String> {
+        if let Some(problem) = &*self.problem.borrow() {
+            return Err(problem.clone());
+        }
+        self.looked = Some((self.network.borrow().clone(), self.findings.borrow().clone()));
+        Ok(())
+    }
+
+    fn network(&self) -> Option<&NodeNetwork> {
+        self.looked.as_ref().map(|(network, _)| network)
+    }
+
+    fn lacks(&self) -> Option<String> {
+        None
+    }
+
+    fn findings(&self) -> &[BindingFinding] {
+        self.looked.as_ref().map_or(&[], |(_, findings)| findings)
+    }
+
+    fn is_alive(&self) -> bool {
+        true
     }
 }
 
@@ -111,6 +162,10 @@ pub struct Bench {
     pub cleanup_is_alive: Rc<Cell<bool>>,
     /// Why the node was not ready, at each [`Self::look`].
     pub seen: Rc<RefCell<Vec<Option<String>>>>,
+    /// Addresses that were bound for the first time, in groups.
+    pub bound: Rc<RefCell<Vec<BTreeSet<IpAddr>>>>,
+    /// What the loop sees of the node's interfaces.
+    pub interfaces: Seen,
     happenings: Vec<(Duration, Happening)>,
     clock: Arc<ManualClock>,
     status: Status,
@@ -126,6 +181,8 @@ impl Bench {
             cleaned: Rc::default(),
             cleanup_is_alive: Rc::new(Cell::new(true)),
             seen: Rc::default(),
+            bound: Rc::default(),
+            interfaces: Seen::default(),
             happenings: Vec::new(),
             clock,
             status: Status::new(),
@@ -178,8 +235,11 @@ impl Bench {
             status: self.status.clone(),
             seen: Rc::clone(&self.seen),
         };
-        let cleanup =
-            Cleanup { told: Rc::clone(&self.cleaned), is_alive: Rc::clone(&self.cleanup_is_alive) };
+        let cleanup = Cleanup {
+            told: Rc::clone(&self.cleaned),
+            bound: Rc::clone(&self.bound),
+            is_alive: Rc::clone(&self.cleanup_is_alive),
+        };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let pipeline = Pipeline::new(self.kernel.clone(), Options::default());
         Enforcer::new(Parts {
@@ -187,6 +247,8 @@ impl Bench {
             clock: Arc::clone(&clock),
             pipeline: pipeline.with_clock(clock),
             flow_cleanup: Some(Box::new(cleanup)),
+            interfaces: Box::new(self.interfaces.clone()),
+            binding: BindingOptions::default(),
             surroundings: Box::new(Nothing),
             problems: watch::channel(Problems::new()).0,
             status: self.status.clone(),
@@ -204,6 +266,16 @@ impl Bench {
     /// Why the node is not ready now.
     pub fn problem(&self) -> Option<String> {
         self.status.problem(Condition::Enforced)
+    }
+
+    /// Why addresses are not bound now.
+    pub fn bound_problem(&self) -> Option<String> {
+        self.status.problem(Condition::Bound)
+    }
+
+    /// What `/readyz` says.
+    pub fn report(&self) -> String {
+        self.status.report()
     }
 
     /// The present value of a metric.

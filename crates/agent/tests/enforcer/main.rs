@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be fails the test")]
 
 mod bench;
+mod binding;
 mod kernel;
 #[path = "../pipeline/model.rs"]
 #[expect(dead_code, reason = "shared with the tests of the pipeline")]

@@ -74,7 +74,7 @@ fn repairs_of_a_table_that_is_flushed_again_and_again_take_a_twentieth_of_the_ti
     for problem in bench.seen.borrow().iter() {
         let problem = problem.as_deref().unwrap_or("ready");
         assert!(
-            problem.starts_with("others change table inet nftpol again and again"),
+            problem.starts_with("others change a table of nftpol again and again"),
             "{problem}"
         );
     }

@@ -10,6 +10,7 @@ mod persist;
 mod proof;
 mod refusals;
 mod stuck;
+mod two_tables;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -193,12 +194,12 @@ fn a_table_made_anew_is_noticed() {
 #[test]
 fn a_change_that_finds_the_table_gone_says_that_it_restored_it() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());
-    assert!(!pipeline.sync(&snapshot()).unwrap().restored);
+    assert!(!pipeline.sync(&snapshot()).unwrap().restored().next().is_some());
     pipeline.sink().flush();
     let mut changed = snapshot();
     changed.policies.remove(&policy::ObjectKey::new("dev", "db"));
-    assert!(pipeline.sync(&changed).unwrap().restored);
-    assert!(!pipeline.sync(&snapshot()).unwrap().restored);
+    assert!(pipeline.sync(&changed).unwrap().restored().next().is_some());
+    assert!(!pipeline.sync(&snapshot()).unwrap().restored().next().is_some());
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn the_second_time_nothing_is_sent() {
     pipeline.sync(&snapshot()).unwrap();
     let sent = pipeline.sink().sent;
     let outcome = pipeline.sync(&snapshot()).unwrap();
-    assert_eq!((outcome.batches, pipeline.sink().sent), (0, sent));
+    assert_eq!((outcome.batches(), pipeline.sink().sent), (0, sent));
 }
 
 #[test]

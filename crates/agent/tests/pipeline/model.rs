@@ -10,7 +10,7 @@ use agent::Sink;
 use nft::{Dump, Errno, Generation, ReadError, Refusal, SendError, TableFingerprint};
 use policy::Snapshot;
 use ruleset::simulator::{self, Outcome, simulate};
-use ruleset::{ApplyError, Batch, Name, Op, Ruleset, TableId};
+use ruleset::{ApplyError, Batch, Name, Op, Ruleset, TableFamily, TableId};
 use watcher::files::{self, Validation};
 use watcher::{Object, Store};
 
@@ -75,6 +75,11 @@ impl Model {
     /// Our table.
     pub fn table(&self) -> Option<&Ruleset> {
         self.tables.get(&ours())
+    }
+
+    /// Our table of the bridge family.
+    pub fn bridge(&self) -> Option<&Ruleset> {
+        self.tables.get(&TableId { family: TableFamily::Bridge, ..ours() })
     }
 
     fn elements_beside(&self, table: &TableId) -> usize {
@@ -197,9 +202,11 @@ impl Sink for Model {
     }
 
     fn delete_table(&mut self, table: &TableId) -> Result<bool, SendError> {
-        self.generation += 1;
         self.in_use = self.in_use.filter(|_| *table != ours());
-        Ok(self.tables.remove(table).is_some())
+        let is_there = self.tables.remove(table).is_some();
+        // It is switched off, and then deleted.
+        self.generation += if is_there { 2 } else { 0 };
+        Ok(is_there)
     }
 }
 

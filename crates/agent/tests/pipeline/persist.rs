@@ -83,7 +83,7 @@ fn a_change_that_the_table_is_in_the_way_of_builds_it_again() {
     let outcome = pipeline.sync_persistently(&Snapshot::default()).unwrap();
     let kernel = pipeline.sink();
     assert_eq!(kernel.table(), Some(&*outcome.after));
-    assert_eq!((kernel.tables.len(), outcome.batches), (1, kernel.sent - sent));
+    assert_eq!((kernel.tables.len(), outcome.batches()), (1, kernel.sent - sent));
     assert_eq!(clock.pauses.lock().unwrap().len(), 4, "built again after the fifth refusal");
 }
 

@@ -93,7 +93,7 @@ fn a_table_that_differs_is_not_sent_and_the_one_before_stays() {
         let error = result.unwrap_err();
         assert!(matches!(error.error, SyncError::Unproved(_)), "{error}");
         let said = error.to_string();
-        for part in ["was not sent", "expected: is dropped", "isolated by dev/"] {
+        for part in ["were not sent", "expected: is dropped", "isolated by dev/"] {
             assert!(said.contains(part), "{said}");
         }
         let kernel = pipeline.sink();

@@ -3,7 +3,7 @@
 //! In: headers and attributes. Out: bytes to send, one or more messages in a
 //! row. All lengths are computed here.
 
-use super::HEADERS;
+use super::NLMSGHDR;
 
 /// The flag of an attribute that holds attributes (`struct nlattr`).
 const NLA_F_NESTED: u16 = libc::NLA_F_NESTED as u16;
@@ -26,15 +26,21 @@ impl Request {
         family: u8,
         resource: u16,
     ) {
+        let [high, low] = resource.to_be_bytes();
+        let header = [family, libc::NFNETLINK_V0 as u8, high, low];
+        self.begin_with(kind, flags, sequence, &header);
+    }
+
+    /// Begins a message: `nlmsghdr` and another header, such as `ifinfomsg`. Its
+    /// length must be a multiple of 4.
+    pub(crate) fn begin_with(&mut self, kind: u16, flags: i32, sequence: u32, header: &[u8]) {
         self.start = self.bytes.len();
-        self.bytes.extend((HEADERS as u32).to_ne_bytes());
+        self.bytes.extend(((NLMSGHDR + header.len()) as u32).to_ne_bytes());
         self.bytes.extend(kind.to_ne_bytes());
         self.bytes.extend((flags as u16).to_ne_bytes());
         self.bytes.extend(sequence.to_ne_bytes());
         self.bytes.extend(0u32.to_ne_bytes()); // to the kernel
-        self.bytes.push(family);
-        self.bytes.push(libc::NFNETLINK_V0 as u8);
-        self.bytes.extend(resource.to_be_bytes());
+        self.bytes.extend(header);
     }
 
     /// Adds an attribute to the last message. Values must be shorter than 64 KiB.

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use crate::common::nft;
+use crate::common::{creation, nft};
 use crate::namespace::{in_namespace, name};
 use crate::samples;
 use ruleset::{
@@ -17,7 +17,7 @@ use Family::{V4, V6};
 use KeyAddress::{ArpSender, Destination, Source, Target};
 
 const MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
-const BOTH: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
+pub(crate) const BOTH: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
 
 fn fields(
     interface: Option<InterfaceField>,
@@ -43,11 +43,7 @@ fn add_sets(all: &mut Ruleset) {
             address,
         };
         let comment = (text.len() > 5).then(|| Comment::new(&"c".repeat(Comment::MAX_BYTES)));
-        let element = match fields.set_type() {
-            SetType::Key(_) => Element::Key(key),
-            _ => key.element(),
-        };
-        let set = Set::new(fields.set_type(), comment).with([element]);
+        let set = Set::new(fields.set_type(), comment).with([fields.element(key)]);
         all.sets.insert(name(text), set);
     };
     set("own4", fields(IN, FROM, Some(Source(V4))), ip("10.0.0.1"));
@@ -130,6 +126,11 @@ fn samples() -> Vec<Sample> {
             "sctp dport 7 @th,96,8 != 1",
         ),
         (vec![Match::NotProtocol(0)], "meta l4proto != 0"),
+        (vec![Match::CtTranslated], "ct status dnat"),
+        (
+            vec![Match::Port(Transport::Udp, PortTest::In(8472, 8472)), Match::CtTranslated],
+            "udp dport 8472 ct status dnat",
+        ),
     ]
 }
 
@@ -230,7 +231,7 @@ fn bridge_samples() -> Vec<Sample> {
 }
 
 /// A table of every form, with its text.
-fn everything(family: TableFamily) -> (Ruleset, String) {
+pub(crate) fn everything(family: TableFamily) -> (Ruleset, String) {
     let mut all = Ruleset::of(TableId { family, name: name("nftpol") });
     add_sets(&mut all);
     let mut body = SETS.replace("COMMENT", &"c".repeat(Comment::MAX_BYTES));
@@ -283,7 +284,7 @@ fn what_nft_lists_of_our_sets_is_what_we_sent() {
         let mut sets = Ruleset::of(all.id());
         sets.sets = all.sets;
         let list = in_namespace(|kernel| {
-            kernel.send(&sets.id(), &crate::common::creation(&sets), None).expect("send");
+            kernel.send(&sets.id(), &creation(&sets), None).expect("send");
             nft(&["list", "table", &sets.family.to_string(), "nftpol"], "")
         });
         samples::what_nft_sends_reads_back(&sets, &list);

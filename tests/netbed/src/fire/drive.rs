@@ -97,7 +97,7 @@ impl<'a> Driver<'a> {
     /// When something is left to send.
     pub fn settled(&mut self) -> Result<()> {
         let outcome = self.pipeline.sync(self.store.snapshot())?;
-        ensure!(outcome.batches == 0, "{} operations were left to send", outcome.operations);
+        ensure!(outcome.batches() == 0, "{} operations were left to send", outcome.operations());
         Ok(())
     }
 
@@ -243,6 +243,7 @@ fn faultless(outcome: &Outcome) -> Result<()> {
     if let Some(error) = outcome.diagnostics.iter().find(|d| d.severity == Severity::Error) {
         bail!("{error:?}");
     }
-    ensure!(outcome.foreign.is_empty(), "foreign objects: {:?}", outcome.foreign);
+    let foreign: Vec<_> = outcome.tables.iter().flat_map(|table| &table.foreign).collect();
+    ensure!(foreign.is_empty(), "foreign objects: {foreign:?}");
     Ok(())
 }

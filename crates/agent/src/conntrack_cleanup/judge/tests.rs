@@ -136,3 +136,35 @@ fn an_expected_flow_is_judged_by_the_one_that_announced_it() {
     let closed = flow(TCP, ("10.0.0.2", 1000), ("10.0.0.1", 21));
     assert!(denied(&data, Some(&closed)));
 }
+
+fn forged(flow: &Flow, forgeable: &str) -> bool {
+    let table = table();
+    let node = [ip("192.168.0.1")].into();
+    Judge::new(&table, &node).may_be_forged(flow, &[ip(forgeable)].into()).unwrap()
+}
+
+/// The packet "from" the pod was sent by its destination, to answer it.
+#[test]
+fn a_flow_that_makes_an_answer_of_what_is_denied_may_be_forged() {
+    let (pod, accomplice) = (("10.0.0.1", 81), ("10.0.0.2", 5000));
+    assert!(forged(&flow(UDP, pod, accomplice), "10.0.0.1"));
+    assert!(forged(&flow(SCTP, pod, accomplice), "10.0.0.1"));
+    assert!(forged(&translated(UDP, pod, ("10.96.0.10", 53), accomplice), "10.0.0.1"));
+    assert!(forged(&icmp(ICMP, "10.0.0.1", "10.0.0.2", 8), "10.0.0.1"));
+    // Here the pod is the accomplice, which may not send to the other one.
+    assert!(forged(&flow(UDP, ("10.9.0.9", 81), ("10.0.0.1", 5000)), "10.9.0.9"));
+}
+
+#[test]
+fn flows_that_give_a_forger_nothing_are_left_alone() {
+    let (pod, peer) = (("10.0.0.1", 81), ("10.0.0.2", 5000));
+    assert!(!forged(&flow(TCP, pod, peer), "10.0.0.1"), "its next packet makes no entry");
+    assert!(!forged(&flow(UDP, pod, peer), "10.0.0.2"), "nobody could forge the source");
+    assert!(!forged(&flow(UDP, ("10.0.0.1", 80), peer), "10.0.0.1"), "the other way is allowed");
+    let others = flow(UDP, ("10.0.0.3", 81), peer);
+    assert!(!forged(&others, "10.0.0.3"), "no isolated pod is at an end");
+    let node = flow(UDP, pod, ("192.168.0.1", 53));
+    assert!(!forged(&node, "10.0.0.1"), "the node is no pod");
+    let announced = Flow { master: Some(tuple(TCP, pod, peer)), ..flow(UDP, pod, peer) };
+    assert!(!forged(&announced, "10.0.0.1"), "the flow that announced it is judged");
+}

@@ -1,17 +1,39 @@
 //! Each transition, from each state.
 
+use nft::TableFingerprint;
+
 use super::*;
 
 const THEN: Generation = Generation(7);
 const NOW: Generation = Generation(8);
 
-fn fingerprint(handle: u8) -> TableFingerprint {
-    TableFingerprint { table: vec![handle], chain: vec![handle] }
+/// Of two base chains, whose handle this is.
+fn fingerprint(handle: u8) -> Fingerprint {
+    Fingerprint::of(
+        chains().map(|chain| {
+            (chain, Some(TableFingerprint { table: vec![handle], chain: vec![handle] }))
+        }),
+    )
+}
+
+/// The table is gone.
+fn nothing() -> Fingerprint {
+    Fingerprint::of(chains().map(|chain| (chain, None)))
+}
+
+fn chains() -> [Name; 2] {
+    ["bind", "forward"].map(|name| Name::new(name).unwrap())
 }
 
 fn remembered() -> Remembered {
     let ruleset = Arc::new(Ruleset::new(compiler::scaffold::table()));
-    Remembered { ruleset, foreign: Vec::new(), fingerprint: Some(fingerprint(1)) }
+    Remembered { ruleset: Some(ruleset), foreign: Vec::new(), fingerprint: fingerprint(1) }
+}
+
+/// There is no table, and none is wanted.
+fn absent() -> KernelTable {
+    let table = Remembered { ruleset: None, foreign: Vec::new(), fingerprint: nothing() };
+    KernelTable::Exact { table, generation: THEN }
 }
 
 fn exact() -> KernelTable {
@@ -27,7 +49,7 @@ fn doubted() -> KernelTable {
 }
 
 fn unfinished() -> KernelTable {
-    KernelTable::Unfinished { fingerprint: Some(fingerprint(1)) }
+    KernelTable::Unfinished { fingerprint: fingerprint(1) }
 }
 
 /// Each state in the order of the picture.
@@ -55,23 +77,60 @@ fn after(transition: impl Fn(&mut KernelTable)) -> [&'static str; 6] {
 
 #[test]
 fn commits_of_others_that_leave_the_fingerprint_are_trusted() {
-    let same = after(|table| table.others_committed(Some(&fingerprint(1))));
+    let same = after(|table| table.others_committed(&fingerprint(1), NOW));
     assert_eq!(same, ["unknown", "unfinished", "trusted", "trusted", "doubted", "touched"]);
 }
 
 #[test]
 fn another_fingerprint_or_none_is_touched() {
     let expected = ["unknown", "touched", "touched", "touched", "touched", "touched"];
-    assert_eq!(after(|table| table.others_committed(Some(&fingerprint(2)))), expected);
-    assert_eq!(after(|table| table.others_committed(None)), expected);
+    assert_eq!(after(|table| table.others_committed(&fingerprint(2), NOW)), expected);
+    assert_eq!(after(|table| table.others_committed(&nothing(), NOW)), expected);
 }
 
 #[test]
 fn a_table_without_a_fingerprint_is_never_trusted() {
-    let table = Remembered { fingerprint: None, ..remembered() };
-    let mut known = KernelTable::Exact { table, generation: THEN };
-    known.others_committed(None);
-    assert!(known.is_touched(), "{known:?}");
+    for fingerprint in [nothing(), without_a_chain()] {
+        let table = Remembered { fingerprint: fingerprint.clone(), ..remembered() };
+        let mut known = KernelTable::Exact { table, generation: THEN };
+        known.others_committed(&fingerprint, NOW);
+        assert!(known.is_touched(), "{known:?}");
+    }
+}
+
+/// As after `nft delete chain`.
+fn without_a_chain() -> Fingerprint {
+    let [first, second] = chains();
+    let whole = Some(TableFingerprint { table: vec![1], chain: vec![1] });
+    Fingerprint::of([(first, None), (second, whole)])
+}
+
+#[test]
+fn a_base_chain_that_is_gone_is_touched() {
+    let expected = ["unknown", "touched", "touched", "touched", "touched", "touched"];
+    assert_eq!(after(|table| table.others_committed(&without_a_chain(), NOW)), expected);
+}
+
+#[test]
+fn a_table_that_shall_not_be_there_and_is_not_needs_no_read() {
+    let mut table = absent();
+    table.distrust();
+    table.others_committed(&nothing(), NOW);
+    assert!(table.is_exact_at(NOW), "{table:?}");
+    assert!(table.start(NOW).is_some_and(|start| start.ruleset.is_none() && start.is_exact));
+    table.others_committed(&without_a_chain(), NOW);
+    assert!(table.is_touched(), "others made it: {table:?}");
+}
+
+#[test]
+fn our_commits_to_another_table_leave_what_is_exact_so() {
+    let mut table = exact();
+    table.ours_committed_elsewhere(THEN, NOW);
+    assert!(table.is_exact_at(NOW));
+    table.ours_committed_elsewhere(THEN, Generation(9));
+    assert!(table.is_exact_at(NOW), "others committed before them");
+    let expected = ["unknown", "unfinished", "exact", "trusted", "doubted", "touched"];
+    assert_eq!(after(|table| table.ours_committed_elsewhere(THEN, NOW)), expected);
 }
 
 #[test]
@@ -88,15 +147,15 @@ fn what_is_distrusted_is_remembered_and_must_be_read() {
 fn a_failure_keeps_the_fingerprint_that_it_left() {
     let expected =
         ["unfinished", "unfinished", "unfinished", "unfinished", "unfinished", "touched"];
-    assert_eq!(after(|table| table.failed(Some(fingerprint(1)), false)), expected);
-    assert_eq!(after(|table| table.failed(Some(fingerprint(2)), true)), expected);
+    assert_eq!(after(|table| table.failed(fingerprint(1), false)), expected);
+    assert_eq!(after(|table| table.failed(fingerprint(2), true)), expected);
 }
 
 #[test]
 fn a_failure_before_which_others_changed_the_table_is_touched() {
     let expected = ["unfinished", "unfinished", "touched", "touched", "touched", "touched"];
-    assert_eq!(after(|table| table.failed(Some(fingerprint(2)), false)), expected);
-    assert_eq!(after(|table| table.failed(None, true)), expected);
+    assert_eq!(after(|table| table.failed(fingerprint(2), false)), expected);
+    assert_eq!(after(|table| table.failed(nothing(), true)), expected);
 }
 
 #[test]

@@ -1,0 +1,152 @@
+//! From what the kernel lists to what the model sees.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use nft::links::{self, NodeLinks};
+use policy::{InterfaceIndex, Mac, Seen, SeenAddress, SeenBridge, SeenPort, Tunnel, TunnelSources};
+
+/// What one look at the node's links showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// For [`policy::resolve`].
+    pub seen: Seen,
+    /// Ports whose other end cannot be read, by name: what is behind them stays
+    /// unbound.
+    pub unreadable: Vec<String>,
+    /// Ports into namespaces with very many addresses, by name, and how many
+    /// addresses were left out. Addresses that pods report never are.
+    pub crowded: Vec<(String, usize)>,
+}
+
+/// What the operator says of the node's tunnels, beside what is seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// More tunnels.
+    pub tunnels: BTreeSet<Tunnel>,
+    /// More other ends.
+    pub tunnel_peers: BTreeSet<IpAddr>,
+    /// Where the outer packets may come from.
+    pub tunnel_sources: TunnelSources,
+}
+
+impl From<NodeLinks> for Look {
+    /// The node's own addresses are left out: they say nothing of where other
+    /// nodes' tunnels come from, and a list of peers that lacks the others would
+    /// cut them off.
+    fn from(links: NodeLinks) -> Self {
+        let NodeLinks { ports, bridges, tunnels, tunnel_peers, own_addresses: _ } = links;
+        let unreadable = ports.iter().filter(|port| !port.is_readable);
+        let crowded = ports.iter().filter(|port| port.left_out > 0);
+        Self {
+            unreadable: unreadable.map(|port| port.name.clone()).collect(),
+            crowded: crowded.map(|port| (port.name.clone(), port.left_out)).collect(),
+            seen: Seen {
+                ports: ports.into_iter().map(port).collect(),
+                bridges: bridges.into_iter().map(bridge).collect(),
+                tunnels: tunnels.into_iter().map(tunnel).collect(),
+                tunnel_peers,
+            },
+        }
+    }
+}
+
+fn port(port: links::Port) -> SeenPort {
+    let address = |one: links::Address| {
+        let links::Address { address, created } = one;
+        SeenAddress { address, created }
+    };
+    SeenPort {
+        index: InterfaceIndex(port.index),
+        name: port.name,
+        bridge: port.bridge.map(InterfaceIndex),
+        mac: Mac(port.mac),
+        addresses: port.addresses.into_iter().map(address).collect(),
+        elsewhere: port.elsewhere,
+    }
+}
+
+fn bridge(bridge: links::Bridge) -> SeenBridge {
+    SeenBridge {
+        index: InterfaceIndex(bridge.index),
+        name: bridge.name,
+        mac: Mac(bridge.mac),
+        addresses: bridge.addresses,
+        vlan_filtering: bridge.vlan_filtering,
+        has_other_ports: bridge.has_other_ports,
+    }
+}
+
+const fn tunnel(tunnel: links::Tunnel) -> Tunnel {
+    match tunnel {
+        links::Tunnel::Udp(port) => Tunnel::Udp(port),
+        links::Tunnel::Protocol(number) => Tunnel::Protocol(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_listed_is_seen() {
+        let listed = |index, name: &str, is_readable, left_out| links::Port {
+            index,
+            name: name.to_owned(),
+            bridge: Some(3),
+            mac: [2, 0, 0, 0, 0, 9],
+            addresses: vec![links::Address { address: ip("10.0.0.2"), created: 7 }],
+            elsewhere: vec![ip("10.1.0.2")],
+            left_out,
+            is_readable,
+        };
+        let look = Look::from(NodeLinks {
+            ports: vec![
+                listed(5, "five", true, 0),
+                listed(6, "six", true, 9),
+                listed(7, "seven", false, 0),
+            ],
+            bridges: vec![links::Bridge {
+                index: 3,
+                name: "cni0".to_owned(),
+                mac: [2, 0, 0, 0, 0, 1],
+                addresses: vec![ip("10.0.0.1")],
+                vlan_filtering: true,
+                has_other_ports: true,
+            }],
+            tunnels: [links::Tunnel::Udp(8472), links::Tunnel::Protocol(4)].into(),
+            tunnel_peers: [ip("192.0.2.2")].into(),
+            own_addresses: [ip("192.0.2.1")].into(),
+        });
+        let seen = |index, name: &str| SeenPort {
+            index: InterfaceIndex(index),
+            name: name.to_owned(),
+            bridge: Some(InterfaceIndex(3)),
+            mac: Mac([2, 0, 0, 0, 0, 9]),
+            addresses: vec![SeenAddress { address: ip("10.0.0.2"), created: 7 }],
+            elsewhere: vec![ip("10.1.0.2")],
+        };
+        let expected = Look {
+            seen: Seen {
+                ports: vec![seen(5, "five"), seen(6, "six"), seen(7, "seven")],
+                bridges: vec![SeenBridge {
+                    index: InterfaceIndex(3),
+                    name: "cni0".to_owned(),
+                    mac: Mac([2, 0, 0, 0, 0, 1]),
+                    addresses: vec![ip("10.0.0.1")],
+                    vlan_filtering: true,
+                    has_other_ports: true,
+                }],
+                tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4)].into(),
+                tunnel_peers: [ip("192.0.2.2")].into(),
+            },
+            unreadable: vec!["seven".to_owned()],
+            crowded: vec![("six".to_owned(), 9)],
+        };
+        assert_eq!(look, expected);
+    }
+}

@@ -1,0 +1,76 @@
+//! What is in the kernel, without a change to it.
+//!
+//! In: the kernel, a compiled table. Out: what a change would send; which
+//! address was bound to which interface. Never: a batch.
+
+use std::sync::Arc;
+
+use compiler::{Compiled, Layout};
+use nft::ReadError;
+use policy::Claims;
+use ruleset::{Ruleset, TableId};
+
+use super::{Difference, FAMILIES, Pipeline, SyncError, table};
+use crate::Sink;
+
+/// How one table of the kernel differs from the wanted one.
+#[derive(Clone, Debug)]
+pub struct TableDifference {
+    /// The table.
+    pub id: TableId,
+    /// What it should be; `None` if there should be none.
+    pub wanted: Option<Arc<Ruleset>>,
+    /// What a change would send. Nothing for a table that would be deleted.
+    pub difference: Difference,
+}
+
+impl<S: Sink> Pipeline<S> {
+    /// What [`Self::sync`] would do to make the kernel's tables these.
+    ///
+    /// # Errors
+    /// A table cannot be read, or cannot become what it should be step by step.
+    pub fn differences(&mut self, compiled: &Compiled) -> Result<[TableDifference; 2], SyncError> {
+        let [inet, bridge] = FAMILIES.map(|family| {
+            let wanted = table(compiled, family).cloned().map(Arc::new);
+            let own = self.tables.of(family);
+            let start = own.start(&mut self.sink)?;
+            let difference = match &wanted {
+                Some(wanted) => own.between(start, wanted)?,
+                None => Difference {
+                    live: start.ruleset,
+                    flags: None,
+                    foreign: start.foreign,
+                    generation: start.generation,
+                    batches: Vec::new(),
+                },
+            };
+            Ok::<_, SyncError>(TableDifference { id: own.id.clone(), wanted, difference })
+        });
+        Ok([inet?, bridge?])
+    }
+
+    /// What would make the kernel's table of this family and name this one.
+    ///
+    /// # Errors
+    /// As [`Self::differences`].
+    pub fn difference(&mut self, target: &Ruleset) -> Result<Difference, SyncError> {
+        let own = self.tables.of(target.family);
+        let start = own.start(&mut self.sink)?;
+        own.between(start, target)
+    }
+
+    /// Which address the kernel's tables bind to which interface: what an agent
+    /// before this one knew.
+    ///
+    /// # Errors
+    /// A table cannot be read.
+    pub fn claims(&mut self) -> Result<Claims, ReadError> {
+        let [inet, bridge] = FAMILIES.map(|family| {
+            let id = self.tables.of(family).id.clone();
+            Ok::<_, ReadError>(self.sink.dump(&id)?.map(|dump| dump.ruleset))
+        });
+        let (inet, bridge) = (inet?, bridge?);
+        let claims = inet.map(|inet| Layout::claims(&inet, bridge.as_ref()));
+        Ok(claims.unwrap_or_default())
+    }
+}
