@@ -7,12 +7,13 @@
 //! | pod | its policy |
 //! |---|---|
 //! | `victim`, `victim-2` | ingress from `friend`s and from [`ALLOWED_V4`], [`ALLOWED_V6`] |
-//! | `server`, `server-2` | ingress to port 8080 from `friend`s and from the nodes' network |
+//! | `server`, `server-2` | ingress to port 8080 from `friend`s and from the nodes |
 //! | `prisoner`, `prisoner-2` | egress to `friend`s |
 //! | `friend`, `attacker`, `bystander` and those with `-2` | none |
 
 mod services;
 mod station;
+mod volley;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -29,6 +30,7 @@ use crate::scenario;
 use crate::testbed::{Endpoint, Role, Testbed};
 pub use services::{CLUSTER_IPS, NODE_PORTS, ServiceAddress, TUNNEL_PORTS};
 use station::Station;
+pub use volley::{Hits, Shot, fire};
 
 /// The block that `victim` allows: sources that no endpoint has.
 pub const ALLOWED_V4: &str = "203.0.113.0/24";
@@ -88,10 +90,10 @@ impl Arena {
         }
         let testbed = scenario::connected(spec, "at")?;
         services::install(&testbed)?;
-        for node in testbed.nodes() {
-            // Errors that a node sends are limited to one a second for each destination.
-            node.namespace.sysctl("ipv4.icmp_ratelimit", "0")?;
-            node.namespace.sysctl("ipv6.icmp.ratelimit", "0")?;
+        for endpoint in testbed.endpoints() {
+            // Errors are limited to one a second for each destination.
+            endpoint.namespace.sysctl("ipv4.icmp_ratelimit", "0")?;
+            endpoint.namespace.sysctl("ipv6.icmp.ratelimit", "0")?;
         }
         for name in ["attacker", "attacker-2", "prisoner", "prisoner-2"] {
             // Its kernel must not refuse the connections that it opens under other names.
@@ -117,7 +119,13 @@ impl Arena {
             format!("{{ipBlock: {{cidr: \"{v4}\"}}}}, {{ipBlock: {{cidr: \"{v6}\"}}}}")
         };
         let victim = format!("[{{from: [{friend}, {}]}}]", blocks(ALLOWED_V4, ALLOWED_V6));
-        let nodes = blocks("192.168.77.0/24", "fd00:77::/64");
+        // Nodes masquerade under the addresses of their tunnels, too.
+        let nodes = [
+            blocks("192.168.77.0/24", "fd00:77::/64"),
+            blocks("10.244.1.0/32", "fd00:10:244::/128"),
+            blocks("10.244.2.0/32", "fd00:10:244:1::/128"),
+        ]
+        .join(", ");
         let ports = "[{port: 8080}, {port: 8080, protocol: UDP}]";
         let server = format!("[{{from: [{friend}, {nodes}], ports: {ports}}}]");
         let prisoner = format!("[{{to: [{friend}]}}]");
@@ -236,6 +244,10 @@ impl Arena {
     /// # Errors
     /// As [`Arena::send`].
     pub fn bytes(&self, from: &str, way: Way, to: &str, packet: &[u8]) -> Result<()> {
+        self.send(from, &self.framed(from, way, to, packet)?)
+    }
+
+    fn framed(&self, from: &str, way: Way, to: &str, packet: &[u8]) -> Result<Vec<u8>> {
         let destination = match way {
             Way::Gateway => self.gateway(from)?,
             Way::Neighbour => self.mac(to)?,
@@ -243,7 +255,53 @@ impl Arena {
         };
         let v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
         let types = if v6 { forge::EtherTypes::V6 } else { forge::EtherTypes::V4 };
-        self.send(from, &forge::frame(destination, self.mac(from)?, types.0, packet))
+        Ok(forge::frame(destination, self.mac(from)?, types.0, packet))
+    }
+
+    /// An IP packet that [`fire`] sends again and again, as [`Arena::packet`] does.
+    ///
+    /// # Errors
+    /// When there is no such endpoint.
+    pub fn shot(
+        &self,
+        name: &str,
+        (from, way, to): (&str, Way, &str),
+        packet: &Packet,
+        marker: Marker,
+    ) -> Result<Shot> {
+        let (sender, link) = self.station(from)?.gun()?;
+        let (name, frame) = (name.to_owned(), self.framed(from, way, to, &packet.to_bytes())?);
+        Ok(Shot { name, marker, honest: false, sender, link, frame })
+    }
+
+    /// What [`fire`] counts at: a socket of its own.
+    ///
+    /// # Errors
+    /// When there is no such endpoint.
+    pub fn ear(&self, at: &str) -> Result<std::os::fd::OwnedFd> {
+        Ok(Station::at(&self.testbed, self.endpoint(at)?)?.into_ear())
+    }
+
+    /// Adds a pod to a node. It has a station from now on, and loses it with
+    /// [`Arena::remove`]. It has these addresses, and no Pod object.
+    ///
+    /// # Errors
+    /// When `ip` fails.
+    pub fn add(&mut self, name: &str, number: usize, addresses: &[IpAddr]) -> Result<()> {
+        self.testbed.add_pod(number, name, addresses)?;
+        let endpoint = self.testbed.endpoint(&format!("dev/{name}"))?;
+        let station = Station::at(&self.testbed, endpoint)?;
+        self.stations.insert(name.to_owned(), station);
+        Ok(())
+    }
+
+    /// Removes a pod that was added, with its interface.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn remove(&mut self, name: &str) -> Result<()> {
+        self.stations.remove(name).context("a station")?;
+        self.testbed.remove_pod(&format!("dev/{name}"))
     }
 
     /// Sends a datagram from an ordinary socket, as a process without any
@@ -291,24 +349,28 @@ impl Arena {
     ///
     /// # Errors
     /// When `ip` fails or a frame cannot be sent.
-    pub fn restore_places(&self) -> Result<()> {
+    pub fn restore(&self) -> Result<()> {
         for endpoint in self.testbed.endpoints() {
-            if matches!(endpoint.role, Role::Pod { .. }) {
-                endpoint.namespace.ip("neigh flush all")?;
-                let name = short(&endpoint.name);
-                let (own, gateway) = (self.address(name, false)?, self.gateway(name)?);
-                let IpAddr::V4(own) = own else { continue };
-                let IpAddr::V4(to) = self.gateway_address(self.node(name)?, false) else {
-                    continue;
-                };
-                let mac = self.mac(name)?;
-                let ask = forge::arp(false, (mac, own), ([0; 6], to), forge::marker());
-                self.send(name, &forge::frame(gateway, mac, forge::EtherTypes::ARP.0, &ask))?;
-            } else if matches!(endpoint.role, Role::Node { .. }) {
-                endpoint.namespace.ip("neigh flush dev eth0")?;
+            endpoint.namespace.ip("neigh flush all")?;
+            if endpoint.is_pod() {
+                self.restore_place(short(&endpoint.name))?;
             }
         }
         Ok(())
+    }
+
+    /// Lets the bridge learn a pod's place anew: the pod asks for its gateway.
+    ///
+    /// # Errors
+    /// When the frame cannot be sent.
+    pub fn restore_place(&self, of: &str) -> Result<()> {
+        let gateway = self.gateway_address(self.node(of)?, false);
+        let (IpAddr::V4(own), IpAddr::V4(to)) = (self.address(of, false)?, gateway) else {
+            return Ok(());
+        };
+        let mac = self.mac(of)?;
+        let ask = forge::arp(false, (mac, own), ([0; 6], to), forge::marker());
+        self.send(of, &forge::frame(self.gateway(of)?, mac, forge::EtherTypes::ARP.0, &ask))
     }
 
     fn station(&self, name: &str) -> Result<&Station> {

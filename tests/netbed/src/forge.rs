@@ -187,23 +187,29 @@ pub fn icmp(source: IpAddr, destination: IpAddr, kind: (u8, u8), rest: &[u8]) ->
 
 /// Types of SCTP chunks (RFC 9260, 3.2).
 pub const SCTP_DATA: u8 = 0;
+/// INIT.
+pub const SCTP_INIT: u8 = 1;
 /// HEARTBEAT.
 pub const SCTP_HEARTBEAT: u8 = 4;
 
 /// An SCTP packet with one chunk. Its checksum is right.
 pub fn sctp(source: SocketAddr, destination: SocketAddr, chunk: u8, data: &[u8]) -> Packet {
+    // An INIT has no verification tag (RFC 9260, 8.5.1).
+    let tag: u32 = if chunk == SCTP_INIT { 0 } else { 0x0102_0304 };
+    let value = match chunk {
+        // Sequence numbers and payload protocol; all in one piece (3.3.1).
+        SCTP_DATA => [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0][..], data].concat(),
+        // Tag, window, streams, sequence number, a parameter to skip (3.3.2, 3.2.1).
+        SCTP_INIT => {
+            let fixed = [1, 2, 3, 4, 0, 0, 0xff, 0xff, 0, 1, 0, 1, 0, 0, 0, 1];
+            [&fixed[..], &parameter(0x8001, data)].concat()
+        }
+        // One parameter, Heartbeat Info (3.3.5).
+        _ => parameter(1, data),
+    };
     let mut body = [source.port(), destination.port()].map(u16::to_be_bytes).concat();
-    body.extend(0x0102_0304_u32.to_be_bytes()); // verification tag
+    body.extend(tag.to_be_bytes());
     body.extend([0; 4]); // checksum
-    let mut value = data.to_vec();
-    if chunk == SCTP_DATA {
-        // Sequence numbers and payload protocol.
-        value.splice(0..0, [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
-    } else {
-        // One parameter, Heartbeat Info (RFC 9260, 3.3.5).
-        let length = (4 + data.len()) as u16;
-        value.splice(0..0, [&1_u16.to_be_bytes()[..], &length.to_be_bytes()].concat());
-    }
     body.extend([chunk, if chunk == SCTP_DATA { 3 } else { 0 }]);
     body.extend(((4 + value.len()) as u16).to_be_bytes());
     body.extend(&value);
@@ -211,4 +217,9 @@ pub fn sctp(source: SocketAddr, destination: SocketAddr, chunk: u8, data: &[u8])
     let checksum = crc32c(&body);
     body[8..12].copy_from_slice(&checksum.to_le_bytes());
     Packet::new(source.ip(), destination.ip(), SCTP, body)
+}
+
+fn parameter(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = (4 + value.len()) as u16;
+    [&kind.to_be_bytes()[..], &length.to_be_bytes(), value].concat()
 }

@@ -165,8 +165,8 @@ impl<S: Sink> Enforcer<S> {
         let for_all = findings.iter().filter(|one| is_for_all(one)).map(ToString::to_string);
         let has_bridges = self.binding.seen.as_ref().is_some_and(|seen| !seen.bridges.is_empty());
         let no_bridge = (options.no_bridges && has_bridges).then(|| {
-            "pods are on a bridge, and the kernel has no nf_tables for the bridge family: they \
-             are not bound; load the module nf_tables_bridge on the host"
+            "pods are on a bridge, and the kernel has no nf_tables for the bridge family \
+             (CONFIG_NF_TABLES_BRIDGE), so they are not bound"
                 .to_owned()
         });
         let problems: Vec<String> = problem
@@ -194,6 +194,7 @@ fn is_for_all(finding: &BindingFinding) -> bool {
         | BindingFinding::ClaimedTwice { .. }
         | BindingFinding::UnreportedAddress { .. }
         | BindingFinding::MacClaimedTwice { .. }
-        | BindingFinding::MacChanged { .. } => false,
+        | BindingFinding::MacChanged { .. }
+        | BindingFinding::UnboundPort { .. } => false,
     }
 }

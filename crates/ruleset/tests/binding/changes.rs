@@ -213,7 +213,11 @@ fn a_tunnel_comes_and_goes_with_a_hook() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { max_shrink_iters: 300, ..ProptestConfig::with_cases(60) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..ProptestConfig::with_cases(60)
+    })]
 
     /// What one change leaves as it is, is so all the time.
     #[test]

@@ -20,7 +20,7 @@ use crate::net::Namespace;
 use crate::testbed::{Endpoint, Role, Testbed};
 
 /// PACKET_OUTGOING (include/uapi/linux/if_packet.h).
-const OUTGOING: u8 = 4;
+pub(super) const OUTGOING: u8 = 4;
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
 /// The interface of an endpoint: `eth0`, or the bridge of a node whose pods are
@@ -57,6 +57,16 @@ impl Station {
         let gateway = gateway(testbed, endpoint)?;
         let seen = RefCell::new(Vec::new());
         Ok(Self { sender, ear, link, seen, mac, gateway, link_local })
+    }
+
+    /// A socket for frames from here, and its address.
+    pub fn gun(&self) -> Result<(OwnedFd, LinkAddr)> {
+        Ok((self.sender.try_clone()?, self.link))
+    }
+
+    /// The socket that sees what arrives here.
+    pub fn into_ear(self) -> OwnedFd {
+        self.ear
     }
 
     pub fn send(&self, frame: &[u8]) -> Result<()> {

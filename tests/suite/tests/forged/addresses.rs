@@ -9,7 +9,7 @@ use netbed::forge::{marker, router_advertisement, udp};
 use samples::testbed_spec::pod_address;
 
 use super::attack::{
-    ALL_WAYS, ANYWHERE, Attack, BRIDGE, FROM_PRISONERS, GATEWAY, NEIGHBOURS, On, ROUTED,
+    ALL_WAYS, ANYWHERE, Attack, BRIDGE, FROM_PRISONERS, GATEWAY, Must, NEIGHBOURS, On, ROUTED,
     TO_VICTIMS, Try,
 };
 
@@ -22,7 +22,7 @@ const BASE: Attack = Attack {
     cases: TO_VICTIMS,
     ways: ALL_WAYS,
     run: |_| Ok(false),
-    open: None,
+    must: Must::Stop,
 };
 
 pub const ATTACKS: &[Attack] = &[
@@ -49,7 +49,7 @@ pub const ATTACKS: &[Attack] = &[
         cases: &[("outsider", "victim")],
         ways: GATEWAY,
         run: |t| t.claims(t.address("friend-2")?),
-        open: Some("a node cannot tell who sent a packet of the nodes' network"),
+        must: Must::StayOpen("a node cannot tell who sent a packet of the nodes' network"),
         ..BASE
     },
     Attack {

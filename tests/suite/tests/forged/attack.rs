@@ -18,7 +18,17 @@ pub enum On {
     V6,
 }
 
-/// One attack.
+/// What must happen to an attack, or to an honest packet, with the policies in force.
+#[derive(Clone, Copy, Debug)]
+pub enum Must {
+    Stop,
+    /// It still works, and why nothing on a node can stop it.
+    StayOpen(&'static str),
+    /// It is an honest way.
+    Pass,
+}
+
+/// One attack, or one honest way.
 #[derive(Clone, Copy)]
 pub struct Attack {
     /// The kind of attack.
@@ -35,8 +45,7 @@ pub struct Attack {
     pub ways: &'static [Way],
     /// Makes the attack. Returns whether it worked.
     pub run: fn(&Try<'_>) -> Result<bool>,
-    /// Why it still works, if nothing on a node can stop it.
-    pub open: Option<&'static str>,
+    pub must: Must,
 }
 
 pub const ANYWHERE: fn(Network, Between) -> bool = |_, _| true;
@@ -182,23 +191,25 @@ struct Counts {
     with: u32,
 }
 
-/// Makes all attacks without a table and with one. Fails when one does not work
+/// Makes all attacks of these rounds without a table and with one. Fails when one does not work
 /// without, or works with the table.
-pub fn check(attacks: &[Attack], mut arena: Arena) -> Result<()> {
-    let before = run(attacks, &arena)?;
+pub fn check(rounds: &[Vec<Attack>], mut arena: Arena) -> Result<()> {
+    let before = run(rounds, &arena)?;
     arena.enforce()?;
-    arena.restore_places()?;
-    let after = run(attacks, &arena)?;
+    let after = run(rounds, &arena)?;
     let (mut rows, mut wrong) = (Vec::<(Row, Counts)>::new(), String::new());
     for ((attack, row, detail, without), (.., with)) in before.into_iter().zip(after) {
         if !without {
             let _ = writeln!(wrong, "does not work without a table: {detail}");
         }
-        match attack.open {
-            None if with => drop(writeln!(wrong, "works: {detail}")),
-            Some(why) if !with => drop(writeln!(wrong, "stopped, although {why}: {detail}")),
-            None | Some(_) => {}
-        }
+        let _ = match attack.must {
+            Must::Stop if with => writeln!(wrong, "works: {detail}"),
+            Must::StayOpen(why) if !with => {
+                writeln!(wrong, "stopped, although {why}: {detail}")
+            }
+            Must::Pass if !with => writeln!(wrong, "lost: {detail}"),
+            Must::Stop | Must::StayOpen(_) | Must::Pass => Ok(()),
+        };
         if rows.last().is_none_or(|(last, _)| *last != row) {
             rows.push((row, Counts::default()));
         }
@@ -215,11 +226,15 @@ pub fn check(attacks: &[Attack], mut arena: Arena) -> Result<()> {
 
 type Results<'a> = Vec<(&'a Attack, Row, String, bool)>;
 
-fn run<'a>(attacks: &'a [Attack], arena: &Arena) -> Result<Results<'a>> {
+fn run<'a>(rounds: &'a [Vec<Attack>], arena: &Arena) -> Result<Results<'a>> {
     let mut results = Vec::new();
-    for attack in attacks {
-        let tries = attack.all(arena)?.into_iter();
-        results.extend(tries.map(|(row, detail, worked)| (attack, row, detail, worked)));
+    for attacks in rounds {
+        for attack in attacks {
+            let tries = attack.all(arena)?.into_iter();
+            results.extend(tries.map(|(row, detail, worked)| (attack, row, detail, worked)));
+        }
+        // What kernels were made to believe must not disturb what follows.
+        arena.restore()?;
     }
     Ok(results)
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use netbed::arena::Way;
 use netbed::forge::{self, arp, marker, udp};
 
-use super::attack::{Attack, BRIDGE, NEIGHBOURS, On, Try};
+use super::attack::{Attack, BRIDGE, Must, NEIGHBOURS, On, Try};
 
 const BASE: Attack = Attack {
     point: "A4",
@@ -15,7 +15,7 @@ const BASE: Attack = Attack {
     cases: NEIGHBOURS,
     ways: &[Way::Neighbour],
     run: |_| Ok(false),
-    open: None,
+    must: Must::Stop,
 };
 
 /// Tags end in the EtherType of the packet, so they come for each family.
@@ -90,7 +90,7 @@ fn as_friend(t: &Try<'_>) -> Result<bool> {
     let source = t.arena.mac("friend")?;
     t.arena.send(t.from, &forge::frame(destination(t)?, source, types, &packet))?;
     let arrived = t.arrives(marker)?;
-    t.arena.restore_places()?;
+    t.arena.restore_place("friend")?;
     Ok(arrived)
 }
 

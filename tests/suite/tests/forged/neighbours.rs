@@ -12,7 +12,7 @@ use netbed::forge::{
 };
 use samples::testbed_spec::pod_address;
 
-use super::attack::{ANYWHERE, Attack, BRIDGE, GATEWAY, On, Try};
+use super::attack::{ANYWHERE, Attack, BRIDGE, GATEWAY, Must, On, Try};
 
 const BASE: Attack = Attack {
     point: "A5",
@@ -24,7 +24,7 @@ const BASE: Attack = Attack {
     cases: &[("attacker", "friend"), ("attacker", "prisoner"), ("prisoner", "friend")],
     ways: &[Way::Neighbour, Way::Broadcast],
     run: |_| Ok(false),
-    open: None,
+    must: Must::Stop,
 };
 
 const ONE: &[(&str, &str)] = &[("attacker", "victim"), ("attacker", "bystander")];
@@ -72,6 +72,20 @@ pub const ATTACKS: &[Attack] = &[
         cases: ONE,
         ways: TO_NEIGHBOUR,
         run: |t| taken(t, Cover::V6),
+        ..BASE
+    },
+    Attack {
+        name: "frame with the victim's MAC, to LLDP's group",
+        cases: ONE,
+        ways: TO_NEIGHBOUR,
+        run: |t| taken(t, Cover::Group(0x0e)),
+        ..BASE
+    },
+    Attack {
+        name: "frame with the victim's MAC, to another group of bridges",
+        cases: ONE,
+        ways: TO_NEIGHBOUR,
+        run: |t| taken(t, Cover::Group(0x03)),
         ..BASE
     },
     Attack {
@@ -252,16 +266,23 @@ enum Cover {
     Vlan,
     Whole,
     V6,
+    /// To a group that bridges do not forward (IEEE 802.1Q, table 8-1).
+    Group(u8),
 }
 
 /// The bridge learns the victim's place from the frame. A friend's packet to the
 /// victim then comes to the attacker.
 fn taken(t: &Try<'_>, cover: Cover) -> Result<bool> {
-    let (mac, own, to) = (t.arena.mac(t.to)?, t.source()?, t.arena.gateway(t.from)?);
+    let (mac, own) = (t.arena.mac(t.to)?, t.source()?);
+    let mut to = t.arena.gateway(t.from)?;
     let gateway = t.arena.gateway_address(0, false);
     let packet = udp(t.fresh(own), t.fresh(gateway), &marker()).to_bytes();
     let (types, payload): (&[u8], _) = match cover {
         Cover::Packet => (&[8, 0], packet),
+        Cover::Group(number) => {
+            to = [0x01, 0x80, 0xc2, 0, 0, number];
+            (&[0x88, 0xcc], packet)
+        }
         Cover::Odd => (&[0x88, 0xb5], packet),
         Cover::Vlan => (&[0x81, 0, 0, 5, 8, 0], packet),
         Cover::Arp => (&[8, 6], arp(false, (mac, v4(own)?), ([0; 6], v4(gateway)?), marker())),
@@ -278,7 +299,7 @@ fn taken(t: &Try<'_>, cover: Cover) -> Result<bool> {
     let packet = udp(t.fresh(t.address("friend")?), t.fresh(t.target()?), &told);
     t.arena.packet("friend", Way::Neighbour, t.to, &packet)?;
     let taken = t.arena.arrives(t.from, told)?;
-    t.arena.restore_places()?;
+    t.arena.restore_place(t.to)?;
     Ok(taken)
 }
 
@@ -296,7 +317,7 @@ fn arped(t: &Try<'_>, reply: bool, mac: Mac, claimed: Ipv4Addr) -> Result<bool> 
     let claim = arp(reply, (t.arena.mac(t.from)?, claimed), (t.arena.mac(t.to)?, target), marker);
     t.arena.send(t.from, &forge::frame(destination(t)?, mac, &[8, 6], &claim))?;
     let arrived = t.arrives(marker)?;
-    t.arena.restore_places()?;
+    t.arena.restore_place("victim")?;
     Ok(arrived)
 }
 
@@ -334,9 +355,7 @@ fn advertised(t: &Try<'_>, source: Ipv6Addr, target: Ipv6Addr) -> Result<bool> {
 
 fn said(t: &Try<'_>, packet: &Packet, marker: forge::Marker) -> Result<bool> {
     say(t, &packet.to_bytes())?;
-    let arrived = t.arrives(marker)?;
-    t.arena.restore_places()?;
-    Ok(arrived)
+    t.arrives(marker)
 }
 
 fn optional(t: &Try<'_>) -> Result<bool> {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use netbed::arena::Way;
 use netbed::forge::{Packet, echo, marker, syn, udp};
 
-use super::attack::{ALL_PAIRS, ALL_WAYS, ANYWHERE, Attack, GATEWAY, NEIGHBOURS, On, Try};
+use super::attack::{ALL_PAIRS, ALL_WAYS, ANYWHERE, Attack, GATEWAY, Must, NEIGHBOURS, On, Try};
 
 const BASE: Attack = Attack {
     point: "A1",
@@ -20,7 +20,7 @@ const BASE: Attack = Attack {
     cases: NEIGHBOURS,
     ways: ALL_WAYS,
     run: |_| Ok(false),
-    open: None,
+    must: Must::Stop,
 };
 
 pub const ATTACKS: &[Attack] = &[

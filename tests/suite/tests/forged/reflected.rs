@@ -8,7 +8,7 @@ use anyhow::Result;
 use netbed::arena::{CLUSTER_IPS, Way};
 use netbed::forge::{SCTP_DATA, SCTP_HEARTBEAT, echo, icmp, marker, sctp, udp};
 
-use super::attack::{ALL_PAIRS, ALL_WAYS, ANYWHERE, Attack, GATEWAY, On, TO_VICTIMS, Try};
+use super::attack::{ALL_PAIRS, ALL_WAYS, ANYWHERE, Attack, GATEWAY, Must, On, TO_VICTIMS, Try};
 
 const BASE: Attack = Attack {
     point: "A6",
@@ -19,7 +19,7 @@ const BASE: Attack = Attack {
     cases: &[("attacker", "victim"), ("attacker-2", "victim"), ("outsider", "victim")],
     ways: GATEWAY,
     run: |_| Ok(false),
-    open: None,
+    must: Must::Stop,
 };
 
 pub const ATTACKS: &[Attack] = &[
@@ -80,7 +80,15 @@ pub const ATTACKS: &[Attack] = &[
         point: "A1",
         name: "an error that quotes a known flow, from nobody",
         cases: &[("attacker", "victim"), ("attacker-2", "victim")],
-        run: quoted,
+        run: |t| quoted(t, if t.v6 { "2001:db8::9" } else { "192.0.2.9" }.parse()?),
+        ..BASE
+    },
+    Attack {
+        point: "A1",
+        name: "an error that quotes a known flow, from itself",
+        cases: &[("attacker", "victim"), ("attacker-2", "victim"), ("prisoner", "bystander")],
+        run: |t| quoted(t, t.source()?),
+        must: Must::StayOpen("any router may send an error, and it says nothing of who it is"),
         ..BASE
     },
 ];
@@ -181,16 +189,14 @@ fn forged_heartbeat(t: &Try<'_>) -> Result<bool> {
     t.arrives(data)
 }
 
-/// The attacker knows a flow of the victim's and sends an error about it under the
-/// address of a router that does not exist.
-fn quoted(t: &Try<'_>) -> Result<bool> {
+/// The attacker knows a flow of the victim's and sends an error about it.
+fn quoted(t: &Try<'_>, source: IpAddr) -> Result<bool> {
     let (friend, victim) = (t.fresh(t.address("friend")?), t.fresh(t.target()?));
     t.arena.packet(t.to, Way::Gateway, "friend", &udp(victim, friend, &marker()))?;
     sleep(Duration::from_millis(5));
     let said = marker();
     let quote = udp(victim, friend, &said).to_bytes();
-    let nobody: IpAddr = if t.v6 { "2001:db8::9" } else { "192.0.2.9" }.parse()?;
     let kind = if t.v6 { (1, 4) } else { (3, 3) };
-    t.send(&icmp(nobody, t.target()?, kind, &[&[0; 4][..], &quote].concat()))?;
+    t.send(&icmp(source, t.target()?, kind, &[&[0; 4][..], &quote].concat()))?;
     t.arrives(said)
 }

@@ -10,7 +10,7 @@ use netbed::forge::{self, Packet, marker, udp};
 use netbed::testbed::tunnel_hardware;
 use samples::testbed_spec::{Between, pod_address};
 
-use super::attack::{Attack, GATEWAY, On, TO_VICTIMS, TUNNELS, Try, VXLAN};
+use super::attack::{Attack, GATEWAY, Must, On, TO_VICTIMS, TUNNELS, Try, VXLAN};
 
 const BASE: Attack = Attack {
     point: "A0",
@@ -21,7 +21,7 @@ const BASE: Attack = Attack {
     cases: TO_VICTIMS,
     ways: GATEWAY,
     run: |_| Ok(false),
-    open: None,
+    must: Must::Stop,
 };
 
 const FROM_PRISONER: &[(&str, &str)] =
@@ -32,39 +32,42 @@ const FAR: &[(&str, &str)] = &[("attacker-2", "victim"), ("attacker", "victim-2"
 
 pub const ATTACKS: &[Attack] = &[
     Attack {
-        name: "tunnel: from an allowed pod",
-        run: |t| tunnelled(t, "friend", node(t)?),
+        name: "tunnel: from an allowed pod of the victim's node",
+        run: |t| tunnelled(t, near_friend(t)?, node(t)?),
         ..BASE
     },
     Attack {
-        name: "tunnel: from the other node's allowed pod",
-        run: |t| tunnelled(t, "friend-2", node(t)?),
+        name: "tunnel: from an allowed pod of the other node",
+        run: |t| tunnelled(t, far_friend(t)?, node(t)?),
         ..BASE
     },
     Attack { name: "tunnel: from an allowed block", run: from_block, ..BASE },
     Attack {
         name: "tunnel: a prisoner as another pod",
         cases: FROM_PRISONER,
-        run: |t| tunnelled(t, "attacker", node(t)?),
+        run: |t| {
+            let other = if t.arena.node(t.to)? == 0 { "attacker-2" } else { "attacker" };
+            tunnelled(t, other, node(t)?)
+        },
         ..BASE
     },
     Attack {
         name: "tunnel: a host of the network",
         cases: FROM_OUTSIDER,
-        run: |t| tunnelled(t, "friend-2", node(t)?),
+        run: |t| tunnelled(t, far_friend(t)?, node(t)?),
         ..BASE
     },
     Attack {
         name: "tunnel: outer packet of the other family",
         networks: VXLAN,
-        run: |t| wrapped(t, &inner(t, "friend")?, node(t)?, !t.v6),
+        run: |t| wrapped(t, &inner(t, far_friend(t)?)?, node(t)?, !t.v6),
         ..BASE
     },
     Attack {
         name: "tunnel: at the bridge's or device's address",
         cases: TO_VICTIMS,
         networks: VXLAN,
-        run: |t| tunnelled(t, "friend", pod_address(t.arena.node(t.to)?, 0, t.v6)),
+        run: |t| tunnelled(t, far_friend(t)?, pod_address(t.arena.node(t.to)?, 0, t.v6)),
         ..BASE
     },
     Attack { name: "tunnel: to broadcast", networks: VXLAN, cases: NEAR, run: broadcast, ..BASE },
@@ -87,7 +90,7 @@ pub const ATTACKS: &[Attack] = &[
         name: "tunnel: a host of the network as a node",
         cases: FROM_OUTSIDER,
         run: |t| forged_outer(t, 1),
-        open: Some("a node cannot tell who sent a packet of the nodes' network"),
+        must: Must::StayOpen("a node cannot tell who sent a packet of the nodes' network"),
         ..BASE
     },
     Attack { name: "tunnel: opener, then replies", run: opener, ..BASE },
@@ -105,6 +108,15 @@ pub const ATTACKS: &[Attack] = &[
         ..BASE
     },
 ];
+
+/// An allowed pod whose packets come to the victim's node by the tunnel.
+fn far_friend(t: &Try<'_>) -> Result<&'static str> {
+    Ok(if t.arena.node(t.to)? == 0 { "friend-2" } else { "friend" })
+}
+
+fn near_friend(t: &Try<'_>) -> Result<&'static str> {
+    Ok(if t.arena.node(t.to)? == 0 { "friend" } else { "friend-2" })
+}
 
 /// The address of the victim's node.
 fn node(t: &Try<'_>) -> Result<IpAddr> {
@@ -177,7 +189,7 @@ fn from_block(t: &Try<'_>) -> Result<bool> {
 
 /// The node's own broadcast address, or the group of all nodes of the link.
 fn broadcast(t: &Try<'_>) -> Result<bool> {
-    let (packet, marker) = inner(t, "friend")?;
+    let (packet, marker) = inner(t, far_friend(t)?)?;
     let group: IpAddr = if t.v6 {
         Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into()
     } else {
@@ -193,7 +205,7 @@ fn broadcast(t: &Try<'_>) -> Result<bool> {
 }
 
 fn fragments(t: &Try<'_>) -> Result<bool> {
-    let (packet, marker) = inner(t, "friend")?;
+    let (packet, marker) = inner(t, far_friend(t)?)?;
     let at = if is_udp(t) { outer_v4(t)? } else { node(t)? };
     let (data, to) = payload(t, &packet, at, at.is_ipv6())?;
     let outer = udp(t.fresh(t.arena.address(t.from, at.is_ipv6())?), to, &data);
@@ -205,7 +217,7 @@ fn fragments(t: &Try<'_>) -> Result<bool> {
 
 /// The outer packet under a node's address. The outsider sends it to the first node.
 fn forged_outer(t: &Try<'_>, source: usize) -> Result<bool> {
-    let (packet, marker) = inner(t, "friend-2")?;
+    let (packet, marker) = inner(t, far_friend(t)?)?;
     let at = if is_udp(t) { outer_v4(t)? } else { node(t)? };
     let (data, to) = payload(t, &packet, at, at.is_ipv6())?;
     let source = t.arena.testbed().spec().node_address(source, at.is_ipv6());
@@ -233,7 +245,7 @@ fn own_service(t: &Try<'_>) -> Result<bool> {
 /// This node translates a Service's node port to the tunnel of the victim's node.
 /// The Service has no selector: its endpoint is written by hand.
 fn service(t: &Try<'_>, by: usize) -> Result<bool> {
-    let (packet, marker) = inner(t, "friend")?;
+    let (packet, marker) = inner(t, far_friend(t)?)?;
     let v6 = t.v6 && !is_udp(t);
     let at = t.arena.testbed().spec().node_address(by, v6);
     let (data, _) = payload(t, &packet, at, v6)?;

@@ -1,0 +1,453 @@
+//! The binding while the node's network and its policies change: every moment of a
+//! change, over all hooks and both tables that a packet passes. Random clusters and
+//! networks in the simulator; no kernel.
+
+#![expect(clippy::unwrap_used, reason = "an error in a plan or table fails the test")]
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use compiler::{Compiled, Options};
+use policy::spec;
+use policy::spec::binding::{Binding, isolated_pods, nodes};
+use policy::spec::frame::Message;
+use policy::{BoundPort, Direction, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Owners, Snapshot};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::RngSeed;
+use ruleset::plan::plan;
+use ruleset::simulator::{
+    Content, Frame, Outcome, Packet, Passage, possible_outcomes_along, simulate_at,
+};
+use ruleset::{Hook, Ruleset, TableFamily};
+use samples::frames::{self, AnyFrame};
+use samples::from_scratch::compiled_on;
+use samples::judge::{self, NodeVerdict, is_forwarded};
+use samples::random::{self, NODES};
+
+const NODE: &str = NODES[0].0;
+const NODE_ADDRESS: &str = NODES[0].1;
+
+/// As in `meaning.rs`.
+fn cases(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    match std::env::var_os("PROPTEST_CASES") {
+        Some(_) => default,
+        None => ProptestConfig { cases, rng_seed: RngSeed::Fixed(1), ..default },
+    }
+}
+
+/// All that decides about a packet, and the tables for it.
+struct State {
+    snapshot: Snapshot,
+    network: NodeNetwork,
+    isolated: BTreeSet<ObjectKey>,
+    nodes: BTreeSet<IpAddr>,
+    tables: Compiled,
+}
+
+impl State {
+    fn new(snapshot: Snapshot, network: NodeNetwork) -> Self {
+        let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
+        Self {
+            isolated: isolated_pods(&snapshot, Some(NODE)),
+            nodes: nodes(&snapshot, &network),
+            tables: compiled_on(&snapshot, &network, &options),
+            snapshot,
+            network,
+        }
+    }
+
+    fn binding(&self) -> Binding<'_> {
+        Binding { network: &self.network, isolated: &self.isolated, nodes: &self.nodes }
+    }
+
+    /// Whether a packet passes a stop.
+    fn passes(&self, owners: &Owners<'_>, stop: &Stop) -> bool {
+        let Stop { table, hook, packet } = stop;
+        if (*table, *hook) == (TableFamily::Inet, Hook::Forward) {
+            return self.forwards(owners, packet);
+        }
+        frames::said(&self.binding(), *table, *hook, packet).is_none()
+    }
+
+    /// Redirects, rules D and T, and the policies. Policies alone judge what goes to
+    /// an address that is isolated for ingress.
+    fn forwards(&self, owners: &Owners<'_>, packet: &Packet) -> bool {
+        let ip = frames::ip(packet);
+        let isolated_there = owners.owner(packet.destination).is_some_and(|pod| {
+            pod.node.as_deref() == Some(NODE)
+                && self.snapshot.policies.values().any(|policy| {
+                    self.snapshot.selects(policy, pod) && policy.rules(Direction::Ingress).is_some()
+                })
+        });
+        let output = InterfaceIndex(packet.frame.out_interface);
+        let said = judge::in_the_specification(packet);
+        ip.body.message() != Message::Redirect
+            && self.binding().crosses_node(&ip).is_ok()
+            && (isolated_there || self.binding().leaves_node(output, packet.destination).is_ok())
+            && NodeVerdict::of(&self.snapshot, owners, Some(NODE), &said).passes()
+    }
+
+    fn bridge(&self) -> Ruleset {
+        let name = &self.tables.ruleset.table;
+        self.tables.bridge.clone().unwrap_or_else(|| Ruleset::bridge(name.clone()))
+    }
+}
+
+/// A hook on a packet's way, and the packet there.
+#[derive(Clone, Debug)]
+struct Stop {
+    table: TableFamily,
+    hook: Hook,
+    packet: Packet,
+}
+
+/// A packet, and where it goes.
+#[derive(Clone, Debug)]
+struct Trip {
+    frame: AnyFrame,
+    out: Index,
+    /// Whether the destination and its MAC are those of the port where it goes out.
+    arrives: bool,
+    address: Index,
+    to_node: bool,
+}
+
+fn trip() -> impl Strategy<Value = Trip> {
+    let out = (any::<Index>(), prop::bool::weighted(0.7), any::<Index>());
+    (frames::any(), out, prop::bool::weighted(0.2)).prop_map(
+        |(frame, (out, arrives, address), to_node)| Trip { frame, out, arrives, address, to_node },
+    )
+}
+
+impl Trip {
+    /// The stops of this trip in a network.
+    fn stops(&self, network: &NodeNetwork) -> Vec<Stop> {
+        let first = self.frame.at(network, TableFamily::Bridge, Hook::Prerouting);
+        let input = InterfaceIndex(first.frame.in_interface);
+        let bridge = network.ports.get(&input).and_then(|port| port.bridge);
+        let ports: Vec<(&InterfaceIndex, &BoundPort)> = network.ports.iter().collect();
+        let out = (!ports.is_empty()).then(|| ports[self.out.index(ports.len())]);
+        let mut packet = first;
+        if let Some((_, port)) = out.filter(|_| self.arrives && !self.to_node) {
+            let of_family = |one: &&IpAddr| one.is_ipv4() == packet.source.is_ipv4();
+            let own: Vec<IpAddr> = port.addresses.iter().filter(of_family).copied().collect();
+            if !own.is_empty() {
+                packet.destination = own[self.address.index(own.len())];
+            }
+            packet.frame.destination_mac = port.mac.0;
+        }
+        let stop = |table, hook, input: u32, output: u32| {
+            let frame = Frame { in_interface: input, out_interface: output, ..packet.frame };
+            let tag = frame.tag.filter(|_| table == TableFamily::Bridge);
+            Stop { table, hook, packet: Packet { frame: Frame { tag, ..frame }, ..packet } }
+        };
+        let mut stops = Vec::new();
+        if bridge.is_some() {
+            stops.push(stop(TableFamily::Bridge, Hook::Prerouting, input.0, 0));
+        }
+        let is_ip = packet.frame.content == Content::Ip;
+        let (arrives_by, leaves_by) = (
+            bridge.unwrap_or(input).0,
+            out.map_or(0, |(index, port)| port.bridge.unwrap_or(*index).0),
+        );
+        // br_netfilter hands on no tagged frames.
+        if is_ip && packet.frame.tag.is_none() {
+            stops.push(stop(TableFamily::Inet, Hook::Prerouting, arrives_by, 0));
+            if self.to_node {
+                stops.push(stop(TableFamily::Inet, Hook::Input, arrives_by, 0));
+            } else if is_judged(&packet) {
+                stops.push(stop(TableFamily::Inet, Hook::Forward, arrives_by, leaves_by));
+            }
+        }
+        if let Some((index, port)) = out.filter(|_| !self.to_node)
+            && port.bridge.is_some()
+        {
+            stops.push(stop(TableFamily::Bridge, Hook::Postrouting, 0, index.0));
+        }
+        stops
+    }
+}
+
+/// Whether the forward hook is specified by policies and binding alone: not between
+/// neighbours, and not from or to the node itself.
+fn is_judged(packet: &Packet) -> bool {
+    let edge = |address: IpAddr| match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
+    };
+    !edge(packet.source)
+        && !edge(packet.destination)
+        && is_forwarded(NODE_ADDRESS, &judge::in_the_specification(packet))
+}
+
+/// A change of one port. An address never moves from one living interface to another,
+/// so there is no such change.
+#[derive(Clone, Debug)]
+enum Rewire {
+    /// A port goes; backwards: it comes.
+    Gone,
+    /// Its pod has another MAC.
+    Mac,
+    /// Its pod has lost an address.
+    Address(Index),
+    /// It has left its bridge.
+    Routed,
+    /// It is gone, and another one has its addresses.
+    Replaced,
+    /// The tunnels go.
+    Tunnels,
+}
+
+fn rewire() -> impl Strategy<Value = Rewire> {
+    prop_oneof![
+        3 => Just(Rewire::Gone),
+        2 => Just(Rewire::Mac),
+        2 => any::<Index>().prop_map(Rewire::Address),
+        1 => Just(Rewire::Routed),
+        3 => Just(Rewire::Replaced),
+        1 => Just(Rewire::Tunnels),
+    ]
+}
+
+impl Rewire {
+    fn apply(&self, network: &NodeNetwork, at: Index) -> Option<NodeNetwork> {
+        let mut network = network.clone();
+        let keys: Vec<InterfaceIndex> = network.ports.keys().copied().collect();
+        let key = *keys.get(at.index(keys.len().max(1)))?;
+        let port = network.ports.get(&key)?.clone();
+        match self {
+            Self::Gone => drop(network.ports.remove(&key)),
+            Self::Mac => {
+                network.ports.insert(key, BoundPort { mac: Mac([2, 0, 0, 0, 8, 8]), ..port });
+            }
+            Self::Address(of) => {
+                let address = *port.addresses.iter().nth(of.index(port.addresses.len().max(1)))?;
+                network.ports.get_mut(&key)?.addresses.remove(&address);
+            }
+            Self::Routed => drop(network.ports.insert(key, BoundPort { bridge: None, ..port })),
+            Self::Replaced => {
+                network.ports.remove(&key);
+                network.ports.insert(InterfaceIndex(key.0 + 1_000), port);
+            }
+            Self::Tunnels => network.tunnels.clear(),
+        }
+        let used: BTreeSet<InterfaceIndex> =
+            network.ports.values().filter_map(|port| port.bridge).collect();
+        let bridges = network.bridges.into_iter();
+        network.bridges = bridges.filter(|(index, _)| used.contains(index)).collect();
+        Some(network)
+    }
+}
+
+/// Whether one network is the other with a port gone: another one has its addresses, so
+/// nothing comes from it any more.
+fn is_replaced(network: &NodeNetwork, later: &NodeNetwork, at: InterfaceIndex) -> bool {
+    network.ports.get(&at).is_some_and(|port| {
+        later
+            .ports
+            .iter()
+            .any(|(index, one)| *index != at && !one.addresses.is_disjoint(&reported(port)))
+    })
+}
+
+/// The addresses that are a pod's beyond its own link.
+fn reported(port: &BoundPort) -> BTreeSet<IpAddr> {
+    let beyond = |address: &&IpAddr| match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(address) => !address.is_unicast_link_local(),
+    };
+    port.addresses.iter().filter(beyond).copied().collect()
+}
+
+/// Whether a bound address goes to another port. Then the former port is gone, and two
+/// hooks can deny for different reasons before and after.
+fn moves(before: &NodeNetwork, after: &NodeNetwork) -> bool {
+    let place = |network: &NodeNetwork, address: &IpAddr| {
+        let mut ports = network.ports.iter();
+        let found = ports.find(|(_, port)| port.addresses.contains(address));
+        found.map(|(index, port)| (*index, port.bridge))
+    };
+    before.ports.values().flat_map(reported).any(|address| {
+        let then = place(after, &address);
+        then.is_some() && then != place(before, &address)
+    })
+}
+
+/// Whether this is a router's message from a port that becomes or ceases to be a pod's.
+/// Its address is known to be its own a moment before the port is known to be a pod's.
+/// Until then it could say the same from any address that is nobody's.
+fn is_of_new_router(stops: &[Stop], before: &NodeNetwork, after: &NodeNetwork) -> bool {
+    stops.iter().any(|stop| {
+        let at = InterfaceIndex(stop.packet.frame.in_interface);
+        let says = match frames::ip(&stop.packet).body.message() {
+            Message::RouterAdvertisement | Message::Redirect => true,
+            Message::ListenerDiscovery
+            | Message::NeighbourSolicitation(_)
+            | Message::NeighbourAdvertisement(_)
+            | Message::None => false,
+        };
+        says && before.ports.contains_key(&at) != after.ports.contains_key(&at)
+    })
+}
+
+/// Whether this is ARP from a port that has another MAC afterwards. Both MACs are its
+/// own for a moment, and ARP names two.
+fn is_arp_of_two_macs(stops: &[Stop], before: &NodeNetwork, after: &NodeNetwork) -> bool {
+    stops.iter().any(|stop| {
+        let at = InterfaceIndex(stop.packet.frame.in_interface);
+        let mac = |network: &NodeNetwork| network.ports.get(&at).map(|port| port.mac);
+        matches!(stop.packet.frame.content, Content::Arp(_)) && mac(before) != mac(after)
+    })
+}
+
+/// The states of both tables while two plans are committed, one after the other.
+fn history(before: &State, after: &State, bridge_first: bool) -> [Vec<Ruleset>; 2] {
+    let inet = states(&before.tables.ruleset, &after.tables.ruleset);
+    let bridge = states(&before.bridge(), &after.bridge());
+    let hold = |state: &Ruleset, times: usize| vec![state.clone(); times];
+    let (inet_more, bridge_more) = (inet.len() - 1, bridge.len() - 1);
+    match bridge_first {
+        true => [
+            [hold(&inet[0], bridge_more), inet].concat(),
+            [bridge.clone(), hold(&bridge[bridge_more], inet_more)].concat(),
+        ],
+        false => [
+            [inet.clone(), hold(&inet[inet_more], bridge_more)].concat(),
+            [hold(&bridge[0], inet_more), bridge].concat(),
+        ],
+    }
+}
+
+fn states(old: &Ruleset, new: &Ruleset) -> Vec<Ruleset> {
+    let mut states = vec![old.clone()];
+    for batch in plan(Some(old), new).unwrap() {
+        let mut next = states.last().unwrap().clone();
+        next.apply(&batch).unwrap();
+        states.push(next);
+    }
+    states
+}
+
+fn check(before: &State, after: &State, trips: &[Trip], one: bool) -> Result<(), TestCaseError> {
+    let owners = [spec::owners(&before.snapshot), spec::owners(&after.snapshot)];
+    let histories = [false, true].map(|bridge_first| history(before, after, bridge_first));
+    let one = one && !moves(&before.network, &after.network);
+    for trip in trips {
+        for stops in [trip.stops(&before.network), trip.stops(&after.network)] {
+            let from = stops.first().map(|stop| InterfaceIndex(stop.packet.frame.in_interface));
+            if from.is_some_and(|from| is_replaced(&before.network, &after.network, from))
+                || is_arp_of_two_macs(&stops, &before.network, &after.network)
+                || is_of_new_router(&stops, &before.network, &after.network)
+            {
+                continue;
+            }
+            let by_stop: Vec<(bool, bool)> = stops
+                .iter()
+                .map(|stop| (before.passes(&owners[0], stop), after.passes(&owners[1], stop)))
+                .collect();
+            let first = by_stop.iter().all(|(first, _)| *first);
+            let then = by_stop.iter().all(|(_, then)| *then);
+            let at_one_stop = by_stop.iter().any(|(first, then)| !first && !then);
+            let denied = if one { !first && !then } else { at_one_stop };
+            let allowed = first && then && one;
+            if !denied && !allowed {
+                continue;
+            }
+            for [inet, bridge] in &histories {
+                let way: Vec<Passage<'_>> = stops
+                    .iter()
+                    .map(|stop| Passage {
+                        history: match stop.table {
+                            TableFamily::Inet => inet,
+                            TableFamily::Bridge => bridge,
+                        },
+                        hook: stop.hook,
+                        packet: stop.packet,
+                    })
+                    .collect();
+                let possible = possible_outcomes_along(&way, 1).unwrap();
+                let (wrong, witness) = match denied {
+                    true => ("denied before and after, yet passes", possible.accept),
+                    false => ("allowed before and after, yet dropped", possible.drop),
+                };
+                if let Some(witness) = witness {
+                    prop_assert!(
+                        false,
+                        "{wrong}: {witness}\n{stops:#?}\n{by_stop:?}\n{:#?}\n{:#?}\nplans {:#?}\n{:#?}",
+                        before.network,
+                        after.network,
+                        plan(Some(&before.tables.ruleset), &after.tables.ruleset),
+                        plan(Some(&before.bridge()), &after.bridge()),
+                    );
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn the_tables_mean_what_the_specification_says(
+        snapshot in random::snapshot(), wiring in random::wiring(),
+        trips in prop::collection::vec(trip(), 300),
+    ) {
+        let network = wiring.network(&snapshot, Some(NODE));
+        let state = State::new(snapshot, network);
+        let owners = spec::owners(&state.snapshot);
+        let bridge = state.bridge();
+        for stop in trips.iter().flat_map(|trip| trip.stops(&state.network)) {
+            let table = match stop.table {
+                TableFamily::Inet => &state.tables.ruleset,
+                TableFamily::Bridge => &bridge,
+            };
+            let seen = simulate_at(table, stop.hook, &stop.packet).unwrap();
+            prop_assert_eq!(
+                seen.outcome == Outcome::Accept, state.passes(&owners, &stop),
+                "{:#?}: {:?}", stop, seen
+            );
+        }
+    }
+
+    #[test]
+    fn no_packet_meets_a_mixture_while_one_port_changes(
+        snapshot in random::snapshot(), wiring in random::wiring(),
+        rewire in rewire(), at in any::<Index>(), backwards in any::<bool>(),
+        trips in prop::collection::vec(trip(), 60),
+    ) {
+        let network = wiring.network(&snapshot, Some(NODE));
+        if let Some(other) = rewire.apply(&network, at) {
+            let (one, other) =
+                (State::new(snapshot.clone(), network), State::new(snapshot, other));
+            let (before, after) = if backwards { (other, one) } else { (one, other) };
+            check(&before, &after, &trips, true)?;
+        }
+    }
+
+    /// The pods' ports stay as they are, but whether they are guarded follows the
+    /// policies.
+    #[test]
+    fn no_packet_meets_a_mixture_while_one_object_changes(
+        (before, after) in random::single_change(), wiring in random::wiring(),
+        trips in prop::collection::vec(trip(), 60),
+    ) {
+        let networks = [&before, &after].map(|snapshot| wiring.network(snapshot, Some(NODE)));
+        let [first, then] = networks;
+        check(&State::new(before, first), &State::new(after, then), &trips, true)?;
+    }
+
+    #[test]
+    fn what_one_hook_denies_before_and_after_never_passes_while_much_changes(
+        (before, after) in random::many_changes(),
+        (wiring, rewired) in (random::wiring(), random::wiring()),
+        trips in prop::collection::vec(trip(), 60),
+    ) {
+        let (first, then) =
+            (wiring.network(&before, Some(NODE)), rewired.network(&after, Some(NODE)));
+        check(&State::new(before, first), &State::new(after, then), &trips, false)?;
+    }
+}
