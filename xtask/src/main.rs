@@ -40,6 +40,9 @@ Usage: cargo xtask <command>
   image [FILE]               the container image as a tar file (target/nftpol.tar), with its size and digest
 
   bench [rounds]             measures beside `nft -f`; prints the table of docs/benchmarks.md
+  packets [rounds] [NAME=FILE...]
+                             measures what a packet pays, new and established, without a table and with nftpol's and those
+                             of files for nft(8); prints a table of docs/benchmarks.md
   load                       what an agent costs in a large cluster, from a real API server; prints the table of docs/benchmarks.md
   soak [minutes]             an agent under churn, 30 minutes by default; fails when memory grows
   latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
@@ -76,6 +79,7 @@ fn run(args: &[String]) -> Result<()> {
             _ => test(rest)?,
         },
         "bench" => bench(rest)?,
+        "packets" => packets(rest)?,
         "load" => none(rest).and_then(|()| measured("load", &[]))?,
         "soak" => measured("soak", rest)?,
         "latency" => latency(rest)?,
@@ -138,6 +142,11 @@ fn latency(args: &[String]) -> Result<()> {
 fn bench(args: &[String]) -> Result<()> {
     setup::packages()?;
     optimised(&Cargo::default(), "bench", &[], args)
+}
+
+fn packets(args: &[String]) -> Result<()> {
+    setup::packages_of_nodes()?;
+    optimised(&Cargo::default(), "packets", &[], args)
 }
 
 fn kube(args: &[String]) -> Result<()> {

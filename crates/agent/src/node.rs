@@ -14,12 +14,14 @@ use agent::report;
 use agent::unbindable::Unbindable;
 use anyhow::{Context, Result};
 use nft::{Features, Kernel, ReadError};
-use policy::{BindingFinding, Claims, NodeNetwork, Snapshot};
+use policy::{BindingFinding, Claims, NodeNetwork, ObjectKey, Snapshot};
 
 use crate::cli::Binding;
 
 /// Findings that are printed at once at most.
 const PRINTED: usize = 20;
+/// Pods that a notice names.
+const NAMED: usize = 5;
 /// How often the claims are read while others keep changing the tables.
 const CLAIM_TRIES: u32 = 10;
 
@@ -102,11 +104,7 @@ impl Node {
     fn bind(&mut self, pipeline: &mut Pipeline<Kernel>) -> bool {
         let Some(interfaces) = &self.interfaces else { return false };
         let findings: BTreeSet<BindingFinding> = interfaces.findings().iter().cloned().collect();
-        let new: Vec<_> = findings.difference(&self.printed).collect();
-        new.iter().take(PRINTED).for_each(report::warning);
-        if let Some(more) = new.len().checked_sub(PRINTED).filter(|more| *more > 0) {
-            report::warning(format_args!("{more} more findings of this kind are not listed"));
-        }
+        print(&findings.difference(&self.printed).collect::<Vec<_>>());
         self.printed = findings;
         let Some(network) = interfaces.network() else { return false };
         if self.seen.as_ref() == Some(network) {
@@ -115,6 +113,41 @@ impl Node {
         self.seen = Some(network.clone());
         pipeline.bind(self.options.possible(network.clone()));
         true
+    }
+}
+
+/// Prints these findings, in one line those of pods that are not bound.
+fn print(findings: &[&BindingFinding]) {
+    let (unbound, others): (Vec<_>, Vec<_>) = findings
+        .iter()
+        .map(|finding| (*finding, unbound(finding)))
+        .partition(|one| one.1.is_some());
+    others.iter().take(PRINTED).for_each(|(finding, _)| report::warning(finding));
+    if let Some(more) = others.len().checked_sub(PRINTED).filter(|more| *more > 0) {
+        report::warning(format_args!("{more} more findings of this kind are not listed"));
+    }
+    let pods: BTreeSet<&ObjectKey> = unbound.into_iter().filter_map(|(_, pod)| pod).collect();
+    if !pods.is_empty() {
+        let names: Vec<String> = pods.iter().take(NAMED).map(ToString::to_string).collect();
+        report::notice(format_args!(
+            "no interface here is bound to an address of these pods, so others can send under it: \
+             {}{}",
+            names.join(", "),
+            if pods.len() > NAMED { ", ..." } else { "" }
+        ));
+    }
+}
+
+/// The pod with an address that no interface has.
+fn unbound(finding: &BindingFinding) -> Option<&ObjectKey> {
+    match finding {
+        BindingFinding::NoInterface { pod, .. } => Some(pod),
+        BindingFinding::ClaimedTwice { .. }
+        | BindingFinding::UnreportedAddress { .. }
+        | BindingFinding::MacClaimedTwice { .. }
+        | BindingFinding::MacChanged { .. }
+        | BindingFinding::UnboundPort { .. }
+        | BindingFinding::VlanFiltering { .. } => None,
     }
 }
 

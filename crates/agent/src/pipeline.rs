@@ -18,6 +18,7 @@
 mod attempt;
 mod batch_spacing;
 mod blame;
+mod change;
 mod fingerprint;
 mod kernel_table;
 mod outcome;
@@ -38,17 +39,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use compiler::{Compiled, Engine, Options, Place, scaffold};
-use nft::{ReadError, SendError};
+use nft::ReadError;
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Snapshot};
-use ruleset::{Batch, Ruleset, TableFamily, TableId};
+use ruleset::{TableFamily, TableId};
 
 use crate::Sink;
 use crate::clock::{Clock, SystemClock};
-use attempt::AttemptError;
-use blame::RefusedBatch;
-use own_table::{OwnTable, Wanted};
+use change::errors;
+use own_table::OwnTable;
 use proof::Prover;
-use refusals::Consequence;
 use set_aside::SetAside;
 
 /// How often to start over after others changed the ruleset in between.
@@ -112,15 +111,6 @@ pub enum Check {
     /// Sync: the table was made again by others, switched off or lost parts, or
     /// was never read.
     Restore,
-}
-
-/// What was being done when the kernel refused a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    /// The table becomes the next one step by step.
-    Change,
-    /// It is built again beside the old one.
-    Rebuild,
 }
 
 impl<S: Sink> Pipeline<S> {
@@ -225,104 +215,6 @@ impl<S: Sink> Pipeline<S> {
         }
     }
 
-    /// What the engine wants a table to be.
-    fn wanted(&self, family: TableFamily) -> Wanted {
-        table(self.engine.compiled(), family).cloned().map(Arc::new)
-    }
-
-    /// Attempts until the kernel has the engine's table.
-    fn attempts(&mut self, family: TableFamily, snapshot: &Snapshot) -> Result<(), SyncError> {
-        let result = self.attempts_at(family, snapshot);
-        let table = self.tables.of(family);
-        table.must_be_rebuilt = result.as_ref().is_err_and(SyncError::needs_rebuild);
-        if result.is_ok() {
-            let set_aside = &self.engine.options().set_aside;
-            table.refusals.succeeded(set_aside);
-            table.rebuild_refusals.succeeded(set_aside);
-        }
-        result
-    }
-
-    fn attempts_at(&mut self, family: TableFamily, snapshot: &Snapshot) -> Result<(), SyncError> {
-        let mut races = 0;
-        while races < MAX_ATTEMPTS {
-            self.prove(snapshot)?;
-            let wanted = self.wanted(family);
-            match self.attempt(family, &wanted, races) {
-                Ok(()) => return Ok(()),
-                Err(AttemptError::Overtaken | AttemptError::LostTrack) => {
-                    tracing::debug!("others committed meanwhile, starting over");
-                    races += 1;
-                }
-                Err(AttemptError::Refused(error, batch)) => {
-                    self.set_aside_refused(family, error, &batch, Step::Change)?;
-                }
-                Err(AttemptError::Failed(error)) => return Err(error),
-            }
-        }
-        Err(SyncError::TooManyRaces)
-    }
-
-    /// One attempt at one table.
-    fn attempt(
-        &mut self,
-        family: TableFamily,
-        wanted: &Wanted,
-        races: usize,
-    ) -> Result<(), AttemptError> {
-        let Self { sink, clock, tables, .. } = self;
-        let table = tables.of(family);
-        let batches = table.progress.batches();
-        match table.attempt(sink, &**clock, wanted, races) {
-            Ok(Some(ours)) => {
-                tables.other(family).kernel.ours_committed_elsewhere(ours.from, ours.to);
-                Ok(())
-            }
-            Ok(None) => Ok(()),
-            Err(AttemptError::Overtaken) => Err(AttemptError::Overtaken),
-            Err(error) => {
-                let committed = table.progress.batches() > batches;
-                table.attempt_failed(sink, committed);
-                Err(error)
-            }
-        }
-    }
-
-    /// Sets the policies aside that are to blame for what was refused. An
-    /// error if there are none.
-    fn set_aside_refused(
-        &mut self,
-        family: TableFamily,
-        error: SendError,
-        batch: &Batch,
-        step: Step,
-    ) -> Result<(), SyncError> {
-        let mut set_aside = self.engine.options().set_aside.clone();
-        let compiled = match family {
-            TableFamily::Inet => Some(self.engine.compiled()),
-            // What is bound comes from no policy.
-            TableFamily::Bridge => None,
-        };
-        let refused = RefusedBatch { compiled, batch };
-        let table = self.tables.of(family);
-        let history = match step {
-            Step::Change => &mut table.refusals,
-            Step::Rebuild => &mut table.rebuild_refusals,
-        };
-        match history.refused(refused, &error, &mut set_aside) {
-            Consequence::SetAside(found) => {
-                self.set_aside.add(found, self.clock.now());
-                self.engine.set_aside(set_aside);
-                self.forget_proof();
-                Ok(())
-            }
-            _ if step == Step::Rebuild && !error.is_transient() => {
-                Err(SyncError::RebuildDidNotHelp(error))
-            }
-            consequence => Err(no_policy_to_blame(consequence, error)),
-        }
-    }
-
     /// Compiles a snapshot. A policy that is set aside stays so until its own
     /// object changes or it is due. Other objects change all the time, and what
     /// was refused a moment ago would stop their changes.
@@ -364,7 +256,7 @@ impl<S: Sink> Pipeline<S> {
         let (error, also) = errors;
         SyncFailed {
             error,
-            also,
+            also: also.map(Box::new),
             diagnostics: self.diagnostics(),
             set_aside: self.engine.options().set_aside.clone(),
             committed: self.tables.inet.progress.interrupt().map(Box::new),
@@ -375,30 +267,5 @@ impl<S: Sink> Pipeline<S> {
     fn diagnostics(&self) -> Vec<Diagnostic> {
         let compiled = self.engine.compiled().diagnostics.iter();
         compiled.chain(self.set_aside.diagnostics()).cloned().collect()
-    }
-}
-
-/// The compiled table of this family, if there shall be one.
-fn table(compiled: &Compiled, family: TableFamily) -> Option<&Ruleset> {
-    match family {
-        TableFamily::Inet => Some(&compiled.ruleset),
-        TableFamily::Bridge => compiled.bridge.as_ref(),
-    }
-}
-
-/// The errors of both tables, each once.
-fn errors(results: [Result<(), SyncError>; 2]) -> Option<(SyncError, Option<SyncError>)> {
-    let mut errors = results.into_iter().filter_map(Result::err);
-    let first = errors.next()?;
-    let text = first.to_string();
-    Some((first, errors.find(|error| error.to_string() != text)))
-}
-
-/// The error when no policy could be set aside.
-fn no_policy_to_blame(consequence: Consequence, source: SendError) -> SyncError {
-    match consequence {
-        Consequence::BuildAgain => SyncError::KeepsRefusing(source),
-        Consequence::TryRarely => SyncError::RebuildDidNotHelp(source),
-        Consequence::SetAside(_) | Consequence::TryAgain => SyncError::Send(source),
     }
 }

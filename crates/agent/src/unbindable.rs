@@ -28,8 +28,9 @@ impl Interfaces for Unbindable {
     }
 
     fn lacks(&self) -> Option<String> {
-        let why = "the kernel cannot bind addresses to interfaces: any pod can send under the \
-                   address of another; load the kernel modules nf_tables and nft_meta on the host";
+        let why = "the kernel's nf_tables cannot look an interface up together with an address, so \
+                   nothing is bound, and any pod can send under the address of another; use a \
+                   newer kernel";
         Some(why.to_owned())
     }
 

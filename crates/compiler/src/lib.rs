@@ -1,8 +1,8 @@
 //! From the policy model to the table that enforces it on one node.
 //!
-//! In: a [`policy::Snapshot`], the node's name, [`Options`].
-//! Out: a [`Compiled`]: the [`ruleset::Ruleset`], diagnostics, and the policies
-//! that each of its objects comes from.
+//! In: a [`policy::Snapshot`], a [`policy::NodeNetwork`], the node's name, [`Options`].
+//! Out: a [`Compiled`]: the tables, diagnostics, and the policies that each object
+//! of the first comes from.
 //! Never: sockets, clocks, environment. Equal input gives equal output.
 //!
 //! An [`Engine`] goes from one snapshot to the next, at the cost of what changed.
@@ -15,7 +15,8 @@
 //! | [`signature`] | one pod and the policies that select it | the name of its chain |
 //! | [`grants`] | one policy, one direction, resolved ports | what its rules allow |
 //! | [`chain`] | one signature | the rules of its chain |
-//! | [`scaffold`] | the place, whether a local pod is isolated | the chains before all that |
+//! | [`scaffold`] | the place, whether a local pod is isolated, what the node's network asks for | the chains before all that |
+//! | [`scaffold::of_port`] | one port of the node's network | its elements in both tables |
 
 pub mod blocks;
 pub mod chain;

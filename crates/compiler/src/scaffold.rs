@@ -88,18 +88,20 @@
 mod addresses;
 pub mod binding;
 pub mod bridge;
+mod elements;
 mod forward;
 pub mod tunnels;
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use imbl::OrdSet;
-use policy::{BoundBridge, BoundPort, Direction, InterfaceIndex, Tunnel};
+use policy::{Direction, Tunnel};
 use ruleset::{
-    Chain, Comment, Element, Family, Field, Finish, Match, Name, Rule, Ruleset, Set, SetType,
-    TableFamily, Verdict, VerdictMap,
+    Chain, Comment, Element, Family, Field, Finish, Name, Rule, Ruleset, Set, SetType, Verdict,
+    VerdictMap,
 };
+
+pub use elements::{Placed, of_bridge, of_node, of_port};
 
 use crate::Place;
 use crate::names::constant;
@@ -122,17 +124,6 @@ impl Network {
         let tunnels = OrdSet::unit(Tunnel::Udp(0));
         Self { is_bound: true, tunnels, only_nodes: Family::BOTH.into() }
     }
-}
-
-/// An element of a set, and of which table.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Placed {
-    /// The family of the table.
-    pub table: TableFamily,
-    /// The set.
-    pub set: Name,
-    /// The element.
-    pub element: Element,
 }
 
 /// The tables. A later schema is `nftpol-2` and so on.
@@ -229,28 +220,6 @@ pub(crate) fn binding_sets() -> impl Iterator<Item = Name> {
     sets.filter(|(_, set)| set.elements.is_empty()).map(|(name, _)| name)
 }
 
-/// The elements of a bound port in both tables. `guarded`: whether its pod is
-/// isolated in a direction.
-pub fn of_port(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Placed> {
-    let mut placed = binding::of_port(index, port, guarded);
-    if port.bridge.is_some() {
-        placed.extend(bridge::of_port(index, port, guarded));
-    }
-    placed
-}
-
-/// The elements of a bridge with bound ports in both tables.
-pub fn of_bridge(index: InterfaceIndex, bridge: &BoundBridge) -> Vec<Placed> {
-    let mut placed = binding::of_bridge(index, bridge);
-    placed.extend(bridge::of_bridge(bridge));
-    placed
-}
-
-/// The elements of a node's address.
-pub fn of_node(address: IpAddr) -> Placed {
-    tunnels::of_node(address)
-}
-
 fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
     let comment = Comment::new(&format!("pods of this node isolated for {direction}"));
     let set = Set::new(SetType::Address(family), Some(comment));
@@ -309,9 +278,5 @@ fn listener_discovery() -> Name {
     constant("mld")
 }
 
-fn routers_rule() -> Rule {
-    Rule::new([Match::Icmpv6Type(of_routers())], Verdict::Drop)
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -135,19 +135,6 @@ impl KeyFields {
     }
 }
 
-impl Key {
-    /// The parts that the key has. `target` tells that its address is a target.
-    pub const fn shape(&self, target: bool) -> KeyShape {
-        let address = match self.address {
-            None => None,
-            Some(_) if target => Some(KeyAddressType::Target),
-            Some(IpAddr::V4(_)) => Some(KeyAddressType::V4),
-            Some(IpAddr::V6(_)) => Some(KeyAddressType::V6),
-        };
-        KeyShape { interface: self.interface.is_some(), mac: self.mac.is_some(), address }
-    }
-}
-
 impl KeyAddress {
     /// How a set holds this address.
     pub const fn address_type(self) -> KeyAddressType {

@@ -48,6 +48,13 @@
 //! dropped throughout. One kind of change has no such order: elements of peers
 //! that come and go in both directions at once, as when a namespace is relabelled.
 //!
+//! Two tables are planned one by one, each exact by itself. Which goes first matters
+//! only to packets that one of them denies before the change and the other after it.
+//! `inet` goes first, unless the `bridge` table only loses elements: then a new
+//! address of an isolated pod is judged by its policies before its port lets it be
+//! heard, and until it no longer does. An address that moves between a bridge and an
+//! interface outside it has no such order.
+//!
 //! All this holds for packets that meet at most one commit on their way. A packet
 //! takes tens of nanoseconds for a rule, a commit tens of microseconds. Where long
 //! chains make packets slower, the sender of the batches waits between them

@@ -19,7 +19,7 @@ mod kill;
 mod kinds;
 mod manifest;
 mod observe;
-mod packet;
+pub mod packet;
 mod range;
 mod run;
 mod shoot;

@@ -13,14 +13,18 @@
 //! | [`new_flows`] | questions to a server, each a flow of its own |
 //! | [`datagram`], [`frame`], [`segment`] | single packets by hand, at the socket, link and TCP level |
 //! | [`conntrack`] | flows put into connection tracking and read from it |
+//! | [`forge`] | packets and frames of any content, as bytes |
+//! | [`arena`] | a testbed on which pods forge packets: who sends what by which way, who sees it |
 //! | [`fire`] | a shooting range: thousands of packets while the rules change |
 //!
 //! Every test that opens a namespace needs root. A test must not skip itself.
 
+pub mod arena;
 pub mod conntrack;
 pub mod datagram;
 pub mod echo;
 pub mod fire;
+pub mod forge;
 pub mod frame;
 pub mod net;
 pub mod new_flows;

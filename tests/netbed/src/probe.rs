@@ -18,7 +18,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use crate::testbed::Testbed;
 use doors::Door;
 pub use flow::{Flow, Knock, Seen};
-pub(crate) use packet::{internet_checksum, transport_checksum};
+pub(crate) use packet::{crc32c, internet_checksum, transport_checksum};
 
 /// Source ports, echo identifiers and run numbers start here. All probed ports are
 /// lower.

@@ -27,6 +27,7 @@ use anyhow::{Context, Result};
 use samples::testbed_spec::TestbedSpec;
 
 use crate::net::Namespace;
+pub use overlay::tunnel_hardware;
 use tunnel::Tunnel;
 
 /// The testbed. Dropping it removes everything.
@@ -147,6 +148,27 @@ impl Testbed {
     /// When `ip` refuses it.
     pub fn remove_routes(&self, node: usize) -> Result<()> {
         build::remove_routes(self, node)
+    }
+
+    /// Adds a pod of namespace `dev` to the first node, without changing the
+    /// description. `number` names its interface on the node, `veth<number>`.
+    ///
+    /// # Errors
+    /// When `ip` refuses something.
+    pub fn add_pod(&mut self, number: usize, name: &str, addresses: &[IpAddr]) -> Result<()> {
+        let endpoint = build::further_pod(self, number, name, addresses)?;
+        self.endpoints.push(endpoint);
+        Ok(())
+    }
+
+    /// Removes a pod with its network namespace.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn remove_pod(&mut self, name: &str) -> Result<()> {
+        let found = self.endpoints.iter().position(|one| one.name == name && one.is_pod());
+        let mut endpoint = self.endpoints.swap_remove(found.context("no such pod")?);
+        endpoint.namespace.end()
     }
 
     /// Keeps the namespaces when this value is dropped. TUN devices end anyway.

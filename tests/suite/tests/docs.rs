@@ -48,7 +48,37 @@ fn every_rule_of_the_semantics_names_tests_that_exist() {
             assert!(code.contains(&format!("\"{topic}\"")), "rule {number}: no topic {topic}");
         }
     }
-    assert_eq!(numbers, (1..=34).collect());
+    assert_eq!(numbers, (1..=34).chain([39, 40]).collect());
+}
+
+#[test]
+fn every_line_of_the_threat_model_names_tests_that_exist() {
+    let page = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let code = sources(&root().join("crates")) + &sources(&root().join("tests"));
+    let (mut in_table, mut lines) = (false, 0);
+    for line in page.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, tries, verdict, held_by, _] = cells[..] else { continue };
+        in_table = in_table || held_by == "tests";
+        if !in_table || held_by == "tests" || held_by.starts_with("---") {
+            continue;
+        }
+        lines += 1;
+        let verdict = verdict.trim_matches('*');
+        assert!(verdict.starts_with("closed") || verdict.starts_with("open"), "{tries}: {verdict}");
+        let (functions, attacks) = (between(held_by, "`"), between(held_by, "*"));
+        assert!(!functions.is_empty() || !attacks.is_empty(), "{tries}: no test");
+        for name in functions {
+            assert!(code.contains(&format!("fn {name}(")), "{tries}: no test {name}");
+        }
+        for name in attacks {
+            // A name may end with what differs from try to try.
+            let is_there = [format!("\"{name}\""), format!("\"{name} {{")];
+            let is_there = is_there.iter().any(|one| code.contains(one));
+            assert!(is_there, "{tries}: no attack {name}");
+        }
+    }
+    assert!(lines > 20, "{lines} lines");
 }
 
 /// Whether a word in backticks is a path from the `crates` folder or the root.

@@ -117,6 +117,48 @@ fn a_table_that_comes_during_the_dump_has_the_last_word() -> Result<()> {
     Ok(())
 }
 
+/// Before an address was bound, others could send under it. What its peers send is
+/// an answer to that, which no policy judges.
+#[test]
+fn flows_that_may_be_forged_end_when_their_source_is_bound() -> Result<()> {
+    const UDP: u8 = 17;
+    const TCP: u8 = 6;
+    let namespace = Namespace::new("ct")?;
+    let accepts = |name: &str, pods, port| NetworkPolicy {
+        ingress: Some(vec![Rule {
+            peers: Peers::Anyone,
+            ports: Ports::Only(vec![Port {
+                protocol: Protocol::Udp,
+                numbers: PortNumbers::Range(port, port),
+            }]),
+        }]),
+        egress: None,
+        ..policy(name, pods, true)
+    };
+    let pod = |number: u32| Selector::new([Requirement::equals("pod", number.to_string())]);
+    let table = compiled(vec![accepts("one", pod(1), 80), accepts("two", pod(2), 80)]);
+    let outside = (address(5000), 5000);
+    let entry = |pod, port, protocol| Entry::plain((address(pod), port), outside, protocol);
+    let forged = [entry(1, 81, UDP)];
+    let honest = [
+        entry(1, 80, UDP), // The other direction is allowed.
+        entry(1, 81, TCP),
+        entry(2, 81, UDP), // Bound before.
+        entry(3, 81, UDP), // Not isolated.
+    ];
+    namespace.run(|| conntrack::create(&[&forged[..], &honest[..]].concat()))??;
+    let connections = namespace.run(ConntrackCleanup::start)??;
+    connections.bound([address(1), address(3)].into());
+    connections.changed(Some(Arc::clone(&table)), table);
+    let counters = first_pass(&connections)?;
+    assert_eq!((counters.deleted, counters.errors), (1, 0));
+    let mut left: Vec<Flow> = Vec::new();
+    namespace.run(Conntrack::open)??.flows(&Filter::All, |flow| left.push(*flow))?;
+    let has = |entry: &Entry| left.iter().any(|flow| flow.original == entry.original);
+    assert!(honest.iter().all(has) && !forged.iter().any(has), "{left:?}");
+    Ok(())
+}
+
 /// The work of the first pass after this change.
 fn pass(
     namespace: &Namespace,

@@ -125,8 +125,8 @@ impl Node {
         let wrong = report.differences.first();
         ensure!(wrong.is_none(), "{}", wrong.map(ToString::to_string).unwrap_or_default());
         self.counts.syncs += 1;
-        self.counts.batches += outcome.batches;
-        self.counts.operations += outcome.operations;
+        self.counts.batches += outcome.batches();
+        self.counts.operations += outcome.operations();
         self.counts.addresses += report.counts.addresses;
         Ok(())
     }

@@ -40,6 +40,26 @@ fn other_protocols_pass_only_by_rules_without_ports() -> Result<()> {
     Ok(())
 }
 
+/// Connection tracking knows these protocols by their two addresses alone. So one packet
+/// of an isolated pod's opens the whole protocol for that peer, until the flow is
+/// forgotten (`nf_conntrack_generic_timeout`, 600 s).
+#[test]
+fn one_packet_of_an_isolated_pod_opens_a_protocol_without_ports_for_that_peer() -> Result<()> {
+    let names = ["server", "peer", "ports", "stranger"];
+    let spec = fixtures::dev_pods(Network::Bridge, &["node-1"], &names, Families::Both);
+    let testbed = scenario::connected(spec, "pr")?;
+    scenario::apply(&testbed, &policy())?;
+    let end = |name: &str| testbed.endpoint(name);
+    let (server, asked, stranger) = (end("dev/server")?, end("dev/ports")?, end("dev/stranger")?);
+    for v6 in [false, true] {
+        assert!(!arrives(asked, server, v6)?, "denied at first, IPv6: {v6}");
+        assert!(arrives(server, asked, v6)?, "the server may send, IPv6: {v6}");
+        assert!(arrives(asked, server, v6)?, "that opened the protocol, IPv6: {v6}");
+        assert!(!arrives(stranger, server, v6)?, "not for others, IPv6: {v6}");
+    }
+    Ok(())
+}
+
 fn arrives(from: &Endpoint, to: &Endpoint, v6: bool) -> Result<bool> {
     let address = to.address(v6).context("an address of this family")?;
     let at = raw(to, SocketAddr::new(address, 0))?;

@@ -46,10 +46,9 @@ pub fn verify(args: &Verify) -> Result<ExitCode> {
 }
 
 fn text(whose: &str, found: &Report) -> String {
-    let Report { counts, differences, bound, bound_differences, .. } = found;
-    let mut text: String = differences.iter().map(|one| format!("{one}\n")).collect();
-    text.extend(bound_differences.iter().map(|one| format!("{one}\n")));
-    text += &match differences.len() + bound_differences.len() {
+    let Report { counts, bound, .. } = found;
+    let mut text: String = found.ways().map(|one| format!("{one}\n")).collect();
+    text += &match found.ways().count() {
         0 => format!("{whose} does what the specification says, with every packet: {counts}"),
         1 => format!("{whose} differs in 1 way: {counts}"),
         ways => format!("{whose} differs in {ways} ways: {counts}"),

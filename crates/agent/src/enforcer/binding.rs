@@ -22,6 +22,8 @@ const CLAIM_TRIES: u32 = 10;
 /// For this long the first sync waits for interfaces that cannot be listed, if
 /// nothing is bound in the kernel.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often the condition and the findings are looked at.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
 
 /// What the loop knows of the node's interfaces.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(super) struct Binding {
     /// The addresses that were bound as of the last sync that succeeded.
     bound: BTreeSet<IpAddr>,
     report: BindingReport,
+    reported: Option<Instant>,
 }
 
 /// What the kernel's tables bound before this agent began.
@@ -55,6 +58,7 @@ impl Binding {
             failing: None,
             bound: BTreeSet::new(),
             report: BindingReport::default(),
+            reported: None,
         }
     }
 
@@ -108,7 +112,10 @@ impl<S: Sink> Enforcer<S> {
         let failing = problem.as_ref().map(|_| self.binding.failing.unwrap_or(now));
         self.binding.failing = failing;
         self.follow_network(now);
-        self.report_binding(now, problem);
+        if self.binding.reported.is_none_or(|reported| now >= reported + REPORT_EVERY) {
+            self.binding.reported = Some(now);
+            self.report_binding(now, problem);
+        }
         Ok(self.binding.is_known(now))
     }
 
@@ -158,8 +165,8 @@ impl<S: Sink> Enforcer<S> {
         let for_all = findings.iter().filter(|one| is_for_all(one)).map(ToString::to_string);
         let has_bridges = self.binding.seen.as_ref().is_some_and(|seen| !seen.bridges.is_empty());
         let no_bridge = (options.no_bridges && has_bridges).then(|| {
-            "pods are on a bridge, and the kernel has no nf_tables for the bridge family: they \
-             are not bound; load the module nf_tables_bridge on the host"
+            "pods are on a bridge, and the kernel has no nf_tables for the bridge family \
+             (CONFIG_NF_TABLES_BRIDGE), so they are not bound"
                 .to_owned()
         });
         let problems: Vec<String> = problem
@@ -187,6 +194,7 @@ fn is_for_all(finding: &BindingFinding) -> bool {
         | BindingFinding::ClaimedTwice { .. }
         | BindingFinding::UnreportedAddress { .. }
         | BindingFinding::MacClaimedTwice { .. }
-        | BindingFinding::MacChanged { .. } => false,
+        | BindingFinding::MacChanged { .. }
+        | BindingFinding::UnboundPort { .. } => false,
     }
 }

@@ -11,8 +11,9 @@ use policy::{BindingFinding, ObjectKey};
 
 use crate::metrics::Metrics;
 
-/// An address without an interface is mentioned only after this long: an
-/// interface goes before its pod's object does.
+/// An address without an interface, or an interface without a pod, is mentioned only
+/// after this long: an interface goes before its pod's object does, and it comes
+/// before the object reports its address.
 const UNBOUND_AFTER: Duration = Duration::from_secs(10);
 /// Log lines in a window.
 const LINES: usize = 20;
@@ -133,13 +134,14 @@ fn unbound(finding: &BindingFinding) -> Option<&ObjectKey> {
         | BindingFinding::MacClaimedTwice { .. }
         | BindingFinding::MacChanged { .. }
         | BindingFinding::UnreportedAddress { .. }
+        | BindingFinding::UnboundPort { .. }
         | BindingFinding::VlanFiltering { .. } => None,
     }
 }
 
 fn delay(finding: &BindingFinding) -> Duration {
     match finding {
-        BindingFinding::NoInterface { .. } => UNBOUND_AFTER,
+        BindingFinding::NoInterface { .. } | BindingFinding::UnboundPort { .. } => UNBOUND_AFTER,
         BindingFinding::ClaimedTwice { .. }
         | BindingFinding::MacClaimedTwice { .. }
         | BindingFinding::MacChanged { .. }
@@ -155,6 +157,7 @@ fn count(findings: &[BindingFinding], metrics: &Metrics) {
         ("mac_claimed_twice", 0),
         ("mac_changed", 0),
         ("unreported_address", 0),
+        ("unbound_port", 0),
         ("vlan_filtering", 0),
     ]);
     for finding in findings {
@@ -174,6 +177,7 @@ fn kind(finding: &BindingFinding) -> &'static str {
         BindingFinding::MacClaimedTwice { .. } => "mac_claimed_twice",
         BindingFinding::MacChanged { .. } => "mac_changed",
         BindingFinding::UnreportedAddress { .. } => "unreported_address",
+        BindingFinding::UnboundPort { .. } => "unbound_port",
         BindingFinding::VlanFiltering { .. } => "vlan_filtering",
     }
 }

@@ -127,7 +127,7 @@ mod tests {
             Update { is_changed: true, came: vec![missing.clone()], ..Update::default() };
         assert_eq!(first, expected);
         assert_eq!(binder.update(&seen([1]), &pods), Update::default());
-        assert_eq!(binder.findings(), [missing.clone()]);
+        assert_eq!(binder.findings(), std::slice::from_ref(&missing));
         let found = binder.update(&seen([1, 2]), &pods);
         assert_eq!(found, Update { is_changed: true, went: vec![missing], ..Update::default() });
         assert_eq!(binder.network().ports.len(), 2);

@@ -88,7 +88,7 @@ pub struct SyncFailed {
     /// Why.
     pub error: SyncError,
     /// Why the other table was not changed either, if that is another reason.
-    pub also: Option<SyncError>,
+    pub also: Option<Box<SyncError>>,
     /// About the objects: of the compiler, and policies set aside.
     pub diagnostics: Vec<Diagnostic>,
     /// Policies that the kernel refused.
@@ -100,7 +100,7 @@ pub struct SyncFailed {
 impl SyncFailed {
     /// Why, for each table that was not changed, but each reason once.
     pub fn errors(&self) -> impl Iterator<Item = &SyncError> {
-        std::iter::once(&self.error).chain(&self.also)
+        std::iter::once(&self.error).chain(self.also.as_deref())
     }
 
     /// Whether [`super::Pipeline::replace`] may help.
@@ -151,14 +151,13 @@ pub enum SyncError {
     Send(#[from] SendError),
     /// The kernel's table cannot become ours step by step.
     #[error(
-        "table {table} was made by another version or changed by hand: {source}; `nftpol cleanup` removes it"
+        "table {table} was made by another version or changed by hand: {why}; `nftpol cleanup` removes it"
     )]
     Plan {
         /// The table.
         table: TableId,
         /// Why.
-        #[source]
-        source: PlanError,
+        why: Box<PlanError>,
     },
     /// Others put something into the table under a name that ours needs.
     #[error(
@@ -169,9 +168,9 @@ pub enum SyncError {
         /// The table.
         table: TableId,
         /// The name that both have.
-        name: String,
+        name: Box<str>,
         /// Why it is not ours.
-        why: String,
+        why: Box<str>,
     },
     /// The kernel refused the same change several times in a row, and no
     /// policy is to blame: build the table again with

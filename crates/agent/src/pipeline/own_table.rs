@@ -67,13 +67,13 @@ impl OwnTable {
         let Start { ruleset: live, mut foreign, generation, .. } = start;
         let table = target.id();
         if let Some(ForeignObject { name, why, .. }) = in_the_way(target, &foreign) {
-            let (name, why) = (name.clone(), why.clone());
+            let (name, why) = (name.as_str().into(), why.as_str().into());
             return Err(SyncError::InTheWay { table, name, why });
         }
         let mut batches = self
             .planner
             .plan(live.as_deref(), target)
-            .map_err(|source| SyncError::Plan { table, source })?;
+            .map_err(|why| SyncError::Plan { table, why: Box::new(why) })?;
         let is_flags = |object: &ForeignObject| object.kind == ForeignKind::Table;
         let flags = foreign.iter().position(is_flags).map(|index| foreign.remove(index).why);
         if flags.is_some() {

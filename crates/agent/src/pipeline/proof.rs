@@ -125,8 +125,7 @@ impl Proof {
 }
 
 fn judge(report: Report) -> Result<(), Unproved> {
-    let of_policies = report.differences.iter().map(ToString::to_string);
-    let mut all = of_policies.chain(report.bound_differences.iter().map(ToString::to_string));
+    let mut all = report.ways();
     match all.next() {
         None => Ok(()),
         Some(first) => Err(Unproved::Differs { ways: 1 + all.count(), first }),

@@ -10,7 +10,8 @@ use nft::ReadError;
 use policy::Claims;
 use ruleset::{Ruleset, TableId};
 
-use super::{Difference, FAMILIES, Pipeline, SyncError, table};
+use super::change::table;
+use super::{Difference, FAMILIES, Pipeline, SyncError};
 use crate::Sink;
 
 /// How one table of the kernel differs from the wanted one.

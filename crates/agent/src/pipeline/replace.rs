@@ -11,9 +11,10 @@ use policy::Snapshot;
 use ruleset::{Name, Ruleset, TableFamily};
 
 use super::attempt::{AttemptError, not_committed};
+use super::change::{Step, errors, table};
 use super::kernel_table::Start;
 use super::own_table::OwnTable;
-use super::{Difference, FAMILIES, Outcome, Pipeline, Step, SyncError, SyncFailed, errors, table};
+use super::{Difference, FAMILIES, Outcome, Pipeline, SyncError, SyncFailed};
 use crate::Sink;
 
 /// The name of the stand-in. It is one of our names, so the next start removes

@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use agent::enforcer::LOOK_EVERY;
+use nft::Errno;
 use policy::{BindingFinding, BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey};
+use ruleset::TableFamily;
 
-use super::bench::Bench;
-use super::model::Model;
+use super::bench::{Bench, deleted};
+use super::model::{Model, passes};
 use super::whole;
 
 /// The interface of the model's pod `web`.
@@ -70,4 +73,44 @@ fn a_bridge_with_pods_that_filters_vlans_makes_a_node_unready() {
     bench.run(1000).unwrap();
     assert!(bench.bound_problem().is_some_and(|problem| problem.contains("br0")));
     assert_eq!(bench.problem(), None, "the policies are enforced");
+}
+
+/// By itself, while the other table stays.
+#[test]
+fn each_table_that_others_delete_is_back_at_the_next_look() {
+    for family in [TableFamily::Inet, TableFamily::Bridge] {
+        let mut bench = Bench::listed(Model::default());
+        *bench.interfaces.network.borrow_mut() = web_is_bound(Some(3));
+        bench.others(1005, move |model| {
+            assert_eq!(model.tables.len(), 2);
+            model.tables.retain(|table, _| table.family != family);
+            model.generation += 1;
+        });
+        bench.others(1005 + 2 * LOOK_EVERY.as_millis() as u64, |model| {
+            assert_eq!(model.tables.len(), 2);
+        });
+        bench.run(2000).unwrap();
+        assert_eq!(bench.metric("nftpol_repairs_total"), 1.0, "{family}");
+        assert_eq!(bench.problem(), None, "{family}");
+    }
+}
+
+/// The kernel refuses the table of the bridge family for long.
+#[test]
+fn policies_change_while_the_bridge_table_is_refused() {
+    let refuses = Some("add set bridge nftpol");
+    let model = Model { refuses, errno: Errno::ENOMEM, ..Model::default() };
+    let mut bench = Bench::listed(model);
+    *bench.interfaces.network.borrow_mut() = web_is_bound(Some(3));
+    bench.event(5000, deleted("web"));
+    bench.others(6100, |model| {
+        let table = model.table().unwrap();
+        assert!(passes(table, "10.0.0.1", 4711) && !passes(table, "10.0.0.2", 4711));
+        assert!(model.bridge().is_none());
+        model.refuses = None;
+    });
+    bench.look(6000);
+    bench.run(9000).unwrap();
+    assert!(bench.seen.borrow()[0].as_ref().is_some_and(|why| why.contains("memory")));
+    assert_eq!((bench.problem(), bench.kernel.model.borrow().tables.len()), (None, 2));
 }

@@ -8,7 +8,6 @@ mod bench;
 mod binding;
 mod kernel;
 #[path = "../pipeline/model.rs"]
-#[expect(dead_code, reason = "shared with the tests of the pipeline")]
 mod model;
 mod touched;
 

@@ -194,12 +194,12 @@ fn a_table_made_anew_is_noticed() {
 #[test]
 fn a_change_that_finds_the_table_gone_says_that_it_restored_it() {
     let mut pipeline = Pipeline::new(Model::default(), Options::default());
-    assert!(!pipeline.sync(&snapshot()).unwrap().restored().next().is_some());
+    assert!(pipeline.sync(&snapshot()).unwrap().restored().next().is_none());
     pipeline.sink().flush();
     let mut changed = snapshot();
     changed.policies.remove(&policy::ObjectKey::new("dev", "db"));
     assert!(pipeline.sync(&changed).unwrap().restored().next().is_some());
-    assert!(!pipeline.sync(&snapshot()).unwrap().restored().next().is_some());
+    assert!(pipeline.sync(&snapshot()).unwrap().restored().next().is_none());
 }
 
 #[test]

@@ -251,3 +251,6 @@ fn differing<K: Ord + Copy, V: PartialEq>(before: &OrdMap<K, V>, later: &OrdMap<
     });
     items.collect()
 }
+
+#[cfg(test)]
+mod tests;

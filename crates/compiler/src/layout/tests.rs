@@ -3,6 +3,7 @@
 use policy::{Labels, NetworkPolicy, ObjectKey, Phase, Pod, Requirement, Selector, Snapshot};
 
 use super::*;
+use crate::scaffold::tests::attacks;
 use crate::{Compiled, Engine, Options};
 
 fn pod(name: &str, address: &str) -> Pod {
@@ -80,4 +81,30 @@ fn a_frame_stays_while_pods_come_and_go() {
     let bare = Ruleset::new(scaffold::table());
     assert!(!layouts[0].same_frame(Layout::of(&bare)));
     assert_eq!(Layout::of(&bare).judged_by("10.0.0.1".parse().unwrap(), Direction::Egress), None);
+}
+
+#[test]
+fn the_tables_tell_what_was_bound() {
+    let network = attacks::network(&[6, 7, 8, 9]);
+    let compiled = Engine::new(Options::default()).update(&attacks::snapshot(), &network).clone();
+    let claims = Layout::claims(&compiled.ruleset, compiled.bridge.as_ref());
+    for (index, expected) in network.claims().0 {
+        let mut found = claims.0.get(&index).cloned().unwrap_or_default();
+        // A routed pod's MAC is in no set.
+        found.mac = found.mac.or(expected.mac);
+        assert_eq!(found, expected, "{index:?}");
+    }
+    let bare = Ruleset::new(scaffold::table());
+    assert_eq!(Layout::claims(&bare, None), Claims::default());
+}
+
+#[test]
+fn a_frame_stays_while_ports_come_and_go() {
+    let compiled = |ports: &[u32]| {
+        let network = attacks::network(ports);
+        Engine::new(Options::default()).update(&attacks::snapshot(), &network).clone()
+    };
+    let (few, many, none) = (compiled(&[6]), compiled(&[6, 7, 8]), compiled(&[]));
+    assert!(many.layout().same_frame(few.layout()) && few.layout().same_frame(many.layout()));
+    assert!(!few.layout().same_frame(none.layout()), "the forward hook asks for strays");
 }

@@ -1,7 +1,6 @@
 //! The binding of pods to their interfaces, for IP packets.
 //!
-//! In: nothing, or one port of the node's network. Out: the chains of the `inet`
-//! table, its sets, and the elements of a port.
+//! In: nothing. Out: the chains and sets of the `inet` table.
 //!
 //! ```text
 //! bind -+- from its interface, its own address, no ICMP -> accept   (the policy of the hook)
@@ -20,17 +19,13 @@
 //! Before connection tracking, because a packet that is dropped later still moves
 //! the state of flows; after defragmentation, so that each packet has its ports.
 
-use std::net::IpAddr;
-
-use policy::{BoundBridge, BoundPort, InterfaceIndex};
 use ruleset::{
-    AddressTest, BaseChain, Chain, Comment, Element, Family, Field, Hook, InterfaceField, Key,
-    KeyAddress, KeyAddressType, KeyFields, KeyShape, Match, Name, Rule, Set, SetType, TableFamily,
-    Verdict,
+    AddressTest, BaseChain, Chain, Comment, Family, Field, Hook, InterfaceField, KeyAddress,
+    KeyAddressType, KeyFields, KeyShape, Match, Name, Rule, Set, SetType, Verdict,
 };
 
 use super::addresses::unspecified6;
-use super::{LISTENER_DISCOVERY, OF_ROUTERS, Placed, REDIRECT, of_routers, plain, tunnels, types};
+use super::{LISTENER_DISCOVERY, OF_ROUTERS, REDIRECT, of_routers, plain, types};
 use crate::names::constant;
 
 /// After defragmentation (-400), before tables that exempt packets from connection
@@ -186,48 +181,4 @@ fn unaddressed() -> Name {
 /// groups for that (RFC 3590, 4).
 fn before_address() -> Vec<u8> {
     [SOLICITATION].into_iter().chain(LISTENER_DISCOVERY).collect()
-}
-
-/// The elements of a port in the `inet` table. `guarded`: whether its pod is
-/// isolated in a direction.
-pub(super) fn of_port(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Placed> {
-    let speaks_by = port.bridge.unwrap_or(index);
-    let is_routed = port.bridge.is_none();
-    let mut placed = Vec::new();
-    for &address in &port.addresses {
-        let (family, link_local) = (Family::of(address), is_link_local(address));
-        if is_routed || !link_local {
-            let key = Key { interface: Some(speaks_by.0), mac: None, address: Some(address) };
-            placed.push(inet(own_set(family), Element::Key(key)));
-        }
-        if !link_local {
-            placed.push(inet(owned_set(family), Element::Address(address)));
-        }
-    }
-    if is_routed {
-        let sets = [Some(ports_set()), Some(tunnels::podside_set()), guarded.then(guarded_set)];
-        placed.extend(sets.into_iter().flatten().map(|set| inet(set, of_interface(index))));
-    }
-    placed
-}
-
-/// The elements of a bridge in the `inet` table.
-pub(super) fn of_bridge(index: InterfaceIndex, bridge: &BoundBridge) -> Vec<Placed> {
-    let podside = bridge.only_pods.then(|| inet(tunnels::podside_set(), of_interface(index)));
-    podside.into_iter().collect()
-}
-
-pub(super) fn of_interface(index: InterfaceIndex) -> Element {
-    Element::Key(Key { interface: Some(index.0), mac: None, address: None })
-}
-
-pub(super) const fn is_link_local(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(address) => address.is_unicast_link_local(),
-    }
-}
-
-pub(super) fn inet(set: Name, element: Element) -> Placed {
-    Placed { table: TableFamily::Inet, set, element }
 }

@@ -1,7 +1,6 @@
 //! The binding of pods to their ports of bridges, for frames.
 //!
-//! In: nothing, or one port or bridge of the node's network. Out: the table of
-//! family `bridge`, and the elements of a port or bridge in it.
+//! In: nothing. Out: the table of family `bridge`, without a port.
 //!
 //! ```text
 //! from -+- IP from its port, its own MAC and address, no ICMP -> accept
@@ -26,24 +25,20 @@
 //! hooks of `inet`. `ether type ip` holds for untagged frames only. `ip saddr` looks
 //! through one tag, so that a tag does not hide another's address.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{BoundBridge, BoundPort, InterfaceIndex};
 use ruleset::{
-    AddressTest, BaseChain, Chain, Comment, Element, EtherType, Family, Field, Hook,
-    InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, KeyShape, MacField, Match, Name,
-    Rule, Ruleset, Set, SetType, TableFamily, TagType, Verdict,
+    AddressTest, BaseChain, Chain, Comment, EtherType, Family, Field, Hook, InterfaceField,
+    KeyAddress, KeyAddressType, KeyFields, KeyShape, MacField, Match, Name, Rule, Ruleset, Set,
+    SetType, TagType, Verdict,
 };
 
 use super::addresses::unspecified6;
 use super::binding::{
-    SOLICITATION, address_type, guarded_set, interface, interfaces, of_interface, own_set,
-    owned_set, ports_set,
+    SOLICITATION, address_type, guarded_set, interface, interfaces, own_set, owned_set, ports_set,
 };
 use super::{
-    LISTENER_DISCOVERY, OF_ROUTERS, Placed, REDIRECT, listener_discovery, of_routers, plain,
-    routers_rule, types,
+    LISTENER_DISCOVERY, OF_ROUTERS, REDIRECT, listener_discovery, of_routers, plain, types,
 };
 use crate::names::constant;
 
@@ -183,7 +178,7 @@ fn from_icmp() -> Vec<Rule> {
 
 fn from_icmp6() -> Vec<Rule> {
     vec![
-        routers_rule(),
+        Rule::new([Match::Icmpv6Type(of_routers())], Verdict::Drop),
         Rule::new([advertisement(), own_target()], Verdict::Accept),
         Rule::new([advertisement()], Verdict::Drop),
     ]
@@ -260,42 +255,4 @@ const fn ether_type(family: Family) -> EtherType {
         Family::V4 => EtherType::Ipv4,
         Family::V6 => EtherType::Ipv6,
     }
-}
-
-/// The elements of a port of a bridge. `guarded`: whether its pod is isolated in a
-/// direction.
-pub(super) fn of_port(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Placed> {
-    let (interface, mac) = (Some(index.0), Some(port.mac.0));
-    let own = |address| Element::Key(Key { interface, mac, address: Some(address) });
-    let mut placed = vec![
-        frame(speakers_set(), Element::Key(Key { interface, mac, address: None })),
-        frame(macs_set(), Element::Key(Key { interface: None, mac, address: None })),
-        frame(ports_set(), of_interface(index)),
-    ];
-    placed.extend(guarded.then(|| frame(guarded_set(), of_interface(index))));
-    for &address in &port.addresses {
-        placed.push(frame(own_set(Family::of(address)), own(address)));
-        if address.is_ipv6() {
-            placed.push(frame(targets_set(), own(address)));
-        }
-        placed.extend(owned(address));
-    }
-    placed
-}
-
-/// The elements of a bridge: its own addresses are nobody's.
-pub(super) fn of_bridge(bridge: &BoundBridge) -> Vec<Placed> {
-    bridge.addresses.iter().copied().flat_map(owned).collect()
-}
-
-/// No other port may say that it has this address.
-fn owned(address: IpAddr) -> Vec<Placed> {
-    let target = Element::Key(Key { interface: None, mac: None, address: Some(address) });
-    let targets = address.is_ipv6().then(|| frame(owned_targets_set(), target));
-    let owned = frame(owned_set(Family::of(address)), Element::Address(address));
-    [owned].into_iter().chain(targets).collect()
-}
-
-fn frame(set: Name, element: Element) -> Placed {
-    Placed { table: TableFamily::Bridge, set, element }
 }

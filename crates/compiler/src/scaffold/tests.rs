@@ -3,7 +3,9 @@
 use ruleset::TcpFlags;
 use ruleset::simulator::{CtState, Outcome, Packet, simulate};
 
-use std::net::Ipv6Addr;
+pub(crate) mod attacks;
+
+use std::net::{IpAddr, Ipv6Addr};
 
 use ruleset::BaseChain;
 

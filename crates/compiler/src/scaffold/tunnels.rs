@@ -25,16 +25,16 @@
 //! masquerading, the other node cannot tell that a pod sent it. Tunnels that pods
 //! end among themselves are not hit.
 
+use std::collections::BTreeSet;
+
 use policy::Tunnel;
 use ruleset::{
-    AddressTest, BaseChain, Chain, Comment, Element, Family, Field, Hook, InterfaceField, Match,
-    Name, PortTest, Rule, Set, SetType, Transport, Verdict,
+    AddressTest, BaseChain, Chain, Comment, Family, Field, Hook, InterfaceField, Match, Name,
+    PortTest, Rule, Set, SetType, Transport, Verdict,
 };
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 
-use super::binding::{inet, interface, interfaces};
-use super::{Network, Placed, plain};
+use super::binding::{interface, interfaces};
+use super::{Network, plain};
 use crate::names::constant;
 
 /// `filter - 1`, as on the forward hook.
@@ -107,11 +107,6 @@ fn arriving(only_nodes: &BTreeSet<Family>) -> Vec<Rule> {
 /// Sends packets to nodes to the check for tunnels.
 pub(super) fn to_node_rule(family: Family) -> Rule {
     Rule::new([is_node(Field::Destination, family)], Verdict::Jump(tunnels_chain()))
-}
-
-/// The element of a node's address.
-pub(super) fn of_node(address: IpAddr) -> Placed {
-    inet(nodes_set(Family::of(address)), Element::Address(address))
 }
 
 fn to_tunnel(tunnel: Tunnel) -> Match {

@@ -10,6 +10,7 @@ mod fingerprint;
 mod foreign;
 mod foreign_in_bridge;
 mod garbled;
+mod meaning;
 mod namespace;
 mod operations;
 mod random;

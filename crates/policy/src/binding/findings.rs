@@ -3,7 +3,7 @@
 //! In: the view and what was concluded. Out: findings, at most a few for each
 //! interface and one for each address of a pod, whatever the pods do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -80,6 +80,17 @@ pub enum BindingFinding {
         /// The MAC that it has.
         now: Mac,
     },
+    /// An interface beside those of pods leads into another network namespace and is
+    /// bound to no pod: the oldest one of each bridge, and of those on none. A pod
+    /// with CAP_NET_ADMIN and without a user namespace can make one: it may add
+    /// links to the namespace of its interface's other end
+    /// (`rtnl_link_get_net_capable`, net/core/rtnetlink.c, 6.18).
+    UnboundPort {
+        /// Its name.
+        interface: String,
+        /// The name of its bridge.
+        bridge: Option<String>,
+    },
     /// A bridge with pods filters VLANs: its pods are not bound.
     VlanFiltering {
         /// The bridge's name.
@@ -115,8 +126,26 @@ pub(super) fn all(
             .filter(|bridge| bridge.vlan_filtering)
             .map(|bridge| BindingFinding::VlanFiltering { bridge: bridge.name.clone() }),
     );
+    found.extend(unbound_ports(view, network));
     found.sort();
     found
+}
+
+/// The oldest port without a pod of each bridge with bound ports, and of those on
+/// no bridge if there are bound ones. Other bridges are no matter of pods.
+fn unbound_ports(view: &View<'_>, network: &NodeNetwork) -> Vec<BindingFinding> {
+    let with_pods: BTreeSet<_> = network.ports.values().map(|port| port.bridge).collect();
+    let mut oldest: BTreeMap<Option<InterfaceIndex>, &SeenPort> = BTreeMap::new();
+    let unbound = view.ports.values().filter(|port| !network.ports.contains_key(&port.index));
+    for port in unbound.filter(|port| with_pods.contains(&port.bridge)) {
+        oldest.entry(port.bridge).or_insert(port);
+    }
+    let name = |index| view.bridges.get(&index).map(|bridge| bridge.name.clone());
+    let found = oldest.into_iter().map(|(bridge, port)| BindingFinding::UnboundPort {
+        interface: port.name.clone(),
+        bridge: bridge.and_then(name),
+    });
+    found.collect()
 }
 
 fn holder(view: &View<'_>, held: &Held<'_>, index: InterfaceIndex) -> Holder {
@@ -174,7 +203,7 @@ fn unreported(
 /// A MAC that differs from the one that the port is bound to.
 fn mac(view: &View<'_>, held: &Held<'_>, macs: &Macs, port: &SeenPort) -> Option<BindingFinding> {
     let bound = *macs.bound.get(&port.index)?;
-    if bound == port.mac {
+    if bound == port.mac || port.mac == Mac::NONE {
         return None;
     }
     let owner = macs.holders.get(&(port.bridge?, port.mac));
@@ -239,6 +268,13 @@ impl fmt::Display for BindingFinding {
             Self::MacChanged { pod, interface, bound, now } => {
                 write!(f, "pod {pod}, interface {interface}: ")?;
                 write!(f, "its MAC changed to {now}; it stays bound to {bound}")
+            }
+            Self::UnboundPort { interface, bridge } => {
+                write!(f, "interface {interface}")?;
+                if let Some(bridge) = bridge {
+                    write!(f, " of bridge {bridge}")?;
+                }
+                f.write_str(" is bound to no pod: it can send under any address but pods' own")
             }
             Self::VlanFiltering { bridge } => {
                 write!(f, "bridge {bridge} filters VLANs: its pods are not bound to their ports")

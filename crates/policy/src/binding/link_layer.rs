@@ -19,30 +19,40 @@ pub(super) struct Macs {
     pub holders: BTreeMap<(InterfaceIndex, Mac), Option<InterfaceIndex>>,
 }
 
-/// Gives each pod's port its MAC: the one that it was bound with, else the
-/// present one. Ports that were bound before choose first, then the older ones.
+/// Gives each pod's port its MAC: the one that it was bound with, else the present
+/// one. A port that lives keeps the MAC that it was bound with, also while its pod
+/// is not known. The others choose by age.
 pub(super) fn macs(view: &View<'_>, held: &Held<'_>) -> Macs {
     let mut macs = Macs::default();
     for bridge in view.bridges.values() {
         macs.holders.insert((bridge.index, bridge.mac), None);
     }
-    let ports = held.pods.keys().filter_map(|index| view.ports.get(index));
-    let mut ports: Vec<(bool, &SeenPort)> =
-        ports.map(|port| (former(view, port).is_none(), *port)).collect();
-    ports.sort_unstable_by_key(|(is_new, port)| (*is_new, port.index));
-    for (_, port) in ports {
-        let Some(bridge) = port.bridge else {
-            macs.bound.insert(port.index, port.mac);
-            continue;
-        };
-        let mut wanted = former(view, port).into_iter().chain([port.mac]);
-        let free = wanted.find(|mac| !macs.holders.contains_key(&(bridge, *mac)));
-        if let Some(mac) = free {
-            macs.holders.insert((bridge, mac), Some(port.index));
+    for port in view.ports.values() {
+        if let (Some(bridge), Some(mac)) = (port.bridge, former(view, port)) {
+            macs.holders.entry((bridge, mac)).or_insert(Some(port.index));
         }
-        macs.bound.insert(port.index, free.unwrap_or(Mac::NONE));
+    }
+    for port in held.pods.keys().filter_map(|index| view.ports.get(index)) {
+        let mac = match port.bridge {
+            Some(bridge) => macs.on_bridge(bridge, port, former(view, port)),
+            None => port.mac,
+        };
+        macs.bound.insert(port.index, mac);
     }
     macs
+}
+
+impl Macs {
+    fn on_bridge(&mut self, bridge: InterfaceIndex, port: &SeenPort, former: Option<Mac>) -> Mac {
+        let mut wanted = former.into_iter().chain([port.mac]).filter(|mac| *mac != Mac::NONE);
+        let own = Some(port.index);
+        let free = wanted
+            .find(|mac| self.holders.get(&(bridge, *mac)).is_none_or(|holder| *holder == own));
+        if let Some(mac) = free {
+            self.holders.insert((bridge, mac), own);
+        }
+        free.unwrap_or(Mac::NONE)
+    }
 }
 
 /// The MAC that a port was bound with.

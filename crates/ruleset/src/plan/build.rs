@@ -1,10 +1,10 @@
 //! Writes the batches, phase by phase.
 
 use super::batches::{Batches, RULE_WEIGHT, elements};
-use super::delta::{Delta, ElementChange, Switch};
+use super::delta::{Delta, Switch};
 use super::sides::SetOrder;
 use super::steps::{Move, Steps};
-use crate::{Batch, Chain, KeyShape, Name, Op, Rule, SetType, VerdictMap};
+use crate::{Batch, Chain, Name, Op, Rule, VerdictMap};
 
 /// Collects batches.
 pub(super) struct Builder<'d, 'a> {
@@ -129,7 +129,7 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// A packet of a new port that misses the first must not meet the second.
     fn bind(&mut self) {
         let delta = self.delta;
-        for (name, change) in &delta.bindings {
+        for (name, change) in delta.permits.iter().chain(&delta.bindings) {
             self.batches.add_elements(name, change);
         }
         self.batches.commit();
@@ -139,9 +139,8 @@ impl<'d, 'a> Builder<'d, 'a> {
             self.batches.rules(name, rules);
         }
         self.batches.commit();
-        for of_interfaces in [true, false] {
-            let guards = delta.guards.iter();
-            for (name, change) in guards.filter(|(_, one)| is_of_interfaces(one) == of_interfaces) {
+        for sets in [&delta.guards, &delta.bans] {
+            for (name, change) in sets {
                 self.batches.add_elements(name, change);
             }
             self.batches.commit();
@@ -151,18 +150,22 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// The reverse of [`Self::bind`].
     fn unbind(&mut self) {
         let delta = self.delta;
-        for (name, change) in &delta.guards {
-            self.batches.delete_elements(name, change);
+        for sets in [&delta.bans, &delta.guards] {
+            for (name, change) in sets {
+                self.batches.delete_elements(name, change);
+            }
+            self.batches.commit();
         }
-        self.batches.commit();
         let bases = || delta.gone_bases.iter().copied();
         self.batches.together(bases().map(|name| Op::FlushChain(name.clone())));
         self.batches.together(bases().map(|name| Op::DeleteChain(name.clone())));
         self.batches.commit();
-        for (name, change) in &delta.bindings {
-            self.batches.delete_elements(name, change);
+        for sets in [&delta.bindings, &delta.permits] {
+            for (name, change) in sets {
+                self.batches.delete_elements(name, change);
+            }
+            self.batches.commit();
         }
-        self.batches.commit();
     }
 
     fn take(&mut self, steps: &Steps<'a>) {
@@ -238,9 +241,4 @@ impl<'d, 'a> Builder<'d, 'a> {
     fn new_rules(&self, chain: &Name) -> &'a [Rule] {
         self.delta.new.chains.get(chain).map_or(&[], |chain| &chain.rules)
     }
-}
-
-/// Whether the elements are interfaces and nothing else.
-const fn is_of_interfaces(change: &ElementChange<'_>) -> bool {
-    matches!(change.set_type, SetType::Key(KeyShape { interface: true, mac: false, address: None }))
 }

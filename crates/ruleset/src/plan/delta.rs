@@ -45,10 +45,14 @@ pub(super) struct Delta<'a> {
     pub pairs: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Elements of visible sets that isolate.
     pub gates: BTreeMap<&'a Name, ElementChange<'a>>,
-    /// Elements of visible sets that let pass what guards would stop.
+    /// Elements of visible sets that let pass what guards and bans would stop.
+    pub permits: BTreeMap<&'a Name, ElementChange<'a>>,
+    /// Such elements that also lead to a chain where permits are asked.
     pub bindings: BTreeMap<&'a Name, ElementChange<'a>>,
-    /// Elements of visible sets that stop what no binding lets pass.
+    /// Elements of visible sets that send to where only what is bound passes.
     pub guards: BTreeMap<&'a Name, ElementChange<'a>>,
+    /// Elements of visible sets that stop what nothing before them lets pass.
+    pub bans: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Elements of sets that no packet meets.
     pub hidden_sets: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Entries of visible maps.
@@ -112,8 +116,10 @@ impl<'a> Delta<'a> {
             _ if !before.is_visible => &mut self.hidden_sets,
             Role::Pair => &mut self.pairs,
             Role::Gate => &mut self.gates,
+            Role::Permit => &mut self.permits,
             Role::Binding => &mut self.bindings,
             Role::Guard => &mut self.guards,
+            Role::Ban => &mut self.bans,
             Role::Allowing => {
                 self.sides.insert(name, std::mem::take(&mut before.sides));
                 &mut self.allowing
@@ -140,8 +146,10 @@ impl<'a> Delta<'a> {
             sides: BTreeMap::new(),
             pairs: BTreeMap::new(),
             gates: BTreeMap::new(),
+            permits: BTreeMap::new(),
             bindings: BTreeMap::new(),
             guards: BTreeMap::new(),
+            bans: BTreeMap::new(),
             hidden_sets: BTreeMap::new(),
             switches: Vec::new(),
             hidden_switches: Vec::new(),

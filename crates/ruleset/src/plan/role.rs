@@ -4,19 +4,27 @@
 //! Never: the elements.
 //!
 //! ```text
-//! role      found means                         elements come              go
-//! pair      the packet passes, whatever else    first                      last
-//! gate      the packet is judged by a policy    with the entries of maps   alike
-//! binding   the interface may say or hear this  after the gates            before the gates
-//! guard     the packet is dropped, or must be   after the bindings         before the bindings
-//!           in a binding
-//! allowing  a policy allows the packet          between the two            alike
+//! role      found means                              elements come              go
+//! pair      the packet passes, whatever else         first                      last
+//! gate      the packet is judged by a policy         with the entries of maps   alike
+//! permit    the interface may say this               after the gates            before the gates
+//! binding   the same, or further permits are asked   with the permits           before the permits
+//! guard     the interface may only what is bound     after the bindings         before the bindings
+//! ban       the packet is dropped if nothing before  after the guards           before the guards
+//!           let it pass
+//! allowing  a policy allows the packet               between the two            alike
 //! ```
 //!
-//! So an honest packet finds its binding before something guards its address or
-//! interface, and until nothing does any more. The bindings change between gates
-//! that come and gates that go: no packet passes that the policies deny before a
-//! change and the bindings after it, nor the other way round.
+//! So an honest packet finds its bindings and permits before anything asks for them,
+//! and until nothing does any more. A guard leads to another chain, where a ban on
+//! what the interface owns does not hit its own packets. The bindings change between
+//! gates that come and gates that go: no packet passes that the policies deny before
+//! a change and the bindings after it, nor the other way round.
+//!
+//! A packet asks for its two ends at two moments. If both change whose they are in
+//! one change, it can find one as before and the other as after. An address that
+//! nobody owns any more can then still be heard at its pod, and packets between two
+//! nodes that leave at once can be dropped in a tunnel through this node.
 
 use super::references::Uses;
 use crate::{KeyShape, SetType};
@@ -28,10 +36,14 @@ pub(super) enum Role {
     Pair,
     /// Elements isolate.
     Gate,
-    /// Elements let something pass that a guard would stop.
+    /// Elements let something pass that a guard or a ban would stop.
+    Permit,
+    /// Such elements that also lead to a chain where permits are asked.
     Binding,
-    /// Elements stop what no binding lets pass.
+    /// Elements send to where only what is bound passes.
     Guard,
+    /// Elements stop what nothing before them lets pass.
+    Ban,
     /// Elements allow.
     Allowing,
 }
@@ -39,19 +51,24 @@ pub(super) enum Role {
 impl Role {
     /// The role of a set of this type with these uses in the old and the new rules.
     ///
-    /// A set that both leads to another chain and lets packets pass is a binding,
-    /// as the nodes' addresses: who sends to one of them is checked, unless he is
-    /// one. Such a packet asks twice. If both its ends leave the set in one batch,
-    /// it can be dropped while that batch is committed.
+    /// A set that both leads to another chain and lets packets pass is a binding, as
+    /// the nodes' addresses: who sends to one of them is checked, unless he is one.
     pub fn of(set_type: SetType, uses: Uses) -> Self {
         let Uses { leads, drops, allows } = uses;
         match set_type {
             SetType::AddressPair(_) => Self::Pair,
-            SetType::Key(shape) if has_several_parts(shape) => Self::Binding,
-            SetType::Key(_) if leads || drops => Self::Guard,
+            SetType::Key(shape) if has_several_parts(shape) => {
+                if leads {
+                    Self::Binding
+                } else {
+                    Self::Permit
+                }
+            }
+            SetType::Key(_) if leads => Self::Guard,
+            SetType::Key(_) if drops => Self::Ban,
             _ if leads && allows => Self::Binding,
             _ if leads => Self::Gate,
-            _ if drops && !allows => Self::Guard,
+            _ if drops && !allows => Self::Ban,
             _ => Self::Allowing,
         }
     }

@@ -416,3 +416,5 @@ fn sixteen_levels_are_too_deep_and_loops_end() {
         assert!(matches!(simulate(&table.0, &web()), Err(Broken::TooDeep { .. })));
     }
 }
+
+mod frames;

@@ -5,5 +5,6 @@
 
 mod changes;
 mod hooks;
+mod random;
 mod tables;
 mod way;

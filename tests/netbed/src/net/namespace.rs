@@ -180,6 +180,16 @@ impl Namespace {
             .with_context(|| format!("write {value} to {path} in {}", self.name))
     }
 
+    /// Deletes the namespace now. Its interfaces are gone soon after: the kernel does
+    /// it in the background (`cleanup_net`, net/core/net_namespace.c, Linux 6.18).
+    ///
+    /// # Errors
+    /// When `ip` refuses it.
+    pub fn end(&mut self) -> Result<()> {
+        self.kept = true;
+        batch(&["-batch", "-"], &format!("netns del {}", self.name))
+    }
+
     /// Processes in this namespace, except this one.
     pub fn processes(&self) -> Vec<Pid> {
         let Ok(own) = self.handle.metadata() else { return Vec::new() };

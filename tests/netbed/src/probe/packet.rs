@@ -118,7 +118,7 @@ impl Echo {
 
 /// CRC32c as SCTP uses it (RFC 9260, appendix A): reflected polynomial, sent with
 /// the least significant byte first.
-fn crc32c(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for &byte in bytes {
         crc ^= u32::from(byte);

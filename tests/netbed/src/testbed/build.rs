@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 
 use anyhow::{Context, Result};
+use policy::Labels;
 use samples::testbed_spec::{
     Between, Network, PodSpec, TestbedSpec, pod_address, pod_prefix, underlay_address,
 };
@@ -166,6 +167,25 @@ fn pod(
     Ok(Endpoint { name, role: Role::Pod { node: pod.node }, namespace, addresses })
 }
 
+pub(super) fn further_pod(
+    cluster: &Testbed,
+    number: usize,
+    name: &str,
+    addresses: &[IpAddr],
+) -> Result<Endpoint> {
+    let one = PodSpec {
+        namespace: "dev".into(),
+        name: name.into(),
+        labels: Labels::new(),
+        node: 0,
+        addresses: addresses.to_vec(),
+        host_network: false,
+        ports: Vec::new(),
+    };
+    let node = cluster.nodes().next().context("a node")?;
+    pod(&cluster.spec, number, &one, &node.namespace, &|_| Namespace::new("fp"))
+}
+
 fn bridged(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str) -> Result<()> {
     // Hairpin, as in flannel and kubenet. A pod that reaches itself through a
     // Service enters and leaves by one port.
@@ -197,7 +217,8 @@ fn routed(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str
             let _ = writeln!(inside, "route add {gateway} dev eth0 scope link");
         }
         let _ = writeln!(inside, "route add default via {gateway} dev eth0");
-        let _ = writeln!(outside, "route add {address}/{length} dev {host_end}");
+        // `replace`, so that an address can go to another pod.
+        let _ = writeln!(outside, "route replace {address}/{length} dev {host_end}");
     }
     namespace.ip(&inside)?;
     node.ip(&outside)

@@ -25,9 +25,13 @@ const fn vxlan(v6: bool) -> &'static str {
     if v6 { "flannel-v6.1" } else { "flannel.1" }
 }
 
-/// The hardware address of a node's VXLAN device.
+/// The hardware address of the VXLAN device of the node with this index.
+pub const fn tunnel_hardware(node: usize, v6: bool) -> [u8; 6] {
+    [0x02, 0x77, 0, 0, v6 as u8, node as u8]
+}
+
 fn hardware(node: usize, v6: bool) -> String {
-    format!("02:77:00:00:{:02x}:{node:02x}", u8::from(v6))
+    tunnel_hardware(node, v6).map(|byte| format!("{byte:02x}")).join(":")
 }
 
 /// Whether packets between the pods of two nodes use VXLAN.

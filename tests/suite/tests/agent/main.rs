@@ -1,5 +1,6 @@
 //! `nftpol agent` between a real API server and a real kernel.
 
+mod binding;
 mod busy;
 mod events;
 mod killed;

@@ -44,9 +44,11 @@ fn the_agent_works_with_the_privileges_of_the_daemonset() -> Result<()> {
     the_documentation_names_the_metrics(&agent).context("docs/operate.md")?;
     live_connections_are_cut(&world, &agent).context("a live connection")?;
     soon(&world, &scenario).context("the policy on packets")?;
+    bound_to_their_interfaces(&world, &agent).context("the binding")?;
     node_command(node, &["nft", "flush", "ruleset"])?;
     soon(&world, &scenario).context("after `nft flush ruleset`")?;
     ensure!(agent.metric("nftpol_repairs_total")? >= 1.0, "nothing repaired:\n{}", agent.log());
+    bound_to_their_interfaces(&world, &agent).context("the binding after it")?;
     unfiltered_bridge(node, &mut agent).context("a bridge's packets unseen")?;
     ipvs(node, &mut agent).context("IPVS")?;
     foreign_drop(node, &agent).context("a chain of others that drops")?;
@@ -107,6 +109,21 @@ fn exactly_these(pid: Pid) -> Result<()> {
     }
     // Visible in a normal run, too.
     writeln!(std::io::stderr(), "{shown} the root is read-only").context("write to stderr")
+}
+
+/// Without volumes, hostPID or more capabilities.
+fn bound_to_their_interfaces(world: &World, agent: &Daemon<'_>) -> Result<()> {
+    let node = &world.cluster.endpoint("node-1")?.namespace;
+    let list = ["nft", "list", "set", "bridge", "nftpol", "own4"];
+    let set = node.command(list[0]).args(&list[1..]).output().context("run nft")?;
+    let set = String::from_utf8(set.stdout)?;
+    for pod in world.cluster.endpoints().iter().filter(|endpoint| endpoint.is_pod()) {
+        let address = pod.address(false).context("an address")?.to_string();
+        ensure!(set.contains(&address), "{address} is not in {set}\n{}", agent.log());
+    }
+    ensure!(agent.metric("nftpol_bound_ports")? == 2.0, "bound ports: {}", agent.log());
+    ensure!(agent.metric("nftpol_unbound_pods")? == 0.0, "unbound pods: {}", agent.log());
+    Ok(())
 }
 
 fn status(pid: Pid) -> Result<String> {

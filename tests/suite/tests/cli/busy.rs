@@ -18,7 +18,7 @@ fn use_chain_of_good(namespace: &Namespace) -> Result<()> {
         .find(|name| name.contains("/good."))
         .with_context(|| format!("no chain of the policy: {listing}"))?;
     let script = format!(
-        "add chain inet nftpol theirs {{ type filter hook input priority 0; }}
+        "add chain inet nftpol theirs {{ type nat hook input priority 0; }}
          add rule inet nftpol theirs jump {ours}\n"
     );
     nft(namespace, &["-f", "-"], &script).map(drop)

@@ -170,12 +170,19 @@ fn what_others_did_is_shown() -> Result<()> {
             "",
         ),
         (
-            "a chain on another hook",
-            "add chain inet nftpol theirs { type filter hook input priority 0; }",
+            "a chain of another type",
+            "add chain inet nftpol theirs { type nat hook input priority 0; }",
             Some(0),
             "",
             "notice: table inet nftpol holds chain theirs, which is not ours (a base chain of \
              another hook, type or policy); it is left alone\n",
+        ),
+        (
+            "a chain on another hook",
+            "add chain inet nftpol theirs { type filter hook input priority 0; }",
+            Some(1),
+            "- chain theirs\n",
+            "",
         ),
         ("another table", "add table ip nftpol", Some(0), "", ""),
     ];

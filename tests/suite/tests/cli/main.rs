@@ -5,6 +5,7 @@
 //! its code; `nft` and the crate `nft` read the kernel.
 
 mod apply;
+mod binding;
 mod busy;
 mod cleanup;
 mod diff;

@@ -17,6 +17,9 @@ use samples::fixtures;
 /// The node on which the tests run.
 pub const NODE: &str = "node-1";
 
+/// How the line begins that names pods without an interface.
+pub const UNBOUND: &str = "notice: no interface here is bound to an address of these pods";
+
 /// A file of `fixtures/cli`.
 pub fn fixture(name: &str) -> String {
     fixtures::directory("cli").join(name).display().to_string()
@@ -52,8 +55,16 @@ pub fn with_input(
     let arguments = arguments(command, files);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut finished = program::run(namespace, &arguments, input)?;
-    finished.stderr = short(&finished.stderr);
+    finished.stderr = without_binding(&short(&finished.stderr));
     Ok(finished)
+}
+
+/// Without what is said of interfaces where there are none, as in most of these
+/// tests. The tests in `binding.rs` look at it.
+pub fn without_binding(stderr: &str) -> String {
+    let is_about =
+        |line: &&str| line.starts_with(UNBOUND) || line.starts_with("notice: not judged: ");
+    stderr.split_inclusive('\n').filter(|line| !is_about(line)).collect()
 }
 
 /// Removes the folder of the fixtures from paths.
@@ -179,7 +190,7 @@ impl Watcher {
 
     /// What it has written to standard error so far.
     pub fn stderr(&self) -> String {
-        held(&self.stderr).clone()
+        without_binding(&held(&self.stderr))
     }
 
     /// Waits until a condition holds. Returns how long that took.

@@ -299,7 +299,7 @@ fn what_is_in_the_way_is_said_once() -> Result<()> {
     let watcher = Watcher::start(&namespace, &[folder.path()])?;
     let expected = objects(&namespace)?;
     let script = "flush chain inet nftpol forward; delete chain inet nftpol forward; \
-                  add chain inet nftpol forward { type filter hook input priority 0; }";
+                  add chain inet nftpol forward { type nat hook input priority 0; }";
     nft(&namespace, &["-f", "-"], script)?;
     watcher.until("it reports it", |watcher| Ok(watcher.stderr().contains("in the way")))?;
     sleep(Duration::from_millis(2500));

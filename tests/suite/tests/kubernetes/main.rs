@@ -10,6 +10,7 @@ mod agents;
 mod crash;
 mod edits;
 mod faults;
+mod forged;
 mod paths;
 mod reboot;
 mod report;
@@ -26,15 +27,17 @@ use scene::Scene;
 
 const CLUSTER: &str = "NFTPOL_CLUSTER";
 const SCENES: &str = "NFTPOL_SCENES";
-/// The scene that starts a cluster of its own.
+/// The scenes that start clusters of their own.
 const CRASH: &str = "crash";
+const OVERLAYS: &str = "overlays";
 
 type RunScene = fn(&mut Scene) -> Result<()>;
 
 /// All scenes in this order, and whether CI runs them.
-const ALL: [(&str, RunScene, bool); 7] = [
+const ALL: [(&str, RunScene, bool); 8] = [
     ("short", Scene::short, true),
     ("agents", Scene::agents, true),
+    ("forged", Scene::forged, true),
     ("paths", Scene::paths, false),
     ("workloads", Scene::workloads, false),
     ("edits", Scene::edits, false),
@@ -66,6 +69,10 @@ fn in_a_real_kubernetes() -> Result<()> {
     drop(scene);
     assert_eq!(Machine::now()?, before);
     say("down, the machine is as it was");
+    if has(&scenes, OVERLAYS, true) {
+        forged::overlays(&say)?;
+        assert_eq!(Machine::now()?, before);
+    }
     if has(&scenes, CRASH, true) {
         crash::crash()?;
         assert_eq!(Machine::now()?, before);
@@ -81,7 +88,7 @@ fn has(scenes: &str, name: &str, of_ci: bool) -> bool {
 }
 
 fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
-    let known = || ALL.iter().map(|(name, ..)| *name).chain([CRASH, "all"]);
+    let known = || ALL.iter().map(|(name, ..)| *name).chain([OVERLAYS, CRASH, "all"]);
     for word in scenes.split_whitespace() {
         let names: Vec<_> = known().collect();
         ensure!(known().any(|name| name == word), "no scene {word}; the scenes are {names:?}");

@@ -16,7 +16,7 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The same for kubectl, when pods start.
 pub const WAIT: &str = "--timeout=120s";
 /// How long a connection may take to open.
-const CONNECT: Duration = Duration::from_millis(800);
+pub const CONNECT: Duration = Duration::from_millis(800);
 /// The port on which pods serve.
 pub const HTTP: u16 = 80;
 

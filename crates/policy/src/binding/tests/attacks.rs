@@ -29,6 +29,8 @@ fn v() -> Pod {
     pod("v", &["10.0.0.3"])
 }
 
+const UNBOUND: &str = "interface veth4 of bridge cni0 is bound to no pod: it can send under any \
+                       address but pods' own";
 const X: &str = "2: dev/x mac 02 10.0.0.2";
 const V: &str = "3: dev/v mac 03 10.0.0.3";
 
@@ -117,9 +119,11 @@ fn an_address_is_free_when_its_interface_is_gone() {
     // The old interface still lives: it keeps the address.
     let early = story.then([port_x(), port_v(), next_port.clone()], &[&x(), &next]);
     assert_eq!(bound(&early), [X, "3: dev/next mac 03 10.0.0.3"]);
-    let expected =
-        ["interface veth4 of an unknown pod claims the address 10.0.0.3 of pod dev/next, which \
-         interface veth3 of pod dev/next had first"];
+    let expected = [
+        "interface veth4 of an unknown pod claims the address 10.0.0.3 of pod dev/next, which \
+         interface veth3 of pod dev/next had first",
+        UNBOUND,
+    ];
     assert_eq!(findings(&early), expected);
     let late = story.then([port_x(), next_port], &[&x(), &next]);
     assert_eq!(bound(&late), [X, "4: dev/next mac 04 10.0.0.3"]);
@@ -143,8 +147,34 @@ fn an_interface_that_is_another_pods_keeps_what_it_had() {
              interface has",
             "interface veth4 of an unknown pod claims the address fd00::2 of pod dev/y, which \
              interface veth2 of pod dev/x had first",
+            UNBOUND,
         ]
     );
+}
+
+/// A pod with CAP_NET_ADMIN can add links to the node's namespace.
+#[test]
+fn an_interface_that_the_attacker_added_is_named() {
+    let own = |index, bridge| SeenPort { bridge, ..port(index, &[("10.0.0.77", 200)]) };
+    let story = |ports: &[SeenPort]| {
+        let ports = [port_x(), port_v()].into_iter().chain(ports.iter().cloned());
+        findings(&Story::default().then(ports, &[&x(), &v()]))
+    };
+    assert_eq!(story(&[own(8, Some(BRIDGE)), own(4, Some(BRIDGE))]), [UNBOUND]);
+    // Nobody's bridge, and a node without routed pods.
+    assert_eq!(story(&[own(8, Some(InterfaceIndex(99))), own(7, None)]), Vec::<String>::new());
+}
+
+/// Its pod is not known for a moment. Nobody takes its MAC meanwhile.
+#[test]
+fn a_mac_stays_while_its_pod_is_not_known() {
+    let with_mac = |last| SeenPort { mac: mac(last), ..port_x() };
+    let mut story = Story::default();
+    assert_eq!(bound(&story.then([with_mac(3)], &[&x()])), ["2: dev/x mac 03 10.0.0.2"]);
+    let both = || [with_mac(3), port_v()];
+    assert_eq!(bound(&story.then(both(), &[&v()])), ["3: dev/v mac 00 10.0.0.3"]);
+    let expected = ["2: dev/x mac 03 10.0.0.2", "3: dev/v mac 00 10.0.0.3"];
+    assert_eq!(bound(&story.then(both(), &[&v(), &x()])), expected);
 }
 
 #[test]

@@ -147,14 +147,14 @@ impl<'a> Search<'a> {
         let Some(Stop { lists, .. }) = self.way.get(stop) else { return true };
         let mut tried: Vec<&[&Name]> = Vec::new();
         let mut passes = false;
-        for list in time..self.end {
+        for (list, chains) in lists.iter().enumerate().take(self.end).skip(time) {
             // From a list that was read later, everything also follows when it was
             // read earlier.
-            if tried.contains(&lists[list].as_slice()) {
+            if tried.contains(&chains.as_slice()) {
                 continue;
             }
-            tried.push(&lists[list]);
-            let Some(&chain) = lists[list].first() else {
+            tried.push(chains);
+            let Some(&chain) = chains.first() else {
                 passes |= self.arrive(stop + 1, list, before);
                 continue;
             };

@@ -104,16 +104,15 @@ fn follow<'a>(
         }
         Halt::Ended(_) => arrive(&way[1..], now..history.len(), outcomes),
         Halt::Asks(Question::Member(set, element)) => {
-            for time in now..history.len() {
+            for (time, state) in history.iter().enumerate().skip(now) {
                 let mut next = thread.clone();
-                next.answer_member(contains(&history[time].sets[set], &element));
+                next.answer_member(contains(&state.sets[set], &element));
                 follow(way, next, time, outcomes);
             }
         }
         Halt::Asks(Question::Entry(map, key)) => {
-            for time in now..history.len() {
+            for (time, state) in history.iter().enumerate().skip(now) {
                 let mut next = thread.clone();
-                let state = &history[time];
                 next.answer_entry(state, state.maps[map].entries.get(&key)).unwrap();
                 follow(way, next, time, outcomes);
             }
