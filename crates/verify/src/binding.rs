@@ -182,10 +182,8 @@ impl<'a> Place<'a> {
             }
             let at = |(chain, rule): (&Name, usize)| RulePosition { chain: chain.clone(), rule };
             let fault = (said, met.decided.map(at));
-            if !found.contains_key(&fault) {
-                let difference = self.difference(&packet, &fault, met.outcome);
-                found.insert(fault, difference);
-            }
+            let difference = |fault: &Fault| self.difference(&packet, fault, met.outcome);
+            found.entry(fault).or_insert_with_key(difference);
         }
         Ok((cases, found))
     }
