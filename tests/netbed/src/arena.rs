@@ -25,12 +25,13 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use samples::objects;
 use samples::testbed_spec::{Between, Families, Network, TestbedSpec, pod_address};
 
 use crate::fire::nft;
 use crate::forge::{self, Mac, Marker};
-use crate::scenario;
 use crate::testbed::{Endpoint, Role, Testbed};
+use crate::{program, scenario};
 pub use policies::{ALLOWED_V4, ALLOWED_V6};
 pub use services::{CLUSTER_IPS, NODE_PORTS, ServiceAddress, TUNNEL_PORTS};
 use station::Station;
@@ -119,6 +120,19 @@ impl Arena {
     pub fn enforce(&mut self) -> Result<()> {
         scenario::apply(&self.testbed, &Self::policies())?;
         self.patience = PATIENCE;
+        Ok(())
+    }
+
+    /// Lets `nftpol verify` prove the kernel's tables on both nodes.
+    ///
+    /// # Errors
+    /// When it finds a difference, or cannot prove them.
+    pub fn prove(&self) -> Result<()> {
+        let input = objects::manifests(self.testbed.spec(), &Self::policies());
+        for node in self.testbed.nodes() {
+            let arguments = ["verify", "--kernel", "-f", "-", "--node", &node.name];
+            program::run(&node.namespace, &arguments, &input)?.success()?;
+        }
         Ok(())
     }
 
