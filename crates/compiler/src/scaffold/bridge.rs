@@ -52,9 +52,10 @@ const TO_PRIORITY: i32 = 310;
 /// ICMPv6's neighbour advertisement (RFC 4861, 4.4).
 const ADVERTISEMENT: u8 = 136;
 
-/// What a host must hear on its link: queries for groups, router advertisements,
+/// What a host must hear on its link: listener discovery, router advertisements,
 /// neighbour discovery. Those that no pod may send are dropped where they come in.
-const LOCAL: [u8; 4] = [130, 134, SOLICITATION, ADVERTISEMENT];
+/// Reports of listeners (131, 132, 143) go to all that listen, too (RFC 2710, 4).
+const LOCAL: [u8; 7] = [130, 131, 132, 134, SOLICITATION, ADVERTISEMENT, 143];
 
 /// The base chain of the prerouting hook.
 pub fn from_chain() -> Name {

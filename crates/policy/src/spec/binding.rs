@@ -147,7 +147,7 @@ impl Binding<'_> {
             (None, Payload::Arp(_)) => Ok(()),
             // What neighbours and routers of the link say to all: the forward hook
             // and P judge those of other pods.
-            (None, Payload::Ip(IpPacket { body: Body::Icmpv6(130 | 134..=136, _), .. })) => Ok(()),
+            (None, Payload::Ip(IpPacket { body: Body::Icmpv6(130..=132 | 134..=136 | 143, _), .. })) => Ok(()),
             (None, Payload::Ip(packet)) => {
                 let own =
                     frame.destination == port.mac && port.addresses.contains(&packet.destination);

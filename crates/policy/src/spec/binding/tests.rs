@@ -304,6 +304,7 @@ fn frames_that_leave_a_bridge() {
         ("own link-local", by(V, frame((3, 4), udp("fe80::3", "fe80::4"))), Ok(())),
         ("ARP", by(V, arp(3, 3, "10.0.0.3")), Ok(())),
         ("solicitation", by(V, frame((3, 4), icmpv6("fd00::3", SOLICITATION, "fd00::4"))), Ok(())),
+        ("a listener's report", by(V, frame((3, 4), icmpv6("fe80::3", 143, "::"))), Ok(())),
         ("the router's advertisement", by(V, frame((1, 4), icmpv6("fe80::1", 134, "::"))), Ok(())),
         (
             "anything to others",

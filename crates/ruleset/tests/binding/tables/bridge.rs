@@ -38,7 +38,7 @@ pub fn bridge(node: &Node) -> Ruleset {
             ("solicit", &[135]),
             ("routers", &[134, 137]),
             ("mld", &MULTICAST_LISTENERS),
-            ("local", &[130, 134, 135, 136]),
+            ("local", &[130, 131, 132, 134, 135, 136, 143]),
         ],
     );
     from(&mut table);

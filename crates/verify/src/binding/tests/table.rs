@@ -173,7 +173,7 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     types(&mut table, "advert", &[136]);
     types(&mut table, "solicit", &[135]);
     types(&mut table, "mld", &[130, 131, 132, 143]);
-    types(&mut table, "local", &[130, 134, 135, 136]);
+    types(&mut table, "local", &[130, 131, 132, 134, 135, 136, 143]);
     let own = |family: Family| key(IN, SOURCE, source(family), &format!("own{}", family.digit()));
     let v4 = || Match::EtherType(EtherType::Ipv4);
     let v6 = || Match::EtherType(EtherType::Ipv6);
