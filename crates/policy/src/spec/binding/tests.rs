@@ -312,6 +312,22 @@ fn frames_that_leave_a_bridge() {
             Ok(()),
         ),
         (
+            "A5 a frame to a neighbour's MAC",
+            by(A, frame((1, 4), udp("10.0.0.9", "10.0.0.4"))),
+            Err(MacOfAnother),
+        ),
+        ("A5 the same, LLDP", by(A, other(1, 4)), Err(MacOfAnother)),
+        (
+            "A5 the same, to the LAN",
+            by(LAN, frame((1, 4), udp("10.0.0.9", "10.0.0.4"))),
+            Err(MacOfAnother),
+        ),
+        (
+            "A5 a solicitation to a neighbour's MAC",
+            by(V, frame((1, 3), icmpv6("fd00::9", SOLICITATION, "fd00::4"))),
+            Err(MacOfAnother),
+        ),
+        (
             "A3 an address of router advertisements",
             by(V, frame((3, 4), udp("2001:db8::3", "2001:db8::4"))),
             Err(UnreportedAddress),

@@ -224,7 +224,10 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
         Rule::new([], Verdict::Drop),
     ];
     chain(&mut table, "from.odd", None, odd);
-    let to = vec![Rule::new([key(OUT, None, None, "guarded")], go("to.guarded"))];
+    let to = vec![
+        Rule::new([key(OUT, None, None, "guarded")], go("to.guarded")),
+        Rule::new([], go("to.place")),
+    ];
     chain(&mut table, "to", Some(BaseChain::new(Hook::Postrouting, 310)), to);
     let destination = |family: Family| {
         let address = Some(KeyAddress::Destination(family));
@@ -233,11 +236,17 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     let guarded = vec![
         Rule::new([v4(), destination(Family::V4)], Verdict::Accept),
         Rule::new([v6(), destination(Family::V6)], Verdict::Accept),
-        Rule::new([arp()], Verdict::Accept),
-        Rule::new([v6(), kind("local")], Verdict::Accept),
+        Rule::new([arp()], go("to.place")),
+        Rule::new([v6(), kind("local")], go("to.place")),
         Rule::new([], Verdict::Drop),
     ];
     chain(&mut table, "to.guarded", None, guarded);
+    let receiver = Some(MacField::Destination);
+    let place = vec![
+        Rule::new([key(OUT, receiver, None, "speakers")], Verdict::Accept),
+        Rule::new([key(None, receiver, None, "macs")], Verdict::Drop),
+    ];
+    chain(&mut table, "to.place", None, place);
     table
 }
 
