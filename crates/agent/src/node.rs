@@ -146,6 +146,7 @@ fn unbound(finding: &BindingFinding) -> Option<&ObjectKey> {
         | BindingFinding::UnreportedAddress { .. }
         | BindingFinding::MacClaimedTwice { .. }
         | BindingFinding::MacChanged { .. }
+        | BindingFinding::UnboundPort { .. }
         | BindingFinding::VlanFiltering { .. } => None,
     }
 }

@@ -24,6 +24,8 @@ pub(crate) mod said;
 mod tests;
 mod walk;
 
+pub(crate) use walk::bases;
+
 use std::collections::{BTreeMap, HashMap};
 
 use policy::spec::binding::Binding;
@@ -61,7 +63,7 @@ pub(crate) fn compare(
             let unspecified = !is_specified(table.family, hook);
             // `proof` compares the hook where policies decide.
             let forward = (table.family, hook) == (TableFamily::Inet, Hook::Forward);
-            if forward || (unspecified && walk::bases(table, hook).is_empty()) {
+            if forward || (unspecified && bases(table, hook).is_empty()) {
                 continue;
             }
             let looks = Looks::new(table, hook);

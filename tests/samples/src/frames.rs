@@ -204,7 +204,12 @@ pub fn ip(packet: &Packet) -> IpPacket {
         (Match::ICMPV6, IpAddr::V6(_)) => packet.icmpv6_type.map(|of| Body::Icmpv6(of, target)),
         _ => None,
     };
-    IpPacket { source, destination, body: body.unwrap_or(Body::Other(protocol)) }
+    IpPacket {
+        source,
+        destination,
+        body: body.unwrap_or(Body::Other(protocol)),
+        translated: packet.translated,
+    }
 }
 
 fn frame(packet: &Packet) -> spec::frame::Frame {

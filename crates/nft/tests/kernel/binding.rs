@@ -126,6 +126,11 @@ fn samples() -> Vec<Sample> {
             "sctp dport 7 @th,96,8 != 1",
         ),
         (vec![Match::NotProtocol(0)], "meta l4proto != 0"),
+        (vec![Match::CtTranslated], "ct status dnat"),
+        (
+            vec![Match::Port(Transport::Udp, PortTest::In(8472, 8472)), Match::CtTranslated],
+            "udp dport 8472 ct status dnat",
+        ),
     ]
 }
 

@@ -10,7 +10,7 @@
 //! | S | The address and MAC of a local pod come from that pod's port only. Frames to its MAC go there only. |
 //! | P | From a pod's port come its own addresses only, ARP, neighbour discovery and MAC included. It never sends router advertisements or redirects. |
 //! | D | To an isolated pod's port go its own addresses only. |
-//! | T | What reaches a node's tunnel comes from a node. |
+//! | T | What reaches a node's tunnel comes from a node, and no Service carried it there. |
 //! | F | Frames from or to an isolated pod's port are IPv4, IPv6 or ARP, untagged. |
 //!
 //! S and P hold for each pod whose port is known, isolated or not. A pod is bound
@@ -32,7 +32,8 @@ pub struct Binding<'a> {
     pub network: &'a NodeNetwork,
     /// The pods of the node that policies isolate in any direction.
     pub isolated: &'a BTreeSet<ObjectKey>,
-    /// The addresses that outer packets of tunnels come from. Empty: unknown.
+    /// The addresses that outer packets of tunnels come from. A family without any
+    /// is unknown.
     pub nodes: &'a BTreeSet<IpAddr>,
 }
 
@@ -183,6 +184,11 @@ impl Binding<'_> {
 }
 
 /// T.
+///
+/// A Service can name a node's tunnel as its endpoint. What it carries from a pod
+/// comes from the node that translated it, if that masquerades. Nodes send into
+/// each other's tunnels by the addresses that the tunnels have, so none of their
+/// own packets is translated.
 impl Binding<'_> {
     /// Whether the node may take a packet to itself. The packet has passed
     /// [`Binding::enters_node`].
@@ -193,8 +199,11 @@ impl Binding<'_> {
         if !self.is_tunnelled(packet) {
             return Ok(());
         }
+        refuse(packet.translated, Refusal::TunnelByService)?;
         let foreign = match self.network.tunnel_sources {
-            TunnelSources::Nodes if !self.nodes.is_empty() => !self.nodes.contains(&packet.source),
+            TunnelSources::Nodes if self.knows_nodes_like(packet.source) => {
+                !self.nodes.contains(&packet.source)
+            }
             TunnelSources::Nodes | TunnelSources::Any => self.leads_to_pods(by),
         };
         refuse(foreign, Refusal::Tunnel)
@@ -206,7 +215,15 @@ impl Binding<'_> {
     /// The rule that forbids it.
     pub fn crosses_node(&self, packet: &IpPacket) -> Result<(), Refusal> {
         let to_node = self.is_tunnelled(packet) && self.nodes.contains(&packet.destination);
+        refuse(to_node && packet.translated, Refusal::TunnelByService)?;
         refuse(to_node && !self.nodes.contains(&packet.source), Refusal::Tunnel)
+    }
+
+    /// Whether the nodes' addresses of this family are known. A Pod can name one
+    /// family of a node that has both: `status.hostIPs` is there by default since
+    /// Kubernetes 1.29 (KEP-2681).
+    fn knows_nodes_like(&self, address: IpAddr) -> bool {
+        self.nodes.iter().any(|node| node.is_ipv4() == address.is_ipv4())
     }
 
     fn is_tunnelled(&self, packet: &IpPacket) -> bool {

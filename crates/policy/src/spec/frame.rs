@@ -49,6 +49,8 @@ pub struct IpPacket {
     pub destination: IpAddr,
     /// What it carries.
     pub body: Body,
+    /// Whether this node gave its flow another destination, as a Service does.
+    pub translated: bool,
 }
 
 /// What an IP packet carries.

@@ -30,6 +30,8 @@ pub enum Refusal {
     UnreportedAddress,
     /// T: it goes to a tunnel, but does not come from a node.
     Tunnel,
+    /// T: it goes to a tunnel, and a Service carried it there.
+    TunnelByService,
 }
 
 impl Refusal {
@@ -43,7 +45,7 @@ impl Refusal {
             | Self::Redirect
             | Self::PriorityTag => 'P',
             Self::UnreportedAddress => 'D',
-            Self::Tunnel => 'T',
+            Self::Tunnel | Self::TunnelByService => 'T',
             Self::KindOfFrame => 'F',
         }
     }
@@ -65,6 +67,7 @@ impl fmt::Display for Refusal {
             }
             Self::UnreportedAddress => "an isolated pod gets packets to its own addresses only",
             Self::Tunnel => "only nodes send to a node's tunnel",
+            Self::TunnelByService => "no Service leads into a node's tunnel",
         })
     }
 }

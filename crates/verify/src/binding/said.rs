@@ -57,7 +57,9 @@ pub(crate) fn looked((family, hook): (TableFamily, Hook), packet: &Packet) -> Pa
             // On a link of its own, a pod may ask about every target.
             parts.extend([Part::In, Part::Source]);
         }
-        (TableFamily::Inet, Hook::Input) => parts.extend([Part::In, Part::Source]),
+        (TableFamily::Inet, Hook::Input) => {
+            parts.extend([Part::In, Part::Source, Part::Translated]);
+        }
         (TableFamily::Bridge, Hook::Input | Hook::Forward)
         | (TableFamily::Inet, Hook::Forward | Hook::Postrouting) => {}
     }
@@ -102,5 +104,5 @@ pub(crate) fn ip(packet: &Packet) -> IpPacket {
         }
         (None, None, None) => Body::Other(packet.protocol),
     };
-    IpPacket { source, destination, body }
+    IpPacket { source, destination, body, translated: packet.translated }
 }

@@ -238,7 +238,6 @@ fn under_fire(network: Network) -> Result<()> {
         let mac = text(arena.gateway("attacker")?);
         arena.endpoint("node-1")?.namespace.ip(&format!("link set cni0 address {mac}"))?;
     }
-    arena.add("stranger", 99, &[false, true].map(|v6| pod_address(0, 150, v6)))?;
     arena.enforce()?;
     let shots = shots(&arena)?;
     let ear = arena.ear("victim")?;

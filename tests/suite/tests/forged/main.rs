@@ -12,7 +12,9 @@
 //! | `frames` | frames that are neither untagged IP nor ARP |
 //! | `neighbours` | another's hardware address, ARP, neighbour and router advertisements, redirects |
 //! | `reflected` | the node, or the victim itself, answers for the attacker |
+//! | `strangers` | the same from an interface that is bound to no pod |
 //! | `honest` | what must pass: addresses, Services, masquerading, discovery |
+//! | `claims`, `changes` | a pod claims what is another's; bindings change under fire |
 
 mod addresses;
 mod attack;
@@ -23,6 +25,7 @@ mod honest;
 mod neighbours;
 mod openers;
 mod reflected;
+mod strangers;
 mod tunnels;
 
 use anyhow::Result;
@@ -38,9 +41,10 @@ fn rounds() -> [Vec<Attack>; 3] {
         addresses::ATTACKS,
         frames::ATTACKS,
         reflected::ATTACKS,
-        neighbours::ATTACKS,
+        strangers::ATTACKS,
+        &neighbours::attacks(),
     ];
-    [honest::WAYS.to_vec(), attacks.concat(), honest::WAYS.to_vec()]
+    [honest::ways(), attacks.concat(), honest::ways()]
 }
 
 macro_rules! on {

@@ -75,16 +75,21 @@ fn udp(source: &str, destination: &str) -> IpPacket {
 }
 
 fn to_port(source: &str, destination: &str, port: u16) -> IpPacket {
-    IpPacket { source: ip(source), destination: ip(destination), body: Body::Udp(port) }
+    IpPacket {
+        source: ip(source),
+        destination: ip(destination),
+        body: Body::Udp(port),
+        translated: false,
+    }
 }
 
 fn icmpv6(source: &str, kind: u8, target: &str) -> IpPacket {
     let target = target.parse().expect("an address literal");
-    IpPacket { source: ip(source), destination: ip("ff02::1"), body: Body::Icmpv6(kind, target) }
+    IpPacket { body: Body::Icmpv6(kind, target), ..udp(source, "ff02::1") }
 }
 
 fn icmp(source: &str, kind: u8) -> IpPacket {
-    IpPacket { source: ip(source), destination: ip("10.0.0.4"), body: Body::Icmp(kind) }
+    IpPacket { body: Body::Icmp(kind), ..udp(source, "10.0.0.4") }
 }
 
 /// Between the MACs that end with these numbers.
@@ -400,7 +405,45 @@ fn packets_to_tunnels() {
         ("pods' own tunnels", there(&node, to_port("10.0.0.6", "10.0.0.7", 8472)), Ok(())),
         ("a node's", there(&node, to_port("192.168.0.1", "192.168.0.2", 8472)), Ok(())),
     ]);
+    let carried = Err(Refusal::TunnelByService);
+    let translated = |packet| IpPacket { translated: true, ..packet };
+    let between_nodes = translated(to_port("192.168.0.2", "192.168.0.1", 8472));
+    let ipip_of_node = translated(ipip("192.168.0.2"));
+    let from_pod = translated(to_port("10.0.0.6", "192.168.0.2", 8472));
+    check(&[
+        ("A0 a Service, masqueraded", here(&node, LINK, between_nodes), carried),
+        ("A0 a Service to IPIP", here(&node, LINK, ipip_of_node), carried),
+        ("A0 a Service to another node, masqueraded", there(&node, between_nodes), carried),
+        ("A0 a Service to another node", there(&node, from_pod), carried),
+        (
+            "a Service of the node's",
+            here(&node, LINK, translated(to_port("192.168.0.2", "192.168.0.1", 53))),
+            Ok(()),
+        ),
+        (
+            "a Service of pods that end a tunnel",
+            there(&node, translated(to_port("10.0.0.6", "10.0.0.7", 8472))),
+            Ok(()),
+        ),
+    ]);
+    node.nodes = [ip("192.168.0.1"), ip("192.168.0.2")].into();
+    let six = |source: &str| to_port(source, "fd01::1", 8472);
+    check(&[
+        ("a node of an unknown family", here(&node, LINK, six("fd01::2")), Ok(())),
+        ("A0 a routed pod of an unknown family", here(&node, R, six("fd00::6")), foreign),
+        (
+            "A0 a Service of an unknown family",
+            here(&node, LINK, translated(six("fd01::2"))),
+            carried,
+        ),
+        (
+            "A0 a host on the LAN of the known family",
+            here(&node, LINK, to_port("192.168.0.77", "192.168.0.1", 8472)),
+            foreign,
+        ),
+    ]);
     node.network.tunnel_sources = TunnelSources::Any;
+    check(&[("A0 a Service, any host", here(&node, LINK, between_nodes), carried)]);
     if let Some(bridge) = node.network.bridges.get_mut(&BRIDGE) {
         bridge.only_pods = true;
     }

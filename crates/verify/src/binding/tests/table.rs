@@ -151,15 +151,20 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
         let rules = network.tunnels.iter().map(|one| Rule::new([to(one)], go("tunnelled")));
         let base = BaseChain::new(Hook::Input, -1);
         chain(&mut table, "input", Some(base), rules.collect());
-        let known = network.tunnel_sources == TunnelSources::Nodes && !binding.nodes.is_empty();
-        let rules = match known {
-            true => vec![
-                Rule::new([owned("nodes4", Family::V4)], Verdict::Accept),
-                Rule::new([owned("nodes6", Family::V6)], Verdict::Accept),
-                Rule::new([], Verdict::Drop),
-            ],
-            false => vec![Rule::new([key(IN, None, None, "podside")], Verdict::Drop)],
+        let known = |family| {
+            network.tunnel_sources == TunnelSources::Nodes
+                && binding.nodes.iter().any(|node| Family::of(*node) == family)
         };
+        let mut rules = vec![Rule::new([Match::CtTranslated], Verdict::Drop)];
+        for (family, nodes) in [(Family::V4, "nodes4"), (Family::V6, "nodes6")] {
+            if known(family) {
+                rules.push(Rule::new([owned(nodes, family)], Verdict::Accept));
+                rules.push(Rule::new([Match::Family(family)], Verdict::Drop));
+            }
+        }
+        if !Family::BOTH.into_iter().all(known) {
+            rules.push(Rule::new([key(IN, None, None, "podside")], Verdict::Drop));
+        }
         chain(&mut table, "tunnelled", None, rules);
     }
     table
