@@ -7,7 +7,7 @@
 //!
 //! | letter | rule |
 //! |---|---|
-//! | S | The address and MAC of a local pod come from that pod's port only. |
+//! | S | The address and MAC of a local pod come from that pod's port only. Frames to its MAC go there only. |
 //! | P | From a pod's port come its own addresses only, ARP, neighbour discovery and MAC included. It never sends router advertisements or redirects. |
 //! | D | To an isolated pod's port go its own addresses only. |
 //! | T | What reaches a node's tunnel comes from a node, and no Service carried it there. |
@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::frame::{Body, Frame, IpPacket, Message, Payload};
 use super::refusal::Refusal;
 use crate::{
-    BoundPort, InterfaceIndex, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
+    BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
 };
 
 /// What the rules are about.
@@ -91,8 +91,7 @@ impl Binding<'_> {
 
     /// A frame from a port that is no bound pod's. One tag hides no IP packet.
     fn other_sends(&self, frame: &Frame) -> Result<(), Refusal> {
-        let mut ports = self.network.ports.values().filter(|port| port.bridge.is_some());
-        refuse(ports.any(|port| port.mac == frame.source), Refusal::MacOfAnother)?;
+        refuse(self.is_pods_mac(frame.source), Refusal::MacOfAnother)?;
         let said = match (frame.tag, frame.payload) {
             (_, Payload::Ip(packet)) => match packet.body.message() {
                 Message::NeighbourAdvertisement(target) => vec![packet.source, target],
@@ -107,6 +106,12 @@ impl Binding<'_> {
         };
         let taken = said.iter().any(|address| self.is_on_bridge(*address));
         refuse(taken, Refusal::AddressOfAnother)
+    }
+
+    /// Whether a pod on a bridge has this MAC.
+    fn is_pods_mac(&self, mac: Mac) -> bool {
+        let mut ports = self.network.ports.values().filter(|port| port.bridge.is_some());
+        ports.any(|port| port.mac == mac)
     }
 
     /// Whether a bridge or a pod on a bridge has this address.
@@ -143,12 +148,19 @@ impl Binding<'_> {
     pub fn leaves_bridge(&self, by: InterfaceIndex, frame: &Frame) -> Result<(), Refusal> {
         let isolated = |port: &&BoundPort| self.isolated.contains(&port.pod);
         let bridged = self.network.ports.get(&by).filter(|port| port.bridge.is_some());
+        let own_mac = bridged.is_some_and(|port| port.mac == frame.destination);
+        refuse(!own_mac && self.is_pods_mac(frame.destination), Refusal::MacOfAnother)?;
         let Some(port) = bridged.filter(isolated) else { return Ok(()) };
         match (frame.tag, frame.payload) {
             (None, Payload::Arp(_)) => Ok(()),
             // What neighbours and routers of the link say to all: the forward hook
             // and P judge those of other pods.
-            (None, Payload::Ip(IpPacket { body: Body::Icmpv6(130 | 134..=136, _), .. })) => Ok(()),
+            (
+                None,
+                Payload::Ip(IpPacket {
+                    body: Body::Icmpv6(130..=132 | 134..=136 | 143, _), ..
+                }),
+            ) => Ok(()),
             (None, Payload::Ip(packet)) => {
                 let own =
                     frame.destination == port.mac && port.addresses.contains(&packet.destination);

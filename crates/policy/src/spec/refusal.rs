@@ -11,7 +11,7 @@ pub enum Refusal {
     /// S: it comes from the address of a local pod or of a bridge, but not from
     /// that pod's port.
     AddressOfAnother,
-    /// S: it comes from the MAC of a local pod, but not from that pod's port.
+    /// S: it comes from or goes to the MAC of a local pod, but not by that pod's port.
     MacOfAnother,
     /// P: it comes from a pod's port under an address that is not the pod's.
     NotItsAddress,

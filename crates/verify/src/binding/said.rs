@@ -48,9 +48,9 @@ pub(crate) fn looked((family, hook): (TableFamily, Hook), packet: &Packet) -> Pa
             }
         }
         (TableFamily::Bridge, Hook::Postrouting) => {
-            parts.extend([Part::Out, Part::Tag]);
+            parts.extend([Part::Out, Part::Tag, Part::DestinationMac]);
             if is_ip {
-                parts.extend([Part::DestinationMac, Part::Destination]);
+                parts.insert(Part::Destination);
             }
         }
         (TableFamily::Inet, Hook::Prerouting) => {

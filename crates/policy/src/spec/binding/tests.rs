@@ -309,11 +309,28 @@ fn frames_that_leave_a_bridge() {
         ("own link-local", by(V, frame((3, 4), udp("fe80::3", "fe80::4"))), Ok(())),
         ("ARP", by(V, arp(3, 3, "10.0.0.3")), Ok(())),
         ("solicitation", by(V, frame((3, 4), icmpv6("fd00::3", SOLICITATION, "fd00::4"))), Ok(())),
+        ("a listener's report", by(V, frame((3, 4), icmpv6("fe80::3", 143, "::"))), Ok(())),
         ("the router's advertisement", by(V, frame((1, 4), icmpv6("fe80::1", 134, "::"))), Ok(())),
         (
             "anything to others",
             by(A, tagged(0, frame((1, 9), udp("10.0.0.9", "10.0.0.9")))),
             Ok(()),
+        ),
+        (
+            "A5 a frame to a neighbour's MAC",
+            by(A, frame((1, 4), udp("10.0.0.9", "10.0.0.4"))),
+            Err(MacOfAnother),
+        ),
+        ("A5 the same, LLDP", by(A, other(1, 4)), Err(MacOfAnother)),
+        (
+            "A5 the same, to the LAN",
+            by(LAN, frame((1, 4), udp("10.0.0.9", "10.0.0.4"))),
+            Err(MacOfAnother),
+        ),
+        (
+            "A5 a solicitation to a neighbour's MAC",
+            by(V, frame((1, 3), icmpv6("fd00::9", SOLICITATION, "fd00::4"))),
+            Err(MacOfAnother),
         ),
         (
             "A3 an address of router advertisements",

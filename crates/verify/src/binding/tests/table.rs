@@ -178,7 +178,7 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     types(&mut table, "advert", &[136]);
     types(&mut table, "solicit", &[135]);
     types(&mut table, "mld", &[130, 131, 132, 143]);
-    types(&mut table, "local", &[130, 134, 135, 136]);
+    types(&mut table, "local", &[130, 131, 132, 134, 135, 136, 143]);
     let own = |family: Family| key(IN, SOURCE, source(family), &format!("own{}", family.digit()));
     let v4 = || Match::EtherType(EtherType::Ipv4);
     let v6 = || Match::EtherType(EtherType::Ipv6);
@@ -229,7 +229,10 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
         Rule::new([], Verdict::Drop),
     ];
     chain(&mut table, "from.odd", None, odd);
-    let to = vec![Rule::new([key(OUT, None, None, "guarded")], go("to.guarded"))];
+    let to = vec![
+        Rule::new([key(OUT, None, None, "guarded")], go("to.guarded")),
+        Rule::new([], go("to.place")),
+    ];
     chain(&mut table, "to", Some(BaseChain::new(Hook::Postrouting, 310)), to);
     let destination = |family: Family| {
         let address = Some(KeyAddress::Destination(family));
@@ -238,11 +241,17 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     let guarded = vec![
         Rule::new([v4(), destination(Family::V4)], Verdict::Accept),
         Rule::new([v6(), destination(Family::V6)], Verdict::Accept),
-        Rule::new([arp()], Verdict::Accept),
-        Rule::new([v6(), kind("local")], Verdict::Accept),
+        Rule::new([arp()], go("to.place")),
+        Rule::new([v6(), kind("local")], go("to.place")),
         Rule::new([], Verdict::Drop),
     ];
     chain(&mut table, "to.guarded", None, guarded);
+    let receiver = Some(MacField::Destination);
+    let place = vec![
+        Rule::new([key(OUT, receiver, None, "speakers")], Verdict::Accept),
+        Rule::new([key(None, receiver, None, "macs")], Verdict::Drop),
+    ];
+    chain(&mut table, "to.place", None, place);
     table
 }
 
