@@ -196,7 +196,7 @@ pub fn said(
 
 /// A packet in the words of the specification.
 pub fn ip(packet: &Packet) -> IpPacket {
-    let Packet { source, destination, protocol, .. } = *packet;
+    let Packet { source, destination, protocol, hop_limit, .. } = *packet;
     let target = packet.target.unwrap_or(Ipv6Addr::UNSPECIFIED);
     let body = match (protocol, source) {
         (17, _) => packet.destination_port.map(Body::Udp),
@@ -204,7 +204,7 @@ pub fn ip(packet: &Packet) -> IpPacket {
         (Match::ICMPV6, IpAddr::V6(_)) => packet.icmpv6_type.map(|of| Body::Icmpv6(of, target)),
         _ => None,
     };
-    IpPacket { source, destination, body: body.unwrap_or(Body::Other(protocol)) }
+    IpPacket { source, destination, hop_limit, body: body.unwrap_or(Body::Other(protocol)) }
 }
 
 fn frame(packet: &Packet) -> spec::frame::Frame {

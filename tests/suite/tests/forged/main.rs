@@ -12,6 +12,7 @@
 //! | `frames` | frames that are neither untagged IP nor ARP |
 //! | `neighbours` | another's hardware address, ARP, neighbour and router advertisements, redirects |
 //! | `reflected` | the node, or the victim itself, answers for the attacker |
+//! | `unbound` | from a port that is no pod's: another's address behind tags that receivers strip |
 //! | `honest` | what must pass: addresses, Services, masquerading, discovery |
 
 mod addresses;
@@ -24,6 +25,7 @@ mod neighbours;
 mod openers;
 mod reflected;
 mod tunnels;
+mod unbound;
 
 use anyhow::Result;
 use attack::{Attack, check};

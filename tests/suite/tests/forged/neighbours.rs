@@ -187,6 +187,13 @@ pub const ATTACKS: &[Attack] = &[
         ..BASE
     },
     Attack {
+        name: "redirect from itself, in fragments",
+        families: On::Both,
+        ways: TO_NEIGHBOUR,
+        run: |t| redirected_in(t, None, false, Some(8)),
+        ..BASE
+    },
+    Attack {
         name: "redirect from itself, with a known flow",
         families: On::Both,
         ways: TO_NEIGHBOUR,
@@ -390,6 +397,16 @@ fn probed6(t: &Try<'_>, target: Ipv6Addr) -> Result<bool> {
 
 /// Tells the receiver to send what is for a friend by the attacker.
 fn redirected(t: &Try<'_>, source: Option<IpAddr>, known: bool) -> Result<bool> {
+    redirected_in(t, source, known, None)
+}
+
+/// The same, cut after these bytes of the message.
+fn redirected_in(
+    t: &Try<'_>,
+    source: Option<IpAddr>,
+    known: bool,
+    cut: Option<usize>,
+) -> Result<bool> {
     let source = match source {
         Some(source) => source,
         None => t.source()?,
@@ -410,7 +427,13 @@ fn redirected(t: &Try<'_>, source: Option<IpAddr>, known: bool) -> Result<bool> 
         icmp_redirect(v4(source)?, v4(own.ip())?, by, &quote, marker)
     };
     let types = forge::ether_type(source).0;
-    let frame = forge::frame(destination(t)?, t.arena.mac(t.from)?, types, &packet.to_bytes());
-    t.arena.send(t.from, &frame)?;
+    let pieces = match cut {
+        None => vec![packet.to_bytes()],
+        Some(cut) => packet.fragments(cut).to_vec(),
+    };
+    for piece in pieces {
+        let frame = forge::frame(destination(t)?, t.arena.mac(t.from)?, types, &piece);
+        t.arena.send(t.from, &frame)?;
+    }
     t.arrives(marker)
 }
