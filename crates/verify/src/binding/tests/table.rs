@@ -139,8 +139,8 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
     ];
     chain(&mut table, "bind.stranger", None, stranger);
     let icmp = vec![
-        Rule::new([key(IN, None, None, "ports"), Match::IcmpType(5)], Verdict::Drop),
-        Rule::new([key(IN, None, None, "ports"), kind("routers")], Verdict::Drop),
+        Rule::new([Match::IcmpType(5)], Verdict::Drop),
+        Rule::new([kind("routers")], Verdict::Drop),
     ];
     chain(&mut table, "bind.icmp", None, icmp);
     if !network.tunnels.is_empty() {
@@ -184,7 +184,7 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     let v6 = || Match::EtherType(EtherType::Ipv6);
     let arp = || Match::EtherType(EtherType::Arp);
     let from = vec![
-        Rule::new([v4(), own(Family::V4), Match::NotProtocol(1)], Verdict::Accept),
+        Rule::new([v4(), own(Family::V4)], Verdict::Accept),
         Rule::new([v6(), own(Family::V6), Match::NotProtocol(58)], Verdict::Accept),
         Rule::new([], go("from.other")),
     ];
@@ -196,7 +196,6 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     };
     let mac = KeyFields { mac: SOURCE, ..KeyFields::NONE };
     let other = vec![
-        Rule::new([v4(), own(Family::V4)], go("from.icmp")),
         Rule::new([v6(), own(Family::V6)], go("from.icmp6")),
         Rule::new([arp(), sender(MacField::Source), sender(MacField::ArpSender)], Verdict::Accept),
         Rule::new([key(IN, None, None, "ports")], go("from.odd")),
@@ -205,15 +204,23 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
         Rule::new([owned("owned6", Family::V6)], Verdict::Drop),
         Rule::new([arp(), Match::Key(arp_owned, name("owned4"))], Verdict::Drop),
         Rule::new([kind("advert"), target("owned-targets")], Verdict::Drop),
+        Rule::new([Match::PriorityTag(TagType::Dot1q)], go("from.tag")),
+        Rule::new([Match::PriorityTag(TagType::Dot1ad)], go("from.tag")),
     ];
     chain(&mut table, "from.other", None, other);
-    chain(&mut table, "from.icmp", None, vec![Rule::new([Match::IcmpType(5)], Verdict::Drop)]);
+    let tag = vec![
+        Rule::new([Match::Family(Family::V4)], Verdict::Accept),
+        Rule::new([Match::Family(Family::V6)], Verdict::Accept),
+        Rule::new([], Verdict::Drop),
+    ];
+    chain(&mut table, "from.tag", None, tag);
     let targets = || key(IN, SOURCE, Some(KeyAddress::Target), "targets");
     let speakers = || key(IN, SOURCE, None, "speakers");
+    let on_link = || Match::HopLimit(255);
     let icmp6 = vec![
-        Rule::new([kind("routers")], Verdict::Drop),
-        Rule::new([kind("advert"), targets()], Verdict::Accept),
-        Rule::new([kind("advert")], Verdict::Drop),
+        Rule::new([on_link(), kind("routers")], Verdict::Drop),
+        Rule::new([on_link(), kind("advert"), targets()], Verdict::Accept),
+        Rule::new([on_link(), kind("advert")], Verdict::Drop),
     ];
     chain(&mut table, "from.icmp6", None, icmp6);
     let odd = vec![

@@ -34,6 +34,13 @@ pub const ATTACKS: &[Attack] = &[
         ..BASE
     },
     Attack {
+        name: "redirect from itself, in fragments",
+        families: On::Both,
+        ways: TO_NEIGHBOUR,
+        run: |t| redirected_in(t, None, false, Some(8)),
+        ..BASE
+    },
+    Attack {
         name: "redirect from itself, with a known flow",
         families: On::Both,
         ways: TO_NEIGHBOUR,
@@ -68,6 +75,16 @@ fn gateway(t: &Try<'_>) -> Result<IpAddr> {
 }
 
 fn redirected(t: &Try<'_>, source: Option<IpAddr>, known: bool) -> Result<bool> {
+    redirected_in(t, source, known, None)
+}
+
+/// The same, cut after these bytes of the message.
+fn redirected_in(
+    t: &Try<'_>,
+    source: Option<IpAddr>,
+    known: bool,
+    cut: Option<usize>,
+) -> Result<bool> {
     let source = match source {
         Some(source) => source,
         None => t.source()?,
@@ -88,7 +105,13 @@ fn redirected(t: &Try<'_>, source: Option<IpAddr>, known: bool) -> Result<bool> 
         icmp_redirect(v4(source)?, v4(own.ip())?, by, &quote, marker)
     };
     let types = forge::ether_type(source).0;
-    let frame = forge::frame(destination(t)?, t.arena.mac(t.from)?, types, &packet.to_bytes());
-    t.arena.send(t.from, &frame)?;
+    let pieces = match cut {
+        None => vec![packet.to_bytes()],
+        Some(cut) => packet.fragments(cut).to_vec(),
+    };
+    for piece in pieces {
+        let frame = forge::frame(destination(t)?, t.arena.mac(t.from)?, types, &piece);
+        t.arena.send(t.from, &frame)?;
+    }
     t.arrives(marker)
 }
