@@ -80,7 +80,7 @@ pub(crate) fn frames(
 fn of_translated(family: Family, ruleset: &Ruleset, network: &NodeNetwork) -> Ranges {
     let asking = forward_rules(ruleset)
         .into_iter()
-        .filter(|rule| rule.matches.iter().any(|one| *one == Match::CtTranslated));
+        .filter(|rule| rule.matches.contains(&Match::CtTranslated));
     let codes = asking.map(|rule| of_rule(family, rule)).chain([tunnels(family, network)]);
     Ranges::union_of(&codes.collect::<Vec<_>>())
 }

@@ -75,7 +75,7 @@ pub fn verify(
     let owners = spec::owners(&snapshot);
     let model = model::Model::new(&snapshot, &owners, node);
     let report = proof::Proof::new(&model, &binding, node, inet).run()?;
-    let (bound, bound_differences) = binding::compare(&binding, [inet, bridge])?;
+    let (bound, bound_differences) = binding::compare(&binding, &[inet, bridge])?;
     let unjudged = unjudged(&model, network, node);
     Ok(Report { bound, bound_differences, unjudged, ..report })
 }

@@ -193,7 +193,7 @@ pub fn said(
 
 /// A packet in the words of the specification.
 pub fn ip(packet: &Packet) -> IpPacket {
-    let Packet { source, destination, protocol, .. } = *packet;
+    let Packet { source, destination, protocol, hop_limit, .. } = *packet;
     let target = packet.target.unwrap_or(Ipv6Addr::UNSPECIFIED);
     let body = match (protocol, source) {
         (17, _) => packet.destination_port.map(Body::Udp),
@@ -204,6 +204,7 @@ pub fn ip(packet: &Packet) -> IpPacket {
     IpPacket {
         source,
         destination,
+        hop_limit,
         body: body.unwrap_or(Body::Other(protocol)),
         translated: packet.translated,
     }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! bind -+- from its interface, its own address, no ICMP -> accept   (the policy of the hook)
-//!       +- bind.other -+- from its interface, its own address -> bind.icmp - what routers send, from a port -> drop
+//!       +- bind.other -+- from its interface, its own address -> bind.icmp - what routers send -> drop
 //!                      +- a pod's address, from elsewhere -> drop
 //!                      +- from a routed pod's port, not its own -> bind.stranger -+- before it has an address: discovery -> accept
 //!                                                                                 +- drop
@@ -118,8 +118,8 @@ fn other() -> Vec<Rule> {
 }
 
 fn icmp() -> Vec<Rule> {
-    let from_port_rule = |condition| Rule::new([from_port(), condition], Verdict::Drop);
-    vec![from_port_rule(Match::IcmpType(REDIRECT)), from_port_rule(Match::Icmpv6Type(of_routers()))]
+    let of_routers = [Match::IcmpType(REDIRECT), Match::Icmpv6Type(of_routers())];
+    of_routers.map(|condition| Rule::new([condition], Verdict::Drop)).into()
 }
 
 fn stranger() -> Vec<Rule> {

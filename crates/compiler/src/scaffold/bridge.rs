@@ -3,9 +3,9 @@
 //! In: nothing. Out: the table of family `bridge`, without a port.
 //!
 //! ```text
-//! from -+- IP from its port, its own MAC and address, no ICMP -> accept
-//!       +- from.other -+- the same, ICMP -> from.icmp, from.icmp6 -+- what routers send -> drop
-//!                      |                                          +- advertises another's address -> drop
+//! from -+- IP from its port, its own MAC and address, no ICMPv6 -> accept
+//!       +- from.other -+- the same, ICMPv6 -> from.icmp6 -+- what routers send -> drop
+//!                      |                                  +- advertises another's address -> drop
 //!                      +- ARP that says its own MAC and address -> accept
 //!                      +- from a pod's port, not its own -> from.odd -+- asks whether its own address is free -> accept
 //!                      |                                             +- listener discovery without an address -> accept
@@ -15,15 +15,33 @@
 //!                      |                                             +- its own MAC -> accept
 //!                      |                                             +- drop
 //!                      +- from another port: a pod's MAC, a pod's or a bridge's address, in IP, ARP or an advertisement -> drop
+//!                      +- from another port, a tag that receivers strip -> from.tag -+- IP -> accept
+//!                                                                                    +- drop
 //!
-//! to -- to an isolated pod's port -> to.guarded -+- IP to its own MAC and address -> accept
-//!                                                +- ARP, neighbour discovery -> accept
-//!                                                +- drop
+//! to -+- to an isolated pod's port -> to.guarded -+- IP to its own MAC and address -> accept
+//!     |                                           +- ARP, neighbour or listener discovery -> to.place
+//!     |                                           +- drop
+//!     +- to.place -+- to a pod's port, its own MAC -> accept
+//!                  +- to another pod's MAC -> drop
 //! ```
+//!
+//! `to.place`: a bridge learns the MAC of a frame to a group that bridges do not
+//! forward before any hook (`__br_handle_local_finish`, net/bridge/br_input.c, 6.18).
+//! So a pod can make the bridge take it for its neighbour. It then gets no frame of
+//! the neighbour's, which is out of reach until it sends again.
 //!
 //! Before the bridge learns a MAC, and before br_netfilter hands the packet to the
 //! hooks of `inet`. `ether type ip` holds for untagged frames only. `ip saddr` looks
-//! through one tag, so that a tag does not hide another's address.
+//! through one tag, so that a tag does not hide another's address. A receiver strips
+//! any number of tags with VLAN id 0 (`check_vlan_id` in `__netif_receive_skb_core`,
+//! net/core/dev.c, 6.18), so nothing but IP passes behind one.
+//!
+//! There is no defragmentation here, and a rule takes the data of a later fragment
+//! for an ICMPv6 type: loads of 1, 2 and 4 bytes do not ask for the fragment's offset
+//! (`nft_payload_fast_eval`, net/netfilter/nf_tables_core.c, 6.18). Neighbour discovery
+//! has hop limit 255 and receivers ignore it otherwise, so that nothing else is
+//! judged. The redirects of IPv4 are judged by [`super::binding`], where packets are
+//! whole.
 
 use std::sync::Arc;
 
@@ -37,9 +55,8 @@ use super::addresses::unspecified6;
 use super::binding::{
     SOLICITATION, address_type, guarded_set, interface, interfaces, own_set, owned_set, ports_set,
 };
-use super::{
-    LISTENER_DISCOVERY, OF_ROUTERS, REDIRECT, listener_discovery, of_routers, plain, types,
-};
+use super::forward::NEIGHBOUR_HOP_LIMIT;
+use super::{LISTENER_DISCOVERY, OF_ROUTERS, listener_discovery, of_routers, plain, types};
 use crate::names::constant;
 
 /// Before br_netfilter, at `NF_BR_PRI_BRNF` 0, and before the bridge learns
@@ -52,9 +69,10 @@ const TO_PRIORITY: i32 = 310;
 /// ICMPv6's neighbour advertisement (RFC 4861, 4.4).
 const ADVERTISEMENT: u8 = 136;
 
-/// What a host must hear on its link: queries for groups, router advertisements,
+/// What a host must hear on its link: listener discovery, router advertisements,
 /// neighbour discovery. Those that no pod may send are dropped where they come in.
-const LOCAL: [u8; 4] = [130, 134, SOLICITATION, ADVERTISEMENT];
+/// Reports of listeners (131, 132, 143) go to all that listen, too (RFC 2710, 4).
+const LOCAL: [u8; 7] = [130, 131, 132, 134, SOLICITATION, ADVERTISEMENT, 143];
 
 /// The base chain of the prerouting hook.
 pub fn from_chain() -> Name {
@@ -92,12 +110,13 @@ pub fn of() -> Ruleset {
     ruleset.sets.extend(sets());
     let chains = [
         (from_chain(), base(Hook::Prerouting, FROM_PRIORITY, from())),
-        (constant("from.other"), plain(Some("neither its own, nor without ICMP"), from_other())),
-        (constant("from.icmp"), plain(Some("ICMP from its own address"), from_icmp())),
+        (constant("from.other"), plain(Some("not its own, or ICMPv6"), from_other())),
         (constant("from.icmp6"), plain(Some("ICMPv6 from its own address"), from_icmp6())),
+        (constant("from.tag"), plain(Some("in a tag that receivers strip"), from_tag())),
         (constant("from.odd"), plain(Some("from a pod, not its own IP or ARP"), from_odd())),
         (to_chain(), base(Hook::Postrouting, TO_PRIORITY, to())),
         (constant("to.guarded"), plain(Some("to an isolated pod"), to_guarded())),
+        (constant("to.place"), plain(Some("a pod's MAC is at its own port"), to_place())),
     ];
     ruleset.chains.extend(chains.map(|(name, chain)| (name, Arc::new(chain))));
     ruleset
@@ -133,13 +152,10 @@ fn base(hook: Hook, priority: i32, rules: Vec<Rule>) -> Chain {
 }
 
 fn from() -> Vec<Rule> {
-    let own = |family, icmp| {
-        let [ether_type, own] = own(family);
-        Rule::new([ether_type, own, Match::NotProtocol(icmp)], Verdict::Accept)
-    };
+    let [is_v6, own6] = own(Family::V6);
     vec![
-        own(Family::V4, Match::ICMP),
-        own(Family::V6, Match::ICMPV6),
+        Rule::new(own(Family::V4), Verdict::Accept),
+        Rule::new([is_v6, own6, Match::NotProtocol(Match::ICMPV6)], Verdict::Accept),
         Rule::new([], Verdict::Goto(constant("from.other"))),
     ]
 }
@@ -156,8 +172,7 @@ fn from_other() -> Vec<Rule> {
     let says_own = [MacField::Source, MacField::ArpSender]
         .map(|mac| key(Some(mac), Some(KeyAddress::ArpSender), own_set(Family::V4)));
     let [from_own, of_own] = says_own;
-    vec![
-        Rule::new(own(Family::V4), Verdict::Goto(constant("from.icmp"))),
+    let mut rules = vec![
         Rule::new(own(Family::V6), Verdict::Goto(constant("from.icmp6"))),
         Rule::new([arp.clone(), from_own, of_own], Verdict::Accept),
         Rule::new(
@@ -169,18 +184,23 @@ fn from_other() -> Vec<Rule> {
         owned(Family::V6),
         Rule::new([arp, Match::Key(sender, owned_set(Family::V4))], Verdict::Drop),
         Rule::new([advertisement(), Match::Key(target, owned_targets_set())], Verdict::Drop),
-    ]
+    ];
+    let to_tag = |tag| Rule::new([tag], Verdict::Goto(constant("from.tag")));
+    rules.extend(priority_tags().map(to_tag));
+    rules
 }
 
-fn from_icmp() -> Vec<Rule> {
-    vec![Rule::new([Match::IcmpType(REDIRECT)], Verdict::Drop)]
+fn from_tag() -> Vec<Rule> {
+    let ip = Family::BOTH.map(|family| Rule::new([Match::Family(family)], Verdict::Accept));
+    ip.into_iter().chain([Rule::new([], Verdict::Drop)]).collect()
 }
 
 fn from_icmp6() -> Vec<Rule> {
+    let on_link = || Match::HopLimit(NEIGHBOUR_HOP_LIMIT);
     vec![
-        Rule::new([Match::Icmpv6Type(of_routers())], Verdict::Drop),
-        Rule::new([advertisement(), own_target()], Verdict::Accept),
-        Rule::new([advertisement()], Verdict::Drop),
+        Rule::new([on_link(), Match::Icmpv6Type(of_routers())], Verdict::Drop),
+        Rule::new([on_link(), advertisement(), own_target()], Verdict::Accept),
+        Rule::new([on_link(), advertisement()], Verdict::Drop),
     ]
 }
 
@@ -197,8 +217,7 @@ fn from_odd() -> Vec<Rule> {
     rules.extend(ether_types.map(|one| Rule::new([Match::EtherType(one)], Verdict::Drop)));
     let guarded = interface(InterfaceField::In, guarded_set());
     rules.push(Rule::new([guarded], Verdict::Drop));
-    let tags = [TagType::Dot1q, TagType::Dot1ad];
-    rules.extend(tags.map(|tag| Rule::new([Match::PriorityTag(tag)], Verdict::Drop)));
+    rules.extend(priority_tags().map(|tag| Rule::new([tag], Verdict::Drop)));
     rules.push(Rule::new([speaker()], Verdict::Accept));
     rules.push(Rule::new([], Verdict::Drop));
     rules
@@ -206,7 +225,10 @@ fn from_odd() -> Vec<Rule> {
 
 fn to() -> Vec<Rule> {
     let guarded = interface(InterfaceField::Out, guarded_set());
-    vec![Rule::new([guarded], Verdict::Goto(constant("to.guarded")))]
+    vec![
+        Rule::new([guarded], Verdict::Goto(constant("to.guarded"))),
+        Rule::new([], Verdict::Goto(constant("to.place"))),
+    ]
 }
 
 fn to_guarded() -> Vec<Rule> {
@@ -220,12 +242,24 @@ fn to_guarded() -> Vec<Rule> {
         Rule::new([Match::EtherType(ether_type(family)), own], Verdict::Accept)
     };
     let local = Match::Icmpv6Type(constant("local"));
+    let place = || Verdict::Goto(constant("to.place"));
     vec![
         own(Family::V4),
         own(Family::V6),
-        Rule::new([Match::EtherType(EtherType::Arp)], Verdict::Accept),
-        Rule::new([Match::EtherType(EtherType::Ipv6), local], Verdict::Accept),
+        Rule::new([Match::EtherType(EtherType::Arp)], place()),
+        Rule::new([Match::EtherType(EtherType::Ipv6), local], place()),
         Rule::new([], Verdict::Drop),
+    ]
+}
+
+/// For what no address decides. The policy of the hook accepts what is left.
+fn to_place() -> Vec<Rule> {
+    let interface = Some(InterfaceField::Out);
+    let mac = KeyFields { mac: Some(MacField::Destination), ..KeyFields::NONE };
+    let own = KeyFields { interface, ..mac };
+    vec![
+        Rule::new([Match::Key(own, speakers_set())], Verdict::Accept),
+        Rule::new([Match::Key(mac, macs_set())], Verdict::Drop),
     ]
 }
 
@@ -239,6 +273,11 @@ fn own(family: Family) -> [Match; 2] {
 /// A port's own address as the target of neighbour discovery.
 fn own_target() -> Match {
     key(Some(MacField::Source), Some(KeyAddress::Target), targets_set())
+}
+
+/// A tag of either type with VLAN id 0.
+fn priority_tags() -> [Match; 2] {
+    [TagType::Dot1q, TagType::Dot1ad].map(Match::PriorityTag)
 }
 
 fn advertisement() -> Match {

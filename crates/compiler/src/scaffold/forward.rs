@@ -25,7 +25,7 @@ const REDIRECT6: [u8; 1] = [137];
 /// The hop limit that a receiver of neighbour discovery demands. It shows that no
 /// router has forwarded the packet: each one subtracts one (RFC 4861, 6.1, 7.1 and
 /// 8.1), and Linux does so before the forward hook (`ip6_forward`, net/ipv6/ip6_output.c, 6.18).
-const NEIGHBOUR_HOP_LIMIT: u8 = 255;
+pub(super) const NEIGHBOUR_HOP_LIMIT: u8 = 255;
 
 /// Adds the chains and sets that are always the same.
 pub(super) fn add(ruleset: &mut Ruleset) {

@@ -7,7 +7,7 @@
 //!
 //! | letter | rule |
 //! |---|---|
-//! | S | The address and MAC of a local pod come from that pod's port only. |
+//! | S | The address and MAC of a local pod come from that pod's port only. Frames to its MAC go there only. |
 //! | P | From a pod's port come its own addresses only, ARP, neighbour discovery and MAC included. It never sends router advertisements or redirects. |
 //! | D | To an isolated pod's port go its own addresses only. |
 //! | T | What reaches a node's tunnel comes from a node, and no Service carried it there. |
@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::frame::{Body, Frame, IpPacket, Message, Payload};
 use super::refusal::Refusal;
 use crate::{
-    BoundPort, InterfaceIndex, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
+    BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
 };
 
 /// What the rules are about.
@@ -77,7 +77,7 @@ impl Binding<'_> {
     fn pod_sends(&self, port: &BoundPort, frame: &Frame) -> Result<(), Refusal> {
         refuse(frame.source != port.mac, Refusal::NotItsMac)?;
         match (frame.tag, frame.payload) {
-            (None, Payload::Ip(packet)) => from_pods_address(port, &packet, false),
+            (None, Payload::Ip(packet)) => on_its_bridge(port, &packet),
             (None, Payload::Arp(arp)) => {
                 refuse(arp.sender_mac != port.mac, Refusal::NotItsMac)?;
                 refuse(!port.addresses.contains(&arp.sender), Refusal::NotItsAddress)
@@ -89,10 +89,10 @@ impl Binding<'_> {
         }
     }
 
-    /// A frame from a port that is no bound pod's. One tag hides no IP packet.
+    /// A frame from a port that is no bound pod's. One tag hides no IP packet. All
+    /// else behind a tag that receivers strip may say anything.
     fn other_sends(&self, frame: &Frame) -> Result<(), Refusal> {
-        let mut ports = self.network.ports.values().filter(|port| port.bridge.is_some());
-        refuse(ports.any(|port| port.mac == frame.source), Refusal::MacOfAnother)?;
+        refuse(self.is_pods_mac(frame.source), Refusal::MacOfAnother)?;
         let said = match (frame.tag, frame.payload) {
             (_, Payload::Ip(packet)) => match packet.body.message() {
                 Message::NeighbourAdvertisement(target) => vec![packet.source, target],
@@ -106,7 +106,18 @@ impl Binding<'_> {
             (Some(_), Payload::Arp(_)) | (_, Payload::Other) => vec![],
         };
         let taken = said.iter().any(|address| self.is_on_bridge(*address));
-        refuse(taken, Refusal::AddressOfAnother)
+        refuse(taken, Refusal::AddressOfAnother)?;
+        let hides = match frame.payload {
+            Payload::Ip(_) => false,
+            Payload::Arp(_) | Payload::Other => frame.tag == Some(0),
+        };
+        refuse(hides, Refusal::HiddenByTag)
+    }
+
+    /// Whether a pod on a bridge has this MAC.
+    fn is_pods_mac(&self, mac: Mac) -> bool {
+        let mut ports = self.network.ports.values().filter(|port| port.bridge.is_some());
+        ports.any(|port| port.mac == mac)
     }
 
     /// Whether a bridge or a pod on a bridge has this address.
@@ -123,14 +134,17 @@ impl Binding<'_> {
     /// The rule that forbids it.
     pub fn enters_node(&self, by: InterfaceIndex, packet: &IpPacket) -> Result<(), Refusal> {
         if let Some(port) = self.network.ports.get(&by).filter(|port| port.bridge.is_none()) {
-            return from_pods_address(port, packet, true);
+            return on_its_own_link(port, packet);
         }
         // Link-local addresses mean something on their own link only.
-        let mut owners = self.network.ports.values().filter(|port| {
-            !is_link_local(packet.source) && port.addresses.contains(&packet.source)
-        });
-        let elsewhere = owners.any(|port| port.bridge != Some(by));
-        refuse(elsewhere, Refusal::AddressOfAnother)
+        if is_link_local(packet.source) {
+            return Ok(());
+        }
+        let ports = self.network.ports.values();
+        let owners: Vec<_> = ports.filter(|port| port.addresses.contains(&packet.source)).collect();
+        let elsewhere = owners.iter().any(|port| port.bridge != Some(by));
+        refuse(elsewhere, Refusal::AddressOfAnother)?;
+        if owners.is_empty() { Ok(()) } else { like_no_router(packet) }
     }
 }
 
@@ -143,12 +157,19 @@ impl Binding<'_> {
     pub fn leaves_bridge(&self, by: InterfaceIndex, frame: &Frame) -> Result<(), Refusal> {
         let isolated = |port: &&BoundPort| self.isolated.contains(&port.pod);
         let bridged = self.network.ports.get(&by).filter(|port| port.bridge.is_some());
+        let own_mac = bridged.is_some_and(|port| port.mac == frame.destination);
+        refuse(!own_mac && self.is_pods_mac(frame.destination), Refusal::MacOfAnother)?;
         let Some(port) = bridged.filter(isolated) else { return Ok(()) };
         match (frame.tag, frame.payload) {
             (None, Payload::Arp(_)) => Ok(()),
             // What neighbours and routers of the link say to all: the forward hook
             // and P judge those of other pods.
-            (None, Payload::Ip(IpPacket { body: Body::Icmpv6(130 | 134..=136, _), .. })) => Ok(()),
+            (
+                None,
+                Payload::Ip(IpPacket {
+                    body: Body::Icmpv6(130..=132 | 134..=136 | 143, _), ..
+                }),
+            ) => Ok(()),
             (None, Payload::Ip(packet)) => {
                 let own =
                     frame.destination == port.mac && port.addresses.contains(&packet.destination);
@@ -230,33 +251,67 @@ impl Binding<'_> {
     }
 }
 
-/// P, for an IP packet from a pod's port. On a link of its own, a pod may ask for
-/// any address from none: there is no neighbour whose address it could deny.
-fn from_pods_address(port: &BoundPort, packet: &IpPacket, own_link: bool) -> Result<(), Refusal> {
-    let message = packet.body.message();
-    if packet.source == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
-        return match message {
-            Message::ListenerDiscovery => Ok(()),
-            Message::NeighbourSolicitation(target) => {
-                let own = own_link || port.addresses.contains(&target);
-                refuse(!own, Refusal::NotItsAddress)
-            }
-            Message::RouterAdvertisement
-            | Message::NeighbourAdvertisement(_)
-            | Message::Redirect
-            | Message::None => Err(Refusal::NotItsAddress),
-        };
+/// P, for an IP packet from a pod's port of a bridge. [`Binding::enters_node`] judges
+/// the redirects of IPv4: a later fragment has no type, and only there each packet
+/// is whole. Those of IPv6 come from link-local addresses, which are judged here.
+fn on_its_bridge(port: &BoundPort, packet: &IpPacket) -> Result<(), Refusal> {
+    let own = |target| refuse(!port.addresses.contains(&target), Refusal::NotItsAddress);
+    if is_unspecified(packet.source) {
+        return before_address(packet, own);
     }
     refuse(!port.addresses.contains(&packet.source), Refusal::NotItsAddress)?;
-    match message {
+    if packet.source.is_ipv4() || packet.hop_limit != IpPacket::ON_LINK {
+        return Ok(());
+    }
+    match packet.body.message() {
+        Message::NeighbourAdvertisement(target) => own(target),
+        Message::RouterAdvertisement
+        | Message::ListenerDiscovery
+        | Message::NeighbourSolicitation(_)
+        | Message::Redirect
+        | Message::None => like_no_router(packet),
+    }
+}
+
+/// P, for an IP packet from a routed pod's port. The pod may ask for and advertise
+/// any address: there is no neighbour whose address it could deny.
+fn on_its_own_link(port: &BoundPort, packet: &IpPacket) -> Result<(), Refusal> {
+    if is_unspecified(packet.source) {
+        return before_address(packet, |_| Ok(()));
+    }
+    refuse(!port.addresses.contains(&packet.source), Refusal::NotItsAddress)?;
+    like_no_router(packet)
+}
+
+/// What a host sends before it has an address.
+fn before_address(
+    packet: &IpPacket,
+    asks: impl Fn(IpAddr) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    match packet.body.message() {
+        Message::ListenerDiscovery => Ok(()),
+        Message::NeighbourSolicitation(target) => asks(target),
+        Message::RouterAdvertisement
+        | Message::NeighbourAdvertisement(_)
+        | Message::Redirect
+        | Message::None => Err(Refusal::NotItsAddress),
+    }
+}
+
+/// Whether it is nothing that routers alone send.
+fn like_no_router(packet: &IpPacket) -> Result<(), Refusal> {
+    match packet.body.message() {
         Message::RouterAdvertisement => Err(Refusal::RouterAdvertisement),
         Message::Redirect => Err(Refusal::Redirect),
-        Message::NeighbourAdvertisement(target) => {
-            let own = own_link || port.addresses.contains(&target);
-            refuse(!own, Refusal::NotItsAddress)
-        }
-        Message::ListenerDiscovery | Message::NeighbourSolicitation(_) | Message::None => Ok(()),
+        Message::ListenerDiscovery
+        | Message::NeighbourSolicitation(_)
+        | Message::NeighbourAdvertisement(_)
+        | Message::None => Ok(()),
     }
+}
+
+fn is_unspecified(address: IpAddr) -> bool {
+    address == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
 }
 
 fn refuse(condition: bool, refusal: Refusal) -> Result<(), Refusal> {

@@ -47,6 +47,8 @@ pub struct IpPacket {
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
+    /// Time to live, or hop limit.
+    pub hop_limit: u8,
     /// What it carries.
     pub body: Body,
     /// Whether this node gave its flow another destination, as a Service does.
@@ -83,6 +85,13 @@ pub enum Message {
     Redirect,
     /// Nothing.
     None,
+}
+
+impl IpPacket {
+    /// The hop limit that proves a sender on the same link. A receiver ignores
+    /// neighbour discovery, router advertisements and redirects of ICMPv6 with
+    /// another one (RFC 4861, 6.1.2, 7.1 and 8.1).
+    pub const ON_LINK: u8 = 255;
 }
 
 impl Body {

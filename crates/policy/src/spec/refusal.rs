@@ -11,8 +11,11 @@ pub enum Refusal {
     /// S: it comes from the address of a local pod or of a bridge, but not from
     /// that pod's port.
     AddressOfAnother,
-    /// S: it comes from the MAC of a local pod, but not from that pod's port.
+    /// S: it comes from or goes to the MAC of a local pod, but not by that pod's port.
     MacOfAnother,
+    /// S: it does not come from a pod's port, and a tag with VLAN id 0 hides what it
+    /// says. A receiver strips such tags, however many there are.
+    HiddenByTag,
     /// P: it comes from a pod's port under an address that is not the pod's.
     NotItsAddress,
     /// P: it comes from a pod's port under a MAC that is not the pod's.
@@ -38,7 +41,7 @@ impl Refusal {
     /// The rule's letter.
     pub const fn rule(self) -> char {
         match self {
-            Self::AddressOfAnother | Self::MacOfAnother => 'S',
+            Self::AddressOfAnother | Self::MacOfAnother | Self::HiddenByTag => 'S',
             Self::NotItsAddress
             | Self::NotItsMac
             | Self::RouterAdvertisement
@@ -57,6 +60,7 @@ impl fmt::Display for Refusal {
         f.write_str(match self {
             Self::AddressOfAnother => "the address belongs to a pod or bridge of this node",
             Self::MacOfAnother => "the MAC belongs to a pod of this node",
+            Self::HiddenByTag => "a receiver strips a tag with VLAN id 0, which hides an address",
             Self::NotItsAddress => "the pod does not have this address",
             Self::NotItsMac => "the pod does not have this MAC",
             Self::RouterAdvertisement => "a pod advertises no router",

@@ -141,11 +141,11 @@ impl<'a> Looks<'a> {
             for rule in &chain.rules {
                 rule.matches.iter().for_each(|one| looks.add(ruleset, one));
                 let mut next: Vec<&Name> = rule.target().into_iter().collect();
-                if let Some(Finish::Dispatch(_, _, name)) = &rule.finish {
-                    if let Some((name, map)) = ruleset.maps.get_key_value(name) {
-                        looks.sets.insert((name, SetRef::Map(map)));
-                        next.extend(map.entries.values());
-                    }
+                if let Some(Finish::Dispatch(_, _, name)) = &rule.finish
+                    && let Some((name, map)) = ruleset.maps.get_key_value(name)
+                {
+                    looks.sets.insert((name, SetRef::Map(map)));
+                    next.extend(map.entries.values());
                 }
                 waiting.extend(next.into_iter().filter(|name| seen.insert(name)));
             }

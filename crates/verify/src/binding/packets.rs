@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use policy::spec::frame::IpPacket;
 use policy::{NodeNetwork, Tunnel};
 use ruleset::simulator::{Arp, Content, CtState, Frame, Packet, Tag};
 use ruleset::{Family, Match, TableFamily, TagType, TcpFlags, Transport};
@@ -46,7 +47,8 @@ impl Bodies {
                 }),
             );
         }
-        let hop_limits = with_free(&looks.hop_limits, &[], Packet::HOP_LIMIT).collect();
+        let hop_limits =
+            with_free(&looks.hop_limits, &[IpPacket::ON_LINK], Packet::HOP_LIMIT).collect();
         Self { all, hop_limits }
     }
 

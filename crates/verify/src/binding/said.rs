@@ -41,16 +41,19 @@ pub(crate) fn looked((family, hook): (TableFamily, Hook), packet: &Packet) -> Pa
             parts.extend([Part::In, Part::Tag, Part::SourceMac]);
             // Targets of neighbour solicitations and advertisements.
             let about = matches!(packet.icmpv6_type, Some(135 | 136)).then_some(Part::Target);
+            let hops = packet.icmpv6_type.map(|_| Part::HopLimit);
             match packet.frame.content {
-                Content::Ip => parts.extend([Part::Source].into_iter().chain(about)),
+                Content::Ip => {
+                    parts.extend([Part::Source].into_iter().chain(about).chain(hops));
+                }
                 Content::Arp(_) => parts.extend([Part::ArpMac, Part::ArpSender]),
                 Content::Other => {}
             }
         }
         (TableFamily::Bridge, Hook::Postrouting) => {
-            parts.extend([Part::Out, Part::Tag]);
+            parts.extend([Part::Out, Part::Tag, Part::DestinationMac]);
             if is_ip {
-                parts.extend([Part::DestinationMac, Part::Destination]);
+                parts.insert(Part::Destination);
             }
         }
         (TableFamily::Inet, Hook::Prerouting) => {
@@ -104,5 +107,6 @@ pub(crate) fn ip(packet: &Packet) -> IpPacket {
         }
         (None, None, None) => Body::Other(packet.protocol),
     };
-    IpPacket { source, destination, body, translated: packet.translated }
+    let (hop_limit, translated) = (packet.hop_limit, packet.translated);
+    IpPacket { source, destination, hop_limit, body, translated }
 }

@@ -13,6 +13,7 @@
 //! | `neighbours` | another's hardware address, ARP, neighbour and router advertisements, redirects |
 //! | `reflected` | the node, or the victim itself, answers for the attacker |
 //! | `strangers` | the same from an interface that is bound to no pod |
+//! | `unbound` | from a port that is no pod's: another's address behind tags that receivers strip |
 //! | `honest` | what must pass: addresses, Services, masquerading, discovery |
 //! | `claims`, `changes` | a pod claims what is another's; bindings change under fire |
 
@@ -27,6 +28,7 @@ mod openers;
 mod reflected;
 mod strangers;
 mod tunnels;
+mod unbound;
 
 use anyhow::Result;
 use attack::{Attack, check};

@@ -137,6 +137,8 @@ fn an_address_comes_from_its_own_interface_alone() {
                 ("by eth0 or a tunnel, others'", from(OTHERS, udp(stranger)), true),
                 ("routed, a redirect", from(Y, redirect(address(Y))), false),
                 ("by eth0, a redirect", from(OTHERS, redirect(stranger)), true),
+                ("bridged, a redirect", from(BRIDGE, redirect(address(V))), false),
+                ("by the bridge, others' redirect", from(BRIDGE, redirect(stranger)), true),
             ],
         );
     }
@@ -265,7 +267,6 @@ fn from_a_pods_port_of_a_bridge_come_its_own_mac_and_addresses_alone() {
                     frame(NO_POD, 99, tagged(TagType::Dot1q, 7, udp(address))),
                     false,
                 ),
-                ("a redirect", frame(X, X, redirect(address)), false),
             ],
         );
     }
@@ -279,6 +280,9 @@ fn from_a_pods_port_of_a_bridge_come_its_own_mac_and_addresses_alone() {
             ("others', by no pod", frame(NO_POD, 99, udp(ip("10.9.9.9"))), true),
             ("others', under a pod's MAC", frame(NO_POD, X, udp(ip("10.9.9.9"))), false),
             ("a router", frame(X, X, about(own(X)[2], 134, own(X)[2])), false),
+            ("a redirect", frame(X, X, about(own(X)[2], 137, own(X)[2])), false),
+            ("data like a router's", frame(X, X, Packet::icmpv6(own(X)[1], group, 134)), true),
+            ("data like another's", frame(X, X, Packet::icmpv6(own(X)[1], group, 136)), true),
             (
                 "a router that is no pod",
                 frame(NO_POD, 99, about(ip("fe80::99"), 134, nobody)),
@@ -312,6 +316,7 @@ fn from_a_pods_port_of_a_bridge_come_its_own_mac_and_addresses_alone() {
 fn frames_of_an_isolated_pod_are_untagged_ip_and_arp() {
     let table = compiled(&network(&[V, X])).bridge.expect("a bridge table");
     let tag = |port, vlan| frame(port, port, tagged(TagType::Dot1q, vlan, udp(own(port)[0])));
+    let by_no_pod = |tag_type, vlan, packet| frame(NO_POD, 99, tagged(tag_type, vlan, packet));
     let double = |port| frame(port, port, tagged(TagType::Dot1ad, 0, udp(own(port)[0])));
     check(
         &table,
@@ -325,6 +330,20 @@ fn frames_of_an_isolated_pod_are_untagged_ip_and_arp() {
             ("an isolated pod's VLAN", tag(V, 7), false),
             ("an isolated pod's LLDP", frame(V, V, other(udp(own(V)[0]))), false),
             ("of no pod", frame(NO_POD, 99, other(udp(own(X)[0]))), true),
+            ("IP in a tag, of no pod", by_no_pod(TagType::Dot1q, 0, udp(ip("10.9.9.9"))), true),
+            ("a pod's, the same", by_no_pod(TagType::Dot1q, 0, udp(own(X)[0])), false),
+            (
+                "a tag in a tag, the same",
+                by_no_pod(TagType::Dot1q, 0, other(udp(own(X)[0]))),
+                false,
+            ),
+            ("the same, 802.1ad", by_no_pod(TagType::Dot1ad, 0, other(udp(own(X)[0]))), false),
+            (
+                "a tag in a VLAN, the same",
+                by_no_pod(TagType::Dot1ad, 5, other(udp(own(X)[0]))),
+                true,
+            ),
+            ("ARP in a tag", by_no_pod(TagType::Dot1q, 0, arp(mac(99), "10.0.0.9")), false),
         ],
     );
 }
@@ -362,8 +381,40 @@ fn to_an_isolated_pods_port_go_its_own_mac_and_addresses_alone() {
             ("an advertisement", local(136), true),
             ("the gateway's advertisement", local(134), true),
             ("a query for groups", local(130), true),
+            ("a report of groups", local(143), true),
+            ("an older report", local(131), true),
+            ("done with a group", local(132), true),
             ("a redirect", local(137), false),
             ("LLDP", other(sent(V, V, own(V)[0])), false),
+        ],
+    );
+}
+
+#[test]
+fn frames_to_a_pods_mac_go_to_its_own_port_alone() {
+    let table = compiled(&network(&[V, X])).bridge.expect("a bridge table");
+    let sent = |port: u32, to_mac: [u8; 6], packet: Packet| {
+        let frame = Frame { out_interface: port, destination_mac: to_mac, ..packet.frame };
+        Packet { frame, ..packet }
+    };
+    let solicitation = || about(own(X)[1], 135, own(V)[1]);
+    let (data, group) = (|| udp(own(X)[0]), [0xff; 6]);
+    check(
+        &table,
+        Hook::Postrouting,
+        vec![
+            ("its own", sent(X, mac(X), data()), true),
+            ("a neighbour's", sent(X, mac(V), data()), false),
+            ("a neighbour's, in a tag", sent(X, mac(V), tagged(TagType::Dot1q, 7, data())), false),
+            ("a neighbour's LLDP", sent(X, mac(V), other(data())), false),
+            ("by a port that is no pod's", sent(NO_POD, mac(V), data()), false),
+            ("a group", sent(X, group, data()), true),
+            ("nobody's", sent(X, mac(99), data()), true),
+            ("ARP", sent(V, mac(V), arp(mac(X), "10.0.0.8")), true),
+            ("ARP to all", sent(V, group, arp(mac(X), "10.0.0.8")), true),
+            ("a neighbour's ARP", sent(V, mac(X), arp(mac(99), "10.0.0.99")), false),
+            ("a solicitation", sent(V, mac(V), solicitation()), true),
+            ("a neighbour's solicitation", sent(V, mac(X), solicitation()), false),
         ],
     );
 }

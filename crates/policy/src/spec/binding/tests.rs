@@ -75,21 +75,31 @@ fn udp(source: &str, destination: &str) -> IpPacket {
 }
 
 fn to_port(source: &str, destination: &str, port: u16) -> IpPacket {
-    IpPacket {
-        source: ip(source),
-        destination: ip(destination),
-        body: Body::Udp(port),
-        translated: false,
-    }
+    packet(source, destination, 64, Body::Udp(port))
 }
 
 fn icmpv6(source: &str, kind: u8, target: &str) -> IpPacket {
     let target = target.parse().expect("an address literal");
-    IpPacket { body: Body::Icmpv6(kind, target), ..udp(source, "ff02::1") }
+    packet(source, "ff02::1", IpPacket::ON_LINK, Body::Icmpv6(kind, target))
 }
 
 fn icmp(source: &str, kind: u8) -> IpPacket {
-    IpPacket { body: Body::Icmp(kind), ..udp(source, "10.0.0.4") }
+    packet(source, "10.0.0.4", 64, Body::Icmp(kind))
+}
+
+fn packet(source: &str, destination: &str, hop_limit: u8, body: Body) -> IpPacket {
+    IpPacket {
+        source: ip(source),
+        destination: ip(destination),
+        hop_limit,
+        body,
+        translated: false,
+    }
+}
+
+/// The same, as a router would pass it on.
+fn from_afar(packet: IpPacket) -> IpPacket {
+    IpPacket { hop_limit: 64, ..packet }
 }
 
 /// Between the MACs that end with these numbers.
@@ -223,8 +233,31 @@ fn frames_that_enter_a_bridge() {
             by(A, frame(own, icmpv6("::", SOLICITATION, "fd00::4"))),
             Err(NotItsAddress),
         ),
-        ("A5 ICMP redirect", by(A, frame(own, icmp("10.0.0.3", 5))), Err(Redirect)),
+        ("A5 ICMP redirect, for the node to judge", by(A, frame(own, icmp("10.0.0.3", 5))), Ok(())),
         ("A5 ICMPv6 redirect", by(A, frame(own, icmpv6("fe80::3", 137, "fd00::4"))), Err(Redirect)),
+        (
+            "what receivers ignore, or data of a later fragment",
+            by(A, frame(own, from_afar(icmpv6("fd00::3", ADVERTISEMENT, "fd00::4")))),
+            Ok(()),
+        ),
+        ("the same, a router", by(A, frame(own, from_afar(icmpv6("fe80::3", 134, "::")))), Ok(())),
+        (
+            "VLAN 0 from the LAN",
+            by(LAN, tagged(0, frame((99, 4), udp("10.0.0.99", "10.0.0.4")))),
+            Ok(()),
+        ),
+        ("VLAN 5 from the LAN", by(LAN, tagged(5, other(99, 4))), Ok(())),
+        (
+            "A4 a pod's address in VLAN 0 from the LAN",
+            by(LAN, tagged(0, frame((99, 4), udp("10.0.0.3", "10.0.0.4")))),
+            Err(AddressOfAnother),
+        ),
+        (
+            "A4 ARP in VLAN 0 from the LAN",
+            by(LAN, tagged(0, arp(99, 99, "10.0.0.4"))),
+            Err(HiddenByTag),
+        ),
+        ("A4 a tag in VLAN 0 from the LAN", by(LAN, tagged(0, other(99, 4))), Err(HiddenByTag)),
         (
             "A5 ICMPv6 redirect as the gateway",
             by(A, frame(own, icmpv6("fe80::1", 137, "fd00::4"))),
@@ -285,6 +318,8 @@ fn packets_that_enter_the_node() {
         ("A2 self-assigned address", by(R, udp("203.0.113.1", "10.0.0.7")), Err(NotItsAddress)),
         ("A3 router advertisement", by(R, icmpv6("fe80::6", 134, "::")), Err(RouterAdvertisement)),
         ("A5 redirect", by(R, icmp("10.0.0.6", 5)), Err(Redirect)),
+        ("A5 redirect of a bridged pod", by(BRIDGE, icmp("10.0.0.3", 5)), Err(Redirect)),
+        ("A5 redirect of the LAN's router", by(BRIDGE, icmp("10.0.0.99", 5)), Ok(())),
         (
             "A5 router advertisement from no address",
             by(R, icmpv6("::", 134, "::")),
@@ -309,11 +344,28 @@ fn frames_that_leave_a_bridge() {
         ("own link-local", by(V, frame((3, 4), udp("fe80::3", "fe80::4"))), Ok(())),
         ("ARP", by(V, arp(3, 3, "10.0.0.3")), Ok(())),
         ("solicitation", by(V, frame((3, 4), icmpv6("fd00::3", SOLICITATION, "fd00::4"))), Ok(())),
+        ("a listener's report", by(V, frame((3, 4), icmpv6("fe80::3", 143, "::"))), Ok(())),
         ("the router's advertisement", by(V, frame((1, 4), icmpv6("fe80::1", 134, "::"))), Ok(())),
         (
             "anything to others",
             by(A, tagged(0, frame((1, 9), udp("10.0.0.9", "10.0.0.9")))),
             Ok(()),
+        ),
+        (
+            "A5 a frame to a neighbour's MAC",
+            by(A, frame((1, 4), udp("10.0.0.9", "10.0.0.4"))),
+            Err(MacOfAnother),
+        ),
+        ("A5 the same, LLDP", by(A, other(1, 4)), Err(MacOfAnother)),
+        (
+            "A5 the same, to the LAN",
+            by(LAN, frame((1, 4), udp("10.0.0.9", "10.0.0.4"))),
+            Err(MacOfAnother),
+        ),
+        (
+            "A5 a solicitation to a neighbour's MAC",
+            by(V, frame((1, 3), icmpv6("fd00::9", SOLICITATION, "fd00::4"))),
+            Err(MacOfAnother),
         ),
         (
             "A3 an address of router advertisements",

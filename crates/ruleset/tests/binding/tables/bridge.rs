@@ -38,7 +38,7 @@ pub fn bridge(node: &Node) -> Ruleset {
             ("solicit", &[135]),
             ("routers", &[134, 137]),
             ("mld", &MULTICAST_LISTENERS),
-            ("local", &[130, 134, 135, 136]),
+            ("local", &[130, 131, 132, 134, 135, 136, 143]),
         ],
     );
     from(&mut table);
@@ -55,14 +55,13 @@ fn from(table: &mut Ruleset) {
     let own4 = || by(IN, sender, Some(KeyAddress::Source(Family::V4)), "own4");
     let own6 = || by(IN, sender, Some(KeyAddress::Source(Family::V6)), "own6");
     let rules = vec![
-        accept([ether(V4), own4(), Match::NotProtocol(Match::ICMP)]),
+        accept([ether(V4), own4()]),
         accept([ether(V6), own6(), Match::NotProtocol(Match::ICMPV6)]),
         goto([], "from.other"),
     ];
     add_base(table, "from", Hook::Prerouting, -310, rules);
     let arp = Some(KeyAddress::ArpSender);
     let other = vec![
-        goto([ether(V4), own4()], "from.icmp"),
         goto([ether(V6), own6()], "from.icmp6"),
         accept([
             ether(EtherType::Arp),
@@ -75,14 +74,18 @@ fn from(table: &mut Ruleset) {
         drop([source(Family::V6, "owned6")]),
         drop([ether(EtherType::Arp), by(None, None, arp, "owned4")]),
         drop([types("advert"), by(None, None, Some(KeyAddress::Target), "owned-targets")]),
+        goto([Match::PriorityTag(TagType::Dot1q)], "from.tag"),
+        goto([Match::PriorityTag(TagType::Dot1ad)], "from.tag"),
     ];
     add_chain(table, "from.other", other);
-    add_chain(table, "from.icmp", vec![drop([Match::IcmpType(5)])]);
+    let ip = |family| accept([Match::Family(family)]);
+    add_chain(table, "from.tag", vec![ip(Family::V4), ip(Family::V6), drop([])]);
     let target = || by(IN, sender, Some(KeyAddress::Target), "targets");
+    let on_link = || Match::HopLimit(255);
     let icmp6 = vec![
-        drop([types("routers")]),
-        accept([types("advert"), target()]),
-        drop([types("advert")]),
+        drop([on_link(), types("routers")]),
+        accept([on_link(), types("advert"), target()]),
+        drop([on_link(), types("advert")]),
     ];
     add_chain(table, "from.icmp6", icmp6);
     let speaks = || by(IN, sender, None, "speakers");
@@ -104,14 +107,19 @@ fn from(table: &mut Ruleset) {
 fn to(table: &mut Ruleset) {
     let receiver = Some(MacField::Destination);
     let own = |family, set| by(OUT, receiver, Some(KeyAddress::Destination(family)), set);
-    let rules = vec![goto([by(OUT, None, None, "guarded")], "to.guarded")];
+    let rules = vec![goto([by(OUT, None, None, "guarded")], "to.guarded"), goto([], "to.place")];
     add_base(table, "to", Hook::Postrouting, 310, rules);
     let guarded = vec![
         accept([Match::EtherType(V4), own(Family::V4, "own4")]),
         accept([Match::EtherType(V6), own(Family::V6, "own6")]),
-        accept([Match::EtherType(EtherType::Arp)]),
-        accept([Match::EtherType(V6), types("local")]),
+        goto([Match::EtherType(EtherType::Arp)], "to.place"),
+        goto([Match::EtherType(V6), types("local")], "to.place"),
         drop([]),
     ];
     add_chain(table, "to.guarded", guarded);
+    let place = vec![
+        accept([by(OUT, receiver, None, "speakers")]),
+        drop([by(None, receiver, None, "macs")]),
+    ];
+    add_chain(table, "to.place", place);
 }

@@ -56,7 +56,7 @@ fn bind(table: &mut Ruleset) {
     add_chain(table, "bind.other", other);
     let stranger = vec![accept([from_nobody(), types("mld-or-ns")]), drop([])];
     add_chain(table, "bind.stranger", stranger);
-    let icmp = vec![drop([ports(), Match::IcmpType(5)]), drop([ports(), types("routers")])];
+    let icmp = vec![drop([Match::IcmpType(5)]), drop([types("routers")])];
     add_chain(table, "bind.icmp", icmp);
 }
 

@@ -139,8 +139,8 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
     ];
     chain(&mut table, "bind.stranger", None, stranger);
     let icmp = vec![
-        Rule::new([key(IN, None, None, "ports"), Match::IcmpType(5)], Verdict::Drop),
-        Rule::new([key(IN, None, None, "ports"), kind("routers")], Verdict::Drop),
+        Rule::new([Match::IcmpType(5)], Verdict::Drop),
+        Rule::new([kind("routers")], Verdict::Drop),
     ];
     chain(&mut table, "bind.icmp", None, icmp);
     if !network.tunnels.is_empty() {
@@ -178,13 +178,13 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     types(&mut table, "advert", &[136]);
     types(&mut table, "solicit", &[135]);
     types(&mut table, "mld", &[130, 131, 132, 143]);
-    types(&mut table, "local", &[130, 134, 135, 136]);
+    types(&mut table, "local", &[130, 131, 132, 134, 135, 136, 143]);
     let own = |family: Family| key(IN, SOURCE, source(family), &format!("own{}", family.digit()));
     let v4 = || Match::EtherType(EtherType::Ipv4);
     let v6 = || Match::EtherType(EtherType::Ipv6);
     let arp = || Match::EtherType(EtherType::Arp);
     let from = vec![
-        Rule::new([v4(), own(Family::V4), Match::NotProtocol(1)], Verdict::Accept),
+        Rule::new([v4(), own(Family::V4)], Verdict::Accept),
         Rule::new([v6(), own(Family::V6), Match::NotProtocol(58)], Verdict::Accept),
         Rule::new([], go("from.other")),
     ];
@@ -196,7 +196,6 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     };
     let mac = KeyFields { mac: SOURCE, ..KeyFields::NONE };
     let other = vec![
-        Rule::new([v4(), own(Family::V4)], go("from.icmp")),
         Rule::new([v6(), own(Family::V6)], go("from.icmp6")),
         Rule::new([arp(), sender(MacField::Source), sender(MacField::ArpSender)], Verdict::Accept),
         Rule::new([key(IN, None, None, "ports")], go("from.odd")),
@@ -205,15 +204,23 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
         Rule::new([owned("owned6", Family::V6)], Verdict::Drop),
         Rule::new([arp(), Match::Key(arp_owned, name("owned4"))], Verdict::Drop),
         Rule::new([kind("advert"), target("owned-targets")], Verdict::Drop),
+        Rule::new([Match::PriorityTag(TagType::Dot1q)], go("from.tag")),
+        Rule::new([Match::PriorityTag(TagType::Dot1ad)], go("from.tag")),
     ];
     chain(&mut table, "from.other", None, other);
-    chain(&mut table, "from.icmp", None, vec![Rule::new([Match::IcmpType(5)], Verdict::Drop)]);
+    let tag = vec![
+        Rule::new([Match::Family(Family::V4)], Verdict::Accept),
+        Rule::new([Match::Family(Family::V6)], Verdict::Accept),
+        Rule::new([], Verdict::Drop),
+    ];
+    chain(&mut table, "from.tag", None, tag);
     let targets = || key(IN, SOURCE, Some(KeyAddress::Target), "targets");
     let speakers = || key(IN, SOURCE, None, "speakers");
+    let on_link = || Match::HopLimit(255);
     let icmp6 = vec![
-        Rule::new([kind("routers")], Verdict::Drop),
-        Rule::new([kind("advert"), targets()], Verdict::Accept),
-        Rule::new([kind("advert")], Verdict::Drop),
+        Rule::new([on_link(), kind("routers")], Verdict::Drop),
+        Rule::new([on_link(), kind("advert"), targets()], Verdict::Accept),
+        Rule::new([on_link(), kind("advert")], Verdict::Drop),
     ];
     chain(&mut table, "from.icmp6", None, icmp6);
     let odd = vec![
@@ -229,7 +236,10 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
         Rule::new([], Verdict::Drop),
     ];
     chain(&mut table, "from.odd", None, odd);
-    let to = vec![Rule::new([key(OUT, None, None, "guarded")], go("to.guarded"))];
+    let to = vec![
+        Rule::new([key(OUT, None, None, "guarded")], go("to.guarded")),
+        Rule::new([], go("to.place")),
+    ];
     chain(&mut table, "to", Some(BaseChain::new(Hook::Postrouting, 310)), to);
     let destination = |family: Family| {
         let address = Some(KeyAddress::Destination(family));
@@ -238,11 +248,17 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     let guarded = vec![
         Rule::new([v4(), destination(Family::V4)], Verdict::Accept),
         Rule::new([v6(), destination(Family::V6)], Verdict::Accept),
-        Rule::new([arp()], Verdict::Accept),
-        Rule::new([v6(), kind("local")], Verdict::Accept),
+        Rule::new([arp()], go("to.place")),
+        Rule::new([v6(), kind("local")], go("to.place")),
         Rule::new([], Verdict::Drop),
     ];
     chain(&mut table, "to.guarded", None, guarded);
+    let receiver = Some(MacField::Destination);
+    let place = vec![
+        Rule::new([key(OUT, receiver, None, "speakers")], Verdict::Accept),
+        Rule::new([key(None, receiver, None, "macs")], Verdict::Drop),
+    ];
+    chain(&mut table, "to.place", None, place);
     table
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::{Context, Result};
 use netbed::arena::Way;
-use netbed::forge::{self, advertisement, arp, icmp, marker, solicitation, udp};
+use netbed::forge::{self, advertisement, arp, echo, icmp, marker, solicitation, udp};
 
 use super::BASE;
 use super::sockets::{endpoint, udp_answers};
@@ -12,6 +12,8 @@ use crate::attack::{Attack, BRIDGE, On, Try};
 
 /// Neighbours of one bridge that no policy isolates.
 const FREE: &[(&str, &str)] = &[("attacker", "bystander"), ("friend", "attacker")];
+const PINGS: &[(&str, &str)] =
+    &[("attacker", "bystander"), ("friend", "victim"), ("prisoner", "friend")];
 const NEIGHBOURS: &[(&str, &str)] = &[
     ("attacker", "bystander"),
     ("attacker", "victim"),
@@ -34,6 +36,13 @@ pub const WAYS: &[Attack] = &[
     Attack {
         name: "PPPoE",
         run: |t| framed(t, &[0x88, 0x64, 0x11, 0, 0, 1, 0, 36, 0x00, 0x21]),
+        ..FRAMES
+    },
+    Attack {
+        name: "fragments of pings with data like messages of neighbours",
+        cases: PINGS,
+        families: On::Both,
+        run: pings,
         ..FRAMES
     },
     Attack { name: "LLDP", run: |t| framed(t, &[0x88, 0xcc]), ..FRAMES },
@@ -194,4 +203,21 @@ fn resolved(t: &Try<'_>) -> Result<bool> {
     let output = command.args(["neigh", "show", &address]).output().context("run `ip`")?;
     let mac = t.arena.mac(t.to)?.map(|byte| format!("{byte:02x}")).join(":");
     Ok(String::from_utf8_lossy(&output.stdout).contains(&mac))
+}
+
+/// Pings in two fragments. The second one begins with each byte there is, as the type
+/// of a message would, and goes on like a neighbour message about a third pod.
+fn pings(t: &Try<'_>) -> Result<bool> {
+    let third = t.arena.address6("server")?;
+    for kind in 0..=u8::MAX {
+        let marker = marker();
+        let data = [&[kind, 0, 0, 0, 0, 0, 0, 0], &third.octets()[..], &marker].concat();
+        for piece in echo(t.source()?, t.target()?, 7, &data).fragments(8) {
+            t.arena.bytes(t.from, t.way, t.to, &piece)?;
+        }
+        if !t.arrives(marker)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

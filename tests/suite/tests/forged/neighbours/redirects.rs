@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use netbed::arena::Way;
-use netbed::forge::{self, Marker, Packet, icmp_redirect, icmpv6_redirect, marker, udp};
+use netbed::forge::{self, icmp_redirect, icmpv6_redirect, marker, udp};
 
 use super::{BASE, destination, v4, v6};
 use crate::attack::{ANYWHERE, Attack, GATEWAY, On, Try};
@@ -34,17 +34,17 @@ pub const ATTACKS: &[Attack] = &[
         ..BASE
     },
     Attack {
+        name: "redirect from itself, in fragments",
+        families: On::Both,
+        ways: TO_NEIGHBOUR,
+        run: |t| redirected_in(t, None, false, Some(8)),
+        ..BASE
+    },
+    Attack {
         name: "redirect from itself, with a known flow",
         families: On::Both,
         ways: TO_NEIGHBOUR,
         run: |t| redirected(t, None, true),
-        ..BASE
-    },
-    Attack {
-        name: "redirect from itself, in fragments",
-        families: On::Both,
-        ways: TO_NEIGHBOUR,
-        run: in_fragments,
         ..BASE
     },
     Attack {
@@ -53,7 +53,7 @@ pub const ATTACKS: &[Attack] = &[
         networks: ANYWHERE,
         cases: &[("attacker", "victim"), ("attacker-2", "victim"), ("attacker", "bystander")],
         ways: GATEWAY,
-        run: in_fragments,
+        run: |t| redirected_in(t, None, true, Some(8)),
         ..BASE
     },
     Attack {
@@ -84,26 +84,16 @@ fn gateway(t: &Try<'_>) -> Result<IpAddr> {
 }
 
 fn redirected(t: &Try<'_>, source: Option<IpAddr>, known: bool) -> Result<bool> {
-    let (packet, marker) = redirect(t, source, known)?;
-    send(t, &packet.to_bytes())?;
-    t.arrives(marker)
+    redirected_in(t, source, known, None)
 }
 
-/// The marker is in the second fragment. A receiver puts both together.
-fn in_fragments(t: &Try<'_>) -> Result<bool> {
-    let (packet, marker) = redirect(t, None, true)?;
-    for piece in packet.fragments(8) {
-        send(t, &piece)?;
-    }
-    t.arrives(marker)
-}
-
-fn send(t: &Try<'_>, packet: &[u8]) -> Result<()> {
-    let types = if t.v6 { forge::EtherTypes::V6 } else { forge::EtherTypes::V4 };
-    t.arena.send(t.from, &forge::frame(destination(t)?, t.arena.mac(t.from)?, types.0, packet))
-}
-
-fn redirect(t: &Try<'_>, source: Option<IpAddr>, known: bool) -> Result<(Packet, Marker)> {
+/// The same, cut after these bytes of the message.
+fn redirected_in(
+    t: &Try<'_>,
+    source: Option<IpAddr>,
+    known: bool,
+    cut: Option<usize>,
+) -> Result<bool> {
     let source = match source {
         Some(source) => source,
         None => t.source()?,
@@ -123,5 +113,14 @@ fn redirect(t: &Try<'_>, source: Option<IpAddr>, known: bool) -> Result<(Packet,
         let by = v4(t.source()?)?;
         icmp_redirect(v4(source)?, v4(own.ip())?, by, &quote, marker)
     };
-    Ok((packet, marker))
+    let types = forge::ether_type(source).0;
+    let pieces = match cut {
+        None => vec![packet.to_bytes()],
+        Some(cut) => packet.fragments(cut).to_vec(),
+    };
+    for piece in pieces {
+        let frame = forge::frame(destination(t)?, t.arena.mac(t.from)?, types, &piece);
+        t.arena.send(t.from, &frame)?;
+    }
+    t.arrives(marker)
 }
