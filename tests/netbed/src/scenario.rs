@@ -74,9 +74,17 @@ impl<'a> Scenario<'a> {
 /// When it cannot be built or does not come up.
 pub fn connected(spec: TestbedSpec, prefix: &str) -> Result<Testbed> {
     let cluster = Testbed::new(spec, prefix)?;
-    let ping = [Knock::Icmp];
-    Prober::new(&cluster, &ping)?.settle(&Flow::all(&cluster, &ping))?;
+    settle(&cluster)?;
     Ok(cluster)
+}
+
+/// Waits until every pair has answered a ping.
+///
+/// # Errors
+/// When one does not.
+pub fn settle(cluster: &Testbed) -> Result<()> {
+    let ping = [Knock::Icmp];
+    Prober::new(cluster, &ping)?.settle(&Flow::all(cluster, &ping))
 }
 
 /// Which flows the specification allows, in their order.

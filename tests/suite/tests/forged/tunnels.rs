@@ -27,6 +27,7 @@ const BASE: Attack = Attack {
 const FROM_PRISONER: &[(&str, &str)] =
     &[("prisoner", "bystander"), ("prisoner", "bystander-2"), ("prisoner-2", "bystander")];
 const FROM_OUTSIDER: &[(&str, &str)] = &[("outsider", "victim")];
+const STRANGER: &[(&str, &str)] = &[("stranger", "victim"), ("stranger", "victim-2")];
 const NEAR: &[(&str, &str)] = &[("attacker", "victim")];
 const FAR: &[(&str, &str)] = &[("attacker-2", "victim"), ("attacker", "victim-2")];
 
@@ -94,7 +95,24 @@ pub const ATTACKS: &[Attack] = &[
         ..BASE
     },
     Attack { name: "tunnel: opener, then replies", run: opener, ..BASE },
-    Attack { name: "tunnel: by a Service of the own node", cases: FAR, run: own_service, ..BASE },
+    Attack {
+        name: "tunnel: by a Service of the own node",
+        cases: TO_VICTIMS,
+        run: own_service,
+        ..BASE
+    },
+    Attack {
+        name: "tunnel: from an interface that is bound to nobody",
+        cases: STRANGER,
+        run: |t| tunnelled(t, far_friend(t)?, node(t)?),
+        ..BASE
+    },
+    Attack {
+        name: "tunnel: from there, under a node's address",
+        cases: &[("stranger", "victim")],
+        run: |t| forged_outer(t, 1),
+        ..BASE
+    },
     Attack {
         name: "tunnel: by a Service of the other node",
         cases: NEAR,

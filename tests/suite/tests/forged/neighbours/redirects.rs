@@ -48,6 +48,15 @@ pub const ATTACKS: &[Attack] = &[
         ..BASE
     },
     Attack {
+        name: "routed redirect in fragments",
+        families: On::V4,
+        networks: ANYWHERE,
+        cases: &[("attacker", "victim"), ("attacker-2", "victim"), ("attacker", "bystander")],
+        ways: GATEWAY,
+        run: |t| redirected_in(t, None, true, Some(8)),
+        ..BASE
+    },
+    Attack {
         name: "routed redirect with a known flow",
         families: On::Both,
         networks: ANYWHERE,
