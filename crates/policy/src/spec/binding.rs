@@ -91,8 +91,10 @@ impl Binding<'_> {
     /// A frame from a port that is no bound pod's. One tag hides no IP packet. All
     /// else behind a tag that receivers strip may say anything.
     fn other_sends(&self, frame: &Frame) -> Result<(), Refusal> {
-        let mut ports = self.network.ports.values().filter(|port| port.bridge.is_some());
-        refuse(ports.any(|port| port.mac == frame.source), Refusal::MacOfAnother)?;
+        let ports = self.network.ports.values();
+        let bound: Vec<_> = ports.filter(|port| port.bridge.is_some()).collect();
+        let is_pods = bound.iter().any(|port| port.mac == frame.source);
+        refuse(is_pods, Refusal::MacOfAnother)?;
         let said = match (frame.tag, frame.payload) {
             (_, Payload::Ip(packet)) => match packet.body.message() {
                 Message::NeighbourAdvertisement(target) => vec![packet.source, target],
@@ -109,7 +111,7 @@ impl Binding<'_> {
         refuse(taken, Refusal::AddressOfAnother)?;
         let hides = match frame.payload {
             Payload::Ip(_) => false,
-            Payload::Arp(_) | Payload::Other => frame.tag == Some(0),
+            Payload::Arp(_) | Payload::Other => frame.tag == Some(0) && !bound.is_empty(),
         };
         refuse(hides, Refusal::HiddenByTag)
     }
