@@ -92,6 +92,8 @@ mod elements;
 mod forward;
 pub mod tunnels;
 
+use std::collections::BTreeSet;
+
 use imbl::OrdSet;
 use policy::{Direction, Tunnel};
 use ruleset::{
@@ -111,15 +113,16 @@ pub struct Network {
     pub is_bound: bool,
     /// What the node unwraps.
     pub tunnels: OrdSet<Tunnel>,
-    /// Whether only nodes may send into tunnels. Their addresses are then known.
-    pub only_nodes: bool,
+    /// The families of which only nodes may send into tunnels. The nodes' addresses
+    /// of these are known.
+    pub only_nodes: BTreeSet<Family>,
 }
 
 impl Network {
     /// One for which the table has all its sets.
     pub(crate) fn everything() -> Self {
         let tunnels = OrdSet::unit(Tunnel::Udp(0));
-        Self { is_bound: true, tunnels, only_nodes: true }
+        Self { is_bound: true, tunnels, only_nodes: Family::BOTH.into() }
     }
 }
 

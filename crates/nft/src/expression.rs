@@ -13,8 +13,8 @@ use crate::register::Register;
 pub(crate) enum Expression {
     /// Loads information about the packet: NFT_META_*.
     Meta { key: u32, into: Register },
-    /// Loads the flow's state.
-    CtState { into: Register },
+    /// Loads what connection tracking knows of the flow: NFT_CT_*.
+    Ct { key: u32, into: Register },
     /// Loads bytes of the packet.
     Payload { base: u32, offset: u32, length: u32, into: Register },
     /// `into = from & mask`.
@@ -60,7 +60,7 @@ impl Expression {
     /// Appends the expression to a rule.
     pub(crate) fn append_to(&self, rule: &mut Object<ffi::Rule>) {
         match self {
-            Self::Meta { .. } | Self::CtState { .. } | Self::Payload { .. } | Self::Mask { .. } => {
+            Self::Meta { .. } | Self::Ct { .. } | Self::Payload { .. } | Self::Mask { .. } => {
                 self.append_load(rule)
             }
             Self::Compare { .. } | Self::Between { .. } | Self::Lookup { .. } => {
@@ -80,10 +80,9 @@ impl Expression {
                 object.number(&ffi::Meta::KEY, *key).number(&ffi::Meta::DREG, into.number());
                 rule.push(object);
             }
-            Self::CtState { into } => {
+            Self::Ct { key, into } => {
                 let mut object = Object::<ffi::Ct>::new();
-                object.number(&ffi::Ct::KEY, libc::NFT_CT_STATE as u32);
-                object.number(&ffi::Ct::DREG, into.number());
+                object.number(&ffi::Ct::KEY, *key).number(&ffi::Ct::DREG, into.number());
                 rule.push(object);
             }
             Self::Payload { base, offset, length, into } => {
@@ -192,8 +191,7 @@ fn read_load(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
     }
     if let Some(ct) = object.as_kind::<ffi::Ct>() {
         let into = Register::from_number(ct.number(&ffi::Ct::DREG)?)?;
-        let is_state = ct.number(&ffi::Ct::KEY)? == libc::NFT_CT_STATE as u32;
-        return is_state.then_some(Expression::CtState { into });
+        return Some(Expression::Ct { key: ct.number(&ffi::Ct::KEY)?, into });
     }
     if let Some(payload) = object.as_kind::<ffi::Payload>() {
         return Some(Expression::Payload {

@@ -36,6 +36,7 @@ impl Needs {
             Match::Icmpv6Type(_) => Self { network: ip(Family::V6), protocol: Some(Match::ICMPV6) },
             Match::Key(fields, _) => Self::of_key(*fields),
             Match::CtState(_)
+            | Match::CtTranslated
             | Match::NotToHost
             | Match::Family(_)
             | Match::Protocol(_)

@@ -22,6 +22,8 @@ pub(crate) enum Part {
     PacketType,
     /// `ct state`, 32 bits in host order.
     CtState,
+    /// `ct status`, 32 bits in host order: IPS_*.
+    CtStatus,
     /// `meta iif` or `oif`, 32 bits in host order.
     Interface(InterfaceField),
     /// A MAC address.
@@ -135,19 +137,20 @@ const TRANSPORT: u32 = libc::NFT_PAYLOAD_TRANSPORT_HEADER as u32;
 enum Place {
     /// NFT_META_*.
     Meta(u32),
-    /// The flow's state.
-    CtState,
+    /// What connection tracking knows of the flow: NFT_CT_*.
+    Ct(u32),
     /// Bytes behind the start of a header: NFT_PAYLOAD_*.
     Bytes { base: u32, offset: u32, length: u32 },
 }
 
 /// The parts that are read alike whatever the rule has tested before.
-const OF_ANY_PACKET: [Part; 16] = [
+const OF_ANY_PACKET: [Part; 17] = [
     Part::Family,
     Part::NetworkProtocol,
     Part::Protocol,
     Part::PacketType,
     Part::CtState,
+    Part::CtStatus,
     Part::Interface(InterfaceField::In),
     Part::Interface(InterfaceField::Out),
     Part::Mac(MacField::Source),
@@ -174,7 +177,7 @@ impl Part {
     pub(crate) const fn load(self, into: Register) -> Expression {
         match self.place() {
             Place::Meta(key) => Expression::Meta { key, into },
-            Place::CtState => Expression::CtState { into },
+            Place::Ct(key) => Expression::Ct { key, into },
             Place::Bytes { base, offset, length } => {
                 Expression::Payload { base, offset, length, into }
             }
@@ -190,7 +193,7 @@ impl Part {
     ) -> Option<(Self, Register)> {
         let (place, into) = match *expression {
             Expression::Meta { key, into } => (Place::Meta(key), into),
-            Expression::CtState { into } => (Place::CtState, into),
+            Expression::Ct { key, into } => (Place::Ct(key), into),
             Expression::Payload { base, offset, length, into } => {
                 (Place::Bytes { base, offset, length }, into)
             }
@@ -210,7 +213,7 @@ impl Part {
     pub(crate) const fn bytes(self) -> u32 {
         match self.place() {
             Place::Bytes { length, .. } => length,
-            Place::CtState => 4,
+            Place::Ct(_) => 4,
             Place::Meta(_) => match self {
                 Self::Interface(_) => INTERFACE_BYTES,
                 Self::NetworkProtocol => ETHER_TYPE_BYTES,
@@ -230,7 +233,8 @@ impl Part {
             Self::PacketType => Place::Meta(libc::NFT_META_PKTTYPE as u32),
             Self::Interface(InterfaceField::In) => Place::Meta(libc::NFT_META_IIF as u32),
             Self::Interface(InterfaceField::Out) => Place::Meta(libc::NFT_META_OIF as u32),
-            Self::CtState => Place::CtState,
+            Self::CtState => Place::Ct(libc::NFT_CT_STATE as u32),
+            Self::CtStatus => Place::Ct(libc::NFT_CT_STATUS as u32),
             Self::Mac(MacField::Destination) => bytes(LINK, MAC_DESTINATION_OFFSET, MAC_BYTES),
             Self::Mac(MacField::Source) => bytes(LINK, MAC_SOURCE_OFFSET, MAC_BYTES),
             Self::EtherType => bytes(LINK, ETHER_TYPE_OFFSET, ETHER_TYPE_BYTES),

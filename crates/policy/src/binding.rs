@@ -23,6 +23,7 @@
 //! pod gives to itself.
 
 mod addresses;
+mod candidates;
 mod findings;
 mod link_layer;
 

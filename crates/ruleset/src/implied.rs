@@ -52,6 +52,7 @@ impl Match {
             Self::EtherType(EtherType::Ipv6) => Some(Family::V6),
             Self::EtherType(EtherType::Arp)
             | Self::CtState(_)
+            | Self::CtTranslated
             | Self::NotToHost
             | Self::Protocol(_)
             | Self::NotOpening
@@ -74,6 +75,7 @@ impl Match {
             Self::IcmpType(_) => Some(Self::ICMP),
             Self::Icmpv6Type(_) => Some(Self::ICMPV6),
             Self::CtState(_)
+            | Self::CtTranslated
             | Self::NotToHost
             | Self::Family(_)
             | Self::HopLimit(_)

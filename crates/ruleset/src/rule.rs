@@ -27,6 +27,11 @@ pub struct Rule {
 pub enum Match {
     /// `ct state established,related`.
     CtState(CtStates),
+    /// `ct status dnat`: connection tracking gave the flow another destination, as a
+    /// Service does (IPS_DST_NAT, include/uapi/linux/netfilter/nf_conntrack_common.h;
+    /// set by `nf_nat_setup_info`, net/netfilter/nf_nat_core.c, 6.18, only if the
+    /// destination differs).
+    CtTranslated,
     /// `meta pkttype != host`: the frame is broadcast or multicast.
     NotToHost,
     /// `meta nfproto ipv4`; in a `bridge` table `meta protocol ip`, which sees through
@@ -181,6 +186,7 @@ impl Rule {
             | Match::Icmpv6Type(name)
             | Match::Key(_, name) => Some(name),
             Match::CtState(_)
+            | Match::CtTranslated
             | Match::NotToHost
             | Match::Family(_)
             | Match::HopLimit(_)

@@ -24,6 +24,8 @@ pub(crate) mod said;
 mod tests;
 mod walk;
 
+pub(crate) use walk::bases;
+
 use std::collections::{BTreeMap, HashMap};
 
 use policy::spec::binding::Binding;
@@ -47,7 +49,7 @@ const HOOKS: [Hook; 4] = [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Po
 /// Compares the binding in these tables.
 pub(crate) fn compare(
     binding: &Binding<'_>,
-    tables: [&Ruleset; 2],
+    tables: &[&Ruleset],
 ) -> Result<(Bound, Vec<BoundDifference>), VerifyError> {
     let ports = &binding.network.ports;
     let mut counts = Bound {
@@ -56,12 +58,12 @@ pub(crate) fn compare(
         ..Bound::default()
     };
     let mut differences = Vec::new();
-    for table in tables {
+    for &table in tables {
         for hook in HOOKS {
             let unspecified = !is_specified(table.family, hook);
             // `proof` compares the hook where policies decide.
             let forward = (table.family, hook) == (TableFamily::Inet, Hook::Forward);
-            if forward || (unspecified && walk::bases(table, hook).is_empty()) {
+            if forward || (unspecified && bases(table, hook).is_empty()) {
                 continue;
             }
             let looks = Looks::new(table, hook);
@@ -180,10 +182,8 @@ impl<'a> Place<'a> {
             }
             let at = |(chain, rule): (&Name, usize)| RulePosition { chain: chain.clone(), rule };
             let fault = (said, met.decided.map(at));
-            if !found.contains_key(&fault) {
-                let difference = self.difference(&packet, &fault, met.outcome);
-                found.insert(fault, difference);
-            }
+            let difference = |fault: &Fault| self.difference(&packet, fault, met.outcome);
+            found.entry(fault).or_insert_with_key(difference);
         }
         Ok((cases, found))
     }

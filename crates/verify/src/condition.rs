@@ -58,6 +58,7 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
     let family = view.frame.family;
     match condition {
         Match::CtState(_)
+        | Match::CtTranslated
         | Match::NotToHost
         | Match::Family(_)
         | Match::HopLimit(_)
@@ -138,6 +139,7 @@ fn narrow<'a>(
                 CtState::Related => states.related,
             });
         }
+        Match::CtTranslated => return Ok(frame.translated),
         Match::NotToHost => return Ok(!frame.to_host),
         Match::Family(of) => return Ok(*of == family),
         Match::HopLimit(hops) => return Ok(family == Family::V6 && *hops == frame.hop_limit),

@@ -17,14 +17,15 @@
 //! * A TCP flow from or to an isolated pod must begin with a SYN, an SCTP flow with
 //!   an INIT. It does not matter in which direction the pod is isolated.
 //! * A redirect never passes, except in an established flow, where there is none.
-//! * A new flow to a node's tunnel comes from a node (rule T).
+//! * A new flow to a node's tunnel comes from a node, and no Service carried it
+//!   there (rule T).
 //! * A new flow out of an isolated pod's own interface goes to its addresses
 //!   (rule D). Policies judge what goes to addresses that are isolated for ingress.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use policy::spec::binding::Binding;
-use policy::{Direction, Protocol, Tunnel};
+use policy::{Direction, NodeNetwork, Protocol, Tunnel};
 use ruleset::simulator::{CtState, Packet};
 use ruleset::{Family, Field, Match, number};
 
@@ -59,13 +60,18 @@ pub(crate) struct Expected<'m, 'a> {
     refused: bool,
 }
 
+/// The codes of what a node unwraps.
+pub(crate) fn tunnels(family: Family, network: &NodeNetwork) -> Ranges {
+    let codes = network.tunnels.iter().map(|tunnel| match *tunnel {
+        Tunnel::Udp(port) => space::ports(Protocol::Udp, port, port),
+        Tunnel::Protocol(number) => space::protocol(family, number),
+    });
+    Ranges::union_of(&codes.collect::<Vec<_>>())
+}
+
 impl<'m, 'a> Expected<'m, 'a> {
     pub fn new(model: &'m Model<'a>, binding: &Binding<'_>, frame: Frame, refused: bool) -> Self {
         let nodes = binding.nodes.iter();
-        let tunnels = binding.network.tunnels.iter().map(|tunnel| match *tunnel {
-            Tunnel::Udp(port) => space::ports(Protocol::Udp, port, port),
-            Tunnel::Protocol(number) => space::protocol(frame.family, number),
-        });
         Self {
             model,
             frame,
@@ -74,7 +80,7 @@ impl<'m, 'a> Expected<'m, 'a> {
             addresses: space::addresses(frame.family),
             codes: space::codes(frame.family),
             nodes: Ranges::numbers(nodes.filter_map(|node| space::of_family(frame.family, *node))),
-            tunnels: Ranges::union_of(&tunnels.collect::<Vec<_>>()),
+            tunnels: tunnels(frame.family, binding.network),
             refused,
         }
     }
@@ -154,10 +160,16 @@ impl<'m, 'a> Expected<'m, 'a> {
         }
     }
 
-    /// What rule T refuses: to a node's tunnel, and not from a node.
+    /// What rule T refuses: to a node's tunnel, and not from a node or by a Service.
     fn to_tunnels(&self, end: Field, outer: u128) -> Region {
         let is_node = self.nodes.contains(outer);
         match (end, is_node) {
+            (Field::Source, true) if self.frame.translated => {
+                Region::product(&self.nodes, &self.tunnels)
+            }
+            (Field::Destination, true) if self.frame.translated => {
+                Region::product(&self.addresses, &self.tunnels)
+            }
             (Field::Source, false) => Region::product(&self.nodes, &self.tunnels),
             (Field::Destination, true) => {
                 Region::product(&self.addresses.subtract(&self.nodes), &self.tunnels)

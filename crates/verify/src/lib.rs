@@ -14,6 +14,7 @@
 //! | `allowed`, `model` | the policy model | what policies allow each isolated address |
 //! | `exits` | the node's network, the ruleset | kinds of interfaces where packets go out |
 //! | `expected` | all that | what must pass, edges included |
+//! | `frames` | the ruleset, the tunnels | the frames to compare |
 //! | `sets`, `packet_set`, `condition`, `machine` | the ruleset | what passes, with all packets run at once |
 //! | `proof` | both | the differences |
 //! | `binding` | the node's network, both rulesets | the differences at the other hooks |
@@ -28,6 +29,7 @@ mod condition;
 mod error;
 mod exits;
 mod expected;
+mod frames;
 mod machine;
 mod model;
 mod packet_set;
@@ -73,7 +75,7 @@ pub fn verify(
     let owners = spec::owners(&snapshot);
     let model = model::Model::new(&snapshot, &owners, node);
     let report = proof::Proof::new(&model, &binding, node, inet).run()?;
-    let (bound, bound_differences) = binding::compare(&binding, [inet, bridge])?;
+    let (bound, bound_differences) = binding::compare(&binding, &[inet, bridge])?;
     let unjudged = unjudged(&model, network, node);
     Ok(Report { bound, bound_differences, unjudged, ..report })
 }

@@ -23,13 +23,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy::spec::binding::Binding;
 use policy::{Direction, spec};
 use ruleset::simulator::{self, CtState, Outcome, Packet, RulePosition};
-use ruleset::{Family, Field, Match, Ruleset, text};
+use ruleset::{Family, Field, Ruleset, text};
 
 use crate::binding::said;
 use crate::condition::View;
 use crate::error::VerifyError;
 use crate::exits::Exits;
-use crate::expected::{Expected, NEIGHBOUR_HOP_LIMIT};
+use crate::expected::Expected;
+use crate::frames::frames;
 use crate::machine::Machine;
 use crate::model::{self, Model};
 use crate::packet_set::PacketSet;
@@ -81,9 +82,9 @@ impl<'a> Proof<'a> {
             let addresses: BTreeSet<&u128> =
                 sides.iter().flat_map(|side| side.by_address.keys()).collect();
             counts.addresses += addresses.len();
-            for frame in frames(family, self.ruleset) {
+            for (frame, codes) in frames(family, self.ruleset, self.binding.network) {
                 for exit in 0..self.machine.exits().count() {
-                    self.frame(Frame { exit, ..frame })?;
+                    self.frame(Frame { exit, ..frame }, &codes)?;
                 }
             }
         }
@@ -94,7 +95,7 @@ impl<'a> Proof<'a> {
         Ok(Report { counts, differences, ..Report::default() })
     }
 
-    fn frame(&mut self, frame: Frame) -> Result<(), VerifyError> {
+    fn frame(&mut self, frame: Frame, codes: &Ranges) -> Result<(), VerifyError> {
         let exits = self.machine.exits();
         let there = exits.destinations(frame.exit, frame.family);
         let expected = Expected::new(self.model, self.binding, frame, exits.refused(frame.exit));
@@ -102,10 +103,7 @@ impl<'a> Proof<'a> {
         let piece = |outer: Field, part: (&Ranges, &Ranges), passing: Vec<PacketSet>| Piece {
             view: View { frame, outer },
             direction: None,
-            packets: PacketSet {
-                outer: part.0.clone(),
-                region: Region::product(part.1, &expected.codes),
-            },
+            packets: PacketSet { outer: part.0.clone(), region: Region::product(part.1, codes) },
             passing,
             unseen: Ranges::empty(),
         };
@@ -228,8 +226,8 @@ impl<'a> Proof<'a> {
         if Expected::is_neighbour_discovery(packet) {
             return Reason::NeighbourDiscovery;
         }
-        if self.binding.crosses_node(&said::ip(packet)).is_err() {
-            return Reason::Tunnel;
+        if let Err(refusal) = self.binding.crosses_node(&said::ip(packet)) {
+            return Reason::Tunnel(refusal);
         }
         if expected.opens_no_flow(packet) {
             return Reason::OpensNoFlow;
@@ -251,48 +249,4 @@ impl<'a> Proof<'a> {
             ingress: of_local(packet.destination, decision.ingress),
         }
     }
-}
-
-/// All frames that the ruleset or the specification can distinguish.
-fn frames(family: Family, ruleset: &Ruleset) -> Vec<Frame> {
-    // The usual hop limit represents all that no rule mentions.
-    let mut hop_limits = vec![Packet::HOP_LIMIT];
-    if family == Family::V6 {
-        let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
-        let mentioned = rules.flat_map(|rule| &rule.matches).filter_map(|one| match one {
-            Match::HopLimit(hops) => Some(*hops),
-            Match::CtState(_)
-            | Match::NotToHost
-            | Match::Family(_)
-            | Match::Protocol(_)
-            | Match::NotOpening
-            | Match::Address(..)
-            | Match::Port(..)
-            | Match::AddressPort(..)
-            | Match::AddressPair(..)
-            | Match::Icmpv6Type(_)
-            | Match::Key(..)
-            | Match::EtherType(_)
-            | Match::PriorityTag(_)
-            | Match::NotProtocol(_)
-            | Match::IcmpType(_)
-            | Match::NotInit => None,
-        });
-        let mentioned: BTreeSet<u8> = mentioned.chain([NEIGHBOUR_HOP_LIMIT]).collect();
-        hop_limits = (0..=u8::MAX).filter(|hops| !mentioned.contains(hops)).take(1).collect();
-        if !mentioned.contains(&Packet::HOP_LIMIT) {
-            hop_limits = vec![Packet::HOP_LIMIT];
-        }
-        hop_limits.extend(mentioned);
-    }
-    let mut frames = Vec::new();
-    for hop_limit in hop_limits {
-        let frame = |ct, to_host| Frame { family, ct, to_host, hop_limit, exit: 0 };
-        frames.push(frame(CtState::New, true));
-        for ct in [CtState::Established, CtState::Related] {
-            frames.extend([true, false].map(|to_host| frame(ct, to_host)));
-        }
-        frames.push(frame(CtState::New, false));
-    }
-    frames
 }

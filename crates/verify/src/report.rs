@@ -83,8 +83,9 @@ pub enum Reason {
     OpensNoFlow,
     /// It says to use another way. No pod does.
     Redirect,
-    /// It goes to a node's tunnel, but does not come from a node.
-    Tunnel,
+    /// It goes to a node's tunnel, but does not come from a node, or a Service
+    /// carried it there.
+    Tunnel(Refusal),
     /// It goes out of an isolated pod's interface, but not to an address of it.
     UnreportedAddress,
     /// It is link-local, multicast or broadcast, by address or by frame, on a
@@ -152,7 +153,7 @@ impl fmt::Display for Reason {
                  an INIT",
             ),
             Self::Redirect => f.write_str("nobody redirects"),
-            Self::Tunnel => Refusal::Tunnel.fmt(f),
+            Self::Tunnel(refusal) => refusal.fmt(f),
             Self::UnreportedAddress => Refusal::UnreportedAddress.fmt(f),
             Self::BesideThePods => f.write_str(
                 "a pod of this node is isolated, so link-local, multicast and broadcast carry only \
@@ -193,6 +194,9 @@ fn write_packet(f: &mut fmt::Formatter<'_>, packet: &Packet) -> fmt::Result {
     }
     if !packet.to_host {
         f.write_str(", in a broadcast or multicast frame")?;
+    }
+    if packet.translated {
+        f.write_str(", carried by a Service")?;
     }
     f.write_str(match packet.ct {
         CtState::New => "",

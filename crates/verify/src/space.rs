@@ -40,6 +40,8 @@ const SCTP_DATA: u8 = 0;
 pub(crate) struct Frame {
     pub family: Family,
     pub ct: CtState,
+    /// Whether connection tracking gave the flow another destination.
+    pub translated: bool,
     /// `meta pkttype host`.
     pub to_host: bool,
     /// For IPv6. No match looks at it in IPv4.
@@ -144,6 +146,7 @@ pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) 
         hop_limit: frame.hop_limit,
         to_host: frame.to_host,
         ct: frame.ct,
+        translated: frame.translated,
         ..Packet::new(addresses.0, addresses.1, protocol)
     };
     let to_port = |protocol: Protocol| {

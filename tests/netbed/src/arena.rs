@@ -10,32 +10,32 @@
 //! | `server`, `server-2` | ingress to port 8080 from `friend`s and from the nodes |
 //! | `prisoner`, `prisoner-2` | egress to `friend`s |
 //! | `friend`, `attacker`, `bystander` and those with `-2` | none |
+//!
+//! On the first node there is a `stranger`, too: a pod that no Pod object names.
 
+mod policies;
+mod sending;
 mod services;
 mod station;
 mod volley;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use samples::fixtures;
+use samples::objects;
 use samples::testbed_spec::{Between, Families, Network, TestbedSpec, pod_address};
 
 use crate::fire::nft;
-use crate::forge::{self, Mac, Marker, Packet};
-use crate::scenario;
+use crate::forge::{self, Mac, Marker};
 use crate::testbed::{Endpoint, Role, Testbed};
+use crate::{program, scenario};
+pub use policies::{ALLOWED_V4, ALLOWED_V6};
 pub use services::{CLUSTER_IPS, NODE_PORTS, ServiceAddress, TUNNEL_PORTS};
 use station::Station;
 pub use volley::{Hits, Shot, fire};
-
-/// The block that `victim` allows: sources that no endpoint has.
-pub const ALLOWED_V4: &str = "203.0.113.0/24";
-/// The same in IPv6.
-pub const ALLOWED_V6: &str = "fd00:203::/64";
 
 const QUIET: &str = "table inet quiet {
   chain input {
@@ -88,7 +88,8 @@ impl Arena {
                 spec = spec.pod_on(node, "dev", &name, &[("app", role)], Families::Both, &[]);
             }
         }
-        let testbed = scenario::connected(spec, "at")?;
+        let mut testbed = scenario::connected(spec, "at")?;
+        testbed.add_pod(99, "stranger", &[false, true].map(|v6| pod_address(0, 150, v6)))?;
         services::install(&testbed)?;
         for endpoint in testbed.endpoints() {
             // Errors are limited to one a second for each destination.
@@ -112,31 +113,6 @@ impl Arena {
         &self.testbed
     }
 
-    /// The policies of the table above.
-    pub fn policies() -> String {
-        let friend = fixtures::peer("friend");
-        let blocks = |v4: &str, v6: &str| {
-            format!("{{ipBlock: {{cidr: \"{v4}\"}}}}, {{ipBlock: {{cidr: \"{v6}\"}}}}")
-        };
-        let victim = format!("[{{from: [{friend}, {}]}}]", blocks(ALLOWED_V4, ALLOWED_V6));
-        // Nodes masquerade under the addresses of their tunnels, too.
-        let nodes = [
-            blocks("192.168.77.0/24", "fd00:77::/64"),
-            blocks("10.244.1.0/32", "fd00:10:244::/128"),
-            blocks("10.244.2.0/32", "fd00:10:244:1::/128"),
-        ]
-        .join(", ");
-        let ports = "[{port: 8080}, {port: 8080, protocol: UDP}]";
-        let server = format!("[{{from: [{friend}, {nodes}], ports: {ports}}}]");
-        let prisoner = format!("[{{to: [{friend}]}}]");
-        [
-            fixtures::policy_for("victim", &[("ingress", &victim)]),
-            fixtures::policy_for("server", &[("ingress", &server)]),
-            fixtures::policy_for("prisoner", &[("egress", &prisoner), ("policyTypes", "[Egress]")]),
-        ]
-        .join("---\n")
-    }
-
     /// Enforces the policies on both nodes.
     ///
     /// # Errors
@@ -144,6 +120,19 @@ impl Arena {
     pub fn enforce(&mut self) -> Result<()> {
         scenario::apply(&self.testbed, &Self::policies())?;
         self.patience = PATIENCE;
+        Ok(())
+    }
+
+    /// Lets `nftpol verify` prove the kernel's tables on both nodes.
+    ///
+    /// # Errors
+    /// When it finds a difference, or cannot prove them.
+    pub fn prove(&self) -> Result<()> {
+        let input = objects::manifests(self.testbed.spec(), &Self::policies());
+        for node in self.testbed.nodes() {
+            let arguments = ["verify", "--kernel", "-f", "-", "--node", &node.name];
+            program::run(&node.namespace, &arguments, &input)?.success()?;
+        }
         Ok(())
     }
 
@@ -223,65 +212,6 @@ impl Arena {
         self.ports.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends a frame.
-    ///
-    /// # Errors
-    /// When the kernel does not take it.
-    pub fn send(&self, from: &str, frame: &[u8]) -> Result<()> {
-        self.station(from)?.send(frame).with_context(|| format!("send a frame from {from}"))
-    }
-
-    /// Sends an IP packet under the sender's own hardware address.
-    ///
-    /// # Errors
-    /// As [`Arena::send`].
-    pub fn packet(&self, from: &str, way: Way, to: &str, packet: &Packet) -> Result<()> {
-        self.bytes(from, way, to, &packet.to_bytes())
-    }
-
-    /// The same with the bytes of a packet.
-    ///
-    /// # Errors
-    /// As [`Arena::send`].
-    pub fn bytes(&self, from: &str, way: Way, to: &str, packet: &[u8]) -> Result<()> {
-        self.send(from, &self.framed(from, way, to, packet)?)
-    }
-
-    fn framed(&self, from: &str, way: Way, to: &str, packet: &[u8]) -> Result<Vec<u8>> {
-        let destination = match way {
-            Way::Gateway => self.gateway(from)?,
-            Way::Neighbour => self.mac(to)?,
-            Way::Broadcast => [0xff; 6],
-        };
-        let v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
-        let types = if v6 { forge::EtherTypes::V6 } else { forge::EtherTypes::V4 };
-        Ok(forge::frame(destination, self.mac(from)?, types.0, packet))
-    }
-
-    /// An IP packet that [`fire`] sends again and again, as [`Arena::packet`] does.
-    ///
-    /// # Errors
-    /// When there is no such endpoint.
-    pub fn shot(
-        &self,
-        name: &str,
-        (from, way, to): (&str, Way, &str),
-        packet: &Packet,
-        marker: Marker,
-    ) -> Result<Shot> {
-        let (sender, link) = self.station(from)?.gun()?;
-        let (name, frame) = (name.to_owned(), self.framed(from, way, to, &packet.to_bytes())?);
-        Ok(Shot { name, marker, honest: false, sender, link, frame })
-    }
-
-    /// What [`fire`] counts at: a socket of its own.
-    ///
-    /// # Errors
-    /// When there is no such endpoint.
-    pub fn ear(&self, at: &str) -> Result<std::os::fd::OwnedFd> {
-        Ok(Station::at(&self.testbed, self.endpoint(at)?)?.into_ear())
-    }
-
     /// Adds a pod to a node. It has a station from now on, and loses it with
     /// [`Arena::remove`]. It has these addresses, and no Pod object.
     ///
@@ -302,31 +232,6 @@ impl Arena {
     pub fn remove(&mut self, name: &str) -> Result<()> {
         self.stations.remove(name).context("a station")?;
         self.testbed.remove_pod(&format!("dev/{name}"))
-    }
-
-    /// Sends a datagram from an ordinary socket, as a process without any
-    /// capability can.
-    ///
-    /// # Errors
-    /// When it cannot be sent.
-    pub fn datagram(&self, from: &str, to: SocketAddr, data: &[u8]) -> Result<()> {
-        let endpoint = self.endpoint(from)?;
-        let any: IpAddr = if to.is_ipv6() {
-            Ipv6Addr::UNSPECIFIED.into()
-        } else {
-            std::net::Ipv4Addr::UNSPECIFIED.into()
-        };
-        endpoint
-            .namespace
-            .run(|| {
-                let socket = std::net::UdpSocket::bind((any, 0))?;
-                if to.is_ipv4() {
-                    socket.set_broadcast(true)?;
-                }
-                socket.send_to(data, to)
-            })?
-            .with_context(|| format!("send from {from} to {to}"))?;
-        Ok(())
     }
 
     /// Whether a frame with this marker arrives at an endpoint soon.

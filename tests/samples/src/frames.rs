@@ -35,6 +35,8 @@ pub struct AnyFrame {
     port: u16,
     tag: Option<Tag>,
     content: Kind,
+    /// Whether a Service carries it.
+    translated: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,16 +63,10 @@ pub fn any() -> impl Strategy<Value = AnyFrame> {
         select(messages),
         select(vec![53, 80, 8471, 8472]),
     );
-    (prop::arbitrary::any::<Index>(), fields, body, tag, content).prop_map(
-        |(interface, fields, (is_v6, protocol, message, port), tag, content)| AnyFrame {
-            interface,
-            fields,
-            is_v6,
-            protocol,
-            message,
-            port,
-            tag,
-            content,
+    let translated = prop::bool::weighted(0.3);
+    (prop::arbitrary::any::<Index>(), fields, body, tag, (content, translated)).prop_map(
+        |(interface, fields, (is_v6, protocol, message, port), tag, (content, translated))| {
+            AnyFrame { interface, fields, is_v6, protocol, message, port, tag, content, translated }
         },
     )
 }
@@ -111,6 +107,7 @@ impl AnyFrame {
             icmp_type: is(Match::ICMP, false).then_some(self.message),
             icmpv6_type: is(Match::ICMPV6, true).then_some(self.message),
             target,
+            translated: self.translated,
             frame: Frame {
                 in_interface: input,
                 out_interface: output,
@@ -204,7 +201,13 @@ pub fn ip(packet: &Packet) -> IpPacket {
         (Match::ICMPV6, IpAddr::V6(_)) => packet.icmpv6_type.map(|of| Body::Icmpv6(of, target)),
         _ => None,
     };
-    IpPacket { source, destination, hop_limit, body: body.unwrap_or(Body::Other(protocol)) }
+    IpPacket {
+        source,
+        destination,
+        hop_limit,
+        body: body.unwrap_or(Body::Other(protocol)),
+        translated: packet.translated,
+    }
 }
 
 fn frame(packet: &Packet) -> spec::frame::Frame {

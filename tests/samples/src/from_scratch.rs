@@ -99,9 +99,10 @@ impl Oracle<'_> {
         let parts = scaffold::Network {
             is_bound: !network.ports.is_empty(),
             tunnels: network.tunnels.clone(),
-            only_nodes: has_tunnels
-                && !nodes.is_empty()
-                && network.tunnel_sources == TunnelSources::Nodes,
+            only_nodes: match (has_tunnels, network.tunnel_sources) {
+                (true, TunnelSources::Nodes) => nodes.iter().copied().map(Family::of).collect(),
+                _ => BTreeSet::new(),
+            },
         };
         scaffold::fit(&mut self.out.ruleset, &Place::forward(), &parts);
         let mut elements: Vec<Placed> = nodes.into_iter().map(scaffold::of_node).collect();

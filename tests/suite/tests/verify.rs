@@ -2,17 +2,18 @@
 //! clusters and on slightly wrong tables. No kernel.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use compiler::{Compiled, Options};
 use policy::spec::binding::{Binding, isolated_pods, nodes};
 use policy::spec::owners;
-use policy::{NodeNetwork, Snapshot, spec};
+use policy::{NodeNetwork, Snapshot, Tunnel, spec};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use ruleset::simulator::{Outcome, simulate, simulate_at};
-use ruleset::{Finish, Name, Ruleset, TableFamily, Verdict};
+use ruleset::{Finish, Match, Name, Ruleset, TableFamily, Verdict};
 use samples::frames;
 use samples::from_scratch::compiled_on;
 use samples::judge::{self, NodeVerdict, is_forwarded, on_the_wire};
@@ -39,7 +40,8 @@ fn proved(
     node: Option<&str>,
     Compiled { ruleset, bridge, .. }: &Compiled,
 ) -> Report {
-    verify(snapshot, node, &BTreeSet::new(), network, ruleset, bridge.as_ref()).unwrap()
+    let bridge = bridge.as_ref();
+    verify(snapshot, node, &BTreeSet::new(), network, ruleset, bridge).expect("complete tables")
 }
 
 fn shown(report: &Report) -> String {
@@ -235,4 +237,33 @@ proptest! {
 /// Whether a packet of a new flow, to an interface that is no pod's, goes to no tunnel.
 fn binding_passes(binding: &Binding<'_>, packet: &spec::Packet) -> bool {
     binding.crosses_node(&frames::ip(&on_the_wire(packet))).is_ok()
+}
+
+/// Of no rule that keeps a Service out of the tunnels another one makes up for.
+#[test]
+fn a_service_that_leads_into_a_tunnel_is_noticed() {
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let network = NodeNetwork {
+        tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect(),
+        tunnel_peers: ["192.0.2.7", "2001:db8::7"].map(address).into_iter().collect(),
+        ..NodeNetwork::default()
+    };
+    let snapshot = Snapshot::default();
+    let right = tables(&snapshot, &network, None);
+    let report = proved(&snapshot, &network, None, &right);
+    assert!(report.is_equal(), "{}", shown(&report));
+    let mut tried = 0;
+    for (name, chain) in &right.ruleset.chains {
+        let rules = chain.rules.iter().enumerate();
+        for (at, _) in rules.filter(|(_, rule)| rule.matches.contains(&Match::CtTranslated)) {
+            let mut wrong = right.clone();
+            let chain = wrong.ruleset.chains.get_mut(name).unwrap();
+            Arc::make_mut(chain).rules.remove(at);
+            let report = proved(&snapshot, &network, None, &wrong);
+            assert!(!report.is_equal(), "{name} {at}");
+            assert!(shown(&report).contains("carried by a Service"), "{}", shown(&report));
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 3);
 }

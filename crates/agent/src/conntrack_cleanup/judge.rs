@@ -90,7 +90,10 @@ pub(super) fn ends(flow: &Flow) -> [IpAddr; 2] {
 
 fn first_packet(flow: &Flow) -> Packet {
     let [source, destination] = ends(flow);
-    let packet = Packet::new(source, destination, flow.original.protocol);
+    let packet = Packet {
+        translated: is_translated(flow),
+        ..Packet::new(source, destination, flow.original.protocol)
+    };
     match (flow.original.transport, flow.reply.transport) {
         (TupleId::Ports { .. }, TupleId::Ports { source: port, .. }) => {
             Packet { destination_port: Some(port), ..packet }
@@ -100,6 +103,17 @@ fn first_packet(flow: &Flow) -> Packet {
         }
         _ => packet,
     }
+}
+
+/// Whether the flow got another destination than it was sent to.
+fn is_translated(flow: &Flow) -> bool {
+    let other_port = match (flow.original.transport, flow.reply.transport) {
+        (TupleId::Ports { destination, .. }, TupleId::Ports { source, .. }) => {
+            destination != source
+        }
+        _ => false,
+    };
+    other_port || flow.original.destination != flow.reply.source
 }
 
 /// The packet that the other end would send if it opened the flow.

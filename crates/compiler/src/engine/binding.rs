@@ -12,7 +12,7 @@ use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use imbl::ordset;
 use policy::{BoundBridge, InterfaceIndex, NodeNetwork, ObjectKey, Pod, TunnelSources};
-use ruleset::{Name, Ruleset, TableFamily};
+use ruleset::{Family, Name, Ruleset, TableFamily};
 
 use crate::scaffold::{self, Placed};
 use crate::{Compiled, Place};
@@ -172,6 +172,13 @@ impl Binding {
         }
     }
 
+    /// The families of which nodes' addresses are known. In order, each IPv4 address
+    /// stands before each IPv6 address.
+    fn known_families(&self) -> BTreeSet<Family> {
+        let ends = [self.nodes.first_key_value(), self.nodes.last_key_value()];
+        ends.into_iter().flatten().map(|(address, _)| Family::of(*address)).collect()
+    }
+
     fn acquire(&mut self, elements: &[Placed]) {
         for one in elements {
             let users = self.users.entry(one.clone()).or_default();
@@ -213,8 +220,8 @@ impl Binding {
             is_bound: !self.ports.is_empty(),
             tunnels: self.network.tunnels.clone(),
             only_nodes: match self.network.tunnel_sources {
-                TunnelSources::Nodes => !self.nodes.is_empty() && !self.network.tunnels.is_empty(),
-                TunnelSources::Any => false,
+                TunnelSources::Nodes if !self.network.tunnels.is_empty() => self.known_families(),
+                TunnelSources::Nodes | TunnelSources::Any => BTreeSet::new(),
             },
         };
         let mut changed = std::mem::take(&mut self.changed);

@@ -18,10 +18,17 @@
 //!                      +- from another port, a tag that receivers strip -> from.tag -+- IP -> accept
 //!                                                                                    +- drop
 //!
-//! to -- to an isolated pod's port -> to.guarded -+- IP to its own MAC and address -> accept
-//!                                                +- ARP, neighbour discovery -> accept
-//!                                                +- drop
+//! to -+- to an isolated pod's port -> to.guarded -+- IP to its own MAC and address -> accept
+//!     |                                           +- ARP, neighbour or listener discovery -> to.place
+//!     |                                           +- drop
+//!     +- to.place -+- to a pod's port, its own MAC -> accept
+//!                  +- to another pod's MAC -> drop
 //! ```
+//!
+//! `to.place`: a bridge learns the MAC of a frame to a group that bridges do not
+//! forward before any hook (`__br_handle_local_finish`, net/bridge/br_input.c, 6.18).
+//! So a pod can make the bridge take it for its neighbour. It then gets no frame of
+//! the neighbour's, which is out of reach until it sends again.
 //!
 //! Before the bridge learns a MAC, and before br_netfilter hands the packet to the
 //! hooks of `inet`. `ether type ip` holds for untagged frames only. `ip saddr` looks
@@ -62,9 +69,10 @@ const TO_PRIORITY: i32 = 310;
 /// ICMPv6's neighbour advertisement (RFC 4861, 4.4).
 const ADVERTISEMENT: u8 = 136;
 
-/// What a host must hear on its link: queries for groups, router advertisements,
+/// What a host must hear on its link: listener discovery, router advertisements,
 /// neighbour discovery. Those that no pod may send are dropped where they come in.
-const LOCAL: [u8; 4] = [130, 134, SOLICITATION, ADVERTISEMENT];
+/// Reports of listeners (131, 132, 143) go to all that listen, too (RFC 2710, 4).
+const LOCAL: [u8; 7] = [130, 131, 132, 134, SOLICITATION, ADVERTISEMENT, 143];
 
 /// The base chain of the prerouting hook.
 pub fn from_chain() -> Name {
@@ -108,6 +116,7 @@ pub fn of() -> Ruleset {
         (constant("from.odd"), plain(Some("from a pod, not its own IP or ARP"), from_odd())),
         (to_chain(), base(Hook::Postrouting, TO_PRIORITY, to())),
         (constant("to.guarded"), plain(Some("to an isolated pod"), to_guarded())),
+        (constant("to.place"), plain(Some("a pod's MAC is at its own port"), to_place())),
     ];
     ruleset.chains.extend(chains.map(|(name, chain)| (name, Arc::new(chain))));
     ruleset
@@ -216,7 +225,10 @@ fn from_odd() -> Vec<Rule> {
 
 fn to() -> Vec<Rule> {
     let guarded = interface(InterfaceField::Out, guarded_set());
-    vec![Rule::new([guarded], Verdict::Goto(constant("to.guarded")))]
+    vec![
+        Rule::new([guarded], Verdict::Goto(constant("to.guarded"))),
+        Rule::new([], Verdict::Goto(constant("to.place"))),
+    ]
 }
 
 fn to_guarded() -> Vec<Rule> {
@@ -230,12 +242,24 @@ fn to_guarded() -> Vec<Rule> {
         Rule::new([Match::EtherType(ether_type(family)), own], Verdict::Accept)
     };
     let local = Match::Icmpv6Type(constant("local"));
+    let place = || Verdict::Goto(constant("to.place"));
     vec![
         own(Family::V4),
         own(Family::V6),
-        Rule::new([Match::EtherType(EtherType::Arp)], Verdict::Accept),
-        Rule::new([Match::EtherType(EtherType::Ipv6), local], Verdict::Accept),
+        Rule::new([Match::EtherType(EtherType::Arp)], place()),
+        Rule::new([Match::EtherType(EtherType::Ipv6), local], place()),
         Rule::new([], Verdict::Drop),
+    ]
+}
+
+/// For what no address decides. The policy of the hook accepts what is left.
+fn to_place() -> Vec<Rule> {
+    let interface = Some(InterfaceField::Out);
+    let mac = KeyFields { mac: Some(MacField::Destination), ..KeyFields::NONE };
+    let own = KeyFields { interface, ..mac };
+    vec![
+        Rule::new([Match::Key(own, speakers_set())], Verdict::Accept),
+        Rule::new([Match::Key(mac, macs_set())], Verdict::Drop),
     ]
 }
 

@@ -1,21 +1,31 @@
 //! The nodes' tunnels, into which no pod may send.
 //!
-//! In: what the node unwraps, and whether the nodes' addresses are known. Out: the
-//! chains and sets for that.
+//! In: what the node unwraps, and of which families the nodes' addresses are known.
+//! Out: the chains and sets for that.
 //!
 //! ```text
-//! input -- to a tunnel of this node -> tunnelled -+- from a node -> accept
+//! input -- to a tunnel of this node -> tunnelled -+- a Service carried it -> drop
+//!                                                 +- from a node -> accept
 //!                                                 +- drop
-//!          (while the nodes are unknown, or others may send:
+//!          (of a family whose nodes are unknown, or while others may send:
 //!                                                 +- from a pod's interface -> drop)
 //!
-//! forward, six -- to a node -> tunnels -+- from a node -> return
+//! forward, six -- to a node -> tunnels -+- to a tunnel, a Service carried it -> drop
+//!                                       +- from a node -> return
 //!                                       +- to a tunnel -> drop
 //! ```
+//!
+//! A Service can have a node's tunnel as its endpoint. What a pod sends to such a
+//! Service of another node comes from a node, because that node masquerades it. Both
+//! hooks come after the translation (-100), so they know. It costs honest tunnels
+//! nothing: a node sends to the address that the other node's tunnel has, and
+//! kube-proxy translates what goes to a Service.
 //!
 //! What leaves this node for another node's tunnel is dropped here: after
 //! masquerading, the other node cannot tell that a pod sent it. Tunnels that pods
 //! end among themselves are not hit.
+
+use std::collections::BTreeSet;
 
 use policy::Tunnel;
 use ruleset::{
@@ -58,30 +68,40 @@ pub(super) fn sets() -> Vec<(Name, Set)> {
 
 /// The chains.
 pub(super) fn chains(network: &Network) -> Vec<(Name, Chain)> {
-    let rules = |verdict: Verdict| {
+    let to_each = |verdict: Verdict| {
         let rule = move |tunnel| Rule::new([to_tunnel(tunnel)], verdict.clone());
         network.tunnels.iter().copied().map(rule)
     };
     let base = Some(BaseChain::new(Hook::Input, PRIORITY));
-    let input = rules(Verdict::Goto(tunnelled())).collect();
-    let from_nodes = |verdict: Verdict| {
-        Family::BOTH.map(|family| Rule::new([is_node(Field::Source, family)], verdict.clone()))
-    };
-    let forwarded = from_nodes(Verdict::Return).into_iter().chain(rules(Verdict::Drop)).collect();
-    let arriving = match network.only_nodes {
-        true => {
-            let rest = Rule::new([], Verdict::Drop);
-            from_nodes(Verdict::Accept).into_iter().chain([rest]).collect()
-        }
-        false => {
-            vec![Rule::new([interface(InterfaceField::In, podside_set())], Verdict::Drop)]
-        }
-    };
+    let input = to_each(Verdict::Goto(tunnelled())).collect();
+    let carried = network
+        .tunnels
+        .iter()
+        .copied()
+        .map(|tunnel| Rule::new([to_tunnel(tunnel), Match::CtTranslated], Verdict::Drop));
+    let from_nodes = Family::BOTH.map(|family| from_node(family, Verdict::Return));
+    let forwarded = carried.chain(from_nodes).chain(to_each(Verdict::Drop)).collect();
     vec![
         (base_chain(), Chain { base, comment: None, rules: input }),
-        (tunnelled(), plain(Some("into a tunnel of this node"), arriving)),
+        (tunnelled(), plain(Some("into a tunnel of this node"), arriving(&network.only_nodes))),
         (tunnels_chain(), plain(Some("to a node: not into its tunnels"), forwarded)),
     ]
+}
+
+/// What reaches a tunnel of this node. `only_nodes`: the families of which only
+/// nodes may send.
+fn arriving(only_nodes: &BTreeSet<Family>) -> Vec<Rule> {
+    let carried = Rule::new([Match::CtTranslated], Verdict::Drop);
+    let nodes = only_nodes.iter().map(|family| from_node(*family, Verdict::Accept));
+    let mut rules: Vec<Rule> = [carried].into_iter().chain(nodes).collect();
+    if only_nodes.len() == Family::BOTH.len() {
+        rules.push(Rule::new([], Verdict::Drop));
+        return rules;
+    }
+    rules
+        .extend(only_nodes.iter().map(|family| Rule::new([Match::Family(*family)], Verdict::Drop)));
+    rules.push(Rule::new([interface(InterfaceField::In, podside_set())], Verdict::Drop));
+    rules
 }
 
 /// Sends packets to nodes to the check for tunnels.
@@ -94,6 +114,10 @@ fn to_tunnel(tunnel: Tunnel) -> Match {
         Tunnel::Udp(port) => Match::Port(Transport::Udp, PortTest::In(port, port)),
         Tunnel::Protocol(number) => Match::Protocol(number),
     }
+}
+
+fn from_node(family: Family, verdict: Verdict) -> Rule {
+    Rule::new([is_node(Field::Source, family)], verdict)
 }
 
 fn is_node(field: Field, family: Family) -> Match {

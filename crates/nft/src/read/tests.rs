@@ -123,6 +123,7 @@ fn any_match() -> impl Strategy<Value = Match> {
     prop_oneof![
         states,
         Just(Match::NotToHost),
+        Just(Match::CtTranslated),
         any_family().prop_map(Match::Family),
         any::<u8>().prop_map(Match::HopLimit),
         prop_oneof![Just(6), Just(17), Just(58), any::<u8>()].prop_map(Match::Protocol),

@@ -24,6 +24,8 @@ use crate::userdata::{self, Userdata};
 pub(crate) const ESTABLISHED: u32 = 1 << 1;
 /// `NF_CT_STATE_BIT(IP_CT_RELATED)`.
 pub(crate) const RELATED: u32 = 1 << 2;
+/// IPS_DST_NAT (include/uapi/linux/netfilter/nf_conntrack_common.h).
+pub(crate) const TRANSLATED: u32 = 1 << 5;
 /// PACKET_HOST (include/uapi/linux/if_packet.h). nft writes `host` or `unicast`.
 pub(crate) const PACKET_HOST: u8 = libc::PACKET_HOST;
 
@@ -84,6 +86,10 @@ impl Writer {
         }
         match test {
             Match::CtState(states) => self.ct_state(*states),
+            Match::CtTranslated => {
+                self.load(Part::CtStatus);
+                self.has_bit_of(TRANSLATED);
+            }
             Match::NotToHost => {
                 self.load(Part::PacketType);
                 self.compare(NOT_EQUAL, vec![PACKET_HOST]);

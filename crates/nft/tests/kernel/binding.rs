@@ -132,6 +132,12 @@ fn samples() -> Vec<Sample> {
 fn inet_samples() -> Vec<Sample> {
     let via = key(fields(IN, None, Some(Target)), "via");
     vec![
+        // Not every kernel tracks the flows of frames.
+        (vec![Match::CtTranslated], "ct status dnat"),
+        (
+            vec![Match::Port(Transport::Udp, PortTest::In(8472, 8472)), Match::CtTranslated],
+            "udp dport 8472 ct status dnat",
+        ),
         (vec![Match::IcmpType(5)], "icmp type redirect"),
         (vec![Match::IcmpType(0)], "icmp type 0"),
         (

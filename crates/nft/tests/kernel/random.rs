@@ -159,6 +159,10 @@ fn any_rule(
             TableFamily::Inet => Match::CtState(CtStates { established, related }),
             TableFamily::Bridge => Match::NotToHost, // not every kernel tracks frames
         }),
+        Just(match table {
+            TableFamily::Inet => Match::CtTranslated,
+            TableFamily::Bridge => Match::NotToHost,
+        }),
         Just(Match::NotToHost),
         Just(Match::Family(family)),
         any::<u8>().prop_map(move |hops| match family {

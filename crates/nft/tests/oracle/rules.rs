@@ -44,6 +44,7 @@ pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
 fn is_compared(test: &Match) -> bool {
     match test {
         Match::CtState(_)
+        | Match::CtTranslated
         | Match::Family(_)
         | Match::HopLimit(_)
         | Match::Protocol(_)
@@ -237,6 +238,12 @@ fn others(cases: &mut Vec<Case>) {
             rule.add_expr(&nft_expr!(cmp != 0_u32));
         }));
     }
+    // IPS_DST_NAT is bit 5.
+    cases.push(accept(vec![Match::CtTranslated], |rule| {
+        rule.add_expr(&nft_expr!(ct status));
+        rule.add_expr(&nft_expr!(bitwise mask 32_u32, xor 0_u32));
+        rule.add_expr(&nft_expr!(cmp != 0_u32));
+    }));
     for of in [Family::V4, Family::V6] {
         cases.push(accept(vec![Match::Family(of)], move |rule| family(rule, of)));
     }

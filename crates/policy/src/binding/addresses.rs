@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::candidates::{Candidate, Candidates};
 use super::{FIRST_ADDRESSES, View, is_for_pods};
 use crate::{InterfaceIndex, ObjectKey, SeenAddress, SeenPort};
 
@@ -14,22 +15,17 @@ use crate::{InterfaceIndex, ObjectKey, SeenAddress, SeenPort};
 const FIRST_FOR: u32 = 50;
 
 /// Who holds what.
+#[derive(Default)]
 pub(super) struct Held<'a> {
     /// The interface that holds each reported address.
     pub holders: BTreeMap<IpAddr, InterfaceIndex>,
+    /// The same, by interface.
+    of: BTreeMap<InterfaceIndex, BTreeSet<IpAddr>>,
     /// The pod of each interface that holds an address.
     pub pods: BTreeMap<InterfaceIndex, &'a ObjectKey>,
     /// Addresses that were bound to an interface that lives and is another pod's
     /// now. Nobody holds them.
     pub kept: BTreeMap<IpAddr, InterfaceIndex>,
-}
-
-/// An interface that could hold an address, and since when it has it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    created: u32,
-    index: InterfaceIndex,
-    address: IpAddr,
 }
 
 /// The addresses that a port had first: the earliest one, and those that came
@@ -45,7 +41,7 @@ pub(super) fn first_of(port: &SeenPort) -> BTreeMap<IpAddr, u32> {
 
 /// Finds the holder of each reported address.
 pub(super) fn hold<'a>(view: &View<'a>) -> Held<'a> {
-    let mut held = Held { holders: BTreeMap::new(), pods: BTreeMap::new(), kept: BTreeMap::new() };
+    let mut held = Held::default();
     held.keep_claims(view);
     let all = view.ports.values().flat_map(|port| candidates(view, port));
     held.assign(view, all.collect());
@@ -79,8 +75,7 @@ fn present(port: &SeenPort) -> impl Iterator<Item = Candidate> {
 impl<'a> Held<'a> {
     /// The reported addresses that an interface holds.
     pub fn of(&self, index: InterfaceIndex) -> impl Iterator<Item = IpAddr> {
-        let holders = self.holders.iter();
-        holders.filter(move |(_, holder)| **holder == index).map(|(&address, _)| address)
+        self.of.get(&index).into_iter().flatten().copied()
     }
 
     /// What was bound to an interface that lives stays there.
@@ -99,9 +94,9 @@ impl<'a> Held<'a> {
             for (_, address) in claimed {
                 let Some(&pod) = view.reported.get(&address) else { continue };
                 match *self.pods.entry(index).or_insert(pod) == pod {
-                    true => self.holders.insert(address, index),
-                    false => self.kept.insert(address, index),
-                };
+                    true => self.bind(address, index),
+                    false => drop(self.kept.insert(address, index)),
+                }
             }
         }
     }
@@ -109,27 +104,40 @@ impl<'a> Held<'a> {
     /// Assigns addresses to candidates: those with one candidate first, since its
     /// interface then is no candidate for another pod's address; then the one
     /// that is there the longest, and so on.
-    fn assign(&mut self, view: &View<'a>, mut candidates: Vec<Candidate>) {
-        candidates.retain(|one| self.can_hold(view, one));
-        candidates.sort_unstable();
-        loop {
-            candidates.retain(|one| self.can_hold(view, one));
-            let Some(&earliest) = candidates.first() else { return };
-            let single = only_candidates(&candidates);
-            match single.is_empty() {
-                true => self.give(view, &earliest),
-                false => single.iter().for_each(|one| self.give(view, one)),
+    fn assign(&mut self, view: &View<'a>, candidates: Vec<Candidate>) {
+        let able = candidates.into_iter().filter(|one| self.can_hold(view, one));
+        let mut left = Candidates::new(able);
+        while let Some(earliest) = left.earliest() {
+            let mut next = left.take_alone();
+            if next.is_empty() {
+                next.insert(earliest);
+            }
+            for one in &next {
+                // Another one of these may have got its interface.
+                if self.can_hold(view, one) {
+                    self.give(view, one, &mut left);
+                }
             }
         }
     }
 
-    fn give(&mut self, view: &View<'a>, candidate: &Candidate) {
-        if let Some(&pod) = view.reported.get(&candidate.address)
-            && self.can_hold(view, candidate)
-        {
-            self.holders.insert(candidate.address, candidate.index);
-            self.pods.insert(candidate.index, pod);
+    /// Gives an address to a candidate, and removes those that cannot hold theirs
+    /// any more.
+    fn give(&mut self, view: &View<'a>, candidate: &Candidate, left: &mut Candidates) {
+        let Some(&pod) = view.reported.get(&candidate.address) else { return };
+        self.bind(candidate.address, candidate.index);
+        self.pods.insert(candidate.index, pod);
+        left.of_address(candidate.address).iter().for_each(|one| left.remove(one));
+        for one in left.of_interface(candidate.index) {
+            if !self.can_hold(view, &one) {
+                left.remove(&one);
+            }
         }
+    }
+
+    fn bind(&mut self, address: IpAddr, index: InterfaceIndex) {
+        self.holders.insert(address, index);
+        self.of.entry(index).or_default().insert(address);
     }
 
     fn can_hold(&self, view: &View<'a>, candidate: &Candidate) -> bool {
@@ -141,14 +149,4 @@ impl<'a> Held<'a> {
     fn is_settled(&self, address: IpAddr) -> bool {
         self.holders.contains_key(&address) || self.kept.contains_key(&address)
     }
-}
-
-/// The candidates for an address that has no other, by time.
-fn only_candidates(candidates: &[Candidate]) -> Vec<Candidate> {
-    let mut interfaces: BTreeMap<IpAddr, BTreeSet<InterfaceIndex>> = BTreeMap::new();
-    for one in candidates {
-        interfaces.entry(one.address).or_default().insert(one.index);
-    }
-    let is_only = |one: &&Candidate| interfaces.get(&one.address).is_some_and(|all| all.len() == 1);
-    candidates.iter().filter(is_only).copied().collect()
 }

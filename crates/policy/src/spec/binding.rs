@@ -7,10 +7,10 @@
 //!
 //! | letter | rule |
 //! |---|---|
-//! | S | The address and MAC of a local pod come from that pod's port only. |
+//! | S | The address and MAC of a local pod come from that pod's port only. Frames to its MAC go there only. |
 //! | P | From a pod's port come its own addresses only, ARP, neighbour discovery and MAC included. It never sends router advertisements or redirects. |
 //! | D | To an isolated pod's port go its own addresses only. |
-//! | T | What reaches a node's tunnel comes from a node. |
+//! | T | What reaches a node's tunnel comes from a node, and no Service carried it there. |
 //! | F | Frames from or to an isolated pod's port are IPv4, IPv6 or ARP, untagged. |
 //!
 //! S and P hold for each pod whose port is known, isolated or not. A pod is bound
@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::frame::{Body, Frame, IpPacket, Message, Payload};
 use super::refusal::Refusal;
 use crate::{
-    BoundPort, InterfaceIndex, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
+    BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
 };
 
 /// What the rules are about.
@@ -32,7 +32,8 @@ pub struct Binding<'a> {
     pub network: &'a NodeNetwork,
     /// The pods of the node that policies isolate in any direction.
     pub isolated: &'a BTreeSet<ObjectKey>,
-    /// The addresses that outer packets of tunnels come from. Empty: unknown.
+    /// The addresses that outer packets of tunnels come from. A family without any
+    /// is unknown.
     pub nodes: &'a BTreeSet<IpAddr>,
 }
 
@@ -91,10 +92,7 @@ impl Binding<'_> {
     /// A frame from a port that is no bound pod's. One tag hides no IP packet. All
     /// else behind a tag that receivers strip may say anything.
     fn other_sends(&self, frame: &Frame) -> Result<(), Refusal> {
-        let ports = self.network.ports.values();
-        let bound: Vec<_> = ports.filter(|port| port.bridge.is_some()).collect();
-        let is_pods = bound.iter().any(|port| port.mac == frame.source);
-        refuse(is_pods, Refusal::MacOfAnother)?;
+        refuse(self.is_pods_mac(frame.source), Refusal::MacOfAnother)?;
         let said = match (frame.tag, frame.payload) {
             (_, Payload::Ip(packet)) => match packet.body.message() {
                 Message::NeighbourAdvertisement(target) => vec![packet.source, target],
@@ -111,9 +109,17 @@ impl Binding<'_> {
         refuse(taken, Refusal::AddressOfAnother)?;
         let hides = match frame.payload {
             Payload::Ip(_) => false,
-            Payload::Arp(_) | Payload::Other => frame.tag == Some(0) && !bound.is_empty(),
+            Payload::Arp(_) | Payload::Other => frame.tag == Some(0),
         };
-        refuse(hides, Refusal::HiddenByTag)
+        // Without a pod on a bridge there is nothing to protect.
+        let bridged = self.network.ports.values().any(|port| port.bridge.is_some());
+        refuse(hides && bridged, Refusal::HiddenByTag)
+    }
+
+    /// Whether a pod on a bridge has this MAC.
+    fn is_pods_mac(&self, mac: Mac) -> bool {
+        let mut ports = self.network.ports.values().filter(|port| port.bridge.is_some());
+        ports.any(|port| port.mac == mac)
     }
 
     /// Whether a bridge or a pod on a bridge has this address.
@@ -153,12 +159,19 @@ impl Binding<'_> {
     pub fn leaves_bridge(&self, by: InterfaceIndex, frame: &Frame) -> Result<(), Refusal> {
         let isolated = |port: &&BoundPort| self.isolated.contains(&port.pod);
         let bridged = self.network.ports.get(&by).filter(|port| port.bridge.is_some());
+        let own_mac = bridged.is_some_and(|port| port.mac == frame.destination);
+        refuse(!own_mac && self.is_pods_mac(frame.destination), Refusal::MacOfAnother)?;
         let Some(port) = bridged.filter(isolated) else { return Ok(()) };
         match (frame.tag, frame.payload) {
             (None, Payload::Arp(_)) => Ok(()),
             // What neighbours and routers of the link say to all: the forward hook
             // and P judge those of other pods.
-            (None, Payload::Ip(IpPacket { body: Body::Icmpv6(130 | 134..=136, _), .. })) => Ok(()),
+            (
+                None,
+                Payload::Ip(IpPacket {
+                    body: Body::Icmpv6(130..=132 | 134..=136 | 143, _), ..
+                }),
+            ) => Ok(()),
             (None, Payload::Ip(packet)) => {
                 let own =
                     frame.destination == port.mac && port.addresses.contains(&packet.destination);
@@ -182,6 +195,11 @@ impl Binding<'_> {
 }
 
 /// T.
+///
+/// A Service can name a node's tunnel as its endpoint. What it carries from a pod
+/// comes from the node that translated it, if that masquerades. Nodes send into
+/// each other's tunnels by the addresses that the tunnels have, so none of their
+/// own packets is translated.
 impl Binding<'_> {
     /// Whether the node may take a packet to itself. The packet has passed
     /// [`Binding::enters_node`].
@@ -192,8 +210,11 @@ impl Binding<'_> {
         if !self.is_tunnelled(packet) {
             return Ok(());
         }
+        refuse(packet.translated, Refusal::TunnelByService)?;
         let foreign = match self.network.tunnel_sources {
-            TunnelSources::Nodes if !self.nodes.is_empty() => !self.nodes.contains(&packet.source),
+            TunnelSources::Nodes if self.knows_nodes_like(packet.source) => {
+                !self.nodes.contains(&packet.source)
+            }
             TunnelSources::Nodes | TunnelSources::Any => self.leads_to_pods(by),
         };
         refuse(foreign, Refusal::Tunnel)
@@ -205,7 +226,15 @@ impl Binding<'_> {
     /// The rule that forbids it.
     pub fn crosses_node(&self, packet: &IpPacket) -> Result<(), Refusal> {
         let to_node = self.is_tunnelled(packet) && self.nodes.contains(&packet.destination);
+        refuse(to_node && packet.translated, Refusal::TunnelByService)?;
         refuse(to_node && !self.nodes.contains(&packet.source), Refusal::Tunnel)
+    }
+
+    /// Whether the nodes' addresses of this family are known. A Pod can name one
+    /// family of a node that has both: `status.hostIPs` is there by default since
+    /// Kubernetes 1.29 (KEP-2681).
+    fn knows_nodes_like(&self, address: IpAddr) -> bool {
+        self.nodes.iter().any(|node| node.is_ipv4() == address.is_ipv4())
     }
 
     fn is_tunnelled(&self, packet: &IpPacket) -> bool {

@@ -51,6 +51,8 @@ pub struct IpPacket {
     pub hop_limit: u8,
     /// What it carries.
     pub body: Body,
+    /// Whether this node gave its flow another destination, as a Service does.
+    pub translated: bool,
 }
 
 /// What an IP packet carries.

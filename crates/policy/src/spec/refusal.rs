@@ -11,7 +11,7 @@ pub enum Refusal {
     /// S: it comes from the address of a local pod or of a bridge, but not from
     /// that pod's port.
     AddressOfAnother,
-    /// S: it comes from the MAC of a local pod, but not from that pod's port.
+    /// S: it comes from or goes to the MAC of a local pod, but not by that pod's port.
     MacOfAnother,
     /// S: it does not come from a pod's port, and a tag with VLAN id 0 hides what it
     /// says. A receiver strips such tags, however many there are.
@@ -33,6 +33,8 @@ pub enum Refusal {
     UnreportedAddress,
     /// T: it goes to a tunnel, but does not come from a node.
     Tunnel,
+    /// T: it goes to a tunnel, and a Service carried it there.
+    TunnelByService,
 }
 
 impl Refusal {
@@ -46,7 +48,7 @@ impl Refusal {
             | Self::Redirect
             | Self::PriorityTag => 'P',
             Self::UnreportedAddress => 'D',
-            Self::Tunnel => 'T',
+            Self::Tunnel | Self::TunnelByService => 'T',
             Self::KindOfFrame => 'F',
         }
     }
@@ -69,6 +71,7 @@ impl fmt::Display for Refusal {
             }
             Self::UnreportedAddress => "an isolated pod gets packets to its own addresses only",
             Self::Tunnel => "only nodes send to a node's tunnel",
+            Self::TunnelByService => "no Service leads into a node's tunnel",
         })
     }
 }

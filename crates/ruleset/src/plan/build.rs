@@ -123,6 +123,10 @@ impl<'d, 'a> Builder<'d, 'a> {
 
     /// What lets packets pass comes first, then what stops others. A new base chain
     /// finds the first and may look for the second.
+    ///
+    /// Of what stops, the sets of interfaces come first. They lead a port's packets to
+    /// rules of their own, before other rules ask whose MAC or address a packet has.
+    /// A packet of a new port that misses the first must not meet the second.
     fn bind(&mut self) {
         let delta = self.delta;
         for (name, change) in delta.permits.iter().chain(&delta.bindings) {

@@ -41,6 +41,7 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             CtState::Established => states.established,
             CtState::Related => states.related,
         }),
+        Match::CtTranslated => Test::Known(packet.is_ip() && packet.translated),
         Match::NotToHost => Test::Known(!packet.to_host),
         Match::Family(family) => Test::Known(packet.is(*family)),
         Match::HopLimit(hops) => Test::Known(packet.is(Family::V6) && packet.hop_limit == *hops),

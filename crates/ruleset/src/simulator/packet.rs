@@ -50,6 +50,9 @@ pub struct Packet {
     pub to_host: bool,
     /// Connection tracking state.
     pub ct: CtState,
+    /// Whether connection tracking gave the flow another destination
+    /// ([`Match::CtTranslated`]).
+    pub translated: bool,
     /// The frame around it, and the interfaces.
     pub frame: Frame,
 }
@@ -83,6 +86,7 @@ impl Packet {
             },
             to_host: true,
             ct: CtState::New,
+            translated: false,
             frame: Frame::UNKNOWN,
         }
     }

@@ -182,6 +182,8 @@ fn each_match_holds_where_it_should() {
         ("only established", states(true, false), related, false),
         ("only related", states(false, true), established, false),
         ("no state at all", states(false, false), established, false),
+        ("a Service carries it", Match::CtTranslated, Packet { translated: true, ..web() }, true),
+        ("no Service carries it", Match::CtTranslated, established, false),
         ("to one host", NotToHost, new, false),
         ("to many", NotToHost, broadcast, true),
         ("family 4", Match::Family(v4), web(), true),

@@ -22,6 +22,7 @@ pub(super) fn line(table: TableFamily, rule: &Rule) -> String {
 fn text(table: TableFamily, condition: &Match) -> String {
     match condition {
         Match::CtState(states) => format!("ct state {}", ct_states(*states)),
+        Match::CtTranslated => "ct status dnat".to_owned(),
         Match::NotToHost => "meta pkttype != host".to_owned(),
         Match::Family(family) => family_test(table, *family).to_owned(),
         Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),

@@ -144,7 +144,20 @@ pub fn inet() -> Ruleset {
     ];
     table.chains = [
         ("bind", base(Hook::Prerouting, -310, bind)),
-        ("input", base(Hook::Input, -1, vec![drop([Match::Protocol(4)])])),
+        (
+            "input",
+            base(
+                Hook::Input,
+                -1,
+                vec![
+                    drop([Match::Protocol(4)]),
+                    drop([
+                        Match::Port(Transport::Udp, ruleset::PortTest::In(80, 80)),
+                        Match::CtTranslated,
+                    ]),
+                ],
+            ),
+        ),
         ("late", base(Hook::Postrouting, 300, vec![drop([by(OUT, None, None, "ports")])])),
     ]
     .map(|(text, chain)| (name(text), std::sync::Arc::new(chain)))

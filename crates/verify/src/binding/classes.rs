@@ -48,6 +48,9 @@ struct Places<'a, V> {
     group_of: BTreeMap<V, usize>,
 }
 
+/// What is true of a value on all ways: what is said of it, and its places.
+type General<'p, 'a> = (Vec<bool>, Option<&'p BTreeSet<Place<'a>>>);
+
 /// What tells a value from others on one way.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Kind<'a> {
@@ -327,8 +330,7 @@ impl<'a, V: Copy + Ord + Hash> Places<'a, V> {
 
     /// Groups values by their general places and what is said of them.
     fn group(&mut self, all: &[V], said: impl Fn(&V) -> Vec<bool>) {
-        let mut groups: BTreeMap<(Vec<bool>, Option<&BTreeSet<Place<'a>>>), Vec<V>> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<General<'_, 'a>, Vec<V>> = BTreeMap::new();
         for value in all {
             groups.entry((said(value), self.general.get(value))).or_default().push(*value);
         }

@@ -32,6 +32,7 @@ pub(crate) enum Part {
     HopLimit,
     TcpFlags,
     SctpChunk,
+    Translated,
 }
 
 /// A set of parts.
@@ -63,7 +64,7 @@ impl Parts {
 
 impl Part {
     /// All, those first that leave less to look at.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::In,
         Self::Out,
         Self::Tag,
@@ -79,6 +80,7 @@ impl Part {
         Self::HopLimit,
         Self::TcpFlags,
         Self::SctpChunk,
+        Self::Translated,
     ];
 }
 
@@ -139,11 +141,11 @@ impl<'a> Looks<'a> {
             for rule in &chain.rules {
                 rule.matches.iter().for_each(|one| looks.add(ruleset, one));
                 let mut next: Vec<&Name> = rule.target().into_iter().collect();
-                if let Some(Finish::Dispatch(_, _, name)) = &rule.finish {
-                    if let Some((name, map)) = ruleset.maps.get_key_value(name) {
-                        looks.sets.insert((name, SetRef::Map(map)));
-                        next.extend(map.entries.values());
-                    }
+                if let Some(Finish::Dispatch(_, _, name)) = &rule.finish
+                    && let Some((name, map)) = ruleset.maps.get_key_value(name)
+                {
+                    looks.sets.insert((name, SetRef::Map(map)));
+                    next.extend(map.entries.values());
                 }
                 waiting.extend(next.into_iter().filter(|name| seen.insert(name)));
             }
@@ -180,6 +182,7 @@ impl<'a> Looks<'a> {
             }
             // Their fields are varied where a packet meets them.
             Match::CtState(_)
+            | Match::CtTranslated
             | Match::NotToHost
             | Match::Family(_)
             | Match::EtherType(_)
@@ -218,6 +221,7 @@ fn looked_up(condition: &Match) -> Option<&Name> {
         | Match::Icmpv6Type(name)
         | Match::Key(_, name) => Some(name),
         Match::CtState(_)
+        | Match::CtTranslated
         | Match::NotToHost
         | Match::Family(_)
         | Match::HopLimit(_)
@@ -238,6 +242,7 @@ fn looked_up(condition: &Match) -> Option<&Name> {
 pub(crate) fn parts_of(condition: &Match) -> impl Iterator<Item = Part> + use<> {
     let parts = match condition {
         Match::CtState(_) => [Some(Part::Ct), None, None],
+        Match::CtTranslated => [Some(Part::Translated), None, None],
         Match::NotToHost => [Some(Part::ToHost), None, None],
         Match::HopLimit(_) => [Some(Part::HopLimit), None, None],
         Match::NotOpening => [Some(Part::TcpFlags), None, None],

@@ -122,6 +122,9 @@ impl Bodies {
                 let chunks = [Match::SCTP_INIT, 0].map(Some).into_iter();
                 vary(packet, chunks, &|packet, it| packet.sctp_chunk = it)
             }
+            Part::Translated => {
+                vary(packet, [false, true].into_iter(), &|packet, it| packet.translated = it)
+            }
         }
     }
 }

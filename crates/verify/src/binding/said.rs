@@ -51,16 +51,18 @@ pub(crate) fn looked((family, hook): (TableFamily, Hook), packet: &Packet) -> Pa
             }
         }
         (TableFamily::Bridge, Hook::Postrouting) => {
-            parts.extend([Part::Out, Part::Tag]);
+            parts.extend([Part::Out, Part::Tag, Part::DestinationMac]);
             if is_ip {
-                parts.extend([Part::DestinationMac, Part::Destination]);
+                parts.insert(Part::Destination);
             }
         }
         (TableFamily::Inet, Hook::Prerouting) => {
             // On a link of its own, a pod may ask about every target.
             parts.extend([Part::In, Part::Source]);
         }
-        (TableFamily::Inet, Hook::Input) => parts.extend([Part::In, Part::Source]),
+        (TableFamily::Inet, Hook::Input) => {
+            parts.extend([Part::In, Part::Source, Part::Translated]);
+        }
         (TableFamily::Bridge, Hook::Input | Hook::Forward)
         | (TableFamily::Inet, Hook::Forward | Hook::Postrouting) => {}
     }
@@ -105,5 +107,6 @@ pub(crate) fn ip(packet: &Packet) -> IpPacket {
         }
         (None, None, None) => Body::Other(packet.protocol),
     };
-    IpPacket { source, destination, hop_limit: packet.hop_limit, body }
+    let (hop_limit, translated) = (packet.hop_limit, packet.translated);
+    IpPacket { source, destination, hop_limit, body, translated }
 }

@@ -33,18 +33,19 @@ impl Node {
         [table::inet(&self.binding()), table::bridge(&self.binding())]
     }
 
-    fn differences(&self, [inet, bridge]: &[Ruleset; 2]) -> Vec<BoundDifference> {
-        let (counts, found) = compare(&self.binding(), [inet, bridge]).expect("complete tables");
+    fn differences(&self, tables: &[Ruleset]) -> Vec<BoundDifference> {
+        let tables: Vec<&Ruleset> = tables.iter().collect();
+        let (counts, found) = compare(&self.binding(), &tables).expect("complete tables");
         assert_eq!(counts.ports, self.network.ports.len());
         for one in &found {
-            self.confirm([inet, bridge], one);
+            self.confirm(&tables, one);
         }
         found
     }
 
     /// The simulator and the specification must say the same of a difference.
-    fn confirm(&self, tables: [&Ruleset; 2], one: &BoundDifference) {
-        let table = tables.into_iter().find(|table| table.family == one.table).expect("a table");
+    fn confirm(&self, tables: &[&Ruleset], one: &BoundDifference) {
+        let table = tables.iter().find(|table| table.family == one.table).expect("a table");
         let seen = simulate_at(table, one.hook, &one.packet).expect("a complete table");
         assert_eq!((seen.outcome, &seen.decided_by), (one.got, &one.place), "{one}");
         let said = said::said(&self.binding(), (one.table, one.hook), &one.packet);
@@ -83,7 +84,7 @@ fn a_missing_rule_is_noticed() {
                 let mut wrong = right.clone();
                 let of = wrong[at].chains.get_mut(name).expect("the same chain");
                 Arc::make_mut(of).rules.remove(rule);
-                if node.differences(&wrong).is_empty() {
+                if node.differences(&wrong[at..=at]).is_empty() {
                     missed.push((name.as_str(), rule));
                 }
             }
@@ -102,7 +103,7 @@ fn a_missing_element_is_noticed() {
             for element in &set.elements {
                 let mut wrong = right.clone();
                 wrong[at].sets.get_mut(name).expect("the same set").elements.remove(element);
-                if node.differences(&wrong).is_empty() {
+                if node.differences(&wrong[at..=at]).is_empty() {
                     missed.push(format!("{} {name}: {element:?}", right[at].family));
                 }
             }
@@ -210,7 +211,7 @@ impl Mistake {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 150, failure_persistence: None, rng_seed: RngSeed::Fixed(1),
+        cases: 30, failure_persistence: None, rng_seed: RngSeed::Fixed(1),
         ..ProptestConfig::default()
     })]
 

@@ -184,6 +184,7 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             CtState::Established => states.established,
             CtState::Related => states.related,
         },
+        Match::CtTranslated => is_ip(packet) && packet.translated,
         Match::NotToHost => !packet.to_host,
         Match::Family(family) => is(packet, *family),
         Match::HopLimit(hops) => is(packet, Family::V6) && packet.hop_limit == *hops,

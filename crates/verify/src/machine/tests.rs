@@ -74,6 +74,7 @@ fn a_match() -> impl Strategy<Value = Match> {
     prop_oneof![
         1 => states,
         1 => Just(Match::NotToHost),
+        1 => Just(Match::CtTranslated),
         2 => family().prop_map(Match::Family),
         1 => select(HOPS.to_vec()).prop_map(Match::HopLimit),
         2 => select(PROTOCOLS.to_vec()).prop_map(Match::Protocol),
@@ -233,8 +234,15 @@ fn table() -> impl Strategy<Value = Ruleset> {
 
 fn frame() -> impl Strategy<Value = Frame> {
     let ct = select(vec![CtState::New, CtState::New, CtState::Established, CtState::Related]);
-    (family(), ct, any::<bool>(), select(HOPS.to_vec())).prop_map(
-        |(family, ct, to_host, hop_limit)| Frame { family, ct, to_host, hop_limit, exit: 0 },
+    (family(), ct, any::<bool>(), any::<bool>(), select(HOPS.to_vec())).prop_map(
+        |(family, ct, translated, to_host, hop_limit)| Frame {
+            family,
+            ct,
+            translated,
+            to_host,
+            hop_limit,
+            exit: 0,
+        },
     )
 }
 
@@ -345,7 +353,7 @@ fn all_at_once(
 #[test]
 fn a_table_that_no_kernel_takes_is_an_error() {
     let (ct, to_host, hop_limit) = (CtState::New, true, 64);
-    let frame = Frame { family: Family::V4, ct, to_host, hop_limit, exit: 0 };
+    let frame = Frame { family: Family::V4, ct, translated: false, to_host, hop_limit, exit: 0 };
     let view = View { frame, outer: Field::Source };
     let in_set = |set: &str| Match::Address(Field::Source, AddressTest::Set(Family::V4, name(set)));
     let finish = |finish| Rule { finish: Some(finish), ..Rule::new([], Verdict::Drop) };

@@ -88,6 +88,14 @@ pub const ATTACKS: &[Attack] = &[
         ..BASE
     },
     Attack {
+        name: "source: loopback, broadcast, a group",
+        networks: BRIDGE,
+        cases: NEIGHBOURS,
+        ways: &[Way::Neighbour],
+        run: no_unicast,
+        ..BASE
+    },
+    Attack {
         name: "source: unspecified",
         networks: BRIDGE,
         cases: NEIGHBOURS,
@@ -173,6 +181,20 @@ pub const ATTACKS: &[Attack] = &[
 
 fn unspecified(v6: bool) -> IpAddr {
     if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() }
+}
+
+/// Whether any source that no host has arrives.
+fn no_unicast(t: &Try<'_>) -> Result<bool> {
+    let sources = if t.v6 {
+        ["::1", "ff02::1", "::ffff:10.244.1.5", "fe80::1"]
+    } else {
+        ["127.0.0.1", "255.255.255.255", "224.0.0.1", "169.254.1.1"]
+    };
+    let mut arrived = false;
+    for source in sources {
+        arrived |= t.claims(source.parse()?)?;
+    }
+    Ok(arrived)
 }
 
 fn all_nodes() -> Ipv6Addr {

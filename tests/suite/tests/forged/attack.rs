@@ -196,6 +196,7 @@ struct Counts {
 pub fn check(rounds: &[Vec<Attack>], mut arena: Arena) -> Result<()> {
     let before = run(rounds, &arena)?;
     arena.enforce()?;
+    arena.prove()?;
     let after = run(rounds, &arena)?;
     let (mut rows, mut wrong) = (Vec::<(Row, Counts)>::new(), String::new());
     for ((attack, row, detail, without), (.., with)) in before.into_iter().zip(after) {

@@ -12,8 +12,10 @@
 //! | `frames` | frames that are neither untagged IP nor ARP |
 //! | `neighbours` | another's hardware address, ARP, neighbour and router advertisements, redirects |
 //! | `reflected` | the node, or the victim itself, answers for the attacker |
+//! | `strangers` | the same from an interface that is bound to no pod |
 //! | `unbound` | from a port that is no pod's: another's address behind tags that receivers strip |
 //! | `honest` | what must pass: addresses, Services, masquerading, discovery |
+//! | `claims`, `changes` | a pod claims what is another's; bindings change under fire |
 
 mod addresses;
 mod attack;
@@ -24,6 +26,7 @@ mod honest;
 mod neighbours;
 mod openers;
 mod reflected;
+mod strangers;
 mod tunnels;
 mod unbound;
 
@@ -40,9 +43,10 @@ fn rounds() -> [Vec<Attack>; 3] {
         addresses::ATTACKS,
         frames::ATTACKS,
         reflected::ATTACKS,
-        neighbours::ATTACKS,
+        strangers::ATTACKS,
+        &neighbours::attacks(),
     ];
-    [honest::WAYS.to_vec(), attacks.concat(), honest::WAYS.to_vec()]
+    [honest::ways(), attacks.concat(), honest::ways()]
 }
 
 macro_rules! on {

@@ -49,7 +49,11 @@ impl Scene {
         for (pod, node) in agents.lines().filter_map(|line| line.split_once(' ')) {
             let exec = ["-n", "kube-system", "exec", pod, "--"];
             let verify = ["nftpol", "verify", "--kernel", "--node", node];
-            let said = self.kubectl(&[&exec[..], &verify].concat())?;
+            let done = self.kubernetes.kubectl(&[&exec[..], &verify].concat(), "")?;
+            let said = done.clone().success()?;
+            let not_judged =
+                [&done.stdout, &done.stderr].iter().any(|text| text.contains("not judged:"));
+            ensure!(not_judged, "{node} does not say what is not judged: {done:?}");
             ensure!(said.starts_with("the kernel's table does what"), "{node}: {said}");
             self.say(&format!("{node}: {}", said.trim()));
         }

@@ -381,8 +381,40 @@ fn to_an_isolated_pods_port_go_its_own_mac_and_addresses_alone() {
             ("an advertisement", local(136), true),
             ("the gateway's advertisement", local(134), true),
             ("a query for groups", local(130), true),
+            ("a report of groups", local(143), true),
+            ("an older report", local(131), true),
+            ("done with a group", local(132), true),
             ("a redirect", local(137), false),
             ("LLDP", other(sent(V, V, own(V)[0])), false),
+        ],
+    );
+}
+
+#[test]
+fn frames_to_a_pods_mac_go_to_its_own_port_alone() {
+    let table = compiled(&network(&[V, X])).bridge.expect("a bridge table");
+    let sent = |port: u32, to_mac: [u8; 6], packet: Packet| {
+        let frame = Frame { out_interface: port, destination_mac: to_mac, ..packet.frame };
+        Packet { frame, ..packet }
+    };
+    let solicitation = || about(own(X)[1], 135, own(V)[1]);
+    let (data, group) = (|| udp(own(X)[0]), [0xff; 6]);
+    check(
+        &table,
+        Hook::Postrouting,
+        vec![
+            ("its own", sent(X, mac(X), data()), true),
+            ("a neighbour's", sent(X, mac(V), data()), false),
+            ("a neighbour's, in a tag", sent(X, mac(V), tagged(TagType::Dot1q, 7, data())), false),
+            ("a neighbour's LLDP", sent(X, mac(V), other(data())), false),
+            ("by a port that is no pod's", sent(NO_POD, mac(V), data()), false),
+            ("a group", sent(X, group, data()), true),
+            ("nobody's", sent(X, mac(99), data()), true),
+            ("ARP", sent(V, mac(V), arp(mac(X), "10.0.0.8")), true),
+            ("ARP to all", sent(V, group, arp(mac(X), "10.0.0.8")), true),
+            ("a neighbour's ARP", sent(V, mac(X), arp(mac(99), "10.0.0.99")), false),
+            ("a solicitation", sent(V, mac(V), solicitation()), true),
+            ("a neighbour's solicitation", sent(V, mac(X), solicitation()), false),
         ],
     );
 }

@@ -16,7 +16,7 @@ use crate::expression::{AT_LEAST, AT_MOST, EQUAL, NOT_EQUAL};
 use crate::packet::{Part, ether_type, nfproto};
 use crate::read::unreadable::Unreadable;
 use crate::register::Register;
-use crate::write::rule::PACKET_HOST;
+use crate::write::rule::{PACKET_HOST, TRANSLATED};
 
 impl RuleReader<'_> {
     pub(super) fn compare(
@@ -60,6 +60,11 @@ impl RuleReader<'_> {
             (Part::CtState, NOT_EQUAL, Some(mask)) if value == 0u32.to_ne_bytes() => {
                 let mask: [u8; 4] = mask.try_into().map_err(|_| "an odd mask")?;
                 Ok(Match::CtState(ct_states(u32::from_ne_bytes(mask))?))
+            }
+            (Part::CtStatus, NOT_EQUAL, Some(mask))
+                if mask == TRANSLATED.to_ne_bytes() && value == 0u32.to_ne_bytes() =>
+            {
+                Ok(Match::CtTranslated)
             }
             (Part::TcpFlags, NOT_EQUAL, Some(mask))
                 if mask == [TcpFlags::OPENING_MASK.0] && value == [TcpFlags::SYN.0] =>

@@ -16,7 +16,12 @@ impl Writer {
         let established = if states.established { ESTABLISHED } else { 0 };
         let related = if states.related { RELATED } else { 0 };
         self.load(Part::CtState);
-        self.mask((established | related).to_ne_bytes().to_vec());
+        self.has_bit_of(established | related);
+    }
+
+    /// Tests that the register, in host order, has one of these bits.
+    pub(super) fn has_bit_of(&mut self, bits: u32) {
+        self.mask(bits.to_ne_bytes().to_vec());
         self.compare(NOT_EQUAL, vec![0; size_of::<u32>()]);
     }
 

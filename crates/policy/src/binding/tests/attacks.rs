@@ -287,3 +287,26 @@ fn hundreds_of_addresses_give_few_findings_and_few_bound_ones() {
         assert!(claim.first.len() <= FIRST_ADDRESSES, "{claim:?}");
     }
 }
+
+/// Every address is contested, so each is a round of its own.
+#[test]
+fn a_pod_that_claims_all_addresses_gets_its_own() {
+    const PODS: u32 = 1000;
+    let address = |pod: u32| format!("10.1.{}.{}", pod / 200, pod % 200 + 1);
+    let names: Vec<(String, String)> =
+        (0..PODS).map(|number| (format!("pod-{number}"), address(number))).collect();
+    let pods: Vec<Pod> = names.iter().map(|(name, address)| pod(name, &[address])).collect();
+    // The first one adds all others' addresses to itself, after they have them.
+    let all: Vec<(&str, u32)> = names.iter().map(|(_, address)| (&**address, 5000)).collect();
+    let ports = (0..PODS).zip(&names).map(|(number, (_, address))| match number {
+        0 => port(10, &[&[(&**address, 1)], &all[1..]].concat()),
+        _ => port(10 + number, &[(address, 1 + number)]),
+    });
+    let found = resolve(&seen(ports), &pods, &Claims::default());
+    assert_eq!(found.network.ports.len(), names.len());
+    for (number, (name, address)) in (0..PODS).zip(&names) {
+        let bound = &found.network.ports[&InterfaceIndex(10 + number)];
+        assert_eq!(bound.pod.name, *name);
+        assert!(bound.addresses.contains(&ip(address)));
+    }
+}

@@ -88,7 +88,13 @@ fn icmp(source: &str, kind: u8) -> IpPacket {
 }
 
 fn packet(source: &str, destination: &str, hop_limit: u8, body: Body) -> IpPacket {
-    IpPacket { source: ip(source), destination: ip(destination), hop_limit, body }
+    IpPacket {
+        source: ip(source),
+        destination: ip(destination),
+        hop_limit,
+        body,
+        translated: false,
+    }
 }
 
 /// The same, as a router would pass it on.
@@ -338,11 +344,28 @@ fn frames_that_leave_a_bridge() {
         ("own link-local", by(V, frame((3, 4), udp("fe80::3", "fe80::4"))), Ok(())),
         ("ARP", by(V, arp(3, 3, "10.0.0.3")), Ok(())),
         ("solicitation", by(V, frame((3, 4), icmpv6("fd00::3", SOLICITATION, "fd00::4"))), Ok(())),
+        ("a listener's report", by(V, frame((3, 4), icmpv6("fe80::3", 143, "::"))), Ok(())),
         ("the router's advertisement", by(V, frame((1, 4), icmpv6("fe80::1", 134, "::"))), Ok(())),
         (
             "anything to others",
             by(A, tagged(0, frame((1, 9), udp("10.0.0.9", "10.0.0.9")))),
             Ok(()),
+        ),
+        (
+            "A5 a frame to a neighbour's MAC",
+            by(A, frame((1, 4), udp("10.0.0.9", "10.0.0.4"))),
+            Err(MacOfAnother),
+        ),
+        ("A5 the same, LLDP", by(A, other(1, 4)), Err(MacOfAnother)),
+        (
+            "A5 the same, to the LAN",
+            by(LAN, frame((1, 4), udp("10.0.0.9", "10.0.0.4"))),
+            Err(MacOfAnother),
+        ),
+        (
+            "A5 a solicitation to a neighbour's MAC",
+            by(V, frame((1, 3), icmpv6("fd00::9", SOLICITATION, "fd00::4"))),
+            Err(MacOfAnother),
         ),
         (
             "A3 an address of router advertisements",
@@ -417,7 +440,45 @@ fn packets_to_tunnels() {
         ("pods' own tunnels", there(&node, to_port("10.0.0.6", "10.0.0.7", 8472)), Ok(())),
         ("a node's", there(&node, to_port("192.168.0.1", "192.168.0.2", 8472)), Ok(())),
     ]);
+    let carried = Err(Refusal::TunnelByService);
+    let translated = |packet| IpPacket { translated: true, ..packet };
+    let between_nodes = translated(to_port("192.168.0.2", "192.168.0.1", 8472));
+    let ipip_of_node = translated(ipip("192.168.0.2"));
+    let from_pod = translated(to_port("10.0.0.6", "192.168.0.2", 8472));
+    check(&[
+        ("A0 a Service, masqueraded", here(&node, LINK, between_nodes), carried),
+        ("A0 a Service to IPIP", here(&node, LINK, ipip_of_node), carried),
+        ("A0 a Service to another node, masqueraded", there(&node, between_nodes), carried),
+        ("A0 a Service to another node", there(&node, from_pod), carried),
+        (
+            "a Service of the node's",
+            here(&node, LINK, translated(to_port("192.168.0.2", "192.168.0.1", 53))),
+            Ok(()),
+        ),
+        (
+            "a Service of pods that end a tunnel",
+            there(&node, translated(to_port("10.0.0.6", "10.0.0.7", 8472))),
+            Ok(()),
+        ),
+    ]);
+    node.nodes = [ip("192.168.0.1"), ip("192.168.0.2")].into();
+    let six = |source: &str| to_port(source, "fd01::1", 8472);
+    check(&[
+        ("a node of an unknown family", here(&node, LINK, six("fd01::2")), Ok(())),
+        ("A0 a routed pod of an unknown family", here(&node, R, six("fd00::6")), foreign),
+        (
+            "A0 a Service of an unknown family",
+            here(&node, LINK, translated(six("fd01::2"))),
+            carried,
+        ),
+        (
+            "A0 a host on the LAN of the known family",
+            here(&node, LINK, to_port("192.168.0.77", "192.168.0.1", 8472)),
+            foreign,
+        ),
+    ]);
     node.network.tunnel_sources = TunnelSources::Any;
+    check(&[("A0 a Service, any host", here(&node, LINK, between_nodes), carried)]);
     if let Some(bridge) = node.network.bridges.get_mut(&BRIDGE) {
         bridge.only_pods = true;
     }

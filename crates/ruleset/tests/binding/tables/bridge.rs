@@ -38,7 +38,7 @@ pub fn bridge(node: &Node) -> Ruleset {
             ("solicit", &[135]),
             ("routers", &[134, 137]),
             ("mld", &MULTICAST_LISTENERS),
-            ("local", &[130, 134, 135, 136]),
+            ("local", &[130, 131, 132, 134, 135, 136, 143]),
         ],
     );
     from(&mut table);
@@ -107,14 +107,19 @@ fn from(table: &mut Ruleset) {
 fn to(table: &mut Ruleset) {
     let receiver = Some(MacField::Destination);
     let own = |family, set| by(OUT, receiver, Some(KeyAddress::Destination(family)), set);
-    let rules = vec![goto([by(OUT, None, None, "guarded")], "to.guarded")];
+    let rules = vec![goto([by(OUT, None, None, "guarded")], "to.guarded"), goto([], "to.place")];
     add_base(table, "to", Hook::Postrouting, 310, rules);
     let guarded = vec![
         accept([Match::EtherType(V4), own(Family::V4, "own4")]),
         accept([Match::EtherType(V6), own(Family::V6, "own6")]),
-        accept([Match::EtherType(EtherType::Arp)]),
-        accept([Match::EtherType(V6), types("local")]),
+        goto([Match::EtherType(EtherType::Arp)], "to.place"),
+        goto([Match::EtherType(V6), types("local")], "to.place"),
         drop([]),
     ];
     add_chain(table, "to.guarded", guarded);
+    let place = vec![
+        accept([by(OUT, receiver, None, "speakers")]),
+        drop([by(None, receiver, None, "macs")]),
+    ];
+    add_chain(table, "to.place", place);
 }

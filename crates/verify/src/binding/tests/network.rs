@@ -83,6 +83,8 @@ pub fn some() -> Vec<Node> {
     let full = full();
     let mut without_nodes = full.clone();
     without_nodes.nodes.clear();
+    let mut with_nodes_of_v4 = full.clone();
+    with_nodes_of_v4.nodes.retain(IpAddr::is_ipv4);
     let mut any = full.clone();
     any.network.tunnel_sources = TunnelSources::Any;
     let mut without_tunnels = full.clone();
@@ -94,7 +96,7 @@ pub fn some() -> Vec<Node> {
         isolated: [pod(11)].into(),
         nodes: Default::default(),
     };
-    vec![full, without_nodes, any, without_tunnels, without_isolation, nothing]
+    vec![full, without_nodes, with_nodes_of_v4, any, without_tunnels, without_isolation, nothing]
 }
 
 /// Any node.
@@ -103,7 +105,8 @@ pub fn random() -> impl Strategy<Value = Node> {
     let flag = any::<bool>();
     let ports = prop::collection::vec((place, flag), PORTS.len());
     let rest = (flag, flag, flag, flag, flag);
-    (ports, rest).prop_map(|(places, (one, other, tunnels, nodes, sources))| {
+    let family = select(vec![None, Some(true), Some(false)]);
+    (ports, rest, family).prop_map(|(places, (one, other, tunnels, nodes, sources), v4)| {
         let full = full();
         let mut network = NodeNetwork::default();
         let mut isolated = std::collections::BTreeSet::new();
@@ -125,7 +128,8 @@ pub fn random() -> impl Strategy<Value = Node> {
         if sources {
             network.tunnel_sources = TunnelSources::Any;
         }
-        let nodes = if nodes && tunnels { full.nodes } else { Default::default() };
+        let mut nodes = if nodes && tunnels { full.nodes } else { Default::default() };
+        nodes.retain(|node| v4.is_none_or(|v4| node.is_ipv4() == v4));
         Node { network, isolated, nodes }
     })
 }
@@ -171,8 +175,8 @@ pub fn packet() -> impl Strategy<Value = Packet> {
     let content = prop_oneof![6 => Just(Content::Ip), 2 => arp, 1 => Just(Content::Other)];
     let target = prop::option::weighted(0.9, some_v6());
     let frame = (interface, some_mac(), some_mac(), tag, content);
-    (ends(), body, target, frame).prop_map(
-        |((source, destination), (protocol, kind, port), target, frame)| {
+    (ends(), body, target, frame, any::<bool>()).prop_map(
+        |((source, destination), (protocol, kind, port), target, frame, translated)| {
             let (index, source_mac, destination_mac, tag, content) = frame;
             let is = |number, v4| protocol == number && source.is_ipv4() == v4;
             Packet {
@@ -184,6 +188,7 @@ pub fn packet() -> impl Strategy<Value = Packet> {
                     IpAddr::V6(target) => Some(target),
                 }),
                 ct: CtState::New,
+                translated,
                 frame: Frame {
                     in_interface: index,
                     out_interface: index,

@@ -151,15 +151,20 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
         let rules = network.tunnels.iter().map(|one| Rule::new([to(one)], go("tunnelled")));
         let base = BaseChain::new(Hook::Input, -1);
         chain(&mut table, "input", Some(base), rules.collect());
-        let known = network.tunnel_sources == TunnelSources::Nodes && !binding.nodes.is_empty();
-        let rules = match known {
-            true => vec![
-                Rule::new([owned("nodes4", Family::V4)], Verdict::Accept),
-                Rule::new([owned("nodes6", Family::V6)], Verdict::Accept),
-                Rule::new([], Verdict::Drop),
-            ],
-            false => vec![Rule::new([key(IN, None, None, "podside")], Verdict::Drop)],
+        let known = |family| {
+            network.tunnel_sources == TunnelSources::Nodes
+                && binding.nodes.iter().any(|node| Family::of(*node) == family)
         };
+        let mut rules = vec![Rule::new([Match::CtTranslated], Verdict::Drop)];
+        for (family, nodes) in [(Family::V4, "nodes4"), (Family::V6, "nodes6")] {
+            if known(family) {
+                rules.push(Rule::new([owned(nodes, family)], Verdict::Accept));
+                rules.push(Rule::new([Match::Family(family)], Verdict::Drop));
+            }
+        }
+        if !Family::BOTH.into_iter().all(known) {
+            rules.push(Rule::new([key(IN, None, None, "podside")], Verdict::Drop));
+        }
         chain(&mut table, "tunnelled", None, rules);
     }
     table
@@ -173,7 +178,7 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     types(&mut table, "advert", &[136]);
     types(&mut table, "solicit", &[135]);
     types(&mut table, "mld", &[130, 131, 132, 143]);
-    types(&mut table, "local", &[130, 134, 135, 136]);
+    types(&mut table, "local", &[130, 131, 132, 134, 135, 136, 143]);
     let own = |family: Family| key(IN, SOURCE, source(family), &format!("own{}", family.digit()));
     let v4 = || Match::EtherType(EtherType::Ipv4);
     let v6 = || Match::EtherType(EtherType::Ipv6);
@@ -231,7 +236,10 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
         Rule::new([], Verdict::Drop),
     ];
     chain(&mut table, "from.odd", None, odd);
-    let to = vec![Rule::new([key(OUT, None, None, "guarded")], go("to.guarded"))];
+    let to = vec![
+        Rule::new([key(OUT, None, None, "guarded")], go("to.guarded")),
+        Rule::new([], go("to.place")),
+    ];
     chain(&mut table, "to", Some(BaseChain::new(Hook::Postrouting, 310)), to);
     let destination = |family: Family| {
         let address = Some(KeyAddress::Destination(family));
@@ -240,11 +248,17 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     let guarded = vec![
         Rule::new([v4(), destination(Family::V4)], Verdict::Accept),
         Rule::new([v6(), destination(Family::V6)], Verdict::Accept),
-        Rule::new([arp()], Verdict::Accept),
-        Rule::new([v6(), kind("local")], Verdict::Accept),
+        Rule::new([arp()], go("to.place")),
+        Rule::new([v6(), kind("local")], go("to.place")),
         Rule::new([], Verdict::Drop),
     ];
     chain(&mut table, "to.guarded", None, guarded);
+    let receiver = Some(MacField::Destination);
+    let place = vec![
+        Rule::new([key(OUT, receiver, None, "speakers")], Verdict::Accept),
+        Rule::new([key(None, receiver, None, "macs")], Verdict::Drop),
+    ];
+    chain(&mut table, "to.place", None, place);
     table
 }
 

@@ -78,11 +78,9 @@ impl<'a> Stage<'a> {
     pub fn new(scene: &'a Scene, cast: &'a Cast) -> Result<Self> {
         let mut this = Self { scene, cast, tunnels: Vec::new() };
         let port = match scene.kubernetes.options().network {
-            Network::Flannel(Backend::Vxlan) => VXLAN,
+            Network::Flannel(Backend::Vxlan | Backend::VxlanDirect) => VXLAN,
             Network::Flannel(Backend::Udp) => UDP,
-            Network::Flannel(Backend::VxlanDirect | Backend::HostGw)
-            | Network::Bridge
-            | Network::Ptp => return Ok(this),
+            Network::Flannel(Backend::HostGw) | Network::Bridge | Network::Ptp => return Ok(this),
         };
         for &v6 in scene.kubernetes.options().families() {
             let tunnels =

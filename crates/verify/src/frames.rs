@@ -1,0 +1,118 @@
+//! The frames to compare.
+//!
+//! In: the ruleset and the node's tunnels. Out: all frames that rules or specification
+//! can distinguish, each with the codes of the packets to compare in it.
+//! Never: addresses.
+//!
+//! Whether a packet was translated is a part of the frame. It matters for few codes:
+//! those of tunnels, where the specification asks, and those that a rule which asks
+//! matches. A packet with another code meets the same rules translated or not, so it
+//! is compared once.
+
+use std::collections::BTreeSet;
+
+use policy::NodeNetwork;
+use ruleset::simulator::{CtState, Packet};
+use ruleset::{Family, Finish, Hook, Match, Name, PortTest, Rule, Ruleset};
+
+use crate::binding::bases;
+use crate::expected::{NEIGHBOUR_HOP_LIMIT, tunnels};
+use crate::ranges::Ranges;
+use crate::space::{self, Frame};
+
+/// All frames of a family.
+pub(crate) fn frames(
+    family: Family,
+    ruleset: &Ruleset,
+    network: &NodeNetwork,
+) -> Vec<(Frame, Ranges)> {
+    // The usual hop limit represents all that no rule mentions.
+    let mut hop_limits = vec![Packet::HOP_LIMIT];
+    if family == Family::V6 {
+        let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
+        let mentioned = rules.flat_map(|rule| &rule.matches).filter_map(|one| match one {
+            Match::HopLimit(hops) => Some(*hops),
+            Match::CtState(_)
+            | Match::CtTranslated
+            | Match::NotToHost
+            | Match::Family(_)
+            | Match::Protocol(_)
+            | Match::NotOpening
+            | Match::Address(..)
+            | Match::Port(..)
+            | Match::AddressPort(..)
+            | Match::AddressPair(..)
+            | Match::Icmpv6Type(_)
+            | Match::Key(..)
+            | Match::EtherType(_)
+            | Match::PriorityTag(_)
+            | Match::NotProtocol(_)
+            | Match::IcmpType(_)
+            | Match::NotInit => None,
+        });
+        let mentioned: BTreeSet<u8> = mentioned.chain([NEIGHBOUR_HOP_LIMIT]).collect();
+        hop_limits = (0..=u8::MAX).filter(|hops| !mentioned.contains(hops)).take(1).collect();
+        if !mentioned.contains(&Packet::HOP_LIMIT) {
+            hop_limits = vec![Packet::HOP_LIMIT];
+        }
+        hop_limits.extend(mentioned);
+    }
+    let translated = of_translated(family, ruleset, network);
+    let by_translation = [(false, space::codes(family)), (true, translated)];
+    let mut frames = Vec::new();
+    for hop_limit in hop_limits {
+        for (translated, codes) in &by_translation {
+            let frame = |ct, to_host| {
+                let translated = *translated;
+                (Frame { family, ct, translated, to_host, hop_limit, exit: 0 }, codes.clone())
+            };
+            frames.push(frame(CtState::New, true));
+            for ct in [CtState::Established, CtState::Related] {
+                frames.extend([true, false].map(|to_host| frame(ct, to_host)));
+            }
+            frames.push(frame(CtState::New, false));
+        }
+    }
+    frames
+}
+
+/// The codes for which it matters whether a packet was translated.
+fn of_translated(family: Family, ruleset: &Ruleset, network: &NodeNetwork) -> Ranges {
+    let asking = forward_rules(ruleset)
+        .into_iter()
+        .filter(|rule| rule.matches.contains(&Match::CtTranslated));
+    let codes = asking.map(|rule| of_rule(family, rule)).chain([tunnels(family, network)]);
+    Ranges::union_of(&codes.collect::<Vec<_>>())
+}
+
+/// All codes that a rule can match, and maybe others.
+fn of_rule(family: Family, rule: &Rule) -> Ranges {
+    let all = space::codes(family);
+    rule.matches.iter().fold(all, |codes, condition| match condition {
+        Match::Protocol(number) => codes.intersect(&space::protocol(family, *number)),
+        Match::Port(transport, PortTest::In(first, last)) => {
+            codes.intersect(&space::ports(space::protocol_of(*transport), *first, *last))
+        }
+        _ => codes,
+    })
+}
+
+/// The rules that packets of the forward hook can reach.
+fn forward_rules(ruleset: &Ruleset) -> Vec<&Rule> {
+    let mut waiting = bases(ruleset, Hook::Forward);
+    let mut seen: BTreeSet<&Name> = waiting.iter().copied().collect();
+    let mut rules = Vec::new();
+    while let Some(chain) = waiting.pop().and_then(|name| ruleset.chains.get(name)) {
+        for rule in &chain.rules {
+            rules.push(rule);
+            let mut next: Vec<&Name> = rule.target().into_iter().collect();
+            if let Some(Finish::Dispatch(_, _, name)) = &rule.finish {
+                next.extend(
+                    ruleset.maps.get(name).into_iter().flat_map(|map| map.entries.values()),
+                );
+            }
+            waiting.extend(next.into_iter().filter(|name| seen.insert(name)));
+        }
+    }
+    rules
+}
