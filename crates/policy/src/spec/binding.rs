@@ -17,13 +17,14 @@
 //! where its packets enter: at its bridge, or at its own interface if it is routed.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::frame::{Body, Frame, IpPacket, Message, Payload};
 use super::refusal::Refusal;
 use crate::{
     BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
 };
+use sender::{like_no_router, on_its_bridge, on_its_own_link};
 
 /// What the rules are about.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +112,9 @@ impl Binding<'_> {
             Payload::Ip(_) => false,
             Payload::Arp(_) | Payload::Other => frame.tag == Some(0),
         };
-        refuse(hides, Refusal::HiddenByTag)
+        // Without a pod on a bridge there is nothing to protect.
+        let bridged = self.network.ports.values().any(|port| port.bridge.is_some());
+        refuse(hides && bridged, Refusal::HiddenByTag)
     }
 
     /// Whether a pod on a bridge has this MAC.
@@ -251,69 +254,6 @@ impl Binding<'_> {
     }
 }
 
-/// P, for an IP packet from a pod's port of a bridge. [`Binding::enters_node`] judges
-/// the redirects of IPv4: a later fragment has no type, and only there each packet
-/// is whole. Those of IPv6 come from link-local addresses, which are judged here.
-fn on_its_bridge(port: &BoundPort, packet: &IpPacket) -> Result<(), Refusal> {
-    let own = |target| refuse(!port.addresses.contains(&target), Refusal::NotItsAddress);
-    if is_unspecified(packet.source) {
-        return before_address(packet, own);
-    }
-    refuse(!port.addresses.contains(&packet.source), Refusal::NotItsAddress)?;
-    if packet.source.is_ipv4() || packet.hop_limit != IpPacket::ON_LINK {
-        return Ok(());
-    }
-    match packet.body.message() {
-        Message::NeighbourAdvertisement(target) => own(target),
-        Message::RouterAdvertisement
-        | Message::ListenerDiscovery
-        | Message::NeighbourSolicitation(_)
-        | Message::Redirect
-        | Message::None => like_no_router(packet),
-    }
-}
-
-/// P, for an IP packet from a routed pod's port. The pod may ask for and advertise
-/// any address: there is no neighbour whose address it could deny.
-fn on_its_own_link(port: &BoundPort, packet: &IpPacket) -> Result<(), Refusal> {
-    if is_unspecified(packet.source) {
-        return before_address(packet, |_| Ok(()));
-    }
-    refuse(!port.addresses.contains(&packet.source), Refusal::NotItsAddress)?;
-    like_no_router(packet)
-}
-
-/// What a host sends before it has an address.
-fn before_address(
-    packet: &IpPacket,
-    asks: impl Fn(IpAddr) -> Result<(), Refusal>,
-) -> Result<(), Refusal> {
-    match packet.body.message() {
-        Message::ListenerDiscovery => Ok(()),
-        Message::NeighbourSolicitation(target) => asks(target),
-        Message::RouterAdvertisement
-        | Message::NeighbourAdvertisement(_)
-        | Message::Redirect
-        | Message::None => Err(Refusal::NotItsAddress),
-    }
-}
-
-/// Whether it is nothing that routers alone send.
-fn like_no_router(packet: &IpPacket) -> Result<(), Refusal> {
-    match packet.body.message() {
-        Message::RouterAdvertisement => Err(Refusal::RouterAdvertisement),
-        Message::Redirect => Err(Refusal::Redirect),
-        Message::ListenerDiscovery
-        | Message::NeighbourSolicitation(_)
-        | Message::NeighbourAdvertisement(_)
-        | Message::None => Ok(()),
-    }
-}
-
-fn is_unspecified(address: IpAddr) -> bool {
-    address == IpAddr::V6(Ipv6Addr::UNSPECIFIED)
-}
-
 fn refuse(condition: bool, refusal: Refusal) -> Result<(), Refusal> {
     if condition { Err(refusal) } else { Ok(()) }
 }
@@ -323,5 +263,6 @@ fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
+mod sender;
 #[cfg(test)]
 mod tests;

@@ -276,6 +276,15 @@ fn frames_that_enter_a_bridge() {
     ]);
 }
 
+/// There is no table then, and nothing that it would protect.
+#[test]
+fn a_bridge_without_pods_takes_every_tag() {
+    let mut node = Node::new();
+    node.network = NodeNetwork::default();
+    let said = node.binding().enters_bridge(LAN, &tagged(0, arp(99, 99, "10.0.0.4")));
+    assert_eq!(said, Ok(()));
+}
+
 #[test]
 fn packets_that_enter_the_node() {
     use Refusal::*;
