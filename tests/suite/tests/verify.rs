@@ -40,7 +40,8 @@ fn proved(
     node: Option<&str>,
     Compiled { ruleset, bridge, .. }: &Compiled,
 ) -> Report {
-    verify(snapshot, node, &BTreeSet::new(), network, ruleset, bridge.as_ref()).unwrap()
+    let bridge = bridge.as_ref();
+    verify(snapshot, node, &BTreeSet::new(), network, ruleset, bridge).expect("complete tables")
 }
 
 fn shown(report: &Report) -> String {

@@ -36,12 +36,12 @@
 //! any number of tags with VLAN id 0 (`check_vlan_id` in `__netif_receive_skb_core`,
 //! net/core/dev.c, 6.18), so nothing but IP passes behind one.
 //!
-//! There is no defragmentation here, and a rule takes the data of a later fragment
-//! for an ICMPv6 type: loads of 1, 2 and 4 bytes do not ask for the fragment's offset
-//! (`nft_payload_fast_eval`, net/netfilter/nf_tables_core.c, 6.18). Neighbour discovery
-//! has hop limit 255 and receivers ignore it otherwise, so that nothing else is
-//! judged. The redirects of IPv4 are judged by [`super::binding`], where packets are
-//! whole.
+//! There is no defragmentation here. For a later fragment, a rule takes data for an
+//! ICMP type: loads of 1, 2 and 4 bytes do not ask for the fragment's offset
+//! (`nft_payload_fast_eval`, net/netfilter/nf_tables_core.c, 6.18). So the redirects
+//! of IPv4 are judged by [`super::binding`], where packets are whole. 6.18 was seen to
+//! do this in IPv4 alone. Neighbour discovery has hop limit 255, and receivers ignore
+//! it otherwise, so that no other ICMPv6 is judged.
 
 use std::sync::Arc;
 

@@ -199,7 +199,8 @@ fn an_isolated_pod_hears_its_own_addresses() {
             let packet = tagged(udp("10.0.0.1", "10.0.0.2", (1, 2)), tag_type, vlan);
             // The address is the pod's own: `inet` is not asked about tags.
             check("tag", A, V, packet, ENDS);
-            let other = holding(packet, Content::Other);
+            let other = tagged(udp("10.0.0.1", "10.0.0.2", (1, 13)), tag_type, vlan);
+            let other = holding(other, Content::Other);
             check("tag to another", A, OTHER_PORT, other, to_other);
         }
     }

@@ -51,24 +51,24 @@ const AD: [u8; 4] = [0x88, 0xa8, 0, 0];
 const VLAN5: [u8; 4] = [0x81, 0x00, 0, 5];
 
 const ATTACKS: &[Attack] = &[
-    Attack { name: "an allowed pod's packet", run: |t| as_friend(t, &[]), ..BASE },
-    Attack { name: "the same in VLAN 0", run: |t| as_friend(t, &[Q]), ..BASE },
-    Attack { name: "the same in 802.1ad VLAN 0", run: |t| as_friend(t, &[AD]), ..BASE },
-    Attack { name: "the same in VLAN 0 twice", run: |t| as_friend(t, &[Q, Q]), ..BASE },
-    Attack { name: "the same with priority 7", run: |t| as_friend(t, &[Q7, Q7]), ..BASE },
-    Attack { name: "the same, 802.1ad and 802.1Q", run: |t| as_friend(t, &[AD, Q]), ..BASE },
-    Attack { name: "the same, 802.1Q and 802.1ad", run: |t| as_friend(t, &[Q, AD]), ..BASE },
-    Attack { name: "the same in VLAN 0 three times", run: |t| as_friend(t, &[Q, Q, Q]), ..BASE },
-    Attack { name: "ARP: the friend is here", run: |t| claims_friend(t, &[]), ..ARP },
-    Attack { name: "the same in VLAN 0", run: |t| claims_friend(t, &[Q]), ..ARP },
-    Attack { name: "the same in 802.1ad VLAN 0", run: |t| claims_friend(t, &[AD]), ..ARP },
-    Attack { name: "the same in VLAN 0 twice", run: |t| claims_friend(t, &[Q, Q]), ..ARP },
-    Attack { name: "the same, 802.1ad and 802.1Q", run: |t| claims_friend(t, &[AD, Q]), ..ARP },
-    Attack { name: "its own packet", run: |t| own(t, &[]), ..HONEST },
-    Attack { name: "its own packet in VLAN 0", run: |t| own(t, &[Q]), ..HONEST },
-    Attack { name: "its own packet in 802.1ad VLAN 0", run: |t| own(t, &[AD]), ..HONEST },
-    Attack { name: "its own packet in VLAN 5", run: |t| own(t, &[VLAN5]), ..HONEST },
-    Attack { name: "its own packet in VLANs 5 and 0", run: |t| own(t, &[VLAN5, Q]), ..HONEST },
+    Attack { name: "unbound: as a pod", run: |t| as_friend(t, &[]), ..BASE },
+    Attack { name: "unbound: as a pod, VLAN 0", run: |t| as_friend(t, &[Q]), ..BASE },
+    Attack { name: "unbound: as a pod, 802.1ad 0", run: |t| as_friend(t, &[AD]), ..BASE },
+    Attack { name: "unbound: as a pod, VLAN 0 twice", run: |t| as_friend(t, &[Q, Q]), ..BASE },
+    Attack { name: "unbound: as a pod, priority 7", run: |t| as_friend(t, &[Q7, Q7]), ..BASE },
+    Attack { name: "unbound: as a pod, 802.1ad, .1Q", run: |t| as_friend(t, &[AD, Q]), ..BASE },
+    Attack { name: "unbound: as a pod, 802.1Q, .1ad", run: |t| as_friend(t, &[Q, AD]), ..BASE },
+    Attack { name: "unbound: as a pod, three tags", run: |t| as_friend(t, &[Q, Q, Q]), ..BASE },
+    Attack { name: "unbound: ARP as a pod", run: |t| claims(t, &[]), ..ARP },
+    Attack { name: "unbound: ARP as a pod, VLAN 0", run: |t| claims(t, &[Q]), ..ARP },
+    Attack { name: "unbound: ARP as a pod, 802.1ad 0", run: |t| claims(t, &[AD]), ..ARP },
+    Attack { name: "unbound: ARP as a pod, VLAN 0 twice", run: |t| claims(t, &[Q, Q]), ..ARP },
+    Attack { name: "unbound: ARP as a pod, 802.1ad, .1Q", run: |t| claims(t, &[AD, Q]), ..ARP },
+    Attack { name: "unbound: its own packet", run: |t| own(t, &[]), ..HONEST },
+    Attack { name: "unbound: its own, VLAN 0", run: |t| own(t, &[Q]), ..HONEST },
+    Attack { name: "unbound: its own, 802.1ad 0", run: |t| own(t, &[AD]), ..HONEST },
+    Attack { name: "unbound: its own, VLAN 5", run: |t| own(t, &[VLAN5]), ..HONEST },
+    Attack { name: "unbound: its own, VLANs 5 and 0", run: |t| own(t, &[VLAN5, Q]), ..HONEST },
 ];
 
 #[test]
@@ -98,7 +98,7 @@ fn sent(t: &Try<'_>, to: forge::Mac, source: IpAddr, tags: &[[u8; 4]]) -> Result
 }
 
 /// An answer to nobody's question: the friend has the sender's hardware address.
-fn claims_friend(t: &Try<'_>, tags: &[[u8; 4]]) -> Result<bool> {
+fn claims(t: &Try<'_>, tags: &[[u8; 4]]) -> Result<bool> {
     let (IpAddr::V4(friend), IpAddr::V4(target)) = (t.address("friend")?, t.target()?) else {
         return Ok(false);
     };
