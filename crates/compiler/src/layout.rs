@@ -34,12 +34,12 @@ impl<'a> Layout<'a> {
 
     /// What these tables bind: after a restart, what was known before. Of a bridged
     /// pod, the `inet` table names the bridge, which is no port.
-    pub fn claims(inet: &Ruleset, bridge: Option<&Ruleset>) -> Claims {
+    pub fn claims<'t>(tables: impl IntoIterator<Item = &'t Ruleset>) -> Claims {
         let mut claims = Claims::default();
         let names = Family::BOTH.map(scaffold::binding::own_set);
         let names = names.into_iter().chain([scaffold::bridge::speakers_set()]);
         let names: Vec<Name> = names.collect();
-        for table in [inet].into_iter().chain(bridge) {
+        for table in tables {
             let sets = names.iter().filter_map(|name| table.sets.get(name));
             for element in sets.flat_map(|set| &set.elements) {
                 let Element::Key(Key { interface: Some(index), mac, address }) = *element else {

@@ -14,6 +14,7 @@
 //! | and one that is not bound yet? | of the interfaces that are not another pod's: the one that had it when it was first seen, else the only one, else the one that had it first |
 //! | whose is an interface? | the pod's that reports the addresses bound to it |
 //! | what is its MAC? | the one it had when it was first bound, while that lives; of two ports of a bridge, or a port and its bridge, that have the same, one has none |
+//! | which one of two that are not bound yet? | not the one that was seen with another MAC before; else the older one |
 //! | which link-local addresses are its own? | the one made from its MAC, and others that no other port of the bridge had first |
 //!
 //! Ports of a bridge that filters VLANs are not bound: the node's end of a VLAN is
@@ -31,8 +32,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::{
-    BoundBridge, BoundPort, Claim, Claims, InterfaceIndex, NodeNetwork, ObjectKey, Owners, Pod,
-    Seen, SeenBridge, SeenPort, TunnelSources,
+    BoundBridge, BoundPort, Claim, Claims, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Owners,
+    Pod, Seen, SeenBridge, SeenPort, TunnelSources,
 };
 pub use findings::{BindingFinding, Holder};
 
@@ -159,7 +160,8 @@ impl<'a> View<'a> {
             let kept = former.addresses.into_iter().filter(|address| !is_link_local(*address));
             let now = bound.into_iter().flat_map(|port| &port.addresses).copied();
             Claim {
-                mac: bound.map(|port| port.mac).or(former.mac),
+                mac: bound.map(|port| port.mac).filter(|mac| *mac != Mac::NONE).or(former.mac),
+                first_mac: link_layer::first(self, port),
                 addresses: kept.chain(now).collect(),
                 first: match self.first_known(index) {
                     Some(first) => first.clone(),

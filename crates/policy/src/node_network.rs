@@ -154,6 +154,8 @@ pub struct Claims(pub BTreeMap<InterfaceIndex, Claim>);
 pub struct Claim {
     /// The MAC of its pod.
     pub mac: Option<Mac>,
+    /// The MAC that its other end had when it was first seen. `None` after a restart.
+    pub first_mac: Option<Mac>,
     /// The bound addresses of its pod.
     pub addresses: BTreeSet<IpAddr>,
     /// The addresses that its other end had when it was first seen with any, each
@@ -183,6 +185,7 @@ impl NodeNetwork {
     pub fn claims(&self) -> Claims {
         let claim = |port: &BoundPort| Claim {
             mac: Some(port.mac),
+            first_mac: None,
             addresses: port.addresses.clone(),
             first: BTreeMap::new(),
         };

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use compiler::{Compiled, Layout};
 use nft::ReadError;
 use policy::Claims;
-use ruleset::{Ruleset, TableId};
+use ruleset::{Name, Ruleset, TableId};
 
 use super::change::table;
+use super::replace::STAND_IN;
 use super::{Difference, FAMILIES, Pipeline, SyncError};
 use crate::Sink;
 
@@ -60,18 +61,21 @@ impl<S: Sink> Pipeline<S> {
         own.between(start, target)
     }
 
-    /// Which address the kernel's tables bind to which interface: what an agent
-    /// before this one knew.
+    /// Which address and MAC the kernel's tables bind to which interface: what an
+    /// agent before this one knew. It may have stopped while a stand-in replaced a
+    /// table, and others may have deleted one.
     ///
     /// # Errors
     /// A table cannot be read.
     pub fn claims(&mut self) -> Result<Claims, ReadError> {
-        let [inet, bridge] = FAMILIES.map(|family| {
-            let id = self.tables.of(family).id.clone();
-            Ok::<_, ReadError>(self.sink.dump(&id)?.map(|dump| dump.ruleset))
-        });
-        let (inet, bridge) = (inet?, bridge?);
-        let claims = inet.map(|inet| Layout::claims(&inet, bridge.as_ref()));
-        Ok(claims.unwrap_or_default())
+        let mut tables = Vec::new();
+        for family in FAMILIES {
+            let own = self.tables.of(family).id.clone();
+            let stand_in = Name::new(STAND_IN).ok().map(|name| TableId { family, name });
+            for id in [own].into_iter().chain(stand_in) {
+                tables.extend(self.sink.dump(&id)?.map(|dump| dump.ruleset));
+            }
+        }
+        Ok(Layout::claims(&tables))
     }
 }

@@ -156,6 +156,27 @@ fn an_agent_that_takes_over_learns_who_had_which_address_and_sends_nothing() {
     assert_eq!(outcome.batches(), 0);
 }
 
+/// Others deleted one, or the agent was killed while a stand-in replaced one.
+#[test]
+fn what_is_left_of_the_tables_tells_who_had_what() {
+    let mut earlier = pipeline(Model::default());
+    earlier.sync(&snapshot()).unwrap();
+    let whole = earlier.sink().tables.clone();
+    let claims_of = |tables| pipeline(Model { tables, ..Model::default() }).claims().unwrap();
+
+    let only_bridge = [(bridge(), whole[&bridge()].clone())].into();
+    let only_stand_ins = whole.iter().map(|(id, table)| {
+        let stand_in = TableId { name: ruleset::Name::new("nftpol-0").unwrap(), ..id.clone() };
+        (stand_in.clone(), ruleset::Ruleset { table: stand_in.name, ..table.clone() })
+    });
+    for claims in [claims_of(only_bridge), claims_of(only_stand_ins.collect())] {
+        for (index, port) in &bridged().ports {
+            let claim = &claims.0[index];
+            assert_eq!((claim.mac, &claim.addresses), (Some(port.mac), &port.addresses));
+        }
+    }
+}
+
 /// Of either table, for whatever reason.
 #[test]
 fn a_refusal_of_one_table_does_not_stop_the_other() {

@@ -21,7 +21,9 @@ pub(super) struct Macs {
 
 /// Gives each pod's port its MAC: the one that it was bound with, else the present
 /// one. A port that lives keeps the MAC that it was bound with, also while its pod
-/// is not known. The others choose by age.
+/// is not known. The others choose by age, and those with a copy have no choice: a
+/// port of the bridge that has the MAC was seen with it first, perhaps a pod's that
+/// is not known yet.
 pub(super) fn macs(view: &View<'_>, held: &Held<'_>) -> Macs {
     let mut macs = Macs::default();
     for bridge in view.bridges.values() {
@@ -32,9 +34,17 @@ pub(super) fn macs(view: &View<'_>, held: &Held<'_>) -> Macs {
             macs.holders.entry((bridge, mac)).or_insert(Some(port.index));
         }
     }
-    for port in held.pods.keys().filter_map(|index| view.ports.get(index)) {
+    let originals = originals(view);
+    // Whose MAC a port copied.
+    let original = |port: &SeenPort| {
+        let original = *originals.get(&(port.bridge?, port.mac))?;
+        (first(view, port) != Some(port.mac)).then_some(original)
+    };
+    let ports = held.pods.keys().filter_map(|index| view.ports.get(index).copied());
+    let (own, copies): (Vec<_>, Vec<_>) = ports.partition(|port| original(port).is_none());
+    for port in own.into_iter().chain(copies) {
         let mac = match port.bridge {
-            Some(bridge) => macs.on_bridge(bridge, port, former(view, port)),
+            Some(bridge) => macs.on_bridge(bridge, port, former(view, port), original(port)),
             None => port.mac,
         };
         macs.bound.insert(port.index, mac);
@@ -42,8 +52,33 @@ pub(super) fn macs(view: &View<'_>, held: &Held<'_>) -> Macs {
     macs
 }
 
+/// The oldest port of a bridge that has a MAC and had it when it was first seen.
+fn originals(view: &View<'_>) -> BTreeMap<(InterfaceIndex, Mac), InterfaceIndex> {
+    let mut originals = BTreeMap::new();
+    let ports = view.ports.values().filter(|port| first(view, port) == Some(port.mac));
+    for (port, bridge) in ports.filter_map(|port| Some((port, port.bridge?))) {
+        originals.entry((bridge, port.mac)).or_insert(port.index);
+    }
+    originals
+}
+
+/// The MAC that a port had when it was first seen.
+pub(super) fn first(view: &View<'_>, port: &SeenPort) -> Option<Mac> {
+    let before = view.claim(port.index).and_then(|claim| claim.first_mac);
+    before.or(Some(port.mac).filter(|mac| *mac != Mac::NONE))
+}
+
 impl Macs {
-    fn on_bridge(&mut self, bridge: InterfaceIndex, port: &SeenPort, former: Option<Mac>) -> Mac {
+    fn on_bridge(
+        &mut self,
+        bridge: InterfaceIndex,
+        port: &SeenPort,
+        former: Option<Mac>,
+        original: Option<InterfaceIndex>,
+    ) -> Mac {
+        if original.is_some() {
+            self.holders.entry((bridge, port.mac)).or_insert(original);
+        }
         let mut wanted = former.into_iter().chain([port.mac]).filter(|mac| *mac != Mac::NONE);
         let own = Some(port.index);
         let free = wanted

@@ -1,5 +1,7 @@
 //! A pod `x` (port 2) against a pod `v` (port 3), step by step.
 
+mod macs;
+
 use super::*;
 
 /// What happens on the node, in order.
@@ -165,18 +167,6 @@ fn an_interface_that_the_attacker_added_is_named() {
     assert_eq!(story(&[own(8, Some(InterfaceIndex(99))), own(7, None)]), Vec::<String>::new());
 }
 
-/// Its pod is not known for a moment. Nobody takes its MAC meanwhile.
-#[test]
-fn a_mac_stays_while_its_pod_is_not_known() {
-    let with_mac = |last| SeenPort { mac: mac(last), ..port_x() };
-    let mut story = Story::default();
-    assert_eq!(bound(&story.then([with_mac(3)], &[&x()])), ["2: dev/x mac 03 10.0.0.2"]);
-    let both = || [with_mac(3), port_v()];
-    assert_eq!(bound(&story.then(both(), &[&v()])), ["3: dev/v mac 00 10.0.0.3"]);
-    let expected = ["2: dev/x mac 03 10.0.0.2", "3: dev/v mac 00 10.0.0.3"];
-    assert_eq!(bound(&story.then(both(), &[&v(), &x()])), expected);
-}
-
 #[test]
 fn the_gateways_address_is_nobodys() {
     let gateway = pod("gateway", &["10.0.0.1"]);
@@ -186,60 +176,6 @@ fn the_gateways_address_is_nobodys() {
     let text = findings(&resolved).join("\n");
     assert!(text.contains("no interface of this node is bound to its address 10.0.0.1"), "{text}");
     assert!(text.contains("does not report the address 10.0.0.1 (and 1 more)"), "{text}");
-}
-
-#[test]
-fn a_mac_changed_to_a_neighbours_or_the_bridges_or_any_stays_what_it_was() {
-    let with_mac = |last| SeenPort { mac: mac(last), ..port_x() };
-    let cases = [
-        (
-            3,
-            "interface veth2 of pod dev/x claims the MAC 02:00:00:00:00:03, which interface veth3 \
-             of pod dev/v had first; it stays bound to its former MAC",
-        ),
-        (
-            1,
-            "interface veth2 of pod dev/x claims the MAC 02:00:00:00:00:01, which is its \
-             bridge's; it stays bound to its former MAC",
-        ),
-        (
-            9,
-            "pod dev/x, interface veth2: its MAC changed to 02:00:00:00:00:09; it stays bound to \
-             02:00:00:00:00:02",
-        ),
-    ];
-    for (last, expected) in cases {
-        let mut story = Story::default();
-        let first = story.then([port_x(), port_v()], &[&x(), &v()]);
-        for _ in 0..2 {
-            let resolved = story.then([with_mac(last), port_v()], &[&x(), &v()]);
-            assert_eq!(bound(&resolved), [X, V]);
-            assert_eq!(findings(&resolved), [expected]);
-            story.restart(&first);
-        }
-    }
-}
-
-#[test]
-fn a_port_that_never_had_its_mac_alone_has_none() {
-    let with_mac = |last| SeenPort { mac: mac(last), ..port_x() };
-    let shut = "2: dev/x mac 00 10.0.0.2";
-    let mut story = Story::default();
-    let bridges = story.then([with_mac(1), port_v()], &[&x(), &v()]);
-    assert_eq!(bound(&bridges), [shut, V]);
-    let expected = "interface veth2 of pod dev/x claims the MAC 02:00:00:00:00:01, which is its \
-                    bridge's; nothing that it sends passes";
-    assert_eq!(findings(&bridges), [expected]);
-    // It gets one as soon as it has one alone.
-    assert_eq!(bound(&story.then([port_x(), port_v()], &[&x(), &v()])), [X, V]);
-    // The victim was bound before.
-    let mut story = Story::default();
-    story.then([port_v()], &[&v()]);
-    assert_eq!(bound(&story.then([with_mac(3), port_v()], &[&x(), &v()])), [shut, V]);
-    // On another bridge, or routed, a MAC is another's.
-    let routed = SeenPort { bridge: None, ..with_mac(3) };
-    let resolved = Story::default().then([routed, port_v()], &[&x(), &v()]);
-    assert_eq!(bound(&resolved), ["2: dev/x mac 03 10.0.0.2", V]);
 }
 
 #[test]

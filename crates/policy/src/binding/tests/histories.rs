@@ -31,6 +31,8 @@ struct Node {
     /// The interface of each place.
     ports: BTreeMap<u32, SeenPort>,
     reported: BTreeMap<u32, bool>,
+    /// The places that took another MAC.
+    took: BTreeSet<u32>,
 }
 
 fn step() -> impl Strategy<Value = (u32, Step)> {
@@ -81,9 +83,13 @@ impl Node {
                 let wanted = self.ports.get(of).map_or(mac(1), |port| port.mac);
                 if let Some(port) = self.ports.get_mut(&place) {
                     port.mac = wanted;
+                    self.took.insert(place);
                 }
             }
-            Step::Leave => drop(self.ports.remove(&place)),
+            Step::Leave => {
+                self.ports.remove(&place);
+                self.took.remove(&place);
+            }
         }
     }
 
@@ -124,7 +130,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     /// The agent sees each step. Then each pod is bound to its own interface, with
-    /// its first address, whatever the others do.
+    /// its first address and with its MAC, whatever the others do.
     #[test]
     fn each_pod_is_bound_to_its_own_interface_alone(
         steps in proptest::collection::vec(step(), 1..40)
@@ -144,6 +150,9 @@ proptest! {
                 prop_assert_eq!(bound.map(|bound| &bound.pod), is_reported.then_some(&key));
                 let own = ip(&address(*place));
                 prop_assert!(bound.is_none_or(|bound| bound.addresses.contains(&own)));
+                if let Some(bound) = bound.filter(|_| !node.took.contains(place)) {
+                    prop_assert_eq!(bound.mac, port.mac);
+                }
             }
             claims = resolved.claims;
         }
