@@ -3,11 +3,12 @@
 //! In: the kernel, a compiled table. Out: what a change would send; which
 //! address was bound to which interface. Never: a batch.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use compiler::{Compiled, Layout};
 use nft::ReadError;
-use policy::Claims;
+use policy::{Claims, NodeNetwork, ObjectKey};
 use ruleset::{Ruleset, TableId};
 
 use super::change::table;
@@ -23,6 +24,15 @@ pub struct TableDifference {
     pub wanted: Option<Arc<Ruleset>>,
     /// What a change would send. Nothing for a table that would be deleted.
     pub difference: Difference,
+}
+
+/// What the kernel's tables bind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// What each interface was known to have.
+    pub claims: Claims,
+    /// What binds it again: all that the tables tell of the node's network.
+    pub network: NodeNetwork,
 }
 
 impl<S: Sink> Pipeline<S> {
@@ -66,12 +76,38 @@ impl<S: Sink> Pipeline<S> {
     /// # Errors
     /// A table cannot be read.
     pub fn claims(&mut self) -> Result<Claims, ReadError> {
-        let [inet, bridge] = FAMILIES.map(|family| {
-            let id = self.tables.of(family).id.clone();
-            Ok::<_, ReadError>(self.sink.dump(&id)?.map(|dump| dump.ruleset))
+        Ok(self.in_force(|_| None)?.claims)
+    }
+
+    /// What the kernel's tables bind. `pod_of` tells whose an address is now.
+    ///
+    /// # Errors
+    /// A table cannot be read. [`ReadError::KeepsChanging`] only if there is one of
+    /// ours, so that bindings may be in it.
+    pub fn in_force(
+        &mut self,
+        pod_of: impl Fn(IpAddr) -> Option<ObjectKey>,
+    ) -> Result<InForce, ReadError> {
+        let ids = FAMILIES.map(|family| self.tables.of(family).id.clone());
+        let [inet, bridge] = match self.dumps(&ids) {
+            Err(ReadError::KeepsChanging(tries)) => {
+                let tables = self.sink.tables()?;
+                return match ids.iter().any(|id| tables.contains(id)) {
+                    true => Err(ReadError::KeepsChanging(tries)),
+                    false => Ok(InForce::default()),
+                };
+            }
+            dumps => dumps?,
+        };
+        let in_force = inet.map(|inet| InForce {
+            claims: Layout::claims(&inet, bridge.as_ref()),
+            network: Layout::network(&inet, bridge.as_ref(), pod_of),
         });
-        let (inet, bridge) = (inet?, bridge?);
-        let claims = inet.map(|inet| Layout::claims(&inet, bridge.as_ref()));
-        Ok(claims.unwrap_or_default())
+        Ok(in_force.unwrap_or_default())
+    }
+
+    fn dumps(&mut self, [inet, bridge]: &[TableId; 2]) -> Result<[Option<Ruleset>; 2], ReadError> {
+        let mut dump = |id| Ok::<_, ReadError>(self.sink.dump(id)?.map(|dump| dump.ruleset));
+        Ok([dump(inet)?, dump(bridge)?])
     }
 }
