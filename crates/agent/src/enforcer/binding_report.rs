@@ -226,7 +226,9 @@ fn loss(finding: &BindingFinding) -> Option<(&ObjectKey, Loss)> {
     match finding {
         BindingFinding::NoInterface { pod, .. }
         | BindingFinding::ClaimedTwice { pod, owner: None, .. } => Some((pod, Loss::Unbound)),
-        BindingFinding::ClaimedTwice { pod, claimant, .. } if claimant.pod.is_none() => {
+        BindingFinding::ClaimedTwice { pod, claimant, .. }
+            if claimant.pod.is_none() && !claimant.is_left_over =>
+        {
             Some((pod, Loss::CutOff))
         }
         BindingFinding::ClaimedTwice { .. }

@@ -17,8 +17,12 @@ fn no_interface(pod: usize) -> BindingFinding {
 }
 
 fn claimed(by: usize) -> BindingFinding {
-    let claimant =
-        Holder { index: InterfaceIndex(by as u32), name: format!("veth{by}"), pod: None };
+    let claimant = Holder {
+        index: InterfaceIndex(by as u32),
+        name: format!("veth{by}"),
+        pod: None,
+        is_left_over: false,
+    };
     let owner = Some(Holder { pod: Some(key(1)), ..claimant.clone() });
     let address = IpAddr::from([10, 0, 0, 1]);
     BindingFinding::ClaimedTwice { address, pod: key(1), owner, claimant, more: 0 }
