@@ -37,9 +37,7 @@ fn policy(name: &str, direction: Direction) -> NetworkPolicy {
 fn compiled(policies: &[NetworkPolicy]) -> Compiled {
     let pods = [pod("a", "10.0.0.1"), pod("b", "10.0.0.2"), pod("c", "fd00::3")];
     let mut engine = Engine::new(Options::default());
-    engine
-        .update(&Snapshot::new(policies.to_vec(), pods, []), &policy::NodeNetwork::default())
-        .clone()
+    engine.update(&Snapshot::new(policies.to_vec(), pods, []), &NodeNetwork::default()).clone()
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn isolation_guards_the_ports_and_nothing_else_of_the_binding() {
 
 #[test]
 fn nodes_are_known_by_all_pods_and_only_where_there_are_tunnels() {
-    let nodes = scaffold::tunnels::nodes_set(ruleset::Family::V4);
+    let nodes = scaffold::tunnels::nodes_set(Family::V4);
     let mut engine = Engine::new(Options { node: Some("n1".to_owned()), ..Options::default() });
     let twin = Pod { key: ObjectKey::new("dev", "twin"), ..pod(3) };
     let host = Pod { host_network: true, phase: Phase::Succeeded, ..pod(4) };
