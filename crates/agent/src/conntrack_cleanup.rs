@@ -33,7 +33,7 @@
 //! is bound for the first time, the entries that it seems to have opened are
 //! deleted if the table denies the other direction. That is done once, since nobody
 //! can make more of them. An honest sender's next packet makes the entry again, but
-//! an answer that is on its way is lost. TCP entries stay: their next packet makes
+//! an answer that is on its way is lost. TCP and SCTP entries stay: their next packet makes
 //! no entry, so honest connections would end. A forged TCP entry needs a
 //! simultaneous open, and lasts until it is closed or idle. Flows that another flow
 //! announced stay, too.

@@ -33,7 +33,7 @@ mod set_aside;
 
 pub use outcome::{Committed, Difference, Outcome, SyncError, SyncFailed, TableOutcome};
 pub use proof::{Proofs, Unproved, Verify};
-pub use read::TableDifference;
+pub use read::{InForce, TableDifference};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -133,5 +133,6 @@ fn same_rules(one: Option<&Arc<Chain>>, other: Option<&Arc<Chain>>) -> bool {
     }
 }
 
+mod bound;
 #[cfg(test)]
 mod tests;

@@ -26,16 +26,18 @@
 mod addresses;
 mod candidates;
 mod findings;
+mod holder;
 mod link_layer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::{
-    BoundBridge, BoundPort, Claim, Claims, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Owners,
-    Pod, Seen, SeenBridge, SeenPort, TunnelSources,
+    BoundBridge, BoundPort, Claim, ClaimingPod, Claims, InterfaceIndex, Mac, NodeNetwork,
+    ObjectKey, Owners, Pod, Seen, SeenBridge, SeenPort, TunnelSources,
 };
-pub use findings::{BindingFinding, Holder};
+pub use findings::BindingFinding;
+pub use holder::Holder;
 
 /// How many addresses of an interface's first are remembered.
 pub const FIRST_ADDRESSES: usize = 16;
@@ -62,6 +64,8 @@ struct View<'a> {
     reported: BTreeMap<IpAddr, &'a ObjectKey>,
     /// Those that cannot be a pod's own.
     unfit: BTreeMap<IpAddr, &'a ObjectKey>,
+    /// The pods, each with the time of its creation.
+    living: BTreeMap<&'a ObjectKey, i64>,
     before: &'a Claims,
 }
 
@@ -104,7 +108,7 @@ pub fn resolve<'a>(
     let bridges = with_ports.iter().filter_map(|index| view.bridges.get(index));
     network.bridges = bridges.map(|bridge| (bridge.index, bound_bridge(bridge))).collect();
     Resolved {
-        claims: view.claims(&network),
+        claims: view.claims(&held, &network),
         findings: findings::all(&view, &held, &macs, &network),
         network,
     }
@@ -131,6 +135,7 @@ impl<'a> View<'a> {
             bridges: seen.bridges.iter().map(|bridge| (bridge.index, bridge)).collect(),
             reported,
             unfit,
+            living: pods.iter().map(|pod| (&pod.key, pod.created)).collect(),
             before,
             ports,
         }
@@ -147,13 +152,24 @@ impl<'a> View<'a> {
         self.claim(index).map(|claim| &claim.first).filter(|first| !first.is_empty())
     }
 
+    fn living_pod(&self, key: &ObjectKey) -> Option<ClaimingPod> {
+        let created = *self.living.get(key)?;
+        Some(ClaimingPod { key: key.clone(), created })
+    }
+
+    /// Whether a port's first pod is gone while the port lives.
+    fn is_left_over(&self, index: InterfaceIndex) -> bool {
+        let pod = self.claim(index).and_then(|claim| claim.pod.as_ref());
+        pod.is_some_and(|pod| self.living.get(&pod.key) != Some(&pod.created))
+    }
+
     /// The name of a port.
     fn name(&self, index: InterfaceIndex) -> String {
         self.ports.get(&index).map(|port| port.name.clone()).unwrap_or_default()
     }
 
     /// What to remember of each port that lives.
-    fn claims(&self, network: &NodeNetwork) -> Claims {
+    fn claims(&self, held: &addresses::Held<'_>, network: &NodeNetwork) -> Claims {
         let claim = |index: InterfaceIndex, port: &SeenPort| {
             let former = self.claim(index).cloned().unwrap_or_default();
             let bound = network.ports.get(&index);
@@ -163,6 +179,7 @@ impl<'a> View<'a> {
                 mac: bound.map(|port| port.mac).filter(|mac| *mac != Mac::NONE).or(former.mac),
                 first_mac: link_layer::first(self, port),
                 addresses: kept.chain(now).collect(),
+                pod: former.pod.or_else(|| self.living_pod(*held.pods.get(&index)?)),
                 first: match self.first_known(index) {
                     Some(first) => first.clone(),
                     None => addresses::first_of(port),

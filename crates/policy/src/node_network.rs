@@ -162,6 +162,17 @@ pub struct Claim {
     /// with its time. Empty after a restart. At most
     /// [`crate::binding::FIRST_ADDRESSES`].
     pub first: BTreeMap<IpAddr, u32>,
+    /// The first pod whose it was. `None` after a restart, until it is known.
+    pub pod: Option<ClaimingPod>,
+}
+
+/// A pod, told apart from a later one of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimingPod {
+    /// Its name.
+    pub key: ObjectKey,
+    /// See [`crate::Pod::created`].
+    pub created: i64,
 }
 
 impl Mac {
@@ -188,6 +199,7 @@ impl NodeNetwork {
             first_mac: None,
             addresses: port.addresses.clone(),
             first: BTreeMap::new(),
+            pod: None,
         };
         Claims(self.ports.iter().map(|(&index, port)| (index, claim(port))).collect())
     }

@@ -8,7 +8,7 @@ use agent::enforcer::{READ_SHARE, Repairs};
 use agent::pipeline::{Check, Pipeline, TableOutcome};
 use anyhow::{Result, bail};
 use nft::Kernel;
-use policy::Snapshot;
+use policy::{NodeNetwork, Snapshot};
 use watcher::files::Source;
 
 use super::{open, options};
@@ -59,11 +59,20 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     if args.watch {
         watch(args, &mut pipeline, snapshot, files, Surroundings { bridges, node });
     }
+    unfollowed(&node.network()).iter().for_each(report::notice);
     printed?;
     match outcome.set_aside.len() {
         0 => Ok(ExitCode::SUCCESS),
         count => bail!("the kernel refused {count} of the policies; all else is enforced"),
     }
+}
+
+/// What becomes of these bindings when nobody follows the interfaces.
+fn unfollowed(network: &NodeNetwork) -> Option<&'static str> {
+    let notice = "addresses are bound to the interfaces as they are now: a pod that gets a bound \
+                  address on a new interface, as after a restart, is cut off until you apply again \
+                  (use --watch or the agent)";
+    (!network.ports.is_empty()).then_some(notice)
 }
 
 /// What `--watch` follows beside the files and the kernel's tables.
@@ -212,9 +221,27 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use policy::{BoundPort, InterfaceIndex, Mac, ObjectKey};
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    /// Only who binds something is told.
+    #[test]
+    fn without_watch_it_is_said_what_a_restarted_pod_loses() {
+        let mut network = NodeNetwork::default();
+        assert_eq!(unfollowed(&network), None);
+        let port = BoundPort {
+            pod: ObjectKey::new("dev", "web"),
+            bridge: None,
+            mac: Mac::NONE,
+            addresses: [].into(),
+        };
+        network.ports.insert(InterfaceIndex(7), port);
+        let notice = unfollowed(&network).unwrap();
+        assert!(notice.contains("cut off") && notice.contains("--watch"), "{notice}");
+    }
 
     #[test]
     fn repairs_and_reads_take_a_share_of_the_time_and_do_not_wait_for_each_other() {

@@ -14,8 +14,8 @@ use std::net::IpAddr;
 
 use compiler::Layout;
 use nft::{Flow, TupleId};
-use ruleset::Ruleset;
 use ruleset::simulator::{self, Broken, Outcome, Packet};
+use ruleset::{Ruleset, Transport};
 
 use super::suspects::is_link_local;
 
@@ -51,7 +51,9 @@ impl<'a> Judge<'a> {
     /// Whether the flow may have been opened under another's address to make what
     /// the table denies an answer. `forgeable`: the source could be forged.
     ///
-    /// TCP is left alone: its next packet would make no entry.
+    /// TCP and SCTP are left alone: their next packet would make no entry, since a
+    /// new flow of either to or from an isolated pod begins with its first message
+    /// (SYN, INIT).
     pub(super) fn may_be_forged(
         &self,
         flow: &Flow,
@@ -59,7 +61,7 @@ impl<'a> Judge<'a> {
     ) -> Result<bool, Broken> {
         let protocol = flow.original.protocol;
         if !forgeable.contains(&flow.original.source)
-            || protocol == ruleset::Transport::Tcp.number()
+            || begins_with_its_first_message(protocol)
             || flow.master.is_some()
             || !self.is_forwarded(flow)
             || !self.is_of_pods(flow)
@@ -81,6 +83,11 @@ impl<'a> Judge<'a> {
     fn is_of_pods(&self, flow: &Flow) -> bool {
         ends(flow).into_iter().any(|end| is_link_local(end) || self.isolated.contains(&end))
     }
+}
+
+/// Whether what comes in the middle of a flow makes no entry.
+fn begins_with_its_first_message(protocol: u8) -> bool {
+    [Transport::Tcp, Transport::Sctp].map(Transport::number).contains(&protocol)
 }
 
 /// Source and destination as the forward hook sees them.

@@ -5,22 +5,24 @@
 //! address that is bound at start and not bound after it, because the interfaces
 //! were not looked at yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use policy::{BindingFinding, Claims, NodeNetwork};
+use nft::ReadError;
+use policy::{BindingFinding, NodeNetwork, ObjectKey};
 
 use super::binding_report::BindingReport;
 use super::{Enforcer, Parts, ThreadDied};
 use crate::Sink;
 use crate::local_pods::LocalPods;
+use crate::pipeline::InForce;
 use crate::status::Condition;
 
 /// The kernel's tables are read this often at most, to learn who had what before.
 const CLAIM_TRIES: u32 = 10;
-/// For this long the first sync waits for interfaces that cannot be listed, if
-/// nothing is bound in the kernel.
+/// For this long the first sync waits for interfaces that cannot be listed. A look
+/// that fails, or a binding that is not in force, is no matter before it.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the condition and the findings are looked at.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -32,8 +34,15 @@ pub(super) struct Binding {
     claims: ClaimsOfBefore,
     /// As it was seen last, before the operator's word.
     seen: Option<NodeNetwork>,
+    /// What the kernel's tables bound at start: it stays bound while the interfaces
+    /// cannot be listed.
+    in_kernel: Option<NodeNetwork>,
     /// Since when the interfaces cannot be listed.
     failing: Option<Instant>,
+    /// Since when what is to be bound is not in force.
+    pending: Option<Instant>,
+    /// Whether a sync succeeded.
+    is_in_force: bool,
     /// The addresses that were bound as of the last sync that succeeded.
     bound: BTreeSet<IpAddr>,
     report: BindingReport,
@@ -43,35 +52,56 @@ pub(super) struct Binding {
 /// What the kernel's tables bound before this agent began.
 #[derive(Debug)]
 enum ClaimsOfBefore {
-    /// Read in vain so many times.
-    Unknown(u32),
-    /// Whether there was anything.
-    Known { any: bool },
+    /// Read in vain so many times, not counting those in which others changed the
+    /// tables meanwhile; why the last time.
+    Unknown { tries: u32, problem: Option<String> },
+    /// The interfaces were told.
+    Known,
 }
 
 impl Binding {
     pub(super) fn of(node: &str) -> Self {
         Self {
             local: LocalPods::of(Some(node)),
-            claims: ClaimsOfBefore::Unknown(0),
+            claims: ClaimsOfBefore::Unknown { tries: 0, problem: None },
             seen: None,
+            in_kernel: None,
             failing: None,
+            pending: None,
+            is_in_force: false,
             bound: BTreeSet::new(),
             report: BindingReport::default(),
             reported: None,
         }
     }
 
-    /// Whether a sync would bind what is on the node, as far as it can be known.
+    /// Whether a sync would bind what is on the node, or what was bound, as far as it
+    /// can be known.
     fn is_known(&self, now: Instant) -> bool {
         match self.claims {
-            ClaimsOfBefore::Unknown(_) => false,
-            ClaimsOfBefore::Known { any } => {
-                let is_hopeless =
-                    |since: Instant| !any && now.saturating_duration_since(since) >= PATIENCE;
-                self.seen.is_some() || self.failing.is_some_and(is_hopeless)
-            }
+            ClaimsOfBefore::Unknown { .. } => false,
+            ClaimsOfBefore::Known => self.seen.is_some() || is_long(self.failing, now),
         }
+    }
+
+    /// Why what is bound is not what should be. `listing`: why the interfaces cannot
+    /// be listed.
+    fn problems(&self, now: Instant, listing: Option<String>) -> Vec<String> {
+        // One look that failed is no matter once there was another.
+        let listing = listing.filter(|_| self.seen.is_none() || is_long(self.failing, now));
+        let listing = listing.map(|why| format!("the node's interfaces cannot be listed: {why}"));
+        let unread = match &self.claims {
+            ClaimsOfBefore::Unknown { problem, .. } => problem
+                .as_ref()
+                .map(|why| format!("what is bound already cannot be read, trying again: {why}")),
+            ClaimsOfBefore::Known => None,
+        };
+        let pending = is_long(self.pending, now).then(|| {
+            "the kernel does not have the bindings of the interfaces as they are now (see the \
+             condition enforced)"
+                .to_owned()
+        });
+        [listing, unread, pending].into_iter().flatten().collect()
     }
 
     /// A sync succeeded with this network. `forged`: others had changed a table,
@@ -80,11 +110,19 @@ impl Binding {
     pub(super) fn synced(&mut self, network: &NodeNetwork, forged: bool) -> BTreeSet<IpAddr> {
         let now = addresses(network);
         let before = std::mem::replace(&mut self.bound, now.clone());
+        self.pending = None;
+        self.is_in_force = true;
+        // The condition follows at once.
+        self.reported = None;
         match forged {
             true => now,
             false => now.difference(&before).copied().collect(),
         }
     }
+}
+
+fn is_long(since: Option<Instant>, now: Instant) -> bool {
+    since.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE)
 }
 
 /// All addresses that are bound.
@@ -119,41 +157,63 @@ impl<S: Sink> Enforcer<S> {
         Ok(self.binding.is_known(now))
     }
 
-    /// At start: learns from the kernel's tables who had which address.
+    /// At start: learns from the kernel's tables who had which address. While others
+    /// change them too fast to be read, it goes on trying: the rules in force stay.
     fn remember_claims(&mut self) {
-        let ClaimsOfBefore::Unknown(tries) = self.binding.claims else { return };
-        let claims = match self.parts.pipeline.claims() {
-            Ok(claims) => claims,
-            Err(error) if tries + 1 < CLAIM_TRIES => {
-                tracing::debug!("the bindings in the kernel cannot be read: {error}");
-                self.binding.claims = ClaimsOfBefore::Unknown(tries + 1);
-                return;
-            }
+        let ClaimsOfBefore::Unknown { tries, .. } = self.binding.claims else { return };
+        let node = Some(self.parts.node.as_str());
+        let pods = self.cluster.snapshot().pods.values();
+        let local = pods.filter(|pod| pod.is_subject() && pod.node.as_deref() == node);
+        let owners: BTreeMap<IpAddr, &ObjectKey> = local
+            .flat_map(|pod| pod.addresses.iter().map(move |address| (*address, &pod.key)))
+            .collect();
+        let pod_of = |address: IpAddr| owners.get(&address).map(|key| (*key).clone());
+        let in_force = match self.parts.pipeline.in_force(pod_of) {
+            Ok(in_force) => in_force,
             Err(error) => {
+                let tries = match error {
+                    ReadError::KeepsChanging(_) => tries,
+                    ReadError::Permission | ReadError::Io(_) | ReadError::Malformed(_) => tries + 1,
+                };
+                if tries < CLAIM_TRIES {
+                    let problem = Some(error.to_string());
+                    self.binding.claims = ClaimsOfBefore::Unknown { tries, problem };
+                    return;
+                }
                 tracing::warn!(
                     "it is not known which address the tables in the kernel bind to which \
                      interface, so the interfaces alone decide: {error}"
                 );
-                Claims::default()
+                InForce::default()
             }
         };
-        self.binding.claims = ClaimsOfBefore::Known { any: !claims.0.is_empty() };
+        let InForce { claims, network } = in_force;
+        self.binding.claims = ClaimsOfBefore::Known;
+        self.binding.in_kernel = Some(network);
         let claimed = claims.0.values().flat_map(|claim| &claim.addresses);
         self.binding.bound = claimed.copied().collect();
         self.parts.interfaces.remember(claims);
     }
 
-    /// A change of the network is an event.
+    /// A change of the network is an event. Interfaces that cannot be listed keep what
+    /// is bound to them.
     fn follow_network(&mut self, now: Instant) {
-        let Parts { interfaces, binding: options, pipeline, metrics, .. } = &mut self.parts;
-        let Some(network) = interfaces.network() else { return };
-        if self.binding.seen.as_ref() == Some(network) {
-            return;
-        }
-        self.binding.seen = Some(network.clone());
-        let network = options.possible(network.clone());
-        metrics.bound_ports.set(network.ports.len() as i64);
-        pipeline.bind(network);
+        let Parts { interfaces, binding: options, pipeline, .. } = &mut self.parts;
+        let network = match interfaces.network() {
+            Some(network) if self.binding.seen.as_ref() == Some(network) => return,
+            Some(network) => {
+                self.binding.in_kernel = None;
+                self.binding.seen = Some(network.clone());
+                network.clone()
+            }
+            None if is_long(self.binding.failing, now) => {
+                let Some(network) = self.binding.in_kernel.take() else { return };
+                network
+            }
+            None => return,
+        };
+        self.binding.pending.get_or_insert(now);
+        pipeline.bind(options.possible(network));
         self.next.event(now);
     }
 
@@ -169,15 +229,18 @@ impl<S: Sink> Enforcer<S> {
              (CONFIG_NF_TABLES_BRIDGE), so they are not bound"
                 .to_owned()
         });
-        let problems: Vec<String> = problem
-            .map(|why| format!("the node's interfaces cannot be listed: {why}"))
+        let problems: Vec<String> = self
+            .binding
+            .problems(now, problem)
             .into_iter()
             .chain(interfaces.lacks())
             .chain(no_bridge)
             .chain(for_all)
             .collect();
         match problems.is_empty() {
-            true => status.holds(Condition::Bound),
+            // Before the first sync nothing is bound.
+            true if self.binding.is_in_force => status.holds(Condition::Bound),
+            true => {}
             false => status.fails(Condition::Bound, problems.join("; ")),
         }
         if let Some(remark) = self.binding.report.take(now, findings, metrics) {

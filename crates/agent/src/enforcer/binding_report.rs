@@ -2,7 +2,8 @@
 //!
 //! In: findings, each time that the interfaces were looked at. Out: gauges, a log
 //! line for each finding, a remark for `/readyz`. Never: more log lines than
-//! [`LINES`] in [`WINDOW`], whatever a tenant does in its pods.
+//! [`LINES`] in [`WINDOW`], and [`SHARE`] about one pod, whatever a tenant does in its
+//! pods.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use crate::metrics::Metrics;
 const UNBOUND_AFTER: Duration = Duration::from_secs(10);
 /// Log lines in a window.
 const LINES: usize = 20;
+/// Of these, lines about one pod, or about interfaces that are no pod's.
+const SHARE: usize = LINES / 4;
 /// A window.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Pods that a remark names.
@@ -25,24 +28,56 @@ const NAMED: usize = 5;
 /// What was found before, and what was said about it.
 #[derive(Debug, Default)]
 pub(super) struct BindingReport {
-    /// The present findings, since when, and whether they were logged.
-    found: BTreeMap<BindingFinding, Found>,
+    /// The present findings.
+    findings: Vec<BindingFinding>,
+    /// What they are about, since when, and whether that was logged.
+    found: BTreeMap<Subject, Found>,
     window: Option<Window>,
     remark: Option<String>,
+}
+
+/// What a finding is about. Nothing is in it that a tenant can change at will, such as
+/// how many addresses there are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Subject {
+    kind: &'static str,
+    /// The pod whose doing it may be.
+    pod: Option<ObjectKey>,
+    /// Its address that the API server names, its interface, or the bridge.
+    place: String,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Found {
     since: Instant,
-    is_logged: bool,
+    said: Said,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    /// It found no room in the window that began then. It is tried again in the next.
+    HeldBack(Instant),
+    Logged,
+}
+
+#[derive(Clone, Debug)]
 struct Window {
     begins: Instant,
     lines: usize,
+    /// Of each pod, and of interfaces that are no pod's.
+    of: BTreeMap<Option<ObjectKey>, usize>,
     /// Findings that were not logged.
     more: usize,
+}
+
+/// What a finding means for a pod.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// An address of it is bound to no interface.
+    Unbound,
+    /// An address of it is bound to the interface of another.
+    CutOff,
 }
 
 impl BindingReport {
@@ -53,14 +88,13 @@ impl BindingReport {
         findings: &[BindingFinding],
         metrics: &Metrics,
     ) -> Option<String> {
-        let is_same = findings.len() == self.found.len()
-            && findings.iter().all(|finding| self.found.contains_key(finding));
-        if !is_same {
+        if self.findings != findings || self.remark.is_none() {
+            self.findings = findings.to_vec();
             let before = std::mem::take(&mut self.found);
-            for finding in findings {
-                let new = Found { since: now, is_logged: false };
-                let found = before.get(finding).copied().unwrap_or(new);
-                self.found.insert(finding.clone(), found);
+            for subject in findings.iter().map(subject) {
+                let new = Found { since: now, said: Said::Nothing };
+                let found = before.get(&subject).copied().unwrap_or(new);
+                self.found.insert(subject, found);
             }
             count(findings, metrics);
         }
@@ -72,48 +106,93 @@ impl BindingReport {
         })
     }
 
+    /// Those that wait the longest come first.
     fn log(&mut self, now: Instant) {
-        let due = self.found.iter_mut().filter(|(finding, found)| {
-            !found.is_logged && now.saturating_duration_since(found.since) >= delay(finding)
-        });
-        for (finding, found) in due {
-            found.is_logged = true;
-            let window = window(&mut self.window, now);
-            if window.lines < LINES {
-                window.lines += 1;
-                tracing::warn!("{finding}");
-            } else {
-                window.more += 1;
+        let window = window(&mut self.window, now);
+        let mut due: Vec<(Instant, &BindingFinding, Subject)> = Vec::new();
+        for finding in &self.findings {
+            let subject = subject(finding);
+            let Some(found) = self.found.get(&subject) else { continue };
+            let may_be_said = match found.said {
+                Said::Nothing => true,
+                Said::HeldBack(window_then) => window_then != window.begins,
+                Said::Logged => false,
+            };
+            if may_be_said && now.saturating_duration_since(found.since) >= delay(finding) {
+                due.push((found.since, finding, subject));
             }
         }
-        if self.window.is_some_and(|one| now.saturating_duration_since(one.begins) >= WINDOW) {
-            window(&mut self.window, now);
+        due.sort();
+        for (_, finding, subject) in due {
+            let is_logged = window.takes(&subject);
+            if is_logged {
+                tracing::warn!("{finding}");
+            }
+            if let Some(found) = self.found.get_mut(&subject) {
+                found.said = if is_logged { Said::Logged } else { Said::HeldBack(window.begins) };
+            }
         }
     }
 
-    /// The pods that are not bound.
+    /// The pods that are not bound, and those whose address another interface has.
     fn remark_now(&self, now: Instant) -> String {
-        let long = self.found.iter().filter(|(finding, found)| {
-            now.saturating_duration_since(found.since) >= delay(finding)
+        let (unbound, cut_off) = (self.pods(Loss::Unbound, now), self.pods(Loss::CutOff, now));
+        let unbound = (!unbound.is_empty()).then(|| {
+            format!(
+                "{} of this node's pods are not bound to an interface, so others can send under \
+                 their addresses: {}",
+                unbound.len(),
+                names(&unbound)
+            )
         });
-        let pods: BTreeSet<&ObjectKey> = long.filter_map(|(finding, _)| unbound(finding)).collect();
-        let names: Vec<String> = pods.iter().take(NAMED).map(ToString::to_string).collect();
-        match pods.len() {
-            0 => String::new(),
-            count => format!(
-                "{count} of this node's pods are not bound to an interface, so others can send \
-                 under their addresses: {}{}",
-                names.join(", "),
-                if count > NAMED { ", ..." } else { "" }
-            ),
-        }
+        let cut_off = (!cut_off.is_empty()).then(|| {
+            format!(
+                "{} of this node's pods may be cut off, because another interface had their \
+                 address first and still lives (the log names it): {}",
+                cut_off.len(),
+                names(&cut_off)
+            )
+        });
+        unbound.into_iter().chain(cut_off).collect::<Vec<_>>().join("; ")
     }
+
+    fn pods(&self, what: Loss, now: Instant) -> BTreeSet<&ObjectKey> {
+        let is_long = |finding: &BindingFinding| {
+            let found = self.found.get(&subject(finding));
+            found.is_some_and(|it| now.saturating_duration_since(it.since) >= UNBOUND_AFTER)
+        };
+        let of = self.findings.iter().filter_map(|finding| Some((finding, loss(finding)?)));
+        of.filter(|(finding, (_, its))| *its == what && is_long(finding))
+            .map(|(_, (pod, _))| pod)
+            .collect()
+    }
+}
+
+impl Window {
+    /// Whether there is room for a line about this. It then is taken.
+    fn takes(&mut self, subject: &Subject) -> bool {
+        let of_one = self.of.get(&subject.pod).copied().unwrap_or_default();
+        let has_room = self.lines < LINES && of_one < SHARE;
+        if has_room {
+            self.lines += 1;
+            *self.of.entry(subject.pod.clone()).or_default() += 1;
+        } else {
+            self.more += 1;
+        }
+        has_room
+    }
+}
+
+/// A few names of many.
+fn names(pods: &BTreeSet<&ObjectKey>) -> String {
+    let names: Vec<String> = pods.iter().take(NAMED).map(ToString::to_string).collect();
+    names.join(", ") + if pods.len() > NAMED { ", ..." } else { "" }
 }
 
 /// The present window. At its end it is said what was not logged in it.
 fn window(window: &mut Option<Window>, now: Instant) -> &mut Window {
-    let is_over = |one: &Window| now.saturating_duration_since(one.begins) >= WINDOW;
-    if let Some(over) = window.take_if(|one| is_over(one))
+    let is_over = |one: &mut Window| now.saturating_duration_since(one.begins) >= WINDOW;
+    if let Some(over) = window.take_if(is_over)
         && over.more > 0
     {
         tracing::warn!(
@@ -122,14 +201,36 @@ fn window(window: &mut Option<Window>, now: Instant) -> &mut Window {
             WINDOW.as_secs()
         );
     }
-    window.get_or_insert(Window { begins: now, lines: 0, more: 0 })
+    window.get_or_insert(Window { begins: now, lines: 0, of: BTreeMap::new(), more: 0 })
 }
 
-/// The pod with an address that is bound to no interface.
-fn unbound(finding: &BindingFinding) -> Option<&ObjectKey> {
+fn subject(finding: &BindingFinding) -> Subject {
+    let (pod, place) = match finding {
+        BindingFinding::NoInterface { pod, address } => (Some(pod), address.to_string()),
+        BindingFinding::ClaimedTwice { claimant, .. }
+        | BindingFinding::MacClaimedTwice { claimant, .. } => {
+            (claimant.pod.as_ref(), claimant.name.clone())
+        }
+        BindingFinding::UnreportedAddress { pod, interface, .. }
+        | BindingFinding::MacChanged { pod, interface, .. } => (Some(pod), interface.clone()),
+        BindingFinding::UnboundPort { interface, .. } => (None, interface.clone()),
+        BindingFinding::VlanFiltering { bridge } => (None, bridge.clone()),
+    };
+    Subject { kind: kind(finding), pod: pod.cloned(), place }
+}
+
+/// The pod that loses by a finding. Who claims what is a known pod's takes nothing
+/// from it. An interface of no known pod may be that of a new pod, whose address an
+/// interface has that was left over.
+fn loss(finding: &BindingFinding) -> Option<(&ObjectKey, Loss)> {
     match finding {
         BindingFinding::NoInterface { pod, .. }
-        | BindingFinding::ClaimedTwice { pod, owner: None, .. } => Some(pod),
+        | BindingFinding::ClaimedTwice { pod, owner: None, .. } => Some((pod, Loss::Unbound)),
+        BindingFinding::ClaimedTwice { pod, claimant, .. }
+            if claimant.pod.is_none() && !claimant.is_left_over =>
+        {
+            Some((pod, Loss::CutOff))
+        }
         BindingFinding::ClaimedTwice { .. }
         | BindingFinding::MacClaimedTwice { .. }
         | BindingFinding::MacChanged { .. }
@@ -166,7 +267,7 @@ fn count(findings: &[BindingFinding], metrics: &Metrics) {
     for (kind, count) in kinds {
         metrics.binding_findings.get_or_create(&[("kind", kind)]).set(count);
     }
-    let pods: BTreeSet<&ObjectKey> = findings.iter().filter_map(unbound).collect();
+    let pods: BTreeSet<&ObjectKey> = findings.iter().filter_map(loss).map(|(pod, _)| pod).collect();
     metrics.unbound_pods.set(pods.len() as i64);
 }
 

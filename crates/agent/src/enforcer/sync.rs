@@ -86,6 +86,8 @@ impl<S: Sink> Enforcer<S> {
         if !self.is_only_table {
             self.remove_other_tables();
         }
+        let ports = self.parts.pipeline.network().ports.len();
+        self.parts.metrics.bound_ports.set(ports as i64);
         let before = outcome.before.clone().filter(|_| !is_first && restored.is_empty());
         let bound = self.binding.synced(self.parts.pipeline.network(), !restored.is_empty());
         if let Some(flow_cleanup) = &self.parts.flow_cleanup {

@@ -3,12 +3,13 @@
 //! In: the kernel, a compiled table. Out: what a change would send; which
 //! address was bound to which interface. Never: a batch.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use compiler::{Compiled, Layout};
 use nft::ReadError;
-use policy::Claims;
-use ruleset::{Name, Ruleset, TableId};
+use policy::{Claims, NodeNetwork, ObjectKey};
+use ruleset::{Name, Ruleset, TableFamily, TableId};
 
 use super::change::table;
 use super::replace::STAND_IN;
@@ -24,6 +25,15 @@ pub struct TableDifference {
     pub wanted: Option<Arc<Ruleset>>,
     /// What a change would send. Nothing for a table that would be deleted.
     pub difference: Difference,
+}
+
+/// What the kernel's tables bind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InForce {
+    /// What each interface was known to have.
+    pub claims: Claims,
+    /// What binds it again: all that the tables tell of the node's network.
+    pub network: NodeNetwork,
 }
 
 impl<S: Sink> Pipeline<S> {
@@ -68,14 +78,47 @@ impl<S: Sink> Pipeline<S> {
     /// # Errors
     /// A table cannot be read.
     pub fn claims(&mut self) -> Result<Claims, ReadError> {
-        let mut tables = Vec::new();
-        for family in FAMILIES {
-            let own = self.tables.of(family).id.clone();
-            let stand_in = Name::new(STAND_IN).ok().map(|name| TableId { family, name });
-            for id in [own].into_iter().chain(stand_in) {
-                tables.extend(self.sink.dump(&id)?.map(|dump| dump.ruleset));
+        Ok(self.in_force(|_| None)?.claims)
+    }
+
+    /// What the kernel's tables bind, stand-ins included. `pod_of` tells whose an
+    /// address is now.
+    ///
+    /// # Errors
+    /// A table cannot be read. [`ReadError::KeepsChanging`] only if there is one of
+    /// ours, so that bindings may be in it.
+    pub fn in_force(
+        &mut self,
+        pod_of: impl Fn(IpAddr) -> Option<ObjectKey>,
+    ) -> Result<InForce, ReadError> {
+        let own = FAMILIES.map(|family| self.tables.of(family).id.clone());
+        let stand_ins = FAMILIES
+            .into_iter()
+            .filter_map(|family| Some(TableId { family, name: Name::new(STAND_IN).ok()? }));
+        let ids: Vec<TableId> = own.iter().cloned().chain(stand_ins).collect();
+        let dumps = match self.dumps(&ids) {
+            Err(ReadError::KeepsChanging(tries)) => {
+                let tables = self.sink.tables()?;
+                return match ids.iter().any(|id| tables.contains(id)) {
+                    true => Err(ReadError::KeepsChanging(tries)),
+                    false => Ok(InForce::default()),
+                };
+            }
+            dumps => dumps?,
+        };
+        let of = |family| own.iter().find(|id| id.family == family).and_then(|id| dumps.get(id));
+        let bridge = of(TableFamily::Bridge);
+        let network = of(TableFamily::Inet).map(|inet| Layout::network(inet, bridge, pod_of));
+        Ok(InForce { claims: Layout::claims(dumps.values()), network: network.unwrap_or_default() })
+    }
+
+    fn dumps(&mut self, ids: &[TableId]) -> Result<BTreeMap<TableId, Ruleset>, ReadError> {
+        let mut found = BTreeMap::new();
+        for id in ids {
+            if let Some(dump) = self.sink.dump(id)? {
+                found.insert(id.clone(), dump.ruleset);
             }
         }
-        Ok(Layout::claims(&tables))
+        Ok(found)
     }
 }

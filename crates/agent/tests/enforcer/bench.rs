@@ -273,6 +273,11 @@ impl Bench {
         self.status.problem(Condition::Bound)
     }
 
+    /// The conditions, now and later.
+    pub fn status(&self) -> Status {
+        self.status.clone()
+    }
+
     /// What `/readyz` says.
     pub fn report(&self) -> String {
         self.status.report()

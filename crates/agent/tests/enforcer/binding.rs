@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use agent::enforcer::LOOK_EVERY;
+use agent::status::Condition;
 use nft::Errno;
 use policy::{BindingFinding, BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey};
 use ruleset::TableFamily;
@@ -51,6 +52,109 @@ fn without_interfaces_the_first_sync_waits_for_a_moment_and_the_node_is_not_read
     assert_eq!(bench.table(), whole(), "the policies are enforced");
     let problem = bench.bound_problem().unwrap();
     assert_eq!(problem, "the node's interfaces cannot be listed: no netlink");
+}
+
+/// A kernel in which an earlier agent bound the model's pod `web`.
+fn taken_over() -> Model {
+    let mut bench = Bench::listed(Model::default());
+    *bench.interfaces.network.borrow_mut() = web_is_bound(Some(3));
+    bench.run(1000).unwrap();
+    let tables = bench.kernel.model.borrow().tables.clone();
+    assert_eq!(tables.len(), 2);
+    Model { tables, ..Model::default() }
+}
+
+fn own4(model: &Model) -> usize {
+    let own4 =
+        [model.table(), model.bridge()].map(|table| table.unwrap().sets["own4"].elements.len());
+    own4.iter().sum()
+}
+
+/// What is bound stays so, the policies change, and what others delete comes back.
+#[test]
+fn without_interfaces_the_next_agent_enforces_what_was_bound() {
+    let mut bench = Bench::listed(taken_over());
+    *bench.interfaces.problem.borrow_mut() = Some("no netlink".to_owned());
+    bench.event(3000, deleted("web"));
+    bench.others(4005, |model| {
+        assert!(passes(model.table().unwrap(), "10.0.0.1", 4711));
+        assert_eq!(own4(model), 2);
+        model.flush();
+    });
+    bench.others(4005 + 2 * LOOK_EVERY.as_millis() as u64, |model| assert_eq!(own4(model), 2));
+    bench.run(6000).unwrap();
+    assert!(bench.bound_problem().is_some_and(|problem| problem.contains("no netlink")));
+    assert_eq!(bench.problem(), None);
+}
+
+/// Who had what before is not forgotten because others commit without a pause.
+#[test]
+fn while_what_is_bound_cannot_be_read_nothing_is_bound_anew() {
+    let mut bench = Bench::listed(taken_over());
+    bench.kernel.keeps_changing.set(true);
+    let claims = bench.interfaces.claims.clone();
+    bench.run(8000).unwrap();
+    let problem = bench.bound_problem().unwrap();
+    assert!(problem.contains("cannot be read, trying again"), "{problem}");
+    assert!(bench.kernel.trace.borrow().sends.is_empty(), "what is in force stays");
+    assert_eq!(*claims.borrow(), None, "nothing is remembered instead");
+    bench.kernel.keeps_changing.set(false);
+    *bench.interfaces.network.borrow_mut() = web_is_bound(Some(3));
+    for kind in watcher::Kind::ALL {
+        bench.event(9000, super::list(kind));
+    }
+    bench.run(10_000).unwrap();
+    assert!(claims.borrow().as_ref().is_some_and(|claims| !claims.0.is_empty()));
+    assert_eq!(bench.bound_problem(), None);
+}
+
+/// Without a table of ours there is nothing to remember.
+#[test]
+fn where_nothing_was_bound_nothing_is_waited_for() {
+    let mut bench = Bench::listed(Model::default());
+    bench.kernel.keeps_changing.set(true);
+    let claims = bench.interfaces.claims.clone();
+    bench.run(1000).unwrap();
+    assert_eq!(*claims.borrow(), Some(policy::Claims::default()));
+}
+
+#[test]
+fn one_look_that_fails_makes_no_node_unready() {
+    let mut bench = Bench::listed(Model::default());
+    let problem = bench.interfaces.problem.clone();
+    for (at, why) in [(1000, Some("busy")), (2500, None), (3000, Some("busy"))] {
+        let problem = problem.clone();
+        bench.others(at, move |_| *problem.borrow_mut() = why.map(str::to_owned));
+    }
+    let bound = bench.status();
+    let at = |ms, expected: bool, bench: &mut Bench| {
+        let bound = bound.clone();
+        bench.others(ms, move |_| {
+            assert_eq!(bound.problem(Condition::Bound).is_some(), expected, "{ms} ms");
+        });
+    };
+    at(500, false, &mut bench);
+    at(2400, false, &mut bench);
+    at(4900, false, &mut bench);
+    at(5500, true, &mut bench);
+    bench.run(6000).unwrap();
+}
+
+/// The kernel refuses what would bind it.
+#[test]
+fn gauge_and_condition_say_what_is_in_force() {
+    let refuses = Some("add set bridge nftpol");
+    let mut bench = Bench::listed(Model { refuses, errno: Errno::ENOMEM, ..Model::default() });
+    *bench.interfaces.network.borrow_mut() = web_is_bound(Some(3));
+    bench.run(5000).unwrap();
+    assert_eq!(bench.metric("nftpol_bound_ports"), 0.0);
+    let problem = bench.bound_problem().unwrap();
+    assert!(problem.starts_with("the kernel does not have the bindings"), "{problem}");
+
+    let mut bench = Bench::listed(Model::default());
+    *bench.interfaces.network.borrow_mut() = web_is_bound(Some(3));
+    bench.run(5000).unwrap();
+    assert_eq!((bench.metric("nftpol_bound_ports"), bench.bound_problem()), (1.0, None));
 }
 
 /// What a tenant does to its addresses is no reason.

@@ -67,6 +67,8 @@ pub struct Kernel {
     pub trace: Rc<RefCell<Trace>>,
     pub send_takes: Rc<Cell<Duration>>,
     pub dump_takes: Rc<Cell<Duration>>,
+    /// Whether others commit too fast for a table to be read.
+    pub keeps_changing: Rc<Cell<bool>>,
     clock: Arc<ManualClock>,
 }
 
@@ -78,6 +80,7 @@ impl Kernel {
             trace: Rc::default(),
             send_takes: Rc::default(),
             dump_takes: Rc::default(),
+            keeps_changing: Rc::default(),
             clock,
         }
     }
@@ -91,6 +94,9 @@ impl Sink for Kernel {
     fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError> {
         self.trace.borrow_mut().dumps.push(self.clock.ms());
         self.clock.sleep(self.dump_takes.get());
+        if self.keeps_changing.get() {
+            return Err(ReadError::KeepsChanging(10));
+        }
         self.model.borrow_mut().dump(table)
     }
 

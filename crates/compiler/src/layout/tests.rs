@@ -1,6 +1,9 @@
 //! The layout of a compiled table matches the policies.
 
-use policy::{Labels, NetworkPolicy, ObjectKey, Phase, Pod, Requirement, Selector, Snapshot};
+use policy::{
+    Labels, NetworkPolicy, NodeNetwork, ObjectKey, Phase, Pod, Requirement, Selector, Snapshot,
+    Tunnel, TunnelSources,
+};
 
 use super::*;
 use crate::scaffold::tests::attacks;
@@ -34,9 +37,7 @@ fn policy(name: &str, direction: Direction) -> NetworkPolicy {
 fn compiled(policies: &[NetworkPolicy]) -> Compiled {
     let pods = [pod("a", "10.0.0.1"), pod("b", "10.0.0.2"), pod("c", "fd00::3")];
     let mut engine = Engine::new(Options::default());
-    engine
-        .update(&Snapshot::new(policies.to_vec(), pods, []), &policy::NodeNetwork::default())
-        .clone()
+    engine.update(&Snapshot::new(policies.to_vec(), pods, []), &NodeNetwork::default()).clone()
 }
 
 #[test]
@@ -98,6 +99,37 @@ fn the_tables_tell_what_was_bound() {
     }
     let bare = Ruleset::new(scaffold::table());
     assert_eq!(Layout::claims([&bare]), Claims::default());
+}
+
+/// While the interfaces cannot be listed, nothing of it may change.
+#[test]
+fn the_tables_tell_a_network_that_compiles_to_them() {
+    let snapshot = attacks::snapshot();
+    let pod_of = |address: IpAddr| {
+        let mut pods = snapshot.pods.values();
+        pods.find(|pod| pod.addresses.contains(&address)).map(|pod| pod.key.clone())
+    };
+    let compile =
+        |network: &NodeNetwork| Engine::new(Options::default()).update(&snapshot, network).clone();
+    for sources in [TunnelSources::Nodes, TunnelSources::Any] {
+        let tunnels = [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect();
+        for ports in [[6, 7, 8, 9].as_slice(), &[6], &[]] {
+            let network = NodeNetwork {
+                tunnels: imbl::OrdSet::clone(&tunnels),
+                tunnel_peers: [IpAddr::from([192, 0, 2, 7])].into_iter().collect(),
+                tunnel_sources: sources,
+                ..attacks::network(ports)
+            };
+            let compiled = compile(&network);
+            let told = Layout::network(&compiled.ruleset, compiled.bridge.as_ref(), pod_of);
+            assert_eq!(told.ports.len(), network.ports.len());
+            let again = compile(&told);
+            assert_eq!(again.ruleset, compiled.ruleset, "{sources:?} {ports:?}");
+            assert_eq!(again.bridge, compiled.bridge, "{sources:?} {ports:?}");
+        }
+    }
+    let bare = Ruleset::new(scaffold::table());
+    assert_eq!(Layout::network(&bare, None, pod_of), NodeNetwork::default());
 }
 
 #[test]

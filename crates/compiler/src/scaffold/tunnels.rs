@@ -124,7 +124,8 @@ fn is_node(field: Field, family: Family) -> Match {
     Match::Address(field, AddressTest::Set(family, nodes_set(family)))
 }
 
-fn tunnelled() -> Name {
+/// Where what reaches a tunnel of this node is judged.
+pub fn tunnelled() -> Name {
     constant("tunnelled")
 }
 

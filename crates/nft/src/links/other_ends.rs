@@ -51,7 +51,8 @@ impl OtherEnds {
     }
 
     /// Reads the other ends of these pairs, or keeps what was read before. After
-    /// an error everything is read the next time.
+    /// an error everything is read the next time. Ends of a namespace that cannot be
+    /// read keep what they had; new ones stay unreadable.
     pub(super) fn read(
         &mut self,
         client: &mut Client,
@@ -67,7 +68,17 @@ impl OtherEnds {
                 continue;
             }
             let start = Instant::now();
-            elsewhere::read_addresses(client, now, wanted, &mut ends)?;
+            match elsewhere::read_addresses(client, now, wanted, &mut ends) {
+                Ok(()) => {}
+                Err(LinksError::Io(error)) => return Err(LinksError::Io(error)),
+                // One namespace does not fail the others.
+                Err(
+                    LinksError::Refused(_) | LinksError::Malformed(_) | LinksError::KeepChanging(_),
+                ) => {
+                    ends.extend(unread(now, before.get(&namespace).copied().unwrap_or_default()));
+                    continue;
+                }
+            }
             let ended = Instant::now();
             self.paces.insert(namespace, Pace { ended, took: ended - start });
             read.extend_from_slice(now);
@@ -95,7 +106,29 @@ impl OtherEnds {
     }
 }
 
+/// The ends of a namespace that could not be read: those that led there before stay as
+/// they were, and of the others nothing is known.
+fn unread(now: &[Pair], before: &[Pair]) -> impl Iterator<Item = (u32, OtherEnd)> {
+    let new = now.iter().filter(|pair| !before.contains(pair));
+    new.map(|pair| (pair.port, OtherEnd::default()))
+}
+
 fn by_namespace(pairs: &[Pair]) -> impl Iterator<Item = (i32, &[Pair])> {
     let of_one = pairs.chunk_by(|one, next| one.namespace == next.namespace);
     of_one.filter_map(|of_one| Some((of_one.first()?.namespace, of_one)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A port whose other end moved to another namespace has none of the former's
+    /// addresses.
+    #[test]
+    fn of_a_namespace_that_cannot_be_read_only_new_ends_are_unknown() {
+        let pair = |namespace, port| Pair { namespace, port, other: 2 };
+        let unread: Vec<_> = unread(&[pair(1, 5), pair(1, 6)], &[pair(1, 5)]).collect();
+        assert_eq!(unread, [(6, OtherEnd::default())]);
+        assert!(!unread[0].1.is_readable);
+    }
 }

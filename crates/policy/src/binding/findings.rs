@@ -8,20 +8,10 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::addresses::Held;
+use super::holder::{Holder, holder};
 use super::link_layer::Macs;
 use super::{View, is_for_pods, is_link_local};
 use crate::{InterfaceIndex, Mac, NodeNetwork, ObjectKey, SeenPort};
-
-/// An interface, in words for people.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Holder {
-    /// Its number.
-    pub index: InterfaceIndex,
-    /// Its name, as seen now.
-    pub name: String,
-    /// Whose it is, when that is known.
-    pub pod: Option<ObjectKey>,
-}
 
 /// What is wrong with the node's interfaces and addresses.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,11 +138,6 @@ fn unbound_ports(view: &View<'_>, network: &NodeNetwork) -> Vec<BindingFinding> 
     found.collect()
 }
 
-fn holder(view: &View<'_>, held: &Held<'_>, index: InterfaceIndex) -> Holder {
-    let pod = held.pods.get(&index).map(|pod| (*pod).clone());
-    Holder { index, name: view.name(index), pod }
-}
-
 /// The addresses of pods that a port has and does not hold.
 fn claimed_twice(view: &View<'_>, held: &Held<'_>, port: &SeenPort) -> Option<BindingFinding> {
     let claimed: BTreeSet<IpAddr> = port
@@ -221,17 +206,6 @@ fn mac(view: &View<'_>, held: &Held<'_>, macs: &Macs, port: &SeenPort) -> Option
             now: port.mac,
         },
     })
-}
-
-/// `interface veth12 of pod dev/web`, `interface veth12 of an unknown pod`.
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "interface {} of ", self.name)?;
-        match &self.pod {
-            Some(pod) => write!(f, "pod {pod}"),
-            None => f.write_str("an unknown pod"),
-        }
-    }
 }
 
 /// For people: lower case, without a full stop.

@@ -123,7 +123,7 @@ fn an_address_is_free_when_its_interface_is_gone() {
     assert_eq!(bound(&early), [X, "3: dev/next mac 03 10.0.0.3"]);
     let expected = [
         "interface veth4 of an unknown pod claims the address 10.0.0.3 of pod dev/next, which \
-         interface veth3 of pod dev/next had first",
+         interface veth3 of no living pod had first",
         UNBOUND,
     ];
     assert_eq!(findings(&early), expected);
@@ -131,9 +131,20 @@ fn an_address_is_free_when_its_interface_is_gone() {
     assert_eq!(bound(&late), [X, "4: dev/next mac 04 10.0.0.3"]);
 }
 
+/// As of a StatefulSet.
+#[test]
+fn a_new_pod_of_the_same_name_is_another_one() {
+    let mut story = Story::default();
+    story.then([port_x(), port_v()], &[&x(), &v()]);
+    let next = Pod { created: 1000, ..v() };
+    let early = story.then([port_x(), port_v(), port(4, &[("10.0.0.3", 2000)])], &[&x(), &next]);
+    let found = findings(&early);
+    assert!(found[0].ends_with("interface veth3 of no living pod had first"), "{found:?}");
+}
+
 #[test]
 fn an_interface_that_is_another_pods_keeps_what_it_had() {
-    let both = pod("both", &["10.0.0.2", "fd00::2"]);
+    let both = Pod { key: x().key, ..pod("both", &["10.0.0.2", "fd00::2"]) };
     let mut story = Story::default();
     let ports = || port(2, &[("10.0.0.2", 100), ("fd00::2", 100)]);
     story.then([ports()], &[&both]);

@@ -1,0 +1,158 @@
+//! What the tables bind, as a network.
+//!
+//! In: both tables, which pod has which address. Out: a network that compiles to the
+//! same binding. Never: what the tables do not tell, such as a routed pod's MAC.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use imbl::{OrdMap, OrdSet};
+use policy::{
+    BoundBridge, BoundPort, Claims, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Tunnel,
+    TunnelSources,
+};
+use ruleset::{
+    AddressTest, Element, Family, Field, Key, Match, Name, PortTest, Rule, Ruleset, Transport,
+};
+
+use super::Layout;
+use crate::scaffold;
+
+/// The name of the pod of a port whose addresses no pod reports.
+const NO_POD: &str = "";
+
+impl Layout<'_> {
+    /// The network that these tables bind: what stays in force while the interfaces
+    /// cannot be listed. `pod_of` tells whose an address is now.
+    pub fn network(
+        inet: &Ruleset,
+        bridge: Option<&Ruleset>,
+        pod_of: impl Fn(IpAddr) -> Option<ObjectKey>,
+    ) -> NodeNetwork {
+        let claims = Layout::claims([inet].into_iter().chain(bridge));
+        let framed = bridge.map(ports_in).unwrap_or_default();
+        let routed = ports_in(inet);
+        let bridge_of = |addresses: &BTreeSet<IpAddr>| {
+            let keys = own(inet).filter(|(index, _)| !routed.contains(index));
+            let mut keys = keys.filter(|(_, address)| addresses.contains(address));
+            keys.next().map(|(index, _)| index)
+        };
+        let port = |(index, claim): (InterfaceIndex, policy::Claim)| {
+            let bridge = match (framed.contains(&index), routed.contains(&index)) {
+                (true, _) => Some(bridge_of(&claim.addresses)?),
+                (false, true) => None,
+                (false, false) => return None,
+            };
+            let pod = claim.addresses.iter().copied().find_map(&pod_of);
+            let pod = pod.unwrap_or_else(|| ObjectKey::new(NO_POD, NO_POD));
+            let mac = claim.mac.unwrap_or(Mac::NONE);
+            Some((index, BoundPort { pod, bridge, mac, addresses: claim.addresses }))
+        };
+        let Claims(claims) = claims;
+        let ports: OrdMap<InterfaceIndex, BoundPort> =
+            claims.into_iter().filter_map(port).collect();
+        NodeNetwork {
+            bridges: bridge.map(|bridge| bridges(inet, bridge, &ports)).unwrap_or_default(),
+            ports,
+            tunnels: tunnels(inet),
+            tunnel_peers: Family::BOTH.into_iter().flat_map(|family| nodes(inet, family)).collect(),
+            tunnel_sources: sources(inet),
+        }
+    }
+}
+
+/// The bridges with these ports. It is not told which of them has an address that is
+/// no pod's. Where several could, the first one gets it, and the rules are the same.
+fn bridges(
+    inet: &Ruleset,
+    bridge: &Ruleset,
+    ports: &OrdMap<InterfaceIndex, BoundPort>,
+) -> OrdMap<InterfaceIndex, BoundBridge> {
+    let only_pods = interfaces(inet, &scaffold::tunnels::podside_set());
+    let of_pods: BTreeSet<IpAddr> =
+        ports.values().flat_map(|port| port.addresses.iter().copied()).collect();
+    let sets = Family::BOTH.map(scaffold::binding::owned_set);
+    let owned = sets.iter().filter_map(|name| bridge.sets.get(name));
+    let owned = owned.flat_map(|set| set.elements.iter().flat_map(Element::addresses));
+    let mut others: BTreeSet<IpAddr> = owned.filter(|address| !of_pods.contains(address)).collect();
+    let with_ports: BTreeSet<InterfaceIndex> =
+        ports.values().filter_map(|port| port.bridge).collect();
+    let bound = with_ports.into_iter().map(|index| {
+        let addresses = std::mem::take(&mut others);
+        let only_pods = only_pods.contains(&index);
+        (index, BoundBridge { mac: Mac::NONE, addresses, only_pods })
+    });
+    bound.collect()
+}
+
+fn ports_in(table: &Ruleset) -> BTreeSet<InterfaceIndex> {
+    interfaces(table, &scaffold::binding::ports_set())
+}
+
+/// The interfaces in a set.
+fn interfaces(table: &Ruleset, set: &Name) -> BTreeSet<InterfaceIndex> {
+    let elements = table.sets.get(set).into_iter().flat_map(|set| &set.elements);
+    let index = |element: &Element| match element {
+        Element::Key(Key { interface, .. }) => interface.map(InterfaceIndex),
+        Element::Address(_)
+        | Element::Range(_)
+        | Element::AddressPort(..)
+        | Element::AddressPair(..)
+        | Element::Port(_)
+        | Element::Icmpv6Type(_) => None,
+    };
+    elements.filter_map(index).collect()
+}
+
+/// Which address the `inet` table takes from which interface.
+fn own(inet: &Ruleset) -> impl Iterator<Item = (InterfaceIndex, IpAddr)> {
+    let sets = Family::BOTH.map(|family| inet.sets.get(&scaffold::binding::own_set(family)));
+    sets.into_iter().flatten().flat_map(|set| &set.elements).filter_map(|element| match element {
+        Element::Key(Key { interface: Some(index), address: Some(address), .. }) => {
+            Some((InterfaceIndex(*index), *address))
+        }
+        Element::Key(_)
+        | Element::Address(_)
+        | Element::Range(_)
+        | Element::AddressPort(..)
+        | Element::AddressPair(..)
+        | Element::Port(_)
+        | Element::Icmpv6Type(_) => None,
+    })
+}
+
+fn nodes(inet: &Ruleset, family: Family) -> Vec<IpAddr> {
+    let set = inet.sets.get(&scaffold::tunnels::nodes_set(family));
+    set.into_iter().flat_map(|set| set.elements.iter().flat_map(Element::addresses)).collect()
+}
+
+fn rules<'a>(inet: &'a Ruleset, chain: &Name) -> &'a [Rule] {
+    inet.chains.get(chain).map_or(&[], |chain| &chain.rules)
+}
+
+/// What the rules of the input hook ask for.
+fn tunnels(inet: &Ruleset) -> OrdSet<Tunnel> {
+    let tunnel = |rule: &Rule| match rule.matches.as_slice() {
+        [Match::Port(Transport::Udp, PortTest::In(first, last))] if first == last => {
+            Some(Tunnel::Udp(*first))
+        }
+        [Match::Protocol(number)] => Some(Tunnel::Protocol(*number)),
+        _ => None,
+    };
+    rules(inet, &scaffold::tunnels::base_chain()).iter().filter_map(tunnel).collect()
+}
+
+/// Whether the tunnels take packets from nodes only.
+fn sources(inet: &Ruleset) -> TunnelSources {
+    let asks_for_nodes = |rule: &Rule| {
+        let is_source =
+            |one: &Match| matches!(one, Match::Address(Field::Source, AddressTest::Set(..)));
+        rule.matches.iter().any(is_source)
+    };
+    let rules = rules(inet, &scaffold::tunnels::tunnelled());
+    let knows_nodes = Family::BOTH.into_iter().any(|family| !nodes(inet, family).is_empty());
+    match knows_nodes && !rules.is_empty() && !rules.iter().any(asks_for_nodes) {
+        true => TunnelSources::Any,
+        false => TunnelSources::Nodes,
+    }
+}
