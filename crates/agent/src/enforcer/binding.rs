@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use policy::{BindingFinding, Claims, NodeNetwork};
 
 use super::binding_report::BindingReport;
-use super::{Enforcer, Parts, ThreadDied};
+use super::{Enforcer, Parts, ThreadDied, tunnel_report};
 use crate::Sink;
 use crate::local_pods::LocalPods;
 use crate::status::Condition;
@@ -150,7 +150,10 @@ impl<S: Sink> Enforcer<S> {
         if self.binding.seen.as_ref() == Some(network) {
             return;
         }
-        self.binding.seen = Some(network.clone());
+        let before = self.binding.seen.replace(network.clone());
+        for line in tunnel_report::changes(before.as_ref(), network) {
+            tracing::info!("{line}");
+        }
         let network = options.possible(network.clone());
         metrics.bound_ports.set(network.ports.len() as i64);
         pipeline.bind(network);
