@@ -113,7 +113,7 @@ pub fn some() -> Vec<Node> {
         without_nodes,
         with_nodes_of_v4,
         any,
-        one_of_each,
+        with_both_tunnels(),
         without_tunnels,
         without_isolation,
         nothing,
