@@ -205,7 +205,7 @@ impl Binding<'_> {
     /// # Errors
     /// The rule that forbids it.
     pub fn reaches_node(&self, by: InterfaceIndex, packet: &IpPacket) -> Result<(), Refusal> {
-        let Some(sources) = self.into_tunnel(packet) else { return Ok(()) };
+        let Some(sources) = self.tunnel_of(packet) else { return Ok(()) };
         refuse(packet.translated, Refusal::TunnelByService)?;
         let foreign = match sources {
             TunnelSources::Nodes if self.knows_nodes_like(packet.source) => {
@@ -223,8 +223,7 @@ impl Binding<'_> {
     /// # Errors
     /// The rule that forbids it.
     pub fn crosses_node(&self, packet: &IpPacket) -> Result<(), Refusal> {
-        let to_node =
-            self.into_tunnel(packet).is_some() && self.nodes.contains(&packet.destination);
+        let to_node = self.tunnel_of(packet).is_some() && self.nodes.contains(&packet.destination);
         refuse(to_node && packet.translated, Refusal::TunnelByService)?;
         refuse(to_node && !self.nodes.contains(&packet.source), Refusal::Tunnel)
     }
@@ -237,7 +236,7 @@ impl Binding<'_> {
     }
 
     /// Who may send into the tunnel that a packet goes to; `None` if it goes to none.
-    fn into_tunnel(&self, packet: &IpPacket) -> Option<TunnelSources> {
+    fn tunnel_of(&self, packet: &IpPacket) -> Option<TunnelSources> {
         let is_meant = |tunnel| match tunnel {
             Tunnel::Udp(port) => packet.body == Body::Udp(port),
             Tunnel::Protocol(number) => packet.body.protocol() == number,
