@@ -7,7 +7,7 @@ use agent::binding_options::{self, BindingOptions, UnboundPods};
 use agent::node_network::Given;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use compiler::{LogOptions, Options};
-use policy::{Tunnel, TunnelSources};
+use policy::Tunnel;
 use watcher::files::{Source, Validation};
 
 const EXAMPLES: &str = "\
@@ -172,8 +172,8 @@ pub struct Binding {
     /// gateways or virtual machines. May be given several times.
     #[arg(long, value_name = "NAMESPACE[/SELECTOR]")]
     unbound: Vec<UnboundPods>,
-    /// A tunnel that ends on the nodes and is not seen there as an interface: pods may not send
-    /// to it. May be given several times.
+    /// A tunnel from node to node that is not seen as such: it is no interface, or nothing names
+    /// its other ends. Only nodes may send to it. May be given several times.
     #[arg(long, value_name = "udp/PORT|ip/PROTOCOL", value_parser = binding_options::tunnel)]
     tunnel: Vec<Tunnel>,
     /// An address from which the node's tunnels take packets, beside the addresses of the nodes.
@@ -188,10 +188,11 @@ pub struct Binding {
 /// `--tunnel-sources`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Sources {
-    /// The nodes' addresses, as the pods report them, and the peers of the tunnels.
+    /// The nodes' addresses, as the pods report them, and the peers of the tunnels. Tunnels of
+    /// which nothing names a peer take packets from anywhere but pods of this node.
     #[default]
     Nodes,
-    /// Anywhere but pods of this node.
+    /// Anywhere but pods of this node, all tunnels.
     Any,
 }
 
@@ -206,9 +207,9 @@ impl Binding {
         Given {
             tunnels: self.tunnel.iter().copied().collect(),
             tunnel_peers: self.tunnel_peer.iter().copied().collect(),
-            tunnel_sources: match self.tunnel_sources {
-                Sources::Nodes => TunnelSources::Nodes,
-                Sources::Any => TunnelSources::Any,
+            any_source: match self.tunnel_sources {
+                Sources::Nodes => false,
+                Sources::Any => true,
             },
         }
     }

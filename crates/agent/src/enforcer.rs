@@ -22,6 +22,7 @@ mod next;
 mod parts;
 mod repairs;
 mod sync;
+mod tunnel_report;
 
 pub use inbox::{Inbox, Message, Received};
 pub use next::{COALESCE, FIRST_RETRY, LAST_RETRY, LOOK_EVERY, READ_SHARE};

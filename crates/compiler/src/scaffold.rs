@@ -94,8 +94,8 @@ pub mod tunnels;
 
 use std::collections::BTreeSet;
 
-use imbl::OrdSet;
-use policy::{Direction, Tunnel};
+use imbl::OrdMap;
+use policy::{Direction, Tunnel, TunnelSources};
 use ruleset::{
     Chain, Comment, Element, Family, Field, Finish, Name, Rule, Ruleset, Set, SetType, Verdict,
     VerdictMap,
@@ -111,18 +111,17 @@ use crate::names::constant;
 pub struct Network {
     /// Whether a port is bound to a pod.
     pub is_bound: bool,
-    /// What the node unwraps.
-    pub tunnels: OrdSet<Tunnel>,
-    /// The families of which only nodes may send into tunnels. The nodes' addresses
-    /// of these are known.
-    pub only_nodes: BTreeSet<Family>,
+    /// What the node unwraps, and who may send it.
+    pub tunnels: OrdMap<Tunnel, TunnelSources>,
+    /// The families of which nodes' addresses are known, while there are tunnels.
+    pub known_nodes: BTreeSet<Family>,
 }
 
 impl Network {
     /// One for which the table has all its sets.
     pub(crate) fn everything() -> Self {
-        let tunnels = OrdSet::unit(Tunnel::Udp(0));
-        Self { is_bound: true, tunnels, only_nodes: Family::BOTH.into() }
+        let tunnels = OrdMap::unit(Tunnel::Udp(0), TunnelSources::Nodes);
+        Self { is_bound: true, tunnels, known_nodes: Family::BOTH.into() }
     }
 }
 

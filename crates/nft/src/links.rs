@@ -24,4 +24,4 @@ mod wire;
 pub use error::LinksError;
 pub use events::{LinkEvent, LinkEvents, LinkWaker};
 pub use reader::LinkReader;
-pub use types::{Address, Bridge, NodeLinks, Port, Tunnel};
+pub use types::{Address, Bridge, Ends, NodeLinks, Port, Tunnel};

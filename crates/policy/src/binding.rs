@@ -34,7 +34,7 @@ use std::net::IpAddr;
 
 use crate::{
     BoundBridge, BoundPort, Claim, ClaimingPod, Claims, InterfaceIndex, Mac, NodeNetwork,
-    ObjectKey, Owners, Pod, Seen, SeenBridge, SeenPort, TunnelSources,
+    ObjectKey, Owners, Pod, Seen, SeenBridge, SeenPort,
 };
 pub use findings::BindingFinding;
 pub use holder::Holder;
@@ -48,7 +48,7 @@ pub const LINK_LOCAL_ADDRESSES: usize = 8;
 /// What [`resolve`] concludes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolved {
-    /// What is bound. `tunnel_sources` is the default: it is the operator's word.
+    /// What is bound.
     pub network: NodeNetwork,
     /// What to give to the next call as `before`.
     pub claims: Claims,
@@ -100,9 +100,8 @@ pub fn resolve<'a>(
     let mut network = NodeNetwork {
         ports: bound.collect(),
         bridges: imbl::OrdMap::new(),
-        tunnels: seen.tunnels.iter().copied().collect(),
+        tunnels: seen.tunnels.iter().map(|(tunnel, sources)| (*tunnel, *sources)).collect(),
         tunnel_peers: seen.tunnel_peers.iter().copied().collect(),
-        tunnel_sources: TunnelSources::default(),
     };
     let with_ports: BTreeSet<_> = network.ports.values().filter_map(|port| port.bridge).collect();
     let bridges = with_ports.iter().filter_map(|index| view.bridges.get(index));

@@ -39,8 +39,8 @@ pub struct Seen {
     pub ports: Vec<SeenPort>,
     /// The node's bridges.
     pub bridges: Vec<SeenBridge>,
-    /// What the node unwraps.
-    pub tunnels: BTreeSet<Tunnel>,
+    /// What the node unwraps, and who may send it.
+    pub tunnels: BTreeMap<Tunnel, TunnelSources>,
     /// The other ends that the node's tunnels name themselves.
     pub tunnel_peers: BTreeSet<IpAddr>,
 }
@@ -100,12 +100,10 @@ pub struct NodeNetwork {
     pub ports: OrdMap<InterfaceIndex, BoundPort>,
     /// The bridges that have such ports.
     pub bridges: OrdMap<InterfaceIndex, BoundBridge>,
-    /// What the node unwraps.
-    pub tunnels: OrdSet<Tunnel>,
+    /// What the node unwraps, and who may send it.
+    pub tunnels: OrdMap<Tunnel, TunnelSources>,
     /// The other ends that the node's tunnels name themselves.
     pub tunnel_peers: OrdSet<IpAddr>,
-    /// Where a tunnel's outer packets may come from.
-    pub tunnel_sources: TunnelSources,
 }
 
 /// A pod's port: the node's end of its interface.
@@ -134,11 +132,10 @@ pub struct BoundBridge {
     pub only_pods: bool,
 }
 
-/// Where the outer packets of the node's tunnels may come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Where the outer packets of a tunnel may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TunnelSources {
-    /// The nodes' addresses.
-    #[default]
+    /// The nodes' addresses: its other ends are nodes.
     Nodes,
     /// Anywhere but the node's own pods.
     Any,
@@ -210,6 +207,16 @@ impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, g] = self.0;
         write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+/// `from nodes only`, `from anywhere but this node's pods`.
+impl fmt::Display for TunnelSources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nodes => "from nodes only",
+            Self::Any => "from anywhere but this node's pods",
+        })
     }
 }
 

@@ -62,7 +62,7 @@ pub(crate) struct Expected<'m, 'a> {
 
 /// The codes of what a node unwraps.
 pub(crate) fn tunnels(family: Family, network: &NodeNetwork) -> Ranges {
-    let codes = network.tunnels.iter().map(|tunnel| match *tunnel {
+    let codes = network.tunnels.keys().map(|tunnel| match *tunnel {
         Tunnel::Udp(port) => space::ports(Protocol::Udp, port, port),
         Tunnel::Protocol(number) => space::protocol(family, number),
     });

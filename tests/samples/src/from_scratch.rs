@@ -17,7 +17,7 @@ use compiler::signature::{ResolvedPorts, Signature};
 use compiler::{Compiled, Engine, Options, Place, chain, scaffold};
 use policy::{
     Diagnostic, Direction, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Pod, PortNumbers, Ports,
-    Severity, Snapshot, TunnelSources,
+    Severity, Snapshot,
 };
 use ruleset::{Element, Family, Name, Set, TableFamily};
 
@@ -99,9 +99,9 @@ impl Oracle<'_> {
         let parts = scaffold::Network {
             is_bound: !network.ports.is_empty(),
             tunnels: network.tunnels.clone(),
-            only_nodes: match (has_tunnels, network.tunnel_sources) {
-                (true, TunnelSources::Nodes) => nodes.iter().copied().map(Family::of).collect(),
-                _ => BTreeSet::new(),
+            known_nodes: match has_tunnels {
+                true => nodes.iter().copied().map(Family::of).collect(),
+                false => BTreeSet::new(),
             },
         };
         scaffold::fit(&mut self.out.ruleset, &Place::forward(), &parts);

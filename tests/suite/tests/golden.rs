@@ -85,9 +85,13 @@ fn network() -> NodeNetwork {
     NodeNetwork {
         ports: [(InterfaceIndex(7), routed), (InterfaceIndex(9), bridged)].into_iter().collect(),
         bridges: [(bridge, own)].into_iter().collect(),
-        tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect(),
+        tunnels: [
+            (Tunnel::Udp(8472), TunnelSources::Nodes),
+            (Tunnel::Protocol(4), TunnelSources::Any),
+        ]
+        .into_iter()
+        .collect(),
         tunnel_peers: ["192.0.2.7".parse::<IpAddr>().unwrap()].into_iter().collect(),
-        tunnel_sources: TunnelSources::Nodes,
     }
 }
 

@@ -251,20 +251,21 @@ fn links_that_flap_cannot_keep_the_agent_busy() -> Result<()> {
 fn tunnels_are_seen_and_the_operators_are_added() -> Result<()> {
     let node = Node::new()?;
     node.namespace.ip("link add vx type vxlan id 1 dstport 8472 remote 192.0.2.9")?;
-    let look = node.look(|look| look.seen.tunnels.contains(&Tunnel::Udp(8472)))?;
+    let look = node.look(|look| look.seen.tunnels.contains_key(&Tunnel::Udp(8472)))?;
     let given = Given {
         tunnels: [Tunnel::Protocol(4)].into(),
         tunnel_peers: [ip("192.0.2.7")].into(),
-        tunnel_sources: TunnelSources::Any,
+        any_source: false,
     };
     let mut binder = Binder::new(given, Claims::default());
     assert!(binder.update(&look.seen, []).is_changed);
     let network = binder.network();
-    let tunnels: BTreeSet<Tunnel> = network.tunnels.iter().copied().collect();
-    assert_eq!(tunnels, [Tunnel::Udp(8472), Tunnel::Protocol(4)].into());
+    let tunnels: Vec<(Tunnel, TunnelSources)> =
+        network.tunnels.iter().map(|(tunnel, sources)| (*tunnel, *sources)).collect();
+    let expected = [Tunnel::Udp(8472), Tunnel::Protocol(4)];
+    assert_eq!(tunnels, expected.map(|tunnel| (tunnel, TunnelSources::Nodes)));
     let peers: BTreeSet<IpAddr> = network.tunnel_peers.iter().copied().collect();
     assert_eq!(peers, [ip("192.0.2.7"), ip("192.0.2.9")].into());
-    assert_eq!(network.tunnel_sources, TunnelSources::Any);
     assert_eq!(binder.update(&look.seen, []), agent::node_network::Update::default());
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use compiler::{Compiled, Options};
 use policy::spec::binding::{Binding, isolated_pods, nodes};
 use policy::spec::owners;
-use policy::{NodeNetwork, Snapshot, Tunnel, spec};
+use policy::{NodeNetwork, Snapshot, Tunnel, TunnelSources, spec};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
@@ -244,7 +244,12 @@ fn binding_passes(binding: &Binding<'_>, packet: &spec::Packet) -> bool {
 fn a_service_that_leads_into_a_tunnel_is_noticed() {
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
     let network = NodeNetwork {
-        tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect(),
+        tunnels: [
+            (Tunnel::Udp(8472), TunnelSources::Nodes),
+            (Tunnel::Protocol(4), TunnelSources::Any),
+        ]
+        .into_iter()
+        .collect(),
         tunnel_peers: ["192.0.2.7", "2001:db8::7"].map(address).into_iter().collect(),
         ..NodeNetwork::default()
     };
@@ -265,5 +270,5 @@ fn a_service_that_leads_into_a_tunnel_is_noticed() {
             tried += 1;
         }
     }
-    assert_eq!(tried, 3);
+    assert_eq!(tried, 4);
 }

@@ -13,7 +13,7 @@ use nft::ReadError;
 use policy::{BindingFinding, NodeNetwork, ObjectKey};
 
 use super::binding_report::BindingReport;
-use super::{Enforcer, Parts, ThreadDied};
+use super::{Enforcer, Parts, ThreadDied, tunnel_report};
 use crate::Sink;
 use crate::local_pods::LocalPods;
 use crate::pipeline::InForce;
@@ -203,7 +203,10 @@ impl<S: Sink> Enforcer<S> {
             Some(network) if self.binding.seen.as_ref() == Some(network) => return,
             Some(network) => {
                 self.binding.in_kernel = None;
-                self.binding.seen = Some(network.clone());
+                let before = self.binding.seen.replace(network.clone());
+                for line in tunnel_report::changes(before.as_ref(), network) {
+                    tracing::info!("{line}");
+                }
                 network.clone()
             }
             None if is_long(self.binding.failing, now) => {

@@ -3,7 +3,7 @@
 //! In: looks at the node, its pods. Out: the [`NodeNetwork`] and what changed in
 //! it. Never: I/O, or a claim that is forgotten while its interface lives.
 
-use policy::{BindingFinding, Claims, NodeNetwork, Pod, Resolved, Seen, resolve};
+use policy::{BindingFinding, Claims, NodeNetwork, Pod, Resolved, Seen, TunnelSources, resolve};
 
 use super::seen::Given;
 
@@ -37,12 +37,16 @@ impl Binder {
     /// forgotten. `pods` are this node's pods without those that the operator left
     /// out.
     pub fn update<'a>(&mut self, seen: &Seen, pods: impl IntoIterator<Item = &'a Pod>) -> Update {
-        let Given { tunnels, tunnel_peers, tunnel_sources } = &self.given;
+        let Given { tunnels, tunnel_peers, any_source } = &self.given;
         let pods: Vec<&Pod> = pods.into_iter().collect();
         let mut now = resolve(seen, pods, &self.resolved.claims);
-        now.network.tunnels.extend(tunnels.iter().copied());
+        let named = tunnels.iter().map(|tunnel| (*tunnel, TunnelSources::Nodes));
+        now.network.tunnels.extend(named);
         now.network.tunnel_peers.extend(tunnel_peers.iter().copied());
-        now.network.tunnel_sources = *tunnel_sources;
+        if *any_source {
+            let all = now.network.tunnels.keys().map(|tunnel| (*tunnel, TunnelSources::Any));
+            now.network.tunnels = all.collect();
+        }
         let before = std::mem::replace(&mut self.resolved, now);
         let now = &self.resolved;
         Update {
@@ -78,9 +82,7 @@ mod tests {
     use std::net::IpAddr;
     use std::time::Instant;
 
-    use policy::{
-        InterfaceIndex, Labels, Mac, ObjectKey, Phase, SeenAddress, SeenPort, Tunnel, TunnelSources,
-    };
+    use policy::{InterfaceIndex, Labels, Mac, ObjectKey, Phase, SeenAddress, SeenPort, Tunnel};
 
     use super::*;
 
@@ -136,21 +138,32 @@ mod tests {
     #[test]
     fn the_operators_word_is_added_to_what_is_seen() {
         let given = Given {
-            tunnels: [Tunnel::Udp(4789)].into(),
+            tunnels: [Tunnel::Udp(4789), Tunnel::Protocol(4)].into(),
             tunnel_peers: [address(9)].into(),
-            tunnel_sources: TunnelSources::Any,
+            any_source: false,
         };
-        let mut binder = Binder::new(given, Claims::default());
+        let mut binder = Binder::new(given.clone(), Claims::default());
         let seen = Seen {
-            tunnels: [Tunnel::Udp(8472)].into(),
+            tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4), Tunnel::Protocol(47)]
+                .map(|tunnel| (tunnel, TunnelSources::Any))
+                .into(),
             tunnel_peers: [address(8)].into(),
             ..Seen::default()
         };
         assert!(binder.update(&seen, []).is_changed);
         let network = binder.network();
-        assert_eq!(network.tunnels, [Tunnel::Udp(4789), Tunnel::Udp(8472)].into_iter().collect());
+        let expected = [
+            (Tunnel::Udp(4789), TunnelSources::Nodes),
+            (Tunnel::Udp(8472), TunnelSources::Any),
+            (Tunnel::Protocol(4), TunnelSources::Nodes),
+            (Tunnel::Protocol(47), TunnelSources::Any),
+        ];
+        assert_eq!(network.tunnels, expected.into_iter().collect());
         assert_eq!(network.tunnel_peers, [address(8), address(9)].into_iter().collect());
-        assert_eq!(network.tunnel_sources, TunnelSources::Any);
+        let mut binder = Binder::new(Given { any_source: true, ..given }, Claims::default());
+        binder.update(&seen, []);
+        let all = binder.network().tunnels.values().collect::<Vec<_>>();
+        assert_eq!(all, [&TunnelSources::Any; 4], "also those that the operator names");
     }
 
     /// Prints what a conclusion costs.

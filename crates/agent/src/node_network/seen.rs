@@ -22,12 +22,12 @@ pub struct Look {
 /// What the operator says of the node's tunnels, beside what is seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
-    /// More tunnels.
+    /// More tunnels between nodes.
     pub tunnels: BTreeSet<Tunnel>,
     /// More other ends.
     pub tunnel_peers: BTreeSet<IpAddr>,
-    /// Where the outer packets may come from.
-    pub tunnel_sources: TunnelSources,
+    /// Whether all tunnels take packets from anywhere but the node's own pods.
+    pub any_source: bool,
 }
 
 impl From<NodeLinks> for Look {
@@ -77,11 +77,18 @@ fn bridge(bridge: links::Bridge) -> SeenBridge {
     }
 }
 
-const fn tunnel(tunnel: links::Tunnel) -> Tunnel {
-    match tunnel {
+/// The other ends that a tunnel names are nodes. A tunnel that names none can be for
+/// anything.
+const fn tunnel((tunnel, ends): (links::Tunnel, links::Ends)) -> (Tunnel, TunnelSources) {
+    let tunnel = match tunnel {
         links::Tunnel::Udp(port) => Tunnel::Udp(port),
         links::Tunnel::Protocol(number) => Tunnel::Protocol(number),
-    }
+    };
+    let sources = match ends {
+        links::Ends::Named => TunnelSources::Nodes,
+        links::Ends::Unknown => TunnelSources::Any,
+    };
+    (tunnel, sources)
 }
 
 #[cfg(test)]
@@ -118,7 +125,11 @@ mod tests {
                 vlan_filtering: true,
                 has_other_ports: true,
             }],
-            tunnels: [links::Tunnel::Udp(8472), links::Tunnel::Protocol(4)].into(),
+            tunnels: [
+                (links::Tunnel::Udp(8472), links::Ends::Named),
+                (links::Tunnel::Protocol(4), links::Ends::Unknown),
+            ]
+            .into(),
             tunnel_peers: [ip("192.0.2.2")].into(),
             own_addresses: [ip("192.0.2.1")].into(),
         });
@@ -141,7 +152,11 @@ mod tests {
                     vlan_filtering: true,
                     has_other_ports: true,
                 }],
-                tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4)].into(),
+                tunnels: [
+                    (Tunnel::Udp(8472), TunnelSources::Nodes),
+                    (Tunnel::Protocol(4), TunnelSources::Any),
+                ]
+                .into(),
                 tunnel_peers: [ip("192.0.2.2")].into(),
             },
             unreadable: vec!["seven".to_owned()],

@@ -3,6 +3,7 @@
 //! In: the kernel, a compiled table. Out: what a change would send; which
 //! address was bound to which interface. Never: a batch.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use imbl::ordset;
-use policy::{BoundBridge, InterfaceIndex, NodeNetwork, ObjectKey, Pod, TunnelSources};
+use policy::{BoundBridge, InterfaceIndex, NodeNetwork, ObjectKey, Pod};
 use ruleset::{Family, Name, Ruleset, TableFamily};
 
 use crate::scaffold::{self, Placed};
@@ -219,9 +219,9 @@ impl Binding {
         let parts = scaffold::Network {
             is_bound: !self.ports.is_empty(),
             tunnels: self.network.tunnels.clone(),
-            only_nodes: match self.network.tunnel_sources {
-                TunnelSources::Nodes if !self.network.tunnels.is_empty() => self.known_families(),
-                TunnelSources::Nodes | TunnelSources::Any => BTreeSet::new(),
+            known_nodes: match self.network.tunnels.is_empty() {
+                true => BTreeSet::new(),
+                false => self.known_families(),
             },
         };
         let mut changed = std::mem::take(&mut self.changed);

@@ -6,14 +6,12 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use imbl::{OrdMap, OrdSet};
+use imbl::OrdMap;
 use policy::{
     BoundBridge, BoundPort, Claims, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Tunnel,
     TunnelSources,
 };
-use ruleset::{
-    AddressTest, Element, Family, Field, Key, Match, Name, PortTest, Rule, Ruleset, Transport,
-};
+use ruleset::{Element, Family, Key, Match, Name, PortTest, Rule, Ruleset, Transport};
 
 use super::Layout;
 use crate::scaffold;
@@ -56,7 +54,6 @@ impl Layout<'_> {
             ports,
             tunnels: tunnels(inet),
             tunnel_peers: Family::BOTH.into_iter().flat_map(|family| nodes(inet, family)).collect(),
-            tunnel_sources: sources(inet),
         }
     }
 }
@@ -130,29 +127,18 @@ fn rules<'a>(inet: &'a Ruleset, chain: &Name) -> &'a [Rule] {
     inet.chains.get(chain).map_or(&[], |chain| &chain.rules)
 }
 
-/// What the rules of the input hook ask for.
-fn tunnels(inet: &Ruleset) -> OrdSet<Tunnel> {
-    let tunnel = |rule: &Rule| match rule.matches.as_slice() {
-        [Match::Port(Transport::Udp, PortTest::In(first, last))] if first == last => {
-            Some(Tunnel::Udp(*first))
-        }
-        [Match::Protocol(number)] => Some(Tunnel::Protocol(*number)),
-        _ => None,
+/// What the rules of the input hook ask for, and where they go.
+fn tunnels(inet: &Ruleset) -> OrdMap<Tunnel, TunnelSources> {
+    let tunnel = |rule: &Rule| {
+        let tunnel = match rule.matches.as_slice() {
+            [Match::Port(Transport::Udp, PortTest::In(first, last))] if first == last => {
+                Tunnel::Udp(*first)
+            }
+            [Match::Protocol(number)] => Tunnel::Protocol(*number),
+            _ => return None,
+        };
+        let is_any = rule.target() == Some(&scaffold::tunnels::tunnelled_any());
+        Some((tunnel, if is_any { TunnelSources::Any } else { TunnelSources::Nodes }))
     };
     rules(inet, &scaffold::tunnels::base_chain()).iter().filter_map(tunnel).collect()
-}
-
-/// Whether the tunnels take packets from nodes only.
-fn sources(inet: &Ruleset) -> TunnelSources {
-    let asks_for_nodes = |rule: &Rule| {
-        let is_source =
-            |one: &Match| matches!(one, Match::Address(Field::Source, AddressTest::Set(..)));
-        rule.matches.iter().any(is_source)
-    };
-    let rules = rules(inet, &scaffold::tunnels::tunnelled());
-    let knows_nodes = Family::BOTH.into_iter().any(|family| !nodes(inet, family).is_empty());
-    match knows_nodes && !rules.is_empty() && !rules.iter().any(asks_for_nodes) {
-        true => TunnelSources::Any,
-        false => TunnelSources::Nodes,
-    }
 }

@@ -112,12 +112,11 @@ fn the_tables_tell_a_network_that_compiles_to_them() {
     let compile =
         |network: &NodeNetwork| Engine::new(Options::default()).update(&snapshot, network).clone();
     for sources in [TunnelSources::Nodes, TunnelSources::Any] {
-        let tunnels = [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect();
+        let tunnels = [(Tunnel::Udp(8472), sources), (Tunnel::Protocol(4), TunnelSources::Nodes)];
         for ports in [[6, 7, 8, 9].as_slice(), &[6], &[]] {
             let network = NodeNetwork {
-                tunnels: imbl::OrdSet::clone(&tunnels),
+                tunnels: tunnels.into_iter().collect(),
                 tunnel_peers: [IpAddr::from([192, 0, 2, 7])].into_iter().collect(),
-                tunnel_sources: sources,
                 ..attacks::network(ports)
             };
             let compiled = compile(&network);

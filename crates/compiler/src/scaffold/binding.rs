@@ -108,10 +108,7 @@ fn bind() -> Chain {
 
 fn other() -> Vec<Rule> {
     let to_icmp = |family| Rule::new([own(family)], Verdict::Goto(constant("bind.icmp")));
-    let owned = |family| {
-        let test = AddressTest::Set(family, owned_set(family));
-        Rule::new([Match::Address(Field::Source, test)], Verdict::Drop)
-    };
+    let owned = |family| Rule::new([from_owned(family)], Verdict::Drop);
     let by_family = Family::BOTH.map(to_icmp).into_iter().chain(Family::BOTH.map(owned));
     let stranger = Rule::new([from_port()], Verdict::Goto(constant("bind.stranger")));
     by_family.chain([stranger]).collect()
@@ -150,6 +147,11 @@ fn own(family: Family) -> Match {
         address: Some(KeyAddress::Source(family)),
     };
     Match::Key(fields, own_set(family))
+}
+
+/// From an address that is bound.
+pub(super) fn from_owned(family: Family) -> Match {
+    Match::Address(Field::Source, AddressTest::Set(family, owned_set(family)))
 }
 
 fn from_port() -> Match {

@@ -1,19 +1,24 @@
 //! The nodes' tunnels, into which no pod may send.
 //!
-//! In: what the node unwraps, and of which families the nodes' addresses are known.
+//! In: what the node unwraps and from whom, and of which families the nodes'
+//! addresses are known.
 //! Out: the chains and sets for that.
 //!
 //! ```text
-//! input -- to a tunnel of this node -> tunnelled -+- a Service carried it -> drop
-//!                                                 +- from a node -> accept
-//!                                                 +- drop
-//!          (of a family whose nodes are unknown, or while others may send:
-//!                                                 +- from a pod's interface -> drop)
+//! input -+- to a tunnel between nodes -> tunnelled -+- a Service carried it -> drop
+//!        |                                          +- from a node -> accept
+//!        |                                          +- drop
+//!        |      (of a family whose nodes are unknown: as below)
+//!        +- to another tunnel -> tunnelled.any -+- a Service carried it -> drop
+//!                                               +- from a bound address -> drop
+//!                                               +- from a pod's interface -> drop
 //!
 //! forward, six -- to a node -> tunnels -+- to a tunnel, a Service carried it -> drop
 //!                                       +- from a node -> return
 //!                                       +- to a tunnel -> drop
 //! ```
+//!
+//! What has a bound address comes from its pod's port: the hooks before saw to that.
 //!
 //! A Service can have a node's tunnel as its endpoint. What a pod sends to such a
 //! Service of another node comes from a node, because that node masquerades it. Both
@@ -25,15 +30,13 @@
 //! masquerading, the other node cannot tell that a pod sent it. Tunnels that pods
 //! end among themselves are not hit.
 
-use std::collections::BTreeSet;
-
-use policy::Tunnel;
+use policy::{Tunnel, TunnelSources};
 use ruleset::{
     AddressTest, BaseChain, Chain, Comment, Family, Field, Hook, InterfaceField, Match, Name,
     PortTest, Rule, Set, SetType, Transport, Verdict,
 };
 
-use super::binding::{interface, interfaces};
+use super::binding::{from_owned, interface, interfaces};
 use super::{Network, plain};
 use crate::names::constant;
 
@@ -68,40 +71,53 @@ pub(super) fn sets() -> Vec<(Name, Set)> {
 
 /// The chains.
 pub(super) fn chains(network: &Network) -> Vec<(Name, Chain)> {
-    let to_each = |verdict: Verdict| {
-        let rule = move |tunnel| Rule::new([to_tunnel(tunnel)], verdict.clone());
-        network.tunnels.iter().copied().map(rule)
-    };
     let base = Some(BaseChain::new(Hook::Input, PRIORITY));
-    let input = to_each(Verdict::Goto(tunnelled())).collect();
-    let carried = network
-        .tunnels
-        .iter()
-        .copied()
-        .map(|tunnel| Rule::new([to_tunnel(tunnel), Match::CtTranslated], Verdict::Drop));
+    let by_sources = |(tunnel, sources): (&Tunnel, &TunnelSources)| {
+        let chain = match sources {
+            TunnelSources::Nodes => tunnelled(),
+            TunnelSources::Any => tunnelled_any(),
+        };
+        Rule::new([to_tunnel(*tunnel)], Verdict::Goto(chain))
+    };
+    let input = network.tunnels.iter().map(by_sources).collect();
+    let tunnels = || network.tunnels.keys().copied();
+    let carried =
+        tunnels().map(|tunnel| Rule::new([to_tunnel(tunnel), Match::CtTranslated], Verdict::Drop));
+    let others = tunnels().map(|tunnel| Rule::new([to_tunnel(tunnel)], Verdict::Drop));
     let from_nodes = Family::BOTH.map(|family| from_node(family, Verdict::Return));
-    let forwarded = carried.chain(from_nodes).chain(to_each(Verdict::Drop)).collect();
+    let forwarded = carried.chain(from_nodes).chain(others).collect();
     vec![
         (base_chain(), Chain { base, comment: None, rules: input }),
-        (tunnelled(), plain(Some("into a tunnel of this node"), arriving(&network.only_nodes))),
+        (tunnelled(), plain(Some("into a tunnel between nodes"), from_nodes_only(network))),
+        (tunnelled_any(), plain(Some("into another tunnel of this node"), not_from_pods(network))),
         (tunnels_chain(), plain(Some("to a node: not into its tunnels"), forwarded)),
     ]
 }
 
-/// What reaches a tunnel of this node. `only_nodes`: the families of which only
-/// nodes may send.
-fn arriving(only_nodes: &BTreeSet<Family>) -> Vec<Rule> {
-    let carried = Rule::new([Match::CtTranslated], Verdict::Drop);
-    let nodes = only_nodes.iter().map(|family| from_node(*family, Verdict::Accept));
-    let mut rules: Vec<Rule> = [carried].into_iter().chain(nodes).collect();
-    if only_nodes.len() == Family::BOTH.len() {
+/// What reaches a tunnel whose other ends are nodes.
+fn from_nodes_only(network: &Network) -> Vec<Rule> {
+    let known = &network.known_nodes;
+    let nodes = known.iter().map(|family| from_node(*family, Verdict::Accept));
+    let mut rules: Vec<Rule> = [no_service()].into_iter().chain(nodes).collect();
+    if known.len() == Family::BOTH.len() {
         rules.push(Rule::new([], Verdict::Drop));
         return rules;
     }
+    rules.extend(known.iter().map(|family| Rule::new([Match::Family(*family)], Verdict::Drop)));
+    rules.push(Rule::new([], Verdict::Goto(tunnelled_any())));
     rules
-        .extend(only_nodes.iter().map(|family| Rule::new([Match::Family(*family)], Verdict::Drop)));
-    rules.push(Rule::new([interface(InterfaceField::In, podside_set())], Verdict::Drop));
-    rules
+}
+
+/// What reaches a tunnel whose other ends can be anywhere.
+fn not_from_pods(network: &Network) -> Vec<Rule> {
+    let owned = Family::BOTH.map(from_owned).into_iter().filter(|_| network.is_bound);
+    let podside = interface(InterfaceField::In, podside_set());
+    let pods = owned.chain([podside]).map(|condition| Rule::new([condition], Verdict::Drop));
+    [no_service()].into_iter().chain(pods).collect()
+}
+
+fn no_service() -> Rule {
+    Rule::new([Match::CtTranslated], Verdict::Drop)
 }
 
 /// Sends packets to nodes to the check for tunnels.
@@ -124,9 +140,13 @@ fn is_node(field: Field, family: Family) -> Match {
     Match::Address(field, AddressTest::Set(family, nodes_set(family)))
 }
 
-/// Where what reaches a tunnel of this node is judged.
-pub fn tunnelled() -> Name {
+fn tunnelled() -> Name {
     constant("tunnelled")
+}
+
+/// The same for a tunnel whose other ends can be anywhere.
+pub fn tunnelled_any() -> Name {
+    constant("tunnelled.any")
 }
 
 fn tunnels_chain() -> Name {

@@ -1,28 +1,33 @@
 //! Who is at the other ends of the node's tunnels.
 //!
 //! In: the tunnels among the links. Out: the addresses that links, forwarding
-//! entries and routes name. Never: an address that a packet taught.
+//! entries and routes name, and which tunnels none is named of. Never: an address that a packet taught.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use nix::errno::Errno;
 
 use super::client::{Client, Ended};
 use super::error::LinksError;
-use super::tunnel::{Peers, is_one_host};
+use super::tunnel::{FLANNEL, Peers, is_one_host};
+use super::types::{Ends, Tunnel};
 use super::wire::{self, Garbled, Link, LinkKind, rta, rtm};
 use crate::netlink::{Message, Request};
 
 /// Attempts at a list that is disturbed. Then what all of them showed counts.
 const ATTEMPTS: u32 = 3;
 
+/// The other ends of each tunnel, by the index of the link. A tunnel of which
+/// nothing names one has none.
+pub(super) type PeersOf = BTreeMap<u32, BTreeSet<IpAddr>>;
+
 /// Reads the other ends of all tunnels.
-pub(super) fn read(client: &mut Client, links: &[Link]) -> Result<BTreeSet<IpAddr>, LinksError> {
-    let mut found = BTreeSet::new();
+pub(super) fn read(client: &mut Client, links: &[Link]) -> Result<PeersOf, LinksError> {
+    let mut all = PeersOf::new();
     for link in links {
         let LinkKind::Tunnel(tunnel) = &link.kind else { continue };
-        found.extend(tunnel.remote);
+        let mut found: BTreeSet<IpAddr> = tunnel.remote.into_iter().collect();
         match tunnel.peers {
             Peers::Forwarding => forwarding(client, link.index, &mut found)?,
             Peers::Routes if tunnel.remote.is_none() => {
@@ -30,9 +35,36 @@ pub(super) fn read(client: &mut Client, links: &[Link]) -> Result<BTreeSet<IpAdd
             }
             Peers::Routes | Peers::Nowhere => {}
         }
+        found.retain(is_one_host);
+        all.insert(link.index, found);
     }
-    found.retain(is_one_host);
-    Ok(found)
+    Ok(all)
+}
+
+/// What is known of the other ends, by entrance. Where FOU and GUE are listening, a
+/// link tells, if any sends to the same port.
+pub(super) fn ends(
+    links: &[Link],
+    peers: &PeersOf,
+    listening: &BTreeSet<Tunnel>,
+) -> BTreeMap<Tunnel, Ends> {
+    let mut all: BTreeMap<Tunnel, BTreeSet<Ends>> =
+        listening.iter().map(|tunnel| (*tunnel, BTreeSet::new())).collect();
+    for link in links {
+        let LinkKind::Tunnel(tunnel) = &link.kind else { continue };
+        let is_named = link.name.starts_with(FLANNEL)
+            || peers.get(&link.index).is_some_and(|peers| !peers.is_empty());
+        for entrance in &tunnel.entrances {
+            let ends = all.entry(*entrance).or_default();
+            match (is_named, link.is_up) {
+                (true, _) => drop(ends.insert(Ends::Named)),
+                (false, true) => drop(ends.insert(Ends::Unknown)),
+                (false, false) => {}
+            }
+        }
+    }
+    let worst = |ends: BTreeSet<Ends>| ends.last().copied().unwrap_or(Ends::Unknown);
+    all.into_iter().map(|(tunnel, ends)| (tunnel, worst(ends))).collect()
 }
 
 /// The destinations in the forwarding entries of a link.

@@ -12,7 +12,7 @@ use super::elsewhere::{self, Pair};
 use super::error::LinksError;
 use super::fou::Fou;
 use super::other_ends::{OtherEnds, Which};
-use super::peers;
+use super::peers::{self, PeersOf};
 use super::types::{Bridge, NodeLinks, Port, Tunnel};
 use super::wire::{self, Link, LinkAddress, LinkKind, ifla, rtm};
 use crate::error::OpenError;
@@ -39,7 +39,7 @@ struct Node {
     /// By index.
     links: Vec<Link>,
     addresses: Vec<LinkAddress>,
-    tunnel_peers: BTreeSet<IpAddr>,
+    tunnel_peers: PeersOf,
 }
 
 impl LinkReader {
@@ -161,8 +161,8 @@ impl LinkReader {
             .filter(|link| matches!(link.kind, LinkKind::Bridge { .. }))
             .map(|link| link.index)
             .collect();
-        let tunnels = self.listening.clone();
-        let tunnel_peers = tunnel_peers.clone();
+        let tunnels = peers::ends(links, tunnel_peers, &self.listening);
+        let tunnel_peers = tunnel_peers.values().flatten().copied().collect();
         let mut picture = NodeLinks { tunnels, tunnel_peers, ..NodeLinks::default() };
         for link in links {
             match &link.kind {
@@ -172,8 +172,7 @@ impl LinkReader {
                 LinkKind::Bridge { vlan_filtering } => {
                     picture.bridges.push(bridge(link, *vlan_filtering, links, addresses));
                 }
-                LinkKind::Tunnel(tunnel) => picture.tunnels.extend(&tunnel.entrances),
-                LinkKind::Pair | LinkKind::Other => {}
+                LinkKind::Tunnel(_) | LinkKind::Pair | LinkKind::Other => {}
             }
         }
         picture.own_addresses =

@@ -34,6 +34,10 @@ pub(super) enum Peers {
     Nowhere,
 }
 
+/// How the names of flannel's links begin: `flannel.1` and `flannel-v6.1` (vxlan),
+/// `flannel.ipip`, `flannel0` (udp); pkg/backend/{vxlan,ipip,udp}, 0.28.10.
+pub(super) const FLANNEL: &str = "flannel";
+
 /// IPPROTO_*.
 mod protocol {
     pub(super) const IPIP: u8 = 4;
@@ -103,7 +107,7 @@ pub(super) fn read(kind: &str, name: &str, data: &[u8]) -> Result<Option<TunnelL
         }
         "bareudp" => udp(data, a::BAREUDP_PORT, &[], Peers::Nowhere)?,
         "gtp" => without_attributes(port::GTP.map(Tunnel::Udp)),
-        "tun" if name.starts_with("flannel") => without_attributes([Tunnel::Udp(port::FLANNEL)]),
+        "tun" if name.starts_with(FLANNEL) => without_attributes([Tunnel::Udp(port::FLANNEL)]),
         "ipip" => ip_in_ip(data, &[protocol::IPIP, protocol::MPLS])?,
         "sit" | "ip6tnl" => ip_in_ip(data, &[protocol::IPV6, protocol::IPIP, protocol::MPLS])?,
         "gre" | "gretap" | "erspan" | "ip6gre" | "ip6gretap" | "ip6erspan" => gre(data)?,

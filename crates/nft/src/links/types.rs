@@ -1,6 +1,6 @@
 //! What is seen of a node's links.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The links of a node at one moment. Everything is sorted, so that equal nodes
@@ -11,8 +11,8 @@ pub struct NodeLinks {
     pub ports: Vec<Port>,
     /// By index.
     pub bridges: Vec<Bridge>,
-    /// Where the node takes tunnelled packets.
-    pub tunnels: BTreeSet<Tunnel>,
+    /// Where the node takes tunnelled packets, and what is known of who sends them.
+    pub tunnels: BTreeMap<Tunnel, Ends>,
     /// The other ends of the node's tunnels, as far as the node's links,
     /// permanent forwarding entries and routes name them.
     pub tunnel_peers: BTreeSet<IpAddr>,
@@ -83,4 +83,17 @@ pub enum Tunnel {
     Udp(u16),
     /// An IP protocol, as for IPIP (4), IPv6 in IP (41) and GRE (47).
     Protocol(u8),
+}
+
+/// What is known of the other ends of all links that take one kind of packets. A
+/// link that is down takes none (`ip_tunnel_lookup`, net/ipv4/ip_tunnel.c, and
+/// `vxlan_stop`, drivers/net/vxlan/vxlan_core.c, Linux 6.18), so it makes nothing
+/// unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ends {
+    /// Each link names at least one (in [`NodeLinks::tunnel_peers`]), or is
+    /// flannel's: these lead from node to node.
+    Named,
+    /// There is a link of which nothing names the other ends.
+    Unknown,
 }

@@ -23,6 +23,8 @@ pub(super) struct Garbled(pub(super) &'static str);
 pub(super) struct Link {
     pub(super) index: u32,
     pub(super) name: String,
+    /// IFF_UP.
+    pub(super) is_up: bool,
     /// Its MAC; zero if it has none.
     pub(super) mac: [u8; 6],
     /// The bridge, bond or VRF that it is a port of.
@@ -65,9 +67,11 @@ pub(super) fn link(message: &Message<'_>) -> Result<Link, Garbled> {
     const HEADER: usize = 16;
     let body = message.body();
     let index = body.get(4..8).and_then(u32_of).ok_or(Garbled("a link without index"))?;
+    let flags = body.get(8..12).and_then(u32_of).unwrap_or_default();
     let mut link = Link {
         index,
         name: String::new(),
+        is_up: flags & libc::IFF_UP.cast_unsigned() != 0,
         mac: [0; 6],
         master: None,
         link: None,

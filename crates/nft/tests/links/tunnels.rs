@@ -1,10 +1,10 @@
 //! The tunnels of the node. Kinds that this kernel lacks are read from the
 //! messages of unit tests.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use nft::links::Tunnel;
+use nft::links::{Ends, Tunnel};
 
 use crate::bed::{Namespace, ips, on_node, read};
 
@@ -20,7 +20,7 @@ fn vxlan_links_tell_their_ports_up_or_down() {
              link set flannel.1 up\n\
              link add external type vxlan external dstport 4790");
         let expected = [4789, 4790, 8472].map(Tunnel::Udp);
-        assert_eq!(read().tunnels, expected.into());
+        assert_eq!(read().tunnels.into_keys().collect::<Vec<_>>(), expected);
     });
 }
 
@@ -53,14 +53,44 @@ fn written_forwarding_entries_name_the_other_ends() {
     });
 }
 
+/// A link that learns its other ends from packets, or asks a group for them, could
+/// have any. It makes the port's other ends unknown while it is up.
+#[test]
+fn it_is_known_which_tunnels_name_their_other_ends() {
+    on_node(|node| {
+        let ends = || read().tunnels.get(&Tunnel::Udp(4789)).copied();
+        node.ip("link add learns type vxlan id 1 dstport 4789");
+        assert_eq!(ends(), Some(Ends::Unknown));
+        node.ip("link add names type vxlan id 2 dstport 4789");
+        bridge(node, "fdb append 02:00:00:00:00:01 dev names dst 192.0.2.1 self permanent");
+        assert_eq!(ends(), Some(Ends::Named), "the other one is down");
+        node.ip("link set learns up");
+        assert_eq!(ends(), Some(Ends::Unknown));
+        bridge(node, "fdb append 02:00:00:00:00:01 dev learns dst 192.0.2.4 self dynamic");
+        assert_eq!(ends(), Some(Ends::Unknown), "a packet may have taught it");
+        node.ip("link del learns");
+        assert_eq!(ends(), Some(Ends::Named));
+        node.ip("link add asks type vxlan id 3 dstport 4789 group 239.1.1.1 dev lo\n\
+             link set asks up");
+        assert_eq!(ends(), Some(Ends::Unknown), "a group is nobody's address");
+        node.ip("link del asks\nlink del names\n\
+             link add far type vxlan id 4 dstport 4789 remote 192.0.2.9");
+        assert_eq!(ends(), Some(Ends::Named));
+        node.ip("link add flannel.1 type vxlan id 1 dstport 8472 nolearning\n\
+             link set flannel.1 up");
+        let flannel = read().tunnels.get(&Tunnel::Udp(8472)).copied();
+        assert_eq!(flannel, Some(Ends::Named), "of a cluster with one node");
+    });
+}
+
 /// Flannel's UDP backend.
 #[test]
 fn a_tun_link_counts_if_flannel_named_it() {
     on_node(|node| {
         node.ip("tuntap add dev vpn0 mode tun");
-        assert_eq!(read().tunnels, BTreeSet::new());
+        assert_eq!(read().tunnels, BTreeMap::new());
         node.ip("tuntap add dev flannel0 mode tun");
-        assert_eq!(read().tunnels, [Tunnel::Udp(8285)].into());
+        assert_eq!(read().tunnels, [(Tunnel::Udp(8285), Ends::Named)].into());
     });
 }
 
@@ -71,7 +101,7 @@ fn tunnels_of_pods_are_not_the_nodes() {
         let pod = Namespace::pod();
         pod.wire(node, "port", &["10.0.0.2/24"]);
         pod.ip("link add vx type vxlan id 1 dstport 8472");
-        assert_eq!(read().tunnels, BTreeSet::new());
+        assert_eq!(read().tunnels, BTreeMap::new());
     });
 }
 

@@ -4,7 +4,7 @@ mod attacks;
 mod histories;
 
 use super::*;
-use crate::{Labels, Mac, Phase, SeenAddress, Tunnel};
+use crate::{Labels, Mac, Phase, SeenAddress, Tunnel, TunnelSources};
 
 /// A bridge, number 1.
 pub(super) const BRIDGE: InterfaceIndex = InterfaceIndex(1);
@@ -78,7 +78,7 @@ fn honest_pods_are_bound_to_their_interfaces() {
     let (a, b) = (pod("a", &["10.0.0.2", "fd00::2"]), pod("b", &["fd00::3"]));
     let routed = SeenPort { bridge: None, ..port(3, &[("fd00::3", 9), ("fe80::99", 9)]) };
     let mut seen = seen([port(2, &[("10.0.0.2", 5), ("fd00::2", 6)]), routed, port(4, &[])]);
-    seen.tunnels.insert(Tunnel::Udp(8472));
+    seen.tunnels.insert(Tunnel::Udp(8472), TunnelSources::Nodes);
     seen.tunnel_peers.insert(ip("192.0.2.7"));
     let resolved = resolve(&seen, [&a, &b], &Claims::default());
     let expected = ["2: dev/a mac 02 10.0.0.2 fd00::2", "3: dev/b mac 03 fd00::3 fe80::99"];
@@ -89,7 +89,10 @@ fn honest_pods_are_bound_to_their_interfaces() {
     let network = &resolved.network;
     assert_eq!(network.bridges.keys().collect::<Vec<_>>(), [&BRIDGE]);
     assert!(network.bridges[&BRIDGE].only_pods);
-    assert_eq!(network.tunnels.iter().collect::<Vec<_>>(), [&Tunnel::Udp(8472)]);
+    assert_eq!(
+        network.tunnels.iter().collect::<Vec<_>>(),
+        [(&Tunnel::Udp(8472), &TunnelSources::Nodes)]
+    );
     assert_eq!(network.tunnel_peers.iter().collect::<Vec<_>>(), [&ip("192.0.2.7")]);
     // The claims keep everything as it is.
     for claims in [&resolved.claims, &network.claims()] {

@@ -10,7 +10,7 @@
 //! | S | The address and MAC of a local pod come from that pod's port only. Frames to its MAC go there only. |
 //! | P | From a pod's port come its own addresses only, ARP, neighbour discovery and MAC included. It never sends router advertisements or redirects. |
 //! | D | To an isolated pod's port go its own addresses only. |
-//! | T | What reaches a node's tunnel comes from a node, and no Service carried it there. |
+//! | T | What reaches a node's tunnel comes from a node, and no Service carried it there. Where nothing tells that the tunnel's other ends are nodes, it comes from no pod of this node. |
 //! | F | Frames from or to an isolated pod's port are IPv4, IPv6 or ARP, untagged. |
 //!
 //! S and P hold for each pod whose port is known, isolated or not. A pod is bound
@@ -208,15 +208,15 @@ impl Binding<'_> {
     /// # Errors
     /// The rule that forbids it.
     pub fn reaches_node(&self, by: InterfaceIndex, packet: &IpPacket) -> Result<(), Refusal> {
-        if !self.is_tunnelled(packet) {
-            return Ok(());
-        }
+        let Some(sources) = self.tunnel_of(packet) else { return Ok(()) };
         refuse(packet.translated, Refusal::TunnelByService)?;
-        let foreign = match self.network.tunnel_sources {
+        let foreign = match sources {
             TunnelSources::Nodes if self.knows_nodes_like(packet.source) => {
                 !self.nodes.contains(&packet.source)
             }
-            TunnelSources::Nodes | TunnelSources::Any => self.leads_to_pods(by),
+            TunnelSources::Nodes | TunnelSources::Any => {
+                self.leads_to_pods(by) || self.is_pods_own(packet.source)
+            }
         };
         refuse(foreign, Refusal::Tunnel)
     }
@@ -226,7 +226,7 @@ impl Binding<'_> {
     /// # Errors
     /// The rule that forbids it.
     pub fn crosses_node(&self, packet: &IpPacket) -> Result<(), Refusal> {
-        let to_node = self.is_tunnelled(packet) && self.nodes.contains(&packet.destination);
+        let to_node = self.tunnel_of(packet).is_some() && self.nodes.contains(&packet.destination);
         refuse(to_node && packet.translated, Refusal::TunnelByService)?;
         refuse(to_node && !self.nodes.contains(&packet.source), Refusal::Tunnel)
     }
@@ -238,11 +238,21 @@ impl Binding<'_> {
         self.nodes.iter().any(|node| node.is_ipv4() == address.is_ipv4())
     }
 
-    fn is_tunnelled(&self, packet: &IpPacket) -> bool {
-        self.network.tunnels.iter().any(|tunnel| match *tunnel {
+    /// Who may send into the tunnel that a packet goes to; `None` if it goes to none.
+    fn tunnel_of(&self, packet: &IpPacket) -> Option<TunnelSources> {
+        let is_meant = |tunnel| match tunnel {
             Tunnel::Udp(port) => packet.body == Body::Udp(port),
             Tunnel::Protocol(number) => packet.body.protocol() == number,
-        })
+        };
+        let mut tunnels = self.network.tunnels.iter();
+        tunnels.find(|(tunnel, _)| is_meant(**tunnel)).map(|(_, sources)| *sources)
+    }
+
+    /// Whether a pod of this node sent what has this source. Link-local addresses
+    /// do not tell: they mean something on their own link only.
+    fn is_pods_own(&self, source: IpAddr) -> bool {
+        let mut ports = self.network.ports.values();
+        !is_link_local(source) && ports.any(|port| port.addresses.contains(&source))
     }
 
     /// Whether an interface leads to the node's own pods and nowhere else.

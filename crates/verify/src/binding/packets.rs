@@ -139,7 +139,7 @@ fn bodies(looks: &Looks<'_>, network: &NodeNetwork, family: Family) -> Vec<Packe
     let mut protocols = looks.protocols.clone();
     protocols.extend(Transport::ALL.map(Transport::number));
     protocols.extend([Match::ICMP, Match::ICMPV6]);
-    protocols.extend(network.tunnels.iter().filter_map(|tunnel| match tunnel {
+    protocols.extend(network.tunnels.keys().filter_map(|tunnel| match tunnel {
         Tunnel::Protocol(number) => Some(*number),
         Tunnel::Udp(_) => None,
     }));
@@ -175,7 +175,7 @@ fn ports(looks: &Looks<'_>, network: &NodeNetwork, transport: Transport) -> BTre
     let of = looks.ports.iter().filter(|(of, _)| *of == transport);
     let mut ports: BTreeSet<u16> = of.map(|(_, port)| *port).collect();
     if transport == Transport::Udp {
-        for tunnel in &network.tunnels {
+        for tunnel in network.tunnels.keys() {
             if let Tunnel::Udp(port) = tunnel {
                 ports.extend([Some(*port), port.checked_add(1)].into_iter().flatten());
             }

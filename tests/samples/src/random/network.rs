@@ -1,12 +1,12 @@
 //! Random networks of a node: which pod is behind which interface.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{
     Claims, InterfaceIndex, Mac, NodeNetwork, Pod, Seen, SeenAddress, SeenBridge, SeenPort,
     Snapshot, Tunnel, TunnelSources, resolve,
 };
-use proptest::collection::{btree_set, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -19,9 +19,8 @@ pub struct Wiring {
     links: Vec<Link>,
     /// Of each bridge, whether it has a port that is no pod's.
     others: [bool; 2],
-    tunnels: BTreeSet<Tunnel>,
+    tunnels: BTreeMap<Tunnel, TunnelSources>,
     peers: BTreeSet<&'static str>,
-    sources: TunnelSources,
 }
 
 /// How a pod is connected.
@@ -45,21 +44,15 @@ pub fn wiring() -> impl Strategy<Value = Wiring> {
             Link::Bridged(index, bridge, mac)
         }),
     ];
+    let sources = prop_oneof![3 => Just(TunnelSources::Nodes), 2 => Just(TunnelSources::Any)];
     let tunnels = [Tunnel::Udp(8472), Tunnel::Udp(80), Tunnel::Protocol(4), Tunnel::Protocol(132)];
     (
         vec(link, NAMESPACES.len() * POD_NAMES.len()),
         any::<[bool; 2]>(),
-        btree_set(select(tunnels.to_vec()), 0..3),
+        btree_map(select(tunnels.to_vec()), sources, 0..3),
         btree_set(select(vec!["192.168.0.2", "192.168.7.7", "2001:db8::7"]), 0..2),
-        prop_oneof![3 => Just(TunnelSources::Nodes), 1 => Just(TunnelSources::Any)],
     )
-        .prop_map(|(links, others, tunnels, peers, sources)| Wiring {
-            links,
-            others,
-            tunnels,
-            peers,
-            sources,
-        })
+        .prop_map(|(links, others, tunnels, peers)| Wiring { links, others, tunnels, peers })
 }
 
 impl Wiring {
@@ -76,9 +69,7 @@ impl Wiring {
             tunnels: self.tunnels.clone(),
             tunnel_peers: self.peers.iter().map(|peer| address(peer)).collect(),
         };
-        let mut network = resolve(&seen, local(), &Claims::default()).network;
-        network.tunnel_sources = self.sources;
-        network
+        resolve(&seen, local(), &Claims::default()).network
     }
 
     fn port(&self, pod: &Pod) -> Option<SeenPort> {

@@ -2,7 +2,7 @@
 
 use policy::{
     BoundBridge, BoundPort, InterfaceIndex, Mac, NetworkPolicy, NodeNetwork, ObjectKey, Phase, Pod,
-    Selector, Snapshot, Tunnel,
+    Selector, Snapshot, Tunnel, TunnelSources,
 };
 use ruleset::plan::plan;
 use ruleset::{Element, Key, Op, Ruleset, Set};
@@ -51,7 +51,7 @@ fn network(numbers: impl IntoIterator<Item = u8>) -> NodeNetwork {
     NodeNetwork {
         ports: numbers.into_iter().map(port).collect(),
         bridges: [(BRIDGE, bridge)].into_iter().collect(),
-        tunnels: [Tunnel::Udp(8472)].into_iter().collect(),
+        tunnels: [(Tunnel::Udp(8472), TunnelSources::Nodes)].into_iter().collect(),
         ..NodeNetwork::default()
     }
 }

@@ -440,10 +440,13 @@ fn a_port_without_a_mac_says_nothing_and_its_address_is_nobodys() {
 #[test]
 fn pods_do_not_send_into_the_nodes_tunnels() {
     let mut network = network(&[V, R]);
-    network.tunnels = [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect();
+    let tunnels = [Tunnel::Udp(8472), Tunnel::Protocol(4)];
+    network.tunnels = tunnels.map(|tunnel| (tunnel, TunnelSources::Nodes)).into_iter().collect();
     network.tunnel_peers = [ip("192.0.2.2")].into_iter().collect();
     let nodes = compiled(&network).ruleset;
-    network.tunnel_sources = TunnelSources::Any;
+    network.tunnels = tunnels.map(|tunnel| (tunnel, TunnelSources::Any)).into_iter().collect();
+    let bridge = network.bridges.get_mut(&InterfaceIndex(BRIDGE)).unwrap();
+    bridge.only_pods = false;
     let any = compiled(&network).ruleset;
     let vxlan = |source: &str, destination: &str| {
         Packet::to_port(ip(source), ip(destination), Transport::Udp, 8472)
@@ -467,6 +470,7 @@ fn pods_do_not_send_into_the_nodes_tunnels() {
             Hook::Input,
             vec![
                 ("a pod, any source", arrives(R, "10.0.0.7"), false),
+                ("a pod on a bridge with other ports", arrives(BRIDGE, "10.0.0.9"), false),
                 ("a host on the LAN, any source", arrives(OTHERS, "192.0.2.66"), true),
             ],
         );

@@ -110,6 +110,7 @@ fn a_pair_into_another_namespace_is_read() {
     let expected = Link {
         index: 5,
         name: "veth1a2b".to_owned(),
+        is_up: true,
         mac: [2, 0, 0, 0, 0, 9],
         master: Some(3),
         link: Some(2),

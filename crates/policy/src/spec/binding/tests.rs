@@ -50,7 +50,10 @@ impl Node {
             .into_iter()
             .collect(),
             bridges: [(BRIDGE, bridge)].into_iter().collect(),
-            tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect(),
+            tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4)]
+                .map(|tunnel| (tunnel, TunnelSources::Nodes))
+                .into_iter()
+                .collect(),
             ..NodeNetwork::default()
         };
         let isolated = ["v", "i"].map(|name| ObjectKey::new("dev", name)).into();
@@ -486,8 +489,19 @@ fn packets_to_tunnels() {
             foreign,
         ),
     ]);
-    node.network.tunnel_sources = TunnelSources::Any;
-    check(&[("A0 a Service, any host", here(&node, LINK, between_nodes), carried)]);
+    node.network.tunnels.insert(Tunnel::Udp(8472), TunnelSources::Any);
+    let in_service = here(&node, LINK, between_nodes);
+    let from_bridge = here(&node, BRIDGE, to_port("10.0.0.3", "192.168.0.1", 8472));
+    check(&[
+        ("A0 a Service, any host", in_service, carried),
+        ("A0 a pod on a bridge with other ports", from_bridge, foreign),
+        (
+            "any host on that bridge",
+            here(&node, BRIDGE, to_port("192.168.0.77", "192.168.0.1", 8472)),
+            Ok(()),
+        ),
+        ("A0 IPIP stays the nodes'", here(&node, LINK, ipip("192.168.0.77")), foreign),
+    ]);
     if let Some(bridge) = node.network.bridges.get_mut(&BRIDGE) {
         bridge.only_pods = true;
     }

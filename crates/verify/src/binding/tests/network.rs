@@ -68,7 +68,7 @@ pub fn full() -> Node {
         bridges: [(InterfaceIndex(2), bridge(102, true)), (InterfaceIndex(3), bridge(103, false))]
             .into_iter()
             .collect(),
-        tunnels: [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect(),
+        tunnels: with_sources(TunnelSources::Nodes),
         ..NodeNetwork::default()
     };
     Node {
@@ -76,6 +76,18 @@ pub fn full() -> Node {
         isolated: [pod(11), pod(13), pod(15)].into(),
         nodes: [node_address(1), node_address(2), v6(201)].into(),
     }
+}
+
+/// The tunnels of `full`, all with the same sources.
+pub fn with_sources<T: FromIterator<(Tunnel, TunnelSources)>>(sources: TunnelSources) -> T {
+    [Tunnel::Udp(8472), Tunnel::Protocol(4)].map(|tunnel| (tunnel, sources)).into_iter().collect()
+}
+
+/// `full`, but its second tunnel is for others than nodes.
+pub fn with_both_tunnels() -> Node {
+    let mut node = full();
+    node.network.tunnels.insert(Tunnel::Protocol(4), TunnelSources::Any);
+    node
 }
 
 /// `full`, and what it has less of.
@@ -86,7 +98,7 @@ pub fn some() -> Vec<Node> {
     let mut with_nodes_of_v4 = full.clone();
     with_nodes_of_v4.nodes.retain(IpAddr::is_ipv4);
     let mut any = full.clone();
-    any.network.tunnel_sources = TunnelSources::Any;
+    any.network.tunnels = with_sources(TunnelSources::Any);
     let mut without_tunnels = full.clone();
     without_tunnels.network.tunnels.clear();
     let mut without_isolation = full.clone();
@@ -96,7 +108,16 @@ pub fn some() -> Vec<Node> {
         isolated: [pod(11)].into(),
         nodes: Default::default(),
     };
-    vec![full, without_nodes, with_nodes_of_v4, any, without_tunnels, without_isolation, nothing]
+    vec![
+        full,
+        without_nodes,
+        with_nodes_of_v4,
+        any,
+        with_both_tunnels(),
+        without_tunnels,
+        without_isolation,
+        nothing,
+    ]
 }
 
 /// Any node.
@@ -125,8 +146,8 @@ pub fn random() -> impl Strategy<Value = Node> {
         if tunnels {
             network.tunnels = full.network.tunnels;
         }
-        if sources {
-            network.tunnel_sources = TunnelSources::Any;
+        if sources && tunnels {
+            network.tunnels.insert(Tunnel::Protocol(4), TunnelSources::Any);
         }
         let mut nodes = if nodes && tunnels { full.nodes } else { Default::default() };
         nodes.retain(|node| v4.is_none_or(|v4| node.is_ipv4() == v4));

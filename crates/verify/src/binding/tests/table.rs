@@ -148,13 +148,16 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
             Tunnel::Udp(port) => Match::Port(Transport::Udp, PortTest::In(port, port)),
             Tunnel::Protocol(number) => Match::Protocol(number),
         };
-        let rules = network.tunnels.iter().map(|one| Rule::new([to(one)], go("tunnelled")));
+        let rules = network.tunnels.iter().map(|(one, sources)| {
+            let chain = match sources {
+                TunnelSources::Nodes => "tunnelled",
+                TunnelSources::Any => "tunnelled.any",
+            };
+            Rule::new([to(one)], go(chain))
+        });
         let base = BaseChain::new(Hook::Input, -1);
         chain(&mut table, "input", Some(base), rules.collect());
-        let known = |family| {
-            network.tunnel_sources == TunnelSources::Nodes
-                && binding.nodes.iter().any(|node| Family::of(*node) == family)
-        };
+        let known = |family| binding.nodes.iter().any(|node| Family::of(*node) == family);
         let mut rules = vec![Rule::new([Match::CtTranslated], Verdict::Drop)];
         for (family, nodes) in [(Family::V4, "nodes4"), (Family::V6, "nodes6")] {
             if known(family) {
@@ -163,9 +166,16 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
             }
         }
         if !Family::BOTH.into_iter().all(known) {
-            rules.push(Rule::new([key(IN, None, None, "podside")], Verdict::Drop));
+            rules.push(Rule::new([], go("tunnelled.any")));
         }
         chain(&mut table, "tunnelled", None, rules);
+        let not_from_pods = vec![
+            Rule::new([Match::CtTranslated], Verdict::Drop),
+            Rule::new([owned("owned4", Family::V4)], Verdict::Drop),
+            Rule::new([owned("owned6", Family::V6)], Verdict::Drop),
+            Rule::new([key(IN, None, None, "podside")], Verdict::Drop),
+        ];
+        chain(&mut table, "tunnelled.any", None, not_from_pods);
     }
     table
 }
