@@ -4,11 +4,12 @@
 //! Out: the chains and sets for that.
 //!
 //! ```text
-//! input -- to a tunnel of this node -> tunnelled -+- a Service carried it -> drop
+//! input -- to a tunnel of this node -> tunnelled -+- from a pod's interface -> drop
+//!                                                 +- a Service carried it -> drop
 //!                                                 +- from a node -> accept
 //!                                                 +- drop
-//!          (of a family whose nodes are unknown, or while others may send:
-//!                                                 +- from a pod's interface -> drop)
+//!          (of a family whose nodes are unknown, or while others may send, the first
+//!          two alone)
 //!
 //! forward, six -- to a node -> tunnels -+- to a tunnel, a Service carried it -> drop
 //!                                       +- from a node -> return
@@ -91,16 +92,17 @@ pub(super) fn chains(network: &Network) -> Vec<(Name, Chain)> {
 /// What reaches a tunnel of this node. `only_nodes`: the families of which only
 /// nodes may send.
 fn arriving(only_nodes: &BTreeSet<Family>) -> Vec<Rule> {
+    // First: a port that is bound to no pod may say that it is a node.
+    let from_pod = Rule::new([interface(InterfaceField::In, podside_set())], Verdict::Drop);
     let carried = Rule::new([Match::CtTranslated], Verdict::Drop);
     let nodes = only_nodes.iter().map(|family| from_node(*family, Verdict::Accept));
-    let mut rules: Vec<Rule> = [carried].into_iter().chain(nodes).collect();
+    let mut rules: Vec<Rule> = [from_pod, carried].into_iter().chain(nodes).collect();
     if only_nodes.len() == Family::BOTH.len() {
         rules.push(Rule::new([], Verdict::Drop));
         return rules;
     }
     rules
         .extend(only_nodes.iter().map(|family| Rule::new([Match::Family(*family)], Verdict::Drop)));
-    rules.push(Rule::new([interface(InterfaceField::In, podside_set())], Verdict::Drop));
     rules
 }
 

@@ -24,7 +24,7 @@ use super::refusal::Refusal;
 use crate::{
     BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
 };
-use sender::{like_no_router, on_its_bridge, on_its_own_link};
+use sender::{like_no_router, on_its_bridge, on_its_own_link, past_its_bridge};
 
 /// What the rules are about.
 #[derive(Clone, Copy, Debug)]
@@ -131,11 +131,17 @@ impl Binding<'_> {
     }
 
     /// Whether the node may take a packet from an interface, as routing sees it:
-    /// what comes from a bridge's port comes from the bridge.
+    /// what comes from a bridge's port comes from the bridge. From the port itself
+    /// comes only what was sent to a link-local group of bridges, which passes the
+    /// bridge by (IEEE 802.1D-2004, 7.12.6; `br_handle_frame`,
+    /// net/bridge/br_input.c, 6.18). No honest IP packet is sent there.
     ///
     /// # Errors
     /// The rule that forbids it.
     pub fn enters_node(&self, by: InterfaceIndex, packet: &IpPacket) -> Result<(), Refusal> {
+        if self.network.ports.get(&by).is_some_and(|port| port.bridge.is_some()) {
+            return past_its_bridge(packet);
+        }
         if let Some(port) = self.network.ports.get(&by).filter(|port| port.bridge.is_none()) {
             return on_its_own_link(port, packet);
         }
@@ -212,11 +218,13 @@ impl Binding<'_> {
             return Ok(());
         }
         refuse(packet.translated, Refusal::TunnelByService)?;
+        // Whatever address it says: a port that is bound to no pod may say any.
+        refuse(self.leads_to_pods(by), Refusal::Tunnel)?;
         let foreign = match self.network.tunnel_sources {
             TunnelSources::Nodes if self.knows_nodes_like(packet.source) => {
                 !self.nodes.contains(&packet.source)
             }
-            TunnelSources::Nodes | TunnelSources::Any => self.leads_to_pods(by),
+            TunnelSources::Nodes | TunnelSources::Any => false,
         };
         refuse(foreign, Refusal::Tunnel)
     }
@@ -247,10 +255,10 @@ impl Binding<'_> {
 
     /// Whether an interface leads to the node's own pods and nowhere else.
     fn leads_to_pods(&self, by: InterfaceIndex) -> bool {
-        let routed = self.network.ports.get(&by).is_some_and(|port| port.bridge.is_none());
+        let port = self.network.ports.contains_key(&by);
         let bridge = self.network.bridges.get(&by).is_some_and(|bridge| bridge.only_pods);
         let bound = self.network.ports.values().any(|port| port.bridge == Some(by));
-        routed || (bridge && bound)
+        port || (bridge && bound)
     }
 }
 

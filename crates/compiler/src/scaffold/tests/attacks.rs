@@ -139,6 +139,9 @@ fn an_address_comes_from_its_own_interface_alone() {
                 ("by eth0, a redirect", from(OTHERS, redirect(stranger)), true),
                 ("bridged, a redirect", from(BRIDGE, redirect(address(V))), false),
                 ("by the bridge, others' redirect", from(BRIDGE, redirect(stranger)), true),
+                ("past the bridge, nobody's", from(X, udp(stranger)), false),
+                ("past the bridge, its own", from(X, udp(address(X))), false),
+                ("past the bridge, from no pod's port", from(NO_POD, udp(stranger)), true),
             ],
         );
     }
@@ -443,6 +446,10 @@ fn pods_do_not_send_into_the_nodes_tunnels() {
     network.tunnels = [Tunnel::Udp(8472), Tunnel::Protocol(4)].into_iter().collect();
     network.tunnel_peers = [ip("192.0.2.2")].into_iter().collect();
     let nodes = compiled(&network).ruleset;
+    let mut alone = network.clone();
+    let bridge = alone.bridges.get_mut(&InterfaceIndex(BRIDGE)).expect("the bridge");
+    bridge.only_pods = true;
+    let pods_alone = compiled(&alone).ruleset;
     network.tunnel_sources = TunnelSources::Any;
     let any = compiled(&network).ruleset;
     let vxlan = |source: &str, destination: &str| {
@@ -457,6 +464,9 @@ fn pods_do_not_send_into_the_nodes_tunnels() {
             Hook::Input,
             vec![
                 ("a pod", arrives(R, "10.0.0.7"), false),
+                ("a pod as a node", arrives(R, other_node), false),
+                ("a pod as a node, past the bridge", arrives(V, other_node), false),
+                ("from others on the bridge", arrives(BRIDGE, other_node), true),
                 ("a pod on the bridge", arrives(BRIDGE, "10.0.0.9"), false),
                 ("a node", arrives(OTHERS, other_node), true),
                 ("a host on the LAN", arrives(OTHERS, "192.0.2.66"), false),
@@ -469,6 +479,11 @@ fn pods_do_not_send_into_the_nodes_tunnels() {
                 ("a pod, any source", arrives(R, "10.0.0.7"), false),
                 ("a host on the LAN, any source", arrives(OTHERS, "192.0.2.66"), true),
             ],
+        );
+        check(
+            &pods_alone,
+            Hook::Input,
+            vec![("as a node, from where only pods are", arrives(BRIDGE, other_node), false)],
         );
         check(
             &nodes,

@@ -334,6 +334,26 @@ fn packets_that_enter_the_node() {
             by(R, icmpv6("::", 134, "::")),
             Err(NotItsAddress),
         ),
+        (
+            "A0 as a node, to a group of bridges",
+            by(A, to_port("192.168.0.2", "192.168.0.1", 8472)),
+            Err(PastBridge),
+        ),
+        (
+            "its own address, to a group of bridges",
+            by(A, udp("10.0.0.3", "10.0.0.1")),
+            Err(PastBridge),
+        ),
+        (
+            "A3 router advertisement, to a group of bridges",
+            by(A, icmpv6("fe80::3", 134, "::")),
+            Err(PastBridge),
+        ),
+        (
+            "duplicate detection, to a group of bridges",
+            by(A, icmpv6("::", SOLICITATION, "fd00::3")),
+            Ok(()),
+        ),
         ("A6 echo for the node to reflect", by(R, icmp("10.0.0.7", 8)), Err(NotItsAddress)),
         (
             "A7 source and destination are the victim",
@@ -443,6 +463,16 @@ fn packets_to_tunnels() {
             here(&node, LINK, to_port("192.168.0.77", "192.168.0.1", 8472)),
             foreign,
         ),
+        (
+            "A0 a routed pod as a node",
+            here(&node, R, to_port("192.168.0.2", "192.168.0.1", 8472)),
+            foreign,
+        ),
+        (
+            "a node behind a bridge that has other ports",
+            here(&node, BRIDGE, to_port("192.168.0.2", "192.168.0.1", 8472)),
+            Ok(()),
+        ),
         ("A0 IPIP", here(&node, R, ipip("10.0.0.6")), foreign),
         ("A0 to another node", there(&node, to_port("10.0.0.6", "192.168.0.2", 8472)), foreign),
         ("A0 IPIP to another node", there(&node, ipip("10.0.0.6")), foreign),
@@ -492,6 +522,11 @@ fn packets_to_tunnels() {
         bridge.only_pods = true;
     }
     check(&[
+        (
+            "A0 as a node, from a port of pods alone that is bound to nobody",
+            here(&node, BRIDGE, to_port("192.168.0.2", "192.168.0.1", 8472)),
+            foreign,
+        ),
         ("any host", here(&node, LINK, to_port("192.168.0.77", "192.168.0.1", 8472)), Ok(())),
         ("A0 a routed pod", here(&node, R, to_port("10.0.0.6", "192.168.0.1", 8472)), foreign),
         (

@@ -80,7 +80,6 @@ fn source(family: Family) -> Option<KeyAddress> {
 pub fn inet(binding: &Binding<'_>) -> Ruleset {
     let mut table = Ruleset::new(name("nftpol"));
     let network = binding.network;
-    let routed = |port: &&BoundPort| port.bridge.is_none();
     for family in Family::BOTH {
         let digit = family.digit();
         let mut own = vec![];
@@ -105,8 +104,7 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
         set(&mut table, &format!("nodes{digit}"), SetType::Address(family), nodes);
     }
     let alone = KeyFields { interface: IN, mac: None, address: None }.set_type();
-    let ports: BTreeSet<u32> =
-        network.ports.iter().filter(|(_, port)| routed(port)).map(|(index, _)| index.0).collect();
+    let ports: BTreeSet<u32> = network.ports.keys().map(|index| index.0).collect();
     let bridges = network.bridges.iter().filter(|(index, bridge)| {
         let mut ports = network.ports.values();
         bridge.only_pods && ports.any(|port| port.bridge == Some(**index))
@@ -155,24 +153,27 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
             network.tunnel_sources == TunnelSources::Nodes
                 && binding.nodes.iter().any(|node| Family::of(*node) == family)
         };
-        let mut rules = vec![Rule::new([Match::CtTranslated], Verdict::Drop)];
+        let mut rules = vec![
+            Rule::new([key(IN, None, None, "podside")], Verdict::Drop),
+            Rule::new([Match::CtTranslated], Verdict::Drop),
+        ];
         for (family, nodes) in [(Family::V4, "nodes4"), (Family::V6, "nodes6")] {
             if known(family) {
                 rules.push(Rule::new([owned(nodes, family)], Verdict::Accept));
                 rules.push(Rule::new([Match::Family(family)], Verdict::Drop));
             }
         }
-        if !Family::BOTH.into_iter().all(known) {
-            rules.push(Rule::new([key(IN, None, None, "podside")], Verdict::Drop));
-        }
         chain(&mut table, "tunnelled", None, rules);
     }
     table
 }
 
-/// `bridge nftpol`.
+/// `bridge nftpol`. Empty where no pod is on a bridge: there is no such table then.
 pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     let mut table = Ruleset::bridge(name("nftpol"));
+    if binding.network.ports.values().all(|port| port.bridge.is_none()) {
+        return table;
+    }
     bridge_sets(&mut table, binding);
     types(&mut table, "routers", &[134, 137]);
     types(&mut table, "advert", &[136]);
