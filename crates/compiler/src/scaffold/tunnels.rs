@@ -14,6 +14,7 @@
 //! forward, six -- to a node -> tunnels -+- to a tunnel, a Service carried it -> drop
 //!                                       +- from a node -> return
 //!                                       +- to a tunnel -> drop
+//!                                       +- from a tunnel's port -> drop
 //! ```
 //!
 //! A Service can have a node's tunnel as its endpoint. What a pod sends to such a
@@ -25,6 +26,11 @@
 //! What leaves this node for another node's tunnel is dropped here: after
 //! masquerading, the other node cannot tell that a pod sent it. Tunnels that pods
 //! end among themselves are not hit.
+//!
+//! Masquerading keeps a port if it can. A pod's flow from 8472 to a port of another
+//! node then has this node's end of the tunnel: what the other node sends into the
+//! tunnel from that port would be the flow's answers, and go to the pod. Flows to this
+//! node itself are not masqueraded, so the input hook need not ask.
 
 use std::collections::BTreeSet;
 
@@ -81,7 +87,13 @@ pub(super) fn chains(network: &Network) -> Vec<(Name, Chain)> {
         .copied()
         .map(|tunnel| Rule::new([to_tunnel(tunnel), Match::CtTranslated], Verdict::Drop));
     let from_nodes = Family::BOTH.map(|family| from_node(family, Verdict::Return));
-    let forwarded = carried.chain(from_nodes).chain(to_each(Verdict::Drop)).collect();
+    let from_tunnels = network.tunnels.iter().filter_map(|tunnel| match *tunnel {
+        Tunnel::Udp(port) => Some(Match::SourcePort(Transport::Udp, port)),
+        Tunnel::Protocol(_) => None,
+    });
+    let from_tunnels = from_tunnels.map(|condition| Rule::new([condition], Verdict::Drop));
+    let forwarded = carried.chain(from_nodes).chain(to_each(Verdict::Drop));
+    let forwarded = forwarded.chain(from_tunnels).collect();
     vec![
         (base_chain(), Chain { base, comment: None, rules: input }),
         (tunnelled(), plain(Some("into a tunnel of this node"), arriving(&network.only_nodes))),

@@ -207,6 +207,9 @@ impl Binding<'_> {
 /// comes from the node that translated it, if that masquerades. Nodes send into
 /// each other's tunnels by the addresses that the tunnels have, so none of their
 /// own packets is translated.
+///
+/// A flow to the node itself is never masqueraded, so it cannot take the place of one
+/// between nodes, whatever port it comes from.
 impl Binding<'_> {
     /// Whether the node may take a packet to itself. The packet has passed
     /// [`Binding::enters_node`].
@@ -236,7 +239,18 @@ impl Binding<'_> {
     pub fn crosses_node(&self, packet: &IpPacket) -> Result<(), Refusal> {
         let to_node = self.is_tunnelled(packet) && self.nodes.contains(&packet.destination);
         refuse(to_node && packet.translated, Refusal::TunnelByService)?;
-        refuse(to_node && !self.nodes.contains(&packet.source), Refusal::Tunnel)
+        refuse(to_node && !self.nodes.contains(&packet.source), Refusal::Tunnel)?;
+        let foreign =
+            self.nodes.contains(&packet.destination) && !self.nodes.contains(&packet.source);
+        refuse(foreign && self.is_from_tunnel(packet), Refusal::TunnelShadow)
+    }
+
+    /// Whether it comes from the port of a tunnel. Masqueraded with this port, its
+    /// flow would have the node's end of the tunnel, and what the other node sends
+    /// into the tunnel from that port would be answers.
+    fn is_from_tunnel(&self, packet: &IpPacket) -> bool {
+        let port = packet.source_port.filter(|_| matches!(packet.body, Body::Udp(_)));
+        port.is_some_and(|port| self.network.tunnels.contains(&Tunnel::Udp(port)))
     }
 
     /// Whether the nodes' addresses of this family are known. A Pod can name one

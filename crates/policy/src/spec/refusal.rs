@@ -37,6 +37,8 @@ pub enum Refusal {
     Tunnel,
     /// T: it goes to a tunnel, and a Service carried it there.
     TunnelByService,
+    /// T: it goes to a node from a tunnel's port, but does not come from a node.
+    TunnelShadow,
 }
 
 impl Refusal {
@@ -51,7 +53,7 @@ impl Refusal {
             | Self::PriorityTag
             | Self::PastBridge => 'P',
             Self::UnreportedAddress => 'D',
-            Self::Tunnel | Self::TunnelByService => 'T',
+            Self::Tunnel | Self::TunnelByService | Self::TunnelShadow => 'T',
             Self::KindOfFrame => 'F',
         }
     }
@@ -75,6 +77,7 @@ impl fmt::Display for Refusal {
             }
             Self::UnreportedAddress => "an isolated pod gets packets to its own addresses only",
             Self::Tunnel => "only nodes send to a node's tunnel",
+            Self::TunnelShadow => "only nodes send to nodes from a tunnel's port",
             Self::TunnelByService => "no Service leads into a node's tunnel",
         })
     }

@@ -497,6 +497,18 @@ fn pods_do_not_send_into_the_nodes_tunnels() {
     }
     let dns = Packet::to_port(ip("10.0.0.8"), ip(other_node), Transport::Udp, 53);
     check(&nodes, Hook::Forward, vec![("a pod to a node, no tunnel", dns, true)]);
+    let shadow = Packet { source_port: Some(8472), ..dns };
+    let to_pod = Packet { destination: ip("10.9.9.9"), ..shadow };
+    let of_node = Packet { source: ip(own_node), ..shadow };
+    check(
+        &nodes,
+        Hook::Forward,
+        vec![
+            ("a pod in the place of the tunnel", shadow, false),
+            ("a pod's own tunnel", to_pod, true),
+            ("a node", of_node, true),
+        ],
+    );
     let dns = from(R, Packet::to_port(ip("10.0.0.7"), ip(own_node), Transport::Udp, 53));
     check(&nodes, Hook::Input, vec![("a pod to its node, no tunnel", dns, true)]);
 }

@@ -91,6 +91,7 @@ fn packet(source: &str, destination: &str, hop_limit: u8, body: Body) -> IpPacke
     IpPacket {
         source: ip(source),
         destination: ip(destination),
+        source_port: None,
         hop_limit,
         body,
         translated: false,
@@ -478,6 +479,20 @@ fn packets_to_tunnels() {
         ("A0 IPIP to another node", there(&node, ipip("10.0.0.6")), foreign),
         ("pods' own tunnels", there(&node, to_port("10.0.0.6", "10.0.0.7", 8472)), Ok(())),
         ("a node's", there(&node, to_port("192.168.0.1", "192.168.0.2", 8472)), Ok(())),
+    ]);
+    let from_port = |port, packet| IpPacket { source_port: Some(port), ..packet };
+    let to_node = udp("10.0.0.6", "192.168.0.2");
+    let shadow = Err(Refusal::TunnelShadow);
+    check(&[
+        ("the place of a tunnel", there(&node, from_port(8472, to_node)), shadow),
+        ("from another port", there(&node, from_port(8473, to_node)), Ok(())),
+        ("to nobody's tunnel", there(&node, from_port(8472, udp("10.0.0.6", "10.0.0.7"))), Ok(())),
+        ("between nodes", there(&node, from_port(8472, udp("192.168.0.1", "192.168.0.2"))), Ok(())),
+        (
+            "to the own node, which masquerades nothing",
+            here(&node, R, from_port(8472, udp("10.0.0.6", "192.168.0.1"))),
+            Ok(()),
+        ),
     ]);
     let carried = Err(Refusal::TunnelByService);
     let translated = |packet| IpPacket { translated: true, ..packet };
