@@ -101,6 +101,14 @@ pub const ATTACKS: &[Attack] = &[
         must: Must::StayOpen("a node cannot tell who sent a packet of the nodes' network"),
         ..BASE
     },
+    Attack {
+        name: "tunnel: what a node sends into it goes to a pod",
+        // flannel's UDP backend has an IPv4 address alone.
+        fits: |t| !t.v6 || !is_udp(t),
+        cases: &[("attacker", "node-2"), ("prisoner", "node-2"), ("attacker-2", "node-1")],
+        run: shadow,
+        ..BASE
+    },
     Attack { name: "tunnel: opener, then replies", run: opener, ..BASE },
     Attack {
         name: "tunnel: by a Service of the own node",
@@ -273,6 +281,19 @@ fn to_group(t: &Try<'_>, last: u8) -> Result<bool> {
     let types = forge::ether_type(at).0;
     t.arena.send(t.from, &forge::frame(group, t.arena.mac(t.from)?, types, &outer.to_bytes()))?;
     t.arrives(marker)
+}
+
+/// A pod's flow from the tunnel's port, masqueraded, has its node's end of the tunnel.
+/// What the other node then sends into the tunnel from the flow's port are its answers.
+fn shadow(t: &Try<'_>) -> Result<bool> {
+    let tunnel = if is_udp(t) { 8285 } else { 8472 };
+    let theirs = t.fresh(t.target()?);
+    t.arena.datagram_by(t.from, tunnel, theirs, b"mine")?;
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    let own = t.arena.testbed().spec().node_address(t.arena.node(t.from)?, t.v6);
+    let data = marker();
+    t.arena.datagram_by(t.to, theirs.port(), SocketAddr::new(own, tunnel), &data)?;
+    t.arena.arrives(t.from, data)
 }
 
 /// In the tunnel: a packet of the victim's to the attacker opens a flow. The
