@@ -29,7 +29,9 @@ impl Needs {
             Match::AddressPort(_, family, transport, _) => {
                 Self { network: ip(*family), protocol: Some(transport.number()) }
             }
-            Match::Port(transport, _) => Self { network: None, protocol: Some(transport.number()) },
+            Match::Port(transport, _) | Match::SourcePort(transport, _) => {
+                Self { network: None, protocol: Some(transport.number()) }
+            }
             Match::NotOpening => Self { network: None, protocol: Some(Transport::Tcp.number()) },
             Match::NotInit => Self { network: None, protocol: Some(Transport::Sctp.number()) },
             Match::IcmpType(_) => Self { network: ip(Family::V4), protocol: Some(Match::ICMP) },

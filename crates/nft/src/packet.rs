@@ -38,6 +38,8 @@ pub(crate) enum Part {
     Address(Family, Field, u32),
     /// The hop limit of IPv6.
     HopLimit,
+    /// The source port of TCP, UDP and SCTP.
+    SourcePort,
     /// The destination port of TCP, UDP and SCTP.
     Port,
     /// The flags of TCP.
@@ -100,6 +102,7 @@ const fn offset(family: Family, field: Field) -> u32 {
 const HOP_LIMIT_OFFSET: u32 = 7;
 const HOP_LIMIT_BYTES: u32 = 1;
 /// TCP, UDP and SCTP alike (RFC 9293; RFC 768; RFC 9260).
+const SOURCE_PORT_OFFSET: u32 = 0;
 const PORT_OFFSET: u32 = 2;
 const PORT_BYTES: u32 = 2;
 /// RFC 9293, 3.1.
@@ -144,7 +147,7 @@ enum Place {
 }
 
 /// The parts that are read alike whatever the rule has tested before.
-const OF_ANY_PACKET: [Part; 17] = [
+const OF_ANY_PACKET: [Part; 18] = [
     Part::Family,
     Part::NetworkProtocol,
     Part::Protocol,
@@ -157,6 +160,7 @@ const OF_ANY_PACKET: [Part; 17] = [
     Part::Mac(MacField::Destination),
     Part::EtherType,
     Part::Tag,
+    Part::SourcePort,
     Part::Port,
     Part::TcpFlags,
     Part::IcmpType,
@@ -243,6 +247,7 @@ impl Part {
             Self::ArpSender => bytes(NETWORK, ARP_SENDER_OFFSET, ARP_SENDER_BYTES),
             Self::Address(family, field, length) => bytes(NETWORK, offset(family, field), length),
             Self::HopLimit => bytes(NETWORK, HOP_LIMIT_OFFSET, HOP_LIMIT_BYTES),
+            Self::SourcePort => bytes(TRANSPORT, SOURCE_PORT_OFFSET, PORT_BYTES),
             Self::Port => bytes(TRANSPORT, PORT_OFFSET, PORT_BYTES),
             Self::TcpFlags => bytes(TRANSPORT, TCP_FLAGS_OFFSET, TCP_FLAGS_BYTES),
             Self::IcmpType => bytes(TRANSPORT, ICMP_TYPE_OFFSET, ICMP_TYPE_BYTES),

@@ -57,6 +57,7 @@ impl Match {
             | Self::Protocol(_)
             | Self::NotOpening
             | Self::Port(..)
+            | Self::SourcePort(..)
             | Self::PriorityTag(_)
             | Self::NotProtocol(_)
             | Self::NotInit => None,
@@ -67,9 +68,9 @@ impl Match {
     pub const fn protocol(&self) -> Option<u8> {
         match self {
             Self::Protocol(number) => Some(*number),
-            Self::Port(transport, _) | Self::AddressPort(_, _, transport, _) => {
-                Some(transport.number())
-            }
+            Self::Port(transport, _)
+            | Self::SourcePort(transport, _)
+            | Self::AddressPort(_, _, transport, _) => Some(transport.number()),
             Self::NotOpening => Some(Transport::Tcp.number()),
             Self::NotInit => Some(Transport::Sctp.number()),
             Self::IcmpType(_) => Some(Self::ICMP),

@@ -47,6 +47,8 @@ pub enum Match {
     Address(Field, AddressTest),
     /// `tcp dport ...`.
     Port(Transport, PortTest),
+    /// `udp sport ...`.
+    SourcePort(Transport, u16),
     /// `ip daddr . tcp dport @set` of an [`crate::SetType::AddressPort`].
     AddressPort(Field, Family, Transport, Name),
     /// `ip saddr . ip daddr @set` of an [`crate::SetType::AddressPair`].
@@ -99,7 +101,7 @@ pub enum AddressTest {
     Set(Family, Name),
 }
 
-/// A protocol with ports: all have the destination port at the same place.
+/// A protocol with ports: all have them at the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
     /// TCP.
@@ -194,6 +196,7 @@ impl Rule {
             | Match::NotOpening
             | Match::Address(_, AddressTest::In(_))
             | Match::Port(_, PortTest::In(..))
+            | Match::SourcePort(..)
             | Match::EtherType(_)
             | Match::PriorityTag(_)
             | Match::NotProtocol(_)

@@ -65,6 +65,7 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
         | Match::Protocol(_)
         | Match::NotOpening
         | Match::Port(..)
+        | Match::SourcePort(..)
         | Match::Icmpv6Type(_)
         | Match::Key(..)
         | Match::EtherType(_)
@@ -160,6 +161,10 @@ fn narrow<'a>(
         }
         Match::Port(transport, PortTest::Set(set)) => {
             constraints.only_codes(&sets.ports(set, *transport)?)
+        }
+        Match::SourcePort(_, port) if frame.source_port != Some(*port) => return Ok(false),
+        Match::SourcePort(transport, _) => {
+            constraints.only_codes(&space::ports(space::protocol_of(*transport), 0, u16::MAX))
         }
         Match::Icmpv6Type(set) => {
             // IPv4 has no such codes: there it is another protocol.

@@ -18,7 +18,7 @@
 //!   an INIT. It does not matter in which direction the pod is isolated.
 //! * A redirect never passes, except in an established flow, where there is none.
 //! * A new flow to a node's tunnel comes from a node, and no Service carried it
-//!   there (rule T).
+//!   there (rule T). None goes from a tunnel's port to a node, if it is no node's.
 //! * A new flow out of an isolated pod's own interface goes to its addresses
 //!   (rule D). Policies judge what goes to addresses that are isolated for ingress.
 
@@ -56,6 +56,8 @@ pub(crate) struct Expected<'m, 'a> {
     /// The addresses of nodes, and what nodes unwrap.
     nodes: Ranges,
     tunnels: Ranges,
+    /// What only nodes may send to nodes.
+    of_nodes: Ranges,
     /// Whether the frame goes out where rule D refuses its destination.
     refused: bool,
 }
@@ -72,6 +74,13 @@ pub(crate) fn tunnels(family: Family, network: &NodeNetwork) -> Ranges {
 impl<'m, 'a> Expected<'m, 'a> {
     pub fn new(model: &'m Model<'a>, binding: &Binding<'_>, frame: Frame, refused: bool) -> Self {
         let nodes = binding.nodes.iter();
+        let tunnels = tunnels(frame.family, binding.network);
+        let of_nodes = match frame.source_port.map(Tunnel::Udp) {
+            Some(tunnel) if binding.network.tunnels.contains_key(&tunnel) => {
+                tunnels.union(&space::ports(Protocol::Udp, 0, u16::MAX))
+            }
+            Some(_) | None => tunnels.clone(),
+        };
         Self {
             model,
             frame,
@@ -80,7 +89,8 @@ impl<'m, 'a> Expected<'m, 'a> {
             addresses: space::addresses(frame.family),
             codes: space::codes(frame.family),
             nodes: Ranges::numbers(nodes.filter_map(|node| space::of_family(frame.family, *node))),
-            tunnels: tunnels(frame.family, binding.network),
+            tunnels,
+            of_nodes,
             refused,
         }
     }
@@ -160,21 +170,18 @@ impl<'m, 'a> Expected<'m, 'a> {
         }
     }
 
-    /// What rule T refuses: to a node's tunnel, and not from a node or by a Service.
+    /// What rule T refuses: to a node's tunnel, and not from a node or by a Service;
+    /// from a tunnel's port to a node, and not from a node.
     fn to_tunnels(&self, end: Field, outer: u128) -> Region {
         let is_node = self.nodes.contains(outer);
+        let others = self.addresses.subtract(&self.nodes);
+        let by_service = if self.frame.translated { &self.tunnels } else { &Ranges::empty() };
         match (end, is_node) {
-            (Field::Source, true) if self.frame.translated => {
-                Region::product(&self.nodes, &self.tunnels)
-            }
-            (Field::Destination, true) if self.frame.translated => {
-                Region::product(&self.addresses, &self.tunnels)
-            }
-            (Field::Source, false) => Region::product(&self.nodes, &self.tunnels),
-            (Field::Destination, true) => {
-                Region::product(&self.addresses.subtract(&self.nodes), &self.tunnels)
-            }
-            (Field::Source, true) | (Field::Destination, false) => Region::empty(),
+            (Field::Source, true) => Region::product(&self.nodes, by_service),
+            (Field::Source, false) => Region::product(&self.nodes, &self.of_nodes),
+            (Field::Destination, true) => Region::product(&self.nodes, by_service)
+                .union(&Region::product(&others, &self.of_nodes)),
+            (Field::Destination, false) => Region::empty(),
         }
     }
 

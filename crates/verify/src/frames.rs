@@ -7,13 +7,14 @@
 //! Whether a packet was translated is a part of the frame. It matters for few codes:
 //! those of tunnels, where the specification asks, and those that a rule which asks
 //! matches. A packet with another code meets the same rules translated or not, so it
-//! is compared once.
+//! is compared once. The source port is a part of the frame, too: one that rules or
+//! specification know is compared with the codes of its protocol.
 
 use std::collections::BTreeSet;
 
-use policy::NodeNetwork;
+use policy::{NodeNetwork, Tunnel};
 use ruleset::simulator::{CtState, Packet};
-use ruleset::{Family, Finish, Hook, Match, Name, PortTest, Rule, Ruleset};
+use ruleset::{Family, Finish, Hook, Match, Name, PortTest, Rule, Ruleset, Transport};
 
 use crate::binding::bases;
 use crate::expected::{NEIGHBOUR_HOP_LIMIT, tunnels};
@@ -40,6 +41,7 @@ pub(crate) fn frames(
             | Match::NotOpening
             | Match::Address(..)
             | Match::Port(..)
+            | Match::SourcePort(..)
             | Match::AddressPort(..)
             | Match::AddressPair(..)
             | Match::Icmpv6Type(_)
@@ -58,13 +60,19 @@ pub(crate) fn frames(
         hop_limits.extend(mentioned);
     }
     let translated = of_translated(family, ruleset, network);
-    let by_translation = [(false, space::codes(family)), (true, translated)];
+    let mut groups = vec![(false, None, space::codes(family)), (true, None, translated.clone())];
+    for (transport, port) in source_ports(ruleset, network) {
+        let codes = space::protocol(family, transport.number());
+        groups.push((true, Some(port), codes.intersect(&translated)));
+        groups.push((false, Some(port), codes));
+    }
     let mut frames = Vec::new();
     for hop_limit in hop_limits {
-        for (translated, codes) in &by_translation {
+        for &(translated, source_port, ref codes) in &groups {
             let frame = |ct, to_host| {
-                let translated = *translated;
-                (Frame { family, ct, translated, to_host, hop_limit, exit: 0 }, codes.clone())
+                let frame =
+                    Frame { family, ct, translated, source_port, to_host, hop_limit, exit: 0 };
+                (frame, codes.clone())
             };
             frames.push(frame(CtState::New, true));
             for ct in [CtState::Established, CtState::Related] {
@@ -74,6 +82,20 @@ pub(crate) fn frames(
         }
     }
     frames
+}
+
+/// The source ports that somebody asks for.
+fn source_ports(ruleset: &Ruleset, network: &NodeNetwork) -> BTreeSet<(Transport, u16)> {
+    let asked = forward_rules(ruleset).into_iter().flat_map(|rule| &rule.matches);
+    let asked = asked.filter_map(|condition| match condition {
+        Match::SourcePort(transport, port) => Some((*transport, *port)),
+        _ => None,
+    });
+    let of_tunnels = network.tunnels.keys().filter_map(|tunnel| match *tunnel {
+        Tunnel::Udp(port) => Some((Transport::Udp, port)),
+        Tunnel::Protocol(_) => None,
+    });
+    asked.chain(of_tunnels).collect()
 }
 
 /// The codes for which it matters whether a packet was translated.
@@ -90,6 +112,9 @@ fn of_rule(family: Family, rule: &Rule) -> Ranges {
     let all = space::codes(family);
     rule.matches.iter().fold(all, |codes, condition| match condition {
         Match::Protocol(number) => codes.intersect(&space::protocol(family, *number)),
+        Match::SourcePort(transport, _) => {
+            codes.intersect(&space::protocol(family, transport.number()))
+        }
         Match::Port(transport, PortTest::In(first, last)) => {
             codes.intersect(&space::ports(space::protocol_of(*transport), *first, *last))
         }

@@ -183,6 +183,9 @@ fn write_packet(f: &mut fmt::Formatter<'_>, packet: &Packet) -> fmt::Result {
         (None, None, Some(number)) => write!(f, "ICMPv6 type {number}")?,
         (None, None, None) => write!(f, "{}", protocol(packet.protocol))?,
     }
+    if let Some(port) = packet.source_port {
+        write!(f, ", from port {port}")?;
+    }
     if packet.hop_limit == Packet::NEIGHBOUR_HOP_LIMIT {
         f.write_str(", hop limit 255")?;
     }

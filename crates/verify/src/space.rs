@@ -42,6 +42,9 @@ pub(crate) struct Frame {
     pub ct: CtState,
     /// Whether connection tracking gave the flow another destination.
     pub translated: bool,
+    /// `None` stands for all that nobody tells apart. Means nothing for packets
+    /// without ports.
+    pub source_port: Option<u16>,
     /// `meta pkttype host`.
     pub to_host: bool,
     /// For IPv6. No match looks at it in IPv4.
@@ -151,7 +154,8 @@ pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) 
     };
     let to_port = |protocol: Protocol| {
         let destination_port = Some(u16::try_from(code % BLOCK).ok()?);
-        Some(Packet { destination_port, ..of(protocol.number()) })
+        let source_port = frame.source_port;
+        Some(Packet { source_port, destination_port, ..of(protocol.number()) })
     };
     let number = |first: u128| u8::try_from(code - first).ok();
     Some(match code / BLOCK {

@@ -33,6 +33,7 @@ pub struct AnyFrame {
     /// ICMP or ICMPv6 type.
     message: u8,
     port: u16,
+    source_port: u16,
     tag: Option<Tag>,
     content: Kind,
     /// Whether a Service carries it.
@@ -61,12 +62,24 @@ pub fn any() -> impl Strategy<Value = AnyFrame> {
         prop::bool::ANY,
         select(vec![1, 4, 6, 17, 41, 58, 58, 58, 132, 200]),
         select(messages),
-        select(vec![53, 80, 8471, 8472]),
+        (select(vec![53, 80, 8471, 8472]), select(vec![40_000, 8471, 8472])),
     );
     let translated = prop::bool::weighted(0.3);
     (prop::arbitrary::any::<Index>(), fields, body, tag, (content, translated)).prop_map(
-        |(interface, fields, (is_v6, protocol, message, port), tag, (content, translated))| {
-            AnyFrame { interface, fields, is_v6, protocol, message, port, tag, content, translated }
+        |(interface, fields, (is_v6, protocol, message, ports), tag, (content, translated))| {
+            let (port, source_port) = ports;
+            AnyFrame {
+                interface,
+                fields,
+                is_v6,
+                protocol,
+                message,
+                port,
+                source_port,
+                tag,
+                content,
+                translated,
+            }
         },
     )
 }
@@ -103,6 +116,7 @@ impl AnyFrame {
             Kind::Ip | Kind::Arp | Kind::Other => Content::Ip,
         };
         Packet {
+            source_port: with_port.then_some(self.source_port),
             destination_port: with_port.then_some(self.port),
             icmp_type: is(Match::ICMP, false).then_some(self.message),
             icmpv6_type: is(Match::ICMPV6, true).then_some(self.message),
@@ -204,6 +218,7 @@ pub fn ip(packet: &Packet) -> IpPacket {
     IpPacket {
         source,
         destination,
+        source_port: packet.source_port.filter(|_| protocol == 17),
         hop_limit,
         body: body.unwrap_or(Body::Other(protocol)),
         translated: packet.translated,

@@ -102,8 +102,8 @@ fn first_packet(flow: &Flow) -> Packet {
         ..Packet::new(source, destination, flow.original.protocol)
     };
     match (flow.original.transport, flow.reply.transport) {
-        (TupleId::Ports { .. }, TupleId::Ports { source: port, .. }) => {
-            Packet { destination_port: Some(port), ..packet }
+        (TupleId::Ports { source, .. }, TupleId::Ports { source: port, .. }) => {
+            Packet { source_port: Some(source), destination_port: Some(port), ..packet }
         }
         (TupleId::Icmp { icmp_type, .. }, _) if packet.protocol == Packet::ICMPV6 => {
             Packet { icmpv6_type: Some(icmp_type), ..packet }

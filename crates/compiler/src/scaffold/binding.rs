@@ -6,15 +6,18 @@
 //! bind -+- from its interface, its own address, no ICMP -> accept   (the policy of the hook)
 //!       +- bind.other -+- from its interface, its own address -> bind.icmp - what routers send -> drop
 //!                      +- a pod's address, from elsewhere -> drop
-//!                      +- from a routed pod's port, not its own -> bind.stranger -+- before it has an address: discovery -> accept
-//!                                                                                 +- drop
+//!                      +- from a pod's port, not its own -> bind.stranger -+- before it has an address: discovery -> accept
+//!                                                                          +- drop
 //!
 //! strays (forward hook, new flows) -+- out by an interface to its own address -> return
 //!                                   +- to an isolated pod's port -> drop
 //! ```
 //!
 //! An interface is a routed pod's port. For a bridged pod it is the bridge: which
-//! port of the bridge it was is looked at in [`super::bridge`].
+//! port of the bridge it was is looked at in [`super::bridge`]. What comes from that
+//! port itself was sent to a link-local group of bridges (`br_handle_frame`,
+//! net/bridge/br_input.c, 6.18): no hook of the bridge family saw it, and no address
+//! is its own.
 //!
 //! Before connection tracking, because a packet that is dropped later still moves
 //! the state of flows; after defragmentation, so that each packet has its ports.
@@ -71,7 +74,7 @@ pub(super) fn strays_chain() -> Name {
 pub(super) fn sets() -> Vec<(Name, Set)> {
     let set = |set_type, comment: &str| Set::new(set_type, Some(Comment::new(comment)));
     let mut sets = vec![
-        (ports_set(), set(interfaces(), "ports of routed pods")),
+        (ports_set(), set(interfaces(), "ports of pods")),
         (guarded_set(), set(interfaces(), "ports of isolated routed pods")),
         types(of_routers(), "what only routers send", &OF_ROUTERS),
         types(unaddressed(), "what a host sends before it has an address", &before_address()),

@@ -44,8 +44,8 @@ pub fn of_node(address: IpAddr) -> Placed {
     inet(nodes_set(Family::of(address)), Element::Address(address))
 }
 
-/// In the `inet` table. The packets of a bridged pod come in by the bridge. Its
-/// link-local address has no meaning beyond the bridge.
+/// In the `inet` table. The packets of a bridged pod come in by the bridge: no
+/// address is its port's own. Its link-local address has no meaning beyond the bridge.
 fn packets_of(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Placed> {
     let speaks_by = port.bridge.unwrap_or(index);
     let is_routed = port.bridge.is_none();
@@ -60,10 +60,9 @@ fn packets_of(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Pla
             placed.push(inet(owned_set(family), Element::Address(address)));
         }
     }
-    if is_routed {
-        let sets = [Some(ports_set()), Some(podside_set()), guarded.then(guarded_set)];
-        placed.extend(sets.into_iter().flatten().map(|set| inet(set, interface(index))));
-    }
+    let guarded = (is_routed && guarded).then(guarded_set);
+    let sets = [Some(ports_set()), Some(podside_set()), guarded];
+    placed.extend(sets.into_iter().flatten().map(|set| inet(set, interface(index))));
     placed
 }
 

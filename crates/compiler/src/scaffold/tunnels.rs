@@ -5,17 +5,19 @@
 //! Out: the chains and sets for that.
 //!
 //! ```text
-//! input -+- to a tunnel between nodes -> tunnelled -+- a Service carried it -> drop
+//! input -+- to a tunnel between nodes -> tunnelled -+- from a pod's interface -> drop
+//!        |                                          +- a Service carried it -> drop
 //!        |                                          +- from a node -> accept
 //!        |                                          +- drop
 //!        |      (of a family whose nodes are unknown: as below)
-//!        +- to another tunnel -> tunnelled.any -+- a Service carried it -> drop
+//!        +- to another tunnel -> tunnelled.any -+- from a pod's interface -> drop
+//!                                               +- a Service carried it -> drop
 //!                                               +- from a bound address -> drop
-//!                                               +- from a pod's interface -> drop
 //!
 //! forward, six -- to a node -> tunnels -+- to a tunnel, a Service carried it -> drop
 //!                                       +- from a node -> return
 //!                                       +- to a tunnel -> drop
+//!                                       +- from a tunnel's port -> drop
 //! ```
 //!
 //! What has a bound address comes from its pod's port: the hooks before saw to that.
@@ -29,6 +31,11 @@
 //! What leaves this node for another node's tunnel is dropped here: after
 //! masquerading, the other node cannot tell that a pod sent it. Tunnels that pods
 //! end among themselves are not hit.
+//!
+//! Masquerading keeps a port if it can. A pod's flow from 8472 to a port of another
+//! node then has this node's end of the tunnel: what the other node sends into the
+//! tunnel from that port would be the flow's answers, and go to the pod. Flows to this
+//! node itself are not masqueraded, so the input hook need not ask.
 
 use policy::{Tunnel, TunnelSources};
 use ruleset::{
@@ -85,7 +92,12 @@ pub(super) fn chains(network: &Network) -> Vec<(Name, Chain)> {
         tunnels().map(|tunnel| Rule::new([to_tunnel(tunnel), Match::CtTranslated], Verdict::Drop));
     let others = tunnels().map(|tunnel| Rule::new([to_tunnel(tunnel)], Verdict::Drop));
     let from_nodes = Family::BOTH.map(|family| from_node(family, Verdict::Return));
-    let forwarded = carried.chain(from_nodes).chain(others).collect();
+    let from_tunnels = tunnels().filter_map(|tunnel| match tunnel {
+        Tunnel::Udp(port) => Some(Match::SourcePort(Transport::Udp, port)),
+        Tunnel::Protocol(_) => None,
+    });
+    let from_tunnels = from_tunnels.map(|condition| Rule::new([condition], Verdict::Drop));
+    let forwarded = carried.chain(from_nodes).chain(others).chain(from_tunnels).collect();
     vec![
         (base_chain(), Chain { base, comment: None, rules: input }),
         (tunnelled(), plain(Some("into a tunnel between nodes"), from_nodes_only(network))),
@@ -98,7 +110,7 @@ pub(super) fn chains(network: &Network) -> Vec<(Name, Chain)> {
 fn from_nodes_only(network: &Network) -> Vec<Rule> {
     let known = &network.known_nodes;
     let nodes = known.iter().map(|family| from_node(*family, Verdict::Accept));
-    let mut rules: Vec<Rule> = [no_service()].into_iter().chain(nodes).collect();
+    let mut rules: Vec<Rule> = [no_pod(), no_service()].into_iter().chain(nodes).collect();
     if known.len() == Family::BOTH.len() {
         rules.push(Rule::new([], Verdict::Drop));
         return rules;
@@ -111,9 +123,13 @@ fn from_nodes_only(network: &Network) -> Vec<Rule> {
 /// What reaches a tunnel whose other ends can be anywhere.
 fn not_from_pods(network: &Network) -> Vec<Rule> {
     let owned = Family::BOTH.map(from_owned).into_iter().filter(|_| network.is_bound);
-    let podside = interface(InterfaceField::In, podside_set());
-    let pods = owned.chain([podside]).map(|condition| Rule::new([condition], Verdict::Drop));
-    [no_service()].into_iter().chain(pods).collect()
+    let owned = owned.map(|condition| Rule::new([condition], Verdict::Drop));
+    [no_pod(), no_service()].into_iter().chain(owned).collect()
+}
+
+/// First: a port that is bound to no pod may say that it is a node.
+fn no_pod() -> Rule {
+    Rule::new([interface(InterfaceField::In, podside_set())], Verdict::Drop)
 }
 
 fn no_service() -> Rule {

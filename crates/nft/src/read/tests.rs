@@ -137,6 +137,7 @@ fn any_match() -> impl Strategy<Value = Match> {
         Just(Match::NotOpening),
         in_set,
         port,
+        (any_transport(), any::<u16>()).prop_map(|(of, port)| Match::SourcePort(of, port)),
         address_port,
         any_family()
             .prop_map(|family| Match::AddressPair(family, set_name(SetType::AddressPair(family)))),

@@ -111,6 +111,10 @@ impl Writer {
                 self.look_up(set, false);
             }
             Match::Port(_, test) => self.port(test),
+            Match::SourcePort(_, port) => {
+                self.load(Part::SourcePort);
+                self.compare(EQUAL, port.to_be_bytes().to_vec());
+            }
             Match::AddressPort(field, family, _, set) => {
                 self.load_both(Part::address(*family, *field), Part::Port);
                 self.look_up(set, false);

@@ -120,6 +120,8 @@ fn samples() -> Vec<Sample> {
             "ip6 saddr @owned6 icmpv6 type @routers iif . @th,64,128 @via",
         ),
         (vec![in_set(V4, "owned4"), Match::IcmpType(5)], "ip saddr @owned4 icmp type redirect"),
+        (vec![Match::SourcePort(Transport::Udp, 8472)], "udp sport 8472"),
+        (vec![Match::SourcePort(Transport::Sctp, 0), Match::NotInit], "sctp sport 0 @th,96,8 != 1"),
         (vec![Match::NotInit], "meta l4proto sctp @th,96,8 != 1"),
         (
             vec![Match::Port(Transport::Sctp, PortTest::In(7, 7)), Match::NotInit],

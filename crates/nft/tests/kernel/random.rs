@@ -182,6 +182,7 @@ fn any_rule(
             Match::Port(transport, PortTest::In(one.min(other), one.max(other)))
         }),
         Just(Match::Port(transport, PortTest::Set(name("ports.x")))),
+        any::<u16>().prop_map(move |port| Match::SourcePort(transport, port)),
         field().prop_map(move |field| Match::AddressPort(field, family, transport, set("n"))),
         Just(Match::AddressPair(family, set("self"))),
         any_fields(table, family),

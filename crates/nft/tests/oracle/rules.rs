@@ -51,6 +51,7 @@ fn is_compared(test: &Match) -> bool {
         | Match::NotOpening
         | Match::Address(..)
         | Match::Port(..)
+        | Match::SourcePort(..)
         | Match::Icmpv6Type(_)
         | Match::EtherType(_)
         | Match::PriorityTag(_)
@@ -203,6 +204,18 @@ fn load_port(rule: &mut Rule<'_>, transport: Transport) {
     }
 }
 
+fn load_source_port(rule: &mut Rule<'_>, transport: Transport) {
+    match transport {
+        Transport::Tcp => rule.add_expr(&nft_expr!(payload tcp sport)),
+        Transport::Udp => rule.add_expr(&nft_expr!(payload udp sport)),
+        Transport::Sctp => {
+            // RFC 9260, 3.1.
+            let raw = TransportHeaderField::Raw { offset_bits: 0, length_bits: 2 };
+            rule.add_expr(&Payload::Transport(raw));
+        }
+    }
+}
+
 fn ports(cases: &mut Vec<Case>) {
     for (transport, number) in [(Transport::Tcp, 6), (Transport::Udp, 17), (Transport::Sctp, 132)] {
         cases.push(accept(vec![Match::Protocol(number)], move |rule| protocol(rule, number)));
@@ -219,6 +232,11 @@ fn ports(cases: &mut Vec<Case>) {
                 }
             }));
         }
+        cases.push(accept(vec![Match::SourcePort(transport, 8472)], move |rule| {
+            protocol(rule, number);
+            load_source_port(rule, transport);
+            rule.add_expr(&Cmp::new(CmpOp::Eq, u16::to_be(8472)));
+        }));
         let test = Match::Port(transport, PortTest::Set(name("ports")));
         cases.push(accept(vec![test], move |rule| {
             protocol(rule, number);

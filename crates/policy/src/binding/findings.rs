@@ -121,19 +121,22 @@ pub(super) fn all(
     found
 }
 
-/// The oldest port without a pod of each bridge with bound ports, and of those on
-/// no bridge if there are bound ones. Other bridges are no matter of pods.
+/// The youngest port without a pod of each bridge with bound ports. Other bridges are
+/// no matter of pods. On no bridge it can be the node's own uplink: in a virtual
+/// machine of containers that is such a port, too.
 fn unbound_ports(view: &View<'_>, network: &NodeNetwork) -> Vec<BindingFinding> {
-    let with_pods: BTreeSet<_> = network.ports.values().map(|port| port.bridge).collect();
-    let mut oldest: BTreeMap<Option<InterfaceIndex>, &SeenPort> = BTreeMap::new();
+    let with_pods: BTreeSet<_> = network.ports.values().filter_map(|port| port.bridge).collect();
+    let mut youngest: BTreeMap<InterfaceIndex, &SeenPort> = BTreeMap::new();
     let unbound = view.ports.values().filter(|port| !network.ports.contains_key(&port.index));
-    for port in unbound.filter(|port| with_pods.contains(&port.bridge)) {
-        oldest.entry(port.bridge).or_insert(port);
+    for port in unbound {
+        if let Some(bridge) = port.bridge.filter(|bridge| with_pods.contains(bridge)) {
+            youngest.insert(bridge, port);
+        }
     }
     let name = |index| view.bridges.get(&index).map(|bridge| bridge.name.clone());
-    let found = oldest.into_iter().map(|(bridge, port)| BindingFinding::UnboundPort {
+    let found = youngest.into_iter().map(|(bridge, port)| BindingFinding::UnboundPort {
         interface: port.name.clone(),
-        bridge: bridge.and_then(name),
+        bridge: name(bridge),
     });
     found.collect()
 }

@@ -24,7 +24,7 @@ use super::refusal::Refusal;
 use crate::{
     BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
 };
-use sender::{like_no_router, on_its_bridge, on_its_own_link};
+use sender::{like_no_router, on_its_bridge, on_its_own_link, past_its_bridge};
 
 /// What the rules are about.
 #[derive(Clone, Copy, Debug)]
@@ -131,11 +131,17 @@ impl Binding<'_> {
     }
 
     /// Whether the node may take a packet from an interface, as routing sees it:
-    /// what comes from a bridge's port comes from the bridge.
+    /// what comes from a bridge's port comes from the bridge. From the port itself
+    /// comes only what was sent to a link-local group of bridges, which passes the
+    /// bridge by (IEEE 802.1D-2004, 7.12.6; `br_handle_frame`,
+    /// net/bridge/br_input.c, 6.18). No honest IP packet is sent there.
     ///
     /// # Errors
     /// The rule that forbids it.
     pub fn enters_node(&self, by: InterfaceIndex, packet: &IpPacket) -> Result<(), Refusal> {
+        if self.network.ports.get(&by).is_some_and(|port| port.bridge.is_some()) {
+            return past_its_bridge(packet);
+        }
         if let Some(port) = self.network.ports.get(&by).filter(|port| port.bridge.is_none()) {
             return on_its_own_link(port, packet);
         }
@@ -201,6 +207,9 @@ impl Binding<'_> {
 /// comes from the node that translated it, if that masquerades. Nodes send into
 /// each other's tunnels by the addresses that the tunnels have, so none of their
 /// own packets is translated.
+///
+/// A flow to the node itself is never masqueraded, so it cannot take the place of one
+/// between nodes, whatever port it comes from.
 impl Binding<'_> {
     /// Whether the node may take a packet to itself. The packet has passed
     /// [`Binding::enters_node`].
@@ -210,13 +219,13 @@ impl Binding<'_> {
     pub fn reaches_node(&self, by: InterfaceIndex, packet: &IpPacket) -> Result<(), Refusal> {
         let Some(sources) = self.tunnel_of(packet) else { return Ok(()) };
         refuse(packet.translated, Refusal::TunnelByService)?;
+        // Whatever address it says: a port that is bound to no pod may say any.
+        refuse(self.leads_to_pods(by), Refusal::Tunnel)?;
         let foreign = match sources {
             TunnelSources::Nodes if self.knows_nodes_like(packet.source) => {
                 !self.nodes.contains(&packet.source)
             }
-            TunnelSources::Nodes | TunnelSources::Any => {
-                self.leads_to_pods(by) || self.is_pods_own(packet.source)
-            }
+            TunnelSources::Nodes | TunnelSources::Any => self.is_pods_own(packet.source),
         };
         refuse(foreign, Refusal::Tunnel)
     }
@@ -228,7 +237,18 @@ impl Binding<'_> {
     pub fn crosses_node(&self, packet: &IpPacket) -> Result<(), Refusal> {
         let to_node = self.tunnel_of(packet).is_some() && self.nodes.contains(&packet.destination);
         refuse(to_node && packet.translated, Refusal::TunnelByService)?;
-        refuse(to_node && !self.nodes.contains(&packet.source), Refusal::Tunnel)
+        refuse(to_node && !self.nodes.contains(&packet.source), Refusal::Tunnel)?;
+        let foreign =
+            self.nodes.contains(&packet.destination) && !self.nodes.contains(&packet.source);
+        refuse(foreign && self.is_from_tunnel(packet), Refusal::TunnelShadow)
+    }
+
+    /// Whether it comes from the port of a tunnel. Masqueraded with this port, its
+    /// flow would have the node's end of the tunnel, and what the other node sends
+    /// into the tunnel from that port would be answers.
+    fn is_from_tunnel(&self, packet: &IpPacket) -> bool {
+        let port = packet.source_port.filter(|_| matches!(packet.body, Body::Udp(_)));
+        port.is_some_and(|port| self.network.tunnels.contains_key(&Tunnel::Udp(port)))
     }
 
     /// Whether the nodes' addresses of this family are known. A Pod can name one
@@ -257,10 +277,10 @@ impl Binding<'_> {
 
     /// Whether an interface leads to the node's own pods and nowhere else.
     fn leads_to_pods(&self, by: InterfaceIndex) -> bool {
-        let routed = self.network.ports.get(&by).is_some_and(|port| port.bridge.is_none());
+        let port = self.network.ports.contains_key(&by);
         let bridge = self.network.bridges.get(&by).is_some_and(|bridge| bridge.only_pods);
         let bound = self.network.ports.values().any(|port| port.bridge == Some(by));
-        routed || (bridge && bound)
+        port || (bridge && bound)
     }
 }
 

@@ -47,6 +47,8 @@ pub struct IpPacket {
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
+    /// The port that UDP comes from, if it is known.
+    pub source_port: Option<u16>,
     /// Time to live, or hop limit.
     pub hop_limit: u8,
     /// What it carries.

@@ -27,6 +27,8 @@ pub enum Refusal {
     /// P: it comes from a pod's port and is tagged with VLAN id 0. A receiver
     /// strips such a tag.
     PriorityTag,
+    /// P: it comes from the port of a bridged pod, but not through the bridge.
+    PastBridge,
     /// F: it is tagged, or neither IPv4 nor IPv6 nor ARP, at an isolated pod's port.
     KindOfFrame,
     /// D: it goes to an isolated pod, but not to an address of it.
@@ -35,6 +37,8 @@ pub enum Refusal {
     Tunnel,
     /// T: it goes to a tunnel, and a Service carried it there.
     TunnelByService,
+    /// T: it goes to a node from a tunnel's port, but does not come from a node.
+    TunnelShadow,
 }
 
 impl Refusal {
@@ -46,9 +50,10 @@ impl Refusal {
             | Self::NotItsMac
             | Self::RouterAdvertisement
             | Self::Redirect
-            | Self::PriorityTag => 'P',
+            | Self::PriorityTag
+            | Self::PastBridge => 'P',
             Self::UnreportedAddress => 'D',
-            Self::Tunnel | Self::TunnelByService => 'T',
+            Self::Tunnel | Self::TunnelByService | Self::TunnelShadow => 'T',
             Self::KindOfFrame => 'F',
         }
     }
@@ -66,11 +71,13 @@ impl fmt::Display for Refusal {
             Self::RouterAdvertisement => "a pod advertises no router",
             Self::Redirect => "a pod redirects nobody",
             Self::PriorityTag => "a receiver strips a tag with VLAN id 0",
+            Self::PastBridge => "a pod of a bridge sends packets through it",
             Self::KindOfFrame => {
                 "an isolated pod sends and gets untagged IPv4, IPv6 and ARP frames only"
             }
             Self::UnreportedAddress => "an isolated pod gets packets to its own addresses only",
             Self::Tunnel => "only nodes send to a node's tunnel",
+            Self::TunnelShadow => "only nodes send to nodes from a tunnel's port",
             Self::TunnelByService => "no Service leads into a node's tunnel",
         })
     }

@@ -42,6 +42,9 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             };
             equal(port(*transport), right)
         }
+        Match::SourcePort(transport, port) => {
+            equal(payload(transport.keyword(), "sport"), json!(port))
+        }
         Match::AddressPort(field, family, transport, set) => {
             equal(json!({"concat": [address(*field, *family), port(*transport)]}), reference(set))
         }

@@ -65,6 +65,9 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
         Match::Port(transport, PortTest::Set(set)) => {
             member(set, SetType::Port, true, port(packet, *transport).map(Element::Port))
         }
+        Match::SourcePort(transport, port) => Test::Known(
+            has_protocol(packet, transport.number()) && packet.source_port == Some(*port),
+        ),
         Match::AddressPort(field, family, transport, set) => {
             let element =
                 port(packet, *transport).map(|port| Element::AddressPort(address(*field), port));

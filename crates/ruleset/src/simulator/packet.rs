@@ -32,6 +32,9 @@ pub struct Packet {
     /// `meta l4proto`: the number in the IP header. In IPv6 it is the number after
     /// the extension headers.
     pub protocol: u8,
+    /// Source port. `None` for protocols without ports and for fragments, and where
+    /// it is one that no rule mentions.
+    pub source_port: Option<u16>,
     /// Destination port. `None` for protocols without ports and for fragments.
     pub destination_port: Option<u16>,
     /// TCP flags. `None` for other protocols and for fragments.
@@ -74,6 +77,7 @@ impl Packet {
             destination,
             hop_limit: Self::HOP_LIMIT,
             protocol,
+            source_port: None,
             destination_port: None,
             tcp_flags: if protocol == Transport::Tcp.number() { Some(TcpFlags::SYN) } else { None },
             icmp_type: None,

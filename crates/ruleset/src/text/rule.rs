@@ -43,6 +43,7 @@ fn text(table: TableFamily, condition: &Match) -> String {
                 PortTest::Set(set) => format!("{transport} dport @{set}"),
             }
         }
+        Match::SourcePort(transport, port) => format!("{} sport {port}", transport.keyword()),
         Match::AddressPort(field, family, transport, set) => {
             format!("{} . {} dport @{set}", address(*field, *family), transport.keyword())
         }

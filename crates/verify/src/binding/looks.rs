@@ -33,11 +33,12 @@ pub(crate) enum Part {
     TcpFlags,
     SctpChunk,
     Translated,
+    SourcePort,
 }
 
 /// A set of parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parts(u16);
+pub(crate) struct Parts(u32);
 
 impl Parts {
     pub fn insert(&mut self, part: Part) {
@@ -64,7 +65,7 @@ impl Parts {
 
 impl Part {
     /// All, those first that leave less to look at.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::In,
         Self::Out,
         Self::Tag,
@@ -81,6 +82,7 @@ impl Part {
         Self::TcpFlags,
         Self::SctpChunk,
         Self::Translated,
+        Self::SourcePort,
     ];
 }
 
@@ -97,6 +99,7 @@ pub(crate) struct Looks<'a> {
     pub hop_limits: BTreeSet<u8>,
     /// First ports of ranges in which the rules see no difference.
     pub ports: BTreeSet<(Transport, u16)>,
+    pub source_ports: BTreeSet<u16>,
 }
 
 /// A set or map. Compared by its name alone, which stands before it.
@@ -166,6 +169,7 @@ impl<'a> Looks<'a> {
             Match::Port(transport, PortTest::In(first, last)) => {
                 self.port(*transport, *first, *last);
             }
+            Match::SourcePort(_, port) => drop(self.source_ports.insert(*port)),
             Match::Port(transport, PortTest::Set(name))
             | Match::AddressPort(_, _, transport, name) => {
                 for element in elements(name) {
@@ -233,6 +237,7 @@ fn looked_up(condition: &Match) -> Option<&Name> {
         | Match::EtherType(_)
         | Match::PriorityTag(_)
         | Match::Address(_, AddressTest::In(_))
+        | Match::SourcePort(..)
         | Match::Port(_, PortTest::In(..)) => None,
     }
 }
@@ -247,6 +252,7 @@ pub(crate) fn parts_of(condition: &Match) -> impl Iterator<Item = Part> + use<> 
         Match::HopLimit(_) => [Some(Part::HopLimit), None, None],
         Match::NotOpening => [Some(Part::TcpFlags), None, None],
         Match::NotInit => [Some(Part::SctpChunk), None, None],
+        Match::SourcePort(..) => [Some(Part::SourcePort), None, None],
         Match::PriorityTag(_) | Match::EtherType(_) => [Some(Part::Tag), None, None],
         Match::Address(field, _) | Match::AddressPort(field, ..) => [Some(end(*field)), None, None],
         Match::AddressPair(..) => [Some(Part::Source), Some(Part::Destination), None],

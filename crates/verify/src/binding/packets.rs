@@ -30,6 +30,7 @@ const PORT: u16 = 5000;
 pub(crate) struct Bodies {
     all: Vec<Packet>,
     hop_limits: Vec<u8>,
+    source_ports: Vec<u16>,
 }
 
 impl Bodies {
@@ -49,7 +50,8 @@ impl Bodies {
         }
         let hop_limits =
             with_free(&looks.hop_limits, &[IpPacket::ON_LINK], Packet::HOP_LIMIT).collect();
-        Self { all, hop_limits }
+        let source_ports = looks.source_ports.iter().copied().collect();
+        Self { all, hop_limits, source_ports }
     }
 
     /// The packets on a way, their other parts not yet chosen.
@@ -121,6 +123,10 @@ impl Bodies {
             Part::SctpChunk => {
                 let chunks = [Match::SCTP_INIT, 0].map(Some).into_iter();
                 vary(packet, chunks, &|packet, it| packet.sctp_chunk = it)
+            }
+            Part::SourcePort => {
+                let ports = self.source_ports.iter().copied().map(Some).chain([None]);
+                vary(packet, ports, &|packet, it| packet.source_port = it)
             }
             Part::Translated => {
                 vary(packet, [false, true].into_iter(), &|packet, it| packet.translated = it)

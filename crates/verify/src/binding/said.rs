@@ -107,6 +107,7 @@ pub(crate) fn ip(packet: &Packet) -> IpPacket {
         }
         (None, None, None) => Body::Other(packet.protocol),
     };
+    let source_port = packet.source_port.filter(|_| udp.is_some());
     let (hop_limit, translated) = (packet.hop_limit, packet.translated);
-    IpPacket { source, destination, hop_limit, body, translated }
+    IpPacket { source, destination, source_port, hop_limit, body, translated }
 }

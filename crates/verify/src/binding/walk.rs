@@ -213,6 +213,9 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
         Match::Port(transport, PortTest::In(first, last)) => {
             port(packet, *transport).is_some_and(|port| (*first..=*last).contains(&port))
         }
+        Match::SourcePort(transport, port) => {
+            has_protocol(packet, transport.number()) && packet.source_port == Some(*port)
+        }
         Match::Address(field, AddressTest::Set(family, set)) => {
             let element = is(packet, *family).then(|| Element::Address(address(*field)));
             let types = [SetType::Address(*family), SetType::AddressRange(*family)];

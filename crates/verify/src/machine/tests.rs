@@ -86,6 +86,7 @@ fn a_match() -> impl Strategy<Value = Match> {
         2 => (field(), family(), transport())
             .prop_map(|(end, of, by)| Match::AddressPort(end, of, by, set("named", of))),
         2 => family().prop_map(|of| Match::AddressPair(of, set("pairs", of))),
+        1 => (transport(), select(PORTS.to_vec())).prop_map(|(of, port)| Match::SourcePort(of, port)),
         1 => Just(Match::Icmpv6Type(name("types"))),
         1 => select(PROTOCOLS.to_vec()).prop_map(Match::NotProtocol),
         1 => select(TYPES.to_vec()).prop_map(Match::IcmpType),
@@ -234,11 +235,13 @@ fn table() -> impl Strategy<Value = Ruleset> {
 
 fn frame() -> impl Strategy<Value = Frame> {
     let ct = select(vec![CtState::New, CtState::New, CtState::Established, CtState::Related]);
-    (family(), ct, any::<bool>(), any::<bool>(), select(HOPS.to_vec())).prop_map(
-        |(family, ct, translated, to_host, hop_limit)| Frame {
+    let source_port = prop::option::of(select(PORTS.to_vec()));
+    (family(), ct, any::<bool>(), any::<bool>(), select(HOPS.to_vec()), source_port).prop_map(
+        |(family, ct, translated, to_host, hop_limit, source_port)| Frame {
             family,
             ct,
             translated,
+            source_port,
             to_host,
             hop_limit,
             exit: 0,
@@ -353,7 +356,9 @@ fn all_at_once(
 #[test]
 fn a_table_that_no_kernel_takes_is_an_error() {
     let (ct, to_host, hop_limit) = (CtState::New, true, 64);
-    let frame = Frame { family: Family::V4, ct, translated: false, to_host, hop_limit, exit: 0 };
+    let (translated, source_port) = (false, None);
+    let family = Family::V4;
+    let frame = Frame { family, ct, translated, source_port, to_host, hop_limit, exit: 0 };
     let view = View { frame, outer: Field::Source };
     let in_set = |set: &str| Match::Address(Field::Source, AddressTest::Set(Family::V4, name(set)));
     let finish = |finish| Rule { finish: Some(finish), ..Rule::new([], Verdict::Drop) };

@@ -49,13 +49,21 @@ impl Arena {
     /// # Errors
     /// When it cannot be sent.
     pub fn datagram(&self, from: &str, to: SocketAddr, data: &[u8]) -> Result<()> {
+        self.datagram_by(from, 0, to, data)
+    }
+
+    /// The same from this port.
+    ///
+    /// # Errors
+    /// As [`Arena::datagram`].
+    pub fn datagram_by(&self, from: &str, port: u16, to: SocketAddr, data: &[u8]) -> Result<()> {
         let endpoint = self.endpoint(from)?;
         let any: IpAddr =
             if to.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         endpoint
             .namespace
             .run(|| {
-                let socket = UdpSocket::bind((any, 0))?;
+                let socket = UdpSocket::bind((any, port))?;
                 if to.is_ipv4() {
                     socket.set_broadcast(true)?;
                 }

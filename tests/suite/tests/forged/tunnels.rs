@@ -10,7 +10,7 @@ use netbed::forge::{self, Packet, marker, udp};
 use netbed::testbed::tunnel_hardware;
 use samples::testbed_spec::{Between, pod_address};
 
-use super::attack::{Attack, GATEWAY, Must, On, TO_VICTIMS, TUNNELS, Try, VXLAN};
+use super::attack::{Attack, BRIDGE, GATEWAY, Must, On, ROUTED, TO_VICTIMS, TUNNELS, Try, VXLAN};
 
 const BASE: Attack = Attack {
     point: "A0",
@@ -22,6 +22,13 @@ const BASE: Attack = Attack {
     ways: GATEWAY,
     run: |_| Ok(false),
     must: Must::Stop,
+};
+
+/// A bridge gives frames to its groups to the node as if they came from its port.
+const PAST: Attack = Attack {
+    networks: |network, between| BRIDGE(network, between) && TUNNELS(network, between),
+    cases: &[("attacker", "victim")],
+    ..BASE
 };
 
 const FROM_PRISONER: &[(&str, &str)] =
@@ -94,6 +101,14 @@ pub const ATTACKS: &[Attack] = &[
         must: Must::StayOpen("a node cannot tell who sent a packet of the nodes' network"),
         ..BASE
     },
+    Attack {
+        name: "tunnel: what a node sends into it goes to a pod",
+        // flannel's UDP backend has an IPv4 address alone.
+        fits: |t| !t.v6 || !is_udp(t),
+        cases: &[("attacker", "node-2"), ("prisoner", "node-2"), ("attacker-2", "node-1")],
+        run: shadow,
+        ..BASE
+    },
     Attack { name: "tunnel: opener, then replies", run: opener, ..BASE },
     Attack {
         name: "tunnel: by a Service of the own node",
@@ -110,9 +125,20 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         name: "tunnel: from there, under a node's address",
         cases: &[("stranger", "victim")],
+        networks: |network, between| BRIDGE(network, between) && TUNNELS(network, between),
         run: |t| forged_outer(t, 1),
         ..BASE
     },
+    Attack {
+        name: "tunnel: from there, under a node's address",
+        cases: &[("stranger", "victim")],
+        networks: |network, between| ROUTED(network, between) && TUNNELS(network, between),
+        run: |t| forged_outer(t, 1),
+        must: Must::StayOpen("nothing tells a link to no pod from one to the nodes"),
+        ..BASE
+    },
+    Attack { name: "tunnel: as a node, to LLDP's group", run: |t| to_group(t, 0x0e), ..PAST },
+    Attack { name: "tunnel: as a node, to 802.1X's group", run: |t| to_group(t, 3), ..PAST },
     Attack {
         name: "tunnel: by a Service of the other node",
         cases: NEAR,
@@ -241,6 +267,33 @@ fn forged_outer(t: &Try<'_>, source: usize) -> Result<bool> {
     let source = t.arena.testbed().spec().node_address(source, at.is_ipv6());
     t.send(&udp(t.fresh(source), to, &data))?;
     t.arrives(marker)
+}
+
+/// The outer packet under the other node's address, in a frame to a link-local group of
+/// bridges (IEEE 802.1D-2004, 7.12.6).
+fn to_group(t: &Try<'_>, last: u8) -> Result<bool> {
+    let (packet, marker) = inner(t, far_friend(t)?)?;
+    let at = if is_udp(t) { outer_v4(t)? } else { node(t)? };
+    let (data, to) = payload(t, &packet, at, at.is_ipv6())?;
+    let source = t.arena.testbed().spec().node_address(1, at.is_ipv6());
+    let outer = udp(t.fresh(source), to, &data);
+    let group = [0x01, 0x80, 0xc2, 0, 0, last];
+    let types = forge::ether_type(at).0;
+    t.arena.send(t.from, &forge::frame(group, t.arena.mac(t.from)?, types, &outer.to_bytes()))?;
+    t.arrives(marker)
+}
+
+/// A pod's flow from the tunnel's port, masqueraded, has its node's end of the tunnel.
+/// What the other node then sends into the tunnel from the flow's port are its answers.
+fn shadow(t: &Try<'_>) -> Result<bool> {
+    let tunnel = if is_udp(t) { 8285 } else { 8472 };
+    let theirs = t.fresh(t.target()?);
+    t.arena.datagram_by(t.from, tunnel, theirs, b"mine")?;
+    std::thread::sleep(std::time::Duration::from_millis(5));
+    let own = t.arena.testbed().spec().node_address(t.arena.node(t.from)?, t.v6);
+    let data = marker();
+    t.arena.datagram_by(t.to, theirs.port(), SocketAddr::new(own, tunnel), &data)?;
+    t.arena.arrives(t.from, data)
 }
 
 /// In the tunnel: a packet of the victim's to the attacker opens a flow. The

@@ -139,6 +139,9 @@ fn an_address_comes_from_its_own_interface_alone() {
                 ("by eth0, a redirect", from(OTHERS, redirect(stranger)), true),
                 ("bridged, a redirect", from(BRIDGE, redirect(address(V))), false),
                 ("by the bridge, others' redirect", from(BRIDGE, redirect(stranger)), true),
+                ("past the bridge, nobody's", from(X, udp(stranger)), false),
+                ("past the bridge, its own", from(X, udp(address(X))), false),
+                ("past the bridge, from no pod's port", from(NO_POD, udp(stranger)), true),
             ],
         );
     }
@@ -444,6 +447,10 @@ fn pods_do_not_send_into_the_nodes_tunnels() {
     network.tunnels = tunnels.map(|tunnel| (tunnel, TunnelSources::Nodes)).into_iter().collect();
     network.tunnel_peers = [ip("192.0.2.2")].into_iter().collect();
     let nodes = compiled(&network).ruleset;
+    let mut alone = network.clone();
+    let bridge = alone.bridges.get_mut(&InterfaceIndex(BRIDGE)).expect("the bridge");
+    bridge.only_pods = true;
+    let pods_alone = compiled(&alone).ruleset;
     network.tunnels = tunnels.map(|tunnel| (tunnel, TunnelSources::Any)).into_iter().collect();
     let bridge = network.bridges.get_mut(&InterfaceIndex(BRIDGE)).unwrap();
     bridge.only_pods = false;
@@ -460,6 +467,9 @@ fn pods_do_not_send_into_the_nodes_tunnels() {
             Hook::Input,
             vec![
                 ("a pod", arrives(R, "10.0.0.7"), false),
+                ("a pod as a node", arrives(R, other_node), false),
+                ("a pod as a node, past the bridge", arrives(V, other_node), false),
+                ("from others on the bridge", arrives(BRIDGE, other_node), true),
                 ("a pod on the bridge", arrives(BRIDGE, "10.0.0.9"), false),
                 ("a node", arrives(OTHERS, other_node), true),
                 ("a host on the LAN", arrives(OTHERS, "192.0.2.66"), false),
@@ -475,6 +485,11 @@ fn pods_do_not_send_into_the_nodes_tunnels() {
             ],
         );
         check(
+            &pods_alone,
+            Hook::Input,
+            vec![("as a node, from where only pods are", arrives(BRIDGE, other_node), false)],
+        );
+        check(
             &nodes,
             Hook::Forward,
             vec![
@@ -486,6 +501,18 @@ fn pods_do_not_send_into_the_nodes_tunnels() {
     }
     let dns = Packet::to_port(ip("10.0.0.8"), ip(other_node), Transport::Udp, 53);
     check(&nodes, Hook::Forward, vec![("a pod to a node, no tunnel", dns, true)]);
+    let shadow = Packet { source_port: Some(8472), ..dns };
+    let to_pod = Packet { destination: ip("10.9.9.9"), ..shadow };
+    let of_node = Packet { source: ip(own_node), ..shadow };
+    check(
+        &nodes,
+        Hook::Forward,
+        vec![
+            ("a pod in the place of the tunnel", shadow, false),
+            ("a pod's own tunnel", to_pod, true),
+            ("a node", of_node, true),
+        ],
+    );
     let dns = from(R, Packet::to_port(ip("10.0.0.7"), ip(own_node), Transport::Udp, 53));
     check(&nodes, Hook::Input, vec![("a pod to its node, no tunnel", dns, true)]);
 }

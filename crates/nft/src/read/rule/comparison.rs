@@ -84,6 +84,10 @@ impl RuleReader<'_> {
             (Part::Address(..), AT_MOST, None) => {
                 self.between(register, &vec![0; value.len()], value)
             }
+            (Part::SourcePort, EQUAL, None) => {
+                let port = value.try_into().map_err(|_| "an odd port")?;
+                Ok(Match::SourcePort(self.need_transport()?, u16::from_be_bytes(port)))
+            }
             (Part::Port, EQUAL, None) => self.between(register, value, value),
             (Part::Port, AT_LEAST, None) => self.between(register, value, &[0xff, 0xff]),
             (Part::Port, AT_MOST, None) => self.between(register, &[0, 0], value),

@@ -42,6 +42,13 @@ pub(super) fn on_its_own_link(port: &BoundPort, packet: &IpPacket) -> Result<(),
     like_no_router(packet)
 }
 
+/// P, for an IP packet that came to the node past the bridge of the pod's port.
+/// What asks for addresses alone is harmless there.
+pub(super) fn past_its_bridge(packet: &IpPacket) -> Result<(), Refusal> {
+    refuse(!is_unspecified(packet.source), Refusal::PastBridge)?;
+    before_address(packet, |_| Ok(()))
+}
+
 /// What a host sends before it has an address.
 fn before_address(
     packet: &IpPacket,

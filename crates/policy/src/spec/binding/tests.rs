@@ -94,6 +94,7 @@ fn packet(source: &str, destination: &str, hop_limit: u8, body: Body) -> IpPacke
     IpPacket {
         source: ip(source),
         destination: ip(destination),
+        source_port: None,
         hop_limit,
         body,
         translated: false,
@@ -337,6 +338,26 @@ fn packets_that_enter_the_node() {
             by(R, icmpv6("::", 134, "::")),
             Err(NotItsAddress),
         ),
+        (
+            "A0 as a node, to a group of bridges",
+            by(A, to_port("192.168.0.2", "192.168.0.1", 8472)),
+            Err(PastBridge),
+        ),
+        (
+            "its own address, to a group of bridges",
+            by(A, udp("10.0.0.3", "10.0.0.1")),
+            Err(PastBridge),
+        ),
+        (
+            "A3 router advertisement, to a group of bridges",
+            by(A, icmpv6("fe80::3", 134, "::")),
+            Err(PastBridge),
+        ),
+        (
+            "duplicate detection, to a group of bridges",
+            by(A, icmpv6("::", SOLICITATION, "fd00::3")),
+            Ok(()),
+        ),
         ("A6 echo for the node to reflect", by(R, icmp("10.0.0.7", 8)), Err(NotItsAddress)),
         (
             "A7 source and destination are the victim",
@@ -446,11 +467,35 @@ fn packets_to_tunnels() {
             here(&node, LINK, to_port("192.168.0.77", "192.168.0.1", 8472)),
             foreign,
         ),
+        (
+            "A0 a routed pod as a node",
+            here(&node, R, to_port("192.168.0.2", "192.168.0.1", 8472)),
+            foreign,
+        ),
+        (
+            "a node behind a bridge that has other ports",
+            here(&node, BRIDGE, to_port("192.168.0.2", "192.168.0.1", 8472)),
+            Ok(()),
+        ),
         ("A0 IPIP", here(&node, R, ipip("10.0.0.6")), foreign),
         ("A0 to another node", there(&node, to_port("10.0.0.6", "192.168.0.2", 8472)), foreign),
         ("A0 IPIP to another node", there(&node, ipip("10.0.0.6")), foreign),
         ("pods' own tunnels", there(&node, to_port("10.0.0.6", "10.0.0.7", 8472)), Ok(())),
         ("a node's", there(&node, to_port("192.168.0.1", "192.168.0.2", 8472)), Ok(())),
+    ]);
+    let from_port = |port, packet| IpPacket { source_port: Some(port), ..packet };
+    let to_node = udp("10.0.0.6", "192.168.0.2");
+    let shadow = Err(Refusal::TunnelShadow);
+    check(&[
+        ("the place of a tunnel", there(&node, from_port(8472, to_node)), shadow),
+        ("from another port", there(&node, from_port(8473, to_node)), Ok(())),
+        ("to nobody's tunnel", there(&node, from_port(8472, udp("10.0.0.6", "10.0.0.7"))), Ok(())),
+        ("between nodes", there(&node, from_port(8472, udp("192.168.0.1", "192.168.0.2"))), Ok(())),
+        (
+            "to the own node, which masquerades nothing",
+            here(&node, R, from_port(8472, udp("10.0.0.6", "192.168.0.1"))),
+            Ok(()),
+        ),
     ]);
     let carried = Err(Refusal::TunnelByService);
     let translated = |packet| IpPacket { translated: true, ..packet };
@@ -506,6 +551,11 @@ fn packets_to_tunnels() {
         bridge.only_pods = true;
     }
     check(&[
+        (
+            "A0 as a node, from a port of pods alone that is bound to nobody",
+            here(&node, BRIDGE, to_port("192.168.0.2", "192.168.0.1", 8472)),
+            foreign,
+        ),
         ("any host", here(&node, LINK, to_port("192.168.0.77", "192.168.0.1", 8472)), Ok(())),
         ("A0 a routed pod", here(&node, R, to_port("10.0.0.6", "192.168.0.1", 8472)), foreign),
         (

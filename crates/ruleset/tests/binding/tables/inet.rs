@@ -16,10 +16,10 @@ pub fn inet(node: &Node) -> Ruleset {
         add_keys(&mut table, &set, (true, false, Some(address)), keys);
     }
     add_addresses(&mut table, "owned", &node.addresses(|_| true));
-    add_keys(&mut table, "ports", interface, node.indices(|port| !port.is_bridged));
+    add_keys(&mut table, "ports", interface, node.indices(|_| true));
     let guarded = node.indices(|port| !port.is_bridged && port.is_isolated);
     add_keys(&mut table, "guarded", interface, guarded);
-    let mut podside = node.indices(|port| !port.is_bridged);
+    let mut podside = node.indices(|_| true);
     podside.extend(node.ports.iter().any(|port| port.is_bridged).then_some(Key {
         interface: Some(BRIDGE),
         mac: None,
@@ -63,14 +63,16 @@ fn bind(table: &mut Ruleset) {
 fn tunnels(table: &mut Ruleset, node: &Node, are_nodes_known: bool) {
     let tunnel = |port: &u16| Match::Port(Transport::Udp, PortTest::In(*port, *port));
     let some = || node.tunnels.iter();
+    let from_pod = || drop([by(IN, None, None, "podside")]);
     let tunnelled = match are_nodes_known {
         _ if node.tunnels.is_empty() => vec![],
         true => vec![
+            from_pod(),
             accept([source(Family::V4, "nodes4")]),
             accept([source(Family::V6, "nodes6")]),
             drop([]),
         ],
-        false => vec![drop([by(IN, None, None, "podside")])],
+        false => vec![from_pod()],
     };
     add_chain(table, "tunnelled", tunnelled);
     let mut leaving =

@@ -80,7 +80,6 @@ fn source(family: Family) -> Option<KeyAddress> {
 pub fn inet(binding: &Binding<'_>) -> Ruleset {
     let mut table = Ruleset::new(name("nftpol"));
     let network = binding.network;
-    let routed = |port: &&BoundPort| port.bridge.is_none();
     for family in Family::BOTH {
         let digit = family.digit();
         let mut own = vec![];
@@ -105,8 +104,7 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
         set(&mut table, &format!("nodes{digit}"), SetType::Address(family), nodes);
     }
     let alone = KeyFields { interface: IN, mac: None, address: None }.set_type();
-    let ports: BTreeSet<u32> =
-        network.ports.iter().filter(|(_, port)| routed(port)).map(|(index, _)| index.0).collect();
+    let ports: BTreeSet<u32> = network.ports.keys().map(|index| index.0).collect();
     let bridges = network.bridges.iter().filter(|(index, bridge)| {
         let mut ports = network.ports.values();
         bridge.only_pods && ports.any(|port| port.bridge == Some(**index))
@@ -158,7 +156,10 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
         let base = BaseChain::new(Hook::Input, -1);
         chain(&mut table, "input", Some(base), rules.collect());
         let known = |family| binding.nodes.iter().any(|node| Family::of(*node) == family);
-        let mut rules = vec![Rule::new([Match::CtTranslated], Verdict::Drop)];
+        let mut rules = vec![
+            Rule::new([key(IN, None, None, "podside")], Verdict::Drop),
+            Rule::new([Match::CtTranslated], Verdict::Drop),
+        ];
         for (family, nodes) in [(Family::V4, "nodes4"), (Family::V6, "nodes6")] {
             if known(family) {
                 rules.push(Rule::new([owned(nodes, family)], Verdict::Accept));
@@ -170,19 +171,22 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
         }
         chain(&mut table, "tunnelled", None, rules);
         let not_from_pods = vec![
+            Rule::new([key(IN, None, None, "podside")], Verdict::Drop),
             Rule::new([Match::CtTranslated], Verdict::Drop),
             Rule::new([owned("owned4", Family::V4)], Verdict::Drop),
             Rule::new([owned("owned6", Family::V6)], Verdict::Drop),
-            Rule::new([key(IN, None, None, "podside")], Verdict::Drop),
         ];
         chain(&mut table, "tunnelled.any", None, not_from_pods);
     }
     table
 }
 
-/// `bridge nftpol`.
+/// `bridge nftpol`. Empty where no pod is on a bridge: there is no such table then.
 pub fn bridge(binding: &Binding<'_>) -> Ruleset {
     let mut table = Ruleset::bridge(name("nftpol"));
+    if binding.network.ports.values().all(|port| port.bridge.is_none()) {
+        return table;
+    }
     bridge_sets(&mut table, binding);
     types(&mut table, "routers", &[134, 137]);
     types(&mut table, "advert", &[136]);
