@@ -30,7 +30,10 @@
 //! ```text
 //! forward -+- established -> accept
 //!          +- redirect of ICMP -> drop
-//!          +- related -> accept
+//!          +- related -> related -+- of a flow of its own -> accept
+//!          |                      +- from another pod of this node -> drop
+//!          |                      +- from link-local -> edges
+//!          |                      +- accept
 //!          +- TCP or SCTP that opens no flow -> midflow - source or destination isolated either way -> drop
 //!          +- broadcast or multicast frame -> edges
 //!          +- destination a node -> tunnels                                      (only while the node has tunnels)
@@ -193,6 +196,7 @@ pub(crate) fn shut_edges(ruleset: &mut Ruleset, isolated: bool) {
 /// Makes the chains fit to a network. Sets that come are empty.
 pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
     ruleset.chains.insert(constant("six"), forward::six(network).into());
+    ruleset.chains.insert(forward::related_chain(), forward::related(network).into());
     ruleset.chains.insert(place.chain.clone(), forward::first(place.base, network).into());
     let parts = [
         (network.is_bound, binding::sets(), binding::chains()),

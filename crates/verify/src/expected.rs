@@ -16,6 +16,8 @@
 //!   solicitations and advertisements of neighbours.
 //! * A TCP flow from or to an isolated pod must begin with a SYN, an SCTP flow with
 //!   an INIT. It does not matter in which direction the pod is isolated.
+//! * An error about a known flow does not come from a pod of this node that is no
+//!   end of it. From link-local addresses it passes like any packet at the edges.
 //! * A redirect never passes, except in an established flow, where there is none.
 //! * A new flow to a node's tunnel comes from a node, and no Service carried it
 //!   there (rule T).
@@ -34,7 +36,7 @@ use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
 use crate::sets::slabs;
-use crate::space::{self, Frame};
+use crate::space::{self, FlowSource, Frame};
 
 /// Neighbour solicitation and advertisement (RFC 4861, 4.3 and 4.4).
 const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 135..=136;
@@ -56,6 +58,8 @@ pub(crate) struct Expected<'m, 'a> {
     /// The addresses of nodes, and what nodes unwrap.
     nodes: Ranges,
     tunnels: Ranges,
+    /// The addresses that are bound to a pod's port, but for link-local ones.
+    owned: Ranges,
     /// Whether the frame goes out where rule D refuses its destination.
     refused: bool,
 }
@@ -67,6 +71,21 @@ pub(crate) fn tunnels(family: Family, network: &NodeNetwork) -> Ranges {
         Tunnel::Protocol(number) => space::protocol(family, number),
     });
     Ranges::union_of(&codes.collect::<Vec<_>>())
+}
+
+/// The addresses that are bound to a pod's port, but for link-local ones.
+fn owned(family: Family, network: &NodeNetwork) -> Ranges {
+    let addresses = network.ports.values().flat_map(|port| port.addresses.iter());
+    let numbers = addresses.filter_map(|address| space::of_family(family, *address));
+    Ranges::numbers(numbers).subtract(&link_local(family))
+}
+
+/// `fe80::/10` (RFC 4291, 2.4).
+fn link_local(family: Family) -> Ranges {
+    match family {
+        Family::V4 => Ranges::empty(),
+        Family::V6 => Ranges::range(0xfe80 << 112, (0xfec0 << 112) - 1),
+    }
 }
 
 impl<'m, 'a> Expected<'m, 'a> {
@@ -81,22 +100,41 @@ impl<'m, 'a> Expected<'m, 'a> {
             codes: space::codes(frame.family),
             nodes: Ranges::numbers(nodes.filter_map(|node| space::of_family(frame.family, *node))),
             tunnels: tunnels(frame.family, binding.network),
+            owned: owned(frame.family, binding.network),
             refused,
         }
     }
 
-    /// The region for known flows and for frames that are not to one host, where
+    /// The region for established flows and for frames that are not to one host, where
     /// addresses do not matter. `None` if they do.
     pub fn for_all_addresses(&self) -> Option<Region> {
         let all = |codes: &Ranges| Some(Region::product(&self.addresses, codes));
         match self.frame.ct {
             CtState::Established => all(&self.codes),
-            CtState::Related => all(&self.codes.subtract(&self.redirects())),
             CtState::New if self.model.isolates_any && !self.frame.to_host => {
                 all(&self.edge_codes())
             }
-            CtState::New => None,
+            CtState::New | CtState::Related => None,
         }
+    }
+
+    /// What passes of what is about a known flow. Sources are the outer end.
+    pub fn about_flows(&self) -> Vec<PacketSet> {
+        let is_end = [self.frame.original, self.frame.reply].contains(&FlowSource::Own);
+        let known = self.owned.union(&self.egress.addresses).union(&self.ingress.addresses);
+        let ends = if is_end { known } else { Ranges::empty() };
+        let never = self.owned.union(&self.egress.addresses).subtract(&ends);
+        let edges = self.edge_sources().subtract(&ends).subtract(&never);
+        let others = self.addresses.subtract(&never).subtract(&edges);
+        let part = |outer, codes: &Ranges| {
+            let codes = codes.subtract(&self.redirects());
+            PacketSet { outer, region: Region::product(&self.addresses, &codes) }
+        };
+        vec![
+            part(never, &Ranges::empty()),
+            part(edges, &self.edge_codes()),
+            part(others, &self.codes),
+        ]
     }
 
     /// Destinations and codes that an isolated pod's address may send to.
@@ -274,9 +312,6 @@ impl<'m, 'a> Expected<'m, 'a> {
         if !self.model.isolates_any {
             return Ranges::empty();
         }
-        match self.frame.family {
-            Family::V4 => Ranges::empty(),
-            Family::V6 => Ranges::range(0xfe80 << 112, (0xfec0 << 112) - 1),
-        }
+        link_local(self.frame.family)
     }
 }

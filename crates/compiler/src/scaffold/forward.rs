@@ -4,14 +4,14 @@
 
 use policy::Direction;
 use ruleset::{
-    AddressRange, AddressTest, BaseChain, Chain, CtStates, Family, Field, Match, Name, Rule,
-    Ruleset, Verdict,
+    AddressRange, AddressTest, BaseChain, Chain, CtStates, Family, Field, FlowSide, Match, Name,
+    Rule, Ruleset, Verdict,
 };
 
 use super::addresses::{broadcast, link_local, multicast4, multicast6};
 use super::{
     LISTENER_DISCOVERY, Network, REDIRECT, binding, dispatch, edges_chain, field, isolated_set,
-    listener_discovery, plain, tunnels, types,
+    listener_discovery, plain, self_set, tunnels, types,
 };
 use crate::names::constant;
 
@@ -46,7 +46,7 @@ pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
         Rule::new([Match::CtState(established)], Verdict::Accept),
         Rule::new([Match::IcmpType(REDIRECT)], Verdict::Drop),
         Rule::new([Match::Icmpv6Type(constant("redirects"))], Verdict::Drop),
-        Rule::new([Match::CtState(related)], Verdict::Accept),
+        Rule::new([Match::CtState(related)], Verdict::Goto(related_chain())),
         Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
         Rule::new([Match::NotInit], Verdict::Jump(constant("midflow"))),
         Rule::new([Match::NotToHost], Verdict::Jump(edges_chain())),
@@ -71,6 +71,42 @@ pub(super) fn six(network: &Network) -> Chain {
     rules.extend(by_address(Family::V6, network));
     rules.extend(rest(network));
     plain(Some("IPv6"), rules)
+}
+
+/// What belongs to a known flow without being of it: an error that quotes one of its
+/// packets, and what helpers of connection tracking expect. Each pod of this node
+/// speaks of its own flows only: otherwise one packet with a guessed quote reaches an
+/// isolated pod. Routers, and pods of other nodes, have been judged elsewhere or not at
+/// all.
+///
+/// An end is the client before any translation of its address, or the server after it.
+/// Both are what a pod calls itself.
+pub(super) fn related(network: &Network) -> Chain {
+    let sets = Family::BOTH.into_iter().flat_map(|family| {
+        let ends = network.is_bound.then(|| binding::ends_set(family));
+        [self_set(family)].into_iter().chain(ends).map(move |set| (family, set))
+    });
+    let of_own = sets.flat_map(|(family, set)| {
+        FlowSide::BOTH
+            .map(|side| Rule::new([Match::FlowSource(side, family, set.clone())], Verdict::Accept))
+    });
+    let from = |family, set| {
+        let test = AddressTest::Set(family, set);
+        Rule::new([Match::Address(Field::Source, test)], Verdict::Drop)
+    };
+    let foreign = Family::BOTH.into_iter().flat_map(|family| {
+        let owned = network.is_bound.then(|| binding::owned_set(family));
+        let isolated = isolated_set(Direction::Egress, family);
+        owned.into_iter().chain([isolated]).map(move |set| from(family, set))
+    });
+    let mut rules: Vec<Rule> = of_own.chain(foreign).collect();
+    rules.push(edge_rule(Field::Source, link_local()));
+    rules.push(Rule::new([], Verdict::Accept));
+    plain(Some("about a known flow: not from a pod that is no end of it"), rules)
+}
+
+pub(super) fn related_chain() -> Name {
+    constant("related")
 }
 
 /// Packets to nodes, then from and to isolated pods.

@@ -27,6 +27,7 @@ pub(crate) enum Part {
     Destination,
     Target,
     Tag,
+    Flow,
     Ct,
     ToHost,
     HopLimit,
@@ -37,7 +38,7 @@ pub(crate) enum Part {
 
 /// A set of parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parts(u16);
+pub(crate) struct Parts(u32);
 
 impl Parts {
     pub fn insert(&mut self, part: Part) {
@@ -64,7 +65,7 @@ impl Parts {
 
 impl Part {
     /// All, those first that leave less to look at.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::In,
         Self::Out,
         Self::Tag,
@@ -75,6 +76,7 @@ impl Part {
         Self::Source,
         Self::Destination,
         Self::Target,
+        Self::Flow,
         Self::Ct,
         Self::ToHost,
         Self::HopLimit,
@@ -191,6 +193,7 @@ impl<'a> Looks<'a> {
             | Match::PriorityTag(_)
             | Match::Address(_, AddressTest::Set(..))
             | Match::AddressPair(..)
+            | Match::FlowSource(..)
             | Match::Key(..) => {}
         }
         if let Some(name) = looked_up(condition) {
@@ -218,6 +221,7 @@ fn looked_up(condition: &Match) -> Option<&Name> {
         | Match::Port(_, PortTest::Set(name))
         | Match::AddressPort(_, _, _, name)
         | Match::AddressPair(_, name)
+        | Match::FlowSource(_, _, name)
         | Match::Icmpv6Type(name)
         | Match::Key(_, name) => Some(name),
         Match::CtState(_)
@@ -250,6 +254,7 @@ pub(crate) fn parts_of(condition: &Match) -> impl Iterator<Item = Part> + use<> 
         Match::PriorityTag(_) | Match::EtherType(_) => [Some(Part::Tag), None, None],
         Match::Address(field, _) | Match::AddressPort(field, ..) => [Some(end(*field)), None, None],
         Match::AddressPair(..) => [Some(Part::Source), Some(Part::Destination), None],
+        Match::FlowSource(..) => [Some(Part::Source), Some(Part::Flow), None],
         Match::Key(fields, _) => key_parts(fields),
         Match::Family(_)
         | Match::Protocol(_)
