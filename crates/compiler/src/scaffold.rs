@@ -30,8 +30,9 @@
 //! ```text
 //! forward -+- established -> accept
 //!          +- redirect of ICMP -> drop
-//!          +- related -> related -+- of a flow of its own -> accept
-//!          |                      +- from another pod of this node -> drop
+//!          +- related -> accept                                                 (while no port is bound)
+//!          +- related -> related -+- of a flow of its own -> accept              (while a port is bound)
+//!          |                      +- from another bound pod -> drop
 //!          |                      +- from link-local -> edges
 //!          |                      +- accept
 //!          +- TCP or SCTP that opens no flow -> midflow - source or destination isolated either way -> drop
@@ -196,10 +197,11 @@ pub(crate) fn shut_edges(ruleset: &mut Ruleset, isolated: bool) {
 /// Makes the chains fit to a network. Sets that come are empty.
 pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
     ruleset.chains.insert(constant("six"), forward::six(network).into());
-    ruleset.chains.insert(forward::related_chain(), forward::related(network).into());
     ruleset.chains.insert(place.chain.clone(), forward::first(place.base, network).into());
+    let of_binding = binding::chains().into_iter();
+    let about_flows = (forward::related_chain(), forward::related());
     let parts = [
-        (network.is_bound, binding::sets(), binding::chains()),
+        (network.is_bound, binding::sets(), of_binding.chain([about_flows]).collect()),
         (!network.tunnels.is_empty(), tunnels::sets(), tunnels::chains(network)),
     ];
     for (is_there, sets, chains) in parts {

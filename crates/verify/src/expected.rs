@@ -16,8 +16,9 @@
 //!   solicitations and advertisements of neighbours.
 //! * A TCP flow from or to an isolated pod must begin with a SYN, an SCTP flow with
 //!   an INIT. It does not matter in which direction the pod is isolated.
-//! * An error about a known flow does not come from a pod of this node that is no
-//!   end of it. From link-local addresses it passes like any packet at the edges.
+//! * An error about a known flow does not come from a bound pod that is no end of it.
+//!   While a pod is bound, it passes from link-local addresses like any packet at the
+//!   edges.
 //! * A redirect never passes, except in an established flow, where there is none.
 //! * A new flow to a node's tunnel comes from a node, and no Service carried it
 //!   there (rule T).
@@ -60,6 +61,7 @@ pub(crate) struct Expected<'m, 'a> {
     tunnels: Ranges,
     /// The addresses that are bound to a pod's port, but for link-local ones.
     owned: Ranges,
+    is_bound: bool,
     /// Whether the frame goes out where rule D refuses its destination.
     refused: bool,
 }
@@ -101,6 +103,7 @@ impl<'m, 'a> Expected<'m, 'a> {
             nodes: Ranges::numbers(nodes.filter_map(|node| space::of_family(frame.family, *node))),
             tunnels: tunnels(frame.family, binding.network),
             owned: owned(frame.family, binding.network),
+            is_bound: !binding.network.ports.is_empty(),
             refused,
         }
     }
@@ -121,10 +124,8 @@ impl<'m, 'a> Expected<'m, 'a> {
     /// What passes of what is about a known flow. Sources are the outer end.
     pub fn about_flows(&self) -> Vec<PacketSet> {
         let is_end = [self.frame.original, self.frame.reply].contains(&FlowSource::Own);
-        let known = self.owned.union(&self.egress.addresses).union(&self.ingress.addresses);
-        let ends = if is_end { known } else { Ranges::empty() };
-        let never = self.owned.union(&self.egress.addresses).subtract(&ends);
-        let edges = self.edge_sources().subtract(&ends).subtract(&never);
+        let never = if is_end { Ranges::empty() } else { self.owned.clone() };
+        let edges = if self.is_bound { self.edge_sources() } else { Ranges::empty() };
         let others = self.addresses.subtract(&never).subtract(&edges);
         let part = |outer, codes: &Ranges| {
             let codes = codes.subtract(&self.redirects());

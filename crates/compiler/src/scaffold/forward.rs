@@ -11,7 +11,7 @@ use ruleset::{
 use super::addresses::{broadcast, link_local, multicast4, multicast6};
 use super::{
     LISTENER_DISCOVERY, Network, REDIRECT, binding, dispatch, edges_chain, field, isolated_set,
-    listener_discovery, plain, self_set, tunnels, types,
+    listener_discovery, plain, tunnels, types,
 };
 use crate::names::constant;
 
@@ -42,11 +42,13 @@ pub(super) fn add(ruleset: &mut Ruleset) {
 pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
     let established = CtStates { established: true, related: false };
     let related = CtStates { established: false, related: true };
+    let about_flow =
+        if network.is_bound { Verdict::Goto(related_chain()) } else { Verdict::Accept };
     let mut rules = vec![
         Rule::new([Match::CtState(established)], Verdict::Accept),
         Rule::new([Match::IcmpType(REDIRECT)], Verdict::Drop),
         Rule::new([Match::Icmpv6Type(constant("redirects"))], Verdict::Drop),
-        Rule::new([Match::CtState(related)], Verdict::Goto(related_chain())),
+        Rule::new([Match::CtState(related)], about_flow),
         Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
         Rule::new([Match::NotInit], Verdict::Jump(constant("midflow"))),
         Rule::new([Match::NotToHost], Verdict::Jump(edges_chain())),
@@ -74,35 +76,27 @@ pub(super) fn six(network: &Network) -> Chain {
 }
 
 /// What belongs to a known flow without being of it: an error that quotes one of its
-/// packets, and what helpers of connection tracking expect. Each pod of this node
-/// speaks of its own flows only: otherwise one packet with a guessed quote reaches an
-/// isolated pod. Routers, and pods of other nodes, have been judged elsewhere or not at
-/// all.
+/// packets, and what helpers of connection tracking expect. A bound pod speaks of its
+/// own flows only: otherwise one packet with a guessed quote reaches an isolated pod.
+/// Routers, and pods of other nodes, may speak of any flow.
 ///
 /// An end is the client before any translation of its address, or the server after it.
 /// Both are what a pod calls itself.
-pub(super) fn related(network: &Network) -> Chain {
-    let sets = Family::BOTH.into_iter().flat_map(|family| {
-        let ends = network.is_bound.then(|| binding::ends_set(family));
-        [self_set(family)].into_iter().chain(ends).map(move |set| (family, set))
+pub(super) fn related() -> Chain {
+    let of_own = Family::BOTH.into_iter().flat_map(|family| {
+        FlowSide::BOTH.map(|side| {
+            let end = Match::FlowSource(side, family, binding::ends_set(family));
+            Rule::new([end], Verdict::Accept)
+        })
     });
-    let of_own = sets.flat_map(|(family, set)| {
-        FlowSide::BOTH
-            .map(|side| Rule::new([Match::FlowSource(side, family, set.clone())], Verdict::Accept))
+    let of_others = Family::BOTH.map(|family| {
+        let bound = AddressTest::Set(family, binding::owned_set(family));
+        Rule::new([Match::Address(Field::Source, bound)], Verdict::Drop)
     });
-    let from = |family, set| {
-        let test = AddressTest::Set(family, set);
-        Rule::new([Match::Address(Field::Source, test)], Verdict::Drop)
-    };
-    let foreign = Family::BOTH.into_iter().flat_map(|family| {
-        let owned = network.is_bound.then(|| binding::owned_set(family));
-        let isolated = isolated_set(Direction::Egress, family);
-        owned.into_iter().chain([isolated]).map(move |set| from(family, set))
-    });
-    let mut rules: Vec<Rule> = of_own.chain(foreign).collect();
+    let mut rules: Vec<Rule> = of_own.chain(of_others).collect();
     rules.push(edge_rule(Field::Source, link_local()));
     rules.push(Rule::new([], Verdict::Accept));
-    plain(Some("about a known flow: not from a pod that is no end of it"), rules)
+    plain(Some("about a known flow: not from a bound pod that is no end of it"), rules)
 }
 
 pub(super) fn related_chain() -> Name {
