@@ -30,7 +30,11 @@
 //! ```text
 //! forward -+- established -> accept
 //!          +- redirect of ICMP -> drop
-//!          +- related -> accept
+//!          +- related -> accept                                                 (while no port is bound)
+//!          +- related -> related -+- of a flow of its own -> accept              (while a port is bound)
+//!          |                      +- from another bound pod -> drop
+//!          |                      +- from link-local -> edges
+//!          |                      +- accept
 //!          +- TCP or SCTP that opens no flow -> midflow - source or destination isolated either way -> drop
 //!          +- broadcast or multicast frame -> edges
 //!          +- destination a node -> tunnels                                      (only while the node has tunnels)
@@ -193,8 +197,10 @@ pub(crate) fn shut_edges(ruleset: &mut Ruleset, isolated: bool) {
 pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
     ruleset.chains.insert(constant("six"), forward::six(network).into());
     ruleset.chains.insert(place.chain.clone(), forward::first(place.base, network).into());
+    let of_binding = binding::chains().into_iter();
+    let about_flows = (forward::related_chain(), forward::related());
     let parts = [
-        (network.is_bound, binding::sets(), binding::chains()),
+        (network.is_bound, binding::sets(), of_binding.chain([about_flows]).collect()),
         (!network.tunnels.is_empty(), tunnels::sets(), tunnels::chains(network)),
     ];
     for (is_there, sets, chains) in parts {

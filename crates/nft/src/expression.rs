@@ -5,6 +5,8 @@
 
 use std::ffi::{CStr, CString};
 
+use ruleset::FlowSide;
+
 use crate::ffi::{self, AnyExpression, Object, Ref};
 use crate::register::Register;
 
@@ -14,7 +16,7 @@ pub(crate) enum Expression {
     /// Loads information about the packet: NFT_META_*.
     Meta { key: u32, into: Register },
     /// Loads what connection tracking knows of the flow: NFT_CT_*.
-    Ct { key: u32, into: Register },
+    Ct { key: u32, side: Option<FlowSide>, into: Register },
     /// Loads bytes of the packet.
     Payload { base: u32, offset: u32, length: u32, into: Register },
     /// `into = from & mask`.
@@ -80,9 +82,12 @@ impl Expression {
                 object.number(&ffi::Meta::KEY, *key).number(&ffi::Meta::DREG, into.number());
                 rule.push(object);
             }
-            Self::Ct { key, into } => {
+            Self::Ct { key, side, into } => {
                 let mut object = Object::<ffi::Ct>::new();
                 object.number(&ffi::Ct::KEY, *key).number(&ffi::Ct::DREG, into.number());
+                if let Some(side) = side {
+                    object.number(&ffi::Ct::DIR, direction(*side));
+                }
                 rule.push(object);
             }
             Self::Payload { base, offset, length, into } => {
@@ -183,6 +188,15 @@ fn limit_per(register: Register, set: &CStr, per_second: u64, burst: u32) -> Obj
     object
 }
 
+/// IP_CT_DIR_ORIGINAL and IP_CT_DIR_REPLY (`enum ip_conntrack_dir`,
+/// include/uapi/linux/netfilter/nf_conntrack_tuple_common.h).
+const fn direction(side: FlowSide) -> u8 {
+    match side {
+        FlowSide::Original => 0,
+        FlowSide::Reply => 1,
+    }
+}
+
 /// Expressions that load a register.
 fn read_load(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
     if let Some(meta) = object.as_kind::<ffi::Meta>() {
@@ -191,7 +205,11 @@ fn read_load(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
     }
     if let Some(ct) = object.as_kind::<ffi::Ct>() {
         let into = Register::from_number(ct.number(&ffi::Ct::DREG)?)?;
-        return Some(Expression::Ct { key: ct.number(&ffi::Ct::KEY)?, into });
+        let side = match ct.number(&ffi::Ct::DIR) {
+            None => None,
+            Some(number) => Some(FlowSide::BOTH.into_iter().find(|one| direction(*one) == number)?),
+        };
+        return Some(Expression::Ct { key: ct.number(&ffi::Ct::KEY)?, side, into });
     }
     if let Some(payload) = object.as_kind::<ffi::Payload>() {
         return Some(Expression::Payload {

@@ -2,7 +2,7 @@
 //!
 //! Never: a bare offset outside of this file.
 
-use ruleset::{EtherType, Family, Field, InterfaceField, MacField};
+use ruleset::{EtherType, Family, Field, FlowSide, InterfaceField, MacField};
 
 use crate::datatype::{INTERFACE_BYTES, KeyType, MAC_BYTES};
 use crate::expression::Expression;
@@ -36,6 +36,8 @@ pub(crate) enum Part {
     ArpSender,
     /// The first bytes of an address.
     Address(Family, Field, u32),
+    /// The source of a side of the packet's flow.
+    FlowSource(FlowSide, Family),
     /// The hop limit of IPv6.
     HopLimit,
     /// The source port of TCP, UDP and SCTP.
@@ -140,20 +142,24 @@ const TRANSPORT: u32 = libc::NFT_PAYLOAD_TRANSPORT_HEADER as u32;
 enum Place {
     /// NFT_META_*.
     Meta(u32),
-    /// What connection tracking knows of the flow: NFT_CT_*.
-    Ct(u32),
+    /// What connection tracking knows of the flow: NFT_CT_*, and of which side.
+    Ct(u32, Option<FlowSide>),
     /// Bytes behind the start of a header: NFT_PAYLOAD_*.
     Bytes { base: u32, offset: u32, length: u32 },
 }
 
 /// The parts that are read alike whatever the rule has tested before.
-const OF_ANY_PACKET: [Part; 18] = [
+const OF_ANY_PACKET: [Part; 22] = [
     Part::Family,
     Part::NetworkProtocol,
     Part::Protocol,
     Part::PacketType,
     Part::CtState,
     Part::CtStatus,
+    Part::FlowSource(FlowSide::Original, Family::V4),
+    Part::FlowSource(FlowSide::Original, Family::V6),
+    Part::FlowSource(FlowSide::Reply, Family::V4),
+    Part::FlowSource(FlowSide::Reply, Family::V6),
     Part::Interface(InterfaceField::In),
     Part::Interface(InterfaceField::Out),
     Part::Mac(MacField::Source),
@@ -181,7 +187,7 @@ impl Part {
     pub(crate) const fn load(self, into: Register) -> Expression {
         match self.place() {
             Place::Meta(key) => Expression::Meta { key, into },
-            Place::Ct(key) => Expression::Ct { key, into },
+            Place::Ct(key, side) => Expression::Ct { key, side, into },
             Place::Bytes { base, offset, length } => {
                 Expression::Payload { base, offset, length, into }
             }
@@ -197,7 +203,7 @@ impl Part {
     ) -> Option<(Self, Register)> {
         let (place, into) = match *expression {
             Expression::Meta { key, into } => (Place::Meta(key), into),
-            Expression::Ct { key, into } => (Place::Ct(key), into),
+            Expression::Ct { key, side, into } => (Place::Ct(key, side), into),
             Expression::Payload { base, offset, length, into } => {
                 (Place::Bytes { base, offset, length }, into)
             }
@@ -217,7 +223,10 @@ impl Part {
     pub(crate) const fn bytes(self) -> u32 {
         match self.place() {
             Place::Bytes { length, .. } => length,
-            Place::Ct(_) => 4,
+            Place::Ct(..) => match self {
+                Self::FlowSource(_, family) => KeyType::address(family).length,
+                _ => 4,
+            },
             Place::Meta(_) => match self {
                 Self::Interface(_) => INTERFACE_BYTES,
                 Self::NetworkProtocol => ETHER_TYPE_BYTES,
@@ -237,8 +246,12 @@ impl Part {
             Self::PacketType => Place::Meta(libc::NFT_META_PKTTYPE as u32),
             Self::Interface(InterfaceField::In) => Place::Meta(libc::NFT_META_IIF as u32),
             Self::Interface(InterfaceField::Out) => Place::Meta(libc::NFT_META_OIF as u32),
-            Self::CtState => Place::Ct(libc::NFT_CT_STATE as u32),
-            Self::CtStatus => Place::Ct(libc::NFT_CT_STATUS as u32),
+            Self::CtState => Place::Ct(libc::NFT_CT_STATE as u32, None),
+            Self::CtStatus => Place::Ct(libc::NFT_CT_STATUS as u32, None),
+            Self::FlowSource(side, Family::V4) => Place::Ct(libc::NFT_CT_SRC_IP as u32, Some(side)),
+            Self::FlowSource(side, Family::V6) => {
+                Place::Ct(libc::NFT_CT_SRC_IP6 as u32, Some(side))
+            }
             Self::Mac(MacField::Destination) => bytes(LINK, MAC_DESTINATION_OFFSET, MAC_BYTES),
             Self::Mac(MacField::Source) => bytes(LINK, MAC_SOURCE_OFFSET, MAC_BYTES),
             Self::EtherType => bytes(LINK, ETHER_TYPE_OFFSET, ETHER_TYPE_BYTES),

@@ -40,7 +40,8 @@ impl Match {
             Self::Family(family)
             | Self::Address(_, AddressTest::Set(family, _))
             | Self::AddressPort(_, family, ..)
-            | Self::AddressPair(family, _) => Some(*family),
+            | Self::AddressPair(family, _)
+            | Self::FlowSource(_, family, _) => Some(*family),
             Self::Address(_, AddressTest::In(range)) => Some(range.family()),
             Self::HopLimit(_) | Self::Icmpv6Type(_) => Some(Family::V6),
             Self::IcmpType(_) => Some(Family::V4),
@@ -82,6 +83,7 @@ impl Match {
             | Self::HopLimit(_)
             | Self::Address(..)
             | Self::AddressPair(..)
+            | Self::FlowSource(..)
             | Self::Key(..)
             | Self::EtherType(_)
             | Self::PriorityTag(_)

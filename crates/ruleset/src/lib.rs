@@ -30,7 +30,8 @@ pub use key::{
 pub use name::{Comment, LogPrefix, Name, NameError};
 pub use op::{Batch, Op};
 pub use rule::{
-    AddressTest, CtStates, Field, Finish, Log, Match, PortTest, Rule, TcpFlags, Transport, Verdict,
+    AddressTest, CtStates, Field, Finish, FlowSide, Log, Match, PortTest, Rule, TcpFlags,
+    Transport, Verdict,
 };
 pub use set::{Element, Set, SetType, VerdictMap};
 pub use table::{Ruleset, TableFamily, TableId};

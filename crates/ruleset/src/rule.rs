@@ -53,6 +53,11 @@ pub enum Match {
     AddressPort(Field, Family, Transport, Name),
     /// `ip saddr . ip daddr @set` of an [`crate::SetType::AddressPair`].
     AddressPair(Family, Name),
+    /// `ip saddr . ct original ip saddr @set` of an [`crate::SetType::AddressPair`]: the
+    /// packet comes from an address, and a side of the flow that it belongs to or is
+    /// about from one that the set pairs with it. Holds for no packet that is not
+    /// tracked.
+    FlowSource(FlowSide, Family, Name),
     /// `icmpv6 type @set` of an [`crate::SetType::Icmpv6Type`].
     Icmpv6Type(Name),
     /// `iif . ether saddr . ip saddr @set` or parts of it; the set is of
@@ -89,6 +94,15 @@ pub enum Field {
     Source,
     /// `daddr`.
     Destination,
+}
+
+/// A side of a flow that connection tracking knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FlowSide {
+    /// Who opened the flow, as it was before any translation of its source.
+    Original,
+    /// Who answers, as it was after any translation of the destination.
+    Reply,
 }
 
 /// What an address is compared with.
@@ -185,6 +199,7 @@ impl Rule {
             | Match::Port(_, PortTest::Set(name))
             | Match::AddressPort(_, _, _, name)
             | Match::AddressPair(_, name)
+            | Match::FlowSource(_, _, name)
             | Match::Icmpv6Type(name)
             | Match::Key(_, name) => Some(name),
             Match::CtState(_)
@@ -238,6 +253,19 @@ impl Match {
     pub const ICMP: u8 = 1;
     /// The number of ICMPv6 in the IPv6 header.
     pub const ICMPV6: u8 = 58;
+}
+
+impl FlowSide {
+    /// Both.
+    pub const BOTH: [Self; 2] = [Self::Original, Self::Reply];
+
+    /// nft's word.
+    pub const fn keyword(self) -> &'static str {
+        match self {
+            Self::Original => "original",
+            Self::Reply => "reply",
+        }
+    }
 }
 
 impl Field {

@@ -7,13 +7,13 @@
 use std::rc::Rc;
 
 use ruleset::simulator::CtState;
-use ruleset::{EtherType, Family, Field, Match, PortTest, Rule};
+use ruleset::{EtherType, Family, Field, FlowSide, Match, PortTest, Rule};
 
 use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::{Region, Slab};
 use crate::sets::{Sets, UnknownSet, slabs};
-use crate::space::{self, Frame};
+use crate::space::{self, FlowSource, Frame};
 
 /// The frame, and which end of the packets is the outer one.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +73,13 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
         | Match::NotProtocol(_)
         | Match::IcmpType(_)
         | Match::NotInit => Vec::new(),
+        // A packet of the frame is an end of its flow, or has one other end.
+        Match::FlowSource(side, of, set) => match (*of == family, view.outer) {
+            (true, Field::Source) => sets
+                .flow_sources(set, *of, frame_side(view.frame, *side))
+                .map_or(vec![], |sources| vec![(*sources).clone()]),
+            (true, Field::Destination) | (false, _) => Vec::new(),
+        },
         Match::Address(field, test) => match *field == view.outer && test.family() == family {
             true => sets.addresses(test).map_or(vec![], |set| vec![(*set).clone()]),
             false => Vec::new(),
@@ -198,6 +205,16 @@ fn narrow<'a>(
             }
             constraints.only_addresses(partners.get(&outer).unwrap_or(&Ranges::empty()))
         }
+        Match::FlowSource(side, of, set) => {
+            let sources = sets.flow_sources(set, *of, frame_side(frame, *side))?;
+            if *of != family {
+                return Ok(false);
+            }
+            if outer_field == Field::Source {
+                return Ok(sources.contains(outer));
+            }
+            constraints.only_addresses(&sources)
+        }
         Match::Key(fields, set) => return sets.exits.answer(frame.exit, fields, set),
         // This hook sees IP packets only, behind their tags.
         Match::EtherType(EtherType::Ipv4) => return Ok(family == Family::V4),
@@ -205,6 +222,14 @@ fn narrow<'a>(
         Match::EtherType(EtherType::Arp) | Match::PriorityTag(_) => return Ok(false),
     };
     Ok(!no_codes)
+}
+
+/// The source of a side of the packets' flow.
+const fn frame_side(frame: Frame, side: FlowSide) -> FlowSource {
+    match side {
+        FlowSide::Original => frame.original,
+        FlowSide::Reply => frame.reply,
+    }
 }
 
 /// Each returns whether nothing is left.

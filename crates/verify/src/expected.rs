@@ -16,6 +16,9 @@
 //!   solicitations and advertisements of neighbours.
 //! * A TCP flow from or to an isolated pod must begin with a SYN, an SCTP flow with
 //!   an INIT. It does not matter in which direction the pod is isolated.
+//! * An error about a known flow does not come from a bound pod that is no end of it.
+//!   While a pod is bound, it passes from link-local addresses like any packet at the
+//!   edges.
 //! * A redirect never passes, except in an established flow, where there is none.
 //! * A new flow to a node's tunnel comes from a node, and no Service carried it
 //!   there (rule T). None goes from a tunnel's port to a node, if it is no node's.
@@ -34,7 +37,7 @@ use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
 use crate::sets::slabs;
-use crate::space::{self, Frame};
+use crate::space::{self, FlowSource, Frame};
 
 /// Neighbour solicitation and advertisement (RFC 4861, 4.3 and 4.4).
 const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 135..=136;
@@ -58,6 +61,9 @@ pub(crate) struct Expected<'m, 'a> {
     tunnels: Ranges,
     /// What only nodes may send to nodes.
     of_nodes: Ranges,
+    /// The addresses that are bound to a pod's port, but for link-local ones.
+    owned: Ranges,
+    is_bound: bool,
     /// Whether the frame goes out where rule D refuses its destination.
     refused: bool,
 }
@@ -69,6 +75,21 @@ pub(crate) fn tunnels(family: Family, network: &NodeNetwork) -> Ranges {
         Tunnel::Protocol(number) => space::protocol(family, number),
     });
     Ranges::union_of(&codes.collect::<Vec<_>>())
+}
+
+/// The addresses that are bound to a pod's port, but for link-local ones.
+fn owned(family: Family, network: &NodeNetwork) -> Ranges {
+    let addresses = network.ports.values().flat_map(|port| port.addresses.iter());
+    let numbers = addresses.filter_map(|address| space::of_family(family, *address));
+    Ranges::numbers(numbers).subtract(&link_local(family))
+}
+
+/// `fe80::/10` (RFC 4291, 2.4).
+fn link_local(family: Family) -> Ranges {
+    match family {
+        Family::V4 => Ranges::empty(),
+        Family::V6 => Ranges::range(0xfe80 << 112, (0xfec0 << 112) - 1),
+    }
 }
 
 impl<'m, 'a> Expected<'m, 'a> {
@@ -91,22 +112,40 @@ impl<'m, 'a> Expected<'m, 'a> {
             nodes: Ranges::numbers(nodes.filter_map(|node| space::of_family(frame.family, *node))),
             tunnels,
             of_nodes,
+            owned: owned(frame.family, binding.network),
+            is_bound: !binding.network.ports.is_empty(),
             refused,
         }
     }
 
-    /// The region for known flows and for frames that are not to one host, where
+    /// The region for established flows and for frames that are not to one host, where
     /// addresses do not matter. `None` if they do.
     pub fn for_all_addresses(&self) -> Option<Region> {
         let all = |codes: &Ranges| Some(Region::product(&self.addresses, codes));
         match self.frame.ct {
             CtState::Established => all(&self.codes),
-            CtState::Related => all(&self.codes.subtract(&self.redirects())),
             CtState::New if self.model.isolates_any && !self.frame.to_host => {
                 all(&self.edge_codes())
             }
-            CtState::New => None,
+            CtState::New | CtState::Related => None,
         }
+    }
+
+    /// What passes of what is about a known flow. Sources are the outer end.
+    pub fn about_flows(&self) -> Vec<PacketSet> {
+        let is_end = [self.frame.original, self.frame.reply].contains(&FlowSource::Own);
+        let never = if is_end { Ranges::empty() } else { self.owned.clone() };
+        let edges = if self.is_bound { self.edge_sources() } else { Ranges::empty() };
+        let others = self.addresses.subtract(&never).subtract(&edges);
+        let part = |outer, codes: &Ranges| {
+            let codes = codes.subtract(&self.redirects());
+            PacketSet { outer, region: Region::product(&self.addresses, &codes) }
+        };
+        vec![
+            part(never, &Ranges::empty()),
+            part(edges, &self.edge_codes()),
+            part(others, &self.codes),
+        ]
     }
 
     /// Destinations and codes that an isolated pod's address may send to.
@@ -281,9 +320,6 @@ impl<'m, 'a> Expected<'m, 'a> {
         if !self.model.isolates_any {
             return Ranges::empty();
         }
-        match self.frame.family {
-            Family::V4 => Ranges::empty(),
-            Family::V6 => Ranges::range(0xfe80 << 112, (0xfec0 << 112) - 1),
-        }
+        link_local(self.frame.family)
     }
 }

@@ -14,12 +14,12 @@ use std::collections::BTreeSet;
 
 use policy::{NodeNetwork, Tunnel};
 use ruleset::simulator::{CtState, Packet};
-use ruleset::{Family, Finish, Hook, Match, Name, PortTest, Rule, Ruleset, Transport};
+use ruleset::{Element, Family, Finish, Hook, Match, Name, PortTest, Rule, Ruleset, Transport};
 
 use crate::binding::bases;
 use crate::expected::{NEIGHBOUR_HOP_LIMIT, tunnels};
 use crate::ranges::Ranges;
-use crate::space::{self, Frame};
+use crate::space::{self, FlowSource, Frame};
 
 /// All frames of a family.
 pub(crate) fn frames(
@@ -44,6 +44,7 @@ pub(crate) fn frames(
             | Match::SourcePort(..)
             | Match::AddressPort(..)
             | Match::AddressPair(..)
+            | Match::FlowSource(..)
             | Match::Icmpv6Type(_)
             | Match::Key(..)
             | Match::EtherType(_)
@@ -69,16 +70,29 @@ pub(crate) fn frames(
     let mut frames = Vec::new();
     for hop_limit in hop_limits {
         for &(translated, source_port, ref codes) in &groups {
-            let frame = |ct, to_host| {
-                let frame =
-                    Frame { family, ct, translated, source_port, to_host, hop_limit, exit: 0 };
+            let frame = |ct, to_host, [original, reply]: [FlowSource; 2]| {
+                let frame = Frame {
+                    family,
+                    ct,
+                    translated,
+                    source_port,
+                    original,
+                    reply,
+                    to_host,
+                    hop_limit,
+                    exit: 0,
+                };
                 (frame, codes.clone())
             };
-            frames.push(frame(CtState::New, true));
+            let all = |ct, to_host| {
+                let sources = flow_sources(family, ruleset, ct);
+                sources.into_iter().map(move |sources| frame(ct, to_host, sources))
+            };
+            frames.extend(all(CtState::New, true));
             for ct in [CtState::Established, CtState::Related] {
-                frames.extend([true, false].map(|to_host| frame(ct, to_host)));
+                frames.extend([true, false].into_iter().flat_map(|to_host| all(ct, to_host)));
             }
-            frames.push(frame(CtState::New, false));
+            frames.extend(all(CtState::New, false));
         }
     }
     frames
@@ -86,7 +100,7 @@ pub(crate) fn frames(
 
 /// The source ports that somebody asks for.
 fn source_ports(ruleset: &Ruleset, network: &NodeNetwork) -> BTreeSet<(Transport, u16)> {
-    let asked = forward_rules(ruleset).into_iter().flat_map(|rule| &rule.matches);
+    let asked = forward_rules(ruleset, None).into_iter().flat_map(|rule| &rule.matches);
     let asked = asked.filter_map(|condition| match condition {
         Match::SourcePort(transport, port) => Some((*transport, *port)),
         _ => None,
@@ -98,9 +112,37 @@ fn source_ports(ruleset: &Ruleset, network: &NodeNetwork) -> BTreeSet<(Transport
     asked.chain(of_tunnels).collect()
 }
 
+/// The sources of the flows to try. They matter where rules ask, and for what is about
+/// a known flow.
+fn flow_sources(family: Family, ruleset: &Ruleset, ct: CtState) -> Vec<[FlowSource; 2]> {
+    let mut asked = ct == CtState::Related;
+    let mut sources = vec![FlowSource::Own, FlowSource::Nobody];
+    for condition in forward_rules(ruleset, Some(ct)).iter().flat_map(|rule| &rule.matches) {
+        let Match::FlowSource(_, _, set) = condition else { continue };
+        asked = true;
+        let elements = ruleset.sets.get(set).into_iter().flat_map(|set| &set.elements);
+        sources.extend(elements.filter_map(|element| match element {
+            Element::AddressPair(one, other) if one != other => {
+                space::of_family(family, *other).map(FlowSource::Other)
+            }
+            _ => None,
+        }));
+    }
+    if !asked {
+        return vec![[FlowSource::Nobody; 2]];
+    }
+    sources.sort_unstable();
+    sources.dedup();
+    let each = |original: &FlowSource| {
+        let original = *original;
+        sources.iter().map(move |reply| [original, *reply]).collect::<Vec<_>>()
+    };
+    sources.iter().flat_map(each).collect()
+}
+
 /// The codes for which it matters whether a packet was translated.
 fn of_translated(family: Family, ruleset: &Ruleset, network: &NodeNetwork) -> Ranges {
-    let asking = forward_rules(ruleset)
+    let asking = forward_rules(ruleset, None)
         .into_iter()
         .filter(|rule| rule.matches.contains(&Match::CtTranslated));
     let codes = asking.map(|rule| of_rule(family, rule)).chain([tunnels(family, network)]);
@@ -122,13 +164,20 @@ fn of_rule(family: Family, rule: &Rule) -> Ranges {
     })
 }
 
-/// The rules that packets of the forward hook can reach.
-fn forward_rules(ruleset: &Ruleset) -> Vec<&Rule> {
+/// The rules that packets of the forward hook can reach, those of one state if it is
+/// given.
+fn forward_rules(ruleset: &Ruleset, state: Option<CtState>) -> Vec<&Rule> {
+    let can_hold = |one: &Match| match (one, state) {
+        (Match::CtState(states), Some(CtState::Established)) => states.established,
+        (Match::CtState(states), Some(CtState::Related)) => states.related,
+        (Match::CtState(_), Some(CtState::New)) => false,
+        (_, _) => true,
+    };
     let mut waiting = bases(ruleset, Hook::Forward);
     let mut seen: BTreeSet<&Name> = waiting.iter().copied().collect();
     let mut rules = Vec::new();
     while let Some(chain) = waiting.pop().and_then(|name| ruleset.chains.get(name)) {
-        for rule in &chain.rules {
+        for rule in chain.rules.iter().filter(|rule| rule.matches.iter().all(can_hold)) {
             rules.push(rule);
             let mut next: Vec<&Name> = rule.target().into_iter().collect();
             if let Some(Finish::Dispatch(_, _, name)) = &rule.finish {

@@ -7,7 +7,7 @@
 //!
 //! | frame | sources | destinations |
 //! |---|---|---|
-//! | of a known flow, or not to a single host | all | all |
+//! | of or about a known flow, or not to a single host | all | all |
 //! | of a new flow | one isolated pod's address, each in turn | all |
 //! | | all that are not isolated | one isolated pod's address, each in turn |
 //! | | all that are not isolated | all that are not isolated |
@@ -110,6 +110,9 @@ impl<'a> Proof<'a> {
         if let Some(region) = expected.for_all_addresses() {
             let passing = vec![PacketSet { outer: all.clone(), region }];
             return self.compare(&piece(Field::Source, (all, &there), passing));
+        }
+        if frame.ct == CtState::Related {
+            return self.compare(&piece(Field::Source, (all, &there), expected.about_flows()));
         }
         for (address, isolated) in &expected.egress.by_address {
             let outer = Ranges::single(*address);

@@ -17,7 +17,7 @@ use crate::error::VerifyError;
 use crate::exits::Exits;
 use crate::ranges::Ranges;
 use crate::region::{Region, Slab};
-use crate::space;
+use crate::space::{self, FlowSource};
 
 /// A set or map that is not what a rule takes it for.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ pub(crate) struct Sets<'a> {
     addresses: Memo<(&'a Name, Family), Rc<Ranges>>,
     /// By the end whose address is known.
     partners: Memo<(&'a Name, Family, Field), Rc<Partners>>,
+    flow_sources: Memo<(&'a Name, Family, FlowSource), Rc<Ranges>>,
     address_ports: Memo<(&'a Name, Family, Transport), Rc<Region>>,
     targets: Memo<(&'a Name, Family), Rc<Targets<'a>>>,
 }
@@ -78,6 +79,7 @@ impl<'a> Sets<'a> {
             everything: Family::BOTH.map(|of| (space::addresses(of), space::codes(of))),
             addresses: Memo::default(),
             partners: Memo::default(),
+            flow_sources: Memo::default(),
             address_ports: Memo::default(),
             targets: Memo::default(),
         }
@@ -145,6 +147,25 @@ impl<'a> Sets<'a> {
             }
             let ranges = partners.into_iter().map(|(one, others)| (one, Ranges::numbers(others)));
             Ok(Rc::new(ranges.collect()))
+        })
+    }
+
+    /// The addresses that a set pairs with the source of a side of their flow.
+    pub fn flow_sources(
+        &self,
+        name: &'a Name,
+        family: Family,
+        side: FlowSource,
+    ) -> Result<Rc<Ranges>, UnknownSet> {
+        self.flow_sources.get((name, family, side), || {
+            let partners = self.partners(name, family, Field::Source)?;
+            let paired = |one: &u128, others: &Ranges| match side {
+                FlowSource::Own => others.contains(*one),
+                FlowSource::Other(other) => other != *one && others.contains(other),
+                FlowSource::Nobody => false,
+            };
+            let found = partners.iter().filter(|(one, others)| paired(one, others));
+            Ok(Rc::new(Ranges::numbers(found.map(|(one, _)| *one))))
         })
     }
 

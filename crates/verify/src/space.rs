@@ -45,6 +45,9 @@ pub(crate) struct Frame {
     /// `None` stands for all that nobody tells apart. Means nothing for packets
     /// without ports.
     pub source_port: Option<u16>,
+    /// The sources of the flow's original packets and of its replies.
+    pub original: FlowSource,
+    pub reply: FlowSource,
     /// `meta pkttype host`.
     pub to_host: bool,
     /// For IPv6. No match looks at it in IPv4.
@@ -52,6 +55,17 @@ pub(crate) struct Frame {
     /// The kind of interface where it goes out: an index into
     /// [`crate::exits::Exits`].
     pub exit: usize,
+}
+
+/// The source of a side of a packet's flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum FlowSource {
+    /// The packet's own.
+    Own,
+    /// This one, and the packet has another.
+    Other(u128),
+    /// One that no set has, or the packet is not tracked.
+    Nobody,
 }
 
 /// The block of a protocol with ports.
@@ -145,11 +159,17 @@ pub(crate) fn familiar(first: u128, last: u128) -> u128 {
 /// is out of range.
 pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) -> Option<Packet> {
     let addresses = (from_number(frame.family, source)?, from_number(frame.family, destination)?);
+    let flow = [frame.original, frame.reply].map(|source| match source {
+        FlowSource::Own => Some(addresses.0),
+        FlowSource::Other(number) => from_number(frame.family, number),
+        FlowSource::Nobody => None,
+    });
     let of = |protocol| Packet {
         hop_limit: frame.hop_limit,
         to_host: frame.to_host,
         ct: frame.ct,
         translated: frame.translated,
+        flow,
         ..Packet::new(addresses.0, addresses.1, protocol)
     };
     let to_port = |protocol: Protocol| {

@@ -55,6 +55,11 @@ pub fn owned_set(family: Family) -> Name {
     constant(&format!("owned{}", family.digit()))
 }
 
+/// The set of (bound address, the same address): who is an end of a flow.
+pub fn ends_set(family: Family) -> Name {
+    constant(&format!("ends{}", family.digit()))
+}
+
 /// The set of bound ports.
 pub fn ports_set() -> Name {
     constant("ports")
@@ -83,6 +88,8 @@ pub(super) fn sets() -> Vec<(Name, Set)> {
         let key = KeyShape { interface: true, mac: false, address: Some(address_type(family)) };
         sets.push((own_set(family), set(SetType::Key(key), "interfaces and their own addresses")));
         sets.push((owned_set(family), set(SetType::Address(family), "addresses that are bound")));
+        let pair = SetType::AddressPair(family);
+        sets.push((ends_set(family), set(pair, "a bound address and itself, as an end of a flow")));
     }
     sets
 }

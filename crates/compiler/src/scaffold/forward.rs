@@ -4,8 +4,8 @@
 
 use policy::Direction;
 use ruleset::{
-    AddressRange, AddressTest, BaseChain, Chain, CtStates, Family, Field, Match, Name, Rule,
-    Ruleset, Verdict,
+    AddressRange, AddressTest, BaseChain, Chain, CtStates, Family, Field, FlowSide, Match, Name,
+    Rule, Ruleset, Verdict,
 };
 
 use super::addresses::{broadcast, link_local, multicast4, multicast6};
@@ -42,11 +42,13 @@ pub(super) fn add(ruleset: &mut Ruleset) {
 pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
     let established = CtStates { established: true, related: false };
     let related = CtStates { established: false, related: true };
+    let about_flow =
+        if network.is_bound { Verdict::Goto(related_chain()) } else { Verdict::Accept };
     let mut rules = vec![
         Rule::new([Match::CtState(established)], Verdict::Accept),
         Rule::new([Match::IcmpType(REDIRECT)], Verdict::Drop),
         Rule::new([Match::Icmpv6Type(constant("redirects"))], Verdict::Drop),
-        Rule::new([Match::CtState(related)], Verdict::Accept),
+        Rule::new([Match::CtState(related)], about_flow),
         Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
         Rule::new([Match::NotInit], Verdict::Jump(constant("midflow"))),
         Rule::new([Match::NotToHost], Verdict::Jump(edges_chain())),
@@ -71,6 +73,34 @@ pub(super) fn six(network: &Network) -> Chain {
     rules.extend(by_address(Family::V6, network));
     rules.extend(rest(network));
     plain(Some("IPv6"), rules)
+}
+
+/// What belongs to a known flow without being of it: an error that quotes one of its
+/// packets, and what helpers of connection tracking expect. A bound pod speaks of its
+/// own flows only: otherwise one packet with a guessed quote reaches an isolated pod.
+/// Routers, and pods of other nodes, may speak of any flow.
+///
+/// An end is the client before any translation of its address, or the server after it.
+/// Both are what a pod calls itself.
+pub(super) fn related() -> Chain {
+    let of_own = Family::BOTH.into_iter().flat_map(|family| {
+        FlowSide::BOTH.map(|side| {
+            let end = Match::FlowSource(side, family, binding::ends_set(family));
+            Rule::new([end], Verdict::Accept)
+        })
+    });
+    let of_others = Family::BOTH.map(|family| {
+        let bound = AddressTest::Set(family, binding::owned_set(family));
+        Rule::new([Match::Address(Field::Source, bound)], Verdict::Drop)
+    });
+    let mut rules: Vec<Rule> = of_own.chain(of_others).collect();
+    rules.push(edge_rule(Field::Source, link_local()));
+    rules.push(Rule::new([], Verdict::Accept));
+    plain(Some("about a known flow: not from a bound pod that is no end of it"), rules)
+}
+
+pub(super) fn related_chain() -> Name {
+    constant("related")
 }
 
 /// Packets to nodes, then from and to isolated pods.

@@ -184,6 +184,7 @@ impl Meta {
 impl Ct {
     pub(crate) const KEY: Key<Self, u32> = Key::new(sys::NFTNL_EXPR_CT_KEY);
     pub(crate) const DREG: Key<Self, u32> = Key::new(sys::NFTNL_EXPR_CT_DREG);
+    pub(crate) const DIR: Key<Self, u8> = Key::new(sys::NFTNL_EXPR_CT_DIR);
 }
 
 impl Payload {

@@ -68,6 +68,8 @@ impl<K> Bytes<K> {
 /// Any bytes must be a valid value of the type.
 pub(crate) unsafe trait Number: Copy {}
 // SAFETY: integers have neither padding nor invalid values.
+unsafe impl Number for u8 {}
+// SAFETY: as above.
 unsafe impl Number for u16 {}
 // SAFETY: as above.
 unsafe impl Number for u32 {}

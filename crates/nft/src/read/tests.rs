@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use ruleset::{
-    AddressRange, AddressTest, CtStates, EtherType, Family, Field, Finish, InterfaceField,
-    KeyAddress, KeyFields, Log, LogPrefix, MacField, Match, Name, PortTest, Rule, Ruleset, Set,
-    SetType, TableFamily, TableId, TagType, Transport, Verdict, VerdictMap,
+    AddressRange, AddressTest, CtStates, EtherType, Family, Field, Finish, FlowSide,
+    InterfaceField, KeyAddress, KeyFields, Log, LogPrefix, MacField, Match, Name, PortTest, Rule,
+    Ruleset, Set, SetType, TableFamily, TableId, TagType, Transport, Verdict, VerdictMap,
 };
 
 use super::rule::read;
@@ -141,6 +141,11 @@ fn any_match() -> impl Strategy<Value = Match> {
         address_port,
         any_family()
             .prop_map(|family| Match::AddressPair(family, set_name(SetType::AddressPair(family)))),
+        (prop_oneof![Just(FlowSide::Original), Just(FlowSide::Reply)], any_family()).prop_map(
+            |(side, family)| {
+                Match::FlowSource(side, family, set_name(SetType::AddressPair(family)))
+            }
+        ),
         Just(Match::Icmpv6Type(set_name(SetType::Icmpv6Type))),
     ]
 }

@@ -124,6 +124,11 @@ impl Writer {
                 self.load_both(Part::address(*family, Field::Source), destination);
                 self.look_up(set, false);
             }
+            Match::FlowSource(side, family, set) => {
+                let source = Part::address(*family, Field::Source);
+                self.load_both(source, Part::FlowSource(*side, *family));
+                self.look_up(set, false);
+            }
             Match::Icmpv6Type(set) => {
                 self.load(Part::IcmpType);
                 self.look_up(set, false);

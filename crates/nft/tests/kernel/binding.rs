@@ -8,9 +8,9 @@ use crate::common::{creation, nft};
 use crate::namespace::{in_namespace, name};
 use crate::samples;
 use ruleset::{
-    AddressRange, AddressTest, BaseChain, Chain, Comment, Element, EtherType, Family, Field, Hook,
-    InterfaceField, Key, KeyAddress, KeyFields, MacField, Match, PortTest, Rule, Ruleset, Set,
-    SetType, TableFamily, TableId, TagType, Transport, Verdict,
+    AddressRange, AddressTest, BaseChain, Chain, Comment, Element, EtherType, Family, Field,
+    FlowSide, Hook, InterfaceField, Key, KeyAddress, KeyFields, MacField, Match, PortTest, Rule,
+    Ruleset, Set, SetType, TableFamily, TableId, TagType, Transport, Verdict,
 };
 
 use Family::{V4, V6};
@@ -61,6 +61,11 @@ fn add_sets(all: &mut Ruleset) {
     set("owned4", fields(None, None, Some(Source(V4))), ip("10.0.0.1"));
     set("owned6", fields(None, None, Some(Source(V6))), ip("fd00::1"));
     set("owned-targets", fields(None, None, Some(Target)), ip("fe80::1"));
+    for (family, text) in [(V4, "10.0.0.1"), (V6, "fd00::1")] {
+        let pair = ip(text).map(|one| Element::AddressPair(one, one));
+        let set = Set::new(SetType::AddressPair(family), None).with(pair);
+        all.sets.insert(name(&format!("pair{}", family.digit())), set);
+    }
     let types = [134, 137].map(Element::Icmpv6Type);
     all.sets.insert(name("routers"), Set::new(SetType::Icmpv6Type, None).with(types));
 }
@@ -81,6 +86,8 @@ const SETS: &str = r#"
     set owned4 { type ipv4_addr; comment "COMMENT"; elements = { 10.0.0.1 }; }
     set owned6 { type ipv6_addr; comment "COMMENT"; elements = { fd00::1 }; }
     set owned-targets { typeof @th,64,128; comment "COMMENT"; elements = { 0xfe800000000000000000000000000001 }; }
+    set pair4 { type ipv4_addr . ipv4_addr; elements = { 10.0.0.1 . 10.0.0.1 }; }
+    set pair6 { type ipv6_addr . ipv6_addr; elements = { fd00::1 . fd00::1 }; }
     set routers { type icmpv6_type; elements = { 134, 137 }; }
 "#;
 
@@ -141,6 +148,14 @@ fn inet_samples() -> Vec<Sample> {
             "udp dport 8472 ct status dnat",
         ),
         (vec![Match::IcmpType(5)], "icmp type redirect"),
+        (
+            vec![Match::FlowSource(FlowSide::Original, V4, name("pair4"))],
+            "ip saddr . ct original ip saddr @pair4",
+        ),
+        (
+            vec![Match::FlowSource(FlowSide::Reply, V6, name("pair6"))],
+            "ip6 saddr . ct reply ip6 saddr @pair6",
+        ),
         (vec![Match::IcmpType(0)], "icmp type 0"),
         (
             vec![key(fields(IN, None, None), "ports"), Match::IcmpType(255)],

@@ -10,9 +10,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Comment, CtStates, Element, EtherType, Family,
-    Field, Finish, Hook, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, KeyShape, Log,
-    LogPrefix, MacField, Match, Name, PortTest, Rule, Ruleset, Set, SetType, TableFamily, TableId,
-    TagType, Transport, Verdict, VerdictMap,
+    Field, Finish, FlowSide, Hook, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields,
+    KeyShape, Log, LogPrefix, MacField, Match, Name, PortTest, Rule, Ruleset, Set, SetType,
+    TableFamily, TableId, TagType, Transport, Verdict, VerdictMap,
 };
 
 fn address(family: Family, number: u128) -> IpAddr {
@@ -185,6 +185,10 @@ fn any_rule(
         any::<u16>().prop_map(move |port| Match::SourcePort(transport, port)),
         field().prop_map(move |field| Match::AddressPort(field, family, transport, set("n"))),
         Just(Match::AddressPair(family, set("self"))),
+        select(FlowSide::BOTH.to_vec()).prop_map(move |side| match table {
+            TableFamily::Inet => Match::FlowSource(side, family, set("self")),
+            TableFamily::Bridge => Match::NotToHost, // as above
+        }),
         any_fields(table, family),
         any::<u8>().prop_map(Match::NotProtocol),
         Just(match transport {

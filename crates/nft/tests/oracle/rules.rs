@@ -28,7 +28,7 @@ pub(crate) struct Case {
 pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
     ("NotToHost", "`meta pkttype` is missing in nftnl"),
     (
-        "AddressPort, AddressPair, keys of several fields",
+        "AddressPort, AddressPair, FlowSource, keys of several fields",
         "nftnl loads register 1 only; these need a second",
     ),
     ("Dispatch", "nftnl's look-up takes no verdict from a map"),
@@ -58,7 +58,10 @@ fn is_compared(test: &Match) -> bool {
         | Match::NotProtocol(_)
         | Match::IcmpType(_)
         | Match::NotInit => true,
-        Match::NotToHost | Match::AddressPort(..) | Match::AddressPair(..) => false,
+        Match::NotToHost
+        | Match::AddressPort(..)
+        | Match::AddressPair(..)
+        | Match::FlowSource(..) => false,
         Match::Key(fields, _) => {
             let fields =
                 [fields.interface.is_some(), fields.mac.is_some(), fields.address.is_some()];

@@ -201,6 +201,26 @@ impl Binding<'_> {
     }
 }
 
+/// P, of what is about a known flow.
+impl Binding<'_> {
+    /// Whether the node may forward an error that quotes a packet of a known flow, or
+    /// what else connection tracking finds related to one. Routers, and pods of other
+    /// nodes, may speak of any flow. A link-local address means something on its own
+    /// link only, so it says nothing here.
+    ///
+    /// The ends are the sources of the flow's packets in its two directions, as the ends
+    /// know them: the client's before, the server's after any translation.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn is_about_flow(&self, source: IpAddr, ends: [Option<IpAddr>; 2]) -> Result<(), Refusal> {
+        let mut ports = self.network.ports.values();
+        let bound = ports.any(|port| port.addresses.contains(&source));
+        let of_others = bound && !is_link_local(source) && !ends.contains(&Some(source));
+        refuse(of_others, Refusal::FlowOfOthers)
+    }
+}
+
 /// T.
 ///
 /// A Service can name a node's tunnel as its endpoint. What it carries from a pod

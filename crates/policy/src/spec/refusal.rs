@@ -24,6 +24,9 @@ pub enum Refusal {
     RouterAdvertisement,
     /// P: it comes from a pod's port and says to use another way.
     Redirect,
+    /// P: it comes from a bound pod's address and is about a known flow, but the pod is
+    /// no end of it.
+    FlowOfOthers,
     /// P: it comes from a pod's port and is tagged with VLAN id 0. A receiver
     /// strips such a tag.
     PriorityTag,
@@ -50,6 +53,7 @@ impl Refusal {
             | Self::NotItsMac
             | Self::RouterAdvertisement
             | Self::Redirect
+            | Self::FlowOfOthers
             | Self::PriorityTag
             | Self::PastBridge => 'P',
             Self::UnreportedAddress => 'D',
@@ -70,6 +74,7 @@ impl fmt::Display for Refusal {
             Self::NotItsMac => "the pod does not have this MAC",
             Self::RouterAdvertisement => "a pod advertises no router",
             Self::Redirect => "a pod redirects nobody",
+            Self::FlowOfOthers => "a pod reports errors of its own flows only",
             Self::PriorityTag => "a receiver strips a tag with VLAN id 0",
             Self::PastBridge => "a pod of a bridge sends packets through it",
             Self::KindOfFrame => {

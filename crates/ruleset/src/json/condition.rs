@@ -52,6 +52,15 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             let pair = [Field::Source, Field::Destination].map(|field| address(field, *family));
             equal(json!({"concat": pair}), reference(set))
         }
+        Match::FlowSource(side, family, set) => {
+            let key = match family {
+                Family::V4 => "ip saddr",
+                Family::V6 => "ip6 saddr",
+            };
+            let of_flow = json!({"ct": {"key": key, "dir": side.keyword()}});
+            let pair = json!({"concat": [address(Field::Source, *family), of_flow]});
+            equal(pair, reference(set))
+        }
         Match::Icmpv6Type(set) => equal(payload("icmpv6", "type"), reference(set)),
         Match::Key(fields, set) => equal(key(fields), reference(set)),
         Match::EtherType(ether_type) => {

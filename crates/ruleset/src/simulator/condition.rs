@@ -77,6 +77,11 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             let pair = Element::AddressPair(packet.source, packet.destination);
             member(set, SetType::AddressPair(*family), packet.is(*family), Some(pair))
         }
+        Match::FlowSource(side, family, set) => {
+            let of_flow = packet.flow_source(*side);
+            let pair = of_flow.map(|other| Element::AddressPair(packet.source, other));
+            member(set, SetType::AddressPair(*family), packet.is(*family), pair)
+        }
         Match::Icmpv6Type(set) => {
             let applies = packet.is(Family::V6) && packet.protocol == Packet::ICMPV6;
             let element = packet.icmpv6_type.map(Element::Icmpv6Type);

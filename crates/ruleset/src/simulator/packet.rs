@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::frame::{Content, Frame};
-use crate::{Family, Hook, Match, TableFamily, TcpFlags, Transport};
+use crate::{Family, FlowSide, Hook, Match, TableFamily, TcpFlags, Transport};
 
 /// What connection tracking knows about a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,6 +56,10 @@ pub struct Packet {
     /// Whether connection tracking gave the flow another destination
     /// ([`Match::CtTranslated`]).
     pub translated: bool,
+    /// The sources of the flow that it belongs to or is about: of its original
+    /// packets and of its replies ([`FlowSide`]). `None` if it is not tracked, or if it
+    /// is an address that no set has.
+    pub flow: [Option<IpAddr>; 2],
     /// The frame around it, and the interfaces.
     pub frame: Frame,
 }
@@ -91,6 +95,7 @@ impl Packet {
             to_host: true,
             ct: CtState::New,
             translated: false,
+            flow: [None; 2],
             frame: Frame::UNKNOWN,
         }
     }
@@ -122,6 +127,15 @@ impl Packet {
     /// The address family of the packet.
     pub const fn family(&self) -> Family {
         Family::of(self.source)
+    }
+
+    /// The source of a side of its flow.
+    pub fn flow_source(&self, side: FlowSide) -> Option<IpAddr> {
+        let [original, reply] = self.flow;
+        match side {
+            FlowSide::Original => original,
+            FlowSide::Reply => reply,
+        }
     }
 
     /// The packet as rules of this family see it at a hook.

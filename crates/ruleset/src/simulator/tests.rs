@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, Family, Field, Finish, Log,
-    LogPrefix, Match, PortTest, Rule, Set, SetType, TcpFlags, Transport, Verdict, VerdictMap,
+    AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, Family, Field, Finish,
+    FlowSide, Log, LogPrefix, Match, PortTest, Rule, Set, SetType, TcpFlags, Transport, Verdict,
+    VerdictMap,
 };
 
 pub(super) fn name(text: &str) -> Name {
@@ -129,6 +130,11 @@ fn holds(condition: Match, packet: &Packet) -> bool {
             SetType::AddressPair(v6),
             [Element::AddressPair(ip("fd00::1"), ip("fd00::1"))],
         )
+        .typed(
+            "pairs",
+            SetType::AddressPair(v4),
+            [Element::AddressPair(ip("10.0.0.1"), ip("10.0.0.9"))],
+        )
         .typed("ports", SetType::Port, [Element::Port(80), Element::Port(443)])
         .typed("nd", SetType::Icmpv6Type, [Element::Icmpv6Type(135)])
         .chain("forward", [Rule::new([condition], DROP)]);
@@ -139,8 +145,8 @@ fn holds(condition: Match, packet: &Packet) -> bool {
 fn each_match_holds_where_it_should() {
     use Field::{Destination, Source};
     use Match::{
-        Address, AddressPair, AddressPort, CtState, HopLimit, Icmpv6Type, NotOpening, NotToHost,
-        Port, Protocol,
+        Address, AddressPair, AddressPort, CtState, FlowSource, HopLimit, Icmpv6Type, NotOpening,
+        NotToHost, Port, Protocol,
     };
     use Transport::{Tcp, Udp};
     let states = |established, related| CtState(CtStates { established, related });
@@ -172,6 +178,9 @@ fn each_match_holds_where_it_should() {
     let routed = Packet { hop_limit: 254, ..neighbour };
     let echo = Packet::icmpv6(ip("fd00::1"), ip("fd00::2"), 128);
     let odd = Packet { source: ip("10.0.0.1"), destination: ip("10.0.0.2"), ..neighbour };
+    let client = ip("10.0.0.9");
+    let about = |original, reply| Packet { flow: [original, reply], ..web() };
+    let of_side = |side, family, set| FlowSource(side, family, name(set));
     let (v4, v6) = (Family::V4, Family::V6);
     let named = |family, transport, set| AddressPort(Destination, family, transport, name(set));
     #[rustfmt::skip]
@@ -184,6 +193,12 @@ fn each_match_holds_where_it_should() {
         ("no state at all", states(false, false), established, false),
         ("a Service carries it", Match::CtTranslated, Packet { translated: true, ..web() }, true),
         ("no Service carries it", Match::CtTranslated, established, false),
+        ("the client speaks", of_side(FlowSide::Original, v4, "pairs"), about(Some(client), None), true),
+        ("not the server", of_side(FlowSide::Reply, v4, "pairs"), about(Some(client), None), false),
+        ("the server speaks", of_side(FlowSide::Reply, v4, "pairs"), about(None, Some(client)), true),
+        ("about itself, no pair", of_side(FlowSide::Original, v4, "pairs"), about(Some(web().source), None), false),
+        ("about no flow", of_side(FlowSide::Original, v4, "pairs"), web(), false),
+        ("about a flow of the other family", of_side(FlowSide::Original, v6, "self6"), about(Some(client), None), false),
         ("to one host", NotToHost, new, false),
         ("to many", NotToHost, broadcast, true),
         ("family 4", Match::Family(v4), web(), true),

@@ -52,6 +52,10 @@ fn text(table: TableFamily, condition: &Match) -> String {
                 (address(Field::Source, *family), address(Field::Destination, *family));
             format!("{source} . {destination} @{set}")
         }
+        Match::FlowSource(side, family, set) => {
+            let source = address(Field::Source, *family);
+            format!("{source} . ct {} {source} @{set}", side.keyword())
+        }
         Match::Icmpv6Type(set) => format!("icmpv6 type @{set}"),
         Match::Key(fields, set) => format!("{} @{set}", super::key::fields(fields)),
         Match::EtherType(ether_type) => format!("ether type {}", ether_type.keyword()),

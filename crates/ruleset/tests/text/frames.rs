@@ -2,7 +2,7 @@
 //! at frames and interfaces.
 
 use ruleset::{
-    AddressRange, AddressTest, BaseChain, Chain, Element, EtherType, Family, Field, Hook,
+    AddressRange, AddressTest, BaseChain, Chain, Element, EtherType, Family, Field, FlowSide, Hook,
     InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, KeyShape, MacField, Match, Name,
     Rule, Ruleset, Set, SetType, TagType, Transport, Verdict,
 };
@@ -125,6 +125,16 @@ pub fn inet() -> Ruleset {
     let mut table = Ruleset::new(name("nftpol"));
     let (v4, v6) = (Some(KeyAddressType::V4), Some(KeyAddressType::V6));
     table.sets = sets([
+        (
+            "ends4",
+            SetType::AddressPair(Family::V4),
+            vec![Element::AddressPair(address("10.0.0.1"), address("10.0.0.1"))],
+        ),
+        (
+            "ends6",
+            SetType::AddressPair(Family::V6),
+            vec![Element::AddressPair(address("fd00::1"), address("fd00::1"))],
+        ),
         ("own4", shape(true, false, v4), vec![key(Some(7), None, Some("10.0.0.1"))]),
         ("own6", shape(true, false, v6), vec![key(Some(7), None, Some("fd00::1"))]),
         ("ports", shape(true, false, None), vec![key(Some(7), None, None)]),
@@ -139,6 +149,8 @@ pub fn inet() -> Ruleset {
         accept([by(OUT, None, to4, "own4")]),
         drop([by(IN, None, None, "ports"), Match::IcmpType(5)]),
         drop([by(IN, None, None, "ports"), Match::Icmpv6Type(name("nd"))]),
+        accept([Match::FlowSource(FlowSide::Original, Family::V4, name("ends4"))]),
+        accept([Match::FlowSource(FlowSide::Reply, Family::V6, name("ends6"))]),
         drop([Match::NotInit]),
         drop([Match::Port(Transport::Sctp, ruleset::PortTest::In(80, 80)), Match::NotInit]),
     ];

@@ -27,6 +27,7 @@ pub(crate) enum Part {
     Destination,
     Target,
     Tag,
+    Flow,
     Ct,
     ToHost,
     HopLimit,
@@ -65,7 +66,7 @@ impl Parts {
 
 impl Part {
     /// All, those first that leave less to look at.
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::In,
         Self::Out,
         Self::Tag,
@@ -76,6 +77,7 @@ impl Part {
         Self::Source,
         Self::Destination,
         Self::Target,
+        Self::Flow,
         Self::Ct,
         Self::ToHost,
         Self::HopLimit,
@@ -195,6 +197,7 @@ impl<'a> Looks<'a> {
             | Match::PriorityTag(_)
             | Match::Address(_, AddressTest::Set(..))
             | Match::AddressPair(..)
+            | Match::FlowSource(..)
             | Match::Key(..) => {}
         }
         if let Some(name) = looked_up(condition) {
@@ -222,6 +225,7 @@ fn looked_up(condition: &Match) -> Option<&Name> {
         | Match::Port(_, PortTest::Set(name))
         | Match::AddressPort(_, _, _, name)
         | Match::AddressPair(_, name)
+        | Match::FlowSource(_, _, name)
         | Match::Icmpv6Type(name)
         | Match::Key(_, name) => Some(name),
         Match::CtState(_)
@@ -256,6 +260,7 @@ pub(crate) fn parts_of(condition: &Match) -> impl Iterator<Item = Part> + use<> 
         Match::PriorityTag(_) | Match::EtherType(_) => [Some(Part::Tag), None, None],
         Match::Address(field, _) | Match::AddressPort(field, ..) => [Some(end(*field)), None, None],
         Match::AddressPair(..) => [Some(Part::Source), Some(Part::Destination), None],
+        Match::FlowSource(..) => [Some(Part::Source), Some(Part::Flow), None],
         Match::Key(fields, _) => key_parts(fields),
         Match::Family(_)
         | Match::Protocol(_)

@@ -86,6 +86,14 @@ impl Bodies {
                 let targets = v6(&values.addresses).map(Some).chain([None]);
                 vary(packet, targets, &|packet, it| packet.target = it)
             }
+            Part::Flow => {
+                let sources = || {
+                    let all = values.addresses.iter().copied();
+                    all.filter(|one| Family::of(*one) == packet.family()).map(Some).chain([None])
+                };
+                let both = sources().flat_map(|one| sources().map(move |other| [one, other]));
+                vary(packet, both, &|packet, it| packet.flow = it)
+            }
             Part::SourceMac => vary(packet, macs(), &|packet, it| packet.frame.source_mac = it),
             Part::DestinationMac => {
                 vary(packet, macs(), &|packet, it| packet.frame.destination_mac = it)

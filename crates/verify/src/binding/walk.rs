@@ -9,9 +9,9 @@ use std::net::IpAddr;
 
 use ruleset::simulator::{Content, CtState, Outcome, Packet, RulePosition, Tag};
 use ruleset::{
-    AddressTest, Element, EtherType, Family, Finish, Hook, InterfaceField, Key, KeyAddress,
-    KeyFields, MacField, Match, Name, PortTest, Rule, Ruleset, Set, SetType, TableFamily,
-    Transport, Verdict,
+    AddressTest, Element, EtherType, Family, Finish, FlowSide, Hook, InterfaceField, Key,
+    KeyAddress, KeyFields, MacField, Match, Name, PortTest, Rule, Ruleset, Set, SetType,
+    TableFamily, Transport, Verdict,
 };
 
 use super::looks::{self, Parts};
@@ -233,6 +233,15 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             let pair = Element::AddressPair(packet.source, packet.destination);
             let element = is(packet, *family).then_some(pair);
             return one(set, SetType::AddressPair(*family), element);
+        }
+        Match::FlowSource(side, family, set) => {
+            let [original, reply] = packet.flow;
+            let of_flow = match side {
+                FlowSide::Original => original,
+                FlowSide::Reply => reply,
+            };
+            let pair = of_flow.map(|other| Element::AddressPair(packet.source, other));
+            return one(set, SetType::AddressPair(*family), pair.filter(|_| is(packet, *family)));
         }
         Match::Icmpv6Type(set) => {
             let applies = is(packet, Family::V6) && packet.protocol == Match::ICMPV6;

@@ -9,12 +9,12 @@ use proptest::sample::select;
 use ruleset::simulator::{self, CtState, Outcome, Packet, simulate};
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, EtherType, Family, Field,
-    Finish, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, Log, LogPrefix, Match,
-    Name, PortTest, Rule, Ruleset, Set, SetType, TagType, Transport, Verdict, VerdictMap,
+    Finish, FlowSide, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, Log, LogPrefix,
+    Match, Name, PortTest, Rule, Ruleset, Set, SetType, TagType, Transport, Verdict, VerdictMap,
 };
 
 use super::*;
-use crate::space::{self, Frame};
+use crate::space::{self, FlowSource, Frame};
 
 const ADDRESSES: [&str; 8] = [
     "0.0.0.0",
@@ -87,6 +87,8 @@ fn a_match() -> impl Strategy<Value = Match> {
             .prop_map(|(end, of, by)| Match::AddressPort(end, of, by, set("named", of))),
         2 => family().prop_map(|of| Match::AddressPair(of, set("pairs", of))),
         1 => (transport(), select(PORTS.to_vec())).prop_map(|(of, port)| Match::SourcePort(of, port)),
+        2 => (select(FlowSide::BOTH.to_vec()), family())
+            .prop_map(|(side, of)| Match::FlowSource(side, of, set("pairs", of))),
         1 => Just(Match::Icmpv6Type(name("types"))),
         1 => select(PROTOCOLS.to_vec()).prop_map(Match::NotProtocol),
         1 => select(TYPES.to_vec()).prop_map(Match::IcmpType),
@@ -233,15 +235,26 @@ fn table() -> impl Strategy<Value = Ruleset> {
     })
 }
 
+fn flow_source() -> impl Strategy<Value = FlowSource> {
+    prop_oneof![
+        Just(FlowSource::Own),
+        Just(FlowSource::Nobody),
+        select(vec![0x0a00_0001, 0x0a00_0002]).prop_map(FlowSource::Other),
+    ]
+}
+
 fn frame() -> impl Strategy<Value = Frame> {
     let ct = select(vec![CtState::New, CtState::New, CtState::Established, CtState::Related]);
     let source_port = prop::option::of(select(PORTS.to_vec()));
-    (family(), ct, any::<bool>(), any::<bool>(), select(HOPS.to_vec()), source_port).prop_map(
-        |(family, ct, translated, to_host, hop_limit, source_port)| Frame {
+    let sides = (flow_source(), flow_source(), source_port);
+    (family(), ct, sides, any::<bool>(), any::<bool>(), select(HOPS.to_vec())).prop_map(
+        |(family, ct, (original, reply, source_port), translated, to_host, hop_limit)| Frame {
             family,
             ct,
             translated,
             source_port,
+            original,
+            reply,
             to_host,
             hop_limit,
             exit: 0,
@@ -331,6 +344,11 @@ fn all_at_once(
                     Field::Source => (here, there),
                     Field::Destination => (there, here),
                 };
+                // Then it would be its own.
+                let other = FlowSource::Other(source);
+                if [frame.original, frame.reply].contains(&other) {
+                    continue;
+                }
                 let packet = space::packet(view.frame, source, destination, code).unwrap();
                 let example = machine.exits().example(binding, exit, packet.destination);
                 // Not every kind has every destination.
@@ -356,9 +374,10 @@ fn all_at_once(
 #[test]
 fn a_table_that_no_kernel_takes_is_an_error() {
     let (ct, to_host, hop_limit) = (CtState::New, true, 64);
-    let (translated, source_port) = (false, None);
-    let family = Family::V4;
-    let frame = Frame { family, ct, translated, source_port, to_host, hop_limit, exit: 0 };
+    let [original, reply] = [FlowSource::Nobody; 2];
+    let (family, translated, source_port, exit) = (Family::V4, false, None, 0);
+    let frame =
+        Frame { family, ct, translated, source_port, original, reply, to_host, hop_limit, exit };
     let view = View { frame, outer: Field::Source };
     let in_set = |set: &str| Match::Address(Field::Source, AddressTest::Set(Family::V4, name(set)));
     let finish = |finish| Rule { finish: Some(finish), ..Rule::new([], Verdict::Drop) };

@@ -86,9 +86,16 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         point: "A1",
         name: "an error that quotes a known flow, from itself",
-        cases: &[("attacker", "victim"), ("attacker-2", "victim"), ("prisoner", "bystander")],
+        cases: &[("attacker", "victim"), ("prisoner", "bystander")],
         run: |t| quoted(t, t.source()?),
-        must: Must::StayOpen("any router may send an error, and it says nothing of who it is"),
+        ..BASE
+    },
+    Attack {
+        point: "A1",
+        name: "an error that quotes a known flow, from a pod of another node",
+        cases: &[("attacker-2", "victim")],
+        run: |t| quoted(t, t.source()?),
+        must: Must::StayOpen("its own node does not know the flow, and the victim's not the pod"),
         ..BASE
     },
 ];

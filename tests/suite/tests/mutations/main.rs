@@ -5,6 +5,7 @@
 //! simulator and the specification must confirm the packet. `--nocapture` prints the
 //! table of all mistakes.
 
+mod bound;
 mod cluster;
 mod model;
 mod table;

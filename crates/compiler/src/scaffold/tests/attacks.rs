@@ -6,6 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use policy::spec::binding::Binding;
 use policy::{
     BoundBridge, BoundPort, InterfaceIndex, Mac, NetworkPolicy, NodeNetwork, ObjectKey, Phase, Pod,
     Selector, Snapshot, TunnelSources,
@@ -196,9 +197,71 @@ fn a_redirect_is_not_related() {
         check(
             &table,
             Hook::Forward,
-            vec![("a redirect", related, false), ("an error", error, true)],
+            vec![
+                ("a redirect", related, false),
+                ("an error", Packet { flow: [None, Some(source)], ..error }, true),
+            ],
         );
     }
+}
+
+/// All ends that a flow can have, and all who can speak of it.
+#[test]
+fn errors_pass_as_the_specification_says() {
+    let network = network(&[V, X, Y]);
+    let table = compiled(&network).ruleset;
+    let binding = Binding { network: &network, isolated: &[].into(), nodes: &[].into() };
+    for family in 0..2 {
+        let (protocol, other) =
+            [(Match::ICMP, "192.0.2.9"), (Match::ICMPV6, "2001:db8::9")][family];
+        let all: Vec<IpAddr> =
+            [V, X, R, Y].map(|port| own(port)[family]).into_iter().chain([ip(other)]).collect();
+        let ends = || all.iter().copied().map(Some).chain([None]);
+        for (source, one) in all.iter().flat_map(|source| ends().map(move |one| (*source, one))) {
+            for flow in ends().map(|other| [one, other]) {
+                let packet = Packet::new(source, own(V)[family], protocol);
+                let packet = Packet { ct: CtState::Related, flow, ..packet };
+                let said = binding.is_about_flow(source, flow);
+                let name = format!("{source} about {flow:?}: {said:?}");
+                assert_eq!(passes(&table, Hook::Forward, &packet), said.is_ok(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_pod_says_nothing_about_the_flows_of_others() {
+    let bound = compiled(&network(&[V, X, R, Y])).ruleset;
+    let files = compiled(&NodeNetwork::default()).ruleset;
+    for family in 0..2 {
+        let router = [ip("192.0.2.9"), ip("2001:db8::9")][family];
+        let error = |source: IpAddr, flow: [IpAddr; 2]| {
+            let (destination, flow) = (own(V)[family], flow.map(Some));
+            let protocol = [Match::ICMP, Match::ICMPV6][family];
+            let packet = Packet::new(source, destination, protocol);
+            let (icmp_type, icmpv6_type) = [(Some(3), None), (None, Some(1))][family];
+            Packet { icmp_type, icmpv6_type, ct: CtState::Related, flow, ..packet }
+        };
+        let of = |port| own(port)[family];
+        check(
+            &bound,
+            Hook::Forward,
+            vec![
+                ("the client", error(of(X), [of(X), of(V)]), true),
+                ("the server, through a Service", error(of(X), [of(V), of(X)]), true),
+                ("a neighbour", error(of(X), [of(V), router]), false),
+                ("a routed pod", error(of(Y), [router, of(V)]), false),
+                ("a router", error(router, [of(V), of(X)]), true),
+                ("itself", error(of(V), [of(V), router]), true),
+            ],
+        );
+        let foreign = error(of(X), [of(V), router]);
+        check(&files, Hook::Forward, vec![("who is bound to nothing", foreign, true)]);
+    }
+    let quoted = Packet::icmpv6(own(X)[2], own(V)[1], 1);
+    let flow = [Some(own(V)[1]), Some(own(Y)[1])];
+    let quoted = Packet { ct: CtState::Related, flow, ..quoted };
+    check(&bound, Hook::Forward, vec![("under a link-local address", quoted, false)]);
 }
 
 #[test]

@@ -44,11 +44,19 @@ impl RuleReader<'_> {
             (SetType::AddressPair(family), part) => {
                 let source = field_of(part, family)?;
                 let second = self.registers.whole(register.after(part.bytes()))?;
-                if (source, field_of(second, family)?) != (Field::Source, Field::Destination) {
-                    return Err(format!("not source and destination for set {name}"));
-                }
+                let pair = match (source, second) {
+                    (Field::Source, Part::FlowSource(side, of)) if of == family => {
+                        Match::FlowSource(side, family, name.clone())
+                    }
+                    (Field::Source, part) if field_of(part, family)? == Field::Destination => {
+                        Match::AddressPair(family, name.clone())
+                    }
+                    (Field::Source | Field::Destination, _) => {
+                        return Err(format!("not source and destination for set {name}"));
+                    }
+                };
                 self.need_family(family)?;
-                Match::AddressPair(family, name)
+                pair
             }
             (SetType::Port, Part::Port) => Match::Port(self.need_transport()?, PortTest::Set(name)),
             (SetType::Icmpv6Type, Part::IcmpType) => {
