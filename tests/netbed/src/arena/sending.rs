@@ -73,7 +73,7 @@ impl Arena {
         Ok(())
     }
 
-    /// An IP packet that [`fire`] sends again and again, as [`Arena::packet`] does.
+    /// An IP packet that [`crate::fire`] sends again and again, as [`Arena::packet`] does.
     ///
     /// # Errors
     /// When there is no such endpoint.
@@ -89,7 +89,7 @@ impl Arena {
         Ok(Shot { name, marker, honest: false, sender, link, frame })
     }
 
-    /// What [`fire`] counts at: a socket of its own.
+    /// What [`crate::fire`] counts at: a socket of its own.
     ///
     /// # Errors
     /// When there is no such endpoint.

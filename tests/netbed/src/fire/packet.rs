@@ -12,7 +12,7 @@ const SOURCE_PORT: usize = 20;
 pub struct Packet([u8; LENGTH as usize]);
 
 impl Packet {
-    /// `tag` is the identification field, which [`super::observe`] counts by. The
+    /// `tag` is the identification field, which `observe` counts by. The
     /// kernel fills in the header's checksum and keeps an identification that is
     /// not zero (raw(7), `IP_HDRINCL`). A UDP checksum of zero means that there is
     /// none.
