@@ -69,7 +69,7 @@ const STRANGE: &[&str] = &[
     "meta mark set 1",
     "meta mark 1 accept",
     "iifname \"lo\" accept",
-    "tcp sport 80 accept",
+    "tcp sport 80-90 accept",
     "tcp flags syn accept",
     "tcp dport != 80 accept",
     "tcp dport { 80, 443 } accept",
