@@ -142,12 +142,14 @@ fn destination(packet: &[u8]) -> Option<IpAddr> {
 }
 
 /// The result, or `None` if the call would have blocked. A packet is lost where
-/// there is no room for it or no neighbour, as everywhere.
+/// there is no room for it or no neighbour, as everywhere. A TUN device takes nothing
+/// but IP packets: others are lost, too.
 fn some(result: std::io::Result<usize>) -> Result<Option<usize>> {
     match result {
         Ok(length) => Ok(Some(length)),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(None),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(None),
         Err(error) => Err(error).context("move a packet"),
     }
 }
