@@ -139,7 +139,9 @@ fn node(
     if spec.network == Network::Bridge {
         namespace.sysctl("bridge.bridge-nf-call-iptables", "1")?;
         namespace.sysctl("bridge.bridge-nf-call-ip6tables", "1")?;
-        lines.push_str("link add cni0 type bridge\nlink set cni0 up\n");
+        // Without a MAC of its own, a bridge takes the lowest of its ports' MACs, and
+        // a port that comes later can change it under the pods' neighbour entries.
+        lines.push_str("link add cni0 address 0a:58:0a:00:00:01 type bridge\nlink set cni0 up\n");
         for v6 in [false, true] {
             lines.push_str(&add_address(pod_address(index, 1, v6), pod_prefix(v6), "cni0"));
         }
