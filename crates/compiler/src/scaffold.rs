@@ -19,7 +19,7 @@
 //! | inet | prerouting | -200 | connection tracking |
 //! | inet | prerouting | -100 | kube-proxy: Service address to pod address |
 //! | inet | input | **-1** | **nftpol: `input`**, for packets to the node ([`tunnels`]) |
-//! | inet | forward | **-1** | **nftpol: `forward`** ([`forward`]) |
+//! | inet | forward | **-1** | **nftpol: `forward`** (`forward`) |
 //! | inet | forward | 0 | kube-proxy's own filter, firewalld and others |
 //! | inet | postrouting | 100 | masquerading |
 //! | bridge | postrouting | **310** | **nftpol: `to`** ([`bridge`]) |
