@@ -116,7 +116,10 @@ fn check(network: Network, between: Between) -> Result<()> {
     for (node, before) in testbed.nodes().zip(before) {
         assert_eq!(tables(&node.namespace)?, before, "the neighbours' tables on {}", node.name);
         let all = listed(&node.namespace, &["list", "tables"])?;
-        ensure!(all.lines().count() == 5 && all.contains("table inet nftpol"), "{all}");
+        let is_bridged = network == Network::Bridge;
+        ensure!(all.contains("table inet nftpol"), "{all}");
+        ensure!(all.contains("table bridge nftpol") == is_bridged, "{all}");
+        ensure!(all.lines().count() == 5 + usize::from(is_bridged), "{all}");
     }
     Ok(())
 }
