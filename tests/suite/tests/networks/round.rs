@@ -79,8 +79,9 @@ fn networks_that_go_round_the_forward_hook_are_seen() -> Result<()> {
     // families.
     ensure!(counts.refused == 16, "{counts:?}");
 
-    scenario::apply(&testbed, "")?;
     let _round = lead_round(&testbed.endpoint("node-2")?.namespace)?;
+    // The pod's interface is gone: until then its address is bound to it.
+    scenario::apply(&testbed, "")?;
     let scenario = Scenario::new(&testbed, &KNOCKS).context("with the bypass")?;
     let error = scenario.enforce(&deny).err().context("the leak was not noticed")?.to_string();
     // The outsider's packets still cross the node. So do answers to the other node,
