@@ -181,20 +181,10 @@ pub enum Verdict {
     Goto(Name),
 }
 
-impl Rule {
-    /// A rule of these matches and this verdict.
-    pub fn new(matches: impl IntoIterator<Item = Match>, verdict: Verdict) -> Self {
-        Self {
-            matches: matches.into_iter().collect(),
-            log: None,
-            finish: Some(Finish::Verdict(verdict)),
-            comment: None,
-        }
-    }
-
-    /// The sets and maps that the rule uses.
-    pub fn lookups(&self) -> impl Iterator<Item = &Name> {
-        let matches = self.matches.iter().filter_map(|condition| match condition {
+impl Match {
+    /// The set that the match asks.
+    pub fn lookup(&self) -> Option<&Name> {
+        match self {
             Match::Address(_, AddressTest::Set(_, name))
             | Match::Port(_, PortTest::Set(name))
             | Match::AddressPort(_, _, _, name)
@@ -217,7 +207,24 @@ impl Rule {
             | Match::NotProtocol(_)
             | Match::IcmpType(_)
             | Match::NotInit => None,
-        });
+        }
+    }
+}
+
+impl Rule {
+    /// A rule of these matches and this verdict.
+    pub fn new(matches: impl IntoIterator<Item = Match>, verdict: Verdict) -> Self {
+        Self {
+            matches: matches.into_iter().collect(),
+            log: None,
+            finish: Some(Finish::Verdict(verdict)),
+            comment: None,
+        }
+    }
+
+    /// The sets and maps that the rule uses.
+    pub fn lookups(&self) -> impl Iterator<Item = &Name> {
+        let matches = self.matches.iter().filter_map(Match::lookup);
         let map = match &self.finish {
             Some(Finish::Dispatch(_, _, map)) => Some(map),
             _ => None,

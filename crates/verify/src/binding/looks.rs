@@ -200,7 +200,7 @@ impl<'a> Looks<'a> {
             | Match::FlowSource(..)
             | Match::Key(..) => {}
         }
-        if let Some(name) = looked_up(condition) {
+        if let Some(name) = condition.lookup() {
             self.set(ruleset, name);
         }
     }
@@ -215,34 +215,6 @@ impl<'a> Looks<'a> {
         let after = last.checked_add(1);
         let cuts = [Some(0), Some(first), after].into_iter().flatten();
         self.ports.extend(cuts.map(|port| (transport, port)));
-    }
-}
-
-/// The set that a match asks.
-fn looked_up(condition: &Match) -> Option<&Name> {
-    match condition {
-        Match::Address(_, AddressTest::Set(_, name))
-        | Match::Port(_, PortTest::Set(name))
-        | Match::AddressPort(_, _, _, name)
-        | Match::AddressPair(_, name)
-        | Match::FlowSource(_, _, name)
-        | Match::Icmpv6Type(name)
-        | Match::Key(_, name) => Some(name),
-        Match::CtState(_)
-        | Match::CtTranslated
-        | Match::NotToHost
-        | Match::Family(_)
-        | Match::HopLimit(_)
-        | Match::Protocol(_)
-        | Match::NotProtocol(_)
-        | Match::NotOpening
-        | Match::NotInit
-        | Match::IcmpType(_)
-        | Match::EtherType(_)
-        | Match::PriorityTag(_)
-        | Match::Address(_, AddressTest::In(_))
-        | Match::SourcePort(..)
-        | Match::Port(_, PortTest::In(..)) => None,
     }
 }
 
