@@ -1,9 +1,8 @@
 //! Follows the node's interfaces.
 //!
 //! In: the node's pods, what is seen on its interfaces. Out: what the next sync
-//! binds, the condition, what is said about pods that are not bound. Never: an
-//! address that is bound at start and not bound after it, because the interfaces
-//! were not looked at yet.
+//! binds, the condition, the report of pods that are not bound. Never: an address
+//! that loses its binding at start, because nobody has looked at the interfaces yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -52,10 +51,10 @@ pub(super) struct Binding {
 /// What the kernel's tables bound before this agent began.
 #[derive(Debug)]
 enum ClaimsOfBefore {
-    /// Read in vain so many times, not counting those in which others changed the
-    /// tables meanwhile; why the last time.
+    /// Not read yet. `tries`: how many reads failed, apart from those in which others
+    /// changed the tables meanwhile. `problem`: why the last one failed.
     Unknown { tries: u32, problem: Option<String> },
-    /// The interfaces were told.
+    /// Read, and passed on to the interfaces.
     Known,
 }
 
@@ -108,12 +107,15 @@ impl Binding {
     /// so that any address may have been forged meanwhile. Returns the addresses
     /// that were not bound before.
     pub(super) fn synced(&mut self, network: &NodeNetwork, forged: bool) -> BTreeSet<IpAddr> {
-        let now = addresses(network);
-        let before = std::mem::replace(&mut self.bound, now.clone());
-        self.pending = None;
         self.is_in_force = true;
         // The condition follows at once.
         self.reported = None;
+        let is_new = self.pending.take().is_some();
+        if !is_new && !forged {
+            return BTreeSet::new();
+        }
+        let now = addresses(network);
+        let before = std::mem::replace(&mut self.bound, now.clone());
         match forged {
             true => now,
             false => now.difference(&before).copied().collect(),
@@ -140,10 +142,11 @@ impl<S: Sink> Enforcer<S> {
         if !self.parts.interfaces.is_alive() {
             return Err(ThreadDied("links"));
         }
+        let have_pods_changed = self.binding.local.follow(self.cluster.snapshot());
         self.remember_claims();
         let now = self.now();
         let Parts { interfaces, binding: options, .. } = &mut self.parts;
-        if self.binding.local.follow(self.cluster.snapshot()) {
+        if have_pods_changed {
             interfaces.pods(options.bindable(&self.binding.local));
         }
         let problem = interfaces.look().err();
@@ -161,10 +164,8 @@ impl<S: Sink> Enforcer<S> {
     /// change them too fast to be read, it goes on trying: the rules in force stay.
     fn remember_claims(&mut self) {
         let ClaimsOfBefore::Unknown { tries, .. } = self.binding.claims else { return };
-        let node = Some(self.parts.node.as_str());
-        let pods = self.cluster.snapshot().pods.values();
-        let local = pods.filter(|pod| pod.is_subject() && pod.node.as_deref() == node);
-        let owners: BTreeMap<IpAddr, &ObjectKey> = local
+        let pods = self.binding.local.iter().filter(|pod| pod.is_subject());
+        let owners: BTreeMap<IpAddr, &ObjectKey> = pods
             .flat_map(|pod| pod.addresses.iter().map(move |address| (*address, &pod.key)))
             .collect();
         let pod_of = |address: IpAddr| owners.get(&address).map(|key| (*key).clone());
@@ -220,8 +221,8 @@ impl<S: Sink> Enforcer<S> {
         self.next.event(now);
     }
 
-    /// The condition, and what is said about single pods, which stops nothing: a
-    /// tenant must not be able to make a node unready.
+    /// Updates the condition and reports single pods. A single pod never makes the
+    /// node unready, because a tenant could then do so.
     fn report_binding(&mut self, now: Instant, problem: Option<String>) {
         let Parts { interfaces, binding: options, status, metrics, .. } = &self.parts;
         let findings = interfaces.findings();
