@@ -88,7 +88,7 @@ impl NodeInterfaces {
         self.binder.update(&look.seen, self.pods.iter().map(|pod| &**pod));
         self.is_stale = false;
         let crowded = look.crowded.iter().map(|(port, more)| {
-            let why = format!("has so many addresses that {more} of them were not looked at");
+            let why = format!("has too many addresses: {more} of them are ignored");
             (port, why)
         });
         let unreadable = look.unreadable.iter().map(|port| {

@@ -25,7 +25,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// Pods that a remark names.
 const NAMED: usize = 5;
 
-/// What was found before, and what was said about it.
+/// What was found before, and which of it was logged.
 #[derive(Debug, Default)]
 pub(super) struct BindingReport {
     /// The present findings.
@@ -189,7 +189,7 @@ fn names(pods: &BTreeSet<&ObjectKey>) -> String {
     names.join(", ") + if pods.len() > NAMED { ", ..." } else { "" }
 }
 
-/// The present window. At its end it is said what was not logged in it.
+/// The present window. At its end, the log counts what found no room in it.
 fn window(window: &mut Option<Window>, now: Instant) -> &mut Window {
     let is_over = |one: &mut Window| now.saturating_duration_since(one.begins) >= WINDOW;
     if let Some(over) = window.take_if(is_over)

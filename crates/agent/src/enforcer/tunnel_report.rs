@@ -1,4 +1,4 @@
-//! What is said about the node's tunnels.
+//! Log lines about the node's tunnels.
 //!
 //! In: the node's network before and now. Out: lines for the log. Never: I/O.
 

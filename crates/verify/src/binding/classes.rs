@@ -48,7 +48,7 @@ struct Places<'a, V> {
     group_of: BTreeMap<V, usize>,
 }
 
-/// What is true of a value on all ways: what is said of it, and its places.
+/// What is true of a value on all ways: the facts about it, and its places.
 type General<'p, 'a> = (Vec<bool>, Option<&'p BTreeSet<Place<'a>>>);
 
 /// What tells a value from others on one way.
@@ -328,7 +328,7 @@ impl<'a, V: Copy + Ord + Hash> Places<'a, V> {
         self.general.keys().chain(by_interface).copied()
     }
 
-    /// Groups values by their general places and what is said of them.
+    /// Groups values by their general places and the facts about them.
     fn group(&mut self, all: &[V], said: impl Fn(&V) -> Vec<bool>) {
         let mut groups: BTreeMap<General<'_, 'a>, Vec<V>> = BTreeMap::new();
         for value in all {

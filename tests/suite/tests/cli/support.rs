@@ -59,7 +59,7 @@ pub fn with_input(
     Ok(finished)
 }
 
-/// Without what is said of interfaces where there are none, as in most of these
+/// Without the notices about interfaces where there are none, as in most of these
 /// tests. The tests in `binding.rs` look at it.
 pub fn without_binding(stderr: &str) -> String {
     let is_about =

@@ -1,4 +1,4 @@
-//! What is said when, with a clock of the test.
+//! What is logged when. The test keeps the clock.
 
 use std::net::IpAddr;
 
