@@ -25,6 +25,7 @@
 
 mod addresses;
 mod candidates;
+mod contested;
 mod findings;
 mod holder;
 mod link_layer;
@@ -36,6 +37,7 @@ use crate::{
     BoundBridge, BoundPort, Claim, ClaimingPod, Claims, InterfaceIndex, Mac, NodeNetwork,
     ObjectKey, Owners, Pod, Seen, SeenBridge, SeenPort,
 };
+use candidates::Doubt;
 pub use findings::BindingFinding;
 pub use holder::Holder;
 
@@ -92,11 +94,8 @@ pub fn resolve<'a>(
             addresses: reported.chain(own).collect(),
         })
     };
-    let filters = |bridge: &InterfaceIndex| {
-        view.bridges.get(bridge).is_some_and(|bridge| bridge.vlan_filtering)
-    };
     let bound = macs.bound.keys().filter_map(|index| Some((*index, port(index)?)));
-    let bound = bound.filter(|(_, port)| !port.bridge.as_ref().is_some_and(filters));
+    let bound = bound.filter(|(_, port)| !view.filters_vlans(port.bridge));
     let mut network = NodeNetwork {
         ports: bound.collect(),
         bridges: imbl::OrdMap::new(),
@@ -106,6 +105,7 @@ pub fn resolve<'a>(
     let with_ports: BTreeSet<_> = network.ports.values().filter_map(|port| port.bridge).collect();
     let bridges = with_ports.iter().filter_map(|index| view.bridges.get(index));
     network.bridges = bridges.map(|bridge| (bridge.index, bound_bridge(bridge))).collect();
+    contested::cut_off(&view, &held, &mut network);
     Resolved {
         claims: view.claims(&held, &network),
         findings: findings::all(&view, &held, &macs, &network),
@@ -140,6 +140,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether ports of this bridge are not bound.
+    fn filters_vlans(&self, bridge: Option<InterfaceIndex>) -> bool {
+        let bridge = bridge.and_then(|index| self.bridges.get(&index));
+        bridge.is_some_and(|bridge| bridge.vlan_filtering)
+    }
+
     /// What was known of a port before.
     fn claim(&self, index: InterfaceIndex) -> Option<&'a Claim> {
         self.before.0.get(&index)
@@ -156,10 +162,32 @@ impl<'a> View<'a> {
         Some(ClaimingPod { key: key.clone(), created })
     }
 
-    /// Whether a port's first pod is gone while the port lives.
+    fn lives(&self, pod: &ClaimingPod) -> bool {
+        self.living.get(&pod.key) == Some(&pod.created)
+    }
+
+    fn claimant(&self, index: InterfaceIndex) -> Option<&'a ClaimingPod> {
+        self.claim(index)?.pod.as_ref()
+    }
+
+    /// The pod whose a port was before, if it lives.
+    fn living_claimant(&self, index: InterfaceIndex) -> Option<&'a ObjectKey> {
+        self.claimant(index).filter(|pod| self.lives(pod)).map(|pod| &pod.key)
+    }
+
+    /// Whether a port's pod is gone while the port lives.
     fn is_left_over(&self, index: InterfaceIndex) -> bool {
-        let pod = self.claim(index).and_then(|claim| claim.pod.as_ref());
-        pod.is_some_and(|pod| self.living.get(&pod.key) != Some(&pod.created))
+        self.claimant(index).is_some_and(|pod| !self.lives(pod))
+    }
+
+    /// What speaks against a port as this pod's. A later pod of the same name can be
+    /// the same one: the mirror of a static pod that was made again.
+    fn doubt(&self, index: InterfaceIndex, pod: &ObjectKey) -> Doubt {
+        let is_of_other = self.claimant(index).is_some_and(|claimant| claimant.key != *pod);
+        match is_of_other && self.is_left_over(index) {
+            true => Doubt::LeftOver,
+            false => Doubt::None,
+        }
     }
 
     /// The name of a port.
@@ -178,7 +206,10 @@ impl<'a> View<'a> {
                 mac: bound.map(|port| port.mac).filter(|mac| *mac != Mac::NONE).or(former.mac),
                 first_mac: link_layer::first(self, port),
                 addresses: kept.chain(now).collect(),
-                pod: former.pod.or_else(|| self.living_pod(*held.pods.get(&index)?)),
+                pod: match former.pod {
+                    Some(pod) if self.lives(&pod) => Some(pod),
+                    former => held.pod_of(port).and_then(|pod| self.living_pod(pod)).or(former),
+                },
                 first: match self.first_known(index) {
                     Some(first) => first.clone(),
                     None => addresses::first_of(port),

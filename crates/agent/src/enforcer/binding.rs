@@ -259,6 +259,7 @@ fn is_for_all(finding: &BindingFinding) -> bool {
         BindingFinding::VlanFiltering { .. } => true,
         BindingFinding::NoInterface { .. }
         | BindingFinding::ClaimedTwice { .. }
+        | BindingFinding::Contested { .. }
         | BindingFinding::UnreportedAddress { .. }
         | BindingFinding::MacClaimedTwice { .. }
         | BindingFinding::MacChanged { .. }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nft::links::{self, NodeLinks};
-use policy::{InterfaceIndex, Mac, Seen, SeenAddress, SeenBridge, SeenPort, Tunnel, TunnelSources};
+use policy::{
+    InterfaceIndex, Mac, NetworkNamespace, Seen, SeenAddress, SeenBridge, SeenPort, Tunnel,
+    TunnelSources,
+};
 
 /// What one look at the node's links showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +62,7 @@ fn port(port: links::Port) -> SeenPort {
     SeenPort {
         index: InterfaceIndex(port.index),
         name: port.name,
+        namespace: NetworkNamespace(port.namespace),
         bridge: port.bridge.map(InterfaceIndex),
         mac: Mac(port.mac),
         addresses: port.addresses.into_iter().map(address).collect(),
@@ -104,6 +108,7 @@ mod tests {
         let listed = |index, name: &str, is_readable, left_out| links::Port {
             index,
             name: name.to_owned(),
+            namespace: 4,
             bridge: Some(3),
             mac: [2, 0, 0, 0, 0, 9],
             addresses: vec![links::Address { address: ip("10.0.0.2"), created: 7 }],
@@ -136,6 +141,7 @@ mod tests {
         let seen = |index, name: &str| SeenPort {
             index: InterfaceIndex(index),
             name: name.to_owned(),
+            namespace: NetworkNamespace(4),
             bridge: Some(InterfaceIndex(3)),
             mac: Mac([2, 0, 0, 0, 0, 9]),
             addresses: vec![SeenAddress { address: ip("10.0.0.2"), created: 7 }],

@@ -166,13 +166,14 @@ impl LinkReader {
         let mut picture = NodeLinks { tunnels, tunnel_peers, ..NodeLinks::default() };
         for link in links {
             match &link.kind {
-                LinkKind::Pair if pair(link).is_some() => {
-                    picture.ports.push(self.port(link, &is_bridge));
+                LinkKind::Pair => {
+                    let port = pair(link).map(|pair| self.port(link, pair, &is_bridge));
+                    picture.ports.extend(port);
                 }
                 LinkKind::Bridge { vlan_filtering } => {
                     picture.bridges.push(bridge(link, *vlan_filtering, links, addresses));
                 }
-                LinkKind::Tunnel(_) | LinkKind::Pair | LinkKind::Other => {}
+                LinkKind::Tunnel(_) | LinkKind::Other => {}
             }
         }
         picture.own_addresses =
@@ -180,11 +181,12 @@ impl LinkReader {
         picture
     }
 
-    fn port(&self, link: &Link, is_bridge: &BTreeSet<u32>) -> Port {
+    fn port(&self, link: &Link, pair: Pair, is_bridge: &BTreeSet<u32>) -> Port {
         let end = self.other_ends.of(link.index);
         Port {
             index: link.index,
             name: link.name.clone(),
+            namespace: pair.namespace,
             bridge: link.master.filter(|master| is_bridge.contains(master)),
             mac: end.mac,
             addresses: end.addresses,

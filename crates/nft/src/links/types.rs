@@ -29,6 +29,10 @@ pub struct Port {
     pub index: u32,
     /// The present name of the node's end.
     pub name: String,
+    /// The node's number for the other end's namespace (IFLA_LINK_NETNSID,
+    /// include/uapi/linux/if_link.h). Ports into one namespace have the same. It is given
+    /// again once that namespace is gone.
+    pub namespace: i32,
     /// The index of the bridge that it is a port of.
     pub bridge: Option<u32>,
     /// The MAC of the other end. All zero where the other end has none (netkit

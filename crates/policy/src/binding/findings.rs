@@ -36,6 +36,18 @@ pub enum BindingFinding {
         /// How many other addresses the claimant claims so.
         more: usize,
     },
+    /// Several interfaces could be the pod's that reports this address. None is bound
+    /// to it, and nothing that they send passes.
+    Contested {
+        /// The address.
+        address: IpAddr,
+        /// The pod that reports it.
+        pod: ObjectKey,
+        /// Two of the interfaces. One, if that has addresses of several pods.
+        claimants: Vec<Holder>,
+        /// How many others there are.
+        more: usize,
+    },
     /// A pod has an address that its object does not report.
     UnreportedAddress {
         /// The pod.
@@ -97,7 +109,9 @@ pub(super) fn all(
 ) -> Vec<BindingFinding> {
     let mut found = Vec::new();
     for (&address, &pod) in view.reported.iter().chain(&view.unfit) {
-        if !held.holders.contains_key(&address) {
+        if let Some(claimants) = held.contested.get(&address) {
+            found.push(contested(view, held, (address, pod), claimants));
+        } else if !held.holders.contains_key(&address) {
             found.push(BindingFinding::NoInterface { pod: pod.clone(), address });
         }
     }
@@ -141,6 +155,19 @@ fn unbound_ports(view: &View<'_>, network: &NodeNetwork) -> Vec<BindingFinding> 
     found.collect()
 }
 
+fn contested(
+    view: &View<'_>,
+    held: &Held<'_>,
+    (address, pod): (IpAddr, &ObjectKey),
+    claimants: &BTreeSet<InterfaceIndex>,
+) -> BindingFinding {
+    /// So many are named.
+    const NAMED: usize = 2;
+    let more = claimants.len().saturating_sub(NAMED);
+    let claimants = claimants.iter().take(NAMED).map(|&index| holder(view, held, index));
+    BindingFinding::Contested { address, pod: pod.clone(), claimants: claimants.collect(), more }
+}
+
 /// The addresses of pods that a port has and does not hold.
 fn claimed_twice(view: &View<'_>, held: &Held<'_>, port: &SeenPort) -> Option<BindingFinding> {
     let claimed: BTreeSet<IpAddr> = port
@@ -149,6 +176,7 @@ fn claimed_twice(view: &View<'_>, held: &Held<'_>, port: &SeenPort) -> Option<Bi
         .map(|one| one.address)
         .filter(|address| view.reported.contains_key(address))
         .filter(|address| held.holders.get(address) != Some(&port.index))
+        .filter(|address| !held.contested.contains_key(address))
         .collect();
     let address = *claimed.first()?;
     let owner = held.holders.get(&address).or(held.kept.get(&address));
@@ -222,9 +250,15 @@ impl fmt::Display for BindingFinding {
                 let more = AndMore(*more);
                 write!(f, "{claimant} claims the address {address}{more} of pod {pod}, which ")?;
                 match owner {
-                    Some(owner) => write!(f, "{owner} had first"),
-                    None => f.write_str("no interface has"),
+                    Some(owner) => write!(f, "{owner} holds"),
+                    None => f.write_str("no interface holds"),
                 }
+            }
+            Self::Contested { address, pod, claimants, more } => {
+                let claimants: Vec<String> = claimants.iter().map(Holder::to_string).collect();
+                write!(f, "pod {pod} is cut off: its address {address} is on ")?;
+                write!(f, "{}{}, ", claimants.join(" and "), AndMore(*more))?;
+                f.write_str("and nobody knows which interface is the pod's")
             }
             Self::UnreportedAddress { pod, interface, address, more } => {
                 let more = AndMore(*more);

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{
-    Claims, InterfaceIndex, Mac, NodeNetwork, Pod, Seen, SeenAddress, SeenBridge, SeenPort,
-    Snapshot, Tunnel, TunnelSources, resolve,
+    Claims, InterfaceIndex, Mac, NetworkNamespace, NodeNetwork, Pod, Seen, SeenAddress, SeenBridge,
+    SeenPort, Snapshot, Tunnel, TunnelSources, resolve,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -87,6 +87,7 @@ impl Wiring {
         Some(SeenPort {
             index,
             name: format!("veth{}", index.0),
+            namespace: NetworkNamespace(index.0.cast_signed()),
             bridge,
             mac: Mac([2, 0, 0, 0, 0, mac]),
             addresses: pod.addresses.iter().map(created).collect(),
