@@ -5,17 +5,29 @@
 //! Never: an address that goes from one living interface to another.
 //!
 //! A pod with CAP_NET_ADMIN writes what is seen of its own end: addresses, added
-//! and removed at any time, and the MAC. It cannot choose which address its Pod
-//! object reports, nor when an address was added. Hence:
+//! and removed at any time, and the MAC. Without a user namespace it makes further
+//! interfaces on the node. It cannot choose which address its Pod object reports.
+//! Hence:
 //!
 //! | question | answer |
 //! |---|---|
-//! | whose is a reported address? | the interface that it is bound to, while that lives, even if the other end dropped it |
-//! | and one that is not bound yet? | of the interfaces that are not another pod's: the one that had it when it was first seen, else the only one, else the one that had it first |
-//! | whose is an interface? | the pod's that reports the addresses bound to it |
+//! | whose is a reported address? | the interface that it is bound to, while that lives, even if the other end dropped it. Not if that interface is left over: its pod is gone, and a pod of another name reports the address |
+//! | and one that is not bound yet? | of the interfaces that had it when they were first seen and are not another pod's: the only one |
+//! | and if there are several? | those that are left over, and those whose namespace has addresses of several pods, take no part while there are others. If several remain, nobody's: see `contested` |
+//! | whose is an interface? | the pod's that reports the addresses bound to it, or to another one in the same namespace |
 //! | what is its MAC? | the one it had when it was first bound, while that lives; of two ports of a bridge, or a port and its bridge, that have the same, one has none |
 //! | which one of two that are not bound yet? | not the one that was seen with another MAC before; else the older one |
-//! | which link-local addresses are its own? | the one made from its MAC, and others that no other port of the bridge had first |
+//! | which link-local addresses are its own? | the one made from its MAC, and others that no other port of the bridge had first, if all ports of the bridge lead to pods |
+//!
+//! Age does not decide between two interfaces that both could be the pod's. An attacker
+//! adds an address before the victim's interface is there, or after it, or again and
+//! again. Nor does it tell that an interface was seen before the pod was: an honest one
+//! comes before its address is reported, and before its Pod object, if that is the mirror
+//! of a static pod or the watch is late. An attacker's that comes just then would pass for
+//! the pod's. Each pod, though, has all its addresses in one namespace, which is the
+//! pod's alone. So whoever shows another pod's address is left out as soon as the
+//! namespace is known by its own address, and no attacker gets the address of a pod whose
+//! interface has it.
 //!
 //! Ports of a bridge that filters VLANs are not bound: the node's end of a VLAN is
 //! another device than the bridge, and the bridge tags what it passes on.

@@ -64,6 +64,9 @@ pub struct SeenPort {
     pub namespace: NetworkNamespace,
     /// The bridge that the node's end is a port of.
     pub bridge: Option<InterfaceIndex>,
+    /// Whether the node's end has an address of the node's alone: it may be the node's
+    /// own uplink.
+    pub is_uplink: bool,
     /// The MAC of the pod's end.
     pub mac: Mac,
     /// The addresses of the pod's end.

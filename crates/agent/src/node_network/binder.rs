@@ -113,6 +113,7 @@ mod tests {
             name: format!("veth{number}"),
             namespace: NetworkNamespace(number.cast_signed()),
             bridge: None,
+            is_uplink: false,
             mac: Mac([2, 0, 0, 0, (number >> 8) as u8, number as u8]),
             addresses: vec![SeenAddress { address: address(number), created: number }],
             elsewhere: Vec::new(),

@@ -188,6 +188,7 @@ impl LinkReader {
             name: link.name.clone(),
             namespace: pair.namespace,
             bridge: link.master.filter(|master| is_bridge.contains(master)),
+            has_own_address: has_own_address(link, &self.node.addresses),
             mac: end.mac,
             addresses: end.addresses,
             elsewhere: end.elsewhere,
@@ -215,6 +216,14 @@ fn bridge(link: &Link, vlan_filtering: bool, links: &[Link], addresses: &[LinkAd
         vlan_filtering,
         has_other_ports: ports.any(|port| pair(port).is_none()),
     }
+}
+
+fn has_own_address(link: &Link, addresses: &[LinkAddress]) -> bool {
+    let on_others = |address| {
+        addresses.iter().any(|other| other.address == address && other.link != link.index)
+    };
+    let mut own = addresses.iter().filter(|one| one.link == link.index);
+    own.any(|one| is_the_nodes(&one.address) && !on_others(one.address))
 }
 
 /// The pairs that lead into other namespaces, sorted.

@@ -35,6 +35,10 @@ pub struct Port {
     pub namespace: i32,
     /// The index of the bridge that it is a port of.
     pub bridge: Option<u32>,
+    /// Whether the node's end has an address, beside link-local ones, that no other link
+    /// of the node has. The node's own uplink has one, where that is a veth. The gateways
+    /// that a CNI plugin gives to pods' links are alike.
+    pub has_own_address: bool,
     /// The MAC of the other end. All zero where the other end has none (netkit
     /// in L3 mode) or where it could not be read.
     pub mac: [u8; 6],

@@ -83,7 +83,7 @@ pub enum BindingFinding {
         now: Mac,
     },
     /// An interface beside those of pods leads into another network namespace and is
-    /// bound to no pod: the oldest one of each bridge, and of those on none. A pod
+    /// bound to no pod: the youngest one of each bridge, and of those on none. A pod
     /// with CAP_NET_ADMIN and without a user namespace can make one: it may add
     /// links to the namespace of its interface's other end
     /// (`rtnl_link_get_net_capable`, net/core/rtnetlink.c, 6.18).
@@ -135,22 +135,22 @@ pub(super) fn all(
     found
 }
 
-/// The youngest port without a pod of each bridge with bound ports. Other bridges are
-/// no matter of pods. On no bridge it can be the node's own uplink: in a virtual
-/// machine of containers that is such a port, too.
+/// The youngest port without a pod of each bridge with bound ports, and of those on no
+/// bridge if pods are there. Other bridges are no matter of pods, nor is the node's own
+/// uplink: of a node that is a container it is such a port, too.
 fn unbound_ports(view: &View<'_>, network: &NodeNetwork) -> Vec<BindingFinding> {
-    let with_pods: BTreeSet<_> = network.ports.values().filter_map(|port| port.bridge).collect();
-    let mut youngest: BTreeMap<InterfaceIndex, &SeenPort> = BTreeMap::new();
+    let is_seen = |index: &&InterfaceIndex| view.ports.contains_key(*index);
+    let bound = network.ports.keys().filter(is_seen).filter_map(|index| network.ports.get(index));
+    let with_pods: BTreeSet<_> = bound.map(|port| port.bridge).collect();
+    let mut youngest: BTreeMap<Option<InterfaceIndex>, &SeenPort> = BTreeMap::new();
     let unbound = view.ports.values().filter(|port| !network.ports.contains_key(&port.index));
-    for port in unbound {
-        if let Some(bridge) = port.bridge.filter(|bridge| with_pods.contains(bridge)) {
-            youngest.insert(bridge, port);
-        }
+    for port in unbound.filter(|port| with_pods.contains(&port.bridge) && !port.is_uplink) {
+        youngest.insert(port.bridge, port);
     }
     let name = |index| view.bridges.get(&index).map(|bridge| bridge.name.clone());
     let found = youngest.into_iter().map(|(bridge, port)| BindingFinding::UnboundPort {
         interface: port.name.clone(),
-        bridge: name(bridge),
+        bridge: bridge.and_then(name),
     });
     found.collect()
 }

@@ -24,6 +24,7 @@ pub(super) fn port(index: u32, addresses: &[(&str, u32)]) -> SeenPort {
         name: format!("veth{index}"),
         namespace: NetworkNamespace(index.cast_signed()),
         bridge: Some(BRIDGE),
+        is_uplink: false,
         mac: mac(index as u8),
         addresses: addresses
             .iter()

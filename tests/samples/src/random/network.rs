@@ -89,6 +89,7 @@ impl Wiring {
             name: format!("veth{}", index.0),
             namespace: NetworkNamespace(index.0.cast_signed()),
             bridge,
+            is_uplink: false,
             mac: Mac([2, 0, 0, 0, 0, mac]),
             addresses: pod.addresses.iter().map(created).collect(),
             elsewhere: Vec::new(),

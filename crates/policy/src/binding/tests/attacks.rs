@@ -153,6 +153,14 @@ fn an_interface_that_the_attacker_added_is_named() {
     assert_eq!(story(&[own(4, Some(BRIDGE)), own(1, Some(BRIDGE))]), [UNBOUND]);
     // Nobody's bridge, and a node without routed pods.
     assert_eq!(story(&[own(8, Some(InterfaceIndex(99))), own(7, None)]), Vec::<String>::new());
+    // With routed pods, the youngest that is not the node's uplink.
+    let routed = |port| SeenPort { bridge: None, ..port };
+    let uplink = SeenPort { is_uplink: true, ..own(9, None) };
+    let ports = [routed(port_x()), uplink, own(8, None), own(7, None)];
+    let found = findings(&Story::default().then(ports, &[&x()]));
+    let expected =
+        "interface veth8 is bound to no pod: it can send under any address but pods' own";
+    assert_eq!(found, [expected]);
 }
 
 #[test]
@@ -183,6 +191,25 @@ fn a_neighbours_link_local_address_stays_the_neighbours() {
     let resolved = Story::default().then([routed, neighbour], &[&x(), &v()]);
     let own = &resolved.network.ports[&InterfaceIndex(2)].addresses;
     assert!(own.contains(&ip("fe80::3")), "{own:?}");
+}
+
+/// Behind the other ports of a bridge are hosts that nobody lists.
+#[test]
+fn a_link_local_address_beyond_the_bridge_is_no_pods() {
+    let claim = port(2, &[("10.0.0.2", 100), ("fe80::5", 200)]);
+    let mut seen = seen([claim]);
+    let before = resolve(&seen, [&x()], &Claims::default());
+    assert_eq!(bound(&before), ["2: dev/x mac 02 10.0.0.2 fe80::5"]);
+    seen.bridges[0].has_other_ports = true;
+    for claims in [Claims::default(), before.claims] {
+        let resolved = resolve(&seen, [&x()], &claims);
+        assert_eq!(bound(&resolved), [X]);
+        let own = ip("fe80::ff:fe00:2");
+        assert!(resolved.network.ports[&InterfaceIndex(2)].addresses.contains(&own));
+        let expected =
+            ["pod dev/x, interface veth2: its Pod object does not report the address fe80::5"];
+        assert_eq!(findings(&resolved), expected);
+    }
 }
 
 #[test]
