@@ -30,7 +30,6 @@ pub use parts::{FlowCleanup, Interfaces, Parts, Surroundings};
 pub use repairs::{FIGHT, LONGEST_PAUSE, QUIET, REPAIR_SHARE, Repairs, SHORTEST_PAUSE};
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use watcher::api::Event;

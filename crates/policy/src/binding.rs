@@ -165,7 +165,7 @@ impl<'a> View<'a> {
 
     /// The addresses that a port had when it was first seen with any, if that was
     /// before now.
-    fn first_known(&self, index: InterfaceIndex) -> Option<&'a BTreeMap<IpAddr, u32>> {
+    fn first_known(&self, index: InterfaceIndex) -> Option<&'a BTreeMap<IpAddr, u64>> {
         self.claim(index).map(|claim| &claim.first).filter(|first| !first.is_empty())
     }
 

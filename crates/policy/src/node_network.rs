@@ -81,9 +81,8 @@ pub struct SeenAddress {
     /// The address.
     pub address: IpAddr,
     /// When it was added, in 1/100 seconds since boot (`IFA_CACHEINFO`,
-    /// `ifa_cacheinfo.cstamp`, linux/if_addr.h). Nobody can set it. It wraps
-    /// after 497 days.
-    pub created: u32,
+    /// `ifa_cacheinfo.cstamp`, linux/if_addr.h). Nobody can set it.
+    pub created: u64,
 }
 
 /// A bridge of the node.
@@ -170,7 +169,7 @@ pub struct Claim {
     /// The addresses that its other end had when it was first seen with any, each
     /// with its time. Empty after a restart. At most
     /// [`crate::binding::FIRST_ADDRESSES`].
-    pub first: BTreeMap<IpAddr, u32>,
+    pub first: BTreeMap<IpAddr, u64>,
     /// The first pod whose it was, or whose namespace its other end was in. Another one
     /// only if that pod is gone and no other interface could be the other pod's. `None`
     /// after a restart, until it is known.

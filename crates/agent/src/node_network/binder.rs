@@ -115,7 +115,7 @@ mod tests {
             bridge: None,
             is_uplink: false,
             mac: Mac([2, 0, 0, 0, (number >> 8) as u8, number as u8]),
-            addresses: vec![SeenAddress { address: address(number), created: number }],
+            addresses: vec![SeenAddress { address: address(number), created: number.into() }],
             elsewhere: Vec::new(),
         }
     }

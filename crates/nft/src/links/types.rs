@@ -61,8 +61,8 @@ pub struct Address {
     /// The address.
     pub address: IpAddr,
     /// When it was added, in 1/100 s since boot (`ifa_cacheinfo.cstamp`,
-    /// include/uapi/linux/if_addr.h).
-    pub created: u32,
+    /// include/uapi/linux/if_addr.h), or later by multiples of 497 days if that is longer ago.
+    pub created: u64,
 }
 
 /// A bridge of the node.

@@ -13,7 +13,7 @@ use crate::{InterfaceIndex, NetworkNamespace, ObjectKey, SeenPort};
 /// How long after an interface's first address others still count as first, in
 /// 1/100 seconds. A CNI plugin adds all of them at once, before it starts the
 /// pod's containers.
-const FIRST_FOR: u32 = 50;
+const FIRST_FOR: u64 = 50;
 
 /// Who holds what.
 #[derive(Default)]
@@ -38,9 +38,9 @@ pub(super) struct Held<'a> {
 
 /// The addresses that a port had first: the earliest one, and those that came
 /// with it.
-pub(super) fn first_of(port: &SeenPort) -> BTreeMap<IpAddr, u32> {
+pub(super) fn first_of(port: &SeenPort) -> BTreeMap<IpAddr, u64> {
     let own = port.addresses.iter().filter(|one| is_for_pods(one.address));
-    let mut by_time: Vec<(u32, IpAddr)> = own.map(|one| (one.created, one.address)).collect();
+    let mut by_time: Vec<(u64, IpAddr)> = own.map(|one| (one.created, one.address)).collect();
     by_time.sort_unstable();
     let Some(&(start, _)) = by_time.first() else { return BTreeMap::new() };
     let with_it = by_time.iter().take_while(|(created, _)| created - start <= FIRST_FOR);
@@ -60,7 +60,7 @@ pub(super) fn hold<'a>(view: &View<'a>) -> Held<'a> {
 
 /// What a port had first. Of a port that was never seen before it is not known
 /// what it had first: then what it has.
-fn first_or_present(view: &View<'_>, port: &SeenPort) -> Vec<(IpAddr, u32)> {
+fn first_or_present(view: &View<'_>, port: &SeenPort) -> Vec<(IpAddr, u64)> {
     let present = port.addresses.iter().map(|one| (one.address, one.created));
     let Some(first) = view.first_known(port.index) else { return present.collect() };
     let start = first.values().min().copied().unwrap_or_default();

@@ -26,7 +26,7 @@ pub(super) struct Candidate {
     pub doubt: Doubt,
     pub namespace: NetworkNamespace,
     /// When it got the address.
-    pub created: u32,
+    pub created: u64,
     pub index: InterfaceIndex,
 }
 

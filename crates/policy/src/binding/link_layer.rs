@@ -121,7 +121,7 @@ pub(super) fn link_local(
             own.entry(port.index).or_default().insert(address);
         }
     }
-    let mut others: Vec<(bool, u32, &SeenPort, IpAddr)> = Vec::new();
+    let mut others: Vec<(bool, u64, &SeenPort, IpAddr)> = Vec::new();
     let has_strangers = |port: &SeenPort| {
         let bridge = port.bridge.and_then(|index| view.bridges.get(&index));
         bridge.is_some_and(|bridge| bridge.has_other_ports)

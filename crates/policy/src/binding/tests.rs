@@ -28,7 +28,10 @@ pub(super) fn port(index: u32, addresses: &[(&str, u32)]) -> SeenPort {
         mac: mac(index as u8),
         addresses: addresses
             .iter()
-            .map(|&(address, created)| SeenAddress { address: ip(address), created })
+            .map(|&(address, created)| SeenAddress {
+                address: ip(address),
+                created: created.into(),
+            })
             .collect(),
         elsewhere: Vec::new(),
     }

@@ -83,7 +83,7 @@ impl Wiring {
             Link::Routed(turn) => (number(*turn), None, 0),
             Link::Bridged(turn, bridge, mac) => (number(*turn), Some(bridge_index(*bridge)), *mac),
         };
-        let created = |address: &_| SeenAddress { address: *address, created: index.0 };
+        let created = |address: &_| SeenAddress { address: *address, created: index.0.into() };
         Some(SeenPort {
             index,
             name: format!("veth{}", index.0),

@@ -78,7 +78,7 @@ impl Node {
                 port.addresses.retain(|one| wanted.contains(&one.address));
                 let had: Vec<IpAddr> = port.addresses.iter().map(|one| one.address).collect();
                 let new = wanted.into_iter().filter(|address| !had.contains(address));
-                let new = new.map(|address| SeenAddress { address, created: time });
+                let new = new.map(|address| SeenAddress { address, created: time.into() });
                 port.addresses.extend(new);
             }
             Step::Mac(of) => {
