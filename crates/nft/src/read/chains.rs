@@ -136,3 +136,30 @@ fn unreadable(why: &str) -> Rule {
     let comment = Some(Comment::new(&format!("unreadable: {why}")));
     Rule { matches: Vec::new(), log: None, finish: None, comment }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::{self, Request};
+
+    fn is_whole(chains: &[(u8, &str, &str)]) -> bool {
+        let mut request = Request::default();
+        for (family, table, chain) in chains {
+            request.begin(0, 0, 1, *family, 0);
+            request.attribute(1, table.as_bytes());
+            request.attribute(3, chain.as_bytes());
+        }
+        let mut listing = Listing::default();
+        netlink::messages(request.bytes()).for_each(|message| listing.add(&message));
+        listing.whole().is_ok()
+    }
+
+    #[test]
+    fn a_list_that_names_a_chain_twice_is_not_whole() {
+        let chains = [(1, "a", "c"), (1, "a", "d"), (1, "b", "c"), (2, "a", "c"), (1, "ac", "")];
+        assert!(is_whole(&chains));
+        for chain in chains {
+            assert!(!is_whole(&[&chains[..], &[chain]].concat()), "{chain:?}");
+        }
+    }
+}
