@@ -108,7 +108,9 @@ impl<'a> Layout<'a> {
             after.maps.values().flat_map(|map| map.entries.values()).collect();
         let edges = scaffold::edges_chain();
         let isolated = Self::sides().map(|(one, family)| scaffold::isolated_set(one, family));
-        let changing: BTreeSet<Name> = isolated.chain(scaffold::binding_sets()).collect();
+        let themselves = Family::BOTH.map(scaffold::self_set);
+        let changing: BTreeSet<Name> =
+            isolated.chain(themselves).chain(scaffold::binding_sets()).collect();
         let mut frame =
             after.chains.iter().filter(|(name, _)| !of_pods.contains(name) && **name != edges);
         frame.all(|(name, chain)| {
