@@ -21,6 +21,9 @@ pub(crate) enum Expression {
     Payload { base: u32, offset: u32, length: u32, into: Register },
     /// `into = from & mask`.
     Mask { from: Register, mask: Vec<u8>, into: Register },
+    /// `into` = this value, whatever `from` is: a bitwise operation without the bits
+    /// of `from`.
+    Replace { from: Register, value: Vec<u8>, into: Register },
     /// Continues if the comparison (NFT_CMP_*) of the register with the value
     /// holds.
     Compare { register: Register, operation: u32, value: Vec<u8> },
@@ -62,9 +65,11 @@ impl Expression {
     /// Appends the expression to a rule.
     pub(crate) fn append_to(&self, rule: &mut Object<ffi::Rule>) {
         match self {
-            Self::Meta { .. } | Self::Ct { .. } | Self::Payload { .. } | Self::Mask { .. } => {
-                self.append_load(rule)
-            }
+            Self::Meta { .. }
+            | Self::Ct { .. }
+            | Self::Payload { .. }
+            | Self::Mask { .. }
+            | Self::Replace { .. } => self.append_load(rule),
             Self::Compare { .. } | Self::Between { .. } | Self::Lookup { .. } => {
                 self.append_test(rule);
             }
@@ -98,14 +103,10 @@ impl Expression {
                 rule.push(object);
             }
             Self::Mask { from, mask, into } => {
-                let mut object = Object::<ffi::Bitwise>::new();
-                object.number(&ffi::Bitwise::SREG, from.number());
-                object.number(&ffi::Bitwise::DREG, into.number());
-                object.number(&ffi::Bitwise::OP, BITWISE_BOOL);
-                object.number(&ffi::Bitwise::LEN, mask.len() as u32);
-                object.bytes(&ffi::Bitwise::MASK, mask);
-                object.bytes(&ffi::Bitwise::XOR, &vec![0; mask.len()]);
-                rule.push(object);
+                rule.push(bitwise(*from, mask, &vec![0; mask.len()], *into));
+            }
+            Self::Replace { from, value, into } => {
+                rule.push(bitwise(*from, &vec![0; value.len()], value, *into));
             }
             _ => {}
         }
@@ -175,6 +176,17 @@ impl Expression {
     }
 }
 
+/// `into = (from & mask) ^ xor`.
+fn bitwise(from: Register, mask: &[u8], xor: &[u8], into: Register) -> Object<ffi::Bitwise> {
+    let mut object = Object::<ffi::Bitwise>::new();
+    object.number(&ffi::Bitwise::SREG, from.number());
+    object.number(&ffi::Bitwise::DREG, into.number());
+    object.number(&ffi::Bitwise::OP, BITWISE_BOOL);
+    object.number(&ffi::Bitwise::LEN, mask.len() as u32);
+    object.bytes(&ffi::Bitwise::MASK, mask).bytes(&ffi::Bitwise::XOR, xor);
+    object
+}
+
 fn limit_per(register: Register, set: &CStr, per_second: u64, burst: u32) -> Object<ffi::Dynset> {
     let mut limit = Object::<ffi::Limit>::new();
     limit.number(&ffi::Limit::RATE, per_second).number(&ffi::Limit::UNIT, PER_SECOND);
@@ -220,12 +232,18 @@ fn read_load(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
         });
     }
     let bitwise = object.as_kind::<ffi::Bitwise>()?;
-    let masks = bitwise.number(&ffi::Bitwise::OP).unwrap_or(BITWISE_BOOL) == BITWISE_BOOL
-        && bitwise.bytes(&ffi::Bitwise::XOR)?.iter().all(|byte| *byte == 0);
-    let mask = bitwise.bytes(&ffi::Bitwise::MASK)?.to_vec();
+    if bitwise.number(&ffi::Bitwise::OP).unwrap_or(BITWISE_BOOL) != BITWISE_BOOL {
+        return None;
+    }
+    let [mask, xor] = [bitwise.bytes(&ffi::Bitwise::MASK)?, bitwise.bytes(&ffi::Bitwise::XOR)?];
     let from = Register::from_number(bitwise.number(&ffi::Bitwise::SREG)?)?;
     let into = Register::from_number(bitwise.number(&ffi::Bitwise::DREG)?)?;
-    masks.then_some(Expression::Mask { from, mask, into })
+    let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    match (is_zero(mask), is_zero(xor)) {
+        (_, true) => Some(Expression::Mask { from, mask: mask.to_vec(), into }),
+        (true, false) => Some(Expression::Replace { from, value: xor.to_vec(), into }),
+        (false, false) => None,
+    }
 }
 
 /// Expressions that test a register.

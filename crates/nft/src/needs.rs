@@ -39,7 +39,9 @@ impl Needs {
             Match::IcmpType(_) => Self { network: ip(Family::V4), protocol: Some(Match::ICMP) },
             Match::Icmpv6Type(_) => Self { network: ip(Family::V6), protocol: Some(Match::ICMPV6) },
             Match::Key(fields, _) => Self::of_key(*fields),
-            Match::CtState(_)
+            // The key holds the protocol.
+            Match::Ports(_)
+            | Match::CtState(_)
             | Match::CtTranslated
             | Match::NotToHost
             | Match::Family(_)

@@ -5,6 +5,7 @@
 
 pub(crate) mod rule;
 pub(crate) mod set;
+mod shared;
 
 use libc::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use ruleset::{BaseChain, Batch, Comment, Hook, Name, Op, TableFamily, TableId};
@@ -15,6 +16,8 @@ use crate::netlink;
 use crate::table_family::nfproto;
 use crate::userdata::{self, Userdata};
 use rule::c_string;
+pub(crate) use shared::Sharing;
+use shared::{Shared, Verb};
 
 /// The type of our base chains (nft(8), "Base chain types").
 pub(crate) const CHAIN_TYPE: &std::ffi::CStr = c"filter";
@@ -45,8 +48,11 @@ pub(crate) struct Encoded {
     family: TableFamily,
     messages: Messages,
     first: u32,
-    /// The operation of each message between begin and end.
-    owners: Vec<usize>,
+    /// The first operation of each message between begin and end, and the last.
+    owners: Vec<(usize, usize)>,
+    sharing: Sharing,
+    /// A message that more elements may join.
+    open: Option<Shared>,
 }
 
 impl Encoded {
@@ -59,12 +65,10 @@ impl Encoded {
         batch: &Batch,
         expected: Option<Generation>,
         first: u32,
+        sharing: Sharing,
     ) -> Result<Self, usize> {
-        let mut encoded = Self::begin(table.family, expected, first);
-        for (owner, op) in batch.ops.iter().enumerate() {
-            encoded.op(&table.name, owner, op).map_err(|TooLong| owner)?;
-        }
-        Ok(encoded.end())
+        let begun = Self { sharing, ..Self::begin(table.family, expected, first) };
+        begun.ops(table, batch).map(Self::end)
     }
 
     /// Encodes a batch without its end message. The kernel checks all of it and
@@ -74,11 +78,15 @@ impl Encoded {
     /// # Errors
     /// The index of the operation that does not fit a message.
     pub(crate) fn rehearsal(table: &TableId, batch: &Batch, first: u32) -> Result<Self, usize> {
-        let mut encoded = Self::begin(table.family, None, first);
+        Self::begin(table.family, None, first).ops(table, batch)
+    }
+
+    fn ops(mut self, table: &TableId, batch: &Batch) -> Result<Self, usize> {
         for (owner, op) in batch.ops.iter().enumerate() {
-            encoded.op(&table.name, owner, op).map_err(|TooLong| owner)?;
+            self.op(&table.name, owner, op).map_err(|TooLong| owner)?;
         }
-        Ok(encoded)
+        self.close().map_err(|TooLong| batch.ops.len().saturating_sub(1))?;
+        Ok(self)
     }
 
     /// Encodes the deletion of a table as operation 0.
@@ -115,7 +123,8 @@ impl Encoded {
         let generation = expected.map(|Generation(number)| number);
         let mut messages = Messages::new();
         messages.push_raw(&netlink::batch_mark(libc::NFNL_MSG_BATCH_BEGIN, first, generation));
-        Self { family, messages, first, owners: Vec::new() }
+        let (owners, sharing, open) = (Vec::new(), Sharing::Allowed, None);
+        Self { family, messages, first, owners, sharing, open }
     }
 
     fn end(mut self) -> Self {
@@ -143,7 +152,12 @@ impl Encoded {
     /// begin and end messages.
     pub(crate) fn owner(&self, sequence: u32) -> Option<usize> {
         let index = sequence.wrapping_sub(self.first).checked_sub(1)?;
-        self.owners.get(index as usize).copied()
+        self.owners.get(index as usize).map(|(first, _)| *first)
+    }
+
+    /// Whether the message that belongs to this operation belongs to others, too.
+    pub(crate) fn shares(&self, op: usize) -> bool {
+        self.owners.iter().any(|(first, last)| *first == op && *last > op)
     }
 
     fn next(&self) -> u32 {
@@ -151,8 +165,19 @@ impl Encoded {
     }
 
     fn push(&mut self, owner: usize, kind: i32, flags: i32, body: Body<'_>) -> Result<(), TooLong> {
+        self.close()?;
+        self.message((owner, owner), kind, flags, body)
+    }
+
+    fn message(
+        &mut self,
+        owners: (usize, usize),
+        kind: i32,
+        flags: i32,
+        body: Body<'_>,
+    ) -> Result<(), TooLong> {
         self.messages.push(kind, nfproto(self.family), flags, self.next(), body)?;
-        self.owners.push(owner);
+        self.owners.push(owners);
         Ok(())
     }
 
@@ -162,6 +187,10 @@ impl Encoded {
             NFT_MSG_NEWSET, NFT_MSG_NEWTABLE,
         };
         const NEW: i32 = NLM_F_CREATE | NLM_F_EXCL;
+        if let Some((verb, name, elements)) = Verb::on_stored(op) {
+            return self.stored(table, owner, verb, name, elements);
+        }
+        self.close()?;
         let set_id = self.next();
         match op {
             Op::CreateTable => {

@@ -58,6 +58,7 @@ impl Match {
             | Self::Protocol(_)
             | Self::NotOpening
             | Self::Port(..)
+            | Self::Ports(_)
             | Self::SourcePort(..)
             | Self::PriorityTag(_)
             | Self::NotProtocol(_)
@@ -84,6 +85,7 @@ impl Match {
             | Self::Address(..)
             | Self::AddressPair(..)
             | Self::FlowSource(..)
+            | Self::Ports(_)
             | Self::Key(..)
             | Self::EtherType(_)
             | Self::PriorityTag(_)

@@ -24,7 +24,8 @@
 //! give      entries switch to chains that allow more; addresses cease to be isolated
 //! settle    entries switch from stand-ins to the chains themselves
 //! release   entries of addresses that ceased to be isolated
-//! clean up  chains, maps and sets that nothing refers to any more, pairs
+//! clean up  chains, maps and sets that nothing refers to any more, pairs. Of stored
+//!           sets the elements
 //! ```
 //!
 //! `steps` decides how an entry switches. `sides` decides which elements are
@@ -73,7 +74,7 @@ mod role;
 mod sides;
 mod steps;
 
-use crate::{Batch, Name, NameError, Ruleset, TableId};
+use crate::{Batch, Name, NameError, Ruleset, StoreError, TableId};
 use delta::Delta;
 use references::References;
 
@@ -87,6 +88,9 @@ pub enum PlanError {
     /// version or changed by hand. A second table must replace it.
     #[error("{0} exists with another type")]
     TypeChanged(Name),
+    /// A set of the new table cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The name of a copy does not fit.
     #[error("cannot name a copy of a chain")]
     Name(#[from] NameError),

@@ -15,7 +15,7 @@ use crate::fingerprint;
 use crate::generation::Generation;
 use crate::membarrier::membarrier;
 use crate::netlink;
-use crate::write::Encoded;
+use crate::write::{Encoded, Sharing};
 
 /// How long to wait until packets have left a table, without membarrier(2).
 const NO_BARRIER: Duration = Duration::from_secs(1);
@@ -32,10 +32,19 @@ impl Kernel {
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
-        let first = self.client.next_number();
-        let encoded = Encoded::new(table, batch, expected, first)
-            .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
-        self.transact(&encoded, batch)
+        let encode = |first, sharing| {
+            Encoded::new(table, batch, expected, first, sharing)
+                .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))
+        };
+        let encoded = encode(self.client.next_number(), Sharing::Allowed)?;
+        match self.transact(&encoded, batch) {
+            // Nothing was applied, and a refusal may be about any operation of a message.
+            Err(error @ SendError::Refused(_)) if is_vague(&error, &encoded) => {
+                let apart = encode(self.client.next_number(), Sharing::Forbidden)?;
+                self.transact(&apart, batch)
+            }
+            answer => answer,
+        }
     }
 
     /// Deletes a table with everything in it. `false` if it does not exist.
@@ -128,6 +137,12 @@ impl Kernel {
             }
         }
     }
+}
+
+/// Whether a refusal does not tell which operation is at fault.
+fn is_vague(error: &SendError, encoded: &Encoded) -> bool {
+    let SendError::Refused(refusals) = error else { return false };
+    !error.is_transient() && refusals.iter().any(|refusal| encoded.shares(refusal.op))
 }
 
 /// Whether the kernel accepted a rehearsal. A shortage of resources is an error:

@@ -5,7 +5,7 @@
 //! foreign objects.
 //! Never: a list of all rules at once, which takes quadratic time in the kernel.
 
-use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset};
+use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset, Set};
 
 use super::rule;
 use super::{ReadFailure, TableReader, lossy, named_ours, object};
@@ -40,6 +40,7 @@ impl TableReader<'_> {
                     let comment = chain.bytes(&ffi::Chain::USERDATA);
                     let comment = userdata::comment(comment, userdata::COMMENT);
                     let rules = self.rules(&ours)?;
+                    self.ruleset.sets.extend(empty(&self.ruleset, &rules));
                     self.ruleset.chains.insert(ours, Chain { base, comment, rules }.into());
                 }
                 Err(why) => self.foreign(ForeignKind::Chain, name, why),
@@ -67,6 +68,16 @@ impl TableReader<'_> {
         });
         Ok(rules.collect())
     }
+}
+
+/// The stored sets that rules ask and that have no elements.
+fn empty(sets: &Ruleset, rules: &[Rule]) -> Vec<(Name, Set)> {
+    let asked = rules.iter().flat_map(Rule::lookups);
+    let empty = asked.filter(|name| !sets.sets.contains_key(*name)).filter_map(|name| {
+        let (store, _) = name.stored()?;
+        Some((name.clone(), Set::new(store.stores(), None)))
+    });
+    empty.collect()
 }
 
 /// The hook and priority of a chain.

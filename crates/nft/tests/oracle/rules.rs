@@ -28,7 +28,7 @@ pub(crate) struct Case {
 pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
     ("NotToHost", "`meta pkttype` is missing in nftnl"),
     (
-        "AddressPort, AddressPair, FlowSource, keys of several fields",
+        "AddressPort, AddressPair, Ports, FlowSource, stored sets, keys of several fields",
         "nftnl loads register 1 only; these need a second",
     ),
     ("Dispatch", "nftnl's look-up takes no verdict from a map"),
@@ -61,6 +61,7 @@ fn is_compared(test: &Match) -> bool {
         Match::NotToHost
         | Match::AddressPort(..)
         | Match::AddressPair(..)
+        | Match::Ports(_)
         | Match::FlowSource(..) => false,
         Match::Key(fields, _) => {
             let fields =

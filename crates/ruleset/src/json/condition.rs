@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{one_or_many, range};
+use super::{one_or_many, range, store};
 use crate::{
     AddressTest, Family, Field, InterfaceField, KeyAddress, KeyFields, MacField, Match, Name,
     PortTest, TableFamily, TagType, Transport,
@@ -28,11 +28,11 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             match_value("!=", &masked, &json!("syn"))
         }
         Match::Address(field, test) => {
-            let right = match test {
-                AddressTest::In(one) => range(one),
-                AddressTest::Set(_, name) => reference(name),
-            };
-            equal(address(*field, test.family()), right)
+            let left = address(*field, test.family());
+            match test {
+                AddressTest::In(one) => equal(left, range(one)),
+                AddressTest::Set(_, name) => look_up(vec![left], name),
+            }
         }
         Match::Port(transport, test) => {
             let right = match test {
@@ -42,11 +42,12 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             };
             equal(port(*transport), right)
         }
+        Match::Ports(set) => look_up(store::ports().to_vec(), set),
         Match::SourcePort(transport, port) => {
             equal(payload(transport.keyword(), "sport"), json!(port))
         }
         Match::AddressPort(field, family, transport, set) => {
-            equal(json!({"concat": [address(*field, *family), port(*transport)]}), reference(set))
+            look_up(vec![address(*field, *family), port(*transport)], set)
         }
         Match::AddressPair(family, set) => {
             let pair = [Field::Source, Field::Destination].map(|field| address(field, *family));
@@ -74,6 +75,12 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
         Match::IcmpType(number) => equal(payload("icmp", "type"), json!(number)),
         Match::NotInit => match_value("!=", &raw("th", 96, 8), &json!(Match::SCTP_INIT)),
     }
+}
+
+/// A test whether the fields are in a set.
+fn look_up(fields: Vec<Value>, set: &Name) -> Value {
+    let (key, set) = store::key(fields, set);
+    equal(key, set)
 }
 
 fn equal(left: Value, right: Value) -> Value {
@@ -112,12 +119,12 @@ fn key(fields: &KeyFields) -> Value {
     )
 }
 
-fn payload(protocol: &str, field: &str) -> Value {
+pub(super) fn payload(protocol: &str, field: &str) -> Value {
     json!({"payload": {"protocol": protocol, "field": field}})
 }
 
 /// Bits of a header, from its start.
-fn raw(base: &str, offset: u8, length: u8) -> Value {
+pub(super) fn raw(base: &str, offset: u8, length: u8) -> Value {
     json!({"payload": {"base": base, "offset": offset, "len": length}})
 }
 

@@ -59,6 +59,15 @@ impl Batches {
         }
     }
 
+    /// Deletes a stored set: the kernel knows only its elements.
+    pub fn delete_stored(&mut self, name: &Name, set: &Set) {
+        let elements: Vec<Element> = set.elements.iter().copied().collect();
+        for some in elements.chunks(MAX_WEIGHT) {
+            self.push(Op::DeleteElements(name.clone(), set.set_type, some.to_vec()), some.len());
+        }
+        self.push(Op::DeleteSet(name.clone()), 1);
+    }
+
     pub fn add_elements(&mut self, name: &Name, change: &ElementChange<'_>) {
         self.push_elements(name, change, &change.added, Op::AddElements);
     }

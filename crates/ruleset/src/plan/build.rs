@@ -116,8 +116,13 @@ impl<'d, 'a> Builder<'d, 'a> {
         let maps = delta.gone_maps.iter();
         self.batches.together(maps.map(|&name| Op::DeleteMap(name.clone())));
         self.batches.together(gone.iter().map(|&name| Op::DeleteChain(name.clone())));
-        let sets = delta.gone_sets.iter();
-        self.batches.together(sets.map(|&name| Op::DeleteSet(name.clone())));
+        // Stored sets first: their elements are in a set that may go, too.
+        let (stored, own): (Vec<_>, Vec<_>) =
+            delta.gone_sets.iter().partition(|(name, _)| name.stored().is_some());
+        for (name, set) in stored {
+            self.batches.delete_stored(name, set);
+        }
+        self.batches.together(own.into_iter().map(|(name, _)| Op::DeleteSet((*name).clone())));
         self.batches.commit();
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Delta<'a> {
     /// Base chains that do not exist yet.
     pub new_bases: Vec<(&'a Name, &'a Chain)>,
     /// Sets to delete.
-    pub gone_sets: Vec<&'a Name>,
+    pub gone_sets: Vec<(&'a Name, &'a Set)>,
     /// Maps to delete.
     pub gone_maps: Vec<&'a Name>,
     /// Chains to delete that are only jumped to.
@@ -190,8 +190,14 @@ impl<'a> Delta<'a> {
                 DiffItem::Add(name, _) if self.old.maps.contains_key(name) => {
                     return Err(PlanError::TypeChanged(name.clone()));
                 }
-                DiffItem::Add(name, set) => self.new_sets.push((name, set)),
-                DiffItem::Remove(name, _) => self.gone_sets.push(name),
+                DiffItem::Add(name, set) => {
+                    self.new.can_store(name, set)?;
+                    self.new_sets.push((name, set));
+                }
+                DiffItem::Remove(name, set) => {
+                    self.new.can_lose(set)?;
+                    self.gone_sets.push((name, set));
+                }
                 DiffItem::Update { old: (_, before), new: (name, after) } => {
                     if before.set_type != after.set_type {
                         return Err(PlanError::TypeChanged(name.clone()));
