@@ -104,7 +104,7 @@ use imbl::OrdMap;
 use policy::{Direction, Tunnel, TunnelSources};
 use ruleset::{
     Chain, Comment, Element, Family, Field, Finish, Match, Name, Rule, Ruleset, Set, SetType,
-    Verdict, VerdictMap,
+    Store, Verdict, VerdictMap,
 };
 
 pub use elements::{Placed, of_bridge, of_node, of_port};
@@ -184,6 +184,7 @@ pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
         let set = Set::new(SetType::AddressPair(family), Some(comment));
         ruleset.sets.insert(self_set(family), set);
     }
+    ruleset.sets.extend(Store::all());
     forward::add(&mut ruleset);
     shut_edges(&mut ruleset, isolated);
     fit(&mut ruleset, place, &Network::default());

@@ -54,7 +54,7 @@ impl Labelled {
         let pods = self.0.get(key).and_then(|of_key| of_key.get(value));
         // No name is empty, so all pods of the namespace come after this.
         let first = ObjectKey::new(namespace.unwrap_or_default(), "");
-        let pods = pods.into_iter().flat_map(move |pods| pods.range::<ObjectKey, _>((Bound::Included(&first), Bound::Unbounded)));
+        let pods = pods.into_iter().flat_map(move |pods| pods.range::<ObjectKey, _>(&first..));
         let pods = pods.map(|ByKey(pod)| &**pod).inspect(|_| work::look());
         pods.take_while(move |pod| namespace.is_none_or(|one| one == pod.key.namespace))
     }
