@@ -225,7 +225,10 @@ impl Oracle<'_> {
                 })
                 .collect(),
             SetSource::Blocks(_, ranges) => ranges.iter().copied().map(Element::Range).collect(),
-            SetSource::Ports(ports) => ports.iter().copied().map(Element::Port).collect(),
+            SetSource::Ports(ports) => {
+                let ports = ports.iter();
+                ports.map(|(transport, port)| Element::ProtocolPort(*transport, *port)).collect()
+            }
         }
     }
 
