@@ -62,6 +62,16 @@ const DYNSET_ADD: u32 = libc::NFT_DYNSET_OP_ADD as u32;
 const DYNSET_SILENT_FLAGS: u32 = 1 << 1;
 
 impl Expression {
+    /// Replaces a register by a value. If that is zero, the kernel has only one form of
+    /// this and of a mask without bits.
+    pub(crate) fn replace(register: Register, value: Vec<u8>) -> Self {
+        let (from, into) = (register, register);
+        match value.iter().all(|byte| *byte == 0) {
+            true => Self::Mask { from, mask: value, into },
+            false => Self::Replace { from, value, into },
+        }
+    }
+
     /// Appends the expression to a rule.
     pub(crate) fn append_to(&self, rule: &mut Object<ffi::Rule>) {
         match self {

@@ -153,12 +153,7 @@ impl Ruleset {
                 true => Ok(()),
             };
         }
-        let Some((store, _)) = name.stored() else {
-            return match Store::named(name.as_str()) {
-                Some(_) => Err(StoreError::WrongType(name.clone())),
-                None => Ok(()),
-            };
-        };
+        let Some((store, _)) = name.stored() else { return Ok(()) };
         if set.set_type != store.stores() {
             return Err(StoreError::WrongType(name.clone()));
         }
@@ -256,8 +251,9 @@ mod tests {
         assert_eq!(table.can_store(&name, &set), Err(missing.clone()));
         table.sets.insert(Name::of_store(store), set.clone());
         assert_eq!(table.can_store(&name, &set), Err(missing));
-        let wrong = Err(StoreError::WrongType(Name::of_store(store)));
-        assert_eq!(table.can_store(&Name::of_store(store), &set), wrong);
+        let other_name = Name::of_store(Store::Ports);
+        let wrong = Err(StoreError::WrongType(other_name.clone()));
+        assert_eq!(table.can_store(&other_name, &store.set()), wrong);
         table.sets.insert(Name::of_store(store), store.set());
         assert_eq!(table.can_store(&name, &set), Ok(()));
         let other = Set::new(SetType::AddressRange(Family::V4), None);

@@ -50,8 +50,8 @@ impl TableReader<'_> {
     /// Reads the elements of a set or map. The inner error tells why it is not
     /// ours.
     fn set(&mut self, name: &Name, shape: Shape) -> Result<Result<(), String>, ReadFailure> {
-        if name.stored().is_some() || (Store::named(name.as_str()).is_some() && !is_store(&shape)) {
-            return Ok(Err("a set of its own under the name of a store or stored set".to_owned()));
+        if name.stored().is_some() {
+            return Ok(Err("the name of a set that is stored in another".to_owned()));
         }
         match shape {
             Shape::Set(set_type @ SetType::RateLimit(_), comment) => {
@@ -144,8 +144,4 @@ impl TableReader<'_> {
         }
         Err(ReadFailure::Changed)
     }
-}
-
-const fn is_store(shape: &Shape) -> bool {
-    matches!(shape, Shape::Set(SetType::Store(_), _))
 }

@@ -75,8 +75,7 @@ impl Writer {
         let mut name = set.as_str();
         if let Some((store, tag)) = set.stored() {
             self.load(Part::Replaced);
-            let value = tag.bytes().to_vec();
-            self.expressions.push(Expression::Replace { from: register, value, into: register });
+            self.expressions.push(Expression::replace(register, tag.bytes().to_vec()));
             register = register.after(Part::Replaced.bytes());
             name = store.name();
         }

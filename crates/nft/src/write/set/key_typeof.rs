@@ -33,9 +33,9 @@ const ETHER_DESCRIPTION: u32 = 17;
 const ETHER_SOURCE: u32 = 2;
 const NETWORK_BASE: u32 = 2;
 const TRANSPORT_BASE: u32 = 3;
-const TH_DESCRIPTION: u32 = 9;
-const IP_DESCRIPTION: u32 = 10;
-const IP6_DESCRIPTION: u32 = 11;
+const TH_DESCRIPTION: u32 = 11;
+const IP_DESCRIPTION: u32 = 12;
+const IP6_DESCRIPTION: u32 = 13;
 /// `enum th_hdr_fields`, `ip_hdr_fields` and `ip6_hdr_fields`, the same file.
 const TH_DESTINATION_PORT: u32 = 2;
 const IP_SOURCE: u32 = 11;
