@@ -177,8 +177,15 @@ pub(crate) fn keys(element: &Element) -> impl Iterator<Item = Key> + use<> {
 
 /// The key of an element of a stored set.
 pub(crate) fn stored_key(Tag(tag): Tag, element: &Element) -> Key {
-    let mut bytes = tag.to_be_bytes().to_vec();
-    bytes.extend(keys(element).flat_map(|key| key.bytes));
+    const LONGEST: usize =
+        KeyType::of(SetType::Store(Store::AddressPorts(Family::V6))).length as usize;
+    let mut bytes = Vec::with_capacity(LONGEST);
+    bytes.extend(tag.to_be_bytes());
+    match element {
+        Element::Address(IpAddr::V4(address)) => bytes.extend(address.octets()),
+        Element::Address(IpAddr::V6(address)) => bytes.extend(address.octets()),
+        other => bytes.extend(keys(other).flat_map(|key| key.bytes)),
+    }
     Key { bytes, ends_range: false }
 }
 

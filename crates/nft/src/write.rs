@@ -1,7 +1,7 @@
 //! Batches as netlink messages.
 //!
-//! In: a table's family and name and a [`Batch`]. Out: bytes, and the operation that each
-//! message belongs to. Never: I/O, or an order other than the batch's.
+//! In: a table's family and name and a [`Batch`]. Out: bytes, and the operations that
+//! each message belongs to. Never: I/O, or an order other than the batch's.
 
 pub(crate) mod rule;
 pub(crate) mod set;
@@ -148,16 +148,11 @@ impl Encoded {
         sequence.wrapping_sub(self.first) < self.numbers()
     }
 
-    /// The operation that the message with this number belongs to. `None` for the
-    /// begin and end messages.
+    /// The first operation that the message with this number belongs to. `None` for
+    /// the begin and end messages.
     pub(crate) fn owner(&self, sequence: u32) -> Option<usize> {
         let index = sequence.wrapping_sub(self.first).checked_sub(1)?;
         self.owners.get(index as usize).map(|(first, _)| *first)
-    }
-
-    /// Whether the message that belongs to this operation belongs to others, too.
-    pub(crate) fn shares(&self, op: usize) -> bool {
-        self.owners.iter().any(|(first, last)| *first == op && *last > op)
     }
 
     fn next(&self) -> u32 {

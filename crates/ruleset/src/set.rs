@@ -59,7 +59,7 @@ pub enum Element {
 pub struct Set {
     /// What it holds.
     pub set_type: SetType,
-    /// For people.
+    /// For people. A stored set has none: the kernel has nowhere to keep it.
     pub comment: Option<Comment>,
     /// What is in it.
     pub elements: OrdSet<Element>,

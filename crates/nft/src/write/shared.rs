@@ -59,6 +59,13 @@ impl Verb {
 }
 
 impl Encoded {
+    /// Whether a message that begins with this operation belongs to others, too.
+    pub(crate) fn shares(&self, op: usize) -> bool {
+        let after = self.owners.partition_point(|(first, _)| *first <= op);
+        let last_message = after.checked_sub(1).and_then(|at| self.owners.get(at));
+        last_message.is_some_and(|(first, last)| *first == op && *last > op)
+    }
+
     /// Adds elements of a stored set to the open message, and opens others as needed.
     pub(super) fn stored(
         &mut self,

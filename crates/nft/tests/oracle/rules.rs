@@ -28,7 +28,7 @@ pub(crate) struct Case {
 pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
     ("NotToHost", "`meta pkttype` is missing in nftnl"),
     (
-        "AddressPort, AddressPair, Ports, FlowSource, stored sets, keys of several fields",
+        "AddressPort, AddressPair, Ports, FlowSource, look-ups in stores, keys of several fields",
         "nftnl loads register 1 only; these need a second",
     ),
     ("Dispatch", "nftnl's look-up takes no verdict from a map"),
