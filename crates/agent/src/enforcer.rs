@@ -30,7 +30,6 @@ pub use parts::{FlowCleanup, Interfaces, Parts, Surroundings};
 pub use repairs::{FIGHT, LONGEST_PAUSE, QUIET, REPAIR_SHARE, Repairs, SHORTEST_PAUSE};
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use watcher::api::Event;
@@ -146,8 +145,9 @@ impl<S: Sink> Enforcer<S> {
             return Ok(());
         }
         self.parts.status.holds(Condition::Listed);
+        let is_known = self.look_at_interfaces()?;
         self.look_around()?;
-        if !self.look_at_interfaces()? {
+        if !is_known {
             return Ok(());
         }
         if self.next.must_look_first(self.now()) {
@@ -170,7 +170,7 @@ impl<S: Sink> Enforcer<S> {
             return Ok(());
         }
         self.looked_around = Some(now);
-        let pods = self.local_addresses();
+        let pods = self.binding.local_addresses();
         let Parts { surroundings, pipeline, status, metrics, flow_cleanup, .. } = &mut self.parts;
         surroundings.look(now, pipeline.sink(), &pods, status);
         if let Some(flow_cleanup) = flow_cleanup {
@@ -222,14 +222,6 @@ impl<S: Sink> Enforcer<S> {
             ),
             false => status.holds(Condition::Enforced),
         }
-    }
-
-    fn local_addresses(&self) -> Vec<IpAddr> {
-        let node = self.parts.node.as_str();
-        let pods = self.cluster.snapshot().pods.values();
-        pods.filter(|pod| pod.is_subject() && pod.node.as_deref() == Some(node))
-            .flat_map(|pod| pod.addresses.iter().copied())
-            .collect()
     }
 
     fn now(&self) -> Instant {

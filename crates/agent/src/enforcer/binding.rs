@@ -74,6 +74,12 @@ impl Binding {
         }
     }
 
+    /// The addresses of the node's pods, as of the last look at its interfaces.
+    pub(super) fn local_addresses(&self) -> Vec<IpAddr> {
+        let pods = self.local.iter().filter(|pod| pod.is_subject());
+        pods.flat_map(|pod| pod.addresses.iter().copied()).collect()
+    }
+
     /// Whether a sync would bind what is on the node, or what was bound, as far as it
     /// can be known.
     fn is_known(&self, now: Instant) -> bool {
@@ -259,6 +265,7 @@ fn is_for_all(finding: &BindingFinding) -> bool {
         BindingFinding::VlanFiltering { .. } => true,
         BindingFinding::NoInterface { .. }
         | BindingFinding::ClaimedTwice { .. }
+        | BindingFinding::Contested { .. }
         | BindingFinding::UnreportedAddress { .. }
         | BindingFinding::MacClaimedTwice { .. }
         | BindingFinding::MacChanged { .. }
