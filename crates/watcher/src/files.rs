@@ -22,6 +22,7 @@ mod document;
 mod events;
 mod finding;
 mod findings;
+mod json;
 mod review;
 mod scalar;
 mod source;
@@ -70,12 +71,12 @@ impl Loaded {
 /// A mistake inside a file is a [`Finding`] instead.
 pub fn read(sources: &[Source], validation: Validation) -> Result<Loaded, ReadError> {
     let mut reading = Reading::new(validation);
-    let texts = source::texts(sources)?;
-    for source::Text { name, bytes } in &texts {
-        reading.bytes(name, bytes);
-    }
+    let mut names = Vec::new();
+    source::texts(sources, |source::Text { name, bytes }| {
+        reading.bytes(&name, &bytes);
+        names.push(name);
+    })?;
     if reading.documents == 0 {
-        let names: Vec<String> = texts.into_iter().map(|text| text.name).collect();
         return Err(ReadError::NoObjects { path: names.join(", ") });
     }
     Ok(reading.finish())

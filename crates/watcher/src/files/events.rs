@@ -1,4 +1,4 @@
-//! The parser's events, some of which are recorded before they are read.
+//! A parser's events, some of which are recorded before they are read.
 //!
 //! In: the text of one document or of several.
 //! Out: events in their order, each once; the tokens of the next value.
@@ -9,6 +9,7 @@ use std::borrow::Cow;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
+use super::json::{Json, NotJson};
 use super::scalar;
 use super::yaml::{DEPTH_MAX, Outcome, SyntaxError, VALUES_MAX};
 use crate::decode::node::Position;
@@ -19,13 +20,21 @@ pub(super) type Placed<'a> = (Event<'a>, Position);
 
 /// The events of a text.
 pub(super) struct Events<'a> {
-    parser: Parser<'a, StrInput<'a>>,
+    source: Source<'a>,
     /// Tokens that come before the next events of the parser.
     recorded: Vec<Token<'a>>,
     /// The number of recorded tokens that were read.
     read: usize,
     /// The event or error that ended a recording. It comes after the tokens.
     next: Option<Outcome<Placed<'a>>>,
+}
+
+/// Where events come from.
+enum Source<'a> {
+    Yaml(Box<Parser<'a, StrInput<'a>>>),
+    Json(Json<'a>),
+    /// There are none beside the recorded ones.
+    Nothing,
 }
 
 /// Why a recording ended.
@@ -121,6 +130,8 @@ impl Object {
     fn take(&mut self, part: &Part<'_>) -> Option<End> {
         match part {
             Part::Scalar(_) if self.in_value => self.in_value = false,
+            // A merge key, or a mistake.
+            Part::Scalar(text) if text.key().is_none() => return Some(End::Odd),
             Part::Scalar(text) => {
                 self.in_value = true;
                 self.in_items = text.key() == Some("items");
@@ -137,12 +148,21 @@ impl Object {
 impl<'a> Events<'a> {
     /// The events of a text.
     pub(super) fn of(text: &'a str) -> Self {
-        Self { parser: Parser::new_from_str(text), recorded: Vec::new(), read: 0, next: None }
+        Self::from(Source::Yaml(Box::new(Parser::new_from_str(text))))
     }
 
-    /// The events of recorded tokens, which end at an error.
+    /// The events of a text in JSON. Its errors say nothing but that it is none.
+    pub(super) fn of_json(json: Json<'a>) -> Self {
+        Self::from(Source::Json(json))
+    }
+
+    /// The events of recorded tokens.
     pub(super) fn of_tokens(tokens: Vec<Token<'a>>) -> Self {
-        Self { recorded: tokens, ..Self::of("") }
+        Self { recorded: tokens, ..Self::from(Source::Nothing) }
+    }
+
+    fn from(source: Source<'a>) -> Self {
+        Self { source, recorded: Vec::new(), read: 0, next: None }
     }
 
     /// The next event.
@@ -214,8 +234,21 @@ impl<'a> Events<'a> {
     }
 
     fn parsed(&mut self) -> Outcome<Placed<'a>> {
-        match self.parser.next_event() {
-            None => Ok((Event::StreamEnd, position(&Span::default()))),
+        let nowhere = position(&Span::default());
+        let parser = match &mut self.source {
+            Source::Yaml(parser) => parser,
+            Source::Json(json) => {
+                let error = |NotJson| SyntaxError {
+                    at: nowhere,
+                    message: "not JSON".to_owned(),
+                    is_yaml: false,
+                };
+                return json.event().map_err(error);
+            }
+            Source::Nothing => return Ok((Event::StreamEnd, nowhere)),
+        };
+        match parser.next_event() {
+            None => Ok((Event::StreamEnd, nowhere)),
             Some(Ok((event, span))) => Ok((event, position(&span))),
             Some(Err(error)) => {
                 let at = position(&Span::empty(*error.marker()));

@@ -20,6 +20,7 @@ use saphyr_parser::{Event, ScalarStyle};
 use super::document::document_type::{self, DocumentType};
 use super::document::{Mark, Origin, Reader};
 use super::events::{End, Events, Progress};
+use super::json::Json;
 use super::scalar;
 use super::yaml::{Builder, Outcome, SyntaxError};
 use crate::Kind;
@@ -64,13 +65,22 @@ enum Ended {
 
 /// Reads the documents of a text that follow the first ones.
 pub(super) fn read(reader: &mut Reader, text: &str, place: Origin<'_>, skip: usize) -> Streamed {
-    let mut streamed = Streamed { documents: skip, others: Vec::new(), error: None };
-    let mut attempt = first(reader);
+    let nothing = || Streamed { documents: skip, others: Vec::new(), error: None };
+    let start = reader.mark();
+    let (mut streamed, mut attempt) = (nothing(), first(reader));
+    let mut may_be_json = !reader.only_trees;
     loop {
-        let builder = Builder::new(Events::of(text));
+        let json = Json::of(text).filter(|_| may_be_json);
+        may_be_json = json.is_some();
+        let builder = Builder::new(json.map_or_else(|| Events::of(text), Events::of_json));
         match (Documents { reader, builder, place }).read(attempt, &mut streamed) {
             Ok(None) => return streamed,
             Ok(Some(again)) => attempt = again,
+            Err(_) if may_be_json => {
+                // The YAML parser tells what is wrong, and where.
+                reader.rollback(&start);
+                (streamed, attempt, may_be_json) = (nothing(), first(reader), false);
+            }
             Err(error) => {
                 streamed.error = Some(error);
                 return streamed;

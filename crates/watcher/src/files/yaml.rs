@@ -21,9 +21,9 @@ pub(super) const DEPTH_MAX: usize = 100;
 const ALIASED_MAX: usize = 200_000;
 
 /// The number of values in one object. API servers refuse requests of more than
-/// 3 MB (k8s.io/apiserver v0.36 pkg/server/config.go, `MaxRequestBodyBytes`), and
-/// each value takes at least two bytes with the comma after it.
-pub(super) const VALUES_MAX: usize = 1_500_000;
+/// 3 MB (k8s.io/apiserver v0.36 pkg/server/config.go, `MaxRequestBodyBytes`). A
+/// value of an object that they accept takes more than three bytes.
+pub(super) const VALUES_MAX: usize = 1_000_000;
 
 /// Why a text could not be read to its end.
 #[derive(Clone, Debug, PartialEq)]
