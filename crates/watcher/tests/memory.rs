@@ -152,7 +152,7 @@ fn broken() -> Vec<Case> {
         case("cut off", list[..list.len() - 40].to_owned(), 48, "not valid YAML"),
         case("laughs", laughs, 64, "expand to more than"),
         case("nested", "[".repeat(1 << 20), 16, "nested"),
-        case("a long line", format!("kind: {long}"), 4, "is skipped"),
+        case("a long line", format!("kind: {long}"), 6, "is skipped"),
         case("values", format!("kind: List\nx: [{}]", "1,".repeat(4 << 20)), 64, "more than"),
         case(
             "items",
