@@ -7,6 +7,8 @@
 //!
 //! No tree is built, and only the object itself allocates.
 
+mod access;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -16,9 +18,8 @@ use serde::de::{Deserializer, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::any::Any;
-use super::field_path::FieldPath;
-use super::hints;
 use super::token::{Part, Scalar, Text, Token, after};
+use access::{Fields, Items, Keys};
 
 /// Decodes an object. `None` if something may be wrong with it.
 pub(crate) fn plain<T: for<'de> Deserialize<'de>>(tokens: &[Token<'_>]) -> Option<T> {
@@ -219,111 +220,5 @@ impl<'de> Deserializer<'de> for &mut Plain<'_, '_> {
 
     forward_to_deserialize_any! {
         i128 u64 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct enum identifier
-    }
-}
-
-/// The fields of a struct.
-struct Fields<'p, 't, 'a> {
-    of: &'p mut Plain<'t, 'a>,
-    names: &'static [&'static str],
-    /// A bit for each of `names` that was read.
-    seen: u128,
-    key: &'t str,
-    is_root: bool,
-}
-
-impl<'de> serde::de::MapAccess<'de> for Fields<'_, '_, '_> {
-    type Error = NotPlain;
-
-    fn next_key_seed<K: serde::de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, NotPlain> {
-        loop {
-            let key = match self.of.next()? {
-                Part::MappingEnd => return Ok(None),
-                Part::Scalar(text) => text.key().ok_or(NotPlain)?,
-                Part::SequenceStart | Part::SequenceEnd | Part::MappingStart => {
-                    return Err(NotPlain);
-                }
-            };
-            let index = self.names.iter().position(|name| *name == key).ok_or(NotPlain)?;
-            let bit = u32::try_from(index).ok().and_then(|index| 1u128.checked_shl(index));
-            let bit = bit.ok_or(NotPlain)?;
-            if self.seen & bit != 0 {
-                return Err(NotPlain);
-            }
-            self.seen |= bit;
-            // The source has checked these two fields of the object.
-            if self.is_root && matches!(key, "apiVersion" | "kind") {
-                self.of.rest = after(self.of.rest).ok_or(NotPlain)?;
-                continue;
-            }
-            self.key = key;
-            return seed.deserialize(key.into_deserializer()).map(Some);
-        }
-    }
-
-    fn next_value_seed<V: serde::de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: V,
-    ) -> Result<V::Value, NotPlain> {
-        // The parent's path matters only for keys of maps.
-        if self.of.is_null()? && hints::without_value(self.key, true, &FieldPath::Root).is_some() {
-            return Err(NotPlain);
-        }
-        seed.deserialize(&mut *self.of)
-    }
-}
-
-/// The keys and values of a map.
-struct Keys<'p, 't, 'a> {
-    of: &'p mut Plain<'t, 'a>,
-    seen: BTreeSet<&'t str>,
-}
-
-impl<'de> serde::de::MapAccess<'de> for Keys<'_, '_, '_> {
-    type Error = NotPlain;
-
-    fn next_key_seed<K: serde::de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, NotPlain> {
-        let key = match self.of.next()? {
-            Part::MappingEnd => return Ok(None),
-            Part::Scalar(text) => text.key().ok_or(NotPlain)?,
-            Part::SequenceStart | Part::SequenceEnd | Part::MappingStart => return Err(NotPlain),
-        };
-        if !self.seen.insert(key) {
-            return Err(NotPlain);
-        }
-        seed.deserialize(key.into_deserializer()).map(Some)
-    }
-
-    fn next_value_seed<V: serde::de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: V,
-    ) -> Result<V::Value, NotPlain> {
-        if self.of.is_null()? { Err(NotPlain) } else { seed.deserialize(&mut *self.of) }
-    }
-}
-
-/// The items of a list.
-struct Items<'p, 't, 'a> {
-    of: &'p mut Plain<'t, 'a>,
-}
-
-impl<'de> serde::de::SeqAccess<'de> for Items<'_, '_, '_> {
-    type Error = NotPlain;
-
-    fn next_element_seed<T: serde::de::DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, NotPlain> {
-        if *self.of.peek()? == Part::SequenceEnd {
-            self.of.next()?;
-            return Ok(None);
-        }
-        if self.of.is_null()? { Err(NotPlain) } else { seed.deserialize(&mut *self.of).map(Some) }
     }
 }
