@@ -3,10 +3,12 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use watcher::files::{Source, Validation, read};
 
+/// Tells a child which file to read.
+const FILE: &str = "NFTPOL_MEMORY_FILE";
 /// The pods of the large texts.
 const PODS: usize = 10_000;
 /// A text for a process without work.
@@ -22,10 +24,10 @@ struct Case {
     finding: &'static str,
 }
 
-fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some("read") {
-        return print_peak(Path::new(&arguments.next().expect("a file")));
+#[test]
+fn files_cost_little_memory() {
+    if let Some(path) = std::env::var_os(FILE) {
+        return print_peak(Path::new(&path));
     }
     let base = measure("small", SMALL).0;
     let mut passed = true;
@@ -49,30 +51,32 @@ fn main() -> ExitCode {
         );
         passed &= is_small && is_expected;
     }
-    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    assert!(passed);
 }
 
 /// The child: reads a file and prints the most memory that this process had, in
 /// bytes, and the first finding.
-fn print_peak(path: &Path) -> ExitCode {
+fn print_peak(path: &Path) {
     let loaded = read(&[Source::Path(path.to_owned())], Validation::Strict).expect("a file");
     let status = std::fs::read_to_string("/proc/self/status").expect("proc");
     // proc_pid_status(5): "VmHWM: Peak resident set size", in kB.
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM");
     let kilobytes: usize = peak.trim().trim_end_matches(" kB").parse().expect("a number");
     let finding = loaded.findings.first().map(ToString::to_string).unwrap_or_default();
-    println!("{} {finding}", kilobytes * 1024);
-    ExitCode::SUCCESS
+    println!("\npeak {} {finding}", kilobytes * 1024);
 }
 
 /// The peak of a process that reads a text, and the first finding.
 fn measure(name: &str, text: &str) -> (usize, String) {
     let path = File::new(name, text);
     let program = std::env::current_exe().expect("this program");
-    let output = Command::new(program).arg("read").arg(&path.0).output().expect("a child");
-    let text = String::from_utf8(output.stdout).expect("text");
+    let mut child = Command::new(program);
+    child.args(["--exact", "files_cost_little_memory", "--nocapture"]).env(FILE, &path.0);
+    let output = child.output().expect("a child");
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-    let (peak, finding) = text.trim_end().split_once(' ').unwrap_or((text.trim_end(), ""));
+    let text = String::from_utf8(output.stdout).expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix("peak ")).expect("a peak");
+    let (peak, finding) = line.split_once(' ').expect("a number");
     (peak.parse().expect("a number"), finding.to_owned())
 }
 
