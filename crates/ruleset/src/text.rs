@@ -29,19 +29,25 @@ const LINE_WIDTH: usize = 96;
 /// The whole table as a script for `nft -f`, into a network namespace without
 /// the table: `nft` would add to one that is there.
 pub fn ruleset(ruleset: &Ruleset) -> String {
-    let mut blocks: Vec<String> = Vec::new();
+    pieces(ruleset).collect()
+}
+
+/// The pieces of [`ruleset`], one for each set of the kernel, map and chain. They are made one
+/// by one, so that the whole text is never in memory.
+pub fn pieces(ruleset: &Ruleset) -> impl Iterator<Item = String> {
     let sets = ruleset.sets.iter().filter(|(name, _)| name.stored().is_none());
-    blocks.extend(sets.map(|(name, set)| set_block(ruleset, name, set)));
-    blocks.extend(ruleset.maps.iter().map(|(name, map)| map_block(name, map)));
+    let sets = sets.map(|(name, set)| set_block(ruleset, name, set));
+    let maps = ruleset.maps.iter().map(|(name, map)| map_block(name, map));
     // The base chain first: it is where a packet, and a reader, starts.
-    let (base, others): (Vec<_>, Vec<_>) =
-        ruleset.chains.iter().partition(|(_, chain)| chain.base.is_some());
-    blocks.extend(
-        base.into_iter()
-            .chain(others)
-            .map(|(name, chain)| chain_block(ruleset.family, name, chain)),
-    );
-    format!("table {} {{\n{}}}\n", ruleset.id(), blocks.join("\n"))
+    let of = |is_base: bool| {
+        ruleset.chains.iter().filter(move |(_, chain)| chain.base.is_some() == is_base)
+    };
+    let chains =
+        of(true).chain(of(false)).map(|(name, chain)| chain_block(ruleset.family, name, chain));
+    let blocks = sets.chain(maps).chain(chains).enumerate();
+    std::iter::once(format!("table {} {{\n", ruleset.id()))
+        .chain(blocks.map(|(index, block)| if index == 0 { block } else { format!("\n{block}") }))
+        .chain(std::iter::once("}\n".to_owned()))
 }
 
 /// A rule of a table of this family, without its chain, on one line.

@@ -28,7 +28,10 @@ pub fn render(args: &Render) -> Result<ExitCode> {
     report::lines(compiled.diagnostics.iter());
     match args.output {
         Output::Nft => {
-            report::print(&format!("{AT_RUN_TIME}{}", text::ruleset(&compiled.ruleset)))?;
+            report::print(AT_RUN_TIME)?;
+            for piece in text::pieces(&compiled.ruleset) {
+                report::print(&piece)?;
+            }
         }
         Output::Json => report::print(&format!("{}\n", json::ruleset(&compiled.ruleset)))?,
     }
