@@ -1,10 +1,11 @@
 //! A table in libnftables' JSON, for `nft -j -f` and for programs.
 //!
-//! In: a [`Ruleset`]. Out: a document as libnftables-json(5) has it.
+//! In: a [`Ruleset`]. Out: a document as libnftables-json(5) has it. Each stored set is
+//! a set of its own there: nft's JSON has no way to name the type of a tag before
+//! version 1.1.2.
 //! Never: another meaning than [`crate::text`] gives.
 
 mod condition;
-mod store;
 
 use serde_json::{Value, json};
 
@@ -23,8 +24,9 @@ pub fn ruleset(ruleset: &Ruleset) -> Value {
         json!({"metainfo": {"json_schema_version": 1}}),
         json!({"table": {"family": table.family.to_string(), "name": table.name.as_str()}}),
     ];
-    let sets = ruleset.sets.iter().filter(|(name, _)| name.stored().is_none());
-    objects.extend(sets.map(|(name, one)| set(ruleset, name, one)));
+    let is_store = |set: &Set| matches!(set.set_type, SetType::Store(_));
+    let sets = ruleset.sets.iter().filter(|(_, one)| !is_store(one));
+    objects.extend(sets.map(|(name, one)| set(table, name, one)));
     let chains = || ruleset.chains.iter();
     objects.extend(chains().map(|(name, one)| chain(table, name, one)));
     objects.extend(ruleset.maps.iter().map(|(name, one)| map(table, name, one)));
@@ -41,7 +43,7 @@ fn object(table: &TableId, kind: &str, mut body: Value) -> Value {
     json!({kind: body})
 }
 
-fn set(ruleset: &Ruleset, name: &Name, set: &Set) -> Value {
+fn set(table: &TableId, name: &Name, set: &Set) -> Value {
     let mut body = json!({
         "name": name.as_str(), "type": type_of(set.set_type),
     });
@@ -57,17 +59,10 @@ fn set(ruleset: &Ruleset, name: &Name, set: &Set) -> Value {
         }
         _ => {}
     }
-    let elements: Vec<Value> = match set.set_type {
-        SetType::Store(store) => {
-            let stored = ruleset.stored_in(store);
-            stored.flat_map(|(_, tag, set)| store::elements(tag, set)).collect()
-        }
-        _ => set.elements.iter().map(|one| element(set.set_type, one)).collect(),
-    };
-    if !elements.is_empty() {
-        body["elem"] = elements.into();
+    if !set.elements.is_empty() {
+        body["elem"] = set.elements.iter().map(|one| element(set.set_type, one)).collect();
     }
-    object(&ruleset.id(), "set", body)
+    object(table, "set", body)
 }
 
 fn type_of(set_type: SetType) -> Value {
@@ -85,7 +80,7 @@ fn type_of(set_type: SetType) -> Value {
         SetType::ProtocolPort => json!(["inet_proto", "inet_service"]),
         SetType::Icmpv6Type => json!("icmpv6_type"),
         SetType::Key(shape) => key_type(shape),
-        SetType::Store(of) => store::set_type(of),
+        SetType::Store(of) => type_of(of.stores()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{one_or_many, range, store};
+use super::{one_or_many, range};
 use crate::{
     AddressTest, Family, Field, InterfaceField, KeyAddress, KeyFields, MacField, Match, Name,
     PortTest, TableFamily, TagType, Transport,
@@ -28,11 +28,11 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             match_value("!=", &masked, &json!("syn"))
         }
         Match::Address(field, test) => {
-            let left = address(*field, test.family());
-            match test {
-                AddressTest::In(one) => equal(left, range(one)),
-                AddressTest::Set(_, name) => look_up(vec![left], name),
-            }
+            let right = match test {
+                AddressTest::In(one) => range(one),
+                AddressTest::Set(_, name) => reference(name),
+            };
+            equal(address(*field, test.family()), right)
         }
         Match::Port(transport, test) => {
             let right = match test {
@@ -42,12 +42,15 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             };
             equal(port(*transport), right)
         }
-        Match::Ports(set) => look_up(store::ports().to_vec(), set),
+        Match::Ports(set) => {
+            let protocol = json!({"meta": {"key": "l4proto"}});
+            equal(json!({"concat": [protocol, payload("th", "dport")]}), reference(set))
+        }
         Match::SourcePort(transport, port) => {
             equal(payload(transport.keyword(), "sport"), json!(port))
         }
         Match::AddressPort(field, family, transport, set) => {
-            look_up(vec![address(*field, *family), port(*transport)], set)
+            equal(json!({"concat": [address(*field, *family), port(*transport)]}), reference(set))
         }
         Match::AddressPair(family, set) => {
             let pair = [Field::Source, Field::Destination].map(|field| address(field, *family));
@@ -75,12 +78,6 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
         Match::IcmpType(number) => equal(payload("icmp", "type"), json!(number)),
         Match::NotInit => match_value("!=", &raw("th", 96, 8), &json!(Match::SCTP_INIT)),
     }
-}
-
-/// A test whether the fields are in a set.
-fn look_up(fields: Vec<Value>, set: &Name) -> Value {
-    let (key, set) = store::key(fields, set);
-    equal(key, set)
 }
 
 fn equal(left: Value, right: Value) -> Value {
@@ -119,12 +116,12 @@ fn key(fields: &KeyFields) -> Value {
     )
 }
 
-pub(super) fn payload(protocol: &str, field: &str) -> Value {
+fn payload(protocol: &str, field: &str) -> Value {
     json!({"payload": {"protocol": protocol, "field": field}})
 }
 
 /// Bits of a header, from its start.
-pub(super) fn raw(base: &str, offset: u8, length: u8) -> Value {
+fn raw(base: &str, offset: u8, length: u8) -> Value {
     json!({"payload": {"base": base, "offset": offset, "len": length}})
 }
 
