@@ -61,6 +61,12 @@ impl Pieces {
         Self { units, costs }
     }
 
+    /// This operation comes first, in a batch of its own.
+    pub fn begin_with(&mut self, op: Op) {
+        self.units.push_front(Unit::End);
+        self.units.push_front(Unit::Together(vec![op]));
+    }
+
     /// Whether nothing is left to send.
     pub fn is_empty(&self) -> bool {
         self.units.is_empty()

@@ -76,7 +76,12 @@ pub(super) fn groups<'p>(
     let mut group = Group::default();
     let mut weight = 0;
     let mut done: BTreeSet<Name> = BTreeSet::new();
-    for isolation in cheapest_first(delta, isolations, hidden, costs) {
+    for (alone, isolation) in cheapest_first(delta, isolations, hidden, costs) {
+        // Those before it do not wait for one that is worth a commit of its own.
+        if alone >= size && !group.isolations.is_empty() {
+            groups.push(std::mem::take(&mut group));
+            weight = 0;
+        }
         for (_, _, _, chain) in &isolation.entries {
             if !done.insert(chain.clone()) {
                 continue;
@@ -98,12 +103,13 @@ pub(super) fn groups<'p>(
     groups
 }
 
+/// Each with what it costs alone.
 fn cheapest_first(
     delta: &Delta<'_>,
     isolations: Vec<Isolation>,
     hidden: &Hidden<'_>,
     costs: &Costs,
-) -> Vec<Isolation> {
+) -> Vec<(u64, Isolation)> {
     let mut known: HashMap<Name, u64> = HashMap::new();
     let mut cost = |chain: &Name| -> u64 {
         *known.entry(chain.clone()).or_insert_with(|| {
@@ -116,7 +122,7 @@ fn cheapest_first(
         .map(|one| (one.entries.iter().map(|(_, _, _, chain)| cost(chain)).sum(), one))
         .collect();
     sorted.sort_by_key(|(cost, _)| *cost);
-    sorted.into_iter().map(|(_, isolation)| isolation).collect()
+    sorted
 }
 
 /// What a chain needs, itself included, of that on which there is work left.
