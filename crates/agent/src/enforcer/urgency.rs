@@ -34,7 +34,8 @@ impl Urgency<'_> {
         // A closed inbox is still closed when the loop asks.
         while let Received::Message(message) = self.inbox.receive(Duration::ZERO) {
             is_urgent |= match &message {
-                Message::Stop => true,
+                // A change that has begun is left complete.
+                Message::Stop => false,
                 Message::Event(_, event) => self.is_urgent(event),
             };
             self.held.push_back(message);
