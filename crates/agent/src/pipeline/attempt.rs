@@ -245,3 +245,25 @@ pub(super) fn not_committed(error: SendError, batch: &Batch) -> AttemptError {
         error => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn half_of_the_time_is_spent_on_commits_however_much_is_urgent() {
+        let began = Instant::now();
+        let after = |ms| began + Duration::from_millis(ms);
+        let mut asked = 0;
+        let mut is_urgent = || {
+            asked += 1;
+            true
+        };
+        let mut interrupt = Interrupt { began, is_urgent: &mut is_urgent };
+        let mut is_due = |ms| interrupt.is_due(after(20), after(ms));
+        assert_eq!([is_due(20), is_due(39), is_due(40)], [false, false, true]);
+        assert_eq!(asked, 1);
+    }
+}

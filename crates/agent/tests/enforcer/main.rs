@@ -134,7 +134,7 @@ fn what_isolates_a_pod_goes_between_the_commits_of_another_change() {
     assert_eq!(last[1].before.as_deref(), whole().as_ref());
     assert!(!isolates(&last[1].after) && isolates(&last[0].after), "the gate went and came");
     let trace = bench.kernel.trace.borrow();
-    assert_eq!(trace.dumps.len(), 2, "nothing was read again: {:?}", trace.dumps);
+    assert!(trace.dumps.iter().all(|ms| *ms == 0), "read again: {:?}", trace.dumps);
     let sent = bench.kernel.model.borrow().sent;
     assert_eq!(bench.metric("nftpol_batches_total"), sent as f64);
 }
