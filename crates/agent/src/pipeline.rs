@@ -23,6 +23,7 @@ mod fingerprint;
 mod kernel_table;
 mod outcome;
 mod own_table;
+mod pace;
 mod persist;
 mod progress;
 mod proof;
@@ -45,6 +46,7 @@ use ruleset::{TableFamily, TableId};
 
 use crate::Sink;
 use crate::clock::{Clock, SystemClock};
+use attempt::Interrupt;
 use change::errors;
 use own_table::OwnTable;
 use proof::Prover;
@@ -207,8 +209,32 @@ impl<S: Sink> Pipeline<S> {
     /// state on the way, as the difference orders it; [`SyncFailed`] says which.
     /// A table that can be changed is changed, whatever happens to the other.
     pub fn sync(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncFailed> {
+        self.sync_until(snapshot, &mut || false)
+    }
+
+    /// As [`Self::sync`]. Ends between two commits if something is more urgent than
+    /// the rest of this change. That is asked once the commits have taken as long as
+    /// what was before them, so that a change reaches its end however often that is.
+    ///
+    /// # Errors
+    /// As [`Self::sync`], and [`SyncError::Interrupted`]. The kernel then enforces a
+    /// state on the way, and the next change starts from it.
+    pub fn sync_until(
+        &mut self,
+        snapshot: &Snapshot,
+        is_urgent: &mut dyn FnMut() -> bool,
+    ) -> Result<Outcome, SyncFailed> {
+        let mut interrupt = Interrupt { began: self.clock.now(), is_urgent };
         self.compile_next(snapshot);
-        let results = FAMILIES.map(|family| self.attempts(family, snapshot));
+        let mut results = Vec::new();
+        for family in FAMILIES {
+            let result = self.attempts(family, snapshot, &mut interrupt);
+            let is_interrupted = matches!(result, Err(SyncError::Interrupted));
+            results.push(result);
+            if is_interrupted {
+                break;
+            }
+        }
         match errors(results) {
             None => Ok(self.finished()),
             Some(errors) => Err(self.failed(errors)),

@@ -68,13 +68,23 @@
 mod batches;
 mod build;
 mod conflict;
+mod cost;
 mod delta;
+mod first;
+mod hidden;
+mod pieces;
 mod references;
 mod role;
 mod sides;
 mod steps;
+mod urgent;
 
-use crate::{Batch, Name, NameError, Ruleset, StoreError, TableId};
+pub use cost::Budget;
+pub use pieces::{Piece, Pieces};
+
+use crate::{Batch, Name, NameError, Op, Ruleset, StoreError, TableId};
+use batches::Batches;
+use cost::{Costs, is_hooked};
 use delta::Delta;
 use references::References;
 
@@ -109,19 +119,60 @@ impl Planner {
     /// # Errors
     /// See [`PlanError`].
     pub fn plan(&mut self, old: Option<&Ruleset>, new: &Ruleset) -> Result<Vec<Batch>, PlanError> {
-        let nothing = Ruleset::of(new.id());
-        let references = self.references.get_or_insert_with(|| References::none(new.id()));
-        let delta = Delta::between(old.unwrap_or(&nothing), new, references)?;
-        let mut batches = build::Builder::new(&delta);
-        if old.is_none() {
-            batches.create_table();
-        }
-        batches.prepare();
-        let steps = steps::Steps::of(&delta)?;
-        batches.visible(&steps);
-        batches.clean_up(&steps);
-        Ok(batches.finish())
+        let budget = Budget::default();
+        Ok(self.pieces(old, new, budget)?.batches(budget))
     }
+
+    /// The way from one table to the other, to be cut into pieces. What costs more
+    /// than `budget` does not delay what is urgent.
+    ///
+    /// # Errors
+    /// See [`PlanError`].
+    pub fn pieces(
+        &mut self,
+        old: Option<&Ruleset>,
+        new: &Ruleset,
+        budget: Budget,
+    ) -> Result<Pieces, PlanError> {
+        let nothing = Ruleset::of(new.id());
+        let old_or_nothing = old.unwrap_or(&nothing);
+        let references = self.references.get_or_insert_with(|| References::none(new.id()));
+        let mut batches = Batches::default();
+        if old.is_none() {
+            batches.push(Op::CreateTable);
+        }
+        let first = first_stage(old_or_nothing, new, references, budget);
+        let mut start = old_or_nothing;
+        for target in first.iter().chain([new]) {
+            let delta = Delta::between(start, target, references)?;
+            let costs = Costs::between(start, target, delta.rules);
+            let steps = steps::Steps::of(&delta)?;
+            let mut builder = build::Builder::new(&delta, &steps);
+            builder.prepare_and_take(&costs, budget);
+            builder.change();
+            builder.clean_up();
+            batches.append(builder.finish());
+            start = target;
+        }
+        let costs = Costs::between(old_or_nothing, new, references.rules());
+        Ok(batches.finish(costs))
+    }
+}
+
+/// Where a large table begins that no packet reaches yet.
+fn first_stage(
+    old: &Ruleset,
+    new: &Ruleset,
+    references: &mut References,
+    budget: Budget,
+) -> Option<Ruleset> {
+    if is_hooked(old) || old.id() != new.id() {
+        return None;
+    }
+    references.follow(new);
+    let costs = Costs::between(old, new, references.rules());
+    let is_large = first::cost(new, &costs) > budget.nanoseconds();
+    is_large.then(|| first::stage(new, references)).flatten()
 }
 
 /// The batches that turn `old` into `new`; none if they are equal. `None` is
@@ -131,6 +182,18 @@ impl Planner {
 /// See [`PlanError`].
 pub fn plan(old: Option<&Ruleset>, new: &Ruleset) -> Result<Vec<Batch>, PlanError> {
     Planner::default().plan(old, new)
+}
+
+/// As [`plan`], with batches of this size.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn plan_within(
+    old: Option<&Ruleset>,
+    new: &Ruleset,
+    budget: Budget,
+) -> Result<Vec<Batch>, PlanError> {
+    Ok(Planner::default().pieces(old, new, budget)?.batches(budget))
 }
 
 #[cfg(test)]

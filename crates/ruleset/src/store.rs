@@ -20,6 +20,8 @@
 //! In: a name. Out: store and tag, or nothing; what a table lacks to store its sets.
 //! Never: elements.
 
+use std::ops::Bound;
+
 use crate::{Family, Name, Ruleset, Set, SetType};
 
 /// A set of the kernel that holds others.
@@ -62,7 +64,7 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// All.
+    /// All, in the order of their names.
     pub const ALL: [Self; 5] = [
         Self::AddressPorts(Family::V4),
         Self::AddressPorts(Family::V6),
@@ -178,6 +180,19 @@ impl Ruleset {
         }
     }
 
+    /// How many sets the kernel knows by name. The cost is their number, however many
+    /// are stored in them.
+    pub(crate) fn sets_of_the_kernel(&self) -> usize {
+        let mut count = 0;
+        let mut from = Bound::Unbounded;
+        for store in Store::ALL {
+            let [first, last] = [u128::MIN, u128::MAX].map(|tag| Name::in_store(store, Tag(tag)));
+            count += self.sets.range((from, Bound::Excluded(first))).count();
+            from = Bound::Excluded(last);
+        }
+        count + self.sets.range((from, Bound::Unbounded)).count()
+    }
+
     /// The stored sets of a store, in order, with their tags.
     pub fn stored_in(&self, store: Store) -> impl Iterator<Item = (&Name, Tag, &Set)> {
         let first = Name::in_store(store, Tag(u128::MIN));
@@ -239,6 +254,11 @@ mod tests {
         for (name, set) in &table.sets {
             assert_eq!(table.can_store(name, set), Ok(()));
         }
+        assert_eq!(table.sets_of_the_kernel(), Store::ALL.len());
+        for own in ["a", "p4x", "z"].into_iter().filter_map(|name| Name::new(name).ok()) {
+            table.sets.insert(own, Set::new(SetType::Port, None));
+        }
+        assert_eq!(table.sets_of_the_kernel(), Store::ALL.len() + 3);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use nft::ReadError;
 use policy::{Diagnostic, ObjectKey};
 
 use super::findings::AttemptFindings;
+use super::urgency::Urgency;
 use super::{Enforcer, Parts};
 use crate::pipeline::{Outcome, SyncError, SyncFailed};
 use crate::status::Condition;
@@ -22,8 +23,18 @@ impl<S: Sink> Enforcer<S> {
     /// changed, so what there is to do was done by others.
     pub(super) fn sync(&mut self, restoring: bool) {
         let start = self.now();
-        let pipeline = &mut self.parts.pipeline;
-        let mut result = pipeline.sync(self.cluster.snapshot());
+        let snapshot = self.cluster.snapshot().clone();
+        let Parts { pipeline, inbox, node, .. } = &mut self.parts;
+        let mut urgency =
+            Urgency { inbox: &mut **inbox, held: &mut self.held, snapshot: &snapshot, node };
+        let mut result = pipeline.sync_until(&snapshot, &mut || urgency.look());
+        if let Err(failure) = &result
+            && failure.is_interrupted()
+        {
+            self.parts.metrics.syncs.get_or_create(&[("result", "interrupted")]).inc();
+            self.partly_committed(failure);
+            return;
+        }
         if let Err(failure) = &result
             && failure.needs_rebuild()
         {

@@ -1,3 +1,5 @@
+mod pieces;
+
 use std::net::IpAddr;
 
 use super::delta::Delta;
