@@ -42,6 +42,7 @@ use std::sync::Arc;
 use compiler::{Compiled, Engine, Options, Place, scaffold};
 use nft::ReadError;
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Snapshot};
+use ruleset::plan::Budget;
 use ruleset::{TableFamily, TableId};
 
 use crate::Sink;
@@ -49,6 +50,7 @@ use crate::clock::{Clock, SystemClock};
 use attempt::Interrupt;
 use change::errors;
 use own_table::OwnTable;
+use pace::Pace;
 use proof::Prover;
 use set_aside::SetAside;
 
@@ -142,6 +144,13 @@ impl<S: Sink> Pipeline<S> {
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Sends pieces of this size, however long the kernel takes for them. For tests.
+    #[must_use]
+    pub fn in_pieces_of(mut self, budget: Budget) -> Self {
+        self.tables.each().into_iter().for_each(|table| table.pace = Pace::fixed(budget));
         self
     }
 

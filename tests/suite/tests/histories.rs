@@ -21,7 +21,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use ruleset::TableId;
-use ruleset::plan::plan;
+use ruleset::plan::{Budget, plan};
 use samples::random::{self, Delivery, Grouping, NODES, Step, Watches};
 use watcher::Kind;
 use watcher::api::Event;
@@ -77,9 +77,16 @@ impl Node {
     }
 
     /// Starts an agent and shows it the history.
-    fn live(&mut self, (objects, order, ended, steps): &History) -> Result<()> {
+    fn live(
+        &mut self,
+        (objects, order, ended, steps): &History,
+        budget: Option<Budget>,
+    ) -> Result<()> {
         let options = Options { node: Some(NODES[0].0.to_owned()), ..Options::default() };
         let mut pipeline = Pipeline::new(self.namespace.run(Kernel::open)??, options);
+        if let Some(budget) = budget {
+            pipeline = pipeline.in_pieces_of(budget);
+        }
         let mut cluster = ClusterState::default();
         let mut watches = Watches::new(objects.clone(), *ended);
         let lists = watches.lists(order);
@@ -144,7 +151,12 @@ fn the_rest() -> Step {
     Step { edits: Vec::new(), delivery }
 }
 
-fn all(name: &str, seed: u64, before_each: impl Fn(&mut Node) -> Result<()>) -> Result<()> {
+fn all(
+    name: &str,
+    seed: u64,
+    budget: Option<Budget>,
+    before_each: impl Fn(&mut Node) -> Result<()>,
+) -> Result<()> {
     let config = cases(seed);
     let seeded = format!("{name}: {} histories, {:?}", config.cases, config.rng_seed);
     say(&format!("{seeded}\n"))?;
@@ -152,7 +164,7 @@ fn all(name: &str, seed: u64, before_each: impl Fn(&mut Node) -> Result<()>) -> 
     let start = Instant::now();
     let result = TestRunner::new(config).run(&history(), |history| {
         let mut node = node.borrow_mut();
-        let lived = before_each(&mut node).and_then(|()| node.live(&history));
+        let lived = before_each(&mut node).and_then(|()| node.live(&history, budget));
         lived.map_err(|error| TestCaseError::fail(format!("{error:#}")))
     });
     say(&format!("{seeded}: {} in {:.1?}\n", node.borrow().counts, start.elapsed()))?;
@@ -172,13 +184,21 @@ impl fmt::Display for Counts {
 
 #[test]
 fn histories_from_the_table_that_the_one_before_left() -> Result<()> {
-    all("adopting", 1, |_| Ok(()))
+    all("adopting", 1, None, |_| Ok(()))
 }
 
 #[test]
 fn histories_from_an_empty_kernel() -> Result<()> {
-    all("from nothing", 2, |node| {
-        node.reader.delete_table(&TableId::inet(scaffold::table()))?;
-        Ok(())
-    })
+    all("from nothing", 2, None, without_table)
+}
+
+/// Each commit has one operation, unless packets must meet several together.
+#[test]
+fn histories_in_the_smallest_pieces() -> Result<()> {
+    all("smallest pieces", 3, Some(Budget::SMALLEST), without_table)
+}
+
+fn without_table(node: &mut Node) -> Result<()> {
+    node.reader.delete_table(&TableId::inet(scaffold::table()))?;
+    Ok(())
 }
