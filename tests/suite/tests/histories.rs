@@ -42,12 +42,14 @@ fn cases(seed: u64) -> ProptestConfig {
 }
 
 /// The first objects, the order in which the kinds are listed, whether ended pods are
-/// watched, and the steps.
-type History = (Snapshot, Vec<Kind>, bool, Vec<Step>);
+/// watched, the steps, and how large a commit is. With the smallest budget it has one
+/// operation, unless packets must meet several together.
+type History = (Snapshot, Vec<Kind>, bool, Vec<Step>, Option<Budget>);
 
 fn history() -> impl Strategy<Value = History> {
     let order = Just(Kind::ALL.to_vec()).prop_shuffle();
-    (random::crowd(), order, any::<bool>(), vec(random::step(), STEPS))
+    let budget = proptest::option::of(Just(Budget::SMALLEST));
+    (random::crowd(), order, any::<bool>(), vec(random::step(), STEPS), budget)
 }
 
 /// What the tests did so far.
@@ -77,15 +79,11 @@ impl Node {
     }
 
     /// Starts an agent and shows it the history.
-    fn live(
-        &mut self,
-        (objects, order, ended, steps): &History,
-        budget: Option<Budget>,
-    ) -> Result<()> {
+    fn live(&mut self, (objects, order, ended, steps, budget): &History) -> Result<()> {
         let options = Options { node: Some(NODES[0].0.to_owned()), ..Options::default() };
         let mut pipeline = Pipeline::new(self.namespace.run(Kernel::open)??, options);
         if let Some(budget) = budget {
-            pipeline = pipeline.in_pieces_of(budget);
+            pipeline = pipeline.in_pieces_of(*budget);
         }
         let mut cluster = ClusterState::default();
         let mut watches = Watches::new(objects.clone(), *ended);
@@ -151,12 +149,7 @@ fn the_rest() -> Step {
     Step { edits: Vec::new(), delivery }
 }
 
-fn all(
-    name: &str,
-    seed: u64,
-    budget: Option<Budget>,
-    before_each: impl Fn(&mut Node) -> Result<()>,
-) -> Result<()> {
+fn all(name: &str, seed: u64, before_each: impl Fn(&mut Node) -> Result<()>) -> Result<()> {
     let config = cases(seed);
     let seeded = format!("{name}: {} histories, {:?}", config.cases, config.rng_seed);
     say(&format!("{seeded}\n"))?;
@@ -164,7 +157,7 @@ fn all(
     let start = Instant::now();
     let result = TestRunner::new(config).run(&history(), |history| {
         let mut node = node.borrow_mut();
-        let lived = before_each(&mut node).and_then(|()| node.live(&history, budget));
+        let lived = before_each(&mut node).and_then(|()| node.live(&history));
         lived.map_err(|error| TestCaseError::fail(format!("{error:#}")))
     });
     say(&format!("{seeded}: {} in {:.1?}\n", node.borrow().counts, start.elapsed()))?;
@@ -184,18 +177,12 @@ impl fmt::Display for Counts {
 
 #[test]
 fn histories_from_the_table_that_the_one_before_left() -> Result<()> {
-    all("adopting", 1, None, |_| Ok(()))
+    all("adopting", 1, |_| Ok(()))
 }
 
 #[test]
 fn histories_from_an_empty_kernel() -> Result<()> {
-    all("from nothing", 2, None, without_table)
-}
-
-/// Each commit has one operation, unless packets must meet several together.
-#[test]
-fn histories_in_the_smallest_pieces() -> Result<()> {
-    all("smallest pieces", 3, Some(Budget::SMALLEST), without_table)
+    all("from nothing", 2, without_table)
 }
 
 fn without_table(node: &mut Node) -> Result<()> {
