@@ -38,6 +38,7 @@ pub use read::{InForce, TableDifference};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use compiler::{Compiled, Engine, Options, Place, scaffold};
 use nft::ReadError;
@@ -222,8 +223,9 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// As [`Self::sync`]. Ends between two commits if something is more urgent than
-    /// the rest of this change. That is asked once the commits have taken as long as
-    /// what was before them, so that a change reaches its end however often that is.
+    /// the rest of this change. That is asked once the commits have taken as long as the
+    /// proof and the plan before them, so that a change reaches its end however often
+    /// something is urgent.
     ///
     /// # Errors
     /// As [`Self::sync`], and [`SyncError::Interrupted`]. The kernel then enforces a
@@ -233,7 +235,7 @@ impl<S: Sink> Pipeline<S> {
         snapshot: &Snapshot,
         is_urgent: &mut dyn FnMut() -> bool,
     ) -> Result<Outcome, SyncFailed> {
-        let mut interrupt = Interrupt { began: self.clock.now(), is_urgent };
+        let mut interrupt = Interrupt { proving: Duration::ZERO, is_urgent };
         self.compile_next(snapshot);
         let mut results = Vec::new();
         for family in FAMILIES {
