@@ -63,6 +63,8 @@ pub struct Enforcer<S> {
     next: Next,
     /// Messages that came while a change was under way.
     held: VecDeque<Message>,
+    /// How long the syncs took that were interrupted since the last that succeeded.
+    interrupted: Duration,
     looked_around: Option<Instant>,
     /// Whether a sync has succeeded since the start.
     enforced: bool,
@@ -95,6 +97,7 @@ impl<S: Sink> Enforcer<S> {
             findings: Findings::default(),
             next: Next::default(),
             held: VecDeque::new(),
+            interrupted: Duration::ZERO,
             looked_around: None,
             enforced: false,
             is_only_table: false,

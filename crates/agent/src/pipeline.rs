@@ -38,10 +38,12 @@ pub use read::{InForce, TableDifference};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use compiler::{Compiled, Engine, Options, Place, scaffold};
 use nft::ReadError;
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Snapshot};
+use ruleset::plan::Budget;
 use ruleset::{TableFamily, TableId};
 
 use crate::Sink;
@@ -49,6 +51,7 @@ use crate::clock::{Clock, SystemClock};
 use attempt::Interrupt;
 use change::errors;
 use own_table::OwnTable;
+use pace::Pace;
 use proof::Prover;
 use set_aside::SetAside;
 
@@ -145,6 +148,13 @@ impl<S: Sink> Pipeline<S> {
         self
     }
 
+    /// Sends pieces of this size, however long the kernel takes for them. For tests.
+    #[must_use]
+    pub fn in_pieces_of(mut self, budget: Budget) -> Self {
+        self.tables.each().into_iter().for_each(|table| table.pace = Pace::fixed(budget));
+        self
+    }
+
     /// The kernel.
     pub fn sink(&mut self) -> &mut S {
         &mut self.sink
@@ -213,8 +223,9 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// As [`Self::sync`]. Ends between two commits if something is more urgent than
-    /// the rest of this change. That is asked once the commits have taken as long as
-    /// what was before them, so that a change reaches its end however often that is.
+    /// the rest of this change. That is asked once the commits have taken as long as the
+    /// proof and the plan before them, so that a change reaches its end however often
+    /// something is urgent.
     ///
     /// # Errors
     /// As [`Self::sync`], and [`SyncError::Interrupted`]. The kernel then enforces a
@@ -224,7 +235,7 @@ impl<S: Sink> Pipeline<S> {
         snapshot: &Snapshot,
         is_urgent: &mut dyn FnMut() -> bool,
     ) -> Result<Outcome, SyncFailed> {
-        let mut interrupt = Interrupt { began: self.clock.now(), is_urgent };
+        let mut interrupt = Interrupt { proving: Duration::ZERO, is_urgent };
         self.compile_next(snapshot);
         let mut results = Vec::new();
         for family in FAMILIES {

@@ -12,6 +12,7 @@
 //! dropped throughout.
 //!
 //! ```text
+//! isolate   in a large plan: addresses become isolated; before them what they need
 //! prepare   new sets with their elements, new chains, stand-ins for chains that
 //!           change; nothing reaches them yet. Pairs of addresses that shall pass
 //! take      entries switch to chains that allow less; addresses become isolated
@@ -27,6 +28,36 @@
 //! clean up  chains, maps and sets that nothing refers to any more, pairs. Of stored
 //!           sets the elements
 //! ```
+//!
+//! # Pieces
+//!
+//! A commit blocks user threads of its CPU as long as it takes. So a phase is cut into
+//! pieces of a budget while it is sent ([`Pieces`]), except what packets must meet
+//! together:
+//!
+//! | phase | what stays together |
+//! |---|---|
+//! | prepare, pairs, clean up | nothing. No packet meets the objects; pairs pass anyway |
+//! | take, give, settle, release | an entry that leaves one chain and goes to another; an address's entries with its gates |
+//! | bind, unbind | a base chain with its rules. Permits come before what asks for them, and each piece keeps that order |
+//! | add, remove | nothing: within one phase all elements allow more, or all allow less |
+//! | refill | everything. The rules of several chains change the two directions of one packet |
+//!
+//! So a large table that nobody reaches yet, and elements of any number, make commits of
+//! the budget. A commit that adds rules or entries makes the kernel validate the table,
+//! whose cost no order can lower: such a piece is as large as the budget or as twice
+//! that cost, so that their number stays linear. Rules that change at many pods at once
+//! are the one commit without a bound.
+//!
+//! What costs more than a piece and is prepared for later phases does not delay an
+//! address that becomes isolated (`urgent`). Its chains, and what they need, come
+//! first. A large table that is new is first made as if nobody were isolated
+//! (`first`), so that the addresses become isolated one after another, and not all
+//! of them at the end.
+//!
+//! A sender can end between two pieces. The table is then one that the plan passes
+//! through, and the next plan starts from it: it prepares the rest, and cleans up what
+//! is not needed any more. So what is urgent goes between the pieces of what is not.
 //!
 //! `steps` decides how an entry switches. `sides` decides which elements are
 //! added before others are removed, and which after. `role` decides from a set's

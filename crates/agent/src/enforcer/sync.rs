@@ -33,6 +33,7 @@ impl<S: Sink> Enforcer<S> {
         {
             self.parts.metrics.syncs.get_or_create(&[("result", "interrupted")]).inc();
             self.partly_committed(failure);
+            self.interrupted += self.now().saturating_duration_since(start);
             return;
         }
         if let Err(failure) = &result
@@ -58,7 +59,7 @@ impl<S: Sink> Enforcer<S> {
 
     fn succeeded(&mut self, start: Instant, restoring: bool, outcome: &Outcome) {
         let now = self.now();
-        let took = now.saturating_duration_since(start);
+        let took = std::mem::take(&mut self.interrupted) + now.saturating_duration_since(start);
         if let Some(came) = self.next.succeeded(now) {
             let delay = now.saturating_duration_since(came).as_secs_f64();
             self.parts.metrics.event_to_kernel_seconds.observe(delay);

@@ -5,7 +5,7 @@
 //! sent after others committed.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use nft::{Cause, Errno, Generation, ReadError, Refusal, SendError};
 use ruleset::plan::Piece;
@@ -39,17 +39,16 @@ pub(super) enum AttemptError {
 
 /// Asks whether something is more urgent than the rest of a change.
 pub(super) struct Interrupt<'a> {
-    /// When the change began.
-    pub(super) began: Instant,
+    /// How long it took to prove the tables.
+    pub(super) proving: Duration,
     pub(super) is_urgent: &'a mut dyn FnMut() -> bool,
 }
 
 impl Interrupt<'_> {
-    /// `planned`: when it was known what to send. An interrupted change is compiled
-    /// and planned again. At least half of the time is spent on commits.
-    fn is_due(&mut self, planned: Instant, now: Instant) -> bool {
-        let preparing = planned.saturating_duration_since(self.began);
-        now.saturating_duration_since(planned) >= preparing && (self.is_urgent)()
+    /// An interrupted change is proved and planned again. At least half of the time is
+    /// spent on commits.
+    fn is_due(&mut self, planning: Duration, committing: Duration) -> bool {
+        committing >= self.proving + planning && (self.is_urgent)()
     }
 }
 
@@ -110,8 +109,10 @@ impl OwnTable {
     ) -> Result<Option<Ours>, AttemptError> {
         let start = self.start(sink)?;
         let (from, is_exact) = (start.generation, start.is_exact);
+        let begins = clock.now();
         let Difference { live, flags, foreign, mut pieces, .. } = self.between(start, target)?;
         let planned = clock.now();
+        let planning = planned.saturating_duration_since(begins);
         self.progress.foreign = foreign;
         let spacing = batch_spacing::between(live.as_deref(), target);
         // A table that was switched off enforced nothing.
@@ -122,7 +123,8 @@ impl OwnTable {
                 clock.sleep(spacing);
             }
             self.send(sink, clock, &mut way, piece)?;
-            if !pieces.is_empty() && interrupt.is_due(planned, clock.now()) {
+            let committing = clock.now().saturating_duration_since(planned);
+            if !pieces.is_empty() && interrupt.is_due(planning, committing) {
                 return Err(AttemptError::Interrupted(self.interrupted(sink, &way)?));
             }
         }
@@ -248,22 +250,19 @@ pub(super) fn not_committed(error: SendError, batch: &Batch) -> AttemptError {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn half_of_the_time_is_spent_on_commits_however_much_is_urgent() {
-        let began = Instant::now();
-        let after = |ms| began + Duration::from_millis(ms);
+        let ms = Duration::from_millis;
         let mut asked = 0;
         let mut is_urgent = || {
             asked += 1;
             true
         };
-        let mut interrupt = Interrupt { began, is_urgent: &mut is_urgent };
-        let mut is_due = |ms| interrupt.is_due(after(20), after(ms));
-        assert_eq!([is_due(20), is_due(39), is_due(40)], [false, false, true]);
+        let mut interrupt = Interrupt { proving: ms(15), is_urgent: &mut is_urgent };
+        let mut is_due = |committing| interrupt.is_due(ms(5), ms(committing));
+        assert_eq!([is_due(0), is_due(19), is_due(20)], [false, false, true]);
         assert_eq!(asked, 1);
     }
 }

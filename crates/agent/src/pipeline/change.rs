@@ -58,7 +58,9 @@ impl<S: Sink> Pipeline<S> {
     ) -> Result<(), SyncError> {
         let mut races = 0;
         while races < MAX_ATTEMPTS {
+            let begins = self.clock.now();
             self.prove(snapshot)?;
+            interrupt.proving += self.clock.now().saturating_duration_since(begins);
             let wanted = self.wanted(family);
             match self.attempt(family, &wanted, races, interrupt) {
                 Ok(()) => return Ok(()),

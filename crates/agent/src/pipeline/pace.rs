@@ -21,18 +21,25 @@ const SLOWEST: f64 = 16.0;
 pub(super) struct Pace {
     /// How long commits take, relative to the estimate.
     slowness: f64,
+    /// The size of all pieces, however long they take.
+    fixed: Option<Budget>,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { slowness: 1.0 }
+        Self { slowness: 1.0, fixed: None }
     }
 }
 
 impl Pace {
+    /// All pieces have this size.
+    pub(super) fn fixed(budget: Budget) -> Self {
+        Self { fixed: Some(budget), ..Self::default() }
+    }
+
     /// Of the next piece.
     pub(super) fn budget(&self) -> Budget {
-        Budget::of(GOAL.div_f64(self.slowness))
+        self.fixed.unwrap_or_else(|| Budget::of(GOAL.div_f64(self.slowness)))
     }
 
     /// A piece was committed. A slow one counts at once. A fast one counts by half:

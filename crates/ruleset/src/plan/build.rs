@@ -9,6 +9,10 @@ use super::steps::{Move, Steps};
 use super::urgent::{Group, Isolations, groups};
 use crate::{Name, Op};
 
+/// What a group of addresses needs costs so many times what its validations cost: once
+/// with the rules that it needs, and once with the entries.
+const GROUP: u64 = 8;
+
 /// Collects batches.
 pub(super) struct Builder<'d, 'a> {
     delta: &'d Delta<'a>,
@@ -37,12 +41,12 @@ impl<'d, 'a> Builder<'d, 'a> {
         }
         if !who.addresses.is_empty() && hidden.whole_cost(costs) > budget.nanoseconds() {
             let all = std::mem::take(&mut who.addresses);
-            let size = budget.nanoseconds().max(costs.validation());
+            let size = budget.nanoseconds().max(GROUP * costs.validation());
             for Group { needs, isolations } in groups(self.delta, all, &mut hidden, costs, size) {
                 needs.write(&mut self.batches);
                 self.batches.commit();
+                // The next group's needs can come in the same commit.
                 isolations.into_iter().for_each(|one| self.batches.isolate(one));
-                self.batches.commit();
             }
         }
         hidden.write(&mut self.batches);

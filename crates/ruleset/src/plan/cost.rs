@@ -76,7 +76,7 @@ impl Costs {
         }
     }
 
-    /// Once for each batch that [`validates`].
+    /// Once for each batch with an operation that validates the table.
     pub const fn validation(&self) -> u64 {
         if self.is_hooked { self.validation } else { 0 }
     }

@@ -60,10 +60,7 @@ pub(super) fn stage(table: &Ruleset, references: &References) -> Option<Ruleset>
 }
 
 /// The chains that packets reach by these rules, entries of maps left out.
-fn reached<'a>(
-    table: &'a Ruleset,
-    follow: impl Fn(&Rule) -> bool,
-) -> Vec<(&'a Name, &'a Arc<Chain>)> {
+fn reached(table: &Ruleset, follow: impl Fn(&Rule) -> bool) -> Vec<(&Name, &Arc<Chain>)> {
     let bases = table.chains.iter().filter(|(_, chain)| chain.base.is_some());
     let mut to_visit: Vec<&Name> = bases.map(|(name, _)| name).collect();
     let mut seen = BTreeSet::new();
