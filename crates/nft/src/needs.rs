@@ -24,9 +24,9 @@ impl Needs {
         let ip = |family| Some(Network::Ip(family));
         match test {
             Match::Address(_, test) => Self { network: ip(test.family()), protocol: None },
-            Match::AddressPair(family, _) | Match::FlowSource(_, family, _) => {
-                Self { network: ip(*family), protocol: None }
-            }
+            Match::AddressPair(family, _)
+            | Match::FlowSource(_, family, _)
+            | Match::FlowOpener(family, _) => Self { network: ip(*family), protocol: None },
             Match::HopLimit(_) => Self { network: ip(Family::V6), protocol: None },
             Match::AddressPort(_, family, transport, _) => {
                 Self { network: ip(*family), protocol: Some(transport.number()) }
