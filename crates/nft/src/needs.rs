@@ -24,9 +24,9 @@ impl Needs {
         let ip = |family| Some(Network::Ip(family));
         match test {
             Match::Address(_, test) => Self { network: ip(test.family()), protocol: None },
-            Match::AddressPair(family, _)
-            | Match::FlowSource(_, family, _)
-            | Match::FlowOpener(family, _) => Self { network: ip(*family), protocol: None },
+            Match::AddressPair(family, _) | Match::FlowSource(_, family, _) => {
+                Self { network: ip(*family), protocol: None }
+            }
             Match::HopLimit(_) => Self { network: ip(Family::V6), protocol: None },
             Match::AddressPort(_, family, transport, _) => {
                 Self { network: ip(*family), protocol: Some(transport.number()) }
@@ -39,7 +39,10 @@ impl Needs {
             Match::IcmpType(_) => Self { network: ip(Family::V4), protocol: Some(Match::ICMP) },
             Match::Icmpv6Type(_) => Self { network: ip(Family::V6), protocol: Some(Match::ICMPV6) },
             Match::Key(fields, _) => Self::of_key(*fields),
-            Match::CtState(_)
+            // Connection tracking knows the family (`nft_ct_get_eval`,
+            // net/netfilter/nft_ct.c, 6.18), and nft tests for none.
+            Match::FlowOpener(..)
+            | Match::CtState(_)
             | Match::CtTranslated
             | Match::NotToHost
             | Match::Family(_)

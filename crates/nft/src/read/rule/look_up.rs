@@ -32,7 +32,6 @@ impl RuleReader<'_> {
             (SetType::Address(family), Part::FlowSource(FlowSide::Original, of))
                 if of == family =>
             {
-                self.need_family(family)?;
                 Match::FlowOpener(family, name)
             }
             (SetType::Address(family) | SetType::AddressRange(family), part) => {
