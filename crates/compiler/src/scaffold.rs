@@ -19,9 +19,12 @@
 //! | inet | prerouting | -200 | connection tracking |
 //! | inet | prerouting | -100 | kube-proxy: Service address to pod address |
 //! | inet | input | **-1** | **nftpol: `input`**, for packets to the node ([`tunnels`]) |
+//! | bridge | forward | **-310** | **nftpol: `across`** ([`bridge`]) |
+//! | bridge | forward | -1 | br_netfilter: the forward hook of `inet` |
 //! | inet | forward | **-1** | **nftpol: `forward`** (`forward`) |
 //! | inet | forward | 0 | kube-proxy's own filter, firewalld and others |
 //! | inet | postrouting | 100 | masquerading |
+//! | inet | postrouting | **110** | **nftpol: `masqueraded`** ([`tunnels`]) |
 //! | bridge | postrouting | **310** | **nftpol: `to`** ([`bridge`]) |
 //!
 //! More than one base chain is safe because each only drops, and depends on nothing
@@ -202,9 +205,11 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
     ruleset.chains.insert(place.chain.clone(), forward::first(place.base, network).into());
     let of_binding = binding::chains().into_iter();
     let about_flows = (forward::related_chain(), forward::related());
+    let has_tunnels = !network.tunnels.is_empty();
     let parts = [
         (network.is_bound, binding::sets(), of_binding.chain([about_flows]).collect()),
-        (!network.tunnels.is_empty(), tunnels::sets(), tunnels::chains(network)),
+        (has_tunnels, tunnels::sets(), tunnels::chains(network)),
+        (has_tunnels && network.is_bound, vec![], tunnels::after_masquerading(network)),
     ];
     for (is_there, sets, chains) in parts {
         for (name, set) in sets {

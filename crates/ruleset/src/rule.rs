@@ -61,6 +61,10 @@ pub enum Match {
     /// about from one that the set pairs with it. Holds for no packet that is not
     /// tracked.
     FlowSource(FlowSide, Family, Name),
+    /// `ct original ip saddr @set` of an [`crate::SetType::Address`]: who opened the flow
+    /// that the packet belongs to, as it was before any translation. Holds for no packet
+    /// that is not tracked.
+    FlowOpener(Family, Name),
     /// `icmpv6 type @set` of an [`crate::SetType::Icmpv6Type`].
     Icmpv6Type(Name),
     /// `iif . ether saddr . ip saddr @set` or parts of it; the set is of
@@ -194,6 +198,7 @@ impl Match {
             | Match::AddressPort(_, _, _, name)
             | Match::AddressPair(_, name)
             | Match::FlowSource(_, _, name)
+            | Match::FlowOpener(_, name)
             | Match::Icmpv6Type(name)
             | Match::Key(_, name) => Some(name),
             Match::CtState(_)

@@ -73,7 +73,8 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
         | Match::PriorityTag(_)
         | Match::NotProtocol(_)
         | Match::IcmpType(_)
-        | Match::NotInit => Vec::new(),
+        | Match::NotInit
+        | Match::FlowOpener(..) => Vec::new(),
         // A packet of the frame is an end of its flow, or has one other end.
         Match::FlowSource(side, of, set) => match (*of == family, view.outer) {
             (true, Field::Source) => sets
@@ -217,6 +218,8 @@ fn narrow<'a>(
             }
             constraints.only_addresses(&sources)
         }
+        // No rule of this hook needs to know it.
+        Match::FlowOpener(_, set) => return Err(UnknownSet::of(set)),
         Match::Key(fields, set) => return sets.exits.answer(frame.exit, fields, set),
         // This hook sees IP packets only, behind their tags.
         Match::EtherType(EtherType::Ipv4) => return Ok(family == Family::V4),

@@ -46,6 +46,7 @@ pub(crate) fn frames(
             | Match::AddressPort(..)
             | Match::AddressPair(..)
             | Match::FlowSource(..)
+            | Match::FlowOpener(..)
             | Match::Icmpv6Type(_)
             | Match::Key(..)
             | Match::EtherType(_)

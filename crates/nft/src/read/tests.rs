@@ -165,6 +165,8 @@ fn any_match() -> impl Strategy<Value = Match> {
                 Match::FlowSource(side, family, set_name(SetType::AddressPair(family)))
             }
         ),
+        any_family()
+            .prop_map(|family| Match::FlowOpener(family, set_name(SetType::Address(family)))),
         Just(Match::Icmpv6Type(set_name(SetType::Icmpv6Type))),
     ]
 }

@@ -9,8 +9,8 @@ mod condition;
 use std::ffi::CString;
 
 use ruleset::{
-    AddressTest, EtherType, Family, Field, Finish, Log, Match, Rule, TableFamily, TagType,
-    TcpFlags, Verdict,
+    AddressTest, EtherType, Family, Field, Finish, FlowSide, Log, Match, Rule, TableFamily,
+    TagType, TcpFlags, Verdict,
 };
 
 use crate::expression::{EQUAL, Expression, NOT_EQUAL};
@@ -126,6 +126,10 @@ impl Writer {
             Match::FlowSource(side, family, set) => {
                 let source = Part::address(*family, Field::Source);
                 self.is_in([source, Part::FlowSource(*side, *family)], set);
+            }
+            Match::FlowOpener(family, set) => {
+                self.load(Part::FlowSource(FlowSide::Original, *family));
+                self.look_up(set, false);
             }
             Match::Icmpv6Type(set) => {
                 self.is_in([Part::IcmpType], set);

@@ -231,6 +231,10 @@ fn any_rule(
             TableFamily::Inet => Match::FlowSource(side, family, set("self")),
             TableFamily::Bridge => Match::NotToHost, // as above
         }),
+        Just(match table {
+            TableFamily::Inet => Match::FlowOpener(family, set("a")),
+            TableFamily::Bridge => Match::NotToHost, // as above
+        }),
         any_fields(table, family),
         any::<u8>().prop_map(Match::NotProtocol),
         Just(match transport {

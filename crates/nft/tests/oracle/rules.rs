@@ -31,6 +31,7 @@ pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
         "AddressPort, AddressPair, Ports, FlowSource, look-ups in stores, keys of several fields",
         "nftnl loads register 1 only; these need a second",
     ),
+    ("FlowOpener", "nftnl's `ct` has no direction"),
     ("Dispatch", "nftnl's look-up takes no verdict from a map"),
     ("Log", "nftnl has neither `log` nor `limit` nor `dynset`"),
     ("maps and their entries", "nftnl's sets have no data"),
@@ -62,7 +63,8 @@ fn is_compared(test: &Match) -> bool {
         | Match::AddressPort(..)
         | Match::AddressPair(..)
         | Match::Ports(_)
-        | Match::FlowSource(..) => false,
+        | Match::FlowSource(..)
+        | Match::FlowOpener(..) => false,
         Match::Key(fields, _) => {
             let fields =
                 [fields.interface.is_some(), fields.mac.is_some(), fields.address.is_some()];

@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use crate::{
-    AddressTest, Element, EtherType, Family, InterfaceField, Key, KeyAddress, KeyFields, MacField,
-    Match, Name, PortTest, SetType, Transport,
+    AddressTest, Element, EtherType, Family, FlowSide, InterfaceField, Key, KeyAddress, KeyFields,
+    MacField, Match, Name, PortTest, SetType, Transport,
 };
 
 use super::frame::{Content, Tag};
@@ -87,6 +87,10 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             let of_flow = packet.flow_source(*side);
             let pair = of_flow.map(|other| Element::AddressPair(packet.source, other));
             member(set, SetType::AddressPair(*family), packet.is(*family), pair)
+        }
+        Match::FlowOpener(family, set) => {
+            let opener = packet.flow_source(FlowSide::Original).map(Element::Address);
+            member(set, SetType::Address(*family), packet.is(*family), opener)
         }
         Match::Icmpv6Type(set) => {
             let applies = packet.is(Family::V6) && packet.protocol == Packet::ICMPV6;

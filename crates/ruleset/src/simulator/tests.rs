@@ -191,6 +191,7 @@ fn each_match_holds_where_it_should() {
     let client = ip("10.0.0.9");
     let about = |original, reply| Packet { flow: [original, reply], ..web() };
     let of_side = |side, family, set| FlowSource(side, family, name(set));
+    let opened = |family, set| Match::FlowOpener(family, name(set));
     let (v4, v6) = (Family::V4, Family::V6);
     let named = |family, transport, set| AddressPort(Destination, family, transport, name(set));
     #[rustfmt::skip]
@@ -209,6 +210,11 @@ fn each_match_holds_where_it_should() {
         ("about itself, no pair", of_side(FlowSide::Original, v4, "pairs"), about(Some(web().source), None), false),
         ("about no flow", of_side(FlowSide::Original, v4, "pairs"), web(), false),
         ("about a flow of the other family", of_side(FlowSide::Original, v6, "self6"), about(Some(client), None), false),
+        ("a pod opened the flow", opened(v4, "pods"), about(Some(web().source), None), true),
+        ("another did", opened(v4, "pods"), about(Some(client), None), false),
+        ("a pod answers", opened(v4, "pods"), about(None, Some(web().source)), false),
+        ("no flow that anybody opened", opened(v4, "pods"), web(), false),
+        ("opened, of the other family", opened(v6, "pods6"), about(Some(web().source), None), false),
         ("to one host", NotToHost, new, false),
         ("to many", NotToHost, broadcast, true),
         ("family 4", Match::Family(v4), web(), true),

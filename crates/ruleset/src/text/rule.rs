@@ -6,8 +6,8 @@
 use super::store::{PORTS, look_up, port};
 use crate::implied::spelled_out;
 use crate::{
-    AddressTest, CtStates, Family, Field, Finish, Log, Match, PortTest, Rule, TableFamily, TagType,
-    Verdict,
+    AddressTest, CtStates, Family, Field, Finish, FlowSide, Log, Match, PortTest, Rule,
+    TableFamily, TagType, Verdict,
 };
 
 /// See [`super::rule`].
@@ -57,6 +57,10 @@ fn text(table: TableFamily, condition: &Match) -> String {
         Match::FlowSource(side, family, set) => {
             let source = address(Field::Source, *family);
             format!("{source} . ct {} {source} @{set}", side.keyword())
+        }
+        Match::FlowOpener(family, set) => {
+            let side = FlowSide::Original.keyword();
+            format!("ct {side} {} @{set}", address(Field::Source, *family))
         }
         Match::Icmpv6Type(set) => format!("icmpv6 type @{set}"),
         Match::Key(fields, set) => format!("{} @{set}", super::key::fields(fields)),

@@ -249,6 +249,11 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             let pair = of_flow.map(|other| Element::AddressPair(packet.source, other));
             return one(set, SetType::AddressPair(*family), pair.filter(|_| is(packet, *family)));
         }
+        Match::FlowOpener(family, set) => {
+            let [opener, _] = packet.flow;
+            let element = opener.map(Element::Address).filter(|_| is(packet, *family));
+            return one(set, SetType::Address(*family), element);
+        }
         Match::Icmpv6Type(set) => {
             let applies = is(packet, Family::V6) && packet.protocol == Match::ICMPV6;
             let number = packet.icmpv6_type.filter(|_| applies);

@@ -6,7 +6,8 @@
 use std::ffi::CStr;
 
 use ruleset::{
-    AddressTest, Family, Field, KeyAddress, KeyFields, KeyShape, Match, Name, PortTest, SetType,
+    AddressTest, Family, Field, FlowSide, KeyAddress, KeyFields, KeyShape, Match, Name, PortTest,
+    SetType,
 };
 
 use super::RuleReader;
@@ -25,6 +26,11 @@ impl RuleReader<'_> {
                 self.need_arp()?;
                 let address = Some(KeyAddress::ArpSender);
                 Match::Key(KeyFields { address, ..KeyFields::NONE }, name)
+            }
+            (SetType::Address(family), Part::FlowSource(FlowSide::Original, of))
+                if of == family =>
+            {
+                Match::FlowOpener(family, name)
             }
             (SetType::Address(family) | SetType::AddressRange(family), part) => {
                 let field = field_of(part, family)?;
