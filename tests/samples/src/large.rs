@@ -78,6 +78,12 @@ pub fn edited(policy: &NetworkPolicy) -> NetworkPolicy {
     policy
 }
 
+/// The same namespace, in no team.
+pub fn without_team(namespace: &Namespace) -> Namespace {
+    let name = namespace.name.clone();
+    Namespace { name, labels: Labels::default() }.with_metadata_name()
+}
+
 /// A pod like [`local_pod`] that is not in any cluster: what it needs, an equal pod on
 /// the node has already.
 pub fn newcomer(local_pod: &Pod) -> Pod {

@@ -51,6 +51,10 @@ fn the_changes_change_the_table_of_the_node() {
         changed.pods.insert(pod.key.clone(), pod.clone().into());
         assert!(table(&changed) != before, "{pod:?}");
     }
+    let mut changed = cluster.clone();
+    let other = without_team(&cluster.namespaces["ns-0"]);
+    changed.namespaces.insert(other.name.clone(), other.into());
+    assert!(table(&changed) != before, "a namespace without a team");
     for policy in [edited(&cluster.policies[&local_policy()]), everyone()] {
         let mut changed = cluster.clone();
         changed.policies.insert(policy.key.clone(), policy.clone().into());

@@ -152,6 +152,11 @@ fn changes(cluster: &Snapshot) -> Result<Vec<Change>> {
     let mut changed = cluster.clone();
     changed.policies.insert(policy.key.clone(), Arc::new(large::edited(policy)));
     changes.push((["a policy edited"; 2], changed));
+    let namespace = cluster.namespaces.values().next().context("no namespace")?;
+    let mut changed = cluster.clone();
+    let other = large::without_team(namespace);
+    changed.namespaces.insert(other.name.clone(), Arc::new(other));
+    changes.push((["a namespace of 100 pods relabelled"; 2], changed));
     Ok(changes)
 }
 
@@ -222,7 +227,7 @@ mod tests {
     fn two_sizes_in_small() {
         let figures = measure(&Plan { rounds: 1, sizes: &[1, 10] }).unwrap();
         let kinds: Vec<_> = figures.iter().filter(|one| one.pods == 1000).collect();
-        assert_eq!((figures.len(), kinds.len()), (10, 5));
+        assert_eq!((figures.len(), kinds.len()), (12, 6));
         for Figure { change, pods, cpu, wall, kernel } in &figures {
             assert!(*cpu > 0.0 && *wall > 0.0 && *kernel > 0.0, "{change} at {pods}");
         }

@@ -77,7 +77,7 @@ impl Picture {
                     let leftmost = points().map(|(x, _)| x).fold(f64::INFINITY, f64::min);
                     let x = (leftmost / 1.1..rightmost * 1.1).log_scale();
                     let y = (power_below(lowest)..power_above(highest)).log_scale();
-                    self.chart(&chart, x, y, &|x| format!("{x}"))?;
+                    self.chart(&chart, x, y, &rounded)?;
                 }
                 Scale::Steps(steps) => {
                     let x = -0.2..steps.len() as f64 - 0.8;
@@ -118,7 +118,7 @@ impl Picture {
             .configure_mesh()
             .x_labels(5)
             .x_label_formatter(&|x| label(*x))
-            .y_label_formatter(&|y| format!("{y}"))
+            .y_label_formatter(&|y| rounded(*y))
             .x_desc(&self.x)
             .label_style((FONT, 14).into_font().color(&TEXT))
             .axis_style(TEXT)
@@ -155,6 +155,11 @@ impl Picture {
         }
         Ok(())
     }
+}
+
+/// Powers of ten by multiplication are not exact.
+fn rounded(value: f64) -> String {
+    ((value * 1e6).round() / 1e6).to_string()
 }
 
 fn power_below(value: f64) -> f64 {
