@@ -89,7 +89,7 @@ pub fn without_team(namespace: &Namespace) -> Namespace {
 pub fn newcomer(local_pod: &Pod) -> Pod {
     let addresses = vec![
         IpAddr::V4(Ipv4Addr::new(10, 128, 0, 1)),
-        IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 2, 1)),
+        IpAddr::V6(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 1, 0, 1)),
     ];
     let key = ObjectKey::new(&local_pod.key.namespace, "newcomer");
     Pod { key, addresses, ..local_pod.clone() }
@@ -196,17 +196,17 @@ impl Shape {
     }
 }
 
-/// One policy of 10,000 rules, and its pod on [`NODE`]. Each rule has another block
+/// One policy of this many rules, and its pod on [`NODE`]. Each rule has another block
 /// and another port.
 ///
 /// # Errors
 /// As [`large`].
-pub fn many_rules() -> Result<Snapshot> {
-    let rules: Result<Vec<Rule>> = (0..10_000u16)
+pub fn many_rules(count: u16) -> Result<Snapshot> {
+    let rules: Result<Vec<Rule>> = (0..count)
         .map(|number| {
             let [high, low] = number.to_be_bytes();
             let peers = Peers::Only(vec![block(&format!("172.16.{high}.{low}/32"))?]);
-            Ok(Rule { peers, ports: tcp(1024 + number) })
+            Ok(Rule { peers, ports: tcp(1024u16.wrapping_add(number)) })
         })
         .collect();
     let policy = NetworkPolicy {

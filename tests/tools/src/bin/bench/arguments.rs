@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
-const USAGE: &str = "\
+/// What the program takes.
+pub const USAGE: &str = "\
 Usage: bench [PART...] [--rounds N] [--table NAME=FILE]... [--plot | --draw]
 
 Parts, all by default:

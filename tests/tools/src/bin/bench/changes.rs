@@ -20,6 +20,8 @@ pub struct Plan<'a> {
     pub rounds: usize,
     /// Numbers of pods, in hundreds. There is a policy for ten pods.
     pub sizes: &'a [usize],
+    /// Rules of the cluster that is one policy.
+    pub rules: u16,
 }
 
 /// What a kind of change costs in a cluster of this size, in milliseconds.
@@ -76,7 +78,8 @@ fn cold_table(plan: &Plan<'_>) -> Result<()> {
         let name = format!("{} pods, and a peer that is all of them", cluster.pods.len());
         cold(&name, &cluster, rounds)?;
     }
-    cold("one policy of 10,000 rules", &large::many_rules()?, rounds)?;
+    let name = format!("one policy of {} rules", plan.rules);
+    cold(&name, &large::many_rules(plan.rules)?, rounds)?;
     println!();
     Ok(())
 }
@@ -225,7 +228,7 @@ mod tests {
 
     #[test]
     fn two_sizes_in_small() {
-        let figures = measure(&Plan { rounds: 1, sizes: &[1, 10] }).unwrap();
+        let figures = measure(&Plan { rounds: 1, sizes: &[1, 10], rules: 100 }).unwrap();
         let kinds: Vec<_> = figures.iter().filter(|one| one.pods == 1000).collect();
         assert_eq!((figures.len(), kinds.len()), (12, 6));
         for Figure { change, pods, cpu, wall, kernel } in &figures {

@@ -21,9 +21,15 @@ use arguments::{Arguments, Part};
 const SIZES: [usize; 2] = [100, 1000];
 /// The sizes of pictures.
 const MORE_SIZES: [usize; 5] = [10, 30, 100, 300, 1000];
+/// Rules of the cluster that is one policy.
+const RULES: u16 = 10_000;
 
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--help") {
+        println!("{}", arguments::USAGE);
+        return Ok(());
+    }
     let arguments = Arguments::read(&words)?;
     match arguments.redraw {
         true => pictures::draw(),
@@ -37,13 +43,14 @@ fn measure(arguments: &Arguments) -> Result<()> {
     for part in &arguments.parts {
         match part {
             Part::Changes => {
-                let figures = changes::measure(&changes::Plan { rounds: rounds(15), sizes })?;
+                let plan = changes::Plan { rounds: rounds(15), sizes, rules: RULES };
+                let figures = changes::measure(&plan)?;
                 if arguments.plot {
                     pictures::keep_changes(&figures)?;
                 }
             }
             Part::Relist => relist::measure(rounds(9), &SIZES)?,
-            Part::Proof => proof::measure(rounds(5), SIZES[0])?,
+            Part::Proof => proof::measure(rounds(5), SIZES[0], RULES)?,
             Part::Packets => {
                 let (rounds, files) = (rounds(30), &arguments.tables);
                 let plan = packets::Plan { rounds, sizes: &packets::SIZES, files };
