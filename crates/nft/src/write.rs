@@ -67,15 +67,19 @@ impl Encoded {
         Ok(encoded.end())
     }
 
-    /// Encodes a batch without its end message. The kernel checks all of it and
-    /// then discards it without a commit (`nfnetlink_rcv_batch`,
+    /// Encodes batches for several tables without an end message. The kernel checks
+    /// all of it and then discards it without a commit (`nfnetlink_rcv_batch`,
     /// net/netfilter/nfnetlink.c, Linux 6.18). `nft --check` does the same.
     ///
     /// # Errors
-    /// The index of the operation that does not fit a message.
-    pub(crate) fn rehearsal(table: &TableId, batch: &Batch, first: u32) -> Result<Self, usize> {
-        let mut encoded = Self::begin(table.family, None, first);
-        for (owner, op) in batch.ops.iter().enumerate() {
+    /// The index of the operation that does not fit a message, counted over all
+    /// batches.
+    pub(crate) fn rehearsal(tables: &[(TableId, Batch)], first: u32) -> Result<Self, usize> {
+        let mut encoded = Self::begin(TableFamily::Inet, None, first);
+        let ops =
+            tables.iter().flat_map(|(table, batch)| batch.ops.iter().map(move |op| (table, op)));
+        for (owner, (table, op)) in ops.enumerate() {
+            encoded.family = table.family;
             encoded.op(&table.name, owner, op).map_err(|TooLong| owner)?;
         }
         Ok(encoded)
