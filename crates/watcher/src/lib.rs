@@ -35,6 +35,7 @@ mod decode;
 pub mod files;
 mod known;
 mod object;
+mod recent;
 mod spelling;
 mod store;
 

@@ -24,8 +24,8 @@ impl Labelled {
     }
 
     pub fn remove(&mut self, pod: &Pod) {
-        for (key, value) in &pod.labels {
-            let parts = (key.as_str(), value.as_str(), &*pod.key.namespace, &*pod.key.name);
+        for (key, value) in pod.labels.iter() {
+            let parts = (key, value, &*pod.key.namespace, &*pod.key.name);
             self.0.remove(&parts as &dyn Parts);
         }
     }
