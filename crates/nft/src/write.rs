@@ -68,24 +68,33 @@ impl Encoded {
         sharing: Sharing,
     ) -> Result<Self, usize> {
         let begun = Self { sharing, ..Self::begin(table.family, expected, first) };
-        begun.ops(table, batch).map(Self::end)
+        begun.ops(table, batch, 0).map(Self::end)
     }
 
-    /// Encodes a batch without its end message. The kernel checks all of it and
-    /// then discards it without a commit (`nfnetlink_rcv_batch`,
+    /// Encodes batches for several tables without an end message. The kernel checks
+    /// all of it and then discards it without a commit (`nfnetlink_rcv_batch`,
     /// net/netfilter/nfnetlink.c, Linux 6.18). `nft --check` does the same.
     ///
     /// # Errors
-    /// The index of the operation that does not fit a message.
-    pub(crate) fn rehearsal(table: &TableId, batch: &Batch, first: u32) -> Result<Self, usize> {
-        Self::begin(table.family, None, first).ops(table, batch)
+    /// The index of the operation that does not fit a message, counted over all
+    /// batches.
+    pub(crate) fn rehearsal(tables: &[(TableId, Batch)], first: u32) -> Result<Self, usize> {
+        let mut encoded = Self::begin(TableFamily::Inet, None, first);
+        let mut before = 0;
+        for (table, batch) in tables {
+            encoded.family = table.family;
+            encoded = encoded.ops(table, batch, before)?;
+            before += batch.ops.len();
+        }
+        Ok(encoded)
     }
 
-    fn ops(mut self, table: &TableId, batch: &Batch) -> Result<Self, usize> {
-        for (owner, op) in batch.ops.iter().enumerate() {
+    /// Encodes the operations of a batch. The first one is number `from`.
+    fn ops(mut self, table: &TableId, batch: &Batch, from: usize) -> Result<Self, usize> {
+        for (owner, op) in (from..).zip(&batch.ops) {
             self.op(&table.name, owner, op).map_err(|TooLong| owner)?;
         }
-        self.close().map_err(|TooLong| batch.ops.len().saturating_sub(1))?;
+        self.close().map_err(|TooLong| from + batch.ops.len().saturating_sub(1))?;
         Ok(self)
     }
 

@@ -36,6 +36,7 @@ mod decode;
 pub mod files;
 mod known;
 mod object;
+mod recent;
 mod spelling;
 mod store;
 

@@ -18,20 +18,20 @@ pub(super) struct Labelled(HashMap<String, HashMap<String, BTreeSet<ByKey>>>);
 
 impl Labelled {
     pub fn add(&mut self, pod: &Arc<Pod>) {
-        for (key, value) in &pod.labels {
+        for (key, value) in pod.labels.iter() {
             let entry = ByKey(Arc::clone(pod));
             match self.0.get_mut(key).and_then(|of_key| of_key.get_mut(value)) {
                 Some(pods) => drop(pods.insert(entry)),
                 None => {
-                    let of_key = self.0.entry(key.clone()).or_default();
-                    of_key.insert(value.clone(), BTreeSet::from([entry]));
+                    let of_key = self.0.entry(key.to_owned()).or_default();
+                    of_key.insert(value.to_owned(), BTreeSet::from([entry]));
                 }
             }
         }
     }
 
     pub fn remove(&mut self, pod: &Pod) {
-        for (key, value) in &pod.labels {
+        for (key, value) in pod.labels.iter() {
             let Some(of_key) = self.0.get_mut(key) else { continue };
             let Some(pods) = of_key.get_mut(value) else { continue };
             pods.remove(&pod.key);

@@ -90,13 +90,16 @@ impl Kernel {
         }
     }
 
-    /// Whether the kernel would accept a batch for a table that does not exist.
-    /// Nothing is committed, and the generation stays the same.
-    pub(crate) fn rehearse(&mut self, table: &TableId, batch: &Batch) -> Result<bool, SendError> {
-        let first = self.client.next_number();
-        let encoded = Encoded::rehearsal(table, batch, first)
-            .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
-        accepts(self.transact(&encoded, batch))
+    /// Whether the kernel would accept batches for tables that do not exist.
+    /// Nothing is committed, and the generation stays the same. Takes 10 to 20 ms,
+    /// whatever the batches hold: an abort waits until no packet sees the new
+    /// objects (`nf_tables_abort`, net/netfilter/nf_tables_api.c, Linux 6.18).
+    pub(crate) fn rehearse(&mut self, tables: &[(TableId, Batch)]) -> Result<bool, SendError> {
+        let all = tables.iter().flat_map(|(_, batch)| batch.ops.iter().cloned());
+        let all = Batch { ops: all.collect() };
+        let encoded = Encoded::rehearsal(tables, self.client.next_number())
+            .map_err(|op| SendError::Refused(vec![too_long(op, &all)]))?;
+        accepts(self.transact(&encoded, &all))
     }
 
     fn transact(&mut self, encoded: &Encoded, batch: &Batch) -> Result<(), SendError> {
