@@ -128,8 +128,7 @@ impl Writer {
                 self.is_in([source, Part::FlowSource(*side, *family)], set);
             }
             Match::FlowOpener(family, set) => {
-                self.load(Part::FlowSource(FlowSide::Original, *family));
-                self.look_up(set, false);
+                self.is_in([Part::FlowSource(FlowSide::Original, *family)], set);
             }
             Match::Icmpv6Type(set) => {
                 self.is_in([Part::IcmpType], set);
