@@ -23,12 +23,14 @@ mod parts;
 mod repairs;
 mod sync;
 mod tunnel_report;
+mod urgency;
 
 pub use inbox::{Inbox, Message, Received};
 pub use next::{COALESCE, FIRST_RETRY, LAST_RETRY, LOOK_EVERY, READ_SHARE};
 pub use parts::{FlowCleanup, Interfaces, Parts, Surroundings};
 pub use repairs::{FIGHT, LONGEST_PAUSE, QUIET, REPAIR_SHARE, Repairs, SHORTEST_PAUSE};
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -59,6 +61,10 @@ pub struct Enforcer<S> {
     binding: Binding,
     findings: Findings,
     next: Next,
+    /// Messages that came while a change was under way.
+    held: VecDeque<Message>,
+    /// How long the syncs took that were interrupted since the last that succeeded.
+    interrupted: Duration,
     looked_around: Option<Instant>,
     /// Whether a sync has succeeded since the start.
     enforced: bool,
@@ -90,6 +96,8 @@ impl<S: Sink> Enforcer<S> {
             binding,
             findings: Findings::default(),
             next: Next::default(),
+            held: VecDeque::new(),
+            interrupted: Duration::ZERO,
             looked_around: None,
             enforced: false,
             is_only_table: false,
@@ -120,7 +128,11 @@ impl<S: Sink> Enforcer<S> {
     fn receive(&mut self, patience: Duration) -> Result<Go, ThreadDied> {
         let mut wait = patience;
         loop {
-            match self.parts.inbox.receive(wait) {
+            let received = match self.held.pop_front() {
+                Some(message) => Received::Message(message),
+                None => self.parts.inbox.receive(wait),
+            };
+            match received {
                 Received::Message(Message::Stop) => return Ok(Go::Stop),
                 Received::Message(Message::Event(came, event)) => self.take(came, event),
                 Received::Nothing => return Ok(Go::On),

@@ -113,10 +113,12 @@ impl Binding {
     /// so that any address may have been forged meanwhile. Returns the addresses
     /// that were not bound before.
     pub(super) fn synced(&mut self, network: &NodeNetwork, forged: bool) -> BTreeSet<IpAddr> {
-        self.is_in_force = true;
-        // The condition follows at once.
-        self.reported = None;
         let is_new = self.pending.take().is_some();
+        if is_new || !self.is_in_force {
+            // The condition follows at once.
+            self.reported = None;
+        }
+        self.is_in_force = true;
         if !is_new && !forged {
             return BTreeSet::new();
         }

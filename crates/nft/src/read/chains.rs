@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset};
+use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset, Set};
 
 use super::rule;
 use super::{ReadFailure, TableReader, lossy, named_ours, object};
@@ -46,6 +46,7 @@ impl TableReader<'_> {
                     let comment = chain.bytes(&ffi::Chain::USERDATA);
                     let comment = userdata::comment(comment, userdata::COMMENT);
                     let rules = self.rules(&ours)?;
+                    self.ruleset.sets.extend(empty(&self.ruleset, &rules));
                     self.ruleset.chains.insert(ours, Chain { base, comment, rules }.into());
                 }
                 Err(why) => self.foreign(ForeignKind::Chain, name, why),
@@ -73,6 +74,16 @@ impl TableReader<'_> {
         });
         Ok(rules.collect())
     }
+}
+
+/// The stored sets that rules ask and that have no elements.
+fn empty(sets: &Ruleset, rules: &[Rule]) -> Vec<(Name, Set)> {
+    let asked = rules.iter().flat_map(Rule::lookups);
+    let empty = asked.filter(|name| !sets.sets.contains_key(*name)).filter_map(|name| {
+        let (store, _) = name.stored()?;
+        Some((name.clone(), Set::new(store.stores(), None)))
+    });
+    empty.collect()
 }
 
 /// The chains that one list has named.
