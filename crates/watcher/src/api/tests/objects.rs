@@ -1,5 +1,8 @@
 //! The results of reading objects, valid or not.
 
+use policy::{Peers, Ports};
+
+use super::super::event::Found;
 use super::super::kinds::{NamespaceFields, PolicyJson};
 use super::super::watch_line;
 use super::*;
@@ -36,6 +39,27 @@ async fn objects_that_cannot_be_read_are_absent_and_stop_nobody() {
     assert_eq!(shown[1], "listed ");
 }
 
+#[test]
+fn objects_that_are_kept_have_no_spare_room() {
+    let status = json!({"podIPs": [{"ip": "10.0.0.1"}], "hostIP": "192.168.0.1"});
+    let pod = json!({"metadata": {"name": "a", "namespace": "ns"}, "status": status}).to_string();
+    let pod = watch_line::item::<PodFields>(pod.as_bytes()).expect("an item").found;
+    let Ok(Found { object: Object::Pod(pod), .. }) = pod else { panic!("no pod") };
+    assert_eq!([pod.addresses.capacity(), pod.host_addresses.capacity()], [1, 1]);
+    let rule = json!({"from": [{"podSelector": {}}], "ports": [{"port": 80}]});
+    let spec = json!({"podSelector": {}, "ingress": [rule]});
+    let policy = json!({"metadata": {"name": "a", "namespace": "ns"}, "spec": spec}).to_string();
+    let policy = watch_line::item::<PolicyJson>(policy.as_bytes()).expect("an item").found;
+    let Ok(Found { object: Object::NetworkPolicy(policy), .. }) = policy else {
+        panic!("no policy")
+    };
+    let rules = policy.ingress.as_ref().expect("rules");
+    let (Peers::Only(peers), Ports::Only(ports)) = (&rules[0].peers, &rules[0].ports) else {
+        panic!("{rules:?}")
+    };
+    assert_eq!([rules.capacity(), peers.capacity(), ports.capacity()], [1; 3]);
+}
+
 #[tokio::test]
 async fn a_policy_of_a_newer_api_server_allows_nothing_by_what_is_unknown() {
     let policy = json!({
@@ -70,9 +94,9 @@ async fn a_policy_of_a_newer_api_server_allows_nothing_by_what_is_unknown() {
     let Object::NetworkPolicy(policy) = &found.object else { panic!("{found:?}") };
     assert_eq!((policy.uid.as_str(), &policy.egress), ("u", &None));
     let rules = policy.ingress.as_deref().unwrap();
-    assert_eq!(rules[0].peers, policy::Peers::Only(Vec::new()));
-    assert_ne!(rules[1].ports, policy::Ports::Only(Vec::new()));
-    assert_eq!(rules[2].ports, policy::Ports::Only(Vec::new()));
+    assert_eq!(rules[0].peers, Peers::Only(Vec::new()));
+    assert_ne!(rules[1].ports, Ports::Only(Vec::new()));
+    assert_eq!(rules[2].ports, Ports::Only(Vec::new()));
 }
 
 #[tokio::test]
