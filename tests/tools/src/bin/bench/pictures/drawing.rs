@@ -76,7 +76,7 @@ impl Picture {
                     let rightmost = points().map(|(x, _)| x).fold(0.0, f64::max);
                     let leftmost = points().map(|(x, _)| x).fold(f64::INFINITY, f64::min);
                     let x = (leftmost / 1.1..rightmost * 1.1).log_scale();
-                    let y = (power_below(lowest)..power_above(highest)).log_scale();
+                    let y = (power_below(lowest) / 1.1..power_above(highest) * 1.1).log_scale();
                     self.chart(&chart, x, y, &rounded)?;
                 }
                 Scale::Steps(steps) => {
