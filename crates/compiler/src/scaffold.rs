@@ -19,9 +19,12 @@
 //! | inet | prerouting | -200 | connection tracking |
 //! | inet | prerouting | -100 | kube-proxy: Service address to pod address |
 //! | inet | input | **-1** | **nftpol: `input`**, for packets to the node ([`tunnels`]) |
+//! | bridge | forward | **-310** | **nftpol: `across`** ([`bridge`]) |
+//! | bridge | forward | -1 | br_netfilter: the forward hook of `inet` |
 //! | inet | forward | **-1** | **nftpol: `forward`** (`forward`) |
 //! | inet | forward | 0 | kube-proxy's own filter, firewalld and others |
 //! | inet | postrouting | 100 | masquerading |
+//! | inet | postrouting | **110** | **nftpol: `masqueraded`** ([`tunnels`]) |
 //! | bridge | postrouting | **310** | **nftpol: `to`** ([`bridge`]) |
 //!
 //! More than one base chain is safe because each only drops, and depends on nothing
@@ -38,8 +41,10 @@
 //!          +- TCP or SCTP that opens no flow -> midflow - source or destination isolated either way -> drop
 //!          +- broadcast or multicast frame -> edges
 //!          +- destination a node -> tunnels                                      (only while the node has tunnels)
-//!          +- source in isolated.e4      -> egress4  - vmap by source      -> e.<signature>  (return: continue)
-//!          +- destination in isolated.i4 -> ingress4 - vmap by destination -> i.<signature>  (accept)
+//!          +- source in isolated.e4      -> egress4  -+- to itself -> return
+//!          |                                          +- vmap by source      -> e.<signature>  (return: continue)
+//!          +- destination in isolated.i4 -> ingress4 -+- from itself -> accept
+//!          |                                          +- vmap by destination -> i.<signature>  (accept)
 //!          +- IPv6 -> six -+- neighbour discovery that no router has passed on -> accept
 //!          |               +- to or from link-local, to multicast -> edges
 //!          |               +- the same steps for IPv6: tunnels, egress6, ingress6
@@ -101,8 +106,8 @@ use std::collections::BTreeSet;
 use imbl::OrdMap;
 use policy::{Direction, Tunnel, TunnelSources};
 use ruleset::{
-    Chain, Comment, Element, Family, Field, Finish, Name, Rule, Ruleset, Set, SetType, Verdict,
-    VerdictMap,
+    Chain, Comment, Element, Family, Field, Finish, Match, Name, Rule, Ruleset, Set, SetType,
+    Store, Verdict, VerdictMap,
 };
 
 pub use elements::{Placed, of_bridge, of_node, of_port};
@@ -182,6 +187,7 @@ pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
         let set = Set::new(SetType::AddressPair(family), Some(comment));
         ruleset.sets.insert(self_set(family), set);
     }
+    ruleset.sets.extend(Store::all());
     forward::add(&mut ruleset);
     shut_edges(&mut ruleset, isolated);
     fit(&mut ruleset, place, &Network::default());
@@ -199,9 +205,11 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
     ruleset.chains.insert(place.chain.clone(), forward::first(place.base, network).into());
     let of_binding = binding::chains().into_iter();
     let about_flows = (forward::related_chain(), forward::related());
+    let has_tunnels = !network.tunnels.is_empty();
     let parts = [
         (network.is_bound, binding::sets(), of_binding.chain([about_flows]).collect()),
-        (!network.tunnels.is_empty(), tunnels::sets(), tunnels::chains(network)),
+        (has_tunnels, tunnels::sets(), tunnels::chains(network)),
+        (has_tunnels && network.is_bound, vec![], tunnels::after_masquerading(network)),
     ];
     for (is_there, sets, chains) in parts {
         for (name, set) in sets {
@@ -234,8 +242,19 @@ fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
     ruleset.maps.insert(name.clone(), VerdictMap::new(family, Some(comment)));
     let vmap = Finish::Dispatch(field(direction), family, name.clone());
     let look_up = Rule { matches: vec![], log: None, finish: Some(vmap), comment: None };
-    let rules = vec![look_up, Rule::new([], Verdict::Drop)];
+    let pair = Match::AddressPair(family, self_set(family));
+    let itself = Rule::new([pair], allowing(direction)).commented("a pod reaches itself");
+    let rules = vec![itself, look_up, Rule::new([], Verdict::Drop)];
     ruleset.chains.insert(name, plain(None, rules).into());
+}
+
+/// Allowed egress returns to the base chain, which then checks ingress. Allowed
+/// ingress is final.
+pub(crate) fn allowing(direction: Direction) -> Verdict {
+    match direction {
+        Direction::Egress => Verdict::Return,
+        Direction::Ingress => Verdict::Accept,
+    }
 }
 
 /// A chain that is only jumped to.

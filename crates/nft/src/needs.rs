@@ -39,7 +39,12 @@ impl Needs {
             Match::IcmpType(_) => Self { network: ip(Family::V4), protocol: Some(Match::ICMP) },
             Match::Icmpv6Type(_) => Self { network: ip(Family::V6), protocol: Some(Match::ICMPV6) },
             Match::Key(fields, _) => Self::of_key(*fields),
-            Match::CtState(_)
+            // Connection tracking knows the family (`nft_ct_get_eval`,
+            // net/netfilter/nft_ct.c, 6.18), and nft tests for none.
+            Match::FlowOpener(..)
+            // The key holds the protocol.
+            | Match::Ports(_)
+            | Match::CtState(_)
             | Match::CtTranslated
             | Match::NotToHost
             | Match::Family(_)

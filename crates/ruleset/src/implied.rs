@@ -41,7 +41,8 @@ impl Match {
             | Self::Address(_, AddressTest::Set(family, _))
             | Self::AddressPort(_, family, ..)
             | Self::AddressPair(family, _)
-            | Self::FlowSource(_, family, _) => Some(*family),
+            | Self::FlowSource(_, family, _)
+            | Self::FlowOpener(family, _) => Some(*family),
             Self::Address(_, AddressTest::In(range)) => Some(range.family()),
             Self::HopLimit(_) | Self::Icmpv6Type(_) => Some(Family::V6),
             Self::IcmpType(_) => Some(Family::V4),
@@ -58,6 +59,7 @@ impl Match {
             | Self::Protocol(_)
             | Self::NotOpening
             | Self::Port(..)
+            | Self::Ports(_)
             | Self::SourcePort(..)
             | Self::PriorityTag(_)
             | Self::NotProtocol(_)
@@ -84,6 +86,8 @@ impl Match {
             | Self::Address(..)
             | Self::AddressPair(..)
             | Self::FlowSource(..)
+            | Self::Ports(_)
+            | Self::FlowOpener(..)
             | Self::Key(..)
             | Self::EtherType(_)
             | Self::PriorityTag(_)

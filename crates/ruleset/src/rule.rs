@@ -47,6 +47,9 @@ pub enum Match {
     Address(Field, AddressTest),
     /// `tcp dport ...`.
     Port(Transport, PortTest),
+    /// `meta l4proto . th dport @set` of a [`crate::SetType::ProtocolPort`]: the
+    /// packet's protocol and destination port.
+    Ports(Name),
     /// `udp sport ...`.
     SourcePort(Transport, u16),
     /// `ip daddr . tcp dport @set` of an [`crate::SetType::AddressPort`].
@@ -58,6 +61,10 @@ pub enum Match {
     /// about from one that the set pairs with it. Holds for no packet that is not
     /// tracked.
     FlowSource(FlowSide, Family, Name),
+    /// `ct original ip saddr @set` of an [`crate::SetType::Address`]: who opened the flow
+    /// that the packet belongs to, as it was before any translation. Holds for no packet
+    /// that is not tracked.
+    FlowOpener(Family, Name),
     /// `icmpv6 type @set` of an [`crate::SetType::Icmpv6Type`].
     Icmpv6Type(Name),
     /// `iif . ether saddr . ip saddr @set` or parts of it; the set is of
@@ -187,9 +194,11 @@ impl Match {
         match self {
             Match::Address(_, AddressTest::Set(_, name))
             | Match::Port(_, PortTest::Set(name))
+            | Match::Ports(name)
             | Match::AddressPort(_, _, _, name)
             | Match::AddressPair(_, name)
             | Match::FlowSource(_, _, name)
+            | Match::FlowOpener(_, name)
             | Match::Icmpv6Type(name)
             | Match::Key(_, name) => Some(name),
             Match::CtState(_)

@@ -84,10 +84,9 @@ pub(crate) fn compare(
 
 fn is_specified(family: TableFamily, hook: Hook) -> bool {
     match (family, hook) {
-        (TableFamily::Bridge, Hook::Prerouting | Hook::Postrouting)
-        | (TableFamily::Inet, Hook::Prerouting | Hook::Input) => true,
-        (TableFamily::Bridge, Hook::Input | Hook::Forward)
-        | (TableFamily::Inet, Hook::Forward | Hook::Postrouting) => false,
+        (TableFamily::Bridge, Hook::Prerouting | Hook::Forward | Hook::Postrouting)
+        | (TableFamily::Inet, Hook::Prerouting | Hook::Input | Hook::Postrouting) => true,
+        (TableFamily::Bridge, Hook::Input) | (TableFamily::Inet, Hook::Forward) => false,
     }
 }
 
@@ -141,7 +140,11 @@ impl<'a> Place<'a> {
             Hook::Forward => (true, true),
             Hook::Postrouting => (!bridge, true),
         };
-        let (inputs, outputs) = (of(Part::In, input), of(Part::Out, output));
+        let (mut inputs, outputs) = (of(Part::In, input), of(Part::Out, output));
+        // Ways by two interfaces are many.
+        if self.hook == Hook::Forward && !looks.mixes_input {
+            inputs = self.classes.inputs();
+        }
         let way = |input, output| match self.hook {
             Hook::Prerouting | Hook::Input => Way { input, output, by: input },
             Hook::Forward | Hook::Postrouting => Way { input, output, by: output },
@@ -168,7 +171,7 @@ impl<'a> Place<'a> {
             self.bodies.on(way).map(|packet| (packet, nothing)).collect();
         while let Some((packet, mut chosen)) = waiting.pop() {
             let met = walk.send(&packet)?;
-            let looked = met.looked.union(said::looked(place, &packet));
+            let looked = met.looked.union(said::looked(self.binding, place, &packet));
             if let Some(part) = looked.beyond(chosen) {
                 chosen.insert(part);
                 let more = self.bodies.with(&packet, part, values, self.table.family);

@@ -65,6 +65,7 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
         | Match::Protocol(_)
         | Match::NotOpening
         | Match::Port(..)
+        | Match::Ports(_)
         | Match::SourcePort(..)
         | Match::Icmpv6Type(_)
         | Match::Key(..)
@@ -72,7 +73,8 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
         | Match::PriorityTag(_)
         | Match::NotProtocol(_)
         | Match::IcmpType(_)
-        | Match::NotInit => Vec::new(),
+        | Match::NotInit
+        | Match::FlowOpener(..) => Vec::new(),
         // A packet of the frame is an end of its flow, or has one other end.
         Match::FlowSource(side, of, set) => match (*of == family, view.outer) {
             (true, Field::Source) => sets
@@ -169,6 +171,7 @@ fn narrow<'a>(
         Match::Port(transport, PortTest::Set(set)) => {
             constraints.only_codes(&sets.ports(set, *transport)?)
         }
+        Match::Ports(set) => constraints.only_codes(&sets.protocol_ports(set)?),
         Match::SourcePort(_, port) if frame.source_port != Some(*port) => return Ok(false),
         Match::SourcePort(transport, _) => {
             constraints.only_codes(&space::ports(space::protocol_of(*transport), 0, u16::MAX))
@@ -215,6 +218,8 @@ fn narrow<'a>(
             }
             constraints.only_addresses(&sources)
         }
+        // No rule of this hook needs to know it.
+        Match::FlowOpener(_, set) => return Err(UnknownSet::of(set)),
         Match::Key(fields, set) => return sets.exits.answer(frame.exit, fields, set),
         // This hook sees IP packets only, behind their tags.
         Match::EtherType(EtherType::Ipv4) => return Ok(family == Family::V4),

@@ -41,10 +41,12 @@ pub(crate) fn frames(
             | Match::NotOpening
             | Match::Address(..)
             | Match::Port(..)
+            | Match::Ports(_)
             | Match::SourcePort(..)
             | Match::AddressPort(..)
             | Match::AddressPair(..)
             | Match::FlowSource(..)
+            | Match::FlowOpener(..)
             | Match::Icmpv6Type(_)
             | Match::Key(..)
             | Match::EtherType(_)

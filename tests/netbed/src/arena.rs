@@ -11,6 +11,9 @@
 //! | `prisoner`, `prisoner-2` | egress to `friend`s |
 //! | `friend`, `attacker`, `bystander` and those with `-2` | none |
 //!
+//! Each node has a second address, as that of a virtual router, which no Pod object
+//! names: [`further_address`].
+//!
 //! On the first node there is a `stranger`, too: a pod that no Pod object names.
 
 mod policies;
@@ -20,7 +23,7 @@ mod station;
 mod volley;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -90,6 +93,14 @@ impl Arena {
         }
         let mut testbed = scenario::connected(spec, "at")?;
         testbed.add_pod(99, "stranger", &[false, true].map(|v6| pod_address(0, 150, v6)))?;
+        for (index, node) in testbed.nodes().enumerate() {
+            for v6 in [false, true] {
+                let (address, length) = (further_address(index, v6), if v6 { 128 } else { 32 });
+                // The node says that it is there, but uses it for nothing of its own.
+                let flags = if v6 { " nodad preferred_lft 0" } else { "" };
+                node.namespace.ip(&format!("addr add {address}/{length} dev eth0{flags}"))?;
+            }
+        }
         services::install(&testbed)?;
         for endpoint in testbed.endpoints() {
             // Errors are limited to one a second for each destination.
@@ -280,6 +291,15 @@ impl Arena {
 
     fn station(&self, name: &str) -> Result<&Station> {
         self.stations.get(name).with_context(|| format!("no station {name}"))
+    }
+}
+
+/// An address of a node that no Pod object names.
+pub fn further_address(node: usize, v6: bool) -> IpAddr {
+    let last = 201 + u8::from(node != 0);
+    match v6 {
+        false => Ipv4Addr::new(192, 168, 77, last).into(),
+        true => Ipv6Addr::new(0xfd00, 0x77, 0, 0, 0, 0, 0, last.into()).into(),
     }
 }
 

@@ -138,14 +138,7 @@ fn stranger() -> Vec<Rule> {
 }
 
 fn strays() -> Vec<Rule> {
-    let own = Family::BOTH.map(|family| {
-        let fields = KeyFields {
-            interface: Some(InterfaceField::Out),
-            mac: None,
-            address: Some(KeyAddress::Destination(family)),
-        };
-        Rule::new([Match::Key(fields, own_set(family))], Verdict::Return)
-    });
+    let own = Family::BOTH.map(|family| Rule::new([to_own(family)], Verdict::Return));
     let guarded = interface(InterfaceField::Out, guarded_set());
     own.into_iter().chain([Rule::new([guarded], Verdict::Drop)]).collect()
 }
@@ -155,6 +148,16 @@ fn own(family: Family) -> Match {
         interface: Some(InterfaceField::In),
         mac: None,
         address: Some(KeyAddress::Source(family)),
+    };
+    Match::Key(fields, own_set(family))
+}
+
+/// To a pod's address, by the interface that leads to the pod.
+pub(super) fn to_own(family: Family) -> Match {
+    let fields = KeyFields {
+        interface: Some(InterfaceField::Out),
+        mac: None,
+        address: Some(KeyAddress::Destination(family)),
     };
     Match::Key(fields, own_set(family))
 }

@@ -18,6 +18,10 @@
 //!                      +- from another port, a tag that receivers strip -> from.tag -+- IP -> accept
 //!                                                                                    +- drop
 //!
+//! across -+- from an isolated pod's port -> across.guarded -+- IP to the receiver's own MAC and address -> accept
+//!                                                           +- to a pod's port -> across.pod -+- ARP, neighbour or listener discovery -> accept
+//!                                                                                             +- drop
+//!
 //! to -+- to an isolated pod's port -> to.guarded -+- IP to its own MAC and address -> accept
 //!     |                                           +- ARP, neighbour or listener discovery -> to.place
 //!     |                                           +- drop
@@ -29,6 +33,9 @@
 //! forward before any hook (`__br_handle_local_finish`, net/bridge/br_input.c, 6.18).
 //! So a pod can make the bridge take it for its neighbour. It then gets no frame of
 //! the neighbour's, which is out of reach until it sends again.
+//!
+//! `across`: a bridge delivers by the MAC, and policies judge the address. Without it, an
+//! isolated pod could send to an accomplice's MAC what policies let it send to others.
 //!
 //! Before the bridge learns a MAC, and before br_netfilter hands the packet to the
 //! hooks of `inet`. `ether type ip` holds for untagged frames only. `ip saddr` looks
@@ -42,6 +49,8 @@
 //! of IPv4 are judged by [`super::binding`], where packets are whole. 6.18 was seen to
 //! do this in IPv4 alone. Neighbour discovery has hop limit 255, and receivers ignore
 //! it otherwise, so that no other ICMPv6 is judged.
+
+mod delivery;
 
 use std::sync::Arc;
 
@@ -58,10 +67,16 @@ use super::binding::{
 use super::forward::NEIGHBOUR_HOP_LIMIT;
 use super::{LISTENER_DISCOVERY, OF_ROUTERS, listener_discovery, of_routers, plain, types};
 use crate::names::constant;
+use delivery::{across, across_guarded, across_pod, to, to_guarded, to_place};
 
 /// Before br_netfilter, at `NF_BR_PRI_BRNF` 0, and before the bridge learns
 /// (`br_handle_frame_finish` comes after the hook; net/bridge/br_input.c, 6.18).
 const FROM_PRIORITY: i32 = -310;
+
+/// Before br_netfilter, at `NF_BR_PRI_BRNF - 1`, hands the packet to the forward hook of
+/// `inet` (net/bridge/br_netfilter_hooks.c, 6.18). Policies need not judge what goes
+/// nowhere.
+const ACROSS_PRIORITY: i32 = -310;
 
 /// After all others (`NF_BR_PRI_NAT_SRC` is 300; linux/netfilter_bridge.h).
 const TO_PRIORITY: i32 = 310;
@@ -77,6 +92,11 @@ const LOCAL: [u8; 7] = [130, 131, 132, 134, SOLICITATION, ADVERTISEMENT, 143];
 /// The base chain of the prerouting hook.
 pub fn from_chain() -> Name {
     constant("from")
+}
+
+/// The base chain of the forward hook.
+pub fn across_chain() -> Name {
+    constant("across")
 }
 
 /// The base chain of the postrouting hook.
@@ -114,6 +134,9 @@ pub fn of() -> Ruleset {
         (constant("from.icmp6"), plain(Some("ICMPv6 from its own address"), from_icmp6())),
         (constant("from.tag"), plain(Some("in a tag that receivers strip"), from_tag())),
         (constant("from.odd"), plain(Some("from a pod, not its own IP or ARP"), from_odd())),
+        (across_chain(), base(Hook::Forward, ACROSS_PRIORITY, across())),
+        (constant("across.guarded"), plain(Some("from an isolated pod"), across_guarded())),
+        (constant("across.pod"), plain(Some("to a pod, not its own address"), across_pod())),
         (to_chain(), base(Hook::Postrouting, TO_PRIORITY, to())),
         (constant("to.guarded"), plain(Some("to an isolated pod"), to_guarded())),
         (constant("to.place"), plain(Some("a pod's MAC is at its own port"), to_place())),
@@ -221,46 +244,6 @@ fn from_odd() -> Vec<Rule> {
     rules.push(Rule::new([speaker()], Verdict::Accept));
     rules.push(Rule::new([], Verdict::Drop));
     rules
-}
-
-fn to() -> Vec<Rule> {
-    let guarded = interface(InterfaceField::Out, guarded_set());
-    vec![
-        Rule::new([guarded], Verdict::Goto(constant("to.guarded"))),
-        Rule::new([], Verdict::Goto(constant("to.place"))),
-    ]
-}
-
-fn to_guarded() -> Vec<Rule> {
-    let own = |family| {
-        let fields = KeyFields {
-            interface: Some(InterfaceField::Out),
-            mac: Some(MacField::Destination),
-            address: Some(KeyAddress::Destination(family)),
-        };
-        let own = Match::Key(fields, own_set(family));
-        Rule::new([Match::EtherType(ether_type(family)), own], Verdict::Accept)
-    };
-    let local = Match::Icmpv6Type(constant("local"));
-    let place = || Verdict::Goto(constant("to.place"));
-    vec![
-        own(Family::V4),
-        own(Family::V6),
-        Rule::new([Match::EtherType(EtherType::Arp)], place()),
-        Rule::new([Match::EtherType(EtherType::Ipv6), local], place()),
-        Rule::new([], Verdict::Drop),
-    ]
-}
-
-/// For what no address decides. The policy of the hook accepts what is left.
-fn to_place() -> Vec<Rule> {
-    let interface = Some(InterfaceField::Out);
-    let mac = KeyFields { mac: Some(MacField::Destination), ..KeyFields::NONE };
-    let own = KeyFields { interface, ..mac };
-    vec![
-        Rule::new([Match::Key(own, speakers_set())], Verdict::Accept),
-        Rule::new([Match::Key(mac, macs_set())], Verdict::Drop),
-    ]
 }
 
 /// An untagged IP packet from a port, with the port's MAC and address.

@@ -20,6 +20,10 @@
 //!                                       +- from a tunnel's port -> drop
 //! ```
 //!
+//! masqueraded -+- to a tunnel -> masqueraded.to -+- an answer to a pod -> accept
+//!              |                                  +- a pod opened the flow, from a node -> drop
+//!              +- from a tunnel's port -> masqueraded.from -+- a pod opened the flow, from a node to a node -> drop
+//!
 //! What has a bound address comes from its pod's port: the hooks before saw to that.
 //!
 //! A Service can have a node's tunnel as its endpoint. What a pod sends to such a
@@ -32,10 +36,14 @@
 //! masquerading, the other node cannot tell that a pod sent it. Tunnels that pods
 //! end among themselves are not hit.
 //!
+//! This node knows some addresses of the others, but maybe not all. So `masqueraded` asks
+//! after masquerading whether it is a pod's packet that now comes from this node.
+//!
 //! Masquerading keeps a port if it can. A pod's flow from 8472 to a port of another
 //! node then has this node's end of the tunnel: what the other node sends into the
 //! tunnel from that port would be the flow's answers, and go to the pod. Flows to this
-//! node itself are not masqueraded, so the input hook need not ask.
+//! node itself are not masqueraded, so the input hook need not ask. `masqueraded` asks
+//! again, for masquerading that chooses another port.
 
 use policy::{Tunnel, TunnelSources};
 use ruleset::{
@@ -43,16 +51,24 @@ use ruleset::{
     PortTest, Rule, Set, SetType, Transport, Verdict,
 };
 
-use super::binding::{from_owned, interface, interfaces};
+use super::binding::{from_owned, interface, interfaces, owned_set, to_own};
 use super::{Network, plain};
 use crate::names::constant;
 
 /// `filter - 1`, as on the forward hook.
 const PRIORITY: i32 = -1;
 
+/// After masquerading, at `NF_IP_PRI_NAT_SRC` 100 (linux/netfilter_ipv4.h).
+const MASQUERADED_PRIORITY: i32 = 110;
+
 /// The base chain of the input hook.
 pub fn base_chain() -> Name {
     constant("input")
+}
+
+/// The base chain of the postrouting hook.
+pub fn masqueraded_chain() -> Name {
+    constant("masqueraded")
 }
 
 /// The set of the nodes' addresses.
@@ -92,17 +108,39 @@ pub(super) fn chains(network: &Network) -> Vec<(Name, Chain)> {
         tunnels().map(|tunnel| Rule::new([to_tunnel(tunnel), Match::CtTranslated], Verdict::Drop));
     let others = tunnels().map(|tunnel| Rule::new([to_tunnel(tunnel)], Verdict::Drop));
     let from_nodes = Family::BOTH.map(|family| from_node(family, Verdict::Return));
-    let from_tunnels = tunnels().filter_map(|tunnel| match tunnel {
-        Tunnel::Udp(port) => Some(Match::SourcePort(Transport::Udp, port)),
-        Tunnel::Protocol(_) => None,
-    });
-    let from_tunnels = from_tunnels.map(|condition| Rule::new([condition], Verdict::Drop));
+    let from_tunnels =
+        tunnels().filter_map(from_tunnel).map(|condition| Rule::new([condition], Verdict::Drop));
     let forwarded = carried.chain(from_nodes).chain(others).chain(from_tunnels).collect();
     vec![
         (base_chain(), Chain { base, comment: None, rules: input }),
         (tunnelled(), plain(Some("into a tunnel between nodes"), from_nodes_only(network))),
         (tunnelled_any(), plain(Some("into another tunnel of this node"), not_from_pods(network))),
         (tunnels_chain(), plain(Some("to a node: not into its tunnels"), forwarded)),
+    ]
+}
+
+/// The chains of the postrouting hook, while a pod is bound.
+pub(super) fn after_masquerading(network: &Network) -> Vec<(Name, Chain)> {
+    let base = Some(BaseChain::new(Hook::Postrouting, MASQUERADED_PRIORITY));
+    let [to, from] = ["masqueraded.to", "masqueraded.from"].map(constant);
+    let tunnels = || network.tunnels.keys().copied();
+    let into = tunnels().map(|tunnel| Rule::new([to_tunnel(tunnel)], Verdict::Goto(to.clone())));
+    let shadows = tunnels().filter_map(from_tunnel);
+    let shadows = shadows.map(|condition| Rule::new([condition], Verdict::Goto(from.clone())));
+    let rules = into.chain(shadows).collect();
+    let of_pod = |family| {
+        [Match::FlowOpener(family, owned_set(family)), is_node(Field::Source, family)].into_iter()
+    };
+    let answers = Family::BOTH.map(|family| Rule::new([to_own(family)], Verdict::Accept));
+    let hidden = Family::BOTH.map(|family| Rule::new(of_pod(family), Verdict::Drop));
+    let to_nodes = Family::BOTH.map(|family| {
+        Rule::new(of_pod(family).chain([is_node(Field::Destination, family)]), Verdict::Drop)
+    });
+    let into_tunnel = answers.into_iter().chain(hidden).collect();
+    vec![
+        (masqueraded_chain(), Chain { base, comment: None, rules }),
+        (to, plain(Some("to a tunnel: not from a pod, as a node"), into_tunnel)),
+        (from, plain(Some("from a tunnel's port: not from a pod, as a node"), to_nodes.into())),
     ]
 }
 
@@ -145,6 +183,14 @@ fn to_tunnel(tunnel: Tunnel) -> Match {
     match tunnel {
         Tunnel::Udp(port) => Match::Port(Transport::Udp, PortTest::In(port, port)),
         Tunnel::Protocol(number) => Match::Protocol(number),
+    }
+}
+
+/// From the port of a tunnel that has one.
+fn from_tunnel(tunnel: Tunnel) -> Option<Match> {
+    match tunnel {
+        Tunnel::Udp(port) => Some(Match::SourcePort(Transport::Udp, port)),
+        Tunnel::Protocol(_) => None,
     }
 }
 

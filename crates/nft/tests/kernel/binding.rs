@@ -156,6 +156,14 @@ fn inet_samples() -> Vec<Sample> {
             vec![Match::FlowSource(FlowSide::Reply, V6, name("pair6"))],
             "ip6 saddr . ct reply ip6 saddr @pair6",
         ),
+        (vec![Match::FlowOpener(V4, name("owned4"))], "ct original ip saddr @owned4"),
+        (
+            vec![
+                Match::FlowOpener(V6, name("owned6")),
+                Match::Address(Field::Source, AddressTest::Set(V6, name("owned6"))),
+            ],
+            "ct original ip6 saddr @owned6 ip6 saddr @owned6",
+        ),
         (vec![Match::IcmpType(0)], "icmp type 0"),
         (
             vec![key(fields(IN, None, None), "ports"), Match::IcmpType(255)],

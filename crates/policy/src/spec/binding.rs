@@ -9,8 +9,8 @@
 //! |---|---|
 //! | S | The address and MAC of a local pod come from that pod's port only. Frames to its MAC go there only. |
 //! | P | From a pod's port come its own addresses only, ARP, neighbour discovery and MAC included. It never sends router advertisements or redirects. |
-//! | D | To an isolated pod's port go its own addresses only. |
-//! | T | What reaches a node's tunnel comes from a node, and no Service carried it there. Where nothing tells that the tunnel's other ends are nodes, it comes from no pod of this node. |
+//! | D | To an isolated pod's port go its own addresses only. The same holds on a bridge for what an isolated pod sends to another pod's port. |
+//! | T | What reaches a node's tunnel comes from a node, and no Service carried it there. Where nothing tells that the tunnel's other ends are nodes, it comes from no pod of this node. The node does not masquerade what a pod sends to a tunnel. |
 //! | F | Frames from or to an isolated pod's port are IPv4, IPv6 or ARP, untagged. |
 //!
 //! S and P hold for each pod whose port is known, isolated or not. A pod is bound
@@ -21,9 +21,7 @@ use std::net::IpAddr;
 
 use super::frame::{Body, Frame, IpPacket, Message, Payload};
 use super::refusal::Refusal;
-use crate::{
-    BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Pod, Snapshot, Tunnel, TunnelSources,
-};
+use crate::{BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Pod, Snapshot};
 use sender::{like_no_router, on_its_bridge, on_its_own_link, past_its_bridge};
 
 /// What the rules are about.
@@ -164,28 +162,41 @@ impl Binding<'_> {
     /// # Errors
     /// The rule that forbids it.
     pub fn leaves_bridge(&self, by: InterfaceIndex, frame: &Frame) -> Result<(), Refusal> {
-        let isolated = |port: &&BoundPort| self.isolated.contains(&port.pod);
-        let bridged = self.network.ports.get(&by).filter(|port| port.bridge.is_some());
+        let bridged = self.bridged(by);
         let own_mac = bridged.is_some_and(|port| port.mac == frame.destination);
         refuse(!own_mac && self.is_pods_mac(frame.destination), Refusal::MacOfAnother)?;
-        let Some(port) = bridged.filter(isolated) else { return Ok(()) };
-        match (frame.tag, frame.payload) {
-            (None, Payload::Arp(_)) => Ok(()),
-            // What neighbours and routers of the link say to all: the forward hook
-            // and P judge those of other pods.
-            (
-                None,
-                Payload::Ip(IpPacket {
-                    body: Body::Icmpv6(130..=132 | 134..=136 | 143, _), ..
-                }),
-            ) => Ok(()),
-            (None, Payload::Ip(packet)) => {
-                let own =
-                    frame.destination == port.mac && port.addresses.contains(&packet.destination);
-                refuse(!own, Refusal::UnreportedAddress)
-            }
-            (Some(_), _) | (None, Payload::Other) => Err(Refusal::KindOfFrame),
+        match bridged.filter(|port| self.is_isolated(port)) {
+            Some(port) => is_for(port, frame, Refusal::UnreportedAddress),
+            None => Ok(()),
         }
+    }
+
+    /// Whether a bridge may hand on a frame from one of its ports to another. A bridge
+    /// delivers by the MAC, policies judge the address. So an isolated pod could send to
+    /// an accomplice what policies let it send to somebody else.
+    ///
+    /// # Errors
+    /// The rule that forbids it.
+    pub fn crosses_bridge(
+        &self,
+        from: InterfaceIndex,
+        to: InterfaceIndex,
+        frame: &Frame,
+    ) -> Result<(), Refusal> {
+        let sender = self.bridged(from).filter(|port| self.is_isolated(port));
+        match (sender, self.bridged(to)) {
+            (Some(_), Some(receiver)) => is_for(receiver, frame, Refusal::NotForReceiver),
+            (Some(_) | None, _) => Ok(()),
+        }
+    }
+
+    /// A bound port of a bridge.
+    fn bridged(&self, by: InterfaceIndex) -> Option<&BoundPort> {
+        self.network.ports.get(&by).filter(|port| port.bridge.is_some())
+    }
+
+    fn is_isolated(&self, port: &BoundPort) -> bool {
+        self.isolated.contains(&port.pod)
     }
 
     /// Whether the node may route the first packet of a flow out of an interface.
@@ -221,86 +232,20 @@ impl Binding<'_> {
     }
 }
 
-/// T.
-///
-/// A Service can name a node's tunnel as its endpoint. What it carries from a pod
-/// comes from the node that translated it, if that masquerades. Nodes send into
-/// each other's tunnels by the addresses that the tunnels have, so none of their
-/// own packets is translated.
-///
-/// A flow to the node itself is never masqueraded, so it cannot take the place of one
-/// between nodes, whatever port it comes from.
-impl Binding<'_> {
-    /// Whether the node may take a packet to itself. The packet has passed
-    /// [`Binding::enters_node`].
-    ///
-    /// # Errors
-    /// The rule that forbids it.
-    pub fn reaches_node(&self, by: InterfaceIndex, packet: &IpPacket) -> Result<(), Refusal> {
-        let Some(sources) = self.tunnel_of(packet) else { return Ok(()) };
-        refuse(packet.translated, Refusal::TunnelByService)?;
-        // Whatever address it says: a port that is bound to no pod may say any.
-        refuse(self.leads_to_pods(by), Refusal::Tunnel)?;
-        let foreign = match sources {
-            TunnelSources::Nodes if self.knows_nodes_like(packet.source) => {
-                !self.nodes.contains(&packet.source)
-            }
-            TunnelSources::Nodes | TunnelSources::Any => self.is_pods_own(packet.source),
-        };
-        refuse(foreign, Refusal::Tunnel)
-    }
-
-    /// Whether the node may forward the first packet of a flow.
-    ///
-    /// # Errors
-    /// The rule that forbids it.
-    pub fn crosses_node(&self, packet: &IpPacket) -> Result<(), Refusal> {
-        let to_node = self.tunnel_of(packet).is_some() && self.nodes.contains(&packet.destination);
-        refuse(to_node && packet.translated, Refusal::TunnelByService)?;
-        refuse(to_node && !self.nodes.contains(&packet.source), Refusal::Tunnel)?;
-        let foreign =
-            self.nodes.contains(&packet.destination) && !self.nodes.contains(&packet.source);
-        refuse(foreign && self.is_from_tunnel(packet), Refusal::TunnelShadow)
-    }
-
-    /// Whether it comes from the port of a tunnel. Masqueraded with this port, its
-    /// flow would have the node's end of the tunnel, and what the other node sends
-    /// into the tunnel from that port would be answers.
-    fn is_from_tunnel(&self, packet: &IpPacket) -> bool {
-        let port = packet.source_port.filter(|_| matches!(packet.body, Body::Udp(_)));
-        port.is_some_and(|port| self.network.tunnels.contains_key(&Tunnel::Udp(port)))
-    }
-
-    /// Whether the nodes' addresses of this family are known. A Pod can name one
-    /// family of a node that has both: `status.hostIPs` is there by default since
-    /// Kubernetes 1.29 (KEP-2681).
-    fn knows_nodes_like(&self, address: IpAddr) -> bool {
-        self.nodes.iter().any(|node| node.is_ipv4() == address.is_ipv4())
-    }
-
-    /// Who may send into the tunnel that a packet goes to; `None` if it goes to none.
-    fn tunnel_of(&self, packet: &IpPacket) -> Option<TunnelSources> {
-        let is_meant = |tunnel| match tunnel {
-            Tunnel::Udp(port) => packet.body == Body::Udp(port),
-            Tunnel::Protocol(number) => packet.body.protocol() == number,
-        };
-        let mut tunnels = self.network.tunnels.iter();
-        tunnels.find(|(tunnel, _)| is_meant(**tunnel)).map(|(_, sources)| *sources)
-    }
-
-    /// Whether a pod of this node sent what has this source. Link-local addresses
-    /// do not tell: they mean something on their own link only.
-    fn is_pods_own(&self, source: IpAddr) -> bool {
-        let mut ports = self.network.ports.values();
-        !is_link_local(source) && ports.any(|port| port.addresses.contains(&source))
-    }
-
-    /// Whether an interface leads to the node's own pods and nowhere else.
-    fn leads_to_pods(&self, by: InterfaceIndex) -> bool {
-        let port = self.network.ports.contains_key(&by);
-        let bridge = self.network.bridges.get(&by).is_some_and(|bridge| bridge.only_pods);
-        let bound = self.network.ports.values().any(|port| port.bridge == Some(by));
-        port || (bridge && bound)
+/// Whether a frame is for the pod of a port, or what neighbours and routers of the link
+/// say to all: P judges those.
+fn is_for(port: &BoundPort, frame: &Frame, refusal: Refusal) -> Result<(), Refusal> {
+    match (frame.tag, frame.payload) {
+        (None, Payload::Arp(_)) => Ok(()),
+        (
+            None,
+            Payload::Ip(IpPacket { body: Body::Icmpv6(130..=132 | 134..=136 | 143, _), .. }),
+        ) => Ok(()),
+        (None, Payload::Ip(packet)) => {
+            let own = frame.destination == port.mac && port.addresses.contains(&packet.destination);
+            refuse(!own, refusal)
+        }
+        (Some(_), _) | (None, Payload::Other) => Err(Refusal::KindOfFrame),
     }
 }
 
@@ -316,3 +261,4 @@ fn is_link_local(address: IpAddr) -> bool {
 mod sender;
 #[cfg(test)]
 mod tests;
+mod tunnels;

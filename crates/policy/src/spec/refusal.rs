@@ -36,12 +36,17 @@ pub enum Refusal {
     KindOfFrame,
     /// D: it goes to an isolated pod, but not to an address of it.
     UnreportedAddress,
+    /// D: an isolated pod sends it to another pod's port, but not to an address of that
+    /// pod.
+    NotForReceiver,
     /// T: it goes to a tunnel, but does not come from a node.
     Tunnel,
     /// T: it goes to a tunnel, and a Service carried it there.
     TunnelByService,
     /// T: it goes to a node from a tunnel's port, but does not come from a node.
     TunnelShadow,
+    /// T: a pod sent it to a tunnel, and this node masquerades it.
+    TunnelMasqueraded,
 }
 
 impl Refusal {
@@ -56,8 +61,10 @@ impl Refusal {
             | Self::FlowOfOthers
             | Self::PriorityTag
             | Self::PastBridge => 'P',
-            Self::UnreportedAddress => 'D',
-            Self::Tunnel | Self::TunnelByService | Self::TunnelShadow => 'T',
+            Self::UnreportedAddress | Self::NotForReceiver => 'D',
+            Self::Tunnel | Self::TunnelByService | Self::TunnelShadow | Self::TunnelMasqueraded => {
+                'T'
+            }
             Self::KindOfFrame => 'F',
         }
     }
@@ -81,8 +88,12 @@ impl fmt::Display for Refusal {
                 "an isolated pod sends and gets untagged IPv4, IPv6 and ARP frames only"
             }
             Self::UnreportedAddress => "an isolated pod gets packets to its own addresses only",
+            Self::NotForReceiver => {
+                "an isolated pod sends to another pod's port what is for that pod only"
+            }
             Self::Tunnel => "only nodes send to a node's tunnel",
             Self::TunnelShadow => "only nodes send to nodes from a tunnel's port",
+            Self::TunnelMasqueraded => "a node masquerades nothing that a pod sends to a tunnel",
             Self::TunnelByService => "no Service leads into a node's tunnel",
         })
     }

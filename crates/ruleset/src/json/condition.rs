@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{one_or_many, range};
 use crate::{
-    AddressTest, Family, Field, InterfaceField, KeyAddress, KeyFields, MacField, Match, Name,
-    PortTest, TableFamily, TagType, Transport,
+    AddressTest, Family, Field, FlowSide, InterfaceField, KeyAddress, KeyFields, MacField, Match,
+    Name, PortTest, TableFamily, TagType, Transport,
 };
 
 /// A match of a rule.
@@ -42,6 +42,10 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             };
             equal(port(*transport), right)
         }
+        Match::Ports(set) => {
+            let protocol = json!({"meta": {"key": "l4proto"}});
+            equal(json!({"concat": [protocol, payload("th", "dport")]}), reference(set))
+        }
         Match::SourcePort(transport, port) => {
             equal(payload(transport.keyword(), "sport"), json!(port))
         }
@@ -53,13 +57,12 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             equal(json!({"concat": pair}), reference(set))
         }
         Match::FlowSource(side, family, set) => {
-            let key = match family {
-                Family::V4 => "ip saddr",
-                Family::V6 => "ip6 saddr",
-            };
-            let of_flow = json!({"ct": {"key": key, "dir": side.keyword()}});
+            let of_flow = flow_source(*side, *family);
             let pair = json!({"concat": [address(Field::Source, *family), of_flow]});
             equal(pair, reference(set))
+        }
+        Match::FlowOpener(family, set) => {
+            equal(flow_source(FlowSide::Original, *family), reference(set))
         }
         Match::Icmpv6Type(set) => equal(payload("icmpv6", "type"), reference(set)),
         Match::Key(fields, set) => equal(key(fields), reference(set)),
@@ -110,6 +113,15 @@ fn key(fields: &KeyFields) -> Value {
         [interface, mac, of_key].into_iter().flatten().collect(),
         |all| json!({"concat": all}),
     )
+}
+
+/// The source of a side of the packet's flow.
+fn flow_source(side: FlowSide, family: Family) -> Value {
+    let key = match family {
+        Family::V4 => "ip saddr",
+        Family::V6 => "ip6 saddr",
+    };
+    json!({"ct": {"key": key, "dir": side.keyword()}})
 }
 
 fn payload(protocol: &str, field: &str) -> Value {

@@ -8,8 +8,8 @@
 use std::net::IpAddr;
 
 use crate::{
-    AddressTest, Element, EtherType, Family, InterfaceField, Key, KeyAddress, KeyFields, MacField,
-    Match, Name, PortTest, SetType, Transport,
+    AddressTest, Element, EtherType, Family, FlowSide, InterfaceField, Key, KeyAddress, KeyFields,
+    MacField, Match, Name, PortTest, SetType, Transport,
 };
 
 use super::frame::{Content, Tag};
@@ -65,6 +65,12 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
         Match::Port(transport, PortTest::Set(set)) => {
             member(set, SetType::Port, true, port(packet, *transport).map(Element::Port))
         }
+        Match::Ports(set) => {
+            let of = |transport| port(packet, transport).map(|port| (transport, port));
+            let found = Transport::ALL.into_iter().find_map(of);
+            let element = found.map(|(transport, port)| Element::ProtocolPort(transport, port));
+            member(set, SetType::ProtocolPort, true, element)
+        }
         Match::SourcePort(transport, port) => Test::Known(
             has_protocol(packet, transport.number()) && packet.source_port == Some(*port),
         ),
@@ -81,6 +87,10 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             let of_flow = packet.flow_source(*side);
             let pair = of_flow.map(|other| Element::AddressPair(packet.source, other));
             member(set, SetType::AddressPair(*family), packet.is(*family), pair)
+        }
+        Match::FlowOpener(family, set) => {
+            let opener = packet.flow_source(FlowSide::Original).map(Element::Address);
+            member(set, SetType::Address(*family), packet.is(*family), opener)
         }
         Match::Icmpv6Type(set) => {
             let applies = packet.is(Family::V6) && packet.protocol == Packet::ICMPV6;

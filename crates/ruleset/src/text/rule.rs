@@ -3,10 +3,11 @@
 //! What a match implies (`meta nfproto`, `meta l4proto`) is left to nft, which
 //! puts it in by itself, but for what [`spelled_out`] adds.
 
+use super::store::{PORTS, look_up, port};
 use crate::implied::spelled_out;
 use crate::{
-    AddressTest, CtStates, Family, Field, Finish, Log, Match, PortTest, Rule, TableFamily, TagType,
-    Verdict,
+    AddressTest, CtStates, Family, Field, Finish, FlowSide, Log, Match, PortTest, Rule,
+    TableFamily, TagType, Verdict,
 };
 
 /// See [`super::rule`].
@@ -32,7 +33,7 @@ fn text(table: TableFamily, condition: &Match) -> String {
             let field = address(*field, test.family());
             match test {
                 AddressTest::In(range) => format!("{field} {range}"),
-                AddressTest::Set(_, set) => format!("{field} @{set}"),
+                AddressTest::Set(_, set) => look_up(field, set),
             }
         }
         Match::Port(transport, test) => {
@@ -43,9 +44,10 @@ fn text(table: TableFamily, condition: &Match) -> String {
                 PortTest::Set(set) => format!("{transport} dport @{set}"),
             }
         }
+        Match::Ports(set) => look_up(PORTS, set),
         Match::SourcePort(transport, port) => format!("{} sport {port}", transport.keyword()),
         Match::AddressPort(field, family, transport, set) => {
-            format!("{} . {} dport @{set}", address(*field, *family), transport.keyword())
+            look_up(&format!("{} . {}", address(*field, *family), port(*transport)), set)
         }
         Match::AddressPair(family, set) => {
             let (source, destination) =
@@ -55,6 +57,10 @@ fn text(table: TableFamily, condition: &Match) -> String {
         Match::FlowSource(side, family, set) => {
             let source = address(Field::Source, *family);
             format!("{source} . ct {} {source} @{set}", side.keyword())
+        }
+        Match::FlowOpener(family, set) => {
+            let side = FlowSide::Original.keyword();
+            format!("ct {side} {} @{set}", address(Field::Source, *family))
         }
         Match::Icmpv6Type(set) => format!("icmpv6 type @{set}"),
         Match::Key(fields, set) => format!("{} @{set}", super::key::fields(fields)),

@@ -180,6 +180,11 @@ fn an_isolated_pod_hears_its_own_addresses() {
         ("routed", R, W, udp("10.0.0.3", "172.17.0.1", (9, 9)), ENDS),
         ("not isolated", A, R, udp("10.0.0.1", "172.17.0.1", (1, 9)), PASSES),
         ("from the uplink", UPLINK, V, udp("192.0.2.9", "172.17.0.1", (9, 2)), ENDS),
+        ("from it, to a pod", V, A, udp("10.0.0.2", "10.0.0.1", (2, 1)), PASSES),
+        ("from it, ARP", V, A, arp("10.0.0.2", mac(2), 2), PASSES),
+        ("from it, to a pod as to another", V, A, udp("10.0.0.2", "192.0.2.9", (2, 1)), ENDS),
+        ("from it, to no pod", V, OTHER_PORT, udp("10.0.0.2", "192.0.2.9", (2, 9)), PASSES),
+        ("from another, to a pod as to another", A, V, udp("10.0.0.1", "192.0.2.9", (1, 2)), ENDS),
         ("another's MAC", A, V, udp("10.0.0.1", "10.0.0.2", (1, 3)), ENDS),
         ("ARP", A, V, arp("10.0.0.1", mac(1), 1), PASSES),
         ("LLDP", A, V, holding(udp("::", "::", (1, 2)), Content::Other), ENDS),
@@ -220,6 +225,15 @@ fn nobody_speaks_into_tunnels_but_nodes() {
         ("a node", UPLINK, End::Node, tunnel("192.0.2.2", "192.0.2.1", (9, 9)), PASSES),
         ("node to node", UPLINK, UPLINK, tunnel("192.0.2.2", "192.0.2.1", (9, 9)), PASSES),
         ("pods among themselves", A, R, tunnel("10.0.0.1", "10.0.0.3", (1, 9)), PASSES),
+        (
+            "to an address that no node names",
+            A,
+            UPLINK,
+            tunnel("10.0.0.1", "192.0.2.20", (1, 9)),
+            ENDS,
+        ),
+        ("the same, routed", R, UPLINK, tunnel("10.0.0.3", "192.0.2.20", (3, 9)), ENDS),
+        ("another port there", R, UPLINK, udp("10.0.0.3", "192.0.2.20", (3, 9)), PASSES),
         ("another port of a node", R, UPLINK, udp("10.0.0.3", "192.0.2.2", (3, 9)), PASSES),
     ] {
         check(what, from, to, packet, expected);

@@ -3,10 +3,12 @@
 //!
 //! ```text
 //! bridge  from (prerouting)   ports, MACs and addresses of bridged pods
+//!         across (forward)    what isolated ones send to others
 //!         to   (postrouting)  what reaches isolated ones
 //! inet    bind (prerouting)   the same for routed pods
 //!         input               what ends a tunnel here
 //!         forward             ingress of IPv4, what enters a tunnel, strays
+//!         masqueraded (postrouting)  what enters a tunnel in the node's name
 //! ```
 
 mod bridge;
@@ -47,6 +49,10 @@ pub struct Node {
 
 /// The index of the bridge.
 pub const BRIDGE: u32 = 3;
+/// The index of the interface to the other nodes. What pods send there is masqueraded.
+pub const UPLINK: u32 = 1;
+/// The node's own address.
+pub const SELF: &str = "192.0.2.1";
 pub const BRIDGE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 3];
 /// The bridge's own address, the pods' gateway.
 pub const GATEWAY: &str = "10.0.0.254";

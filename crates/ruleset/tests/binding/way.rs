@@ -3,7 +3,7 @@
 use ruleset::simulator::{Packet, Passage, Possible, possible_outcomes_along};
 use ruleset::{Hook, Ruleset};
 
-use crate::tables::{self, BRIDGE, Node};
+use crate::tables::{self, BRIDGE, Node, SELF, UPLINK, ip};
 
 /// Where a packet comes in or goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,15 +60,29 @@ impl History {
             way.push(stop(self.bridge.as_slice(), Hook::Prerouting, between(port, 0)));
         }
         way.push(stop(&self.inet, Hook::Prerouting, routed));
+        if let (End::Bridged(input), End::Bridged(output)) = (from, to) {
+            way.push(stop(&self.bridge, Hook::Forward, between(input, output)));
+        }
         match to {
             End::Node => way.push(stop(&self.inet, Hook::Input, routed)),
             End::Routed(_) | End::Bridged(_) => {
                 way.push(stop(&self.inet, Hook::Forward, routed));
             }
         }
+        if to != End::Node {
+            way.push(stop(&self.inet, Hook::Postrouting, masqueraded(to, routed)));
+        }
         if let End::Bridged(port) = to {
             way.push(stop(&self.bridge, Hook::Postrouting, between(0, port)));
         }
         possible_outcomes_along(&way, commits).unwrap()
     }
+}
+
+/// The packet as it is after masquerading, and who opened its flow.
+fn masqueraded(to: End, packet: Packet) -> Packet {
+    let flow = [Some(packet.source), None];
+    let is_masqueraded = to == End::Routed(UPLINK) && packet.source.is_ipv4();
+    let source = if is_masqueraded { ip(SELF) } else { packet.source };
+    Packet { source, flow, ..packet }
 }

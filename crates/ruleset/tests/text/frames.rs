@@ -135,6 +135,8 @@ pub fn inet() -> Ruleset {
             SetType::AddressPair(Family::V6),
             vec![Element::AddressPair(address("fd00::1"), address("fd00::1"))],
         ),
+        ("owned4", SetType::Address(Family::V4), vec![Element::Address(address("10.0.0.1"))]),
+        ("owned6", SetType::Address(Family::V6), vec![Element::Address(address("fd00::1"))]),
         ("own4", shape(true, false, v4), vec![key(Some(7), None, Some("10.0.0.1"))]),
         ("own6", shape(true, false, v6), vec![key(Some(7), None, Some("fd00::1"))]),
         ("ports", shape(true, false, None), vec![key(Some(7), None, None)]),
@@ -151,6 +153,8 @@ pub fn inet() -> Ruleset {
         drop([by(IN, None, None, "ports"), Match::Icmpv6Type(name("nd"))]),
         accept([Match::FlowSource(FlowSide::Original, Family::V4, name("ends4"))]),
         accept([Match::FlowSource(FlowSide::Reply, Family::V6, name("ends6"))]),
+        drop([Match::FlowOpener(Family::V4, name("owned4"))]),
+        drop([Match::FlowOpener(Family::V6, name("owned6"))]),
         drop([Match::NotInit]),
         drop([Match::Port(Transport::Sctp, ruleset::PortTest::In(80, 80)), Match::NotInit]),
     ];

@@ -15,6 +15,7 @@ use policy::{BoundPort, InterfaceIndex};
 use ruleset::{Element, Family, Name, from_number, number};
 
 use super::looks::{Looks, SetRef};
+use super::said::is_isolated_sender;
 
 pub(crate) type Mac = [u8; 6];
 
@@ -147,7 +148,10 @@ impl<'a> Classes<'a> {
                 }
             }
             // Ranges and numbers are in `Looks`.
-            Element::Range(_) | Element::Port(_) | Element::Icmpv6Type(_) => {}
+            Element::Range(_)
+            | Element::Port(_)
+            | Element::ProtocolPort(..)
+            | Element::Icmpv6Type(_) => {}
         }
     }
 
@@ -205,6 +209,17 @@ impl<'a> Classes<'a> {
         });
     }
 
+    /// One interface of each kind where packets come in, for a hook that asks for it by
+    /// itself only.
+    pub fn inputs(&self) -> Vec<u32> {
+        let mut kinds = BTreeMap::new();
+        for &index in &self.interfaces {
+            let kind = (self.alone.get(&index), is_isolated_sender(self.binding, index));
+            kinds.entry(kind).or_insert(index);
+        }
+        kinds.into_values().collect()
+    }
+
     fn said_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let network = self.binding.network;
         let ports = network.ports.values().flat_map(|port| &port.addresses);
@@ -250,6 +265,7 @@ impl<'a> Classes<'a> {
             port.is_some_and(|port| self.binding.isolated.contains(&port.pod)),
             bridge.is_some_and(|bridge| bridge.only_pods),
             !behind.is_empty(),
+            is_isolated_sender(self.binding, way.input),
         ];
         let alone = |interface| self.alone.get(&interface).cloned().unwrap_or_default();
         let shape = Shape {

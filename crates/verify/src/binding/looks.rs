@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use ruleset::{
-    AddressRange, AddressTest, Element, Field, Finish, Hook, InterfaceField, KeyAddress, KeyFields,
-    MacField, Match, Name, PortTest, Ruleset, Set, Transport, VerdictMap,
+    AddressRange, AddressTest, Element, Field, Finish, FlowSide, Hook, InterfaceField, KeyAddress,
+    KeyFields, MacField, Match, Name, PortTest, Ruleset, Set, Transport, VerdictMap,
 };
 
 use super::walk;
@@ -27,7 +27,8 @@ pub(crate) enum Part {
     Destination,
     Target,
     Tag,
-    Flow,
+    Opener,
+    Answerer,
     Ct,
     ToHost,
     HopLimit,
@@ -66,7 +67,7 @@ impl Parts {
 
 impl Part {
     /// All, those first that leave less to look at.
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::In,
         Self::Out,
         Self::Tag,
@@ -74,17 +75,18 @@ impl Part {
         Self::DestinationMac,
         Self::ArpMac,
         Self::ArpSender,
+        Self::SourcePort,
         Self::Source,
         Self::Destination,
         Self::Target,
-        Self::Flow,
+        Self::Opener,
+        Self::Answerer,
         Self::Ct,
         Self::ToHost,
         Self::HopLimit,
         Self::TcpFlags,
         Self::SctpChunk,
         Self::Translated,
-        Self::SourcePort,
     ];
 }
 
@@ -93,6 +95,8 @@ impl Part {
 pub(crate) struct Looks<'a> {
     /// The interfaces that anybody asks for.
     pub interfaces: Parts,
+    /// Whether somebody asks for the input interface together with something else.
+    pub mixes_input: bool,
     pub sets: BTreeSet<(&'a Name, SetRef<'a>)>,
     pub ranges: BTreeSet<AddressRange>,
     pub protocols: BTreeSet<u8>,
@@ -136,10 +140,15 @@ impl<'a> Looks<'a> {
     /// specification looks at there.
     pub fn new(ruleset: &'a Ruleset, hook: Hook) -> Self {
         let mut looks = Self::default();
-        looks.interfaces.insert(match hook {
-            Hook::Prerouting | Hook::Input => Part::In,
-            Hook::Forward | Hook::Postrouting => Part::Out,
-        });
+        looks.interfaces.extend(
+            match hook {
+                Hook::Prerouting | Hook::Input => [Some(Part::In), None],
+                Hook::Forward => [Some(Part::In), Some(Part::Out)],
+                Hook::Postrouting => [Some(Part::Out), None],
+            }
+            .into_iter()
+            .flatten(),
+        );
         let mut waiting = walk::bases(ruleset, hook);
         let mut seen: BTreeSet<&Name> = waiting.iter().copied().collect();
         while let Some(chain) = waiting.pop().and_then(|name| ruleset.chains.get(name)) {
@@ -159,7 +168,9 @@ impl<'a> Looks<'a> {
     }
 
     fn add(&mut self, ruleset: &'a Ruleset, condition: &'a Match) {
-        self.interfaces.extend(parts_of(condition));
+        let parts: Vec<Part> = parts_of(condition).collect();
+        self.mixes_input |= parts.len() > 1 && parts.contains(&Part::In);
+        self.interfaces.extend(parts);
         let elements = |name| ruleset.sets.get(name).into_iter().flat_map(|set| &set.elements);
         match condition {
             Match::HopLimit(hops) => drop(self.hop_limits.insert(*hops)),
@@ -176,6 +187,13 @@ impl<'a> Looks<'a> {
             | Match::AddressPort(_, _, transport, name) => {
                 for element in elements(name) {
                     if let Element::Port(port) | Element::AddressPort(_, port) = element {
+                        self.port(*transport, *port, *port);
+                    }
+                }
+            }
+            Match::Ports(name) => {
+                for element in elements(name) {
+                    if let Element::ProtocolPort(transport, port) = element {
                         self.port(*transport, *port, *port);
                     }
                 }
@@ -198,6 +216,7 @@ impl<'a> Looks<'a> {
             | Match::Address(_, AddressTest::Set(..))
             | Match::AddressPair(..)
             | Match::FlowSource(..)
+            | Match::FlowOpener(..)
             | Match::Key(..) => {}
         }
         if let Some(name) = condition.lookup() {
@@ -232,14 +251,17 @@ pub(crate) fn parts_of(condition: &Match) -> impl Iterator<Item = Part> + use<> 
         Match::PriorityTag(_) | Match::EtherType(_) => [Some(Part::Tag), None, None],
         Match::Address(field, _) | Match::AddressPort(field, ..) => [Some(end(*field)), None, None],
         Match::AddressPair(..) => [Some(Part::Source), Some(Part::Destination), None],
-        Match::FlowSource(..) => [Some(Part::Source), Some(Part::Flow), None],
+        Match::FlowSource(FlowSide::Original, ..) => [Some(Part::Source), Some(Part::Opener), None],
+        Match::FlowSource(FlowSide::Reply, ..) => [Some(Part::Source), Some(Part::Answerer), None],
+        Match::FlowOpener(..) => [Some(Part::Opener), None, None],
         Match::Key(fields, _) => key_parts(fields),
         Match::Family(_)
         | Match::Protocol(_)
         | Match::NotProtocol(_)
         | Match::IcmpType(_)
         | Match::Icmpv6Type(_)
-        | Match::Port(..) => [None; 3],
+        | Match::Port(..)
+        | Match::Ports(_) => [None; 3],
     };
     parts.into_iter().flatten()
 }

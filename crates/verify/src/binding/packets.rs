@@ -50,7 +50,13 @@ impl Bodies {
         }
         let hop_limits =
             with_free(&looks.hop_limits, &[IpPacket::ON_LINK], Packet::HOP_LIMIT).collect();
-        let source_ports = looks.source_ports.iter().copied().collect();
+        let of_tunnels = network.tunnels.keys().filter_map(|tunnel| match *tunnel {
+            Tunnel::Udp(port) => Some(port),
+            Tunnel::Protocol(_) => None,
+        });
+        let source_ports: BTreeSet<u16> =
+            looks.source_ports.iter().copied().chain(of_tunnels).collect();
+        let source_ports = source_ports.into_iter().collect();
         Self { all, hop_limits, source_ports }
     }
 
@@ -76,6 +82,11 @@ impl Bodies {
                 values.addresses.iter().filter(|one| Family::of(**one) == packet.family());
             vary(packet, of_family.copied(), set)
         };
+        let ends = |set: &dyn Fn(&mut Packet, Option<IpAddr>)| {
+            let all = values.addresses.iter().copied();
+            let of_family = all.filter(|one| Family::of(*one) == packet.family());
+            vary(packet, of_family.map(Some).chain([None]), set)
+        };
         let macs = || values.macs.iter().copied();
         match part {
             // The way decides.
@@ -86,14 +97,8 @@ impl Bodies {
                 let targets = v6(&values.addresses).map(Some).chain([None]);
                 vary(packet, targets, &|packet, it| packet.target = it)
             }
-            Part::Flow => {
-                let sources = || {
-                    let all = values.addresses.iter().copied();
-                    all.filter(|one| Family::of(*one) == packet.family()).map(Some).chain([None])
-                };
-                let both = sources().flat_map(|one| sources().map(move |other| [one, other]));
-                vary(packet, both, &|packet, it| packet.flow = it)
-            }
+            Part::Opener => ends(&|packet, it| packet.flow[0] = it),
+            Part::Answerer => ends(&|packet, it| packet.flow[1] = it),
             Part::SourceMac => vary(packet, macs(), &|packet, it| packet.frame.source_mac = it),
             Part::DestinationMac => {
                 vary(packet, macs(), &|packet, it| packet.frame.destination_mac = it)
@@ -133,7 +138,9 @@ impl Bodies {
                 vary(packet, chunks, &|packet, it| packet.sctp_chunk = it)
             }
             Part::SourcePort => {
-                let ports = self.source_ports.iter().copied().map(Some).chain([None]);
+                // A packet has both ports, or it is a part of one and has none.
+                let some = self.source_ports.iter().filter(|_| packet.destination_port.is_some());
+                let ports = some.copied().map(Some).chain([None]);
                 vary(packet, ports, &|packet, it| packet.source_port = it)
             }
             Part::Translated => {

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use policy::spec::binding::Binding;
 use policy::spec::frame::{ArpMessage, Body, Frame, IpPacket, Payload};
 use policy::spec::refusal::Refusal;
-use policy::{InterfaceIndex, Mac};
+use policy::{InterfaceIndex, Mac, Tunnel};
 use ruleset::simulator::{Content, Packet};
 use ruleset::{Family, Hook, Match, TableFamily, Transport};
 
@@ -27,13 +27,24 @@ pub(crate) fn said(
         (TableFamily::Bridge, Hook::Postrouting) => binding.leaves_bridge(by, &frame(packet)),
         (TableFamily::Inet, Hook::Prerouting) => binding.enters_node(by, &ip(packet)),
         (TableFamily::Inet, Hook::Input) => binding.reaches_node(by, &ip(packet)),
-        (TableFamily::Bridge, Hook::Input | Hook::Forward)
-        | (TableFamily::Inet, Hook::Forward | Hook::Postrouting) => Ok(()),
+        (TableFamily::Bridge, Hook::Forward) => {
+            let from = InterfaceIndex(packet.frame.in_interface);
+            binding.crosses_bridge(from, by, &frame(packet))
+        }
+        (TableFamily::Inet, Hook::Postrouting) => {
+            let [opener, _] = packet.flow;
+            binding.leaves_masqueraded(by, &ip(packet), opener)
+        }
+        (TableFamily::Bridge, Hook::Input) | (TableFamily::Inet, Hook::Forward) => Ok(()),
     }
 }
 
 /// The parts of a packet that [`said`] looks at.
-pub(crate) fn looked((family, hook): (TableFamily, Hook), packet: &Packet) -> Parts {
+pub(crate) fn looked(
+    binding: &Binding<'_>,
+    (family, hook): (TableFamily, Hook),
+    packet: &Packet,
+) -> Parts {
     let mut parts = Parts::default();
     let is_ip = packet.frame.content == Content::Ip;
     match (family, hook) {
@@ -63,10 +74,49 @@ pub(crate) fn looked((family, hook): (TableFamily, Hook), packet: &Packet) -> Pa
         (TableFamily::Inet, Hook::Input) => {
             parts.extend([Part::In, Part::Source, Part::Translated]);
         }
-        (TableFamily::Bridge, Hook::Input | Hook::Forward)
-        | (TableFamily::Inet, Hook::Forward | Hook::Postrouting) => {}
+        (TableFamily::Bridge, Hook::Forward) => {
+            parts.insert(Part::In);
+            if is_isolated_sender(binding, packet.frame.in_interface) {
+                parts.extend([Part::Out, Part::Tag, Part::DestinationMac]);
+                parts.extend(is_ip.then_some(Part::Destination));
+            }
+        }
+        (TableFamily::Inet, Hook::Postrouting) => {
+            parts = looked_after_masquerading(binding, packet);
+        }
+        (TableFamily::Bridge, Hook::Input) | (TableFamily::Inet, Hook::Forward) => {}
     }
     parts
+}
+
+/// What [`Binding::leaves_masqueraded`] looks at, each only if what comes before asks
+/// for more.
+fn looked_after_masquerading(binding: &Binding<'_>, packet: &Packet) -> Parts {
+    let (said, [opener, _]) = (ip(packet), packet.flow);
+    let mut parts = Parts::default();
+    parts.insert(Part::SourcePort);
+    let tunnels = &binding.network.tunnels;
+    let is_meant = |tunnel: &Tunnel| match *tunnel {
+        Tunnel::Udp(port) => said.body == Body::Udp(port) || said.source_port == Some(port),
+        Tunnel::Protocol(number) => said.body.protocol() == number,
+    };
+    if tunnels.keys().any(is_meant) {
+        parts.insert(Part::Opener);
+        let mut ports = binding.network.ports.values();
+        let bound = opener.is_some_and(|one| ports.any(|port| port.addresses.contains(&one)));
+        parts.extend(bound.then_some(Part::Source));
+        if bound && binding.nodes.contains(&said.source) {
+            parts.extend([Part::Out, Part::Destination]);
+        }
+    }
+    parts
+}
+
+/// Whether an interface is an isolated pod's port of a bridge.
+pub(super) fn is_isolated_sender(binding: &Binding<'_>, index: u32) -> bool {
+    let port = binding.network.ports.get(&InterfaceIndex(index));
+    let port = port.filter(|port| port.bridge.is_some());
+    port.is_some_and(|port| binding.isolated.contains(&port.pod))
 }
 
 /// The interface that the question is about: where the packet comes in, or where it

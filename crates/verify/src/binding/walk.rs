@@ -224,6 +224,12 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
         Match::Port(transport, PortTest::Set(set)) => {
             return one(set, SetType::Port, port(packet, *transport).map(Element::Port));
         }
+        Match::Ports(set) => {
+            let found = Transport::ALL.into_iter().find_map(|transport| {
+                Some(Element::ProtocolPort(transport, port(packet, transport)?))
+            });
+            return one(set, SetType::ProtocolPort, found);
+        }
         Match::AddressPort(field, family, transport, set) => {
             let port = port(packet, *transport).filter(|_| is(packet, *family));
             let element = port.map(|port| Element::AddressPort(address(*field), port));
@@ -242,6 +248,11 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             };
             let pair = of_flow.map(|other| Element::AddressPair(packet.source, other));
             return one(set, SetType::AddressPair(*family), pair.filter(|_| is(packet, *family)));
+        }
+        Match::FlowOpener(family, set) => {
+            let [opener, _] = packet.flow;
+            let element = opener.map(Element::Address).filter(|_| is(packet, *family));
+            return one(set, SetType::Address(*family), element);
         }
         Match::Icmpv6Type(set) => {
             let applies = is(packet, Family::V6) && packet.protocol == Match::ICMPV6;

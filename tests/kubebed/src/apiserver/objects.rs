@@ -173,7 +173,7 @@ fn pod_path(key: &ObjectKey) -> String {
     format!("/api/v1/namespaces/{}/pods/{}", key.namespace, key.name)
 }
 
-pub(super) fn by_key(labels: &Labels) -> BTreeMap<&String, &String> {
+pub(super) fn by_key(labels: &Labels) -> BTreeMap<&str, &str> {
     labels.iter().collect()
 }
 

@@ -25,10 +25,11 @@ pub struct ServiceAddress {
 }
 
 /// ClusterIPs, and addresses of load balancers.
-pub const CLUSTER_IPS: [ServiceAddress; 5] = [
+pub const CLUSTER_IPS: [ServiceAddress; 6] = [
     cluster_ip(["10.96.0.10", "fd00:96::10"], "victim"),
     cluster_ip(["10.96.0.11", "fd00:96::11"], "server"),
     cluster_ip(["10.96.0.12", "fd00:96::12"], "server-2"),
+    cluster_ip(["10.96.0.13", "fd00:96::13"], "friend"),
     cluster_ip(["198.51.100.10", "fd00:198::10"], "server"),
     cluster_ip(["198.51.100.11", "fd00:198::11"], "server-2"),
 ];

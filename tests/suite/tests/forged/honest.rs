@@ -10,7 +10,9 @@ mod sockets;
 use std::time::Duration;
 
 use anyhow::Result;
-use sockets::{endpoint, tcp_answers, udp_answers, udp_at};
+use netbed::arena::further_address;
+use netbed::forge::marker;
+use sockets::{endpoint, tcp_answers, udp_answers, udp_at, udp_by};
 
 use super::attack::{ANYWHERE, Attack, GATEWAY, Must, On, Try};
 
@@ -79,6 +81,18 @@ const WAYS: &[Attack] = &[
         name: "TCP to the outside, masqueraded",
         cases: OUTSIDE,
         run: |t| tcp_answers(t, t.target()?),
+        ..BASE
+    },
+    Attack {
+        name: "UDP to another address of a node, masqueraded",
+        cases: &[("attacker", "node-2"), ("victim", "node-2"), ("attacker-2", "node-1")],
+        run: |t| udp_answers(t, further_address(t.arena.node(t.to)?, t.v6)),
+        ..BASE
+    },
+    Attack {
+        name: "UDP from a tunnel's port, to the own node",
+        cases: &[("attacker", "node-1"), ("victim", "node-1")],
+        run: |t| udp_by(t, 8472, t.fresh(t.target()?), None, &marker()),
         ..BASE
     },
     Attack { name: "neighbours forgotten", run: forgotten, ..BASE },

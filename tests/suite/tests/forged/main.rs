@@ -10,6 +10,7 @@
 //! | `openers` | a forged packet opens a flow, so that the forger's own packets are replies |
 //! | `addresses` | sources that are not the sender's, destinations that no Pod object names |
 //! | `frames` | frames that are neither untagged IP nor ARP |
+//! | `accomplices` | an isolated pod sends to one neighbour what is allowed to another |
 //! | `neighbours` | another's hardware address, ARP, neighbour and router advertisements, redirects |
 //! | `reflected` | the node, or the victim itself, answers for the attacker |
 //! | `strangers` | the same from an interface that is bound to no pod |
@@ -17,6 +18,7 @@
 //! | `honest` | what must pass: addresses, Services, masquerading, discovery |
 //! | `claims`, `changes` | a pod claims what is another's; bindings change under fire |
 
+mod accomplices;
 mod addresses;
 mod attack;
 mod changes;
@@ -42,6 +44,7 @@ fn rounds() -> [Vec<Attack>; 3] {
         openers::ATTACKS,
         addresses::ATTACKS,
         frames::ATTACKS,
+        accomplices::ATTACKS,
         reflected::ATTACKS,
         strangers::ATTACKS,
         &neighbours::attacks(),

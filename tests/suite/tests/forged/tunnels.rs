@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::Result;
-use netbed::arena::TUNNEL_PORTS;
+use netbed::arena::{TUNNEL_PORTS, further_address};
 use netbed::forge::{self, Packet, marker, udp};
 use netbed::testbed::tunnel_hardware;
 use samples::testbed_spec::{Between, pod_address};
@@ -78,8 +78,32 @@ pub const ATTACKS: &[Attack] = &[
         run: |t| tunnelled(t, far_friend(t)?, pod_address(t.arena.node(t.to)?, 0, t.v6)),
         ..BASE
     },
+    Attack {
+        name: "tunnel: at an address that no pod names",
+        cases: &[("attacker", "victim"), ("attacker-2", "victim"), ("attacker", "victim-2")],
+        networks: VXLAN,
+        run: |t| tunnelled(t, far_friend(t)?, further_address(t.arena.node(t.to)?, t.v6)),
+        ..BASE
+    },
+    Attack {
+        name: "tunnel: there, a prisoner as another pod",
+        cases: &[("prisoner", "bystander-2"), ("prisoner-2", "bystander")],
+        networks: VXLAN,
+        run: |t| {
+            let other = if t.arena.node(t.to)? == 0 { "attacker-2" } else { "attacker" };
+            tunnelled(t, other, further_address(t.arena.node(t.to)?, t.v6))
+        },
+        ..BASE
+    },
+    Attack {
+        name: "tunnel: there, in fragments",
+        cases: &[("attacker-2", "victim"), ("attacker", "victim-2")],
+        networks: VXLAN,
+        run: |t| fragments(t, further_address(t.arena.node(t.to)?, t.v6)),
+        ..BASE
+    },
     Attack { name: "tunnel: to broadcast", networks: VXLAN, cases: NEAR, run: broadcast, ..BASE },
-    Attack { name: "tunnel: outer packet in fragments", run: fragments, ..BASE },
+    Attack { name: "tunnel: outer packet in fragments", run: |t| fragments(t, node(t)?), ..BASE },
     Attack {
         name: "tunnel: outer source is the other node",
         fits: |t| (t.v6 && !is_udp(t)) || t.is_near().unwrap_or(false),
@@ -248,9 +272,9 @@ fn broadcast(t: &Try<'_>) -> Result<bool> {
     t.arrives(marker)
 }
 
-fn fragments(t: &Try<'_>) -> Result<bool> {
+fn fragments(t: &Try<'_>, at: IpAddr) -> Result<bool> {
     let (packet, marker) = inner(t, far_friend(t)?)?;
-    let at = if is_udp(t) { outer_v4(t)? } else { node(t)? };
+    let at = if is_udp(t) { outer_v4(t)? } else { at };
     let (data, to) = payload(t, &packet, at, at.is_ipv6())?;
     let outer = udp(t.fresh(t.arena.address(t.from, at.is_ipv6())?), to, &data);
     for piece in outer.fragments(16) {

@@ -4,6 +4,8 @@
 //! which is no pod's. The pods `r` (port 7, isolated) and `y` (port 6) are routed.
 //! Interface 2 leads to the other nodes.
 
+mod delivery;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use policy::spec::binding::Binding;
@@ -592,4 +594,10 @@ fn without_a_network_the_table_is_that_of_files() {
     assert_eq!(routed.bridge, None);
     assert!(!routed.ruleset.chains.contains_key(&tunnels::base_chain()));
     assert!(routed.ruleset.chains.contains_key(&binding::base_chain()));
+    // One with tunnels and no ports has no postrouting hook.
+    let mut tunnelled = NodeNetwork::default();
+    tunnelled.tunnels.insert(Tunnel::Udp(8472), TunnelSources::Nodes);
+    let tunnelled = compiled(&tunnelled);
+    assert!(tunnelled.ruleset.chains.contains_key(&tunnels::base_chain()));
+    assert!(!tunnelled.ruleset.chains.contains_key(&tunnels::masqueraded_chain()));
 }

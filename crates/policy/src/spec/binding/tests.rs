@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::spec::frame::ArpMessage;
-use crate::{BoundBridge, Mac};
+use crate::{BoundBridge, Mac, Tunnel, TunnelSources};
 
 /// Interfaces: a bridge with the ports of a, v (isolated) and a port to the LAN;
 /// routed ports of r and of i (isolated); the node's own link and its tunnel.
@@ -430,6 +430,68 @@ fn frames_that_leave_a_bridge() {
 }
 
 #[test]
+fn frames_between_ports_of_a_bridge() {
+    use Refusal::*;
+    let node = Node::new();
+    let from = |from, to, frame| node.binding().crosses_bridge(from, to, &frame);
+    let friend = "10.0.0.77";
+    check(&[
+        (
+            "an isolated pod to a neighbour",
+            from(V, A, frame((4, 3), udp("10.0.0.4", "10.0.0.3"))),
+            Ok(()),
+        ),
+        ("link-local", from(V, A, frame((4, 3), udp("fe80::4", "fe80::3"))), Ok(())),
+        ("ARP", from(V, A, arp(4, 4, "10.0.0.4")), Ok(())),
+        (
+            "solicitation",
+            from(V, A, frame((4, 3), icmpv6("fd00::4", SOLICITATION, "fd00::3"))),
+            Ok(()),
+        ),
+        ("a listener's report", from(V, A, frame((4, 3), icmpv6("fe80::4", 143, "::"))), Ok(())),
+        (
+            "to itself, through a Service",
+            from(V, V, frame((1, 4), udp("10.0.0.4", "10.0.0.4"))),
+            Ok(()),
+        ),
+        ("to a router of the LAN", from(V, LAN, frame((4, 9), udp("10.0.0.4", friend))), Ok(())),
+        (
+            "of a pod that is not isolated",
+            from(A, V, frame((3, 4), udp("10.0.0.3", friend))),
+            Ok(()),
+        ),
+        ("from the LAN", from(LAN, A, frame((9, 3), udp("10.0.0.9", friend))), Ok(())),
+        (
+            "B5 to an accomplice, under an address that policies allow",
+            from(V, A, frame((4, 3), udp("10.0.0.4", friend))),
+            Err(NotForReceiver),
+        ),
+        (
+            "B5 the same, IPv6",
+            from(V, A, frame((4, 3), udp("fd00::4", "fd00::77"))),
+            Err(NotForReceiver),
+        ),
+        (
+            "B5 to the address of an accomplice, under another MAC",
+            from(V, A, frame((4, 9), udp("10.0.0.4", "10.0.0.3"))),
+            Err(NotForReceiver),
+        ),
+        (
+            "B5 to a group",
+            from(V, A, frame((4, 0xff), udp("10.0.0.4", "224.0.0.9"))),
+            Err(NotForReceiver),
+        ),
+        (
+            "B5 to itself, under an address that policies allow",
+            from(V, V, frame((4, 4), udp("10.0.0.4", friend))),
+            Err(NotForReceiver),
+        ),
+        ("B5 echo", from(V, A, frame((4, 3), icmpv6("fd00::4", 128, "::"))), Err(NotForReceiver)),
+        ("A4 VLAN 5", from(V, A, tagged(5, other(4, 3))), Err(KindOfFrame)),
+    ]);
+}
+
+#[test]
 fn packets_that_the_node_forwards_to_a_port() {
     let node = Node::new();
     let to = |interface, destination| node.binding().leaves_node(interface, ip(destination));
@@ -444,6 +506,61 @@ fn packets_that_the_node_forwards_to_a_port() {
         ("a bridge: its ports are bound there", to(BRIDGE, "10.0.0.77"), Ok(())),
         ("elsewhere", to(LINK, "10.0.0.77"), Ok(())),
     ]);
+}
+
+#[test]
+fn packets_that_the_node_masquerades() {
+    let mut node = Node::new();
+    let by = |node: &Node, port, packet, opener: Option<&str>| {
+        node.binding().leaves_masqueraded(port, &packet, opener.map(ip))
+    };
+    let out = |packet, opener| by(&node, LINK, packet, Some(opener));
+    // An address of another node that no pod reports.
+    let further = "192.168.0.20";
+    let tunnelled = to_port("192.168.0.1", further, 8472);
+    let ipip = IpPacket { body: Body::Other(4), ..tunnelled };
+    let from_port = |port, packet| IpPacket { source_port: Some(port), ..packet };
+    let to_node = from_port(8472, udp("192.168.0.1", "192.168.0.2"));
+    let refused = Err(Refusal::TunnelMasqueraded);
+    check(&[
+        ("B1 a routed pod", out(tunnelled, "10.0.0.6"), refused),
+        ("B1 a bridged pod", out(tunnelled, "10.0.0.3"), refused),
+        ("B1 IPIP", out(ipip, "10.0.0.6"), refused),
+        ("B1 IPv4 in IPv6", out(to_port("192.168.0.1", further, 8472), "fd00::6"), refused),
+        ("the node itself", out(tunnelled, "192.168.0.1"), Ok(())),
+        ("an answer to another node", out(tunnelled, "192.168.0.2"), Ok(())),
+        ("nobody tracked it", by(&node, LINK, tunnelled, None), Ok(())),
+        ("a pod of another node", out(tunnelled, "10.0.1.6"), Ok(())),
+        ("link-local", out(tunnelled, "fe80::6"), Ok(())),
+        ("another port", out(to_port("192.168.0.1", further, 8473), "10.0.0.6"), Ok(())),
+        ("not masqueraded", out(to_port("10.0.0.6", "10.0.1.6", 8472), "10.0.0.6"), Ok(())),
+        (
+            "a node answers a routed pod",
+            by(&node, R, to_port("192.168.0.1", "10.0.0.6", 8472), Some("10.0.0.6")),
+            Ok(()),
+        ),
+        (
+            "a node answers a bridged pod",
+            by(&node, BRIDGE, to_port("192.168.0.2", "10.0.0.3", 8472), Some("10.0.0.3")),
+            Ok(()),
+        ),
+        (
+            "B1 to an address of another pod's interface",
+            by(&node, R, to_port("192.168.0.2", "10.0.0.3", 8472), Some("10.0.0.3")),
+            refused,
+        ),
+        ("B7 a port that masquerading chose", out(to_node, "10.0.0.6"), Err(Refusal::TunnelShadow)),
+        ("another one", out(from_port(8473, to_node), "10.0.0.6"), Ok(())),
+        (
+            "to no node",
+            out(from_port(8472, udp("192.168.0.1", "198.51.100.1")), "10.0.0.6"),
+            Ok(()),
+        ),
+        ("a node's own", out(to_node, "192.168.0.1"), Ok(())),
+    ]);
+    node.nodes.clear();
+    let unknown = by(&node, LINK, tunnelled, Some("10.0.0.6"));
+    check(&[("nobody knows the nodes", unknown, Ok(()))]);
 }
 
 #[test]

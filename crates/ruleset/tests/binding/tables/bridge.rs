@@ -42,6 +42,7 @@ pub fn bridge(node: &Node) -> Ruleset {
         ],
     );
     from(&mut table);
+    across(&mut table);
     to(&mut table);
     table
 }
@@ -104,14 +105,37 @@ fn from(table: &mut Ruleset) {
     add_chain(table, "from.odd", odd);
 }
 
-fn to(table: &mut Ruleset) {
+fn across(table: &mut Ruleset) {
+    let guarded = goto([by(IN, None, None, "guarded")], "across.guarded");
+    add_base(table, "across", Hook::Forward, -310, vec![guarded]);
+    let [own4, own6] = to_own();
+    let to_pod = goto([by(OUT, None, None, "ports")], "across.pod");
+    add_chain(table, "across.guarded", vec![own4, own6, to_pod]);
+    let rest = vec![
+        accept([Match::EtherType(EtherType::Arp)]),
+        accept([Match::EtherType(V6), types("local")]),
+        drop([]),
+    ];
+    add_chain(table, "across.pod", rest);
+}
+
+fn to_own() -> [Rule; 2] {
     let receiver = Some(MacField::Destination);
     let own = |family, set| by(OUT, receiver, Some(KeyAddress::Destination(family)), set);
+    [
+        accept([Match::EtherType(V4), own(Family::V4, "own4")]),
+        accept([Match::EtherType(V6), own(Family::V6, "own6")]),
+    ]
+}
+
+fn to(table: &mut Ruleset) {
+    let receiver = Some(MacField::Destination);
+    let [own4, own6] = to_own();
     let rules = vec![goto([by(OUT, None, None, "guarded")], "to.guarded"), goto([], "to.place")];
     add_base(table, "to", Hook::Postrouting, 310, rules);
     let guarded = vec![
-        accept([Match::EtherType(V4), own(Family::V4, "own4")]),
-        accept([Match::EtherType(V6), own(Family::V6, "own6")]),
+        own4,
+        own6,
         goto([Match::EtherType(EtherType::Arp)], "to.place"),
         goto([Match::EtherType(V6), types("local")], "to.place"),
         drop([]),

@@ -32,6 +32,7 @@ pub fn inet(node: &Node) -> Ruleset {
     add_types(&mut table, &[("mld-or-ns", &[130, 131, 132, 143, 135]), ("routers", &[134, 137])]);
     bind(&mut table);
     tunnels(&mut table, node, !nodes.is_empty());
+    masqueraded(&mut table, node);
     forward(&mut table, node);
     table
 }
@@ -83,6 +84,32 @@ fn tunnels(table: &mut Ruleset, node: &Node, are_nodes_known: bool) {
         let rules = some().map(|port| goto([tunnel(port)], "tunnelled")).collect();
         add_base(table, "input", Hook::Input, -1, rules);
     }
+}
+
+fn masqueraded(table: &mut Ruleset, node: &Node) {
+    if node.tunnels.is_empty() || node.ports.is_empty() {
+        return;
+    }
+    let into = |port: &u16| {
+        goto([Match::Port(Transport::Udp, PortTest::In(*port, *port))], "masqueraded.to")
+    };
+    let rules = node.tunnels.iter().map(into).collect();
+    add_base(table, "masqueraded", Hook::Postrouting, 110, rules);
+    let own = |family| {
+        by(OUT, None, Some(KeyAddress::Destination(family)), &format!("own{}", digit(family)))
+    };
+    let of_pod = |family| {
+        let set = |word| format!("{word}{}", digit(family));
+        let opener = Match::FlowOpener(family, name(&set("owned")));
+        drop([opener, source(family, &set("nodes"))])
+    };
+    let to = vec![
+        accept([own(Family::V4)]),
+        accept([own(Family::V6)]),
+        of_pod(Family::V4),
+        of_pod(Family::V6),
+    ];
+    add_chain(table, "masqueraded.to", to);
 }
 
 fn forward(table: &mut Ruleset, node: &Node) {

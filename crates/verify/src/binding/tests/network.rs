@@ -184,7 +184,7 @@ pub fn packet() -> impl Strategy<Value = Packet> {
         select(vec![0, 5, 8, 128, 130, 131, 132, 133, 134, 135, 136, 137, 143]),
         select(vec![53, 8471, 8472, 8473]),
     );
-    let interface = select([&BRIDGES[..], &PORTS[..], &[99]].concat());
+    let interface = || select([&BRIDGES[..], &PORTS[..], &[99]].concat());
     let tag = prop_oneof![
         3 => Just(None),
         1 => (select(vec![TagType::Dot1q, TagType::Dot1ad]), select(vec![0, 5]))
@@ -195,10 +195,12 @@ pub fn packet() -> impl Strategy<Value = Packet> {
     });
     let content = prop_oneof![6 => Just(Content::Ip), 2 => arp, 1 => Just(Content::Other)];
     let target = prop::option::weighted(0.9, some_v6());
-    let frame = (interface, some_mac(), some_mac(), tag, content);
-    (ends(), body, target, frame, any::<bool>()).prop_map(
-        |((source, destination), (protocol, kind, port), target, frame, translated)| {
-            let (index, source_mac, destination_mac, tag, content) = frame;
+    let frame = ((interface(), interface()), some_mac(), some_mac(), tag, content);
+    let flow = (any::<bool>(), select(vec![None, Some(53), Some(8472)]), ends());
+    (ends(), body, target, frame, flow).prop_map(
+        |((source, destination), (protocol, kind, port), target, frame, flow)| {
+            let ((input, output), source_mac, destination_mac, tag, content) = frame;
+            let (translated, source_port, (opener, _)) = flow;
             let is = |number, v4| protocol == number && source.is_ipv4() == v4;
             Packet {
                 destination_port: [6, 17, 132].contains(&protocol).then_some(port),
@@ -210,9 +212,11 @@ pub fn packet() -> impl Strategy<Value = Packet> {
                 }),
                 ct: CtState::New,
                 translated,
+                source_port: source_port.filter(|_| [6, 17, 132].contains(&protocol)),
+                flow: [Some(opener).filter(|one| one.is_ipv4() == source.is_ipv4()), None],
                 frame: Frame {
-                    in_interface: index,
-                    out_interface: index,
+                    in_interface: input,
+                    out_interface: output,
                     source_mac,
                     destination_mac,
                     tag,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use policy::spec::binding::Binding;
-use policy::{BoundPort, Tunnel, TunnelSources};
+use policy::{BoundPort, NodeNetwork, Tunnel, TunnelSources};
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Element, EtherType, Family, Field, Hook,
     InterfaceField, Key, KeyAddress, KeyFields, MacField, Match, Name, PortTest, Rule, Ruleset,
@@ -141,17 +141,16 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
         Rule::new([kind("routers")], Verdict::Drop),
     ];
     chain(&mut table, "bind.icmp", None, icmp);
+    if !network.tunnels.is_empty() && !network.ports.is_empty() {
+        masqueraded(&mut table, network);
+    }
     if !network.tunnels.is_empty() {
-        let to = |tunnel: &Tunnel| match *tunnel {
-            Tunnel::Udp(port) => Match::Port(Transport::Udp, PortTest::In(port, port)),
-            Tunnel::Protocol(number) => Match::Protocol(number),
-        };
         let rules = network.tunnels.iter().map(|(one, sources)| {
             let chain = match sources {
                 TunnelSources::Nodes => "tunnelled",
                 TunnelSources::Any => "tunnelled.any",
             };
-            Rule::new([to(one)], go(chain))
+            Rule::new([to_tunnel(one)], go(chain))
         });
         let base = BaseChain::new(Hook::Input, -1);
         chain(&mut table, "input", Some(base), rules.collect());
@@ -179,6 +178,42 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
         chain(&mut table, "tunnelled.any", None, not_from_pods);
     }
     table
+}
+
+fn to_tunnel(tunnel: &Tunnel) -> Match {
+    match *tunnel {
+        Tunnel::Udp(port) => Match::Port(Transport::Udp, PortTest::In(port, port)),
+        Tunnel::Protocol(number) => Match::Protocol(number),
+    }
+}
+
+fn masqueraded(table: &mut Ruleset, network: &NodeNetwork) {
+    let mut rules: Vec<Rule> = network
+        .tunnels
+        .keys()
+        .map(|one| Rule::new([to_tunnel(one)], go("masqueraded.to")))
+        .collect();
+    rules.extend(network.tunnels.keys().filter_map(|one| match *one {
+        Tunnel::Udp(port) => {
+            Some(Rule::new([Match::SourcePort(Transport::Udp, port)], go("masqueraded.from")))
+        }
+        Tunnel::Protocol(_) => None,
+    }));
+    chain(table, "masqueraded", Some(BaseChain::new(Hook::Postrouting, 110)), rules);
+    let (mut to, mut from) = (vec![], vec![]);
+    for family in Family::BOTH {
+        let set = |word| format!("{word}{}", family.digit());
+        let address = Some(KeyAddress::Destination(family));
+        to.push(Rule::new([key(OUT, None, address, &set("own"))], Verdict::Accept));
+        let opener = || Match::FlowOpener(family, name(&set("owned")));
+        let of_node = || owned(&set("nodes"), family);
+        let nodes = AddressTest::Set(family, name(&set("nodes")));
+        let to_node = Match::Address(Field::Destination, nodes);
+        to.push(Rule::new([opener(), of_node()], Verdict::Drop));
+        from.push(Rule::new([opener(), of_node(), to_node], Verdict::Drop));
+    }
+    chain(table, "masqueraded.to", None, to);
+    chain(table, "masqueraded.from", None, from);
 }
 
 /// `bridge nftpol`. Empty where no pod is on a bridge: there is no such table then.
@@ -267,6 +302,20 @@ pub fn bridge(binding: &Binding<'_>) -> Ruleset {
         Rule::new([], Verdict::Drop),
     ];
     chain(&mut table, "to.guarded", None, guarded);
+    let across = Rule::new([key(IN, None, None, "guarded")], go("across.guarded"));
+    chain(&mut table, "across", Some(BaseChain::new(Hook::Forward, -310)), vec![across]);
+    let sent = vec![
+        Rule::new([v4(), destination(Family::V4)], Verdict::Accept),
+        Rule::new([v6(), destination(Family::V6)], Verdict::Accept),
+        Rule::new([key(OUT, None, None, "ports")], go("across.pod")),
+    ];
+    chain(&mut table, "across.guarded", None, sent);
+    let to_pod = vec![
+        Rule::new([arp()], Verdict::Accept),
+        Rule::new([v6(), kind("local")], Verdict::Accept),
+        Rule::new([], Verdict::Drop),
+    ];
+    chain(&mut table, "across.pod", None, to_pod);
     let receiver = Some(MacField::Destination);
     let place = vec![
         Rule::new([key(OUT, receiver, None, "speakers")], Verdict::Accept),

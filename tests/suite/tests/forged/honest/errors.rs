@@ -8,7 +8,7 @@ use netbed::forge::{SCTP_INIT, echo, icmp, marker, sctp, udp};
 
 use super::sockets::{any, endpoint};
 use super::{BASE, PATIENCE};
-use crate::attack::{Attack, TUNNELS, Try, VXLAN};
+use crate::attack::{Attack, Must, TUNNELS, Try, VXLAN};
 
 /// Two MACs and the EtherType (IEEE 802.3, 3.2).
 const ETHERNET_HEADER: usize = 14;
@@ -71,10 +71,20 @@ pub const WAYS: &[Attack] = &[
     },
     Attack { name: "SCTP", run: initiated, ..BASE },
     Attack {
-        name: "the tunnel's port at a pod or outside",
+        name: "the tunnel's port at a pod",
         networks: TUNNELS,
-        cases: &[("attacker", "bystander"), ("attacker", "bystander-2"), ("attacker", "outsider")],
+        cases: &[("attacker", "bystander"), ("attacker", "bystander-2")],
         run: own_tunnel,
+        ..BASE
+    },
+    // Nothing tells this host from a node that has a further address.
+    Attack {
+        point: "limit",
+        name: "the tunnel's port outside, masqueraded",
+        networks: TUNNELS,
+        cases: &[("attacker", "outsider")],
+        run: own_tunnel,
+        must: Must::Stop,
         ..BASE
     },
 ];

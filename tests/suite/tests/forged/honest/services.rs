@@ -24,6 +24,10 @@ pub const WAYS: &[Attack] = &[
             ("friend-2", "server"),
             ("friend", "victim"),
             ("node-1", "server"),
+            // From isolated pods.
+            ("prisoner", "friend"),
+            ("victim", "friend"),
+            ("prisoner-2", "friend"),
         ],
         run: cluster_ips,
         ..BASE

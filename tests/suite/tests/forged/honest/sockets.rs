@@ -32,12 +32,22 @@ pub fn serves(t: &Try<'_>, at: SocketAddr) -> Result<bool> {
 }
 
 pub fn udp_at(t: &Try<'_>, at: SocketAddr, listen: Option<u16>, data: &[u8]) -> Result<bool> {
+    udp_by(t, t.arena.port(), at, listen, data)
+}
+
+/// The same from this port.
+pub fn udp_by(
+    t: &Try<'_>,
+    own: u16,
+    at: SocketAddr,
+    listen: Option<u16>,
+    data: &[u8],
+) -> Result<bool> {
     let (client, server) = (endpoint(t, t.from)?, endpoint(t, t.to)?);
     let any = any(t.v6);
     // A node answers from the address that was asked.
     let listen = listen.map_or(at, |port| SocketAddr::new(any, port));
     let server = server.namespace.run(|| UdpSocket::bind(listen))??;
-    let own = t.arena.port();
     let client = client.namespace.run(|| {
         let socket = UdpSocket::bind((any, own))?;
         socket.connect(at)?;
