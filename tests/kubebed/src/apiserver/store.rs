@@ -114,7 +114,51 @@ fn stored(cluster: &Snapshot) -> Result<Vec<Stored>> {
     for pod in cluster.pods.values() {
         let mut object = manifest(pod);
         object["status"] = status(pod);
+        object["metadata"]["managedFields"] = managed_fields();
+        object["spec"]["tolerations"] = tolerations();
         add(format!("/registry/pods/{}/{}", pod.key.namespace, pod.key.name), object);
     }
     Ok(stored)
+}
+
+/// Who set which field of a pod, as the API server notes it when one client creates the
+/// pod and another sets its status. Half of a pod's bytes.
+fn managed_fields() -> Value {
+    let container = json!({
+        ".": {}, "f:image": {}, "f:imagePullPolicy": {}, "f:name": {}, "f:resources": {},
+        "f:terminationMessagePath": {}, "f:terminationMessagePolicy": {},
+    });
+    let entry = |manager: &str, fields: Value| {
+        json!({
+            "manager": manager, "operation": "Update", "apiVersion": "v1",
+            "time": "2026-01-01T00:00:00Z", "fieldsType": "FieldsV1", "fieldsV1": fields,
+        })
+    };
+    let created = json!({
+        "f:metadata": {"f:labels": {".": {}, "f:app": {}}},
+        "f:spec": {
+            "f:containers": {"k:{\"name\":\"c0\"}": container},
+            "f:dnsPolicy": {}, "f:enableServiceLinks": {}, "f:nodeName": {},
+            "f:restartPolicy": {}, "f:schedulerName": {}, "f:securityContext": {},
+            "f:terminationGracePeriodSeconds": {},
+        },
+    });
+    let reported = json!({
+        "f:status": {
+            "f:hostIP": {}, "f:hostIPs": {}, "f:phase": {}, "f:podIP": {}, "f:podIPs": {},
+        },
+    });
+    let mut status = entry("kubelet", reported);
+    status["subresource"] = json!("status");
+    json!([entry("kube-controller-manager", created), status])
+}
+
+/// What the admission plugin DefaultTolerationSeconds gives a pod.
+fn tolerations() -> Value {
+    json!(["not-ready", "unreachable"].map(|condition| {
+        json!({
+            "key": format!("node.kubernetes.io/{condition}"), "operator": "Exists",
+            "effect": "NoExecute", "tolerationSeconds": 300,
+        })
+    }))
 }

@@ -5,10 +5,10 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-const WIDTH: u32 = 1000;
+const WIDTH: u32 = 1060;
 const HEIGHT: u32 = 480;
 /// The width of the names.
-const NAMES: i32 = 330;
+const NAMES: i32 = 400;
 const LINE: i32 = 24;
 const FONT: &str = "sans-serif";
 const TEXT: RGBColor = RGBColor(40, 40, 40);
@@ -76,7 +76,7 @@ impl Picture {
                     let rightmost = points().map(|(x, _)| x).fold(0.0, f64::max);
                     let leftmost = points().map(|(x, _)| x).fold(f64::INFINITY, f64::min);
                     let x = (leftmost / 1.1..rightmost * 1.1).log_scale();
-                    let y = (power_below(lowest)..power_above(highest)).log_scale();
+                    let y = (power_below(lowest) / 1.1..power_above(highest) * 1.1).log_scale();
                     self.chart(&chart, x, y, &rounded)?;
                 }
                 Scale::Steps(steps) => {
@@ -108,22 +108,23 @@ impl Picture {
         Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
     {
         let mut chart = ChartBuilder::on(area)
-            .caption(&self.title, (FONT, 20).into_font().color(&TEXT))
+            .caption(&self.title, (FONT, 22).into_font().color(&TEXT))
             .margin(12)
             .x_label_area_size(48)
-            .y_label_area_size(76)
+            .y_label_area_size(80)
             .build_cartesian_2d(x, y)
             .map_err(failed)?;
         chart
             .configure_mesh()
             .x_labels(5)
+            .y_labels(10)
             .x_label_formatter(&|x| label(*x))
             .y_label_formatter(&|y| rounded(*y))
             .x_desc(&self.x)
-            .label_style((FONT, 14).into_font().color(&TEXT))
+            .label_style((FONT, 16).into_font().color(&TEXT))
             .axis_style(TEXT)
             .bold_line_style(BLACK.mix(0.15))
-            .light_line_style(TRANSPARENT)
+            .light_line_style(BLACK.mix(0.04))
             .draw()
             .map_err(failed)?;
         for Line { colour, dashed, points, .. } in &self.lines {
@@ -150,7 +151,7 @@ impl Picture {
                 let ends = [(*from, middle), (*to, middle)];
                 area.draw(&PathElement::new(ends, colour.stroke_width(3))).map_err(failed)?;
             }
-            let style = (FONT, 14).into_font().color(&TEXT);
+            let style = (FONT, 16).into_font().color(&TEXT);
             area.draw(&Text::new(name.as_str(), (30, middle - 7), style)).map_err(failed)?;
         }
         Ok(())
