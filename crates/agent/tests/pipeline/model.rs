@@ -4,6 +4,7 @@
 //! batches make.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::LazyLock;
 
 use agent::Sink;
@@ -165,7 +166,7 @@ impl Sink for Model {
                 ApplyError::Missing(name) | ApplyError::Exists(name) | ApplyError::Busy(name) => {
                     name
                 }
-                ApplyError::Store(error) => panic!("the planner checks this: {error}"),
+                ApplyError::Store(error) => return Err(SendError::Io(io::Error::other(error))),
             };
             let refusal = Refusal {
                 op: batch.ops.iter().position(|op| op.object() == Some(&name)).unwrap_or(0),
