@@ -12,8 +12,9 @@ use anyhow::{Result, bail};
 use crate::cargo::finish;
 
 /// What a fresh Debian 12 with Rust and gcc lacks.
-const PACKAGES: [&str; 9] = [
-    // To build: the two C libraries, and pkg-config to find them.
+const PACKAGES: [&str; 10] = [
+    // To build: the two C libraries, pkg-config to find them, and make for jemalloc.
+    "make",
     "libmnl-dev",
     "libnftnl-dev",
     "pkg-config",

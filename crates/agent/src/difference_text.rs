@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use ruleset::{Chain, Element, Name, Rule, Ruleset, Set, SetType, TableFamily, text};
+use ruleset::{Chain, Comment, Element, Name, Rule, Ruleset, Set, SetType, TableFamily, text};
 use similar::{ChangeTag, TextDiff};
 
 /// The difference as text, a paragraph for each object: `-` for what the kernel
 /// has, `+` for what it would get. Empty if there is none. Comments of sets,
-/// maps and chains never change once these exist, and do not count.
-pub fn describe(old: Option<&Ruleset>, new: &Ruleset) -> String {
+/// maps and chains never change once these exist, and do not count. `meaning` tells what
+/// a stored set of the new table stands for: it has no comment.
+pub fn describe(
+    old: Option<&Ruleset>,
+    new: &Ruleset,
+    meaning: impl Fn(&Name) -> Option<Comment>,
+) -> String {
     let nothing = Ruleset::of(new.id());
     let before = old.unwrap_or(&nothing);
     let mut out = String::new();
@@ -17,7 +22,8 @@ pub fn describe(old: Option<&Ruleset>, new: &Ruleset) -> String {
         line(&mut out, format_args!("+ table {}", new.id()));
     }
     for name in names(before.sets.keys(), new.sets.keys()) {
-        set(&mut out, name, before.sets.get(name), new.sets.get(name));
+        let known = meaning(name);
+        set(&mut out, (name, known.as_ref()), before.sets.get(name), new.sets.get(name));
     }
     for name in names(before.maps.keys(), new.maps.keys()) {
         map(&mut out, name, before, new);
@@ -36,11 +42,16 @@ fn names<'a>(
     before.chain(after).collect()
 }
 
-fn set(out: &mut String, name: &Name, before: Option<&Set>, after: Option<&Set>) {
+fn set(
+    out: &mut String,
+    (name, meaning): (&Name, Option<&Comment>),
+    before: Option<&Set>,
+    after: Option<&Set>,
+) {
     if before.map(|set| &set.elements) == after.map(|set| &set.elements) {
         return;
     }
-    let comment = after.or(before).and_then(|set| set.comment.as_ref());
+    let comment = after.or(before).and_then(|set| set.comment.as_ref()).or(meaning);
     heading(out, "set", name, comment.map(|comment| comment.as_str()), (before, after));
     let elements = |set: Option<&Set>| -> BTreeSet<(SetType, Element)> {
         let typed = |set: &Set| set.elements.iter().map(|one| (set.set_type, *one)).collect();

@@ -24,6 +24,11 @@ use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command};
 
+/// It gives back what a list of all pods left behind: with 100,000 pods the C library's
+/// allocator keeps 80 MiB more. `.cargo/config.toml` has its settings.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     // A command has output of its own; an agent has only its log.

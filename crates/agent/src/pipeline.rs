@@ -209,7 +209,14 @@ impl<S: Sink> Pipeline<S> {
 
     /// Compiles without touching the kernel.
     pub fn compile(&self, snapshot: &Snapshot) -> Compiled {
-        Engine::new(self.engine.options().clone()).update(snapshot, &self.network).clone()
+        self.compiled_by(snapshot).compiled().clone()
+    }
+
+    /// Compiles without touching the kernel, by an engine that knows what each set is.
+    pub fn compiled_by(&self, snapshot: &Snapshot) -> Engine {
+        let mut engine = Engine::new(self.engine.options().clone());
+        engine.update(snapshot, &self.network);
+        engine
     }
 
     /// Makes the kernel enforce the snapshot.

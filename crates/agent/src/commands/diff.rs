@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use agent::pipeline::{Difference, Pipeline, TableDifference};
 use anyhow::Result;
 use compiler::scaffold;
+use ruleset::{Comment, Name};
 
 use super::{open, options};
 use crate::cli::Diff;
@@ -22,10 +23,11 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     let (options, features) = options(&mut kernel, &args.input)?;
     let mut pipeline = Pipeline::new(kernel, options);
     Node::look((&args.binding, args.input.node()), &features, &mut pipeline, &snapshot)?;
-    let compiled = pipeline.compile(&snapshot);
+    let engine = pipeline.compiled_by(&snapshot);
+    let compiled = engine.compiled();
     report::lines(compiled.diagnostics.iter());
     let mut text = String::new();
-    for TableDifference { id, wanted, difference } in pipeline.differences(&compiled)? {
+    for TableDifference { id, wanted, difference } in pipeline.differences(compiled)? {
         let Difference { live, flags, foreign, pieces, .. } = difference;
         report::foreign(&id, &foreign);
         if let Some(flags) = flags {
@@ -33,7 +35,9 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
         }
         match wanted {
             Some(wanted) if !pieces.is_empty() => {
-                text += &difference_text::describe(live.as_deref(), &wanted);
+                let meaning =
+                    |set: &Name| Some(Comment::new(&engine.set_sources().get(set)?.to_string()));
+                text += &difference_text::describe(live.as_deref(), &wanted, meaning);
             }
             Some(_) => {}
             None if live.is_some() => {

@@ -5,7 +5,7 @@
 //! Never: a stage that drops what the table itself lets pass.
 //!
 //! A gate that finds nothing takes nothing away. So the stage has all gates, without
-//! elements, and all maps behind them, without entries. A map that is asked without a
+//! elements, all maps behind them, without entries, and all stores. A map that is asked without a
 //! gate before it drops what it misses. A table with such a map has no first stage.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::cost::Costs;
 use super::references::References;
 use super::role::Role;
-use crate::{Chain, Finish, Name, Rule, Ruleset, Set, VerdictMap};
+use crate::{Chain, Finish, Name, Rule, Ruleset, Set, SetType, VerdictMap};
 
 /// What it costs to make a table from nothing.
 pub(super) fn cost(table: &Ruleset, costs: &Costs) -> u64 {
@@ -40,6 +40,8 @@ pub(super) fn stage(table: &Ruleset, references: &References) -> Option<Ruleset>
         return None;
     }
     let mut stage = Ruleset::of(table.id());
+    let stores = table.sets.iter().filter(|(_, set)| matches!(set.set_type, SetType::Store(_)));
+    stage.sets.extend(stores.map(|(name, set)| (name.clone(), set.clone())));
     for (name, chain) in reached(table, |_| true) {
         for looked_up in chain.rules.iter().flat_map(Rule::lookups) {
             if let Some((name, set)) = table.sets.get_key_value(looked_up) {

@@ -92,6 +92,11 @@ impl<'p> Hidden<'p> {
         new.or_else(|| self.refills.get_key_value(chain).map(|(name, _)| *name))
     }
 
+    /// The name of a set that there is none of yet.
+    pub fn new_set(&self, set: &Name) -> Option<&'p Name> {
+        self.new_sets.get_key_value(set).map(|(name, _)| *name)
+    }
+
     /// The rules that a chain is about to get.
     pub fn rules(&self, chain: &Name) -> Option<&'p [Rule]> {
         let new = self.new_chains.get(chain).map(|(_, rules)| *rules);

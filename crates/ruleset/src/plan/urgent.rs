@@ -143,6 +143,8 @@ fn closure<'p>(delta: &'p Delta<'_>, hidden: &Hidden<'p>, chain: &Name) -> BTree
                 }
             }
             Object::Set(name) if hidden.is_pending(object) => {
+                let store = name.stored().map(|(store, _)| Name::of_store(store));
+                to_visit.extend(store.and_then(|name| hidden.new_set(&name)).map(Object::Set));
                 let entries =
                     delta.new.maps.get(name).into_iter().flat_map(|map| map.entries.values());
                 to_visit.extend(entries.map(Object::Chain));

@@ -53,12 +53,10 @@ fn a_change_is_shown_and_not_made() -> Result<()> {
 }
 
 const ANOTHER_PORT: &str = r#"  chain i.dev/good.#  # ingress isolated by dev/good
--     ip saddr @p4.dev/app-web.# tcp dport 5432 accept comment "dev/good ingress[0]"
--     ip6 saddr @p6.dev/app-web.# tcp dport 5432 accept comment "dev/good ingress[0]"
-+     ip saddr @p4.dev/app-web.# tcp dport 5433 accept comment "dev/good ingress[0]"
-+     ip6 saddr @p6.dev/app-web.# tcp dport 5433 accept comment "dev/good ingress[0]"
-      ip saddr . ip daddr @self4 accept comment "a pod reaches itself"
-      ip6 saddr . ip6 daddr @self6 accept comment "a pod reaches itself"
+-     @nh,0,128 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
+-     @nh,0,128 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
++     @nh,0,128 & 0x# | 0x# . ip saddr @p4 tcp dport 5433 accept comment "dev/good ingress[0]"
++     @nh,0,128 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5433 accept comment "dev/good ingress[0]"
       add @logged.i4 { ip daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
       add @logged.i6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
       drop
@@ -70,12 +68,10 @@ const ANOTHER_PEER: &str = r#"+ set p4.dev/app-mon.#  # pods of dev: app=mon
 - set p6.dev/app-web.#  # pods of dev: app=web
 -     fd00:10:244:1::2
   chain i.dev/good.#  # ingress isolated by dev/good
--     ip saddr @p4.dev/app-web.# tcp dport 5432 accept comment "dev/good ingress[0]"
--     ip6 saddr @p6.dev/app-web.# tcp dport 5432 accept comment "dev/good ingress[0]"
-+     ip saddr @p4.dev/app-mon.# tcp dport 5432 accept comment "dev/good ingress[0]"
-+     ip6 saddr @p6.dev/app-mon.# tcp dport 5432 accept comment "dev/good ingress[0]"
-      ip saddr . ip daddr @self4 accept comment "a pod reaches itself"
-      ip6 saddr . ip6 daddr @self6 accept comment "a pod reaches itself"
+-     @nh,0,128 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
+-     @nh,0,128 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
++     @nh,0,128 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
++     @nh,0,128 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
       add @logged.i4 { ip daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
       add @logged.i6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
       drop
@@ -89,8 +85,6 @@ const EGRESS: &str = r#"  set isolated.e4  # pods of this node isolated for egre
   map egress6  # egress chain of each isolated pod
 +     fd00:10:244:1::3 : goto e.dev/good.#
 + chain e.dev/good.#  # egress isolated by dev/good
-+     ip saddr . ip daddr @self4 return comment "a pod reaches itself"
-+     ip6 saddr . ip6 daddr @self6 return comment "a pod reaches itself"
 +     add @logged.e4 { ip saddr limit rate 10/second burst 5 packets } log prefix "e.dev/good.#" group 100
 +     add @logged.e6 { ip6 saddr limit rate 10/second burst 5 packets } log prefix "e.dev/good.#" group 100
 +     drop

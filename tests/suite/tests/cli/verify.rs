@@ -48,7 +48,7 @@ fn a_hand_in_the_kernels_table_is_found() -> Result<()> {
             "a pod without a chain",
             "delete element inet nftpol ingress4 { 10.244.1.3 }",
             "expected: passes, ",
-            "  got:      is dropped, by chain ingress4, rule 1: drop",
+            "  got:      is dropped, by chain ingress4, rule 2: drop",
         ),
         (
             "strangers shut out",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ruleset::{
     AddressRange, AddressTest, Element, Family, Field, Finish, Match, Name, PortTest, Rule,
-    Ruleset, Set, Transport, Verdict,
+    Ruleset, Set, Store, Transport, Verdict,
 };
 
 use super::Mistake;
@@ -166,7 +166,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         remove(table, "self4", Element::AddressPair(ip("10.0.0.2"), ip("10.0.0.2")))
     }),
     mistake("a pod does not reach itself over IPv6", "24", |table| {
-        forget(table, "i.dev/2-policies.", |one| matches!(one, Match::AddressPair(Family::V6, _)))
+        forget(table, "ingress6", |one| matches!(one, Match::AddressPair(..)))
     }),
     mistake("another pod counts as the pod itself", "24", |table| {
         add(table, "self4", Element::AddressPair(ip("10.0.0.6"), ip("10.0.0.2")))
@@ -199,14 +199,23 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
         })
     }),
     mistake("UDP is taken for TCP", "7", |table| {
-        swap_transport(table, Transport::Udp, Transport::Tcp)
+        let udp = |element: &Element| matches!(element, Element::ProtocolPort(Transport::Udp, _));
+        let ports = table.stored_in(Store::Ports).find(|(.., set)| set.elements.iter().any(udp));
+        let name = ports?.0.clone();
+        let elements = &mut table.sets.get_mut(&name)?.elements;
+        let Some(&Element::ProtocolPort(_, port)) = elements.iter().find(|one| udp(one)) else {
+            return None;
+        };
+        elements.remove(&Element::ProtocolPort(Transport::Udp, port));
+        elements.insert(Element::ProtocolPort(Transport::Tcp, port));
+        Some(())
     }),
     mistake("TCP is taken for UDP", "3", |table| {
         swap_transport(table, Transport::Tcp, Transport::Udp)
     }),
     mistake("ports of one rule go with peers of another", "8", |table| {
         edit(table, "i.dev/web.", |one| {
-            let is = *one == Match::Port(Transport::Tcp, PortTest::In(443, 443));
+            let is = matches!(one, Match::Ports(_));
             is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(80, 90)))
         })
     }),
