@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::cost::Costs;
 use super::references::References;
 use super::role::Role;
-use crate::{Chain, Finish, Name, Rule, Ruleset, Set, VerdictMap};
+use crate::{Chain, Finish, Name, Rule, Ruleset, Set, Store, VerdictMap};
 
 /// What it costs to make a table from nothing.
 pub(super) fn cost(table: &Ruleset, costs: &Costs) -> u64 {
@@ -56,6 +56,9 @@ pub(super) fn stage(table: &Ruleset, references: &References) -> Option<Ruleset>
         }
         stage.chains.insert(name.clone(), Arc::clone(chain));
     }
+    // No rule names a store, and a stored set has elements only once its store is there.
+    let stores = Store::all().filter(|(name, _)| table.sets.contains_key(name));
+    stage.sets.extend(stores);
     (stage != *table).then_some(stage)
 }
 
