@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::cost::Costs;
 use super::references::References;
 use super::role::Role;
-use crate::{Chain, Finish, Name, Rule, Ruleset, Set, SetType, VerdictMap};
+use crate::{Chain, Finish, Name, Rule, Ruleset, Set, Store, VerdictMap};
 
 /// What it costs to make a table from nothing.
 pub(super) fn cost(table: &Ruleset, costs: &Costs) -> u64 {
@@ -40,8 +40,6 @@ pub(super) fn stage(table: &Ruleset, references: &References) -> Option<Ruleset>
         return None;
     }
     let mut stage = Ruleset::of(table.id());
-    let stores = table.sets.iter().filter(|(_, set)| matches!(set.set_type, SetType::Store(_)));
-    stage.sets.extend(stores.map(|(name, set)| (name.clone(), set.clone())));
     for (name, chain) in reached(table, |_| true) {
         for looked_up in chain.rules.iter().flat_map(Rule::lookups) {
             if let Some((name, set)) = table.sets.get_key_value(looked_up) {
@@ -58,6 +56,9 @@ pub(super) fn stage(table: &Ruleset, references: &References) -> Option<Ruleset>
         }
         stage.chains.insert(name.clone(), Arc::clone(chain));
     }
+    // No rule names a store, and a stored set has elements only once its store is there.
+    let stores = Store::all().filter(|(name, _)| table.sets.contains_key(name));
+    stage.sets.extend(stores);
     (stage != *table).then_some(stage)
 }
 
