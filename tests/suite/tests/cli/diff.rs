@@ -61,12 +61,12 @@ const ANOTHER_PORT: &str = r#"  chain i.dev/good.#  # ingress isolated by dev/go
       add @logged.i6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
       drop
 "#;
-const ANOTHER_PEER: &str = r#"+ set p4.dev/app-mon.#  # pods of dev: app=mon
-- set p4.dev/app-web.#  # pods of dev: app=web
+const ANOTHER_PEER: &str = r#"- set p4.#
 -     10.244.1.2
-+ set p6.dev/app-mon.#  # pods of dev: app=mon
-- set p6.dev/app-web.#  # pods of dev: app=web
++ set p4.#  # pods of dev: app=mon
+- set p6.#
 -     fd00:10:244:1::2
++ set p6.#  # pods of dev: app=mon
   chain i.dev/good.#  # ingress isolated by dev/good
 -     @nh,0,128 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
 -     @nh,0,128 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
