@@ -209,7 +209,7 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
     let parts = [
         (network.is_bound, binding::sets(), of_binding.chain([about_flows]).collect()),
         (has_tunnels, tunnels::sets(), tunnels::chains(network)),
-        (has_tunnels && network.is_bound, vec![], tunnels::after_masquerading(network)),
+        (has_tunnels && network.is_bound, tunnels::openers(), tunnels::after_masquerading(network)),
     ];
     for (is_there, sets, chains) in parts {
         for (name, set) in sets {
@@ -229,7 +229,7 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
 
 /// The sets of the `inet` table that change with ports, bridges and nodes.
 pub(crate) fn binding_sets() -> impl Iterator<Item = Name> {
-    let sets = binding::sets().into_iter().chain(tunnels::sets());
+    let sets = binding::sets().into_iter().chain(tunnels::sets()).chain(tunnels::openers());
     sets.filter(|(_, set)| set.elements.is_empty()).map(|(name, _)| name)
 }
 

@@ -26,6 +26,8 @@ const NOBODY: [IpAddr; 2] = [
 #[derive(Clone, Debug)]
 pub struct AnyFrame {
     interface: Index,
+    /// Where it came in, for the hook between two ports of a bridge.
+    from: Index,
     /// For each field, what to choose, and whether among the interface's own values.
     fields: Vec<(Index, bool)>,
     is_v6: bool,
@@ -57,7 +59,7 @@ pub fn any() -> impl Strategy<Value = AnyFrame> {
     ];
     let content = prop_oneof![7 => Just(Kind::Ip), 2 => Just(Kind::Arp), 1 => Just(Kind::Other)];
     let fields =
-        prop::collection::vec((prop::arbitrary::any::<Index>(), prop::bool::weighted(0.7)), 7);
+        prop::collection::vec((prop::arbitrary::any::<Index>(), prop::bool::weighted(0.7)), 8);
     let body = (
         prop::bool::ANY,
         select(vec![1, 4, 6, 17, 41, 58, 58, 58, 132, 200]),
@@ -65,11 +67,19 @@ pub fn any() -> impl Strategy<Value = AnyFrame> {
         (select(vec![53, 80, 8471, 8472]), select(vec![40_000, 8471, 8472])),
     );
     let translated = prop::bool::weighted(0.3);
-    (prop::arbitrary::any::<Index>(), fields, body, tag, (content, translated)).prop_map(
-        |(interface, fields, (is_v6, protocol, message, ports), tag, (content, translated))| {
+    let interfaces = (prop::arbitrary::any::<Index>(), prop::arbitrary::any::<Index>());
+    (interfaces, fields, body, tag, (content, translated)).prop_map(
+        |(
+            (interface, from),
+            fields,
+            (is_v6, protocol, message, ports),
+            tag,
+            (content, translated),
+        )| {
             let (port, source_port) = ports;
             AnyFrame {
                 interface,
+                from,
                 fields,
                 is_v6,
                 protocol,
@@ -102,6 +112,7 @@ impl AnyFrame {
         let bridge = family == TableFamily::Bridge;
         let (input, output) = match hook {
             Hook::Prerouting | Hook::Input => (interface, 0),
+            Hook::Forward if bridge => (interfaces[self.from.index(interfaces.len())], interface),
             Hook::Forward | Hook::Postrouting => (0, interface),
         };
         let content = match self.content {
@@ -122,6 +133,7 @@ impl AnyFrame {
             icmpv6_type: is(Match::ICMPV6, true).then_some(self.message),
             target,
             translated: self.translated,
+            flow: [Some(self.address(network, port, 7)), None],
             frame: Frame {
                 in_interface: input,
                 out_interface: output,
@@ -199,8 +211,14 @@ pub fn said(
             .and_then(|()| binding.leaves_node(output, packet.destination)),
         (TableFamily::Bridge, Hook::Prerouting) => binding.enters_bridge(input, &frame(packet)),
         (TableFamily::Bridge, Hook::Postrouting) => binding.leaves_bridge(output, &frame(packet)),
-        (TableFamily::Inet, Hook::Postrouting)
-        | (TableFamily::Bridge, Hook::Input | Hook::Forward) => Ok(()),
+        (TableFamily::Bridge, Hook::Forward) => {
+            binding.crosses_bridge(input, output, &frame(packet))
+        }
+        (TableFamily::Inet, Hook::Postrouting) => {
+            let [opener, _] = packet.flow;
+            binding.leaves_masqueraded(output, &ip(packet), opener)
+        }
+        (TableFamily::Bridge, Hook::Input) => Ok(()),
     };
     said.err()
 }

@@ -36,6 +36,8 @@
 //!
 //! `across`: a bridge delivers by the MAC, and policies judge the address. Without it, an
 //! isolated pod could send to an accomplice's MAC what policies let it send to others.
+//! A frame that a bridge floods from a port that leaves to one that comes in the same
+//! change may be dropped there. What is for the pod of that port is not.
 //!
 //! Before the bridge learns a MAC, and before br_netfilter hands the packet to the
 //! hooks of `inet`. `ether type ip` holds for untagged frames only. `ip saddr` looks

@@ -10,7 +10,7 @@ use ruleset::{Element, Family, Key, Name, TableFamily};
 
 use super::binding::{ends_set, guarded_set, own_set, owned_set, ports_set};
 use super::bridge::{macs_set, owned_targets_set, speakers_set, targets_set};
-use super::tunnels::{nodes_set, podside_set};
+use super::tunnels::{nodes_set, openers_set, podside_set};
 
 /// An element of a set, and of which table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +58,7 @@ fn packets_of(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Pla
         }
         if !link_local {
             placed.push(inet(owned_set(family), Element::Address(address)));
+            placed.push(inet(openers_set(family), Element::Address(address)));
             placed.push(inet(ends_set(family), Element::AddressPair(address, address)));
         }
     }

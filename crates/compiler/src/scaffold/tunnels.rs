@@ -20,9 +20,9 @@
 //!                                       +- from a tunnel's port -> drop
 //! ```
 //!
-//! masqueraded -+- to a tunnel -> masqueraded.to -+- an answer to a pod -> accept
-//!              |                                  +- a pod opened the flow, from a node -> drop
-//!              +- from a tunnel's port -> masqueraded.from -+- a pod opened the flow, from a node to a node -> drop
+//! masqueraded -+- to a tunnel -> masqueraded.to - a pod opened the flow -> masqueraded.to.pod -+- an answer to a pod -> accept
+//!              |                                                                               +- from a node -> drop
+//!              +- from a tunnel's port -> masqueraded.from - a pod opened the flow -> masqueraded.from.pod - from a node to a node -> drop
 //!
 //! What has a bound address comes from its pod's port: the hooks before saw to that.
 //!
@@ -51,7 +51,7 @@ use ruleset::{
     PortTest, Rule, Set, SetType, Transport, Verdict,
 };
 
-use super::binding::{from_owned, interface, interfaces, owned_set, to_own};
+use super::binding::{from_owned, interface, interfaces, to_own};
 use super::{Network, plain};
 use crate::names::constant;
 
@@ -74,6 +74,12 @@ pub fn masqueraded_chain() -> Name {
 /// The set of the nodes' addresses.
 pub fn nodes_set(family: Family) -> Name {
     constant(&format!("nodes{}", family.digit()))
+}
+
+/// The set of the addresses of bound pods, for flows. It leads to another chain and does
+/// not drop, so that an address is there before its interface may say it.
+pub fn openers_set(family: Family) -> Name {
+    constant(&format!("openers{}", family.digit()))
 }
 
 /// The set of interfaces behind which there are only pods.
@@ -128,20 +134,34 @@ pub(super) fn after_masquerading(network: &Network) -> Vec<(Name, Chain)> {
     let shadows = tunnels().filter_map(from_tunnel);
     let shadows = shadows.map(|condition| Rule::new([condition], Verdict::Goto(from.clone())));
     let rules = into.chain(shadows).collect();
-    let of_pod = |family| {
-        [Match::FlowOpener(family, owned_set(family)), is_node(Field::Source, family)].into_iter()
+    let by_pod = |then: &Name| -> Vec<Rule> {
+        let opener = |family| Match::FlowOpener(family, openers_set(family));
+        Family::BOTH.map(|family| Rule::new([opener(family)], Verdict::Goto(then.clone()))).into()
     };
     let answers = Family::BOTH.map(|family| Rule::new([to_own(family)], Verdict::Accept));
-    let hidden = Family::BOTH.map(|family| Rule::new(of_pod(family), Verdict::Drop));
+    let hidden = Family::BOTH.map(|family| from_node(family, Verdict::Drop));
     let to_nodes = Family::BOTH.map(|family| {
-        Rule::new(of_pod(family).chain([is_node(Field::Destination, family)]), Verdict::Drop)
+        let ends = [Field::Source, Field::Destination].map(|field| is_node(field, family));
+        Rule::new(ends, Verdict::Drop)
     });
     let into_tunnel = answers.into_iter().chain(hidden).collect();
+    let [to_pods, from_pods] = ["masqueraded.to.pod", "masqueraded.from.pod"].map(constant);
     vec![
         (masqueraded_chain(), Chain { base, comment: None, rules }),
-        (to, plain(Some("to a tunnel: not from a pod, as a node"), into_tunnel)),
-        (from, plain(Some("from a tunnel's port: not from a pod, as a node"), to_nodes.into())),
+        (to, plain(Some("to a tunnel"), by_pod(&to_pods))),
+        (to_pods, plain(Some("a pod opened it: not as a node"), into_tunnel)),
+        (from, plain(Some("from a tunnel's port"), by_pod(&from_pods))),
+        (from_pods, plain(Some("a pod opened it: not as a node, to a node"), to_nodes.into())),
     ]
+}
+
+/// The sets that these chains alone ask.
+pub(super) fn openers() -> Vec<(Name, Set)> {
+    let set = |family| {
+        let comment = Comment::new("addresses that are bound, as who opens a flow");
+        (openers_set(family), Set::new(SetType::Address(family), Some(comment)))
+    };
+    Family::BOTH.map(set).into()
 }
 
 /// What reaches a tunnel whose other ends are nodes.

@@ -98,18 +98,21 @@ fn masqueraded(table: &mut Ruleset, node: &Node) {
     let own = |family| {
         by(OUT, None, Some(KeyAddress::Destination(family)), &format!("own{}", digit(family)))
     };
-    let of_pod = |family| {
-        let set = |word| format!("{word}{}", digit(family));
-        let opener = Match::FlowOpener(family, name(&set("owned")));
-        drop([opener, source(family, &set("nodes"))])
+    let set = |word, family| format!("{word}{}", digit(family));
+    let by_pod = |family| {
+        let opener = Match::FlowOpener(family, name(&set("openers", family)));
+        goto([opener], "masqueraded.to.pod")
     };
+    add_chain(table, "masqueraded.to", Family::BOTH.map(by_pod).into());
+    let of_node = |family| drop([source(family, &set("nodes", family))]);
     let to = vec![
         accept([own(Family::V4)]),
         accept([own(Family::V6)]),
-        of_pod(Family::V4),
-        of_pod(Family::V6),
+        of_node(Family::V4),
+        of_node(Family::V6),
     ];
-    add_chain(table, "masqueraded.to", to);
+    add_chain(table, "masqueraded.to.pod", to);
+    add_addresses(table, "openers", &node.addresses(|_| true));
 }
 
 fn forward(table: &mut Ruleset, node: &Node) {

@@ -205,15 +205,23 @@ fn masqueraded(table: &mut Ruleset, network: &NodeNetwork) {
         let set = |word| format!("{word}{}", family.digit());
         let address = Some(KeyAddress::Destination(family));
         to.push(Rule::new([key(OUT, None, address, &set("own"))], Verdict::Accept));
-        let opener = || Match::FlowOpener(family, name(&set("owned")));
         let of_node = || owned(&set("nodes"), family);
         let nodes = AddressTest::Set(family, name(&set("nodes")));
         let to_node = Match::Address(Field::Destination, nodes);
-        to.push(Rule::new([opener(), of_node()], Verdict::Drop));
-        from.push(Rule::new([opener(), of_node(), to_node], Verdict::Drop));
+        to.push(Rule::new([of_node()], Verdict::Drop));
+        from.push(Rule::new([of_node(), to_node], Verdict::Drop));
+        let bound = table.sets[&name(&set("owned"))].clone();
+        table.sets.insert(name(&set("openers")), bound);
     }
-    chain(table, "masqueraded.to", None, to);
-    chain(table, "masqueraded.from", None, from);
+    let by_pod = |then: &str| -> Vec<Rule> {
+        let opener =
+            |family: Family| Match::FlowOpener(family, name(&format!("openers{}", family.digit())));
+        Family::BOTH.map(|family| Rule::new([opener(family)], go(then))).into()
+    };
+    chain(table, "masqueraded.to", None, by_pod("masqueraded.to.pod"));
+    chain(table, "masqueraded.to.pod", None, to);
+    chain(table, "masqueraded.from", None, by_pod("masqueraded.from.pod"));
+    chain(table, "masqueraded.from.pod", None, from);
 }
 
 /// `bridge nftpol`. Empty where no pod is on a bridge: there is no such table then.
