@@ -39,11 +39,11 @@ Usage: cargo xtask <command>
   cluster <command>          a whole Kubernetes on this machine: up, status, kubectl ..., exec NODE -- ..., down
   image [FILE]               the container image as a tar file (target/nftpol.tar), with its size and digest
 
-  bench [rounds]             measures beside `nft -f`; prints the table of docs/benchmarks.md
-  packets [rounds] [NAME=FILE...]
-                             measures what a packet pays, new and established, without a table and with nftpol's and those
-                             of files for nft(8); prints a table of docs/benchmarks.md
-  load                       what an agent costs in a large cluster, from a real API server; prints the table of docs/benchmarks.md
+  bench [part...] [--plot]   measures a cold start and every kind of change beside the kernel alone and `nft -f`, lists that
+                             come again, the proof, and what a packet pays; prints the tables of docs/benchmarks.md. Parts:
+                             changes, relist, proof, packets. --rounds N; --table NAME=FILE: a table of another for `packets`;
+                             --plot: more sizes, and draws docs/pictures; --draw: draws them again from the figures there
+  load [pods]                what an agent costs in a large cluster, from a real API server; prints the table of docs/benchmarks.md
   soak [minutes]             an agent under churn, 30 minutes by default; fails when memory grows
   latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
@@ -79,8 +79,7 @@ fn run(args: &[String]) -> Result<()> {
             _ => test(rest)?,
         },
         "bench" => bench(rest)?,
-        "packets" => packets(rest)?,
-        "load" => none(rest).and_then(|()| measured("load", &[]))?,
+        "load" => measured("load", rest)?,
         "soak" => measured("soak", rest)?,
         "latency" => latency(rest)?,
         "ci" => none(rest).and_then(|()| ci::run())?,
@@ -140,13 +139,8 @@ fn latency(args: &[String]) -> Result<()> {
 }
 
 fn bench(args: &[String]) -> Result<()> {
-    setup::packages()?;
-    optimised(&Cargo::default(), "bench", &[], args)
-}
-
-fn packets(args: &[String]) -> Result<()> {
     setup::packages_of_nodes()?;
-    optimised(&Cargo::default(), "packets", &[], args)
+    optimised(&Cargo::default(), "bench", &[], args)
 }
 
 fn kube(args: &[String]) -> Result<()> {

@@ -13,6 +13,10 @@ use serde_json::Value;
 use crate::background;
 use crate::cargo::{Cargo, words};
 
+/// Whether errors have backtraces, other than panics (doc.rust-lang.org/std/backtrace,
+/// "Environment Variables"). A test's error names what failed by itself.
+const ERRORS_TRACE: &str = "RUST_LIB_BACKTRACE";
+
 /// One test program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
@@ -48,6 +52,9 @@ impl Program {
     pub fn command(&self, before: &[&str]) -> Command {
         let mut command = background::command(before, &self.path);
         command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        if std::env::var_os(ERRORS_TRACE).is_none() {
+            command.env(ERRORS_TRACE, "0");
+        }
         command
     }
 

@@ -170,6 +170,9 @@ fn sum(mut finished: Vec<Finished>, start: Instant) -> Tally {
     for one in finished {
         for name in &one.tally.failures {
             println!("failed: {}: {name}", one.name);
+            for line in one.tally.said(name).iter().filter(|line| !line.is_empty()) {
+                println!("    {line}");
+            }
         }
         if one.tally.failed > one.tally.failures.len() {
             println!("failed: {}: it ended without a result", one.name);

@@ -71,6 +71,9 @@ impl ClusterState {
     /// Stores what is wrong with an object, and logs it if it is new. Returns
     /// whether it changed.
     fn find(&mut self, object: &Object, diagnostics: Vec<Diagnostic>) -> bool {
+        if diagnostics.is_empty() && self.findings.is_empty() {
+            return false;
+        }
         let key = (object.kind(), object.key());
         if diagnostics.is_empty() {
             return self.findings.remove(&key).is_some();

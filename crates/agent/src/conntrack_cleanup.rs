@@ -16,7 +16,8 @@
 //! **When.** The first pass begins at once. A packet that was on its way when
 //! the table changed may have been judged by the old table, and may create its
 //! entry after the pass. So the same suspects are checked once more,
-//! [`AGAIN_AFTER`] after the end of the first pass. A packet that is delayed for
+//! [`AGAIN_AFTER`] after the end of the first pass, or in another pass that begins
+//! up to a quarter of a second later: each pass walks all of connection tracking. A packet that is delayed for
 //! longer than that, for example by `queue` of another table, is not found.
 //!
 //! **What survives.** A flow ends when neither side may open it again. A TCP

@@ -23,14 +23,15 @@ mod parts;
 mod repairs;
 mod sync;
 mod tunnel_report;
+mod urgency;
 
 pub use inbox::{Inbox, Message, Received};
 pub use next::{COALESCE, FIRST_RETRY, LAST_RETRY, LOOK_EVERY, READ_SHARE};
 pub use parts::{FlowCleanup, Interfaces, Parts, Surroundings};
 pub use repairs::{FIGHT, LONGEST_PAUSE, QUIET, REPAIR_SHARE, Repairs, SHORTEST_PAUSE};
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use watcher::api::Event;
@@ -60,6 +61,10 @@ pub struct Enforcer<S> {
     binding: Binding,
     findings: Findings,
     next: Next,
+    /// Messages that came while a change was under way.
+    held: VecDeque<Message>,
+    /// How long the syncs took that were interrupted since the last that succeeded.
+    interrupted: Duration,
     looked_around: Option<Instant>,
     /// Whether a sync has succeeded since the start.
     enforced: bool,
@@ -91,6 +96,8 @@ impl<S: Sink> Enforcer<S> {
             binding,
             findings: Findings::default(),
             next: Next::default(),
+            held: VecDeque::new(),
+            interrupted: Duration::ZERO,
             looked_around: None,
             enforced: false,
             is_only_table: false,
@@ -121,7 +128,11 @@ impl<S: Sink> Enforcer<S> {
     fn receive(&mut self, patience: Duration) -> Result<Go, ThreadDied> {
         let mut wait = patience;
         loop {
-            match self.parts.inbox.receive(wait) {
+            let received = match self.held.pop_front() {
+                Some(message) => Received::Message(message),
+                None => self.parts.inbox.receive(wait),
+            };
+            match received {
                 Received::Message(Message::Stop) => return Ok(Go::Stop),
                 Received::Message(Message::Event(came, event)) => self.take(came, event),
                 Received::Nothing => return Ok(Go::On),
@@ -146,8 +157,9 @@ impl<S: Sink> Enforcer<S> {
             return Ok(());
         }
         self.parts.status.holds(Condition::Listed);
+        let is_known = self.look_at_interfaces()?;
         self.look_around()?;
-        if !self.look_at_interfaces()? {
+        if !is_known {
             return Ok(());
         }
         if self.next.must_look_first(self.now()) {
@@ -170,7 +182,7 @@ impl<S: Sink> Enforcer<S> {
             return Ok(());
         }
         self.looked_around = Some(now);
-        let pods = self.local_addresses();
+        let pods = self.binding.local_addresses();
         let Parts { surroundings, pipeline, status, metrics, flow_cleanup, .. } = &mut self.parts;
         surroundings.look(now, pipeline.sink(), &pods, status);
         if let Some(flow_cleanup) = flow_cleanup {
@@ -222,14 +234,6 @@ impl<S: Sink> Enforcer<S> {
             ),
             false => status.holds(Condition::Enforced),
         }
-    }
-
-    fn local_addresses(&self) -> Vec<IpAddr> {
-        let node = self.parts.node.as_str();
-        let pods = self.cluster.snapshot().pods.values();
-        pods.filter(|pod| pod.is_subject() && pod.node.as_deref() == Some(node))
-            .flat_map(|pod| pod.addresses.iter().copied())
-            .collect()
     }
 
     fn now(&self) -> Instant {

@@ -12,6 +12,8 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use policy::Snapshot;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -20,6 +22,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
+use ruleset::{Name, Set};
 use watcher::Kind;
 
 use crate::conntrack_cleanup::Counters;
@@ -58,8 +61,9 @@ pub struct Metrics {
     pub repairs: Counter,
     /// Times that the table was built again beside the old one.
     pub replacements: Counter,
-    /// Chains, sets and maps of the table.
+    /// Chains, sets and elements of the table.
     table: Family<Label, Gauge>,
+    elements: Mutex<CountedElements>,
     /// Policies with parts that cannot be used, and refused by the kernel.
     pub broken_policies: Family<Label, Gauge>,
     /// Interfaces that are bound to a pod.
@@ -75,6 +79,14 @@ pub struct Metrics {
     proof_seconds: Seconds,
     connections: Family<Label, Gauge>,
     sweep_seconds: Seconds,
+}
+
+/// The elements of all sets, counted from one table to the next at the cost of what
+/// changed.
+#[derive(Debug, Default)]
+struct CountedElements {
+    sets: OrdMap<Name, Set>,
+    count: usize,
 }
 
 #[derive(Debug, Default)]
@@ -122,6 +134,7 @@ impl Metrics {
             repairs: add(registry, "repairs", "Times others changed the table and it was restored"),
             replacements: add(registry, "replacements", "Times the table was built again"),
             table: add(registry, "table_objects", "Objects of the table"),
+            elements: Mutex::default(),
             broken_policies: add(registry, "broken_policies", "Policies not enforced as written"),
             bound_ports: add(registry, "bound_ports", "Interfaces that are bound to a pod"),
             unbound_pods: add(registry, "unbound_pods", "Pods with an address that is not bound"),
@@ -146,7 +159,9 @@ impl Metrics {
         self.sync_seconds.observe(took.as_secs_f64());
         self.committed(outcome.batches(), outcome.operations());
         let ruleset = &outcome.after;
-        let elements: usize = ruleset.sets.values().map(|set| set.elements.len()).sum();
+        let mut counted = self.elements.lock().unwrap_or_else(PoisonError::into_inner);
+        let elements = counted.of(&ruleset.sets);
+        drop(counted);
         for (kind, count) in
             [("chains", ruleset.chains.len()), ("sets", ruleset.sets.len()), ("elements", elements)]
         {
@@ -208,6 +223,22 @@ impl Metrics {
     }
 }
 
+impl CountedElements {
+    /// How many elements these sets have.
+    fn of(&mut self, sets: &OrdMap<Name, Set>) -> usize {
+        for change in self.sets.diff(sets) {
+            let (before, after) = match change {
+                DiffItem::Add(_, set) => (0, set.elements.len()),
+                DiffItem::Remove(_, set) => (set.elements.len(), 0),
+                DiffItem::Update { old, new } => (old.1.elements.len(), new.1.elements.len()),
+            };
+            self.count = self.count + after - before;
+        }
+        self.sets = sets.clone();
+        self.count
+    }
+}
+
 fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
@@ -226,4 +257,26 @@ fn seconds(registry: &mut Registry, name: &str, help: &str) -> Histogram {
     let histogram = Histogram::new(exponential_buckets(0.0001, 2.0, 19));
     registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
     histogram
+}
+
+#[cfg(test)]
+mod tests {
+    use ruleset::{Element, SetType};
+
+    use super::*;
+
+    #[test]
+    fn elements_are_counted_from_one_table_to_the_next() {
+        let mut counted = CountedElements::default();
+        let name = |text: &str| Name::new(text).expect("a name");
+        let ports = |count: u16| Set::new(SetType::Port, None).with((0..count).map(Element::Port));
+        let mut sets: OrdMap<Name, Set> = OrdMap::new();
+        sets.insert(name("one"), ports(3));
+        sets.insert(name("other"), ports(4));
+        assert_eq!(counted.of(&sets), 7);
+        sets.insert(name("one"), ports(20));
+        assert_eq!(counted.of(&sets), 24);
+        sets.remove(&name("other"));
+        assert_eq!((counted.of(&sets), counted.of(&sets), counted.of(&OrdMap::new())), (20, 20, 0));
+    }
 }

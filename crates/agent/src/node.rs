@@ -143,6 +143,7 @@ fn unbound(finding: &BindingFinding) -> Option<&ObjectKey> {
     match finding {
         BindingFinding::NoInterface { pod, .. } => Some(pod),
         BindingFinding::ClaimedTwice { .. }
+        | BindingFinding::Contested { .. }
         | BindingFinding::UnreportedAddress { .. }
         | BindingFinding::MacClaimedTwice { .. }
         | BindingFinding::MacChanged { .. }

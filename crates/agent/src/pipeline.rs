@@ -23,6 +23,7 @@ mod fingerprint;
 mod kernel_table;
 mod outcome;
 mod own_table;
+mod pace;
 mod persist;
 mod progress;
 mod proof;
@@ -37,16 +38,20 @@ pub use read::{InForce, TableDifference};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use compiler::{Compiled, Engine, Options, Place, scaffold};
 use nft::ReadError;
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Snapshot};
+use ruleset::plan::Budget;
 use ruleset::{TableFamily, TableId};
 
 use crate::Sink;
 use crate::clock::{Clock, SystemClock};
+use attempt::Interrupt;
 use change::errors;
 use own_table::OwnTable;
+use pace::Pace;
 use proof::Prover;
 use set_aside::SetAside;
 
@@ -143,6 +148,13 @@ impl<S: Sink> Pipeline<S> {
         self
     }
 
+    /// Sends pieces of this size, however long the kernel takes for them. For tests.
+    #[must_use]
+    pub fn in_pieces_of(mut self, budget: Budget) -> Self {
+        self.tables.each().into_iter().for_each(|table| table.pace = Pace::fixed(budget));
+        self
+    }
+
     /// The kernel.
     pub fn sink(&mut self) -> &mut S {
         &mut self.sink
@@ -207,8 +219,33 @@ impl<S: Sink> Pipeline<S> {
     /// state on the way, as the difference orders it; [`SyncFailed`] says which.
     /// A table that can be changed is changed, whatever happens to the other.
     pub fn sync(&mut self, snapshot: &Snapshot) -> Result<Outcome, SyncFailed> {
+        self.sync_until(snapshot, &mut || false)
+    }
+
+    /// As [`Self::sync`]. Ends between two commits if something is more urgent than
+    /// the rest of this change. That is asked once the commits have taken as long as the
+    /// proof and the plan before them, so that a change reaches its end however often
+    /// something is urgent.
+    ///
+    /// # Errors
+    /// As [`Self::sync`], and [`SyncError::Interrupted`]. The kernel then enforces a
+    /// state on the way, and the next change starts from it.
+    pub fn sync_until(
+        &mut self,
+        snapshot: &Snapshot,
+        is_urgent: &mut dyn FnMut() -> bool,
+    ) -> Result<Outcome, SyncFailed> {
+        let mut interrupt = Interrupt { proving: Duration::ZERO, is_urgent };
         self.compile_next(snapshot);
-        let results = FAMILIES.map(|family| self.attempts(family, snapshot));
+        let mut results = Vec::new();
+        for family in FAMILIES {
+            let result = self.attempts(family, snapshot, &mut interrupt);
+            let is_interrupted = matches!(result, Err(SyncError::Interrupted));
+            results.push(result);
+            if is_interrupted {
+                break;
+            }
+        }
         match errors(results) {
             None => Ok(self.finished()),
             Some(errors) => Err(self.failed(errors)),

@@ -1,13 +1,12 @@
 //! The chain of one signature.
 //!
 //! In: the direction, the grants of its policies, how to log.
-//! Out: the chain: rules that allow, the pod itself, the log, the drop. The drop
-//! comes after the rules of all policies.
+//! Out: the chain: rules that allow, the log, the drop. The drop comes after the
+//! rules of all policies.
 //!
 //! ```text
 //! chain i.dev/web.<hash> {
 //!     ip saddr @p4.dev/app-api.<hash> tcp dport 80 accept   comment "dev/web ingress[0]"
-//!     ip saddr . ip daddr @self4 accept                     likewise IPv6
 //!     add @logged.i4 { ip daddr limit rate 10/second } log prefix "i.dev/web.<hash>" group 100
 //!     drop
 //! }
@@ -39,7 +38,7 @@ pub fn of<'a>(
     policies: impl IntoIterator<Item = (&'a ObjectKey, &'a Grants)>,
     log: Option<LogOptions>,
 ) -> SignatureChain {
-    let verdict = allowing(direction);
+    let verdict = scaffold::allowing(direction);
     let (conditions, sources) = merged(policies);
     let mut rules: Vec<Rule> = conditions
         .into_iter()
@@ -48,24 +47,11 @@ pub fn of<'a>(
             Rule::new(condition, verdict.clone()).commented(&describe(direction, sources))
         })
         .collect();
-    for family in Family::BOTH {
-        let itself = Match::AddressPair(family, scaffold::self_set(family));
-        rules.push(Rule::new([itself], verdict.clone()).commented("a pod reaches itself"));
-    }
     if let Some(options) = log {
         rules.extend(Family::BOTH.map(|family| log_rule(name, direction, family, options)));
     }
     rules.push(Rule::new([], Verdict::Drop));
     SignatureChain { chain: Chain { base: None, comment: Some(comment), rules }, sources }
-}
-
-/// Allowed egress returns to the base chain, which then checks ingress. Allowed
-/// ingress is final.
-fn allowing(direction: Direction) -> Verdict {
-    match direction {
-        Direction::Egress => Verdict::Return,
-        Direction::Ingress => Verdict::Accept,
-    }
 }
 
 /// The distinct conditions of all policies, each with the API rules that it comes

@@ -29,6 +29,7 @@ use std::sync::Arc;
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Snapshot, SnapshotDiff};
 
 use crate::cluster_index::is_local;
+use crate::sets::Sources;
 use crate::{ClusterIndex, Compiled, Options, Place};
 use binding::{Binding, Change};
 use output::Output;
@@ -99,6 +100,11 @@ impl Engine {
     /// What the last snapshot compiles to.
     pub fn compiled(&self) -> &Compiled {
         &self.forward.compiled
+    }
+
+    /// What each set of the table represents that rules of policies look into, by name.
+    pub fn set_sources(&self) -> &Sources {
+        self.forward.set_sources()
     }
 
     /// Goes on to a snapshot and a network, at the cost of their difference from

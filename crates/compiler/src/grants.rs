@@ -19,8 +19,7 @@ use crate::signature::ResolvedPorts;
 const MAX_INLINE_RANGES: usize = 3;
 
 /// A policy with more distinct pod peers than this in one direction gets one set
-/// for each port instead of one for each peer. The kernel finds a set by walking
-/// over all names, so 10,000 sets take it many seconds.
+/// for each port instead of one for each peer. A packet asks the rules one by one.
 const MAX_PEER_SETS: usize = 256;
 
 /// What one policy allows in one direction.

@@ -5,7 +5,7 @@
 //! addresses it binds to which interface.
 //! Callers need no name of a set, map or chain.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -100,6 +100,36 @@ impl<'a> Layout<'a> {
             && Self::sides().all(|side| isolated(&self, side) == isolated(&other, side))
     }
 
+    /// Those of these sets that decide about packets of pods; sets of the binding do
+    /// not. `None` if a chain that is no pod's looks into one of them. Costs a look
+    /// at each chain, and one at each rule that is no pod's.
+    pub fn of_pods_alone<'n>(self, sets: impl Iterator<Item = &'n Name>) -> Option<Vec<&'n Name>> {
+        let binding: BTreeSet<Name> = scaffold::binding_sets().collect();
+        let sets: Vec<&Name> = sets.filter(|set| !binding.contains(*set)).collect();
+        let looks_into = |chain: &Chain| {
+            chain.rules.iter().flat_map(Rule::lookups).any(|set| sets.contains(&set))
+        };
+        let mut looked_into = self.frame().into_values().filter(|chain| looks_into(chain));
+        looked_into.next().is_none().then_some(sets)
+    }
+
+    /// The chains that a packet meets before the chain of a pod.
+    fn frame(self) -> BTreeMap<&'a Name, &'a Chain> {
+        let chains = &self.ruleset.chains;
+        let base = chains.iter().filter(|(_, chain)| chain.base.is_some());
+        let mut frame: BTreeMap<&Name, &Chain> = base.map(|(name, one)| (name, &**one)).collect();
+        let mut ahead: Vec<&Chain> = frame.values().copied().collect();
+        while let Some(chain) = ahead.pop() {
+            let next = chain.rules.iter().filter_map(Rule::target);
+            for (name, chain) in next.filter_map(|name| chains.get_key_value(name)) {
+                if frame.insert(name, chain).is_none() {
+                    ahead.push(chain);
+                }
+            }
+        }
+        frame
+    }
+
     /// Whether this table and an earlier one are the same but for the chains of
     /// pods, the sets these use, the edges, and who is bound to which interface.
     pub fn same_frame(self, earlier: Layout<'_>) -> bool {
@@ -108,7 +138,9 @@ impl<'a> Layout<'a> {
             after.maps.values().flat_map(|map| map.entries.values()).collect();
         let edges = scaffold::edges_chain();
         let isolated = Self::sides().map(|(one, family)| scaffold::isolated_set(one, family));
-        let changing: BTreeSet<Name> = isolated.chain(scaffold::binding_sets()).collect();
+        let themselves = Family::BOTH.map(scaffold::self_set);
+        let changing: BTreeSet<Name> =
+            isolated.chain(themselves).chain(scaffold::binding_sets()).collect();
         let mut frame =
             after.chains.iter().filter(|(name, _)| !of_pods.contains(name) && **name != edges);
         frame.all(|(name, chain)| {

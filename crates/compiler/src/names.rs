@@ -2,18 +2,20 @@
 //! are.
 //!
 //! A name is `<kind>.<readable part>.<hash>`. The readable part is for people
-//! and may be cut. The hash covers the whole content, in an encoding that is
-//! different for every content: each text is preceded by its length. So `a-b`/`c`
-//! and `a`/`b-c` have different names.
+//! and may be cut. A stored set has store and tag instead (see `ruleset::Store`),
+//! and its tag is the hash. The hash covers the whole content, in an encoding that
+//! is different for every content: each text is preceded by its length. So
+//! `a-b`/`c` and `a`/`b-c` have different names.
 
 use std::fmt::Display;
 
-use ruleset::Name;
+use ruleset::{Name, Store, Tag};
 use sha2::{Digest, Sha256};
 
 /// Longest readable part, in bytes. With kind and hash a name fits into the 127
 /// bytes of a log prefix.
 const READABLE_BYTES: usize = 48;
+
 /// Bytes of the hash that are kept. 128 bits are enough against chance, and
 /// against a user who wants to hit another policy's name.
 const HASH_BYTES: usize = 16;
@@ -47,15 +49,25 @@ impl Content {
 
     /// The name.
     pub fn named(self, kind: &str, readable: &impl Display) -> Name {
-        let hash: String =
-            self.0.finalize()[..HASH_BYTES].iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = self.hash();
         let readable: String = readable
             .to_string()
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || "/-_.".contains(c) { c } else { '_' })
             .take(READABLE_BYTES)
             .collect();
-        constant(&format!("{kind}.{readable}.{hash}"))
+        constant(&format!("{kind}.{readable}.{hash:032x}"))
+    }
+
+    /// The name of a stored set.
+    pub fn stored(self, store: Store) -> Name {
+        let hash = self.hash();
+        Name::in_store(store, Tag(hash))
+    }
+
+    fn hash(self) -> u128 {
+        let bytes = self.0.finalize();
+        bytes.iter().take(HASH_BYTES).fold(0, |hash, byte| hash << 8 | u128::from(*byte))
     }
 }
 

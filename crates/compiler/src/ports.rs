@@ -1,4 +1,7 @@
 //! `ports` of a rule as matches.
+//!
+//! In: ports. Out: as few matches as say the same: one for all single ports of all
+//! protocols, one for each range, one for each protocol that is given whole.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +10,6 @@ use ruleset::{Match, PortTest, Transport};
 
 use crate::sets::{SetSource, Sources};
 use crate::spans::union;
-
-/// Up to this many single ports become one rule each. More become a constant
-/// set.
-const MAX_INLINE_PORTS: usize = 3;
 
 /// One alternative of a rule's ports. The rule is repeated for each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +50,7 @@ pub(crate) fn matches(
 ) -> Vec<PortMatch> {
     let Ports::Only(ports) = ports else { return vec![PortMatch::Anything] };
     let mut matches = Vec::new();
+    let mut singles = Vec::new();
     let mut names = BTreeSet::new();
     for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
         let mut spans: Vec<(u16, u16)> = Vec::new();
@@ -67,34 +67,34 @@ pub(crate) fn matches(
         }
         if all {
             names.retain(|(_, of)| *of != protocol);
-            matches.push(PortMatch::Numbers(Match::Protocol(protocol.number())));
-        } else {
-            matches.extend(numbers(transport(protocol), spans, sources));
+            matches.push(Match::Protocol(protocol.number()));
+            continue;
+        }
+        for (first, last) in union(spans, |port| port.checked_add(1)) {
+            match first == last {
+                true => singles.push((transport(protocol), first)),
+                false => {
+                    let range = PortTest::In(first, last);
+                    matches.push(Match::Port(transport(protocol), range));
+                }
+            }
         }
     }
-    matches.extend(names.into_iter().map(|(name, protocol)| PortMatch::Named(name, protocol)));
-    matches
+    let matches = one_of(singles, sources).into_iter().chain(matches).map(PortMatch::Numbers);
+    let names = names.into_iter().map(|(name, protocol)| PortMatch::Named(name, protocol));
+    matches.chain(names).collect()
 }
 
-fn numbers(transport: Transport, spans: Vec<(u16, u16)>, sources: &mut Sources) -> Vec<PortMatch> {
-    let spans = union(spans, |port| port.checked_add(1));
-    let (singles, ranges): (Vec<_>, Vec<_>) =
-        spans.into_iter().partition(|(first, last)| first == last);
-    let in_rules = |spans: Vec<(u16, u16)>| {
-        spans
-            .into_iter()
-            .map(move |(first, last)| Match::Port(transport, PortTest::In(first, last)))
-    };
-    let mut matches: Vec<Match> = Vec::new();
-    if singles.len() > MAX_INLINE_PORTS {
-        let ports: Vec<u16> = singles.into_iter().map(|(port, _)| port).collect();
-        let source = SetSource::Ports(ports);
-        let name = source.name();
-        sources.insert(name.clone(), source);
-        matches.push(Match::Port(transport, PortTest::Set(name)));
-    } else {
-        matches.extend(in_rules(singles));
+/// Any one of these single ports; `None` if there is none.
+fn one_of(singles: Vec<(Transport, u16)>, sources: &mut Sources) -> Option<Match> {
+    match *singles.as_slice() {
+        [] => None,
+        [(transport, port)] => Some(Match::Port(transport, PortTest::In(port, port))),
+        _ => {
+            let source = SetSource::Ports(singles);
+            let name = source.name();
+            sources.insert(name.clone(), source);
+            Some(Match::Ports(name))
+        }
     }
-    matches.extend(in_rules(ranges));
-    matches.into_iter().map(PortMatch::Numbers).collect()
 }

@@ -41,8 +41,10 @@
 //!          +- TCP or SCTP that opens no flow -> midflow - source or destination isolated either way -> drop
 //!          +- broadcast or multicast frame -> edges
 //!          +- destination a node -> tunnels                                      (only while the node has tunnels)
-//!          +- source in isolated.e4      -> egress4  - vmap by source      -> e.<signature>  (return: continue)
-//!          +- destination in isolated.i4 -> ingress4 - vmap by destination -> i.<signature>  (accept)
+//!          +- source in isolated.e4      -> egress4  -+- to itself -> return
+//!          |                                          +- vmap by source      -> e.<signature>  (return: continue)
+//!          +- destination in isolated.i4 -> ingress4 -+- from itself -> accept
+//!          |                                          +- vmap by destination -> i.<signature>  (accept)
 //!          +- IPv6 -> six -+- neighbour discovery that no router has passed on -> accept
 //!          |               +- to or from link-local, to multicast -> edges
 //!          |               +- the same steps for IPv6: tunnels, egress6, ingress6
@@ -104,8 +106,8 @@ use std::collections::BTreeSet;
 use imbl::OrdMap;
 use policy::{Direction, Tunnel, TunnelSources};
 use ruleset::{
-    Chain, Comment, Element, Family, Field, Finish, Name, Rule, Ruleset, Set, SetType, Verdict,
-    VerdictMap,
+    Chain, Comment, Element, Family, Field, Finish, Match, Name, Rule, Ruleset, Set, SetType,
+    Store, Verdict, VerdictMap,
 };
 
 pub use elements::{Placed, of_bridge, of_node, of_port};
@@ -185,6 +187,7 @@ pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
         let set = Set::new(SetType::AddressPair(family), Some(comment));
         ruleset.sets.insert(self_set(family), set);
     }
+    ruleset.sets.extend(Store::all());
     forward::add(&mut ruleset);
     shut_edges(&mut ruleset, isolated);
     fit(&mut ruleset, place, &Network::default());
@@ -239,8 +242,19 @@ fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
     ruleset.maps.insert(name.clone(), VerdictMap::new(family, Some(comment)));
     let vmap = Finish::Dispatch(field(direction), family, name.clone());
     let look_up = Rule { matches: vec![], log: None, finish: Some(vmap), comment: None };
-    let rules = vec![look_up, Rule::new([], Verdict::Drop)];
+    let pair = Match::AddressPair(family, self_set(family));
+    let itself = Rule::new([pair], allowing(direction)).commented("a pod reaches itself");
+    let rules = vec![itself, look_up, Rule::new([], Verdict::Drop)];
     ruleset.chains.insert(name, plain(None, rules).into());
+}
+
+/// Allowed egress returns to the base chain, which then checks ingress. Allowed
+/// ingress is final.
+pub(crate) fn allowing(direction: Direction) -> Verdict {
+    match direction {
+        Direction::Egress => Verdict::Return,
+        Direction::Ingress => Verdict::Accept,
+    }
 }
 
 /// A chain that is only jumped to.

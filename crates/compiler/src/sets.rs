@@ -9,7 +9,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use policy::{Pod, PodPeer, Protocol, Selector};
-use ruleset::{AddressRange, Comment, Element, Family, Name, Set, SetType};
+use ruleset::{AddressRange, Comment, Element, Family, Name, Set, SetType, Store, Transport};
 
 use crate::ClusterIndex;
 use crate::names::Content;
@@ -29,8 +29,8 @@ pub enum SetSource {
     NamedPort(Family, Option<PodsPeer>, String, Protocol),
     /// Ranges of ipBlocks: disjoint, sorted, of one family.
     Blocks(Family, Vec<AddressRange>),
-    /// Destination ports.
-    Ports(Vec<u16>),
+    /// Destination ports, in order.
+    Ports(Vec<(Transport, u16)>),
 }
 
 /// A `PodPeer` without its policy: the policy's namespace is in the scope.
@@ -94,26 +94,24 @@ fn selector_content(content: Content, selector: &Selector) -> Content {
 }
 
 impl SetSource {
-    /// The name of the set.
+    /// The name of the set. All but ranges of ipBlocks are stored.
     pub fn name(&self) -> Name {
         match self {
-            Self::Pods(family, peer) => peer
-                .content(Content::of("pods"))
-                .named(&format!("p{}", family.digit()), &Readable(peer)),
+            Self::Pods(family, peer) => {
+                peer.content(Content::of("pods")).stored(Store::Addresses(*family))
+            }
             Self::AnyOf(family, peers) => {
                 let content = Content::of("any of").text(&peers.len().to_string());
                 let content = peers.iter().fold(content, |content, peer| peer.content(content));
-                content.named(&format!("p{}", family.digit()), &format!("any-of-{}", peers.len()))
+                content.stored(Store::Addresses(*family))
             }
             Self::NamedPort(family, peer, port, protocol) => {
                 let content = match peer {
                     Some(peer) => peer.content(Content::of("port")),
                     None => Content::of("port of any pod"),
                 };
-                content
-                    .text(port)
-                    .text(&protocol.to_string())
-                    .named(&format!("n{}", family.digit()), port)
+                let content = content.text(port).text(&protocol.to_string());
+                content.stored(Store::AddressPorts(*family))
             }
             Self::Blocks(family, ranges) => {
                 let readable = ranges.first().map(ToString::to_string).unwrap_or_default();
@@ -122,18 +120,16 @@ impl SetSource {
                     .named(&format!("c{}", family.digit()), &readable.replace(':', "-"))
             }
             Self::Ports(ports) => {
-                let first = ports.first().map(ToString::to_string).unwrap_or_default();
-                let readable = format!("{first}-and-{}-more", ports.len().saturating_sub(1));
-                Content::of("ports")
-                    .texts(ports.iter().map(ToString::to_string))
-                    .named("t", &readable)
+                let ports =
+                    ports.iter().map(|(transport, port)| format!("{}/{port}", transport.keyword()));
+                Content::of("ports").texts(ports).stored(Store::Ports)
             }
         }
     }
 
     /// The set with its present elements.
     pub(crate) fn set(&self, cluster: &ClusterIndex) -> Set {
-        Set::new(self.set_type(), Some(self.comment())).with(self.elements(cluster))
+        Set::new(self.set_type(), self.comment()).with(self.elements(cluster))
     }
 
     /// The type of the set.
@@ -142,7 +138,7 @@ impl SetSource {
             Self::Pods(family, _) | Self::AnyOf(family, _) => SetType::Address(*family),
             Self::NamedPort(family, ..) => SetType::AddressPort(*family),
             Self::Blocks(family, _) => SetType::AddressRange(*family),
-            Self::Ports(_) => SetType::Port,
+            Self::Ports(_) => SetType::ProtocolPort,
         }
     }
 
@@ -163,7 +159,10 @@ impl SetSource {
             }
             Self::NamedPort(_, None, ..) => of_pods(cluster.pods().collect()),
             Self::Blocks(_, ranges) => ranges.iter().map(|range| Element::Range(*range)).collect(),
-            Self::Ports(ports) => ports.iter().map(|port| Element::Port(*port)).collect(),
+            Self::Ports(ports) => {
+                let ports = ports.iter();
+                ports.map(|(transport, port)| Element::ProtocolPort(*transport, *port)).collect()
+            }
         }
     }
 
@@ -208,35 +207,26 @@ impl SetSource {
         }
     }
 
-    /// The comment of the set: what it represents, for people.
-    pub fn comment(&self) -> Comment {
-        Comment::new(&match self {
-            Self::Pods(_, peer) => format!("pods of {peer}"),
-            Self::AnyOf(_, peers) => format!("pods of any of {} peers", peers.len()),
-            Self::NamedPort(_, Some(peer), port, protocol) => {
-                format!("port {port}/{protocol} of {peer}")
-            }
-            Self::NamedPort(_, None, port, protocol) => {
-                format!("port {port}/{protocol} of all pods")
-            }
-            Self::Blocks(_, ranges) => format!("ipBlocks, {} ranges", ranges.len()),
-            Self::Ports(ports) => format!("{} ports", ports.len()),
-        })
+    /// The comment of the set. A stored one has none.
+    pub fn comment(&self) -> Option<Comment> {
+        matches!(self, Self::Blocks(..)).then(|| Comment::new(&self.to_string()))
     }
 }
 
-/// The readable part of a pod set's name.
-struct Readable<'a>(&'a PodsPeer);
-
-impl fmt::Display for Readable<'_> {
+/// For people: `pods of dev: app=web`.
+impl fmt::Display for SetSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = |selector: &Selector| match selector.is_everything() {
-            true => "all".to_owned(),
-            false => selector.to_string().replace('=', "-"),
-        };
-        match &self.0.scope {
-            Scope::Own(namespace) => write!(f, "{namespace}/{}", all(&self.0.pods)),
-            Scope::Matching(selector) => write!(f, "{}/{}", all(selector), all(&self.0.pods)),
+        match self {
+            Self::Pods(_, peer) => write!(f, "pods of {peer}"),
+            Self::AnyOf(_, peers) => write!(f, "pods of any of {} peers", peers.len()),
+            Self::NamedPort(_, Some(peer), port, protocol) => {
+                write!(f, "port {port}/{protocol} of {peer}")
+            }
+            Self::NamedPort(_, None, port, protocol) => {
+                write!(f, "port {port}/{protocol} of all pods")
+            }
+            Self::Blocks(_, ranges) => write!(f, "ipBlocks, {} ranges", ranges.len()),
+            Self::Ports(ports) => write!(f, "{} ports", ports.len()),
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) enum Answer {
     /// All messages arrived.
     Whole,
     /// Others committed while the kernel listed. Messages may be missing or
-    /// doubled.
+    /// doubled. The kernel does not flag all such lists.
     Interrupted,
     /// The requested object does not exist.
     NotFound,
@@ -57,6 +57,30 @@ impl NetlinkClient {
     /// The number of the next request.
     pub(crate) const fn next_number(&self) -> u32 {
         self.sequence
+    }
+
+    /// Waits until no commit is under way in this network namespace. The kernel
+    /// counts a commit's generation first, and only then removes what the commit
+    /// deletes, object by object and visible to lists (`nf_tables_commit`,
+    /// net/netfilter/nf_tables_api.c, Linux 6.18). It holds a lock until the last
+    /// one is gone. This sends an empty batch, which takes that lock and commits
+    /// nothing: the generation stays the same.
+    pub(crate) fn wait_for_commits(&mut self) -> Result<(), ReadError> {
+        let first = self.numbers(2);
+        let end = first.wrapping_add(1);
+        let begin = netlink::batch_mark(libc::NFNL_MSG_BATCH_BEGIN, first, None);
+        let end_mark = netlink::batch_mark(libc::NFNL_MSG_BATCH_END, end, None);
+        self.socket.drain();
+        self.socket.send(&[begin, end_mark].concat()).map_err(ReadError::Io)?;
+        // A refusal has arrived when `sendmsg` returns. Success has no answer.
+        while let Some(datagram) = self.socket.receive().map_err(io)? {
+            for message in netlink::messages(datagram) {
+                if [first, end].contains(&message.sequence) {
+                    outcome(&message)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sends a request (NFT_MSG_GET*) and passes each message of the answer to

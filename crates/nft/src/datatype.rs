@@ -7,7 +7,9 @@ mod binding;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ruleset::{AddressRange, Element, Family, KeyAddressType, KeyShape, SetType};
+use ruleset::{
+    AddressRange, Element, Family, KeyAddressType, KeyShape, SetType, Store, Tag, Transport,
+};
 
 /// What the kernel stores about a set's type: nft's number for it, and the
 /// length of a key in bytes. In a concatenation, each field is rounded up to a
@@ -25,6 +27,7 @@ const INTEGER: u32 = 4;
 const IPV4_ADDR: u32 = 7;
 const IPV6_ADDR: u32 = 8;
 const ETHER_ADDR: u32 = 9;
+const INET_PROTO: u32 = 12;
 const INET_SERVICE: u32 = 13;
 const IFACE_INDEX: u32 = 20;
 const ICMPV6_TYPE: u32 = 29;
@@ -33,6 +36,10 @@ const TYPE_BITS: u32 = 6;
 /// NFT_REG32_SIZE. The fields of a concatenation are multiples of it, in bytes.
 const FIELD_UNIT: usize = 4;
 const PORT_BYTES: u32 = 2;
+/// `meta l4proto`.
+const PROTOCOL_BYTES: u32 = 1;
+/// As [`Tag::bytes`].
+pub(crate) const TAG_BYTES: usize = 16;
 /// A `u32` in host order.
 pub(crate) const INTERFACE_BYTES: u32 = 4;
 /// ETH_ALEN.
@@ -49,7 +56,18 @@ impl KeyType {
             SetType::AddressPair(family) => Self::address(family).then(Self::address(family)),
             SetType::Port => Self::PORT,
             SetType::Icmpv6Type => Self { number: ICMPV6_TYPE, length: 1 },
+            SetType::ProtocolPort => Self::PROTOCOL.then(Self::PORT),
             SetType::Key(shape) => Self::of_shape(shape),
+            SetType::Store(store) => Self::of_store(store),
+        }
+    }
+
+    /// A tag, and then the fields of the stored sets' keys.
+    const fn of_store(store: Store) -> Self {
+        match store {
+            Store::Addresses(family) => Self::TAG.then(Self::address(family)),
+            Store::AddressPorts(family) => Self::TAG.then(Self::address(family)).then(Self::PORT),
+            Store::Ports => Self::TAG.then(Self::PROTOCOL).then(Self::PORT),
         }
     }
 
@@ -88,6 +106,9 @@ impl KeyType {
         }
     }
 
+    const PROTOCOL: Self = Self { number: INET_PROTO, length: PROTOCOL_BYTES };
+    /// nft takes it for a number.
+    pub(crate) const TAG: Self = Self { number: INTEGER, length: TAG_BYTES as u32 };
     const PORT: Self = Self { number: INET_SERVICE, length: PORT_BYTES };
 
     /// The key type of addresses.
@@ -144,11 +165,36 @@ pub(crate) fn keys(element: &Element) -> impl Iterator<Item = Key> + use<> {
             (concatenated(&[&address_bytes(source), &address_bytes(destination)]), None)
         }
         Element::Port(port) => (port.to_be_bytes().to_vec(), None),
+        Element::ProtocolPort(transport, port) => {
+            (concatenated(&[&[transport.number()], &port.to_be_bytes()]), None)
+        }
         Element::Icmpv6Type(number) => (vec![number], None),
         Element::Key(key) => (binding::bytes(&key), None),
     };
     let end = behind.map(|address| Key { bytes: address_bytes(address), ends_range: true });
     [Key { bytes: first, ends_range: false }].into_iter().chain(end)
+}
+
+/// The key of an element of a stored set.
+pub(crate) fn stored_key(Tag(tag): Tag, element: &Element) -> Key {
+    const LONGEST: usize =
+        KeyType::of(SetType::Store(Store::AddressPorts(Family::V6))).length as usize;
+    let mut bytes = Vec::with_capacity(LONGEST);
+    bytes.extend(tag.to_be_bytes());
+    match element {
+        Element::Address(IpAddr::V4(address)) => bytes.extend(address.octets()),
+        Element::Address(IpAddr::V6(address)) => bytes.extend(address.octets()),
+        other => bytes.extend(keys(other).flat_map(|key| key.bytes)),
+    }
+    Key { bytes, ends_range: false }
+}
+
+/// The element of a stored set with this key, and the set's tag. `None` if the key
+/// does not fit the store.
+pub(crate) fn stored(store: Store, key: Key) -> Option<(Tag, Element)> {
+    let (tag, rest) = key.bytes.split_first_chunk::<TAG_BYTES>()?;
+    let rest = Key { bytes: rest.to_vec(), ..key };
+    Some((Tag(u128::from_be_bytes(*tag)), element(store.stores(), &rest)?))
 }
 
 /// The elements with these keys, in a set of this type. `None` if a key does not
@@ -180,7 +226,14 @@ fn element(set_type: SetType, key: &Key) -> Option<Element> {
         SetType::Port => Some(Element::Port(u16::from_be_bytes(bytes.try_into().ok()?))),
         SetType::Icmpv6Type => Some(Element::Icmpv6Type(*bytes.first()?)),
         SetType::Key(shape) => binding::key(shape, bytes).map(Element::Key),
-        SetType::AddressRange(_) | SetType::RateLimit(_) => None,
+        SetType::ProtocolPort => {
+            let (protocol, port) = bytes.split_at_checked(FIELD_UNIT)?;
+            let number = *protocol.first()?;
+            let transport = Transport::ALL.into_iter().find(|one| one.number() == number)?;
+            let port = port.first_chunk().map(|bytes| u16::from_be_bytes(*bytes))?;
+            Some(Element::ProtocolPort(transport, port))
+        }
+        SetType::AddressRange(_) | SetType::RateLimit(_) | SetType::Store(_) => None,
     }
 }
 

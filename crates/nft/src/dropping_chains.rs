@@ -4,6 +4,7 @@ use crate::client::{Answer, NetlinkClient, Scope};
 use crate::ffi::Body;
 use crate::netlink::{Message, attribute};
 use crate::read::ReadFailure;
+use crate::read::chains::Listing;
 use crate::write::FORWARD;
 
 /// Attributes of chains (`enum nft_chain_attributes`).
@@ -32,11 +33,14 @@ pub(crate) fn dropping_chains(
     is_ours: fn(&str) -> bool,
 ) -> Result<Vec<DroppingChain>, ReadFailure> {
     let mut found = Vec::new();
+    let mut listed = Listing::default();
     let all = Scope::AllFamilies;
     let answer = client.request(libc::NFT_MSG_GETCHAIN, all, Body::Empty, |message| {
+        listed.add(message);
         found.extend(dropping_chain(message).filter(|chain| !is_ours(&chain.table)));
         Ok(())
     })?;
+    listed.whole()?;
     if answer == Answer::Whole { Ok(found) } else { Err(ReadFailure::Changed) }
 }
 

@@ -3,11 +3,13 @@
 //! Converts values to libnftnl's objects, and back. Never: the meaning of a
 //! sequence of expressions, which `write` and `read` know.
 
+mod read;
+
 use std::ffi::{CStr, CString};
 
 use ruleset::FlowSide;
 
-use crate::ffi::{self, AnyExpression, Object, Ref};
+use crate::ffi::{self, Object};
 use crate::register::Register;
 
 /// One expression, with the details that our rules use.
@@ -21,6 +23,9 @@ pub(crate) enum Expression {
     Payload { base: u32, offset: u32, length: u32, into: Register },
     /// `into = from & mask`.
     Mask { from: Register, mask: Vec<u8>, into: Register },
+    /// `into` = this value, whatever `from` is: a bitwise operation without the bits
+    /// of `from`.
+    Replace { from: Register, value: Vec<u8>, into: Register },
     /// Continues if the comparison (NFT_CMP_*) of the register with the value
     /// holds.
     Compare { register: Register, operation: u32, value: Vec<u8> },
@@ -59,12 +64,24 @@ const DYNSET_ADD: u32 = libc::NFT_DYNSET_OP_ADD as u32;
 const DYNSET_SILENT_FLAGS: u32 = 1 << 1;
 
 impl Expression {
+    /// Replaces a register by a value. If that is zero, the kernel has only one form of
+    /// this and of a mask without bits.
+    pub(crate) fn replace(register: Register, value: Vec<u8>) -> Self {
+        let (from, into) = (register, register);
+        match value.iter().all(|byte| *byte == 0) {
+            true => Self::Mask { from, mask: value, into },
+            false => Self::Replace { from, value, into },
+        }
+    }
+
     /// Appends the expression to a rule.
     pub(crate) fn append_to(&self, rule: &mut Object<ffi::Rule>) {
         match self {
-            Self::Meta { .. } | Self::Ct { .. } | Self::Payload { .. } | Self::Mask { .. } => {
-                self.append_load(rule)
-            }
+            Self::Meta { .. }
+            | Self::Ct { .. }
+            | Self::Payload { .. }
+            | Self::Mask { .. }
+            | Self::Replace { .. } => self.append_load(rule),
             Self::Compare { .. } | Self::Between { .. } | Self::Lookup { .. } => {
                 self.append_test(rule);
             }
@@ -98,14 +115,10 @@ impl Expression {
                 rule.push(object);
             }
             Self::Mask { from, mask, into } => {
-                let mut object = Object::<ffi::Bitwise>::new();
-                object.number(&ffi::Bitwise::SREG, from.number());
-                object.number(&ffi::Bitwise::DREG, into.number());
-                object.number(&ffi::Bitwise::OP, BITWISE_BOOL);
-                object.number(&ffi::Bitwise::LEN, mask.len() as u32);
-                object.bytes(&ffi::Bitwise::MASK, mask);
-                object.bytes(&ffi::Bitwise::XOR, &vec![0; mask.len()]);
-                rule.push(object);
+                rule.push(bitwise(*from, mask, &vec![0; mask.len()], *into));
+            }
+            Self::Replace { from, value, into } => {
+                rule.push(bitwise(*from, &vec![0; value.len()], value, *into));
             }
             _ => {}
         }
@@ -164,15 +177,17 @@ impl Expression {
             _ => {}
         }
     }
+}
 
-    /// Reads an expression of a rule.
-    pub(crate) fn read(object: &Ref<'_, AnyExpression>) -> Self {
-        let name = object.name().map(CStr::to_string_lossy).unwrap_or_default();
-        read_load(object)
-            .or_else(|| read_test(object))
-            .or_else(|| read_action(object))
-            .unwrap_or_else(|| Self::Other(name.into_owned()))
-    }
+/// `into = (from & mask) ^ xor`.
+fn bitwise(from: Register, mask: &[u8], xor: &[u8], into: Register) -> Object<ffi::Bitwise> {
+    let mut object = Object::<ffi::Bitwise>::new();
+    object.number(&ffi::Bitwise::SREG, from.number());
+    object.number(&ffi::Bitwise::DREG, into.number());
+    object.number(&ffi::Bitwise::OP, BITWISE_BOOL);
+    object.number(&ffi::Bitwise::LEN, mask.len() as u32);
+    object.bytes(&ffi::Bitwise::MASK, mask).bytes(&ffi::Bitwise::XOR, xor);
+    object
 }
 
 fn limit_per(register: Register, set: &CStr, per_second: u64, burst: u32) -> Object<ffi::Dynset> {
@@ -195,94 +210,4 @@ const fn direction(side: FlowSide) -> u8 {
         FlowSide::Original => 0,
         FlowSide::Reply => 1,
     }
-}
-
-/// Expressions that load a register.
-fn read_load(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
-    if let Some(meta) = object.as_kind::<ffi::Meta>() {
-        let into = Register::from_number(meta.number(&ffi::Meta::DREG)?)?;
-        return Some(Expression::Meta { key: meta.number(&ffi::Meta::KEY)?, into });
-    }
-    if let Some(ct) = object.as_kind::<ffi::Ct>() {
-        let into = Register::from_number(ct.number(&ffi::Ct::DREG)?)?;
-        let side = match ct.number(&ffi::Ct::DIR) {
-            None => None,
-            Some(number) => Some(FlowSide::BOTH.into_iter().find(|one| direction(*one) == number)?),
-        };
-        return Some(Expression::Ct { key: ct.number(&ffi::Ct::KEY)?, side, into });
-    }
-    if let Some(payload) = object.as_kind::<ffi::Payload>() {
-        return Some(Expression::Payload {
-            base: payload.number(&ffi::Payload::BASE)?,
-            offset: payload.number(&ffi::Payload::OFFSET)?,
-            length: payload.number(&ffi::Payload::LEN)?,
-            into: Register::from_number(payload.number(&ffi::Payload::DREG)?)?,
-        });
-    }
-    let bitwise = object.as_kind::<ffi::Bitwise>()?;
-    let masks = bitwise.number(&ffi::Bitwise::OP).unwrap_or(BITWISE_BOOL) == BITWISE_BOOL
-        && bitwise.bytes(&ffi::Bitwise::XOR)?.iter().all(|byte| *byte == 0);
-    let mask = bitwise.bytes(&ffi::Bitwise::MASK)?.to_vec();
-    let from = Register::from_number(bitwise.number(&ffi::Bitwise::SREG)?)?;
-    let into = Register::from_number(bitwise.number(&ffi::Bitwise::DREG)?)?;
-    masks.then_some(Expression::Mask { from, mask, into })
-}
-
-/// Expressions that test a register.
-fn read_test(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
-    if let Some(cmp) = object.as_kind::<ffi::Cmp>() {
-        return Some(Expression::Compare {
-            register: Register::from_number(cmp.number(&ffi::Cmp::SREG)?)?,
-            operation: cmp.number(&ffi::Cmp::OP)?,
-            value: cmp.bytes(&ffi::Cmp::DATA)?.to_vec(),
-        });
-    }
-    if let Some(range) = object.as_kind::<ffi::Range>() {
-        let equal = range.number(&ffi::Range::OP)? == libc::NFT_RANGE_EQ as u32;
-        let register = Register::from_number(range.number(&ffi::Range::SREG)?)?;
-        let first = range.bytes(&ffi::Range::FROM)?.to_vec();
-        let last = range.bytes(&ffi::Range::TO)?.to_vec();
-        return equal.then_some(Expression::Between { register, first, last });
-    }
-    let lookup = object.as_kind::<ffi::Lookup>()?;
-    let verdict = match lookup.number(&ffi::Lookup::DREG) {
-        None => false,
-        Some(VERDICT) => true,
-        Some(_) => return None,
-    };
-    let register = Register::from_number(lookup.number(&ffi::Lookup::SREG)?)?;
-    let set = lookup.text(&ffi::Lookup::SET)?.to_owned();
-    let plain = lookup.number(&ffi::Lookup::FLAGS).unwrap_or(0) == 0; // else inverted
-    plain.then_some(Expression::Lookup { register, set, verdict })
-}
-
-/// Expressions that act.
-fn read_action(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
-    if let Some(immediate) = object.as_kind::<ffi::Immediate>() {
-        let code = immediate.number(&ffi::Immediate::VERDICT)?.cast_signed();
-        let chain = immediate.text(&ffi::Immediate::CHAIN).map(CStr::to_owned);
-        return Some(Expression::Verdict { code, chain });
-    }
-    if let Some(log) = object.as_kind::<ffi::Log>() {
-        let plain = log.number(&ffi::Log::SNAPLEN).unwrap_or(0) == 0
-            && log.number(&ffi::Log::QTHRESHOLD).unwrap_or(0) == 0
-            && log.number(&ffi::Log::LEVEL).is_none();
-        let prefix = log.text(&ffi::Log::PREFIX).map(CStr::to_owned);
-        let group = log.number(&ffi::Log::GROUP)?;
-        return plain.then_some(Expression::Log { prefix, group });
-    }
-    let dynset = object.as_kind::<ffi::Dynset>()?;
-    let limit = dynset.expression()?.as_kind::<ffi::Limit>()?;
-    let plain = dynset.number(&ffi::Dynset::OP)? == DYNSET_ADD
-        && dynset.number(&ffi::Dynset::FLAGS).unwrap_or(0) & !DYNSET_SILENT_FLAGS == 0
-        && dynset.number(&ffi::Dynset::SREG_DATA).is_none()
-        && dynset.number(&ffi::Dynset::TIMEOUT).unwrap_or(0) == 0
-        && limit.number(&ffi::Limit::UNIT)? == PER_SECOND
-        && limit.number(&ffi::Limit::TYPE)? == libc::NFT_LIMIT_PKTS as u32
-        && limit.number(&ffi::Limit::FLAGS).unwrap_or(0) == 0;
-    let register = Register::from_number(dynset.number(&ffi::Dynset::SREG_KEY)?)?;
-    let set = dynset.text(&ffi::Dynset::SET)?.to_owned();
-    let per_second = limit.number(&ffi::Limit::RATE)?;
-    let burst = limit.number(&ffi::Limit::BURST)?;
-    plain.then_some(Expression::LimitPer { register, set, per_second, burst })
 }

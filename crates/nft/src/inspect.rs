@@ -5,19 +5,21 @@
 
 mod well_formed;
 
-use ruleset::{Batch, Element, Name, Ruleset, Set, TableFamily, TableId, VerdictMap};
+use ruleset::{
+    Batch, Element, Name, Ruleset, Set, SetType, Store, TableFamily, TableId, VerdictMap,
+};
 
 use crate::conntrack::wire;
 use crate::ffi::{self, Listed, Object, parse, parse_elements};
 use crate::netlink::{self, Message};
 use crate::read::set::{Shape, entry, key, set_types, shape};
 use crate::read::{chains, rule};
-use crate::write::{self, Encoded};
+use crate::write::{self, Encoded, Sharing};
 use crate::{datatype, dropping_chains, normal_form};
 
 /// The messages of a batch, numbered from 1; `None` if one is too long.
 pub fn encoded(table: &TableId, batch: &Batch) -> Option<Vec<u8>> {
-    let encoded = Encoded::new(table, batch, None, 1).ok()?;
+    let encoded = Encoded::new(table, batch, None, 1, Sharing::Allowed).ok()?;
     Some(encoded.bytes().to_vec())
 }
 
@@ -106,6 +108,14 @@ fn read_elements(elements: &Object<ffi::Set>) {
             assert_eq!(again, Some(vec![*element]), "an element does not survive being written");
         }
     }
+    let keys: Vec<_> = elements.get().elements().iter().filter_map(key).collect();
+    for (store, key) in
+        Store::ALL.into_iter().flat_map(|one| keys.iter().map(move |key| (one, key)))
+    {
+        let read = datatype::stored(store, key.clone());
+        let again = read.map(|(tag, one)| datatype::stored(store, datatype::stored_key(tag, &one)));
+        assert_eq!(again, read.map(Some), "a stored element does not survive being written");
+    }
     for element in elements.get().elements() {
         for shape in [ruleset::Family::V4, ruleset::Family::V6] {
             let _ = entry(shape, &element);
@@ -119,7 +129,11 @@ fn sets(family: TableFamily) -> Option<Ruleset> {
     let name = |text: String| Name::new(text).ok();
     let mut all = Ruleset::of(TableId { family, name: name("nftpol".to_owned())? });
     for (index, set_type) in set_types().enumerate() {
-        all.sets.extend(name(format!("s{index}")).map(|name| (name, Set::new(set_type, None))));
+        let of_set = match set_type {
+            SetType::Store(store) => Some(Name::of_store(store)),
+            _ => name(format!("s{index}")),
+        };
+        all.sets.extend(of_set.map(|name| (name, Set::new(set_type, None))));
     }
     for (text, family) in [("m4", ruleset::Family::V4), ("m6", ruleset::Family::V6)] {
         let map = VerdictMap::new(family, None);

@@ -60,7 +60,7 @@ impl Kernel {
     /// # Errors
     /// See [`ReadError`].
     pub fn tables(&mut self) -> Result<Vec<TableId>, ReadError> {
-        self.settled(|kernel| read::tables(&mut kernel.client, is_ours))
+        self.of_one_generation(|client, _| read::tables(client, is_ours))
             .map(Option::unwrap_or_default)
     }
 
@@ -69,18 +69,16 @@ impl Kernel {
     /// # Errors
     /// See [`ReadError`].
     pub fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError> {
-        self.settled(|kernel| {
-            let generation = kernel.generation()?;
-            let (ruleset, foreign) = read::table(&mut kernel.client, table)?;
-            if kernel.generation()? != generation {
-                return Err(ReadFailure::Changed);
-            }
+        self.of_one_generation(|client, generation| {
+            let (ruleset, foreign) = read::table(client, table)?;
             Ok(Dump { ruleset, foreign, generation })
         })
     }
 
     /// The fingerprint of a table and one chain of it. `None` if either is
-    /// missing. Costs microseconds, whatever the table holds.
+    /// missing. Costs microseconds, whatever the table holds. It tells of every
+    /// commit that was counted in [`Self::generation`] before, and perhaps of
+    /// later ones.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -89,7 +87,10 @@ impl Kernel {
         table: &TableId,
         chain: &Name,
     ) -> Result<Option<TableFingerprint>, ReadError> {
-        self.settled(|kernel| fingerprint::fingerprint(&mut kernel.client, table, chain))
+        self.settled(|kernel| {
+            kernel.client.wait_for_commits()?;
+            fingerprint::fingerprint(&mut kernel.client, table, chain)
+        })
     }
 
     /// Chains of others, in any family, whose policy drops forwarded packets. They
@@ -98,12 +99,32 @@ impl Kernel {
     /// # Errors
     /// See [`ReadError`].
     pub fn dropping_chains(&mut self) -> Result<Vec<DroppingChain>, ReadError> {
-        self.settled(|kernel| dropping_chains::dropping_chains(&mut kernel.client, is_ours))
+        self.of_one_generation(|client, _| dropping_chains::dropping_chains(client, is_ours))
             .map(Option::unwrap_or_default)
     }
 
-    /// Repeats a read until nothing was committed meanwhile. `None` if there is
-    /// no table.
+    /// Reads what was in force at once, in one generation. Repeats a read until
+    /// nothing was committed meanwhile. `None` if there is no table.
+    ///
+    /// Every list is read so. The kernel's flag (NLM_F_DUMP_INTR) is not enough. It
+    /// compares the generations at the beginning of each datagram, so that it misses
+    /// a commit during the last one. It also misses a list that begins when a
+    /// commit's generation is already counted, but not everything is removed yet (`nl_dump_check_consistent`,
+    /// include/net/netlink.h; `nf_tables_commit`, net/netfilter/nf_tables_api.c;
+    /// Linux 6.18).
+    fn of_one_generation<T>(
+        &mut self,
+        mut read: impl FnMut(&mut NetlinkClient, Generation) -> Result<T, ReadFailure>,
+    ) -> Result<Option<T>, ReadError> {
+        self.settled(|kernel| {
+            let generation = kernel.generation()?;
+            kernel.client.wait_for_commits()?;
+            let value = read(&mut kernel.client, generation)?;
+            if kernel.generation()? == generation { Ok(value) } else { Err(ReadFailure::Changed) }
+        })
+    }
+
+    /// Repeats a read while others commit. `None` if there is no table.
     fn settled<T>(
         &mut self,
         mut read: impl FnMut(&mut Self) -> Result<T, ReadFailure>,

@@ -2,13 +2,15 @@
 //! which tunnels end here.
 //!
 //! In: rtnetlink's answers and events. Out: [`NodeLinks`], a picture of one
-//! moment. Never: a changed link, a namespace entered, `/proc`, policy words.
+//! moment. Never: a changed link, a namespace entered, a process looked at, policy
+//! words.
 //!
 //! `CAP_NET_ADMIN` is enough. The kernel lists another network namespace's
 //! addresses and links to those who may administer it (`rtnl_get_net_ns_capable`,
 //! net/core/rtnetlink.c, Linux 6.18): the initial user namespace's
 //! `CAP_NET_ADMIN` covers pods in user namespaces, too.
 
+mod age;
 mod client;
 mod elsewhere;
 mod error;

@@ -42,6 +42,8 @@ impl Needs {
             // Connection tracking knows the family (`nft_ct_get_eval`,
             // net/netfilter/nft_ct.c, 6.18), and nft tests for none.
             Match::FlowOpener(..)
+            // The key holds the protocol.
+            | Match::Ports(_)
             | Match::CtState(_)
             | Match::CtTranslated
             | Match::NotToHost

@@ -44,6 +44,8 @@ pub(crate) enum Part {
     SourcePort,
     /// The destination port of TCP, UDP and SCTP.
     Port,
+    /// The first bytes of the network header, which a tag replaces.
+    Replaced,
     /// The flags of TCP.
     TcpFlags,
     /// The type of an ICMP or ICMPv6 message.
@@ -103,6 +105,8 @@ const fn offset(family: Family, field: Field) -> u32 {
 /// RFC 8200.
 const HOP_LIMIT_OFFSET: u32 = 7;
 const HOP_LIMIT_BYTES: u32 = 1;
+/// Every header of IPv4 and IPv6 is longer than a tag (RFC 791; RFC 8200).
+const REPLACED_OFFSET: u32 = 0;
 /// TCP, UDP and SCTP alike (RFC 9293; RFC 768; RFC 9260).
 const SOURCE_PORT_OFFSET: u32 = 0;
 const PORT_OFFSET: u32 = 2;
@@ -149,7 +153,7 @@ enum Place {
 }
 
 /// The parts that are read alike whatever the rule has tested before.
-const OF_ANY_PACKET: [Part; 22] = [
+const OF_ANY_PACKET: [Part; 23] = [
     Part::Family,
     Part::NetworkProtocol,
     Part::Protocol,
@@ -166,6 +170,7 @@ const OF_ANY_PACKET: [Part; 22] = [
     Part::Mac(MacField::Destination),
     Part::EtherType,
     Part::Tag,
+    Part::Replaced,
     Part::SourcePort,
     Part::Port,
     Part::TcpFlags,
@@ -259,6 +264,7 @@ impl Part {
             Self::Mac(MacField::ArpSender) => bytes(NETWORK, ARP_SENDER_MAC_OFFSET, MAC_BYTES),
             Self::ArpSender => bytes(NETWORK, ARP_SENDER_OFFSET, ARP_SENDER_BYTES),
             Self::Address(family, field, length) => bytes(NETWORK, offset(family, field), length),
+            Self::Replaced => bytes(NETWORK, REPLACED_OFFSET, KeyType::TAG.length),
             Self::HopLimit => bytes(NETWORK, HOP_LIMIT_OFFSET, HOP_LIMIT_BYTES),
             Self::SourcePort => bytes(TRANSPORT, SOURCE_PORT_OFFSET, PORT_BYTES),
             Self::Port => bytes(TRANSPORT, PORT_OFFSET, PORT_BYTES),

@@ -34,34 +34,40 @@ pub struct Features {
 }
 
 impl Kernel {
-    /// Tries the features in tables that are never committed: those of an `inet`
-    /// table together, and each alone only if that fails.
+    /// Tries the features in tables that are never committed: all of them together,
+    /// and one by one only if that fails. Each try takes 10 to 20 ms.
     ///
     /// # Errors
     /// See [`SendError`]. A shortage of resources is an error, not a missing
     /// feature.
     pub fn probe(&mut self) -> Result<Features, SendError> {
-        probe(|table, batch| self.rehearse(table, batch))
+        probe(|tables| self.rehearse(tables))
     }
 }
 
-/// As [`Kernel::probe`], with a function that tells whether the kernel accepts a
-/// batch for a table that does not exist.
+/// As [`Kernel::probe`], with a function that tells whether the kernel accepts
+/// batches for tables that do not exist.
 fn probe(
-    mut accepts: impl FnMut(&TableId, &Batch) -> Result<bool, SendError>,
+    mut accepts: impl FnMut(&[(TableId, Batch)]) -> Result<bool, SendError>,
 ) -> Result<Features, SendError> {
     let odd = |error: NameError| SendError::Io(std::io::Error::other(error));
     let name = Name::new("nftpol-probe").map_err(odd)?;
     let (inet, bridge) = (TableId::inet(name.clone()), TableId::bridge(name));
     let features = inet_features().map_err(odd)?;
+    let bridged = (bridge, batch(bridge_table().map_err(odd)?));
+    let routed = (inet.clone(), batch(features.iter().flatten().cloned()));
     let mut found = [true; INET_FEATURES];
-    if !accepts(&inet, &batch(features.iter().flatten().cloned()))? {
-        for (there, ops) in found.iter_mut().zip(features) {
-            *there = accepts(&inet, &batch(ops))?;
+    let mut bridge = true;
+    if !accepts(&[routed.clone(), bridged.clone()])? {
+        bridge = accepts(&[bridged])?;
+        // Without the bridge family, all others are likely there.
+        if bridge || !accepts(&[routed])? {
+            for (there, ops) in found.iter_mut().zip(features) {
+                *there = accepts(&[(inet.clone(), batch(ops))])?;
+            }
         }
     }
     let [log, conntrack, maps, intervals, concatenations, binding] = found;
-    let bridge = accepts(&bridge, &batch(bridge_table().map_err(odd)?))?;
     Ok(Features { log, conntrack, maps, intervals, concatenations, binding, bridge })
 }
 

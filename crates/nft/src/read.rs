@@ -63,7 +63,9 @@ pub(crate) fn tables(
         Ok(())
     })?;
     found.sort_unstable();
-    if answer == Answer::Whole { Ok(found) } else { Err(ReadFailure::Changed) }
+    // As with chains ([`chains::Listing`]).
+    let is_doubled = found.windows(2).any(|pair| pair[0] == pair[1]);
+    if answer == Answer::Whole && !is_doubled { Ok(found) } else { Err(ReadFailure::Changed) }
 }
 
 /// Reads a table. Returns separately what is not ours.

@@ -1,10 +1,11 @@
 //! Batches as netlink messages.
 //!
-//! In: a table's family and name and a [`Batch`]. Out: bytes, and the operation that each
-//! message belongs to. Never: I/O, or an order other than the batch's.
+//! In: a table's family and name and a [`Batch`]. Out: bytes, and the operations that
+//! each message belongs to. Never: I/O, or an order other than the batch's.
 
 pub(crate) mod rule;
 pub(crate) mod set;
+mod shared;
 
 use libc::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use ruleset::{BaseChain, Batch, Comment, Hook, Name, Op, TableFamily, TableId};
@@ -15,6 +16,8 @@ use crate::netlink;
 use crate::table_family::nfproto;
 use crate::userdata::{self, Userdata};
 use rule::c_string;
+pub(crate) use shared::Sharing;
+use shared::{Shared, Verb};
 
 /// The type of our base chains (nft(8), "Base chain types").
 pub(crate) const CHAIN_TYPE: &std::ffi::CStr = c"filter";
@@ -45,8 +48,11 @@ pub(crate) struct Encoded {
     family: TableFamily,
     messages: Messages,
     first: u32,
-    /// The operation of each message between begin and end.
-    owners: Vec<usize>,
+    /// The first operation of each message between begin and end, and the last.
+    owners: Vec<(usize, usize)>,
+    sharing: Sharing,
+    /// A message that more elements may join.
+    open: Option<Shared>,
 }
 
 impl Encoded {
@@ -59,26 +65,37 @@ impl Encoded {
         batch: &Batch,
         expected: Option<Generation>,
         first: u32,
+        sharing: Sharing,
     ) -> Result<Self, usize> {
-        let mut encoded = Self::begin(table.family, expected, first);
-        for (owner, op) in batch.ops.iter().enumerate() {
-            encoded.op(&table.name, owner, op).map_err(|TooLong| owner)?;
-        }
-        Ok(encoded.end())
+        let begun = Self { sharing, ..Self::begin(table.family, expected, first) };
+        begun.ops(table, batch, 0).map(Self::end)
     }
 
-    /// Encodes a batch without its end message. The kernel checks all of it and
-    /// then discards it without a commit (`nfnetlink_rcv_batch`,
+    /// Encodes batches for several tables without an end message. The kernel checks
+    /// all of it and then discards it without a commit (`nfnetlink_rcv_batch`,
     /// net/netfilter/nfnetlink.c, Linux 6.18). `nft --check` does the same.
     ///
     /// # Errors
-    /// The index of the operation that does not fit a message.
-    pub(crate) fn rehearsal(table: &TableId, batch: &Batch, first: u32) -> Result<Self, usize> {
-        let mut encoded = Self::begin(table.family, None, first);
-        for (owner, op) in batch.ops.iter().enumerate() {
-            encoded.op(&table.name, owner, op).map_err(|TooLong| owner)?;
+    /// The index of the operation that does not fit a message, counted over all
+    /// batches.
+    pub(crate) fn rehearsal(tables: &[(TableId, Batch)], first: u32) -> Result<Self, usize> {
+        let mut encoded = Self::begin(TableFamily::Inet, None, first);
+        let mut before = 0;
+        for (table, batch) in tables {
+            encoded.family = table.family;
+            encoded = encoded.ops(table, batch, before)?;
+            before += batch.ops.len();
         }
         Ok(encoded)
+    }
+
+    /// Encodes the operations of a batch. The first one is number `from`.
+    fn ops(mut self, table: &TableId, batch: &Batch, from: usize) -> Result<Self, usize> {
+        for (owner, op) in (from..).zip(&batch.ops) {
+            self.op(&table.name, owner, op).map_err(|TooLong| owner)?;
+        }
+        self.close().map_err(|TooLong| from + batch.ops.len().saturating_sub(1))?;
+        Ok(self)
     }
 
     /// Encodes the deletion of a table as operation 0.
@@ -115,7 +132,8 @@ impl Encoded {
         let generation = expected.map(|Generation(number)| number);
         let mut messages = Messages::new();
         messages.push_raw(&netlink::batch_mark(libc::NFNL_MSG_BATCH_BEGIN, first, generation));
-        Self { family, messages, first, owners: Vec::new() }
+        let (owners, sharing, open) = (Vec::new(), Sharing::Allowed, None);
+        Self { family, messages, first, owners, sharing, open }
     }
 
     fn end(mut self) -> Self {
@@ -139,11 +157,11 @@ impl Encoded {
         sequence.wrapping_sub(self.first) < self.numbers()
     }
 
-    /// The operation that the message with this number belongs to. `None` for the
-    /// begin and end messages.
+    /// The first operation that the message with this number belongs to. `None` for
+    /// the begin and end messages.
     pub(crate) fn owner(&self, sequence: u32) -> Option<usize> {
         let index = sequence.wrapping_sub(self.first).checked_sub(1)?;
-        self.owners.get(index as usize).copied()
+        self.owners.get(index as usize).map(|(first, _)| *first)
     }
 
     fn next(&self) -> u32 {
@@ -151,8 +169,19 @@ impl Encoded {
     }
 
     fn push(&mut self, owner: usize, kind: i32, flags: i32, body: Body<'_>) -> Result<(), TooLong> {
+        self.close()?;
+        self.message((owner, owner), kind, flags, body)
+    }
+
+    fn message(
+        &mut self,
+        owners: (usize, usize),
+        kind: i32,
+        flags: i32,
+        body: Body<'_>,
+    ) -> Result<(), TooLong> {
         self.messages.push(kind, nfproto(self.family), flags, self.next(), body)?;
-        self.owners.push(owner);
+        self.owners.push(owners);
         Ok(())
     }
 
@@ -162,6 +191,10 @@ impl Encoded {
             NFT_MSG_NEWSET, NFT_MSG_NEWTABLE,
         };
         const NEW: i32 = NLM_F_CREATE | NLM_F_EXCL;
+        if let Some((verb, name, elements)) = Verb::on_stored(op) {
+            return self.stored(table, owner, verb, name, elements);
+        }
+        self.close()?;
         let set_id = self.next();
         match op {
             Op::CreateTable => {

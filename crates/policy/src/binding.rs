@@ -5,17 +5,29 @@
 //! Never: an address that goes from one living interface to another.
 //!
 //! A pod with CAP_NET_ADMIN writes what is seen of its own end: addresses, added
-//! and removed at any time, and the MAC. It cannot choose which address its Pod
-//! object reports, nor when an address was added. Hence:
+//! and removed at any time, and the MAC. Without a user namespace it makes further
+//! interfaces on the node. It cannot choose which address its Pod object reports.
+//! Hence:
 //!
 //! | question | answer |
 //! |---|---|
-//! | whose is a reported address? | the interface that it is bound to, while that lives, even if the other end dropped it |
-//! | and one that is not bound yet? | of the interfaces that are not another pod's: the one that had it when it was first seen, else the only one, else the one that had it first |
-//! | whose is an interface? | the pod's that reports the addresses bound to it |
+//! | whose is a reported address? | the interface that it is bound to, while that lives, even if the other end dropped it. Not if that interface is left over: its pod is gone, and a pod of another name reports the address |
+//! | and one that is not bound yet? | of the interfaces that had it when they were first seen and are not another pod's: the only one |
+//! | and if there are several? | those that are left over, and those whose namespace has addresses of several pods, take no part while there are others. If several remain, nobody's: see `contested` |
+//! | whose is an interface? | the pod's that reports the addresses bound to it, or to another one in the same namespace |
 //! | what is its MAC? | the one it had when it was first bound, while that lives; of two ports of a bridge, or a port and its bridge, that have the same, one has none |
 //! | which one of two that are not bound yet? | not the one that was seen with another MAC before; else the older one |
-//! | which link-local addresses are its own? | the one made from its MAC, and others that no other port of the bridge had first |
+//! | which link-local addresses are its own? | the one made from its MAC, and others that no other port of the bridge had first, if all ports of the bridge lead to pods |
+//!
+//! Age does not decide between two interfaces that both could be the pod's. An attacker
+//! adds an address before the victim's interface is there, or after it, or again and
+//! again. Nor does it tell that an interface was seen before the pod was: an honest one
+//! comes before its address is reported, and before its Pod object, if that is the mirror
+//! of a static pod or the watch is late. An attacker's that comes just then would pass for
+//! the pod's. Each pod, though, has all its addresses in one namespace, which is the
+//! pod's alone. So whoever shows another pod's address is left out as soon as the
+//! namespace is known by its own address, and no attacker gets the address of a pod whose
+//! interface has it.
 //!
 //! Ports of a bridge that filters VLANs are not bound: the node's end of a VLAN is
 //! another device than the bridge, and the bridge tags what it passes on.
@@ -25,6 +37,7 @@
 
 mod addresses;
 mod candidates;
+mod contested;
 mod findings;
 mod holder;
 mod link_layer;
@@ -36,6 +49,7 @@ use crate::{
     BoundBridge, BoundPort, Claim, ClaimingPod, Claims, InterfaceIndex, Mac, NodeNetwork,
     ObjectKey, Owners, Pod, Seen, SeenBridge, SeenPort,
 };
+use candidates::Doubt;
 pub use findings::BindingFinding;
 pub use holder::Holder;
 
@@ -92,11 +106,8 @@ pub fn resolve<'a>(
             addresses: reported.chain(own).collect(),
         })
     };
-    let filters = |bridge: &InterfaceIndex| {
-        view.bridges.get(bridge).is_some_and(|bridge| bridge.vlan_filtering)
-    };
     let bound = macs.bound.keys().filter_map(|index| Some((*index, port(index)?)));
-    let bound = bound.filter(|(_, port)| !port.bridge.as_ref().is_some_and(filters));
+    let bound = bound.filter(|(_, port)| !view.filters_vlans(port.bridge));
     let mut network = NodeNetwork {
         ports: bound.collect(),
         bridges: imbl::OrdMap::new(),
@@ -106,6 +117,7 @@ pub fn resolve<'a>(
     let with_ports: BTreeSet<_> = network.ports.values().filter_map(|port| port.bridge).collect();
     let bridges = with_ports.iter().filter_map(|index| view.bridges.get(index));
     network.bridges = bridges.map(|bridge| (bridge.index, bound_bridge(bridge))).collect();
+    contested::cut_off(&view, &held, &mut network);
     Resolved {
         claims: view.claims(&held, &network),
         findings: findings::all(&view, &held, &macs, &network),
@@ -140,6 +152,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether ports of this bridge are not bound.
+    fn filters_vlans(&self, bridge: Option<InterfaceIndex>) -> bool {
+        let bridge = bridge.and_then(|index| self.bridges.get(&index));
+        bridge.is_some_and(|bridge| bridge.vlan_filtering)
+    }
+
     /// What was known of a port before.
     fn claim(&self, index: InterfaceIndex) -> Option<&'a Claim> {
         self.before.0.get(&index)
@@ -147,7 +165,7 @@ impl<'a> View<'a> {
 
     /// The addresses that a port had when it was first seen with any, if that was
     /// before now.
-    fn first_known(&self, index: InterfaceIndex) -> Option<&'a BTreeMap<IpAddr, u32>> {
+    fn first_known(&self, index: InterfaceIndex) -> Option<&'a BTreeMap<IpAddr, u64>> {
         self.claim(index).map(|claim| &claim.first).filter(|first| !first.is_empty())
     }
 
@@ -156,10 +174,32 @@ impl<'a> View<'a> {
         Some(ClaimingPod { key: key.clone(), created })
     }
 
-    /// Whether a port's first pod is gone while the port lives.
+    fn lives(&self, pod: &ClaimingPod) -> bool {
+        self.living.get(&pod.key) == Some(&pod.created)
+    }
+
+    fn claimant(&self, index: InterfaceIndex) -> Option<&'a ClaimingPod> {
+        self.claim(index)?.pod.as_ref()
+    }
+
+    /// The pod whose a port was before, if it lives.
+    fn living_claimant(&self, index: InterfaceIndex) -> Option<&'a ObjectKey> {
+        self.claimant(index).filter(|pod| self.lives(pod)).map(|pod| &pod.key)
+    }
+
+    /// Whether a port's pod is gone while the port lives.
     fn is_left_over(&self, index: InterfaceIndex) -> bool {
-        let pod = self.claim(index).and_then(|claim| claim.pod.as_ref());
-        pod.is_some_and(|pod| self.living.get(&pod.key) != Some(&pod.created))
+        self.claimant(index).is_some_and(|pod| !self.lives(pod))
+    }
+
+    /// What speaks against a port as this pod's. A later pod of the same name can be
+    /// the same one: the mirror of a static pod that was made again.
+    fn doubt(&self, index: InterfaceIndex, pod: &ObjectKey) -> Doubt {
+        let is_of_other = self.claimant(index).is_some_and(|claimant| claimant.key != *pod);
+        match is_of_other && self.is_left_over(index) {
+            true => Doubt::LeftOver,
+            false => Doubt::None,
+        }
     }
 
     /// The name of a port.
@@ -178,7 +218,10 @@ impl<'a> View<'a> {
                 mac: bound.map(|port| port.mac).filter(|mac| *mac != Mac::NONE).or(former.mac),
                 first_mac: link_layer::first(self, port),
                 addresses: kept.chain(now).collect(),
-                pod: former.pod.or_else(|| self.living_pod(*held.pods.get(&index)?)),
+                pod: match former.pod {
+                    Some(pod) if self.lives(&pod) => Some(pod),
+                    former => held.pod_of(port).and_then(|pod| self.living_pod(pod)).or(former),
+                },
                 first: match self.first_known(index) {
                     Some(first) => first.clone(),
                     None => addresses::first_of(port),

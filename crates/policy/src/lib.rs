@@ -29,8 +29,8 @@ pub use network_policy::{
     Direction, NetworkPolicy, Peer, Peers, PodPeer, Port, PortNumbers, Ports, Protocol, Rule,
 };
 pub use node_network::{
-    BoundBridge, BoundPort, Claim, ClaimingPod, Claims, InterfaceIndex, Mac, NodeNetwork, Seen,
-    SeenAddress, SeenBridge, SeenPort, Tunnel, TunnelSources,
+    BoundBridge, BoundPort, Claim, ClaimingPod, Claims, InterfaceIndex, Mac, NetworkNamespace,
+    NodeNetwork, Seen, SeenAddress, SeenBridge, SeenPort, Tunnel, TunnelSources,
 };
 pub use object::ObjectKey;
 pub use owner::{Owners, takes_precedence};

@@ -110,6 +110,24 @@ pub enum Protocol {
 }
 
 impl NetworkPolicy {
+    /// Gives back room that lists have for further items. For objects that are kept:
+    /// it is half of a policy, because a list begins with room for four items.
+    pub fn shrink(&mut self) {
+        for rules in [&mut self.ingress, &mut self.egress].into_iter().flatten() {
+            rules.shrink_to_fit();
+            for Rule { peers, ports } in rules {
+                match peers {
+                    Peers::Only(peers) => peers.shrink_to_fit(),
+                    Peers::Anyone => {}
+                }
+                match ports {
+                    Ports::Only(ports) => ports.shrink_to_fit(),
+                    Ports::All => {}
+                }
+            }
+        }
+    }
+
     /// The rules of a direction; `None` if the policy does not isolate it.
     pub fn rules(&self, direction: Direction) -> Option<&[Rule]> {
         match direction {

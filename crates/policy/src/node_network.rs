@@ -18,6 +18,13 @@ use crate::ObjectKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InterfaceIndex(pub u32);
 
+/// The node's number of another network namespace (`IFLA_LINK_NETNSID`,
+/// linux/if_link.h). It tells interfaces of one namespace from those of others within
+/// one look. When a namespace is gone, another one can get its number
+/// (`peernet2id_alloc`, net/core/net_namespace.c, 6.18), so nothing is remembered by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkNamespace(pub i32);
+
 /// An Ethernet address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac(pub [u8; 6]);
@@ -53,8 +60,13 @@ pub struct SeenPort {
     pub index: InterfaceIndex,
     /// The name of the node's end.
     pub name: String,
+    /// The namespace of the pod's end.
+    pub namespace: NetworkNamespace,
     /// The bridge that the node's end is a port of.
     pub bridge: Option<InterfaceIndex>,
+    /// Whether the node's end has an address of the node's alone: it may be the node's
+    /// own uplink.
+    pub is_uplink: bool,
     /// The MAC of the pod's end.
     pub mac: Mac,
     /// The addresses of the pod's end.
@@ -69,9 +81,8 @@ pub struct SeenAddress {
     /// The address.
     pub address: IpAddr,
     /// When it was added, in 1/100 seconds since boot (`IFA_CACHEINFO`,
-    /// `ifa_cacheinfo.cstamp`, linux/if_addr.h). Nobody can set it. It wraps
-    /// after 497 days.
-    pub created: u32,
+    /// `ifa_cacheinfo.cstamp`, linux/if_addr.h). Nobody can set it.
+    pub created: u64,
 }
 
 /// A bridge of the node.
@@ -158,8 +169,10 @@ pub struct Claim {
     /// The addresses that its other end had when it was first seen with any, each
     /// with its time. Empty after a restart. At most
     /// [`crate::binding::FIRST_ADDRESSES`].
-    pub first: BTreeMap<IpAddr, u32>,
-    /// The first pod whose it was. `None` after a restart, until it is known.
+    pub first: BTreeMap<IpAddr, u64>,
+    /// The first pod whose it was, or whose namespace its other end was in. Another one
+    /// only if that pod is gone and no other interface could be the other pod's. `None`
+    /// after a restart, until it is known.
     pub pod: Option<ClaimingPod>,
 }
 
@@ -170,6 +183,14 @@ pub struct ClaimingPod {
     pub key: ObjectKey,
     /// See [`crate::Pod::created`].
     pub created: i64,
+}
+
+impl InterfaceIndex {
+    /// The port that no node has: the kernel counts from 1 (`dev_index_reserve`,
+    /// net/core/dev.c, 6.18). Addresses that are bound to it are those of this node's
+    /// pods that nobody may use. Nothing is asked for the interface that a packet came
+    /// in by where that could be none.
+    pub const NOBODYS: Self = Self(0);
 }
 
 impl Mac {

@@ -67,6 +67,13 @@ impl Pod {
         !self.host_network && !matches!(self.phase, Phase::Succeeded | Phase::Failed)
     }
 
+    /// Gives back room that lists have for further items. For objects that are kept.
+    pub fn shrink(&mut self) {
+        self.addresses.shrink_to_fit();
+        self.host_addresses.shrink_to_fit();
+        self.ports.shrink_to_fit();
+    }
+
     /// The numbers of a port name on this pod, ascending. Two containers can use
     /// one name.
     pub fn named_ports(&self, name: &str, protocol: Protocol) -> Vec<u16> {

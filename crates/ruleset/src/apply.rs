@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::{Batch, Chain, Element, Name, Op, Ruleset, Set, VerdictMap};
+use crate::{Batch, Chain, Element, Name, Op, Ruleset, Set, Store, StoreError, VerdictMap};
 
 /// Why the kernel would refuse an operation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum ApplyError {
     /// Something that is still referred to or not empty (EBUSY).
     #[error("{0} is in use")]
     Busy(Name),
+    /// A set that cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 impl Ruleset {
@@ -40,7 +43,9 @@ impl Ruleset {
             Op::CreateTable => Ok(()),
             Op::CreateSet(name, set_type, comment) => {
                 self.must_be_free(name)?;
-                self.sets.insert(name.clone(), Set::new(*set_type, comment.clone()));
+                let set = Set::new(*set_type, comment.clone());
+                self.can_store(name, &set)?;
+                self.sets.insert(name.clone(), set);
                 Ok(())
             }
             Op::CreateMap(name, family, comment) => {
@@ -119,7 +124,8 @@ impl Ruleset {
                 self.chains.remove(name).map(drop).ok_or_else(|| missing(name))
             }
             Op::DeleteSet(name) => {
-                self.must_be_idle(name, self.is_looked_up(name))?;
+                let busy = self.is_looked_up(name) || self.has_stored(name);
+                self.must_be_idle(name, busy)?;
                 self.sets.remove(name).map(drop).ok_or_else(|| missing(name))
             }
             Op::DeleteMap(name) => {
@@ -133,6 +139,16 @@ impl Ruleset {
     fn is_looked_up(&self, name: &Name) -> bool {
         let mut rules = self.chains.values().flat_map(|chain| &chain.rules);
         rules.any(|rule| rule.lookups().any(|looked_up| looked_up == name))
+    }
+
+    /// Whether elements are left that the kernel keeps without the set: those of a
+    /// stored set, or of the sets of a store.
+    fn has_stored(&self, name: &Name) -> bool {
+        match (Store::named(name.as_str()), self.sets.get(name)) {
+            (Some(store), _) => self.stored_in(store).next().is_some(),
+            (None, Some(set)) => name.stored().is_some() && !set.elements.is_empty(),
+            (None, None) => false,
+        }
     }
 
     fn must_be_free(&self, name: &Name) -> Result<(), ApplyError> {

@@ -59,6 +59,7 @@ impl Match {
             | Self::Protocol(_)
             | Self::NotOpening
             | Self::Port(..)
+            | Self::Ports(_)
             | Self::SourcePort(..)
             | Self::PriorityTag(_)
             | Self::NotProtocol(_)
@@ -85,6 +86,7 @@ impl Match {
             | Self::Address(..)
             | Self::AddressPair(..)
             | Self::FlowSource(..)
+            | Self::Ports(_)
             | Self::FlowOpener(..)
             | Self::Key(..)
             | Self::EtherType(_)

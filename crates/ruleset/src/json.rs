@@ -1,6 +1,8 @@
 //! A table in libnftables' JSON, for `nft -j -f` and for programs.
 //!
-//! In: a [`Ruleset`]. Out: a document as libnftables-json(5) has it.
+//! In: a [`Ruleset`]. Out: a document as libnftables-json(5) has it. Each stored set is
+//! a set of its own there: nft's JSON has no way to name the type of a tag before
+//! version 1.1.2.
 //! Never: another meaning than [`crate::text`] gives.
 
 mod condition;
@@ -10,7 +12,7 @@ use serde_json::{Value, json};
 use crate::implied::spelled_out;
 use crate::text;
 use crate::{
-    AddressRange, Chain, Element, Family, Finish, Key, KeyAddressType, KeyShape, Log, Name, Rule,
+    AddressRange, Chain, Element, Family, Finish, KeyAddressType, KeyShape, Log, Name, Rule,
     Ruleset, Set, SetType, TableId, Verdict, VerdictMap,
 };
 use condition::{address, reference};
@@ -22,7 +24,9 @@ pub fn ruleset(ruleset: &Ruleset) -> Value {
         json!({"metainfo": {"json_schema_version": 1}}),
         json!({"table": {"family": table.family.to_string(), "name": table.name.as_str()}}),
     ];
-    objects.extend(ruleset.sets.iter().map(|(name, one)| set(table, name, one)));
+    let is_store = |set: &Set| matches!(set.set_type, SetType::Store(_));
+    let sets = ruleset.sets.iter().filter(|(_, one)| !is_store(one));
+    objects.extend(sets.map(|(name, one)| set(table, name, one)));
     let chains = || ruleset.chains.iter();
     objects.extend(chains().map(|(name, one)| chain(table, name, one)));
     objects.extend(ruleset.maps.iter().map(|(name, one)| map(table, name, one)));
@@ -73,8 +77,10 @@ fn type_of(set_type: SetType) -> Value {
         SetType::AddressPort(family) => json!([address(family), "inet_service"]),
         SetType::AddressPair(family) => json!([address(family), address(family)]),
         SetType::Port => json!("inet_service"),
+        SetType::ProtocolPort => json!(["inet_proto", "inet_service"]),
         SetType::Icmpv6Type => json!("icmpv6_type"),
         SetType::Key(shape) => key_type(shape),
+        SetType::Store(of) => type_of(of.stores()),
     }
 }
 
@@ -105,18 +111,28 @@ fn element(set_type: SetType, element: &Element) -> Value {
     match element {
         Element::Address(address) => json!(address),
         Element::Range(one) => range(one),
-        Element::AddressPort(address, port) => json!({"concat": [address, port]}),
-        Element::AddressPair(one, other) => json!({"concat": [one, other]}),
+        Element::AddressPort(..) | Element::AddressPair(..) | Element::ProtocolPort(..) => {
+            json!({"concat": fields(set_type, element)})
+        }
         Element::Port(port) => json!(port),
         Element::Icmpv6Type(number) => json!(number),
-        Element::Key(one) => key(set_type, one),
+        Element::Key(_) => one_or_many(fields(set_type, element), |all| json!({"concat": all})),
     }
 }
 
-/// The parts in nft's words, as strings.
-fn key(set_type: SetType, key: &Key) -> Value {
-    let parts = text::key_parts(set_type, key).into_iter().flatten().map(Value::from);
-    one_or_many(parts.collect(), |all| json!({"concat": all}))
+/// The fields of an element.
+fn fields(set_type: SetType, element: &Element) -> Vec<Value> {
+    match element {
+        Element::AddressPort(address, port) => vec![json!(address), json!(port)],
+        Element::AddressPair(one, other) => vec![json!(one), json!(other)],
+        Element::ProtocolPort(transport, port) => vec![json!(transport.keyword()), json!(port)],
+        Element::Key(one) => {
+            text::key_parts(set_type, one).into_iter().flatten().map(Value::from).collect()
+        }
+        Element::Address(_) | Element::Range(_) | Element::Port(_) | Element::Icmpv6Type(_) => {
+            vec![self::element(set_type, element)]
+        }
+    }
 }
 
 fn range(range: &AddressRange) -> Value {

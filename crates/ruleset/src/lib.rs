@@ -17,6 +17,7 @@ pub mod plan;
 mod rule;
 mod set;
 pub mod simulator;
+mod store;
 mod table;
 pub mod text;
 
@@ -34,4 +35,5 @@ pub use rule::{
     Transport, Verdict,
 };
 pub use set::{Element, Set, SetType, VerdictMap};
+pub use store::{Store, StoreError, Tag};
 pub use table::{Ruleset, TableFamily, TableId};

@@ -44,6 +44,12 @@ impl Name {
         }
     }
 
+    /// A name that is known to fit.
+    pub(crate) fn trusted(text: &str) -> Self {
+        debug_assert!(Self::new(text).is_ok(), "{text:?} is no name");
+        Self(text.into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

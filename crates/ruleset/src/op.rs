@@ -16,9 +16,9 @@ pub struct Batch {
 pub enum Op {
     /// Makes the table; nothing if it is there.
     CreateTable,
-    /// Makes an empty set.
+    /// Makes an empty set. Of a stored set the kernel learns by its elements alone.
     CreateSet(Name, SetType, Option<Comment>),
-    /// Deletes a set that no rule uses.
+    /// Deletes a set that no rule uses. A stored set must be empty.
     DeleteSet(Name),
     /// Adds elements; those already there are no error.
     AddElements(Name, SetType, Vec<Element>),

@@ -12,6 +12,7 @@
 //! dropped throughout.
 //!
 //! ```text
+//! isolate   in a large plan: addresses become isolated; before them what they need
 //! prepare   new sets with their elements, new chains, stand-ins for chains that
 //!           change; nothing reaches them yet. Pairs of addresses that shall pass
 //! take      entries switch to chains that allow less; addresses become isolated
@@ -24,8 +25,39 @@
 //! give      entries switch to chains that allow more; addresses cease to be isolated
 //! settle    entries switch from stand-ins to the chains themselves
 //! release   entries of addresses that ceased to be isolated
-//! clean up  chains, maps and sets that nothing refers to any more, pairs
+//! clean up  chains, maps and sets that nothing refers to any more, pairs. Of stored
+//!           sets the elements
 //! ```
+//!
+//! # Pieces
+//!
+//! A commit blocks user threads of its CPU as long as it takes. So a phase is cut into
+//! pieces of a budget while it is sent ([`Pieces`]), except what packets must meet
+//! together:
+//!
+//! | phase | what stays together |
+//! |---|---|
+//! | prepare, pairs, clean up | nothing. No packet meets the objects; pairs pass anyway |
+//! | take, give, settle, release | an entry that leaves one chain and goes to another; an address's entries with its gates |
+//! | bind, unbind | a base chain with its rules. Permits come before what asks for them, and each piece keeps that order |
+//! | add, remove | nothing: within one phase all elements allow more, or all allow less |
+//! | refill | everything. The rules of several chains change the two directions of one packet |
+//!
+//! So a large table that nobody reaches yet, and elements of any number, make commits of
+//! the budget. A commit that adds rules or entries makes the kernel validate the table,
+//! whose cost no order can lower: such a piece is as large as the budget or as twice
+//! that cost, so that their number stays linear. Rules that change at many pods at once
+//! are the one commit without a bound.
+//!
+//! What costs more than a piece and is prepared for later phases does not delay an
+//! address that becomes isolated (`urgent`). Its chains, and what they need, come
+//! first. A large table that is new is first made as if nobody were isolated
+//! (`first`), so that the addresses become isolated one after another, and not all
+//! of them at the end.
+//!
+//! A sender can end between two pieces. The table is then one that the plan passes
+//! through, and the next plan starts from it: it prepares the rest, and cleans up what
+//! is not needed any more. So what is urgent goes between the pieces of what is not.
 //!
 //! `steps` decides how an entry switches. `sides` decides which elements are
 //! added before others are removed, and which after. `role` decides from a set's
@@ -67,13 +99,23 @@
 mod batches;
 mod build;
 mod conflict;
+mod cost;
 mod delta;
+mod first;
+mod hidden;
+mod pieces;
 mod references;
 mod role;
 mod sides;
 mod steps;
+mod urgent;
 
-use crate::{Batch, Name, NameError, Ruleset, TableId};
+pub use cost::Budget;
+pub use pieces::{Piece, Pieces};
+
+use crate::{Batch, Name, NameError, Op, Ruleset, StoreError, TableId};
+use batches::Batches;
+use cost::{Costs, is_hooked};
 use delta::Delta;
 use references::References;
 
@@ -87,6 +129,9 @@ pub enum PlanError {
     /// version or changed by hand. A second table must replace it.
     #[error("{0} exists with another type")]
     TypeChanged(Name),
+    /// A set of the new table cannot be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The name of a copy does not fit.
     #[error("cannot name a copy of a chain")]
     Name(#[from] NameError),
@@ -105,19 +150,60 @@ impl Planner {
     /// # Errors
     /// See [`PlanError`].
     pub fn plan(&mut self, old: Option<&Ruleset>, new: &Ruleset) -> Result<Vec<Batch>, PlanError> {
-        let nothing = Ruleset::of(new.id());
-        let references = self.references.get_or_insert_with(|| References::none(new.id()));
-        let delta = Delta::between(old.unwrap_or(&nothing), new, references)?;
-        let mut batches = build::Builder::new(&delta);
-        if old.is_none() {
-            batches.create_table();
-        }
-        batches.prepare();
-        let steps = steps::Steps::of(&delta)?;
-        batches.visible(&steps);
-        batches.clean_up(&steps);
-        Ok(batches.finish())
+        let budget = Budget::default();
+        Ok(self.pieces(old, new, budget)?.batches(budget))
     }
+
+    /// The way from one table to the other, to be cut into pieces. What costs more
+    /// than `budget` does not delay what is urgent.
+    ///
+    /// # Errors
+    /// See [`PlanError`].
+    pub fn pieces(
+        &mut self,
+        old: Option<&Ruleset>,
+        new: &Ruleset,
+        budget: Budget,
+    ) -> Result<Pieces, PlanError> {
+        let nothing = Ruleset::of(new.id());
+        let old_or_nothing = old.unwrap_or(&nothing);
+        let references = self.references.get_or_insert_with(|| References::none(new.id()));
+        let mut batches = Batches::default();
+        if old.is_none() {
+            batches.push(Op::CreateTable);
+        }
+        let first = first_stage(old_or_nothing, new, references, budget);
+        let mut start = old_or_nothing;
+        for target in first.iter().chain([new]) {
+            let delta = Delta::between(start, target, references)?;
+            let costs = Costs::between(start, target, delta.rules);
+            let steps = steps::Steps::of(&delta)?;
+            let mut builder = build::Builder::new(&delta, &steps);
+            builder.prepare_and_take(&costs, budget);
+            builder.change();
+            builder.clean_up();
+            batches.append(builder.finish());
+            start = target;
+        }
+        let costs = Costs::between(old_or_nothing, new, references.rules());
+        Ok(batches.finish(costs))
+    }
+}
+
+/// Where a large table begins that no packet reaches yet.
+fn first_stage(
+    old: &Ruleset,
+    new: &Ruleset,
+    references: &mut References,
+    budget: Budget,
+) -> Option<Ruleset> {
+    if is_hooked(old) || old.id() != new.id() {
+        return None;
+    }
+    references.follow(new);
+    let costs = Costs::between(old, new, references.rules());
+    let is_large = first::cost(new, &costs) > budget.nanoseconds();
+    is_large.then(|| first::stage(new, references)).flatten()
 }
 
 /// The batches that turn `old` into `new`; none if they are equal. `None` is
@@ -127,6 +213,18 @@ impl Planner {
 /// See [`PlanError`].
 pub fn plan(old: Option<&Ruleset>, new: &Ruleset) -> Result<Vec<Batch>, PlanError> {
     Planner::default().plan(old, new)
+}
+
+/// As [`plan`], with batches of this size.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn plan_within(
+    old: Option<&Ruleset>,
+    new: &Ruleset,
+    budget: Budget,
+) -> Result<Vec<Batch>, PlanError> {
+    Ok(Planner::default().pieces(old, new, budget)?.batches(budget))
 }
 
 #[cfg(test)]

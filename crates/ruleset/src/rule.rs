@@ -47,6 +47,9 @@ pub enum Match {
     Address(Field, AddressTest),
     /// `tcp dport ...`.
     Port(Transport, PortTest),
+    /// `meta l4proto . th dport @set` of a [`crate::SetType::ProtocolPort`]: the
+    /// packet's protocol and destination port.
+    Ports(Name),
     /// `udp sport ...`.
     SourcePort(Transport, u16),
     /// `ip daddr . tcp dport @set` of an [`crate::SetType::AddressPort`].
@@ -191,6 +194,7 @@ impl Match {
         match self {
             Match::Address(_, AddressTest::Set(_, name))
             | Match::Port(_, PortTest::Set(name))
+            | Match::Ports(name)
             | Match::AddressPort(_, _, _, name)
             | Match::AddressPair(_, name)
             | Match::FlowSource(_, _, name)

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use imbl::ordset::DiffItem;
 use imbl::{OrdMap, OrdSet};
 
-use crate::{AddressRange, Comment, Family, Key, KeyShape, Name};
+use crate::{AddressRange, Comment, Family, Key, KeyShape, Name, Store, Transport};
 
 /// What a set holds. A set keeps its type and meaning for life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,8 @@ pub enum SetType {
     AddressPair(Family),
     /// `inet_service`, constant.
     Port,
+    /// `inet_proto . inet_service`: protocols with their ports.
+    ProtocolPort,
     /// `icmpv6_type`, constant.
     Icmpv6Type,
     /// `ipv4_addr` with `flags dynamic,timeout`: the packet path fills it, to
@@ -27,6 +29,8 @@ pub enum SetType {
     RateLimit(Family),
     /// `iface_index . ether_addr . ipv4_addr` or parts of it, hash.
     Key(KeyShape),
+    /// Holds sets of another type in the kernel. Here it has no elements.
+    Store(Store),
 }
 
 /// An element of a set; its variant follows the set's [`SetType`].
@@ -42,6 +46,8 @@ pub enum Element {
     AddressPair(IpAddr, IpAddr),
     /// Of [`SetType::Port`].
     Port(u16),
+    /// Of [`SetType::ProtocolPort`].
+    ProtocolPort(Transport, u16),
     /// Of [`SetType::Icmpv6Type`].
     Icmpv6Type(u8),
     /// Of [`SetType::Key`].
@@ -53,7 +59,7 @@ pub enum Element {
 pub struct Set {
     /// What it holds.
     pub set_type: SetType,
-    /// For people.
+    /// For people. A stored set has none: the kernel has nowhere to keep it.
     pub comment: Option<Comment>,
     /// What is in it.
     pub elements: OrdSet<Element>,
@@ -99,7 +105,11 @@ impl Set {
     /// The same set with these elements.
     #[must_use]
     pub fn with(mut self, elements: impl IntoIterator<Item = Element>) -> Self {
-        self.elements.extend(elements);
+        // Nodes of the tree that grow at their end stay half full. So every second
+        // element comes first, and the others fill the gaps: that is half the memory.
+        let elements: Vec<Element> = elements.into_iter().collect();
+        self.elements.extend(elements.iter().step_by(2).copied());
+        self.elements.extend(elements.iter().skip(1).step_by(2).copied());
         self
     }
 }
@@ -120,7 +130,7 @@ impl Element {
             Self::AddressPair(source, destination) => (Some(source), Some(destination)),
             Self::Range(range) => (Some(range.first()), Some(range.last())),
             Self::Key(key) => (key.address, None),
-            Self::Port(_) | Self::Icmpv6Type(_) => (None, None),
+            Self::Port(_) | Self::ProtocolPort(..) | Self::Icmpv6Type(_) => (None, None),
         };
         one.into_iter().chain(other)
     }

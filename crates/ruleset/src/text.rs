@@ -14,12 +14,13 @@
 mod key;
 mod operation;
 mod rule;
+mod store;
 
 use std::net::IpAddr;
 
 use crate::{
     Chain, Comment, Element, Family, Key, Name, Op, Rule, Ruleset, Set, SetType, TableFamily,
-    TableId, VerdictMap,
+    TableId, Tag, VerdictMap,
 };
 
 /// Lines of elements are filled up to this many characters.
@@ -28,18 +29,25 @@ const LINE_WIDTH: usize = 96;
 /// The whole table as a script for `nft -f`, into a network namespace without
 /// the table: `nft` would add to one that is there.
 pub fn ruleset(ruleset: &Ruleset) -> String {
-    let mut blocks: Vec<String> = Vec::new();
-    blocks.extend(ruleset.sets.iter().map(|(name, set)| set_block(name, set)));
-    blocks.extend(ruleset.maps.iter().map(|(name, map)| map_block(name, map)));
+    pieces(ruleset).collect()
+}
+
+/// The pieces of [`ruleset`], one for each set of the kernel, map and chain. They are made one
+/// by one, so that the whole text is never in memory.
+pub fn pieces(ruleset: &Ruleset) -> impl Iterator<Item = String> {
+    let sets = ruleset.sets.iter().filter(|(name, _)| name.stored().is_none());
+    let sets = sets.map(|(name, set)| set_block(ruleset, name, set));
+    let maps = ruleset.maps.iter().map(|(name, map)| map_block(name, map));
     // The base chain first: it is where a packet, and a reader, starts.
-    let (base, others): (Vec<_>, Vec<_>) =
-        ruleset.chains.iter().partition(|(_, chain)| chain.base.is_some());
-    blocks.extend(
-        base.into_iter()
-            .chain(others)
-            .map(|(name, chain)| chain_block(ruleset.family, name, chain)),
-    );
-    format!("table {} {{\n{}}}\n", ruleset.id(), blocks.join("\n"))
+    let of = |is_base: bool| {
+        ruleset.chains.iter().filter(move |(_, chain)| chain.base.is_some() == is_base)
+    };
+    let chains =
+        of(true).chain(of(false)).map(|(name, chain)| chain_block(ruleset.family, name, chain));
+    let blocks = sets.chain(maps).chain(chains).enumerate();
+    std::iter::once(format!("table {} {{\n", ruleset.id()))
+        .chain(blocks.map(|(index, block)| if index == 0 { block } else { format!("\n{block}") }))
+        .chain(std::iter::once("}\n".to_owned()))
 }
 
 /// A rule of a table of this family, without its chain, on one line.
@@ -48,7 +56,8 @@ pub fn rule(family: TableFamily, rule: &Rule) -> String {
 }
 
 /// An operation as one command of nft, on one line. One with an empty list of
-/// elements has no form that nft takes.
+/// elements has no form that nft takes. One that makes or deletes a stored set is a
+/// comment: the kernel knows only the elements.
 pub fn op(table: &TableId, op: &Op) -> String {
     operation::line(table, op)
 }
@@ -61,9 +70,15 @@ pub fn element(set_type: SetType, element: &Element) -> String {
         Element::AddressPort(address, port) => format!("{address} . {port}"),
         Element::AddressPair(source, destination) => format!("{source} . {destination}"),
         Element::Port(port) => port.to_string(),
+        Element::ProtocolPort(transport, port) => format!("{} . {port}", transport.keyword()),
         Element::Icmpv6Type(number) => number.to_string(),
         Element::Key(one) => key::joined(key::parts(set_type, one)),
     }
+}
+
+/// The tag of a stored set, in its elements and in rules.
+pub fn tag(tag: Tag) -> String {
+    store::tag(tag)
 }
 
 /// The parts of a key in a set of this type, as nft writes them.
@@ -76,11 +91,31 @@ fn entry(address: IpAddr, chain: &Name) -> String {
     format!("{address} : goto {chain}")
 }
 
-fn set_block(name: &Name, set: &Set) -> String {
+fn set_block(ruleset: &Ruleset, name: &Name, set: &Set) -> String {
     let mut lines = set_type(set.set_type);
     lines.extend(set.comment.as_ref().map(comment));
-    lines.extend(element_lines(set.elements.iter().map(|one| element(set.set_type, one))));
+    lines.extend(match set.set_type {
+        SetType::Store(store) => {
+            let stored = ruleset.stored_in(store);
+            element_lines(stored.flat_map(|(name, _, set)| elements_of(name, set)))
+        }
+        _ => element_lines(elements_of(name, set)),
+    });
     block(&format!("set {name}"), &lines)
+}
+
+/// The elements of a set as the kernel's set holds them.
+fn elements_of(name: &Name, set: &Set) -> impl Iterator<Item = String> {
+    let tag = name.stored().map(|(_, tag)| tag);
+    set.elements.iter().map(move |one| tagged(tag, element(set.set_type, one)))
+}
+
+/// A key or a field of one, after the tag of a stored set.
+fn tagged(tag: Option<Tag>, key: String) -> String {
+    match tag {
+        Some(tag) => format!("{} . {key}", store::tag(tag)),
+        None => key,
+    }
 }
 
 fn map_block(name: &Name, map: &VerdictMap) -> String {
@@ -135,6 +170,7 @@ fn set_type(set_type: SetType) -> Vec<String> {
         SetType::AddressPort(family) => one(&format!("{} . inet_service", address_type(family))),
         SetType::AddressPair(family) => one(&format!("{0} . {0}", address_type(family))),
         SetType::Port => one("inet_service"),
+        SetType::ProtocolPort => one("inet_proto . inet_service"),
         SetType::Icmpv6Type => one("icmpv6_type"),
         SetType::RateLimit(family) => vec![
             format!("type {}", address_type(family)),
@@ -143,6 +179,7 @@ fn set_type(set_type: SetType) -> Vec<String> {
             format!("timeout {}s", SetType::RATE_LIMIT_TIMEOUT_SECONDS),
         ],
         SetType::Key(shape) => vec![key::set_type(shape)],
+        SetType::Store(of) => vec![store::set_type(of)],
     }
 }
 

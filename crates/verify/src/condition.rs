@@ -65,6 +65,7 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
         | Match::Protocol(_)
         | Match::NotOpening
         | Match::Port(..)
+        | Match::Ports(_)
         | Match::SourcePort(..)
         | Match::Icmpv6Type(_)
         | Match::Key(..)
@@ -170,6 +171,7 @@ fn narrow<'a>(
         Match::Port(transport, PortTest::Set(set)) => {
             constraints.only_codes(&sets.ports(set, *transport)?)
         }
+        Match::Ports(set) => constraints.only_codes(&sets.protocol_ports(set)?),
         Match::SourcePort(_, port) if frame.source_port != Some(*port) => return Ok(false),
         Match::SourcePort(transport, _) => {
             constraints.only_codes(&space::ports(space::protocol_of(*transport), 0, u16::MAX))

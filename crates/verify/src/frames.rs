@@ -41,6 +41,7 @@ pub(crate) fn frames(
             | Match::NotOpening
             | Match::Address(..)
             | Match::Port(..)
+            | Match::Ports(_)
             | Match::SourcePort(..)
             | Match::AddressPort(..)
             | Match::AddressPair(..)

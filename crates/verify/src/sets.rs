@@ -203,6 +203,18 @@ impl<'a> Sets<'a> {
         Ok(Ranges::union_of(&elements(name, set, code)?))
     }
 
+    /// The codes of a set of protocols with ports.
+    pub fn protocol_ports(&self, name: &Name) -> Result<Ranges, UnknownSet> {
+        let set = self.set(name, &[SetType::ProtocolPort])?;
+        let code = |element: &Element| match *element {
+            Element::ProtocolPort(transport, port) => {
+                Some(space::ports(space::protocol_of(transport), port, port))
+            }
+            _ => None,
+        };
+        Ok(Ranges::union_of(&elements(name, set, code)?))
+    }
+
     /// The codes of a set of ICMPv6 types.
     pub fn icmpv6_types(&self, name: &Name) -> Result<Ranges, UnknownSet> {
         let set = self.set(name, &[SetType::Icmpv6Type])?;

@@ -16,15 +16,20 @@
 //!           +-- deserializer: serde's methods, one for each shape of value
 //!           +-- access: the entries and items inside
 //!           +-- hints: messages about mistakes        --> log: issues, unreadable fields
+//!
+//! token -> plain: the same object without a tree, if nothing is wrong with it
 //! ```
 
 mod access;
+mod any;
 mod cursor;
 mod deserializer;
 mod field_path;
 pub(crate) mod hints;
 mod log;
 pub(crate) mod node;
+mod plain;
+pub(crate) mod token;
 mod unreadable;
 
 use k8s_openapi::serde::de::Deserialize;
@@ -35,6 +40,7 @@ use field_path::FieldPath;
 pub(crate) use log::Issue;
 use log::Log;
 use node::Node;
+pub(crate) use plain::plain;
 pub(crate) use unreadable::Unreadable;
 
 /// The result of decoding.

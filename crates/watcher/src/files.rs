@@ -8,24 +8,33 @@
 //! allows more than what is written.
 //!
 //! ```text
-//! source -> bytes -> split (---) -> yaml -> Node -> document -> decode -> convert -> review
-//!                                    |                |  kind      |        |          |
-//!                                    syntax           |  unknown field,     names,     duplicates
-//!                                                     hints    wrong type   ports ...
+//! source -> bytes -> split (---) -> stream: events -> tokens of one object
+//!                                    |                   |
+//!                                    syntax              +--> document/plain, if nothing is wrong ------+
+//!                                                        |                                              v
+//!                                                        +--> yaml -> Node -> document -> decode -> convert -> review
+//!                                                                                kind      |           |         |
+//!                                                                              unknown field, type   names,    duplicates
+//!                                                                                                    ports ...
 //! ```
 
 mod document;
+mod events;
 mod finding;
+mod findings;
+mod json;
 mod review;
 mod scalar;
 mod source;
 mod split;
+mod stream;
 mod syntax;
 mod text;
 mod validation;
 mod yaml;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use policy::Severity;
 
@@ -34,8 +43,9 @@ pub use source::{ReadError, Source};
 pub use validation::Validation;
 
 use crate::Object;
-use crate::decode::node::Position;
+use crate::decode::node::{Node, Position};
 use document::{Origin, Reader};
+use stream::Streamed;
 
 /// Everything that was read.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,12 +71,12 @@ impl Loaded {
 /// A mistake inside a file is a [`Finding`] instead.
 pub fn read(sources: &[Source], validation: Validation) -> Result<Loaded, ReadError> {
     let mut reading = Reading::new(validation);
-    let texts = source::texts(sources)?;
-    for source::Text { name, bytes } in &texts {
-        reading.bytes(name, bytes);
-    }
+    let mut names = Vec::new();
+    source::texts(sources, |source::Text { name, bytes }| {
+        reading.bytes(&name, &bytes);
+        names.push(name);
+    })?;
     if reading.documents == 0 {
-        let names: Vec<String> = texts.into_iter().map(|text| text.name).collect();
         return Err(ReadError::NoObjects { path: names.join(", ") });
     }
     Ok(reading.finish())
@@ -80,6 +90,7 @@ pub fn parse(name: &str, text: &str, validation: Validation) -> Loaded {
 }
 
 /// The texts read so far.
+#[derive(Default)]
 struct Reading {
     reader: Reader,
     /// The files in the order in which they were read.
@@ -90,14 +101,15 @@ struct Reading {
 
 impl Reading {
     fn new(validation: Validation) -> Self {
-        let reader = Reader { validation, found: Vec::new(), findings: Vec::new() };
-        Self { reader, files: HashMap::new(), documents: 0 }
+        Self { reader: Reader { validation, ..Reader::default() }, ..Self::default() }
     }
 
     fn bytes(&mut self, file: &str, bytes: &[u8]) {
         let next = self.files.len();
         self.files.entry(file.to_owned()).or_insert(next);
-        let mut place = Origin { file, lines_before: 0, inserted: None, last_line: usize::MAX };
+        let file = Arc::from(file);
+        let mut place =
+            Origin { file: &file, lines_before: 0, inserted: None, last_line: usize::MAX };
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         match text::decode(bytes) {
             Ok(text) => {
@@ -117,15 +129,12 @@ impl Reading {
 
     /// A part of a file. It usually contains one document.
     fn part(&mut self, part: split::Part<'_>, place: Origin<'_>) {
-        let (documents, error) = yaml::read(part.text);
-        self.documents += documents.len();
-        for document in &documents {
-            // A text before an error is a piece of the unreadable document.
-            if error.is_none() || document.is_object() {
-                self.reader.document(document, place);
-            }
-        }
-        let Some(error) = error else { return };
+        let Streamed { documents, others, error } =
+            stream::read(&mut self.reader, part.text, place, 0);
+        self.documents += documents;
+        let Some(error) = error else { return self.others(&others, place) };
+        // A text before an error is a piece of the unreadable document.
+        drop(others);
         self.documents += 1;
         if error.is_yaml {
             return self.unreadable(place, error.at, error.message);
@@ -134,15 +143,21 @@ impl Reading {
         self.unreadable(place, fault.at, format!("not valid YAML: {}", fault.message));
         // The probable meaning, only to find the other mistakes.
         if let Some(repaired) = fault.repaired {
-            let (meant, _) = yaml::read(&repaired.text);
             let place = Origin { inserted: repaired.inserted, ..place };
             let before = self.reader.found.len();
-            for document in meant.iter().skip(documents.len()) {
-                self.reader.document(document, place);
-            }
+            let meant = stream::read(&mut self.reader, &repaired.text, place, documents);
+            self.others(&meant.others, place);
+            let broken = self.reader.findings.broken();
             for found in self.reader.found.split_off(before) {
-                review::review_one(&found, &mut self.reader.findings);
+                review::review_one(&found, &broken, &mut self.reader.findings);
             }
+        }
+    }
+
+    /// Documents that are no objects.
+    fn others(&mut self, others: &[Node], place: Origin<'_>) {
+        for other in others {
+            self.reader.document(other, place);
         }
     }
 
@@ -160,12 +175,10 @@ impl Reading {
     fn finish(self) -> Loaded {
         let Reader { found, mut findings, .. } = self.reader;
         let objects = review::review(found, &mut findings);
-        findings.sort_by_key(|finding| {
-            let Location { file, line, column } = &finding.location;
-            (self.files.get(file).copied(), *line, *column)
-        });
-        findings.dedup();
-        Loaded { objects, findings }
+        let order = |location: &Location| {
+            (self.files.get(&location.file).copied(), location.line, location.column)
+        };
+        Loaded { objects, findings: findings.finish(order) }
     }
 }
 

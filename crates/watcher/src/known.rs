@@ -2,41 +2,58 @@
 //!
 //! A list again brings a copy of every object, and nearly all are unchanged. The
 //! reader puts the known object in place of an equal copy, one by one, so that a
-//! list again needs no memory for a second cluster.
+//! list again needs no memory for a second cluster. Pods with equal labels share them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use policy::Snapshot;
 
 use crate::Object;
+use crate::recent::RecentLabels;
 
 /// A snapshot that one thread keeps up to date and others look into.
 #[derive(Clone, Debug, Default)]
-pub struct Known(Arc<Mutex<Snapshot>>);
+pub struct Known(Arc<Mutex<Shared>>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    snapshot: Snapshot,
+    labels: RecentLabels,
+}
 
 impl Known {
     /// These are the known objects now. Costs nothing: maps are shared.
     pub fn set(&self, snapshot: &Snapshot) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
+        self.shared().snapshot = snapshot.clone();
     }
 
     /// The known object if it equals this one, else this one.
     pub fn share(&self, object: Object) -> Object {
-        let snapshot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shared { snapshot, labels } = &mut *self.shared();
         match object {
             Object::NetworkPolicy(new) => {
                 let known = snapshot.policies.get(&new.key).filter(|known| **known == new);
                 Object::NetworkPolicy(known.cloned().unwrap_or(new))
             }
-            Object::Pod(new) => {
-                let known = snapshot.pods.get(&new.key).filter(|known| **known == new);
-                Object::Pod(known.cloned().unwrap_or(new))
+            Object::Pod(mut new) => {
+                if let Some(known) = snapshot.pods.get(&new.key).filter(|known| **known == new) {
+                    return Object::Pod(Arc::clone(known));
+                }
+                // It was just made, so nobody else has it.
+                if let Some(new) = Arc::get_mut(&mut new) {
+                    labels.share(&mut new.labels);
+                }
+                Object::Pod(new)
             }
             Object::Namespace(new) => {
                 let known = snapshot.namespaces.get(&new.name).filter(|known| **known == new);
                 Object::Namespace(known.cloned().unwrap_or(new))
             }
         }
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,8 +8,9 @@
 //! API server                                    file, folder, stdin
 //!   | api/requests: a list or a watch             | files/source: bytes
 //!   | api/list_splitter: one object at a time     | files/text, split: documents
-//!   v                                             | files/yaml, syntax: nodes with positions
-//! api/watch_line, kinds                           | files/document: which kind
+//!   v                                             | files/stream: one object at a time; with positions
+//! api/watch_line, kinds                           | (files/yaml, syntax) if something is wrong with it
+//!   |             |                               | files/document: which kind
 //!   | Pod,        | NetworkPolicy                 |
 //!   | Namespace   | (unknown fields matter)       |
 //!   |             v                               v
@@ -35,6 +36,7 @@ mod decode;
 pub mod files;
 mod known;
 mod object;
+mod recent;
 mod spelling;
 mod store;
 

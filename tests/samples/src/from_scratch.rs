@@ -190,7 +190,7 @@ impl Oracle<'_> {
 
     fn fill_sets(&mut self) {
         for (name, source) in &self.sources {
-            let set = Set::new(source.set_type(), Some(source.comment()));
+            let set = Set::new(source.set_type(), source.comment());
             self.out.ruleset.sets.insert(name.clone(), set.with(self.elements(source)));
         }
         let users = std::mem::take(&mut self.set_users).into_iter();
@@ -225,7 +225,10 @@ impl Oracle<'_> {
                 })
                 .collect(),
             SetSource::Blocks(_, ranges) => ranges.iter().copied().map(Element::Range).collect(),
-            SetSource::Ports(ports) => ports.iter().copied().map(Element::Port).collect(),
+            SetSource::Ports(ports) => {
+                let ports = ports.iter();
+                ports.map(|(transport, port)| Element::ProtocolPort(*transport, *port)).collect()
+            }
         }
     }
 

@@ -17,8 +17,10 @@ use netbed::net::Namespace;
 use netbed::testbed::Testbed;
 use policy::{ObjectKey, Phase};
 use samples::fixtures::deny_all_ingress;
+use samples::large;
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 use serde_json::Value;
+use watcher::{Store, api};
 
 /// An API server and its namespace. Fields drop in order, so the server ends first.
 struct Shared {
@@ -186,6 +188,28 @@ fn a_thousand_pods_are_created_with_status() -> Result<()> {
     let seen = server.block_on(pods.list(&ListParams::default()))?;
     let addresses = |pod: &Pod| pod.status.as_ref().and_then(|status| status.pod_ip.clone());
     assert_eq!(seen.items.iter().filter_map(addresses).count(), 1000);
+    Ok(())
+}
+
+#[test]
+fn a_cluster_that_is_stored_at_once_is_the_one_that_is_read() -> Result<()> {
+    let shared = shared()?;
+    let stored = large::sized(1)?;
+    shared.server.store_cluster(&stored)?;
+    let found = shared.server.block_on(api::list(shared.server.client()))?;
+    let store: Store = found.into_iter().map(|found| found.object).collect();
+    let read = store.snapshot();
+    let name = "ns-0";
+    assert_eq!(read.namespaces.get(name), stored.namespaces.get(name));
+    let pods = read.pods.values().filter(|pod| pod.key.namespace == name);
+    // The time of their creation is the server's.
+    let pods: Vec<_> = pods.map(|pod| policy::Pod { created: 0, ..(**pod).clone() }).collect();
+    assert_eq!(pods, stored.pods.values().map(|pod| (**pod).clone()).collect::<Vec<_>>());
+    let policies = read.policies.values().filter(|policy| policy.key.namespace == name);
+    let policies =
+        policies.map(|one| policy::NetworkPolicy { uid: String::new(), ..(**one).clone() });
+    let expected = stored.policies.values().map(|one| (**one).clone());
+    assert_eq!(policies.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
     Ok(())
 }
 

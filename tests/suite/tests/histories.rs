@@ -21,7 +21,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use ruleset::TableId;
-use ruleset::plan::plan;
+use ruleset::plan::{Budget, plan};
 use samples::random::{self, Delivery, Grouping, NODES, Step, Watches};
 use watcher::Kind;
 use watcher::api::Event;
@@ -42,12 +42,14 @@ fn cases(seed: u64) -> ProptestConfig {
 }
 
 /// The first objects, the order in which the kinds are listed, whether ended pods are
-/// watched, and the steps.
-type History = (Snapshot, Vec<Kind>, bool, Vec<Step>);
+/// watched, the steps, and how large a commit is. With the smallest budget it has one
+/// operation, unless packets must meet several together.
+type History = (Snapshot, Vec<Kind>, bool, Vec<Step>, Option<Budget>);
 
 fn history() -> impl Strategy<Value = History> {
     let order = Just(Kind::ALL.to_vec()).prop_shuffle();
-    (random::crowd(), order, any::<bool>(), vec(random::step(), STEPS))
+    let budget = proptest::option::of(Just(Budget::SMALLEST));
+    (random::crowd(), order, any::<bool>(), vec(random::step(), STEPS), budget)
 }
 
 /// What the tests did so far.
@@ -77,9 +79,12 @@ impl Node {
     }
 
     /// Starts an agent and shows it the history.
-    fn live(&mut self, (objects, order, ended, steps): &History) -> Result<()> {
+    fn live(&mut self, (objects, order, ended, steps, budget): &History) -> Result<()> {
         let options = Options { node: Some(NODES[0].0.to_owned()), ..Options::default() };
         let mut pipeline = Pipeline::new(self.namespace.run(Kernel::open)??, options);
+        if let Some(budget) = budget {
+            pipeline = pipeline.in_pieces_of(*budget);
+        }
         let mut cluster = ClusterState::default();
         let mut watches = Watches::new(objects.clone(), *ended);
         let lists = watches.lists(order);
@@ -177,8 +182,10 @@ fn histories_from_the_table_that_the_one_before_left() -> Result<()> {
 
 #[test]
 fn histories_from_an_empty_kernel() -> Result<()> {
-    all("from nothing", 2, |node| {
-        node.reader.delete_table(&TableId::inet(scaffold::table()))?;
-        Ok(())
-    })
+    all("from nothing", 2, without_table)
+}
+
+fn without_table(node: &mut Node) -> Result<()> {
+    node.reader.delete_table(&TableId::inet(scaffold::table()))?;
+    Ok(())
 }

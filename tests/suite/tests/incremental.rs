@@ -9,7 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use ruleset::Ruleset;
-use ruleset::plan::{Planner, plan};
+use ruleset::plan::{Budget, Planner, plan, plan_within};
 use samples::from_scratch::from_scratch_on;
 use samples::random::{self, Edit, Wiring};
 
@@ -125,6 +125,13 @@ proptest! {
                     let planned = planner.plan(live.as_ref(), new);
                     prop_assert!(planned.is_ok(), "{:?}", planned);
                     prop_assert_eq!(planned, plan(live.as_ref(), new), "{:?}", step);
+                    let smallest = Budget::SMALLEST;
+                    let pieces = planner.pieces(live.as_ref(), new, smallest);
+                    prop_assert_eq!(
+                        pieces.map(|pieces| pieces.batches(smallest)),
+                        plan_within(live.as_ref(), new, smallest),
+                        "{:?}", step
+                    );
                 }
                 *live = new;
             }

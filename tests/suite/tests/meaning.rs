@@ -5,13 +5,14 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use compiler::Options;
 use policy::spec;
 use policy::{Direction, NetworkPolicy, Owners, Pod, Snapshot};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use ruleset::plan::plan;
+use ruleset::plan::{Budget, plan, plan_within};
 use ruleset::simulator::{self, Outcome, Witness, possible_outcomes};
 use ruleset::{Ruleset, TcpFlags};
 use samples::from_scratch::compiled;
@@ -26,6 +27,12 @@ fn cases() -> ProptestConfig {
         Some(_) => default,
         None => ProptestConfig { cases: 2_000, rng_seed: RngSeed::Fixed(1), ..default },
     }
+}
+
+/// How much a batch may hold: one operation, a few, or everything.
+fn budget() -> impl Strategy<Value = Budget> {
+    let few = (5..100_u64).prop_map(|many| Budget::of(Duration::from_micros(many)));
+    prop_oneof![Just(Budget::SMALLEST), few, Just(Budget::default())]
 }
 
 fn table(snapshot: &Snapshot, node: &str) -> Ruleset {
@@ -69,16 +76,16 @@ proptest! {
 
     #[test]
     fn tcp_that_opens_no_flow_is_dropped_at_isolated_pods_while_one_object_changes(
-        (before, after) in random::single_change()
+        ((before, after), budget) in (random::single_change(), budget())
     ) {
-        check_strays(&before, &after)?;
+        check_strays(&before, &after, budget)?;
     }
 
     #[test]
     fn tcp_that_opens_no_flow_is_dropped_at_isolated_pods_while_many_objects_change(
-        (before, after) in random::many_changes()
+        ((before, after), budget) in (random::many_changes(), budget())
     ) {
-        check_strays(&before, &after)?;
+        check_strays(&before, &after, budget)?;
     }
 
     #[test]
@@ -116,43 +123,62 @@ proptest! {
 
     #[test]
     fn a_difference_applied_is_the_same_as_from_scratch(
-        (before, after) in random::many_changes()
+        ((before, after), budget) in (random::many_changes(), budget())
     ) {
         let (old, new) = (table(&before, "n1"), table(&after, "n1"));
-        let states = history(Some(&old), &new);
+        let states = history(Some(&old), &new, budget);
         prop_assert_eq!(states.last().unwrap(), &new);
-        let from_nothing = history(None, &new);
+        let from_nothing = history(None, &new, budget);
         prop_assert_eq!(from_nothing.last().unwrap(), &new);
         prop_assert!(plan(Some(&new), &new).unwrap().is_empty());
     }
 
     #[test]
     fn no_packet_is_judged_by_a_mixture_while_one_object_changes(
-        (before, after) in random::single_change()
+        ((before, after), budget) in (random::single_change(), budget())
     ) {
-        check_change(&before, &after, Change::One)?;
+        check_change(&before, &after, budget, Change::One)?;
     }
 
     #[test]
     fn what_a_namespace_takes_in_one_direction_goes_before_what_it_gives_in_the_other(
-        (before, after) in random::namespace_change()
+        ((before, after), budget) in (random::namespace_change(), budget())
     ) {
-        check_change(&before, &after, Change::Namespace)?;
+        check_change(&before, &after, budget, Change::Namespace)?;
+    }
+
+    #[test]
+    fn a_new_table_drops_nothing_that_it_lets_pass_in_the_end(
+        (snapshot, budget) in (random::snapshot(), budget())
+    ) {
+        let owners = spec::owners(&snapshot);
+        for (node, node_address) in NODES {
+            let states = history(None, &table(&snapshot, node), budget);
+            for packet in random::packets(&[&snapshot]) {
+                let verdict = NodeVerdict::of(&snapshot, &owners, Some(node), &packet);
+                if !is_forwarded(node_address, &packet) || !verdict.passes() {
+                    continue;
+                }
+                if let Some(witness) = possible(Outcome::Drop, &states, &packet) {
+                    prop_assert!(false, "{:?} on {} is dropped: {}", packet, node, witness);
+                }
+            }
+        }
     }
 
     #[test]
     fn nothing_that_is_denied_before_and_after_passes_while_many_objects_change(
-        (before, after) in random::many_changes()
+        ((before, after), budget) in (random::many_changes(), budget())
     ) {
-        check_change(&before, &after, Change::Many)?;
+        check_change(&before, &after, budget, Change::Many)?;
     }
 }
 
 /// The states of a table while a plan is committed, including the first one.
-fn history(old: Option<&Ruleset>, new: &Ruleset) -> Vec<Ruleset> {
+fn history(old: Option<&Ruleset>, new: &Ruleset, budget: Budget) -> Vec<Ruleset> {
     let first = old.cloned().unwrap_or_else(|| Ruleset::new(new.table.clone()));
     let mut states = vec![first];
-    for batch in plan(old, new).unwrap() {
+    for batch in plan_within(old, new, budget).unwrap() {
         let mut next = states.last().unwrap().clone();
         next.apply(&batch).unwrap();
         states.push(next);
@@ -173,11 +199,16 @@ enum Change {
     Many,
 }
 
-fn check_change(before: &Snapshot, after: &Snapshot, change: Change) -> Result<(), TestCaseError> {
+fn check_change(
+    before: &Snapshot,
+    after: &Snapshot,
+    budget: Budget,
+    change: Change,
+) -> Result<(), TestCaseError> {
     let (owners_before, owners_after) = (spec::owners(before), spec::owners(after));
     for (node, node_address) in NODES {
         let (old, new) = (table(before, node), table(after, node));
-        let states = history(Some(&old), &new);
+        let states = history(Some(&old), &new, budget);
         if states.len() == 1 {
             continue;
         }
@@ -209,7 +240,7 @@ fn check_change(before: &Snapshot, after: &Snapshot, change: Change) -> Result<(
                     packet,
                     node,
                     witness,
-                    plan(Some(&old), &new)
+                    plan_within(Some(&old), &new, budget)
                 );
             }
             let allowed = first.passes() && then.passes() && change == Change::One;
@@ -222,7 +253,7 @@ fn check_change(before: &Snapshot, after: &Snapshot, change: Change) -> Result<(
                     packet,
                     node,
                     witness,
-                    plan(Some(&old), &new)
+                    plan_within(Some(&old), &new, budget)
                 );
             }
         }
@@ -232,10 +263,10 @@ fn check_change(before: &Snapshot, after: &Snapshot, change: Change) -> Result<(
 
 /// Checks strays before and after the change. Pairs of addresses that are treated
 /// alike before and after are checked at every moment between, too.
-fn check_strays(before: &Snapshot, after: &Snapshot) -> Result<(), TestCaseError> {
+fn check_strays(before: &Snapshot, after: &Snapshot, budget: Budget) -> Result<(), TestCaseError> {
     let (owners_before, owners_after) = (spec::owners(before), spec::owners(after));
     for (node, _) in NODES {
-        let states = history(Some(&table(before, node)), &table(after, node));
+        let states = history(Some(&table(before, node)), &table(after, node), budget);
         for pair in strays(&[before, after]) {
             let first = is_isolated(before, &owners_before, node, pair);
             let then = is_isolated(after, &owners_after, node, pair);

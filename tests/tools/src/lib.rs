@@ -3,7 +3,7 @@
 //! | program | purpose |
 //! |---|---|
 //! | `demo` | a node and its pods, policies enforced, who reaches whom before and after |
-//! | `bench` | the cost of compiling, applying and proving, beside `nft -f` |
+//! | `bench` | the cost of changes, of lists that come again, of the proof and of packets, beside the kernel alone and others |
 //! | `load` | the cost of an agent in a large cluster with a real API server |
 //! | `soak` | an agent under constant change, for as long as you like |
 //! | `latency` | from a write to the API to the packets, for any NetworkPolicy controller |

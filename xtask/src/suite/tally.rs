@@ -1,11 +1,15 @@
 //! Adds up the results that test programs printed.
 //!
-//! Reads libtest's lines. Returns counts and the names of failed tests.
+//! Reads libtest's lines. Returns counts, the names of failed tests and what they said.
 //! Never: success when a program died before it could report.
+
+mod told;
 
 use std::ops::AddAssign;
 
 use anyhow::{Result, bail};
+
+use told::Told;
 
 /// The results of some test programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +21,7 @@ pub struct Tally {
     pending: Option<usize>,
     /// Names of the tests that failed.
     pub failures: Vec<String>,
+    told: Told,
 }
 
 impl AddAssign for Tally {
@@ -25,6 +30,7 @@ impl AddAssign for Tally {
         self.failed += other.failed;
         self.skipped += other.skipped;
         self.failures.extend(other.failures);
+        // What each said is printed before programs are added up.
     }
 }
 
@@ -34,9 +40,15 @@ impl Tally {
         self.passed + self.failed + self.skipped
     }
 
+    /// The first lines of what this failed test said.
+    pub fn said(&self, test: &str) -> &[String] {
+        self.told.of(test)
+    }
+
     /// Reads one line of libtest's output.
     pub fn read(&mut self, line: &str) {
         let line = plain(line);
+        self.told.read(&line);
         if let Some(tests) = announced(&line) {
             self.died();
             self.pending = Some(tests);

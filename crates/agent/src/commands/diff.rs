@@ -26,13 +26,13 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     report::lines(compiled.diagnostics.iter());
     let mut text = String::new();
     for TableDifference { id, wanted, difference } in pipeline.differences(&compiled)? {
-        let Difference { live, flags, foreign, batches, .. } = difference;
+        let Difference { live, flags, foreign, pieces, .. } = difference;
         report::foreign(&id, &foreign);
         if let Some(flags) = flags {
             text += &format!("- table {id}  # {flags}\n+ table {id}\n");
         }
         match wanted {
-            Some(wanted) if !batches.is_empty() => {
+            Some(wanted) if !pieces.is_empty() => {
                 text += &difference_text::describe(live.as_deref(), &wanted);
             }
             Some(_) => {}

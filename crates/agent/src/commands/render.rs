@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use compiler::Engine;
-use ruleset::{json, text};
+use compiler::sets::SetSource;
+use ruleset::{Comment, Store, Tag, json, text};
 
 use crate::cli::{Output, Render};
 use crate::input;
@@ -24,13 +25,29 @@ const AT_RUN_TIME: &str = "\
 pub fn render(args: &Render) -> Result<ExitCode> {
     let snapshot = input::snapshot(&args.input, false)?;
     let mut engine = Engine::new(args.input.options(true));
-    let compiled = engine.update(&snapshot, &policy::NodeNetwork::default());
+    engine.update(&snapshot, &policy::NodeNetwork::default());
+    let compiled = engine.compiled();
     report::lines(compiled.diagnostics.iter());
     match args.output {
         Output::Nft => {
-            report::print(&format!("{AT_RUN_TIME}{}", text::ruleset(&compiled.ruleset)))?;
+            report::print(AT_RUN_TIME)?;
+            for (name, source) in engine.set_sources() {
+                if let Some((store, tag)) = name.stored() {
+                    report::print(&tag_line(store, tag, source))?;
+                }
+            }
+            for piece in text::pieces(&compiled.ruleset) {
+                report::print(&piece)?;
+            }
         }
         Output::Json => report::print(&format!("{}\n", json::ruleset(&compiled.ruleset)))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the elements with a tag are, as a comment of the script.
+fn tag_line(store: Store, tag: Tag, source: &SetSource) -> String {
+    // Without line breaks, whatever a label holds.
+    let meaning = Comment::new(&source.to_string());
+    format!("# {} {}: {}\n", store.name(), text::tag(tag), meaning.as_str())
 }

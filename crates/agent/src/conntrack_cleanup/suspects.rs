@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use compiler::Layout;
+use imbl::ordmap::DiffItem;
 use policy::Direction;
 use ruleset::{
     AddressTest, Chain, Element, Family, Finish, Match, Name, PortTest, Rule, Ruleset, SetType,
@@ -26,6 +27,11 @@ use ruleset::{
 /// present rules, to find one that allows as much. With more, all users of the
 /// chain are suspects.
 const MAX_COMPARED: usize = 64;
+
+/// If at most this many sets changed, and lost at most this many addresses, nobody
+/// asks which pods use these sets.
+const FEW_SETS: usize = 256;
+const FEW_ADDRESSES: usize = 16;
 
 /// Flows to be judged: those with one of these ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,6 +85,9 @@ pub(super) fn is_link_local(address: IpAddr) -> bool {
 /// The suspects of a change from one table to another. Without a table before,
 /// as at start, all isolated local addresses.
 pub fn suspects(before: Option<&Ruleset>, after: &Ruleset) -> Suspects {
+    if let Some(found) = before.and_then(|before| of_few_elements(before, after)) {
+        return found;
+    }
     let layout = Layout::of(after);
     let Some(before) = before.filter(|before| layout.same_frame(Layout::of(before))) else {
         return Suspects::everybody(layout);
@@ -109,6 +118,27 @@ pub fn suspects(before: Option<&Ruleset>, after: &Ruleset) -> Suspects {
         found.addresses.extend(fewer(&lost, users));
     }
     found
+}
+
+/// The suspects if all that differs is a few elements of sets, as when pods of other
+/// nodes come and go; else `None`. Costs with those elements, whatever the number of
+/// pods of this node.
+fn of_few_elements(before: &Ruleset, after: &Ruleset) -> Option<Suspects> {
+    let (earlier, layout) = (Layout::of(before), Layout::of(after));
+    if !layout.same_pods(earlier) {
+        return None;
+    }
+    let changed = before.sets.diff(&after.sets).map(|change| match change {
+        DiffItem::Add(name, _) | DiffItem::Remove(name, _) => name,
+        DiffItem::Update { new: (name, _), .. } => name,
+    });
+    let mut found = Suspects::default();
+    let changed = layout.of_pods_alone(changed.take(FEW_SETS + 1))?;
+    for set in &changed {
+        found.addresses.extend(lost_elements(before, after, set)?);
+    }
+    let are_few = changed.len() <= FEW_SETS && found.addresses.len() <= FEW_ADDRESSES;
+    are_few.then_some(found)
 }
 
 /// Pairs of chains, before and after, with the isolated addresses that had the
@@ -227,3 +257,6 @@ fn fewer(lost: &Option<BTreeSet<IpAddr>>, users: BTreeSet<IpAddr>) -> BTreeSet<I
         _ => users,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,9 @@ use super::{AGAIN_AFTER, Shared, TableChange};
 
 /// A failed pass is repeated after this long.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// A second pass waits this long for a first one to join. While pods come and go all
+/// the time, none is made for itself.
+const TOGETHER: Duration = Duration::from_millis(250);
 
 /// The state of the thread.
 pub(super) struct Worker {
@@ -32,10 +35,36 @@ pub(super) struct Worker {
 
 /// Suspects to be checked.
 struct PendingPass {
+    /// They are checked in any pass that begins after this.
     at: Instant,
+    /// A pass begins by now.
+    latest: Instant,
     suspects: Suspects,
     /// Whether to check them once more after this.
     again: bool,
+}
+
+impl PendingPass {
+    fn at_once(suspects: Suspects, again: bool) -> Self {
+        let now = Instant::now();
+        Self { at: now, latest: now, suspects, again }
+    }
+
+    /// The second check of suspects whose first one ended now.
+    fn second(now: Instant, suspects: Suspects) -> Self {
+        let at = now + AGAIN_AFTER;
+        Self { at, latest: at + TOGETHER, suspects, again: false }
+    }
+}
+
+/// When the next pass begins at the latest.
+fn begin_by(due: &[PendingPass]) -> Option<Instant> {
+    due.iter().map(|due| due.latest).min()
+}
+
+/// What a pass that begins now checks.
+fn take_ready(due: &mut Vec<PendingPass>, now: Instant) -> Vec<PendingPass> {
+    due.extract_if(.., |due| due.at <= now).collect()
 }
 
 impl Worker {
@@ -61,7 +90,7 @@ impl Worker {
         tracing::debug!(addresses = suspects.addresses.len(), "connections suspected");
         self.table = Some(change.after);
         if !suspects.is_empty() {
-            self.due.push(PendingPass { at: Instant::now(), suspects, again: true });
+            self.due.push(PendingPass::at_once(suspects, true));
         }
     }
 
@@ -69,24 +98,22 @@ impl Worker {
     fn take_bound(&mut self, forgeable: BTreeSet<IpAddr>) {
         if !forgeable.is_empty() {
             let suspects = Suspects { forgeable, ..Suspects::default() };
-            self.due.push(PendingPass { at: Instant::now(), suspects, again: false });
+            self.due.push(PendingPass::at_once(suspects, false));
         }
     }
 
     /// When the next pass begins, if nothing changes until then.
     fn next_pass(&self) -> Option<Instant> {
-        let first = self.due.iter().map(|due| due.at).min()?;
-        Some(first.max(self.budget.ready_at()))
+        Some(begin_by(&self.due)?.max(self.budget.ready_at()))
     }
 
     /// Checks all suspects whose time has come, in one pass.
     fn pass(&mut self, start: Instant) {
         let Some(table) = self.table.clone() else { return };
-        let (ready, later) = self.due.drain(..).partition(|due| due.at <= start);
-        self.due = later;
+        let ready = take_ready(&mut self.due, start);
         let mut once_more = Suspects::default();
         let mut all = Suspects::default();
-        for due in Vec::into_iter(ready) {
+        for due in ready {
             if due.again {
                 once_more.merge(due.suspects.clone());
             }
@@ -107,11 +134,7 @@ impl Worker {
                     tracing::info!("connections are judged again");
                 }
                 if !once_more.is_empty() {
-                    self.due.push(PendingPass {
-                        at: end + AGAIN_AFTER,
-                        suspects: once_more,
-                        again: false,
-                    });
+                    self.due.push(PendingPass::second(end, once_more));
                 }
             }
             Err(error) => {
@@ -120,7 +143,8 @@ impl Worker {
                     tracing::warn!("denied connections may continue: {text}; trying again");
                 }
                 self.error = Some(text);
-                self.due.push(PendingPass { at: end + RETRY_AFTER, suspects: all, again: true });
+                let at = end + RETRY_AFTER;
+                self.due.push(PendingPass { at, latest: at, suspects: all, again: true });
             }
         }
     }
@@ -133,5 +157,26 @@ impl Worker {
         counters.errors += u64::from(failed);
         counters.last = took;
         counters.total += took;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_pass_joins_a_first_one_and_does_not_wait_for_long() {
+        const MS: Duration = Duration::from_millis(1);
+        let suspects = Suspects::default();
+        let now = Instant::now();
+        let mut due = vec![PendingPass::second(now, suspects.clone())];
+        let (at, latest) = (now + AGAIN_AFTER, now + AGAIN_AFTER + TOGETHER);
+        assert_eq!(begin_by(&due), Some(latest), "nothing else to do");
+        assert!(take_ready(&mut due, at - MS).is_empty(), "too early for late packets");
+        let first = PendingPass { at: at + MS, latest: at + MS, suspects, again: true };
+        due.push(first);
+        assert_eq!(begin_by(&due), Some(at + MS), "a first pass begins at once");
+        assert_eq!((take_ready(&mut due, at + MS).len(), due.len()), (2, 0));
+        assert_eq!(begin_by(&due), None);
     }
 }

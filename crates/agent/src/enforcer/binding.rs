@@ -74,6 +74,12 @@ impl Binding {
         }
     }
 
+    /// The addresses of the node's pods, as of the last look at its interfaces.
+    pub(super) fn local_addresses(&self) -> Vec<IpAddr> {
+        let pods = self.local.iter().filter(|pod| pod.is_subject());
+        pods.flat_map(|pod| pod.addresses.iter().copied()).collect()
+    }
+
     /// Whether a sync would bind what is on the node, or what was bound, as far as it
     /// can be known.
     fn is_known(&self, now: Instant) -> bool {
@@ -107,10 +113,12 @@ impl Binding {
     /// so that any address may have been forged meanwhile. Returns the addresses
     /// that were not bound before.
     pub(super) fn synced(&mut self, network: &NodeNetwork, forged: bool) -> BTreeSet<IpAddr> {
-        self.is_in_force = true;
-        // The condition follows at once.
-        self.reported = None;
         let is_new = self.pending.take().is_some();
+        if is_new || !self.is_in_force {
+            // The condition follows at once.
+            self.reported = None;
+        }
+        self.is_in_force = true;
         if !is_new && !forged {
             return BTreeSet::new();
         }
@@ -259,6 +267,7 @@ fn is_for_all(finding: &BindingFinding) -> bool {
         BindingFinding::VlanFiltering { .. } => true,
         BindingFinding::NoInterface { .. }
         | BindingFinding::ClaimedTwice { .. }
+        | BindingFinding::Contested { .. }
         | BindingFinding::UnreportedAddress { .. }
         | BindingFinding::MacClaimedTwice { .. }
         | BindingFinding::MacChanged { .. }

@@ -16,6 +16,8 @@ use crate::metrics::Metrics;
 /// after this long: an interface goes before its pod's object does, and it comes
 /// before the object reports its address.
 const UNBOUND_AFTER: Duration = Duration::from_secs(10);
+/// An address that several interfaces have is mentioned only after this long.
+const CONTESTED_AFTER: Duration = Duration::from_secs(2);
 /// Log lines in a window.
 const LINES: usize = 20;
 /// Of these, lines about one pod, or about interfaces that are no pod's.
@@ -76,7 +78,8 @@ struct Window {
 enum Loss {
     /// An address of it is bound to no interface.
     Unbound,
-    /// An address of it is bound to the interface of another.
+    /// An address of it is bound to the interface of another, or to none, and nobody may
+    /// use it.
     CutOff,
 }
 
@@ -147,8 +150,8 @@ impl BindingReport {
         });
         let cut_off = (!cut_off.is_empty()).then(|| {
             format!(
-                "{} of this node's pods may be cut off, because another interface had their \
-                 address first and still lives (the log names it): {}",
+                "{} of this node's pods may be cut off, because another interface has their \
+                 address and still lives (the log names it): {}",
                 cut_off.len(),
                 names(&cut_off)
             )
@@ -206,7 +209,8 @@ fn window(window: &mut Option<Window>, now: Instant) -> &mut Window {
 
 fn subject(finding: &BindingFinding) -> Subject {
     let (pod, place) = match finding {
-        BindingFinding::NoInterface { pod, address } => (Some(pod), address.to_string()),
+        BindingFinding::NoInterface { pod, address }
+        | BindingFinding::Contested { pod, address, .. } => (Some(pod), address.to_string()),
         BindingFinding::ClaimedTwice { claimant, .. }
         | BindingFinding::MacClaimedTwice { claimant, .. } => {
             (claimant.pod.as_ref(), claimant.name.clone())
@@ -226,6 +230,7 @@ fn loss(finding: &BindingFinding) -> Option<(&ObjectKey, Loss)> {
     match finding {
         BindingFinding::NoInterface { pod, .. }
         | BindingFinding::ClaimedTwice { pod, owner: None, .. } => Some((pod, Loss::Unbound)),
+        BindingFinding::Contested { pod, .. } => Some((pod, Loss::CutOff)),
         BindingFinding::ClaimedTwice { pod, claimant, .. }
             if claimant.pod.is_none() && !claimant.is_left_over =>
         {
@@ -243,6 +248,8 @@ fn loss(finding: &BindingFinding) -> Option<(&ObjectKey, Loss)> {
 fn delay(finding: &BindingFinding) -> Duration {
     match finding {
         BindingFinding::NoInterface { .. } | BindingFinding::UnboundPort { .. } => UNBOUND_AFTER,
+        // A former interface of the pod can be there for a moment.
+        BindingFinding::Contested { .. } => CONTESTED_AFTER,
         BindingFinding::ClaimedTwice { .. }
         | BindingFinding::MacClaimedTwice { .. }
         | BindingFinding::MacChanged { .. }
@@ -255,6 +262,7 @@ fn count(findings: &[BindingFinding], metrics: &Metrics) {
     let mut kinds = BTreeMap::from([
         ("no_interface", 0),
         ("claimed_twice", 0),
+        ("contested", 0),
         ("mac_claimed_twice", 0),
         ("mac_changed", 0),
         ("unreported_address", 0),
@@ -275,6 +283,7 @@ fn kind(finding: &BindingFinding) -> &'static str {
     match finding {
         BindingFinding::NoInterface { .. } => "no_interface",
         BindingFinding::ClaimedTwice { .. } => "claimed_twice",
+        BindingFinding::Contested { .. } => "contested",
         BindingFinding::MacClaimedTwice { .. } => "mac_claimed_twice",
         BindingFinding::MacChanged { .. } => "mac_changed",
         BindingFinding::UnreportedAddress { .. } => "unreported_address",

@@ -12,6 +12,7 @@ use nft::ReadError;
 use policy::{Diagnostic, ObjectKey};
 
 use super::findings::AttemptFindings;
+use super::urgency::Urgency;
 use super::{Enforcer, Parts};
 use crate::pipeline::{Outcome, SyncError, SyncFailed};
 use crate::status::Condition;
@@ -22,8 +23,19 @@ impl<S: Sink> Enforcer<S> {
     /// changed, so what there is to do was done by others.
     pub(super) fn sync(&mut self, restoring: bool) {
         let start = self.now();
-        let pipeline = &mut self.parts.pipeline;
-        let mut result = pipeline.sync(self.cluster.snapshot());
+        let snapshot = self.cluster.snapshot().clone();
+        let Parts { pipeline, inbox, node, .. } = &mut self.parts;
+        let mut urgency =
+            Urgency { inbox: &mut **inbox, held: &mut self.held, snapshot: &snapshot, node };
+        let mut result = pipeline.sync_until(&snapshot, &mut || urgency.look());
+        if let Err(failure) = &result
+            && failure.is_interrupted()
+        {
+            self.parts.metrics.syncs.get_or_create(&[("result", "interrupted")]).inc();
+            self.partly_committed(failure);
+            self.interrupted += self.now().saturating_duration_since(start);
+            return;
+        }
         if let Err(failure) = &result
             && failure.needs_rebuild()
         {
@@ -47,7 +59,7 @@ impl<S: Sink> Enforcer<S> {
 
     fn succeeded(&mut self, start: Instant, restoring: bool, outcome: &Outcome) {
         let now = self.now();
-        let took = now.saturating_duration_since(start);
+        let took = std::mem::take(&mut self.interrupted) + now.saturating_duration_since(start);
         if let Some(came) = self.next.succeeded(now) {
             let delay = now.saturating_duration_since(came).as_secs_f64();
             self.parts.metrics.event_to_kernel_seconds.observe(delay);

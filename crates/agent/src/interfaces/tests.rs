@@ -27,9 +27,11 @@ impl View {
         let port = |index: &u32| SeenPort {
             index: InterfaceIndex(*index),
             name: format!("veth{index}"),
+            namespace: policy::NetworkNamespace(index.cast_signed()),
             bridge: None,
+            is_uplink: false,
             mac: Mac([2, 0, 0, 0, 0, 1]),
-            addresses: vec![SeenAddress { address: ip(), created: *index }],
+            addresses: vec![SeenAddress { address: ip(), created: (*index).into() }],
             elsewhere: Vec::new(),
         };
         let seen = Seen { ports: ports.iter().map(port).collect(), ..Seen::default() };

@@ -82,7 +82,10 @@ mod tests {
     use std::net::IpAddr;
     use std::time::Instant;
 
-    use policy::{InterfaceIndex, Labels, Mac, ObjectKey, Phase, SeenAddress, SeenPort, Tunnel};
+    use policy::{
+        InterfaceIndex, Labels, Mac, NetworkNamespace, ObjectKey, Phase, SeenAddress, SeenPort,
+        Tunnel,
+    };
 
     use super::*;
 
@@ -108,9 +111,11 @@ mod tests {
         SeenPort {
             index: InterfaceIndex(number),
             name: format!("veth{number}"),
+            namespace: NetworkNamespace(number.cast_signed()),
             bridge: None,
+            is_uplink: false,
             mac: Mac([2, 0, 0, 0, (number >> 8) as u8, number as u8]),
-            addresses: vec![SeenAddress { address: address(number), created: number }],
+            addresses: vec![SeenAddress { address: address(number), created: number.into() }],
             elsewhere: Vec::new(),
         }
     }

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nft::links::{self, NodeLinks};
-use policy::{InterfaceIndex, Mac, Seen, SeenAddress, SeenBridge, SeenPort, Tunnel, TunnelSources};
+use policy::{
+    InterfaceIndex, Mac, NetworkNamespace, Seen, SeenAddress, SeenBridge, SeenPort, Tunnel,
+    TunnelSources,
+};
 
 /// What one look at the node's links showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,7 +62,9 @@ fn port(port: links::Port) -> SeenPort {
     SeenPort {
         index: InterfaceIndex(port.index),
         name: port.name,
+        namespace: NetworkNamespace(port.namespace),
         bridge: port.bridge.map(InterfaceIndex),
+        is_uplink: port.has_own_address,
         mac: Mac(port.mac),
         addresses: port.addresses.into_iter().map(address).collect(),
         elsewhere: port.elsewhere,
@@ -104,7 +109,9 @@ mod tests {
         let listed = |index, name: &str, is_readable, left_out| links::Port {
             index,
             name: name.to_owned(),
+            namespace: 4,
             bridge: Some(3),
+            has_own_address: true,
             mac: [2, 0, 0, 0, 0, 9],
             addresses: vec![links::Address { address: ip("10.0.0.2"), created: 7 }],
             elsewhere: vec![ip("10.1.0.2")],
@@ -136,7 +143,9 @@ mod tests {
         let seen = |index, name: &str| SeenPort {
             index: InterfaceIndex(index),
             name: name.to_owned(),
+            namespace: NetworkNamespace(4),
             bridge: Some(InterfaceIndex(3)),
+            is_uplink: true,
             mac: Mac([2, 0, 0, 0, 0, 9]),
             addresses: vec![SeenAddress { address: ip("10.0.0.2"), created: 7 }],
             elsewhere: vec![ip("10.1.0.2")],

@@ -5,11 +5,14 @@
 //! sent after others committed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use nft::{Cause, Errno, Generation, ReadError, Refusal, SendError};
+use ruleset::plan::Piece;
 use ruleset::{Batch, Ruleset};
 
 use super::own_table::{OwnTable, Wanted};
+use super::progress::after;
 use super::{Difference, MAX_ATTEMPTS, SyncError, batch_spacing};
 use crate::Sink;
 use crate::clock::Clock;
@@ -27,8 +30,26 @@ pub(super) enum AttemptError {
     LostTrack,
     /// The kernel refused this batch or a part of it, or lacked what it takes.
     Refused(SendError, Batch),
+    /// Something is more urgent. What the table holds is known. The generations are
+    /// those of an attempt that reaches its end.
+    Interrupted(Option<Ours>),
     /// Give up.
     Failed(SyncError),
+}
+
+/// Asks whether something is more urgent than the rest of a change.
+pub(super) struct Interrupt<'a> {
+    /// How long it took to prove the tables.
+    pub(super) proving: Duration,
+    pub(super) is_urgent: &'a mut dyn FnMut() -> bool,
+}
+
+impl Interrupt<'_> {
+    /// An interrupted change is proved and planned again. At least half of the time is
+    /// spent on commits.
+    fn is_due(&mut self, planning: Duration, committing: Duration) -> bool {
+        committing >= self.proving + planning && (self.is_urgent)()
+    }
 }
 
 impl<E: Into<SyncError>> From<E> for AttemptError {
@@ -54,9 +75,10 @@ impl OwnTable {
         clock: &dyn Clock,
         wanted: &Wanted,
         races: usize,
+        interrupt: &mut Interrupt<'_>,
     ) -> Result<Option<Ours>, AttemptError> {
         match wanted {
-            Some(target) => self.become_this(sink, clock, target, races),
+            Some(target) => self.become_this(sink, clock, target, races, interrupt),
             None => self.vanish(sink),
         }
     }
@@ -83,47 +105,107 @@ impl OwnTable {
         clock: &dyn Clock,
         target: &Arc<Ruleset>,
         races: usize,
+        interrupt: &mut Interrupt<'_>,
     ) -> Result<Option<Ours>, AttemptError> {
         let start = self.start(sink)?;
         let (from, is_exact) = (start.generation, start.is_exact);
-        let Difference { live, flags, foreign, batches, .. } = self.between(start, target)?;
-        tracing::debug!(table = %self.id, batches = batches.len(), "difference planned");
+        let begins = clock.now();
+        let Difference { live, flags, foreign, mut pieces, .. } = self.between(start, target)?;
+        let planned = clock.now();
+        let planning = planned.saturating_duration_since(begins);
         self.progress.foreign = foreign;
         let spacing = batch_spacing::between(live.as_deref(), target);
         // A table that was switched off enforced nothing.
         self.progress.begins_at(live.clone().filter(|_| flags.is_none()));
-        // Each commit increments the generation, also those of others.
-        let mut ours = from;
-        for (index, batch) in batches.iter().enumerate() {
-            if index > 0 {
+        let mut way = Way { live, from, to: from, is_exact, races, sent: Vec::new() };
+        while let Some(piece) = pieces.next(self.pace.budget()) {
+            if !way.sent.is_empty() {
                 clock.sleep(spacing);
             }
-            // Only the first batch depends on what was read. After it the table
-            // is as we left it, or a refusal shows that it is not. With a
-            // trusted table others have committed anyway.
-            let is_polite = index == 0 && is_exact && races < POLITE_ATTEMPTS;
-            if let Err(error) = sink.send(&self.id, batch, is_polite.then_some(from)) {
-                self.stopped(live.as_deref(), &batches[..index]);
-                if matches!(error, SendError::Unknown) {
-                    // If the batch is in force, it changed the fingerprint.
-                    self.kernel.forget();
-                }
-                // Where others commit without a pause, each refusal comes after a
-                // commit of theirs.
-                let is_last = races + 1 >= MAX_ATTEMPTS;
-                if is_last && is_certain(&error, batch) {
-                    return Err(not_committed(error, batch));
-                }
-                let others_committed = || Ok(!is_exact || sink.generation()? != ours);
-                return Err(why(error, batch, others_committed));
+            self.send(sink, clock, &mut way, piece)?;
+            let committing = clock.now().saturating_duration_since(planned);
+            if !pieces.is_empty() && interrupt.is_due(planning, committing) {
+                return Err(AttemptError::Interrupted(self.interrupted(sink, &way)?));
             }
-            ours = ours.next();
-            self.progress.committed(batch);
         }
+        tracing::debug!(table = %self.id, batches = way.sent.len(), "difference sent");
         self.progress.stopped_at(Arc::clone(target));
         let wanted = Some(Arc::clone(target));
-        let is_exact = self.reached(sink, &wanted, is_exact.then_some(ours))?;
-        Ok(is_exact.then_some(Ours { from, to: ours }))
+        let is_exact = self.reached(sink, &wanted, way.exact())?;
+        Ok(is_exact.then_some(way.ours()))
+    }
+
+    fn send(
+        &mut self,
+        sink: &mut impl Sink,
+        clock: &dyn Clock,
+        way: &mut Way,
+        Piece { batch, estimate }: Piece,
+    ) -> Result<(), AttemptError> {
+        // Only the first batch depends on what was read. After it the table
+        // is as we left it, or a refusal shows that it is not. With a
+        // trusted table others have committed anyway.
+        let is_polite = way.sent.is_empty() && way.is_exact && way.races < POLITE_ATTEMPTS;
+        let begins = clock.now();
+        if let Err(error) = sink.send(&self.id, &batch, is_polite.then_some(way.from)) {
+            self.stopped(way.live.as_deref(), &way.sent);
+            if matches!(error, SendError::Unknown) {
+                // If the batch is in force, it changed the fingerprint.
+                self.kernel.forget();
+            }
+            // Where others commit without a pause, each refusal comes after a
+            // commit of theirs.
+            let is_last = way.races + 1 >= MAX_ATTEMPTS;
+            if is_last && is_certain(&error, &batch) {
+                return Err(not_committed(error, &batch));
+            }
+            let others_committed = || Ok(!way.is_exact || sink.generation()? != way.to);
+            return Err(why(error, &batch, others_committed));
+        }
+        self.pace.committed(estimate, clock.now().saturating_duration_since(begins));
+        way.to = way.to.next();
+        self.progress.committed(&batch);
+        way.sent.push(batch);
+        Ok(())
+    }
+
+    /// Remembers the table as it is between two commits, so that the next change
+    /// starts from it.
+    fn interrupted(
+        &mut self,
+        sink: &mut impl Sink,
+        way: &Way,
+    ) -> Result<Option<Ours>, AttemptError> {
+        let nothing = self.nothing();
+        let Some(table) = after(way.live.as_deref().unwrap_or(&nothing), &way.sent) else {
+            return Err(AttemptError::LostTrack);
+        };
+        let table = Arc::new(table);
+        self.progress.stopped_at(Arc::clone(&table));
+        let is_exact = self.reached(sink, &Some(table), way.exact())?;
+        Ok(is_exact.then_some(way.ours()))
+    }
+}
+
+/// How far an attempt came.
+struct Way {
+    live: Option<Arc<Ruleset>>,
+    from: Generation,
+    /// Each commit increments the generation, also those of others.
+    to: Generation,
+    /// Whether it started from an exact table.
+    is_exact: bool,
+    races: usize,
+    sent: Vec<Batch>,
+}
+
+impl Way {
+    fn ours(&self) -> Ours {
+        Ours { from: self.from, to: self.to }
+    }
+
+    fn exact(&self) -> Option<Generation> {
+        self.is_exact.then_some(self.to)
     }
 }
 
@@ -163,5 +245,24 @@ pub(super) fn not_committed(error: SendError, batch: &Batch) -> AttemptError {
         }
         error if error.is_transient() => AttemptError::Refused(error, batch.clone()),
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_time_is_spent_on_commits_however_much_is_urgent() {
+        let ms = Duration::from_millis;
+        let mut asked = 0;
+        let mut is_urgent = || {
+            asked += 1;
+            true
+        };
+        let mut interrupt = Interrupt { proving: ms(15), is_urgent: &mut is_urgent };
+        let mut is_due = |committing| interrupt.is_due(ms(5), ms(committing));
+        assert_eq!([is_due(0), is_due(19), is_due(20)], [false, false, true]);
+        assert_eq!(asked, 1);
     }
 }

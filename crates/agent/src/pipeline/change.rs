@@ -10,7 +10,7 @@ use nft::SendError;
 use policy::Snapshot;
 use ruleset::{Batch, Ruleset, TableFamily};
 
-use super::attempt::AttemptError;
+use super::attempt::{AttemptError, Interrupt};
 use super::blame::RefusedBatch;
 use super::own_table::Wanted;
 use super::refusals::Consequence;
@@ -37,8 +37,9 @@ impl<S: Sink> Pipeline<S> {
         &mut self,
         family: TableFamily,
         snapshot: &Snapshot,
+        interrupt: &mut Interrupt<'_>,
     ) -> Result<(), SyncError> {
-        let result = self.attempts_at(family, snapshot);
+        let result = self.attempts_at(family, snapshot, interrupt);
         let table = self.tables.of(family);
         table.must_be_rebuilt = result.as_ref().is_err_and(SyncError::needs_rebuild);
         if result.is_ok() {
@@ -49,12 +50,19 @@ impl<S: Sink> Pipeline<S> {
         result
     }
 
-    fn attempts_at(&mut self, family: TableFamily, snapshot: &Snapshot) -> Result<(), SyncError> {
+    fn attempts_at(
+        &mut self,
+        family: TableFamily,
+        snapshot: &Snapshot,
+        interrupt: &mut Interrupt<'_>,
+    ) -> Result<(), SyncError> {
         let mut races = 0;
         while races < MAX_ATTEMPTS {
+            let begins = self.clock.now();
             self.prove(snapshot)?;
+            interrupt.proving += self.clock.now().saturating_duration_since(begins);
             let wanted = self.wanted(family);
-            match self.attempt(family, &wanted, races) {
+            match self.attempt(family, &wanted, races, interrupt) {
                 Ok(()) => return Ok(()),
                 Err(AttemptError::Overtaken | AttemptError::LostTrack) => {
                     tracing::debug!("others committed meanwhile, starting over");
@@ -63,6 +71,7 @@ impl<S: Sink> Pipeline<S> {
                 Err(AttemptError::Refused(error, batch)) => {
                     self.set_aside_refused(family, error, &batch, Step::Change)?;
                 }
+                Err(AttemptError::Interrupted(_)) => return Err(SyncError::Interrupted),
                 Err(AttemptError::Failed(error)) => return Err(error),
             }
         }
@@ -75,18 +84,21 @@ impl<S: Sink> Pipeline<S> {
         family: TableFamily,
         wanted: &Wanted,
         races: usize,
+        interrupt: &mut Interrupt<'_>,
     ) -> Result<(), AttemptError> {
         let Self { sink, clock, tables, .. } = self;
         let table = tables.of(family);
         let batches = table.progress.batches();
-        match table.attempt(sink, &**clock, wanted, races) {
-            Ok(Some(ours)) => {
-                tables.other(family).kernel.ours_committed_elsewhere(ours.from, ours.to);
-                Ok(())
-            }
-            Ok(None) => Ok(()),
+        let result = table.attempt(sink, &**clock, wanted, races, interrupt);
+        if let Ok(Some(ours)) | Err(AttemptError::Interrupted(Some(ours))) = &result {
+            tables.other(family).kernel.ours_committed_elsewhere(ours.from, ours.to);
+        }
+        match result {
+            Ok(_) => Ok(()),
+            Err(AttemptError::Interrupted(ours)) => Err(AttemptError::Interrupted(ours)),
             Err(AttemptError::Overtaken) => Err(AttemptError::Overtaken),
             Err(error) => {
+                let table = tables.of(family);
                 let committed = table.progress.batches() > batches;
                 table.attempt_failed(sink, committed);
                 Err(error)
@@ -140,7 +152,7 @@ pub(super) fn table(compiled: &Compiled, family: TableFamily) -> Option<&Ruleset
 
 /// The errors of both tables, each once.
 pub(super) fn errors(
-    results: [Result<(), SyncError>; 2],
+    results: impl IntoIterator<Item = Result<(), SyncError>>,
 ) -> Option<(SyncError, Option<SyncError>)> {
     let mut errors = results.into_iter().filter_map(Result::err);
     let first = errors.next()?;

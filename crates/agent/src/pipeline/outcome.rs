@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use nft::{ForeignObject, Generation, ReadError, SendError};
 use policy::{Diagnostic, ObjectKey};
-use ruleset::plan::PlanError;
-use ruleset::{Batch, NameError, Ruleset, TableId};
+use ruleset::plan::{Pieces, PlanError};
+use ruleset::{NameError, Ruleset, TableId};
 
 use super::refusals::EQUAL_REFUSALS;
 use super::{MAX_ATTEMPTS, Unproved};
@@ -103,6 +103,11 @@ impl SyncFailed {
         std::iter::once(&self.error).chain(self.also.as_deref())
     }
 
+    /// Whether the change only ended because something is more urgent.
+    pub fn is_interrupted(&self) -> bool {
+        self.errors().all(|error| matches!(error, SyncError::Interrupted))
+    }
+
     /// Whether [`super::Pipeline::replace`] may help.
     pub fn needs_rebuild(&self) -> bool {
         self.errors().any(SyncError::needs_rebuild)
@@ -137,7 +142,7 @@ pub struct Difference {
     /// The generation as of which it was read.
     pub generation: Generation,
     /// What to send.
-    pub batches: Vec<Batch>,
+    pub pieces: Pieces,
 }
 
 /// Why the kernel does not enforce the snapshot.
@@ -189,6 +194,9 @@ pub enum SyncError {
     /// The name of the stand-in is invalid.
     #[error("name a table: {0}")]
     Name(#[from] NameError),
+    /// Something is more urgent than the rest of this change.
+    #[error("ended between two commits: something else is more urgent")]
+    Interrupted,
     /// Others committed during each attempt.
     #[error("the ruleset changed under each of {MAX_ATTEMPTS} attempts; try again")]
     TooManyRaces,

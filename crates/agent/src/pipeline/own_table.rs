@@ -14,6 +14,7 @@ use ruleset::{Batch, Name, Op, Ruleset, TableId};
 
 use super::fingerprint::{Fingerprint, base_chains};
 use super::kernel_table::{KernelTable, Remembered, Start};
+use super::pace::Pace;
 use super::progress::{Finished, Progress};
 use super::refusals::RefusalHistory;
 use super::{Committed, Difference, SyncError, TableOutcome};
@@ -29,6 +30,7 @@ pub(super) struct OwnTable {
     /// The base chains that it has whatever is bound.
     chains: Vec<Name>,
     planner: Planner,
+    pub(super) pace: Pace,
     pub(super) kernel: KernelTable,
     pub(super) progress: Progress,
     pub(super) refusals: RefusalHistory,
@@ -45,6 +47,7 @@ impl OwnTable {
             id,
             chains,
             planner: Planner::default(),
+            pace: Pace::default(),
             kernel: KernelTable::default(),
             progress: Progress::default(),
             refusals: RefusalHistory::default(),
@@ -70,17 +73,17 @@ impl OwnTable {
             let (name, why) = (name.as_str().into(), why.as_str().into());
             return Err(SyncError::InTheWay { table, name, why });
         }
-        let mut batches = self
+        let mut pieces = self
             .planner
-            .plan(live.as_deref(), target)
+            .pieces(live.as_deref(), target, self.pace.budget())
             .map_err(|why| SyncError::Plan { table, why: Box::new(why) })?;
         let is_flags = |object: &ForeignObject| object.kind == ForeignKind::Table;
         let flags = foreign.iter().position(is_flags).map(|index| foreign.remove(index).why);
         if flags.is_some() {
             // Creating the table again clears them.
-            batches.insert(0, Batch { ops: vec![Op::CreateTable] });
+            pieces.begin_with(Op::CreateTable);
         }
-        Ok(Difference { live, flags, foreign, generation, batches })
+        Ok(Difference { live, flags, foreign, generation, pieces })
     }
 
     /// Takes the table from memory, or reads it where it must be. Reading it

@@ -75,13 +75,8 @@ impl Progress {
 
     /// An attempt ended after these batches of its own.
     pub(super) fn stopped(&mut self, start: &Ruleset, committed: &[Batch]) {
-        let mut table = start.clone();
-        for batch in committed {
-            // What the kernel took applies, unless others changed the table.
-            if let Err(error) = table.apply(batch) {
-                tracing::debug!("a committed batch does not apply: {error}");
-            }
-        }
+        // What the kernel took applies, unless others changed the table.
+        let table = after(start, committed).unwrap_or_else(|| start.clone());
         self.stopped_at(Arc::new(table));
     }
 
@@ -112,6 +107,18 @@ impl Progress {
         let before = self.origin.clone_table().filter(|_| !self.was_touched);
         (batches > 0).then_some(Committed { before, after, batches, operations })
     }
+}
+
+/// A table after these batches; `None` if they do not apply to it.
+pub(super) fn after(start: &Ruleset, committed: &[Batch]) -> Option<Ruleset> {
+    let mut table = start.clone();
+    for batch in committed {
+        if let Err(error) = table.apply(batch) {
+            tracing::debug!("a committed batch does not apply: {error}");
+            return None;
+        }
+    }
+    Some(table)
 }
 
 impl Origin {

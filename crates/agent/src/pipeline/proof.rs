@@ -16,6 +16,7 @@ use policy::{NodeNetwork, ObjectKey, Snapshot};
 use ruleset::Ruleset;
 use verify::{Report, VerifyError};
 
+use super::attempt::Interrupt;
 use super::own_table::Wanted;
 use super::{Check, FAMILIES, MAX_ATTEMPTS, Pipeline, SyncError};
 use crate::Sink;
@@ -184,7 +185,8 @@ impl<S: Sink> Pipeline<S> {
         }
         for (family, last) in FAMILIES.into_iter().zip(&last) {
             let batches = self.tables.of(family).progress.batches();
-            let result = self.attempt(family, last, MAX_ATTEMPTS);
+            let mut never = Interrupt { proving: Duration::ZERO, is_urgent: &mut || false };
+            let result = self.attempt(family, last, MAX_ATTEMPTS, &mut never);
             let table = self.tables.of(family);
             match result {
                 Ok(()) if table.progress.batches() > batches => tracing::warn!(

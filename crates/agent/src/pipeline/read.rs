@@ -10,6 +10,7 @@ use std::sync::Arc;
 use compiler::{Compiled, Layout};
 use nft::ReadError;
 use policy::{Claims, NodeNetwork, ObjectKey};
+use ruleset::plan::Pieces;
 use ruleset::{Name, Ruleset, TableFamily, TableId};
 
 use super::change::table;
@@ -54,7 +55,7 @@ impl<S: Sink> Pipeline<S> {
                     flags: None,
                     foreign: start.foreign,
                     generation: start.generation,
-                    batches: Vec::new(),
+                    pieces: Pieces::default(),
                 },
             };
             Ok::<_, SyncError>(TableDifference { id: own.id.clone(), wanted, difference })

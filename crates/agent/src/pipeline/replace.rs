@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use policy::Snapshot;
+use ruleset::plan::Piece;
 use ruleset::{Name, Ruleset, TableFamily};
 
 use super::attempt::{AttemptError, not_committed};
@@ -67,6 +68,7 @@ impl<S: Sink> Pipeline<S> {
                 Err(AttemptError::Overtaken | AttemptError::LostTrack) => {
                     return Err(SyncError::TooManyRaces);
                 }
+                Err(AttemptError::Interrupted(_)) => return Err(SyncError::Interrupted),
             }
         }
     }
@@ -120,13 +122,15 @@ impl OwnTable {
             None => (None, Vec::new()),
         };
         let start = Start { ruleset, foreign, generation, is_exact: true };
-        let Difference { live, batches, .. } = self.between(start, table)?;
-        for (index, batch) in batches.iter().enumerate() {
-            if let Err(error) = sink.send(&id, batch, None) {
-                self.stopped(live.as_deref(), &batches[..index]);
-                return Err(not_committed(error, batch));
+        let Difference { live, mut pieces, .. } = self.between(start, table)?;
+        let mut sent = Vec::new();
+        while let Some(Piece { batch, .. }) = pieces.next(self.pace.budget()) {
+            if let Err(error) = sink.send(&id, &batch, None) {
+                self.stopped(live.as_deref(), &sent);
+                return Err(not_committed(error, &batch));
             }
-            self.progress.committed(batch);
+            self.progress.committed(&batch);
+            sent.push(batch);
         }
         Ok(())
     }

@@ -112,6 +112,50 @@ fn an_end_in_the_middle_of_a_sync_leaves_it_complete() {
     assert_eq!(bench.table(), whole());
 }
 
+/// A policy comes while two others are taken away. It is in force one commit later, and
+/// what is not urgent follows.
+#[test]
+fn what_isolates_a_pod_goes_between_the_commits_of_another_change() {
+    let mut bench = Bench::listed(Model::default());
+    bench.others(1000, {
+        let takes = std::rc::Rc::clone(&bench.kernel.send_takes);
+        move |_| takes.set(Duration::from_millis(50))
+    });
+    bench.event(1000, deleted("web"));
+    bench.event(1010, deleted("db"));
+    bench.event(1020, applied("web"));
+    bench.run(3000).unwrap();
+    assert_eq!(bench.metric("nftpol_syncs_total{result=\"interrupted\"}"), 1.0);
+    assert_eq!(bench.metric("nftpol_syncs_total{result=\"failed\"}"), 0.0);
+    assert_eq!(bench.table(), without("db"));
+    let cleaned = bench.cleaned.borrow();
+    // What was committed before the interruption, and then the rest.
+    let last: Vec<_> = cleaned.iter().rev().take(2).collect();
+    assert_eq!(last[1].before.as_deref(), whole().as_ref());
+    assert!(!isolates(&last[1].after) && isolates(&last[0].after), "the gate went and came");
+    let trace = bench.kernel.trace.borrow();
+    assert!(trace.dumps.iter().all(|ms| *ms == 0), "read again: {:?}", trace.dumps);
+    let sent = bench.kernel.model.borrow().sent;
+    assert_eq!(bench.metric("nftpol_batches_total"), sent as f64);
+}
+
+/// What comes meanwhile and is not urgent waits, and is not lost.
+#[test]
+fn what_is_not_urgent_waits_for_the_end_of_a_change() {
+    let mut bench = Bench::listed(Model::default());
+    bench.kernel.send_takes.set(Duration::from_millis(50));
+    bench.event(10, applied("web"));
+    bench.event(20, deleted("db"));
+    bench.run(3000).unwrap();
+    assert_eq!(bench.metric("nftpol_syncs_total{result=\"interrupted\"}"), 0.0);
+    assert_eq!(bench.metric("nftpol_syncs_total{result=\"ok\"}"), 2.0);
+    assert_eq!(bench.table(), without("db"));
+}
+
+fn isolates(table: &Ruleset) -> bool {
+    !model::passes(table, "10.0.0.1", 82)
+}
+
 /// Connections, counts and problems follow what was committed, not only what
 /// was finished.
 #[test]

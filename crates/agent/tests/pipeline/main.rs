@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what cannot be fails the test")]
 
+mod interrupted;
 mod model;
 mod persist;
 mod proof;

@@ -161,8 +161,12 @@ impl Sink for Model {
         let mut ruleset =
             self.tables.get(table).cloned().unwrap_or_else(|| Ruleset::of(table.clone()));
         if let Err(error) = ruleset.apply(batch) {
-            let (ApplyError::Missing(name) | ApplyError::Exists(name) | ApplyError::Busy(name)) =
-                error;
+            let name = match error {
+                ApplyError::Missing(name) | ApplyError::Exists(name) | ApplyError::Busy(name) => {
+                    name
+                }
+                ApplyError::Store(error) => panic!("the planner checks this: {error}"),
+            };
             let refusal = Refusal {
                 op: batch.ops.iter().position(|op| op.object() == Some(&name)).unwrap_or(0),
                 action: "use",

@@ -1,125 +1,92 @@
 //! Pods by their labels.
 //!
-//! One ordered set for all labels: it finds the pods of a label, and takes a
-//! pod in or out, without a look at the others that have the label.
+//! One ordered set for each label: it finds the pods of a label, and takes a pod
+//! in or out, without a look at the others that have the label.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
-use std::ops::Bound;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use policy::Pod;
+use policy::{ObjectKey, Pod};
 
 use crate::work;
 
-/// Every label of every pod in it.
+/// The pods of each label, by its key and its value.
 #[derive(Debug, Default)]
-pub(super) struct Labelled(BTreeSet<Entry>);
+pub(super) struct Labelled(HashMap<String, HashMap<String, BTreeSet<ByKey>>>);
 
 impl Labelled {
     pub fn add(&mut self, pod: &Arc<Pod>) {
-        let labels = 0..pod.labels.len();
-        self.0.extend(labels.map(|label| Entry { pod: Arc::clone(pod), label }));
+        for (key, value) in pod.labels.iter() {
+            let entry = ByKey(Arc::clone(pod));
+            match self.0.get_mut(key).and_then(|of_key| of_key.get_mut(value)) {
+                Some(pods) => drop(pods.insert(entry)),
+                None => {
+                    let of_key = self.0.entry(key.to_owned()).or_default();
+                    of_key.insert(value.to_owned(), BTreeSet::from([entry]));
+                }
+            }
+        }
     }
 
     pub fn remove(&mut self, pod: &Pod) {
-        for (key, value) in &pod.labels {
-            let parts = (key.as_str(), value.as_str(), &*pod.key.namespace, &*pod.key.name);
-            self.0.remove(&parts as &dyn Parts);
+        for (key, value) in pod.labels.iter() {
+            let Some(of_key) = self.0.get_mut(key) else { continue };
+            let Some(pods) = of_key.get_mut(value) else { continue };
+            pods.remove(&pod.key);
+            if pods.is_empty() {
+                of_key.remove(value);
+            }
+            if of_key.is_empty() {
+                self.0.remove(key);
+            }
         }
     }
 
     /// The pods with this label, in one namespace if that is given.
     pub fn with<'a, 'q>(
         &'a self,
-        key: &'q str,
-        value: &'q str,
+        key: &str,
+        value: &str,
         namespace: Option<&'q str>,
     ) -> impl Iterator<Item = &'a Pod> + use<'a, 'q> {
+        let pods = self.0.get(key).and_then(|of_key| of_key.get(value));
         // No name is empty, so all pods of the namespace come after this.
-        let first = (key, value, namespace.unwrap_or_default(), "");
-        let first: Bound<&dyn Parts> = Bound::Included(&first);
-        let entries = self.0.range::<dyn Parts + '_, _>((first, Bound::Unbounded));
-        let entries = entries.take_while(move |entry| {
-            work::look();
-            let (entry_key, entry_value, of, _) = entry.parts();
-            (entry_key, entry_value) == (key, value) && namespace.is_none_or(|one| one == of)
-        });
-        entries.map(|entry| &*entry.pod)
+        let first = ObjectKey::new(namespace.unwrap_or_default(), "");
+        let pods = pods.into_iter().flat_map(move |pods| pods.range::<ObjectKey, _>(&first..));
+        let pods = pods.map(|ByKey(pod)| &**pod).inspect(|_| work::look());
+        pods.take_while(move |pod| namespace.is_none_or(|one| one == pod.key.namespace))
     }
 }
 
-/// A pod by one of its labels.
+/// A pod, ordered by its key.
 #[derive(Clone, Debug)]
-struct Entry {
-    pod: Arc<Pod>,
-    /// Which one, by its place among the pod's labels.
-    label: usize,
-}
+struct ByKey(Arc<Pod>);
 
-/// What entries are ordered by: key and value of the label, namespace and name
-/// of the pod. A search has these without an entry.
-trait Parts {
-    fn parts(&self) -> (&str, &str, &str, &str);
-}
-
-impl Parts for Entry {
-    fn parts(&self) -> (&str, &str, &str, &str) {
-        let (key, value) = self.pod.labels.pair(self.label).unwrap_or_default();
-        (key, value, &self.pod.key.namespace, &self.pod.key.name)
+impl Borrow<ObjectKey> for ByKey {
+    fn borrow(&self) -> &ObjectKey {
+        &self.0.key
     }
 }
 
-impl Parts for (&str, &str, &str, &str) {
-    fn parts(&self) -> (&str, &str, &str, &str) {
-        *self
-    }
-}
-
-impl<'a> Borrow<dyn Parts + 'a> for Entry {
-    fn borrow(&self) -> &(dyn Parts + 'a) {
-        self
-    }
-}
-
-impl Ord for dyn Parts + '_ {
+impl Ord for ByKey {
     fn cmp(&self, other: &Self) -> Ordering {
         work::look();
-        self.parts().cmp(&other.parts())
+        self.0.key.cmp(&other.0.key)
     }
 }
 
-impl PartialOrd for dyn Parts + '_ {
+impl PartialOrd for ByKey {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for dyn Parts + '_ {
+impl PartialEq for ByKey {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for dyn Parts + '_ {}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self as &dyn Parts).cmp(other as &dyn Parts)
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Entry {}
+impl Eq for ByKey {}

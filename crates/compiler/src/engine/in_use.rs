@@ -27,6 +27,11 @@ pub(super) struct SetsInUse {
 }
 
 impl SetsInUse {
+    /// What each set represents.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     /// Adds a user of a set: grants of a policy.
     pub fn acquire(
         &mut self,

@@ -13,6 +13,7 @@ use super::chains::Chains;
 use super::in_use::SetsInUse;
 use super::{Impact, Input};
 use crate::cluster_index::is_local;
+use crate::sets::Sources;
 use crate::signature::Signature;
 use crate::{Compiled, Options, Place, scaffold};
 
@@ -49,6 +50,11 @@ impl Output {
     /// Whether this policy judges the ingress of a local pod.
     pub fn judges_ingress_by(&self, policy: &ObjectKey) -> bool {
         self.chains.has_ingress(policy)
+    }
+
+    /// What each set in use represents.
+    pub fn set_sources(&self) -> &Sources {
+        self.sets.sources()
     }
 
     /// The policies for which that answer changed since the last call.

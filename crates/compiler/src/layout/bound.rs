@@ -96,6 +96,7 @@ fn interfaces(table: &Ruleset, set: &Name) -> BTreeSet<InterfaceIndex> {
         | Element::AddressPort(..)
         | Element::AddressPair(..)
         | Element::Port(_)
+        | Element::ProtocolPort(..)
         | Element::Icmpv6Type(_) => None,
     };
     elements.filter_map(index).collect()
@@ -114,6 +115,7 @@ fn own(inet: &Ruleset) -> impl Iterator<Item = (InterfaceIndex, IpAddr)> {
         | Element::AddressPort(..)
         | Element::AddressPair(..)
         | Element::Port(_)
+        | Element::ProtocolPort(..)
         | Element::Icmpv6Type(_) => None,
     })
 }

@@ -141,3 +141,18 @@ fn a_frame_stays_while_ports_come_and_go() {
     assert!(many.layout().same_frame(few.layout()) && few.layout().same_frame(many.layout()));
     assert!(!few.layout().same_frame(none.layout()), "the forward hook asks for strays");
 }
+
+#[test]
+fn the_frame_is_all_chains_but_those_of_pods() {
+    let before = compiled(&[policy("a", Direction::Ingress), policy("c", Direction::Egress)]);
+    let layout = before.layout();
+    let of_pods: BTreeSet<&Name> =
+        before.ruleset.maps.values().flat_map(|map| map.entries.values()).collect();
+    assert_eq!(of_pods.len(), 2);
+    let rest = before.ruleset.chains.keys().filter(|name| !of_pods.contains(name));
+    assert!(layout.frame().into_keys().eq(rest), "{:?}", layout.frame().keys());
+    let own = scaffold::isolated_set(Direction::Egress, Family::V4);
+    assert_eq!(layout.of_pods_alone([&own].into_iter()), None, "looked into before any pod's");
+    let bound: Vec<Name> = scaffold::binding_sets().collect();
+    assert_eq!(layout.of_pods_alone(bound.iter()), Some(vec![]), "no matter of policies");
+}

@@ -16,7 +16,13 @@ fn key_types_are_nfts() {
         (SetType::AddressPair(Family::V4), 7 << 6 | 7, 8),
         (SetType::AddressPair(Family::V6), 520, 32),
         (SetType::Port, 13, 2),
+        (SetType::ProtocolPort, 12 << 6 | 13, 8),
         (SetType::Icmpv6Type, 29, 1),
+        (SetType::Store(Store::Addresses(Family::V4)), 4 << 6 | 7, 20),
+        (SetType::Store(Store::Addresses(Family::V6)), 4 << 6 | 8, 32),
+        (SetType::Store(Store::AddressPorts(Family::V4)), (4 << 6 | 7) << 6 | 13, 24),
+        (SetType::Store(Store::AddressPorts(Family::V6)), (4 << 6 | 8) << 6 | 13, 36),
+        (SetType::Store(Store::Ports), (4 << 6 | 12) << 6 | 13, 24),
         (of(true, true, Some(KeyAddressType::V4)), 0x14247, 16),
         (of(true, true, Some(KeyAddressType::V6)), 0x14248, 28),
         (of(true, true, Some(KeyAddressType::Target)), 0x14244, 28),
@@ -103,6 +109,7 @@ proptest! {
             (SetType::AddressRange(family), Element::Range(range)),
             (SetType::AddressPort(family), Element::AddressPort(address, port)),
             (SetType::Port, Element::Port(port)),
+            (SetType::ProtocolPort, Element::ProtocolPort(Transport::Sctp, port)),
             (SetType::Icmpv6Type, Element::Icmpv6Type(number)),
         ];
         if other.family() == family {
@@ -117,12 +124,31 @@ proptest! {
     }
 
     #[test]
+    fn stored_elements_read_back(range in any_range(), tag in any::<u128>(), port in any::<u16>()) {
+        let (family, address) = (range.family(), range.first());
+        let cases = [
+            (Store::Addresses(family), Element::Address(address)),
+            (Store::AddressPorts(family), Element::AddressPort(address, port)),
+            (Store::Ports, Element::ProtocolPort(Transport::Udp, port)),
+        ];
+        for (store, element) in cases {
+            let key = stored_key(Tag(tag), &element);
+            prop_assert_eq!(key.bytes.len(), KeyType::of(SetType::Store(store)).length as usize);
+            prop_assert_eq!(&key.bytes[..TAG_BYTES], &tag.to_be_bytes());
+            prop_assert_eq!(stored(store, key), Some((Tag(tag), element)));
+        }
+    }
+
+    #[test]
     fn no_keys_make_it_panic(
         bytes in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..40), any::<bool>()), 0..10)
     ) {
         let keys: Vec<Key> = bytes.into_iter().map(|(bytes, ends_range)| Key { bytes, ends_range }).collect();
         for set_type in crate::read::set::set_types() {
             let _ = elements(set_type, keys.clone());
+        }
+        for (store, key) in Store::ALL.into_iter().flat_map(|one| keys.iter().map(move |key| (one, key))) {
+            let _ = stored(store, key.clone());
         }
     }
 }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use nix::errno::Errno;
 
+use super::age;
 use super::client::{Client, Ended};
 use super::error::LinksError;
 use super::types::Address;
@@ -149,6 +150,8 @@ fn read_some_macs(
 /// The addresses of one namespace.
 struct Found<'a> {
     wanted: &'a BTreeSet<IpAddr>,
+    /// In 1/100 s since boot.
+    now: u64,
     /// By index of a port's other end.
     of_ends: BTreeMap<u32, Bounded>,
     of_others: Bounded,
@@ -163,12 +166,12 @@ struct Bounded {
 }
 
 /// When it was added, on which link, and what.
-type Aged = (u32, u32, IpAddr);
+type Aged = (u64, u32, IpAddr);
 
 impl<'a> Found<'a> {
     fn new(pairs: &[Pair], wanted: &'a BTreeSet<IpAddr>) -> Self {
         let of_ends = pairs.iter().map(|pair| (pair.other, Bounded::default())).collect();
-        Self { wanted, of_ends, of_others: Bounded::default() }
+        Self { wanted, now: age::now(), of_ends, of_others: Bounded::default() }
     }
 
     /// Another attempt begins. What earlier ones found stays.
@@ -182,7 +185,7 @@ impl<'a> Found<'a> {
             return;
         }
         let place = self.of_ends.get_mut(&one.link).unwrap_or(&mut self.of_others);
-        let aged = (one.created, one.link, one.address);
+        let aged = (age::since_boot(one.created, self.now), one.link, one.address);
         if self.wanted.contains(&one.address) {
             place.wanted.insert(aged);
         } else if place.others.insert(aged) && place.others.len() > KEPT {

@@ -166,13 +166,14 @@ impl LinkReader {
         let mut picture = NodeLinks { tunnels, tunnel_peers, ..NodeLinks::default() };
         for link in links {
             match &link.kind {
-                LinkKind::Pair if pair(link).is_some() => {
-                    picture.ports.push(self.port(link, &is_bridge));
+                LinkKind::Pair => {
+                    let port = pair(link).map(|pair| self.port(link, pair, &is_bridge));
+                    picture.ports.extend(port);
                 }
                 LinkKind::Bridge { vlan_filtering } => {
                     picture.bridges.push(bridge(link, *vlan_filtering, links, addresses));
                 }
-                LinkKind::Tunnel(_) | LinkKind::Pair | LinkKind::Other => {}
+                LinkKind::Tunnel(_) | LinkKind::Other => {}
             }
         }
         picture.own_addresses =
@@ -180,12 +181,14 @@ impl LinkReader {
         picture
     }
 
-    fn port(&self, link: &Link, is_bridge: &BTreeSet<u32>) -> Port {
+    fn port(&self, link: &Link, pair: Pair, is_bridge: &BTreeSet<u32>) -> Port {
         let end = self.other_ends.of(link.index);
         Port {
             index: link.index,
             name: link.name.clone(),
+            namespace: pair.namespace,
             bridge: link.master.filter(|master| is_bridge.contains(master)),
+            has_own_address: has_own_address(link, &self.node.addresses),
             mac: end.mac,
             addresses: end.addresses,
             elsewhere: end.elsewhere,
@@ -213,6 +216,14 @@ fn bridge(link: &Link, vlan_filtering: bool, links: &[Link], addresses: &[LinkAd
         vlan_filtering,
         has_other_ports: ports.any(|port| pair(port).is_none()),
     }
+}
+
+fn has_own_address(link: &Link, addresses: &[LinkAddress]) -> bool {
+    let on_others = |address| {
+        addresses.iter().any(|other| other.address == address && other.link != link.index)
+    };
+    let mut own = addresses.iter().filter(|one| one.link == link.index);
+    own.any(|one| is_the_nodes(&one.address) && !on_others(one.address))
 }
 
 /// The pairs that lead into other namespaces, sorted.

@@ -29,8 +29,16 @@ pub struct Port {
     pub index: u32,
     /// The present name of the node's end.
     pub name: String,
+    /// The node's number for the other end's namespace (IFLA_LINK_NETNSID,
+    /// include/uapi/linux/if_link.h). Ports into one namespace have the same. It is given
+    /// again once that namespace is gone.
+    pub namespace: i32,
     /// The index of the bridge that it is a port of.
     pub bridge: Option<u32>,
+    /// Whether the node's end has an address, beside link-local ones, that no other link
+    /// of the node has. The node's own uplink has one, where that is a veth. The gateways
+    /// that a CNI plugin gives to pods' links are alike.
+    pub has_own_address: bool,
     /// The MAC of the other end. All zero where the other end has none (netkit
     /// in L3 mode) or where it could not be read.
     pub mac: [u8; 6],
@@ -53,8 +61,8 @@ pub struct Address {
     /// The address.
     pub address: IpAddr,
     /// When it was added, in 1/100 s since boot (`ifa_cacheinfo.cstamp`,
-    /// include/uapi/linux/if_addr.h).
-    pub created: u32,
+    /// include/uapi/linux/if_addr.h), or later by multiples of 497 days if that is longer ago.
+    pub created: u64,
 }
 
 /// A bridge of the node.

@@ -55,7 +55,7 @@ pub(super) enum LinkKind {
 pub(super) struct LinkAddress {
     pub(super) link: u32,
     pub(super) address: IpAddr,
-    /// In 1/100 s since boot.
+    /// In 1/100 s since boot. It wraps: see `age`.
     pub(super) created: u32,
     /// The namespace that was asked for.
     pub(super) namespace: Option<i32>,

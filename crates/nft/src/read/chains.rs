@@ -5,13 +5,16 @@
 //! foreign objects.
 //! Never: a list of all rules at once, which takes quadratic time in the kernel.
 
-use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset};
+use std::collections::BTreeSet;
+
+use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset, Set};
 
 use super::rule;
 use super::{ReadFailure, TableReader, lossy, named_ours, object};
 use crate::dump::ForeignKind;
 use crate::expression::Expression;
 use crate::ffi::{self, Body, Object, Ref, parse};
+use crate::netlink::Message;
 use crate::userdata;
 use crate::write::rule::c_string;
 use crate::write::{CHAIN_TYPE, HOOKS, POLICY_ACCEPT, hook_number, in_chain};
@@ -24,11 +27,14 @@ impl TableReader<'_> {
     /// Reads all chains.
     pub(super) fn chains(&mut self) -> Result<(), ReadFailure> {
         let mut found = Vec::new();
+        let mut listed = Listing::default();
         let table = self.table();
         self.list(libc::NFT_MSG_GETCHAIN, Body::Empty, |message| {
+            listed.add(message);
             found.push(object::<ffi::Chain>(message)?);
             Ok(())
         })?;
+        listed.whole()?;
         for object in found {
             let chain = object.get();
             if chain.text(&ffi::Chain::TABLE) != Some(&table) {
@@ -40,6 +46,7 @@ impl TableReader<'_> {
                     let comment = chain.bytes(&ffi::Chain::USERDATA);
                     let comment = userdata::comment(comment, userdata::COMMENT);
                     let rules = self.rules(&ours)?;
+                    self.ruleset.sets.extend(empty(&self.ruleset, &rules));
                     self.ruleset.chains.insert(ours, Chain { base, comment, rules }.into());
                 }
                 Err(why) => self.foreign(ForeignKind::Chain, name, why),
@@ -66,6 +73,46 @@ impl TableReader<'_> {
             here.then(|| read_rule(&self.ruleset, &rule))
         });
         Ok(rules.collect())
+    }
+}
+
+/// The stored sets that rules ask and that have no elements.
+fn empty(sets: &Ruleset, rules: &[Rule]) -> Vec<(Name, Set)> {
+    let asked = rules.iter().flat_map(Rule::lookups);
+    let empty = asked.filter(|name| !sets.sets.contains_key(*name)).filter_map(|name| {
+        let (store, _) = name.stored()?;
+        Some((name.clone(), Set::new(store.stores(), None)))
+    });
+    empty.collect()
+}
+
+/// The chains that one list has named.
+///
+/// Before each datagram the kernel skips as many chains as it has listed. It counts
+/// those of a batch that is not committed among them, which it does not list
+/// (`nf_tables_dump_chains`, net/netfilter/nf_tables_api.c, Linux 6.18). The list then
+/// names other chains twice, in the same generation. If that batch is refused in the
+/// end, the list also lacks some.
+#[derive(Default)]
+pub(crate) struct Listing {
+    named: BTreeSet<[Vec<u8>; 3]>,
+    is_doubled: bool,
+}
+
+impl Listing {
+    /// One chain of the list.
+    pub(crate) fn add(&mut self, message: &Message<'_>) {
+        /// Attributes of chains (`enum nft_chain_attributes`).
+        const TABLE: u16 = 1;
+        const NAME: u16 = 3;
+        let text = |kind| message.attribute(kind).unwrap_or_default().to_vec();
+        let family = message.family().into_iter().collect();
+        self.is_doubled |= !self.named.insert([family, text(TABLE), text(NAME)]);
+    }
+
+    /// Fails if the list named a chain twice.
+    pub(crate) fn whole(&self) -> Result<(), ReadFailure> {
+        if self.is_doubled { Err(ReadFailure::Changed) } else { Ok(()) }
     }
 }
 
@@ -99,4 +146,31 @@ pub(crate) fn read_rule(sets: &Ruleset, rule: &Ref<'_, ffi::Rule>) -> Rule {
 fn unreadable(why: &str) -> Rule {
     let comment = Some(Comment::new(&format!("unreadable: {why}")));
     Rule { matches: Vec::new(), log: None, finish: None, comment }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::{self, Request};
+
+    fn is_whole(chains: &[(u8, &str, &str)]) -> bool {
+        let mut request = Request::default();
+        for (family, table, chain) in chains {
+            request.begin(0, 0, 1, *family, 0);
+            request.attribute(1, table.as_bytes());
+            request.attribute(3, chain.as_bytes());
+        }
+        let mut listing = Listing::default();
+        netlink::messages(request.bytes()).for_each(|message| listing.add(&message));
+        listing.whole().is_ok()
+    }
+
+    #[test]
+    fn a_list_that_names_a_chain_twice_is_not_whole() {
+        let chains = [(1, "a", "c"), (1, "a", "d"), (1, "b", "c"), (2, "a", "c"), (1, "ac", "")];
+        assert!(is_whole(&chains));
+        for chain in chains {
+            assert!(!is_whole(&[&chains[..], &[chain]].concat()), "{chain:?}");
+        }
+    }
 }

@@ -101,15 +101,23 @@ impl<'a> RuleReader<'a> {
 
     fn single(&mut self, expression: &Expression) -> Result<(), Unreadable> {
         if let Some((part, into)) = Part::loaded(expression, self.network.known) {
-            self.registers.store(into, Content { part, mask: None });
+            self.registers.store(into, Content::of(part));
             return Ok(());
         }
         let found = match expression {
             Expression::Mask { from, mask, into } => {
-                let Content { part, mask: None } = self.registers.content(*from)? else {
-                    return Err("a mask of a mask".to_owned());
-                };
-                self.registers.store(*into, Content { part, mask: Some(mask.clone()) });
+                let part = self.registers.whole(*from)?;
+                let masked = Content { mask: Some(mask.clone()), ..Content::of(part) };
+                let content = value::tag(part, &vec![0; mask.len()])
+                    .filter(|_| mask.iter().all(|byte| *byte == 0))
+                    .map_or(masked, |tag| Content { tag: Some(tag), ..Content::of(part) });
+                self.registers.store(*into, content);
+                return Ok(());
+            }
+            Expression::Replace { from, value, into } => {
+                let part = self.registers.whole(*from)?;
+                let tag = value::tag(part, value).ok_or("a number instead of a part")?;
+                self.registers.store(*into, Content { tag: Some(tag), ..Content::of(part) });
                 return Ok(());
             }
             Expression::Lookup { register, set, verdict: true } => {

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use ruleset::{Comment, Family, KeyAddressType, KeyShape, Name, SetType};
+use ruleset::{Comment, Family, KeyAddressType, KeyShape, Name, SetType, Store};
 
 use crate::datatype::{self, Key, KeyType};
 use crate::ffi::{self, Ref};
@@ -21,7 +21,7 @@ pub(crate) enum Shape {
     Map(Family, Option<Comment>),
 }
 
-/// Every type of set but those by key.
+/// The types of sets without a field of their own to choose, but those added later.
 const SET_TYPES: [SetType; 12] = [
     SetType::Address(Family::V4),
     SetType::Address(Family::V6),
@@ -39,7 +39,9 @@ const SET_TYPES: [SetType; 12] = [
 
 /// Every type of set.
 pub(crate) fn set_types() -> impl Iterator<Item = SetType> {
-    SET_TYPES.into_iter().chain(key_shapes().map(SetType::Key))
+    let keys = key_shapes().map(SetType::Key);
+    let stores = Store::ALL.into_iter().map(SetType::Store);
+    SET_TYPES.into_iter().chain(keys).chain([SetType::ProtocolPort]).chain(stores)
 }
 
 /// Every shape of key, but an IPv4 or IPv6 address alone.

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use ruleset::{Name, Set, SetType, VerdictMap};
+use ruleset::{Comment, Name, Set, SetType, Store, VerdictMap};
 
 use super::set::{self, Shape};
 use super::{ReadFailure, TableReader, UNREADABLE, lossy, named_ours, object};
-use crate::datatype::Key;
+use crate::datatype::{self, Key};
 use crate::dump::ForeignKind;
 use crate::ffi::{self, Body, Object, Ref, parse_elements};
 use crate::write::set::named;
@@ -50,14 +50,20 @@ impl TableReader<'_> {
     /// Reads the elements of a set or map. The inner error tells why it is not
     /// ours.
     fn set(&mut self, name: &Name, shape: Shape) -> Result<Result<(), String>, ReadFailure> {
+        if name.stored().is_some() {
+            return Ok(Err("the name of a set that is stored in another".to_owned()));
+        }
         match shape {
             Shape::Set(set_type @ SetType::RateLimit(_), comment) => {
                 // Packets fill it. Its elements are not part of the ruleset.
                 self.ruleset.sets.insert(name.clone(), Set::new(set_type, comment));
             }
+            Shape::Set(SetType::Store(store), comment) => {
+                return self.store(name, store, comment);
+            }
             Shape::Set(set_type, comment) => {
                 let keys: Option<Vec<Key>> = self.elements(name, set::key)?;
-                match keys.and_then(|keys| crate::datatype::elements(set_type, keys)) {
+                match keys.and_then(|keys| datatype::elements(set_type, keys)) {
                     None => return Ok(Err("an element that is not of its type".to_owned())),
                     Some(elements) => {
                         let set = Set::new(set_type, comment).with(elements);
@@ -73,6 +79,31 @@ impl TableReader<'_> {
                 let entries = entries.into_iter().collect();
                 self.ruleset.maps.insert(name.clone(), VerdictMap { family, comment, entries });
             }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Reads the stored sets that have elements.
+    fn store(
+        &mut self,
+        name: &Name,
+        store: Store,
+        comment: Option<Comment>,
+    ) -> Result<Result<(), String>, ReadFailure> {
+        if name.as_str() != store.name() {
+            return Ok(Err("a store of another name".to_owned()));
+        }
+        let read = |element: &Ref<'_, _>| datatype::stored(store, set::key(element)?);
+        let Some(elements) = self.elements(name, read)? else {
+            return Ok(Err("an element that does not fit the store".to_owned()));
+        };
+        let set = Set { comment, ..store.set() };
+        self.ruleset.sets.insert(name.clone(), set);
+        for some in elements.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((tag, _)) = some.first() else { continue };
+            let elements = some.iter().map(|(_, element)| *element);
+            let set = Set::new(store.stores(), None).with(elements);
+            self.ruleset.sets.insert(Name::in_store(store, *tag), set);
         }
         Ok(Ok(()))
     }

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use ruleset::{
     AddressRange, AddressTest, CtStates, EtherType, Family, Field, Finish, FlowSide,
     InterfaceField, KeyAddress, KeyFields, Log, LogPrefix, MacField, Match, Name, PortTest, Rule,
-    Ruleset, Set, SetType, TableFamily, TableId, TagType, Transport, Verdict, VerdictMap,
+    Ruleset, Set, SetType, Store, TableFamily, TableId, Tag, TagType, Transport, Verdict,
+    VerdictMap,
 };
 
 use super::rule::read;
@@ -21,6 +22,9 @@ pub(crate) fn name(text: &str) -> Name {
 
 /// The name of the set of this type.
 fn set_name(set_type: SetType) -> Name {
+    if let SetType::Store(store) = set_type {
+        return Name::of_store(store);
+    }
     let word: String =
         format!("s{set_type:?}").chars().filter(char::is_ascii_alphanumeric).collect();
     name(&word)
@@ -102,13 +106,26 @@ fn any_frame_test() -> impl Strategy<Value = Match> {
     ]
 }
 
+/// A set of its own, or a stored one.
+fn any_set(store: Store) -> impl Strategy<Value = Name> {
+    let tags = prop_oneof![Just(0), Just(1), Just(u128::MAX), any::<u128>()];
+    prop_oneof![
+        Just(set_name(store.stores())),
+        tags.prop_map(move |tag| Name::in_store(store, Tag(tag))),
+    ]
+}
+
 fn any_match() -> impl Strategy<Value = Match> {
     let states = any::<(bool, bool)>()
         .prop_map(|(established, related)| Match::CtState(CtStates { established, related }));
-    let in_set = (any_field(), any_family(), any::<bool>()).prop_map(|(field, family, ranges)| {
-        let of = if ranges { SetType::AddressRange } else { SetType::Address };
-        Match::Address(field, AddressTest::Set(family, set_name(of(family))))
-    });
+    let in_set =
+        (any_field(), any_family(), any::<bool>()).prop_flat_map(|(field, family, ranges)| {
+            let set = match ranges {
+                true => Just(set_name(SetType::AddressRange(family))).boxed(),
+                false => any_set(Store::Addresses(family)).boxed(),
+            };
+            set.prop_map(move |set| Match::Address(field, AddressTest::Set(family, set)))
+        });
     let port = (any_transport(), any::<u16>(), any::<u16>(), 0..3).prop_map(
         |(transport, one, other, shape)| match shape {
             0 => Match::Port(transport, PortTest::In(one, one)),
@@ -117,10 +134,12 @@ fn any_match() -> impl Strategy<Value = Match> {
         },
     );
     let address_port =
-        (any_field(), any_family(), any_transport()).prop_map(|(field, family, transport)| {
-            Match::AddressPort(field, family, transport, set_name(SetType::AddressPort(family)))
+        (any_field(), any_family(), any_transport()).prop_flat_map(|(field, family, transport)| {
+            any_set(Store::AddressPorts(family))
+                .prop_map(move |set| Match::AddressPort(field, family, transport, set))
         });
     prop_oneof![
+        any_set(Store::Ports).prop_map(Match::Ports),
         states,
         Just(Match::NotToHost),
         Just(Match::CtTranslated),
@@ -195,7 +214,8 @@ pub(crate) fn any_rule() -> impl Strategy<Value = Rule> {
 fn any_expression() -> impl Strategy<Value = Expression> {
     let register = (0..16_u32).prop_map(|words| Register::FIRST.after(words * 4)).boxed();
     let bytes = proptest::collection::vec(any::<u8>(), 1..20).boxed();
-    let set = prop_oneof![Just(c"sPort"), Just(c"sAddressV4"), Just(c"map4"), Just(c"none")];
+    let sets = [c"sPort", c"sAddressV4", c"map4", c"none", c"p4", c"n6", c"t"];
+    let set = proptest::sample::select(sets.to_vec());
     prop_oneof![
         (0..20_u32, register.clone()).prop_map(|(key, into)| Expression::Meta { key, into }),
         (0..4_u32, 0..30_u32, 0..20_u32, register.clone()).prop_map(
@@ -203,6 +223,8 @@ fn any_expression() -> impl Strategy<Value = Expression> {
         ),
         (register.clone(), bytes.clone(), register.clone())
             .prop_map(|(from, mask, into)| Expression::Mask { from, mask, into }),
+        (register.clone(), bytes.clone(), register.clone())
+            .prop_map(|(from, value, into)| Expression::Replace { from, value, into }),
         (register.clone(), 0..7_u32, bytes.clone()).prop_map(|(register, operation, value)| {
             Expression::Compare { register, operation, value }
         }),
@@ -274,6 +296,42 @@ fn only_our_comparison_of_tcp_flags_is_understood() {
     for (mask, compare) in [(&other_mask, compare), (mask, &equal), (mask, &other_value)] {
         let changed = [&written[..3], &[mask.clone(), compare.clone()]].concat();
         assert!(read(&sets(TableFamily::Inet), &changed).is_err(), "{changed:?}");
+    }
+}
+
+#[test]
+fn only_a_tag_before_the_key_makes_a_look_up_in_a_store() {
+    let set = Name::in_store(Store::Ports, Tag(0x2a));
+    let rule = Rule { finish: None, ..Rule::new([Match::Ports(set.clone())], Verdict::Accept) };
+    let written = crate::write::rule::expressions(TableFamily::Inet, &rule);
+    let all = |expressions: &[Expression]| read(&sets(TableFamily::Inet), expressions);
+    assert_eq!(all(&written), Ok(rule));
+    let [load, replace, protocol, port, look_up] = &written[..] else { panic!("{written:?}") };
+    let tag = |value: &[u8]| {
+        let (from, into) = (Register::FIRST, Register::FIRST);
+        Expression::Replace { from, value: value.to_vec(), into }
+    };
+    let other = Part::address(Family::V6, Field::Source).load(Register::FIRST);
+    let mask = Expression::Mask { from: Register::FIRST, mask: vec![1; 16], into: Register::FIRST };
+    let of_other_name = Expression::Lookup {
+        register: Register::FIRST,
+        set: crate::write::rule::c_string(set.as_str()),
+        verdict: false,
+    };
+    let (short, long) = (tag(&[1; 15]), tag(&[1; 17]));
+    let wrong: [Vec<&Expression>; 8] = [
+        vec![load, protocol, port, look_up],
+        vec![replace, protocol, port, look_up],
+        vec![&other, replace, protocol, port, look_up],
+        vec![load, &short, protocol, port, look_up],
+        vec![load, &long, protocol, port, look_up],
+        vec![load, &mask, protocol, port, look_up],
+        vec![load, replace, protocol, look_up],
+        vec![load, replace, protocol, port, &of_other_name],
+    ];
+    for expressions in wrong {
+        let expressions: Vec<Expression> = expressions.into_iter().cloned().collect();
+        assert!(all(&expressions).is_err(), "{expressions:?}");
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) const TRANSLATED: u32 = 1 << 5;
 /// PACKET_HOST (include/uapi/linux/if_packet.h). nft writes `host` or `unicast`.
 pub(crate) const PACKET_HOST: u8 = libc::PACKET_HOST;
 
+use condition::key_parts;
 pub(crate) use condition::prefix_mask;
 
 /// The kernel object of a rule, without table and chain.
@@ -59,7 +60,7 @@ pub(crate) fn expressions(table: TableFamily, rule: &Rule) -> Vec<Expression> {
         Some(Finish::Dispatch(field, family, map)) => {
             writer.need_family(*family);
             writer.load(Part::address(*family, *field));
-            writer.look_up(map, true);
+            writer.look_up(map.as_str(), true);
         }
     }
     writer.expressions
@@ -107,37 +108,32 @@ impl Writer {
             }
             Match::Address(field, AddressTest::In(range)) => self.address(*field, range),
             Match::Address(field, AddressTest::Set(family, set)) => {
-                self.load(Part::address(*family, *field));
-                self.look_up(set, false);
+                self.is_in([Part::address(*family, *field)], set);
             }
+            Match::Ports(set) => self.is_in([Part::Protocol, Part::Port], set),
             Match::Port(_, test) => self.port(test),
             Match::SourcePort(_, port) => {
                 self.load(Part::SourcePort);
                 self.compare(EQUAL, port.to_be_bytes().to_vec());
             }
             Match::AddressPort(field, family, _, set) => {
-                self.load_both(Part::address(*family, *field), Part::Port);
-                self.look_up(set, false);
+                self.is_in([Part::address(*family, *field), Part::Port], set);
             }
             Match::AddressPair(family, set) => {
-                let destination = Part::address(*family, Field::Destination);
-                self.load_both(Part::address(*family, Field::Source), destination);
-                self.look_up(set, false);
+                let fields = [Field::Source, Field::Destination];
+                self.is_in(fields.map(|field| Part::address(*family, field)), set);
             }
             Match::FlowSource(side, family, set) => {
                 let source = Part::address(*family, Field::Source);
-                self.load_both(source, Part::FlowSource(*side, *family));
-                self.look_up(set, false);
+                self.is_in([source, Part::FlowSource(*side, *family)], set);
             }
             Match::FlowOpener(family, set) => {
-                self.load(Part::FlowSource(FlowSide::Original, *family));
-                self.look_up(set, false);
+                self.is_in([Part::FlowSource(FlowSide::Original, *family)], set);
             }
             Match::Icmpv6Type(set) => {
-                self.load(Part::IcmpType);
-                self.look_up(set, false);
+                self.is_in([Part::IcmpType], set);
             }
-            Match::Key(fields, set) => self.key(*fields, set),
+            Match::Key(fields, set) => self.is_in(key_parts(*fields), set),
             Match::EtherType(kind) => self.ether_type(*kind),
             Match::PriorityTag(kind) => {
                 self.load(Part::Tag);
@@ -233,11 +229,6 @@ impl Writer {
         self.expressions.push(part.load(Register::FIRST));
     }
 
-    fn load_both(&mut self, first: Part, second: Part) {
-        self.load(first);
-        self.expressions.push(second.load(Register::FIRST.after(first.bytes())));
-    }
-
     fn mask(&mut self, mask: Vec<u8>) {
         let (from, into) = (Register::FIRST, Register::FIRST);
         self.expressions.push(Expression::Mask { from, mask, into });
@@ -247,8 +238,8 @@ impl Writer {
         self.expressions.push(Expression::Compare { register: Register::FIRST, operation, value });
     }
 
-    fn look_up(&mut self, set: &ruleset::Name, verdict: bool) {
-        let (register, set) = (Register::FIRST, c_string(set.as_str()));
+    fn look_up(&mut self, set: &str, verdict: bool) {
+        let (register, set) = (Register::FIRST, c_string(set));
         self.expressions.push(Expression::Lookup { register, set, verdict });
     }
 }

@@ -7,7 +7,7 @@ mod key_typeof;
 
 use std::net::IpAddr;
 
-use ruleset::{Comment, Element, Family, KeyShape, Name, SetType};
+use ruleset::{Comment, Element, Family, KeyShape, Name, SetType, Tag};
 
 use super::rule::c_string;
 use crate::datatype::{self, Key, KeyType};
@@ -29,8 +29,10 @@ pub(crate) const fn flags(set_type: SetType) -> u32 {
         | SetType::AddressPort(_)
         | SetType::AddressPair(_)
         | SetType::Port
+        | SetType::ProtocolPort
         | SetType::Icmpv6Type
-        | SetType::Key(_) => 0,
+        | SetType::Key(_)
+        | SetType::Store(_) => 0,
     };
     flags as u32
 }
@@ -52,8 +54,10 @@ pub(crate) fn set(
         object.number(&ffi::Set::TIMEOUT, milliseconds);
     }
     let mut data = Userdata::default().number(userdata::SET_KEY_BYTE_ORDER, byte_order(set_type));
-    if let SetType::Key(shape) = set_type {
-        data = key_typeof::add(data, shape);
+    match set_type {
+        SetType::Key(shape) => data = key_typeof::add(data, shape),
+        SetType::Store(store) => data = key_typeof::add_store(data, store),
+        _ => {}
     }
     let data = data.comment(userdata::SET_COMMENT, comment);
     object.bytes(&ffi::Set::USERDATA, data.bytes().unwrap_or_default());
@@ -62,7 +66,10 @@ pub(crate) fn set(
 
 const fn byte_order(set_type: SetType) -> u32 {
     match set_type {
-        SetType::AddressPort(_) | SetType::AddressPair(_) => userdata::BYTE_ORDER_INVALID,
+        SetType::AddressPort(_)
+        | SetType::AddressPair(_)
+        | SetType::ProtocolPort
+        | SetType::Store(_) => userdata::BYTE_ORDER_INVALID,
         SetType::Address(_)
         | SetType::AddressRange(_)
         | SetType::RateLimit(_)
@@ -142,6 +149,11 @@ fn address_key(address: IpAddr) -> Key {
     Key { bytes: datatype::address_bytes(address), ends_range: false }
 }
 
+/// An element of a stored set.
+pub(crate) fn stored(tag: Tag, one: &Element) -> Object<ffi::Element> {
+    element(&datatype::stored_key(tag, one))
+}
+
 fn element(key: &Key) -> Object<ffi::Element> {
     let mut object = Object::new();
     object.bytes(&ffi::Element::KEY, &key.bytes);
@@ -151,6 +163,13 @@ fn element(key: &Key) -> Object<ffi::Element> {
     object
 }
 
+/// Whether another element may not fit the object's message.
+pub(crate) fn is_full(piece: &Object<ffi::Set>) -> bool {
+    /// More than the largest element: key, verdict and a name of 255 bytes.
+    const LARGEST_ELEMENT: usize = 512;
+    piece.size() > LARGEST_BODY - LARGEST_ELEMENT
+}
+
 /// Fills set objects with elements, as many as fit a message. A range and its end
 /// may be in different objects, because the kernel sees the batch as a whole.
 fn pieces(
@@ -158,14 +177,12 @@ fn pieces(
     name: &Name,
     elements: impl Iterator<Item = Object<ffi::Element>>,
 ) -> Vec<Object<ffi::Set>> {
-    /// More than the largest element: key, verdict and a name of 255 bytes.
-    const LARGEST_ELEMENT: usize = 512;
     let mut full = Vec::new();
     let mut current: Option<Object<ffi::Set>> = None;
     for element in elements {
         let piece = current.get_or_insert_with(|| named(table, name));
         piece.push(element);
-        if piece.size() > LARGEST_BODY - LARGEST_ELEMENT {
+        if is_full(piece) {
             full.extend(current.take());
         }
     }

@@ -65,6 +65,20 @@ fn a_dump_is_of_one_moment() {
     });
 }
 
+/// Before a read the kernel is sent an empty batch.
+#[test]
+fn a_read_commits_nothing() {
+    in_namespace(|kernel| {
+        kernel.send(&table(), &Batch { ops: vec![Op::CreateTable] }, None).expect("create");
+        let before = kernel.generation().expect("generation");
+        kernel.tables().expect("tables");
+        kernel.dump(&table()).expect("dump");
+        kernel.fingerprint(&table(), &name("forward")).expect("fingerprint");
+        kernel.dropping_chains().expect("list chains");
+        assert_eq!(kernel.generation().expect("generation"), before);
+    });
+}
+
 #[test]
 fn a_handle_stays_in_the_namespace_that_it_was_opened_in() {
     in_namespace(|outer| {

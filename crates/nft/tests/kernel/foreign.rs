@@ -1,9 +1,11 @@
 //! Tables that others have changed.
 
+use std::net::Ipv4Addr;
+
 use crate::common::nft;
 use crate::namespace::{in_namespace, name, table};
 use nft::ForeignKind;
-use ruleset::{Comment, Match, Rule, SetType, Verdict};
+use ruleset::{Comment, Element, Family, Match, Name, Rule, Set, SetType, Store, Tag, Verdict};
 
 #[test]
 fn what_is_not_ours_is_told_apart() {
@@ -15,6 +17,14 @@ fn what_is_not_ours_is_told_apart() {
                 counter hits { }
                 limit slow { rate 1/second }
                 set ours { type ipv4_addr; elements = { 10.0.0.1 }; }
+                set p4 { typeof @nh,0,128 . ip saddr; elements = { 0x7 . 10.0.0.1 }; }
+                set t { typeof @nh,0,128 . meta l4proto . th dport;
+                    elements = { 0x7 . tcp . 80, 0x7 . icmp . 80 }; }
+                set store { typeof @nh,0,128 . ip6 saddr; elements = { 0x7 . fd00::1 }; }
+                set n4 { type ipv4_addr . inet_service; elements = { 10.0.0.1 . 80 }; }
+                set p6 { typeof @nh,0,128 . ip6 saddr; timeout 1h; }
+                set p4.00000000000000000000000000000008 { type ipv4_addr; elements = { 10.0.0.1 }; }
+                map p4.00000000000000000000000000000009 { type ipv4_addr : verdict; }
                 set timed { type ipv4_addr; timeout 1h; elements = { 10.0.0.1 }; }
                 set sized { type ipv4_addr; size 100; }
                 set counted { type ipv4_addr; counter; elements = { 10.0.0.1 }; }
@@ -49,13 +59,32 @@ fn what_is_not_ours_is_told_apart() {
             (ForeignKind::Chain, "output"),
         ];
         let sets = [
-            "counted", "drops", "filled", "jumps", "logged", "marks", "mixed", "pipapo", "sized",
-            "timed", "values",
+            "counted",
+            "drops",
+            "filled",
+            "jumps",
+            "logged",
+            "marks",
+            "mixed",
+            "pipapo",
+            "sized",
+            "timed",
+            "values",
+            "t",
+            "store",
+            "p6",
+            "p4.00000000000000000000000000000008",
+            "p4.00000000000000000000000000000009",
         ];
         expected.extend(sets.map(|set| (ForeignKind::Set, set)));
         expected.sort();
         assert_eq!(found, expected, "{:#?}", dump.foreign);
-        assert_eq!(dump.ruleset.sets.keys().collect::<Vec<_>>(), [&name("ours")]);
+        let store = Store::Addresses(Family::V4);
+        let stored = Name::in_store(store, Tag(7));
+        let sets = [name("n4"), name("ours"), Name::of_store(store), stored.clone()];
+        assert_eq!(dump.ruleset.sets.keys().collect::<Vec<_>>(), sets.iter().collect::<Vec<_>>());
+        let address = Element::Address(Ipv4Addr::new(10, 0, 0, 1).into());
+        assert_eq!(dump.ruleset.sets[&stored], Set::new(store.stores(), None).with([address]));
         assert_eq!(dump.ruleset.maps.len(), 0);
         assert_eq!(dump.ruleset.chains.keys().collect::<Vec<_>>(), [&name("plain")]);
         assert_eq!(dump.ruleset.chains[&name("plain")].rules, [Rule::new([], Verdict::Accept)]);
@@ -130,6 +159,15 @@ const STRANGE: &[&str] = &[
     "ip saddr vmap @drops",
     "ip saddr 10.0.0.1 meta mark set 1",
     "@nh,96,32 0x0a000001 accept",
+    "@nh,0,128 & 0x7 | 0x7 . ip saddr != @p4 accept",
+    "@nh,0,128 . ip saddr @p4 accept",
+    "@nh,0,128 & 0xff | 0x7 . ip saddr @p4 accept",
+    "@nh,0,128 & 0x7 . ip saddr @p4 accept",
+    "@nh,32,128 & 0x7 | 0x7 . ip saddr @p4 accept",
+    "@nh,0,128 & 0x7 | 0x7 . meta l4proto . th sport @t accept",
+    "@nh,0,128 & 0x7 | 0x7 == 0x7 accept",
+    "meta l4proto . th sport @mixed accept",
+    "meta l4proto . th dport != @mixed accept",
     "@th,16,16 80 accept",
 ];
 
@@ -142,6 +180,9 @@ fn a_strange_rule_becomes_a_stand_in() {
              set self4 { type ipv4_addr . ipv4_addr; }\n\
              set ports { type iface_index; }\n\
              set targets { typeof @th,64,128; }\n\
+             set p4 { typeof @nh,0,128 . ip saddr; }\n\
+             set t { typeof @nh,0,128 . meta l4proto . th dport; }\n\
+             set mixed { type inet_proto . inet_service; }\n\
              set timed { type ipv4_addr; timeout 1h; }\n\
              set logged4 { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 1m; }\n\
              map drops { type ipv4_addr : verdict; elements = { 10.0.0.1 : drop }; }\n",
@@ -195,7 +236,7 @@ fn other_forms_of_the_same_are_read() {
         assert!(!rules[0].matches.is_empty(), "{form}: {rules:?}");
     }
     let twice = read("meta nfproto ipv4 meta nfproto ipv6 accept");
-    let both = [ruleset::Family::V4, ruleset::Family::V6].map(Match::Family);
+    let both = Family::BOTH.map(Match::Family);
     assert_eq!(twice, [Rule::new(both, Verdict::Accept)]);
 }
 

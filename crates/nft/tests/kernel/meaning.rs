@@ -20,8 +20,8 @@ use nix::sys::socket::{
 use ruleset::simulator::{Outcome, simulate_at};
 use ruleset::{
     AddressTest, BaseChain, Chain, Element, EtherType, Family, Field, Hook, InterfaceField, Key,
-    KeyAddress, KeyFields, MacField, Match, PortTest, Rule, Ruleset, Set, SetType, TagType,
-    Transport, Verdict,
+    KeyAddress, KeyFields, MacField, Match, PortTest, Rule, Ruleset, Set, SetType, Store, Tag,
+    TagType, Transport, Verdict,
 };
 
 use self::frames::{MAC, OTHER_MAC, OTHER_V4, OTHER_V6, Sample, V4, V6, samples};
@@ -76,12 +76,37 @@ fn conditions() -> Vec<(Hook, Vec<Match>)> {
         vec![Match::Protocol(17)],
         vec![Match::NotInit],
         vec![Match::Port(Transport::Udp, PortTest::In(7, 7))],
+        vec![Match::Ports(stored(Store::Ports))],
+        vec![is(Ipv6), Match::Ports(stored(Store::Ports))],
+        vec![in_store(Family::V4)],
+        vec![Match::Address(Field::Source, AddressTest::Set(Family::V4, empty()))],
+        vec![in_store(Family::V6), Match::Ports(stored(Store::Ports))],
+        vec![Match::AddressPort(
+            Field::Source,
+            Family::V4,
+            Transport::Udp,
+            stored(Store::AddressPorts(Family::V4)),
+        )],
         vec![Match::HopLimit(255)],
         vec![Match::Address(Field::Source, AddressTest::Set(Family::V4, name("owned4")))],
         vec![Match::Address(Field::Source, AddressTest::Set(Family::V6, name("owned6")))],
     ];
     all.extend(before.map(|one| (Prerouting, one)));
     all
+}
+
+fn stored(store: Store) -> ruleset::Name {
+    ruleset::Name::in_store(store, Tag(0xfedc << 112 | 7))
+}
+
+/// A stored set without elements, in a store that has the sender's address.
+fn empty() -> ruleset::Name {
+    ruleset::Name::in_store(Store::Addresses(Family::V4), Tag(7))
+}
+
+fn in_store(family: Family) -> Match {
+    let set = AddressTest::Set(family, stored(Store::Addresses(family)));
+    Match::Address(Field::Source, set)
 }
 
 fn set_of(fields: KeyFields) -> ruleset::Name {
@@ -122,6 +147,18 @@ fn table(hook: Hook, matches: &[Match], ports: [u32; 2]) -> Ruleset {
     add("owned4", SetType::Address(Family::V4), Element::Address(V4.into()));
     add("owned6", SetType::Address(Family::V6), Element::Address(V6.into()));
     add("types", SetType::Icmpv6Type, Element::Icmpv6Type(136));
+    all.sets.extend(Store::all());
+    for store in Store::ALL {
+        let element = match store {
+            Store::Addresses(Family::V4) => Element::Address(V4.into()),
+            Store::Addresses(Family::V6) => Element::Address(V6.into()),
+            Store::AddressPorts(Family::V4) => Element::AddressPort(V4.into(), 7),
+            Store::AddressPorts(Family::V6) => Element::AddressPort(V6.into(), 7),
+            Store::Ports => Element::ProtocolPort(Transport::Udp, 7),
+        };
+        all.sets.insert(stored(store), Set::new(store.stores(), None).with([element]));
+    }
+    all.sets.insert(empty(), Set::new(SetType::Address(Family::V4), None));
     let base = Some(BaseChain { hook, priority: -310 });
     let rules = vec![Rule::new(matches.iter().cloned(), Verdict::Drop)];
     all.chains.insert(name("c"), Chain { base, rules, comment: None }.into());
@@ -225,7 +262,15 @@ fn the_kernel_takes_frames_as_the_simulator_does() {
 /// Whether a condition looks at a packet's ports or type.
 fn looks_behind_ip(matches: &[Match]) -> bool {
     matches.iter().any(|one| {
-        matches!(one, Match::Port(..) | Match::IcmpType(_) | Match::Icmpv6Type(_) | Match::NotInit)
+        matches!(
+            one,
+            Match::Port(..)
+                | Match::Ports(_)
+                | Match::AddressPort(..)
+                | Match::IcmpType(_)
+                | Match::Icmpv6Type(_)
+                | Match::NotInit
+        )
     })
 }
 

@@ -1,13 +1,13 @@
 //! Each operation, what the kernel refuses, and the resulting table.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::common::{nft, read};
 use crate::namespace::{in_namespace, name, table};
 use nft::{Errno, Generation, Kernel, Refusal, SendError};
 use ruleset::{
-    AddressRange, AddressTest, BaseChain, Batch, Comment, Element, Family, Field, Match, Op, Rule,
-    Ruleset, Set, SetType, TableId, Verdict, VerdictMap,
+    AddressRange, AddressTest, BaseChain, Batch, Comment, Element, Family, Field, Match, Name, Op,
+    Rule, Ruleset, Set, SetType, Store, TableId, Tag, Verdict, VerdictMap,
 };
 
 const ADDRESSES: SetType = SetType::Address(Family::V4);
@@ -187,6 +187,112 @@ fn a_refusal_names_the_operation_and_nothing_is_applied() {
             "{text}"
         );
         assert_eq!((kernel.generation().expect("generation"), read(kernel)), before);
+    });
+}
+
+/// Stored sets share messages. Sets of their own never did.
+#[test]
+fn a_refusal_names_the_stored_set() {
+    let store = Store::Addresses(Family::V4);
+    let stored = |tag| Name::in_store(store, Tag(tag));
+    let add = |tag| Op::AddElements(stored(tag), ADDRESSES, vec![address("10.0.0.1")]);
+    let delete = |tag, list: &[&str]| {
+        let elements = list.iter().map(|one| address(one)).collect();
+        Op::DeleteElements(stored(tag), ADDRESSES, elements)
+    };
+    let make = |tag| Op::CreateSet(stored(tag), ADDRESSES, None);
+    in_namespace(|kernel| {
+        assert_eq!(
+            refusals(kernel, [Op::CreateTable, make(1), add(1), make(2), add(2)]),
+            [(2, Errno::ENOENT), (4, Errno::ENOENT)]
+        );
+        commit(kernel, [Op::CreateTable, set("p4", SetType::Store(store)), chain("c")]);
+        commit(kernel, [make(1), add(1), make(2), add(2), make(3), add(3)]);
+        let before = (kernel.generation().expect("generation"), read(kernel));
+        let ops = [
+            delete(1, &["10.0.0.1"]),
+            Op::DeleteSet(stored(1)),
+            delete(2, &["10.0.0.1", "10.0.0.9"]),
+            delete(3, &["10.0.0.1"]),
+            Op::DeleteSet(stored(3)),
+        ];
+        let refused = refused(send(kernel, ops));
+        let found: Vec<_> =
+            refused.iter().map(|one| (one.op, one.object.clone(), one.errno)).collect();
+        assert_eq!(found, [(2, Some(stored(2)), Errno::ENOENT)]);
+        assert_eq!((kernel.generation().expect("generation"), read(kernel)), before);
+    });
+}
+
+/// The kernel walks over all names of sets for each message of elements.
+#[test]
+fn stored_sets_share_messages() {
+    let store = Store::Addresses(Family::V4);
+    let stored = |tag| Name::in_store(store, Tag(tag));
+    let elements = |count: u32| -> Vec<Element> {
+        (0..count).map(|one| Element::Address(Ipv4Addr::from_bits(one).into())).collect()
+    };
+    let filled = |tag, count| {
+        let create = Op::CreateSet(stored(tag), ADDRESSES, None);
+        [create, Op::AddElements(stored(tag), ADDRESSES, elements(count))]
+    };
+    // `nlmsghdr` begins with the length.
+    let messages = |ops: Vec<Op>| {
+        let bytes = nft::inspect::encoded(&table(), &Batch { ops }).expect("a batch");
+        let mut rest = bytes.as_slice();
+        let mut count = 0;
+        while let Some(length) = rest.first_chunk() {
+            rest = &rest[u32::from_ne_bytes(*length) as usize..];
+            count += 1;
+        }
+        count
+    };
+    const MARKS: usize = 2;
+    assert_eq!(messages((0..100).flat_map(|tag| filled(tag, 5)).collect()), MARKS + 1);
+    assert_eq!(messages((0..100).flat_map(|tag| filled(tag, 0)).collect()), MARKS);
+    let many = messages((0..3).flat_map(|tag| filled(tag, 5_000)).collect());
+    assert!((MARKS + 8..=MARKS + 16).contains(&many), "{many} messages for 15,000 elements");
+    // Another operation in between keeps its place.
+    let mut apart = vec![Op::CreateTable];
+    apart.extend(filled(1, 5));
+    apart.push(chain("c"));
+    apart.extend(filled(2, 5));
+    apart.push(Op::DeleteElements(stored(1), ADDRESSES, elements(5)));
+    assert_eq!(messages(apart), MARKS + 5);
+}
+
+#[test]
+fn stored_sets_come_and_go_with_their_elements() {
+    let store = Store::Addresses(Family::V4);
+    let stored = |tag| Name::in_store(store, Tag(tag));
+    in_namespace(|kernel| {
+        let mut expected = Ruleset::of(table());
+        expected.sets.extend(Store::all());
+        let stores = Store::all().map(|(name, set)| Op::CreateSet(name, set.set_type, None));
+        commit(kernel, [Op::CreateTable, chain("c")].into_iter().chain(stores));
+        let one = Op::AddElements(stored(1), ADDRESSES, vec![address("10.0.0.1")]);
+        let two = Op::AddElements(stored(2), ADDRESSES, vec![address("10.0.0.1")]);
+        let rule = Rule::new(
+            [Match::Address(Field::Source, AddressTest::Set(Family::V4, stored(3)))],
+            Verdict::Drop,
+        );
+        let make = |tag| Op::CreateSet(stored(tag), ADDRESSES, None);
+        commit(kernel, [make(1), one, make(2), two, make(3), make(4)]);
+        commit(kernel, [Op::AddRule(name("c"), rule.clone())]);
+        let of = |elements: &[Element]| Set::new(ADDRESSES, None).with(elements.iter().copied());
+        expected.sets.insert(stored(1), of(&[address("10.0.0.1")]));
+        expected.sets.insert(stored(2), of(&[address("10.0.0.1")]));
+        expected.sets.insert(stored(3), of(&[]));
+        let asking = ruleset::Chain { rules: vec![rule], ..ruleset::Chain::default() };
+        expected.chains.insert(name("c"), asking.into());
+        assert_eq!(read(kernel), expected);
+        let gone = Op::DeleteElements(stored(1), ADDRESSES, vec![address("10.0.0.1")]);
+        commit(kernel, [gone, Op::DeleteSet(stored(1)), Op::FlushChain(name("c"))]);
+        commit(kernel, [Op::DeleteSet(stored(3))]);
+        expected.sets.remove(&stored(1));
+        expected.sets.remove(&stored(3));
+        expected.chains.insert(name("c"), ruleset::Chain::default().into());
+        assert_eq!(read(kernel), expected);
     });
 }
 

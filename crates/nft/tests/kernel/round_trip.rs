@@ -7,7 +7,8 @@ use crate::namespace::{name, table};
 use crate::samples;
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Comment, CtStates, Element, Family, Field, Finish,
-    Log, LogPrefix, Match, PortTest, Rule, Ruleset, Set, SetType, Transport, Verdict, VerdictMap,
+    Log, LogPrefix, Match, Name, PortTest, Rule, Ruleset, Set, SetType, Store, Tag, Transport,
+    Verdict, VerdictMap,
 };
 
 use Family::{V4, V6};
@@ -44,16 +45,33 @@ fn sets() -> (Ruleset, &'static str) {
     set("all4", SetType::AddressRange(V4), ranges(&[("0.0.0.0", "255.255.255.255")]));
     let v6 = [("::1", "::1"), ("fd00::", "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")];
     set("c6", SetType::AddressRange(V6), ranges(&v6));
-    set("n4", SetType::AddressPort(V4), vec![Element::AddressPort(ip("10.0.0.1"), 8080)]);
-    set("n6", SetType::AddressPort(V6), vec![Element::AddressPort(ip("fd00::1"), 1)]);
+    set("named4", SetType::AddressPort(V4), vec![Element::AddressPort(ip("10.0.0.1"), 8080)]);
+    set("named6", SetType::AddressPort(V6), vec![Element::AddressPort(ip("fd00::1"), 1)]);
     let pair = Element::AddressPair(ip("10.0.0.1"), ip("10.0.0.2"));
     set("self4", SetType::AddressPair(V4), vec![pair]);
     let pair = Element::AddressPair(ip("fd00::1"), ip("fd00::2"));
     set("self6", SetType::AddressPair(V6), vec![pair]);
     set("ports", SetType::Port, vec![Element::Port(80), Element::Port(65535)]);
+    let sctp = Element::ProtocolPort(Transport::Sctp, 1);
+    set("mixed", SetType::ProtocolPort, vec![Element::ProtocolPort(Transport::Tcp, 80), sctp]);
     set("nd", SetType::Icmpv6Type, (133..=137).map(Element::Icmpv6Type).collect());
     set("logged4", SetType::RateLimit(V4), vec![]);
     set("logged6", SetType::RateLimit(V6), vec![]);
+    all.sets.extend(Store::all());
+    let mut stored = |store: Store, tag, elements: &[Element]| {
+        let set = Set::new(store.stores(), None).with(elements.iter().copied());
+        all.sets.insert(Name::in_store(store, Tag(tag)), set);
+    };
+    let address = |text: &str| Element::Address(ip(text));
+    stored(Store::Addresses(V4), 0, &[address("10.0.0.1")]);
+    stored(Store::Addresses(V4), TAG, &[address("10.0.0.1"), address("0.0.0.0")]);
+    stored(Store::Addresses(V6), u128::MAX, &[address("fd00::1"), address("::")]);
+    stored(Store::AddressPorts(V4), TAG, &[Element::AddressPort(ip("10.0.0.1"), 8080)]);
+    stored(Store::AddressPorts(V6), 1, &[Element::AddressPort(ip("fd00::1"), 1)]);
+    let ports =
+        [Element::ProtocolPort(Transport::Tcp, 53), Element::ProtocolPort(Transport::Udp, 53)];
+    stored(Store::Ports, TAG, &ports);
+    stored(Store::Ports, 7, &[]); // a rule asks it
     let mut map = |text: &str, family, key: &str| {
         let mut map = VerdictMap::new(family, Some(Comment::new("pods")));
         map.entries.insert(ip(key), name("e.one"));
@@ -73,8 +91,18 @@ const SETS: &str = r#"
         elements = { 10.0.0.0/8, 192.168.0.1, 192.168.1.3-192.168.1.7, 224.0.0.0-255.255.255.255 }; }
     set all4 { type ipv4_addr; flags interval; comment "the set all4"; elements = { 0.0.0.0/0 }; }
     set c6 { type ipv6_addr; flags interval; comment "the set c6"; elements = { ::1, fd00::/8 }; }
-    set n4 { type ipv4_addr . inet_service; comment "the set n4"; elements = { 10.0.0.1 . 8080 }; }
-    set n6 { type ipv6_addr . inet_service; comment "the set n6"; elements = { fd00::1 . 1 }; }
+    set named4 { type ipv4_addr . inet_service; comment "the set named4"; elements = { 10.0.0.1 . 8080 }; }
+    set named6 { type ipv6_addr . inet_service; comment "the set named6"; elements = { fd00::1 . 1 }; }
+    set mixed { type inet_proto . inet_service; comment "the set mixed"; elements = { tcp . 80, sctp . 1 }; }
+    set p4 { typeof @nh,0,128 . ip saddr; elements = { 0x0 . 10.0.0.1,
+        0x0123456789abcdef0123456789abcdef . 10.0.0.1, 0x0123456789abcdef0123456789abcdef . 0.0.0.0 }; }
+    set p6 { typeof @nh,0,128 . ip6 saddr; elements = { 0xffffffffffffffffffffffffffffffff . fd00::1,
+        0xffffffffffffffffffffffffffffffff . :: }; }
+    set n4 { typeof @nh,0,128 . ip saddr . th dport;
+        elements = { 0x0123456789abcdef0123456789abcdef . 10.0.0.1 . 8080 }; }
+    set n6 { typeof @nh,0,128 . ip6 saddr . th dport; elements = { 0x1 . fd00::1 . 1 }; }
+    set t { typeof @nh,0,128 . meta l4proto . th dport; elements = {
+        0x0123456789abcdef0123456789abcdef . tcp . 53, 0x0123456789abcdef0123456789abcdef . udp . 53 }; }
     set self4 { type ipv4_addr . ipv4_addr; comment "the set self4"; elements = { 10.0.0.1 . 10.0.0.2 }; }
     set self6 { type ipv6_addr . ipv6_addr; comment "the set self6"; elements = { fd00::1 . fd00::2 }; }
     set ports { type inet_service; comment "the set ports"; elements = { 80, 65535 }; }
@@ -85,6 +113,14 @@ const SETS: &str = r#"
     map egress6 { type ipv6_addr : verdict; comment "pods"; elements = { fd00::1 : goto e.one }; }
     chain e.one { comment "a signature"; }
 "#;
+
+/// A tag with a leading zero.
+const TAG: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
+
+fn in_stored(field: Field, family: Family, tag: u128) -> Match {
+    let set = Name::in_store(Store::Addresses(family), Tag(tag));
+    Match::Address(field, AddressTest::Set(family, set))
+}
 
 /// Each form of match, verdict and statement, with nft's text of it.
 fn rules() -> Vec<(Rule, &'static str)> {
@@ -168,12 +204,52 @@ fn rules() -> Vec<(Rule, &'static str)> {
             "udp dport @ports accept",
         ),
         (
-            accept(Match::AddressPort(Destination, V4, Transport::Tcp, name("n4"))),
-            "ip daddr . tcp dport @n4 accept",
+            accept(Match::AddressPort(Destination, V4, Transport::Tcp, name("named4"))),
+            "ip daddr . tcp dport @named4 accept",
         ),
         (
-            accept(Match::AddressPort(Source, V6, Transport::Udp, name("n6"))),
-            "ip6 saddr . udp dport @n6 accept",
+            accept(Match::AddressPort(Source, V6, Transport::Udp, name("named6"))),
+            "ip6 saddr . udp dport @named6 accept",
+        ),
+        (accept(Match::Ports(name("mixed"))), "meta l4proto . th dport @mixed accept"),
+        (
+            accept(in_stored(Destination, V4, TAG)),
+            "@nh,0,128 & 0x0123456789abcdef0123456789abcdef | 0x0123456789abcdef0123456789abcdef . ip daddr @p4 accept",
+        ),
+        (
+            accept(in_stored(Source, V6, u128::MAX)),
+            "@nh,0,128 & 0xffffffffffffffffffffffffffffffff | 0xffffffffffffffffffffffffffffffff . ip6 saddr @p6 accept",
+        ),
+        (accept(in_stored(Source, V4, 0)), "@nh,0,128 & 0x0 | 0x0 . ip saddr @p4 accept"),
+        (
+            accept(Match::AddressPort(
+                Destination,
+                V4,
+                Transport::Tcp,
+                Name::in_store(Store::AddressPorts(V4), Tag(TAG)),
+            )),
+            "@nh,0,128 & 0x0123456789abcdef0123456789abcdef | 0x0123456789abcdef0123456789abcdef . ip daddr . tcp dport @n4 accept",
+        ),
+        (
+            accept(Match::AddressPort(
+                Source,
+                V6,
+                Transport::Udp,
+                Name::in_store(Store::AddressPorts(V6), Tag(1)),
+            )),
+            "@nh,0,128 & 0x1 | 0x1 . ip6 saddr . udp dport @n6 accept",
+        ),
+        (
+            Rule::new(
+                [
+                    in_stored(Destination, V4, TAG),
+                    Match::Ports(Name::in_store(Store::Ports, Tag(7))),
+                ],
+                Verdict::Return,
+            )
+            .commented("two stored sets"),
+            "@nh,0,128 & 0x0123456789abcdef0123456789abcdef | 0x0123456789abcdef0123456789abcdef . ip daddr @p4 \
+             @nh,0,128 & 0x7 | 0x7 . meta l4proto . th dport @t return comment \"two stored sets\"",
         ),
         (accept(Match::AddressPair(V4, name("self4"))), "ip saddr . ip daddr @self4 accept"),
         (accept(Match::AddressPair(V6, name("self6"))), "ip6 saddr . ip6 daddr @self6 accept"),

@@ -51,7 +51,11 @@ pub(crate) fn nft_sees_no_difference(all: &Ruleset, text: &str) {
 fn listed(all: &Ruleset) -> Vec<String> {
     let (family, table) = (all.family.to_string(), all.table.as_str());
     let one = |kind: &str, name: &str| nft(&["list", kind, &family, table, name], "");
-    let sets = all.sets.keys().map(|name| one("set", name.as_str()));
+    let sets = all
+        .sets
+        .keys()
+        .filter(|name| name.stored().is_none())
+        .map(|name| one("set", name.as_str()));
     let maps = all.maps.keys().map(|name| one("map", name.as_str()));
     let chains = all
         .chains

@@ -7,8 +7,8 @@ use crate::common::read;
 use crate::namespace::{in_namespace, name, table};
 use nft::{Errno, Kernel, Refusal, SendError};
 use ruleset::{
-    AddressRange, AddressTest, Batch, Element, Family, Field, Match, Op, PortTest, Rule, SetType,
-    Transport, Verdict,
+    AddressRange, AddressTest, Batch, Element, Family, Field, Match, Name, Op, PortTest, Rule,
+    SetType, Store, Tag, Transport, Verdict,
 };
 
 fn timed<T>(what: &str, body: impl FnOnce() -> T) -> T {
@@ -123,9 +123,45 @@ fn a_set_that_is_still_growing_is_read_whole() {
     }
 }
 
+/// Stored sets cost by their elements, sets of their own by the square of their number.
+#[test]
+fn many_stored_sets() {
+    const SETS: u32 = 2_000;
+    const EACH: u32 = 20;
+    let store = Store::Addresses(Family::V4);
+    let set = |number: u32| Name::in_store(store, Tag(u128::from(number) << 64));
+    let elements = |number: u32| -> Vec<Element> {
+        (0..EACH).map(|one| Element::Address(v4(number * EACH + one))).collect()
+    };
+    let mut create: Vec<Op> = vec![Op::CreateTable, Op::CreateChain(name("c"), None, None)];
+    create.extend(Store::all().map(|(name, set)| Op::CreateSet(name, set.set_type, None)));
+    let fill = (0..SETS).flat_map(|number| {
+        let all = Op::AddElements(set(number), store.stores(), elements(number));
+        [Op::CreateSet(set(number), store.stores(), None), all]
+    });
+    let rules: Vec<Rule> = (0..SETS)
+        .map(|number| {
+            let test = AddressTest::Set(Family::V4, set(number));
+            Rule::new([Match::Address(Field::Source, test)], Verdict::Return)
+        })
+        .collect();
+    let ask = rules.iter().map(|rule| Op::AddRule(name("c"), rule.clone()));
+    in_namespace(|kernel| {
+        commit(kernel, "all stores", create);
+        commit(kernel, "40,000 elements of 2,000 stored sets", fill.collect());
+        commit(kernel, "2,000 rules that ask them", ask.collect());
+        let found = timed("2,000 stored sets: dump", || read(kernel));
+        assert_eq!(found.sets.len(), Store::ALL.len() + SETS as usize);
+        for number in 0..SETS {
+            assert!(found.sets[&set(number)].elements.iter().eq(&elements(number)), "{number}");
+        }
+        assert_eq!(found.chains[&name("c")].rules, rules);
+    });
+}
+
 #[test]
 fn entries_to_chains_with_the_longest_names() {
-    let chain = name(&format!("e.{}", "x".repeat(ruleset::Name::MAX_BYTES - 2)));
+    let chain = name(&format!("e.{}", "x".repeat(Name::MAX_BYTES - 2)));
     let entries: Vec<_> = (0..10_000).map(|number| (v4(number), chain.clone())).collect();
     let ops = vec![
         Op::CreateTable,

@@ -72,6 +72,22 @@ fn bridged_ports_name_their_bridge_and_bridges_what_they_are() {
     });
 }
 
+/// The ptp plugin gives each of them the same gateway.
+#[test]
+fn the_nodes_uplink_has_an_address_that_no_pods_port_has() {
+    on_node(|node| {
+        let [one, other, lan] = [(); 3].map(|()| Namespace::pod());
+        one.wire(node, "one", &["10.0.0.2/32"]);
+        other.wire(node, "other", &["10.0.0.3/32"]);
+        lan.wire(node, "uplink", &["192.0.2.254/24"]);
+        node.ip("addr add 10.0.0.1/32 dev one\naddr add 10.0.0.1/32 dev other\n\
+             addr add 192.0.2.1/24 dev uplink");
+        let links = read();
+        let of = |name| port(&links, name).has_own_address;
+        assert_eq!(["one", "other", "uplink"].map(of), [false, false, true]);
+    });
+}
+
 #[test]
 fn a_renamed_port_keeps_its_index() {
     on_node(|node| {
@@ -97,6 +113,12 @@ fn a_pod_may_have_several_ports_and_addresses_elsewhere() {
         let (first, second) = (port(&links, "first"), port(&links, "second"));
         assert_eq!(global(first), ips(&["10.0.0.2"]));
         assert_eq!(global(second), ips(&["10.1.0.2"]));
+        let other = Namespace::pod();
+        other.wire(node, "other", &["10.0.0.3/24"]);
+        let namespaces = read();
+        let namespace = |name| port(&namespaces, name).namespace;
+        assert_eq!(namespace("first"), namespace("second"));
+        assert_ne!(namespace("first"), namespace("other"));
         let four = |all: &[IpAddr]| all.iter().copied().filter(IpAddr::is_ipv4).collect::<Vec<_>>();
         assert_eq!(four(&first.elsewhere), ips(&["10.1.0.2", "10.2.0.1", "172.17.0.1"]));
         assert_eq!(four(&second.elsewhere), ips(&["10.0.0.2", "10.2.0.1", "172.17.0.1"]));

@@ -28,7 +28,7 @@ pub(crate) struct Case {
 pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
     ("NotToHost", "`meta pkttype` is missing in nftnl"),
     (
-        "AddressPort, AddressPair, FlowSource, keys of several fields",
+        "AddressPort, AddressPair, Ports, FlowSource, look-ups in stores, keys of several fields",
         "nftnl loads register 1 only; these need a second",
     ),
     ("FlowOpener", "nftnl's `ct` has no direction"),
@@ -62,6 +62,7 @@ fn is_compared(test: &Match) -> bool {
         Match::NotToHost
         | Match::AddressPort(..)
         | Match::AddressPair(..)
+        | Match::Ports(_)
         | Match::FlowSource(..)
         | Match::FlowOpener(..) => false,
         Match::Key(fields, _) => {

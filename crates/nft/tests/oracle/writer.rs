@@ -8,7 +8,7 @@ use std::ffi::{CStr, CString};
 
 use nftnl::set::{Set, SetKey};
 use nftnl::{Batch, Chain, ChainType, Hook, MsgType, NlMsg, Policy, ProtoFamily, Rule, Table};
-use ruleset::{BaseChain, Element, Name, Op, SetType, TableFamily, TableId};
+use ruleset::{BaseChain, Element, Name, Op, SetType, Store, TableFamily, TableId, Tag};
 
 use crate::message::{Attribute, Message, messages};
 use crate::{frames, rules, sets};
@@ -238,6 +238,33 @@ pub(crate) fn set<K: SetKey>(
     counts.objects += 2 + 2 * keys.len();
 }
 
+/// A store, and elements of a set in it. Their keys begin with the tag.
+pub(crate) fn stored<K: SetKey>(store: Store, elements: Vec<(Element, K)>, counts: &mut Counts) {
+    let family = TableFamily::Inet;
+    let (what, table) = (format!("{store:?}"), table_of(family));
+    let of_store = CString::new(store.name()).expect("a name");
+    let mut set = Set::<K>::new_named(&of_store, 2, &table, proto_family(family));
+    let differences = [
+        Flags(CREATE | EXCL, CREATE | APPEND, NOT_TWICE),
+        OnlyOurs(IS_SET_FLAGS, "nftnl leaves out flags that are 0"),
+        OnlyOurs(IS_SET_USERDATA, "nftnl says no user data of sets; nft(8) reads ours"),
+    ];
+    let create = Op::CreateSet(Name::of_store(store), SetType::Store(store), None);
+    compare(&what, ours(family, create), one(&set, MsgType::Add), &differences, counts);
+    let (elements, keys): (Vec<Element>, Vec<K>) = elements.into_iter().unzip();
+    keys.iter().for_each(|key| set.add(key));
+    let name = Name::in_store(store, Tag(sets::TAG));
+    let by_name = || OnlyTheirs(IS_LIST_SET_ID, "nftnl says a set's number beside its name");
+    let exclusive = Flags(CREATE, CREATE | EXCL, "ours takes an element that is there");
+    let add = Op::AddElements(name.clone(), store.stores(), elements.clone());
+    let added = theirs(|batch| batch.add_iter(set.elems_iter(), MsgType::Add));
+    compare(&what, ours(family, add), added, &[exclusive, by_name()], counts);
+    let remove = Op::DeleteElements(name, store.stores(), elements);
+    let removed = theirs(|batch| batch.add_iter(set.elems_iter(), MsgType::Del));
+    compare(&what, ours(family, remove), removed, &[by_name()], counts);
+    counts.objects += 1 + 2 * keys.len();
+}
+
 fn rules(family: TableFamily, cases: Vec<rules::Case>, counts: &mut Counts) {
     let ours = |op| ours(family, op);
     let table = table_of(family);
@@ -278,6 +305,7 @@ fn nftnl_makes_the_same_messages() {
         sets::keys(family, &mut counts);
     }
     sets::sets(&mut counts);
+    sets::stored_sets(&mut counts);
     rules(TableFamily::Inet, rules::cases(), &mut counts);
     println!("oracle: nftnl makes the same of {counts:?}");
     for (what, why) in rules::NOT_COMPARED {

@@ -3,8 +3,9 @@
 //! In: the view and what was concluded. Out: findings, at most a few for each
 //! interface and one for each address of a pod, whatever the pods do.
 
+mod words;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 
 use super::addresses::Held;
@@ -34,6 +35,18 @@ pub enum BindingFinding {
         /// The interface that claims it, too.
         claimant: Holder,
         /// How many other addresses the claimant claims so.
+        more: usize,
+    },
+    /// Several interfaces could be the pod's that reports this address. None is bound
+    /// to it, and nothing that they send passes.
+    Contested {
+        /// The address.
+        address: IpAddr,
+        /// The pod that reports it.
+        pod: ObjectKey,
+        /// Two of the interfaces. One, if that has addresses of several pods.
+        claimants: Vec<Holder>,
+        /// How many others there are.
         more: usize,
     },
     /// A pod has an address that its object does not report.
@@ -71,7 +84,7 @@ pub enum BindingFinding {
         now: Mac,
     },
     /// An interface beside those of pods leads into another network namespace and is
-    /// bound to no pod: the oldest one of each bridge, and of those on none. A pod
+    /// bound to no pod: the youngest one of each bridge, and of those on none. A pod
     /// with CAP_NET_ADMIN and without a user namespace can make one: it may add
     /// links to the namespace of its interface's other end
     /// (`rtnl_link_get_net_capable`, net/core/rtnetlink.c, 6.18).
@@ -97,7 +110,9 @@ pub(super) fn all(
 ) -> Vec<BindingFinding> {
     let mut found = Vec::new();
     for (&address, &pod) in view.reported.iter().chain(&view.unfit) {
-        if !held.holders.contains_key(&address) {
+        if let Some(claimants) = held.contested.get(&address) {
+            found.push(contested(view, held, (address, pod), claimants));
+        } else if !held.holders.contains_key(&address) {
             found.push(BindingFinding::NoInterface { pod: pod.clone(), address });
         }
     }
@@ -121,24 +136,37 @@ pub(super) fn all(
     found
 }
 
-/// The youngest port without a pod of each bridge with bound ports. Other bridges are
-/// no matter of pods. On no bridge it can be the node's own uplink: in a virtual
-/// machine of containers that is such a port, too.
+/// The youngest port without a pod of each bridge with bound ports, and of those on no
+/// bridge if pods are there. Other bridges are no matter of pods, nor is the node's own
+/// uplink: of a node that is a container it is such a port, too.
 fn unbound_ports(view: &View<'_>, network: &NodeNetwork) -> Vec<BindingFinding> {
-    let with_pods: BTreeSet<_> = network.ports.values().filter_map(|port| port.bridge).collect();
-    let mut youngest: BTreeMap<InterfaceIndex, &SeenPort> = BTreeMap::new();
+    let is_seen = |index: &&InterfaceIndex| view.ports.contains_key(*index);
+    let bound = network.ports.keys().filter(is_seen).filter_map(|index| network.ports.get(index));
+    let with_pods: BTreeSet<_> = bound.map(|port| port.bridge).collect();
+    let mut youngest: BTreeMap<Option<InterfaceIndex>, &SeenPort> = BTreeMap::new();
     let unbound = view.ports.values().filter(|port| !network.ports.contains_key(&port.index));
-    for port in unbound {
-        if let Some(bridge) = port.bridge.filter(|bridge| with_pods.contains(bridge)) {
-            youngest.insert(bridge, port);
-        }
+    for port in unbound.filter(|port| with_pods.contains(&port.bridge) && !port.is_uplink) {
+        youngest.insert(port.bridge, port);
     }
     let name = |index| view.bridges.get(&index).map(|bridge| bridge.name.clone());
     let found = youngest.into_iter().map(|(bridge, port)| BindingFinding::UnboundPort {
         interface: port.name.clone(),
-        bridge: name(bridge),
+        bridge: bridge.and_then(name),
     });
     found.collect()
+}
+
+fn contested(
+    view: &View<'_>,
+    held: &Held<'_>,
+    (address, pod): (IpAddr, &ObjectKey),
+    claimants: &BTreeSet<InterfaceIndex>,
+) -> BindingFinding {
+    /// So many are named.
+    const NAMED: usize = 2;
+    let more = claimants.len().saturating_sub(NAMED);
+    let claimants = claimants.iter().take(NAMED).map(|&index| holder(view, held, index));
+    BindingFinding::Contested { address, pod: pod.clone(), claimants: claimants.collect(), more }
 }
 
 /// The addresses of pods that a port has and does not hold.
@@ -149,6 +177,7 @@ fn claimed_twice(view: &View<'_>, held: &Held<'_>, port: &SeenPort) -> Option<Bi
         .map(|one| one.address)
         .filter(|address| view.reported.contains_key(address))
         .filter(|address| held.holders.get(address) != Some(&port.index))
+        .filter(|address| !held.contested.contains_key(address))
         .collect();
     let address = *claimed.first()?;
     let owner = held.holders.get(&address).or(held.kept.get(&address));
@@ -209,64 +238,4 @@ fn mac(view: &View<'_>, held: &Held<'_>, macs: &Macs, port: &SeenPort) -> Option
             now: port.mac,
         },
     })
-}
-
-/// For people: lower case, without a full stop.
-impl fmt::Display for BindingFinding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoInterface { pod, address } => {
-                write!(f, "pod {pod}: no interface of this node is bound to its address {address}")
-            }
-            Self::ClaimedTwice { address, pod, owner, claimant, more } => {
-                let more = AndMore(*more);
-                write!(f, "{claimant} claims the address {address}{more} of pod {pod}, which ")?;
-                match owner {
-                    Some(owner) => write!(f, "{owner} had first"),
-                    None => f.write_str("no interface has"),
-                }
-            }
-            Self::UnreportedAddress { pod, interface, address, more } => {
-                let more = AndMore(*more);
-                write!(f, "pod {pod}, interface {interface}: ")?;
-                write!(f, "its Pod object does not report the address {address}{more}")
-            }
-            Self::MacClaimedTwice { mac, owner, claimant, keeps_former } => {
-                write!(f, "{claimant} claims the MAC {mac}, which ")?;
-                match owner {
-                    Some(owner) => write!(f, "{owner} had first")?,
-                    None => f.write_str("is its bridge's")?,
-                }
-                f.write_str(match keeps_former {
-                    true => "; it stays bound to its former MAC",
-                    false => "; nothing that it sends passes",
-                })
-            }
-            Self::MacChanged { pod, interface, bound, now } => {
-                write!(f, "pod {pod}, interface {interface}: ")?;
-                write!(f, "its MAC changed to {now}; it stays bound to {bound}")
-            }
-            Self::UnboundPort { interface, bridge } => {
-                write!(f, "interface {interface}")?;
-                if let Some(bridge) = bridge {
-                    write!(f, " of bridge {bridge}")?;
-                }
-                f.write_str(" is bound to no pod: it can send under any address but pods' own")
-            }
-            Self::VlanFiltering { bridge } => {
-                write!(f, "bridge {bridge} filters VLANs: its pods are not bound to their ports")
-            }
-        }
-    }
-}
-
-struct AndMore(usize);
-
-impl fmt::Display for AndMore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => Ok(()),
-            more => write!(f, " (and {more} more)"),
-        }
-    }
 }

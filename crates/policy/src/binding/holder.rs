@@ -24,8 +24,9 @@ pub struct Holder {
 
 pub(super) fn holder(view: &View<'_>, held: &Held<'_>, index: InterfaceIndex) -> Holder {
     let is_left_over = view.is_left_over(index);
-    let pod = held.pods.get(&index).filter(|_| !is_left_over);
-    Holder { index, name: view.name(index), pod: pod.map(|pod| (*pod).clone()), is_left_over }
+    let pod = view.ports.get(&index).and_then(|port| held.pod_of(port));
+    let pod = pod.or_else(|| view.living_claimant(index)).filter(|_| !is_left_over);
+    Holder { index, name: view.name(index), pod: pod.cloned(), is_left_over }
 }
 
 /// `interface veth12 of pod dev/web`, `interface veth12 of an unknown pod`, `interface

@@ -98,7 +98,9 @@ pub(super) fn former(view: &View<'_>, port: &SeenPort) -> Option<Mac> {
 /// The link-local addresses of each bound port.
 ///
 /// The one that the kernel makes from the MAC is its own, even before it is there.
-/// For others: who was bound to it before, then who has had it the longest.
+/// For others: who was bound to it before, then who has had it the longest. On a bridge
+/// with other ports there are none: behind these are hosts that nobody lists, routers
+/// among them, and a pod could take the address of one.
 pub(super) fn link_local(
     view: &View<'_>,
     macs: &BTreeMap<InterfaceIndex, Mac>,
@@ -119,8 +121,12 @@ pub(super) fn link_local(
             own.entry(port.index).or_default().insert(address);
         }
     }
-    let mut others: Vec<(bool, u32, &SeenPort, IpAddr)> = Vec::new();
-    for (port, _) in bound() {
+    let mut others: Vec<(bool, u64, &SeenPort, IpAddr)> = Vec::new();
+    let has_strangers = |port: &SeenPort| {
+        let bridge = port.bridge.and_then(|index| view.bridges.get(&index));
+        bridge.is_some_and(|bridge| bridge.has_other_ports)
+    };
+    for (port, _) in bound().filter(|(port, _)| !has_strangers(port)) {
         let before = view.claim(port.index).map(|claim| &claim.addresses);
         let addresses = port.addresses.iter().filter(|one| is_link_local(one.address));
         others.extend(addresses.map(|one| {

@@ -4,7 +4,7 @@ mod attacks;
 mod histories;
 
 use super::*;
-use crate::{Labels, Mac, Phase, SeenAddress, Tunnel, TunnelSources};
+use crate::{Labels, Mac, NetworkNamespace, Phase, SeenAddress, Tunnel, TunnelSources};
 
 /// A bridge, number 1.
 pub(super) const BRIDGE: InterfaceIndex = InterfaceIndex(1);
@@ -22,11 +22,16 @@ pub(super) fn port(index: u32, addresses: &[(&str, u32)]) -> SeenPort {
     SeenPort {
         index: InterfaceIndex(index),
         name: format!("veth{index}"),
+        namespace: NetworkNamespace(index.cast_signed()),
         bridge: Some(BRIDGE),
+        is_uplink: false,
         mac: mac(index as u8),
         addresses: addresses
             .iter()
-            .map(|&(address, created)| SeenAddress { address: ip(address), created })
+            .map(|&(address, created)| SeenAddress {
+                address: ip(address),
+                created: created.into(),
+            })
             .collect(),
         elsewhere: Vec::new(),
     }

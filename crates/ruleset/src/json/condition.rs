@@ -42,6 +42,10 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             };
             equal(port(*transport), right)
         }
+        Match::Ports(set) => {
+            let protocol = json!({"meta": {"key": "l4proto"}});
+            equal(json!({"concat": [protocol, payload("th", "dport")]}), reference(set))
+        }
         Match::SourcePort(transport, port) => {
             equal(payload(transport.keyword(), "sport"), json!(port))
         }

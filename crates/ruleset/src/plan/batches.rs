@@ -1,121 +1,104 @@
-//! Operations, gathered into batches.
+//! Operations, gathered in order.
 //!
-//! In: operations in order, and where a batch must end. Out: batches.
+//! In: operations, and where a batch must end. Out: units, to be cut into pieces.
 //! Never: an order of its own.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
+use super::cost::Costs;
 use super::delta::ElementChange;
-use crate::{Batch, Element, Family, Name, Op, Rule, Set, SetType};
+use super::pieces::{ElementOp, Isolation, Pieces, Unit};
+use crate::{Chain, Element, Family, Name, Op, Rule, Set, SetType};
 
-/// The weight at which a batch ends, if no packet meets its objects or they may
-/// come one by one. One element weighs 1. A commit blocks its CPU for its whole
-/// duration, which is 5 to 10 ms at this weight.
-const MAX_WEIGHT: usize = 20_000;
-/// Weight of a rule.
-pub(super) const RULE_WEIGHT: usize = 4;
-
-/// [`Op::AddElements`] or [`Op::DeleteElements`].
-type ElementOp = fn(Name, SetType, Vec<Element>) -> Op;
-
-/// Batches that are done, and an open one.
-#[derive(Default)]
+/// Units in order.
+#[derive(Debug, Default)]
 pub(super) struct Batches {
-    done: Vec<Batch>,
-    open: Batch,
-    weight: usize,
+    units: VecDeque<Unit>,
 }
 
 impl Batches {
-    /// All batches.
-    pub fn finish(mut self) -> Vec<Batch> {
+    /// All of it, to be cut.
+    pub fn finish(mut self, costs: Costs) -> Pieces {
         self.commit();
-        self.done
+        Pieces::new(self.units, costs)
     }
 
-    /// Ends the open batch.
+    /// Adds what others gathered.
+    pub fn append(&mut self, mut other: Self) {
+        self.units.append(&mut other.units);
+    }
+
+    /// What comes next is in another batch.
     pub fn commit(&mut self) {
-        self.weight = 0;
-        if !self.open.ops.is_empty() {
-            self.done.push(std::mem::take(&mut self.open));
+        if !matches!(self.units.back(), None | Some(Unit::End)) {
+            self.units.push_back(Unit::End);
         }
     }
 
-    /// Adds weight for operations that were added with [`Self::together`].
-    pub fn weigh(&mut self, weight: usize) {
-        self.weight += weight;
+    /// One operation.
+    pub fn push(&mut self, op: Op) {
+        self.together(vec![op]);
     }
 
-    /// Adds operations to the open batch, however large it is.
-    pub fn together(&mut self, ops: impl IntoIterator<Item = Op>) {
-        self.open.ops.extend(ops);
+    /// Operations in one batch, however large it is.
+    pub fn together(&mut self, ops: Vec<Op>) {
+        if !ops.is_empty() {
+            self.units.push_back(Unit::Together(ops));
+        }
+    }
+
+    /// A base chain with all its rules.
+    pub fn hook(&mut self, name: &Name, chain: &Chain) {
+        let Chain { base, comment, rules } = chain;
+        let mut ops = vec![Op::CreateChain(name.clone(), *base, comment.clone())];
+        ops.extend(rules.iter().map(|rule| Op::AddRule(name.clone(), rule.clone())));
+        self.units.push_back(Unit::Hook(ops));
+    }
+
+    pub fn isolate(&mut self, isolation: Isolation) {
+        self.units.push_back(Unit::Isolate(isolation));
     }
 
     pub fn create_set(&mut self, name: &Name, set: &Set) {
-        self.push(Op::CreateSet(name.clone(), set.set_type, set.comment.clone()), 1);
+        self.push(Op::CreateSet(name.clone(), set.set_type, set.comment.clone()));
         let elements: Vec<Element> = set.elements.iter().copied().collect();
-        for some in elements.chunks(MAX_WEIGHT) {
-            self.push(Op::AddElements(name.clone(), set.set_type, some.to_vec()), some.len());
-        }
+        self.elements(Op::AddElements, name, set.set_type, elements);
+    }
+
+    /// Deletes a stored set: the kernel knows only its elements.
+    pub fn delete_stored(&mut self, name: &Name, set: &Set) {
+        let elements = set.elements.iter().copied().collect();
+        self.elements(Op::DeleteElements, name, set.set_type, elements);
+        self.push(Op::DeleteSet(name.clone()));
     }
 
     pub fn add_elements(&mut self, name: &Name, change: &ElementChange<'_>) {
-        self.push_elements(name, change, &change.added, Op::AddElements);
+        let elements = change.added.iter().copied().copied().collect();
+        self.elements(Op::AddElements, name, change.set_type, elements);
     }
 
     pub fn delete_elements(&mut self, name: &Name, change: &ElementChange<'_>) {
-        self.push_elements(name, change, &change.removed, Op::DeleteElements);
+        let elements = change.removed.iter().copied().copied().collect();
+        self.elements(Op::DeleteElements, name, change.set_type, elements);
     }
 
-    fn push_elements(
-        &mut self,
-        name: &Name,
-        change: &ElementChange<'_>,
-        list: &[&Element],
-        op: ElementOp,
-    ) {
-        for some in list.chunks(MAX_WEIGHT) {
-            if let Some(op) = elements(name, change, some, op) {
-                self.push(op, some.len());
-            }
+    fn elements(&mut self, op: ElementOp, name: &Name, set_type: SetType, list: Vec<Element>) {
+        if !list.is_empty() {
+            self.units.push_back(Unit::Elements(op, name.clone(), set_type, list.into_iter()));
         }
     }
 
     pub fn entries(&mut self, map: &Name, family: Family, entries: Vec<(IpAddr, Name)>) {
         if !entries.is_empty() {
-            let weight = entries.len();
-            self.push(Op::AddEntries(map.clone(), family, entries), weight);
+            self.units.push_back(Unit::Entries(map.clone(), family, entries.into_iter()));
         }
     }
 
+    /// Rules of a chain that no packet meets.
     pub fn rules(&mut self, chain: &Name, rules: &[Rule]) {
-        self.make_room(rules.len() * RULE_WEIGHT);
         for rule in rules {
-            self.open.ops.push(Op::AddRule(chain.clone(), rule.clone()));
-        }
-        self.weight += rules.len() * RULE_WEIGHT;
-    }
-
-    pub fn push(&mut self, op: Op, weight: usize) {
-        self.make_room(weight);
-        self.open.ops.push(op);
-        self.weight += weight;
-    }
-
-    pub fn make_room(&mut self, weight: usize) {
-        if self.weight + weight > MAX_WEIGHT {
-            self.commit();
+            self.push(Op::AddRule(chain.clone(), rule.clone()));
         }
     }
-}
-
-/// The operation on these elements; none if there are no elements.
-pub(super) fn elements(
-    name: &Name,
-    change: &ElementChange<'_>,
-    elements: &[&Element],
-    op: ElementOp,
-) -> Option<Op> {
-    let list = || elements.iter().map(|&&element| element).collect();
-    (!elements.is_empty()).then(|| op(name.clone(), change.set_type, list()))
 }

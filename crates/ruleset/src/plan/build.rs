@@ -1,80 +1,67 @@
 //! Writes the batches, phase by phase.
 
-use super::batches::{Batches, RULE_WEIGHT, elements};
-use super::delta::{Delta, Switch};
+use super::batches::Batches;
+use super::cost::{Budget, Costs};
+use super::delta::{Delta, ElementChange};
+use super::hidden::Hidden;
 use super::sides::SetOrder;
 use super::steps::{Move, Steps};
-use crate::{Batch, Chain, Name, Op, Rule, VerdictMap};
+use super::urgent::{Group, Isolations, groups};
+use crate::{Name, Op};
+
+/// What a group of addresses needs costs so many times what its validations cost: once
+/// with the rules that it needs, and once with the entries.
+const GROUP: u64 = 8;
 
 /// Collects batches.
 pub(super) struct Builder<'d, 'a> {
     delta: &'d Delta<'a>,
+    steps: &'d Steps<'a>,
     batches: Batches,
 }
 
 impl<'d, 'a> Builder<'d, 'a> {
     /// For this difference.
-    pub fn new(delta: &'d Delta<'a>) -> Self {
-        Self { delta, batches: Batches::default() }
+    pub fn new(delta: &'d Delta<'a>, steps: &'d Steps<'a>) -> Self {
+        Self { delta, steps, batches: Batches::default() }
     }
 
     /// All batches.
-    pub fn finish(self) -> Vec<Batch> {
-        self.batches.finish()
+    pub fn finish(self) -> Batches {
+        self.batches
     }
 
-    pub fn create_table(&mut self) {
-        self.batches.together([Op::CreateTable]);
-    }
-
-    /// Objects that no packet meets yet.
-    pub fn prepare(&mut self) {
-        let delta = self.delta;
-        for (name, set) in &delta.new_sets {
-            self.batches.create_set(name, set);
-        }
-        for (name, change) in &delta.hidden_sets {
-            self.batches.delete_elements(name, change);
+    /// Objects that no packet meets yet, and addresses that become isolated. What
+    /// costs more than a piece does not delay them, unless they need it.
+    pub fn prepare_and_take(&mut self, costs: &Costs, budget: Budget) {
+        let mut hidden = Hidden::of(self.delta, self.steps);
+        let mut who = Isolations::of(self.delta, self.steps);
+        for (name, change) in &self.delta.pairs {
             self.batches.add_elements(name, change);
         }
-        for (name, map) in &delta.new_maps {
-            let VerdictMap { family, comment, .. } = map;
-            self.batches.push(Op::CreateMap((*name).clone(), *family, comment.clone()), 1);
+        if !who.addresses.is_empty() && hidden.whole_cost(costs) > budget.nanoseconds() {
+            let all = std::mem::take(&mut who.addresses);
+            let size = budget.nanoseconds().max(GROUP * costs.validation());
+            for Group { needs, isolations } in groups(self.delta, all, &mut hidden, costs, size) {
+                needs.write(&mut self.batches);
+                self.batches.commit();
+                // The next group's needs can come in the same commit.
+                isolations.into_iter().for_each(|one| self.batches.isolate(one));
+            }
         }
-        for (name, chain) in &delta.new_chains {
-            self.batches
-                .push(Op::CreateChain((*name).clone(), None, chain.comment.clone()), RULE_WEIGHT);
-        }
-        for (name, chain) in &delta.new_chains {
-            self.batches.rules(name, &chain.rules);
-        }
-        for &name in &delta.hidden_refills {
-            self.refill_hidden(name);
-        }
-        for (name, map) in &delta.new_maps {
-            let entries = map.entries.iter().map(|(address, to)| (*address, to.clone())).collect();
-            self.batches.entries(name, map.family, entries);
-        }
-        for switch in &delta.hidden_switches {
-            self.switch_hidden(switch);
+        hidden.write(&mut self.batches);
+        self.batches.commit();
+        self.moves(self.steps.take.iter().filter(|step| step.exists));
+        who.addresses.into_iter().for_each(|one| self.batches.isolate(one));
+        for (set, set_type, element) in who.others.gates {
+            self.batches.push(Op::AddElements(set, set_type, vec![element]));
         }
         self.batches.commit();
     }
 
-    /// Objects that packets meet, in the order of the phases in `plan`.
-    pub fn visible(&mut self, steps: &Steps<'a>) {
-        let delta = self.delta;
-        for name in steps.stand_ins.keys() {
-            self.batches.push(Op::CreateChain(name.clone(), None, None), RULE_WEIGHT);
-        }
-        for (name, rules) in &steps.stand_ins {
-            self.batches.rules(name, rules);
-        }
-        for (name, change) in &delta.pairs {
-            self.batches.add_elements(name, change);
-        }
-        self.batches.commit();
-        self.take(steps);
+    /// Other objects that packets meet, in the order of the phases in `plan`.
+    pub fn change(&mut self) {
+        let (delta, steps) = (self.delta, self.steps);
         self.bind();
         let order = SetOrder::of(delta);
         self.remove(&order.remove_first);
@@ -83,10 +70,7 @@ impl<'d, 'a> Builder<'d, 'a> {
         } else {
             self.add(&order.add);
         }
-        for name in &delta.refills {
-            self.refill(name);
-        }
-        self.batches.commit();
+        self.refill();
         if steps.conflict {
             self.add(&order.add);
         } else {
@@ -94,30 +78,42 @@ impl<'d, 'a> Builder<'d, 'a> {
         }
         self.unbind();
         self.add(&order.add_last);
-        self.give(steps);
+        self.give();
         self.moves(&steps.settle);
         self.batches.commit();
         for (map, family, address) in &steps.release {
-            self.batches.together([Op::DeleteEntries((*map).clone(), *family, vec![*address])]);
+            self.batches.push(Op::DeleteEntries((*map).clone(), *family, vec![*address]));
         }
         self.batches.commit();
     }
 
     /// Objects that nothing refers to any more.
-    pub fn clean_up(&mut self, steps: &Steps<'a>) {
+    pub fn clean_up(&mut self) {
         let delta = self.delta;
         let gone = delta.gone_chains.iter().copied();
-        let gone: Vec<&Name> = gone.chain(steps.stand_ins.keys()).collect();
-        self.batches.together(gone.iter().map(|&name| Op::FlushChain(name.clone())));
+        let gone: Vec<&Name> = gone.chain(self.steps.stand_ins.keys()).collect();
+        for &name in &gone {
+            self.batches.push(Op::FlushChain(name.clone()));
+        }
         for (name, change) in &delta.pairs {
             self.batches.delete_elements(name, change);
         }
         // Maps first: their entries refer to chains.
-        let maps = delta.gone_maps.iter();
-        self.batches.together(maps.map(|&name| Op::DeleteMap(name.clone())));
-        self.batches.together(gone.iter().map(|&name| Op::DeleteChain(name.clone())));
-        let sets = delta.gone_sets.iter();
-        self.batches.together(sets.map(|&name| Op::DeleteSet(name.clone())));
+        for &name in &delta.gone_maps {
+            self.batches.push(Op::DeleteMap(name.clone()));
+        }
+        for name in gone {
+            self.batches.push(Op::DeleteChain(name.clone()));
+        }
+        // Stored sets first: their elements are in a set that may go, too.
+        let (stored, own): (Vec<_>, Vec<_>) =
+            delta.gone_sets.iter().partition(|(name, _)| name.stored().is_some());
+        for (name, set) in stored {
+            self.batches.delete_stored(name, set);
+        }
+        for (name, _) in own {
+            self.batches.push(Op::DeleteSet((*name).clone()));
+        }
         self.batches.commit();
     }
 
@@ -129,116 +125,93 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// A packet of a new port that misses the first must not meet the second.
     fn bind(&mut self) {
         let delta = self.delta;
-        for (name, change) in delta.permits.iter().chain(&delta.bindings) {
-            self.batches.add_elements(name, change);
+        self.each_added(delta.permits.iter().chain(&delta.bindings));
+        for (name, chain) in &delta.new_bases {
+            self.batches.hook(name, chain);
         }
         self.batches.commit();
-        for (name, Chain { base, comment, rules }) in &delta.new_bases {
-            self.batches
-                .push(Op::CreateChain((*name).clone(), *base, comment.clone()), RULE_WEIGHT);
-            self.batches.rules(name, rules);
-        }
-        self.batches.commit();
-        for sets in [&delta.guards, &delta.bans] {
-            for (name, change) in sets {
-                self.batches.add_elements(name, change);
-            }
-            self.batches.commit();
-        }
+        self.each_added(&delta.guards);
+        self.each_added(&delta.bans);
     }
 
     /// The reverse of [`Self::bind`].
     fn unbind(&mut self) {
         let delta = self.delta;
-        for sets in [&delta.bans, &delta.guards] {
-            for (name, change) in sets {
-                self.batches.delete_elements(name, change);
-            }
-            self.batches.commit();
-        }
-        let bases = || delta.gone_bases.iter().copied();
-        self.batches.together(bases().map(|name| Op::FlushChain(name.clone())));
-        self.batches.together(bases().map(|name| Op::DeleteChain(name.clone())));
+        self.each_removed(&delta.bans);
+        self.each_removed(&delta.guards);
+        let bases = || delta.gone_bases.iter().map(|&name| name.clone());
+        self.batches
+            .together(bases().map(Op::FlushChain).chain(bases().map(Op::DeleteChain)).collect());
         self.batches.commit();
-        for sets in [&delta.bindings, &delta.permits] {
-            for (name, change) in sets {
-                self.batches.delete_elements(name, change);
-            }
-            self.batches.commit();
-        }
+        self.each_removed(&delta.bindings);
+        self.each_removed(&delta.permits);
     }
 
-    fn take(&mut self, steps: &Steps<'a>) {
-        self.moves(&steps.take);
-        // With the entries, in one batch: the set is read first.
+    /// Refills visible chains in one batch of any size: a packet reads all rules
+    /// from one generation.
+    fn refill(&mut self) {
+        let mut ops = Vec::new();
+        for &name in &self.delta.refills {
+            ops.push(Op::FlushChain(name.clone()));
+            let rules = self.delta.new_rules(name).iter();
+            ops.extend(rules.map(|rule| Op::AddRule(name.clone(), rule.clone())));
+        }
+        self.batches.together(ops);
+        self.batches.commit();
+    }
+
+    fn give(&mut self) {
         for (name, change) in &self.delta.gates {
-            self.batches.together(elements(name, change, &change.added, Op::AddElements));
+            self.batches.delete_elements(name, change);
         }
+        self.moves(&self.steps.give);
         self.batches.commit();
     }
 
-    fn give(&mut self, steps: &Steps<'a>) {
-        for (name, change) in &self.delta.gates {
-            self.batches.together(elements(name, change, &change.removed, Op::DeleteElements));
-        }
-        self.moves(&steps.give);
-        self.batches.commit();
+    fn add(&mut self, sets: &[&'a Name]) {
+        let allowing = &self.delta.allowing;
+        self.each_added(sets.iter().filter_map(|name| allowing.get_key_value(name)));
     }
 
-    fn add(&mut self, sets: &[&Name]) {
-        let delta = self.delta;
-        for (name, change) in sets.iter().filter_map(|name| delta.allowing.get_key_value(name)) {
+    fn remove(&mut self, sets: &[&'a Name]) {
+        let allowing = &self.delta.allowing;
+        self.each_removed(sets.iter().filter_map(|name| allowing.get_key_value(name)));
+    }
+
+    fn each_added<'c>(
+        &mut self,
+        changes: impl IntoIterator<Item = (&'c &'a Name, &'c ElementChange<'a>)>,
+    ) where
+        'a: 'c,
+    {
+        for (name, change) in changes {
             self.batches.add_elements(name, change);
         }
         self.batches.commit();
     }
 
-    fn remove(&mut self, sets: &[&Name]) {
-        let delta = self.delta;
-        for (name, change) in sets.iter().filter_map(|name| delta.allowing.get_key_value(name)) {
+    fn each_removed<'c>(
+        &mut self,
+        changes: impl IntoIterator<Item = (&'c &'a Name, &'c ElementChange<'a>)>,
+    ) where
+        'a: 'c,
+    {
+        for (name, change) in changes {
             self.batches.delete_elements(name, change);
         }
         self.batches.commit();
     }
 
-    fn switch_hidden(&mut self, switch: &Switch<'a>) {
-        let Switch { map, family, address, from, to } = *switch;
-        if from.is_some() {
-            self.batches.push(Op::DeleteEntries(map.clone(), family, vec![address]), 1);
-        }
-        if let Some(to) = to {
-            self.batches.entries(map, family, vec![(address, to.clone())]);
-        }
-    }
-
-    /// The moves of one phase, in one batch.
-    fn moves(&mut self, moves: &[Move<'a>]) {
+    /// Moves of one phase, in any order. An entry goes from one chain to another in
+    /// one commit.
+    fn moves<'m>(&mut self, moves: impl IntoIterator<Item = &'m Move<'a>>)
+    where
+        'a: 'm,
+    {
         for Move { map, family, address, exists, to } in moves {
-            if *exists {
-                self.batches.together([Op::DeleteEntries((*map).clone(), *family, vec![*address])]);
-            }
-            let entry = vec![(*address, to.clone())];
-            self.batches.together([Op::AddEntries((*map).clone(), *family, entry)]);
+            let gone = exists.then(|| Op::DeleteEntries((*map).clone(), *family, vec![*address]));
+            let come = Op::AddEntries((*map).clone(), *family, vec![(*address, to.clone())]);
+            self.batches.together(gone.into_iter().chain([come]).collect());
         }
-    }
-
-    /// The rules of a chain that no packet meets. A batch may end before it.
-    fn refill_hidden(&mut self, chain: &Name) {
-        self.batches.make_room(self.new_rules(chain).len() * RULE_WEIGHT);
-        self.refill(chain);
-    }
-
-    /// Refills visible chains in one batch of any size: a packet reads all rules
-    /// from one generation.
-    fn refill(&mut self, chain: &Name) {
-        let rules = self.new_rules(chain);
-        self.batches.together([Op::FlushChain(chain.clone())]);
-        let ops = rules.iter().map(|rule| Op::AddRule(chain.clone(), rule.clone()));
-        self.batches.together(ops);
-        self.batches.weigh(rules.len() * RULE_WEIGHT);
-    }
-
-    fn new_rules(&self, chain: &Name) -> &'a [Rule] {
-        self.delta.new.chains.get(chain).map_or(&[], |chain| &chain.rules)
     }
 }

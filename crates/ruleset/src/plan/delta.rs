@@ -9,13 +9,15 @@ use imbl::ordset;
 use super::PlanError;
 use super::references::{References, Uses};
 use super::role::Role;
-use crate::{Chain, Element, Family, Field, Name, Ruleset, Set, SetType, VerdictMap};
+use crate::{Chain, Element, Family, Field, Name, Rule, Ruleset, Set, SetType, VerdictMap};
 
 /// The differences. "Visible" is what a packet can meet in the old table.
 #[derive(Debug)]
 pub(super) struct Delta<'a> {
     pub old: &'a Ruleset,
     pub new: &'a Ruleset,
+    /// How many rules the larger of the two has.
+    pub rules: usize,
     /// Sets that do not exist yet.
     pub new_sets: Vec<(&'a Name, &'a Set)>,
     /// Maps that do not exist yet.
@@ -25,7 +27,7 @@ pub(super) struct Delta<'a> {
     /// Base chains that do not exist yet.
     pub new_bases: Vec<(&'a Name, &'a Chain)>,
     /// Sets to delete.
-    pub gone_sets: Vec<&'a Name>,
+    pub gone_sets: Vec<(&'a Name, &'a Set)>,
     /// Maps to delete.
     pub gone_maps: Vec<&'a Name>,
     /// Chains to delete that are only jumped to.
@@ -93,6 +95,7 @@ impl<'a> Delta<'a> {
         }
         let mut delta = Self::nothing(old, new);
         references.follow(old);
+        delta.rules = references.rules();
         delta.compare_chains(references)?;
         let changed = delta.compare_sets()?;
         delta.compare_maps(references)?;
@@ -101,6 +104,7 @@ impl<'a> Delta<'a> {
             .map(|(name, change)| Before::of(name, change.set_type, references))
             .collect();
         references.follow(new);
+        delta.rules = delta.rules.max(references.rules());
         for ((name, change), before) in changed.into_iter().zip(&mut before) {
             let role = Role::of(change.set_type, before.uses.or(references.uses(name)));
             if role == Role::Allowing {
@@ -109,6 +113,11 @@ impl<'a> Delta<'a> {
             delta.sort(name, change, before, role);
         }
         Ok(delta)
+    }
+
+    /// The rules that a chain shall have.
+    pub fn new_rules(&self, chain: &Name) -> &'a [Rule] {
+        self.new.chains.get(chain).map_or(&[], |chain| &chain.rules)
     }
 
     fn sort(&mut self, name: &'a Name, change: ElementChange<'a>, before: &mut Before, role: Role) {
@@ -132,6 +141,7 @@ impl<'a> Delta<'a> {
         Self {
             old,
             new,
+            rules: 0,
             new_sets: Vec::new(),
             new_maps: Vec::new(),
             new_chains: Vec::new(),
@@ -190,8 +200,14 @@ impl<'a> Delta<'a> {
                 DiffItem::Add(name, _) if self.old.maps.contains_key(name) => {
                     return Err(PlanError::TypeChanged(name.clone()));
                 }
-                DiffItem::Add(name, set) => self.new_sets.push((name, set)),
-                DiffItem::Remove(name, _) => self.gone_sets.push(name),
+                DiffItem::Add(name, set) => {
+                    self.new.can_store(name, set)?;
+                    self.new_sets.push((name, set));
+                }
+                DiffItem::Remove(name, set) => {
+                    self.new.can_lose(set)?;
+                    self.gone_sets.push((name, set));
+                }
                 DiffItem::Update { old: (_, before), new: (name, after) } => {
                     if before.set_type != after.set_type {
                         return Err(PlanError::TypeChanged(name.clone()));

@@ -42,6 +42,8 @@ pub(super) struct References {
     callers: HashMap<Name, BTreeSet<Name>>,
     /// The maps with entries for a chain, and how many.
     entries: HashMap<Name, BTreeMap<Name, usize>>,
+    /// How many rules there are.
+    rules: usize,
 }
 
 impl Uses {
@@ -78,6 +80,7 @@ impl References {
             uses: HashMap::new(),
             callers: HashMap::new(),
             entries: HashMap::new(),
+            rules: 0,
         }
     }
 
@@ -132,6 +135,7 @@ impl References {
     }
 
     fn add_chain(&mut self, name: &Name, chain: &Chain) {
+        self.rules += chain.rules.len();
         for used in looked_up(chain) {
             self.users.entry(used.clone()).or_default().insert(name.clone());
         }
@@ -144,6 +148,7 @@ impl References {
     }
 
     fn remove_chain(&mut self, name: &Name, chain: &Chain) {
+        self.rules -= chain.rules.len();
         for used in looked_up(chain) {
             remove(&mut self.users, used, name);
         }
@@ -180,6 +185,11 @@ impl References {
     /// Whether a packet can meet a look-up in this set or map.
     pub fn is_visible(&self, name: &Name) -> bool {
         self.users(name).any(|chain| self.chain_is_visible(chain))
+    }
+
+    /// How many rules the table has.
+    pub const fn rules(&self) -> usize {
+        self.rules
     }
 
     /// What the rules that look into this set do with a packet.

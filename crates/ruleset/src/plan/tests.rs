@@ -1,3 +1,5 @@
+mod pieces;
+
 use std::net::IpAddr;
 
 use super::delta::Delta;
@@ -323,3 +325,5 @@ fn an_object_of_another_type_is_refused() {
     let error = plan(Some(&other), &BEFORE.ruleset()).unwrap_err();
     assert_eq!(error, PlanError::TypeChanged(name("x")));
 }
+
+mod stored;

@@ -65,6 +65,12 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
         Match::Port(transport, PortTest::Set(set)) => {
             member(set, SetType::Port, true, port(packet, *transport).map(Element::Port))
         }
+        Match::Ports(set) => {
+            let of = |transport| port(packet, transport).map(|port| (transport, port));
+            let found = Transport::ALL.into_iter().find_map(of);
+            let element = found.map(|(transport, port)| Element::ProtocolPort(transport, port));
+            member(set, SetType::ProtocolPort, true, element)
+        }
         Match::SourcePort(transport, port) => Test::Known(
             has_protocol(packet, transport.number()) && packet.source_port == Some(*port),
         ),

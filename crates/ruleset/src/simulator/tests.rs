@@ -99,6 +99,9 @@ fn outcome(table: &Table, packet: &Packet) -> Outcome {
     simulate(&table.0, packet).unwrap().outcome
 }
 
+/// A set that the kernel holds in a store. To the simulator it is one of its own.
+const STORED: &str = "p4.0123456789abcdef0123456789abcdef";
+
 /// Whether a match holds for a packet, in a table with a set of each type.
 fn holds(condition: Match, packet: &Packet) -> bool {
     let v4 = Family::V4;
@@ -136,6 +139,12 @@ fn holds(condition: Match, packet: &Packet) -> bool {
             [Element::AddressPair(ip("10.0.0.1"), ip("10.0.0.9"))],
         )
         .typed("ports", SetType::Port, [Element::Port(80), Element::Port(443)])
+        .typed(
+            "mixed",
+            SetType::ProtocolPort,
+            [Element::ProtocolPort(Transport::Tcp, 80), Element::ProtocolPort(Transport::Udp, 53)],
+        )
+        .typed(STORED, SetType::Address(v4), [Element::Address(ip("10.0.0.1"))])
         .typed("nd", SetType::Icmpv6Type, [Element::Icmpv6Type(135)])
         .chain("forward", [Rule::new([condition], DROP)]);
     outcome(&table, packet) == Outcome::Drop
@@ -163,6 +172,7 @@ fn each_match_holds_where_it_should() {
     let from = |source: &str| Packet { source: ip(source), ..web() };
     let ports = |transport, first, last| Port(transport, PortTest::In(first, last));
     let udp = Packet::to_port(ip("10.0.0.1"), ip("10.0.0.2"), Udp, 80);
+    let dns = Packet { destination_port: Some(53), ..udp };
     let ping = Packet::new(ip("10.0.0.1"), ip("10.0.0.2"), 1);
     let fragment = Packet { destination_port: None, tcp_flags: None, ..web() };
     let flags = |flags: &[TcpFlags]| {
@@ -249,6 +259,14 @@ fn each_match_holds_where_it_should() {
         ("port of another protocol", ports(Tcp, 80, 80), udp, false),
         ("a fragment has no port", ports(Tcp, 0, 65535), fragment, false),
         ("ping has no port", ports(Tcp, 0, 65535), ping, false),
+        ("protocol and port", Match::Ports(name("mixed")), web(), true),
+        ("protocol and port of IPv6", Match::Ports(name("mixed")), web6(), true),
+        ("the same port, other protocol", Match::Ports(name("mixed")), udp, false),
+        ("the other protocol's port", Match::Ports(name("mixed")), dns, true),
+        ("a fragment has no protocol with port", Match::Ports(name("mixed")), fragment, false),
+        ("ping has no protocol with port", Match::Ports(name("mixed")), Packet { destination_port: Some(80), ..ping }, false),
+        ("source in a stored set", set(Source, v4, STORED), web(), true),
+        ("destination not in a stored set", set(Destination, v4, STORED), web(), false),
         (
             "source port",
             Match::SourcePort(Udp, 8472),

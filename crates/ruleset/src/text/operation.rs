@@ -1,24 +1,28 @@
 //! Operations as nft's commands.
 
-use crate::{Comment, Name, Op, TableId};
+use crate::{Comment, Element, Name, Op, SetType, TableId};
 
 /// See [`super::op`].
 pub(super) fn line(table: &TableId, op: &Op) -> String {
-    let command = |verb: &str, kind: &str, name: &Name| format!("{verb} {kind} {table} {name}");
+    let command = |verb: &str, kind: &str, name: &Name| match name.stored() {
+        Some((store, _)) => format!("{verb} {kind} {table} {}", store.name()),
+        None => format!("{verb} {kind} {table} {name}"),
+    };
+    let elements = |verb: &str, name: &Name, set_type: SetType, elements: &[Element]| {
+        let tag = name.stored().map(|(_, tag)| tag);
+        let elements = elements.iter().map(|one| super::tagged(tag, super::element(set_type, one)));
+        list(command(verb, "element", name), elements)
+    };
     match op {
         Op::CreateTable => format!("add table {table}"),
+        Op::CreateSet(name, ..) if name.stored().is_some() => format!("# add set {table} {name}"),
         Op::CreateSet(name, set_type, comment) => {
             clauses(command("add", "set", name), super::set_type(*set_type), comment)
         }
+        Op::DeleteSet(name) if name.stored().is_some() => format!("# delete set {table} {name}"),
         Op::DeleteSet(name) => command("delete", "set", name),
-        Op::AddElements(name, set_type, elements) => list(
-            command("add", "element", name),
-            elements.iter().map(|one| super::element(*set_type, one)),
-        ),
-        Op::DeleteElements(name, set_type, elements) => list(
-            command("delete", "element", name),
-            elements.iter().map(|one| super::element(*set_type, one)),
-        ),
+        Op::AddElements(name, set_type, some) => elements("add", name, *set_type, some),
+        Op::DeleteElements(name, set_type, some) => elements("delete", name, *set_type, some),
         Op::CreateMap(name, family, comment) => {
             clauses(command("add", "map", name), vec![super::map_type(*family)], comment)
         }

@@ -3,6 +3,7 @@
 //! What a match implies (`meta nfproto`, `meta l4proto`) is left to nft, which
 //! puts it in by itself, but for what [`spelled_out`] adds.
 
+use super::store::{PORTS, look_up, port};
 use crate::implied::spelled_out;
 use crate::{
     AddressTest, CtStates, Family, Field, Finish, FlowSide, Log, Match, PortTest, Rule,
@@ -32,7 +33,7 @@ fn text(table: TableFamily, condition: &Match) -> String {
             let field = address(*field, test.family());
             match test {
                 AddressTest::In(range) => format!("{field} {range}"),
-                AddressTest::Set(_, set) => format!("{field} @{set}"),
+                AddressTest::Set(_, set) => look_up(field, set),
             }
         }
         Match::Port(transport, test) => {
@@ -43,9 +44,10 @@ fn text(table: TableFamily, condition: &Match) -> String {
                 PortTest::Set(set) => format!("{transport} dport @{set}"),
             }
         }
+        Match::Ports(set) => look_up(PORTS, set),
         Match::SourcePort(transport, port) => format!("{} sport {port}", transport.keyword()),
         Match::AddressPort(field, family, transport, set) => {
-            format!("{} . {} dport @{set}", address(*field, *family), transport.keyword())
+            look_up(&format!("{} . {}", address(*field, *family), port(*transport)), set)
         }
         Match::AddressPair(family, set) => {
             let (source, destination) =

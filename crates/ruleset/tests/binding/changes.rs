@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use proptest::collection::vec;
-use proptest::prelude::{ProptestConfig, prop_assert, proptest};
-use ruleset::plan::plan;
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop_assert, prop_oneof, proptest};
+use ruleset::plan::{Budget, plan, plan_within};
 use ruleset::simulator::{Outcome, Packet};
 use ruleset::{Op, Ruleset, Transport, text};
 
@@ -16,7 +17,7 @@ use crate::way::{End, History, Sent};
 /// The states of both tables while one node becomes the other. A bridge that gains
 /// something changes last, one that only loses changes first. So a new address of an
 /// isolated pod is judged by `inet` before it is heard at its port, and until it is not.
-fn history(before: &Node, after: &Node) -> History {
+fn history(before: &Node, after: &Node, budget: Budget) -> History {
     let bridged = |node: &Node| -> BTreeSet<(u32, IpAddr)> {
         let ports = node.ports.iter().filter(|port| port.is_bridged);
         let owned = |port: &Port| port.addresses.iter().map(|one| (port.index, *one)).collect();
@@ -37,7 +38,7 @@ fn history(before: &Node, after: &Node) -> History {
             true => vec![new],
             false => {
                 let mut state = old.cloned().unwrap_or_else(|| Ruleset::of(new.id()));
-                let batches = plan(old, &new).unwrap();
+                let batches = plan_within(old, &new, budget).unwrap();
                 let apply = |batch: &ruleset::Batch| {
                     state.apply(batch).unwrap();
                     state.clone()
@@ -53,6 +54,12 @@ fn history(before: &Node, after: &Node) -> History {
     change(bridge_first);
     change(!bridge_first);
     history
+}
+
+/// How much a batch may hold: one operation, a few, or everything.
+fn any_budget() -> impl Strategy<Value = Budget> {
+    let few = (5..100_u64).prop_map(|many| Budget::of(Duration::from_micros(many)));
+    prop_oneof![Just(Budget::SMALLEST), few, Just(Budget::default())]
 }
 
 fn ends(history: &History) -> [History; 2] {
@@ -134,7 +141,7 @@ fn what_is_flooded_from_a_port_that_leaves_to_one_that_comes_at_once_can_be_lost
     (packet.frame.source_mac, packet.frame.destination_mac) = (bound(7, true).mac, another.mac);
     let sent = |packet| Sent { from: End::Bridged(7), to: End::Bridged(9), packet };
     let (to_pod, flooded) = (sent(packet), sent(Packet { destination: ip("10.0.0.8"), ..packet }));
-    let history = history(&before, &after);
+    let history = history(&before, &after, Budget::default());
     assert!(history.outcomes(&to_pod, 1).always(Outcome::Accept));
     assert!(!is_flooded_past(&to_pod, &before, &after));
     assert!(history.outcomes(&flooded, 1).drop.is_some());
@@ -154,12 +161,14 @@ fn what_one_node_tunnels_to_another_through_this_one_is_lost_when_both_leave_at_
     let third = "192.0.2.3";
     let [all, one, none] =
         [node(&[NODES[0], NODES[1], third]), node(&[NODES[0], third]), node(&[third])];
-    assert!(history(&all, &none).outcomes(&sent, 1).drop.is_some());
+    assert!(history(&all, &none, Budget::default()).outcomes(&sent, 1).drop.is_some());
     // Not when one leaves, when both come, or when the tunnel goes.
-    assert!(history(&all, &one).outcomes(&sent, 1).always(Outcome::Accept));
-    assert!(history(&none, &all).outcomes(&sent, 1).always(Outcome::Accept));
+    assert!(history(&all, &one, Budget::default()).outcomes(&sent, 1).always(Outcome::Accept));
+    assert!(history(&none, &all, Budget::default()).outcomes(&sent, 1).always(Outcome::Accept));
     let no_tunnel = Node { tunnels: BTreeSet::new(), ..none };
-    assert!(history(&all, &no_tunnel).outcomes(&sent, 1).always(Outcome::Accept));
+    assert!(
+        history(&all, &no_tunnel, Budget::default()).outcomes(&sent, 1).always(Outcome::Accept)
+    );
 }
 
 /// The batches that turn one node's table into another's, in nft's words.
@@ -267,9 +276,10 @@ proptest! {
         (one, other) in (any_node(), any_node()),
         change in any_change(),
         sent in vec(any_sent(), 100),
+        budget in any_budget(),
     ) {
         let after = changed(&one, &other, change);
-        let history = history(&one, &after);
+        let history = history(&one, &after, budget);
         let known = |sent: &&Sent| {
             is_routed(sent, [&one, &after]) && !combines(sent, &one, &after)
         };
@@ -293,6 +303,7 @@ proptest! {
     fn no_change_of_bindings_loses_a_packet(
         (one, mut other) in (any_node(), any_node()),
         sent in vec(any_sent(), 100),
+        budget in any_budget(),
     ) {
         other.friends.clone_from(&one.friends);
         other.tunnels.clone_from(&one.tunnels);
@@ -301,7 +312,7 @@ proptest! {
             let before = one.ports.iter().find(|before| before.index == port.index);
             port.is_isolated = before.is_some_and(|before| before.is_isolated);
         }
-        let history = history(&one, &other);
+        let history = history(&one, &other, budget);
         for sent in sent.iter().filter(|sent| !is_flooded_past(sent, &one, &other)) {
             if agreed(&history, sent) == Some(Outcome::Accept) {
                 let possible = history.outcomes(sent, 1);

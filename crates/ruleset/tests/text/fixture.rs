@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Comment, CtStates, Element, Family, Field, Finish,
-    Log, LogPrefix, Match, Name, PortTest, Rule, Ruleset, Set, SetType, Transport, Verdict,
-    VerdictMap,
+    Log, LogPrefix, Match, Name, PortTest, Rule, Ruleset, Set, SetType, Store, Tag, Transport,
+    Verdict, VerdictMap,
 };
 
 pub fn name(text: &str) -> Name {
@@ -78,14 +78,55 @@ fn sets() -> std::collections::BTreeMap<Name, Set> {
             Element::Port(80),
             Element::Port(65535),
         ]),
+        set("mixed", SetType::ProtocolPort, Some("ports")).with_all([
+            Element::ProtocolPort(Transport::Tcp, 80),
+            Element::ProtocolPort(Transport::Sctp, 0),
+        ]),
         set("nd", SetType::Icmpv6Type, Some("neighbour discovery"))
             .with_all([Element::Icmpv6Type(133), Element::Icmpv6Type(255)]),
         set("logged4", SetType::RateLimit(Family::V4), Some("log limits")),
         set("logged6", SetType::RateLimit(Family::V6), None),
     ]
-    .map(|(name, set)| (name, set))
-    .into()
+    .into_iter()
+    .chain(Store::all())
+    .chain(stored())
+    .collect()
 }
+
+/// Stored sets. They have no comment.
+fn stored() -> Vec<(Name, Set)> {
+    let one = |store: Store, tag, elements: Vec<Element>| {
+        (Name::in_store(store, Tag(tag)), Set::new(store.stores(), None).with(elements))
+    };
+    let web = (0..3).map(|last| Element::Address(address(&format!("10.0.2.{last}"))));
+    vec![
+        one(Store::Addresses(Family::V4), FIRST, web.clone().collect()),
+        one(Store::Addresses(Family::V4), SECOND, web.take(1).collect()),
+        one(Store::Addresses(Family::V6), FIRST, vec![]),
+        one(
+            Store::AddressPorts(Family::V4),
+            FIRST,
+            vec![Element::AddressPort(address("10.0.0.1"), 80)],
+        ),
+        one(
+            Store::AddressPorts(Family::V6),
+            SECOND,
+            vec![Element::AddressPort(address("fd00::1"), 80)],
+        ),
+        one(
+            Store::Ports,
+            FIRST,
+            vec![
+                Element::ProtocolPort(Transport::Tcp, 53),
+                Element::ProtocolPort(Transport::Udp, 53),
+            ],
+        ),
+    ]
+}
+
+/// Tags of stored sets.
+const FIRST: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
+const SECOND: u128 = 0xfedc_ba98_7654_3210_fedc_ba98_7654_3210;
 
 trait WithAll {
     fn with_all(self, elements: impl IntoIterator<Item = Element>) -> Self;
@@ -181,6 +222,18 @@ fn by_port() -> Vec<Rule> {
         rule(vec![web(), port(Transport::Udp, 8000, 8100)]),
         rule(vec![port(Transport::Sctp, 0, 65535)]),
         rule(vec![Match::Port(Transport::Tcp, PortTest::Set(name("ports")))]),
+        rule(vec![web(), Match::Ports(name("mixed"))]),
+        rule(vec![
+            stored_addresses(Family::V4, FIRST),
+            Match::Ports(Name::in_store(Store::Ports, Tag(FIRST))),
+        ]),
+        rule(vec![stored_addresses(Family::V6, FIRST), port(Transport::Tcp, 80, 80)]),
+        rule(vec![Match::AddressPort(
+            Field::Destination,
+            Family::V4,
+            Transport::Tcp,
+            Name::in_store(Store::AddressPorts(Family::V4), Tag(FIRST)),
+        )]),
         rule(vec![web(), Match::Protocol(6)]),
         rule(vec![Match::Protocol(47)]),
         rule(vec![named(Family::V4, Transport::Tcp, "n4.http")]),
@@ -189,6 +242,11 @@ fn by_port() -> Vec<Rule> {
             named(Family::V6, Transport::Sctp, "n6.http"),
         ]),
     ]
+}
+
+fn stored_addresses(family: Family, tag: u128) -> Match {
+    let set = Name::in_store(Store::Addresses(family), Tag(tag));
+    Match::Address(Field::Destination, AddressTest::Set(family, set))
 }
 
 fn logging() -> Vec<Rule> {

@@ -7,6 +7,7 @@
 
 mod fixture;
 mod frames;
+mod stores;
 
 use std::io::Write;
 use std::path::Path;
@@ -55,6 +56,7 @@ fn as_listed(rule: &str) -> String {
     rule.replace(" burst 5 packets", "")
         .replace("l4proto 6", "l4proto tcp")
         .replace("l4proto 47", "l4proto gre")
+        .replace("0x0123456789abcdef", "0x123456789abcdef")
 }
 
 /// A rule in the form of `nft list` where frames are concerned. nft leaves out what
@@ -170,12 +172,17 @@ fn the_kernel_holds_what_the_text_says() {
     let again = in_new_namespace("nft -f - && nft list table inet nftpol", &listed).unwrap();
     assert_eq!(again.lines().count(), listed.lines().count());
     for (set, contents) in &table.sets {
-        let block = listed.split(&format!("\tset {set} {{\n")).nth(1).unwrap();
+        let (block, tag) = match set.stored() {
+            Some((store, tag)) => (store.name(), text::tag(tag) + "."),
+            None => (set.as_str(), String::new()),
+        };
+        let block = listed.split(&format!("\tset {block} {{\n")).nth(1).unwrap();
         let elements: String = block.split("\n\t}\n").next().unwrap().split_whitespace().collect();
         for element in contents.elements.iter().filter(|_| contents.set_type != SetType::Icmpv6Type)
         {
             let element: String =
                 text::element(contents.set_type, element).split_whitespace().collect();
+            let element = as_listed(&(tag.clone() + &element));
             let found = elements.split(['{', '}', ',', '=']).any(|one| one == element);
             assert!(found, "{element} is not in {set}: {elements}");
         }
@@ -218,7 +225,8 @@ fn dismantling(table: &Ruleset) -> Batch {
         }
         ops.push(Op::DeleteMap(name.clone()));
     }
-    for (name, set) in &table.sets {
+    // Stored sets before their stores.
+    for (name, set) in table.sets.iter().rev() {
         if !set.elements.is_empty() {
             let elements = set.elements.iter().copied().collect();
             ops.push(Op::DeleteElements(name.clone(), set.set_type, elements));

@@ -191,6 +191,13 @@ impl<'a> Looks<'a> {
                     }
                 }
             }
+            Match::Ports(name) => {
+                for element in elements(name) {
+                    if let Element::ProtocolPort(transport, port) = element {
+                        self.port(*transport, *port, *port);
+                    }
+                }
+            }
             Match::Icmpv6Type(name) => {
                 self.icmpv6_types.extend(elements(name).filter_map(|one| match one {
                     Element::Icmpv6Type(number) => Some(*number),
@@ -253,7 +260,8 @@ pub(crate) fn parts_of(condition: &Match) -> impl Iterator<Item = Part> + use<> 
         | Match::NotProtocol(_)
         | Match::IcmpType(_)
         | Match::Icmpv6Type(_)
-        | Match::Port(..) => [None; 3],
+        | Match::Port(..)
+        | Match::Ports(_) => [None; 3],
     };
     parts.into_iter().flatten()
 }

@@ -224,6 +224,12 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
         Match::Port(transport, PortTest::Set(set)) => {
             return one(set, SetType::Port, port(packet, *transport).map(Element::Port));
         }
+        Match::Ports(set) => {
+            let found = Transport::ALL.into_iter().find_map(|transport| {
+                Some(Element::ProtocolPort(transport, port(packet, transport)?))
+            });
+            return one(set, SetType::ProtocolPort, found);
+        }
         Match::AddressPort(field, family, transport, set) => {
             let port = port(packet, *transport).filter(|_| is(packet, *family));
             let element = port.map(|port| Element::AddressPort(address(*field), port));

@@ -10,7 +10,8 @@ use ruleset::simulator::{self, CtState, Outcome, Packet, simulate};
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, EtherType, Family, Field,
     Finish, FlowSide, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, Log, LogPrefix,
-    Match, Name, PortTest, Rule, Ruleset, Set, SetType, TagType, Transport, Verdict, VerdictMap,
+    Match, Name, PortTest, Rule, Ruleset, Set, SetType, Store, Tag, TagType, Transport, Verdict,
+    VerdictMap,
 };
 
 use super::*;
@@ -83,6 +84,7 @@ fn a_match() -> impl Strategy<Value = Match> {
         4 => in_set,
         3 => port,
         2 => transport().prop_map(|of| Match::Port(of, PortTest::Set(name("ports")))),
+        2 => select(vec![name("mixed"), stored_ports()]).prop_map(Match::Ports),
         2 => (field(), family(), transport())
             .prop_map(|(end, of, by)| Match::AddressPort(end, of, by, set("named", of))),
         2 => family().prop_map(|of| Match::AddressPair(of, set("pairs", of))),
@@ -170,6 +172,10 @@ fn elements(set_type: SetType) -> BoxedStrategy<Vec<Element>> {
             vec(element.prop_map(|(one, other)| Element::AddressPair(one, other)), 0..4).boxed()
         }
         SetType::Port => vec(select(PORTS.to_vec()).prop_map(Element::Port), 0..3).boxed(),
+        SetType::ProtocolPort => {
+            let element = (transport(), select(PORTS.to_vec()));
+            vec(element.prop_map(|(of, port)| Element::ProtocolPort(of, port)), 0..4).boxed()
+        }
         SetType::Icmpv6Type => {
             vec(select(TYPES.to_vec()).prop_map(Element::Icmpv6Type), 0..3).boxed()
         }
@@ -186,13 +192,21 @@ fn elements(set_type: SetType) -> BoxedStrategy<Vec<Element>> {
             });
             vec(key, 0..4).boxed()
         }
-        SetType::RateLimit(_) => Just(Vec::new()).boxed(),
+        SetType::RateLimit(_) | SetType::Store(_) => Just(Vec::new()).boxed(),
     }
+}
+
+/// A set that the kernel holds in another.
+fn stored_ports() -> Name {
+    Name::in_store(Store::Ports, Tag(1))
 }
 
 fn table() -> impl Strategy<Value = Ruleset> {
     let mut types = vec![
         (name("ports"), SetType::Port),
+        (name("mixed"), SetType::ProtocolPort),
+        (Name::of_store(Store::Ports), SetType::Store(Store::Ports)),
+        (stored_ports(), SetType::ProtocolPort),
         (name("types"), SetType::Icmpv6Type),
         (name("guarded"), exit(None).set_type()),
     ];

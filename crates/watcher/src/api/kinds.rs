@@ -65,7 +65,8 @@ impl Watched for PolicyJson {
     }
 
     fn found(self) -> Found {
-        let (policy, diagnostics) = policy_json::network_policy(&self.0);
+        let (mut policy, diagnostics) = policy_json::network_policy(&self.0);
+        policy.shrink();
         Found { object: Object::NetworkPolicy(Arc::new(policy)), diagnostics }
     }
 }
@@ -84,7 +85,8 @@ impl Watched for PodFields {
     }
 
     fn found(self) -> Found {
-        let (pod, diagnostics) = convert::pod_with_fields(&self, &Unreadable::default());
+        let (mut pod, diagnostics) = convert::pod_with_fields(&self, &Unreadable::default());
+        pod.shrink();
         Found { object: Object::Pod(Arc::new(pod)), diagnostics }
     }
 }

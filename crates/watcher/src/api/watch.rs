@@ -258,6 +258,7 @@ impl<T: Watched> Watch<T> {
         let line = watch_line::line::<T>(line).map_err(|error| Failure { error, relist: true })?;
         match line {
             Line::Applied(item) => {
+                let item = item.shared(&self.known);
                 self.advance(item.identity.version.clone());
                 self.queue.extend(item.events(T::KIND));
             }

@@ -5,27 +5,17 @@
 //! value.
 //! Never: an error where an issue is possible.
 
-use std::fmt;
-
 use k8s_openapi::jiff::Timestamp;
 use serde::de::{Deserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
 use super::access::{MappingAccess, SequenceAccess};
+use super::any::Any;
 use super::cursor::Cursor;
 use super::field_path::FieldPath;
 use super::hints;
 use super::log::Refused;
 use super::node::Value;
-
-/// The visitor's description of what it expects.
-struct Expected<'a, V>(&'a V);
-
-impl<'de, V: Visitor<'de>> fmt::Display for Expected<'_, V> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.expecting(f)
-    }
-}
 
 impl<'a> Cursor<'a> {
     /// An integer between two bounds, both included.
@@ -146,11 +136,10 @@ impl<'de> Deserializer<'de> for Cursor<'_> {
     type Error = Refused;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Refused> {
-        // Types that accept "any" are recognised by what they expect.
-        match Expected(&visitor).to_string().as_str() {
-            "IntOrString" => self.int_or_string(visitor),
-            "Quantity" => self.quantity(visitor),
-            _ => self.free_form(visitor),
+        match Any::expected(&visitor) {
+            Any::IntOrString => self.int_or_string(visitor),
+            Any::Quantity => self.quantity(visitor),
+            Any::FreeForm => self.free_form(visitor),
         }
     }
 

@@ -66,11 +66,6 @@ pub(crate) fn shorten(text: &str) -> String {
 }
 
 impl Node {
-    /// Whether the value has fields.
-    pub(crate) fn is_object(&self) -> bool {
-        matches!(self.value, Value::Mapping(_))
-    }
-
     /// The position for messages about a value: a scalar's own, else that of its
     /// key.
     pub(crate) fn shown_at(&self, key_at: Position) -> Position {

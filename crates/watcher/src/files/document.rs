@@ -1,10 +1,11 @@
 //! One document to objects: find its kind, decode, convert.
 //!
-//! In: a positioned node.
+//! In: a positioned node, or the tokens of an object in which nothing is wrong.
 //! Out: converted objects with the locations of their names, and findings.
 //! Never: a comparison of two objects. `review` does that.
 
-mod document_type;
+pub(super) mod document_type;
+mod plain;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use k8s_openapi::{Metadata, Resource};
 use policy::{Diagnostic, ObjectKey, Severity};
 
 use super::finding::{Finding, Location};
+use super::findings::{self, Findings};
 use super::validation::Validation;
 use crate::convert;
 use crate::decode::node::{Entry, Node, Position, Value, shorten};
@@ -27,7 +29,7 @@ const DEFAULT_NAMESPACE: &str = "default";
 /// Maps positions in a parsed text to lines of its file.
 #[derive(Clone, Copy)]
 pub(super) struct Origin<'a> {
-    pub file: &'a str,
+    pub file: &'a Arc<str>,
     /// Lines of the file before the parsed text.
     pub lines_before: usize,
     /// A line of that text that is not in the file.
@@ -39,23 +41,61 @@ pub(super) struct Origin<'a> {
 /// An object that was read.
 pub(super) struct ReadObject {
     pub object: Object,
-    pub location: Location,
+    pub place: Place,
     /// Whether it can be used. If not, it still counts as a duplicate.
     pub usable: bool,
 }
 
+/// A place in a file, for each object.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    pub file: Arc<str>,
+    pub line: usize,
+    pub column: usize,
+}
+
 /// Reads documents and collects objects and findings.
+#[derive(Default)]
 pub(super) struct Reader {
     pub validation: Validation,
+    /// Whether every document is read as a tree. Only tests ask for that.
+    pub only_trees: bool,
     pub found: Vec<ReadObject>,
-    pub findings: Vec<Finding>,
+    pub findings: Findings,
+    pub counts: Counts,
+}
+
+/// How objects were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Counts {
+    /// Without a tree.
+    pub plain: usize,
+    /// From a tree, those of a list one by one.
+    pub trees: usize,
+}
+
+/// What a reader had collected at a moment.
+pub(super) struct Mark {
+    found: usize,
+    findings: findings::Mark,
+}
+
+impl Place {
+    pub(super) fn location(&self) -> Location {
+        let Self { file, line, column } = self;
+        Location { file: file.to_string(), line: *line, column: *column }
+    }
 }
 
 impl Origin<'_> {
     pub(super) fn location(&self, at: Position) -> Location {
+        self.place(at).location()
+    }
+
+    fn place(&self, at: Position) -> Place {
         let shift = usize::from(self.inserted.is_some_and(|inserted| at.line > inserted));
         let line = (self.lines_before + at.line - shift).min(self.last_line);
-        Location { file: self.file.to_owned(), line, column: at.column }
+        Place { file: Arc::clone(self.file), line, column: at.column }
     }
 }
 
@@ -67,12 +107,25 @@ struct Subject {
 }
 
 impl Reader {
+    /// This moment.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { found: self.found.len(), findings: self.findings.mark() }
+    }
+
+    /// Forgets what was collected since.
+    pub(super) fn rollback(&mut self, mark: &Mark) {
+        self.found.truncate(mark.found);
+        self.findings.rollback(&mark.findings);
+    }
+
     /// Reads a document: an object, or a list of objects.
     pub(super) fn document(&mut self, node: &Node, place: Origin<'_>) {
         self.object(node, None, place);
     }
 
-    fn object(&mut self, node: &Node, listed: Option<Kind>, place: Origin<'_>) {
+    /// Reads an object. An item of a typed list may leave out its kind.
+    pub(super) fn object(&mut self, node: &Node, listed: Option<Kind>, place: Origin<'_>) {
+        self.counts.trees += 1;
         let (document_type, issues) = document_type::of(node, listed);
         let subject = subject(node, &document_type);
         for issue in issues {
@@ -139,12 +192,7 @@ impl Reader {
             None => (node, None),
         };
         let Decoded { mut object, issues, unreadable } = decode::decode::<T>(node);
-        let is_namespace = T::KIND == Kind::Namespace.name();
-        let metadata = object.metadata_mut();
-        let unnamed = metadata.namespace.as_deref().is_none_or(str::is_empty);
-        if unnamed && !is_namespace {
-            metadata.namespace = Some(DEFAULT_NAMESPACE.to_owned());
-        }
+        let is_namespace = place_in_default(&mut object);
         let (converted, diagnostics) = convert(&object, &unreadable);
         let object = wrap(converted);
         let key = object.key();
@@ -173,7 +221,7 @@ impl Reader {
             self.report(place, at, &subject, Severity::Error, String::new(), message);
         }
         if convert::is_addressable(&key.name) {
-            self.found.push(ReadObject { object, location: place.location(at), usable });
+            self.found.push(ReadObject { object, place: place.place(at), usable });
         }
     }
 
@@ -190,6 +238,18 @@ impl Reader {
         let Subject { kind, object } = subject.clone();
         self.findings.push(Finding { location, severity, kind, object, field, message });
     }
+}
+
+/// Gives an object without a namespace the default one. Returns whether it is a
+/// Namespace, which is in none.
+fn place_in_default<T: Resource + Metadata<Ty = ObjectMeta>>(object: &mut T) -> bool {
+    let is_namespace = T::KIND == Kind::Namespace.name();
+    let metadata = object.metadata_mut();
+    let unnamed = metadata.namespace.as_deref().is_none_or(str::is_empty);
+    if unnamed && !is_namespace {
+        metadata.namespace = Some(DEFAULT_NAMESPACE.to_owned());
+    }
+    is_namespace
 }
 
 /// The object of a document, for findings before it is decoded.

@@ -5,7 +5,8 @@
 //! that has none; findings.
 //! Never: a change to an object.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -13,37 +14,52 @@ use policy::{
     Namespace, NetworkPolicy, ObjectKey, Peers, Pod, Ports, Rule, Severity, takes_precedence,
 };
 
-use super::document::ReadObject;
-use super::finding::{Finding, Location};
+use super::document::{Place, ReadObject};
+use super::finding::Finding;
+use super::findings::Findings;
 use crate::{Kind, Object};
 
 /// Reviews all objects.
-pub(super) fn review(found: Vec<ReadObject>, findings: &mut Vec<Finding>) -> Vec<Object> {
+pub(super) fn review(found: Vec<ReadObject>, findings: &mut Findings) -> Vec<Object> {
+    let broken = findings.broken();
     for one in &found {
-        review_one(one, findings);
+        review_one(one, &broken, findings);
     }
     duplicates(&found, findings);
     let mut objects: Vec<&ReadObject> = Vec::new();
-    let mut places: HashMap<(Kind, ObjectKey), usize> = HashMap::new();
+    let mut places: HashMap<Name<'_>, usize> = HashMap::new();
     for one in found.iter().filter(|one| one.usable) {
-        match places.get(&(one.object.kind(), one.object.key())) {
+        match places.entry(name(&one.object)) {
             // The later one counts, as for `kubectl apply`.
-            Some(&place) => objects[place] = one,
-            None => {
-                places.insert((one.object.kind(), one.object.key()), objects.len());
+            Entry::Occupied(place) => objects[*place.get()] = one,
+            Entry::Vacant(place) => {
+                place.insert(objects.len());
                 objects.push(one);
             }
         }
     }
+    drop(places);
     shared_addresses(&objects, findings);
     let mut objects: Vec<Object> = objects.iter().map(|one| one.object.clone()).collect();
     objects.extend(missing_namespaces(&objects));
     objects
 }
 
+/// Kind, namespace and name.
+type Name<'a> = (Kind, &'a str, &'a str);
+
+fn name(object: &Object) -> Name<'_> {
+    let (namespace, name) = match object {
+        Object::NetworkPolicy(policy) => (&*policy.key.namespace, &*policy.key.name),
+        Object::Pod(pod) => (&*pod.key.namespace, &*pod.key.name),
+        Object::Namespace(namespace) => ("", &*namespace.name),
+    };
+    (object.kind(), namespace, name)
+}
+
 fn finding(one: &ReadObject, severity: Severity, field: &str, message: String) -> Finding {
     Finding {
-        location: one.location.clone(),
+        location: one.place.location(),
         severity,
         kind: one.object.kind().name().to_owned(),
         object: Some(one.object.key()),
@@ -52,11 +68,11 @@ fn finding(one: &ReadObject, severity: Severity, field: &str, message: String) -
     }
 }
 
-fn duplicates(found: &[ReadObject], findings: &mut Vec<Finding>) {
-    let mut first: HashMap<(Kind, ObjectKey), &Location> = HashMap::new();
+fn duplicates(found: &[ReadObject], findings: &mut Findings) {
+    let mut first: HashMap<Name<'_>, &Place> = HashMap::new();
     for one in found {
-        let earlier = first.entry((one.object.kind(), one.object.key())).or_insert(&one.location);
-        if *earlier != &one.location {
+        let earlier = first.entry(name(&one.object)).or_insert(&one.place);
+        if *earlier != &one.place {
             let message =
                 format!("the same object is also defined in {}:{}", earlier.file, earlier.line);
             findings.push(finding(one, Severity::Error, "metadata.name", message));
@@ -66,14 +82,14 @@ fn duplicates(found: &[ReadObject], findings: &mut Vec<Finding>) {
 
 fn missing_namespaces(objects: &[Object]) -> Vec<Object> {
     let mut missing = BTreeSet::new();
-    for object in objects {
-        if object.kind() != Kind::Namespace {
-            missing.insert(object.key().namespace);
+    for (kind, namespace, _) in objects.iter().map(name) {
+        if kind != Kind::Namespace {
+            missing.insert(namespace);
         }
     }
-    for object in objects {
-        if object.kind() == Kind::Namespace {
-            missing.remove(&object.key().name);
+    for (kind, _, name) in objects.iter().map(name) {
+        if kind == Kind::Namespace {
+            missing.remove(name);
         }
     }
     let make = |name| Object::Namespace(Arc::new(Namespace::synthesised(name)));
@@ -81,7 +97,7 @@ fn missing_namespaces(objects: &[Object]) -> Vec<Object> {
 }
 
 /// Pods that report the same address. The newer one keeps it.
-fn shared_addresses(objects: &[&ReadObject], findings: &mut Vec<Finding>) {
+fn shared_addresses(objects: &[&ReadObject], findings: &mut Findings) {
     let mut by_address: BTreeMap<IpAddr, Vec<(&ReadObject, &Pod)>> = BTreeMap::new();
     for one in objects {
         if let Object::Pod(pod) = &one.object
@@ -99,7 +115,7 @@ fn shared_addresses(objects: &[&ReadObject], findings: &mut Vec<Finding>) {
         let Some(owner) = pods.iter().reduce(newer) else { continue };
         for (one, pod) in pods.iter().filter(|(_, pod)| pod.key != owner.1.key) {
             let why = if pod.created == owner.1.created { "later by name" } else { "newer" };
-            let Location { file, line, .. } = &owner.0.location;
+            let Place { file, line, .. } = &owner.0.place;
             let message = format!(
                 "{address} is also the address of Pod {} in {file}:{line}, which is {why} and keeps it",
                 owner.1.key
@@ -114,26 +130,20 @@ fn one_of<'a>(one: &(&'a ReadObject, &'a Pod)) -> &'a Pod {
 }
 
 /// Findings about one object as a whole.
-pub(super) fn review_one(one: &ReadObject, findings: &mut Vec<Finding>) {
+pub(super) fn review_one(one: &ReadObject, broken: &HashSet<ObjectKey>, findings: &mut Findings) {
     let (field, message) = match &one.object {
         Object::Pod(pod) if pod.is_subject() && pod.addresses.is_empty() => (
             "status.podIPs",
             Some("is empty; no rule applies to a pod without an address".to_owned()),
         ),
         Object::NetworkPolicy(policy) => {
-            ("metadata.name", opposite(policy, is_broken(&policy.key, findings)))
+            ("metadata.name", opposite(policy, broken.contains(&policy.key)))
         }
         Object::Pod(_) | Object::Namespace(_) => return,
     };
     if let Some(message) = message {
         findings.push(finding(one, Severity::Warning, field, message));
     }
-}
-
-fn is_broken(policy: &ObjectKey, findings: &[Finding]) -> bool {
-    findings.iter().any(|finding| {
-        finding.severity == Severity::Error && finding.object.as_ref() == Some(policy)
-    })
 }
 
 /// A policy whose name says deny but that allows everything, or the reverse. A

@@ -6,38 +6,45 @@
 //! Never: timestamps. That library passes them on as text.
 
 use crate::decode::node::Value;
+use crate::decode::token::Scalar;
 
 /// The value of a plain scalar.
 pub(super) fn resolve(text: &str) -> Value {
-    let owned = || text.to_owned();
+    let text = text.to_owned();
+    match meaning(&text) {
+        Scalar::Null => Value::Null,
+        Scalar::Bool(value) => Value::Bool { value, text },
+        Scalar::Int(value) => Value::Int { value, text },
+        Scalar::Float(value) => Value::Float { value, text },
+        Scalar::Text => Value::String(text),
+    }
+}
+
+/// What a plain scalar means.
+pub(super) fn meaning(text: &str) -> Scalar {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "" | "~" | "null" | "Null" | "NULL" => return Scalar::Null,
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
-            return Value::Bool { value: true, text: owned() };
+            return Scalar::Bool(true);
         }
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
-            return Value::Bool { value: false, text: owned() };
+            return Scalar::Bool(false);
         }
-        ".nan" | ".NaN" | ".NAN" => return Value::Float { value: f64::NAN, text: owned() },
+        ".nan" | ".NaN" | ".NAN" => return Scalar::Float(f64::NAN),
         ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => {
-            return Value::Float { value: f64::INFINITY, text: owned() };
+            return Scalar::Float(f64::INFINITY);
         }
-        "-.inf" | "-.Inf" | "-.INF" => {
-            return Value::Float { value: f64::NEG_INFINITY, text: owned() };
-        }
+        "-.inf" | "-.Inf" | "-.INF" => return Scalar::Float(f64::NEG_INFINITY),
         _ => {}
     }
     if !text.starts_with(|first: char| first.is_ascii_digit() || "+-.".contains(first)) {
-        return Value::String(owned());
+        return Scalar::Text;
     }
     let plain = text.replace('_', "");
     if let Some(value) = integer(&plain) {
-        return Value::Int { value, text: owned() };
+        return Scalar::Int(value);
     }
-    match float(&plain) {
-        Some(value) => Value::Float { value, text: owned() },
-        None => Value::String(owned()),
-    }
+    float(&plain).map_or(Scalar::Text, Scalar::Float)
 }
 
 /// An integer as Go's `strconv.ParseInt(text, 0, 64)` reads it: 0x, 0o and 0b

@@ -75,17 +75,16 @@ pub(super) struct Text {
     pub bytes: Vec<u8>,
 }
 
-/// Reads all sources, in the order given; a file that is named twice is read
-/// once.
+/// Reads all sources, one text at a time, in the order given; a file that is named
+/// twice is read once.
 ///
 /// # Errors
 /// See [`ReadError`]; reading stops at the first one.
-pub(super) fn texts(sources: &[Source]) -> Result<Vec<Text>, ReadError> {
+pub(super) fn texts(sources: &[Source], mut each: impl FnMut(Text)) -> Result<(), ReadError> {
     let mut seen = HashSet::new();
-    let mut texts = Vec::new();
     for source in sources {
         match source {
-            Source::Stdin => texts.push(bounded(io::stdin().lock(), "stdin")?),
+            Source::Stdin => each(bounded(io::stdin().lock(), "stdin")?),
             Source::Path(path) => {
                 let mut files = Vec::new();
                 if metadata(path)?.is_dir() {
@@ -98,13 +97,13 @@ pub(super) fn texts(sources: &[Source]) -> Result<Vec<Text>, ReadError> {
                 }
                 for file in files {
                     if seen.insert(canonical(&file)) {
-                        texts.push(open(&file)?);
+                        each(open(&file)?);
                     }
                 }
             }
         }
     }
-    Ok(texts)
+    Ok(())
 }
 
 /// Adds the manifests of a folder, sorted. `visited` has the folders that were

@@ -6,6 +6,7 @@ mod refused;
 mod review;
 mod syntax;
 mod warn;
+mod ways;
 
 use std::fmt::Write;
 

@@ -1,24 +1,29 @@
 //! YAML and JSON text to positioned nodes.
 //!
-//! In: the text of one document or of several (JSON is YAML).
-//! Out: a [`Node`] for each document that is not empty, and the first syntax
-//! error.
+//! In: events of a text (JSON is YAML).
+//! Out: a [`Node`], or the first syntax error.
 //! Never: unlimited recursion or memory. Nesting and the expansion of aliases
 //! have a limit.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
+use saphyr_parser::{Event, ScalarStyle, Tag};
 
+use super::events::{Events, Placed};
 use super::scalar;
 use crate::decode::node::{Entry, Node, Position, Value};
 
 /// The deepest nesting of lists and objects. The API's types need about 20.
-const DEPTH_MAX: usize = 100;
+pub(super) const DEPTH_MAX: usize = 100;
 /// The number of nodes to which all anchors and aliases of a document may expand.
 /// A text counts as one node for every 32 bytes.
 const ALIASED_MAX: usize = 200_000;
+
+/// The number of values in one object. API servers refuse requests of more than
+/// 3 MB (k8s.io/apiserver v0.36 pkg/server/config.go, `MaxRequestBodyBytes`). A
+/// value of an object that they accept takes more than three bytes.
+pub(super) const VALUES_MAX: usize = 1_000_000;
 
 /// Why a text could not be read to its end.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,63 +43,44 @@ struct Extent {
     height: usize,
 }
 
-/// Reads all documents of a text. Those before an error are kept.
-pub(super) fn read(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
-    let mut builder = Builder::new(text);
-    let mut documents = Vec::new();
-    loop {
-        match builder.next() {
-            Ok((Event::DocumentStart(_), _)) => {
-                builder.anchors.clear();
-                builder.aliased = 0;
-                match builder.document() {
-                    Ok(Node { value: Value::Null, .. }) => {}
-                    Ok(node) => documents.push(node),
-                    Err(error) => return (documents, Some(error)),
-                }
-            }
-            Ok((Event::StreamEnd, _)) => return (documents, None),
-            Ok(_) => {}
-            Err(error) => return (documents, Some(error)),
-        }
-    }
-}
+pub(super) type Outcome<T> = Result<T, SyntaxError>;
 
-struct Builder<'a> {
-    parser: Parser<'a, StrInput<'a>>,
+/// Builds nodes from events.
+pub(super) struct Builder<'a> {
+    pub events: Events<'a>,
     /// Finished nodes by anchor.
     anchors: HashMap<usize, (Node, Extent)>,
     /// The nodes to which anchors and aliases have expanded so far.
     aliased: usize,
+    /// The values of the present object so far.
+    values: usize,
 }
 
-type Outcome<T> = Result<T, SyntaxError>;
-
 impl<'a> Builder<'a> {
-    fn new(text: &'a str) -> Self {
-        Self { parser: Parser::new_from_str(text), anchors: HashMap::new(), aliased: 0 }
+    pub(super) fn new(events: Events<'a>) -> Self {
+        Self { events, anchors: HashMap::new(), aliased: 0, values: 0 }
     }
 
-    fn next(&mut self) -> Outcome<(Event<'a>, Span)> {
-        match self.parser.next_event() {
-            None => Ok((Event::StreamEnd, Span::default())),
-            Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => {
-                let at = position(&Span::empty(*error.marker()));
-                Err(SyntaxError { at, message: error.info().to_owned(), is_yaml: false })
-            }
-        }
+    /// Begins a document. It knows no anchor of the one before.
+    pub(super) fn begin(&mut self) {
+        self.anchors.clear();
+        self.aliased = 0;
     }
 
-    fn document(&mut self) -> Outcome<Node> {
-        let first = self.next()?;
-        self.node(first, 0).map(|(node, _)| node)
+    /// The next value, a document or an item inside of this many lists and objects.
+    pub(super) fn value(&mut self, depth: usize) -> Outcome<Node> {
+        self.values = 0;
+        let first = self.events.next()?;
+        self.node(first, depth).map(|(node, _)| node)
     }
 
     /// The node that begins with an event.
-    fn node(&mut self, (event, span): (Event<'a>, Span), depth: usize) -> Outcome<(Node, Extent)> {
-        let at = position(&span);
+    fn node(&mut self, (event, at): Placed<'a>, depth: usize) -> Outcome<(Node, Extent)> {
         check_depth(depth, at)?;
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            return Err(fault(at, format!("an object has more than {VALUES_MAX} values")));
+        }
         let (value, extent, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let extent = Extent { size: 1 + text.len() / 32, height: 0 };
@@ -130,7 +116,7 @@ impl<'a> Builder<'a> {
         let mut items = Vec::new();
         let mut extent = Extent { size: 1, height: 1 };
         loop {
-            let event = self.next()?;
+            let event = self.events.next()?;
             if event.0 == Event::SequenceEnd {
                 return Ok((items, extent));
             }
@@ -145,14 +131,14 @@ impl<'a> Builder<'a> {
         let mut merged: Vec<Node> = Vec::new();
         let mut extent = Extent { size: 1, height: 1 };
         loop {
-            let event = self.next()?;
+            let event = self.events.next()?;
             if event.0 == Event::MappingEnd {
                 return Ok((with_merged(entries, merged)?, extent));
             }
             let merges =
                 matches!(&event.0, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
             let (key, key_extent) = self.node(event, depth + 1)?;
-            let event = self.next()?;
+            let event = self.events.next()?;
             let (value, inner) = self.node(event, depth + 1)?;
             extent.add(key_extent);
             extent.add(inner);
@@ -260,8 +246,4 @@ fn check_depth(depth: usize, at: Position) -> Outcome<()> {
 
 fn fault(at: Position, message: String) -> SyntaxError {
     SyntaxError { at, message, is_yaml: true }
-}
-
-fn position(span: &Span) -> Position {
-    Position { line: span.start.line(), column: span.start.col() + 1 }
 }

@@ -173,11 +173,11 @@ fn pod_path(key: &ObjectKey) -> String {
     format!("/api/v1/namespaces/{}/pods/{}", key.namespace, key.name)
 }
 
-fn by_key(labels: &Labels) -> BTreeMap<&String, &String> {
+pub(super) fn by_key(labels: &Labels) -> BTreeMap<&str, &str> {
     labels.iter().collect()
 }
 
-fn manifest(pod: &Pod) -> Value {
+pub(super) fn manifest(pod: &Pod) -> Value {
     let port = |port: &policy::NamedPort| {
         let protocol = port.protocol.to_string();
         json!({"name": port.name, "containerPort": port.port, "protocol": protocol})
@@ -217,18 +217,21 @@ fn manifest(pod: &Pod) -> Value {
 }
 
 fn set_status(pod: &Pod) -> Draft {
+    let path = format!("{}/status", pod_path(&pod.key));
+    Draft::new(Method::PATCH, path, MERGE, &json!({"status": status(pod)}))
+}
+
+pub(super) fn status(pod: &Pod) -> Value {
     let many = |addresses: &[IpAddr]| -> Vec<Value> {
         addresses.iter().map(|address| json!({"ip": address})).collect()
     };
-    let status = json!({
+    json!({
         "phase": phase(pod.phase),
         "podIP": pod.addresses.first(),
         "podIPs": many(&pod.addresses),
         "hostIP": pod.host_addresses.first(),
         "hostIPs": many(&pod.host_addresses),
-    });
-    let path = format!("{}/status", pod_path(&pod.key));
-    Draft::new(Method::PATCH, path, MERGE, &json!({"status": status}))
+    })
 }
 
 fn phase(phase: Phase) -> &'static str {

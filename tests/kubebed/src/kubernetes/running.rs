@@ -111,9 +111,25 @@ pub fn down() -> Result<bool> {
     }
     if folder().exists() {
         any = true;
-        fs::remove_dir_all(folder()).context("remove the cluster's folder")?;
+        remove_folder()?;
     }
     Ok(any)
+}
+
+/// Removes the folder. Programs of a holder that was killed are ending, and may still
+/// make files in it.
+fn remove_folder() -> Result<()> {
+    let start = Instant::now();
+    while let Err(error) = fs::remove_dir_all(folder()) {
+        if !folder().exists() {
+            break;
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(error).context("remove the cluster's folder");
+        }
+        sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 fn end_holder() -> Result<bool> {

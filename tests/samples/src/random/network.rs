@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{
-    Claims, InterfaceIndex, Mac, NodeNetwork, Pod, Seen, SeenAddress, SeenBridge, SeenPort,
-    Snapshot, Tunnel, TunnelSources, resolve,
+    Claims, InterfaceIndex, Mac, NetworkNamespace, NodeNetwork, Pod, Seen, SeenAddress, SeenBridge,
+    SeenPort, Snapshot, Tunnel, TunnelSources, resolve,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -83,11 +83,13 @@ impl Wiring {
             Link::Routed(turn) => (number(*turn), None, 0),
             Link::Bridged(turn, bridge, mac) => (number(*turn), Some(bridge_index(*bridge)), *mac),
         };
-        let created = |address: &_| SeenAddress { address: *address, created: index.0 };
+        let created = |address: &_| SeenAddress { address: *address, created: index.0.into() };
         Some(SeenPort {
             index,
             name: format!("veth{}", index.0),
+            namespace: NetworkNamespace(index.0.cast_signed()),
             bridge,
+            is_uplink: false,
             mac: Mac([2, 0, 0, 0, 0, mac]),
             addresses: pod.addresses.iter().map(created).collect(),
             elsewhere: Vec::new(),

@@ -64,7 +64,7 @@ fn labels(text: &mut String, labels: &Labels) {
         return;
     }
     text.push_str("  labels:\n");
-    for (key, value) in labels {
+    for (key, value) in labels.iter() {
         let _ = writeln!(text, "    {key}: \"{value}\"");
     }
 }

@@ -4,6 +4,7 @@
 use anyhow::{Result, ensure};
 use netbed::arena::{Arena, Way};
 use netbed::forge::{marker, udp};
+use netbed::net::veth;
 use samples::testbed_spec::{Between, Network};
 
 /// Whether a datagram under a pod's address and a pod's MAC arrives.
@@ -126,6 +127,72 @@ fn a_pod_without_its_addresses_passes_for_no_neighbour() -> Result<()> {
             let forged = delivered(&arena, "attacker", "friend", "victim", v6)?;
             ensure!(!forged, "{network:?}, IPv6: {v6}: the attacker passes for the friend");
         }
+    }
+    Ok(())
+}
+
+/// The stranger is no pod's, and has the friend's addresses. Nobody can tell whose they
+/// are, so nobody uses them, nor does the stranger pass for others. The friend has them
+/// as soon as the stranger has not, and then for good.
+#[test]
+fn of_two_unknown_interfaces_neither_speaks_for_the_pod() -> Result<()> {
+    for network in [Network::Bridge, Network::Routed] {
+        let mut arena = Arena::new(network, Between::Routes)?;
+        let stranger = |arena: &Arena, verb: &str| {
+            arena.endpoint("stranger")?.namespace.ip(&both(arena, verb, "friend")?)
+        };
+        let check = |arena: &Arena, when: &str, honest: bool| -> Result<()> {
+            for v6 in [false, true] {
+                let case = format!("{network:?}, {when}, IPv6: {v6}");
+                let forged = delivered(arena, "stranger", "friend", "victim", v6)?;
+                ensure!(!forged, "{case}: the stranger passes for the friend");
+                let own = delivered(arena, "friend", "friend", "victim", v6)?;
+                ensure!(own == honest, "{case}: whether the friend reaches the victim: {own}");
+            }
+            Ok(())
+        };
+        for v6 in [false, true] {
+            let forged = delivered(&arena, "stranger", "friend", "victim", v6)?;
+            ensure!(forged, "{network:?}, IPv6: {v6}: not even without a table");
+        }
+        stranger(&arena, "add")?;
+        arena.enforce()?;
+        check(&arena, "contested", false)?;
+        for v6 in [false, true] {
+            let forged = delivered(&arena, "stranger", "friend-2", "victim", v6)?;
+            ensure!(!forged, "{network:?}, IPv6: {v6}: it passes for the other node's friend");
+        }
+        arena.prove()?;
+        arena.enforce()?;
+        check(&arena, "contested, looked at again", false)?;
+        stranger(&arena, "del")?;
+        arena.enforce()?;
+        check(&arena, "released", true)?;
+        stranger(&arena, "add")?;
+        arena.enforce()?;
+        check(&arena, "claimed later", true)?;
+    }
+    Ok(())
+}
+
+/// The attacker has a second interface, with the friend's addresses from before the
+/// friend had them.
+#[test]
+fn a_second_interface_of_a_pod_speaks_for_no_other() -> Result<()> {
+    for network in [Network::Bridge, Network::Routed] {
+        let mut arena = Arena::new(network, Between::Routes)?;
+        let node = &arena.endpoint("node-1")?.namespace;
+        let attacker = &arena.endpoint("attacker")?.namespace;
+        veth((node, "second"), (attacker, "net1"))?;
+        let bridge = if network == Network::Bridge { "master cni0 " } else { "" };
+        node.ip(&format!("link set second {bridge}up"))?;
+        attacker.ip("link set net1 up")?;
+        attacker.ip(&both(&arena, "add", "friend")?.replace("eth0", "net1"))?;
+        let friend = &arena.endpoint("friend")?.namespace;
+        friend.ip("addr flush dev eth0 scope global")?;
+        friend.ip(&both(&arena, "add", "friend")?)?;
+        arena.enforce()?;
+        check(&arena, "on a second interface")?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::scene::{PATIENCE, Scene};
 
 const NODE_PORT: u16 = 30080;
 const SERVICE_PORT: u16 = 8080;
+const ONE_TRY: Duration = Duration::from_secs(1);
 
 /// The endpoint that connects.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,16 @@ enum From<'a> {
     Outsider,
     /// A node.
     Node(&'a str),
+}
+
+/// What became of a try to connect.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Opened,
+    /// No answer came.
+    Silent,
+    /// A refusal, or the try itself failed.
+    Other(String),
 }
 
 impl Scene {
@@ -118,15 +129,9 @@ impl Scene {
             ensure!(self.connects_soon(From::Pod("dev/far"), web)?, "shut without an agent");
             tried += 1;
             let now = self.kubectl(&list)?;
-            let ready = self.kubectl(&[
-                "-n",
-                "kube-system",
-                "get",
-                "ds",
-                "nftpol",
-                "-o",
-                "jsonpath={.status.numberReady}",
-            ])?;
+            let ready = ["-o", "jsonpath={.status.numberReady}"];
+            let ready = self
+                .kubectl(&[&["-n", "kube-system", "get", "ds", "nftpol"], &ready[..]].concat())?;
             if !now.contains(old.trim()) && !now.is_empty() && ready == self.nodes().to_string() {
                 break;
             }
@@ -137,7 +142,7 @@ impl Scene {
         self.kubectl(&delete)?;
         ensure!(self.kubectl(&list)?.is_empty(), "an agent without a DaemonSet");
         ensure!(!self.connects(From::Pod("dev/api"), web)?, "open without a DaemonSet");
-        ensure!(self.connects(From::Pod("dev/far"), web)?, "shut without a DaemonSet");
+        ensure!(self.connects_soon(From::Pod("dev/far"), web)?, "shut without a DaemonSet");
         self.kubernetes.deploy()?;
         self.say("the DaemonSet deleted and back: rules in force meanwhile");
         Ok(())
@@ -225,14 +230,19 @@ impl Scene {
         Ok(all.find(|ip| ip.contains(':') == v6).context("no such address")?.to_owned())
     }
 
-    /// Tries until the connection passes, or no longer passes, as expected.
+    /// Tries until the connection opens, or nothing answers any more, as expected.
+    /// kube-proxy refuses connections to a Service before it knows the endpoints.
     fn expect(&self, from: From<'_>, to: &str, passes: bool) -> Result<()> {
         let start = Instant::now();
-        while self.connects(from, to)? != passes {
-            ensure!(start.elapsed() < PATIENCE, "{from:?} to {to}: not {passes}");
+        let expected = if passes { Outcome::Opened } else { Outcome::Silent };
+        loop {
+            let outcome = self.outcome(from, to)?;
+            if outcome == expected {
+                return Ok(());
+            }
+            ensure!(start.elapsed() < PATIENCE, "{from:?} to {to}: {outcome:?}, not {expected:?}");
             sleep(Duration::from_millis(50));
         }
-        Ok(())
     }
 
     /// Whether one of a few tries connects. A busy machine may need more than one.
@@ -245,30 +255,38 @@ impl Scene {
         Ok(false)
     }
 
-    /// Whether a TCP connection opens within a second or two.
+    /// Whether a TCP connection opens.
     fn connects(&self, from: From<'_>, to: &str) -> Result<bool> {
+        match self.outcome(from, to)? {
+            Outcome::Opened => Ok(true),
+            Outcome::Silent => Ok(false),
+            Outcome::Other(said) => bail!("{from:?} to {to}: {said}"),
+        }
+    }
+
+    fn outcome(&self, from: From<'_>, to: &str) -> Result<Outcome> {
         let from = match from {
-            From::Pod(pod) => return self.pod_connects(pod, to),
+            From::Pod(pod) => return self.outcome_of_pod(pod, to),
             From::Outsider => "outsider",
             From::Node(node) => node,
         };
         let to: SocketAddr = to.parse()?;
         let namespace = &self.kubernetes.cluster().endpoint(from)?.namespace;
-        let wait = Duration::from_secs(1);
-        Ok(namespace.run(|| TcpStream::connect_timeout(&to, wait))?.is_ok())
+        let opened = namespace.run(|| TcpStream::connect_timeout(&to, ONE_TRY))?.is_ok();
+        Ok(if opened { Outcome::Opened } else { Outcome::Silent })
     }
 
-    fn pod_connects(&self, pod: &str, to: &str) -> Result<bool> {
+    fn outcome_of_pod(&self, pod: &str, to: &str) -> Result<Outcome> {
         let (namespace, name) = pod.split_once('/').context("no namespace")?;
         let words = ["-n", namespace, "exec", name, "--", "/agnhost", "connect"];
         let words = [&words[..], &["--timeout=1s", to]].concat();
         let done = self.kubernetes.kubectl(&words, "")?;
-        match (done.code, done.stdout.trim(), done.stderr.trim()) {
-            (Some(0), ..) => Ok(true),
-            (Some(1), "TIMEOUT", _) => Ok(false),
-            (Some(1), _, said) if said.starts_with("TIMEOUT") => Ok(false),
-            _ => bail!("{pod} to {to}: {done:?}"),
-        }
+        Ok(match (done.code, done.stdout.trim(), done.stderr.trim()) {
+            (Some(0), ..) => Outcome::Opened,
+            (Some(1), "TIMEOUT", _) => Outcome::Silent,
+            (Some(1), _, said) if said.starts_with("TIMEOUT") => Outcome::Silent,
+            _ => Outcome::Other(format!("{done:?}")),
+        })
     }
 }
 

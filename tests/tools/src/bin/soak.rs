@@ -107,7 +107,7 @@ fn same_table(world: &World) -> Result<()> {
     let kernel = namespace.run(Kernel::open)??;
     let difference = Pipeline::new(kernel, options).difference(&expected)?;
     ensure!(
-        difference.batches.is_empty() && difference.foreign.is_empty(),
+        difference.pieces.is_empty() && difference.foreign.is_empty(),
         "the kernel's table is not what the objects compile to: {difference:#?}"
     );
     let (sets, chains) = (expected.sets.len(), expected.chains.len());

@@ -135,6 +135,34 @@ fn what_was_held_back_is_logged_later() {
     assert_eq!(logged(&report), 30, "none is forgotten");
 }
 
+/// Nobody knows which of two interfaces is the pod's.
+#[test]
+fn a_pod_whose_address_is_contested_is_cut_off() {
+    let (now, metrics) = (Instant::now(), Metrics::new());
+    let mut report = BindingReport::default();
+    let claimants = [2, 3].map(|index| Holder {
+        index: InterfaceIndex(index),
+        name: format!("veth{index}"),
+        pod: None,
+        is_left_over: false,
+    });
+    let contested = BindingFinding::Contested {
+        address: IpAddr::from([10, 0, 0, 1]),
+        pod: key(1),
+        claimants: claimants.into(),
+        more: 0,
+    };
+    let findings = std::slice::from_ref(&contested);
+    report.take(now, findings, &metrics);
+    assert_eq!((metrics.unbound_pods.get(), logged(&report)), (1, 0));
+    let count = metrics.binding_findings.get_or_create(&[("kind", "contested")]).get();
+    assert_eq!(count, 1);
+    report.take(now + 2 * SECOND, findings, &metrics);
+    assert_eq!(logged(&report), 1, "a former interface of the pod would be gone by now");
+    let remark = report.take(now + 10 * SECOND, findings, &metrics).unwrap();
+    assert!(remark.starts_with("1 of this node's pods may be cut off"), "{remark}");
+}
+
 /// The interface of a pod that is gone has the address of a new one.
 #[test]
 fn a_pod_whose_address_another_interface_has_is_counted_and_named() {

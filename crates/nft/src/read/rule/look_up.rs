@@ -19,11 +19,9 @@ use crate::register::Register;
 
 impl RuleReader<'_> {
     pub(super) fn look_up(&mut self, register: Register, set: &CStr) -> Result<Match, Unreadable> {
-        let name = self.name(set)?;
-        let set =
-            self.sets.sets.get(&name).ok_or_else(|| format!("a set that is not ours: {name}"))?;
+        let (name, set_type, register) = self.asked(set, register)?;
         let first = self.registers.whole(register)?;
-        let found = match (set.set_type, first) {
+        let found = match (set_type, first) {
             (SetType::Address(Family::V4), Part::ArpSender) => {
                 self.need_arp()?;
                 let address = Some(KeyAddress::ArpSender);
@@ -64,6 +62,12 @@ impl RuleReader<'_> {
                 self.need_family(family)?;
                 pair
             }
+            (SetType::ProtocolPort, Part::Protocol) => {
+                let Part::Port = self.registers.whole(register.after(first.bytes()))? else {
+                    return Err(format!("no port for set {name}"));
+                };
+                Match::Ports(name)
+            }
             (SetType::Port, Part::Port) => Match::Port(self.need_transport()?, PortTest::Set(name)),
             (SetType::Icmpv6Type, Part::IcmpType) => {
                 self.need_family(Family::V6)?;
@@ -74,6 +78,23 @@ impl RuleReader<'_> {
             (set_type, part) => return Err(format!("{part:?} in set {name} of {set_type:?}")),
         };
         Ok(found)
+    }
+
+    /// The set that is asked, its type, and where its key begins: behind the tag, if it
+    /// is stored.
+    fn asked(
+        &self,
+        set: &CStr,
+        register: Register,
+    ) -> Result<(Name, SetType, Register), Unreadable> {
+        let name = self.name(set)?;
+        let found = self.sets.sets.get(&name).filter(|_| name.stored().is_none());
+        let set = found.ok_or_else(|| format!("a set that is not ours: {name}"))?;
+        let SetType::Store(store) = set.set_type else { return Ok((name, set.set_type, register)) };
+        let content = self.registers.content(register)?;
+        let tag = content.tag.ok_or_else(|| format!("no tag for store {name}"))?;
+        let behind = register.after(content.part.bytes());
+        Ok((Name::in_store(store, tag), store.stores(), behind))
     }
 
     fn key(

@@ -2,15 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use ruleset::Tag;
+
 use crate::packet::Part;
 use crate::read::unreadable::Unreadable;
 use crate::register::Register;
 
-/// What a register holds: a part of the packet, possibly masked.
+/// What a register holds: a part of the packet, possibly masked or replaced.
 #[derive(Clone, Debug)]
 pub(super) struct Content {
     pub(super) part: Part,
     pub(super) mask: Option<Vec<u8>>,
+    /// Instead of the part.
+    pub(super) tag: Option<Tag>,
+}
+
+impl Content {
+    /// A part as it is in the packet.
+    pub(super) const fn of(part: Part) -> Self {
+        Self { part, mask: None, tag: None }
+    }
 }
 
 /// All registers that are not empty.
@@ -34,8 +45,8 @@ impl Registers {
     /// The part that a register holds, unmasked.
     pub(super) fn whole(&self, register: Register) -> Result<Part, Unreadable> {
         match self.content(register)? {
-            Content { part, mask: None } => Ok(part),
-            Content { part, .. } => Err(format!("a masked {part:?} in a set")),
+            Content { part, mask: None, tag: None } => Ok(part),
+            Content { part, .. } => Err(format!("a changed {part:?} in a set")),
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 use std::fmt::Debug;
 
-use ruleset::{AddressRange, CtStates, Family, Field, Name, Verdict};
+use ruleset::{AddressRange, CtStates, Family, Field, Name, Tag, Verdict};
 
 use crate::datatype::{KeyType, address};
 use crate::packet::Part;
@@ -82,6 +82,12 @@ pub(super) fn prefix(family: Family, value: &[u8], mask: &[u8]) -> Option<Addres
     let last: Vec<u8> = first.iter().zip(&whole_mask).map(|(byte, mask)| byte | !mask).collect();
     let range = AddressRange::new(address(family, &first)?, address(family, &last)?);
     range.filter(|_| clean && contiguous)
+}
+
+/// The tag that replaces this part, if the part is the one that tags replace.
+pub(super) fn tag(part: Part, value: &[u8]) -> Option<Tag> {
+    let bytes = value.try_into().ok().filter(|_| part == Part::Replaced)?;
+    Some(Tag(u128::from_be_bytes(bytes)))
 }
 
 pub(super) fn ct_states(mask: u32) -> Result<CtStates, Unreadable> {

@@ -7,7 +7,7 @@ use ruleset::{AddressRange, CtStates, Family, Field, KeyAddress, KeyFields, Name
 
 use super::{ESTABLISHED, RELATED, Writer};
 use crate::datatype::address_bytes;
-use crate::expression::{AT_LEAST, AT_MOST, EQUAL, NOT_EQUAL};
+use crate::expression::{AT_LEAST, AT_MOST, EQUAL, Expression, NOT_EQUAL};
 use crate::packet::Part;
 use crate::register::Register;
 
@@ -64,18 +64,26 @@ impl Writer {
                 self.compare(AT_LEAST, first.to_be_bytes().to_vec());
                 self.compare(AT_MOST, last.to_be_bytes().to_vec());
             }
-            PortTest::Set(set) => self.look_up(set, false),
+            PortTest::Set(set) => self.look_up(set.as_str(), false),
         }
     }
 
-    /// Loads the fields into registers in a row and looks them up.
-    pub(super) fn key(&mut self, fields: KeyFields, set: &Name) {
+    /// Loads the parts into registers in a row and looks them up. The tag of a stored
+    /// set comes first.
+    pub(super) fn is_in(&mut self, parts: impl IntoIterator<Item = Part>, set: &Name) {
         let mut register = Register::FIRST;
-        for part in key_parts(fields) {
+        let mut name = set.as_str();
+        if let Some((store, tag)) = set.stored() {
+            self.load(Part::Replaced);
+            self.expressions.push(Expression::replace(register, tag.bytes().to_vec()));
+            register = register.after(Part::Replaced.bytes());
+            name = store.name();
+        }
+        for part in parts {
             self.expressions.push(part.load(register));
             register = register.after(part.bytes());
         }
-        self.look_up(set, false);
+        self.look_up(name, false);
     }
 }
 

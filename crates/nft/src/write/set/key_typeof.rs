@@ -1,10 +1,10 @@
 //! nft's notes on the keys that it has no name for.
 //!
-//! In: the shape of a key. Out: user data like that of nft 1.0.6 for `typeof iif .
-//! ether saddr . @th,64,128`, without which it cannot print the set.
+//! In: the shape of a key, or a store. Out: user data like that of nft 1.0.6 for
+//! `typeof iif . ether saddr . @th,64,128`, without which it cannot print the set.
 //! Never: anything that the kernel uses.
 
-use ruleset::{KeyAddressType, KeyShape};
+use ruleset::{Family, KeyAddressType, KeyShape, Store};
 
 use crate::userdata::{self, Userdata};
 
@@ -31,7 +31,17 @@ const PAYLOAD_LENGTH: u8 = 4;
 const NO_DESCRIPTION: u32 = 0;
 const ETHER_DESCRIPTION: u32 = 17;
 const ETHER_SOURCE: u32 = 2;
+const NETWORK_BASE: u32 = 2;
 const TRANSPORT_BASE: u32 = 3;
+const TH_DESCRIPTION: u32 = 11;
+const IP_DESCRIPTION: u32 = 12;
+const IP6_DESCRIPTION: u32 = 13;
+/// `enum th_hdr_fields`, `ip_hdr_fields` and `ip6_hdr_fields`, the same file.
+const TH_DESTINATION_PORT: u32 = 2;
+const IP_SOURCE: u32 = 11;
+const IP6_SOURCE: u32 = 8;
+/// A tag and a target are of 128 bits.
+const NUMBER_BITS: u32 = 128;
 
 /// Adds the note to a set's user data, if nft needs one.
 pub(super) fn add(data: Userdata, shape: KeyShape) -> Userdata {
@@ -43,13 +53,40 @@ pub(super) fn add(data: Userdata, shape: KeyShape) -> Userdata {
     let fields: Vec<Userdata> = [interface, mac, Some(target())].into_iter().flatten().collect();
     let whole = match fields.as_slice() {
         [alone] => alone.clone(),
-        fields => {
-            let numbered = fields.iter().zip(0..);
-            let all = numbered.fold(Userdata::default(), |all, (field, at)| all.nested(at, field));
-            expression(CONCAT, &all)
-        }
+        fields => concatenation(fields),
     };
     data.nested(userdata::SET_KEY_TYPEOF, &whole)
+}
+
+/// Adds the note of a store: `typeof @nh,0,128 . ip saddr` and so on.
+pub(super) fn add_store(data: Userdata, store: Store) -> Userdata {
+    let tag = number(NETWORK_BASE, 0);
+    let port = || field(TH_DESCRIPTION, TH_DESTINATION_PORT);
+    let whole = match store {
+        Store::Addresses(family) => concatenation(&[tag, source(family)]),
+        Store::AddressPorts(family) => concatenation(&[tag, source(family), port()]),
+        Store::Ports => concatenation(&[tag, protocol(), port()]),
+    };
+    data.nested(userdata::SET_KEY_TYPEOF, &whole)
+}
+
+fn concatenation(fields: &[Userdata]) -> Userdata {
+    let numbered = fields.iter().zip(0..);
+    let all = numbered.fold(Userdata::default(), |all, (field, at)| all.nested(at, field));
+    expression(CONCAT, &all)
+}
+
+/// `ip saddr`.
+fn source(family: Family) -> Userdata {
+    match family {
+        Family::V4 => field(IP_DESCRIPTION, IP_SOURCE),
+        Family::V6 => field(IP6_DESCRIPTION, IP6_SOURCE),
+    }
+}
+
+/// `meta l4proto`.
+fn protocol() -> Userdata {
+    expression(META, &Userdata::default().number(META_KEY, libc::NFT_META_L4PROTO as u32))
 }
 
 /// `iif`.
@@ -59,22 +96,30 @@ fn interface() -> Userdata {
 
 /// `ether saddr`.
 fn mac() -> Userdata {
-    let field = Userdata::default()
-        .number(PAYLOAD_DESCRIPTION, ETHER_DESCRIPTION)
-        .number(PAYLOAD_FIELD, ETHER_SOURCE);
-    expression(PAYLOAD, &field)
+    field(ETHER_DESCRIPTION, ETHER_SOURCE)
 }
 
 /// `@th,64,128`.
 fn target() -> Userdata {
     const OFFSET_BITS: u32 = 64;
-    const LENGTH_BITS: u32 = 128;
+    number(TRANSPORT_BASE, OFFSET_BITS)
+}
+
+/// A field of a header.
+fn field(description: u32, field: u32) -> Userdata {
+    let field =
+        Userdata::default().number(PAYLOAD_DESCRIPTION, description).number(PAYLOAD_FIELD, field);
+    expression(PAYLOAD, &field)
+}
+
+/// 128 bits of a header, as a number.
+fn number(base: u32, offset_bits: u32) -> Userdata {
     let field = Userdata::default()
         .number(PAYLOAD_DESCRIPTION, NO_DESCRIPTION)
         .number(PAYLOAD_FIELD, 0)
-        .number(PAYLOAD_BASE, TRANSPORT_BASE)
-        .number(PAYLOAD_OFFSET, OFFSET_BITS)
-        .number(PAYLOAD_LENGTH, LENGTH_BITS);
+        .number(PAYLOAD_BASE, base)
+        .number(PAYLOAD_OFFSET, offset_bits)
+        .number(PAYLOAD_LENGTH, NUMBER_BITS);
     expression(PAYLOAD, &field)
 }
 

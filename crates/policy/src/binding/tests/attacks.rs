@@ -1,6 +1,8 @@
 //! A pod `x` (port 2) against a pod `v` (port 3), step by step.
 
+mod early;
 mod macs;
+mod reuse;
 
 use super::*;
 
@@ -31,6 +33,11 @@ fn v() -> Pod {
     pod("v", &["10.0.0.3"])
 }
 
+/// The port of nobody, with the contested addresses; `name` is one of their pods.
+fn nobodys(name: &str, addresses: &str) -> String {
+    format!("0: dev/{name} mac 00 {addresses}")
+}
+
 const UNBOUND: &str = "interface veth4 of bridge cni0 is bound to no pod: it can send under any \
                        address but pods' own";
 const X: &str = "2: dev/x mac 02 10.0.0.2";
@@ -56,7 +63,7 @@ fn an_address_added_later_stays_the_victims() {
         assert_eq!(bound(&resolved), [X, V]);
         let expected =
             ["interface veth2 of pod dev/x claims the address 10.0.0.3 of pod dev/v, which \
-             interface veth3 of pod dev/v had first"];
+             interface veth3 of pod dev/v holds"];
         assert_eq!(findings(&resolved), expected);
     }
 }
@@ -113,36 +120,6 @@ fn an_address_that_the_victim_dropped_is_not_free() {
 }
 
 #[test]
-fn an_address_is_free_when_its_interface_is_gone() {
-    let mut story = Story::default();
-    story.then([port_x(), port_v()], &[&x(), &v()]);
-    let next = pod("next", &["10.0.0.3"]);
-    let next_port = port(4, &[("10.0.0.3", 2000)]);
-    // The old interface still lives: it keeps the address.
-    let early = story.then([port_x(), port_v(), next_port.clone()], &[&x(), &next]);
-    assert_eq!(bound(&early), [X, "3: dev/next mac 03 10.0.0.3"]);
-    let expected = [
-        "interface veth4 of an unknown pod claims the address 10.0.0.3 of pod dev/next, which \
-         interface veth3 of no living pod had first",
-        UNBOUND,
-    ];
-    assert_eq!(findings(&early), expected);
-    let late = story.then([port_x(), next_port], &[&x(), &next]);
-    assert_eq!(bound(&late), [X, "4: dev/next mac 04 10.0.0.3"]);
-}
-
-/// As of a StatefulSet.
-#[test]
-fn a_new_pod_of_the_same_name_is_another_one() {
-    let mut story = Story::default();
-    story.then([port_x(), port_v()], &[&x(), &v()]);
-    let next = Pod { created: 1000, ..v() };
-    let early = story.then([port_x(), port_v(), port(4, &[("10.0.0.3", 2000)])], &[&x(), &next]);
-    let found = findings(&early);
-    assert!(found[0].ends_with("interface veth3 of no living pod had first"), "{found:?}");
-}
-
-#[test]
 fn an_interface_that_is_another_pods_keeps_what_it_had() {
     let both = Pod { key: x().key, ..pod("both", &["10.0.0.2", "fd00::2"]) };
     let mut story = Story::default();
@@ -157,9 +134,9 @@ fn an_interface_that_is_another_pods_keeps_what_it_had() {
         [
             "pod dev/y: no interface of this node is bound to its address fd00::2",
             "interface veth2 of pod dev/x claims the address fd00::2 of pod dev/y, which no \
-             interface has",
+             interface holds",
             "interface veth4 of an unknown pod claims the address fd00::2 of pod dev/y, which \
-             interface veth2 of pod dev/x had first",
+             interface veth2 of pod dev/x holds",
             UNBOUND,
         ]
     );
@@ -176,6 +153,14 @@ fn an_interface_that_the_attacker_added_is_named() {
     assert_eq!(story(&[own(4, Some(BRIDGE)), own(1, Some(BRIDGE))]), [UNBOUND]);
     // Nobody's bridge, and a node without routed pods.
     assert_eq!(story(&[own(8, Some(InterfaceIndex(99))), own(7, None)]), Vec::<String>::new());
+    // With routed pods, the youngest that is not the node's uplink.
+    let routed = |port| SeenPort { bridge: None, ..port };
+    let uplink = SeenPort { is_uplink: true, ..own(9, None) };
+    let ports = [routed(port_x()), uplink, own(8, None), own(7, None)];
+    let found = findings(&Story::default().then(ports, &[&x()]));
+    let expected =
+        "interface veth8 is bound to no pod: it can send under any address but pods' own";
+    assert_eq!(found, [expected]);
 }
 
 #[test]
@@ -208,6 +193,25 @@ fn a_neighbours_link_local_address_stays_the_neighbours() {
     assert!(own.contains(&ip("fe80::3")), "{own:?}");
 }
 
+/// Behind the other ports of a bridge are hosts that nobody lists.
+#[test]
+fn a_link_local_address_beyond_the_bridge_is_no_pods() {
+    let claim = port(2, &[("10.0.0.2", 100), ("fe80::5", 200)]);
+    let mut seen = seen([claim]);
+    let before = resolve(&seen, [&x()], &Claims::default());
+    assert_eq!(bound(&before), ["2: dev/x mac 02 10.0.0.2 fe80::5"]);
+    seen.bridges[0].has_other_ports = true;
+    for claims in [Claims::default(), before.claims] {
+        let resolved = resolve(&seen, [&x()], &claims);
+        assert_eq!(bound(&resolved), [X]);
+        let own = ip("fe80::ff:fe00:2");
+        assert!(resolved.network.ports[&InterfaceIndex(2)].addresses.contains(&own));
+        let expected =
+            ["pod dev/x, interface veth2: its Pod object does not report the address fe80::5"];
+        assert_eq!(findings(&resolved), expected);
+    }
+}
+
 #[test]
 fn hundreds_of_addresses_give_few_findings_and_few_bound_ones() {
     let mut claim = port_x();
@@ -235,13 +239,35 @@ fn hundreds_of_addresses_give_few_findings_and_few_bound_ones() {
     }
 }
 
-/// Every address is contested, so each is a round of its own.
+const PODS: u32 = 1000;
+
+/// The names and addresses of many pods.
+fn many() -> Vec<(String, String)> {
+    let address = |pod: u32| format!("10.1.{}.{}", pod / 200, pod % 200 + 1);
+    (0..PODS).map(|number| (format!("pod-{number}"), address(number))).collect()
+}
+
+/// Each pod has the address of the next one, too, so each is a round of its own.
+#[test]
+fn the_work_grows_with_the_claims_and_not_faster() {
+    let names = many();
+    let pods: Vec<Pod> = names.iter().map(|(name, address)| pod(name, &[address])).collect();
+    let next = names.iter().cycle().skip(1);
+    let ports = (0..).zip(names.iter().zip(next)).map(|(number, ((_, own), (_, next)))| {
+        let both = [(&**own, 1), (&**next, 2)];
+        port(10 + number, if number + 1 == PODS { &both[..1] } else { &both })
+    });
+    let (seen, claims) = (seen(ports), Claims::default());
+    let held = addresses::hold(&View::new(&seen, &pods, &claims));
+    assert_eq!(held.pods.len(), names.len());
+    assert!(held.contested.is_empty());
+    let claims = names.len() * 2;
+    assert!(held.looks <= 2 * claims, "{} looks at addresses, for {claims} claims", held.looks);
+}
+
 #[test]
 fn a_pod_that_claims_all_addresses_gets_its_own() {
-    const PODS: u32 = 1000;
-    let address = |pod: u32| format!("10.1.{}.{}", pod / 200, pod % 200 + 1);
-    let names: Vec<(String, String)> =
-        (0..PODS).map(|number| (format!("pod-{number}"), address(number))).collect();
+    let names = many();
     let pods: Vec<Pod> = names.iter().map(|(name, address)| pod(name, &[address])).collect();
     // The first one adds all others' addresses to itself, after they have them.
     let all: Vec<(&str, u32)> = names.iter().map(|(_, address)| (&**address, 5000)).collect();

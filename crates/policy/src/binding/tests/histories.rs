@@ -1,6 +1,8 @@
 //! Random histories of a node: pods come and go, and each writes what it likes on
 //! its own end.
 
+mod claimed;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
@@ -76,7 +78,7 @@ impl Node {
                 port.addresses.retain(|one| wanted.contains(&one.address));
                 let had: Vec<IpAddr> = port.addresses.iter().map(|one| one.address).collect();
                 let new = wanted.into_iter().filter(|address| !had.contains(address));
-                let new = new.map(|address| SeenAddress { address, created: time });
+                let new = new.map(|address| SeenAddress { address, created: time.into() });
                 port.addresses.extend(new);
             }
             Step::Mac(of) => {
@@ -112,6 +114,13 @@ fn is_sound(node: &Node, resolved: &Resolved) {
     let mut macs: BTreeSet<(Option<InterfaceIndex>, Mac)> = BTreeSet::new();
     macs.insert((Some(BRIDGE), mac(1)));
     for (&index, port) in &network.ports {
+        if index == InterfaceIndex::NOBODYS {
+            for &address in &port.addresses {
+                assert!(node.pods().iter().any(|pod| pod.addresses.contains(&address)));
+                assert_eq!(holders.insert((address, None), index), None, "{address} twice");
+            }
+            continue;
+        }
         let reported = node.pods().into_iter().find(|pod| pod.key == port.pod).expect("a pod");
         let link = port.bridge.or(Some(index));
         for &address in &port.addresses {

@@ -12,7 +12,7 @@ use crate::spelling::suggest;
 
 /// What a document is.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum DocumentType {
+pub(in crate::files) enum DocumentType {
     /// An object of a kind that is used.
     Object(Kind),
     /// A list, of one kind if its own kind says so.
@@ -35,7 +35,7 @@ const SHORT: [(&str, Kind); 8] = [
 
 /// Identifies a document. Items of a typed list may leave out their kind, which
 /// is then `listed`.
-pub(super) fn of(node: &Node, listed: Option<Kind>) -> (DocumentType, Vec<Issue>) {
+pub(in crate::files) fn of(node: &Node, listed: Option<Kind>) -> (DocumentType, Vec<Issue>) {
     let whole = |message: String| vec![error(node.at, "", message)];
     match &node.value {
         Value::Mapping(_) => {}

@@ -74,3 +74,16 @@ fn namespaces_are_made_up_where_they_are_missing() {
         ]
     );
 }
+
+#[test]
+fn findings_beyond_what_anybody_reads_are_counted() {
+    let loaded = parse("f", &"---\na\n".repeat(10_005), Validation::Strict);
+    let last: Vec<String> = loaded.findings.iter().rev().take(2).map(ToString::to_string).collect();
+    assert_eq!(
+        last,
+        [
+            "f:20000:1: error: 5 further mistakes are not shown",
+            "f:20000:1: error: is the text \"a\", not an object with apiVersion, kind and metadata",
+        ]
+    );
+}

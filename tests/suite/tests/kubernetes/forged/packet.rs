@@ -37,7 +37,8 @@ pub fn dial(node: &Namespace, pod: SocketAddr, to: SocketAddr, bytes: &[u8]) -> 
     let mut request = String::new();
     bytes.iter().try_for_each(|byte| write!(request, "%{byte:02x}"))?;
     let path = format!("/dial?protocol=udp&host={}&port={}&request={request}", to.ip(), to.port());
-    let mut stream = node.run(|| TcpStream::connect_timeout(&pod, CONNECT))??;
+    let stream = node.run(|| TcpStream::connect_timeout(&pod, CONNECT))?;
+    let mut stream = stream.with_context(|| format!("reach a pod's program at {pod}"))?;
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n").context("ask a pod to send")?;
     Ok(stream)
 }
@@ -57,7 +58,10 @@ pub fn raw(from: &Endpoint, packet: &[u8], to: IpAddr) -> Result<()> {
 pub fn without_capabilities(pod: &Endpoint, user: u32) -> Result<()> {
     let mut found = 0;
     for process in pod.namespace.processes() {
-        let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+        // A program that has ended meanwhile cannot send.
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{process}/status")) else {
+            continue;
+        };
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             line.map(|rest| rest.split_whitespace().next().unwrap_or_default().to_owned())

@@ -1,32 +1,57 @@
 //! The cost of proving a table against the specification. No kernel is involved.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use compiler::Options;
 use policy::{NodeNetwork, Snapshot};
 use samples::from_scratch::compiled;
-use verify::{Counts, verify};
+use samples::large::{self, NODE};
+use verify::verify;
 
-use samples::large::NODE;
+use crate::figures::{measured, milliseconds};
 
-/// How long each run took, and what was compared.
-///
-/// # Errors
-/// When the table is not what the specification says.
-pub fn times(snapshot: &Snapshot, runs: usize) -> Result<(Vec<Duration>, Counts)> {
+/// Prints the table, for a cluster of this size in hundreds of pods, and for one policy
+/// of this many rules.
+pub fn measure(rounds: usize, namespaces: usize, rules: u16) -> Result<()> {
+    println!("| ms | `verify` | CPU | compared |\n|---|---:|---:|---|");
+    let cluster = large::sized(namespaces)?;
+    let (pods, policies) = (cluster.pods.len(), cluster.policies.len());
+    proof(&format!("{pods} pods, {policies} policies, 250 local pods"), &cluster, rounds)?;
+    proof(&format!("one policy of {rules} rules"), &large::many_rules(rules)?, rounds)?;
+    println!();
+    Ok(())
+}
+
+fn proof(name: &str, snapshot: &Snapshot, rounds: usize) -> Result<()> {
+    eprintln!("proof: {name}, {rounds} rounds");
     let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
     let table = compiled(snapshot, &options).ruleset;
-    let mut times = Vec::new();
-    let mut counts = Counts::default();
-    for _ in 0..runs {
-        let start = Instant::now();
-        let network = NodeNetwork::default();
-        let report = verify(snapshot, Some(NODE), &BTreeSet::new(), &network, &table, None)?;
-        times.push(start.elapsed());
+    let network = NodeNetwork::default();
+    let mut costs = Vec::new();
+    let mut counts = String::new();
+    for _ in 0..rounds {
+        let (report, cost) =
+            measured(|| verify(snapshot, Some(NODE), &BTreeSet::new(), &network, &table, None))?;
+        let report = report?;
         ensure!(report.is_equal(), "the table differs: {}", report.differences[0]);
-        counts = report.counts;
+        costs.push(cost);
+        counts = report.counts.to_string();
     }
-    Ok((times, counts))
+    println!(
+        "| {name} | {} | {} | {counts} |",
+        milliseconds(costs.iter().map(|cost| cost.wall)),
+        milliseconds(costs.iter().map(|cost| cost.cpu)),
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_round_in_small() {
+        measure(1, 1, 100).unwrap();
+    }
 }

@@ -1,9 +1,10 @@
 //! The cost of an agent in a large cluster with a real API server.
 //!
-//! Prints Markdown tables: time to ready, memory, CPU time and bytes on the wire, for
-//! the first lists, for relists, and for pods that come and go; and the cost of a pod
-//! in small and large namespaces whose policies use port names. It sets no limits,
-//! because figures depend on the machine.
+//! Takes the number of pods (default 10,000; any hundreds up to 1,000,000). Prints Markdown
+//! tables: time to ready, memory, CPU time and bytes on the wire, for the first lists, for
+//! relists, and for pods that come and go; and, without a number, the cost of a pod in small
+//! and large namespaces whose policies use port names. It sets no limits, because figures
+//! depend on the machine.
 
 mod crowd;
 
@@ -25,16 +26,25 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The number of pods that come and go.
 const PODS: usize = 200;
 
+/// Pods of a namespace of the cluster.
+const PODS_A_NAMESPACE: usize = 100;
+
 fn main() -> Result<()> {
-    large_cluster()?;
-    crowd::measure()
+    let number = std::env::args().nth(1).map(|word| word.parse::<usize>()).transpose();
+    match number.context("the number of pods")? {
+        Some(pods) => large_cluster(&large::sized(pods.div_ceil(PODS_A_NAMESPACE))?),
+        None => large_cluster(&large::large()?).and_then(|()| crowd::measure()),
+    }
 }
 
-fn large_cluster() -> Result<()> {
-    let world = World::new(TestbedSpec::new(Network::Routed, &[NODE]), "ld")?;
-    let cluster = large::large()?;
-    fill(&world, &cluster)?;
-    println!("| | time | CPU, s | RSS, MiB | peak RSS, MiB | received, MB |");
+fn large_cluster(cluster: &Snapshot) -> Result<()> {
+    let mut world = World::new(TestbedSpec::new(Network::Routed, &[NODE]), "ld")?;
+    fill_at_once(&mut world, cluster)?;
+    println!(
+        "| {} pods, {} policies | time | CPU, s | RSS, MiB | peak RSS, MiB | received, MB |",
+        cluster.pods.len(),
+        cluster.policies.len()
+    );
     println!("|---|---:|---:|---:|---:|---:|");
     let (agent, took) = start_agent(&world, world.kubeconfig())?;
     measure("start to ready, over TLS", &agent, None, 0.0, took)?;
@@ -47,7 +57,20 @@ fn large_cluster() -> Result<()> {
     through_proxy(&world)
 }
 
-/// Creates the objects of a snapshot.
+/// Puts the objects of a snapshot into etcd, and starts the API server again, so that it
+/// has read them when it is ready.
+fn fill_at_once(world: &mut World, cluster: &Snapshot) -> Result<()> {
+    let start = Instant::now();
+    world.server.store_cluster(cluster)?;
+    eprintln!("{} pods stored in {:.1?}", cluster.pods.len(), start.elapsed());
+    world.server.restart()?;
+    let pods = world.snapshot()?.pods.len();
+    ensure!(pods == cluster.pods.len(), "the API server has {pods} pods");
+    eprintln!("the API server has read them after {:.1?}", start.elapsed());
+    Ok(())
+}
+
+/// Creates the objects of a snapshot, one by one.
 fn fill(world: &World, cluster: &Snapshot) -> Result<()> {
     let start = Instant::now();
     let policies = cluster.policies.values().map(|policy| policies::object(policy));

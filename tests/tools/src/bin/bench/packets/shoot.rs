@@ -1,13 +1,12 @@
 //! Sends packets and measures how long one takes.
 //!
 //! A packet travels its whole way to the receiver's device inside the system call that
-//! sends it, on the sender's processor.
+//! sends it, on the sender's processor. So do the packets of a TCP connection, in both
+//! directions: its two ends are sockets of one thread.
 
-use std::fs;
 use std::io::IoSlice;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::thread::yield_now;
 
 use anyhow::{Context, Result, ensure};
 use netbed::fire::packet::Packet;
@@ -19,14 +18,17 @@ use nix::sys::socket::{
 };
 use nix::unistd::Pid;
 
-use crate::bed::{ESTABLISHED, RECEIVER, SENDER};
+use super::bed::{ESTABLISHED, SENDER};
+use crate::figures::measured;
 
 /// Packets per system call.
 const BURST: usize = 50;
 /// System calls per slice.
-const BURSTS: usize = 200;
+const BURSTS: usize = 80;
 /// Packets per slice.
 pub const SLICE: usize = BURST * BURSTS;
+/// TCP connects per slice.
+const CONNECTS: usize = 200;
 /// The first source port of new flows. No two flows of a slice have the same one.
 const FIRST: u16 = 41_000;
 
@@ -55,13 +57,17 @@ impl Gun {
     }
 
     /// Sends a slice. Returns nanoseconds of CPU time per packet.
-    pub fn fire(&self, flows: Flows) -> Result<f64> {
-        let to = Some(SockaddrIn::from(SocketAddrV4::new(RECEIVER, 0)));
+    pub fn fire(&self, flows: Flows, target: Ipv4Addr) -> Result<f64> {
+        let (result, cost) = measured(|| self.slice(flows, target))?;
+        result.map(|()| cost.cpu.as_nanos() as f64 / SLICE as f64)
+    }
+
+    fn slice(&self, flows: Flows, target: Ipv4Addr) -> Result<()> {
+        let to = Some(SockaddrIn::from(SocketAddrV4::new(target, 0)));
         let targets = [to; BURST];
         let mut headers = MultiHeaders::preallocate(BURST, None);
-        let mut packets = vec![Packet::new(SENDER, RECEIVER, ESTABLISHED, 1); BURST];
+        let mut packets = vec![Packet::new(SENDER, target, ESTABLISHED, 1); BURST];
         let mut ports = FIRST..;
-        let start = on_processor()?;
         for _ in 0..BURSTS {
             for packet in &mut packets {
                 packet.set_source_port(match flows {
@@ -76,18 +82,25 @@ impl Gun {
             let sent = sendmmsg(socket, &mut headers, &slices, targets, nothing, flags)?;
             ensure!(sent.count() == BURST, "the kernel did not take all packets");
         }
-        Ok((on_processor()? - start) as f64 / SLICE as f64)
+        Ok(())
     }
 }
 
-/// Nanoseconds that this thread has been on a processor, kernel included
-/// (Documentation/scheduler/sched-stats.rst). The kernel updates them when the thread
-/// yields.
-fn on_processor() -> Result<u64> {
-    yield_now();
-    let text = fs::read_to_string("/proc/thread-self/schedstat").context("read CPU time")?;
-    let time = text.split_whitespace().next().and_then(|word| word.parse().ok());
-    time.context("no CPU time")
+/// Opens and closes a slice of TCP connections, each in full. Returns nanoseconds of CPU
+/// time per connection, of both ends together.
+pub fn connect(sender: &Namespace, listener: &TcpListener, target: Ipv4Addr) -> Result<f64> {
+    let connects = || -> Result<()> {
+        for _ in 0..CONNECTS {
+            let near = TcpStream::connect((target, ESTABLISHED)).context("connect")?;
+            let (far, _) = listener.accept().context("accept")?;
+            // In this order: the port that stays in use is one of many.
+            drop(near);
+            drop(far);
+        }
+        Ok(())
+    };
+    let (result, cost) = sender.run(|| measured(connects))??;
+    result.map(|()| cost.cpu.as_nanos() as f64 / CONNECTS as f64)
 }
 
 /// Keeps this thread on one processor.

@@ -6,7 +6,7 @@
 //! device drops each one at the first hook, and counts it.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -14,7 +14,7 @@ use netbed::net::{Namespace, veth};
 use netbed::program;
 use nix::net::if_::if_nametoindex;
 
-use crate::tables::Table;
+use super::tables::Table;
 
 /// The pods' addresses.
 pub const SENDER: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 2);
@@ -28,7 +28,7 @@ pub const BRIDGE: &str = "cni0";
 pub const BRIDGE_MAC: [u8; 6] = [2, 0, 0, 0, 1, 0];
 /// The node's address for the pods.
 pub const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 244, 1, 1);
-/// Both ports of the established flow.
+/// Both ports of the established flow, and the port of connects.
 pub const ESTABLISHED: u16 = 40_000;
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -61,6 +61,8 @@ impl Bed {
             writeln!(lines, "link set {BRIDGE} up\naddress add {GATEWAY}/24 dev {BRIDGE}")?;
         }
         let pods = [Namespace::new("pks")?, Namespace::new("pkr")?];
+        // A port stays in use for a minute after a connect (TIME_WAIT).
+        pods[0].sysctl("ipv4.ip_local_port_range", "1024 65535")?;
         for (index, (pod, address)) in pods.iter().zip([SENDER, RECEIVER]).enumerate() {
             let (port, mac) = (PORTS[index], written(MACS[index]));
             veth((&node, port), (pod, "eth0"))?;
@@ -98,10 +100,14 @@ impl Bed {
         Ok(Self { node, sender, receiver })
     }
 
-    /// Loads a table, opens the established flow, and lets nothing arrive from then on.
-    pub fn prepare(&self, links: Links, table: &Table) -> Result<()> {
-        nft(&self.node, &table.script(links, self)?).with_context(|| table.name.clone())?;
-        self.establish().with_context(|| table.name.clone())?;
+    /// Loads a table.
+    pub fn load(&self, links: Links, table: &Table) -> Result<()> {
+        nft(&self.node, &table.script(links, self)?).with_context(|| table.name.clone())
+    }
+
+    /// Opens the established flow, and lets nothing arrive from then on.
+    pub fn establish(&self, target: Ipv4Addr) -> Result<()> {
+        self.ask(target)?;
         nft(
             &self.receiver,
             &format!(
@@ -116,8 +122,14 @@ impl Bed {
         )
     }
 
+    /// A server of the receiver's for TCP connects.
+    pub fn listen(&self) -> Result<TcpListener> {
+        let listener = self.receiver.run(|| TcpListener::bind((RECEIVER, ESTABLISHED)))?;
+        listener.context("listen for connects")
+    }
+
     /// A datagram and its answer.
-    fn establish(&self) -> Result<()> {
+    fn ask(&self, target: Ipv4Addr) -> Result<()> {
         let open = |namespace: &Namespace, own: Ipv4Addr| -> Result<UdpSocket> {
             let socket = namespace.run(|| UdpSocket::bind((own, ESTABLISHED)))??;
             socket.set_read_timeout(Some(PATIENCE))?;
@@ -125,7 +137,7 @@ impl Bed {
         };
         let (one, other) = (open(&self.sender, SENDER)?, open(&self.receiver, RECEIVER)?);
         for _ in 0..2 {
-            one.send_to(b"ask", (RECEIVER, ESTABLISHED))?;
+            one.send_to(b"ask", (target, ESTABLISHED))?;
             let (_, from) = other.recv_from(&mut [0; 8]).context("the question is lost")?;
             other.send_to(b"yes", from)?;
             one.recv_from(&mut [0; 8]).context("the answer is lost")?;
@@ -133,7 +145,7 @@ impl Bed {
         Ok(())
     }
 
-    /// How many packets have arrived since the table was loaded.
+    /// How many packets have arrived since the flow was established.
     pub fn arrived(&self) -> Result<u64> {
         let mut command = self.receiver.command("nft");
         command.args(["list", "table", "netdev", "sink"]);
@@ -156,7 +168,8 @@ impl Bed {
     }
 }
 
-fn nft(namespace: &Namespace, script: &str) -> Result<()> {
+/// Loads a script for nft(8).
+pub fn nft(namespace: &Namespace, script: &str) -> Result<()> {
     let mut command = namespace.command("nft");
     command.args(["-f", "-"]);
     let done = program::finish(command, script)?;
