@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! chain i.dev/web.<hash> {
-//!     ip saddr @p4.dev/app-api.<hash> tcp dport 80 accept   comment "dev/web ingress[0]"
+//!     <tag> . ip saddr @p4 tcp dport 80 accept              comment "dev/web ingress[0]"
 //!     add @logged.i4 { ip daddr limit rate 10/second } log prefix "i.dev/web.<hash>" group 100
 //!     drop
 //! }

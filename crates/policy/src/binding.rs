@@ -25,7 +25,7 @@
 //! comes before its address is reported, and before its Pod object, if that is the mirror
 //! of a static pod or the watch is late. An attacker's that comes just then would pass for
 //! the pod's. Each pod, though, has all its addresses in one namespace, which is the
-//! pod's alone. So whoever shows another pod's address is left out as soon as the
+//! pod's alone. So an interface that shows another pod's address is left out as soon as the
 //! namespace is known by its own address, and no attacker gets the address of a pod whose
 //! interface has it.
 //!

@@ -36,7 +36,7 @@ pub enum Store {
 }
 
 /// Tells the sets of a store apart: 128 bits of a hash of what the set means.
-/// Whoever chooses the meanings needs 2^128 attempts for one with the tag of a given
+/// Somebody who chooses the meanings needs 2^128 attempts for one with the tag of a given
 /// other, and 2^64 for two of his own that share a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tag(pub u128);

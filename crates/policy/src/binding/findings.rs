@@ -162,7 +162,7 @@ fn contested(
     (address, pod): (IpAddr, &ObjectKey),
     claimants: &BTreeSet<InterfaceIndex>,
 ) -> BindingFinding {
-    /// So many are named.
+    /// How many are named.
     const NAMED: usize = 2;
     let more = claimants.len().saturating_sub(NAMED);
     let claimants = claimants.iter().take(NAMED).map(|&index| holder(view, held, index));

@@ -9,7 +9,7 @@ use super::steps::{Move, Steps};
 use super::urgent::{Group, Isolations, groups};
 use crate::{Name, Op};
 
-/// What a group of addresses needs costs so many times what its validations cost: once
+/// How many times as much as its validations the work of a group costs: they come once
 /// with the rules that it needs, and once with the entries.
 const GROUP: u64 = 8;
 

@@ -92,7 +92,7 @@ fn from(source: u32, destination: IpAddr) -> Packet {
 
 const BUDGET: Duration = Duration::from_millis(2);
 
-/// Whoever makes a table with twice as much in it sends twice as many pieces, none of
+/// A table with twice as much in it takes twice as many pieces, none of
 /// them larger. A base chain and its rules come together, whatever they cost.
 #[test]
 fn no_piece_of_a_large_table_is_over_the_budget_and_their_number_is_linear() {

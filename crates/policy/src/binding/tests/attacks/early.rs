@@ -76,7 +76,7 @@ fn of_two_unknown_interfaces_neither_gets_it() {
     assert_eq!(bound(&story.then([again, port_v()], &[&x(), &v()])), cut_off());
     story.restart(&last);
     assert_eq!(bound(&story.then([claim(), port_v()], &[&x(), &v()])), cut_off());
-    // Whoever was first.
+    // It does not matter who was first.
     let late = port(4, &[("10.0.0.3", 5000)]);
     assert_eq!(bound(&Story::default().then([late, port_v()], &[&x(), &v()])), cut_off());
     // It ends with the attacker's interface.
@@ -98,7 +98,7 @@ fn a_contested_address_is_nobodys() {
     assert!(resolved.network.bridges.is_empty());
 }
 
-/// An interface is one pod's. Whoever has addresses of several is none to contest one.
+/// An interface is one pod's. One that has addresses of several pods contests none.
 #[test]
 fn one_pod_does_not_contest_all_addresses() {
     let addresses: Vec<String> = (10..60).map(|last| format!("10.0.0.{last}")).collect();
