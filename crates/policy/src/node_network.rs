@@ -193,6 +193,13 @@ impl InterfaceIndex {
     pub const NOBODYS: Self = Self(0);
 }
 
+impl BoundPort {
+    /// Whether this is the pod's MAC. [`Mac::NONE`] is nobody's.
+    pub fn has_mac(&self, mac: Mac) -> bool {
+        self.mac == mac && mac != Mac::NONE
+    }
+}
+
 impl Mac {
     /// The MAC that no device has. A bridge takes no frame from it
     /// (`br_handle_frame`, net/bridge/br_input.c, 6.18).

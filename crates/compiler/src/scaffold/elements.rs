@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use policy::{BoundBridge, BoundPort, InterfaceIndex};
+use policy::{BoundBridge, BoundPort, InterfaceIndex, Mac};
 use ruleset::{Element, Family, Key, Name, TableFamily};
 
 use super::binding::{ends_set, guarded_set, own_set, owned_set, ports_set};
@@ -68,20 +68,23 @@ fn packets_of(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Pla
     placed
 }
 
-/// In the `bridge` table.
+/// In the `bridge` table. Nothing is a port's own that has no MAC.
 fn frames_of(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Placed> {
     let mac = Some(port.mac.0);
     let key = |interface, address| Element::Key(Key { interface, mac, address });
     let by_port = |address| key(Some(index.0), address);
-    let mut placed = vec![
-        bridge(speakers_set(), by_port(None)),
-        bridge(macs_set(), key(None, None)),
-        bridge(ports_set(), interface(index)),
-    ];
+    let mut placed = vec![bridge(ports_set(), interface(index))];
+    let has_mac = port.mac != Mac::NONE;
+    if has_mac {
+        placed.push(bridge(speakers_set(), by_port(None)));
+        placed.push(bridge(macs_set(), key(None, None)));
+    }
     placed.extend(guarded.then(|| bridge(guarded_set(), interface(index))));
     for &address in &port.addresses {
-        placed.push(bridge(own_set(Family::of(address)), by_port(Some(address))));
-        if address.is_ipv6() {
+        if has_mac {
+            placed.push(bridge(own_set(Family::of(address)), by_port(Some(address))));
+        }
+        if has_mac && address.is_ipv6() {
             placed.push(bridge(targets_set(), by_port(Some(address))));
         }
         placed.extend(owned(address));

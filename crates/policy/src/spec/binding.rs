@@ -74,11 +74,11 @@ impl Binding<'_> {
     }
 
     fn pod_sends(&self, port: &BoundPort, frame: &Frame) -> Result<(), Refusal> {
-        refuse(frame.source != port.mac, Refusal::NotItsMac)?;
+        refuse(!port.has_mac(frame.source), Refusal::NotItsMac)?;
         match (frame.tag, frame.payload) {
             (None, Payload::Ip(packet)) => on_its_bridge(port, &packet),
             (None, Payload::Arp(arp)) => {
-                refuse(arp.sender_mac != port.mac, Refusal::NotItsMac)?;
+                refuse(!port.has_mac(arp.sender_mac), Refusal::NotItsMac)?;
                 refuse(!port.addresses.contains(&arp.sender), Refusal::NotItsAddress)
             }
             (Some(_), _) | (None, Payload::Other) => {
@@ -118,7 +118,7 @@ impl Binding<'_> {
     /// Whether a pod on a bridge has this MAC.
     fn is_pods_mac(&self, mac: Mac) -> bool {
         let mut ports = self.network.ports.values().filter(|port| port.bridge.is_some());
-        ports.any(|port| port.mac == mac)
+        ports.any(|port| port.has_mac(mac))
     }
 
     /// Whether a bridge or a pod on a bridge has this address.
@@ -163,7 +163,7 @@ impl Binding<'_> {
     /// The rule that forbids it.
     pub fn leaves_bridge(&self, by: InterfaceIndex, frame: &Frame) -> Result<(), Refusal> {
         let bridged = self.bridged(by);
-        let own_mac = bridged.is_some_and(|port| port.mac == frame.destination);
+        let own_mac = bridged.is_some_and(|port| port.has_mac(frame.destination));
         refuse(!own_mac && self.is_pods_mac(frame.destination), Refusal::MacOfAnother)?;
         match bridged.filter(|port| self.is_isolated(port)) {
             Some(port) => is_for(port, frame, Refusal::UnreportedAddress),
@@ -242,7 +242,8 @@ fn is_for(port: &BoundPort, frame: &Frame, refusal: Refusal) -> Result<(), Refus
             Payload::Ip(IpPacket { body: Body::Icmpv6(130..=132 | 134..=136 | 143, _), .. }),
         ) => Ok(()),
         (None, Payload::Ip(packet)) => {
-            let own = frame.destination == port.mac && port.addresses.contains(&packet.destination);
+            let own =
+                port.has_mac(frame.destination) && port.addresses.contains(&packet.destination);
             refuse(!own, refusal)
         }
         (Some(_), _) | (None, Payload::Other) => Err(Refusal::KindOfFrame),
