@@ -9,7 +9,7 @@
 //! ```text
 //! foreground  packets  services  ...  | wait | apiserver  agent  | wait | kubernetes ...
 //! background  meaning   verify   mutations   ...
-//! Go builds   etcd  kube-apiserver  kubectl --^  kubelet ... -----------^ e2e.test
+//! Go builds   etcd  kube-apiserver  kubectl --^  kubelet ...  flannel --^ e2e.test
 //! ```
 
 mod lanes;
@@ -56,7 +56,7 @@ const COMPUTING_PROGRAMS: [&str; 13] = [
 const NEEDS: [(&str, &Group); 4] = [
     ("suite agent", &kube::SERVER),
     ("suite apiserver", &kube::SERVER),
-    ("suite kubernetes", &kube::NODES),
+    ("suite kubernetes", &kube::FLANNEL),
     ("suite upstream", &kube::E2E),
 ];
 
@@ -142,7 +142,7 @@ fn documentation(cargo: &Cargo, before: &[&str], args: &[String]) -> Job {
 }
 
 /// All groups that tests need, in the order in which they are built.
-pub static ORDER: [&Group; 3] = [&kube::SERVER, &kube::NODES, &kube::E2E];
+pub static ORDER: [&Group; 4] = [&kube::SERVER, &kube::NODES, &kube::FLANNEL, &kube::E2E];
 
 fn place(group: &Group) -> Option<usize> {
     ORDER.iter().position(|one| *one == group)
