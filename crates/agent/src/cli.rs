@@ -10,6 +10,8 @@ use compiler::{LogOptions, Options};
 use policy::Tunnel;
 use watcher::files::{Source, Validation};
 
+use crate::input::WithoutPods;
+
 const EXAMPLES: &str = "\
 Examples:
   nftpol render -f manifests/ --node node-1        print the rules of one node
@@ -20,7 +22,8 @@ Examples:
   nftpol apply -f manifests/ --node node-1 --watch ... and follow the files
   kubectl get namespaces,pods,networkpolicies -A -o yaml | nftpol render -f - --node node-1
 
-Policies isolate pods: give the Pods (with their status) and Namespaces, too.";
+Policies isolate pods: give the Pods (with their status) and Namespaces, too.
+Without --node, the node is $NODE_NAME; without both, all pods are local.";
 
 /// Kubernetes NetworkPolicy, enforced with nftables.
 #[derive(Debug, Parser)]
@@ -54,6 +57,9 @@ pub struct Render {
     /// What to compile.
     #[command(flatten)]
     pub input: Input,
+    /// Whether it goes on without local Pods.
+    #[command(flatten)]
+    pub pods: AllowNoPods,
     /// Form of the output: a script for `nft -f`, or libnftables JSON.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -66,6 +72,9 @@ pub struct Apply {
     /// What to enforce.
     #[command(flatten)]
     pub input: Input,
+    /// Whether it goes on without local Pods.
+    #[command(flatten)]
+    pub pods: AllowNoPods,
     /// Keep running: follow the files and the node's interfaces, and restore the tables when
     /// others change them.
     #[arg(long)]
@@ -81,6 +90,9 @@ pub struct Diff {
     /// What to compare the kernel with.
     #[command(flatten)]
     pub input: Input,
+    /// Whether it goes on without local Pods.
+    #[command(flatten)]
+    pub pods: AllowNoPods,
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,
@@ -114,7 +126,7 @@ pub struct Input {
     #[arg(long, value_name = "FILE", conflicts_with = "filenames")]
     pub kubeconfig: Option<PathBuf>,
     /// Take the pods whose spec.nodeName is NAME as local [default: all pods].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node: Option<String>,
     /// How to treat unknown or invalid fields of manifests. Objects of the API server are
     /// always treated as with `warn`.
@@ -123,6 +135,22 @@ pub struct Input {
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
+}
+
+/// The option of the commands that make a table or show what it would be.
+#[derive(Debug, Args)]
+pub struct AllowNoPods {
+    /// Go on where no Pod is local, so that nobody is isolated. Without this option such an input
+    /// is refused, since it mostly means a mistyped node name or a forgotten file.
+    #[arg(long)]
+    allow_no_pods: bool,
+}
+
+impl AllowNoPods {
+    /// What an input without local Pods is.
+    pub fn without_pods(&self) -> WithoutPods {
+        if self.allow_no_pods { WithoutPods::Allowed } else { WithoutPods::Refused }
+    }
 }
 
 /// Options about logging.

@@ -3,7 +3,7 @@
 //! In: messages of the watches, time. Out: a kernel that enforces what the
 //! cluster says, as soon as every kind is known; readiness and metrics.
 //! Never: a wait for the API server; a change to the kernel before the view
-//! is complete.
+//! is complete and a Pod of this node was seen.
 //!
 //! ```text
 //!  inbox ──────▶ cluster_state ─┬─────────────┐
@@ -39,6 +39,7 @@ use watcher::{Kind, Known};
 
 use crate::Sink;
 use crate::cluster_state::ClusterState;
+use crate::own_node::OwnNode;
 use crate::pipeline::Check;
 use crate::status::Condition;
 use binding::Binding;
@@ -58,6 +59,7 @@ pub struct ThreadDied(pub &'static str);
 pub struct Enforcer<S> {
     parts: Parts<S>,
     cluster: ClusterState,
+    own_node: OwnNode,
     binding: Binding,
     findings: Findings,
     next: Next,
@@ -89,10 +91,11 @@ impl<S> fmt::Debug for Enforcer<S> {
 impl<S: Sink> Enforcer<S> {
     /// A loop that knows nothing yet.
     pub fn new(parts: Parts<S>) -> Self {
-        let binding = Binding::of(&parts.node);
+        let (own_node, binding) = (OwnNode::of(&parts.node), Binding::of(&parts.node));
         Self {
             parts,
             cluster: ClusterState::default(),
+            own_node,
             binding,
             findings: Findings::default(),
             next: Next::default(),
@@ -159,7 +162,9 @@ impl<S: Sink> Enforcer<S> {
         self.parts.status.holds(Condition::Listed);
         let is_known = self.look_at_interfaces()?;
         self.look_around()?;
-        if !is_known {
+        let now = self.now();
+        let is_seen = self.own_node.is_seen(self.cluster.snapshot(), now, &self.parts.status);
+        if !is_known || !is_seen {
             return Ok(());
         }
         if self.next.must_look_first(self.now()) {

@@ -1,7 +1,5 @@
 //! Reads a snapshot from manifests or from the API server.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, Result, bail};
 use policy::{Severity, Snapshot};
 use watcher::Store;
@@ -9,24 +7,34 @@ use watcher::files::{self, Finding, Source, Validation};
 
 use crate::api_client;
 use crate::cli::Input;
-use agent::report;
+use agent::{own_node, report};
 
-/// Nodes that a message names at most.
-const NODES_SHOWN: usize = 5;
+/// What an input is in which no Pod is local.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutPods {
+    /// A mistake.
+    Refused,
+    /// What the operator means.
+    Allowed,
+    /// No proof of anything.
+    NothingToProve,
+}
 
 /// Reads the files, or the cluster where none are given, and reports what is
 /// wrong with the objects.
 /// `following`: these files were read before, and are enforced. If a document
 /// cannot be read now, what it held must not be lost.
+/// `without`: what an input is in which no Pod is local.
 ///
 /// # Errors
 /// Unreadable files; with `--validate=strict` anything wrong in them. An API
-/// server that cannot be asked.
-pub fn snapshot(input: &Input, following: bool) -> Result<Snapshot> {
+/// server that cannot be asked. No local Pod, unless that is allowed. Neither a
+/// policy nor a Pod.
+pub fn snapshot(input: &Input, following: bool, without: WithoutPods) -> Result<Snapshot> {
     let sources = input.sources();
     let snapshot =
         if sources.is_empty() { cluster(input)? } else { manifests(input, &sources, following)? };
-    notice_missing_pods(input, &sources, &snapshot);
+    check_pods(input, &sources, &snapshot, without)?;
     Ok(snapshot)
 }
 
@@ -56,25 +64,44 @@ fn manifests(input: &Input, sources: &[Source], following: bool) -> Result<Snaps
     Ok(store.snapshot().clone())
 }
 
-/// Policies without pods enforce nothing, which is rarely intended.
-fn notice_missing_pods(input: &Input, sources: &[Source], snapshot: &Snapshot) {
-    if snapshot.policies.is_empty() {
-        return;
-    }
-    if snapshot.pods.is_empty() && !sources.is_empty() {
-        return report::notice(
-            "there are no Pods in the manifests: nobody is isolated \
-             (`kubectl get pods -A -o yaml` writes them)",
+/// Refuses an input by which nobody would be isolated: mostly a mistyped node name or
+/// a forgotten file.
+fn check_pods(
+    input: &Input,
+    sources: &[Source],
+    snapshot: &Snapshot,
+    without: WithoutPods,
+) -> Result<()> {
+    let place = if sources.is_empty() { "the cluster" } else { "the manifests" };
+    let consequence = match without {
+        WithoutPods::NothingToProve => "there is nothing to prove",
+        WithoutPods::Refused | WithoutPods::Allowed => "nothing was changed",
+    };
+    if snapshot.policies.is_empty() && snapshot.pods.is_empty() {
+        bail!(
+            "there is neither a NetworkPolicy nor a Pod in {place}, so {consequence} (`nftpol \
+             cleanup` removes the rules)"
         );
     }
-    let Some(node) = input.node() else { return };
-    let nodes: BTreeSet<&str> =
-        snapshot.pods.values().filter_map(|pod| pod.node.as_deref()).collect();
-    if !nodes.contains(node) {
-        let nodes: Vec<&str> = nodes.into_iter().take(NODES_SHOWN).collect();
-        report::notice(format_args!(
-            "no Pod is on node {node:?}: nobody is isolated here (Pods are on: {})",
-            if nodes.is_empty() { "no node".to_owned() } else { nodes.join(", ") }
-        ));
+    let Some(problem) = missing_pods(input.node(), place, snapshot) else { return Ok(()) };
+    match without {
+        WithoutPods::Allowed => report::notice(format_args!("{problem}: nobody is isolated")),
+        WithoutPods::Refused => bail!(
+            "{problem}; nobody would be isolated, so {consequence} (--allow-no-pods, if this is \
+             what you mean)"
+        ),
+        WithoutPods::NothingToProve => bail!("{problem}, so {consequence}"),
+    }
+    Ok(())
+}
+
+/// Why no Pod is local, if none is.
+fn missing_pods(node: Option<&str>, place: &str, snapshot: &Snapshot) -> Option<String> {
+    match node {
+        _ if snapshot.pods.is_empty() => Some(format!(
+            "there are no Pods in {place} (`kubectl get pods -A -o yaml` writes those of a cluster)"
+        )),
+        Some(node) => own_node::missing(node, snapshot),
+        None => None,
     }
 }

@@ -42,4 +42,5 @@ mod store;
 
 pub use known::Known;
 pub use object::{Kind, Object};
+pub use spelling::suggest;
 pub use store::Store;

@@ -2,10 +2,7 @@
 
 /// The one of `candidates` that `text` probably means. It differs only in
 /// capitals or in a few letters.
-pub(crate) fn suggest<'a>(
-    text: &str,
-    candidates: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn suggest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = text.to_lowercase();
     let allowed = match lower.chars().count() {
         // Comparing costs the product of the lengths. No field is that long.

@@ -40,7 +40,7 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     }
     let _lock = Lock::acquire()?;
     let files = Follower::new(sources);
-    let snapshot = input::snapshot(&args.input, false)?;
+    let snapshot = input::snapshot(&args.input, false, args.pods.without_pods())?;
     let mut kernel = open()?;
     let (options, features) = options(&mut kernel, &args.input)?;
     let mut bridges = Bridges::default();
@@ -114,7 +114,7 @@ fn watch(
         surroundings.bridges.ensure_seen();
         let moved = surroundings.node.follow(pipeline, &snapshot);
         let cause = if edited {
-            let read = input::snapshot(&args.input, true);
+            let read = input::snapshot(&args.input, true, args.pods.without_pods());
             if !files.is_current() {
                 continue;
             }

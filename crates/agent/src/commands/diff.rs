@@ -18,7 +18,7 @@ use agent::report;
 /// # Errors
 /// The manifests are refused, or the kernel or the interfaces cannot be read.
 pub fn diff(args: &Diff) -> Result<ExitCode> {
-    let snapshot = input::snapshot(&args.input, false)?;
+    let snapshot = input::snapshot(&args.input, false, args.pods.without_pods())?;
     let mut kernel = open()?;
     let (options, features) = options(&mut kernel, &args.input)?;
     let mut pipeline = Pipeline::new(kernel, options);

@@ -23,7 +23,7 @@ const AT_RUN_TIME: &str = "\
 /// # Errors
 /// The manifests cannot be read or are refused.
 pub fn render(args: &Render) -> Result<ExitCode> {
-    let snapshot = input::snapshot(&args.input, false)?;
+    let snapshot = input::snapshot(&args.input, false, args.pods.without_pods())?;
     let mut engine = Engine::new(args.input.options(true));
     engine.update(&snapshot, &policy::NodeNetwork::default());
     let compiled = engine.compiled();

@@ -13,7 +13,7 @@ use verify::{Report, verify as compare};
 
 use super::open;
 use crate::cli::Verify;
-use crate::input;
+use crate::input::{self, WithoutPods};
 use crate::node::Node;
 use agent::report;
 
@@ -30,10 +30,10 @@ struct Compared {
 /// Exit code 1 if there are any.
 ///
 /// # Errors
-/// The manifests are refused, the kernel or the interfaces cannot be read, or a
-/// table cannot be understood.
+/// The manifests are refused, no Pod is local, the kernel or the interfaces cannot be
+/// read, or a table cannot be understood.
 pub fn verify(args: &Verify) -> Result<ExitCode> {
-    let snapshot = input::snapshot(&args.input, false)?;
+    let snapshot = input::snapshot(&args.input, false, WithoutPods::NothingToProve)?;
     let Compared { whose, network, inet, bridge } = match args.kernel {
         true => in_force(args, &snapshot)?,
         false => compiled(args, &snapshot),

@@ -167,6 +167,8 @@ pub struct Bench {
     /// What the loop sees of the node's interfaces.
     pub interfaces: Seen,
     happenings: Vec<(Duration, Happening)>,
+    /// The name of the node that the loop is told.
+    pub node: &'static str,
     clock: Arc<ManualClock>,
     status: Status,
     metrics: Arc<Metrics>,
@@ -184,6 +186,7 @@ impl Bench {
             bound: Rc::default(),
             interfaces: Seen::default(),
             happenings: Vec::new(),
+            node: "node",
             clock,
             status: Status::new(),
             metrics: Arc::new(Metrics::new()),
@@ -253,7 +256,7 @@ impl Bench {
             problems: watch::channel(Problems::new()).0,
             status: self.status.clone(),
             metrics: Arc::clone(&self.metrics),
-            node: "node".to_owned(),
+            node: self.node.to_owned(),
         })
         .run()
     }
@@ -305,6 +308,11 @@ impl Bench {
 pub fn list(kind: Kind) -> Event {
     let objects = objects().into_iter().filter(|object| object.kind() == kind);
     Event::Listed { kind, objects: objects.map(found).collect() }
+}
+
+/// The list of this kind is empty.
+pub fn empty(kind: Kind) -> Event {
+    Event::Listed { kind, objects: Vec::new() }
 }
 
 /// A policy of the model's cluster is deleted.

@@ -9,6 +9,7 @@ mod binding;
 mod kernel;
 #[path = "../pipeline/model.rs"]
 mod model;
+mod own_node;
 mod touched;
 
 use std::time::Duration;

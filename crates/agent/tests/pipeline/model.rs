@@ -219,13 +219,13 @@ const CLUSTER: &str = "
 apiVersion: v1
 kind: Pod
 metadata: {name: web, namespace: dev, labels: {app: web}}
-spec: {containers: [{name: c, image: i}]}
+spec: {nodeName: node, containers: [{name: c, image: i}]}
 status: {phase: Running, podIP: 10.0.0.1}
 ---
 apiVersion: v1
 kind: Pod
 metadata: {name: db, namespace: dev, labels: {app: db}}
-spec: {containers: [{name: c, image: i}]}
+spec: {nodeName: node, containers: [{name: c, image: i}]}
 status: {phase: Running, podIP: 10.0.0.2}
 ---
 apiVersion: networking.k8s.io/v1

@@ -8,7 +8,7 @@ use samples::scratch::Folder;
 
 use super::support::{
     DB, NODE, OUTSIDER, WEB, fixture, generation, good, listing, nft, nftpol, objects, passes,
-    text, with_input, without_binding,
+    text, with_input,
 };
 
 const UNCHANGED: &str = "table inet nftpol unchanged\n";
@@ -213,39 +213,6 @@ fn without_rights_it_says_which_one_is_missing() -> Result<()> {
         assert_eq!(said.lines().count(), 1, "{command}: {said}");
         assert!(said.starts_with("error: ") && said.contains("CAP_NET_ADMIN"), "{command}: {said}");
         assert_eq!((listing(&namespace)?, generation(&namespace)?), before, "{command}");
-    }
-    Ok(())
-}
-
-/// A node without pods is usually a mistyped name.
-#[test]
-fn pods_that_are_missing_are_noticed() -> Result<()> {
-    let [cluster, good] = [fixture("cluster.yaml"), fixture("good.yaml")];
-    let cases: [(&str, &[&str], &str); 3] = [
-        ("pods here", &["-f", &cluster, "-f", &good, "--node", "node-1"], ""),
-        (
-            "no pods here",
-            &["-f", &cluster, "-f", &good, "--node", "node1"],
-            "notice: no Pod is on node \"node1\": nobody is isolated here (Pods are on: node-1, \
-             node-2)\n",
-        ),
-        (
-            "no pods at all",
-            &["-f", &good],
-            "notice: there are no Pods in the manifests: nobody is isolated (`kubectl get pods \
-             -A -o yaml` writes them)\n",
-        ),
-    ];
-    let namespace = Namespace::new("cl")?;
-    for (name, arguments, expected) in cases {
-        for command in ["render", "apply", "diff"] {
-            let finished = program::run(&namespace, &[&[command], arguments].concat(), "")?;
-            assert_eq!(
-                (finished.code, without_binding(&finished.stderr).as_str()),
-                (Some(0), expected),
-                "{name}, {command}"
-            );
-        }
     }
     Ok(())
 }

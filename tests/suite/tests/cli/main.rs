@@ -4,6 +4,7 @@
 //! The tests run the built `nftpol` in temporary network namespaces. They never link
 //! its code; `nft` and the crate `nft` read the kernel.
 
+mod absent_minded;
 mod apply;
 mod binding;
 mod busy;
