@@ -47,6 +47,7 @@ pub fn namespace(object: &ApiNamespace) -> (Namespace, Vec<Diagnostic>) {
 
 pub(crate) use namespace::convert as namespace_with;
 pub(crate) use network_policy::convert as network_policy_with;
+pub(crate) use peer::is_refused_when_new;
 pub(crate) use pod::convert as pod_with_fields;
 
 pub(crate) fn pod_with(object: &ApiPod, unreadable: &Unreadable) -> (Pod, Vec<Diagnostic>) {

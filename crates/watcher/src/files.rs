@@ -108,8 +108,13 @@ impl Reading {
         let next = self.files.len();
         self.files.entry(file.to_owned()).or_insert(next);
         let file = Arc::from(file);
-        let mut place =
-            Origin { file: &file, lines_before: 0, inserted: None, last_line: usize::MAX };
+        let mut place = Origin {
+            file: &file,
+            lines_before: 0,
+            columns_before: 0,
+            inserted: None,
+            last_line: usize::MAX,
+        };
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         match text::decode(bytes) {
             Ok(text) => {
@@ -117,7 +122,7 @@ impl Reading {
                 place.last_line = text.lines().map(|line| 1 + line.matches('\r').count()).sum();
                 place.last_line = place.last_line.max(1);
                 for part in split::parts(&text) {
-                    self.part(part, Origin { lines_before: part.lines_before, ..place });
+                    self.part(part, place);
                 }
             }
             Err(error) => {
@@ -128,9 +133,29 @@ impl Reading {
     }
 
     /// A part of a file. It usually contains one document.
-    fn part(&mut self, part: split::Part<'_>, place: Origin<'_>) {
-        let Streamed { documents, others, error } =
-            stream::read(&mut self.reader, part.text, place, 0);
+    fn part(&mut self, part: split::Part<'_>, whole: Origin<'_>) {
+        let split::Part { lines_before, columns_before, .. } = part;
+        let place = Origin { lines_before, columns_before, ..whole };
+        let text = split::without_mark(part);
+        let start = self.reader.mark();
+        let mut streamed = stream::read(&mut self.reader, &text, place, 0);
+        if streamed.error.is_some() {
+            if let Some(parts) = split::json_texts(part) {
+                self.reader.rollback(&start);
+                return parts.into_iter().for_each(|part| self.part(part, whole));
+            }
+            if let Some(spaced) = syntax::without_tabs(&text) {
+                self.reader.rollback(&start);
+                streamed = stream::read(&mut self.reader, &spaced, place, 0);
+                return self.streamed(&spaced, streamed, place);
+            }
+        }
+        self.streamed(&text, streamed, place);
+    }
+
+    /// What a part holds beside objects.
+    fn streamed(&mut self, text: &str, streamed: Streamed, place: Origin<'_>) {
+        let Streamed { documents, others, error } = streamed;
         self.documents += documents;
         let Some(error) = error else { return self.others(&others, place) };
         // A text before an error is a piece of the unreadable document.
@@ -139,7 +164,7 @@ impl Reading {
         if error.is_yaml {
             return self.unreadable(place, error.at, error.message);
         }
-        let fault = syntax::explain(part.text, &error);
+        let fault = syntax::explain(text, &error);
         self.unreadable(place, fault.at, format!("not valid YAML: {}", fault.message));
         // The probable meaning, only to find the other mistakes.
         if let Some(repaired) = fault.repaired {

@@ -19,7 +19,8 @@ pub(crate) fn convert(
     let mut report = Report::new(Kind::Namespace, metadata, unreadable);
     names::metadata(&mut report, metadata, names::dns_label);
     if metadata.namespace.as_deref().is_some_and(|text| !text.is_empty()) {
-        report.error("metadata.namespace", "must be left out; a Namespace is in no namespace");
+        // kubectl and the API server take it, and leave it out.
+        report.warning("metadata.namespace", "has no effect; a Namespace is in no namespace");
     }
     let namespace = Namespace {
         name: metadata.name.clone().unwrap_or_default(),

@@ -7,7 +7,7 @@
 
 use k8s_openapi::api::networking::v1::{IPBlock as ApiIpBlock, NetworkPolicyPeer};
 use policy::cidr::{self, CidrError};
-use policy::{IpBlock, Peer, PodPeer, Selector};
+use policy::{Diagnostic, IpBlock, Peer, PodPeer, Selector, Severity};
 
 use super::report::Report;
 use super::selector;
@@ -96,6 +96,16 @@ fn ip_block(report: &mut Report<'_>, block: &ApiIpBlock, field: &str) -> Option<
         }
     }
     IpBlock::new(net?, excepts).ok().filter(|_| complete)
+}
+
+/// Whether API servers refuse new objects for what this warning is about, and keep the
+/// stored ones: a CIDR with host bits or leading zeros, from Kubernetes 1.36 on
+/// (k8s.io/kubernetes v1.36 pkg/apis/networking/validation/validation.go, `ValidateIPBlock`;
+/// KEP-4858).
+pub(crate) fn is_refused_when_new(warning: &Diagnostic) -> bool {
+    let field = &warning.field;
+    let is_of_a_cidr = field.ends_with(".ipBlock.cidr") || field.contains(".ipBlock.except[");
+    warning.severity == Severity::Warning && is_of_a_cidr
 }
 
 fn outside(error: &CidrError, text: &str) -> String {

@@ -72,10 +72,14 @@ impl<'a> Cursor<'a> {
                 }
                 Some(&place) => {
                     let first = kept[place];
-                    if !first.merged {
-                        let message = hints::repeated(&entry.key, first.at.line);
-                        self.log.report(Severity::Error, entry.at, &child(&entry.key), message);
-                    }
+                    let (severity, at, message) = match entry.merged {
+                        false => {
+                            let message = hints::repeated(&entry.key, first.at.line);
+                            (Severity::Error, entry.at, message)
+                        }
+                        true => (Severity::Warning, first.at, hints::OVERRIDDEN.to_owned()),
+                    };
+                    self.log.report(severity, at, &child(&entry.key), message);
                     kept[place] = entry;
                 }
             }
@@ -89,7 +93,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn known(&self, name: &str, fields: &[&str]) -> Vec<&'a Entry> {
         let path = self.path;
         let mut entries = self.distinct(|key| FieldPath::Field(path, key));
-        let repeated = entries.len() < self.entries().len();
+        let repeated = is_any_written_twice(self.entries());
         // The source has checked these two fields of the object.
         let is_root = matches!(path, FieldPath::Root);
         entries.retain(|entry| !(is_root && matches!(&*entry.key, "apiVersion" | "kind")));
@@ -111,4 +115,10 @@ impl<'a> Cursor<'a> {
         }
         entries
     }
+}
+
+/// Whether a key is written twice. One that a merge key brings again is not.
+fn is_any_written_twice(entries: &[Entry]) -> bool {
+    let mut seen = HashSet::new();
+    entries.iter().filter(|entry| !entry.merged).any(|entry| !seen.insert(entry.key.as_str()))
 }

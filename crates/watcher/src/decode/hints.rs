@@ -42,6 +42,10 @@ pub(super) fn key_is_not_text(written: &str, key: &str) -> String {
     format!("the unquoted key {written} is read as {key}; quote it: {written:?}")
 }
 
+/// A key that a merge key after it overrides.
+pub(super) const OVERRIDDEN: &str = "is overridden by the merge key '<<' after it, as kubectl reads \
+                                     it; write '<<' first, so that this value counts";
+
 /// A key that is given twice.
 pub(super) fn repeated(key: &str, first_line: usize) -> String {
     let hint = match key {

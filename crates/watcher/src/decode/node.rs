@@ -38,7 +38,7 @@ pub(crate) struct Entry {
     pub written: Option<String>,
     pub at: Position,
     pub value: Node,
-    /// Whether it came from a merge key (`<<`). Keys written out take precedence.
+    /// Whether it came from a merge key (`<<`).
     pub merged: bool,
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Origin<'a> {
     pub file: &'a Arc<str>,
     /// Lines of the file before the parsed text.
     pub lines_before: usize,
+    /// Characters before it in its first line.
+    pub columns_before: usize,
     /// A line of that text that is not in the file.
     pub inserted: Option<usize>,
     /// The last line of the file. The parser reports its end one line later.
@@ -95,7 +97,8 @@ impl Origin<'_> {
     fn place(&self, at: Position) -> Place {
         let shift = usize::from(self.inserted.is_some_and(|inserted| at.line > inserted));
         let line = (self.lines_before + at.line - shift).min(self.last_line);
-        Place { file: Arc::clone(self.file), line, column: at.column }
+        let before = if at.line == 1 { self.columns_before } else { 0 };
+        Place { file: Arc::clone(self.file), line, column: before + at.column }
     }
 }
 
@@ -206,6 +209,7 @@ impl Reader {
             self.report(place, at, &subject, severity, field, message);
         }
         for diagnostic in diagnostics {
+            let diagnostic = self.judged(diagnostic);
             let Diagnostic { severity, field, message, .. } = diagnostic;
             self.report(place, node.locate(&field), &subject, severity, field, message);
         }
@@ -223,6 +227,16 @@ impl Reader {
         if convert::is_addressable(&key.name) {
             self.found.push(ReadObject { object, place: place.place(at), usable });
         }
+    }
+
+    /// What a warning is where the API server refuses new objects for it.
+    fn judged(&self, diagnostic: Diagnostic) -> Diagnostic {
+        if self.validation != Validation::Strict || !convert::is_refused_when_new(&diagnostic) {
+            return diagnostic;
+        }
+        let message =
+            diagnostic.message + " (API servers refuse new ones like it from Kubernetes 1.36 on)";
+        Diagnostic { severity: Severity::Error, message, ..diagnostic }
     }
 
     fn report(

@@ -69,14 +69,23 @@ fn finding(one: &ReadObject, severity: Severity, field: &str, message: String) -
 }
 
 fn duplicates(found: &[ReadObject], findings: &mut Findings) {
-    let mut first: HashMap<Name<'_>, &Place> = HashMap::new();
+    let mut first: HashMap<Name<'_>, &ReadObject> = HashMap::new();
     for one in found {
-        let earlier = first.entry(name(&one.object)).or_insert(&one.place);
-        if *earlier != &one.place {
-            let message =
-                format!("the same object is also defined in {}:{}", earlier.file, earlier.line);
+        let earlier = *first.entry(name(&one.object)).or_insert(one);
+        if earlier.place != one.place && !is_the_same_namespace(earlier, one) {
+            let Place { file, line, .. } = &earlier.place;
+            let message = format!("the same object is also defined in {file}:{line}");
             findings.push(finding(one, Severity::Error, "metadata.name", message));
         }
+    }
+}
+
+/// Manifests that belong together often bring their Namespace each.
+fn is_the_same_namespace(one: &ReadObject, other: &ReadObject) -> bool {
+    let is_usable = one.usable && other.usable;
+    match (&one.object, &other.object) {
+        (Object::Namespace(one), Object::Namespace(other)) => is_usable && one == other,
+        (Object::NetworkPolicy(_) | Object::Pod(_) | Object::Namespace(_), _) => false,
     }
 }
 

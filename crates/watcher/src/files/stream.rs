@@ -257,6 +257,6 @@ fn is_null(tokens: &[Token<'_>]) -> bool {
 /// Whether the only `items` of an object are those that were read before.
 fn has_items_once(frame: &Node) -> bool {
     let Value::Mapping(entries) = &frame.value else { return false };
-    let mut written = entries.iter().filter(|entry| entry.key == "items" && !entry.merged);
-    written.next().is_some() && written.next().is_none()
+    let mut written = entries.iter().filter(|entry| entry.key == "items");
+    written.next().is_some_and(|entry| !entry.merged) && written.next().is_none()
 }

@@ -25,6 +25,37 @@ pub(super) struct Repaired {
     pub inserted: Option<usize>,
 }
 
+/// The text with spaces for the tabs that separate a value, a key or a comment from what
+/// is before it (YAML 1.2.2, section 6.2); the parser refuses some of them. `None` if
+/// there are none. A tab that indents, or that follows the dash of an item, stays: kubectl
+/// refuses it, too.
+pub(super) fn without_tabs(text: &str) -> Option<String> {
+    let mut is_changed = false;
+    let spaced = text.split_inclusive('\n').map(|line| {
+        let begins = line.find(|c: char| !(c.is_whitespace() || c == '-')).unwrap_or(line.len());
+        let (indent, rest) = line.split_at(begins);
+        let mut quote = None;
+        let rest = rest.chars().map(|c| match (c, quote) {
+            ('\t', None) => {
+                is_changed = true;
+                ' '
+            }
+            ('"' | '\'', None) => {
+                quote = Some(c);
+                c
+            }
+            (c, Some(open)) if c == open => {
+                quote = None;
+                c
+            }
+            _ => c,
+        });
+        indent.chars().chain(rest.collect::<Vec<_>>()).collect::<String>()
+    });
+    let spaced: String = spaced.collect();
+    is_changed.then_some(spaced)
+}
+
 /// A line of YAML.
 struct Line<'a> {
     /// Its number, from 1.

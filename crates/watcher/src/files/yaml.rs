@@ -128,12 +128,13 @@ impl<'a> Builder<'a> {
 
     fn mapping(&mut self, depth: usize) -> Outcome<(Vec<Entry>, Extent)> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut merged: Vec<Node> = Vec::new();
         let mut extent = Extent { size: 1, height: 1 };
+        let mut has_merged = false;
         loop {
             let event = self.events.next()?;
             if event.0 == Event::MappingEnd {
-                return Ok((with_merged(entries, merged)?, extent));
+                let entries = if has_merged { without_overridden(entries) } else { entries };
+                return Ok((entries, extent));
             }
             let merges =
                 matches!(&event.0, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
@@ -143,7 +144,8 @@ impl<'a> Builder<'a> {
             extent.add(key_extent);
             extent.add(inner);
             if merges {
-                merged.push(value);
+                has_merged = true;
+                entries.append(&mut merged(value)?);
             } else {
                 entries.push(entry(key, value)?);
             }
@@ -203,30 +205,46 @@ fn entry(key: Node, value: Node) -> Outcome<Entry> {
     Ok(Entry { key, written, at, value, merged: false })
 }
 
-/// `<<: *anchor` or `<<: [*one, *two]`. Of equal keys the first one counts, and
-/// one that is written out counts before both.
-fn with_merged(written: Vec<Entry>, values: Vec<Node>) -> Outcome<Vec<Entry>> {
-    if values.is_empty() {
-        return Ok(written);
-    }
+/// The entries of `<<: *anchor` or `<<: [*one, *two]`. Of equal keys the first one
+/// counts.
+fn merged(value: Node) -> Outcome<Vec<Entry>> {
     let no_object = |at| fault(at, "'<<' merges objects, and this is not one".to_owned());
-    let mut seen = HashSet::new();
+    let sources = match value.value {
+        Value::Mapping(_) => vec![value],
+        Value::Sequence(items) => items,
+        _ => return Err(no_object(value.at)),
+    };
     let mut entries: Vec<Entry> = Vec::new();
-    for value in values {
-        let sources = match value.value {
-            Value::Mapping(_) => vec![value],
-            Value::Sequence(items) => items,
-            _ => return Err(no_object(value.at)),
-        };
-        for source in sources {
-            let Value::Mapping(more) = source.value else { return Err(no_object(source.at)) };
-            let new = more.into_iter().filter(|entry| seen.insert(entry.key.clone()));
-            entries.extend(new.map(|entry| Entry { merged: true, ..entry }));
-        }
+    let mut seen = HashSet::new();
+    for source in sources {
+        let Value::Mapping(more) = source.value else { return Err(no_object(source.at)) };
+        // Of equal keys in one object the last one counts.
+        let new = last_of_each(more).filter(|entry| seen.insert(entry.key.clone()));
+        entries.extend(new.map(|entry| Entry { merged: true, ..entry }));
     }
-    // At the end, because the last of equal keys counts.
-    entries.extend(written);
     Ok(entries)
+}
+
+/// Without the merged entries of keys that come again: of equal keys the last one
+/// counts, in the order in which keys and `<<` are written. So kubectl reads it
+/// (go.yaml.in/yaml/v2 decode.go, `mapping`). A key that is written before `<<` and
+/// loses against it stays, for the report.
+fn without_overridden(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut places: HashMap<String, usize> = HashMap::with_capacity(entries.len());
+    for (place, entry) in entries.iter().enumerate() {
+        places.insert(entry.key.clone(), place);
+    }
+    let is_kept = |(place, entry): &(usize, Entry)| !entry.merged || places[&entry.key] == *place;
+    entries.into_iter().enumerate().filter(is_kept).map(|(_, entry)| entry).collect()
+}
+
+/// The last entry of each key.
+fn last_of_each(entries: Vec<Entry>) -> impl Iterator<Item = Entry> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<Entry> =
+        entries.into_iter().rev().filter(|entry| seen.insert(entry.key.clone())).collect();
+    kept.reverse();
+    kept.into_iter()
 }
 
 impl Extent {

@@ -95,7 +95,7 @@ fn kinds_and_versions() {
             "apiVersion: v1\nkind: Namespace\nmetadata: {name: my.ns, namespace: x, labels: {a: \"b c\"}}\n",
             &[
                 r#"f:3:18: error: Namespace my.ns: metadata.name: "my.ns" is not a valid name: lower-case letters, digits and '-', beginning and ending with a letter or digit"#,
-                "f:3:36: error: Namespace my.ns: metadata.namespace: must be left out; a Namespace is in no namespace",
+                "f:3:36: warning: Namespace my.ns: metadata.namespace: has no effect; a Namespace is in no namespace",
                 r#"f:3:51: error: Namespace my.ns: metadata.labels[a]: "b c" is not a label value: at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit"#,
             ],
         ),

@@ -50,7 +50,7 @@ fn what_the_api_server_refuses() {
                 "11:62: spec.ingress[0].from[2].ipBlock.except[1]: 10.244.0.0/16 is not strictly within cidr 10.244.0.0/16",
                 r#"11:77: spec.ingress[0].from[2].ipBlock.except[2]: "x" is not a CIDR, such as 10.9.8.0/24 or 2001:db8::/64"#,
                 "12:7: spec.ingress[0].from[3].ipBlock.cidr: is missing, such as 10.9.8.0/24 or 2001:db8::/64",
-                "w 13:23: spec.ingress[0].from[4].ipBlock.cidr: 010.244.1.3/24 is read as 10.244.1.0/24; write that instead",
+                "13:23: spec.ingress[0].from[4].ipBlock.cidr: 010.244.1.3/24 is read as 10.244.1.0/24; write that instead (API servers refuse new ones like it from Kubernetes 1.36 on)",
                 "14:7: spec.ingress[0].from[5]: has ipBlock beside podSelector or namespaceSelector and allows nothing; make them two items of the list",
                 "15:7: spec.ingress[0].from[6]: is empty and allows nothing; it needs podSelector, namespaceSelector or ipBlock",
             ],

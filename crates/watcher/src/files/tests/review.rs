@@ -23,6 +23,13 @@ fn between_objects() {
         &format!("{new}{new}"),
         &["f:9:18: error: Pod default/new: metadata.name: the same object is also defined in f:4"],
     );
+    let space = "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: a, labels: {b: c}}\n";
+    check("a Namespace twice and equal", &format!("{space}{space}"), &[]);
+    check(
+        "a Namespace twice and different",
+        &format!("{space}{}", space.replace("b: c", "b: d")),
+        &["f:8:18: error: Namespace a: metadata.name: the same object is also defined in f:4"],
+    );
     let ended = new.replace("status: {", "status: {phase: Failed, ");
     check("an ended pod's address", &format!("{ended}{old}"), &[]);
 }

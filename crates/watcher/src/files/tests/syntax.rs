@@ -182,3 +182,94 @@ fn texts_of_all_sorts() {
     let loaded = parse("f", &String::from_utf8_lossy(b"kind: Pod\xff"), Validation::Strict);
     assert!(loaded.has_errors());
 }
+
+/// As `jq -c '.items[]'` writes it. A mistake in one text loses no other, and its place
+/// is that in the file.
+#[test]
+fn json_texts_one_after_the_other() {
+    let namespace = |name: &str, more: &str| {
+        format!(
+            "{{\"apiVersion\": \"v1\", \"kind\": \"Namespace\", \"metadata\": {{\"name\": \"{name}\"{more}}}}}"
+        )
+    };
+    let [a, b, c] = ["a", "b", "c"].map(|name| namespace(name, ""));
+    for text in
+        [format!("{a}\n{b}\n{c}\n"), format!("{a}{b} {c}"), format!("{a}\n{b}\n\n\u{feff}{c}")]
+    {
+        let loaded = parse("f", &text, Validation::Strict);
+        assert_eq!((loaded.objects.len(), loaded.findings.as_slice()), (3, &[][..]), "{text}");
+    }
+    let wrong = namespace("b", ", \"lables\": {}");
+    check(
+        "a wrong field in the second",
+        &format!("{a}\n{wrong}\n{c}\n"),
+        &[
+            r#"f:2:69: error: Namespace b: metadata.lables: unknown field "lables"; did you mean labels?"#,
+        ],
+    );
+    check(
+        "the same, on one line",
+        &format!("{a}{wrong}"),
+        &[
+            r#"f:1:137: error: Namespace b: metadata.lables: unknown field "lables"; did you mean labels?"#,
+        ],
+    );
+    check(
+        "the last is cut off",
+        &format!("{a}\n{b}\n{}", &c[..40]),
+        &[
+            "f:3:1: error: not valid YAML: a ',' is missing before here, or a '[' or '{' is not closed or closed twice",
+        ],
+    );
+}
+
+#[test]
+fn a_merge_key_is_overridden_by_what_follows_it() {
+    let ports = |port: &str| {
+        format!(
+            "{POLICY}  podSelector: {{}}\n  ingress:\n  - ports:\n    - &p {{port: 80, protocol: UDP}}\n    - {port}\n"
+        )
+    };
+    let plain = |port: &str| parse("f", &ports(port), Validation::Strict).objects;
+    for merged in
+        ["{<<: *p, port: 81}", "{<<: [*p, {port: 1}], port: 81}", "{<<: *p, <<: {port: 81}}"]
+    {
+        check(merged, &ports(merged), &[]);
+        assert_eq!(
+            format!("{:?}", plain(merged)),
+            format!("{:?}", plain("{port: 81, protocol: UDP}")),
+            "{merged}"
+        );
+    }
+    check(
+        "what precedes it is overridden",
+        &ports("{port: 81, <<: *p}"),
+        &[
+            "f:11:8: warning: NetworkPolicy dev/web: spec.ingress[0].ports[1].port: is overridden by the merge key '<<' after it, as kubectl reads it; write '<<' first, so that this value counts",
+        ],
+    );
+    check(
+        "written twice beside it",
+        &ports("{port: 81, <<: *p, port: 82}"),
+        &[
+            "f:11:26: error: NetworkPolicy dev/web: spec.ingress[0].ports[1].port: is given twice (first on line 11)",
+        ],
+    );
+}
+
+#[test]
+fn tabs_separate_and_do_not_indent() {
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: a\n";
+    for (from, to) in
+        [(": a", ":\ta"), (": v1", ": \t v1"), ("a:\n", "a:\t# c\n"), (": v1", "\t:\tv1\t")]
+    {
+        check("separates", &namespace.replace(from, to), &[]);
+    }
+    check(
+        "in quotes it stays",
+        &format!("{namespace}  labels: {{b:\t\"c\td\"}}\n"),
+        &[
+            "f:5:15: error: Namespace a: metadata.labels[b]: \"c\\td\" is not a label value: at most 63 letters, digits, '-', '_' or '.', beginning and ending with a letter or digit",
+        ],
+    );
+}
