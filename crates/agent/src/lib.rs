@@ -11,6 +11,7 @@ pub mod cluster_state;
 pub mod conntrack_cleanup;
 pub mod enforcer;
 pub mod interfaces;
+pub mod lines;
 pub mod local_pods;
 pub mod metrics;
 pub mod node_network;

@@ -31,6 +31,12 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
+    if enforces_as_long_as_it_runs(&command)
+        && let Err(error) = report::never_wait()
+    {
+        report::error(&error);
+        return ExitCode::FAILURE;
+    }
     // A command has output of its own; an agent has only its log.
     let level = match command {
         Command::Agent(_) => LevelFilter::INFO,
@@ -46,7 +52,7 @@ fn main() -> ExitCode {
     };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(report::LogLine::default)
         .with_ansi(
             std::io::stderr().is_terminal()
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
@@ -62,11 +68,19 @@ fn main() -> ExitCode {
         Command::Verify(args) => (commands::verify(args), 2),
         Command::Cleanup => (commands::cleanup(), 1),
     };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            report::error(&error);
-            ExitCode::from(failure)
-        }
+    let code = result.unwrap_or_else(|error| {
+        report::error(&error);
+        ExitCode::from(failure)
+    });
+    report::finish();
+    code
+}
+
+/// Such a process must not stop because nobody reads what it says.
+fn enforces_as_long_as_it_runs(command: &Command) -> bool {
+    match command {
+        Command::Agent(_) => true,
+        Command::Apply(args) => args.watch,
+        Command::Render(_) | Command::Diff(_) | Command::Verify(_) | Command::Cleanup => false,
     }
 }

@@ -27,6 +27,7 @@ use watcher::Kind;
 
 use crate::conntrack_cleanup::Counters;
 use crate::pipeline::{Outcome, Proofs};
+use crate::report;
 use crate::status::{Condition, Status};
 
 /// One label.
@@ -79,6 +80,8 @@ pub struct Metrics {
     proof_seconds: Seconds,
     connections: Family<Label, Gauge>,
     sweep_seconds: Seconds,
+    /// Lines of the log that nobody read in time.
+    lost_lines: Gauge,
 }
 
 /// The elements of all sets, counted from one table to the next at the cost of what
@@ -148,6 +151,11 @@ impl Metrics {
             proof_seconds: add(registry, "proofs_seconds", "Time of all proofs"),
             connections: add(registry, "connections", "Work on live connections since the start"),
             sweep_seconds: add(registry, "connections_sweep_seconds", "Time of all sweeps"),
+            lost_lines: add(
+                registry,
+                "lost_log_lines",
+                "Lines of the log that nobody read in time",
+            ),
         };
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = all;
         metrics
@@ -217,6 +225,7 @@ impl Metrics {
             self.process.resident_bytes.set(usage.resident_bytes);
             self.process.cpu_seconds.set(usage.cpu_seconds);
         }
+        self.lost_lines.set(report::lost().cast_signed());
         let mut text = String::new();
         encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
         Ok(text)

@@ -2,16 +2,66 @@
 //! and errors on stderr.
 //!
 //! Never: a panic when nobody reads it, as the print macros do. A process that
-//! enforces outlives the terminal that it was started from.
+//! enforces outlives the terminal that it was started from. Once [`never_wait`] was called,
+//! no thread waits for a reader either.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nft::{ForeignKind, ForeignObject};
 use ruleset::TableId;
 
+use crate::lines::Lines;
 use crate::pipeline::{Outcome, TableOutcome};
+
+/// How long a process that ends waits for the reader of its last lines.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// The lines of a process that enforces as long as it runs.
+static QUEUES: OnceLock<Queues> = OnceLock::new();
+
+#[derive(Debug)]
+struct Queues {
+    stdout: Lines,
+    stderr: Lines,
+}
+
+/// From now on a thread of its own writes what this module prints, and the messages of
+/// panics. A reader that stops reading costs lines ([`lost`]) and stops nothing else.
+/// Call [`finish`] before the process ends.
+///
+/// # Errors
+/// The system gives no descriptor or no thread.
+pub fn never_wait() -> Result<()> {
+    let queues = || {
+        let (stdout, stderr) = (Lines::to(io::stdout())?, Lines::to(io::stderr())?);
+        io::Result::Ok(Queues { stdout, stderr })
+    };
+    let queues = queues().context("start a thread that writes the log")?;
+    if QUEUES.set(queues).is_ok() {
+        std::panic::set_hook(Box::new(|panic| {
+            let thread = std::thread::current();
+            line(format_args!("thread {:?} {panic}", thread.name().unwrap_or("without a name")));
+        }));
+    }
+    Ok(())
+}
+
+/// Lines lost since the start, because nobody read them in time.
+pub fn lost() -> u64 {
+    QUEUES.get().map_or(0, |queues| queues.stdout.lost() + queues.stderr.lost())
+}
+
+/// Waits a moment until the last lines are written.
+pub fn finish() {
+    if let Some(Queues { stdout, stderr }) = QUEUES.get() {
+        stderr.finish(LAST_LINES);
+        stdout.finish(LAST_LINES);
+    }
+}
 
 /// Text on stdout, unchanged. A reader that closed the pipe (`| head -1`) is no
 /// error: it has what it wanted.
@@ -19,6 +69,10 @@ use crate::pipeline::{Outcome, TableOutcome};
 /// # Errors
 /// When it cannot be written, such as on a full disk.
 pub fn print(text: &str) -> Result<()> {
+    if let Some(queues) = QUEUES.get() {
+        text.lines().for_each(|line| queues.stdout.push(line));
+        return Ok(());
+    }
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -48,9 +102,37 @@ pub fn notice(text: impl Display) {
     line(format_args!("notice: {text}"));
 }
 
+/// A piece of the log: what is written to it becomes a line on stderr when it is dropped.
+#[derive(Debug, Default)]
+pub struct LogLine(Vec<u8>);
+
+impl Write for LogLine {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for LogLine {
+    fn drop(&mut self) {
+        line(String::from_utf8_lossy(&self.0).trim_end_matches('\n'));
+    }
+}
+
+/// A line on stderr, in one piece.
 fn line(text: impl Display) {
-    // There is no other stream to report a failure to.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let text = text.to_string();
+    match QUEUES.get() {
+        Some(queues) => queues.stderr.push(&text),
+        // There is no other stream to report a failure to.
+        None => {
+            let _ = io::stderr().lock().write_all((text + "\n").as_bytes());
+        }
+    }
 }
 
 /// Lists what others put into a table of ours.
