@@ -53,7 +53,8 @@ const COMPUTING_PROGRAMS: [&str; 13] = [
 
 /// Which tests need which programs of Kubernetes. A group needs the groups before
 /// it.
-const NEEDS: [(&str, &Group); 4] = [
+const NEEDS: [(&str, &Group); 5] = [
+    ("suite accepted", &kube::SERVER),
     ("suite agent", &kube::SERVER),
     ("suite apiserver", &kube::SERVER),
     ("suite kubernetes", &kube::FLANNEL),

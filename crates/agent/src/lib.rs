@@ -15,6 +15,7 @@ pub mod lines;
 pub mod local_pods;
 pub mod metrics;
 pub mod node_network;
+pub mod other_enforcers;
 pub mod other_tables;
 pub mod own_node;
 pub mod pipeline;

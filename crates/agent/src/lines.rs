@@ -1,13 +1,17 @@
-//! Lines to standard error or standard output that never make their writer wait.
+//! Lines to standard error or standard output that do not stop their writer.
 //!
 //! In: lines. Out: the same lines, whole and in order, as fast as somebody reads them;
-//! how many were lost. Never: a wait for the reader. A pipe that nobody reads is full after
-//! 64 KiB (pipe(7)), and a write to it blocks its thread: a log must not stop a process
-//! that enforces.
+//! how many were lost. Never: a wait of more than [`PATIENCE`] in [`RESTLESS`]. A pipe
+//! that nobody reads is full after 64 KiB (pipe(7)), and a write to it blocks its thread: a
+//! log must not stop a process that enforces.
+//!
+//! While somebody reads, a line is written before its writer goes on: who sees what the
+//! writer does next finds the reason in the log.
 //!
 //! ```text
 //! any thread ── push ──▶ queue (QUEUE_MAX bytes) ──▶ a thread that writes ──▶ descriptor
-//!                 └─ full: the line is lost and counted; said once there is room again
+//!                │ └─ full: the line is lost and counted; said once there is room again
+//!                └─ waits until it is written, for PATIENCE at most
 //! ```
 
 use std::collections::VecDeque;
@@ -22,6 +26,10 @@ use std::time::{Duration, Instant};
 const QUEUE_MAX: usize = 1 << 20;
 /// The bytes of a line at most. What is beyond is cut.
 const LINE_MAX: usize = 4096;
+/// How long a writer waits until its line is written.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How long nobody waits after a wait was in vain.
+const RESTLESS: Duration = Duration::from_secs(60);
 /// How long to wait before another try at a descriptor that takes nothing now, such as a
 /// pipe that its other owner made non-blocking.
 const RETRY: Duration = Duration::from_millis(50);
@@ -41,8 +49,11 @@ struct Shared {
 struct Queue {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Whether a line is being written.
-    is_writing: bool,
+    /// Lines that came, and those of them that left, since the start.
+    came: u64,
+    left: u64,
+    /// Until when nobody waits.
+    restless_until: Option<Instant>,
     /// Lines lost since the start.
     lost: u64,
     /// Lines lost that the reader was not told of.
@@ -80,8 +91,14 @@ impl Lines {
         }
         queue.tell();
         queue.add(line);
-        drop(queue);
+        let (last, now) = (queue.came, Instant::now());
         self.0.changed.notify_all();
+        if queue.restless_until.is_none_or(|until| now >= until) {
+            let mut queue = self.0.wait(queue, |queue| queue.left >= last, PATIENCE);
+            if queue.left < last {
+                queue.restless_until = Some(Instant::now() + RESTLESS);
+            }
+        }
     }
 
     /// How many lines were lost since the start.
@@ -91,16 +108,7 @@ impl Lines {
 
     /// Waits until all lines are written, for this long at most.
     pub fn finish(&self, at_most: Duration) {
-        let until = Instant::now() + at_most;
-        let mut queue = self.0.queue();
-        while queue.is_writing || !queue.lines.is_empty() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return;
-            }
-            let waited = self.0.changed.wait_timeout(queue, left);
-            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
+        drop(self.0.wait(self.0.queue(), |queue| queue.left == queue.came, at_most));
     }
 }
 
@@ -109,13 +117,25 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits until the queue is as wanted, for this long at most.
+    fn wait<'a>(
+        &'a self,
+        queue: MutexGuard<'a, Queue>,
+        is_wanted: impl Fn(&Queue) -> bool,
+        at_most: Duration,
+    ) -> MutexGuard<'a, Queue> {
+        let waits = |queue: &mut Queue| !is_wanted(queue);
+        let waited = self.changed.wait_timeout_while(queue, at_most, waits);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
     /// Writes lines as they come.
     fn write_to(&self, mut writer: impl Write) -> ! {
         loop {
             let line = self.next();
             let written = write(&mut writer, &line);
             let mut queue = self.queue();
-            queue.is_writing = false;
+            queue.left += 1;
             if written.is_err() {
                 queue.lost += 1;
                 queue.untold += 1;
@@ -132,7 +152,6 @@ impl Shared {
         loop {
             if let Some(line) = queue.lines.pop_front() {
                 queue.bytes -= line.len();
-                queue.is_writing = true;
                 return line;
             }
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -142,6 +161,7 @@ impl Shared {
 
 impl Queue {
     fn add(&mut self, line: Vec<u8>) {
+        self.came += 1;
         self.bytes += line.len();
         self.lines.push_back(line);
     }

@@ -128,12 +128,10 @@ fn print(findings: &[&BindingFinding]) {
     }
     let pods: BTreeSet<&ObjectKey> = unbound.into_iter().filter_map(|(_, pod)| pod).collect();
     if !pods.is_empty() {
-        let names: Vec<String> = pods.iter().take(NAMED).map(ToString::to_string).collect();
         report::notice(format_args!(
             "no interface here is bound to an address of these pods, so others can send under it: \
-             {}{}",
-            names.join(", "),
-            if pods.len() > NAMED { ", ..." } else { "" }
+             {}",
+            report::some(pods.iter(), NAMED)
         ));
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use policy::Snapshot;
 
 use crate::local_pods::LocalPods;
+use crate::report;
 use crate::status::{Condition, Status};
 
 /// Nodes that a message names at most.
@@ -68,14 +69,7 @@ pub fn missing(node: &str, snapshot: &Snapshot) -> Option<String> {
     let others = match (watcher::suggest(node, nodes.iter().copied()), nodes.len()) {
         (Some(meant), _) => format!("did you mean {meant:?}?"),
         (None, 0) => "no Pod has a spec.nodeName".to_owned(),
-        (None, count) => {
-            let names: Vec<&str> = nodes.into_iter().take(NODES_SHOWN).collect();
-            let more = match count.saturating_sub(NODES_SHOWN) {
-                0 => String::new(),
-                more => format!(" and {more} more"),
-            };
-            format!("Pods are on: {}{more}", names.join(", "))
-        }
+        (None, _) => format!("Pods are on: {}", report::some(nodes.iter(), NODES_SHOWN)),
     };
     Some(format!("no Pod is on node {node:?} ({others})"))
 }

@@ -3,7 +3,7 @@
 //!
 //! Never: a panic when nobody reads it, as the print macros do. A process that
 //! enforces outlives the terminal that it was started from. Once [`never_wait`] was called,
-//! no thread waits for a reader either.
+//! no reader stops it either.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -83,6 +83,16 @@ pub fn print(text: &str) -> Result<()> {
 /// An error with its causes, on one line.
 pub fn error(error: &anyhow::Error) {
     line(format_args!("error: {error:#}"));
+}
+
+/// The first items of a list: `a, b and 7 more`.
+pub fn some<T: Display>(items: impl ExactSizeIterator<Item = T>, at_most: usize) -> String {
+    let more = items.len().saturating_sub(at_most);
+    let shown: Vec<String> = items.take(at_most).map(|item| item.to_string()).collect();
+    match more {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// A line for each item.
@@ -184,5 +194,19 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     match count {
         1 => format!("1 {one}"),
         count => format!("{count} {many}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let shown = |count| some(0..count, 3);
+        assert_eq!(
+            [0, 1, 3, 4, 100].map(shown),
+            ["", "0", "0, 1, 2", "0, 1, 2 and 1 more", "0, 1, 2 and 97 more"]
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::netlink::{self, Message};
 use crate::read::set::{Shape, entry, key, set_types, shape};
 use crate::read::{chains, rule};
 use crate::write::{self, Encoded, Sharing};
-use crate::{datatype, dropping_chains, normal_form};
+use crate::{chains_of_others, datatype, normal_form};
 
 /// The messages of a batch, numbered from 1; `None` if one is too long.
 pub fn encoded(table: &TableId, batch: &Batch) -> Option<Vec<u8>> {
@@ -33,7 +33,7 @@ pub fn encoded(table: &TableId, batch: &Batch) -> Option<Vec<u8>> {
 pub fn read_any(datagram: &[u8]) {
     for message in netlink::messages(datagram) {
         let _ = (message.failure(), message.error_code(), message.family());
-        let _ = (dropping_chains::dropping_chain(&message), wire::flow(&message));
+        let _ = (chains_of_others::chain(&message), wire::flow(&message));
         let kind = i32::from(message.kind & 0xff);
         let Some(attributes) = message.bytes.get(netlink::HEADERS..) else { continue };
         if well_formed::is_well_formed(kind, attributes) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use ruleset::{Name, TableFamily, TableId};
 
+use crate::chains_of_others::{self, ChainOfOthers};
 use crate::client::{NetlinkClient, Scope};
-use crate::dropping_chains::{self, DroppingChain};
 use crate::dump::Dump;
 use crate::error::{OpenError, ReadError};
 use crate::ffi::Body;
@@ -93,14 +93,19 @@ impl Kernel {
         })
     }
 
-    /// Chains of others, in any family, whose policy drops forwarded packets. They
-    /// also drop packets that our chains accept.
+    /// Chains in tables of others, in any family, of which the caller keeps those that it
+    /// looks for.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub fn dropping_chains(&mut self) -> Result<Vec<DroppingChain>, ReadError> {
-        self.of_one_generation(|client, _| dropping_chains::dropping_chains(client, is_ours))
-            .map(Option::unwrap_or_default)
+    pub fn chains_of_others(
+        &mut self,
+        keeps: impl Fn(&ChainOfOthers) -> bool,
+    ) -> Result<Vec<ChainOfOthers>, ReadError> {
+        let read = |client: &mut NetlinkClient, _| {
+            chains_of_others::chains_of_others(client, is_ours, &keeps)
+        };
+        self.of_one_generation(read).map(Option::unwrap_or_default)
     }
 
     /// Reads what was in force at once, in one generation. Repeats a read until

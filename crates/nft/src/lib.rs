@@ -16,10 +16,10 @@
 //!
 //! `ffi` and `membarrier` contain all `unsafe` code.
 
+mod chains_of_others;
 mod client;
 mod conntrack;
 mod datatype;
-mod dropping_chains;
 mod dump;
 mod error;
 mod expression;
@@ -44,8 +44,8 @@ mod table_family;
 mod userdata;
 mod write;
 
+pub use chains_of_others::ChainOfOthers;
 pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Tuple, TupleId};
-pub use dropping_chains::DroppingChain;
 pub use dump::{Dump, ForeignKind, ForeignObject};
 pub use error::{Cause, Errno, OpenError, ReadError, Refusal, SendError};
 pub use fingerprint::TableFingerprint;

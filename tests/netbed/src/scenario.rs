@@ -109,12 +109,13 @@ pub fn apply(cluster: &Testbed, policies: &str) -> Result<()> {
     Ok(())
 }
 
-/// `nftpol apply` on one node.
+/// `nftpol apply` on one node, with or without pods.
 ///
 /// # Errors
 /// When it cannot be started.
 pub fn apply_on(cluster: &Testbed, node: &str, policies: &str) -> Result<Finished> {
     let input = objects::manifests(cluster.spec(), policies);
     let namespace = &cluster.endpoint(node)?.namespace;
-    program::run(namespace, &["apply", "-f", "-", "--node", node], &input)
+    let arguments = ["apply", "-f", "-", "--node", node, "--allow-no-pods"];
+    program::run(namespace, &arguments, &input)
 }

@@ -68,7 +68,7 @@ fn every_broken_policy_is_refused_by_line_and_field() -> Result<()> {
     let namespace = Namespace::new("br")?;
     let good = fixtures::directory("policies").join("1-deny-all-ingress.yaml");
     let good = good.display().to_string();
-    program::run(&namespace, &["apply", "-f", &good], "")?.success()?;
+    program::run(&namespace, &["apply", "--allow-no-pods", "-f", &good], "")?.success()?;
     assert!(ruleset(&namespace)?.contains("nftpol"));
 
     let named: Vec<String> = MUST_SAY.iter().map(|(file, _)| (*file).to_owned()).collect();

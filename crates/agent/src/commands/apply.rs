@@ -5,9 +5,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use agent::enforcer::{READ_SHARE, Repairs};
+use agent::other_enforcers::{Found, Program};
 use agent::pipeline::{Check, Pipeline, TableOutcome};
 use anyhow::{Result, bail};
-use nft::Kernel;
+use nft::{ChainOfOthers, Kernel};
 use policy::{NodeNetwork, Snapshot};
 use watcher::files::Source;
 
@@ -50,6 +51,10 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     let mut node = Node::look(of, &features, &mut pipeline, &snapshot)?;
     if args.watch {
         node.watch()?;
+    }
+    let is_theirs = |chain: &ChainOfOthers| Program::of(chain).is_some();
+    if let Ok(chains) = pipeline.sink().chains_of_others(is_theirs) {
+        Found::of(&chains).new_since(&Found::default()).iter().for_each(report::warning);
     }
     let outcome = pipeline.sync_persistently(&snapshot)?;
     let printed = report::outcome(&outcome);

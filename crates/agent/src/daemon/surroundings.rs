@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use agent::enforcer::Surroundings;
 use agent::metrics::Metrics;
+use agent::other_enforcers::{Found, Program};
 use agent::status::{Condition, Status};
-use nft::{DroppingChain, Features, Generation, Kernel, ReadError};
+use nft::{ChainOfOthers, Features, Generation, Kernel, ReadError};
 
 use crate::bridge;
 
@@ -22,29 +23,32 @@ const CHAINS_EVERY: Duration = Duration::from_secs(20);
 /// The node around our table.
 #[derive(Debug, Default)]
 pub struct NodeSurroundings {
-    dropping_chains: DroppingChains,
+    chains_around: ChainsAround,
 }
 
 impl Surroundings<Kernel> for NodeSurroundings {
     fn look(&mut self, now: Instant, kernel: &mut Kernel, pods: &[IpAddr], status: &Status) {
         set(status, Condition::Bridges, bridge::unseen(pods));
         set(status, Condition::Services, ipvs().into_iter().collect());
-        self.dropping_chains.look(now, kernel);
+        self.chains_around.look(now, kernel, status);
     }
 }
 
-/// Chains of others that drop what ours allow.
+/// Chains of others that drop what ours allow, by their policy or as those of another
+/// enforcer of NetworkPolicy.
 #[derive(Debug, Default)]
-struct DroppingChains {
+struct ChainsAround {
     /// When they were listed last, or could not be.
     tried: Option<Instant>,
     /// The generation as of which they were listed last.
     listed: Option<Generation>,
     /// Chains already logged; each is logged once.
     named: Vec<String>,
+    /// Other enforcers already logged.
+    enforcers: Found,
 }
 
-impl DroppingChains {
+impl ChainsAround {
     /// Whether they are to be listed: others committed since the last list, and
     /// the last try was not just now.
     fn is_due(&self, now: Instant, generation: Generation) -> bool {
@@ -54,11 +58,14 @@ impl DroppingChains {
     }
 
     /// Logs chains of others that drop: ours cannot allow what they drop.
-    fn look(&mut self, now: Instant, kernel: &mut Kernel) {
+    fn look(&mut self, now: Instant, kernel: &mut Kernel, status: &Status) {
         // Ask before listing: a later commit must not count as listed.
         let Ok(generation) = kernel.generation() else { return };
         if self.is_due(now, generation) {
-            self.listed(now, generation, kernel.dropping_chains());
+            let is_wanted =
+                |chain: &ChainOfOthers| chain.drops_forwarded || Program::of(chain).is_some();
+            self.listed(now, generation, kernel.chains_of_others(is_wanted));
+            status.remark(Condition::Alone, self.enforcers.remark());
         }
     }
 
@@ -67,13 +74,19 @@ impl DroppingChains {
         &mut self,
         now: Instant,
         generation: Generation,
-        found: Result<Vec<DroppingChain>, ReadError>,
+        found: Result<Vec<ChainOfOthers>, ReadError>,
     ) {
         self.tried = Some(now);
-        let Ok(found) = found else { return };
+        let Ok(chains) = found else { return };
         self.listed = Some(generation);
-        let found: Vec<String> = found
+        let enforcers = Found::of(&chains);
+        for sentence in enforcers.new_since(&self.enforcers) {
+            tracing::warn!("{sentence}");
+        }
+        self.enforcers = enforcers;
+        let found: Vec<String> = chains
             .iter()
+            .filter(|one| one.drops_forwarded)
             .map(|one| format!("chain {} in table {} {}", one.chain, one.family, one.table))
             .collect();
         for chain in found.iter().filter(|chain| !self.named.contains(chain)) {
@@ -151,7 +164,7 @@ mod tests {
     fn chains_of_others_are_listed_at_first_and_then_rarely_after_commits() {
         let start = Instant::now();
         let (then, now) = (Generation(1), Generation(2));
-        let mut chains = DroppingChains::default();
+        let mut chains = ChainsAround::default();
         assert!(chains.is_due(start, then), "the first look");
         chains.listed(start, then, Ok(Vec::new()));
         assert!(!chains.is_due(start + CHAINS_EVERY, then), "nobody committed");
@@ -162,7 +175,7 @@ mod tests {
     #[test]
     fn chains_that_could_not_be_listed_are_listed_later_even_if_nobody_commits() {
         let (start, generation) = (Instant::now(), Generation(1));
-        let mut chains = DroppingChains::default();
+        let mut chains = ChainsAround::default();
         chains.listed(start, generation, Err(ReadError::KeepsChanging(3)));
         assert!(!chains.is_due(start + CHAINS_EVERY / 2, generation), "tried a moment ago");
         assert!(chains.is_due(start + CHAINS_EVERY, generation));

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use policy::{BindingFinding, ObjectKey};
 
 use crate::metrics::Metrics;
+use crate::report;
 
 /// An address without an interface, or an interface without a pod, is mentioned only
 /// after this long: an interface goes before its pod's object does, and it comes
@@ -188,8 +189,7 @@ impl Window {
 
 /// A few names of many.
 fn names(pods: &BTreeSet<&ObjectKey>) -> String {
-    let names: Vec<String> = pods.iter().take(NAMED).map(ToString::to_string).collect();
-    names.join(", ") + if pods.len() > NAMED { ", ..." } else { "" }
+    report::some(pods.iter(), NAMED)
 }
 
 /// The present window. At its end, the log counts what found no room in it.

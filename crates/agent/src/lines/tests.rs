@@ -20,6 +20,20 @@ fn lines_arrive_whole_and_in_order() {
 }
 
 #[test]
+fn a_line_that_somebody_can_read_is_there_before_its_writer_goes_on() {
+    let (mut reader, writer) = pipe().unwrap();
+    let lines = Lines::to(&writer).unwrap();
+    let mut read = [0; 64];
+    for number in 10..20 {
+        lines.push(&number.to_string());
+        // Otherwise this waits, which the time of the next lines shows.
+        assert_eq!(reader.read(&mut read[..3]).unwrap(), 3);
+        assert_eq!(read[..3], *format!("{number}\n").as_bytes());
+        assert_eq!(lines.0.queue().restless_until, None);
+    }
+}
+
+#[test]
 fn nobody_waits_for_a_reader_and_what_was_lost_is_said_when_there_is_one() {
     let (reader, writer) = pipe().unwrap();
     let lines = Lines::to(&writer).unwrap();
@@ -30,6 +44,7 @@ fn nobody_waits_for_a_reader_and_what_was_lost_is_said_when_there_is_one() {
     }
     lines.finish(Duration::from_millis(10));
     assert!(start.elapsed() < LONG, "{:?}", start.elapsed());
+    assert!(lines.0.queue().restless_until.is_some());
     let lost = lines.lost();
     // The queue has a MiB, the pipe 64 KiB.
     assert!((1800..1990).contains(&lost), "{lost}");

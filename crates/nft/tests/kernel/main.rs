@@ -2,10 +2,10 @@
 //! and the `nft` program. Without these they fail.
 
 mod binding;
+mod chains_of_others;
 mod common;
 mod concurrent;
 mod conntrack;
-mod dropping_chains;
 mod fingerprint;
 mod foreign;
 mod foreign_in_bridge;

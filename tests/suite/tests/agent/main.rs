@@ -6,6 +6,7 @@ mod events;
 mod killed;
 mod latency;
 mod manifests;
+mod misnamed;
 mod outages;
 mod privileges;
 mod repairs;

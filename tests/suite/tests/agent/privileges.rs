@@ -218,14 +218,27 @@ fn foreign_drop(node: &Namespace, agent: &Daemon<'_>) -> Result<()> {
     let before = agent.log();
     node_command(node, &["nft", "add", "table", "ip", "others"])?;
     let chain = "{ type filter hook forward priority 10; policy drop; }";
+    node_command(node, &["nft", "add", "chain", "ip", "others", "KUBE-POD-FW-ABCDEF"])?;
     node_command(node, &["nft", "add", "chain", "ip", "others", "strict", chain])?;
-    let named = "chain strict in table ip others drops forwarded packets by its policy";
+    let named = [
+        "chain strict in table ip others drops forwarded packets by its policy",
+        "kube-router enforces NetworkPolicy on this node, too, or left its rules (chain \
+         KUBE-POD-FW-ABCDEF in table ip others)",
+    ];
     let start = Instant::now();
-    while !agent.log().contains(named) {
-        ensure!(start.elapsed() < PATIENCE, "not named:\n{}", agent.log());
+    for named in named {
+        while !agent.log().contains(named) {
+            ensure!(start.elapsed() < 2 * PATIENCE, "not named:\n{}", agent.log());
+            sleep(Duration::from_millis(20));
+        }
+        ensure!(!before.contains(named), "it was named before it was there");
+    }
+    let remark =
+        "[+] alone: others enforce NetworkPolicy here, too, or left their rules: kube-router";
+    while !agent.get("/readyz")?.1.contains(remark) {
+        ensure!(start.elapsed() < 2 * PATIENCE, "no remark: {:?}", agent.get("/readyz")?);
         sleep(Duration::from_millis(20));
     }
-    ensure!(!before.contains(named), "it was named before it was there");
     // The chain belongs to the node. The agent is not responsible for it.
     ensure!(agent.get("/readyz")?.0 == 200, "not ready because of a foreign chain");
     node_command(node, &["nft", "delete", "table", "ip", "others"])

@@ -11,6 +11,7 @@ mod busy;
 mod cleanup;
 mod diff;
 mod input;
+mod other_enforcers;
 mod programs;
 mod render;
 mod support;

@@ -56,7 +56,7 @@ fn a_remark_names_a_few_of_many_pods() {
     report.take(now, &findings, &metrics);
     let remark = report.take(now + 10 * SECOND, &findings, &metrics).unwrap();
     assert!(remark.starts_with("100 of this node's pods"), "{remark}");
-    assert!(remark.ends_with(", ...") && remark.len() < 250, "{remark}");
+    assert!(remark.contains(" more") && remark.len() < 250, "{remark}");
 }
 
 /// However often a tenant changes the addresses in its pods.

@@ -1,4 +1,4 @@
-//! Forward chains of others with the policy drop.
+//! Chains of others: forward chains with the policy drop, and all chains.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,11 +22,16 @@ fn chains_that_drop_forwarded_packets_are_named_with_their_family() {
             let script = format!("add table {table}\nadd chain {table} {chain} {{ {base} }}");
             nft(&["-f", "-"], &script);
         }
-        let found = kernel.dropping_chains().expect("list chains");
+        let found = kernel.chains_of_others(|chain| chain.drops_forwarded).expect("list chains");
         let mut found: Vec<String> =
             found.iter().map(|one| format!("{} {} {}", one.family, one.table, one.chain)).collect();
         found.sort();
         assert_eq!(found, ["bridge b f", "inet firewalld filter_FORWARD", "ip docker FORWARD"]);
+        nft(&["-f", "-"], "add chain ip docker DOCKER-USER");
+        let all = kernel.chains_of_others(|_| true).expect("list chains");
+        let mut all: Vec<&str> = all.iter().map(|one| one.chain.as_str()).collect();
+        all.sort_unstable();
+        assert_eq!(all, ["DOCKER-USER", "FORWARD", "f", "f", "filter_FORWARD", "in"]);
     });
 }
 
@@ -58,7 +63,9 @@ fn a_dropping_chain_is_found_while_others_commit() {
                     nft(&["-f", "-"], &add);
                 }
             });
-            let lists = (0..LISTS).map(|_| kernel.dropping_chains()).collect();
+            let lists = (0..LISTS)
+                .map(|_| kernel.chains_of_others(|chain| chain.drops_forwarded))
+                .collect();
             done.store(true, Ordering::Relaxed);
             lists
         });
