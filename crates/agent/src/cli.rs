@@ -12,6 +12,9 @@ use watcher::files::{Source, Validation};
 
 use crate::input::WithoutPods;
 
+/// The environment variable that names the node where no flag does.
+pub const NODE_NAME: &str = "NODE_NAME";
+
 const EXAMPLES: &str = "\
 Examples:
   nftpol render -f manifests/ --node node-1        print the rules of one node
@@ -126,7 +129,7 @@ pub struct Input {
     #[arg(long, value_name = "FILE", conflicts_with = "filenames")]
     pub kubeconfig: Option<PathBuf>,
     /// Take the pods whose spec.nodeName is NAME as local [default: all pods].
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    #[arg(long, value_name = "NAME", env = NODE_NAME)]
     node: Option<String>,
     /// How to treat unknown or invalid fields of manifests. Objects of the API server are
     /// always treated as with `warn`.
@@ -168,7 +171,7 @@ pub struct Log {
 #[derive(Debug, Args)]
 pub struct Agent {
     /// The name of this node: pods with this spec.nodeName are local.
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    #[arg(long, value_name = "NAME", env = NODE_NAME)]
     pub node_name: String,
     /// How to reach the API server [default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount of
     /// the pod].

@@ -6,7 +6,7 @@ use watcher::Store;
 use watcher::files::{self, Finding, Source, Validation};
 
 use crate::api_client;
-use crate::cli::Input;
+use crate::cli::{Input, NODE_NAME};
 use agent::{own_node, report};
 
 /// What an input is in which no Pod is local.
@@ -101,7 +101,16 @@ fn missing_pods(node: Option<&str>, place: &str, snapshot: &Snapshot) -> Option<
         _ if snapshot.pods.is_empty() => Some(format!(
             "there are no Pods in {place} (`kubectl get pods -A -o yaml` writes those of a cluster)"
         )),
-        Some(node) => own_node::missing(node, snapshot),
+        Some(node) => {
+            let missing = own_node::missing(node, snapshot)?;
+            // Others set this variable, too, such as CI systems.
+            let is_from_environment = std::env::var(NODE_NAME).is_ok_and(|name| name == node);
+            Some(if is_from_environment {
+                format!("{missing}; ${NODE_NAME} names it")
+            } else {
+                missing
+            })
+        }
         None => None,
     }
 }

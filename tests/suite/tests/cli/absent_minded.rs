@@ -61,8 +61,8 @@ fn cases() -> Vec<Case> {
             name: "a mistyped NODE_NAME",
             words: words(&both),
             node_name: Some("noed-1"),
-            refused: mistyped.0,
-            unproved: mistyped.1,
+            refused: mistyped.0.replace("?)", "?); $NODE_NAME names it"),
+            unproved: mistyped.1.replace("?)", "?); $NODE_NAME names it"),
         },
         Case {
             name: "another node's name",
