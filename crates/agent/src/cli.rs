@@ -10,7 +10,7 @@ use compiler::{LogOptions, Options};
 use policy::Tunnel;
 use watcher::files::{Source, Validation};
 
-use crate::input::WithoutPods;
+use crate::input::AllowNoPods;
 
 /// The environment variable that names the node where no flag does.
 pub const NODE_NAME: &str = "NODE_NAME";
@@ -138,22 +138,6 @@ pub struct Input {
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
-}
-
-/// The option of the commands that make a table or show what it would be.
-#[derive(Debug, Args)]
-pub struct AllowNoPods {
-    /// Go on where no Pod is local, so that nobody is isolated. Without this option such an input
-    /// is refused, since it mostly means a mistyped node name or a forgotten file.
-    #[arg(long)]
-    allow_no_pods: bool,
-}
-
-impl AllowNoPods {
-    /// What an input without local Pods is.
-    pub fn without_pods(&self) -> WithoutPods {
-        if self.allow_no_pods { WithoutPods::Allowed } else { WithoutPods::Refused }
-    }
 }
 
 /// Options about logging.

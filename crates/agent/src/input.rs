@@ -1,6 +1,7 @@
 //! Reads a snapshot from manifests or from the API server.
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use policy::{Severity, Snapshot};
 use watcher::Store;
 use watcher::files::{self, Finding, Source, Validation};
@@ -8,6 +9,22 @@ use watcher::files::{self, Finding, Source, Validation};
 use crate::api_client;
 use crate::cli::{Input, NODE_NAME};
 use agent::{own_node, report};
+
+/// The option of the commands that make a table or show what it would be.
+#[derive(Debug, Args)]
+pub struct AllowNoPods {
+    /// Go on where no Pod is local, so that nobody is isolated. Without this option such an input
+    /// is refused, since it mostly means a mistyped node name or a forgotten file.
+    #[arg(long)]
+    allow_no_pods: bool,
+}
+
+impl AllowNoPods {
+    /// What an input without local Pods is.
+    pub fn without_pods(&self) -> WithoutPods {
+        if self.allow_no_pods { WithoutPods::Allowed } else { WithoutPods::Refused }
+    }
+}
 
 /// What an input is in which no Pod is local.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

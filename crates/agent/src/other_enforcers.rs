@@ -8,9 +8,10 @@
 //! deleted together with its pods.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::{fs, io};
 
 use nft::ChainOfOthers;
+use ruleset::Family;
 
 use crate::report;
 
@@ -90,47 +91,89 @@ impl Program {
     }
 }
 
+/// What iptables-legacy has on the node.
+#[derive(Clone, Debug, Default)]
+pub struct Legacy {
+    /// The chains of programs that are known.
+    chains: Vec<ChainOfOthers>,
+    /// Tables that cannot be read.
+    out_of_sight: Vec<String>,
+}
+
+impl Legacy {
+    /// Reads its tables, which takes milliseconds where kube-proxy has many rules there.
+    pub fn read() -> Self {
+        let mut legacy = Self::default();
+        for family in [Family::V4, Family::V6] {
+            let (word, list) = match family {
+                Family::V4 => ("ip", "ip_tables_names"),
+                Family::V6 => ("ip6", "ip6_tables_names"),
+            };
+            // A question for another table would make it.
+            let names = fs::read_to_string(format!("/proc/self/net/{list}")).unwrap_or_default();
+            for table in names.lines() {
+                legacy.add(word, table, nft::legacy_chains(family, table));
+            }
+        }
+        legacy
+    }
+
+    fn add(&mut self, family: &'static str, table: &str, chains: io::Result<Vec<String>>) {
+        let Ok(chains) = chains else {
+            self.out_of_sight.push(format!("{family} {table}"));
+            return;
+        };
+        let chains = chains.into_iter().map(|chain| ChainOfOthers {
+            family,
+            table: table.to_owned(),
+            chain,
+            drops_forwarded: false,
+        });
+        self.chains.extend(chains.filter(|chain| Program::of(chain).is_some()));
+    }
+}
+
 /// What is on the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// What shows each program.
     programs: BTreeMap<Program, Vec<String>>,
-    /// Tables of iptables-legacy that can drop. Their chains are out of sight.
-    legacy: Vec<String>,
+    /// Tables of iptables-legacy that cannot be read.
+    out_of_sight: Vec<String>,
 }
 
 impl Found {
-    /// From the chains of others, and from /proc.
-    pub fn of<'a>(chains: impl IntoIterator<Item = &'a ChainOfOthers>) -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
-        let names = ["ip_tables_names", "ip6_tables_names"]
-            .map(|name| read(format!("/proc/self/net/{name}")));
-        Self::with(chains, &read("/proc/self/net/dev".to_owned()), &names)
+    /// From the chains of others, those of iptables-legacy, and the interfaces.
+    pub fn of<'a>(chains: impl IntoIterator<Item = &'a ChainOfOthers>, legacy: &Legacy) -> Self {
+        let devices = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
+        Self::with(chains, legacy, &devices)
+    }
+
+    fn add(&mut self, chain: &ChainOfOthers, more: &str) {
+        if let Some(program) = Program::of(chain) {
+            let ChainOfOthers { family, table, chain, .. } = chain;
+            let shown = format!("chain {chain} in table {family} {table}{more}");
+            self.programs.entry(program).or_default().push(shown);
+        }
     }
 
     fn with<'a>(
         chains: impl IntoIterator<Item = &'a ChainOfOthers>,
+        legacy: &Legacy,
         devices: &str,
-        legacy: &[String],
     ) -> Self {
-        let mut found = Self::default();
+        let mut found = Self { out_of_sight: legacy.out_of_sight.clone(), ..Self::default() };
         for chain in chains {
-            if let Some(program) = Program::of(chain) {
-                let ChainOfOthers { family, table, chain, .. } = chain;
-                let shown = format!("chain {chain} in table {family} {table}");
-                found.programs.entry(program).or_default().push(shown);
-            }
+            found.add(chain, "");
+        }
+        for chain in &legacy.chains {
+            found.add(chain, " of iptables-legacy");
         }
         // Its policies are BPF programs, which no chain shows.
         if devices.lines().any(|line| line.trim().starts_with("cilium_host:")) {
             let shown = "interface cilium_host".to_owned();
             found.programs.entry(Program::Cilium).or_default().push(shown);
         }
-        // net/ipv4/netfilter/iptable_nat.c: what is there drops nothing.
-        let tables = legacy.iter().flat_map(|names| names.lines()).filter(|name| *name != "nat");
-        found.legacy.extend(tables.map(str::to_owned));
-        found.legacy.sort();
-        found.legacy.dedup();
         found
     }
 
@@ -139,8 +182,8 @@ impl Found {
         let programs =
             self.programs.keys().filter(|program| !before.programs.contains_key(program));
         let mut sentences: Vec<String> = programs.map(|program| self.sentence(*program)).collect();
-        if !self.legacy.is_empty() && before.legacy.is_empty() {
-            sentences.push(self.out_of_sight());
+        if !self.out_of_sight.is_empty() && before.out_of_sight.is_empty() {
+            sentences.push(self.blindness());
         }
         sentences
     }
@@ -171,73 +214,15 @@ impl Found {
         )
     }
 
-    fn out_of_sight(&self) -> String {
+    fn blindness(&self) -> String {
         format!(
-            "iptables-legacy has tables on this node ({}) whose rules nftpol cannot see: what they \
-             drop is lost; `iptables-legacy-save | grep -E 'KUBE-POD-FW|KUBE-ROUTER|cali-|CILIUM|\
+            "the tables of iptables-legacy on this node cannot be read ({}): what others drop there \
+             is lost; `iptables-legacy-save | grep -E 'KUBE-POD-FW|KUBE-ROUTER|cali-|CILIUM|\
              WEAVE-NPC'` shows what another enforcer of NetworkPolicy left there",
-            self.legacy.join(", ")
+            self.out_of_sight.join(", ")
         )
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn chain(family: &'static str, table: &str, chain: &str) -> ChainOfOthers {
-        let (table, chain) = (table.to_owned(), chain.to_owned());
-        ChainOfOthers { family, table, chain, drops_forwarded: false }
-    }
-
-    #[test]
-    fn programs_are_known_by_their_chains() {
-        let cases = [
-            ("filter", "KUBE-ROUTER-FORWARD", Some(Program::KubeRouter)),
-            ("kube-router-filter-ipv4", "KUBE-POD-FW-ABC", Some(Program::KubeRouter)),
-            ("filter", "KUBE-ROUTER-SERVICES", None),
-            ("filter", "KUBE-FORWARD", None),
-            ("filter", "cali-FORWARD", Some(Program::Calico)),
-            ("calico", "mangle-PREROUTING", Some(Program::Calico)),
-            ("filter", "CILIUM_FORWARD", Some(Program::Cilium)),
-            ("kube-network-policies", "postrouting", Some(Program::KubeNetworkPolicies)),
-            ("filter", "WEAVE-NPC-DEFAULT", Some(Program::WeaveNet)),
-            ("kube-proxy", "filter-forward", None),
-            ("filter", "DOCKER-USER", None),
-        ];
-        for (table, name, expected) in cases {
-            assert_eq!(Program::of(&chain("ip", table, name)), expected, "{table} {name}");
-        }
-    }
-
-    #[test]
-    fn each_program_is_named_once_with_what_to_do() {
-        let chains: Vec<ChainOfOthers> =
-            (0..5).map(|number| chain("ip", "filter", &format!("KUBE-POD-FW-{number}"))).collect();
-        let found = Found::with(&chains[..4], "", &[]);
-        let expected = "kube-router enforces NetworkPolicy on this node, too, or left its rules \
-                        (chain KUBE-POD-FW-0 in table ip filter, chain KUBE-POD-FW-1 in table ip \
-                        filter, chain KUBE-POD-FW-2 in table ip filter and 1 more): what they drop \
-                        is lost, whatever nftpol allows; run it with --run-firewall=false; if it \
-                        is gone, `kube-router --cleanup-config` or a reboot removes what it left";
-        assert_eq!(found.new_since(&Found::default()), [expected]);
-        assert_eq!(Found::with(&chains, "", &[]).new_since(&found), [""; 0], "one pod more");
-        assert_eq!(
-            found.remark(),
-            "others enforce NetworkPolicy here, too, or left their rules: kube-router (see the log)"
-        );
-        assert_eq!(Found::default().remark(), "");
-    }
-
-    #[test]
-    fn what_no_chain_shows_is_said() {
-        let devices = "Inter-|   Receive\n face |bytes\n  eth0: 1\ncilium_host: 1\n";
-        let found = Found::with(&[], devices, &["nat\nfilter\n".to_owned(), "filter\n".to_owned()]);
-        let said = found.new_since(&Found::default());
-        assert!(said[0].starts_with("Cilium enforces"), "{said:?}");
-        assert!(said[0].contains("(interface cilium_host)"), "{said:?}");
-        assert!(said[1].starts_with("iptables-legacy has tables on this node (filter) whose"));
-        let quiet = Found::with(&[], "eth0: 1", &["nat\n".to_owned(), String::new()]);
-        assert_eq!(quiet.new_since(&Found::default()), [""; 0]);
-    }
-}
+mod tests;

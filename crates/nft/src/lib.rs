@@ -14,7 +14,7 @@
 //!  links ────── wire ─────────────────────────────────────── netlink <-> socket
 //! ```
 //!
-//! `ffi` and `membarrier` contain all `unsafe` code.
+//! `ffi`, `membarrier` and `socket_option` contain all `unsafe` code.
 
 mod chains_of_others;
 mod client;
@@ -30,6 +30,7 @@ mod generation;
 #[doc(hidden)]
 pub mod inspect;
 mod kernel;
+mod legacy;
 pub mod links;
 mod membarrier;
 mod needs;
@@ -40,6 +41,7 @@ mod probe;
 mod read;
 mod register;
 mod socket;
+mod socket_option;
 mod table_family;
 mod userdata;
 mod write;
@@ -51,6 +53,7 @@ pub use error::{Cause, Errno, OpenError, ReadError, Refusal, SendError};
 pub use fingerprint::TableFingerprint;
 pub use generation::Generation;
 pub use kernel::Kernel;
+pub use legacy::legacy_chains;
 pub use membarrier::membarrier;
 pub use normal::normal_form;
 pub use probe::Features;

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use agent::enforcer::{READ_SHARE, Repairs};
-use agent::other_enforcers::{Found, Program};
+use agent::other_enforcers::{Found, Legacy, Program};
 use agent::pipeline::{Check, Pipeline, TableOutcome};
 use anyhow::{Result, bail};
 use nft::{ChainOfOthers, Kernel};
@@ -54,7 +54,10 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     }
     let is_theirs = |chain: &ChainOfOthers| Program::of(chain).is_some();
     if let Ok(chains) = pipeline.sink().chains_of_others(is_theirs) {
-        Found::of(&chains).new_since(&Found::default()).iter().for_each(report::warning);
+        Found::of(&chains, &Legacy::read())
+            .new_since(&Found::default())
+            .iter()
+            .for_each(report::warning);
     }
     let outcome = pipeline.sync_persistently(&snapshot)?;
     let printed = report::outcome(&outcome);

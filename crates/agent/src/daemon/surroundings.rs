@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use agent::enforcer::Surroundings;
 use agent::metrics::Metrics;
-use agent::other_enforcers::{Found, Program};
+use agent::other_enforcers::{Found, Legacy, Program};
 use agent::status::{Condition, Status};
 use nft::{ChainOfOthers, Features, Generation, Kernel, ReadError};
 
@@ -44,6 +44,9 @@ struct ChainsAround {
     listed: Option<Generation>,
     /// Chains already logged; each is logged once.
     named: Vec<String>,
+    /// What iptables-legacy had at the first look. Others' commits there change no
+    /// generation.
+    legacy: Option<Legacy>,
     /// Other enforcers already logged.
     enforcers: Found,
 }
@@ -79,7 +82,7 @@ impl ChainsAround {
         self.tried = Some(now);
         let Ok(chains) = found else { return };
         self.listed = Some(generation);
-        let enforcers = Found::of(&chains);
+        let enforcers = Found::of(&chains, self.legacy.get_or_insert_with(Legacy::read));
         for sentence in enforcers.new_since(&self.enforcers) {
             tracing::warn!("{sentence}");
         }

@@ -1,3 +1,5 @@
+//! Lines through pipes that are read, that nobody reads, and that are gone.
+
 use std::io::{BufRead, BufReader, Read, pipe};
 
 use super::*;

@@ -1,10 +1,12 @@
 //! Chains of others: forward chains with the policy drop, and all chains.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::common::nft;
 use crate::namespace::in_namespace;
-use ::nft::ReadError;
+use ::nft::{ReadError, legacy_chains};
+use ruleset::Family;
 
 #[test]
 fn chains_that_drop_forwarded_packets_are_named_with_their_family() {
@@ -32,6 +34,27 @@ fn chains_that_drop_forwarded_packets_are_named_with_their_family() {
         let mut all: Vec<&str> = all.iter().map(|one| one.chain.as_str()).collect();
         all.sort_unstable();
         assert_eq!(all, ["DOCKER-USER", "FORWARD", "f", "f", "filter_FORWARD", "in"]);
+    });
+}
+
+/// Those of iptables-legacy are no chains of nf_tables.
+#[test]
+fn chains_of_iptables_legacy_are_read() {
+    in_namespace(|kernel| {
+        let run = |program: &str, arguments: &[&str]| {
+            let status = Command::new(program).args(arguments).status();
+            assert!(status.expect("start iptables-legacy").success(), "{program} {arguments:?}");
+        };
+        run("iptables-legacy", &["-N", "KUBE-POD-FW-A"]);
+        run("iptables-legacy", &["-N", "second"]);
+        run("iptables-legacy", &["-A", "second", "-d", "10.0.0.1", "-p", "tcp", "-j", "DROP"]);
+        run("iptables-legacy", &["-A", "FORWARD", "-j", "second"]);
+        run("ip6tables-legacy", &["-t", "mangle", "-N", "six"]);
+        let chains = |family, table| legacy_chains(family, table);
+        assert_eq!(chains(Family::V4, "filter").expect("read"), ["KUBE-POD-FW-A", "second"]);
+        assert_eq!(chains(Family::V6, "mangle").expect("read"), ["six"]);
+        assert!(chains(Family::V4, "no-such-table").is_err());
+        assert_eq!(kernel.chains_of_others(|_| true).expect("list chains"), []);
     });
 }
 

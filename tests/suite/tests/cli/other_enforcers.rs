@@ -16,7 +16,7 @@ fn run(namespace: &Namespace, name: &str, arguments: &[&str]) -> Result<()> {
 /// Makes what a program leaves on a node; what is said of it.
 type Case = (&'static str, fn(&Namespace) -> Result<()>, &'static [&'static str]);
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     ("none", |_| Ok(()), &[]),
     (
         "kube-router by iptables",
@@ -72,10 +72,19 @@ const CASES: [Case; 6] = [
     ),
     (
         "iptables-legacy",
-        |namespace| run(namespace, "iptables-legacy", &["-N", "KUBE-POD-FW-ABCDEF"]),
-        &["warning: iptables-legacy has tables on this node (filter) whose rules nftpol cannot \
-           see: what they drop is lost; `iptables-legacy-save | grep -E 'KUBE-POD-FW|KUBE-ROUTER|\
-           cali-|CILIUM|WEAVE-NPC'` shows what another enforcer of NetworkPolicy left there\n"],
+        |namespace| {
+            run(namespace, "iptables-legacy", &["-N", "KUBE-FORWARD"])?;
+            run(namespace, "iptables-legacy", &["-N", "KUBE-POD-FW-ABCDEF"])
+        },
+        &[
+            "warning: kube-router enforces NetworkPolicy on this node, too, or left its rules (chain \
+           KUBE-POD-FW-ABCDEF in table ip filter of iptables-legacy): ",
+        ],
+    ),
+    (
+        "kube-proxy alone",
+        |namespace| run(namespace, "iptables-legacy", &["-N", "KUBE-FORWARD"]),
+        &[],
     ),
 ];
 
