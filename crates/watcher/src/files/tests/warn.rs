@@ -26,6 +26,26 @@ fn warn_keeps_what_has_a_name() {
     assert_eq!(left_out.count(), 3);
 }
 
+/// API servers refuse such CIDRs in new objects. Stored ones remain.
+#[test]
+fn warn_reads_cidrs_that_strict_refuses() {
+    for (cidr, meant) in [("203.0.113.77/24", "203.0.113.0/24"), ("010.0.0.0/8", "10.0.0.0/8")] {
+        let policy = |cidr: &str| {
+            format!(
+                "{POLICY}  podSelector: {{}}\n  ingress: [{{from: [{{ipBlock: {{cidr: {cidr}}}}}]}}]\n"
+            )
+        };
+        let read = |validation| parse("f", &policy(cidr), validation);
+        let (warn, strict) = (read(Validation::Warn), read(Validation::Strict));
+        let severities = [&warn, &strict].map(|loaded| loaded.findings[0].severity);
+        assert_eq!(severities, [Severity::Warning, Severity::Error], "{cidr}");
+        let message = format!("{cidr} is read as {meant}; write that instead");
+        assert_eq!(warn.findings[0].message, message);
+        let plain = parse("f", &policy(meant), Validation::Strict);
+        assert_eq!((plain.findings.len(), &plain.objects), (0, &warn.objects));
+    }
+}
+
 /// A part with an unknown or repeated field was probably meant to allow less.
 #[test]
 fn warn_allows_nothing_by_a_part_with_an_unknown_field() {
