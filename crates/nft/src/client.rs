@@ -47,6 +47,11 @@ impl NetlinkClient {
         Ok(Self { socket: Socket::open()?, sequence: 1, request: Messages::new() })
     }
 
+    /// The port of the socket.
+    pub(crate) fn port(&self) -> std::io::Result<u32> {
+        self.socket.port()
+    }
+
     /// Reserves `count` numbers for requests. Returns the first.
     pub(crate) fn numbers(&mut self, count: u32) -> u32 {
         let first = self.sequence;

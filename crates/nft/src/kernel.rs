@@ -21,6 +21,8 @@ use crate::read::{self, ReadFailure};
 /// thread in any namespace may use it. It stays in its own.
 pub struct Kernel {
     client: NetlinkClient,
+    /// The port of the socket, if the tables that it makes belong to it.
+    owner: Option<u32>,
 }
 
 /// Attempts at a read while others commit.
@@ -34,7 +36,7 @@ impl Kernel {
     /// # Errors
     /// See [`OpenError`].
     pub fn open() -> Result<Self, OpenError> {
-        NetlinkClient::open().map(|client| Self { client }).map_err(OpenError)
+        NetlinkClient::open().map(|client| Self { client, owner: None }).map_err(OpenError)
     }
 
     /// The current generation. Costs microseconds.
@@ -69,8 +71,9 @@ impl Kernel {
     /// # Errors
     /// See [`ReadError`].
     pub fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError> {
+        let owner = self.owner;
         self.of_one_generation(|client, generation| {
-            let (ruleset, foreign) = read::table(client, table)?;
+            let (ruleset, foreign) = read::table(client, table, owner)?;
             Ok(Dump { ruleset, foreign, generation })
         })
     }

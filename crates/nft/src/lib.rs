@@ -35,6 +35,7 @@ mod membarrier;
 mod needs;
 mod netlink;
 mod normal;
+mod ownership;
 mod packet;
 mod probe;
 mod read;

@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvmsg, sendmsg,
-    setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
+    recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
 
 /// Space for answers. An error message takes about a kilobyte of it
@@ -105,6 +105,11 @@ impl Socket {
             }
         };
         Ok(Some(&self.buffer[..length]))
+    }
+
+    /// The port by which the kernel knows this socket (netlink(7), `nl_pid`).
+    pub(crate) fn port(&self) -> io::Result<u32> {
+        Ok(getsockname::<NetlinkAddr>(self.fd.as_raw_fd())?.pid())
     }
 
     /// To wait for a datagram.

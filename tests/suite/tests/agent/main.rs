@@ -7,6 +7,7 @@ mod killed;
 mod latency;
 mod manifests;
 mod outages;
+mod owned;
 mod privileges;
 mod repairs;
 mod rights;
