@@ -38,6 +38,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::cli::{Agent, TableOwner};
 use crate::lock::Lock;
+use crate::open_files;
 use remote::Settings;
 use server::ServedState;
 use surroundings::NodeSurroundings;
@@ -53,6 +54,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// be started again. The rules stay in force.
 pub fn run(args: &Agent) -> Result<()> {
     tracing::info!(node = args.node_name, "nftpol {} starts", env!("CARGO_PKG_VERSION"));
+    open_files::raise_limit()?;
     let status = Status::new();
     let metrics = Arc::new(Metrics::new());
     let (to_enforcer, messages) = mpsc::channel();

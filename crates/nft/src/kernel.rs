@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ruleset::{Name, TableFamily, TableId};
 
-use crate::client::{NetlinkClient, Scope};
+use crate::client::{Answer, NetlinkClient, Scope};
 use crate::dropping_chains::{self, DroppingChain};
 use crate::dump::Dump;
 use crate::error::{OpenError, ReadError};
@@ -48,11 +48,19 @@ impl Kernel {
         const NFTA_GEN_ID: u16 = 1;
         let mut number = None;
         let scope = Scope::One(TableFamily::Inet); // the kernel ignores the family here
-        self.client.request(libc::NFT_MSG_GETGEN, scope, Body::Empty, |message| {
-            let value = message.attribute(NFTA_GEN_ID).and_then(|value| value.first_chunk());
-            number = value.map(|bytes| u32::from_be_bytes(*bytes));
-            Ok(())
-        })?;
+        for _ in 0..READ_ATTEMPTS {
+            let answer =
+                self.client.request(libc::NFT_MSG_GETGEN, scope, Body::Empty, |message| {
+                    let value =
+                        message.attribute(NFTA_GEN_ID).and_then(|value| value.first_chunk());
+                    number = value.map(|bytes| u32::from_be_bytes(*bytes));
+                    Ok(())
+                })?;
+            // The kernel lacked memory for the answer.
+            if answer != Answer::Interrupted {
+                break;
+            }
+        }
         number.map(Generation).ok_or(ReadError::Malformed("no generation"))
     }
 

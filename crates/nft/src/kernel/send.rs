@@ -24,8 +24,10 @@ const NO_BARRIER: Duration = Duration::from_secs(1);
 
 /// Looks for the owner of a table while it ends.
 const OWNER_TRIES: u32 = 50;
-/// The time between two looks.
-const OWNER_PAUSE: Duration = Duration::from_millis(20);
+/// How often to try what is never committed while the kernel lacks memory.
+const REHEARSALS: u32 = 10;
+/// The time between two looks or tries.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Kernel {
     /// Commits a batch, all or nothing. With `expected`, the kernel refuses it if
@@ -71,9 +73,8 @@ impl Kernel {
         let odd = |error: NameError| SendError::Io(io::Error::other(error));
         let table = TableId::inet(Name::new("nftpol-probe").map_err(odd)?);
         let none = Batch::default();
-        let encoded = Encoded::rehearsed_table(&table, OWNER | PERSIST, self.client.next_number())
-            .map_err(|op| SendError::Refused(vec![too_long(op, &none)]))?;
-        if !accepts(self.transact(&encoded, &none))? {
+        let flags = OWNER | PERSIST;
+        if !self.tried(&none, |first| Encoded::rehearsed_table(&table, flags, first))? {
             return Ok(false);
         }
         self.owner = Some(self.client.port().map_err(SendError::Io)?);
@@ -81,7 +82,7 @@ impl Kernel {
             if !self.any_is_owned()? {
                 break;
             }
-            std::thread::sleep(OWNER_PAUSE);
+            std::thread::sleep(PAUSE);
         }
         Ok(true)
     }
@@ -179,9 +180,26 @@ impl Kernel {
     pub(crate) fn rehearse(&mut self, tables: &[(TableId, Batch)]) -> Result<bool, SendError> {
         let all = tables.iter().flat_map(|(_, batch)| batch.ops.iter().cloned());
         let all = Batch { ops: all.collect() };
-        let encoded = Encoded::rehearsal(tables, self.client.next_number())
-            .map_err(|op| SendError::Refused(vec![too_long(op, &all)]))?;
-        accepts(self.transact(&encoded, &all))
+        self.tried(&all, |first| Encoded::rehearsal(tables, first))
+    }
+
+    /// Whether the kernel accepts what is never committed. Tries again where it lacks
+    /// memory.
+    fn tried(
+        &mut self,
+        batch: &Batch,
+        encode: impl Fn(u32) -> Result<Encoded, usize>,
+    ) -> Result<bool, SendError> {
+        let mut tries = 1;
+        loop {
+            let encoded = encode(self.client.next_number())
+                .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
+            match accepts(self.transact(&encoded, batch)) {
+                Err(error) if error.is_transient() && tries < REHEARSALS => tries += 1,
+                answer => return answer,
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     fn transact(&mut self, encoded: &Encoded, batch: &Batch) -> Result<(), SendError> {

@@ -12,6 +12,7 @@ mod diff;
 mod input;
 mod programs;
 mod render;
+mod shortages;
 mod support;
 mod usage;
 mod verify;
