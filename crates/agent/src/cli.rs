@@ -171,12 +171,26 @@ pub struct Agent {
     /// old table stays. Takes seconds of CPU time for each change on a large node.
     #[arg(long)]
     pub verify: bool,
+    /// Whether the tables belong to this process, so that no other program on the node can
+    /// change or delete them while it runs. They stay when it ends.
+    #[arg(long, value_enum, default_value_t)]
+    pub table_owner: TableOwner,
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
+}
+
+/// `--table-owner`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TableOwner {
+    /// They do where the kernel can do that: from Linux 6.9 on.
+    #[default]
+    Auto,
+    /// They do not. What others change is restored.
+    Off,
 }
 
 /// Options about the node's interfaces and tunnels.

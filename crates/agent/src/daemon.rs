@@ -36,8 +36,9 @@ use compiler::Options;
 use nft::{Features, Kernel};
 use tokio::sync::{oneshot, watch};
 
-use crate::cli::Agent;
+use crate::cli::{Agent, TableOwner};
 use crate::lock::Lock;
+use crate::open_files;
 use remote::Settings;
 use server::ServedState;
 use surroundings::NodeSurroundings;
@@ -53,6 +54,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// be started again. The rules stay in force.
 pub fn run(args: &Agent) -> Result<()> {
     tracing::info!(node = args.node_name, "nftpol {} starts", env!("CARGO_PKG_VERSION"));
+    open_files::raise_limit()?;
     let status = Status::new();
     let metrics = Arc::new(Metrics::new());
     let (to_enforcer, messages) = mpsc::channel();
@@ -68,7 +70,7 @@ pub fn run(args: &Agent) -> Result<()> {
     remote::start(settings, served, to_enforcer, to_announce, begun)?;
 
     let Some(_lock) = patiently(&messages, &status, || alone(&status))? else { return Ok(()) };
-    let found = patiently(&messages, &status, || Ok(kernel(&status, &metrics)))?;
+    let found = patiently(&messages, &status, || Ok(kernel(args.table_owner, &status, &metrics)))?;
     let Some((kernel, features)) = found else { return Ok(()) };
     let options = Options {
         node: Some(args.node_name.clone()),
@@ -148,9 +150,10 @@ fn alone(status: &Status) -> Result<Option<Lock>> {
 }
 
 /// The kernel, if it has all features that the rules need.
-fn kernel(status: &Status, metrics: &Metrics) -> Option<(Kernel, Features)> {
+fn kernel(owner: TableOwner, status: &Status, metrics: &Metrics) -> Option<(Kernel, Features)> {
     let probed = Kernel::open().context("open nf_tables").and_then(|mut kernel| {
         let features = kernel.probe().context("probe the kernel's nf_tables")?;
+        own_tables(owner, &mut kernel, status)?;
         Ok((kernel, features))
     });
     match probed {
@@ -169,6 +172,22 @@ fn kernel(status: &Status, metrics: &Metrics) -> Option<(Kernel, Features)> {
             None
         }
     }
+}
+
+/// Makes the tables belong to this process, if that is wanted and possible.
+fn own_tables(owner: TableOwner, kernel: &mut Kernel, status: &Status) -> Result<()> {
+    let remark = match owner {
+        TableOwner::Auto if kernel.own_tables().context("try the ownership of tables")? => "",
+        TableOwner::Auto => {
+            "other programs can change the tables, since this kernel is older than Linux 6.9; \
+             what they change is restored"
+        }
+        TableOwner::Off => {
+            "other programs can change the tables (--table-owner=off); what they change is restored"
+        }
+    };
+    status.remark(Condition::Kernel, remark);
+    Ok(())
 }
 
 /// The way to look at the node's interfaces.

@@ -13,6 +13,7 @@ mod follow;
 mod input;
 mod lock;
 mod node;
+mod open_files;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -149,7 +149,7 @@ fn line(text: impl Display) {
 pub fn foreign(table: &TableId, objects: &[ForeignObject]) {
     for ForeignObject { kind, name, why } in objects {
         let kind = match kind {
-            ForeignKind::Table => "table",
+            ForeignKind::Table | ForeignKind::Unownable => "table",
             ForeignKind::Set => "set",
             ForeignKind::Chain => "chain",
             ForeignKind::Object => "object",

@@ -47,6 +47,11 @@ impl NetlinkClient {
         Ok(Self { socket: Socket::open()?, sequence: 1, request: Messages::new() })
     }
 
+    /// The port of the socket.
+    pub(crate) fn port(&self) -> std::io::Result<u32> {
+        self.socket.port()
+    }
+
     /// Reserves `count` numbers for requests. Returns the first.
     pub(crate) fn numbers(&mut self, count: u32) -> u32 {
         let first = self.sequence;
@@ -73,7 +78,8 @@ impl NetlinkClient {
         self.socket.drain();
         self.socket.send(&[begin, end_mark].concat()).map_err(ReadError::Io)?;
         // A refusal has arrived when `sendmsg` returns. Success has no answer.
-        while let Some(datagram) = self.socket.receive().map_err(io)? {
+        // Only a refusal can be lost, and the next request is refused, too.
+        while let Some(datagram) = self.socket.receive_patiently().map_err(io)? {
             for message in netlink::messages(datagram) {
                 if [first, end].contains(&message.sequence) {
                     outcome(&message)?;
@@ -106,8 +112,12 @@ impl NetlinkClient {
 
         let mut interrupted = false;
         loop {
-            let datagram = self.socket.receive().map_err(io)?;
-            let datagram = datagram.ok_or(ReadError::Malformed("an answer without end"))?;
+            let datagram = match (self.socket.receive_patiently().map_err(io)?, scope) {
+                (Some(datagram), _) => datagram,
+                // Where memory was short, the answer is lost.
+                (None, Scope::One(_)) => return Ok(Answer::Interrupted),
+                (None, _) => return Err(ReadError::Malformed("a list without end")),
+            };
             for message in netlink::messages(datagram).filter(|one| one.sequence == number) {
                 interrupted |= i32::from(message.flags) & libc::NLM_F_DUMP_INTR != 0;
                 let end = match i32::from(message.kind) {

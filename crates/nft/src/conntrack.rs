@@ -119,7 +119,7 @@ impl Conntrack {
         self.send()?;
         let (mut count, mut disturbed) = (0, false);
         loop {
-            let datagram = match self.socket.receive() {
+            let datagram = match self.socket.receive_patiently() {
                 Ok(datagram) => datagram.ok_or(ConntrackError::Malformed("a dump without end"))?,
                 Err(Errno::ENOBUFS) => return Ok(Attempt::Disturbed),
                 Err(errno) => return Err(ConntrackError::Io(errno.into())),

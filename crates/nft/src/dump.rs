@@ -34,6 +34,9 @@ pub enum ForeignKind {
     /// The table itself, because it has flags. `dormant` switches off the whole
     /// table. [`ruleset::Op::CreateTable`] removes that flag.
     Table,
+    /// The table itself, for a socket that owns its tables ([`crate::Kernel::own_tables`]):
+    /// no process can own this one. Only a new table can be owned.
+    Unownable,
     /// A set or map.
     Set,
     /// A chain. Its rules are not listed.

@@ -43,9 +43,21 @@ pub enum SendError {
     /// Others committed after the expected generation. Read again.
     #[error("commit: the ruleset changed since it was read")]
     GenerationMoved,
-    /// `CAP_NET_ADMIN` is missing, or another process owns the table. Give up.
+    /// `CAP_NET_ADMIN` is missing. Give up.
     #[error("commit: not permitted (CAP_NET_ADMIN is needed)")]
     Permission,
+    /// Another process owns the table, so that only it can change or delete it. Nothing
+    /// was applied.
+    #[error(
+        "commit: another process owns the table, and only that process can change it (netlink \
+         port {port}, mostly its process id; the first column of /proc/net/netlink is its \
+         socket): stop that process"
+    )]
+    Owned {
+        /// The port of the owner's socket (netlink(7), `nl_pid`). The kernel chooses the
+        /// process id where that is free.
+        port: u32,
+    },
     /// The batch was sent, the kernel's answer was lost, and the generation moved.
     /// Read the table to learn what is in force.
     #[error("commit: the kernel's answer was lost, the batch may or may not be in force")]
@@ -74,7 +86,7 @@ impl SendError {
             Self::Io(error) => {
                 error.raw_os_error().is_some_and(|code| is_shortage(Errno::from_raw(code)))
             }
-            Self::GenerationMoved | Self::Permission | Self::Unknown => false,
+            Self::GenerationMoved | Self::Permission | Self::Owned { .. } | Self::Unknown => false,
         }
     }
 }

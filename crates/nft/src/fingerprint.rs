@@ -50,16 +50,6 @@ pub(crate) fn fingerprint(
     Ok(TableFingerprint { table: of_table, chain: of_chain })
 }
 
-/// Looks a table up.
-///
-/// # Errors
-/// `NoTable` if there is none of this name.
-pub(crate) fn find_table(client: &mut NetlinkClient, table: &TableId) -> Result<(), ReadFailure> {
-    let asked = named_table(&table.name);
-    let one = Scope::One(table.family);
-    attributes(client, libc::NFT_MSG_GETTABLE, one, Body::Table(&asked), &[]).map(|_| ())
-}
-
 /// The wanted attributes of one object, in their order.
 fn attributes(
     client: &mut NetlinkClient,

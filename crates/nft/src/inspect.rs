@@ -19,7 +19,7 @@ use crate::{chains_of_others, datatype, normal_form};
 
 /// The messages of a batch, numbered from 1; `None` if one is too long.
 pub fn encoded(table: &TableId, batch: &Batch) -> Option<Vec<u8>> {
-    let encoded = Encoded::new(table, batch, None, 1, Sharing::Allowed).ok()?;
+    let encoded = Encoded::new(table, batch, None, 1, (0, Sharing::Allowed)).ok()?;
     Some(encoded.bytes().to_vec())
 }
 

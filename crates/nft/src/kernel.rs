@@ -9,7 +9,7 @@ use std::time::Duration;
 use ruleset::{Name, TableFamily, TableId};
 
 use crate::chains_of_others::{self, ChainOfOthers};
-use crate::client::{NetlinkClient, Scope};
+use crate::client::{Answer, NetlinkClient, Scope};
 use crate::dump::Dump;
 use crate::error::{OpenError, ReadError};
 use crate::ffi::Body;
@@ -21,6 +21,8 @@ use crate::read::{self, ReadFailure};
 /// thread in any namespace may use it. It stays in its own.
 pub struct Kernel {
     client: NetlinkClient,
+    /// The port of the socket, if the tables that it makes belong to it.
+    owner: Option<u32>,
 }
 
 /// Attempts at a read while others commit.
@@ -34,7 +36,7 @@ impl Kernel {
     /// # Errors
     /// See [`OpenError`].
     pub fn open() -> Result<Self, OpenError> {
-        NetlinkClient::open().map(|client| Self { client }).map_err(OpenError)
+        NetlinkClient::open().map(|client| Self { client, owner: None }).map_err(OpenError)
     }
 
     /// The current generation. Costs microseconds.
@@ -46,11 +48,19 @@ impl Kernel {
         const NFTA_GEN_ID: u16 = 1;
         let mut number = None;
         let scope = Scope::One(TableFamily::Inet); // the kernel ignores the family here
-        self.client.request(libc::NFT_MSG_GETGEN, scope, Body::Empty, |message| {
-            let value = message.attribute(NFTA_GEN_ID).and_then(|value| value.first_chunk());
-            number = value.map(|bytes| u32::from_be_bytes(*bytes));
-            Ok(())
-        })?;
+        for _ in 0..READ_ATTEMPTS {
+            let answer =
+                self.client.request(libc::NFT_MSG_GETGEN, scope, Body::Empty, |message| {
+                    let value =
+                        message.attribute(NFTA_GEN_ID).and_then(|value| value.first_chunk());
+                    number = value.map(|bytes| u32::from_be_bytes(*bytes));
+                    Ok(())
+                })?;
+            // The kernel lacked memory for the answer.
+            if answer != Answer::Interrupted {
+                break;
+            }
+        }
         number.map(Generation).ok_or(ReadError::Malformed("no generation"))
     }
 
@@ -69,8 +79,9 @@ impl Kernel {
     /// # Errors
     /// See [`ReadError`].
     pub fn dump(&mut self, table: &TableId) -> Result<Option<Dump>, ReadError> {
+        let owner = self.owner;
         self.of_one_generation(|client, generation| {
-            let (ruleset, foreign) = read::table(client, table)?;
+            let (ruleset, foreign) = read::table(client, table, owner)?;
             Ok(Dump { ruleset, foreign, generation })
         })
     }

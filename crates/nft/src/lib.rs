@@ -36,6 +36,7 @@ mod membarrier;
 mod needs;
 mod netlink;
 mod normal;
+mod ownership;
 mod packet;
 mod probe;
 mod read;

@@ -22,8 +22,8 @@ use crate::dump::{ForeignKind, ForeignObject};
 use crate::error::ReadError;
 use crate::ffi::{self, Body, Listed, Object, parse};
 use crate::netlink::Message;
+use crate::ownership::{Ownable, TableState};
 use crate::table_family;
-use crate::write::named_table;
 use crate::write::rule::c_string;
 
 /// NFT_MSG_GETFLOWTABLE of `enum nf_tables_msg_types`.
@@ -68,38 +68,41 @@ pub(crate) fn tables(
     if answer == Answer::Whole && !is_doubled { Ok(found) } else { Err(ReadFailure::Changed) }
 }
 
-/// Reads a table. Returns separately what is not ours.
+/// Reads a table. Returns separately what is not ours. `owner`: the port of a socket
+/// that owns its tables.
 pub(crate) fn table(
     client: &mut NetlinkClient,
     table: &TableId,
+    owner: Option<u32>,
 ) -> Result<(Ruleset, Vec<ForeignObject>), ReadFailure> {
-    let mut flags = 0;
-    let asked = named_table(&table.name);
-    let body = Body::Table(&asked);
-    let answer =
-        client.request(libc::NFT_MSG_GETTABLE, Scope::One(table.family), body, |message| {
-            flags = object::<ffi::Table>(message)?.get().number(&ffi::Table::FLAGS).unwrap_or(0);
-            Ok(())
-        })?;
-    match answer {
-        Answer::NotFound => return Err(ReadFailure::NoTable),
-        Answer::Interrupted => return Err(ReadFailure::Changed),
-        Answer::Whole => {}
-    }
+    let state = TableState::find(client, table)?;
     let ruleset = Ruleset::of(table.clone());
     let mut reader = TableReader { client, ruleset, foreign: Vec::new() };
-    if flags != 0 {
-        reader.foreign(
-            ForeignKind::Table,
-            table.name.to_string(),
-            format!("it has flags {flags:#x}"),
-        );
+    if let Some((kind, why)) = table_is_foreign(state, owner) {
+        reader.foreign(kind, table.name.to_string(), why);
     }
     reader.sets()?;
     reader.chains()?;
     reader.others()?;
     reader.foreign.sort();
     Ok((reader.ruleset, reader.foreign))
+}
+
+/// Why a table itself is not as we make it.
+fn table_is_foreign(state: TableState, owner: Option<u32>) -> Option<(ForeignKind, String)> {
+    let odd = state.odd_flags();
+    let dormant = (odd != 0).then(|| (ForeignKind::Table, format!("it has flags {odd:#x}")));
+    let of_owner = match owner.map(|port| state.ownable(port)) {
+        None | Some(Ownable::Ours) => None,
+        Some(Ownable::Free) => Some((ForeignKind::Table, "no process owns it".to_owned())),
+        Some(Ownable::Taken(port)) => {
+            Some((ForeignKind::Table, format!("another process owns it (netlink port {port})")))
+        }
+        Some(Ownable::Never) => {
+            Some((ForeignKind::Unownable, "it was made without the flag `persist`".to_owned()))
+        }
+    };
+    of_owner.or(dormant)
 }
 
 /// A table while it is read. Sets come first, because rules refer to them.

@@ -9,13 +9,15 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvmsg, sendmsg,
-    setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname,
+    recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
 
 /// Space for answers. An error message takes about a kilobyte of it
 /// (`skb.truesize`), and a batch can have thousands of errors.
 const RECEIVE_BUFFER_BYTES: usize = 8 << 20;
+/// How often memory may be short while a list arrives.
+const SHORTAGES: u32 = 1000;
 /// Datagrams of a dump have at most 32 KiB (`netlink_recvmsg`: SKB_WITH_OVERHEAD(32768)).
 const DATAGRAM_BYTES: usize = 64 << 10;
 
@@ -90,7 +92,13 @@ impl Socket {
 
     /// The next datagram that has arrived, if any.
     pub(crate) fn receive(&mut self) -> Result<Option<&[u8]>, Errno> {
-        let length = loop {
+        let length = self.arrived()?;
+        Ok(length.map(|length| &self.buffer[..length]))
+    }
+
+    /// Puts the next datagram into the buffer, if one has arrived. Returns its length.
+    fn arrived(&mut self) -> Result<Option<usize>, Errno> {
+        loop {
             let mut parts = [IoSliceMut::new(&mut self.buffer)];
             let flags = MsgFlags::MSG_DONTWAIT;
             match recvmsg::<NetlinkAddr>(self.fd.as_raw_fd(), &mut parts, None, flags) {
@@ -98,13 +106,31 @@ impl Socket {
                 Ok(received) if received.flags.contains(MsgFlags::MSG_TRUNC) => {
                     return Err(Errno::EMSGSIZE);
                 }
-                Ok(received) => break received.bytes,
+                Ok(received) => return Ok(Some(received.bytes)),
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Ok(None),
                 Err(errno) => return Err(errno),
             }
-        };
-        Ok(Some(&self.buffer[..length]))
+        }
+    }
+
+    /// The next datagram that has arrived, if any, also after memory was short. A single
+    /// answer may be lost then. A list goes on at the same place: the kernel makes each of its datagrams only when we receive
+    /// (`netlink_dump`, net/netlink/af_netlink.c, Linux 6.18).
+    pub(crate) fn receive_patiently(&mut self) -> Result<Option<&[u8]>, Errno> {
+        for _ in 0..SHORTAGES {
+            match self.arrived() {
+                Err(Errno::ENOBUFS) => {}
+                Ok(length) => return Ok(length.map(|length| &self.buffer[..length])),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Err(Errno::ENOBUFS)
+    }
+
+    /// The port by which the kernel knows this socket (netlink(7), `nl_pid`).
+    pub(crate) fn port(&self) -> io::Result<u32> {
+        Ok(getsockname::<NetlinkAddr>(self.fd.as_raw_fd())?.pid())
     }
 
     /// To wait for a datagram.

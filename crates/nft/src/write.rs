@@ -7,6 +7,8 @@ pub(crate) mod rule;
 pub(crate) mod set;
 mod shared;
 
+use std::ffi::CString;
+
 use libc::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL};
 use ruleset::{BaseChain, Batch, Comment, Hook, Name, Op, TableFamily, TableId};
 
@@ -38,8 +40,6 @@ pub(crate) const fn hook_number(hook: Hook) -> u32 {
     }
 }
 
-/// Removes a table's base chains from their hooks (`enum nft_table_flags`).
-const NFT_TABLE_F_DORMANT: u32 = 1;
 /// NF_ACCEPT as a chain's policy.
 pub(crate) const POLICY_ACCEPT: u32 = libc::NF_ACCEPT as u32;
 
@@ -48,6 +48,8 @@ pub(crate) struct Encoded {
     family: TableFamily,
     messages: Messages,
     first: u32,
+    /// What [`Op::CreateTable`] asks for.
+    table_flags: u32,
     /// The first operation of each message between begin and end, and the last.
     owners: Vec<(usize, usize)>,
     sharing: Sharing,
@@ -56,7 +58,8 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    /// Encodes a batch. Its messages are numbered from `first` on.
+    /// Encodes a batch. Its messages are numbered from `first` on. `table_flags`:
+    /// those with which the table is created.
     ///
     /// # Errors
     /// The index of the operation that does not fit a message.
@@ -65,9 +68,9 @@ impl Encoded {
         batch: &Batch,
         expected: Option<Generation>,
         first: u32,
-        sharing: Sharing,
+        (table_flags, sharing): (u32, Sharing),
     ) -> Result<Self, usize> {
-        let begun = Self { sharing, ..Self::begin(table.family, expected, first) };
+        let begun = Self { table_flags, sharing, ..Self::begin(table.family, expected, first) };
         begun.ops(table, batch, 0).map(Self::end)
     }
 
@@ -106,15 +109,45 @@ impl Encoded {
         Self::of_table(libc::NFT_MSG_DELTABLE, table, &named_table(&table.name), first)
     }
 
-    /// Encodes as operation 0 that a table is switched off. The table must exist:
-    /// otherwise this creates it.
+    /// Encodes as operation 0 that a table gets these flags. A table that does not
+    /// exist is created with them.
     ///
     /// # Errors
     /// Operation 0, if the name does not fit a message.
-    pub(crate) fn dormancy(table: &TableId, first: u32) -> Result<Self, usize> {
+    pub(crate) fn table_with(table: &TableId, flags: u32, first: u32) -> Result<Self, usize> {
         let mut object = named_table(&table.name);
-        object.number(&ffi::Table::FLAGS, NFT_TABLE_F_DORMANT);
+        object.number(&ffi::Table::FLAGS, flags);
         Self::of_table(libc::NFT_MSG_NEWTABLE, table, &object, first)
+    }
+
+    /// The same without an end message: see [`Self::rehearsal`].
+    ///
+    /// # Errors
+    /// Operation 0, if the name does not fit a message.
+    pub(crate) fn rehearsed_table(table: &TableId, flags: u32, first: u32) -> Result<Self, usize> {
+        let mut object = named_table(&table.name);
+        object.number(&ffi::Table::FLAGS, flags);
+        Self::unended(libc::NFT_MSG_NEWTABLE, table, &object, first)
+    }
+
+    /// Encodes the deletion of chains with their rules as operation 0.
+    ///
+    /// # Errors
+    /// Operation 0, if a name does not fit a message.
+    pub(crate) fn chain_deletion(
+        table: &TableId,
+        chains: &[CString],
+        first: u32,
+    ) -> Result<Self, usize> {
+        let mut encoded = Self::begin(table.family, None, first);
+        for chain in chains {
+            let mut object = Object::new();
+            object.text(&ffi::Chain::TABLE, &c_string(table.name.as_str()));
+            object.text(&ffi::Chain::NAME, chain);
+            let body = Body::Chain(&object);
+            encoded.push(0, libc::NFT_MSG_DELCHAIN, 0, body).map_err(|TooLong| 0usize)?;
+        }
+        Ok(encoded.end())
     }
 
     fn of_table(
@@ -123,9 +156,18 @@ impl Encoded {
         object: &Object<ffi::Table>,
         first: u32,
     ) -> Result<Self, usize> {
+        Self::unended(kind, table, object, first).map(Self::end)
+    }
+
+    fn unended(
+        kind: i32,
+        table: &TableId,
+        object: &Object<ffi::Table>,
+        first: u32,
+    ) -> Result<Self, usize> {
         let mut encoded = Self::begin(table.family, None, first);
         encoded.push(0, kind, 0, Body::Table(object)).map_err(|TooLong| 0usize)?;
-        Ok(encoded.end())
+        Ok(encoded)
     }
 
     fn begin(family: TableFamily, expected: Option<Generation>, first: u32) -> Self {
@@ -133,7 +175,7 @@ impl Encoded {
         let mut messages = Messages::new();
         messages.push_raw(&netlink::batch_mark(libc::NFNL_MSG_BATCH_BEGIN, first, generation));
         let (owners, sharing, open) = (Vec::new(), Sharing::Allowed, None);
-        Self { family, messages, first, owners, sharing, open }
+        Self { family, messages, first, table_flags: 0, owners, sharing, open }
     }
 
     fn end(mut self) -> Self {
@@ -199,7 +241,7 @@ impl Encoded {
         match op {
             Op::CreateTable => {
                 let mut object = named_table(table);
-                object.number(&ffi::Table::FLAGS, 0); // switches it on if others made it dormant
+                object.number(&ffi::Table::FLAGS, self.table_flags);
                 self.push(owner, NFT_MSG_NEWTABLE, NLM_F_CREATE, Body::Table(&object))
             }
             Op::CreateSet(name, set_type, comment) => {

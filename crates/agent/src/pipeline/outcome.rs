@@ -177,6 +177,28 @@ pub enum SyncError {
         /// Why it is not ours.
         why: Box<str>,
     },
+    /// This process shall own the table, and no process can own this one.
+    #[error(
+        "table {table} was made by a program that does not own its tables (such as `nftpol apply`)"
+    )]
+    Unownable {
+        /// The table.
+        table: TableId,
+    },
+    /// Another process owns the table. The stand-in enforces beside it.
+    #[error(
+        "another process owns table {table} (netlink port {port}, mostly its process id); \
+         table {stand_in} enforces the policies beside it, and follows changes within a second: \
+         stop that process"
+    )]
+    Beside {
+        /// The table.
+        table: TableId,
+        /// The port of the owner's socket.
+        port: u32,
+        /// The table that enforces.
+        stand_in: TableId,
+    },
     /// The kernel refused the same change several times in a row, and no
     /// policy is to blame: build the table again with
     /// [`super::Pipeline::replace`].
@@ -210,6 +232,8 @@ impl SyncError {
             self,
             Self::Plan { .. }
                 | Self::InTheWay { .. }
+                | Self::Unownable { .. }
+                | Self::Send(SendError::Owned { .. })
                 | Self::KeepsRefusing(_)
                 | Self::Read(ReadError::KeepsChanging(_))
         )

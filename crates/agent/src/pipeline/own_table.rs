@@ -38,6 +38,8 @@ pub(super) struct OwnTable {
     pub(super) rebuild_refusals: RefusalHistory,
     /// The last change ended with an error that building it again may help.
     pub(super) must_be_rebuilt: bool,
+    /// Building it again so that this process can own it has failed.
+    pub(super) stays_unowned: bool,
 }
 
 impl OwnTable {
@@ -53,6 +55,7 @@ impl OwnTable {
             refusals: RefusalHistory::default(),
             rebuild_refusals: RefusalHistory::default(),
             must_be_rebuilt: false,
+            stays_unowned: false,
         }
     }
 
@@ -69,6 +72,10 @@ impl OwnTable {
     ) -> Result<Difference, SyncError> {
         let Start { ruleset: live, mut foreign, generation, .. } = start;
         let table = target.id();
+        let unownable = foreign.iter().position(|object| object.kind == ForeignKind::Unownable);
+        if unownable.map(|index| foreign.remove(index)).is_some() && !self.stays_unowned {
+            return Err(SyncError::Unownable { table });
+        }
         if let Some(ForeignObject { name, why, .. }) = in_the_way(target, &foreign) {
             let (name, why) = (name.as_str().into(), why.as_str().into());
             return Err(SyncError::InTheWay { table, name, why });
@@ -203,6 +210,9 @@ fn in_the_way<'a>(target: &Ruleset, foreign: &'a [ForeignObject]) -> Option<&'a 
             let mut names = target.sets.keys().chain(target.maps.keys());
             names.any(|name| name.as_str() == object.name)
         }
-        ForeignKind::Table | ForeignKind::Object | ForeignKind::Flowtable => false,
+        ForeignKind::Table
+        | ForeignKind::Unownable
+        | ForeignKind::Object
+        | ForeignKind::Flowtable => false,
     })
 }

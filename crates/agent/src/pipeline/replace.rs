@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use nft::SendError;
 use policy::Snapshot;
 use ruleset::plan::Piece;
 use ruleset::{Name, Ruleset, TableFamily};
@@ -38,6 +39,7 @@ impl<S: Sink> Pipeline<S> {
         for ((family, needed), result) in FAMILIES.into_iter().zip(needed).zip(&mut results) {
             if needed || !any {
                 *result = self.build_again(family, snapshot);
+                self.tables.of(family).stays_unowned = result.is_err();
             }
         }
         match errors(results) {
@@ -105,7 +107,13 @@ impl OwnTable {
         ours: &Arc<Ruleset>,
         stand_in: &Ruleset,
     ) -> Result<(), AttemptError> {
-        sink.delete_table(&self.id)?;
+        match sink.delete_table(&self.id) {
+            Err(SendError::Owned { port }) => {
+                let (table, stand_in) = (self.id.clone(), stand_in.id());
+                return Err(AttemptError::Failed(SyncError::Beside { table, port, stand_in }));
+            }
+            result => result?,
+        };
         self.build(sink, ours)?;
         sink.delete_table(&stand_in.id())?;
         // Not exact: others may have committed meanwhile.

@@ -3,22 +3,31 @@
 //! In: batches. Out: a commit, or what the kernel refused and why.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::io;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use ruleset::{Batch, Op, TableId};
+use ruleset::{Batch, Name, NameError, Op, TableId};
 
 use super::Kernel;
 use crate::error::{ReadError, Refusal, SendError, action};
-use crate::fingerprint;
 use crate::generation::Generation;
 use crate::membarrier::membarrier;
 use crate::netlink;
+use crate::ownership::{DORMANT, OWNER, PERSIST, TableState, wanted_flags};
+use crate::read::chains;
 use crate::write::{Encoded, Sharing};
 
 /// How long to wait until packets have left a table, without membarrier(2).
 const NO_BARRIER: Duration = Duration::from_secs(1);
+
+/// Looks for the owner of a table while it ends.
+const OWNER_TRIES: u32 = 50;
+/// How often to try what is never committed while the kernel lacks memory.
+const REHEARSALS: u32 = 10;
+/// The time between two looks or tries.
+const PAUSE: Duration = Duration::from_millis(20);
 
 impl Kernel {
     /// Commits a batch, all or nothing. With `expected`, the kernel refuses it if
@@ -32,8 +41,12 @@ impl Kernel {
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
+        let flags = match batch.ops.contains(&Op::CreateTable) {
+            true => wanted_flags(self.state(table)?, self.owner.is_some()),
+            false => 0,
+        };
         let encode = |first, sharing| {
-            Encoded::new(table, batch, expected, first, sharing)
+            Encoded::new(table, batch, expected, first, (flags, sharing))
                 .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))
         };
         let encoded = encode(self.client.next_number(), Sharing::Allowed)?;
@@ -43,7 +56,61 @@ impl Kernel {
                 let apart = encode(self.client.next_number(), Sharing::Forbidden)?;
                 self.transact(&apart, batch)
             }
+            Err(SendError::Permission) => Err(self.not_permitted(table)),
             answer => answer,
+        }
+    }
+
+    /// From now on the tables that this makes, or creates again, belong to this socket:
+    /// no other program can change or delete them while it is open, and `nft flush
+    /// ruleset` passes over them. They stay when it is closed. `false` if this kernel
+    /// cannot do that (before Linux 6.9); then nothing changes. Takes 10 to 20 ms, and up
+    /// to a second more while a process that ends still has its socket.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn own_tables(&mut self) -> Result<bool, SendError> {
+        let odd = |error: NameError| SendError::Io(io::Error::other(error));
+        let table = TableId::inet(Name::new("nftpol-probe").map_err(odd)?);
+        let none = Batch::default();
+        let flags = OWNER | PERSIST;
+        if !self.tried(&none, |first| Encoded::rehearsed_table(&table, flags, first))? {
+            return Ok(false);
+        }
+        self.owner = Some(self.client.port().map_err(SendError::Io)?);
+        for _ in 0..OWNER_TRIES {
+            if !self.any_is_owned()? {
+                break;
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Ok(true)
+    }
+
+    /// Whether another socket owns one of our tables.
+    fn any_is_owned(&mut self) -> Result<bool, SendError> {
+        for table in self.tables().map_err(unread)? {
+            let owner = self.state(&table)?.and_then(|state| state.owner);
+            if owner.is_some() && owner != self.owner {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The state of a table, if it exists.
+    fn state(&mut self, table: &TableId) -> Result<Option<TableState>, SendError> {
+        self.settled(|kernel| TableState::find(&mut kernel.client, table)).map_err(unread)
+    }
+
+    /// Why a change of a table is not permitted.
+    fn not_permitted(&mut self, table: &TableId) -> SendError {
+        let Ok(port) = self.client.port() else { return SendError::Permission };
+        match self.state(table) {
+            Ok(Some(TableState { owner: Some(owner), .. })) if owner != port => {
+                SendError::Owned { port: owner }
+            }
+            _ => SendError::Permission,
         }
     }
 
@@ -59,28 +126,44 @@ impl Kernel {
     /// See [`SendError`]. The table may then be switched off.
     pub fn delete_table(&mut self, table: &TableId) -> Result<bool, SendError> {
         // Switching off a table that does not exist would create it.
-        let found = self.settled(|kernel| fingerprint::find_table(&mut kernel.client, table));
-        if found.map_err(unread)?.is_none() {
-            return Ok(false);
+        let Some(state) = self.state(table)? else { return Ok(false) };
+        match state.owner {
+            // The kernel refuses other flags for a table with an owner
+            // (`nf_tables_updtable`, net/netfilter/nf_tables_api.c, Linux 6.18).
+            Some(_) => {
+                let chains = self.base_chains(table)?;
+                let delete = |first| Encoded::chain_deletion(table, &chains, first);
+                self.on_table(table, delete)?;
+            }
+            None => {
+                let flags = DORMANT | (state.flags & PERSIST);
+                self.on_table(table, |first| Encoded::table_with(table, flags, first))?;
+            }
         }
-        self.on_table(table, Encoded::dormancy)?;
         if membarrier().is_err() {
             std::thread::sleep(NO_BARRIER);
         }
-        self.on_table(table, Encoded::deletion)
+        self.on_table(table, |first| Encoded::deletion(table, first))
+    }
+
+    /// The names of a table's base chains, also of those that others made.
+    fn base_chains(&mut self, table: &TableId) -> Result<Vec<CString>, SendError> {
+        let found = self.of_one_generation(|client, _| chains::on_hooks(client, table));
+        found.map(Option::unwrap_or_default).map_err(unread)
     }
 
     /// Commits one operation on a table. `false` if the table does not exist.
     fn on_table(
         &mut self,
         table: &TableId,
-        encode: fn(&TableId, u32) -> Result<Encoded, usize>,
+        encode: impl FnOnce(u32) -> Result<Encoded, usize>,
     ) -> Result<bool, SendError> {
         let none = Batch::default();
-        let encoded = encode(table, self.client.next_number())
+        let encoded = encode(self.client.next_number())
             .map_err(|op| SendError::Refused(vec![too_long(op, &none)]))?;
         match self.transact(&encoded, &none) {
             Ok(()) => Ok(true),
+            Err(SendError::Permission) => Err(self.not_permitted(table)),
             Err(SendError::Refused(refusals))
                 if refusals.iter().all(|refusal| refusal.errno == Errno::ENOENT) =>
             {
@@ -97,9 +180,26 @@ impl Kernel {
     pub(crate) fn rehearse(&mut self, tables: &[(TableId, Batch)]) -> Result<bool, SendError> {
         let all = tables.iter().flat_map(|(_, batch)| batch.ops.iter().cloned());
         let all = Batch { ops: all.collect() };
-        let encoded = Encoded::rehearsal(tables, self.client.next_number())
-            .map_err(|op| SendError::Refused(vec![too_long(op, &all)]))?;
-        accepts(self.transact(&encoded, &all))
+        self.tried(&all, |first| Encoded::rehearsal(tables, first))
+    }
+
+    /// Whether the kernel accepts what is never committed. Tries again where it lacks
+    /// memory.
+    fn tried(
+        &mut self,
+        batch: &Batch,
+        encode: impl Fn(u32) -> Result<Encoded, usize>,
+    ) -> Result<bool, SendError> {
+        let mut tries = 1;
+        loop {
+            let encoded = encode(self.client.next_number())
+                .map_err(|op| SendError::Refused(vec![too_long(op, batch)]))?;
+            match accepts(self.transact(&encoded, batch)) {
+                Err(error) if error.is_transient() && tries < REHEARSALS => tries += 1,
+                answer => return answer,
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 
     fn transact(&mut self, encoded: &Encoded, batch: &Batch) -> Result<(), SendError> {

@@ -49,7 +49,7 @@ impl Client {
         self.send()?;
         let mut disturbed = false;
         loop {
-            let datagram = match self.socket.receive() {
+            let datagram = match self.socket.receive_patiently() {
                 Ok(datagram) => datagram.ok_or(LinksError::Malformed("a list without end"))?,
                 Err(Errno::ENOBUFS) => return Ok(Ended::Disturbed),
                 Err(errno) => return Err(LinksError::Io(errno.into())),

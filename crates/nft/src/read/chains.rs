@@ -6,11 +6,13 @@
 //! Never: a list of all rules at once, which takes quadratic time in the kernel.
 
 use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
 
-use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset, Set};
+use ruleset::{BaseChain, Chain, Comment, Name, Rule, Ruleset, Set, TableId};
 
 use super::rule;
 use super::{ReadFailure, TableReader, lossy, named_ours, object};
+use crate::client::{Answer, NetlinkClient, Scope};
 use crate::dump::ForeignKind;
 use crate::expression::Expression;
 use crate::ffi::{self, Body, Object, Ref, parse};
@@ -114,6 +116,33 @@ impl Listing {
     pub(crate) fn whole(&self) -> Result<(), ReadFailure> {
         if self.is_doubled { Err(ReadFailure::Changed) } else { Ok(()) }
     }
+}
+
+/// The names of the chains of a table that are on a hook.
+pub(crate) fn on_hooks(
+    client: &mut NetlinkClient,
+    table: &TableId,
+) -> Result<Vec<CString>, ReadFailure> {
+    /// Attributes of chains (`enum nft_chain_attributes`).
+    const TABLE: u16 = 1;
+    const NAME: u16 = 3;
+    const HOOK: u16 = 4;
+    let of_table = c_string(table.name.as_str());
+    let mut found = Vec::new();
+    let mut listed = Listing::default();
+    let all = Scope::All(table.family);
+    let answer = client.request(libc::NFT_MSG_GETCHAIN, all, Body::Empty, |message| {
+        listed.add(message);
+        let is_on_hook = message.attribute(HOOK).is_some();
+        if is_on_hook && message.attribute(TABLE) == Some(of_table.to_bytes_with_nul()) {
+            let name =
+                message.attribute(NAME).and_then(|name| CStr::from_bytes_with_nul(name).ok());
+            found.extend(name.map(CStr::to_owned));
+        }
+        Ok(())
+    })?;
+    listed.whole()?;
+    if answer == Answer::Whole { Ok(found) } else { Err(ReadFailure::Changed) }
 }
 
 /// The hook and priority of a chain.

@@ -13,6 +13,7 @@ mod garbled;
 mod meaning;
 mod namespace;
 mod operations;
+mod ownership;
 mod random;
 mod round_trip;
 mod samples;

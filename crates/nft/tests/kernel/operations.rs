@@ -462,30 +462,6 @@ fn tables_are_found_and_deleted() {
 }
 
 #[test]
-fn a_table_that_another_process_owns_is_not_permitted() {
-    in_namespace(|kernel| {
-        use std::io::Write;
-        // `flags owner` ties the table to the nft process that created it.
-        let mut nft = std::process::Command::new("nft")
-            .arg("-i")
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .expect("start nft");
-        let mut input = nft.stdin.take().expect("stdin");
-        input.write_all(b"add table inet nftpol { flags owner; }\n").expect("write");
-        input.flush().expect("flush");
-        while kernel.tables().expect("tables").is_empty() {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        let result = send(kernel, [chain("c")]);
-        drop(input);
-        nft.wait().expect("nft ends");
-        assert!(matches!(result, Err(SendError::Permission)), "{result:?}");
-    });
-}
-
-#[test]
 fn a_dormant_table_is_seen_and_woken() {
     in_namespace(|kernel| {
         nft(

@@ -33,7 +33,7 @@ impl Node {
     }
 
     fn agent(&self) -> Result<Daemon<'_>> {
-        let mut agent = self.world.agent("node-1", &[])?;
+        let mut agent = self.world.agent("node-1", &["--table-owner=off"])?;
         agent.ready_within(PATIENCE)?;
         Ok(agent)
     }

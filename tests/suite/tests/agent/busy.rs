@@ -29,7 +29,8 @@ const BLOCKS: u32 = 8_000;
 fn others_commit_all_the_time() -> Result<()> {
     let outpost = Outpost::new()?;
     let mut table = outpost.table()?;
-    let mut agent = Daemon::start(outpost.range.node(), outpost.kubeconfig(), NODE, &[])?;
+    let mut agent =
+        Daemon::start(outpost.range.node(), outpost.kubeconfig(), NODE, &["--table-owner=off"])?;
     agent.ready_within(PATIENCE)?;
     {
         let _noise = Noise::start(outpost.range.node())?;

@@ -8,6 +8,7 @@ mod latency;
 mod manifests;
 mod misnamed;
 mod outages;
+mod owned;
 mod privileges;
 mod repairs;
 mod rights;

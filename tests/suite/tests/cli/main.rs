@@ -14,6 +14,7 @@ mod input;
 mod other_enforcers;
 mod programs;
 mod render;
+mod shortages;
 mod support;
 mod usage;
 mod verify;
