@@ -33,7 +33,10 @@ fn a_log_that_nobody_reads_does_not_stop_the_agent() -> Result<()> {
     let mut command = outpost.range.node().command("sh");
     command.args(["-c", "exec \"$0\" \"$@\" 2>\"$STDERR\""]).arg(program::path()?);
     command.env("STDERR", &path).env("RUST_LOG", "debug");
-    let mut agent = Daemon::of(outpost.range.node(), command, outpost.kubeconfig(), NODE, &[])?;
+    // Otherwise nobody can flush the table.
+    let options = ["--table-owner=off"];
+    let mut agent =
+        Daemon::of(outpost.range.node(), command, outpost.kubeconfig(), NODE, &options)?;
     agent.ready_within(PATIENCE)?;
     outpost.settled()?;
 
