@@ -132,10 +132,10 @@ proptest! {
             (Store::Ports, Element::ProtocolPort(Transport::Udp, port)),
         ];
         for (store, element) in cases {
-            let key = stored_key(Tag(tag), &element);
+            let key = stored_key(Tag::new(tag), &element);
             prop_assert_eq!(key.bytes.len(), KeyType::of(SetType::Store(store)).length as usize);
-            prop_assert_eq!(&key.bytes[..TAG_BYTES], &tag.to_be_bytes());
-            prop_assert_eq!(stored(store, key), Some((Tag(tag), element)));
+            prop_assert_eq!(&key.bytes[..Tag::BYTES], &tag.to_be_bytes()[16 - Tag::BYTES..]);
+            prop_assert_eq!(stored(store, key), Some((Tag::new(tag), element)));
         }
     }
 
