@@ -60,26 +60,20 @@ impl KeyType {
         }
     }
 
-    /// A tag, and then the fields of the stored sets' keys.
+    /// A tag, and then the fields of the stored sets' keys. nft takes each piece of a tag
+    /// for a number.
     const fn of_store(store: Store) -> Self {
-        match store {
-            Store::Addresses(family) => Self::tag(store).then(Self::address(family)),
-            Store::AddressPorts(family) => {
-                Self::tag(store).then(Self::address(family)).then(Self::PORT)
-            }
-            Store::Ports => Self::tag(store).then(Self::PROTOCOL).then(Self::PORT),
-        }
-    }
-
-    /// A tag. nft takes each piece for a number.
-    const fn tag(store: Store) -> Self {
-        let mut all = Self { number: 0, length: 0 };
+        let mut tag = Self { number: 0, length: 0 };
         let mut rest = store.tag_pieces();
         while let [length, behind @ ..] = rest {
-            all = all.then(Self { number: INTEGER, length: *length });
+            tag = tag.then(Self { number: INTEGER, length: *length });
             rest = behind;
         }
-        all
+        match store {
+            Store::Addresses(family) => tag.then(Self::address(family)),
+            Store::AddressPorts(family) => tag.then(Self::address(family)).then(Self::PORT),
+            Store::Ports => tag.then(Self::PROTOCOL).then(Self::PORT),
+        }
     }
 
     const fn of_shape(shape: KeyShape) -> Self {
