@@ -2,7 +2,8 @@
 //!
 //! A tag is short. Somebody who tries long enough finds two sets of his own that have the
 //! same one. Then none of them is stored: each is a set of its own, under its longer name.
-//! So neither gets the other's elements, whichever came first.
+//! So neither gets the other's elements, whichever came first. If one goes in the change
+//! in which the other comes, the short name passes on.
 //!
 //! In: what sets represent, and which tags more than one set in use has. Out: their names,
 //! which depend on the sets in use alone.
