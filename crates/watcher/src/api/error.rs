@@ -6,6 +6,7 @@
 
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use kube::core::Status;
 use policy::ObjectKey;
@@ -83,7 +84,52 @@ pub enum WatchError {
         code: u16,
         /// The server's message.
         message: String,
+        /// How long the server asks to wait (`Retry-After`).
+        retry_after: Option<Duration>,
     },
+    /// The server's version is before one that it told earlier.
+    #[error(
+        "the history of {resource} went back from version {known} to {now}, as after etcd was \
+         restored from a snapshot; listing again"
+    )]
+    WentBack {
+        /// The resource.
+        resource: &'static str,
+        /// The version known.
+        known: String,
+        /// The version told now.
+        now: String,
+    },
+    /// A list lacks what the server still has when it is asked for it.
+    #[error(
+        "the API server lists no {what}, but it still has {key}; the list does not count, and the \
+         next one is not to come from a cache"
+    )]
+    Contradicted {
+        /// What is missing in the list.
+        what: String,
+        /// An object that should be in the list.
+        key: ObjectKey,
+    },
+    /// The Namespace `kube-system` has another uid than the known one, or is missing.
+    #[error(
+        "this is the API server of another cluster: the uid of its Namespace kube-system is \
+         {found}, and the rules of this node are of the cluster where it is {known}; the rules \
+         stay in force. If the node belongs to this cluster now, start the agent with \
+         --cluster-uid={found}"
+    )]
+    OtherCluster {
+        /// The uid known.
+        known: String,
+        /// The uid found.
+        found: String,
+    },
+    /// There is no Namespace `kube-system`.
+    #[error(
+        "the API server has no Namespace kube-system, so it is not known which cluster this is; \
+         is its database new or empty? The rules of this node stay in force"
+    )]
+    NoCluster,
 }
 
 /// The kind of a [`WatchError`], for the label of a metric.
@@ -97,14 +143,28 @@ pub enum FailureKind {
     Connection,
     /// An object or an answer that cannot be read.
     Decode,
+    /// History went back: the objects are listed again.
+    WentBack,
+    /// An answer contradicts another one.
+    Contradicted,
+    /// The API server is of another cluster.
+    OtherCluster,
     /// Any other answer.
     Other,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Forbidden, Self::Expired, Self::Connection, Self::Decode, Self::Other];
+    pub const ALL: [Self; 8] = [
+        Self::Forbidden,
+        Self::Expired,
+        Self::Connection,
+        Self::Decode,
+        Self::WentBack,
+        Self::Contradicted,
+        Self::OtherCluster,
+        Self::Other,
+    ];
 
     /// The value of the label.
     pub const fn name(self) -> &'static str {
@@ -113,6 +173,9 @@ impl FailureKind {
             Self::Expired => "expired",
             Self::Connection => "connection",
             Self::Decode => "decode",
+            Self::WentBack => "went_back",
+            Self::Contradicted => "contradicted",
+            Self::OtherCluster => "other_cluster",
             Self::Other => "other",
         }
     }
@@ -135,6 +198,9 @@ impl WatchError {
             Self::Expired { .. } => FailureKind::Expired,
             Self::Connection { .. } => FailureKind::Connection,
             Self::Decode { .. } => FailureKind::Decode,
+            Self::WentBack { .. } => FailureKind::WentBack,
+            Self::Contradicted { .. } => FailureKind::Contradicted,
+            Self::OtherCluster { .. } | Self::NoCluster => FailureKind::OtherCluster,
             Self::Refused { .. } => FailureKind::Other,
         }
     }
@@ -155,6 +221,24 @@ impl WatchError {
         })
     }
 
+    /// Whether the reason may be the way of listing: an answer that broke off, or
+    /// that means nothing. Not, if the server cannot be reached, does not accept us, or
+    /// has no time.
+    pub(super) fn is_about_lists(&self) -> bool {
+        match self {
+            Self::Connection { source, .. } => source.is_none(),
+            Self::Decode { .. } => true,
+            Self::Refused { code, .. } => !matches!(code, 429 | 503 | 504),
+            Self::Forbidden { .. }
+            | Self::Unauthorized { .. }
+            | Self::Expired { .. }
+            | Self::WentBack { .. }
+            | Self::Contradicted { .. }
+            | Self::OtherCluster { .. }
+            | Self::NoCluster => false,
+        }
+    }
+
     /// From a Status, which is an answer or an event of a watch.
     pub(super) fn status(verb: &'static str, kind: Kind, status: &Status) -> Self {
         let resource = resource(kind);
@@ -166,7 +250,38 @@ impl WatchError {
             401 => Self::Unauthorized { verb, resource, message },
             403 => Self::Forbidden { verb, resource, message },
             410 => Self::Expired { resource, message },
-            code => Self::Refused { verb, resource, code, message },
+            code => {
+                let seconds = status.details.as_ref().map_or(0, |one| one.retry_after_seconds);
+                let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+                Self::Refused { verb, resource, code, message, retry_after }
+            }
+        }
+    }
+
+    /// The server's version is before the known one.
+    pub(super) fn went_back(kind: Kind, known: &str, now: &str) -> Self {
+        Self::WentBack { resource: resource(kind), known: known.to_owned(), now: now.to_owned() }
+    }
+
+    /// Another uid than the known one; `None` where there is no Namespace.
+    pub(super) fn other_cluster(known: Option<&str>, found: Option<&str>) -> Self {
+        let (Some(known), Some(found)) = (known, found) else { return Self::NoCluster };
+        Self::OtherCluster { known: known.to_owned(), found: found.to_owned() }
+    }
+
+    /// As the header `Retry-After` says.
+    pub(super) fn asking_for(mut self, pause: Option<Duration>) -> Self {
+        if let Self::Refused { retry_after, .. } = &mut self {
+            *retry_after = pause.or(*retry_after);
+        }
+        self
+    }
+
+    /// How long the server asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 
