@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::backoff::WORKING;
 use super::error::{FailureKind, WatchError};
 use crate::Kind;
 
@@ -19,9 +20,20 @@ pub struct Contact(Arc<Mutex<BTreeMap<Kind, State>>>);
 #[derive(Clone, Debug, Default)]
 struct State {
     heard: Option<Instant>,
+    /// When the watch was resumed that is open.
+    resumed: Option<Instant>,
     /// Whether it works since it last failed.
     works: bool,
     failing: Option<(Instant, FailureKind, String)>,
+}
+
+impl State {
+    /// A watch that stays open works. One that the server ends at once does not.
+    fn settle(&mut self) {
+        if self.resumed.is_some_and(|when| when.elapsed() >= WORKING) {
+            *self = Self { works: true, failing: None, ..*self };
+        }
+    }
 }
 
 /// What fails.
@@ -72,23 +84,33 @@ impl Contact {
         self.kinds().entry(kind).or_default().heard = Some(Instant::now());
     }
 
+    /// The server resumes a watch. It may have nothing to tell for a minute.
+    pub(super) fn resumed(&self, kind: Kind) {
+        self.heard(kind);
+        self.kinds().entry(kind).or_default().resumed = Some(Instant::now());
+    }
+
     /// What the server sent can be used.
     pub(super) fn works(&self, kind: Kind) {
-        let state = State { heard: Some(Instant::now()), works: true, failing: None };
-        self.kinds().insert(kind, state);
+        let mut kinds = self.kinds();
+        let state = kinds.entry(kind).or_default();
+        *state = State { heard: Some(Instant::now()), works: true, failing: None, ..*state };
     }
 
     /// A request failed, or a watch broke.
     pub(super) fn failed(&self, kind: Kind, error: &WatchError) {
         let mut kinds = self.kinds();
         let state = kinds.entry(kind).or_default();
+        state.resumed = None;
         let since = state.failing.as_ref().map_or_else(Instant::now, |failing| failing.0);
         state.works = false;
         state.failing = Some((since, error.failure_kind(), error.to_string()));
     }
 
     fn kinds(&self) -> MutexGuard<'_, BTreeMap<Kind, State>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.values_mut().for_each(State::settle);
+        kinds
     }
 }
 
@@ -113,6 +135,16 @@ mod tests {
         let failing = contact.failing();
         assert_eq!((failing.len(), failing[0].age.as_secs()), (1, 7), "an answer is not enough");
         assert!(!contact.is_complete());
+        // A watch that is resumed and ends at once is the same failure.
+        contact.resumed(Kind::Pod);
+        tokio::time::advance(Duration::from_secs(4)).await;
+        contact.failed(Kind::Pod, &WatchError::broken("watch", Kind::Pod, "x"));
+        assert_eq!(contact.failing()[0].age.as_secs(), 11);
+        contact.resumed(Kind::Pod);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        assert!(contact.failing().is_empty() && contact.is_complete());
+        contact.failed(Kind::Pod, &WatchError::broken("watch", Kind::Pod, "x"));
+        assert_eq!(contact.failing()[0].age.as_secs(), 0, "another failure");
         contact.works(Kind::Pod);
         assert!(contact.failing().is_empty() && contact.is_complete());
     }

@@ -4,6 +4,8 @@
 //! Out: what was attempted, why it failed and what to do; a word for metrics.
 //! Never: a decision what to do next. `watch` decides.
 
+mod failure_kind;
+
 use std::error::Error;
 use std::io;
 use std::time::Duration;
@@ -12,6 +14,7 @@ use kube::core::Status;
 use policy::ObjectKey;
 
 use crate::Kind;
+pub use failure_kind::FailureKind;
 
 /// Why a list or watch failed.
 #[derive(Debug, thiserror::Error)]
@@ -132,55 +135,6 @@ pub enum WatchError {
     NoCluster,
 }
 
-/// The kind of a [`WatchError`], for the label of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FailureKind {
-    /// 401 or 403.
-    Forbidden,
-    /// 410: the objects are listed again.
-    Expired,
-    /// No answer, or one that broke off.
-    Connection,
-    /// An object or an answer that cannot be read.
-    Decode,
-    /// History went back: the objects are listed again.
-    WentBack,
-    /// An answer contradicts another one.
-    Contradicted,
-    /// The API server is of another cluster.
-    OtherCluster,
-    /// Any other answer.
-    Other,
-}
-
-impl FailureKind {
-    /// Every kind.
-    pub const ALL: [Self; 8] = [
-        Self::Forbidden,
-        Self::Expired,
-        Self::Connection,
-        Self::Decode,
-        Self::WentBack,
-        Self::Contradicted,
-        Self::OtherCluster,
-        Self::Other,
-    ];
-
-    /// The value of the label.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Forbidden => "forbidden",
-            Self::Expired => "expired",
-            Self::Connection => "connection",
-            Self::Decode => "decode",
-            Self::WentBack => "went_back",
-            Self::Contradicted => "contradicted",
-            Self::OtherCluster => "other_cluster",
-            Self::Other => "other",
-        }
-    }
-}
-
 /// The resource of a kind as a ClusterRole names it.
 pub(super) const fn resource(kind: Kind) -> &'static str {
     match kind {
@@ -211,6 +165,11 @@ impl WatchError {
             Self::Refused { code, .. } => Some(*code),
             _ => None,
         }
+    }
+
+    /// Whether the history since the last event cannot be told any more.
+    pub(super) fn loses_history(&self) -> bool {
+        matches!(self, Self::Expired { .. } | Self::WentBack { .. })
     }
 
     /// Whether the server does not know a parameter, such as `sendInitialEvents`.

@@ -31,7 +31,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// (k8s.io/apiserver v0.36 pkg/storage/cacher: defaultBookmarkFrequency). To resume a
 /// watch whose bookmark is only late costs little.
 const SILENCE: Duration = Duration::from_secs(75);
-/// The silence of a whole watch after which everything is listed again.
+/// After a watch that was silent this long, everything is listed again.
 const SILENT_WATCH: Duration = Duration::from_secs(150);
 /// The longest silence of watches that a proxy ends before a bookmark can come.
 /// Longer than a few of them, since to list again is costly.
@@ -159,15 +159,7 @@ impl<T: Watched> Watch<T> {
     }
 
     fn fail(&mut self, Failure { error, relist }: Failure) {
-        let history_is_lost = match error.failure_kind() {
-            FailureKind::Expired | FailureKind::WentBack => true,
-            FailureKind::Forbidden
-            | FailureKind::Connection
-            | FailureKind::Decode
-            | FailureKind::Contradicted
-            | FailureKind::OtherCluster
-            | FailureKind::Other => false,
-        };
+        let history_is_lost = error.loses_history();
         let pause = match history_is_lost {
             true => self.backoff.lost_history(),
             false => self.backoff.failed(),
@@ -200,7 +192,7 @@ impl<T: Watched> Watch<T> {
         let (seconds, duration) = watch_duration();
         let lines = requests::watch::<T>(&self.client, &self.version, false, seconds).await;
         let lines = lines.map_err(Failure::resume)?;
-        self.following.contact.heard(T::KIND);
+        self.following.contact.resumed(T::KIND);
         Ok(State::Watching(OpenWatch::new(lines, duration)))
     }
 
@@ -208,8 +200,8 @@ impl<T: Watched> Watch<T> {
     /// server does not have yet, a watch tells nothing: what was changed meanwhile
     /// in a database that was restored would never come.
     async fn has_the_same_history(&mut self) -> Result<(), Failure> {
-        let Following { cluster, .. } = &self.following;
-        cluster.confirm(&self.client, self.doubtful).await.map_err(Failure::resume)?;
+        let same = self.following.cluster.confirm(&self.client, self.doubtful).await;
+        same.map_err(Failure::resume)?;
         let answer = question::version::<T>(&self.client, self.last.as_ref()).await;
         let answer = answer.map_err(Failure::resume)?;
         self.following.contact.heard(T::KIND);

@@ -13,3 +13,4 @@ mod rights;
 mod silent;
 mod steps;
 mod takeover;
+mod truth;

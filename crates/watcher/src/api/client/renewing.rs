@@ -137,3 +137,6 @@ fn hash(files: &[PathBuf]) -> u64 {
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;
