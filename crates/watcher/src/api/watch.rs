@@ -170,7 +170,6 @@ impl<T: Watched> Watch<T> {
         if error.failure_kind() == FailureKind::WentBack {
             self.version.clear();
             self.last = None;
-            self.lists.distrust_caches();
         }
         self.state = if relist || history_is_lost { State::Unlisted } else { State::Listed };
         self.following.contact.failed(T::KIND, &error);
