@@ -173,6 +173,30 @@ fn with_token_file(kubeconfig: &Path, token: &Path) -> Result<std::path::PathBuf
     Ok(path)
 }
 
+/// A certificate that is accepted, but of somebody without rights, is replaced on the
+/// disk, as kubelet does with its own.
+#[test]
+fn a_certificate_that_is_replaced() -> Result<()> {
+    let outpost = Outpost::new()?;
+    let kubeconfig = outpost.server.user_kubeconfig("stranger", None)?;
+    let mut agent = Daemon::start(outpost.range.node(), &kubeconfig, NODE, &[])?;
+    agent.unready_within(PATIENCE, "[-] api: since ")?;
+    let (_, report) = agent.get("/readyz")?;
+    ensure!(
+        report.contains("User \"stranger\" cannot list resource")
+            && report.contains("a ClusterRole must grant the verbs list and watch on namespaces"),
+        "{report}"
+    );
+    for kind in ["crt", "key"] {
+        let file = |name: &str| outpost.server.file(&format!("{name}.{kind}"));
+        fs::copy(file("admin"), file("stranger"))?;
+    }
+    agent.ready_within(PATIENCE)?;
+    ensure!(agent.log().contains("read the credentials"), "{}", agent.log());
+    agent.stop()?;
+    outpost.settled()
+}
+
 #[test]
 fn a_server_that_is_away_is_said_without_noise() -> Result<()> {
     let mut outpost = Outpost::new()?;
