@@ -5,6 +5,7 @@
 //! Never: a request right after a failed one or after a watch that ended early;
 //! a list where a watch can be resumed, except now and then.
 
+mod history;
 mod listing;
 
 use std::collections::VecDeque;
@@ -15,14 +16,13 @@ use futures::{Stream, stream};
 use kube::Client;
 use tokio::time::{Instant, sleep};
 
+use super::Following;
 use super::backoff::{Backoff, EARLY, WORKING, asked_for, list_again, watch_duration};
 use super::error::{FailureKind, WatchError};
 use super::event::Event;
 use super::kinds::{Identity, Watched};
 use super::requests::{self, WatchLines};
-use super::version::is_before;
 use super::watch_line::{self, Line};
-use super::{Following, question};
 use listing::Lists;
 
 /// How much longer to wait for a server that does not end a watch in time.
@@ -69,8 +69,10 @@ struct Watch<T> {
     list_again: Instant,
     /// The last version received; empty if there is none.
     version: String,
-    /// The object that changed last.
+    /// The object that changed last, of those that are there.
     last: Option<Identity>,
+    /// What must be told as deleted up to this version.
+    vanished: Option<Identity>,
     kind: PhantomData<fn() -> T>,
 }
 
@@ -132,6 +134,7 @@ impl<T: Watched> Watch<T> {
             list_again: now,
             version: String::new(),
             last: None,
+            vanished: None,
             kind: PhantomData,
         }
     }
@@ -180,6 +183,7 @@ impl<T: Watched> Watch<T> {
     fn listed(&mut self, version: String, last: Option<Identity>) {
         self.version = version;
         self.last = last;
+        self.vanished = None;
         self.last_received = Instant::now();
         self.list_again = self.last_received + list_again();
         self.lists.done();
@@ -193,29 +197,6 @@ impl<T: Watched> Watch<T> {
         let lines = lines.map_err(Failure::resume)?;
         self.following.contact.resumed(T::KIND);
         Ok(State::Watching(OpenWatch::new(lines, duration)))
-    }
-
-    /// Asks whether the server still has what we know. From a version that the
-    /// server does not have yet, a watch tells nothing: what was changed meanwhile
-    /// in a database that was restored would never come.
-    async fn has_the_same_history(&mut self) -> Result<(), Failure> {
-        let same = self.following.cluster.confirm(&self.client, self.doubtful).await;
-        same.map_err(Failure::resume)?;
-        let answer = question::version::<T>(&self.client, self.last.as_ref()).await;
-        let answer = answer.map_err(Failure::resume)?;
-        self.following.contact.heard(T::KIND);
-        self.not_before(&self.version, answer.version())?;
-        // The version may have grown again beyond the known one, in another history.
-        let object = answer.object();
-        let known = self.last.as_ref().zip(object).filter(|(last, now)| last.key == now.key());
-        known.map_or(Ok(()), |(last, now)| self.not_before(&last.version, &now.resource_version))
-    }
-
-    fn not_before(&self, known: &str, now: &str) -> Result<(), Failure> {
-        match is_before(now, known) {
-            true => Err(Failure::relist(WatchError::went_back(T::KIND, known, now))),
-            false => Ok(()),
-        }
     }
 
     async fn follow(&mut self, mut open: OpenWatch) -> Result<State, Failure> {
@@ -239,20 +220,17 @@ impl<T: Watched> Watch<T> {
         match line {
             Line::Applied(item) => {
                 let item = item.shared(&self.following.known);
-                self.advance(&item.identity)?;
+                self.changed(&item.identity)?;
                 self.queue.extend(item.events(T::KIND));
             }
             Line::Deleted(identity) => {
-                self.advance(&identity)?;
+                self.deleted(&identity)?;
                 self.queue.push_back(Event::Deleted { kind: T::KIND, key: identity.key });
             }
             Line::Bookmark { version, .. } => {
                 *bookmarks = true;
                 self.bookmarks = true;
-                self.not_before(&self.version, &version)?;
-                if !version.is_empty() {
-                    self.version = version;
-                }
+                self.passed(version)?;
             }
             Line::Error(status) => {
                 return Err(Failure::resume(WatchError::status("watch", T::KIND, &status)));
@@ -278,15 +256,5 @@ impl<T: Watched> Watch<T> {
             self.following.contact.works(T::KIND);
         }
         if silent { State::Unlisted } else { State::Listed }
-    }
-
-    /// Remembers the version to resume from.
-    fn advance(&mut self, identity: &Identity) -> Result<(), Failure> {
-        self.not_before(&self.version, &identity.version)?;
-        if !identity.version.is_empty() {
-            self.version.clone_from(&identity.version);
-            self.last = Some(identity.clone());
-        }
-        Ok(())
     }
 }

@@ -58,6 +58,31 @@ async fn a_history_that_went_back_is_seen_before_the_watch_is_resumed() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_gone_without_a_deletion_was_of_another_history() {
+    let gone: Question = |uri| uri.contains("%3Da").then(|| list(1000, &[]));
+    let first = || ended(&[event("ADDED", pod("a", 700)), bookmark(900, true)]);
+    let listed = || stays_open(&[event("ADDED", pod("b", 20)), bookmark(1002, true)]);
+    // Bookmarks up to a version before the answer's say nothing.
+    let silent = stays_open(&[bookmark(950, false), bookmark(1001, false)]);
+    let answers = vec![first(), silent, listed()];
+    let (events, _) = told::<PodFields>(Following::default(), answers, gone, 4).await;
+    assert_eq!(
+        events[2],
+        "went_back: the history of pods went back from version 950, which has ns/a, to 1001, \
+         which never had it, as after etcd was restored from a snapshot; listing again"
+    );
+    assert_eq!(events[3], "listed ns/b");
+    // It was deleted a moment ago, or deleted and made again.
+    for (what, count) in [("DELETED", 3), ("ADDED", 3)] {
+        let told_of = event(what, pod("a", 960));
+        let resumed = stays_open(&[bookmark(950, false), told_of, bookmark(1001, false)]);
+        let answers = vec![first(), resumed, listed()];
+        let (events, _) = told::<PodFields>(Following::default(), answers, gone, count).await;
+        assert!(!events.iter().any(|event| event.starts_with("went_back")), "{events:#?}");
+    }
+}
+
+#[tokio::test]
 async fn an_absurd_version_is_seen_at_the_next_event() {
     for absurd in [bookmark(4_000_000_000, false), event("MODIFIED", pod("a", 4_000_000_000))] {
         let added = event("ADDED", pod("b", 8));
