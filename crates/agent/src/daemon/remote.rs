@@ -170,13 +170,13 @@ fn say(log: &mut FailureLog, kind: Kind, error: &WatchError) {
 /// Keeps the condition and the gauges of the contact.
 async fn report(contact: Contact, served: ServedState) {
     let ServedState { status, metrics } = served;
-    let mut report = ContactReport::default();
+    let (mut report, start) = (ContactReport::default(), Instant::now());
     loop {
         report.report(&contact, &status, now);
         metrics.api_connected.set(contact.is_complete().into());
-        if let Some(age) = contact.age() {
-            metrics.api_contact_age.set(age.as_secs_f64());
-        }
+        // What was never heard was silent since the start.
+        let age = contact.age().unwrap_or_else(|| start.elapsed());
+        metrics.api_contact_age.set(age.as_secs_f64());
         sleep(REPORT_EVERY).await;
     }
 }
