@@ -2,16 +2,18 @@
 //!
 //! In: the node's interfaces and files below /proc, its tables, the addresses
 //! of its pods. Out: conditions that hold or not, with the way to fix them.
-//! Never: a change to the node.
+//! Never: a change to the node, except the mark of the cluster (`cluster_mark`).
 
 use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use agent::cluster_mark;
 use agent::enforcer::Surroundings;
 use agent::metrics::Metrics;
 use agent::status::{Condition, Status};
 use nft::{DroppingChain, Features, Generation, Kernel, ReadError};
+use watcher::api::Cluster;
 
 use crate::bridge;
 
@@ -23,6 +25,33 @@ const CHAINS_EVERY: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub struct NodeSurroundings {
     dropping_chains: DroppingChains,
+    /// For the next start.
+    cluster: Cluster,
+    /// The cluster that was kept, and the generation as of which it was there.
+    kept: Option<(String, Generation)>,
+}
+
+impl NodeSurroundings {
+    /// The rules are of this cluster.
+    pub fn of(cluster: Cluster) -> Self {
+        Self { cluster, ..Self::default() }
+    }
+
+    /// Keeps the cluster's identity beside the rules. Without it the next start takes
+    /// whatever cluster it finds.
+    fn keep(&mut self, kernel: &mut Kernel) {
+        let (Some(uid), Ok(generation)) = (self.cluster.uid(), kernel.generation()) else { return };
+        let now = Some((uid, generation));
+        if self.kept == now {
+            return;
+        }
+        let uid = now.as_ref().map_or("", |(uid, _)| uid.as_str());
+        match cluster_mark::keep(kernel, uid) {
+            // What was sent just now changed the generation: then this looks once more.
+            Ok(()) => self.kept = now,
+            Err(error) => tracing::debug!("the cluster's uid is not kept: {error}"),
+        }
+    }
 }
 
 impl Surroundings<Kernel> for NodeSurroundings {
@@ -30,6 +59,7 @@ impl Surroundings<Kernel> for NodeSurroundings {
         set(status, Condition::Bridges, bridge::unseen(pods));
         set(status, Condition::Services, ipvs().into_iter().collect());
         self.dropping_chains.look(now, kernel);
+        self.keep(kernel);
     }
 }
 

@@ -14,3 +14,4 @@ mod rights;
 mod silent;
 mod steps;
 mod takeover;
+mod truth;
