@@ -161,6 +161,11 @@ pub struct Agent {
     /// the pod].
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+    /// The uid of the Namespace kube-system of the cluster to enforce. Give it when a node moves to
+    /// another cluster with rules in its kernel [default: that of the rules in the kernel, or of
+    /// the first cluster seen].
+    #[arg(long, value_name = "UID")]
+    pub cluster_uid: Option<String>,
     /// Where to serve /healthz, /readyz and /metrics.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9478")]
     pub health_address: SocketAddr,

@@ -23,6 +23,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use agent::clock::SystemClock;
+use agent::cluster_mark;
 use agent::conntrack_cleanup::ConntrackCleanup;
 use agent::enforcer::{Enforcer, FlowCleanup, Interfaces, Message, Parts, ThreadDied};
 use agent::interfaces::NodeInterfaces;
@@ -35,6 +36,7 @@ use anyhow::{Context, Result, anyhow};
 use compiler::Options;
 use nft::{Features, Kernel};
 use tokio::sync::{oneshot, watch};
+use watcher::api::{Cluster, Contact, Following};
 
 use crate::cli::{Agent, TableOwner};
 use crate::lock::Lock;
@@ -71,7 +73,9 @@ pub fn run(args: &Agent) -> Result<()> {
 
     let Some(_lock) = patiently(&messages, &status, || alone(&status))? else { return Ok(()) };
     let found = patiently(&messages, &status, || Ok(kernel(args.table_owner, &status, &metrics)))?;
-    let Some((kernel, features)) = found else { return Ok(()) };
+    let Some((mut kernel, features)) = found else { return Ok(()) };
+    let known = patiently(&messages, &status, || Ok(cluster(args, &mut kernel, &status)))?;
+    let Some(cluster) = known else { return Ok(()) };
     let options = Options {
         node: Some(args.node_name.clone()),
         log: args.log.options(features.log),
@@ -86,7 +90,7 @@ pub fn run(args: &Agent) -> Result<()> {
         flow_cleanup: flow_cleanup(),
         interfaces,
         binding: args.binding.options(features.bridge),
-        surroundings: Box::new(NodeSurroundings::default()),
+        surroundings: Box::new(NodeSurroundings::of(cluster.clone())),
         problems,
         status,
         metrics,
@@ -94,7 +98,12 @@ pub fn run(args: &Agent) -> Result<()> {
     });
     // The watches start only now: an agent that waits for its lock puts no load
     // on the API server. If the other thread is gone, the enforcer notices.
-    let _ = begin.send(enforcer.known());
+    let _ = begin.send(Following {
+        known: enforcer.known(),
+        node: Some(args.node_name.clone()),
+        cluster,
+        contact: Contact::default(),
+    });
     let result = catch_unwind(AssertUnwindSafe(|| enforcer.run()));
     ended(result, enforcer)?;
     tracing::info!("stopped; the rules stay in force");
@@ -188,6 +197,27 @@ fn own_tables(owner: TableOwner, kernel: &mut Kernel, status: &Status) -> Result
     };
     status.remark(Condition::Kernel, remark);
     Ok(())
+}
+
+/// The cluster that is to be enforced: the one that the operator names, else that of the
+/// rules in the kernel, else the first one seen. `None` if the kernel cannot be asked.
+fn cluster(args: &Agent, kernel: &mut Kernel, status: &Status) -> Option<Cluster> {
+    let kept = match &args.cluster_uid {
+        Some(uid) => Some(uid.clone()),
+        None => match cluster_mark::read(kernel) {
+            Ok(kept) => kept,
+            Err(error) => {
+                status.fails(Condition::Kernel, format!("ask whose the rules are: {error}"));
+                return None;
+            }
+        },
+    };
+    status.holds(Condition::Kernel);
+    let cluster = Cluster::default();
+    if let Some(uid) = kept {
+        cluster.expect(uid);
+    }
+    Some(cluster)
 }
 
 /// The way to look at the node's interfaces.

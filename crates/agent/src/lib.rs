@@ -5,8 +5,10 @@
 //! on connections that are open already, too; readiness, metrics, problems.
 //! Never: rules of its own about what is allowed.
 
+pub mod api_contact;
 pub mod binding_options;
 pub mod clock;
+pub mod cluster_mark;
 pub mod cluster_state;
 pub mod conntrack_cleanup;
 pub mod enforcer;

@@ -34,7 +34,8 @@ use crate::status::{Condition, Status};
 pub type Label = [(&'static str, &'static str); 1];
 /// Two labels.
 pub type Labels = [(&'static str, &'static str); 2];
-type Seconds = Gauge<f64, AtomicU64>;
+/// A time that grows and shrinks.
+pub type Seconds = Gauge<f64, AtomicU64>;
 
 /// Everything that is counted.
 #[derive(Debug)]
@@ -48,6 +49,10 @@ pub struct Metrics {
     pub watch_events: Family<Labels, Counter>,
     /// Watches that failed, by kind and reason.
     pub watch_failures: Family<Labels, Counter>,
+    /// Whether all watches work.
+    pub api_connected: Gauge,
+    /// How long ago the API server was last heard.
+    pub api_contact_age: Seconds,
     /// Attempts to make the kernel enforce, by result.
     pub syncs: Family<Label, Counter>,
     /// How long a successful attempt took.
@@ -125,6 +130,12 @@ impl Metrics {
             objects: add(registry, "objects", "Objects known"),
             watch_events: add(registry, "watch_events", "Events of the watches"),
             watch_failures: add(registry, "watch_failures", "Watches that failed"),
+            api_connected: add(registry, "api_connected", "1 if all watches work"),
+            api_contact_age: add(
+                registry,
+                "api_contact_age_seconds",
+                "Time since the API server was last heard, by the watch that heard it least lately",
+            ),
             syncs: add(registry, "syncs", "Attempts to make the kernel enforce the policies"),
             sync_seconds: seconds(registry, "sync_duration", "Time of a successful attempt"),
             event_to_kernel_seconds: seconds(

@@ -21,6 +21,8 @@ pub enum Condition {
     Alone,
     /// The kernel has what the rules need.
     Kernel,
+    /// The API server answers, accepts this agent, and is the known cluster's.
+    Api,
     /// Every kind was listed.
     Listed,
     /// Some Pod was seen on the node of this name.
@@ -38,9 +40,10 @@ pub enum Condition {
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Alone,
         Self::Kernel,
+        Self::Api,
         Self::Listed,
         Self::Node,
         Self::Enforced,
@@ -54,6 +57,7 @@ impl Condition {
         match self {
             Self::Alone => "alone",
             Self::Kernel => "kernel",
+            Self::Api => "api",
             Self::Listed => "listed",
             Self::Node => "node",
             Self::Enforced => "enforced",
@@ -127,6 +131,11 @@ impl Status {
             tracing::warn!(%condition, "not ready: {problem}");
         }
         self.state().problems.insert(condition, problem);
+    }
+
+    /// As [`Self::fails`], for a problem that is logged in its own rhythm.
+    pub fn fails_quietly(&self, condition: Condition, problem: impl Into<String>) {
+        self.state().problems.insert(condition, problem.into());
     }
 
     /// Why a condition does not hold.

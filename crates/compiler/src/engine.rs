@@ -29,6 +29,7 @@ use std::sync::Arc;
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Snapshot, SnapshotDiff};
 
 use crate::cluster_index::is_local;
+use crate::naming::Naming;
 use crate::sets::Sources;
 use crate::{ClusterIndex, Compiled, Options, Place};
 use binding::{Binding, Change};
@@ -72,8 +73,13 @@ struct Impact {
 impl Engine {
     /// An engine with an empty snapshot.
     pub fn new(options: Options) -> Self {
+        Self::with_naming(options, Naming::default())
+    }
+
+    /// The same with other names of sets. For tests: with short tags, sets share them.
+    pub fn with_naming(options: Options, naming: Naming) -> Self {
         Self {
-            forward: Output::new(&Place::forward(), &options),
+            forward: Output::new(&Place::forward(), &options, naming),
             binding: Binding::new(&Place::forward()),
             options,
             cluster: ClusterIndex::default(),

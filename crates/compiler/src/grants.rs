@@ -7,9 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{Direction, IpBlock, NetworkPolicy, Peer, Peers, Protocol, Rule};
-use ruleset::{AddressTest, Family, Field, Match};
+use ruleset::{AddressTest, Family, Field, Match, Name};
 
 use crate::blocks;
+use crate::naming::{Named, Naming};
 use crate::ports::{self, PortMatch, transport};
 use crate::sets::{PodsPeer, SetSource, Sources};
 use crate::signature::ResolvedPorts;
@@ -29,6 +30,15 @@ pub struct Grants {
     pub conditions: Vec<(usize, Vec<Match>)>,
     /// The sets that the conditions look into.
     pub sources: Sources,
+    /// Names that two of these sets would have. Then only one is there, and the grants
+    /// must be made again with other names.
+    pub shared: BTreeSet<Name>,
+}
+
+/// Grants while they are made.
+struct Making<'n> {
+    conditions: Vec<(usize, Vec<Match>)>,
+    sets: Named<'n>,
 }
 
 /// One alternative of a rule's peers.
@@ -40,9 +50,15 @@ enum PeerMatch {
 
 /// The grants of a policy. `resolved` matters for ingress only, where the
 /// destination is the pod itself. For egress the destination is the peer.
-pub fn of(policy: &NetworkPolicy, direction: Direction, resolved: &ResolvedPorts) -> Grants {
+pub fn of(
+    policy: &NetworkPolicy,
+    direction: Direction,
+    resolved: &ResolvedPorts,
+    naming: &Naming,
+) -> Grants {
     let rules = policy.rules(direction).unwrap_or_default();
-    let mut grants = Grants::default();
+    let sets = Named { naming, sources: Sources::new(), shared: BTreeSet::new() };
+    let mut grants = Making { conditions: Vec::new(), sets };
     let mut together = has_many_peers(rules).then(Together::new);
     for (index, rule) in rules.iter().enumerate() {
         grants.add(policy, direction, resolved, (index, rule), together.as_mut());
@@ -53,7 +69,8 @@ pub fn of(policy: &NetworkPolicy, direction: Direction, resolved: &ResolvedPorts
             grants.look_up(index, direction, family, source, port.clone());
         }
     }
-    grants
+    let Making { conditions, sets: Named { sources, shared, .. } } = grants;
+    Grants { conditions, sources, shared }
 }
 
 /// For each match of a port: its peers, and the index of the first rule.
@@ -71,7 +88,7 @@ fn has_many_peers(rules: &[Rule]) -> bool {
     pods.collect::<BTreeSet<_>>().len() > MAX_PEER_SETS
 }
 
-impl Grants {
+impl Making<'_> {
     fn add(
         &mut self,
         policy: &NetworkPolicy,
@@ -86,11 +103,11 @@ impl Grants {
                 Some(resolved.get(&(name.to_owned(), protocol)).cloned().unwrap_or_default())
             }
         };
-        let ports = ports::matches(&rule.ports, resolve, &mut self.sources);
+        let ports = ports::matches(&rule.ports, resolve, &mut self.sets);
         if ports.is_empty() {
             return;
         }
-        for peer in peers(&rule.peers, &policy.key.namespace, &mut self.sources) {
+        for peer in peers(&rule.peers, &policy.key.namespace, &mut self.sets) {
             for port in &ports {
                 match (&peer, port, &mut together) {
                     (PeerMatch::Pods(_), PortMatch::Named(..), _) | (_, _, None) => {
@@ -139,10 +156,9 @@ impl Grants {
         source: SetSource,
         port: Option<Match>,
     ) {
-        let name = source.name();
-        let address = Match::Address(field(direction), AddressTest::Set(family, name.clone()));
+        let name = self.sets.add(source);
+        let address = Match::Address(field(direction), AddressTest::Set(family, name));
         self.conditions.push((index, [address].into_iter().chain(port).collect()));
-        self.sources.insert(name, source);
     }
 
     /// Egress to a port name. One set of addresses with ports holds the pods that
@@ -156,14 +172,12 @@ impl Grants {
                 PeerMatch::Blocks(_, test) => (None, Some(test)),
             };
             let source = SetSource::NamedPort(family, pods, name.to_owned(), protocol);
-            let set = source.name();
+            let set = self.sets.add(source);
             let block = block.map(|test| address_match(Field::Destination, test));
             // The set implies the family.
             let block = block.filter(|test| !matches!(test, Match::Family(_)));
-            let port =
-                Match::AddressPort(Field::Destination, family, transport(protocol), set.clone());
+            let port = Match::AddressPort(Field::Destination, family, transport(protocol), set);
             self.conditions.push((index, block.into_iter().chain([port]).collect()));
-            self.sources.insert(set, source);
         }
     }
 }
@@ -176,7 +190,7 @@ fn field(direction: Direction) -> Field {
     }
 }
 
-fn peers(peers: &Peers, namespace: &str, sources: &mut Sources) -> Vec<PeerMatch> {
+fn peers(peers: &Peers, namespace: &str, sets: &mut Named<'_>) -> Vec<PeerMatch> {
     let Peers::Only(list) = peers else { return vec![PeerMatch::Anyone] };
     let mut matches = Vec::new();
     let mut ip_blocks: Vec<&IpBlock> = Vec::new();
@@ -189,10 +203,8 @@ fn peers(peers: &Peers, namespace: &str, sources: &mut Sources) -> Vec<PeerMatch
     for family in Family::BOTH {
         let ranges = blocks::ranges(family, ip_blocks.iter().copied());
         if ranges.len() > MAX_INLINE_RANGES {
-            let source = SetSource::Blocks(family, ranges);
-            let name = source.name();
-            matches.push(PeerMatch::Blocks(family, AddressTest::Set(family, name.clone())));
-            sources.insert(name, source);
+            let name = sets.add(SetSource::Blocks(family, ranges));
+            matches.push(PeerMatch::Blocks(family, AddressTest::Set(family, name)));
         } else {
             let tests = ranges.into_iter().map(AddressTest::In);
             matches.extend(tests.map(|test| PeerMatch::Blocks(family, test)));

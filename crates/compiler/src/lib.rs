@@ -26,6 +26,7 @@ mod engine;
 pub mod grants;
 mod layout;
 mod names;
+pub mod naming;
 mod place;
 mod ports;
 pub mod scaffold;

@@ -61,8 +61,7 @@ impl Content {
 
     /// The name of a stored set.
     pub fn stored(self, store: Store) -> Name {
-        let hash = self.hash();
-        Name::in_store(store, Tag(hash))
+        Name::in_store(store, Tag::new(self.hash()))
     }
 
     fn hash(self) -> u128 {

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use policy::{PortNumbers, Ports, Protocol};
 use ruleset::{Match, PortTest, Transport};
 
-use crate::sets::{SetSource, Sources};
+use crate::naming::Named;
+use crate::sets::SetSource;
 use crate::spans::union;
 
 /// One alternative of a rule's ports. The rule is repeated for each.
@@ -42,11 +43,11 @@ pub(crate) fn transport(protocol: Protocol) -> Transport {
 }
 
 /// The ports of a rule, with names as `resolve` gives them: numbers, or
-/// `None` to leave the name to a set. The sets they need go into `sources`.
+/// `None` to leave the name to a set. The sets they need go into `sets`.
 pub(crate) fn matches(
     ports: &Ports,
     resolve: impl Fn(&str, Protocol) -> Option<Vec<u16>>,
-    sources: &mut Sources,
+    sets: &mut Named<'_>,
 ) -> Vec<PortMatch> {
     let Ports::Only(ports) = ports else { return vec![PortMatch::Anything] };
     let mut matches = Vec::new();
@@ -80,20 +81,18 @@ pub(crate) fn matches(
             }
         }
     }
-    let matches = one_of(singles, sources).into_iter().chain(matches).map(PortMatch::Numbers);
+    let matches = one_of(singles, sets).into_iter().chain(matches).map(PortMatch::Numbers);
     let names = names.into_iter().map(|(name, protocol)| PortMatch::Named(name, protocol));
     matches.chain(names).collect()
 }
 
 /// Any one of these single ports; `None` if there is none.
-fn one_of(singles: Vec<(Transport, u16)>, sources: &mut Sources) -> Option<Match> {
+fn one_of(singles: Vec<(Transport, u16)>, sets: &mut Named<'_>) -> Option<Match> {
     match *singles.as_slice() {
         [] => None,
         [(transport, port)] => Some(Match::Port(transport, PortTest::In(port, port))),
         _ => {
-            let source = SetSource::Ports(singles);
-            let name = source.name();
-            sources.insert(name.clone(), source);
+            let name = sets.add(SetSource::Ports(singles));
             Some(Match::Ports(name))
         }
     }

@@ -94,42 +94,72 @@ fn selector_content(content: Content, selector: &Selector) -> Content {
 }
 
 impl SetSource {
-    /// The name of the set. All but ranges of ipBlocks are stored.
+    /// The name of the set, if no other set of its table has the same tag. All but ranges
+    /// of ipBlocks are stored.
     pub fn name(&self) -> Name {
+        match self.store() {
+            Some(store) => self.content().stored(store),
+            None => self.own_name(),
+        }
+    }
+
+    /// The name of the set as one of its own.
+    pub fn own_name(&self) -> Name {
+        let kind = match self {
+            Self::Blocks(family, _) => format!("c{}", family.digit()),
+            Self::Pods(family, _) | Self::AnyOf(family, _) | Self::NamedPort(family, ..) => {
+                format!("s{}", family.digit())
+            }
+            Self::Ports(_) => "s".to_owned(),
+        };
+        let readable = match self {
+            Self::Blocks(_, ranges) => ranges.first().map(ToString::to_string).unwrap_or_default(),
+            Self::Pods(..) | Self::AnyOf(..) | Self::NamedPort(..) | Self::Ports(_) => {
+                self.to_string()
+            }
+        };
+        self.content().named(&kind, &readable.replace(':', "-"))
+    }
+
+    /// Where the set is stored, if its name is that of a stored set.
+    const fn store(&self) -> Option<Store> {
         match self {
-            Self::Pods(family, peer) => {
-                peer.content(Content::of("pods")).stored(Store::Addresses(*family))
-            }
-            Self::AnyOf(family, peers) => {
+            Self::Pods(family, _) | Self::AnyOf(family, _) => Some(Store::Addresses(*family)),
+            Self::NamedPort(family, ..) => Some(Store::AddressPorts(*family)),
+            Self::Ports(_) => Some(Store::Ports),
+            Self::Blocks(..) => None,
+        }
+    }
+
+    /// All that the set represents but for its family.
+    fn content(&self) -> Content {
+        match self {
+            Self::Pods(_, peer) => peer.content(Content::of("pods")),
+            Self::AnyOf(_, peers) => {
                 let content = Content::of("any of").text(&peers.len().to_string());
-                let content = peers.iter().fold(content, |content, peer| peer.content(content));
-                content.stored(Store::Addresses(*family))
+                peers.iter().fold(content, |content, peer| peer.content(content))
             }
-            Self::NamedPort(family, peer, port, protocol) => {
+            Self::NamedPort(_, peer, port, protocol) => {
                 let content = match peer {
                     Some(peer) => peer.content(Content::of("port")),
                     None => Content::of("port of any pod"),
                 };
-                let content = content.text(port).text(&protocol.to_string());
-                content.stored(Store::AddressPorts(*family))
+                content.text(port).text(&protocol.to_string())
             }
-            Self::Blocks(family, ranges) => {
-                let readable = ranges.first().map(ToString::to_string).unwrap_or_default();
-                Content::of("blocks")
-                    .texts(ranges.iter().map(ToString::to_string))
-                    .named(&format!("c{}", family.digit()), &readable.replace(':', "-"))
+            Self::Blocks(_, ranges) => {
+                Content::of("blocks").texts(ranges.iter().map(ToString::to_string))
             }
             Self::Ports(ports) => {
                 let ports =
                     ports.iter().map(|(transport, port)| format!("{}/{port}", transport.keyword()));
-                Content::of("ports").texts(ports).stored(Store::Ports)
+                Content::of("ports").texts(ports)
             }
         }
     }
 
-    /// The set with its present elements.
-    pub(crate) fn set(&self, cluster: &ClusterIndex) -> Set {
-        Set::new(self.set_type(), self.comment()).with(self.elements(cluster))
+    /// The set of this name with its present elements.
+    pub(crate) fn set(&self, name: &Name, cluster: &ClusterIndex) -> Set {
+        Set::new(self.set_type(), self.comment(name)).with(self.elements(cluster))
     }
 
     /// The type of the set.
@@ -207,9 +237,9 @@ impl SetSource {
         }
     }
 
-    /// The comment of the set. A stored one has none.
-    pub fn comment(&self) -> Option<Comment> {
-        matches!(self, Self::Blocks(..)).then(|| Comment::new(&self.to_string()))
+    /// The comment of the set of this name. A stored one has none.
+    pub fn comment(&self, name: &Name) -> Option<Comment> {
+        name.stored().is_none().then(|| Comment::new(&self.to_string()))
     }
 }
 

@@ -38,8 +38,6 @@ const FIELD_UNIT: usize = 4;
 const PORT_BYTES: u32 = 2;
 /// `meta l4proto`.
 const PROTOCOL_BYTES: u32 = 1;
-/// As [`Tag::bytes`].
-pub(crate) const TAG_BYTES: usize = 16;
 /// A `u32` in host order.
 pub(crate) const INTERFACE_BYTES: u32 = 4;
 /// ETH_ALEN.
@@ -62,12 +60,19 @@ impl KeyType {
         }
     }
 
-    /// A tag, and then the fields of the stored sets' keys.
+    /// A tag, and then the fields of the stored sets' keys. nft takes each piece of a tag
+    /// for a number.
     const fn of_store(store: Store) -> Self {
+        let mut tag = Self { number: 0, length: 0 };
+        let mut rest = store.tag_pieces();
+        while let [length, behind @ ..] = rest {
+            tag = tag.then(Self { number: INTEGER, length: *length });
+            rest = behind;
+        }
         match store {
-            Store::Addresses(family) => Self::TAG.then(Self::address(family)),
-            Store::AddressPorts(family) => Self::TAG.then(Self::address(family)).then(Self::PORT),
-            Store::Ports => Self::TAG.then(Self::PROTOCOL).then(Self::PORT),
+            Store::Addresses(family) => tag.then(Self::address(family)),
+            Store::AddressPorts(family) => tag.then(Self::address(family)).then(Self::PORT),
+            Store::Ports => tag.then(Self::PROTOCOL).then(Self::PORT),
         }
     }
 
@@ -107,8 +112,6 @@ impl KeyType {
     }
 
     const PROTOCOL: Self = Self { number: INET_PROTO, length: PROTOCOL_BYTES };
-    /// nft takes it for a number.
-    pub(crate) const TAG: Self = Self { number: INTEGER, length: TAG_BYTES as u32 };
     const PORT: Self = Self { number: INET_SERVICE, length: PORT_BYTES };
 
     /// The key type of addresses.
@@ -176,11 +179,11 @@ pub(crate) fn keys(element: &Element) -> impl Iterator<Item = Key> + use<> {
 }
 
 /// The key of an element of a stored set.
-pub(crate) fn stored_key(Tag(tag): Tag, element: &Element) -> Key {
+pub(crate) fn stored_key(tag: Tag, element: &Element) -> Key {
     const LONGEST: usize =
         KeyType::of(SetType::Store(Store::AddressPorts(Family::V6))).length as usize;
     let mut bytes = Vec::with_capacity(LONGEST);
-    bytes.extend(tag.to_be_bytes());
+    bytes.extend(tag.bytes());
     match element {
         Element::Address(IpAddr::V4(address)) => bytes.extend(address.octets()),
         Element::Address(IpAddr::V6(address)) => bytes.extend(address.octets()),
@@ -192,9 +195,9 @@ pub(crate) fn stored_key(Tag(tag): Tag, element: &Element) -> Key {
 /// The element of a stored set with this key, and the set's tag. `None` if the key
 /// does not fit the store.
 pub(crate) fn stored(store: Store, key: Key) -> Option<(Tag, Element)> {
-    let (tag, rest) = key.bytes.split_first_chunk::<TAG_BYTES>()?;
+    let (tag, rest) = key.bytes.split_first_chunk::<{ Tag::BYTES }>()?;
     let rest = Key { bytes: rest.to_vec(), ..key };
-    Some((Tag(u128::from_be_bytes(*tag)), element(store.stores(), &rest)?))
+    Some((Tag::from_bytes(*tag), element(store.stores(), &rest)?))
 }
 
 /// The elements with these keys, in a set of this type. `None` if a key does not

@@ -70,7 +70,15 @@ impl Kernel {
     /// # Errors
     /// See [`ReadError`].
     pub fn tables(&mut self) -> Result<Vec<TableId>, ReadError> {
-        self.of_one_generation(|client, _| read::tables(client, is_ours))
+        self.tables_named(is_ours)
+    }
+
+    /// The tables of both families whose names `wanted` accepts.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn tables_named(&mut self, wanted: fn(&str) -> bool) -> Result<Vec<TableId>, ReadError> {
+        self.of_one_generation(|client, _| read::tables(client, wanted))
             .map(Option::unwrap_or_default)
     }
 

@@ -44,8 +44,8 @@ pub(crate) enum Part {
     SourcePort,
     /// The destination port of TCP, UDP and SCTP.
     Port,
-    /// The first bytes of the network header, which a tag replaces.
-    Replaced,
+    /// The first bytes of the network header, this many, which a piece of a tag replaces.
+    Replaced(u32),
     /// The flags of TCP.
     TcpFlags,
     /// The type of an ICMP or ICMPv6 message.
@@ -105,7 +105,8 @@ const fn offset(family: Family, field: Field) -> u32 {
 /// RFC 8200.
 const HOP_LIMIT_OFFSET: u32 = 7;
 const HOP_LIMIT_BYTES: u32 = 1;
-/// Every header of IPv4 and IPv6 is longer than a tag (RFC 791; RFC 8200).
+/// Every header of IPv4 and IPv6 is longer than a piece of a tag (RFC 791; RFC 8200).
+/// No other part begins here.
 const REPLACED_OFFSET: u32 = 0;
 /// TCP, UDP and SCTP alike (RFC 9293; RFC 768; RFC 9260).
 const SOURCE_PORT_OFFSET: u32 = 0;
@@ -153,7 +154,7 @@ enum Place {
 }
 
 /// The parts that are read alike whatever the rule has tested before.
-const OF_ANY_PACKET: [Part; 23] = [
+const OF_ANY_PACKET: [Part; 24] = [
     Part::Family,
     Part::NetworkProtocol,
     Part::Protocol,
@@ -170,7 +171,8 @@ const OF_ANY_PACKET: [Part; 23] = [
     Part::Mac(MacField::Destination),
     Part::EtherType,
     Part::Tag,
-    Part::Replaced,
+    Part::Replaced(4),
+    Part::Replaced(8),
     Part::SourcePort,
     Part::Port,
     Part::TcpFlags,
@@ -264,7 +266,7 @@ impl Part {
             Self::Mac(MacField::ArpSender) => bytes(NETWORK, ARP_SENDER_MAC_OFFSET, MAC_BYTES),
             Self::ArpSender => bytes(NETWORK, ARP_SENDER_OFFSET, ARP_SENDER_BYTES),
             Self::Address(family, field, length) => bytes(NETWORK, offset(family, field), length),
-            Self::Replaced => bytes(NETWORK, REPLACED_OFFSET, KeyType::TAG.length),
+            Self::Replaced(length) => bytes(NETWORK, REPLACED_OFFSET, length),
             Self::HopLimit => bytes(NETWORK, HOP_LIMIT_OFFSET, HOP_LIMIT_BYTES),
             Self::SourcePort => bytes(TRANSPORT, SOURCE_PORT_OFFSET, PORT_BYTES),
             Self::Port => bytes(TRANSPORT, PORT_OFFSET, PORT_BYTES),

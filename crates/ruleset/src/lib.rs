@@ -35,5 +35,5 @@ pub use rule::{
     Transport, Verdict,
 };
 pub use set::{Element, Set, SetType, VerdictMap};
-pub use store::{Store, StoreError, Tag};
+pub use store::{Store, StoreError, Tag, TagPiece};
 pub use table::{Ruleset, TableFamily, TableId};

@@ -7,12 +7,18 @@
 //! has a number, its **tag**, and an element's key is the tag and then the element:
 //!
 //! ```text
-//! set p4 { typeof @nh,0,128 . ip saddr; elements = { 0x00..2a . 10.0.0.1, 0x00..2b . 10.0.0.1 } }
-//! rule   @nh,0,128 & 0x00..2a | 0x00..2a . ip saddr @p4 accept
+//! set p4 { typeof @nh,0,32 . @nh,0,32 . @nh,0,32 . ip saddr; elements = { A . B . C . 10.0.0.1 } }
+//! rule   @nh,0,32 & A | A . @nh,0,32 & B | B . @nh,0,32 & C | C . ip saddr @p4 accept
 //! ```
 //!
-//! The rule loads the first 16 bytes of the network header, which every packet of
-//! IPv4 and IPv6 has, and replaces all their bits by the tag.
+//! The rule loads the first bytes of the network header, which every packet of IPv4 and
+//! IPv6 has, and replaces all their bits by a piece of the tag. Each packet of a new flow
+//! pays for that, so the pieces are of four bytes: the kernel loads and replaces these
+//! without a call (`nft_payload_fast_eval` and `nft_bitwise_fast_eval`,
+//! net/netfilter/nf_tables_core.c, Linux 6.18). nft takes at most four fields for a
+//! `typeof` (NFT_REG32_SIZE, `concat_expr_parse_udata`, src/expression.c, nftables 1.0.6).
+//! So where the key has two fields of its own, the tag has a piece of eight bytes and one
+//! of four.
 //!
 //! Everything but the writers and readers takes a stored set for a set of its own.
 //! Its name alone tells where it is stored.
@@ -35,11 +41,20 @@ pub enum Store {
     Ports,
 }
 
-/// Tells the sets of a store apart: 128 bits of a hash of what the set means.
-/// Somebody who chooses the meanings needs 2^128 attempts for one with the tag of a given
-/// other, and 2^64 for two of his own that share a tag.
+/// Tells the sets of a store apart: 96 bits of a hash of what the set means.
+/// Somebody who chooses the meanings needs 2^96 attempts for one with the tag of a given
+/// other, and 2^48 for two of his own that share a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tag(pub u128);
+pub struct Tag(u128);
+
+/// A part of a tag. It replaces the first bytes of the network header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TagPiece {
+    /// Its length.
+    pub bytes: u32,
+    /// Its value.
+    pub number: u64,
+}
 
 /// Why a table cannot hold a set that has the name of a stored one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +113,14 @@ impl Store {
         }
     }
 
+    /// The lengths in bytes of the pieces in which rules load a tag, in order.
+    pub const fn tag_pieces(self) -> &'static [u32] {
+        match self {
+            Self::Addresses(_) => &[4, 4, 4],
+            Self::AddressPorts(_) | Self::Ports => &[8, 4],
+        }
+    }
+
     /// The store of this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|store| store.name() == name)
@@ -112,7 +135,8 @@ impl Store {
 impl Name {
     /// The name of a stored set.
     pub fn in_store(store: Store, Tag(tag): Tag) -> Self {
-        Self::trusted(&format!("{}.{tag:032x}", store.name()))
+        let digits = Tag::DIGITS;
+        Self::trusted(&format!("{}.{tag:0digits$x}", store.name()))
     }
 
     /// The name of a store.
@@ -128,17 +152,47 @@ impl Name {
             return None;
         }
         let store = Store::named(store)?;
-        u128::from_str_radix(digits, 16).ok().map(|tag| (store, Tag(tag)))
+        u128::from_str_radix(digits, 16).ok().map(|tag| (store, Tag::new(tag)))
     }
 }
 
 impl Tag {
     /// Hexadecimal digits in a name.
-    const DIGITS: usize = 32;
+    const DIGITS: usize = Self::BYTES * 2;
+    /// The length.
+    pub const BYTES: usize = 12;
+    /// The first.
+    pub const MIN: Self = Self(0);
+    /// The last.
+    pub const MAX: Self = Self(u128::MAX >> (128 - 8 * Self::BYTES));
 
-    /// As the kernel compares it, in network order.
-    pub const fn bytes(self) -> [u8; 16] {
-        self.0.to_be_bytes()
+    /// The last bits of a number.
+    pub const fn new(number: u128) -> Self {
+        Self(number & Self::MAX.0)
+    }
+
+    /// From bytes in network order.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(bytes.iter().fold(0, |number, byte| number << 8 | u128::from(*byte)))
+    }
+
+    /// In network order, as the kernel compares it.
+    pub fn bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (byte, of_number) in bytes.iter_mut().rev().zip(self.0.to_le_bytes()) {
+            *byte = of_number;
+        }
+        bytes
+    }
+
+    /// In the pieces of a store.
+    pub fn pieces(self, store: Store) -> impl Iterator<Item = TagPiece> {
+        let mut bits_behind = 8 * Self::BYTES as u32;
+        store.tag_pieces().iter().map(move |&bytes| {
+            bits_behind -= 8 * bytes;
+            let mask = u64::MAX >> (64 - 8 * bytes);
+            TagPiece { bytes, number: (self.0 >> bits_behind) as u64 & mask }
+        })
     }
 }
 
@@ -186,7 +240,7 @@ impl Ruleset {
         let mut count = 0;
         let mut from = Bound::Unbounded;
         for store in Store::ALL {
-            let [first, last] = [u128::MIN, u128::MAX].map(|tag| Name::in_store(store, Tag(tag)));
+            let [first, last] = [Tag::MIN, Tag::MAX].map(|tag| Name::in_store(store, tag));
             count += self.sets.range((from, Bound::Excluded(first))).count();
             from = Bound::Excluded(last);
         }
@@ -195,8 +249,8 @@ impl Ruleset {
 
     /// The stored sets of a store, in order, with their tags.
     pub fn stored_in(&self, store: Store) -> impl Iterator<Item = (&Name, Tag, &Set)> {
-        let first = Name::in_store(store, Tag(u128::MIN));
-        let last = Name::in_store(store, Tag(u128::MAX));
+        let first = Name::in_store(store, Tag::MIN);
+        let last = Name::in_store(store, Tag::MAX);
         self.sets.range(first..=last).filter_map(move |(name, set)| match name.stored() {
             Some((found, tag)) if found == store => Some((name, tag, set)),
             _ => None,
@@ -211,7 +265,7 @@ mod tests {
     #[test]
     fn a_name_tells_where_a_set_is_stored() {
         for store in Store::ALL {
-            for tag in [Tag(0), Tag(0x2a), Tag(u128::MAX)] {
+            for tag in [Tag::MIN, Tag::new(0x2a), Tag::MAX] {
                 assert_eq!(Name::in_store(store, tag).stored(), Some((store, tag)));
             }
             assert_eq!(Store::named(store.name()), Some(store));
@@ -221,8 +275,22 @@ mod tests {
     }
 
     #[test]
+    fn the_pieces_of_a_tag_are_the_tag() {
+        let tag = Tag::new(0xffff_0123_4567_89ab_cdef_0246_8ace);
+        assert_eq!(tag.bytes(), [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 2, 0x46, 0x8a, 0xce]);
+        for store in Store::ALL {
+            assert_eq!(Tag::from_bytes(tag.bytes()), tag);
+            assert_eq!(store.tag_pieces().iter().sum::<u32>() as usize, Tag::BYTES);
+            let pieces = tag.pieces(store).flat_map(|TagPiece { bytes, number }| {
+                number.to_be_bytes().into_iter().skip(8 - bytes as usize)
+            });
+            assert_eq!(pieces.collect::<Vec<u8>>(), tag.bytes(), "{store:?}");
+        }
+    }
+
+    #[test]
     fn other_names_are_sets_of_their_own() {
-        let digits = "0123456789abcdef0123456789abcdef";
+        let digits = "0123456789abcdef01234567";
         for name in [
             format!("p5.{digits}"),
             format!("c4.{digits}"),
@@ -242,7 +310,7 @@ mod tests {
     fn the_sets_of_a_store_are_found_in_order() {
         let mut table = Ruleset::new(Name::of_store(Store::Ports));
         table.sets.extend(Store::all());
-        let tags = [Tag(0), Tag(7), Tag(u128::MAX)];
+        let tags = [Tag::MIN, Tag::new(7), Tag::MAX];
         for store in Store::ALL {
             let set = || Set::new(store.stores(), None);
             table.sets.extend(tags.map(|tag| (Name::in_store(store, tag), set())));
@@ -264,7 +332,7 @@ mod tests {
     #[test]
     fn what_cannot_be_stored_is_named() {
         let store = Store::Addresses(Family::V4);
-        let name = Name::in_store(store, Tag(1));
+        let name = Name::in_store(store, Tag::new(1));
         let set = Set::new(store.stores(), None);
         let mut table = Ruleset::new(name.clone());
         let missing = StoreError::NoStore { set: name.clone(), store };

@@ -19,8 +19,8 @@ mod store;
 use std::net::IpAddr;
 
 use crate::{
-    Chain, Comment, Element, Family, Key, Name, Op, Rule, Ruleset, Set, SetType, TableFamily,
-    TableId, Tag, VerdictMap,
+    Chain, Comment, Element, Family, Key, Name, Op, Rule, Ruleset, Set, SetType, Store,
+    TableFamily, TableId, Tag, VerdictMap,
 };
 
 /// Lines of elements are filled up to this many characters.
@@ -76,9 +76,9 @@ pub fn element(set_type: SetType, element: &Element) -> String {
     }
 }
 
-/// The tag of a stored set, in its elements and in rules.
-pub fn tag(tag: Tag) -> String {
-    store::tag(tag)
+/// The tag of a stored set, as its elements begin.
+pub fn tag(store: Store, tag: Tag) -> String {
+    store::tag(store, tag)
 }
 
 /// The parts of a key in a set of this type, as nft writes them.
@@ -106,14 +106,14 @@ fn set_block(ruleset: &Ruleset, name: &Name, set: &Set) -> String {
 
 /// The elements of a set as the kernel's set holds them.
 fn elements_of(name: &Name, set: &Set) -> impl Iterator<Item = String> {
-    let tag = name.stored().map(|(_, tag)| tag);
+    let tag = name.stored();
     set.elements.iter().map(move |one| tagged(tag, element(set.set_type, one)))
 }
 
 /// A key or a field of one, after the tag of a stored set.
-fn tagged(tag: Option<Tag>, key: String) -> String {
+fn tagged(tag: Option<(Store, Tag)>, key: String) -> String {
     match tag {
-        Some(tag) => format!("{} . {key}", store::tag(tag)),
+        Some((store, tag)) => format!("{} . {key}", store::tag(store, tag)),
         None => key,
     }
 }

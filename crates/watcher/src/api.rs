@@ -14,6 +14,8 @@
 //!    +---------------------------------------------+  410, or history went back: list again
 //! ```
 //!
+//! Before a watch is resumed, and before a list counts, `question` asks whether the
+//! server still has the history that is known, and `cluster` whether it is the same cluster.
 //! The pauses between requests are in `backoff`.
 //!
 //! kube's `watcher` (kube-runtime 5.0, src/watcher.rs) is not used because it
@@ -25,12 +27,17 @@
 
 mod backoff;
 mod client;
+mod cluster;
+mod contact;
 mod error;
 mod event;
 mod kinds;
+mod list;
 mod list_splitter;
 mod policy_json;
+mod question;
 mod requests;
+mod version;
 mod watch;
 mod watch_line;
 
@@ -40,20 +47,35 @@ use kube::Client;
 use crate::convert::PodFields;
 use crate::{Kind, Known};
 
-pub use client::client;
+pub use client::{Load, Loaded, client, renewing_client};
+pub use cluster::Cluster;
+pub use contact::{Contact, Failing};
 pub use error::{FailureKind, WatchError};
 pub use event::{Event, Found};
 use kinds::{NamespaceFields, PolicyJson, Watched};
 
+/// What the watches share with others.
+#[derive(Clone, Debug, Default)]
+pub struct Following {
+    /// The objects that are known. An object of a list that equals one is that one.
+    pub known: Known,
+    /// The node whose pods are not believed to be gone before the API server has
+    /// said so twice.
+    pub node: Option<String>,
+    /// The cluster. No event comes from another one.
+    pub cluster: Cluster,
+    /// How the contact is.
+    pub contact: Contact,
+}
+
 /// The events of all three kinds, without end. The first event of a kind that
 /// is not a failure is a complete [`Event::Listed`]. Each failure is an event,
-/// and the next attempt follows within 5 s. An object of a list that equals a
-/// known one is that one.
-pub fn events(client: Client, known: Known) -> impl Stream<Item = Event> + Send + 'static {
+/// and the next attempt follows within 5 s, unless the server asks for more time.
+pub fn events(client: Client, following: Following) -> impl Stream<Item = Event> + Send + 'static {
     stream::select_all([
-        watch::events::<PolicyJson>(client.clone(), known.clone()).boxed(),
-        watch::events::<NamespaceFields>(client.clone(), known.clone()).boxed(),
-        watch::events::<PodFields>(client, known).boxed(),
+        watch::events::<PolicyJson>(client.clone(), following.clone()).boxed(),
+        watch::events::<NamespaceFields>(client.clone(), following.clone()).boxed(),
+        watch::events::<PodFields>(client, following).boxed(),
     ])
 }
 
@@ -71,7 +93,7 @@ pub async fn list(client: Client) -> Result<Vec<Found>, WatchError> {
 }
 
 async fn of_kind<T: Watched>(client: &Client) -> Result<Vec<Found>, WatchError> {
-    let listed = requests::list::<T>(client, None, &Known::default()).await?;
+    let listed = list::list::<T>(client, None, &Known::default()).await?;
     listed.items.into_iter().map(|item| item.found).collect()
 }
 

@@ -8,6 +8,7 @@
 
 mod access;
 mod certificates;
+mod database;
 pub(crate) mod inside;
 mod objects;
 pub mod policies;
@@ -50,7 +51,7 @@ pub struct ApiServer {
     address: SocketAddr,
     client: Client,
     server: Option<Process>,
-    _etcd: Process,
+    etcd: Option<Process>,
     inside: Arc<Inside>,
     certificates: Certificates,
     purpose: Purpose,
@@ -105,9 +106,9 @@ impl ApiServer {
         });
         write_kubeconfig(&kubeconfig, &cluster(address, &certificates), user)?;
         let client = inside.block_on(connect(&kubeconfig))?;
-        let server = Some(server);
+        let (server, etcd) = (Some(server), Some(etcd));
         let mut this =
-            Self { address, client, server, _etcd: etcd, inside, certificates, purpose, folder };
+            Self { address, client, server, etcd, inside, certificates, purpose, folder };
         this.wait()?;
         Ok(this)
     }

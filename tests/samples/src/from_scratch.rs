@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use compiler::grants::{self, Grants};
+use compiler::naming::Naming;
 use compiler::scaffold::Placed;
 use compiler::sets::{PodsPeer, Scope, SetSource, Sources};
 use compiler::signature::{ResolvedPorts, Signature};
@@ -179,7 +180,7 @@ impl Oracle<'_> {
         if let Some(known) = self.grants.get(&key) {
             return Arc::clone(known);
         }
-        let grants = Arc::new(grants::of(policy, direction, &key.2));
+        let grants = Arc::new(grants::of(policy, direction, &key.2, &Naming::default()));
         for (set, source) in &grants.sources {
             self.set_users.entry(set.clone()).or_default().insert(policy.key.clone());
             self.sources.insert(set.clone(), source.clone());
@@ -190,7 +191,7 @@ impl Oracle<'_> {
 
     fn fill_sets(&mut self) {
         for (name, source) in &self.sources {
-            let set = Set::new(source.set_type(), source.comment());
+            let set = Set::new(source.set_type(), source.comment(name));
             self.out.ruleset.sets.insert(name.clone(), set.with(self.elements(source)));
         }
         let users = std::mem::take(&mut self.set_users).into_iter();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use compiler::naming::Naming;
 use compiler::{Engine, Options};
 use policy::{NodeNetwork, Snapshot};
 use proptest::collection::vec;
@@ -12,6 +13,7 @@ use ruleset::Ruleset;
 use ruleset::plan::{Budget, Planner, plan, plan_within};
 use samples::from_scratch::from_scratch_on;
 use samples::random::{self, Edit, Wiring};
+use verify::verify;
 
 /// As in `meaning.rs`.
 fn cases() -> ProptestConfig {
@@ -135,6 +137,36 @@ proptest! {
                 }
                 *live = new;
             }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases().cases / 10, ..cases() })]
+
+    /// With tags of no byte or of one, most sets share theirs with another.
+    #[test]
+    fn sets_that_share_a_tag_are_told_apart(
+        (first, steps, bytes) in (random::snapshot(), vec(step(), 1..6), 0usize..2)
+    ) {
+        let mut options = Options { node: Some("n1".to_owned()), ..Options::default() };
+        let mut engine = Engine::with_naming(options.clone(), Naming::of_tags(bytes));
+        let mut state = State { snapshot: first, wiring: None, network: NodeNetwork::default() };
+        for step in [Step::Edits(vec![])].iter().chain(&steps) {
+            step.apply(&mut state, &mut options);
+            let State { snapshot, network, .. } = &state;
+            if *engine.options() != options {
+                engine.set_aside(options.set_aside.clone());
+            }
+            let compiled = engine.update(snapshot, network);
+            let mut fresh = Engine::with_naming(options.clone(), Naming::of_tags(bytes));
+            prop_assert_eq!(compiled, fresh.update(snapshot, network), "{:?}", step);
+            let (node, set_aside) = (options.node.as_deref(), &options.set_aside);
+            let tables = (&compiled.ruleset, compiled.bridge.as_ref());
+            let report = verify(snapshot, node, set_aside, network, tables.0, tables.1);
+            let report = report.unwrap();
+            let differences: Vec<String> = report.ways().collect();
+            prop_assert!(report.is_equal(), "{:?}: {:#?}", step, differences);
         }
     }
 }

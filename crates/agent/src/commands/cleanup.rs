@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::open;
 use crate::lock::Lock;
-use agent::report;
+use agent::{cluster_mark, report};
 
 /// Removes our tables of both families, those of other versions included.
 ///
@@ -15,10 +15,11 @@ use agent::report;
 pub fn cleanup() -> Result<ExitCode> {
     let _lock = Lock::acquire()?;
     let mut kernel = open()?;
-    let tables = kernel.tables().context("list tables")?;
+    let mut tables = kernel.tables().context("list tables")?;
     if tables.is_empty() {
         report::print("no table of nftpol is here\n")?;
     }
+    tables.extend(cluster_mark::marks(&mut kernel).context("list tables")?);
     let mut code = ExitCode::SUCCESS;
     for table in tables {
         let deleted = kernel

@@ -49,5 +49,5 @@ pub fn render(args: &Render) -> Result<ExitCode> {
 fn tag_line(store: Store, tag: Tag, source: &SetSource) -> String {
     // Without line breaks, whatever a label holds.
     let meaning = Comment::new(&source.to_string());
-    format!("# {} {}: {}\n", store.name(), text::tag(tag), meaning.as_str())
+    format!("# {} {}: {}\n", store.name(), text::tag(store, tag), meaning.as_str())
 }

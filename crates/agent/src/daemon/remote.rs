@@ -8,24 +8,30 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::mpsc::Sender;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use agent::api_contact::{ContactReport, FailureLog};
 use agent::enforcer::Message;
 use agent::metrics::Metrics;
 use agent::problems::Problems;
 use anyhow::{Context, Result};
 use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use watcher::Known;
-use watcher::api::{self, Event};
+use tokio::time::sleep;
+use watcher::Kind;
+use watcher::api::{self, Contact, Event, FailureKind, Following, WatchError};
 
 use super::announce;
 use super::server::{self, Pages, ServedState};
 use crate::api_client::client;
+
+/// How often the contact is looked at.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
 
 /// The configuration of this thread.
 #[derive(Debug)]
@@ -53,7 +59,7 @@ pub fn start(
     served: ServedState,
     messages: Sender<Message>,
     problems: watch::Receiver<Problems>,
-    begin: oneshot::Receiver<Known>,
+    begin: oneshot::Receiver<Following>,
 ) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
     let client = runtime.block_on(client(settings.kubeconfig.as_deref()))?;
@@ -82,7 +88,7 @@ async fn run(
     served: &ServedState,
     messages: &Sender<Message>,
     problems: watch::Receiver<Problems>,
-    begin: oneshot::Receiver<Known>,
+    begin: oneshot::Receiver<Following>,
 ) {
     let Settings { node, health, metrics, .. } = settings;
     let mut tasks = JoinSet::new();
@@ -92,8 +98,13 @@ async fn run(
     }
     tasks.spawn(announce::publish(client.clone(), node, problems));
     let watches = async {
-        if let Ok(known) = begin.await {
-            follow(client, known, &served.metrics, messages).await;
+        if let Ok(following) = begin.await {
+            let reports = report(following.contact.clone(), served.clone());
+            let follows = follow(client, following, &served.metrics, messages);
+            tokio::select! {
+                () = follows => {}
+                () = reports => {}
+            }
         }
     };
     tokio::select! {
@@ -113,29 +124,67 @@ async fn panicked(tasks: &mut JoinSet<()>) {
 }
 
 /// Passes on the events of the watches, until the loop that enforces is gone.
-async fn follow(client: Client, known: Known, metrics: &Metrics, messages: &Sender<Message>) {
-    let mut events = pin!(api::events(client, known));
+async fn follow(
+    client: Client,
+    following: Following,
+    metrics: &Metrics,
+    messages: &Sender<Message>,
+) {
+    let mut events = pin!(api::events(client, following));
+    let mut log = FailureLog::default();
     while let Some(event) = events.next().await {
-        count(metrics, &event);
+        count(metrics, &mut log, &event);
         if messages.send(Message::Event(Instant::now(), event)).is_err() {
             return;
         }
     }
 }
 
-fn count(metrics: &Metrics, event: &Event) {
+fn count(metrics: &Metrics, log: &mut FailureLog, event: &Event) {
     let (kind, what) = match event {
         Event::Listed { kind, .. } => (*kind, "listed"),
         Event::Applied(found) => (found.object.kind(), "applied"),
         Event::Deleted { kind, .. } => (*kind, "deleted"),
         Event::Failed { kind, error } => {
-            tracing::warn!("{error}");
+            say(log, *kind, error);
             let labels = [("kind", kind.name()), ("reason", error.failure_kind().name())];
             metrics.watch_failures.get_or_create(&labels).inc();
             return;
         }
     };
     metrics.watch_events.get_or_create(&[("kind", kind.name()), ("type", what)]).inc();
+}
+
+fn say(log: &mut FailureLog, kind: Kind, error: &WatchError) {
+    // Each is about an object of its own.
+    if error.failure_kind() == FailureKind::Decode {
+        return tracing::warn!("{error}");
+    }
+    match log.failed(kind, error.failure_kind(), Instant::now()) {
+        None => tracing::debug!("{error}"),
+        Some(age) if age < Duration::from_secs(1) => tracing::warn!("{error}"),
+        Some(age) => tracing::warn!("for {} min: {error}", age.as_secs() / 60),
+    }
+}
+
+/// Keeps the condition and the gauges of the contact.
+async fn report(contact: Contact, served: ServedState) {
+    let ServedState { status, metrics } = served;
+    let (mut report, start) = (ContactReport::default(), Instant::now());
+    loop {
+        report.report(&contact, &status, now);
+        metrics.api_connected.set(contact.is_complete().into());
+        // What was never heard was silent since the start.
+        let age = contact.age().unwrap_or_else(|| start.elapsed());
+        metrics.api_contact_age.set(age.as_secs_f64());
+        sleep(REPORT_EVERY).await;
+    }
+}
+
+/// The present time, to the second.
+fn now() -> String {
+    let seconds = Timestamp::now().as_second();
+    Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }
 
 /// Returns when the process is asked to stop.

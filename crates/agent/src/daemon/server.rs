@@ -3,9 +3,11 @@
 //! In: addresses to listen on. Out: answers. Never: a request that changes the
 //! node.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent::metrics::Metrics;
@@ -18,13 +20,15 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
 /// Connections at a time. A prober and a scraper need one each.
 const CONNECTIONS: usize = 32;
 /// How long a client may hold its connection.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may take to ask.
+const HEADER: Duration = Duration::from_secs(1);
 /// The pause before another attempt to listen on an address in use. The agent
 /// before this one may still hold it.
 const RETRY: Duration = Duration::from_secs(1);
@@ -50,23 +54,45 @@ pub struct ServedState {
 /// Serves until the process ends.
 pub async fn serve(address: SocketAddr, pages: Pages, served: ServedState) {
     let listener = listen(address).await;
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = OpenConnections::default();
     loop {
-        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let served = served.clone();
-                tokio::spawn(async move {
-                    // A slow client is cut off, and delays nobody else.
-                    let _ = timeout(PATIENCE, connection(stream, pages, served)).await;
-                    drop(permit);
-                });
-            }
+            Ok((stream, _)) => open.add(|has_asked| {
+                let connection = connection(stream, pages, served.clone(), has_asked);
+                // A slow client is cut off, and delays nobody else.
+                let limited = async { drop(timeout(PATIENCE, connection).await) };
+                tokio::spawn(limited).abort_handle()
+            }),
             Err(error) => {
                 tracing::debug!(%address, "accept a connection: {error}");
                 sleep(RETRY).await;
             }
         }
+    }
+}
+
+/// The connections, oldest first. When there are too many, one is closed for the new
+/// one: those that hold a connection without asking for anything keep nobody out.
+#[derive(Debug, Default)]
+struct OpenConnections(VecDeque<OpenConnection>);
+
+#[derive(Debug)]
+struct OpenConnection {
+    task: AbortHandle,
+    has_asked: Arc<AtomicBool>,
+}
+
+impl OpenConnections {
+    fn add(&mut self, start: impl FnOnce(Arc<AtomicBool>) -> AbortHandle) {
+        self.0.retain(|one| !one.task.is_finished());
+        if self.0.len() >= CONNECTIONS {
+            let idle = self.0.iter().position(|one| !one.has_asked.load(Ordering::Relaxed));
+            if let Some(oldest) = self.0.remove(idle.unwrap_or(0)) {
+                oldest.task.abort();
+            }
+        }
+        let has_asked = Arc::new(AtomicBool::new(false));
+        self.0.push_back(OpenConnection { task: start(Arc::clone(&has_asked)), has_asked });
     }
 }
 
@@ -89,14 +115,16 @@ async fn connection(
     stream: TcpStream,
     pages: Pages,
     served: ServedState,
+    has_asked: Arc<AtomicBool>,
 ) -> Result<(), hyper::Error> {
     let service = service_fn(move |request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let answer = answer(request.method(), request.uri().path(), pages, &served);
         async { Ok::<_, Infallible>(answer) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(HEADER)
         .serve_connection(TokioIo::new(stream), service)
         .await
 }

@@ -2,17 +2,19 @@
 //!
 //! In: the node's interfaces and files below /proc, its tables, the addresses
 //! of its pods. Out: conditions that hold or not, with the way to fix them.
-//! Never: a change to the node.
+//! Never: a change to the node, except the mark of the cluster (`cluster_mark`).
 
 use std::fs;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use agent::cluster_mark;
 use agent::enforcer::Surroundings;
 use agent::metrics::Metrics;
 use agent::other_enforcers::{Found, Legacy, Program};
 use agent::status::{Condition, Status};
 use nft::{ChainOfOthers, Features, Generation, Kernel, ReadError};
+use watcher::api::Cluster;
 
 use crate::bridge;
 
@@ -24,6 +26,33 @@ const CHAINS_EVERY: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub struct NodeSurroundings {
     chains_around: ChainsAround,
+    /// For the next start.
+    cluster: Cluster,
+    /// The cluster that was kept, and the generation as of which it was there.
+    kept: Option<(String, Generation)>,
+}
+
+impl NodeSurroundings {
+    /// The rules are of this cluster.
+    pub fn of(cluster: Cluster) -> Self {
+        Self { cluster, ..Self::default() }
+    }
+
+    /// Keeps the cluster's identity beside the rules. Without it the next start takes
+    /// whatever cluster it finds.
+    fn keep(&mut self, kernel: &mut Kernel) {
+        let (Some(uid), Ok(generation)) = (self.cluster.uid(), kernel.generation()) else { return };
+        let now = Some((uid, generation));
+        if self.kept == now {
+            return;
+        }
+        let uid = now.as_ref().map_or("", |(uid, _)| uid.as_str());
+        match cluster_mark::keep(kernel, uid) {
+            // What was sent just now changed the generation: then this looks once more.
+            Ok(()) => self.kept = now,
+            Err(error) => tracing::debug!("the cluster's uid is not kept: {error}"),
+        }
+    }
 }
 
 impl Surroundings<Kernel> for NodeSurroundings {
@@ -31,6 +60,7 @@ impl Surroundings<Kernel> for NodeSurroundings {
         set(status, Condition::Bridges, bridge::unseen(pods));
         set(status, Condition::Services, ipvs().into_iter().collect());
         self.chains_around.look(now, kernel, status);
+        self.keep(kernel);
     }
 }
 

@@ -142,6 +142,17 @@ impl Chains {
         self.parts.insert(name.clone(), parts);
     }
 
+    /// Writes the rules of all chains, because sets have other names.
+    pub fn fill_all(&mut self, input: Input<'_>, sets: &mut SetsInUse, out: &mut Compiled) {
+        let chains: Vec<Name> = self.parts.keys().cloned().collect();
+        for chain in &chains {
+            self.empty(chain, sets, out);
+        }
+        for chain in &chains {
+            self.fill(chain, input, sets, out);
+        }
+    }
+
     fn grants(
         &mut self,
         key: &GrantsKey,
@@ -154,7 +165,8 @@ impl Chains {
             *users += 1;
             return Arc::clone(grants);
         }
-        let grants = Arc::new(grants::of(policy, key.1, &key.2));
+        let grants = Arc::new(grants::of(policy, key.1, &key.2, sets.naming()));
+        grants.shared.iter().for_each(|name| sets.share(name));
         for (set, source) in &grants.sources {
             sets.acquire(set, source, &key.0, cluster, out);
         }

@@ -1,7 +1,7 @@
 //! The sets that chains look into. A set exists as long as a chain uses it.
 //!
 //! In: the users of sets, and addresses whose owners changed. Out: the sets with
-//! their present elements.
+//! their present elements, and how they are named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,6 +12,7 @@ use ruleset::{Element, Name, Ruleset, Set, SetType};
 
 use super::Touched;
 use super::selector_index::SelectorIndex;
+use crate::naming::Naming;
 use crate::sets::{SetSource, Sources};
 use crate::{ClusterIndex, Compiled};
 
@@ -24,9 +25,32 @@ pub(super) struct SetsInUse {
     index: SelectorIndex,
     /// Sets without users.
     idle: BTreeSet<Name>,
+    naming: Naming,
+    /// Names under which two sets were acquired since the last call of `rename`.
+    shared: BTreeSet<Name>,
 }
 
 impl SetsInUse {
+    /// Without a set. Names are given in this way.
+    pub fn named(naming: Naming) -> Self {
+        Self { naming, ..Self::default() }
+    }
+
+    /// How sets are named.
+    pub fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// Takes note of a name that two sets would have.
+    pub fn share(&mut self, name: &Name) {
+        self.shared.insert(name.clone());
+    }
+
+    /// Whether sets in use have other names now. Then their users must acquire them anew.
+    pub fn rename(&mut self) -> bool {
+        self.naming.follow(std::mem::take(&mut self.shared), &self.sources)
+    }
+
     /// What each set represents.
     pub fn sources(&self) -> &Sources {
         &self.sources
@@ -44,12 +68,16 @@ impl SetsInUse {
         let users = self.users.entry(name.clone()).or_default();
         *users.entry(policy.clone()).or_default() += 1;
         Arc::make_mut(out.set_users.entry(name.clone()).or_default()).insert(policy.clone());
-        if self.idle.remove(name) || self.sources.contains_key(name) {
-            return;
+        let is_idle = self.idle.remove(name);
+        match self.sources.get(name) {
+            Some(known) if known == source => return,
+            Some(known) if is_idle => self.index.remove(name, known),
+            Some(_) => return self.share(name),
+            None => {}
         }
         self.sources.insert(name.clone(), source.clone());
         self.index.add(name, source);
-        out.ruleset.sets.insert(name.clone(), source.set(cluster));
+        out.ruleset.sets.insert(name.clone(), source.set(name, cluster));
     }
 
     /// Removes a user of a set.

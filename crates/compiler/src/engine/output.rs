@@ -13,6 +13,7 @@ use super::chains::Chains;
 use super::in_use::SetsInUse;
 use super::{Impact, Input};
 use crate::cluster_index::is_local;
+use crate::naming::Naming;
 use crate::sets::Sources;
 use crate::signature::Signature;
 use crate::{Compiled, Options, Place, scaffold};
@@ -38,11 +39,11 @@ pub(super) struct Isolated {
 
 impl Output {
     /// The table of a place without a pod.
-    pub fn new(place: &Place, options: &Options) -> Self {
+    pub fn new(place: &Place, options: &Options, naming: Naming) -> Self {
         Self {
             compiled: Compiled::of_nothing(place, options),
             chains: Chains::default(),
-            sets: SetsInUse::default(),
+            sets: SetsInUse::named(naming),
             isolated: BTreeMap::new(),
         }
     }
@@ -96,6 +97,10 @@ impl Output {
             }
         }
         self.sets.remove_idle(&mut self.compiled.ruleset);
+        while self.sets.rename() {
+            self.chains.fill_all(input, &mut self.sets, &mut self.compiled);
+            self.sets.remove_idle(&mut self.compiled.ruleset);
+        }
         let is_shut = !self.isolated.is_empty();
         if was_shut != is_shut {
             scaffold::shut_edges(&mut self.compiled.ruleset, is_shut);

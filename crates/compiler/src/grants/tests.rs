@@ -92,7 +92,7 @@ fn egress_to_a_port_name_in_all_addresses_of_a_family_is_a_look_up_and_no_more()
         ports: Ports::Only(vec![port]),
     };
     let policy = NetworkPolicy { ingress: None, egress: Some(vec![rule]), ..policy() };
-    let grants = of(&policy, Direction::Egress, &ResolvedPorts::new());
+    let grants = of(&policy, Direction::Egress, &ResolvedPorts::new(), &Naming::default());
     let [(0, matches)] = grants.conditions.as_slice() else { panic!("{grants:?}") };
     assert!(matches!(matches[..], [Match::AddressPort(_, Family::V6, ..)]), "{matches:?}");
 }

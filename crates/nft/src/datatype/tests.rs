@@ -18,11 +18,11 @@ fn key_types_are_nfts() {
         (SetType::Port, 13, 2),
         (SetType::ProtocolPort, 12 << 6 | 13, 8),
         (SetType::Icmpv6Type, 29, 1),
-        (SetType::Store(Store::Addresses(Family::V4)), 4 << 6 | 7, 20),
-        (SetType::Store(Store::Addresses(Family::V6)), 4 << 6 | 8, 32),
-        (SetType::Store(Store::AddressPorts(Family::V4)), (4 << 6 | 7) << 6 | 13, 24),
-        (SetType::Store(Store::AddressPorts(Family::V6)), (4 << 6 | 8) << 6 | 13, 36),
-        (SetType::Store(Store::Ports), (4 << 6 | 12) << 6 | 13, 24),
+        (SetType::Store(Store::Addresses(Family::V4)), ((4 << 6 | 4) << 6 | 4) << 6 | 7, 16),
+        (SetType::Store(Store::Addresses(Family::V6)), ((4 << 6 | 4) << 6 | 4) << 6 | 8, 28),
+        (SetType::Store(Store::AddressPorts(Family::V4)), ((4 << 6 | 4) << 6 | 7) << 6 | 13, 20),
+        (SetType::Store(Store::AddressPorts(Family::V6)), ((4 << 6 | 4) << 6 | 8) << 6 | 13, 32),
+        (SetType::Store(Store::Ports), ((4 << 6 | 4) << 6 | 12) << 6 | 13, 20),
         (of(true, true, Some(KeyAddressType::V4)), 0x14247, 16),
         (of(true, true, Some(KeyAddressType::V6)), 0x14248, 28),
         (of(true, true, Some(KeyAddressType::Target)), 0x14244, 28),
@@ -132,10 +132,10 @@ proptest! {
             (Store::Ports, Element::ProtocolPort(Transport::Udp, port)),
         ];
         for (store, element) in cases {
-            let key = stored_key(Tag(tag), &element);
+            let key = stored_key(Tag::new(tag), &element);
             prop_assert_eq!(key.bytes.len(), KeyType::of(SetType::Store(store)).length as usize);
-            prop_assert_eq!(&key.bytes[..TAG_BYTES], &tag.to_be_bytes());
-            prop_assert_eq!(stored(store, key), Some((Tag(tag), element)));
+            prop_assert_eq!(&key.bytes[..Tag::BYTES], &tag.to_be_bytes()[16 - Tag::BYTES..]);
+            prop_assert_eq!(stored(store, key), Some((Tag::new(tag), element)));
         }
     }
 

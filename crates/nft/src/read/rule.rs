@@ -107,17 +107,21 @@ impl<'a> RuleReader<'a> {
         let found = match expression {
             Expression::Mask { from, mask, into } => {
                 let part = self.registers.whole(*from)?;
-                let masked = Content { mask: Some(mask.clone()), ..Content::of(part) };
-                let content = value::tag(part, &vec![0; mask.len()])
-                    .filter(|_| mask.iter().all(|byte| *byte == 0))
-                    .map_or(masked, |tag| Content { tag: Some(tag), ..Content::of(part) });
+                let is_zero = mask.iter().all(|byte| *byte == 0);
+                let content = match is_zero && value::is_tag_piece(part, mask) {
+                    true => Content { tag_piece: Some(mask.clone()), ..Content::of(part) },
+                    false => Content { mask: Some(mask.clone()), ..Content::of(part) },
+                };
                 self.registers.store(*into, content);
                 return Ok(());
             }
             Expression::Replace { from, value, into } => {
                 let part = self.registers.whole(*from)?;
-                let tag = value::tag(part, value).ok_or("a number instead of a part")?;
-                self.registers.store(*into, Content { tag: Some(tag), ..Content::of(part) });
+                if !value::is_tag_piece(part, value) {
+                    return Err("a number instead of a part".to_owned());
+                }
+                let content = Content { tag_piece: Some(value.clone()), ..Content::of(part) };
+                self.registers.store(*into, content);
                 return Ok(());
             }
             Expression::Lookup { register, set, verdict: true } => {

@@ -111,7 +111,7 @@ fn any_set(store: Store) -> impl Strategy<Value = Name> {
     let tags = prop_oneof![Just(0), Just(1), Just(u128::MAX), any::<u128>()];
     prop_oneof![
         Just(set_name(store.stores())),
-        tags.prop_map(move |tag| Name::in_store(store, Tag(tag))),
+        tags.prop_map(move |tag| Name::in_store(store, Tag::new(tag))),
     ]
 }
 
@@ -301,33 +301,40 @@ fn only_our_comparison_of_tcp_flags_is_understood() {
 
 #[test]
 fn only_a_tag_before_the_key_makes_a_look_up_in_a_store() {
-    let set = Name::in_store(Store::Ports, Tag(0x2a));
+    let set = Name::in_store(Store::Ports, Tag::new(0x2a));
     let rule = Rule { finish: None, ..Rule::new([Match::Ports(set.clone())], Verdict::Accept) };
     let written = crate::write::rule::expressions(TableFamily::Inet, &rule);
     let all = |expressions: &[Expression]| read(&sets(TableFamily::Inet), expressions);
     assert_eq!(all(&written), Ok(rule));
-    let [load, replace, protocol, port, look_up] = &written[..] else { panic!("{written:?}") };
+    let [load, replace, next, second, protocol, port, look_up] = &written[..] else {
+        panic!("{written:?}")
+    };
     let tag = |value: &[u8]| {
         let (from, into) = (Register::FIRST, Register::FIRST);
         Expression::Replace { from, value: value.to_vec(), into }
     };
+    let four = Part::Replaced(4).load(Register::FIRST);
     let other = Part::address(Family::V6, Field::Source).load(Register::FIRST);
-    let mask = Expression::Mask { from: Register::FIRST, mask: vec![1; 16], into: Register::FIRST };
+    let mask = Expression::Mask { from: Register::FIRST, mask: vec![1; 8], into: Register::FIRST };
     let of_other_name = Expression::Lookup {
         register: Register::FIRST,
         set: crate::write::rule::c_string(set.as_str()),
         verdict: false,
     };
-    let (short, long) = (tag(&[1; 15]), tag(&[1; 17]));
-    let wrong: [Vec<&Expression>; 8] = [
-        vec![load, protocol, port, look_up],
-        vec![replace, protocol, port, look_up],
-        vec![&other, replace, protocol, port, look_up],
-        vec![load, &short, protocol, port, look_up],
-        vec![load, &long, protocol, port, look_up],
-        vec![load, &mask, protocol, port, look_up],
-        vec![load, replace, protocol, look_up],
-        vec![load, replace, protocol, port, &of_other_name],
+    let (short, long, of_four) = (tag(&[1; 7]), tag(&[1; 9]), tag(&[1; 4]));
+    let wrong: [Vec<&Expression>; 12] = [
+        vec![load, next, second, protocol, port, look_up],
+        vec![replace, next, second, protocol, port, look_up],
+        vec![load, replace, next, protocol, port, look_up],
+        vec![load, replace, second, protocol, port, look_up],
+        vec![load, replace, protocol, port, look_up],
+        vec![&four, &of_four, next, second, protocol, port, look_up],
+        vec![&other, replace, next, second, protocol, port, look_up],
+        vec![load, &short, next, second, protocol, port, look_up],
+        vec![load, &long, next, second, protocol, port, look_up],
+        vec![load, &mask, next, second, protocol, port, look_up],
+        vec![load, replace, next, second, protocol, look_up],
+        vec![load, replace, next, second, protocol, port, &of_other_name],
     ];
     for expressions in wrong {
         let expressions: Vec<Expression> = expressions.into_iter().cloned().collect();

@@ -17,14 +17,15 @@ fn what_is_not_ours_is_told_apart() {
                 counter hits { }
                 limit slow { rate 1/second }
                 set ours { type ipv4_addr; elements = { 10.0.0.1 }; }
-                set p4 { typeof @nh,0,128 . ip saddr; elements = { 0x7 . 10.0.0.1 }; }
-                set t { typeof @nh,0,128 . meta l4proto . th dport;
-                    elements = { 0x7 . tcp . 80, 0x7 . icmp . 80 }; }
-                set store { typeof @nh,0,128 . ip6 saddr; elements = { 0x7 . fd00::1 }; }
+                set p4 { typeof @nh,0,32 . @nh,0,32 . @nh,0,32 . ip saddr; elements = { 0x0 . 0x0 . 0x7 . 10.0.0.1 }; }
+                set t { typeof @nh,0,64 . @nh,0,32 . meta l4proto . th dport;
+                    elements = { 0x0 . 0x7 . tcp . 80, 0x0 . 0x7 . icmp . 80 }; }
+                set store { typeof @nh,0,32 . @nh,0,32 . @nh,0,32 . ip6 saddr; elements = { 0x0 . 0x0 . 0x7 . fd00::1 }; }
+                set n6 { typeof @nh,0,128 . ip6 saddr . th dport; elements = { 0x7 . fd00::1 . 80 }; }
                 set n4 { type ipv4_addr . inet_service; elements = { 10.0.0.1 . 80 }; }
-                set p6 { typeof @nh,0,128 . ip6 saddr; timeout 1h; }
-                set p4.00000000000000000000000000000008 { type ipv4_addr; elements = { 10.0.0.1 }; }
-                map p4.00000000000000000000000000000009 { type ipv4_addr : verdict; }
+                set p6 { typeof @nh,0,32 . @nh,0,32 . @nh,0,32 . ip6 saddr; timeout 1h; }
+                set p4.000000000000000000000008 { type ipv4_addr; elements = { 10.0.0.1 }; }
+                map p4.000000000000000000000009 { type ipv4_addr : verdict; }
                 set timed { type ipv4_addr; timeout 1h; elements = { 10.0.0.1 }; }
                 set sized { type ipv4_addr; size 100; }
                 set counted { type ipv4_addr; counter; elements = { 10.0.0.1 }; }
@@ -72,15 +73,16 @@ fn what_is_not_ours_is_told_apart() {
             "values",
             "t",
             "store",
+            "n6",
             "p6",
-            "p4.00000000000000000000000000000008",
-            "p4.00000000000000000000000000000009",
+            "p4.000000000000000000000008",
+            "p4.000000000000000000000009",
         ];
         expected.extend(sets.map(|set| (ForeignKind::Set, set)));
         expected.sort();
         assert_eq!(found, expected, "{:#?}", dump.foreign);
         let store = Store::Addresses(Family::V4);
-        let stored = Name::in_store(store, Tag(7));
+        let stored = Name::in_store(store, Tag::new(7));
         let sets = [name("n4"), name("ours"), Name::of_store(store), stored.clone()];
         assert_eq!(dump.ruleset.sets.keys().collect::<Vec<_>>(), sets.iter().collect::<Vec<_>>());
         let address = Element::Address(Ipv4Addr::new(10, 0, 0, 1).into());
@@ -159,13 +161,14 @@ const STRANGE: &[&str] = &[
     "ip saddr vmap @drops",
     "ip saddr 10.0.0.1 meta mark set 1",
     "@nh,96,32 0x0a000001 accept",
-    "@nh,0,128 & 0x7 | 0x7 . ip saddr != @p4 accept",
-    "@nh,0,128 . ip saddr @p4 accept",
-    "@nh,0,128 & 0xff | 0x7 . ip saddr @p4 accept",
-    "@nh,0,128 & 0x7 . ip saddr @p4 accept",
-    "@nh,32,128 & 0x7 | 0x7 . ip saddr @p4 accept",
-    "@nh,0,128 & 0x7 | 0x7 . meta l4proto . th sport @t accept",
-    "@nh,0,128 & 0x7 | 0x7 == 0x7 accept",
+    "@nh,0,32 & 0x0 | 0x0 . @nh,0,32 & 0x0 | 0x0 . @nh,0,32 & 0x7 | 0x7 . ip saddr != @p4 accept",
+    "@nh,0,32 . @nh,0,32 . @nh,0,32 . ip saddr @p4 accept",
+    "@nh,0,32 & 0x0 | 0x0 . @nh,0,32 . @nh,0,32 & 0x7 | 0x7 . ip saddr @p4 accept",
+    "@nh,0,32 & 0x0 | 0x0 . @nh,0,32 & 0x0 | 0x0 . @nh,0,32 & 0xff | 0x7 . ip saddr @p4 accept",
+    "@nh,0,32 & 0x0 | 0x0 . @nh,0,32 & 0x0 | 0x0 . @nh,0,32 & 0x7 . ip saddr @p4 accept",
+    "@nh,0,32 & 0x0 | 0x0 . @nh,32,32 & 0x0 | 0x0 . @nh,0,32 & 0x7 | 0x7 . ip saddr @p4 accept",
+    "@nh,0,64 & 0x0 | 0x0 . @nh,0,32 & 0x7 | 0x7 . meta l4proto . th sport @t accept",
+    "@nh,0,32 & 0x7 | 0x7 == 0x7 accept",
     "meta l4proto . th sport @mixed accept",
     "meta l4proto . th dport != @mixed accept",
     "@th,16,16 80 accept",
@@ -180,8 +183,8 @@ fn a_strange_rule_becomes_a_stand_in() {
              set self4 { type ipv4_addr . ipv4_addr; }\n\
              set ports { type iface_index; }\n\
              set targets { typeof @th,64,128; }\n\
-             set p4 { typeof @nh,0,128 . ip saddr; }\n\
-             set t { typeof @nh,0,128 . meta l4proto . th dport; }\n\
+             set p4 { typeof @nh,0,32 . @nh,0,32 . @nh,0,32 . ip saddr; }\n\
+             set t { typeof @nh,0,64 . @nh,0,32 . meta l4proto . th dport; }\n\
              set mixed { type inet_proto . inet_service; }\n\
              set timed { type ipv4_addr; timeout 1h; }\n\
              set logged4 { type ipv4_addr; size 65535; flags dynamic,timeout; timeout 1m; }\n\

@@ -96,12 +96,12 @@ fn conditions() -> Vec<(Hook, Vec<Match>)> {
 }
 
 fn stored(store: Store) -> ruleset::Name {
-    ruleset::Name::in_store(store, Tag(0xfedc << 112 | 7))
+    ruleset::Name::in_store(store, Tag::new(0xfedc << 80 | 7))
 }
 
 /// A stored set without elements, in a store that has the sender's address.
 fn empty() -> ruleset::Name {
-    ruleset::Name::in_store(Store::Addresses(Family::V4), Tag(7))
+    ruleset::Name::in_store(Store::Addresses(Family::V4), Tag::new(7))
 }
 
 fn in_store(family: Family) -> Match {

@@ -194,7 +194,7 @@ fn a_refusal_names_the_operation_and_nothing_is_applied() {
 #[test]
 fn a_refusal_names_the_stored_set() {
     let store = Store::Addresses(Family::V4);
-    let stored = |tag| Name::in_store(store, Tag(tag));
+    let stored = |tag| Name::in_store(store, Tag::new(tag));
     let add = |tag| Op::AddElements(stored(tag), ADDRESSES, vec![address("10.0.0.1")]);
     let delete = |tag, list: &[&str]| {
         let elements = list.iter().map(|one| address(one)).collect();
@@ -228,7 +228,7 @@ fn a_refusal_names_the_stored_set() {
 #[test]
 fn stored_sets_share_messages() {
     let store = Store::Addresses(Family::V4);
-    let stored = |tag| Name::in_store(store, Tag(tag));
+    let stored = |tag| Name::in_store(store, Tag::new(tag));
     let elements = |count: u32| -> Vec<Element> {
         (0..count).map(|one| Element::Address(Ipv4Addr::from_bits(one).into())).collect()
     };
@@ -264,7 +264,7 @@ fn stored_sets_share_messages() {
 #[test]
 fn stored_sets_come_and_go_with_their_elements() {
     let store = Store::Addresses(Family::V4);
-    let stored = |tag| Name::in_store(store, Tag(tag));
+    let stored = |tag| Name::in_store(store, Tag::new(tag));
     in_namespace(|kernel| {
         let mut expected = Ruleset::of(table());
         expected.sets.extend(Store::all());

@@ -136,7 +136,8 @@ fn any_key_sets() -> impl Strategy<Value = Vec<(Name, Set)>> {
 }
 
 /// The tags of stored sets.
-const TAGS: [Tag; 4] = [Tag(0), Tag(7), Tag(0xfedc_ba98 << 96 | 1), Tag(u128::MAX)];
+const TAGS: [Tag; 4] =
+    [Tag::new(0), Tag::new(7), Tag::new(0xfedc_ba98 << 64 | 1), Tag::new(u128::MAX)];
 
 /// All stores, and sets in them.
 fn any_stored() -> impl Strategy<Value = Vec<(Name, Set)>> {

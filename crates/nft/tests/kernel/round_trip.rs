@@ -60,7 +60,7 @@ fn sets() -> (Ruleset, &'static str) {
     all.sets.extend(Store::all());
     let mut stored = |store: Store, tag, elements: &[Element]| {
         let set = Set::new(store.stores(), None).with(elements.iter().copied());
-        all.sets.insert(Name::in_store(store, Tag(tag)), set);
+        all.sets.insert(Name::in_store(store, Tag::new(tag)), set);
     };
     let address = |text: &str| Element::Address(ip(text));
     stored(Store::Addresses(V4), 0, &[address("10.0.0.1")]);
@@ -94,15 +94,15 @@ const SETS: &str = r#"
     set named4 { type ipv4_addr . inet_service; comment "the set named4"; elements = { 10.0.0.1 . 8080 }; }
     set named6 { type ipv6_addr . inet_service; comment "the set named6"; elements = { fd00::1 . 1 }; }
     set mixed { type inet_proto . inet_service; comment "the set mixed"; elements = { tcp . 80, sctp . 1 }; }
-    set p4 { typeof @nh,0,128 . ip saddr; elements = { 0x0 . 10.0.0.1,
-        0x0123456789abcdef0123456789abcdef . 10.0.0.1, 0x0123456789abcdef0123456789abcdef . 0.0.0.0 }; }
-    set p6 { typeof @nh,0,128 . ip6 saddr; elements = { 0xffffffffffffffffffffffffffffffff . fd00::1,
-        0xffffffffffffffffffffffffffffffff . :: }; }
-    set n4 { typeof @nh,0,128 . ip saddr . th dport;
-        elements = { 0x0123456789abcdef0123456789abcdef . 10.0.0.1 . 8080 }; }
-    set n6 { typeof @nh,0,128 . ip6 saddr . th dport; elements = { 0x1 . fd00::1 . 1 }; }
-    set t { typeof @nh,0,128 . meta l4proto . th dport; elements = {
-        0x0123456789abcdef0123456789abcdef . tcp . 53, 0x0123456789abcdef0123456789abcdef . udp . 53 }; }
+    set p4 { typeof @nh,0,32 . @nh,0,32 . @nh,0,32 . ip saddr; elements = { 0x0 . 0x0 . 0x0 . 10.0.0.1,
+        0x01234567 . 0x89abcdef . 0x01234567 . 10.0.0.1, 0x01234567 . 0x89abcdef . 0x01234567 . 0.0.0.0 }; }
+    set p6 { typeof @nh,0,32 . @nh,0,32 . @nh,0,32 . ip6 saddr; elements = { 0xffffffff . 0xffffffff . 0xffffffff . fd00::1,
+        0xffffffff . 0xffffffff . 0xffffffff . :: }; }
+    set n4 { typeof @nh,0,64 . @nh,0,32 . ip saddr . th dport;
+        elements = { 0x0123456789abcdef . 0x01234567 . 10.0.0.1 . 8080 }; }
+    set n6 { typeof @nh,0,64 . @nh,0,32 . ip6 saddr . th dport; elements = { 0x0 . 0x1 . fd00::1 . 1 }; }
+    set t { typeof @nh,0,64 . @nh,0,32 . meta l4proto . th dport; elements = {
+        0x0123456789abcdef . 0x01234567 . tcp . 53, 0x0123456789abcdef . 0x01234567 . udp . 53 }; }
     set self4 { type ipv4_addr . ipv4_addr; comment "the set self4"; elements = { 10.0.0.1 . 10.0.0.2 }; }
     set self6 { type ipv6_addr . ipv6_addr; comment "the set self6"; elements = { fd00::1 . fd00::2 }; }
     set ports { type inet_service; comment "the set ports"; elements = { 80, 65535 }; }
@@ -115,10 +115,10 @@ const SETS: &str = r#"
 "#;
 
 /// A tag with a leading zero.
-const TAG: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
+const TAG: u128 = 0x0123_4567_89ab_cdef_0123_4567;
 
 fn in_stored(field: Field, family: Family, tag: u128) -> Match {
-    let set = Name::in_store(Store::Addresses(family), Tag(tag));
+    let set = Name::in_store(Store::Addresses(family), Tag::new(tag));
     Match::Address(field, AddressTest::Set(family, set))
 }
 
@@ -214,42 +214,45 @@ fn rules() -> Vec<(Rule, &'static str)> {
         (accept(Match::Ports(name("mixed"))), "meta l4proto . th dport @mixed accept"),
         (
             accept(in_stored(Destination, V4, TAG)),
-            "@nh,0,128 & 0x0123456789abcdef0123456789abcdef | 0x0123456789abcdef0123456789abcdef . ip daddr @p4 accept",
+            "@nh,0,32 & 0x01234567 | 0x01234567 . @nh,0,32 & 0x89abcdef | 0x89abcdef . @nh,0,32 & 0x01234567 | 0x01234567 . ip daddr @p4 accept",
         ),
         (
             accept(in_stored(Source, V6, u128::MAX)),
-            "@nh,0,128 & 0xffffffffffffffffffffffffffffffff | 0xffffffffffffffffffffffffffffffff . ip6 saddr @p6 accept",
+            "@nh,0,32 & 0xffffffff | 0xffffffff . @nh,0,32 & 0xffffffff | 0xffffffff . @nh,0,32 & 0xffffffff | 0xffffffff . ip6 saddr @p6 accept",
         ),
-        (accept(in_stored(Source, V4, 0)), "@nh,0,128 & 0x0 | 0x0 . ip saddr @p4 accept"),
+        (
+            accept(in_stored(Source, V4, 0)),
+            "@nh,0,32 & 0x0 | 0x0 . @nh,0,32 & 0x0 | 0x0 . @nh,0,32 & 0x0 | 0x0 . ip saddr @p4 accept",
+        ),
         (
             accept(Match::AddressPort(
                 Destination,
                 V4,
                 Transport::Tcp,
-                Name::in_store(Store::AddressPorts(V4), Tag(TAG)),
+                Name::in_store(Store::AddressPorts(V4), Tag::new(TAG)),
             )),
-            "@nh,0,128 & 0x0123456789abcdef0123456789abcdef | 0x0123456789abcdef0123456789abcdef . ip daddr . tcp dport @n4 accept",
+            "@nh,0,64 & 0x0123456789abcdef | 0x0123456789abcdef . @nh,0,32 & 0x01234567 | 0x01234567 . ip daddr . tcp dport @n4 accept",
         ),
         (
             accept(Match::AddressPort(
                 Source,
                 V6,
                 Transport::Udp,
-                Name::in_store(Store::AddressPorts(V6), Tag(1)),
+                Name::in_store(Store::AddressPorts(V6), Tag::new(1)),
             )),
-            "@nh,0,128 & 0x1 | 0x1 . ip6 saddr . udp dport @n6 accept",
+            "@nh,0,64 & 0x0 | 0x0 . @nh,0,32 & 0x1 | 0x1 . ip6 saddr . udp dport @n6 accept",
         ),
         (
             Rule::new(
                 [
                     in_stored(Destination, V4, TAG),
-                    Match::Ports(Name::in_store(Store::Ports, Tag(7))),
+                    Match::Ports(Name::in_store(Store::Ports, Tag::new(7))),
                 ],
                 Verdict::Return,
             )
             .commented("two stored sets"),
-            "@nh,0,128 & 0x0123456789abcdef0123456789abcdef | 0x0123456789abcdef0123456789abcdef . ip daddr @p4 \
-             @nh,0,128 & 0x7 | 0x7 . meta l4proto . th dport @t return comment \"two stored sets\"",
+            "@nh,0,32 & 0x01234567 | 0x01234567 . @nh,0,32 & 0x89abcdef | 0x89abcdef . @nh,0,32 & 0x01234567 | 0x01234567 . ip daddr @p4 \
+             @nh,0,64 & 0x0 | 0x0 . @nh,0,32 & 0x7 | 0x7 . meta l4proto . th dport @t return comment \"two stored sets\"",
         ),
         (accept(Match::AddressPair(V4, name("self4"))), "ip saddr . ip daddr @self4 accept"),
         (accept(Match::AddressPair(V6, name("self6"))), "ip6 saddr . ip6 daddr @self6 accept"),

@@ -129,7 +129,7 @@ fn many_stored_sets() {
     const SETS: u32 = 2_000;
     const EACH: u32 = 20;
     let store = Store::Addresses(Family::V4);
-    let set = |number: u32| Name::in_store(store, Tag(u128::from(number) << 64));
+    let set = |number: u32| Name::in_store(store, Tag::new(u128::from(number) << 64));
     let elements = |number: u32| -> Vec<Element> {
         (0..EACH).map(|one| Element::Address(v4(number * EACH + one))).collect()
     };

@@ -76,17 +76,20 @@ pub(crate) fn sets(counts: &mut Counts) {
 }
 
 /// The tag of the stored sets.
-pub(crate) const TAG: u128 = 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210;
+pub(crate) const TAG: u128 = 0x0123_4567_89ab_cdef_fedc_ba98;
+/// The tag before an address, and before an address or a protocol with a port.
+const OF_THREE: u32 = (INTEGER << 6 | INTEGER) << 6 | INTEGER;
+const OF_TWO: u32 = INTEGER << 6 | INTEGER;
 const PROTOCOL: u32 = 12;
 
-/// Sets of every store, and a set of ports of its own. A tag is a number in network
-/// order.
+/// Sets of every store, and a set of ports of its own. The pieces of a
+/// tag are numbers in network order.
 pub(crate) fn stored_sets(counts: &mut Counts) {
     const V4: [u8; 4] = [10, 0, 0, 1];
     const V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
     const PORT_80: [u8; 4] = [0, 80, 0, 0];
     const SCTP: [u8; 4] = [132, 0, 0, 0];
-    let tagged = |fields: &[&[u8]]| [&TAG.to_be_bytes()[..], &fields.concat()].concat();
+    let tagged = |fields: &[&[u8]]| [&TAG.to_be_bytes()[4..], &fields.concat()].concat();
     macro_rules! stored_in {
         ($store:expr, $number:expr, $length:expr, $element:expr, $fields:expr) => {
             let key = Concatenated::<{ $number }, $length>(tagged($fields));
@@ -94,24 +97,36 @@ pub(crate) fn stored_sets(counts: &mut Counts) {
         };
     }
     let (v4, v6) = (IpAddr::from(V4), IpAddr::from(V6));
-    stored_in!(Store::Addresses(Family::V4), INTEGER << 6 | IPV4, 20, Element::Address(v4), &[&V4]);
-    stored_in!(Store::Addresses(Family::V6), INTEGER << 6 | IPV6, 32, Element::Address(v6), &[&V6]);
+    stored_in!(
+        Store::Addresses(Family::V4),
+        OF_THREE << 6 | IPV4,
+        16,
+        Element::Address(v4),
+        &[&V4]
+    );
+    stored_in!(
+        Store::Addresses(Family::V6),
+        OF_THREE << 6 | IPV6,
+        28,
+        Element::Address(v6),
+        &[&V6]
+    );
     stored_in!(
         Store::AddressPorts(Family::V4),
-        (INTEGER << 6 | IPV4) << 6 | PORT,
-        24,
+        (OF_TWO << 6 | IPV4) << 6 | PORT,
+        20,
         Element::AddressPort(v4, 80),
         &[&V4, &PORT_80]
     );
     stored_in!(
         Store::AddressPorts(Family::V6),
-        (INTEGER << 6 | IPV6) << 6 | PORT,
-        36,
+        (OF_TWO << 6 | IPV6) << 6 | PORT,
+        32,
         Element::AddressPort(v6, 80),
         &[&V6, &PORT_80]
     );
     let ports = Element::ProtocolPort(Transport::Sctp, 80);
-    stored_in!(Store::Ports, (INTEGER << 6 | PROTOCOL) << 6 | PORT, 24, ports, &[&SCTP, &PORT_80]);
+    stored_in!(Store::Ports, (OF_TWO << 6 | PROTOCOL) << 6 | PORT, 20, ports, &[&SCTP, &PORT_80]);
     let key = Concatenated::<{ PROTOCOL << 6 | PORT }, 8>([SCTP, PORT_80].concat());
     set(TableFamily::Inet, SetType::ProtocolPort, vec![(ports, key)], counts);
 }

@@ -253,7 +253,7 @@ pub(crate) fn stored<K: SetKey>(store: Store, elements: Vec<(Element, K)>, count
     compare(&what, ours(family, create), one(&set, MsgType::Add), &differences, counts);
     let (elements, keys): (Vec<Element>, Vec<K>) = elements.into_iter().unzip();
     keys.iter().for_each(|key| set.add(key));
-    let name = Name::in_store(store, Tag(sets::TAG));
+    let name = Name::in_store(store, Tag::new(sets::TAG));
     let by_name = || OnlyTheirs(IS_LIST_SET_ID, "nftnl says a set's number beside its name");
     let exclusive = Flags(CREATE, CREATE | EXCL, "ours takes an element that is there");
     let add = Op::AddElements(name.clone(), store.stores(), elements.clone());

@@ -100,7 +100,7 @@ fn outcome(table: &Table, packet: &Packet) -> Outcome {
 }
 
 /// A set that the kernel holds in a store. To the simulator it is one of its own.
-const STORED: &str = "p4.0123456789abcdef0123456789abcdef";
+const STORED: &str = "p4.0123456789abcdef01234567";
 
 /// Whether a match holds for a packet, in a table with a set of each type.
 fn holds(condition: Match, packet: &Packet) -> bool {

@@ -9,7 +9,7 @@ pub(super) fn line(table: &TableId, op: &Op) -> String {
         None => format!("{verb} {kind} {table} {name}"),
     };
     let elements = |verb: &str, name: &Name, set_type: SetType, elements: &[Element]| {
-        let tag = name.stored().map(|(_, tag)| tag);
+        let tag = name.stored();
         let elements = elements.iter().map(|one| super::tagged(tag, super::element(set_type, one)));
         list(command(verb, "element", name), elements)
     };

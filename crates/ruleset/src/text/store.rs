@@ -1,11 +1,9 @@
 //! Stores and stored sets as text.
 
-use crate::{Family, Field, Name, Store, Tag, Transport};
+use crate::{Family, Field, Name, Store, Tag, TagPiece, Transport};
 
 use super::rule::address;
 
-/// The first 128 bits of the network header. Whatever they are, the tag replaces them.
-const REPLACED: &str = "@nh,0,128";
 /// The protocol and destination port of a packet.
 pub(super) const PORTS: &str = "meta l4proto . th dport";
 
@@ -17,7 +15,14 @@ pub(super) fn set_type(store: Store) -> String {
         Store::AddressPorts(family) => format!("{} . th dport", source(family)),
         Store::Ports => PORTS.to_owned(),
     };
-    format!("typeof {REPLACED} . {key}")
+    let tag = store.tag_pieces().iter().map(|bytes| replaced(*bytes) + " . ");
+    format!("typeof {}{key}", tag.collect::<String>())
+}
+
+/// The first bytes of the network header. Whatever they are, a piece of a tag replaces
+/// them.
+fn replaced(bytes: u32) -> String {
+    format!("@nh,0,{}", 8 * bytes)
 }
 
 /// nft takes any field of the type. It lists these.
@@ -28,17 +33,25 @@ const fn source(family: Family) -> &'static str {
 /// A test whether a key is in a set. With a stored set, the tag comes first.
 pub(super) fn look_up(key: &str, set: &Name) -> String {
     match set.stored() {
-        Some((store, number)) => {
-            let tag = tag(number);
-            format!("{REPLACED} & {tag} | {tag} . {key} @{}", store.name())
+        Some((store, tag)) => {
+            let tag = tag.pieces(store).map(|one| {
+                let number = piece(one);
+                format!("{} & {number} | {number} . ", replaced(one.bytes))
+            });
+            format!("{}{key} @{}", tag.collect::<String>(), store.name())
         }
         None => format!("{key} @{set}"),
     }
 }
 
-/// A tag in an element or rule.
-pub(super) fn tag(Tag(number): Tag) -> String {
-    format!("{number:#034x}")
+/// A tag in an element.
+pub(super) fn tag(store: Store, tag: Tag) -> String {
+    tag.pieces(store).map(piece).collect::<Vec<String>>().join(" . ")
+}
+
+fn piece(TagPiece { bytes, number }: TagPiece) -> String {
+    let width = "0x".len() + 2 * bytes as usize;
+    format!("{number:#0width$x}")
 }
 
 /// The keyword before a destination port.

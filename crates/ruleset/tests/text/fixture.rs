@@ -96,7 +96,7 @@ fn sets() -> std::collections::BTreeMap<Name, Set> {
 /// Stored sets. They have no comment.
 fn stored() -> Vec<(Name, Set)> {
     let one = |store: Store, tag, elements: Vec<Element>| {
-        (Name::in_store(store, Tag(tag)), Set::new(store.stores(), None).with(elements))
+        (Name::in_store(store, Tag::new(tag)), Set::new(store.stores(), None).with(elements))
     };
     let web = (0..3).map(|last| Element::Address(address(&format!("10.0.2.{last}"))));
     vec![
@@ -125,8 +125,8 @@ fn stored() -> Vec<(Name, Set)> {
 }
 
 /// Tags of stored sets.
-const FIRST: u128 = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
-const SECOND: u128 = 0xfedc_ba98_7654_3210_fedc_ba98_7654_3210;
+const FIRST: u128 = 0x0123_4567_89ab_cdef_0123_4567;
+const SECOND: u128 = 0xfedc_ba98_7654_3210_fedc_ba98;
 
 trait WithAll {
     fn with_all(self, elements: impl IntoIterator<Item = Element>) -> Self;
@@ -225,14 +225,14 @@ fn by_port() -> Vec<Rule> {
         rule(vec![web(), Match::Ports(name("mixed"))]),
         rule(vec![
             stored_addresses(Family::V4, FIRST),
-            Match::Ports(Name::in_store(Store::Ports, Tag(FIRST))),
+            Match::Ports(Name::in_store(Store::Ports, Tag::new(FIRST))),
         ]),
         rule(vec![stored_addresses(Family::V6, FIRST), port(Transport::Tcp, 80, 80)]),
         rule(vec![Match::AddressPort(
             Field::Destination,
             Family::V4,
             Transport::Tcp,
-            Name::in_store(Store::AddressPorts(Family::V4), Tag(FIRST)),
+            Name::in_store(Store::AddressPorts(Family::V4), Tag::new(FIRST)),
         )]),
         rule(vec![web(), Match::Protocol(6)]),
         rule(vec![Match::Protocol(47)]),
@@ -245,7 +245,7 @@ fn by_port() -> Vec<Rule> {
 }
 
 fn stored_addresses(family: Family, tag: u128) -> Match {
-    let set = Name::in_store(Store::Addresses(family), Tag(tag));
+    let set = Name::in_store(Store::Addresses(family), Tag::new(tag));
     Match::Address(Field::Destination, AddressTest::Set(family, set))
 }
 

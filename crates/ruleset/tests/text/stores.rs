@@ -11,7 +11,7 @@ use crate::fixture::{address, name};
 use crate::in_new_namespace;
 
 /// nft lists a tag without leading zeros.
-const TAG: Tag = Tag(0xfedc_ba98_7654_3210_0123_4567_89ab_cdef);
+const TAG: Tag = Tag::new(0xfedc_ba98_7654_3210_0123_4567);
 
 fn stored_sets() -> Ruleset {
     let mut table = Ruleset::new(name("nftpol"));

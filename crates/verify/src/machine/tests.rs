@@ -198,7 +198,7 @@ fn elements(set_type: SetType) -> BoxedStrategy<Vec<Element>> {
 
 /// A set that the kernel holds in another.
 fn stored_ports() -> Name {
-    Name::in_store(Store::Ports, Tag(1))
+    Name::in_store(Store::Ports, Tag::new(1))
 }
 
 fn table() -> impl Strategy<Value = Ruleset> {

@@ -11,6 +11,8 @@
 //! history was lost (410)         0-2 s          as after a failure  2.5-5 s
 //! a watch ended within a minute  0-2 s          a second longer     3-5 s
 //! ```
+//!
+//! A server that asks for more time gets it, up to a minute.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -36,6 +38,13 @@ pub(super) const EARLY: Duration = Duration::from_secs(60);
 /// last.
 const WATCH_SECONDS: u32 = 220;
 const WATCH_SPREAD: Duration = Duration::from_secs(70);
+
+/// The shortest time between two lists of a kind while nothing is wrong, and how much
+/// longer it may be. A list costs the server as much as a start of the agent.
+const LIST_EVERY: Duration = Duration::from_secs(4 * 60 * 60);
+const LIST_SPREAD: Duration = LIST_EVERY;
+/// The longest pause that a server may ask for.
+const ASKED: Duration = Duration::from_secs(60);
 
 /// The pauses of one watch.
 #[derive(Debug)]
@@ -94,6 +103,18 @@ impl Backoff {
 pub(super) fn watch_duration() -> (u32, Duration) {
     let seconds = WATCH_SECONDS + random(WATCH_SPREAD).as_secs() as u32;
     (seconds, Duration::from_secs(seconds.into()))
+}
+
+/// How long until everything is listed again while nothing is wrong, so that an
+/// event that was lost for whatever reason is not lost for good.
+pub(super) fn list_again() -> Duration {
+    LIST_EVERY + random(LIST_SPREAD)
+}
+
+/// The pause that a server asks for, and up to half of it more.
+pub(super) fn asked_for(pause: Duration) -> Duration {
+    let pause = pause.min(ASKED);
+    pause + random(pause / 2)
 }
 
 /// A random time below a limit. The standard library seeds its hash maps with

@@ -10,6 +10,9 @@
 //! ours. The server's packets then come from an address that this side does not
 //! know. This side answers with a reset that only the server sees.
 
+mod renewing;
+
+use std::fs;
 use std::time::Duration;
 
 use hyper_timeout::TimeoutConnector;
@@ -18,6 +21,8 @@ use hyper_util::rt::TokioExecutor;
 use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
+
+pub use renewing::{Load, Loaded, renewing_client};
 
 /// No longer than the longest pause between two attempts.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -40,6 +45,16 @@ const SENT: Duration = Duration::from_secs(10);
 /// The certificates, keys or credentials of `config` cannot be used, or it
 /// names an HTTP proxy, for which kube is built without support.
 pub fn client(mut config: Config) -> Result<Client, kube::Error> {
+    // kube reads the file again when a minute has passed, by a clock that can be set
+    // back (kube-client 5.0, src/client/auth). `renewing` reads it when it has changed.
+    let auth = &mut config.auth_info;
+    if let (None, Some(file)) = (&auth.token, &auth.token_file) {
+        let token = fs::read_to_string(file).map_err(|error| {
+            kube::Error::Service(format!("read the token in {file}: {error}").into())
+        })?;
+        auth.token = Some(token.trim().to_owned().into());
+        auth.token_file = None;
+    }
     config.default_retry = false;
     config.connect_timeout = Some(CONNECT);
     config.write_timeout = Some(SENT);

@@ -4,13 +4,17 @@
 //! Out: what was attempted, why it failed and what to do; a word for metrics.
 //! Never: a decision what to do next. `watch` decides.
 
+mod failure_kind;
+
 use std::error::Error;
 use std::io;
+use std::time::Duration;
 
 use kube::core::Status;
 use policy::ObjectKey;
 
 use crate::Kind;
+pub use failure_kind::FailureKind;
 
 /// Why a list or watch failed.
 #[derive(Debug, thiserror::Error)]
@@ -83,39 +87,52 @@ pub enum WatchError {
         code: u16,
         /// The server's message.
         message: String,
+        /// How long the server asks to wait (`Retry-After`).
+        retry_after: Option<Duration>,
     },
-}
-
-/// The kind of a [`WatchError`], for the label of a metric.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FailureKind {
-    /// 401 or 403.
-    Forbidden,
-    /// 410: the objects are listed again.
-    Expired,
-    /// No answer, or one that broke off.
-    Connection,
-    /// An object or an answer that cannot be read.
-    Decode,
-    /// Any other answer.
-    Other,
-}
-
-impl FailureKind {
-    /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::Forbidden, Self::Expired, Self::Connection, Self::Decode, Self::Other];
-
-    /// The value of the label.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Forbidden => "forbidden",
-            Self::Expired => "expired",
-            Self::Connection => "connection",
-            Self::Decode => "decode",
-            Self::Other => "other",
-        }
-    }
+    /// The server's version is before one that it told earlier.
+    #[error(
+        "the history of {resource} went back from version {known} to {now}, as after etcd was \
+         restored from a snapshot; listing again"
+    )]
+    WentBack {
+        /// The resource.
+        resource: &'static str,
+        /// The version known.
+        known: String,
+        /// The version told now.
+        now: String,
+    },
+    /// A list lacks what the server still has when it is asked for it.
+    #[error(
+        "the API server lists no {what}, but it still has {key}; the list does not count, and the \
+         next one is not to come from a cache"
+    )]
+    Contradicted {
+        /// What is missing in the list.
+        what: String,
+        /// An object that should be in the list.
+        key: ObjectKey,
+    },
+    /// The Namespace `kube-system` has another uid than the known one, or is missing.
+    #[error(
+        "this is the API server of another cluster: the uid of its Namespace kube-system is \
+         {found}, and the rules of this node are of the cluster where it is {known}; the rules \
+         stay in force. If the node belongs to this cluster now, start the agent with \
+         --cluster-uid={found}"
+    )]
+    OtherCluster {
+        /// The uid known.
+        known: String,
+        /// The uid found.
+        found: String,
+    },
+    /// There is no Namespace `kube-system`.
+    #[error(
+        "the API server has no Namespace kube-system, so it is not known which cluster this is; \
+         is its database new or empty? The rules of this node stay in force"
+    )]
+    NoCluster,
 }
 
 /// The resource of a kind as a ClusterRole names it.
@@ -135,6 +152,9 @@ impl WatchError {
             Self::Expired { .. } => FailureKind::Expired,
             Self::Connection { .. } => FailureKind::Connection,
             Self::Decode { .. } => FailureKind::Decode,
+            Self::WentBack { .. } => FailureKind::WentBack,
+            Self::Contradicted { .. } => FailureKind::Contradicted,
+            Self::OtherCluster { .. } | Self::NoCluster => FailureKind::OtherCluster,
             Self::Refused { .. } => FailureKind::Other,
         }
     }
@@ -147,12 +167,35 @@ impl WatchError {
         }
     }
 
+    /// Whether the history since the last event cannot be told any more.
+    pub(super) fn loses_history(&self) -> bool {
+        matches!(self, Self::Expired { .. } | Self::WentBack { .. })
+    }
+
     /// Whether the server does not know a parameter, such as `sendInitialEvents`.
     /// It answers that the request is invalid (422) or, if older, malformed (400).
     pub(super) fn is_unknown_parameter(&self) -> bool {
         self.code().is_some_and(|code| {
             (400..500).contains(&code) && !matches!(code, 404 | 408 | 409 | 429)
         })
+    }
+
+    /// Whether the reason may be the way of listing: an answer that broke off, or
+    /// that means nothing. Not, if the server cannot be reached, does not accept us, or
+    /// has no time.
+    pub(super) fn is_about_lists(&self) -> bool {
+        match self {
+            Self::Connection { source, .. } => source.is_none(),
+            Self::Decode { .. } => true,
+            Self::Refused { code, .. } => !matches!(code, 429 | 503 | 504),
+            Self::Forbidden { .. }
+            | Self::Unauthorized { .. }
+            | Self::Expired { .. }
+            | Self::WentBack { .. }
+            | Self::Contradicted { .. }
+            | Self::OtherCluster { .. }
+            | Self::NoCluster => false,
+        }
     }
 
     /// From a Status, which is an answer or an event of a watch.
@@ -166,7 +209,38 @@ impl WatchError {
             401 => Self::Unauthorized { verb, resource, message },
             403 => Self::Forbidden { verb, resource, message },
             410 => Self::Expired { resource, message },
-            code => Self::Refused { verb, resource, code, message },
+            code => {
+                let seconds = status.details.as_ref().map_or(0, |one| one.retry_after_seconds);
+                let retry_after = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+                Self::Refused { verb, resource, code, message, retry_after }
+            }
+        }
+    }
+
+    /// The server's version is before the known one.
+    pub(super) fn went_back(kind: Kind, known: &str, now: &str) -> Self {
+        Self::WentBack { resource: resource(kind), known: known.to_owned(), now: now.to_owned() }
+    }
+
+    /// Another uid than the known one; `None` where there is no Namespace.
+    pub(super) fn other_cluster(known: Option<&str>, found: Option<&str>) -> Self {
+        let (Some(known), Some(found)) = (known, found) else { return Self::NoCluster };
+        Self::OtherCluster { known: known.to_owned(), found: found.to_owned() }
+    }
+
+    /// As the header `Retry-After` says.
+    pub(super) fn asking_for(mut self, pause: Option<Duration>) -> Self {
+        if let Self::Refused { retry_after, .. } = &mut self {
+            *retry_after = pause.or(*retry_after);
+        }
+        self
+    }
+
+    /// How long the server asks to wait.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 

@@ -30,12 +30,17 @@ pub(super) trait Watched: DeserializeOwned + Send + 'static {
     /// the present state. `"0"` takes what a server has in its cache. One that
     /// lags behind its peers would then take back policies that are enforced.
     const ANY_VERSION: Option<&'static str> = None;
+    /// The path of the objects of one namespace.
+    fn path_in(namespace: &str) -> String {
+        let (group, resource) = Self::PATH.rsplit_once('/').unwrap_or(("", Self::PATH));
+        format!("{group}/namespaces/{namespace}/{resource}")
+    }
     fn identity(&self) -> Identity;
     fn found(self) -> Found;
 }
 
 /// Which object, and which version of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub key: ObjectKey,
     pub version: String,
@@ -94,6 +99,10 @@ impl Watched for PodFields {
 impl Watched for NamespaceFields {
     const KIND: Kind = Kind::Namespace;
     const PATH: &'static str = "/api/v1/namespaces";
+
+    fn path_in(_namespace: &str) -> String {
+        Self::PATH.to_owned()
+    }
 
     fn identity(&self) -> Identity {
         identity(&self.metadata)

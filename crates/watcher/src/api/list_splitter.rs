@@ -37,6 +37,11 @@ impl ListSplitter {
         &self.frame
     }
 
+    /// How many bytes are in memory.
+    pub(super) fn held(&self) -> usize {
+        self.item.len().max(self.frame.len())
+    }
+
     fn byte(&mut self, byte: u8, each: &mut impl FnMut(&[u8])) {
         let structural = !self.in_string;
         if self.in_string {

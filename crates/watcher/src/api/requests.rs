@@ -2,89 +2,109 @@
 //!
 //! In: a kind and a version.
 //! Out: a list, or the lines of a watch.
-//! Never: a wait without a time limit.
+//! Never: a wait without a time limit; an answer, a line or an object without a limit
+//! of its size.
 
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures::{AsyncBufRead, AsyncBufReadExt};
+use futures::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, TryStreamExt};
+use http_body_util::BodyExt;
 use kube::Client;
-use kube::api::{ListParams, VersionMatch, WatchParams};
-use kube::core::Request;
+use kube::api::WatchParams;
+use kube::client::Body as HttpBody;
+use kube::core::{Request, Status};
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::{WatchError, innermost};
 use super::kinds::Watched;
-use super::list_splitter::ListSplitter;
-use super::watch_line::{self, Item};
-use crate::Known;
 
-/// The longest wait for the start of an answer. An API server without
-/// StreamingCollectionEncodingToJSON (KEP-5116) encodes the whole list before it
-/// sends the first byte.
-const BEGIN: Duration = Duration::from_secs(60);
-/// The longest wait between two pieces of a list.
-const PIECE: Duration = Duration::from_secs(30);
+/// The longest wait for the start of a watch. The server begins it at once, and waits
+/// 3 s at most for its cache (k8s.io/apiserver v0.36 pkg/storage/cacher: blockTimeout).
+const BEGIN_WATCH: Duration = Duration::from_secs(15);
+/// The longest line of a watch, and the longest object of a list. etcd takes requests of
+/// 1.5 MiB (`--max-request-bytes`), and an object in JSON is a few times longer.
+pub(super) const LONGEST: usize = 16 << 20;
+/// The longest answer to a question, and the longest explanation of a refusal.
+const LONGEST_ANSWER: u64 = 1 << 20;
+/// How long a refusal may take to explain itself.
+const EXPLAIN: Duration = Duration::from_secs(10);
+/// How much of an explanation that is no Status is shown.
+const SHOWN: usize = 200;
 
-type Body = Pin<Box<dyn AsyncBufRead + Send>>;
+pub(super) type Body = Pin<Box<dyn AsyncBufRead + Send>>;
+type Built = Result<hyper::Request<Vec<u8>>, kube::core::request::Error>;
 
-/// A list.
-pub(super) struct Listed {
-    pub items: Vec<Item>,
-    pub version: String,
-}
-
-/// A list without its items.
-#[derive(Deserialize)]
-struct Frame {
-    metadata: FrameMetadata,
-}
-
-#[derive(Deserialize)]
+/// What is read of the metadata of a list.
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct FrameMetadata {
-    resource_version: String,
+pub(super) struct FrameMetadata {
+    pub resource_version: String,
+    /// There is more, under this token.
+    #[serde(default, rename = "continue")]
+    pub rest: Option<String>,
 }
 
-/// Lists all objects of a kind. With a version the server may answer from its
-/// cache, as long as that is not older; without one it gives the most recent
-/// state. Items that equal known objects are those.
-pub(super) async fn list<T: Watched>(
+/// Sends a request, and waits this long for its answer to begin.
+pub(super) async fn begin<T: Watched>(
     client: &Client,
-    not_older: Option<&str>,
-    known: &Known,
-) -> Result<Listed, WatchError> {
-    let mut parameters =
-        ListParams { field_selector: T::FIELDS.map(str::to_owned), ..<_>::default() };
-    if let Some(version) = not_older {
-        parameters = parameters.at(version).matching(VersionMatch::NotOlderThan);
+    request: Built,
+    verb: &'static str,
+    patience: Duration,
+) -> Result<Body, WatchError> {
+    let failed = |error| WatchError::request(verb, T::KIND, error);
+    let request = request.map_err(kube::Error::BuildRequest).map_err(failed)?;
+    let answer = timeout(patience, client.send(request.map(HttpBody::from))).await;
+    let silent = |_| WatchError::broken(verb, T::KIND, "the API server does not answer");
+    let answer = answer.map_err(silent)?.map_err(failed)?;
+    let (parts, body) = answer.into_parts();
+    let data = BodyExt::into_data_stream(body).map_err(std::io::Error::other);
+    let mut body: Body = Box::pin(data.into_async_read());
+    if parts.status.is_success() {
+        return Ok(body);
     }
-    let request = Request::new(T::PATH).list(&parameters).map_err(kube::Error::BuildRequest);
-    let failed = |error| WatchError::request("list", T::KIND, error);
-    let silent = |_| WatchError::broken("list", T::KIND, "the API server does not answer");
-    let answer = timeout(BEGIN, client.request_stream(request.map_err(failed)?)).await;
-    let mut body: Body = Box::pin(answer.map_err(silent)?.map_err(failed)?);
-    let mut splitter = ListSplitter::default();
-    let mut items = Vec::new();
-    loop {
-        let piece = timeout(PIECE, body.fill_buf()).await.map_err(silent)?;
-        let piece = piece
-            .map_err(|error| WatchError::broken("list", T::KIND, innermost(&error).to_string()))?;
-        if piece.is_empty() {
-            break;
+    let text = rest(&mut body, EXPLAIN).await.unwrap_or_default();
+    let mut status = explained(&text);
+    status.code = parts.status.as_u16();
+    let header = parts.headers.get("retry-after").and_then(|value| value.to_str().ok());
+    // RFC 9110, section 10.2.3. The API server gives seconds, never a date.
+    let seconds = header.and_then(|value| value.trim().parse().ok());
+    Err(WatchError::status(verb, T::KIND, &status).asking_for(seconds.map(Duration::from_secs)))
+}
+
+/// A Status, or the beginning of what is none.
+fn explained(text: &[u8]) -> Status {
+    serde_json::from_slice(text).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(text);
+        let mut message: String = text.trim().chars().take(SHOWN).collect();
+        if message.is_empty() {
+            message.push_str("without an explanation");
         }
-        splitter.push(piece, |bytes| {
-            items.push(watch_line::item::<T>(bytes).map(|item| item.shared(known)));
-        });
-        let length = piece.len();
-        body.consume_unpin(length);
+        Status::failure(&message, "")
+    })
+}
+
+/// A whole answer to a question.
+pub(super) async fn whole<T: Watched>(
+    client: &Client,
+    request: Built,
+    patience: Duration,
+) -> Result<Vec<u8>, WatchError> {
+    let mut body = begin::<T>(client, request, "list", patience).await?;
+    let broken = |message| WatchError::broken("list", T::KIND, message);
+    rest(&mut body, patience).await.map_err(broken)
+}
+
+/// All of a body, up to [`LONGEST_ANSWER`].
+async fn rest(body: &mut Body, patience: Duration) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut limited = body.take(LONGEST_ANSWER);
+    match timeout(patience, limited.read_to_end(&mut bytes)).await {
+        Err(_) => Err("the answer does not end".to_owned()),
+        Ok(Err(error)) => Err(innermost(&error).to_string()),
+        Ok(Ok(_)) => Ok(bytes),
     }
-    let frame: Frame = serde_json::from_slice(splitter.frame()).map_err(|error| {
-        WatchError::broken("list", T::KIND, format!("the list is incomplete: {error}"))
-    })?;
-    let items = items.into_iter().collect::<Result<_, _>>()?;
-    Ok(Listed { items, version: frame.metadata.resource_version })
 }
 
 /// An open watch.
@@ -108,33 +128,46 @@ pub(super) async fn watch<T: Watched>(
         ..WatchParams::default()
     };
     let request = Request::new(T::PATH).watch(&parameters, version);
-    let failed = |error| WatchError::request("watch", T::KIND, error);
-    let request = request.map_err(kube::Error::BuildRequest).map_err(failed)?;
-    match timeout(BEGIN, client.request_stream(request)).await {
-        Ok(body) => Ok(WatchLines { body: Box::pin(body.map_err(failed)?), line: Vec::new() }),
-        Err(_) => Err(WatchError::broken("watch", T::KIND, "the API server does not answer")),
-    }
+    let body = begin::<T>(client, request, "watch", BEGIN_WATCH).await?;
+    Ok(WatchLines { body, line: Vec::new() })
 }
 
 impl WatchLines {
     /// The next line, without its end; `None` at the end of the answer.
     ///
     /// # Errors
-    /// The connection broke, or no line came within `patience`.
+    /// The connection broke, no line came within `patience`, or the line is too long.
     pub(super) async fn next<T: Watched>(
         &mut self,
         patience: Duration,
     ) -> Result<Option<&[u8]>, WatchError> {
         let broken = |message: String| WatchError::broken("watch", T::KIND, message);
+        let until = Instant::now() + patience;
         self.line.clear();
-        match timeout(patience, self.body.read_until(b'\n', &mut self.line)).await {
-            Err(_) => Err(broken(format!("no data for {} s", patience.as_secs()))),
-            Ok(Err(error)) => Err(broken(format!("the connection broke: {}", innermost(&error)))),
-            Ok(Ok(0)) => Ok(None),
-            Ok(Ok(_)) => match self.line.strip_suffix(b"\n") {
-                Some(line) => Ok(Some(line)),
-                None => Err(broken("the connection ended within an event".to_owned())),
-            },
+        loop {
+            let piece = match timeout_at(until, self.body.fill_buf()).await {
+                Err(_) => return Err(broken(format!("no data for {} s", patience.as_secs()))),
+                Ok(Err(error)) => {
+                    return Err(broken(format!("the connection broke: {}", innermost(&error))));
+                }
+                Ok(Ok(piece)) => piece,
+            };
+            if piece.is_empty() && self.line.is_empty() {
+                return Ok(None);
+            }
+            if piece.is_empty() {
+                return Err(broken("the connection ended within an event".to_owned()));
+            }
+            let end = piece.iter().position(|&byte| byte == b'\n');
+            let length = end.unwrap_or(piece.len());
+            if self.line.len() + length > LONGEST {
+                return Err(broken(format!("an event is longer than {} MiB", LONGEST >> 20)));
+            }
+            self.line.extend_from_slice(&piece[..length]);
+            self.body.consume_unpin(end.map_or(length, |end| end + 1));
+            if end.is_some() {
+                return Ok(Some(&self.line));
+            }
         }
     }
 }

@@ -3,10 +3,13 @@
 
 mod lists;
 mod objects;
+mod truth;
 mod watches;
+mod ways;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::slice;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,9 +22,9 @@ use serde_json::{Value as Json, json};
 use tokio::time::{Instant, sleep};
 
 use super::kinds::{NamespaceFields, PolicyJson, Watched};
-use super::{Event, FailureKind, watch};
+use super::{Event, FailureKind, Following, watch};
 use crate::convert::PodFields;
-use crate::{Kind, Known, Object};
+use crate::{Kind, Object};
 
 /// An answer: status, body, and after how many seconds it ends.
 struct Answer(u16, String, u64);
@@ -96,10 +99,33 @@ fn timed(answers: Vec<Answer>) -> (Client, Arc<Mutex<TimedRequests>>) {
 }
 
 fn answering(answers: Vec<Answer>, log: impl Fn(String) + Send + Sync + 'static) -> Client {
+    questioned(answers, log, usual)
+}
+
+/// As usual, questions are answered: this is the cluster `u`, its version is far ahead, and
+/// of what a list has nothing of there is nothing.
+fn usual(question: &str) -> Answer {
+    let is_cluster = question.starts_with("/api/v1/namespaces?") && !question.contains("limit=1");
+    let cluster = json!({"metadata": {"name": "kube-system", "uid": "u"}});
+    ends(200, list(u32::MAX, if is_cluster { slice::from_ref(&cluster) } else { &[] }))
+}
+
+/// A client whose requests get these answers in turn, except for questions, which get
+/// others and are not logged.
+fn questioned(
+    answers: Vec<Answer>,
+    log: impl Fn(String) + Send + Sync + 'static,
+    question: impl Fn(&str) -> Answer + Send + Sync + 'static,
+) -> Client {
     let answers = Arc::new(Mutex::new(VecDeque::from(answers)));
     let service = tower::service_fn(move |request: Request<kube::client::Body>| {
-        log(request.uri().to_string());
-        let answer = answers.lock().unwrap().pop_front();
+        let uri = request.uri().to_string();
+        let answer = if uri.contains("metadata.name%3D") || uri.contains("limit=1") {
+            Some(question(&uri))
+        } else {
+            log(uri);
+            answers.lock().unwrap().pop_front()
+        };
         async move {
             let Some(Answer(status, body, seconds)) = answer else {
                 return future::pending().await;
@@ -137,7 +163,10 @@ async fn shown(events: impl Stream<Item = Event>, count: usize) -> Vec<String> {
 /// Compares the events from the answers, and the requests.
 async fn check<T: Watched>(answers: Vec<Answer>, expected: &[&str], requests: &[&str]) {
     let (client, asked) = served(answers);
-    assert_eq!(shown(watch::events::<T>(client, Known::default()), expected.len()).await, expected);
+    assert_eq!(
+        shown(watch::events::<T>(client, Following::default()), expected.len()).await,
+        expected
+    );
     let asked = asked.lock().unwrap();
     let seen: Vec<String> = asked.iter().map(|uri| request(uri)).collect();
     assert_eq!(seen, requests, "{asked:#?}");

@@ -3,44 +3,46 @@
 //! In: a client.
 //! Out: events.
 //! Never: a request right after a failed one or after a watch that ended early;
-//! a list where a watch can be resumed.
+//! a list where a watch can be resumed, except now and then.
 
-use std::collections::{BTreeMap, VecDeque};
+mod history;
+mod listing;
+
+use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use futures::{Stream, stream};
 use kube::Client;
-use policy::ObjectKey;
 use tokio::time::{Instant, sleep};
 
-use super::backoff::{Backoff, EARLY, WORKING, watch_duration};
-use super::error::{WatchError, resource};
-use super::event::{Event, Found};
+use super::Following;
+use super::backoff::{Backoff, EARLY, WORKING, asked_for, list_again, watch_duration};
+use super::error::{FailureKind, WatchError};
+use super::event::Event;
 use super::kinds::{Identity, Watched};
 use super::requests::{self, WatchLines};
-use super::watch_line::{self, Item, Line};
-use crate::Known;
+use super::watch_line::{self, Line};
+use listing::Lists;
 
 /// How much longer to wait for a server that does not end a watch in time.
 const GRACE: Duration = Duration::from_secs(10);
 /// The longest silence of a server that sends bookmarks. It sends one a minute
-/// (k8s.io/apiserver v0.36 pkg/storage/cacher: defaultBookmarkFrequency), and two
-/// may be missed.
-const SILENCE: Duration = Duration::from_secs(150);
+/// (k8s.io/apiserver v0.36 pkg/storage/cacher: defaultBookmarkFrequency). To resume a
+/// watch whose bookmark is only late costs little.
+const SILENCE: Duration = Duration::from_secs(75);
+/// After a watch that was silent this long, everything is listed again.
+const SILENT_WATCH: Duration = Duration::from_secs(150);
 /// The longest silence of watches that a proxy ends before a bookmark can come.
 /// Longer than a few of them, since to list again is costly.
 const SILENCE_OF_WATCHES: Duration = Duration::from_secs(600);
-/// The longest silence between two initial events. Before the first one the
-/// server's cache may have to catch up.
-const INITIAL_SILENCE: Duration = Duration::from_secs(60);
 
 /// All events of a kind.
 pub(super) fn events<T: Watched>(
     client: Client,
-    known: Known,
+    following: Following,
 ) -> impl Stream<Item = Event> + Send + 'static {
-    stream::unfold(Watch::<T>::new(client, known), |mut watch| async {
+    stream::unfold(Watch::<T>::new(client, following), |mut watch| async {
         let event = watch.next().await;
         Some((event, watch))
     })
@@ -48,21 +50,29 @@ pub(super) fn events<T: Watched>(
 
 struct Watch<T> {
     client: Client,
-    known: Known,
+    following: Following,
     state: State,
     /// Events that come before the next request.
     queue: VecDeque<Event>,
     backoff: Backoff,
     /// How long to wait before the next request.
     pause: Option<Duration>,
-    /// Whether the server has streaming lists, until it refuses one.
-    streams: bool,
+    /// How to list.
+    lists: Lists,
     /// Whether the server ever sent a bookmark.
     bookmarks: bool,
     /// When a list or a line of a watch was last received.
     last_received: Instant,
+    /// Since when the connection may lead to another cluster: it broke then.
+    doubtful: Instant,
+    /// When to list again although nothing is wrong.
+    list_again: Instant,
     /// The last version received; empty if there is none.
     version: String,
+    /// The object that changed last, of those that are there.
+    last: Option<Identity>,
+    /// What must be told as deleted up to this version.
+    vanished: Option<Identity>,
     kind: PhantomData<fn() -> T>,
 }
 
@@ -97,19 +107,34 @@ struct Failure {
     relist: bool,
 }
 
+impl Failure {
+    fn resume(error: WatchError) -> Self {
+        Self { error, relist: false }
+    }
+
+    fn relist(error: WatchError) -> Self {
+        Self { error, relist: true }
+    }
+}
+
 impl<T: Watched> Watch<T> {
-    fn new(client: Client, known: Known) -> Self {
+    fn new(client: Client, following: Following) -> Self {
+        let now = Instant::now();
         Self {
             client,
-            known,
+            following,
             state: State::Unlisted,
             queue: VecDeque::new(),
             backoff: Backoff::new(),
             pause: None,
-            streams: true,
+            lists: Lists::default(),
             bookmarks: false,
-            last_received: Instant::now(),
+            last_received: now,
+            doubtful: now,
+            list_again: now,
             version: String::new(),
+            last: None,
+            vanished: None,
             kind: PhantomData,
         }
     }
@@ -124,8 +149,8 @@ impl<T: Watched> Watch<T> {
                 self.pause = None;
             }
             let result = match std::mem::replace(&mut self.state, State::Unlisted) {
-                State::Unlisted if self.streams => self.streaming_list().await,
-                State::Unlisted => self.list().await,
+                State::Unlisted => self.list_anew().await,
+                State::Listed if Instant::now() >= self.list_again => self.list_anew().await,
                 State::Listed => self.resume().await,
                 State::Watching(open) => self.follow(open).await,
             };
@@ -137,104 +162,41 @@ impl<T: Watched> Watch<T> {
     }
 
     fn fail(&mut self, Failure { error, relist }: Failure) {
-        let expired = matches!(error, WatchError::Expired { .. });
-        let pause = if expired { self.backoff.lost_history() } else { self.backoff.failed() };
-        self.pause = Some(pause);
-        self.state = if relist || expired { State::Unlisted } else { State::Listed };
+        let history_is_lost = error.loses_history();
+        let pause = match history_is_lost {
+            true => self.backoff.lost_history(),
+            false => self.backoff.failed(),
+        };
+        let asked = error.retry_after().map_or(Duration::ZERO, asked_for);
+        self.pause = Some(pause.max(asked));
+        self.doubtful = Instant::now();
+        if error.failure_kind() == FailureKind::WentBack {
+            self.version.clear();
+            self.last = None;
+        }
+        self.state = if relist || history_is_lost { State::Unlisted } else { State::Listed };
+        self.following.contact.failed(T::KIND, &error);
         self.queue.push_back(Event::Failed { kind: T::KIND, error });
     }
 
-    /// The version that a list must have at least, so that time never goes back.
-    fn not_older(&self) -> Option<&str> {
-        if self.version.is_empty() { T::ANY_VERSION } else { Some(&self.version) }
-    }
-
-    async fn list(&mut self) -> Result<State, Failure> {
-        let listed = requests::list::<T>(&self.client, self.not_older(), &self.known).await;
-        let listed = listed.map_err(|error| self.not_listed(error))?;
-        let objects = listed.items.into_iter().filter_map(|item| self.readable(item));
-        let objects = objects.collect();
-        self.version = listed.version;
+    /// The list is complete.
+    fn listed(&mut self, version: String, last: Option<Identity>) {
+        self.version = version;
+        self.last = last;
+        self.vanished = None;
         self.last_received = Instant::now();
-        self.queue.push_back(Event::Listed { kind: T::KIND, objects });
-        Ok(State::Listed)
-    }
-
-    /// A list failed. A server whose database was restored does not have the
-    /// version that we know and answers 504 ("Too large resource version"). Then
-    /// the version is forgotten.
-    fn not_listed(&mut self, error: WatchError) -> Failure {
-        if error.code() == Some(504) {
-            self.version.clear();
-        }
-        Failure { error, relist: true }
-    }
-
-    /// Lists by a watch that begins with all objects (KEP-3157): the server
-    /// sends them from its cache one by one and holds no list in memory.
-    async fn streaming_list(&mut self) -> Result<State, Failure> {
-        let (seconds, duration) = watch_duration();
-        // Without a version the server first waits until its cache has caught
-        // up with the database, which costs the database no list. A server that
-        // lags behind its peers would take back policies that are enforced.
-        let opened = requests::watch::<T>(&self.client, &self.version, true, seconds).await;
-        let mut lines = match opened {
-            Err(error) if error.is_unknown_parameter() => return Ok(self.without_streams(&error)),
-            opened => opened.map_err(|error| self.not_listed(error))?,
-        };
-        let relist = |error| Failure { error, relist: true };
-        let mut objects: BTreeMap<ObjectKey, Found> = BTreeMap::new();
-        loop {
-            let line = lines.next::<T>(INITIAL_SILENCE).await.map_err(relist)?;
-            let Some(line) = line else {
-                let message = "the watch ended before the list was complete";
-                return Err(relist(WatchError::broken("list", T::KIND, message)));
-            };
-            match watch_line::line::<T>(line).map_err(relist)? {
-                Line::Applied(item) => {
-                    let item = item.shared(&self.known);
-                    let key = item.identity.key.clone();
-                    match self.readable(item) {
-                        Some(found) => objects.insert(key, found),
-                        None => objects.remove(&key),
-                    };
-                }
-                Line::Deleted(identity) => {
-                    objects.remove(&identity.key);
-                }
-                Line::Bookmark { ends_initial_events: false, .. } => {}
-                Line::Bookmark { version, .. } => {
-                    self.version = version;
-                    self.last_received = Instant::now();
-                    let objects = objects.into_values().collect();
-                    self.queue.push_back(Event::Listed { kind: T::KIND, objects });
-                    return Ok(State::Watching(OpenWatch::new(lines, duration)));
-                }
-                Line::Error(status) => {
-                    let error = WatchError::status("list", T::KIND, &status);
-                    // The server has the feature, but cannot serve it.
-                    if error.code() == Some(500) {
-                        return Ok(self.without_streams(&error));
-                    }
-                    return Err(self.not_listed(error));
-                }
-            }
-        }
-    }
-
-    fn without_streams(&mut self, error: &WatchError) -> State {
-        let resource = resource(T::KIND);
-        tracing::info!(resource, %error, "the API server has no streaming lists; using plain lists");
-        self.streams = false;
-        State::Unlisted
+        self.list_again = self.last_received + list_again();
+        self.lists.done();
+        self.following.contact.works(T::KIND);
     }
 
     async fn resume(&mut self) -> Result<State, Failure> {
+        self.has_the_same_history().await?;
         let (seconds, duration) = watch_duration();
-        match requests::watch::<T>(&self.client, &self.version, false, seconds).await {
-            Ok(lines) => Ok(State::Watching(OpenWatch::new(lines, duration))),
-            Err(error) => Err(Failure { error, relist: false }),
-        }
+        let lines = requests::watch::<T>(&self.client, &self.version, false, seconds).await;
+        let lines = lines.map_err(Failure::resume)?;
+        self.following.contact.resumed(T::KIND);
+        Ok(State::Watching(OpenWatch::new(lines, duration)))
     }
 
     async fn follow(&mut self, mut open: OpenWatch) -> Result<State, Failure> {
@@ -244,37 +206,37 @@ impl<T: Watched> Watch<T> {
         let line = lines.next::<T>(patience).await;
         let age = since.elapsed();
         self.backoff.open_for(age);
-        let resume = |error| Failure { error, relist: false };
-        let Some(line) = line.map_err(resume)? else {
-            // A restored database may be behind our version. Then nothing comes,
-            // not even a bookmark, and only a list gives the present objects.
+        let Some(line) = line.map_err(Failure::resume)? else {
+            // A server whose versions are no numbers may be behind ours. Then nothing
+            // comes, not even a bookmark, and only a list gives the present objects.
             let all_silent = self.last_received.elapsed() >= SILENCE_OF_WATCHES;
-            let silent = self.bookmarks && (!*received && age >= SILENCE || all_silent);
+            let silent = self.bookmarks && (!*received && age >= SILENT_WATCH || all_silent);
             return Ok(self.ended(age, silent));
         };
         *received = true;
         self.last_received = Instant::now();
         // Without a name the object to delete is unknown, so list again.
-        let line = watch_line::line::<T>(line).map_err(|error| Failure { error, relist: true })?;
+        let line = watch_line::line::<T>(line).map_err(Failure::relist)?;
         match line {
             Line::Applied(item) => {
-                let item = item.shared(&self.known);
-                self.advance(item.identity.version.clone());
+                let item = item.shared(&self.following.known);
+                self.changed(&item.identity)?;
                 self.queue.extend(item.events(T::KIND));
             }
-            Line::Deleted(Identity { key, version }) => {
-                self.advance(version);
-                self.queue.push_back(Event::Deleted { kind: T::KIND, key });
+            Line::Deleted(identity) => {
+                self.deleted(&identity)?;
+                self.queue.push_back(Event::Deleted { kind: T::KIND, key: identity.key });
             }
             Line::Bookmark { version, .. } => {
                 *bookmarks = true;
                 self.bookmarks = true;
-                self.advance(version);
+                self.passed(version)?;
             }
             Line::Error(status) => {
-                return Err(resume(WatchError::status("watch", T::KIND, &status)));
+                return Err(Failure::resume(WatchError::status("watch", T::KIND, &status)));
             }
         }
+        self.following.contact.works(T::KIND);
         Ok(State::Watching(open))
     }
 
@@ -283,30 +245,16 @@ impl<T: Watched> Watch<T> {
     fn ended(&mut self, age: Duration, silent: bool) -> State {
         if age < EARLY {
             self.pause = Some(self.backoff.ended_early());
+            self.doubtful = Instant::now();
         }
         if age < WORKING {
             let message = "the API server ended the watch at once";
             let error = WatchError::broken("watch", T::KIND, message);
+            self.following.contact.failed(T::KIND, &error);
             self.queue.push_back(Event::Failed { kind: T::KIND, error });
+        } else {
+            self.following.contact.works(T::KIND);
         }
         if silent { State::Unlisted } else { State::Listed }
-    }
-
-    /// Remembers the version to resume from.
-    fn advance(&mut self, version: String) {
-        if !version.is_empty() {
-            self.version = version;
-        }
-    }
-
-    /// The object; if it cannot be read, a failure is queued.
-    fn readable(&mut self, item: Item) -> Option<Found> {
-        let kind = T::KIND;
-        let error = match item.found {
-            Ok(found) => return Some(found),
-            Err(error) => error,
-        };
-        self.queue.push_back(Event::Failed { kind, error });
-        None
     }
 }

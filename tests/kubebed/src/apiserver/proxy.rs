@@ -60,6 +60,10 @@ struct Shared {
     received: AtomicU64,
     sent: AtomicU64,
     without_watch_list: AtomicBool,
+    /// Streaming lists have no end.
+    without_end: AtomicBool,
+    /// Resources of which lists are empty.
+    emptied: Mutex<BTreeSet<String>>,
     calls: Mutex<Vec<Call>>,
     /// Resources whose watch streams are paused.
     held: watch::Sender<BTreeSet<String>>,
@@ -88,6 +92,8 @@ impl Proxy {
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             without_watch_list: AtomicBool::new(false),
+            without_end: AtomicBool::new(false),
+            emptied: Mutex::default(),
             calls: Mutex::default(),
             held: watch::Sender::default(),
             streams: Mutex::default(),
@@ -194,6 +200,23 @@ impl Proxy {
     /// from a server without WatchList (KEP-3157).
     pub fn without_watch_list(&self, without: bool) {
         self.shared.without_watch_list.store(without, Ordering::Relaxed);
+    }
+
+    /// Turns this on or off: the bookmark that ends the initial events does not come,
+    /// as from a proxy that drops what it does not know.
+    pub fn without_end(&self, without: bool) {
+        self.shared.without_end.store(without, Ordering::Relaxed);
+    }
+
+    /// Lists of this resource are empty from now on, plain ones and streaming ones.
+    /// Lists with a limit and of single objects are not.
+    pub fn empty(&self, resource: &str) {
+        lock(&self.shared.emptied).insert(resource.to_owned());
+    }
+
+    /// Lists are complete again.
+    pub fn fill(&self, resource: &str) {
+        lock(&self.shared.emptied).remove(resource);
     }
 
     /// Sends a command and waits until it is carried out.

@@ -15,4 +15,5 @@ mod rights;
 mod silent;
 mod steps;
 mod takeover;
+mod truth;
 mod unread;

@@ -89,7 +89,7 @@ fn needed(world: &World, right: &Right, mend: &dyn Fn() -> Result<()>) -> Result
 }
 
 /// An agent that may not list or watch a kind is not ready and reports the missing
-/// right. `list` is for API servers that cannot stream lists; the proxy acts as one.
+/// right. `list` is also for API servers that cannot stream lists; the proxy acts as one.
 fn cannot_follow(
     world: &World,
     verb: &str,
@@ -100,7 +100,13 @@ fn cannot_follow(
     let proxy = proxy(world, "node-1")?;
     proxy.without_watch_list(verb == "list");
     let mut agent = through(world, &proxy)?;
-    agent.unready_within(PATIENCE, &format!("waiting for the API server to list {kind}\n"))?;
+    // Without Namespaces it is not known which cluster this is.
+    let missing = match (verb, kind) {
+        ("list", "Namespace") => "NetworkPolicy, Pod, Namespace",
+        _ => kind,
+    };
+    agent.unready_within(PATIENCE, &format!("waiting for the API server to list {missing}\n"))?;
+    agent.unready_within(PATIENCE, "[-] api: since ")?;
     said(&agent, &format!("cannot {verb} {resource}: forbidden: "))?;
     said(&agent, &format!("a ClusterRole must grant the verbs list and watch on {resource}"))?;
     mend()?;

@@ -53,10 +53,10 @@ fn a_change_is_shown_and_not_made() -> Result<()> {
 }
 
 const ANOTHER_PORT: &str = r#"  chain i.dev/good.#  # ingress isolated by dev/good
--     @nh,0,128 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
--     @nh,0,128 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
-+     @nh,0,128 & 0x# | 0x# . ip saddr @p4 tcp dport 5433 accept comment "dev/good ingress[0]"
-+     @nh,0,128 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5433 accept comment "dev/good ingress[0]"
+-     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
+-     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
++     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip saddr @p4 tcp dport 5433 accept comment "dev/good ingress[0]"
++     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5433 accept comment "dev/good ingress[0]"
       add @logged.i4 { ip daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
       add @logged.i6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
       drop
@@ -68,10 +68,10 @@ const ANOTHER_PEER: &str = r#"- set p4.#
 -     fd00:10:244:1::2
 + set p6.#  # pods of dev: app=mon
   chain i.dev/good.#  # ingress isolated by dev/good
--     @nh,0,128 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
--     @nh,0,128 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
-+     @nh,0,128 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
-+     @nh,0,128 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
+-     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
+-     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
++     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
++     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
       add @logged.i4 { ip daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
       add @logged.i6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
       drop
@@ -109,7 +109,8 @@ const ANOTHER_POD: &str = r"  set isolated.i4  # pods of this node isolated for 
 +     fd00:10:244:1::2 : goto i.dev/good.#
 ";
 
-/// Replaces the hash at the end of each name, 32 hexadecimal digits, by `#`.
+/// Replaces the hash at the end of each name, 32 hexadecimal digits or 24, and each piece
+/// of a tag, 8 digits, by `#`.
 fn without_hashes(text: &str) -> String {
     let mut out = String::new();
     let mut digits = String::new();
@@ -118,7 +119,7 @@ fn without_hashes(text: &str) -> String {
             digits.push(character);
             continue;
         }
-        out += if digits.len() == 32 { "#" } else { &digits };
+        out += if [32, 24, 8].contains(&digits.len()) { "#" } else { &digits };
         digits.clear();
         out.push(character);
     }

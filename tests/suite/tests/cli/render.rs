@@ -75,8 +75,8 @@ fn json_makes_the_table_that_text_makes() -> Result<()> {
     Ok(())
 }
 
-/// What a tag replaces in a rule.
-const REPLACED: &str = "@nh,0,128 & ";
+/// What a piece of a tag replaces in a rule.
+const REPLACED: &str = "@nh,0,";
 /// The stores of addresses, of addresses with ports, and of ports.
 const STORES: [&str; 5] = ["p4", "p6", "n4", "n6", "t"];
 
@@ -96,27 +96,44 @@ fn unstored(objects: &[String]) -> (BTreeMap<String, BTreeSet<String>>, Vec<Stri
         let elements = rest.split_once("elements = {").map_or("", |(_, elements)| elements);
         let elements = elements.split('}').next().unwrap_or_default().split(',').map(str::trim);
         for element in elements.filter(|element| !element.is_empty()) {
-            let (set, element) =
-                match element.strip_prefix("0x").and_then(|one| one.split_once(" . ")) {
-                    Some((tag, element)) => (format!("{name}.{tag:0>32}"), element),
-                    None => (name.to_owned(), element),
-                };
-            sets.entry(set).or_default().insert(element.to_owned());
+            let fields: Vec<&str> = element.split(" . ").collect();
+            let (set, element) = match fields.split_at_checked(pieces(name).len()) {
+                Some((tag, key)) if element.starts_with("0x") => {
+                    (format!("{name}.{}", joined(name, tag)), key.join(" . "))
+                }
+                _ => (name.to_owned(), element.to_owned()),
+            };
+            sets.entry(set).or_default().insert(element);
         }
     }
     (sets, others)
+}
+
+/// The lengths of the pieces of a store's tags, in hexadecimal digits.
+fn pieces(store: &str) -> &'static [usize] {
+    if store.starts_with('p') { &[8, 8, 8] } else { &[16, 8] }
+}
+
+/// A tag of these pieces, which nft writes without leading zeros.
+fn joined(store: &str, tag: &[&str]) -> String {
+    let digits = tag.iter().zip(pieces(store));
+    digits.map(|(piece, width)| format!("{:0>width$}", piece.trim_start_matches("0x"))).collect()
 }
 
 /// Rules that ask a store by a tag, with the name of the set instead.
 fn by_name(object: &str) -> String {
     let mut parts = object.split(REPLACED);
     let mut text = parts.next().unwrap_or_default().to_owned();
+    let mut tag = Vec::new();
     for part in parts {
-        let tag = part.trim_start_matches("0x").split(' ').next().unwrap_or_default();
+        // `32 & PIECE | PIECE . `, and after the last piece the key and the store.
+        let piece = part.split(' ').nth(2).unwrap_or_default();
+        tag.push(piece);
         let asked = part.split_once(" . ").map_or("", |(_, asked)| asked);
-        let (key, rest) = asked.split_once(" @").unwrap_or((asked, ""));
+        let Some((key, rest)) = asked.split_once(" @") else { continue };
         let (store, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        text.push_str(&format!("{key} @{store}.{tag:0>32} {rest}"));
+        text.push_str(&format!("{key} @{store}.{} {rest}", joined(store, &tag)));
+        tag.clear();
     }
     text
 }

@@ -7,7 +7,7 @@ use std::ffi::CStr;
 
 use ruleset::{
     AddressTest, Family, Field, FlowSide, KeyAddress, KeyFields, KeyShape, Match, Name, PortTest,
-    SetType,
+    SetType, Tag,
 };
 
 use super::RuleReader;
@@ -91,10 +91,15 @@ impl RuleReader<'_> {
         let found = self.sets.sets.get(&name).filter(|_| name.stored().is_none());
         let set = found.ok_or_else(|| format!("a set that is not ours: {name}"))?;
         let SetType::Store(store) = set.set_type else { return Ok((name, set.set_type, register)) };
-        let content = self.registers.content(register)?;
-        let tag = content.tag.ok_or_else(|| format!("no tag for store {name}"))?;
-        let behind = register.after(content.part.bytes());
-        Ok((Name::in_store(store, tag), store.stores(), behind))
+        let (mut tag, mut behind) = (Vec::new(), register);
+        for bytes in store.tag_pieces() {
+            let piece = self.registers.content(behind)?.tag_piece;
+            let piece = piece.filter(|piece| piece.len() == *bytes as usize);
+            tag.extend(piece.ok_or_else(|| format!("no tag for store {name}"))?);
+            behind = behind.after(*bytes);
+        }
+        let tag = tag.try_into().map_err(|_| format!("a tag of another length for {name}"))?;
+        Ok((Name::in_store(store, Tag::from_bytes(tag)), store.stores(), behind))
     }
 
     fn key(

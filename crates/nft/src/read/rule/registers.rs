@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use ruleset::Tag;
-
 use crate::packet::Part;
 use crate::read::unreadable::Unreadable;
 use crate::register::Register;
@@ -14,13 +12,13 @@ pub(super) struct Content {
     pub(super) part: Part,
     pub(super) mask: Option<Vec<u8>>,
     /// Instead of the part.
-    pub(super) tag: Option<Tag>,
+    pub(super) tag_piece: Option<Vec<u8>>,
 }
 
 impl Content {
     /// A part as it is in the packet.
     pub(super) const fn of(part: Part) -> Self {
-        Self { part, mask: None, tag: None }
+        Self { part, mask: None, tag_piece: None }
     }
 }
 
@@ -45,7 +43,7 @@ impl Registers {
     /// The part that a register holds, unmasked.
     pub(super) fn whole(&self, register: Register) -> Result<Part, Unreadable> {
         match self.content(register)? {
-            Content { part, mask: None, tag: None } => Ok(part),
+            Content { part, mask: None, tag_piece: None } => Ok(part),
             Content { part, .. } => Err(format!("a changed {part:?} in a set")),
         }
     }

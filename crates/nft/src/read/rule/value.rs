@@ -6,7 +6,7 @@
 use std::ffi::CStr;
 use std::fmt::Debug;
 
-use ruleset::{AddressRange, CtStates, Family, Field, Name, Tag, Verdict};
+use ruleset::{AddressRange, CtStates, Family, Field, Name, Verdict};
 
 use crate::datatype::{KeyType, address};
 use crate::packet::Part;
@@ -84,10 +84,9 @@ pub(super) fn prefix(family: Family, value: &[u8], mask: &[u8]) -> Option<Addres
     range.filter(|_| clean && contiguous)
 }
 
-/// The tag that replaces this part, if the part is the one that tags replace.
-pub(super) fn tag(part: Part, value: &[u8]) -> Option<Tag> {
-    let bytes = value.try_into().ok().filter(|_| part == Part::Replaced)?;
-    Some(Tag(u128::from_be_bytes(bytes)))
+/// Whether this value is a piece of a tag, if it replaces this part.
+pub(super) fn is_tag_piece(part: Part, value: &[u8]) -> bool {
+    matches!(part, Part::Replaced(bytes) if bytes as usize == value.len())
 }
 
 pub(super) fn ct_states(mask: u32) -> Result<CtStates, Unreadable> {

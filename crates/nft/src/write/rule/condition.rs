@@ -3,7 +3,9 @@
 //! In: what a match compares. Out: expressions. Never: what the match implies, which
 //! stands before them.
 
-use ruleset::{AddressRange, CtStates, Family, Field, KeyAddress, KeyFields, Name, PortTest};
+use ruleset::{
+    AddressRange, CtStates, Family, Field, KeyAddress, KeyFields, Name, PortTest, TagPiece,
+};
 
 use super::{ESTABLISHED, RELATED, Writer};
 use crate::datatype::address_bytes;
@@ -74,9 +76,13 @@ impl Writer {
         let mut register = Register::FIRST;
         let mut name = set.as_str();
         if let Some((store, tag)) = set.stored() {
-            self.load(Part::Replaced);
-            self.expressions.push(Expression::replace(register, tag.bytes().to_vec()));
-            register = register.after(Part::Replaced.bytes());
+            for TagPiece { bytes, number } in tag.pieces(store) {
+                let number = number.to_be_bytes().into_iter();
+                let value = number.skip(size_of::<u64>() - bytes as usize).collect();
+                self.expressions.push(Part::Replaced(bytes).load(register));
+                self.expressions.push(Expression::replace(register, value));
+                register = register.after(bytes);
+            }
             name = store.name();
         }
         for part in parts {

@@ -40,8 +40,7 @@ const IP6_DESCRIPTION: u32 = 13;
 const TH_DESTINATION_PORT: u32 = 2;
 const IP_SOURCE: u32 = 11;
 const IP6_SOURCE: u32 = 8;
-/// A tag and a target are of 128 bits.
-const NUMBER_BITS: u32 = 128;
+const TARGET_BITS: u32 = 128;
 
 /// Adds the note to a set's user data, if nft needs one.
 pub(super) fn add(data: Userdata, shape: KeyShape) -> Userdata {
@@ -58,16 +57,17 @@ pub(super) fn add(data: Userdata, shape: KeyShape) -> Userdata {
     data.nested(userdata::SET_KEY_TYPEOF, &whole)
 }
 
-/// Adds the note of a store: `typeof @nh,0,128 . ip saddr` and so on.
+/// Adds the note of a store: `typeof @nh,0,64 . @nh,0,32 . ip saddr . th dport` and so on.
 pub(super) fn add_store(data: Userdata, store: Store) -> Userdata {
-    let tag = number(NETWORK_BASE, 0);
+    let mut fields: Vec<Userdata> =
+        store.tag_pieces().iter().map(|bytes| number(NETWORK_BASE, 0, 8 * bytes)).collect();
     let port = || field(TH_DESCRIPTION, TH_DESTINATION_PORT);
-    let whole = match store {
-        Store::Addresses(family) => concatenation(&[tag, source(family)]),
-        Store::AddressPorts(family) => concatenation(&[tag, source(family), port()]),
-        Store::Ports => concatenation(&[tag, protocol(), port()]),
-    };
-    data.nested(userdata::SET_KEY_TYPEOF, &whole)
+    match store {
+        Store::Addresses(family) => fields.push(source(family)),
+        Store::AddressPorts(family) => fields.extend([source(family), port()]),
+        Store::Ports => fields.extend([protocol(), port()]),
+    }
+    data.nested(userdata::SET_KEY_TYPEOF, &concatenation(&fields))
 }
 
 fn concatenation(fields: &[Userdata]) -> Userdata {
@@ -102,7 +102,7 @@ fn mac() -> Userdata {
 /// `@th,64,128`.
 fn target() -> Userdata {
     const OFFSET_BITS: u32 = 64;
-    number(TRANSPORT_BASE, OFFSET_BITS)
+    number(TRANSPORT_BASE, OFFSET_BITS, TARGET_BITS)
 }
 
 /// A field of a header.
@@ -112,14 +112,14 @@ fn field(description: u32, field: u32) -> Userdata {
     expression(PAYLOAD, &field)
 }
 
-/// 128 bits of a header, as a number.
-fn number(base: u32, offset_bits: u32) -> Userdata {
+/// Bits of a header, as a number.
+fn number(base: u32, offset_bits: u32, bits: u32) -> Userdata {
     let field = Userdata::default()
         .number(PAYLOAD_DESCRIPTION, NO_DESCRIPTION)
         .number(PAYLOAD_FIELD, 0)
         .number(PAYLOAD_BASE, base)
         .number(PAYLOAD_OFFSET, offset_bits)
-        .number(PAYLOAD_LENGTH, NUMBER_BITS);
+        .number(PAYLOAD_LENGTH, bits);
     expression(PAYLOAD, &field)
 }
 

@@ -7,8 +7,8 @@ use crate::{
 };
 
 const STORE: Store = Store::Addresses(Family::V4);
-const ONE: &str = "p4.00000000000000000000000000000001";
-const TWO: &str = "p4.00000000000000000000000000000002";
+const ONE: &str = "p4.000000000000000000000001";
+const TWO: &str = "p4.000000000000000000000002";
 
 /// The table with all stores.
 fn with_stores(table: &Table<'_>) -> Ruleset {
@@ -41,8 +41,10 @@ fn it_comes_and_goes_as_elements() {
         ..BEFORE
     };
     let after = with_stores(&table);
-    let tag = "0x00000000000000000000000000000001";
-    let tagged = format!("@nh,0,128 & {tag} | {tag} . ip saddr @p4");
+    let pieces = ["0x00000000", "0x00000000", "0x00000001"];
+    let tag = pieces.join(" . ");
+    let replaced = pieces.map(|piece| format!("@nh,0,32 & {piece} | {piece}"));
+    let tagged = format!("{} . ip saddr @p4", replaced.join(" . "));
     let come = [
         vec![
             format!("# add set {ONE}"),
@@ -93,14 +95,14 @@ fn a_large_one_goes_in_pieces() {
     let peers =
         (0..50_000u32).map(|number| Element::Address((0x0b00_0000 + number).to_be_bytes().into()));
     let set = Set::new(STORE.stores(), None).with(peers);
-    large.sets.insert(Name::in_store(STORE, Tag(7)), set);
+    large.sets.insert(Name::in_store(STORE, Tag::new(7)), set);
     assert!(batches(&large, &small).len() > 2);
 }
 
 #[test]
 fn elements_without_a_set_are_left_in_no_state() {
     let mut state = with_stores(&BEFORE);
-    let set = Name::in_store(STORE, Tag(1));
+    let set = Name::in_store(STORE, Tag::new(1));
     let elements = vec![Element::Address([10, 0, 0, 1].into())];
     let add = [
         Op::CreateSet(set.clone(), SetType::Address(Family::V4), None),

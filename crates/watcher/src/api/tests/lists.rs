@@ -56,7 +56,7 @@ async fn a_list_in_place_of_a_streaming_one_is_of_the_present_state() {
             stays_open(&[]),
         ];
         let (client, asked) = served(answers);
-        let events = watch::events::<T>(client, Known::default())
+        let events = watch::events::<T>(client, Following::default())
             .take(8)
             .map(show)
             .collect::<Vec<_>>()
@@ -117,7 +117,7 @@ async fn a_list_that_is_cut_off_is_not_told() {
         stays_open(&[]),
     ];
     let (client, _) = served(answers);
-    let shown = shown(watch::events::<PodFields>(client, Known::default()), 2).await;
+    let shown = shown(watch::events::<PodFields>(client, Following::default()), 2).await;
     assert!(
         shown[0].starts_with("connection: cannot list pods: the list is incomplete"),
         "{shown:?}"

@@ -26,7 +26,7 @@ async fn objects_that_cannot_be_read_are_absent_and_stop_nobody() {
         event("DELETED", changed("10")),
     ])];
     let (client, _) = served(answers);
-    let shown = shown(watch::events::<PodFields>(client, Known::default()), 6).await;
+    let shown = shown(watch::events::<PodFields>(client, Following::default()), 6).await;
     let failed = "decode: cannot read Pod ns/bad: invalid type: string \"none\"";
     assert!(shown[0].starts_with(failed) && shown[3].starts_with(failed), "{shown:#?}");
     let others = [&shown[1], &shown[2], &shown[4], &shown[5]];
@@ -34,7 +34,8 @@ async fn objects_that_cannot_be_read_are_absent_and_stop_nobody() {
     let listed =
         [event("ADDED", json!({"metadata": {"name": "n", "labels": [1]}})), bookmark(7, true)];
     let (client, _) = served(vec![stays_open(&listed)]);
-    let shown = super::shown(watch::events::<NamespaceFields>(client, Known::default()), 2).await;
+    let shown =
+        super::shown(watch::events::<NamespaceFields>(client, Following::default()), 2).await;
     assert!(shown[0].starts_with("decode: cannot read Namespace n: invalid type"), "{shown:?}");
     assert_eq!(shown[1], "listed ");
 }
@@ -79,7 +80,7 @@ async fn a_policy_of_a_newer_api_server_allows_nothing_by_what_is_unknown() {
         "status": {},
     });
     let (client, _) = served(vec![stays_open(&[event("ADDED", policy), bookmark(7, true)])]);
-    let mut events = std::pin::pin!(watch::events::<PolicyJson>(client, Known::default()));
+    let mut events = std::pin::pin!(watch::events::<PolicyJson>(client, Following::default()));
     let Some(Event::Listed { kind: Kind::NetworkPolicy, objects }) = events.next().await else {
         panic!("no list");
     };
@@ -103,7 +104,7 @@ async fn a_policy_of_a_newer_api_server_allows_nothing_by_what_is_unknown() {
 async fn a_pod_has_the_fields_that_matter_whatever_the_source() {
     let answers = vec![stays_open(&[event("ADDED", pod("a", 1)), bookmark(7, true)])];
     let (client, _) = served(answers);
-    let mut events = std::pin::pin!(watch::events::<PodFields>(client, Known::default()));
+    let mut events = std::pin::pin!(watch::events::<PodFields>(client, Following::default()));
     let Some(Event::Listed { objects, .. }) = events.next().await else { panic!("no list") };
     let whole = serde_json::from_value(pod("a", 1)).unwrap();
     let (expected, diagnostics) = crate::convert::pod(&whole);

@@ -14,7 +14,7 @@ async fn a_line_that_is_cut_off_is_asked_for_again() {
     let mut garbled = ended(&[bookmark(7, true)]);
     garbled.1.push_str("{\"type\":\"DELETED\",\"obj\n");
     let (client, asked) = served(vec![garbled, stays_open(&[bookmark(9, true)])]);
-    let shown = shown(watch::events::<PodFields>(client, Known::default()), 3).await;
+    let shown = shown(watch::events::<PodFields>(client, Following::default()), 3).await;
     assert!(shown[1].starts_with("decode: cannot read pods: "), "{shown:?}");
     assert_eq!(shown[2], "listed ");
     assert_eq!(request(&asked.lock().unwrap()[1]), "stream 7");
@@ -25,17 +25,17 @@ async fn silence_is_noticed() {
     let answers = vec![
         // A watch that lasted is resumed at once.
         ends_after(200, &[bookmark(7, true)]),
-        // A server that sends bookmarks may miss two.
+        // A server that sends bookmarks sends one a minute.
         stays_open(&[bookmark(9, false)]),
         // Before the first bookmark of a watch, silence is allowed until the end.
         stays_open(&[]),
         // A server that sends bookmarks sent none until the end: list again.
         ends_after(200, &[]),
-        // An answer whose initial events never end, and no answer at all.
+        // An answer whose initial events never end, and no answer at all to a plain list.
         stays_open(&[event("ADDED", pod("a", 3))]),
     ];
     let (client, asked) = served(answers);
-    let mut events = std::pin::pin!(watch::events::<PodFields>(client, Known::default()));
+    let mut events = std::pin::pin!(watch::events::<PodFields>(client, Following::default()));
     let mut took = Vec::new();
     let mut shown = Vec::new();
     for _ in 0..5 {
@@ -45,23 +45,23 @@ async fn silence_is_noticed() {
     }
     let nothing = "connection: cannot watch pods: no data for";
     assert_eq!((shown[0].as_str(), took[0]), ("listed ", 0));
-    assert_eq!((shown[1].clone(), took[1]), (format!("{nothing} 150 s"), 200 + 150));
+    assert_eq!((shown[1].clone(), took[1]), (format!("{nothing} 75 s"), 200 + 75));
     assert!(shown[2].starts_with(nothing) && (230..=302).contains(&took[2]), "{shown:?} {took:?}");
-    assert_eq!((shown[3].clone(), took[3]), (format!("{nothing} 60 s"), 200 + 60));
-    assert_eq!(shown[4], "connection: cannot watch pods: the API server does not answer");
+    assert_eq!((shown[3].clone(), took[3]), (format!("{nothing} 30 s"), 200 + 30));
+    assert_eq!(shown[4], "connection: cannot list pods: the API server does not answer");
     assert_eq!(took[4], 60);
     let requests: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
-    assert_eq!(requests, ["stream ", "watch 7", "watch 9", "watch 9", "stream 9", "stream 9"]);
+    assert_eq!(requests, ["stream ", "watch 7", "watch 9", "watch 9", "stream 9", "list 9"]);
 }
 
 /// A restored database sends nothing, and a proxy ends each watch before that shows.
 #[tokio::test(start_paused = true)]
 async fn short_watches_that_stay_silent_for_long_are_listed_again() {
-    let mut answers = vec![ends_after(100, &[bookmark(7, true), bookmark(8, false)])];
-    answers.extend((0..5).map(|_| ends_after(100, &[])));
+    let mut answers = vec![ends_after(70, &[bookmark(7, true), bookmark(8, false)])];
+    answers.extend((0..5).map(|_| ends_after(107, &[])));
     answers.push(stays_open(&[bookmark(3, true)]));
     let (client, asked) = served(answers);
-    let shown = shown(watch::events::<PodFields>(client, Known::default()), 2).await;
+    let shown = shown(watch::events::<PodFields>(client, Following::default()), 2).await;
     assert_eq!(shown, ["listed ", "listed "]);
     let asked: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
     let watches = asked.iter().filter(|one| *one == "watch 8").count();
@@ -75,13 +75,13 @@ async fn a_watch_that_ends_early_is_resumed_after_a_pause_that_grows_and_differs
     for lasts in [0, 10, 59] {
         for _ in 0..8 {
             // The server sends bookmarks, but a short watch may end before one.
-            let mut answers = vec![ends_after(100, &[bookmark(7, true), bookmark(8, false)])];
+            let mut answers = vec![ends_after(70, &[bookmark(7, true), bookmark(8, false)])];
             answers.extend((0..5).map(|_| ends_after(lasts, &[])));
             // A watch that lasted is resumed at once, and the pauses begin again.
             answers.extend([ends_after(100, &[]), ends_after(lasts, &[]), stays_open(&[])]);
             let requests = answers.len();
             let (client, asked) = timed(answers);
-            let events = watch::events::<PodFields>(client, Known::default()).map(show);
+            let events = watch::events::<PodFields>(client, Following::default()).map(show);
             let until = sleep(Duration::from_secs(1000));
             let events: Vec<String> = events.take_until(until).collect().await;
             let failures = events.iter().filter(|event| event.contains("ended the watch at once"));
@@ -95,7 +95,7 @@ async fn a_watch_that_ends_early_is_resumed_after_a_pause_that_grows_and_differs
             let pause = |number: usize, lasted: u64| {
                 (at(number + 1) - at(number) - Duration::from_secs(lasted)).as_millis()
             };
-            assert!(pause(0, 100) <= 1);
+            assert!(pause(0, 70) <= 1);
             for number in 1..=5 {
                 let least = 1000 * (number as u128 - 1).min(3);
                 let pause = pause(number, lasts);

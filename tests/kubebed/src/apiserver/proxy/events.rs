@@ -25,6 +25,33 @@ pub(super) struct Events {
     /// The part of a line that has arrived so far.
     rest: Vec<u8>,
     over: bool,
+    hidden: Hidden,
+}
+
+/// What does not pass, of the initial events of a streaming list.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Hidden {
+    /// The objects.
+    pub added: bool,
+    /// The bookmark that ends them.
+    pub end: bool,
+}
+
+impl Hidden {
+    /// Takes the hidden lines out.
+    fn hide(&mut self, lines: Bytes) -> Bytes {
+        let mut left = Vec::new();
+        for line in lines.split_inclusive(|&byte| byte == b'\n') {
+            let text = String::from_utf8_lossy(line);
+            let is_end = text.contains("k8s.io/initial-events-end");
+            let is_hidden = self.end && is_end || self.added && text.contains("\"ADDED\"");
+            self.added &= !is_end;
+            if !is_hidden {
+                left.extend_from_slice(line);
+            }
+        }
+        left.into()
+    }
 }
 
 impl Events {
@@ -34,7 +61,20 @@ impl Events {
         held: watch::Receiver<BTreeSet<String>>,
         ended: mpsc::UnboundedReceiver<()>,
     ) -> Self {
-        Self { resource, body, held, ended, rest: Vec::new(), over: false }
+        Self {
+            resource,
+            body,
+            held,
+            ended,
+            rest: Vec::new(),
+            over: false,
+            hidden: Hidden::default(),
+        }
+    }
+
+    /// Without these lines.
+    pub fn without(self, hidden: Hidden) -> Self {
+        Self { hidden, ..self }
     }
 
     /// The next lines. `None` at the end.
@@ -42,7 +82,7 @@ impl Events {
         if self.over {
             return None;
         }
-        let Self { resource, body, held, ended, rest, .. } = self;
+        let Self { resource, body, held, ended, rest, hidden, .. } = self;
         let passed = async {
             let lines = lines(body, rest).await;
             // It fails only when the proxy is gone, and this stream with it.
@@ -59,7 +99,7 @@ impl Events {
                 self.over = true;
                 Some(Ok(Bytes::from_static(EXPIRED.as_bytes())))
             }
-            Some(lines) => lines,
+            Some(lines) => lines.map(|lines| lines.map(|lines| hidden.hide(lines))),
         }
     }
 }

@@ -15,11 +15,11 @@ use hyper::header::{
 };
 use hyper::{Request, Response, StatusCode};
 use kube::client::Body;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::call::{Call, Verb};
-use super::events::Events;
+use super::events::{Events, Hidden};
 use super::{Shared, lock};
 
 type Answer = Response<UnsyncBoxBody<Bytes, kube::Error>>;
@@ -47,20 +47,39 @@ pub(super) async fn forward(
     for header in [CONNECTION, TRANSFER_ENCODING] {
         parts.headers.remove(header);
     }
+    let is_emptied = lock(&shared.emptied).contains(&call.resource)
+        && !call.query.contains_key("limit")
+        && !call.query.get("fieldSelector").is_some_and(|one| one.contains("metadata.name"));
     let body = match call.verb {
-        Verb::Watch if parts.status.is_success() => watched(&shared, call.resource, body),
+        Verb::Watch if parts.status.is_success() => {
+            let is_list = call.query.contains_key("sendInitialEvents");
+            let without_end = is_list && shared.without_end.load(Ordering::Relaxed);
+            let hidden = Hidden { added: is_list && is_emptied, end: without_end };
+            watched(&shared, call.resource, body, hidden)
+        }
+        Verb::List if parts.status.is_success() && is_emptied => {
+            parts.headers.remove(CONTENT_LENGTH);
+            let mut list: Value = serde_json::from_slice(&body.collect().await?.to_bytes())?;
+            list["items"] = json!([]);
+            Full::new(Bytes::from(list.to_string())).map_err(|never| match never {}).boxed_unsync()
+        }
         _ => body.boxed_unsync(),
     };
     Ok(Response::from_parts(parts, body))
 }
 
 /// A watch stream that can be paused and ended.
-fn watched(shared: &Shared, resource: String, body: Body) -> UnsyncBoxBody<Bytes, kube::Error> {
+fn watched(
+    shared: &Shared,
+    resource: String,
+    body: Body,
+    hidden: Hidden,
+) -> UnsyncBoxBody<Bytes, kube::Error> {
     let (end, ended) = mpsc::unbounded_channel();
     let mut streams = lock(&shared.streams);
     streams.retain(|(_, end)| !end.is_closed());
     streams.push((resource.clone(), end));
-    let events = Events::new(resource, body, shared.held.subscribe(), ended);
+    let events = Events::new(resource, body, shared.held.subscribe(), ended).without(hidden);
     let frames = stream::unfold(events, |mut events| async {
         let next = events.next().await?;
         Some((next.map(Frame::data), events))

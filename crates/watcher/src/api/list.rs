@@ -1,0 +1,117 @@
+//! A plain list, page by page, item by item.
+//!
+//! In: a kind, and how old the answer may be.
+//! Out: all items, and the version.
+//! Never: a list without its end; more items than a cluster has.
+
+use std::time::Duration;
+
+use futures::AsyncBufReadExt;
+use kube::Client;
+use kube::api::{ListParams, VersionMatch};
+use kube::core::Request;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::error::{WatchError, innermost};
+use super::kinds::Watched;
+use super::list_splitter::ListSplitter;
+use super::requests::{self, FrameMetadata, LONGEST};
+use super::watch_line::{self, Item};
+use crate::Known;
+
+/// The longest wait for the start of an answer. An API server without
+/// StreamingCollectionEncodingToJSON (KEP-5116) encodes the whole list before it
+/// sends the first byte.
+const BEGIN: Duration = Duration::from_secs(60);
+/// The longest wait between two pieces of a list.
+const PIECE: Duration = Duration::from_secs(30);
+/// The most objects of a kind. Kubernetes is made for 150,000 pods (kubernetes.io,
+/// "Considerations for large clusters").
+pub(super) const MOST: usize = 1_000_000;
+
+/// A list.
+pub(super) struct Listed {
+    pub items: Vec<Item>,
+    pub version: String,
+}
+
+/// A list without its items.
+#[derive(Deserialize)]
+struct Frame {
+    metadata: FrameMetadata,
+}
+
+/// Lists all objects of a kind. With a version the server may answer from its
+/// cache, as long as that is not older; without one it gives the most recent
+/// state. Items that equal known objects are those.
+///
+/// # Errors
+/// A request failed, or an answer is incomplete. After [`WatchError::Expired`] in the
+/// middle of a list, the next one has to begin anew.
+pub(super) async fn list<T: Watched>(
+    client: &Client,
+    not_older: Option<&str>,
+    known: &Known,
+) -> Result<Listed, WatchError> {
+    let field_selector = T::FIELDS.map(str::to_owned);
+    let mut parameters = ListParams { field_selector, ..ListParams::default() };
+    if let Some(version) = not_older {
+        parameters = parameters.at(version).matching(VersionMatch::NotOlderThan);
+    }
+    let mut items = Vec::new();
+    loop {
+        let metadata = page::<T>(client, &parameters, known, &mut items).await?;
+        // The server decides whether a list comes in pages, also without a limit.
+        let token = metadata.rest.filter(|token| !token.is_empty());
+        if token.is_none() {
+            return Ok(Listed { items, version: metadata.resource_version });
+        }
+        if token == parameters.continue_token {
+            let message = "the next page of the list is the same one again";
+            return Err(WatchError::broken("list", T::KIND, message));
+        }
+        // A token has its version (Kubernetes API concepts, "Retrieving large results
+        // sets in chunks").
+        (parameters.resource_version, parameters.version_match) = (None, None);
+        parameters.continue_token = token;
+    }
+}
+
+/// Adds the items of a page.
+async fn page<T: Watched>(
+    client: &Client,
+    parameters: &ListParams,
+    known: &Known,
+    items: &mut Vec<Item>,
+) -> Result<FrameMetadata, WatchError> {
+    let request = Request::new(T::PATH).list(parameters);
+    let mut body = requests::begin::<T>(client, request, "list", BEGIN).await?;
+    let broken = |message: String| WatchError::broken("list", T::KIND, message);
+    let mut splitter = ListSplitter::default();
+    let mut unnamed = None;
+    loop {
+        let piece = timeout(PIECE, body.fill_buf()).await;
+        let piece = piece
+            .map_err(|_| broken("the API server does not answer".to_owned()))?
+            .map_err(|error| broken(innermost(&error).to_string()))?;
+        if piece.is_empty() {
+            break;
+        }
+        splitter.push(piece, |bytes| match watch_line::item::<T>(bytes) {
+            Ok(item) => items.push(item.shared(known)),
+            Err(error) => unnamed = Some(error),
+        });
+        let length = piece.len();
+        body.consume_unpin(length);
+        if splitter.held() > LONGEST {
+            return Err(broken(format!("an object is longer than {} MiB", LONGEST >> 20)));
+        }
+        if items.len() > MOST {
+            return Err(broken(format!("it has more than {MOST} objects")));
+        }
+    }
+    let frame: Frame = serde_json::from_slice(splitter.frame())
+        .map_err(|error| broken(format!("the list is incomplete: {error}")))?;
+    unnamed.map_or(Ok(frame.metadata), Err)
+}
