@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kubebed::apiserver::proxy::Verb;
 use kubebed::daemon::{Daemon, HEALTH};
-use kubebed::outpost::{NODE, OPEN, Outpost, SERVER, TOGGLED, isolates, toggle};
+use kubebed::outpost::{NODE, OPEN, Outpost, SERVER, SPARE, TOGGLED, isolates, pod, toggle};
 use kubebed::world::PATIENCE;
 use netbed::fire::say;
 use policy::Direction::Ingress;
@@ -80,8 +80,14 @@ fn a_database_that_is_restored_or_wiped() -> Result<()> {
     ensure!(table.generation()? == generation, "touched: {}", agent.log());
     agent.stop()?;
     let mut agent = start(&["--cluster-uid", &uid])?;
-    agent.ready_within(PATIENCE)?;
+    // It has no Pod of this node yet.
+    agent.unready_within(PATIENCE, "[-] node: no Pod is on node \"node-1\"")?;
     let server = outpost.range.destination(SERVER);
+    let is_kept = isolates(&table.dump()?.context("no table")?.ruleset, Ingress, server);
+    ensure!(is_kept, "opened: {}", agent.log());
+    let first = pod("default", "first", IpAddr::V4(outpost.range.destination(SPARE)));
+    outpost.server.create_pods(&[first])?;
+    agent.ready_within(PATIENCE)?;
     table.until("of the new cluster", |table| !isolates(table, Ingress, server))?;
     agent.stop()?;
     // From now on this is the cluster.
