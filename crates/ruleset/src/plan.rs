@@ -15,16 +15,17 @@
 //! isolate   in a large plan: addresses become isolated; before them what they need
 //! prepare   new sets with their elements, new chains, stand-ins for chains that
 //!           change; nothing reaches them yet. Pairs of addresses that shall pass
-//! take      entries switch to chains that allow less; addresses become isolated. If
-//!           there is nothing else to prepare, pairs come in the same commit: a packet
-//!           asks for them only after it has found a gate
+//! take      entries switch to chains that allow less, or in one step; addresses become
+//!           isolated. If there is nothing else to prepare, pairs come in the same
+//!           commit: a packet asks for them only after it has found a gate
 //! bind      elements that let an interface pass; new base chains; elements that
 //!           stop what no such element lets pass
 //! add       elements into sets that allow          (allowed by an old or a new rule)
 //! refill    chains whose rules change, all in one batch
 //! remove    elements from sets that allow
 //! unbind    the reverse of bind
-//! give      entries switch to chains that allow more; addresses cease to be isolated
+//! give      entries switch to chains that allow more, or in one step; addresses cease
+//!           to be isolated
 //! settle    entries switch from stand-ins to the chains themselves
 //! release   entries of addresses that ceased to be isolated
 //! clean up  chains, maps and sets that nothing refers to any more, pairs. Of stored
