@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use policy::ObjectKey;
-use ruleset::{Element, Name, Ruleset, Set, SetType};
+use ruleset::{Element, Family, Name, Ruleset, Set, SetType};
 
 use super::Touched;
 use super::selector_index::SelectorIndex;
@@ -21,7 +21,8 @@ pub(super) struct SetsInUse {
     sources: Sources,
     /// How many grants of each policy look into a set.
     users: BTreeMap<Name, BTreeMap<ObjectKey, usize>>,
-    index: SelectorIndex,
+    /// The sets of each family.
+    indexes: BTreeMap<Family, SelectorIndex>,
     /// Sets without users.
     idle: BTreeSet<Name>,
 }
@@ -48,7 +49,9 @@ impl SetsInUse {
             return;
         }
         self.sources.insert(name.clone(), source.clone());
-        self.index.add(name, source);
+        if let Some(family) = source.family() {
+            self.indexes.entry(family).or_default().add(name, source);
+        }
         out.ruleset.sets.insert(name.clone(), source.set(cluster));
     }
 
@@ -71,8 +74,10 @@ impl SetsInUse {
     /// Removes the sets without users.
     pub fn remove_idle(&mut self, ruleset: &mut Ruleset) {
         for name in std::mem::take(&mut self.idle) {
-            if let Some(source) = self.sources.remove(&name) {
-                self.index.remove(&name, &source);
+            if let Some(source) = self.sources.remove(&name)
+                && let Some(index) = source.family().and_then(|one| self.indexes.get_mut(&one))
+            {
+                index.remove(&name, &source);
             }
             ruleset.sets.remove(&name);
         }
@@ -83,9 +88,10 @@ impl SetsInUse {
     pub fn follow(&self, touched: &Touched, cluster: &ClusterIndex, ruleset: &mut Ruleset) {
         for (&address, before) in touched {
             let after = cluster.owner(address);
+            let Some(index) = self.indexes.get(&Family::of(address)) else { continue };
             let owners = [before.as_ref(), after];
             let names: BTreeSet<&Name> =
-                owners.into_iter().flatten().flat_map(|pod| self.index.candidates(pod)).collect();
+                owners.into_iter().flatten().flat_map(|pod| index.candidates(pod)).collect();
             for name in names {
                 let Some(source) = self.sources.get(name) else { continue };
                 let wanted = after.map(|pod| source.elements_of(cluster, pod, address));
