@@ -197,3 +197,6 @@ impl ClusterIndex {
 pub(crate) fn is_local(pod: &Pod, node: Option<&str>) -> bool {
     node.is_none() || pod.node.as_deref() == node
 }
+
+#[cfg(test)]
+mod tests;
