@@ -7,8 +7,8 @@ use imbl::ordmap::DiffItem;
 use imbl::ordset;
 
 use super::PlanError;
-use super::references::{References, Uses};
-use super::role::Role;
+use super::references::References;
+use super::role::{Before, Role};
 use crate::{Chain, Element, Family, Field, Name, Rule, Ruleset, Set, SetType, VerdictMap};
 
 /// The differences. "Visible" is what a packet can meet in the old table.
@@ -262,26 +262,6 @@ impl<'a> Delta<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// What a set is to the old rules.
-struct Before {
-    is_visible: bool,
-    uses: Uses,
-    /// Of a set that allows.
-    sides: BTreeSet<Field>,
-}
-
-impl Before {
-    fn of(name: &Name, set_type: SetType, references: &References) -> Self {
-        let uses = references.uses(name);
-        let allows = Role::of(set_type, uses) == Role::Allowing;
-        Self {
-            is_visible: references.is_visible(name),
-            uses,
-            sides: if allows { references.sides(name) } else { BTreeSet::new() },
-        }
     }
 }
 
