@@ -52,10 +52,10 @@ pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
         Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
         Rule::new([Match::NotInit], Verdict::Jump(constant("midflow"))),
         Rule::new([Match::NotToHost], Verdict::Jump(edges_chain())),
+        Rule::new([Match::Family(Family::V6)], Verdict::Goto(constant("six"))),
     ];
     rules.extend(by_address(Family::V4, network));
     rules.extend([
-        Rule::new([Match::Family(Family::V6)], Verdict::Goto(constant("six"))),
         edge_rule(Field::Destination, multicast4()),
         edge_rule(Field::Destination, broadcast()),
     ]);
