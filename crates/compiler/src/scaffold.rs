@@ -32,6 +32,11 @@
 //!
 //! ```text
 //! forward -+- established -> accept
+//!          +- IPv6 -> six -+- the next five steps for IPv6
+//!          |               +- neighbour discovery that no router has passed on -> accept
+//!          |               +- to or from link-local, to multicast -> edges
+//!          |               +- the same steps for IPv6: tunnels, egress6, ingress6
+//!          |               +- strays, unknown
 //!          +- redirect of ICMP -> drop
 //!          +- related -> accept                                                 (while no port is bound)
 //!          +- related -> related -+- of a flow of its own -> accept              (while a port is bound)
@@ -40,10 +45,6 @@
 //!          |                      +- accept
 //!          +- TCP or SCTP that opens no flow -> midflow - source or destination isolated either way -> drop
 //!          +- broadcast or multicast frame -> edges
-//!          +- IPv6 -> six -+- neighbour discovery that no router has passed on -> accept
-//!          |               +- to or from link-local, to multicast -> edges
-//!          |               +- the same steps for IPv6: tunnels, egress6, ingress6
-//!          |               +- strays, unknown
 //!          +- destination a node -> tunnels                                      (only while the node has tunnels)
 //!          +- source in isolated.e4      -> egress4  -+- to itself -> return
 //!          |                                          +- vmap by source      -> e.<signature>  (return: continue)
@@ -91,8 +92,8 @@
 //! behind it. When the kernel validates the table, it visits a chain again only if it
 //! finds it deeper than before (`nft_chain_vstate_valid`, net/netfilter/nf_tables_api.c,
 //! 6.18.44; kernels before 6.19 that lack the backport visit it each time). In this order
-//! it visits each signature's chain once, in the other one twice. A packet of IPv4 pays
-//! one comparison.
+//! it visits each signature's chain once, in the other one twice. A packet asks no rule
+//! more, since each family's redirects are a question of that family.
 //!
 //! `edges` is reached by the type of the frame and by the destination, because a
 //! sender of raw frames (CAP_NET_RAW) can put a multicast packet into a frame for
