@@ -10,10 +10,9 @@ mod labelled;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{
-    NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Selector, Snapshot, SnapshotDiff,
-};
+use policy::{NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Selector, Snapshot};
 
+use crate::engine::changes::Changes;
 use crate::sets::{PodsPeer, Scope};
 use crate::work;
 use addresses::Addresses;
@@ -34,19 +33,17 @@ impl ClusterIndex {
         &self.snapshot
     }
 
-    /// Goes on to a later snapshot. `diff` is what differs from the present one.
-    /// Returns the snapshot before.
-    pub fn follow(&mut self, later: &Snapshot, diff: &SnapshotDiff) -> Snapshot {
-        let before = std::mem::replace(&mut self.snapshot, later.clone());
-        for key in &diff.pods {
-            if let Some(pod) = before.pods.get(key).filter(|pod| pod.is_subject()) {
+    /// Goes on to a later snapshot.
+    pub fn follow(&mut self, changes: &Changes<'_>) {
+        self.snapshot = changes.after.clone();
+        for pod in &changes.pods {
+            if let Some(pod) = pod.before.filter(|pod| pod.is_subject()) {
                 self.remove(pod);
             }
-            if let Some(pod) = later.pods.get(key).filter(|pod| pod.is_subject()) {
+            if let Some(pod) = pod.after.filter(|pod| pod.is_subject()) {
                 self.add(pod);
             }
         }
-        before
     }
 
     /// The pod that owns this address.
@@ -56,7 +53,10 @@ impl ClusterIndex {
 
     /// The addresses that a pod reports and owns.
     pub fn addresses_of(&self, pod: &Pod) -> impl Iterator<Item = IpAddr> {
-        let own = |address: &IpAddr| self.owner(*address).is_some_and(|owner| owner.key == pod.key);
+        let own = |address: &IpAddr| {
+            let is_it = |owner: &Arc<Pod>| std::ptr::eq(&**owner, pod) || owner.key == pod.key;
+            self.owner(*address).is_some_and(is_it)
+        };
         pod.addresses.iter().copied().filter(own)
     }
 
@@ -91,26 +91,62 @@ impl ClusterIndex {
 
     /// The pods that a peer selects.
     pub fn selected(&self, peer: &PodsPeer) -> Vec<&Pod> {
-        let namespace = match &peer.scope {
-            Scope::Own(namespace) => Some(namespace.as_str()),
-            Scope::Matching(_) => None,
+        let mut pods = match &peer.scope {
+            Scope::Own(namespace) => self.candidates(&peer.pods, Some(namespace)),
+            Scope::Matching(namespaces) => self.candidates_in(namespaces, &peer.pods),
         };
-        let mut pods = self.candidates(&peer.pods, namespace);
-        pods.retain(|pod| self.selects(peer, pod));
+        // Pods of one namespace come one after the other.
+        let mut last: Option<(&str, bool)> = None;
+        pods.retain(|&pod| {
+            work::look();
+            let namespace = pod.key.namespace.as_str();
+            peer.pods.matches(&pod.labels)
+                && match last {
+                    Some((known, is_in_scope)) if known == namespace => is_in_scope,
+                    _ => last.insert((namespace, self.is_in_scope(&peer.scope, namespace))).1,
+                }
+        });
         pods
     }
 
     /// Whether a peer selects a pod that counts.
     pub fn selects(&self, peer: &PodsPeer, pod: &Pod) -> bool {
         work::look();
-        let in_scope = || match &peer.scope {
-            Scope::Own(namespace) => pod.key.namespace == *namespace,
+        peer.pods.matches(&pod.labels) && self.is_in_scope(&peer.scope, &pod.key.namespace)
+    }
+
+    fn is_in_scope(&self, scope: &Scope, namespace: &str) -> bool {
+        match scope {
+            Scope::Own(own) => own == namespace,
             Scope::Matching(selector) => {
-                let labels = self.snapshot.namespace_labels(&pod.key.namespace);
+                let labels = self.snapshot.namespace_labels(namespace);
                 labels.is_some_and(|labels| selector.matches(labels))
             }
+        }
+    }
+
+    /// Pods among which are all that a selector matches in the namespaces that another
+    /// one matches. If a label has more pods than there are namespaces, the namespaces
+    /// are asked first.
+    fn candidates_in(&self, namespaces: &Selector, pods: &Selector) -> Vec<&Pod> {
+        let labels = pods.requirements().filter_map(|Requirement { key, operator }| {
+            let Operator::In(values) = operator else { return None };
+            let count: usize = values.iter().map(|value| self.labelled.count(key, value)).sum();
+            Some((count, key, values))
+        });
+        let Some((count, key, values)) = labels.min_by_key(|(count, ..)| *count) else {
+            return self.candidates(pods, None);
         };
-        peer.pods.matches(&pod.labels) && in_scope()
+        if count <= self.snapshot.namespaces.len() {
+            return self.candidates(pods, None);
+        }
+        let all = self.snapshot.namespaces.values().inspect(|_| work::look());
+        let matching = all.filter(|namespace| namespaces.matches(&namespace.labels));
+        let with_label = matching.flat_map(|namespace| {
+            let values = values.iter();
+            values.flat_map(|value| self.labelled.with(key, value, Some(&namespace.name)))
+        });
+        with_label.collect()
     }
 
     /// Pods, of one namespace if that is given, among which are all that a
@@ -161,3 +197,6 @@ impl ClusterIndex {
 pub(crate) fn is_local(pod: &Pod, node: Option<&str>) -> bool {
     node.is_none() || pod.node.as_deref() == node
 }
+
+#[cfg(test)]
+mod tests;

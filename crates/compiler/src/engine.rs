@@ -17,6 +17,7 @@
 
 mod binding;
 mod chains;
+pub(crate) mod changes;
 mod in_use;
 mod output;
 mod port_names;
@@ -26,13 +27,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Snapshot, SnapshotDiff};
+use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Snapshot};
 
 use crate::cluster_index::is_local;
 use crate::naming::Naming;
 use crate::sets::Sources;
 use crate::{ClusterIndex, Compiled, Options, Place};
 use binding::{Binding, Change};
+use changes::Changes;
 use output::Output;
 use port_names::PortNames;
 
@@ -64,7 +66,8 @@ type Touched = BTreeMap<IpAddr, Option<Arc<Pod>>>;
 #[derive(Default)]
 struct Impact {
     touched: Touched,
-    /// Pods whose signatures or addresses may have changed.
+    /// Pods whose signatures or addresses may have changed, and that are or were on this
+    /// node.
     pods: BTreeSet<ObjectKey>,
     /// Policies that changed, or that are set aside now, or are not any longer.
     policies: BTreeSet<ObjectKey>,
@@ -116,14 +119,15 @@ impl Engine {
     /// Goes on to a snapshot and a network, at the cost of their difference from
     /// the last ones (see [`Snapshot::diff`]).
     pub fn update(&mut self, snapshot: &Snapshot, network: &NodeNetwork) -> &Compiled {
-        let diff = self.snapshot().diff(snapshot);
-        let touched = self.touched(snapshot, &diff);
-        let before = self.cluster.follow(snapshot, &diff);
-        let pods = self.affected(&before, &diff, &touched);
-        let renamed = self.follow_port_names(&before, &diff);
-        let impact = Impact { touched, pods, policies: diff.policies };
+        let before = self.snapshot().clone();
+        let changes = Changes::between(&before, snapshot);
+        let touched = self.touched(&changes);
+        self.cluster.follow(&changes);
+        let pods = self.affected(&changes, &touched);
+        let renamed = self.follow_port_names(&changes);
+        let impact = Impact { touched, pods, policies: changes.policy_keys() };
         self.recompile(&impact);
-        self.bind(network, &before, &diff.pods, &impact.pods);
+        self.bind(network, &changes, &impact.pods);
         self.diagnose(renamed)
     }
 
@@ -141,30 +145,24 @@ impl Engine {
         self.forward.update(input, impact);
     }
 
-    /// Binds pods to their interfaces. `changed`: pods that changed since `before`.
-    /// `affected`: those that may be isolated now and were not, or the reverse.
+    /// Binds pods to their interfaces. `affected`: pods that may be isolated now and were
+    /// not, or the reverse.
     fn bind(
         &mut self,
         network: &NodeNetwork,
-        before: &Snapshot,
-        changed: &BTreeSet<ObjectKey>,
+        changes: &Changes<'_>,
         affected: &BTreeSet<ObjectKey>,
     ) {
-        let snapshots = [before, self.cluster.snapshot()];
-        let pods = changed.iter().map(|key| snapshots.map(|one| one.pods.get(key).cloned()));
-        let change = Change { network, pods: &pods.collect::<Vec<_>>(), affected };
+        let change = Change { network, pods: &changes.pods, affected };
         let (isolated, compiled) = self.forward.parts();
         self.binding.update(&change, |pod| isolated.contains_key(pod), compiled);
     }
 
     /// The addresses of changed pods, old and new, and of all pods in changed
     /// namespaces.
-    fn touched(&self, snapshot: &Snapshot, diff: &SnapshotDiff) -> Touched {
-        let keys = diff.pods.iter();
-        let before_and_after =
-            keys.flat_map(|key| [self.snapshot(), snapshot].map(|one| one.pods.get(key)));
-        let pods = before_and_after.flatten().map(|pod| &**pod);
-        let in_namespaces = diff.namespaces.iter().flat_map(|name| self.cluster.pods_of(name));
+    fn touched(&self, changes: &Changes<'_>) -> Touched {
+        let pods = changes.pods.iter().flat_map(|pod| pod.both()).map(|pod| &**pod);
+        let in_namespaces = changes.namespaces.iter().flat_map(|name| self.cluster.pods_of(name));
         pods.filter(|pod| pod.is_subject())
             .chain(in_namespaces)
             .flat_map(|pod| &pod.addresses)
@@ -172,26 +170,22 @@ impl Engine {
             .collect()
     }
 
-    /// The pods whose signatures or addresses may have changed.
-    fn affected(
-        &self,
-        before: &Snapshot,
-        diff: &SnapshotDiff,
-        touched: &Touched,
-    ) -> BTreeSet<ObjectKey> {
-        let mut pods = diff.pods.clone();
-        let snapshots = [before, self.snapshot()];
-        for policy in
-            diff.policies.iter().flat_map(|key| snapshots.map(|one| one.policies.get(key)))
-        {
-            let selected = policy.into_iter().flat_map(|policy| self.cluster.selected_by(policy));
-            let local = selected.filter(|pod| is_local(pod, self.options.node.as_deref()));
-            pods.extend(local.map(|pod| pod.key.clone()));
+    /// The pods of this node whose signatures or addresses may have changed. Those that
+    /// left it, too.
+    fn affected(&self, changes: &Changes<'_>, touched: &Touched) -> BTreeSet<ObjectKey> {
+        let is_local = |pod: &Pod| is_local(pod, self.options.node.as_deref());
+        let changed = changes.pods.iter().filter(|pod| pod.both().any(|pod| is_local(pod)));
+        let mut pods: BTreeSet<ObjectKey> = changed.map(|pod| pod.key.clone()).collect();
+        for policy in changes.policies.iter().flat_map(|policy| policy.both()) {
+            let selected = self.cluster.selected_by(policy);
+            pods.extend(selected.filter(|pod| is_local(pod)).map(|pod| pod.key.clone()));
         }
         for (address, before) in touched {
-            let keys = [before.as_ref(), self.cluster.owner(*address)].map(|pod| Some(&pod?.key));
+            let owners = [before.as_ref(), self.cluster.owner(*address)];
+            let keys = owners.map(|pod| Some(&pod?.key));
             if keys[0] != keys[1] {
-                pods.extend(keys.into_iter().flatten().cloned());
+                let local = owners.into_iter().flatten().filter(|pod| is_local(pod));
+                pods.extend(local.map(|pod| pod.key.clone()));
             }
         }
         pods
@@ -199,16 +193,14 @@ impl Engine {
 
     /// Updates the counts of port names. Returns the policies whose warnings may
     /// have changed.
-    fn follow_port_names(&mut self, before: &Snapshot, diff: &SnapshotDiff) -> BTreeSet<ObjectKey> {
-        let mut policies = diff.policies.clone();
-        for policy in &diff.policies {
+    fn follow_port_names(&mut self, changes: &Changes<'_>) -> BTreeSet<ObjectKey> {
+        let mut policies = changes.policy_keys();
+        for policy in &policies {
             self.port_names.forget(policy);
         }
-        let snapshot = self.cluster.snapshot();
-        for key in &diff.pods {
-            let pods = (before.pods.get(key), snapshot.pods.get(key));
-            let pods = (pods.0.map(|pod| &**pod), pods.1.map(|pod| &**pod));
-            policies.extend(self.port_names.follow(key, pods, snapshot));
+        for pod in &changes.pods {
+            let before_and_after = (pod.before.map(|pod| &**pod), pod.after.map(|pod| &**pod));
+            policies.extend(self.port_names.follow(pod.key, before_and_after, changes.after));
         }
         policies
     }

@@ -32,6 +32,11 @@
 //!
 //! ```text
 //! forward -+- established -> accept
+//!          +- IPv6 -> six -+- the next five steps for IPv6
+//!          |               +- neighbour discovery that no router has passed on -> accept
+//!          |               +- to or from link-local, to multicast -> edges
+//!          |               +- the same steps for IPv6: tunnels, egress6, ingress6
+//!          |               +- strays, unknown
 //!          +- redirect of ICMP -> drop
 //!          +- related -> accept                                                 (while no port is bound)
 //!          +- related -> related -+- of a flow of its own -> accept              (while a port is bound)
@@ -45,10 +50,6 @@
 //!          |                                          +- vmap by source      -> e.<signature>  (return: continue)
 //!          +- destination in isolated.i4 -> ingress4 -+- from itself -> accept
 //!          |                                          +- vmap by destination -> i.<signature>  (accept)
-//!          +- IPv6 -> six -+- neighbour discovery that no router has passed on -> accept
-//!          |               +- to or from link-local, to multicast -> edges
-//!          |               +- the same steps for IPv6: tunnels, egress6, ingress6
-//!          |               +- strays, unknown
 //!          +- to multicast, to 255.255.255.255 -> edges
 //!          +- strays                                                             (only while a port is bound)
 //!          +- unknown (empty: a slot)
@@ -86,6 +87,13 @@
 //! times. Those sets are gates: elements are added before others are removed.
 //!
 //! A look-up in `egress4` or `ingress4` that finds nothing reaches the drop.
+//!
+//! `six` comes before the rules of IPv4, because a signature's chain is one call deeper
+//! behind it. When the kernel validates the table, it visits a chain again only if it
+//! finds it deeper than before (`nft_chain_vstate_valid`, net/netfilter/nf_tables_api.c,
+//! 6.18.44; kernels before 6.19 that lack the backport visit it each time). In this order
+//! it visits each signature's chain once, in the other one twice. A packet asks no rule
+//! more, since each family's redirects are a question of that family.
 //!
 //! `edges` is reached by the type of the frame and by the destination, because a
 //! sender of raw frames (CAP_NET_RAW) can put a multicast packet into a frame for

@@ -172,6 +172,17 @@ impl SetSource {
         }
     }
 
+    /// The family of the addresses in the set; none in one of ports.
+    pub(crate) fn family(&self) -> Option<Family> {
+        match self {
+            Self::Pods(family, _)
+            | Self::AnyOf(family, _)
+            | Self::NamedPort(family, ..)
+            | Self::Blocks(family, _) => Some(*family),
+            Self::Ports(_) => None,
+        }
+    }
+
     /// The present elements of the set.
     fn elements(&self, cluster: &ClusterIndex) -> BTreeSet<Element> {
         let of_pods = |pods: Vec<&Pod>| -> BTreeSet<Element> {

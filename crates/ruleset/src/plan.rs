@@ -15,14 +15,17 @@
 //! isolate   in a large plan: addresses become isolated; before them what they need
 //! prepare   new sets with their elements, new chains, stand-ins for chains that
 //!           change; nothing reaches them yet. Pairs of addresses that shall pass
-//! take      entries switch to chains that allow less; addresses become isolated
+//! take      entries switch to chains that allow less, or in one step; addresses become
+//!           isolated. If there is nothing else to prepare, pairs come in the same
+//!           commit: a packet asks for them only after it has found a gate
 //! bind      elements that let an interface pass; new base chains; elements that
 //!           stop what no such element lets pass
 //! add       elements into sets that allow          (allowed by an old or a new rule)
 //! refill    chains whose rules change, all in one batch
 //! remove    elements from sets that allow
 //! unbind    the reverse of bind
-//! give      entries switch to chains that allow more; addresses cease to be isolated
+//! give      entries switch to chains that allow more, or in one step; addresses cease
+//!           to be isolated
 //! settle    entries switch from stand-ins to the chains themselves
 //! release   entries of addresses that ceased to be isolated
 //! clean up  chains, maps and sets that nothing refers to any more, pairs. Of stored
@@ -59,9 +62,10 @@
 //! through, and the next plan starts from it: it prepares the rest, and cleans up what
 //! is not needed any more. So what is urgent goes between the pieces of what is not.
 //!
-//! `steps` decides how an entry switches. `sides` decides which elements are
-//! added before others are removed, and which after. `role` decides from a set's
-//! type and uses in which phases its elements come and go.
+//! `steps` decides how an entry switches, and `alone` when an address that changes alone
+//! can do so in one step. `sides` decides which elements are added before others are
+//! removed, and which after. `role` decides from a set's type and uses in which phases
+//! its elements come and go.
 //!
 //! A table has several base chains only if each drops and depends on nothing that
 //! changes together with an element that another one reads. Then it is enough that
@@ -96,6 +100,7 @@
 //! packets when it commits. To exclude this case too, wait for a grace period
 //! (membarrier(2), about 15 ms) between the phases that take and those that give.
 
+mod alone;
 mod batches;
 mod build;
 mod conflict;
@@ -115,7 +120,7 @@ pub use pieces::{Piece, Pieces};
 
 use crate::{Batch, Name, NameError, Op, Ruleset, StoreError, TableId};
 use batches::Batches;
-use cost::{Costs, is_hooked};
+use cost::Costs;
 use delta::Delta;
 use references::References;
 
@@ -172,36 +177,39 @@ impl Planner {
         if old.is_none() {
             batches.push(Op::CreateTable);
         }
+        references.follow(old_or_nothing);
+        let was_hooked = references.is_hooked();
         let first = first_stage(old_or_nothing, new, references, budget);
-        let mut start = old_or_nothing;
+        let (mut start, mut is_hooked) = (old_or_nothing, was_hooked);
         for target in first.iter().chain([new]) {
             let delta = Delta::between(start, target, references)?;
-            let costs = Costs::between(start, target, delta.rules);
+            let costs = Costs::between(start, target, delta.rules, is_hooked);
             let steps = steps::Steps::of(&delta)?;
             let mut builder = build::Builder::new(&delta, &steps);
             builder.prepare_and_take(&costs, budget);
             builder.change();
             builder.clean_up();
             batches.append(builder.finish());
-            start = target;
+            (start, is_hooked) = (target, references.is_hooked());
         }
-        let costs = Costs::between(old_or_nothing, new, references.rules());
+        let costs = Costs::between(old_or_nothing, new, references.rules(), was_hooked);
         Ok(batches.finish(costs))
     }
 }
 
-/// Where a large table begins that no packet reaches yet.
+/// Where a large table begins that no packet reaches yet. `references`: those of the
+/// old table.
 fn first_stage(
     old: &Ruleset,
     new: &Ruleset,
     references: &mut References,
     budget: Budget,
 ) -> Option<Ruleset> {
-    if is_hooked(old) || old.id() != new.id() {
+    if references.is_hooked() || old.id() != new.id() {
         return None;
     }
     references.follow(new);
-    let costs = Costs::between(old, new, references.rules());
+    let costs = Costs::between(old, new, references.rules(), false);
     let is_large = first::cost(new, &costs) > budget.nanoseconds();
     is_large.then(|| first::stage(new, references)).flatten()
 }

@@ -3,7 +3,7 @@
 //! In: pods that count, one by one. Out: the owner of an address, the same that
 //! [`policy::Owners`] finds among all of them. The order of events is irrelevant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use policy::{Pod, takes_precedence};
 /// Every address that a pod reports.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
-    owners: BTreeMap<IpAddr, Arc<Pod>>,
+    owners: HashMap<IpAddr, Arc<Pod>>,
     /// The pods that report an address and do not own it.
     others: BTreeMap<IpAddr, Vec<Arc<Pod>>>,
 }

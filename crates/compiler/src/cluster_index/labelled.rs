@@ -44,6 +44,12 @@ impl Labelled {
         }
     }
 
+    /// How many pods have this label.
+    pub fn count(&self, key: &str, value: &str) -> usize {
+        let pods = self.0.get(key).and_then(|of_key| of_key.get(value));
+        pods.map_or(0, BTreeSet::len)
+    }
+
     /// The pods with this label, in one namespace if that is given.
     pub fn with<'a, 'q>(
         &'a self,

@@ -14,6 +14,7 @@ use imbl::ordset;
 use policy::{BoundBridge, InterfaceIndex, NodeNetwork, ObjectKey, Pod};
 use ruleset::{Family, Name, Ruleset, TableFamily};
 
+use super::changes::Changed;
 use crate::scaffold::{self, Placed};
 use crate::{Compiled, Place};
 
@@ -46,8 +47,8 @@ pub(super) struct Binding {
 pub(super) struct Change<'a> {
     /// The network now.
     pub network: &'a NodeNetwork,
-    /// Pods that changed, each as it was and as it is.
-    pub pods: &'a [[Option<Arc<Pod>>; 2]],
+    /// Pods that changed.
+    pub pods: &'a [Changed<'a, ObjectKey, Pod>],
     /// Pods that may be isolated now and were not, or the other way round.
     pub affected: &'a BTreeSet<ObjectKey>,
 }
@@ -142,12 +143,12 @@ impl Binding {
         }
     }
 
-    fn follow_nodes(&mut self, before: &NodeNetwork, pods: &[[Option<Arc<Pod>>; 2]]) {
-        let addresses = |which: usize| {
-            let pods = pods.iter().filter_map(move |pod| pod[which].as_deref());
-            pods.flat_map(|pod| pod.host_addresses.iter().copied()).collect::<Vec<IpAddr>>()
+    fn follow_nodes(&mut self, before: &NodeNetwork, pods: &[Changed<'_, ObjectKey, Pod>]) {
+        let addresses = |pods: &mut dyn Iterator<Item = &Arc<Pod>>| -> Vec<IpAddr> {
+            pods.flat_map(|pod| pod.host_addresses.iter().copied()).collect()
         };
-        let (mut gone, mut come) = (addresses(0), addresses(1));
+        let mut gone = addresses(&mut pods.iter().filter_map(|pod| pod.before));
+        let mut come = addresses(&mut pods.iter().filter_map(|pod| pod.after));
         for item in before.tunnel_peers.diff(&self.network.tunnel_peers) {
             match item {
                 ordset::DiffItem::Add(address) => come.push(*address),

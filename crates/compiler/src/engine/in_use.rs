@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use policy::ObjectKey;
-use ruleset::{Element, Name, Ruleset, Set, SetType};
+use ruleset::{Element, Family, Name, Ruleset, Set, SetType};
 
 use super::Touched;
 use super::selector_index::SelectorIndex;
@@ -22,7 +22,8 @@ pub(super) struct SetsInUse {
     sources: Sources,
     /// How many grants of each policy look into a set.
     users: BTreeMap<Name, BTreeMap<ObjectKey, usize>>,
-    index: SelectorIndex,
+    /// The sets of each family.
+    indexes: BTreeMap<Family, SelectorIndex>,
     /// Sets without users.
     idle: BTreeSet<Name>,
     naming: Naming,
@@ -71,13 +72,25 @@ impl SetsInUse {
         let is_idle = self.idle.remove(name);
         match self.sources.get(name) {
             Some(known) if known == source => return,
-            Some(known) if is_idle => self.index.remove(name, known),
+            Some(known) if is_idle => {
+                let known = known.clone();
+                self.unlist(name, &known);
+            }
             Some(_) => return self.share(name),
             None => {}
         }
         self.sources.insert(name.clone(), source.clone());
-        self.index.add(name, source);
+        if let Some(family) = source.family() {
+            self.indexes.entry(family).or_default().add(name, source);
+        }
         out.ruleset.sets.insert(name.clone(), source.set(name, cluster));
+    }
+
+    /// Takes a set out of the index of its family.
+    fn unlist(&mut self, name: &Name, source: &SetSource) {
+        if let Some(index) = source.family().and_then(|one| self.indexes.get_mut(&one)) {
+            index.remove(name, source);
+        }
     }
 
     /// Removes a user of a set.
@@ -100,7 +113,7 @@ impl SetsInUse {
     pub fn remove_idle(&mut self, ruleset: &mut Ruleset) {
         for name in std::mem::take(&mut self.idle) {
             if let Some(source) = self.sources.remove(&name) {
-                self.index.remove(&name, &source);
+                self.unlist(&name, &source);
             }
             ruleset.sets.remove(&name);
         }
@@ -111,9 +124,10 @@ impl SetsInUse {
     pub fn follow(&self, touched: &Touched, cluster: &ClusterIndex, ruleset: &mut Ruleset) {
         for (&address, before) in touched {
             let after = cluster.owner(address);
+            let Some(index) = self.indexes.get(&Family::of(address)) else { continue };
             let owners = [before.as_ref(), after];
             let names: BTreeSet<&Name> =
-                owners.into_iter().flatten().flat_map(|pod| self.index.candidates(pod)).collect();
+                owners.into_iter().flatten().flat_map(|pod| index.candidates(pod)).collect();
             for name in names {
                 let Some(source) = self.sources.get(name) else { continue };
                 let wanted = after.map(|pod| source.elements_of(cluster, pod, address));

@@ -41,21 +41,13 @@ pub(super) fn add(ruleset: &mut Ruleset) {
 /// The base chain: the first that a packet meets.
 pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
     let established = CtStates { established: true, related: false };
-    let related = CtStates { established: false, related: true };
-    let about_flow =
-        if network.is_bound { Verdict::Goto(related_chain()) } else { Verdict::Accept };
     let mut rules = vec![
         Rule::new([Match::CtState(established)], Verdict::Accept),
-        Rule::new([Match::IcmpType(REDIRECT)], Verdict::Drop),
-        Rule::new([Match::Icmpv6Type(constant("redirects"))], Verdict::Drop),
-        Rule::new([Match::CtState(related)], about_flow),
-        Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
-        Rule::new([Match::NotInit], Verdict::Jump(constant("midflow"))),
-        Rule::new([Match::NotToHost], Verdict::Jump(edges_chain())),
+        Rule::new([Match::Family(Family::V6)], Verdict::Goto(constant("six"))),
     ];
+    rules.extend(new_flows(Family::V4, network));
     rules.extend(by_address(Family::V4, network));
     rules.extend([
-        Rule::new([Match::Family(Family::V6)], Verdict::Goto(constant("six"))),
         edge_rule(Field::Destination, multicast4()),
         edge_rule(Field::Destination, broadcast()),
     ]);
@@ -64,15 +56,35 @@ pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
 }
 
 pub(super) fn six(network: &Network) -> Chain {
-    let mut rules = vec![
+    let mut rules = new_flows(Family::V6, network);
+    rules.extend([
         neighbour_rule(),
         edge_rule(Field::Source, link_local()),
         edge_rule(Field::Destination, link_local()),
         edge_rule(Field::Destination, multicast6()),
-    ];
+    ]);
     rules.extend(by_address(Family::V6, network));
     rules.extend(rest(network));
     plain(Some("IPv6"), rules)
+}
+
+/// What is of no established flow: redirects, what belongs to a flow, what cannot open
+/// one, frames for several hosts.
+fn new_flows(family: Family, network: &Network) -> Vec<Rule> {
+    let redirect = match family {
+        Family::V4 => Match::IcmpType(REDIRECT),
+        Family::V6 => Match::Icmpv6Type(constant("redirects")),
+    };
+    let related = CtStates { established: false, related: true };
+    let about_flow =
+        if network.is_bound { Verdict::Goto(related_chain()) } else { Verdict::Accept };
+    vec![
+        Rule::new([redirect], Verdict::Drop),
+        Rule::new([Match::CtState(related)], about_flow),
+        Rule::new([Match::NotOpening], Verdict::Jump(constant("midflow"))),
+        Rule::new([Match::NotInit], Verdict::Jump(constant("midflow"))),
+        Rule::new([Match::NotToHost], Verdict::Jump(edges_chain())),
+    ]
 }
 
 /// What belongs to a known flow without being of it: an error that quotes one of its

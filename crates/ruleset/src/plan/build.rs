@@ -49,8 +49,11 @@ impl<'d, 'a> Builder<'d, 'a> {
                 isolations.into_iter().for_each(|one| self.batches.isolate(one));
             }
         }
+        let only_isolates = hidden.is_empty() && self.steps.take.iter().all(|step| !step.exists);
         hidden.write(&mut self.batches);
-        self.batches.commit();
+        if !only_isolates {
+            self.batches.commit();
+        }
         self.moves(self.steps.take.iter().filter(|step| step.exists));
         who.addresses.into_iter().for_each(|one| self.batches.isolate(one));
         for (set, set_type, element) in who.others.gates {

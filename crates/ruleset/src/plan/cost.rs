@@ -66,13 +66,14 @@ pub(super) struct Costs {
 
 impl Costs {
     /// For a table that becomes another one. `rules`: how many the larger one has.
-    pub fn between(old: &Ruleset, new: &Ruleset, rules: usize) -> Self {
+    /// `is_hooked`: whether packets reach the old one.
+    pub fn between(old: &Ruleset, new: &Ruleset, rules: usize, is_hooked: bool) -> Self {
         let names = |table: &Ruleset| table.sets_of_the_kernel() + table.maps.len();
         Self {
             // Half of the way on average.
             walk: names(old).max(names(new)) as u64 * NAME / 2,
             validation: rules as u64 * VALIDATE,
-            is_hooked: is_hooked(old),
+            is_hooked,
         }
     }
 
@@ -122,11 +123,6 @@ impl Costs {
             }
         }
     }
-}
-
-/// Whether packets reach a table.
-pub(super) fn is_hooked(table: &Ruleset) -> bool {
-    table.chains.values().any(|chain| chain.base.is_some())
 }
 
 /// Whether the kernel validates the table because of this operation

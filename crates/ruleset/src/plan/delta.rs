@@ -7,8 +7,8 @@ use imbl::ordmap::DiffItem;
 use imbl::ordset;
 
 use super::PlanError;
-use super::references::{References, Uses};
-use super::role::Role;
+use super::references::References;
+use super::role::{Before, Role};
 use crate::{Chain, Element, Family, Field, Name, Rule, Ruleset, Set, SetType, VerdictMap};
 
 /// The differences. "Visible" is what a packet can meet in the old table.
@@ -61,6 +61,10 @@ pub(super) struct Delta<'a> {
     pub switches: Vec<Switch<'a>>,
     /// Maps that no packet meets: their entries change at once.
     pub hidden_switches: Vec<Switch<'a>>,
+    /// If there are `switches`: by which field packets are looked up in each map.
+    fields: BTreeMap<&'a Name, BTreeSet<Field>>,
+    /// If there are `switches`: the chains that ask a set of `allowing`.
+    pub askers: BTreeSet<Name>,
 }
 
 /// How a set changes.
@@ -112,7 +116,19 @@ impl<'a> Delta<'a> {
             }
             delta.sort(name, change, before, role);
         }
+        if !delta.switches.is_empty() {
+            delta.fields = new.maps.keys().map(|map| (map, references.fields(map))).collect();
+            let askers = delta.allowing.keys().flat_map(|set| references.users(set));
+            delta.askers = askers.cloned().collect();
+        }
         Ok(delta)
+    }
+
+    /// The field by which packets are looked up in a map. `None` if there is not one
+    /// alone.
+    pub fn field(&self, map: &Name) -> Option<Field> {
+        let fields = self.fields.get(map)?;
+        fields.first().copied().filter(|_| fields.len() == 1)
     }
 
     /// The rules that a chain shall have.
@@ -163,6 +179,8 @@ impl<'a> Delta<'a> {
             hidden_sets: BTreeMap::new(),
             switches: Vec::new(),
             hidden_switches: Vec::new(),
+            fields: BTreeMap::new(),
+            askers: BTreeSet::new(),
         }
     }
 
@@ -244,26 +262,6 @@ impl<'a> Delta<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// What a set is to the old rules.
-struct Before {
-    is_visible: bool,
-    uses: Uses,
-    /// Of a set that allows.
-    sides: BTreeSet<Field>,
-}
-
-impl Before {
-    fn of(name: &Name, set_type: SetType, references: &References) -> Self {
-        let uses = references.uses(name);
-        let allows = Role::of(set_type, uses) == Role::Allowing;
-        Self {
-            is_visible: references.is_visible(name),
-            uses,
-            sides: if allows { references.sides(name) } else { BTreeSet::new() },
-        }
     }
 }
 

@@ -73,6 +73,17 @@ impl<'p> Hidden<'p> {
         }
     }
 
+    /// Whether there is no work left.
+    pub fn is_empty(&self) -> bool {
+        let Self { new_sets, changed_sets, new_maps, new_chains, refills, switches } = self;
+        new_sets.is_empty()
+            && changed_sets.is_empty()
+            && new_maps.is_empty()
+            && new_chains.is_empty()
+            && refills.is_empty()
+            && switches.is_empty()
+    }
+
     /// Whether there is work left on this object.
     pub fn is_pending(&self, object: Object<'p>) -> bool {
         match object {

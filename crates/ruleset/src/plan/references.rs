@@ -44,6 +44,8 @@ pub(super) struct References {
     entries: HashMap<Name, BTreeMap<Name, usize>>,
     /// How many rules there are.
     rules: usize,
+    /// How many base chains there are.
+    bases: usize,
 }
 
 impl Uses {
@@ -81,6 +83,7 @@ impl References {
             callers: HashMap::new(),
             entries: HashMap::new(),
             rules: 0,
+            bases: 0,
         }
     }
 
@@ -136,6 +139,7 @@ impl References {
 
     fn add_chain(&mut self, name: &Name, chain: &Chain) {
         self.rules += chain.rules.len();
+        self.bases += usize::from(chain.base.is_some());
         for used in looked_up(chain) {
             self.users.entry(used.clone()).or_default().insert(name.clone());
         }
@@ -149,6 +153,7 @@ impl References {
 
     fn remove_chain(&mut self, name: &Name, chain: &Chain) {
         self.rules -= chain.rules.len();
+        self.bases -= usize::from(chain.base.is_some());
         for used in looked_up(chain) {
             remove(&mut self.users, used, name);
         }
@@ -187,6 +192,11 @@ impl References {
         self.users(name).any(|chain| self.chain_is_visible(chain))
     }
 
+    /// Whether packets reach the table.
+    pub const fn is_hooked(&self) -> bool {
+        self.bases > 0
+    }
+
     /// How many rules the table has.
     pub const fn rules(&self) -> usize {
         self.rules
@@ -216,7 +226,7 @@ impl References {
     }
 
     /// The fields by which packets are looked up in a map.
-    fn fields(&self, map: &Name) -> BTreeSet<Field> {
+    pub fn fields(&self, map: &Name) -> BTreeSet<Field> {
         let chains = self.users(map).filter_map(|chain| self.table.chains.get(chain));
         let finishes = chains.flat_map(|chain| &chain.rules).map(|rule| &rule.finish);
         let fields = finishes.filter_map(|finish| match finish {
@@ -226,7 +236,8 @@ impl References {
         fields.collect()
     }
 
-    fn users(&self, name: &Name) -> impl Iterator<Item = &Name> {
+    /// The chains whose rules look into a set or map.
+    pub fn users(&self, name: &Name) -> impl Iterator<Item = &Name> {
         self.users.get(name).into_iter().flatten()
     }
 }

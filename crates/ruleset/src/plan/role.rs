@@ -26,8 +26,10 @@
 //! nobody owns any more can then still be heard at its pod, and packets between two
 //! nodes that leave at once can be dropped in a tunnel through this node.
 
-use super::references::Uses;
-use crate::{KeyShape, SetType};
+use std::collections::BTreeSet;
+
+use super::references::{References, Uses};
+use crate::{Field, KeyShape, Name, SetType};
 
 /// The role of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +72,26 @@ impl Role {
             _ if leads => Self::Gate,
             _ if drops && !allows => Self::Ban,
             _ => Self::Allowing,
+        }
+    }
+}
+
+/// What a set is to the old rules.
+pub(super) struct Before {
+    pub is_visible: bool,
+    pub uses: Uses,
+    /// Of a set that allows.
+    pub sides: BTreeSet<Field>,
+}
+
+impl Before {
+    pub fn of(name: &Name, set_type: SetType, references: &References) -> Self {
+        let uses = references.uses(name);
+        let allows = Role::of(set_type, uses) == Role::Allowing;
+        Self {
+            is_visible: references.is_visible(name),
+            uses,
+            sides: if allows { references.sides(name) } else { BTreeSet::new() },
         }
     }
 }

@@ -12,12 +12,14 @@
 //!                             each followed by the new chain
 //! ```
 //!
-//! If the rules of a chain change in between, a copy with the old or the new
-//! rules stands in for it.
+//! If one address changes alone, its entries often switch in one step all the same
+//! (see `alone`). If the rules of a chain change in between, a copy with the old or the
+//! new rules stands in for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::alone::{self, Phase};
 use super::delta::{Delta, Switch};
 use super::{PlanError, conflict};
 use crate::{Family, Finish, Match, Name, Rule, Ruleset, Verdict};
@@ -67,10 +69,11 @@ pub(super) struct Move<'a> {
 /// How an entry gets from one chain to another.
 #[derive(Clone, Debug)]
 enum Route {
-    /// The new chain allows no more than the old one.
+    /// In one step, early: the new chain allows no more than the old one, or what more
+    /// it allows does not matter.
     Takes,
-    /// The new chain allows no less. Until then the entry stays or moves to this
-    /// copy.
+    /// In one step, late: the new chain allows no less, or what it takes does not
+    /// matter. Until then the entry stays or moves to this copy.
     Gives(Option<Name>),
     /// Through a chain that allows what both allow.
     Both(Name),
@@ -87,6 +90,11 @@ impl<'a> Steps<'a> {
     /// Sorts the switches of visible maps into phases.
     pub fn of(delta: &Delta<'a>) -> Result<Self, PlanError> {
         let mut steps = Self { conflict: conflict::exists(delta), ..Self::default() };
+        // No chain changes then, so there is no copy to wait at.
+        steps.routes.extend(alone::phases(delta).into_iter().map(|(pair, phase)| match phase {
+            Phase::Take => (pair, Route::Takes),
+            Phase::Give => (pair, Route::Gives(None)),
+        }));
         for switch in &delta.switches {
             match (switch.from, switch.to) {
                 (None, None) => {}

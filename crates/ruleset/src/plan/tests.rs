@@ -1,3 +1,4 @@
+mod alone;
 mod pieces;
 
 use std::net::IpAddr;
@@ -185,13 +186,14 @@ fn a_membership_that_takes_comes_before_a_switch_to_more() {
     );
 }
 
-/// Until the end, the pod accepts only what both chains allow.
+/// Another address changes, too. So until the end, the pod accepts only what both
+/// chains allow.
 #[test]
 fn a_switch_that_takes_and_gives_goes_by_way_of_both_chains() {
     let before = Table {
         pods: &[("10.0.0.1", "i.a"), ("10.0.0.2", "i.b"), ("10.0.0.3", "i.x")],
         chains: &[("i.a", &["80"]), ("i.b", &["81"]), ("i.x", &["x"])],
-        sets: &[("x", &["10.0.0.1"])],
+        sets: &[("x", &["10.0.0.1", "10.0.0.7"])],
     };
     let after = Table {
         pods: &[("10.0.0.1", "i.b"), ("10.0.0.2", "i.b"), ("10.0.0.3", "i.x")],
@@ -205,7 +207,7 @@ fn a_switch_that_takes_and_gives_goes_by_way_of_both_chains() {
             "add chain both0.i.a; add rule both0.i.a tcp dport 80 goto i.b; \
              add rule both0.i.a drop",
             "delete element map { 10.0.0.1 }; add element map { 10.0.0.1 : goto both0.i.a }",
-            "delete element x { 10.0.0.1 }",
+            "delete element x { 10.0.0.1, 10.0.0.7 }",
             "delete element map { 10.0.0.1 }; add element map { 10.0.0.1 : goto i.b }",
             "flush chain i.a; flush chain both0.i.a; delete chain i.a; delete chain both0.i.a",
         ],
