@@ -1,11 +1,15 @@
 //! The cluster as the watches report it.
 //!
-//! In: events of the watches. Out: a snapshot, the kinds that are not listed
+//! In: events of the watches, and what the node's interfaces are bound to. Out: a
+//! snapshot with what is kept of objects that are gone, the kinds that are not listed
 //! yet, and what is wrong with objects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use policy::{Diagnostic, ObjectKey, Snapshot};
+use policy::{Diagnostic, Keeper, Kept, NodeNetwork, ObjectKey, Pod, Snapshot};
 use watcher::api::{Event, Found};
 use watcher::{Kind, Known, Object, Store};
 
@@ -13,6 +17,10 @@ use watcher::{Kind, Known, Object, Store};
 #[derive(Debug, Default)]
 pub struct ClusterState {
     store: Store,
+    /// `None`: nothing is kept.
+    keeper: Option<Keeper>,
+    /// The objects, and what is kept.
+    snapshot: Snapshot,
     /// For the watches, which read lists again.
     known: Known,
     listed: BTreeSet<Kind>,
@@ -25,10 +33,58 @@ impl ClusterState {
         self.known.clone()
     }
 
+    /// Keeps what is needed of objects that go while their pods may run on this node.
+    #[must_use]
+    pub fn keeping(self, node: &str) -> Self {
+        Self { keeper: Some(Keeper::of(node)), ..self }
+    }
+
+    /// What is kept, by address.
+    pub fn kept(&self) -> impl Iterator<Item = (&IpAddr, &Arc<Kept>)> {
+        self.snapshot.kept.iter()
+    }
+
+    /// The pods of which something is kept.
+    pub fn kept_pods(&self) -> Vec<Arc<Pod>> {
+        self.keeper.as_ref().map(Keeper::pods).unwrap_or_default()
+    }
+
+    /// At start: the kernel's tables isolate and bind these addresses. Whether something
+    /// else is kept now. See [`Keeper::begin`].
+    pub fn begin(&mut self, isolated: &BTreeSet<IpAddr>, bound: &BTreeSet<IpAddr>) -> bool {
+        let begin = |keeper: &mut Keeper| keeper.begin(isolated, bound);
+        let is_news = self.keeper.as_mut().is_some_and(begin);
+        self.compose();
+        is_news
+    }
+
+    /// The node's interfaces are bound to this, if it is known. Whether something else is
+    /// kept now. See [`Keeper::look`].
+    pub fn look(&mut self, network: Option<&NodeNetwork>, now: Duration) -> bool {
+        let look = |keeper: &mut Keeper| keeper.look(network, now);
+        let is_news = self.keeper.as_mut().is_some_and(look);
+        if is_news {
+            self.compose();
+        }
+        is_news
+    }
+
+    fn compose(&mut self) {
+        self.snapshot = self.store.snapshot().clone();
+        if let Some(keeper) = &self.keeper {
+            self.snapshot.kept = keeper.kept().clone();
+        }
+    }
+
     /// Takes an event in. Returns whether anything changed, findings included:
     /// an object can be wrong in a new way and still mean the same.
     pub fn take(&mut self, event: Event) -> bool {
+        let before = self.store.snapshot().clone();
         let changed = self.store_event(event);
+        let after = self.store.snapshot();
+        let follow = |keeper: &mut Keeper| keeper.follow(&before, after);
+        let changed = self.keeper.as_mut().is_some_and(follow) || changed;
+        self.compose();
         self.known.set(self.store.snapshot());
         changed
     }
@@ -93,9 +149,9 @@ impl ClusterState {
         Kind::ALL.into_iter().filter(|kind| !self.listed.contains(kind)).collect()
     }
 
-    /// The cluster as it is known now.
+    /// The cluster as it is known now, with what is kept.
     pub fn snapshot(&self) -> &Snapshot {
-        self.store.snapshot()
+        &self.snapshot
     }
 
     /// What is wrong with policies.

@@ -18,6 +18,7 @@ mod binding;
 mod binding_report;
 mod findings;
 mod inbox;
+mod kept;
 mod next;
 mod parts;
 mod repairs;
@@ -43,6 +44,7 @@ use crate::pipeline::Check;
 use crate::status::Condition;
 use binding::Binding;
 use findings::Findings;
+use kept::KeptReport;
 use next::{Next, Step};
 
 /// How often to look at the node around the table.
@@ -60,6 +62,8 @@ pub struct Enforcer<S> {
     cluster: ClusterState,
     binding: Binding,
     findings: Findings,
+    started: Instant,
+    kept: KeptReport,
     next: Next,
     /// Messages that came while a change was under way.
     held: VecDeque<Message>,
@@ -91,9 +95,10 @@ impl<S: Sink> Enforcer<S> {
     pub fn new(parts: Parts<S>) -> Self {
         let binding = Binding::of(&parts.node);
         Self {
-            parts,
-            cluster: ClusterState::default(),
+            cluster: ClusterState::default().keeping(&parts.node),
             binding,
+            started: parts.clock.now(),
+            kept: KeptReport::default(),
             findings: Findings::default(),
             next: Next::default(),
             held: VecDeque::new(),
@@ -101,6 +106,7 @@ impl<S: Sink> Enforcer<S> {
             looked_around: None,
             enforced: false,
             is_only_table: false,
+            parts,
         }
     }
 

@@ -66,6 +66,8 @@ pub struct Metrics {
     elements: Mutex<CountedElements>,
     /// Policies with parts that cannot be used, and refused by the kernel.
     pub broken_policies: Family<Label, Gauge>,
+    /// Addresses that are isolated although no object reports them, by reason.
+    pub kept_addresses: Family<Label, Gauge>,
     /// Interfaces that are bound to a pod.
     pub bound_ports: Gauge,
     /// Pods of this node with an address that is bound to no interface.
@@ -136,6 +138,11 @@ impl Metrics {
             table: add(registry, "table_objects", "Objects of the table"),
             elements: Mutex::default(),
             broken_policies: add(registry, "broken_policies", "Policies not enforced as written"),
+            kept_addresses: add(
+                registry,
+                "kept_addresses",
+                "Addresses that stay isolated although no object reports them",
+            ),
             bound_ports: add(registry, "bound_ports", "Interfaces that are bound to a pod"),
             unbound_pods: add(registry, "unbound_pods", "Pods with an address that is not bound"),
             binding_findings: add(

@@ -28,7 +28,6 @@ use std::sync::Arc;
 
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Snapshot, SnapshotDiff};
 
-use crate::cluster_index::is_local;
 use crate::sets::Sources;
 use crate::{ClusterIndex, Compiled, Options, Place};
 use binding::{Binding, Change};
@@ -63,8 +62,10 @@ type Touched = BTreeMap<IpAddr, Option<Arc<Pod>>>;
 #[derive(Default)]
 struct Impact {
     touched: Touched,
-    /// Pods whose signatures or addresses may have changed.
+    /// Pods that may be isolated now and were not, or the other way round.
     pods: BTreeSet<ObjectKey>,
+    /// Addresses that may have other subjects, or subjects with other signatures.
+    addresses: BTreeSet<IpAddr>,
     /// Policies that changed, or that are set aside now, or are not any longer.
     policies: BTreeSet<ObjectKey>,
 }
@@ -113,9 +114,9 @@ impl Engine {
         let diff = self.snapshot().diff(snapshot);
         let touched = self.touched(snapshot, &diff);
         let before = self.cluster.follow(snapshot, &diff);
-        let pods = self.affected(&before, &diff, &touched);
+        let (pods, addresses) = self.affected(&before, &diff);
         let renamed = self.follow_port_names(&before, &diff);
-        let impact = Impact { touched, pods, policies: diff.policies };
+        let impact = Impact { touched, pods, addresses, policies: diff.policies };
         self.recompile(&impact);
         self.bind(network, &before, &diff.pods, &impact.pods);
         self.diagnose(renamed)
@@ -148,7 +149,7 @@ impl Engine {
         let pods = changed.iter().map(|key| snapshots.map(|one| one.pods.get(key).cloned()));
         let change = Change { network, pods: &pods.collect::<Vec<_>>(), affected };
         let (isolated, compiled) = self.forward.parts();
-        self.binding.update(&change, |pod| isolated.contains_key(pod), compiled);
+        self.binding.update(&change, |pod| isolated.contains(pod), compiled);
     }
 
     /// The addresses of changed pods, old and new, and of all pods in changed
@@ -166,29 +167,44 @@ impl Engine {
             .collect()
     }
 
-    /// The pods whose signatures or addresses may have changed.
+    /// The local pods whose signatures may have changed, and the addresses that may be
+    /// judged in another way.
     fn affected(
         &self,
         before: &Snapshot,
         diff: &SnapshotDiff,
-        touched: &Touched,
-    ) -> BTreeSet<ObjectKey> {
-        let mut pods = diff.pods.clone();
+    ) -> (BTreeSet<ObjectKey>, BTreeSet<IpAddr>) {
+        let node = self.options.node.as_deref();
+        let (mut pods, mut addresses) = (BTreeSet::new(), BTreeSet::new());
         let snapshots = [before, self.snapshot()];
+        for key in &diff.pods {
+            for pod in snapshots.iter().filter_map(|one| one.pods.get(key)) {
+                if pod.is_on(node) {
+                    pods.insert(key.clone());
+                    addresses.extend(&pod.addresses);
+                }
+            }
+        }
+        for address in &diff.kept {
+            let kept = snapshots.iter().filter_map(|one| one.kept.get(address));
+            pods.extend(kept.map(|kept| kept.pod.key.clone()));
+            addresses.insert(*address);
+        }
         for policy in
             diff.policies.iter().flat_map(|key| snapshots.map(|one| one.policies.get(key)))
         {
             let selected = policy.into_iter().flat_map(|policy| self.cluster.selected_by(policy));
-            let local = selected.filter(|pod| is_local(pod, self.options.node.as_deref()));
-            pods.extend(local.map(|pod| pod.key.clone()));
-        }
-        for (address, before) in touched {
-            let keys = [before.as_ref(), self.cluster.owner(*address)].map(|pod| Some(&pod?.key));
-            if keys[0] != keys[1] {
-                pods.extend(keys.into_iter().flatten().cloned());
+            for pod in selected.filter(|pod| pod.is_on(node)) {
+                pods.insert(pod.key.clone());
+                addresses.extend(&pod.addresses);
+            }
+            let kept = policy.into_iter().flat_map(|policy| self.cluster.kept_by(policy));
+            for (address, pod) in kept {
+                pods.insert(pod.key.clone());
+                addresses.insert(address);
             }
         }
-        pods
+        (pods, addresses)
     }
 
     /// Updates the counts of port names. Returns the policies whose warnings may

@@ -202,6 +202,8 @@ pub fn pod(namespace: &str, name: &str, address: IpAddr) -> Pod {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     }
 }

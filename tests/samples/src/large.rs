@@ -161,6 +161,8 @@ impl Shape {
             host_network: false,
             phase: Phase::Running,
             created: 0,
+            is_ending: false,
+            grace_seconds: 0,
             ports: Vec::new(),
         }
     }

@@ -19,6 +19,8 @@ impl TestbedSpec {
                 host_network: pod.host_network,
                 phase: Phase::Running,
                 created: 0,
+                is_ending: false,
+                grace_seconds: 0,
                 ports: sorted(&pod.ports),
             })
             .collect()

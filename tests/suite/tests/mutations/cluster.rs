@@ -83,6 +83,8 @@ fn pod(
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: ports.iter().map(port).collect(),
     }
 }

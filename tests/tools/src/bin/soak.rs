@@ -204,6 +204,8 @@ fn fake(which: usize, labels: Labels, step: u64) -> Pod {
         host_network: false,
         phase: policy::Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     }
 }

@@ -1,0 +1,226 @@
+//! Which addresses stay isolated although no object reports them any more.
+//!
+//! In: the objects before and after each event, what the node's interfaces are bound to,
+//! the time. Out: what [`Snapshot::kept`] holds. Never: an address of a hostNetwork pod,
+//! or of a pod of another node.
+//!
+//! A pod that is deleted by force, or by garbage collection, loses its object at once and
+//! runs on until the kubelet has ended it (kubernetes/kubernetes#110507). The same holds
+//! for a pod whose phase is set to Failed for a node that does not answer, and for an
+//! address that goes from the status of a living pod.
+//!
+//! | an address is kept from | until |
+//! |---|---|
+//! | no local pod reports it any more | a local pod reports it, or what follows |
+//! | and an interface was bound to it | no interface is: it is gone |
+//! | and no interface ever was | a younger pod of any node reports it, or the pod's `terminationGracePeriodSeconds` and [`UNKNOWN_KEPT_FOR`] are over |
+//! | the kernel's table isolates it at the agent's start, and no local pod reports it | the same |
+//!
+//! A kubelet that is slow or dead ends no pod. So time counts only where nothing else
+//! tells whether the pod runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use imbl::OrdMap;
+
+use crate::{
+    BoundPort, InterfaceIndex, Kept, KeptFor, NodeNetwork, ObjectKey, Pod, Snapshot,
+    takes_precedence,
+};
+
+/// How long an address is kept after its pod's grace period where its interface is not
+/// known. It covers a kubelet that starts again, and a container runtime that does.
+pub const UNKNOWN_KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// Finds what is kept, from one snapshot to the next.
+#[derive(Clone, Debug, Default)]
+pub struct Keeper {
+    node: String,
+    /// The local pods that report each address.
+    reported: BTreeMap<IpAddr, BTreeMap<ObjectKey, Arc<Pod>>>,
+    kept: OrdMap<IpAddr, Arc<Kept>>,
+    /// Since when each address is kept, from the first look after that.
+    since: BTreeMap<IpAddr, Duration>,
+    /// Addresses, reported or kept, that an interface was bound to.
+    were_bound: BTreeSet<IpAddr>,
+    /// What interfaces are bound to, as of the last look; `None` before the first.
+    bound: Option<Bound>,
+}
+
+#[derive(Clone, Debug)]
+struct Bound {
+    ports: OrdMap<InterfaceIndex, BoundPort>,
+    addresses: BTreeSet<IpAddr>,
+}
+
+impl Keeper {
+    /// Of a node.
+    pub fn of(node: impl Into<String>) -> Self {
+        Self { node: node.into(), ..Self::default() }
+    }
+
+    /// What is kept, by address.
+    pub fn kept(&self) -> &OrdMap<IpAddr, Arc<Kept>> {
+        &self.kept
+    }
+
+    /// The pods that are kept, each with the addresses that are. They are to be bound to
+    /// their interfaces like others.
+    pub fn pods(&self) -> Vec<Arc<Pod>> {
+        let mut addresses: BTreeMap<(&ObjectKey, i64), (&Arc<Pod>, Vec<IpAddr>)> = BTreeMap::new();
+        for (address, kept) in &self.kept {
+            let pod = &kept.pod;
+            let entry = addresses.entry((&pod.key, pod.created)).or_insert((pod, Vec::new()));
+            entry.1.push(*address);
+        }
+        let pods = addresses.into_values().map(|(pod, addresses)| match addresses == pod.addresses {
+            true => Arc::clone(pod),
+            false => Arc::new(Pod { addresses, ..Pod::clone(pod) }),
+        });
+        pods.collect()
+    }
+
+    /// Objects changed. Whether something else is kept now.
+    pub fn follow(&mut self, before: &Snapshot, after: &Snapshot) -> bool {
+        if before.pods.ptr_eq(&after.pods) {
+            return false;
+        }
+        let mut gone: BTreeMap<IpAddr, Arc<Pod>> = BTreeMap::new();
+        let mut come = Vec::new();
+        for key in before.diff(after).pods {
+            if let Some(pod) = before.pods.get(&key).filter(|pod| self.is_ours(pod)) {
+                for address in &pod.addresses {
+                    self.remove_report(*address, &key);
+                    let last = gone.entry(*address).or_insert_with(|| Arc::clone(pod));
+                    if speaks_before(pod, last) {
+                        *last = Arc::clone(pod);
+                    }
+                }
+            }
+            come.extend(after.pods.get(&key).filter(|pod| pod.is_subject()));
+        }
+        let kept = self.kept.clone();
+        for pod in come {
+            for address in &pod.addresses {
+                self.takes_over(pod, *address);
+            }
+        }
+        for (address, pod) in gone {
+            if !self.reported.contains_key(&address) && !self.is_interface_gone(address) {
+                let kept = Kept { pod, why: KeptFor::Running };
+                self.kept.insert(address, Arc::new(kept));
+            }
+        }
+        self.kept != kept
+    }
+
+    /// At the agent's start: the kernel's tables isolate and bind these addresses. Whether
+    /// something else is kept now.
+    pub fn begin(&mut self, isolated: &BTreeSet<IpAddr>, bound: &BTreeSet<IpAddr>) -> bool {
+        self.were_bound.extend(bound);
+        let mut is_news = false;
+        for address in isolated {
+            if !self.reported.contains_key(address) && !self.kept.contains_key(address) {
+                self.kept.insert(*address, Arc::new(Kept::of_restart(*address)));
+                is_news = true;
+            }
+        }
+        is_news
+    }
+
+    /// What the node's interfaces are bound to, if that is known. The pods that are kept
+    /// are among those that were to be bound. Whether something else is kept now.
+    pub fn look(&mut self, network: Option<&NodeNetwork>, now: Duration) -> bool {
+        if let Some(network) = network {
+            self.see(network);
+        }
+        let ended: Vec<IpAddr> =
+            self.kept.keys().copied().filter(|address| self.has_ended(*address, now)).collect();
+        for address in &ended {
+            self.forget(*address);
+        }
+        let kept = &self.kept;
+        self.since.retain(|address, _| kept.contains_key(address));
+        for address in kept.keys() {
+            self.since.entry(*address).or_insert(now);
+        }
+        !ended.is_empty()
+    }
+
+    /// Whether a pod counts on this node.
+    fn is_ours(&self, pod: &Pod) -> bool {
+        pod.is_subject() && pod.is_on(Some(&self.node))
+    }
+
+    fn remove_report(&mut self, address: IpAddr, key: &ObjectKey) {
+        if let Some(pods) = self.reported.get_mut(&address) {
+            pods.remove(key);
+            if pods.is_empty() {
+                self.reported.remove(&address);
+            }
+        }
+    }
+
+    /// A pod reports an address.
+    fn takes_over(&mut self, pod: &Arc<Pod>, address: IpAddr) {
+        if self.is_ours(pod) {
+            let pods = self.reported.entry(address).or_default();
+            pods.insert(pod.key.clone(), Arc::clone(pod));
+            self.forget(address);
+            return;
+        }
+        let is_younger = self.kept.get(&address).is_some_and(|kept| pod.created > kept.pod.created);
+        if is_younger && !self.were_bound.contains(&address) {
+            self.forget(address);
+        }
+    }
+
+    fn forget(&mut self, address: IpAddr) {
+        self.kept.remove(&address);
+        self.since.remove(&address);
+    }
+
+    fn is_interface_gone(&self, address: IpAddr) -> bool {
+        let bound = self.bound.as_ref().map(|bound| &bound.addresses);
+        self.were_bound.contains(&address) && bound.is_some_and(|bound| !bound.contains(&address))
+    }
+
+    fn has_ended(&self, address: IpAddr, now: Duration) -> bool {
+        if self.were_bound.contains(&address) {
+            return self.is_interface_gone(address);
+        }
+        let (Some(since), Some(kept)) = (self.since.get(&address), self.kept.get(&address)) else {
+            return false;
+        };
+        let grace = Duration::from_secs(kept.pod.grace_seconds.into());
+        now.saturating_sub(*since) >= grace + UNKNOWN_KEPT_FOR
+    }
+
+    fn see(&mut self, network: &NodeNetwork) {
+        if !self.bound.as_ref().is_some_and(|bound| bound.ports.ptr_eq(&network.ports)) {
+            let addresses = network.ports.values().flat_map(|port| port.addresses.iter().copied());
+            let addresses = addresses.collect();
+            self.bound = Some(Bound { ports: network.ports.clone(), addresses });
+        }
+        let Some(bound) = &self.bound else { return };
+        let (reported, kept) = (&self.reported, &self.kept);
+        let counts = |address: &IpAddr| reported.contains_key(address) || kept.contains_key(address);
+        self.were_bound.retain(counts);
+        self.were_bound.extend(bound.addresses.iter().copied().filter(counts));
+    }
+}
+
+/// Which of two pods that reported an address is kept.
+fn speaks_before(one: &Pod, other: &Pod) -> bool {
+    match (one.is_ending, other.is_ending) {
+        (false, true) => true,
+        (true, false) => false,
+        (false, false) | (true, true) => takes_precedence(one, other),
+    }
+}
+
+#[cfg(test)]
+mod tests;
