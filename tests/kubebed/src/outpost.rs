@@ -203,7 +203,7 @@ pub fn pod(namespace: &str, name: &str, address: IpAddr) -> Pod {
         phase: Phase::Running,
         created: 0,
         is_ending: false,
-        grace_seconds: 0,
+        grace_seconds: 30,
         ports: Vec::new(),
     }
 }

@@ -54,7 +54,7 @@ fn pod(number: usize) -> Result<Pod> {
         phase: Phase::Running,
         created: 0,
         is_ending: false,
-        grace_seconds: 0,
+        grace_seconds: 30,
         ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 80 }],
     })
 }

@@ -162,7 +162,7 @@ impl Shape {
             phase: Phase::Running,
             created: 0,
             is_ending: false,
-            grace_seconds: 0,
+            grace_seconds: 30,
             ports: Vec::new(),
         }
     }

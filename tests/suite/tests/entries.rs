@@ -203,7 +203,7 @@ fn compiled(policies: Vec<NetworkPolicy>) -> Arc<Ruleset> {
         phase: Phase::Running,
         created: 0,
         is_ending: false,
-        grace_seconds: 0,
+        grace_seconds: 30,
         ports: Vec::new(),
     });
     let snapshot = Snapshot::new(policies, pods, [Space::synthesised("dev")]);

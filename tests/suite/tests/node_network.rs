@@ -86,7 +86,7 @@ fn pod(name: &str, addresses: &[&str]) -> Pod {
         phase: Phase::Running,
         created: 0,
         is_ending: false,
-        grace_seconds: 0,
+        grace_seconds: 30,
         ports: Vec::new(),
     }
 }

@@ -170,6 +170,8 @@ pub struct Bench {
     clock: Arc<ManualClock>,
     status: Status,
     metrics: Arc<Metrics>,
+    /// `None`: all pods are local.
+    node: Option<String>,
 }
 
 impl Bench {
@@ -187,7 +189,13 @@ impl Bench {
             clock,
             status: Status::new(),
             metrics: Arc::new(Metrics::new()),
+            node: None,
         }
+    }
+
+    /// Only the pods of node `node` are local.
+    pub fn on_node(self) -> Self {
+        Self { node: Some("node".to_owned()), ..self }
     }
 
     /// A bench that lists the model's cluster at the start.
@@ -241,7 +249,8 @@ impl Bench {
             is_alive: Rc::clone(&self.cleanup_is_alive),
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let pipeline = Pipeline::new(self.kernel.clone(), Options::default());
+        let options = Options { node: self.node.clone(), ..Options::default() };
+        let pipeline = Pipeline::new(self.kernel.clone(), options);
         Enforcer::new(Parts {
             inbox: Box::new(inbox),
             clock: Arc::clone(&clock),

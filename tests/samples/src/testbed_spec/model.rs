@@ -20,7 +20,7 @@ impl TestbedSpec {
                 phase: Phase::Running,
                 created: 0,
                 is_ending: false,
-                grace_seconds: 0,
+                grace_seconds: 30,
                 ports: sorted(&pod.ports),
             })
             .collect()

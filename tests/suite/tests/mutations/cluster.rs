@@ -84,7 +84,7 @@ fn pod(
         phase: Phase::Running,
         created: 0,
         is_ending: false,
-        grace_seconds: 0,
+        grace_seconds: 30,
         ports: ports.iter().map(port).collect(),
     }
 }

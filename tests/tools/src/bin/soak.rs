@@ -205,7 +205,7 @@ fn fake(which: usize, labels: Labels, step: u64) -> Pod {
         phase: policy::Phase::Running,
         created: 0,
         is_ending: false,
-        grace_seconds: 0,
+        grace_seconds: 30,
         ports: Vec::new(),
     }
 }

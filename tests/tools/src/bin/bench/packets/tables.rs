@@ -188,7 +188,7 @@ fn pod(number: u32) -> Pod {
         phase: Phase::Running,
         created: 0,
         is_ending: false,
-        grace_seconds: 0,
+        grace_seconds: 30,
         ports: Vec::new(),
     }
 }
