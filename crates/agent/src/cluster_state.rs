@@ -9,7 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::{Diagnostic, Keeper, Kept, NodeNetwork, ObjectKey, Pod, Snapshot};
+use imbl::OrdMap;
+use policy::{Diagnostic, Keeper, NetworkPolicy, NodeNetwork, ObjectKey, Pod, Snapshot};
 use watcher::api::{Event, Found};
 use watcher::{Kind, Known, Object, Store};
 
@@ -39,9 +40,9 @@ impl ClusterState {
         Self { keeper: Some(Keeper::of(node)), ..self }
     }
 
-    /// What is kept, by address.
-    pub fn kept(&self) -> impl Iterator<Item = (&IpAddr, &Arc<Kept>)> {
-        self.snapshot.kept.iter()
+    /// The policies of namespaces that ended which are kept.
+    pub fn kept_policies(&self) -> OrdMap<ObjectKey, Arc<NetworkPolicy>> {
+        self.keeper.as_ref().map(|keeper| keeper.policies().clone()).unwrap_or_default()
     }
 
     /// The pods of which something is kept.
@@ -73,6 +74,9 @@ impl ClusterState {
         self.snapshot = self.store.snapshot().clone();
         if let Some(keeper) = &self.keeper {
             self.snapshot.kept = keeper.kept().clone();
+            for (key, policy) in keeper.policies() {
+                self.snapshot.policies.insert(key.clone(), Arc::clone(policy));
+            }
         }
     }
 

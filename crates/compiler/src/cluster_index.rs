@@ -54,6 +54,16 @@ impl ClusterIndex {
         self.addresses.owner(address)
     }
 
+    /// The addresses that several pods report.
+    pub fn shared(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.shared()
+    }
+
+    /// All pods that count and report an address, in no order.
+    pub fn reporters(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Pod>> {
+        self.addresses.reporters(address)
+    }
+
     /// The subjects of an address on a node (see [`policy::subjects`]), in order.
     pub fn subjects(&self, address: IpAddr, node: Option<&str>) -> Vec<Subject<'_>> {
         let reporters = self.addresses.reporters(address).inspect(|_| work::look());
@@ -63,7 +73,8 @@ impl ClusterIndex {
             pods.retain(|pod| !pod.is_ending);
         }
         pods.sort_by(|one, other| one.key.cmp(&other.key));
-        let kept = self.snapshot.kept.get(&address).filter(|_| pods.is_empty());
+        let kept = self.snapshot.kept.get(&address).filter(|kept| kept.is_on(node));
+        let kept = kept.filter(|_| pods.is_empty());
         let kept = kept.map(|kept| Subject { pod: &kept.pod, is_shut: kept.is_shut() });
         pods.into_iter().map(|pod| Subject { pod, is_shut: false }).chain(kept).collect()
     }
@@ -73,7 +84,8 @@ impl ClusterIndex {
     pub fn pods_with(&self, key: &ObjectKey, node: Option<&str>) -> Vec<Subject<'_>> {
         let pod = self.snapshot.pods.get(key).map(|pod| &**pod);
         let pod = pod.filter(|pod| pod.is_subject() && pod.is_on(node));
-        let kept = self.snapshot.kept.values().filter(|kept| kept.pod.key == *key);
+        let kept = self.snapshot.kept.values();
+        let kept = kept.filter(|kept| kept.pod.key == *key && kept.is_on(node));
         let kept = kept.map(|kept| Subject { pod: &kept.pod, is_shut: kept.is_shut() });
         pod.map(|pod| Subject { pod, is_shut: false }).into_iter().chain(kept).collect()
     }

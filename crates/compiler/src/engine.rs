@@ -21,6 +21,7 @@ mod in_use;
 mod output;
 mod port_names;
 mod selector_index;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -33,6 +34,7 @@ use crate::{ClusterIndex, Compiled, Options, Place};
 use binding::{Binding, Change};
 use output::Output;
 use port_names::PortNames;
+pub use shared::SharedAddress;
 
 /// Compiles one snapshot after the other for one node.
 #[derive(Debug)]

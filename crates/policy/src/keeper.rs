@@ -1,7 +1,7 @@
 //! Which addresses stay isolated although no object reports them any more.
 //!
 //! In: the objects before and after each event, what the node's interfaces are bound to,
-//! the time. Out: what [`Snapshot::kept`] holds. Never: an address of a hostNetwork pod,
+//! the time. Out: what [`Snapshot::kept`] holds, and policies. Never: an address of a hostNetwork pod,
 //! or of a pod of another node.
 //!
 //! A pod that is deleted by force, or by garbage collection, loses its object at once and
@@ -19,6 +19,8 @@
 //! A kubelet that is slow or dead ends no pod. So time counts only where nothing else
 //! tells whether the pod runs.
 
+mod policies;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,13 +29,16 @@ use std::time::Duration;
 use imbl::OrdMap;
 
 use crate::{
-    BoundPort, InterfaceIndex, Kept, KeptFor, NodeNetwork, ObjectKey, Pod, Snapshot,
+    BoundPort, InterfaceIndex, Kept, KeptFor, NetworkPolicy, NodeNetwork, ObjectKey, Pod, Snapshot,
     takes_precedence,
 };
 
 /// How long an address is kept after its pod's grace period where its interface is not
 /// known. It covers a kubelet that starts again, and a container runtime that does.
 pub const UNKNOWN_KEPT_FOR: Duration = Duration::from_secs(600);
+
+/// How much later than a policy's deletion that of its Namespace may be told.
+pub const REMEMBERED_FOR: Duration = Duration::from_secs(60);
 
 /// Finds what is kept, from one snapshot to the next.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +53,13 @@ pub struct Keeper {
     were_bound: BTreeSet<IpAddr>,
     /// What interfaces are bound to, as of the last look; `None` before the first.
     bound: Option<Bound>,
+    /// The objects, as of the last event.
+    objects: Snapshot,
+    /// The policies that are kept.
+    policies: OrdMap<ObjectKey, Arc<NetworkPolicy>>,
+    /// Policies that were deleted lately while a local pod of their namespace was there,
+    /// each with the first look after that.
+    deleted: BTreeMap<ObjectKey, (Arc<NetworkPolicy>, Option<Duration>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,6 +77,11 @@ impl Keeper {
     /// What is kept, by address.
     pub fn kept(&self) -> &OrdMap<IpAddr, Arc<Kept>> {
         &self.kept
+    }
+
+    /// The policies that are kept.
+    pub fn policies(&self) -> &OrdMap<ObjectKey, Arc<NetworkPolicy>> {
+        &self.policies
     }
 
     /// The pods that are kept, each with the addresses that are. They are to be bound to
@@ -85,24 +102,24 @@ impl Keeper {
 
     /// Objects changed. Whether something else is kept now.
     pub fn follow(&mut self, before: &Snapshot, after: &Snapshot) -> bool {
-        if before.pods.ptr_eq(&after.pods) {
-            return false;
-        }
+        let differing = before.diff(after);
+        let before_pods = &before.pods;
+        self.objects = after.clone();
         let mut gone: BTreeMap<IpAddr, Arc<Pod>> = BTreeMap::new();
         let mut come = Vec::new();
-        for key in before.diff(after).pods {
-            if let Some(pod) = before.pods.get(&key).filter(|pod| self.is_ours(pod)) {
+        for key in &differing.pods {
+            if let Some(pod) = before_pods.get(key).filter(|pod| self.is_ours(pod)) {
                 for address in &pod.addresses {
-                    self.remove_report(*address, &key);
+                    self.remove_report(*address, key);
                     let last = gone.entry(*address).or_insert_with(|| Arc::clone(pod));
                     if speaks_before(pod, last) {
                         *last = Arc::clone(pod);
                     }
                 }
             }
-            come.extend(after.pods.get(&key).filter(|pod| pod.is_subject()));
+            come.extend(after.pods.get(key).filter(|pod| pod.is_subject()));
         }
-        let kept = self.kept.clone();
+        let (kept, policies) = (self.kept.clone(), self.policies.clone());
         for pod in come {
             for address in &pod.addresses {
                 self.takes_over(pod, *address);
@@ -114,7 +131,8 @@ impl Keeper {
                 self.kept.insert(address, Arc::new(kept));
             }
         }
-        self.kept != kept
+        self.follow_policies(before, &differing);
+        self.kept != kept || self.policies != policies
     }
 
     /// At the agent's start: the kernel's tables isolate and bind these addresses. Whether
@@ -128,7 +146,7 @@ impl Keeper {
                 is_news = true;
             }
         }
-        is_news
+        self.begin_policies(isolated) || is_news
     }
 
     /// What the node's interfaces are bound to, if that is known. The pods that are kept
@@ -146,6 +164,12 @@ impl Keeper {
         self.since.retain(|address, _| kept.contains_key(address));
         for address in kept.keys() {
             self.since.entry(*address).or_insert(now);
+        }
+        self.deleted.retain(|_, (_, since)| {
+            now.saturating_sub(*since.get_or_insert(now)) < REMEMBERED_FOR
+        });
+        if !ended.is_empty() {
+            self.forget_policies();
         }
         !ended.is_empty()
     }

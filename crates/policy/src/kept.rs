@@ -83,6 +83,12 @@ impl Kept {
         }
     }
 
+    /// Whether it is of a node. With `None`, it is. What stands for a pod that is not
+    /// known is of each.
+    pub fn is_on(&self, node: Option<&str>) -> bool {
+        self.is_shut() || self.pod.is_on(node)
+    }
+
     /// Whether nothing is allowed, whatever the policies say.
     pub fn is_shut(&self) -> bool {
         match self.why {

@@ -26,7 +26,7 @@ mod subject;
 pub use binding::{BindingFinding, Holder, Resolved, resolve};
 pub use cidr::IpBlock;
 pub use diagnostic::{Diagnostic, Severity};
-pub use keeper::{Keeper, UNKNOWN_KEPT_FOR};
+pub use keeper::{Keeper, REMEMBERED_FOR, UNKNOWN_KEPT_FOR};
 pub use kept::{Kept, KeptFor};
 pub use labels::Labels;
 pub use namespace::{METADATA_NAME_LABEL, Namespace};

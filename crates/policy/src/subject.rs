@@ -59,11 +59,8 @@ pub fn subjects<'a>(
 ) -> Vec<Subject<'a>> {
     let pods = snapshot.pods.values().map(|pod| &**pod);
     let here = pods.filter(|pod| pod.is_subject() && pod.is_on(node));
-    those_that_count(
-        snapshot,
-        address,
-        here.filter(|pod| pod.addresses.contains(&address)).collect(),
-    )
+    let reporting = here.filter(|pod| pod.addresses.contains(&address)).collect();
+    those_that_count(snapshot, node, address, reporting)
 }
 
 /// The subjects of all addresses on a node that have any.
@@ -83,11 +80,14 @@ pub fn all_subjects<'a>(
         }
     }
     let all = reported.into_iter();
-    all.map(|(address, pods)| (address, those_that_count(snapshot, address, pods))).collect()
+    all.map(|(address, pods)| (address, those_that_count(snapshot, node, address, pods)))
+        .filter(|(_, subjects)| !subjects.is_empty())
+        .collect()
 }
 
 fn those_that_count<'a>(
     snapshot: &'a Snapshot,
+    node: Option<&str>,
     address: IpAddr,
     mut pods: Vec<&'a Pod>,
 ) -> Vec<Subject<'a>> {
@@ -95,7 +95,7 @@ fn those_that_count<'a>(
         pods.retain(|pod| !pod.is_ending);
     }
     if pods.is_empty() {
-        let kept = snapshot.kept.get(&address);
+        let kept = snapshot.kept.get(&address).filter(|kept| kept.is_on(node));
         return kept
             .map(|kept| Subject { pod: &kept.pod, is_shut: kept.is_shut() })
             .into_iter()

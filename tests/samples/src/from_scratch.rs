@@ -76,7 +76,8 @@ fn isolated_pods(snapshot: &Snapshot, options: &Options) -> BTreeSet<ObjectKey> 
     let pods = snapshot.pods.values().map(|pod| &**pod);
     let local = pods.filter(|pod| pod.is_subject() && pod.is_on(options.node.as_deref()));
     let local = local.filter(|pod| is_selected(pod));
-    let kept = snapshot.kept.values().filter(|kept| kept.is_shut() || is_selected(&kept.pod));
+    let kept = snapshot.kept.values().filter(|kept| kept.is_on(options.node.as_deref()));
+    let kept = kept.filter(|kept| kept.is_shut() || is_selected(&kept.pod));
     local.chain(kept.map(|kept| &*kept.pod)).map(|pod| pod.key.clone()).collect()
 }
 

@@ -159,7 +159,7 @@ fn pod_v6(last: u8) -> IpAddr {
 
 fn namespace(name: &'static str) -> impl Strategy<Value = Namespace> {
     labels()
-        .prop_map(move |labels| Namespace { name: name.to_owned(), labels }.with_metadata_name())
+        .prop_map(move |labels| Namespace { name: name.to_owned(), labels, is_ending: false }.with_metadata_name())
 }
 
 fn labels() -> impl Strategy<Value = Labels> {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
-use policy::{Kept, KeptFor, Snapshot};
+use policy::{Kept, KeptFor, NetworkPolicy, ObjectKey, Snapshot};
 
 use super::Enforcer;
 use crate::Sink;
@@ -19,6 +19,7 @@ use crate::metrics::Metrics;
 #[derive(Debug, Default)]
 pub(super) struct KeptReport {
     kept: OrdMap<IpAddr, Arc<Kept>>,
+    policies: OrdMap<ObjectKey, Arc<NetworkPolicy>>,
     is_told: bool,
 }
 
@@ -45,6 +46,23 @@ impl KeptReport {
         has_changed
     }
 
+    /// Logs which policies are kept now, and which are not any longer.
+    pub fn follow_policies(&mut self, policies: OrdMap<ObjectKey, Arc<NetworkPolicy>>) {
+        if self.policies.ptr_eq(&policies) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.policies, policies);
+        for key in self.policies.keys().filter(|key| !before.contains_key(*key)) {
+            tracing::info!(
+                "policy {key} is kept: its Namespace ends, and pods of it are still here"
+            );
+        }
+        for key in before.keys().filter(|key| !self.policies.contains_key(*key)) {
+            tracing::info!("policy {key} is not kept any longer");
+        }
+        self.is_told = false;
+    }
+
     /// Sets the gauges if they changed.
     pub fn count(&mut self, metrics: &Metrics) {
         if std::mem::replace(&mut self.is_told, true) {
@@ -54,6 +72,7 @@ impl KeptReport {
             let count = self.kept.values().filter(|kept| kept.why == why).count();
             metrics.kept_addresses.get_or_create(&[("reason", why.name())]).set(count as i64);
         }
+        metrics.kept_policies.set(self.policies.len() as i64);
     }
 }
 
@@ -76,6 +95,7 @@ impl<S: Sink> Enforcer<S> {
             self.bind_pods();
             self.next.event(now);
         }
+        self.kept.follow_policies(self.cluster.kept_policies());
         self.kept.count(&self.parts.metrics);
     }
 }

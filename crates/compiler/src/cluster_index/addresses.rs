@@ -28,6 +28,11 @@ impl Addresses {
         self.owners.get(&address).into_iter().chain(others)
     }
 
+    /// The addresses that several pods report.
+    pub fn shared(&self) -> impl Iterator<Item = IpAddr> {
+        self.others.keys().copied()
+    }
+
     pub fn add(&mut self, pod: &Arc<Pod>) {
         for &address in &pod.addresses {
             let other = match self.owners.get_mut(&address) {

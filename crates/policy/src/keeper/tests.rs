@@ -236,3 +236,5 @@ fn what_the_kernel_isolated_at_start_stays_shut() {
     bench.set(pod("late", "a", "10.0.0.2"));
     assert_eq!(bench.kept(), [""; 0], "its object came late");
 }
+
+mod policies;

@@ -46,7 +46,8 @@ pub fn isolated_pods(snapshot: &Snapshot, node: Option<&str>) -> BTreeSet<Object
     };
     let pods = snapshot.pods.values().map(|pod| &**pod);
     let pods = pods.filter(|pod| pod.is_on(node) && selected(pod));
-    let kept = snapshot.kept.values().filter(|kept| kept.is_shut() || selected(&kept.pod));
+    let kept = snapshot.kept.values().filter(|kept| kept.is_on(node));
+    let kept = kept.filter(|kept| kept.is_shut() || selected(&kept.pod));
     pods.chain(kept.map(|kept| &*kept.pod)).map(|pod| pod.key.clone()).collect()
 }
 

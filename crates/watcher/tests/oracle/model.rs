@@ -67,7 +67,7 @@ pub(crate) fn namespace(object: &core::Namespace) -> Namespace {
     let name = object.metadata.name.clone().unwrap_or_default();
     let mut labels = labels(&object.metadata);
     labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
-    Namespace { name, labels }
+    Namespace { name, labels, is_ending: object.metadata.deletion_timestamp.is_some() }
 }
 
 /// A Pod.

@@ -31,7 +31,7 @@ impl TestbedSpec {
         self.namespaces
             .iter()
             .map(|(name, labels)| {
-                Namespace { name: name.clone(), labels: labels.clone() }.with_metadata_name()
+                Namespace { name: name.clone(), labels: labels.clone(), is_ending: false }.with_metadata_name()
             })
             .collect()
     }
