@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use policy::{Diagnostic, Keeper, NetworkPolicy, NodeNetwork, ObjectKey, Pod, Snapshot};
-use watcher::api::{Event, Found};
+use watcher::api::{Event, Found, StandIn};
 use watcher::{Kind, Known, Object, Store};
 
 /// The cluster as far as it is known.
@@ -26,6 +26,17 @@ pub struct ClusterState {
     known: Known,
     listed: BTreeSet<Kind>,
     findings: BTreeMap<(Kind, ObjectKey), Vec<Diagnostic>>,
+    /// Objects that cannot be read now.
+    unreadable: BTreeMap<(Kind, ObjectKey), Unreadable>,
+}
+
+/// An object that cannot be read.
+#[derive(Debug)]
+struct Unreadable {
+    /// Why.
+    why: String,
+    /// Whether a list that lacks it follows.
+    in_list: bool,
 }
 
 impl ClusterState {
@@ -97,7 +108,7 @@ impl ClusterState {
         match event {
             Event::Listed { kind, objects } => {
                 let mut changed = self.forget_findings(kind, &objects);
-                let mut kept = Vec::with_capacity(objects.len());
+                let mut kept = self.unreadable_of(kind);
                 for Found { object, diagnostics } in objects {
                     changed |= self.find(&object, diagnostics);
                     kept.push(object);
@@ -106,15 +117,65 @@ impl ClusterState {
                 self.store.replace(kind, kept) || is_first || changed
             }
             Event::Applied(Found { object, diagnostics }) => {
+                self.unreadable.remove(&(object.kind(), object.key()));
                 let changed = self.find(&object, diagnostics);
                 self.store.apply(object) || changed
             }
             Event::Deleted { kind, key } => {
                 self.findings.remove(&(kind, key.clone()));
+                self.unreadable.remove(&(kind, key.clone()));
                 self.store.delete(kind, &key)
+            }
+            Event::Unreadable { stand_in, in_list, error } => {
+                self.cannot_read(&stand_in, Unreadable { why: error.to_string(), in_list })
             }
             Event::Failed { .. } => false,
         }
+    }
+
+    /// Keeps the last object that could be read. If there is none, takes what stands for
+    /// it. Always a change, because the readiness follows.
+    fn cannot_read(&mut self, stand_in: &StandIn, unreadable: Unreadable) -> bool {
+        let identity = stand_in.identity();
+        let is_known = self.store.get(identity.0, &identity.1).is_some();
+        self.unreadable.insert(identity, unreadable);
+        match stand_in {
+            StandIn::Policy(key) if !is_known => {
+                self.store.apply(Object::NetworkPolicy(Arc::new(NetworkPolicy::shut(key.clone()))));
+            }
+            // It can have addresses that the last readable one lacks.
+            StandIn::Pod(pod) => {
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.unreadable(pod);
+                }
+            }
+            StandIn::Policy(_) | StandIn::Namespace(_) => {}
+        }
+        true
+    }
+
+    /// The known objects of a kind that its list lacks because they cannot be read. Those
+    /// that could not be read before this list came are forgotten: they are in it, or gone.
+    fn unreadable_of(&mut self, kind: Kind) -> Vec<Object> {
+        self.unreadable.retain(|(of, _), one| *of != kind || std::mem::take(&mut one.in_list));
+        let keys = self.unreadable.keys().filter(|(of, _)| *of == kind);
+        keys.filter_map(|(_, key)| self.store.get(kind, key)).collect()
+    }
+
+    /// The objects that cannot be read, each with why; a few of many.
+    pub fn unreadable(&self) -> Option<String> {
+        /// How many are named.
+        const NAMED: usize = 5;
+        let all = self.unreadable.values().map(|one| one.why.as_str());
+        let named: Vec<&str> = all.take(NAMED).collect();
+        let more = self.unreadable.len().saturating_sub(NAMED);
+        let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+        (!named.is_empty()).then(|| {
+            format!(
+                "{}{rest}. The last readable one holds; without one nothing is allowed",
+                named.join("; ")
+            )
+        })
     }
 
     /// Forgets what is wrong with objects that are not listed any more. Returns

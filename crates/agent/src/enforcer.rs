@@ -163,6 +163,10 @@ impl<S: Sink> Enforcer<S> {
             return Ok(());
         }
         self.parts.status.holds(Condition::Listed);
+        match self.cluster.unreadable() {
+            None => self.parts.status.holds(Condition::Readable),
+            Some(problem) => self.parts.status.fails(Condition::Readable, problem),
+        }
         let is_known = self.look_at_interfaces()?;
         self.look_around()?;
         if !is_known {

@@ -23,6 +23,8 @@ pub enum Condition {
     Kernel,
     /// Every kind was listed.
     Listed,
+    /// Every object can be read.
+    Readable,
     /// The kernel matches the listed objects. Stays true while the API server is
     /// unreachable.
     Enforced,
@@ -36,10 +38,11 @@ pub enum Condition {
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Alone,
         Self::Kernel,
         Self::Listed,
+        Self::Readable,
         Self::Enforced,
         Self::Bound,
         Self::Bridges,
@@ -52,6 +55,7 @@ impl Condition {
             Self::Alone => "alone",
             Self::Kernel => "kernel",
             Self::Listed => "listed",
+            Self::Readable => "readable",
             Self::Enforced => "enforced",
             Self::Bound => "bound",
             Self::Bridges => "bridges",

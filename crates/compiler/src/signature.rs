@@ -7,9 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy::{
-    Direction, NetworkPolicy, ObjectKey, Pod, PortNumbers, Ports, Protocol, Subject,
-};
+use policy::{Direction, NetworkPolicy, ObjectKey, Pod, PortNumbers, Ports, Protocol, Subject};
 use ruleset::{Comment, Name};
 
 use crate::names::Content;

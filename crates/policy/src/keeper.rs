@@ -93,10 +93,11 @@ impl Keeper {
             let entry = addresses.entry((&pod.key, pod.created)).or_insert((pod, Vec::new()));
             entry.1.push(*address);
         }
-        let pods = addresses.into_values().map(|(pod, addresses)| match addresses == pod.addresses {
-            true => Arc::clone(pod),
-            false => Arc::new(Pod { addresses, ..Pod::clone(pod) }),
-        });
+        let pods =
+            addresses.into_values().map(|(pod, addresses)| match addresses == pod.addresses {
+                true => Arc::clone(pod),
+                false => Arc::new(Pod { addresses, ..Pod::clone(pod) }),
+            });
         pods.collect()
     }
 
@@ -149,6 +150,22 @@ impl Keeper {
         self.begin_policies(isolated) || is_news
     }
 
+    /// A pod's object cannot be read and never could. These are its addresses, as far as
+    /// they were found. It counts if it is of this node, or may be. Whether something else
+    /// is kept now.
+    pub fn unreadable(&mut self, pod: &Arc<Pod>) -> bool {
+        let may_be_ours = pod.node.as_deref().is_none_or(|node| node == self.node);
+        let mut is_news = false;
+        for address in pod.addresses.iter().filter(|_| may_be_ours && !pod.host_network) {
+            if !self.reported.contains_key(address) {
+                let kept = Kept { pod: Arc::clone(pod), why: KeptFor::Unreadable };
+                is_news |= self.kept.get(address).is_none_or(|known| **known != kept);
+                self.kept.insert(*address, Arc::new(kept));
+            }
+        }
+        is_news
+    }
+
     /// What the node's interfaces are bound to, if that is known. The pods that are kept
     /// are among those that were to be bound. Whether something else is kept now.
     pub fn look(&mut self, network: Option<&NodeNetwork>, now: Duration) -> bool {
@@ -165,9 +182,8 @@ impl Keeper {
         for address in kept.keys() {
             self.since.entry(*address).or_insert(now);
         }
-        self.deleted.retain(|_, (_, since)| {
-            now.saturating_sub(*since.get_or_insert(now)) < REMEMBERED_FOR
-        });
+        self.deleted
+            .retain(|_, (_, since)| now.saturating_sub(*since.get_or_insert(now)) < REMEMBERED_FOR);
         if !ended.is_empty() {
             self.forget_policies();
         }
@@ -231,7 +247,8 @@ impl Keeper {
         }
         let Some(bound) = &self.bound else { return };
         let (reported, kept) = (&self.reported, &self.kept);
-        let counts = |address: &IpAddr| reported.contains_key(address) || kept.contains_key(address);
+        let counts =
+            |address: &IpAddr| reported.contains_key(address) || kept.contains_key(address);
         self.were_bound.retain(counts);
         self.were_bound.extend(bound.addresses.iter().copied().filter(counts));
     }

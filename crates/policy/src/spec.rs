@@ -148,7 +148,8 @@ impl View<'_> {
         if itself || (peer.is_none() && subjects.iter().any(of_node)) {
             return Side::Exempt;
         }
-        let keys = |policies: &[&NetworkPolicy]| policies.iter().map(|one| one.key.clone()).collect();
+        let keys =
+            |policies: &[&NetworkPolicy]| policies.iter().map(|one| one.key.clone()).collect();
         let (pod, isolating) = match &isolation {
             Isolation::None => return Side::NotIsolated,
             Isolation::Shut(policies) => return Side::Shut(keys(policies)),

@@ -109,11 +109,8 @@ impl<'a> Model<'a> {
         let nodes = subjects.iter().flat_map(|one| &one.pod.host_addresses);
         let nodes = nodes.filter(|node| self.owners.owner(**node).is_none());
         let nodes = nodes.filter_map(|node| space::of_family(family, *node));
-        let isolated = IsolatedAddress {
-            allowed,
-            own: Ranges::single(number),
-            node: Ranges::numbers(nodes),
-        };
+        let isolated =
+            IsolatedAddress { allowed, own: Ranges::single(number), node: Ranges::numbers(nodes) };
         let all = self.isolated.entry((family, direction)).or_default();
         all.by_address.insert(number, isolated);
     }

@@ -243,11 +243,9 @@ impl<'a> Proof<'a> {
             return Reason::UnreportedAddress;
         }
         let Model { snapshot, owners, .. } = self.model;
-        let decision =
-            spec::decide_with(snapshot, owners, self.node, &space::spec_packet(packet));
-        let of_local = |address, side| {
-            (!subjects(snapshot, self.node, address).is_empty()).then_some(side)
-        };
+        let decision = spec::decide_with(snapshot, owners, self.node, &space::spec_packet(packet));
+        let of_local =
+            |address, side| (!subjects(snapshot, self.node, address).is_empty()).then_some(side);
         Reason::Policies {
             egress: of_local(packet.source, decision.egress),
             ingress: of_local(packet.destination, decision.ingress),

@@ -31,6 +31,7 @@ mod kinds;
 mod list_splitter;
 mod policy_json;
 mod requests;
+mod rough;
 mod watch;
 mod watch_line;
 
@@ -42,7 +43,7 @@ use crate::{Kind, Known};
 
 pub use client::client;
 pub use error::{FailureKind, WatchError};
-pub use event::{Event, Found};
+pub use event::{Event, Found, StandIn};
 use kinds::{NamespaceFields, PolicyJson, Watched};
 
 /// The events of all three kinds, without end. The first event of a kind that
@@ -72,7 +73,8 @@ pub async fn list(client: Client) -> Result<Vec<Found>, WatchError> {
 
 async fn of_kind<T: Watched>(client: &Client) -> Result<Vec<Found>, WatchError> {
     let listed = requests::list::<T>(client, None, &Known::default()).await?;
-    listed.items.into_iter().map(|item| item.found).collect()
+    let found = |item: watch_line::Item| item.found.map_err(|unread| unread.error);
+    listed.items.into_iter().map(found).collect()
 }
 
 /// Reads bytes as a line of a watch and as a list, as [`events`] does. For

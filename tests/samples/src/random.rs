@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use policy::spec::{Packet, ProtocolPort};
 use policy::{
-    IpBlock, Kept, KeptFor, Labels, NamedPort, Namespace, NetworkPolicy, ObjectKey, Operator, Peer, Peers, Phase,
-    Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement, Rule, Selector, Snapshot, cidr,
+    IpBlock, Kept, KeptFor, Labels, NamedPort, Namespace, NetworkPolicy, ObjectKey, Operator, Peer,
+    Peers, Phase, Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement, Rule, Selector,
+    Snapshot, cidr,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -158,8 +159,9 @@ fn pod_v6(last: u8) -> IpAddr {
 }
 
 fn namespace(name: &'static str) -> impl Strategy<Value = Namespace> {
-    labels()
-        .prop_map(move |labels| Namespace { name: name.to_owned(), labels, is_ending: false }.with_metadata_name())
+    labels().prop_map(move |labels| {
+        Namespace { name: name.to_owned(), labels, is_ending: false }.with_metadata_name()
+    })
 }
 
 fn labels() -> impl Strategy<Value = Labels> {

@@ -20,8 +20,8 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
-use watcher::Known;
-use watcher::api::{self, Event};
+use watcher::api::{self, Event, WatchError};
+use watcher::{Kind, Known};
 
 use super::announce;
 use super::server::{self, Pages, ServedState};
@@ -124,16 +124,17 @@ async fn follow(client: Client, known: Known, metrics: &Metrics, messages: &Send
 }
 
 fn count(metrics: &Metrics, event: &Event) {
+    let failed = |kind: Kind, error: &WatchError| {
+        tracing::warn!("{error}");
+        let labels = [("kind", kind.name()), ("reason", error.failure_kind().name())];
+        metrics.watch_failures.get_or_create(&labels).inc();
+    };
     let (kind, what) = match event {
         Event::Listed { kind, .. } => (*kind, "listed"),
         Event::Applied(found) => (found.object.kind(), "applied"),
         Event::Deleted { kind, .. } => (*kind, "deleted"),
-        Event::Failed { kind, error } => {
-            tracing::warn!("{error}");
-            let labels = [("kind", kind.name()), ("reason", error.failure_kind().name())];
-            metrics.watch_failures.get_or_create(&labels).inc();
-            return;
-        }
+        Event::Unreadable { stand_in, error, .. } => return failed(stand_in.identity().0, error),
+        Event::Failed { kind, error } => return failed(*kind, error),
     };
     metrics.watch_events.get_or_create(&[("kind", kind.name()), ("type", what)]).inc();
 }

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Pod};
+use agent::status::Condition;
+use policy::{BoundPort, InterfaceIndex, Kept, Mac, NodeNetwork, ObjectKey, Pod};
 use ruleset::Ruleset;
-use watcher::api::{Event, Found};
+use watcher::api::{Event, Found, StandIn, WatchError};
 use watcher::{Kind, Object};
 
 use super::bench::{Bench, list};
-use super::model::{Model, passes, snapshot};
+use super::model::{Model, objects, passes, snapshot};
 
 const KEPT: &str = "nftpol_kept_addresses{reason=\"removed\"}";
 const AFTER_RESTART: &str = "nftpol_kept_addresses{reason=\"restart\"}";
@@ -120,6 +121,74 @@ fn an_object_that_comes_late_ends_what_was_kept_at_the_restart() {
     bench.event(6000, list(Kind::Namespace));
     bench.run(7000).unwrap();
     assert_eq!(bench.metric(AFTER_RESTART), 0.0);
+}
+
+fn unreadable(stand_in: StandIn, in_list: bool) -> Event {
+    let (kind, key) = stand_in.identity();
+    let error =
+        WatchError::Decode { what: format!("{kind} {key}"), message: "too deep".to_owned() };
+    Event::Unreadable { stand_in, in_list, error }
+}
+
+fn rough(name: &str, last: u8) -> StandIn {
+    let address = IpAddr::from([10, 0, 0, last]);
+    StandIn::Pod(Arc::new(Kept::stand_in(ObjectKey::new("dev", name), vec![address])))
+}
+
+#[test]
+fn of_an_object_that_cannot_be_read_the_last_readable_one_holds() {
+    let mut bench = of_node(Model::default());
+    *bench.interfaces.network.borrow_mut() = bound();
+    let policy = ObjectKey::new("dev", "web");
+    bench.event(1000, unreadable(StandIn::Policy(policy.clone()), false));
+    bench.event(1100, unreadable(rough("web", 1), false));
+    let status = bench.status();
+    bench.others(1500, move |model| {
+        let table = model.table().unwrap();
+        assert!(is_isolated(table) && passes(table, "10.0.0.1", 80), "as before");
+        let problem = status.problem(Condition::Readable).unwrap();
+        assert!(problem.contains("NetworkPolicy dev/web") && problem.contains("Pod dev/web"));
+    });
+    // A list that lacks the policy, because it cannot be read.
+    let policies = |keep: fn(&str) -> bool| {
+        let is_it = move |one: &Object| one.kind() == Kind::NetworkPolicy && keep(&one.key().name);
+        let objects = objects().into_iter().filter(is_it);
+        let found = objects.map(|object| Found { object, diagnostics: Vec::new() });
+        Event::Listed { kind: Kind::NetworkPolicy, objects: found.collect() }
+    };
+    bench.event(2000, unreadable(StandIn::Policy(policy), true));
+    bench.event(2000, policies(|name| name != "web"));
+    bench.others(2500, |model| assert!(is_isolated(model.table().unwrap())));
+    // And one that lacks it, because it is gone.
+    bench.event(3000, policies(|name| name != "web"));
+    bench.event(3000, applied(web()));
+    let status = bench.status();
+    bench.others(3500, move |model| {
+        assert!(!is_isolated(model.table().unwrap()));
+        assert_eq!(status.problem(Condition::Readable), None);
+    });
+    bench.run(4000).unwrap();
+}
+
+#[test]
+fn without_a_readable_one_nothing_is_allowed() {
+    let mut bench = of_node(Model::default());
+    bench.event(1000, unreadable(StandIn::Policy(ObjectKey::new("dev", "deep")), false));
+    bench.event(1000, unreadable(rough("new", 9), false));
+    bench.others(1500, |model| {
+        let table = model.table().unwrap();
+        assert!(!passes(table, "10.0.0.9", 80), "the pod that cannot be read");
+        assert!(passes(table, "10.0.0.1", 80), "a policy of its own allows it");
+    });
+    bench.event(
+        2000,
+        Event::Deleted { kind: Kind::NetworkPolicy, key: ObjectKey::new("dev", "web") },
+    );
+    bench.others(2500, |model| {
+        assert!(!passes(model.table().unwrap(), "10.0.0.1", 80), "by the one that is too deep");
+    });
+    bench.run(3000).unwrap();
+    assert_eq!(bench.metric("nftpol_kept_addresses{reason=\"unreadable\"}"), 1.0);
 }
 
 /// They cannot be listed, so nothing tells that an interface is gone.

@@ -128,9 +128,8 @@ impl Chains {
         let Some(signature) = out.signatures.get(name).cloned() else { return };
         let mut parts = Vec::new();
         let mut policies = Vec::new();
-        let allows = |key: &&ObjectKey| {
-            !signature.is_shut && !input.options.set_aside.contains(*key)
-        };
+        let allows =
+            |key: &&ObjectKey| !signature.is_shut && !input.options.set_aside.contains(*key);
         for key in signature.policies.iter().filter(allows) {
             let Some(policy) = input.cluster.snapshot().policies.get(key) else { continue };
             let part = (key.clone(), signature.direction, signature.ports_of(policy));

@@ -168,8 +168,7 @@ impl<'a> Known<'a> {
         self.signatures.entry(pod).or_insert_with(|| {
             let policies = self.input.cluster.policies_of(pod).filter(|_| pod.is_subject());
             let policies: Vec<_> = policies.collect();
-            Direction::BOTH
-                .map(|direction| Signature::of(direction, pod, policies.iter().copied()))
+            Direction::BOTH.map(|direction| Signature::of(direction, pod, policies.iter().copied()))
         })
     }
 
@@ -191,7 +190,8 @@ impl<'a> Known<'a> {
         let signatures = &self.signatures;
         let directions = Direction::BOTH.into_iter().enumerate();
         let of_subjects = directions.filter_map(|(at, direction)| {
-            let by_policies = |pod: &'a Pod| signatures.get(&std::ptr::from_ref(pod))?.get(at)?.clone();
+            let by_policies =
+                |pod: &'a Pod| signatures.get(&std::ptr::from_ref(pod))?.get(at)?.clone();
             Signature::of_subjects(direction, &subjects, by_policies)
         });
         of_subjects.collect()

@@ -67,8 +67,9 @@ impl Engine {
 /// `10.0.0.9 is reported by dev/web and dev/db of this node and by ops/mon of another; ...`
 impl fmt::Display for SharedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list =
-            |keys: &[ObjectKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let list = |keys: &[ObjectKey]| {
+            keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
         write!(f, "{} is reported by {} of this node", self.address, list(&self.enforced))?;
         if !self.others.is_empty() {
             write!(f, " and by {}, which is not on it", list(&self.others))?;

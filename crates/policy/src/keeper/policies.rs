@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Keeper;
-use crate::{NetworkPolicy, ObjectKey, Selector, Snapshot, SnapshotDiff};
+use crate::{NetworkPolicy, ObjectKey, Snapshot, SnapshotDiff};
 
 /// The name of the policy that stands for those that are not known after a restart. No
 /// object can have it.
@@ -98,13 +98,7 @@ impl Keeper {
     }
 }
 
-/// Isolates all pods of a namespace in both directions and allows nothing.
+/// What stands for the policies of a namespace that are not known.
 pub(super) fn unknown_policies(namespace: &str) -> NetworkPolicy {
-    NetworkPolicy {
-        key: ObjectKey::new(namespace, UNKNOWN_POLICIES),
-        uid: String::new(),
-        pod_selector: Selector::everything(),
-        ingress: Some(Vec::new()),
-        egress: Some(Vec::new()),
-    }
+    NetworkPolicy::shut(ObjectKey::new(namespace, UNKNOWN_POLICIES))
 }

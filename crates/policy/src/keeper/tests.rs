@@ -222,8 +222,7 @@ fn of_two_pods_that_shared_an_address_the_one_that_was_not_ending_is_kept() {
 #[test]
 fn what_the_kernel_isolated_at_start_stays_shut() {
     let bound = BTreeSet::from([ip("10.0.0.1"), ip("10.0.0.2"), ip("10.0.0.4")]);
-    let isolated =
-        BTreeSet::from([ip("10.0.0.1"), ip("10.0.0.2"), ip("10.0.0.3"), ip("10.0.0.4")]);
+    let isolated = BTreeSet::from([ip("10.0.0.1"), ip("10.0.0.2"), ip("10.0.0.3"), ip("10.0.0.4")]);
     let mut bench = Bench::with([pod("v", "a", "10.0.0.1")]);
     assert!(bench.keeper.begin(&isolated, &bound));
     assert_eq!(bench.kept(), ["10.0.0.2", "10.0.0.3", "10.0.0.4"], "v is named");

@@ -235,7 +235,8 @@ fn cluster_with<const N: usize>(
     change: impl FnOnce(&mut Vec<Pod>),
 ) -> Snapshot {
     let namespace = |name: &str, text: &str| {
-        Namespace { name: name.to_owned(), labels: labels(text), is_ending: false }.with_metadata_name()
+        Namespace { name: name.to_owned(), labels: labels(text), is_ending: false }
+            .with_metadata_name()
     };
     let mut pods = pods_of_the_cluster();
     change(&mut pods);

@@ -260,7 +260,7 @@ impl<T: Watched> Watch<T> {
             Line::Applied(item) => {
                 let item = item.shared(&self.known);
                 self.advance(item.identity.version.clone());
-                self.queue.extend(item.events(T::KIND));
+                self.queue.extend(item.events());
             }
             Line::Deleted(Identity { key, version }) => {
                 self.advance(version);
@@ -301,12 +301,12 @@ impl<T: Watched> Watch<T> {
 
     /// The object; if it cannot be read, a failure is queued.
     fn readable(&mut self, item: Item) -> Option<Found> {
-        let kind = T::KIND;
-        let error = match item.found {
-            Ok(found) => return Some(found),
-            Err(error) => error,
-        };
-        self.queue.push_back(Event::Failed { kind, error });
-        None
+        match item.found {
+            Ok(found) => Some(found),
+            Err(unread) => {
+                self.queue.push_back(unread.event(true));
+                None
+            }
+        }
     }
 }

@@ -93,7 +93,10 @@ fn what_is_kept_is_isolated_by_the_present_policies_and_nobodys_peer() {
     assert_eq!(said(&cluster, "192.168.0.1 > 10.0.0.9 tcp/80"), "passes: free; exempt");
     let peers_of_v = policy("app=web").named("dev/q").ingress([peers([own("app=v")])]);
     cluster.policies.insert(peers_of_v.key.clone(), Arc::new(peers_of_v));
-    assert_eq!(said(&cluster, "10.0.0.9 > 10.0.0.1 tcp/80"), "stops: allowed dev/p[0]; denied dev/q");
+    assert_eq!(
+        said(&cluster, "10.0.0.9 > 10.0.0.1 tcp/80"),
+        "stops: allowed dev/p[0]; denied dev/q"
+    );
     cluster.policies.clear();
     assert_eq!(said(&cluster, IN), "passes: free; free");
 }
