@@ -61,9 +61,9 @@ impl ClusterState {
         self.keeper.as_ref().map(Keeper::pods).unwrap_or_default()
     }
 
-    /// At start: the kernel's tables isolate and bind these addresses. Whether something
+    /// At start: the kernel's tables isolate these addresses, and bind this. Whether something
     /// else is kept now. See [`Keeper::begin`].
-    pub fn begin(&mut self, isolated: &BTreeSet<IpAddr>, bound: &BTreeSet<IpAddr>) -> bool {
+    pub fn begin(&mut self, isolated: &BTreeSet<IpAddr>, bound: &NodeNetwork) -> bool {
         let begin = |keeper: &mut Keeper| keeper.begin(isolated, bound);
         let is_news = self.keeper.as_mut().is_some_and(begin);
         self.compose();

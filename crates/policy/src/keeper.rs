@@ -136,15 +136,26 @@ impl Keeper {
         self.kept != kept || self.policies != policies
     }
 
-    /// At the agent's start: the kernel's tables isolate and bind these addresses. Whether
-    /// something else is kept now.
-    pub fn begin(&mut self, isolated: &BTreeSet<IpAddr>, bound: &BTreeSet<IpAddr>) -> bool {
-        self.were_bound.extend(bound);
-        let mut is_news = false;
-        for address in isolated {
-            if !self.reported.contains_key(address) && !self.kept.contains_key(address) {
-                self.kept.insert(*address, Arc::new(Kept::of_restart(*address)));
-                is_news = true;
+    /// At the agent's start: the kernel's tables isolate these addresses, and bind this.
+    /// Whether something else is kept now.
+    pub fn begin(&mut self, isolated: &BTreeSet<IpAddr>, bound: &NodeNetwork) -> bool {
+        let ports = || bound.ports.values();
+        self.were_bound.extend(ports().flat_map(|port| port.addresses.iter().copied()));
+        let is_unknown = |address: &IpAddr| {
+            !self.reported.contains_key(address) && !self.kept.contains_key(address)
+        };
+        let mut left: BTreeSet<IpAddr> = isolated.iter().copied().filter(is_unknown).collect();
+        let is_news = !left.is_empty();
+        // What one interface has is one pod's.
+        let of_ports = ports().map(|port| port.addresses.intersection(&left).copied().collect());
+        let mut groups: Vec<Vec<IpAddr>> = of_ports.collect();
+        for address in groups.iter().flatten() {
+            left.remove(address);
+        }
+        groups.extend(left.into_iter().map(|address| vec![address]));
+        for addresses in groups {
+            if let Some(kept) = Kept::of_restart(&addresses).map(Arc::new) {
+                self.kept.extend(addresses.iter().map(|address| (*address, Arc::clone(&kept))));
             }
         }
         self.begin_policies(isolated) || is_news

@@ -59,10 +59,17 @@ impl Kept {
         }
     }
 
-    /// An address that the kernel's table isolated, of a pod that is not known.
-    pub fn of_restart(address: IpAddr) -> Self {
-        let key = ObjectKey::new("", address.to_string());
-        Self { pod: Arc::new(Self::stand_in(key, vec![address])), why: KeptFor::Restart }
+    /// Addresses of one pod that is not known, which the kernel's table isolated. `None` if
+    /// there are none.
+    pub fn of_restart(addresses: &[IpAddr]) -> Option<Self> {
+        let key = Self::key_of_restart(*addresses.first()?);
+        let pod = Arc::new(Self::stand_in(key, addresses.to_vec()));
+        Some(Self { pod, why: KeptFor::Restart })
+    }
+
+    /// The key that stands for the pod with this address. No object has it.
+    pub fn key_of_restart(address: IpAddr) -> ObjectKey {
+        ObjectKey::new("", address.to_string())
     }
 
     /// A pod of which only its addresses are known. No policy selects it if its namespace

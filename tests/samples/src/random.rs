@@ -83,7 +83,10 @@ fn kept() -> impl Strategy<Value = (IpAddr, Kept)> {
         (1u8..8, any::<bool>()).prop_map(|(last, v6)| if v6 { pod_v6(last) } else { pod_v4(last) });
     (address, pod(), prop::bool::weighted(0.3)).prop_map(|(address, pod, shut)| {
         let kept = match shut {
-            true => Kept::of_restart(address),
+            true => Kept {
+                pod: Arc::new(Kept::stand_in(Kept::key_of_restart(address), vec![address])),
+                why: KeptFor::Restart,
+            },
             false => Kept { pod: Arc::new(pod), why: KeptFor::Running },
         };
         (address, kept)

@@ -153,7 +153,7 @@ impl<S: Sink> Enforcer<S> {
         let have_pods_changed = self.binding.local.follow(self.cluster.snapshot());
         self.remember_claims();
         let now = self.now();
-        let have_kept_changed = self.kept.follow(self.cluster.snapshot());
+        let have_kept_changed = self.kept.follow(self.cluster.snapshot(), now);
         if have_pods_changed || have_kept_changed {
             self.bind_pods();
         }
@@ -187,7 +187,7 @@ impl<S: Sink> Enforcer<S> {
         let pod_of = |address: IpAddr| {
             let known = owners.get(&address).map(|key| (*key).clone());
             // If no pod has it, it is kept.
-            known.or_else(|| Some(Kept::of_restart(address).pod.key.clone()))
+            known.or_else(|| Some(Kept::key_of_restart(address)))
         };
         let in_force = match self.parts.pipeline.in_force(pod_of) {
             Ok(in_force) => in_force,
@@ -210,10 +210,10 @@ impl<S: Sink> Enforcer<S> {
         };
         let InForce { claims, network, isolated } = in_force;
         self.binding.claims = ClaimsOfBefore::Known;
+        self.cluster.begin(&isolated, &network);
         self.binding.in_kernel = Some(network);
         let claimed = claims.0.values().flat_map(|claim| &claim.addresses);
         self.binding.bound = claimed.copied().collect();
-        self.cluster.begin(&isolated, &self.binding.bound);
         self.parts.interfaces.remember(claims);
     }
 

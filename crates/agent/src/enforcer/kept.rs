@@ -3,9 +3,10 @@
 //! In: the cluster with what is kept, the node's interfaces, the time. Out: log lines and
 //! gauges; what is kept no longer. Never: an end that nobody saw. See [`policy::Keeper`].
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
@@ -15,17 +16,22 @@ use super::Enforcer;
 use crate::Sink;
 use crate::metrics::Metrics;
 
+/// A pod that ends as it should can lose its object a moment before its interface.
+const TOLD_AFTER: Duration = Duration::from_secs(2);
+
 /// What was kept at the last look.
 #[derive(Debug, Default)]
 pub(super) struct KeptReport {
     kept: OrdMap<IpAddr, Arc<Kept>>,
     policies: OrdMap<ObjectKey, Arc<NetworkPolicy>>,
-    is_told: bool,
+    /// Since when each address is kept that was not logged yet.
+    fresh: BTreeMap<IpAddr, Instant>,
+    is_counted: bool,
 }
 
 impl KeptReport {
-    /// Whether something else is kept than at the last call. Logs it.
-    pub fn follow(&mut self, snapshot: &Snapshot) -> bool {
+    /// Whether something else is kept than at the last call.
+    pub fn follow(&mut self, snapshot: &Snapshot, now: Instant) -> bool {
         if self.kept.ptr_eq(&snapshot.kept) {
             return false;
         }
@@ -34,16 +40,28 @@ impl KeptReport {
         for change in before.diff(&self.kept) {
             has_changed = true;
             match change {
-                DiffItem::Add(address, kept) | DiffItem::Update { new: (address, kept), .. } => {
-                    told(*address, kept);
+                DiffItem::Add(address, _) | DiffItem::Update { new: (address, _), .. } => {
+                    self.fresh.insert(*address, now);
                 }
                 DiffItem::Remove(address, kept) => {
-                    tracing::info!("{address} of {} is not kept any longer", kept.name());
+                    if self.fresh.remove(address).is_none() {
+                        tracing::info!("{address} of {} is not kept any longer", kept.name());
+                    }
                 }
             }
         }
-        self.is_told &= !has_changed;
+        self.is_counted &= !has_changed;
         has_changed
+    }
+
+    /// Logs what is kept for a while.
+    pub fn tell(&mut self, now: Instant) {
+        let is_due = |since: &mut Instant| now.saturating_duration_since(*since) >= TOLD_AFTER;
+        for (address, _) in self.fresh.extract_if(.., |_, since| is_due(since)) {
+            if let Some(kept) = self.kept.get(&address) {
+                told(address, kept);
+            }
+        }
     }
 
     /// Logs which policies are kept now, and which are not any longer.
@@ -60,12 +78,12 @@ impl KeptReport {
         for key in before.keys().filter(|key| !self.policies.contains_key(*key)) {
             tracing::info!("policy {key} is not kept any longer");
         }
-        self.is_told = false;
+        self.is_counted = false;
     }
 
     /// Sets the gauges if they changed.
     pub fn count(&mut self, metrics: &Metrics) {
-        if std::mem::replace(&mut self.is_told, true) {
+        if std::mem::replace(&mut self.is_counted, true) {
             return;
         }
         for why in KeptFor::ALL {
@@ -91,11 +109,12 @@ impl<S: Sink> Enforcer<S> {
         let network = self.parts.interfaces.network();
         let is_news = self.cluster.look(network, now.saturating_duration_since(self.started));
         if is_news {
-            self.kept.follow(self.cluster.snapshot());
+            self.kept.follow(self.cluster.snapshot(), now);
             self.bind_pods();
             self.next.event(now);
         }
         self.kept.follow_policies(self.cluster.kept_policies());
+        self.kept.tell(now);
         self.kept.count(&self.parts.metrics);
     }
 }

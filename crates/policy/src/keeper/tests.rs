@@ -25,6 +25,20 @@ fn pod(name: &str, node: &str, address: &str) -> Pod {
     }
 }
 
+/// Interfaces, each with its addresses.
+fn network(addresses: &[&str]) -> NodeNetwork {
+    let port = |(index, addresses): (u32, &&str)| {
+        let port = BoundPort {
+            pod: ObjectKey::new("dev", "any"),
+            bridge: None,
+            mac: Mac::NONE,
+            addresses: addresses.split_whitespace().map(ip).collect(),
+        };
+        (InterfaceIndex(index), port)
+    };
+    NodeNetwork { ports: (1..).zip(addresses).map(port).collect(), ..NodeNetwork::default() }
+}
+
 /// A keeper of node `a`, and the objects that it knows.
 struct Bench {
     keeper: Keeper,
@@ -58,16 +72,7 @@ impl Bench {
 
     /// The node's interfaces, each with its address.
     fn bind(&mut self, addresses: &[&str]) {
-        let port = |(index, address): (u32, &&str)| {
-            let port = BoundPort {
-                pod: ObjectKey::new("dev", "any"),
-                bridge: None,
-                mac: Mac::NONE,
-                addresses: BTreeSet::from([ip(address)]),
-            };
-            (InterfaceIndex(index), port)
-        };
-        self.network.ports = (1..).zip(addresses).map(port).collect();
+        self.network = network(addresses);
         self.look();
     }
 
@@ -221,9 +226,9 @@ fn of_two_pods_that_shared_an_address_the_one_that_was_not_ending_is_kept() {
 
 #[test]
 fn what_the_kernel_isolated_at_start_stays_shut() {
-    let bound = BTreeSet::from([ip("10.0.0.1"), ip("10.0.0.2"), ip("10.0.0.4")]);
     let isolated = BTreeSet::from([ip("10.0.0.1"), ip("10.0.0.2"), ip("10.0.0.3"), ip("10.0.0.4")]);
     let mut bench = Bench::with([pod("v", "a", "10.0.0.1")]);
+    let bound = network(&["10.0.0.1", "10.0.0.2", "10.0.0.4"]);
     assert!(bench.keeper.begin(&isolated, &bound));
     assert_eq!(bench.kept(), ["10.0.0.2", "10.0.0.3", "10.0.0.4"], "v is named");
     assert!(bench.keeper.kept().values().all(|kept| kept.is_shut()));
@@ -234,6 +239,17 @@ fn what_the_kernel_isolated_at_start_stays_shut() {
     assert_eq!(bench.kept(), ["10.0.0.2"], "that of the middle one never was known");
     bench.set(pod("late", "a", "10.0.0.2"));
     assert_eq!(bench.kept(), [""; 0], "its object came late");
+}
+
+/// So the binding finds one pod behind it, and both addresses stay bound.
+#[test]
+fn addresses_of_one_interface_are_one_pods_after_a_restart() {
+    let mut bench = Bench::with([]);
+    let isolated = BTreeSet::from([ip("10.0.0.1"), ip("fd00::1")]);
+    bench.keeper.begin(&isolated, &network(&["10.0.0.1 fd00::1"]));
+    let [pod] = &bench.keeper.pods()[..] else { panic!("one pod to bind") };
+    assert_eq!(pod.addresses, [ip("10.0.0.1"), ip("fd00::1")]);
+    assert_eq!(bench.kept(), ["10.0.0.1", "fd00::1"]);
 }
 
 mod policies;

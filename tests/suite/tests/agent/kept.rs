@@ -60,7 +60,7 @@ impl<'a> Scene<'a> {
     }
 
     fn shut(&self) -> Result<Kept> {
-        Ok(Kept::of_restart(*self.web.addresses.first().context("an address")?))
+        Kept::of_restart(&self.web.addresses).context("an address")
     }
 
     fn allow_db(&self) -> Result<()> {
@@ -96,7 +96,7 @@ fn a_pod_deleted_by_force_stays_isolated_until_its_interface_is_gone() -> Result
     until("the addresses are kept", || Ok(kept(&agent, "removed")? == 2.0))?;
     let now = scene.with(&scene.running())?;
     scene.holds("after kubectl delete --force", &now)?;
-    ensure!(agent.log().contains("is kept: its pod's object is gone"), "{}", agent.log());
+    until("it is logged", || Ok(agent.log().contains("is kept: its pod's object is gone")))?;
 
     scene.allow_db()?;
     let now = scene.with(&scene.running())?;
@@ -134,7 +134,7 @@ fn a_pod_deleted_by_force_stays_isolated_until_its_interface_is_gone() -> Result
 fn an_address_that_goes_from_the_status_of_a_pod_stays_isolated() -> Result<()> {
     let pods = ["web", "db", "far"];
     let spec = fixtures::dev_pods(Network::Routed, &[NODE], &pods, Families::V4);
-    let world = World::new(spec, "as")?;
+    let world = World::new(spec, "au")?;
     let scene = Scene::new(&world)?;
     let agent = scene.agent()?;
     soon(&world, &scene.scenario)?;
@@ -156,7 +156,7 @@ fn an_address_that_goes_from_the_status_of_a_pod_stays_isolated() -> Result<()> 
 fn the_next_pod_of_the_same_name_does_not_speak_for_the_former_one() -> Result<()> {
     let pods = ["web", "db", "far"];
     let spec = fixtures::dev_pods(Network::Bridge, &[NODE], &pods, Families::V4);
-    let world = World::new(spec, "an")?;
+    let world = World::new(spec, "az")?;
     let scene = Scene::new(&world)?;
     let agent = scene.agent()?;
     soon(&world, &scene.scenario)?;
@@ -177,5 +177,62 @@ fn the_next_pod_of_the_same_name_does_not_speak_for_the_former_one() -> Result<(
         Ok(kept(&agent, "removed")? == 1.0)
     })?;
     scene.holds("the pod is back", &world.snapshot()?)?;
+    agent.stop().map(drop)
+}
+
+/// The namespace controller deletes policies and pods in any order (CVE-2024-7598).
+#[test]
+fn the_policies_of_a_namespace_that_ends_hold_while_its_pods_run() -> Result<()> {
+    let pods = ["web", "db", "far"];
+    let spec = fixtures::dev_pods(Network::Bridge, &[NODE], &pods, Families::V4);
+    let world = World::new(spec, "ax")?;
+    let scene = Scene::new(&world)?;
+    let agent = scene.agent()?;
+    soon(&world, &scene.scenario)?;
+    let before = world.snapshot()?;
+    let kubectl = |words: &[&str]| world.server.kubectl(words, "")?.success();
+    kubectl(&["delete", "namespace", "dev", "--wait=false"])?;
+    kubectl(&["delete", "networkpolicy", "-n", "dev", "--all"])?;
+    until("the policy is kept", || Ok(agent.metric("nftpol_kept_policies")? == 1.0))?;
+    let mut now = world.snapshot()?;
+    ensure!(now.policies.is_empty() && now.namespaces["dev"].is_ending, "{now:#?}");
+    now.policies = before.policies;
+    scene.holds("the policy is gone", &now)?;
+    ensure!(agent.log().contains("policy dev/isolated is kept"), "{}", agent.log());
+
+    // What it was is forgotten. The kernel knows that a pod was isolated.
+    agent.kill()?;
+    let agent = scene.agent()?;
+    let all = policy::NetworkPolicy::shut(ObjectKey::new("dev", "all"));
+    now.policies = [(all.key.clone(), Arc::new(all))].into_iter().collect();
+    soon_as(&now, &scene.scenario).context("after a restart")?;
+    scene.holds("after a restart", &now)?;
+    agent.stop().map(drop)
+}
+
+#[test]
+fn a_pod_object_of_another_node_lifts_no_isolation_and_is_named() -> Result<()> {
+    let pods = ["web", "db", "far"];
+    let spec = fixtures::dev_pods(Network::Bridge, &[NODE], &pods, Families::V4);
+    let world = World::new(spec, "aw")?;
+    let scene = Scene::new(&world)?;
+    let agent = scene.agent()?;
+    soon(&world, &scene.scenario)?;
+    let liar = Pod {
+        key: ObjectKey::new("dev", "zz"),
+        labels: policy::Labels::new(),
+        node: Some("node-2".to_owned()),
+        ..scene.web.clone()
+    };
+    world.server.create_pods(std::slice::from_ref(&liar))?;
+    until("it is counted", || Ok(agent.metric("nftpol_shared_addresses")? == 1.0))?;
+    scene.holds("another node's pod has the address", &world.snapshot()?)?;
+    until("there is an Event", || {
+        let events = world.server.kubectl(&["get", "events", "-n", "dev"], "")?.success()?;
+        Ok(events.contains("SharedAddress") && events.contains("dev/zz, which is not on it"))
+    })?;
+    world.server.delete_pods(&[liar.key])?;
+    until("it is gone", || Ok(agent.metric("nftpol_shared_addresses")? == 0.0))?;
+    scene.holds("as before", &world.snapshot()?)?;
     agent.stop().map(drop)
 }

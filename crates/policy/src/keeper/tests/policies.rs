@@ -110,7 +110,7 @@ fn after_a_restart_the_pods_of_a_namespace_that_ends_stay_shut() {
         bench.objects.policies.clear();
         bench.keeper.follow(&Snapshot::default(), &bench.objects);
         let isolated = BTreeSet::from([ip("10.0.0.1")]);
-        bench.keeper.begin(&isolated, &isolated);
+        bench.keeper.begin(&isolated, &network(&["10.0.0.1"]));
         assert_eq!(bench.policies().len(), expected, "{is_ending}");
     }
 }

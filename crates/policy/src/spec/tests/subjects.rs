@@ -104,7 +104,7 @@ fn what_is_kept_is_isolated_by_the_present_policies_and_nobodys_peer() {
 #[test]
 fn what_is_kept_of_an_unknown_pod_is_allowed_nothing() {
     let mut cluster = cluster_of([]);
-    keep(&mut cluster, Kept::of_restart(ip("10.0.0.9")));
+    keep(&mut cluster, Kept::of_restart(&[ip("10.0.0.9")]).unwrap());
     assert_eq!(said(&cluster, IN), "stops: free; shut");
     assert_eq!(said(&cluster, FROM_WEB), "stops: free; shut");
     assert_eq!(said(&cluster, OUT), "stops: shut; free");
