@@ -62,6 +62,9 @@ pub struct Keeper {
     deleted: BTreeMap<ObjectKey, (Arc<NetworkPolicy>, Option<Duration>)>,
 }
 
+/// An address of a pod.
+type Part<'a> = (&'a Arc<Pod>, IpAddr);
+
 #[derive(Clone, Debug)]
 struct Bound {
     ports: OrdMap<InterfaceIndex, BoundPort>,
@@ -87,17 +90,19 @@ impl Keeper {
     /// The pods that are kept, each with the addresses that are. They are to be bound to
     /// their interfaces like others.
     pub fn pods(&self) -> Vec<Arc<Pod>> {
-        let mut addresses: BTreeMap<(&ObjectKey, i64), (&Arc<Pod>, Vec<IpAddr>)> = BTreeMap::new();
+        let mut all: BTreeMap<(&ObjectKey, i64), Vec<Part<'_>>> = BTreeMap::new();
         for (address, kept) in &self.kept {
-            let pod = &kept.pod;
-            let entry = addresses.entry((&pod.key, pod.created)).or_insert((pod, Vec::new()));
-            entry.1.push(*address);
+            let of_pod = all.entry((&kept.pod.key, kept.pod.created)).or_default();
+            of_pod.push((&kept.pod, *address));
         }
-        let pods =
-            addresses.into_values().map(|(pod, addresses)| match addresses == pod.addresses {
+        let pods = all.values().filter_map(|of_pod| {
+            let (pod, _) = of_pod.first()?;
+            let addresses: Vec<IpAddr> = of_pod.iter().map(|(_, address)| *address).collect();
+            Some(match addresses == pod.addresses {
                 true => Arc::clone(pod),
                 false => Arc::new(Pod { addresses, ..Pod::clone(pod) }),
-            });
+            })
+        });
         pods.collect()
     }
 
