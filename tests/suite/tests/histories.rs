@@ -113,7 +113,10 @@ impl Node {
         for events in watches.step(&the_rest()) {
             self.sync(&mut pipeline, &mut cluster, events).context("what was held")?;
         }
-        let objects = Snapshot { kept: Default::default(), ..cluster.snapshot().clone() };
+        let mut objects = Snapshot { kept: Default::default(), ..cluster.snapshot().clone() };
+        for policy in cluster.kept_policies().keys() {
+            objects.policies.remove(policy);
+        }
         ensure!(objects == watches.objects(), "the agent's view is wrong");
         self.counts.histories += 1;
         Ok(())
