@@ -36,10 +36,12 @@ pub struct UnboundPods {
 pub struct InvalidValue(String);
 
 impl BindingOptions {
-    /// The pods of a node that are bound to their interfaces.
-    pub fn bindable(&self, local: &LocalPods) -> Vec<Arc<Pod>> {
+    /// The pods of a node that are bound to their interfaces, with those of which
+    /// something is `kept`.
+    pub fn bindable(&self, local: &LocalPods, kept: Vec<Arc<Pod>>) -> Vec<Arc<Pod>> {
         let is_unbound = |pod: &Pod| self.unbound.iter().any(|unbound| unbound.are(pod));
-        local.iter().filter(|pod| pod.is_subject() && !is_unbound(pod)).cloned().collect()
+        let pods = local.iter().filter(|pod| pod.is_subject()).cloned().chain(kept);
+        pods.filter(|pod| !is_unbound(pod)).collect()
     }
 
     /// What can be bound of what is seen.

@@ -1,22 +1,42 @@
 //! The cluster as the watches report it.
 //!
-//! In: events of the watches. Out: a snapshot, the kinds that are not listed
+//! In: events of the watches, and what the node's interfaces are bound to. Out: a
+//! snapshot with what is kept of objects that are gone, the kinds that are not listed
 //! yet, and what is wrong with objects.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
-use policy::{Diagnostic, ObjectKey, Snapshot};
-use watcher::api::{Event, Found};
+use imbl::OrdMap;
+use policy::{Diagnostic, Keeper, NetworkPolicy, NodeNetwork, ObjectKey, Pod, Snapshot};
+use watcher::api::{Event, Found, StandIn};
 use watcher::{Kind, Known, Object, Store};
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
 pub struct ClusterState {
     store: Store,
+    /// `None`: nothing is kept.
+    keeper: Option<Keeper>,
+    /// The objects, and what is kept.
+    snapshot: Snapshot,
     /// For the watches, which read lists again.
     known: Known,
     listed: BTreeSet<Kind>,
     findings: BTreeMap<(Kind, ObjectKey), Vec<Diagnostic>>,
+    /// Objects that cannot be read now.
+    unreadable: BTreeMap<(Kind, ObjectKey), Unreadable>,
+}
+
+/// An object that cannot be read.
+#[derive(Debug)]
+struct Unreadable {
+    /// Why.
+    why: String,
+    /// Whether a list that lacks it follows.
+    in_list: bool,
 }
 
 impl ClusterState {
@@ -25,10 +45,61 @@ impl ClusterState {
         self.known.clone()
     }
 
+    /// Keeps what is needed of objects that go while their pods may run on this node.
+    #[must_use]
+    pub fn keeping(self, node: &str) -> Self {
+        Self { keeper: Some(Keeper::of(node)), ..self }
+    }
+
+    /// The policies of namespaces that ended which are kept.
+    pub fn kept_policies(&self) -> OrdMap<ObjectKey, Arc<NetworkPolicy>> {
+        self.keeper.as_ref().map(|keeper| keeper.policies().clone()).unwrap_or_default()
+    }
+
+    /// The pods of which something is kept.
+    pub fn kept_pods(&self) -> Vec<Arc<Pod>> {
+        self.keeper.as_ref().map(Keeper::pods).unwrap_or_default()
+    }
+
+    /// At start: the kernel's tables isolate these addresses, and bind this. Whether something
+    /// else is kept now. See [`Keeper::begin`].
+    pub fn begin(&mut self, isolated: &BTreeSet<IpAddr>, bound: &NodeNetwork) -> bool {
+        let begin = |keeper: &mut Keeper| keeper.begin(isolated, bound);
+        let is_news = self.keeper.as_mut().is_some_and(begin);
+        self.compose();
+        is_news
+    }
+
+    /// The node's interfaces are bound to this, if it is known. Whether something else is
+    /// kept now. See [`Keeper::look`].
+    pub fn look(&mut self, network: Option<&NodeNetwork>, now: Duration) -> bool {
+        let look = |keeper: &mut Keeper| keeper.look(network, now);
+        let is_news = self.keeper.as_mut().is_some_and(look);
+        if is_news {
+            self.compose();
+        }
+        is_news
+    }
+
+    fn compose(&mut self) {
+        self.snapshot = self.store.snapshot().clone();
+        if let Some(keeper) = &self.keeper {
+            self.snapshot.kept = keeper.kept().clone();
+            for (key, policy) in keeper.policies() {
+                self.snapshot.policies.insert(key.clone(), Arc::clone(policy));
+            }
+        }
+    }
+
     /// Takes an event in. Returns whether anything changed, findings included:
     /// an object can be wrong in a new way and still mean the same.
     pub fn take(&mut self, event: Event) -> bool {
+        let before = self.store.snapshot().clone();
         let changed = self.store_event(event);
+        let after = self.store.snapshot();
+        let follow = |keeper: &mut Keeper| keeper.follow(&before, after);
+        let changed = self.keeper.as_mut().is_some_and(follow) || changed;
+        self.compose();
         self.known.set(self.store.snapshot());
         changed
     }
@@ -37,7 +108,7 @@ impl ClusterState {
         match event {
             Event::Listed { kind, objects } => {
                 let mut changed = self.forget_findings(kind, &objects);
-                let mut kept = Vec::with_capacity(objects.len());
+                let mut kept = self.unreadable_of(kind);
                 for Found { object, diagnostics } in objects {
                     changed |= self.find(&object, diagnostics);
                     kept.push(object);
@@ -46,15 +117,65 @@ impl ClusterState {
                 self.store.replace(kind, kept) || is_first || changed
             }
             Event::Applied(Found { object, diagnostics }) => {
+                self.unreadable.remove(&(object.kind(), object.key()));
                 let changed = self.find(&object, diagnostics);
                 self.store.apply(object) || changed
             }
             Event::Deleted { kind, key } => {
                 self.findings.remove(&(kind, key.clone()));
+                self.unreadable.remove(&(kind, key.clone()));
                 self.store.delete(kind, &key)
+            }
+            Event::Unreadable { stand_in, in_list, error } => {
+                self.cannot_read(&stand_in, Unreadable { why: error.to_string(), in_list })
             }
             Event::Failed { .. } => false,
         }
+    }
+
+    /// Keeps the last object that could be read. If there is none, takes what stands for
+    /// it. Always a change, because the readiness follows.
+    fn cannot_read(&mut self, stand_in: &StandIn, unreadable: Unreadable) -> bool {
+        let identity = stand_in.identity();
+        let is_known = self.store.get(identity.0, &identity.1).is_some();
+        self.unreadable.insert(identity, unreadable);
+        match stand_in {
+            StandIn::Policy(key) if !is_known => {
+                self.store.apply(Object::NetworkPolicy(Arc::new(NetworkPolicy::shut(key.clone()))));
+            }
+            // It can have addresses that the last readable one lacks.
+            StandIn::Pod(pod) => {
+                if let Some(keeper) = &mut self.keeper {
+                    keeper.unreadable(pod);
+                }
+            }
+            StandIn::Policy(_) | StandIn::Namespace(_) => {}
+        }
+        true
+    }
+
+    /// The known objects of a kind that its list lacks because they cannot be read. Those
+    /// that could not be read before this list came are forgotten: they are in it, or gone.
+    fn unreadable_of(&mut self, kind: Kind) -> Vec<Object> {
+        self.unreadable.retain(|(of, _), one| *of != kind || std::mem::take(&mut one.in_list));
+        let keys = self.unreadable.keys().filter(|(of, _)| *of == kind);
+        keys.filter_map(|(_, key)| self.store.get(kind, key)).collect()
+    }
+
+    /// The objects that cannot be read, each with why; a few of many.
+    pub fn unreadable(&self) -> Option<String> {
+        /// How many are named.
+        const NAMED: usize = 5;
+        let all = self.unreadable.values().map(|one| one.why.as_str());
+        let named: Vec<&str> = all.take(NAMED).collect();
+        let more = self.unreadable.len().saturating_sub(NAMED);
+        let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+        (!named.is_empty()).then(|| {
+            format!(
+                "{}{rest}. The last readable one holds; without one nothing is allowed",
+                named.join("; ")
+            )
+        })
     }
 
     /// Forgets what is wrong with objects that are not listed any more. Returns
@@ -93,9 +214,9 @@ impl ClusterState {
         Kind::ALL.into_iter().filter(|kind| !self.listed.contains(kind)).collect()
     }
 
-    /// The cluster as it is known now.
+    /// The cluster as it is known now, with what is kept.
     pub fn snapshot(&self) -> &Snapshot {
-        self.store.snapshot()
+        &self.snapshot
     }
 
     /// What is wrong with policies.

@@ -18,6 +18,7 @@ mod binding;
 mod binding_report;
 mod findings;
 mod inbox;
+mod kept;
 mod next;
 mod parts;
 mod repairs;
@@ -44,6 +45,7 @@ use crate::pipeline::Check;
 use crate::status::Condition;
 use binding::Binding;
 use findings::Findings;
+use kept::KeptReport;
 use next::{Next, Step};
 
 /// How often to look at the node around the table.
@@ -62,6 +64,8 @@ pub struct Enforcer<S> {
     own_node: OwnNode,
     binding: Binding,
     findings: Findings,
+    started: Instant,
+    kept: KeptReport,
     next: Next,
     /// Messages that came while a change was under way.
     held: VecDeque<Message>,
@@ -93,10 +97,11 @@ impl<S: Sink> Enforcer<S> {
     pub fn new(parts: Parts<S>) -> Self {
         let (own_node, binding) = (OwnNode::of(&parts.node), Binding::of(&parts.node));
         Self {
-            parts,
-            cluster: ClusterState::default(),
+            cluster: ClusterState::default().keeping(&parts.node),
             own_node,
             binding,
+            started: parts.clock.now(),
+            kept: KeptReport::default(),
             findings: Findings::default(),
             next: Next::default(),
             held: VecDeque::new(),
@@ -104,6 +109,7 @@ impl<S: Sink> Enforcer<S> {
             looked_around: None,
             enforced: false,
             is_only_table: false,
+            parts,
         }
     }
 
@@ -160,6 +166,10 @@ impl<S: Sink> Enforcer<S> {
             return Ok(());
         }
         self.parts.status.holds(Condition::Listed);
+        match self.cluster.unreadable() {
+            None => self.parts.status.holds(Condition::Readable),
+            Some(problem) => self.parts.status.fails(Condition::Readable, problem),
+        }
         let is_known = self.look_at_interfaces()?;
         self.look_around()?;
         let now = self.now();

@@ -72,6 +72,12 @@ pub struct Metrics {
     elements: Mutex<CountedElements>,
     /// Policies with parts that cannot be used, and refused by the kernel.
     pub broken_policies: Family<Label, Gauge>,
+    /// Addresses that are isolated although no object reports them, by reason.
+    pub kept_addresses: Family<Label, Gauge>,
+    /// Policies of namespaces that end which are still enforced.
+    pub kept_policies: Gauge,
+    /// Addresses of this node that several pods report.
+    pub shared_addresses: Gauge,
     /// Interfaces that are bound to a pod.
     pub bound_ports: Gauge,
     /// Pods of this node with an address that is bound to no interface.
@@ -150,6 +156,21 @@ impl Metrics {
             table: add(registry, "table_objects", "Objects of the table"),
             elements: Mutex::default(),
             broken_policies: add(registry, "broken_policies", "Policies not enforced as written"),
+            kept_addresses: add(
+                registry,
+                "kept_addresses",
+                "Addresses that stay isolated although no object reports them",
+            ),
+            kept_policies: add(
+                registry,
+                "kept_policies",
+                "Deleted policies of namespaces that end, kept for their pods",
+            ),
+            shared_addresses: add(
+                registry,
+                "shared_addresses",
+                "Addresses of pods of this node that several pods report",
+            ),
             bound_ports: add(registry, "bound_ports", "Interfaces that are bound to a pod"),
             unbound_pods: add(registry, "unbound_pods", "Pods with an address that is not bound"),
             binding_findings: add(

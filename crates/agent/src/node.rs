@@ -65,7 +65,7 @@ impl Node {
         };
         interfaces.remember(claims(pipeline).context("read what is bound already")?);
         if this.local.follow(snapshot) {
-            interfaces.pods(this.options.bindable(&this.local));
+            interfaces.pods(this.options.bindable(&this.local, Vec::new()));
         }
         interfaces.look_now().context("list the node's interfaces")?;
         this.bind(pipeline);
@@ -86,7 +86,7 @@ impl Node {
     pub fn follow(&mut self, pipeline: &mut Pipeline<Kernel>, snapshot: &Snapshot) -> bool {
         let Some(interfaces) = &mut self.interfaces else { return false };
         if self.local.follow(snapshot) {
-            interfaces.pods(self.options.bindable(&self.local));
+            interfaces.pods(self.options.bindable(&self.local, Vec::new()));
         }
         let failed = interfaces.look().err();
         if let Some(error) = failed.as_ref().filter(|error| self.failed.as_ref() != Some(error)) {

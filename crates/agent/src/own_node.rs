@@ -94,6 +94,8 @@ mod tests {
                 host_network: false,
                 phase: Phase::Pending,
                 created: 0,
+                is_ending: false,
+                grace_seconds: 0,
                 ports: Vec::new(),
             };
             snapshot.pods.insert(pod.key.clone(), Arc::new(pod));

@@ -40,7 +40,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use compiler::{Compiled, Engine, Options, Place, scaffold};
+use compiler::{Compiled, Engine, Options, Place, SharedAddress, scaffold};
 use nft::ReadError;
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Snapshot};
 use ruleset::plan::Budget;
@@ -205,6 +205,11 @@ impl<S: Sink> Pipeline<S> {
     /// Whether a policy isolates a local pod, as of the last change.
     pub fn isolates(&self, policy: &ObjectKey) -> bool {
         self.engine.compiled().isolates(policy)
+    }
+
+    /// The addresses of this node that several pods report, as of the last change.
+    pub fn shared_addresses(&self) -> Vec<SharedAddress> {
+        self.engine.shared_addresses()
     }
 
     /// Compiles without touching the kernel.

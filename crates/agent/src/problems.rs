@@ -27,6 +27,8 @@ pub enum EventReason {
     UnusablePart,
     /// The kernel refused it; it isolates and allows nothing.
     RefusedByKernel,
+    /// Several pods report an address of a pod that it isolates.
+    SharedAddress,
 }
 
 impl EventReason {
@@ -35,6 +37,7 @@ impl EventReason {
         match self {
             Self::UnusablePart => "UnusablePart",
             Self::RefusedByKernel => "RefusedByKernel",
+            Self::SharedAddress => "SharedAddress",
         }
     }
 }

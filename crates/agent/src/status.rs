@@ -27,6 +27,8 @@ pub enum Condition {
     Listed,
     /// Some Pod was seen on the node of this name.
     Node,
+    /// Every object can be read.
+    Readable,
     /// The kernel matches the listed objects. Stays true while the API server is
     /// unreachable.
     Enforced,
@@ -40,12 +42,13 @@ pub enum Condition {
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Alone,
         Self::Kernel,
         Self::Api,
         Self::Listed,
         Self::Node,
+        Self::Readable,
         Self::Enforced,
         Self::Bound,
         Self::Bridges,
@@ -60,6 +63,7 @@ impl Condition {
             Self::Api => "api",
             Self::Listed => "listed",
             Self::Node => "node",
+            Self::Readable => "readable",
             Self::Enforced => "enforced",
             Self::Bound => "bound",
             Self::Bridges => "bridges",

@@ -10,7 +10,7 @@ mod labelled;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Selector, Snapshot};
+use policy::{NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Selector, Snapshot, Subject};
 
 use crate::engine::changes::Changes;
 use crate::sets::{PodsPeer, Scope};
@@ -49,6 +49,48 @@ impl ClusterIndex {
     /// The pod that owns this address.
     pub fn owner(&self, address: IpAddr) -> Option<&Arc<Pod>> {
         self.addresses.owner(address)
+    }
+
+    /// The addresses that several pods report.
+    pub fn shared(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.shared()
+    }
+
+    /// All pods that count and report an address, in no order.
+    pub fn reporters(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Pod>> {
+        self.addresses.reporters(address)
+    }
+
+    /// The subjects of an address on a node (see [`policy::subjects`]), in order.
+    pub fn subjects(&self, address: IpAddr, node: Option<&str>) -> Vec<Subject<'_>> {
+        let reporters = self.addresses.reporters(address).inspect(|_| work::look());
+        let mut pods: Vec<&Pod> =
+            reporters.map(|pod| &**pod).filter(|pod| pod.is_on(node)).collect();
+        if pods.iter().any(|pod| !pod.is_ending) {
+            pods.retain(|pod| !pod.is_ending);
+        }
+        pods.sort_by(|one, other| one.key.cmp(&other.key));
+        let kept = self.snapshot.kept.get(&address).filter(|kept| kept.is_on(node));
+        let kept = kept.filter(|_| pods.is_empty());
+        let kept = kept.map(|kept| Subject { pod: &kept.pod, is_shut: kept.is_shut() });
+        pods.into_iter().map(|pod| Subject { pod, is_shut: false }).chain(kept).collect()
+    }
+
+    /// The pods with this key that a node isolates by policies or because they are kept:
+    /// the object, and what is kept of earlier ones.
+    pub fn pods_with(&self, key: &ObjectKey, node: Option<&str>) -> Vec<Subject<'_>> {
+        let pod = self.snapshot.pods.get(key).map(|pod| &**pod);
+        let pod = pod.filter(|pod| pod.is_subject() && pod.is_on(node));
+        let kept = self.snapshot.kept.values();
+        let kept = kept.filter(|kept| kept.pod.key == *key && kept.is_on(node));
+        let kept = kept.map(|kept| Subject { pod: &kept.pod, is_shut: kept.is_shut() });
+        pod.map(|pod| Subject { pod, is_shut: false }).into_iter().chain(kept).collect()
+    }
+
+    /// What is kept of pods that a policy selects, by address.
+    pub fn kept_by(&self, policy: &NetworkPolicy) -> impl Iterator<Item = (IpAddr, &Pod)> {
+        let kept = self.snapshot.kept.iter().map(|(address, kept)| (*address, &*kept.pod));
+        kept.filter(|(_, pod)| self.snapshot.selects(policy, pod))
     }
 
     /// The addresses that a pod reports and owns.
@@ -191,11 +233,6 @@ impl ClusterIndex {
         self.addresses.remove(pod);
         self.labelled.remove(pod);
     }
-}
-
-/// Whether a pod is on a node. `None` takes every pod as local.
-pub(crate) fn is_local(pod: &Pod, node: Option<&str>) -> bool {
-    node.is_none() || pod.node.as_deref() == node
 }
 
 #[cfg(test)]

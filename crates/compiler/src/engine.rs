@@ -22,6 +22,7 @@ mod in_use;
 mod output;
 mod port_names;
 mod selector_index;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -29,7 +30,6 @@ use std::sync::Arc;
 
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Snapshot};
 
-use crate::cluster_index::is_local;
 use crate::naming::Naming;
 use crate::sets::Sources;
 use crate::{ClusterIndex, Compiled, Options, Place};
@@ -37,6 +37,7 @@ use binding::{Binding, Change};
 use changes::Changes;
 use output::Output;
 use port_names::PortNames;
+pub use shared::SharedAddress;
 
 /// Compiles one snapshot after the other for one node.
 #[derive(Debug)]
@@ -66,9 +67,10 @@ type Touched = BTreeMap<IpAddr, Option<Arc<Pod>>>;
 #[derive(Default)]
 struct Impact {
     touched: Touched,
-    /// Pods whose signatures or addresses may have changed, and that are or were on this
-    /// node.
+    /// Pods that may be isolated now and were not, or the other way round.
     pods: BTreeSet<ObjectKey>,
+    /// Addresses that may have other subjects, or subjects with other signatures.
+    addresses: BTreeSet<IpAddr>,
     /// Policies that changed, or that are set aside now, or are not any longer.
     policies: BTreeSet<ObjectKey>,
 }
@@ -123,9 +125,9 @@ impl Engine {
         let changes = Changes::between(&before, snapshot);
         let touched = self.touched(&changes);
         self.cluster.follow(&changes);
-        let pods = self.affected(&changes, &touched);
+        let (pods, addresses) = self.affected(&changes);
         let renamed = self.follow_port_names(&changes);
-        let impact = Impact { touched, pods, policies: changes.policy_keys() };
+        let impact = Impact { touched, pods, addresses, policies: changes.policy_keys() };
         self.recompile(&impact);
         self.bind(network, &changes, &impact.pods);
         self.diagnose(renamed)
@@ -155,7 +157,7 @@ impl Engine {
     ) {
         let change = Change { network, pods: &changes.pods, affected };
         let (isolated, compiled) = self.forward.parts();
-        self.binding.update(&change, |pod| isolated.contains_key(pod), compiled);
+        self.binding.update(&change, |pod| isolated.contains(pod), compiled);
     }
 
     /// The addresses of changed pods, old and new, and of all pods in changed
@@ -170,25 +172,33 @@ impl Engine {
             .collect()
     }
 
-    /// The pods of this node whose signatures or addresses may have changed. Those that
-    /// left it, too.
-    fn affected(&self, changes: &Changes<'_>, touched: &Touched) -> BTreeSet<ObjectKey> {
-        let is_local = |pod: &Pod| is_local(pod, self.options.node.as_deref());
-        let changed = changes.pods.iter().filter(|pod| pod.both().any(|pod| is_local(pod)));
-        let mut pods: BTreeSet<ObjectKey> = changed.map(|pod| pod.key.clone()).collect();
-        for policy in changes.policies.iter().flat_map(|policy| policy.both()) {
-            let selected = self.cluster.selected_by(policy);
-            pods.extend(selected.filter(|pod| is_local(pod)).map(|pod| pod.key.clone()));
-        }
-        for (address, before) in touched {
-            let owners = [before.as_ref(), self.cluster.owner(*address)];
-            let keys = owners.map(|pod| Some(&pod?.key));
-            if keys[0] != keys[1] {
-                let local = owners.into_iter().flatten().filter(|pod| is_local(pod));
-                pods.extend(local.map(|pod| pod.key.clone()));
+    /// The local pods whose signatures may have changed, and the addresses that may be
+    /// judged in another way.
+    fn affected(&self, changes: &Changes<'_>) -> (BTreeSet<ObjectKey>, BTreeSet<IpAddr>) {
+        let node = self.options.node.as_deref();
+        let (mut pods, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+        for changed in &changes.pods {
+            for pod in changed.both().filter(|pod| pod.is_on(node)) {
+                pods.insert(changed.key.clone());
+                addresses.extend(&pod.addresses);
             }
         }
-        pods
+        for changed in &changes.kept {
+            pods.extend(changed.both().map(|kept| kept.pod.key.clone()));
+            addresses.insert(*changed.key);
+        }
+        for policy in changes.policies.iter().flat_map(|policy| policy.both()) {
+            let selected = self.cluster.selected_by(policy);
+            for pod in selected.filter(|pod| pod.is_on(node)) {
+                pods.insert(pod.key.clone());
+                addresses.extend(&pod.addresses);
+            }
+            for (address, pod) in self.cluster.kept_by(policy) {
+                pods.insert(pod.key.clone());
+                addresses.insert(address);
+            }
+        }
+        (pods, addresses)
     }
 
     /// Updates the counts of port names. Returns the policies whose warnings may

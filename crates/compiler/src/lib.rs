@@ -36,7 +36,7 @@ mod spans;
 mod work;
 
 pub use compiled::Compiled;
-pub use engine::Engine;
+pub use engine::{Engine, SharedAddress};
 pub use layout::Layout;
 pub use place::Place;
 

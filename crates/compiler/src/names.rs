@@ -112,6 +112,8 @@ mod tests {
             host_network: false,
             phase: policy::Phase::Running,
             created: 0,
+            is_ending: false,
+            grace_seconds: 0,
             ports: Vec::new(),
         }
     }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy::{Direction, NetworkPolicy, ObjectKey, Pod, PortNumbers, Ports, Protocol};
+use policy::{Direction, NetworkPolicy, ObjectKey, Pod, PortNumbers, Ports, Protocol, Subject};
 use ruleset::{Comment, Name};
 
 use crate::names::Content;
@@ -21,6 +21,8 @@ pub struct Signature {
     pub policies: BTreeSet<ObjectKey>,
     /// Port names of ingress rules, resolved on the pod.
     pub ports: ResolvedPorts,
+    /// Nothing is allowed, whatever the rules of the policies say.
+    pub is_shut: bool,
 }
 
 /// Numbers by name and protocol. A name that the pod lacks has no numbers.
@@ -49,7 +51,32 @@ impl Signature {
                 .collect(),
         };
         let policies = isolating.iter().map(|policy| policy.key.clone()).collect();
-        Some(Self { direction, policies, ports })
+        Some(Self { direction, policies, ports, is_shut: false })
+    }
+
+    /// The signature of an address with these subjects; `None` if none is isolated in the
+    /// direction. `by_policies` gives that of one of them (see [`Self::of`]).
+    pub fn of_subjects<'a>(
+        direction: Direction,
+        subjects: &[Subject<'a>],
+        by_policies: impl Fn(&'a Pod) -> Option<Self>,
+    ) -> Option<Self> {
+        let isolated: Vec<(&Subject<'a>, Option<Self>)> = subjects
+            .iter()
+            .map(|one| (one, by_policies(one.pod)))
+            .filter(|(one, signature)| one.is_shut || signature.is_some())
+            .collect();
+        let (first, signature) = isolated.first()?;
+        let same = |(other, theirs): &(&Subject<'a>, Option<Self>)| {
+            let ports = direction == Direction::Egress || other.pod.ports == first.pod.ports;
+            !other.is_shut && ports && theirs == signature
+        };
+        if let (Some(signature), true) = (signature, isolated.iter().all(same)) {
+            return Some(signature.clone());
+        }
+        let policies = isolated.iter().filter_map(|(_, one)| one.as_ref());
+        let policies = policies.flat_map(|one| &one.policies).cloned().collect();
+        Some(Self { direction, policies, ports: ResolvedPorts::new(), is_shut: true })
     }
 
     /// The resolved port names that a policy uses.
@@ -76,17 +103,26 @@ impl Signature {
         let content = ports.fold(policies, |content, (name, protocol, numbers)| {
             content.text(name).text(&protocol).texts(numbers)
         });
+        let content = if self.is_shut { content.text("shut") } else { content };
         content.named(kind, &self.readable())
     }
 
     /// For people: the isolating policies.
     pub fn comment(&self) -> Comment {
         let policies: Vec<String> = self.policies.iter().map(ToString::to_string).collect();
-        Comment::new(&format!("{} isolated by {}", self.direction, policies.join(", ")))
+        let policies = policies.join(", ");
+        Comment::new(&match (self.is_shut, self.policies.is_empty()) {
+            (false, _) => format!("{} isolated by {policies}", self.direction),
+            (true, true) => format!("{} shut: no pod's object is known", self.direction),
+            (true, false) => {
+                format!("{} shut: pods share an address; isolated by {policies}", self.direction)
+            }
+        })
     }
 
     fn readable(&self) -> String {
         match (self.policies.first(), self.policies.len()) {
+            _ if self.is_shut => "shut".to_owned(),
             (Some(only), 1) => only.to_string(),
             (Some(first), count) => format!("{}/{count}-policies", first.namespace),
             (None, _) => String::new(),

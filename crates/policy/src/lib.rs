@@ -8,6 +8,8 @@
 pub mod binding;
 pub mod cidr;
 pub mod diagnostic;
+mod keeper;
+mod kept;
 mod labels;
 mod namespace;
 mod network_policy;
@@ -19,10 +21,13 @@ mod selector;
 mod snapshot;
 mod sorted;
 pub mod spec;
+mod subject;
 
 pub use binding::{BindingFinding, Holder, Resolved, resolve};
 pub use cidr::IpBlock;
 pub use diagnostic::{Diagnostic, Severity};
+pub use keeper::{Keeper, REMEMBERED_FOR, UNKNOWN_KEPT_FOR};
+pub use kept::{Kept, KeptFor};
 pub use labels::Labels;
 pub use namespace::{METADATA_NAME_LABEL, Namespace};
 pub use network_policy::{
@@ -38,3 +43,4 @@ pub use pod::{NamedPort, Phase, Pod};
 pub use selector::{Operator, Requirement, Selector};
 pub use snapshot::{Snapshot, SnapshotDiff};
 pub use sorted::Sorted;
+pub use subject::{Isolation, Subject, all_subjects, isolation, subjects};

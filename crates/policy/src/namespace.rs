@@ -12,13 +12,15 @@ pub struct Namespace {
     pub name: String,
     /// `metadata.labels`, with [`METADATA_NAME_LABEL`].
     pub labels: Labels,
+    /// `metadata.deletionTimestamp` is set: all that is in it is being deleted.
+    pub is_ending: bool,
 }
 
 impl Namespace {
     /// A namespace with only the label that every namespace has. For files that
     /// name a namespace and do not contain the object.
     pub fn synthesised(name: impl Into<String>) -> Self {
-        Self { name: name.into(), labels: Labels::new() }.with_metadata_name()
+        Self { name: name.into(), labels: Labels::new(), is_ending: false }.with_metadata_name()
     }
 
     /// Adds [`METADATA_NAME_LABEL`], as the API server's defaulting does. For

@@ -110,6 +110,18 @@ pub enum Protocol {
 }
 
 impl NetworkPolicy {
+    /// A policy that isolates all pods of its namespace in both directions and allows
+    /// nothing. It stands for one that is not known.
+    pub fn shut(key: ObjectKey) -> Self {
+        Self {
+            key,
+            uid: String::new(),
+            pod_selector: Selector::everything(),
+            ingress: Some(Vec::new()),
+            egress: Some(Vec::new()),
+        }
+    }
+
     /// Gives back room that lists have for further items. For objects that are kept:
     /// it is half of a policy, because a list begins with room for four items.
     pub fn shrink(&mut self) {

@@ -42,7 +42,8 @@ pub struct Pod {
     pub labels: Labels,
     /// `spec.nodeName`.
     pub node: Option<String>,
-    /// `status.podIPs`, else `status.podIP`: at most one of each family.
+    /// `status.podIPs` and `status.podIP`, each once. An API server allows one of each
+    /// family; all that there are count.
     pub addresses: Vec<IpAddr>,
     /// `status.hostIPs`, else `status.hostIP`: addresses of the pod's node.
     pub host_addresses: Vec<IpAddr>,
@@ -53,6 +54,11 @@ pub struct Pod {
     /// `metadata.creationTimestamp` in seconds since 1970, 0 when absent.
     /// Decides which of two live pods owns an address that both report.
     pub created: i64,
+    /// `metadata.deletionTimestamp` is set: the pod is asked to end, and may still run.
+    pub is_ending: bool,
+    /// `spec.terminationGracePeriodSeconds`: how long it may run on after that. The
+    /// API's default is 30.
+    pub grace_seconds: u32,
     /// Named ports of containers and of restartable init containers.
     pub ports: Vec<NamedPort>,
 }

@@ -1,12 +1,13 @@
 //! Everything known about a cluster at one moment, and how two moments differ.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use crate::{Labels, Namespace, NetworkPolicy, ObjectKey, Pod, PodPeer};
+use crate::{Kept, Labels, Namespace, NetworkPolicy, ObjectKey, Pod, PodPeer};
 
 /// The objects that NetworkPolicy depends on.
 ///
@@ -20,6 +21,9 @@ pub struct Snapshot {
     pub pods: OrdMap<ObjectKey, Arc<Pod>>,
     /// All namespaces by name.
     pub namespaces: OrdMap<String, Arc<Namespace>>,
+    /// Addresses of this node that are isolated although no object of a local pod
+    /// reports them.
+    pub kept: OrdMap<IpAddr, Arc<Kept>>,
 }
 
 impl Snapshot {
@@ -36,6 +40,7 @@ impl Snapshot {
                 .into_iter()
                 .map(|one| (one.name.clone(), Arc::new(one)))
                 .collect(),
+            kept: OrdMap::new(),
         }
     }
 
@@ -49,16 +54,18 @@ impl Snapshot {
             policies: differing(&self.policies, &later.policies),
             pods: differing(&self.pods, &later.pods),
             namespaces: differing(&self.namespaces, &later.namespaces),
+            kept: differing(&self.kept, &later.kept),
         }
     }
 
     /// Becomes a later snapshot that shares nothing with this one. Objects that
     /// are equal in both stay the same objects, so that the copies go.
     pub fn follow(&mut self, later: &Self) {
-        let SnapshotDiff { policies, pods, namespaces } = self.diff(later);
+        let SnapshotDiff { policies, pods, namespaces, kept } = self.diff(later);
         put(&mut self.policies, &later.policies, policies);
         put(&mut self.pods, &later.pods, pods);
         put(&mut self.namespaces, &later.namespaces, namespaces);
+        put(&mut self.kept, &later.kept, kept);
     }
 
     /// The labels of a namespace, `None` while it is unknown. No
@@ -109,12 +116,17 @@ pub struct SnapshotDiff {
     pub pods: BTreeSet<ObjectKey>,
     /// Namespaces, by name.
     pub namespaces: BTreeSet<String>,
+    /// What is kept, by address.
+    pub kept: BTreeSet<IpAddr>,
 }
 
 impl SnapshotDiff {
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        self.policies.is_empty() && self.pods.is_empty() && self.namespaces.is_empty()
+        self.policies.is_empty()
+            && self.pods.is_empty()
+            && self.namespaces.is_empty()
+            && self.kept.is_empty()
     }
 }
 

@@ -16,8 +16,8 @@ pub mod refusal;
 use std::net::IpAddr;
 
 use crate::{
-    Direction, NetworkPolicy, ObjectKey, Owners, Peer, Peers, Pod, Port, PortNumbers, Ports,
-    Protocol, Rule, Snapshot,
+    Direction, Isolation, NetworkPolicy, ObjectKey, Owners, Peer, Peers, Pod, Port, PortNumbers,
+    Ports, Protocol, Snapshot, Subject, isolation, subjects,
 };
 
 /// The first packet of a flow.
@@ -60,6 +60,9 @@ pub enum Side {
     Allowed(Vec<RuleRef>),
     /// Isolated by these policies, and no rule of theirs allows it.
     Denied(Vec<ObjectKey>),
+    /// Nothing is allowed, whatever the rules of these policies say: pods of this node
+    /// that differ report one address, or the address is kept without its pod's labels.
+    Shut(Vec<ObjectKey>),
 }
 
 /// A rule by its place: `spec.<direction>[index]` of a policy.
@@ -81,13 +84,14 @@ impl Decision {
 impl Side {
     /// Whether this side lets the packet pass.
     pub fn passes(&self) -> bool {
-        !matches!(self, Self::Denied(_))
+        !matches!(self, Self::Denied(_) | Self::Shut(_))
     }
 }
 
-/// Judges a packet. See [`decide_with`] for many packets of one snapshot.
+/// Judges a packet, as if all pods were of one node. See [`decide_with`] for many
+/// packets of one snapshot.
 pub fn decide(snapshot: &Snapshot, packet: &Packet) -> Decision {
-    decide_with(snapshot, &owners(snapshot), packet)
+    decide_with(snapshot, &owners(snapshot), None, packet)
 }
 
 /// The owners of all pod addresses of a snapshot.
@@ -95,98 +99,111 @@ pub fn owners(snapshot: &Snapshot) -> Owners<'_> {
     Owners::of(snapshot.pods.values().map(|pod| &**pod))
 }
 
-/// Judges a packet, with the owners worked out before.
-pub fn decide_with(snapshot: &Snapshot, owners: &Owners<'_>, packet: &Packet) -> Decision {
-    let source = owners.owner(packet.source);
-    let destination = owners.owner(packet.destination);
-    let view = View { snapshot, packet, source, destination };
+/// Judges a packet as a node does: by the policies of its own pods. With `None`, all
+/// pods are its own. The owners are worked out before.
+pub fn decide_with(
+    snapshot: &Snapshot,
+    owners: &Owners<'_>,
+    node: Option<&str>,
+    packet: &Packet,
+) -> Decision {
+    let view = View { snapshot, owners, node, packet };
     Decision { egress: view.side(Direction::Egress), ingress: view.side(Direction::Ingress) }
 }
 
 struct View<'a> {
     snapshot: &'a Snapshot,
+    owners: &'a Owners<'a>,
+    node: Option<&'a str>,
     packet: &'a Packet,
-    source: Option<&'a Pod>,
+}
+
+/// What a rule is asked about.
+#[derive(Clone, Copy)]
+struct Question<'a> {
+    peer_address: IpAddr,
+    /// The pod whose peer address it is.
+    peer: Option<&'a Pod>,
+    /// The pod whose port names count: the destination, in both directions.
     destination: Option<&'a Pod>,
 }
 
 impl View<'_> {
     fn side(&self, direction: Direction) -> Side {
-        let (pod, peer_address, peer) = match direction {
-            Direction::Egress => (self.source, self.packet.destination, self.destination),
-            Direction::Ingress => (self.destination, self.packet.source, self.source),
+        let Packet { source, destination, .. } = *self.packet;
+        let (address, peer_address) = match direction {
+            Direction::Egress => (source, destination),
+            Direction::Ingress => (destination, source),
         };
-        let Some(pod) = pod else { return Side::NotIsolated };
-        let isolating: Vec<(&NetworkPolicy, &[Rule])> = self
-            .snapshot
-            .policies
-            .values()
-            .filter(|policy| self.snapshot.selects(policy, pod))
-            .filter_map(|policy| Some((&**policy, policy.rules(direction)?)))
-            .collect();
-        if isolating.is_empty() {
+        let subjects = subjects(self.snapshot, self.node, address);
+        let isolation = isolation(self.snapshot, &subjects, direction);
+        if isolation == Isolation::None {
             return Side::NotIsolated;
         }
+        let peer = self.owners.owner(peer_address);
         // "A pod cannot block access to itself"; "traffic to and from the
         // node where a Pod is running is always allowed" (concept page).
-        let itself = peer.is_some_and(|peer| peer.key == pod.key);
-        let own_node = peer.is_none() && pod.host_addresses.contains(&peer_address);
-        if itself || own_node {
+        let itself = address == peer_address;
+        let of_node = |subject: &Subject<'_>| subject.pod.host_addresses.contains(&peer_address);
+        if itself || (peer.is_none() && subjects.iter().any(of_node)) {
             return Side::Exempt;
         }
+        let keys =
+            |policies: &[&NetworkPolicy]| policies.iter().map(|one| one.key.clone()).collect();
+        let (pod, isolating) = match &isolation {
+            Isolation::None => return Side::NotIsolated,
+            Isolation::Shut(policies) => return Side::Shut(keys(policies)),
+            Isolation::By(pod, policies) => (*pod, policies),
+        };
+        let named = match direction {
+            Direction::Egress => peer,
+            Direction::Ingress => Some(pod),
+        };
+        let question = Question { peer_address, peer, destination: named };
         let allowing: Vec<RuleRef> = isolating
             .iter()
-            .flat_map(|&(policy, rules)| {
+            .flat_map(|&policy| {
+                let rules = policy.rules(direction).unwrap_or_default().iter().enumerate();
                 rules
-                    .iter()
-                    .enumerate()
                     .filter(move |(_, rule)| {
-                        self.peers_match(&rule.peers, policy, peer_address, peer)
-                            && self.ports_match(&rule.ports)
+                        self.peers_match(&rule.peers, policy, question)
+                            && self.ports_match(&rule.ports, question)
                     })
                     .map(move |(index, _)| RuleRef { policy: policy.key.clone(), index })
             })
             .collect();
-        if allowing.is_empty() {
-            Side::Denied(isolating.iter().map(|(policy, _)| policy.key.clone()).collect())
-        } else {
-            Side::Allowed(allowing)
+        match allowing.is_empty() {
+            true => Side::Denied(keys(isolating)),
+            false => Side::Allowed(allowing),
         }
     }
 
-    fn peers_match(
-        &self,
-        peers: &Peers,
-        policy: &NetworkPolicy,
-        address: IpAddr,
-        pod: Option<&Pod>,
-    ) -> bool {
+    fn peers_match(&self, peers: &Peers, policy: &NetworkPolicy, question: Question<'_>) -> bool {
         match peers {
             Peers::Anyone => true,
             Peers::Only(list) => list.iter().any(|peer| match peer {
-                Peer::IpBlock(block) => block.contains(address),
-                Peer::Pods(selected) => pod.is_some_and(|pod| {
+                Peer::IpBlock(block) => block.contains(question.peer_address),
+                Peer::Pods(selected) => question.peer.is_some_and(|pod| {
                     self.snapshot.peer_selects(selected, &policy.key.namespace, pod)
                 }),
             }),
         }
     }
 
-    fn ports_match(&self, ports: &Ports) -> bool {
+    fn ports_match(&self, ports: &Ports, question: Question<'_>) -> bool {
         match ports {
             Ports::All => true,
-            Ports::Only(list) => list.iter().any(|port| self.port_matches(port)),
+            Ports::Only(list) => list.iter().any(|port| self.port_matches(port, question)),
         }
     }
 
-    fn port_matches(&self, port: &Port) -> bool {
+    fn port_matches(&self, port: &Port, question: Question<'_>) -> bool {
         let ProtocolPort::Port(protocol, number) = self.packet.transport else { return false };
         protocol == port.protocol
             && match &port.numbers {
                 PortNumbers::All => true,
                 PortNumbers::Range(first, last) => (*first..=*last).contains(&number),
-                // Named ports are the destination pod's, in both directions.
-                PortNumbers::Named(name) => self
+                PortNumbers::Named(name) => question
                     .destination
                     .is_some_and(|pod| pod.named_ports(name, protocol).contains(&number)),
             }

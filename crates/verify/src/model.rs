@@ -5,10 +5,14 @@
 //! Never: anything from the ruleset.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use policy::{Direction, NetworkPolicy, ObjectKey, Owners, Pod, Snapshot};
+use policy::spec::binding::isolated_pods;
+use policy::{
+    Direction, Isolation, ObjectKey, Owners, Pod, Snapshot, Subject, all_subjects, isolation,
+};
 use ruleset::Family;
 
 use crate::allowed::Allowed;
@@ -21,7 +25,7 @@ use crate::space;
 pub(crate) struct IsolatedAddress {
     /// The peers and codes that its policies allow.
     pub allowed: Rc<Region>,
-    /// The pod's own addresses: a pod always reaches itself.
+    /// The address itself: a pod always reaches itself.
     pub own: Ranges,
     /// Addresses of its node that no pod owns. Packets from or to them cross the
     /// input and output hooks, never the forward hook.
@@ -74,14 +78,11 @@ impl<'a> Model<'a> {
             pods: 0,
             regions: 0,
         };
-        for pod in snapshot.pods.values().filter(|pod| is_local(pod, node)) {
-            model.pods += 1;
+        model.pods = snapshot.pods.values().filter(|pod| is_local(pod, node)).count();
+        model.isolates_any = !isolated_pods(snapshot, node).is_empty();
+        for (address, subjects) in all_subjects(snapshot, node) {
             for direction in Direction::BOTH {
-                let policies = isolating(snapshot, pod, direction);
-                if !policies.is_empty() {
-                    model.isolates_any = true;
-                    model.add(&mut allowed, pod, direction, &policies);
-                }
+                model.add(&mut allowed, address, direction, &subjects);
             }
         }
         for all in model.isolated.values_mut() {
@@ -94,24 +95,24 @@ impl<'a> Model<'a> {
     fn add(
         &mut self,
         allowed: &mut Allowed<'a>,
-        pod: &'a Pod,
+        address: IpAddr,
         direction: Direction,
-        policies: &[&'a NetworkPolicy],
+        subjects: &[Subject<'a>],
     ) {
-        for family in Family::BOTH {
-            let own = allowed.addresses_of(pod, family);
-            let node = pod.host_addresses.iter().filter(|node| self.owners.owner(**node).is_none());
-            let node = Ranges::numbers(node.filter_map(|node| space::of_family(family, *node)));
-            for address in own.iter().flat_map(|(first, last)| first..=last) {
-                let allowed = allowed.region(pod, direction, family, policies);
-                let isolated = IsolatedAddress { allowed, own: own.clone(), node: node.clone() };
-                self.isolated
-                    .entry((family, direction))
-                    .or_default()
-                    .by_address
-                    .insert(address, isolated);
-            }
-        }
+        let family = Family::of(address);
+        let allowed = match isolation(self.snapshot, subjects, direction) {
+            Isolation::None => return,
+            Isolation::By(pod, policies) => allowed.region(pod, direction, family, &policies),
+            Isolation::Shut(_) => Rc::new(Region::empty()),
+        };
+        let Some(number) = space::of_family(family, address) else { return };
+        let nodes = subjects.iter().flat_map(|one| &one.pod.host_addresses);
+        let nodes = nodes.filter(|node| self.owners.owner(**node).is_none());
+        let nodes = nodes.filter_map(|node| space::of_family(family, *node));
+        let isolated =
+            IsolatedAddress { allowed, own: Ranges::single(number), node: Ranges::numbers(nodes) };
+        let all = self.isolated.entry((family, direction)).or_default();
+        all.by_address.insert(number, isolated);
     }
 
     /// The isolated addresses of a family and direction.
@@ -123,19 +124,4 @@ impl<'a> Model<'a> {
 /// Whether a pod runs on this node. With `None`, all pods do.
 pub(crate) fn is_local(pod: &Pod, node: Option<&str>) -> bool {
     pod.is_subject() && (node.is_none() || pod.node.as_deref() == node)
-}
-
-/// The policies that isolate a pod in a direction.
-fn isolating<'a>(
-    snapshot: &'a Snapshot,
-    pod: &Pod,
-    direction: Direction,
-) -> Vec<&'a NetworkPolicy> {
-    // A policy selects pods of its own namespace, whose keys are adjacent.
-    let first = ObjectKey::new(pod.key.namespace.as_str(), "");
-    let of_namespace = snapshot.policies.range(first..).map(|(_, policy)| &**policy);
-    of_namespace
-        .take_while(|policy| policy.key.namespace == pod.key.namespace)
-        .filter(|policy| snapshot.selects(policy, pod) && policy.rules(direction).is_some())
-        .collect()
 }

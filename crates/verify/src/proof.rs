@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::spec::binding::Binding;
-use policy::{Direction, spec};
+use policy::{Direction, spec, subjects};
 use ruleset::simulator::{self, CtState, Outcome, Packet, RulePosition};
 use ruleset::{Family, Field, Ruleset, text};
 
@@ -32,7 +32,7 @@ use crate::exits::Exits;
 use crate::expected::Expected;
 use crate::frames::frames;
 use crate::machine::Machine;
-use crate::model::{self, Model};
+use crate::model::Model;
 use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
@@ -213,6 +213,7 @@ impl<'a> Proof<'a> {
     fn familiar(&self, family: Family, among: &Ranges) -> Option<u128> {
         let pods = self.model.snapshot.pods.values();
         let addresses = pods.flat_map(|pod| &pod.addresses);
+        let addresses = addresses.chain(self.model.snapshot.kept.keys());
         let mut known = addresses.filter_map(|address| space::of_family(family, *address));
         known.find(|address| among.contains(*address)).or(among.first())
     }
@@ -241,12 +242,10 @@ impl<'a> Proof<'a> {
         if expected.is_unreported(packet) {
             return Reason::UnreportedAddress;
         }
-        let decision =
-            spec::decide_with(self.model.snapshot, self.model.owners, &space::spec_packet(packet));
-        let of_local = |address, side| {
-            let owner = self.model.owners.owner(address)?;
-            model::is_local(owner, self.node).then_some(side)
-        };
+        let Model { snapshot, owners, .. } = self.model;
+        let decision = spec::decide_with(snapshot, owners, self.node, &space::spec_packet(packet));
+        let of_local =
+            |address, side| (!subjects(snapshot, self.node, address).is_empty()).then_some(side);
         Reason::Policies {
             egress: of_local(packet.source, decision.egress),
             ingress: of_local(packet.destination, decision.ingress),

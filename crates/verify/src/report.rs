@@ -232,6 +232,12 @@ fn write_side(
         Some(Side::Denied(policies)) => {
             write!(f, "{direction}: isolated by {}, no rule allows it", list(policies))
         }
+        Some(Side::Shut(policies)) if policies.is_empty() => {
+            write!(f, "{direction}: shut, no object of its pod is known")
+        }
+        Some(Side::Shut(policies)) => {
+            write!(f, "{direction}: shut, isolated by {} in different ways", list(policies))
+        }
         Some(Side::Allowed(rules)) => {
             let rules: Vec<String> = rules
                 .iter()

@@ -37,6 +37,7 @@ mod list_splitter;
 mod policy_json;
 mod question;
 mod requests;
+mod rough;
 mod version;
 mod watch;
 mod watch_line;
@@ -51,7 +52,7 @@ pub use client::{Load, Loaded, client, renewing_client};
 pub use cluster::Cluster;
 pub use contact::{Contact, Failing};
 pub use error::{FailureKind, WatchError};
-pub use event::{Event, Found};
+pub use event::{Event, Found, StandIn};
 use kinds::{NamespaceFields, PolicyJson, Watched};
 
 /// What the watches share with others.
@@ -94,7 +95,8 @@ pub async fn list(client: Client) -> Result<Vec<Found>, WatchError> {
 
 async fn of_kind<T: Watched>(client: &Client) -> Result<Vec<Found>, WatchError> {
     let listed = list::list::<T>(client, None, &Known::default()).await?;
-    listed.items.into_iter().map(|item| item.found).collect()
+    let found = |item: watch_line::Item| item.found.map_err(|unread| unread.error);
+    listed.items.into_iter().map(found).collect()
 }
 
 /// Reads bytes as a line of a watch and as a list, as [`events`] does. For

@@ -51,6 +51,16 @@ impl Store {
         }
     }
 
+    /// The object with this key.
+    pub fn get(&self, kind: Kind, key: &ObjectKey) -> Option<Object> {
+        let Snapshot { policies, pods, namespaces, kept: _ } = &self.snapshot;
+        match kind {
+            Kind::NetworkPolicy => policies.get(key).cloned().map(Object::NetworkPolicy),
+            Kind::Pod => pods.get(key).cloned().map(Object::Pod),
+            Kind::Namespace => namespaces.get(&key.name).cloned().map(Object::Namespace),
+        }
+    }
+
     /// Removes an object that was deleted. Returns whether it was known.
     pub fn delete(&mut self, kind: Kind, key: &ObjectKey) -> bool {
         let snapshot = &mut self.snapshot;

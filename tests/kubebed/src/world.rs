@@ -116,10 +116,17 @@ pub fn manifests() -> PathBuf {
 /// # Errors
 /// When they do not within ten seconds.
 pub fn soon(world: &World, scenario: &Scenario<'_>) -> Result<Counts> {
-    let snapshot = world.snapshot()?;
+    soon_as(&world.snapshot()?, scenario)
+}
+
+/// Tries all flows until packets match the specification for these objects.
+///
+/// # Errors
+/// When they do not within ten seconds.
+pub fn soon_as(snapshot: &Snapshot, scenario: &Scenario<'_>) -> Result<Counts> {
     let start = Instant::now();
     loop {
-        match scenario.check_snapshot(&snapshot) {
+        match scenario.check_snapshot(snapshot) {
             Err(error) if start.elapsed() > SOON => return Err(error),
             Err(_) => sleep(Duration::from_millis(20)),
             counts => return counts,

@@ -94,7 +94,7 @@ pub fn settle(cluster: &Testbed) -> Result<()> {
 pub fn allowed(cluster: &Testbed, snapshot: &Snapshot, flows: &[Flow]) -> Result<Vec<bool>> {
     let owners = owners(snapshot);
     let packets = flows.iter().map(|flow| flow.packet(cluster).context("mixed families"));
-    packets.map(|packet| Ok(decide_with(snapshot, &owners, &packet?).passes())).collect()
+    packets.map(|packet| Ok(decide_with(snapshot, &owners, None, &packet?).passes())).collect()
 }
 
 /// Applies policies on every node.

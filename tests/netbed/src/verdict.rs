@@ -72,7 +72,7 @@ pub fn judge(
         .zip(seen)
         .map(|(&flow, &seen)| {
             let packet = flow.packet(cluster).context("a flow between different families")?;
-            Ok(Verdict { flow, decision: decide_with(snapshot, &owners, &packet), seen })
+            Ok(Verdict { flow, decision: decide_with(snapshot, &owners, None, &packet), seen })
         })
         .collect()
 }
@@ -133,6 +133,10 @@ fn side(side: &Side) -> String {
         Side::Denied(policies) => {
             let policies: Vec<_> = policies.iter().map(ToString::to_string).collect();
             format!("isolated by {}", policies.join(", "))
+        }
+        Side::Shut(policies) => {
+            let policies: Vec<_> = policies.iter().map(ToString::to_string).collect();
+            format!("shut, isolated by {}", policies.join(", "))
         }
     }
 }

@@ -53,6 +53,8 @@ fn pod(number: usize) -> Result<Pod> {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 30,
         ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 80 }],
     })
 }

@@ -18,7 +18,7 @@ use compiler::signature::{ResolvedPorts, Signature};
 use compiler::{Compiled, Engine, Options, Place, chain, scaffold};
 use policy::{
     Diagnostic, Direction, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Pod, PortNumbers, Ports,
-    Severity, Snapshot,
+    Severity, Snapshot, all_subjects,
 };
 use ruleset::{Element, Family, Name, Set, TableFamily};
 
@@ -55,31 +55,37 @@ pub fn from_scratch_on(snapshot: &Snapshot, network: &NodeNetwork, options: &Opt
         grants: BTreeMap::new(),
     };
     oracle.bind(network, &isolated);
-    for (pod, signature) in isolated {
-        oracle.add_pod(pod, signature);
+    for (address, subjects) in all_subjects(snapshot, options.node.as_deref()) {
+        for direction in Direction::BOTH {
+            let by_policies = |pod| signature(snapshot, direction, pod);
+            if let Some(found) = Signature::of_subjects(direction, &subjects, by_policies) {
+                oracle.add_address(address, found);
+            }
+        }
     }
     oracle.fill_sets();
     oracle.diagnose();
     oracle.out
 }
 
-/// Local pods and the signature of each isolated direction. A pod counts before its
-/// address is reported, because its link-local address already works.
-fn isolated_pods<'a>(snapshot: &'a Snapshot, options: &Options) -> Vec<(&'a Pod, Signature)> {
-    let is_local =
-        |pod: &Pod| options.node.is_none() || pod.node.as_deref() == options.node.as_deref();
+/// Local pods that are isolated in a direction, and what is kept. A pod counts before
+/// its address is reported, because its link-local address already works.
+fn isolated_pods(snapshot: &Snapshot, options: &Options) -> BTreeSet<ObjectKey> {
+    let is_selected = |pod: &Pod| {
+        Direction::BOTH.iter().any(|direction| signature(snapshot, *direction, pod).is_some())
+    };
     let pods = snapshot.pods.values().map(|pod| &**pod);
-    let local = pods.filter(|pod| pod.is_subject() && is_local(pod));
-    local
-        .flat_map(|pod| {
-            let policies = snapshot.policies.values().map(|policy| &**policy);
-            let selecting: Vec<_> =
-                policies.filter(|policy| snapshot.selects(policy, pod)).collect();
-            Direction::BOTH.into_iter().filter_map(move |direction| {
-                Some((pod, Signature::of(direction, pod, selecting.iter().copied())?))
-            })
-        })
-        .collect()
+    let local = pods.filter(|pod| pod.is_subject() && pod.is_on(options.node.as_deref()));
+    let local = local.filter(|pod| is_selected(pod));
+    let kept = snapshot.kept.values().filter(|kept| kept.is_on(options.node.as_deref()));
+    let kept = kept.filter(|kept| kept.is_shut() || is_selected(&kept.pod));
+    local.chain(kept.map(|kept| &*kept.pod)).map(|pod| pod.key.clone()).collect()
+}
+
+/// By the policies that select a pod.
+fn signature(snapshot: &Snapshot, direction: Direction, pod: &Pod) -> Option<Signature> {
+    let policies = snapshot.policies.values().map(|policy| &**policy);
+    Signature::of(direction, pod, policies.filter(|policy| snapshot.selects(policy, pod)))
 }
 
 struct Oracle<'a> {
@@ -93,7 +99,7 @@ struct Oracle<'a> {
 }
 
 impl Oracle<'_> {
-    fn bind(&mut self, network: &NodeNetwork, isolated: &[(&Pod, Signature)]) {
+    fn bind(&mut self, network: &NodeNetwork, isolated: &BTreeSet<ObjectKey>) {
         let pods = self.snapshot.pods.values().flat_map(|pod| &pod.host_addresses);
         let nodes: BTreeSet<IpAddr> = pods.chain(&network.tunnel_peers).copied().collect();
         let has_tunnels = !network.tunnels.is_empty();
@@ -108,7 +114,7 @@ impl Oracle<'_> {
         scaffold::fit(&mut self.out.ruleset, &Place::forward(), &parts);
         let mut elements: Vec<Placed> = nodes.into_iter().map(scaffold::of_node).collect();
         for (&index, port) in &network.ports {
-            let guarded = isolated.iter().any(|(pod, _)| pod.key == port.pod);
+            let guarded = isolated.contains(&port.pod);
             elements.extend(scaffold::of_port(index, port, guarded));
         }
         for (&index, bridge) in &network.bridges {
@@ -129,25 +135,18 @@ impl Oracle<'_> {
         self.out.bridge = is_bridged.then_some(bridge);
     }
 
-    fn add_pod(&mut self, pod: &Pod, signature: Signature) {
-        let addresses: Vec<IpAddr> = self.owners.addresses_of(pod).collect();
-        if addresses.is_empty() {
-            return;
-        }
+    fn add_address(&mut self, address: IpAddr, signature: Signature) {
         let direction = signature.direction;
         let chain = signature.chain_name();
         if !self.out.signatures.contains_key(&chain) {
             self.add_chain(&chain, &signature);
             self.out.signatures.insert(chain.clone(), Arc::new(signature));
         }
-        for address in addresses {
-            let family = Family::of(address);
-            self.add_element(&scaffold::isolated_set(direction, family), Element::Address(address));
-            self.add_element(&scaffold::self_set(family), Element::AddressPair(address, address));
-            if let Some(map) = self.out.ruleset.maps.get_mut(&scaffold::dispatch(direction, family))
-            {
-                map.entries.insert(address, chain.clone());
-            }
+        let family = Family::of(address);
+        self.add_element(&scaffold::isolated_set(direction, family), Element::Address(address));
+        self.add_element(&scaffold::self_set(family), Element::AddressPair(address, address));
+        if let Some(map) = self.out.ruleset.maps.get_mut(&scaffold::dispatch(direction, family)) {
+            map.entries.insert(address, chain.clone());
         }
     }
 
@@ -161,6 +160,7 @@ impl Oracle<'_> {
         let policies: Vec<(&ObjectKey, Arc<Grants>)> = signature
             .policies
             .iter()
+            .filter(|_| !signature.is_shut)
             .filter(|key| !self.options.set_aside.contains(key))
             .filter_map(|key| Some((key, self.snapshot.policies.get(key)?)))
             .map(|(key, policy)| (key, self.grants(policy, signature)))

@@ -58,15 +58,8 @@ impl NodeVerdict {
         node: Option<&str>,
         packet: &spec::Packet,
     ) -> Self {
-        let Decision { egress, ingress } = spec::decide_with(snapshot, owners, packet);
-        let local = |address| {
-            let owner = owners.owner(address);
-            owner.is_some_and(|pod| node.is_none() || pod.node.as_deref() == node)
-        };
-        Self {
-            egress: !local(packet.source) || egress.passes(),
-            ingress: !local(packet.destination) || ingress.passes(),
-        }
+        let Decision { egress, ingress } = spec::decide_with(snapshot, owners, node, packet);
+        Self { egress: egress.passes(), ingress: ingress.passes() }
     }
 
     /// Whether both directions let it pass.

@@ -81,7 +81,7 @@ pub fn edited(policy: &NetworkPolicy) -> NetworkPolicy {
 /// The same namespace, in no team.
 pub fn without_team(namespace: &Namespace) -> Namespace {
     let name = namespace.name.clone();
-    Namespace { name, labels: Labels::default() }.with_metadata_name()
+    Namespace { name, labels: Labels::default(), is_ending: false }.with_metadata_name()
 }
 
 /// A pod like [`local_pod`] that is not in any cluster: what it needs, an equal pod on
@@ -116,7 +116,7 @@ impl Shape {
     fn snapshot(self, count: usize) -> Result<Snapshot> {
         let namespaces = (0..count).map(|number| {
             let labels = [("team".to_owned(), self.team(number, 0))].into();
-            Namespace { name: namespace(number), labels }.with_metadata_name()
+            Namespace { name: namespace(number), labels, is_ending: false }.with_metadata_name()
         });
         let mut policies = Vec::new();
         for number in 0..count {
@@ -161,6 +161,8 @@ impl Shape {
             host_network: false,
             phase: Phase::Running,
             created: 0,
+            is_ending: false,
+            grace_seconds: 30,
             ports: Vec::new(),
         }
     }

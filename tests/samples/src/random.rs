@@ -10,11 +10,13 @@ mod network;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use policy::spec::{Packet, ProtocolPort};
 use policy::{
-    IpBlock, Labels, NamedPort, Namespace, NetworkPolicy, ObjectKey, Operator, Peer, Peers, Phase,
-    Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement, Rule, Selector, Snapshot, cidr,
+    IpBlock, Kept, KeptFor, Labels, NamedPort, Namespace, NetworkPolicy, ObjectKey, Operator, Peer,
+    Peers, Phase, Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement, Rule, Selector,
+    Snapshot, cidr,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -67,8 +69,28 @@ pub fn crowd() -> impl Strategy<Value = Snapshot> {
 fn of(policies: Range<usize>, pods: Range<usize>) -> impl Strategy<Value = Snapshot> {
     let namespaces = subsequence(NAMESPACES.to_vec(), 2..=3)
         .prop_flat_map(|names| names.into_iter().map(namespace).collect::<Vec<_>>());
-    (vec(policy(), policies), vec(pod(), pods), namespaces)
-        .prop_map(|(policies, pods, namespaces)| Snapshot::new(policies, pods, namespaces))
+    let objects = (vec(policy(), policies), vec(pod(), pods), namespaces);
+    let kept = prop_oneof![3 => Just(Vec::new()), 2 => vec(kept(), 1..3)];
+    (objects, kept).prop_map(|((policies, pods, namespaces), kept)| Snapshot {
+        kept: kept.into_iter().map(|(address, kept)| (address, Arc::new(kept))).collect(),
+        ..Snapshot::new(policies, pods, namespaces)
+    })
+}
+
+/// An address that is kept although no object reports it, or although one does.
+fn kept() -> impl Strategy<Value = (IpAddr, Kept)> {
+    let address =
+        (1u8..8, any::<bool>()).prop_map(|(last, v6)| if v6 { pod_v6(last) } else { pod_v4(last) });
+    (address, pod(), prop::bool::weighted(0.3)).prop_map(|(address, pod, shut)| {
+        let kept = match shut {
+            true => Kept {
+                pod: Arc::new(Kept::stand_in(Kept::key_of_restart(address), vec![address])),
+                why: KeptFor::Restart,
+            },
+            false => Kept { pod: Arc::new(pod), why: KeptFor::Running },
+        };
+        (address, kept)
+    })
 }
 
 /// A cluster, and the same cluster after one pod or policy changed, appeared or
@@ -105,6 +127,7 @@ pub fn many_changes() -> impl Strategy<Value = (Snapshot, Snapshot)> {
 pub fn packets(snapshots: &[&Snapshot]) -> Vec<Packet> {
     let pods = snapshots.iter().flat_map(|snapshot| snapshot.pods.values());
     let mut addresses: Vec<IpAddr> = pods.flat_map(|pod| pod.addresses.clone()).collect();
+    addresses.extend(snapshots.iter().flat_map(|snapshot| snapshot.kept.keys()));
     addresses.extend(OUTSIDERS.iter().chain(NODES.iter().map(|(_, ip)| ip)).map(|ip| address(ip)));
     addresses.sort();
     addresses.dedup();
@@ -139,8 +162,9 @@ fn pod_v6(last: u8) -> IpAddr {
 }
 
 fn namespace(name: &'static str) -> impl Strategy<Value = Namespace> {
-    labels()
-        .prop_map(move |labels| Namespace { name: name.to_owned(), labels }.with_metadata_name())
+    labels().prop_map(move |labels| {
+        Namespace { name: name.to_owned(), labels, is_ending: false }.with_metadata_name()
+    })
 }
 
 fn labels() -> impl Strategy<Value = Labels> {
@@ -161,9 +185,11 @@ fn pod() -> impl Strategy<Value = Pod> {
     let addresses = (option::weighted(0.9, 1u8..8), option::weighted(0.5, 1u8..8));
     let node = select(NODES.to_vec());
     let ports = vec((select(vec!["http", "alt"]), protocol(), select(vec![80u16, 81, 8080])), 0..3);
-    let rest = (phase, addresses, node, prop::bool::weighted(0.1), ports, 0i64..3);
+    let life = (phase, 0i64..3, prop::bool::weighted(0.2));
+    let rest = (life, addresses, node, prop::bool::weighted(0.1), ports);
     (key(&POD_NAMES), labels(), rest).prop_map(
-        |(key, labels, (phase, (v4, v6), (node, host), host_network, ports, created))| {
+        |(key, labels, (life, (v4, v6), (node, host), host_network, ports))| {
+            let (phase, created, is_ending) = life;
             let (v4, v6) = (v4.map(pod_v4), v6.map(pod_v6));
             let addresses = match host_network {
                 true => vec![address(host)],
@@ -182,6 +208,8 @@ fn pod() -> impl Strategy<Value = Pod> {
                 host_network,
                 phase,
                 created,
+                is_ending,
+                grace_seconds: 30,
                 ports,
             }
         },

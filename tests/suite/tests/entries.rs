@@ -202,6 +202,8 @@ fn compiled(policies: Vec<NetworkPolicy>) -> Arc<Ruleset> {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 30,
         ports: Vec::new(),
     });
     let snapshot = Snapshot::new(policies, pods, [Space::synthesised("dev")]);

@@ -6,7 +6,9 @@
 //! the objects.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use agent::cluster_state::ClusterState;
@@ -69,13 +71,23 @@ struct Node {
     namespace: Namespace,
     reader: Kernel,
     counts: Counts,
+    /// Addresses that a local pod reported in this history.
+    were_reported: BTreeSet<IpAddr>,
+    /// Those of them that a pod of another node has taken over.
+    ended: BTreeSet<IpAddr>,
 }
 
 impl Node {
     fn new() -> Result<Self> {
         let namespace = Namespace::new("hi")?;
         let reader = namespace.run(Kernel::open)??;
-        Ok(Self { namespace, reader, counts: Counts::default() })
+        Ok(Self {
+            namespace,
+            reader,
+            counts: Counts::default(),
+            were_reported: BTreeSet::new(),
+            ended: BTreeSet::new(),
+        })
     }
 
     /// Starts an agent and shows it the history.
@@ -85,7 +97,9 @@ impl Node {
         if let Some(budget) = budget {
             pipeline = pipeline.in_pieces_of(*budget);
         }
-        let mut cluster = ClusterState::default();
+        let mut cluster = ClusterState::default().keeping(NODES[0].0);
+        self.were_reported.clear();
+        self.ended.clear();
         let mut watches = Watches::new(objects.clone(), *ended);
         let lists = watches.lists(order);
         self.sync(&mut pipeline, &mut cluster, lists).context("the first lists")?;
@@ -99,7 +113,11 @@ impl Node {
         for events in watches.step(&the_rest()) {
             self.sync(&mut pipeline, &mut cluster, events).context("what was held")?;
         }
-        ensure!(*cluster.snapshot() == watches.objects(), "the agent's view is wrong");
+        let mut objects = Snapshot { kept: Default::default(), ..cluster.snapshot().clone() };
+        for policy in cluster.kept_policies().keys() {
+            objects.policies.remove(policy);
+        }
+        ensure!(objects == watches.objects(), "the agent's view is wrong");
         self.counts.histories += 1;
         Ok(())
     }
@@ -114,6 +132,7 @@ impl Node {
     ) -> Result<()> {
         for event in events {
             cluster.take(event);
+            self.check_kept(cluster.snapshot())?;
         }
         let outcome = pipeline.sync(cluster.snapshot())?;
         ensure!(outcome.set_aside.is_empty(), "set aside: {:?}", outcome.set_aside);
@@ -133,6 +152,32 @@ impl Node {
         self.counts.batches += outcome.batches();
         self.counts.operations += outcome.operations();
         self.counts.addresses += report.counts.addresses;
+        Ok(())
+    }
+}
+
+impl Node {
+    /// No interface is known and no time passes. So what a local pod once reported is kept,
+    /// unless one reports it now. A younger pod of another node can end it, too.
+    fn check_kept(&mut self, snapshot: &Snapshot) -> Result<()> {
+        let pods = || snapshot.pods.values().filter(|pod| pod.is_subject());
+        let local = pods().filter(|pod| pod.node.as_deref() == Some(NODES[0].0));
+        let reported: BTreeSet<IpAddr> =
+            local.flat_map(|pod| pod.addresses.iter().copied()).collect();
+        for address in snapshot.kept.keys() {
+            ensure!(!reported.contains(address), "{address} is kept and reported");
+            ensure!(self.were_reported.contains(address), "{address} never was reported");
+        }
+        for address in self.were_reported.difference(&reported) {
+            let ended = pods().any(|pod| pod.addresses.contains(address));
+            let is_kept = snapshot.kept.contains_key(address) || ended;
+            ensure!(is_kept || self.ended.contains(address), "{address} is not kept");
+        }
+        self.were_reported.extend(&reported);
+        let kept = &snapshot.kept;
+        self.ended.retain(|address| !reported.contains(address));
+        let ended = self.were_reported.difference(&reported);
+        self.ended.extend(ended.filter(|address| !kept.contains_key(*address)));
         Ok(())
     }
 }

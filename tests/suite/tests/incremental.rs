@@ -75,12 +75,14 @@ impl Step {
             }
             Self::Edits(edits) => edits.iter().for_each(|edit| edit.apply(snapshot)),
             Self::Relist => {
-                let Snapshot { policies, pods, namespaces } = &*snapshot;
-                *snapshot = Snapshot::new(
+                let Snapshot { policies, pods, namespaces, kept } = &*snapshot;
+                let kept = kept.clone();
+                let objects = Snapshot::new(
                     policies.values().map(|policy| (**policy).clone()),
                     pods.values().map(|pod| (**pod).clone()),
                     namespaces.values().map(|namespace| (**namespace).clone()),
                 );
+                *snapshot = Snapshot { kept, ..objects };
             }
             Self::Replace(other) => snapshot.clone_from(other),
             Self::SetAside(indices) => {

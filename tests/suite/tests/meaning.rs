@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use compiler::Options;
 use policy::spec;
-use policy::{Direction, NetworkPolicy, Owners, Pod, Snapshot};
+use policy::{Direction, Isolation, Snapshot, isolation, subjects};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use ruleset::plan::{Budget, plan, plan_within};
@@ -54,21 +54,13 @@ fn stray((source, destination): (IpAddr, IpAddr)) -> simulator::Packet {
 }
 
 /// Whether one of the ends is a pod of the node that is isolated in some direction.
-fn is_isolated(
-    snapshot: &Snapshot,
-    owners: &Owners<'_>,
-    node: &str,
-    (source, destination): (IpAddr, IpAddr),
-) -> bool {
-    let isolates = |pod: &Pod, policy: &NetworkPolicy| {
-        let directions = Direction::BOTH.into_iter();
-        snapshot.selects(policy, pod)
-            && directions.filter_map(|direction| policy.rules(direction)).next().is_some()
+fn is_isolated(snapshot: &Snapshot, node: &str, (source, destination): (IpAddr, IpAddr)) -> bool {
+    let isolates = |address| {
+        let subjects = subjects(snapshot, Some(node), address);
+        let of = |direction| isolation(snapshot, &subjects, direction);
+        Direction::BOTH.into_iter().any(|direction| of(direction) != Isolation::None)
     };
-    [source, destination].into_iter().filter_map(|address| owners.owner(address)).any(|pod| {
-        pod.node.as_deref() == Some(node)
-            && snapshot.policies.values().any(|policy| isolates(pod, policy))
-    })
+    isolates(source) || isolates(destination)
 }
 
 proptest! {
@@ -115,7 +107,7 @@ proptest! {
             if NODES.iter().any(|(_, address)| !is_forwarded(address, &packet)) {
                 continue;
             }
-            let expected = spec::decide_with(&snapshot, &owners, &packet);
+            let expected = spec::decide_with(&snapshot, &owners, None, &packet);
             let seen = simulator::simulate(&table, &on_the_wire(&packet)).unwrap();
             prop_assert_eq!(seen.outcome == Outcome::Accept, expected.passes(), "{:?}", packet);
         }
@@ -264,12 +256,11 @@ fn check_change(
 /// Checks strays before and after the change. Pairs of addresses that are treated
 /// alike before and after are checked at every moment between, too.
 fn check_strays(before: &Snapshot, after: &Snapshot, budget: Budget) -> Result<(), TestCaseError> {
-    let (owners_before, owners_after) = (spec::owners(before), spec::owners(after));
     for (node, _) in NODES {
         let states = history(Some(&table(before, node)), &table(after, node), budget);
         for pair in strays(&[before, after]) {
-            let first = is_isolated(before, &owners_before, node, pair);
-            let then = is_isolated(after, &owners_after, node, pair);
+            let first = is_isolated(before, node, pair);
+            let then = is_isolated(after, node, pair);
             for (state, dropped) in [(states.first(), first), (states.last(), then)] {
                 let seen = simulator::simulate(state.unwrap(), &stray(pair)).unwrap();
                 prop_assert_eq!(seen.outcome == Outcome::Drop, dropped, "{:?} on {}", pair, node);

@@ -12,7 +12,10 @@ use policy::spec;
 use policy::spec::binding::{Binding, isolated_pods, nodes};
 use policy::spec::frame::Message;
 use policy::spec::refusal::Refusal;
-use policy::{BoundPort, Direction, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Owners, Snapshot};
+use policy::{
+    BoundPort, Direction, InterfaceIndex, Isolation, Mac, NodeNetwork, ObjectKey, Owners, Snapshot,
+    isolation, subjects,
+};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
@@ -79,12 +82,9 @@ impl State {
     /// an address that is isolated for ingress.
     fn stops_forwarding(&self, owners: &Owners<'_>, packet: &Packet) -> BTreeSet<Reason> {
         let ip = frames::ip(packet);
-        let isolated_there = owners.owner(packet.destination).is_some_and(|pod| {
-            pod.node.as_deref() == Some(NODE)
-                && self.snapshot.policies.values().any(|policy| {
-                    self.snapshot.selects(policy, pod) && policy.rules(Direction::Ingress).is_some()
-                })
-        });
+        let there = subjects(&self.snapshot, Some(NODE), packet.destination);
+        let isolated_there =
+            isolation(&self.snapshot, &there, Direction::Ingress) != Isolation::None;
         let output = InterfaceIndex(packet.frame.out_interface);
         let unreported = self.binding().leaves_node(output, packet.destination).err();
         let said = judge::in_the_specification(packet);

@@ -85,6 +85,8 @@ fn pod(name: &str, addresses: &[&str]) -> Pod {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 30,
         ports: Vec::new(),
     }
 }

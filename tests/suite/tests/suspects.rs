@@ -86,7 +86,8 @@ fn check(before: &Snapshot, after: &Snapshot) -> Result<(), TestCaseError> {
 
 fn addresses_of_all(before: &Snapshot, after: &Snapshot) -> BTreeSet<IpAddr> {
     let pods = before.pods.values().chain(after.pods.values());
-    pods.flat_map(|pod| pod.addresses.clone()).collect()
+    let kept = before.kept.keys().chain(after.kept.keys()).copied();
+    pods.flat_map(|pod| pod.addresses.clone()).chain(kept).collect()
 }
 
 proptest! {

@@ -74,6 +74,8 @@ fn pod(name: &str, node: &str, app: &str) -> Pod {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     }
 }
@@ -91,7 +93,7 @@ fn pods_of_this_node_are_bound_unless_the_operator_says_otherwise() {
     let names = |node| {
         let mut local = LocalPods::of(node);
         local.follow(&snapshot);
-        options.bindable(&local).iter().map(|pod| pod.key.name.clone()).collect()
+        options.bindable(&local, Vec::new()).iter().map(|pod| pod.key.name.clone()).collect()
     };
     let here: Vec<String> = names(Some("a"));
     assert_eq!(here, ["web"]);

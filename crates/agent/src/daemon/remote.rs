@@ -141,16 +141,17 @@ async fn follow(
 }
 
 fn count(metrics: &Metrics, log: &mut FailureLog, event: &Event) {
+    let mut failed = |kind: Kind, error: &WatchError| {
+        say(log, kind, error);
+        let labels = [("kind", kind.name()), ("reason", error.failure_kind().name())];
+        metrics.watch_failures.get_or_create(&labels).inc();
+    };
     let (kind, what) = match event {
         Event::Listed { kind, .. } => (*kind, "listed"),
         Event::Applied(found) => (found.object.kind(), "applied"),
         Event::Deleted { kind, .. } => (*kind, "deleted"),
-        Event::Failed { kind, error } => {
-            say(log, *kind, error);
-            let labels = [("kind", kind.name()), ("reason", error.failure_kind().name())];
-            metrics.watch_failures.get_or_create(&labels).inc();
-            return;
-        }
+        Event::Unreadable { stand_in, error, .. } => return failed(stand_in.identity().0, error),
+        Event::Failed { kind, error } => return failed(*kind, error),
     };
     metrics.watch_events.get_or_create(&[("kind", kind.name()), ("type", what)]).inc();
 }

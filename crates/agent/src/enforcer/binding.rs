@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use nft::ReadError;
-use policy::{BindingFinding, NodeNetwork, ObjectKey};
+use policy::{BindingFinding, Kept, NodeNetwork, ObjectKey};
 
 use super::binding_report::BindingReport;
 use super::{Enforcer, Parts, ThreadDied, tunnel_report};
@@ -153,19 +153,27 @@ impl<S: Sink> Enforcer<S> {
         let have_pods_changed = self.binding.local.follow(self.cluster.snapshot());
         self.remember_claims();
         let now = self.now();
-        let Parts { interfaces, binding: options, .. } = &mut self.parts;
-        if have_pods_changed {
-            interfaces.pods(options.bindable(&self.binding.local));
+        let have_kept_changed = self.kept.follow(self.cluster.snapshot(), now);
+        if have_pods_changed || have_kept_changed {
+            self.bind_pods();
         }
+        let Parts { interfaces, .. } = &mut self.parts;
         let problem = interfaces.look().err();
         let failing = problem.as_ref().map(|_| self.binding.failing.unwrap_or(now));
         self.binding.failing = failing;
+        self.forget_kept(now);
         self.follow_network(now);
         if self.binding.reported.is_none_or(|reported| now >= reported + REPORT_EVERY) {
             self.binding.reported = Some(now);
             self.report_binding(now, problem);
         }
         Ok(self.binding.is_known(now))
+    }
+
+    /// Tells which pods are to be bound, those of which something is kept included.
+    pub(super) fn bind_pods(&mut self) {
+        let Parts { interfaces, binding: options, .. } = &mut self.parts;
+        interfaces.pods(options.bindable(&self.binding.local, self.cluster.kept_pods()));
     }
 
     /// At start: learns from the kernel's tables who had which address. While others
@@ -176,7 +184,11 @@ impl<S: Sink> Enforcer<S> {
         let owners: BTreeMap<IpAddr, &ObjectKey> = pods
             .flat_map(|pod| pod.addresses.iter().map(move |address| (*address, &pod.key)))
             .collect();
-        let pod_of = |address: IpAddr| owners.get(&address).map(|key| (*key).clone());
+        let pod_of = |address: IpAddr| {
+            let known = owners.get(&address).map(|key| (*key).clone());
+            // If no pod has it, it is kept.
+            known.or_else(|| Some(Kept::key_of_restart(address)))
+        };
         let in_force = match self.parts.pipeline.in_force(pod_of) {
             Ok(in_force) => in_force,
             Err(error) => {
@@ -196,8 +208,9 @@ impl<S: Sink> Enforcer<S> {
                 InForce::default()
             }
         };
-        let InForce { claims, network } = in_force;
+        let InForce { claims, network, isolated } = in_force;
         self.binding.claims = ClaimsOfBefore::Known;
+        self.cluster.begin(&isolated, &network);
         self.binding.in_kernel = Some(network);
         let claimed = claims.0.values().flat_map(|claim| &claim.addresses);
         self.binding.bound = claimed.copied().collect();

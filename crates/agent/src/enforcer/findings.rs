@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use compiler::SharedAddress;
 use policy::{Diagnostic, ObjectKey, Severity};
 use tokio::sync::watch;
 
@@ -20,12 +21,15 @@ pub struct AttemptFindings<'a> {
     pub diagnostics: &'a [Diagnostic],
     /// Policies that the kernel refused.
     pub set_aside: &'a BTreeSet<ObjectKey>,
+    /// Addresses that several pods report.
+    pub shared: &'a [SharedAddress],
 }
 
 /// Remembers what was logged.
 #[derive(Debug, Default)]
 pub struct Findings {
     logged: Vec<Diagnostic>,
+    shared: Vec<SharedAddress>,
 }
 
 impl Findings {
@@ -44,6 +48,13 @@ impl Findings {
             }
         }
         self.logged = found.diagnostics.to_vec();
+        for one in found.shared {
+            if !self.shared.contains(one) {
+                tracing::warn!("{one}");
+            }
+        }
+        self.shared = found.shared.to_vec();
+        metrics.shared_addresses.set(found.shared.len() as i64);
         let unusable = unusable(cluster);
         let broken = &metrics.broken_policies;
         let count = unusable.iter().map(|one| &one.object).collect::<BTreeSet<_>>().len();
@@ -80,16 +91,26 @@ fn here(
         if !isolates(&about.policy) {
             continue;
         }
-        let message: &mut String = problems.entry(about).or_default();
-        if !message.is_empty() {
-            message.push_str("; ");
+        let field = Some(&diagnostic.field).filter(|field| !field.is_empty());
+        let field = field.map(|field| format!("{field}: ")).unwrap_or_default();
+        add(&mut problems, about, &format!("{field}{}", diagnostic.message));
+    }
+    for one in found.shared {
+        for policy in &one.policies {
+            if let Some(about) = about(cluster, policy, EventReason::SharedAddress) {
+                add(&mut problems, about, &one.to_string());
+            }
         }
-        if !diagnostic.field.is_empty() {
-            message.push_str(&format!("{}: ", diagnostic.field));
-        }
-        message.push_str(&diagnostic.message);
     }
     problems
+}
+
+fn add(problems: &mut Problems, about: About, text: &str) {
+    let message = problems.entry(about).or_default();
+    if !message.is_empty() {
+        message.push_str("; ");
+    }
+    message.push_str(text);
 }
 
 /// `None` for a policy that is gone, or whose uid is not known.

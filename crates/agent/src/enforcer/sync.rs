@@ -149,7 +149,8 @@ impl<S: Sink> Enforcer<S> {
     fn report(&mut self, diagnostics: &[Diagnostic], set_aside: &BTreeSet<ObjectKey>) {
         let Parts { pipeline, problems, metrics, .. } = &self.parts;
         let isolates = |policy: &ObjectKey| pipeline.isolates(policy);
-        let found = AttemptFindings { diagnostics, set_aside };
+        let shared = pipeline.shared_addresses();
+        let found = AttemptFindings { diagnostics, set_aside, shared: &shared };
         self.findings.report(&self.cluster, found, isolates, problems, metrics);
     }
 

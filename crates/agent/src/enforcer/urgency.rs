@@ -46,6 +46,7 @@ impl Urgency<'_> {
     fn is_urgent(&self, event: &Event) -> bool {
         match event {
             Event::Applied(Found { object, .. }) => self.is_urgent_object(object),
+            Event::Unreadable { .. } => true,
             Event::Listed { .. } | Event::Deleted { .. } | Event::Failed { .. } => false,
         }
     }

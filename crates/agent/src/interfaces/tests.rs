@@ -71,6 +71,8 @@ fn pod() -> Arc<Pod> {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     })
 }

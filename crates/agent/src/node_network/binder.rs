@@ -103,6 +103,8 @@ mod tests {
             host_network: false,
             phase: Phase::Running,
             created: 0,
+            is_ending: false,
+            grace_seconds: 0,
             ports: Vec::new(),
         }
     }

@@ -197,7 +197,7 @@ pub enum SyncError {
         /// The port of the owner's socket.
         port: u32,
         /// The table that enforces.
-        stand_in: TableId,
+        stand_in: Box<TableId>,
     },
     /// The kernel refused the same change several times in a row, and no
     /// policy is to blame: build the table again with

@@ -115,10 +115,11 @@ impl Proof {
     /// Whether these are the very objects that were proved. Equal copies are not.
     /// A comparison that overlooks a change hides it from the engine, too.
     fn is_about(&self, snapshot: &Snapshot, network: &NodeNetwork) -> bool {
-        let Snapshot { policies, pods, namespaces } = &self.snapshot;
+        let Snapshot { policies, pods, namespaces, kept } = &self.snapshot;
         policies.ptr_eq(&snapshot.policies)
             && pods.ptr_eq(&snapshot.pods)
             && namespaces.ptr_eq(&snapshot.namespaces)
+            && kept.ptr_eq(&snapshot.kept)
             && self.network.ports.ptr_eq(&network.ports)
             && self.network.bridges.ptr_eq(&network.bridges)
             && self.network == *network

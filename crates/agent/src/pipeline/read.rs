@@ -1,9 +1,9 @@
 //! What is in the kernel, without a change to it.
 //!
 //! In: the kernel, a compiled table. Out: what a change would send; which
-//! address was bound to which interface. Never: a batch.
+//! address was bound to which interface, and which were isolated. Never: a batch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct InForce {
     pub claims: Claims,
     /// What binds it again: all that the tables tell of the node's network.
     pub network: NodeNetwork,
+    /// The addresses that are isolated in a direction.
+    pub isolated: BTreeSet<IpAddr>,
 }
 
 impl<S: Sink> Pipeline<S> {
@@ -111,7 +113,15 @@ impl<S: Sink> Pipeline<S> {
         let of = |family| own.iter().find(|id| id.family == family).and_then(|id| dumps.get(id));
         let bridge = of(TableFamily::Bridge);
         let network = of(TableFamily::Inet).map(|inet| Layout::network(inet, bridge, pod_of));
-        Ok(InForce { claims: Layout::claims(dumps.values()), network: network.unwrap_or_default() })
+        let isolated = dumps.values().flat_map(|table| {
+            let layout = Layout::of(table);
+            Layout::sides().flat_map(move |(one, family)| layout.isolated(one, family))
+        });
+        Ok(InForce {
+            claims: Layout::claims(dumps.values()),
+            network: network.unwrap_or_default(),
+            isolated: isolated.collect(),
+        })
     }
 
     fn dumps(&mut self, ids: &[TableId]) -> Result<BTreeMap<TableId, Ruleset>, ReadError> {

@@ -109,7 +109,7 @@ impl OwnTable {
     ) -> Result<(), AttemptError> {
         match sink.delete_table(&self.id) {
             Err(SendError::Owned { port }) => {
-                let (table, stand_in) = (self.id.clone(), stand_in.id());
+                let (table, stand_in) = (self.id.clone(), Box::new(stand_in.id()));
                 return Err(AttemptError::Failed(SyncError::Beside { table, port, stand_in }));
             }
             result => result?,

@@ -172,6 +172,8 @@ pub struct Bench {
     clock: Arc<ManualClock>,
     status: Status,
     metrics: Arc<Metrics>,
+    /// Whether only the pods of node `node` are local; otherwise all are.
+    is_on_node: bool,
 }
 
 impl Bench {
@@ -190,7 +192,13 @@ impl Bench {
             clock,
             status: Status::new(),
             metrics: Arc::new(Metrics::new()),
+            is_on_node: false,
         }
+    }
+
+    /// Only the pods of node `node` are local.
+    pub fn on_node(self) -> Self {
+        Self { is_on_node: true, ..self }
     }
 
     /// A bench that lists the model's cluster at the start.
@@ -244,7 +252,9 @@ impl Bench {
             is_alive: Rc::clone(&self.cleanup_is_alive),
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let pipeline = Pipeline::new(self.kernel.clone(), Options::default());
+        let node = self.is_on_node.then(|| self.node.to_owned());
+        let options = Options { node, ..Options::default() };
+        let pipeline = Pipeline::new(self.kernel.clone(), options);
         Enforcer::new(Parts {
             inbox: Box::new(inbox),
             clock: Arc::clone(&clock),

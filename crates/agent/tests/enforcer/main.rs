@@ -6,6 +6,7 @@
 
 mod bench;
 mod binding;
+mod kept;
 mod kernel;
 #[path = "../pipeline/model.rs"]
 mod model;

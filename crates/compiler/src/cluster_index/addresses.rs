@@ -22,6 +22,17 @@ impl Addresses {
         self.owners.get(&address)
     }
 
+    /// All pods that report an address, in no order.
+    pub fn reporters(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Pod>> {
+        let others = self.others.get(&address).into_iter().flatten();
+        self.owners.get(&address).into_iter().chain(others)
+    }
+
+    /// The addresses that several pods report.
+    pub fn shared(&self) -> impl Iterator<Item = IpAddr> {
+        self.others.keys().copied()
+    }
+
     pub fn add(&mut self, pod: &Arc<Pod>) {
         for &address in &pod.addresses {
             let other = match self.owners.get_mut(&address) {

@@ -16,6 +16,7 @@ fn cluster(namespaces: usize) -> ClusterIndex {
     let names = (0..namespaces).map(|number| Namespace {
         name: format!("ns-{number}"),
         labels: labels("team", format!("team-{number}")),
+        is_ending: false,
     });
     let pods = (0..namespaces * PODS).map(|number| Pod {
         key: ObjectKey::new(format!("ns-{}", number % namespaces), format!("pod-{number}")),
@@ -26,6 +27,8 @@ fn cluster(namespaces: usize) -> ClusterIndex {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     });
     let snapshot = Snapshot::new([], pods, names);

@@ -22,7 +22,7 @@ type GrantsKey = (ObjectKey, Direction, ResolvedPorts);
 /// Chains in use.
 #[derive(Debug, Default)]
 pub(super) struct Chains {
-    /// How many pods use each chain.
+    /// How many addresses use each chain.
     users: BTreeMap<Name, usize>,
     /// The grants that each filled chain consists of.
     parts: BTreeMap<Name, Vec<GrantsKey>>,
@@ -128,7 +128,9 @@ impl Chains {
         let Some(signature) = out.signatures.get(name).cloned() else { return };
         let mut parts = Vec::new();
         let mut policies = Vec::new();
-        for key in signature.policies.iter().filter(|key| !input.options.set_aside.contains(key)) {
+        let allows =
+            |key: &&ObjectKey| !signature.is_shut && !input.options.set_aside.contains(*key);
+        for key in signature.policies.iter().filter(allows) {
             let Some(policy) = input.cluster.snapshot().policies.get(key) else { continue };
             let part = (key.clone(), signature.direction, signature.ports_of(policy));
             policies.push((key, self.grants(&part, policy, input.cluster, sets, out)));

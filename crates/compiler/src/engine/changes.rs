@@ -4,11 +4,12 @@
 //! copy of a key or an object, or a look-up of one.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
-use policy::{NetworkPolicy, ObjectKey, Pod, Snapshot};
+use policy::{Kept, NetworkPolicy, ObjectKey, Pod, Snapshot};
 
 /// The differences.
 pub(crate) struct Changes<'a> {
@@ -18,6 +19,8 @@ pub(crate) struct Changes<'a> {
     pub pods: Vec<Changed<'a, ObjectKey, Pod>>,
     /// Policies, in order.
     pub policies: Vec<Changed<'a, ObjectKey, NetworkPolicy>>,
+    /// What is kept of addresses, in order.
+    pub kept: Vec<Changed<'a, IpAddr, Kept>>,
     /// Names of namespaces.
     pub namespaces: Vec<&'a str>,
 }
@@ -39,6 +42,7 @@ impl<'a> Changes<'a> {
             after,
             pods: differing(&before.pods, &after.pods),
             policies: differing(&before.policies, &after.policies),
+            kept: differing(&before.kept, &after.kept),
             namespaces: namespaces.into_iter().map(|one| one.key.as_str()).collect(),
         }
     }

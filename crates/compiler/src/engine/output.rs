@@ -6,13 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use policy::{Direction, ObjectKey};
+use policy::{Direction, ObjectKey, Pod};
 use ruleset::{Element, Family, Name};
 
 use super::chains::Chains;
 use super::in_use::SetsInUse;
 use super::{Impact, Input};
-use crate::cluster_index::is_local;
 use crate::naming::Naming;
 use crate::sets::Sources;
 use crate::signature::Signature;
@@ -24,18 +23,14 @@ pub(super) struct Output {
     pub compiled: Compiled,
     chains: Chains,
     sets: SetsInUse,
-    /// Pods of this node that are isolated.
-    isolated: BTreeMap<ObjectKey, Isolated>,
+    /// Pods of this node that are isolated, with or without an address.
+    isolated: BTreeSet<ObjectKey>,
+    /// The chain of each direction in which an address is isolated.
+    addresses: BTreeMap<IpAddr, Judges>,
 }
 
-/// What the table holds for an isolated pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Isolated {
-    /// The addresses that it owns, in no order.
-    addresses: Vec<IpAddr>,
-    /// The chain of each direction in which it is isolated.
-    chains: Vec<(Direction, Name)>,
-}
+/// The chains of an address.
+type Judges = Vec<(Direction, Name)>;
 
 impl Output {
     /// The table of a place without a pod.
@@ -44,7 +39,8 @@ impl Output {
             compiled: Compiled::of_nothing(place, options),
             chains: Chains::default(),
             sets: SetsInUse::named(naming),
-            isolated: BTreeMap::new(),
+            isolated: BTreeSet::new(),
+            addresses: BTreeMap::new(),
         }
     }
 
@@ -64,31 +60,37 @@ impl Output {
     }
 
     /// The isolated pods, and the table to write to.
-    pub fn parts(&mut self) -> (&BTreeMap<ObjectKey, Isolated>, &mut Compiled) {
+    pub fn parts(&mut self) -> (&BTreeSet<ObjectKey>, &mut Compiled) {
         (&self.isolated, &mut self.compiled)
     }
 
     /// Recompiles what a change may have affected.
     pub fn update(&mut self, input: Input<'_>, impact: &Impact) {
-        let Impact { touched, pods, policies } = impact;
+        let Impact { touched, pods, addresses, policies } = impact;
         self.sets.follow(touched, input.cluster, &mut self.compiled.ruleset);
         let was_shut = !self.isolated.is_empty();
         let stale = self.chains.of_policies(policies);
         for chain in &stale {
             self.chains.empty(chain, &mut self.sets, &mut self.compiled);
         }
-        let gone: Vec<Isolated> = pods.iter().filter_map(|key| self.isolated.remove(key)).collect();
-        for pod in &gone {
-            self.remove_elements(pod);
+        let gone = addresses.iter().filter_map(|one| Some((*one, self.addresses.remove(one)?)));
+        let gone: Vec<(IpAddr, Judges)> = gone.collect();
+        for (address, judges) in &gone {
+            self.remove_elements(*address, judges);
         }
+        let mut known = Known::new(input);
         for key in pods {
-            self.isolate(key, input);
+            match known.is_isolated(key) {
+                true => drop(self.isolated.insert(key.clone())),
+                false => drop(self.isolated.remove(key)),
+            }
+        }
+        for address in addresses {
+            self.isolate(*address, &mut known);
         }
         // After the new users, so that a chain that is still used is kept.
-        for pod in gone.iter().filter(|pod| !pod.addresses.is_empty()) {
-            for (_, chain) in &pod.chains {
-                self.chains.release(chain, &mut self.sets, &mut self.compiled);
-            }
+        for (_, chain) in gone.iter().flat_map(|(_, judges)| judges) {
+            self.chains.release(chain, &mut self.sets, &mut self.compiled);
         }
         for chain in &stale {
             if !self.chains.is_filled(chain) {
@@ -107,42 +109,27 @@ impl Output {
         }
     }
 
-    /// Adds a pod to the table if it is local and isolated.
-    fn isolate(&mut self, key: &ObjectKey, input: Input<'_>) {
-        let Input { cluster, options } = input;
-        let Some(pod) = cluster.snapshot().pods.get(key) else { return };
-        if !pod.is_subject() || !is_local(pod, options.node.as_deref()) {
-            return;
-        }
-        let policies: Vec<_> = cluster.policies_of(pod).collect();
-        let signatures: Vec<Signature> = Direction::BOTH
-            .into_iter()
-            .filter_map(|direction| Signature::of(direction, pod, policies.iter().copied()))
-            .collect();
-        if signatures.is_empty() {
-            return;
-        }
-        let addresses: Vec<IpAddr> = cluster.addresses_of(pod).collect();
-        let mut isolated = Isolated { addresses, chains: Vec::new() };
-        for signature in signatures {
+    /// Adds an address to the table if it is isolated.
+    fn isolate(&mut self, address: IpAddr, known: &mut Known<'_>) {
+        let mut judges = Judges::new();
+        for signature in known.of_address(address) {
             let (direction, chain) = (signature.direction, signature.chain_name());
-            if !isolated.addresses.is_empty() {
-                self.chains.acquire(&chain, signature, &mut self.compiled);
-                if !self.chains.is_filled(&chain) {
-                    let (sets, compiled) = (&mut self.sets, &mut self.compiled);
-                    self.chains.fill(&chain, input, sets, compiled);
-                }
+            self.chains.acquire(&chain, signature, &mut self.compiled);
+            if !self.chains.is_filled(&chain) {
+                let (sets, compiled) = (&mut self.sets, &mut self.compiled);
+                self.chains.fill(&chain, known.input, sets, compiled);
             }
-            isolated.chains.push((direction, chain));
+            judges.push((direction, chain));
         }
-        self.add_elements(&isolated);
-        self.isolated.insert(key.clone(), isolated);
+        if !judges.is_empty() {
+            self.add_elements(address, &judges);
+            self.addresses.insert(address, judges);
+        }
     }
 
-    fn add_elements(&mut self, pod: &Isolated) {
-        let ruleset = &mut self.compiled.ruleset;
-        for (&address, (direction, chain)) in pod.pairs() {
-            let family = Family::of(address);
+    fn add_elements(&mut self, address: IpAddr, judges: &Judges) {
+        let (ruleset, family) = (&mut self.compiled.ruleset, Family::of(address));
+        for (direction, chain) in judges {
             for (name, element) in elements(*direction, address) {
                 if let Some(set) = ruleset.sets.get_mut(&name) {
                     set.elements.insert(element);
@@ -154,10 +141,9 @@ impl Output {
         }
     }
 
-    fn remove_elements(&mut self, pod: &Isolated) {
-        let ruleset = &mut self.compiled.ruleset;
-        for (&address, (direction, _)) in pod.pairs() {
-            let family = Family::of(address);
+    fn remove_elements(&mut self, address: IpAddr, judges: &Judges) {
+        let (ruleset, family) = (&mut self.compiled.ruleset, Family::of(address));
+        for (direction, _) in judges {
             for (name, element) in elements(*direction, address) {
                 if let Some(set) = ruleset.sets.get_mut(&name) {
                     set.elements.remove(&element);
@@ -170,10 +156,50 @@ impl Output {
     }
 }
 
-impl Isolated {
-    /// Each address with each direction and its chain.
-    fn pairs(&self) -> impl Iterator<Item = (&IpAddr, &(Direction, Name))> {
-        self.addresses.iter().flat_map(|address| self.chains.iter().map(move |one| (address, one)))
+/// What is worked out once for each pod, however many addresses it has.
+struct Known<'a> {
+    input: Input<'a>,
+    /// Of each pod, by its place in memory.
+    signatures: BTreeMap<*const Pod, [Option<Signature>; 2]>,
+}
+
+impl<'a> Known<'a> {
+    fn new(input: Input<'a>) -> Self {
+        Self { input, signatures: BTreeMap::new() }
+    }
+
+    /// By policies, in each direction.
+    fn of_pod(&mut self, pod: &'a Pod) -> &[Option<Signature>; 2] {
+        self.signatures.entry(pod).or_insert_with(|| {
+            let policies = self.input.cluster.policies_of(pod).filter(|_| pod.is_subject());
+            let policies: Vec<_> = policies.collect();
+            Direction::BOTH.map(|direction| Signature::of(direction, pod, policies.iter().copied()))
+        })
+    }
+
+    /// Whether a pod with this key is isolated in a direction.
+    fn is_isolated(&mut self, key: &ObjectKey) -> bool {
+        let Input { cluster, options } = self.input;
+        let pods = cluster.pods_with(key, options.node.as_deref());
+        let mut pods = pods.into_iter();
+        pods.any(|one| one.is_shut || self.of_pod(one.pod).iter().any(Option::is_some))
+    }
+
+    /// Of each direction in which an address is isolated.
+    fn of_address(&mut self, address: IpAddr) -> Vec<Signature> {
+        let Input { cluster, options } = self.input;
+        let subjects = cluster.subjects(address, options.node.as_deref());
+        for subject in &subjects {
+            self.of_pod(subject.pod);
+        }
+        let signatures = &self.signatures;
+        let directions = Direction::BOTH.into_iter().enumerate();
+        let of_subjects = directions.filter_map(|(at, direction)| {
+            let by_policies =
+                |pod: &'a Pod| signatures.get(&std::ptr::from_ref(pod))?.get(at)?.clone();
+            Signature::of_subjects(direction, &subjects, by_policies)
+        });
+        of_subjects.collect()
     }
 }
 

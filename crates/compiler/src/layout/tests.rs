@@ -19,6 +19,8 @@ fn pod(name: &str, address: &str) -> Pod {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     }
 }

@@ -59,6 +59,8 @@ pub(super) fn pod(name: &str, addresses: &[&str]) -> Pod {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 fn namespace(number: usize, label: &str) -> Namespace {
     let labels = Labels::from([("label".to_owned(), label.to_owned())]);
-    Namespace { name: format!("n{number:04}"), labels }
+    Namespace { name: format!("n{number:04}"), labels, is_ending: false }
 }
 
 fn of(namespaces: impl IntoIterator<Item = Namespace>) -> Snapshot {

@@ -36,17 +36,19 @@ pub struct Binding<'a> {
     pub nodes: &'a BTreeSet<IpAddr>,
 }
 
-/// The pods of a node that policies isolate in any direction. With `None`, all
-/// pods are the node's.
+/// The pods of a node that are isolated in any direction, kept ones included. With
+/// `None`, all pods are the node's.
 pub fn isolated_pods(snapshot: &Snapshot, node: Option<&str>) -> BTreeSet<ObjectKey> {
-    let local = |pod: &&Pod| node.is_none() || pod.node.as_deref() == node;
-    let isolated = |pod: &&Pod| {
+    let selected = |pod: &Pod| {
         snapshot.policies.values().any(|policy| {
             snapshot.selects(policy, pod) && (policy.ingress.is_some() || policy.egress.is_some())
         })
     };
     let pods = snapshot.pods.values().map(|pod| &**pod);
-    pods.filter(local).filter(isolated).map(|pod| pod.key.clone()).collect()
+    let pods = pods.filter(|pod| pod.is_on(node) && selected(pod));
+    let kept = snapshot.kept.values().filter(|kept| kept.is_on(node));
+    let kept = kept.filter(|kept| kept.is_shut() || selected(&kept.pod));
+    pods.chain(kept.map(|kept| &*kept.pod)).map(|pod| pod.key.clone()).collect()
 }
 
 /// The addresses that a tunnel's outer packets come from: those of all nodes with

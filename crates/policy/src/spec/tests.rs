@@ -9,13 +9,15 @@ mod fields;
 mod pods;
 mod ports;
 mod selectors;
+mod subjects;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::*;
 use crate::{
-    IpBlock, Labels, NamedPort, Namespace, Operator, Phase, PodPeer, Requirement, Selector, cidr,
+    IpBlock, Labels, NamedPort, Namespace, Operator, Phase, PodPeer, Requirement, Rule, Selector,
+    cidr,
 };
 
 /// A case. `packet` is `10.0.0.1 > 10.0.0.2 tcp/80` or `... > ... proto/1`. `says`
@@ -105,6 +107,9 @@ fn shown(decision: &Decision) -> String {
         Side::Denied(policies) => {
             policies.iter().fold("denied".to_owned(), |text, policy| format!("{text} {policy}"))
         }
+        Side::Shut(policies) => {
+            policies.iter().fold("shut".to_owned(), |text, policy| format!("{text} {policy}"))
+        }
     };
     let passes = if decision.passes() { "passes" } else { "stops" };
     format!("{passes}: {}; {}", side(&decision.egress), side(&decision.ingress))
@@ -172,6 +177,8 @@ fn pod(name: &str, addresses: &str, text: &str) -> Pod {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: vec![],
     }
 }
@@ -228,7 +235,8 @@ fn cluster_with<const N: usize>(
     change: impl FnOnce(&mut Vec<Pod>),
 ) -> Snapshot {
     let namespace = |name: &str, text: &str| {
-        Namespace { name: name.to_owned(), labels: labels(text) }.with_metadata_name()
+        Namespace { name: name.to_owned(), labels: labels(text), is_ending: false }
+            .with_metadata_name()
     };
     let mut pods = pods_of_the_cluster();
     change(&mut pods);

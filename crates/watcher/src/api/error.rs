@@ -69,7 +69,7 @@ pub enum WatchError {
         source: Option<Box<kube::Error>>,
     },
     /// The answer is not what the API documents.
-    #[error("cannot read {what}: {message}; it is treated as absent")]
+    #[error("cannot read {what}: {message}")]
     Decode {
         /// The kind and, if known, the object.
         what: String,

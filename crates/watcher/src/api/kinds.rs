@@ -9,8 +9,8 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use policy::ObjectKey;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 
 use super::event::Found;
@@ -46,9 +46,15 @@ pub(super) struct Identity {
     pub version: String,
 }
 
-/// A whole NetworkPolicy. Its unknown fields matter, and policies are few.
-#[derive(Deserialize)]
+/// A whole NetworkPolicy, but for metadata that is not read: `managedFields` can be as
+/// deep as whoever writes an object wants. Its unknown fields matter, and policies are few.
 pub(super) struct PolicyJson(Json);
+
+impl<'de> Deserialize<'de> for PolicyJson {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        policy_json::read(from).map(Self)
+    }
+}
 
 /// A Namespace.
 #[derive(Default, Deserialize)]

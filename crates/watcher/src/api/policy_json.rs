@@ -5,8 +5,12 @@
 //! part around it unusable, as in a file, because a newer API server may have a
 //! field that allows less.
 
+use std::fmt;
+
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
 use policy::{Diagnostic, NetworkPolicy};
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value as Json};
 
 use crate::Kind;
@@ -17,8 +21,56 @@ use crate::decode::{self, Decoded};
 /// The fields of metadata that are kept. All others, annotations too, are dropped
 /// before decoding.
 const METADATA: [&str; 5] = ["name", "namespace", "uid", "labels", "creationTimestamp"];
+/// The field of metadata that the watch reads beside them.
+const VERSION: &str = "resourceVersion";
 /// JSON of the API server has no useful positions.
 const NOWHERE: Position = Position { line: 1, column: 1 };
+
+/// Reads JSON without the metadata that is not kept, however deep that is.
+pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Json, D::Error> {
+    from.deserialize_any(Fields { keeps: |_| true, within: Some("metadata") })
+}
+
+/// Reads a map. `within`: of the map in this field, only some fields are kept.
+struct Fields {
+    keeps: fn(&str) -> bool,
+    within: Option<&'static str>,
+}
+
+impl<'de> DeserializeSeed<'de> for Fields {
+    type Value = Json;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Json, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Json, A::Error> {
+        let mut fields = Map::new();
+        while let Some(field) = entries.next_key::<String>()? {
+            let value = match self.within {
+                Some(within) if within == field => {
+                    let keeps = |field: &str| METADATA.contains(&field) || field == VERSION;
+                    entries.next_value_seed(Fields { keeps, within: None })?
+                }
+                _ if (self.keeps)(&field) => entries.next_value()?,
+                _ => {
+                    entries.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            fields.insert(field, value);
+        }
+        Ok(Json::Object(fields))
+    }
+}
 
 /// Reads a NetworkPolicy of the API server.
 pub(super) fn network_policy(object: &Json) -> (NetworkPolicy, Vec<Diagnostic>) {

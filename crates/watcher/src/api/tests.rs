@@ -149,7 +149,9 @@ fn show(event: Event) -> String {
         }
         Event::Applied(found) => format!("applied {}", name(&found.object)),
         Event::Deleted { key, .. } => format!("deleted {key}"),
-        Event::Failed { error, .. } => format!("{}: {error}", error.failure_kind().name()),
+        Event::Unreadable { error, .. } | Event::Failed { error, .. } => {
+            format!("{}: {error}", error.failure_kind().name())
+        }
     }
 }
 

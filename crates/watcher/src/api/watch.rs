@@ -221,7 +221,7 @@ impl<T: Watched> Watch<T> {
             Line::Applied(item) => {
                 let item = item.shared(&self.following.known);
                 self.changed(&item.identity)?;
-                self.queue.extend(item.events(T::KIND));
+                self.queue.extend(item.events());
             }
             Line::Deleted(identity) => {
                 self.deleted(&identity)?;

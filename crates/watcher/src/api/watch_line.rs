@@ -2,14 +2,17 @@
 //!
 //! An object that cannot be read is still identified if its name can be read.
 
+use std::sync::Arc;
+
 use kube::core::{Status, WatchEvent};
 use policy::ObjectKey;
 use serde::Deserialize;
 
 use super::error::WatchError;
-use super::event::{Event, Found};
+use super::event::{Event, Found, StandIn};
 use super::kinds::{Identity, Watched};
 use super::list_splitter::ListSplitter;
+use super::rough::{self, Rough};
 use crate::{Kind, Known};
 
 /// Marks the bookmark that ends the initial events (KEP-3157).
@@ -19,7 +22,14 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 #[derive(Debug)]
 pub(super) struct Item {
     pub identity: Identity,
-    pub found: Result<Found, WatchError>,
+    pub found: Result<Found, Unread>,
+}
+
+/// Why an object cannot be read, and what stands for it.
+#[derive(Debug)]
+pub(super) struct Unread {
+    pub error: WatchError,
+    pub stand_in: StandIn,
 }
 
 /// A line of a watch.
@@ -56,21 +66,26 @@ impl From<Named> for Identity {
 }
 
 impl Item {
-    /// The events that an added or modified object becomes. An object that
-    /// cannot be read is a failure and is treated as deleted.
     /// The item with the known object in place of an equal one.
     pub(super) fn shared(self, known: &Known) -> Self {
         let found = self.found.map(|found| Found { object: known.share(found.object), ..found });
         Self { found, ..self }
     }
 
-    pub(super) fn events(self, kind: Kind) -> Vec<Event> {
+    /// The events that an added or modified object becomes.
+    pub(super) fn events(self) -> Vec<Event> {
         match self.found {
             Ok(found) => vec![Event::Applied(found)],
-            Err(error) => {
-                vec![Event::Failed { kind, error }, Event::Deleted { kind, key: self.identity.key }]
-            }
+            Err(unread) => vec![unread.event(false)],
         }
+    }
+}
+
+impl Unread {
+    /// `in_list`: a list that lacks it follows.
+    pub(super) fn event(self, in_list: bool) -> Event {
+        let Self { error, stand_in } = self;
+        Event::Unreadable { stand_in, in_list, error }
     }
 }
 
@@ -84,7 +99,7 @@ pub(super) fn item<T: Watched>(bytes: &[u8]) -> Result<Item, WatchError> {
         Err(error) => {
             let identity = serde_json::from_slice::<Named>(bytes)
                 .map_err(|_| WatchError::decode(T::KIND, None, &error))?;
-            Ok(unreadable::<T>(named::<T>(identity.into())?, &error))
+            Ok(unreadable::<T>(named::<T>(identity.into())?, &error, bytes))
         }
     }
 }
@@ -110,7 +125,9 @@ pub(super) fn line<T: Watched>(bytes: &[u8]) -> Result<Line, WatchError> {
     };
     match serde_json::from_slice::<WatchEvent<Named>>(bytes) {
         Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
-            Ok(Line::Applied(unreadable::<T>(named::<T>(object.into())?, &error)))
+            let object_of = |line: &mut Rough| line.take("object");
+            let identity = named::<T>(object.into())?;
+            Ok(Line::Applied(unreadable_in::<T>(identity, &error, bytes, object_of)))
         }
         Ok(WatchEvent::Deleted(object)) => named::<T>(object.into()).map(Line::Deleted),
         _ => Err(WatchError::decode(T::KIND, None, &error)),
@@ -123,7 +140,7 @@ pub(super) fn line<T: Watched>(bytes: &[u8]) -> Result<Line, WatchError> {
 /// The line cannot be read, or is an error that the server reports.
 pub(super) fn events<T: Watched>(bytes: &[u8]) -> Result<Vec<Event>, WatchError> {
     match line::<T>(bytes)? {
-        Line::Applied(item) => Ok(item.events(T::KIND)),
+        Line::Applied(item) => Ok(item.events()),
         Line::Deleted(Identity { key, .. }) => Ok(vec![Event::Deleted { kind: T::KIND, key }]),
         Line::Bookmark { .. } => Ok(Vec::new()),
         Line::Error(status) => Err(WatchError::status("watch", T::KIND, &status)),
@@ -142,9 +159,27 @@ fn named<T: Watched>(identity: Identity) -> Result<Identity, WatchError> {
     Ok(identity)
 }
 
-fn unreadable<T: Watched>(identity: Identity, error: &serde_json::Error) -> Item {
-    let found = Err(WatchError::decode(T::KIND, Some(&identity.key), error));
-    Item { identity, found }
+fn unreadable<T: Watched>(identity: Identity, error: &serde_json::Error, bytes: &[u8]) -> Item {
+    unreadable_in::<T>(identity, error, bytes, std::mem::take)
+}
+
+/// `object`: takes the object out of what the bytes hold.
+fn unreadable_in<T: Watched>(
+    identity: Identity,
+    error: &serde_json::Error,
+    bytes: &[u8],
+    object: impl Fn(&mut Rough) -> Rough,
+) -> Item {
+    let error = WatchError::decode(T::KIND, Some(&identity.key), error);
+    let stand_in = match T::KIND {
+        Kind::NetworkPolicy => StandIn::Policy(identity.key.clone()),
+        Kind::Namespace => StandIn::Namespace(identity.key.clone()),
+        Kind::Pod => {
+            let pod = rough::pod(identity.key.clone(), object(&mut Rough::read(bytes)));
+            StandIn::Pod(Arc::new(pod))
+        }
+    };
+    Item { identity, found: Err(Unread { error, stand_in }) }
 }
 
 /// Reads bytes as a line of a watch, and as a list that arrives in pieces.
@@ -156,6 +191,7 @@ pub(super) fn read_any<T: Watched>(bytes: &[u8]) {
         let key = match event {
             Event::Applied(found) => found.object.key(),
             Event::Deleted { key, .. } => key,
+            Event::Unreadable { stand_in, .. } => stand_in.identity().1,
             Event::Listed { .. } | Event::Failed { .. } => continue,
         };
         assert!(!key.name.is_empty());

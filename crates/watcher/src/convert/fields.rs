@@ -30,6 +30,7 @@ pub(crate) struct PodFields {
 pub(crate) struct SpecFields {
     pub node_name: Option<String>,
     pub host_network: Option<bool>,
+    pub termination_grace_period_seconds: Option<i64>,
     pub init_containers: Option<Vec<ContainerFields>>,
     pub containers: Option<Vec<ContainerFields>>,
 }
@@ -65,6 +66,7 @@ struct Metadata {
     namespace: Option<String>,
     resource_version: Option<String>,
     creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
     labels: Option<BTreeMap<String, String>>,
 }
 
@@ -73,13 +75,20 @@ struct Metadata {
 /// # Errors
 /// One of these fields has the wrong type.
 pub(crate) fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta, D::Error> {
-    let Metadata { name, namespace, resource_version, creation_timestamp, labels } =
-        Metadata::deserialize(from)?;
+    let Metadata {
+        name,
+        namespace,
+        resource_version,
+        creation_timestamp,
+        deletion_timestamp,
+        labels,
+    } = Metadata::deserialize(from)?;
     Ok(ObjectMeta {
         name,
         namespace,
         resource_version,
         creation_timestamp,
+        deletion_timestamp,
         labels,
         ..ObjectMeta::default()
     })
@@ -93,6 +102,7 @@ impl From<&Pod> for PodFields {
                 generate_name: pod.metadata.generate_name.clone(),
                 namespace: pod.metadata.namespace.clone(),
                 creation_timestamp: pod.metadata.creation_timestamp.clone(),
+                deletion_timestamp: pod.metadata.deletion_timestamp.clone(),
                 labels: pod.metadata.labels.clone(),
                 ..ObjectMeta::default()
             },
@@ -108,6 +118,7 @@ impl From<&PodSpec> for SpecFields {
         Self {
             node_name: spec.node_name.clone(),
             host_network: spec.host_network,
+            termination_grace_period_seconds: spec.termination_grace_period_seconds,
             init_containers: spec.init_containers.as_deref().map(fields),
             containers: Some(fields(&spec.containers)),
         }

@@ -25,6 +25,7 @@ pub(crate) fn convert(
     let namespace = Namespace {
         name: metadata.name.clone().unwrap_or_default(),
         labels: metadata.labels.clone().into_iter().flatten().collect(),
+        is_ending: metadata.deletion_timestamp.is_some(),
     };
     (namespace, report.finish())
 }

@@ -35,14 +35,25 @@ pub(crate) fn convert(object: &PodFields, unreadable: &Unreadable) -> (Pod, Vec<
         host_network: spec.host_network.unwrap_or_default(),
         phase: phase(&mut report, status),
         created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+        is_ending: metadata.deletion_timestamp.is_some(),
+        grace_seconds: grace_seconds(spec),
         ports: named_ports(&mut report, spec),
     };
     (pod, report.finish())
 }
 
+/// `spec.terminationGracePeriodSeconds`, 30 when absent (API reference, PodSpec).
+fn grace_seconds(spec: &SpecFields) -> u32 {
+    let seconds = spec.termination_grace_period_seconds.unwrap_or(30).max(0);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
+}
+
+/// All of both fields. An API server keeps the first of the list in the older single one.
 fn pod_addresses(report: &mut Report<'_>, status: &StatusFields) -> Vec<IpAddr> {
     let list = status.pod_ips.as_deref().unwrap_or_default().iter().map(|item| item.ip.as_str());
-    let read = addresses(report, list, "status.podIPs", status.pod_ip.as_deref(), "status.podIP");
+    let mut read = addresses(report, list, "status.podIPs", None, "status.podIP");
+    let single = addresses(report, [].into_iter(), "", status.pod_ip.as_deref(), "status.podIP");
+    read.extend(single);
     let mut kept: Vec<IpAddr> = Vec::new();
     for address in read {
         if kept.contains(&address) {
@@ -55,9 +66,8 @@ fn pod_addresses(report: &mut Report<'_>, status: &StatusFields) -> Vec<IpAddr> 
                     "{address} is a second address of its family; at most one of each is valid"
                 ),
             );
-        } else {
-            kept.push(address);
         }
+        kept.push(address);
     }
     kept
 }

@@ -24,6 +24,8 @@ fn pod(name: &str, node: &str) -> Object {
         host_network: false,
         phase: Default::default(),
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     }))
 }

@@ -67,14 +67,16 @@ pub(crate) fn namespace(object: &core::Namespace) -> Namespace {
     let name = object.metadata.name.clone().unwrap_or_default();
     let mut labels = labels(&object.metadata);
     labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
-    Namespace { name, labels }
+    Namespace { name, labels, is_ending: object.metadata.deletion_timestamp.is_some() }
 }
 
 /// A Pod.
 pub(crate) fn pod(object: &core::Pod) -> Pod {
     let spec = object.spec.clone().unwrap_or_default();
     let status = object.status.clone().unwrap_or_default();
-    let pod_ips = status.pod_ips.unwrap_or_default().into_iter().map(|one| one.ip).collect();
+    let pod_ips = status.pod_ips.unwrap_or_default().into_iter().map(|one| one.ip);
+    let mut pod_ips: Vec<String> = pod_ips.collect();
+    pod_ips.extend(status.pod_ip.filter(|single| !pod_ips.contains(single)));
     let host_ips = status.host_ips.unwrap_or_default().into_iter().map(|one| one.ip).collect();
     let phase = match status.phase.as_deref().unwrap_or_default() {
         "Pending" => Phase::Pending,
@@ -83,6 +85,7 @@ pub(crate) fn pod(object: &core::Pod) -> Pod {
         "Failed" => Phase::Failed,
         _ => Phase::Unknown,
     };
+    let grace = spec.termination_grace_period_seconds.unwrap_or(30);
     let sidecars = spec.init_containers.unwrap_or_default().into_iter();
     let sidecars = sidecars.filter(|one| one.restart_policy.as_deref() == Some("Always"));
     let mut ports: Vec<NamedPort> =
@@ -93,11 +96,13 @@ pub(crate) fn pod(object: &core::Pod) -> Pod {
         key: key(&object.metadata),
         labels: labels(&object.metadata),
         node: spec.node_name.filter(|name| !name.is_empty()),
-        addresses: addresses(pod_ips, status.pod_ip),
+        addresses: addresses(pod_ips, None),
         host_addresses: addresses(host_ips, status.host_ip),
         host_network: spec.host_network == Some(true),
         phase,
         created: object.metadata.creation_timestamp.as_ref().map_or(0, |one| one.0.as_second()),
+        is_ending: object.metadata.deletion_timestamp.is_some(),
+        grace_seconds: grace.try_into().unwrap_or_default(),
         ports,
     }
 }

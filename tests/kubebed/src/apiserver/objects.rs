@@ -52,7 +52,7 @@ impl ApiServer {
     /// At the first that the server refuses.
     pub fn apply_namespaces(&self, namespaces: &[Namespace]) -> Result<()> {
         self.send_all(namespaces.iter().map(|namespace| {
-            let Namespace { name, labels } = namespace;
+            let Namespace { name, labels, is_ending: _ } = namespace;
             let metadata = json!({"name": name, "labels": by_key(labels)});
             let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
             let path = format!("/api/v1/namespaces/{name}?fieldManager=tests&force=true");

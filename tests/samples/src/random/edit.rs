@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{Labels, Namespace, NetworkPolicy, Phase, Pod, Snapshot};
+use policy::{Kept, KeptFor, Labels, Namespace, NetworkPolicy, Phase, Pod, Snapshot};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -19,6 +19,11 @@ pub enum Edit {
     Relabel(usize, Labels),
     /// One of the pods (by index) disappears.
     DeletePod(usize),
+    /// One of the pods (by index) disappears by force. It may still run, so its
+    /// addresses are kept.
+    ForceDeletePod(usize),
+    /// One of the kept addresses (by index) is kept no longer.
+    Forget(usize),
     /// A policy appears or is replaced.
     SetPolicy(NetworkPolicy),
     /// One of the policies (by index) disappears.
@@ -40,6 +45,8 @@ pub fn edit() -> impl Strategy<Value = Edit> {
         2 => pod().prop_map(Edit::SetPod),
         4 => (0usize..6, labels()).prop_map(|(index, labels)| Edit::Relabel(index, labels)),
         1 => (0usize..6).prop_map(Edit::DeletePod),
+        1 => (0usize..6).prop_map(Edit::ForceDeletePod),
+        1 => (0usize..2).prop_map(Edit::Forget),
         4 => policy().prop_map(Edit::SetPolicy),
         1 => (0usize..6).prop_map(Edit::DeletePolicy),
         1 => select(NAMESPACES.to_vec()).prop_flat_map(namespace).prop_map(Edit::SetNamespace),
@@ -82,6 +89,18 @@ impl Edit {
                 let key = snapshot.pods.keys().nth(*index).cloned();
                 key.map(|key| snapshot.pods.remove(&key));
             }
+            Self::ForceDeletePod(index) => {
+                let key = snapshot.pods.keys().nth(*index).cloned();
+                let Some(pod) = key.and_then(|key| snapshot.pods.remove(&key)) else { return };
+                for address in pod.addresses.iter().filter(|_| pod.is_subject()) {
+                    let kept = Kept { pod: Arc::clone(&pod), why: KeptFor::Running };
+                    snapshot.kept.insert(*address, Arc::new(kept));
+                }
+            }
+            Self::Forget(index) => {
+                let address = snapshot.kept.keys().nth(*index).copied();
+                address.map(|address| snapshot.kept.remove(&address));
+            }
             Self::SetPolicy(policy) => {
                 snapshot.policies.insert(policy.key.clone(), Arc::new(policy.clone()));
             }
@@ -94,7 +113,10 @@ impl Edit {
             }
             Self::Readdress(index, address, created) => {
                 if let Some(pod) = nth_pod(snapshot, *index) {
-                    pod.addresses.retain(|other| other.is_ipv4() != address.is_ipv4());
+                    // An odd time: the pod reports two addresses of one family.
+                    let keeps = |other: &IpAddr| created % 2 == 1 && other != address;
+                    let of_other = |other: &IpAddr| other.is_ipv4() != address.is_ipv4();
+                    pod.addresses.retain(|other| of_other(other) || keeps(other));
                     pod.addresses.push(*address);
                     pod.created = *created;
                 }

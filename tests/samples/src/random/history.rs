@@ -93,14 +93,16 @@ impl Watches {
     /// can leave out pods that have `ended`. A watch then reports a pod that ends
     /// as deleted.
     pub fn new(objects: Snapshot, ended: bool) -> Self {
+        // No watch tells what is kept.
+        let objects = Snapshot { kept: Default::default(), ..objects };
         Self { objects, ended, pending: BTreeMap::new() }
     }
 
     /// Everything that the watches will have delivered in the end.
     pub fn objects(&self) -> Snapshot {
-        let Snapshot { policies, pods, namespaces } = self.objects.clone();
+        let Snapshot { policies, pods, namespaces, kept } = self.objects.clone();
         let pods = pods.into_iter().filter(|(_, pod)| self.shows(pod)).collect();
-        Snapshot { policies, pods, namespaces }
+        Snapshot { policies, pods, namespaces, kept }
     }
 
     fn shows(&self, pod: &Pod) -> bool {
@@ -118,7 +120,8 @@ impl Watches {
     fn change(&mut self, edit: impl FnOnce(&mut Snapshot)) {
         let before = self.objects.clone();
         edit(&mut self.objects);
-        let SnapshotDiff { policies, pods, namespaces } = before.diff(&self.objects);
+        self.objects.kept.clear();
+        let SnapshotDiff { policies, pods, namespaces, kept: _ } = before.diff(&self.objects);
         let keys = [
             (Kind::NetworkPolicy, policies),
             (Kind::Pod, pods),
@@ -132,7 +135,7 @@ impl Watches {
     }
 
     fn object(&self, kind: Kind, key: &ObjectKey) -> Option<Object> {
-        let Snapshot { policies, pods, namespaces } = &self.objects;
+        let Snapshot { policies, pods, namespaces, kept: _ } = &self.objects;
         match kind {
             Kind::NetworkPolicy => policies.get(key).cloned().map(Object::NetworkPolicy),
             Kind::Pod => pods.get(key).filter(|pod| self.shows(pod)).cloned().map(Object::Pod),

@@ -58,8 +58,10 @@ pub fn wiring() -> impl Strategy<Value = Wiring> {
 impl Wiring {
     /// The network of a node with these pods. `None` takes all pods as local.
     pub fn network(&self, snapshot: &Snapshot, node: Option<&str>) -> NodeNetwork {
-        let pods = || snapshot.pods.values().map(|pod| &**pod);
-        let local = || pods().filter(|pod| node.is_none() || pod.node.as_deref() == node);
+        let pods = || snapshot.pods.values().map(|pod| &**pod).filter(|pod| pod.is_on(node));
+        let kept = || snapshot.kept.values().filter(|kept| kept.is_on(node)).map(|kept| &*kept.pod);
+        let kept = || kept().filter(|kept| pods().all(|pod| pod.key != kept.key));
+        let local = || pods().chain(kept());
         let seen = Seen {
             ports: local()
                 .filter(|pod| pod.is_subject())

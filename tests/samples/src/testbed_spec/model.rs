@@ -19,6 +19,8 @@ impl TestbedSpec {
                 host_network: pod.host_network,
                 phase: Phase::Running,
                 created: 0,
+                is_ending: false,
+                grace_seconds: 30,
                 ports: sorted(&pod.ports),
             })
             .collect()
@@ -29,7 +31,8 @@ impl TestbedSpec {
         self.namespaces
             .iter()
             .map(|(name, labels)| {
-                Namespace { name: name.clone(), labels: labels.clone() }.with_metadata_name()
+                Namespace { name: name.clone(), labels: labels.clone(), is_ending: false }
+                    .with_metadata_name()
             })
             .collect()
     }

@@ -3,6 +3,7 @@
 mod binding;
 mod busy;
 mod events;
+mod kept;
 mod killed;
 mod latency;
 mod manifests;

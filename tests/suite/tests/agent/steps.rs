@@ -1,15 +1,18 @@
 //! Changes made with kubectl reach the packets. The test shows which changes, and
 //! when.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use kubebed::world::{World, soon};
+use kubebed::world::{World, soon, soon_as};
 use netbed::probe::Knock;
 use netbed::program;
 use netbed::scenario::{Scenario, allowed};
-use policy::{ObjectKey, Phase, Pod};
+use policy::{Kept, KeptFor, ObjectKey, Phase, Pod, Snapshot};
 use samples::fixtures;
 use samples::testbed_spec::Network;
 
@@ -71,11 +74,14 @@ fn whatever_changes_in_the_cluster_reaches_the_packets() -> Result<()> {
     table.step("kubectl label pod: no longer selected", || kubectl(&label, ""))?;
     let label = ["label", "pod", "-n", "shop", "cart", "app=cart", "--overwrite"];
     table.step("kubectl label pod: selected again", || kubectl(&label, ""))?;
-    table.step("the pod ends (Succeeded)", || {
+    // Its interface stays, so that it may still run: it is isolated as before, and no peer.
+    table.keep(&cart);
+    table.ends("the pod ends (Succeeded)", || {
         world.server.set_pods_status(&[Pod { phase: Phase::Succeeded, ..cart.clone() }])
     })?;
     let delete = ["delete", "pod", "-n", "shop", "cart", "--grace-period=0", "--force"];
-    kubectl(&delete, "")?;
+    table.ends("kubectl delete pod --force", || kubectl(&delete, ""))?;
+    table.kept.clear();
     let successor = Pod { key: ObjectKey::new("dev", "successor"), ..cart.clone() };
     table.step("its address goes to a pod of another namespace, with a policy", || {
         world.server.create_pods(std::slice::from_ref(&successor))?;
@@ -150,6 +156,8 @@ struct Table<'a> {
     world: &'a World,
     scenario: &'a Scenario<'a>,
     before: Vec<bool>,
+    /// Of pods whose objects are gone while their interfaces stay.
+    kept: BTreeMap<IpAddr, Arc<Kept>>,
     rows: String,
 }
 
@@ -158,7 +166,8 @@ impl<'a> Table<'a> {
         let rows = "\n| step | flows changed | passed / refused, as expected | after, ms |\n\
                     |---|---:|---:|---:|\n"
             .to_owned();
-        let mut table = Self { world, scenario, before: Vec::new(), rows };
+        let kept = BTreeMap::new();
+        let mut table = Self { world, scenario, before: Vec::new(), kept, rows };
         table.before = table.allowed()?;
         Ok(table)
     }
@@ -166,24 +175,46 @@ impl<'a> Table<'a> {
     /// Takes a step, which must change what happens to packets, and waits until
     /// packets show the change.
     fn step(&mut self, name: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        let changed = self.observe(name, act)?;
+        ensure!(changed > 0, "{name}: changed nothing");
+        Ok(())
+    }
+
+    /// A pod loses its object, and nothing changes for those that it may still meet.
+    fn ends(&mut self, name: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.observe(name, act).map(drop)
+    }
+
+    fn keep(&mut self, pod: &Pod) {
+        let kept = Arc::new(Kept { pod: Arc::new(pod.clone()), why: KeptFor::Running });
+        self.kept.extend(pod.addresses.iter().map(|address| (*address, Arc::clone(&kept))));
+    }
+
+    fn observe(&mut self, name: &str, act: impl FnOnce() -> Result<()>) -> Result<usize> {
         act().with_context(|| name.to_owned())?;
         let start = Instant::now();
-        let counts = soon(self.world, self.scenario).with_context(|| name.to_owned())?;
+        let counts = soon_as(&self.snapshot()?, self.scenario).with_context(|| name.to_owned())?;
         let milliseconds = start.elapsed().as_millis();
         let after = self.allowed()?;
         let changed = self.before.iter().zip(&after).filter(|(before, after)| before != after);
         let changed = changed.count();
-        ensure!(changed > 0, "{name}: changed nothing");
         self.before = after;
         let (passed, refused) = (counts.passed, counts.refused);
         self.rows += &format!("| {name} | {changed} | {passed} / {refused} | {milliseconds} |\n");
-        Ok(())
+        Ok(changed)
+    }
+
+    /// The objects, and what is kept.
+    fn snapshot(&self) -> Result<Snapshot> {
+        let mut snapshot = self.world.snapshot()?;
+        snapshot.kept.extend(self.kept.clone());
+        Ok(snapshot)
     }
 
     /// What the specification allows now.
     fn allowed(&self) -> Result<Vec<bool>> {
         let World { cluster, .. } = self.world;
-        allowed(cluster, &self.world.snapshot()?, self.scenario.flows())
+        allowed(cluster, &self.snapshot()?, self.scenario.flows())
     }
 
     fn print(&self) -> Result<()> {

@@ -22,7 +22,7 @@ pub fn snapshot() -> Result<Snapshot> {
     let policies = store.snapshot().policies.values().map(|policy| (**policy).clone());
     let namespaces = [("dev", "a"), ("shop", "a"), ("ops", "b")].map(|(name, team)| {
         let labels = [("team".to_owned(), team.to_owned())].into();
-        Namespace { name: name.to_owned(), labels }.with_metadata_name()
+        Namespace { name: name.to_owned(), labels, is_ending: false }.with_metadata_name()
     });
     Ok(Snapshot::new(policies, pods(), namespaces))
 }
@@ -83,6 +83,8 @@ fn pod(
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 30,
         ports: ports.iter().map(port).collect(),
     }
 }

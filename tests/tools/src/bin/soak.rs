@@ -153,7 +153,8 @@ impl<'a> Churn<'a> {
             }
             1 => {
                 let labels: Labels = [("team".to_owned(), format!("t{}", self.below(3)))].into();
-                let namespace = policy::Namespace { name: "churn".to_owned(), labels };
+                let namespace =
+                    policy::Namespace { name: "churn".to_owned(), labels, is_ending: false };
                 self.server.apply_namespaces(&[namespace])
             }
             2..=9 => {
@@ -204,6 +205,8 @@ fn fake(which: usize, labels: Labels, step: u64) -> Pod {
         host_network: false,
         phase: policy::Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 30,
         ports: Vec::new(),
     }
 }

@@ -35,6 +35,8 @@ fn table() -> Ruleset {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     };
     let snapshot = Snapshot::new([policy], [pod], [Namespace::synthesised("dev")]);

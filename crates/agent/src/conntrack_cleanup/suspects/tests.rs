@@ -20,6 +20,8 @@ fn pod(name: &str, app: &str, node: &str, last: u8) -> Pod {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     }
 }

@@ -23,6 +23,8 @@ fn pod(number: u8, port: &str) -> Pod {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: vec![NamedPort { name: port.to_owned(), protocol: Protocol::Tcp, port: 80 }],
     }
 }

@@ -50,6 +50,8 @@ fn pod(port: u32) -> Pod {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 0,
         ports: Vec::new(),
     }
 }

@@ -94,6 +94,7 @@ fn reused() -> Vec<Case> {
     };
     let one = |created| Pod { created, ..pod("dev/one", "10.0.0.9", "app=one") };
     let other = |created| Pod { created, ..pod("ghost/other", "10.0.0.9", "app=other") };
+    let ending = |pod: Pod| Pod { is_ending: true, ..pod };
     let ended = |pod: Pod| Pod { phase: Phase::Succeeded, ..pod };
     let host = |pod: Pod| Pod { host_network: true, ..pod };
     let by_label = || policy("app=web").ingress([peers([own("app=one")])]);
@@ -103,10 +104,13 @@ fn reused() -> Vec<Case> {
         case("the newer pod is a peer", by_label(), one(2), other(1), to, "passes: free; allowed dev/p[0]"),
         case("the older pod is not", by_label(), one(1), other(2), to, "stops: free; denied dev/p"),
         case("the newer pod is isolated", shut(), one(2), other(1), out, "stops: denied dev/p; free"),
-        case("the older pod isolates nobody", shut(), one(1), other(2), out, "passes: free; free"),
+        case("the older pod is isolated as well", shut(), one(1), other(2), out, "stops: denied dev/p; free"),
+        case("one that is asked to end isolates nobody beside one that is not", shut(), ending(one(2)), other(1), out, "passes: free; free"),
+        case("nor does it lift the isolation of one that is not", shut(), one(1), ending(other(2)), out, "stops: denied dev/p; free"),
+        case("alone it is isolated", shut(), ending(one(1)), ended(other(2)), out, "stops: denied dev/p; free"),
         case("an ended pod gives its address up, newer or not", shut(), one(1), ended(other(2)), out, "stops: denied dev/p; free"),
         case("a hostNetwork pod never has it", shut(), one(1), host(other(2)), out, "stops: denied dev/p; free"),
-        case("of equal age the greater key has it", shut(), one(1), other(1), out, "passes: free; free"),
+        case("of equal age the one with the greater key is the peer", by_label(), one(1), other(1), to, "stops: free; denied dev/p"),
     ];
     cases
 }

@@ -249,13 +249,13 @@ impl<T: Watched> Watch<T> {
 
     /// The object; if it cannot be read, a failure is queued.
     fn readable(&mut self, item: Item) -> Option<Found> {
-        let kind = T::KIND;
-        let error = match item.found {
-            Ok(found) => return Some(found),
-            Err(error) => error,
-        };
-        self.queue.push_back(Event::Failed { kind, error });
-        None
+        match item.found {
+            Ok(found) => Some(found),
+            Err(unread) => {
+                self.queue.push_back(unread.event(true));
+                None
+            }
+        }
     }
 }
 

@@ -67,7 +67,7 @@ fn relist(cluster: &Snapshot, node: &mut Node) -> Result<[Cost; 3]> {
 }
 
 fn every_kind(cluster: &Snapshot) -> [(Kind, Vec<Object>); 3] {
-    let Snapshot { policies, pods, namespaces } = cluster;
+    let Snapshot { policies, pods, namespaces, kept: _ } = cluster;
     [
         (Kind::NetworkPolicy, policies.values().cloned().map(Object::NetworkPolicy).collect()),
         (Kind::Pod, pods.values().cloned().map(Object::Pod).collect()),

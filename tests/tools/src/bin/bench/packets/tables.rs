@@ -187,6 +187,8 @@ fn pod(number: u32) -> Pod {
         host_network: false,
         phase: Phase::Running,
         created: 0,
+        is_ending: false,
+        grace_seconds: 30,
         ports: Vec::new(),
     }
 }
