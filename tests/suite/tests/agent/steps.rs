@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use kubebed::world::{World, soon, soon_as};
+use netbed::net::Namespace;
 use netbed::probe::Knock;
 use netbed::program;
 use netbed::scenario::{Scenario, allowed};
@@ -136,6 +137,8 @@ fn policies_applied_and_deleted() -> Result<()> {
 /// that its agent made.
 fn commands_agree(world: &World) -> Result<()> {
     let kubeconfig = world.kubeconfig().display().to_string();
+    // On the nodes the tables belong to the agents.
+    let elsewhere = Namespace::new("ck")?;
     for node in world.cluster.nodes() {
         let run = |words: &[&str]| {
             let words = [words, &["--kubeconfig", &kubeconfig, "--node", &node.name]].concat();
@@ -144,7 +147,7 @@ fn commands_agree(world: &World) -> Result<()> {
         assert_eq!(run(&["diff"])?.success()?, "");
         let proof = run(&["verify", "--kernel"])?.success()?;
         ensure!(proof.starts_with("the kernel's table does what"), "{proof}");
-        let mut nft = node.namespace.command("nft");
+        let mut nft = elsewhere.command("nft");
         nft.args(["--check", "--file", "-"]);
         program::finish(nft, &run(&["render"])?.success()?)?.success()?;
     }
