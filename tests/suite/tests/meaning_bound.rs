@@ -336,6 +336,18 @@ fn is_arp_of_two_macs(stops: &[Stop], before: &NodeNetwork, after: &NodeNetwork)
     })
 }
 
+/// Whether a frame to its own source's MAC leaves by another port. A bridge learns the
+/// source before it looks the destination up, so such a frame goes nowhere
+/// (`br_handle_frame_finish`, net/bridge/br_input.c, Linux 6.18).
+fn is_to_its_source(stops: &[Stop]) -> bool {
+    let from = stops.first().map(|stop| stop.packet.frame.in_interface);
+    stops.iter().any(|stop| {
+        let Frame { source_mac, destination_mac, out_interface, .. } = stop.packet.frame;
+        let is_out = stop.table == TableFamily::Bridge && stop.hook == Hook::Postrouting;
+        is_out && source_mac == destination_mac && Some(out_interface) != from
+    })
+}
+
 /// The states of both tables while two plans are committed, one after the other:
 /// `inet` first, unless the other table only loses elements.
 fn history(before: &State, after: &State) -> [Vec<Ruleset>; 2] {
@@ -429,7 +441,8 @@ fn possible(
 /// Ways that no packet goes, and those that no order of the changes suits.
 fn is_excluded(stops: &[Stop], before: &NodeNetwork, after: &NodeNetwork) -> bool {
     let from = stops.first().map(|stop| InterfaceIndex(stop.packet.frame.in_interface));
-    [before, after].into_iter().any(|network| is_astray(stops, network))
+    is_to_its_source(stops)
+        || [before, after].into_iter().any(|network| is_astray(stops, network))
         || from.is_some_and(|from| is_replaced(before, after, from))
         || is_arp_of_two_macs(stops, before, after)
         || is_of_new_router(stops, before, after)
