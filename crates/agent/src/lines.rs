@@ -1,7 +1,7 @@
 //! Lines to standard error or standard output that do not stop their writer.
 //!
 //! In: lines. Out: the same lines, whole and in order, as fast as somebody reads them;
-//! how many were lost. Never: a wait of more than [`PATIENCE`] in [`RESTLESS`]. A pipe
+//! how many were lost. Never: a wait of more than `PATIENCE` in `RESTLESS`. A pipe
 //! that nobody reads is full after 64 KiB (pipe(7)), and a write to it blocks its thread: a
 //! log must not stop a process that enforces.
 //!
