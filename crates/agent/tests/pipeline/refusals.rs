@@ -248,7 +248,7 @@ fn a_failure_after_which_others_change_the_table_does_not_hide_that() {
     pipeline.sink().generation += 1;
     pipeline.sync(&Snapshot::default()).unwrap_err();
     pipeline.sink().flush();
-    pipeline.sink().refuses = Some("jump midflow");
+    pipeline.sink().refuses = Some("jump egress4");
     let failure = pipeline.sync(&snapshot()).unwrap_err();
     assert_eq!(failure.committed.unwrap().before, None, "it is not known what got in");
     pipeline.sink().refuses = None;

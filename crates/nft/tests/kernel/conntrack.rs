@@ -39,10 +39,24 @@ fn tracked<T: Send>(body: impl FnOnce(&mut Conntrack) -> T + Send) -> T {
     })
 }
 
+/// Binds a socket. A program that another test starts has a copy of each open socket
+/// until it runs (fork(2)), so that the address of one that was closed can be in use.
+fn bind(address: &str) -> UdpSocket {
+    for _ in 0..500 {
+        match UdpSocket::bind(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            bound => return bound.expect("bind the server"),
+        }
+    }
+    panic!("{address} stays in use")
+}
+
 /// Sends one datagram. Both sockets stay open, so no error comes back.
 fn send(from: &str, to: &str) -> (UdpSocket, UdpSocket) {
     let server = if to.starts_with('[') { "[::1]:5300" } else { "127.0.0.1:5300" };
-    let server = UdpSocket::bind(server).expect("bind the server");
+    let server = bind(server);
     let client = UdpSocket::bind(from).expect("bind the client");
     client.send_to(b"x", to).expect("send");
     (client, server)

@@ -105,7 +105,7 @@ fn missing_namespaces(objects: &[Object]) -> Vec<Object> {
     missing.into_iter().map(make).collect()
 }
 
-/// Pods that report the same address. The newer one keeps it.
+/// Pods that report the same address.
 fn shared_addresses(objects: &[&ReadObject], findings: &mut Findings) {
     let mut by_address: BTreeMap<IpAddr, Vec<(&ReadObject, &Pod)>> = BTreeMap::new();
     for one in objects {
@@ -126,7 +126,9 @@ fn shared_addresses(objects: &[&ReadObject], findings: &mut Findings) {
             let why = if pod.created == owner.1.created { "later by name" } else { "newer" };
             let Place { file, line, .. } = &owner.0.place;
             let message = format!(
-                "{address} is also the address of Pod {} in {file}:{line}, which is {why} and keeps it",
+                "{address} is also the address of Pod {} in {file}:{line}, which is {why}: \
+                 policies that allow a peer mean that one, and if either is isolated on a node \
+                 that has both, so is the address",
                 owner.1.key
             );
             findings.push(finding(one, Severity::Warning, "status.podIPs", message));

@@ -7,7 +7,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::manifest::{list, pod, policy};
+use super::manifest::{ending, list, pod, policy};
 use super::{Expect, Probe, Range};
 
 /// How a state is reached.
@@ -184,7 +184,7 @@ impl Kind {
     }
 
     /// An address moves to a pod with other labels, and back. In between both pods
-    /// report it, and the younger one has it.
+    /// report it, and the one that does not end has it.
     pub fn addresses_reused(range: &Range) -> Self {
         let address = range.source(CLIENT);
         let fixed = [
@@ -200,9 +200,9 @@ impl Kind {
         };
         let states = vec![
             state(&[one(1)]),
-            state(&[one(1), two(2)]),
+            state(&[ending(&one(1)), two(2)]),
             state(&[two(2)]),
-            state(&[one(3), two(2)]),
+            state(&[one(3), ending(&two(2))]),
         ];
         Self { name: "addresses reused", how: How::Events, states, probes: role_probes(range) }
     }

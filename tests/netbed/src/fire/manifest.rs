@@ -32,6 +32,12 @@ status:
     )
 }
 
+/// The same pod while it ends: it has a deletionTimestamp.
+pub fn ending(pod: &str) -> String {
+    let created = "  creationTimestamp:";
+    pod.replacen(created, &format!("  deletionTimestamp: \"2026-01-01T00:01:00Z\"\n{created}"), 1)
+}
+
 /// A NetworkPolicy. `spec` is the text below `spec:`.
 pub fn policy(name: &str, spec: &str) -> String {
     format!(

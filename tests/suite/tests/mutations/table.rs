@@ -31,7 +31,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
     mistake("redirects of IPv6 pass in known flows", "40", |table| {
         forget(
             table,
-            "forward",
+            "six",
             |one| matches!(one, Match::Icmpv6Type(set) if set.as_str() == "redirects"),
         )
     }),
@@ -62,8 +62,8 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
     }),
     mistake("the edges are open", "29", |table| chain(table, "edges")?.pop().map(|_| ())),
     mistake("neighbour discovery is dropped", "10", |table| {
-        forget(table, "six", |one| matches!(one, Match::Icmpv6Type(_)))?;
-        forget(table, "edges", |one| matches!(one, Match::HopLimit(_)))
+        forget(table, "six", is_hop_limit)?;
+        forget(table, "edges", is_hop_limit)
     }),
     mistake("neighbour advertisements are dropped", "10", |table| {
         let types = &mut table.sets.get_mut("nd")?.elements;
@@ -71,7 +71,8 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
     }),
     mistake("neighbour discovery passes with any hop limit", "10", |table| {
         let rules = chain(table, "six")?;
-        rules[0].matches.retain(|one| !matches!(one, Match::HopLimit(_)));
+        let is_it = |rule: &&mut Rule| rule.matches.iter().any(is_hop_limit);
+        rules.iter_mut().find(is_it)?.matches.retain(|one| !is_hop_limit(one));
         Some(())
     }),
     mistake("every ICMPv6 passes", "10", |table| {
@@ -366,6 +367,11 @@ fn forget(table: &mut Ruleset, start: &str, wrong: impl Fn(&Match) -> bool) -> O
     let before = rules.len();
     rules.retain(|rule| !rule.matches.iter().any(&wrong));
     (rules.len() < before).then_some(())
+}
+
+/// Only neighbour discovery asks for one.
+fn is_hop_limit(one: &Match) -> bool {
+    matches!(one, Match::HopLimit(_))
 }
 
 fn looks_at(one: &Match, field: Field, set: &str) -> bool {

@@ -15,7 +15,7 @@ fn between_objects() {
         "one address on two pods",
         &format!("{new}{old}"),
         &[
-            "f:9:18: warning: Pod default/old: status.podIPs: 10.0.0.1 is also the address of Pod default/new in f:4, which is newer and keeps it",
+            "f:9:18: warning: Pod default/old: status.podIPs: 10.0.0.1 is also the address of Pod default/new in f:4, which is newer: policies that allow a peer mean that one, and if either is isolated on a node that has both, so is the address",
         ],
     );
     check(
