@@ -13,7 +13,7 @@ use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kubebed::apiserver::proxy::Verb;
 use kubebed::daemon::{Daemon, HEALTH};
-use kubebed::outpost::{NODE, OPEN, Outpost, SERVER, SPARE, TOGGLED, isolates, pod, toggle};
+use kubebed::outpost::{NODE, OPEN, Outpost, SERVER, TOGGLED, isolates, pod, toggle};
 use kubebed::world::PATIENCE;
 use netbed::fire::say;
 use policy::Direction::Ingress;
@@ -85,7 +85,8 @@ fn a_database_that_is_restored_or_wiped() -> Result<()> {
     let server = outpost.range.destination(SERVER);
     let is_kept = isolates(&table.dump()?.context("no table")?.ruleset, Ingress, server);
     ensure!(is_kept, "opened: {}", agent.log());
-    let first = pod("default", "first", IpAddr::V4(outpost.range.destination(SPARE)));
+    // What the kernel isolates stays so until a pod of the node reports the address.
+    let first = pod("default", "first", IpAddr::V4(server));
     outpost.server.create_pods(&[first])?;
     agent.ready_within(PATIENCE)?;
     table.until("of the new cluster", |table| !isolates(table, Ingress, server))?;
