@@ -79,9 +79,11 @@ impl Scene {
         self.kubectl(&[&delete[..], &["--ignore-not-found"]].concat())?;
         for node in self.kubernetes.cluster().nodes() {
             for family in ["inet", "bridge"] {
-                // Adding it first makes the deletion succeed where there is none.
-                let script = format!("add table {family} nftpol; delete table {family} nftpol");
-                self.kubernetes.exec(&node.name, &["nft", &script])?.success()?;
+                let deleted = self
+                    .kubernetes
+                    .exec(&node.name, &["nft", "delete", "table", family, "nftpol"])?;
+                let is_none = deleted.stderr.contains("No such file or directory");
+                ensure!(is_none || deleted.code == Some(0), "{deleted:?}");
             }
         }
         Ok(())
