@@ -3,8 +3,8 @@
 //! In: the kernel. Out: the uid that an agent before this one has left.
 //! Never: a table with a chain, so that no packet ever meets it.
 //!
-//! The uid is in the name of an empty table, `inet nftpol-cluster-UID`. It goes with the
-//! rules: a reboot and `nft flush ruleset` take both away.
+//! The uid is in the name of an empty table, `inet nftpol-cluster-UID`. A reboot takes
+//! it away with the rules. `nft flush ruleset` can take it alone; then the agent leaves it again.
 
 use nft::{Kernel, ReadError, SendError};
 use ruleset::{Batch, Name, Op, TableFamily, TableId};

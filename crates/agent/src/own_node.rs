@@ -18,7 +18,7 @@ use crate::status::{Condition, Status};
 
 /// Nodes that a message names at most.
 const NODES_SHOWN: usize = 5;
-/// How often the message is made anew, which takes a walk over all pods.
+/// How often the message is written again. Each time this looks at all pods.
 const MESSAGE_EVERY: Duration = Duration::from_secs(10);
 
 /// What is known of the node's name.

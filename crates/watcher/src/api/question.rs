@@ -1,6 +1,6 @@
 //! Questions to the API server that cost it next to nothing.
 //!
-//! In: a kind and an object's name, or what is said to be gone.
+//! In: a kind and the name of an object, or a kind and a node.
 //! Out: the present version; whether there is such an object.
 //! Never: an answer from a cache that lags.
 //!

@@ -58,7 +58,7 @@ fn a_log_that_nobody_reads_does_not_stop_the_agent() -> Result<()> {
     ensure!(repairs >= f64::from(FLUSHES), "{repairs} repairs");
     say(&format!("restored within {} ms with a full log\n", longest.as_millis()))?;
 
-    // Whoever reads later finds what was said, in whole lines.
+    // A later reader finds the lines that were kept, whole.
     let log = read_until(&mut pipe, "others changed table")?;
     ensure!(log.contains("enforcing: table inet nftpol matches the policies"), "{log}");
     agent.stop().map(drop)

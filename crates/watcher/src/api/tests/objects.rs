@@ -148,7 +148,7 @@ fn a_line_of_a_watch_is_events_or_an_error() {
     }
 }
 
-/// Whoever writes an object chooses how deep its `managedFields` are.
+/// The author of an object chooses how deep its `managedFields` are.
 #[test]
 fn managed_fields_are_skipped_however_deep_they_are() {
     let deep = format!("{}1{}", r#"{"f:a":"#.repeat(200), "}".repeat(200));
