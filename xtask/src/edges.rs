@@ -6,6 +6,7 @@
 //! ```text
 //! watcher --> policy <-- compiler --> ruleset <-- nft      agent --> all of these
 //!             policy <-- verify ----> ruleset
+//! watcher <-- author --> policy
 //!
 //! samples <-- netbed <-- kubebed <-- tools, suite           xtask --> nothing
 //!
@@ -23,14 +24,15 @@ use crate::cargo::Cargo;
 
 /// For each member of the workspace: the members that it may depend on, and the
 /// crates that it must not reach by any path.
-const RULES: [(&str, &[&str], &[&str]); 14] = [
+const RULES: [(&str, &[&str], &[&str]); 15] = [
     ("policy", &[], IMPURE),
     ("ruleset", &[], IMPURE),
     ("compiler", &["policy", "ruleset"], IMPURE),
     ("verify", &["policy", "ruleset"], IMPURE),
     ("watcher", &["policy"], KERNEL),
     ("nft", &["ruleset"], CLUSTER),
-    ("agent", &["policy", "watcher", "compiler", "verify", "ruleset", "nft"], &[]),
+    ("author", &["policy", "watcher"], &["nftnl", "nftnl-sys", "mnl", "mnl-sys", "nix"]),
+    ("agent", &["policy", "watcher", "compiler", "verify", "ruleset", "nft", "author"], &[]),
     ("samples", &["policy", "watcher", "compiler", "ruleset"], KERNEL),
     ("netbed", &["policy", "watcher", "compiler", "ruleset", "nft", "agent", "samples"], &[]),
     ("kubebed", &["policy", "watcher", "compiler", "ruleset", "nft", "samples", "netbed"], &[]),
@@ -42,8 +44,8 @@ const RULES: [(&str, &[&str], &[&str]); 14] = [
 
 /// Crates that the programs and the tests may use.
 const EVERYTHING: &[&str] = &[
-    "policy", "watcher", "compiler", "verify", "ruleset", "nft", "agent", "samples", "netbed",
-    "kubebed",
+    "policy", "watcher", "compiler", "verify", "ruleset", "nft", "author", "agent", "samples",
+    "netbed", "kubebed",
 ];
 /// Crates that the synchronous, pure crates must not reach.
 const IMPURE: &[&str] =

@@ -52,6 +52,9 @@ pub enum Command {
     Verify(Verify),
     /// Remove the tables from the kernel of this network namespace.
     Cleanup,
+    /// Those that need no kernel and no root, as in `kubectl nftpol`.
+    #[command(flatten)]
+    Author(author::command::Command),
 }
 
 /// `nftpol render`.

@@ -68,6 +68,7 @@ fn main() -> ExitCode {
         Command::Diff(args) => (commands::diff(args), 2),
         Command::Verify(args) => (commands::verify(args), 2),
         Command::Cleanup => (commands::cleanup(), 1),
+        Command::Author(command) => (command.run(), author::command::CANNOT_TELL),
     };
     let code = result.unwrap_or_else(|error| {
         report::error(&error);
@@ -82,6 +83,10 @@ fn enforces_as_long_as_it_runs(command: &Command) -> bool {
     match command {
         Command::Agent(_) => true,
         Command::Apply(args) => args.watch,
-        Command::Render(_) | Command::Diff(_) | Command::Verify(_) | Command::Cleanup => false,
+        Command::Render(_)
+        | Command::Diff(_)
+        | Command::Verify(_)
+        | Command::Cleanup
+        | Command::Author(_) => false,
     }
 }

@@ -1,0 +1,32 @@
+//! The commands, a file each. `nftpol` and `kubectl-nftpol` have the same.
+//!
+//! Exit codes: 0 as hoped, 1 findings or a difference, 2 it cannot be told.
+
+mod version;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// The commands of authors.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the version.
+    Version(version::Version),
+}
+
+impl Command {
+    /// Runs a command. What it answers is on stdout.
+    ///
+    /// # Errors
+    /// The question has no answer: exit with [`CANNOT_TELL`].
+    pub fn run(&self) -> Result<ExitCode> {
+        match self {
+            Self::Version(version) => version.run(),
+        }
+    }
+}
+
+/// The exit code where a question has no answer.
+pub const CANNOT_TELL: u8 = 2;

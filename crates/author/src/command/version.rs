@@ -1,0 +1,45 @@
+//! `version`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+/// The newest NetworkPolicy API that is read: that of the crate k8s-openapi's `v1_36`.
+const KUBERNETES: &str = "1.36";
+
+/// `nftpol version`.
+#[derive(Debug, Args)]
+pub struct Version {
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A line.
+    #[default]
+    Text,
+    /// An object.
+    Json,
+}
+
+impl Version {
+    /// Prints it.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub fn run(&self) -> Result<ExitCode> {
+        let version = env!("CARGO_PKG_VERSION");
+        let text = match self.output {
+            Output::Text => format!("nftpol {version} (Kubernetes {KUBERNETES})"),
+            Output::Json => json!({"version": version, "kubernetes": KUBERNETES}).to_string(),
+        };
+        writeln!(std::io::stdout(), "{text}").context("write the version")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
