@@ -8,7 +8,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use policy::{NodeNetwork, Pod, Selector, Tunnel};
+use ipnet::IpNet;
+use policy::{NodeNetwork, Pod, Selector, Tunnel, UnknownPods};
 
 use crate::local_pods::LocalPods;
 
@@ -21,6 +22,8 @@ pub struct BindingOptions {
     pub unbound: Vec<UnboundPods>,
     /// Pods on bridges are not bound: the kernel cannot.
     pub no_bridges: bool,
+    /// What becomes of addresses in the pods' ranges that no object names.
+    pub unknown_pods: UnknownPods,
 }
 
 /// The pods of a namespace, or some of them, that are not bound.
@@ -51,6 +54,10 @@ impl BindingOptions {
             network.ports =
                 network.ports.into_iter().filter(|(_, it)| it.bridge.is_none()).collect();
             network.bridges.clear();
+        }
+        network.unknown_pods = self.unknown_pods;
+        if self.unknown_pods == UnknownPods::Open {
+            network.pod_ranges.clear();
         }
         network
     }
@@ -90,6 +97,14 @@ impl fmt::Display for UnboundPods {
             false => write!(f, "{}/{}", self.namespace, self.labels),
         }
     }
+}
+
+/// A range of pods' addresses, as the API server takes new ones.
+///
+/// # Errors
+/// It is no CIDR.
+pub fn pod_cidr(text: &str) -> Result<IpNet, InvalidValue> {
+    policy::cidr::parse(text).map_err(|error| InvalidValue(error.to_string()))
 }
 
 /// `udp/PORT` or `ip/PROTOCOL`.

@@ -7,7 +7,8 @@ use agent::binding_options::{self, BindingOptions, UnboundPods};
 use agent::node_network::Given;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use compiler::{LogOptions, Options};
-use policy::Tunnel;
+use ipnet::IpNet;
+use policy::{Tunnel, UnknownPods};
 use watcher::files::{Source, Validation};
 
 use crate::input::AllowNoPods;
@@ -217,6 +218,27 @@ pub struct Binding {
     /// Where the node's tunnels take packets from.
     #[arg(long, value_enum, default_value_t)]
     tunnel_sources: Sources,
+    /// What becomes of new flows from and to addresses in the pods' ranges that no Pod names yet,
+    /// such as those of a pod that just starts. The ranges are the subnets of the bridges that
+    /// only pods are on, and those of --pod-cidr.
+    #[arg(long, value_enum, default_value_t)]
+    unknown_pods: Unknown,
+    /// A range of pods' addresses, of this node or of the whole cluster: needed where pods are on
+    /// no bridge. May be given several times.
+    #[arg(long, value_name = "CIDR", value_parser = binding_options::pod_cidr)]
+    pod_cidr: Vec<IpNet>,
+}
+
+/// `--unknown-pods`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Unknown {
+    /// They pass.
+    #[default]
+    Open,
+    /// They are dropped while the cluster has a NetworkPolicy.
+    Selected,
+    /// They are dropped.
+    Closed,
 }
 
 /// `--tunnel-sources`.
@@ -233,7 +255,15 @@ pub enum Sources {
 impl Binding {
     /// What is not bound. `bridges`: whether the kernel can bind pods on bridges.
     pub fn options(&self, bridges: bool) -> BindingOptions {
-        BindingOptions { unbound: self.unbound.clone(), no_bridges: !bridges }
+        BindingOptions {
+            unbound: self.unbound.clone(),
+            no_bridges: !bridges,
+            unknown_pods: match self.unknown_pods {
+                Unknown::Open => UnknownPods::Open,
+                Unknown::Selected => UnknownPods::Selected,
+                Unknown::Closed => UnknownPods::Closed,
+            },
+        }
     }
 
     /// What the operator says of tunnels.
@@ -245,6 +275,7 @@ impl Binding {
                 Sources::Nodes => false,
                 Sources::Any => true,
             },
+            pod_cidrs: self.pod_cidr.iter().copied().collect(),
         }
     }
 }

@@ -85,7 +85,7 @@ impl Engine {
     pub fn with_naming(options: Options, naming: Naming) -> Self {
         Self {
             forward: Output::new(&Place::forward(), &options, naming),
-            binding: Binding::new(&Place::forward()),
+            binding: Binding::new(&Place::forward(), options.log),
             options,
             cluster: ClusterIndex::default(),
             port_names: PortNames::default(),
@@ -155,7 +155,7 @@ impl Engine {
         changes: &Changes<'_>,
         affected: &BTreeSet<ObjectKey>,
     ) {
-        let change = Change { network, pods: &changes.pods, affected };
+        let change = Change { network, objects: changes, affected };
         let (isolated, compiled) = self.forward.parts();
         self.binding.update(&change, |pod| isolated.contains(pod), compiled);
     }

@@ -13,12 +13,13 @@ use std::sync::Arc;
 use compiler::grants::{self, Grants};
 use compiler::naming::Naming;
 use compiler::scaffold::Placed;
+use compiler::scaffold::unknown::{Shut, of_known};
 use compiler::sets::{PodsPeer, Scope, SetSource, Sources};
 use compiler::signature::{ResolvedPorts, Signature};
 use compiler::{Compiled, Engine, Options, Place, chain, scaffold};
 use policy::{
     Diagnostic, Direction, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Pod, PortNumbers, Ports,
-    Severity, Snapshot, all_subjects,
+    Severity, Snapshot, all_subjects, named_addresses,
 };
 use ruleset::{Element, Family, Name, Set, TableFamily};
 
@@ -110,9 +111,13 @@ impl Oracle<'_> {
                 true => nodes.iter().copied().map(Family::of).collect(),
                 false => BTreeSet::new(),
             },
+            shut: Shut { ranges: network.shut_ranges(self.snapshot), log: self.options.log },
         };
         scaffold::fit(&mut self.out.ruleset, &Place::forward(), &parts);
         let mut elements: Vec<Placed> = nodes.into_iter().map(scaffold::of_node).collect();
+        if !parts.shut.ranges.is_empty() {
+            elements.extend(of_known(named_addresses(self.snapshot), &parts.shut.ranges));
+        }
         for (&index, port) in &network.ports {
             let guarded = isolated.contains(&port.pod);
             elements.extend(scaffold::of_port(index, port, guarded));

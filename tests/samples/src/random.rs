@@ -25,7 +25,7 @@ use proptest::sample::{select, subsequence};
 
 pub use edit::{Edit, edit, upheaval};
 pub use history::{Delivery, Grouping, Step, Watches, step};
-pub use network::{Wiring, wiring};
+pub use network::{Unknown, Wiring, unknown, wiring};
 
 /// The nodes of a random cluster, with their addresses.
 pub const NODES: [(&str, &str); 2] = [("n1", "192.168.0.1"), ("n2", "192.168.0.2")];

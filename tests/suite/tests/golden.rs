@@ -92,6 +92,7 @@ fn network() -> NodeNetwork {
         .into_iter()
         .collect(),
         tunnel_peers: ["192.0.2.7".parse::<IpAddr>().unwrap()].into_iter().collect(),
+        ..NodeNetwork::default()
     }
 }
 

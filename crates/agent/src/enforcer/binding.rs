@@ -211,10 +211,11 @@ impl<S: Sink> Enforcer<S> {
         let InForce { claims, network, isolated } = in_force;
         self.binding.claims = ClaimsOfBefore::Known;
         self.cluster.begin(&isolated, &network);
+        let pod_ranges = network.pod_ranges.clone();
         self.binding.in_kernel = Some(network);
         let claimed = claims.0.values().flat_map(|claim| &claim.addresses);
         self.binding.bound = claimed.copied().collect();
-        self.parts.interfaces.remember(claims);
+        self.parts.interfaces.remember(claims, pod_ranges);
     }
 
     /// A change of the network is an event. Interfaces that cannot be listed keep what

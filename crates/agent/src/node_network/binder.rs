@@ -3,7 +3,12 @@
 //! In: looks at the node, its pods. Out: the [`NodeNetwork`] and what changed in
 //! it. Never: I/O, or a claim that is forgotten while its interface lives.
 
-use policy::{BindingFinding, Claims, NodeNetwork, Pod, Resolved, Seen, TunnelSources, resolve};
+use imbl::OrdSet;
+use ipnet::IpNet;
+use policy::{
+    BindingFinding, Claims, NodeNetwork, Pod, PodRange, Resolved, Seen, TunnelSources, pod_ranges,
+    resolve,
+};
 
 use super::seen::Given;
 
@@ -37,7 +42,7 @@ impl Binder {
     /// forgotten. `pods` are this node's pods without those that the operator left
     /// out.
     pub fn update<'a>(&mut self, seen: &Seen, pods: impl IntoIterator<Item = &'a Pod>) -> Update {
-        let Given { tunnels, tunnel_peers, any_source } = &self.given;
+        let Given { tunnels, tunnel_peers, any_source, pod_cidrs } = &self.given;
         let pods: Vec<&Pod> = pods.into_iter().collect();
         let mut now = resolve(seen, pods, &self.resolved.claims);
         let named = tunnels.iter().map(|tunnel| (*tunnel, TunnelSources::Nodes));
@@ -47,6 +52,8 @@ impl Binder {
             let all = now.network.tunnels.keys().map(|tunnel| (*tunnel, TunnelSources::Any));
             now.network.tunnels = all.collect();
         }
+        let subnets = self.pod_subnets(seen, &now.network);
+        now.network.pod_ranges = pod_ranges(pod_cidrs.iter().copied().chain(subnets));
         let before = std::mem::replace(&mut self.resolved, now);
         let now = &self.resolved;
         Update {
@@ -54,6 +61,28 @@ impl Binder {
             came: missing(&now.findings, &before.findings),
             went: missing(&before.findings, &now.findings),
         }
+    }
+
+    /// These ranges were pods' before: from the kernel's tables.
+    pub fn remember(&mut self, ranges: OrdSet<PodRange>) {
+        self.resolved.network.pod_ranges = ranges;
+    }
+
+    /// The subnets of the bridges that only pods are on. A bridge is pods' while a pod on
+    /// it is bound, and from then on: its next pod may be its only one.
+    fn pod_subnets(&self, seen: &Seen, now: &NodeNetwork) -> Vec<IpNet> {
+        let before = &self.resolved.network.pod_ranges;
+        let was_pods = |net: &IpNet| {
+            let of_net = pod_ranges([*net]);
+            let is_in = |range: &PodRange| before.iter().any(|one| one.covers(range));
+            !of_net.is_empty() && of_net.iter().all(is_in)
+        };
+        let bridges = seen.bridges.iter().filter(|bridge| !bridge.has_other_ports);
+        let subnets = bridges.flat_map(|bridge| {
+            let is_bound = now.bridges.contains_key(&bridge.index);
+            bridge.subnets.iter().filter(move |net| is_bound || was_pods(net)).copied()
+        });
+        subnets.collect()
     }
 
     /// What is bound now.
@@ -148,6 +177,7 @@ mod tests {
             tunnels: [Tunnel::Udp(4789), Tunnel::Protocol(4)].into(),
             tunnel_peers: [address(9)].into(),
             any_source: false,
+            ..Given::default()
         };
         let mut binder = Binder::new(given.clone(), Claims::default());
         let seen = Seen {

@@ -22,7 +22,8 @@ use agent::pipeline::Pipeline;
 use agent::problems::Problems;
 use agent::status::{Condition, Status};
 use compiler::Options;
-use policy::{BindingFinding, Claims, NodeNetwork, ObjectKey, Pod};
+use imbl::OrdSet;
+use policy::{BindingFinding, Claims, NodeNetwork, ObjectKey, Pod, PodRange};
 use ruleset::Ruleset;
 use tokio::sync::watch;
 use watcher::api::{Event, Found};
@@ -118,7 +119,7 @@ pub struct Seen {
 }
 
 impl Interfaces for Seen {
-    fn remember(&mut self, claims: Claims) {
+    fn remember(&mut self, claims: Claims, _: OrdSet<PodRange>) {
         *self.claims.borrow_mut() = Some(claims);
     }
 
