@@ -24,6 +24,7 @@ mod parts;
 mod repairs;
 mod sync;
 mod tunnel_report;
+mod unknown_report;
 mod urgency;
 
 pub use inbox::{Inbox, Message, Received};

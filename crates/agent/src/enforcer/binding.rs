@@ -12,7 +12,7 @@ use nft::ReadError;
 use policy::{BindingFinding, Kept, NodeNetwork, ObjectKey};
 
 use super::binding_report::BindingReport;
-use super::{Enforcer, Parts, ThreadDied, tunnel_report};
+use super::{Enforcer, Parts, ThreadDied, tunnel_report, unknown_report};
 use crate::Sink;
 use crate::local_pods::LocalPods;
 use crate::pipeline::InForce;
@@ -239,7 +239,11 @@ impl<S: Sink> Enforcer<S> {
             None => return,
         };
         self.binding.pending.get_or_insert(now);
-        pipeline.bind(options.possible(network));
+        let network = options.possible(network);
+        if let Some(line) = unknown_report::change(pipeline.network(), &network) {
+            tracing::info!("{line}");
+        }
+        pipeline.bind(network);
         self.next.event(now);
     }
 

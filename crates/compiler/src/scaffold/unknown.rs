@@ -119,7 +119,7 @@ pub(super) fn last(shut: &Shut) -> Chain {
         };
         of_family(family, &shut.ranges).map(to)
     });
-    plain(Some("addresses in the pods' ranges that no object names"), rules.collect())
+    plain(Some("a slot: local addresses that no pod is known for"), rules.collect())
 }
 
 /// The ranges that a table shuts.

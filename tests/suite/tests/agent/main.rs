@@ -17,4 +17,5 @@ mod silent;
 mod steps;
 mod takeover;
 mod truth;
+mod unknown;
 mod unread;
