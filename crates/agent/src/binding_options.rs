@@ -15,6 +15,9 @@ use crate::local_pods::LocalPods;
 
 mod selector;
 
+/// The shortest prefix of a range of pods: 10.0.0.0/8, `fd00::/8`.
+const WIDEST: u8 = 8;
+
 /// What the operator adds to what is seen on the node, or takes away from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BindingOptions {
@@ -99,12 +102,20 @@ impl fmt::Display for UnboundPods {
     }
 }
 
-/// A range of pods' addresses, as the API server takes new ones.
+/// A range of pods' addresses. What is not named there is dropped, so a wide one cuts
+/// others off.
 ///
 /// # Errors
-/// It is no CIDR.
+/// It is no CIDR, or wider than any cluster.
 pub fn pod_cidr(text: &str) -> Result<IpNet, InvalidValue> {
-    policy::cidr::parse(text).map_err(|error| InvalidValue(error.to_string()))
+    let found = policy::cidr::parse(text).map_err(|error| InvalidValue(error.to_string()))?;
+    match found.prefix_len() {
+        ..WIDEST => Err(InvalidValue(format!(
+            "{text} is more than pods: all else there would be cut off; give the range of this \
+             node's pods, such as 10.244.1.0/24"
+        ))),
+        _ => Ok(found),
+    }
 }
 
 /// `udp/PORT` or `ip/PROTOCOL`.

@@ -157,7 +157,7 @@ fn routed_pods_are_shut_in_the_ranges_that_the_operator_gives() -> Result<()> {
     let said = "no address is shut yet";
     ensure!(agent.log().contains(said), "it does not say {said:?}: {}", agent.log());
     agent.stop()?;
-    let subnets = ["--pod-cidr=10.244.0.0/16", "--pod-cidr=fd00::/8"];
+    let subnets = ["--pod-cidr=10.244.0.0/16", "--pod-cidr=fd00:10:244::/48"];
     let agent = scene.agent("closed", &subnets)?;
     scene.soon(true, "with ranges")?;
     scene.name()?;
@@ -165,64 +165,70 @@ fn routed_pods_are_shut_in_the_ranges_that_the_operator_gives() -> Result<()> {
     agent.stop().map(drop)
 }
 
-/// What a stranger hears of a new pod that is isolated, and the pod's neighbour of one
-/// that is not.
+/// What a stranger hears of a new pod, isolated or not.
 #[test]
 fn a_new_isolated_pod_answers_no_stranger_where_unknown_ones_are_shut() -> Result<()> {
     let scene = Scene::new(Network::Bridge, "av")?;
-    let late = scene.endpoint("late")?;
-    let to = SocketAddr::new(late.address(false).context("an address")?, ECHO);
-    let server = late.namespace.run(|| UdpSocket::bind(to))??;
-    server.set_read_timeout(Some(Duration::from_millis(20)))?;
-    let stop = AtomicBool::new(false);
-    scope(|scope| {
-        scope.spawn(|| answer(&server, &stop));
-        let tried = strangers(&scene, to);
-        stop.store(true, Ordering::Relaxed);
-        tried
-    })
-}
-
-fn strangers(scene: &Scene, to: SocketAddr) -> Result<()> {
+    let address = scene.endpoint("late")?.address(false).context("an address")?;
+    let mut ports = ECHO..;
     for (mode, is_shut) in [("open", false), ("selected", true), ("closed", true)] {
-        for isolated in ["late", "db"] {
-            scene.isolate(isolated)?;
-            let agent = scene.agent(mode, &[])?;
-            scene.soon(is_shut, "before it is named")?;
-            let stranger = NewFlows::start(scene.endpoint("web")?, to, u64::MAX)?;
-            until(&stranger, |asked| asked.sent > QUESTIONS)?;
-            let before = Instant::now();
-            scene.name()?;
-            let named = Instant::now();
-            match isolated {
-                "late" => until(&stranger, |asked| asked.unanswered > QUESTIONS)?,
-                _ => until(&stranger, |asked| asked.answered > QUESTIONS)?,
-            }
-            let Progress { answered, first, last, .. } = stranger.asked();
-            let after = |moment: Option<Instant>, start: Instant| {
-                moment.map(|moment| moment.saturating_duration_since(start))
-            };
-            match isolated {
-                "late" => println!(
-                    "{mode}: a new isolated pod answered a stranger {answered} times, last {:?} \
-                     after its object was made",
-                    after(last, named)
-                ),
-                _ => println!(
-                    "{mode}: a new pod without policy answered first {:?} after its object was \
-                     sent",
-                    after(first, before)
-                ),
-            }
-            ensure!(isolated != "late" || is_shut == (answered == 0), "{mode}: {answered}");
-            scene.without_policies()?;
-            let open = NewFlows::start(scene.endpoint("web")?, to, u64::MAX)?;
-            until(&open, |asked| asked.answered > 0)?;
-            scene.forget()?;
-            agent.stop()?;
+        for is_isolated in [true, false] {
+            // No question belongs to a flow of an earlier round.
+            let to = SocketAddr::new(address, ports.next().context("a port")?);
+            let server = scene.endpoint("late")?.namespace.run(|| UdpSocket::bind(to))??;
+            server.set_read_timeout(Some(Duration::from_millis(20)))?;
+            let stop = AtomicBool::new(false);
+            scope(|scope| {
+                scope.spawn(|| answer(&server, &stop));
+                let tried = newcomer(&scene, to, (mode, is_shut), is_isolated);
+                stop.store(true, Ordering::Relaxed);
+                tried
+            })?;
         }
     }
     Ok(())
+}
+
+fn newcomer(
+    scene: &Scene,
+    to: SocketAddr,
+    (mode, is_shut): (&str, bool),
+    is_isolated: bool,
+) -> Result<()> {
+    scene.isolate(if is_isolated { "late" } else { "db" })?;
+    let agent = scene.agent(mode, &[])?;
+    scene.soon(is_shut, "before it is named")?;
+    let stranger = NewFlows::start(scene.endpoint("web")?, to, u64::MAX)?;
+    until(&stranger, |asked| asked.sent > QUESTIONS)?;
+    let sent = Instant::now();
+    scene.name()?;
+    let made = Instant::now();
+    match is_isolated {
+        true => until(&stranger, |asked| asked.unanswered > QUESTIONS)?,
+        false => until(&stranger, |asked| asked.answered > QUESTIONS)?,
+    }
+    let Progress { answered, first, last, .. } = stranger.asked();
+    let since = |start: Instant, moment: Option<Instant>| {
+        moment.map(|moment| moment.saturating_duration_since(start))
+    };
+    match is_isolated {
+        true => println!(
+            "{mode}: an isolated new pod answered a stranger {answered} times, last {:?} after its \
+             object was there",
+            since(made, last)
+        ),
+        false => println!(
+            "{mode}: a new pod without policy answered first {:?} after its object was sent, which \
+             took {:?}",
+            since(sent, first),
+            made - sent
+        ),
+    }
+    ensure!(!is_isolated || is_shut == (answered == 0), "{mode}: {answered} answers");
+    scene.without_policies()?;
+    scene.soon(false, "without policies")?;
+    scene.forget()?;
+    agent.stop().map(drop)
 }
 
 fn until(asking: &NewFlows, holds: impl Fn(Progress) -> bool) -> Result<()> {
