@@ -243,7 +243,8 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
 /// Other ranges have other sets.
 fn fit_unknown(ruleset: &mut Ruleset, shut: &unknown::Shut) {
     let sets = unknown::sets(&shut.ranges);
-    let is_old = |name: &Name| unknown::is_known_set(name) && sets.iter().all(|(one, _)| one != name);
+    let is_old =
+        |name: &Name| unknown::is_known_set(name) && sets.iter().all(|(one, _)| one != name);
     let old: Vec<Name> = ruleset.sets.keys().filter(|name| is_old(name)).cloned().collect();
     old.iter().for_each(|name| drop(ruleset.sets.remove(name)));
     unknown::all_chains().for_each(|name| drop(ruleset.chains.remove(&name)));

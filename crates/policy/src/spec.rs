@@ -17,8 +17,8 @@ pub mod refusal;
 use std::net::IpAddr;
 
 use crate::{
-    Direction, Isolation, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Peer, Peers, Pod, Port, PortNumbers,
-    Ports, Protocol, Snapshot, Subject, isolation, subjects,
+    Direction, Isolation, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Peer, Peers, Pod, Port,
+    PortNumbers, Ports, Protocol, Snapshot, Subject, isolation, subjects,
 };
 
 /// The first packet of a flow.

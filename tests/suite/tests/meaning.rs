@@ -231,13 +231,8 @@ fn check_change(
             .into_iter()
             .filter(|packet| is_forwarded(node_address, packet))
             .map(|packet| {
-                let first = NodeVerdict::on(
-                    network_before,
-                    before,
-                    &owners_before,
-                    Some(node),
-                    &packet,
-                );
+                let first =
+                    NodeVerdict::on(network_before, before, &owners_before, Some(node), &packet);
                 let then =
                     NodeVerdict::on(network_after, after, &owners_after, Some(node), &packet);
                 (packet, first, then)

@@ -10,8 +10,7 @@ const NAMED: usize = 8;
 
 /// What changed. With `open` there is nothing to say.
 pub(super) fn change(before: &NodeNetwork, now: &NodeNetwork) -> Option<String> {
-    let is_same =
-        before.pod_ranges == now.pod_ranges && before.unknown_pods == now.unknown_pods;
+    let is_same = before.pod_ranges == now.pod_ranges && before.unknown_pods == now.unknown_pods;
     if now.unknown_pods == UnknownPods::Open || is_same {
         return None;
     }

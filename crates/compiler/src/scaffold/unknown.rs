@@ -126,7 +126,8 @@ pub(super) fn last(shut: &Shut) -> Chain {
 pub fn ranges_of<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> OrdSet<PodRange> {
     let asking: Vec<Name> =
         Family::BOTH.map(|family| asking_chain(Direction::Egress, family)).into();
-    let rules = rules.into_iter().filter(|rule| rule.target().is_some_and(|to| asking.contains(to)));
+    let rules =
+        rules.into_iter().filter(|rule| rule.target().is_some_and(|to| asking.contains(to)));
     let ranges = rules.filter_map(|rule| match rule.matches.as_slice() {
         [Match::Address(Field::Source, AddressTest::In(range))] => {
             Some(PodRange { first: range.first(), last: range.last() })

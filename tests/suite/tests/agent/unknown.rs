@@ -45,7 +45,7 @@ impl Scene {
 
     fn agent(&self, mode: &str, more: &[&str]) -> Result<Daemon<'_>> {
         let mode = format!("--unknown-pods={mode}");
-        let mut agent = self.world.agent(NODE, &[&["--verify", mode.as_str()], more].concat())?;
+        let mut agent = self.world.agent(NODE, &[&[mode.as_str()], more].concat())?;
         agent.ready_within(PATIENCE)?;
         Ok(agent)
     }
@@ -121,7 +121,7 @@ fn an_unknown_pod_is_shut_as_the_operator_says_and_known_ones_are_not() -> Resul
         [("open", false, false), ("selected", false, true), ("closed", true, true)]
     {
         let established = Stream::udp(late, SocketAddr::new(address, STREAM))?;
-        let agent = scene.agent(mode, &[])?;
+        let agent = scene.agent(mode, &["--verify"])?;
         scene.soon(without, &format!("{mode}, without policies"))?;
         scene.isolate("db")?;
         scene.soon(with, &format!("{mode}, with a policy"))?;
@@ -131,7 +131,7 @@ fn an_unknown_pod_is_shut_as_the_operator_says_and_known_ones_are_not() -> Resul
         agent.kill()?;
         scene.check(with).with_context(|| format!("{mode}, without an agent"))?;
         // Its policies come with it, so nobody sees it open.
-        let agent = scene.agent(mode, &[])?;
+        let agent = scene.agent(mode, &["--verify"])?;
         scene.check(with).with_context(|| format!("{mode}, another agent"))?;
         scene.name()?;
         scene.soon(false, &format!("{mode}, it is named"))?;
