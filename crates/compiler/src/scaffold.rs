@@ -223,7 +223,7 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
         (has_tunnels, tunnels::sets(), tunnels::chains(network)),
         (has_tunnels && network.is_bound, tunnels::openers(), tunnels::after_masquerading(network)),
     ];
-    fit_unknown(ruleset, &network.shut);
+    unknown::fit(ruleset, &network.shut);
     for (is_there, sets, chains) in parts {
         for (name, set) in sets {
             match is_there {
@@ -237,24 +237,6 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
                 false => drop(ruleset.chains.remove(&name)),
             }
         }
-    }
-}
-
-/// Other ranges have other sets.
-fn fit_unknown(ruleset: &mut Ruleset, shut: &unknown::Shut) {
-    let sets = unknown::sets(&shut.ranges);
-    let is_old =
-        |name: &Name| unknown::is_known_set(name) && sets.iter().all(|(one, _)| one != name);
-    let old: Vec<Name> = ruleset.sets.keys().filter(|name| is_old(name)).cloned().collect();
-    old.iter().for_each(|name| drop(ruleset.sets.remove(name)));
-    unknown::all_chains().for_each(|name| drop(ruleset.chains.remove(&name)));
-    for (name, set) in sets {
-        ruleset.sets.entry(name).or_insert(set);
-    }
-    let chains = unknown::chains(shut).into_iter();
-    let chains = chains.chain([(constant("unknown"), unknown::last(shut))]);
-    for (name, chain) in chains {
-        ruleset.chains.insert(name, chain.into());
     }
 }
 

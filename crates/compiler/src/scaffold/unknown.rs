@@ -34,7 +34,7 @@ use imbl::OrdSet;
 use policy::{Direction, PodRange};
 use ruleset::{
     AddressRange, AddressTest, Chain, Comment, Element, Family, Field, Log, LogPrefix, Match, Name,
-    Rule, Set, SetType, TableFamily, Verdict,
+    Rule, Ruleset, Set, SetType, TableFamily, Verdict,
 };
 
 use super::{Placed, field, log_set, plain};
@@ -92,15 +92,30 @@ pub fn sets(ranges: &OrdSet<PodRange>) -> Vec<(Name, Set)> {
     families.map(set).collect()
 }
 
+/// Makes the parts fit to what is shut. Other ranges have other sets, which come empty.
+pub(super) fn fit(ruleset: &mut Ruleset, shut: &Shut) {
+    let sets = sets(&shut.ranges);
+    let is_old = |name: &Name| is_known_set(name) && sets.iter().all(|(one, _)| one != name);
+    let old: Vec<Name> = ruleset.sets.keys().filter(|name| is_old(name)).cloned().collect();
+    old.iter().for_each(|name| drop(ruleset.sets.remove(name)));
+    all_chains().for_each(|name| drop(ruleset.chains.remove(&name)));
+    for (name, set) in sets {
+        ruleset.sets.entry(name).or_insert(set);
+    }
+    for (name, chain) in chains(shut).into_iter().chain([(constant("unknown"), last(shut))]) {
+        ruleset.chains.insert(name, chain.into());
+    }
+}
+
 /// The chains that are there while something is shut.
-pub(super) fn chains(shut: &Shut) -> Vec<(Name, Chain)> {
+fn chains(shut: &Shut) -> Vec<(Name, Chain)> {
     let ends = Direction::BOTH.into_iter().flat_map(|end| Family::BOTH.map(|one| (end, one)));
     let ends = ends.filter(|(_, family)| of_family(*family, &shut.ranges).next().is_some());
     ends.map(|(end, family)| (asking_chain(end, family), asking(end, family, shut))).collect()
 }
 
 /// All names that [`chains`] can have.
-pub(super) fn all_chains() -> impl Iterator<Item = Name> {
+fn all_chains() -> impl Iterator<Item = Name> {
     let ends = Direction::BOTH.into_iter().flat_map(|end| Family::BOTH.map(|one| (end, one)));
     ends.map(|(end, family)| asking_chain(end, family))
 }
@@ -112,7 +127,7 @@ pub(super) fn source_rules(family: Family, shut: &Shut) -> Vec<Rule> {
 }
 
 /// The chain that asks for the destination, last of all.
-pub(super) fn last(shut: &Shut) -> Chain {
+fn last(shut: &Shut) -> Chain {
     let rules = Family::BOTH.into_iter().flat_map(|family| {
         let to = move |range| {
             Rule::new([in_range(Field::Destination, range)], jump(Direction::Ingress, family))

@@ -26,13 +26,14 @@ fn with_known(table: &Table<'_>, known: &[&str]) -> Ruleset {
     ruleset
 }
 
-fn check(old: &Ruleset, new: &Ruleset, expected: &[&str]) {
-    let batches = plan(Some(old), new).unwrap();
+fn batches(old: &Ruleset, new: &Ruleset) -> Vec<String> {
     let line = |op: &Op| text::op(&new.id(), op).replace(" inet t", "");
-    let seen: Vec<String> = batches
-        .iter()
-        .map(|batch| batch.ops.iter().map(line).collect::<Vec<_>>().join("; "))
-        .collect();
+    let plan = plan(Some(old), new).unwrap().into_iter();
+    plan.map(|batch| batch.ops.iter().map(line).collect::<Vec<_>>().join("; ")).collect()
+}
+
+fn check(old: &Ruleset, new: &Ruleset, expected: &[&str]) {
+    let seen = batches(old, new);
     assert_eq!(seen, expected, "\n{}", seen.join("\n"));
 }
 
@@ -96,4 +97,21 @@ fn policies_change_between_what_is_forgotten_and_what_becomes_known() {
             "add element known { 10.0.0.6 }",
         ],
     );
+}
+
+/// A switch in one step is for a pod that changes alone.
+#[test]
+fn a_switch_to_more_waits_until_an_address_is_forgotten() {
+    let pods = |first| [("10.0.0.1", first), ("10.0.0.2", "i.b"), ("10.0.0.3", "i.a")];
+    let (before, after) = (pods("i.a"), pods("i.b"));
+    let chains: &[(&str, &[&str])] = &[("i.a", &["x", "80"]), ("i.b", &["x", "443"])];
+    let table = |pods| Table { pods, chains, sets: SETS };
+    let old = with_known(&table(&before), &["10.0.0.5"]);
+    let alone = batches(&old, &with_known(&table(&after), &["10.0.0.5"]));
+    let seen = batches(&old, &with_known(&table(&after), &["10.0.0.6"]));
+    let place = |what: &str| seen.iter().position(|batch| batch.contains(what)).unwrap();
+    let switch = place("add element map { 10.0.0.1 : goto i.b }");
+    assert!(place("delete element known { 10.0.0.5 }") < switch, "{seen:#?}");
+    assert!(place("delete element map { 10.0.0.1 }") < place("add element known"), "{seen:#?}");
+    assert!(seen.len() > alone.len() + 2, "{alone:#?}, {seen:#?}");
 }
