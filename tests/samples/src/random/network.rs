@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{
     Claims, InterfaceIndex, Mac, NetworkNamespace, NodeNetwork, Pod, Seen, SeenAddress, SeenBridge,
-    SeenPort, Snapshot, Tunnel, TunnelSources, UnknownPods, pod_ranges, resolve,
+    SeenPort, Snapshot, Tunnel, TunnelSources, UnknownPods, cidr, pod_ranges, resolve,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -46,7 +46,7 @@ impl Unknown {
     /// The network of a node on which this is all that is known.
     pub fn network(&self) -> NodeNetwork {
         NodeNetwork {
-            pod_ranges: pod_ranges(self.subnets.iter().map(|one| one.parse().unwrap())),
+            pod_ranges: pod_ranges(self.subnets.iter().filter_map(|one| cidr::parse(one).ok())),
             unknown_pods: self.mode,
             ..NodeNetwork::default()
         }
