@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use agent::amounts::Amounts;
 use agent::binding_options::{self, BindingOptions, UnboundPods};
 use agent::node_network::Given;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use compiler::budget::Budgets;
 use compiler::{LogOptions, Options};
 use policy::Tunnel;
 use watcher::files::{Source, Validation};
@@ -138,6 +140,9 @@ pub struct Input {
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
+    /// What policies may take.
+    #[command(flatten)]
+    pub budget: Budget,
 }
 
 /// Options about logging.
@@ -186,6 +191,9 @@ pub struct Agent {
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
+    /// What policies may take.
+    #[command(flatten)]
+    pub budget: Budget,
 }
 
 /// `--table-owner`.
@@ -249,6 +257,34 @@ impl Binding {
     }
 }
 
+/// Options about budgets.
+#[derive(Debug, Args)]
+pub struct Budget {
+    /// What the policies of one namespace may take of this node's table. Policies that find no
+    /// room isolate and allow nothing.
+    #[arg(
+        long,
+        value_name = "SETS,RULES,ELEMENTS",
+        default_value_t = Budgets::default().namespace.into(),
+    )]
+    namespace_budget: Amounts,
+    /// What the policies of all namespaces together may take. If they ask for more, the
+    /// largest namespaces shrink to one and the same share.
+    #[arg(
+        long,
+        value_name = "SETS,RULES,ELEMENTS",
+        default_value_t = Budgets::default().node.into(),
+    )]
+    node_budget: Amounts,
+}
+
+impl Budget {
+    /// The budgets.
+    pub fn budgets(&self) -> Budgets {
+        Budgets { node: self.node_budget.0, namespace: self.namespace_budget.0 }
+    }
+}
+
 /// `--validate`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Validate {
@@ -295,7 +331,12 @@ impl Input {
 
     /// What to compile for. `log`: whether the kernel can log.
     pub fn options(&self, log: bool) -> Options {
-        Options { node: self.node.clone(), log: self.log.options(log), ..Options::default() }
+        Options {
+            node: self.node.clone(),
+            log: self.log.options(log),
+            budgets: self.budget.budgets(),
+            ..Options::default()
+        }
     }
 }
 

@@ -79,6 +79,7 @@ pub fn run(args: &Agent) -> Result<()> {
     let options = Options {
         node: Some(args.node_name.clone()),
         log: args.log.options(features.log),
+        budgets: args.budget.budgets(),
         ..Options::default()
     };
     let pipeline = Pipeline::new(kernel, options);

@@ -6,6 +6,7 @@
 //! Never: rules of its own about what is allowed.
 
 pub mod api_contact;
+pub mod amounts;
 pub mod binding_options;
 pub mod clock;
 pub mod cluster_mark;

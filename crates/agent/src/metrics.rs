@@ -12,6 +12,9 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use compiler::Usage;
+use compiler::budget::Budgets;
+use compiler::price::Amount;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use policy::Snapshot;
@@ -70,8 +73,12 @@ pub struct Metrics {
     /// Chains, sets and elements of the table.
     table: Family<Label, Gauge>,
     elements: Mutex<CountedElements>,
-    /// Policies with parts that cannot be used, and refused by the kernel.
+    /// Policies with parts that cannot be used, refused by the kernel, and over a budget.
     pub broken_policies: Family<Label, Gauge>,
+    /// What policies may take of the table, of the node and of a namespace.
+    budget: Family<Labels, Gauge>,
+    /// What they take. Of namespaces, what the largest takes.
+    budget_used: Family<Labels, Gauge>,
     /// Addresses that are isolated although no object reports them, by reason.
     pub kept_addresses: Family<Label, Gauge>,
     /// Policies of namespaces that end which are still enforced.
@@ -156,6 +163,12 @@ impl Metrics {
             table: add(registry, "table_objects", "Objects of the table"),
             elements: Mutex::default(),
             broken_policies: add(registry, "broken_policies", "Policies not enforced as written"),
+            budget: add(registry, "budget", "What policies may take of the table"),
+            budget_used: add(
+                registry,
+                "budget_used",
+                "What they take; of namespaces, what the largest one takes",
+            ),
             kept_addresses: add(
                 registry,
                 "kept_addresses",
@@ -191,6 +204,22 @@ impl Metrics {
         };
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = all;
         metrics
+    }
+
+    /// What the budgets are, and what is used of them.
+    pub fn budgets(&self, budgets: &Budgets, usage: &Usage) {
+        let all = [
+            (&self.budget, "node", budgets.node),
+            (&self.budget, "namespace", budgets.namespace),
+            (&self.budget_used, "node", usage.node),
+            (&self.budget_used, "namespace", usage.namespace),
+        ];
+        for (family, of, Amount { sets, rules, elements }) in all {
+            for (what, amount) in [("sets", sets), ("rules", rules), ("elements", elements)] {
+                let gauge = family.get_or_create(&[("of", of), ("what", what)]);
+                gauge.set(i64::try_from(amount).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// An attempt succeeded after this time.

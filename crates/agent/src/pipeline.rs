@@ -40,7 +40,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use compiler::{Compiled, Engine, Options, Place, SharedAddress, scaffold};
+use compiler::budget::Budgets;
+use compiler::{Compiled, Engine, Options, Place, SharedAddress, Usage, scaffold};
 use nft::ReadError;
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Snapshot};
 use ruleset::plan::Budget;
@@ -207,6 +208,16 @@ impl<S: Sink> Pipeline<S> {
         self.engine.compiled().isolates(policy)
     }
 
+    /// What is used of the budgets, as of the last change.
+    pub fn usage(&self) -> Usage {
+        self.engine.usage()
+    }
+
+    /// The budgets.
+    pub fn budgets(&self) -> Budgets {
+        self.engine.options().budgets
+    }
+
     /// The addresses of this node that several pods report, as of the last change.
     pub fn shared_addresses(&self) -> Vec<SharedAddress> {
         self.engine.shared_addresses()
@@ -297,6 +308,7 @@ impl<S: Sink> Pipeline<S> {
             tables: [inet.0, bridge.0],
             diagnostics: self.diagnostics(),
             set_aside: self.engine.options().set_aside.clone(),
+            over_budget: Arc::clone(&self.engine.compiled().over_budget),
         }
     }
 
@@ -308,6 +320,7 @@ impl<S: Sink> Pipeline<S> {
             also: also.map(Box::new),
             diagnostics: self.diagnostics(),
             set_aside: self.engine.options().set_aside.clone(),
+            over_budget: Arc::clone(&self.engine.compiled().over_budget),
             committed: self.tables.inet.progress.interrupt().map(Box::new),
         }
     }

@@ -19,6 +19,7 @@ mod binding;
 mod chains;
 pub(crate) mod changes;
 mod in_use;
+mod ledger;
 mod output;
 mod port_names;
 mod selector_index;
@@ -28,11 +29,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Snapshot};
+use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Severity, Snapshot};
 
+use crate::budget::Budgets;
 use crate::naming::Naming;
 use crate::sets::Sources;
-use crate::{ClusterIndex, Compiled, Options, Place};
+use crate::{ClusterIndex, Compiled, Options, Place, Usage};
 use binding::{Binding, Change};
 use changes::Changes;
 use output::Output;
@@ -116,6 +118,18 @@ impl Engine {
     /// What each set of the table represents that rules of policies look into, by name.
     pub fn set_sources(&self) -> &Sources {
         self.forward.set_sources()
+    }
+
+    /// What is used of the budgets.
+    pub fn usage(&self) -> Usage {
+        self.forward.usage()
+    }
+
+    /// The policies that isolate and allow nothing, whatever their rules say: those that
+    /// are set aside, and those that find no room in the budgets.
+    pub fn without_rules(&self) -> BTreeSet<ObjectKey> {
+        let over_budget = &*self.forward.compiled.over_budget;
+        self.options.set_aside.union(over_budget).cloned().collect()
     }
 
     /// Goes on to a snapshot and a network, at the cost of their difference from
@@ -223,8 +237,14 @@ impl Engine {
         for key in policies {
             let listed =
                 self.forward.judges_ingress_by(&key) && !self.options.set_aside.contains(&key);
-            let policy = self.cluster.snapshot().policies.get(&key).filter(|_| listed);
-            let found = policy.map(|policy| self.port_names.diagnose(policy, &self.cluster));
+            let policy = self.cluster.snapshot().policies.get(&key);
+            let found = match self.forward.is_beyond(&key) {
+                true => Some(vec![over_budget(&key, &self.options.budgets)]),
+                false => {
+                    let policy = policy.filter(|_| listed);
+                    policy.map(|policy| self.port_names.diagnose(policy, &self.cluster))
+                }
+            };
             let found = found.filter(|found| !found.is_empty());
             is_news |= self.diagnostics.get(&key) != found.as_ref();
             match found {
@@ -237,5 +257,22 @@ impl Engine {
             self.forward.compiled.diagnostics = all.collect();
         }
         &self.forward.compiled
+    }
+}
+
+/// What to say about a policy that finds no room.
+pub fn over_budget(policy: &ObjectKey, budgets: &Budgets) -> Diagnostic {
+    let namespace = &policy.namespace;
+    let Budgets { node, namespace: of_namespace } = budgets;
+    Diagnostic {
+        severity: Severity::Error,
+        kind: "NetworkPolicy",
+        object: policy.clone(),
+        field: String::new(),
+        message: format!(
+            "it finds no room in the budget of namespace {namespace} ({of_namespace}) or in its \
+             share of the node's ({node}); its pods stay isolated and it allows nothing. Use \
+             fewer or simpler policies, or raise --namespace-budget or --node-budget"
+        ),
     }
 }

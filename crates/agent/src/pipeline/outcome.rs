@@ -27,6 +27,8 @@ pub struct Outcome {
     pub diagnostics: Vec<Diagnostic>,
     /// Policies that the kernel refused: they isolate and allow nothing.
     pub set_aside: BTreeSet<ObjectKey>,
+    /// Policies that find no room in the budgets: the same.
+    pub over_budget: Arc<BTreeSet<ObjectKey>>,
 }
 
 /// What a change did to one table.
@@ -93,6 +95,8 @@ pub struct SyncFailed {
     pub diagnostics: Vec<Diagnostic>,
     /// Policies that the kernel refused.
     pub set_aside: BTreeSet<ObjectKey>,
+    /// Policies that find no room in the budgets.
+    pub over_budget: Arc<BTreeSet<ObjectKey>>,
     /// What was committed to the `inet` table nevertheless.
     pub committed: Option<Box<Committed>>,
 }

@@ -12,12 +12,13 @@ use ruleset::Name;
 
 use super::Input;
 use super::in_use::SetsInUse;
+use super::ledger::Ledger;
 use crate::grants::{self, Grants};
 use crate::signature::{ResolvedPorts, Signature};
-use crate::{ClusterIndex, Compiled, chain};
+use crate::{ClusterIndex, Compiled, Usage, chain};
 
 /// What the grants of a policy depend on, beside the policy.
-type GrantsKey = (ObjectKey, Direction, ResolvedPorts);
+pub(super) type GrantsKey = (ObjectKey, Direction, ResolvedPorts);
 
 /// Chains in use.
 #[derive(Debug, Default)]
@@ -30,8 +31,10 @@ pub(super) struct Chains {
     grants: BTreeMap<GrantsKey, (Arc<Grants>, usize)>,
     /// The chains of each policy and direction.
     of_policy: BTreeMap<(ObjectKey, Direction), BTreeSet<Name>>,
-    /// Policies that got their first ingress chain or lost their last.
+    /// Policies that got their first ingress chain or lost their last, or found no room,
+    /// or did again.
     news: BTreeSet<ObjectKey>,
+    ledger: Ledger,
 }
 
 impl Chains {
@@ -47,10 +50,50 @@ impl Chains {
         self.of_policy.contains_key(&(policy.clone(), Direction::Ingress))
     }
 
-    /// The policies that got their first ingress chain, or lost their last, since
-    /// the last call.
+    /// The policies that got their first ingress chain, or lost their last, or for which
+    /// the budgets decide in another way, since the last call.
     pub fn take_news(&mut self) -> BTreeSet<ObjectKey> {
         std::mem::take(&mut self.news)
+    }
+
+    /// Whether a policy finds no room in the budgets.
+    pub fn is_beyond(&self, policy: &ObjectKey) -> bool {
+        self.ledger.is_beyond(policy)
+    }
+
+    /// What is used of the budgets.
+    pub fn usage(&self) -> Usage {
+        self.ledger.usage()
+    }
+
+    /// Decides which policies find room, once these chains are filled. Returns the chains
+    /// that must be filled, in use or not.
+    pub fn decide(
+        &mut self,
+        to_fill: BTreeSet<Name>,
+        input: Input<'_>,
+        sets: &mut SetsInUse,
+        out: &mut Compiled,
+    ) -> BTreeSet<Name> {
+        for chain in &to_fill {
+            self.ledger.pay_back(chain);
+        }
+        for chain in &to_fill {
+            if let Some(signature) = out.signatures.get(chain) {
+                self.ledger.charge(chain, signature, input.cluster);
+            }
+        }
+        let changed = self.ledger.decide(&input.options.budgets);
+        if changed.is_empty() {
+            return to_fill;
+        }
+        out.over_budget = Arc::new(self.ledger.beyond());
+        let chains = self.of_policies(&changed);
+        self.news.extend(changed);
+        for chain in chains.iter().filter(|chain| !to_fill.contains(*chain)) {
+            self.empty(chain, sets, out);
+        }
+        to_fill.into_iter().chain(chains).collect()
     }
 
     /// Whether a chain has its rules.
@@ -83,6 +126,7 @@ impl Chains {
             _ => drop(self.users.remove(name)),
         }
         self.empty(name, sets, out);
+        self.ledger.pay_back(name);
         out.ruleset.chains.remove(name);
         out.rule_sources.remove(name);
         let Some(signature) = out.signatures.remove(name) else { return };
@@ -128,9 +172,13 @@ impl Chains {
         let Some(signature) = out.signatures.get(name).cloned() else { return };
         let mut parts = Vec::new();
         let mut policies = Vec::new();
-        let allows =
-            |key: &&ObjectKey| !signature.is_shut && !input.options.set_aside.contains(*key);
+        let allows = |key: &&ObjectKey| {
+            !signature.is_shut && !input.options.set_aside.contains(*key)
+        };
         for key in signature.policies.iter().filter(allows) {
+            if self.ledger.is_beyond(key) {
+                continue;
+            }
             let Some(policy) = input.cluster.snapshot().policies.get(key) else { continue };
             let part = (key.clone(), signature.direction, signature.ports_of(policy));
             policies.push((key, self.grants(&part, policy, input.cluster, sets, out)));
@@ -167,7 +215,8 @@ impl Chains {
             *users += 1;
             return Arc::clone(grants);
         }
-        let grants = Arc::new(grants::of(policy, key.1, &key.2, sets.naming()));
+        let form = self.ledger.form(&key.0.namespace);
+        let grants = Arc::new(grants::of(policy, key.1, &key.2, sets.naming(), form));
         grants.shared.iter().for_each(|name| sets.share(name));
         for (set, source) in &grants.sources {
             sets.acquire(set, source, &key.0, cluster, out);

@@ -15,7 +15,7 @@ use super::{Impact, Input};
 use crate::naming::Naming;
 use crate::sets::Sources;
 use crate::signature::Signature;
-use crate::{Compiled, Options, Place, scaffold};
+use crate::{Compiled, Options, Place, Usage, scaffold};
 
 /// The table of a place, and what it is made of.
 #[derive(Debug)]
@@ -47,6 +47,16 @@ impl Output {
     /// Whether this policy judges the ingress of a local pod.
     pub fn judges_ingress_by(&self, policy: &ObjectKey) -> bool {
         self.chains.has_ingress(policy)
+    }
+
+    /// Whether a policy finds no room in the budgets.
+    pub fn is_beyond(&self, policy: &ObjectKey) -> bool {
+        self.chains.is_beyond(policy)
+    }
+
+    /// What is used of the budgets.
+    pub fn usage(&self) -> Usage {
+        self.chains.usage()
     }
 
     /// What each set in use represents.
@@ -85,18 +95,17 @@ impl Output {
                 false => drop(self.isolated.remove(key)),
             }
         }
+        let mut to_fill = stale;
         for address in addresses {
-            self.isolate(*address, &mut known);
+            to_fill.extend(self.isolate(*address, &mut known));
         }
         // After the new users, so that a chain that is still used is kept.
         for (_, chain) in gone.iter().flat_map(|(_, judges)| judges) {
             self.chains.release(chain, &mut self.sets, &mut self.compiled);
         }
-        for chain in &stale {
-            if !self.chains.is_filled(chain) {
-                let (sets, compiled) = (&mut self.sets, &mut self.compiled);
-                self.chains.fill(chain, input, sets, compiled);
-            }
+        let (sets, compiled) = (&mut self.sets, &mut self.compiled);
+        for chain in self.chains.decide(to_fill, input, sets, compiled) {
+            self.chains.fill(&chain, input, sets, compiled);
         }
         self.sets.remove_idle(&mut self.compiled.ruleset);
         while self.sets.rename() {
@@ -109,22 +118,22 @@ impl Output {
         }
     }
 
-    /// Adds an address to the table if it is isolated.
-    fn isolate(&mut self, address: IpAddr, known: &mut Known<'_>) {
+    /// Adds an address to the table if it is isolated. Returns its chains that have no
+    /// rules yet.
+    fn isolate(&mut self, address: IpAddr, known: &mut Known<'_>) -> Vec<Name> {
         let mut judges = Judges::new();
         for signature in known.of_address(address) {
             let (direction, chain) = (signature.direction, signature.chain_name());
             self.chains.acquire(&chain, signature, &mut self.compiled);
-            if !self.chains.is_filled(&chain) {
-                let (sets, compiled) = (&mut self.sets, &mut self.compiled);
-                self.chains.fill(&chain, known.input, sets, compiled);
-            }
             judges.push((direction, chain));
         }
+        let chains = judges.iter().map(|(_, chain)| chain);
+        let to_fill = chains.filter(|chain| !self.chains.is_filled(chain)).cloned().collect();
         if !judges.is_empty() {
             self.add_elements(address, &judges);
             self.addresses.insert(address, judges);
         }
+        to_fill
     }
 
     fn add_elements(&mut self, address: IpAddr, judges: &Judges) {
