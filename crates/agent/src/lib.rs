@@ -5,8 +5,8 @@
 //! on connections that are open already, too; readiness, metrics, problems.
 //! Never: rules of its own about what is allowed.
 
-pub mod api_contact;
 pub mod amounts;
+pub mod api_contact;
 pub mod binding_options;
 pub mod clock;
 pub mod cluster_mark;

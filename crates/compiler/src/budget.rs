@@ -12,6 +12,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ruleset::Name;
+
 use crate::price::{Amount, Form, Quote};
 
 /// How much a table may hold because of policies.
@@ -111,6 +113,72 @@ fn level(mut demands: Vec<u64>, room: u64) -> u64 {
     u64::MAX
 }
 
+/// The sets of pods that policies look into, or would.
+#[derive(Debug)]
+pub struct Crowd<'a> {
+    /// The elements of each set, and how many namespaces have policies that look into it.
+    pub sets: BTreeMap<&'a Name, (u64, u64)>,
+    /// By namespace the sets of each policy.
+    pub policies: BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<&'a Name>>>,
+}
+
+/// The policies whose sets of pods have too many elements, by namespace. `left`: how many
+/// elements a namespace has left for them.
+///
+/// A set counts once in a namespace. Against the budget of the node, namespaces that
+/// share one pay for it together. Policies with few elements come first.
+pub fn crowded(
+    crowd: &Crowd<'_>,
+    budgets: &Budgets,
+    left: impl Fn(&str) -> u64,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let of = |name: &Name| crowd.sets.get(name).copied().unwrap_or_default();
+    let weigh = |sets: &BTreeSet<&Name>| {
+        let weights = sets.iter().map(|name| of(name));
+        weights.fold((0, 0), |(all, shares), (elements, namespaces)| {
+            (all + elements, shares + share(elements, namespaces))
+        })
+    };
+    let whole = crowd.policies.iter().map(|(namespace, policies)| {
+        let sets: BTreeSet<&Name> = policies.values().flatten().copied().collect();
+        (*namespace, weigh(&sets))
+    });
+    let whole: Vec<(&str, (u64, u64))> = whole.collect();
+    let shares = whole.iter().map(|(_, (_, share))| *share).collect();
+    let level = level(shares, budgets.node.elements.saturating_mul(SHARES));
+    let mut beyond = BTreeMap::new();
+    for (namespace, (all, share_of_all)) in whole {
+        let (room, policies) = (left(namespace), &crowd.policies[namespace]);
+        if all <= room && share_of_all <= level {
+            continue;
+        }
+        let mut sorted: Vec<(u64, &str)> =
+            policies.iter().map(|(name, sets)| (weigh(sets).0, *name)).collect();
+        sorted.sort_unstable();
+        let (mut seen, mut used, mut shares) = (BTreeSet::new(), 0, 0);
+        let mut names = BTreeSet::new();
+        for (_, name) in sorted {
+            let new: BTreeSet<&Name> = policies[name].difference(&seen).copied().collect();
+            let (more, more_shares) = weigh(&new);
+            if used + more > room || shares + more_shares > level {
+                names.insert(name.to_owned());
+                continue;
+            }
+            (used, shares) = (used + more, shares + more_shares);
+            seen.extend(new);
+        }
+        beyond.insert(namespace.to_owned(), names);
+    }
+    beyond
+}
+
+/// Parts of an element that namespaces share.
+const SHARES: u64 = 1_000;
+
+fn share(elements: u64, namespaces: u64) -> u64 {
+    elements.saturating_mul(SHARES) / namespaces.max(1)
+}
+
 /// The largest part that an amount takes of another one, in millionths.
 fn weight(amount: &Amount, of: &Amount) -> u64 {
     let part = |amount: u64, of: u64| amount.saturating_mul(1_000_000) / of.max(1);
@@ -147,7 +215,10 @@ mod tests {
     #[test]
     fn a_cheaper_form_comes_before_setting_aside() {
         assert_eq!(decided(&[("a", quote(60, 5)), ("b", quote(40, 5))]), (Form::Plain, "".into()));
-        assert_eq!(decided(&[("a", quote(60, 5)), ("b", quote(41, 5))]), (Form::Compact, "".into()));
+        assert_eq!(
+            decided(&[("a", quote(60, 5)), ("b", quote(41, 5))]),
+            (Form::Compact, "".into())
+        );
     }
 
     #[test]
@@ -167,9 +238,8 @@ mod tests {
     #[test]
     fn the_largest_namespaces_shrink_to_one_level() {
         let budgets = Budgets { node: rules(100), namespace: rules(60) };
-        let allowed = |demands: &[u64]| {
-            allowed(demands.iter().map(|demand| rules(*demand)), &budgets).rules
-        };
+        let allowed =
+            |demands: &[u64]| allowed(demands.iter().map(|demand| rules(*demand)), &budgets).rules;
         assert_eq!(allowed(&[10, 20, 60]), 60);
         assert_eq!(allowed(&[10, 20, 60, 60]), 35);
         assert_eq!(allowed(&[10, 60, 60, 60]), 30);

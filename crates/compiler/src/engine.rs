@@ -20,6 +20,7 @@ mod chains;
 pub(crate) mod changes;
 mod in_use;
 mod ledger;
+mod members;
 mod output;
 mod port_names;
 mod selector_index;
@@ -138,6 +139,7 @@ impl Engine {
         let before = self.snapshot().clone();
         let changes = Changes::between(&before, snapshot);
         let touched = self.touched(&changes);
+        self.forward.leave(&touched, &self.cluster);
         self.cluster.follow(&changes);
         let (pods, addresses) = self.affected(&changes);
         let renamed = self.follow_port_names(&changes);

@@ -121,11 +121,9 @@ fn of_rule(rule: &Rule, direction: Direction, resolved: &ResolvedPorts, form: Fo
     let of_ports =
         Amount { sets: u64::from(ports.elements > 1), rules: 0, elements: ports.elements };
     let of_peers = match &rule.peers {
-        Peers::Anyone => Amount {
-            sets: 2 * ports.names,
-            rules: ports.numbers + 2 * ports.names,
-            elements: 0,
-        },
+        Peers::Anyone => {
+            Amount { sets: 2 * ports.names, rules: ports.numbers + 2 * ports.names, elements: 0 }
+        }
         Peers::Only(peers) => of_pods(peers, ports, form) + of_blocks(peers, ports),
     };
     of_ports + of_peers
@@ -136,11 +134,9 @@ fn of_pods(peers: &[Peer], ports: Size, form: Form) -> Amount {
     let pods = peers.iter().filter(|peer| matches!(peer, Peer::Pods(_))).count() as u64;
     let ways = ports.numbers + ports.names;
     match form {
-        Form::Plain => Amount {
-            sets: 2 * pods * (1 + ports.names),
-            rules: 2 * pods * ways,
-            elements: 0,
-        },
+        Form::Plain => {
+            Amount { sets: 2 * pods * (1 + ports.names), rules: 2 * pods * ways, elements: 0 }
+        }
         Form::Compact => {
             let ways = if pods > 0 { ways } else { 0 };
             Amount { sets: 2 * ways, rules: 2 * ways, elements: pods * ways }

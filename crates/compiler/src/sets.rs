@@ -248,23 +248,35 @@ impl SetSource {
         }
     }
 
+    /// How many elements the set has because of pods.
+    pub(crate) fn count(&self, cluster: &ClusterIndex) -> u64 {
+        match self {
+            Self::Pods(family, peer) => {
+                let pods = cluster.selected(peer).into_iter();
+                let addresses = pods.flat_map(|pod| cluster.addresses_of(pod));
+                addresses.filter(|address| Family::of(*address) == *family).count() as u64
+            }
+            Self::AnyOf(..) | Self::NamedPorts(..) => self.elements(cluster).len() as u64,
+            Self::Blocks(..) | Self::Ports(_) => 0,
+        }
+    }
+
     /// The present elements of the set.
     fn elements(&self, cluster: &ClusterIndex) -> BTreeSet<Element> {
-        let of_pods = |pods: Vec<&Pod>| -> BTreeSet<Element> {
-            pods.into_iter()
-                .flat_map(|pod| cluster.addresses_of(pod).map(move |address| (pod, address)))
+        let of_pods = |pods: &mut dyn Iterator<Item = &Pod>| -> BTreeSet<Element> {
+            pods.flat_map(|pod| cluster.addresses_of(pod).map(move |address| (pod, address)))
                 .flat_map(|(pod, address)| self.elements_at(pod, address))
                 .collect()
         };
         let any_of = |peers: &BTreeSet<PodsPeer>| {
-            of_pods(peers.iter().flat_map(|peer| cluster.selected(peer)).collect())
+            of_pods(&mut peers.iter().flat_map(|peer| cluster.selected(peer)))
         };
         match self {
-            Self::Pods(_, peer) => of_pods(cluster.selected(peer)),
+            Self::Pods(_, peer) => of_pods(&mut cluster.selected(peer).into_iter()),
             Self::AnyOf(_, peers) => any_of(peers),
             Self::NamedPorts(_, ports) => match &ports.peers {
                 Some(peers) => any_of(peers),
-                None => of_pods(cluster.pods().collect()),
+                None => of_pods(&mut cluster.pods()),
             },
             Self::Blocks(_, ranges) => ranges.iter().map(|range| Element::Range(*range)).collect(),
             Self::Ports(ports) => {

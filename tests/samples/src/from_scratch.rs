@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use compiler::budget::{self, Crowd, Decision};
 use compiler::grants::{self, Grants};
-use compiler::budget::{self, Decision};
 use compiler::naming::Naming;
 use compiler::price::{self, Form, Quote};
 use compiler::scaffold::Placed;
@@ -193,7 +193,59 @@ impl Oracle<'_> {
         let beyond = self.decisions.iter().flat_map(|(namespace, decision)| {
             decision.beyond.iter().map(move |name| ObjectKey::new(namespace, name))
         });
-        self.out.over_budget = Arc::new(beyond.collect());
+        let beyond: BTreeSet<ObjectKey> = beyond.collect();
+        self.out.over_budget = Arc::new(beyond);
+        let crowded = self.crowded();
+        Arc::make_mut(&mut self.out.over_budget).extend(crowded);
+    }
+
+    /// The policies whose sets of pods have too many elements.
+    fn crowded(&self) -> BTreeSet<ObjectKey> {
+        let mut sources = Sources::new();
+        let mut users: BTreeMap<&ObjectKey, BTreeSet<Name>> = BTreeMap::new();
+        for signature in self.out.signatures.values().filter(|signature| !signature.is_shut) {
+            for key in signature.policies.iter().filter(|key| !self.out.over_budget.contains(key)) {
+                let Some((key, policy)) = self.snapshot.policies.get_key_value(key) else {
+                    continue;
+                };
+                let (direction, ports) = (signature.direction, signature.ports_of(policy));
+                let form = self.form(&key.namespace);
+                let grants = grants::of(policy, direction, &ports, &Naming::default(), form);
+                users.entry(key).or_default().extend(grants.sources.keys().cloned());
+                sources.extend(grants.sources);
+            }
+        }
+        let mut crowd = Crowd { sets: BTreeMap::new(), policies: BTreeMap::new() };
+        for (key, sets) in &users {
+            let policies = crowd.policies.entry(key.namespace.as_str()).or_default();
+            policies.insert(key.name.as_str(), sets.iter().collect());
+        }
+        for (name, source) in &sources {
+            let with_it = crowd.policies.values();
+            let with_it =
+                with_it.filter(|policies| policies.values().flatten().any(|set| *set == name));
+            let elements = match source {
+                SetSource::Blocks(..) | SetSource::Ports(_) => 0,
+                SetSource::Pods(..) | SetSource::AnyOf(..) | SetSource::NamedPorts(..) => {
+                    self.elements(source).len() as u64
+                }
+            };
+            crowd.sets.insert(name, (elements, with_it.count() as u64));
+        }
+        let budgets = &self.options.budgets;
+        let left = |namespace: &str| {
+            let used = self.decisions.get(namespace).map_or(0, |one| one.used.elements);
+            budgets.namespace.elements.saturating_sub(used)
+        };
+        let crowded = budget::crowded(&crowd, budgets, left).into_iter();
+        let keys = crowded.flat_map(|(namespace, names)| {
+            names.into_iter().map(move |name| ObjectKey::new(&namespace, name))
+        });
+        keys.collect()
+    }
+
+    fn form(&self, namespace: &str) -> Form {
+        self.decisions.get(namespace).map_or(Form::Plain, |one| one.form)
     }
 
     fn fill_chain(&mut self, name: &Name, signature: &Signature) {
@@ -222,7 +274,7 @@ impl Oracle<'_> {
         if let Some(known) = self.grants.get(&key) {
             return Arc::clone(known);
         }
-        let form = self.decisions.get(&policy.key.namespace).map_or(Form::Plain, |one| one.form);
+        let form = self.form(&policy.key.namespace);
         let grants = Arc::new(grants::of(policy, direction, &key.2, &Naming::default(), form));
         for (set, source) in &grants.sources {
             self.set_users.entry(set.clone()).or_default().insert(policy.key.clone());

@@ -109,6 +109,31 @@ impl Ledger {
         changed
     }
 
+    /// What a chain was charged for, without policies that find no room.
+    pub fn admitted(&self, chain: &Name) -> Vec<GrantsKey> {
+        let parts = self.charged.get(chain).into_iter().flatten();
+        parts.filter(|part| !self.is_beyond(&part.0)).cloned().collect()
+    }
+
+    /// As long as all sets together have no more elements of pods than this, no namespace
+    /// is over its budget because of them, nor is the node.
+    pub fn harmless(&self, budgets: &Budgets) -> u64 {
+        let used = self.accounts.values().map(|account| account.decision.used.elements);
+        let least = budgets.namespace.elements.min(budgets.node.elements);
+        least.saturating_sub(used.max().unwrap_or_default())
+    }
+
+    /// The chains that were charged.
+    pub fn chains(&self) -> impl Iterator<Item = &Name> {
+        self.charged.keys()
+    }
+
+    /// How many elements a namespace may have because of pods.
+    pub fn left(&self, namespace: &str, budgets: &Budgets) -> u64 {
+        let used = self.accounts.get(namespace).map_or(0, |one| one.decision.used.elements);
+        budgets.namespace.elements.saturating_sub(used)
+    }
+
     /// The form of a namespace's policies.
     pub fn form(&self, namespace: &str) -> Form {
         self.accounts.get(namespace).map_or(Form::Plain, |account| account.decision.form)

@@ -11,11 +11,11 @@ use ruleset::{Element, Family, Name};
 
 use super::chains::Chains;
 use super::in_use::SetsInUse;
-use super::{Impact, Input};
+use super::{Impact, Input, Touched};
 use crate::naming::Naming;
 use crate::sets::Sources;
 use crate::signature::Signature;
-use crate::{Compiled, Options, Place, Usage, scaffold};
+use crate::{ClusterIndex, Compiled, Options, Place, Usage, scaffold};
 
 /// The table of a place, and what it is made of.
 #[derive(Debug)]
@@ -74,10 +74,16 @@ impl Output {
         (&self.isolated, &mut self.compiled)
     }
 
+    /// These addresses are about to change their owners.
+    pub fn leave(&mut self, touched: &Touched, cluster: &ClusterIndex) {
+        self.chains.leave(touched, cluster);
+    }
+
     /// Recompiles what a change may have affected.
     pub fn update(&mut self, input: Input<'_>, impact: &Impact) {
         let Impact { touched, pods, addresses, policies } = impact;
         self.sets.follow(touched, input.cluster, &mut self.compiled.ruleset);
+        self.chains.join(touched, input.cluster);
         let was_shut = !self.isolated.is_empty();
         let stale = self.chains.of_policies(policies);
         for chain in &stale {
@@ -103,10 +109,7 @@ impl Output {
         for (_, chain) in gone.iter().flat_map(|(_, judges)| judges) {
             self.chains.release(chain, &mut self.sets, &mut self.compiled);
         }
-        let (sets, compiled) = (&mut self.sets, &mut self.compiled);
-        for chain in self.chains.decide(to_fill, input, sets, compiled) {
-            self.chains.fill(&chain, input, sets, compiled);
-        }
+        self.chains.refill(to_fill, input, &mut self.sets, &mut self.compiled);
         self.sets.remove_idle(&mut self.compiled.ruleset);
         while self.sets.rename() {
             self.chains.fill_all(input, &mut self.sets, &mut self.compiled);

@@ -106,10 +106,8 @@ fn egress_to_a_port_name_in_all_addresses_of_a_family_is_a_look_up_and_no_more()
 /// A set for each protocol and family, however many names there are.
 #[test]
 fn a_list_of_port_names_is_one_set() {
-    let port = |number, protocol| Port {
-        protocol,
-        numbers: PortNumbers::Named(format!("name-{number}")),
-    };
+    let port =
+        |number, protocol| Port { protocol, numbers: PortNumbers::Named(format!("name-{number}")) };
     let ports = (0..100).map(|number| port(number, Protocol::Tcp));
     let ports = ports.chain([port(0, Protocol::Udp)]).collect();
     let rule = Rule { peers: Peers::Anyone, ports: Ports::Only(ports) };
@@ -121,10 +119,8 @@ fn a_list_of_port_names_is_one_set() {
 /// Equal meaning, equal rules.
 #[test]
 fn ports_that_touch_or_overlap_are_one_range() {
-    let range = |first, last| Port {
-        protocol: Protocol::Tcp,
-        numbers: PortNumbers::Range(first, last),
-    };
+    let range =
+        |first, last| Port { protocol: Protocol::Tcp, numbers: PortNumbers::Range(first, last) };
     let of_ports = |ports: Vec<Port>| {
         let rule = Rule { peers: Peers::Anyone, ports: Ports::Only(ports) };
         of_plain(&NetworkPolicy { ingress: None, egress: Some(vec![rule]), ..policy() })
@@ -150,9 +146,8 @@ fn many_peers_with_many_ranges_are_a_set_of_peers_and_a_set_of_ports() {
         peers: Peers::Only((0..peers).map(peer).collect()),
         ports: Ports::Only((0..ranges).map(|number| range(number * 3 + 1)).collect()),
     };
-    let of_rule = |rule| {
-        of_plain(&NetworkPolicy { ingress: None, egress: Some(vec![rule]), ..policy() })
-    };
+    let of_rule =
+        |rule| of_plain(&NetworkPolicy { ingress: None, egress: Some(vec![rule]), ..policy() });
     let grants = of_rule(rule(1_000, 2_000));
     assert_eq!((grants.sources.len(), grants.conditions.len()), (3, 2));
     let grants = of_rule(rule(10, 40));

@@ -39,7 +39,11 @@ pub const LOADS: [Load; 10] = [
     Load { name: "scattered", what: "the same, none beside another", make: scattered },
     Load { name: "peers", what: "1,000 policies of 1,000 peers", make: peers },
     Load { name: "blocks", what: "1,000 policies of 1,000 ipBlocks", make: blocks },
-    Load { name: "signatures", what: "100 pods, 1,000 policies of 10 ports on half", make: signatures },
+    Load {
+        name: "signatures",
+        what: "100 pods, 1,000 policies of 10 ports on half",
+        make: signatures,
+    },
     Load { name: "members", what: "1,000 peers that are all pods of the cluster", make: members },
 ];
 

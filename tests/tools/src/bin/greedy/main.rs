@@ -67,7 +67,8 @@ fn read(words: &[String]) -> Result<Arguments> {
 
 fn all(arguments: &Arguments) -> Result<()> {
     println!("{}", measure::HEAD);
-    let wanted = |name: &str| arguments.loads.is_empty() || arguments.loads.iter().any(|one| one == name);
+    let wanted =
+        |name: &str| arguments.loads.is_empty() || arguments.loads.iter().any(|one| one == name);
     for load in LOADS.iter().filter(|load| wanted(load.name)) {
         eprintln!("{}: {}, one of {}", load.name, load.what, arguments.scale);
         let mut command = Command::new(std::env::current_exe().context("find this program")?);

@@ -48,6 +48,7 @@ pub fn row(load: Load, divisor: usize, namespaces: usize) -> Result<String> {
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
     let at = |place: usize| latencies.get(place).copied().unwrap_or_default();
     let longest = alone.sent.longest.max(beside.sent.longest);
+    eprintln!("longest commit: {} operations", alone.sent.operations_of_longest);
     Ok(format!(
         "| {} | {} | {} | {} | {} | {} | {} | {} MB | {}, {} |",
         load.what,
@@ -86,7 +87,8 @@ fn options() -> Options {
 fn more(before: &Ruleset, after: &Ruleset) -> String {
     let sets = |table: &Ruleset| table.sets.len();
     let rules = |table: &Ruleset| table.chains.values().map(|one| one.rules.len()).sum::<usize>();
-    let elements = |table: &Ruleset| table.sets.values().map(|one| one.elements.len()).sum::<usize>();
+    let elements =
+        |table: &Ruleset| table.sets.values().map(|one| one.elements.len()).sum::<usize>();
     let more = |of: &dyn Fn(&Ruleset) -> usize| of(after).saturating_sub(of(before));
     format!("{}, {}, {}", more(&sets), more(&rules), more(&elements))
 }
