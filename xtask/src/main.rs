@@ -43,6 +43,8 @@ Usage: cargo xtask <command>
                              come again, the proof, and what a packet pays; prints the tables of docs/benchmarks.md. Parts:
                              changes, relist, proof, packets. --rounds N; --table NAME=FILE: a table of another for `packets`;
                              --plot: more sizes, and draws docs/pictures; --draw: draws them again from the figures there
+  greedy [load...]           what a greedy tenant's policies cost, and how long others wait meanwhile; a tenth of each load,
+                             or --scale N: one of N
   load [pods]                what an agent costs in a large cluster, from a real API server; prints the table of docs/benchmarks.md
   soak [minutes]             an agent under churn, 30 minutes by default; fails when memory grows
   latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
@@ -79,6 +81,7 @@ fn run(args: &[String]) -> Result<()> {
             _ => test(rest)?,
         },
         "bench" => bench(rest)?,
+        "greedy" => optimised(&Cargo::default(), "greedy", &[], rest)?,
         "load" => measured("load", rest)?,
         "soak" => measured("soak", rest)?,
         "latency" => latency(rest)?,

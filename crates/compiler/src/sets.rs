@@ -94,14 +94,16 @@ impl fmt::Display for PodsPeer {
 
 impl NamedPorts {
     fn content(&self) -> Content {
-        let content = match &self.peers {
-            Some(peers) if peers.len() == 1 => {
-                peers.iter().fold(Content::of("port"), |content, peer| peer.content(content))
+        let content = match (&self.peers, self.names.first(), self.names.len()) {
+            (None, Some(name), 1) => Content::of("port of any pod").text(name),
+            (Some(peers), Some(name), 1) if peers.len() == 1 => {
+                let peers = peers.iter();
+                peers.fold(Content::of("port"), |content, peer| peer.content(content)).text(name)
             }
-            Some(peers) => any_of(Content::of("port of any of"), peers),
-            None => Content::of("port of any pod"),
+            (None, ..) => Content::of("ports of any pod").texts(&self.names),
+            (Some(peers), ..) => any_of(Content::of("ports"), peers).texts(&self.names),
         };
-        content.texts(&self.names).text(&self.protocol.to_string())
+        content.text(&self.protocol.to_string())
     }
 
     /// The numbers of a pod's ports with one of the names, each once.

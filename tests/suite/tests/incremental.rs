@@ -217,3 +217,29 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases().cases / 4, ..cases() })]
+
+    /// As long as the node has room.
+    #[test]
+    fn a_namespace_does_not_feel_what_others_ask_for(
+        (mut cluster, budgets) in (random::snapshot(), budgets())
+    ) {
+        let node = Amount { sets: u64::MAX, rules: u64::MAX, elements: u64::MAX / 1_000_000 };
+        let options = Options { budgets: Budgets { node, ..budgets }, ..Options::default() };
+        let over_budget = |cluster: &Snapshot| {
+            let mut engine = Engine::new(options.clone());
+            engine.update(cluster, &NodeNetwork::default()).over_budget.as_ref().clone()
+        };
+        let mut with = over_budget(&cluster);
+        let Some((key, _)) = cluster.policies.iter().next() else { return Ok(()) };
+        let greedy = key.namespace.clone();
+        let keys: Vec<_> = cluster.policies.keys().cloned().collect();
+        for key in keys.iter().filter(|key| key.namespace == greedy) {
+            cluster.policies.remove(key);
+        }
+        with.retain(|key| key.namespace != greedy);
+        prop_assert_eq!(with, over_budget(&cluster));
+    }
+}

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `demo` | a node and its pods, policies enforced, who reaches whom before and after |
 //! | `bench` | the cost of changes, of lists that come again, of the proof and of packets, beside the kernel alone and others |
+//! | `greedy` | what a greedy tenant costs, and what others feel of it |
 //! | `load` | the cost of an agent in a large cluster with a real API server |
 //! | `soak` | an agent under constant change, for as long as you like |
 //! | `latency` | from a write to the API to the packets, for any NetworkPolicy controller |

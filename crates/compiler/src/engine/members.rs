@@ -32,6 +32,8 @@ pub(super) struct Members {
     /// The sets of each policy, by namespace, and how many parts look into each.
     policies: BTreeMap<String, BTreeMap<String, BTreeMap<Name, usize>>>,
     beyond: BTreeMap<String, BTreeSet<String>>,
+    /// Whether anything is counted in another way than at the last decision.
+    is_dirty: bool,
 }
 
 /// A set that is there or would be.
@@ -52,6 +54,7 @@ impl Members {
         sources: impl Fn(&GrantsKey) -> Sources,
         cluster: &ClusterIndex,
     ) {
+        self.is_dirty = true;
         for part in &parts {
             if let Some((_, chains)) = self.parts.get_mut(part) {
                 *chains += 1;
@@ -69,6 +72,7 @@ impl Members {
 
     /// A chain goes, or is about to be filled.
     pub fn pay_back(&mut self, chain: &Name) {
+        self.is_dirty = true;
         for part in self.charged.remove(chain).unwrap_or_default() {
             match self.parts.get_mut(&part) {
                 Some((_, chains)) if *chains > 1 => *chains -= 1,
@@ -137,6 +141,7 @@ impl Members {
                 let Some(counted) = self.sets.get_mut(name) else { continue };
                 let here = counted.source.elements_of(cluster, owner, address).len();
                 counted.elements = of(counted.elements, here as u64);
+                self.is_dirty |= here > 0;
             }
         }
     }
@@ -193,10 +198,7 @@ impl Members {
     }
 }
 
-fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K)
-where
-    K: Clone,
-{
+fn decrement<K: Ord>(counts: &mut BTreeMap<K, usize>, key: &K) {
     match counts.get_mut(key) {
         Some(count) if *count > 1 => *count -= 1,
         _ => drop(counts.remove(key)),

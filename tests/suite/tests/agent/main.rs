@@ -1,6 +1,7 @@
 //! `nftpol agent` between a real API server and a real kernel.
 
 mod binding;
+mod budget;
 mod busy;
 mod events;
 mod kept;
