@@ -44,8 +44,10 @@ impl Findings {
         problems: &watch::Sender<Problems>,
         metrics: &Metrics,
     ) {
+        // A policy can have thousands.
+        let logged: BTreeSet<_> = self.logged.iter().map(content).collect();
         for diagnostic in found.diagnostics {
-            if !self.logged.contains(diagnostic) {
+            if !logged.contains(&content(diagnostic)) {
                 tracing::warn!("{diagnostic}");
             }
         }
@@ -70,6 +72,12 @@ impl Findings {
             changed
         });
     }
+}
+
+/// What tells two diagnostics apart.
+fn content(diagnostic: &Diagnostic) -> (&ObjectKey, &str, &str, &str) {
+    let Diagnostic { severity: _, kind, object, field, message } = diagnostic;
+    (object, kind, field, message)
 }
 
 fn unusable(cluster: &ClusterState) -> Vec<&Diagnostic> {

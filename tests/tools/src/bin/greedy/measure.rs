@@ -17,7 +17,7 @@ use ruleset::plan::Planner;
 use samples::large::{self, NODE};
 
 use crate::loads::{self, CALM, Load};
-use crate::watched::{Record, Watched};
+use crate::watched::{Record, Watched, on_processor};
 
 /// The head of the table.
 pub const HEAD: &str = "\
@@ -28,7 +28,8 @@ another's change: median, worst |
 /// Changes of others while a load is under way.
 const CHANGES: usize = 40;
 
-/// Measures a load, and writes it as a row of the table.
+/// Measures a load, and writes it as a row of the table. All are CPU times but what others
+/// wait: that is time on the clock.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -69,12 +70,12 @@ fn alone(cluster: &Snapshot, loaded: &Snapshot) -> Result<(String, Duration, Dur
     let mut engine = Engine::new(options());
     let network = NodeNetwork::default();
     let before = engine.update(cluster, &network).ruleset.clone();
-    let start = Instant::now();
+    let start = on_processor();
     let after = engine.update(loaded, &network).ruleset.clone();
-    let compile = start.elapsed();
-    let start = Instant::now();
+    let compile = on_processor().saturating_sub(start);
+    let start = on_processor();
     let batches = Planner::default().plan(Some(&before), &after)?;
-    let plan = start.elapsed();
+    let plan = on_processor().saturating_sub(start);
     drop(batches);
     Ok((more(&before, &after), compile, plan))
 }

@@ -51,7 +51,7 @@ impl Record {
 
 /// How long this thread has been on a processor, the kernel's work for it included. Others
 /// use this machine, too, and what they take does not count.
-fn on_processor() -> Duration {
+pub fn on_processor() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }
 
