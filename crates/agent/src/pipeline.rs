@@ -318,7 +318,7 @@ impl<S: Sink> Pipeline<S> {
         SyncFailed {
             error,
             also: also.map(Box::new),
-            diagnostics: self.diagnostics(),
+            diagnostics: self.diagnostics().into(),
             set_aside: self.engine.options().set_aside.clone(),
             over_budget: Arc::clone(&self.engine.compiled().over_budget),
             committed: self.tables.inet.progress.interrupt().map(Box::new),

@@ -92,7 +92,7 @@ pub struct SyncFailed {
     /// Why the other table was not changed either, if that is another reason.
     pub also: Option<Box<SyncError>>,
     /// About the objects: of the compiler, and policies set aside.
-    pub diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Box<[Diagnostic]>,
     /// Policies that the kernel refused.
     pub set_aside: BTreeSet<ObjectKey>,
     /// Policies that find no room in the budgets.
