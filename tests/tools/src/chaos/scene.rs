@@ -1,0 +1,187 @@
+//! The cluster, and how its objects change.
+//!
+//! The pods of the namespace `dev` have interfaces, and packets are sent between them. Their
+//! policies are in every state of the plan. Around them is a random cluster of objects
+//! without interfaces, on the same node and on another, which collide with each other.
+//! Everything is written into etcd, so that any change is possible.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use kubebed::apiserver::ApiServer;
+use policy::{Labels, Namespace, ObjectKey, Pod, Snapshot};
+use samples::objects;
+use samples::random::{Draws, Edit, NODES};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
+
+use super::dice::Dice;
+
+/// The node with the agent.
+pub const NODE: &str = NODES[0].0;
+/// The namespace of the pods that packets are sent between.
+pub const DEV: &str = "dev";
+/// Its pods. Nobody may reach the first, and the second may reach nobody.
+pub const PODS: [&str; 5] = ["victim", "prisoner", "stranger", "control", "third"];
+
+/// What holds always, and what comes and goes.
+const POLICIES: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: victim, namespace: dev}
+spec:
+  podSelector: {matchLabels: {app: victim}}
+  policyTypes: [Ingress]
+  ingress: [{from: [{podSelector: {matchLabels: {app: third}}}], ports: [{port: 80}]}]
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: prisoner, namespace: dev}
+spec:
+  podSelector: {matchLabels: {app: prisoner}}
+  policyTypes: [Egress]
+";
+const SOMETIMES: &str = "
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: sometimes, namespace: dev}
+spec:
+  podSelector: {matchExpressions: [{key: app, operator: In, values: [victim, prisoner]}]}
+  policyTypes: [Ingress, Egress]
+  ingress: [{from: [{namespaceSelector: {matchLabels: {app: x}}}]}]
+  egress: [{to: [{podSelector: {matchLabels: {app: third}}}], ports: [{port: 53, protocol: UDP}]}]
+";
+
+/// The cluster with its wires.
+pub fn spec(dice: &mut Dice) -> TestbedSpec {
+    let network = dice.one_of(&[Network::Bridge, Network::Routed]);
+    let spec = TestbedSpec::new(network, &[NODE]).namespace(DEV, &[]);
+    PODS.iter().fold(spec, |spec, name| {
+        spec.pod(DEV, name, &[("app", name)], Families::Both, &[])
+    })
+}
+
+/// The objects, as they are in etcd.
+pub struct Scene {
+    objects: Snapshot,
+    /// The objects of `dev` when all are there.
+    dev: Snapshot,
+    draws: Draws,
+    /// How many changes there were.
+    pub changes: u64,
+}
+
+impl Scene {
+    /// Writes the first objects.
+    ///
+    /// # Errors
+    /// When etcd refuses them.
+    pub fn new(server: &ApiServer, spec: &TestbedSpec, seed: u64) -> Result<Self> {
+        let mut draws = Draws::new(seed);
+        let dev = objects::snapshot(spec, &format!("{POLICIES}---\n{SOMETIMES}"))?;
+        let mut all = draws.crowd();
+        all.kept.clear();
+        for name in ["a", "a-b", "c"] {
+            let fresh = Namespace { name: name.to_owned(), labels: Labels::new(), is_ending: false };
+            let fresh = Arc::new(fresh.with_metadata_name());
+            all.namespaces.entry(name.to_owned()).or_insert(fresh);
+        }
+        all.pods.extend(dev.pods.clone());
+        all.policies.extend(dev.policies.clone());
+        all.namespaces.extend(dev.namespaces.clone());
+        server.store_changes(&Snapshot::default(), &all)?;
+        Ok(Self { objects: all, dev, draws, changes: 0 })
+    }
+
+    /// The objects.
+    pub fn objects(&self) -> &Snapshot {
+        &self.objects
+    }
+
+    /// Changes something.
+    ///
+    /// # Errors
+    /// When etcd refuses it.
+    pub fn change(&mut self, server: &ApiServer, dice: &mut Dice) -> Result<()> {
+        let before = self.objects.clone();
+        for _ in 0..=dice.below(3) {
+            match dice.one_in(4) {
+                true => self.change_dev(dice)?,
+                false => self.change_crowd(),
+            }
+        }
+        self.changes += 1;
+        server.store_changes(&before, &self.objects).context("change the objects")
+    }
+
+    fn change_crowd(&mut self) {
+        let edit = self.draws.upheaval();
+        // What is kept of a namespace that is gone is told by the order of two watches.
+        if matches!(edit, Edit::DeleteNamespace(_)) {
+            return;
+        }
+        let mut crowd = self.objects.clone();
+        let is_dev = |key: &ObjectKey| key.namespace == DEV;
+        crowd.pods = crowd.pods.into_iter().filter(|(key, _)| !is_dev(key)).collect();
+        crowd.policies = crowd.policies.into_iter().filter(|(key, _)| !is_dev(key)).collect();
+        crowd.namespaces.remove(DEV);
+        edit.apply(&mut crowd);
+        crowd.kept.clear();
+        let dev = &self.objects;
+        crowd.pods.extend(dev.pods.iter().filter(|(key, _)| is_dev(key)).map(cloned));
+        crowd.policies.extend(dev.policies.iter().filter(|(key, _)| is_dev(key)).map(cloned));
+        crowd.namespaces.extend(dev.namespaces.iter().filter(|(key, _)| *key == DEV).map(cloned));
+        self.objects = crowd;
+    }
+
+    fn change_dev(&mut self, dice: &mut Dice) -> Result<()> {
+        match dice.below(4) {
+            // By force, while the pod runs on; and back.
+            0 => {
+                let key = ObjectKey::new(DEV, dice.one_of(&PODS[..2]));
+                if self.objects.pods.remove(&key).is_none() {
+                    let pod = self.dev.pods.get(&key).context("a pod of dev")?;
+                    self.objects.pods.insert(key, Arc::clone(pod));
+                }
+            }
+            1 => {
+                let key = ObjectKey::new(DEV, "sometimes");
+                if self.objects.policies.remove(&key).is_none() {
+                    let policy = self.dev.policies.get(&key).context("a policy of dev")?;
+                    self.objects.policies.insert(key, Arc::clone(policy));
+                }
+            }
+            2 => {
+                let key = ObjectKey::new(DEV, dice.one_of(&PODS));
+                let Some(pod) = self.objects.pods.get_mut(&key) else { return Ok(()) };
+                let labels = [("app", key.name.as_str()), ("tier", dice.one_of(&["x", "y"]))];
+                let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+                *pod = Arc::new(Pod { labels, ..Pod::clone(pod) });
+            }
+            _ => {
+                let labels: Labels =
+                    [("app".to_owned(), dice.one_of(&["x", "y"]).to_owned())].into();
+                let namespace = Namespace { name: DEV.to_owned(), labels, is_ending: false };
+                let namespace = Arc::new(namespace.with_metadata_name());
+                self.objects.namespaces.insert(DEV.to_owned(), namespace);
+            }
+        }
+        Ok(())
+    }
+
+    /// A pod with an interface comes or goes.
+    ///
+    /// # Errors
+    /// When etcd refuses it.
+    pub fn pod(&mut self, server: &ApiServer, key: &ObjectKey, pod: Option<Pod>) -> Result<()> {
+        let before = self.objects.clone();
+        match pod {
+            Some(pod) => drop(self.objects.pods.insert(key.clone(), Arc::new(pod))),
+            None => drop(self.objects.pods.remove(key)),
+        }
+        server.store_changes(&before, &self.objects)
+    }
+}
+
+fn cloned<K: Clone, V: Clone>((key, value): (&K, &V)) -> (K, V) {
+    (key.clone(), value.clone())
+}
