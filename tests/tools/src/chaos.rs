@@ -103,7 +103,9 @@ pub fn run(plan: Plan) -> Result<Tally> {
     };
     let wrap = |error: anyhow::Error, machine: &Machine<'_>, step: usize| {
         anyhow!(
-            "seed {seed}, step {step}: {error:#}\n--- the agent's log ---\n{}",
+            "seed {seed}, step {step}: {error:#}\n--- the last changes of objects, after the start \
+             ---\n{}--- the agent's log ---\n{}",
+            machine.scene.lately(start),
             machine.kubelet.last_words()
         )
     };

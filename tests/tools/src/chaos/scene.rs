@@ -5,7 +5,9 @@
 //! without interfaces, on the same node and on another, which collide with each other.
 //! Everything is written into etcd, so that any change is possible.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use kubebed::apiserver::ApiServer;
@@ -68,7 +70,12 @@ pub struct Scene {
     draws: Draws,
     /// How many changes there were.
     pub changes: u64,
+    /// The last changes.
+    lately: VecDeque<(Instant, String)>,
 }
+
+/// Changes that a failure shows.
+const LATELY: usize = 20;
 
 impl Scene {
     /// Writes the first objects.
@@ -89,12 +96,20 @@ impl Scene {
         all.policies.extend(dev.policies.clone());
         all.namespaces.extend(dev.namespaces.clone());
         server.store_changes(&Snapshot::default(), &all)?;
-        Ok(Self { objects: all, dev, draws, changes: 0 })
+        Ok(Self { objects: all, dev, draws, changes: 0, lately: VecDeque::new() })
     }
 
     /// The objects.
     pub fn objects(&self) -> &Snapshot {
         &self.objects
+    }
+
+    /// The last changes of objects, for a failure.
+    pub fn lately(&self, start: Instant) -> String {
+        let line = |(when, what): &(Instant, String)| {
+            format!("{:9.3} s  {what}\n", (*when - start).as_secs_f64())
+        };
+        self.lately.iter().map(line).collect()
     }
 
     /// Changes something.
@@ -110,6 +125,10 @@ impl Scene {
             }
         }
         self.changes += 1;
+        self.lately.push_back((Instant::now(), changed(&before, &self.objects)));
+        while self.lately.len() > LATELY {
+            self.lately.pop_front();
+        }
         server.store_changes(&before, &self.objects).context("change the objects")
     }
 
@@ -158,8 +177,9 @@ impl Scene {
                 *pod = Arc::new(Pod { labels, ..Pod::clone(pod) });
             }
             _ => {
+                // Not `app: x`, which would let its pods in.
                 let labels: Labels =
-                    [("app".to_owned(), dice.one_of(&["x", "y"]).to_owned())].into();
+                    [("tier".to_owned(), dice.one_of(&["x", "y"]).to_owned())].into();
                 let namespace = Namespace { name: DEV.to_owned(), labels, is_ending: false };
                 let namespace = Arc::new(namespace.with_metadata_name());
                 self.objects.namespaces.insert(DEV.to_owned(), namespace);
@@ -180,6 +200,23 @@ impl Scene {
         }
         server.store_changes(&before, &self.objects)
     }
+}
+
+/// What differs, for people.
+fn changed(before: &Snapshot, after: &Snapshot) -> String {
+    let mut words = Vec::new();
+    let differing = before.diff(after);
+    for key in &differing.pods {
+        let reports = |pod: &Arc<Pod>| format!("{:?} on {:?}", pod.addresses, pod.node);
+        let now = after.pods.get(key).map_or("gone".to_owned(), reports);
+        words.push(format!("pod {key} {now}"));
+    }
+    for key in &differing.policies {
+        let now = if after.policies.contains_key(key) { "set" } else { "gone" };
+        words.push(format!("policy {key} {now}"));
+    }
+    words.extend(differing.namespaces.iter().map(|name| format!("namespace {name}")));
+    words.join("; ")
 }
 
 fn cloned<K: Clone, V: Clone>((key, value): (&K, &V)) -> (K, V) {
