@@ -50,7 +50,7 @@ use crate::{Kind, Known};
 
 pub use client::{Load, Loaded, client, renewing_client};
 pub use cluster::Cluster;
-pub use contact::{Contact, Failing};
+pub use contact::{Asking, Contact, Failing, Waiting};
 pub use error::{FailureKind, WatchError};
 pub use event::{Event, Found, StandIn};
 use kinds::{NamespaceFields, PolicyJson, Watched};
@@ -94,7 +94,7 @@ pub async fn list(client: Client) -> Result<Vec<Found>, WatchError> {
 }
 
 async fn of_kind<T: Watched>(client: &Client) -> Result<Vec<Found>, WatchError> {
-    let listed = list::list::<T>(client, None, &Known::default()).await?;
+    let listed = list::list::<T>(client, None, &Known::default(), list::BEGIN_LATER).await?;
     let found = |item: watch_line::Item| item.found.map_err(|unread| unread.error);
     listed.items.into_iter().map(found).collect()
 }

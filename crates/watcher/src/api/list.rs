@@ -20,10 +20,12 @@ use super::requests::{self, FrameMetadata, LONGEST};
 use super::watch_line::{self, Item};
 use crate::Known;
 
-/// The longest wait for the start of an answer. An API server without
-/// StreamingCollectionEncodingToJSON (KEP-5116) encodes the whole list before it
-/// sends the first byte.
-const BEGIN: Duration = Duration::from_secs(60);
+/// The longest wait for the start of an answer, at first, and after attempts that failed.
+/// A request can be swallowed while the connection stays, and then to ask again soon helps.
+/// An API server without StreamingCollectionEncodingToJSON (KEP-5116) encodes the whole list
+/// before it sends the first byte, and then it does not.
+pub(super) const BEGIN: Duration = Duration::from_secs(15);
+pub(super) const BEGIN_LATER: Duration = Duration::from_secs(60);
 /// The longest wait between two pieces of a list.
 const PIECE: Duration = Duration::from_secs(30);
 /// The most objects of a kind. Kubernetes is made for 150,000 pods (kubernetes.io,
@@ -44,7 +46,8 @@ struct Frame {
 
 /// Lists all objects of a kind. With a version the server may answer from its
 /// cache, as long as that is not older; without one it gives the most recent
-/// state. Items that equal known objects are those.
+/// state. Items that equal known objects are those. An answer must begin within
+/// `patience`.
 ///
 /// # Errors
 /// A request failed, or an answer is incomplete. After [`WatchError::Expired`] in the
@@ -53,6 +56,7 @@ pub(super) async fn list<T: Watched>(
     client: &Client,
     not_older: Option<&str>,
     known: &Known,
+    patience: Duration,
 ) -> Result<Listed, WatchError> {
     let field_selector = T::FIELDS.map(str::to_owned);
     let mut parameters = ListParams { field_selector, ..ListParams::default() };
@@ -61,7 +65,7 @@ pub(super) async fn list<T: Watched>(
     }
     let mut items = Vec::new();
     loop {
-        let metadata = page::<T>(client, &parameters, known, &mut items).await?;
+        let metadata = page::<T>(client, &parameters, (known, patience), &mut items).await?;
         // The server decides whether a list comes in pages, also without a limit.
         let token = metadata.rest.filter(|token| !token.is_empty());
         if token.is_none() {
@@ -82,11 +86,11 @@ pub(super) async fn list<T: Watched>(
 async fn page<T: Watched>(
     client: &Client,
     parameters: &ListParams,
-    known: &Known,
+    (known, patience): (&Known, Duration),
     items: &mut Vec<Item>,
 ) -> Result<FrameMetadata, WatchError> {
     let request = Request::new(T::PATH).list(parameters);
-    let mut body = requests::begin::<T>(client, request, "list", BEGIN).await?;
+    let mut body = requests::begin::<T>(client, request, "list", patience).await?;
     let broken = |message: String| WatchError::broken("list", T::KIND, message);
     let mut splitter = ListSplitter::default();
     let mut unnamed = None;

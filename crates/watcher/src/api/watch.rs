@@ -17,6 +17,7 @@ use kube::Client;
 use tokio::time::{Instant, sleep};
 
 use super::Following;
+use super::contact::Asking;
 use super::backoff::{Backoff, EARLY, WORKING, asked_for, list_again, watch_duration};
 use super::error::{FailureKind, WatchError};
 use super::event::Event;
@@ -148,17 +149,28 @@ impl<T: Watched> Watch<T> {
                 sleep(pause).await;
                 self.pause = None;
             }
-            let result = match std::mem::replace(&mut self.state, State::Unlisted) {
-                State::Unlisted => self.list_anew().await,
-                State::Listed if Instant::now() >= self.list_again => self.list_anew().await,
-                State::Listed => self.resume().await,
+            let state = std::mem::replace(&mut self.state, State::Unlisted);
+            let result = match state {
                 State::Watching(open) => self.follow(open).await,
+                State::Unlisted => self.ask(Asking::List).await,
+                State::Listed if Instant::now() >= self.list_again => self.ask(Asking::List).await,
+                State::Listed => self.ask(Asking::Watch).await,
             };
             match result {
                 Ok(state) => self.state = state,
                 Err(failure) => self.fail(failure),
             }
         }
+    }
+
+    async fn ask(&mut self, asking: Asking) -> Result<State, Failure> {
+        self.following.contact.asks(T::KIND, asking);
+        let result = match asking {
+            Asking::List => self.list_anew().await,
+            Asking::Watch => self.resume().await,
+        };
+        self.following.contact.asked(T::KIND);
+        result
     }
 
     fn fail(&mut self, Failure { error, relist }: Failure) {

@@ -21,7 +21,7 @@ use super::super::backoff::watch_duration;
 use super::super::error::{WatchError, resource};
 use super::super::event::{Event, Found};
 use super::super::kinds::{Identity, Watched};
-use super::super::list::{self, MOST};
+use super::super::list::{self, BEGIN, BEGIN_LATER, MOST};
 use super::super::version::is_before;
 use super::super::watch_line::{self, Item, Line};
 use super::super::{Following, question, requests};
@@ -36,7 +36,7 @@ const INITIAL_EVENTS: Duration = Duration::from_secs(300);
 const PLAIN: Duration = Duration::from_secs(600);
 
 /// How to list.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lists {
     /// Until when lists are plain, after a streaming one failed.
     plain: Option<Instant>,
@@ -45,6 +45,14 @@ pub(super) struct Lists {
     refused: bool,
     /// The next list must not come from a cache.
     no_cache: bool,
+    /// How long the next plain list may take to begin.
+    patience: Duration,
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self { plain: None, refused: false, no_cache: false, patience: BEGIN }
+    }
 }
 
 impl Lists {
@@ -60,6 +68,7 @@ impl Lists {
     /// A list has succeeded.
     pub(super) fn done(&mut self) {
         self.no_cache = false;
+        self.patience = BEGIN;
     }
 }
 
@@ -97,7 +106,7 @@ impl<T: Watched> Watch<T> {
 
     async fn plain_list(&mut self) -> Result<Told, WatchError> {
         let Following { known, .. } = &self.following;
-        let listed = list::list::<T>(&self.client, self.not_older(), known).await?;
+        let listed = list::list::<T>(&self.client, self.not_older(), known, self.lists.patience).await?;
         let (mut last, count) = (None, listed.items.len());
         let mut objects = Vec::with_capacity(count);
         for item in listed.items {
@@ -112,6 +121,7 @@ impl<T: Watched> Watch<T> {
     /// version that we know and answers 504 ("Too large resource version"). Then
     /// the version is forgotten.
     fn not_listed(&mut self, error: WatchError) -> Failure {
+        self.lists.patience = BEGIN_LATER.min(self.lists.patience * 2);
         if error.code() == Some(504) {
             self.version.clear();
         } else if error.is_about_lists() && !self.lists.refused {
