@@ -73,8 +73,7 @@ impl ContactReport {
         };
         let since = self.since.get_or_insert_with(time);
         let waiting = contact.waiting().map(|waiting| format!("; {waiting}")).unwrap_or_default();
-        let text =
-            format!("since {since}: {}{waiting}; the rules stay as they are", worst.message);
+        let text = format!("since {since}: {}{waiting}; the rules stay as they are", worst.message);
         match failing.iter().any(is_long) {
             true => status.fails_quietly(Condition::Api, text),
             false => status.remark(Condition::Api, text),

@@ -41,6 +41,7 @@ mod rough;
 mod version;
 mod watch;
 mod watch_line;
+mod weight;
 
 use futures::{Stream, StreamExt, stream};
 use kube::Client;

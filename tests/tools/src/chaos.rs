@@ -75,16 +75,17 @@ pub struct Plan {
 pub fn run(plan: Plan) -> Result<Tally> {
     let Plan { seed, length, quick } = plan;
     println!("seed {seed}");
-    let mut dice = Dice::new(seed);
-    let World { server, cluster, .. } = world(&mut dice)?;
+    // One for each purpose: how fast the machine is must not change the plan.
+    let [mut plan, of_agents, of_faults] = [1, 2, 3].map(|number| Dice::new(seed ^ number << 32));
+    let World { server, cluster, .. } = World::without_objects(scene::spec(&mut plan), "ch")?;
     let mut node = Namespace::existing(cluster.endpoint(NODE)?.namespace.name())?;
     node.keep();
     let client = server.service_account_client("kube-system", "nftpol")?;
     let address = "127.0.0.1:0".parse().context("an address")?;
     let proxy = Proxy::start(&server, &node, address, client)?;
     let scene = Scene::new(&server, cluster.spec(), seed)?;
-    let mut kubelet = Kubelet::new(&node, &proxy.kubeconfig()?);
-    kubelet.start(&mut dice, false)?;
+    let mut kubelet = Kubelet::new(&node, &proxy.kubeconfig()?, of_agents);
+    kubelet.start(false)?;
     let start = Instant::now();
     let mut machine = Machine {
         server,
@@ -95,7 +96,7 @@ pub fn run(plan: Plan) -> Result<Tally> {
         scene,
         oracle: Oracle::of(NODE),
         witness: Witness::default(),
-        dice,
+        dice: of_faults,
         start,
         tally: Tally::default(),
         looked: start,
@@ -115,16 +116,12 @@ pub fn run(plan: Plan) -> Result<Tally> {
     while start.elapsed() < length {
         interrupt::check()?;
         step += 1;
-        let fault = Fault::draw(&mut machine.dice, quick);
+        let fault = Fault::draw(&mut plan, quick);
         println!("{:7.1} s, step {step}: {fault}", start.elapsed().as_secs_f32());
         machine.step(&fault).map_err(|error| wrap(error, &machine, step))?;
     }
     println!("{}", told(&machine));
     Ok(machine.tally)
-}
-
-fn world(dice: &mut Dice) -> Result<World> {
-    World::without_objects(scene::spec(dice), "ch")
 }
 
 /// Packets that must arrive, and that must not.

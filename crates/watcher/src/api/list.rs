@@ -2,7 +2,7 @@
 //!
 //! In: a kind, and how old the answer may be.
 //! Out: all items, and the version.
-//! Never: a list without its end; more items than a cluster has.
+//! Never: a list without its end; more or larger items than a cluster has.
 
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use super::kinds::Watched;
 use super::list_splitter::ListSplitter;
 use super::requests::{self, FrameMetadata, LONGEST};
 use super::watch_line::{self, Item};
+use super::weight::Weight;
 use crate::Known;
 
 /// The longest wait for the start of an answer, at first, and after attempts that failed.
@@ -28,10 +29,6 @@ pub(super) const BEGIN: Duration = Duration::from_secs(15);
 pub(super) const BEGIN_LATER: Duration = Duration::from_secs(60);
 /// The longest wait between two pieces of a list.
 const PIECE: Duration = Duration::from_secs(30);
-/// The most objects of a kind. Kubernetes is made for 150,000 pods (kubernetes.io,
-/// "Considerations for large clusters").
-pub(super) const MOST: usize = 1_000_000;
-
 /// A list.
 pub(super) struct Listed {
     pub items: Vec<Item>,
@@ -63,9 +60,10 @@ pub(super) async fn list<T: Watched>(
     if let Some(version) = not_older {
         parameters = parameters.at(version).matching(VersionMatch::NotOlderThan);
     }
-    let mut items = Vec::new();
+    let (mut items, mut weight) = (Vec::new(), Weight::default());
     loop {
-        let metadata = page::<T>(client, &parameters, (known, patience), &mut items).await?;
+        let all = (&mut items, &mut weight);
+        let metadata = page::<T>(client, &parameters, (known, patience), all).await?;
         // The server decides whether a list comes in pages, also without a limit.
         let token = metadata.rest.filter(|token| !token.is_empty());
         if token.is_none() {
@@ -87,7 +85,7 @@ async fn page<T: Watched>(
     client: &Client,
     parameters: &ListParams,
     (known, patience): (&Known, Duration),
-    items: &mut Vec<Item>,
+    (items, weight): (&mut Vec<Item>, &mut Weight),
 ) -> Result<FrameMetadata, WatchError> {
     let request = Request::new(T::PATH).list(parameters);
     let mut body = requests::begin::<T>(client, request, "list", patience).await?;
@@ -102,17 +100,20 @@ async fn page<T: Watched>(
         if piece.is_empty() {
             break;
         }
+        let mut too_much = Ok(());
         splitter.push(piece, |bytes| match watch_line::item::<T>(bytes) {
-            Ok(item) => items.push(item.shared(known)),
+            Ok(item) if too_much.is_ok() => {
+                too_much = weight.add(&item);
+                items.push(item.shared(known));
+            }
+            Ok(_) => {}
             Err(error) => unnamed = Some(error),
         });
+        too_much.map_err(broken)?;
         let length = piece.len();
         body.consume_unpin(length);
         if splitter.held() > LONGEST {
             return Err(broken(format!("an object is longer than {} MiB", LONGEST >> 20)));
-        }
-        if items.len() > MOST {
-            return Err(broken(format!("it has more than {MOST} objects")));
         }
     }
     let frame: Frame = serde_json::from_slice(splitter.frame())

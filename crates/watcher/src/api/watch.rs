@@ -17,8 +17,8 @@ use kube::Client;
 use tokio::time::{Instant, sleep};
 
 use super::Following;
-use super::contact::Asking;
 use super::backoff::{Backoff, EARLY, WORKING, asked_for, list_again, watch_duration};
+use super::contact::Asking;
 use super::error::{FailureKind, WatchError};
 use super::event::Event;
 use super::kinds::{Identity, Watched};

@@ -81,9 +81,9 @@ impl ApiServer {
             json!({"requestPut": {"key": key, "value": value}})
         });
         let gone = before.keys().filter(|key| !after.contains_key(*key));
-        let gone = gone.map(|key| {
-            json!({"requestDeleteRange": {"key": ByteString(key.clone().into_bytes())}})
-        });
+        let gone = gone.map(
+            |key| json!({"requestDeleteRange": {"key": ByteString(key.clone().into_bytes())}}),
+        );
         let all: Vec<Value> = put.chain(gone).collect();
         let transactions = all.chunks(OBJECTS).map(|some| json!({"success": some})).collect();
         self.ask_etcd("/v3/kv/txn", transactions).context("change a cluster in etcd")

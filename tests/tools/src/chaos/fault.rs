@@ -154,8 +154,9 @@ impl Fault {
             2 | 3 => lie(of, Lie::Answer(dice.one_of(&CODES))).begins(Trigger::Cut),
             4 => listing(of, Lie::Answer(dice.one_of(&CODES))),
             5 => listing(of, Lie::NoStreams),
-            6 if !quick => Self { visible: SILENCE, ..lie(of, Lie::HalfLine) }
-                .healed_within(SILENCE),
+            6 if !quick => {
+                Self { visible: SILENCE, ..lie(of, Lie::HalfLine) }.healed_within(SILENCE)
+            }
             6 => lie(of, Lie::HalfLine).ends(Trigger::Cut),
             7 => lie(of, Lie::CutLine),
             8 => lie(of, Lie::Twice),
@@ -203,6 +204,10 @@ impl Wrong {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { wrong, hold, begin, end, .. } = self;
-        write!(f, "{wrong:?} for {:.1} s, begins with {begin:?}, ends with {end:?}", hold.as_secs_f64())
+        write!(
+            f,
+            "{wrong:?} for {:.1} s, begins with {begin:?}, ends with {end:?}",
+            hold.as_secs_f64()
+        )
     }
 }

@@ -27,6 +27,7 @@ const LOGS: usize = 1;
 pub struct Kubelet<'a> {
     node: &'a Namespace,
     kubeconfig: PathBuf,
+    dice: Dice,
     agent: Option<Daemon<'a>>,
     /// Whether its tables are its own, so that others cannot change them.
     pub owns: bool,
@@ -41,10 +42,11 @@ pub struct Kubelet<'a> {
 
 impl<'a> Kubelet<'a> {
     /// Nothing runs yet.
-    pub fn new(node: &'a Namespace, kubeconfig: &Path) -> Self {
+    pub fn new(node: &'a Namespace, kubeconfig: &Path, dice: Dice) -> Self {
         Self {
             node,
             kubeconfig: kubeconfig.to_owned(),
+            dice,
             agent: None,
             owns: true,
             is_stopped: false,
@@ -58,8 +60,9 @@ impl<'a> Kubelet<'a> {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(&mut self, dice: &mut Dice, unread: bool) -> Result<()> {
+    pub fn start(&mut self, unread: bool) -> Result<()> {
         self.gone();
+        let dice = &mut self.dice;
         self.owns = !dice.one_in(3);
         let mut options = Vec::new();
         if !self.owns {
@@ -93,14 +96,14 @@ impl<'a> Kubelet<'a> {
     ///
     /// # Errors
     /// It ended although nothing asked it to.
-    pub fn supervise(&mut self, dice: &mut Dice, may_end: bool) -> Result<bool> {
+    pub fn supervise(&mut self, may_end: bool) -> Result<bool> {
         let Some(agent) = &mut self.agent else {
-            self.start(dice, false)?;
+            self.start(false)?;
             return Ok(true);
         };
         let Some(status) = agent.ended()? else { return Ok(false) };
         ensure!(may_end, "the agent ended by itself: {status}");
-        self.start(dice, false)?;
+        self.start(false)?;
         Ok(true)
     }
 

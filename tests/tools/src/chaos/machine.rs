@@ -40,6 +40,7 @@ pub(super) struct Machine<'a> {
     pub scene: Scene,
     pub oracle: Oracle,
     pub witness: Witness,
+    /// For what a fault still has to draw.
     pub dice: Dice,
     pub start: Instant,
     pub tally: Tally,
@@ -148,12 +149,12 @@ impl Machine<'_> {
                 it.kubelet.kill();
                 let pause = it.dice.time(0, 700);
                 it.live_without(pause)?;
-                it.kubelet.start(&mut it.dice, false)
+                it.kubelet.start(false)
             }),
             Wrong::Terminate => {
                 self.kubelet.terminate()?;
                 self.live_without(fault.hold / 2)?;
-                self.kubelet.start(&mut self.dice, false)
+                self.kubelet.start(false)
             }
             Wrong::Stop => {
                 self.kubelet.signal(Signal::SIGSTOP)?;
@@ -177,7 +178,7 @@ impl Machine<'_> {
             }
             _ => {
                 self.kubelet.kill();
-                self.kubelet.start(&mut self.dice, true)?;
+                self.kubelet.start(true)?;
                 self.live(fault.hold, false)
             }
         }
@@ -232,7 +233,7 @@ impl Machine<'_> {
             if object_first {
                 self.scene.pod(&self.server, &key, Some(pod.clone()))?;
             }
-            self.cluster.add_pod(100 + number, &key.to_string(), &addresses)?;
+            self.cluster.add_pod(100 + number, &key.name, &addresses)?;
             if !object_first {
                 self.scene.pod(&self.server, &key, Some(pod))?;
             }
@@ -272,7 +273,7 @@ impl Machine<'_> {
         let end = Instant::now() + hold;
         while Instant::now() < end {
             self.change()?;
-            if self.kubelet.supervise(&mut self.dice, may_end)? {
+            if self.kubelet.supervise(may_end)? {
                 self.tally.deaths += 1;
             }
             self.look()?;
@@ -291,10 +292,9 @@ impl Machine<'_> {
     }
 
     fn change(&mut self) -> Result<()> {
-        // The plan must not depend on how fast the machine is.
-        self.scene.change(&self.server, &mut self.dice)?;
+        let pause = self.scene.change(&self.server)?;
         self.oracle.remember(self.scene.objects());
-        sleep(Duration::from_millis(20 + self.dice.next() % 150));
+        sleep(pause);
         Ok(())
     }
 
@@ -328,7 +328,7 @@ impl Machine<'_> {
         let mut wrong: Option<Instant> = None;
         let may_end = matches!(fault.wrong, Wrong::LittleMemory | Wrong::FewFiles);
         loop {
-            if self.kubelet.supervise(&mut self.dice, may_end)? {
+            if self.kubelet.supervise(may_end)? {
                 self.tally.deaths += 1;
             }
             let unready = self.look()?;

@@ -124,6 +124,19 @@ impl Oracle {
             .collect()
     }
 
+    /// What may be kept of pods that once reported an address: the object, or the little
+    /// that can be read of one that is garbled.
+    fn once(&self, address: IpAddr) -> Vec<Arc<Kept>> {
+        let versions = || self.versions.get(&address).into_iter().flatten();
+        let running = versions().map(|pod| Kept { pod: Arc::clone(pod), why: KeptFor::Running });
+        let keys: BTreeSet<&ObjectKey> = versions().map(|pod| &pod.key).collect();
+        let garbled = keys.into_iter().map(|key| Kept {
+            pod: Arc::new(Kept::stand_in(key.clone(), vec![address])),
+            why: KeptFor::Unreadable,
+        });
+        running.chain(garbled).map(Arc::new).collect()
+    }
+
     /// Whose these addresses were.
     fn kept(
         &self,
@@ -133,23 +146,22 @@ impl Oracle {
         options: &Options,
     ) -> Result<BTreeMap<IpAddr, Arc<Kept>>> {
         let shut = shut(left, network);
+        let candidates: BTreeMap<IpAddr, Vec<Arc<Kept>>> = left
+            .iter()
+            .map(|address| {
+                let unknown = shut.get(address).cloned();
+                (*address, unknown.into_iter().chain(self.once(*address)).collect())
+            })
+            .collect();
         let mut found: BTreeMap<IpAddr, Arc<Kept>> = BTreeMap::new();
-        for number in 0..=TRIED {
-            let open: Vec<IpAddr> =
-                left.iter().copied().filter(|address| !found.contains_key(address)).collect();
-            if open.is_empty() {
-                break;
+        for number in 0..candidates.values().map(Vec::len).max().unwrap_or(0) {
+            let open = candidates.iter().filter(|(address, _)| !found.contains_key(*address));
+            let tried: BTreeMap<IpAddr, Arc<Kept>> = open
+                .filter_map(|(address, all)| Some((*address, all.get(number)?.clone())))
+                .collect();
+            if tried.is_empty() {
+                continue;
             }
-            // First those that nobody knows.
-            let of = |address: &IpAddr| match number.checked_sub(1) {
-                None => shut.get(address).cloned(),
-                Some(number) => {
-                    let pod = self.versions.get(address)?.get(number)?;
-                    Some(Arc::new(Kept { pod: Arc::clone(pod), why: KeptFor::Running }))
-                }
-            };
-            let tried: BTreeMap<IpAddr, Arc<Kept>> =
-                open.iter().filter_map(|address| Some((*address, of(address)?))).collect();
             let mut snapshot = objects.clone();
             snapshot.kept = tried.clone().into_iter().collect();
             let compiled = Engine::new(options.clone()).update(&snapshot, network).ruleset.clone();
@@ -164,8 +176,10 @@ impl Oracle {
             let versions = self.versions.get(address);
             anyhow::bail!(
                 "{address} is isolated ({:?}), and no pod of this node reports it or did so with \
-                 these policies: {versions:?}",
-                chains(inet, *address)
+                 these policies: {:?}",
+                chains(inet, *address),
+                versions
+                    .map(|all| all.iter().map(|pod| (&pod.key, &pod.labels)).collect::<Vec<_>>())
             );
         }
         Ok(found)
@@ -192,9 +206,9 @@ fn shut(left: &BTreeSet<IpAddr>, network: &NodeNetwork) -> BTreeMap<IpAddr, Arc<
 fn pods_of(snapshot: &Snapshot) -> Vec<Arc<Pod>> {
     let mut all: BTreeMap<ObjectKey, Pod> = BTreeMap::new();
     for (address, kept) in &snapshot.kept {
-        let pod = all.entry(kept.pod.key.clone()).or_insert_with(|| {
-            Pod { addresses: Vec::new(), ..Pod::clone(&kept.pod) }
-        });
+        let pod = all
+            .entry(kept.pod.key.clone())
+            .or_insert_with(|| Pod { addresses: Vec::new(), ..Pod::clone(&kept.pod) });
         pod.addresses.push(*address);
     }
     all.into_values().map(Arc::new).collect()

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use kubebed::apiserver::ApiServer;
@@ -57,9 +57,7 @@ spec:
 pub fn spec(dice: &mut Dice) -> TestbedSpec {
     let network = dice.one_of(&[Network::Bridge, Network::Routed]);
     let spec = TestbedSpec::new(network, &[NODE]).namespace(DEV, &[]);
-    PODS.iter().fold(spec, |spec, name| {
-        spec.pod(DEV, name, &[("app", name)], Families::Both, &[])
-    })
+    PODS.iter().fold(spec, |spec, name| spec.pod(DEV, name, &[("app", name)], Families::Both, &[]))
 }
 
 /// The objects, as they are in etcd.
@@ -68,6 +66,7 @@ pub struct Scene {
     /// The objects of `dev` when all are there.
     dev: Snapshot,
     draws: Draws,
+    dice: Dice,
     /// How many changes there were.
     pub changes: u64,
     /// The last changes.
@@ -88,7 +87,8 @@ impl Scene {
         let mut all = draws.crowd();
         all.kept.clear();
         for name in ["a", "a-b", "c"] {
-            let fresh = Namespace { name: name.to_owned(), labels: Labels::new(), is_ending: false };
+            let fresh =
+                Namespace { name: name.to_owned(), labels: Labels::new(), is_ending: false };
             let fresh = Arc::new(fresh.with_metadata_name());
             all.namespaces.entry(name.to_owned()).or_insert(fresh);
         }
@@ -96,7 +96,14 @@ impl Scene {
         all.policies.extend(dev.policies.clone());
         all.namespaces.extend(dev.namespaces.clone());
         server.store_changes(&Snapshot::default(), &all)?;
-        Ok(Self { objects: all, dev, draws, changes: 0, lately: VecDeque::new() })
+        Ok(Self {
+            objects: all,
+            dev,
+            draws,
+            dice: Dice::new(seed),
+            changes: 0,
+            lately: VecDeque::new(),
+        })
     }
 
     /// The objects.
@@ -112,15 +119,15 @@ impl Scene {
         self.lately.iter().map(line).collect()
     }
 
-    /// Changes something.
+    /// Changes something. Returns how long to wait before the next change.
     ///
     /// # Errors
     /// When etcd refuses it.
-    pub fn change(&mut self, server: &ApiServer, dice: &mut Dice) -> Result<()> {
+    pub fn change(&mut self, server: &ApiServer) -> Result<Duration> {
         let before = self.objects.clone();
-        for _ in 0..=dice.below(3) {
-            match dice.one_in(4) {
-                true => self.change_dev(dice)?,
+        for _ in 0..=self.dice.below(3) {
+            match self.dice.one_in(4) {
+                true => self.change_dev()?,
                 false => self.change_crowd(),
             }
         }
@@ -129,7 +136,8 @@ impl Scene {
         while self.lately.len() > LATELY {
             self.lately.pop_front();
         }
-        server.store_changes(&before, &self.objects).context("change the objects")
+        server.store_changes(&before, &self.objects).context("change the objects")?;
+        Ok(self.dice.time(20, 170))
     }
 
     fn change_crowd(&mut self) {
@@ -152,7 +160,8 @@ impl Scene {
         self.objects = crowd;
     }
 
-    fn change_dev(&mut self, dice: &mut Dice) -> Result<()> {
+    fn change_dev(&mut self) -> Result<()> {
+        let dice = &mut self.dice;
         match dice.below(4) {
             // By force, while the pod runs on; and back.
             0 => {

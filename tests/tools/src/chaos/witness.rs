@@ -89,9 +89,9 @@ impl Witness {
     pub fn nothing_got_through(&mut self, start: Instant) -> Result<()> {
         for way in &self.ways {
             let wrong = std::mem::take(&mut *lock(&way.shared.wrong));
-            let (excused, wrong): (Vec<Instant>, Vec<Instant>) = wrong.into_iter().partition(|at| {
-                self.excused.iter().any(|(from, to)| from <= at && *at <= *to)
-            });
+            let (excused, wrong): (Vec<Instant>, Vec<Instant>) = wrong
+                .into_iter()
+                .partition(|at| self.excused.iter().any(|(from, to)| from <= at && *at <= *to));
             self.excused_packets += excused.len();
             if let (Some(first), Some(last)) = (excused.first(), excused.last()) {
                 self.longest_excused = self.longest_excused.max(*last - *first);

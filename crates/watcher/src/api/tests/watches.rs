@@ -49,7 +49,7 @@ async fn silence_is_noticed() {
     assert!(shown[2].starts_with(nothing) && (230..=302).contains(&took[2]), "{shown:?} {took:?}");
     assert_eq!((shown[3].clone(), took[3]), (format!("{nothing} 30 s"), 200 + 30));
     assert_eq!(shown[4], "connection: cannot list pods: the API server does not answer");
-    assert_eq!(took[4], 60);
+    assert_eq!(took[4], 15);
     let requests: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
     assert_eq!(requests, ["stream ", "watch 7", "watch 9", "watch 9", "stream 9", "list 9"]);
 }

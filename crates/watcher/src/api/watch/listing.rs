@@ -21,9 +21,10 @@ use super::super::backoff::watch_duration;
 use super::super::error::{WatchError, resource};
 use super::super::event::{Event, Found};
 use super::super::kinds::{Identity, Watched};
-use super::super::list::{self, BEGIN, BEGIN_LATER, MOST};
+use super::super::list::{self, BEGIN, BEGIN_LATER};
 use super::super::version::is_before;
 use super::super::watch_line::{self, Item, Line};
+use super::super::weight::Weight;
 use super::super::{Following, question, requests};
 use super::{Failure, OpenWatch, State, Watch};
 use crate::Object;
@@ -106,7 +107,8 @@ impl<T: Watched> Watch<T> {
 
     async fn plain_list(&mut self) -> Result<Told, WatchError> {
         let Following { known, .. } = &self.following;
-        let listed = list::list::<T>(&self.client, self.not_older(), known, self.lists.patience).await?;
+        let listed =
+            list::list::<T>(&self.client, self.not_older(), known, self.lists.patience).await?;
         let (mut last, count) = (None, listed.items.len());
         let mut objects = Vec::with_capacity(count);
         for item in listed.items {
@@ -180,13 +182,14 @@ impl<T: Watched> Watch<T> {
 
     async fn initial_events(&mut self, open: &mut OpenWatch) -> Result<Told, WatchError> {
         let mut objects: BTreeMap<ObjectKey, Option<Found>> = BTreeMap::new();
-        let mut last = None;
+        let (mut last, mut weight) = (None, Weight::default());
         loop {
             let Some(line) = open.lines.next::<T>(SILENCE).await? else {
                 return Err(incomplete::<T>("the watch ended before the list was complete"));
             };
             match watch_line::line::<T>(line)? {
                 Line::Applied(item) => {
+                    weight.add(&item).map_err(|why| incomplete::<T>(&why))?;
                     let item = item.shared(&self.following.known);
                     later(&mut last, &item.identity);
                     objects.insert(item.identity.key.clone(), self.readable(item));
@@ -203,11 +206,6 @@ impl<T: Watched> Watch<T> {
                 Line::Error(status) => {
                     return Err(WatchError::status("list", T::KIND, &status));
                 }
-            }
-            if objects.len() > MOST {
-                return Err(incomplete::<T>(
-                    "the API server sends more objects than a cluster has",
-                ));
             }
         }
     }

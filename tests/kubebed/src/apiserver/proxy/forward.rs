@@ -49,7 +49,9 @@ pub(super) async fn forward(
         return Ok(of_a_lie(told)?);
     }
     let without = shared.without_watch_list.load(Ordering::Relaxed)
-        || lies.iter().any(|lie| matches!(lie, Lie::NoStreams | Lie::Stale | Lie::Pages(_) | Lie::LostPages(_)));
+        || lies.iter().any(|lie| {
+            matches!(lie, Lie::NoStreams | Lie::Stale | Lie::Pages(_) | Lie::LostPages(_))
+        });
     if without && call.query.contains_key("sendInitialEvents") {
         return Ok(invalid()?);
     }
@@ -111,7 +113,8 @@ fn of_a_lie(told: Told) -> Result<Answer, hyper::http::Error> {
         Told::Whole(body) => answer.body(whole(body)),
         Told::Half(half) => {
             let broken = std::io::Error::other("the proxy cuts the answer");
-            let pieces = [Ok(Frame::data(Bytes::from(half))), Err(kube::Error::Service(broken.into()))];
+            let pieces =
+                [Ok(Frame::data(Bytes::from(half))), Err(kube::Error::Service(broken.into()))];
             answer.body(BodyExt::boxed_unsync(StreamBody::new(stream::iter(pieces))))
         }
     }
@@ -124,8 +127,7 @@ fn refusal(code: u16) -> Result<Answer, hyper::http::Error> {
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
         "message": message, "reason": "", "code": code,
     });
-    let mut answer =
-        Response::builder().status(code).header(CONTENT_TYPE, "application/json");
+    let mut answer = Response::builder().status(code).header(CONTENT_TYPE, "application/json");
     if matches!(code, 429 | 503) {
         answer = answer.header("retry-after", "1");
     }
