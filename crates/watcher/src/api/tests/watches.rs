@@ -59,13 +59,15 @@ async fn silence_is_noticed() {
 async fn short_watches_that_stay_silent_for_long_are_listed_again() {
     let mut answers = vec![ends_after(70, &[bookmark(7, true), bookmark(8, false)])];
     answers.extend((0..5).map(|_| ends_after(107, &[])));
-    answers.push(stays_open(&[bookmark(3, true)]));
+    answers.extend([stays_open(&[bookmark(3, true)]), ends(200, list(3, &[])), stays_open(&[])]);
     let (client, asked) = served(answers);
-    let shown = shown(watch::events::<PodFields>(client, Following::default()), 2).await;
-    assert_eq!(shown, ["listed ", "listed "]);
+    let shown = shown(watch::events::<PodFields>(client, Following::default()), 3).await;
+    assert!(shown[1].contains("went back from version 8 to 3"), "{shown:?}");
+    assert_eq!([&shown[0], &shown[2]], ["listed "; 2]);
     let asked: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
     let watches = asked.iter().filter(|one| *one == "watch 8").count();
-    assert_eq!((watches, asked.last().map(String::as_str)), (5, Some("stream 8")), "{asked:?}");
+    let lists = ["stream 8", "list most recent"];
+    assert_eq!((watches, &asked[6..8]), (5, &lists.map(str::to_owned)[..]), "{asked:?}");
 }
 
 /// A server that shuts down ends the watches of all agents at the same time.

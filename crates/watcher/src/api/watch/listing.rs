@@ -7,6 +7,8 @@
 //!       +--------------------------------------------+
 //!              it fails, too, or the minutes are over
 //!
+//! it is older than what is known --> list without caches
+//!
 //! it is empty, or has no pod of this node --> ask for one --> there is none: it counts
 //!                                                        +--> there is one: list without caches
 //! ```
@@ -220,6 +222,13 @@ impl<T: Watched> Watch<T> {
 
     /// Takes a list in, if it is plausible.
     async fn take(&mut self, told: Told) -> Result<(), Failure> {
+        // It was asked for one that is not older. To believe it would take back what came
+        // since, policies for example. The next one is believed: perhaps it is so.
+        if is_before(&told.version, &self.version) {
+            self.lists.distrust_caches();
+            let error = WatchError::went_back(T::KIND, &self.version, &told.version);
+            return Err(Failure::relist(error));
+        }
         if told.is_readable
             && let Some(what) = self.missing(&told.objects)
         {
