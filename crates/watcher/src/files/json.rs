@@ -7,6 +7,9 @@
 //! parser, which reads JSON, too. But it holds a whole `[...]` or `{...}` in memory
 //! before it gives the first event (saphyr-parser 0.3.4 scanner.rs,
 //! `stale_simple_keys`: a collection may turn out to be a key).
+//!
+//! `metadata.managedFields` is null here. Nobody reads it, and whoever writes an object
+//! chooses how deep it is (`kubectl get -o json --show-managed-fields`).
 
 use std::borrow::Cow;
 
@@ -27,12 +30,34 @@ pub(super) struct Json<'a> {
     /// The open lists and objects.
     open: Vec<Open>,
     next: Next,
+    /// The key before the value that comes next.
+    key: Key,
+    /// Nothing of what is read is told.
+    skips: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Open {
     List,
-    Object,
+    Object { is_metadata: bool },
+}
+
+/// What is known of a key.
+#[derive(Clone, Copy, PartialEq)]
+enum Key {
+    Metadata,
+    ManagedFields,
+    Other,
+}
+
+impl Key {
+    fn of(event: &Event<'_>) -> Self {
+        match event {
+            Event::Scalar(text, ..) if text == "metadata" => Self::Metadata,
+            Event::Scalar(text, ..) if text == "managedFields" => Self::ManagedFields,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// What comes next.
@@ -54,7 +79,8 @@ impl<'a> Json<'a> {
     pub(super) fn of(text: &'a str) -> Option<Self> {
         let is_object = text.trim_start_matches([' ', '\n']).starts_with('{');
         let at = Position { line: 1, column: 1 };
-        is_object.then(|| Self { rest: text, at, open: Vec::new(), next: Next::Document })
+        let (open, next, key) = (Vec::new(), Next::Document, Key::Other);
+        is_object.then(|| Self { rest: text, at, open, next, key, skips: false })
     }
 
     /// The next event.
@@ -102,7 +128,7 @@ impl<'a> Json<'a> {
     fn end(&mut self) -> Option<Event<'a>> {
         let (close, event) = match self.open.last()? {
             Open::List => (']', Event::SequenceEnd),
-            Open::Object => ('}', Event::MappingEnd),
+            Open::Object { .. } => ('}', Event::MappingEnd),
         };
         self.expect(close).ok()?;
         self.open.pop();
@@ -113,21 +139,29 @@ impl<'a> Json<'a> {
     /// An item of a list, or a key.
     fn item(&mut self) -> Result<Event<'a>, NotJson> {
         match self.open.last() {
-            Some(Open::Object) => {
+            Some(Open::Object { .. }) => {
                 let key = self.string()?;
+                self.key = Key::of(&key);
                 // YAML has its own rules for a key on a line of its own.
                 self.skip_blanks();
                 self.next = Next::Colon;
                 if self.rest.starts_with(':') { Ok(key) } else { Err(NotJson) }
             }
-            Some(Open::List) => self.value(),
+            Some(Open::List) => {
+                self.key = Key::Other;
+                self.value()
+            }
             None => Err(NotJson),
         }
     }
 
     fn value(&mut self) -> Result<Event<'a>, NotJson> {
+        let in_metadata = self.open.last() == Some(&Open::Object { is_metadata: true });
+        if in_metadata && self.key == Key::ManagedFields && !self.skips {
+            return self.skip_value();
+        }
         let open = match self.rest.as_bytes().first().ok_or(NotJson)? {
-            b'{' => Open::Object,
+            b'{' => Open::Object { is_metadata: self.key == Key::Metadata },
             b'[' => Open::List,
             b'"' => {
                 self.after_value();
@@ -141,13 +175,25 @@ impl<'a> Json<'a> {
         self.advance(1);
         self.open.push(open);
         self.next = Next::First;
-        if self.open.len() > DEPTH_MAX {
+        if self.open.len() > DEPTH_MAX && !self.skips {
             return Err(NotJson);
         }
         Ok(match open {
-            Open::Object => Event::MappingStart(0, None),
+            Open::Object { .. } => Event::MappingStart(0, None),
             Open::List => Event::SequenceStart(0, None),
         })
+    }
+
+    /// Reads a value, whatever it is, and tells null instead.
+    fn skip_value(&mut self) -> Result<Event<'a>, NotJson> {
+        let depth = self.open.len();
+        self.skips = true;
+        self.value()?;
+        while self.open.len() > depth {
+            self.event()?;
+        }
+        self.skips = false;
+        Ok(Event::Scalar(Cow::Borrowed("null"), ScalarStyle::Plain, 0, None))
     }
 
     fn after_value(&mut self) {
