@@ -65,6 +65,9 @@ pub struct Plan {
     pub length: Duration,
     /// Only faults that heal within seconds.
     pub quick: bool,
+    /// Instead of all faults: lists that look complete and lack policies. No run can end
+    /// well then, which shows that it would be seen.
+    pub untrue: bool,
 }
 
 /// Carries out a plan. Prints each step.
@@ -73,7 +76,7 @@ pub struct Plan {
 /// Something did not hold. The error has the seed, the step, the fault and the end of the
 /// agent's log.
 pub fn run(plan: Plan) -> Result<Tally> {
-    let Plan { seed, length, quick } = plan;
+    let Plan { seed, length, quick, untrue } = plan;
     println!("seed {seed}");
     // One for each purpose: how fast the machine is must not change the plan.
     let [mut plan, of_agents, of_faults] = [1, 2, 3].map(|number| Dice::new(seed ^ number << 32));
@@ -116,7 +119,10 @@ pub fn run(plan: Plan) -> Result<Tally> {
     while start.elapsed() < length {
         interrupt::check()?;
         step += 1;
-        let fault = Fault::draw(&mut plan, quick);
+        let fault = match untrue {
+            true => Fault::untrue(step),
+            false => Fault::draw(&mut plan, quick),
+        };
         println!("{:7.1} s, step {step}: {fault}", start.elapsed().as_secs_f32());
         machine.step(&fault).map_err(|error| wrap(error, &machine, step))?;
     }

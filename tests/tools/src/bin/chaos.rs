@@ -17,8 +17,8 @@ fn main() -> Result<()> {
 
 fn plan(mut words: impl Iterator<Item = String>) -> Result<Plan> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the time")?;
-    let mut plan =
-        Plan { seed: now.as_micros() as u64, length: Duration::from_secs(900), quick: false };
+    let (seed, length) = (now.as_micros() as u64, Duration::from_secs(900));
+    let mut plan = Plan { seed, length, quick: false, untrue: false };
     while let Some(word) = words.next() {
         match word.as_str() {
             "--quick" => plan.quick = true,

@@ -33,6 +33,8 @@ pub enum Wrong {
     Expire(usize),
     /// kube-apiserver is killed and started again.
     ServerCrash,
+    /// etcd is restored from a snapshot.
+    Restore,
     /// The agent is killed this often.
     Kill(usize),
     /// The agent is asked to stop, and started again.
@@ -135,8 +137,16 @@ impl Fault {
             15 => Self::of(Wrong::FlushConntrack, hold),
             16 => Self::of(Wrong::Rename, hold),
             17 => Self::of(Wrong::Pods(1 + dice.below(3)), hold),
+            18 if !quick => Self::of(Wrong::Restore, hold),
             _ => Self::lie(dice, quick),
         }
+    }
+
+    /// A lie that is not in the plan: policies are left out, and the list looks complete.
+    pub fn untrue(step: usize) -> Self {
+        let namespace = ["a", "a-b", "c"][step % 3].to_owned();
+        let lie = Wrong::Lie(Some("networkpolicies"), Lie::Only(namespace));
+        Self::of(lie, Duration::from_secs(4)).begins(Trigger::Expire).ends(Trigger::Expire)
     }
 
     /// Draws a lie. Those that leave something untold end with a list.

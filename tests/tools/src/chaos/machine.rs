@@ -130,6 +130,13 @@ impl Machine<'_> {
                 self.live(fault.hold, false)?;
                 self.server.restart()?;
             }
+            Wrong::Restore => {
+                let saved = self.scene.objects().clone();
+                self.server.save()?;
+                self.live(fault.hold, false)?;
+                self.server.restore()?;
+                self.scene.went_back(saved);
+            }
             Wrong::Kill(_)
             | Wrong::Terminate
             | Wrong::Stop

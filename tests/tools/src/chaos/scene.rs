@@ -197,6 +197,11 @@ impl Scene {
         Ok(())
     }
 
+    /// These are the objects again.
+    pub fn went_back(&mut self, objects: Snapshot) {
+        self.objects = objects;
+    }
+
     /// A pod with an interface comes or goes.
     ///
     /// # Errors
