@@ -80,7 +80,7 @@ impl<'a> Json<'a> {
         let is_object = text.trim_start_matches([' ', '\n']).starts_with('{');
         let at = Position { line: 1, column: 1 };
         let (open, next, key) = (Vec::new(), Next::Document, Key::Other);
-        is_object.then(|| Self { rest: text, at, open, next, key, skips: false })
+        is_object.then_some(Self { rest: text, at, open, next, key, skips: false })
     }
 
     /// The next event.
