@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use kubebed::apiserver::ApiServer;
-use policy::{Labels, Namespace, ObjectKey, Pod, Snapshot};
+use policy::{
+    Labels, Namespace, NetworkPolicy, ObjectKey, Operator, Pod, Requirement, Selector, Snapshot,
+};
 use samples::objects;
 use samples::random::{Draws, Edit, NODES};
 use samples::testbed_spec::{Families, Network, TestbedSpec};
@@ -73,6 +75,8 @@ pub struct Scene {
     lately: VecDeque<(Instant, String)>,
 }
 
+/// Policies of [`Scene::fill`].
+const FILLERS: usize = 1500;
 /// Changes that a failure shows.
 const LATELY: usize = 20;
 
@@ -200,6 +204,27 @@ impl Scene {
     /// These are the objects again.
     pub fn went_back(&mut self, objects: Snapshot) {
         self.objects = objects;
+    }
+
+    /// Many policies that select nobody come, so that the agent needs more memory; or go.
+    ///
+    /// # Errors
+    /// When etcd refuses it.
+    pub fn fill(&mut self, server: &ApiServer, filled: bool) -> Result<()> {
+        let before = self.objects.clone();
+        for number in 0..FILLERS {
+            let key = ObjectKey::new("c", format!("filler-{number}"));
+            if filled {
+                let values = (0..50).map(|value| format!("nobody-{number}-{value}")).collect();
+                let nobody = Requirement { key: "app".to_owned(), operator: Operator::In(values) };
+                let pod_selector = Selector::new([nobody]);
+                let policy = NetworkPolicy { pod_selector, ..NetworkPolicy::shut(key.clone()) };
+                self.objects.policies.insert(key, Arc::new(policy));
+            } else {
+                self.objects.policies.remove(&key);
+            }
+        }
+        server.store_changes(&before, &self.objects)
     }
 
     /// A pod with an interface comes or goes.

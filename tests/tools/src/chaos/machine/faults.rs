@@ -92,7 +92,8 @@ impl Machine<'_> {
             Wrong::LittleMemory => {
                 let space = self.kubelet.address_space().unwrap_or(1 << 32);
                 self.kubelet.limit(&format!("--as={space}:"))?;
-                for _ in 0..4 {
+                for filled in [true, false, true, false] {
+                    self.scene.fill(&self.server, filled)?;
                     self.trigger(Trigger::Expire)?;
                     self.live(fault.hold / 4, true)?;
                 }
