@@ -14,7 +14,7 @@ use super::scene::DEV;
 
 /// How soon a fault must be visible as "not ready", or the table right again.
 const SOON: Duration = Duration::from_secs(15);
-/// A watch that was silent is given up after this time: bookmarks come once a minute
+/// A watch that fell silent is given up after this time: bookmarks come once a minute
 /// (crates/watcher/src/api/watch.rs).
 const SILENCE: Duration = Duration::from_secs(100);
 
