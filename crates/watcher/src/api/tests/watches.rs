@@ -24,7 +24,7 @@ async fn a_line_that_is_cut_off_is_asked_for_again() {
 async fn silence_is_noticed() {
     let answers = vec![
         // A watch that lasted is resumed at once.
-        ends_after(200, &[bookmark(7, true)]),
+        ends_after(70, &[bookmark(7, true)]),
         // A server that sends bookmarks sends one a minute.
         stays_open(&[bookmark(9, false)]),
         // Also the first one of a watch. After two silent watches: list again.
@@ -43,7 +43,7 @@ async fn silence_is_noticed() {
     }
     let nothing = "connection: cannot watch pods: no data for";
     assert_eq!((shown[0].as_str(), took[0]), ("listed ", 0));
-    assert_eq!((shown[1].clone(), took[1]), (format!("{nothing} 75 s"), 200 + 75));
+    assert_eq!((shown[1].clone(), took[1]), (format!("{nothing} 75 s"), 70 + 75));
     assert_eq!((shown[2].clone(), took[2]), (format!("{nothing} 75 s"), 75));
     assert_eq!((shown[3].clone(), took[3]), (format!("{nothing} 30 s"), 30));
     assert_eq!(shown[4], "connection: cannot list pods: the API server does not answer");

@@ -166,6 +166,8 @@ impl<T: Watched> Watch<T> {
         match told {
             Ok(told) => {
                 self.take(told).await?;
+                // The initial events end with one.
+                open.bookmarks = true;
                 Ok(State::Watching(open))
             }
             // The server has the feature, but cannot serve it.
