@@ -7,11 +7,6 @@
 //! parser, which reads JSON, too. But it holds a whole `[...]` or `{...}` in memory
 //! before it gives the first event (saphyr-parser 0.3.4 scanner.rs,
 //! `stale_simple_keys`: a collection may turn out to be a key).
-//!
-//! `metadata.managedFields` is null here. Nobody reads it, and whoever writes an object
-//! chooses how deep it is (`kubectl get -o json --show-managed-fields`).
-
-mod words;
 
 use std::borrow::Cow;
 
@@ -20,7 +15,6 @@ use saphyr_parser::{Event, ScalarStyle};
 use super::events::Placed;
 use super::yaml::DEPTH_MAX;
 use crate::decode::node::Position;
-use words::{escaped, is_number, is_the_same_in_yaml};
 
 /// The text is something else, or YAML may mean something else by it.
 #[derive(Debug)]
@@ -33,34 +27,12 @@ pub(super) struct Json<'a> {
     /// The open lists and objects.
     open: Vec<Open>,
     next: Next,
-    /// The key before the value that comes next.
-    key: Key,
-    /// Nothing of what is read is told.
-    skips: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Open {
     List,
-    Object { is_metadata: bool },
-}
-
-/// What is known of a key.
-#[derive(Clone, Copy, PartialEq)]
-enum Key {
-    Metadata,
-    ManagedFields,
-    Other,
-}
-
-impl Key {
-    fn of(event: &Event<'_>) -> Self {
-        match event {
-            Event::Scalar(text, ..) if text == "metadata" => Self::Metadata,
-            Event::Scalar(text, ..) if text == "managedFields" => Self::ManagedFields,
-            _ => Self::Other,
-        }
-    }
+    Object,
 }
 
 /// What comes next.
@@ -82,8 +54,7 @@ impl<'a> Json<'a> {
     pub(super) fn of(text: &'a str) -> Option<Self> {
         let is_object = text.trim_start_matches([' ', '\n']).starts_with('{');
         let at = Position { line: 1, column: 1 };
-        let (open, next, key) = (Vec::new(), Next::Document, Key::Other);
-        is_object.then_some(Self { rest: text, at, open, next, key, skips: false })
+        is_object.then(|| Self { rest: text, at, open: Vec::new(), next: Next::Document })
     }
 
     /// The next event.
@@ -131,7 +102,7 @@ impl<'a> Json<'a> {
     fn end(&mut self) -> Option<Event<'a>> {
         let (close, event) = match self.open.last()? {
             Open::List => (']', Event::SequenceEnd),
-            Open::Object { .. } => ('}', Event::MappingEnd),
+            Open::Object => ('}', Event::MappingEnd),
         };
         self.expect(close).ok()?;
         self.open.pop();
@@ -142,29 +113,21 @@ impl<'a> Json<'a> {
     /// An item of a list, or a key.
     fn item(&mut self) -> Result<Event<'a>, NotJson> {
         match self.open.last() {
-            Some(Open::Object { .. }) => {
+            Some(Open::Object) => {
                 let key = self.string()?;
-                self.key = Key::of(&key);
                 // YAML has its own rules for a key on a line of its own.
                 self.skip_blanks();
                 self.next = Next::Colon;
                 if self.rest.starts_with(':') { Ok(key) } else { Err(NotJson) }
             }
-            Some(Open::List) => {
-                self.key = Key::Other;
-                self.value()
-            }
+            Some(Open::List) => self.value(),
             None => Err(NotJson),
         }
     }
 
     fn value(&mut self) -> Result<Event<'a>, NotJson> {
-        let in_metadata = self.open.last() == Some(&Open::Object { is_metadata: true });
-        if in_metadata && self.key == Key::ManagedFields && !self.skips {
-            return self.skip_value();
-        }
         let open = match self.rest.as_bytes().first().ok_or(NotJson)? {
-            b'{' => Open::Object { is_metadata: self.key == Key::Metadata },
+            b'{' => Open::Object,
             b'[' => Open::List,
             b'"' => {
                 self.after_value();
@@ -178,25 +141,13 @@ impl<'a> Json<'a> {
         self.advance(1);
         self.open.push(open);
         self.next = Next::First;
-        if self.open.len() > DEPTH_MAX && !self.skips {
+        if self.open.len() > DEPTH_MAX {
             return Err(NotJson);
         }
         Ok(match open {
-            Open::Object { .. } => Event::MappingStart(0, None),
+            Open::Object => Event::MappingStart(0, None),
             Open::List => Event::SequenceStart(0, None),
         })
-    }
-
-    /// Reads a value, whatever it is, and tells null instead.
-    fn skip_value(&mut self) -> Result<Event<'a>, NotJson> {
-        let depth = self.open.len();
-        self.skips = true;
-        self.value()?;
-        while self.open.len() > depth {
-            self.event()?;
-        }
-        self.skips = false;
-        Ok(Event::Scalar(Cow::Borrowed("null"), ScalarStyle::Plain, 0, None))
     }
 
     fn after_value(&mut self) {
@@ -279,4 +230,49 @@ impl<'a> Json<'a> {
             self.at = Position { line: self.at.line + 1, column: 1 };
         }
     }
+}
+
+/// Whether a text is a number in JSON (RFC 8259, section 6).
+fn is_number(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let text = text.strip_prefix('-').unwrap_or(text);
+    let (text, exponent) = match text.split_once(['e', 'E']) {
+        Some((text, exponent)) => (text, Some(exponent)),
+        None => (text, None),
+    };
+    let (whole, fraction) = match text.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (text, None),
+    };
+    digits(whole)
+        && (whole == "0" || !whole.starts_with('0'))
+        && fraction.is_none_or(digits)
+        && exponent.is_none_or(|text| digits(text.strip_prefix(['+', '-']).unwrap_or(text)))
+}
+
+/// Whether a character may be in a text of both languages and is no line end in
+/// either (YAML 1.2.2, sections 5.1 and 5.4).
+fn is_the_same_in_yaml(character: char) -> bool {
+    !character.is_control() && !matches!(character, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+/// The character of the escape that a text begins with, and the escape's length.
+fn escaped(text: &str) -> Result<(char, usize), NotJson> {
+    let character = match text.as_bytes().get(1).ok_or(NotJson)? {
+        b'"' => '"',
+        b'\\' => '\\',
+        b'/' => '/',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => {
+            let hex = text.get(2..6).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let code = u32::from_str_radix(hex.ok_or(NotJson)?, 16).map_err(|_| NotJson)?;
+            return Ok((char::from_u32(code).ok_or(NotJson)?, 6));
+        }
+        _ => return Err(NotJson),
+    };
+    Ok((character, 2))
 }

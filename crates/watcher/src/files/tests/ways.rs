@@ -180,25 +180,3 @@ proptest! {
         compare(&text);
     }
 }
-
-/// As `kubectl get -o json --show-managed-fields` writes it. Whoever makes an object chooses
-/// how deep it is there.
-#[test]
-fn managed_fields_in_json_are_skipped_however_deep_they_are() {
-    let deep = format!("{}{{}}{}", "[\n".repeat(300), "]".repeat(300));
-    let object = |labels: &str| {
-        format!(
-            r#"{{"kind": "List", "apiVersion": "v1", "items": [{{"apiVersion": "v1", "kind": "Namespace",
-            "metadata": {{"managedFields": [{{"fieldsV1": {deep}}}], "name": "a",
-            "labels": {labels}}}}}]}}"#
-        )
-    };
-    let loaded = parse("f", &object(r#"{"managedFields": "x"}"#), Validation::Strict);
-    assert_eq!((loaded.findings.len(), loaded.objects.len()), (0, 1), "{:#?}", loaded.findings);
-    // What follows is where it is.
-    let found = findings(&object("7"));
-    assert!(found.starts_with("f:303:"), "{found}");
-    // Elsewhere it is a field as any other.
-    let text = object("{}").replace("\"metadata\"", "\"spec\"");
-    assert!(findings(&text).contains("nested too deep"), "{}", findings(&text));
-}
