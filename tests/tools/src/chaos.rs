@@ -103,6 +103,7 @@ pub fn run(plan: Plan) -> Result<Tally> {
         start,
         tally: Tally::default(),
         looked: start,
+        answered: start,
         next_pod: 0,
     };
     let wrap = |error: anyhow::Error, machine: &Machine<'_>, step: usize| {
@@ -152,7 +153,7 @@ fn told(machine: &Machine<'_>) -> String {
     let _ = write!(
         text,
         "{} faults in {:.0} s, {} changes of objects, {} starts of the agent ({} after it ended \
-         for lack of memory or files)\n{} proofs of {} isolated addresses, {} of them kept; not \
+         for lack of memory or files, {} after it did not answer)\n{} proofs of {} isolated addresses, {} of them kept; not \
          ready for {:.1} s\n{closed} packets to and from isolated pods, of which none arrived \
          but {} while others had deleted a table without an owner ({:.0} ms at most)\n{arrived} \
          of {open} packets to a pod that is not isolated\nslowest to heal: {:.1} s, after {}",
@@ -161,6 +162,7 @@ fn told(machine: &Machine<'_>) -> String {
         scene.changes,
         kubelet.starts,
         tally.deaths,
+        tally.hangs,
         tally.proofs,
         tally.addresses,
         tally.kept,

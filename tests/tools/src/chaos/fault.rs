@@ -131,7 +131,8 @@ impl Fault {
             7 => Self::of(Wrong::Terminate, hold),
             8 => Self::of(Wrong::Stop, hold),
             9 => Self::of(Wrong::FewFiles, hold).begins(Trigger::Cut),
-            10 => Self::of(Wrong::LittleMemory, hold),
+            // With a log that nobody reads it hangs, until the liveness probe ends it.
+            10 => Self::of(Wrong::LittleMemory, hold).healed_within(SILENCE),
             11 => Self::of(Wrong::UnreadLog, hold),
             12..=14 => Self::of(Wrong::Damage(dice.one_of(&DAMAGES)), hold),
             15 => Self::of(Wrong::FlushConntrack, hold),

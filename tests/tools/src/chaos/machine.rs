@@ -22,6 +22,9 @@ use super::oracle::{Oracle, Proved};
 use super::scene::Scene;
 use super::witness::Witness;
 
+/// An agent that does not answer for this long is ended, as the kubelet does after the
+/// DaemonSet's liveness probe has failed six times.
+const LIVENESS: Duration = Duration::from_secs(60);
 /// How often readiness is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -40,6 +43,8 @@ pub(super) struct Machine<'a> {
     pub start: Instant,
     pub tally: Tally,
     pub looked: Instant,
+    /// When the agent answered last, or was started.
+    pub answered: Instant,
     /// The number of the next pod with an interface.
     pub next_pod: usize,
 }
@@ -59,6 +64,8 @@ pub struct Tally {
     pub not_ready: Duration,
     /// How often the agent ended for lack of memory.
     pub deaths: usize,
+    /// How often it did not answer and was ended for that.
+    pub hangs: usize,
     /// The longest time from the end of a fault to a proof, and which.
     pub slowest: (Duration, String),
     /// The first conditions that were named while the node was not ready.
@@ -133,6 +140,9 @@ impl Machine<'_> {
         self.witness.nothing_got_through(self.start)?;
         let answer = self.kubelet.readyz();
         let since = std::mem::replace(&mut self.looked, Instant::now());
+        if answer.is_some() {
+            self.answered = self.looked;
+        }
         let why = match answer {
             Some((200, _)) => return Ok(None),
             Some((_, report)) => {
@@ -142,10 +152,24 @@ impl Machine<'_> {
                 *self.tally.conditions.entry(condition.to_owned()).or_default() += 1;
                 named.to_owned()
             }
-            None => "no answer".to_owned(),
+            None => {
+                self.lives()?;
+                "no answer".to_owned()
+            }
         };
         self.tally.not_ready += since.elapsed();
         Ok(Some(why))
+    }
+
+    /// Ends an agent that does not answer, and starts it again.
+    fn lives(&mut self) -> Result<()> {
+        if self.kubelet.is_stopped || self.answered.elapsed() < LIVENESS {
+            return Ok(());
+        }
+        self.answered = Instant::now();
+        self.tally.hangs += 1;
+        self.kubelet.kill();
+        self.kubelet.start(false)
     }
 
     pub(super) fn is_ready(&self) -> bool {
