@@ -7,15 +7,18 @@
 //! | module | in | out |
 //! |---|---|---|
 //! | [`cluster`] | manifests, or an API server | [`Cluster`]: all objects that the answers need, and where each was written |
+//! | [`input`] | the options about manifests and clusters | a [`Cluster`] |
 //! | [`ports`] | rules | sets of ports |
 //! | [`reach`] | a snapshot | what may pass between two addresses |
 //! | [`command`] | the command line | the commands, for both programs |
 
 pub mod cluster;
 pub mod command;
+pub mod input;
 pub mod ports;
 pub mod reach;
 
 pub use cluster::Cluster;
+pub use input::InputArgs;
 pub use ports::PortSet;
 pub use reach::Reach;
