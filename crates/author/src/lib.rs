@@ -10,8 +10,10 @@
 //! | [`input`] | the options about manifests and clusters | a [`Cluster`] |
 //! | [`ports`] | rules | sets of ports |
 //! | [`reach`] | a snapshot | what may pass between two addresses |
+//! | [`check`](mod@check) | a cluster | findings, repairs |
 //! | [`command`] | the command line | the commands, for both programs |
 
+pub mod check;
 pub mod cluster;
 pub mod command;
 pub mod input;
