@@ -143,8 +143,7 @@ impl InputArgs {
 
     /// Returns the namespace of the kubeconfig.
     fn add_cluster(&self, builder: &mut Builder, known: &mut BTreeSet<String>) -> Result<String> {
-        let access =
-            Access { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() };
+        let access = Access { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() };
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let (namespace, listed) = runtime.context("start a runtime")?.block_on(async {
             let client = access.client().await?;

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use policy::{
-    Direction, Labels, NetworkPolicy, ObjectKey, Peer, Peers, Pod, PodPeer, Rule, Selector, Severity,
+    Direction, Labels, NetworkPolicy, ObjectKey, Peer, Peers, Pod, PodPeer, Rule, Selector,
+    Severity,
 };
 
 use super::finding::Finding;
@@ -313,18 +314,19 @@ fn near_label<'a>(
     value: &str,
     labels: impl Iterator<Item = &'a Labels> + Clone,
 ) -> Option<(String, String)> {
-    let all: BTreeSet<(&str, &str)> =
-        labels.flat_map(|one| one.iter()).collect();
+    let all: BTreeSet<(&str, &str)> = labels.flat_map(|one| one.iter()).collect();
     let of_key = || all.iter().filter(|(one, _)| *one == key).map(|(_, value)| *value);
-    let found = watcher::suggest(value, of_key()).or_else(|| of_key().find(|one| is_part(one, value)));
+    let found =
+        watcher::suggest(value, of_key()).or_else(|| of_key().find(|one| is_part(one, value)));
     if let Some(found) = found {
         return Some((key.to_owned(), found.to_owned()));
     }
     // The same value under another key, such as `app` for `app.kubernetes.io/name`.
     let other = all.iter().filter(|(_, one)| *one == value).map(|(key, _)| *key);
-    let other = other.clone().find(|one| is_name_key(one) && is_name_key(key)).or_else(|| {
-        watcher::suggest(key, other)
-    });
+    let other = other
+        .clone()
+        .find(|one| is_name_key(one) && is_name_key(key))
+        .or_else(|| watcher::suggest(key, other));
     other.map(|found| (found.to_owned(), value.to_owned()))
 }
 
@@ -338,7 +340,14 @@ fn is_part(one: &str, other: &str) -> bool {
 fn is_name_key(key: &str) -> bool {
     matches!(
         key,
-        "app" | "name" | "k8s-app" | "app.kubernetes.io/name" | "app.kubernetes.io/instance"
-            | "app.kubernetes.io/component" | "component" | "run" | "role"
+        "app"
+            | "name"
+            | "k8s-app"
+            | "app.kubernetes.io/name"
+            | "app.kubernetes.io/instance"
+            | "app.kubernetes.io/component"
+            | "component"
+            | "run"
+            | "role"
     )
 }

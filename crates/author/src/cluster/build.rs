@@ -145,8 +145,12 @@ impl Builder {
 
     /// A pod for each workload of which there is none.
     fn templates_to_pods(&mut self) {
-        let has_pod: BTreeSet<(String, ObjectKey)> =
-            self.cluster.workloads.values().map(|one| (one.kind.clone(), one.key.clone())).collect();
+        let has_pod: BTreeSet<(String, ObjectKey)> = self
+            .cluster
+            .workloads
+            .values()
+            .map(|one| (one.kind.clone(), one.key.clone()))
+            .collect();
         for (id, template) in &self.cluster.templates {
             // What a Deployment or CronJob of the input makes is not another workload.
             let is_top = template.owner.as_ref().is_none_or(|owner| {
@@ -202,9 +206,10 @@ fn give_addresses(cluster: &mut Cluster, made_up: MadeUp) {
 }
 
 fn has_blocks(snapshot: &Snapshot) -> bool {
-    let mut rules = snapshot.policies.values().flat_map(|policy| {
-        [&policy.ingress, &policy.egress].into_iter().flatten().flatten()
-    });
+    let mut rules = snapshot
+        .policies
+        .values()
+        .flat_map(|policy| [&policy.ingress, &policy.egress].into_iter().flatten().flatten());
     rules.any(|rule| match &rule.peers {
         Peers::Anyone => false,
         Peers::Only(peers) => peers.iter().any(|peer| match peer {

@@ -62,7 +62,8 @@ spec:
 ";
 
 fn read(texts: &[&str], change: impl Fn(&mut InputArgs)) -> Cluster {
-    let folder = std::env::temp_dir().join(format!("nftpol-input-{:?}", std::thread::current().id()));
+    let folder =
+        std::env::temp_dir().join(format!("nftpol-input-{:?}", std::thread::current().id()));
     fs::create_dir_all(&folder).expect("a folder");
     let mut args = InputArgs { filenames: vec![folder.clone()], ..InputArgs::default() };
     for (index, text) in texts.iter().enumerate() {
@@ -105,7 +106,8 @@ fn what_is_made_up_is_said() {
     assert!(notices.contains("namespace shop is not in the input"), "{notices}");
     assert!(notices.contains("namespace default is not in the input"), "{notices}");
     assert!(notices.contains("3 pods have no address here"), "{notices}");
-    let given = |args: &mut InputArgs| args.pod_cidr = vec!["10.244.0.0/16".parse().expect("a net")];
+    let given =
+        |args: &mut InputArgs| args.pod_cidr = vec!["10.244.0.0/16".parse().expect("a net")];
     let cluster = read(&[SHOP], given);
     assert!(!cluster.notices.join("\n").contains("no address"), "{:?}", cluster.notices);
     let addresses = cluster.snapshot.pods.values().map(|pod| pod.addresses[0].to_string());

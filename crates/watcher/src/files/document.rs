@@ -154,7 +154,9 @@ impl Reader {
         {
             let is_known = kept.related(node, namespace, place);
             if is_known || document_type::is_of_no_interest(node) {
-                issues.retain(|issue| document_type != DocumentType::Other || issue.severity > Severity::Warning);
+                issues.retain(|issue| {
+                    document_type != DocumentType::Other || issue.severity > Severity::Warning
+                });
             }
         }
         let subject = subject(node, &document_type, namespace);

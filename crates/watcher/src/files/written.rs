@@ -10,8 +10,8 @@ use std::sync::Arc;
 use policy::ObjectKey;
 
 use super::document::Origin;
-use super::review::Pods;
 use super::finding::Location;
+use super::review::Pods;
 use super::{Loaded, Source, Validation};
 use crate::decode;
 use crate::decode::node::{Node, Position, Value};

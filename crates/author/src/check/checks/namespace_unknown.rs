@@ -53,7 +53,8 @@ fn selectors(context: &Context<'_>, known: &BTreeSet<&str>) -> Vec<Finding> {
                 let finding = |message| context.finding(ID, rule.policy, shown, message);
                 match near(value, known) {
                     Some(meant) => {
-                        let message = format!("no namespace is called {value}; did you mean {meant}?");
+                        let message =
+                            format!("no namespace is called {value}; did you mean {meant}?");
                         let opens = Some(format!("what the rule says, for namespace {meant}"));
                         let fix = fix(context, rule.policy, &path, (value, meant), opens);
                         found.push(finding(message).with_fix(fix));
