@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 as hoped, 1 findings or a difference, 2 it cannot be told.
 
+mod explain;
 mod version;
 
 use std::process::ExitCode;
@@ -12,6 +13,8 @@ use clap::Subcommand;
 /// The commands of authors.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Say whether a connection is allowed, and why; exit 0 allowed, 1 denied, 2 cannot tell.
+    Explain(explain::Explain),
     /// Print the version.
     Version(version::Version),
 }
@@ -23,6 +26,7 @@ impl Command {
     /// The question has no answer: exit with [`CANNOT_TELL`].
     pub fn run(&self) -> Result<ExitCode> {
         match self {
+            Self::Explain(explain) => explain.run(),
             Self::Version(version) => version.run(),
         }
     }

@@ -27,9 +27,8 @@ const PORTS: [u16; 14] = [0, 1, 8, 9, 10, 79, 80, 81, 82, 442, 443, 8080, 8081, 
 
 fn transports() -> Vec<ProtocolPort> {
     let protocols = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp];
-    let ported = protocols
-        .iter()
-        .flat_map(|&protocol| PORTS.map(|port| ProtocolPort::Port(protocol, port)));
+    let ported =
+        protocols.iter().flat_map(|&protocol| PORTS.map(|port| ProtocolPort::Port(protocol, port)));
     ported.chain([1, 58, 255].map(ProtocolPort::Other)).collect()
 }
 
