@@ -31,7 +31,11 @@ const RULES: [(&str, &[&str], &[&str]); 15] = [
     ("verify", &["policy", "ruleset"], IMPURE),
     ("watcher", &["policy"], KERNEL),
     ("nft", &["ruleset"], CLUSTER),
-    ("author", &["policy", "watcher", "compiler"], &["nftnl", "nftnl-sys", "mnl", "mnl-sys", "nix"]),
+    (
+        "author",
+        &["policy", "watcher", "compiler"],
+        &["nftnl", "nftnl-sys", "mnl", "mnl-sys", "nix"],
+    ),
     ("agent", &["policy", "watcher", "compiler", "verify", "ruleset", "nft", "author"], &[]),
     ("samples", &["policy", "watcher", "compiler", "ruleset"], KERNEL),
     ("netbed", &["policy", "watcher", "compiler", "ruleset", "nft", "agent", "samples"], &[]),

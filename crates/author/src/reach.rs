@@ -226,14 +226,6 @@ impl Family {
         address.is_ipv4() == (self == Self::Ipv4)
     }
 
-    /// `IPv4` or `IPv6`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ipv4 => "IPv4",
-            Self::Ipv6 => "IPv6",
-        }
-    }
-
     fn last(self) -> u128 {
         match self {
             Self::Ipv4 => u128::from(u32::MAX),
@@ -248,6 +240,15 @@ impl Family {
             }
             Self::Ipv6 => std::net::Ipv6Addr::from_bits(number).into(),
         }
+    }
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
     }
 }
 

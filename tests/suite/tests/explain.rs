@@ -205,7 +205,7 @@ fn check_pairs(
                     .filter(|case| {
                         names(&case.from, &source.key, &format!("{from}/* ("))
                             && names(&case.to, &destination.key, &format!("{to}/* ("))
-                            && case.families.iter().any(|one| one.name() == family)
+                            && case.families.iter().any(|one| one.to_string() == family)
                     })
                     .map(|case| case.verdict)
                     .collect();

@@ -113,8 +113,7 @@ fn note_missing_families(cases: &mut [Case], sources: &[Place<'_>], targets: &[T
     for family in Family::BOTH {
         let has = |place: &Place<'_>| place.address(family).is_some();
         let exists = sources.iter().any(has) && targets.iter().any(|one| has(&one.place));
-        let last = cases.last_mut().filter(|_| !exists);
-        if let Some(case) = last {
+        for case in cases.iter_mut().filter(|_| !exists) {
             case.without.push(family);
         }
     }

@@ -116,8 +116,19 @@ impl<'a> Question<'_, 'a> {
             Peer::Pods(wanted) => peer.and_then(|pod| self.labels(policy, wanted, pod)),
             Peer::IpBlock(_) => None,
         });
-        let added = vec![Edit::Peer(place, self.as_peer(policy))];
-        labels.chain([added]).map(with_more).collect()
+        let respelt = peers.iter().filter_map(|one| match one {
+            Peer::Pods(wanted) => self.respelt(&place, wanted, peer?),
+            Peer::IpBlock(_) => None,
+        });
+        let added = vec![Edit::Peer(place.clone(), self.as_peer(policy))];
+        respelt.chain(labels).chain([added]).map(with_more).collect()
+    }
+
+    /// The peer with values that are nearly those of the pod.
+    fn respelt(&self, place: &edit::RulePlace, wanted: &PodPeer, pod: &Pod) -> Option<Vec<Edit>> {
+        let of_namespace = self.judge.cluster.snapshot.namespace_labels(&pod.key.namespace)?;
+        let meant = edit::respelt(wanted, &pod.labels, of_namespace)?;
+        Some(vec![Edit::Selector(place.clone(), wanted.clone(), meant)])
     }
 
     /// The labels that make a pod this peer; `None` where labels cannot.

@@ -38,15 +38,15 @@ impl fmt::Display for Verdict {
 impl fmt::Display for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = self.verdict.to_string().to_uppercase();
-        let (from, to) = (names(&self.from), names(&self.to));
+        let (from, to) = (self.names(&self.from), self.names(&self.to));
         let port = match &self.port {
             Some(port) => port.clone(),
             None => format!("ports: {}", self.passes),
         };
-        let families: Vec<&str> = self.families.iter().copied().map(Family::name).collect();
+        let families: Vec<String> = self.families.iter().map(ToString::to_string).collect();
         write!(f, "{verdict}  {from} -> {to}  {port}, {}", families.join(" and "))?;
         for family in &self.without {
-            write!(f, "; {}: no address", family.name())?;
+            write!(f, "; {family}: no address")?;
         }
         writeln!(f)?;
         for hop in &self.hops {
@@ -67,62 +67,80 @@ impl fmt::Display for Case {
     }
 }
 
-/// `shop/cart-0 (10.0.0.1, worker-1)`; of many the first and their number.
-fn names(all: &[EndName]) -> String {
-    let shown = all.iter().take(NAMES).map(|one| {
-        let details: Vec<&str> =
-            one.addresses.iter().map(String::as_str).chain(one.node.as_deref()).collect();
-        // Several with their addresses are too long for a line.
-        match details.is_empty() || all.len() > 1 {
-            true => one.name.clone(),
-            false => format!("{} ({})", one.name, details.join(", ")),
+impl Case {
+    /// `shop/cart-0 (10.0.0.1, worker-1)`; of many the first and their number.
+    fn names(&self, all: &[EndName]) -> String {
+        let is_meant = |address: &&str| {
+            let family = if address.contains(':') { Family::Ipv6 } else { Family::Ipv4 };
+            self.families.contains(&family)
+        };
+        let shown = all.iter().take(NAMES).map(|one| {
+            let addresses = one.addresses.iter().map(String::as_str).filter(is_meant);
+            // An address is its own name.
+            let details: Vec<&str> = addresses
+                .filter(|address| !one.name.ends_with(address))
+                .chain(one.node.as_deref())
+                .collect();
+            // Several with their addresses are too long for a line.
+            match details.is_empty() || all.len() > 1 {
+                true => one.name.clone(),
+                false => format!("{} ({})", one.name, details.join(", ")),
+            }
+        });
+        let mut text = shown.collect::<Vec<_>>().join(", ");
+        if let Some(more @ 1..) = all.len().checked_sub(NAMES) {
+            // Writing to a String does not fail.
+            let _ = write!(text, " and {more} more");
         }
-    });
-    let mut text = shown.collect::<Vec<_>>().join(", ");
-    if let Some(more @ 1..) = all.len().checked_sub(NAMES) {
-        // Writing to a String does not fail.
-        let _ = write!(text, " and {more} more");
+        printable(&text)
     }
-    printable(&text)
 }
 
+/// Policy, rule, place, ports; then the peers, a line each.
 fn rules(f: &mut fmt::Formatter<'_>, side: &Side) -> fmt::Result {
     let rows = side.policies.iter().flat_map(rows).collect::<Vec<_>>();
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..5).map(|column| width(column).unwrap_or_default()).collect();
-    for row in &rows {
-        let mut line = String::from("   ");
-        for (cell, width) in row.iter().zip(&widths).filter(|(_, width)| **width > 0) {
-            let _ = write!(line, " {cell:width$} ");
+    let width = |column: usize| rows.iter().map(|(row, _)| row[column].chars().count()).max();
+    let widths: [usize; 4] = std::array::from_fn(|column| width(column).unwrap_or_default());
+    for (row, peers) in &rows {
+        let mut line = String::from("  ");
+        for (cell, width) in row.iter().zip(widths).filter(|(_, width)| *width > 0) {
+            let _ = write!(line, "  {cell:width$}");
         }
-        writeln!(f, "{}", printable(line.trim_end()))?;
+        let indent = line.chars().count();
+        for (index, peer) in peers.iter().enumerate() {
+            if index > 0 {
+                line = " ".repeat(indent);
+            }
+            writeln!(f, "{}", printable(&format!("{line}  {peer}")))?;
+        }
+        if peers.is_empty() {
+            writeln!(f, "{}", printable(line.trim_end()))?;
+        }
     }
     Ok(())
 }
 
-fn rows(policy: &Policy) -> Vec<[String; 5]> {
+fn rows(policy: &Policy) -> Vec<([String; 4], Vec<String>)> {
     let row = |rule: &Rule| {
-        [
-            policy.name.clone(),
-            rule.name.clone(),
-            rule.at.clone().unwrap_or_default(),
-            half("peer", &rule.peer),
-            half("ports", &rule.ports),
-        ]
+        let ports = half("ports", &rule.ports, &rule.ports.why.join(", "));
+        let at = rule.at.clone().unwrap_or_default();
+        let peers = rule.peer.why.iter().enumerate().map(|(index, why)| match index {
+            0 => half("peer", &rule.peer, why),
+            _ => format!("      or {why}"),
+        });
+        ([policy.name.clone(), rule.name.clone(), at, ports], peers.collect())
     };
     if policy.rules.is_empty() {
         let none = "no rules".to_owned();
         let at = policy.at.clone().unwrap_or_default();
-        return vec![[policy.name.clone(), none, at, String::new(), String::new()]];
+        return vec![([policy.name.clone(), none, at, String::new()], Vec::new())];
     }
     policy.rules.iter().map(row).collect()
 }
 
-fn half(name: &str, one: &Match) -> String {
+fn half(name: &str, one: &Match, why: &str) -> String {
     let matches = if one.matches { "yes" } else { "no" };
-    format!("{name} {matches}: {}", one.why.join("; or "))
+    format!("{name} {matches}: {why}")
 }
 
 fn chain(f: &mut fmt::Formatter<'_>, side: &Side, of: &[EndName]) -> fmt::Result {

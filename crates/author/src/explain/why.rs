@@ -100,8 +100,8 @@ fn reasons(cluster: &Cluster, policy: &NetworkPolicy, peer: &PodPeer, pod: &Pod)
     let theirs = &pod.key.namespace;
     match (&peer.namespaces, cluster.snapshot.namespace_labels(theirs)) {
         (None, _) if *theirs != policy.key.namespace => reasons.push(format!(
-            "{}, and it is in {theirs}",
-            described(&Peer::Pods(peer.clone()), &policy.key.namespace)
+            "wants namespace {}, the policy's own, it is in {theirs}",
+            policy.key.namespace
         )),
         (None, _) => {}
         (Some(_), None) => reasons.push(format!("namespace {theirs} is not known")),

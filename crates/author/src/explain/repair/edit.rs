@@ -20,6 +20,8 @@ use crate::cluster::Cluster;
 pub enum Edit {
     /// A port more in a rule.
     Port(RulePlace, ProtocolPort),
+    /// A value of a selector of a rule that was misspelt: the peer before and after.
+    Selector(RulePlace, PodPeer, PodPeer),
     /// What a label of a pod must be.
     Pod(ObjectKey, Requirement),
     /// What a label of a namespace must be.
@@ -35,6 +37,8 @@ pub enum Edit {
 pub enum Kind {
     /// A port more.
     Port,
+    /// A value of a selector.
+    Selector,
     /// A pod's label.
     Pod,
     /// A namespace's label.
@@ -61,6 +65,7 @@ impl Edit {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Port(..) => Kind::Port,
+            Self::Selector(..) => Kind::Selector,
             Self::Pod(..) => Kind::Pod,
             Self::Namespace(..) => Kind::Namespace,
             Self::Peer(..) => Kind::Peer,
@@ -74,6 +79,13 @@ impl Edit {
             Self::Port(place, transport) => edit_rule(snapshot, place, |rule| {
                 if let (Ports::Only(ports), Some(port)) = (&mut rule.ports, port_of(*transport)) {
                     ports.push(port);
+                }
+            }),
+            Self::Selector(place, before, after) => edit_rule(snapshot, place, |rule| {
+                if let Peers::Only(peers) = &mut rule.peers {
+                    for peer in peers.iter_mut().filter(|one| **one == Peer::Pods(before.clone())) {
+                        *peer = Peer::Pods(after.clone());
+                    }
                 }
             }),
             Self::Peer(place, peer) => edit_rule(snapshot, place, |rule| {
@@ -110,6 +122,11 @@ impl Edit {
             Self::Port(RulePlace { policy, direction, index }, transport) => {
                 format!("add port {} to {direction}[{index}] of {policy}", port_text(*transport))
             }
+            Self::Selector(RulePlace { policy, direction, index }, before, after) => format!(
+                "write {} for {} in {direction}[{index}] of {policy}",
+                selector_difference(after, before),
+                selector_difference(before, after)
+            ),
             Self::Pod(key, requirement) => {
                 let pods = match cluster.workloads.get(key) {
                     Some(one) => {
@@ -231,6 +248,42 @@ fn peer_text(peer: &Peer) -> String {
             format!("{{{}podSelector: {}}}", namespaces.unwrap_or_default(), selector_text(pods))
         }
     }
+}
+
+/// The requirements of a peer that another has not.
+fn selector_difference(one: &PodPeer, other: &PodPeer) -> String {
+    let of = |peer: &PodPeer| -> Vec<Requirement> {
+        let namespaces = peer.namespaces.iter().flat_map(Selector::requirements);
+        namespaces.chain(peer.pods.requirements()).cloned().collect()
+    };
+    let others = of(other);
+    let own: Vec<String> =
+        of(one).iter().filter(|own| !others.contains(own)).map(ToString::to_string).collect();
+    own.join(", ")
+}
+
+/// A peer in which values that are nearly those of labels are those, if there are such.
+pub fn respelt(peer: &PodPeer, pod: &Labels, namespace: &Labels) -> Option<PodPeer> {
+    let respell = |selector: &Selector, labels: &Labels| {
+        Selector::new(selector.requirements().map(|one| {
+            let (Operator::In(values), Some(there)) = (&one.operator, labels.get(&one.key)) else {
+                return one.clone();
+            };
+            match values.iter().any(|value| is_near(value, there)) && !one.matches(labels) {
+                true => Requirement::equals(&one.key, there),
+                false => one.clone(),
+            }
+        }))
+    };
+    let after = PodPeer {
+        namespaces: peer.namespaces.as_ref().map(|one| respell(one, namespace)),
+        pods: respell(&peer.pods, pod),
+    };
+    (after != *peer).then_some(after)
+}
+
+fn is_near(value: &str, there: &str) -> bool {
+    watcher::suggest(value, [there]).is_some()
 }
 
 /// A selector of labels in one line of YAML.
