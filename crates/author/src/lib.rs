@@ -7,6 +7,7 @@
 //! | module | in | out |
 //! |---|---|---|
 //! | [`cluster`] | manifests, or an API server | [`Cluster`]: all objects that the answers need, and where each was written |
+//! | [`input`] | the options about manifests and clusters | a [`Cluster`] |
 //! | [`ports`] | rules | sets of ports |
 //! | [`reach`] | a snapshot | what may pass between two addresses |
 //! | [`explain`] | two ends | whether they may connect, and why |
@@ -15,9 +16,11 @@
 pub mod cluster;
 pub mod command;
 pub mod explain;
+pub mod input;
 pub mod ports;
 pub mod reach;
 
 pub use cluster::Cluster;
+pub use input::InputArgs;
 pub use ports::PortSet;
 pub use reach::Reach;

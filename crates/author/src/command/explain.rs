@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::Cluster;
-use crate::explain::{Answer, End, Verdict, explain};
+use crate::explain::{End, Verdict, explain};
+use crate::input::InputArgs;
 
 const EXAMPLES: &str = "\
 Ends:
@@ -36,7 +36,7 @@ pub struct Explain {
     to: String,
     /// The objects.
     #[command(flatten)]
-    input: Input,
+    input: InputArgs,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -58,8 +58,10 @@ impl Explain {
     /// # Errors
     /// The question has no answer: an end names nothing, or the objects cannot be read.
     pub fn run(&self) -> Result<ExitCode> {
-        let (cluster, namespace) = self.input.read()?;
-        let answer = self.answer(&cluster, &namespace)?;
+        let cluster = self.input.cluster()?;
+        let from = End::parse(&self.from, &cluster.namespace)?;
+        let to = End::parse(&self.to, &cluster.namespace)?;
+        let answer = explain(&cluster, &from, &to)?;
         let text = match self.output {
             Output::Text => answer.to_string(),
             Output::Json => serde_json::to_string_pretty(&answer)? + "\n",
@@ -70,32 +72,5 @@ impl Explain {
             Verdict::Allowed => ExitCode::SUCCESS,
             Verdict::Partly | Verdict::Denied => ExitCode::FAILURE,
         })
-    }
-
-    fn answer(&self, cluster: &Cluster, namespace: &str) -> Result<Answer> {
-        let from = End::parse(&self.from, namespace)?;
-        let to = End::parse(&self.to, namespace)?;
-        Ok(explain(cluster, &from, &to)?)
-    }
-}
-
-/// Until the shared input is here.
-#[derive(Debug, Args)]
-struct Input {
-    /// Manifests.
-    #[arg(short = 'f', long = "filename", required = true)]
-    filenames: Vec<std::path::PathBuf>,
-}
-
-impl Input {
-    fn read(&self) -> Result<(Cluster, String)> {
-        use watcher::files::{Source, Validation, read};
-        let sources = self.filenames.iter().map(|path| match path.as_os_str() == "-" {
-            true => Source::Stdin,
-            false => Source::Path(path.clone()),
-        });
-        let loaded = read(&sources.collect::<Vec<_>>(), Validation::Warn)?;
-        let store: watcher::Store = loaded.objects.into_iter().collect();
-        Ok((Cluster::from(store.snapshot().clone()), "default".to_owned()))
     }
 }

@@ -233,7 +233,7 @@ pub fn of_pod<'a>(
 }
 
 /// What has an address.
-fn at<'a>(cluster: &'a Cluster, reach: &Reach<'a>, address: IpAddr) -> Place<'a> {
+pub fn at<'a>(cluster: &'a Cluster, reach: &Reach<'a>, address: IpAddr) -> Place<'a> {
     let nodes = nodes(cluster);
     let node = nodes.iter().find(|(_, addresses)| addresses.contains(&address));
     let (name, pod) = match (reach.owner(address), node) {
@@ -245,11 +245,16 @@ fn at<'a>(cluster: &'a Cluster, reach: &Reach<'a>, address: IpAddr) -> Place<'a>
     Place { name, pod, addresses: vec![address], symbolic: false, node }
 }
 
-/// The addresses of each node, as its pods report them.
+/// The addresses of each node, as it and its pods report them.
 pub fn nodes(cluster: &Cluster) -> BTreeMap<String, BTreeSet<IpAddr>> {
-    let mut nodes: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
+    let known = cluster.nodes.values();
+    let mut nodes: BTreeMap<String, BTreeSet<IpAddr>> =
+        known.map(|one| (one.name.clone(), one.addresses.iter().copied().collect())).collect();
     for pod in cluster.snapshot.pods.values() {
         let Some(node) = &pod.node else { continue };
+        if cluster.symbolic.contains(&pod.key) {
+            continue;
+        }
         let own = pod.addresses.iter().filter(|_| pod.host_network);
         nodes.entry(node.clone()).or_default().extend(pod.host_addresses.iter().chain(own));
     }
@@ -261,7 +266,7 @@ fn node<'a>(cluster: &Cluster, name: &str) -> Result<Vec<Place<'a>>, PlaceError>
     let Some(addresses) = nodes.get(name).filter(|addresses| !addresses.is_empty()) else {
         let known = nodes.keys().map(String::as_str);
         return Err(PlaceError::Unknown {
-            what: "node whose pods report an address,",
+            what: "node with a known address of the name",
             name: name.to_owned(),
             near: suggested(name, known),
         });

@@ -1,7 +1,7 @@
 //! The destinations that an end names: pods, addresses, and what Services lead to.
 //!
 //! In: an end, the cluster. Out: targets, each with the port that policies see there.
-//! Never: endpoints that somebody wrote by hand; they are not read.
+//! Never: another pod behind a Service than the API server would find.
 
 use std::net::IpAddr;
 
@@ -284,8 +284,7 @@ fn endpoints<'a>(
     port: &ServicePort,
 ) -> Result<Vec<Target<'a>>, TargetError> {
     let cluster = judge.cluster;
-    let selector = service.selector.as_ref();
-    let selector = selector.ok_or_else(|| TargetError::NoSelector(key.clone()))?;
+    let Some(selector) = &service.selector else { return by_hand(judge, key, service, port) };
     let none = |why: String| TargetError::NoEndpoints { service: key.clone(), why };
     let pods = cluster.snapshot.pods.values().map(|pod| &**pod);
     let selected: Vec<&Pod> = pods
@@ -310,11 +309,7 @@ fn endpoints<'a>(
                 "Service {key} port {} ({selector}): the destination becomes the pod's port {number}",
                 port.port
             )],
-            through: Through::Service {
-                key: key.clone(),
-                is_external: service.kind != "ClusterIP" && !service.kind.is_empty(),
-                keeps_client: service.keeps_client_address,
-            },
+            through: through(key, service),
         });
     }
     match (targets.is_empty(), &port.target) {
@@ -325,5 +320,40 @@ fn endpoints<'a>(
         (true, TargetPort::Number(_)) => {
             Err(none("all pods that it selects have ended".to_owned()))
         }
+    }
+}
+
+/// The endpoints of a Service without a selector.
+fn by_hand<'a>(
+    judge: &Judge<'a>,
+    key: &ObjectKey,
+    service: &Service,
+    port: &ServicePort,
+) -> Result<Vec<Target<'a>>, TargetError> {
+    let none = || TargetError::NoSelector(key.clone());
+    let endpoints = judge.cluster.endpoints.get(key).ok_or_else(none)?;
+    let of_protocol = |one: &&(Protocol, u16)| one.0 == port.protocol;
+    let number = match (&port.target, endpoints.ports.iter().find(of_protocol)) {
+        (TargetPort::Number(number), _) | (TargetPort::Name(_), Some((_, number))) => *number,
+        (TargetPort::Name(_), None) => return Err(none()),
+    };
+    let target = |address: &IpAddr| Target {
+        place: places::at(judge.cluster, &judge.reach, *address),
+        transport: Some(ProtocolPort::Port(port.protocol, number)),
+        hops: vec![format!(
+            "Service {key} port {} (endpoints by hand): the destination becomes port {number} there",
+            port.port
+        )],
+        through: through(key, service),
+    };
+    let targets: Vec<Target<'a>> = endpoints.addresses.iter().map(target).collect();
+    if targets.is_empty() { Err(none()) } else { Ok(targets) }
+}
+
+fn through(key: &ObjectKey, service: &Service) -> Through {
+    Through::Service {
+        key: key.clone(),
+        is_external: service.kind != "ClusterIP" && !service.kind.is_empty(),
+        keeps_client: service.keeps_client_address,
     }
 }
