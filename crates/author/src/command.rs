@@ -3,6 +3,7 @@
 //! Exit codes: 0 as hoped, 1 findings or a difference, 2 it cannot be told.
 
 mod check;
+mod explain;
 mod version;
 
 use std::process::ExitCode;
@@ -15,6 +16,8 @@ use clap::Subcommand;
 pub enum Command {
     /// Find what is wrong in manifests, and what is valid and surely not meant.
     Check(Box<check::Check>),
+    /// Say whether a connection is allowed, and why; exit 0 allowed, 1 denied, 2 cannot tell.
+    Explain(explain::Explain),
     /// Print the version.
     Version(version::Version),
 }
@@ -27,6 +30,7 @@ impl Command {
     pub fn run(&self) -> Result<ExitCode> {
         match self {
             Self::Check(check) => check.run(),
+            Self::Explain(explain) => explain.run(),
             Self::Version(version) => version.run(),
         }
     }
