@@ -43,6 +43,7 @@ pub fn check(cluster: &Cluster) -> Vec<Finding> {
     }
     findings.retain(|finding| is_in_focus(cluster, finding));
     without_consequences(&mut findings);
+    templates(&mut findings);
     silence::apply(cluster, &mut findings);
     let place = |one: &Finding| one.at.as_ref().map(|at| (at.file.clone(), at.line, at.column));
     findings.sort_by(|one, other| (place(one), one.id).cmp(&(place(other), other.id)));
@@ -50,6 +51,18 @@ pub fn check(cluster: &Cluster) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
     findings.retain(|one| seen.insert((place(one), one.id, one.message.clone())));
     findings
+}
+
+/// Of a template that is not rendered, keeps what says so.
+fn templates(findings: &mut Vec<Finding>) {
+    let file = |one: &Finding| one.at.as_ref().map(|at| at.file.clone());
+    let is_template = |one: &&Finding| one.message.contains("this is a template");
+    let files: BTreeSet<_> = findings.iter().filter(is_template).filter_map(file).collect();
+    let mut told = BTreeSet::new();
+    findings.retain(|one| match file(one).filter(|file| files.contains(file)) {
+        None => true,
+        Some(file) => is_template(&one) && told.insert(file),
+    });
 }
 
 /// Removes what another finding about the same field explains.

@@ -211,4 +211,4 @@ fn patience(text: &str) -> Result<Patience, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

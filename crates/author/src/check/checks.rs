@@ -86,6 +86,7 @@ pub const CHECKS: &[Check] = &[
         Some(egress_without_dns::check)
     ),
     check!("empty-value", Warning, "a field has no value", None),
+    check!("expectation", Error, "a line of --expect does not hold", None),
     check!(
         "host-network-pod",
         Warning,

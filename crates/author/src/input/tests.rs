@@ -5,7 +5,7 @@ use policy::{ObjectKey, Protocol};
 use super::*;
 use crate::cluster::{Service, TargetPort};
 
-const SHOP: &str = "\
+pub const SHOP: &str = "\
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: cart, namespace: shop, labels: {tier: back}}
@@ -61,7 +61,7 @@ spec:
     - ipBlock: {cidr: 10.0.0.0/8}
 ";
 
-fn read(texts: &[&str], change: impl Fn(&mut InputArgs)) -> Cluster {
+pub fn read(texts: &[&str], change: impl Fn(&mut InputArgs)) -> Cluster {
     let folder =
         std::env::temp_dir().join(format!("nftpol-input-{:?}", std::thread::current().id()));
     fs::create_dir_all(&folder).expect("a folder");

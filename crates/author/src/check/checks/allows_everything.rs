@@ -3,7 +3,7 @@
 use policy::{Direction, Peers, Ports};
 
 use crate::check::context::{Context, RuleAt};
-use crate::check::finding::Finding;
+use crate::check::finding::{Finding, Level};
 
 const ID: &str = "allows-everything";
 
@@ -23,7 +23,9 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>) -> Option<Finding> {
             "an empty list is not nobody: it allows {way} {anyone}; leave the rule out to allow \
              nothing"
         );
-        return Some(context.finding(ID, policy, rule.peers_field(), message));
+        // With ports it is often meant, as for DNS.
+        let level = if rule.rule.ports == Ports::All { Level::Warning } else { Level::Note };
+        return Some(context.finding(ID, policy, rule.peers_field(), message).at_level(level));
     }
     let others = policy.rules(rule.direction).unwrap_or_default().len() > 1;
     if others && rule.rule.peers == Peers::Anyone && rule.rule.ports == Ports::All {

@@ -5,7 +5,7 @@ use policy::{Direction, PodPeer};
 use super::policy_selects_nobody::{fix_label, of_labels};
 use super::selector_contradiction::contradiction;
 use crate::check::context::{Context, Nearest, RuleAt, nearest, some};
-use crate::check::finding::{Finding, Level};
+use crate::check::finding::Finding;
 
 const ID: &str = "peer-selects-nobody";
 
@@ -71,14 +71,15 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>, field: &str, peer: &PodPeer) -> 
                 .labelled(nobody)
                 .with_fix(fix_label(context, policy, &path, &near))
         }
+        // Files may leave out the very pods.
+        None if !context.cluster.is_whole => return None,
         None => {
             let what = if peer.pods.is_everything() {
                 format!("namespace {place} has no pod now")
             } else {
                 format!("{} is on no pod of namespace {place} now", peer.pods)
             };
-            let level = if context.cluster.is_whole { Level::Warning } else { Level::Note };
-            context.finding(ID, policy, field, what).labelled(nobody).at_level(level)
+            context.finding(ID, policy, field, what).labelled(nobody)
         }
     })
 }

@@ -4,7 +4,7 @@ use policy::{NetworkPolicy, Selector};
 
 use super::selector_contradiction::contradiction;
 use crate::check::context::{Context, Nearest, counted, is_alive, nearest};
-use crate::check::finding::{Edit, Finding, Fix, Level};
+use crate::check::finding::{Edit, Finding, Fix};
 
 const ID: &str = "policy-selects-nobody";
 
@@ -41,14 +41,14 @@ fn one(context: &Context<'_>, policy: &NetworkPolicy) -> Option<Finding> {
     let near = nearest(&policy.pod_selector, pods.iter().map(|pod| &pod.labels));
     Some(match near {
         Some(near) => about_nearest(context, policy, field, &near, pods.len(), namespace),
+        // Files may leave out the very pods.
+        None if !context.cluster.is_whole => return None,
         None => {
             let message = format!(
                 "{} is on no pod of namespace {namespace} now, so the policy does nothing",
                 policy.pod_selector
             );
-            // Files may leave out the very pods.
-            let level = if context.cluster.is_whole { Level::Warning } else { Level::Note };
-            context.finding(ID, policy, field, message).at_level(level)
+            context.finding(ID, policy, field, message)
         }
     })
 }
