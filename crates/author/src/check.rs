@@ -43,7 +43,7 @@ pub fn check(cluster: &Cluster) -> Vec<Finding> {
     }
     findings.retain(|finding| is_in_focus(cluster, finding));
     without_consequences(&mut findings);
-    templates(&mut findings);
+    templates(cluster, &mut findings);
     silence::apply(cluster, &mut findings);
     let place = |one: &Finding| one.at.as_ref().map(|at| (at.file.clone(), at.line, at.column));
     findings.sort_by(|one, other| (place(one), one.id).cmp(&(place(other), other.id)));
@@ -54,8 +54,15 @@ pub fn check(cluster: &Cluster) -> Vec<Finding> {
 }
 
 /// Of a template that is not rendered, keeps what says so.
-fn templates(findings: &mut Vec<Finding>) {
+fn templates(cluster: &Cluster, findings: &mut Vec<Finding>) {
     let file = |one: &Finding| one.at.as_ref().map(|at| at.file.clone());
+    // `{{ a }}` is an object as the name of a field.
+    for one in findings.iter_mut().filter(|one| one.object.is_none() && one.level == Level::Error) {
+        let text = one.at.as_ref().and_then(|at| cluster.places.line(&at.file, at.line));
+        if text.is_some_and(|line| line.contains("{{")) {
+            one.message = "not valid YAML: this is a template; render it first".to_owned();
+        }
+    }
     let is_template = |one: &&Finding| one.message.contains("this is a template");
     let files: BTreeSet<_> = findings.iter().filter(is_template).filter_map(file).collect();
     let mut told = BTreeSet::new();

@@ -315,9 +315,12 @@ fn near_label<'a>(
     labels: impl Iterator<Item = &'a Labels> + Clone,
 ) -> Option<(String, String)> {
     let all: BTreeSet<(&str, &str)> = labels.flat_map(|one| one.iter()).collect();
-    let of_key = || all.iter().filter(|(one, _)| *one == key).map(|(_, value)| *value);
-    let found =
-        watcher::suggest(value, of_key()).or_else(|| of_key().find(|one| is_part(one, value)));
+    let of_key = || {
+        let of_key = all.iter().filter(|(one, _)| *one == key).map(|(_, value)| *value);
+        of_key.filter(|one| !is_sibling(one, value))
+    };
+    let misspelt = watcher::suggest(value, of_key()).filter(|_| value.len() >= 4);
+    let found = misspelt.or_else(|| of_key().find(|one| is_part(one, value)));
     if let Some(found) = found {
         return Some((key.to_owned(), found.to_owned()));
     }
@@ -328,6 +331,21 @@ fn near_label<'a>(
         .find(|one| is_name_key(one) && is_name_key(key))
         .or_else(|| watcher::suggest(key, other));
     other.map(|found| (found.to_owned(), value.to_owned()))
+}
+
+/// Whether two names differ on purpose, as `team-a` and `team-b`, `dev` and `dev2`,
+/// `shop-dev` and `shop-prd`, `prometheus` and `prometheus-adapter` do: by a part, by a
+/// short part, or by a number.
+pub fn is_sibling(one: &str, other: &str) -> bool {
+    let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let parts = |name: &str| name.split(['-', '.', '_']).map(str::to_owned).collect::<Vec<_>>();
+    let (of_one, of_other) = (parts(one), parts(other));
+    let by_part = of_one.len() > 1
+        && of_one
+            .iter()
+            .zip(&of_other)
+            .all(|(one, other)| one == other || one.len().max(other.len()) <= 3);
+    letters(one) == letters(other) || by_part || of_one.len() != of_other.len()
 }
 
 /// Whether one is the beginning of the other, as `front` of `frontend`.

@@ -171,3 +171,21 @@ fn times_are_as_kubectl_takes_them() {
         assert!(seconds(wrong).is_err(), "{wrong:?}");
     }
 }
+
+#[test]
+fn what_is_no_object_is_skipped_with_a_word() {
+    let values = "replicas: 3\nimage: cart\n---\n- op: add\n  path: /spec\n";
+    let cluster = read(&[SHOP, values], |_| {});
+    assert_eq!(cluster.findings, []);
+    let skipped = cluster.notices.iter().filter(|one| one.contains("no Kubernetes object"));
+    assert_eq!(skipped.count(), 1, "{:?}", cluster.notices);
+}
+
+#[test]
+fn policies_of_others_are_missed() {
+    let cilium = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: a}\n";
+    let crd = "apiVersion: a.b/v1\nkind: Widget\nmetadata: {name: a}\n";
+    let cluster = read(&[SHOP, cilium, crd], |_| {});
+    let messages: Vec<&str> = cluster.findings.iter().map(|one| &*one.message).collect();
+    assert_eq!(messages, ["is not read: answers are about NetworkPolicies alone"]);
+}

@@ -18,7 +18,7 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>) -> Option<Finding> {
         Direction::Ingress => ("from anyone", "ingress"),
         Direction::Egress => ("to everywhere", "egress"),
     };
-    if rule.rule.peers == Peers::Anyone && is_written_empty(context, rule) {
+    if rule.rule.peers == Peers::Anyone && is_written_empty(context, rule) && !is_dns(rule) {
         let message = format!(
             "an empty list is not nobody: it allows {way} {anyone}; leave the rule out to allow \
              nothing"
@@ -34,6 +34,14 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>) -> Option<Finding> {
         return Some(context.finding(ID, policy, rule.field(), message));
     }
     None
+}
+
+/// Whether all ports are those of DNS, which may be anywhere.
+fn is_dns(rule: RuleAt<'_>) -> bool {
+    match &rule.rule.ports {
+        Ports::All => false,
+        Ports::Only(ports) => ports.iter().all(super::dns::is_dns_port),
+    }
 }
 
 /// Whether `from: []` or `to: []` is written out.

@@ -19,13 +19,24 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
             for (index, pair) in policy.rules(direction).unwrap_or_default().windows(2).enumerate()
             {
                 let [one, other] = pair else { continue };
-                if is_split(one, other) {
+                // Who writes an empty list of peers means it.
+                let peers = format!("spec.{direction}[{}].{}", index + 1, word(direction));
+                let is_written = context.cluster.places.field(&policy.key, &peers).is_some();
+                if is_split(one, other) && !is_written {
                     found.push(finding(context, policy, direction, index));
                 }
             }
         }
     }
     found
+}
+
+/// The field of a rule's peers.
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "from",
+        Direction::Egress => "to",
+    }
 }
 
 /// Whether one has peers alone, and the next has ports alone.
@@ -41,9 +52,10 @@ fn finding(
     direction: Direction,
     index: usize,
 ) -> Finding {
-    let (word, whom) = match direction {
-        Direction::Ingress => ("from", "anyone"),
-        Direction::Egress => ("to", "everywhere"),
+    let word = word(direction);
+    let whom = match direction {
+        Direction::Ingress => "anyone",
+        Direction::Egress => "everywhere",
     };
     let field = format!("spec.{direction}[{}]", index + 1);
     let message = format!(
