@@ -153,7 +153,9 @@ pub fn summary(cluster: &Cluster, findings: &[Finding]) -> String {
     };
     let pods = crate::check::context::counted(cluster.snapshot.pods.len(), "pod");
     let mut line = format!("{policies}, {pods}: {found}\n");
-    let silenceable = findings.iter().find(|one| one.level < Level::Error);
+    // The first one of the worst level.
+    let silenceable = findings.iter().rev().filter(|one| one.level < Level::Error);
+    let silenceable = silenceable.max_by_key(|one| one.level);
     match (silenceable, findings.first()) {
         (Some(one), _) => {
             let id = one.id;
