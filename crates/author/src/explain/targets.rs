@@ -221,8 +221,8 @@ fn behind_node_port<'a>(
     };
     let mut targets = endpoints(judge, key, service, port)?;
     for target in &mut targets {
-        target.hops[0] =
-            format!("node/{node} port {protocol} {number} is Service {key}'s: {}", target.hops[0]);
+        let at_node = format!("port {protocol} {number} of node/{node} is that of Service {key}");
+        target.hops.insert(0, at_node);
         target.through = Through::NodePort {
             node: node.clone(),
             addresses: place.addresses.clone(),
