@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 as hoped, 1 findings or a difference, 2 it cannot be told.
 
+mod check;
 mod completion;
 mod explain;
 mod plugin;
@@ -16,6 +17,8 @@ use clap::Subcommand;
 /// The commands of authors.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Find what is wrong in manifests, and what is valid and surely not meant.
+    Check(Box<check::Check>),
     /// Say whether a connection is allowed, and why; exit 0 allowed, 1 denied, 2 cannot tell.
     Explain(explain::Explain),
     /// Print a script that completes the command in a shell.
@@ -37,6 +40,7 @@ impl Command {
     /// The question has no answer: exit with [`CANNOT_TELL`].
     pub fn run(&self, program: clap::Command) -> Result<ExitCode> {
         match self {
+            Self::Check(check) => check.run(),
             Self::Explain(explain) => explain.run(),
             Self::Completion(completion) => completion.run(program),
             Self::Version(version) => version.run(),

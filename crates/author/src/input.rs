@@ -20,7 +20,7 @@ use crate::Cluster;
 use crate::cluster::{Builder, MadeUp};
 
 /// The file of findings about objects of an API server.
-const CLUSTER: &str = "cluster";
+pub(crate) const CLUSTER: &str = "cluster";
 
 /// Options about what is read.
 #[derive(Args, Clone, Debug, Default)]
@@ -122,7 +122,7 @@ impl InputArgs {
     ) -> Result<()> {
         let sources: Vec<Source> = self.filenames.iter().map(source).collect();
         let all = files::read_everything(&sources, namespace).context("read manifests")?;
-        let Everything { loaded, related, written: objects, texts } = all;
+        let Everything { loaded, related, written: objects, skipped, texts } = all;
         let named = |one: &Written| (one.kind == "Namespace").then(|| one.key.name.clone());
         let of_files: BTreeSet<String> = objects.iter().filter_map(named).collect();
         // A namespace that is only assumed does not replace one of the cluster.
@@ -136,6 +136,10 @@ impl InputArgs {
         written.extend(of_files);
         let cluster = builder.cluster();
         cluster.findings.extend(loaded.findings);
+        let files: BTreeSet<String> = skipped.into_iter().map(|one| one.file).collect();
+        cluster.notices.extend(files.into_iter().map(|file| {
+            format!("{file} holds a document that is no Kubernetes object; it is skipped")
+        }));
         objects.into_iter().for_each(|one| cluster.places.note_object(one));
         texts.into_iter().for_each(|(file, text)| cluster.places.note_text(file, text));
         Ok(())
@@ -211,4 +215,4 @@ fn patience(text: &str) -> Result<Patience, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,11 +10,15 @@
 //! | [`input`] | the options about manifests and clusters | a [`Cluster`] |
 //! | [`ports`] | rules | sets of ports |
 //! | [`reach`] | a snapshot | what may pass between two addresses |
+//! | [`check`](mod@check) | a cluster | findings, repairs |
+//! | [`expect`] | lines of what has to pass | which hold |
 //! | [`explain`] | two ends | whether they may connect, and why |
 //! | [`command`] | the command line | the commands, for both programs |
 
+pub mod check;
 pub mod cluster;
 pub mod command;
+pub mod expect;
 pub mod explain;
 pub mod input;
 pub mod ports;

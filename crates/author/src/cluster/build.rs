@@ -181,6 +181,7 @@ impl Builder {
 
 /// Gives addresses of both families to pods that live and have none.
 fn give_addresses(cluster: &mut Cluster, made_up: MadeUp) {
+    cluster.made_up = made_up;
     let mut free = Free::new(cluster, made_up);
     let lacking = cluster.snapshot.pods.values().filter(|pod| {
         pod.addresses.is_empty() && !matches!(pod.phase, Phase::Succeeded | Phase::Failed)
@@ -264,6 +265,31 @@ fn assume_namespaces(cluster: &mut Cluster, written: &BTreeSet<String>) {
         namespaces.insert(name.clone(), namespace);
         cluster.assumed_namespaces.insert(name);
     }
+}
+
+/// The cluster with a second pod for each workload that may have several and of which the
+/// input has only the template: a pod reaches itself, and the other one perhaps not.
+pub fn twins(cluster: &Cluster) -> Cluster {
+    let mut with = cluster.clone();
+    let mut free = Free::new(cluster, cluster.made_up);
+    for (key, workload) in &cluster.workloads {
+        let one = cluster.snapshot.pods.get(key).filter(|_| cluster.symbolic.contains(key));
+        let (Some(one), false) = (one, workload.replicas == Some(1)) else { continue };
+        let mut twin = Pod::clone(one);
+        // No name of an object has a space.
+        twin.key.name = format!("{} 2", twin.key.name);
+        twin.addresses = free.next();
+        if twin.host_network {
+            twin.host_addresses.clone_from(&twin.addresses);
+        }
+        with.symbolic.insert(twin.key.clone());
+        with.workloads.insert(twin.key.clone(), workload.clone());
+        if let Some(listens) = cluster.listens.get(key) {
+            with.listens.insert(twin.key.clone(), listens.clone());
+        }
+        with.snapshot.pods.insert(twin.key.clone(), Arc::new(twin));
+    }
+    with
 }
 
 /// The network of a `--pod-cidr`.
