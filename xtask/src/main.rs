@@ -8,6 +8,7 @@
 mod background;
 mod cargo;
 mod ci;
+mod docs;
 mod edges;
 mod fresh;
 mod fuzz;
@@ -33,6 +34,7 @@ Usage: cargo xtask <command>
   test cluster [scene...]    all scenes in a whole Kubernetes, or these, and a table of faults. NFTPOL_CLUSTER has the
                              options of `cluster up` for it: NFTPOL_CLUSTER=\"--nodes 3 --proxy iptables\"
   bless                      rewrites the golden files from the current output
+  docs                       rewrites docs/cli.md, and writes manual pages and completions to target/reference
   edges                      checks which crate may depend on which
 
   demo [--keep|--down]       a node and its pods as network namespaces, policies enforced, who reaches whom
@@ -85,6 +87,7 @@ fn run(args: &[String]) -> Result<()> {
         "ci" => none(rest).and_then(|()| ci::run())?,
         "bless" => none(rest).and_then(|()| bless())?,
         "fuzz" => fuzz::run(rest)?,
+        "docs" => none(rest).and_then(|()| docs::run())?,
         "edges" => none(rest).and_then(|()| edges::run(&Cargo::default()))?,
         "cluster" => cluster(rest)?,
         "conformance" => conformance(rest)?,
@@ -239,6 +242,11 @@ fn nodes(cargo: &Cargo, args: &[String]) -> Result<()> {
 fn image(args: &[String]) -> Result<()> {
     setup::packages()?;
     let cargo = Cargo::default();
+    // `nftpol version` shows it.
+    let cargo = match docs::commit() {
+        Some(commit) => cargo.env("NFTPOL_COMMIT", commit),
+        None => cargo,
+    };
     let default = [cargo.target_folder()?.join("nftpol.tar").display().to_string()];
     optimised(&cargo, "image", &[], if args.is_empty() { &default } else { args })
 }

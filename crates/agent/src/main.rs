@@ -18,7 +18,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use agent::report;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Command::Diff(args) => (commands::diff(args), 2),
         Command::Verify(args) => (commands::verify(args), 2),
         Command::Cleanup => (commands::cleanup(), 1),
-        Command::Author(command) => (command.run(), author::command::CANNOT_TELL),
+        Command::Author(command) => (command.run(Cli::command()), author::command::CANNOT_TELL),
     };
     let code = result.unwrap_or_else(|error| {
         report::error(&error);

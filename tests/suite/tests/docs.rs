@@ -104,3 +104,29 @@ fn every_path_of_the_architecture_page_exists() {
         assert!(is_short || place.exists(), "no {path}");
     }
 }
+
+/// `cargo xtask docs` writes the page anew.
+#[test]
+fn the_page_of_the_command_line_is_what_the_commands_say() {
+    let folder = samples::scratch::Folder::new("reference").unwrap();
+    let mut command = std::process::Command::new(netbed::program::path().unwrap());
+    command.arg("reference").arg(folder.path()).env_remove("NODE_NAME");
+    assert!(command.status().unwrap().success());
+    let [made, committed] = [folder.path().join("cli.md"), root().join("docs/cli.md")]
+        .map(|path| fs::read_to_string(path).unwrap());
+    assert_eq!(made, committed, "run `cargo xtask docs`");
+    let manual = fs::read_to_string(folder.path().join("man/nftpol-explain.1")).unwrap();
+    assert!(manual.contains("nftpol\\-explain") && manual.contains("FROM"), "{manual}");
+    let names = ["nftpol.bash", "_nftpol", "nftpol.fish"];
+    assert!(names.iter().all(|name| folder.path().join("completions").join(name).exists()));
+}
+
+#[test]
+fn the_krew_manifest_is_of_this_version() {
+    let manifest = fs::read_to_string(root().join("dist/krew.yaml")).unwrap();
+    let version = format!("v{}", env!("CARGO_PKG_VERSION"));
+    assert!(manifest.contains(&format!("version: {version}\n")), "{manifest}");
+    let addresses: Vec<&str> = manifest.lines().filter(|line| line.contains("uri:")).collect();
+    assert_eq!(addresses.len(), 5, "{addresses:?}");
+    assert!(addresses.iter().all(|line| line.contains(&format!("/{version}/"))), "{addresses:?}");
+}

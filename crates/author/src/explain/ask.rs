@@ -3,16 +3,20 @@
 //! In: two ends. Out: an [`Answer`], or why there is none.
 //! Never: a case left out. Ends that policies treat alike are judged once.
 
-use std::collections::BTreeMap;
+mod fold;
+
+use std::net::IpAddr;
 
 use policy::{Direction, Labels, NamedPort};
 use thiserror::Error;
+
+use fold::{Judged, Names, classes, folded};
 
 use super::end::{End, EndError, Named};
 use super::judge::{Judge, verdict};
 use super::places::{self, Place, PlaceError};
 use super::repair;
-use super::report::{Answer, Case, EndName, Verdict};
+use super::report::{Answer, Case, Verdict};
 use super::targets::{self, Target, TargetError};
 use super::ways::{Way, WayError, ways};
 use crate::cluster::Cluster;
@@ -119,13 +123,6 @@ fn note_missing_families(cases: &mut [Case], sources: &[Place<'_>], targets: &[T
     }
 }
 
-/// A pair of ends, judged. Names come after folding.
-struct Judged {
-    from: usize,
-    to: usize,
-    case: Case,
-}
-
 fn of_family(
     judge: &Judge<'_>,
     family: Family,
@@ -223,8 +220,8 @@ struct Alike {
     pod: Option<(String, Labels, Vec<NamedPort>, bool)>,
     /// Its own name, where it is judged alone.
     alone: Option<String>,
-    /// The node, where that matters.
-    node: Option<String>,
+    /// The node and its addresses, where that matters.
+    node: Option<(Option<String>, Vec<IpAddr>)>,
     /// Which ipBlocks hold the address.
     blocks: Vec<bool>,
 }
@@ -243,67 +240,11 @@ impl Alike {
                 (pod.key.namespace.clone(), pod.labels.clone(), pod.ports.clone(), pod.host_network)
             }),
             alone: alone.then(|| place.name.clone()),
-            node: place.node.clone().filter(|_| with_nodes),
+            node: with_nodes.then(|| {
+                let hosts = place.pod.map(|pod| pod.host_addresses.clone());
+                (place.node.clone(), hosts.unwrap_or_default())
+            }),
             blocks: blocks.map(|one| address.is_some_and(|it| one.contains(it))).collect(),
         }
     }
-}
-
-/// Indices of equal items together.
-fn classes<T: Ord>(items: impl Iterator<Item = T>) -> Vec<Vec<usize>> {
-    let mut classes: BTreeMap<T, Vec<usize>> = BTreeMap::new();
-    for (index, item) in items.enumerate() {
-        classes.entry(item).or_default().push(index);
-    }
-    let mut classes: Vec<Vec<usize>> = classes.into_values().collect();
-    classes.sort();
-    classes
-}
-
-/// The names of all ends, with what names them all.
-struct Names<'e> {
-    from: (&'e End, Vec<EndName>),
-    to: (&'e End, Vec<EndName>),
-}
-
-/// Pairs with equal cases together.
-fn folded(judged: Vec<Judged>, names: &Names<'_>) -> Vec<Case> {
-    // Each source with the destinations that it meets in one way, in order.
-    let mut by_source: Vec<(usize, Vec<usize>, Case)> = Vec::new();
-    for Judged { from, to, case } in judged {
-        match by_source.iter_mut().find(|(one, _, other)| *one == from && *other == case) {
-            Some((_, all, _)) => all.push(to),
-            None => by_source.push((from, vec![to], case)),
-        }
-    }
-    let mut folded: Vec<(Vec<usize>, Vec<usize>, Case)> = Vec::new();
-    for (from, mut to, case) in by_source {
-        to.sort_unstable();
-        match folded.iter_mut().find(|(_, all, other)| *all == to && *other == case) {
-            Some((sources, _, _)) => sources.push(from),
-            None => folded.push((vec![from], to, case)),
-        }
-    }
-    let named = |(end, all): &(&End, Vec<EndName>), members: &[usize]| whole(end, all, members);
-    let with_names = folded.into_iter().map(|(from, to, case)| Case {
-        from: named(&names.from, &from),
-        to: named(&names.to, &to),
-        ..case
-    });
-    with_names.collect()
-}
-
-/// The names of members; if these are all of several, the name of all.
-fn whole(end: &End, all: &[EndName], members: &[usize]) -> Vec<EndName> {
-    let names: std::collections::BTreeSet<&EndName> =
-        members.iter().filter_map(|&one| all.get(one)).collect();
-    let distinct: std::collections::BTreeSet<&EndName> = all.iter().collect();
-    if names.len() < 2 || names != distinct {
-        return names.into_iter().cloned().collect();
-    }
-    let name = match end.named {
-        Named::Internet => end.text.clone(),
-        _ => format!("{} ({} pods)", end.text, names.len()),
-    };
-    vec![EndName { name, addresses: Vec::new(), node: None }]
 }

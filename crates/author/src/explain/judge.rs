@@ -67,6 +67,7 @@ impl<'a> Judge<'a> {
             why,
             passes: passes.clone(),
             policies: Vec::new(),
+            is_isolated: side != Side::NotIsolated,
             chain: None,
         };
         match &side {

@@ -6,7 +6,7 @@ use policy::{Direction, Peer, Peers};
 
 use super::judge::Judge;
 use super::places::Place;
-use super::report::Case;
+use super::report::{Case, Policy, Rule, Side, Verdict};
 use super::targets::Target;
 
 /// The notes of an answer.
@@ -17,7 +17,7 @@ pub fn of(
     cases: &[Case],
 ) -> Vec<String> {
     let mut notes = Vec::new();
-    let is_open = |case: &Case| case.egress.chain.is_none() && case.ingress.chain.is_none();
+    let is_open = |case: &Case| !case.egress.is_isolated && !case.ingress.is_isolated;
     if cases.iter().all(is_open) {
         notes.push("nothing isolates either end: allowed, as between all that no policy selects");
     }
@@ -77,19 +77,29 @@ fn unknown_address(
         Direction::Egress => &case.egress,
         Direction::Ingress => &case.ingress,
     });
-    let mut names = sides.flat_map(|side| &side.policies).map(|policy| policy.name.as_str());
-    let has_blocks = |name: &&str| {
+    let mut names = sides.filter(|side| is_by_block(side)).flat_map(|side| &side.policies);
+    let has_blocks = |report: &&Policy| {
         let mut policies = judge.cluster.snapshot.policies.values();
-        let policy = policies.find(|one| one.key.to_string() == **name);
+        let policy = policies.find(|one| one.key.to_string() == report.name);
         let rules = policy.and_then(|one| one.rules(direction)).unwrap_or_default();
         rules.iter().any(|rule| match &rule.peers {
             Peers::Anyone => false,
-            Peers::Only(peers) => peers.iter().any(|peer| matches!(peer, Peer::IpBlock(_))),
+            Peers::Only(peers) => peers.iter().any(|peer| match peer {
+                Peer::IpBlock(_) => true,
+                Peer::Pods(_) => false,
+            }),
         })
     };
-    let policy = names.find(has_blocks)?;
+    let policy = &names.find(has_blocks)?.name;
     Some(format!(
         "the address of {} is not known: an ipBlock of {policy} may hold it in the cluster",
         place.name
     ))
+}
+
+/// Whether no rule allows all without an ipBlock.
+fn is_by_block(side: &Side) -> bool {
+    let rules = side.policies.iter().flat_map(|policy| &policy.rules);
+    let by_others = |rule: &Rule| !rule.peer.why.iter().any(|why| why.starts_with("ipBlock"));
+    side.verdict != Verdict::Allowed || !rules.filter(|one| one.allows).any(by_others)
 }

@@ -181,7 +181,9 @@ fn pod_or_workload<'a>(
 }
 
 fn unknown(cluster: &Cluster, what: &'static str, key: &ObjectKey) -> PlaceError {
-    let pods = cluster.snapshot.pods.keys().map(ToString::to_string);
+    // A pod that stands for a workload has its name, too.
+    let is_pod = |key: &&ObjectKey| cluster.workloads.get(*key).is_none_or(|one| one.key != **key);
+    let pods = cluster.snapshot.pods.keys().filter(is_pod).map(ToString::to_string);
     let workloads = cluster.workloads.values();
     let workloads = workloads
         .map(|one| format!("{}/{}/{}", one.key.namespace, short_kind(&one.kind), one.key.name));

@@ -30,6 +30,14 @@ pub fn nearest(judge: &Judge<'_>, source: &Place<'_>, to: &Place<'_>, way: &Way)
     let several = denied.len() > 1;
     let mut lines = Vec::new();
     for (direction, packet, other) in denied {
+        if direction == Direction::Ingress && way.is_by_unknown_node {
+            lines.push(
+                "allow the nodes' addresses by an ipBlock, or let the Service keep the client's \
+                 (externalTrafficPolicy: Local)"
+                    .to_owned(),
+            );
+            continue;
+        }
         let question = Question { judge, direction, packet, other };
         let prefix = if several { format!("{direction}: ") } else { String::new() };
         lines.extend(question.repairs(way).into_iter().map(|line| format!("{prefix}{line}")));

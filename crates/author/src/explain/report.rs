@@ -93,6 +93,9 @@ pub struct Side {
     /// The policies that isolate the pod, each with all its rules.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,
+    /// Whether a policy isolates it, be it that it does not apply to this one.
+    #[serde(skip)]
+    pub is_isolated: bool,
     /// The chain of the pod in the table of its node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain: Option<String>,

@@ -32,6 +32,8 @@ use crate::reach::Family;
 pub struct Way {
     /// What happens between them, for people.
     pub hops: Vec<String>,
+    /// The source that the destination sees is some node whose address is not known.
+    pub is_by_unknown_node: bool,
     /// What the policies of the source see.
     pub egress: Packet,
     /// What the policies of the destination see.
@@ -67,6 +69,7 @@ pub fn ways(
     let whole = Packet { source: from, destination: to, transport: target.transport };
     let way = |hops: Vec<String>, seen: IpAddr| Way {
         hops,
+        is_by_unknown_node: false,
         egress: whole,
         ingress: Packet { source: seen, ..whole },
     };
@@ -80,8 +83,15 @@ pub fn ways(
         Through::Service { keeps_client, .. } => {
             let client = "in at the pod's own node: the pod sees the client's address";
             let mut ways = vec![way(vec![client.to_owned()], from)];
-            let others = if *keeps_client { Vec::new() } else { others(judge, target, family) };
-            ways.extend(others.into_iter().map(|(hop, seen)| way(vec![hop], seen)));
+            if !*keeps_client {
+                let others = others(judge, target, family);
+                let is_by_unknown_node = others.is_empty();
+                let unknown = if is_by_unknown_node { unknown(judge, family) } else { None };
+                let others = others.into_iter().chain(unknown);
+                ways.extend(
+                    others.map(|(hop, seen)| Way { is_by_unknown_node, ..way(vec![hop], seen) }),
+                );
+            }
             Ok(ways)
         }
         Through::NodePort { node, addresses, transport, keeps_client } => {
@@ -94,7 +104,9 @@ pub fn ways(
                 for way in &mut ways {
                     way.egress =
                         Packet { destination: entry, transport: Some(*transport), ..way.egress };
-                    let hop = format!("egress policies see node/{node}, not the pod behind it");
+                    let unless = if source.node.is_some() { "" } else { ", unless they share it" };
+                    let hop =
+                        format!("egress policies see node/{node}, not the pod behind it{unless}");
                     way.hops.insert(0, hop);
                 }
             }
@@ -128,19 +140,21 @@ fn at_node(
 fn others(judge: &Judge<'_>, target: &Target<'_>, family: Family) -> Vec<(String, IpAddr)> {
     let nodes = nodes(judge.cluster);
     let is_other = |name: &String| target.place.node.as_ref() != Some(name);
-    let known: Vec<(String, IpAddr)> = nodes
+    nodes
         .iter()
         .filter(|(name, _)| is_other(name))
         .filter_map(|(name, all)| Some((name, all.iter().find(|one| family.has(**one))?)))
         .map(|(name, address)| {
             (format!("in at node/{name}: masqueraded there, so the pod sees that node"), *address)
         })
-        .collect();
-    if !known.is_empty() {
-        return known;
-    }
-    let unknown = outside::unused(&judge.reach, judge.cluster).into_iter();
-    let hop = "in at another node: masqueraded there, so the pod sees that node's address, which \
-               is not known";
-    unknown.filter(|one| family.has(*one)).map(|one| (hop.to_owned(), one)).collect()
+        .collect()
+}
+
+/// A node of which nothing is known.
+fn unknown(judge: &Judge<'_>, family: Family) -> Option<(String, IpAddr)> {
+    let addresses = outside::unused(&judge.reach, judge.cluster);
+    let address = addresses.into_iter().find(|one| family.has(*one))?;
+    let hop = "in at another node: masqueraded there, so the pod sees that node, whose address is \
+               not known";
+    Some((hop.to_owned(), address))
 }

@@ -85,7 +85,7 @@ fn missed(cluster: &Cluster, policy: &NetworkPolicy, peer: &Peer, other: Other<'
         Peer::Pods(peer) => {
             let wanted = described(&Peer::Pods(peer.clone()), &policy.key.namespace);
             match other.pod {
-                Some(pod) => reasons(cluster, policy, peer, pod).join(", "),
+                Some(pod) => reasons(cluster, policy, peer, pod).join("; "),
                 None if other.on_node => {
                     format!("{wanted}: it is in the network of a node, and no selector matches it")
                 }
@@ -100,7 +100,7 @@ fn reasons(cluster: &Cluster, policy: &NetworkPolicy, peer: &PodPeer, pod: &Pod)
     let theirs = &pod.key.namespace;
     match (&peer.namespaces, cluster.snapshot.namespace_labels(theirs)) {
         (None, _) if *theirs != policy.key.namespace => reasons.push(format!(
-            "wants namespace {}, the policy's own, it is in {theirs}",
+            "wants namespace {} (the policy's own), it is in {theirs}",
             policy.key.namespace
         )),
         (None, _) => {}
