@@ -70,7 +70,7 @@ const CASES: [(&str, Option<&str>, &str); 17] = [
         None,
         "{podSelector: {}, egress: [{to: [{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]}]}",
     ),
-    ("n", None, "{podSelector: {}}"),
+    ("plain", None, "{podSelector: {}}"),
 ];
 
 #[test]
