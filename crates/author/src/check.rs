@@ -18,6 +18,7 @@ pub mod checks;
 pub mod context;
 pub mod finding;
 pub mod fix;
+mod nearest;
 pub mod output;
 pub mod read;
 mod reindent;
