@@ -1,4 +1,4 @@
-//! `explain` says what the specification says, and its repairs repair. Random clusters
+//! `explain` says what the specification says, and has a repair for each denial. Random clusters
 //! and questions; no kernel.
 
 use std::net::IpAddr;
@@ -146,7 +146,7 @@ proptest! {
     }
 
     #[test]
-    fn each_repair_was_judged(snapshot in random::snapshot()) {
+    fn every_denial_names_a_repair(snapshot in random::snapshot()) {
         let cluster = Cluster::from(snapshot.clone());
         let packets = random::packets(&[&snapshot]);
         for packet in packets.iter().step_by(23) {
