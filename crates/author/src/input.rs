@@ -4,7 +4,7 @@
 //! Never: a part of the input that is left out without a word.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -120,7 +120,7 @@ impl InputArgs {
         written: &mut BTreeSet<String>,
         namespace: Option<&str>,
     ) -> Result<()> {
-        let sources: Vec<Source> = self.filenames.iter().map(source).collect();
+        let sources: Vec<Source> = self.filenames.iter().map(|path| source(path)).collect();
         let all = files::read_everything(&sources, namespace).context("read manifests")?;
         let Everything { loaded, related, written: objects, skipped, texts } = all;
         let named = |one: &Written| (one.kind == "Namespace").then(|| one.key.name.clone());
@@ -172,8 +172,8 @@ impl InputArgs {
     }
 }
 
-fn source(path: &PathBuf) -> Source {
-    if path.as_os_str() == "-" { Source::Stdin } else { Source::Path(path.clone()) }
+fn source(path: &Path) -> Source {
+    if path.as_os_str() == "-" { Source::Stdin } else { Source::Path(path.to_owned()) }
 }
 
 /// A finding about an object of the API server, which has no lines.

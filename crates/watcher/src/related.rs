@@ -20,7 +20,7 @@ pub enum Related {
     /// What a Pod says beside what [`policy::Pod`] has.
     Pod(PodDetails),
     /// What makes pods.
-    Workload(WorkloadTemplate),
+    Workload(Box<WorkloadTemplate>),
     /// A Service.
     Service(ObjectKey, Service),
     /// An Ingress.

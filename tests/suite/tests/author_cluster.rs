@@ -22,7 +22,11 @@ fn policy(name: &str, spec: &str) -> String {
 
 /// Policies, each with the warning that it must cause, if any.
 const CASES: [(&str, Option<&str>, &str); 17] = [
-    ("a", Some("allows-everything"), "{podSelector: {}, ingress: [{from: [{podSelector: {}}]}, {}]}"),
+    (
+        "a",
+        Some("allows-everything"),
+        "{podSelector: {}, ingress: [{from: [{podSelector: {}}]}, {}]}",
+    ),
     ("b", None, "{podSelector: {}, ingress: [{}]}"),
     (
         "c",
@@ -31,7 +35,11 @@ const CASES: [(&str, Option<&str>, &str); 17] = [
     ),
     ("d", Some("dns-protocol"), "{podSelector: {}, egress: [{ports: [{port: 53}]}]}"),
     ("e", None, "{podSelector: {}, egress: [{ports: [{port: 53}, {port: 53, protocol: UDP}]}]}"),
-    ("f", None, "{podSelector: {}, egress: [{ports: [{port: dns, protocol: UDP}, {port: 80, endPort: 90}]}]}"),
+    (
+        "f",
+        None,
+        "{podSelector: {}, egress: [{ports: [{port: dns, protocol: UDP}, {port: 80, endPort: 90}]}]}",
+    ),
     ("deny-all", Some("name-contradicts"), "{podSelector: {}, ingress: [{}]}"),
     ("deny-egress", None, "{podSelector: {}, ingress: [{}], policyTypes: [Ingress, Egress]}"),
     ("deny-all-but-allow-x", None, "{podSelector: {}, ingress: [{}]}"),
@@ -128,8 +136,8 @@ fn a_cluster_is_read_as_far_as_the_author_may() -> Result<()> {
         program::run(&namespace, &all, "")
     };
     let ids = |finished: &Finished| -> Result<Vec<String>> {
-        let all: Value = serde_json::from_str(&finished.stdout)
-            .with_context(|| format!("{finished:?}"))?;
+        let all: Value =
+            serde_json::from_str(&finished.stdout).with_context(|| format!("{finished:?}"))?;
         let findings = all["findings"].as_array().context("a list")?;
         Ok(findings.iter().filter_map(|one| one["id"].as_str().map(str::to_owned)).collect())
     };

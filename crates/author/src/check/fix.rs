@@ -113,6 +113,14 @@ fn errors(file: &str, text: &str) -> usize {
 /// The text with a change, if the old text is where it is said to be.
 fn edited(text: &str, edit: &Edit) -> Option<String> {
     let at = offset(text, &edit.at)?;
+    let edit = &match text.contains("\r\n") {
+        true => Edit {
+            old: edit.old.replace('\n', "\r\n"),
+            new: edit.new.replace('\n', "\r\n"),
+            at: edit.at.clone(),
+        },
+        false => edit.clone(),
+    };
     // A quoted value begins with its quote.
     let starts = [at, at + 1];
     let is_there =

@@ -70,7 +70,7 @@ impl Builder {
                         None => drop(self.owners.remove(&key)),
                     }
                 }
-                Related::Workload(one) => self.workload(one),
+                Related::Workload(one) => self.workload(*one),
                 Related::Service(key, one) => drop(self.cluster.services.insert(key, one)),
                 Related::Ingress(key, one) => drop(self.cluster.ingresses.insert(key, one)),
                 Related::Endpoints(key, one) => {

@@ -179,8 +179,7 @@ impl Check {
         for pass in 1.. {
             let repaired = fix::repair(&cluster, &findings, wanted);
             for (file, text) in &repaired.texts {
-                let path = PathBuf::from(file);
-                fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+                replace(file, text).with_context(|| format!("write {file}"))?;
             }
             repaired.done.iter().for_each(|line| eprintln!("fixed: {line}"));
             if repaired.texts.is_empty() || reads_stdin || pass == PASSES {
@@ -204,6 +203,21 @@ impl Check {
         };
         if wanted { Colour::Yes } else { Colour::No }
     }
+}
+
+/// Puts a text in place of a file's, or leaves the file as it is.
+fn replace(file: &str, text: &str) -> io::Result<()> {
+    // A link stays one.
+    let path = fs::canonicalize(file)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let beside = path.with_file_name(format!(".{name}.nftpol"));
+    let written = fs::write(&beside, text)
+        .and_then(|()| fs::set_permissions(&beside, fs::metadata(&path)?.permissions()))
+        .and_then(|()| fs::rename(&beside, &path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
 }
 
 fn judged_line(judged: &Judged) -> String {

@@ -170,8 +170,12 @@ fn apart(
 ) -> Option<(usize, usize)> {
     let alone = places.len() == 1 && to.len() == 1;
     let pairs = sources.iter().flat_map(|&from| targets.iter().map(move |&to| (from, to)));
+    // Two pods of one workload may have its name.
+    let is_same = |from: &Place<'_>, to: &Place<'_>| {
+        from.name == to.name && from.pod.map(|pod| &pod.key) == to.pod.map(|pod| &pod.key)
+    };
     let differ = |&(from, target): &(usize, usize)| {
-        alone || !to[target].hops.is_empty() || places[from].name != to[target].place.name
+        alone || !to[target].hops.is_empty() || !is_same(places[from], &to[target].place)
     };
     pairs.into_iter().find(differ)
 }

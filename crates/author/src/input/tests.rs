@@ -121,7 +121,7 @@ fn objects_without_a_namespace_are_in_the_given_one() {
     assert_eq!(cluster.focus.as_deref(), Some("shop"));
     let place = cluster.places.of(&key("shop", "cart"), "spec.ingress[0].from[0].ipBlock.cidr");
     let place = place.map(|place| (place.line, place.column));
-    assert_eq!(place, Some((52, 22)));
+    assert_eq!(place, Some((53, 23)));
     assert!(cluster.places.object("Deployment", &key("shop", "cart")).is_some());
 }
 
@@ -188,4 +188,29 @@ fn policies_of_others_are_missed() {
     let cluster = read(&[SHOP, cilium, crd], |_| {});
     let messages: Vec<&str> = cluster.findings.iter().map(|one| &*one.message).collect();
     assert_eq!(messages, ["is not read: answers are about NetworkPolicies alone"]);
+}
+
+#[test]
+fn a_list_is_read_as_its_items() {
+    let list = "\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Service
+  metadata: {name: cart, namespace: shop}
+  spec: {ports: [{port: 80}]}
+- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {name: cart, namespace: shop}
+  spec: {podSelector: {}}
+- apiVersion: v1
+  kind: ConfigMap
+  metadata: {name: a}
+";
+    let cluster = read(&[list], |_| {});
+    assert_eq!(cluster.findings, []);
+    assert_eq!(cluster.services[&key("shop", "cart")].ports[0].target, TargetPort::Number(80));
+    let place = cluster.places.of(&key("shop", "cart"), "spec.podSelector");
+    assert_eq!(place.map(|place| place.line), Some(11));
 }

@@ -99,3 +99,39 @@ fn standard_input_is_not_repaired_and_a_cluster_neither() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("did you mean two-peers?"), "{}", stderr(&output));
 }
+
+#[test]
+fn line_ends_stay_as_they_are() {
+    let folder = Folder::new();
+    let spec = "  podSelector: {}\n  egress:\n  - ports:\n    - port: 53\n";
+    folder.write("p.yaml", &policy(spec).replace('\n', "\r\n"));
+    let output = check(folder.path(), &["-f", "p.yaml", "--fix", "dns-protocol"]);
+    let repaired = spec.replace("    - port", "    - protocol: UDP\n      port: 53\n    - port");
+    let expected = policy(&repaired).replace('\n', "\r\n");
+    assert_eq!(folder.read("p.yaml"), expected, "{}", stderr(&output));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_stays_a_link_and_rights_stay() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = Folder::new();
+    folder.write(
+        "real.txt",
+        &policy(
+            TWO_PEERS
+                .replace("purpose: monitoring", "kubernetes.io/metadata.name: kube-system")
+                .replace("app: prometheus", "k8s-app: kube-dns")
+                .as_str(),
+        ),
+    );
+    let real = folder.path().join("real.txt");
+    std::fs::set_permissions(&real, PermissionsExt::from_mode(0o640)).expect("rights");
+    symlink("real.txt", folder.path().join("p.yaml")).expect("a link");
+    let output = check(folder.path(), &["-f", "p.yaml", "--fix"]);
+    assert!(stderr(&output).contains("leave out the '-'"), "{}", stderr(&output));
+    assert!(folder.path().join("p.yaml").is_symlink());
+    assert!(!folder.read("real.txt").contains("- podSelector"));
+    let mode = std::fs::metadata(&real).expect("rights").permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+}

@@ -62,7 +62,7 @@ pub(super) struct Place {
 #[derive(Default)]
 pub(super) struct Reader {
     pub validation: Validation,
-    /// Whether every document is read as a tree. Tests ask for that, and who keeps trees.
+    /// Whether every document is read as a tree. Only tests ask for that.
     pub only_trees: bool,
     /// The namespace of objects that name none.
     pub namespace: Option<Arc<str>>,

@@ -67,7 +67,6 @@ pub fn read_everything(
     namespace: Option<&str>,
 ) -> Result<Everything, super::ReadError> {
     let mut reading = super::Reading::new(Validation::Strict);
-    reading.reader.only_trees = true;
     reading.reader.namespace = namespace.map(Arc::from);
     reading.reader.pods = Pods::MayLackAddresses;
     reading.reader.kept = Some(Kept::default());

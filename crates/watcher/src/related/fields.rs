@@ -273,7 +273,8 @@ fn workload(kind: &str, key: ObjectKey, metadata: &MetadataFields, spec: Spec) -
     let replicas = count.and_then(|count| u32::try_from(count).ok());
     let labels = metadata.labels.clone().unwrap_or_default().into_iter().collect();
     let workload = Workload { kind: kind.to_owned(), key, replicas };
-    Some(Related::Workload(WorkloadTemplate { workload, pod, listens, owner, labels }))
+    let template = WorkloadTemplate { workload, pod, listens, owner, labels };
+    Some(Related::Workload(Box::new(template)))
 }
 
 /// The owner that controls an object (API reference, OwnerReference).

@@ -43,7 +43,7 @@ pub fn of(context: &Context<'_>, policy: &NetworkPolicy) -> Dns {
     let means = |rule: &&Rule| has_dns_port(rule) && may_be_dns(&rule.peers, policy, &dns);
     let has_port = all.iter().any(|rule| has_dns_port(rule) && !matches!(rule.ports, Ports::All));
     if dns.is_empty() || subjects.is_empty() {
-        return match (all.iter().any(|rule| means(&rule)), has_port) {
+        return match (all.iter().any(means), has_port) {
             (true, _) if dns.is_empty() => Dns::Unknown,
             (true, _) if all.iter().any(|rule| selects_dns(context, policy, rule, &dns)) => {
                 Dns::Reached

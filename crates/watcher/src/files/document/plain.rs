@@ -27,6 +27,8 @@ impl Reader {
         place: Origin<'_>,
     ) -> bool {
         let read = match kind(tokens, listed) {
+            // Where each field is, only a tree tells.
+            _ if self.kept.is_some() => None,
             None => None,
             Some(Kind::NetworkPolicy) => typed(tokens, convert::network_policy_with, |policy| {
                 Object::NetworkPolicy(Arc::new(policy))
