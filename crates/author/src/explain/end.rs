@@ -130,8 +130,7 @@ impl AskedPort {
         let port = match port.parse() {
             Ok(0) => return Err(wrong()),
             Ok(number) => NumberOrName::Number(number),
-            // A port's name has a letter (validation of the API's `containerPort.name`).
-            Err(_) if is_number || !is_word(port) => return Err(wrong()),
+            Err(_) if is_number || !is_port_name(port) => return Err(wrong()),
             Err(_) => NumberOrName::Name(port.to_owned()),
         };
         Ok(Self { protocol, port })
@@ -215,6 +214,13 @@ fn named(text: &str, namespace: &str) -> Result<Named, EndError> {
 
 fn kind(word: &str) -> Option<&'static str> {
     KINDS.iter().find(|(_, words)| words.contains(&word)).map(|(kind, _)| *kind)
+}
+
+/// What the API takes as `containerPort.name`: a word with a letter, no dash at an end
+/// (`IsValidPortName` of k8s.io/apimachinery v0.36 `pkg/util/validation`).
+fn is_port_name(text: &str) -> bool {
+    let has_letter = text.bytes().any(|byte| byte.is_ascii_alphabetic());
+    is_word(text) && has_letter && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// Letters, digits and dashes.
