@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::end::{End, Named, short_kind};
 use super::outside;
 use super::report::EndName;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Workload};
 use crate::reach::{Family, Reach};
 
 /// One of the things that an end names.
@@ -146,10 +146,7 @@ pub fn of<'a>(
     }
 }
 
-fn pods_of<'a>(
-    cluster: &'a Cluster,
-    is_wanted: impl Fn(&crate::cluster::Workload) -> bool,
-) -> Vec<&'a Pod> {
+fn pods_of(cluster: &Cluster, is_wanted: impl Fn(&Workload) -> bool) -> Vec<&Pod> {
     let keys = cluster.workloads.iter().filter(|(_, workload)| is_wanted(workload));
     keys.filter_map(|(key, _)| cluster.snapshot.pods.get(key)).map(|pod| &**pod).collect()
 }
@@ -163,7 +160,7 @@ fn pod_or_workload<'a>(
     let workloads: BTreeSet<_> = cluster.workloads.values().filter(|one| one.key == *key).collect();
     let written = |kind: &str| format!("{}/{}/{}", key.namespace, short_kind(kind), key.name);
     // A pod that stands for a workload has its name.
-    let pod = pod.filter(|pod| !cluster.workloads.get(&pod.key).is_some_and(|one| one.key == *key));
+    let pod = pod.filter(|pod| cluster.workloads.get(&pod.key).is_none_or(|one| one.key != *key));
     let kinds = pod.map(|_| "Pod").into_iter();
     let kinds: Vec<&str> = kinds.chain(workloads.iter().map(|one| one.kind.as_str())).collect();
     match (kinds.as_slice(), pod) {
