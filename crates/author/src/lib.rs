@@ -9,10 +9,12 @@
 //! | [`cluster`] | manifests, or an API server | [`Cluster`]: all objects that the answers need, and where each was written |
 //! | [`ports`] | rules | sets of ports |
 //! | [`reach`] | a snapshot | what may pass between two addresses |
+//! | [`matrix`] | a cluster, or two versions | who reaches whom; what a change opens and closes |
 //! | [`command`] | the command line | the commands, for both programs |
 
 pub mod cluster;
 pub mod command;
+pub mod matrix;
 pub mod ports;
 pub mod reach;
 
