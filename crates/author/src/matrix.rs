@@ -10,6 +10,7 @@
 //!                                                  +--diff--> changes, causes, words           show/: text, csv, json, md, dot, html
 //! ```
 
+pub mod diff;
 pub mod ends;
 pub mod fold;
 pub mod judge;
