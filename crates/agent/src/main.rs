@@ -3,7 +3,6 @@
 //! In: arguments, manifests. Out: results on stdout, everything else on stderr,
 //! an exit code. Never: another program started.
 
-mod api_client;
 mod bridge;
 mod cli;
 mod commands;

@@ -7,6 +7,7 @@
 //! | module | in | out |
 //! |---|---|---|
 //! | [`cluster`] | manifests, or an API server | [`Cluster`]: all objects that the answers need, and where each was written |
+//! | [`input`] | the options about manifests and clusters | a [`Cluster`] |
 //! | [`ports`] | rules | sets of ports |
 //! | [`reach`] | a snapshot | what may pass between two addresses |
 //! | [`matrix`] | a cluster, or two versions | who reaches whom; what a change opens and closes |
@@ -14,10 +15,12 @@
 
 pub mod cluster;
 pub mod command;
+pub mod input;
 pub mod matrix;
 pub mod ports;
 pub mod reach;
 
 pub use cluster::Cluster;
+pub use input::InputArgs;
 pub use ports::PortSet;
 pub use reach::Reach;

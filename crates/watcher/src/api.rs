@@ -25,12 +25,14 @@
 //! * reopens a watch that ends at once without a pause, and
 //! * holds a whole list in memory.
 
+mod access;
 mod backoff;
 mod client;
 mod cluster;
 mod contact;
 mod error;
 mod event;
+mod everything;
 mod kinds;
 mod list;
 mod list_splitter;
@@ -48,11 +50,13 @@ use kube::Client;
 use crate::convert::PodFields;
 use crate::{Kind, Known};
 
+pub use access::{Access, AccessError};
 pub use client::{Load, Loaded, client, renewing_client};
 pub use cluster::Cluster;
 pub use contact::{Contact, Failing};
 pub use error::{FailureKind, WatchError};
 pub use event::{Event, Found, StandIn};
+pub use everything::{ListError, Listed, everything};
 use kinds::{NamespaceFields, PolicyJson, Watched};
 
 /// What the watches share with others.

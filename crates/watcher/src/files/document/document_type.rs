@@ -96,6 +96,13 @@ pub(in crate::files) fn of(node: &Node, listed: Option<Kind>) -> (DocumentType, 
     }
 }
 
+/// Whether an object of an unused kind says nothing about what may pass: whoever asks what
+/// policies mean does not miss it. Policies of other enforcers are missed.
+pub(in crate::files) fn is_of_no_interest(node: &Node) -> bool {
+    let Some(kind) = node.get("kind").and_then(Node::text) else { return false };
+    !kind.contains("NetworkPolic")
+}
+
 /// The kind that was probably meant by a text.
 fn meant(text: &str) -> Option<Kind> {
     let lower = text.to_lowercase();
