@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 as hoped, 1 findings or a difference, 2 it cannot be told.
 
+mod matrix;
 mod version;
 
 use std::process::ExitCode;
@@ -12,6 +13,8 @@ use clap::Subcommand;
 /// The commands of authors.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show who reaches whom on which ports, and with --diff what a change opens and closes.
+    Matrix(Box<matrix::Matrix>),
     /// Print the version.
     Version(version::Version),
 }
@@ -23,6 +26,7 @@ impl Command {
     /// The question has no answer: exit with [`CANNOT_TELL`].
     pub fn run(&self) -> Result<ExitCode> {
         match self {
+            Self::Matrix(matrix) => matrix.run(),
             Self::Version(version) => version.run(),
         }
     }

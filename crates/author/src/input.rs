@@ -56,6 +56,9 @@ pub struct InputArgs {
     /// for each family [default: a network that no policy names].
     #[arg(long, value_name = "CIDR")]
     pub pod_cidr: Vec<IpNet>,
+    /// Texts that a command read by itself, after the manifests.
+    #[arg(skip)]
+    pub texts: Vec<Source>,
 }
 
 /// How long to wait; `None`: forever.
@@ -68,7 +71,14 @@ impl InputArgs {
     /// # Errors
     /// Unreadable files, anything wrong in them, an API server that cannot be asked.
     pub fn cluster(&self) -> Result<Cluster> {
-        let cluster = self.read()?;
+        Self::reported(self.read()?)
+    }
+
+    /// Prints the notices and findings of an input; one with errors has no answer.
+    ///
+    /// # Errors
+    /// Anything wrong in the manifests.
+    pub fn reported(cluster: Cluster) -> Result<Cluster> {
         for notice in &cluster.notices {
             eprintln!("notice: {notice}");
         }
@@ -90,13 +100,14 @@ impl InputArgs {
     pub fn read(&self) -> Result<Cluster> {
         let mut builder = Builder::default();
         let mut written = BTreeSet::new();
-        let reads_cluster = self.filenames.is_empty() || self.with_cluster;
+        let reads_files = !self.filenames.is_empty() || !self.texts.is_empty();
+        let reads_cluster = !reads_files || self.with_cluster;
         let mut namespace = self.namespace.clone();
         if reads_cluster {
             let of_config = self.add_cluster(&mut builder, &mut written)?;
             namespace = namespace.or(Some(of_config));
         }
-        if !self.filenames.is_empty() {
+        if reads_files {
             self.add_files(&mut builder, &mut written, namespace.as_deref())?;
         }
         let mut made_up = MadeUp::default();
@@ -105,7 +116,7 @@ impl InputArgs {
             (_, true, _) => None,
             (Some(name), false, _) => Some(name.clone()),
             // As kubectl: without -A it is the kubeconfig's. Manifests are all meant.
-            (None, false, true) if self.filenames.is_empty() => namespace.clone(),
+            (None, false, true) if !reads_files => namespace.clone(),
             (None, false, _) => None,
         };
         let cluster = builder.cluster();
@@ -120,7 +131,8 @@ impl InputArgs {
         written: &mut BTreeSet<String>,
         namespace: Option<&str>,
     ) -> Result<()> {
-        let sources: Vec<Source> = self.filenames.iter().map(source).collect();
+        let mut sources: Vec<Source> = self.filenames.iter().map(source).collect();
+        sources.extend(self.texts.iter().cloned());
         let all = files::read_everything(&sources, namespace).context("read manifests")?;
         let Everything { loaded, related, written: objects, texts } = all;
         let named = |one: &Written| (one.kind == "Namespace").then(|| one.key.name.clone());

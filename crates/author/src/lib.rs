@@ -11,6 +11,7 @@
 //! | [`ports`] | rules | sets of ports |
 //! | [`reach`] | a snapshot | what may pass between two addresses |
 //! | [`matrix`] | a cluster, or two versions | who reaches whom; what a change opens and closes |
+//! | [`progress`] | how far long work is | a bar on a terminal |
 //! | [`command`] | the command line | the commands, for both programs |
 
 pub mod cluster;
@@ -18,6 +19,7 @@ pub mod command;
 pub mod input;
 pub mod matrix;
 pub mod ports;
+pub mod progress;
 pub mod reach;
 
 pub use cluster::Cluster;

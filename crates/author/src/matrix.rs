@@ -10,10 +10,15 @@
 //!                                                  +--diff--> changes, causes, words           show/: text, csv, json, md, dot, html
 //! ```
 
+pub mod csv;
 pub mod diff;
+pub mod dot;
 pub mod ends;
 pub mod fold;
+pub mod html;
+pub mod json;
 pub mod judge;
+pub mod markdown;
 pub mod names;
 pub mod outside;
 pub mod sets;

@@ -40,7 +40,7 @@ use std::sync::Arc;
 use policy::Severity;
 
 pub use finding::{Finding, Location};
-pub use source::{ReadError, Source};
+pub use source::{EXTENSIONS, ReadError, Source};
 pub use validation::Validation;
 pub use written::{Everything, Field, Written, read_everything};
 

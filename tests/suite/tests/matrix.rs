@@ -77,12 +77,13 @@ fn is_ipv6(address: IpAddr) -> usize {
 fn outsiders(taken: &BTreeSet<IpAddr>) -> Vec<IpAddr> {
     let texts = [
         "203.0.113.5", "203.0.113.6", "203.0.112.255", "203.0.114.0", "9.255.255.255",
-        "10.0.0.0", "10.0.0.1", "10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.8", "10.9.9.9",
-        "11.0.0.0", "0.0.0.0", "255.255.255.255", "::", "2001:db8::1", "fd00::", "fd00::1",
-        "fd00::3", "fd00::4", "fd00::99", "fd00:0:0:1::", "fcff::1", "ffff::",
+        "10.9.9.9", "11.0.0.0", "0.0.0.0", "255.255.255.255", "::", "2001:db8::1", "fd00::99",
+        "fd00:0:0:1::", "fcff::1", "ffff::",
     ];
+    let pods = (0..10).flat_map(|last| [format!("10.0.0.{last}"), format!("fd00::{last}")]);
+    let texts = texts.into_iter().map(str::to_owned).chain(pods);
     let addresses = texts.map(|text| text.parse::<IpAddr>().expect("an address literal"));
-    addresses.into_iter().filter(|one| !taken.contains(one)).collect()
+    addresses.filter(|one| !taken.contains(one)).collect()
 }
 
 /// The ends of two versions as a reader would name them: an independent list.
@@ -91,8 +92,9 @@ fn addresses(versions: [&Snapshot; 2]) -> BTreeMap<(String, usize), [Option<IpAd
     let mut taken = BTreeSet::new();
     for (version, snapshot) in versions.into_iter().enumerate() {
         for pod in snapshot.pods.values() {
-            taken.extend(pod.addresses.iter().chain(&pod.host_addresses).copied());
+            taken.extend(&pod.host_addresses);
             if pod.is_subject() {
+                taken.extend(&pod.addresses);
                 for &address in &pod.addresses {
                     let end = ends.entry((pod.key.to_string(), is_ipv6(address))).or_default();
                     end[version] = Some(address);

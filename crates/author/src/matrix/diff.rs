@@ -9,11 +9,11 @@
 mod cause;
 pub mod show;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::ends::{self, Unit};
 use super::judge::Judge;
+use super::names;
 use super::sets::{SetId, Sets};
 use crate::Cluster;
 use crate::reach::Family;
@@ -37,6 +37,8 @@ pub struct Change {
 pub struct Diff {
     /// The ends of both versions.
     pub units: Vec<Unit>,
+    /// What they are called.
+    pub names: Vec<String>,
     /// The pairs between which something changes.
     pub changes: Vec<Change>,
     /// How many pairs were compared.
@@ -103,7 +105,8 @@ impl Diff {
                 }
             }
         }
-        Self { units, changes, pairs, sets, deltas }
+        let names = names::units(&units);
+        Self { units, names, changes, pairs, sets, deltas }
     }
 
     /// The changes with what opens and closes in each.
@@ -187,6 +190,3 @@ fn delta(sets: &mut Sets, before: [Option<SetId>; 2], after: [Option<SetId>; 2])
     let closes = [0, 1].map(|family| sets.difference(set(before[family]), set(after[family])));
     Delta { opens, closes }
 }
-
-/// The changes by what is changed, in their order: for messages that name many at once.
-pub type Alike<'a> = BTreeMap<(Delta, Vec<String>), Vec<&'a Change>>;

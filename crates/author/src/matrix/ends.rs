@@ -70,7 +70,7 @@ pub fn units(versions: &[&Cluster]) -> BTreeMap<Unit, Vec<Vec<IpAddr>>> {
     }
     // A node, and the world outside, are there whether or not a version shows them.
     let snapshots: Vec<&Snapshot> = versions.iter().map(|cluster| &cluster.snapshot).collect();
-    let nodes: Vec<_> = snapshots.iter().map(|one| nodes(one)).collect();
+    let nodes: Vec<_> = versions.iter().map(|one| nodes(one)).collect();
     let mut taken: BTreeSet<IpAddr> = nodes.iter().flat_map(BTreeMap::values).flatten().copied().collect();
     for snapshot in &snapshots {
         taken.extend(pods(snapshot).flat_map(|pod| &pod.addresses));
@@ -97,10 +97,15 @@ pub fn pods(snapshot: &Snapshot) -> impl Iterator<Item = &Pod> {
     snapshot.pods.values().map(|pod| &**pod).filter(|pod| pod.is_subject())
 }
 
-/// The nodes with their addresses, as pods tell them.
-pub fn nodes(snapshot: &Snapshot) -> BTreeMap<String, BTreeSet<IpAddr>> {
+/// The nodes with their addresses, as Nodes and pods tell them. Those that are made up for
+/// the pods of manifests do not count.
+pub fn nodes(cluster: &Cluster) -> BTreeMap<String, BTreeSet<IpAddr>> {
     let mut nodes: BTreeMap<String, BTreeSet<IpAddr>> = BTreeMap::new();
-    for pod in snapshot.pods.values() {
+    for node in cluster.nodes.values() {
+        nodes.entry(node.name.clone()).or_default().extend(&node.addresses);
+    }
+    let real = cluster.snapshot.pods.values().filter(|pod| !cluster.symbolic.contains(&pod.key));
+    for pod in real {
         let own = if pod.host_network { pod.addresses.as_slice() } else { &[] };
         for address in pod.host_addresses.iter().chain(own) {
             let name = pod.node.clone().unwrap_or_else(|| address.to_string());

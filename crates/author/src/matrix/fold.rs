@@ -211,7 +211,7 @@ fn group_name(
         return first_of(names.collect());
     }
     let short = |end: &&End| {
-        let name = names::end(end);
+        let name = end.name.clone();
         let prefix = match own {
             [own] => format!("{own}/"),
             _ => return name,

@@ -1,5 +1,7 @@
 //! What ends are called.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::ends::Unit;
 use super::table::End;
 
@@ -13,9 +15,30 @@ pub fn unit(unit: &Unit) -> String {
     }
 }
 
-/// The name, and which pods if the workload has others.
-pub fn end(end: &End) -> String {
-    let name = unit(&end.unit);
+/// Names that tell all of these apart: `shop/cart`, with its kind (`shop/pod/cart`) where
+/// something else is called so, too.
+pub fn units(units: &[Unit]) -> Vec<String> {
+    let mut names: Vec<String> = units.iter().map(unit).collect();
+    let mut uses: BTreeMap<String, BTreeSet<&Unit>> = BTreeMap::new();
+    for (name, unit) in names.iter().zip(units) {
+        uses.entry(name.clone()).or_default().insert(unit);
+    }
+    for (name, unit) in names.iter_mut().zip(units) {
+        let is_ambiguous = uses.get(name).is_some_and(|users| users.len() > 1);
+        let (kind, key) = match unit {
+            Unit::Workload(kind, key) => (kind.to_lowercase(), key),
+            Unit::Pod(key) => ("pod".to_owned(), key),
+            Unit::Outside(_) | Unit::Node(_) | Unit::Kept(_) => continue,
+        };
+        if is_ambiguous {
+            *name = printable(&format!("{}/{kind}/{}", key.namespace, key.name));
+        }
+    }
+    names
+}
+
+/// A name, and which pods if the workload has others.
+pub fn with_part(name: String, end: &End) -> String {
     match (end.is_part, end.pods.as_slice()) {
         (false, _) | (true, []) => name,
         (true, [one]) => format!("{name}[{}]", printable(&one.name)),

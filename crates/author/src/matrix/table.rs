@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use policy::{ObjectKey, Pod};
 
 use super::ends::{self, Unit};
+use super::names;
 use super::judge::{ClassId, Judge};
 use super::sets::{SetId, Sets};
 use crate::Cluster;
@@ -13,6 +14,8 @@ use crate::reach::Family;
 /// One row and column. Its addresses behave alike in each family.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
+    /// What it is called. No two ends have one name.
+    pub name: String,
     /// What it is.
     pub unit: Unit,
     /// Its pods.
@@ -107,6 +110,17 @@ impl Matrix {
         self.cells[from * self.ends.len() + to]
     }
 
+    /// The pairs between which something may pass, and with `denied` those between which
+    /// nothing may, row by row. A pod and itself are no pair.
+    pub fn pairs(&self, denied: bool) -> impl Iterator<Item = (usize, usize, Cell)> {
+        let ends = 0..self.ends.len();
+        let pairs = ends.clone().flat_map(move |from| ends.clone().map(move |to| (from, to)));
+        pairs
+            .filter(|&(from, to)| from != to || !self.ends[from].is_alone())
+            .map(|(from, to)| (from, to, self.cell(from, to)))
+            .filter(move |(_, _, cell)| !cell.is_blank() && (denied || !cell.is_denied()))
+    }
+
     /// Leaves only the ends that `keeps` wants, and blanks the cells that `shows` does
     /// not want.
     pub fn narrow(&mut self, keeps: &[bool], shows: impl Fn(usize, usize) -> bool) {
@@ -158,14 +172,17 @@ fn ends(cluster: &Cluster, judge: &mut Judge<'_>) -> Vec<End> {
     }
     let mut parts: BTreeMap<Unit, usize> = BTreeMap::new();
     ends.keys().for_each(|(unit, _)| *parts.entry(unit.clone()).or_default() += 1);
-    ends.into_iter()
-        .map(|((unit, classes), pods)| End {
+    let names = names::units(&ends.keys().map(|(unit, _)| unit.clone()).collect::<Vec<_>>());
+    let ends = ends.into_iter().zip(names);
+    ends.map(|(((unit, classes), pods), name)| End {
+            name,
             is_part: parts.get(&unit).is_some_and(|count| *count > 1),
             count: count(cluster, &unit, &pods),
             pods: pods.into_iter().map(|pod| pod.key.clone()).collect(),
             unit,
             classes,
         })
+        .map(|end| End { name: names::with_part(end.name.clone(), &end), ..end })
         .collect()
 }
 
