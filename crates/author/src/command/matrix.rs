@@ -12,6 +12,8 @@ use clap::{Args, ValueEnum};
 
 use crate::InputArgs;
 use crate::matrix::diff::{Diff, show};
+use crate::matrix::judge::Judge;
+use crate::matrix::sets::Sets;
 use crate::matrix::{csv, dot, html, json, markdown, table, text};
 use crate::progress::Progress;
 use select::Selection;
@@ -107,11 +109,10 @@ impl Matrix {
         let cluster = self.input.cluster()?;
         let selection = Selection::new(self.between.as_deref(), cluster.focus.as_deref());
         let mut progress = Progress::new("judging pairs");
-        if self.output == Output::Html {
-            let page = html::page(&cluster, &selection, &mut |done, all| progress.at(done, all))?;
-            return print(&page, ExitCode::SUCCESS);
-        }
-        let mut matrix = table::Matrix::new(&cluster, &mut |done, all| progress.at(done, all));
+        let mut sets = Sets::default();
+        let mut judge = Judge::new(&cluster.snapshot, &mut sets);
+        let mut done = |done, all| progress.at(done, all);
+        let mut matrix = table::Matrix::with(&cluster, &mut judge, sets, &mut done);
         drop(progress);
         selection.narrow(&mut matrix)?;
         let own = selection.namespaces();
@@ -121,7 +122,7 @@ impl Matrix {
             Output::Csv => csv::csv(&matrix, self.denied)?,
             Output::Md => markdown::markdown(&matrix, own),
             Output::Dot => dot::dot(&matrix, own, self.denied),
-            Output::Html => String::new(),
+            Output::Html => html::page(&cluster, &judge, &matrix)?,
         };
         print(&text, ExitCode::SUCCESS)
     }
