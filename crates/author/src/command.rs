@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 as hoped, 1 findings or a difference, 2 it cannot be told.
 
+mod check;
 mod matrix;
 mod version;
 
@@ -13,6 +14,8 @@ use clap::Subcommand;
 /// The commands of authors.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Find what is wrong in manifests, and what is valid and surely not meant.
+    Check(Box<check::Check>),
     /// Show who reaches whom on which ports, and with --diff what a change opens and closes.
     Matrix(Box<matrix::Matrix>),
     /// Print the version.
@@ -26,6 +29,7 @@ impl Command {
     /// The question has no answer: exit with [`CANNOT_TELL`].
     pub fn run(&self) -> Result<ExitCode> {
         match self {
+            Self::Check(check) => check.run(),
             Self::Matrix(matrix) => matrix.run(),
             Self::Version(version) => version.run(),
         }

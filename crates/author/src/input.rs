@@ -20,7 +20,7 @@ use crate::Cluster;
 use crate::cluster::{Builder, MadeUp};
 
 /// The file of findings about objects of an API server.
-const CLUSTER: &str = "cluster";
+pub(crate) const CLUSTER: &str = "cluster";
 
 /// Options about what is read.
 #[derive(Args, Clone, Debug, Default)]

@@ -10,10 +10,12 @@
 //! | [`input`] | the options about manifests and clusters | a [`Cluster`] |
 //! | [`ports`] | rules | sets of ports |
 //! | [`reach`] | a snapshot | what may pass between two addresses |
+//! | [`check`](mod@check) | a cluster | findings, repairs |
 //! | [`matrix`] | a cluster, or two versions | who reaches whom; what a change opens and closes |
 //! | [`progress`] | how far long work is | a bar on a terminal |
 //! | [`command`] | the command line | the commands, for both programs |
 
+pub mod check;
 pub mod cluster;
 pub mod command;
 pub mod input;

@@ -85,7 +85,7 @@ fn workloads_are_pods() {
     let names: Vec<String> = cluster.snapshot.pods.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["shop/cart", "shop/cart-deployment", "shop/mail"]);
     let pod = &cluster.snapshot.pods[&key("shop", "cart-deployment")];
-    assert_eq!(pod.labels.get("app").map(|value| &**value), Some("cart"));
+    assert_eq!(pod.labels.get("app"), Some("cart"));
     assert_eq!(pod.named_ports("http", Protocol::Tcp), [8080]);
     assert_eq!(pod.addresses.len(), 2, "both families");
     assert!(cluster.symbolic.contains(&pod.key));
