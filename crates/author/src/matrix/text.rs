@@ -192,14 +192,12 @@ pub fn in_full(sets: &Sets, cell: Cell) -> String {
     }
 }
 
-/// A line for each group that stands for more than its name says.
+/// A line for each group of several ends.
 fn members(matrix: &Matrix, folded: &Folded) -> String {
     let mut text = String::new();
     for group in &folded.groups {
         let ends: Vec<_> = group.ends.iter().map(|&end| &matrix.ends[end]).collect();
-        let says_more = ends.len() > 1
-            || ends.iter().any(|end| matches!(end.unit, super::ends::Unit::Workload(..)));
-        if says_more {
+        if ends.len() > 1 {
             let ends: Vec<String> = ends.iter().map(|end| names::in_full(end)).collect();
             let shown = ends.iter().take(6).cloned().collect::<Vec<_>>().join("; ");
             let more = match ends.len().saturating_sub(6) {

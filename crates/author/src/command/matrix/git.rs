@@ -15,23 +15,24 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use watcher::files::{EXTENSIONS, Source};
 
+use crate::matrix::names::printable;
+
 /// The commit that a revision names.
 ///
 /// # Errors
 /// There is no such revision, no repository or no `git`.
 pub fn commit(revision: &str) -> Result<String> {
     let name = format!("{revision}^{{commit}}");
-    let output = run(&["rev-parse", "--verify", "--quiet", "--end-of-options", &name]);
-    let output = output.with_context(|| format!("and no git revision {revision:?} is here"))?;
+    let output = run(&["rev-parse", "--verify", "--end-of-options", &name])?;
     Ok(String::from_utf8_lossy(&output).trim().to_owned())
 }
 
-/// The manifests below these paths. A path is relative to the working directory, as for
+/// The manifests below these paths, called `NAME:PATH` in messages. A path is relative to the working directory, as for
 /// files.
 ///
 /// # Errors
 /// `git` fails, or a path has no manifests.
-pub fn manifests(commit: &str, paths: &[PathBuf]) -> Result<Vec<Source>> {
+pub fn manifests(name: &str, commit: &str, paths: &[PathBuf]) -> Result<Vec<Source>> {
     let mut files = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -44,13 +45,12 @@ pub fn manifests(commit: &str, paths: &[PathBuf]) -> Result<Vec<Source>> {
         let before = files.len();
         files.extend(entries(&listed, path));
         if files.len() == before {
-            let short = commit.get(..8).unwrap_or(commit);
-            bail!("no *.yaml, *.yml or *.json in {} at {short}", path.display());
+            bail!("no *.yaml, *.yml or *.json in {} at {name}", path.display());
         }
     }
     files.sort();
     files.dedup();
-    read(commit, files)
+    read(name, files)
 }
 
 /// Object and path of each manifest in a list such as `100644 blob ID\tPATH\0`.
@@ -72,7 +72,7 @@ fn entries(listed: &[u8], asked: &Path) -> Vec<(String, String)> {
 }
 
 /// Reads objects, all by one process.
-fn read(commit: &str, files: Vec<(String, String)>) -> Result<Vec<Source>> {
+fn read(name: &str, files: Vec<(String, String)>) -> Result<Vec<Source>> {
     let mut git = Command::new("git")
         .args(["cat-file", "--batch"])
         .stdin(Stdio::piped())
@@ -88,12 +88,11 @@ fn read(commit: &str, files: Vec<(String, String)>) -> Result<Vec<Source>> {
     let output = git.wait_with_output().context("run git cat-file")?;
     drop(asking.join());
     let mut rest = output.stdout.as_slice();
-    let short = commit.get(..8).unwrap_or(commit);
     files
         .into_iter()
         .map(|(object, path)| {
             let bytes = next(&mut rest).with_context(|| format!("read {object} ({path})"))?;
-            Ok(Source::Text { name: format!("{short}:{path}"), bytes })
+            Ok(Source::Text { name: format!("{name}:{path}"), bytes })
         })
         .collect()
 }
@@ -112,7 +111,7 @@ fn run<S: AsRef<OsStr>>(arguments: &[S]) -> Result<Vec<u8>> {
     let output = Command::new("git").args(arguments).output().context("run git")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!("git: {}", if said.trim().is_empty() { "not found" } else { said.trim() });
+        bail!("git says: {}", printable(said.trim().trim_start_matches("fatal: ")));
     }
     Ok(output.stdout)
 }

@@ -15,7 +15,7 @@ const CLUSTER: &str = "cluster";
 enum Version {
     Cluster,
     Files(PathBuf),
-    Revision { commit: String, paths: Vec<PathBuf> },
+    Revision { name: String, commit: String, paths: Vec<PathBuf> },
 }
 
 /// Reads both. Notices and findings of each are printed.
@@ -41,12 +41,15 @@ pub fn read(input: &InputArgs, versions: &[String]) -> Result<[Cluster; 2]> {
     let over_cluster = versions.contains(&Version::Cluster);
     let of_revisions = versions.iter().any(|one| matches!(one, Version::Revision { .. }));
     let read = |(version, text): (Version, &str)| {
-        let cluster = of(input, version, over_cluster, of_revisions);
-        let cluster = cluster.and_then(|args| args.read());
-        cluster.and_then(InputArgs::reported).with_context(|| format!("read {text}"))
+        let args = of(input, version, over_cluster, of_revisions);
+        args.and_then(|args| args.read()).with_context(|| format!("read {text}"))
     };
     let [before, after] = versions;
-    Ok([read((before, texts[0]))?, read((after, texts[1]))?])
+    let before = read((before, texts[0]))?;
+    let mut after = read((after, texts[1]))?;
+    // What is so in both is said once.
+    after.notices.retain(|notice| !before.notices.contains(notice));
+    Ok([InputArgs::reported(before)?, InputArgs::reported(after)?])
 }
 
 fn version(input: &InputArgs, text: &str) -> Result<Version> {
@@ -61,7 +64,7 @@ fn version(input: &InputArgs, text: &str) -> Result<Version> {
         None => (text, None),
     };
     let commit = git::commit(revision)
-        .with_context(|| format!("{text} is no file, no folder, not `{CLUSTER}`"))?;
+        .with_context(|| format!("{text} is no file, no folder, no revision, not `{CLUSTER}`"))?;
     let paths: Vec<PathBuf> = match path {
         Some(path) => vec![path],
         None => input.filenames.clone(),
@@ -69,7 +72,12 @@ fn version(input: &InputArgs, text: &str) -> Result<Version> {
     if paths.is_empty() {
         bail!("which manifests of {text}? Name them with -f, or write {text}:FOLDER");
     }
-    Ok(Version::Revision { commit, paths })
+    // A name that is the commit itself tells nobody anything: eight digits tell as much.
+    let name = match commit == revision {
+        true => commit.chars().take(8).collect(),
+        false => revision.to_owned(),
+    };
+    Ok(Version::Revision { name, commit, paths })
 }
 
 /// What is read for a version. Files are laid over the cluster if the other version is the
@@ -91,9 +99,9 @@ fn of(
             }
             args.filenames.push(path);
         }
-        Version::Revision { commit, paths } => {
+        Version::Revision { name, commit, paths } => {
             args.filenames.clear();
-            args.texts = git::manifests(&commit, &paths)?;
+            args.texts = git::manifests(&name, &commit, &paths)?;
         }
     }
     Ok(args)

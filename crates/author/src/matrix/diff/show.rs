@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::{Delta, Diff};
+use super::{Change, Delta, Diff};
 use crate::matrix::json::ports;
 use crate::matrix::markdown::cell_text;
 use crate::matrix::sets::{SetId, Sets};
@@ -113,16 +113,16 @@ fn summary(diff: &Diff) -> String {
 }
 
 /// What tells two changes apart that could be one line.
-type Alike = (Delta, [Option<SetId>; 2], Vec<String>);
+type Alike = (String, Delta, Vec<String>);
 
 fn lines(diff: &Diff) -> Vec<Line> {
     let mut alike: BTreeMap<Alike, BTreeMap<usize, BTreeSet<usize>>> = BTreeMap::new();
     for (change, delta) in diff.iter() {
-        let key = (*delta, change.before, change.causes.clone());
+        let key = (what(&diff.sets, *delta, change), *delta, change.causes.clone());
         alike.entry(key).or_default().entry(change.to).or_default().insert(change.from);
     }
     let mut lines = Vec::new();
-    for ((delta, before, why), by_receiver) in alike {
+    for ((what, delta, why), by_receiver) in alike {
         let mut blocks: BTreeMap<BTreeSet<usize>, BTreeSet<usize>> = BTreeMap::new();
         for (to, from) in by_receiver {
             blocks.entry(from).or_default().insert(to);
@@ -134,7 +134,7 @@ fn lines(diff: &Diff) -> Vec<Line> {
                 is_closing: delta.is_closing(),
                 from: names.of(&from, &to),
                 to: names.of(&to, &from),
-                what: what(&diff.sets, delta, before),
+                what: what.clone(),
                 why: why.clone(),
                 pairs: from.len() * to.len(),
             });
@@ -145,27 +145,33 @@ fn lines(diff: &Diff) -> Vec<Line> {
     lines
 }
 
-/// `80`, `80 (was none)`, `IPv4 80; IPv6 nothing changes`.
-fn what(sets: &Sets, delta: Delta, before: [Option<SetId>; 2]) -> String {
+/// `opens 80`, `opens all (was 80)`, `closes 80 (81 stays)`, `IPv4 closes 80; IPv6 opens 81`.
+fn what(sets: &Sets, delta: Delta, change: &Change) -> String {
     let of = |family: usize| {
         let show = |set: SetId| sets.get(set).to_string();
-        let (opens, closes) = (delta.opens[family], delta.closes[family]);
-        let was = before[family].map_or_else(|| "none".to_owned(), show);
-        match (opens, closes) {
+        let set = |passing: Option<SetId>| passing.unwrap_or(SetId::NOTHING);
+        let (before, after) = (set(change.before[family]), set(change.after[family]));
+        match (delta.opens[family], delta.closes[family]) {
             (SetId::NOTHING, SetId::NOTHING) => None,
-            (opens, SetId::NOTHING) if was == "none" => Some(format!("opens {}", show(opens))),
-            (opens, SetId::NOTHING) => Some(format!("opens {} (was {was})", show(opens))),
-            (SetId::NOTHING, closes) if was == show(closes) => {
-                Some(format!("closes {}", show(closes)))
+            (_, SetId::NOTHING) if before == SetId::NOTHING => Some(format!("opens {}", show(after))),
+            (_, SetId::NOTHING) if after == SetId::EVERYTHING => {
+                Some(format!("opens all (was {})", show(before)))
             }
-            (SetId::NOTHING, closes) => Some(format!("closes {} (was {was})", show(closes))),
-            (opens, closes) => Some(format!("opens {}, closes {}", show(opens), show(closes))),
+            (opens, SetId::NOTHING) => Some(format!("opens {} (was {})", show(opens), show(before))),
+            (SetId::NOTHING, _) if after == SetId::NOTHING => Some(format!("closes {}", show(before))),
+            (SetId::NOTHING, _) if before == SetId::EVERYTHING => {
+                Some(format!("closes all but {}", show(after)))
+            }
+            (SetId::NOTHING, closes) => {
+                Some(format!("closes {} (left: {})", show(closes), show(after)))
+            }
+            (_, _) => Some(format!("now {} (was {})", show(after), show(before))),
         }
     };
     match [of(0), of(1)] {
         [Some(one), Some(other)] if one == other => one,
         [Some(one), Some(other)] => format!("IPv4 {one}; IPv6 {other}"),
-        [Some(one), None] if before[1].is_none() => one,
+        [Some(one), None] if change.before[1].is_none() && change.after[1].is_none() => one,
         [Some(one), None] => format!("IPv4 {one}"),
         [None, Some(one)] => format!("IPv6 {one}"),
         [None, None] => String::new(),
