@@ -35,6 +35,9 @@ const rules = D.rules.map(([policy, direction, index, place, ports, peers, v4, v
 const rulesOf = D.policies.map(() => [[], []]);
 rules.forEach((rule) => rulesOf[rule.policy][rule.direction].push(rule));
 
+// A name within its namespace's circle.
+D.short = D.ends.map((end) => end[NAME].startsWith(`${D.groups[end[GROUP]]}/`) ? end[NAME].slice(D.groups[end[GROUP]].length + 1) : end[NAME]);
+
 // --- what is shown ----------------------------------------------------------------------
 const folded = new Set();
 if (N > 60) D.groups.forEach((_, group) => members[group].length > 1 && folded.add(group));
@@ -113,7 +116,7 @@ function cut(text, width) {
 function resizeSpacer() {
   pen.font = "12px system-ui, sans-serif";
   const longest = Math.max(60, ...items.map((item) => Math.min(260, pen.measureText(item.name).width)));
-  LEFT = longest + 26; TOP = Math.min(190, longest * 0.8 + 30);
+  LEFT = longest + 44; TOP = Math.min(190, longest * 0.8 + 30);
   const [width, height] = view === "matrix" ? [LEFT + items.length * W + 90, TOP + items.length * H + 16] : [1, 1];
   spacer.style.width = `${width}px`;
   // The canvas is part of the flow: as high as the view.
@@ -212,8 +215,10 @@ function drawGraph() {
   const [width, height] = fit();
   if (!places) { place(); findEdges(); }
   if (!camera) {
-    const reach = Math.max(120, ...clusters.map(([x, y, r]) => Math.hypot(x, y) + r + 34));
-    camera = { x: width / 2, y: height / 2, zoom: Math.min(width, height) / 2 / reach };
+    const sides = [-1, 1].map((side) => [0, 1].map((axis) => side * Math.max(...clusters.map((one) => side * one[axis] + one[2] + 30))));
+    const [[left, top], [right, bottom]] = sides;
+    const zoom = Math.min(2, width / (right - left), (height - 30) / (bottom - top));
+    camera = { x: width / 2 - zoom * (left + right) / 2, y: (height - 30) / 2 - zoom * (top + bottom) / 2, zoom };
   }
   pen.fillStyle = colours.bg; pen.fillRect(0, 0, width, height);
   pen.save(); pen.translate(camera.x, camera.y); pen.scale(camera.zoom, camera.zoom);
@@ -237,7 +242,7 @@ function drawGraph() {
     pen.strokeStyle = end === focusEnd ? colours.sel : colours.fg; pen.lineWidth = end === focusEnd ? 3 : 1; pen.stroke();
     if (names || end === focusEnd) {
       pen.fillStyle = end === focusEnd ? colours.sel : colours.fg; pen.font = `${11 / Math.max(camera.zoom, 0.8)}px system-ui, sans-serif`;
-      pen.fillText(D.ends[end][NAME].split("/").pop(), x, y + 13);
+      pen.fillText(D.short[end], x, y + 13);
     }
   }
   pen.restore();

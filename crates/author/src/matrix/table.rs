@@ -174,7 +174,7 @@ fn ends(cluster: &Cluster, judge: &mut Judge<'_>) -> Vec<End> {
     ends.keys().for_each(|(unit, _)| *parts.entry(unit.clone()).or_default() += 1);
     let names = names::units(&ends.keys().map(|(unit, _)| unit.clone()).collect::<Vec<_>>());
     let ends = ends.into_iter().zip(names);
-    ends.map(|(((unit, classes), pods), name)| End {
+    let mut ends: Vec<End> = ends.map(|(((unit, classes), pods), name)| End {
             name,
             is_part: parts.get(&unit).is_some_and(|count| *count > 1),
             count: count(cluster, &unit, &pods),
@@ -183,7 +183,12 @@ fn ends(cluster: &Cluster, judge: &mut Judge<'_>) -> Vec<End> {
             classes,
         })
         .map(|end| End { name: names::with_part(end.name.clone(), &end), ..end })
-        .collect()
+        .collect();
+    // Outside, nodes, then pods by namespace and name, whatever makes them.
+    ends.sort_by_cached_key(|end| {
+        (end.unit.is_pod(), end.unit.namespace().map(str::to_owned), end.unit.namespace().map(|_| end.name.clone()))
+    });
+    ends
 }
 
 fn count(cluster: &Cluster, unit: &Unit, pods: &[&Pod]) -> Option<usize> {
