@@ -6,7 +6,7 @@
 //! ```text
 //! watcher --> policy <-- compiler --> ruleset <-- nft      agent --> all of these
 //!             policy <-- verify ----> ruleset
-//! watcher <-- author --> policy
+//! watcher <-- author --> policy, compiler
 //!
 //! samples <-- netbed <-- kubebed <-- tools, suite           xtask --> nothing
 //!
@@ -31,7 +31,11 @@ const RULES: [(&str, &[&str], &[&str]); 15] = [
     ("verify", &["policy", "ruleset"], IMPURE),
     ("watcher", &["policy"], KERNEL),
     ("nft", &["ruleset"], CLUSTER),
-    ("author", &["policy", "watcher"], &["nftnl", "nftnl-sys", "mnl", "mnl-sys", "nix"]),
+    (
+        "author",
+        &["policy", "watcher", "compiler"],
+        &["nftnl", "nftnl-sys", "mnl", "mnl-sys", "nix"],
+    ),
     ("agent", &["policy", "watcher", "compiler", "verify", "ruleset", "nft", "author"], &[]),
     ("samples", &["policy", "watcher", "compiler", "ruleset"], KERNEL),
     ("netbed", &["policy", "watcher", "compiler", "ruleset", "nft", "agent", "samples"], &[]),

@@ -244,7 +244,7 @@ fn image(args: &[String]) -> Result<()> {
 }
 
 /// The test programs that compare golden files with the output.
-const GOLDEN: [&str; 2] = ["golden", "text"];
+const GOLDEN: [&str; 3] = ["golden", "text", "check"];
 
 fn bless() -> Result<()> {
     setup::packages()?;

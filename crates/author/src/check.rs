@@ -20,6 +20,7 @@ pub mod finding;
 pub mod fix;
 pub mod output;
 pub mod read;
+mod reindent;
 pub mod silence;
 
 use std::collections::BTreeSet;
@@ -32,7 +33,8 @@ use crate::Cluster;
 
 /// Checks a cluster. The findings are by file and line.
 pub fn check(cluster: &Cluster) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = cluster.findings.iter().map(read::finding).collect();
+    let mut findings: Vec<Finding> =
+        cluster.findings.iter().map(|finding| read::finding(&cluster.places, finding)).collect();
     let context = Context::new(cluster);
     for check in CHECKS {
         if let Some(run) = check.run {
@@ -40,6 +42,8 @@ pub fn check(cluster: &Cluster) -> Vec<Finding> {
         }
     }
     findings.retain(|finding| is_in_focus(cluster, finding));
+    without_consequences(&mut findings);
+    templates(cluster, &mut findings);
     silence::apply(cluster, &mut findings);
     let place = |one: &Finding| one.at.as_ref().map(|at| (at.file.clone(), at.line, at.column));
     findings.sort_by(|one, other| (place(one), one.id).cmp(&(place(other), other.id)));
@@ -47,6 +51,47 @@ pub fn check(cluster: &Cluster) -> Vec<Finding> {
     let mut seen = BTreeSet::new();
     findings.retain(|one| seen.insert((place(one), one.id, one.message.clone())));
     findings
+}
+
+/// Of a template that is not rendered, keeps what says so.
+fn templates(cluster: &Cluster, findings: &mut Vec<Finding>) {
+    let file = |one: &Finding| one.at.as_ref().map(|at| at.file.clone());
+    // `{{ a }}` is an object as the name of a field.
+    for one in findings.iter_mut().filter(|one| one.object.is_none() && one.level == Level::Error) {
+        let text = one.at.as_ref().and_then(|at| cluster.places.line(&at.file, at.line));
+        if text.is_some_and(|line| line.contains("{{")) {
+            one.message = "not valid YAML: this is a template; render it first".to_owned();
+        }
+    }
+    let is_template = |one: &&Finding| one.message.contains("this is a template");
+    let files: BTreeSet<_> = findings.iter().filter(is_template).filter_map(file).collect();
+    let mut told = BTreeSet::new();
+    findings.retain(|one| match file(one).filter(|file| files.contains(file)) {
+        None => true,
+        Some(file) => is_template(&one) && told.insert(file),
+    });
+}
+
+/// Removes what another finding about the same field explains.
+fn without_consequences(findings: &mut Vec<Finding>) {
+    const EXPLAINS: [(&str, &str); 3] = [
+        ("two-peers", "peer-selects-nobody"),
+        ("two-peers", "dns-missed"),
+        ("service-address", "dns-missed"),
+    ];
+    let all: Vec<(&str, Option<policy::ObjectKey>, String)> =
+        findings.iter().map(|one| (one.id, one.object.clone(), one.field.clone())).collect();
+    findings.retain(|one| {
+        let mut causes = EXPLAINS.iter().filter(|(_, consequence)| *consequence == one.id);
+        let is_explained = |cause: &str| {
+            all.iter().any(|(id, object, field)| {
+                *id == cause
+                    && *object == one.object
+                    && (one.field.starts_with(field) || field.starts_with(&one.field))
+            })
+        };
+        !causes.any(|(cause, _)| is_explained(cause))
+    });
 }
 
 fn is_in_focus(cluster: &Cluster, finding: &Finding) -> bool {

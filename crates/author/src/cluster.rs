@@ -18,7 +18,7 @@ pub use watcher::related::{
     Endpoints, Ingress, Node, Service, ServicePort, TargetPort, Workload, WorkloadTemplate,
 };
 
-pub use build::{Builder, MadeUp};
+pub use build::{Builder, MadeUp, twins};
 pub use places::{Place, Places};
 
 /// All objects, and where each was written.
@@ -32,6 +32,8 @@ pub struct Cluster {
     pub templates: BTreeMap<(String, ObjectKey), WorkloadTemplate>,
     /// The pods whose addresses are made up.
     pub symbolic: BTreeSet<ObjectKey>,
+    /// Where made-up addresses come from.
+    pub made_up: MadeUp,
     /// All ports that a pod's containers declare, those without a name included.
     pub listens: BTreeMap<ObjectKey, Vec<(Protocol, u16)>>,
     /// Services.

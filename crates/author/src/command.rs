@@ -3,6 +3,7 @@
 //! Exit codes: 0 as hoped, 1 findings or a difference, 2 it cannot be told.
 
 mod check;
+mod explain;
 mod matrix;
 mod version;
 
@@ -16,6 +17,8 @@ use clap::Subcommand;
 pub enum Command {
     /// Find what is wrong in manifests, and what is valid and surely not meant.
     Check(Box<check::Check>),
+    /// Say whether a connection is allowed, and why; exit 0 allowed, 1 denied, 2 cannot tell.
+    Explain(explain::Explain),
     /// Show who reaches whom on which ports, and with --diff what a change opens and closes.
     Matrix(Box<matrix::Matrix>),
     /// Print the version.
@@ -30,6 +33,7 @@ impl Command {
     pub fn run(&self) -> Result<ExitCode> {
         match self {
             Self::Check(check) => check.run(),
+            Self::Explain(explain) => explain.run(),
             Self::Matrix(matrix) => matrix.run(),
             Self::Version(version) => version.run(),
         }

@@ -134,7 +134,7 @@ impl InputArgs {
         let mut sources: Vec<Source> = self.filenames.iter().map(source).collect();
         sources.extend(self.texts.iter().cloned());
         let all = files::read_everything(&sources, namespace).context("read manifests")?;
-        let Everything { loaded, related, written: objects, texts } = all;
+        let Everything { loaded, related, written: objects, skipped, texts } = all;
         let named = |one: &Written| (one.kind == "Namespace").then(|| one.key.name.clone());
         let of_files: BTreeSet<String> = objects.iter().filter_map(named).collect();
         // A namespace that is only assumed does not replace one of the cluster.
@@ -148,6 +148,10 @@ impl InputArgs {
         written.extend(of_files);
         let cluster = builder.cluster();
         cluster.findings.extend(loaded.findings);
+        let files: BTreeSet<String> = skipped.into_iter().map(|one| one.file).collect();
+        cluster.notices.extend(files.into_iter().map(|file| {
+            format!("{file} holds a document that is no Kubernetes object; it is skipped")
+        }));
         objects.into_iter().for_each(|one| cluster.places.note_object(one));
         texts.into_iter().for_each(|(file, text)| cluster.places.note_text(file, text));
         Ok(())
@@ -155,8 +159,7 @@ impl InputArgs {
 
     /// Returns the namespace of the kubeconfig.
     fn add_cluster(&self, builder: &mut Builder, known: &mut BTreeSet<String>) -> Result<String> {
-        let access =
-            Access { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() };
+        let access = Access { kubeconfig: self.kubeconfig.clone(), context: self.context.clone() };
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let (namespace, listed) = runtime.context("start a runtime")?.block_on(async {
             let client = access.client().await?;
@@ -224,4 +227,4 @@ fn patience(text: &str) -> Result<Patience, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

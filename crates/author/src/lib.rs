@@ -11,6 +11,8 @@
 //! | [`ports`] | rules | sets of ports |
 //! | [`reach`] | a snapshot | what may pass between two addresses |
 //! | [`check`](mod@check) | a cluster | findings, repairs |
+//! | [`expect`] | lines of what has to pass | which hold |
+//! | [`explain`] | two ends | whether they may connect, and why |
 //! | [`matrix`] | a cluster, or two versions | who reaches whom; what a change opens and closes |
 //! | [`progress`] | how far long work is | a bar on a terminal |
 //! | [`command`] | the command line | the commands, for both programs |
@@ -18,6 +20,8 @@
 pub mod check;
 pub mod cluster;
 pub mod command;
+pub mod expect;
+pub mod explain;
 pub mod input;
 pub mod matrix;
 pub mod ports;

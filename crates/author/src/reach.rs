@@ -12,6 +12,8 @@ use policy::{
     Protocol, Rule, Snapshot, isolation, spec, subjects,
 };
 
+use serde::Serialize;
+
 use crate::PortSet;
 
 /// Answers for one snapshot.
@@ -186,7 +188,7 @@ fn one_port(port: &Port, destination: Option<&Pod>) -> PortSet {
 }
 
 /// All ipBlocks of a snapshot's policies, each once.
-fn blocks(snapshot: &Snapshot) -> Vec<&policy::IpBlock> {
+pub(crate) fn blocks(snapshot: &Snapshot) -> Vec<&policy::IpBlock> {
     let policies = snapshot.policies.values();
     let rules = policies.flat_map(|one| Direction::BOTH.map(|way| one.rules(way)));
     let peers = rules.flatten().flatten().flat_map(|rule| match &rule.peers {
@@ -205,11 +207,13 @@ fn blocks(snapshot: &Snapshot) -> Vec<&policy::IpBlock> {
 }
 
 /// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Family {
     /// IPv4.
+    #[serde(rename = "IPv4")]
     Ipv4,
     /// IPv6.
+    #[serde(rename = "IPv6")]
     Ipv6,
 }
 

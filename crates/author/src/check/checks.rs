@@ -59,28 +59,109 @@ macro_rules! check {
 /// All checks, in the order of their ids.
 pub const CHECKS: &[Check] = &[
     check!("adds-nothing", Note, "a rule adds nothing to another", Some(adds_nothing::check)),
-    check!("allows-everything", Warning, "a rule opens everything beside others", Some(allows_everything::check)),
-    check!("api-server-peer", Warning, "a selector cannot mean the API server", Some(api_server_peer::check)),
+    check!(
+        "allows-everything",
+        Warning,
+        "a rule opens everything beside others",
+        Some(allows_everything::check)
+    ),
+    check!(
+        "api-server-peer",
+        Warning,
+        "a selector cannot mean the API server",
+        Some(api_server_peer::check)
+    ),
     check!("cidr-form", Warning, "an address block is written in a form that is refused", None),
     check!("dns-missed", Warning, "a DNS rule misses the cluster's DNS", Some(dns_missed::check)),
-    check!("dns-protocol", Warning, "a DNS rule allows one protocol alone", Some(dns_protocol::check)),
-    check!("egress-without-dns", Warning, "egress is isolated and DNS forgotten", Some(egress_without_dns::check)),
+    check!(
+        "dns-protocol",
+        Warning,
+        "a DNS rule allows one protocol alone",
+        Some(dns_protocol::check)
+    ),
+    check!(
+        "egress-without-dns",
+        Warning,
+        "egress is isolated and DNS forgotten",
+        Some(egress_without_dns::check)
+    ),
     check!("empty-value", Warning, "a field has no value", None),
-    check!("host-network-pod", Warning, "a selector means pods in their node's network", Some(host_network_pod::check)),
+    check!("expectation", Error, "a line of --expect does not hold", None),
+    check!(
+        "host-network-pod",
+        Warning,
+        "a selector means pods in their node's network",
+        Some(host_network_pod::check)
+    ),
     check!("invalid", Error, "the API server refuses it", None),
-    check!("metrics-port-shut", Note, "a metrics port is shut to everyone", Some(metrics_port_shut::check)),
+    check!(
+        "metrics-port-shut",
+        Note,
+        "a metrics port is shut to everyone",
+        Some(metrics_port_shut::check)
+    ),
     check!("name-contradicts", Warning, "the policy's name says the opposite", None),
-    check!("namespace-name-label", Warning, "`name` is taken for a label that namespaces have", Some(namespace_name_label::check)),
-    check!("namespace-unknown", Warning, "a namespace's name is probably misspelt", Some(namespace_unknown::check)),
-    check!("peer-selects-nobody", Warning, "a peer selects nobody", Some(peer_selects_nobody::check)),
-    check!("policy-selects-nobody", Warning, "a policy selects nobody", Some(policy_selects_nobody::check)),
+    check!(
+        "namespace-name-label",
+        Warning,
+        "`name` is taken for a label that namespaces have",
+        Some(namespace_name_label::check)
+    ),
+    check!(
+        "namespace-unknown",
+        Warning,
+        "a namespace's name is probably misspelt",
+        Some(namespace_unknown::check)
+    ),
+    check!(
+        "peer-selects-nobody",
+        Warning,
+        "a peer selects nobody",
+        Some(peer_selects_nobody::check)
+    ),
+    check!(
+        "policy-selects-nobody",
+        Warning,
+        "a policy selects nobody",
+        Some(policy_selects_nobody::check)
+    ),
     check!("policy-types", Warning, "policyTypes and the rules disagree", None),
-    check!("port-name-of-peer", Note, "the peer decides what a port's name means", Some(port_name_of_peer::check)),
-    check!("port-name-unknown", Warning, "no pod has a port of this name", Some(port_name_unknown::check)),
-    check!("selector-contradiction", Warning, "no pod can ever match", Some(selector_contradiction::check)),
-    check!("service-address", Warning, "a Service's address in an ipBlock", Some(service_address::check)),
-    check!("service-port", Warning, "a Service's port instead of its pods'", Some(service_port::check)),
-    check!("split-rule", Warning, "a '-' before ports makes two rules of one", Some(split_rule::check)),
+    check!(
+        "port-name-of-peer",
+        Note,
+        "the peer decides what a port's name means",
+        Some(port_name_of_peer::check)
+    ),
+    check!(
+        "port-name-unknown",
+        Warning,
+        "no pod has a port of this name",
+        Some(port_name_unknown::check)
+    ),
+    check!(
+        "selector-contradiction",
+        Warning,
+        "no pod can ever match",
+        Some(selector_contradiction::check)
+    ),
+    check!(
+        "service-address",
+        Warning,
+        "a Service's address in an ipBlock",
+        Some(service_address::check)
+    ),
+    check!(
+        "service-port",
+        Warning,
+        "a Service's port instead of its pods'",
+        Some(service_port::check)
+    ),
+    check!(
+        "split-rule",
+        Warning,
+        "a '-' before ports makes two rules of one",
+        Some(split_rule::check)
+    ),
     check!("two-peers", Warning, "two peers where one was probably meant", Some(two_peers::check)),
     check!("uncovered-pods", Note, "pods that no policy covers", Some(uncovered_pods::check)),
     check!("unusual", Warning, "valid, and probably not meant", None),

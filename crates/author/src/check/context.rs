@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use policy::{
-    Direction, Labels, NetworkPolicy, ObjectKey, Peer, Peers, Pod, PodPeer, Rule, Selector, Severity,
+    Direction, Labels, NetworkPolicy, ObjectKey, Peer, Peers, Pod, PodPeer, Rule, Selector,
+    Severity,
 };
 
 use super::finding::Finding;
@@ -313,19 +314,38 @@ fn near_label<'a>(
     value: &str,
     labels: impl Iterator<Item = &'a Labels> + Clone,
 ) -> Option<(String, String)> {
-    let all: BTreeSet<(&str, &str)> =
-        labels.flat_map(|one| one.iter()).collect();
-    let of_key = || all.iter().filter(|(one, _)| *one == key).map(|(_, value)| *value);
-    let found = watcher::suggest(value, of_key()).or_else(|| of_key().find(|one| is_part(one, value)));
+    let all: BTreeSet<(&str, &str)> = labels.flat_map(|one| one.iter()).collect();
+    let of_key = || {
+        let of_key = all.iter().filter(|(one, _)| *one == key).map(|(_, value)| *value);
+        of_key.filter(|one| !is_sibling(one, value))
+    };
+    let misspelt = watcher::suggest(value, of_key()).filter(|_| value.len() >= 4);
+    let found = misspelt.or_else(|| of_key().find(|one| is_part(one, value)));
     if let Some(found) = found {
         return Some((key.to_owned(), found.to_owned()));
     }
     // The same value under another key, such as `app` for `app.kubernetes.io/name`.
     let other = all.iter().filter(|(_, one)| *one == value).map(|(key, _)| *key);
-    let other = other.clone().find(|one| is_name_key(one) && is_name_key(key)).or_else(|| {
-        watcher::suggest(key, other)
-    });
+    let other = other
+        .clone()
+        .find(|one| is_name_key(one) && is_name_key(key))
+        .or_else(|| watcher::suggest(key, other));
     other.map(|found| (found.to_owned(), value.to_owned()))
+}
+
+/// Whether two names differ on purpose, as `team-a` and `team-b`, `dev` and `dev2`,
+/// `shop-dev` and `shop-prd`, `prometheus` and `prometheus-adapter` do: by a part, by a
+/// short part, or by a number.
+pub fn is_sibling(one: &str, other: &str) -> bool {
+    let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let parts = |name: &str| name.split(['-', '.', '_']).map(str::to_owned).collect::<Vec<_>>();
+    let (of_one, of_other) = (parts(one), parts(other));
+    let by_part = of_one.len() > 1
+        && of_one
+            .iter()
+            .zip(&of_other)
+            .all(|(one, other)| one == other || one.len().max(other.len()) <= 3);
+    letters(one) == letters(other) || by_part || of_one.len() != of_other.len()
 }
 
 /// Whether one is the beginning of the other, as `front` of `frontend`.
@@ -338,7 +358,14 @@ fn is_part(one: &str, other: &str) -> bool {
 fn is_name_key(key: &str) -> bool {
     matches!(
         key,
-        "app" | "name" | "k8s-app" | "app.kubernetes.io/name" | "app.kubernetes.io/instance"
-            | "app.kubernetes.io/component" | "component" | "run" | "role"
+        "app"
+            | "name"
+            | "k8s-app"
+            | "app.kubernetes.io/name"
+            | "app.kubernetes.io/instance"
+            | "app.kubernetes.io/component"
+            | "component"
+            | "run"
+            | "role"
     )
 }

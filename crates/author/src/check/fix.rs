@@ -61,12 +61,7 @@ fn is_wanted(id: &str, fix: &Fix, wanted: &Wanted) -> bool {
     }
 }
 
-fn of_file(
-    cluster: &Cluster,
-    file: &str,
-    fixes: &[(&Finding, &Fix)],
-    repaired: &mut Repaired,
-) {
+fn of_file(cluster: &Cluster, file: &str, fixes: &[(&Finding, &Fix)], repaired: &mut Repaired) {
     let Some(before) = cluster.places.text(file) else { return };
     if file == "stdin" {
         repaired.left.push("standard input cannot be repaired; give the file".to_owned());
@@ -101,7 +96,9 @@ fn of_file(
     }
     done.reverse();
     if errors(file, &text) > errors(file, before) {
-        repaired.left.push(format!("{file}: the repairs would make the file invalid; none was made"));
+        repaired
+            .left
+            .push(format!("{file}: the repairs would make the file invalid; none was made"));
     } else if !done.is_empty() {
         repaired.done.extend(done);
         repaired.texts.insert(file.to_owned(), text);
@@ -118,7 +115,8 @@ fn edited(text: &str, edit: &Edit) -> Option<String> {
     let at = offset(text, &edit.at)?;
     // A quoted value begins with its quote.
     let starts = [at, at + 1];
-    let is_there = |start: &usize| text.get(*start..).is_some_and(|rest| rest.starts_with(&edit.old));
+    let is_there =
+        |start: &usize| text.get(*start..).is_some_and(|rest| rest.starts_with(&edit.old));
     let quoted = matches!(text.as_bytes().get(at), Some(b'"' | b'\''));
     let start = starts.into_iter().take(if quoted { 2 } else { 1 }).find(is_there)?;
     let end = start + edit.old.len();
@@ -156,7 +154,10 @@ mod tests {
     fn only_the_text_that_is_meant_is_changed() {
         let text = "a: 'ü' # c\nport: \"80\"  # keep\n";
         let edited = |line, column, old, new| edited(text, &edit(line, column, old, new));
-        assert_eq!(edited(2, 7, "80", "8080").as_deref(), Some("a: 'ü' # c\nport: \"8080\"  # keep\n"));
+        assert_eq!(
+            edited(2, 7, "80", "8080").as_deref(),
+            Some("a: 'ü' # c\nport: \"8080\"  # keep\n")
+        );
         assert_eq!(edited(1, 8, "#", "##").as_deref(), Some("a: 'ü' ## c\nport: \"80\"  # keep\n"));
         assert_eq!(edited(2, 7, "8", "9"), None, "part of a number");
         assert_eq!(edited(2, 1, "80", "9"), None, "not there");

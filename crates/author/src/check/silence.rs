@@ -38,11 +38,20 @@ mod tests {
 
     #[test]
     fn a_comment_names_the_checks_that_it_silences() {
-        let yes = ["a: b # nftpol:allow two-peers", "#nftpol:allow x, two-peers", "x # a # nftpol:allow two-peers y"];
+        let yes = [
+            "a: b # nftpol:allow two-peers",
+            "#nftpol:allow x, two-peers",
+            "x # a # nftpol:allow two-peers y",
+        ];
         for line in yes {
             assert!(allows(line, "two-peers"), "{line}");
         }
-        let no = ["a: b # nftpol:allow", "# nftpol:allow two", "nftpol:allow two-peers", "# allow two-peers"];
+        let no = [
+            "a: b # nftpol:allow",
+            "# nftpol:allow two",
+            "nftpol:allow two-peers",
+            "# allow two-peers",
+        ];
         for line in no {
             assert!(!allows(line, "two-peers"), "{line}");
         }

@@ -145,8 +145,12 @@ impl Builder {
 
     /// A pod for each workload of which there is none.
     fn templates_to_pods(&mut self) {
-        let has_pod: BTreeSet<(String, ObjectKey)> =
-            self.cluster.workloads.values().map(|one| (one.kind.clone(), one.key.clone())).collect();
+        let has_pod: BTreeSet<(String, ObjectKey)> = self
+            .cluster
+            .workloads
+            .values()
+            .map(|one| (one.kind.clone(), one.key.clone()))
+            .collect();
         for (id, template) in &self.cluster.templates {
             // What a Deployment or CronJob of the input makes is not another workload.
             let is_top = template.owner.as_ref().is_none_or(|owner| {
@@ -177,6 +181,7 @@ impl Builder {
 
 /// Gives addresses of both families to pods that live and have none.
 fn give_addresses(cluster: &mut Cluster, made_up: MadeUp) {
+    cluster.made_up = made_up;
     let mut free = Free::new(cluster, made_up);
     let lacking = cluster.snapshot.pods.values().filter(|pod| {
         pod.addresses.is_empty() && !matches!(pod.phase, Phase::Succeeded | Phase::Failed)
@@ -202,9 +207,10 @@ fn give_addresses(cluster: &mut Cluster, made_up: MadeUp) {
 }
 
 fn has_blocks(snapshot: &Snapshot) -> bool {
-    let mut rules = snapshot.policies.values().flat_map(|policy| {
-        [&policy.ingress, &policy.egress].into_iter().flatten().flatten()
-    });
+    let mut rules = snapshot
+        .policies
+        .values()
+        .flat_map(|policy| [&policy.ingress, &policy.egress].into_iter().flatten().flatten());
     rules.any(|rule| match &rule.peers {
         Peers::Anyone => false,
         Peers::Only(peers) => peers.iter().any(|peer| match peer {
@@ -259,6 +265,31 @@ fn assume_namespaces(cluster: &mut Cluster, written: &BTreeSet<String>) {
         namespaces.insert(name.clone(), namespace);
         cluster.assumed_namespaces.insert(name);
     }
+}
+
+/// The cluster with a second pod for each workload that may have several and of which the
+/// input has only the template: a pod reaches itself, and the other one perhaps not.
+pub fn twins(cluster: &Cluster) -> Cluster {
+    let mut with = cluster.clone();
+    let mut free = Free::new(cluster, cluster.made_up);
+    for (key, workload) in &cluster.workloads {
+        let one = cluster.snapshot.pods.get(key).filter(|_| cluster.symbolic.contains(key));
+        let (Some(one), false) = (one, workload.replicas == Some(1)) else { continue };
+        let mut twin = Pod::clone(one);
+        // No name of an object has a space.
+        twin.key.name = format!("{} 2", twin.key.name);
+        twin.addresses = free.next();
+        if twin.host_network {
+            twin.host_addresses.clone_from(&twin.addresses);
+        }
+        with.symbolic.insert(twin.key.clone());
+        with.workloads.insert(twin.key.clone(), workload.clone());
+        if let Some(listens) = cluster.listens.get(key) {
+            with.listens.insert(twin.key.clone(), listens.clone());
+        }
+        with.snapshot.pods.insert(twin.key.clone(), Arc::new(twin));
+    }
+    with
 }
 
 /// The network of a `--pod-cidr`.

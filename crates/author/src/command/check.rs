@@ -8,11 +8,13 @@ use std::{env, fs, io};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use policy::Severity;
 
 use crate::check::checks::{self, CHECKS};
 use crate::check::fix::{self, Wanted};
 use crate::check::output::{self, Colour};
 use crate::check::{self, Finding, Level};
+use crate::expect::{self, Judged};
 use crate::{Cluster, InputArgs};
 
 /// How often repaired files are read again: a repair can show another mistake.
@@ -47,6 +49,10 @@ pub struct Check {
     /// Repair files: of these checks, or of all whose repair opens nothing.
     #[arg(long, value_name = "ID", num_args = 0.., value_delimiter = ',')]
     fix: Option<Vec<String>>,
+    /// Judge the lines of a file, too: what has to pass and what must not, such as
+    /// "allow monitoring/prometheus -> shop/cart:9090" or "deny internet -> shop/db".
+    #[arg(long, value_name = "FILE")]
+    expect: Option<PathBuf>,
     /// Print the page of a check and do nothing else; `all` lists them.
     #[arg(long, value_name = "ID", exclusive = true)]
     explain: Option<String>,
@@ -108,6 +114,7 @@ impl Check {
         if let Some(wanted) = wanted {
             (cluster, findings) = self.repaired(&wanted, cluster, findings)?;
         }
+        let judged = self.judged(&mut cluster, &mut findings)?;
         for notice in &cluster.notices {
             eprintln!("notice: {notice}");
         }
@@ -115,6 +122,7 @@ impl Check {
             Output::Text => {
                 output::text(&cluster, &findings, self.colour())
                     + &output::summary(&cluster, &findings)
+                    + &judged.as_ref().map(judged_line).unwrap_or_default()
             }
             Output::Json => output::json(&findings),
             Output::Sarif => output::sarif(&findings),
@@ -127,7 +135,25 @@ impl Check {
             FailOn::Note => Level::Note,
         };
         let fails = findings.iter().any(|finding| finding.level >= least);
+        if judged.is_some_and(|judged| !judged.unclear.is_empty()) {
+            bail!("some lines of the expectations cannot be judged");
+        }
         Ok(ExitCode::from(u8::from(fails)))
+    }
+
+    /// Judges the expectations. Those that fail are findings.
+    fn judged(&self, cluster: &mut Cluster, findings: &mut Vec<Finding>) -> Result<Option<Judged>> {
+        let Some(path) = &self.expect else { return Ok(None) };
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).with_context(|| format!("read {file}"))?;
+        if cluster.findings.iter().any(|one| one.severity == Severity::Error) {
+            bail!("the input has errors, so {file} cannot be judged; check without --expect first");
+        }
+        let judged = expect::judge(cluster, &file, &text);
+        cluster.places.note_text(file, text);
+        findings.extend(judged.failed.iter().cloned());
+        judged.unclear.iter().for_each(|line| eprintln!("{line}"));
+        Ok(Some(judged))
     }
 
     fn wanted(&self) -> Result<Option<Wanted>> {
@@ -178,6 +204,10 @@ impl Check {
         };
         if wanted { Colour::Yes } else { Colour::No }
     }
+}
+
+fn judged_line(judged: &Judged) -> String {
+    format!("{} of {} expectations hold\n", judged.held, judged.all)
 }
 
 fn explain(id: &str) -> Result<ExitCode> {

@@ -5,7 +5,7 @@ use policy::{ObjectKey, Protocol};
 use super::*;
 use crate::cluster::{Service, TargetPort};
 
-const SHOP: &str = "\
+pub const SHOP: &str = "\
 apiVersion: apps/v1
 kind: Deployment
 metadata: {name: cart, namespace: shop, labels: {tier: back}}
@@ -61,8 +61,9 @@ spec:
     - ipBlock: {cidr: 10.0.0.0/8}
 ";
 
-fn read(texts: &[&str], change: impl Fn(&mut InputArgs)) -> Cluster {
-    let folder = std::env::temp_dir().join(format!("nftpol-input-{:?}", std::thread::current().id()));
+pub fn read(texts: &[&str], change: impl Fn(&mut InputArgs)) -> Cluster {
+    let folder =
+        std::env::temp_dir().join(format!("nftpol-input-{:?}", std::thread::current().id()));
     fs::create_dir_all(&folder).expect("a folder");
     let mut args = InputArgs { filenames: vec![folder.clone()], ..InputArgs::default() };
     for (index, text) in texts.iter().enumerate() {
@@ -105,7 +106,8 @@ fn what_is_made_up_is_said() {
     assert!(notices.contains("namespace shop is not in the input"), "{notices}");
     assert!(notices.contains("namespace default is not in the input"), "{notices}");
     assert!(notices.contains("3 pods have no address here"), "{notices}");
-    let given = |args: &mut InputArgs| args.pod_cidr = vec!["10.244.0.0/16".parse().expect("a net")];
+    let given =
+        |args: &mut InputArgs| args.pod_cidr = vec!["10.244.0.0/16".parse().expect("a net")];
     let cluster = read(&[SHOP], given);
     assert!(!cluster.notices.join("\n").contains("no address"), "{:?}", cluster.notices);
     let addresses = cluster.snapshot.pods.values().map(|pod| pod.addresses[0].to_string());
@@ -168,4 +170,22 @@ fn times_are_as_kubectl_takes_them() {
     for wrong in ["", "m", "1x", "1m3", "-1"] {
         assert!(seconds(wrong).is_err(), "{wrong:?}");
     }
+}
+
+#[test]
+fn what_is_no_object_is_skipped_with_a_word() {
+    let values = "replicas: 3\nimage: cart\n---\n- op: add\n  path: /spec\n";
+    let cluster = read(&[SHOP, values], |_| {});
+    assert_eq!(cluster.findings, []);
+    let skipped = cluster.notices.iter().filter(|one| one.contains("no Kubernetes object"));
+    assert_eq!(skipped.count(), 1, "{:?}", cluster.notices);
+}
+
+#[test]
+fn policies_of_others_are_missed() {
+    let cilium = "apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nmetadata: {name: a}\n";
+    let crd = "apiVersion: a.b/v1\nkind: Widget\nmetadata: {name: a}\n";
+    let cluster = read(&[SHOP, cilium, crd], |_| {});
+    let messages: Vec<&str> = cluster.findings.iter().map(|one| &*one.message).collect();
+    assert_eq!(messages, ["is not read: answers are about NetworkPolicies alone"]);
 }

@@ -13,6 +13,8 @@ use crate::PortSet;
 
 /// Below this width a list is easier to read.
 const NARROW: usize = 60;
+/// A list of more groups is folded to namespaces.
+const LONG: usize = 60;
 /// The longest text of ports in a cell. Longer ones get a letter and a line below.
 const CELL_WIDTH: usize = 14;
 
@@ -28,8 +30,8 @@ enum Heads {
 /// The widest form that fits.
 pub fn text(matrix: &Matrix, own: &[String], width: usize) -> String {
     let folded = Folded::new(matrix, Fold::Alike, own);
+    let by_namespace = Folded::new(matrix, Fold::Namespaces, own);
     if width >= NARROW {
-        let by_namespace = Folded::new(matrix, Fold::Namespaces, own);
         let forms = [
             (&folded, Heads::Names),
             (&folded, Heads::Numbers),
@@ -43,7 +45,8 @@ pub fn text(matrix: &Matrix, own: &[String], width: usize) -> String {
             }
         }
     }
-    list(matrix, &folded)
+    let is_long = folded.groups.len() > LONG;
+    list(matrix, if is_long { &by_namespace } else { &folded })
 }
 
 /// One line for each group that sends: whom it reaches on which ports.

@@ -78,11 +78,9 @@ impl Access {
         let Some(path) = &self.kubeconfig else {
             let config = match &self.context {
                 None => Config::infer().await.map_err(AccessError::Nowhere)?,
-                Some(_) => {
-                    Config::from_kubeconfig(&options).await.map_err(|source| {
-                        AccessError::Unusable { path: "that is found".to_owned(), source }
-                    })?
-                }
+                Some(_) => Config::from_kubeconfig(&options).await.map_err(|source| {
+                    AccessError::Unusable { path: "that is found".to_owned(), source }
+                })?,
             };
             let mut files = usual_files();
             let read = files.iter().filter_map(|file| Kubeconfig::read_from(file).ok());

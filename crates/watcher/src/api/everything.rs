@@ -13,8 +13,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::kinds::{NamespaceFields, PolicyJson, Watched};
 use super::Found;
+use super::kinds::{NamespaceFields, PolicyJson, Watched};
 use crate::convert::PodFields;
 use crate::related::{self, Related};
 
@@ -189,8 +189,7 @@ impl Lister<'_> {
         parameters.field_selector = fields.map(str::to_owned);
         let mut items = Vec::new();
         loop {
-            let failed =
-                |source| ListError::Failed { resource, source: Box::new(source) };
+            let failed = |source| ListError::Failed { resource, source: Box::new(source) };
             let request = Request::new(&path).list(&parameters);
             let request = request.map_err(kube::Error::BuildRequest).map_err(failed)?;
             let answer = self.client.request::<Page<T>>(request);

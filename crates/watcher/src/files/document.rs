@@ -88,7 +88,7 @@ pub(super) struct Counts {
 pub(super) struct Mark {
     found: usize,
     findings: findings::Mark,
-    kept: (usize, usize),
+    kept: (usize, usize, usize),
 }
 
 impl Place {
@@ -153,8 +153,16 @@ impl Reader {
             && !matches!(document_type, DocumentType::List(_))
         {
             let is_known = kept.related(node, namespace, place);
-            if is_known || document_type::is_of_no_interest(node) {
-                issues.retain(|issue| document_type != DocumentType::Other || issue.severity > Severity::Warning);
+            if document_type::is_no_object(node) {
+                return kept.skip(node, place);
+            }
+            let is_missed = !is_known && !document_type::is_of_no_interest(node);
+            if document_type == DocumentType::Other {
+                issues.retain(|issue| issue.severity == Severity::Error || is_missed);
+                for issue in issues.iter_mut().filter(|one| one.severity == Severity::Warning) {
+                    issue.message =
+                        "is not read: answers are about NetworkPolicies alone".to_owned();
+                }
             }
         }
         let subject = subject(node, &document_type, namespace);

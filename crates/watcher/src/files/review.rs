@@ -160,10 +160,12 @@ pub(super) fn review_one(
     let (field, message) = match &one.object {
         Object::Pod(pod)
             if pods == Pods::NeedAddresses && pod.is_subject() && pod.addresses.is_empty() =>
-        (
-            "status.podIPs",
-            Some("is empty; no rule applies to a pod without an address".to_owned()),
-        ),
+        {
+            (
+                "status.podIPs",
+                Some("is empty; no rule applies to a pod without an address".to_owned()),
+            )
+        }
         Object::NetworkPolicy(policy) => {
             ("metadata.name", opposite(policy, broken.contains(&policy.key)))
         }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use policy::ObjectKey;
 
 use super::document::Origin;
-use super::review::Pods;
 use super::finding::Location;
+use super::review::Pods;
 use super::{Loaded, Source, Validation};
 use crate::decode;
 use crate::decode::node::{Node, Position, Value};
@@ -26,6 +26,8 @@ pub struct Everything {
     pub related: Vec<Related>,
     /// Each object that was read, in the same order: also of related kinds.
     pub written: Vec<Written>,
+    /// Documents that are no objects, such as the values of a chart. They are not read.
+    pub skipped: Vec<Location>,
     /// The text of each file, by its name in [`Location::file`].
     pub texts: BTreeMap<String, String>,
 }
@@ -78,8 +80,8 @@ pub fn read_everything(
         let path = texts.into_keys().collect::<Vec<_>>().join(", ");
         return Err(super::ReadError::NoObjects { path });
     }
-    let Kept { related, written } = reading.reader.kept.take().unwrap_or_default();
-    Ok(Everything { loaded: reading.finish(), related, written, texts })
+    let Kept { related, written, skipped } = reading.reader.kept.take().unwrap_or_default();
+    Ok(Everything { loaded: reading.finish(), related, written, skipped, texts })
 }
 
 /// What is kept of nodes.
@@ -87,18 +89,25 @@ pub fn read_everything(
 pub(super) struct Kept {
     related: Vec<Related>,
     written: Vec<Written>,
+    skipped: Vec<Location>,
 }
 
 impl Kept {
     /// This moment.
-    pub(super) fn mark(&self) -> (usize, usize) {
-        (self.related.len(), self.written.len())
+    pub(super) fn mark(&self) -> (usize, usize, usize) {
+        (self.related.len(), self.written.len(), self.skipped.len())
     }
 
     /// Forgets what was kept since.
-    pub(super) fn rollback(&mut self, (related, written): (usize, usize)) {
+    pub(super) fn rollback(&mut self, (related, written, skipped): (usize, usize, usize)) {
+        self.skipped.truncate(skipped);
         self.related.truncate(related);
         self.written.truncate(written);
+    }
+
+    /// Notes that a document is not read.
+    pub(super) fn skip(&mut self, node: &Node, place: Origin<'_>) {
+        self.skipped.push(place.location(node.at));
     }
 
     /// Keeps a policy, pod or namespace.

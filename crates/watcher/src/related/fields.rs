@@ -306,9 +306,11 @@ fn service(spec: Spec, status: Status) -> Service {
     let labels = selector.as_ref().and_then(serde_json::Value::as_object);
     let labels = labels.filter(|labels| !labels.is_empty());
     let selector = labels.map(|labels| {
-        Selector::new(labels.iter().filter_map(|(key, value)| {
-            Some(Requirement::equals(key, value.as_str()?))
-        }))
+        Selector::new(
+            labels
+                .iter()
+                .filter_map(|(key, value)| Some(Requirement::equals(key, value.as_str()?))),
+        )
     });
     let balancers = status.load_balancer.ingress.unwrap_or_default();
     let texts = cluster_ips.into_iter().flatten().chain(cluster_ip);

@@ -43,9 +43,9 @@ fn covers(wide: &Rule, narrow: &Rule, namespace: &str) -> bool {
     let peers = match (&wide.peers, &narrow.peers) {
         (Peers::Anyone, _) => true,
         (Peers::Only(_), Peers::Anyone) => false,
-        (Peers::Only(wide), Peers::Only(narrow)) => narrow
-            .iter()
-            .all(|narrow| wide.iter().any(|wide| covers_peer(wide, narrow, namespace))),
+        (Peers::Only(wide), Peers::Only(narrow)) => {
+            narrow.iter().all(|narrow| wide.iter().any(|wide| covers_peer(wide, narrow, namespace)))
+        }
     };
     peers && covers_ports(&wide.ports, &narrow.ports)
 }

@@ -3,7 +3,7 @@
 use policy::{Direction, Peers, Ports};
 
 use crate::check::context::{Context, RuleAt};
-use crate::check::finding::Finding;
+use crate::check::finding::{Finding, Level};
 
 const ID: &str = "allows-everything";
 
@@ -18,12 +18,14 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>) -> Option<Finding> {
         Direction::Ingress => ("from anyone", "ingress"),
         Direction::Egress => ("to everywhere", "egress"),
     };
-    if rule.rule.peers == Peers::Anyone && is_written_empty(context, rule) {
+    if rule.rule.peers == Peers::Anyone && is_written_empty(context, rule) && !is_dns(rule) {
         let message = format!(
             "an empty list is not nobody: it allows {way} {anyone}; leave the rule out to allow \
              nothing"
         );
-        return Some(context.finding(ID, policy, rule.peers_field(), message));
+        // With ports it is often meant, as for DNS.
+        let level = if rule.rule.ports == Ports::All { Level::Warning } else { Level::Note };
+        return Some(context.finding(ID, policy, rule.peers_field(), message).at_level(level));
     }
     let others = policy.rules(rule.direction).unwrap_or_default().len() > 1;
     if others && rule.rule.peers == Peers::Anyone && rule.rule.ports == Ports::All {
@@ -32,6 +34,14 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>) -> Option<Finding> {
         return Some(context.finding(ID, policy, rule.field(), message));
     }
     None
+}
+
+/// Whether all ports are those of DNS, which may be anywhere.
+fn is_dns(rule: RuleAt<'_>) -> bool {
+    match &rule.rule.ports {
+        Ports::All => false,
+        Ports::Only(ports) => ports.iter().all(super::dns::is_dns_port),
+    }
 }
 
 /// Whether `from: []` or `to: []` is written out.

@@ -1,7 +1,9 @@
 //! What the three checks of DNS share: which rules mean DNS, and whether it is reached.
 
 use policy::spec::ProtocolPort;
-use policy::{Direction, NetworkPolicy, Peer, Peers, Pod, Port, PortNumbers, Ports, Protocol, Rule};
+use policy::{
+    Direction, NetworkPolicy, Peer, Peers, Pod, Port, PortNumbers, Ports, Protocol, Rule,
+};
 
 use crate::check::context::Context;
 
@@ -51,9 +53,9 @@ pub fn of(context: &Context<'_>, policy: &NetworkPolicy) -> Dns {
             (_, false) => Dns::Forgotten,
         };
     }
-    let reached = subjects.iter().all(|pod| {
-        is_dns(pod) || dns.iter().any(|server| reaches(context, pod, server))
-    });
+    let reached = subjects
+        .iter()
+        .all(|pod| is_dns(pod) || dns.iter().any(|server| reaches(context, pod, server)));
     let by_block = all.iter().any(|rule| has_dns_port(rule) && has_block(&rule.peers));
     // Which addresses the DNS has is made up, or a cache on the node answers.
     let is_open = dns.iter().any(|pod| context.cluster.symbolic.contains(&pod.key))
@@ -70,9 +72,10 @@ pub fn of(context: &Context<'_>, policy: &NetworkPolicy) -> Dns {
 fn applicable<'a>(context: &Context<'a>, policy: &NetworkPolicy) -> Vec<&'a Rule> {
     let covers = |other: &&NetworkPolicy| {
         other.key.namespace == policy.key.namespace
-            && other.pod_selector.requirements().all(|wide| {
-                policy.pod_selector.requirements().any(|narrow| narrow == wide)
-            })
+            && other
+                .pod_selector
+                .requirements()
+                .all(|wide| policy.pod_selector.requirements().any(|narrow| narrow == wide))
     };
     let subjects = context.subjects(policy);
     let selects_all = |other: &&NetworkPolicy| {
@@ -91,7 +94,9 @@ fn names_dns(policy: &NetworkPolicy) -> bool {
     let is_dns = |value: &String| value.contains("dns");
     policy.pod_selector.requirements().any(|one| match &one.operator {
         policy::Operator::In(values) => values.iter().any(is_dns),
-        _ => false,
+        policy::Operator::NotIn(_) | policy::Operator::Exists | policy::Operator::DoesNotExist => {
+            false
+        }
     })
 }
 
@@ -107,9 +112,7 @@ pub fn has_dns_port(rule: &Rule) -> bool {
 pub fn is_dns_port(port: &Port) -> bool {
     match &port.numbers {
         PortNumbers::All => true,
-        PortNumbers::Range(first, last) => {
-            PORTS.iter().any(|one| (*first..=*last).contains(one))
-        }
+        PortNumbers::Range(first, last) => PORTS.iter().any(|one| (*first..=*last).contains(one)),
         PortNumbers::Named(name) => name.contains("dns"),
     }
 }

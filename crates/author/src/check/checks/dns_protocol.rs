@@ -49,10 +49,9 @@ fn one(
             context.cluster.places.field(&rule.policy.key, &format!("{field}.{name}")).is_some()
         };
         let (message, level) = match port.protocol {
-            Protocol::Tcp if !is_written("protocol") => (
-                "port 53 without a protocol is TCP, and DNS is asked by UDP first",
-                Level::Warning,
-            ),
+            Protocol::Tcp if !is_written("protocol") => {
+                ("port 53 without a protocol is TCP, and DNS is asked by UDP first", Level::Warning)
+            }
             Protocol::Tcp | Protocol::Sctp => ("DNS is asked by UDP first", Level::Warning),
             Protocol::Udp => ("long answers of DNS come by TCP, which is not allowed", Level::Note),
         };

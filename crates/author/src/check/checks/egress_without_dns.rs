@@ -10,8 +10,11 @@ const ID: &str = "egress-without-dns";
 
 /// See the page.
 pub fn check(context: &Context<'_>) -> Vec<Finding> {
+    // Without the pods the input is a part of something, and so may the policies be.
+    let is_judged =
+        |policy: &&NetworkPolicy| !context.dns().is_empty() || !context.subjects(policy).is_empty();
     let forgotten = context.policies().filter(|policy| dns::of(context, policy) == Dns::Forgotten);
-    forgotten.map(|policy| finding(context, policy)).collect()
+    forgotten.filter(is_judged).map(|policy| finding(context, policy)).collect()
 }
 
 fn finding(context: &Context<'_>, policy: &NetworkPolicy) -> Finding {

@@ -39,10 +39,9 @@ fn peers(context: &Context<'_>) -> Vec<Finding> {
              own node it always passes",
             if hosts.len() == 1 { "is" } else { "are" }
         );
-        let is_api = hosts
-            .iter()
-            .any(|pod| pod.labels.get("component") == Some("kube-apiserver"));
-        let help = if is_api { api_server_peer::help(context) } else { by_address(context, &hosts) };
+        let is_api = hosts.iter().any(|pod| pod.labels.get("component") == Some("kube-apiserver"));
+        let help =
+            if is_api { api_server_peer::help(context) } else { by_address(context, &hosts) };
         found.push(context.finding(ID, rule.policy, field, message).with_help(help));
     }
     found
@@ -52,9 +51,12 @@ fn peers(context: &Context<'_>) -> Vec<Finding> {
 fn by_address(context: &Context<'_>, pods: &[&Pod]) -> String {
     let mut known = Vec::new();
     for pod in pods.iter().filter(|pod| !context.cluster.symbolic.contains(&pod.key)) {
-        known.extend(pod.host_addresses.iter().chain(&pod.addresses).map(|address| {
-            format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
-        }));
+        known.extend(
+            pod.host_addresses
+                .iter()
+                .chain(&pod.addresses)
+                .map(|address| format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })),
+        );
     }
     match known.is_empty() {
         true => "name the addresses of the nodes by ipBlock".to_owned(),

@@ -25,9 +25,9 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
             .iter()
             .flat_map(|policy| policy.rules(Direction::Ingress).unwrap_or_default())
             .collect::<Vec<_>>();
-        let Some(policy) = policies.iter().find(|one| {
-            one.ingress.as_ref().is_some_and(|rules| !rules.is_empty())
-        }) else {
+        let Some(policy) =
+            policies.iter().find(|one| one.ingress.as_ref().is_some_and(|rules| !rules.is_empty()))
+        else {
             // All is denied, and that is meant.
             continue;
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use policy::{METADATA_NAME_LABEL, Operator};
 
-use crate::check::context::Context;
+use crate::check::context::{Context, is_sibling};
 use crate::check::finding::{Edit, Finding, Fix};
 
 const ID: &str = "namespace-unknown";
@@ -53,7 +53,8 @@ fn selectors(context: &Context<'_>, known: &BTreeSet<&str>) -> Vec<Finding> {
                 let finding = |message| context.finding(ID, rule.policy, shown, message);
                 match near(value, known) {
                     Some(meant) => {
-                        let message = format!("no namespace is called {value}; did you mean {meant}?");
+                        let message =
+                            format!("no namespace is called {value}; did you mean {meant}?");
                         let opens = Some(format!("what the rule says, for namespace {meant}"));
                         let fix = fix(context, rule.policy, &path, (value, meant), opens);
                         found.push(finding(message).with_fix(fix));
@@ -85,21 +86,6 @@ fn fix(
 fn near<'a>(written: &str, known: &BTreeSet<&'a str>) -> Option<&'a str> {
     let candidates = known.iter().copied().filter(|name| !is_sibling(written, name));
     watcher::suggest(written, candidates)
-}
-
-/// Whether two names differ on purpose, as `team-a` and `team-b`, `dev` and `dev2`, or
-/// `shop-dev` and `shop-prd` do: by a short part, or by a number.
-fn is_sibling(one: &str, other: &str) -> bool {
-    let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-    let parts = |name: &str| name.split('-').map(str::to_owned).collect::<Vec<_>>();
-    let (of_one, of_other) = (parts(one), parts(other));
-    let by_part = of_one.len() > 1
-        && of_one.len() == of_other.len()
-        && of_one
-            .iter()
-            .zip(&of_other)
-            .all(|(one, other)| one == other || one.len().max(other.len()) <= 3);
-    letters(one) == letters(other) || by_part || of_one.len() != of_other.len()
 }
 
 #[cfg(test)]

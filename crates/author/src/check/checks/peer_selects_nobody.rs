@@ -5,7 +5,7 @@ use policy::{Direction, PodPeer};
 use super::policy_selects_nobody::{fix_label, of_labels};
 use super::selector_contradiction::contradiction;
 use crate::check::context::{Context, Nearest, RuleAt, nearest, some};
-use crate::check::finding::{Finding, Level};
+use crate::check::finding::Finding;
 
 const ID: &str = "peer-selects-nobody";
 
@@ -38,17 +38,18 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>, field: &str, peer: &PodPeer) -> 
     let place = some(namespaces.iter().map(|name| (*name).to_owned()));
     let field = format!("{field}.podSelector");
     let templates = context.cluster.templates.values();
-    let near_workloads =
-        templates.filter(|one| namespaces.contains(&*one.workload.key.namespace));
+    let near_workloads = templates.filter(|one| namespaces.contains(&*one.workload.key.namespace));
     if let Some(workload) = of_labels(near_workloads, &peer.pods) {
         let message = format!(
             "{} is a label of {workload} itself; its pods have the labels of spec.template, and \
              no pod matches",
             peer.pods
         );
-        return Some(context.finding(ID, policy, field, message).with_help(
-            "select a label of the pod template, or put this one there, too",
-        ));
+        return Some(
+            context
+                .finding(ID, policy, field, message)
+                .with_help("select a label of the pod template, or put this one there, too"),
+        );
     }
     let nobody = consequence(context, rule);
     Some(match nearest(&peer.pods, pods.iter().map(|pod| &pod.labels)) {
@@ -70,14 +71,15 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>, field: &str, peer: &PodPeer) -> 
                 .labelled(nobody)
                 .with_fix(fix_label(context, policy, &path, &near))
         }
+        // Files may leave out the very pods.
+        None if !context.cluster.is_whole => return None,
         None => {
             let what = if peer.pods.is_everything() {
                 format!("namespace {place} has no pod now")
             } else {
                 format!("{} is on no pod of namespace {place} now", peer.pods)
             };
-            let level = if context.cluster.is_whole { Level::Warning } else { Level::Note };
-            context.finding(ID, policy, field, what).labelled(nobody).at_level(level)
+            context.finding(ID, policy, field, what).labelled(nobody)
         }
     })
 }
@@ -107,9 +109,9 @@ fn no_namespace(
     let all = context.cluster.snapshot.namespaces.values();
     let known: Vec<_> = all.filter(|one| context.knows_namespace(&one.name)).collect();
     // Other checks tell of a name.
-    let is_by_name = selector.requirements().any(|one| {
-        matches!(&*one.key, "kubernetes.io/metadata.name" | "name")
-    });
+    let is_by_name = selector
+        .requirements()
+        .any(|one| matches!(&*one.key, "kubernetes.io/metadata.name" | "name"));
     if known.is_empty() || is_by_name {
         return None;
     }
@@ -118,9 +120,8 @@ fn no_namespace(
     match nearest(selector, known.iter().map(|one| &one.labels)) {
         Some(near) => {
             let Nearest { key, value, meant: (meant_key, meant_value) } = &near;
-            let message = format!(
-                "no namespace has {key}={value}; did you mean {meant_key}={meant_value}?"
-            );
+            let message =
+                format!("no namespace has {key}={value}; did you mean {meant_key}={meant_value}?");
             let label = format!("{path}.matchLabels[{key}]");
             let shown = match context.cluster.places.field(&rule.policy.key, &label) {
                 Some(_) => label.clone(),

@@ -4,7 +4,7 @@ use policy::{NetworkPolicy, Selector};
 
 use super::selector_contradiction::contradiction;
 use crate::check::context::{Context, Nearest, counted, is_alive, nearest};
-use crate::check::finding::{Edit, Finding, Fix, Level};
+use crate::check::finding::{Edit, Finding, Fix};
 
 const ID: &str = "policy-selects-nobody";
 
@@ -32,21 +32,23 @@ fn one(context: &Context<'_>, policy: &NetworkPolicy) -> Option<Finding> {
              no pod matches",
             policy.pod_selector
         );
-        return Some(context.finding(ID, policy, field, message).with_help(
-            "select a label of the pod template, or put this one there, too",
-        ));
+        return Some(
+            context
+                .finding(ID, policy, field, message)
+                .with_help("select a label of the pod template, or put this one there, too"),
+        );
     }
     let near = nearest(&policy.pod_selector, pods.iter().map(|pod| &pod.labels));
     Some(match near {
         Some(near) => about_nearest(context, policy, field, &near, pods.len(), namespace),
+        // Files may leave out the very pods.
+        None if !context.cluster.is_whole => return None,
         None => {
             let message = format!(
                 "{} is on no pod of namespace {namespace} now, so the policy does nothing",
                 policy.pod_selector
             );
-            // Files may leave out the very pods.
-            let level = if context.cluster.is_whole { Level::Warning } else { Level::Note };
-            context.finding(ID, policy, field, message).at_level(level)
+            context.finding(ID, policy, field, message)
         }
     })
 }
@@ -66,9 +68,9 @@ fn about_nearest(
         counted(pods, "pod")
     );
     let path = format!("{field}.matchLabels[{key}]");
-    let fix = fix_label(context, policy, &path, near)
-        .map(|fix| Fix { opens: None, ..fix });
-    let shown = if context.cluster.places.field(&policy.key, &path).is_some() { &path } else { field };
+    let fix = fix_label(context, policy, &path, near).map(|fix| Fix { opens: None, ..fix });
+    let shown =
+        if context.cluster.places.field(&policy.key, &path).is_some() { &path } else { field };
     context
         .finding(ID, policy, shown, message)
         .labelled("as written the policy isolates nobody")
@@ -96,8 +98,7 @@ pub(super) fn fix_label(
 /// A workload whose own labels match, while no pod's do.
 fn on_workload(context: &Context<'_>, policy: &NetworkPolicy) -> Option<String> {
     let templates = context.cluster.templates.values();
-    let in_namespace =
-        templates.filter(|one| one.workload.key.namespace == policy.key.namespace);
+    let in_namespace = templates.filter(|one| one.workload.key.namespace == policy.key.namespace);
     of_labels(in_namespace, &policy.pod_selector)
 }
 

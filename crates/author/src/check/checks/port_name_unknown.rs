@@ -55,11 +55,7 @@ fn finding(
     let fix = meant.zip(place).map(|(meant, place)| Fix {
         title: format!("write {meant}"),
         opens: Some(format!("what the rule says, on port {meant}")),
-        edits: vec![Edit {
-            at: place.value.clone(),
-            old: name.to_owned(),
-            new: meant.to_owned(),
-        }],
+        edits: vec![Edit { at: place.value.clone(), old: name.to_owned(), new: meant.to_owned() }],
     });
     context
         .finding(ID, rule.policy, field, message)

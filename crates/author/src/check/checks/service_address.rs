@@ -1,7 +1,8 @@
 //! A Service's address in an ipBlock: policies see the pods behind it.
 
-use policy::{ObjectKey, Peer};
 use std::sync::Arc;
+
+use policy::{Direction, ObjectKey, Peer};
 
 use super::api_server_peer;
 use crate::check::context::{Context, is_alive, some};
@@ -26,7 +27,8 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
             .find(|(_, service)| service.addresses.contains(&cidr.addr()));
         if let Some((key, service)) = of_service {
             let field = format!("{field}.ipBlock.cidr");
-            let (message, help) = explain(context, key, service, &cidr.addr().to_string());
+            let address = cidr.addr().to_string();
+            let (message, help) = explain(context, rule.direction, (key, service), &address);
             found.push(context.finding(ID, rule.policy, field, message).with_help(help));
         }
     }
@@ -35,19 +37,30 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
 
 fn explain(
     context: &Context<'_>,
-    key: &ObjectKey,
-    service: &Service,
+    direction: Direction,
+    (key, service): (&ObjectKey, &Service),
     address: &str,
 ) -> (String, String) {
     let is_api = key.namespace == "default" && key.name == "kubernetes";
-    let message = format!("{address} is Service {key}; rules see the pods behind it, never this address");
+    if direction == Direction::Ingress {
+        let message =
+            format!("{address} is Service {key}, and nobody sends from a Service's address");
+        let help = "a pod sees the address of the client, or that of a node where kube-proxy \
+                    replaces it (externalTrafficPolicy: Cluster); name those";
+        return (message, help.to_owned());
+    }
+    let message =
+        format!("{address} is Service {key}; rules see the pods behind it, never this address");
     if is_api {
         return (message, api_server_peer::help(context));
     }
     let Some(selector) = &service.selector else {
         let help = match context.cluster.endpoints.get(key) {
             Some(endpoints) => {
-                format!("name its endpoints: {}", some(endpoints.addresses.iter().map(|one| one.to_string())))
+                format!(
+                    "name its endpoints: {}",
+                    some(endpoints.addresses.iter().map(|one| one.to_string()))
+                )
             }
             None => "name its endpoints".to_owned(),
         };

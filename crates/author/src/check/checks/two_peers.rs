@@ -82,9 +82,12 @@ fn is_dns(pods: &Selector) -> bool {
     let dns = |value: &str| matches!(value, "kube-dns" | "coredns");
     pods.requirements().any(|one| match &one.operator {
         policy::Operator::In(values) => {
-            matches!(&*one.key, "k8s-app" | "app.kubernetes.io/name") && values.iter().any(|v| dns(v))
+            matches!(&*one.key, "k8s-app" | "app.kubernetes.io/name")
+                && values.iter().any(|v| dns(v))
         }
-        _ => false,
+        policy::Operator::NotIn(_) | policy::Operator::Exists | policy::Operator::DoesNotExist => {
+            false
+        }
     })
 }
 

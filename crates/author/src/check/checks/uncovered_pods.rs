@@ -26,7 +26,7 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
         let Some(first) = pods.first() else { continue };
         let names = some(pods.iter().map(|pod| context.name(pod)));
         let message = format!(
-            "no policy covers {names} of namespace {namespace}: everyone reaches it, and it reaches \
+            "no policy here covers {names} of namespace {namespace}: everyone reaches it, and it reaches \
              everyone"
         );
         let (kind, key) = match context.cluster.workloads.get(&first.key) {

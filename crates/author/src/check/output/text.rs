@@ -31,8 +31,8 @@ fn one(cluster: &Cluster, finding: &Finding, renderer: &Renderer) -> String {
         Level::Warning => Shown::WARNING,
         Level::Note => Shown::NOTE,
     };
-    let title = level.primary_title(title(finding)).id(finding.id);
     let source = source(cluster, finding);
+    let title = level.primary_title(title(finding, source.is_some())).id(finding.id);
     let mut report = vec![match &source {
         Some(Source { file, text, first, span }) => {
             let annotation = AnnotationKind::Primary.span(span.clone());
@@ -61,10 +61,10 @@ fn one(cluster: &Cluster, finding: &Finding, renderer: &Renderer) -> String {
     renderer.render(&report)
 }
 
-fn title(finding: &Finding) -> String {
+/// `shown`: whether the line is.
+fn title(finding: &Finding, shown: bool) -> String {
     let mut title = finding.subject();
-    let has_place = finding.at.is_some() && finding.label.is_some();
-    if !finding.field.is_empty() && !has_place {
+    if !finding.field.is_empty() && !shown {
         title += &format!(": {}", finding.field);
     }
     if !title.is_empty() {
@@ -76,10 +76,14 @@ fn title(finding: &Finding) -> String {
 /// Without control characters, whatever a file holds.
 fn printable(text: &str) -> String {
     text.chars()
-        .flat_map(|one| match one.is_control() {
-            true => one.escape_debug().collect::<String>(),
-            false => one.to_string(),
-        }.chars().collect::<Vec<_>>())
+        .flat_map(|one| {
+            match one.is_control() {
+                true => one.escape_debug().collect::<String>(),
+                false => one.to_string(),
+            }
+            .chars()
+            .collect::<Vec<_>>()
+        })
         .collect()
 }
 
@@ -149,11 +153,17 @@ pub fn summary(cluster: &Cluster, findings: &[Finding]) -> String {
     };
     let pods = crate::check::context::counted(cluster.snapshot.pods.len(), "pod");
     let mut line = format!("{policies}, {pods}: {found}\n");
-    if let Some(first) = findings.first() {
-        line += &format!(
-            "(--explain {} tells more; a comment \"# nftpol:allow {}\" on the line silences it)\n",
-            first.id, first.id
-        );
+    let silenceable = findings.iter().find(|one| one.level < Level::Error);
+    match (silenceable, findings.first()) {
+        (Some(one), _) => {
+            let id = one.id;
+            line += &format!(
+                "(--explain {id} tells more; a comment \"# nftpol:allow {id}\" on the line silences \
+                 it)\n"
+            );
+        }
+        (None, Some(first)) => line += &format!("(--explain {} tells more)\n", first.id),
+        (None, None) => {}
     }
     line
 }
