@@ -96,10 +96,12 @@ impl Diff {
                     continue;
                 }
                 pairs += 1;
-                let [old, new] = [&mut before, &mut after].map(|one| one.passing(&mut sets, from, to));
+                let [old, new] =
+                    [&mut before, &mut after].map(|one| one.passing(&mut sets, from, to));
                 let delta = delta(&mut sets, old, new);
                 if delta.is_opening() || delta.is_closing() {
-                    let causes = cause::causes(&mut before, &mut after, &mut sets, (from, to), delta);
+                    let causes =
+                        cause::causes(&mut before, &mut after, &mut sets, (from, to), delta);
                     changes.push(Change { from, to, before: old, after: new, causes });
                     deltas.push(delta);
                 }
@@ -119,7 +121,8 @@ impl Diff {
         let (units, deltas) = (&self.units, &self.deltas);
         let kept: Vec<bool> =
             self.changes.iter().map(|one| keeps(&units[one.from], &units[one.to])).collect();
-        self.deltas = deltas.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(one, _)| *one).collect();
+        self.deltas =
+            deltas.iter().zip(&kept).filter(|(_, kept)| **kept).map(|(one, _)| *one).collect();
         let mut kept = kept.into_iter();
         self.changes.retain(|_| kept.next().unwrap_or_default());
     }
@@ -173,9 +176,11 @@ fn is_question(units: &[Unit], versions: &[&Version<'_>], from: usize, to: usize
     match &units[from] {
         Unit::Outside(_) | Unit::Node(_) | Unit::Kept(_) | Unit::Pod(_) => false,
         Unit::Workload(kind, key) => versions.iter().any(|version| {
-            let of_it = version.cluster.workloads.iter().filter(|(_, workload)| {
-                workload.kind == *kind && workload.key == *key
-            });
+            let of_it = version
+                .cluster
+                .workloads
+                .iter()
+                .filter(|(_, workload)| workload.kind == *kind && workload.key == *key);
             of_it.clone().count() > 1
                 || of_it.clone().any(|(pod, workload)| {
                     version.cluster.symbolic.contains(pod) && workload.replicas != Some(1)

@@ -71,7 +71,8 @@ pub fn units(versions: &[&Cluster]) -> BTreeMap<Unit, Vec<Vec<IpAddr>>> {
     // A node, and the world outside, are there whether or not a version shows them.
     let snapshots: Vec<&Snapshot> = versions.iter().map(|cluster| &cluster.snapshot).collect();
     let nodes: Vec<_> = versions.iter().map(|one| nodes(one)).collect();
-    let mut taken: BTreeSet<IpAddr> = nodes.iter().flat_map(BTreeMap::values).flatten().copied().collect();
+    let mut taken: BTreeSet<IpAddr> =
+        nodes.iter().flat_map(BTreeMap::values).flatten().copied().collect();
     for snapshot in &snapshots {
         taken.extend(pods(snapshot).flat_map(|pod| &pod.addresses));
         taken.extend(snapshot.kept.keys());

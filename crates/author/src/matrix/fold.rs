@@ -120,9 +120,10 @@ fn shown(matrix: &Matrix, from: &Group, to: &Group) -> Shown {
         return Shown::Itself;
     }
     let mut cells = from.ends.iter().flat_map(|&one| {
-        to.ends.iter().filter(move |&&other| one != other || !matrix.ends[one].is_alone()).map(
-            move |&other| matrix.cell(one, other),
-        )
+        to.ends
+            .iter()
+            .filter(move |&&other| one != other || !matrix.ends[one].is_alone())
+            .map(move |&other| matrix.cell(one, other))
     });
     let Some(first) = cells.next() else { return Shown::Itself };
     match cells.all(|cell| cell == first) {

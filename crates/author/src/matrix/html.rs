@@ -16,15 +16,16 @@
 //! rules        [policy, 0 egress | 1 ingress, index, file:line, ports, peers, ends, ends by IPv6 if others]
 //! ```
 
+mod words;
+
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::hash::Hash;
 
 use anyhow::{Context, Result};
 use askama::Template;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use policy::{Direction, Peer, Peers, Ports, Rule};
+use policy::Direction;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -34,7 +35,7 @@ use super::names;
 use super::sets::{SetId, Sets};
 use super::table::{Cell, Matrix};
 use crate::Cluster;
-use crate::reach::rule_ports;
+use words::{peers_text, ports_text};
 
 const SCRIPT: &str = include_str!("../../templates/matrix.js");
 const STYLE: &str = include_str!("../../templates/matrix.css");
@@ -191,7 +192,8 @@ fn runs(cells: impl Iterator<Item = usize>) -> String {
 fn base36(mut number: usize) -> String {
     let mut digits = Vec::new();
     loop {
-        digits.extend(u32::try_from(number % 36).ok().and_then(|digit| char::from_digit(digit, 36)));
+        digits
+            .extend(u32::try_from(number % 36).ok().and_then(|digit| char::from_digit(digit, 36)));
         number /= 36;
         if number == 0 {
             return digits.into_iter().rev().collect();
@@ -256,126 +258,5 @@ fn ranges(numbers: impl Iterator<Item = usize>) -> String {
     texts.join(",")
 }
 
-/// `80, http, 53/UDP`: names stay names, since they differ between pods.
-fn ports_text(rule: &Rule) -> String {
-    let numbers = rule_ports(rule, None);
-    let names: Vec<String> = match &rule.ports {
-        Ports::All => Vec::new(),
-        Ports::Only(ports) => ports
-            .iter()
-            .filter_map(|port| match &port.numbers {
-                policy::PortNumbers::Named(name) => Some(format!("{name}/{}", port.protocol)),
-                policy::PortNumbers::All | policy::PortNumbers::Range(..) => None,
-            })
-            .collect(),
-    };
-    match (numbers.is_empty(), names.is_empty()) {
-        (_, true) => numbers.to_string(),
-        (true, false) => names::printable(&names.join(", ")),
-        (false, false) => format!("{numbers}, {}", names::printable(&names.join(", "))),
-    }
-}
-
-/// What a rule's `from` or `to` says, in words.
-fn peers_text(rule: &Rule) -> String {
-    let peers = match &rule.peers {
-        Peers::Anyone => return "anyone".to_owned(),
-        Peers::Only(peers) if peers.is_empty() => return "nobody".to_owned(),
-        Peers::Only(peers) => peers,
-    };
-    let mut text = String::new();
-    for (at, peer) in peers.iter().enumerate() {
-        text.push_str(if at == 0 { "" } else { "; or " });
-        match peer {
-            Peer::IpBlock(block) => {
-                _ = write!(text, "{}", block.cidr());
-                let excepts: Vec<String> = block.except().iter().map(ToString::to_string).collect();
-                if !excepts.is_empty() {
-                    _ = write!(text, " except {}", excepts.join(", "));
-                }
-            }
-            Peer::Pods(pods) => {
-                let selector = |one: &policy::Selector, all: &str| match one.is_everything() {
-                    true => all.to_owned(),
-                    false => one.to_string(),
-                };
-                _ = write!(text, "pods {}", selector(&pods.pods, "(all)"));
-                if let Some(namespaces) = &pods.namespaces {
-                    _ = write!(text, " in namespaces {}", selector(namespaces, "(all)"));
-                }
-            }
-        }
-    }
-    text
-}
-
 #[cfg(test)]
-mod tests {
-    use policy::{Labels, NetworkPolicy, ObjectKey, PodPeer, Port, PortNumbers, Protocol};
-    use policy::{Requirement, Selector, Snapshot};
-
-    use super::*;
-
-    const EVIL: &str = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>&\"'";
-
-    /// A cluster whose every text is an attack.
-    fn evil() -> Cluster {
-        let selector = Selector::new([Requirement::equals(EVIL, EVIL)]);
-        let mut pod = policy::Kept::stand_in(
-            ObjectKey::new(EVIL, format!("{EVIL}\u{202e}\u{1b}[2J")),
-            vec!["10.0.0.1".parse().expect("an address")],
-        );
-        pod.labels = Labels::from([(EVIL.to_owned(), EVIL.to_owned())]);
-        let port = Port { protocol: Protocol::Tcp, numbers: PortNumbers::Named(EVIL.to_owned()) };
-        let rule = Rule {
-            peers: Peers::Only(vec![Peer::Pods(PodPeer {
-                namespaces: Some(selector.clone()),
-                pods: selector.clone(),
-            })]),
-            ports: Ports::Only(vec![port]),
-        };
-        let policy = NetworkPolicy {
-            ingress: Some(vec![rule]),
-            pod_selector: selector,
-            ..NetworkPolicy::shut(ObjectKey::new(EVIL, EVIL))
-        };
-        let mut cluster = Cluster::from(Snapshot::new([policy], [pod], []));
-        cluster.notices.push(EVIL.to_owned());
-        cluster.focus = Some(EVIL.to_owned());
-        cluster
-    }
-
-    #[test]
-    fn no_text_of_the_input_is_markup() {
-        let cluster = evil();
-        let mut sets = Sets::default();
-        let mut judge = Judge::new(&cluster.snapshot, &mut sets);
-        let matrix = Matrix::with(&cluster, &mut judge, sets, &mut |_, _| {});
-        let page = page(&cluster, &judge, &matrix).expect("a page");
-        // Two script elements: the data and the script.
-        assert_eq!(page.matches("<script").count(), 2);
-        assert_eq!(page.matches("</script").count(), 2);
-        assert_eq!(page.matches("<img").count() + page.matches("<!--").count(), 0);
-        assert!(!page.contains('\u{202e}') && !page.contains('\u{1b}'));
-        let data = page.split_once("id=\"data\">").and_then(|(_, rest)| rest.split_once("</"));
-        let data: Value = serde_json::from_str(data.expect("the data").0).expect("JSON");
-        assert!(data["policies"][0][0].as_str().expect("a key").contains(EVIL));
-        assert!(data["rules"][0][5].as_str().expect("peers").contains(EVIL));
-    }
-
-    #[test]
-    fn the_page_names_no_other_place() {
-        for text in [SCRIPT, STYLE, include_str!("../../templates/matrix.html")] {
-            for word in ["http:", "https:", "url(", "@import", "innerHTML", "eval(", "fetch("] {
-                assert!(!text.contains(word), "{word}");
-            }
-        }
-    }
-
-    #[test]
-    fn rows_and_sets_of_ends_are_short() {
-        assert_eq!(runs([0, 0, 0, 0, 0, 1, 37].into_iter()), "0*5,1,11");
-        assert_eq!(ranges([0, 1, 2, 40].into_iter()), "0-2,14");
-        assert_eq!(runs(std::iter::empty()), "");
-    }
-}
+mod tests;

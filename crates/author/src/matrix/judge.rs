@@ -6,67 +6,22 @@
 //! Addresses that no policy tells apart are of one [`ClassId`]. A question about two
 //! classes is answered once.
 
+mod class;
+mod matching;
+
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::ops::Range;
 
 use policy::{
-    Direction, Isolation, Labels, NamedPort, NetworkPolicy, ObjectKey, Owners, Peer, Peers, Pod,
-    PortNumbers, Ports, Rule, Snapshot, Subject, all_subjects, isolation, spec,
+    Direction, Isolation, Labels, NamedPort, NetworkPolicy, ObjectKey, Owners, Pod, PortNumbers,
+    Ports, Rule, Snapshot, Subject, all_subjects, isolation, spec,
 };
+
+pub use class::{Class, ClassId, Isolated, PolicyRule};
 
 use super::sets::{SetId, Sets};
 use crate::reach::rule_ports;
-
-/// Addresses that no policy tells apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ClassId(u32);
-
-impl ClassId {
-    /// The number, for lists of what is known of each class.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// A rule, and the policy that it is of.
-#[derive(Clone, Copy, Debug)]
-pub struct PolicyRule<'a> {
-    /// The policy.
-    pub policy: &'a NetworkPolicy,
-    /// Which of its lists.
-    pub direction: Direction,
-    /// The place in that list.
-    pub index: usize,
-    /// The rule itself.
-    pub rule: &'a Rule,
-}
-
-/// What a policy can tell of an address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Class {
-    /// What isolates it as a sender.
-    pub egress: Isolated,
-    /// What isolates it as a receiver.
-    pub ingress: Isolated,
-    /// The named ports that ingress rules mean, by their place in the judge's list.
-    own_ports: usize,
-    /// The named ports that egress rules of others mean.
-    peer_ports: usize,
-    /// Bit by bit, the rules that have it among their peers.
-    matched: Vec<u64>,
-}
-
-/// What isolates an address in one direction.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Isolated {
-    /// Nothing.
-    No,
-    /// These policies, by their place in [`Judge::policies`].
-    By(Vec<usize>),
-    /// These policies, and nothing is allowed: pods that differ report the address.
-    Shut(Vec<usize>),
-}
 
 /// Answers for one snapshot.
 pub struct Judge<'a> {
@@ -227,52 +182,6 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn matched(&mut self, address: IpAddr, owner: Option<&'a Pod>) -> Vec<u64> {
-        let mut matched = match owner {
-            None => vec![0; self.rules.len().div_ceil(64)],
-            Some(pod) => {
-                let key = (pod.key.namespace.as_str(), &pod.labels);
-                match self.selecting.get(&key) {
-                    Some(known) => known.clone(),
-                    None => {
-                        let selecting = self.selecting_rules(pod);
-                        self.selecting.insert(key, selecting.clone());
-                        selecting
-                    }
-                }
-            }
-        };
-        for (at, rule) in self.rules.iter().enumerate() {
-            let is_peer = match &rule.rule.peers {
-                Peers::Anyone => true,
-                Peers::Only(peers) => peers.iter().any(|peer| match peer {
-                    Peer::IpBlock(block) => block.contains(address),
-                    Peer::Pods(_) => false,
-                }),
-            };
-            if is_peer {
-                matched[at / 64] |= 1 << (at % 64);
-            }
-        }
-        matched
-    }
-
-    /// The rules one of whose selectors selects a pod.
-    fn selecting_rules(&self, pod: &Pod) -> Vec<u64> {
-        let mut selecting = vec![0; self.rules.len().div_ceil(64)];
-        for (at, PolicyRule { policy, rule, .. }) in self.rules.iter().enumerate() {
-            let Peers::Only(peers) = &rule.peers else { continue };
-            let selects = peers.iter().any(|peer| match peer {
-                Peer::IpBlock(_) => false,
-                Peer::Pods(pods) => self.snapshot.peer_selects(pods, &policy.key.namespace, pod),
-            });
-            if selects {
-                selecting[at / 64] |= 1 << (at % 64);
-            }
-        }
-        selecting
-    }
-
     /// What may pass from one address to another of its family.
     pub fn ports(&mut self, sets: &mut Sets, source: IpAddr, destination: IpAddr) -> SetId {
         if source == destination {
@@ -352,21 +261,6 @@ impl<'a> Judge<'a> {
     /// The policies by their keys' places, for messages.
     pub fn keys(&self, places: &[usize]) -> Vec<&'a ObjectKey> {
         places.iter().map(|&place| &self.policies[place].key).collect()
-    }
-}
-
-impl Class {
-    /// What isolates it in a direction.
-    pub fn isolated(&self, direction: Direction) -> &Isolated {
-        match direction {
-            Direction::Egress => &self.egress,
-            Direction::Ingress => &self.ingress,
-        }
-    }
-
-    /// Whether a rule, by its place in [`Judge::rules`], has it among its peers.
-    pub fn is_peer_of(&self, rule: usize) -> bool {
-        self.matched[rule / 64] >> (rule % 64) & 1 == 1
     }
 }
 

@@ -69,7 +69,8 @@ pub fn in_full(end: &End) -> String {
 /// Text from outside without what moves a terminal's cursor or turns writing around.
 pub fn printable(text: &str) -> String {
     let is_unsafe = |one: char| {
-        one.is_control() || matches!(one, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        one.is_control()
+            || matches!(one, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     match text.chars().any(is_unsafe) {
         false => text.to_owned(),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use policy::{ObjectKey, Pod};
 
 use super::ends::{self, Unit};
-use super::names;
 use super::judge::{ClassId, Judge};
+use super::names;
 use super::sets::{SetId, Sets};
 use crate::Cluster;
 use crate::reach::Family;
@@ -174,7 +174,8 @@ fn ends(cluster: &Cluster, judge: &mut Judge<'_>) -> Vec<End> {
     ends.keys().for_each(|(unit, _)| *parts.entry(unit.clone()).or_default() += 1);
     let names = names::units(&ends.keys().map(|(unit, _)| unit.clone()).collect::<Vec<_>>());
     let ends = ends.into_iter().zip(names);
-    let mut ends: Vec<End> = ends.map(|(((unit, classes), pods), name)| End {
+    let mut ends: Vec<End> = ends
+        .map(|(((unit, classes), pods), name)| End {
             name,
             is_part: parts.get(&unit).is_some_and(|count| *count > 1),
             count: count(cluster, &unit, &pods),
@@ -186,7 +187,11 @@ fn ends(cluster: &Cluster, judge: &mut Judge<'_>) -> Vec<End> {
         .collect();
     // Outside, nodes, then pods by namespace and name, whatever makes them.
     ends.sort_by_cached_key(|end| {
-        (end.unit.is_pod(), end.unit.namespace().map(str::to_owned), end.unit.namespace().map(|_| end.name.clone()))
+        (
+            end.unit.is_pod(),
+            end.unit.namespace().map(str::to_owned),
+            end.unit.namespace().map(|_| end.name.clone()),
+        )
     });
     ends
 }

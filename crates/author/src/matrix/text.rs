@@ -110,7 +110,9 @@ fn table(matrix: &Matrix, folded: &Folded, heads: Heads) -> String {
     let rows: Vec<usize> = groups.clone().filter(|&group| folded.is_used(group, true)).collect();
     let columns: Vec<usize> = groups.filter(|&group| folded.is_used(group, false)).collect();
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     let name = |group: usize, heads| match heads {
         Heads::Names => folded.groups[group].name.clone(),
         Heads::Numbers => (group + 1).to_string(),
@@ -124,7 +126,8 @@ fn table(matrix: &Matrix, folded: &Folded, heads: Heads) -> String {
             Heads::Names => name(row, heads),
             Heads::Numbers => format!("{:>2} {}", row + 1, folded.groups[row].name),
         }];
-        let shown = columns.iter().map(|&column| in_cell(matrix, folded.cell(row, column), &mut notes));
+        let shown =
+            columns.iter().map(|&column| in_cell(matrix, folded.cell(row, column), &mut notes));
         cells.extend(shown);
         table.add_row(cells);
     }
@@ -139,7 +142,8 @@ fn table(matrix: &Matrix, folded: &Folded, heads: Heads) -> String {
         }
     }
     text.push_str("rows send, columns receive   ● all  · none  - no question");
-    if rows.iter().any(|&row| columns.iter().any(|&column| folded.cell(row, column) == Shown::Some)) {
+    if rows.iter().any(|&row| columns.iter().any(|&column| folded.cell(row, column) == Shown::Some))
+    {
         text.push_str("  ◐ some of them, or on other ports");
     }
     if rows.iter().any(|&row| columns.iter().any(|&column| differs(folded.cell(row, column)))) {

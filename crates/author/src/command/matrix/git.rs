@@ -65,7 +65,8 @@ fn entries(listed: &[u8], asked: &Path) -> Vec<(String, String)> {
         let extension = Path::new(path).extension();
         let is_manifest = extension.is_some_and(|one| EXTENSIONS.iter().any(|known| one == *known));
         let is_hidden = path.split('/').any(|part| part.starts_with('.'));
-        let is_asked = asked.file_name().is_some_and(|name| path.ends_with(&*name.to_string_lossy()));
+        let is_asked =
+            asked.file_name().is_some_and(|name| path.ends_with(&*name.to_string_lossy()));
         (is_file && (is_manifest && !is_hidden || is_asked)).then(|| (object, path.to_owned()))
     });
     entries.collect()

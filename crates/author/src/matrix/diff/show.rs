@@ -140,7 +140,9 @@ fn lines(diff: &Diff) -> Vec<Line> {
             });
         }
     }
-    let order = |line: &Line| (!line.is_opening, usize::MAX - line.pairs, line.to.clone(), line.from.clone());
+    let order = |line: &Line| {
+        (!line.is_opening, usize::MAX - line.pairs, line.to.clone(), line.from.clone())
+    };
     lines.sort_by_cached_key(order);
     lines
 }
@@ -153,12 +155,18 @@ fn what(sets: &Sets, delta: Delta, change: &Change) -> String {
         let (before, after) = (set(change.before[family]), set(change.after[family]));
         match (delta.opens[family], delta.closes[family]) {
             (SetId::NOTHING, SetId::NOTHING) => None,
-            (_, SetId::NOTHING) if before == SetId::NOTHING => Some(format!("opens {}", show(after))),
+            (_, SetId::NOTHING) if before == SetId::NOTHING => {
+                Some(format!("opens {}", show(after)))
+            }
             (_, SetId::NOTHING) if after == SetId::EVERYTHING => {
                 Some(format!("opens all (was {})", show(before)))
             }
-            (opens, SetId::NOTHING) => Some(format!("opens {} (was {})", show(opens), show(before))),
-            (SetId::NOTHING, _) if after == SetId::NOTHING => Some(format!("closes {}", show(before))),
+            (opens, SetId::NOTHING) => {
+                Some(format!("opens {} (was {})", show(opens), show(before)))
+            }
+            (SetId::NOTHING, _) if after == SetId::NOTHING => {
+                Some(format!("closes {}", show(before)))
+            }
             (SetId::NOTHING, _) if before == SetId::EVERYTHING => {
                 Some(format!("closes all but {}", show(after)))
             }
