@@ -107,8 +107,7 @@ pub fn nodes(cluster: &Cluster) -> BTreeMap<String, BTreeSet<IpAddr>> {
     }
     let real = cluster.snapshot.pods.values().filter(|pod| !cluster.symbolic.contains(&pod.key));
     for pod in real {
-        let own = if pod.host_network { pod.addresses.as_slice() } else { &[] };
-        for address in pod.host_addresses.iter().chain(own) {
+        for address in &pod.host_addresses {
             let name = pod.node.clone().unwrap_or_else(|| address.to_string());
             nodes.entry(name).or_default().insert(*address);
         }
