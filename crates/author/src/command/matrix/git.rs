@@ -123,11 +123,12 @@ mod tests {
 
     #[test]
     fn only_manifests_are_read() {
-        let listed = b"100644 blob aa\tpol/a.yaml\0100644 blob bb\tpol/README.md\0120000 blob cc\t\
-            pol/link.yaml\0100644 blob dd\tpol/.hidden/b.yaml\0";
+        let listed =
+            b"100644 blob aa\tpol/a.yaml\x00100644 blob bb\tpol/README.md\x00120000 blob cc\t\
+            pol/link.yaml\x00100644 blob dd\tpol/.hidden/b.yaml\x00";
         let found = entries(listed, Path::new("pol"));
         assert_eq!(found, [("aa".to_owned(), "pol/a.yaml".to_owned())]);
-        let named = entries(b"100644 blob aa\tpol/a.txt\0", Path::new("pol/a.txt"));
+        let named = entries(b"100644 blob aa\tpol/a.txt\x00", Path::new("pol/a.txt"));
         assert_eq!(named.len(), 1, "a file that is named is read whatever its name");
     }
 
