@@ -67,9 +67,16 @@ pub struct LogOptions {
     pub per_second: u32,
 }
 
+impl LogOptions {
+    /// The group when none is named. kube-router takes 100, ulogd's examples take 0 to 2
+    /// (their documentation); a group has one reader (`nfulnl_recv_config`,
+    /// net/netfilter/nfnetlink_log.c, Linux 6.18).
+    pub const GROUP: u16 = 9478;
+}
+
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { group: 100, per_second: 10 }
+        Self { group: Self::GROUP, per_second: 10 }
     }
 }
 
