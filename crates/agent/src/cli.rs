@@ -10,6 +10,7 @@ use compiler::{LogOptions, Options};
 use policy::Tunnel;
 use watcher::files::{Source, Validation};
 
+use crate::commands::{Monitor, Status};
 use crate::input::AllowNoPods;
 
 /// The environment variable that names the node where no flag does.
@@ -50,6 +51,10 @@ pub enum Command {
     Diff(Diff),
     /// Prove that the table does what the specification says; exit 0 same, 1 different, 2 error.
     Verify(Verify),
+    /// Show packets that policies deny, on this node or on all, as they are dropped.
+    Monitor(Monitor),
+    /// Show which nodes enforce, or whether a policy is in force on all; exit 0 yes, 1 no, 2 error.
+    Status(Status),
     /// Remove the tables from the kernel of this network namespace.
     Cleanup,
     /// Those that need no kernel and no root, as in `kubectl nftpol`.
@@ -189,6 +194,41 @@ pub struct Agent {
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
+    /// Write a line of the log for denied packets, one a minute for each pair of pods and
+    /// policies, 100 a minute at most.
+    #[arg(long)]
+    pub log_denied: bool,
+    /// Form of the log's lines.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// What is logged: this and what is more important [default: $RUST_LOG, or info].
+    #[arg(long, value_enum)]
+    pub log_level: Option<LogLevel>,
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object on each line.
+    Json,
+}
+
+/// `--log-level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Something failed for good.
+    Error,
+    /// Something is wrong.
+    Warn,
+    /// What is worth knowing.
+    Info,
+    /// Each step.
+    Debug,
+    /// Everything.
+    Trace,
 }
 
 /// `--table-owner`.
@@ -307,6 +347,11 @@ impl Log {
     pub fn options(&self, possible: bool) -> Option<LogOptions> {
         let options = LogOptions { group: self.log_group, ..LogOptions::default() };
         (possible && self.is_wanted()).then_some(options)
+    }
+
+    /// The group of NFLOG.
+    pub fn group(&self) -> u16 {
+        self.log_group
     }
 
     /// Whether to log drops.

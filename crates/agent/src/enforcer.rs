@@ -43,6 +43,7 @@ use crate::cluster_state::ClusterState;
 use crate::own_node::OwnNode;
 use crate::pipeline::Check;
 use crate::status::Condition;
+use crate::view::View;
 use binding::Binding;
 use findings::Findings;
 use kept::KeptReport;
@@ -77,6 +78,8 @@ pub struct Enforcer<S> {
     /// Whether there is no table of ours beside ours, such as one of another
     /// version.
     is_only_table: bool,
+    /// For threads that answer questions.
+    view: View,
 }
 
 /// Whether the loop continues.
@@ -109,6 +112,7 @@ impl<S: Sink> Enforcer<S> {
             looked_around: None,
             enforced: false,
             is_only_table: false,
+            view: View::default(),
             parts,
         }
     }
@@ -116,6 +120,11 @@ impl<S: Sink> Enforcer<S> {
     /// The objects that the loop knows, now and later.
     pub fn known(&self) -> Known {
         self.cluster.known()
+    }
+
+    /// What others may look at, now and later.
+    pub fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Runs until asked to stop; the rules stay.
@@ -155,6 +164,7 @@ impl<S: Sink> Enforcer<S> {
         if self.cluster.take(event) {
             self.next.event(came);
         }
+        self.view.knows(self.cluster.snapshot());
     }
 
     fn work(&mut self) -> Result<(), ThreadDied> {

@@ -11,6 +11,8 @@ pub mod clock;
 pub mod cluster_mark;
 pub mod cluster_state;
 pub mod conntrack_cleanup;
+pub mod door;
+pub mod drops;
 pub mod enforcer;
 pub mod interfaces;
 pub mod lines;
@@ -26,5 +28,6 @@ pub mod report;
 mod sink;
 pub mod status;
 pub mod unbindable;
+pub mod view;
 
 pub use sink::Sink;

@@ -1,20 +1,24 @@
 //! The content of `/metrics`.
 //!
-//! In: counts and times from the other parts. Out: OpenMetrics text.
+//! In: counts and times from the other parts. Out: OpenMetrics, or the text format.
 //! Never: a label with a name that users choose (pods, policies): there can be
-//! any number of them.
+//! any number of them. Namespaces are the exception, a limited number of them ([`Traffic`]).
 
+mod format;
 mod process;
+mod traffic;
+
+pub use traffic::Traffic;
 
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
-use policy::Snapshot;
+use policy::{KeptFor, Snapshot};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -24,6 +28,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use ruleset::{Name, Set};
 use watcher::Kind;
+use watcher::api::FailureKind;
 
 use crate::conntrack_cleanup::Counters;
 use crate::pipeline::{Outcome, Proofs};
@@ -34,6 +39,8 @@ use crate::status::{Condition, Status};
 pub type Label = [(&'static str, &'static str); 1];
 /// Two labels.
 pub type Labels = [(&'static str, &'static str); 2];
+/// A time that only grows.
+type Total = Counter<f64, AtomicU64>;
 /// A time that grows and shrinks.
 pub type Seconds = Gauge<f64, AtomicU64>;
 
@@ -87,12 +94,14 @@ pub struct Metrics {
     /// Whether the kernel has an optional feature.
     pub features: Family<Label, Gauge>,
     /// Tables proved, by result.
-    proofs: Family<Label, Gauge>,
-    proof_seconds: Seconds,
-    connections: Family<Label, Gauge>,
-    sweep_seconds: Seconds,
+    proofs: Family<Label, Counter>,
+    proof_seconds: Total,
+    connections: Family<Label, Counter>,
+    sweep_seconds: Total,
     /// Lines of the log that nobody read in time.
-    lost_lines: Gauge,
+    lost_lines: Counter,
+    /// What is counted of denied packets and of connection tracking.
+    pub traffic: Traffic,
 }
 
 /// The elements of all sets, counted from one table to the next at the cost of what
@@ -106,7 +115,7 @@ struct CountedElements {
 #[derive(Debug, Default)]
 struct Process {
     resident_bytes: Gauge,
-    cpu_seconds: Seconds,
+    cpu_seconds: Total,
 }
 
 impl Default for Metrics {
@@ -123,6 +132,11 @@ impl Metrics {
         let (resident, cpu) = (process.resident_bytes.clone(), process.cpu_seconds.clone());
         all.register("process_resident_memory_bytes", "Resident memory of this process", resident);
         all.register("process_cpu_seconds", "CPU time of this process since its start", cpu);
+        if let Some(start) = process::start_seconds() {
+            let gauge = Seconds::default();
+            gauge.set(start);
+            all.register("process_start_time_seconds", "When this process started, since 1970", gauge);
+        }
         let registry = all.sub_registry_with_prefix("nftpol");
         registry.register(
             "build",
@@ -188,7 +202,9 @@ impl Metrics {
                 "lost_log_lines",
                 "Lines of the log that nobody read in time",
             ),
+            traffic: Traffic::new(registry),
         };
+        metrics.start_at_zero();
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = all;
         metrics
     }
@@ -225,9 +241,9 @@ impl Metrics {
     /// What was proved so far.
     pub fn proved(&self, proofs: &Proofs) {
         for (result, count) in [("equal", proofs.equal), ("failed", proofs.failed)] {
-            self.proofs.get_or_create(&[("result", result)]).set(count.cast_signed());
+            set(&self.proofs.get_or_create(&[("result", result)]), count);
         }
-        self.proof_seconds.set(proofs.total.as_secs_f64());
+        set_seconds(&self.proof_seconds, proofs.total.as_secs_f64());
     }
 
     /// Work on live connections so far.
@@ -238,12 +254,61 @@ impl Metrics {
             ("entries_deleted", counters.deleted),
             ("errors", counters.errors),
         ] {
-            self.connections.get_or_create(&[("what", what)]).set(count.cast_signed());
+            set(&self.connections.get_or_create(&[("what", what)]), count);
         }
-        self.sweep_seconds.set(counters.total.as_secs_f64());
+        set_seconds(&self.sweep_seconds, counters.total.as_secs_f64());
     }
 
-    /// The page.
+    /// Seconds since the API server was last heard.
+    pub fn contact_age(&self) -> Option<f64> {
+        self.is_contact_known().then(|| self.api_contact_age.get())
+    }
+
+    fn is_contact_known(&self) -> bool {
+        // Counted from the start until something was heard.
+        self.watch_events.get(&[("kind", Kind::Pod.name()), ("type", "listed")]).is_some_and(
+            |listed| listed.get() > 0,
+        )
+    }
+
+    /// Every series that is known now exists from the start, so that a rate over its first
+    /// event is no gap.
+    fn start_at_zero(&self) {
+        for result in ["ok", "failed", "interrupted"] {
+            drop(self.syncs.get_or_create(&[("result", result)]));
+        }
+        for kind in Kind::ALL {
+            drop(self.objects.get_or_create(&[("kind", kind.name())]));
+            for what in ["listed", "applied", "deleted"] {
+                drop(self.watch_events.get_or_create(&[("kind", kind.name()), ("type", what)]));
+            }
+            for reason in FailureKind::ALL {
+                let labels = [("kind", kind.name()), ("reason", reason.name())];
+                drop(self.watch_failures.get_or_create(&labels));
+            }
+        }
+        for reason in ["unusable_part", "refused_by_kernel"] {
+            drop(self.broken_policies.get_or_create(&[("reason", reason)]));
+        }
+        for why in KeptFor::ALL {
+            drop(self.kept_addresses.get_or_create(&[("reason", why.name())]));
+        }
+        for kind in ["chains", "sets", "elements"] {
+            drop(self.table.get_or_create(&[("kind", kind)]));
+        }
+        self.proved(&Proofs::default());
+        self.connections(&Counters::default());
+    }
+
+    /// The page in the text format of Prometheus, version 0.0.4.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub fn prometheus_text(&self, status: &Status) -> Result<String, fmt::Error> {
+        Ok(format::prometheus(&self.text(status)?))
+    }
+
+    /// The page in the OpenMetrics format.
     ///
     /// # Errors
     /// A value cannot be written. No value here is known to fail.
@@ -255,9 +320,9 @@ impl Metrics {
         }
         if let Some(usage) = process::usage() {
             self.process.resident_bytes.set(usage.resident_bytes);
-            self.process.cpu_seconds.set(usage.cpu_seconds);
+            set_seconds(&self.process.cpu_seconds, usage.cpu_seconds);
         }
-        self.lost_lines.set(report::lost().cast_signed());
+        set(&self.lost_lines, report::lost());
         let mut text = String::new();
         encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
         Ok(text)
@@ -278,6 +343,15 @@ impl CountedElements {
         self.sets = sets.clone();
         self.count
     }
+}
+
+/// A part with a thread of its own keeps totals. They only grow.
+fn set(counter: &Counter, total: u64) {
+    counter.inner().store(total, Ordering::Relaxed);
+}
+
+fn set_seconds(counter: &Total, seconds: f64) {
+    counter.inner().store(seconds.to_bits(), Ordering::Relaxed);
 }
 
 fn number(count: usize) -> i64 {

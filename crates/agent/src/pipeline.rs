@@ -35,16 +35,19 @@ mod set_aside;
 pub use outcome::{Committed, Difference, Outcome, SyncError, SyncFailed, TableOutcome};
 pub use proof::{Proofs, Unproved, Verify};
 pub use read::{InForce, TableDifference};
+pub(crate) use replace::STAND_IN;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use compiler::signature::Signature;
 use compiler::{Compiled, Engine, Options, Place, SharedAddress, scaffold};
+use imbl::OrdMap;
 use nft::ReadError;
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Snapshot};
 use ruleset::plan::Budget;
-use ruleset::{TableFamily, TableId};
+use ruleset::{Name, TableFamily, TableId};
 
 use crate::Sink;
 use crate::clock::{Clock, SystemClock};
@@ -205,6 +208,11 @@ impl<S: Sink> Pipeline<S> {
     /// Whether a policy isolates a local pod, as of the last change.
     pub fn isolates(&self, policy: &ObjectKey) -> bool {
         self.engine.compiled().isolates(policy)
+    }
+
+    /// The chains of the last change, and the policies behind each.
+    pub fn signatures(&self) -> &OrdMap<Name, Arc<Signature>> {
+        &self.engine.compiled().signatures
     }
 
     /// The addresses of this node that several pods report, as of the last change.

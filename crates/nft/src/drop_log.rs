@@ -232,3 +232,58 @@ fn logged(message: &Message<'_>) -> LoggedPacket {
 const fn message_kind(message: u16) -> u16 {
     (libc::NFNL_SUBSYS_ULOG as u16) << 8 | message
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conntrack::Tuple;
+
+    /// A UDP packet from 10.0.0.1 to 10.0.0.2, port 53, of a flow that its sender opens, or
+    /// answers, to 10.96.0.10.
+    fn message(info: u32, asked: &str) -> Vec<u8> {
+        let mut packet = vec![0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2];
+        packet.extend([0x12, 0x34, 0, 53, 0, 8, 0, 0]);
+        let original = Tuple {
+            source: [10, 0, 0, 1].into(),
+            destination: asked.parse().expect("an address"),
+            protocol: 17,
+            transport: TupleId::Ports { source: 0x1234, destination: 53 },
+        };
+        let mut request = Request::default();
+        request.begin(PACKET, 0, 0, 2, 7);
+        request.attribute(nfula::PAYLOAD, &packet);
+        request.attribute(nfula::PREFIX, b"i.dev/p.0\0");
+        request.attribute(nfula::SEQ, &9u32.to_be_bytes());
+        request.nested(nfula::CT, |request| wire::push_entry(request, &original, 0, None));
+        request.attribute(nfula::CT_INFO, &info.to_be_bytes());
+        request.into_bytes()
+    }
+
+    fn read(bytes: &[u8]) -> LoggedPacket {
+        let message = netlink::messages(bytes).next().expect("a message");
+        assert_eq!((message.kind, number(&message)), (PACKET, Some(9)));
+        logged(&message)
+    }
+
+    /// Not every kernel sends entries (CONFIG_NETFILTER_NETLINK_GLUE_CT).
+    #[test]
+    fn a_packet_tells_what_its_sender_asked_for() {
+        let packet = read(&message(NEW, "10.96.0.10"));
+        assert_eq!(packet.prefix, "i.dev/p.0");
+        assert_eq!(packet.headers.and_then(|one| one.ports), Some((0x1234, 53)));
+        assert_eq!(packet.asked, Some(([10, 96, 0, 10].into(), Some(53))));
+        assert_eq!(read(&message(NEW, "10.0.0.2")).asked, None, "nothing was translated");
+        assert_eq!(read(&message(3, "10.96.0.10")).asked, None, "an answer");
+    }
+
+    #[test]
+    fn a_message_that_is_cut_or_garbled_is_no_panic() {
+        let whole = message(NEW, "10.96.0.10");
+        for end in 0..whole.len() {
+            netlink::messages(&whole[..end]).for_each(|message| drop(logged(&message)));
+            let mut garbled = whole.clone();
+            garbled[end] ^= 0xff;
+            netlink::messages(&garbled).for_each(|message| drop(logged(&message)));
+        }
+    }
+}

@@ -9,10 +9,13 @@ use std::net::IpAddr;
 
 use policy::Direction;
 
+/// Counters: of a table of ours by its number, at a pod's address in a direction.
+pub type Counters = BTreeMap<(usize, Direction, IpAddr), u64>;
+
 /// The counters of the last look.
 #[derive(Debug, Default)]
 pub struct Counts {
-    last: HashMap<(Direction, IpAddr), u64>,
+    last: Counters,
     /// Packets that the log told of since the last look, or that were told before they were
     /// counted.
     told: HashMap<(Direction, IpAddr), u64>,
@@ -41,24 +44,30 @@ impl Counts {
     /// The counters now. A counter that is less than it was began anew: the pod was quiet
     /// for as long as the set keeps it, or the table was built again. What the first look
     /// finds was counted before.
-    pub fn look(&mut self, now: &BTreeMap<(Direction, IpAddr), u64>) -> Vec<Counted> {
-        let mut found = Vec::new();
-        for (key, count) in now {
-            let last = self.last.get(key).copied().unwrap_or_default();
+    pub fn look(&mut self, now: Counters) -> Vec<Counted> {
+        let mut more: BTreeMap<(Direction, IpAddr), u64> = BTreeMap::new();
+        for ((table, direction, address), count) in &now {
+            let last = self.last.get(&(*table, *direction, *address)).copied().unwrap_or_default();
             let packets = if *count >= last { count - last } else { *count };
-            let told = self.told.remove(key).unwrap_or_default();
-            let left_out = packets.saturating_sub(told);
-            // Told before it was counted: a packet of the next look.
-            if told > packets && self.has_looked {
-                self.told.insert(*key, told - packets);
-            }
-            if packets > 0 && self.has_looked {
-                found.push(Counted { direction: key.0, address: key.1, packets, left_out });
-            }
+            *more.entry((*direction, *address)).or_default() += packets;
         }
-        self.told.retain(|key, _| now.contains_key(key));
-        self.last = now.iter().map(|(key, count)| (*key, *count)).collect();
-        self.has_looked = true;
+        self.last = now;
+        self.told.retain(|key, _| more.contains_key(key));
+        if !std::mem::replace(&mut self.has_looked, true) {
+            self.told.clear();
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        for ((direction, address), packets) in more.into_iter().filter(|(_, packets)| *packets > 0)
+        {
+            let told = self.told.remove(&(direction, address)).unwrap_or_default();
+            // Told before it was counted: a packet of the next look.
+            if told > packets {
+                self.told.insert((direction, address), told - packets);
+            }
+            let left_out = packets.saturating_sub(told);
+            found.push(Counted { direction, address, packets, left_out });
+        }
         found
     }
 }
@@ -71,11 +80,11 @@ mod tests {
     fn what_is_more_than_last_time_was_denied_since() {
         let address: IpAddr = "10.0.0.1".parse().expect("an address");
         let key = (Direction::Ingress, address);
+        let at = |table| (table, key.0, key.1);
         let mut counts = Counts::default();
         let mut look = |told: u64, count: Option<u64>| {
             (0..told).for_each(|_| counts.told(key.0, key.1));
-            let now = count.map(|count| (key, count)).into_iter().collect();
-            let found = counts.look(&now).pop();
+            let found = counts.look(count.map(|count| (at(0), count)).into_iter().collect()).pop();
             found.map_or((0, 0), |found| (found.packets, found.left_out))
         };
         assert_eq!(look(0, Some(100)), (0, 0), "from before the start");
@@ -86,5 +95,8 @@ mod tests {
         assert_eq!(look(0, None), (0, 0), "quiet for a minute");
         assert_eq!(look(1, Some(3)), (3, 2), "anew");
         assert_eq!(look(0, Some(1)), (1, 1), "anew between two looks");
+        let both = counts.look([(at(0), 4), (at(1), 2)].into()).pop().map(|found| found.packets);
+        assert_eq!(both, Some(5), "a table beside it");
+        assert_eq!(counts.look([(at(0), 4)].into()), [], "that is gone again");
     }
 }

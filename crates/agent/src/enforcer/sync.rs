@@ -109,6 +109,9 @@ impl<S: Sink> Enforcer<S> {
             flow_cleanup.changed(before, Arc::clone(&outcome.after));
         }
         self.report(&outcome.diagnostics, &outcome.set_aside);
+        let Parts { pipeline, .. } = &self.parts;
+        let policies = &self.cluster.snapshot().policies;
+        self.view.enforces(policies, pipeline.signatures(), &outcome.set_aside, pipeline.proofs());
     }
 
     /// An attempt failed, perhaps after some of its batches: what they did has

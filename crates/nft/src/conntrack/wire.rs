@@ -85,7 +85,7 @@ pub(super) fn push_filter(request: &mut Request, filter: &Filter) {
 
 /// Adds what identifies one entry: its original direction, its zone, and its id
 /// if known.
-pub(super) fn push_entry(request: &mut Request, original: &Tuple, zone: u16, id: Option<u32>) {
+pub(crate) fn push_entry(request: &mut Request, original: &Tuple, zone: u16, id: Option<u32>) {
     push_tuple(request, cta::TUPLE_ORIG, original);
     if zone != 0 {
         request.attribute(cta::ZONE, &zone.to_be_bytes());

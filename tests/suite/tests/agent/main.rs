@@ -8,6 +8,7 @@ mod killed;
 mod latency;
 mod manifests;
 mod misnamed;
+mod monitor;
 mod outages;
 mod owned;
 mod privileges;
