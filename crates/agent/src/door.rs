@@ -99,7 +99,10 @@ fn listen(behind: &Behind) {
 
 /// Answers root, a few at a time.
 fn admit(stream: UnixStream, open: &Arc<AtomicUsize>, behind: &Behind) {
-    if stream.set_write_timeout(Some(PATIENCE)).and(stream.set_read_timeout(Some(PATIENCE))).is_err()
+    if stream
+        .set_write_timeout(Some(PATIENCE))
+        .and(stream.set_read_timeout(Some(PATIENCE)))
+        .is_err()
     {
         return;
     }

@@ -52,6 +52,9 @@ use next::{Next, Step};
 /// How often to look at the node around the table.
 const SURROUNDINGS_EVERY: Duration = Duration::from_secs(2);
 
+/// How long the lists of a healthy start take at most.
+const STARTING: Duration = Duration::from_secs(10);
+
 /// A thread ended that must not: the process has to be started again. The
 /// rules stay in force.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -172,7 +175,14 @@ impl<S: Sink> Enforcer<S> {
         if !missing.is_empty() {
             let names: Vec<&str> = missing.into_iter().map(Kind::name).collect();
             let problem = format!("waiting for the API server to list {}", names.join(", "));
-            self.parts.status.fails(Condition::Listed, problem);
+            let status = &self.parts.status;
+            match self.now().saturating_duration_since(self.started) < STARTING {
+                true => status.begins(Condition::Listed, problem),
+                false => {
+                    let seconds = STARTING.as_secs();
+                    status.fails(Condition::Listed, format!("{problem} for more than {seconds} s"));
+                }
+            }
             return Ok(());
         }
         self.parts.status.holds(Condition::Listed);

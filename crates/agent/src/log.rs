@@ -53,7 +53,8 @@ fn filter(command: &Command, level: Option<LogLevel>) -> EnvFilter {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     });
-    let builder = EnvFilter::builder().with_default_directive(level.unwrap_or(LevelFilter::INFO).into());
+    let builder =
+        EnvFilter::builder().with_default_directive(level.unwrap_or(LevelFilter::INFO).into());
     let has_environment = std::env::var_os(EnvFilter::DEFAULT_ENV).is_some();
     if is_agent && level.is_some() || !has_environment {
         // kube_client logs each failed request, which the watches log anyway.

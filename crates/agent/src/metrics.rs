@@ -135,7 +135,11 @@ impl Metrics {
         if let Some(start) = process::start_seconds() {
             let gauge = Seconds::default();
             gauge.set(start);
-            all.register("process_start_time_seconds", "When this process started, since 1970", gauge);
+            all.register(
+                "process_start_time_seconds",
+                "When this process started, since 1970",
+                gauge,
+            );
         }
         let registry = all.sub_registry_with_prefix("nftpol");
         registry.register(
@@ -266,9 +270,9 @@ impl Metrics {
 
     fn is_contact_known(&self) -> bool {
         // Counted from the start until something was heard.
-        self.watch_events.get(&[("kind", Kind::Pod.name()), ("type", "listed")]).is_some_and(
-            |listed| listed.get() > 0,
-        )
+        self.watch_events
+            .get(&[("kind", Kind::Pod.name()), ("type", "listed")])
+            .is_some_and(|listed| listed.get() > 0)
     }
 
     /// Every series that is known now exists from the start, so that a rate over its first

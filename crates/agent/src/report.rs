@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nft::{ForeignKind, ForeignObject};
+use policy::Diagnostic;
 use ruleset::TableId;
 
 use crate::lines::Lines;
@@ -143,6 +144,14 @@ fn line(text: impl Display) {
             let _ = io::stderr().lock().write_all((text + "\n").as_bytes());
         }
     }
+}
+
+/// A line of the log about an object. The log's level is that of the line, so the
+/// diagnostic's own word for it is left out.
+pub fn diagnosed(diagnostic: &Diagnostic) {
+    let text = diagnostic.to_string();
+    let text = text.strip_prefix(&format!("{}: ", diagnostic.severity)).unwrap_or(&text);
+    tracing::warn!(object = %diagnostic.object, kind = diagnostic.kind, "{text}");
 }
 
 /// Lists what others put into a table of ours.

@@ -167,6 +167,15 @@ impl Status {
         self.state().problems.insert(condition, problem);
     }
 
+    /// As [`Self::fails`], for what each start goes through.
+    pub fn begins(&self, condition: Condition, problem: impl Into<String>) {
+        let problem = problem.into();
+        if self.problem(condition).as_ref() != Some(&problem) {
+            tracing::info!(%condition, "not ready yet: {problem}");
+        }
+        self.state().problems.insert(condition, problem);
+    }
+
     /// As [`Self::fails`], for a problem that is logged in its own rhythm.
     pub fn fails_quietly(&self, condition: Condition, problem: impl Into<String>) {
         self.state().problems.insert(condition, problem.into());

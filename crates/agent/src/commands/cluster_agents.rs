@@ -15,6 +15,7 @@ use kube::api::{AttachParams, ListParams};
 use kube::{Api, Client};
 use std::path::PathBuf;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::sync::mpsc;
 
 use crate::api_client::client;
 
@@ -121,20 +122,28 @@ impl ClusterAgents {
         }
         if !self.nodes.is_empty() {
             found.retain(|node, _| self.nodes.contains(node));
-            for node in self.nodes.iter().filter(|node| !found.contains_key(*node)).cloned().collect::<Vec<_>>() {
+            for node in self
+                .nodes
+                .iter()
+                .filter(|node| !found.contains_key(*node))
+                .cloned()
+                .collect::<Vec<_>>()
+            {
                 let problem = Some("it has no agent".to_owned());
                 found.insert(node, AgentPod { name: String::new(), problem });
             }
         }
         if found.is_empty() {
-            bail!("no agent found (pods with the label {LABEL}); is it another namespace? \
-                   (--agents-namespace)");
+            bail!(
+                "no agent found (pods with the label {LABEL}); is it another namespace? \
+                   (--agents-namespace)"
+            );
         }
         Ok(found)
     }
 
     /// Runs `nftpol` with these arguments in an agent's container, and passes on the lines
-    /// of its standard output.
+    /// of its standard output, until nobody takes them.
     ///
     /// # Errors
     /// It cannot be run, or it failed: what it says.
@@ -142,7 +151,7 @@ impl ClusterAgents {
         &self,
         pod: &str,
         arguments: &[String],
-        mut each: impl FnMut(String) -> bool,
+        lines: mpsc::Sender<String>,
     ) -> Result<()> {
         let command = std::iter::once(PROGRAM.to_owned()).chain(arguments.iter().cloned());
         let params = AttachParams::default().stdin(false).stdout(true).stderr(true);
@@ -165,7 +174,7 @@ impl ClusterAgents {
             let read = (&mut reader).take(LINE_BYTES).read_line(&mut line).await;
             match read.context("read its answer")? {
                 0 => break,
-                _ if !each(line.trim_end().to_owned()) => {
+                _ if lines.send(line.trim_end().to_owned()).await.is_err() => {
                     process.abort();
                     return Ok(());
                 }
@@ -173,7 +182,9 @@ impl ClusterAgents {
             }
         }
         let failed = match status {
-            Some(status) => status.await.is_some_and(|status| status.status.as_deref() == Some("Failure")),
+            Some(status) => {
+                status.await.is_some_and(|status| status.status.as_deref() == Some("Failure"))
+            }
             None => false,
         };
         let said = said.await.unwrap_or_default();

@@ -81,7 +81,12 @@ impl Monitor {
     /// # Errors
     /// No agent answers.
     pub fn run(&self) -> Result<ExitCode> {
-        let mut printer = Printer { output: self.output, packets: Vec::new(), suggest: self.suggest.is_some() };
+        let mut printer = Printer {
+            output: self.output,
+            suggest: self.suggest.is_some(),
+            is_asked_from_elsewhere: self.place.local,
+            packets: Vec::new(),
+        };
         if self.place.is_local() {
             self.local(&mut printer)?;
         } else {
@@ -125,7 +130,10 @@ impl Monitor {
         };
         flag("namespace", selection.namespace);
         flag("since", selection.since_seconds.map(|seconds| seconds.to_string()));
-        flag("last", selection.last.filter(|last| *last != usize::MAX).map(|last| last.to_string()));
+        flag(
+            "last",
+            selection.last.filter(|last| *last != usize::MAX).map(|last| last.to_string()),
+        );
         if !selection.follow {
             arguments.push("--no-follow".to_owned());
         }
@@ -136,7 +144,9 @@ impl Monitor {
         let agents = ClusterAgents::connect(&self.place).await?;
         let (lines, mut came) = mpsc::channel::<Result<String, (String, String)>>(QUEUE);
         let mut running: BTreeMap<String, AgentPod> = BTreeMap::new();
-        let (mut follows, mut failed) = (true, 0);
+        let mut follows = true;
+        // What went wrong on a node is said once.
+        let mut said: BTreeMap<String, String> = BTreeMap::new();
         loop {
             if follows {
                 match agents.find().await {
@@ -169,13 +179,15 @@ impl Monitor {
                     }
                     Some(Err((node, why))) => {
                         running.remove(&node);
-                        if !why.is_empty() {
-                            failed += 1;
+                        if why.is_empty() {
+                            said.remove(&node);
+                        } else if said.get(&node) != Some(&why) {
                             report::warning(format_args!("node {node}: {}", text::plain(&why)));
+                            said.insert(node, why);
                         }
                         if !self.selection().follow && running.is_empty() {
-                            if failed > 0 && printer.packets.is_empty() && self.suggest.is_some() {
-                                bail!("{failed} nodes did not answer");
+                            if !said.is_empty() && printer.packets.is_empty() && printer.suggest {
+                                bail!("{} nodes did not answer", said.len());
                             }
                             return Ok(());
                         }
@@ -200,14 +212,15 @@ impl Monitor {
             let why = match pod.problem {
                 Some(problem) => problem,
                 None => {
-                    let (sender, mut receiver) = mpsc::unbounded_channel();
-                    let run = agents.run(&pod.name, &arguments, move |line| sender.send(line).is_ok());
+                    let (sender, mut receiver) = mpsc::channel(QUEUE);
+                    let run = agents.run(&pod.name, &arguments, sender);
                     let pass = async {
                         while let Some(line) = receiver.recv().await {
                             if lines.send(Ok(line)).await.is_err() {
                                 break;
                             }
                         }
+                        drop(receiver);
                     };
                     let (ended, ()) = tokio::join!(run, pass);
                     ended.err().map(|error| format!("{error:#}")).unwrap_or_default()
@@ -222,6 +235,7 @@ impl Monitor {
 struct Printer {
     output: Output,
     suggest: bool,
+    is_asked_from_elsewhere: bool,
     /// What a policy is to be made of.
     packets: Vec<Denied>,
 }
@@ -237,6 +251,8 @@ impl Printer {
                 self.packets.push(packet);
                 return Ok(true);
             }
+            // Who asks from elsewhere would take a silent stream for a dead one.
+            (Line::Quiet {}, Output::Json) if self.is_asked_from_elsewhere => json.to_owned(),
             (Line::Quiet {} | Line::Status(_), _) => return Ok(!is_closed()),
             (_, Output::Json) => json.to_owned(),
             (Line::Denied(packet), Output::Text) => text::denied(&packet),
@@ -265,6 +281,8 @@ mod tests {
     #[test]
     fn times_have_units() {
         assert_eq!(["30", "30s", "10m", "2h"].map(seconds), [Ok(30), Ok(30), Ok(600), Ok(7200)]);
-        assert!(["", "s", "-1s", "1d", "99999999999999999999"].map(seconds).iter().all(Result::is_err));
+        assert!(
+            ["", "s", "-1s", "1d", "99999999999999999999"].map(seconds).iter().all(Result::is_err)
+        );
     }
 }

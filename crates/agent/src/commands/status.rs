@@ -17,6 +17,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
 use serde_json::json;
 use tokio::runtime::Builder;
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use watcher::Object;
 use watcher::files::{self, Validation};
@@ -166,16 +167,18 @@ impl Status {
         let mut arguments: Vec<String> =
             ["status", "--local", "-o", "json"].map(str::to_owned).into();
         arguments.extend(self.policy.clone());
-        let mut status = None;
-        // A node that does not enforce is an answer, too.
-        let ran = agents
-            .run(pod, &arguments, |line| {
+        let (lines, mut came) = mpsc::channel::<String>(16);
+        let status = async {
+            let mut status = None;
+            while let Some(line) = came.recv().await {
                 if let Ok(Line::Status(found)) = serde_json::from_str(&line) {
                     status = Some(found);
                 }
-                true
-            })
-            .await;
+            }
+            status
+        };
+        // A node that does not enforce is an answer, too.
+        let (ran, status) = tokio::join!(agents.run(pod, &arguments, lines), status);
         match (status, ran) {
             (Some(status), _) => Ok(status),
             (None, Err(error)) => Err(error),
@@ -188,7 +191,8 @@ impl Status {
 async fn wanted(agents: &ClusterAgents, name: &str) -> Result<Wanted> {
     let (namespace, of_namespace) = name.split_once('/').context("NAMESPACE/POLICY")?;
     let policies: Api<NetworkPolicy> = Api::namespaced(agents.client(), namespace);
-    let object = policies.get(of_namespace).await.with_context(|| format!("get the policy {name}"))?;
+    let object =
+        policies.get(of_namespace).await.with_context(|| format!("get the policy {name}"))?;
     let text = serde_json::to_string(&object).context("write JSON")?;
     let loaded = files::parse(name, &text, Validation::Warn);
     let policy = loaded.objects.into_iter().find_map(|object| match object {

@@ -6,6 +6,7 @@ use author::live::protocol::{
     Asked, ConditionStatus, Denied, End, LeftOut, Line, NodeStatus, PolicyStatus,
 };
 use author::live::status::digest;
+use author::live::text::plain;
 use policy::{Direction, ObjectKey, Pod};
 
 use super::Behind;
@@ -69,7 +70,7 @@ pub fn denied(packet: &Packet, node: &str) -> Denied {
     let headers = &packet.headers;
     let direction = packet.signature.as_ref().map(|signature| signature.direction);
     let (from, to) = headers.ports.map_or((None, None), |(from, to)| (Some(from), Some(to)));
-    let chain: String = packet.chain.chars().take(FOREIGN_CHAIN).collect();
+    let chain: String = plain(&packet.chain).chars().take(FOREIGN_CHAIN).collect();
     Denied {
         time_ms: packet.time_ms,
         node: node.to_owned(),
@@ -181,11 +182,7 @@ fn isolating(shown: &Shown) -> usize {
     policies.len()
 }
 
-fn of_policy(
-    shown: &Shown,
-    name: &str,
-    isolates: impl Fn(&ObjectKey) -> bool,
-) -> PolicyStatus {
+fn of_policy(shown: &Shown, name: &str, isolates: impl Fn(&ObjectKey) -> bool) -> PolicyStatus {
     let Some((namespace, name)) = name.split_once('/') else { return PolicyStatus::default() };
     let key = ObjectKey::new(namespace, name);
     let Some(policy) = shown.cluster.policies.get(&key) else { return PolicyStatus::default() };
@@ -197,9 +194,8 @@ fn of_policy(
         in_force: enforced.and_then(|enforced| enforced.policies.get(&key)) == Some(policy),
         since_ms: enforced.and_then(|enforced| enforced.since_ms.get(&key)).copied(),
         isolates: isolates(&key),
-        problem: is_aside.then(|| {
-            "the kernel refuses it: it isolates its pods and allows nothing".to_owned()
-        }),
+        problem: is_aside
+            .then(|| "the kernel refuses it: it isolates its pods and allows nothing".to_owned()),
     }
 }
 

@@ -70,6 +70,7 @@ pub fn start(
         names: Names::default(),
         counts: Counts::default(),
         log_lines: LogLines::default(),
+        kernel: None,
         counted: None,
     };
     thread::Builder::new().name("drops".to_owned()).spawn(move || reader.run())?;
@@ -84,7 +85,9 @@ struct Reader {
     names: Names,
     counts: Counts,
     log_lines: LogLines,
-    /// When the counters were last read.
+    /// To read counters.
+    kernel: Option<DropCounts>,
+    /// When they were last read.
     counted: Option<Instant>,
 }
 
@@ -201,13 +204,13 @@ impl Reader {
     fn counters(&mut self) -> Counters {
         self.counted = Some(Instant::now());
         let mut found = Counters::new();
-        let mut kernel = match DropCounts::open() {
-            Ok(kernel) => kernel,
-            Err(error) => {
-                tracing::debug!("count denied packets: {error}");
-                return found;
+        if self.kernel.is_none() {
+            match DropCounts::open() {
+                Ok(kernel) => self.kernel = Some(kernel),
+                Err(error) => tracing::debug!("count denied packets: {error}"),
             }
-        };
+        }
+        let Some(kernel) = &mut self.kernel else { return found };
         for direction in Direction::BOTH {
             for set in Family::BOTH.map(|family| scaffold::log_set(direction, family)) {
                 for (number, table) in TABLES.into_iter().enumerate() {

@@ -132,8 +132,7 @@ impl Ring {
 
     /// Those after a place, this many at most. Waits for one, for this long at most.
     pub fn after(&self, place: u64, at_most: usize, timeout: Duration) -> News {
-        let waited =
-            self.came.wait_timeout_while(self.lock(), timeout, |kept| kept.count <= place);
+        let waited = self.came.wait_timeout_while(self.lock(), timeout, |kept| kept.count <= place);
         let (kept, _) = waited.unwrap_or_else(PoisonError::into_inner);
         let from = place.max(kept.first());
         let skip = usize::try_from(from - kept.first()).unwrap_or(usize::MAX);

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::cluster_state::ClusterState;
 use crate::metrics::Metrics;
 use crate::problems::{About, EventReason, Problems};
+use crate::report;
 
 /// What an attempt found, whether it succeeded or not.
 #[derive(Clone, Copy, Debug)]
@@ -44,7 +45,7 @@ impl Findings {
     ) {
         for diagnostic in found.diagnostics {
             if !self.logged.contains(diagnostic) {
-                tracing::warn!("{diagnostic}");
+                report::diagnosed(diagnostic);
             }
         }
         self.logged = found.diagnostics.to_vec();

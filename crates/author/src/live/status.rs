@@ -71,12 +71,24 @@ pub fn enforces(node: &NodeStatus, wanted: &Wanted) -> Result<(), String> {
 
 /// A table of the nodes, and a last line. The second is whether all is well.
 pub fn nodes(nodes: &[Node]) -> (String, bool) {
-    let mut text = format!("{:<24} {:<6} {:<10} {:>9} {:>8}  {}\n", "NODE", "READY", "VERSION", "CONTACT", "POLICIES", "REMARKS");
+    let mut text = format!(
+        "{:<24} {:<6} {:<10} {:>9} {:>8}  {}\n",
+        "NODE", "READY", "VERSION", "CONTACT", "POLICIES", "REMARKS"
+    );
     let mut enforcing = 0;
     for node in nodes {
         match node {
             Node::Silent { node, why } => {
-                let _ = writeln!(text, "{:<24} {:<6} {:<10} {:>9} {:>8}  {}", plain(node), "?", "?", "?", "?", plain(why));
+                let _ = writeln!(
+                    text,
+                    "{:<24} {:<6} {:<10} {:>9} {:>8}  {}",
+                    plain(node),
+                    "?",
+                    "?",
+                    "?",
+                    "?",
+                    plain(why)
+                );
             }
             Node::Answered(status) => {
                 enforcing += usize::from(status.ready);
@@ -94,7 +106,8 @@ pub fn nodes(nodes: &[Node]) -> (String, bool) {
         }
     }
     let all = nodes.len();
-    let _ = writeln!(text, "{enforcing} of {all} {} enforce", if all == 1 { "node" } else { "nodes" });
+    let _ =
+        writeln!(text, "{enforcing} of {all} {} enforce", if all == 1 { "node" } else { "nodes" });
     (text, all > 0 && enforcing == all)
 }
 
@@ -190,7 +203,10 @@ mod tests {
 
     #[test]
     fn a_policy_is_in_force_where_the_kernel_has_what_the_api_server_has() {
-        let all = [Node::Answered(node("a", Some(in_force()))), Node::Answered(node("b", Some(PolicyStatus { isolates: false, ..in_force() })))];
+        let all = [
+            Node::Answered(node("a", Some(in_force()))),
+            Node::Answered(node("b", Some(PolicyStatus { isolates: false, ..in_force() }))),
+        ];
         let (text, is_everywhere) = policy(&all, &wanted());
         assert_eq!(
             text,
@@ -205,7 +221,8 @@ mod tests {
             (PolicyStatus { problem: Some("refused".to_owned()), ..in_force() }, "refused"),
         ];
         for (status, expected) in not {
-            let (text, is_everywhere) = policy(&[Node::Answered(node("a", Some(status)))], &wanted());
+            let (text, is_everywhere) =
+                policy(&[Node::Answered(node("a", Some(status)))], &wanted());
             assert!(!is_everywhere && text.contains(expected), "{text}");
         }
         let silent = Node::Silent { node: "c".to_owned(), why: "no agent".to_owned() };

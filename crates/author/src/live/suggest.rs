@@ -92,7 +92,9 @@ fn peer(end: &End) -> Peer {
         Some(namespace) if end.pod.is_some() && !end.labels.is_empty() => {
             Peer::Pods { namespace: namespace.clone(), labels: end.labels.clone() }
         }
-        _ => Peer::Block(format!("{}/{}", end.address, if end.address.is_ipv4() { 32 } else { 128 })),
+        _ => {
+            Peer::Block(format!("{}/{}", end.address, if end.address.is_ipv4() { 32 } else { 128 }))
+        }
     }
 }
 

@@ -78,7 +78,9 @@ pub fn time(since_1970_ms: u64) -> String {
 
 /// Without what would move a terminal's cursor or break a line.
 pub fn plain(text: &str) -> String {
-    let is_shown = |c: char| !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_shown = |c: char| {
+        !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars().map(|c| if is_shown(c) { c } else { '?' }).collect()
 }
 

@@ -74,14 +74,8 @@ fn with_transport(
     transport: Option<&[u8]>,
 ) -> LoggedHeaders {
     let bytes = transport.unwrap_or_default();
-    let mut headers = LoggedHeaders {
-        source,
-        destination,
-        protocol,
-        ports: None,
-        tcp_flags: None,
-        icmp: None,
-    };
+    let mut headers =
+        LoggedHeaders { source, destination, protocol, ports: None, tcp_flags: None, icmp: None };
     match i32::from(protocol) {
         libc::IPPROTO_TCP | libc::IPPROTO_UDP | libc::IPPROTO_SCTP => {
             headers.ports = short(bytes, 0).zip(short(bytes, 2));
@@ -123,7 +117,10 @@ mod tests {
     #[test]
     fn headers_are_read_in_both_families() {
         let found = headers(&tcp()).expect("headers");
-        assert_eq!((found.source.to_string(), found.ports), ("10.0.0.1".into(), Some((0x1234, 80))));
+        assert_eq!(
+            (found.source.to_string(), found.ports),
+            ("10.0.0.1".into(), Some((0x1234, 80)))
+        );
         assert_eq!(found.tcp_flags, Some(2));
         // A hop-by-hop header before UDP.
         let found = headers(&six(0, &[17, 0, 1, 4, 0, 0, 0, 0, 0, 7, 0, 53])).expect("headers");

@@ -85,7 +85,10 @@ fn a_group_has_one_reader() {
 #[test]
 fn packets_that_nobody_reads_are_counted() {
     with_rules(|| {
-        nft(&["-f", "-"], "flush chain inet nftpol c\nadd rule inet nftpol c udp dport 5300 log prefix \"x\" group 77 drop");
+        nft(
+            &["-f", "-"],
+            "flush chain inet nftpol c\nadd rule inet nftpol c udp dport 5300 log prefix \"x\" group 77 drop",
+        );
         let mut log = DropLog::open(GROUP).expect("open");
         // Each takes about a kilobyte of 8 MiB.
         let _socket = send("127.0.0.1:5300", 40_000);

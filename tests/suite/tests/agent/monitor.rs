@@ -90,10 +90,6 @@ impl Monitor {
         });
         Ok(Self { child, lines })
     }
-
-    fn next(&self) -> Result<(Instant, String)> {
-        self.lines.recv_timeout(PATIENCE).context("no line")
-    }
 }
 
 impl Drop for Monitor {
@@ -143,7 +139,8 @@ fn a_denied_connection_is_shown_with_names_and_policy() -> Result<()> {
     writeln!(std::io::stderr(), "shown {} us after the packet", took.as_micros())?;
     drop(monitor);
 
-    let (code, text, errors) = node.nftpol(&["monitor", "--last", "1", "--no-follow", "-o", "json"])?;
+    let (code, text, errors) =
+        node.nftpol(&["monitor", "--last", "1", "--no-follow", "-o", "json"])?;
     ensure!(code == 0, "{errors}");
     let line: Value = serde_json::from_str(text.lines().next().context("no line")?)?;
     let denied = &line["denied"];
@@ -161,7 +158,7 @@ fn a_denied_connection_is_shown_with_names_and_policy() -> Result<()> {
 #[test]
 fn the_counter_has_what_the_limit_leaves_out() -> Result<()> {
     let node = Node::new("mc")?;
-    let mut agent = node.isolating()?;
+    let agent = node.isolating()?;
     let name = "nftpol_denied_packets_total{direction=\"ingress\",namespace=\"dev\"}";
     let (_, page) = agent.get("/metrics")?;
     let start = Instant::now();
@@ -214,8 +211,8 @@ fn what_a_pod_writes_is_shown_as_text_only() -> Result<()> {
     let node = Node::new("mh")?;
     let agent = node.isolating()?;
     // Another rule of the node logs to the same group, with a prefix of its own.
-    let rules = "table inet others { chain c { type filter hook forward priority -10\n\
-                 udp dport 7 log prefix \"\\e[2J fake/policy\" group 9478\n } }";
+    let rules = "table inet others {\nchain c {\ntype filter hook forward priority -10\n\
+                 udp dport 7 log prefix \"\\e[2J fake/policy\" group 9478\n}\n}\n";
     let mut nft = node.namespace()?.command("nft");
     nft.args(["-f", "-"]);
     program::finish(nft, &rules.replace("\\e", "\u{1b}"))?.success()?;
@@ -324,7 +321,8 @@ fn metrics_have_two_formats() -> Result<()> {
     let page = |accept: &str| -> Result<String> {
         node.namespace()?.run(|| -> Result<String> {
             let mut stream = TcpStream::connect("127.0.0.1:9478")?;
-            let request = format!("GET /metrics HTTP/1.1\r\nhost: x\r\n{accept}connection: close\r\n\r\n");
+            let request =
+                format!("GET /metrics HTTP/1.1\r\nhost: x\r\n{accept}connection: close\r\n\r\n");
             stream.write_all(request.as_bytes())?;
             let mut text = String::new();
             stream.read_to_string(&mut text)?;

@@ -11,6 +11,7 @@ mod crash;
 mod edits;
 mod faults;
 mod forged;
+mod monitor;
 mod paths;
 mod reboot;
 mod report;
@@ -34,9 +35,10 @@ const OVERLAYS: &str = "overlays";
 type RunScene = fn(&mut Scene) -> Result<()>;
 
 /// All scenes in this order, and whether CI runs them.
-const ALL: [(&str, RunScene, bool); 8] = [
+const ALL: [(&str, RunScene, bool); 9] = [
     ("short", Scene::short, true),
     ("agents", Scene::agents, true),
+    ("monitor", Scene::monitor, true),
     ("forged", Scene::forged, true),
     ("paths", Scene::paths, false),
     ("workloads", Scene::workloads, false),

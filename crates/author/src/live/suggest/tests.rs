@@ -48,7 +48,11 @@ fn packets() -> Vec<Denied> {
         packet("ingress", end("10.0.0.6", 40001, prometheus), end("10.0.0.3", 9090, cart)),
         packet("ingress", end("10.0.0.6", 40002, prometheus), end("10.0.0.3", 9090, cart)),
         packet("ingress", end("fd00::7", 40003, None), end("fd00::3", 8080, cart)),
-        packet("ingress", end("10.0.0.4", 1, Some(("shop", "front-1", "front"))), end("10.0.0.3", 80, cart)),
+        packet(
+            "ingress",
+            end("10.0.0.4", 1, Some(("shop", "front-1", "front"))),
+            end("10.0.0.3", 80, cart),
+        ),
         udp,
     ]
 }
