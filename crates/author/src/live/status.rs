@@ -24,6 +24,10 @@ pub fn digest(policy: &NetworkPolicy) -> String {
 
 /// What is known of a node.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one for each node, and most are of the largest kind"
+)]
 pub enum Node {
     /// Its agent answered.
     Answered(NodeStatus),
