@@ -6,6 +6,7 @@
 
 mod format;
 mod process;
+mod series;
 mod traffic;
 
 pub use traffic::Traffic;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
-use policy::{KeptFor, Snapshot};
+use policy::Snapshot;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -28,7 +29,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use ruleset::{Name, Set};
 use watcher::Kind;
-use watcher::api::FailureKind;
 
 use crate::conntrack_cleanup::Counters;
 use crate::pipeline::{Outcome, Proofs};
@@ -273,35 +273,6 @@ impl Metrics {
         self.watch_events
             .get(&[("kind", Kind::Pod.name()), ("type", "listed")])
             .is_some_and(|listed| listed.get() > 0)
-    }
-
-    /// Every series that is known now exists from the start, so that a rate over its first
-    /// event is no gap.
-    fn start_at_zero(&self) {
-        for result in ["ok", "failed", "interrupted"] {
-            drop(self.syncs.get_or_create(&[("result", result)]));
-        }
-        for kind in Kind::ALL {
-            drop(self.objects.get_or_create(&[("kind", kind.name())]));
-            for what in ["listed", "applied", "deleted"] {
-                drop(self.watch_events.get_or_create(&[("kind", kind.name()), ("type", what)]));
-            }
-            for reason in FailureKind::ALL {
-                let labels = [("kind", kind.name()), ("reason", reason.name())];
-                drop(self.watch_failures.get_or_create(&labels));
-            }
-        }
-        for reason in ["unusable_part", "refused_by_kernel"] {
-            drop(self.broken_policies.get_or_create(&[("reason", reason)]));
-        }
-        for why in KeptFor::ALL {
-            drop(self.kept_addresses.get_or_create(&[("reason", why.name())]));
-        }
-        for kind in ["chains", "sets", "elements"] {
-            drop(self.table.get_or_create(&[("kind", kind)]));
-        }
-        self.proved(&Proofs::default());
-        self.connections(&Counters::default());
     }
 
     /// The page in the text format of Prometheus, version 0.0.4.
