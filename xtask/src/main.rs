@@ -7,12 +7,17 @@
 
 mod background;
 mod cargo;
+mod chart;
 mod ci;
 mod edges;
 mod fresh;
 mod fuzz;
+mod helm;
 mod kube;
+mod licences;
 mod programs;
+mod release;
+mod sbom;
 mod setup;
 mod suite;
 
@@ -38,6 +43,11 @@ Usage: cargo xtask <command>
   demo [--keep|--down]       a node and its pods as network namespaces, policies enforced, who reaches whom
   cluster <command>          a whole Kubernetes on this machine: up, status, kubectl ..., exec NODE -- ..., down
   image [FILE]               the container image as a tar file (target/nftpol.tar), with its size and digest
+
+  chart                      writes the templates of charts/nftpol from manifests/; a test compares
+  helm [--write]             builds Helm (two minutes), lints the chart, and compares what it renders with tests/fixtures/helm,
+                             or writes that
+  release [FOLDER]           what a release has, in target/release-VERSION: archives, image, list of components, licences, sums
 
   bench [part...] [--plot]   measures a cold start and every kind of change beside the kernel alone and `nft -f`, lists that
                              come again, the proof, and what a packet pays; prints the tables of docs/benchmarks.md. Parts:
@@ -89,6 +99,9 @@ fn run(args: &[String]) -> Result<()> {
         "cluster" => cluster(rest)?,
         "conformance" => conformance(rest)?,
         "image" => image(rest)?,
+        "chart" => none(rest).and_then(|()| chart::write(&Cargo::default().workspace_folder()?))?,
+        "helm" => helm::run(rest)?,
+        "release" => release::run(rest)?,
         "kube" => kube(rest)?,
         "setup" => none(rest).and_then(|()| setup::packages())?,
         other => bail!("no command `{other}`\n\n{HELP}"),

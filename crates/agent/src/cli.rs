@@ -51,7 +51,7 @@ pub enum Command {
     /// Prove that the table does what the specification says; exit 0 same, 1 different, 2 error.
     Verify(Verify),
     /// Remove the tables from the kernel of this network namespace.
-    Cleanup,
+    Cleanup(Cleanup),
     /// Those that need no kernel and no root, as in `kubectl nftpol`.
     #[command(flatten)]
     Author(author::command::Command),
@@ -152,6 +152,14 @@ pub struct Log {
     /// Do not log dropped packets.
     #[arg(long)]
     no_log: bool,
+}
+
+/// `nftpol cleanup`.
+#[derive(Debug, Args)]
+pub struct Cleanup {
+    /// Afterwards do nothing until killed: a container of a DaemonSet may not end.
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// `nftpol agent`.

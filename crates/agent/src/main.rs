@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Command::Apply(args) => (commands::apply(args), 1),
         Command::Diff(args) => (commands::diff(args), 2),
         Command::Verify(args) => (commands::verify(args), 2),
-        Command::Cleanup => (commands::cleanup(), 1),
+        Command::Cleanup(args) => (commands::cleanup(args), 1),
         Command::Author(command) => (command.run(), author::command::CANNOT_TELL),
     };
     let code = result.unwrap_or_else(|error| {
@@ -86,7 +86,7 @@ fn enforces_as_long_as_it_runs(command: &Command) -> bool {
         Command::Render(_)
         | Command::Diff(_)
         | Command::Verify(_)
-        | Command::Cleanup
+        | Command::Cleanup(_)
         | Command::Author(_) => false,
     }
 }
