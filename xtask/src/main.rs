@@ -252,8 +252,16 @@ fn nodes(cargo: &Cargo, args: &[String]) -> Result<()> {
 fn image(args: &[String]) -> Result<()> {
     setup::packages()?;
     let cargo = Cargo::default();
-    let default = [cargo.target_folder()?.join("nftpol.tar").display().to_string()];
-    optimised(&cargo, "image", &[], if args.is_empty() { &default } else { args })
+    let target = cargo.target_folder()?;
+    let to = match args {
+        [] => target.join("nftpol.tar").display().to_string(),
+        [file] => file.clone(),
+        _ => bail!("`image` takes a file or nothing\n\n{HELP}"),
+    };
+    let licences = target.join("licences.txt");
+    std::fs::create_dir_all(&target)?;
+    std::fs::write(&licences, licences::text(&cargo, "agent", true)?)?;
+    optimised(&cargo, "image", &[], &[to, licences.display().to_string()])
 }
 
 /// The test programs that compare golden files with the output.

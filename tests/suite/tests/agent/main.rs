@@ -6,7 +6,6 @@ mod events;
 mod kept;
 mod killed;
 mod latency;
-mod manifests;
 mod misnamed;
 mod outages;
 mod owned;

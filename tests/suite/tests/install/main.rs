@@ -1,0 +1,8 @@
+//! Installing, watching over, upgrading and removing nftpol.
+
+mod cleanup;
+mod leftovers;
+mod manifests;
+mod monitoring;
+mod page;
+mod upgrade;
