@@ -64,8 +64,11 @@ const DAEMONSET: Changes = &[
 ];
 
 /// Templates of the base, and what changes in them.
-const TEMPLATES: [(&str, Changes); 3] =
-    [("serviceaccount.yaml", &[NAMESPACE]), ("rbac.yaml", &[NAMESPACE]), ("daemonset.yaml", DAEMONSET)];
+const TEMPLATES: [(&str, Changes); 3] = [
+    ("serviceaccount.yaml", &[NAMESPACE]),
+    ("rbac.yaml", &[NAMESPACE]),
+    ("daemonset.yaml", DAEMONSET),
+];
 
 /// Templates that exist where monitoring is enabled.
 const MONITORS: [&str; 2] = ["podmonitor.yaml", "alerts.yaml"];
@@ -100,11 +103,13 @@ pub fn files(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
     };
     let template = |name: &str| Path::new("templates").join(name);
     for (name, changes) in TEMPLATES {
-        let text = changed(&read(BASE, name)?, changes).with_context(|| format!("{BASE}/{name}"))?;
+        let text =
+            changed(&read(BASE, name)?, changes).with_context(|| format!("{BASE}/{name}"))?;
         files.insert(template(name), format!("{HEAD}{text}"));
     }
     for name in MONITORS {
-        let text = changed(&escaped(&read(MONITORING, name)?), &[NAMESPACE]).with_context(|| format!("{MONITORING}/{name}"))?;
+        let text = changed(&escaped(&read(MONITORING, name)?), &[NAMESPACE])
+            .with_context(|| format!("{MONITORING}/{name}"))?;
         files.insert(template(name), if_monitored(&text));
     }
     files.insert(template("dashboard.yaml"), if_monitored(DASHBOARD));

@@ -99,9 +99,10 @@ fn head(root: &Path) -> Result<String> {
         texts.push(fs::read_to_string(root.join(CHART).join(name)).context(name)?);
     }
     texts.extend(chart::files(root)?.into_values());
-    let digest = texts.iter().flat_map(|text| text.bytes().chain([0])).fold(OFFSET, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
-    });
+    let digest = texts
+        .iter()
+        .flat_map(|text| text.bytes().chain([0]))
+        .fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
     Ok(format!("# Rendered by `cargo xtask helm --write` from the chart {digest:016x}."))
 }
 

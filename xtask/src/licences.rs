@@ -76,7 +76,8 @@ pub fn linked(metadata: &Value, root: &str) -> Result<BTreeSet<Linked>> {
             }
         }
     }
-    let others = seen.into_iter().filter_map(|id| by_id.get(id)).filter(|one| !one["source"].is_null());
+    let others =
+        seen.into_iter().filter_map(|id| by_id.get(id)).filter(|one| !one["source"].is_null());
     others.map(|package| Linked::of(package)).collect()
 }
 
@@ -84,7 +85,9 @@ impl Linked {
     fn of(package: &Value) -> Result<Self> {
         let text = |key: &str| {
             let text = package[key].as_str();
-            Ok::<_, anyhow::Error>(text.with_context(|| format!("a crate without {key}"))?.to_owned())
+            Ok::<_, anyhow::Error>(
+                text.with_context(|| format!("a crate without {key}"))?.to_owned(),
+            )
         };
         let manifest = PathBuf::from(text("manifest_path")?);
         let folder = manifest.parent().context("a manifest without a folder")?.to_owned();

@@ -31,7 +31,8 @@ here=$(dirname \"$(readlink -f \"$0\")\")
 exec \"$here/lib/LOADER\" --library-path \"$here/lib\" \"$here/lib/nftpol\" \"$@\"
 ";
 
-const READ_ME: &str = "nftpol for Linux. `./nftpol --help` says what it does; docs/ in the repository has more.
+const READ_ME: &str =
+    "nftpol for Linux. `./nftpol --help` says what it does; docs/ in the repository has more.
 
 The program is dynamic: it is linked with glibc, libmnl and libnftnl. They are in lib/, and
 the script `nftpol` starts it with these, so it runs on distributions of any age. Keep the
@@ -61,7 +62,11 @@ pub fn run(args: &[String]) -> Result<()> {
     let target = cargo.target_folder()?;
     let scratch = target.join("release-scratch");
     program(&cargo, &scratch, &name(&format!("linux-{arch}.tar.gz")))?;
-    author(&cargo, &scratch, &folder.join(format!("kubectl-nftpol-{VERSION}-linux-{arch}.tar.gz")))?;
+    author(
+        &cargo,
+        &scratch,
+        &folder.join(format!("kubectl-nftpol-{VERSION}-linux-{arch}.tar.gz")),
+    )?;
     archive(&root, "manifests", &name("manifests.tar.gz"))?;
     archive(&root.join("charts"), "nftpol", &folder.join(format!("nftpol-{VERSION}.tgz")))?;
     sbom::write(&cargo, "agent", Some(arch), &name(&format!("linux-{arch}.cdx.json")))?;

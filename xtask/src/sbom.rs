@@ -87,7 +87,15 @@ fn tool(cargo: &Cargo) -> Result<PathBuf> {
     let tool = root.join("bin/cargo-cyclonedx");
     if !tool.exists() {
         let root = root.display().to_string();
-        cargo.run(["install", "cargo-cyclonedx", "--version", VERSION, "--locked", "--root", &root])?;
+        cargo.run([
+            "install",
+            "cargo-cyclonedx",
+            "--version",
+            VERSION,
+            "--locked",
+            "--root",
+            &root,
+        ])?;
     }
     Ok(tool)
 }

@@ -7,8 +7,7 @@
 use anyhow::{Context, Result, ensure};
 use kubebed::daemon::Daemon;
 use kubebed::outpost::{
-    CLIENT, NODE, OPEN, Outpost, SERVER, STRANGER, TOGGLED, always, probe, toggle,
-    under_fire,
+    CLIENT, NODE, OPEN, Outpost, SERVER, STRANGER, TOGGLED, always, probe, toggle, under_fire,
 };
 use kubebed::world::PATIENCE;
 use netbed::fire::Expect;

@@ -5,4 +5,5 @@ mod leftovers;
 mod manifests;
 mod monitoring;
 mod page;
+mod standalone;
 mod upgrade;

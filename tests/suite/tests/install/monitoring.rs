@@ -116,9 +116,9 @@ fn names_exist(agent: &Daemon<'_>) -> Result<()> {
     }
     let asked = rules()? + &dashboard()?.to_string();
     let word = |c: char| !(c.is_ascii_lowercase() || c == '_');
-    let asked = asked.split(word).filter(|name| {
-        name.starts_with("nftpol_") || name.starts_with("process_")
-    });
+    let asked = asked
+        .split(word)
+        .filter(|name| name.starts_with("nftpol_") || name.starts_with("process_"));
     for name in asked {
         ensure!(served.contains(name), "{name} is not served: {served:?}");
     }
