@@ -61,7 +61,10 @@ pub fn run(args: &[String]) -> Result<()> {
 
     let target = cargo.target_folder()?;
     let scratch = target.join("release-scratch");
-    program(&cargo, &scratch, &name(&format!("linux-{arch}.tar.gz")))?;
+    let place = fresh(&scratch, "nftpol")?;
+    program(&target.join("release/nftpol"), &place)?;
+    fs::write(place.join("LICENCES.txt"), licences::text(&cargo, "agent", true)?)?;
+    archive(&scratch, "nftpol", &name(&format!("linux-{arch}.tar.gz")))?;
     author(
         &cargo,
         &scratch,
@@ -78,12 +81,11 @@ pub fn run(args: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn program(cargo: &Cargo, scratch: &Path, to: &Path) -> Result<()> {
-    let built = cargo.target_folder()?.join("release/nftpol");
-    let place = fresh(scratch, "nftpol")?;
+/// Puts a built `nftpol` and what it loads into a folder, and tries it there.
+fn program(built: &Path, place: &Path) -> Result<()> {
     let lib = place.join("lib");
     fs::create_dir_all(&lib)?;
-    let libraries = libraries(&built)?;
+    let libraries = libraries(built)?;
     let mut loader = None;
     for path in &libraries {
         let name = path.file_name().context("a library without a name")?;
@@ -92,18 +94,17 @@ fn program(cargo: &Cargo, scratch: &Path, to: &Path) -> Result<()> {
         }
         fs::copy(path, lib.join(name)).with_context(|| format!("copy {}", path.display()))?;
     }
-    fs::copy(&built, lib.join("nftpol"))?;
+    fs::copy(built, lib.join("nftpol")).context("copy nftpol")?;
     let loader = loader.context("nftpol has no loader")?;
     let start = place.join("nftpol");
     fs::write(&start, START.replace("LOADER", &loader))?;
     fs::set_permissions(&start, fs::Permissions::from_mode(0o755))?;
     fs::write(place.join("README.txt"), READ_ME)?;
-    fs::write(place.join("LICENCES.txt"), licences::text(cargo, "agent", true)?)?;
     let mut command = Command::new(&start);
     let said = command.arg("--version").output().context("run the packed nftpol")?;
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
     ensure!(said.trim() == format!("nftpol {VERSION}"), "the packed nftpol says {said:?}");
-    archive(scratch, "nftpol", to)
+    Ok(())
 }
 
 fn author(cargo: &Cargo, scratch: &Path, to: &Path) -> Result<()> {
@@ -158,5 +159,50 @@ fn architecture() -> Result<&'static str> {
         "x86_64" => Ok("amd64"),
         "aarch64" => Ok("arm64"),
         other => bail!("no release is made for {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loader(place: &Path) -> Result<std::ffi::OsString> {
+        let mut names = fs::read_dir(place.join("lib"))?.flatten().map(|file| file.file_name());
+        names.find(|name| name.to_string_lossy().starts_with("ld-linux")).context("no loader")
+    }
+
+    /// `cargo xtask test` builds the program before it runs tests.
+    #[test]
+    fn the_packed_program_brings_all_that_it_loads() -> Result<()> {
+        let here = std::env::current_exe()?;
+        let debug = here.ancestors().nth(2).context("no folder of programs")?;
+        let place = fresh(&debug.join("release-test"), "nftpol")?;
+        program(&debug.join("nftpol"), &place)?;
+        let mut list = Command::new(place.join("lib").join(loader(&place)?));
+        list.arg("--library-path").arg(place.join("lib")).arg("--list");
+        let loaded = list.arg(place.join("lib/nftpol")).output()?;
+        let loaded = String::from_utf8_lossy(&loaded.stdout).into_owned();
+        let elsewhere = loaded.lines().filter(|line| line.contains("=> /"));
+        for line in elsewhere {
+            let is_here = line.contains(&place.display().to_string());
+            assert!(is_here, "not from the archive: {line}");
+        }
+        assert!(loaded.contains("libnftnl"), "{loaded}");
+        Ok(fs::remove_dir_all(debug.join("release-test"))?)
+    }
+
+    #[test]
+    fn equal_folders_make_equal_archives() -> Result<()> {
+        let folder = std::env::temp_dir().join(format!("nftpol-archives-{}", std::process::id()));
+        let mut archives = Vec::new();
+        for number in 0..2 {
+            let place = fresh(&folder.join(number.to_string()), "one")?;
+            fs::write(place.join("file"), "text")?;
+            let to = folder.join(format!("{number}.tar.gz"));
+            archive(&folder.join(number.to_string()), "one", &to)?;
+            archives.push(fs::read(to)?);
+        }
+        assert_eq!(archives[0], archives[1]);
+        Ok(fs::remove_dir_all(folder)?)
     }
 }

@@ -13,6 +13,7 @@ mod faults;
 mod forged;
 mod paths;
 mod reboot;
+mod removal;
 mod report;
 mod scene;
 mod short;
@@ -34,7 +35,7 @@ const OVERLAYS: &str = "overlays";
 type RunScene = fn(&mut Scene) -> Result<()>;
 
 /// All scenes in this order, and whether CI runs them.
-const ALL: [(&str, RunScene, bool); 8] = [
+const ALL: [(&str, RunScene, bool); 9] = [
     ("short", Scene::short, true),
     ("agents", Scene::agents, true),
     ("forged", Scene::forged, true),
@@ -43,6 +44,7 @@ const ALL: [(&str, RunScene, bool); 8] = [
     ("edits", Scene::edits, false),
     ("faults", Scene::faults, false),
     ("reboot", Scene::reboot, false),
+    ("removal", Scene::removal, true),
 ];
 
 #[test]
