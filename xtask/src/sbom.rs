@@ -25,7 +25,8 @@ pub fn write(cargo: &Cargo, root: &str, libraries: Option<&str>, to: &Path) -> R
     let tool = tool(cargo)?;
     let folder = cargo.workspace_folder()?;
     let mut command = Command::new(tool);
-    command.current_dir(&folder).args(["cyclonedx", "--format", "json", "--no-build-deps"]);
+    command.current_dir(&folder).args(["cyclonedx", "--format", "json", "--spec-version", "1.5"]);
+    command.arg("--no-build-deps");
     let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
     command.args(["--target", &target, "--override-filename", NAME]);
     let written = finish(command);
@@ -42,7 +43,11 @@ pub fn write(cargo: &Cargo, root: &str, libraries: Option<&str>, to: &Path) -> R
     }
     written?;
     let list = list.with_context(|| format!("cargo-cyclonedx wrote no list of {root}"))?;
+    // Where it was made is nobody's matter, and when and as which run would differ each time.
+    let list = list.replace(&format!("file://{}", folder.display()), "file://");
     let mut list: Value = serde_json::from_str(&list).context("the list of cargo-cyclonedx")?;
+    list.as_object_mut().context("no object")?.remove("serialNumber");
+    list["metadata"].as_object_mut().context("no metadata")?.remove("timestamp");
     if let Some(architecture) = libraries {
         add_libraries(&mut list, architecture)?;
     }
@@ -98,4 +103,22 @@ fn tool(cargo: &Cargo) -> Result<PathBuf> {
         ])?;
     }
     Ok(tool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_added_and_a_missing_crate_is_noticed() -> Result<()> {
+        let mut list = json!({"bomFormat": "CycloneDX", "components": []});
+        add_libraries(&mut list, "amd64")?;
+        let names: Vec<_> = list["components"].as_array().into_iter().flatten().collect();
+        assert_eq!(names.len(), licences::DEBIAN.len());
+        let purl = names[0]["purl"].as_str().context("no purl")?;
+        assert!(purl.starts_with("pkg:deb/debian/libnftnl11@"), "{purl}");
+        let missing = complete(&Cargo::locked(), "agent", &list).err().context("it is complete")?;
+        assert!(missing.to_string().ends_with("is missing"), "{missing}");
+        Ok(())
+    }
 }
