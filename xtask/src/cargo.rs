@@ -18,7 +18,7 @@ const OURS: [&str; 2] = ["CARGO_MANIFEST_", "CARGO_PKG_"];
 /// How cargo is called.
 #[derive(Clone, Debug, Default)]
 pub struct Cargo {
-    env: Vec<(&'static str, &'static str)>,
+    env: Vec<(&'static str, String)>,
     locked: bool,
 }
 
@@ -29,8 +29,8 @@ impl Cargo {
     }
 
     /// The same cargo with one more environment variable.
-    pub fn env(mut self, key: &'static str, value: &'static str) -> Self {
-        self.env.push((key, value));
+    pub fn env(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.env.push((key, value.into()));
         self
     }
 
@@ -56,7 +56,7 @@ impl Cargo {
                 command.env_remove(name);
             }
         }
-        command.envs(self.env.iter().copied());
+        command.envs(self.env.iter().map(|(key, value)| (key, value)));
         if self.locked {
             command.arg("--locked");
         }
@@ -86,7 +86,7 @@ impl Cargo {
     /// Runs the built program at `path` in the target folder.
     pub fn exec(&self, path: &str, args: &[String]) -> Result<()> {
         let mut command = Command::new(self.target_folder()?.join(path));
-        command.envs(self.env.iter().copied()).args(args);
+        command.envs(self.env.iter().map(|(key, value)| (key, value))).args(args);
         finish(command)
     }
 

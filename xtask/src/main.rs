@@ -7,12 +7,18 @@
 
 mod background;
 mod cargo;
+mod chart;
 mod ci;
+mod docs;
 mod edges;
 mod fresh;
 mod fuzz;
+mod helm;
 mod kube;
+mod licences;
 mod programs;
+mod release;
+mod sbom;
 mod setup;
 mod suite;
 
@@ -33,18 +39,28 @@ Usage: cargo xtask <command>
   test cluster [scene...]    all scenes in a whole Kubernetes, or these, and a table of faults. NFTPOL_CLUSTER has the
                              options of `cluster up` for it: NFTPOL_CLUSTER=\"--nodes 3 --proxy iptables\"
   bless                      rewrites the golden files from the current output
+  docs                       rewrites docs/cli.md, and writes manual pages and completions to target/reference
   edges                      checks which crate may depend on which
 
   demo [--keep|--down]       a node and its pods as network namespaces, policies enforced, who reaches whom
   cluster <command>          a whole Kubernetes on this machine: up, status, kubectl ..., exec NODE -- ..., down
   image [FILE]               the container image as a tar file (target/nftpol.tar), with its size and digest
 
+  chart                      writes the templates of charts/nftpol from manifests/; a test compares
+  helm [--write]             builds Helm (two minutes), lints the chart, and compares what it renders with tests/fixtures/helm,
+                             or writes that
+  release [FOLDER]           what a release has, in target/release-VERSION: archives, image, list of components, licences, sums
+
   bench [part...] [--plot]   measures a cold start and every kind of change beside the kernel alone and `nft -f`, lists that
                              come again, the proof, and what a packet pays; prints the tables of docs/benchmarks.md. Parts:
                              changes, relist, proof, packets. --rounds N; --table NAME=FILE: a table of another for `packets`;
                              --plot: more sizes, and draws docs/pictures; --draw: draws them again from the figures there
+  greedy [load...]           what a greedy tenant's policies cost, and how long others wait meanwhile; a tenth of each load,
+                             or --scale N: one of N
   load [pods]                what an agent costs in a large cluster, from a real API server; prints the table of docs/benchmarks.md
   soak [minutes]             an agent under churn, 30 minutes by default; fails when memory grows
+  chaos [minutes] [--seed N] an agent while the API server lies, processes die and others change the tables, 15 minutes by
+                             default; proves the table after each fault. --quick: only faults that heal within seconds
   latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
 
@@ -79,16 +95,22 @@ fn run(args: &[String]) -> Result<()> {
             _ => test(rest)?,
         },
         "bench" => bench(rest)?,
+        "greedy" => optimised(&Cargo::default(), "greedy", &[], rest)?,
         "load" => measured("load", rest)?,
         "soak" => measured("soak", rest)?,
+        "chaos" => measured("chaos", rest)?,
         "latency" => latency(rest)?,
         "ci" => none(rest).and_then(|()| ci::run())?,
         "bless" => none(rest).and_then(|()| bless())?,
         "fuzz" => fuzz::run(rest)?,
+        "docs" => none(rest).and_then(|()| docs::run())?,
         "edges" => none(rest).and_then(|()| edges::run(&Cargo::default()))?,
         "cluster" => cluster(rest)?,
         "conformance" => conformance(rest)?,
         "image" => image(rest)?,
+        "chart" => none(rest).and_then(|()| chart::write(&Cargo::default().workspace_folder()?))?,
+        "helm" => helm::run(rest)?,
+        "release" => release::run(rest)?,
         "kube" => kube(rest)?,
         "setup" => none(rest).and_then(|()| setup::packages())?,
         other => bail!("no command `{other}`\n\n{HELP}"),
@@ -239,12 +261,25 @@ fn nodes(cargo: &Cargo, args: &[String]) -> Result<()> {
 fn image(args: &[String]) -> Result<()> {
     setup::packages()?;
     let cargo = Cargo::default();
-    let default = [cargo.target_folder()?.join("nftpol.tar").display().to_string()];
-    optimised(&cargo, "image", &[], if args.is_empty() { &default } else { args })
+    // `nftpol version` shows it.
+    let cargo = match docs::commit() {
+        Some(commit) => cargo.env("NFTPOL_COMMIT", commit),
+        None => cargo,
+    };
+    let target = cargo.target_folder()?;
+    let to = match args {
+        [] => target.join("nftpol.tar").display().to_string(),
+        [file] => file.clone(),
+        _ => bail!("`image` takes a file or nothing\n\n{HELP}"),
+    };
+    let licences = target.join("licences.txt");
+    std::fs::create_dir_all(&target)?;
+    std::fs::write(&licences, licences::text(&cargo, "agent", true)?)?;
+    optimised(&cargo, "image", &[], &[to, licences.display().to_string()])
 }
 
 /// The test programs that compare golden files with the output.
-const GOLDEN: [&str; 2] = ["golden", "text"];
+const GOLDEN: [&str; 3] = ["golden", "text", "check"];
 
 fn bless() -> Result<()> {
     setup::packages()?;

@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use crate::cargo::finish;
 
 /// What a fresh Debian 12 with Rust and gcc lacks.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 12] = [
     // To build: the two C libraries, pkg-config to find them, and make for jemalloc.
     "make",
     "libmnl-dev",
@@ -27,6 +27,9 @@ const PACKAGES: [&str; 10] = [
     // To test: the agent, run as a node's container runtime runs it.
     "containerd",
     "runc",
+    // To test: what others left in iptables, and the alerts and the dashboard.
+    "iptables",
+    "prometheus",
 ];
 
 /// What a node of a real Kubernetes needs in addition.

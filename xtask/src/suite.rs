@@ -53,10 +53,12 @@ const COMPUTING_PROGRAMS: [&str; 13] = [
 
 /// Which tests need which programs of Kubernetes. A group needs the groups before
 /// it.
-const NEEDS: [(&str, &Group); 5] = [
+const NEEDS: [(&str, &Group); 7] = [
     ("suite accepted", &kube::SERVER),
     ("suite agent", &kube::SERVER),
     ("suite apiserver", &kube::SERVER),
+    ("suite chaos", &kube::SERVER),
+    ("suite install", &kube::SERVER),
     ("suite kubernetes", &kube::FLANNEL),
     ("suite upstream", &kube::E2E),
 ];

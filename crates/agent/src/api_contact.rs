@@ -72,7 +72,8 @@ impl ContactReport {
             return self.works(contact, status);
         };
         let since = self.since.get_or_insert_with(time);
-        let text = format!("since {since}: {}; the rules stay as they are", worst.message);
+        let waiting = contact.waiting().map(|waiting| format!("; {waiting}")).unwrap_or_default();
+        let text = format!("since {since}: {}{waiting}; the rules stay as they are", worst.message);
         match failing.iter().any(is_long) {
             true => status.fails_quietly(Condition::Api, text),
             false => status.remark(Condition::Api, text),
@@ -80,13 +81,16 @@ impl ContactReport {
     }
 
     fn works(&mut self, contact: &Contact, status: &Status) {
+        let waiting = contact.waiting().map(|waiting| waiting.to_string());
         if !contact.is_complete() {
-            return status.fails_quietly(Condition::Api, "waiting for the API server");
+            let waiting = waiting.map(|waiting| format!(": {waiting}")).unwrap_or_default();
+            let problem = format!("waiting for the API server{waiting}");
+            return status.fails_quietly(Condition::Api, problem);
         }
         if let Some(since) = self.since.take() {
             tracing::info!("the API server answers again; it did not since {since}");
         }
-        status.remark(Condition::Api, "");
+        status.remark(Condition::Api, waiting.unwrap_or_default());
         status.holds(Condition::Api);
     }
 }

@@ -8,11 +8,15 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use policy::{NodeNetwork, Pod, Selector, Tunnel};
+use ipnet::IpNet;
+use policy::{NodeNetwork, Pod, Selector, Tunnel, UnknownPods};
 
 use crate::local_pods::LocalPods;
 
 mod selector;
+
+/// The shortest prefix of a range of pods: 10.0.0.0/8, `fd00::/8`.
+const WIDEST: u8 = 8;
 
 /// What the operator adds to what is seen on the node, or takes away from it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +25,8 @@ pub struct BindingOptions {
     pub unbound: Vec<UnboundPods>,
     /// Pods on bridges are not bound: the kernel cannot.
     pub no_bridges: bool,
+    /// What becomes of addresses in the pods' ranges that no object names.
+    pub unknown_pods: UnknownPods,
 }
 
 /// The pods of a namespace, or some of them, that are not bound.
@@ -51,6 +57,10 @@ impl BindingOptions {
             network.ports =
                 network.ports.into_iter().filter(|(_, it)| it.bridge.is_none()).collect();
             network.bridges.clear();
+        }
+        network.unknown_pods = self.unknown_pods;
+        if self.unknown_pods == UnknownPods::Open {
+            network.pod_ranges.clear();
         }
         network
     }
@@ -89,6 +99,22 @@ impl fmt::Display for UnboundPods {
             true => f.write_str(&self.namespace),
             false => write!(f, "{}/{}", self.namespace, self.labels),
         }
+    }
+}
+
+/// A range of pods' addresses. What is not named there is dropped, so a wide one cuts
+/// others off.
+///
+/// # Errors
+/// It is no CIDR, or wider than any cluster.
+pub fn pod_cidr(text: &str) -> Result<IpNet, InvalidValue> {
+    let found = policy::cidr::parse(text).map_err(|error| InvalidValue(error.to_string()))?;
+    match found.prefix_len() {
+        ..WIDEST => Err(InvalidValue(format!(
+            "{text} is more than pods: all else there would be cut off; give the range of this \
+             node's pods, such as 10.244.1.0/24"
+        ))),
+        _ => Ok(found),
     }
 }
 

@@ -3,13 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use agent::amounts::Amounts;
 use agent::binding_options::{self, BindingOptions, UnboundPods};
 use agent::node_network::Given;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use compiler::budget::Budgets;
 use compiler::{LogOptions, Options};
-use policy::Tunnel;
+use ipnet::IpNet;
+use policy::{Tunnel, UnknownPods};
 use watcher::files::{Source, Validation};
 
+use crate::commands::{Monitor, Status};
 use crate::input::AllowNoPods;
 
 /// The environment variable that names the node where no flag does.
@@ -50,8 +54,12 @@ pub enum Command {
     Diff(Diff),
     /// Prove that the table does what the specification says; exit 0 same, 1 different, 2 error.
     Verify(Verify),
+    /// Show packets that policies deny, on this node or on all, as they are dropped.
+    Monitor(Monitor),
+    /// Show which nodes enforce, or whether a policy is in force on all; exit 0 yes, 1 no, 2 error.
+    Status(Status),
     /// Remove the tables from the kernel of this network namespace.
-    Cleanup,
+    Cleanup(Cleanup),
     /// Those that need no kernel and no root, as in `kubectl nftpol`.
     #[command(flatten)]
     Author(author::command::Command),
@@ -141,6 +149,9 @@ pub struct Input {
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
+    /// What policies may take.
+    #[command(flatten)]
+    pub budget: Budget,
 }
 
 /// Options about logging.
@@ -152,6 +163,14 @@ pub struct Log {
     /// Do not log dropped packets.
     #[arg(long)]
     no_log: bool,
+}
+
+/// `nftpol cleanup`.
+#[derive(Debug, Args)]
+pub struct Cleanup {
+    /// Afterwards do nothing until killed: a container of a DaemonSet may not end.
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// `nftpol agent`.
@@ -189,6 +208,44 @@ pub struct Agent {
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
+    /// What policies may take.
+    #[command(flatten)]
+    pub budget: Budget,
+    /// Write a line of the log for denied packets, one a minute for each pair of pods and
+    /// policies, 100 a minute at most.
+    #[arg(long)]
+    pub log_denied: bool,
+    /// Form of the log's lines.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// What is logged: this and what is more important [default: $RUST_LOG, or info].
+    #[arg(long, value_enum)]
+    pub log_level: Option<LogLevel>,
+}
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object on each line.
+    Json,
+}
+
+/// `--log-level`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Something failed for good.
+    Error,
+    /// Something is wrong.
+    Warn,
+    /// What is worth knowing.
+    Info,
+    /// Each step.
+    Debug,
+    /// Everything.
+    Trace,
 }
 
 /// `--table-owner`.
@@ -220,6 +277,27 @@ pub struct Binding {
     /// Where the node's tunnels take packets from.
     #[arg(long, value_enum, default_value_t)]
     tunnel_sources: Sources,
+    /// What becomes of new flows from and to addresses in the pods' ranges that no Pod names yet,
+    /// such as those of a pod that just starts. The ranges are the subnets of the bridges that
+    /// only pods are on, and those of --pod-cidr.
+    #[arg(long, value_enum, default_value_t)]
+    unknown_pods: Unknown,
+    /// A range of pods' addresses, of this node or of the whole cluster: needed where pods are on
+    /// no bridge. May be given several times.
+    #[arg(long, value_name = "CIDR", value_parser = binding_options::pod_cidr)]
+    pod_cidr: Vec<IpNet>,
+}
+
+/// `--unknown-pods`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Unknown {
+    /// They pass.
+    #[default]
+    Open,
+    /// They are dropped while the cluster has a NetworkPolicy.
+    Selected,
+    /// They are dropped.
+    Closed,
 }
 
 /// `--tunnel-sources`.
@@ -236,7 +314,15 @@ pub enum Sources {
 impl Binding {
     /// What is not bound. `bridges`: whether the kernel can bind pods on bridges.
     pub fn options(&self, bridges: bool) -> BindingOptions {
-        BindingOptions { unbound: self.unbound.clone(), no_bridges: !bridges }
+        BindingOptions {
+            unbound: self.unbound.clone(),
+            no_bridges: !bridges,
+            unknown_pods: match self.unknown_pods {
+                Unknown::Open => UnknownPods::Open,
+                Unknown::Selected => UnknownPods::Selected,
+                Unknown::Closed => UnknownPods::Closed,
+            },
+        }
     }
 
     /// What the operator says of tunnels.
@@ -248,7 +334,36 @@ impl Binding {
                 Sources::Nodes => false,
                 Sources::Any => true,
             },
+            pod_cidrs: self.pod_cidr.iter().copied().collect(),
         }
+    }
+}
+
+/// Options about budgets.
+#[derive(Debug, Args)]
+pub struct Budget {
+    /// What the policies of one namespace may take of this node's table. Policies that find no
+    /// room isolate and allow nothing.
+    #[arg(
+        long,
+        value_name = "SETS,RULES,ELEMENTS",
+        default_value_t = Budgets::default().namespace.into(),
+    )]
+    namespace_budget: Amounts,
+    /// What the policies of all namespaces together may take. If they ask for more, the
+    /// largest namespaces shrink to one and the same share.
+    #[arg(
+        long,
+        value_name = "SETS,RULES,ELEMENTS",
+        default_value_t = Budgets::default().node.into(),
+    )]
+    node_budget: Amounts,
+}
+
+impl Budget {
+    /// The budgets.
+    pub fn budgets(&self) -> Budgets {
+        Budgets { node: self.node_budget.0, namespace: self.namespace_budget.0 }
     }
 }
 
@@ -298,7 +413,12 @@ impl Input {
 
     /// What to compile for. `log`: whether the kernel can log.
     pub fn options(&self, log: bool) -> Options {
-        Options { node: self.node.clone(), log: self.log.options(log), ..Options::default() }
+        Options {
+            node: self.node.clone(),
+            log: self.log.options(log),
+            budgets: self.budget.budgets(),
+            ..Options::default()
+        }
     }
 }
 
@@ -307,6 +427,11 @@ impl Log {
     pub fn options(&self, possible: bool) -> Option<LogOptions> {
         let options = LogOptions { group: self.log_group, ..LogOptions::default() };
         (possible && self.is_wanted()).then_some(options)
+    }
+
+    /// The group of NFLOG.
+    pub fn group(&self) -> u16 {
+        self.log_group
     }
 
     /// Whether to log drops.

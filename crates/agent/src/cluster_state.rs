@@ -14,6 +14,8 @@ use policy::{Diagnostic, Keeper, NetworkPolicy, NodeNetwork, ObjectKey, Pod, Sna
 use watcher::api::{Event, Found, StandIn};
 use watcher::{Kind, Known, Object, Store};
 
+use crate::report;
+
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
 pub struct ClusterState {
@@ -203,7 +205,7 @@ impl ClusterState {
             return false;
         }
         for diagnostic in &diagnostics {
-            tracing::warn!("{diagnostic}");
+            report::diagnosed(diagnostic);
         }
         self.findings.insert(key, diagnostics);
         true

@@ -3,15 +3,20 @@
 mod agent;
 mod apply;
 mod cleanup;
+mod cluster_agents;
 mod diff;
+mod monitor;
 mod render;
+mod status;
 mod verify;
 
 pub use agent::agent;
 pub use apply::apply;
 pub use cleanup::cleanup;
 pub use diff::diff;
+pub use monitor::Monitor;
 pub use render::render;
+pub use status::Status;
 pub use verify::verify;
 
 use anyhow::{Context, Result};

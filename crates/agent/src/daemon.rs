@@ -20,11 +20,13 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent::clock::SystemClock;
 use agent::cluster_mark;
 use agent::conntrack_cleanup::ConntrackCleanup;
+use agent::door::{self, Behind};
+use agent::drops::{self, Ring};
 use agent::enforcer::{Enforcer, FlowCleanup, Interfaces, Message, Parts, ThreadDied};
 use agent::interfaces::NodeInterfaces;
 use agent::metrics::Metrics;
@@ -32,6 +34,7 @@ use agent::pipeline::Pipeline;
 use agent::problems::Problems;
 use agent::status::{Condition, Status};
 use agent::unbindable::Unbindable;
+use agent::view::View;
 use anyhow::{Context, Result, anyhow};
 use compiler::Options;
 use nft::{Features, Kernel};
@@ -67,6 +70,7 @@ pub fn run(args: &Agent) -> Result<()> {
         health: args.health_address,
         metrics: args.metrics_address,
     };
+    let door = (status.clone(), Arc::clone(&metrics), Instant::now());
     let served = ServedState { status: status.clone(), metrics: Arc::clone(&metrics) };
     let (begin, begun) = oneshot::channel();
     remote::start(settings, served, to_enforcer, to_announce, begun)?;
@@ -79,6 +83,7 @@ pub fn run(args: &Agent) -> Result<()> {
     let options = Options {
         node: Some(args.node_name.clone()),
         log: args.log.options(features.log),
+        budgets: args.budget.budgets(),
         ..Options::default()
     };
     let pipeline = Pipeline::new(kernel, options);
@@ -90,12 +95,13 @@ pub fn run(args: &Agent) -> Result<()> {
         flow_cleanup: flow_cleanup(),
         interfaces,
         binding: args.binding.options(features.bridge),
-        surroundings: Box::new(NodeSurroundings::of(cluster.clone())),
+        surroundings: Box::new(NodeSurroundings::of(cluster.clone(), Arc::clone(&metrics))),
         problems,
         status,
         metrics,
         node: args.node_name.clone(),
     });
+    open_door(args, &enforcer.view(), features.log, &door)?;
     // The watches start only now: an agent that waits for its lock puts no load
     // on the API server. If the other thread is gone, the enforcer notices.
     let _ = begin.send(Following {
@@ -218,6 +224,34 @@ fn cluster(args: &Agent, kernel: &mut Kernel, status: &Status) -> Option<Cluster
         cluster.expect(uid);
     }
     Some(cluster)
+}
+
+/// Answers questions of commands on this node, and reads what the rules log.
+fn open_door(
+    args: &Agent,
+    view: &View,
+    can_log: bool,
+    (status, metrics, started): &(Status, Arc<Metrics>, Instant),
+) -> Result<()> {
+    let node = args.node_name.clone();
+    let drops = match (args.log.is_wanted(), can_log) {
+        (false, _) => Err("this node's agent logs no denied packets (--no-log)".to_owned()),
+        (true, false) => Err("this node's kernel cannot log packets (nfnetlink_log)".to_owned()),
+        (true, true) => Ok(Arc::new(Ring::default())),
+    };
+    if let Ok(ring) = &drops {
+        let settings = drops::Settings {
+            group: args.log.group(),
+            node: node.clone(),
+            log_lines: args.log_denied,
+        };
+        let (metrics, status) = (Arc::clone(metrics), status.clone());
+        drops::start(settings, view.clone(), Arc::clone(ring), metrics, status)
+            .context("start a thread that reads denied packets")?;
+    }
+    let (view, metrics) = (view.clone(), Arc::clone(metrics));
+    let behind = Behind { node, view, drops, status: status.clone(), metrics, started: *started };
+    door::open(behind).context("start a thread that answers questions")
 }
 
 /// The way to look at the node's interfaces.

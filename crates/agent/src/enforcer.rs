@@ -24,6 +24,7 @@ mod parts;
 mod repairs;
 mod sync;
 mod tunnel_report;
+mod unknown_report;
 mod urgency;
 
 pub use inbox::{Inbox, Message, Received};
@@ -43,6 +44,7 @@ use crate::cluster_state::ClusterState;
 use crate::own_node::OwnNode;
 use crate::pipeline::Check;
 use crate::status::Condition;
+use crate::view::View;
 use binding::Binding;
 use findings::Findings;
 use kept::KeptReport;
@@ -50,6 +52,9 @@ use next::{Next, Step};
 
 /// How often to look at the node around the table.
 const SURROUNDINGS_EVERY: Duration = Duration::from_secs(2);
+
+/// How long the lists of a healthy start take at most.
+const STARTING: Duration = Duration::from_secs(10);
 
 /// A thread ended that must not: the process has to be started again. The
 /// rules stay in force.
@@ -77,6 +82,8 @@ pub struct Enforcer<S> {
     /// Whether there is no table of ours beside ours, such as one of another
     /// version.
     is_only_table: bool,
+    /// For threads that answer questions.
+    view: View,
 }
 
 /// Whether the loop continues.
@@ -109,6 +116,7 @@ impl<S: Sink> Enforcer<S> {
             looked_around: None,
             enforced: false,
             is_only_table: false,
+            view: View::default(),
             parts,
         }
     }
@@ -116,6 +124,11 @@ impl<S: Sink> Enforcer<S> {
     /// The objects that the loop knows, now and later.
     pub fn known(&self) -> Known {
         self.cluster.known()
+    }
+
+    /// What others may look at, now and later.
+    pub fn view(&self) -> View {
+        self.view.clone()
     }
 
     /// Runs until asked to stop; the rules stay.
@@ -155,6 +168,7 @@ impl<S: Sink> Enforcer<S> {
         if self.cluster.take(event) {
             self.next.event(came);
         }
+        self.view.knows(self.cluster.snapshot());
     }
 
     fn work(&mut self) -> Result<(), ThreadDied> {
@@ -162,7 +176,14 @@ impl<S: Sink> Enforcer<S> {
         if !missing.is_empty() {
             let names: Vec<&str> = missing.into_iter().map(Kind::name).collect();
             let problem = format!("waiting for the API server to list {}", names.join(", "));
-            self.parts.status.fails(Condition::Listed, problem);
+            let status = &self.parts.status;
+            match self.now().saturating_duration_since(self.started) < STARTING {
+                true => status.begins(Condition::Listed, problem),
+                false => {
+                    let seconds = STARTING.as_secs();
+                    status.fails(Condition::Listed, format!("{problem} for more than {seconds} s"));
+                }
+            }
             return Ok(());
         }
         self.parts.status.holds(Condition::Listed);

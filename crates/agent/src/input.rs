@@ -3,10 +3,11 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use policy::{Severity, Snapshot};
+use tokio::runtime::Builder;
 use watcher::Store;
+use watcher::api::{self, Access, Found};
 use watcher::files::{self, Finding, Source, Validation};
 
-use crate::api_client;
 use crate::cli::{Input, NODE_NAME};
 use agent::{own_node, report};
 
@@ -57,7 +58,12 @@ pub fn snapshot(input: &Input, following: bool, without: WithoutPods) -> Result<
 
 /// As an agent reads it: mistakes are reported and refuse nothing.
 fn cluster(input: &Input) -> Result<Snapshot> {
-    let found = api_client::objects(input.kubeconfig.as_deref())?;
+    let access = Access { kubeconfig: input.kubeconfig.clone(), ..Access::default() };
+    let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
+    let found: Vec<Found> = runtime.block_on(async {
+        let client = access.client().await?;
+        api::list(client).await.context("read the cluster")
+    })?;
     report::lines(found.iter().flat_map(|found| &found.diagnostics));
     let store: Store = found.into_iter().map(|found| found.object).collect();
     Ok(store.snapshot().clone())

@@ -9,8 +9,9 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use imbl::OrdSet;
 use nft::links::LinksError;
-use policy::{BindingFinding, Claims, NodeNetwork, Pod};
+use policy::{BindingFinding, Claims, NodeNetwork, Pod, PodRange};
 
 use crate::enforcer::Interfaces;
 use crate::node_network::{Binder, Given, Look, NodeView, NodeWatcher, look_once};
@@ -104,8 +105,9 @@ impl NodeInterfaces {
 }
 
 impl Interfaces for NodeInterfaces {
-    fn remember(&mut self, claims: Claims) {
+    fn remember(&mut self, claims: Claims, pod_ranges: OrdSet<PodRange>) {
         self.binder = Binder::new(self.given.clone(), claims);
+        self.binder.remember(pod_ranges);
         self.is_stale = true;
     }
 

@@ -5,12 +5,15 @@
 //! on connections that are open already, too; readiness, metrics, problems.
 //! Never: rules of its own about what is allowed.
 
+pub mod amounts;
 pub mod api_contact;
 pub mod binding_options;
 pub mod clock;
 pub mod cluster_mark;
 pub mod cluster_state;
 pub mod conntrack_cleanup;
+pub mod door;
+pub mod drops;
 pub mod enforcer;
 pub mod interfaces;
 pub mod lines;
@@ -26,5 +29,6 @@ pub mod report;
 mod sink;
 pub mod status;
 pub mod unbindable;
+pub mod view;
 
 pub use sink::Sink;

@@ -3,7 +3,6 @@
 //! In: arguments, manifests. Out: results on stdout, everything else on stderr,
 //! an exit code. Never: another program started.
 
-mod api_client;
 mod bridge;
 mod cli;
 mod commands;
@@ -12,16 +11,14 @@ mod difference_text;
 mod follow;
 mod input;
 mod lock;
+mod log;
 mod node;
 mod open_files;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use agent::report;
-use clap::Parser;
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
+use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 
@@ -38,37 +35,17 @@ fn main() -> ExitCode {
         report::error(&error);
         return ExitCode::FAILURE;
     }
-    // A command has output of its own; an agent has only its log.
-    let level = match command {
-        Command::Agent(_) => LevelFilter::INFO,
-        _ => LevelFilter::WARN,
-    };
-    let filter = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
-    // kube_client logs each failed request, which the watches log anyway.
-    let filter = match "kube_client=off".parse() {
-        Ok(quiet) if std::env::var_os(EnvFilter::DEFAULT_ENV).is_none() => {
-            filter.add_directive(quiet)
-        }
-        _ => filter,
-    };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(report::LogLine::default)
-        .with_ansi(
-            std::io::stderr().is_terminal()
-                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        )
-        // Such an error goes to stderr, and panics where that is closed.
-        .log_internal_errors(false)
-        .init();
+    log::start(&command);
     let (result, failure) = match &command {
         Command::Agent(args) => (commands::agent(args), 1),
         Command::Render(args) => (commands::render(args), 1),
         Command::Apply(args) => (commands::apply(args), 1),
         Command::Diff(args) => (commands::diff(args), 2),
         Command::Verify(args) => (commands::verify(args), 2),
-        Command::Cleanup => (commands::cleanup(), 1),
-        Command::Author(command) => (command.run(), author::command::CANNOT_TELL),
+        Command::Monitor(args) => (args.run(), 2),
+        Command::Status(args) => (args.run(), 2),
+        Command::Cleanup(args) => (commands::cleanup(args), 1),
+        Command::Author(command) => (command.run(Cli::command()), author::command::CANNOT_TELL),
     };
     let code = result.unwrap_or_else(|error| {
         report::error(&error);
@@ -86,7 +63,9 @@ fn enforces_as_long_as_it_runs(command: &Command) -> bool {
         Command::Render(_)
         | Command::Diff(_)
         | Command::Verify(_)
-        | Command::Cleanup
+        | Command::Monitor(_)
+        | Command::Status(_)
+        | Command::Cleanup(_)
         | Command::Author(_) => false,
     }
 }

@@ -1,17 +1,25 @@
 //! The content of `/metrics`.
 //!
-//! In: counts and times from the other parts. Out: OpenMetrics text.
+//! In: counts and times from the other parts. Out: OpenMetrics, or the text format.
 //! Never: a label with a name that users choose (pods, policies): there can be
-//! any number of them.
+//! any number of them. Namespaces are the exception, a limited number of them ([`Traffic`]).
 
+mod format;
 mod process;
+mod series;
+mod traffic;
+
+pub use traffic::Traffic;
 
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use compiler::Usage;
+use compiler::budget::Budgets;
+use compiler::price::Amount;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use policy::Snapshot;
@@ -34,6 +42,8 @@ use crate::status::{Condition, Status};
 pub type Label = [(&'static str, &'static str); 1];
 /// Two labels.
 pub type Labels = [(&'static str, &'static str); 2];
+/// A time that only grows.
+type Total = Counter<f64, AtomicU64>;
 /// A time that grows and shrinks.
 pub type Seconds = Gauge<f64, AtomicU64>;
 
@@ -70,8 +80,12 @@ pub struct Metrics {
     /// Chains, sets and elements of the table.
     table: Family<Label, Gauge>,
     elements: Mutex<CountedElements>,
-    /// Policies with parts that cannot be used, and refused by the kernel.
+    /// Policies with parts that cannot be used, refused by the kernel, and over a budget.
     pub broken_policies: Family<Label, Gauge>,
+    /// What policies may take of the table, of the node and of a namespace.
+    budget: Family<Labels, Gauge>,
+    /// What they take. Of namespaces, what the largest takes.
+    budget_used: Family<Labels, Gauge>,
     /// Addresses that are isolated although no object reports them, by reason.
     pub kept_addresses: Family<Label, Gauge>,
     /// Policies of namespaces that end which are still enforced.
@@ -87,12 +101,14 @@ pub struct Metrics {
     /// Whether the kernel has an optional feature.
     pub features: Family<Label, Gauge>,
     /// Tables proved, by result.
-    proofs: Family<Label, Gauge>,
-    proof_seconds: Seconds,
-    connections: Family<Label, Gauge>,
-    sweep_seconds: Seconds,
+    proofs: Family<Label, Counter>,
+    proof_seconds: Total,
+    connections: Family<Label, Counter>,
+    sweep_seconds: Total,
     /// Lines of the log that nobody read in time.
-    lost_lines: Gauge,
+    lost_lines: Counter,
+    /// What is counted of denied packets and of connection tracking.
+    pub traffic: Traffic,
 }
 
 /// The elements of all sets, counted from one table to the next at the cost of what
@@ -106,7 +122,7 @@ struct CountedElements {
 #[derive(Debug, Default)]
 struct Process {
     resident_bytes: Gauge,
-    cpu_seconds: Seconds,
+    cpu_seconds: Total,
 }
 
 impl Default for Metrics {
@@ -123,6 +139,15 @@ impl Metrics {
         let (resident, cpu) = (process.resident_bytes.clone(), process.cpu_seconds.clone());
         all.register("process_resident_memory_bytes", "Resident memory of this process", resident);
         all.register("process_cpu_seconds", "CPU time of this process since its start", cpu);
+        if let Some(start) = process::start_seconds() {
+            let gauge = Seconds::default();
+            gauge.set(start);
+            all.register(
+                "process_start_time_seconds",
+                "When this process started, since 1970",
+                gauge,
+            );
+        }
         let registry = all.sub_registry_with_prefix("nftpol");
         registry.register(
             "build",
@@ -156,6 +181,12 @@ impl Metrics {
             table: add(registry, "table_objects", "Objects of the table"),
             elements: Mutex::default(),
             broken_policies: add(registry, "broken_policies", "Policies not enforced as written"),
+            budget: add(registry, "budget", "What policies may take of the table"),
+            budget_used: add(
+                registry,
+                "budget_used",
+                "What they take; of namespaces, what the largest one takes",
+            ),
             kept_addresses: add(
                 registry,
                 "kept_addresses",
@@ -188,9 +219,27 @@ impl Metrics {
                 "lost_log_lines",
                 "Lines of the log that nobody read in time",
             ),
+            traffic: Traffic::new(registry),
         };
+        metrics.start_at_zero();
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = all;
         metrics
+    }
+
+    /// What the budgets are, and what is used of them.
+    pub fn budgets(&self, budgets: &Budgets, usage: &Usage) {
+        let all = [
+            (&self.budget, "node", budgets.node),
+            (&self.budget, "namespace", budgets.namespace),
+            (&self.budget_used, "node", usage.node),
+            (&self.budget_used, "namespace", usage.namespace),
+        ];
+        for (family, of, Amount { sets, rules, elements }) in all {
+            for (what, amount) in [("sets", sets), ("rules", rules), ("elements", elements)] {
+                let gauge = family.get_or_create(&[("of", of), ("what", what)]);
+                gauge.set(i64::try_from(amount).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// An attempt succeeded after this time.
@@ -225,9 +274,9 @@ impl Metrics {
     /// What was proved so far.
     pub fn proved(&self, proofs: &Proofs) {
         for (result, count) in [("equal", proofs.equal), ("failed", proofs.failed)] {
-            self.proofs.get_or_create(&[("result", result)]).set(count.cast_signed());
+            set(&self.proofs.get_or_create(&[("result", result)]), count);
         }
-        self.proof_seconds.set(proofs.total.as_secs_f64());
+        set_seconds(&self.proof_seconds, proofs.total.as_secs_f64());
     }
 
     /// Work on live connections so far.
@@ -238,12 +287,32 @@ impl Metrics {
             ("entries_deleted", counters.deleted),
             ("errors", counters.errors),
         ] {
-            self.connections.get_or_create(&[("what", what)]).set(count.cast_signed());
+            set(&self.connections.get_or_create(&[("what", what)]), count);
         }
-        self.sweep_seconds.set(counters.total.as_secs_f64());
+        set_seconds(&self.sweep_seconds, counters.total.as_secs_f64());
     }
 
-    /// The page.
+    /// Seconds since the API server was last heard.
+    pub fn contact_age(&self) -> Option<f64> {
+        self.is_contact_known().then(|| self.api_contact_age.get())
+    }
+
+    fn is_contact_known(&self) -> bool {
+        // Counted from the start until something was heard.
+        self.watch_events
+            .get(&[("kind", Kind::Pod.name()), ("type", "listed")])
+            .is_some_and(|listed| listed.get() > 0)
+    }
+
+    /// The page in the text format of Prometheus, version 0.0.4.
+    ///
+    /// # Errors
+    /// As [`Self::text`].
+    pub fn prometheus_text(&self, status: &Status) -> Result<String, fmt::Error> {
+        Ok(format::prometheus(&self.text(status)?))
+    }
+
+    /// The page in the OpenMetrics format.
     ///
     /// # Errors
     /// A value cannot be written. No value here is known to fail.
@@ -255,9 +324,9 @@ impl Metrics {
         }
         if let Some(usage) = process::usage() {
             self.process.resident_bytes.set(usage.resident_bytes);
-            self.process.cpu_seconds.set(usage.cpu_seconds);
+            set_seconds(&self.process.cpu_seconds, usage.cpu_seconds);
         }
-        self.lost_lines.set(report::lost().cast_signed());
+        set(&self.lost_lines, report::lost());
         let mut text = String::new();
         encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
         Ok(text)
@@ -278,6 +347,15 @@ impl CountedElements {
         self.sets = sets.clone();
         self.count
     }
+}
+
+/// A part with a thread of its own keeps totals. They only grow.
+fn set(counter: &Counter, total: u64) {
+    counter.inner().store(total, Ordering::Relaxed);
+}
+
+fn set_seconds(counter: &Total, seconds: f64) {
+    counter.inner().store(seconds.to_bits(), Ordering::Relaxed);
 }
 
 fn number(count: usize) -> i64 {

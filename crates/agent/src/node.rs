@@ -9,12 +9,12 @@ use agent::binding_options::BindingOptions;
 use agent::enforcer::Interfaces;
 use agent::interfaces::NodeInterfaces;
 use agent::local_pods::LocalPods;
-use agent::pipeline::Pipeline;
+use agent::pipeline::{InForce, Pipeline};
 use agent::report;
 use agent::unbindable::Unbindable;
 use anyhow::{Context, Result};
 use nft::{Features, Kernel, ReadError};
-use policy::{BindingFinding, Claims, NodeNetwork, ObjectKey, Snapshot};
+use policy::{BindingFinding, NodeNetwork, ObjectKey, Snapshot};
 
 use crate::cli::Binding;
 
@@ -63,7 +63,9 @@ impl Node {
             Unbindable::default().lacks().iter().for_each(report::warning);
             return Ok(this);
         };
-        interfaces.remember(claims(pipeline).context("read what is bound already")?);
+        let InForce { claims, network, .. } =
+            in_force(pipeline).context("read what is bound already")?;
+        interfaces.remember(claims, network.pod_ranges);
         if this.local.follow(snapshot) {
             interfaces.pods(this.options.bindable(&this.local, Vec::new()));
         }
@@ -150,13 +152,13 @@ fn unbound(finding: &BindingFinding) -> Option<&ObjectKey> {
     }
 }
 
-/// Which interface had which address before.
-fn claims(pipeline: &mut Pipeline<Kernel>) -> Result<Claims, ReadError> {
+/// What the kernel's tables bind.
+fn in_force(pipeline: &mut Pipeline<Kernel>) -> Result<InForce, ReadError> {
     let mut tries = 1;
     loop {
-        match pipeline.claims() {
+        match pipeline.in_force(|_| None) {
             Err(ReadError::KeepsChanging(_)) if tries < CLAIM_TRIES => tries += 1,
-            claims => return claims,
+            in_force => return in_force,
         }
     }
 }

@@ -68,8 +68,9 @@ impl Program {
     const fn advice(self) -> &'static str {
         match self {
             Self::KubeRouter => {
-                "run it with --run-firewall=false; if it is gone, `kube-router --cleanup-config` \
-                 or a reboot removes what it left"
+                "run it with --run-firewall=false, k3s with --disable-network-policy; if it is \
+                 gone, `kube-router --cleanup-config`, the commands of docs/install.md for k3s \
+                 or a reboot remove what it left"
             }
             Self::Calico => {
                 "let only one of the two enforce NetworkPolicy; if Calico is gone, a reboot \

@@ -35,16 +35,20 @@ mod set_aside;
 pub use outcome::{Committed, Difference, Outcome, SyncError, SyncFailed, TableOutcome};
 pub use proof::{Proofs, Unproved, Verify};
 pub use read::{InForce, TableDifference};
+pub(crate) use replace::STAND_IN;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use compiler::{Compiled, Engine, Options, Place, SharedAddress, scaffold};
+use compiler::budget::Budgets;
+use compiler::signature::Signature;
+use compiler::{Compiled, Engine, Options, Place, SharedAddress, Usage, scaffold};
+use imbl::OrdMap;
 use nft::ReadError;
 use policy::{Diagnostic, NodeNetwork, ObjectKey, Snapshot};
 use ruleset::plan::Budget;
-use ruleset::{TableFamily, TableId};
+use ruleset::{Name, TableFamily, TableId};
 
 use crate::Sink;
 use crate::clock::{Clock, SystemClock};
@@ -207,6 +211,21 @@ impl<S: Sink> Pipeline<S> {
         self.engine.compiled().isolates(policy)
     }
 
+    /// What is used of the budgets, as of the last change.
+    pub fn usage(&self) -> Usage {
+        self.engine.usage()
+    }
+
+    /// The budgets.
+    pub fn budgets(&self) -> Budgets {
+        self.engine.options().budgets
+    }
+
+    /// The chains of the last change, and the policies behind each.
+    pub fn signatures(&self) -> &OrdMap<Name, Arc<Signature>> {
+        &self.engine.compiled().signatures
+    }
+
     /// The addresses of this node that several pods report, as of the last change.
     pub fn shared_addresses(&self) -> Vec<SharedAddress> {
         self.engine.shared_addresses()
@@ -297,6 +316,7 @@ impl<S: Sink> Pipeline<S> {
             tables: [inet.0, bridge.0],
             diagnostics: self.diagnostics(),
             set_aside: self.engine.options().set_aside.clone(),
+            over_budget: Arc::clone(&self.engine.compiled().over_budget),
         }
     }
 
@@ -306,8 +326,9 @@ impl<S: Sink> Pipeline<S> {
         SyncFailed {
             error,
             also: also.map(Box::new),
-            diagnostics: self.diagnostics(),
+            diagnostics: self.diagnostics().into(),
             set_aside: self.engine.options().set_aside.clone(),
+            over_budget: Arc::clone(&self.engine.compiled().over_budget),
             committed: self.tables.inet.progress.interrupt().map(Box::new),
         }
     }

@@ -27,6 +27,8 @@ pub enum EventReason {
     UnusablePart,
     /// The kernel refused it; it isolates and allows nothing.
     RefusedByKernel,
+    /// It finds no room in the budgets; it isolates and allows nothing.
+    OverBudget,
     /// Several pods report an address of a pod that it isolates.
     SharedAddress,
 }
@@ -37,6 +39,7 @@ impl EventReason {
         match self {
             Self::UnusablePart => "UnusablePart",
             Self::RefusedByKernel => "RefusedByKernel",
+            Self::OverBudget => "OverBudget",
             Self::SharedAddress => "SharedAddress",
         }
     }

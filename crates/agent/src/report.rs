@@ -6,12 +6,17 @@
 //! no reader stops it either.
 
 use std::fmt::Display;
+use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use nft::{ForeignKind, ForeignObject};
+use nix::fcntl::OFlag;
+use nix::unistd::dup2_stderr;
+use policy::Diagnostic;
 use ruleset::TableId;
 
 use crate::lines::Lines;
@@ -42,12 +47,27 @@ pub fn never_wait() -> Result<()> {
     };
     let queues = queues().context("start a thread that writes the log")?;
     if QUEUES.set(queues).is_ok() {
+        // Without it, only the message of a process that finds no memory could wait.
+        drop(never_block_stderr());
         std::panic::set_hook(Box::new(|panic| {
             let thread = std::thread::current();
             line(format_args!("thread {:?} {panic}", thread.name().unwrap_or("without a name")));
         }));
     }
     Ok(())
+}
+
+/// What the standard library itself writes on stderr, such as the last words of a process
+/// that finds no memory (`handle_alloc_error`), must not wait for a reader either: the
+/// process would neither end nor answer. Opening a pipe anew gives a description with
+/// flags of its own (proc_pid_fd(5)), so whoever shares this one notices nothing.
+///
+/// # Errors
+/// Stderr cannot be opened anew, for example a socket. It stays as it was.
+fn never_block_stderr() -> io::Result<()> {
+    let flags = OFlag::O_NONBLOCK.bits();
+    let again = OpenOptions::new().append(true).custom_flags(flags).open("/proc/self/fd/2")?;
+    Ok(dup2_stderr(again)?)
 }
 
 /// Lines lost since the start, because nobody read them in time.
@@ -143,6 +163,14 @@ fn line(text: impl Display) {
             let _ = io::stderr().lock().write_all((text + "\n").as_bytes());
         }
     }
+}
+
+/// A line of the log about an object. The log's level is that of the line, so the
+/// diagnostic's own word for it is left out.
+pub fn diagnosed(diagnostic: &Diagnostic) {
+    let text = diagnostic.to_string();
+    let text = text.strip_prefix(&format!("{}: ", diagnostic.severity)).unwrap_or(&text);
+    tracing::warn!(object = %diagnostic.object, kind = diagnostic.kind, "{text}");
 }
 
 /// Lists what others put into a table of ours.

@@ -38,11 +38,15 @@ pub enum Condition {
     Bridges,
     /// No IPVS, which sends from the local-out hook and so bypasses the rules.
     Services,
+    /// Denied packets can be shown.
+    Log,
+    /// Connection tracking has room for new connections.
+    Conntrack,
 }
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Alone,
         Self::Kernel,
         Self::Api,
@@ -53,6 +57,8 @@ impl Condition {
         Self::Bound,
         Self::Bridges,
         Self::Services,
+        Self::Log,
+        Self::Conntrack,
     ];
 
     /// One word, for metrics and reports.
@@ -68,6 +74,26 @@ impl Condition {
             Self::Bound => "bound",
             Self::Bridges => "bridges",
             Self::Services => "services",
+            Self::Log => "log",
+            Self::Conntrack => "conntrack",
+        }
+    }
+
+    /// Whether a node is ready only if it holds. The others are about what pods can bring
+    /// about, or about what is shown: policies are enforced without them.
+    pub const fn counts(self) -> bool {
+        match self {
+            Self::Alone
+            | Self::Kernel
+            | Self::Api
+            | Self::Listed
+            | Self::Node
+            | Self::Readable
+            | Self::Enforced
+            | Self::Bound
+            | Self::Bridges
+            | Self::Services => true,
+            Self::Log | Self::Conntrack => false,
         }
     }
 }
@@ -98,11 +124,12 @@ impl Default for Status {
 }
 
 impl Status {
-    /// No condition holds yet.
+    /// No condition holds yet that counts.
     pub fn new() -> Self {
-        let problems = Condition::ALL.map(|condition| (condition, "not known yet".to_owned()));
+        let counting = Condition::ALL.into_iter().filter(|condition| condition.counts());
+        let problems = counting.map(|condition| (condition, "not known yet".to_owned()));
         Self(Arc::new(Mutex::new(State {
-            problems: problems.into(),
+            problems: problems.collect(),
             remarks: BTreeMap::new(),
             heartbeat: Instant::now(),
         })))
@@ -132,7 +159,19 @@ impl Status {
         let problem = problem.into();
         // The log first: who sees the condition finds its reason there.
         if self.problem(condition).as_ref() != Some(&problem) {
-            tracing::warn!(%condition, "not ready: {problem}");
+            match condition.counts() {
+                true => tracing::warn!(%condition, "not ready: {problem}"),
+                false => tracing::warn!(%condition, "{problem}"),
+            }
+        }
+        self.state().problems.insert(condition, problem);
+    }
+
+    /// As [`Self::fails`], for what each start goes through.
+    pub fn begins(&self, condition: Condition, problem: impl Into<String>) {
+        let problem = problem.into();
+        if self.problem(condition).as_ref() != Some(&problem) {
+            tracing::info!(%condition, "not ready yet: {problem}");
         }
         self.state().problems.insert(condition, problem);
     }
@@ -147,9 +186,20 @@ impl Status {
         self.state().problems.get(&condition).cloned()
     }
 
-    /// Whether all conditions hold.
+    /// Whether all conditions hold that count.
     pub fn is_ready(&self) -> bool {
-        self.state().problems.is_empty()
+        self.state().problems.keys().all(|condition| !condition.counts())
+    }
+
+    /// The conditions that do not hold or have a remark: whether they hold, and the text.
+    pub fn remarkable(&self) -> Vec<(Condition, bool, String)> {
+        let state = self.state();
+        let remarkable = |condition: Condition| {
+            let problem = state.problems.get(&condition).map(|text| (false, text));
+            let found = problem.or(state.remarks.get(&condition).map(|text| (true, text)));
+            found.map(|(holds, text)| (condition, holds, text.clone()))
+        };
+        Condition::ALL.into_iter().filter_map(remarkable).collect()
     }
 
     /// A line for each condition, in the style of the API server's
@@ -158,7 +208,8 @@ impl Status {
         let state = self.state();
         let mut out = String::new();
         for condition in Condition::ALL {
-            let problem = state.problems.get(&condition).map(|problem| ('-', problem));
+            let sign = if condition.counts() { '-' } else { '!' };
+            let problem = state.problems.get(&condition).map(|problem| (sign, problem));
             let remark = state.remarks.get(&condition).map(|remark| ('+', remark));
             // Writing to a String does not fail.
             let _ = match problem.or(remark) {
@@ -192,11 +243,14 @@ mod tests {
     #[test]
     fn ready_only_when_every_condition_holds() {
         let status = Status::new();
-        for condition in Condition::ALL {
+        for condition in Condition::ALL.into_iter().filter(|condition| condition.counts()) {
             assert!(!status.is_ready());
             status.holds(condition);
         }
         assert!(status.is_ready());
+        status.fails(Condition::Log, "another program reads the group");
+        assert!(status.is_ready());
+        assert!(status.report().contains("[!] log: another"), "{}", status.report());
         status.fails(Condition::Bridges, "run `sysctl -w ...=1`");
         assert!(!status.is_ready());
         let report = status.report();

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use policy::{BindingFinding, Claims, NodeNetwork, Pod};
+use imbl::OrdSet;
+use policy::{BindingFinding, Claims, NodeNetwork, Pod, PodRange};
 
 use crate::enforcer::Interfaces;
 
@@ -15,7 +16,7 @@ pub struct Unbindable {
 }
 
 impl Interfaces for Unbindable {
-    fn remember(&mut self, _: Claims) {}
+    fn remember(&mut self, _: Claims, _: OrdSet<PodRange>) {}
 
     fn pods(&mut self, _: Vec<Arc<Pod>>) {}
 

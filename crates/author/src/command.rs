@@ -2,6 +2,12 @@
 //!
 //! Exit codes: 0 as hoped, 1 findings or a difference, 2 it cannot be told.
 
+mod check;
+mod completion;
+mod explain;
+mod matrix;
+mod plugin;
+mod reference;
 mod version;
 
 use std::process::ExitCode;
@@ -12,18 +18,38 @@ use clap::Subcommand;
 /// The commands of authors.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Find what is wrong in manifests, and what is valid and surely not meant.
+    Check(Box<check::Check>),
+    /// Say whether a connection is allowed, and why; exit 0 allowed, 1 denied, 2 cannot tell.
+    Explain(explain::Explain),
+    /// Print a script that completes the command in a shell.
+    Completion(completion::Completion),
+    /// Show who reaches whom on which ports, and with --diff what a change opens and closes.
+    Matrix(Box<matrix::Matrix>),
     /// Print the version.
     Version(version::Version),
+    /// Write cli.md, manual pages and completions.
+    #[command(hide = true)]
+    Reference(reference::Reference),
+    /// What kubectl asks a plugin.
+    #[command(name = "__complete", hide = true)]
+    Plugin(plugin::Plugin),
 }
 
 impl Command {
-    /// Runs a command. What it answers is on stdout.
+    /// Runs a command of a program. What it answers is on stdout.
     ///
     /// # Errors
     /// The question has no answer: exit with [`CANNOT_TELL`].
-    pub fn run(&self) -> Result<ExitCode> {
+    pub fn run(&self, program: clap::Command) -> Result<ExitCode> {
         match self {
+            Self::Check(check) => check.run(),
+            Self::Explain(explain) => explain.run(),
+            Self::Completion(completion) => completion.run(program),
+            Self::Matrix(matrix) => matrix.run(),
             Self::Version(version) => version.run(),
+            Self::Reference(reference) => reference.run(&program),
+            Self::Plugin(plugin) => plugin.run(program),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use author::command::{CANNOT_TELL, Command};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 /// Understand Kubernetes NetworkPolicies before they are enforced.
 #[derive(Debug, Parser)]
@@ -16,7 +16,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
-    command.run().unwrap_or_else(|error| {
+    command.run(Cli::command()).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::from(CANNOT_TELL)
     })

@@ -12,6 +12,8 @@ use policy::{
     Protocol, Rule, Snapshot, isolation, spec, subjects,
 };
 
+use serde::Serialize;
+
 use crate::PortSet;
 
 /// Answers for one snapshot.
@@ -186,7 +188,7 @@ fn one_port(port: &Port, destination: Option<&Pod>) -> PortSet {
 }
 
 /// All ipBlocks of a snapshot's policies, each once.
-fn blocks(snapshot: &Snapshot) -> Vec<&policy::IpBlock> {
+pub(crate) fn blocks(snapshot: &Snapshot) -> Vec<&policy::IpBlock> {
     let policies = snapshot.policies.values();
     let rules = policies.flat_map(|one| Direction::BOTH.map(|way| one.rules(way)));
     let peers = rules.flatten().flatten().flat_map(|rule| match &rule.peers {
@@ -205,11 +207,13 @@ fn blocks(snapshot: &Snapshot) -> Vec<&policy::IpBlock> {
 }
 
 /// IPv4 or IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Family {
     /// IPv4.
+    #[serde(rename = "IPv4")]
     Ipv4,
     /// IPv6.
+    #[serde(rename = "IPv6")]
     Ipv6,
 }
 
@@ -236,6 +240,15 @@ impl Family {
             }
             Self::Ipv6 => std::net::Ipv6Addr::from_bits(number).into(),
         }
+    }
+}
+
+impl std::fmt::Display for Family {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
     }
 }
 

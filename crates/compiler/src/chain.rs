@@ -7,7 +7,7 @@
 //! ```text
 //! chain i.dev/web.<hash> {
 //!     <tag> . ip saddr @p4 tcp dport 80 accept              comment "dev/web ingress[0]"
-//!     add @logged.i4 { ip daddr limit rate 10/second } log prefix "i.dev/web.<hash>" group 100
+//!     update @logged.i4 { ip daddr counter limit rate 10/second } log prefix "i.dev/web.<hash>" group 9478
 //!     drop
 //! }
 //! ```

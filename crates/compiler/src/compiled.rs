@@ -26,6 +26,8 @@ pub struct Compiled {
     pub signatures: OrdMap<Name, Arc<Signature>>,
     /// The API rules that each signature chain's first rules come from, in order.
     pub rule_sources: OrdMap<Name, Arc<Vec<Vec<RuleRef>>>>,
+    /// Policies that find no room in the budgets: they isolate and allow nothing.
+    pub over_budget: Arc<BTreeSet<ObjectKey>>,
     /// The policies whose rules look into each set.
     pub set_users: OrdMap<Name, Arc<BTreeSet<ObjectKey>>>,
 }
@@ -39,6 +41,7 @@ impl Compiled {
             diagnostics: Arc::default(),
             signatures: OrdMap::new(),
             rule_sources: OrdMap::new(),
+            over_budget: Arc::default(),
             set_users: OrdMap::new(),
         }
     }

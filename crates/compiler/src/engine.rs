@@ -19,6 +19,8 @@ mod binding;
 mod chains;
 pub(crate) mod changes;
 mod in_use;
+mod ledger;
+mod members;
 mod output;
 mod port_names;
 mod selector_index;
@@ -28,11 +30,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Snapshot};
+use policy::{Diagnostic, NodeNetwork, ObjectKey, Pod, Severity, Snapshot};
 
+use crate::budget::Budgets;
 use crate::naming::Naming;
 use crate::sets::Sources;
-use crate::{ClusterIndex, Compiled, Options, Place};
+use crate::{ClusterIndex, Compiled, Options, Place, Usage};
 use binding::{Binding, Change};
 use changes::Changes;
 use output::Output;
@@ -85,7 +88,7 @@ impl Engine {
     pub fn with_naming(options: Options, naming: Naming) -> Self {
         Self {
             forward: Output::new(&Place::forward(), &options, naming),
-            binding: Binding::new(&Place::forward()),
+            binding: Binding::new(&Place::forward(), options.log),
             options,
             cluster: ClusterIndex::default(),
             port_names: PortNames::default(),
@@ -118,12 +121,25 @@ impl Engine {
         self.forward.set_sources()
     }
 
+    /// What is used of the budgets.
+    pub fn usage(&self) -> Usage {
+        self.forward.usage()
+    }
+
+    /// The policies that isolate and allow nothing, whatever their rules say: those that
+    /// are set aside, and those that find no room in the budgets.
+    pub fn without_rules(&self) -> BTreeSet<ObjectKey> {
+        let over_budget = &*self.forward.compiled.over_budget;
+        self.options.set_aside.union(over_budget).cloned().collect()
+    }
+
     /// Goes on to a snapshot and a network, at the cost of their difference from
     /// the last ones (see [`Snapshot::diff`]).
     pub fn update(&mut self, snapshot: &Snapshot, network: &NodeNetwork) -> &Compiled {
         let before = self.snapshot().clone();
         let changes = Changes::between(&before, snapshot);
         let touched = self.touched(&changes);
+        self.forward.leave(&touched, &self.cluster);
         self.cluster.follow(&changes);
         let (pods, addresses) = self.affected(&changes);
         let renamed = self.follow_port_names(&changes);
@@ -155,7 +171,7 @@ impl Engine {
         changes: &Changes<'_>,
         affected: &BTreeSet<ObjectKey>,
     ) {
-        let change = Change { network, pods: &changes.pods, affected };
+        let change = Change { network, objects: changes, affected };
         let (isolated, compiled) = self.forward.parts();
         self.binding.update(&change, |pod| isolated.contains(pod), compiled);
     }
@@ -223,8 +239,14 @@ impl Engine {
         for key in policies {
             let listed =
                 self.forward.judges_ingress_by(&key) && !self.options.set_aside.contains(&key);
-            let policy = self.cluster.snapshot().policies.get(&key).filter(|_| listed);
-            let found = policy.map(|policy| self.port_names.diagnose(policy, &self.cluster));
+            let policy = self.cluster.snapshot().policies.get(&key);
+            let found = match self.forward.is_beyond(&key) {
+                true => Some(vec![over_budget(&key, &self.options.budgets)]),
+                false => {
+                    let policy = policy.filter(|_| listed);
+                    policy.map(|policy| self.port_names.diagnose(policy, &self.cluster))
+                }
+            };
             let found = found.filter(|found| !found.is_empty());
             is_news |= self.diagnostics.get(&key) != found.as_ref();
             match found {
@@ -237,5 +259,22 @@ impl Engine {
             self.forward.compiled.diagnostics = all.collect();
         }
         &self.forward.compiled
+    }
+}
+
+/// What to say about a policy that finds no room.
+pub fn over_budget(policy: &ObjectKey, budgets: &Budgets) -> Diagnostic {
+    let namespace = &policy.namespace;
+    let Budgets { node, namespace: of_namespace } = budgets;
+    Diagnostic {
+        severity: Severity::Error,
+        kind: "NetworkPolicy",
+        object: policy.clone(),
+        field: String::new(),
+        message: format!(
+            "it finds no room in the budget of namespace {namespace} ({of_namespace}) or in its \
+             share of the node's ({node}); its pods stay isolated and it allows nothing. Use \
+             fewer or simpler policies, or raise --namespace-budget or --node-budget"
+        ),
     }
 }

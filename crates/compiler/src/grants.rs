@@ -5,23 +5,21 @@
 //! sets that these look into. Never: a peer of one rule with a port of another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use policy::{Direction, IpBlock, NetworkPolicy, Peer, Peers, Protocol, Rule};
+use policy::{Direction, IpBlock, NetworkPolicy, Peer, Peers, Ports, Protocol, Rule};
 use ruleset::{AddressTest, Family, Field, Match, Name};
 
 use crate::blocks;
 use crate::naming::{Named, Naming};
 use crate::ports::{self, PortMatch, transport};
-use crate::sets::{PodsPeer, SetSource, Sources};
-use crate::signature::ResolvedPorts;
+use crate::price::{self, Form};
+use crate::sets::{NamedPorts, PodsPeer, SetSource, Sources};
+use crate::signature::{self, ResolvedPorts};
 
 /// Up to this many ranges of a rule's ipBlocks become one rule each. More become
 /// one interval set.
-const MAX_INLINE_RANGES: usize = 3;
-
-/// A policy with more distinct pod peers than this in one direction gets one set
-/// for each port instead of one for each peer. A packet asks the rules one by one.
-const MAX_PEER_SETS: usize = 256;
+pub(crate) const MAX_INLINE_RANGES: usize = 3;
 
 /// What one policy allows in one direction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +35,7 @@ pub struct Grants {
 
 /// Grants while they are made.
 struct Making<'n> {
+    form: Form,
     conditions: Vec<(usize, Vec<Match>)>,
     sets: Named<'n>,
 }
@@ -50,43 +49,33 @@ enum PeerMatch {
 
 /// The grants of a policy. `resolved` matters for ingress only, where the
 /// destination is the pod itself. For egress the destination is the peer.
+///
+/// A policy for which the plain form is too large has the compact one in any case.
 pub fn of(
     policy: &NetworkPolicy,
     direction: Direction,
     resolved: &ResolvedPorts,
     naming: &Naming,
+    form: Form,
 ) -> Grants {
     let rules = policy.rules(direction).unwrap_or_default();
+    let form = price::form(rules, direction, resolved, form);
     let sets = Named { naming, sources: Sources::new(), shared: BTreeSet::new() };
-    let mut grants = Making { conditions: Vec::new(), sets };
-    let mut together = has_many_peers(rules).then(Together::new);
+    let mut grants = Making { form, conditions: Vec::new(), sets };
+    let mut together = Together::new();
     for (index, rule) in rules.iter().enumerate() {
-        grants.add(policy, direction, resolved, (index, rule), together.as_mut());
+        grants.add(policy, direction, resolved, (index, rule), &mut together);
     }
-    for (port, (index, peers)) in together.into_iter().flatten() {
-        for family in Family::BOTH {
-            let source = SetSource::AnyOf(family, peers.clone());
-            grants.look_up(index, direction, family, source, port.clone());
-        }
+    for (port, (index, peers)) in together {
+        grants.many(index, direction, Arc::new(peers), port);
     }
-    let Making { conditions, sets: Named { sources, shared, .. } } = grants;
+    let Making { conditions, sets: Named { sources, shared, .. }, .. } = grants;
     Grants { conditions, sources, shared }
 }
 
-/// For each match of a port: its peers, and the index of the first rule.
-type Together = BTreeMap<Option<Match>, (usize, BTreeSet<PodsPeer>)>;
-
-fn has_many_peers(rules: &[Rule]) -> bool {
-    let peers = rules.iter().filter_map(|rule| match &rule.peers {
-        Peers::Only(peers) => Some(peers),
-        Peers::Anyone => None,
-    });
-    let pods = peers.flatten().filter_map(|peer| match peer {
-        Peer::Pods(pods) => Some(pods),
-        Peer::IpBlock(_) => None,
-    });
-    pods.collect::<BTreeSet<_>>().len() > MAX_PEER_SETS
-}
+/// In the compact form: for each match of a port its peers, and the index of the first
+/// rule.
+type Together = BTreeMap<PortMatch, (usize, BTreeSet<PodsPeer>)>;
 
 impl Making<'_> {
     fn add(
@@ -95,41 +84,66 @@ impl Making<'_> {
         direction: Direction,
         resolved: &ResolvedPorts,
         (index, rule): (usize, &Rule),
-        mut together: Option<&mut Together>,
+        together: &mut Together,
     ) {
-        let resolve = |name: &str, protocol: Protocol| match direction {
-            Direction::Egress => None,
-            Direction::Ingress => {
-                Some(resolved.get(&(name.to_owned(), protocol)).cloned().unwrap_or_default())
+        let ports = match &rule.ports {
+            Ports::All => vec![PortMatch::Anything],
+            Ports::Only(ports) => {
+                let resolve =
+                    |name: &str, protocol| signature::numbers(direction, resolved, name, protocol);
+                ports::resolved(ports, resolve).matches(self.form, &mut self.sets)
             }
         };
-        let ports = ports::matches(&rule.ports, resolve, &mut self.sets);
         if ports.is_empty() {
             return;
         }
         for peer in peers(&rule.peers, &policy.key.namespace, &mut self.sets) {
             for port in &ports {
-                match (&peer, port, &mut together) {
-                    (PeerMatch::Pods(_), PortMatch::Named(..), _) | (_, _, None) => {
-                        self.pair(index, direction, &peer, port);
-                    }
-                    (PeerMatch::Pods(peer), port, Some(together)) => {
-                        let entry = together.entry(port.condition()).or_default();
+                match (&peer, self.form) {
+                    (PeerMatch::Pods(peer), Form::Compact) => {
+                        let entry = together.entry(port.clone()).or_default();
                         if entry.1.is_empty() {
                             entry.0 = index;
                         }
                         entry.1.insert(peer.clone());
                     }
-                    _ => self.pair(index, direction, &peer, port),
+                    (PeerMatch::Pods(_) | PeerMatch::Anyone | PeerMatch::Blocks(..), _) => {
+                        self.pair(index, direction, &peer, port);
+                    }
                 }
             }
         }
     }
 
+    /// Any of many peers with one port. A single peer is as in the plain form.
+    fn many(
+        &mut self,
+        index: usize,
+        direction: Direction,
+        peers: Arc<BTreeSet<PodsPeer>>,
+        port: PortMatch,
+    ) {
+        if let PortMatch::Named(protocol, names) = port {
+            return self.named(index, Some((*peers).clone()), &[], protocol, &names);
+        }
+        for family in Family::BOTH {
+            let source = match (peers.first(), peers.len()) {
+                (Some(peer), 1) => SetSource::Pods(family, peer.clone()),
+                _ => SetSource::AnyOf(family, Arc::clone(&peers)),
+            };
+            self.look_up(index, direction, family, source, port.condition());
+        }
+    }
+
     /// One peer with one port.
     fn pair(&mut self, index: usize, direction: Direction, peer: &PeerMatch, port: &PortMatch) {
-        if let PortMatch::Named(name, protocol) = port {
-            return self.named(index, peer, name, *protocol);
+        if let PortMatch::Named(protocol, names) = port {
+            let (pods, block) = match peer {
+                PeerMatch::Anyone => (None, vec![]),
+                PeerMatch::Pods(peer) => (Some([peer.clone()].into()), vec![]),
+                PeerMatch::Blocks(family, test) => (None, vec![(*family, test)]),
+            };
+            return self.named(index, pods, &block, *protocol, names);
         }
         let port = port.condition();
         match peer {
@@ -161,19 +175,25 @@ impl Making<'_> {
         self.conditions.push((index, [address].into_iter().chain(port).collect()));
     }
 
-    /// Egress to a port name. One set of addresses with ports holds the pods that
-    /// the peer selects and the number that the name has on each.
-    fn named(&mut self, index: usize, peer: &PeerMatch, name: &str, protocol: Protocol) {
+    /// Egress to port names. One set of addresses with ports holds the pods that the
+    /// peers select and the numbers that the names have on each. `block`: only addresses
+    /// of this family that it matches.
+    fn named(
+        &mut self,
+        index: usize,
+        peers: Option<BTreeSet<PodsPeer>>,
+        block: &[(Family, &AddressTest)],
+        protocol: Protocol,
+        names: &BTreeSet<String>,
+    ) {
+        let ports = Arc::new(NamedPorts { peers, names: names.clone(), protocol });
         for family in Family::BOTH {
-            let (pods, block) = match peer {
-                PeerMatch::Anyone => (None, None),
-                PeerMatch::Pods(peer) => (Some(peer.clone()), None),
-                PeerMatch::Blocks(of, _) if *of != family => continue,
-                PeerMatch::Blocks(_, test) => (None, Some(test)),
-            };
-            let source = SetSource::NamedPort(family, pods, name.to_owned(), protocol);
-            let set = self.sets.add(source);
-            let block = block.map(|test| address_match(Field::Destination, test));
+            let of_family = block.iter().find(|(of, _)| *of == family);
+            if of_family.is_none() && !block.is_empty() {
+                continue;
+            }
+            let set = self.sets.add(SetSource::NamedPorts(family, Arc::clone(&ports)));
+            let block = of_family.map(|(_, test)| address_match(Field::Destination, test));
             // The set implies the family.
             let block = block.filter(|test| !matches!(test, Match::Family(_)));
             let port = Match::AddressPort(Field::Destination, family, transport(protocol), set);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use policy::{Claims, Direction, InterfaceIndex, Mac};
 use ruleset::{Chain, Element, Family, Key, Name, Rule, Ruleset};
 
-use crate::scaffold;
+use crate::scaffold::{self, unknown};
 
 /// The parts of a table by their purpose. A part that the table lacks counts as
 /// empty, so you can ask any table.
@@ -105,7 +105,8 @@ impl<'a> Layout<'a> {
     /// at each chain, and one at each rule that is no pod's.
     pub fn of_pods_alone<'n>(self, sets: impl Iterator<Item = &'n Name>) -> Option<Vec<&'n Name>> {
         let binding: BTreeSet<Name> = scaffold::binding_sets().collect();
-        let sets: Vec<&Name> = sets.filter(|set| !binding.contains(*set)).collect();
+        let sets = sets.filter(|set| !binding.contains(*set) && !unknown::is_known_set(set));
+        let sets: Vec<&Name> = sets.collect();
         let looks_into = |chain: &Chain| {
             chain.rules.iter().flat_map(Rule::lookups).any(|set| sets.contains(&set))
         };
@@ -145,8 +146,9 @@ impl<'a> Layout<'a> {
             after.chains.iter().filter(|(name, _)| !of_pods.contains(name) && **name != edges);
         frame.all(|(name, chain)| {
             let sets = chain.rules.iter().flat_map(Rule::lookups);
+            let changes = |name: &Name| changing.contains(name) || unknown::is_known_set(name);
             let mut constants =
-                sets.filter(|name| !changing.contains(*name) && after.sets.contains_key(*name));
+                sets.filter(|name| !changes(name) && after.sets.contains_key(*name));
             same_rules(before.chains.get(name), Some(chain))
                 && constants.all(|set| before.sets.get(set) == after.sets.get(set))
         })

@@ -13,12 +13,15 @@
 //! |---|---|---|
 //! | [`sets`] | what a set represents, and the cluster | its elements |
 //! | [`signature`] | one pod and the policies that select it | the name of its chain |
+//! | [`price`] | one policy, one direction, resolved ports | what it costs, before it is compiled |
+//! | [`budget`] | what each policy costs, by namespace | the form of each, and those that find no room |
 //! | [`grants`] | one policy, one direction, resolved ports | what its rules allow |
 //! | [`chain`] | one signature | the rules of its chain |
 //! | [`scaffold`] | the place, whether a local pod is isolated, what the node's network asks for | the chains before all that |
 //! | [`scaffold::of_port`] | one port of the node's network | its elements in both tables |
 
 pub mod blocks;
+pub mod budget;
 pub mod chain;
 mod cluster_index;
 mod compiled;
@@ -29,6 +32,7 @@ mod names;
 pub mod naming;
 mod place;
 mod ports;
+pub mod price;
 pub mod scaffold;
 pub mod sets;
 pub mod signature;
@@ -36,14 +40,16 @@ mod spans;
 mod work;
 
 pub use compiled::Compiled;
-pub use engine::{Engine, SharedAddress};
+pub use engine::{Engine, SharedAddress, over_budget};
 pub use layout::Layout;
 pub use place::Place;
 
 use std::collections::BTreeSet;
 
+use budget::Budgets;
 use cluster_index::ClusterIndex;
 use policy::ObjectKey;
+use price::Amount;
 
 /// What to compile for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +62,17 @@ pub struct Options {
     /// Policies that the kernel refused: they isolate their pods and allow
     /// nothing.
     pub set_aside: BTreeSet<ObjectKey>,
+    /// How much of the table policies may take.
+    pub budgets: Budgets,
+}
+
+/// What is used of the budgets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// By all policies. At most: sets that namespaces share count for each.
+    pub node: Amount,
+    /// By the policies of the namespace that uses most, in each respect.
+    pub namespace: Amount,
 }
 
 /// How drops are logged.
@@ -67,14 +84,26 @@ pub struct LogOptions {
     pub per_second: u32,
 }
 
+impl LogOptions {
+    /// The group when none is named. kube-router takes 100, ulogd's examples take 0 to 2
+    /// (their documentation); a group has one reader (`nfulnl_recv_config`,
+    /// net/netfilter/nfnetlink_log.c, Linux 6.18).
+    pub const GROUP: u16 = 9478;
+}
+
 impl Default for LogOptions {
     fn default() -> Self {
-        Self { group: 100, per_second: 10 }
+        Self { group: Self::GROUP, per_second: 10 }
     }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { node: None, log: Some(LogOptions::default()), set_aside: BTreeSet::new() }
+        Self {
+            node: None,
+            log: Some(LogOptions::default()),
+            set_aside: BTreeSet::new(),
+            budgets: Budgets::default(),
+        }
     }
 }

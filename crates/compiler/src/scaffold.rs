@@ -48,11 +48,12 @@
 //!          +- destination a node -> tunnels                                      (only while the node has tunnels)
 //!          +- source in isolated.e4      -> egress4  -+- to itself -> return
 //!          |                                          +- vmap by source      -> e.<signature>  (return: continue)
+//!          +- source in a pods' range    -> unknown.from4                        (only while unknown addresses are shut)
 //!          +- destination in isolated.i4 -> ingress4 -+- from itself -> accept
 //!          |                                          +- vmap by destination -> i.<signature>  (accept)
 //!          +- to multicast, to 255.255.255.255 -> edges
 //!          +- strays                                                             (only while a port is bound)
-//!          +- unknown (empty: a slot)
+//!          +- unknown - destination in a pods' range -> unknown.to4             (else empty: see [`unknown`])
 //!
 //! edges, while a pod of this node is isolated (else empty):
 //!          -+- neighbour discovery, as above -> accept
@@ -108,6 +109,7 @@ pub mod bridge;
 mod elements;
 mod forward;
 pub mod tunnels;
+pub mod unknown;
 
 use std::collections::BTreeSet;
 
@@ -132,13 +134,15 @@ pub struct Network {
     pub tunnels: OrdMap<Tunnel, TunnelSources>,
     /// The families of which nodes' addresses are known, while there are tunnels.
     pub known_nodes: BTreeSet<Family>,
+    /// Where unknown addresses are shut.
+    pub shut: unknown::Shut,
 }
 
 impl Network {
     /// One for which the table has all its sets.
     pub(crate) fn everything() -> Self {
         let tunnels = OrdMap::unit(Tunnel::Udp(0), TunnelSources::Nodes);
-        Self { is_bound: true, tunnels, known_nodes: Family::BOTH.into() }
+        Self { is_bound: true, tunnels, known_nodes: Family::BOTH.into(), ..Self::default() }
     }
 }
 
@@ -219,6 +223,7 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
         (has_tunnels, tunnels::sets(), tunnels::chains(network)),
         (has_tunnels && network.is_bound, tunnels::openers(), tunnels::after_masquerading(network)),
     ];
+    unknown::fit(ruleset, &network.shut);
     for (is_there, sets, chains) in parts {
         for (name, set) in sets {
             match is_there {

@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use policy::{Pod, PodPeer, Protocol, Selector};
+use policy::{NamedPort, Pod, PodPeer, Protocol, Selector};
 use ruleset::{AddressRange, Comment, Element, Family, Name, Set, SetType, Store, Transport};
 
 use crate::ClusterIndex;
@@ -23,14 +24,25 @@ pub enum SetSource {
     /// Addresses of one family of the pods that a peer selects.
     Pods(Family, PodsPeer),
     /// Addresses of one family of the pods that any of many peers selects.
-    AnyOf(Family, BTreeSet<PodsPeer>),
-    /// Address and port of each pod that has a port of this name and protocol, and
-    /// that the peer selects if there is one.
-    NamedPort(Family, Option<PodsPeer>, String, Protocol),
+    AnyOf(Family, Arc<BTreeSet<PodsPeer>>),
+    /// Addresses of one family with the ports that have a name there.
+    NamedPorts(Family, Arc<NamedPorts>),
     /// Ranges of ipBlocks: disjoint, sorted, of one family.
     Blocks(Family, Vec<AddressRange>),
     /// Destination ports, in order.
     Ports(Vec<(Transport, u16)>),
+}
+
+/// Address and port of each pod that has a port of one of these names, and that one of
+/// the peers selects if there are any.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedPorts {
+    /// `None`: all pods.
+    pub peers: Option<BTreeSet<PodsPeer>>,
+    /// The names.
+    pub names: BTreeSet<String>,
+    /// The protocol of all.
+    pub protocol: Protocol,
 }
 
 /// A `PodPeer` without its policy: the policy's namespace is in the scope.
@@ -80,6 +92,57 @@ impl fmt::Display for PodsPeer {
     }
 }
 
+impl NamedPorts {
+    fn content(&self) -> Content {
+        let content = match (&self.peers, self.names.first(), self.names.len()) {
+            (None, Some(name), 1) => Content::of("port of any pod").text(name),
+            (Some(peers), Some(name), 1) if peers.len() == 1 => {
+                let peers = peers.iter();
+                peers.fold(Content::of("port"), |content, peer| peer.content(content)).text(name)
+            }
+            (None, ..) => Content::of("ports of any pod").texts(&self.names),
+            (Some(peers), ..) => any_of(Content::of("ports"), peers).texts(&self.names),
+        };
+        content.text(&self.protocol.to_string())
+    }
+
+    /// The numbers of a pod's ports with one of the names, each once.
+    fn of(&self, pod: &Pod) -> impl Iterator<Item = u16> {
+        let ports = pod.ports.iter().filter(|port| self.is_one(port));
+        ports.map(|port| port.port).collect::<BTreeSet<u16>>().into_iter()
+    }
+
+    fn has_any(&self, pod: &Pod) -> bool {
+        pod.ports.iter().any(|port| self.is_one(port))
+    }
+
+    fn is_one(&self, port: &NamedPort) -> bool {
+        port.protocol == self.protocol && self.names.contains(&port.name)
+    }
+}
+
+/// `port http/TCP of dev: app=web`.
+impl fmt::Display for NamedPorts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.names.first(), self.names.len()) {
+            (Some(name), 1) => write!(f, "port {name}/{}", self.protocol)?,
+            (_, count) => write!(f, "{count} port names/{}", self.protocol)?,
+        }
+        match &self.peers {
+            Some(peers) => match (peers.first(), peers.len()) {
+                (Some(peer), 1) => write!(f, " of {peer}"),
+                (_, count) => write!(f, " of any of {count} peers"),
+            },
+            None => f.write_str(" of all pods"),
+        }
+    }
+}
+
+fn any_of(content: Content, peers: &BTreeSet<PodsPeer>) -> Content {
+    let content = content.text(&peers.len().to_string());
+    peers.iter().fold(content, |content, peer| peer.content(content))
+}
+
 fn selector_content(content: Content, selector: &Selector) -> Content {
     let count = selector.requirements().count().to_string();
     selector.requirements().fold(content.text(&count), |content, requirement| {
@@ -107,14 +170,14 @@ impl SetSource {
     pub fn own_name(&self) -> Name {
         let kind = match self {
             Self::Blocks(family, _) => format!("c{}", family.digit()),
-            Self::Pods(family, _) | Self::AnyOf(family, _) | Self::NamedPort(family, ..) => {
+            Self::Pods(family, _) | Self::AnyOf(family, _) | Self::NamedPorts(family, _) => {
                 format!("s{}", family.digit())
             }
             Self::Ports(_) => "s".to_owned(),
         };
         let readable = match self {
             Self::Blocks(_, ranges) => ranges.first().map(ToString::to_string).unwrap_or_default(),
-            Self::Pods(..) | Self::AnyOf(..) | Self::NamedPort(..) | Self::Ports(_) => {
+            Self::Pods(..) | Self::AnyOf(..) | Self::NamedPorts(..) | Self::Ports(_) => {
                 self.to_string()
             }
         };
@@ -125,7 +188,7 @@ impl SetSource {
     const fn store(&self) -> Option<Store> {
         match self {
             Self::Pods(family, _) | Self::AnyOf(family, _) => Some(Store::Addresses(*family)),
-            Self::NamedPort(family, ..) => Some(Store::AddressPorts(*family)),
+            Self::NamedPorts(family, _) => Some(Store::AddressPorts(*family)),
             Self::Ports(_) => Some(Store::Ports),
             Self::Blocks(..) => None,
         }
@@ -135,17 +198,8 @@ impl SetSource {
     fn content(&self) -> Content {
         match self {
             Self::Pods(_, peer) => peer.content(Content::of("pods")),
-            Self::AnyOf(_, peers) => {
-                let content = Content::of("any of").text(&peers.len().to_string());
-                peers.iter().fold(content, |content, peer| peer.content(content))
-            }
-            Self::NamedPort(_, peer, port, protocol) => {
-                let content = match peer {
-                    Some(peer) => peer.content(Content::of("port")),
-                    None => Content::of("port of any pod"),
-                };
-                content.text(port).text(&protocol.to_string())
-            }
+            Self::AnyOf(_, peers) => any_of(Content::of("any of"), peers),
+            Self::NamedPorts(_, ports) => ports.content(),
             Self::Blocks(_, ranges) => {
                 Content::of("blocks").texts(ranges.iter().map(ToString::to_string))
             }
@@ -162,11 +216,24 @@ impl SetSource {
         Set::new(self.set_type(), self.comment(name)).with(self.elements(cluster))
     }
 
+    /// How many elements the set takes whatever pods there are: ports, ranges, and peers
+    /// that share it.
+    pub fn own_elements(&self) -> u64 {
+        match self {
+            Self::Pods(..) => 0,
+            // Both families share one list of peers.
+            Self::AnyOf(Family::V4, peers) => peers.len() as u64,
+            Self::AnyOf(Family::V6, _) | Self::NamedPorts(..) => 0,
+            Self::Blocks(_, ranges) => ranges.len() as u64,
+            Self::Ports(ports) => ports.len() as u64,
+        }
+    }
+
     /// The type of the set.
     pub fn set_type(&self) -> SetType {
         match self {
             Self::Pods(family, _) | Self::AnyOf(family, _) => SetType::Address(*family),
-            Self::NamedPort(family, ..) => SetType::AddressPort(*family),
+            Self::NamedPorts(family, _) => SetType::AddressPort(*family),
             Self::Blocks(family, _) => SetType::AddressRange(*family),
             Self::Ports(_) => SetType::ProtocolPort,
         }
@@ -177,28 +244,42 @@ impl SetSource {
         match self {
             Self::Pods(family, _)
             | Self::AnyOf(family, _)
-            | Self::NamedPort(family, ..)
+            | Self::NamedPorts(family, _)
             | Self::Blocks(family, _) => Some(*family),
             Self::Ports(_) => None,
         }
     }
 
+    /// How many elements the set has because of pods.
+    pub(crate) fn count(&self, cluster: &ClusterIndex) -> u64 {
+        match self {
+            Self::Pods(family, peer) => {
+                let pods = cluster.selected(peer).into_iter();
+                let addresses = pods.flat_map(|pod| cluster.addresses_of(pod));
+                addresses.filter(|address| Family::of(*address) == *family).count() as u64
+            }
+            Self::AnyOf(..) | Self::NamedPorts(..) => self.elements(cluster).len() as u64,
+            Self::Blocks(..) | Self::Ports(_) => 0,
+        }
+    }
+
     /// The present elements of the set.
     fn elements(&self, cluster: &ClusterIndex) -> BTreeSet<Element> {
-        let of_pods = |pods: Vec<&Pod>| -> BTreeSet<Element> {
-            pods.into_iter()
-                .flat_map(|pod| cluster.addresses_of(pod).map(move |address| (pod, address)))
+        let of_pods = |pods: &mut dyn Iterator<Item = &Pod>| -> BTreeSet<Element> {
+            pods.flat_map(|pod| cluster.addresses_of(pod).map(move |address| (pod, address)))
                 .flat_map(|(pod, address)| self.elements_at(pod, address))
                 .collect()
         };
+        let any_of = |peers: &BTreeSet<PodsPeer>| {
+            of_pods(&mut peers.iter().flat_map(|peer| cluster.selected(peer)))
+        };
         match self {
-            Self::Pods(_, peer) | Self::NamedPort(_, Some(peer), ..) => {
-                of_pods(cluster.selected(peer))
-            }
-            Self::AnyOf(_, peers) => {
-                of_pods(peers.iter().flat_map(|peer| cluster.selected(peer)).collect())
-            }
-            Self::NamedPort(_, None, ..) => of_pods(cluster.pods().collect()),
+            Self::Pods(_, peer) => of_pods(&mut cluster.selected(peer).into_iter()),
+            Self::AnyOf(_, peers) => any_of(peers),
+            Self::NamedPorts(_, ports) => match &ports.peers {
+                Some(peers) => any_of(peers),
+                None => of_pods(&mut cluster.pods()),
+            },
             Self::Blocks(_, ranges) => ranges.iter().map(|range| Element::Range(*range)).collect(),
             Self::Ports(ports) => {
                 let ports = ports.iter();
@@ -215,9 +296,11 @@ impl SetSource {
         address: IpAddr,
     ) -> Vec<Element> {
         let selected = match self {
-            Self::Pods(_, peer) | Self::NamedPort(_, Some(peer), ..) => cluster.selects(peer, pod),
+            Self::Pods(_, peer) => cluster.selects(peer, pod),
             Self::AnyOf(_, peers) => peers.iter().any(|peer| cluster.selects(peer, pod)),
-            Self::NamedPort(_, None, ..) => true,
+            Self::NamedPorts(_, ports) => ports.peers.as_ref().is_none_or(|peers| {
+                ports.has_any(pod) && peers.iter().any(|peer| cluster.selects(peer, pod))
+            }),
             Self::Blocks(..) | Self::Ports(_) => false,
         };
         if selected { self.elements_at(pod, address) } else { Vec::new() }
@@ -229,9 +312,8 @@ impl SetSource {
             Self::Pods(family, _) | Self::AnyOf(family, _) if Family::of(address) == *family => {
                 vec![Element::Address(address)]
             }
-            Self::NamedPort(family, _, port, protocol) if Family::of(address) == *family => {
-                let numbers = pod.named_ports(port, *protocol).into_iter();
-                numbers.map(|number| Element::AddressPort(address, number)).collect()
+            Self::NamedPorts(family, ports) if Family::of(address) == *family => {
+                ports.of(pod).map(|number| Element::AddressPort(address, number)).collect()
             }
             _ => Vec::new(),
         }
@@ -243,7 +325,10 @@ impl SetSource {
         match self {
             Self::Pods(_, peer) => vec![Some(peer)],
             Self::AnyOf(_, peers) => peers.iter().map(Some).collect(),
-            Self::NamedPort(_, peer, ..) => vec![peer.as_ref()],
+            Self::NamedPorts(_, ports) => match &ports.peers {
+                Some(peers) => peers.iter().map(Some).collect(),
+                None => vec![None],
+            },
             Self::Blocks(..) | Self::Ports(_) => Vec::new(),
         }
     }
@@ -260,12 +345,7 @@ impl fmt::Display for SetSource {
         match self {
             Self::Pods(_, peer) => write!(f, "pods of {peer}"),
             Self::AnyOf(_, peers) => write!(f, "pods of any of {} peers", peers.len()),
-            Self::NamedPort(_, Some(peer), port, protocol) => {
-                write!(f, "port {port}/{protocol} of {peer}")
-            }
-            Self::NamedPort(_, None, port, protocol) => {
-                write!(f, "port {port}/{protocol} of all pods")
-            }
+            Self::NamedPorts(_, ports) => ports.fmt(f),
             Self::Blocks(_, ranges) => write!(f, "ipBlocks, {} ranges", ranges.len()),
             Self::Ports(ports) => write!(f, "{} ports", ports.len()),
         }

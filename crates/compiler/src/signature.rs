@@ -25,8 +25,23 @@ pub struct Signature {
     pub is_shut: bool,
 }
 
-/// Numbers by name and protocol. A name that the pod lacks has no numbers.
+/// Numbers by name and protocol. A name that the pod lacks is not there.
 pub type ResolvedPorts = BTreeMap<(String, Protocol), Vec<u16>>;
+
+/// The numbers of a port name. `None`: a set resolves it, as those of other pods.
+pub(crate) fn numbers(
+    direction: Direction,
+    resolved: &ResolvedPorts,
+    name: &str,
+    protocol: Protocol,
+) -> Option<Vec<u16>> {
+    match direction {
+        Direction::Egress => None,
+        Direction::Ingress => {
+            Some(resolved.get(&(name.to_owned(), protocol)).cloned().unwrap_or_default())
+        }
+    }
+}
 
 impl Signature {
     /// The signature of a pod; `None` if it is not isolated in the direction.
@@ -42,9 +57,13 @@ impl Signature {
         }
         let ports = match direction {
             Direction::Egress => ResolvedPorts::new(),
+            Direction::Ingress if pod.ports.is_empty() => ResolvedPorts::new(),
             Direction::Ingress => isolating
                 .iter()
                 .flat_map(|policy| port_names(policy))
+                .filter(|(name, protocol)| {
+                    pod.ports.iter().any(|port| port.name == *name && port.protocol == *protocol)
+                })
                 .map(|(name, protocol)| {
                     ((name.to_owned(), protocol), pod.named_ports(name, protocol))
                 })
@@ -81,6 +100,9 @@ impl Signature {
 
     /// The resolved port names that a policy uses.
     pub fn ports_of(&self, policy: &NetworkPolicy) -> ResolvedPorts {
+        if self.ports.is_empty() {
+            return ResolvedPorts::new();
+        }
         let used: BTreeSet<(&str, Protocol)> = port_names(policy).collect();
         let ports = self.ports.iter();
         ports

@@ -58,10 +58,11 @@ const VERDICT: u32 = libc::NFT_REG_VERDICT as u32;
 const BITWISE_BOOL: u32 = 0;
 /// The kernel's unit of a limit, in seconds.
 const PER_SECOND: u64 = 1;
-/// NFT_DYNSET_OP_ADD.
-const DYNSET_ADD: u32 = libc::NFT_DYNSET_OP_ADD as u32;
-/// NFT_DYNSET_F_EXPR, which only tells how the expression was sent.
-const DYNSET_SILENT_FLAGS: u32 = 1 << 1;
+/// NFT_DYNSET_OP_UPDATE.
+const DYNSET_UPDATE: u32 = libc::NFT_DYNSET_OP_UPDATE as u32;
+/// NFT_DYNSET_F_EXPR (include/uapi/linux/netfilter/nf_tables.h): there are several
+/// expressions. The kernel refuses them without it (`nft_dynset_init`, Linux 5.11 and later).
+const DYNSET_SEVERAL: u32 = 1 << 1;
 
 impl Expression {
     /// Replaces a register by a value. If that is zero, the kernel has only one form of
@@ -197,8 +198,9 @@ fn limit_per(register: Register, set: &CStr, per_second: u64, burst: u32) -> Obj
     limit.number(&ffi::Limit::TYPE, libc::NFT_LIMIT_PKTS as u32).number(&ffi::Limit::FLAGS, 0);
     let mut object = Object::<ffi::Dynset>::new();
     object.number(&ffi::Dynset::SREG_KEY, register.number());
-    object.number(&ffi::Dynset::OP, DYNSET_ADD);
+    object.number(&ffi::Dynset::OP, DYNSET_UPDATE).number(&ffi::Dynset::FLAGS, DYNSET_SEVERAL);
     object.text(&ffi::Dynset::SET, set);
+    object.push(Object::<ffi::Counter>::new());
     object.push(limit);
     object
 }

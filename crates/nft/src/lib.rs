@@ -4,6 +4,7 @@
 //! kernel's answers. Out: a commit or the refused operations, and the table read back as
 //! a [`ruleset::Ruleset`]. [`Conntrack`] lists and deletes the flows of
 //! connection tracking. [`links`] reads which interface leads to which addresses.
+//! [`DropLog`] and [`DropCounts`] tell which packets the rules dropped, and how many.
 //! Never: policy words, the `nft` program, any table except the one named.
 //!
 //! ```text
@@ -20,6 +21,8 @@ mod chains_of_others;
 mod client;
 mod conntrack;
 mod datatype;
+mod drop_counts;
+mod drop_log;
 mod dump;
 mod error;
 mod expression;
@@ -49,6 +52,8 @@ mod write;
 
 pub use chains_of_others::ChainOfOthers;
 pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Tuple, TupleId};
+pub use drop_counts::DropCounts;
+pub use drop_log::{DropLog, DropLogError, LoggedHeaders, LoggedPacket};
 pub use dump::{Dump, ForeignKind, ForeignObject};
 pub use error::{Cause, Errno, OpenError, ReadError, Refusal, SendError};
 pub use fingerprint::TableFingerprint;

@@ -110,9 +110,9 @@ pub fn resolve<'a>(
     let bound = bound.filter(|(_, port)| !view.filters_vlans(port.bridge));
     let mut network = NodeNetwork {
         ports: bound.collect(),
-        bridges: imbl::OrdMap::new(),
         tunnels: seen.tunnels.iter().map(|(tunnel, sources)| (*tunnel, *sources)).collect(),
         tunnel_peers: seen.tunnel_peers.iter().copied().collect(),
+        ..NodeNetwork::default()
     };
     let with_ports: BTreeSet<_> = network.ports.values().filter_map(|port| port.bridge).collect();
     let bridges = with_ports.iter().filter_map(|index| view.bridges.get(index));

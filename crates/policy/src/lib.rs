@@ -22,6 +22,7 @@ mod snapshot;
 mod sorted;
 pub mod spec;
 mod subject;
+mod unknown;
 
 pub use binding::{BindingFinding, Holder, Resolved, resolve};
 pub use cidr::IpBlock;
@@ -44,3 +45,4 @@ pub use selector::{Operator, Requirement, Selector};
 pub use snapshot::{Snapshot, SnapshotDiff};
 pub use sorted::Sorted;
 pub use subject::{Isolation, Subject, all_subjects, isolation, subjects};
+pub use unknown::{PodRange, UnknownPods, named_addresses, pod_ranges};

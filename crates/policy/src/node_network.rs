@@ -1,4 +1,5 @@
-//! The node's network: which interface belongs to which pod, and the node's tunnels.
+//! The node's network: which interface belongs to which pod, the node's tunnels, and
+//! where pods have their addresses.
 //!
 //! In: nothing. These are plain values: [`Seen`] is what the kernel lists,
 //! [`NodeNetwork`] is what [`crate::resolve`] concludes from it.
@@ -10,8 +11,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use imbl::{OrdMap, OrdSet};
+use ipnet::IpNet;
 
-use crate::ObjectKey;
+use crate::{ObjectKey, PodRange, UnknownPods};
 
 /// The number of an interface in the node's network namespace (`ifi_index`,
 /// rtnetlink(7)). The kernel gives no number twice until it wraps at 2^31.
@@ -96,6 +98,8 @@ pub struct SeenBridge {
     pub mac: Mac,
     /// Its addresses: gateways of pods.
     pub addresses: Vec<IpAddr>,
+    /// The subnets that they are in, without link-local ones.
+    pub subnets: Vec<IpNet>,
     /// Whether it filters VLANs (`IFLA_BR_VLAN_FILTERING`).
     pub vlan_filtering: bool,
     /// Whether one of its ports is no veth into another namespace.
@@ -115,6 +119,10 @@ pub struct NodeNetwork {
     pub tunnels: OrdMap<Tunnel, TunnelSources>,
     /// The other ends that the node's tunnels name themselves.
     pub tunnel_peers: OrdSet<IpAddr>,
+    /// Where pods have their addresses, as far as it is known.
+    pub pod_ranges: OrdSet<PodRange>,
+    /// What becomes of addresses there that no object names.
+    pub unknown_pods: UnknownPods,
 }
 
 /// A pod's port: the node's end of its interface.

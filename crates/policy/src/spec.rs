@@ -7,7 +7,8 @@
 //! (`networking.k8s.io/v1` reference; concept page "Network Policies").
 //! Everything else is compared with it.
 //!
-//! The policies hold only if addresses do: [`binding`] says who may use which.
+//! The policies hold only if addresses do: [`binding`] says who may use which. What
+//! happens before an object names a pod's address is another question: [`is_unknown`].
 
 pub mod binding;
 pub mod frame;
@@ -16,8 +17,8 @@ pub mod refusal;
 use std::net::IpAddr;
 
 use crate::{
-    Direction, Isolation, NetworkPolicy, ObjectKey, Owners, Peer, Peers, Pod, Port, PortNumbers,
-    Ports, Protocol, Snapshot, Subject, isolation, subjects,
+    Direction, Isolation, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Peer, Peers, Pod, Port,
+    PortNumbers, Ports, Protocol, Snapshot, Subject, isolation, subjects,
 };
 
 /// The first packet of a flow.
@@ -109,6 +110,19 @@ pub fn decide_with(
 ) -> Decision {
     let view = View { snapshot, owners, node, packet };
     Decision { egress: view.side(Direction::Egress), ingress: view.side(Direction::Ingress) }
+}
+
+/// Whether a node drops new flows from and to an address because no object names it. See
+/// [`crate::UnknownPods`].
+pub fn is_unknown(snapshot: &Snapshot, network: &NodeNetwork, address: IpAddr) -> bool {
+    let is_shut = network.shut_ranges(snapshot).iter().any(|range| range.contains(address));
+    let names = |pod: &Pod| {
+        let own = pod.is_subject() && pod.addresses.contains(&address);
+        own || pod.host_addresses.contains(&address)
+    };
+    is_shut
+        && !snapshot.kept.contains_key(&address)
+        && !snapshot.pods.values().any(|pod| names(pod))
 }
 
 struct View<'a> {

@@ -194,8 +194,8 @@ fn log(log: &Log) -> [Value; 2] {
     let limit = json!({"limit": {"rate": log.per_second, "per": "second", "burst": 5}});
     [
         json!({"set": {
-            "op": "add", "elem": address(log.field, log.family), "set": reference(&log.set),
-            "stmt": [limit],
+            "op": "update", "elem": address(log.field, log.family), "set": reference(&log.set),
+            "stmt": [{"counter": null}, limit],
         }}),
         json!({"log": {"prefix": log.prefix.as_str(), "group": log.group}}),
     ]

@@ -18,12 +18,14 @@
 //! take      entries switch to chains that allow less, or in one step; addresses become
 //!           isolated. If there is nothing else to prepare, pairs come in the same
 //!           commit: a packet asks for them only after it has found a gate
+//! forget    elements without which an address is dropped go
 //! bind      elements that let an interface pass; new base chains; elements that
 //!           stop what no such element lets pass
 //! add       elements into sets that allow          (allowed by an old or a new rule)
 //! refill    chains whose rules change, all in one batch
 //! remove    elements from sets that allow
 //! unbind    the reverse of bind
+//! know      elements without which an address is dropped come
 //! give      entries switch to chains that allow more, or in one step; addresses cease
 //!           to be isolated
 //! settle    entries switch from stand-ins to the chains themselves

@@ -146,7 +146,12 @@ pub enum PortTest {
     Set(Name),
 }
 
-/// `add @set { ip saddr limit rate N/second } log prefix "..." group G`.
+/// `update @set { ip saddr counter limit rate N/second } log prefix "..." group G`.
+///
+/// The set's elements count all packets that reach the rule, also those beyond the limit
+/// (`nft_set_elem_expr_eval` of Linux 6.18 evaluates an element's expressions in order until
+/// one breaks). Each packet renews the element's timeout (`update`, nft(8), "SET STATEMENT"),
+/// so a count lives until its address was quiet for that long.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Log {
     /// Which address the limit counts for.

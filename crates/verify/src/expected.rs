@@ -22,6 +22,9 @@
 //! * A redirect never passes, except in an established flow, where there is none.
 //! * A new flow to a node's tunnel comes from a node, and no Service carried it
 //!   there (rule T). None goes from a tunnel's port to a node, if it is no node's.
+//! * A new flow from or to an address in the pods' ranges that no object names does not
+//!   pass, while the node shuts them. Neighbour discovery does, and what passes at the
+//!   edges.
 //! * A new flow out of an isolated pod's own interface goes to its addresses
 //!   (rule D). Policies judge what goes to addresses that are isolated for ingress.
 
@@ -63,6 +66,8 @@ pub(crate) struct Expected<'m, 'a> {
     of_nodes: Ranges,
     /// The addresses that are bound to a pod's port, but for link-local ones.
     owned: Ranges,
+    /// The addresses that no object names, where they are shut.
+    unknown: Ranges,
     is_bound: bool,
     /// Whether the frame goes out where rule D refuses its destination.
     refused: bool,
@@ -113,6 +118,7 @@ impl<'m, 'a> Expected<'m, 'a> {
             tunnels,
             of_nodes,
             owned: owned(frame.family, binding.network),
+            unknown: model.unknown(frame.family),
             is_bound: !binding.network.ports.is_empty(),
             refused,
         }
@@ -164,7 +170,7 @@ impl<'m, 'a> Expected<'m, 'a> {
     /// pod's address.
     pub fn to(&self, address: u128, isolated: &IsolatedAddress) -> Region {
         let judged = isolated.allowed.union(&Region::product(&isolated.own, &self.codes));
-        let judged = judged.without_codes(&space::midflow());
+        let judged = judged.without(&self.unknown).without_codes(&space::midflow());
         self.with_edges(judged, Field::Destination, address)
     }
 
@@ -176,6 +182,8 @@ impl<'m, 'a> Expected<'m, 'a> {
         let edges = self.edge_sources();
         let isolated_here = self.ingress.addresses.subtract(&edges);
         let others = self.addresses.subtract(&edges).subtract(&isolated_here);
+        let unknown = others.intersect(&self.unknown);
+        let others = others.subtract(&unknown);
         let part = |outer: Ranges, judged: &Region| {
             let address = outer.first()?;
             let region = self.with_edges(judged.clone(), Field::Source, address);
@@ -183,6 +191,7 @@ impl<'m, 'a> Expected<'m, 'a> {
         };
         let groups = [
             (edges, Region::empty()),
+            (unknown, Region::empty()),
             (isolated_here, all.without_codes(&space::midflow())),
             (others, all.subtract(&isolated_there)),
         ];
@@ -193,11 +202,12 @@ impl<'m, 'a> Expected<'m, 'a> {
         parts.flatten().collect()
     }
 
-    /// The destinations that no policy isolates for ingress and that rule D allows.
+    /// The destinations that no policy isolates for ingress, that rule D allows and that
+    /// are known, where that matters.
     fn beyond(&self) -> Ranges {
         match self.refused {
             true => Ranges::empty(),
-            false => self.addresses.subtract(&self.ingress.addresses),
+            false => self.addresses.subtract(&self.ingress.addresses).subtract(&self.unknown),
         }
     }
 
@@ -293,6 +303,13 @@ impl<'m, 'a> Expected<'m, 'a> {
     /// are isolated for ingress.
     pub fn is_unreported(&self, packet: &Packet) -> bool {
         self.refused && !self.ingress.addresses.contains(number(packet.destination))
+    }
+
+    /// Whether no object names an end of a packet, where that matters. What goes to an
+    /// isolated pod is asked for its source alone.
+    pub fn is_unknown(&self, packet: &Packet) -> bool {
+        let ends = [number(packet.source), number(packet.destination)];
+        ends.into_iter().any(|end| self.unknown.contains(end))
     }
 
     /// Whether a packet is to or from an edge, by address or by frame.

@@ -73,7 +73,7 @@ pub fn verify(
     let nothing = Ruleset::bridge(inet.table.clone());
     let bridge = bridge.unwrap_or(&nothing);
     let owners = spec::owners(&snapshot);
-    let model = model::Model::new(&snapshot, &owners, node);
+    let model = model::Model::new(&snapshot, &owners, node, network);
     let report = proof::Proof::new(&model, &binding, node, inet).run()?;
     let (bound, bound_differences) = binding::compare(&binding, &[inet, bridge])?;
     let unjudged = unjudged(&model, network, node);

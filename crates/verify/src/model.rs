@@ -1,6 +1,6 @@
 //! The isolated pods of a node and what policies allow them.
 //!
-//! In: a snapshot, the node, the policies that are set aside. Out: for each
+//! In: a snapshot, the node and its network, the policies that are set aside. Out: for each
 //! address of an isolated pod and each direction, what passes.
 //! Never: anything from the ruleset.
 
@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use policy::spec::binding::isolated_pods;
 use policy::{
-    Direction, Isolation, ObjectKey, Owners, Pod, Snapshot, Subject, all_subjects, isolation,
+    Direction, Isolation, NodeNetwork, ObjectKey, Owners, Pod, Snapshot, Subject, all_subjects,
+    isolation, named_addresses,
 };
 use ruleset::Family;
 
@@ -48,6 +49,8 @@ pub(crate) struct Model<'a> {
     isolated: BTreeMap<(Family, Direction), IsolatedAddresses>,
     /// Whether a pod of the node is isolated, even one without an address.
     pub isolates_any: bool,
+    /// The addresses of each family that the node drops because no object names them.
+    unknown: BTreeMap<Family, Ranges>,
     /// Pods of the node.
     pub pods: usize,
     /// The number of distinct regions.
@@ -68,17 +71,24 @@ pub(crate) fn without_rules_of(snapshot: &Snapshot, aside: &BTreeSet<ObjectKey>)
 }
 
 impl<'a> Model<'a> {
-    pub fn new(snapshot: &'a Snapshot, owners: &'a Owners<'a>, node: Option<&str>) -> Self {
+    pub fn new(
+        snapshot: &'a Snapshot,
+        owners: &'a Owners<'a>,
+        node: Option<&str>,
+        network: &NodeNetwork,
+    ) -> Self {
         let mut allowed = Allowed::new(snapshot, owners);
         let mut model = Self {
             snapshot,
             owners,
             isolated: BTreeMap::new(),
             isolates_any: false,
+            unknown: BTreeMap::new(),
             pods: 0,
             regions: 0,
         };
         model.pods = snapshot.pods.values().filter(|pod| is_local(pod, node)).count();
+        model.unknown = unknown(snapshot, network);
         model.isolates_any = !isolated_pods(snapshot, node).is_empty();
         for (address, subjects) in all_subjects(snapshot, node) {
             for direction in Direction::BOTH {
@@ -115,10 +125,27 @@ impl<'a> Model<'a> {
         all.by_address.insert(number, isolated);
     }
 
+    /// The addresses of a family that the node drops because no object names them.
+    pub fn unknown(&self, family: Family) -> Ranges {
+        self.unknown.get(&family).cloned().unwrap_or_else(Ranges::empty)
+    }
+
     /// The isolated addresses of a family and direction.
     pub fn isolated(&self, family: Family, direction: Direction) -> IsolatedAddresses {
         self.isolated.get(&(family, direction)).cloned().unwrap_or_default()
     }
+}
+
+fn unknown(snapshot: &Snapshot, network: &NodeNetwork) -> BTreeMap<Family, Ranges> {
+    let shut = network.shut_ranges(snapshot);
+    let named = if shut.is_empty() { BTreeSet::new() } else { named_addresses(snapshot) };
+    let of = |family| {
+        let number = |address| space::of_family(family, address);
+        let ranges = shut.iter().filter_map(|one| Some((number(one.first)?, number(one.last)?)));
+        let named = named.iter().filter_map(|address| number(*address));
+        (family, Ranges::of(ranges).subtract(&Ranges::numbers(named)))
+    };
+    Family::BOTH.into_iter().map(of).collect()
 }
 
 /// Whether a pod runs on this node. With `None`, all pods do.

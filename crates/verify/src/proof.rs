@@ -242,6 +242,9 @@ impl<'a> Proof<'a> {
         if expected.is_unreported(packet) {
             return Reason::UnreportedAddress;
         }
+        if expected.is_unknown(packet) {
+            return Reason::UnknownAddress;
+        }
         let Model { snapshot, owners, .. } = self.model;
         let decision = spec::decide_with(snapshot, owners, self.node, &space::spec_packet(packet));
         let of_local =

@@ -91,6 +91,9 @@ pub enum Reason {
     /// It is link-local, multicast or broadcast, by address or by frame, on a
     /// node with an isolated pod. Only discovery passes.
     BesideThePods,
+    /// It comes from or goes to an address in the pods' ranges that no object names, and
+    /// the node drops such packets.
+    UnknownAddress,
     /// The policies decide. A side is `None` if no pod of this node has the
     /// address.
     Policies {
@@ -158,6 +161,9 @@ impl fmt::Display for Reason {
             Self::BesideThePods => f.write_str(
                 "a pod of this node is isolated, so link-local, multicast and broadcast carry only \
                  discovery",
+            ),
+            Self::UnknownAddress => f.write_str(
+                "no Pod names an address of it, and this node drops such packets (--unknown-pods)",
             ),
             Self::Policies { egress, ingress } => {
                 write_side(f, Direction::Egress, egress.as_ref())?;

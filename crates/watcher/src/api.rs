@@ -25,12 +25,14 @@
 //! * reopens a watch that ends at once without a pause, and
 //! * holds a whole list in memory.
 
+mod access;
 mod backoff;
 mod client;
 mod cluster;
 mod contact;
 mod error;
 mod event;
+mod everything;
 mod kinds;
 mod list;
 mod list_splitter;
@@ -41,6 +43,7 @@ mod rough;
 mod version;
 mod watch;
 mod watch_line;
+mod weight;
 
 use futures::{Stream, StreamExt, stream};
 use kube::Client;
@@ -48,11 +51,13 @@ use kube::Client;
 use crate::convert::PodFields;
 use crate::{Kind, Known};
 
+pub use access::{Access, AccessError};
 pub use client::{Load, Loaded, client, renewing_client};
 pub use cluster::Cluster;
-pub use contact::{Contact, Failing};
+pub use contact::{Asking, Contact, Failing, Waiting};
 pub use error::{FailureKind, WatchError};
 pub use event::{Event, Found, StandIn};
+pub use everything::{ListError, Listed, everything};
 use kinds::{NamespaceFields, PolicyJson, Watched};
 
 /// What the watches share with others.
@@ -94,7 +99,7 @@ pub async fn list(client: Client) -> Result<Vec<Found>, WatchError> {
 }
 
 async fn of_kind<T: Watched>(client: &Client) -> Result<Vec<Found>, WatchError> {
-    let listed = list::list::<T>(client, None, &Known::default()).await?;
+    let listed = list::list::<T>(client, None, &Known::default(), list::BEGIN_LATER).await?;
     let found = |item: watch_line::Item| item.found.map_err(|unread| unread.error);
     listed.items.into_iter().map(found).collect()
 }

@@ -27,7 +27,7 @@ use policy::{Diagnostic, Namespace, NetworkPolicy, Pod};
 
 use crate::decode::Unreadable;
 
-pub(crate) use fields::{PodFields, metadata};
+pub(crate) use fields::{ContainerFields, PodFields, SpecFields, metadata};
 pub(crate) use names::is_addressable;
 
 /// A NetworkPolicy of the API server.

@@ -31,6 +31,7 @@ mod stream;
 mod syntax;
 mod text;
 mod validation;
+mod written;
 mod yaml;
 
 use std::collections::HashMap;
@@ -39,8 +40,9 @@ use std::sync::Arc;
 use policy::Severity;
 
 pub use finding::{Finding, Location};
-pub use source::{ReadError, Source};
+pub use source::{EXTENSIONS, ReadError, Source};
 pub use validation::Validation;
+pub use written::{Everything, Field, Written, read_everything};
 
 use crate::Object;
 use crate::decode::node::{Node, Position};
@@ -170,11 +172,15 @@ impl Reading {
         if let Some(repaired) = fault.repaired {
             let place = Origin { inserted: repaired.inserted, ..place };
             let before = self.reader.found.len();
+            let kept = self.reader.kept.as_ref().map(written::Kept::mark);
             let meant = stream::read(&mut self.reader, &repaired.text, place, documents);
             self.others(&meant.others, place);
+            if let Some((all, kept)) = self.reader.kept.as_mut().zip(kept) {
+                all.rollback(kept);
+            }
             let broken = self.reader.findings.broken();
             for found in self.reader.found.split_off(before) {
-                review::review_one(&found, &broken, &mut self.reader.findings);
+                review::review_one(&found, &broken, self.reader.pods, &mut self.reader.findings);
             }
         }
     }
@@ -198,8 +204,8 @@ impl Reading {
     }
 
     fn finish(self) -> Loaded {
-        let Reader { found, mut findings, .. } = self.reader;
-        let objects = review::review(found, &mut findings);
+        let Reader { found, mut findings, pods, .. } = self.reader;
+        let objects = review::review(found, pods, &mut findings);
         let order = |location: &Location| {
             (self.files.get(&location.file).copied(), location.line, location.column)
         };

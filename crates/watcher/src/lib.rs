@@ -37,6 +37,7 @@ pub mod files;
 mod known;
 mod object;
 mod recent;
+pub mod related;
 mod spelling;
 mod store;
 

@@ -4,7 +4,7 @@
 //! image-layout.md) and also has the `manifest.json` of `docker load`. So `ctr
 //! images import`, `docker load`, `podman load` and `skopeo` read it.
 //! Never: anything in the image but the program, the loader and the libraries that
-//! it loads. Never: a time, an owner or an order that differs between two runs. The
+//! it loads, and the text of the licences. Never: a time, an owner or an order that differs between two runs. The
 //! same program gives the same digest.
 
 mod archive;
@@ -30,6 +30,9 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 /// The registry of images whose name has none
 /// (pkg.go.dev/github.com/distribution/reference, "ParseNormalizedNamed").
 const DEFAULT_REGISTRY: &str = "docker.io/library";
+
+/// Where the licences of all that is in the image are.
+pub const LICENCES: &str = "/usr/share/doc/nftpol/LICENCES.txt";
 
 /// The content of an image.
 #[derive(Clone, Debug)]
@@ -88,6 +91,13 @@ impl Image {
         self
     }
 
+    /// The same image, with the text of the licences of all that is in it.
+    #[must_use]
+    pub fn licences(mut self, text: &Path) -> Self {
+        self.files.insert(LICENCES.to_owned(), text.to_owned());
+        self
+    }
+
     /// The name including its registry, as container runtimes store it.
     pub fn full_name(&self) -> String {
         // The first part is a registry if it has a dot or a port.
@@ -107,7 +117,11 @@ impl Image {
         let config = json!({
             "architecture": architecture,
             "os": "linux",
-            "config": {"Entrypoint": self.entrypoint, "Cmd": self.command, "WorkingDir": "/"},
+            "config": {
+                "Entrypoint": self.entrypoint, "Cmd": self.command, "WorkingDir": "/",
+                // image-spec v1.1, annotations.md, "Pre-Defined Annotation Keys".
+                "Labels": self.labels(),
+            },
             "rootfs": {"type": "layers", "diff_ids": [digest(&layer)]},
         });
         let config = config.to_string().into_bytes();
@@ -136,6 +150,19 @@ impl Image {
         Ok(Written { digest: digest(&manifest), files, layer: layer.len() as u64 })
     }
 
+    fn labels(&self) -> Value {
+        let (title, version) = self.name.rsplit_once(':').unwrap_or((&self.name, ""));
+        let mut labels = json!({
+            "org.opencontainers.image.title": title,
+            "org.opencontainers.image.version": version,
+        });
+        if self.files.contains_key(LICENCES) {
+            // By libnftnl; the text in the image has all.
+            labels["org.opencontainers.image.licenses"] = "GPL-2.0-or-later".into();
+        }
+        labels
+    }
+
     /// The one layer, and its content.
     fn layer(&self) -> Result<(Vec<u8>, Sizes)> {
         let mut archive = Archive::new(Vec::new());
@@ -143,7 +170,8 @@ impl Image {
         for (inside, path) in &self.files {
             let content = fs::read(path).with_context(|| format!("read {}", path.display()))?;
             archive.folders_to(inside.trim_start_matches('/'))?;
-            archive.file(inside.trim_start_matches('/'), 0o755, &content)?;
+            let mode = if inside == LICENCES { 0o644 } else { 0o755 };
+            archive.file(inside.trim_start_matches('/'), mode, &content)?;
             listed.push((inside.clone(), content.len() as u64));
         }
         Ok((archive.finish()?, listed))

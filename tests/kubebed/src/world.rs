@@ -39,11 +39,20 @@ impl World {
     /// # Errors
     /// When the cluster or the server does not start, or `manifests/` are refused.
     pub fn new(spec: TestbedSpec, prefix: &str) -> Result<Self> {
+        let world = Self::without_objects(spec, prefix)?;
+        world.server.create_cluster(world.cluster.spec())?;
+        Ok(world)
+    }
+
+    /// As [`World::new`], but the server does not know the pods.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn without_objects(spec: TestbedSpec, prefix: &str) -> Result<Self> {
         let cluster = Testbed::new(spec, prefix)?;
         let address = cluster.services_address(false)?;
         let server = ApiServer::start(cluster.switch(), address)?;
         let kubeconfig = install(&server)?;
-        server.create_cluster(cluster.spec())?;
         Ok(Self { server, cluster, kubeconfig })
     }
 

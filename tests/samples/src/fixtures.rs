@@ -115,6 +115,23 @@ spec:
     )
 }
 
+/// The demo: one node and what runs on it. The third of `fixtures/policies` selects
+/// `app: myapp` and excepts the address of the first pod of `dev`.
+pub fn demo(node: &str) -> TestbedSpec {
+    let mut spec = TestbedSpec::new(Network::Bridge, &[node]);
+    for (namespace, pods) in [
+        ("dev", [("api", "api"), ("db", "db"), ("web", "myapp")]),
+        ("shop", [("front", "front"), ("cart", "cart"), ("pay", "pay")]),
+        ("ops", [("prom", "prometheus"), ("logs", "logs"), ("backup", "backup")]),
+    ] {
+        spec = spec.namespace(namespace, &[]);
+        for (name, app) in pods {
+            spec = spec.pod(namespace, name, &[("app", app)], Families::Both, &[]);
+        }
+    }
+    spec
+}
+
 /// Thirteen pods in four namespaces, with every label, named port and mix of
 /// families that the policies in `fixtures/packets` use.
 pub fn town(network: Network, nodes: &[&str]) -> TestbedSpec {

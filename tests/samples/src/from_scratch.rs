@@ -10,15 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use compiler::budget::{self, Crowd, Decision};
 use compiler::grants::{self, Grants};
 use compiler::naming::Naming;
+use compiler::price::{self, Form, Quote};
 use compiler::scaffold::Placed;
+use compiler::scaffold::unknown::{Shut, of_known};
 use compiler::sets::{PodsPeer, Scope, SetSource, Sources};
 use compiler::signature::{ResolvedPorts, Signature};
-use compiler::{Compiled, Engine, Options, Place, chain, scaffold};
+use compiler::{Compiled, Engine, Options, Place, chain, over_budget, scaffold};
 use policy::{
     Diagnostic, Direction, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Pod, PortNumbers, Ports,
-    Severity, Snapshot, all_subjects,
+    Severity, Snapshot, all_subjects, named_addresses,
 };
 use ruleset::{Element, Family, Name, Set, TableFamily};
 
@@ -53,6 +56,7 @@ pub fn from_scratch_on(snapshot: &Snapshot, network: &NodeNetwork, options: &Opt
         sources: Sources::new(),
         set_users: BTreeMap::new(),
         grants: BTreeMap::new(),
+        decisions: BTreeMap::new(),
     };
     oracle.bind(network, &isolated);
     for (address, subjects) in all_subjects(snapshot, options.node.as_deref()) {
@@ -62,6 +66,10 @@ pub fn from_scratch_on(snapshot: &Snapshot, network: &NodeNetwork, options: &Opt
                 oracle.add_address(address, found);
             }
         }
+    }
+    oracle.budget();
+    for (name, signature) in oracle.out.signatures.clone() {
+        oracle.fill_chain(&name, &signature);
     }
     oracle.fill_sets();
     oracle.diagnose();
@@ -96,6 +104,8 @@ struct Oracle<'a> {
     sources: Sources,
     set_users: BTreeMap<Name, BTreeSet<ObjectKey>>,
     grants: BTreeMap<(ObjectKey, Direction, ResolvedPorts), Arc<Grants>>,
+    /// About the policies of each namespace.
+    decisions: BTreeMap<String, Decision>,
 }
 
 impl Oracle<'_> {
@@ -110,9 +120,13 @@ impl Oracle<'_> {
                 true => nodes.iter().copied().map(Family::of).collect(),
                 false => BTreeSet::new(),
             },
+            shut: Shut { ranges: network.shut_ranges(self.snapshot), log: self.options.log },
         };
         scaffold::fit(&mut self.out.ruleset, &Place::forward(), &parts);
         let mut elements: Vec<Placed> = nodes.into_iter().map(scaffold::of_node).collect();
+        if !parts.shut.ranges.is_empty() {
+            elements.extend(of_known(named_addresses(self.snapshot), &parts.shut.ranges));
+        }
         for (&index, port) in &network.ports {
             let guarded = isolated.contains(&port.pod);
             elements.extend(scaffold::of_port(index, port, guarded));
@@ -138,10 +152,7 @@ impl Oracle<'_> {
     fn add_address(&mut self, address: IpAddr, signature: Signature) {
         let direction = signature.direction;
         let chain = signature.chain_name();
-        if !self.out.signatures.contains_key(&chain) {
-            self.add_chain(&chain, &signature);
-            self.out.signatures.insert(chain.clone(), Arc::new(signature));
-        }
+        self.out.signatures.insert(chain.clone(), Arc::new(signature));
         let family = Family::of(address);
         self.add_element(&scaffold::isolated_set(direction, family), Element::Address(address));
         self.add_element(&scaffold::self_set(family), Element::AddressPair(address, address));
@@ -156,12 +167,100 @@ impl Oracle<'_> {
         }
     }
 
-    fn add_chain(&mut self, name: &Name, signature: &Signature) {
+    /// Every policy is charged in every chain, but its sets only once for the same ports.
+    fn budget(&mut self) {
+        let mut all: BTreeMap<String, BTreeMap<String, Quote>> = BTreeMap::new();
+        let mut charged = BTreeSet::new();
+        for signature in self.out.signatures.values().filter(|signature| !signature.is_shut) {
+            for key in &signature.policies {
+                let Some(policy) = self.snapshot.policies.get(key) else { continue };
+                let (direction, ports) = (signature.direction, signature.ports_of(policy));
+                let mut quote = price::quote(policy, direction, &ports);
+                if !charged.insert((key.clone(), direction, ports)) {
+                    quote.plain = quote.plain.rules_only();
+                    quote.compact = quote.compact.rules_only();
+                }
+                let policies = all.entry(key.namespace.clone()).or_default();
+                *policies.entry(key.name.clone()).or_default() += quote;
+            }
+        }
+        let budgets = &self.options.budgets;
+        let sum = |policies: &BTreeMap<String, Quote>| Quote {
+            plain: policies.values().map(|quote| quote.plain).sum(),
+            compact: policies.values().map(|quote| quote.compact).sum(),
+        };
+        let demands = all.values().map(|policies| budget::demand(&sum(policies), budgets));
+        let allowed = budget::allowed(demands, budgets);
+        for (namespace, policies) in all {
+            let decision = budget::decide(&policies, &sum(&policies), &allowed);
+            self.decisions.insert(namespace, decision);
+        }
+        let beyond = self.decisions.iter().flat_map(|(namespace, decision)| {
+            decision.beyond.iter().map(move |name| ObjectKey::new(namespace, name))
+        });
+        let beyond: BTreeSet<ObjectKey> = beyond.collect();
+        self.out.over_budget = Arc::new(beyond);
+        let crowded = self.crowded();
+        Arc::make_mut(&mut self.out.over_budget).extend(crowded);
+    }
+
+    /// The policies whose sets of pods have too many elements.
+    fn crowded(&self) -> BTreeSet<ObjectKey> {
+        let mut sources = Sources::new();
+        let mut users: BTreeMap<&ObjectKey, BTreeSet<Name>> = BTreeMap::new();
+        for signature in self.out.signatures.values().filter(|signature| !signature.is_shut) {
+            for key in signature.policies.iter().filter(|key| !self.out.over_budget.contains(key)) {
+                let Some((key, policy)) = self.snapshot.policies.get_key_value(key) else {
+                    continue;
+                };
+                let (direction, ports) = (signature.direction, signature.ports_of(policy));
+                let form = self.form(&key.namespace);
+                let grants = grants::of(policy, direction, &ports, &Naming::default(), form);
+                users.entry(key).or_default().extend(grants.sources.keys().cloned());
+                sources.extend(grants.sources);
+            }
+        }
+        let mut crowd = Crowd { sets: BTreeMap::new(), policies: BTreeMap::new() };
+        for (key, sets) in &users {
+            let policies = crowd.policies.entry(key.namespace.as_str()).or_default();
+            policies.insert(key.name.as_str(), sets.iter().collect());
+        }
+        for (name, source) in &sources {
+            let with_it = crowd.policies.values();
+            let with_it =
+                with_it.filter(|policies| policies.values().flatten().any(|set| *set == name));
+            let elements = match source {
+                SetSource::Blocks(..) | SetSource::Ports(_) => 0,
+                SetSource::Pods(..) | SetSource::AnyOf(..) | SetSource::NamedPorts(..) => {
+                    self.elements(source).len() as u64
+                }
+            };
+            crowd.sets.insert(name, (elements, with_it.count() as u64));
+        }
+        let budgets = &self.options.budgets;
+        let left = |namespace: &str| {
+            let used = self.decisions.get(namespace).map_or(0, |one| one.used.elements);
+            budgets.namespace.elements.saturating_sub(used)
+        };
+        let crowded = budget::crowded(&crowd, budgets, left).into_iter();
+        let keys = crowded.flat_map(|(namespace, names)| {
+            names.into_iter().map(move |name| ObjectKey::new(&namespace, name))
+        });
+        keys.collect()
+    }
+
+    fn form(&self, namespace: &str) -> Form {
+        self.decisions.get(namespace).map_or(Form::Plain, |one| one.form)
+    }
+
+    fn fill_chain(&mut self, name: &Name, signature: &Signature) {
+        let over_budget = Arc::clone(&self.out.over_budget);
         let policies: Vec<(&ObjectKey, Arc<Grants>)> = signature
             .policies
             .iter()
             .filter(|_| !signature.is_shut)
             .filter(|key| !self.options.set_aside.contains(key))
+            .filter(|key| !over_budget.contains(key))
             .filter_map(|key| Some((key, self.snapshot.policies.get(key)?)))
             .map(|(key, policy)| (key, self.grants(policy, signature)))
             .collect();
@@ -180,7 +279,8 @@ impl Oracle<'_> {
         if let Some(known) = self.grants.get(&key) {
             return Arc::clone(known);
         }
-        let grants = Arc::new(grants::of(policy, direction, &key.2, &Naming::default()));
+        let form = self.form(&policy.key.namespace);
+        let grants = Arc::new(grants::of(policy, direction, &key.2, &Naming::default(), form));
         for (set, source) in &grants.sources {
             self.set_users.entry(set.clone()).or_default().insert(policy.key.clone());
             self.sources.insert(set.clone(), source.clone());
@@ -215,13 +315,15 @@ impl Oracle<'_> {
                 })
                 .map(|(_, address)| Element::Address(address))
                 .collect(),
-            SetSource::NamedPort(family, peer, port, protocol) => pods()
+            SetSource::NamedPorts(family, ports) => pods()
                 .filter(|(pod, address)| {
+                    let mut peers = ports.peers.iter().flatten();
                     Family::of(*address) == *family
-                        && peer.as_ref().is_none_or(|peer| self.selects(peer, pod))
+                        && (ports.peers.is_none() || peers.any(|peer| self.selects(peer, pod)))
                 })
                 .flat_map(|(pod, address)| {
-                    let numbers = pod.named_ports(port, *protocol).into_iter();
+                    let names = ports.names.iter();
+                    let numbers = names.flat_map(|name| pod.named_ports(name, ports.protocol));
                     numbers.map(move |number| Element::AddressPort(address, number))
                 })
                 .collect(),
@@ -253,9 +355,13 @@ impl Oracle<'_> {
         let found: Vec<Diagnostic> = keys
             .into_iter()
             .filter(|key| !self.options.set_aside.contains(*key))
+            .filter(|key| !self.out.over_budget.contains(*key))
             .filter_map(|key| self.snapshot.policies.get(key))
             .flat_map(|policy| port_names_of_nobody(policy, self.snapshot))
+            .chain(self.out.over_budget.iter().map(|key| over_budget(key, &self.options.budgets)))
             .collect();
+        let mut found = found;
+        found.sort_by(|one, other| one.object.cmp(&other.object));
         self.out.diagnostics = found.into();
     }
 }

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use policy::spec::{self, Decision};
-use policy::{Owners, Protocol, Snapshot};
+use policy::{NodeNetwork, Owners, Protocol, Snapshot};
 use ruleset::simulator;
 
 /// RFC 4861, 4.3.
@@ -60,6 +60,23 @@ impl NodeVerdict {
     ) -> Self {
         let Decision { egress, ingress } = spec::decide_with(snapshot, owners, node, packet);
         Self { egress: egress.passes(), ingress: ingress.passes() }
+    }
+
+    /// The same on a node that may drop what no object names: see
+    /// [`policy::UnknownPods`].
+    pub fn on(
+        network: &NodeNetwork,
+        snapshot: &Snapshot,
+        owners: &Owners<'_>,
+        node: Option<&str>,
+        packet: &spec::Packet,
+    ) -> Self {
+        let by_policies = Self::of(snapshot, owners, node, packet);
+        let passes = |address| !spec::is_unknown(snapshot, network, address);
+        Self {
+            egress: by_policies.egress && passes(packet.source),
+            ingress: by_policies.ingress && passes(packet.destination),
+        }
     }
 
     /// Whether both directions let it pass.

@@ -3,6 +3,7 @@
 //! Generates snapshots, changes of them, histories as watches deliver them, and
 //! packets between all addresses that matter.
 
+mod draws;
 mod edit;
 mod history;
 mod network;
@@ -23,9 +24,10 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
+pub use draws::Draws;
 pub use edit::{Edit, edit, upheaval};
 pub use history::{Delivery, Grouping, Step, Watches, step};
-pub use network::{Wiring, wiring};
+pub use network::{Unknown, Wiring, unknown, wiring};
 
 /// The nodes of a random cluster, with their addresses.
 pub const NODES: [(&str, &str); 2] = [("n1", "192.168.0.1"), ("n2", "192.168.0.2")];

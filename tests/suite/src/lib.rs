@@ -10,5 +10,7 @@
 //! | `connections`, `entries`, `retry` | live connections are ended when a policy denies them |
 //! | `cli`, `broken` | the command: files, messages, exit codes |
 //! | `agent` | the agent with a real API server: outages, repairs, rights, upgrades |
+//! | `chaos` | a sample of `cargo xtask chaos`: everything goes wrong, the table is proved after each fault |
+//! | `install` | manifests, chart, monitoring, upgrade, removal |
 //! | `kubernetes`, `upstream`, `image` | the DaemonSet in a whole Kubernetes |
 //! | `net`, `testbed`, `harness`, `apiserver`, `new_flows` | the tests' own instruments |

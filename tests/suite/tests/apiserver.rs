@@ -412,3 +412,72 @@ fn nodes_reach_a_server_on_the_switch() -> Result<()> {
     }
     Ok(())
 }
+
+/// A cluster without a controller, so that the Deployments have no pods.
+const SHOP: &str = "
+apiVersion: v1
+kind: Namespace
+metadata: {name: plugin}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: front, namespace: plugin}
+spec:
+  selector: {matchLabels: {app: front}}
+  template:
+    metadata: {labels: {app: front}}
+    spec: {containers: [{name: c, image: none}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: cart, namespace: plugin}
+spec:
+  selector: {matchLabels: {app: cart}}
+  template:
+    metadata: {labels: {app: cart}}
+    spec: {containers: [{name: c, image: none, ports: [{name: http, containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: plugin}
+spec: {selector: {app: cart}, ports: [{port: 80, targetPort: http}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: cart, namespace: plugin}
+spec:
+  podSelector: {matchLabels: {app: cart}}
+  ingress: [{from: [{podSelector: {matchLabels: {app: front}}}], ports: [{port: http}]}]
+";
+
+#[test]
+fn kubectl_finds_the_plugin_and_it_reads_the_cluster() -> Result<()> {
+    let shared = shared()?;
+    shared.server.apply(SHOP)?;
+    let plugin = netbed::program::beside("kubectl-nftpol")?;
+    let folder = plugin.parent().context("a folder")?.display().to_string();
+    let kubectl = |words: &[&str]| {
+        let mut command = shared.namespace.command(kubebed::apiserver::program("kubectl")?);
+        command.arg("nftpol").args(words).env("PATH", format!("{folder}:/usr/bin:/bin"));
+        command.env("KUBECONFIG", shared.server.admin_kubeconfig()).env("NO_PROXY", "*");
+        netbed::program::finish(command, "")
+    };
+    let version = kubectl(&["version", "-o", "json"])?.success()?;
+    let version: Value = serde_json::from_str(&version)?;
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    let allowed = kubectl(&["explain", "-n", "plugin", "deploy/front", "svc/cart:80"])?;
+    let text = allowed.success()?;
+    ensure!(
+        text.starts_with("ALLOWED  plugin/deploy/front -> plugin/deploy/cart  TCP 8080"),
+        "{text}"
+    );
+    let denied = kubectl(&["explain", "-n", "plugin", "deploy/cart", "deploy/front:80"])?;
+    let text = denied.success()?;
+    ensure!(text.contains("nothing isolates either end"), "{text}");
+    let denied = kubectl(&["explain", "internet", "svc/plugin/cart:80"])?;
+    assert_eq!(denied.code, Some(2), "{denied:?}");
+    ensure!(denied.stderr.contains("is of type ClusterIP"), "{denied:?}");
+    let denied = kubectl(&["explain", "plugin/cart", "plugin/cart:8080"])?;
+    assert_eq!(denied.code, Some(0), "a pod reaches itself: {denied:?}");
+    Ok(())
+}

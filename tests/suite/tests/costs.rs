@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use compiler::budget::Budgets;
+use compiler::price::Amount;
 use compiler::{Engine, Options};
 use policy::{NodeNetwork, Protocol, Snapshot};
 use ruleset::plan::plan;
@@ -108,6 +110,25 @@ fn a_change_costs_the_same_in_a_cluster_of_twice_the_size() {
     let expected: Vec<(&str, Cost)> =
         CHANGES.iter().flat_map(|(name, _, cost)| [(*name, *cost); SIZES.len()]).collect();
     assert_eq!(found, expected);
+}
+
+/// Sets that policies of one namespace share count for each here, and those that every
+/// table has do not count.
+#[test]
+fn an_honest_cluster_uses_a_small_part_of_the_budgets() {
+    let used = SIZES.map(|namespaces| {
+        let mut engine = engine();
+        let cluster = large::sized(namespaces).unwrap();
+        let over_budget = engine.update(&cluster, &NodeNetwork::default()).over_budget.clone();
+        assert_eq!(*over_budget, BTreeSet::new());
+        engine.usage()
+    });
+    let Budgets { node, namespace } = Budgets::default();
+    for usage in used {
+        let ten_times = |amount| std::iter::repeat_n(amount, 10).sum::<Amount>();
+        assert!(ten_times(usage.namespace).fits(&namespace), "{}", usage.namespace);
+        assert!((usage.node + usage.node).fits(&node), "{}", usage.node);
+    }
 }
 
 fn cost(batches: &[Batch]) -> Cost {

@@ -104,3 +104,141 @@ fn every_path_of_the_architecture_page_exists() {
         assert!(is_short || place.exists(), "no {path}");
     }
 }
+
+/// `cargo xtask docs` writes the page anew.
+#[test]
+fn the_page_of_the_command_line_is_what_the_commands_say() {
+    let folder = samples::scratch::Folder::new("reference").unwrap();
+    let mut command = std::process::Command::new(netbed::program::path().unwrap());
+    command.arg("reference").arg(folder.path()).env_remove("NODE_NAME");
+    assert!(command.status().unwrap().success());
+    let [made, committed] = [folder.path().join("cli.md"), root().join("docs/cli.md")]
+        .map(|path| fs::read_to_string(path).unwrap());
+    assert_eq!(made, committed, "run `cargo xtask docs`");
+    let manual = fs::read_to_string(folder.path().join("man/nftpol-explain.1")).unwrap();
+    assert!(manual.contains("nftpol\\-explain") && manual.contains("FROM"), "{manual}");
+    let names = ["nftpol.bash", "_nftpol", "nftpol.fish"];
+    assert!(names.iter().all(|name| folder.path().join("completions").join(name).exists()));
+}
+
+#[test]
+fn the_krew_manifest_is_of_this_version() {
+    let manifest = fs::read_to_string(root().join("dist/krew.yaml")).unwrap();
+    let version = format!("v{}", env!("CARGO_PKG_VERSION"));
+    assert!(manifest.contains(&format!("version: {version}\n")), "{manifest}");
+    let addresses: Vec<&str> = manifest.lines().filter(|line| line.contains("uri:")).collect();
+    assert_eq!(addresses.len(), 5, "{addresses:?}");
+    assert!(addresses.iter().all(|line| line.contains(&format!("/{version}/"))), "{addresses:?}");
+}
+
+/// The pages that people read, from the root.
+fn pages() -> Vec<String> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().flatten();
+    let docs = docs.map(|entry| format!("docs/{}", entry.file_name().to_string_lossy()));
+    let others =
+        ["README.md", "CHANGELOG.md", "SECURITY.md", "crates/README.md", "tests/README.md"];
+    docs.filter(|name| name.ends_with(".md")).chain(others.map(str::to_owned)).collect()
+}
+
+/// The anchors of a page's headings, as GitHub and mdBook make them: small letters,
+/// hyphens for spaces, no punctuation.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let mut is_code = false;
+    let mut anchors = BTreeSet::new();
+    for line in page.lines() {
+        is_code ^= line.trim_start().starts_with("```");
+        if let Some(heading) = line.strip_prefix('#').filter(|_| !is_code) {
+            let kept = heading.trim_start_matches('#').trim().chars().filter_map(|letter| {
+                let letter = letter.to_ascii_lowercase();
+                let is_kept = letter.is_alphanumeric() || ['-', '_'].contains(&letter);
+                if letter == ' ' { Some('-') } else { is_kept.then_some(letter) }
+            });
+            anchors.insert(kept.collect());
+        }
+    }
+    anchors
+}
+
+/// Links of Markdown outside blocks of code.
+fn links(page: &str) -> Vec<&str> {
+    let mut is_code = false;
+    let mut links = Vec::new();
+    for line in page.lines() {
+        is_code ^= line.trim_start().starts_with("```");
+        if !is_code {
+            let found = line.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+            links.extend(found.map(|(link, _)| link));
+        }
+    }
+    links
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut count = 0;
+    for page in pages() {
+        let path = root().join(&page);
+        let text = fs::read_to_string(&path).unwrap();
+        for link in links(&text).into_iter().filter(|link| !link.contains("://")) {
+            count += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.with_file_name(file) };
+            assert!(target.exists(), "{page}: no {link}");
+            let is_page = target.extension().is_some_and(|extension| extension == "md");
+            if is_page && !anchor.is_empty() {
+                let there = anchors(&fs::read_to_string(&target).unwrap());
+                assert!(there.contains(anchor), "{page}: no heading for {link}");
+            }
+        }
+    }
+    assert!(count > 50, "{count} links");
+}
+
+#[test]
+fn the_table_of_contents_has_every_page() {
+    let contents = fs::read_to_string(root().join("docs/SUMMARY.md")).unwrap();
+    for page in pages() {
+        let Some(name) = page.strip_prefix("docs/").filter(|name| *name != "SUMMARY.md") else {
+            continue;
+        };
+        assert!(contents.contains(&format!("({name})")), "docs/SUMMARY.md lacks {name}");
+    }
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.lines().count() <= 150, "README.md is too long for a first look");
+}
+
+/// The page of networks names test programs, scenes and fixtures that exist.
+#[test]
+fn the_page_of_networks_names_tests_that_exist() {
+    let page = fs::read_to_string(root().join("docs/networks.md")).unwrap();
+    let scenes = fs::read_to_string(root().join("tests/suite/tests/kubernetes/main.rs")).unwrap();
+    let mut names = 0;
+    for line in page.lines().filter(|line| line.starts_with('|') && !line.contains("---")) {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let held_by = cells[cells.len() - 2];
+        let words = between(held_by, "`");
+        for (index, name) in words.iter().enumerate() {
+            names += 1;
+            let before = held_by.split('`').nth(2 * index).unwrap_or_default();
+            if before.contains("scene ") {
+                assert!(scenes.contains(&format!("\"{name}\"")), "no scene {name}");
+            } else if before.contains("fixture") {
+                let path = root().join(format!("tests/fixtures/policies/{name}.yaml"));
+                assert!(path.exists(), "no policy {name}");
+            } else if before.contains("whole Kubernetes on ")
+                || before.contains("Whole Kubernetes on ")
+            {
+                let options = root().join("tests/kubebed/src/kubernetes/options.rs");
+                let options = fs::read_to_string(options).unwrap();
+                assert!(options.contains(name.rsplit('-').next().unwrap()), "no network {name}");
+            } else {
+                let folder = root().join("tests/suite/tests");
+                let is_there = folder.join(format!("{name}.rs")).exists()
+                    || folder.join(name).exists()
+                    || sources(&folder).contains(&format!("fn {name}("));
+                assert!(is_there, "no test {name}");
+            }
+        }
+    }
+    assert!(names > 30, "{names} names");
+}

@@ -14,7 +14,7 @@ use nft::Kernel;
 use nix::sched::{CloneFlags, unshare};
 use policy::{
     BoundBridge, BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Snapshot, Tunnel,
-    TunnelSources,
+    TunnelSources, UnknownPods, pod_ranges,
 };
 use proptest::option;
 use proptest::strategy::{Strategy, ValueTree};
@@ -62,7 +62,19 @@ fn cases() -> Vec<(PathBuf, Ruleset)> {
     let directory = fixtures::directory("golden");
     let bound = compiled(&snapshot(&directory.join("deny-all-ingress.yaml")), &network());
     let bound = [("bound.nft", bound.ruleset), ("bound-bridge.nft", bound.bridge.unwrap())];
+    let shut = compiled(&snapshot(&directory.join("deny-all-ingress.yaml")), &shut()).ruleset;
+    let bound = bound.into_iter().chain([("unknown.nft", shut)]);
     files.map(unbound).chain(bound.map(|(name, table)| (directory.join(name), table))).collect()
+}
+
+/// The addresses of pods that no object names are shut.
+fn shut() -> NodeNetwork {
+    let subnets = ["10.244.1.0/24", "fd00:1::/64"].map(|subnet| subnet.parse().unwrap());
+    NodeNetwork {
+        pod_ranges: pod_ranges(subnets),
+        unknown_pods: UnknownPods::Selected,
+        ..NodeNetwork::default()
+    }
 }
 
 /// One isolated pod is routed, the other one is on a bridge, and there are tunnels.
@@ -92,6 +104,7 @@ fn network() -> NodeNetwork {
         .into_iter()
         .collect(),
         tunnel_peers: ["192.0.2.7".parse::<IpAddr>().unwrap()].into_iter().collect(),
+        ..NodeNetwork::default()
     }
 }
 

@@ -18,13 +18,13 @@ use compiler::{Options, scaffold};
 use netbed::fire::say;
 use netbed::net::Namespace;
 use nft::Kernel;
-use policy::{NodeNetwork, Snapshot};
+use policy::Snapshot;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use ruleset::TableId;
 use ruleset::plan::{Budget, plan};
-use samples::random::{self, Delivery, Grouping, NODES, Step, Watches};
+use samples::random::{self, Delivery, Grouping, NODES, Step, Unknown, Watches};
 use watcher::Kind;
 use watcher::api::Event;
 
@@ -44,14 +44,16 @@ fn cases(seed: u64) -> ProptestConfig {
 }
 
 /// The first objects, the order in which the kinds are listed, whether ended pods are
-/// watched, the steps, and how large a commit is. With the smallest budget it has one
+/// watched, the steps, how large a commit is, and what becomes of addresses that no
+/// object names. With the smallest budget it has one
 /// operation, unless packets must meet several together.
-type History = (Snapshot, Vec<Kind>, bool, Vec<Step>, Option<Budget>);
+type History = (Snapshot, Vec<Kind>, bool, Vec<Step>, Option<Budget>, Unknown);
 
 fn history() -> impl Strategy<Value = History> {
     let order = Just(Kind::ALL.to_vec()).prop_shuffle();
     let budget = proptest::option::of(Just(Budget::SMALLEST));
-    (random::crowd(), order, any::<bool>(), vec(random::step(), STEPS), budget)
+    let steps = vec(random::step(), STEPS);
+    (random::crowd(), order, any::<bool>(), steps, budget, random::unknown())
 }
 
 /// What the tests did so far.
@@ -91,12 +93,13 @@ impl Node {
     }
 
     /// Starts an agent and shows it the history.
-    fn live(&mut self, (objects, order, ended, steps, budget): &History) -> Result<()> {
+    fn live(&mut self, (objects, order, ended, steps, budget, unknown): &History) -> Result<()> {
         let options = Options { node: Some(NODES[0].0.to_owned()), ..Options::default() };
         let mut pipeline = Pipeline::new(self.namespace.run(Kernel::open)??, options);
         if let Some(budget) = budget {
             pipeline = pipeline.in_pieces_of(*budget);
         }
+        pipeline.bind(unknown.network());
         let mut cluster = ClusterState::default().keeping(NODES[0].0);
         self.were_reported.clear();
         self.ended.clear();
@@ -143,9 +146,9 @@ impl Node {
             bail!("the kernel's table is not what was sent; missing: {missing:#?}");
         }
         let (node, set_aside) = (Some(NODES[0].0), &outcome.set_aside);
-        let network = NodeNetwork::default();
+        let network = pipeline.network();
         let report =
-            verify::verify(cluster.snapshot(), node, set_aside, &network, &dump.ruleset, None)?;
+            verify::verify(cluster.snapshot(), node, set_aside, network, &dump.ruleset, None)?;
         let wrong = report.differences.first();
         ensure!(wrong.is_none(), "{}", wrong.map(ToString::to_string).unwrap_or_default());
         self.counts.syncs += 1;

@@ -89,8 +89,19 @@ fn the_image_runs_and_has_nothing_else() -> Result<()> {
 }
 
 #[test]
+fn the_licences_are_in_the_image() -> Result<()> {
+    let folder = Folder::new("image")?;
+    let [archive, text] = ["a.tar", "licences.txt"].map(|name| folder.path().join(name));
+    fs::write(&text, "free")?;
+    let written = Image::nftpol(&program::path()?)?.licences(&text).write(&archive)?;
+    let there = written.files.iter().find(|(path, _)| path == kubebed::image::LICENCES);
+    assert_eq!(there.context("no licences")?.1, 4);
+    Ok(())
+}
+
+#[test]
 fn the_daemonset_names_the_image() -> Result<()> {
-    let kustomization = fs::read_to_string(manifests().join("kustomization.yaml"))?;
+    let kustomization = fs::read_to_string(manifests().join("base/kustomization.yaml"))?;
     let tag = kustomization.lines().find_map(|line| line.trim().strip_prefix("newTag: "));
     let image = Image::nftpol(&program::path()?)?;
     assert_eq!(image.full_name(), format!("docker.io/library/nftpol:{}", tag.unwrap_or_default()));

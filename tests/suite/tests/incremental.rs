@@ -3,9 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use compiler::budget::Budgets;
 use compiler::naming::Naming;
-use compiler::{Engine, Options};
-use policy::{NodeNetwork, Snapshot};
+use compiler::price::{self, Amount, Form};
+use compiler::signature::ResolvedPorts;
+use compiler::{Engine, Options, grants};
+use policy::{Direction, NodeNetwork, Protocol, Snapshot};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -50,6 +53,16 @@ fn step() -> impl Strategy<Value = Step> {
         4 => proptest::option::weighted(0.9, random::wiring()).prop_map(Step::Rewire),
         4 => Just(Step::Look),
     ]
+}
+
+/// Mostly none, else so small that policies find no room.
+fn budgets() -> impl Strategy<Value = Budgets> {
+    let amount = |most: u64| {
+        let amounts = (0..most, 0..most, 0..most);
+        amounts.prop_map(|(sets, rules, elements)| Amount { sets, rules, elements })
+    };
+    let small = (amount(150), amount(60)).prop_map(|(node, namespace)| Budgets { node, namespace });
+    prop_oneof![1 => Just(Budgets::default()), 2 => small]
 }
 
 /// A cluster and the network of a node, which lags behind.
@@ -99,15 +112,16 @@ proptest! {
 
     #[test]
     fn engine_and_planner_give_what_is_right_from_scratch(
-        (first, wiring, steps, one_node) in (
+        (first, wiring, steps, one_node, budgets) in (
             random::snapshot(),
             proptest::option::of(random::wiring()),
             vec(step(), 1..8),
-            any::<bool>()
+            any::<bool>(),
+            budgets()
         )
     ) {
         let mut options =
-            Options { node: one_node.then(|| "n1".to_owned()), ..Options::default() };
+            Options { node: one_node.then(|| "n1".to_owned()), budgets, ..Options::default() };
         let mut engine = Engine::new(options.clone());
         let mut planners = [Planner::default(), Planner::default()];
         let mut state = State { snapshot: first, wiring, network: NodeNetwork::default() };
@@ -149,9 +163,10 @@ proptest! {
     /// With tags of no byte or of one, most sets share theirs with another.
     #[test]
     fn sets_that_share_a_tag_are_told_apart(
-        (first, steps, bytes) in (random::snapshot(), vec(step(), 1..6), 0usize..2)
+        (first, steps, bytes, budgets) in
+            (random::snapshot(), vec(step(), 1..6), 0usize..2, budgets())
     ) {
-        let mut options = Options { node: Some("n1".to_owned()), ..Options::default() };
+        let mut options = Options { node: Some("n1".to_owned()), budgets, ..Options::default() };
         let mut engine = Engine::with_naming(options.clone(), Naming::of_tags(bytes));
         let mut state = State { snapshot: first, wiring: None, network: NodeNetwork::default() };
         for step in [Step::Edits(vec![])].iter().chain(&steps) {
@@ -160,15 +175,71 @@ proptest! {
             if *engine.options() != options {
                 engine.set_aside(options.set_aside.clone());
             }
-            let compiled = engine.update(snapshot, network);
+            engine.update(snapshot, network);
+            let compiled = engine.compiled();
             let mut fresh = Engine::with_naming(options.clone(), Naming::of_tags(bytes));
             prop_assert_eq!(compiled, fresh.update(snapshot, network), "{:?}", step);
-            let (node, set_aside) = (options.node.as_deref(), &options.set_aside);
+            let (node, aside) = (options.node.as_deref(), engine.without_rules());
             let tables = (&compiled.ruleset, compiled.bridge.as_ref());
-            let report = verify(snapshot, node, set_aside, network, tables.0, tables.1);
+            let report = verify(snapshot, node, &aside, network, tables.0, tables.1);
             let report = report.unwrap();
             let differences: Vec<String> = report.ways().collect();
             prop_assert!(report.is_equal(), "{:?}: {:#?}", step, differences);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    /// What is estimated before a policy is compiled is not less than what it becomes.
+    #[test]
+    fn grants_cost_no_more_than_their_quote(
+        (cluster, numbers) in (random::snapshot(), vec(1u16..100, 0..4))
+    ) {
+        let numbers = numbers.into_iter().collect::<BTreeSet<u16>>().into_iter().collect();
+        let resolved: ResolvedPorts = [(("http".to_owned(), Protocol::Tcp), numbers)].into();
+        for policy in cluster.policies.values() {
+            for (direction, form) in Direction::BOTH
+                .into_iter()
+                .flat_map(|direction| [(direction, Form::Plain), (direction, Form::Compact)])
+            {
+                let quote = price::quote(policy, direction, &resolved).amount(form);
+                let grants =
+                    grants::of(policy, direction, &resolved, &Naming::default(), form);
+                let taken = Amount {
+                    sets: grants.sources.len() as u64,
+                    rules: grants.conditions.len() as u64,
+                    elements: grants.sources.values().map(|source| source.own_elements()).sum(),
+                };
+                prop_assert!(taken.fits(&quote), "{taken} of {quote}: {grants:#?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases().cases / 4, ..cases() })]
+
+    /// As long as the node has room.
+    #[test]
+    fn a_namespace_does_not_feel_what_others_ask_for(
+        (mut cluster, budgets) in (random::snapshot(), budgets())
+    ) {
+        let node = Amount { sets: u64::MAX, rules: u64::MAX, elements: u64::MAX / 1_000_000 };
+        let options = Options { budgets: Budgets { node, ..budgets }, ..Options::default() };
+        let over_budget = |cluster: &Snapshot| {
+            let mut engine = Engine::new(options.clone());
+            engine.update(cluster, &NodeNetwork::default()).over_budget.as_ref().clone()
+        };
+        let mut with = over_budget(&cluster);
+        let Some((key, _)) = cluster.policies.iter().next() else { return Ok(()) };
+        let greedy = key.namespace.clone();
+        let keys: Vec<_> = cluster.policies.keys().cloned().collect();
+        for key in keys.iter().filter(|key| key.namespace == greedy) {
+            cluster.policies.remove(key);
+        }
+        with.retain(|key| key.namespace != greedy);
+        prop_assert_eq!(with, over_budget(&cluster));
     }
 }

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use compiler::Options;
 use policy::spec;
-use policy::{Direction, Isolation, Snapshot, isolation, subjects};
+use policy::{Direction, Isolation, NodeNetwork, Snapshot, isolation, subjects};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use ruleset::plan::{Budget, plan, plan_within};
 use ruleset::simulator::{self, Outcome, Witness, possible_outcomes};
 use ruleset::{Ruleset, TcpFlags};
-use samples::from_scratch::compiled;
+use samples::from_scratch::compiled_on;
 use samples::judge::{NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
 
@@ -35,9 +35,14 @@ fn budget() -> impl Strategy<Value = Budget> {
     prop_oneof![Just(Budget::SMALLEST), few, Just(Budget::default())]
 }
 
-fn table(snapshot: &Snapshot, node: &str) -> Ruleset {
+fn table(snapshot: &Snapshot, network: &NodeNetwork, node: &str) -> Ruleset {
     let options = Options { node: Some(node.to_owned()), ..Options::default() };
-    compiled(snapshot, &options).ruleset
+    compiled_on(snapshot, network, &options).ruleset
+}
+
+/// A node on which no interface is known. It may drop what no object names.
+fn network() -> impl Strategy<Value = NodeNetwork> {
+    random::unknown().prop_map(|unknown| unknown.network())
 }
 
 /// TCP segments that open no flow, between all addresses.
@@ -81,15 +86,18 @@ proptest! {
     }
 
     #[test]
-    fn the_table_means_what_the_specification_says(snapshot in random::snapshot()) {
+    fn the_table_means_what_the_specification_says(
+        (snapshot, network) in (random::snapshot(), network())
+    ) {
         let owners = spec::owners(&snapshot);
         for (node, node_address) in NODES {
-            let table = table(&snapshot, node);
+            let table = table(&snapshot, &network, node);
             for packet in random::packets(&[&snapshot]) {
                 if !is_forwarded(node_address, &packet) {
                     continue;
                 }
-                let expected = NodeVerdict::of(&snapshot, &owners, Some(node), &packet);
+                let expected =
+                    NodeVerdict::on(&network, &snapshot, &owners, Some(node), &packet);
                 let seen = simulator::simulate(&table, &on_the_wire(&packet)).unwrap();
                 prop_assert_eq!(
                     seen.outcome == Outcome::Accept, expected.passes(),
@@ -102,7 +110,8 @@ proptest! {
     #[test]
     fn without_a_node_all_pods_are_local(snapshot in random::snapshot()) {
         let owners = spec::owners(&snapshot);
-        let table = compiled(&snapshot, &Options::default()).ruleset;
+        let nothing = NodeNetwork::default();
+        let table = compiled_on(&snapshot, &nothing, &Options::default()).ruleset;
         for packet in random::packets(&[&snapshot]) {
             if NODES.iter().any(|(_, address)| !is_forwarded(address, &packet)) {
                 continue;
@@ -115,9 +124,11 @@ proptest! {
 
     #[test]
     fn a_difference_applied_is_the_same_as_from_scratch(
-        ((before, after), budget) in (random::many_changes(), budget())
+        ((before, after), budget, networks) in (
+            random::many_changes(), budget(), (network(), network())
+        )
     ) {
-        let (old, new) = (table(&before, "n1"), table(&after, "n1"));
+        let (old, new) = (table(&before, &networks.0, "n1"), table(&after, &networks.1, "n1"));
         let states = history(Some(&old), &new, budget);
         prop_assert_eq!(states.last().unwrap(), &new);
         let from_nothing = history(None, &new, budget);
@@ -127,27 +138,28 @@ proptest! {
 
     #[test]
     fn no_packet_is_judged_by_a_mixture_while_one_object_changes(
-        ((before, after), budget) in (random::single_change(), budget())
+        ((before, after), network, budget) in (random::single_change(), network(), budget())
     ) {
-        check_change(&before, &after, budget, Change::One)?;
+        check_change([&before, &after], &[network.clone(), network], budget, Change::One)?;
     }
 
     #[test]
     fn what_a_namespace_takes_in_one_direction_goes_before_what_it_gives_in_the_other(
-        ((before, after), budget) in (random::namespace_change(), budget())
+        ((before, after), network, budget) in (random::namespace_change(), network(), budget())
     ) {
-        check_change(&before, &after, budget, Change::Namespace)?;
+        let networks = [network.clone(), network];
+        check_change([&before, &after], &networks, budget, Change::Namespace)?;
     }
 
     #[test]
     fn a_new_table_drops_nothing_that_it_lets_pass_in_the_end(
-        (snapshot, budget) in (random::snapshot(), budget())
+        (snapshot, network, budget) in (random::snapshot(), network(), budget())
     ) {
         let owners = spec::owners(&snapshot);
         for (node, node_address) in NODES {
-            let states = history(None, &table(&snapshot, node), budget);
+            let states = history(None, &table(&snapshot, &network, node), budget);
             for packet in random::packets(&[&snapshot]) {
-                let verdict = NodeVerdict::of(&snapshot, &owners, Some(node), &packet);
+                let verdict = NodeVerdict::on(&network, &snapshot, &owners, Some(node), &packet);
                 if !is_forwarded(node_address, &packet) || !verdict.passes() {
                     continue;
                 }
@@ -160,9 +172,18 @@ proptest! {
 
     #[test]
     fn nothing_that_is_denied_before_and_after_passes_while_many_objects_change(
-        ((before, after), budget) in (random::many_changes(), budget())
+        ((before, after), networks, budget) in (
+            random::many_changes(), [network(), network()], budget()
+        )
     ) {
-        check_change(&before, &after, budget, Change::Many)?;
+        check_change([&before, &after], &networks, budget, Change::Many)?;
+    }
+
+    #[test]
+    fn no_packet_is_judged_by_a_mixture_while_what_is_unknown_changes(
+        (snapshot, networks, budget) in (random::snapshot(), [network(), network()], budget())
+    ) {
+        check_change([&snapshot, &snapshot], &networks, budget, Change::One)?;
     }
 }
 
@@ -192,14 +213,16 @@ enum Change {
 }
 
 fn check_change(
-    before: &Snapshot,
-    after: &Snapshot,
+    [before, after]: [&Snapshot; 2],
+    networks: &[NodeNetwork; 2],
     budget: Budget,
     change: Change,
 ) -> Result<(), TestCaseError> {
     let (owners_before, owners_after) = (spec::owners(before), spec::owners(after));
     for (node, node_address) in NODES {
-        let (old, new) = (table(before, node), table(after, node));
+        let [network_before, network_after] = networks;
+        let old = table(before, network_before, node);
+        let new = table(after, network_after, node);
         let states = history(Some(&old), &new, budget);
         if states.len() == 1 {
             continue;
@@ -208,8 +231,10 @@ fn check_change(
             .into_iter()
             .filter(|packet| is_forwarded(node_address, packet))
             .map(|packet| {
-                let first = NodeVerdict::of(before, &owners_before, Some(node), &packet);
-                let then = NodeVerdict::of(after, &owners_after, Some(node), &packet);
+                let first =
+                    NodeVerdict::on(network_before, before, &owners_before, Some(node), &packet);
+                let then =
+                    NodeVerdict::on(network_after, after, &owners_after, Some(node), &packet);
                 (packet, first, then)
             })
             .collect();
@@ -257,7 +282,9 @@ fn check_change(
 /// alike before and after are checked at every moment between, too.
 fn check_strays(before: &Snapshot, after: &Snapshot, budget: Budget) -> Result<(), TestCaseError> {
     for (node, _) in NODES {
-        let states = history(Some(&table(before, node)), &table(after, node), budget);
+        let nothing = NodeNetwork::default();
+        let (old, new) = (table(before, &nothing, node), table(after, &nothing, node));
+        let states = history(Some(&old), &new, budget);
         for pair in strays(&[before, after]) {
             let first = is_isolated(before, node, pair);
             let then = is_isolated(after, node, pair);

@@ -88,7 +88,7 @@ impl State {
         let output = InterfaceIndex(packet.frame.out_interface);
         let unreported = self.binding().leaves_node(output, packet.destination).err();
         let said = judge::in_the_specification(packet);
-        let policies = NodeVerdict::of(&self.snapshot, owners, Some(NODE), &said);
+        let policies = NodeVerdict::on(&self.network, &self.snapshot, owners, Some(NODE), &said);
         let reasons = [
             (ip.body.message() == Message::Redirect).then_some(Reason::Redirect),
             self.binding().crosses_node(&ip).err().map(Reason::Binding),

@@ -258,6 +258,7 @@ fn tunnels_are_seen_and_the_operators_are_added() -> Result<()> {
         tunnels: [Tunnel::Protocol(4)].into(),
         tunnel_peers: [ip("192.0.2.7")].into(),
         any_source: false,
+        ..Given::default()
     };
     let mut binder = Binder::new(given, Claims::default());
     assert!(binder.update(&look.seen, []).is_changed);

@@ -188,7 +188,9 @@ proptest! {
         }
         let report = proved(&snapshot, &network, Some(node), &wrong);
         let owners = owners(&snapshot);
-        let says = |packet: &spec::Packet| NodeVerdict::of(&snapshot, &owners, Some(node), packet);
+        let says = |packet: &spec::Packet| {
+            NodeVerdict::on(&network, &snapshot, &owners, Some(node), packet)
+        };
         for difference in &report.differences {
             let seen = simulate(&wrong.ruleset, &difference.packet).unwrap();
             prop_assert_eq!(seen.outcome, difference.got, "{}", difference);

@@ -81,6 +81,29 @@ fn pod(name: &str, node: &str, app: &str) -> Pod {
 }
 
 #[test]
+fn ranges_of_pods_are_no_wider_than_a_cluster() {
+    let said = |text: &str| pod_cidr(text).map(|net| net.to_string()).map_err(|it| it.to_string());
+    assert_eq!(said("10.244.1.7/24").unwrap(), "10.244.1.0/24");
+    assert_eq!(said("fd00::/8").unwrap(), "fd00::/8");
+    assert!(said("0.0.0.0/0").unwrap_err().contains("is more than pods"));
+    assert!(said("::/7").unwrap_err().contains("is more than pods"));
+    assert!(said("10.244.1.0").unwrap_err().contains("is not a CIDR"));
+}
+
+/// With `open` a range means nothing, so it is not even kept.
+#[test]
+fn ranges_count_unless_unknown_pods_are_open() {
+    let ranges = policy::pod_ranges(["10.244.1.0/24".parse().unwrap()]);
+    let network = NodeNetwork { pod_ranges: ranges.clone(), ..NodeNetwork::default() };
+    for unknown_pods in [UnknownPods::Open, UnknownPods::Selected, UnknownPods::Closed] {
+        let options = BindingOptions { unknown_pods, ..BindingOptions::default() };
+        let found = options.possible(network.clone());
+        assert_eq!(found.unknown_pods, unknown_pods);
+        assert_eq!(found.pod_ranges == ranges, unknown_pods != UnknownPods::Open);
+    }
+}
+
+#[test]
 fn pods_of_this_node_are_bound_unless_the_operator_says_otherwise() {
     let mut snapshot = Snapshot::default();
     for pod in [pod("web", "a", "web"), pod("vpn", "a", "vpn"), pod("far", "b", "web")] {

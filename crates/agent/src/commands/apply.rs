@@ -9,7 +9,7 @@ use agent::other_enforcers::{Found, Legacy, Program};
 use agent::pipeline::{Check, Pipeline, TableOutcome};
 use anyhow::{Result, bail};
 use nft::{ChainOfOthers, Kernel};
-use policy::{NodeNetwork, Snapshot};
+use policy::{NodeNetwork, Snapshot, UnknownPods};
 use watcher::files::Source;
 
 use super::{open, options};
@@ -67,7 +67,9 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     if args.watch {
         watch(args, &mut pipeline, snapshot, files, Surroundings { bridges, node });
     }
-    unfollowed(&node.network()).iter().for_each(report::notice);
+    let network = node.network();
+    unfollowed(&network).iter().for_each(report::notice);
+    uninformed(&network).iter().for_each(report::notice);
     printed?;
     match outcome.set_aside.len() {
         0 => Ok(ExitCode::SUCCESS),
@@ -81,6 +83,14 @@ fn unfollowed(network: &NodeNetwork) -> Option<&'static str> {
                   address on a new interface, as after a restart, is cut off until you apply again \
                   (use --watch or the agent)";
     (!network.ports.is_empty()).then_some(notice)
+}
+
+/// What becomes of new pods when nobody follows the files.
+fn uninformed(network: &NodeNetwork) -> Option<&'static str> {
+    let notice = "addresses that no Pod of the files names are shut (--unknown-pods): a new pod has \
+                  no network until you apply again with its Pod (use --watch or the agent)";
+    let is_shut = network.unknown_pods != UnknownPods::Open && !network.pod_ranges.is_empty();
+    is_shut.then_some(notice)
 }
 
 /// What `--watch` follows beside the files and the kernel's tables.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use super::open;
+use crate::cli::Cleanup;
 use crate::lock::Lock;
 use agent::{cluster_mark, report};
 
@@ -12,7 +13,19 @@ use agent::{cluster_mark, report};
 ///
 /// # Errors
 /// The kernel cannot be read, or refuses. The other tables are still removed.
-pub fn cleanup() -> Result<ExitCode> {
+pub fn cleanup(cleanup: &Cleanup) -> Result<ExitCode> {
+    let code = remove()?;
+    if cleanup.stay && code == ExitCode::SUCCESS {
+        report::print("this node has no rules of nftpol; this process waits to be ended\n")?;
+        // Without the lock: an agent may be installed again.
+        loop {
+            std::thread::park();
+        }
+    }
+    Ok(code)
+}
+
+fn remove() -> Result<ExitCode> {
     let _lock = Lock::acquire()?;
     let mut kernel = open()?;
     let mut tables = kernel.tables().context("list tables")?;

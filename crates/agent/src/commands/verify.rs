@@ -1,6 +1,5 @@
 //! `nftpol verify`: proves that the tables do what the specification says.
 
-use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use agent::pipeline::Pipeline;
@@ -34,12 +33,14 @@ struct Compared {
 /// read, or a table cannot be understood.
 pub fn verify(args: &Verify) -> Result<ExitCode> {
     let snapshot = input::snapshot(&args.input, false, WithoutPods::NothingToProve)?;
+    let engine = engine(args, &snapshot);
+    let over_budget = engine.without_rules();
     let Compared { whose, network, inet, bridge } = match args.kernel {
         true => in_force(args, &snapshot)?,
-        false => compiled(args, &snapshot),
+        false => compiled(&engine),
     };
     let node = args.input.node();
-    let found = compare(&snapshot, node, &BTreeSet::new(), &network, &inet, bridge.as_ref())?;
+    let found = compare(&snapshot, node, &over_budget, &network, &inet, bridge.as_ref())?;
     report::print(&text(whose, &found))?;
     report::notice(&found.unjudged);
     Ok(ExitCode::from(u8::from(!found.is_equal())))
@@ -59,13 +60,19 @@ fn text(whose: &str, found: &Report) -> String {
     text + "\n"
 }
 
-/// What `render` prints, where nothing is bound.
-fn compiled(args: &Verify, snapshot: &Snapshot) -> Compared {
-    let network = NodeNetwork::default();
+/// The compiler, which tells which policies find no room in the budgets.
+fn engine(args: &Verify, snapshot: &Snapshot) -> Engine {
     let mut engine = Engine::new(args.input.options(true));
-    let compiled = engine.update(snapshot, &network);
+    let compiled = engine.update(snapshot, &NodeNetwork::default());
     report::lines(compiled.diagnostics.iter());
+    engine
+}
+
+/// What `render` prints, where nothing is bound.
+fn compiled(engine: &Engine) -> Compared {
+    let compiled = engine.compiled();
     let (inet, bridge) = (compiled.ruleset.clone(), compiled.bridge.clone());
+    let network = NodeNetwork::default();
     Compared { whose: "the compiled table", network, inet, bridge }
 }
 

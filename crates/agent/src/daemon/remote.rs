@@ -24,11 +24,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use watcher::Kind;
-use watcher::api::{self, Contact, Event, FailureKind, Following, WatchError};
+use watcher::api::{self, Access, Contact, Event, FailureKind, Following, WatchError};
 
 use super::announce;
 use super::server::{self, Pages, ServedState};
-use crate::api_client::client;
 
 /// How often the contact is looked at.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
@@ -62,7 +61,8 @@ pub fn start(
     begin: oneshot::Receiver<Following>,
 ) -> Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
-    let client = runtime.block_on(client(settings.kubeconfig.as_deref()))?;
+    let access = Access { kubeconfig: settings.kubeconfig.clone(), ..Access::default() };
+    let client = runtime.block_on(access.client())?;
     let thread = thread::Builder::new().name("remote".to_owned());
     thread
         .spawn(move || {

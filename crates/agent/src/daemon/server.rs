@@ -14,7 +14,7 @@ use agent::metrics::Metrics;
 use agent::status::Status;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -119,7 +119,7 @@ async fn connection(
 ) -> Result<(), hyper::Error> {
     let service = service_fn(move |request: Request<Incoming>| {
         has_asked.store(true, Ordering::Relaxed);
-        let answer = answer(request.method(), request.uri().path(), pages, &served);
+        let answer = answer(&request, pages, &served);
         async { Ok::<_, Infallible>(answer) }
     });
     http1::Builder::new()
@@ -130,24 +130,17 @@ async fn connection(
 }
 
 fn answer(
-    method: &Method,
-    path: &str,
+    request: &Request<Incoming>,
     pages: Pages,
     served: &ServedState,
 ) -> Response<Full<Bytes>> {
+    let (method, path) = (request.method(), request.uri().path());
     if *method != Method::GET && *method != Method::HEAD {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".to_owned());
     }
     let status = &served.status;
     match (path, pages) {
-        ("/metrics", _) => match served.metrics.text(status) {
-            Ok(metrics) => {
-                // The media type of OpenMetrics 1.0, which Prometheus asks for.
-                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                with_type(StatusCode::OK, metrics, kind)
-            }
-            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
-        },
+        ("/metrics", _) => metrics(request.headers().get(ACCEPT), served),
         ("/healthz", Pages::All) if status.is_alive() => text(StatusCode::OK, "ok\n".to_owned()),
         ("/healthz", Pages::All) => {
             text(StatusCode::SERVICE_UNAVAILABLE, "the loop that enforces is stuck\n".to_owned())
@@ -158,6 +151,23 @@ fn answer(
     }
 }
 
+/// In the text format, unless OpenMetrics is asked for, as Prometheus does (prometheus.io,
+/// "Scrape protocol content negotiation").
+fn metrics(accept: Option<&HeaderValue>, served: &ServedState) -> Response<Full<Bytes>> {
+    let ServedState { status, metrics } = served;
+    let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    let (page, kind) = match accept.contains("application/openmetrics-text") {
+        true => {
+            (metrics.text(status), "application/openmetrics-text; version=1.0.0; charset=utf-8")
+        }
+        false => (metrics.prometheus_text(status), "text/plain; version=0.0.4; charset=utf-8"),
+    };
+    match page {
+        Ok(page) => with_type(StatusCode::OK, page, kind),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
 fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     with_type(status, body, "text/plain; charset=utf-8")
 }
@@ -165,6 +175,6 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
 fn with_type(status: StatusCode, body: String, kind: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

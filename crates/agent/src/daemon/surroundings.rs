@@ -4,8 +4,11 @@
 //! of its pods. Out: conditions that hold or not, with the way to fix them.
 //! Never: a change to the node, except the mark of the cluster (`cluster_mark`).
 
+mod conntrack;
+
 use std::fs;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent::cluster_mark;
@@ -28,14 +31,16 @@ pub struct NodeSurroundings {
     chains_around: ChainsAround,
     /// For the next start.
     cluster: Cluster,
+    /// For the gauges.
+    metrics: Arc<Metrics>,
     /// The cluster that was kept, and the generation as of which it was there.
     kept: Option<(String, Generation)>,
 }
 
 impl NodeSurroundings {
     /// The rules are of this cluster.
-    pub fn of(cluster: Cluster) -> Self {
-        Self { cluster, ..Self::default() }
+    pub fn of(cluster: Cluster, metrics: Arc<Metrics>) -> Self {
+        Self { cluster, metrics, ..Self::default() }
     }
 
     /// Keeps the cluster's identity beside the rules. Without it the next start takes
@@ -59,6 +64,7 @@ impl Surroundings<Kernel> for NodeSurroundings {
     fn look(&mut self, now: Instant, kernel: &mut Kernel, pods: &[IpAddr], status: &Status) {
         set(status, Condition::Bridges, bridge::unseen(pods));
         set(status, Condition::Services, ipvs().into_iter().collect());
+        conntrack::look(status, &self.metrics);
         self.chains_around.look(now, kernel, status);
         self.keep(kernel);
     }

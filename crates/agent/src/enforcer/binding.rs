@@ -12,7 +12,7 @@ use nft::ReadError;
 use policy::{BindingFinding, Kept, NodeNetwork, ObjectKey};
 
 use super::binding_report::BindingReport;
-use super::{Enforcer, Parts, ThreadDied, tunnel_report};
+use super::{Enforcer, Parts, ThreadDied, tunnel_report, unknown_report};
 use crate::Sink;
 use crate::local_pods::LocalPods;
 use crate::pipeline::InForce;
@@ -211,10 +211,11 @@ impl<S: Sink> Enforcer<S> {
         let InForce { claims, network, isolated } = in_force;
         self.binding.claims = ClaimsOfBefore::Known;
         self.cluster.begin(&isolated, &network);
+        let pod_ranges = network.pod_ranges.clone();
         self.binding.in_kernel = Some(network);
         let claimed = claims.0.values().flat_map(|claim| &claim.addresses);
         self.binding.bound = claimed.copied().collect();
-        self.parts.interfaces.remember(claims);
+        self.parts.interfaces.remember(claims, pod_ranges);
     }
 
     /// A change of the network is an event. Interfaces that cannot be listed keep what
@@ -238,7 +239,11 @@ impl<S: Sink> Enforcer<S> {
             None => return,
         };
         self.binding.pending.get_or_insert(now);
-        pipeline.bind(options.possible(network));
+        let network = options.possible(network);
+        if let Some(line) = unknown_report::change(pipeline.network(), &network) {
+            tracing::info!("{line}");
+        }
+        pipeline.bind(network);
         self.next.event(now);
     }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::cluster_state::ClusterState;
 use crate::metrics::Metrics;
 use crate::problems::{About, EventReason, Problems};
+use crate::report;
 
 /// What an attempt found, whether it succeeded or not.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub struct AttemptFindings<'a> {
     pub diagnostics: &'a [Diagnostic],
     /// Policies that the kernel refused.
     pub set_aside: &'a BTreeSet<ObjectKey>,
+    /// Policies that find no room in the budgets.
+    pub over_budget: &'a BTreeSet<ObjectKey>,
     /// Addresses that several pods report.
     pub shared: &'a [SharedAddress],
 }
@@ -42,9 +45,11 @@ impl Findings {
         problems: &watch::Sender<Problems>,
         metrics: &Metrics,
     ) {
+        // A policy can have thousands.
+        let logged: BTreeSet<_> = self.logged.iter().map(content).collect();
         for diagnostic in found.diagnostics {
-            if !self.logged.contains(diagnostic) {
-                tracing::warn!("{diagnostic}");
+            if !logged.contains(&content(diagnostic)) {
+                report::diagnosed(diagnostic);
             }
         }
         self.logged = found.diagnostics.to_vec();
@@ -60,6 +65,7 @@ impl Findings {
         let count = unusable.iter().map(|one| &one.object).collect::<BTreeSet<_>>().len();
         broken.get_or_create(&[("reason", "unusable_part")]).set(count as i64);
         broken.get_or_create(&[("reason", "refused_by_kernel")]).set(found.set_aside.len() as i64);
+        broken.get_or_create(&[("reason", "over_budget")]).set(found.over_budget.len() as i64);
         let now = here(cluster, found, isolates, &unusable);
         problems.send_if_modified(|known| {
             let changed = *known != now;
@@ -69,23 +75,36 @@ impl Findings {
     }
 }
 
+/// What tells two diagnostics apart.
+fn content(diagnostic: &Diagnostic) -> (&ObjectKey, &str, &str, &str) {
+    let Diagnostic { severity: _, kind, object, field, message } = diagnostic;
+    (object, kind, field, message)
+}
+
 fn unusable(cluster: &ClusterState) -> Vec<&Diagnostic> {
     cluster.policy_findings().filter(|one| one.severity == Severity::Error).collect()
 }
 
 /// The problems of policies that isolate pods of this node.
-fn here(
+fn here<'a>(
     cluster: &ClusterState,
-    found: AttemptFindings<'_>,
+    found: AttemptFindings<'a>,
     isolates: impl Fn(&ObjectKey) -> bool,
     unusable: &[&Diagnostic],
 ) -> Problems {
     let mut problems = Problems::new();
-    let refused = found.diagnostics.iter().filter(|one| found.set_aside.contains(&one.object));
+    let about_any = |policies: &'a BTreeSet<ObjectKey>| {
+        found.diagnostics.iter().filter(|one| policies.contains(&one.object))
+    };
+    let refused = about_any(found.set_aside);
+    // Of the compiler's, only this one is an error.
+    let beyond = about_any(found.over_budget).filter(|one| one.severity == Severity::Error);
+    let beyond = beyond.filter(|one| !found.set_aside.contains(&one.object));
     let all = unusable
         .iter()
         .map(|one| (EventReason::UnusablePart, *one))
-        .chain(refused.map(|one| (EventReason::RefusedByKernel, one)));
+        .chain(refused.map(|one| (EventReason::RefusedByKernel, one)))
+        .chain(beyond.map(|one| (EventReason::OverBudget, one)));
     for (reason, diagnostic) in all {
         let Some(about) = about(cluster, &diagnostic.object, reason) else { continue };
         if !isolates(&about.policy) {

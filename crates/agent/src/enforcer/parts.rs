@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use policy::{BindingFinding, Claims, NodeNetwork, Pod};
+use imbl::OrdSet;
+use policy::{BindingFinding, Claims, NodeNetwork, Pod, PodRange};
 use ruleset::Ruleset;
 use tokio::sync::watch;
 
@@ -79,8 +80,9 @@ impl FlowCleanup for ConntrackCleanup {
 
 /// Knows which interface of the node is which pod's.
 pub trait Interfaces {
-    /// Begins with what an earlier agent knew.
-    fn remember(&mut self, claims: Claims);
+    /// Begins with what an earlier agent knew: who had what, and where pods had their
+    /// addresses.
+    fn remember(&mut self, claims: Claims, pod_ranges: OrdSet<PodRange>);
 
     /// These pods are to be bound.
     fn pods(&mut self, pods: Vec<Arc<Pod>>);

@@ -108,7 +108,10 @@ impl<S: Sink> Enforcer<S> {
             }
             flow_cleanup.changed(before, Arc::clone(&outcome.after));
         }
-        self.report(&outcome.diagnostics, &outcome.set_aside);
+        self.report(&outcome.diagnostics, &outcome.set_aside, &outcome.over_budget);
+        let Parts { pipeline, .. } = &self.parts;
+        let policies = &self.cluster.snapshot().policies;
+        self.view.enforces(policies, pipeline.signatures(), &outcome.set_aside, pipeline.proofs());
     }
 
     /// An attempt failed, perhaps after some of its batches: what they did has
@@ -121,7 +124,7 @@ impl<S: Sink> Enforcer<S> {
                 flow_cleanup.changed(before, Arc::clone(&committed.after));
             }
         }
-        self.report(&failure.diagnostics, &failure.set_aside);
+        self.report(&failure.diagnostics, &failure.set_aside, &failure.over_budget);
     }
 
     /// One table or both could not be changed.
@@ -146,11 +149,17 @@ impl<S: Sink> Enforcer<S> {
         }
     }
 
-    fn report(&mut self, diagnostics: &[Diagnostic], set_aside: &BTreeSet<ObjectKey>) {
+    fn report(
+        &mut self,
+        diagnostics: &[Diagnostic],
+        set_aside: &BTreeSet<ObjectKey>,
+        over_budget: &BTreeSet<ObjectKey>,
+    ) {
         let Parts { pipeline, problems, metrics, .. } = &self.parts;
         let isolates = |policy: &ObjectKey| pipeline.isolates(policy);
         let shared = pipeline.shared_addresses();
-        let found = AttemptFindings { diagnostics, set_aside, shared: &shared };
+        let found = AttemptFindings { diagnostics, set_aside, over_budget, shared: &shared };
+        metrics.budgets(&pipeline.budgets(), &pipeline.usage());
         self.findings.report(&self.cluster, found, isolates, problems, metrics);
     }
 

@@ -118,7 +118,7 @@ fn who_had_an_address_before_keeps_it() {
     view.shows(&[7, 9]);
     let mut interfaces = NodeInterfaces::new(Given::default()).with_view(Box::new(view));
     let claim = policy::Claim { addresses: [ip()].into(), ..policy::Claim::default() };
-    interfaces.remember(Claims([(InterfaceIndex(9), claim)].into()));
+    interfaces.remember(Claims([(InterfaceIndex(9), claim)].into()), OrdSet::new());
     interfaces.pods(vec![pod()]);
     interfaces.look().unwrap();
     assert_eq!(owners(&interfaces), [9]);

@@ -3,7 +3,12 @@
 //! In: looks at the node, its pods. Out: the [`NodeNetwork`] and what changed in
 //! it. Never: I/O, or a claim that is forgotten while its interface lives.
 
-use policy::{BindingFinding, Claims, NodeNetwork, Pod, Resolved, Seen, TunnelSources, resolve};
+use imbl::OrdSet;
+use ipnet::IpNet;
+use policy::{
+    BindingFinding, Claims, NodeNetwork, Pod, PodRange, Resolved, Seen, TunnelSources, pod_ranges,
+    resolve,
+};
 
 use super::seen::Given;
 
@@ -37,7 +42,7 @@ impl Binder {
     /// forgotten. `pods` are this node's pods without those that the operator left
     /// out.
     pub fn update<'a>(&mut self, seen: &Seen, pods: impl IntoIterator<Item = &'a Pod>) -> Update {
-        let Given { tunnels, tunnel_peers, any_source } = &self.given;
+        let Given { tunnels, tunnel_peers, any_source, pod_cidrs } = &self.given;
         let pods: Vec<&Pod> = pods.into_iter().collect();
         let mut now = resolve(seen, pods, &self.resolved.claims);
         let named = tunnels.iter().map(|tunnel| (*tunnel, TunnelSources::Nodes));
@@ -47,6 +52,8 @@ impl Binder {
             let all = now.network.tunnels.keys().map(|tunnel| (*tunnel, TunnelSources::Any));
             now.network.tunnels = all.collect();
         }
+        let subnets = self.pod_subnets(seen, &now.network);
+        now.network.pod_ranges = pod_ranges(pod_cidrs.iter().copied().chain(subnets));
         let before = std::mem::replace(&mut self.resolved, now);
         let now = &self.resolved;
         Update {
@@ -54,6 +61,32 @@ impl Binder {
             came: missing(&now.findings, &before.findings),
             went: missing(&before.findings, &now.findings),
         }
+    }
+
+    /// These ranges were pods' before: from the kernel's tables.
+    pub fn remember(&mut self, ranges: OrdSet<PodRange>) {
+        self.resolved.network.pod_ranges = ranges;
+    }
+
+    /// The subnets of the bridges that only pods are on. A subnet is the pods' while one of
+    /// them is bound there with an address of it, and from then on: the next pod may be its
+    /// only one.
+    fn pod_subnets(&self, seen: &Seen, now: &NodeNetwork) -> Vec<IpNet> {
+        let before = &self.resolved.network.pod_ranges;
+        let was_pods = |net: &IpNet| {
+            let of_net = pod_ranges([*net]);
+            let is_in = |range: &PodRange| before.iter().any(|one| one.covers(range));
+            !of_net.is_empty() && of_net.iter().all(is_in)
+        };
+        let bridges = seen.bridges.iter().filter(|bridge| !bridge.has_other_ports);
+        let subnets = bridges.flat_map(|bridge| {
+            let ports = || now.ports.values().filter(|port| port.bridge == Some(bridge.index));
+            let is_pods = move |net: &IpNet| {
+                ports().any(|port| port.addresses.iter().any(|address| net.contains(address)))
+            };
+            bridge.subnets.iter().filter(move |net| is_pods(net) || was_pods(net)).copied()
+        });
+        subnets.collect()
     }
 
     /// What is bound now.
@@ -83,8 +116,8 @@ mod tests {
     use std::time::Instant;
 
     use policy::{
-        InterfaceIndex, Labels, Mac, NetworkNamespace, ObjectKey, Phase, SeenAddress, SeenPort,
-        Tunnel,
+        InterfaceIndex, Labels, Mac, NetworkNamespace, ObjectKey, Phase, SeenAddress, SeenBridge,
+        SeenPort, Tunnel,
     };
 
     use super::*;
@@ -142,12 +175,68 @@ mod tests {
         assert_eq!(binder.network().ports.len(), 2);
     }
 
+    fn on_bridge(number: u32) -> SeenPort {
+        SeenPort { bridge: Some(InterfaceIndex(1)), ..port(number) }
+    }
+
+    fn bridge(subnets: &[&str], has_other_ports: bool) -> SeenBridge {
+        SeenBridge {
+            index: InterfaceIndex(1),
+            name: "cni0".to_owned(),
+            mac: Mac([2, 0, 0, 0, 9, 9]),
+            addresses: vec![address(254)],
+            subnets: subnets.iter().map(|subnet| subnet.parse().unwrap()).collect(),
+            vlan_filtering: false,
+            has_other_ports,
+        }
+    }
+
+    fn ranges(binder: &Binder) -> Vec<String> {
+        binder.network().pod_ranges.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn pods_have_their_addresses_in_the_subnets_of_their_bridges() {
+        let subnets = ["10.0.0.0/24", "10.9.0.0/24"];
+        let with = |ports: &[u32], others| Seen {
+            ports: ports.iter().map(|number| on_bridge(*number)).collect(),
+            bridges: vec![bridge(&subnets, others)],
+            ..Seen::default()
+        };
+        let mut binder = Binder::new(Given::default(), Claims::default());
+        binder.update(&with(&[5], false), []);
+        assert!(ranges(&binder).is_empty(), "nothing tells that pods are on it");
+        binder.update(&with(&[5], true), [&pod(5)]);
+        assert!(ranges(&binder).is_empty(), "others are on it, too");
+        binder.update(&with(&[5], false), [&pod(5)]);
+        assert_eq!(ranges(&binder), ["10.0.0.0-10.0.0.254"], "no pod is in the other subnet");
+        binder.update(&with(&[], false), []);
+        assert_eq!(ranges(&binder), ["10.0.0.0-10.0.0.254"], "the next pod may be the only one");
+        let table = binder.network().pod_ranges.clone();
+
+        let mut after_restart = Binder::new(Given::default(), Claims::default());
+        after_restart.remember(table);
+        after_restart.update(&with(&[], false), []);
+        assert_eq!(ranges(&after_restart), ["10.0.0.0-10.0.0.254"]);
+        after_restart.update(&Seen::default(), []);
+        assert!(ranges(&after_restart).is_empty(), "the bridge is gone");
+        let given = Given {
+            pod_cidrs: ["10.0.0.0/25", "fd00::/64"].map(|cidr| cidr.parse().unwrap()).into(),
+            ..Given::default()
+        };
+        let mut told = Binder::new(given, Claims::default());
+        told.update(&Seen::default(), []);
+        let expected = ["10.0.0.0-10.0.0.126", "fd00::-fd00::ffff:ffff:ffff:ffff"];
+        assert_eq!(ranges(&told), expected);
+    }
+
     #[test]
     fn the_operators_word_is_added_to_what_is_seen() {
         let given = Given {
             tunnels: [Tunnel::Udp(4789), Tunnel::Protocol(4)].into(),
             tunnel_peers: [address(9)].into(),
             any_source: false,
+            ..Given::default()
         };
         let mut binder = Binder::new(given.clone(), Claims::default());
         let seen = Seen {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use nft::links::{self, NodeLinks};
 use policy::{
     InterfaceIndex, Mac, NetworkNamespace, Seen, SeenAddress, SeenBridge, SeenPort, Tunnel,
@@ -31,6 +32,8 @@ pub struct Given {
     pub tunnel_peers: BTreeSet<IpAddr>,
     /// Whether all tunnels take packets from anywhere but the node's own pods.
     pub any_source: bool,
+    /// Where pods have their addresses, beside the subnets of the bridges that they are on.
+    pub pod_cidrs: BTreeSet<IpNet>,
 }
 
 impl From<NodeLinks> for Look {
@@ -77,9 +80,15 @@ fn bridge(bridge: links::Bridge) -> SeenBridge {
         name: bridge.name,
         mac: Mac(bridge.mac),
         addresses: bridge.addresses,
+        subnets: bridge.subnets.into_iter().filter_map(subnet).collect(),
         vlan_filtering: bridge.vlan_filtering,
         has_other_ports: bridge.has_other_ports,
     }
+}
+
+/// `None` for a length that no prefix has.
+fn subnet((address, length): (IpAddr, u8)) -> Option<IpNet> {
+    IpNet::new(address, length).ok().map(|net| net.trunc())
 }
 
 /// The other ends that a tunnel names are nodes. A tunnel that names none can be for
@@ -129,6 +138,7 @@ mod tests {
                 name: "cni0".to_owned(),
                 mac: [2, 0, 0, 0, 0, 1],
                 addresses: vec![ip("10.0.0.1")],
+                subnets: vec![(ip("10.0.0.1"), 24), (ip("10.0.0.1"), 33)],
                 vlan_filtering: true,
                 has_other_ports: true,
             }],
@@ -158,6 +168,7 @@ mod tests {
                     name: "cni0".to_owned(),
                     mac: Mac([2, 0, 0, 0, 0, 1]),
                     addresses: vec![ip("10.0.0.1")],
+                    subnets: vec!["10.0.0.0/24".parse().unwrap()],
                     vlan_filtering: true,
                     has_other_ports: true,
                 }],

@@ -27,6 +27,8 @@ pub struct Outcome {
     pub diagnostics: Vec<Diagnostic>,
     /// Policies that the kernel refused: they isolate and allow nothing.
     pub set_aside: BTreeSet<ObjectKey>,
+    /// Policies that find no room in the budgets: the same.
+    pub over_budget: Arc<BTreeSet<ObjectKey>>,
 }
 
 /// What a change did to one table.
@@ -90,9 +92,11 @@ pub struct SyncFailed {
     /// Why the other table was not changed either, if that is another reason.
     pub also: Option<Box<SyncError>>,
     /// About the objects: of the compiler, and policies set aside.
-    pub diagnostics: Vec<Diagnostic>,
+    pub diagnostics: Box<[Diagnostic]>,
     /// Policies that the kernel refused.
     pub set_aside: BTreeSet<ObjectKey>,
+    /// Policies that find no room in the budgets.
+    pub over_budget: Arc<BTreeSet<ObjectKey>>,
     /// What was committed to the `inet` table nevertheless.
     pub committed: Option<Box<Committed>>,
 }

@@ -97,11 +97,10 @@ impl Prover {
             return found.result.clone();
         }
         let start = Instant::now();
-        let options = engine.options();
         let Compiled { ruleset, bridge, .. } = engine.compiled();
-        let node = options.node.as_deref();
-        let report =
-            (self.verify)(snapshot, node, &options.set_aside, network, ruleset, bridge.as_ref());
+        let node = engine.options().node.as_deref();
+        let aside = engine.without_rules();
+        let report = (self.verify)(snapshot, node, &aside, network, ruleset, bridge.as_ref());
         let result = report.map_err(Unproved::from).and_then(judge);
         let proofs = &mut self.proofs;
         proofs.total += start.elapsed();

@@ -21,7 +21,7 @@ use crate::Sink;
 
 /// The name of the stand-in. It is one of our names, so the next start removes
 /// what a crash leaves behind.
-pub(super) const STAND_IN: &str = "nftpol-0";
+pub(crate) const STAND_IN: &str = "nftpol-0";
 
 impl<S: Sink> Pipeline<S> {
     /// Makes the kernel enforce the snapshot whatever others did to our tables:

@@ -22,7 +22,9 @@ use agent::pipeline::Pipeline;
 use agent::problems::Problems;
 use agent::status::{Condition, Status};
 use compiler::Options;
-use policy::{BindingFinding, Claims, NodeNetwork, ObjectKey, Pod};
+use compiler::budget::Budgets;
+use imbl::OrdSet;
+use policy::{BindingFinding, Claims, NodeNetwork, ObjectKey, Pod, PodRange};
 use ruleset::Ruleset;
 use tokio::sync::watch;
 use watcher::api::{Event, Found};
@@ -118,7 +120,7 @@ pub struct Seen {
 }
 
 impl Interfaces for Seen {
-    fn remember(&mut self, claims: Claims) {
+    fn remember(&mut self, claims: Claims, _: OrdSet<PodRange>) {
         *self.claims.borrow_mut() = Some(claims);
     }
 
@@ -174,6 +176,10 @@ pub struct Bench {
     metrics: Arc<Metrics>,
     /// Whether only the pods of node `node` are local; otherwise all are.
     is_on_node: bool,
+    /// What policies may take.
+    pub budgets: Budgets,
+    /// What Events are about.
+    pub problems: watch::Sender<Problems>,
 }
 
 impl Bench {
@@ -193,6 +199,8 @@ impl Bench {
             status: Status::new(),
             metrics: Arc::new(Metrics::new()),
             is_on_node: false,
+            budgets: Budgets::default(),
+            problems: watch::channel(Problems::new()).0,
         }
     }
 
@@ -253,7 +261,7 @@ impl Bench {
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let node = self.is_on_node.then(|| self.node.to_owned());
-        let options = Options { node, ..Options::default() };
+        let options = Options { node, budgets: self.budgets, ..Options::default() };
         let pipeline = Pipeline::new(self.kernel.clone(), options);
         Enforcer::new(Parts {
             inbox: Box::new(inbox),
@@ -263,7 +271,7 @@ impl Bench {
             interfaces: Box::new(self.interfaces.clone()),
             binding: BindingOptions::default(),
             surroundings: Box::new(Nothing),
-            problems: watch::channel(Problems::new()).0,
+            problems: self.problems.clone(),
             status: self.status.clone(),
             metrics: Arc::clone(&self.metrics),
             node: self.node.to_owned(),

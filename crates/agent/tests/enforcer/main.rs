@@ -6,6 +6,7 @@
 
 mod bench;
 mod binding;
+mod budget;
 mod kept;
 mod kernel;
 #[path = "../pipeline/model.rs"]

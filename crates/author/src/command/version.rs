@@ -10,6 +10,10 @@ use serde_json::json;
 /// The newest NetworkPolicy API that is read: that of the crate k8s-openapi's `v1_36`.
 const KUBERNETES: &str = "1.36";
 
+/// The commit that it was built from, where the build says so (`cargo xtask image` and
+/// releases do).
+const COMMIT: Option<&str> = option_env!("NFTPOL_COMMIT");
+
 /// `nftpol version`.
 #[derive(Debug, Args)]
 pub struct Version {
@@ -36,8 +40,14 @@ impl Version {
     pub fn run(&self) -> Result<ExitCode> {
         let version = env!("CARGO_PKG_VERSION");
         let text = match self.output {
-            Output::Text => format!("nftpol {version} (Kubernetes {KUBERNETES})"),
-            Output::Json => json!({"version": version, "kubernetes": KUBERNETES}).to_string(),
+            Output::Text => {
+                let commit = COMMIT.map(|commit| format!(", commit {commit}"));
+                format!("nftpol {version} (Kubernetes {KUBERNETES}{})", commit.unwrap_or_default())
+            }
+            Output::Json => {
+                let all = json!({"version": version, "commit": COMMIT, "kubernetes": KUBERNETES});
+                all.to_string()
+            }
         };
         writeln!(std::io::stdout(), "{text}").context("write the version")?;
         Ok(ExitCode::SUCCESS)

@@ -8,20 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
-use imbl::ordset;
-use policy::{BoundBridge, InterfaceIndex, NodeNetwork, ObjectKey, Pod};
+use imbl::{OrdMap, OrdSet, ordset};
+use policy::{BoundBridge, InterfaceIndex, NodeNetwork, ObjectKey, Pod, PodRange};
 use ruleset::{Family, Name, Ruleset, TableFamily};
 
-use super::changes::Changed;
+use super::changes::{Changed, Changes};
+use crate::scaffold::unknown::{self, Shut, of_known};
 use crate::scaffold::{self, Placed};
-use crate::{Compiled, Place};
+use crate::{Compiled, LogOptions, Place};
 
 /// The bindings in force.
 #[derive(Debug)]
 pub(super) struct Binding {
     place: Place,
+    log: Option<LogOptions>,
     network: NodeNetwork,
     /// What the chains are made for.
     parts: scaffold::Network,
@@ -47,20 +48,21 @@ pub(super) struct Binding {
 pub(super) struct Change<'a> {
     /// The network now.
     pub network: &'a NodeNetwork,
-    /// Pods that changed.
-    pub pods: &'a [Changed<'a, ObjectKey, Pod>],
+    /// What changed of the objects.
+    pub objects: &'a Changes<'a>,
     /// Pods that may be isolated now and were not, or the other way round.
     pub affected: &'a BTreeSet<ObjectKey>,
 }
 
 impl Binding {
-    /// Nothing is bound.
-    pub fn new(place: &Place) -> Self {
+    /// Nothing is bound. `log`: how drops are logged.
+    pub fn new(place: &Place, log: Option<LogOptions>) -> Self {
         let everything = scaffold::Network::everything();
         let mut inet = Ruleset::new(place.table.clone());
         scaffold::fit(&mut inet, place, &everything);
         Self {
             place: place.clone(),
+            log,
             network: NodeNetwork::default(),
             parts: scaffold::Network::default(),
             ports: BTreeMap::new(),
@@ -89,7 +91,8 @@ impl Binding {
     ) {
         let before = std::mem::replace(&mut self.network, change.network.clone());
         self.follow_bridges(&before);
-        self.follow_nodes(&before, change.pods);
+        self.follow_nodes(&before, &change.objects.pods);
+        let shut = self.follow_known(change.objects);
         let mut ports: BTreeSet<InterfaceIndex> =
             differing(&before.ports, &self.network.ports).into_iter().collect();
         let of_pod = change.affected.iter().filter_map(|pod| self.of_pod.get(pod));
@@ -97,7 +100,7 @@ impl Binding {
         for port in ports {
             self.rebind(port, &before, &is_isolated);
         }
-        self.publish(out);
+        self.publish(shut, out);
     }
 
     fn rebind(
@@ -173,6 +176,36 @@ impl Binding {
         }
     }
 
+    /// The addresses in the pods' ranges that an object names. Returns the ranges that
+    /// are shut. What is known is followed only then: in other ranges, from all objects.
+    fn follow_known(&mut self, changes: &Changes<'_>) -> OrdSet<PodRange> {
+        let ranges = self.network.shut_ranges(changes.after);
+        let old = self.parts.shut.ranges.clone();
+        if ranges != old {
+            for (name, _) in unknown::sets(&old) {
+                self.users.retain(|one, _| one.set != name);
+                self.inet.sets.remove(&name);
+            }
+            self.inet.sets.extend(unknown::sets(&ranges));
+            let pods = changes.after.pods.values().flat_map(|pod| pod.named_addresses());
+            let all = pods.chain(changes.after.kept.keys().copied());
+            self.acquire(&of_known(all, &ranges));
+            return ranges;
+        }
+        if ranges.is_empty() {
+            return ranges;
+        }
+        let pods = || changes.pods.iter();
+        let kept = || changes.kept.iter();
+        let come = pods().filter_map(|pod| pod.after).flat_map(|pod| pod.named_addresses());
+        let kept_now = kept().filter(|one| one.after.is_some()).map(|one| *one.key);
+        let gone = pods().filter_map(|pod| pod.before).flat_map(|pod| pod.named_addresses());
+        let kept_before = kept().filter(|one| one.before.is_some()).map(|one| *one.key);
+        self.acquire(&of_known(come.chain(kept_now), &ranges));
+        self.release(&of_known(gone.chain(kept_before), &ranges));
+        ranges
+    }
+
     /// The families of which nodes' addresses are known. In order, each IPv4 address
     /// stands before each IPv6 address.
     fn known_families(&self) -> BTreeSet<Family> {
@@ -216,7 +249,7 @@ impl Binding {
     }
 
     /// Writes what changed to the tables.
-    fn publish(&mut self, out: &mut Compiled) {
+    fn publish(&mut self, shut: OrdSet<PodRange>, out: &mut Compiled) {
         let parts = scaffold::Network {
             is_bound: !self.ports.is_empty(),
             tunnels: self.network.tunnels.clone(),
@@ -224,6 +257,7 @@ impl Binding {
                 true => BTreeSet::new(),
                 false => self.known_families(),
             },
+            shut: Shut { ranges: shut, log: self.log },
         };
         let mut changed = std::mem::take(&mut self.changed);
         if parts != self.parts {

@@ -27,6 +27,12 @@ pub(super) struct SetsInUse {
     /// Sets without users.
     idle: BTreeSet<Name>,
     naming: Naming,
+    /// How many elements all sets have because of pods. No more than one namespace may
+    /// have, while nobody counts them by namespace.
+    elements: u64,
+    /// From this many on, sets are made without elements of pods, and named below.
+    limit: Option<u64>,
+    incomplete: BTreeSet<Name>,
     /// Names under which two sets were acquired since the last call of `rename`.
     shared: BTreeSet<Name>,
 }
@@ -83,7 +89,41 @@ impl SetsInUse {
         if let Some(family) = source.family() {
             self.indexes.entry(family).or_default().add(name, source);
         }
-        out.ruleset.sets.insert(name.clone(), source.set(name, cluster));
+        self.incomplete.remove(name);
+        if self.limit.is_some_and(|limit| self.elements > limit) && source.family().is_some() {
+            self.incomplete.insert(name.clone());
+            let set = Set::new(source.set_type(), source.comment(name));
+            out.ruleset.sets.insert(name.clone(), set);
+            return;
+        }
+        self.put(name, source.set(name, cluster), out);
+    }
+
+    fn put(&mut self, name: &Name, set: Set, out: &mut Compiled) {
+        self.elements += of_pods(&set);
+        if let Some(before) = out.ruleset.sets.insert(name.clone(), set) {
+            self.elements -= of_pods(&before);
+        }
+    }
+
+    /// Whether the sets have more elements of pods than this together.
+    pub fn exceed(&self, limit: u64) -> bool {
+        self.elements > limit
+    }
+
+    /// Sets that are acquired from now on have all their elements only below this.
+    pub fn limit(&mut self, limit: Option<u64>) {
+        self.limit = limit;
+    }
+
+    /// Gives all sets their elements.
+    pub fn complete(&mut self, cluster: &ClusterIndex, out: &mut Compiled) {
+        for name in std::mem::take(&mut self.incomplete) {
+            if let Some(source) = self.sources.get(&name) {
+                let set = source.set(&name, cluster);
+                self.put(&name, set, out);
+            }
+        }
     }
 
     /// Takes a set out of the index of its family.
@@ -115,13 +155,16 @@ impl SetsInUse {
             if let Some(source) = self.sources.remove(&name) {
                 self.unlist(&name, &source);
             }
-            ruleset.sets.remove(&name);
+            self.incomplete.remove(&name);
+            if let Some(set) = ruleset.sets.remove(&name) {
+                self.elements -= of_pods(&set);
+            }
         }
     }
 
     /// Moves these addresses to the sets that select their present owners. Only
     /// sets that could select the old or the new owner are checked.
-    pub fn follow(&self, touched: &Touched, cluster: &ClusterIndex, ruleset: &mut Ruleset) {
+    pub fn follow(&mut self, touched: &Touched, cluster: &ClusterIndex, ruleset: &mut Ruleset) {
         for (&address, before) in touched {
             let after = cluster.owner(address);
             let Some(index) = self.indexes.get(&Family::of(address)) else { continue };
@@ -137,12 +180,29 @@ impl SetsInUse {
                     continue;
                 }
                 let Some(set) = ruleset.sets.get_mut(name) else { continue };
+                self.elements -= of_pods(set);
                 for element in at(set, address) {
                     set.elements.remove(&element);
                 }
                 set.elements.extend(wanted);
+                self.elements += of_pods(set);
             }
         }
+    }
+}
+
+/// How many elements a set has because of pods.
+fn of_pods(set: &Set) -> u64 {
+    match set.set_type {
+        SetType::Address(_) | SetType::AddressPort(_) => set.elements.len() as u64,
+        SetType::AddressRange(_)
+        | SetType::AddressPair(_)
+        | SetType::Port
+        | SetType::ProtocolPort
+        | SetType::Icmpv6Type
+        | SetType::RateLimit(_)
+        | SetType::Key(_)
+        | SetType::Store(_) => 0,
     }
 }
 

@@ -11,11 +11,11 @@ use ruleset::{Element, Family, Name};
 
 use super::chains::Chains;
 use super::in_use::SetsInUse;
-use super::{Impact, Input};
+use super::{Impact, Input, Touched};
 use crate::naming::Naming;
 use crate::sets::Sources;
 use crate::signature::Signature;
-use crate::{Compiled, Options, Place, scaffold};
+use crate::{ClusterIndex, Compiled, Options, Place, Usage, scaffold};
 
 /// The table of a place, and what it is made of.
 #[derive(Debug)]
@@ -49,6 +49,16 @@ impl Output {
         self.chains.has_ingress(policy)
     }
 
+    /// Whether a policy finds no room in the budgets.
+    pub fn is_beyond(&self, policy: &ObjectKey) -> bool {
+        self.chains.is_beyond(policy)
+    }
+
+    /// What is used of the budgets.
+    pub fn usage(&self) -> Usage {
+        self.chains.usage()
+    }
+
     /// What each set in use represents.
     pub fn set_sources(&self) -> &Sources {
         self.sets.sources()
@@ -64,10 +74,16 @@ impl Output {
         (&self.isolated, &mut self.compiled)
     }
 
+    /// These addresses are about to change their owners.
+    pub fn leave(&mut self, touched: &Touched, cluster: &ClusterIndex) {
+        self.chains.leave(touched, cluster);
+    }
+
     /// Recompiles what a change may have affected.
     pub fn update(&mut self, input: Input<'_>, impact: &Impact) {
         let Impact { touched, pods, addresses, policies } = impact;
         self.sets.follow(touched, input.cluster, &mut self.compiled.ruleset);
+        self.chains.join(touched, input.cluster);
         let was_shut = !self.isolated.is_empty();
         let stale = self.chains.of_policies(policies);
         for chain in &stale {
@@ -85,19 +101,15 @@ impl Output {
                 false => drop(self.isolated.remove(key)),
             }
         }
+        let mut to_fill = stale;
         for address in addresses {
-            self.isolate(*address, &mut known);
+            to_fill.extend(self.isolate(*address, &mut known));
         }
         // After the new users, so that a chain that is still used is kept.
         for (_, chain) in gone.iter().flat_map(|(_, judges)| judges) {
             self.chains.release(chain, &mut self.sets, &mut self.compiled);
         }
-        for chain in &stale {
-            if !self.chains.is_filled(chain) {
-                let (sets, compiled) = (&mut self.sets, &mut self.compiled);
-                self.chains.fill(chain, input, sets, compiled);
-            }
-        }
+        self.chains.refill(to_fill, input, &mut self.sets, &mut self.compiled);
         self.sets.remove_idle(&mut self.compiled.ruleset);
         while self.sets.rename() {
             self.chains.fill_all(input, &mut self.sets, &mut self.compiled);
@@ -109,22 +121,22 @@ impl Output {
         }
     }
 
-    /// Adds an address to the table if it is isolated.
-    fn isolate(&mut self, address: IpAddr, known: &mut Known<'_>) {
+    /// Adds an address to the table if it is isolated. Returns its chains that have no
+    /// rules yet.
+    fn isolate(&mut self, address: IpAddr, known: &mut Known<'_>) -> Vec<Name> {
         let mut judges = Judges::new();
         for signature in known.of_address(address) {
             let (direction, chain) = (signature.direction, signature.chain_name());
             self.chains.acquire(&chain, signature, &mut self.compiled);
-            if !self.chains.is_filled(&chain) {
-                let (sets, compiled) = (&mut self.sets, &mut self.compiled);
-                self.chains.fill(&chain, known.input, sets, compiled);
-            }
             judges.push((direction, chain));
         }
+        let chains = judges.iter().map(|(_, chain)| chain);
+        let to_fill = chains.filter(|chain| !self.chains.is_filled(chain)).cloned().collect();
         if !judges.is_empty() {
             self.add_elements(address, &judges);
             self.addresses.insert(address, judges);
         }
+        to_fill
     }
 
     fn add_elements(&mut self, address: IpAddr, judges: &Judges) {

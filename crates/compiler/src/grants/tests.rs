@@ -11,7 +11,7 @@ use ruleset::simulator::{self, Outcome, simulate};
 use super::*;
 use crate::{Engine, Options};
 
-const PODS: u32 = MAX_PEER_SETS as u32 + 40;
+const PODS: u32 = price::MAX_PEER_SETS as u32 + 40;
 
 fn pod(number: u32) -> Pod {
     let label = ("app".to_owned(), format!("a{number}"));
@@ -28,6 +28,10 @@ fn pod(number: u32) -> Pod {
         grace_seconds: 0,
         ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 80 }],
     }
+}
+
+fn of_plain(policy: &NetworkPolicy) -> Grants {
+    of(policy, Direction::Egress, &ResolvedPorts::new(), &Naming::default(), Form::Plain)
 }
 
 /// The first pod lets every other pod in on one of three ports. It may send to each
@@ -94,7 +98,60 @@ fn egress_to_a_port_name_in_all_addresses_of_a_family_is_a_look_up_and_no_more()
         ports: Ports::Only(vec![port]),
     };
     let policy = NetworkPolicy { ingress: None, egress: Some(vec![rule]), ..policy() };
-    let grants = of(&policy, Direction::Egress, &ResolvedPorts::new(), &Naming::default());
+    let grants = of_plain(&policy);
     let [(0, matches)] = grants.conditions.as_slice() else { panic!("{grants:?}") };
     assert!(matches!(matches[..], [Match::AddressPort(_, Family::V6, ..)]), "{matches:?}");
+}
+
+/// A set for each protocol and family, however many names there are.
+#[test]
+fn a_list_of_port_names_is_one_set() {
+    let port =
+        |number, protocol| Port { protocol, numbers: PortNumbers::Named(format!("name-{number}")) };
+    let ports = (0..100).map(|number| port(number, Protocol::Tcp));
+    let ports = ports.chain([port(0, Protocol::Udp)]).collect();
+    let rule = Rule { peers: Peers::Anyone, ports: Ports::Only(ports) };
+    let policy = NetworkPolicy { ingress: None, egress: Some(vec![rule]), ..policy() };
+    let grants = of_plain(&policy);
+    assert_eq!((grants.sources.len(), grants.conditions.len()), (4, 4));
+}
+
+/// Equal meaning, equal rules.
+#[test]
+fn ports_that_touch_or_overlap_are_one_range() {
+    let range =
+        |first, last| Port { protocol: Protocol::Tcp, numbers: PortNumbers::Range(first, last) };
+    let of_ports = |ports: Vec<Port>| {
+        let rule = Rule { peers: Peers::Anyone, ports: Ports::Only(ports) };
+        of_plain(&NetworkPolicy { ingress: None, egress: Some(vec![rule]), ..policy() })
+    };
+    let singles = of_ports((1..=32_768).rev().map(|port| range(port, port)).collect());
+    let overlapping = of_ports(vec![range(20, 32_768), range(1, 30), range(7, 9)]);
+    assert_eq!(singles, overlapping);
+    assert_eq!((singles.conditions.len(), singles.sources.len()), (1, 0));
+}
+
+/// A rule for each pair of peer and range would be four million.
+#[test]
+fn many_peers_with_many_ranges_are_a_set_of_peers_and_a_set_of_ports() {
+    let peer = |number| {
+        let pods = Selector::new([Requirement::equals("app", format!("a{number}"))]);
+        Peer::Pods(PodPeer { namespaces: None, pods })
+    };
+    let range = |first: u16| Port {
+        protocol: Protocol::Tcp,
+        numbers: PortNumbers::Range(first, first + 1),
+    };
+    let rule = |peers: u16, ranges: u16| Rule {
+        peers: Peers::Only((0..peers).map(peer).collect()),
+        ports: Ports::Only((0..ranges).map(|number| range(number * 3 + 1)).collect()),
+    };
+    let of_rule =
+        |rule| of_plain(&NetworkPolicy { ingress: None, egress: Some(vec![rule]), ..policy() });
+    let grants = of_rule(rule(1_000, 2_000));
+    assert_eq!((grants.sources.len(), grants.conditions.len()), (3, 2));
+    let grants = of_rule(rule(10, 40));
+    assert_eq!((grants.sources.len(), grants.conditions.len()), (20, 800), "few are as before");
+    let grants = of_rule(rule(40, 40));
+    assert_eq!((grants.sources.len(), grants.conditions.len()), (3, 2), "1,024 rules at most");
 }

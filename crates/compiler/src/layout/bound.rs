@@ -1,7 +1,8 @@
 //! What the tables bind, as a network.
 //!
 //! In: both tables, which pod has which address. Out: a network that compiles to the
-//! same binding. Never: what the tables do not tell, such as a routed pod's MAC.
+//! same binding. Never: what the tables do not tell, such as a routed pod's MAC, or
+//! whether unknown addresses are shut always or only now.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -54,6 +55,10 @@ impl Layout<'_> {
             ports,
             tunnels: tunnels(inet),
             tunnel_peers: Family::BOTH.into_iter().flat_map(|family| nodes(inet, family)).collect(),
+            pod_ranges: scaffold::unknown::ranges_of(
+                inet.chains.values().flat_map(|chain| &chain.rules),
+            ),
+            ..NodeNetwork::default()
         }
     }
 }

@@ -11,7 +11,7 @@ use ruleset::{
 use super::addresses::{broadcast, link_local, multicast4, multicast6};
 use super::{
     LISTENER_DISCOVERY, Network, REDIRECT, binding, dispatch, edges_chain, field, isolated_set,
-    listener_discovery, plain, tunnels, types,
+    listener_discovery, plain, tunnels, types, unknown,
 };
 use crate::names::constant;
 
@@ -35,7 +35,6 @@ pub(super) fn add(ruleset: &mut Ruleset) {
         types(constant("redirects"), "redirects, which no pod may send", &REDIRECT6),
     ]);
     ruleset.chains.insert(constant("midflow"), midflow().into());
-    ruleset.chains.insert(constant("unknown"), unknown().into());
 }
 
 /// The base chain: the first that a packet meets.
@@ -115,11 +114,13 @@ pub(super) fn related_chain() -> Name {
     constant("related")
 }
 
-/// Packets to nodes, then from and to isolated pods.
+/// Packets to nodes, then from and to isolated pods, and from unknown ones between: what
+/// goes to an isolated pod is accepted there.
 fn by_address(family: Family, network: &Network) -> Vec<Rule> {
     let to_node = (!network.tunnels.is_empty()).then(|| tunnels::to_node_rule(family));
-    let isolated = [Direction::Egress, Direction::Ingress].map(|one| isolated_rule(one, family));
-    to_node.into_iter().chain(isolated).collect()
+    let [from, to] = [Direction::Egress, Direction::Ingress].map(|one| isolated_rule(one, family));
+    let unknown = unknown::source_rules(family, &network.shut);
+    to_node.into_iter().chain([from]).chain(unknown).chain([to]).collect()
 }
 
 /// What no isolated pod sends or receives under its own address.
@@ -157,10 +158,6 @@ pub(super) fn edges(isolated: bool) -> Chain {
         false => vec![],
     };
     plain(Some("beside the pods' addresses; shut while a pod here is isolated"), rules)
-}
-
-fn unknown() -> Chain {
-    plain(Some("a slot: local addresses that no pod is known for"), vec![])
 }
 
 fn neighbour_rule() -> Rule {

@@ -4,6 +4,7 @@ use ruleset::TcpFlags;
 use ruleset::simulator::{CtState, Outcome, Packet, simulate};
 
 pub(crate) mod attacks;
+mod unknown;
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -85,7 +85,7 @@ pub(super) fn push_filter(request: &mut Request, filter: &Filter) {
 
 /// Adds what identifies one entry: its original direction, its zone, and its id
 /// if known.
-pub(super) fn push_entry(request: &mut Request, original: &Tuple, zone: u16, id: Option<u32>) {
+pub(crate) fn push_entry(request: &mut Request, original: &Tuple, zone: u16, id: Option<u32>) {
     push_tuple(request, cta::TUPLE_ORIG, original);
     if zone != 0 {
         request.attribute(cta::ZONE, &zone.to_be_bytes());
@@ -147,21 +147,22 @@ pub(crate) fn flow(message: &Message<'_>) -> Option<Flow> {
     let original = message.attribute(cta::TUPLE_ORIG)?;
     let zone = message.attribute(cta::ZONE).or_else(|| attribute(original, tuple::ZONE));
     Some(Flow {
-        original: read_tuple(original)?,
-        reply: read_tuple(message.attribute(cta::TUPLE_REPLY)?)?,
+        original: tuple_of(original)?,
+        reply: tuple_of(message.attribute(cta::TUPLE_REPLY)?)?,
         zone: match zone {
             Some(bytes) => short(bytes)?,
             None => 0,
         },
         id: u32::from_be_bytes(message.attribute(cta::ID)?.try_into().ok()?),
         master: match message.attribute(cta::TUPLE_MASTER) {
-            Some(bytes) => Some(read_tuple(bytes)?),
+            Some(bytes) => Some(tuple_of(bytes)?),
             None => None,
         },
     })
 }
 
-fn read_tuple(bytes: &[u8]) -> Option<Tuple> {
+/// Reads one direction of an entry.
+pub(crate) fn tuple_of(bytes: &[u8]) -> Option<Tuple> {
     let addresses = attribute(bytes, tuple::IP)?;
     let (source, destination) = match attribute(addresses, ip::V4_SRC) {
         Some(source) => (v4(source)?, v4(attribute(addresses, ip::V4_DST)?)?),

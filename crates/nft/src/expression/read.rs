@@ -8,7 +8,7 @@ use std::ffi::CStr;
 use ruleset::FlowSide;
 
 use super::{
-    BITWISE_BOOL, DYNSET_ADD, DYNSET_SILENT_FLAGS, Expression, PER_SECOND, VERDICT, direction,
+    BITWISE_BOOL, DYNSET_SEVERAL, DYNSET_UPDATE, Expression, PER_SECOND, VERDICT, direction,
 };
 use crate::ffi::{self, AnyExpression, Ref};
 use crate::register::Register;
@@ -105,9 +105,12 @@ fn read_action(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
         return plain.then_some(Expression::Log { prefix, group });
     }
     let dynset = object.as_kind::<ffi::Dynset>()?;
-    let limit = dynset.expression()?.as_kind::<ffi::Limit>()?;
-    let plain = dynset.number(&ffi::Dynset::OP)? == DYNSET_ADD
-        && dynset.number(&ffi::Dynset::FLAGS).unwrap_or(0) & !DYNSET_SILENT_FLAGS == 0
+    let of_elements = dynset.expressions();
+    let [counter, limit] = of_elements.as_slice() else { return None };
+    counter.as_kind::<ffi::Counter>()?;
+    let limit = limit.as_kind::<ffi::Limit>()?;
+    let plain = dynset.number(&ffi::Dynset::OP)? == DYNSET_UPDATE
+        && dynset.number(&ffi::Dynset::FLAGS).unwrap_or(0) & !DYNSET_SEVERAL == 0
         && dynset.number(&ffi::Dynset::SREG_DATA).is_none()
         && dynset.number(&ffi::Dynset::TIMEOUT).unwrap_or(0) == 0
         && limit.number(&ffi::Limit::UNIT)? == PER_SECOND

@@ -93,6 +93,8 @@ expressions! {
     Dynset = c"dynset";
     /// Passes a number of packets per second.
     Limit = c"limit";
+    /// Counts.
+    Counter = c"counter";
     /// Logs.
     Log = c"log";
 }

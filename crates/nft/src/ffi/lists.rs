@@ -1,11 +1,11 @@
 //! Objects that hold objects: rules hold expressions, sets hold elements.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr::NonNull;
 
 use nftnl_sys as sys;
 
-use super::kinds::{AnyExpression, Dynset, Element, Expression, Limit, Rule, Set};
+use super::kinds::{AnyExpression, Dynset, Element, Expression, Rule, Set};
 use super::object::{Object, Ref};
 
 impl<'a> Ref<'a, AnyExpression> {
@@ -54,28 +54,37 @@ impl Ref<'_, Rule> {
 }
 
 impl Object<Dynset> {
-    /// Sets the expression that each element gets.
-    pub(crate) fn push(&mut self, limit: Object<Limit>) {
-        let (raw, size) = limit.into_raw();
-        // SAFETY: both are alive. From now on the dynset frees the limit.
+    /// Adds an expression that each element gets.
+    pub(crate) fn push<E: Expression>(&mut self, expression: Object<E>) {
+        let (raw, size) = expression.into_raw();
+        // SAFETY: both are alive. From now on the dynset frees the expression.
         unsafe { sys::nftnl_expr_add_expr(self.as_ptr(), sys::NFTNL_EXPR_DYNSET_EXPR, raw) };
         self.grow(size);
     }
 }
 
 impl Ref<'_, Dynset> {
-    /// The expression that each element gets, if it is exactly one.
-    pub(crate) fn expression(&self) -> Option<Ref<'_, AnyExpression>> {
-        let mut length = 0;
-        // SAFETY: the dynset is alive. The attribute is set only if parsing found
-        // exactly one expression (`nftnl_expr_dynset_parse`). That expression
-        // lives as long as the dynset.
+    /// The expressions that each element gets, in order.
+    pub(crate) fn expressions(&self) -> Vec<Ref<'_, AnyExpression>> {
+        let mut found: Vec<NonNull<sys::nftnl_expr>> = Vec::new();
+        // SAFETY: the dynset is alive. `found` outlives the call, and the callback is the
+        // only one that uses it meanwhile (`nftnl_expr_expr_foreach`, libnftnl 1.2.4).
         unsafe {
-            let key = sys::NFTNL_EXPR_DYNSET_EXPR as u16;
-            let raw = sys::nftnl_expr_get(self.as_ptr(), key, &mut length);
-            Some(Ref::new(NonNull::new(raw.cast_mut())?.cast()))
+            let data = std::ptr::from_mut(&mut found).cast();
+            sys::nftnl_expr_expr_foreach(self.as_ptr(), Some(collect), data);
         }
+        // SAFETY: they live as long as the dynset.
+        found.into_iter().map(|raw| unsafe { Ref::new(raw) }).collect()
     }
+}
+
+/// Adds an expression to a `Vec` of them.
+unsafe extern "C" fn collect(expression: *mut sys::nftnl_expr, data: *mut c_void) -> c_int {
+    if let Some(expression) = NonNull::new(expression) {
+        // SAFETY: `data` is the `Vec` of the one caller, which waits for this function.
+        unsafe { (*data.cast::<Vec<NonNull<sys::nftnl_expr>>>()).push(expression) };
+    }
+    0
 }
 
 impl Object<Set> {

@@ -67,23 +67,25 @@ fn a_rule_holds_its_expressions_in_order() {
 }
 
 #[test]
-fn a_dynset_holds_its_limit() {
+fn a_dynset_holds_its_expressions() {
     let mut dynset = Object::<Dynset>::new();
-    assert!(dynset.get().expression().is_none());
+    assert_eq!(dynset.get().expressions().len(), 0);
+    dynset.push(Object::<Counter>::new());
     let mut limit = Object::<Limit>::new();
     limit.number(&Limit::RATE, 10);
     dynset.push(limit);
     dynset.text(&Dynset::SET, c"logged4").number(&Dynset::SREG_KEY, 1);
     let mut rule = Object::<Rule>::new();
     rule.push(dynset);
-    // It is added, not set. Only a parsed dynset has the attribute.
     let message = written(libc::NFT_MSG_NEWRULE, Body::Rule(&rule));
     let rule = parse::<Rule>(&message).expect("a rule");
     let view = rule.get();
     let all = view.expressions();
     let dynset = all[0].as_kind::<Dynset>().expect("a dynset");
-    let inner = dynset.expression().expect("an expression");
-    let limit = inner.as_kind::<Limit>().expect("a limit");
+    let inner = dynset.expressions();
+    let names: Vec<_> = inner.iter().filter_map(Ref::name).collect();
+    assert_eq!(names, [c"counter", c"limit"]);
+    let limit = inner[1].as_kind::<Limit>().expect("a limit");
     assert_eq!(limit.number(&Limit::RATE), Some(10));
 }
 

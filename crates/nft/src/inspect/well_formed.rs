@@ -104,7 +104,7 @@ const MESSAGES: [(i32, &[(u16, Shape)]); 5] = [
 /// The name of an expression and its attributes.
 type Named = (&'static [u8], &'static [(u16, Shape)]);
 
-const EXPRESSIONS: [Named; 11] = [
+const EXPRESSIONS: [Named; 12] = [
     (b"meta\0", &[(1, U32), (2, U32), (3, U32)]),
     (b"ct\0", &[(1, U32), (2, U32), (3, Number(1)), (4, U32)]),
     (
@@ -130,6 +130,7 @@ const EXPRESSIONS: [Named; 11] = [
             (10, List(&Expression)),
         ],
     ),
+    (b"counter\0", &[(1, U64), (2, U64)]),
     (b"limit\0", &[(1, U64), (2, U64), (3, U32), (4, U32), (5, U32)]),
     (b"log\0", &[(1, Number(2)), (2, Text), (3, U32), (4, Number(2)), (5, U32), (6, U32)]),
 ];

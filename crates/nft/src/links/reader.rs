@@ -205,14 +205,17 @@ impl fmt::Debug for LinkReader {
 }
 
 fn bridge(link: &Link, vlan_filtering: bool, links: &[Link], addresses: &[LinkAddress]) -> Bridge {
-    let own = addresses.iter().filter(|one| one.link == link.index);
-    let own: BTreeSet<IpAddr> = own.map(|one| one.address).collect();
+    let all = || addresses.iter().filter(|one| one.link == link.index);
+    let own: BTreeSet<IpAddr> = all().map(|one| one.address).collect();
+    let subnets = all().filter(|one| is_the_nodes(&one.address));
+    let subnets: BTreeSet<(IpAddr, u8)> = subnets.map(|one| (one.address, one.prefix)).collect();
     let mut ports = links.iter().filter(|port| port.master == Some(link.index));
     Bridge {
         index: link.index,
         name: link.name.clone(),
         mac: link.mac,
         addresses: own.into_iter().collect(),
+        subnets: subnets.into_iter().collect(),
         vlan_filtering,
         has_other_ports: ports.any(|port| pair(port).is_none()),
     }

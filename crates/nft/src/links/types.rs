@@ -76,6 +76,9 @@ pub struct Bridge {
     pub mac: [u8; 6],
     /// Its own addresses, sorted, link-local ones included.
     pub addresses: Vec<IpAddr>,
+    /// The subnets of its addresses, each as an address and the length of its prefix,
+    /// sorted. Without link-local ones.
+    pub subnets: Vec<(IpAddr, u8)>,
     /// IFLA_BR_VLAN_FILTERING.
     pub vlan_filtering: bool,
     /// Whether it has a port that leads into no other network namespace, such as

@@ -55,6 +55,8 @@ pub(super) enum LinkKind {
 pub(super) struct LinkAddress {
     pub(super) link: u32,
     pub(super) address: IpAddr,
+    /// The length of its subnet's prefix (`ifa_prefixlen`).
+    pub(super) prefix: u8,
     /// In 1/100 s since boot. It wraps: see `age`.
     pub(super) created: u32,
     /// The namespace that was asked for.
@@ -133,6 +135,7 @@ pub(super) fn address(message: &Message<'_>) -> Result<Option<LinkAddress>, Garb
     if !is_internet(family) {
         return Ok(None);
     }
+    let length = *body.get(1).ok_or(Garbled("an address without prefix length"))?;
     let link = body.get(4..8).and_then(u32_of).ok_or(Garbled("an address without link"))?;
     // Between two ends IFA_ADDRESS is the other end's (include/uapi/linux/if_addr.h).
     let (mut own, mut prefix, mut created, mut namespace) = (None, None, 0, None);
@@ -150,7 +153,7 @@ pub(super) fn address(message: &Message<'_>) -> Result<Option<LinkAddress>, Garb
         Ok(())
     })?;
     let address = own.or(prefix).ok_or(Garbled("an address message without address"))?;
-    Ok(Some(LinkAddress { link, address, created, namespace }))
+    Ok(Some(LinkAddress { link, address, prefix: length, created, namespace }))
 }
 
 /// The destination that the control plane gave a forwarding entry of a tunnel

@@ -6,6 +6,7 @@ mod chains_of_others;
 mod common;
 mod concurrent;
 mod conntrack;
+mod drop_log;
 mod fingerprint;
 mod foreign;
 mod foreign_in_bridge;

@@ -282,11 +282,11 @@ fn rules() -> Vec<(Rule, &'static str)> {
         (dispatch(Destination, V6, "egress6"), "ip6 daddr vmap @egress6"),
         (
             log(Source, V4, "logged4", None),
-            r#"add @logged4 { ip saddr limit rate 10/second burst 5 packets } log prefix "signature " group 100 comment "denied""#,
+            r#"update @logged4 { ip saddr counter limit rate 10/second burst 5 packets } log prefix "signature " group 100 comment "denied""#,
         ),
         (
             log(Destination, V6, "logged6", Some(Finish::Verdict(Verdict::Drop))),
-            r#"add @logged6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "signature " group 100 drop comment "denied""#,
+            r#"update @logged6 { ip6 daddr counter limit rate 10/second burst 5 packets } log prefix "signature " group 100 drop comment "denied""#,
         ),
         (
             Rule::new(

@@ -62,6 +62,8 @@ fn bridged_ports_name_their_bridge_and_bridges_what_they_are() {
         assert_eq!((br0.name.as_str(), br1.name.as_str()), ("br0", "br1"));
         assert_eq!(br0.mac, [2, 0, 0, 0, 0, 1]);
         assert_eq!(br0.addresses[..2], ips(&["10.0.0.1", "fd00::1"]), "{br0:?}");
+        let subnets: Vec<_> = ips(&["10.0.0.1", "fd00::1"]).into_iter().zip([24, 64]).collect();
+        assert_eq!(br0.subnets, subnets, "{br0:?}");
         assert!(!br0.vlan_filtering && !br0.has_other_ports, "{br0:?}");
         assert_eq!(port(&links, "one").bridge, Some(br0.index));
         assert_eq!(global(port(&links, "other")), ips(&["10.0.0.3"]));

@@ -43,6 +43,7 @@ pub(super) fn seen(ports: impl IntoIterator<Item = SeenPort>) -> Seen {
         name: "cni0".to_owned(),
         mac: mac(1),
         addresses: vec![ip("10.0.0.1"), ip("fe80::1")],
+        subnets: Vec::new(),
         vlan_filtering: false,
         has_other_ports: false,
     };

@@ -87,8 +87,8 @@ pub(super) fn phases<'a>(delta: &Delta<'a>) -> BTreeMap<(&'a Name, &'a Name), Ph
 /// Whether the entries of one address of each family switch, and nothing else changes
 /// that packets meet, except in which sets that allow it is.
 fn is_of_one_address(delta: &Delta<'_>) -> bool {
-    let other_sets =
-        [&delta.pairs, &delta.gates, &delta.permits, &delta.bindings, &delta.guards, &delta.bans];
+    let Delta { pairs, gates, permits, bindings, guards, bans, known, .. } = delta;
+    let other_sets = [pairs, gates, permits, bindings, guards, bans, known];
     let is_still = delta.refills.is_empty()
         && delta.new_bases.is_empty()
         && delta.gone_bases.is_empty()

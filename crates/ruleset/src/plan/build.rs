@@ -65,6 +65,7 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// Other objects that packets meet, in the order of the phases in `plan`.
     pub fn change(&mut self) {
         let (delta, steps) = (self.delta, self.steps);
+        self.each_removed(&delta.known);
         self.bind();
         let order = SetOrder::of(delta);
         self.remove(&order.remove_first);
@@ -81,6 +82,7 @@ impl<'d, 'a> Builder<'d, 'a> {
         }
         self.unbind();
         self.add(&order.add_last);
+        self.each_added(&delta.known);
         self.give();
         self.moves(&steps.settle);
         self.batches.commit();

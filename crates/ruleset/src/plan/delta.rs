@@ -55,6 +55,8 @@ pub(super) struct Delta<'a> {
     pub guards: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Elements of visible sets that stop what nothing before them lets pass.
     pub bans: BTreeMap<&'a Name, ElementChange<'a>>,
+    /// Elements of visible sets without which an address is dropped.
+    pub known: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Elements of sets that no packet meets.
     pub hidden_sets: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Entries of visible maps.
@@ -110,9 +112,10 @@ impl<'a> Delta<'a> {
         references.follow(new);
         delta.rules = delta.rules.max(references.rules());
         for ((name, change), before) in changed.into_iter().zip(&mut before) {
-            let role = Role::of(change.set_type, before.uses.or(references.uses(name)));
+            let mut role = Role::of(change.set_type, before.uses.or(references.uses(name)));
             if role == Role::Allowing {
                 before.sides.extend(references.sides(name));
+                role = Role::of_allowing(change.set_type, &before.sides);
             }
             delta.sort(name, change, before, role);
         }
@@ -145,6 +148,7 @@ impl<'a> Delta<'a> {
             Role::Binding => &mut self.bindings,
             Role::Guard => &mut self.guards,
             Role::Ban => &mut self.bans,
+            Role::Known => &mut self.known,
             Role::Allowing => {
                 self.sides.insert(name, std::mem::take(&mut before.sides));
                 &mut self.allowing
@@ -176,6 +180,7 @@ impl<'a> Delta<'a> {
             bindings: BTreeMap::new(),
             guards: BTreeMap::new(),
             bans: BTreeMap::new(),
+            known: BTreeMap::new(),
             hidden_sets: BTreeMap::new(),
             switches: Vec::new(),
             hidden_switches: Vec::new(),

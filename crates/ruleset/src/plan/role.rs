@@ -13,6 +13,8 @@
 //! ban       the packet is dropped if nothing before  after the guards           before the guards
 //!           let it pass
 //! allowing  a policy allows the packet               between the two            alike
+//! known     the address is known: what nobody        last of what lets pass     first
+//!           knows is dropped, whatever it sends
 //! ```
 //!
 //! So an honest packet finds its bindings and permits before anything asks for them,
@@ -48,6 +50,10 @@ pub(super) enum Role {
     Ban,
     /// Elements allow.
     Allowing,
+    /// Elements let pass what is not known to any policy. A gate that an element has
+    /// comes before it and goes after it, and so do the rules of policies: an address
+    /// is either unknown or judged.
+    Known,
 }
 
 impl Role {
@@ -71,6 +77,15 @@ impl Role {
             _ if leads && allows => Self::Binding,
             _ if leads => Self::Gate,
             _ if drops && !allows => Self::Ban,
+            _ => Self::Allowing,
+        }
+    }
+
+    /// The role of a set that allows. If no map leads to the chains that ask it, they
+    /// are asked of each packet, and no policy's. `sides`: see [`References::sides`].
+    pub fn of_allowing(set_type: SetType, sides: &BTreeSet<Field>) -> Self {
+        match set_type {
+            SetType::Address(_) if sides.is_empty() => Self::Known,
             _ => Self::Allowing,
         }
     }

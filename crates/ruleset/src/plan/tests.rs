@@ -1,4 +1,5 @@
 mod alone;
+mod known;
 mod pieces;
 
 use std::net::IpAddr;

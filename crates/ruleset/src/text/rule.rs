@@ -86,7 +86,7 @@ const fn family_test(table: TableFamily, family: Family) -> &'static str {
 fn log(log: &Log) -> String {
     let Log { field, family, set, per_second, prefix, group } = log;
     format!(
-        "add @{set} {{ {} limit rate {per_second}/second burst {} packets }} \
+        "update @{set} {{ {} counter limit rate {per_second}/second burst {} packets }} \
          log prefix \"{}\" group {group}",
         address(*field, *family),
         Log::BURST_PACKETS,

@@ -4,6 +4,7 @@
 //! and what fails since when. Never: a decision what to do.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use tokio::time::Instant;
 use super::backoff::WORKING;
 use super::error::{FailureKind, WatchError};
 use crate::Kind;
+
+/// An answer that takes longer is worth a word.
+const WAITING: Duration = Duration::from_secs(3);
 
 /// Shared between the watches and those who report.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +29,40 @@ struct State {
     /// Whether it works since it last failed.
     works: bool,
     failing: Option<(Instant, FailureKind, String)>,
+    /// What is asked for, and since when.
+    asking: Option<(Instant, Asking)>,
+}
+
+/// What the API server is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asking {
+    /// All objects.
+    List,
+    /// A watch from a version on.
+    Watch,
+}
+
+/// A request without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Of which kind the objects are.
+    pub kind: Kind,
+    /// What was asked for.
+    pub asking: Asking,
+    /// How long ago.
+    pub age: Duration,
+}
+
+/// `asked to list Pod 12 s ago, and no answer is complete`.
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, asking, age } = self;
+        let what = match asking {
+            Asking::List => "list",
+            Asking::Watch => "watch",
+        };
+        write!(f, "asked to {what} {kind} {} s ago, and no answer is complete", age.as_secs())
+    }
 }
 
 impl State {
@@ -79,6 +117,26 @@ impl Contact {
         all
     }
 
+    /// The request that has waited longest for its answer, if one has for some time.
+    pub fn waiting(&self) -> Option<Waiting> {
+        let kinds = self.kinds();
+        let all = kinds.iter().filter_map(|(kind, state)| {
+            let (since, asking) = state.asking?;
+            Some(Waiting { kind: *kind, asking, age: since.elapsed() })
+        });
+        all.max_by_key(|waiting| waiting.age).filter(|waiting| waiting.age >= WAITING)
+    }
+
+    /// A request is about to be made.
+    pub(super) fn asks(&self, kind: Kind, asking: Asking) {
+        self.kinds().entry(kind).or_default().asking = Some((Instant::now(), asking));
+    }
+
+    /// Its answer is complete, or it failed.
+    pub(super) fn asked(&self, kind: Kind) {
+        self.kinds().entry(kind).or_default().asking = None;
+    }
+
     /// The server answered.
     pub(super) fn heard(&self, kind: Kind) {
         self.kinds().entry(kind).or_default().heard = Some(Instant::now());
@@ -117,6 +175,25 @@ impl Contact {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_without_an_answer_is_told_after_a_moment() {
+        let contact = Contact::default();
+        contact.asks(Kind::Pod, Asking::List);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(contact.waiting(), None);
+        contact.asks(Kind::Namespace, Asking::Watch);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        let told = contact.waiting().map(|waiting| waiting.to_string());
+        let expected = "asked to list Pod 7 s ago, and no answer is complete";
+        assert_eq!(told.as_deref(), Some(expected));
+        contact.asked(Kind::Pod);
+        let told = contact.waiting().map(|waiting| waiting.to_string());
+        let expected = "asked to watch Namespace 5 s ago, and no answer is complete";
+        assert_eq!(told.as_deref(), Some(expected));
+        contact.asked(Kind::Namespace);
+        assert_eq!(contact.waiting(), None);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_age_is_that_of_the_kind_heard_least_lately_and_failures_have_a_beginning() {

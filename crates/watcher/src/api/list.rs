@@ -2,7 +2,7 @@
 //!
 //! In: a kind, and how old the answer may be.
 //! Out: all items, and the version.
-//! Never: a list without its end; more items than a cluster has.
+//! Never: a list without its end; more or larger items than a cluster has.
 
 use std::time::Duration;
 
@@ -18,18 +18,17 @@ use super::kinds::Watched;
 use super::list_splitter::ListSplitter;
 use super::requests::{self, FrameMetadata, LONGEST};
 use super::watch_line::{self, Item};
+use super::weight::Weight;
 use crate::Known;
 
-/// The longest wait for the start of an answer. An API server without
-/// StreamingCollectionEncodingToJSON (KEP-5116) encodes the whole list before it
-/// sends the first byte.
-const BEGIN: Duration = Duration::from_secs(60);
+/// The longest wait for the start of an answer, at first, and after attempts that failed.
+/// A request can be swallowed while the connection stays, and then to ask again soon helps.
+/// An API server without StreamingCollectionEncodingToJSON (KEP-5116) encodes the whole list
+/// before it sends the first byte, and then it does not.
+pub(super) const BEGIN: Duration = Duration::from_secs(15);
+pub(super) const BEGIN_LATER: Duration = Duration::from_secs(60);
 /// The longest wait between two pieces of a list.
 const PIECE: Duration = Duration::from_secs(30);
-/// The most objects of a kind. Kubernetes is made for 150,000 pods (kubernetes.io,
-/// "Considerations for large clusters").
-pub(super) const MOST: usize = 1_000_000;
-
 /// A list.
 pub(super) struct Listed {
     pub items: Vec<Item>,
@@ -44,7 +43,8 @@ struct Frame {
 
 /// Lists all objects of a kind. With a version the server may answer from its
 /// cache, as long as that is not older; without one it gives the most recent
-/// state. Items that equal known objects are those.
+/// state. Items that equal known objects are those. An answer must begin within
+/// `patience`.
 ///
 /// # Errors
 /// A request failed, or an answer is incomplete. After [`WatchError::Expired`] in the
@@ -53,15 +53,17 @@ pub(super) async fn list<T: Watched>(
     client: &Client,
     not_older: Option<&str>,
     known: &Known,
+    patience: Duration,
 ) -> Result<Listed, WatchError> {
     let field_selector = T::FIELDS.map(str::to_owned);
     let mut parameters = ListParams { field_selector, ..ListParams::default() };
     if let Some(version) = not_older {
         parameters = parameters.at(version).matching(VersionMatch::NotOlderThan);
     }
-    let mut items = Vec::new();
+    let (mut items, mut weight) = (Vec::new(), Weight::default());
     loop {
-        let metadata = page::<T>(client, &parameters, known, &mut items).await?;
+        let all = (&mut items, &mut weight);
+        let metadata = page::<T>(client, &parameters, (known, patience), all).await?;
         // The server decides whether a list comes in pages, also without a limit.
         let token = metadata.rest.filter(|token| !token.is_empty());
         if token.is_none() {
@@ -82,11 +84,11 @@ pub(super) async fn list<T: Watched>(
 async fn page<T: Watched>(
     client: &Client,
     parameters: &ListParams,
-    known: &Known,
-    items: &mut Vec<Item>,
+    (known, patience): (&Known, Duration),
+    (items, weight): (&mut Vec<Item>, &mut Weight),
 ) -> Result<FrameMetadata, WatchError> {
     let request = Request::new(T::PATH).list(parameters);
-    let mut body = requests::begin::<T>(client, request, "list", BEGIN).await?;
+    let mut body = requests::begin::<T>(client, request, "list", patience).await?;
     let broken = |message: String| WatchError::broken("list", T::KIND, message);
     let mut splitter = ListSplitter::default();
     let mut unnamed = None;
@@ -98,17 +100,20 @@ async fn page<T: Watched>(
         if piece.is_empty() {
             break;
         }
+        let mut too_much = Ok(());
         splitter.push(piece, |bytes| match watch_line::item::<T>(bytes) {
-            Ok(item) => items.push(item.shared(known)),
+            Ok(item) if too_much.is_ok() => {
+                too_much = weight.add(&item);
+                items.push(item.shared(known));
+            }
+            Ok(_) => {}
             Err(error) => unnamed = Some(error),
         });
+        too_much.map_err(broken)?;
         let length = piece.len();
         body.consume_unpin(length);
         if splitter.held() > LONGEST {
             return Err(broken(format!("an object is longer than {} MiB", LONGEST >> 20)));
-        }
-        if items.len() > MOST {
-            return Err(broken(format!("it has more than {MOST} objects")));
         }
     }
     let frame: Frame = serde_json::from_slice(splitter.frame())

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Following;
 use super::backoff::{Backoff, EARLY, WORKING, asked_for, list_again, watch_duration};
+use super::contact::Asking;
 use super::error::{FailureKind, WatchError};
 use super::event::Event;
 use super::kinds::{Identity, Watched};
@@ -27,11 +28,12 @@ use listing::Lists;
 
 /// How much longer to wait for a server that does not end a watch in time.
 const GRACE: Duration = Duration::from_secs(10);
-/// The longest silence of a server that sends bookmarks. It sends one a minute
-/// (k8s.io/apiserver v0.36 pkg/storage/cacher: defaultBookmarkFrequency). To resume a
-/// watch whose bookmark is only late costs little.
+/// The longest silence of a server that sends bookmarks. It sends one a minute, the first
+/// one a minute after the watch began (k8s.io/apiserver v0.36 pkg/storage/cacher:
+/// defaultBookmarkFrequency, nextBookmarkTime). To resume a watch whose bookmark is only
+/// late costs little.
 const SILENCE: Duration = Duration::from_secs(75);
-/// After a watch that was silent this long, everything is listed again.
+/// After two silent watches, which take this long, everything is listed again.
 const SILENT_WATCH: Duration = Duration::from_secs(150);
 /// The longest silence of watches that a proxy ends before a bookmark can come.
 /// Longer than a few of them, since to list again is costly.
@@ -148,17 +150,28 @@ impl<T: Watched> Watch<T> {
                 sleep(pause).await;
                 self.pause = None;
             }
-            let result = match std::mem::replace(&mut self.state, State::Unlisted) {
-                State::Unlisted => self.list_anew().await,
-                State::Listed if Instant::now() >= self.list_again => self.list_anew().await,
-                State::Listed => self.resume().await,
+            let state = std::mem::replace(&mut self.state, State::Unlisted);
+            let result = match state {
                 State::Watching(open) => self.follow(open).await,
+                State::Unlisted => self.ask(Asking::List).await,
+                State::Listed if Instant::now() >= self.list_again => self.ask(Asking::List).await,
+                State::Listed => self.ask(Asking::Watch).await,
             };
             match result {
                 Ok(state) => self.state = state,
                 Err(failure) => self.fail(failure),
             }
         }
+    }
+
+    async fn ask(&mut self, asking: Asking) -> Result<State, Failure> {
+        self.following.contact.asks(T::KIND, asking);
+        let result = match asking {
+            Asking::List => self.list_anew().await,
+            Asking::Watch => self.resume().await,
+        };
+        self.following.contact.asked(T::KIND);
+        result
     }
 
     fn fail(&mut self, Failure { error, relist }: Failure) {
@@ -202,15 +215,19 @@ impl<T: Watched> Watch<T> {
     async fn follow(&mut self, mut open: OpenWatch) -> Result<State, Failure> {
         let OpenWatch { lines, since, duration, received, bookmarks } = &mut open;
         let rest = (*duration + GRACE).saturating_sub(since.elapsed());
-        let patience = if *bookmarks { SILENCE.min(rest) } else { rest };
+        let patience = if *bookmarks || self.bookmarks { SILENCE.min(rest) } else { rest };
         let line = lines.next::<T>(patience).await;
         let age = since.elapsed();
         self.backoff.open_for(age);
-        let Some(line) = line.map_err(Failure::resume)? else {
-            // A server whose versions are no numbers may be behind ours. Then nothing
-            // comes, not even a bookmark, and only a list gives the present objects.
-            let all_silent = self.last_received.elapsed() >= SILENCE_OF_WATCHES;
-            let silent = self.bookmarks && (!*received && age >= SILENT_WATCH || all_silent);
+        // A server whose versions are no numbers may be behind ours. Then nothing comes, not
+        // even a bookmark, and only a list gives the present objects.
+        let silence = self.last_received.elapsed();
+        let broken = |error| {
+            let is_silent = self.bookmarks && !*received && age >= SILENCE;
+            Failure { error, relist: is_silent && silence >= SILENT_WATCH }
+        };
+        let Some(line) = line.map_err(broken)? else {
+            let silent = self.bookmarks && silence >= SILENCE_OF_WATCHES;
             return Ok(self.ended(age, silent));
         };
         *received = true;

@@ -16,7 +16,9 @@ use policy::{Diagnostic, ObjectKey, Severity};
 
 use super::finding::{Finding, Location};
 use super::findings::{self, Findings};
+use super::review::Pods;
 use super::validation::Validation;
+use super::written::Kept;
 use crate::convert;
 use crate::decode::node::{Entry, Node, Position, Value, shorten};
 use crate::decode::{self, Decoded, Issue, Unreadable, hints};
@@ -24,7 +26,7 @@ use crate::{Kind, Object};
 use document_type::DocumentType;
 
 /// The namespace of an object without one, as for `kubectl apply`.
-const DEFAULT_NAMESPACE: &str = "default";
+pub(super) const DEFAULT_NAMESPACE: &str = "default";
 
 /// Maps positions in a parsed text to lines of its file.
 #[derive(Clone, Copy)]
@@ -62,6 +64,12 @@ pub(super) struct Reader {
     pub validation: Validation,
     /// Whether every document is read as a tree. Only tests ask for that.
     pub only_trees: bool,
+    /// The namespace of objects that name none.
+    pub namespace: Option<Arc<str>>,
+    /// Whether a pod without an address is a mistake.
+    pub pods: Pods,
+    /// What is kept of trees for policies' authors; nothing for those who enforce.
+    pub kept: Option<Kept>,
     pub found: Vec<ReadObject>,
     pub findings: Findings,
     pub counts: Counts,
@@ -80,6 +88,7 @@ pub(super) struct Counts {
 pub(super) struct Mark {
     found: usize,
     findings: findings::Mark,
+    kept: (usize, usize, usize),
 }
 
 impl Place {
@@ -112,13 +121,21 @@ struct Subject {
 impl Reader {
     /// This moment.
     pub(super) fn mark(&self) -> Mark {
-        Mark { found: self.found.len(), findings: self.findings.mark() }
+        let kept = self.kept.as_ref().map(Kept::mark).unwrap_or_default();
+        Mark { found: self.found.len(), findings: self.findings.mark(), kept }
     }
 
     /// Forgets what was collected since.
     pub(super) fn rollback(&mut self, mark: &Mark) {
         self.found.truncate(mark.found);
         self.findings.rollback(&mark.findings);
+        if let Some(kept) = &mut self.kept {
+            kept.rollback(mark.kept);
+        }
+    }
+
+    fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
     }
 
     /// Reads a document: an object, or a list of objects.
@@ -129,8 +146,26 @@ impl Reader {
     /// Reads an object. An item of a typed list may leave out its kind.
     pub(super) fn object(&mut self, node: &Node, listed: Option<Kind>, place: Origin<'_>) {
         self.counts.trees += 1;
-        let (document_type, issues) = document_type::of(node, listed);
-        let subject = subject(node, &document_type);
+        let (document_type, mut issues) = document_type::of(node, listed);
+        let namespace = self.namespace.clone();
+        let namespace = namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+        if let Some(kept) = &mut self.kept
+            && !matches!(document_type, DocumentType::List(_))
+        {
+            let is_known = kept.related(node, namespace, place);
+            if document_type::is_no_object(node) {
+                return kept.skip(node, place);
+            }
+            let is_missed = !is_known && !document_type::is_of_no_interest(node);
+            if document_type == DocumentType::Other {
+                issues.retain(|issue| issue.severity == Severity::Error || is_missed);
+                for issue in issues.iter_mut().filter(|one| one.severity == Severity::Warning) {
+                    issue.message =
+                        "is not read: answers are about NetworkPolicies alone".to_owned();
+                }
+            }
+        }
+        let subject = subject(node, &document_type, namespace);
         for issue in issues {
             let Issue { at, severity, field, message } = issue;
             self.report(place, at, &subject, severity, field, message);
@@ -195,7 +230,7 @@ impl Reader {
             None => (node, None),
         };
         let Decoded { mut object, issues, unreadable } = decode::decode::<T>(node);
-        let is_namespace = place_in_default(&mut object);
+        let is_namespace = place_in(&mut object, self.namespace());
         let (converted, diagnostics) = convert(&object, &unreadable);
         let object = wrap(converted);
         let key = object.key();
@@ -223,6 +258,9 @@ impl Reader {
         if !usable && self.validation == Validation::Warn {
             let message = "is left out: it has no usable name".to_owned();
             self.report(place, at, &subject, Severity::Error, String::new(), message);
+        }
+        if let Some(kept) = self.kept.as_mut().filter(|_| usable) {
+            kept.object(T::KIND, &key, node, place);
         }
         if convert::is_addressable(&key.name) {
             self.found.push(ReadObject { object, place: place.place(at), usable });
@@ -254,20 +292,20 @@ impl Reader {
     }
 }
 
-/// Gives an object without a namespace the default one. Returns whether it is a
-/// Namespace, which is in none.
-fn place_in_default<T: Resource + Metadata<Ty = ObjectMeta>>(object: &mut T) -> bool {
+/// Gives an object without a namespace this one. Returns whether it is a Namespace,
+/// which is in none.
+fn place_in<T: Resource + Metadata<Ty = ObjectMeta>>(object: &mut T, namespace: &str) -> bool {
     let is_namespace = T::KIND == Kind::Namespace.name();
     let metadata = object.metadata_mut();
     let unnamed = metadata.namespace.as_deref().is_none_or(str::is_empty);
     if unnamed && !is_namespace {
-        metadata.namespace = Some(DEFAULT_NAMESPACE.to_owned());
+        metadata.namespace = Some(namespace.to_owned());
     }
     is_namespace
 }
 
 /// The object of a document, for findings before it is decoded.
-fn subject(node: &Node, document_type: &DocumentType) -> Subject {
+fn subject(node: &Node, document_type: &DocumentType, default: &str) -> Subject {
     let text = |node: Option<&Node>| node.and_then(Node::text).map(shorten);
     let metadata = node.get("metadata");
     let name = text(metadata.and_then(|metadata| metadata.get("name")));
@@ -278,7 +316,7 @@ fn subject(node: &Node, document_type: &DocumentType) -> Subject {
     };
     let namespace = match document_type {
         DocumentType::Object(Kind::NetworkPolicy | Kind::Pod) => {
-            namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+            namespace.unwrap_or_else(|| default.to_owned())
         }
         DocumentType::Object(Kind::Namespace) => String::new(),
         DocumentType::List(_) | DocumentType::Other => namespace.unwrap_or_default(),

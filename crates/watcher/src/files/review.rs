@@ -19,11 +19,21 @@ use super::finding::Finding;
 use super::findings::Findings;
 use crate::{Kind, Object};
 
+/// What a pod without an address is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Pods {
+    /// A pod to which no rule applies.
+    #[default]
+    NeedAddresses,
+    /// A pod like any other.
+    MayLackAddresses,
+}
+
 /// Reviews all objects.
-pub(super) fn review(found: Vec<ReadObject>, findings: &mut Findings) -> Vec<Object> {
+pub(super) fn review(found: Vec<ReadObject>, pods: Pods, findings: &mut Findings) -> Vec<Object> {
     let broken = findings.broken();
     for one in &found {
-        review_one(one, &broken, findings);
+        review_one(one, &broken, pods, findings);
     }
     duplicates(&found, findings);
     let mut objects: Vec<&ReadObject> = Vec::new();
@@ -141,12 +151,21 @@ fn one_of<'a>(one: &(&'a ReadObject, &'a Pod)) -> &'a Pod {
 }
 
 /// Findings about one object as a whole.
-pub(super) fn review_one(one: &ReadObject, broken: &HashSet<ObjectKey>, findings: &mut Findings) {
+pub(super) fn review_one(
+    one: &ReadObject,
+    broken: &HashSet<ObjectKey>,
+    pods: Pods,
+    findings: &mut Findings,
+) {
     let (field, message) = match &one.object {
-        Object::Pod(pod) if pod.is_subject() && pod.addresses.is_empty() => (
-            "status.podIPs",
-            Some("is empty; no rule applies to a pod without an address".to_owned()),
-        ),
+        Object::Pod(pod)
+            if pods == Pods::NeedAddresses && pod.is_subject() && pod.addresses.is_empty() =>
+        {
+            (
+                "status.podIPs",
+                Some("is empty; no rule applies to a pod without an address".to_owned()),
+            )
+        }
         Object::NetworkPolicy(policy) => {
             ("metadata.name", opposite(policy, broken.contains(&policy.key)))
         }

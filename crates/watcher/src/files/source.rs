@@ -15,7 +15,7 @@ const SIZE_MAX: u64 = 256 << 20;
 /// The deepest nesting of folders.
 const FOLDERS_MAX: usize = 32;
 /// The files that are read from a folder, as kubectl does.
-const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+pub const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Where manifests are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,13 @@ pub enum Source {
     Path(PathBuf),
     /// Standard input.
     Stdin,
+    /// A text that was read elsewhere, such as from a version control system.
+    Text {
+        /// What messages call it.
+        name: String,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
 }
 
 /// Why sources could not be read. Their contents are then unknown, so do not act
@@ -85,6 +92,9 @@ pub(super) fn texts(sources: &[Source], mut each: impl FnMut(Text)) -> Result<()
     for source in sources {
         match source {
             Source::Stdin => each(bounded(io::stdin().lock(), "stdin")?),
+            Source::Text { name, bytes } => {
+                each(Text { name: name.clone(), bytes: bytes.clone() });
+            }
             Source::Path(path) => {
                 let mut files = Vec::new();
                 if metadata(path)?.is_dir() {

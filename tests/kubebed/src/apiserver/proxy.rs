@@ -13,6 +13,7 @@ mod call;
 mod connection;
 mod events;
 mod forward;
+mod lies;
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
@@ -33,6 +34,8 @@ use super::access::write_kubeconfig;
 use super::inside::{Inside, borrowed};
 pub use call::{Call, Verb};
 use connection::Command;
+use lies::Lies;
+pub use lies::{Lie, WAYS_TO_GARBLE};
 
 /// The proxy, as long as this value lives.
 pub struct Proxy {
@@ -64,6 +67,7 @@ struct Shared {
     without_end: AtomicBool,
     /// Resources of which lists are empty.
     emptied: Mutex<BTreeSet<String>>,
+    lies: Lies,
     calls: Mutex<Vec<Call>>,
     /// Resources whose watch streams are paused.
     held: watch::Sender<BTreeSet<String>>,
@@ -94,6 +98,7 @@ impl Proxy {
             without_watch_list: AtomicBool::new(false),
             without_end: AtomicBool::new(false),
             emptied: Mutex::default(),
+            lies: Lies::default(),
             calls: Mutex::default(),
             held: watch::Sender::default(),
             streams: Mutex::default(),
@@ -217,6 +222,16 @@ impl Proxy {
     /// Lists are complete again.
     pub fn fill(&self, resource: &str) {
         lock(&self.shared.emptied).remove(resource);
+    }
+
+    /// Lies about a resource, or about all, until [`Self::truth`].
+    pub fn lie(&self, resource: Option<&str>, lie: Lie) {
+        self.shared.lies.tell(resource, lie);
+    }
+
+    /// Ends all lies. What open streams did not tell, they never tell.
+    pub fn truth(&self) {
+        self.shared.lies.end();
     }
 
     /// Sends a command and waits until it is carried out.

@@ -5,6 +5,10 @@
 //! And it is the fast way to a large cluster.
 //! Never: an object that the server cannot read at all.
 
+use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 use hyper::Request;
@@ -60,6 +64,31 @@ impl ApiServer {
         self.ask_etcd("/v3/kv/txn", transactions.collect()).context("put a cluster into etcd")
     }
 
+    /// Puts what differs between two states of a cluster into etcd, and deletes what is gone.
+    /// Any change works, also one that the API server would not take, such as a pod that
+    /// comes to another node.
+    ///
+    /// # Errors
+    /// When etcd refuses some.
+    pub fn store_changes(&self, before: &Snapshot, after: &Snapshot) -> Result<()> {
+        let stored = |cluster| -> Result<BTreeMap<String, Value>> {
+            Ok(objects(cluster)?.into_iter().collect())
+        };
+        let (before, after) = (stored(before)?, stored(after)?);
+        let put = after.iter().filter(|(key, object)| before.get(*key) != Some(object));
+        let put = put.map(|(key, object)| {
+            let Stored { key, value } = Stored::new(key.clone(), object);
+            json!({"requestPut": {"key": key, "value": value}})
+        });
+        let gone = before.keys().filter(|key| !after.contains_key(*key));
+        let gone = gone.map(
+            |key| json!({"requestDeleteRange": {"key": ByteString(key.clone().into_bytes())}}),
+        );
+        let all: Vec<Value> = put.chain(gone).collect();
+        let transactions = all.chunks(OBJECTS).map(|some| json!({"success": some})).collect();
+        self.ask_etcd("/v3/kv/txn", transactions).context("change a cluster in etcd")
+    }
+
     /// Sends requests to etcd's JSON gateway.
     fn ask_etcd(&self, path: &str, bodies: Vec<Value>) -> Result<()> {
         let gateway = format!("http://127.0.0.1:{}", ETCD[0]).parse().context("etcd's address")?;
@@ -88,12 +117,34 @@ impl Stored {
 }
 
 fn stored(cluster: &Snapshot) -> Result<Vec<Stored>> {
-    let mut stored = Vec::new();
+    let mut objects = objects(cluster)?;
+    for (number, (_, object)) in objects.iter_mut().enumerate() {
+        object["metadata"]["uid"] = json!(uid(number as u64));
+    }
+    Ok(objects.into_iter().map(|(key, object)| Stored::new(key, &object)).collect())
+}
+
+fn uid(number: u64) -> String {
+    format!("00000000-0000-4000-8000-{:012x}", number & 0xffff_ffff_ffff)
+}
+
+/// All objects are created within one minute.
+fn created(second: i64) -> String {
+    format!("2026-01-01T00:00:{:02}Z", second.rem_euclid(60))
+}
+
+/// The objects with their keys in etcd.
+fn objects(cluster: &Snapshot) -> Result<Vec<(String, Value)>> {
+    let mut stored: Vec<(String, Value)> = Vec::new();
     let mut add = |key: String, mut object: Value| {
         let metadata = &mut object["metadata"];
-        metadata["uid"] = json!(format!("00000000-0000-4000-8000-{:012x}", stored.len()));
-        metadata["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
-        stored.push(Stored::new(key, &object));
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        metadata["uid"] = json!(uid(hasher.finish()));
+        if metadata["creationTimestamp"].is_null() {
+            metadata["creationTimestamp"] = json!(created(0));
+        }
+        stored.push((key, object));
     };
     for namespace in cluster.namespaces.values() {
         let metadata = json!({"name": namespace.name, "labels": by_key(&namespace.labels)});
@@ -116,6 +167,7 @@ fn stored(cluster: &Snapshot) -> Result<Vec<Stored>> {
         object["status"] = status(pod);
         object["metadata"]["managedFields"] = managed_fields();
         object["spec"]["tolerations"] = tolerations();
+        object["metadata"]["creationTimestamp"] = json!(created(pod.created));
         add(format!("/registry/pods/{}/{}", pod.key.namespace, pod.key.name), object);
     }
     Ok(stored)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{
     Claims, InterfaceIndex, Mac, NetworkNamespace, NodeNetwork, Pod, Seen, SeenAddress, SeenBridge,
-    SeenPort, Snapshot, Tunnel, TunnelSources, resolve,
+    SeenPort, Snapshot, Tunnel, TunnelSources, UnknownPods, cidr, pod_ranges, resolve,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -21,6 +21,36 @@ pub struct Wiring {
     others: [bool; 2],
     tunnels: BTreeMap<Tunnel, TunnelSources>,
     peers: BTreeSet<&'static str>,
+    unknown: Unknown,
+}
+
+/// What becomes of addresses that no object names, and where.
+#[derive(Clone, Debug)]
+pub struct Unknown {
+    mode: UnknownPods,
+    subnets: BTreeSet<&'static str>,
+}
+
+/// Subnets of pods' addresses, and one of others.
+const SUBNETS: [&str; 5] =
+    ["10.0.0.0/29", "10.0.0.4/30", "10.0.0.0/24", "fd00::/125", "203.0.113.0/24"];
+
+/// What a random node does with unknown addresses.
+pub fn unknown() -> impl Strategy<Value = Unknown> {
+    let modes = vec![UnknownPods::Open, UnknownPods::Selected, UnknownPods::Closed];
+    let subnets = btree_set(select(SUBNETS.to_vec()), 0..3);
+    (select(modes), subnets).prop_map(|(mode, subnets)| Unknown { mode, subnets })
+}
+
+impl Unknown {
+    /// The network of a node on which this is all that is known.
+    pub fn network(&self) -> NodeNetwork {
+        NodeNetwork {
+            pod_ranges: pod_ranges(self.subnets.iter().filter_map(|one| cidr::parse(one).ok())),
+            unknown_pods: self.mode,
+            ..NodeNetwork::default()
+        }
+    }
 }
 
 /// How a pod is connected.
@@ -51,8 +81,15 @@ pub fn wiring() -> impl Strategy<Value = Wiring> {
         any::<[bool; 2]>(),
         btree_map(select(tunnels.to_vec()), sources, 0..3),
         btree_set(select(vec!["192.168.0.2", "192.168.7.7", "2001:db8::7"]), 0..2),
+        unknown(),
     )
-        .prop_map(|(links, others, tunnels, peers)| Wiring { links, others, tunnels, peers })
+        .prop_map(|(links, others, tunnels, peers, unknown)| Wiring {
+            links,
+            others,
+            tunnels,
+            peers,
+            unknown,
+        })
 }
 
 impl Wiring {
@@ -71,7 +108,9 @@ impl Wiring {
             tunnels: self.tunnels.clone(),
             tunnel_peers: self.peers.iter().map(|peer| address(peer)).collect(),
         };
-        resolve(&seen, local(), &Claims::default()).network
+        let NodeNetwork { pod_ranges, unknown_pods, .. } = self.unknown.network();
+        let network = resolve(&seen, local(), &Claims::default()).network;
+        NodeNetwork { pod_ranges, unknown_pods, ..network }
     }
 
     fn port(&self, pod: &Pod) -> Option<SeenPort> {
@@ -104,6 +143,7 @@ impl Wiring {
             name: format!("br{which}"),
             mac: Mac([2, 0, 0, 0, 1, 0]),
             addresses: vec![address(["10.0.0.254", "fd00::fe"][which]), address("fe80::fe")],
+            subnets: Vec::new(),
             vlan_filtering: false,
             has_other_ports: self.others[which],
         }

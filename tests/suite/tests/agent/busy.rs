@@ -55,7 +55,7 @@ fn busy(outpost: &Outpost, agent: &Daemon<'_>, table: &mut Table, name: &str) ->
     let Outpost { server, range, .. } = outpost;
     // From here on a large table cannot be read between two commits.
     let in_force = || agent.metric("nftpol_event_to_kernel_seconds_count");
-    let cpu = || agent.metric("process_cpu_seconds");
+    let cpu = || agent.metric("process_cpu_seconds_total");
     let (start, spent) = (Instant::now(), cpu()?);
     sleep(Duration::from_secs(2));
     let idle = (cpu()? - spent) / start.elapsed().as_secs_f64();

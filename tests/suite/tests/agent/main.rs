@@ -1,13 +1,14 @@
 //! `nftpol agent` between a real API server and a real kernel.
 
 mod binding;
+mod budget;
 mod busy;
 mod events;
 mod kept;
 mod killed;
 mod latency;
-mod manifests;
 mod misnamed;
+mod monitor;
 mod outages;
 mod owned;
 mod privileges;
@@ -17,4 +18,5 @@ mod silent;
 mod steps;
 mod takeover;
 mod truth;
+mod unknown;
 mod unread;

@@ -162,7 +162,7 @@ fn live_connections_are_cut(world: &World, agent: &Daemon<'_>) -> Result<()> {
     echoed(&mut connection).context("while nothing denies it")?;
     world.server.apply(&fixtures::isolated("db", "Ingress"))?;
     let start = Instant::now();
-    while agent.metric("nftpol_connections{what=\"entries_deleted\"}")? < 1.0 {
+    while agent.metric("nftpol_connections_total{what=\"entries_deleted\"}")? < 1.0 {
         ensure!(start.elapsed() < PATIENCE, "no entry deleted:\n{}", agent.log());
         sleep(Duration::from_millis(10));
     }

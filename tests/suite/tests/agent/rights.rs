@@ -1,7 +1,7 @@
 //! The rights in `manifests/` suffice, and each of them is needed.
 //!
 //! The test reads the role back from the API server after
-//! `kubectl apply -k manifests/`. `manifests.rs` shows that the server drops none of
+//! `kubectl apply -k manifests/`. `install/manifests.rs` shows that the server drops none of
 //! it. A right without a case here fails the test.
 
 use std::collections::BTreeSet;

@@ -125,7 +125,8 @@ fn policies_applied_and_deleted() -> Result<()> {
     let counts = soon(&world, &scenario)?;
     assert_eq!(counts.refused, 0);
     for agent in &agents {
-        let proofs = ["equal", "failed"].map(|word| format!("nftpol_proofs{{result=\"{word}\"}}"));
+        let proofs =
+            ["equal", "failed"].map(|word| format!("nftpol_proofs_total{{result=\"{word}\"}}"));
         let [equal, failed] = proofs.map(|name| agent.metric(&name));
         assert!(equal? >= 2.0 * files.len() as f64);
         assert_eq!(failed?, 0.0);

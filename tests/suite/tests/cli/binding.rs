@@ -162,6 +162,9 @@ fn the_operator_says_which_pods_are_not_bound() -> Result<()> {
         (["--tunnel", "ip/6"], "IP protocol 6 carries the traffic of pods"),
         (["--tunnel-peer", "node-2"], "invalid IP address syntax"),
         (["--tunnel-sources", "pods"], "possible values: nodes, any"),
+        (["--unknown-pods", "shut"], "possible values: open, selected, closed"),
+        (["--pod-cidr", "0.0.0.0/0"], "0.0.0.0/0 is more than pods"),
+        (["--pod-cidr", "10.244.1.0"], "is not a CIDR, such as"),
     ] {
         let refused = node.nftpol(&[&["apply"], &arguments[..]].concat())?;
         assert_eq!(refused.code, Some(2), "{arguments:?}: {refused:#?}");
@@ -187,6 +190,28 @@ fn tunnels_are_those_that_are_seen_and_those_that_the_operator_names() -> Result
     node.nftpol(&["apply"])?.success()?;
     let tables = node.shows(&["table", "inet", "nftpol"])?;
     assert!(!tables.contains("udp dport"), "{tables}");
+    Ok(())
+}
+
+/// The subnet is that of the pods' bridge.
+#[test]
+fn addresses_that_no_pod_names_are_shut_as_each_command_is_told() -> Result<()> {
+    let node = Node::new(Network::Bridge)?;
+    let shut = ["--unknown-pods=closed"];
+    let applied = node.nftpol(&["apply", shut[0]])?;
+    ensure!(applied.code == Some(0), "{applied:?}");
+    ensure!(applied.stderr.contains("no network until you apply again"), "{applied:?}");
+    let base = node.shows(&["chain", "inet", "nftpol", "forward"])?;
+    ensure!(base.contains("ip saddr 10.244.1.0-10.244.1.254 jump unknown.from4"), "{base}");
+    assert_eq!(node.nftpol(&["diff", shut[0]])?.code, Some(0));
+    assert_eq!(node.nftpol(&["diff"])?.code, Some(1));
+    let proved = node.nftpol(&["verify", "--kernel", shut[0]])?;
+    ensure!(proved.code == Some(0), "{proved:?}");
+    let differs = node.nftpol(&["verify", "--kernel"])?;
+    ensure!(differs.code == Some(1), "{differs:?}");
+    let open = node.nftpol(&["apply"])?;
+    ensure!(!open.stderr.contains("no network until"), "{open:?}");
+    ensure!(!node.shows(&["table", "inet", "nftpol"])?.contains("unknown.from4"));
     Ok(())
 }
 

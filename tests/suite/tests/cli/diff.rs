@@ -57,8 +57,8 @@ const ANOTHER_PORT: &str = r#"  chain i.dev/good.#  # ingress isolated by dev/go
 -     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
 +     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip saddr @p4 tcp dport 5433 accept comment "dev/good ingress[0]"
 +     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5433 accept comment "dev/good ingress[0]"
-      add @logged.i4 { ip daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
-      add @logged.i6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
+      update @logged.i4 { ip daddr counter limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 9478
+      update @logged.i6 { ip6 daddr counter limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 9478
       drop
 "#;
 const ANOTHER_PEER: &str = r#"- set p4.#
@@ -72,8 +72,8 @@ const ANOTHER_PEER: &str = r#"- set p4.#
 -     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
 +     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
 +     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
-      add @logged.i4 { ip daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
-      add @logged.i6 { ip6 daddr limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 100
+      update @logged.i4 { ip daddr counter limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 9478
+      update @logged.i6 { ip6 daddr counter limit rate 10/second burst 5 packets } log prefix "i.dev/good.#" group 9478
       drop
 "#;
 const EGRESS: &str = r#"  set isolated.e4  # pods of this node isolated for egress
@@ -85,8 +85,8 @@ const EGRESS: &str = r#"  set isolated.e4  # pods of this node isolated for egre
   map egress6  # egress chain of each isolated pod
 +     fd00:10:244:1::3 : goto e.dev/good.#
 + chain e.dev/good.#  # egress isolated by dev/good
-+     add @logged.e4 { ip saddr limit rate 10/second burst 5 packets } log prefix "e.dev/good.#" group 100
-+     add @logged.e6 { ip6 saddr limit rate 10/second burst 5 packets } log prefix "e.dev/good.#" group 100
++     update @logged.e4 { ip saddr counter limit rate 10/second burst 5 packets } log prefix "e.dev/good.#" group 9478
++     update @logged.e6 { ip6 saddr counter limit rate 10/second burst 5 packets } log prefix "e.dev/good.#" group 9478
 +     drop
 "#;
 const ANOTHER_POD: &str = r"  set isolated.i4  # pods of this node isolated for ingress

@@ -10,6 +10,7 @@ mod binding;
 mod busy;
 mod cleanup;
 mod diff;
+mod explain;
 mod input;
 mod other_enforcers;
 mod programs;

@@ -21,7 +21,7 @@ fn run(arguments: &[&str]) -> Result<Output> {
 
 #[test]
 fn help_names_every_command_and_option() -> Result<()> {
-    let cases: [(&[&str], &[&str]); 7] = [
+    let cases: [(&[&str], &[&str]); 9] = [
         (&["--help"], &["render", "apply", "diff", "verify", "cleanup", "Examples:", "--node"]),
         (&["help"], &["render", "apply", "diff", "verify", "cleanup"]),
         (&["render", "--help"], &["-f", "--filename", "--node", "--validate", "-o", "--no-log"]),
@@ -29,6 +29,11 @@ fn help_names_every_command_and_option() -> Result<()> {
         (&["diff", "--help"], &["exit 0 same, 1 different, 2 error", "--node", "--validate"]),
         (&["verify", "--help"], &["exit 0 same, 1 different, 2 error", "--kernel", "--node"]),
         (&["cleanup", "--help"], &["Remove"]),
+        (
+            &["explain", "--help"],
+            &["-f", "--namespace", "--context", "svc/shop/cart:80", "internet"],
+        ),
+        (&["completion", "--help"], &["bash", "zsh", "fish"]),
     ];
     for (arguments, words) in cases {
         let output = run(arguments)?;

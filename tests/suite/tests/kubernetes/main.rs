@@ -11,8 +11,10 @@ mod crash;
 mod edits;
 mod faults;
 mod forged;
+mod monitor;
 mod paths;
 mod reboot;
+mod removal;
 mod report;
 mod scene;
 mod short;
@@ -34,15 +36,17 @@ const OVERLAYS: &str = "overlays";
 type RunScene = fn(&mut Scene) -> Result<()>;
 
 /// All scenes in this order, and whether CI runs them.
-const ALL: [(&str, RunScene, bool); 8] = [
+const ALL: [(&str, RunScene, bool); 10] = [
     ("short", Scene::short, true),
     ("agents", Scene::agents, true),
+    ("monitor", Scene::monitor, true),
     ("forged", Scene::forged, true),
     ("paths", Scene::paths, false),
     ("workloads", Scene::workloads, false),
     ("edits", Scene::edits, false),
     ("faults", Scene::faults, false),
     ("reboot", Scene::reboot, false),
+    ("removal", Scene::removal, true),
 ];
 
 #[test]

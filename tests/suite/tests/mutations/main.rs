@@ -9,6 +9,7 @@ mod bound;
 mod cluster;
 mod model;
 mod table;
+mod unknown;
 
 use std::collections::BTreeSet;
 

@@ -1,8 +1,8 @@
 //! Writes the image of `nftpol` to a file, without a container engine.
 //!
-//! Takes the path of the file. Prints the image's content, size and digest on stdout.
+//! Takes the path of the file, and that of the licences' text. Prints the image's content, size and digest on stdout.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -21,9 +21,9 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<()> {
-    let [to] = arguments else { bail!("usage: image FILE") };
+    let [to, licences] = arguments else { bail!("usage: image FILE LICENCES") };
     let to = PathBuf::from(to);
-    let image = Image::nftpol(&program::path()?)?;
+    let image = Image::nftpol(&program::path()?)?.licences(Path::new(licences));
     let written = image.write(&to)?;
     for (path, size) in &written.files {
         println!("{size:>10}  {path}");

@@ -79,7 +79,7 @@ fn main() -> Result<()> {
 /// Prints and returns the memory in MiB.
 fn sample(agent: &Daemon<'_>, at: Duration, changes: u64) -> Result<f64> {
     let resident = agent.metric("process_resident_memory_bytes")? / f64::from(1 << 20);
-    let cpu = agent.metric("process_cpu_seconds")?;
+    let cpu = agent.metric("process_cpu_seconds_total")?;
     let syncs = agent.metric("nftpol_syncs_total{result=\"ok\"}")?;
     let minute = at.as_secs_f64() / 60.0;
     println!("| {minute:.1} | {resident:.1} | {cpu:.1} | {changes} | {syncs} |");

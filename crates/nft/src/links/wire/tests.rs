@@ -155,6 +155,7 @@ fn of_two_ends_our_own_address_is_read() {
     let expected = LinkAddress {
         link: 5,
         address: Ipv4Addr::new(10, 0, 0, 2).into(),
+        prefix: 32,
         created: 1234,
         namespace: Some(4),
     };

@@ -182,3 +182,25 @@ async fn a_list_without_what_there_is_does_not_count() {
     let (events, _) = told::<PolicyJson>(here(), answers, there, 2).await;
     assert_eq!(events[0], lacks("networkpolicies.networking.k8s.io"));
 }
+
+/// A cache that lags answers a question for a list that is not older.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_older_than_what_is_known_does_not_count() {
+    let refused = || ends(422, status(422, "sendInitialEvents is forbidden for watch"));
+    let gone = || ended(&[event("ERROR", status(410, "too old"))]);
+    let both = [pod("a", 3), pod("b", 8)];
+    let answers = vec![
+        refused(),
+        ends(200, list(9, &both)),
+        gone(),
+        ends(200, list(5, &both[..1])),
+        ends(200, list(9, &both)),
+        stays_open(&[]),
+    ];
+    let (client, asked) = served(answers);
+    let shown = shown(watch::events::<PodFields>(client, Following::default()), 4).await;
+    assert_eq!([&shown[0], &shown[3]], ["listed ns/a ns/b"; 2], "{shown:?}");
+    assert!(shown[2].contains("went back from version 9 to 5"), "{shown:?}");
+    let asked: Vec<String> = asked.lock().unwrap().iter().map(|uri| request(uri)).collect();
+    assert_eq!(asked[3..5], ["list 9", "list most recent"], "{asked:?}");
+}

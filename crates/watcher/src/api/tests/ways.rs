@@ -131,3 +131,26 @@ async fn everything_is_listed_again_after_some_hours() {
     assert!(times.iter().all(|minutes| (240..=490).contains(minutes)), "{times:?}");
     assert!(times.iter().max().unwrap() - times.iter().min().unwrap() > 20, "at once: {times:?}");
 }
+
+/// The connection is there, and requests get no answer: they were swallowed.
+#[tokio::test(start_paused = true)]
+async fn a_list_without_an_answer_is_asked_for_again_soon_then_later() {
+    let (client, asked) = timed(vec![ends(422, status(422, "no streams"))]);
+    let start = Instant::now();
+    let following = Following::default();
+    let contact = following.contact.clone();
+    let events = watch::events::<PodFields>(client, following);
+    let failures: Vec<String> =
+        events.take_until(sleep(Duration::from_secs(300))).map(show).collect().await;
+    let asked = asked.lock().unwrap();
+    let asked = asked.iter().map(|(when, uri)| ((*when - start).as_secs(), request(uri)));
+    let lists: Vec<u64> =
+        asked.filter(|(_, what)| what.starts_with("list")).map(|(when, _)| when).collect();
+    let pauses: Vec<u64> = lists.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!((15..=20).contains(&pauses[0]), "{lists:?}");
+    assert!((30..=35).contains(&pauses[1]), "{lists:?}");
+    assert!(pauses[2..].iter().all(|pause| (60..=65).contains(pause)), "{lists:?}");
+    assert_eq!(failures[0], "connection: cannot list pods: the API server does not answer");
+    let waiting = contact.waiting().map(|waiting| (waiting.kind, waiting.asking));
+    assert_eq!(waiting, Some((Kind::Pod, super::super::Asking::List)));
+}

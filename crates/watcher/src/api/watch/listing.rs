@@ -7,6 +7,8 @@
 //!       +--------------------------------------------+
 //!              it fails, too, or the minutes are over
 //!
+//! it is older than what is known --> list without caches
+//!
 //! it is empty, or has no pod of this node --> ask for one --> there is none: it counts
 //!                                                        +--> there is one: list without caches
 //! ```
@@ -21,9 +23,10 @@ use super::super::backoff::watch_duration;
 use super::super::error::{WatchError, resource};
 use super::super::event::{Event, Found};
 use super::super::kinds::{Identity, Watched};
-use super::super::list::{self, MOST};
+use super::super::list::{self, BEGIN, BEGIN_LATER};
 use super::super::version::is_before;
 use super::super::watch_line::{self, Item, Line};
+use super::super::weight::Weight;
 use super::super::{Following, question, requests};
 use super::{Failure, OpenWatch, State, Watch};
 use crate::Object;
@@ -36,7 +39,7 @@ const INITIAL_EVENTS: Duration = Duration::from_secs(300);
 const PLAIN: Duration = Duration::from_secs(600);
 
 /// How to list.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Lists {
     /// Until when lists are plain, after a streaming one failed.
     plain: Option<Instant>,
@@ -45,6 +48,14 @@ pub(super) struct Lists {
     refused: bool,
     /// The next list must not come from a cache.
     no_cache: bool,
+    /// How long the next plain list may take to begin.
+    patience: Duration,
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self { plain: None, refused: false, no_cache: false, patience: BEGIN }
+    }
 }
 
 impl Lists {
@@ -60,6 +71,7 @@ impl Lists {
     /// A list has succeeded.
     pub(super) fn done(&mut self) {
         self.no_cache = false;
+        self.patience = BEGIN;
     }
 }
 
@@ -97,7 +109,8 @@ impl<T: Watched> Watch<T> {
 
     async fn plain_list(&mut self) -> Result<Told, WatchError> {
         let Following { known, .. } = &self.following;
-        let listed = list::list::<T>(&self.client, self.not_older(), known).await?;
+        let listed =
+            list::list::<T>(&self.client, self.not_older(), known, self.lists.patience).await?;
         let (mut last, count) = (None, listed.items.len());
         let mut objects = Vec::with_capacity(count);
         for item in listed.items {
@@ -112,6 +125,7 @@ impl<T: Watched> Watch<T> {
     /// version that we know and answers 504 ("Too large resource version"). Then
     /// the version is forgotten.
     fn not_listed(&mut self, error: WatchError) -> Failure {
+        self.lists.patience = BEGIN_LATER.min(self.lists.patience * 2);
         if error.code() == Some(504) {
             self.version.clear();
         } else if error.is_about_lists() && !self.lists.refused {
@@ -152,6 +166,8 @@ impl<T: Watched> Watch<T> {
         match told {
             Ok(told) => {
                 self.take(told).await?;
+                // The initial events end with one.
+                open.bookmarks = true;
                 Ok(State::Watching(open))
             }
             // The server has the feature, but cannot serve it.
@@ -170,13 +186,14 @@ impl<T: Watched> Watch<T> {
 
     async fn initial_events(&mut self, open: &mut OpenWatch) -> Result<Told, WatchError> {
         let mut objects: BTreeMap<ObjectKey, Option<Found>> = BTreeMap::new();
-        let mut last = None;
+        let (mut last, mut weight) = (None, Weight::default());
         loop {
             let Some(line) = open.lines.next::<T>(SILENCE).await? else {
                 return Err(incomplete::<T>("the watch ended before the list was complete"));
             };
             match watch_line::line::<T>(line)? {
                 Line::Applied(item) => {
+                    weight.add(&item).map_err(|why| incomplete::<T>(&why))?;
                     let item = item.shared(&self.following.known);
                     later(&mut last, &item.identity);
                     objects.insert(item.identity.key.clone(), self.readable(item));
@@ -194,11 +211,6 @@ impl<T: Watched> Watch<T> {
                     return Err(WatchError::status("list", T::KIND, &status));
                 }
             }
-            if objects.len() > MOST {
-                return Err(incomplete::<T>(
-                    "the API server sends more objects than a cluster has",
-                ));
-            }
         }
     }
 
@@ -212,6 +224,13 @@ impl<T: Watched> Watch<T> {
 
     /// Takes a list in, if it is plausible.
     async fn take(&mut self, told: Told) -> Result<(), Failure> {
+        // It was asked for one that is not older. To believe it would take back what came
+        // since, policies for example. The next one is believed: perhaps it is so.
+        if is_before(&told.version, &self.version) {
+            self.lists.distrust_caches();
+            let error = WatchError::went_back(T::KIND, &self.version, &told.version);
+            return Err(Failure::relist(error));
+        }
         if told.is_readable
             && let Some(what) = self.missing(&told.objects)
         {

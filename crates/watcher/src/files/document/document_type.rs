@@ -96,6 +96,31 @@ pub(in crate::files) fn of(node: &Node, listed: Option<Kind>) -> (DocumentType, 
     }
 }
 
+/// Whether a document is none of the API, such as values of a chart or a list of patches
+/// in a folder of manifests.
+pub(in crate::files) fn is_no_object(node: &Node) -> bool {
+    match &node.value {
+        Value::Mapping(entries) => {
+            let is_of_objects =
+                |key: &str| matches!(key, "apiVersion" | "kind" | "metadata" | "spec" | "metedata");
+            !entries.iter().any(|entry| is_of_objects(&entry.key))
+        }
+        Value::Sequence(_) => true,
+        Value::Null
+        | Value::Bool { .. }
+        | Value::Int { .. }
+        | Value::Float { .. }
+        | Value::String(_) => false,
+    }
+}
+
+/// Whether an object of an unused kind says nothing about what may pass: whoever asks what
+/// policies mean does not miss it. Policies of other enforcers are missed.
+pub(in crate::files) fn is_of_no_interest(node: &Node) -> bool {
+    let Some(kind) = node.get("kind").and_then(Node::text) else { return false };
+    !kind.contains("NetworkPolic")
+}
+
 /// The kind that was probably meant by a text.
 fn meant(text: &str) -> Option<Kind> {
     let lower = text.to_lowercase();

@@ -12,7 +12,7 @@ use k8s_openapi::serde::de::Deserialize;
 use k8s_openapi::{Metadata, Resource};
 use policy::Diagnostic;
 
-use super::{Origin, ReadObject, Reader, place_in_default};
+use super::{DEFAULT_NAMESPACE, Origin, ReadObject, Reader, place_in};
 use crate::convert;
 use crate::decode::token::{self, Token};
 use crate::decode::{self, Unreadable};
@@ -27,6 +27,8 @@ impl Reader {
         place: Origin<'_>,
     ) -> bool {
         let read = match kind(tokens, listed) {
+            // Where each field is, only a tree tells.
+            _ if self.kept.is_some() => None,
             None => None,
             Some(Kind::NetworkPolicy) => typed(tokens, convert::network_policy_with, |policy| {
                 Object::NetworkPolicy(Arc::new(policy))
@@ -74,7 +76,8 @@ where
     T: for<'de> Deserialize<'de> + Resource + Metadata<Ty = ObjectMeta>,
 {
     let mut object = decode::plain::<T>(tokens)?;
-    let is_namespace = place_in_default(&mut object);
+    // Who asks for another namespace asks for trees.
+    let is_namespace = place_in(&mut object, DEFAULT_NAMESPACE);
     let (converted, diagnostics) = convert(&object, &Unreadable::default());
     let object = wrap(converted);
     let key = object.key();

@@ -2,14 +2,19 @@
 //!
 //! It passes on whole lines of the server's JSON stream as soon as they may pass.
 //! On command, the last line is 410 Expired.
-//! Never: half a line before that one, or a changed line.
+//! Never: half a line before that one, or a changed line, unless a lie asks for it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use kube::client::Body;
 use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+use super::Shared;
+use super::lies::{Lie, Said, Teller};
 
 /// What the server sends for a compacted resource version (NewResourceExpired in
 /// apimachinery/pkg/api/errors, Kubernetes 1.36).
@@ -25,7 +30,11 @@ pub(super) struct Events {
     /// The part of a line that has arrived so far.
     rest: Vec<u8>,
     over: bool,
+    /// A lie has ended it. Only a command ends the silence.
+    silent: bool,
     hidden: Hidden,
+    shared: Arc<Shared>,
+    teller: Teller,
 }
 
 /// What does not pass, of the initial events of a streaming list.
@@ -60,6 +69,7 @@ impl Events {
         body: Body,
         held: watch::Receiver<BTreeSet<String>>,
         ended: mpsc::UnboundedReceiver<()>,
+        (shared, is_list): (Arc<Shared>, bool),
     ) -> Self {
         Self {
             resource,
@@ -68,7 +78,10 @@ impl Events {
             ended,
             rest: Vec::new(),
             over: false,
+            silent: false,
             hidden: Hidden::default(),
+            shared,
+            teller: Teller::new(is_list),
         }
     }
 
@@ -82,8 +95,11 @@ impl Events {
         if self.over {
             return None;
         }
-        let Self { resource, body, held, ended, rest, hidden, .. } = self;
+        let Self { resource, body, held, ended, rest, hidden, silent, .. } = self;
         let passed = async {
+            if *silent {
+                return std::future::pending().await;
+            }
             let lines = lines(body, rest).await;
             // It fails only when the proxy is gone, and this stream with it.
             let _ = held.wait_for(|held| !held.contains(resource)).await;
@@ -99,8 +115,27 @@ impl Events {
                 self.over = true;
                 Some(Ok(Bytes::from_static(EXPIRED.as_bytes())))
             }
-            Some(lines) => lines.map(|lines| lines.map(|lines| hidden.hide(lines))),
+            Some(None) => None,
+            Some(Some(Err(error))) => Some(Err(error)),
+            Some(Some(Ok(lines))) => {
+                let lines = hidden.hide(lines);
+                Some(Ok(self.told(&lines).await))
+            }
         }
+    }
+
+    /// What becomes of lines.
+    async fn told(&mut self, lines: &[u8]) -> Bytes {
+        let lies = self.shared.lies.about(&self.resource);
+        for lie in &lies {
+            if let Lie::Lag(time) = lie {
+                sleep(*time).await;
+            }
+        }
+        let Said { bytes, then_silence, then_end } = self.teller.tell(&lies, lines);
+        self.silent |= then_silence;
+        self.over |= then_end;
+        bytes.into()
     }
 }
 

@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::call::{Call, Verb};
 use super::events::{Events, Hidden};
+use super::lies::{Lie, Told};
 use super::{Shared, lock};
 
 type Answer = Response<UnsyncBoxBody<Bytes, kube::Error>>;
@@ -32,7 +33,25 @@ pub(super) async fn forward(
 ) -> Result<Answer, Failure> {
     let call = Call::new(request.method(), request.uri());
     lock(&shared.calls).push(call.clone());
-    let without = shared.without_watch_list.load(Ordering::Relaxed);
+    let lies = shared.lies.about(&call.resource);
+    for lie in &lies {
+        if let Lie::Lag(time) = lie {
+            tokio::time::sleep(*time).await;
+        }
+        if *lie == Lie::Swallow {
+            return std::future::pending().await;
+        }
+        if let Lie::Answer(code) = lie {
+            return Ok(refusal(*code)?);
+        }
+    }
+    if let Some(told) = call.query.get("continue").and_then(|token| shared.lies.page(token)) {
+        return Ok(of_a_lie(told)?);
+    }
+    let without = shared.without_watch_list.load(Ordering::Relaxed)
+        || lies.iter().any(|lie| {
+            matches!(lie, Lie::NoStreams | Lie::Stale | Lie::Pages(_) | Lie::LostPages(_))
+        });
     if without && call.query.contains_key("sendInitialEvents") {
         return Ok(invalid()?);
     }
@@ -55,7 +74,7 @@ pub(super) async fn forward(
             let is_list = call.query.contains_key("sendInitialEvents");
             let without_end = is_list && shared.without_end.load(Ordering::Relaxed);
             let hidden = Hidden { added: is_list && is_emptied, end: without_end };
-            watched(&shared, call.resource, body, hidden)
+            watched(&shared, call.resource, body, (hidden, is_list))
         }
         Verb::List if parts.status.is_success() && is_emptied => {
             parts.headers.remove(CONTENT_LENGTH);
@@ -63,23 +82,71 @@ pub(super) async fn forward(
             list["items"] = json!([]);
             Full::new(Bytes::from(list.to_string())).map_err(|never| match never {}).boxed_unsync()
         }
+        Verb::List if parts.status.is_success() && !lies.is_empty() && is_whole(&call) => {
+            parts.headers.remove(CONTENT_LENGTH);
+            let body = body.collect().await?.to_bytes();
+            match shared.lies.list(&call.resource, &body) {
+                None => whole(body),
+                Some(told) => return Ok(of_a_lie(told)?),
+            }
+        }
         _ => body.boxed_unsync(),
     };
     Ok(Response::from_parts(parts, body))
 }
 
+/// Whether a list is of all objects.
+fn is_whole(call: &Call) -> bool {
+    !call.query.contains_key("limit")
+        && !call.query.get("fieldSelector").is_some_and(|one| one.contains("metadata.name"))
+}
+
+fn whole(body: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, kube::Error> {
+    Full::new(body.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The answer that a list has become.
+fn of_a_lie(told: Told) -> Result<Answer, hyper::http::Error> {
+    let answer = Response::builder().header(CONTENT_TYPE, "application/json");
+    match told {
+        Told::Expired => refusal(410),
+        Told::Whole(body) => answer.body(whole(body)),
+        Told::Half(half) => {
+            let broken = std::io::Error::other("the proxy cuts the answer");
+            let pieces =
+                [Ok(Frame::data(Bytes::from(half))), Err(kube::Error::Service(broken.into()))];
+            answer.body(BodyExt::boxed_unsync(StreamBody::new(stream::iter(pieces))))
+        }
+    }
+}
+
+/// A refusal by an API server, or by what is before it.
+fn refusal(code: u16) -> Result<Answer, hyper::http::Error> {
+    let message = format!("the proxy answers {code}");
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": message, "reason": "", "code": code,
+    });
+    let mut answer = Response::builder().status(code).header(CONTENT_TYPE, "application/json");
+    if matches!(code, 429 | 503) {
+        answer = answer.header("retry-after", "1");
+    }
+    answer.body(whole(status.to_string()))
+}
+
 /// A watch stream that can be paused and ended.
 fn watched(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     resource: String,
     body: Body,
-    hidden: Hidden,
+    (hidden, is_list): (Hidden, bool),
 ) -> UnsyncBoxBody<Bytes, kube::Error> {
     let (end, ended) = mpsc::unbounded_channel();
     let mut streams = lock(&shared.streams);
     streams.retain(|(_, end)| !end.is_closed());
     streams.push((resource.clone(), end));
-    let events = Events::new(resource, body, shared.held.subscribe(), ended).without(hidden);
+    let own = (Arc::clone(shared), is_list);
+    let events = Events::new(resource, body, shared.held.subscribe(), ended, own).without(hidden);
     let frames = stream::unfold(events, |mut events| async {
         let next = events.next().await?;
         Some((next.map(Frame::data), events))

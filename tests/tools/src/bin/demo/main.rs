@@ -18,7 +18,6 @@ use netbed::probe::{Flow, Knock, Prober, Seen};
 use netbed::program;
 use netbed::testbed::Testbed;
 use netbed::verdict;
-use samples::testbed_spec::{Families, Network, TestbedSpec};
 use samples::{fixtures, objects};
 
 /// The prefix of the demo's namespaces.
@@ -46,23 +45,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// One node and what runs on it. The third policy selects `app: myapp` and excepts
-/// the address of the first pod of `dev`.
-fn described() -> TestbedSpec {
-    let mut spec = TestbedSpec::new(Network::Bridge, &[NODE]);
-    for (namespace, pods) in [
-        ("dev", [("api", "api"), ("db", "db"), ("web", "myapp")]),
-        ("shop", [("front", "front"), ("cart", "cart"), ("pay", "pay")]),
-        ("ops", [("prom", "prometheus"), ("logs", "logs"), ("backup", "backup")]),
-    ] {
-        spec = spec.namespace(namespace, &[]);
-        for (name, app) in pods {
-            spec = spec.pod(namespace, name, &[("app", app)], Families::Both, &[]);
-        }
-    }
-    spec
-}
-
 fn run(keep: bool) -> Result<()> {
     let started = Instant::now();
     program::path()?;
@@ -70,7 +52,7 @@ fn run(keep: bool) -> Result<()> {
     if left > 0 {
         println!("removed {left} namespaces of an earlier demo");
     }
-    let mut testbed = Testbed::named(described(), PREFIX)?;
+    let mut testbed = Testbed::named(fixtures::demo(NODE), PREFIX)?;
     draw::legend(testbed.spec());
     let total = enforce_each(&testbed)?;
     println!(

@@ -11,6 +11,7 @@ Usage: cargo xtask latency [option...]
   --none              no controller; changes without an effect are reported as `never`
   --manifest FILE     this controller instead of nftpol, beside the cluster's own CNI plugins
   --image TAR         an image that it needs, as `ctr images import` takes it; repeatable
+  --agent-flag FLAG   an option of `nftpol agent`, such as --unknown-pods=selected; repeatable
   --process NAME      its process, whose memory and CPU time are measured on each node
   --network NETWORK   bridge (default), ptp, flannel-vxlan, flannel-vxlan-direct, flannel-host-gw, flannel-udp
   --proxy PROXY       nftables (default), iptables
@@ -23,7 +24,8 @@ Usage: cargo xtask latency [option...]
 #[derive(Clone, Debug)]
 pub enum Controller {
     Nobody,
-    Nftpol,
+    /// With these options of its agent.
+    Nftpol(Vec<String>),
     /// A controller from this manifest, with these images.
     Other {
         manifest: PathBuf,
@@ -47,6 +49,7 @@ impl Arguments {
     /// At the first argument that is not understood.
     pub fn read(words: &[&str]) -> Result<Self> {
         let (mut none, mut manifest, mut images) = (false, None, Vec::new());
+        let mut flags = Vec::new();
         let (mut empty, mut loaded) = (false, false);
         let (mut process, mut rounds, mut json) = (None, 25, None);
         let mut cluster = Vec::new();
@@ -57,6 +60,7 @@ impl Arguments {
                 "--none" => none = true,
                 "--manifest" => manifest = Some(value()?.into()),
                 "--image" => images.push(value()?.into()),
+                "--agent-flag" => flags.push((*value()?).to_owned()),
                 "--process" => process = Some((*value()?).to_owned()),
                 "--network" | "--proxy" => cluster.extend([word, *value()?]),
                 "--rounds" => rounds = value()?.parse().context("--rounds needs a number")?,
@@ -69,13 +73,15 @@ impl Arguments {
         ensure!(rounds > 0, "--rounds is at least 1");
         ensure!(!(none && manifest.is_some()), "--none and --manifest exclude each other");
         ensure!(manifest.is_some() || images.is_empty(), "--image belongs to --manifest");
+        let is_other = none || manifest.is_some();
+        ensure!(!is_other || flags.is_empty(), "--agent-flag is for nftpol");
         let controller = match manifest {
             Some(manifest) => Controller::Other { manifest, images },
             None if none => Controller::Nobody,
-            None => Controller::Nftpol,
+            None => Controller::Nftpol(flags),
         };
         let process = match controller {
-            Controller::Nftpol => process.or_else(|| Some("nftpol".to_owned())),
+            Controller::Nftpol(_) => process.or_else(|| Some("nftpol".to_owned())),
             _ => process,
         };
         let cluster = Options { ghosts: true, ..Options::read(&cluster)? };
@@ -90,7 +96,10 @@ impl Controller {
     pub fn name(&self) -> String {
         match self {
             Self::Nobody => "none".to_owned(),
-            Self::Nftpol => format!("nftpol {}", env!("CARGO_PKG_VERSION")),
+            Self::Nftpol(flags) => {
+                let words = ["nftpol", env!("CARGO_PKG_VERSION")].into_iter();
+                words.chain(flags.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+            }
             Self::Other { manifest, .. } => manifest.display().to_string(),
         }
     }
@@ -107,7 +116,10 @@ mod tests {
     #[test]
     fn words_are_understood_or_refused() -> Result<()> {
         let usual = read("")?;
-        assert!(matches!(usual.controller, Controller::Nftpol) && usual.empty && usual.loaded);
+        assert!(usual.empty && usual.loaded);
+        assert!(matches!(usual.controller, Controller::Nftpol(flags) if flags.is_empty()));
+        let flagged = read("--agent-flag --unknown-pods=closed --agent-flag --verify")?;
+        assert!(flagged.controller.name().ends_with(" --unknown-pods=closed --verify"));
         assert_eq!((usual.rounds, usual.process.as_deref()), (25, Some("nftpol")));
         assert!(usual.cluster.ghosts);
         let words = "--manifest m.yaml --image a.tar --image b.tar --network ptp --loaded";
@@ -115,7 +127,14 @@ mod tests {
         let Controller::Other { manifest, images } = other.controller else { bail!("{other:?}") };
         assert_eq!((manifest, images.len()), (PathBuf::from("m.yaml"), 2));
         assert!(other.loaded && !other.empty && other.process.is_none());
-        let words = ["--none --manifest m", "--image a.tar", "--rounds 0", "--rounds", "up"];
+        let words = [
+            "--none --manifest m",
+            "--none --agent-flag --verify",
+            "--image a.tar",
+            "--rounds 0",
+            "--rounds",
+            "up",
+        ];
         for wrong in words {
             assert!(read(wrong).is_err(), "{wrong}");
         }

@@ -113,6 +113,10 @@ pub fn measure(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<V
             let last = round.shut.then(|| last_wrong(round).unwrap_or(round.reported.known))?;
             Some(since(round.reported.known, last).max(0.0))
         }),
+        shown("a new pod's program answers its node to it answers a friend", &|round| {
+            Some(since(round.node.first?, round.friend.first?))
+        })
+        .detail(),
         shown("created to network", &|round| Some(since(round.created, round.wired))).detail(),
         shown("created to first answer", &|round| Some(since(round.created, first_answer(round)?)))
             .detail(),

@@ -205,7 +205,7 @@ fn source(controller: &Controller) -> Result<Option<[String; 2]>> {
     };
     Ok(match controller {
         Controller::Nobody => None,
-        Controller::Nftpol => Some(["-k".to_owned(), path(manifests())?]),
+        Controller::Nftpol(_) => Some(["-k".to_owned(), path(manifests())?]),
         Controller::Other { manifest, .. } => Some(["-f".to_owned(), path(manifest.clone())?]),
     })
 }
@@ -219,6 +219,16 @@ fn deploy(kubernetes: &Kubernetes, controller: &Controller) -> Result<()> {
     let server_side = ["apply", "--server-side", "--force-conflicts"];
     let words = [&server_side[..], &[flags[0].as_str(), flags[1].as_str()]].concat();
     kubernetes.kubectl(&words, "")?.success()?;
+    let options = match controller {
+        Controller::Nftpol(options) => options.as_slice(),
+        Controller::Nobody | Controller::Other { .. } => &[],
+    };
+    for option in options {
+        let path = "/spec/template/spec/containers/0/args/-";
+        let patch = json!([{"op": "add", "path": path, "value": option}]).to_string();
+        let of = ["-n", "kube-system", "patch", "daemonset", "nftpol", "--type=json", "-p"];
+        kubernetes.kubectl(&[&of[..], &[patch.as_str()]].concat(), "")?.success()?;
+    }
     until("controller that is ready", || {
         let get = ["get", "daemonsets,deployments", "-A", "-o", "json"];
         let all: Value = serde_json::from_str(&kubernetes.kubectl(&get, "")?.success()?)?;

@@ -39,9 +39,9 @@ fn milliseconds(size: usize) -> Result<f64> {
     let guest = cluster.pods.get(&crowd::remote_pod()).context("no remote pod")?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let before = agent.metric("process_cpu_seconds")?;
+        let before = agent.metric("process_cpu_seconds_total")?;
         come_and_go(&world, &agent, guest)?;
-        rounds.push((agent.metric("process_cpu_seconds")? - before) / PODS as f64 * 1e3);
+        rounds.push((agent.metric("process_cpu_seconds_total")? - before) / PODS as f64 * 1e3);
     }
     agent.stop()?;
     rounds.sort_by(f64::total_cmp);

@@ -49,7 +49,7 @@ fn large_cluster(cluster: &Snapshot) -> Result<()> {
     let (agent, took) = start_agent(&world, world.kubeconfig())?;
     measure("start to ready, over TLS", &agent, None, 0.0, took)?;
     idle(&agent)?;
-    let before = agent.metric("process_cpu_seconds")?;
+    let before = agent.metric("process_cpu_seconds_total")?;
     let guest = cluster.pods.get(&large::remote_pod()).context("no remote pod")?;
     let took = come_and_go(&world, &agent, guest)?;
     measure(&format!("{PODS} remote pods created and deleted"), &agent, None, before, took)?;
@@ -100,7 +100,7 @@ fn measure(
     before: f64,
     took: Duration,
 ) -> Result<f64> {
-    let cpu = agent.metric("process_cpu_seconds")?;
+    let cpu = agent.metric("process_cpu_seconds_total")?;
     let resident = agent.metric("process_resident_memory_bytes")? / f64::from(1 << 20);
     let peak = peak_mebibytes(agent)?;
     let bytes = proxy.map(|(proxy, before)| (proxy.traffic().sent - before) as f64 / 1e6);
@@ -120,7 +120,7 @@ fn peak_mebibytes(agent: &Daemon<'_>) -> Result<f64> {
 
 /// Ten seconds in which nothing happens.
 fn idle(agent: &Daemon<'_>) -> Result<()> {
-    let before = agent.metric("process_cpu_seconds")?;
+    let before = agent.metric("process_cpu_seconds_total")?;
     sleep(Duration::from_secs(10));
     measure("10 s at rest", agent, None, before, Duration::from_secs(10)).map(drop)
 }

@@ -1,4 +1,7 @@
-//! `manifests/`, as an API server accepts them and as users customise them.
+//! `manifests/` and the chart, as an API server accepts them and as users customise them.
+//!
+//! The chart's objects are those that the real Helm rendered (`cargo xtask helm --write`).
+//! `xtask` tests that they are of the chart as it is.
 
 use std::fs;
 use std::path::Path;
@@ -7,10 +10,11 @@ use anyhow::{Context, Result, ensure};
 use kubebed::apiserver::ApiServer;
 use kubebed::world::manifests;
 use netbed::net::Namespace;
+use samples::fixtures;
 use samples::scratch::Folder;
 use serde_json::{Deserializer, Value};
 
-/// What a user writes to customise the manifests. `base` is `manifests/`.
+/// What a user writes to customise the manifests. `base` is `manifests/base`.
 const OVERLAY: &str = "apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 namespace: guard
@@ -35,8 +39,65 @@ fn the_server_takes_the_manifests_and_drops_nothing() -> Result<()> {
     let theirs = dry_run(&server, &["-k", &folder.display().to_string()], "strict", "")?;
     assert_eq!(lost(&ours, &theirs), Vec::<String>::new());
     println!("{} objects, {} values, none lost", ours.len(), ours.iter().map(count).sum::<usize>());
+    every_form(&server).context("the overlays and the chart")?;
     a_planted_field_is_found(&server, &text).context("a field that does not exist")?;
     people_can_change_it(&server, &namespace).context("a kustomization over it")
+}
+
+/// The overlays with the objects of the chart that equal theirs, by the values that were set.
+const FORMS: [(&str, Option<&str>); 7] = [
+    ("base", Some("default")),
+    ("overlays/k3s", Some("default")),
+    ("overlays/kubeadm-flannel", Some("default")),
+    ("overlays/monitoring", Some("monitoring")),
+    ("overlays/verify", Some("verify")),
+    ("overlays/talos", None),
+    ("overlays/uninstall", None),
+];
+
+fn every_form(server: &ApiServer) -> Result<()> {
+    // What the Prometheus Operator brings.
+    server.apply(&fixtures::read("install/prometheus-operator.yaml")?)?;
+    let wait = ["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"];
+    server.kubectl(&wait, "")?.success()?;
+    let folders = fs::read_dir(manifests().join("overlays"))?.count();
+    ensure!(FORMS.len() == folders + 1, "an overlay without a line here");
+    for (folder, chart) in FORMS {
+        let folder = manifests().join(folder);
+        let ours = built(server, &folder).with_context(|| folder.display().to_string())?;
+        let path = folder.display().to_string();
+        let theirs = dry_run(server, &["-k", &path], "strict", "").context(path)?;
+        assert_eq!(lost(&ours, &theirs), Vec::<String>::new(), "{}", folder.display());
+        if let Some(chart) = chart {
+            assert_eq!(rendered(server, chart)?, sorted(ours), "the chart, {chart}");
+        }
+    }
+    let mirror = rendered(server, "mirror")?;
+    let set = mirror.iter().find(|object| object["kind"] == "DaemonSet").context("none")?;
+    let pod = &set["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], "registry.example.org/mirror/nftpol:9.9");
+    assert_eq!(pod["containers"][0]["args"], serde_json::json!(["agent", "--no-log"]));
+    assert_eq!(pod["containers"][0]["env"][1]["value"], "localhost");
+    assert_eq!(pod["imagePullSecrets"][0]["name"], "mirror");
+    Ok(())
+}
+
+/// The objects of the chart, once the server has accepted them.
+fn rendered(server: &ApiServer, name: &str) -> Result<Vec<Value>> {
+    let text = fixtures::read(&format!("helm/{name}.yaml"))?;
+    let ours = objects(server, &text)?;
+    let theirs = dry_run(server, &["-f", "-"], "strict", &text)?;
+    assert_eq!(lost(&ours, &theirs), Vec::<String>::new(), "{name}");
+    Ok(sorted(ours))
+}
+
+fn sorted(mut objects: Vec<Value>) -> Vec<Value> {
+    objects.sort_by_key(|object| format!("{} {}", object["kind"], object["metadata"]["name"]));
+    for object in &mut objects {
+        // A folded scalar may end with a line break in one of two equal texts.
+        object["metadata"]["annotations"].take();
+    }
+    objects
 }
 
 /// The check above can fail, in both of its halves.
@@ -58,7 +119,7 @@ fn people_can_change_it(server: &ApiServer, at: &Namespace) -> Result<()> {
     let (base, overlay) = (scratch.path().join("base"), scratch.path().join("overlay"));
     fs::create_dir(&base)?;
     fs::create_dir(&overlay)?;
-    for file in fs::read_dir(manifests())?.flatten() {
+    for file in fs::read_dir(manifests().join("base"))?.flatten() {
         fs::copy(file.path(), base.join(file.file_name()))?;
     }
     fs::write(overlay.join("kustomization.yaml"), OVERLAY)?;

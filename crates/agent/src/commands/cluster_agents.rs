@@ -1,0 +1,196 @@
+//! The agents of a cluster, asked by `pods/exec`.
+//!
+//! In: the credentials of a kubeconfig. Out: the lines that each agent's pod answers.
+//! Never: another program started here; a write to the API server.
+//!
+//! Needs the rights list and get of `pods`, and create and get of `pods/exec`, in the
+//! namespace of the agents.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{AttachParams, ListParams};
+use kube::{Api, Client};
+use std::path::PathBuf;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::sync::mpsc;
+use watcher::api::Access;
+
+/// The program in the agent's image.
+const PROGRAM: &str = "nftpol";
+/// The label of the agents' pods in `manifests/`.
+const LABEL: &str = "app.kubernetes.io/name=nftpol";
+/// A line is no longer than this.
+const LINE_BYTES: u64 = 4 << 20;
+/// How much of an error is shown.
+const ERROR_BYTES: u64 = 4 << 10;
+
+/// How the agents of a cluster are found.
+#[derive(Debug, Args)]
+pub struct Where {
+    /// Ask the agent of this node alone [default: if there is one].
+    #[arg(long, conflicts_with_all = ["all_nodes", "node"])]
+    pub local: bool,
+    /// Ask the agents of all nodes [default: if there is none on this node].
+    #[arg(long)]
+    pub all_nodes: bool,
+    /// Ask the agents of these nodes. May be given several times.
+    #[arg(long, value_name = "NAME")]
+    pub node: Vec<String>,
+    /// How to reach the API server [default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount
+    /// of the pod].
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace of the agents.
+    #[arg(long, value_name = "NAME", default_value = "kube-system")]
+    pub agents_namespace: String,
+}
+
+impl Where {
+    /// Whether to ask this node's agent alone.
+    pub fn is_local(&self) -> bool {
+        let elsewhere = self.all_nodes || !self.node.is_empty() || self.kubeconfig.is_some();
+        self.local || !elsewhere && agent::door::client::is_there()
+    }
+}
+
+/// The agents of a cluster.
+#[derive(Clone)]
+pub struct ClusterAgents {
+    client: Client,
+    pods: Api<Pod>,
+    nodes: Vec<String>,
+}
+
+/// An agent's pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentPod {
+    /// The pod's name; empty if the node has none.
+    pub name: String,
+    /// Why it cannot be asked.
+    pub problem: Option<String>,
+}
+
+impl ClusterAgents {
+    /// Connects to the API server.
+    ///
+    /// # Errors
+    /// The configuration names none.
+    pub async fn connect(place: &Where) -> Result<Self> {
+        let access = Access { kubeconfig: place.kubeconfig.clone(), ..Access::default() };
+        let client = access.client().await?;
+        let pods = Api::namespaced(client.clone(), &place.agents_namespace);
+        Ok(Self { client, pods, nodes: place.node.clone() })
+    }
+
+    /// A client of the API server.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The agents' pods, by node. Where the nodes may be listed, too, those without an agent
+    /// are there with the problem.
+    ///
+    /// # Errors
+    /// The pods cannot be listed, or there is none.
+    pub async fn find(&self) -> Result<BTreeMap<String, AgentPod>> {
+        let listed = self.pods.list(&ListParams::default().labels(LABEL)).await;
+        let listed = listed.context("list the agents' pods")?;
+        let mut found: BTreeMap<String, AgentPod> = BTreeMap::new();
+        for pod in listed {
+            let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) else {
+                continue;
+            };
+            let name = pod.metadata.name.clone().unwrap_or_default();
+            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+            let problem = (phase != Some("Running"))
+                .then(|| format!("its agent's pod is {}", phase.unwrap_or("of no known phase")));
+            let new = AgentPod { name, problem };
+            // During an update there are two for a moment.
+            if found.get(&node).is_none_or(|one| one.problem.is_some()) {
+                found.insert(node, new);
+            }
+        }
+        if let Ok(nodes) = Api::<Node>::all(self.client.clone()).list(&ListParams::default()).await
+        {
+            for name in nodes.into_iter().filter_map(|node| node.metadata.name) {
+                let problem = Some("it has no agent".to_owned());
+                found.entry(name).or_insert(AgentPod { name: String::new(), problem });
+            }
+        }
+        if !self.nodes.is_empty() {
+            found.retain(|node, _| self.nodes.contains(node));
+            for node in self
+                .nodes
+                .iter()
+                .filter(|node| !found.contains_key(*node))
+                .cloned()
+                .collect::<Vec<_>>()
+            {
+                let problem = Some("it has no agent".to_owned());
+                found.insert(node, AgentPod { name: String::new(), problem });
+            }
+        }
+        if found.is_empty() {
+            bail!(
+                "no agent found (pods with the label {LABEL}); is it another namespace? \
+                   (--agents-namespace)"
+            );
+        }
+        Ok(found)
+    }
+
+    /// Runs `nftpol` with these arguments in an agent's container, and passes on the lines
+    /// of its standard output, until nobody takes them.
+    ///
+    /// # Errors
+    /// It cannot be run, or it failed: what it says.
+    pub async fn run(
+        &self,
+        pod: &str,
+        arguments: &[String],
+        lines: mpsc::Sender<String>,
+    ) -> Result<()> {
+        let command = std::iter::once(PROGRAM.to_owned()).chain(arguments.iter().cloned());
+        let params = AttachParams::default().stdin(false).stdout(true).stderr(true);
+        let started = self.pods.exec(pod, command, &params).await;
+        let mut process = started.with_context(|| format!("run {PROGRAM} in the pod {pod}"))?;
+        let output = process.stdout().context("no standard output")?;
+        let errors = process.stderr().context("no standard error")?;
+        let status = process.take_status();
+        let said = tokio::spawn(async move {
+            let mut text = Vec::new();
+            let mut limited = errors.take(ERROR_BYTES);
+            let _ = limited.read_to_end(&mut text).await;
+            // The rest must not fill the stream.
+            let _ = tokio::io::copy(&mut limited.into_inner(), &mut tokio::io::sink()).await;
+            String::from_utf8_lossy(&text).trim().to_owned()
+        });
+        let mut reader = BufReader::new(output);
+        loop {
+            let mut line = String::new();
+            let read = (&mut reader).take(LINE_BYTES).read_line(&mut line).await;
+            match read.context("read its answer")? {
+                0 => break,
+                _ if lines.send(line.trim_end().to_owned()).await.is_err() => {
+                    process.abort();
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        let failed = match status {
+            Some(status) => {
+                status.await.is_some_and(|status| status.status.as_deref() == Some("Failure"))
+            }
+            None => false,
+        };
+        let said = said.await.unwrap_or_default();
+        if failed && !said.is_empty() {
+            bail!("{said}");
+        }
+        Ok(())
+    }
+}

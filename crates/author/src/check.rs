@@ -1,0 +1,104 @@
+//! What is written and surely not meant.
+//!
+//! In: a [`Cluster`]. Out: findings, each with an id, a place and a repair.
+//! Never: a finding made of what the input merely leaves out: without pods nobody is said
+//! to select nobody, and without the cluster's DNS nobody is said to miss it.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`finding`] | a finding, its repair |
+//! | [`context`] | what the checks ask of a cluster |
+//! | [`checks`] | the checks, a file each, and the table of them |
+//! | [`read`] | the mistakes that reading finds, under the same kind of ids |
+//! | [`silence`] | `# nftpol:allow ID` |
+//! | [`fix`] | repairs, made in the text |
+//! | [`output`] | text, JSON, SARIF, GitHub's annotations |
+
+pub mod checks;
+pub mod context;
+pub mod finding;
+pub mod fix;
+mod nearest;
+pub mod output;
+pub mod read;
+mod reindent;
+pub mod silence;
+
+use std::collections::BTreeSet;
+
+pub use checks::{CHECKS, Check};
+pub use context::Context;
+pub use finding::{Edit, Finding, Fix, Level};
+
+use crate::Cluster;
+
+/// Checks a cluster. The findings are by file and line.
+pub fn check(cluster: &Cluster) -> Vec<Finding> {
+    let mut findings: Vec<Finding> =
+        cluster.findings.iter().map(|finding| read::finding(&cluster.places, finding)).collect();
+    let context = Context::new(cluster);
+    for check in CHECKS {
+        if let Some(run) = check.run {
+            findings.extend(run(&context));
+        }
+    }
+    findings.retain(|finding| is_in_focus(cluster, finding));
+    without_consequences(&mut findings);
+    templates(cluster, &mut findings);
+    silence::apply(cluster, &mut findings);
+    let place = |one: &Finding| one.at.as_ref().map(|at| (at.file.clone(), at.line, at.column));
+    findings.sort_by(|one, other| (place(one), one.id).cmp(&(place(other), other.id)));
+    // Two files may hold the same text; the same words at one place are one finding.
+    let mut seen = BTreeSet::new();
+    findings.retain(|one| seen.insert((place(one), one.id, one.message.clone())));
+    findings
+}
+
+/// Of a template that is not rendered, keeps what says so.
+fn templates(cluster: &Cluster, findings: &mut Vec<Finding>) {
+    let file = |one: &Finding| one.at.as_ref().map(|at| at.file.clone());
+    // `{{ a }}` is an object as the name of a field.
+    for one in findings.iter_mut().filter(|one| one.object.is_none() && one.level == Level::Error) {
+        let text = one.at.as_ref().and_then(|at| cluster.places.line(&at.file, at.line));
+        if text.is_some_and(|line| line.contains("{{")) {
+            one.message = "not valid YAML: this is a template; render it first".to_owned();
+        }
+    }
+    let is_template = |one: &&Finding| one.message.contains("this is a template");
+    let files: BTreeSet<_> = findings.iter().filter(is_template).filter_map(file).collect();
+    let mut told = BTreeSet::new();
+    findings.retain(|one| match file(one).filter(|file| files.contains(file)) {
+        None => true,
+        Some(file) => is_template(&one) && told.insert(file),
+    });
+}
+
+/// Removes what another finding about the same field explains.
+fn without_consequences(findings: &mut Vec<Finding>) {
+    const EXPLAINS: [(&str, &str); 3] = [
+        ("two-peers", "peer-selects-nobody"),
+        ("two-peers", "dns-missed"),
+        ("service-address", "dns-missed"),
+    ];
+    let all: Vec<(&str, Option<policy::ObjectKey>, String)> =
+        findings.iter().map(|one| (one.id, one.object.clone(), one.field.clone())).collect();
+    findings.retain(|one| {
+        let mut causes = EXPLAINS.iter().filter(|(_, consequence)| *consequence == one.id);
+        let is_explained = |cause: &str| {
+            all.iter().any(|(id, object, field)| {
+                *id == cause
+                    && *object == one.object
+                    && (one.field.starts_with(field) || field.starts_with(&one.field))
+            })
+        };
+        !causes.any(|(cause, _)| is_explained(cause))
+    });
+}
+
+fn is_in_focus(cluster: &Cluster, finding: &Finding) -> bool {
+    let (Some(focus), Some(object)) = (&cluster.focus, &finding.object) else { return true };
+    object.namespace.is_empty() || object.namespace == *focus
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! What was probably meant by a label that nobody has.
+//!
+//! In: a selector, and the labels that objects have. Out: the nearest label.
+//! Never: a name that differs on purpose.
+
+use std::collections::BTreeSet;
+
+use policy::{Labels, Selector};
+
+/// A label that some objects have and that this selector probably means, as `key=value`.
+pub fn nearest<'a>(
+    selector: &Selector,
+    labels: impl Iterator<Item = &'a Labels> + Clone,
+) -> Option<Nearest> {
+    for requirement in selector.requirements() {
+        let policy::Operator::In(values) = &requirement.operator else { continue };
+        for wanted in values.iter() {
+            let matches = labels.clone().any(|one| requirement.matches(one));
+            if matches {
+                continue;
+            }
+            if let Some(found) = near_label(&requirement.key, wanted, labels.clone()) {
+                let (key, value) = (requirement.key.clone(), wanted.clone());
+                return Some(Nearest { key, value, meant: found });
+            }
+        }
+    }
+    None
+}
+
+/// What was written, and what was probably meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nearest {
+    /// The key that is written.
+    pub key: String,
+    /// The value that is written.
+    pub value: String,
+    /// The key and value that objects have.
+    pub meant: (String, String),
+}
+
+fn near_label<'a>(
+    key: &str,
+    value: &str,
+    labels: impl Iterator<Item = &'a Labels> + Clone,
+) -> Option<(String, String)> {
+    let all: BTreeSet<(&str, &str)> = labels.flat_map(|one| one.iter()).collect();
+    let of_key = || {
+        let of_key = all.iter().filter(|(one, _)| *one == key).map(|(_, value)| *value);
+        of_key.filter(|one| !is_sibling(one, value))
+    };
+    let misspelt = watcher::suggest(value, of_key()).filter(|_| value.len() >= 4);
+    let found = misspelt.or_else(|| of_key().find(|one| is_part(one, value)));
+    if let Some(found) = found {
+        return Some((key.to_owned(), found.to_owned()));
+    }
+    // The same value under another key, such as `app` for `app.kubernetes.io/name`.
+    let other = all.iter().filter(|(_, one)| *one == value).map(|(key, _)| *key);
+    let other = other
+        .clone()
+        .find(|one| is_name_key(one) && is_name_key(key))
+        .or_else(|| watcher::suggest(key, other));
+    other.map(|found| (found.to_owned(), value.to_owned()))
+}
+
+/// Whether two names differ on purpose, as `team-a` and `team-b`, `dev` and `dev2`,
+/// `shop-dev` and `shop-prd`, `prometheus` and `prometheus-adapter` do: by a part, by a
+/// short part, or by a number.
+pub fn is_sibling(one: &str, other: &str) -> bool {
+    let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let parts = |name: &str| name.split(['-', '.', '_']).map(str::to_owned).collect::<Vec<_>>();
+    let (of_one, of_other) = (parts(one), parts(other));
+    let by_part = of_one.len() > 1
+        && of_one
+            .iter()
+            .zip(&of_other)
+            .all(|(one, other)| one == other || one.len().max(other.len()) <= 3);
+    letters(one) == letters(other) || by_part || of_one.len() != of_other.len()
+}
+
+/// Whether one is the beginning of the other, as `front` of `frontend`.
+fn is_part(one: &str, other: &str) -> bool {
+    let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+    short.len() >= 3 && long.starts_with(short)
+}
+
+/// Keys that people use for the name of an application.
+fn is_name_key(key: &str) -> bool {
+    matches!(
+        key,
+        "app"
+            | "name"
+            | "k8s-app"
+            | "app.kubernetes.io/name"
+            | "app.kubernetes.io/instance"
+            | "app.kubernetes.io/component"
+            | "component"
+            | "run"
+            | "role"
+    )
+}

@@ -1,0 +1,76 @@
+//! `explain`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::explain::{End, Verdict, explain};
+use crate::input::InputArgs;
+
+const EXAMPLES: &str = "\
+Ends:
+  shop/cart                   the pod, or the workload, of that name
+  shop/deploy/cart            a workload; also sts, ds, rs, job, cronjob, pod
+  shop/app=cart, 'shop/*'     the pods that a selector matches, all pods of a namespace
+  svc/shop/cart:80            a Service (as the destination): the pods behind it
+  node/worker-1, 192.0.2.7    a node, an address
+  internet                    every public address
+Without a protocol a port is TCP: 53/UDP, [fd00::1]:53/UDP. Without a port all ports are asked about.
+
+Examples:
+  nftpol explain -f manifests/ monitoring/prometheus shop/cart:9090
+  nftpol explain shop/deploy/front svc/shop/cart:80
+  nftpol explain shop/deploy/cart internet:443 -o json";
+
+/// `nftpol explain`. Exit 0 allowed, 1 denied at least in part, 2 it cannot be told.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Explain {
+    /// Who opens the connection.
+    #[arg(value_name = "FROM")]
+    from: String,
+    /// To whom, and on which port.
+    #[arg(value_name = "TO[:PORT[/PROTOCOL]]")]
+    to: String,
+    /// The objects.
+    #[command(flatten)]
+    input: InputArgs,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// An object with the same content.
+    Json,
+}
+
+impl Explain {
+    /// Answers.
+    ///
+    /// # Errors
+    /// The question has no answer: an end names nothing, or the objects cannot be read.
+    pub fn run(&self) -> Result<ExitCode> {
+        let cluster = self.input.cluster()?;
+        let from = End::parse(&self.from, &cluster.namespace)?;
+        let to = End::parse(&self.to, &cluster.namespace)?;
+        let answer = explain(&cluster, &from, &to)?;
+        let text = match self.output {
+            Output::Text => answer.to_string(),
+            Output::Json => serde_json::to_string_pretty(&answer)? + "\n",
+        };
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(text.as_bytes()).context("write to standard output")?;
+        Ok(match answer.verdict {
+            Verdict::Allowed => ExitCode::SUCCESS,
+            Verdict::Partly | Verdict::Denied => ExitCode::FAILURE,
+        })
+    }
+}

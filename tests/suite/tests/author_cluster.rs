@@ -1,0 +1,177 @@
+//! What authors' commands read of a real API server, and what the optional admission policy
+//! makes it say.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use anyhow::{Context, Result, ensure};
+use kubebed::apiserver::ApiServer;
+use netbed::net::Namespace;
+use netbed::program::{self, Finished};
+use samples::fixtures;
+use serde_json::Value;
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A policy with this spec.
+fn policy(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, \
+         namespace: shop}}\nspec: {spec}\n"
+    )
+}
+
+/// Policies, each with the warning that it must cause, if any.
+const CASES: [(&str, Option<&str>, &str); 17] = [
+    (
+        "a",
+        Some("allows-everything"),
+        "{podSelector: {}, ingress: [{from: [{podSelector: {}}]}, {}]}",
+    ),
+    ("b", None, "{podSelector: {}, ingress: [{}]}"),
+    (
+        "c",
+        Some("api-server-peer"),
+        "{podSelector: {}, egress: [{to: [{namespaceSelector: {}, podSelector: {matchLabels: {component: kube-apiserver}}}]}]}",
+    ),
+    ("d", Some("dns-protocol"), "{podSelector: {}, egress: [{ports: [{port: 53}]}]}"),
+    ("e", None, "{podSelector: {}, egress: [{ports: [{port: 53}, {port: 53, protocol: UDP}]}]}"),
+    (
+        "f",
+        None,
+        "{podSelector: {}, egress: [{ports: [{port: dns, protocol: UDP}, {port: 80, endPort: 90}]}]}",
+    ),
+    ("deny-all", Some("name-contradicts"), "{podSelector: {}, ingress: [{}]}"),
+    ("deny-egress", None, "{podSelector: {}, ingress: [{}], policyTypes: [Ingress, Egress]}"),
+    ("deny-all-but-allow-x", None, "{podSelector: {}, ingress: [{}]}"),
+    (
+        "g",
+        Some("namespace-name-label"),
+        "{podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {name: a}}}]}]}",
+    ),
+    ("h", Some("policy-types"), "{podSelector: {}, policyTypes: [Ingress], egress: [{}]}"),
+    ("i", None, "{podSelector: {}, policyTypes: [Egress]}"),
+    (
+        "j",
+        Some("selector-contradiction"),
+        "{podSelector: {matchLabels: {a: b}, matchExpressions: [{key: a, operator: NotIn, values: [b]}]}}",
+    ),
+    (
+        "k",
+        None,
+        "{podSelector: {matchLabels: {a: b}, matchExpressions: [{key: a, operator: In, values: [b]}]}}",
+    ),
+    (
+        "l",
+        Some("two-peers"),
+        "{podSelector: {}, egress: [{to: [{namespaceSelector: {}}, {podSelector: {matchLabels: {k8s-app: kube-dns}}}]}]}",
+    ),
+    (
+        "m",
+        None,
+        "{podSelector: {}, egress: [{to: [{namespaceSelector: {}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]}]}",
+    ),
+    ("plain", None, "{podSelector: {}}"),
+];
+
+#[test]
+fn the_server_warns_of_what_a_policy_shows_by_itself_and_refuses_nothing() -> Result<()> {
+    let namespace = Namespace::new("ac")?;
+    let server = ApiServer::start(&namespace, LOOPBACK)?;
+    let path = fixtures::directory("../../manifests/admission/policy.yaml");
+    server.apply(&std::fs::read_to_string(&path)?)?;
+    server.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n")?;
+    // The policy takes effect a moment after it is written.
+    let known = policy("wait", "{podSelector: {}, ingress: [{from: []}, {}]}");
+    let mut tries = 0;
+    while !apply(&server, &known)?.stderr.contains("allows-everything") {
+        tries += 1;
+        ensure!(tries < 100, "the admission policy has no effect");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    for (name, warning, spec) in CASES {
+        let Finished { code, stderr, .. } = apply(&server, &policy(name, spec))?;
+        ensure!(code == Some(0), "{name} {spec}: {stderr}");
+        match warning {
+            Some(id) => ensure!(stderr.contains(&format!(": {id}: ")), "{spec}: {stderr}"),
+            None => ensure!(!stderr.contains("nftpol-check"), "{spec}: {stderr}"),
+        }
+    }
+    // The expressions are of the right types.
+    let arguments = ["get", "validatingadmissionpolicies", "nftpol-check", "-o", "json"];
+    let written: Value = serde_json::from_str(&server.kubectl(&arguments, "")?.success()?)?;
+    let faults = &written["status"]["typeChecking"]["expressionWarnings"];
+    ensure!(faults.is_null(), "{faults}");
+    Ok(())
+}
+
+/// Without `--validate`, kubectl prints the warnings alone.
+fn apply(server: &ApiServer, text: &str) -> Result<Finished> {
+    // Each time as a change, so that it is admitted anew.
+    let _ = server.kubectl(&["delete", "--ignore-not-found", "-f", "-"], text)?;
+    server.kubectl(&["apply", "-f", "-"], text)
+}
+
+#[test]
+fn a_cluster_is_read_as_far_as_the_author_may() -> Result<()> {
+    let namespace = Namespace::new("ac")?;
+    let server = ApiServer::start(&namespace, LOOPBACK)?;
+    let folder = fixtures::directory("checks");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).context("a fixture");
+    let namespaces = ["shop", "monitoring", "ingress-nginx"];
+    for name in namespaces {
+        server.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"))?;
+    }
+    // Nothing here makes pods of them, as while they are scaled to nothing.
+    for part in read("cluster.yaml")?.split("---\n").filter(|part| part.contains("image: ")) {
+        let is_workload = part.contains("kind: Deployment");
+        if is_workload {
+            server.apply(part)?;
+        }
+    }
+    server.apply(&read("06-peer-selects-nobody.yaml")?)?;
+    let admin = server.admin_kubeconfig();
+    let nftpol = |kubeconfig: &std::path::Path, arguments: &[&str]| {
+        let kubeconfig = kubeconfig.display().to_string();
+        let all = [&["check", "-o", "json", "--kubeconfig", &kubeconfig], arguments].concat();
+        program::run(&namespace, &all, "")
+    };
+    let ids = |finished: &Finished| -> Result<Vec<String>> {
+        let all: Value =
+            serde_json::from_str(&finished.stdout).with_context(|| format!("{finished:?}"))?;
+        let findings = all["findings"].as_array().context("a list")?;
+        Ok(findings.iter().filter_map(|one| one["id"].as_str().map(str::to_owned)).collect())
+    };
+    let found = nftpol(&admin, &["-A"])?;
+    ensure!(ids(&found)?.contains(&"peer-selects-nobody".to_owned()), "{found:?}");
+    // The kubeconfig's namespace is `default`.
+    let found = nftpol(&admin, &[])?;
+    ensure!(ids(&found)?.is_empty(), "{found:?}");
+    // A file over the cluster: its policy replaces the cluster's.
+    let mended = namespace_file(&read("06-peer-selects-nobody.yaml")?.replace("fronts", "front"))?;
+    let found = nftpol(&admin, &["-f", &mended, "--with-cluster", "-n", "shop"])?;
+    ensure!(!ids(&found)?.contains(&"peer-selects-nobody".to_owned()), "{found:?}");
+    let found = nftpol(&admin, &["--context", "nowhere"])?;
+    ensure!(found.code == Some(2), "{found:?}");
+
+    // Who may see one namespace alone is told so.
+    server.apply(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: author, \
+         namespace: shop}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, \
+         name: cluster-admin}\nsubjects: [{kind: User, name: author, apiGroup: \
+         rbac.authorization.k8s.io}]\n",
+    )?;
+    let author = server.user_kubeconfig("author", None)?;
+    let found = nftpol(&author, &["-n", "shop"])?;
+    ensure!(ids(&found)?.contains(&"peer-selects-nobody".to_owned()), "{found:?}");
+    ensure!(found.stderr.contains("about namespace shop alone"), "{found:?}");
+    let found = nftpol(&author, &["-n", "monitoring"])?;
+    ensure!(found.code == Some(2) && found.stderr.contains("forbidden"), "{found:?}");
+    Ok(())
+}
+
+/// A file with this text.
+fn namespace_file(text: &str) -> Result<String> {
+    let path = std::env::temp_dir().join(format!("nftpol-author-{}.yaml", std::process::id()));
+    std::fs::write(&path, text)?;
+    Ok(path.display().to_string())
+}

@@ -1,0 +1,170 @@
+//! One load, measured twice: alone, and while others change their policies.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use agent::pipeline::Pipeline;
+use anyhow::{Context, Result, bail};
+use compiler::{Engine, Options};
+use netbed::net::Namespace;
+use nft::Kernel;
+use policy::{NodeNetwork, Snapshot};
+use ruleset::Ruleset;
+use ruleset::plan::Planner;
+use samples::large::{self, NODE};
+
+use crate::loads::{self, CALM, Load};
+use crate::watched::{Record, Watched, on_processor};
+
+/// The head of the table.
+pub const HEAD: &str = "\
+| load | sets, rules, elements | compile | plan | send | commits | longest commit | memory | \
+another's change: median, worst |
+|---|---|---:|---:|---:|---:|---:|---:|---:|";
+
+/// Changes of others while a load is under way.
+const CHANGES: usize = 40;
+
+/// Measures a load, and writes it as a row of the table. All are CPU times but what others
+/// wait: that is time on the clock.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn row(load: Load, divisor: usize, namespaces: usize) -> Result<String> {
+    let mut cluster = large::sized(namespaces)?;
+    loads::add_namespace(&mut cluster, CALM, 0, CHANGES)?;
+    let mut loaded = cluster.clone();
+    load.add(&mut loaded, divisor)?;
+    let memory = resident()?;
+    let (size, compile, plan) = alone(&cluster, &loaded)?;
+    let alone = Kept::new(&cluster)?.load(&loaded, None)?;
+    let memory = resident()?.saturating_sub(memory);
+    let during = compile + plan + alone.sent.together;
+    let beside = Kept::new(&cluster)?.load(&loaded, Some(during))?;
+    let mut latencies = beside.latencies;
+    latencies.sort_unstable();
+    let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
+    let at = |place: usize| latencies.get(place).copied().unwrap_or_default();
+    let longest = alone.sent.longest.max(beside.sent.longest);
+    eprintln!("longest commit: {} operations", alone.sent.operations_of_longest);
+    Ok(format!(
+        "| {} | {} | {} | {} | {} | {} | {} | {} MB | {}, {} |",
+        load.what,
+        size,
+        ms(compile),
+        ms(plan),
+        ms(alone.sent.together),
+        alone.sent.commits,
+        ms(longest),
+        memory >> 20,
+        ms(at(latencies.len() / 2)),
+        ms(at(latencies.len().saturating_sub(1))),
+    ))
+}
+
+/// Compiler and planner, without a kernel.
+fn alone(cluster: &Snapshot, loaded: &Snapshot) -> Result<(String, Duration, Duration)> {
+    let mut engine = Engine::new(options());
+    let network = NodeNetwork::default();
+    let before = engine.update(cluster, &network).ruleset.clone();
+    let start = on_processor();
+    let after = engine.update(loaded, &network).ruleset.clone();
+    let compile = on_processor().saturating_sub(start);
+    let start = on_processor();
+    let batches = Planner::default().plan(Some(&before), &after)?;
+    let plan = on_processor().saturating_sub(start);
+    drop(batches);
+    Ok((more(&before, &after), compile, plan))
+}
+
+fn options() -> Options {
+    Options { node: Some(NODE.to_owned()), ..Options::default() }
+}
+
+/// How much more a table has.
+fn more(before: &Ruleset, after: &Ruleset) -> String {
+    let sets = |table: &Ruleset| table.sets.len();
+    let rules = |table: &Ruleset| table.chains.values().map(|one| one.rules.len()).sum::<usize>();
+    let elements =
+        |table: &Ruleset| table.sets.values().map(|one| one.elements.len()).sum::<usize>();
+    let more = |of: &dyn Fn(&Ruleset) -> usize| of(after).saturating_sub(of(before));
+    format!("{}, {}, {}", more(&sets), more(&rules), more(&elements))
+}
+
+/// A node that enforces a cluster.
+struct Kept {
+    pipeline: Pipeline<Watched>,
+    record: Rc<RefCell<Record>>,
+    cluster: Snapshot,
+    _namespace: Namespace,
+}
+
+/// What became of a load.
+struct Loaded {
+    sent: Record,
+    latencies: Vec<Duration>,
+}
+
+impl Kept {
+    fn new(cluster: &Snapshot) -> Result<Self> {
+        let namespace = Namespace::new("gr")?;
+        let kernel = namespace.run(Kernel::open)?.context("open nfnetlink")?;
+        let record = Rc::new(RefCell::new(Record::default()));
+        let mut pipeline = Pipeline::new(Watched { kernel, record: Rc::clone(&record) }, options());
+        if let Err(failure) = pipeline.sync(cluster) {
+            bail!("{failure}");
+        }
+        *record.borrow_mut() = Record::default();
+        Ok(Self { pipeline, record, cluster: cluster.clone(), _namespace: namespace })
+    }
+
+    /// Enforces the load. `during`: for so long, others change their policies.
+    fn load(mut self, loaded: &Snapshot, during: Option<Duration>) -> Result<Loaded> {
+        let mut snapshot = loaded.clone();
+        let count = if during.is_some() { CHANGES } else { 0 };
+        let start = Instant::now();
+        let step = during.unwrap_or_default() / CHANGES as u32;
+        let comes = |number: usize| start + step * (number as u32);
+        let mut next = 0;
+        loop {
+            while next < count && comes(next) <= Instant::now() {
+                let policy = loads::isolating(next);
+                snapshot.policies.insert(policy.key.clone(), Arc::new(policy));
+                next += 1;
+            }
+            let mut is_urgent = || next < count && comes(next) <= Instant::now();
+            match self.pipeline.sync_until(&snapshot, &mut is_urgent) {
+                Ok(_) if next == count => break,
+                Ok(_) => {
+                    std::thread::sleep(comes(next).saturating_duration_since(Instant::now()));
+                }
+                Err(failure) if failure.is_interrupted() => {}
+                Err(failure) => bail!("{failure}"),
+            }
+        }
+        let sent = self.record.take();
+        let latencies = (0..count).filter_map(|number| {
+            let address = self.address(number)?;
+            Some(sent.isolated.get(&address)?.saturating_duration_since(comes(number)))
+        });
+        let latencies = latencies.collect();
+        Ok(Loaded { sent, latencies })
+    }
+
+    fn address(&self, number: usize) -> Option<IpAddr> {
+        let pod = self.cluster.pods.get(&loads::pod_key(CALM, number))?;
+        pod.addresses.last().copied()
+    }
+}
+
+/// The most memory that this process had.
+fn resident() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kilobytes: u64 = kilobytes.context("VmHWM in /proc/self/status")?.trim().parse()?;
+    Ok(kilobytes * 1024)
+}
