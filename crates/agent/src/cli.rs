@@ -50,7 +50,7 @@ pub enum Command {
     Render(Render),
     /// Make the kernel of this network namespace enforce the files.
     Apply(Apply),
-    /// Show what `apply` would change; exit 0 same, 1 different, 2 error.
+    /// Show what `apply` would open and close; exit 0 same, 1 different, 2 error.
     Diff(Diff),
     /// Prove that the table does what the specification says; exit 0 same, 1 different, 2 error.
     Verify(Verify),
@@ -110,6 +110,9 @@ pub struct Diff {
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,
+    /// Show the rules that differ, too.
+    #[arg(long)]
+    pub rules: bool,
 }
 
 /// `nftpol verify`.

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod daemon;
 mod difference_text;
+mod difference_words;
 mod follow;
 mod input;
 mod lock;

@@ -18,6 +18,7 @@
 //! | `sets`, `packet_set`, `condition`, `machine` | the ruleset | what passes, with all packets run at once |
 //! | `proof` | both | the differences |
 //! | `binding` | the node's network, both rulesets | the differences at the other hooks |
+//! | `change` | two rulesets | what one lets pass and the other does not |
 //!
 //! Two kinds of packets are not checked. Packets between a pod and its own node
 //! cross other hooks; only the way into the node's tunnels is checked there.
@@ -25,6 +26,7 @@
 
 mod allowed;
 mod binding;
+mod change;
 mod condition;
 mod error;
 mod exits;
@@ -46,6 +48,7 @@ use policy::spec::binding::{Binding, isolated_pods, nodes};
 use policy::{NodeNetwork, ObjectKey, Snapshot, spec};
 use ruleset::Ruleset;
 
+pub use change::{Change, Part, Unknown, changes};
 pub use error::VerifyError;
 pub use report::{Bound, BoundDifference, Counts, Difference, Reason, Report, Unjudged};
 

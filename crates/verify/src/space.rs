@@ -155,6 +155,18 @@ pub(crate) fn familiar(first: u128, last: u128) -> u128 {
     if first.is_multiple_of(BLOCK) && first < ICMPV6_TYPES { last.min(first + 80) } else { first }
 }
 
+/// The ports among these codes, and whether codes of protocols without ports are there.
+/// Both ends are included.
+pub(crate) fn named(first: u128, last: u128) -> (Vec<(Protocol, u16, u16)>, bool) {
+    let of = |protocol: Protocol| {
+        let start = block(protocol);
+        let (from, to) = (first.max(start), last.min(start + BLOCK - 1));
+        let port = |code: u128| u16::try_from(code - start).ok();
+        (from <= to).then(|| Some((protocol, port(from)?, port(to)?))).flatten()
+    };
+    (WITH_PORTS.into_iter().filter_map(of).collect(), last >= ICMPV6_TYPES)
+}
+
 /// The packet with this frame, these addresses and this code. `None` if a number
 /// is out of range.
 pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) -> Option<Packet> {

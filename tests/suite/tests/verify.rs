@@ -18,7 +18,7 @@ use samples::frames;
 use samples::from_scratch::compiled_on;
 use samples::judge::{self, NodeVerdict, is_forwarded, on_the_wire};
 use samples::random::{self, NODES};
-use verify::{Reason, Report, verify};
+use verify::{Reason, Report, Unknown, verify};
 
 /// As in `meaning.rs`: the same cases each time by default.
 fn cases(cases: u32) -> ProptestConfig {
@@ -279,4 +279,78 @@ fn a_service_that_leads_into_a_tunnel_is_noticed() {
         }
     }
     assert_eq!(tried, 4);
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
+
+    /// For each packet that random clusters make interesting.
+    #[test]
+    fn what_a_change_means_is_what_the_tables_let_pass(
+        (before, after) in prop_oneof![random::single_change(), random::many_changes()],
+    ) {
+        let network = NodeNetwork::default();
+        let [old, new] = [&before, &after].map(|one| tables(one, &network, None).ruleset);
+        let packets = random::packets(&[&before, &after]);
+        let addresses: BTreeSet<IpAddr> =
+            packets.iter().flat_map(|packet| [packet.source, packet.destination]).collect();
+        let known = after.pods.values().flat_map(|pod| &pod.addresses).copied().collect();
+        let changes = verify::changes(&old, &new, addresses, &known).expect("complete tables");
+        for packet in packets.iter().filter(|packet| is_asked(packet)) {
+            let mut wire = on_the_wire(packet);
+            wire.frame.out_interface = NO_PODS_INTERFACE;
+            let [was, is] = [&old, &new].map(|table| {
+                simulate(table, &wire).unwrap().outcome == Outcome::Accept
+            });
+            for (direction, own, peer) in [
+                (policy::Direction::Egress, packet.source, packet.destination),
+                (policy::Direction::Ingress, packet.destination, packet.source),
+            ] {
+                let says = |opens: bool| changes.iter().any(|change| {
+                    let here = change.address == own && change.direction == direction;
+                    here && change.opens == opens
+                        && change.parts.iter().any(|part| part_has(part, &known, peer, packet))
+                });
+                let said = (says(true), says(false));
+                prop_assert_eq!(said, (is && !was, was && !is), "{:?} {:?}", packet, direction);
+            }
+        }
+    }
+}
+
+/// Whether a change's meaning speaks of such packets.
+fn is_asked(packet: &spec::Packet) -> bool {
+    let is_host = |address: IpAddr| match address {
+        IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unicast_link_local(),
+    };
+    let is_icmp = match packet.transport {
+        spec::ProtocolPort::Other(number) => [1, 58].contains(&number),
+        spec::ProtocolPort::Port(..) => false,
+    };
+    let hosts = is_host(packet.source) && is_host(packet.destination);
+    packet.source != packet.destination && hosts && !is_icmp
+}
+
+fn part_has(
+    part: &verify::Part,
+    known: &BTreeSet<IpAddr>,
+    peer: IpAddr,
+    packet: &spec::Packet,
+) -> bool {
+    let is_peer = match &part.unknown {
+        _ if part.known.contains(&peer) => true,
+        Unknown::All => !known.contains(&peer),
+        Unknown::Ranges(ranges) => {
+            ranges.iter().any(|(first, last)| (first..=last).contains(&&peer))
+        }
+    };
+    is_peer
+        && match packet.transport {
+            spec::ProtocolPort::Port(protocol, port) => part
+                .ports
+                .iter()
+                .any(|(of, first, last)| *of == protocol && (*first..=*last).contains(&port)),
+            spec::ProtocolPort::Other(_) => part.others,
+        }
 }

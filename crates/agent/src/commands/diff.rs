@@ -1,19 +1,22 @@
 //! `nftpol diff`: what `apply` would change.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use agent::pipeline::{Difference, Pipeline, TableDifference};
 use anyhow::Result;
 use compiler::scaffold;
-use ruleset::{Comment, Name};
+use ruleset::{Comment, Name, Ruleset, TableFamily};
 
 use super::{open, options};
 use crate::cli::Diff;
 use crate::node::Node;
-use crate::{difference_text, input};
+use crate::{difference_text, difference_words, input};
 use agent::report;
 
-/// Prints the difference; exit code 1 if there is one, as `kubectl diff`.
+/// Prints what opens and closes, and with `--rules` which rules differ; exit code 1 if
+/// anything does, as `kubectl diff`.
 ///
 /// # Errors
 /// The manifests are refused, or the kernel or the interfaces cannot be read.
@@ -27,11 +30,30 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     let compiled = engine.compiled();
     report::lines(compiled.diagnostics.iter());
     let mut text = String::new();
+    let before = pipeline.in_force(|_| None)?.isolated;
+    let pods = snapshot.pods.values().filter(|pod| pod.is_on(args.input.node()));
+    let addresses: BTreeSet<IpAddr> =
+        pods.flat_map(|pod| &pod.addresses).copied().chain(before).collect();
+    let of_pods = snapshot.pods.values().filter(|pod| pod.is_subject());
+    let known = of_pods.flat_map(|pod| &pod.addresses).copied().collect();
+    let mut meaning = String::new();
     for TableDifference { id, wanted, difference } in pipeline.differences(compiled)? {
         let Difference { live, flags, foreign, pieces, .. } = difference;
         report::foreign(&id, &foreign);
         if let Some(flags) = flags {
             text += &format!("- table {id}  # {flags}\n+ table {id}\n");
+        }
+        if id.family == TableFamily::Inet && !pieces.is_empty() {
+            let nothing = Ruleset::of(id.clone());
+            let before = live.as_deref().unwrap_or(&nothing);
+            let after = wanted.as_deref().unwrap_or(&nothing);
+            let changes = verify::changes(before, after, addresses.iter().copied(), &known);
+            match changes {
+                Ok(changes) => meaning = difference_words::describe(&changes, &snapshot),
+                Err(error) => {
+                    report::notice(format_args!("what opens and closes cannot be told: {error}"))
+                }
+            }
         }
         match wanted {
             Some(wanted) if !pieces.is_empty() => {
@@ -50,6 +72,13 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     for other in pipeline.sink().tables()?.iter().filter(|other| other.name != ours) {
         text += &format!("- table {other}  # of another version\n");
     }
-    report::print(&text)?;
+    report::print(&meaning)?;
+    match (args.rules, text.is_empty()) {
+        (true, _) => report::print(&text)?,
+        (false, false) if meaning.is_empty() => {
+            report::notice("rules differ that let the same packets pass (--rules shows them)");
+        }
+        (false, _) => {}
+    }
     Ok(ExitCode::from(u8::from(!text.is_empty())))
 }

@@ -52,7 +52,7 @@ fn what_is_on_the_interfaces_is_applied_shown_proved_and_removed() -> Result<()>
     for network in [Network::Bridge, Network::Routed] {
         let node = Node::new(network)?;
         let is_bridged = network == Network::Bridge;
-        let before = node.nftpol(&["diff"])?;
+        let before = node.nftpol(&["diff", "--rules"])?;
         assert_eq!((before.code, before.stderr.as_str()), (Some(1), ""), "{network:?}");
         let bridge = before.stdout.contains("+ table bridge nftpol\n");
         assert_eq!(bridge, is_bridged, "{}", before.stdout);

@@ -20,30 +20,39 @@ fn after_apply_there_is_no_difference() -> Result<()> {
 
 type Edit = fn(&str) -> String;
 
-/// For each edit, `diff` prints this text and changes nothing. `apply` then makes the
-/// change.
+/// For each edit, `diff` says in these words what opens and closes, with `--rules` shows
+/// these rules, and changes nothing. `apply` then makes the change.
 #[test]
 fn a_change_is_shown_and_not_made() -> Result<()> {
-    let edits: [(&str, Edit, &str); 4] = [
-        ("another port", |text| text.replace("5432", "5433"), ANOTHER_PORT),
-        ("another peer", |text| text.replace("app: web", "app: mon"), ANOTHER_PEER),
+    let edits: [(&str, Edit, &str, &str); 4] = [
+        ("another port", |text| text.replace("5432", "5433"), PORT_IN_WORDS, ANOTHER_PORT),
+        (
+            "another peer",
+            |text| text.replace("app: web", "app: mon"),
+            "- dev/web -> dev/db: 5432\n",
+            ANOTHER_PEER,
+        ),
         (
             "egress, too",
             |text| format!("{text}  egress: []\n  policyTypes: [Ingress, Egress]\n"),
+            "- dev/db -> everyone: all\n",
             EGRESS,
         ),
-        ("another pod", |text| text.replacen("app: db", "app: web", 1), ANOTHER_POD),
+        ("another pod", |text| text.replacen("app: db", "app: web", 1), POD_IN_WORDS, ANOTHER_POD),
     ];
     let policy = text("good.yaml")?;
     let files = [fixture("cluster.yaml"), "-".to_owned()];
-    for (name, edit, expected) in edits {
+    for (name, edit, words, rules) in edits {
         let namespace = Namespace::new("cl")?;
         with_input(&namespace, &["apply"], &files, &policy)?.success()?;
         let before = (listing(&namespace)?, generation(&namespace)?);
         let edited = edit(&policy);
         let diff = with_input(&namespace, &["diff"], &files, &edited)?;
         assert_eq!((diff.code, diff.stderr.as_str()), (Some(1), ""), "{name}");
-        assert_eq!(without_hashes(&diff.stdout), expected, "{name}");
+        assert_eq!(diff.stdout, words, "{name}");
+        let diff = with_input(&namespace, &["diff", "--rules"], &files, &edited)?;
+        assert_eq!((diff.code, diff.stderr.as_str()), (Some(1), ""), "{name}");
+        assert_eq!(without_hashes(&diff.stdout), format!("{words}{rules}"), "{name}");
         assert_eq!((listing(&namespace)?, generation(&namespace)?), before, "{name}");
         with_input(&namespace, &["apply"], &files, &edited)?.success()?;
         let diff = with_input(&namespace, &["diff"], &files, &edited)?;
@@ -52,6 +61,16 @@ fn a_change_is_shown_and_not_made() -> Result<()> {
     Ok(())
 }
 
+const PORT_IN_WORDS: &str = "\
+- dev/web -> dev/db: 5432
++ dev/web -> dev/db: 5433
+";
+const POD_IN_WORDS: &str = "\
++ all that are no pods, ops/mon -> dev/db: 5432
++ everyone -> dev/db: 0-5431, 5433-65535, all UDP, all SCTP, protocols without ports
+- everyone -> dev/web: all
++ ops/mon -> dev/db: all
+";
 const ANOTHER_PORT: &str = r#"  chain i.dev/good.#  # ingress isolated by dev/good
 -     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"
 -     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip6 saddr @p6 tcp dport 5432 accept comment "dev/good ingress[0]"
@@ -130,10 +149,12 @@ fn without_hashes(text: &str) -> String {
 #[test]
 fn an_empty_kernel_differs_in_everything() -> Result<()> {
     let namespace = Namespace::new("cl")?;
-    let diff = nftpol(&namespace, &["diff"], &good())?;
+    let diff = nftpol(&namespace, &["diff", "--rules"], &good())?;
     assert_eq!(diff.code, Some(1), "{diff:#?}");
-    assert!(diff.stdout.starts_with("+ table inet nftpol\n+ set "), "{}", diff.stdout);
-    assert!(diff.stdout.lines().all(|line| line.starts_with("+ ")), "{}", diff.stdout);
+    let (words, rules) = diff.stdout.split_once("+ table inet nftpol\n").unwrap_or_default();
+    assert!(rules.starts_with("+ set "), "{}", diff.stdout);
+    assert!(rules.lines().all(|line| line.starts_with("+ ")), "{}", diff.stdout);
+    assert!(!words.is_empty() && words.lines().all(|line| line.starts_with("- ")), "{words}");
     assert_eq!(listing(&namespace)?, "");
     assert_eq!(generation(&namespace)?, generation(&Namespace::new("cl")?)?);
     Ok(())
@@ -185,7 +206,7 @@ fn what_others_did_is_shown() -> Result<()> {
         let namespace = Namespace::new("cl")?;
         nftpol(&namespace, &["apply"], &good())?.success()?;
         nft(&namespace, &["-f", "-"], script)?;
-        let diff = nftpol(&namespace, &["diff"], &good())?;
+        let diff = nftpol(&namespace, &["diff", "--rules"], &good())?;
         assert_eq!(
             (diff.code, diff.stdout.as_str(), diff.stderr.as_str()),
             (code, stdout, stderr),
