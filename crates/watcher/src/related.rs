@@ -1,7 +1,7 @@
 //! Kinds that policies do not name, but that tell what policies mean: workloads,
 //! Services, Ingresses, endpoints and nodes.
 //!
-//! In: manifests ([`crate::files::read_all`]) or an API server ([`crate::api::related`]).
+//! In: manifests ([`crate::files::read_everything`]) or an API server ([`crate::api::everything`]).
 //! Out: for each object the fields that an author's question needs.
 //! Never: a finding about these objects. Their other fields are not looked at.
 

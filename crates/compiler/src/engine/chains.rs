@@ -169,7 +169,9 @@ impl Chains {
                     (None, None) => Sources::new(),
                 }
             };
-            members.charge(chain, self.ledger.admitted(chain), sources, input.cluster);
+            let mut parts = self.ledger.admitted(chain);
+            parts.retain(|part| !input.options.set_aside.contains(&part.0));
+            members.charge(chain, parts, sources, input.cluster);
         }
         let budgets = &input.options.budgets;
         let changed = members.decide(budgets, |namespace| self.ledger.left(namespace, budgets));

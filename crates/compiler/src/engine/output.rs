@@ -113,6 +113,8 @@ impl Output {
         self.sets.remove_idle(&mut self.compiled.ruleset);
         while self.sets.rename() {
             self.chains.fill_all(input, &mut self.sets, &mut self.compiled);
+            // Sets that had one name were counted as one.
+            self.chains.refill(BTreeSet::new(), input, &mut self.sets, &mut self.compiled);
             self.sets.remove_idle(&mut self.compiled.ruleset);
         }
         let is_shut = !self.isolated.is_empty();

@@ -48,7 +48,7 @@ fn cases() -> Vec<Case> {
                 those of a cluster)";
     let neither = "error: there is neither a NetworkPolicy nor a Pod in the manifests, so ";
     let removes = " (`nftpol cleanup` removes the rules)\n";
-    let manifests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../manifests");
+    let manifests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../manifests/base");
     vec![
         Case {
             name: "a mistyped --node",

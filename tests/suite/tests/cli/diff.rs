@@ -69,7 +69,6 @@ const POD_IN_WORDS: &str = "\
 + all that are no pods, ops/mon -> dev/db: 5432
 + everyone -> dev/db: 0-5431, 5433-65535, all UDP, all SCTP, protocols without ports
 - everyone -> dev/web: all
-+ ops/mon -> dev/db: all
 ";
 const ANOTHER_PORT: &str = r#"  chain i.dev/good.#  # ingress isolated by dev/good
 -     @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . @nh,0,32 & 0x# | 0x# . ip saddr @p4 tcp dport 5432 accept comment "dev/good ingress[0]"

@@ -46,7 +46,7 @@ pub struct Class {
 pub enum Isolated {
     /// Nothing.
     No,
-    /// These policies, by their place in [`Judge::policies`].
+    /// These policies, by their place in `Judge::policies`.
     By(Vec<usize>),
     /// These policies, and nothing is allowed: pods that differ report the address.
     Shut(Vec<usize>),
@@ -61,7 +61,7 @@ impl Class {
         }
     }
 
-    /// Whether a rule, by its place in [`Judge::rules`], has it among its peers.
+    /// Whether a rule, by its place in `Judge::rules`, has it among its peers.
     pub fn is_peer_of(&self, rule: usize) -> bool {
         self.matched[rule / 64] >> (rule % 64) & 1 == 1
     }

@@ -190,7 +190,7 @@ impl Lies {
     }
 }
 
-/// How many ways of [`garble`] there are.
+/// How many ways of `garble` there are.
 pub const WAYS_TO_GARBLE: usize = 6;
 
 fn garble(object: &mut Value, how: usize) {
