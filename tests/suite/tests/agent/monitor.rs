@@ -1,6 +1,6 @@
 //! `nftpol monitor` and `nftpol status` on a node, with the real agent and real packets.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
@@ -104,7 +104,11 @@ fn ask(question: &str) -> Result<UnixStream> {
     let address = UnixAddr::from_abstract_name("nftpol-agent")?;
     let mut stream = UnixStream::connect_addr(&address).context("connect to the agent")?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(question.as_bytes())?;
+    match stream.write_all(question.as_bytes()) {
+        // It may answer without a question, and hang up.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written?,
+    }
     Ok(stream)
 }
 
