@@ -171,9 +171,9 @@ mod tests {
             change("10.0.0.9", true, &["10.0.0.1"], net),
         ];
         let text = "+ 192.0.2.0-192.0.2.255, shop/cart -> 10.0.0.9: 80  (IPv4)\n\
-                    + shop/front -> shop/cart: 80\n\
                     - all that are no pods -> shop/front: 80  (IPv6)\n\
-                    - everyone -> shop/front: 80  (IPv4)\n";
+                    - everyone -> shop/front: 80  (IPv4)\n\
+                    + shop/front -> shop/cart: 80\n";
         assert_eq!(describe(&changes, &snapshot), text);
     }
 }

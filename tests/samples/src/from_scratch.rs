@@ -209,7 +209,11 @@ impl Oracle<'_> {
         let mut sources = Sources::new();
         let mut users: BTreeMap<&ObjectKey, BTreeSet<Name>> = BTreeMap::new();
         for signature in self.out.signatures.values().filter(|signature| !signature.is_shut) {
-            for key in signature.policies.iter().filter(|key| !self.out.over_budget.contains(key)) {
+            let counts = |key: &&ObjectKey| {
+                let aside = &self.options.set_aside;
+                !self.out.over_budget.contains(*key) && !aside.contains(*key)
+            };
+            for key in signature.policies.iter().filter(counts) {
                 let Some((key, policy)) = self.snapshot.policies.get_key_value(key) else {
                     continue;
                 };
