@@ -12,7 +12,7 @@ use author::ports::PROTOCOLS;
 use policy::{Direction, Owners, Snapshot, spec};
 use verify::{Change, Part, Unknown};
 
-/// So many peers are named in a line.
+/// A line names this many peers at most.
 const NAMED: usize = 6;
 
 /// Peers without an exception.

@@ -60,7 +60,7 @@ pub fn never_wait() -> Result<()> {
 /// What the standard library itself writes on stderr, such as the last words of a process
 /// that finds no memory (`handle_alloc_error`), must not wait for a reader either: the
 /// process would neither end nor answer. Opening a pipe anew gives a description with
-/// flags of its own (proc_pid_fd(5)), so whoever shares this one notices nothing.
+/// flags of its own (proc_pid_fd(5)), so those who share the old one notice nothing.
 ///
 /// # Errors
 /// Stderr cannot be opened anew, for example a socket. It stays as it was.

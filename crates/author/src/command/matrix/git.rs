@@ -27,8 +27,8 @@ pub fn commit(revision: &str) -> Result<String> {
     Ok(String::from_utf8_lossy(&output).trim().to_owned())
 }
 
-/// The manifests below these paths, called `NAME:PATH` in messages. A path is relative to the working directory, as for
-/// files.
+/// The manifests below these paths, called `NAME:PATH` in messages. A path is relative to
+/// the working directory, as for files.
 ///
 /// # Errors
 /// `git` fails, or a path has no manifests.
