@@ -1,7 +1,8 @@
 //! The `nftpol` command: Kubernetes NetworkPolicy, enforced with nftables.
 //!
 //! In: arguments, manifests. Out: results on stdout, everything else on stderr,
-//! an exit code. Never: another program started.
+//! an exit code. Never: another program started, but for `git` where `matrix --diff`
+//! compares revisions.
 
 mod bridge;
 mod cli;

@@ -1,8 +1,8 @@
 //! What is written and surely not meant.
 //!
 //! In: a [`Cluster`]. Out: findings, each with an id, a place and a repair.
-//! Never: a finding made of what the input merely leaves out: without pods nobody is said
-//! to select nobody, and without the cluster's DNS nobody is said to miss it.
+//! Never: a finding because the input is incomplete. Without pods no selector is reported
+//! as one that selects nobody, and without the cluster's DNS no policy as one that misses it.
 //!
 //! | module | what |
 //! |---|---|

@@ -13,7 +13,7 @@ mod version;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 /// The commands of authors.
 #[derive(Debug, Subcommand)]
@@ -34,6 +34,16 @@ pub enum Command {
     /// What kubectl asks a plugin.
     #[command(name = "__complete", hide = true)]
     Plugin(plugin::Plugin),
+}
+
+/// `--output` of commands that have no other forms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// An object with the same content.
+    Json,
 }
 
 impl Command {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use agent::pipeline::{Difference, Pipeline, TableDifference};
 use anyhow::Result;
-use compiler::scaffold;
+use compiler::{Layout, scaffold};
 use ruleset::{Comment, Name, Ruleset, TableFamily};
 
 use super::{open, options};
@@ -30,28 +30,27 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     let compiled = engine.compiled();
     report::lines(compiled.diagnostics.iter());
     let mut text = String::new();
-    let before = pipeline.in_force(|_| None)?.isolated;
     let pods = snapshot.pods.values().filter(|pod| pod.is_on(args.input.node()));
-    let addresses: BTreeSet<IpAddr> =
-        pods.flat_map(|pod| &pod.addresses).copied().chain(before).collect();
+    let local: BTreeSet<IpAddr> = pods.flat_map(|pod| &pod.addresses).copied().collect();
     let of_pods = snapshot.pods.values().filter(|pod| pod.is_subject());
     let known = of_pods.flat_map(|pod| &pod.addresses).copied().collect();
-    let mut meaning = String::new();
+    let mut meaning = None;
     for TableDifference { id, wanted, difference } in pipeline.differences(compiled)? {
         let Difference { live, flags, foreign, pieces, .. } = difference;
         report::foreign(&id, &foreign);
-        if let Some(flags) = flags {
+        if let Some(flags) = &flags {
             text += &format!("- table {id}  # {flags}\n+ table {id}\n");
         }
-        if id.family == TableFamily::Inet && !pieces.is_empty() {
+        if id.family == TableFamily::Inet && (!pieces.is_empty() || flags.is_some()) {
             let nothing = Ruleset::of(id.clone());
-            let before = live.as_deref().unwrap_or(&nothing);
+            // A table with other flags is dormant, or goes with its owner.
+            let before = live.as_deref().filter(|_| flags.is_none()).unwrap_or(&nothing);
             let after = wanted.as_deref().unwrap_or(&nothing);
-            let changes = verify::changes(before, after, addresses.iter().copied(), &known);
-            match changes {
-                Ok(changes) => meaning = difference_words::describe(&changes, &snapshot),
+            let addresses = local.iter().copied().chain(isolated(before));
+            match verify::changes(before, after, addresses, &known) {
+                Ok(changes) => meaning = Some(difference_words::describe(&changes, &snapshot)),
                 Err(error) => {
-                    report::notice(format_args!("what opens and closes cannot be told: {error}"))
+                    report::notice(format_args!("what opens and closes cannot be told: {error}"));
                 }
             }
         }
@@ -72,13 +71,21 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     for other in pipeline.sink().tables()?.iter().filter(|other| other.name != ours) {
         text += &format!("- table {other}  # of another version\n");
     }
-    report::print(&meaning)?;
-    match (args.rules, text.is_empty()) {
-        (true, _) => report::print(&text)?,
-        (false, false) if meaning.is_empty() => {
-            report::notice("rules differ that let the same packets pass (--rules shows them)");
-        }
-        (false, _) => {}
+    report::print(meaning.as_deref().unwrap_or_default())?;
+    match meaning.as_deref() {
+        _ if args.rules => report::print(&text)?,
+        _ if text.is_empty() => {}
+        Some("") => report::notice(
+            "no connection between hosts opens or closes; rules differ (--rules shows them)",
+        ),
+        Some(_) => {}
+        None => report::notice("rules differ (--rules shows them)"),
     }
     Ok(ExitCode::from(u8::from(!text.is_empty())))
+}
+
+/// The addresses that a table isolates in a direction.
+fn isolated(table: &Ruleset) -> BTreeSet<IpAddr> {
+    let layout = Layout::of(table);
+    Layout::sides().flat_map(|(direction, family)| layout.isolated(direction, family)).collect()
 }

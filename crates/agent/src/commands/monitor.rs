@@ -145,7 +145,7 @@ impl Monitor {
         let (lines, mut came) = mpsc::channel::<Result<String, (String, String)>>(QUEUE);
         let mut running: BTreeMap<String, AgentPod> = BTreeMap::new();
         let mut follows = true;
-        // What went wrong on a node is said once.
+        // A node's problem is printed once.
         let mut said: BTreeMap<String, String> = BTreeMap::new();
         loop {
             if follows {

@@ -10,8 +10,9 @@ use agent::door::client;
 use agent::door::protocol::{Line, NodeStatus, Question};
 use agent::report;
 use anyhow::{Context, Result, bail};
+use author::command::Output;
 use author::live::status::{self, Node, Wanted, digest};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use futures::future::join_all;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Api;
@@ -46,16 +47,6 @@ pub struct Status {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-}
-
-/// `--output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// An object.
-    Json,
 }
 
 /// What is known at a moment.

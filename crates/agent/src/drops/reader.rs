@@ -104,7 +104,7 @@ impl Reader {
             };
             let mend = "denied packets are not shown; choose another group (--log-group)";
             self.out.status.fails(Condition::Log, format!("{problem}; {mend}"));
-            // What is counted is counted, whoever reads the packets.
+            // The counters work even if another program reads the packets.
             let until = Instant::now() + RETRY;
             while Instant::now() < until {
                 thread::sleep(WAIT);

@@ -110,7 +110,7 @@ fn errors(file: &str, text: &str) -> usize {
     findings.iter().filter(|one| one.severity == Severity::Error).count()
 }
 
-/// The text with a change, if the old text is where it is said to be.
+/// The text with a change, if the place of the change still has the old text.
 fn edited(text: &str, edit: &Edit) -> Option<String> {
     let at = offset(text, &edit.at)?;
     let edit = &match text.contains("\r\n") {

@@ -31,7 +31,7 @@ Examples:
   nftpol check --explain two-peers                what a check looks for, and why
 
 Exit codes: 0 nothing, 1 errors (or what --fail-on names), 2 it cannot be told.
-Without pods in the input, nothing is said of whom policies select.";
+Without pods in the input, the checks of whom policies select are left out.";
 
 /// `nftpol check`.
 #[derive(Debug, Args)]

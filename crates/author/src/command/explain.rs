@@ -4,8 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
+use super::Output;
 use crate::explain::{End, Verdict, explain};
 use crate::input::InputArgs;
 
@@ -40,16 +41,6 @@ pub struct Explain {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-}
-
-/// `--output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// An object with the same content.
-    Json,
 }
 
 impl Explain {

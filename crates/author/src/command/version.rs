@@ -4,8 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde_json::json;
+
+use super::Output;
 
 /// The newest NetworkPolicy API that is read: that of the crate k8s-openapi's `v1_36`.
 const KUBERNETES: &str = "1.36";
@@ -20,16 +22,6 @@ pub struct Version {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
-}
-
-/// `--output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// A line.
-    #[default]
-    Text,
-    /// An object.
-    Json,
 }
 
 impl Version {

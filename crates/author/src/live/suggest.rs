@@ -36,7 +36,7 @@ pub fn policies(packets: &[Denied], only: Option<&str>) -> String {
         return "# Nothing was denied that a policy could allow.\n".to_owned();
     }
     let mut yaml = String::from(
-        "# Proposed from packets that were denied. Read it: whoever is allowed here is whoever \
+        "# Proposed from packets that were denied. Read it first: it allows everybody who \
          tried.\n",
     );
     for (number, (subject, peers)) in wanted.iter().enumerate() {

@@ -174,7 +174,9 @@ fn what_others_did_is_shown() -> Result<()> {
             "dormant",
             "add table inet nftpol { flags dormant; }",
             Some(1),
-            "- table inet nftpol  # it has flags 0x1\n+ table inet nftpol\n",
+            "- all that are no pods, ops/mon -> dev/db: 5432\n\
+             - everyone -> dev/db: 0-5431, 5433-65535, all UDP, all SCTP, protocols without ports\n\
+             - table inet nftpol  # it has flags 0x1\n+ table inet nftpol\n",
             "",
         ),
         (

@@ -47,7 +47,7 @@ pub fn read(input: &InputArgs, versions: &[String]) -> Result<[Cluster; 2]> {
     let [before, after] = versions;
     let before = read((before, texts[0]))?;
     let mut after = read((after, texts[1]))?;
-    // What is so in both is said once.
+    // A notice of both versions is printed once.
     after.notices.retain(|notice| !before.notices.contains(notice));
     Ok([InputArgs::reported(before)?, InputArgs::reported(after)?])
 }

@@ -61,7 +61,7 @@ fn packets() -> Vec<Denied> {
 #[test]
 fn what_was_denied_becomes_the_smallest_policy() {
     let yaml = policies(&packets(), Some("shop/cart"));
-    let expected = r#"# Proposed from packets that were denied. Read it: whoever is allowed here is whoever tried.
+    let expected = r#"# Proposed from packets that were denied. Read it first: it allows everybody who tried.
 ---
 apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
