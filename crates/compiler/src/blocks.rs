@@ -22,12 +22,19 @@ pub fn ranges<'a>(
     let spans = of_family
         .flat_map(|block| without(span(block.cidr()), block.except().iter().map(|net| span(*net))))
         .collect();
-    union(spans, successor)
-        .into_iter()
-        .filter_map(|(first, last)| {
-            AddressRange::new(from_number(family, first)?, from_number(family, last)?)
-        })
-        .collect()
+    of_spans(family, spans)
+}
+
+/// The same addresses as ranges that are sorted and neither overlap nor touch.
+pub(crate) fn joined(family: Family, ranges: &[AddressRange]) -> Vec<AddressRange> {
+    let spans = ranges.iter().map(|range| (number(range.first()), number(range.last())));
+    of_spans(family, spans.collect())
+}
+
+fn of_spans(family: Family, spans: Vec<Span>) -> Vec<AddressRange> {
+    let range =
+        |(first, last)| AddressRange::new(from_number(family, first)?, from_number(family, last)?);
+    union(spans, successor).into_iter().filter_map(range).collect()
 }
 
 fn successor(number: u128) -> Option<u128> {

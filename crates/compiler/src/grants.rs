@@ -4,7 +4,7 @@
 //! Out: for each rule the conditions under which a packet passes, and the
 //! sets that these look into. Never: a peer of one rule with a port of another.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use policy::{Direction, IpBlock, NetworkPolicy, Peer, Peers, Ports, Protocol, Rule};
@@ -16,6 +16,7 @@ use crate::ports::{self, PortMatch, transport};
 use crate::price::{self, Form};
 use crate::sets::{NamedPorts, PodsPeer, SetSource, Sources};
 use crate::signature::{self, ResolvedPorts};
+use together::Together;
 
 /// Up to this many ranges of a rule's ipBlocks become one rule each. More become
 /// one interval set.
@@ -62,20 +63,14 @@ pub fn of(
     let form = price::form(rules, direction, resolved, form);
     let sets = Named { naming, sources: Sources::new(), shared: BTreeSet::new() };
     let mut grants = Making { form, conditions: Vec::new(), sets };
-    let mut together = Together::new();
+    let mut together = Together::default();
     for (index, rule) in rules.iter().enumerate() {
         grants.add(policy, direction, resolved, (index, rule), &mut together);
     }
-    for (port, (index, peers)) in together {
-        grants.many(index, direction, Arc::new(peers), port);
-    }
+    together.finish(direction, &mut grants);
     let Making { conditions, sets: Named { sources, shared, .. }, .. } = grants;
     Grants { conditions, sources, shared }
 }
-
-/// In the compact form: for each match of a port its peers, and the index of the first
-/// rule.
-type Together = BTreeMap<PortMatch, (usize, BTreeSet<PodsPeer>)>;
 
 impl Making<'_> {
     fn add(
@@ -99,17 +94,8 @@ impl Making<'_> {
         }
         for peer in peers(&rule.peers, &policy.key.namespace, &mut self.sets) {
             for port in &ports {
-                match (&peer, self.form) {
-                    (PeerMatch::Pods(peer), Form::Compact) => {
-                        let entry = together.entry(port.clone()).or_default();
-                        if entry.1.is_empty() {
-                            entry.0 = index;
-                        }
-                        entry.1.insert(peer.clone());
-                    }
-                    (PeerMatch::Pods(_) | PeerMatch::Anyone | PeerMatch::Blocks(..), _) => {
-                        self.pair(index, direction, &peer, port);
-                    }
+                if !(self.form == Form::Compact && together.take(index, &peer, port)) {
+                    self.pair(index, direction, &peer, port);
                 }
             }
         }
@@ -241,6 +227,8 @@ fn address_match(field: Field, test: &AddressTest) -> Match {
         test => Match::Address(field, test.clone()),
     }
 }
+
+mod together;
 
 #[cfg(test)]
 mod tests;

@@ -22,6 +22,9 @@ pub(crate) const MAX_PEER_SETS: usize = 256;
 /// So has one that would have more rules than this in one chain.
 pub(crate) const MAX_RULES: u64 = 1024;
 
+/// Sets of single addresses with ports: one for each family and protocol.
+const ENDS: u64 = 6;
+
 /// How a policy is compiled. Both forms mean the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form {
@@ -106,10 +109,50 @@ fn has_many_peers(rules: &[Rule]) -> bool {
 }
 
 fn amount(rules: &[Rule], direction: Direction, resolved: &ResolvedPorts, form: Form) -> Amount {
-    rules.iter().map(|rule| of_rule(rule, direction, resolved, form)).sum()
+    let mut inline = Inline::default();
+    let each = rules.iter().map(|rule| of_rule(rule, direction, resolved, form, &mut inline));
+    each.sum::<Amount>() + inline.amount(form)
 }
 
-fn of_rule(rule: &Rule, direction: Direction, resolved: &ResolvedPorts, form: Form) -> Amount {
+/// Ranges of ipBlocks that are in no set of their rule, each with a match of ports.
+#[derive(Clone, Copy, Debug, Default)]
+struct Inline {
+    /// All of them. In the plain form each is a rule.
+    rules: u64,
+    /// Those with port names. Each stays a rule.
+    named: u64,
+    /// Those that can be a single address with a single port.
+    ends: u64,
+    /// Those that can be something else, by numbers.
+    ranges: u64,
+}
+
+impl Inline {
+    fn amount(self, form: Form) -> Amount {
+        let Self { rules, named, ends, ranges } = self;
+        match form {
+            Form::Plain => Amount { sets: 0, rules, elements: 0 },
+            // Ranges share a set where more than a few have the same ports, else they are
+            // rules. Ends share one for each family and protocol.
+            Form::Compact => {
+                let of_ends = ends.min(ENDS);
+                Amount {
+                    sets: ranges / (MAX_INLINE_RANGES as u64 + 1) + of_ends,
+                    rules: ranges + of_ends + named,
+                    elements: ranges + ends,
+                }
+            }
+        }
+    }
+}
+
+fn of_rule(
+    rule: &Rule,
+    direction: Direction,
+    resolved: &ResolvedPorts,
+    form: Form,
+    inline: &mut Inline,
+) -> Amount {
     let ports = match &rule.ports {
         Ports::All => Size::ANYTHING,
         Ports::Only(ports) => {
@@ -124,7 +167,7 @@ fn of_rule(rule: &Rule, direction: Direction, resolved: &ResolvedPorts, form: Fo
         Peers::Anyone => {
             Amount { sets: 2 * ports.names, rules: ports.numbers + 2 * ports.names, elements: 0 }
         }
-        Peers::Only(peers) => of_pods(peers, ports, form) + of_blocks(peers, ports),
+        Peers::Only(peers) => of_pods(peers, ports, form) + of_blocks(peers, ports, inline),
     };
     of_ports + of_peers
 }
@@ -145,18 +188,32 @@ fn of_pods(peers: &[Peer], ports: Size, form: Form) -> Amount {
 }
 
 /// Each except can cut a range in two, and no range is more than a block or an except.
-fn of_blocks(peers: &[Peer], ports: Size) -> Amount {
+fn of_blocks(peers: &[Peer], ports: Size, inline: &mut Inline) -> Amount {
     let mut ranges = [0, 0];
+    let mut has_single = [false, false];
     for peer in peers {
         let Peer::IpBlock(block) = peer else { continue };
         let family = usize::from(block.cidr().addr().is_ipv6());
         ranges[family] += 1 + block.except().len() as u64;
+        let is_single = block.cidr().prefix_len() == block.cidr().max_prefix_len();
+        // An except can leave a single address.
+        has_single[family] |= is_single || !block.except().is_empty();
     }
-    let inline = MAX_INLINE_RANGES as u64;
-    let of_family = ranges.into_iter().map(|ranges| Amount {
-        sets: u64::from(ranges > inline) + if ranges > 0 { ports.names } else { 0 },
-        rules: ranges.min(inline) * (ports.numbers + ports.names),
-        elements: if ranges > inline { ranges } else { 0 },
+    let of_family = ranges.into_iter().zip(has_single).map(|(ranges, has_single)| {
+        // Blocks that touch are one range: many can be few, and few can be single addresses
+        // or not.
+        let few = ranges.min(MAX_INLINE_RANGES as u64);
+        inline.rules += few * (ports.numbers + ports.names);
+        inline.named += few * ports.names;
+        let is_end = ports.elements == 1 && has_single;
+        inline.ends += if is_end { few } else { 0 };
+        inline.ranges += few * (ports.numbers - u64::from(is_end && ranges == 1));
+        let is_set = ranges > few;
+        Amount {
+            sets: u64::from(is_set) + if ranges > 0 { ports.names } else { 0 },
+            rules: 0,
+            elements: if is_set { ranges } else { 0 },
+        }
     });
     of_family.sum()
 }

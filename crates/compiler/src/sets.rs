@@ -31,6 +31,9 @@ pub enum SetSource {
     Blocks(Family, Vec<AddressRange>),
     /// Destination ports, in order.
     Ports(Vec<(Transport, u16)>),
+    /// Single addresses of ipBlocks, each with a destination port of this protocol, in
+    /// order.
+    Ends(Family, Transport, Vec<(IpAddr, u16)>),
 }
 
 /// Address and port of each pod that has a port of one of these names, and that one of
@@ -170,16 +173,19 @@ impl SetSource {
     pub fn own_name(&self) -> Name {
         let kind = match self {
             Self::Blocks(family, _) => format!("c{}", family.digit()),
-            Self::Pods(family, _) | Self::AnyOf(family, _) | Self::NamedPorts(family, _) => {
-                format!("s{}", family.digit())
-            }
+            Self::Pods(family, _)
+            | Self::AnyOf(family, _)
+            | Self::NamedPorts(family, _)
+            | Self::Ends(family, ..) => format!("s{}", family.digit()),
             Self::Ports(_) => "s".to_owned(),
         };
         let readable = match self {
             Self::Blocks(_, ranges) => ranges.first().map(ToString::to_string).unwrap_or_default(),
-            Self::Pods(..) | Self::AnyOf(..) | Self::NamedPorts(..) | Self::Ports(_) => {
-                self.to_string()
-            }
+            Self::Pods(..)
+            | Self::AnyOf(..)
+            | Self::NamedPorts(..)
+            | Self::Ports(_)
+            | Self::Ends(..) => self.to_string(),
         };
         self.content().named(&kind, &readable.replace(':', "-"))
     }
@@ -188,7 +194,9 @@ impl SetSource {
     const fn store(&self) -> Option<Store> {
         match self {
             Self::Pods(family, _) | Self::AnyOf(family, _) => Some(Store::Addresses(*family)),
-            Self::NamedPorts(family, _) => Some(Store::AddressPorts(*family)),
+            Self::NamedPorts(family, _) | Self::Ends(family, ..) => {
+                Some(Store::AddressPorts(*family))
+            }
             Self::Ports(_) => Some(Store::Ports),
             Self::Blocks(..) => None,
         }
@@ -208,6 +216,10 @@ impl SetSource {
                     ports.iter().map(|(transport, port)| format!("{}/{port}", transport.keyword()));
                 Content::of("ports").texts(ports)
             }
+            Self::Ends(_, transport, ends) => {
+                let ends = ends.iter().map(|(address, port)| format!("{address} {port}"));
+                Content::of("ends").text(transport.keyword()).texts(ends)
+            }
         }
     }
 
@@ -226,6 +238,7 @@ impl SetSource {
             Self::AnyOf(Family::V6, _) | Self::NamedPorts(..) => 0,
             Self::Blocks(_, ranges) => ranges.len() as u64,
             Self::Ports(ports) => ports.len() as u64,
+            Self::Ends(_, _, ends) => ends.len() as u64,
         }
     }
 
@@ -233,7 +246,7 @@ impl SetSource {
     pub fn set_type(&self) -> SetType {
         match self {
             Self::Pods(family, _) | Self::AnyOf(family, _) => SetType::Address(*family),
-            Self::NamedPorts(family, _) => SetType::AddressPort(*family),
+            Self::NamedPorts(family, _) | Self::Ends(family, ..) => SetType::AddressPort(*family),
             Self::Blocks(family, _) => SetType::AddressRange(*family),
             Self::Ports(_) => SetType::ProtocolPort,
         }
@@ -245,7 +258,8 @@ impl SetSource {
             Self::Pods(family, _)
             | Self::AnyOf(family, _)
             | Self::NamedPorts(family, _)
-            | Self::Blocks(family, _) => Some(*family),
+            | Self::Blocks(family, _)
+            | Self::Ends(family, ..) => Some(*family),
             Self::Ports(_) => None,
         }
     }
@@ -259,7 +273,7 @@ impl SetSource {
                 addresses.filter(|address| Family::of(*address) == *family).count() as u64
             }
             Self::AnyOf(..) | Self::NamedPorts(..) => self.elements(cluster).len() as u64,
-            Self::Blocks(..) | Self::Ports(_) => 0,
+            Self::Blocks(..) | Self::Ports(_) | Self::Ends(..) => 0,
         }
     }
 
@@ -285,6 +299,9 @@ impl SetSource {
                 let ports = ports.iter();
                 ports.map(|(transport, port)| Element::ProtocolPort(*transport, *port)).collect()
             }
+            Self::Ends(_, _, ends) => {
+                ends.iter().map(|(address, port)| Element::AddressPort(*address, *port)).collect()
+            }
         }
     }
 
@@ -301,7 +318,7 @@ impl SetSource {
             Self::NamedPorts(_, ports) => ports.peers.as_ref().is_none_or(|peers| {
                 ports.has_any(pod) && peers.iter().any(|peer| cluster.selects(peer, pod))
             }),
-            Self::Blocks(..) | Self::Ports(_) => false,
+            Self::Blocks(..) | Self::Ports(_) | Self::Ends(..) => false,
         };
         if selected { self.elements_at(pod, address) } else { Vec::new() }
     }
@@ -329,7 +346,7 @@ impl SetSource {
                 Some(peers) => peers.iter().map(Some).collect(),
                 None => vec![None],
             },
-            Self::Blocks(..) | Self::Ports(_) => Vec::new(),
+            Self::Blocks(..) | Self::Ports(_) | Self::Ends(..) => Vec::new(),
         }
     }
 
@@ -348,6 +365,9 @@ impl fmt::Display for SetSource {
             Self::NamedPorts(_, ports) => ports.fmt(f),
             Self::Blocks(_, ranges) => write!(f, "ipBlocks, {} ranges", ranges.len()),
             Self::Ports(ports) => write!(f, "{} ports", ports.len()),
+            Self::Ends(_, transport, ends) => {
+                write!(f, "ipBlocks, {} addresses with a port/{}", ends.len(), transport.keyword())
+            }
         }
     }
 }

@@ -234,7 +234,7 @@ impl Oracle<'_> {
             let with_it =
                 with_it.filter(|policies| policies.values().flatten().any(|set| *set == name));
             let elements = match source {
-                SetSource::Blocks(..) | SetSource::Ports(_) => 0,
+                SetSource::Blocks(..) | SetSource::Ports(_) | SetSource::Ends(..) => 0,
                 SetSource::Pods(..) | SetSource::AnyOf(..) | SetSource::NamedPorts(..) => {
                     self.elements(source).len() as u64
                 }
@@ -335,6 +335,9 @@ impl Oracle<'_> {
             SetSource::Ports(ports) => {
                 let ports = ports.iter();
                 ports.map(|(transport, port)| Element::ProtocolPort(*transport, *port)).collect()
+            }
+            SetSource::Ends(_, _, ends) => {
+                ends.iter().map(|(address, port)| Element::AddressPort(*address, *port)).collect()
             }
         }
     }

@@ -155,3 +155,50 @@ fn many_peers_with_many_ranges_are_a_set_of_peers_and_a_set_of_ports() {
     let grants = of_rule(rule(40, 40));
     assert_eq!((grants.sources.len(), grants.conditions.len()), (3, 2), "1,024 rules at most");
 }
+
+/// A rule for each would be 1,800, which a packet asks one by one.
+#[test]
+fn blocks_of_many_rules_share_sets_and_mean_the_same() {
+    let block =
+        |text: &str| Peer::IpBlock(IpBlock::new(policy::cidr::parse(text).unwrap(), []).unwrap());
+    let rule = |net: String, first: u16, last: u16| {
+        let numbers = PortNumbers::Range(first, last);
+        let ports = Ports::Only(vec![Port { protocol: Protocol::Tcp, numbers }]);
+        Rule { peers: Peers::Only(vec![block(&net)]), ports }
+    };
+    let rules = (0..600u16).flat_map(|number| {
+        let [high, low] = number.to_be_bytes();
+        [
+            rule(format!("172.16.{high}.{low}/32"), number + 1, number + 1),
+            rule(format!("172.{}.{low}.0/24", 17 + high), 443, 443),
+            rule(format!("172.31.{high}.{low}/32"), 8000, 8001 + number % 2),
+        ]
+    });
+    let policy = NetworkPolicy { egress: None, ingress: Some(rules.collect()), ..policy() };
+    let of =
+        |form| of(&policy, Direction::Ingress, &ResolvedPorts::new(), &Naming::default(), form);
+    let grants = of(Form::Plain);
+    assert_eq!(grants, of(Form::Compact));
+    assert_eq!((grants.sources.len(), grants.conditions.len()), (3, 4), "neighbours are one range");
+
+    let snapshot = Snapshot::new([policy], [pod(0)], []);
+    let mut engine = Engine::new(Options::default());
+    let table = engine.update(&snapshot, &policy::NodeNetwork::default()).ruleset.clone();
+    let destination = pod(0).addresses[0];
+    for source in
+        ["172.16.0.7", "172.16.2.87", "172.16.2.88", "172.17.9.9", "172.31.0.1", "172.31.0.2"]
+    {
+        for port in [8, 88, 443, 600, 8000, 8001, 8002] {
+            let source = source.parse().unwrap();
+            let transport = ProtocolPort::Port(Protocol::Tcp, port);
+            let packet = Packet { source, destination, transport };
+            let expected = spec::decide(&snapshot, &packet).passes();
+            let packet = simulator::Packet {
+                destination_port: Some(port),
+                ..simulator::Packet::new(source, destination, Protocol::Tcp.number())
+            };
+            let seen = simulate(&table, &packet).unwrap().outcome == Outcome::Accept;
+            assert_eq!(seen, expected, "{packet:?}");
+        }
+    }
+}

@@ -55,3 +55,25 @@ fn blocks_and_port_names_count() {
     let quote = quoted(nets.map(block).to_vec(), vec![name("a"), name("b")]);
     assert_eq!(quote.plain, Amount { sets: 3, rules: 4, elements: 4 });
 }
+
+/// As rules of their own they would fill the budget of a namespace.
+#[test]
+fn thousands_of_addresses_with_a_port_each_are_quoted_as_elements() {
+    let rules = (0..10_000u16).map(|number| {
+        let [high, low] = number.to_be_bytes();
+        let net = policy::cidr::parse(&format!("172.16.{high}.{low}/32")).unwrap();
+        Rule {
+            peers: Peers::Only(vec![Peer::IpBlock(IpBlock::new(net, []).unwrap())]),
+            ports: Ports::Only(vec![port(PortNumbers::Range(number + 1, number + 1))]),
+        }
+    });
+    let policy = NetworkPolicy {
+        key: ObjectKey::new("dev", "web"),
+        uid: String::new(),
+        pod_selector: Selector::everything(),
+        ingress: Some(rules.collect()),
+        egress: None,
+    };
+    let quote = quote(&policy, Direction::Ingress, &ResolvedPorts::new());
+    assert_eq!(quote.compact, Amount { sets: 6, rules: 6, elements: 20_000 });
+}

@@ -17,6 +17,10 @@ use anyhow::Result;
 
 use arguments::{Arguments, Part};
 
+/// The allocator of `nftpol`, whose work is measured.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The sizes of tables, in hundreds of pods.
 const SIZES: [usize; 2] = [100, 1000];
 /// The sizes of pictures.
