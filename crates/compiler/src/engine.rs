@@ -145,7 +145,7 @@ impl Engine {
         let renamed = self.follow_port_names(&changes);
         let impact = Impact { touched, pods, addresses, policies: changes.policy_keys() };
         self.recompile(&impact);
-        self.bind(network, &changes, &impact.pods);
+        self.bind(network, &changes, &impact);
         self.diagnose(renamed)
     }
 
@@ -163,17 +163,12 @@ impl Engine {
         self.forward.update(input, impact);
     }
 
-    /// Binds pods to their interfaces. `affected`: pods that may be isolated now and were
-    /// not, or the reverse.
-    fn bind(
-        &mut self,
-        network: &NodeNetwork,
-        changes: &Changes<'_>,
-        affected: &BTreeSet<ObjectKey>,
-    ) {
-        let change = Change { network, objects: changes, affected };
+    /// Binds pods to their interfaces.
+    fn bind(&mut self, network: &NodeNetwork, changes: &Changes<'_>, impact: &Impact) {
+        let Impact { pods, addresses, .. } = impact;
+        let change = Change { network, objects: changes, pods, addresses };
         let (isolated, compiled) = self.forward.parts();
-        self.binding.update(&change, |pod| isolated.contains(pod), compiled);
+        self.binding.update(&change, isolated, compiled);
     }
 
     /// The addresses of changed pods, old and new, and of all pods in changed

@@ -55,10 +55,7 @@
 //!          +- strays                                                             (only while a port is bound)
 //!          +- unknown - destination in a pods' range -> unknown.to4             (else empty: see [`unknown`])
 //!
-//! edges, while a pod of this node is isolated (else empty):
-//!          -+- neighbour discovery, as above -> accept
-//!           +- multicast listener discovery -> accept
-//!           +- drop
+//! edges: see [`edges`]
 //! ```
 //!
 //! `midflow`: at an isolated pod a new TCP flow begins with a SYN. Connection
@@ -106,6 +103,7 @@
 mod addresses;
 pub mod binding;
 pub mod bridge;
+mod edges;
 mod elements;
 mod forward;
 pub mod tunnels;
@@ -114,6 +112,7 @@ pub mod unknown;
 use std::collections::BTreeSet;
 
 use imbl::OrdMap;
+use policy::spec::edges::Edges;
 use policy::{Direction, Tunnel, TunnelSources};
 use ruleset::{
     Chain, Comment, Element, Family, Field, Finish, Match, Name, Rule, Ruleset, Set, SetType,
@@ -136,6 +135,8 @@ pub struct Network {
     pub known_nodes: BTreeSet<Family>,
     /// Where unknown addresses are shut.
     pub shut: unknown::Shut,
+    /// For whom multicast, broadcast and link-local addresses are shut.
+    pub edges: Edges,
 }
 
 impl Network {
@@ -177,13 +178,19 @@ pub fn log_set(direction: Direction, family: Family) -> Name {
     constant(&format!("logged.{}{}", letter(direction), family.digit()))
 }
 
+/// The set of link-local addresses of isolated pods.
+pub fn muted_set() -> Name {
+    constant("muted6")
+}
+
 /// The chain of broadcast, multicast and link-local packets.
 pub fn edges_chain() -> Name {
     constant("edges")
 }
 
 /// The table of a place without a pod. `isolated`: whether a local pod is
-/// isolated; then link-local, broadcast and multicast packets are dropped.
+/// isolated; then link-local, broadcast and multicast packets are dropped, as long as
+/// [`fit`] knows nothing of guards.
 pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
     let mut ruleset = Ruleset::new(place.table.clone());
     for family in Family::BOTH {
@@ -201,18 +208,14 @@ pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
     }
     ruleset.sets.extend(Store::all());
     forward::add(&mut ruleset);
-    shut_edges(&mut ruleset, isolated);
-    fit(&mut ruleset, place, &Network::default());
+    let edges = if isolated { Edges::Shut } else { Edges::Open };
+    fit(&mut ruleset, place, &Network { edges, ..Network::default() });
     ruleset
-}
-
-/// Drops link-local, broadcast and multicast packets, or lets them pass.
-pub(crate) fn shut_edges(ruleset: &mut Ruleset, isolated: bool) {
-    ruleset.chains.insert(edges_chain(), forward::edges(isolated).into());
 }
 
 /// Makes the chains fit to a network. Sets that come are empty.
 pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
+    ruleset.chains.insert(edges_chain(), edges::chain(network.edges).into());
     ruleset.chains.insert(constant("six"), forward::six(network).into());
     ruleset.chains.insert(place.chain.clone(), forward::first(place.base, network).into());
     let of_binding = binding::chains().into_iter();

@@ -123,6 +123,11 @@ pub struct NodeNetwork {
     pub pod_ranges: OrdSet<PodRange>,
     /// What becomes of addresses there that no object names.
     pub unknown_pods: UnknownPods,
+    /// Whether the `bridge` table in force may still lack the guard of a port that it
+    /// shall guard. Until it has all, multicast and broadcast are dropped for all pods:
+    /// see [`crate::spec::edges`]. Who sends the tables sets it; what shall be in the end
+    /// is compiled without.
+    pub guards_pending: bool,
 }
 
 /// A pod's port: the node's end of its interface.

@@ -9,8 +9,10 @@
 //!
 //! The policies hold only if addresses do: [`binding`] says who may use which. What
 //! happens before an object names a pod's address is another question: [`is_unknown`].
+//! [`edges`] has what no policy names: multicast, broadcast, link-local addresses.
 
 pub mod binding;
+pub mod edges;
 pub mod frame;
 pub mod refusal;
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use policy::spec::binding::isolated_pods;
+use policy::spec::edges::AtEdges;
 use policy::{
     Direction, Isolation, NodeNetwork, ObjectKey, Owners, Pod, Snapshot, Subject, all_subjects,
     isolation, named_addresses,
@@ -47,8 +47,8 @@ pub(crate) struct Model<'a> {
     pub snapshot: &'a Snapshot,
     pub owners: &'a Owners<'a>,
     isolated: BTreeMap<(Family, Direction), IsolatedAddresses>,
-    /// Whether a pod of the node is isolated, even one without an address.
-    pub isolates_any: bool,
+    /// What passes beside the pods' addresses.
+    pub at_edges: AtEdges,
     /// The addresses of each family that the node drops because no object names them.
     unknown: BTreeMap<Family, Ranges>,
     /// Pods of the node.
@@ -82,14 +82,13 @@ impl<'a> Model<'a> {
             snapshot,
             owners,
             isolated: BTreeMap::new(),
-            isolates_any: false,
+            at_edges: AtEdges::of(snapshot, network, node),
             unknown: BTreeMap::new(),
             pods: 0,
             regions: 0,
         };
         model.pods = snapshot.pods.values().filter(|pod| is_local(pod, node)).count();
         model.unknown = unknown(snapshot, network);
-        model.isolates_any = !isolated_pods(snapshot, node).is_empty();
         for (address, subjects) in all_subjects(snapshot, node) {
             for direction in Direction::BOTH {
                 model.add(&mut allowed, address, direction, &subjects);

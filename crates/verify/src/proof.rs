@@ -236,8 +236,8 @@ impl<'a> Proof<'a> {
         if expected.opens_no_flow(packet) {
             return Reason::OpensNoFlow;
         }
-        if self.model.isolates_any && expected.is_edge(packet) {
-            return Reason::BesideThePods;
+        if expected.is_edge(packet) {
+            return Reason::BesideThePods(self.model.at_edges.edges);
         }
         if expected.is_unreported(packet) {
             return Reason::UnreportedAddress;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use policy::spec::Side;
+use policy::spec::edges::Edges;
 use policy::spec::refusal::Refusal;
 use policy::{Direction, ObjectKey};
 use ruleset::Match;
@@ -89,8 +90,8 @@ pub enum Reason {
     /// It goes out of an isolated pod's interface, but not to an address of it.
     UnreportedAddress,
     /// It is link-local, multicast or broadcast, by address or by frame, on a
-    /// node with an isolated pod. Only discovery passes.
-    BesideThePods,
+    /// node with an isolated pod. Only discovery passes, for all or for isolated pods.
+    BesideThePods(Edges),
     /// It comes from or goes to an address in the pods' ranges that no object names, and
     /// the node drops such packets.
     UnknownAddress,
@@ -158,7 +159,11 @@ impl fmt::Display for Reason {
             Self::Redirect => f.write_str("nobody redirects"),
             Self::Tunnel(refusal) => refusal.fmt(f),
             Self::UnreportedAddress => Refusal::UnreportedAddress.fmt(f),
-            Self::BesideThePods => f.write_str(
+            Self::BesideThePods(Edges::Guarded) => f.write_str(
+                "an isolated pod sends nothing but discovery by link-local, multicast and \
+                 broadcast, and its port is guarded; others use multicast and broadcast",
+            ),
+            Self::BesideThePods(Edges::Open | Edges::Shut) => f.write_str(
                 "a pod of this node is isolated, so link-local, multicast and broadcast carry only \
                  discovery",
             ),

@@ -19,6 +19,7 @@ use compiler::scaffold::unknown::{Shut, of_known};
 use compiler::sets::{PodsPeer, Scope, SetSource, Sources};
 use compiler::signature::{ResolvedPorts, Signature};
 use compiler::{Compiled, Engine, Options, Place, chain, over_budget, scaffold};
+use policy::spec::edges::AtEdges;
 use policy::{
     Diagnostic, Direction, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Pod, PortNumbers, Ports,
     Severity, Snapshot, all_subjects, named_addresses,
@@ -121,6 +122,7 @@ impl Oracle<'_> {
                 false => BTreeSet::new(),
             },
             shut: Shut { ranges: network.shut_ranges(self.snapshot), log: self.options.log },
+            edges: AtEdges::of(self.snapshot, network, self.options.node.as_deref()).edges,
         };
         scaffold::fit(&mut self.out.ruleset, &Place::forward(), &parts);
         let mut elements: Vec<Placed> = nodes.into_iter().map(scaffold::of_node).collect();

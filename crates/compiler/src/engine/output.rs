@@ -32,6 +32,30 @@ pub(super) struct Output {
 /// The chains of an address.
 type Judges = Vec<(Direction, Name)>;
 
+/// Who is isolated in a direction.
+#[derive(Clone, Copy)]
+pub(super) struct Isolated<'a> {
+    pods: &'a BTreeSet<ObjectKey>,
+    addresses: &'a BTreeMap<IpAddr, Judges>,
+}
+
+impl Isolated<'_> {
+    /// Whether a pod of this node is, with or without an address.
+    pub fn is_any(self) -> bool {
+        !self.pods.is_empty()
+    }
+
+    /// Whether this pod is.
+    pub fn has_pod(self, pod: &ObjectKey) -> bool {
+        self.pods.contains(pod)
+    }
+
+    /// Whether this address is.
+    pub fn has_address(self, address: IpAddr) -> bool {
+        self.addresses.contains_key(&address)
+    }
+}
+
 impl Output {
     /// The table of a place without a pod.
     pub fn new(place: &Place, options: &Options, naming: Naming) -> Self {
@@ -69,9 +93,10 @@ impl Output {
         self.chains.take_news()
     }
 
-    /// The isolated pods, and the table to write to.
-    pub fn parts(&mut self) -> (&BTreeSet<ObjectKey>, &mut Compiled) {
-        (&self.isolated, &mut self.compiled)
+    /// The isolated pods and addresses, and the table to write to.
+    pub fn parts(&mut self) -> (Isolated<'_>, &mut Compiled) {
+        let isolated = Isolated { pods: &self.isolated, addresses: &self.addresses };
+        (isolated, &mut self.compiled)
     }
 
     /// These addresses are about to change their owners.
@@ -84,7 +109,6 @@ impl Output {
         let Impact { touched, pods, addresses, policies } = impact;
         self.sets.follow(touched, input.cluster, &mut self.compiled.ruleset);
         self.chains.join(touched, input.cluster);
-        let was_shut = !self.isolated.is_empty();
         let stale = self.chains.of_policies(policies);
         for chain in &stale {
             self.chains.empty(chain, &mut self.sets, &mut self.compiled);
@@ -116,10 +140,6 @@ impl Output {
             // Sets that had one name were counted as one.
             self.chains.refill(BTreeSet::new(), input, &mut self.sets, &mut self.compiled);
             self.sets.remove_idle(&mut self.compiled.ruleset);
-        }
-        let is_shut = !self.isolated.is_empty();
-        if was_shut != is_shut {
-            scaffold::shut_edges(&mut self.compiled.ruleset, is_shut);
         }
     }
 

@@ -144,23 +144,7 @@ fn midflow() -> Chain {
     plain(Some("TCP or SCTP that opens no flow: not from or to an isolated pod"), rules)
 }
 
-/// Broadcast, multicast and link-local unicast between pods of one bridge. They
-/// reach an isolated pod although they are not sent to an address that it
-/// reports. Listener discovery passes only here: it is sent to groups (RFC 3810,
-/// 5.1.15 and 5.2.14), so it always reaches this chain.
-pub(super) fn edges(isolated: bool) -> Chain {
-    let rules = match isolated {
-        true => vec![
-            neighbour_rule(),
-            Rule::new([Match::Icmpv6Type(listener_discovery())], Verdict::Accept),
-            Rule::new([], Verdict::Drop),
-        ],
-        false => vec![],
-    };
-    plain(Some("beside the pods' addresses; shut while a pod here is isolated"), rules)
-}
-
-fn neighbour_rule() -> Rule {
+pub(super) fn neighbour_rule() -> Rule {
     let types = Match::Icmpv6Type(neighbour_discovery());
     Rule::new([Match::HopLimit(NEIGHBOUR_HOP_LIMIT), types], Verdict::Accept)
 }

@@ -201,8 +201,8 @@ impl Binding<'_> {
         self.isolated.contains(&port.pod)
     }
 
-    /// Whether the node may route the first packet of a flow out of an interface.
-    /// For destinations that are not link-local, multicast or broadcast.
+    /// Whether the node may route the first packet of a flow out of an interface. For
+    /// destinations that [`super::edges`] does not decide about.
     ///
     /// # Errors
     /// The rule that forbids it.
