@@ -6,8 +6,10 @@
 //!
 //! The socket is not the lock (`@nftpol`): `apply` takes that, too, and answers nothing.
 //! Who may ask is the user id of the peer (SO_PEERCRED, unix(7)). Pods in the node's network
-//! reach the socket; those of them that run as root outside of a user namespace are answered:
-//! they see the packets of all pods anyway (packet(7)).
+//! reach the socket; those of them that run as root outside of a user namespace are answered.
+//! With CAP_NET_RAW they see the packets of all pods anyway (packet(7)). Without it they learn
+//! more than they could: a peer's capabilities cannot be asked, as its process is in another
+//! PID namespace.
 
 pub mod client;
 mod serve;

@@ -391,8 +391,18 @@ fn in_force(network: NodeNetwork) -> NodeNetwork {
     NodeNetwork { guards_pending: false, ..network }
 }
 
+/// Whether a frame leaves by the port that it came in by. Only a hairpin port does that
+/// (`should_deliver`, net/bridge/br_forward.c, Linux 6.18), and then a pod hears itself.
+fn is_to_itself(stops: &[Stop]) -> bool {
+    let from = stops.first().map(|stop| stop.packet.frame.in_interface);
+    stops.iter().any(|stop| {
+        let is_out = stop.table == TableFamily::Bridge && stop.hook == Hook::Postrouting;
+        is_out && Some(stop.packet.frame.out_interface) == from
+    })
+}
+
 /// The states of both tables while plans are committed, one after the other: `inet`
-/// first, unless the other table only loses elements. Where it must wait for guards, it is
+/// first, unless [`Layout::bridge_goes_first`]. Where it must wait for guards, it is
 /// one that leaves nothing to them, and goes once more afterwards.
 fn history(before: &State, after: &State) -> [Vec<Ruleset>; 2] {
     let (old, new) = (before.tables.bridge.as_ref(), after.tables.bridge.as_ref());
@@ -504,6 +514,7 @@ fn possible(
 fn is_excluded(stops: &[Stop], before: &NodeNetwork, after: &NodeNetwork) -> bool {
     let from = stops.first().map(|stop| InterfaceIndex(stop.packet.frame.in_interface));
     is_to_its_source(stops)
+        || is_to_itself(stops)
         || [before, after].into_iter().any(|network| is_astray(stops, network))
         || from.is_some_and(|from| is_replaced(before, after, from))
         || is_arp_of_two_macs(stops, before, after)

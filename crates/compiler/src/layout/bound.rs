@@ -93,15 +93,46 @@ impl Layout<'_> {
         Self::lacks_guards(bridge_wanted, bridge) && inet.is_some_and(judges)
     }
 
-    /// Whether the `bridge` table goes to its next form before the `inet` table does: where
-    /// it only loses elements. So an address of an isolated pod is judged by its policies
-    /// until its port no longer lets it be heard. A guard goes after all that `inet` takes.
+    /// Whether the `bridge` table goes to its next form before the `inet` table does:
+    ///
+    /// * where it only loses elements, and no port and no guard. So an address of an isolated
+    ///   pod is judged by its policies until its port no longer lets it be heard. A guard
+    ///   goes after all that `inet` takes;
+    /// * where it only gains ports. From each of them everything could be heard before.
     pub fn bridge_goes_first(in_force: Option<&Ruleset>, wanted: Option<&Ruleset>) -> bool {
         let (Some(before), Some(after)) = (in_force, wanted) else { return false };
         let guards = |table: &Ruleset| interfaces(table, &scaffold::binding::guarded_set());
-        let only_loses = before.chains == after.chains && after.losing(before).next().is_none();
-        only_loses && before.losing(after).next().is_some() && guards(before) == guards(after)
+        let (old, new) = (ports_in(before), ports_in(after));
+        let is_same = before.chains == after.chains;
+        let loses = before.losing(after).next().is_some();
+        let mut gained = after.losing(before).peekable();
+        match (loses, gained.peek().is_some()) {
+            (true, false) => is_same && old == new && guards(before) == guards(after),
+            (false, true) => is_same && gained.all(|set| is_of_new_ports(set, (before, after), &old)),
+            (true, true) | (false, false) => false,
+        }
     }
+}
+
+/// Whether what a set gains is of no port that there was.
+fn is_of_new_ports(
+    set: &Name,
+    (before, after): (&Ruleset, &Ruleset),
+    old: &BTreeSet<InterfaceIndex>,
+) -> bool {
+    let (Some(before), Some(after)) = (before.sets.get(set), after.sets.get(set)) else {
+        return false;
+    };
+    after.lost(before).all(|element| match element {
+        Element::Key(Key { interface: Some(index), .. }) => !old.contains(&InterfaceIndex(*index)),
+        Element::Key(_) | Element::Address(_) => true,
+        Element::Range(_)
+        | Element::AddressPort(..)
+        | Element::AddressPair(..)
+        | Element::Port(_)
+        | Element::ProtocolPort(..)
+        | Element::Icmpv6Type(_) => false,
+    })
 }
 
 /// The bridges with these ports. It is not told which of them has an address that is

@@ -19,9 +19,6 @@ const MISTAKES: &[Mistake<Ruleset>] = &[
     mistake("an isolated pod sends to groups", |table| {
         forget(table, |one| asks(one, Field::Source, "isolated.i4"))
     }),
-    mistake("a pod isolated for egress sends to groups", |table| {
-        forget(table, |one| asks(one, Field::Source, "isolated.e6"))
-    }),
     mistake("an isolated pod sends to groups from its link-local address", |table| {
         forget(table, |one| asks(one, Field::Source, "muted6"))
     }),
