@@ -13,10 +13,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use netbed::datagram::{arrives, arrives_in_frame, icmpv6, link_local, receiver, scoped};
 use netbed::probe::Knock;
-use netbed::{program, scenario};
 use netbed::testbed::{Endpoint, Testbed};
-use samples::objects;
+use netbed::{program, scenario};
 use samples::fixtures::{self, isolated_victim, victim_and};
+use samples::objects;
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 use socket2::{Domain, Protocol, Socket, Type};
 

@@ -31,7 +31,8 @@ impl<S: Sink> Pipeline<S> {
     pub(super) fn compile_with_guards(&mut self, snapshot: &Snapshot) {
         self.compile_next(snapshot);
         let pending = self.lacks_guards() && {
-            let (inet, bridge) = (self.table_in_force(TableFamily::Inet), self.table_in_force(TableFamily::Bridge));
+            let (inet, bridge) =
+                (self.table_in_force(TableFamily::Inet), self.table_in_force(TableFamily::Bridge));
             let wanted = self.engine.compiled();
             let wanted = (&wanted.ruleset, wanted.bridge.as_ref());
             Layout::waits_for_guards([inet.as_deref(), bridge.as_deref()], wanted)

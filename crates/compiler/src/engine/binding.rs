@@ -18,10 +18,10 @@ use ruleset::{Family, Name, Ruleset, TableFamily};
 
 use super::changes::{Changed, Changes};
 use super::output::Isolated;
-use guards::Guards;
 use crate::scaffold::unknown::{self, Shut, of_known};
 use crate::scaffold::{self, Placed};
 use crate::{Compiled, LogOptions, Place};
+use guards::Guards;
 
 /// The bindings in force.
 #[derive(Debug)]
@@ -118,12 +118,7 @@ impl Binding {
         !self.ports.is_empty() && self.guards.are_enough(self.network.guards_pending)
     }
 
-    fn rebind(
-        &mut self,
-        index: InterfaceIndex,
-        before: &NodeNetwork,
-        isolated: Isolated<'_>,
-    ) {
+    fn rebind(&mut self, index: InterfaceIndex, before: &NodeNetwork, isolated: Isolated<'_>) {
         let (old, new) = (before.ports.get(&index), self.network.ports.get(&index).cloned());
         if let Some(port) = old {
             if let Some(ports) = self.of_pod.get_mut(&port.pod) {

@@ -108,7 +108,9 @@ impl Layout<'_> {
         let mut gained = after.losing(before).peekable();
         match (loses, gained.peek().is_some()) {
             (true, false) => is_same && old == new && guards(before) == guards(after),
-            (false, true) => is_same && gained.all(|set| is_of_new_ports(set, (before, after), &old)),
+            (false, true) => {
+                is_same && gained.all(|set| is_of_new_ports(set, (before, after), &old))
+            }
             (true, true) | (false, false) => false,
         }
     }

@@ -40,19 +40,20 @@ use super::addresses::{link_local, multicast6};
 use super::forward::neighbour_rule;
 use super::{isolated_set, listener_discovery, muted_set, plain};
 
+/// The comment is that of all forms, as a chain keeps its comment for life.
 pub(super) fn chain(edges: Edges) -> Chain {
-    let (comment, rest) = match edges {
-        Edges::Open => return plain(Some(BESIDE), vec![]),
-        Edges::Guarded => ("beside the pods' addresses; shut for isolated pods", guarded()),
-        Edges::Shut => (BESIDE, vec![Rule::new([], Verdict::Drop)]),
+    let rest = match edges {
+        Edges::Open => return plain(Some(COMMENT), vec![]),
+        Edges::Guarded => guarded(),
+        Edges::Shut => vec![Rule::new([], Verdict::Drop)],
     };
     let listeners = Match::Icmpv6Type(listener_discovery());
     let mut rules = vec![neighbour_rule(), Rule::new([listeners], Verdict::Accept)];
     rules.extend(rest);
-    plain(Some(comment), rules)
+    plain(Some(COMMENT), rules)
 }
 
-const BESIDE: &str = "beside the pods' addresses; shut while a pod here is isolated";
+const COMMENT: &str = "beside the pods' addresses; shut while a pod here is isolated";
 
 fn guarded() -> Vec<Rule> {
     let isolated = Family::BOTH.into_iter().flat_map(|family| {
@@ -60,11 +61,11 @@ fn guarded() -> Vec<Rule> {
     });
     let muted = isolated.chain([AddressTest::Set(Family::V6, muted_set())]);
     let rule = |field, test, verdict| Rule::new([Match::Address(field, test)], verdict);
-    let mut rules: Vec<Rule> =
-        muted.map(|test| rule(Field::Source, test, Verdict::Drop)).collect();
+    let mut rules: Vec<Rule> = muted.map(|test| rule(Field::Source, test, Verdict::Drop)).collect();
     rules.push(rule(Field::Destination, AddressTest::In(multicast6()), Verdict::Return));
-    rules.extend([Field::Source, Field::Destination].map(|field| {
-        rule(field, AddressTest::In(link_local()), Verdict::Drop)
-    }));
+    rules.extend(
+        [Field::Source, Field::Destination]
+            .map(|field| rule(field, AddressTest::In(link_local()), Verdict::Drop)),
+    );
     rules
 }

@@ -9,8 +9,8 @@ use policy::{BoundBridge, BoundPort, InterfaceIndex, Mac};
 use ruleset::{Element, Family, Key, Name, TableFamily};
 
 use super::binding::{ends_set, guarded_set, own_set, owned_set, ports_set};
-use super::muted_set;
 use super::bridge::{macs_set, owned_targets_set, speakers_set, targets_set};
+use super::muted_set;
 use super::tunnels::{nodes_set, openers_set, podside_set};
 
 /// An element of a set, and of which table.

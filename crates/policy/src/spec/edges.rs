@@ -51,8 +51,10 @@ impl AtEdges {
         }
         let isolated = isolated_addresses(snapshot, node);
         let ports = network.ports.iter().filter(|(_, port)| pods.contains(&port.pod));
-        let guarded: Vec<&BoundPort> =
-            ports.filter(|(index, _)| **index != InterfaceIndex::NOBODYS).map(|(_, one)| one).collect();
+        let guarded: Vec<&BoundPort> = ports
+            .filter(|(index, _)| **index != InterfaceIndex::NOBODYS)
+            .map(|(_, one)| one)
+            .collect();
         let own: BTreeSet<IpAddr> =
             guarded.iter().flat_map(|port| port.addresses.iter().copied()).collect();
         let is_bridged = guarded.iter().any(|port| port.bridge.is_some());

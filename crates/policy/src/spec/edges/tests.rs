@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{
-    Kept, KeptFor, Labels, Mac, NetworkPolicy, ObjectKey, Phase, Pod, Selector,
-};
+use crate::{Kept, KeptFor, Labels, Mac, NetworkPolicy, ObjectKey, Phase, Pod, Selector};
 
 const BRIDGE: InterfaceIndex = InterfaceIndex(2);
 
@@ -82,7 +80,11 @@ fn they_are_shut_for_all_unless_each_isolated_address_is_behind_a_guard() {
     let open = Snapshot::new([], pods, []);
     for (case, network, expected) in cases {
         assert_eq!(AtEdges::of(&isolated, &network, None).edges, expected, "{case}");
-        assert_eq!(AtEdges::of(&open, &network, None), AtEdges::default(), "{case}, nobody isolated");
+        assert_eq!(
+            AtEdges::of(&open, &network, None),
+            AtEdges::default(),
+            "{case}, nobody isolated"
+        );
     }
 }
 
