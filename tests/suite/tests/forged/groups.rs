@@ -72,6 +72,7 @@ pub const ATTACKS: &[Attack] = &[
 /// Between pods that nobody isolates.
 pub const WAYS: &[Attack] = &[
     Attack {
+        point: "honest",
         name: "groups of pods that nobody isolates",
         cases: &[("attacker", "bystander"), ("friend", "attacker")],
         run: |t| to_group(t, t.source()?),
@@ -79,6 +80,7 @@ pub const WAYS: &[Attack] = &[
         ..BASE
     },
     Attack {
+        point: "honest",
         name: "groups of the link of pods that nobody isolates",
         families: On::V6,
         cases: &[("attacker", "bystander"), ("friend", "attacker")],
@@ -87,6 +89,7 @@ pub const WAYS: &[Attack] = &[
         ..BASE
     },
     Attack {
+        point: "honest",
         name: "broadcast of pods that nobody isolates",
         families: On::V4,
         cases: &[("attacker", "bystander"), ("friend", "attacker")],
