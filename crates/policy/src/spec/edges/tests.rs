@@ -34,7 +34,7 @@ fn isolating(names: &[&str]) -> Vec<NetworkPolicy> {
         uid: String::new(),
         pod_selector: Selector::new([crate::Requirement {
             key: "app".to_owned(),
-            operator: crate::Operator::In(vec![(*name).to_owned()]),
+            operator: crate::Operator::In([(*name).to_owned()].into()),
         }]),
         ingress: Some(vec![]),
         egress: None,
@@ -97,7 +97,7 @@ fn one_isolated_pod_without_a_port_shuts_them_for_all() {
     let mut kept = Snapshot::new(isolating(&["v"]), pods[..1].to_vec(), []);
     assert_eq!(AtEdges::of(&kept, &bound, None).edges, Edges::Guarded);
     let gone = Kept { pod: Arc::new(pods[1].clone()), why: KeptFor::Unreadable };
-    kept.kept.insert(ip("10.0.0.5"), gone);
+    kept.kept.insert(ip("10.0.0.5"), Arc::new(gone));
     assert_eq!(AtEdges::of(&kept, &bound, None).edges, Edges::Shut, "a kept address");
     let waiting = Snapshot::new(isolating(&["v", "w"]), [pods[0].clone(), pod("w", &[])], []);
     assert_eq!(AtEdges::of(&waiting, &bound, None).edges, Edges::Guarded, "no address yet");
