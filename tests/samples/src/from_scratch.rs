@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use compiler::budget::{self, Crowd, Decision};
+use compiler::budget::{self, Decision, Weight};
 use compiler::grants::{self, Grants};
 use compiler::naming::Naming;
 use compiler::price::{self, Form, Quote};
@@ -224,33 +224,54 @@ impl Oracle<'_> {
                 sources.extend(grants.sources);
             }
         }
-        let mut crowd = Crowd { sets: BTreeMap::new(), policies: BTreeMap::new() };
+        let mut policies: BTreeMap<&str, BTreeMap<&str, BTreeSet<&Name>>> = BTreeMap::new();
         for (key, sets) in &users {
-            let policies = crowd.policies.entry(key.namespace.as_str()).or_default();
-            policies.insert(key.name.as_str(), sets.iter().collect());
+            let namespace = policies.entry(key.namespace.as_str()).or_default();
+            namespace.insert(key.name.as_str(), sets.iter().collect());
         }
-        for (name, source) in &sources {
-            let with_it = crowd.policies.values();
-            let with_it =
-                with_it.filter(|policies| policies.values().flatten().any(|set| *set == name));
+        let weigh = |name, source: &SetSource| {
+            let looks = |sets: &&BTreeMap<&str, BTreeSet<&Name>>| {
+                sets.values().flatten().any(|set| *set == name)
+            };
+            let with_it = policies.values().filter(looks);
             let elements = match source {
                 SetSource::Blocks(..) | SetSource::Ports(_) => 0,
                 SetSource::Pods(..) | SetSource::AnyOf(..) | SetSource::NamedPorts(..) => {
                     self.elements(source).len() as u64
                 }
             };
-            crowd.sets.insert(name, (elements, with_it.count() as u64));
-        }
-        let budgets = &self.options.budgets;
-        let left = |namespace: &str| {
-            let used = self.decisions.get(namespace).map_or(0, |one| one.used.elements);
-            budgets.namespace.elements.saturating_sub(used)
+            Weight::new(elements, with_it.count())
         };
-        let crowded = budget::crowded(&crowd, budgets, left).into_iter();
-        let keys = crowded.flat_map(|(namespace, names)| {
-            names.into_iter().map(move |name| ObjectKey::new(&namespace, name))
+        let weights = sources.iter().map(|(name, source)| (name, weigh(name, source)));
+        self.without_room(&policies, &weights.collect())
+    }
+
+    /// The policies with these sets that find no room for them.
+    fn without_room(
+        &self,
+        policies: &BTreeMap<&str, BTreeMap<&str, BTreeSet<&Name>>>,
+        weights: &BTreeMap<&Name, Weight>,
+    ) -> BTreeSet<ObjectKey> {
+        let budgets = &self.options.budgets;
+        let all = policies.iter().map(|(namespace, policies)| {
+            let mut all = Weight::default();
+            let sets: BTreeSet<&Name> = policies.values().flatten().copied().collect();
+            sets.into_iter().for_each(|name| all += weights[name]);
+            (*namespace, policies, all)
         });
-        keys.collect()
+        let all: Vec<_> = all.collect();
+        let shares = || all.iter().map(|(_, _, weight)| weight.share);
+        let share = budget::highest_share(shares().sum(), shares(), budgets);
+        let mut without = BTreeSet::new();
+        for (namespace, policies, weight) in all {
+            let used = self.decisions.get(namespace).map_or(0, |one| one.used.elements);
+            let room = Weight { elements: budgets.namespace.elements.saturating_sub(used), share };
+            if !weight.fits(&room) {
+                let names = budget::crowded(policies, |name| weights[name], &room);
+                without.extend(names.into_iter().map(|name| ObjectKey::new(namespace, name)));
+            }
+        }
+        without
     }
 
     fn form(&self, namespace: &str) -> Form {
