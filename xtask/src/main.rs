@@ -60,7 +60,8 @@ Usage: cargo xtask <command>
   load [pods]                what an agent costs in a large cluster, from a real API server; prints the table of docs/benchmarks.md
   soak [minutes]             an agent under churn, 30 minutes by default; fails when memory grows
   chaos [minutes] [--seed N] an agent while the API server lies, processes die and others change the tables, 15 minutes by
-                             default; proves the table after each fault. --quick: only faults that heal within seconds
+                             default; proves the table after each fault. --quick: only faults that heal within seconds;
+                             --only FAULT: only these, by the words of the counts
   latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
 
