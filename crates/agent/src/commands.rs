@@ -19,6 +19,8 @@ pub use render::render;
 pub use status::Status;
 pub use verify::verify;
 
+use ::agent::door::client;
+use ::agent::door::protocol::{AskedPacket, Judged, Line, Question};
 use anyhow::{Context, Result};
 use compiler::Options;
 use nft::{Features, Kernel};
@@ -39,4 +41,17 @@ fn options(kernel: &mut Kernel, input: &Input) -> Result<(Options, Features)> {
         report::notice("this kernel has no nfnetlink_log: drops are not logged");
     }
     Ok((input.options(features.log), features))
+}
+
+/// Asks the agent of this node what its kernel does to a packet.
+pub fn ask_about_packet(packet: &AskedPacket) -> Result<Judged, String> {
+    let answer = client::ask(&Question::Judge(packet.clone()));
+    let line = answer.and_then(|mut answer| answer.line()).map_err(|error| error.to_string())?;
+    match line {
+        Some(Line::Judged(judged)) => Ok(judged),
+        Some(Line::Error(why)) => Err(why),
+        Some(Line::Denied(_) | Line::LeftOut(_) | Line::Status(_) | Line::Quiet {}) | None => {
+            Err("the agent gave no answer".to_owned())
+        }
+    }
 }

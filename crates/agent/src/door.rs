@@ -10,6 +10,7 @@
 //! they see the packets of all pods anyway (packet(7)).
 
 pub mod client;
+mod judged;
 mod serve;
 pub mod told;
 

@@ -47,7 +47,10 @@ fn main() -> ExitCode {
         Command::Monitor(args) => (args.run(), 2),
         Command::Status(args) => (args.run(), 2),
         Command::Cleanup(args) => (commands::cleanup(args), 1),
-        Command::Author(command) => (command.run(Cli::command()), author::command::CANNOT_TELL),
+        Command::Author(command) => {
+            let agent: author::explain::AskAgent<'_> = &commands::ask_about_packet;
+            (command.run(Cli::command(), Some(agent)), author::command::CANNOT_TELL)
+        }
     };
     let code = result.unwrap_or_else(|error| {
         report::error(&error);

@@ -15,6 +15,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 
+use crate::explain::AskAgent;
+
 /// The commands of authors.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -47,14 +49,15 @@ pub enum Output {
 }
 
 impl Command {
-    /// Runs a command of a program. What it answers is on stdout.
+    /// Runs a command of a program. What it answers is on stdout. `agent`: who asks the agent
+    /// of this node, if this program can.
     ///
     /// # Errors
     /// The question has no answer: exit with [`CANNOT_TELL`].
-    pub fn run(&self, program: clap::Command) -> Result<ExitCode> {
+    pub fn run(&self, program: clap::Command, agent: Option<AskAgent<'_>>) -> Result<ExitCode> {
         match self {
             Self::Check(check) => check.run(),
-            Self::Explain(explain) => explain.run(),
+            Self::Explain(explain) => explain.run(agent),
             Self::Completion(completion) => completion.run(program),
             Self::Matrix(matrix) => matrix.run(),
             Self::Version(version) => version.run(),

@@ -3,6 +3,7 @@
 //! In: the options, as kubectl has them. Out: a [`Cluster`].
 //! Never: a part of the input that is left out without a word.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use watcher::files::{self, Everything, Finding, Location, Source, Written};
 
 use crate::Cluster;
 use crate::cluster::{Builder, MadeUp};
+use crate::progress::while_waiting;
 
 /// The file of findings about objects of an API server.
 pub(crate) const CLUSTER: &str = "cluster";
@@ -165,7 +167,10 @@ impl InputArgs {
             let client = access.client().await?;
             let of_config = client.default_namespace().to_owned();
             let namespace = self.namespace.clone().unwrap_or_else(|| of_config.clone());
-            let listed = api::everything(&client, &namespace, self.request_timeout.0).await;
+            let came = Cell::new(0);
+            let listing =
+                api::everything(&client, &namespace, self.request_timeout.0, &came);
+            let listed = while_waiting("reading the cluster", &came, listing).await;
             anyhow::Ok((of_config, listed.context("read the cluster")?))
         })?;
         let Listed { objects, related, notices, only } = listed;

@@ -16,7 +16,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
-    command.run(Cli::command()).unwrap_or_else(|error| {
+    command.run(Cli::command(), None).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::from(CANNOT_TELL)
     })

@@ -253,7 +253,7 @@ impl Printer {
             }
             // Who asks from elsewhere would take a silent stream for a dead one.
             (Line::Quiet {}, Output::Json) if self.is_asked_from_elsewhere => json.to_owned(),
-            (Line::Quiet {} | Line::Status(_), _) => return Ok(!is_closed()),
+            (Line::Quiet {} | Line::Status(_) | Line::Judged(_), _) => return Ok(!is_closed()),
             (_, Output::Json) => json.to_owned(),
             (Line::Denied(packet), Output::Text) => text::denied(&packet),
             (Line::LeftOut(_), Output::Text) if self.suggest => return Ok(true),

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::protocol::{LeftOut, Line, QUESTION_BYTES, Question, Selection};
-use super::{Behind, told};
+use super::{Behind, judged, told};
 use crate::drops::{Entry, Ring};
 use crate::view::now_ms;
 
@@ -46,6 +46,7 @@ pub(super) fn answer(stream: &UnixStream, behind: &Behind) {
         Ok(Question::Status { policy }) => {
             write(stream, &[Line::Status(told::status(behind, policy.as_deref()))])
         }
+        Ok(Question::Judge(packet)) => write(stream, &[judged::line(behind, &packet)]),
         Ok(Question::Denied(selection)) => match &behind.drops {
             Ok(ring) => denied(stream, ring, &selection, &behind.node),
             Err(why) => write(stream, &[Line::Error(why.clone())]),

@@ -3,11 +3,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::Output;
-use crate::explain::{End, Verdict, explain};
+use crate::explain::{AskAgent, End, Verdict, add_kernel, explain};
 use crate::input::InputArgs;
 
 const EXAMPLES: &str = "\
@@ -38,6 +38,11 @@ pub struct Explain {
     /// The objects.
     #[command(flatten)]
     input: InputArgs,
+    /// Also say what the table in this node's kernel does, by its agent: the rule that decides,
+    /// packets dropped, and when the table was proved. Needs root, and `nftpol` on the node or
+    /// in the agent's pod.
+    #[arg(long)]
+    via_kernel: bool,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -48,11 +53,20 @@ impl Explain {
     ///
     /// # Errors
     /// The question has no answer: an end names nothing, or the objects cannot be read.
-    pub fn run(&self) -> Result<ExitCode> {
+    pub fn run(&self, agent: Option<AskAgent<'_>>) -> Result<ExitCode> {
+        if self.via_kernel && agent.is_none() {
+            bail!(
+                "this program reaches no kernel; run `nftpol explain --via-kernel` on the pod's \
+                 node, or in its agent's pod (kubectl exec -n kube-system POD -- nftpol explain ...)"
+            );
+        }
         let cluster = self.input.cluster()?;
         let from = End::parse(&self.from, &cluster.namespace)?;
         let to = End::parse(&self.to, &cluster.namespace)?;
-        let answer = explain(&cluster, &from, &to)?;
+        let mut answer = explain(&cluster, &from, &to)?;
+        if let Some(agent) = agent.filter(|_| self.via_kernel) {
+            add_kernel(&mut answer, agent);
+        }
         let text = match self.output {
             Output::Text => answer.to_string(),
             Output::Json => serde_json::to_string_pretty(&answer)? + "\n",

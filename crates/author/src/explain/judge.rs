@@ -69,6 +69,8 @@ impl<'a> Judge<'a> {
             policies: Vec::new(),
             is_isolated: side != Side::NotIsolated,
             chain: None,
+            asked: report::Asked(Some(*packet).filter(|_| !self.is_made_up(packet))),
+            kernel: None,
         };
         match &side {
             Side::NotIsolated => plain(self.why_not_isolated(direction, address)),
@@ -85,6 +87,14 @@ impl<'a> Judge<'a> {
                 }
             }
         }
+    }
+
+    /// Whether an end's address is made up, so that no kernel knows it.
+    fn is_made_up(&self, packet: &Packet) -> bool {
+        let is_symbolic = |address| {
+            self.reach.owner(address).is_some_and(|pod| self.cluster.symbolic.contains(&pod.key))
+        };
+        is_symbolic(packet.source) || is_symbolic(packet.destination)
     }
 
     fn why_not_isolated(&self, direction: Direction, address: IpAddr) -> String {

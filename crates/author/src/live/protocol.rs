@@ -24,6 +24,24 @@ pub enum Question {
         #[serde(default)]
         policy: Option<String>,
     },
+    /// What the table in the kernel does to a packet: one [`Line::Judged`].
+    Judge(AskedPacket),
+}
+
+/// A packet of a new flow, and of whose policies the question is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedPacket {
+    /// `ingress` or `egress`: those of the receiver or of the sender.
+    pub direction: String,
+    /// The source, as policies see it.
+    pub source: IpAddr,
+    /// The destination, after its translation.
+    pub destination: IpAddr,
+    /// The number in the IP header.
+    pub protocol: u8,
+    /// The destination port, of protocols with ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// Which packets to tell of.
@@ -51,6 +69,8 @@ pub enum Line {
     LeftOut(LeftOut),
     /// Whether the node enforces.
     Status(NodeStatus),
+    /// What the table does to a packet.
+    Judged(Judged),
     /// Nothing was dropped for a while. Shows that somebody is there.
     Quiet {},
     /// There is no answer: why.
@@ -142,6 +162,35 @@ pub struct LeftOut {
     pub reason: String,
 }
 
+/// What the table in a node's kernel does to a packet on one side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Judged {
+    /// The node.
+    pub node: String,
+    /// Whether the address is one that the table isolates in this direction. A pod of another
+    /// node is not.
+    pub isolated: bool,
+    /// Whether this side lets it pass.
+    pub passes: bool,
+    /// The chain of the address; `None` if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// The rule that decides: its place in the chain, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
+    /// The comment of that rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Packets of this address and direction that were dropped, as the table counts them: the
+    /// counter begins anew when none was dropped for a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
+    /// Seconds since a table was last proved equal; `None` without `--verify`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof_age_seconds: Option<f64>,
+}
+
 /// Whether a node enforces.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -213,6 +262,9 @@ mod tests {
             Question::Status { policy: None }
         );
         assert!(serde_json::from_str::<Question>(r#"{"ask":"delete"}"#).is_err());
+        let judge = r#"{"ask":"judge","direction":"ingress","source":"10.0.0.1","destination":"10.0.0.2","protocol":6,"port":80}"#;
+        let question: Question = serde_json::from_str(judge).expect("a question");
+        assert_eq!(serde_json::to_string(&question).expect("JSON"), judge);
     }
 
     #[test]
