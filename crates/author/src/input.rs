@@ -152,7 +152,10 @@ impl InputArgs {
         cluster.findings.extend(loaded.findings);
         let files: BTreeSet<String> = skipped.into_iter().map(|one| one.file).collect();
         cluster.notices.extend(files.into_iter().map(|file| {
-            format!("{file} holds a document that is no Kubernetes object; it is skipped")
+            format!(
+                "{file} holds a document that is no Kubernetes object, or a part of one (a patch); \
+                 it is skipped"
+            )
         }));
         objects.into_iter().for_each(|one| cluster.places.note_object(one));
         texts.into_iter().for_each(|(file, text)| cluster.places.note_text(file, text));

@@ -64,8 +64,8 @@ fn near_label<'a>(
 }
 
 /// Whether two names differ on purpose, as `team-a` and `team-b`, `dev` and `dev2`,
-/// `shop-dev` and `shop-prd`, `prometheus` and `prometheus-adapter` do: by a part, by a
-/// short part, or by a number.
+/// `shop-dev` and `shop-prd`, `prometheus` and `prometheus-adapter`, `order-service` and
+/// `user-service` do: by a part, by a short part, by another word, or by a number.
 pub fn is_sibling(one: &str, other: &str) -> bool {
     let letters = |name: &str| name.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     let parts = |name: &str| name.split(['-', '.', '_']).map(str::to_owned).collect::<Vec<_>>();
@@ -75,7 +75,16 @@ pub fn is_sibling(one: &str, other: &str) -> bool {
             .iter()
             .zip(&of_other)
             .all(|(one, other)| one == other || one.len().max(other.len()) <= 3);
-    letters(one) == letters(other) || by_part || of_one.len() != of_other.len()
+    let by_word = of_one.len() > 1
+        && of_one.iter().zip(&of_other).any(|(one, other)| is_another_word(one, other));
+    letters(one) == letters(other) || by_part || by_word || of_one.len() != of_other.len()
+}
+
+/// Whether two parts of names are no spellings of one word: more than one letter in four
+/// differs.
+fn is_another_word(one: &str, other: &str) -> bool {
+    let letters = one.chars().count().max(other.chars().count());
+    strsim::damerau_levenshtein(one, other) > (letters / 4).max(1)
 }
 
 /// Whether one is the beginning of the other, as `front` of `frontend`.

@@ -5,7 +5,7 @@
 //!
 //! Written as JSON, and not by a crate of its types: `serde-sarif` 0.8 makes them from the
 //! schema whenever it is compiled, with a generator of code and nine crates more than we
-//! have, for the twenty properties that are used here. The test `sarif_names_a_rule_for_each_result`
+//! have, for the thirty properties that are used here. The test `sarif_names_a_rule_for_each_result`
 //! holds which properties there are; the output was validated with the OASIS schema.
 
 use serde_json::{Value, json};
