@@ -171,8 +171,7 @@ impl InputArgs {
             let of_config = client.default_namespace().to_owned();
             let namespace = self.namespace.clone().unwrap_or_else(|| of_config.clone());
             let came = Cell::new(0);
-            let listing =
-                api::everything(&client, &namespace, self.request_timeout.0, &came);
+            let listing = api::everything(&client, &namespace, self.request_timeout.0, &came);
             let listed = while_waiting("reading the cluster", &came, listing).await;
             anyhow::Ok((of_config, listed.context("read the cluster")?))
         })?;

@@ -210,10 +210,17 @@ fn questions_are_answered_from_a_real_api_server() -> Result<()> {
 
     let allowed = "ALLOWED  shop/deploy/front -> shop/deploy/cart  TCP 8080";
     said(0, nftpol("explain", &["shop/deploy/front", "shop/deploy/cart:http"])?, allowed)?;
-    said(0, nftpol("explain", &["-n", "shop", "front", "svc/cart:80"])?, "Service shop/cart port 80")?;
+    said(
+        0,
+        nftpol("explain", &["-n", "shop", "front", "svc/cart:80"])?,
+        "Service shop/cart port 80",
+    )?;
     said(1, nftpol("explain", &["-n", "shop", "front", "cart:9090"])?, "ports no: 8080")?;
     let elsewhere = nftpol("explain", &["front", "cart:8080"])?;
-    ensure!(elsewhere.code == Some(2) && elsewhere.stderr.contains("default/front"), "{elsewhere:?}");
+    ensure!(
+        elsewhere.code == Some(2) && elsewhere.stderr.contains("default/front"),
+        "{elsewhere:?}"
+    );
 
     said(0, nftpol("matrix", &["-n", "shop"])?, "8080")?;
     let json = nftpol("matrix", &["-A", "-o", "json"])?;
@@ -245,7 +252,8 @@ fn a_context_has_its_namespace(namespace: &Namespace, server: &ApiServer) -> Res
     let contexts = config["contexts"].as_array_mut().context("contexts")?;
     contexts.push(serde_json::json!({"name": "the-shop", "context": shop}));
     let file = namespace_file(&config.to_string())?;
-    let arguments = ["explain", "--kubeconfig", &file, "--context", "the-shop", "front", "cart:8080"];
+    let arguments =
+        ["explain", "--kubeconfig", &file, "--context", "the-shop", "front", "cart:8080"];
     let found = program::run(namespace, &arguments, "")?;
     ensure!(found.code == Some(0) && found.stdout.contains("ALLOWED"), "{found:?}");
     Ok(())

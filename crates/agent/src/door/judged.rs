@@ -49,7 +49,9 @@ fn table() -> Result<Ruleset, String> {
     let dump = dump.ok_or_else(|| format!("the kernel has no table {id}: nothing is enforced"))?;
     match dump.foreign.first() {
         None => Ok(dump.ruleset),
-        Some(one) => Err(format!("what {} in table {id} does is not known ({})", one.name, one.why)),
+        Some(one) => {
+            Err(format!("what {} in table {id} does is not known ({})", one.name, one.why))
+        }
     }
 }
 
@@ -61,11 +63,7 @@ fn own(direction: Direction, asked: &AskedPacket) -> IpAddr {
     }
 }
 
-fn of_table(
-    table: &Ruleset,
-    direction: Direction,
-    asked: &AskedPacket,
-) -> Result<Judged, String> {
+fn of_table(table: &Ruleset, direction: Direction, asked: &AskedPacket) -> Result<Judged, String> {
     let broken = |error: simulator::Broken| format!("the table cannot be followed: {error}");
     let packet = Packet {
         destination_port: asked.port,

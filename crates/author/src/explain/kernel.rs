@@ -61,7 +61,8 @@ fn of_side(
 }
 
 fn told(judged: Judged, ends: &[EndName]) -> Kernel {
-    let Judged { node, isolated, passes, chain, rule, comment, dropped, proof_age_seconds } = judged;
+    let Judged { node, isolated, passes, chain, rule, comment, dropped, proof_age_seconds } =
+        judged;
     let elsewhere = ends.iter().find_map(|end| end.node.as_ref().filter(|one| **one != node));
     if let (false, Some(other)) = (isolated, elsewhere) {
         return Kernel::NotKnown(format!("this is {node}; ask on {other}"));

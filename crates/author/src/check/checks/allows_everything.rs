@@ -40,8 +40,16 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>) -> Option<Finding> {
 fn is_named_so(name: &str) -> bool {
     /// Words for anyone.
     const ANYONE: [&str; 10] = [
-        "all", "any", "anyone", "everyone", "everything", "everywhere", "external", "internet",
-        "public", "world",
+        "all",
+        "any",
+        "anyone",
+        "everyone",
+        "everything",
+        "everywhere",
+        "external",
+        "internet",
+        "public",
+        "world",
     ];
     let mut words = name.split(['-', '.']);
     words.clone().any(|word| ANYONE.contains(&word)) && !words.any(|word| word == "deny")

@@ -35,9 +35,9 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
 /// Whether a comment stands right above a rule: who explains it means a rule of its own.
 fn is_explained(context: &Context<'_>, policy: &NetworkPolicy, field: &str) -> bool {
     let places = &context.cluster.places;
-    let above = places.field(&policy.key, field).and_then(|place| {
-        places.line(&place.value.file, place.value.line.checked_sub(1)?)
-    });
+    let above = places
+        .field(&policy.key, field)
+        .and_then(|place| places.line(&place.value.file, place.value.line.checked_sub(1)?));
     above.is_some_and(|line| line.trim_start().starts_with('#'))
 }
 

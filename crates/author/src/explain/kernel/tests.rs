@@ -57,7 +57,10 @@ fn the_agent_is_asked_about_isolated_sides_alone_and_shown_as_it_answers() {
     });
     let asked = asked.into_inner();
     assert_eq!(asked.len(), 1, "{asked:?}");
-    assert_eq!((asked[0].direction.as_str(), asked[0].protocol, asked[0].port), ("ingress", 6, Some(80)));
+    assert_eq!(
+        (asked[0].direction.as_str(), asked[0].protocol, asked[0].port),
+        ("ingress", 6, Some(80))
+    );
     let text = answer.to_string();
     let line = "    kernel (n2): denied at the end of chain i.dev/shut.1; 214 packets to it dropped; proved 3 s ago\n";
     assert!(text.contains(line), "{text}");
