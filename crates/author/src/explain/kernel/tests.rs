@@ -27,10 +27,10 @@ fn answer(to: &str) -> Answer {
     for object in parse("m.yaml", MANIFESTS, Validation::Strict).objects {
         match object {
             watcher::Object::Pod(pod) => {
-                snapshot.pods.insert(pod.key.clone(), pod.into());
+                snapshot.pods.insert(pod.key.clone(), pod);
             }
             watcher::Object::NetworkPolicy(policy) => {
-                snapshot.policies.insert(policy.key.clone(), policy.into());
+                snapshot.policies.insert(policy.key.clone(), policy);
             }
             watcher::Object::Namespace(_) => {}
         }
