@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use agent::amounts::Amounts;
 use agent::binding_options::{self, BindingOptions, UnboundPods};
 use agent::node_network::Given;
+use author::ModeOption;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use compiler::budget::Budgets;
 use compiler::{LogOptions, Options};
 use ipnet::IpNet;
-use policy::{Tunnel, UnknownPods};
+use policy::{Mode, Tunnel, UnknownPods};
 use watcher::files::{Source, Validation};
 
 use crate::commands::{Monitor, Status};
@@ -149,12 +150,32 @@ pub struct Input {
     /// always treated as with `warn`.
     #[arg(long, value_enum, default_value_t)]
     validate: Validate,
+    /// Whether policies drop.
+    #[command(flatten)]
+    pub mode: NodeMode,
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
     /// What policies may take.
     #[command(flatten)]
     pub budget: Budget,
+}
+
+/// Options about audit.
+#[derive(Debug, Args)]
+pub struct NodeMode {
+    /// What policies do that say nothing of it, and whose Namespaces do not either (annotation
+    /// nftpol.dev/mode). With `audit`, addresses are not bound to interfaces and unknown addresses
+    /// pass, whatever other options say.
+    #[arg(long, value_enum, default_value_t)]
+    mode: ModeOption,
+}
+
+impl NodeMode {
+    /// The mode.
+    pub fn mode(&self) -> Mode {
+        self.mode.into()
+    }
 }
 
 /// Options about logging.
@@ -205,6 +226,9 @@ pub struct Agent {
     /// change or delete them while it runs. They stay when it ends.
     #[arg(long, value_enum, default_value_t)]
     pub table_owner: TableOwner,
+    /// Whether policies drop.
+    #[command(flatten)]
+    pub mode: NodeMode,
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,
@@ -316,11 +340,12 @@ pub enum Sources {
 
 impl Binding {
     /// What is not bound. `bridges`: whether the kernel can bind pods on bridges.
-    pub fn options(&self, bridges: bool) -> BindingOptions {
+    pub fn options(&self, bridges: bool, mode: Mode) -> BindingOptions {
         BindingOptions {
             unbound: self.unbound.clone(),
             no_bridges: !bridges,
             unknown_pods: match self.unknown_pods {
+                _ if mode == Mode::Audit => UnknownPods::Open,
                 Unknown::Open => UnknownPods::Open,
                 Unknown::Selected => UnknownPods::Selected,
                 Unknown::Closed => UnknownPods::Closed,

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imbl::OrdMap;
-use policy::{Diagnostic, Keeper, NetworkPolicy, NodeNetwork, ObjectKey, Pod, Snapshot};
+use policy::{
+    Diagnostic, Keeper, Mode, Modes, NetworkPolicy, NodeNetwork, Now, ObjectKey, Pod, Snapshot,
+};
 use watcher::api::{Event, Found, StandIn};
 use watcher::{Kind, Known, Object, Store};
 
@@ -22,6 +24,10 @@ pub struct ClusterState {
     store: Store,
     /// `None`: nothing is kept.
     keeper: Option<Keeper>,
+    /// Which policies are in audit.
+    modes: Modes,
+    /// The time that was passed last.
+    now: Now,
     /// The objects, and what is kept.
     snapshot: Snapshot,
     /// For the watches, which read lists again.
@@ -51,6 +57,27 @@ impl ClusterState {
     #[must_use]
     pub fn keeping(self, node: &str) -> Self {
         Self { keeper: Some(Keeper::of(node)), ..self }
+    }
+
+    /// Where nobody says whether policies are enforced, this holds.
+    #[must_use]
+    pub fn in_mode(self, mode: Mode) -> Self {
+        Self { modes: Modes::of(mode), ..self }
+    }
+
+    /// Which policies are in audit.
+    pub fn modes(&self) -> &Modes {
+        &self.modes
+    }
+
+    /// It is this time now. Whether a policy has another mode.
+    pub fn pass(&mut self, now: Now) -> bool {
+        self.now = now;
+        let is_news = self.modes.pass(now);
+        if is_news {
+            self.compose();
+        }
+        is_news
     }
 
     /// The policies of namespaces that ended which are kept.
@@ -90,6 +117,17 @@ impl ClusterState {
             for (key, policy) in keeper.policies() {
                 self.snapshot.policies.insert(key.clone(), Arc::clone(policy));
             }
+        }
+        self.modes.follow(&self.snapshot, self.now);
+        self.snapshot.policies = self.modes.policies().clone();
+        // A node in audit drops nothing because it does not know something.
+        if self.modes.node() == Mode::Audit {
+            let modes = &self.modes;
+            let is_enforced = |namespace: &str| modes.of_namespace(namespace) == Mode::Enforce;
+            let kept = std::mem::take(&mut self.snapshot.kept).into_iter();
+            let kept =
+                kept.filter(|(_, one)| !one.is_shut() || is_enforced(&one.pod.key.namespace));
+            self.snapshot.kept = kept.collect();
         }
     }
 

@@ -38,6 +38,7 @@ use agent::view::View;
 use anyhow::{Context, Result, anyhow};
 use compiler::Options;
 use nft::{Features, Kernel};
+use policy::Mode;
 use tokio::sync::{oneshot, watch};
 use watcher::api::{Cluster, Contact, Following};
 
@@ -88,19 +89,21 @@ pub fn run(args: &Agent) -> Result<()> {
     };
     let pipeline = Pipeline::new(kernel, options);
     let interfaces = interfaces(args, &features)?;
+    let mode = args.mode.mode();
     let mut enforcer = Enforcer::new(Parts {
         inbox: Box::new(messages),
         clock: Arc::new(SystemClock),
         pipeline: if args.verify { pipeline.proving(verify::verify) } else { pipeline },
         flow_cleanup: flow_cleanup(),
         interfaces,
-        binding: args.binding.options(features.bridge),
+        binding: args.binding.options(features.bridge, mode),
         surroundings: Box::new(NodeSurroundings::of(cluster.clone(), Arc::clone(&metrics))),
         problems,
         status,
         metrics,
         node: args.node_name.clone(),
-    });
+    })
+    .in_mode(mode);
     open_door(args, &enforcer.view(), features.log, &door)?;
     // The watches start only now: an agent that waits for its lock puts no load
     // on the API server. If the other thread is gone, the enforcer notices.
@@ -256,6 +259,9 @@ fn open_door(
 
 /// The way to look at the node's interfaces.
 fn interfaces(args: &Agent, features: &Features) -> Result<Box<dyn Interfaces>> {
+    if args.mode.mode() == Mode::Audit {
+        return Ok(Box::new(Unbindable::in_audit()));
+    }
     if !features.binding {
         return Ok(Box::new(Unbindable::default()));
     }

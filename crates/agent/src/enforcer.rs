@@ -14,6 +14,7 @@
 //!                                                    └─▶ status, metrics
 //! ```
 
+mod audit_report;
 mod binding;
 mod binding_report;
 mod findings;
@@ -36,6 +37,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use policy::Mode;
 use watcher::api::Event;
 use watcher::{Kind, Known};
 
@@ -45,6 +47,7 @@ use crate::own_node::OwnNode;
 use crate::pipeline::Check;
 use crate::status::Condition;
 use crate::view::View;
+use audit_report::AuditReport;
 use binding::Binding;
 use findings::Findings;
 use kept::KeptReport;
@@ -71,6 +74,7 @@ pub struct Enforcer<S> {
     findings: Findings,
     started: Instant,
     kept: KeptReport,
+    audits: AuditReport,
     next: Next,
     /// Messages that came while a change was under way.
     held: VecDeque<Message>,
@@ -109,6 +113,7 @@ impl<S: Sink> Enforcer<S> {
             binding,
             started: parts.clock.now(),
             kept: KeptReport::default(),
+            audits: AuditReport::default(),
             findings: Findings::default(),
             next: Next::default(),
             held: VecDeque::new(),
@@ -119,6 +124,13 @@ impl<S: Sink> Enforcer<S> {
             view: View::default(),
             parts,
         }
+    }
+
+    /// Where nobody says whether policies are enforced, this holds.
+    #[must_use]
+    pub fn in_mode(mut self, mode: Mode) -> Self {
+        self.cluster = std::mem::take(&mut self.cluster).in_mode(mode);
+        self
     }
 
     /// The objects that the loop knows, now and later.
@@ -138,6 +150,7 @@ impl<S: Sink> Enforcer<S> {
     pub fn run(&mut self) -> Result<(), ThreadDied> {
         loop {
             self.parts.status.heartbeat();
+            self.pass_time();
             let patience = self.next.patience(self.now());
             if self.receive(patience)? == Go::Stop {
                 return Ok(());

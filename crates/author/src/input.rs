@@ -5,18 +5,19 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ipnet::IpNet;
-use policy::{Diagnostic, Severity};
+use policy::{Diagnostic, Now, Severity};
 use tokio::runtime;
 use watcher::Object;
 use watcher::api::{self, Access, Found, Listed};
 use watcher::files::{self, Everything, Finding, Location, Source, Written};
 
 use crate::Cluster;
+use crate::ModeOption;
 use crate::cluster::{Builder, MadeUp};
 
 /// The file of findings about objects of an API server.
@@ -56,6 +57,10 @@ pub struct InputArgs {
     /// for each family [default: a network that no policy names].
     #[arg(long, value_name = "CIDR")]
     pub pod_cidr: Vec<IpNet>,
+    /// What policies do that say nothing of it, and whose Namespaces do not either (annotation
+    /// nftpol.dev/mode): as the nodes' agents are started.
+    #[arg(long, value_enum, default_value_t)]
+    pub mode: ModeOption,
     /// Texts that a command read by itself, after the manifests.
     #[arg(skip)]
     pub texts: Vec<Source>,
@@ -119,6 +124,7 @@ impl InputArgs {
             (None, false, true) if !reads_files => namespace.clone(),
             (None, false, _) => None,
         };
+        builder.at(now(), self.mode.into());
         let cluster = builder.cluster();
         cluster.namespace = namespace.unwrap_or_else(|| "default".to_owned());
         cluster.focus = focus;
@@ -182,6 +188,12 @@ impl InputArgs {
         builder.related(related);
         Ok(namespace)
     }
+}
+
+fn now() -> Now {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall_seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    Now { wall_seconds, steady: Duration::ZERO }
 }
 
 fn source(path: &Path) -> Source {

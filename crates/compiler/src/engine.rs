@@ -172,8 +172,8 @@ impl Engine {
         affected: &BTreeSet<ObjectKey>,
     ) {
         let change = Change { network, objects: changes, affected };
-        let (isolated, compiled) = self.forward.parts();
-        self.binding.update(&change, |pod| isolated.contains(pod), compiled);
+        let (isolated, has_audits, compiled) = self.forward.parts();
+        self.binding.update(&change, |pod| isolated.contains(pod), has_audits, compiled);
     }
 
     /// The addresses of changed pods, old and new, and of all pods in changed

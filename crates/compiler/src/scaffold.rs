@@ -48,12 +48,14 @@
 //!          +- destination a node -> tunnels                                      (only while the node has tunnels)
 //!          +- source in isolated.e4      -> egress4  -+- to itself -> return
 //!          |                                          +- vmap by source      -> e.<signature>  (return: continue)
+//!          +- audit.egress4                                                      (only while somebody is audited: see [`audit`])
 //!          +- source in a pods' range    -> unknown.from4                        (only while unknown addresses are shut)
 //!          +- destination in isolated.i4 -> ingress4 -+- from itself -> accept
 //!          |                                          +- vmap by destination -> i.<signature>  (accept)
 //!          +- to multicast, to 255.255.255.255 -> edges
 //!          +- strays                                                             (only while a port is bound)
 //!          +- unknown - destination in a pods' range -> unknown.to4             (else empty: see [`unknown`])
+//!          +- audit.ingress4                                                     (only while somebody is audited)
 //!
 //! edges, while a pod of this node is isolated (else empty):
 //!          -+- neighbour discovery, as above -> accept
@@ -104,6 +106,7 @@
 //! While the pods' ports are bound, the first does not reach an isolated pod.
 
 mod addresses;
+pub mod audit;
 pub mod binding;
 pub mod bridge;
 mod elements;
@@ -136,6 +139,8 @@ pub struct Network {
     pub known_nodes: BTreeSet<Family>,
     /// Where unknown addresses are shut.
     pub shut: unknown::Shut,
+    /// `Some` while a local address is audited.
+    pub audits: Option<audit::Audits>,
 }
 
 impl Network {
@@ -224,6 +229,7 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
         (has_tunnels && network.is_bound, tunnels::openers(), tunnels::after_masquerading(network)),
     ];
     unknown::fit(ruleset, &network.shut);
+    audit::fit(ruleset, network.audits);
     for (is_there, sets, chains) in parts {
         for (name, set) in sets {
             match is_there {

@@ -7,6 +7,8 @@
 //! (`networking.k8s.io/v1` reference; concept page "Network Policies").
 //! Everything else is compared with it.
 //!
+//! Policies in audit count as absent. [`audit_with`] says what they would deny.
+//!
 //! The policies hold only if addresses do: [`binding`] says who may use which. What
 //! happens before an object names a pod's address is another question: [`is_unknown`].
 
@@ -17,8 +19,8 @@ pub mod refusal;
 use std::net::IpAddr;
 
 use crate::{
-    Direction, Isolation, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Peer, Peers, Pod, Port,
-    PortNumbers, Ports, Protocol, Snapshot, Subject, isolation, subjects,
+    Direction, Isolation, Mode, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Peer, Peers, Pod,
+    Port, PortNumbers, Ports, Protocol, Snapshot, Subject, audited, isolation, subjects,
 };
 
 /// The first packet of a flow.
@@ -108,7 +110,30 @@ pub fn decide_with(
     node: Option<&str>,
     packet: &Packet,
 ) -> Decision {
-    let view = View { snapshot, owners, node, packet };
+    decide_in(Mode::Enforce, snapshot, owners, node, packet)
+}
+
+/// What policies in audit would say to a packet, as [`decide_with`]. Nothing that it denies
+/// is dropped: it is told of each side that denies a packet which passes. A side is
+/// [`Side::NotIsolated`] where nothing is audited, as where an enforced policy isolates (see
+/// [`audited`]).
+pub fn audit_with(
+    snapshot: &Snapshot,
+    owners: &Owners<'_>,
+    node: Option<&str>,
+    packet: &Packet,
+) -> Decision {
+    decide_in(Mode::Audit, snapshot, owners, node, packet)
+}
+
+fn decide_in(
+    mode: Mode,
+    snapshot: &Snapshot,
+    owners: &Owners<'_>,
+    node: Option<&str>,
+    packet: &Packet,
+) -> Decision {
+    let view = View { snapshot, owners, node, packet, mode };
     Decision { egress: view.side(Direction::Egress), ingress: view.side(Direction::Ingress) }
 }
 
@@ -130,6 +155,7 @@ struct View<'a> {
     owners: &'a Owners<'a>,
     node: Option<&'a str>,
     packet: &'a Packet,
+    mode: Mode,
 }
 
 /// What a rule is asked about.
@@ -150,7 +176,10 @@ impl View<'_> {
             Direction::Ingress => (destination, source),
         };
         let subjects = subjects(self.snapshot, self.node, address);
-        let isolation = isolation(self.snapshot, &subjects, direction);
+        let isolation = match self.mode {
+            Mode::Enforce => isolation(self.snapshot, &subjects, direction),
+            Mode::Audit => audited(self.snapshot, &subjects, direction),
+        };
         if isolation == Isolation::None {
             return Side::NotIsolated;
         }

@@ -89,8 +89,24 @@ fn owned(family: Family, network: &NodeNetwork) -> Ranges {
     Ranges::numbers(numbers).subtract(&link_local(family))
 }
 
+/// In IPv6 the destinations at the edges, whoever is isolated.
+pub(crate) fn edge_destinations_of(family: Family) -> Ranges {
+    match family {
+        Family::V4 => Ranges::empty(),
+        Family::V6 => link_local(family).union(&Ranges::range(0xff << 120, u128::MAX)),
+    }
+}
+
+/// The codes that pass between all addresses: neighbour discovery.
+pub(crate) fn neighbour_codes(family: Family, hop_limit: u8) -> Ranges {
+    match (family, hop_limit) {
+        (Family::V6, NEIGHBOUR_HOP_LIMIT) => space::icmpv6_types(NEIGHBOUR_DISCOVERY),
+        _ => Ranges::empty(),
+    }
+}
+
 /// `fe80::/10` (RFC 4291, 2.4).
-fn link_local(family: Family) -> Ranges {
+pub(crate) fn link_local(family: Family) -> Ranges {
     match family {
         Family::V4 => Ranges::empty(),
         Family::V6 => Ranges::range(0xfe80 << 112, (0xfec0 << 112) - 1),
@@ -251,12 +267,8 @@ impl<'m, 'a> Expected<'m, 'a> {
         }
     }
 
-    /// The codes that pass between all addresses: neighbour discovery.
     fn neighbour_codes(&self) -> Ranges {
-        match (self.frame.family, self.frame.hop_limit) {
-            (Family::V6, NEIGHBOUR_HOP_LIMIT) => space::icmpv6_types(NEIGHBOUR_DISCOVERY),
-            _ => Ranges::empty(),
-        }
+        neighbour_codes(self.frame.family, self.frame.hop_limit)
     }
 
     /// Limits `judged` to addresses that are not edges, and adds what passes at

@@ -17,6 +17,7 @@
 //! | `frames` | the ruleset, the tunnels | the frames to compare |
 //! | `sets`, `packet_set`, `condition`, `machine` | the ruleset | what passes, with all packets run at once |
 //! | `proof` | both | the differences |
+//! | `audit` | both | what is told of policies in audit, and should not be, or the reverse |
 //! | `binding` | the node's network, both rulesets | the differences at the other hooks |
 //! | `change` | two rulesets | what one lets pass and the other does not |
 //!
@@ -25,6 +26,7 @@
 //! Fragments are reassembled by connection tracking before the forward hook.
 
 mod allowed;
+mod audit;
 mod binding;
 mod change;
 mod condition;
@@ -50,7 +52,9 @@ use ruleset::Ruleset;
 
 pub use change::{Change, Part, Unknown, changes};
 pub use error::VerifyError;
-pub use report::{Bound, BoundDifference, Counts, Difference, Reason, Report, Unjudged};
+pub use report::{
+    AuditDifference, Bound, BoundDifference, Counts, Difference, Reason, Report, Unjudged,
+};
 
 /// Compares what a node's tables do with what the specification says.
 ///

@@ -11,9 +11,11 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
+use policy::Direction;
 use ruleset::simulator::RulePosition;
 use ruleset::{Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
 
+use crate::audit::told_by;
 use crate::condition::{self, View};
 use crate::error::MAX_LEVELS;
 use crate::error::VerifyError;
@@ -38,6 +40,9 @@ pub(crate) struct Machine<'a> {
     entered: RefCell<HashSet<&'a Name>>,
     /// While a single packet is followed: the rule that decided.
     followed: RefCell<Option<Option<RulePosition>>>,
+    /// While it is asked for: the packets that policies of this direction in audit are told
+    /// to deny.
+    told: RefCell<Option<(Direction, Vec<PacketSet>)>>,
 }
 
 impl<'a> Machine<'a> {
@@ -47,6 +52,7 @@ impl<'a> Machine<'a> {
             sets: Sets::new(ruleset, exits),
             entered: RefCell::default(),
             followed: RefCell::default(),
+            told: RefCell::default(),
         }
     }
 
@@ -71,6 +77,20 @@ impl<'a> Machine<'a> {
         let ends = self.table(view, packet);
         let met = self.followed.borrow_mut().take().flatten();
         ends.map(|_| met)
+    }
+
+    /// As [`Self::table`], with the packets that policies of a direction in audit are told to
+    /// deny.
+    pub fn told(
+        &self,
+        view: View,
+        packets: PacketSet,
+        direction: Direction,
+    ) -> Result<(Outcomes, Vec<PacketSet>), VerifyError> {
+        *self.told.borrow_mut() = Some((direction, Vec::new()));
+        let ends = self.table(view, packets);
+        let told = self.told.borrow_mut().take();
+        Ok((ends?, told.map(|(_, packets)| packets).unwrap_or_default()))
     }
 
     fn is_following(&self) -> bool {
@@ -154,7 +174,14 @@ impl<'a> Run<'_, 'a> {
             if first.finish.is_some() {
                 return Err(VerifyError::LimitedVerdict { at: self.place(index) });
             }
-            return self.machine.sets.check_log(log).map_err(|at| at.at(self.place(index)));
+            self.machine.sets.check_log(log).map_err(|at| at.at(self.place(index)))?;
+            if let Some((direction, told)) = &mut *self.machine.told.borrow_mut()
+                && log.family == self.view.frame.family
+                && told_by(self.name, log) == Some(*direction)
+            {
+                told.extend(self.here.iter().cloned());
+            }
+            return Ok(());
         }
         let Some(finish) = &first.finish else { return Ok(()) };
         let mut matched = Vec::new();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use policy::spec::binding::isolated_pods;
 use policy::{
     Direction, Isolation, NodeNetwork, ObjectKey, Owners, Pod, Snapshot, Subject, all_subjects,
-    isolation, named_addresses,
+    audited, isolation, named_addresses,
 };
 use ruleset::Family;
 
@@ -47,6 +47,8 @@ pub(crate) struct Model<'a> {
     pub snapshot: &'a Snapshot,
     pub owners: &'a Owners<'a>,
     isolated: BTreeMap<(Family, Direction), IsolatedAddresses>,
+    /// What policies in audit would isolate.
+    audited: BTreeMap<(Family, Direction), IsolatedAddresses>,
     /// Whether a pod of the node is isolated, even one without an address.
     pub isolates_any: bool,
     /// The addresses of each family that the node drops because no object names them.
@@ -82,6 +84,7 @@ impl<'a> Model<'a> {
             snapshot,
             owners,
             isolated: BTreeMap::new(),
+            audited: BTreeMap::new(),
             isolates_any: false,
             unknown: BTreeMap::new(),
             pods: 0,
@@ -95,7 +98,7 @@ impl<'a> Model<'a> {
                 model.add(&mut allowed, address, direction, &subjects);
             }
         }
-        for all in model.isolated.values_mut() {
+        for all in model.isolated.values_mut().chain(model.audited.values_mut()) {
             all.addresses = Ranges::numbers(all.by_address.keys().copied());
         }
         model.regions = allowed.regions();
@@ -110,7 +113,11 @@ impl<'a> Model<'a> {
         subjects: &[Subject<'a>],
     ) {
         let family = Family::of(address);
-        let allowed = match isolation(self.snapshot, subjects, direction) {
+        let (isolation, all) = match isolation(self.snapshot, subjects, direction) {
+            Isolation::None => (audited(self.snapshot, subjects, direction), &mut self.audited),
+            isolation => (isolation, &mut self.isolated),
+        };
+        let allowed = match isolation {
             Isolation::None => return,
             Isolation::By(pod, policies) => allowed.region(pod, direction, family, &policies),
             Isolation::Shut(_) => Rc::new(Region::empty()),
@@ -121,13 +128,18 @@ impl<'a> Model<'a> {
         let nodes = nodes.filter_map(|node| space::of_family(family, *node));
         let isolated =
             IsolatedAddress { allowed, own: Ranges::single(number), node: Ranges::numbers(nodes) };
-        let all = self.isolated.entry((family, direction)).or_default();
+        let all = all.entry((family, direction)).or_default();
         all.by_address.insert(number, isolated);
     }
 
     /// The addresses of a family that the node drops because no object names them.
     pub fn unknown(&self, family: Family) -> Ranges {
         self.unknown.get(&family).cloned().unwrap_or_else(Ranges::empty)
+    }
+
+    /// The audited addresses of a family and direction, with what policies in audit allow.
+    pub fn audited(&self, family: Family, direction: Direction) -> IsolatedAddresses {
+        self.audited.get(&(family, direction)).cloned().unwrap_or_default()
     }
 
     /// The isolated addresses of a family and direction.

@@ -36,19 +36,21 @@ use crate::model::Model;
 use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
-use crate::report::{Counts, Difference, Reason, Report};
+use crate::report::{AuditDifference, Counts, Difference, Reason, Report};
 use crate::space::{self, Frame};
 
 /// A comparison while it runs.
 pub(crate) struct Proof<'a> {
-    model: &'a Model<'a>,
+    pub(crate) model: &'a Model<'a>,
     binding: &'a Binding<'a>,
     node: Option<&'a str>,
-    ruleset: &'a Ruleset,
-    machine: Machine<'a>,
+    pub(crate) ruleset: &'a Ruleset,
+    pub(crate) machine: Machine<'a>,
     regions: usize,
     /// By direction, outcome and rule. Differences of pods come first.
     found: BTreeMap<(bool, Option<Direction>, bool, Option<RulePosition>), Difference>,
+    /// By direction, and whether it is told.
+    audits: BTreeMap<(Direction, bool), AuditDifference>,
 }
 
 /// Packets, and which of them must pass.
@@ -70,7 +72,16 @@ impl<'a> Proof<'a> {
         ruleset: &'a Ruleset,
     ) -> Self {
         let machine = Machine::new(ruleset, Exits::new(binding, ruleset));
-        Self { model, binding, node, ruleset, machine, regions: 0, found: BTreeMap::new() }
+        Self {
+            model,
+            binding,
+            node,
+            ruleset,
+            machine,
+            regions: 0,
+            found: BTreeMap::new(),
+            audits: BTreeMap::new(),
+        }
     }
 
     /// Compares everything.
@@ -82,9 +93,12 @@ impl<'a> Proof<'a> {
             let addresses: BTreeSet<&u128> =
                 sides.iter().flat_map(|side| side.by_address.keys()).collect();
             counts.addresses += addresses.len();
+            let audited = Direction::BOTH.map(|direction| self.model.audited(family, direction));
+            counts.audited += audited.iter().map(|side| side.by_address.len()).sum::<usize>();
             for (frame, codes) in frames(family, self.ruleset, self.binding.network) {
                 for exit in 0..self.machine.exits().count() {
                     self.frame(Frame { exit, ..frame }, &codes)?;
+                    self.audits(Frame { exit, ..frame }, &codes)?;
                 }
             }
         }
@@ -92,7 +106,22 @@ impl<'a> Proof<'a> {
         counts.chains = self.machine.chains();
         counts.regions = self.regions;
         let differences = self.found.into_values().collect();
-        Ok(Report { counts, differences, ..Report::default() })
+        let audit_differences = self.audits.into_values().collect();
+        Ok(Report { counts, differences, audit_differences, ..Report::default() })
+    }
+
+    /// Records one of the packets of which the table tells wrongly.
+    pub(crate) fn differs_in_audit(
+        &mut self,
+        direction: Direction,
+        view: View,
+        is_told: bool,
+        part: &PacketSet,
+    ) {
+        let Some((packet, _)) = self.example(view, part) else { return };
+        let difference = AuditDifference { packet, direction, is_told, alike: 0 };
+        let key = (direction, is_told);
+        self.audits.entry(key).and_modify(|first| first.alike += 1).or_insert(difference);
     }
 
     fn frame(&mut self, frame: Frame, codes: &Ranges) -> Result<(), VerifyError> {

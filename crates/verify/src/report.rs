@@ -8,8 +8,10 @@ use policy::{Direction, ObjectKey};
 use ruleset::Match;
 use ruleset::simulator::{CtState, Outcome, Packet, RulePosition};
 
+mod audit;
 mod bound;
 
+pub use audit::AuditDifference;
 pub use bound::{Bound, BoundDifference, Unjudged};
 
 /// The result of [`crate::verify`].
@@ -20,6 +22,9 @@ pub struct Report {
     /// Packets on which the ruleset and the specification differ, one for each
     /// kind of difference. Empty if the two agree.
     pub differences: Vec<Difference>,
+    /// Packets that pass, and of which the table tells wrongly whether policies in audit
+    /// would deny them: one for each kind of difference.
+    pub audit_differences: Vec<AuditDifference>,
     /// What was compared of the binding.
     pub bound: Bound,
     /// Frames and packets on which the tables and the specification of the binding
@@ -38,6 +43,8 @@ pub struct Counts {
     pub addresses: usize,
     /// Isolated addresses, counted once for each isolated direction.
     pub directions: usize,
+    /// Addresses that policies in audit would isolate, counted once for each direction.
+    pub audited: usize,
     /// Distinct sets of what policies allow. Pods with the same policies and
     /// ports share one.
     pub allowances: usize,
@@ -107,24 +114,27 @@ pub enum Reason {
 impl Report {
     /// Whether the ruleset means what the specification says.
     pub fn is_equal(&self) -> bool {
-        self.differences.is_empty() && self.bound_differences.is_empty()
+        self.differences.is_empty()
+            && self.audit_differences.is_empty()
+            && self.bound_differences.is_empty()
     }
 
     /// All differences, for people: several lines each.
     pub fn ways(&self) -> impl Iterator<Item = String> {
         let judged = self.differences.iter().map(ToString::to_string);
+        let judged = judged.chain(self.audit_differences.iter().map(ToString::to_string));
         judged.chain(self.bound_differences.iter().map(ToString::to_string))
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pods, addresses, directions, allowances, chains, regions } = self;
-        write!(
-            f,
-            "{pods} pods, {addresses} isolated addresses, {directions} directions, \
-             {allowances} distinct allowances, {chains} chains, {regions} regions"
-        )
+        let Self { pods, addresses, directions, audited, allowances, chains, regions } = self;
+        write!(f, "{pods} pods, {addresses} isolated addresses, {directions} directions, ")?;
+        if *audited > 0 {
+            write!(f, "{audited} in audit, ")?;
+        }
+        write!(f, "{allowances} distinct allowances, {chains} chains, {regions} regions")
     }
 }
 

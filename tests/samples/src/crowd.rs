@@ -70,6 +70,7 @@ fn policy(number: usize) -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new(NAMESPACE, format!("policy-{number}")),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: equals("app", &application),
         ingress: Some(vec![Rule {
             peers: Peers::Only(vec![Peer::Pods(peer)]),

@@ -186,6 +186,7 @@ fn policy(name: &str, pod_selector: Selector, allows: bool) -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new("dev", name),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector,
         ingress: None,
         egress: Some(if allows { vec![rule] } else { vec![] }),

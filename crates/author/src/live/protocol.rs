@@ -64,7 +64,8 @@ pub struct Denied {
     pub time_ms: u64,
     /// On which node.
     pub node: String,
-    /// `DENIED`.
+    /// [`Denied::DENIED`], or [`Denied::WOULD_DENY`] of a packet that passed and that
+    /// policies in audit would have denied.
     pub verdict: String,
     /// `ingress` or `egress`: of which pod the policies are, the receiver or the sender.
     pub direction: String,
@@ -91,6 +92,18 @@ pub struct Denied {
     /// What is probably missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+impl Denied {
+    /// It was dropped.
+    pub const DENIED: &'static str = "DENIED";
+    /// It passed.
+    pub const WOULD_DENY: &'static str = "WOULD DENY";
+
+    /// Whether it was dropped.
+    pub fn is_dropped(&self) -> bool {
+        self.verdict != Self::WOULD_DENY
+    }
 }
 
 /// One end of a packet.
@@ -194,6 +207,8 @@ pub struct PolicyStatus {
     pub since_ms: Option<u64>,
     /// Whether it isolates a pod of this node.
     pub isolates: bool,
+    /// Whether it is in audit, and so isolates nobody.
+    pub in_audit: bool,
     /// Why it is not enforced as written, if it is not.
     pub problem: Option<String>,
 }

@@ -10,12 +10,15 @@ use super::protocol::{Denied, End, LeftOut};
 /// ```text
 /// 21:48:13.709 worker-1 DENY in  monitoring/prometheus-0:41522 -> shop/cart-5c6b-a2:9090 TCP SYN  shop/cart-from-front (+1)
 /// ```
+///
+/// One that passed, and that policies in audit would have denied, has `WOULD DENY`.
 pub fn denied(one: &Denied) -> String {
     let direction = if one.direction == "egress" { "out" } else { "in " };
     let mut line = format!(
-        "{} {} DENY {direction} {} -> {}",
+        "{} {} {} {direction} {} -> {}",
         time(one.time_ms),
         plain(&one.node),
+        if one.is_dropped() { "DENY" } else { "WOULD DENY" },
         end(&one.source),
         end(&one.destination)
     );

@@ -17,6 +17,7 @@ fn cluster(namespaces: usize) -> ClusterIndex {
         name: format!("ns-{number}"),
         labels: labels("team", format!("team-{number}")),
         is_ending: false,
+        switch: Default::default(),
     });
     let pods = (0..namespaces * PODS).map(|number| Pod {
         key: ObjectKey::new(format!("ns-{}", number % namespaces), format!("pod-{number}")),

@@ -14,6 +14,7 @@ use policy::{BoundBridge, InterfaceIndex, NodeNetwork, ObjectKey, Pod, PodRange}
 use ruleset::{Family, Name, Ruleset, TableFamily};
 
 use super::changes::{Changed, Changes};
+use crate::scaffold::audit::Audits;
 use crate::scaffold::unknown::{self, Shut, of_known};
 use crate::scaffold::{self, Placed};
 use crate::{Compiled, LogOptions, Place};
@@ -87,6 +88,7 @@ impl Binding {
         &mut self,
         change: &Change<'_>,
         is_isolated: impl Fn(&ObjectKey) -> bool,
+        has_audits: bool,
         out: &mut Compiled,
     ) {
         let before = std::mem::replace(&mut self.network, change.network.clone());
@@ -100,7 +102,7 @@ impl Binding {
         for port in ports {
             self.rebind(port, &before, &is_isolated);
         }
-        self.publish(shut, out);
+        self.publish(shut, has_audits, out);
     }
 
     fn rebind(
@@ -249,7 +251,7 @@ impl Binding {
     }
 
     /// Writes what changed to the tables.
-    fn publish(&mut self, shut: OrdSet<PodRange>, out: &mut Compiled) {
+    fn publish(&mut self, shut: OrdSet<PodRange>, has_audits: bool, out: &mut Compiled) {
         let parts = scaffold::Network {
             is_bound: !self.ports.is_empty(),
             tunnels: self.network.tunnels.clone(),
@@ -258,6 +260,7 @@ impl Binding {
                 false => self.known_families(),
             },
             shut: Shut { ranges: shut, log: self.log },
+            audits: has_audits.then_some(Audits { has_log: self.log.is_some() }),
         };
         let mut changed = std::mem::take(&mut self.changed);
         if parts != self.parts {

@@ -294,8 +294,7 @@ impl Chains {
             parts.push(part);
         }
         let allowing = policies.iter().map(|(key, grants)| (*key, &**grants));
-        let comment = signature.comment();
-        let built = chain::of(name, signature.direction, comment, allowing, input.options.log);
+        let built = chain::of(name, &signature, allowing, input.options.log);
         out.ruleset.chains.insert(name.clone(), Arc::new(built.chain));
         out.rule_sources.insert(name.clone(), Arc::new(built.sources));
         self.parts.insert(name.clone(), parts);

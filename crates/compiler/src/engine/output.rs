@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use policy::{Direction, ObjectKey, Pod};
+use policy::{Direction, Mode, ObjectKey, Pod};
 use ruleset::{Element, Family, Name};
 
 use super::chains::Chains;
 use super::in_use::SetsInUse;
 use super::{Impact, Input, Touched};
 use crate::naming::Naming;
+use crate::scaffold::audit::{self, Audits};
 use crate::sets::Sources;
 use crate::signature::Signature;
 use crate::{ClusterIndex, Compiled, Options, Place, Usage, scaffold};
@@ -27,10 +28,13 @@ pub(super) struct Output {
     isolated: BTreeSet<ObjectKey>,
     /// The chain of each direction in which an address is isolated.
     addresses: BTreeMap<IpAddr, Judges>,
+    /// How many of these chains are in audit.
+    audited: usize,
 }
 
-/// The chains of an address.
-type Judges = Vec<(Direction, Name)>;
+/// The chains of an address, and what each of them does.
+type Judges = Vec<(Judge, Name)>;
+type Judge = (Direction, Mode);
 
 impl Output {
     /// The table of a place without a pod.
@@ -41,6 +45,7 @@ impl Output {
             sets: SetsInUse::named(naming),
             isolated: BTreeSet::new(),
             addresses: BTreeMap::new(),
+            audited: 0,
         }
     }
 
@@ -69,9 +74,9 @@ impl Output {
         self.chains.take_news()
     }
 
-    /// The isolated pods, and the table to write to.
-    pub fn parts(&mut self) -> (&BTreeSet<ObjectKey>, &mut Compiled) {
-        (&self.isolated, &mut self.compiled)
+    /// The isolated pods, whether an address is audited, and the table to write to.
+    pub fn parts(&mut self) -> (&BTreeSet<ObjectKey>, bool, &mut Compiled) {
+        (&self.isolated, self.audited > 0, &mut self.compiled)
     }
 
     /// These addresses are about to change their owners.
@@ -128,9 +133,15 @@ impl Output {
     fn isolate(&mut self, address: IpAddr, known: &mut Known<'_>) -> Vec<Name> {
         let mut judges = Judges::new();
         for signature in known.of_address(address) {
-            let (direction, chain) = (signature.direction, signature.chain_name());
+            let judge = (signature.direction, signature.mode);
+            let chain = signature.chain_name();
+            if signature.mode == Mode::Audit {
+                let audits = Audits { has_log: known.input.options.log.is_some() };
+                audit::add_sets(&mut self.compiled.ruleset, audits);
+                self.audited += 1;
+            }
             self.chains.acquire(&chain, signature, &mut self.compiled);
-            judges.push((direction, chain));
+            judges.push((judge, chain));
         }
         let chains = judges.iter().map(|(_, chain)| chain);
         let to_fill = chains.filter(|chain| !self.chains.is_filled(chain)).cloned().collect();
@@ -143,13 +154,13 @@ impl Output {
 
     fn add_elements(&mut self, address: IpAddr, judges: &Judges) {
         let (ruleset, family) = (&mut self.compiled.ruleset, Family::of(address));
-        for (direction, chain) in judges {
-            for (name, element) in elements(*direction, address) {
+        for (judge, chain) in judges {
+            for (name, element) in elements(*judge, address) {
                 if let Some(set) = ruleset.sets.get_mut(&name) {
                     set.elements.insert(element);
                 }
             }
-            if let Some(map) = ruleset.maps.get_mut(&scaffold::dispatch(*direction, family)) {
+            if let Some(map) = ruleset.maps.get_mut(&dispatch(*judge, family)) {
                 map.entries.insert(address, chain.clone());
             }
         }
@@ -157,13 +168,14 @@ impl Output {
 
     fn remove_elements(&mut self, address: IpAddr, judges: &Judges) {
         let (ruleset, family) = (&mut self.compiled.ruleset, Family::of(address));
-        for (direction, _) in judges {
-            for (name, element) in elements(*direction, address) {
+        for (judge, _) in judges {
+            self.audited -= usize::from(judge.1 == Mode::Audit);
+            for (name, element) in elements(*judge, address) {
                 if let Some(set) = ruleset.sets.get_mut(&name) {
                     set.elements.remove(&element);
                 }
             }
-            if let Some(map) = ruleset.maps.get_mut(&scaffold::dispatch(*direction, family)) {
+            if let Some(map) = ruleset.maps.get_mut(&dispatch(*judge, family)) {
                 map.entries.remove(&address);
             }
         }
@@ -174,20 +186,26 @@ impl Output {
 struct Known<'a> {
     input: Input<'a>,
     /// Of each pod, by its place in memory.
-    signatures: BTreeMap<*const Pod, [Option<Signature>; 2]>,
+    signatures: BTreeMap<*const Pod, ByPolicies>,
 }
+
+/// The signatures of a pod, in each direction, by its policies of each mode.
+type ByPolicies = [[Option<Signature>; 2]; 2];
 
 impl<'a> Known<'a> {
     fn new(input: Input<'a>) -> Self {
         Self { input, signatures: BTreeMap::new() }
     }
 
-    /// By policies, in each direction.
-    fn of_pod(&mut self, pod: &'a Pod) -> &[Option<Signature>; 2] {
+    fn of_pod(&mut self, pod: &'a Pod) -> &ByPolicies {
         self.signatures.entry(pod).or_insert_with(|| {
             let policies = self.input.cluster.policies_of(pod).filter(|_| pod.is_subject());
             let policies: Vec<_> = policies.collect();
-            Direction::BOTH.map(|direction| Signature::of(direction, pod, policies.iter().copied()))
+            Mode::BOTH.map(|mode| {
+                let of =
+                    |direction| Signature::of((direction, mode), pod, policies.iter().copied());
+                Direction::BOTH.map(of)
+            })
         })
     }
 
@@ -196,10 +214,11 @@ impl<'a> Known<'a> {
         let Input { cluster, options } = self.input;
         let pods = cluster.pods_with(key, options.node.as_deref());
         let mut pods = pods.into_iter();
-        pods.any(|one| one.is_shut || self.of_pod(one.pod).iter().any(Option::is_some))
+        let enforced = Mode::Enforce as usize;
+        pods.any(|one| one.is_shut || self.of_pod(one.pod)[enforced].iter().any(Option::is_some))
     }
 
-    /// Of each direction in which an address is isolated.
+    /// Of each direction in which an address is isolated or audited.
     fn of_address(&mut self, address: IpAddr) -> Vec<Signature> {
         let Input { cluster, options } = self.input;
         let subjects = cluster.subjects(address, options.node.as_deref());
@@ -209,19 +228,31 @@ impl<'a> Known<'a> {
         let signatures = &self.signatures;
         let directions = Direction::BOTH.into_iter().enumerate();
         let of_subjects = directions.filter_map(|(at, direction)| {
-            let by_policies =
-                |pod: &'a Pod| signatures.get(&std::ptr::from_ref(pod))?.get(at)?.clone();
+            let by_policies = |mode: Mode, pod: &'a Pod| {
+                signatures.get(&std::ptr::from_ref(pod))?[mode as usize][at].clone()
+            };
             Signature::of_subjects(direction, &subjects, by_policies)
         });
         of_subjects.collect()
     }
 }
 
-/// The set elements of an address that is isolated in a direction.
-fn elements(direction: Direction, address: IpAddr) -> [(Name, Element); 2] {
+/// The set elements of an address that is isolated or audited in a direction.
+fn elements((direction, mode): Judge, address: IpAddr) -> Vec<(Name, Element)> {
     let family = Family::of(address);
-    [
-        (scaffold::isolated_set(direction, family), Element::Address(address)),
-        (scaffold::self_set(family), Element::AddressPair(address, address)),
-    ]
+    let itself = (scaffold::self_set(family), Element::AddressPair(address, address));
+    match mode {
+        Mode::Enforce => {
+            vec![(scaffold::isolated_set(direction, family), Element::Address(address)), itself]
+        }
+        Mode::Audit => vec![itself],
+    }
+}
+
+/// The map from an address to its chain.
+fn dispatch((direction, mode): Judge, family: Family) -> Name {
+    match mode {
+        Mode::Enforce => scaffold::dispatch(direction, family),
+        Mode::Audit => audit::dispatch(direction, family),
+    }
 }

@@ -53,6 +53,7 @@ fn policy() -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new("dev", "many"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::new([Requirement::equals("app", "a0")]),
         ingress: Some(ingress.collect()),
         egress: Some(egress.collect()),

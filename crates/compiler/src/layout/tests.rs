@@ -30,6 +30,7 @@ fn policy(name: &str, direction: Direction) -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new("dev", name),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::new([Requirement::equals("name", name)]),
         ingress: rules(Direction::Ingress),
         egress: rules(Direction::Egress),

@@ -22,6 +22,7 @@ fn quoted(peers: Vec<Peer>, ports: Vec<Port>) -> Quote {
     let policy = NetworkPolicy {
         key: ObjectKey::new("dev", "web"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: None,
         egress: Some(vec![rule]),

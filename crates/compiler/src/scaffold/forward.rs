@@ -10,8 +10,8 @@ use ruleset::{
 
 use super::addresses::{broadcast, link_local, multicast4, multicast6};
 use super::{
-    LISTENER_DISCOVERY, Network, REDIRECT, binding, dispatch, edges_chain, field, isolated_set,
-    listener_discovery, plain, tunnels, types, unknown,
+    LISTENER_DISCOVERY, Network, REDIRECT, audit, binding, dispatch, edges_chain, field,
+    isolated_set, listener_discovery, plain, tunnels, types, unknown,
 };
 use crate::names::constant;
 
@@ -50,7 +50,7 @@ pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
         edge_rule(Field::Destination, multicast4()),
         edge_rule(Field::Destination, broadcast()),
     ]);
-    rules.extend(rest(network));
+    rules.extend(rest(Family::V4, network));
     Chain { base: Some(base), comment: None, rules }
 }
 
@@ -63,7 +63,7 @@ pub(super) fn six(network: &Network) -> Chain {
         edge_rule(Field::Destination, multicast6()),
     ]);
     rules.extend(by_address(Family::V6, network));
-    rules.extend(rest(network));
+    rules.extend(rest(Family::V6, network));
     plain(Some("IPv6"), rules)
 }
 
@@ -120,14 +120,17 @@ fn by_address(family: Family, network: &Network) -> Vec<Rule> {
     let to_node = (!network.tunnels.is_empty()).then(|| tunnels::to_node_rule(family));
     let [from, to] = [Direction::Egress, Direction::Ingress].map(|one| isolated_rule(one, family));
     let unknown = unknown::source_rules(family, &network.shut);
-    to_node.into_iter().chain([from]).chain(unknown).chain([to]).collect()
+    let audit = audit::rule(Direction::Egress, family, network.audits);
+    to_node.into_iter().chain([from]).chain(audit).chain(unknown).chain([to]).collect()
 }
 
-/// What no isolated pod sends or receives under its own address.
-fn rest(network: &Network) -> Vec<Rule> {
+/// What no isolated pod sends or receives under its own address. Who is audited is told of
+/// what is left.
+fn rest(family: Family, network: &Network) -> Vec<Rule> {
     let strays = network.is_bound.then(binding::strays_chain);
     let chains = strays.into_iter().chain([constant("unknown")]);
-    chains.map(|chain| Rule::new([], Verdict::Jump(chain))).collect()
+    let drops = chains.map(|chain| Rule::new([], Verdict::Jump(chain)));
+    drops.chain(audit::rule(Direction::Ingress, family, network.audits)).collect()
 }
 
 /// Drops packets from or to an isolated pod.

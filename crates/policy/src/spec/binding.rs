@@ -41,7 +41,9 @@ pub struct Binding<'a> {
 pub fn isolated_pods(snapshot: &Snapshot, node: Option<&str>) -> BTreeSet<ObjectKey> {
     let selected = |pod: &Pod| {
         snapshot.policies.values().any(|policy| {
-            snapshot.selects(policy, pod) && (policy.ingress.is_some() || policy.egress.is_some())
+            policy.is_enforced()
+                && snapshot.selects(policy, pod)
+                && (policy.ingress.is_some() || policy.egress.is_some())
         })
     };
     let pods = snapshot.pods.values().map(|pod| &**pod);

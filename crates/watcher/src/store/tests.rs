@@ -8,6 +8,7 @@ fn policy(name: &str, uid: &str) -> Object {
     Object::NetworkPolicy(Arc::new(NetworkPolicy {
         key: ObjectKey::new("dev", name),
         uid: uid.to_owned(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(Vec::new()),
         egress: None,

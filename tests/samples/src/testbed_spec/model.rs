@@ -31,8 +31,13 @@ impl TestbedSpec {
         self.namespaces
             .iter()
             .map(|(name, labels)| {
-                Namespace { name: name.clone(), labels: labels.clone(), is_ending: false }
-                    .with_metadata_name()
+                Namespace {
+                    name: name.clone(),
+                    labels: labels.clone(),
+                    is_ending: false,
+                    switch: Default::default(),
+                }
+                .with_metadata_name()
             })
             .collect()
     }

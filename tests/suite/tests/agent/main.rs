@@ -1,5 +1,6 @@
 //! `nftpol agent` between a real API server and a real kernel.
 
+mod audit;
 mod binding;
 mod budget;
 mod busy;

@@ -22,7 +22,8 @@ pub fn snapshot() -> Result<Snapshot> {
     let policies = store.snapshot().policies.values().map(|policy| (**policy).clone());
     let namespaces = [("dev", "a"), ("shop", "a"), ("ops", "b")].map(|(name, team)| {
         let labels = [("team".to_owned(), team.to_owned())].into();
-        Namespace { name: name.to_owned(), labels, is_ending: false }.with_metadata_name()
+        Namespace { name: name.to_owned(), labels, is_ending: false, switch: Default::default() }
+            .with_metadata_name()
     });
     Ok(Snapshot::new(policies, pods(), namespaces))
 }

@@ -22,6 +22,7 @@ fn table() -> Ruleset {
     let policy = NetworkPolicy {
         key: ObjectKey::new("dev", "p"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(vec![Rule { peers: peers(), ports }]),
         egress: Some(vec![Rule { peers: peers(), ports: Ports::All }]),

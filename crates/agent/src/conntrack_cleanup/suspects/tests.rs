@@ -41,6 +41,7 @@ fn cluster() -> Snapshot {
     let policy = NetworkPolicy {
         key: ObjectKey::new("dev", "web"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: app("web"),
         ingress: Some(vec![rule]),
         egress: None,

@@ -66,6 +66,7 @@ fn deny_all() -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new("dev", "deny"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(Vec::new()),
         egress: None,

@@ -35,6 +35,7 @@ fn policy(name: &str, port: &str) -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new("dev", name),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(vec![Rule { peers: Peers::Anyone, ports }]),
         egress: None,

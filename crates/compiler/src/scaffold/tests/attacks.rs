@@ -80,6 +80,7 @@ pub(crate) fn snapshot() -> Snapshot {
     let policy = NetworkPolicy {
         key: ObjectKey::new("shut", "deny"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(Vec::new()),
         egress: None,

@@ -113,7 +113,14 @@ fn of(
     egress: Option<Vec<Rule>>,
 ) -> NetworkPolicy {
     let key = ObjectKey::new(namespace, format!("policy-{number}"));
-    NetworkPolicy { key, uid: number.to_string(), pod_selector, ingress, egress }
+    NetworkPolicy {
+        key,
+        uid: number.to_string(),
+        pod_selector,
+        ingress,
+        egress,
+        audit: Default::default(),
+    }
 }
 
 /// On all pods of the namespace, for ingress.

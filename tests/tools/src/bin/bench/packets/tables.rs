@@ -162,6 +162,7 @@ fn policy() -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new(NAMESPACE, "each-other"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(vec![rule.clone()]),
         egress: Some(vec![rule]),
