@@ -159,7 +159,7 @@ kind: NetworkPolicy
 metadata: {name: db, namespace: dev}
 spec:
   podSelector: {matchLabels: {app: db}}
-  ingress: [{from: [{podSelector: {matchLabels: {app: web}}}]}]
+  ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: [{port: 80}]}]
 ";
 
 /// `dev/web` in audit, `dev/db` enforced, `dev/front` free.
