@@ -14,8 +14,9 @@ const QUIET_SECONDS: f64 = 75.0;
 /// A digest of what a policy says (FNV-1a, 64 bits, of the model's text form). Equal on
 /// agents and commands of one version.
 pub fn digest(policy: &NetworkPolicy) -> String {
-    let NetworkPolicy { key, pod_selector, ingress, egress, .. } = policy;
-    let text = format!("{key}|{pod_selector:?}|{ingress:?}|{egress:?}");
+    let NetworkPolicy { key, pod_selector, ingress, egress, audit, .. } = policy;
+    let written = audit.written;
+    let text = format!("{key}|{pod_selector:?}|{ingress:?}|{egress:?}|{written:?}");
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
