@@ -62,6 +62,9 @@ const STARTING: Duration = Duration::from_secs(10);
 #[error("the thread {0:?} died; the rules stay in force")]
 pub struct ThreadDied(pub &'static str);
 
+/// What others do in a fight.
+const IN_A_FIGHT: &str = "a table of nftpol again and again";
+
 /// The loop.
 pub struct Enforcer<S> {
     parts: Parts<S>,
@@ -82,6 +85,8 @@ pub struct Enforcer<S> {
     /// Whether there is no table of ours beside ours, such as one of another
     /// version.
     is_only_table: bool,
+    /// Who changed a table last, where that is known.
+    changed_by: Option<String>,
     /// For threads that answer questions.
     view: View,
 }
@@ -116,6 +121,7 @@ impl<S: Sink> Enforcer<S> {
             looked_around: None,
             enforced: false,
             is_only_table: false,
+            changed_by: None,
             view: View::default(),
             parts,
         }
@@ -263,11 +269,20 @@ impl<S: Sink> Enforcer<S> {
             return;
         }
         match self.next.is_fight(self.now()) {
-            true => status.fails(
-                Condition::Enforced,
-                "others change a table of nftpol again and again; what they change is restored \
-                 each time (`nft monitor` shows what they do)",
-            ),
+            true => {
+                // Once for each fight: the process has another number each time.
+                let known = status.problem(Condition::Enforced);
+                if known.is_some_and(|known| known.contains(IN_A_FIGHT)) {
+                    return;
+                }
+                let who = self.changed_by.as_deref();
+                let who = who.map_or("others change".to_owned(), |who| format!("{who} changes"));
+                let problem = format!(
+                    "{who} {IN_A_FIGHT}; what is changed is restored each time (`nft monitor` shows \
+                     what is done)"
+                );
+                status.fails(Condition::Enforced, problem);
+            }
             false => status.holds(Condition::Enforced),
         }
     }

@@ -18,6 +18,7 @@
 //! `ffi`, `membarrier` and `socket_option` contain all `unsafe` code.
 
 mod chains_of_others;
+mod changes;
 mod client;
 mod conntrack;
 mod datatype;
@@ -51,6 +52,7 @@ mod userdata;
 mod write;
 
 pub use chains_of_others::ChainOfOthers;
+pub use changes::{ChangeListener, Committer};
 pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Tuple, TupleId};
 pub use drop_counts::DropCounts;
 pub use drop_log::{DropLog, DropLogError, LoggedHeaders, LoggedPacket};

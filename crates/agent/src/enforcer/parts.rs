@@ -111,4 +111,10 @@ pub trait Interfaces {
 pub trait Surroundings<S> {
     /// Looks, and updates the status.
     fn look(&mut self, now: Instant, kernel: &mut S, local_pods: &[IpAddr], status: &Status);
+
+    /// Others changed a table, and it was restored: who, as far as that is known. The first
+    /// time nobody is.
+    fn changed_by(&mut self, _now: Instant, _kernel: &mut S) -> Option<String> {
+        None
+    }
 }

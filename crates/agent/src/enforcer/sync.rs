@@ -78,8 +78,11 @@ impl<S: Sink> Enforcer<S> {
         }
         if !restored.is_empty() {
             self.parts.metrics.repairs.inc();
+            let Parts { surroundings, pipeline, .. } = &mut self.parts;
+            self.changed_by = surroundings.changed_by(now, pipeline.sink());
             tracing::warn!(
-                "others changed table {}; restored in {} ms ({} operations)",
+                "{} changed table {}; restored in {} ms ({} operations)",
+                self.changed_by.as_deref().unwrap_or("others"),
                 restored.join(" and table "),
                 took.as_millis(),
                 outcome.operations()
