@@ -13,7 +13,6 @@ use ipnet::IpNet;
 use policy::{Tunnel, UnknownPods};
 use watcher::files::{Source, Validation};
 
-use crate::commands::{Monitor, Status};
 use crate::input::AllowNoPods;
 
 /// The environment variable that names the node where no flag does.
@@ -54,10 +53,6 @@ pub enum Command {
     Diff(Diff),
     /// Prove that the table does what the specification says; exit 0 same, 1 different, 2 error.
     Verify(Verify),
-    /// Show packets that policies deny, on this node or on all, as they are dropped.
-    Monitor(Monitor),
-    /// Show which nodes enforce, or whether a policy is in force on all; exit 0 yes, 1 no, 2 error.
-    Status(Status),
     /// Remove the tables from the kernel of this network namespace.
     Cleanup(Cleanup),
     /// Those that need no kernel and no root, as in `kubectl nftpol`.
@@ -197,6 +192,16 @@ pub struct Agent {
     /// Where to serve /metrics alone, for scrapers of other nodes [default: nowhere].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics_address: Option<SocketAddr>,
+    /// Who may read what --metrics-address serves.
+    #[arg(long, value_enum, default_value_t, requires = "metrics_address")]
+    pub metrics_access: MetricsAccess,
+    /// The certificate for --metrics-access=token, PEM, with those that it was issued by. Read
+    /// again when it changes [default: one that signs itself is made].
+    #[arg(long, value_name = "FILE", requires = "metrics_key")]
+    pub metrics_cert: Option<PathBuf>,
+    /// The key of --metrics-cert, PEM.
+    #[arg(long, value_name = "FILE", requires = "metrics_cert")]
+    pub metrics_key: Option<PathBuf>,
     /// Prove each table against the specification before it is committed. Without a proof the
     /// old table stays. Takes seconds of CPU time for each change on a large node.
     #[arg(long)]
@@ -224,6 +229,16 @@ pub struct Agent {
     /// What is logged: this and what is more important [default: $RUST_LOG, or info].
     #[arg(long, value_enum)]
     pub log_level: Option<LogLevel>,
+}
+
+/// `--metrics-access`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum MetricsAccess {
+    /// Everybody who reaches the address, without encryption.
+    #[default]
+    Open,
+    /// Who sends a bearer token that the API server accepts and allows to get /metrics, over TLS.
+    Token,
 }
 
 /// `--log-format`.

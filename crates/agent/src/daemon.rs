@@ -13,6 +13,7 @@
 
 mod announce;
 mod remote;
+mod scrapers;
 mod server;
 mod surroundings;
 
@@ -35,17 +36,18 @@ use agent::problems::Problems;
 use agent::status::{Condition, Status};
 use agent::unbindable::Unbindable;
 use agent::view::View;
-use anyhow::{Context, Result, anyhow};
-use compiler::Options;
+use anyhow::{Context, Result, anyhow, bail};
+use compiler::{Options, Usage};
 use nft::{Features, Kernel};
 use tokio::sync::{oneshot, watch};
 use watcher::api::{Cluster, Contact, Following};
 
-use crate::cli::{Agent, TableOwner};
+use crate::cli::{Agent, MetricsAccess, TableOwner};
 use crate::lock::Lock;
 use crate::open_files;
 use remote::Settings;
-use server::ServedState;
+use scrapers::{Allowed, Metrics as MetricsAddress};
+use server::{Files, ServedState};
 use surroundings::NodeSurroundings;
 
 /// How often an agent tries again while it waits for another one to end, or for
@@ -62,13 +64,14 @@ pub fn run(args: &Agent) -> Result<()> {
     open_files::raise_limit()?;
     let status = Status::new();
     let metrics = Arc::new(Metrics::new());
+    metrics.budgets(&args.budget.budgets(), &Usage::default());
     let (to_enforcer, messages) = mpsc::channel();
     let (problems, to_announce) = watch::channel(Problems::new());
     let settings = Settings {
         node: args.node_name.clone(),
         kubeconfig: args.kubeconfig.clone(),
         health: args.health_address,
-        metrics: args.metrics_address,
+        metrics: metrics_address(args)?,
     };
     let door = (status.clone(), Arc::clone(&metrics), Instant::now());
     let served = ServedState { status: status.clone(), metrics: Arc::clone(&metrics) };
@@ -114,6 +117,24 @@ pub fn run(args: &Agent) -> Result<()> {
     ended(result, enforcer)?;
     tracing::info!("stopped; the rules stay in force");
     Ok(())
+}
+
+/// Where metrics are served to scrapers, and to whom.
+fn metrics_address(args: &Agent) -> Result<Option<MetricsAddress>> {
+    let files = match (&args.metrics_cert, &args.metrics_key) {
+        (Some(certificate), Some(key)) => {
+            Some(Files { certificate: certificate.clone(), key: key.clone() })
+        }
+        _ => None,
+    };
+    let readers = match (args.metrics_access, files) {
+        (MetricsAccess::Token, files) => Allowed::Token(files),
+        (MetricsAccess::Open, None) => Allowed::All,
+        (MetricsAccess::Open, Some(_)) => {
+            bail!("--metrics-cert is of no use without --metrics-access=token")
+        }
+    };
+    Ok(args.metrics_address.map(|address| MetricsAddress { address, readers }))
 }
 
 /// Why the loop ended, for the exit code of the process. The loop is dropped only

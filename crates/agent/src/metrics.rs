@@ -9,6 +9,7 @@ mod process;
 mod series;
 mod traffic;
 
+pub(crate) use series::FINDINGS;
 pub use traffic::Traffic;
 
 use std::fmt;
