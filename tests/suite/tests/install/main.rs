@@ -1,9 +1,13 @@
 //! Installing, watching over, upgrading and removing nftpol.
 
+mod alerts;
 mod cleanup;
+mod dashboard;
 mod leftovers;
 mod manifests;
 mod monitoring;
 mod page;
+mod prometheus;
+mod scrapers;
 mod standalone;
 mod upgrade;
