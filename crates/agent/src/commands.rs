@@ -3,20 +3,17 @@
 mod agent;
 mod apply;
 mod cleanup;
-mod cluster_agents;
 mod diff;
-mod monitor;
+mod here;
 mod render;
-mod status;
 mod verify;
 
 pub use agent::agent;
 pub use apply::apply;
 pub use cleanup::cleanup;
 pub use diff::diff;
-pub use monitor::Monitor;
+pub use here::ThisNode;
 pub use render::render;
-pub use status::Status;
 pub use verify::verify;
 
 use anyhow::{Context, Result};

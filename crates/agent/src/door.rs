@@ -9,6 +9,7 @@
 //! reach the socket; those of them that run as root outside of a user namespace are answered:
 //! they see the packets of all pods anyway (packet(7)).
 
+mod bundle;
 pub mod client;
 mod serve;
 pub mod told;

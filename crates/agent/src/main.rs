@@ -44,10 +44,10 @@ fn main() -> ExitCode {
         Command::Apply(args) => (commands::apply(args), 1),
         Command::Diff(args) => (commands::diff(args), 2),
         Command::Verify(args) => (commands::verify(args), 2),
-        Command::Monitor(args) => (args.run(), 2),
-        Command::Status(args) => (args.run(), 2),
         Command::Cleanup(args) => (commands::cleanup(args), 1),
-        Command::Author(command) => (command.run(Cli::command()), author::command::CANNOT_TELL),
+        Command::Author(command) => {
+            (command.run(Cli::command(), &commands::ThisNode), author::command::CANNOT_TELL)
+        }
     };
     let code = result.unwrap_or_else(|error| {
         report::error(&error);
@@ -65,8 +65,6 @@ fn enforces_as_long_as_it_runs(command: &Command) -> bool {
         Command::Render(_)
         | Command::Diff(_)
         | Command::Verify(_)
-        | Command::Monitor(_)
-        | Command::Status(_)
         | Command::Cleanup(_)
         | Command::Author(_) => false,
     }

@@ -62,7 +62,7 @@ use set_aside::SetAside;
 /// How often to start over after others changed the ruleset in between.
 const MAX_ATTEMPTS: usize = 10;
 /// The families of our tables, in the order in which they are changed.
-const FAMILIES: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
+pub(crate) const FAMILIES: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
 
 /// The pipeline from snapshot to kernel.
 #[derive(Debug)]

@@ -6,19 +6,22 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::protocol::{LeftOut, Line, QUESTION_BYTES, Question, Selection};
-use super::{Behind, told};
+use super::protocol::{LeftOut, Line, Piece, QUESTION_BYTES, Question, Selection};
+use super::{Behind, bundle, told};
 use crate::drops::{Entry, Ring};
 use crate::view::now_ms;
 
 /// Entries that are written in one piece.
 const AT_ONCE: usize = 256;
+/// The longest piece of a file. As JSON it may take six times as much, and a reader takes
+/// lines of 4 MiB.
+const PIECE_BYTES: usize = 256 << 10;
 /// How long a wait for entries takes. After each it is looked whether the other end is there.
 const WAIT: Duration = Duration::from_millis(500);
 /// After how many waits in vain a line shows that the agent is there.
@@ -46,11 +49,32 @@ pub(super) fn answer(stream: &UnixStream, behind: &Behind) {
         Ok(Question::Status { policy }) => {
             write(stream, &[Line::Status(told::status(behind, policy.as_deref()))])
         }
+        Ok(Question::Bundle {}) => pieces(stream, behind),
         Ok(Question::Denied(selection)) => match &behind.drops {
             Ok(ring) => denied(stream, ring, &selection, &behind.node),
             Err(why) => write(stream, &[Line::Error(why.clone())]),
         },
     };
+}
+
+/// The files of a support bundle. One at a time is made: it takes memory.
+fn pieces(stream: &UnixStream, behind: &Behind) -> io::Result<()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let Ok(_one) = ONE.try_lock() else {
+        let why = "a support bundle of this node is being made; try again later";
+        return write(stream, &[Line::Error(why.to_owned())]);
+    };
+    for (file, text) in bundle::files(behind) {
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let end = (0..=PIECE_BYTES.min(rest.len())).rev().find(|at| rest.is_char_boundary(*at));
+            let (piece, after) = rest.split_at(end.unwrap_or(rest.len()));
+            rest = after;
+            let (file, text) = (file.to_owned(), piece.to_owned());
+            write(stream, &[Line::Piece(Piece { file, text })])?;
+        }
+    }
+    Ok(())
 }
 
 fn denied(

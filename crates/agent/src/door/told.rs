@@ -85,7 +85,7 @@ pub fn denied(packet: &Packet, node: &str) -> Denied {
         protocol: protocol(headers.protocol),
         tcp_flags: headers.tcp_flags.map(tcp_flags),
         icmp: headers.icmp,
-        asked: packet.asked.map(|(address, port)| Asked { address, port }),
+        asked: packet.asked.map(|(address, port)| Asked { address, port, service: None }),
         policies: packet.signature.as_ref().map_or_else(Vec::new, |signature| {
             signature.policies.iter().map(ToString::to_string).collect()
         }),

@@ -24,6 +24,8 @@ pub enum Question {
         #[serde(default)]
         policy: Option<String>,
     },
+    /// All that helps to understand the node, without secrets: [`Line::Piece`]s.
+    Bundle {},
 }
 
 /// Which packets to tell of.
@@ -51,6 +53,8 @@ pub enum Line {
     LeftOut(LeftOut),
     /// Whether the node enforces.
     Status(NodeStatus),
+    /// A piece of a file.
+    Piece(Piece),
     /// Nothing was dropped for a while. Shows that somebody is there.
     Quiet {},
     /// There is no answer: why.
@@ -123,6 +127,19 @@ pub struct Asked {
     /// The port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// The Service with this address, as `namespace/name`, where the command that asks
+    /// agents knows it. Agents do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
+/// A piece of a file of a support bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// The file's name. Pieces of one name follow each other.
+    pub file: String,
+    /// The text, without secrets.
+    pub text: String,
 }
 
 /// Packets that were dropped and are not told one by one.

@@ -22,7 +22,12 @@ pub fn denied(one: &Denied) -> String {
     // Writing to a String does not fail.
     if let Some(asked) = &one.asked {
         let port = asked.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let _ = write!(line, " (asked for {}{port})", asked.address);
+        let _ = match &asked.service {
+            Some(name) => {
+                write!(line, " (asked for service {}, {}{port})", plain(name), asked.address)
+            }
+            None => write!(line, " (asked for {}{port})", asked.address),
+        };
     }
     let _ = write!(line, " {}", plain(&one.protocol));
     if let Some(flags) = &one.tcp_flags {
@@ -130,12 +135,16 @@ mod tests {
         unknown.destination.address = "fd00::1".parse().expect("an address");
         unknown.destination.pod = None;
         unknown.policies.clear();
-        unknown.asked = Some(Asked { address: "10.96.0.10".parse().expect("one"), port: Some(80) });
+        let address = "10.96.0.10".parse().expect("one");
+        unknown.asked = Some(Asked { address, port: Some(80), service: None });
         assert_eq!(
             denied(&unknown),
             "21:51:33.709 worker-1 DENY in  10.244.2.6:41522 -> [fd00::1]:9090 (asked for \
              10.96.0.10:80) TCP SYN  chain i.shop/2-policies.0"
         );
+        unknown.asked = Some(Asked { address, port: None, service: Some("shop/web".to_owned()) });
+        let line = denied(&unknown);
+        assert!(line.contains(" (asked for service shop/web, 10.96.0.10) TCP"), "{line}");
     }
 
     #[test]

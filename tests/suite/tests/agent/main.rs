@@ -2,6 +2,7 @@
 
 mod binding;
 mod budget;
+mod bundle;
 mod busy;
 mod events;
 mod kept;
