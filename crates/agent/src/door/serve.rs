@@ -66,12 +66,16 @@ fn pieces(stream: &UnixStream, behind: &Behind) -> io::Result<()> {
     };
     for (file, text) in bundle::files(behind) {
         let mut rest = text.as_str();
-        while !rest.is_empty() {
+        // An empty file is told of, too.
+        loop {
             let end = (0..=PIECE_BYTES.min(rest.len())).rev().find(|at| rest.is_char_boundary(*at));
             let (piece, after) = rest.split_at(end.unwrap_or(rest.len()));
             rest = after;
             let (file, text) = (file.to_owned(), piece.to_owned());
             write(stream, &[Line::Piece(Piece { file, text })])?;
+            if rest.is_empty() {
+                break;
+            }
         }
     }
     Ok(())

@@ -130,7 +130,9 @@ impl Reviews {
     }
 
     async fn ask(&self, token: &str) -> Result<(), Refusal> {
-        let unanswered = |error: kube::Error| Refusal::NoAnswer(error.to_string());
+        // With its causes.
+        let unanswered =
+            |error: kube::Error| Refusal::NoAnswer(format!("{:#}", anyhow::Error::from(error)));
         let spec = TokenReviewSpec { token: token.to_owned(), ..TokenReviewSpec::default() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
