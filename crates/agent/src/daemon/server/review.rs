@@ -33,6 +33,8 @@ const ALLOWED_FOR: Duration = Duration::from_secs(120);
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// How long the API server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often the log says that there is no answer: whoever tries tokens must not fill it.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 /// Answers that are remembered.
 const REMEMBERED: usize = 1024;
 /// Questions that an address may cause at once, and one more each second.
@@ -95,6 +97,8 @@ pub struct Reviews {
 struct Known {
     answers: HashMap<[u8; 32], (Instant, Result<(), Refusal>)>,
     asked: HashMap<IpAddr, Asked>,
+    /// When the log last said that there is no answer.
+    warned: Option<Instant>,
 }
 
 /// How many questions an address caused.
@@ -122,17 +126,27 @@ impl Reviews {
             Ok(answer) => answer,
             Err(_) => Err(Refusal::NoAnswer("no answer in time".to_owned())),
         };
-        if let Err(Refusal::NoAnswer(why)) = &answer {
-            tracing::warn!("ask the API server who reads the metrics: {why}");
+        let now = Instant::now();
+        let mut known = self.known();
+        if let Err(Refusal::NoAnswer(why)) = &answer
+            && known.warned.is_none_or(|last| now.saturating_duration_since(last) >= WARN_EVERY)
+        {
+            known.warned = Some(now);
+            tracing::warn!("ask the API server who may read the metrics: {why}");
         }
-        self.known().remember(hash, answer.clone(), Instant::now());
+        known.remember(hash, answer.clone(), now);
+        drop(known);
         answer
     }
 
     async fn ask(&self, token: &str) -> Result<(), Refusal> {
-        // With its causes.
-        let unanswered =
-            |error: kube::Error| Refusal::NoAnswer(format!("{:#}", anyhow::Error::from(error)));
+        let unanswered = |error: kube::Error| {
+            Refusal::NoAnswer(match error {
+                kube::Error::Api(status) => status.message,
+                // With its causes.
+                error => format!("{:#}", anyhow::Error::from(error)),
+            })
+        };
         let spec = TokenReviewSpec { token: token.to_owned(), ..TokenReviewSpec::default() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let reviews: Api<TokenReview> = Api::all(self.client.clone());
