@@ -69,7 +69,7 @@ fn a_bundle_has_what_helps_and_no_secret() -> Result<()> {
         ensure!(content.contains(text), "{name} has no {text:?}:\n{content}");
         Ok(())
     };
-    has("README.txt", "this-node: ")?;
+    has("README.txt", "node-1: 10 files")?;
     has("status.json", "\"ready\":true")?;
     has("readyz.txt", "[+] enforced")?;
     has("metrics.txt", "nftpol_syncs_total{result=\"ok\"}")?;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::{AttachParams, ListParams, LogParams};
@@ -108,7 +108,7 @@ impl ClusterAgents {
     /// The pods cannot be listed, or there is none.
     pub async fn find(&self) -> Result<BTreeMap<String, AgentPod>> {
         let listed = self.pods.list(&ListParams::default().labels(LABEL)).await;
-        let listed = listed.context("list the agents' pods")?;
+        let listed = listed.map_err(said).context("list the agents' pods")?;
         let mut found: BTreeMap<String, AgentPod> = BTreeMap::new();
         for pod in listed {
             let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) else {
@@ -167,7 +167,9 @@ impl ClusterAgents {
             now.map(|now| format!("{before}{now}"))
         };
         match timeout(START, both).await {
-            Ok(text) => text.with_context(|| format!("read the log of the pod {pod}")),
+            Ok(text) => {
+                text.map_err(said).with_context(|| format!("read the log of the pod {pod}"))
+            }
             Err(_) => bail!("no answer within {} s", START.as_secs()),
         }
     }
@@ -190,11 +192,11 @@ impl ClusterAgents {
         let Ok(started) = started else {
             bail!("{}: no answer within {} s; is the node reachable?", what(), START.as_secs());
         };
-        let mut process = started.with_context(what)?;
+        let mut process = started.map_err(said).with_context(what)?;
         let output = process.stdout().context("no standard output")?;
         let errors = process.stderr().context("no standard error")?;
         let status = process.take_status();
-        let said = tokio::spawn(async move {
+        let errors = tokio::spawn(async move {
             let mut text = Vec::new();
             let mut limited = errors.take(ERROR_BYTES);
             let _ = limited.read_to_end(&mut text).await;
@@ -225,10 +227,18 @@ impl ClusterAgents {
             }
             None => false,
         };
-        let said = said.await.unwrap_or_default();
-        if failed && !said.is_empty() {
-            bail!("{said}");
+        let errors = errors.await.unwrap_or_default();
+        if failed && !errors.is_empty() {
+            bail!("{errors}");
         }
         Ok(())
+    }
+}
+
+/// What the API server says, without the form in which it says it.
+fn said(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => anyhow!(status.message),
+        error => error.into(),
     }
 }

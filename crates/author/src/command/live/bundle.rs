@@ -73,7 +73,10 @@ impl SupportBundle {
         // Before anybody is asked: a name that is taken costs nothing.
         let out = open(&self.output)?;
         let nodes = match self.place.is_local(here) {
-            true => [("this-node".to_owned(), Ok(local(here)?))].into(),
+            true => {
+                let files = local(here)?;
+                [(name_of(&files), Ok(files))].into()
+            }
             false => {
                 let runtime = Builder::new_current_thread().enable_all().build();
                 runtime.context("start a runtime")?.block_on(self.cluster())?
@@ -155,6 +158,15 @@ fn local(here: &dyn Here) -> Result<Files> {
         bail!("the agent gave no answer; is it of an older version?");
     }
     Ok(files)
+}
+
+/// The node that a status is of.
+fn name_of(files: &Files) -> String {
+    let status = files.get("status.json").and_then(|text| serde_json::from_str(text).ok());
+    match status {
+        Some(Line::Status(status)) if !status.node.is_empty() => status.node,
+        _ => "this-node".to_owned(),
+    }
 }
 
 /// Takes a line of an answer.
