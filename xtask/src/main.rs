@@ -64,7 +64,8 @@ Usage: cargo xtask <command>
   latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
 
-  kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests and flannel
+  kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests, flannel
+                             and kube-router
   setup                      installs the Debian packages that the other commands need
   help                       this text
 
@@ -173,7 +174,8 @@ fn kube(args: &[String]) -> Result<()> {
             kube::build(&cargo, &kube::SERVER)?;
             kube::build(&cargo, &kube::NODES)?;
             kube::build(&cargo, &kube::E2E)?;
-            kube::build(&cargo, &kube::FLANNEL)
+            kube::build(&cargo, &kube::FLANNEL)?;
+            kube::build(&cargo, &kube::KUBE_ROUTER)
         }
         _ => bail!("`kube` takes `all` or nothing\n\n{HELP}"),
     }
@@ -198,8 +200,12 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
     kube::build(&cargo, &kube::SERVER)?;
     kube::build(&cargo, &kube::NODES)?;
     let options = std::env::var("NFTPOL_CLUSTER").unwrap_or_default();
-    if options.split_whitespace().any(|word| word.starts_with(FLANNEL)) {
-        kube::build(&cargo, &kube::FLANNEL)?;
+    of_networks(&cargo, options.split_whitespace())?;
+    let all = scenes.is_empty() || scenes.iter().any(|scene| scene == "all");
+    for (name, group) in OF_SCENES {
+        if all || scenes.iter().any(|scene| scene == name) {
+            kube::build(&cargo, group)?;
+        }
     }
     cargo.run([
         "build",
@@ -219,8 +225,26 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
     cargo::finish(command)
 }
 
-/// Networks of `cluster up` that flannel makes have this prefix.
-const FLANNEL: &str = "flannel-";
+/// What scenes with clusters of their own need.
+const OF_SCENES: [(&str, &kube::Group); 3] = [
+    ("overlays", &kube::FLANNEL),
+    ("migration", &kube::KUBE_ROUTER),
+    ("migration-canal", &kube::FLANNEL),
+];
+
+/// What networks of `cluster up` need, by the beginnings of their names.
+const OF_NETWORKS: [(&str, &kube::Group); 3] =
+    [("flannel-", &kube::FLANNEL), ("canal", &kube::FLANNEL), ("kube-router", &kube::KUBE_ROUTER)];
+
+/// Builds what the networks among these words need.
+fn of_networks<'a>(cargo: &Cargo, words: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
+    for (start, group) in OF_NETWORKS {
+        if words.clone().any(|word| word.starts_with(start)) {
+            kube::build(cargo, group)?;
+        }
+    }
+    Ok(())
+}
 
 fn cluster(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
@@ -252,10 +276,7 @@ fn nodes(cargo: &Cargo, args: &[String]) -> Result<()> {
     setup::packages_of_nodes()?;
     kube::build(cargo, &kube::SERVER)?;
     kube::build(cargo, &kube::NODES)?;
-    if args.iter().any(|arg| arg.starts_with(FLANNEL)) {
-        kube::build(cargo, &kube::FLANNEL)?;
-    }
-    Ok(())
+    of_networks(cargo, args.iter().map(String::as_str))
 }
 
 fn image(args: &[String]) -> Result<()> {
