@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod leftovers;
+mod leftovers_of_calico;
 mod manifests;
 mod monitoring;
 mod page;

@@ -89,7 +89,11 @@ fn in_a_real_kubernetes() -> Result<()> {
 }
 
 /// Runs scenes that share a cluster.
-fn in_one_cluster(options: Options, scenes: &[(&str, RunScene)], start: Instant) -> Result<()> {
+fn in_one_cluster(
+    options: Options,
+    scenes: &[(&'static str, RunScene)],
+    start: Instant,
+) -> Result<()> {
     let say = |line: &str| scene::say(start, line);
     say(&options.to_string());
     let mut scene = Scene { kubernetes: Kubernetes::up(options, &say)?, start };
