@@ -47,8 +47,8 @@ use crate::image::Image;
 pub use inside::{CALLS, serve};
 pub use machine::Machine;
 use node::Node;
-use plugins::Place;
 pub use options::{Backend, Network, Options, Proxy};
+use plugins::Place;
 
 /// The image that holds the namespaces of a pod open.
 const PAUSE: &str = "nftpol.test/pause:1";

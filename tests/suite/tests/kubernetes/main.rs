@@ -116,7 +116,9 @@ fn has(scenes: &str, name: &str, of_ci: bool) -> bool {
 }
 
 fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
-    let known = || ALL.iter().map(|(name, ..)| *name).chain([OVERLAYS, MIGRATION, FROM_CANAL, CRASH, "all"]);
+    let known = || {
+        ALL.iter().map(|(name, ..)| *name).chain([OVERLAYS, MIGRATION, FROM_CANAL, CRASH, "all"])
+    };
     for word in scenes.split_whitespace() {
         let names: Vec<_> = known().collect();
         ensure!(known().any(|name| name == word), "no scene {word}; the scenes are {names:?}");
