@@ -58,6 +58,11 @@ pub enum Command {
     Monitor(Monitor),
     /// Show which nodes enforce, or whether a policy is in force on all; exit 0 yes, 1 no, 2 error.
     Status(Status),
+    /// Shut the addresses of pods when the node starts, until its agent enforces; exit 0 as the
+    /// file says, 1 all that is forwarded, 2 error.
+    Restore(Restore),
+    /// Install on this node what runs `restore` at each start, before the kubelet.
+    InstallBoot(InstallBoot),
     /// Remove the tables from the kernel of this network namespace.
     Cleanup(Cleanup),
     /// Those that need no kernel and no root, as in `kubectl nftpol`.
@@ -176,6 +181,40 @@ pub struct Cleanup {
     pub stay: bool,
 }
 
+/// Where the agent of the overlay `boot` writes what `restore` reads.
+const BOOT_FILE: &str = "/var/lib/nftpol/boot";
+
+/// `nftpol restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The file that the agent writes (--restore-file).
+    #[arg(long, value_name = "FILE", default_value = BOOT_FILE)]
+    pub file: PathBuf,
+    /// How old the file may be. The agent writes it again each hour.
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub max_age: u32,
+    /// A further range of pods' addresses. May be given several times.
+    #[arg(long, value_name = "CIDR", value_parser = binding_options::pod_cidr)]
+    pub pod_cidr: Vec<IpNet>,
+}
+
+/// `nftpol install-boot`.
+#[derive(Debug, Args)]
+pub struct InstallBoot {
+    /// Where the node's root folder is. Of it, /opt/nftpol and /etc/systemd/system are used.
+    #[arg(long, value_name = "DIR", default_value = "/host")]
+    pub host: PathBuf,
+    /// The file for `restore`, as the node names it.
+    #[arg(long, value_name = "FILE", default_value = BOOT_FILE)]
+    pub file: PathBuf,
+    /// Remove what was installed.
+    #[arg(long)]
+    pub remove: bool,
+    /// Afterwards do nothing until killed: a container of a DaemonSet may not end.
+    #[arg(long)]
+    pub stay: bool,
+}
+
 /// `nftpol agent`.
 #[derive(Debug, Args)]
 pub struct Agent {
@@ -205,6 +244,9 @@ pub struct Agent {
     /// change or delete them while it runs. They stay when it ends.
     #[arg(long, value_enum, default_value_t)]
     pub table_owner: TableOwner,
+    /// Where to write what `nftpol restore` reads when the node starts [default: nowhere].
+    #[arg(long, value_name = "FILE")]
+    pub restore_file: Option<PathBuf>,
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,

@@ -5,8 +5,10 @@ mod apply;
 mod cleanup;
 mod cluster_agents;
 mod diff;
+mod install_boot;
 mod monitor;
 mod render;
+mod restore;
 mod status;
 mod verify;
 
@@ -14,8 +16,10 @@ pub use agent::agent;
 pub use apply::apply;
 pub use cleanup::cleanup;
 pub use diff::diff;
+pub use install_boot::install_boot;
 pub use monitor::Monitor;
 pub use render::render;
+pub use restore::restore;
 pub use status::Status;
 pub use verify::verify;
 

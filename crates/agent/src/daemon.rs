@@ -19,15 +19,16 @@ mod surroundings;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use agent::boot_file::BootFile;
 use agent::clock::SystemClock;
 use agent::cluster_mark;
 use agent::conntrack_cleanup::ConntrackCleanup;
 use agent::door::{self, Behind};
 use agent::drops::{self, Ring};
-use agent::enforcer::{Enforcer, FlowCleanup, Interfaces, Message, Parts, ThreadDied};
+use agent::enforcer::{CniQuestion, Enforcer, FlowCleanup, Interfaces, Message, Parts, ThreadDied};
 use agent::interfaces::NodeInterfaces;
 use agent::metrics::Metrics;
 use agent::pipeline::Pipeline;
@@ -88,6 +89,7 @@ pub fn run(args: &Agent) -> Result<()> {
     };
     let pipeline = Pipeline::new(kernel, options);
     let interfaces = interfaces(args, &features)?;
+    let (asks, questions) = mpsc::channel();
     let mut enforcer = Enforcer::new(Parts {
         inbox: Box::new(messages),
         clock: Arc::new(SystemClock),
@@ -100,8 +102,10 @@ pub fn run(args: &Agent) -> Result<()> {
         status,
         metrics,
         node: args.node_name.clone(),
+        boot_file: boot_file(args)?,
+        cni: Some(questions),
     });
-    open_door(args, &enforcer.view(), features.log, &door)?;
+    open_door(args, (&enforcer.view(), asks), features.log, &door)?;
     // The watches start only now: an agent that waits for its lock puts no load
     // on the API server. If the other thread is gone, the enforcer notices.
     let _ = begin.send(Following {
@@ -229,7 +233,7 @@ fn cluster(args: &Agent, kernel: &mut Kernel, status: &Status) -> Option<Cluster
 /// Answers questions of commands on this node, and reads what the rules log.
 fn open_door(
     args: &Agent,
-    view: &View,
+    (view, cni): (&View, Sender<CniQuestion>),
     can_log: bool,
     (status, metrics, started): &(Status, Arc<Metrics>, Instant),
 ) -> Result<()> {
@@ -250,7 +254,8 @@ fn open_door(
             .context("start a thread that reads denied packets")?;
     }
     let (view, metrics) = (view.clone(), Arc::clone(metrics));
-    let behind = Behind { node, view, drops, status: status.clone(), metrics, started: *started };
+    let status = status.clone();
+    let behind = Behind { node, view, drops, status, metrics, started: *started, cni };
     door::open(behind).context("start a thread that answers questions")
 }
 
@@ -262,6 +267,12 @@ fn interfaces(args: &Agent, features: &Features) -> Result<Box<dyn Interfaces>> 
     let mut interfaces = NodeInterfaces::new(args.binding.given());
     interfaces.watch().context("watch the node's interfaces")?;
     Ok(Box::new(interfaces))
+}
+
+/// What `nftpol restore` reads when the node starts again.
+fn boot_file(args: &Agent) -> Result<Option<BootFile>> {
+    let start = |path| BootFile::start(path, args.node_name.clone());
+    args.restore_file.clone().map(start).transpose().context("start a thread that writes a file")
 }
 
 /// Without conntrack there is no connection to end.

@@ -21,6 +21,7 @@ mod inbox;
 mod kept;
 mod next;
 mod parts;
+mod plugin;
 mod repairs;
 mod sync;
 mod tunnel_report;
@@ -30,6 +31,7 @@ mod urgency;
 pub use inbox::{Inbox, Message, Received};
 pub use next::{COALESCE, FIRST_RETRY, LAST_RETRY, LOOK_EVERY, READ_SHARE};
 pub use parts::{FlowCleanup, Interfaces, Parts, Surroundings};
+pub use plugin::CniQuestion;
 pub use repairs::{FIGHT, LONGEST_PAUSE, QUIET, REPAIR_SHARE, Repairs, SHORTEST_PAUSE};
 
 use std::collections::VecDeque;
@@ -49,6 +51,7 @@ use binding::Binding;
 use findings::Findings;
 use kept::KeptReport;
 use next::{Next, Step};
+use plugin::CniQuestions;
 
 /// How often to look at the node around the table.
 const SURROUNDINGS_EVERY: Duration = Duration::from_secs(2);
@@ -84,6 +87,7 @@ pub struct Enforcer<S> {
     is_only_table: bool,
     /// For threads that answer questions.
     view: View,
+    cni: CniQuestions,
 }
 
 /// Whether the loop continues.
@@ -101,7 +105,7 @@ impl<S> fmt::Debug for Enforcer<S> {
 
 impl<S: Sink> Enforcer<S> {
     /// A loop that knows nothing yet.
-    pub fn new(parts: Parts<S>) -> Self {
+    pub fn new(mut parts: Parts<S>) -> Self {
         let (own_node, binding) = (OwnNode::of(&parts.node), Binding::of(&parts.node));
         Self {
             cluster: ClusterState::default().keeping(&parts.node),
@@ -117,6 +121,7 @@ impl<S: Sink> Enforcer<S> {
             enforced: false,
             is_only_table: false,
             view: View::default(),
+            cni: CniQuestions::of(parts.cni.take()),
             parts,
         }
     }
@@ -172,6 +177,7 @@ impl<S: Sink> Enforcer<S> {
     }
 
     fn work(&mut self) -> Result<(), ThreadDied> {
+        self.answer_cni();
         let missing = self.cluster.missing();
         if !missing.is_empty() {
             let names: Vec<&str> = missing.into_iter().map(Kind::name).collect();

@@ -46,6 +46,8 @@ fn main() -> ExitCode {
         Command::Verify(args) => (commands::verify(args), 2),
         Command::Monitor(args) => (args.run(), 2),
         Command::Status(args) => (args.run(), 2),
+        Command::Restore(args) => (commands::restore(args), 2),
+        Command::InstallBoot(args) => (commands::install_boot(args), 1),
         Command::Cleanup(args) => (commands::cleanup(args), 1),
         Command::Author(command) => (command.run(Cli::command()), author::command::CANNOT_TELL),
     };
@@ -67,6 +69,8 @@ fn enforces_as_long_as_it_runs(command: &Command) -> bool {
         | Command::Verify(_)
         | Command::Monitor(_)
         | Command::Status(_)
+        | Command::Restore(_)
+        | Command::InstallBoot(_)
         | Command::Cleanup(_)
         | Command::Author(_) => false,
     }

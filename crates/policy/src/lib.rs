@@ -5,6 +5,7 @@
 //! ([`spec::decide`]): may this packet pass, by egress and by ingress apart.
 //! Never: Kubernetes client types, nftables words, I/O, clocks or async.
 
+mod announced;
 pub mod binding;
 pub mod cidr;
 pub mod diagnostic;
@@ -24,6 +25,7 @@ pub mod spec;
 mod subject;
 mod unknown;
 
+pub use announced::{Announcements, AttachmentKey};
 pub use binding::{BindingFinding, Holder, Resolved, resolve};
 pub use cidr::IpBlock;
 pub use diagnostic::{Diagnostic, Severity};

@@ -6,17 +6,23 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use cni::wire::{Reply, Request};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
 use super::protocol::{LeftOut, Line, QUESTION_BYTES, Question, Selection};
 use super::{Behind, told};
 use crate::drops::{Entry, Ring};
+use crate::enforcer::CniQuestion;
 use crate::view::now_ms;
 
+/// How long the loop may take for an answer beyond what the plugin waits: it may be in the
+/// middle of a change.
+const MARGIN: Duration = Duration::from_millis(1500);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Entries that are written in one piece.
 const AT_ONCE: usize = 256;
 /// How long a wait for entries takes. After each it is looked whether the other end is there.
@@ -37,7 +43,12 @@ pub(super) fn answer(stream: &UnixStream, behind: &Behind) {
     let question = match read {
         Ok(0) => return,
         Ok(length) if length > QUESTION_BYTES => Err("the question is too long".to_owned()),
-        Ok(_) => serde_json::from_str(&text).map_err(|error| format!("not a question: {error}")),
+        Ok(_) => match serde_json::from_str::<Request>(&text) {
+            Ok(request) => return plugin(stream, behind, request),
+            Err(_) => {
+                serde_json::from_str(&text).map_err(|error| format!("not a question: {error}"))
+            }
+        },
         Err(error) => Err(format!("read the question: {error}")),
     };
     // Who goes without its answer is not interested.
@@ -51,6 +62,28 @@ pub(super) fn answer(stream: &UnixStream, behind: &Behind) {
             Err(why) => write(stream, &[Line::Error(why.clone())]),
         },
     };
+}
+
+/// Answers the CNI plugin.
+fn plugin(mut stream: &UnixStream, behind: &Behind, request: Request) {
+    let wait = match &request {
+        Request::Attach { wait_ms, .. } => Duration::from_millis(*wait_ms),
+        Request::Detach { .. }
+        | Request::Check { .. }
+        | Request::Status {}
+        | Request::Keep { .. } => Duration::ZERO,
+    };
+    let (reply, replies) = mpsc::channel();
+    let answer = match behind.cni.send(CniQuestion { request, reply }) {
+        Ok(()) => replies.recv_timeout(wait.min(LONGEST_WAIT) + MARGIN).ok(),
+        Err(_) => None,
+    };
+    let answer = answer
+        .unwrap_or_else(|| Reply::NotReady("the agent's loop did not answer in time".to_owned()));
+    let mut text = serde_json::to_vec(&answer).unwrap_or_default();
+    text.push(b'\n');
+    // Who goes without its answer is not interested.
+    let _ = stream.write_all(&text);
 }
 
 fn denied(

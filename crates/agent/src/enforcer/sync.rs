@@ -58,6 +58,7 @@ impl<S: Sink> Enforcer<S> {
     }
 
     fn succeeded(&mut self, start: Instant, restoring: bool, outcome: &Outcome) {
+        self.answer_cni_in_force();
         let now = self.now();
         let took = std::mem::take(&mut self.interrupted) + now.saturating_duration_since(start);
         if let Some(came) = self.next.succeeded(now) {
@@ -94,6 +95,11 @@ impl<S: Sink> Enforcer<S> {
             for table in &outcome.tables {
                 report::foreign(&table.id, &table.foreign);
             }
+        }
+        if let (Some(file), Some(network)) =
+            (&mut self.parts.boot_file, self.parts.interfaces.network())
+        {
+            file.ranges(&network.pod_ranges);
         }
         if !self.is_only_table {
             self.remove_other_tables();

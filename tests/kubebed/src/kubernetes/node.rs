@@ -95,10 +95,15 @@ impl Node {
         cgroups::remove(&self.group)
     }
 
-    /// Starts a killed node again, with the programs that it had.
-    pub fn boot(&mut self, server: &ApiServer) -> Result<()> {
+    /// Starts a killed node again, with the programs that it had. Before them runs this
+    /// command, as a unit of systemd would, if it has words. It must succeed.
+    pub fn boot(&mut self, server: &ApiServer, before: &[&str]) -> Result<()> {
         inside::forget(self.folder.path())?;
         self.make_namespaces(server)?;
+        if !before.is_empty() {
+            let done = program::finish(self.command(before), "")?;
+            done.success().with_context(|| format!("{before:?} on {}", self.name))?;
+        }
         (0..self.services.len()).try_for_each(|index| self.run(server, index))
     }
 

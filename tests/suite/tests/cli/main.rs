@@ -15,6 +15,7 @@ mod input;
 mod other_enforcers;
 mod programs;
 mod render;
+mod restore;
 mod shortages;
 mod support;
 mod usage;
