@@ -1,13 +1,17 @@
 //! `nftpol-cni`: see the library beside it.
 //!
 //! In: `CNI_*` variables, a configuration on standard input. Out: a result or an error on
-//! standard output. Never: an output that is no JSON.
+//! standard output. Never: an output that is no JSON. Without a command of CNI it installs
+//! itself: see [`install`].
+
+mod install;
 
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use cni::error::PluginError;
 use cni::plugin::{Call, run};
+use install::Arguments;
 use serde_json::Value;
 
 /// No configuration is longer.
@@ -16,12 +20,7 @@ const LONGEST: u64 = 4 << 20;
 fn main() -> ExitCode {
     let call = Call::of_environment();
     if call.command.is_empty() {
-        eprintln!(
-            "nftpol-cni {}: a CNI plugin, which a container runtime starts with CNI_COMMAND; it is \
-             chained behind the plugin that gives addresses (docs/install.md)",
-            env!("CARGO_PKG_VERSION")
-        );
-        return ExitCode::FAILURE;
+        return installs();
     }
     let mut input = Vec::new();
     let read = std::io::stdin().lock().take(LONGEST).read_to_end(&mut input);
@@ -33,6 +32,26 @@ fn main() -> ExitCode {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(result)) => print(&result, ExitCode::SUCCESS),
         Err(error) => print(&error.json(&version(&input)), ExitCode::FAILURE),
+    }
+}
+
+/// Without a runtime: installs or removes the plugin.
+fn installs() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = Arguments::parse(&words).map_err(|error| {
+        format!(
+            "{error}\nnftpol-cni {}: a CNI plugin, which a container runtime starts with \
+             CNI_COMMAND. By hand: nftpol-cni install|remove [--conf-dir DIR] [--bin-dir DIR] \
+             [--without-agent fail|continue] [--watch]",
+            env!("CARGO_PKG_VERSION")
+        )
+    });
+    match done.and_then(|arguments| arguments.run().map_err(|error| error.to_string())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nftpol-cni: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

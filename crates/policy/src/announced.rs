@@ -111,10 +111,10 @@ impl Announcements {
                 DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
                 DiffItem::Remove(_, old) => (Some(old), None),
             };
-            for pod in old.filter(|pod| is_subject_of(&self.node, pod)) {
+            if let Some(pod) = old.filter(|pod| is_subject_of(&self.node, pod)) {
                 self.forget_report(pod);
             }
-            for pod in new.filter(|pod| is_subject_of(&self.node, pod)) {
+            if let Some(pod) = new.filter(|pod| is_subject_of(&self.node, pod)) {
                 for address in &pod.addresses {
                     self.reported.entry(*address).or_default().insert(pod.key.clone());
                 }

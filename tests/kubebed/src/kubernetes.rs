@@ -198,7 +198,9 @@ impl Kubernetes {
         // Only sleep runs in it. containerd kills it when its pod ends.
         let pause = Image::of(PAUSE, &find("sleep")?, "/sleep")?.command(&["infinity"]);
         let agnhost = Image::of(AGNHOST, &apiserver::program("agnhost")?, "/agnhost")?;
-        for image in [pause, agnhost.command(&["pause"]), Image::nftpol(&program::path()?)?] {
+        let plugin = program::beside("nftpol-cni")?;
+        let nftpol = Image::nftpol(&program::path()?)?.plugin(&plugin);
+        for image in [pause, agnhost.command(&["pause"]), nftpol] {
             self.import(&image)?;
         }
         Ok(())

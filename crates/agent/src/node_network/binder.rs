@@ -87,7 +87,8 @@ impl Binder {
         }
         let of_bridges = pod_ranges(seen.bridges.iter().flat_map(|bridge| &bridge.subnets).copied());
         let is_there = |range: &PodRange| of_bridges.iter().any(|one| one.covers(range));
-        self.remembered.retain(|range| !is_there(range));
+        let left = self.remembered.iter().filter(|range| !is_there(range));
+        self.remembered = left.copied().collect();
     }
 
     /// The subnets of the bridges that only pods are on. A subnet is the pods' while one of

@@ -70,7 +70,7 @@ impl Newcomer {
 pub fn object(name: &str) -> Pod {
     Pod {
         key: ObjectKey::new("dev", name),
-        labels: [("kind", "first")].into_iter().collect::<Labels>(),
+        labels: [("kind".to_owned(), "first".to_owned())].into_iter().collect::<Labels>(),
         node: Some(NODE.to_owned()),
         addresses: Vec::new(),
         host_addresses: Vec::new(),
