@@ -36,16 +36,8 @@ const RULES: [(&str, &[&str], &[&str]); 16] = [
         &["policy", "watcher", "compiler"],
         &["nftnl", "nftnl-sys", "mnl", "mnl-sys", "nix"],
     ),
-    (
-        "agent",
-        &["policy", "watcher", "compiler", "verify", "ruleset", "nft", "author", "cni"],
-        &[],
-    ),
-    (
-        "cni",
-        &[],
-        &["kube", "k8s-openapi", "tokio", "nftnl", "nftnl-sys", "mnl", "mnl-sys"],
-    ),
+    ("agent", &["policy", "watcher", "compiler", "verify", "ruleset", "nft", "author", "cni"], &[]),
+    ("cni", &[], &["kube", "k8s-openapi", "tokio", "nftnl", "nftnl-sys", "mnl", "mnl-sys"]),
     ("samples", &["policy", "watcher", "compiler", "ruleset"], KERNEL),
     ("netbed", &["policy", "watcher", "compiler", "ruleset", "nft", "agent", "samples"], &[]),
     ("kubebed", &["policy", "watcher", "compiler", "ruleset", "nft", "samples", "netbed"], &[]),

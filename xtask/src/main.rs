@@ -133,7 +133,16 @@ fn demo(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
     // One command for both. In two builds, shared dependencies would compile twice,
     // once for each set of features.
-    cargo.run(["build", "--package", "agent", "--package", "cni", "--package", "tools", "--bins"])?;
+    cargo.run([
+        "build",
+        "--package",
+        "agent",
+        "--package",
+        "cni",
+        "--package",
+        "tools",
+        "--bins",
+    ])?;
     cargo.exec("debug/demo", args)
 }
 
@@ -148,7 +157,8 @@ fn measured(program: &str, args: &[String]) -> Result<()> {
 /// Builds this program in release mode, with `nftpol` and the programs that it
 /// needs, and runs it. Builds no others, because each takes a minute to link.
 fn optimised(cargo: &Cargo, program: &str, others: &[&str], args: &[String]) -> Result<()> {
-    let fixed = ["build", "--release", "--package", "agent", "--package", "cni", "--package", "tools"];
+    let fixed =
+        ["build", "--release", "--package", "agent", "--package", "cni", "--package", "tools"];
     let programs = [program, "nftpol", "nftpol-cni"].into_iter().chain(others.iter().copied());
     cargo.run(fixed.into_iter().chain(programs.flat_map(|program| ["--bin", program])))?;
     cargo.exec(&format!("release/{program}"), args)
@@ -230,7 +240,16 @@ fn cluster(args: &[String]) -> Result<()> {
     }
     // You can reach and end a running cluster even if the source does not build.
     if up || !cargo.target_folder()?.join("debug/cluster").exists() {
-        cargo.run(["build", "--package", "agent", "--package", "cni", "--package", "tools", "--bins"])?;
+        cargo.run([
+            "build",
+            "--package",
+            "agent",
+            "--package",
+            "cni",
+            "--package",
+            "tools",
+            "--bins",
+        ])?;
     }
     cargo.exec("debug/cluster", args)
 }
@@ -243,7 +262,16 @@ fn conformance(args: &[String]) -> Result<()> {
     if !args.iter().any(|arg| arg.starts_with("--network")) {
         kube::build(&cargo, &kube::FLANNEL)?;
     }
-    cargo.run(["build", "--package", "agent", "--package", "cni", "--package", "tools", "--bins"])?;
+    cargo.run([
+        "build",
+        "--package",
+        "agent",
+        "--package",
+        "cni",
+        "--package",
+        "tools",
+        "--bins",
+    ])?;
     cargo.exec("debug/conformance", args)
 }
 

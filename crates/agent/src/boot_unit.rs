@@ -234,7 +234,10 @@ mod tests {
             let link = host.join("etc/systemd/system/multi-user.target.wants").join(UNIT);
             assert!(fs::read_to_string(link).unwrap().contains("restore --file"), "the unit");
             let program = fs::metadata(host.join("opt/nftpol/nftpol")).unwrap();
-            assert_eq!(program.len(), fs::metadata(std::env::current_exe().unwrap()).unwrap().len());
+            assert_eq!(
+                program.len(),
+                fs::metadata(std::env::current_exe().unwrap()).unwrap().len()
+            );
         }
         let there = |path: &str| host.join(path).exists();
         assert!(there("opt/nftpol/libc.so.6"), "its libraries");

@@ -68,7 +68,8 @@ impl ClusterState {
     /// The pods of which something is kept.
     pub fn kept_pods(&self) -> Vec<Arc<Pod>> {
         let kept = self.keeper.as_ref().map(Keeper::pods).unwrap_or_default();
-        let announced = self.announcements.shut().into_iter().map(|(_, kept)| Arc::clone(&kept.pod));
+        let announced =
+            self.announcements.shut().into_iter().map(|(_, kept)| Arc::clone(&kept.pod));
         let pods: BTreeMap<ObjectKey, Arc<Pod>> =
             announced.map(|pod| (pod.key.clone(), pod)).collect();
         kept.into_iter().chain(pods.into_values()).collect()

@@ -46,10 +46,7 @@ pub enum AskError {
 ///
 /// # Errors
 /// There was none in time: why the last attempt failed.
-pub fn ask(
-    wait: Duration,
-    question: impl Fn(Duration) -> Request,
-) -> Result<Reply, AskError> {
+pub fn ask(wait: Duration, question: impl Fn(Duration) -> Request) -> Result<Reply, AskError> {
     let start = Instant::now();
     let mut last = AskError::TimedOut(wait);
     loop {
@@ -60,7 +57,8 @@ pub fn ask(
         match once(&question(left), left) {
             Ok(Reply::Error(why)) if why == BUSY => last = AskError::Busy,
             Ok(reply) => return Ok(reply),
-            // A slow agent is told by its own error, not by that of an earlier attempt.
+            // An attempt that had little time says less than the one before.
+            Err(AskError::TimedOut(_)) => {}
             Err(error) => last = error,
         }
         thread::sleep(RETRY.min(wait.saturating_sub(start.elapsed())));

@@ -222,7 +222,8 @@ fn unchain(folder: &Path) -> io::Result<Vec<String>> {
         let path = folder.join(&name);
         let stem = name.strip_suffix(".conflist").unwrap_or(&name);
         let replaced = ["conf", "json"].map(|ending| format!("{stem}.{ending}"));
-        let replaced = replaced.into_iter().find(|one| folder.join(format!("{one}{REPLACED}")).exists());
+        let replaced =
+            replaced.into_iter().find(|one| folder.join(format!("{one}{REPLACED}")).exists());
         if let Some(one) = replaced {
             fs::rename(folder.join(format!("{one}{REPLACED}")), folder.join(&one))?;
             fs::remove_file(&path)?;

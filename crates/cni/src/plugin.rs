@@ -66,10 +66,9 @@ impl Call {
         match (self.container.as_str(), self.interface.as_str()) {
             ("", _) => Err(missing("CNI_CONTAINERID")),
             (_, "") => Err(missing("CNI_IFNAME")),
-            (container, interface) => Ok(Attachment {
-                container: container.to_owned(),
-                interface: interface.to_owned(),
-            }),
+            (container, interface) => {
+                Ok(Attachment { container: container.to_owned(), interface: interface.to_owned() })
+            }
         }
     }
 }

@@ -217,11 +217,7 @@ fn is_subject_of(node: &str, pod: &Pod) -> bool {
     pod.is_subject() && pod.is_on(Some(node))
 }
 
-fn change(
-    pods: &mut OrdMap<ObjectKey, Arc<Pod>>,
-    key: &ObjectKey,
-    change: impl FnOnce(&mut Pod),
-) {
+fn change(pods: &mut OrdMap<ObjectKey, Arc<Pod>>, key: &ObjectKey, change: impl FnOnce(&mut Pod)) {
     let Some(pod) = pods.get(key) else { return };
     let mut changed = Pod::clone(pod);
     change(&mut changed);

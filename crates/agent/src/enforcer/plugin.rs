@@ -135,9 +135,9 @@ impl<S: Sink> Enforcer<S> {
                 true => match self.known_of(&key(pod), &addresses) {
                     Known::Pod => Reply::InForce {},
                     Known::Shut => Reply::Isolated {},
-                    Known::Nothing => {
-                        Reply::Error("the agent does not know the pod at these addresses".to_owned())
-                    }
+                    Known::Nothing => Reply::Error(
+                        "the agent does not know the pod at these addresses".to_owned(),
+                    ),
                 },
             },
             Request::Status {} => match self.enforced {

@@ -85,7 +85,8 @@ impl Binder {
         if self.remembered.is_empty() {
             return;
         }
-        let of_bridges = pod_ranges(seen.bridges.iter().flat_map(|bridge| &bridge.subnets).copied());
+        let of_bridges =
+            pod_ranges(seen.bridges.iter().flat_map(|bridge| &bridge.subnets).copied());
         let is_there = |range: &PodRange| of_bridges.iter().any(|one| one.covers(range));
         let left = self.remembered.iter().filter(|range| !is_there(range));
         self.remembered = left.copied().collect();
@@ -129,10 +130,7 @@ impl Binder {
 }
 
 /// Those of the remembered ranges that are not covered come to what was found.
-fn with_remembered(
-    found: OrdSet<PodRange>,
-    remembered: &OrdSet<PodRange>,
-) -> OrdSet<PodRange> {
+fn with_remembered(found: OrdSet<PodRange>, remembered: &OrdSet<PodRange>) -> OrdSet<PodRange> {
     let is_new = |range: &&PodRange| {
         let meets = |one: &PodRange| one.contains(range.first) || range.contains(one.first);
         !found.iter().any(meets)

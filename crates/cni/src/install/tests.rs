@@ -34,7 +34,9 @@ impl Folders {
         let config: Value = serde_json::from_slice(&text).unwrap();
         let types = config["plugins"].as_array().map_or_else(
             || vec![config["type"].as_str().unwrap_or_default().to_owned()],
-            |all| all.iter().map(|one| one["type"].as_str().unwrap_or_default().to_owned()).collect(),
+            |all| {
+                all.iter().map(|one| one["type"].as_str().unwrap_or_default().to_owned()).collect()
+            },
         );
         format!("{name}: {}", types.join(" "))
     }
@@ -124,7 +126,9 @@ fn what_is_told_later_takes_the_place_of_what_was_told() {
     chain(&folders.conf(), None).unwrap();
     let text = fs::read_to_string(folders.conf().join("10-a.conflist")).unwrap();
     assert_eq!((text.matches(NAME).count(), text.contains("withoutAgent")), (1, false), "{text}");
-    for wrong in [&["instal"][..], &["install", "--bin-dir"], &["install", "--without-agent", "open"]] {
+    for wrong in
+        [&["instal"][..], &["install", "--bin-dir"], &["install", "--without-agent", "open"]]
+    {
         let words: Vec<String> = wrong.iter().map(|word| (*word).to_owned()).collect();
         assert!(Arguments::parse(&words).is_err(), "{wrong:?}");
     }

@@ -19,7 +19,8 @@ fn call(command: &str) -> Call {
 }
 
 fn config(version: &str, more: Value) -> Vec<u8> {
-    let mut config = json!({"cniVersion": version, "name": "pods", "type": "nftpol-cni", "waitMs": 60});
+    let mut config =
+        json!({"cniVersion": version, "name": "pods", "type": "nftpol-cni", "waitMs": 60});
     config["prevResult"] = serde_json::from_str(PREVIOUS).unwrap();
     for (key, value) in more.as_object().unwrap() {
         config[key] = value.clone();

@@ -79,7 +79,10 @@ fn without_an_agent_add_ends_in_time_and_as_it_was_told() -> Result<()> {
     }
     assert_eq!(pod.call(node, "DEL", &json!({}))?.code, Some(0), "a pod must be able to end");
     assert_eq!(code(&pod.call(node, "CHECK", &json!({"waitMs": 200}))?)?, 11);
-    assert_eq!(code(&call(node, "STATUS", "any", &Value::Null, &json!({"cniVersion": "1.1.0"}))?)?, 50);
+    assert_eq!(
+        code(&call(node, "STATUS", "any", &Value::Null, &json!({"cniVersion": "1.1.0"}))?)?,
+        50
+    );
     let gc = json!({"cniVersion": "1.1.0", "cni.dev/valid-attachments": []});
     assert_eq!(call(node, "GC", "any", &Value::Null, &gc)?.code, Some(0));
     Ok(())

@@ -33,9 +33,8 @@ impl Newcomer {
         veth((&namespace, "eth0"), (node, &host_end))?;
         node.ip(&format!("link set {host_end} master cni0"))?;
         let gateway = pod_address(0, 1, false);
-        namespace.ip(&format!(
-            "address add {address}/24 dev eth0\nroute add default via {gateway}"
-        ))?;
+        namespace
+            .ip(&format!("address add {address}/24 dev eth0\nroute add default via {gateway}"))?;
         Ok(Self { name: format!("first-{number}"), address, namespace, host_end })
     }
 
