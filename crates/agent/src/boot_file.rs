@@ -52,7 +52,7 @@ pub struct BootRecord {
 #[derive(Debug, thiserror::Error)]
 pub enum BootFileError {
     /// It cannot be read.
-    #[error("read {path}: {source}", path = path.display())]
+    #[error("read {path}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,

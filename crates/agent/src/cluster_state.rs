@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use policy::{
-    Announcements, AttachmentKey, Diagnostic, Keeper, NetworkPolicy, NodeNetwork, ObjectKey, Pod,
-    Snapshot,
+    Announcements, AttachmentKey, Diagnostic, Keeper, Kept, NetworkPolicy, NodeNetwork, ObjectKey,
+    Pod, Snapshot,
 };
 use watcher::api::{Event, Found, StandIn};
 use watcher::{Kind, Known, Object, Store};
@@ -67,12 +67,30 @@ impl ClusterState {
 
     /// The pods of which something is kept.
     pub fn kept_pods(&self) -> Vec<Arc<Pod>> {
-        let kept = self.keeper.as_ref().map(Keeper::pods).unwrap_or_default();
-        let announced =
-            self.announcements.shut().into_iter().map(|(_, kept)| Arc::clone(&kept.pod));
-        let pods: BTreeMap<ObjectKey, Arc<Pod>> =
-            announced.map(|pod| (pod.key.clone(), pod)).collect();
-        kept.into_iter().chain(pods.into_values()).collect()
+        let mut pods = self.keeper.as_ref().map(Keeper::pods).unwrap_or_default();
+        let announced = self.announced();
+        // Two pods with one address would be bound to no interface.
+        for pod in &mut pods {
+            if pod.addresses.iter().any(|address| announced.contains_key(address)) {
+                let mut other = Pod::clone(pod);
+                other.addresses.retain(|address| !announced.contains_key(address));
+                *pod = Arc::new(other);
+            }
+        }
+        pods.retain(|pod| !pod.addresses.is_empty());
+        let stand_ins: BTreeMap<&ObjectKey, &Arc<Pod>> =
+            announced.values().map(|kept| (&kept.pod.key, &kept.pod)).collect();
+        pods.extend(stand_ins.into_values().cloned());
+        pods
+    }
+
+    /// What is announced for pods of which nothing else is known. The last object of a pod
+    /// says more.
+    fn announced(&self) -> BTreeMap<IpAddr, Arc<Kept>> {
+        let last = |address: &IpAddr| self.keeper.as_ref()?.kept().get(address);
+        let mut all: BTreeMap<IpAddr, Arc<Kept>> = self.announcements.shut().into_iter().collect();
+        all.retain(|address, one| last(address).is_none_or(|last| last.pod.key != one.pod.key));
+        all
     }
 
     /// At start: the kernel's tables isolate these addresses, and bind this. Whether something
@@ -87,7 +105,10 @@ impl ClusterState {
     /// The node's interfaces are bound to this, if it is known. Whether something else is
     /// kept now. See [`Keeper::look`].
     pub fn look(&mut self, network: Option<&NodeNetwork>, now: Duration) -> bool {
-        let ended = self.announcements.look(network, now) && self.follow_objects();
+        let ended = self.announcements.look(network, now);
+        if ended {
+            self.follow_objects();
+        }
         let look = |keeper: &mut Keeper| keeper.look(network, now);
         let is_news = self.keeper.as_mut().is_some_and(look);
         if is_news {
@@ -140,7 +161,7 @@ impl ClusterState {
         self.snapshot = self.objects.clone();
         if let Some(keeper) = &self.keeper {
             self.snapshot.kept = keeper.kept().clone();
-            for (address, kept) in self.announcements.shut() {
+            for (address, kept) in self.announced() {
                 self.snapshot.kept.insert(address, kept);
             }
             for (key, policy) in keeper.policies() {

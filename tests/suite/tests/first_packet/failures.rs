@@ -173,6 +173,6 @@ fn a_lost_del_leaves_nothing_behind() -> Result<()> {
     sleep(Duration::from_millis(300));
     ensure!(is_isolated(node, &pod)?, "it may still run");
     pod.namespace.end()?;
-    soon("forgotten", || Ok(!is_isolated(node, &pod)?))?;
+    soon("forgotten", || Ok(!is_isolated(node, &pod)?)).with_context(|| agent.log())?;
     agent.stop().map(drop)
 }
