@@ -1,5 +1,6 @@
 //! What others' plugins failed at, one test a failure.
 
+use std::net::IpAddr;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ fn node(world: &World) -> Result<&Namespace> {
 }
 
 /// Whether the kernel isolates a pod in both directions.
-fn is_isolated(node: &Namespace, pod: &Newcomer) -> Result<bool> {
+fn is_isolated(node: &Namespace, address: IpAddr) -> Result<bool> {
     let mut kernel = node.run(Kernel::open)??;
     let id = TableId { family: ruleset::TableFamily::Inet, name: compiler::scaffold::table() };
     let Some(dump) = kernel.dump(&id)? else { return Ok(false) };
@@ -36,7 +37,7 @@ fn is_isolated(node: &Namespace, pod: &Newcomer) -> Result<bool> {
         let set = compiler::scaffold::isolated_set(direction, Family::V4);
         let set = dump.ruleset.sets.get(&set);
         set.is_some_and(|set| {
-            set.elements.iter().any(|element| element.addresses().any(|one| one == pod.address))
+            set.elements.iter().any(|element| element.addresses().any(|one| one == address))
         })
     };
     Ok(Direction::BOTH.into_iter().all(has))
@@ -101,7 +102,7 @@ fn each_command_in_each_version_with_an_agent() -> Result<()> {
         let added = pod.call(node, "ADD", &more)?.success()?;
         let added: Value = serde_json::from_str(&added)?;
         assert_eq!(added["ips"][0]["address"], format!("{}/24", pod.address));
-        ensure!(is_isolated(node, &pod)?, "{version}: not when ADD ended");
+        ensure!(is_isolated(node, pod.address)?, "{version}: not when ADD ended");
         soon("checked", || Ok(pod.call(node, "CHECK", &more)?.code == Some(0)))?;
         assert_eq!(pod.call(node, "DEL", &more)?.code, Some(0), "{version}");
         assert_eq!(pod.call(node, "DEL", &more)?.code, Some(0), "{version}, again");
@@ -122,11 +123,11 @@ fn a_pod_whose_object_is_not_known_is_isolated_and_then_judged_by_its_policies()
     let start = Instant::now();
     pod.call(node, "ADD", &json!({"waitMs": 700}))?.success()?;
     ensure!(start.elapsed() > Duration::from_millis(400), "it did not wait for the object");
-    ensure!(is_isolated(node, &pod)?, "open, and nobody knows it");
+    ensure!(is_isolated(node, pod.address)?, "open, and nobody knows it");
     // No policy selects it.
     let free = policy::Pod { labels: policy::Labels::new(), ..pod.object(false) };
     world.server.create_pods(&[free])?;
-    soon("free", || Ok(!is_isolated(node, &pod)?))?;
+    soon("free", || Ok(!is_isolated(node, pod.address)?))?;
     agent.stop().map(drop)
 }
 
@@ -152,7 +153,7 @@ fn an_agent_that_is_killed_during_add_lets_no_pod_start_open() -> Result<()> {
         anyhow::Ok(added)
     })?;
     assert_eq!(added.code, Some(0), "{added:?}");
-    ensure!(is_isolated(node, &pod)?, "open");
+    ensure!(is_isolated(node, pod.address)?, "open");
     Ok(())
 }
 
@@ -163,16 +164,17 @@ fn a_lost_del_leaves_nothing_behind() -> Result<()> {
     let node = node(&world)?;
     let mut agent = world.agent(NODE, &[])?;
     agent.ready_within(PATIENCE)?;
-    let mut pod = Newcomer::new(node, 34)?;
+    let pod = Newcomer::new(node, 34)?;
     world.server.create_pods(&[pod.object(false)])?;
     pod.call(node, "ADD", &json!({}))?.success()?;
-    ensure!(is_isolated(node, &pod)?, "not when ADD ended");
+    ensure!(is_isolated(node, pod.address)?, "not when ADD ended");
     // The agent has seen whose the interface is.
     soon("bound", || Ok(agent.metric("nftpol_bound_ports")? >= 2.0))?;
     world.server.delete_pods(&[pod.object(false).key])?;
     sleep(Duration::from_millis(300));
-    ensure!(is_isolated(node, &pod)?, "it may still run");
-    pod.namespace.end()?;
-    soon("forgotten", || Ok(!is_isolated(node, &pod)?)).with_context(|| agent.log())?;
+    ensure!(is_isolated(node, pod.address)?, "it may still run");
+    let address = pod.address;
+    drop(pod);
+    soon("forgotten", || Ok(!is_isolated(node, address)?)).with_context(|| agent.log())?;
     agent.stop().map(drop)
 }
