@@ -58,6 +58,9 @@ pub enum Command {
     Monitor(Monitor),
     /// Show which nodes enforce, or whether a policy is in force on all; exit 0 yes, 1 no, 2 error.
     Status(Status),
+    /// Enforce on MacVLAN, IPVLAN and SR-IOV pods of this node, in their own network namespaces;
+    /// beside `agent`.
+    PodAgent(PodAgent),
     /// Remove the tables from the kernel of this network namespace.
     Cleanup(Cleanup),
     /// Those that need no kernel and no root, as in `kubectl nftpol`.
@@ -96,6 +99,35 @@ pub struct Apply {
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,
+    /// Where to enforce.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Where to enforce.
+#[derive(Debug, Args)]
+pub struct PlaceArgs {
+    /// Where packets are judged: on the node, or in the network namespace of one pod, for
+    /// interfaces that bypass the node (MacVLAN, IPVLAN, SR-IOV).
+    #[arg(long, value_enum, default_value_t, conflicts_with = "watch")]
+    pub place: PlaceOption,
+    /// The pod in whose network namespace to enforce.
+    #[arg(long, value_name = "NAMESPACE/NAME", required_if_eq("place", "pod"))]
+    pub pod: Option<String>,
+    /// The file of the pod's network namespace: /proc/PID/ns/net or /run/netns/NAME. Without it,
+    /// the namespace that this command runs in.
+    #[arg(long, value_name = "FILE", requires = "pod")]
+    pub netns: Option<PathBuf>,
+}
+
+/// `--place`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PlaceOption {
+    /// The node's forward hook.
+    #[default]
+    Node,
+    /// The input and output hooks of one pod.
+    Pod,
 }
 
 /// `nftpol diff`.
@@ -174,6 +206,43 @@ pub struct Cleanup {
     /// Afterwards do nothing until killed: a container of a DaemonSet may not end.
     #[arg(long)]
     pub stay: bool,
+    /// Remove those that `pod-agent` made: in the network namespaces of all other processes.
+    #[arg(long)]
+    pub pods: bool,
+}
+
+/// `nftpol pod-agent`.
+#[derive(Debug, Args)]
+pub struct PodAgent {
+    /// The name of this node: pods with this spec.nodeName are local.
+    #[arg(long, value_name = "NAME", env = NODE_NAME)]
+    pub node_name: String,
+    /// How to reach the API server [default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount of
+    /// the pod].
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where to serve /healthz, /readyz and /metrics.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9477")]
+    pub health_address: SocketAddr,
+    /// Where to serve /metrics alone, for scrapers of other nodes [default: nowhere].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics_address: Option<SocketAddr>,
+    /// The node's /proc: it has the pods' processes (hostPID).
+    #[arg(long, value_name = "DIR", default_value = "/proc")]
+    pub proc: PathBuf,
+    /// Prove each table against the specification before it is committed. Without a proof the
+    /// old table stays.
+    #[arg(long)]
+    pub verify: bool,
+    /// What policies may take.
+    #[command(flatten)]
+    pub budget: Budget,
+    /// Form of the log's lines.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// What is logged: this and what is more important [default: $RUST_LOG, or info].
+    #[arg(long, value_enum)]
+    pub log_level: Option<LogLevel>,
 }
 
 /// `nftpol agent`.

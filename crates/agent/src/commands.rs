@@ -2,10 +2,12 @@
 
 mod agent;
 mod apply;
+mod apply_inside;
 mod cleanup;
 mod cluster_agents;
 mod diff;
 mod monitor;
+mod pod_agent;
 mod render;
 mod status;
 mod verify;
@@ -15,6 +17,7 @@ pub use apply::apply;
 pub use cleanup::cleanup;
 pub use diff::diff;
 pub use monitor::Monitor;
+pub use pod_agent::pod_agent;
 pub use render::render;
 pub use status::Status;
 pub use verify::verify;

@@ -12,6 +12,7 @@
 //! ```
 
 mod announce;
+pub mod pods;
 mod remote;
 mod server;
 mod surroundings;

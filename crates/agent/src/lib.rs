@@ -24,6 +24,7 @@ pub mod other_enforcers;
 pub mod other_tables;
 pub mod own_node;
 pub mod pipeline;
+pub mod pods;
 pub mod problems;
 pub mod report;
 mod sink;

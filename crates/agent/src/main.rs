@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         Command::Verify(args) => (commands::verify(args), 2),
         Command::Monitor(args) => (args.run(), 2),
         Command::Status(args) => (args.run(), 2),
+        Command::PodAgent(args) => (commands::pod_agent(args), 1),
         Command::Cleanup(args) => (commands::cleanup(args), 1),
         Command::Author(command) => (command.run(Cli::command()), author::command::CANNOT_TELL),
     };
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
 /// Such a process must not stop because nobody reads what it says.
 fn enforces_as_long_as_it_runs(command: &Command) -> bool {
     match command {
-        Command::Agent(_) => true,
+        Command::Agent(_) | Command::PodAgent(_) => true,
         Command::Apply(args) => args.watch,
         Command::Render(_)
         | Command::Diff(_)

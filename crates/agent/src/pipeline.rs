@@ -123,18 +123,23 @@ pub enum Check {
 }
 
 impl<S: Sink> Pipeline<S> {
-    /// A pipeline that takes over the tables it finds.
+    /// A pipeline that takes over the tables it finds on the node.
     pub fn new(sink: S, options: Options) -> Self {
-        let place = Place::forward();
+        Self::at(Place::forward(), sink, options)
+    }
+
+    /// One for another place. The sink is the kernel of that network namespace.
+    pub fn at(place: Place, sink: S, options: Options) -> Self {
         let inet = TableId { family: TableFamily::Inet, name: place.table.clone() };
-        let bridge = TableId { family: TableFamily::Bridge, name: place.table };
+        let bridge = TableId { family: TableFamily::Bridge, name: place.table.clone() };
+        let chains = place.chains();
         Self {
             sink,
             clock: Arc::new(SystemClock),
-            engine: Engine::new(options),
+            engine: Engine::at(place, options),
             network: NodeNetwork::default(),
             tables: Tables {
-                inet: OwnTable::new(inet, vec![place.chain]),
+                inet: OwnTable::new(inet, chains),
                 bridge: OwnTable::new(
                     bridge,
                     vec![scaffold::bridge::from_chain(), scaffold::bridge::to_chain()],
@@ -238,7 +243,8 @@ impl<S: Sink> Pipeline<S> {
 
     /// Compiles without touching the kernel, by an engine that knows what each set is.
     pub fn compiled_by(&self, snapshot: &Snapshot) -> Engine {
-        let mut engine = Engine::new(self.engine.options().clone());
+        let (place, options) = (self.engine.place(), self.engine.options());
+        let mut engine = Engine::at(place.clone(), options.clone());
         engine.update(snapshot, &self.network);
         engine
     }

@@ -27,6 +27,9 @@
 //! | inet | postrouting | **110** | **nftpol: `masqueraded`** ([`tunnels`]) |
 //! | bridge | postrouting | **310** | **nftpol: `to`** ([`bridge`]) |
 //!
+//! In a pod's own network namespace the policies are judged at `input` and `output`
+//! ([`inside`]), at the same priority.
+//!
 //! More than one base chain is safe because each only drops, and depends on nothing
 //! that changes together with an element that another chain reads.
 //!
@@ -108,6 +111,7 @@ pub mod binding;
 pub mod bridge;
 mod elements;
 mod forward;
+pub mod inside;
 pub mod tunnels;
 pub mod unknown;
 
@@ -188,21 +192,26 @@ pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
     let mut ruleset = Ruleset::new(place.table.clone());
     for family in Family::BOTH {
         for direction in Direction::BOTH {
-            add_dispatch(&mut ruleset, direction, family);
+            add_dispatch(&mut ruleset, direction, family, place);
             if log {
                 let comment = Comment::new("pods whose drops were logged recently");
                 let set = Set::new(SetType::RateLimit(family), Some(comment));
                 ruleset.sets.insert(log_set(direction, family), set);
             }
         }
-        let comment = Comment::new("a pod and itself, through a Service");
-        let set = Set::new(SetType::AddressPair(family), Some(comment));
-        ruleset.sets.insert(self_set(family), set);
+        if place.pod.is_none() {
+            let comment = Comment::new("a pod and itself, through a Service");
+            let set = Set::new(SetType::AddressPair(family), Some(comment));
+            ruleset.sets.insert(self_set(family), set);
+        }
     }
     ruleset.sets.extend(Store::all());
     forward::add(&mut ruleset);
     shut_edges(&mut ruleset, isolated);
-    fit(&mut ruleset, place, &Network::default());
+    match &place.pod {
+        None => fit(&mut ruleset, place, &Network::default()),
+        Some(_) => inside::add(&mut ruleset, place),
+    }
     ruleset
 }
 
@@ -246,7 +255,8 @@ pub(crate) fn binding_sets() -> impl Iterator<Item = Name> {
     sets.filter(|(_, set)| set.elements.is_empty()).map(|(name, _)| name)
 }
 
-fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
+/// In a pod's own namespace, what a pod sends to itself stays on the loopback interface.
+fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family, place: &Place) {
     let comment = Comment::new(&format!("pods of this node isolated for {direction}"));
     let set = Set::new(SetType::Address(family), Some(comment));
     ruleset.sets.insert(isolated_set(direction, family), set);
@@ -257,7 +267,9 @@ fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
     let look_up = Rule { matches: vec![], log: None, finish: Some(vmap), comment: None };
     let pair = Match::AddressPair(family, self_set(family));
     let itself = Rule::new([pair], allowing(direction)).commented("a pod reaches itself");
-    let rules = vec![itself, look_up, Rule::new([], Verdict::Drop)];
+    let itself = place.pod.is_none().then_some(itself);
+    let rest = [look_up, Rule::new([], Verdict::Drop)];
+    let rules = itself.into_iter().chain(rest).collect();
     ruleset.chains.insert(name, plain(None, rules).into());
 }
 

@@ -86,6 +86,7 @@ impl Kept {
             created: 0,
             is_ending: false,
             grace_seconds: 0,
+            attachment: crate::Attachment::default(),
             ports: Vec::new(),
         }
     }

@@ -5,9 +5,11 @@
 //! ([`spec::decide`]): may this packet pass, by egress and by ingress apart.
 //! Never: Kubernetes client types, nftables words, I/O, clocks or async.
 
+mod attachment;
 pub mod binding;
 pub mod cidr;
 pub mod diagnostic;
+mod inside;
 mod keeper;
 mod kept;
 mod labels;
@@ -24,9 +26,11 @@ pub mod spec;
 mod subject;
 mod unknown;
 
+pub use attachment::{AttachedNetwork, Attachment, PodUid};
 pub use binding::{BindingFinding, Holder, Resolved, resolve};
 pub use cidr::IpBlock;
 pub use diagnostic::{Diagnostic, Severity};
+pub use inside::Inside;
 pub use keeper::{Keeper, REMEMBERED_FOR, UNKNOWN_KEPT_FOR};
 pub use kept::{Kept, KeptFor};
 pub use labels::Labels;
@@ -44,5 +48,5 @@ pub use pod::{NamedPort, Phase, Pod};
 pub use selector::{Operator, Requirement, Selector};
 pub use snapshot::{Snapshot, SnapshotDiff};
 pub use sorted::Sorted;
-pub use subject::{Isolation, Subject, all_subjects, isolation, subjects};
+pub use subject::{Isolation, Subject, all_subjects, isolation, subject_of, subjects};
 pub use unknown::{PodRange, UnknownPods, named_addresses, pod_ranges};

@@ -12,6 +12,7 @@
 
 pub mod binding;
 pub mod frame;
+pub mod inside;
 pub mod refusal;
 
 use std::net::IpAddr;
@@ -150,18 +151,31 @@ impl View<'_> {
             Direction::Ingress => (destination, source),
         };
         let subjects = subjects(self.snapshot, self.node, address);
-        let isolation = isolation(self.snapshot, &subjects, direction);
-        if isolation == Isolation::None {
-            return Side::NotIsolated;
-        }
         let peer = self.owners.owner(peer_address);
         // "A pod cannot block access to itself"; "traffic to and from the
         // node where a Pod is running is always allowed" (concept page).
         let itself = address == peer_address;
         let of_node = |subject: &Subject<'_>| subject.pod.host_addresses.contains(&peer_address);
-        if itself || (peer.is_none() && subjects.iter().any(of_node)) {
+        let is_exempt = itself || (peer.is_none() && subjects.iter().any(of_node));
+        self.of_subjects(direction, &subjects, peer_address, is_exempt)
+    }
+
+    /// The verdict of the policies of these pods.
+    fn of_subjects(
+        &self,
+        direction: Direction,
+        subjects: &[Subject<'_>],
+        peer_address: IpAddr,
+        is_exempt: bool,
+    ) -> Side {
+        let isolation = isolation(self.snapshot, subjects, direction);
+        if isolation == Isolation::None {
+            return Side::NotIsolated;
+        }
+        if is_exempt {
             return Side::Exempt;
         }
+        let peer = self.owners.owner(peer_address);
         let keys =
             |policies: &[&NetworkPolicy]| policies.iter().map(|one| one.key.clone()).collect();
         let (pod, isolating) = match &isolation {

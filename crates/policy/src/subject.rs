@@ -63,6 +63,18 @@ pub fn subjects<'a>(
     those_that_count(snapshot, node, address, reporting)
 }
 
+/// The pod whose policies count in its own network namespace, for all that comes in and
+/// goes out there. `None` if it is no pod of the node, or its policies do not count.
+pub fn subject_of<'a>(
+    snapshot: &'a Snapshot,
+    node: Option<&str>,
+    pod: &ObjectKey,
+) -> Option<Subject<'a>> {
+    let pod = snapshot.pods.get(pod).map(|pod| &**pod);
+    let pod = pod.filter(|pod| pod.is_subject() && pod.is_on(node));
+    pod.map(|pod| Subject { pod, is_shut: false })
+}
+
 /// The subjects of all addresses on a node that have any.
 pub fn all_subjects<'a>(
     snapshot: &'a Snapshot,

@@ -44,6 +44,8 @@ use crate::space::{self, FlowSource, Frame};
 
 /// Neighbour solicitation and advertisement (RFC 4861, 4.3 and 4.4).
 const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 135..=136;
+/// In a pod's own namespace those of routers, too (RFC 4861, 4.1 and 4.2).
+const DISCOVERY_OF_LINKS: std::ops::RangeInclusive<u8> = 133..=136;
 /// Redirect of ICMP (RFC 792) and of ICMPv6 (RFC 4861, 4.5).
 const REDIRECT: (u8, u8) = (5, 137);
 /// The hop limit that receivers require of them (RFC 4861, 6.1, 7.1, 8.1).
@@ -211,8 +213,13 @@ impl<'m, 'a> Expected<'m, 'a> {
         }
     }
 
+    /// The family of the packets.
+    pub const fn family(&self) -> Family {
+        self.frame.family
+    }
+
     /// The codes of redirects.
-    fn redirects(&self) -> Ranges {
+    pub fn redirects(&self) -> Ranges {
         match self.frame.family {
             Family::V4 => space::icmp_types([REDIRECT.0]),
             Family::V6 => space::icmpv6_types([REDIRECT.1]),
@@ -244,7 +251,7 @@ impl<'m, 'a> Expected<'m, 'a> {
     }
 
     /// The codes that pass at the edges.
-    fn edge_codes(&self) -> Ranges {
+    pub fn edge_codes(&self) -> Ranges {
         match self.frame.family {
             Family::V4 => Ranges::empty(),
             Family::V6 => self.neighbour_codes().union(&space::icmpv6_types(LISTENER_DISCOVERY)),
@@ -252,9 +259,13 @@ impl<'m, 'a> Expected<'m, 'a> {
     }
 
     /// The codes that pass between all addresses: neighbour discovery.
-    fn neighbour_codes(&self) -> Ranges {
+    pub fn neighbour_codes(&self) -> Ranges {
         match (self.frame.family, self.frame.hop_limit) {
-            (Family::V6, NEIGHBOUR_HOP_LIMIT) => space::icmpv6_types(NEIGHBOUR_DISCOVERY),
+            (Family::V6, NEIGHBOUR_HOP_LIMIT) => {
+                let is_inside = self.model.inside.is_some();
+                let types = if is_inside { DISCOVERY_OF_LINKS } else { NEIGHBOUR_DISCOVERY };
+                space::icmpv6_types(types)
+            }
             _ => Ranges::empty(),
         }
     }
@@ -322,7 +333,7 @@ impl<'m, 'a> Expected<'m, 'a> {
 
     /// Link-local unicast is `fe80::/10`, multicast `ff00::/8` (RFC 4291,
     /// 2.4) and `224.0.0.0/4` (RFC 5771, 3).
-    fn edge_destinations(&self) -> Ranges {
+    pub fn edge_destinations(&self) -> Ranges {
         if !self.model.isolates_any {
             return Ranges::empty();
         }
@@ -333,7 +344,7 @@ impl<'m, 'a> Expected<'m, 'a> {
         }
     }
 
-    fn edge_sources(&self) -> Ranges {
+    pub fn edge_sources(&self) -> Ranges {
         if !self.model.isolates_any {
             return Ranges::empty();
         }

@@ -33,6 +33,7 @@ pub(crate) struct Outcomes {
 
 /// A ruleset, ready to run.
 pub(crate) struct Machine<'a> {
+    hook: Hook,
     chains: HashMap<&'a Name, &'a Chain>,
     sets: Sets<'a>,
     entered: RefCell<HashSet<&'a Name>>,
@@ -42,7 +43,13 @@ pub(crate) struct Machine<'a> {
 
 impl<'a> Machine<'a> {
     pub fn new(ruleset: &'a Ruleset, exits: Exits<'a>) -> Self {
+        Self::at(Hook::Forward, ruleset, exits)
+    }
+
+    /// One that runs the base chains of a hook.
+    pub fn at(hook: Hook, ruleset: &'a Ruleset, exits: Exits<'a>) -> Self {
         Self {
+            hook,
             chains: ruleset.chains.iter().map(|(name, chain)| (name, &**chain)).collect(),
             sets: Sets::new(ruleset, exits),
             entered: RefCell::default(),
@@ -77,15 +84,12 @@ impl<'a> Machine<'a> {
         self.followed.borrow().is_some()
     }
 
-    /// Runs the whole table: all base chains in the order of priority. `accepted`
+    /// Runs the whole table: all base chains of the hook in the order of priority. `accepted`
     /// packets pass, and nothing is `returned`.
     pub fn table(&self, view: View, packets: PacketSet) -> Result<Outcomes, VerifyError> {
         let mut bases: Vec<(i32, &Name)> = Vec::new();
         for (name, chain) in &self.chains {
-            let base = chain.base.filter(|base| match base.hook {
-                Hook::Forward => true,
-                Hook::Prerouting | Hook::Input | Hook::Postrouting => false,
-            });
+            let base = chain.base.filter(|base| base.hook == self.hook);
             bases.extend(base.map(|base| (base.priority, *name)));
         }
         bases.sort_unstable();

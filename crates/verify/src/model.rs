@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use policy::spec::binding::isolated_pods;
 use policy::{
-    Direction, Isolation, NodeNetwork, ObjectKey, Owners, Pod, Snapshot, Subject, all_subjects,
-    isolation, named_addresses,
+    Direction, Inside, Isolation, NodeNetwork, ObjectKey, Owners, Pod, Snapshot, Subject,
+    all_subjects, isolation, named_addresses, subject_of,
 };
 use ruleset::Family;
 
@@ -51,10 +51,45 @@ pub(crate) struct Model<'a> {
     pub isolates_any: bool,
     /// The addresses of each family that the node drops because no object names them.
     unknown: BTreeMap<Family, Ranges>,
+    /// The pod in whose own namespace the table is.
+    pub inside: Option<InsideModel>,
     /// Pods of the node.
     pub pods: usize,
     /// The number of distinct regions.
     pub regions: usize,
+}
+
+/// The pod in whose own namespace a table is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InsideModel {
+    /// The directions in which it is isolated.
+    pub directions: BTreeSet<Direction>,
+    /// The addresses that it reports.
+    pub reported: BTreeSet<IpAddr>,
+    /// The addresses of its node.
+    pub node: BTreeSet<IpAddr>,
+}
+
+impl InsideModel {
+    fn new(
+        snapshot: &Snapshot,
+        owners: &Owners<'_>,
+        node: Option<&str>,
+        inside: &Inside,
+    ) -> Self {
+        let subject = subject_of(snapshot, node, &inside.pod);
+        let is_isolated = |direction: &Direction| {
+            let isolation = isolation(snapshot, subject.as_slice(), *direction);
+            isolation != Isolation::None
+        };
+        let pod = subject.as_ref().map(|subject| subject.pod);
+        let nodes = pod.into_iter().flat_map(|pod| &pod.host_addresses).chain(&inside.node);
+        Self {
+            directions: Direction::BOTH.into_iter().filter(is_isolated).collect(),
+            reported: pod.into_iter().flat_map(|pod| pod.addresses.iter().copied()).collect(),
+            node: nodes.copied().filter(|one| owners.owner(*one).is_none()).collect(),
+        }
+    }
 }
 
 /// Removes the rules of policies that are set aside: they isolate and allow
@@ -84,13 +119,23 @@ impl<'a> Model<'a> {
             isolated: BTreeMap::new(),
             isolates_any: false,
             unknown: BTreeMap::new(),
+            inside: None,
             pods: 0,
             regions: 0,
         };
         model.pods = snapshot.pods.values().filter(|pod| is_local(pod, node)).count();
         model.unknown = unknown(snapshot, network);
         model.isolates_any = !isolated_pods(snapshot, node).is_empty();
-        for (address, subjects) in all_subjects(snapshot, node) {
+        let mut all = all_subjects(snapshot, node);
+        if let Some(inside) = &network.inside {
+            let of_pod = InsideModel::new(snapshot, owners, node, inside);
+            let subject = subject_of(snapshot, node, &inside.pod);
+            let own = of_pod.reported.iter().copied();
+            all = own.map(|address| (address, subject.into_iter().collect())).collect();
+            model.isolates_any = !of_pod.directions.is_empty();
+            model.inside = Some(of_pod);
+        }
+        for (address, subjects) in all {
             for direction in Direction::BOTH {
                 model.add(&mut allowed, address, direction, &subjects);
             }

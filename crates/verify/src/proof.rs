@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::spec::binding::Binding;
-use policy::{Direction, spec, subjects};
+use policy::{Direction, Inside, spec, subjects};
 use ruleset::simulator::{self, CtState, Outcome, Packet, RulePosition};
 use ruleset::{Family, Field, Ruleset, text};
 
@@ -41,6 +41,8 @@ use crate::space::{self, Frame};
 
 /// A comparison while it runs.
 pub(crate) struct Proof<'a> {
+    /// The direction that is judged in a pod's own namespace. `None` on the node.
+    inside: Option<(&'a Inside, Direction)>,
     model: &'a Model<'a>,
     binding: &'a Binding<'a>,
     node: Option<&'a str>,
@@ -70,7 +72,19 @@ impl<'a> Proof<'a> {
         ruleset: &'a Ruleset,
     ) -> Self {
         let machine = Machine::new(ruleset, Exits::new(binding, ruleset));
-        Self { model, binding, node, ruleset, machine, regions: 0, found: BTreeMap::new() }
+        Self::of(machine, None, model, binding, node, ruleset)
+    }
+
+    fn of(
+        machine: Machine<'a>,
+        inside: Option<(&'a Inside, Direction)>,
+        model: &'a Model<'a>,
+        binding: &'a Binding<'a>,
+        node: Option<&'a str>,
+        ruleset: &'a Ruleset,
+    ) -> Self {
+        let found = BTreeMap::new();
+        Self { inside, model, binding, node, ruleset, machine, regions: 0, found }
     }
 
     /// Compares everything.
@@ -201,9 +215,20 @@ impl<'a> Proof<'a> {
         let code = space::familiar(slab.first, slab.last);
         let packet = space::packet(view.frame, source, destination, code)?;
         let exits = self.machine.exits();
-        let out_interface =
-            exits.example(self.binding, view.frame.exit, packet.destination).unwrap_or_default();
-        let around = simulator::Frame { out_interface, ..packet.frame };
+        let around = match self.inside {
+            None => {
+                let exit = view.frame.exit;
+                let out = exits.example(self.binding, exit, packet.destination);
+                simulator::Frame { out_interface: out.unwrap_or_default(), ..packet.frame }
+            }
+            Some((inside, direction)) => {
+                let by = exits.example_inside(inside, view.frame.exit).unwrap_or_default();
+                match direction {
+                    Direction::Ingress => simulator::Frame { in_interface: by, ..packet.frame },
+                    Direction::Egress => simulator::Frame { out_interface: by, ..packet.frame },
+                }
+            }
+        };
         let packet = Packet { frame: around, ..packet };
         let (inner, code) = (Ranges::single(inner), Ranges::single(code));
         let region = Region::product(&inner, &code);
@@ -239,6 +264,9 @@ impl<'a> Proof<'a> {
         if self.model.isolates_any && expected.is_edge(packet) {
             return Reason::BesideThePods;
         }
+        if let Some((_, direction)) = self.inside {
+            return self.reason_inside(direction, packet);
+        }
         if expected.is_unreported(packet) {
             return Reason::UnreportedAddress;
         }
@@ -255,3 +283,5 @@ impl<'a> Proof<'a> {
         }
     }
 }
+
+pub(crate) mod inside;

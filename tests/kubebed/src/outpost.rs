@@ -204,6 +204,7 @@ pub fn pod(namespace: &str, name: &str, address: IpAddr) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }

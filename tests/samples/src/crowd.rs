@@ -55,6 +55,7 @@ fn pod(number: usize) -> Result<Pod> {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 80 }],
     })
 }

@@ -163,6 +163,7 @@ impl Shape {
             created: 0,
             is_ending: false,
             grace_seconds: 30,
+            attachment: policy::Attachment::default(),
             ports: Vec::new(),
         }
     }

@@ -212,6 +212,7 @@ fn pod() -> impl Strategy<Value = Pod> {
                 created,
                 is_ending,
                 grace_seconds: 30,
+                attachment: policy::Attachment::default(),
                 ports,
             }
         },

@@ -204,6 +204,7 @@ fn compiled(policies: Vec<NetworkPolicy>) -> Arc<Ruleset> {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     });
     let snapshot = Snapshot::new(policies, pods, [Space::synthesised("dev")]);

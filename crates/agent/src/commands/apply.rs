@@ -12,9 +12,10 @@ use nft::{ChainOfOthers, Kernel};
 use policy::{NodeNetwork, Snapshot, UnknownPods};
 use watcher::files::Source;
 
+use super::apply_inside::apply_inside;
 use super::{open, options};
 use crate::bridge::Bridges;
-use crate::cli::Apply;
+use crate::cli::{Apply, PlaceOption};
 use crate::follow::Follower;
 use crate::input;
 use crate::lock::Lock;
@@ -35,6 +36,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// The manifests are refused, or the kernel keeps refusing the change. If it
 /// refuses single policies, all others are enforced first.
 pub fn apply(args: &Apply) -> Result<ExitCode> {
+    if args.place.place == PlaceOption::Pod {
+        return apply_inside(args);
+    }
     let sources = args.input.sources();
     if args.watch && sources.iter().any(|source| matches!(source, Source::Stdin)) {
         bail!("--watch cannot follow standard input; give files or folders");

@@ -138,6 +138,7 @@ mod tests {
             created: 0,
             is_ending: false,
             grace_seconds: 0,
+            attachment: policy::Attachment::default(),
             ports: Vec::new(),
         }
     }

@@ -29,6 +29,7 @@ fn cluster(namespaces: usize) -> ClusterIndex {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     });
     let snapshot = Snapshot::new([], pods, names);

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use policy::{Direction, ObjectKey, Pod};
+use policy::{Direction, ObjectKey, Pod, Subject, subject_of};
 use ruleset::{Element, Family, Name};
 
 use super::chains::Chains;
@@ -27,6 +27,10 @@ pub(super) struct Output {
     isolated: BTreeSet<ObjectKey>,
     /// The chain of each direction in which an address is isolated.
     addresses: BTreeMap<IpAddr, Judges>,
+    /// The only pod whose policies count, in its own namespace.
+    pod: Option<ObjectKey>,
+    /// The directions in which that pod is isolated.
+    directions: BTreeSet<Direction>,
 }
 
 /// The chains of an address.
@@ -41,6 +45,8 @@ impl Output {
             sets: SetsInUse::named(naming),
             isolated: BTreeSet::new(),
             addresses: BTreeMap::new(),
+            pod: place.pod.clone(),
+            directions: BTreeSet::new(),
         }
     }
 
@@ -74,6 +80,11 @@ impl Output {
         (&self.isolated, &mut self.compiled)
     }
 
+    /// The directions in which the only pod is isolated, and the table to write to.
+    pub fn inside_parts(&mut self) -> (&BTreeSet<Direction>, &mut Compiled) {
+        (&self.directions, &mut self.compiled)
+    }
+
     /// These addresses are about to change their owners.
     pub fn leave(&mut self, touched: &Touched, cluster: &ClusterIndex) {
         self.chains.leave(touched, cluster);
@@ -94,8 +105,9 @@ impl Output {
         for (address, judges) in &gone {
             self.remove_elements(*address, judges);
         }
-        let mut known = Known::new(input);
-        for key in pods {
+        let only = self.pod.clone();
+        let mut known = Known::new(input, only.as_ref());
+        for key in pods.iter().filter(|key| only.as_ref().is_none_or(|only| only == *key)) {
             match known.is_isolated(key) {
                 true => drop(self.isolated.insert(key.clone())),
                 false => drop(self.isolated.remove(key)),
@@ -116,6 +128,9 @@ impl Output {
             // Sets that had one name were counted as one.
             self.chains.refill(BTreeSet::new(), input, &mut self.sets, &mut self.compiled);
             self.sets.remove_idle(&mut self.compiled.ruleset);
+        }
+        if let Some(only) = &only {
+            self.directions = known.directions(only);
         }
         let is_shut = !self.isolated.is_empty();
         if was_shut != is_shut {
@@ -173,13 +188,15 @@ impl Output {
 /// What is worked out once for each pod, however many addresses it has.
 struct Known<'a> {
     input: Input<'a>,
+    /// The only pod whose policies count, if not all of the node do.
+    only: Option<&'a ObjectKey>,
     /// Of each pod, by its place in memory.
     signatures: BTreeMap<*const Pod, [Option<Signature>; 2]>,
 }
 
 impl<'a> Known<'a> {
-    fn new(input: Input<'a>) -> Self {
-        Self { input, signatures: BTreeMap::new() }
+    fn new(input: Input<'a>, only: Option<&'a ObjectKey>) -> Self {
+        Self { input, only, signatures: BTreeMap::new() }
     }
 
     /// By policies, in each direction.
@@ -194,15 +211,36 @@ impl<'a> Known<'a> {
     /// Whether a pod with this key is isolated in a direction.
     fn is_isolated(&mut self, key: &ObjectKey) -> bool {
         let Input { cluster, options } = self.input;
-        let pods = cluster.pods_with(key, options.node.as_deref());
+        let pods = match self.only {
+            None => cluster.pods_with(key, options.node.as_deref()),
+            Some(_) => self.subject(key).into_iter().collect(),
+        };
         let mut pods = pods.into_iter();
         pods.any(|one| one.is_shut || self.of_pod(one.pod).iter().any(Option::is_some))
+    }
+
+    /// The directions in which a pod is isolated.
+    fn directions(&mut self, key: &ObjectKey) -> BTreeSet<Direction> {
+        let Some(subject) = self.subject(key) else { return BTreeSet::new() };
+        let signatures = self.of_pod(subject.pod).iter().flatten();
+        signatures.map(|signature| signature.direction).collect()
+    }
+
+    fn subject(&self, key: &ObjectKey) -> Option<Subject<'a>> {
+        let Input { cluster, options } = self.input;
+        subject_of(cluster.snapshot(), options.node.as_deref(), key)
     }
 
     /// Of each direction in which an address is isolated.
     fn of_address(&mut self, address: IpAddr) -> Vec<Signature> {
         let Input { cluster, options } = self.input;
-        let subjects = cluster.subjects(address, options.node.as_deref());
+        let subjects = match self.only {
+            None => cluster.subjects(address, options.node.as_deref()),
+            Some(key) => {
+                let subject = self.subject(key).into_iter();
+                subject.filter(|one| one.pod.addresses.contains(&address)).collect()
+            }
+        };
         for subject in &subjects {
             self.of_pod(subject.pod);
         }

@@ -69,7 +69,7 @@ pub(super) fn six(network: &Network) -> Chain {
 
 /// What is of no established flow: redirects, what belongs to a flow, what cannot open
 /// one, frames for several hosts.
-fn new_flows(family: Family, network: &Network) -> Vec<Rule> {
+pub(super) fn new_flows(family: Family, network: &Network) -> Vec<Rule> {
     let redirect = match family {
         Family::V4 => Match::IcmpType(REDIRECT),
         Family::V6 => Match::Icmpv6Type(constant("redirects")),
@@ -160,22 +160,22 @@ pub(super) fn edges(isolated: bool) -> Chain {
     plain(Some("beside the pods' addresses; shut while a pod here is isolated"), rules)
 }
 
-fn neighbour_rule() -> Rule {
+pub(super) fn neighbour_rule() -> Rule {
     let types = Match::Icmpv6Type(neighbour_discovery());
     Rule::new([Match::HopLimit(NEIGHBOUR_HOP_LIMIT), types], Verdict::Accept)
 }
 
-fn edge_rule(field: Field, range: AddressRange) -> Rule {
+pub(super) fn edge_rule(field: Field, range: AddressRange) -> Rule {
     let test = AddressTest::In(range);
     Rule::new([Match::Address(field, test)], Verdict::Jump(edges_chain()))
 }
 
-fn isolated_rule(direction: Direction, family: Family) -> Rule {
+pub(super) fn isolated_rule(direction: Direction, family: Family) -> Rule {
     let test = AddressTest::Set(family, isolated_set(direction, family));
     let target = Verdict::Jump(dispatch(direction, family));
     Rule::new([Match::Address(field(direction), test)], target)
 }
 
-fn neighbour_discovery() -> Name {
+pub(super) fn neighbour_discovery() -> Name {
     constant("nd")
 }

@@ -114,7 +114,7 @@ fn tcp_at_a_pod_isolated_either_way_begins_with_a_syn() {
 fn a_scaffold_is_made_for_its_place() {
     let forward = of(&Place::forward(), true, true);
     let base = BaseChain::forward(7);
-    let place = Place { table: constant("nftpol-9"), chain: constant("late"), base };
+    let place = Place { table: constant("nftpol-9"), chain: constant("late"), base, pod: None };
     let mut other = of(&place, true, true);
     assert_eq!(other.table, place.table);
     let first = other.chains.remove(&place.chain).expect("the place's base chain");

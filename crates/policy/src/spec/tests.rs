@@ -179,6 +179,7 @@ fn pod(name: &str, addresses: &str, text: &str) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: crate::Attachment::default(),
         ports: vec![],
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! In: a k8s-openapi Pod (from a file), or the API server's JSON.
 //! Out: the same small struct for both, so that there is one conversion.
-//! Never: the rest of an object, such as `managedFields` and annotations, which
-//! is most of it. serde skips it without keeping a byte.
+//! Never: the rest of an object, such as `managedFields` and all annotations but one,
+//! which is most of it. serde skips it without keeping a byte.
 
 use std::collections::BTreeMap;
 
@@ -68,6 +68,23 @@ struct Metadata {
     creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
     labels: Option<BTreeMap<String, String>>,
+    uid: Option<String>,
+    annotations: Option<Annotations>,
+}
+
+/// Of all annotations, those that are read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    #[serde(rename = "k8s.v1.cni.cncf.io/network-status")]
+    network_status: Option<String>,
+}
+
+impl Annotations {
+    fn map(self) -> Option<BTreeMap<String, String>> {
+        let status = self.network_status?;
+        Some(BTreeMap::from([(super::pod::NETWORK_STATUS.to_owned(), status)]))
+    }
 }
 
 /// Deserializes the metadata that policy needs; the other fields stay empty.
@@ -82,6 +99,8 @@ pub(crate) fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta,
         creation_timestamp,
         deletion_timestamp,
         labels,
+        uid,
+        annotations,
     } = Metadata::deserialize(from)?;
     Ok(ObjectMeta {
         name,
@@ -90,6 +109,8 @@ pub(crate) fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta,
         creation_timestamp,
         deletion_timestamp,
         labels,
+        uid,
+        annotations: annotations.and_then(Annotations::map),
         ..ObjectMeta::default()
     })
 }
@@ -104,6 +125,8 @@ impl From<&Pod> for PodFields {
                 creation_timestamp: pod.metadata.creation_timestamp.clone(),
                 deletion_timestamp: pod.metadata.deletion_timestamp.clone(),
                 labels: pod.metadata.labels.clone(),
+                uid: pod.metadata.uid.clone(),
+                annotations: pod.metadata.annotations.clone(),
                 ..ObjectMeta::default()
             },
             spec: pod.spec.as_ref().map(SpecFields::from),

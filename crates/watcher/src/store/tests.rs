@@ -26,6 +26,7 @@ fn pod(name: &str, node: &str) -> Object {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }))
 }

@@ -103,8 +103,19 @@ pub(crate) fn pod(object: &core::Pod) -> Pod {
         created: object.metadata.creation_timestamp.as_ref().map_or(0, |one| one.0.as_second()),
         is_ending: object.metadata.deletion_timestamp.is_some(),
         grace_seconds: grace.try_into().unwrap_or_default(),
+        attachment: policy::Attachment {
+            uid: object.metadata.uid.as_ref().map_or(policy::PodUid(0), |uid| uid_of(uid)),
+            networks: Box::default(),
+        },
         ports,
     }
+}
+
+/// A UUID as a number; 0 is none.
+fn uid_of(text: &str) -> policy::PodUid {
+    let digits = text.replace(['-', '_'], "");
+    let number = u128::from_str_radix(&digits, 16).unwrap_or_default();
+    policy::PodUid(if digits.len() == 32 { number } else { 0 })
 }
 
 /// The list, or the older single field if there is no list.

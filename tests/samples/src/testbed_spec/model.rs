@@ -21,6 +21,7 @@ impl TestbedSpec {
                 created: 0,
                 is_ending: false,
                 grace_seconds: 30,
+                attachment: policy::Attachment::default(),
                 ports: sorted(&pod.ports),
             })
             .collect()

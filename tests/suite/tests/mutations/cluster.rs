@@ -85,6 +85,7 @@ fn pod(
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: ports.iter().map(port).collect(),
     }
 }

@@ -207,6 +207,7 @@ fn fake(which: usize, labels: Labels, step: u64) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }

@@ -37,6 +37,7 @@ fn table() -> Ruleset {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     };
     let snapshot = Snapshot::new([policy], [pod], [Namespace::synthesised("dev")]);

@@ -101,6 +101,7 @@ fn pod(namespace: &str, range: u8, number: u16) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }

@@ -1,0 +1,71 @@
+//! `nftpol apply --place=pod`: enforces files in the network namespace of one pod.
+
+use std::process::ExitCode;
+
+use agent::pipeline::Pipeline;
+use agent::report;
+use anyhow::{Context, Result, bail};
+use compiler::{Options, Place};
+use nft::{Kernel, Namespace};
+use policy::{Inside, NodeNetwork, ObjectKey, Snapshot, subject_of};
+
+use crate::cli::Apply;
+use crate::input;
+
+/// Enforces the manifests for one pod; returns once the kernel has committed.
+///
+/// # Errors
+/// As for the node. The pod is not among the manifests, or the namespace cannot be
+/// entered.
+pub fn apply_inside(args: &Apply) -> Result<ExitCode> {
+    let Some(name) = &args.place.pod else { bail!("--place=pod needs --pod NAMESPACE/NAME") };
+    let pod = key_of(name)?;
+    let snapshot = input::snapshot(&args.input, false, args.pods.without_pods())?;
+    check(&snapshot, args.input.node(), &pod)?;
+    let kernel = match &args.place.netns {
+        None => Kernel::open().context("nftpol needs nf_tables and CAP_NET_ADMIN")?,
+        Some(path) => {
+            let what = || format!("enter the network namespace {}", path.display());
+            let namespace = Namespace::open(path).with_context(what)?;
+            let kernel = namespace.inside(Kernel::open).with_context(what)?;
+            kernel.with_context(what)?
+        }
+    };
+    // Nobody reads a log group of the pod's own namespace.
+    let options = Options { log: None, ..args.input.options(false) };
+    let mut pipeline = Pipeline::at(Place::inside(pod.clone()), kernel, options);
+    pipeline.bind(NodeNetwork { inside: Some(Inside::of(pod)), ..NodeNetwork::default() });
+    let outcome = pipeline.sync_persistently(&snapshot)?;
+    report::outcome(&outcome)?;
+    match outcome.set_aside.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => bail!("the kernel refused {count} of the policies; all else is enforced"),
+    }
+}
+
+fn key_of(name: &str) -> Result<ObjectKey> {
+    match name.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok(ObjectKey::new(namespace, name))
+        }
+        _ => bail!("--pod {name}: give it as NAMESPACE/NAME, as `default/web`"),
+    }
+}
+
+/// The table of another pod would open this one.
+fn check(snapshot: &Snapshot, node: Option<&str>, pod: &ObjectKey) -> Result<()> {
+    if subject_of(snapshot, node, pod).is_some() {
+        return Ok(());
+    }
+    match (snapshot.pods.get(pod), node) {
+        (None, _) => bail!("there is no Pod {pod} in the manifests; nothing was changed"),
+        (Some(one), _) if one.host_network => bail!(
+            "pod {pod} is in its node's network namespace (hostNetwork), where policies do not \
+             apply; nothing was changed"
+        ),
+        (Some(_), Some(node)) => bail!(
+            "pod {pod} has ended or is not on node {node}; nothing was changed"
+        ),
+        (Some(_), None) => bail!("pod {pod} has ended; nothing was changed"),
+    }
+}
