@@ -114,9 +114,8 @@ pub struct PlaceArgs {
     /// The pod in whose network namespace to enforce.
     #[arg(long, value_name = "NAMESPACE/NAME", required_if_eq("place", "pod"))]
     pub pod: Option<String>,
-    /// The file of the pod's network namespace: /proc/PID/ns/net or /run/netns/NAME. Without it,
-    /// the namespace that this command runs in.
-    #[arg(long, value_name = "FILE", requires = "pod")]
+    /// The file of the pod's network namespace: /proc/PID/ns/net or /run/netns/NAME.
+    #[arg(long, value_name = "FILE", requires = "pod", required_if_eq("place", "pod"))]
     pub netns: Option<PathBuf>,
 }
 
@@ -206,9 +205,12 @@ pub struct Cleanup {
     /// Afterwards do nothing until killed: a container of a DaemonSet may not end.
     #[arg(long)]
     pub stay: bool,
-    /// Remove those that `pod-agent` made: in the network namespaces of all other processes.
+    /// Remove those that `pod-agent` made, in the network namespaces of pods.
     #[arg(long)]
     pub pods: bool,
+    /// The node's /proc, for --pods: it has the pods' processes (hostPID).
+    #[arg(long, value_name = "DIR", default_value = "/proc", requires = "pods")]
+    pub proc: PathBuf,
 }
 
 /// `nftpol pod-agent`.
@@ -234,6 +236,10 @@ pub struct PodAgent {
     /// old table stays.
     #[arg(long)]
     pub verify: bool,
+    /// Whether the tables belong to this process, so that not even a pod with CAP_NET_ADMIN can
+    /// change its own while it runs. They stay when it ends.
+    #[arg(long, value_enum, default_value_t)]
+    pub table_owner: TableOwner,
     /// What policies may take.
     #[command(flatten)]
     pub budget: Budget,

@@ -29,4 +29,5 @@ mod processes;
 
 pub use enforcer::{Parts, PodEnforcer};
 pub use judged::judged;
+pub use place::has_nodes_table;
 pub use processes::{InNamespaces, all_namespaces, namespaces_of, pod_uid};

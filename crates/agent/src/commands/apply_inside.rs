@@ -1,8 +1,10 @@
 //! `nftpol apply --place=pod`: enforces files in the network namespace of one pod.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use agent::pipeline::Pipeline;
+use agent::pods::has_nodes_table;
 use agent::report;
 use anyhow::{Context, Result, bail};
 use compiler::{Options, Place};
@@ -22,15 +24,8 @@ pub fn apply_inside(args: &Apply) -> Result<ExitCode> {
     let pod = key_of(name)?;
     let snapshot = input::snapshot(&args.input, false, args.pods.without_pods())?;
     check(&snapshot, args.input.node(), &pod)?;
-    let kernel = match &args.place.netns {
-        None => Kernel::open().context("nftpol needs nf_tables and CAP_NET_ADMIN")?,
-        Some(path) => {
-            let what = || format!("enter the network namespace {}", path.display());
-            let namespace = Namespace::open(path).with_context(what)?;
-            let kernel = namespace.inside(Kernel::open).with_context(what)?;
-            kernel.with_context(what)?
-        }
-    };
+    let Some(path) = &args.place.netns else { bail!("--place=pod needs --netns FILE") };
+    let kernel = enter(path, &pod)?;
     // Nobody reads a log group of the pod's own namespace.
     let options = Options { log: None, ..args.input.options(false) };
     let mut pipeline = Pipeline::at(Place::inside(pod.clone()), kernel, options);
@@ -41,6 +36,30 @@ pub fn apply_inside(args: &Apply) -> Result<ExitCode> {
         0 => Ok(ExitCode::SUCCESS),
         count => bail!("the kernel refused {count} of the policies; all else is enforced"),
     }
+}
+
+/// The kernel in the pod's namespace. A node's own table is never replaced by a pod's: that
+/// would open all other pods.
+fn enter(path: &Path, pod: &ObjectKey) -> Result<Kernel> {
+    let what = || format!("enter the network namespace {}", path.display());
+    let namespace = Namespace::open(path).with_context(what)?;
+    let own = Namespace::own().context("look at this network namespace")?;
+    if namespace.id() == own.id() {
+        bail!(
+            "{} is the network namespace that this command runs in, not that of pod {pod}; run it \
+             on the node, with the file of the pod's (/proc/PID/ns/net); nothing was changed",
+            path.display()
+        );
+    }
+    let mut kernel = namespace.inside(Kernel::open).with_context(what)?.with_context(what)?;
+    if has_nodes_table(&mut kernel).with_context(what)? {
+        bail!(
+            "{} has the table of a node, so it is not the network namespace of pod {pod}; nothing \
+             was changed",
+            path.display()
+        );
+    }
+    Ok(kernel)
 }
 
 fn key_of(name: &str) -> Result<ObjectKey> {

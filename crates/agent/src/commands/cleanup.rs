@@ -17,7 +17,7 @@ use agent::{cluster_mark, report};
 /// # Errors
 /// The kernel cannot be read, or refuses. The other tables are still removed.
 pub fn cleanup(cleanup: &Cleanup) -> Result<ExitCode> {
-    let code = if cleanup.pods { remove_in_pods()? } else { remove()? };
+    let code = if cleanup.pods { remove_in_pods(&cleanup.proc)? } else { remove()? };
     if cleanup.stay && code == ExitCode::SUCCESS {
         report::print("this node has no rules of nftpol; this process waits to be ended\n")?;
         // Without the lock: an agent may be installed again.
@@ -28,9 +28,8 @@ pub fn cleanup(cleanup: &Cleanup) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// Removes our tables in the network namespaces of all other processes. No namespace is
-/// told apart by whose it is: only we name tables so.
-fn remove_in_pods() -> Result<ExitCode> {
+/// Removes our tables in the network namespaces that processes of pods are in.
+fn remove_in_pods(proc: &Path) -> Result<ExitCode> {
     let Some(_lock) = Lock::try_acquire_of_pods()? else {
         bail!(
             "`nftpol pod-agent` enforces in the pods' network namespaces of this node (it holds \
@@ -38,7 +37,7 @@ fn remove_in_pods() -> Result<ExitCode> {
         );
     };
     let own = Namespace::own().context("look at this network namespace")?.id();
-    let all = all_namespaces(Path::new("/proc"), own).context("list processes")?;
+    let all = all_namespaces(proc, own).context("list processes")?;
     let (mut code, mut removed) = (ExitCode::SUCCESS, 0);
     for namespace in all {
         let result = namespace.inside(|| -> Result<usize> {

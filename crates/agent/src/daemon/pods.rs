@@ -20,7 +20,7 @@ use watcher::api::{Cluster, Contact, Following};
 use super::remote::{self, Settings};
 use super::server::ServedState;
 use super::{ended, patiently};
-use crate::cli::PodAgent;
+use crate::cli::{PodAgent, TableOwner};
 use crate::lock::Lock;
 use crate::open_files;
 
@@ -67,6 +67,7 @@ pub fn run(args: &PodAgent) -> Result<()> {
         proc: args.proc.clone(),
         options,
         verify: args.verify,
+        owns: args.table_owner == TableOwner::Auto,
         status,
         metrics,
     })

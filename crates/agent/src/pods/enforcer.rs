@@ -18,19 +18,23 @@ use policy::{Direction, InterfaceIndex, Isolation, Pod, PodUid, Subject, isolati
 use watcher::{Kind, Known};
 
 use super::judged::judged;
-use super::place::{EnterError, PodPlace};
+use super::place::{EnterError, How, PodPlace};
 use super::processes::namespaces_of;
 use crate::cluster_state::ClusterState;
 use crate::enforcer::{Message, ThreadDied};
+use crate::local_pods::LocalPods;
 use crate::metrics::Metrics;
 use crate::own_node::OwnNode;
+use crate::report;
 use crate::status::{Condition, Status};
 
 /// How often it is looked whether others changed a table.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often processes are looked at without an event. While an isolated pod has no
-/// namespace yet, at each look.
+/// namespace yet, at each look, for a while.
 const SCAN_EVERY: Duration = Duration::from_secs(1);
+/// How long processes are looked for that often.
+const AWAITING: Duration = Duration::from_secs(5);
 /// Problems that the status names.
 const NAMED: usize = 5;
 
@@ -47,6 +51,8 @@ pub struct Parts {
     pub options: Options,
     /// Whether each table must be proved before it is sent.
     pub verify: bool,
+    /// Whether the tables belong to this process, where the kernel can do that.
+    pub owns: bool,
     /// For probes.
     pub status: Status,
     /// For scrapers.
@@ -62,12 +68,16 @@ pub struct PodEnforcer {
     /// The node's own namespace.
     own: NamespaceId,
     links: LinkReader,
+    local: LocalPods,
+    /// As of the last event.
+    isolated: BTreeMap<PodUid, Arc<Pod>>,
     places: BTreeMap<(PodUid, NamespaceId), PodPlace>,
     /// Namespaces that need no table, as the pod was then.
     passed_over: BTreeMap<(PodUid, NamespaceId), Arc<Pod>>,
     is_changed: bool,
-    /// Whether an isolated pod has no namespace yet.
-    is_awaited: bool,
+    /// Isolated pods of which no process is found, and since when there are any.
+    unfound: Vec<String>,
+    unfound_since: Option<Instant>,
     scanned: Option<Instant>,
     /// Why pods are not enforced that have no place.
     problems: BTreeMap<String, String>,
@@ -84,10 +94,13 @@ impl PodEnforcer {
             own_node: OwnNode::of(&parts.node),
             own: Namespace::own()?.id(),
             links: LinkReader::open().map_err(|error| error.0)?,
+            local: LocalPods::of(Some(&parts.node)),
+            isolated: BTreeMap::new(),
             places: BTreeMap::new(),
             passed_over: BTreeMap::new(),
             is_changed: false,
-            is_awaited: false,
+            unfound: Vec::new(),
+            unfound_since: None,
             scanned: None,
             problems: BTreeMap::new(),
             parts,
@@ -140,9 +153,14 @@ impl PodEnforcer {
         if std::mem::take(&mut self.is_changed) {
             let (snapshot, node) = (self.cluster.snapshot(), self.parts.node.as_str());
             self.places.values_mut().for_each(|place| place.follow(snapshot, node));
-            self.scanned = None;
+            let isolated = self.isolated();
+            if isolated != self.isolated {
+                self.isolated = isolated;
+                self.scanned = None;
+            }
         }
-        let is_due = |scanned| self.is_awaited || now >= scanned + SCAN_EVERY;
+        let is_awaited = self.unfound_since.is_some_and(|since| now < since + AWAITING);
+        let is_due = |scanned| is_awaited || now >= scanned + SCAN_EVERY;
         if self.scanned.is_none_or(is_due) {
             self.scanned = Some(now);
             self.scan();
@@ -154,7 +172,7 @@ impl PodEnforcer {
     /// Finds the namespaces of isolated pods, and leaves those that no process is in.
     fn scan(&mut self) {
         self.problems.clear();
-        let isolated = self.isolated();
+        let isolated = self.isolated.clone();
         for pod in isolated.values().filter(|pod| pod.attachment.uid == PodUid::default()) {
             self.problem(pod, "its object has no uid in the form of a UUID");
         }
@@ -185,9 +203,15 @@ impl PodEnforcer {
             stays
         });
         self.passed_over.retain(|at, _| is_there(at));
-        self.is_awaited = isolated.iter().any(|(uid, pod)| {
-            *uid != PodUid::default() && !pod.addresses.is_empty() && !found.contains_key(uid)
-        });
+        let is_unfound = |(uid, pod): &(&PodUid, &Arc<Pod>)| {
+            **uid != PodUid::default() && !pod.addresses.is_empty() && !found.contains_key(uid)
+        };
+        let unfound = isolated.iter().filter(is_unfound);
+        let unfound: Vec<String> = unfound.map(|(_, pod)| pod.key.to_string()).collect();
+        if unfound != self.unfound {
+            self.unfound_since = (!unfound.is_empty()).then(Instant::now);
+            self.unfound = unfound;
+        }
         self.look_again(&isolated);
         for (uid, namespaces) in found {
             for (id, namespace) in namespaces {
@@ -199,10 +223,10 @@ impl PodEnforcer {
     }
 
     /// The isolated pods of this node, by uid.
-    fn isolated(&self) -> BTreeMap<PodUid, Arc<Pod>> {
+    fn isolated(&mut self) -> BTreeMap<PodUid, Arc<Pod>> {
         let snapshot = self.cluster.snapshot();
-        let node = Some(self.parts.node.as_str());
-        let here = snapshot.pods.values().filter(|pod| pod.is_subject() && pod.is_on(node));
+        self.local.follow(snapshot);
+        let here = self.local.iter().filter(|pod| pod.is_subject());
         let is_isolated = |pod: &&Arc<Pod>| {
             let subject = [Subject { pod, is_shut: false }];
             let of = |direction| isolation(snapshot, &subject, direction) != Isolation::None;
@@ -247,7 +271,8 @@ impl PodEnforcer {
         let on_node = links.ports.iter().flat_map(|port| &port.addresses);
         let on_node = on_node.map(|one| one.address).collect();
         let Some(apart) = judged(pod, &interfaces, &on_node) else { return Ok(None) };
-        let how = (&self.parts.options, self.parts.verify);
+        let Parts { options, verify, owns, .. } = &self.parts;
+        let how = How { options, verify: *verify, owns: *owns };
         PodPlace::open(pod, namespace, &apart, &links.own_addresses, how).map(Some)
     }
 
@@ -267,7 +292,14 @@ impl PodEnforcer {
         if all.is_empty() {
             status.holds(Condition::Enforced);
             let count = self.places.len();
-            let remark = format!("in the network namespaces of {count} pods");
+            let mut remark = format!("in the network namespaces of {count} pods");
+            if !self.unfound.is_empty() {
+                let pods = report::some(self.unfound.iter(), NAMED);
+                remark.push_str(&format!(
+                    "; no process is found of isolated pods {pods}: if their packets bypass the \
+                     node, nothing judges them (static pods are not found)"
+                ));
+            }
             return status.remark(Condition::Enforced, remark);
         }
         let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");

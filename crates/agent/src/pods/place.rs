@@ -9,10 +9,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::{Options, Place};
+use compiler::{Options, Place, scaffold};
 use nft::links::{LinksError, inside_interfaces};
-use nft::{Kernel, Namespace, OpenError};
+use nft::{Kernel, Namespace, OpenError, ReadError};
 use policy::{Inside, InterfaceIndex, NodeNetwork, ObjectKey, Pod, PodUid, Snapshot, subject_of};
+
+use ruleset::TableId;
 
 use crate::conntrack_cleanup::ConntrackCleanup;
 use crate::enforcer::Repairs;
@@ -43,6 +45,18 @@ pub(super) struct PodPlace {
     pub problem: Option<String>,
 }
 
+/// How places are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How<'a> {
+    /// What to compile for.
+    pub options: &'a Options,
+    /// Whether each table must be proved before it is sent.
+    pub verify: bool,
+    /// Whether the tables belong to this process, where the kernel can do that. Then not
+    /// even a pod with CAP_NET_ADMIN changes them while it runs.
+    pub owns: bool,
+}
+
 /// Why there is no table in a namespace.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum EnterError {
@@ -52,9 +66,28 @@ pub(super) enum EnterError {
     /// No socket there.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Its tables cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It is a node itself.
+    #[error(
+        "its network namespace has the table of a node (another nftpol works there, as in a cluster \
+         within a pod): that one is left alone, and this pod's policies are not enforced"
+    )]
+    NodesTable,
     /// Its interfaces cannot be read.
     #[error(transparent)]
     Links(#[from] LinksError),
+}
+
+/// Whether a network namespace has the table of a node, which that of a pod would replace.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn has_nodes_table(kernel: &mut Kernel) -> Result<bool, ReadError> {
+    let table = TableId::inet(scaffold::table());
+    let found = kernel.fingerprint(&table, &scaffold::base_chain())?;
+    Ok(found.is_some())
 }
 
 impl PodPlace {
@@ -64,14 +97,20 @@ impl PodPlace {
         namespace: Namespace,
         apart: &BTreeSet<InterfaceIndex>,
         node: &BTreeSet<std::net::IpAddr>,
-        (options, proving): (&Options, bool),
+        How { options, verify, owns }: How<'_>,
     ) -> Result<Self, EnterError> {
-        let kernel = namespace.inside(Kernel::open)??;
+        let mut kernel = namespace.inside(Kernel::open)??;
+        if has_nodes_table(&mut kernel)? {
+            return Err(EnterError::NodesTable);
+        }
+        if owns && let Err(error) = kernel.own_tables() {
+            tracing::warn!(pod = %pod.key, "its table does not belong to this process: {error}");
+        }
         // Its thread is born in the namespace, and stays there.
         let flow_cleanup = namespace.inside(ConntrackCleanup::start)?;
         let place = Place::inside(pod.key.clone());
         let pipeline = Pipeline::at(place, kernel, options.clone());
-        let pipeline = if proving { pipeline.proving(verify::verify) } else { pipeline };
+        let pipeline = if verify { pipeline.proving(verify::verify) } else { pipeline };
         let mut inside = Inside::of(pod.key.clone());
         inside.apart = apart.iter().copied().collect();
         inside.node = node.iter().copied().collect();
@@ -146,7 +185,14 @@ impl PodPlace {
         let was_stale = std::mem::take(&mut self.is_stale);
         let inside = Some(self.inside.clone());
         self.pipeline.bind(NodeNetwork { inside, ..NodeNetwork::default() });
-        let result = self.pipeline.sync_or_rebuild(&self.snapshot);
+        let result = match self.pipeline.sync(&self.snapshot) {
+            Err(failure) if failure.needs_rebuild() => {
+                metrics.replacements.inc();
+                tracing::warn!(pod = %self.pod, "{failure}; building the table again");
+                self.pipeline.replace(&self.snapshot)
+            }
+            result => result,
+        };
         metrics.proved(&self.pipeline.proofs());
         match result {
             Ok(outcome) => {

@@ -52,14 +52,15 @@ pub fn namespaces_of(
     Ok(found)
 }
 
-/// All network namespaces that a process is in, but for `own`.
+/// All network namespaces that a process of a pod is in, but for `own`.
 ///
 /// # Errors
 /// `/proc` cannot be listed.
 pub fn all_namespaces(proc: &Path, own: NamespaceId) -> io::Result<Vec<Namespace>> {
     let mut all: BTreeMap<NamespaceId, Namespace> = BTreeMap::new();
     each_process(proc, |process| {
-        if let Ok(namespace) = Namespace::open(&process.join("ns/net"))
+        if uid_of(process).is_some()
+            && let Ok(namespace) = Namespace::open(&process.join("ns/net"))
             && namespace.id() != own
         {
             all.entry(namespace.id()).or_insert(namespace);

@@ -12,6 +12,7 @@ mod cleanup;
 mod diff;
 mod explain;
 mod input;
+mod inside;
 mod other_enforcers;
 mod programs;
 mod render;

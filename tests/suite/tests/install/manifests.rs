@@ -45,13 +45,14 @@ fn the_server_takes_the_manifests_and_drops_nothing() -> Result<()> {
 }
 
 /// The overlays with the objects of the chart that equal theirs, by the values that were set.
-const FORMS: [(&str, Option<&str>); 7] = [
+const FORMS: [(&str, Option<&str>); 8] = [
     ("base", Some("default")),
     ("overlays/k3s", Some("default")),
     ("overlays/kubeadm-flannel", Some("default")),
     ("overlays/monitoring", Some("monitoring")),
     ("overlays/verify", Some("verify")),
     ("overlays/talos", None),
+    ("overlays/pod-namespaces", None),
     ("overlays/uninstall", None),
 ];
 
