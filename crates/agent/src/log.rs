@@ -24,9 +24,7 @@ pub fn start(command: &Command) {
     // A command has output of its own; an agent has only its log.
     let (level, format, node) = match command {
         Command::Agent(args) => (args.log_level, args.log_format, Some(args.node_name.clone())),
-        Command::PodAgent(args) => {
-            (args.log_level, args.log_format, Some(args.node_name.clone()))
-        }
+        Command::PodAgent(args) => (args.log_level, args.log_format, Some(args.node_name.clone())),
         _ => (Some(LogLevel::Warn), LogFormat::Text, None),
     };
     let registry = tracing_subscriber::registry().with(filter(command, level));

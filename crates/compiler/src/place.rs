@@ -36,7 +36,12 @@ impl Place {
     /// comes in is judged on the input hook, and what goes out on the output hook.
     pub fn inside(pod: ObjectKey) -> Self {
         let base = BaseChain::new(Hook::Input, FORWARD_PRIORITY);
-        Self { table: scaffold::table(), chain: scaffold::inside::input_chain(), base, pod: Some(pod) }
+        Self {
+            table: scaffold::table(),
+            chain: scaffold::inside::input_chain(),
+            base,
+            pod: Some(pod),
+        }
     }
 
     /// The names of all base chains.

@@ -151,9 +151,7 @@ impl<'a> Place<'a> {
         }
         let way = |input, output| match self.hook {
             Hook::Prerouting | Hook::Input => Way { input, output, by: input },
-            Hook::Forward | Hook::Output | Hook::Postrouting => {
-                Way { input, output, by: output }
-            }
+            Hook::Forward | Hook::Output | Hook::Postrouting => Way { input, output, by: output },
         };
         let each =
             |input: &u32| outputs.iter().map(|output| way(*input, *output)).collect::<Vec<_>>();

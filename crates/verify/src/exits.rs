@@ -10,8 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use policy::{Inside, InterfaceIndex};
 use policy::spec::binding::Binding;
+use policy::{Inside, InterfaceIndex};
 use ruleset::{
     Element, Family, InterfaceField, Key, KeyAddress, KeyFields, Match, Name, Ruleset, Set,
 };
@@ -76,11 +76,7 @@ impl<'a> Exits<'a> {
 
     /// The interfaces of a pod's own namespace, where those apart are not judged. `field`:
     /// by which they are looked up at the hook.
-    pub fn inside(
-        inside: &Inside,
-        ruleset: &'a Ruleset,
-        field: InterfaceField,
-    ) -> Self {
+    pub fn inside(inside: &Inside, ruleset: &'a Ruleset, field: InterfaceField) -> Self {
         let mut exits = Self::default();
         let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
         for condition in rules.flat_map(|rule| &rule.matches) {

@@ -162,12 +162,7 @@ fn flow_sources(
 }
 
 /// The codes for which it matters whether a packet was translated.
-fn of_translated(
-    hook: Hook,
-    family: Family,
-    ruleset: &Ruleset,
-    network: &NodeNetwork,
-) -> Ranges {
+fn of_translated(hook: Hook, family: Family, ruleset: &Ruleset, network: &NodeNetwork) -> Ranges {
     let asking = rules_at(hook, ruleset, None)
         .into_iter()
         .filter(|rule| rule.matches.contains(&Match::CtTranslated));

@@ -71,12 +71,7 @@ pub(crate) struct InsideModel {
 }
 
 impl InsideModel {
-    fn new(
-        snapshot: &Snapshot,
-        owners: &Owners<'_>,
-        node: Option<&str>,
-        inside: &Inside,
-    ) -> Self {
+    fn new(snapshot: &Snapshot, owners: &Owners<'_>, node: Option<&str>, inside: &Inside) -> Self {
         let subject = subject_of(snapshot, node, &inside.pod);
         let is_isolated = |direction: &Direction| {
             let isolation = isolation(snapshot, subject.as_slice(), *direction);

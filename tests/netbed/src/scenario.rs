@@ -121,9 +121,8 @@ fn apply_inside(cluster: &Testbed, policies: &str) -> Result<()> {
         let netns = endpoint.namespace.path();
         let netns = netns.to_str().context("a path in UTF-8")?;
         let name = &endpoint.name;
-        let arguments = [
-            "apply", "-f", "-", "--node", node, "--place=pod", "--pod", name, "--netns", netns,
-        ];
+        let arguments =
+            ["apply", "-f", "-", "--node", node, "--place=pod", "--pod", name, "--netns", netns];
         let on = &cluster.endpoint(node)?.namespace;
         let finished = program::run(on, &arguments, &input)?;
         finished.success().with_context(|| format!("in {name}"))?;

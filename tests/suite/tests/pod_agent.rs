@@ -4,6 +4,8 @@
 //! with the uid that the API server gave, and a link to the namespace.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread::sleep;
@@ -38,14 +40,14 @@ spec:
     ports: [{port: 80}]
 ";
 
-/// The same for everybody.
+/// More, for everybody.
 const WIDER: &str = "apiVersion: networking.k8s.io/v1
 kind: NetworkPolicy
 metadata: {name: web, namespace: dev}
 spec:
   podSelector: {matchLabels: {app: web}}
   policyTypes: [Ingress, Egress]
-  ingress: [{ports: [{port: 80}, {port: 53, protocol: UDP}]}]
+  ingress: [{ports: [{port: 80}, {port: 8080}, {port: 53, protocol: UDP}]}]
 ";
 
 /// A folder like `/proc`.
@@ -107,6 +109,25 @@ fn tables(world: &World, pod: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// A connection that a change denies ends, although it was established.
+fn connection_is_cut(world: &World, scenario: &Scenario<'_>, agent: &Daemon<'_>) -> Result<()> {
+    let (web, other) = (world.cluster.endpoint("dev/web")?, world.cluster.endpoint("dev/other")?);
+    let to = SocketAddr::new(web.address(false).context("no address")?, 8080);
+    let listener = web.namespace.run(|| TcpListener::bind(to))??;
+    let mut client = other.namespace.run(|| TcpStream::connect_timeout(&to, SOON))??;
+    let (mut server, _) = listener.accept()?;
+    server.set_read_timeout(Some(Duration::from_millis(300)))?;
+    client.write_all(b"a")?;
+    server.read_exact(&mut [0])?;
+    world.server.apply(POLICY)?;
+    follows(world, scenario, agent).context("the narrower policy again")?;
+    let start = Instant::now();
+    while client.write_all(b"b").is_ok() && server.read_exact(&mut [0]).is_ok() {
+        ensure!(start.elapsed() < SOON, "the connection lives on: {}", agent.log());
+    }
+    Ok(())
+}
+
 #[test]
 fn pod_agent_enforces_restores_and_takes_over() -> Result<()> {
     let spec = TestbedSpec::new(Network::Macvlan, &[NODE])
@@ -159,12 +180,14 @@ fn pod_agent_enforces_restores_and_takes_over() -> Result<()> {
     follows(&world, &scenario, &agent).context("after a flush")?;
     ensure!(agent.metric("nftpol_repairs_total")? == 0.0, "{}", agent.log());
 
+    connection_is_cut(&world, &scenario, &agent)?;
+
     processes.end(4001)?;
     let start = Instant::now();
     while !agent.log().contains("no process of the pod is in its namespace any more") {
         ensure!(start.elapsed() < SOON, "{}", agent.log());
         sleep(Duration::from_millis(50));
     }
-    scenario.check(WIDER).context("the rules stay")?;
+    scenario.check(POLICY).context("the rules stay")?;
     agent.stop().map(drop)
 }

@@ -82,9 +82,9 @@ fn check(snapshot: &Snapshot, node: Option<&str>, pod: &ObjectKey) -> Result<()>
             "pod {pod} is in its node's network namespace (hostNetwork), where policies do not \
              apply; nothing was changed"
         ),
-        (Some(_), Some(node)) => bail!(
-            "pod {pod} has ended or is not on node {node}; nothing was changed"
-        ),
+        (Some(_), Some(node)) => {
+            bail!("pod {pod} has ended or is not on node {node}; nothing was changed")
+        }
         (Some(_), None) => bail!("pod {pod} has ended; nothing was changed"),
     }
 }

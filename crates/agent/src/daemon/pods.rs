@@ -100,9 +100,9 @@ fn alone(status: &Status) -> Result<Option<Lock>> {
 /// Whether the kernel has all features that the rules need. The node's own namespace has
 /// the same kernel.
 fn kernel(status: &Status, metrics: &Metrics) -> Option<()> {
-    let probed = Kernel::open().context("open nf_tables").and_then(|mut kernel| {
-        kernel.probe().context("probe the kernel's nf_tables")
-    });
+    let probed = Kernel::open()
+        .context("open nf_tables")
+        .and_then(|mut kernel| kernel.probe().context("probe the kernel's nf_tables"));
     match probed {
         Ok(features) => {
             super::surroundings::features(&features, status, metrics);

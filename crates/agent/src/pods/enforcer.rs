@@ -188,7 +188,8 @@ impl PodEnforcer {
             Ok(found) => found,
             Err(error) => {
                 let proc = self.parts.proc.display();
-                self.problems.insert(String::new(), format!("list the processes in {proc}: {error}"));
+                self.problems
+                    .insert(String::new(), format!("list the processes in {proc}: {error}"));
                 return;
             }
         };
@@ -281,9 +282,10 @@ impl PodEnforcer {
     }
 
     fn report(&self, status: &Status) {
-        let of_places = self.places.values().filter_map(|place| {
-            Some((place.pod.to_string(), place.problem.clone()?))
-        });
+        let of_places = self
+            .places
+            .values()
+            .filter_map(|place| Some((place.pod.to_string(), place.problem.clone()?)));
         let all = self.problems.iter().map(|(pod, why)| (pod.clone(), why.clone()));
         let all: Vec<String> = all
             .chain(of_places)

@@ -25,9 +25,8 @@ pub fn judged(
     interfaces: &[InsideInterface],
     on_node: &BTreeSet<IpAddr>,
 ) -> Option<BTreeSet<InterfaceIndex>> {
-    let is_apart = |one: &InsideInterface| {
-        one.index == Inside::LOOPBACK.0 || is_of_other_network(pod, one)
-    };
+    let is_apart =
+        |one: &InsideInterface| one.index == Inside::LOOPBACK.0 || is_of_other_network(pod, one);
     let (apart, own): (Vec<_>, Vec<_>) = interfaces.iter().partition(|one| is_apart(one));
     let has_own = |one: &&&InsideInterface| has_own_address(pod, one);
     let with_address: Vec<&&InsideInterface> = own.iter().filter(has_own).collect();

@@ -173,8 +173,9 @@ impl PodPlace {
         match check {
             Check::Nothing if !self.is_stale => return,
             Check::Nothing | Check::RetryRefused => {}
-            Check::Restore | Check::ReadWhenAffordable
-                if now < self.repairs.may_repair_at(now) => return,
+            Check::Restore | Check::ReadWhenAffordable if now < self.repairs.may_repair_at(now) => {
+                return;
+            }
             Check::Restore => {}
             Check::ReadWhenAffordable => self.pipeline.distrust(),
         }

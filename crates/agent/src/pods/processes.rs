@@ -125,10 +125,14 @@ mod tests {
             format!("0::/kubepods/burstable/pod{UID}/0123abcd"),
             format!("0::/kubepods/pod{UID}/0123abcd"),
             format!("0::/kubepods.slice/kubepods-pod{under}.slice/cri-containerd-01.scope"),
-            format!("0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{under}.slice/a"),
+            format!(
+                "0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{under}.slice/a"
+            ),
             // Seen from a container with a namespace of control groups of its own.
             format!("0::/../../kubepods-besteffort-pod{under}.slice/cri-containerd-01.scope"),
-            format!("12:cpu,cpuacct:/kubepods/pod{UID}/a\n1:name=systemd:/kubepods/pod{UID}/a\n0::/"),
+            format!(
+                "12:cpu,cpuacct:/kubepods/pod{UID}/a\n1:name=systemd:/kubepods/pod{UID}/a\n0::/"
+            ),
         ] {
             assert_eq!(pod_uid(&path), PodUid::parse(UID), "{path}");
         }

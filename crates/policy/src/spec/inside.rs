@@ -42,8 +42,7 @@ pub fn crosses(
     // "Traffic to and from the node where a Pod is running is always allowed" (concept
     // page). What a pod sends to itself goes by the loopback interface.
     let is_node = subject.pod.host_addresses.contains(&peer) || inside.node.contains(&peer);
-    let is_exempt =
-        inside.apart.contains(&interface) || (is_node && owners.owner(peer).is_none());
+    let is_exempt = inside.apart.contains(&interface) || (is_node && owners.owner(peer).is_none());
     let subjects = [subject];
     let view = View { snapshot, owners, node, packet };
     let side = view.of_subjects(direction, &subjects, peer, is_exempt);

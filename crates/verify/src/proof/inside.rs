@@ -97,10 +97,7 @@ impl<'a> Proof<'a> {
         let piece = |addresses: &Ranges, passing: Region| Piece {
             view: View { frame, outer },
             direction: Some(direction),
-            packets: PacketSet {
-                outer: addresses.clone(),
-                region: Region::product(&all, codes),
-            },
+            packets: PacketSet { outer: addresses.clone(), region: Region::product(&all, codes) },
             passing: vec![PacketSet { outer: addresses.clone(), region: passing }],
             unseen: Ranges::empty(),
         };
@@ -179,9 +176,7 @@ impl<'a> Proof<'a> {
         let Model { snapshot, owners, .. } = self.model;
         let decision = spec::decide_with(snapshot, owners, self.node, &space::spec_packet(packet));
         match direction {
-            Direction::Egress => {
-                Reason::Policies { egress: Some(decision.egress), ingress: None }
-            }
+            Direction::Egress => Reason::Policies { egress: Some(decision.egress), ingress: None },
             Direction::Ingress => {
                 Reason::Policies { egress: None, ingress: Some(decision.ingress) }
             }
