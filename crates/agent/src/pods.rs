@@ -26,6 +26,7 @@ mod enforcer;
 mod judged;
 mod place;
 mod processes;
+mod readiness;
 
 pub use enforcer::{Parts, PodEnforcer};
 pub use judged::judged;

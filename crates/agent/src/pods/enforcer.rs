@@ -20,12 +20,12 @@ use watcher::{Kind, Known};
 use super::judged::judged;
 use super::place::{EnterError, How, PodPlace};
 use super::processes::namespaces_of;
+use super::readiness::Found;
 use crate::cluster_state::ClusterState;
 use crate::enforcer::{Message, ThreadDied};
 use crate::local_pods::LocalPods;
 use crate::metrics::Metrics;
 use crate::own_node::OwnNode;
-use crate::report;
 use crate::status::{Condition, Status};
 
 /// How often it is looked whether others changed a table.
@@ -35,8 +35,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long processes are looked for that often.
 const AWAITING: Duration = Duration::from_secs(5);
-/// Problems that the status names.
-const NAMED: usize = 5;
 
 /// What the loop works with.
 #[derive(Debug)]
@@ -166,7 +164,9 @@ impl PodEnforcer {
             self.scan();
         }
         self.places.values_mut().for_each(|place| place.step(&self.parts.metrics));
-        self.report(&status);
+        let found =
+            Found { places: &self.places, problems: &self.problems, unfound: &self.unfound };
+        found.report(&status);
     }
 
     /// Finds the namespaces of isolated pods, and leaves those that no process is in.
@@ -279,34 +279,5 @@ impl PodEnforcer {
 
     fn problem(&mut self, pod: &Pod, why: &str) {
         self.problems.insert(pod.key.to_string(), why.to_owned());
-    }
-
-    fn report(&self, status: &Status) {
-        let of_places = self
-            .places
-            .values()
-            .filter_map(|place| Some((place.pod.to_string(), place.problem.clone()?)));
-        let all = self.problems.iter().map(|(pod, why)| (pod.clone(), why.clone()));
-        let all: Vec<String> = all
-            .chain(of_places)
-            .map(|(pod, why)| if pod.is_empty() { why } else { format!("pod {pod}: {why}") })
-            .collect();
-        if all.is_empty() {
-            status.holds(Condition::Enforced);
-            let count = self.places.len();
-            let mut remark = format!("in the network namespaces of {count} pods");
-            if !self.unfound.is_empty() {
-                let pods = report::some(self.unfound.iter(), NAMED);
-                remark.push_str(&format!(
-                    "; no process is found of isolated pods {pods}: if their packets bypass the \
-                     node, nothing judges them (static pods are not found)"
-                ));
-            }
-            return status.remark(Condition::Enforced, remark);
-        }
-        let named = all.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
-        let more = all.len().saturating_sub(NAMED);
-        let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
-        status.fails(Condition::Enforced, format!("{named}{rest}"));
     }
 }
