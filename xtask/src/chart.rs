@@ -43,6 +43,8 @@ const DAEMONSET: Changes = &[
         "          args: [agent]\n",
         "          args:\n            - agent\n            {{- if .Values.monitoring.enabled }}\n            \
          - --metrics-address=0.0.0.0:9479\n            {{- end }}\n            \
+         {{- if ne .Values.mode \"enforce\" }}\n            - --mode={{ .Values.mode \
+         }}\n            {{- end }}\n            \
          {{- if .Values.verify }}\n            - --verify\n            {{- end }}\n            \
          {{- range .Values.args }}\n            - {{ quote . }}\n            {{- end }}\n",
     ),

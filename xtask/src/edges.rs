@@ -6,7 +6,7 @@
 //! ```text
 //! watcher --> policy <-- compiler --> ruleset <-- nft      agent --> all of these
 //!             policy <-- verify ----> ruleset
-//! watcher <-- author --> policy, compiler
+//! watcher <-- author --> policy, compiler               cni <-- agent
 //!
 //! samples <-- netbed <-- kubebed <-- tools <-- suite        xtask --> nothing
 //!
@@ -24,7 +24,7 @@ use crate::cargo::Cargo;
 
 /// For each member of the workspace: the members that it may depend on, and the
 /// crates that it must not reach by any path.
-const RULES: [(&str, &[&str], &[&str]); 15] = [
+const RULES: [(&str, &[&str], &[&str]); 16] = [
     ("policy", &[], IMPURE),
     ("ruleset", &[], IMPURE),
     ("compiler", &["policy", "ruleset"], IMPURE),
@@ -36,7 +36,8 @@ const RULES: [(&str, &[&str], &[&str]); 15] = [
         &["policy", "watcher", "compiler"],
         &["nftnl", "nftnl-sys", "mnl", "mnl-sys", "nix"],
     ),
-    ("agent", &["policy", "watcher", "compiler", "verify", "ruleset", "nft", "author"], &[]),
+    ("agent", &["policy", "watcher", "compiler", "verify", "ruleset", "nft", "author", "cni"], &[]),
+    ("cni", &[], &["kube", "k8s-openapi", "tokio", "nftnl", "nftnl-sys", "mnl", "mnl-sys"]),
     ("samples", &["policy", "watcher", "compiler", "ruleset"], KERNEL),
     ("netbed", &["policy", "watcher", "compiler", "ruleset", "nft", "agent", "samples"], &[]),
     ("kubebed", &["policy", "watcher", "compiler", "ruleset", "nft", "samples", "netbed"], &[]),
@@ -48,13 +49,13 @@ const RULES: [(&str, &[&str], &[&str]); 15] = [
 
 /// Crates that the programs and the tests may use.
 const EVERYTHING: &[&str] = &[
-    "policy", "watcher", "compiler", "verify", "ruleset", "nft", "author", "agent", "samples",
-    "netbed", "kubebed",
+    "policy", "watcher", "compiler", "verify", "ruleset", "nft", "author", "cni", "agent",
+    "samples", "netbed", "kubebed",
 ];
 /// The tests of the programs use them, too.
 const WITH_TOOLS: &[&str] = &[
-    "policy", "watcher", "compiler", "verify", "ruleset", "nft", "author", "agent", "samples",
-    "netbed", "kubebed", "tools",
+    "policy", "watcher", "compiler", "verify", "ruleset", "nft", "author", "cni", "agent",
+    "samples", "netbed", "kubebed", "tools",
 ];
 /// Crates that the synchronous, pure crates must not reach.
 const IMPURE: &[&str] =

@@ -18,10 +18,11 @@ use crate::kube;
 const RENDERED: &str = "tests/fixtures/helm";
 
 /// A name, and the values that are set.
-const FORMS: [(&str, &[&str]); 4] = [
+const FORMS: [(&str, &[&str]); 5] = [
     ("default", &[]),
     ("monitoring", &["monitoring.enabled=true"]),
     ("verify", &["verify=true"]),
+    ("audit", &["mode=audit"]),
     (
         "mirror",
         &[
@@ -35,8 +36,8 @@ const FORMS: [(&str, &[&str]); 4] = [
 ];
 
 /// Values that the schema must refuse, and what Helm says then.
-const REFUSED: [&str; 4] =
-    ["imagee.tag=1", "verify=maybe", "args={agent}", "image.pullPolicy=Sometimes"];
+const REFUSED: [&str; 5] =
+    ["imagee.tag=1", "verify=maybe", "mode=off", "args={agent}", "image.pullPolicy=Sometimes"];
 const REFUSAL: &str = "values don't meet the specifications of the schema";
 
 /// Helm built from its module alone takes the cluster for one of version 1.20.

@@ -1,6 +1,6 @@
 //! Builds the real Kubernetes for the tests, once.
 //!
-//! Builds the modules pinned in `tests/kube/go.mod` and `tests/flannel/go.mod`. The
+//! Builds the modules pinned in `tests/{kube,flannel,kube-router}/go.mod`. The
 //! programs of a [`Group`] go to `target/kube`, where the tests look for them.
 //! Never: a build when nothing has changed. Never: a build of programs that are
 //! already in the folder named by `$KUBEBUILDER_ASSETS` (book.kubebuilder.io,
@@ -87,6 +87,15 @@ pub const FLANNEL: Group = Group {
     build: &["build"],
     stamp: "flannel-built-from",
     programs: &[("flannel", ".")],
+};
+
+/// kube-router, for the networks of clusters. No test of CI needs it.
+pub const KUBE_ROUTER: Group = Group {
+    source: "tests/kube-router",
+    kubernetes: false,
+    build: &["build"],
+    stamp: "kube-router-built-from",
+    programs: &[("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router")],
 };
 
 /// Helm, for the rendered chart. Two minutes of a core without a cache, so CI does not

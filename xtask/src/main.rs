@@ -60,11 +60,13 @@ Usage: cargo xtask <command>
   load [pods]                what an agent costs in a large cluster, from a real API server; prints the table of docs/benchmarks.md
   soak [minutes]             an agent under churn, 30 minutes by default; fails when memory grows
   chaos [minutes] [--seed N] an agent while the API server lies, processes die and others change the tables, 15 minutes by
-                             default; proves the table after each fault. --quick: only faults that heal within seconds
+                             default; proves the table after each fault. --quick: only faults that heal within seconds;
+                             --only FAULT: only these, by the words of the counts
   latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
 
-  kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests and flannel
+  kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests, flannel
+                             and kube-router
   setup                      installs the Debian packages that the other commands need
   help                       this text
 
@@ -133,7 +135,16 @@ fn demo(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
     // One command for both. In two builds, shared dependencies would compile twice,
     // once for each set of features.
-    cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
+    cargo.run([
+        "build",
+        "--package",
+        "agent",
+        "--package",
+        "cni",
+        "--package",
+        "tools",
+        "--bins",
+    ])?;
     cargo.exec("debug/demo", args)
 }
 
@@ -148,8 +159,9 @@ fn measured(program: &str, args: &[String]) -> Result<()> {
 /// Builds this program in release mode, with `nftpol` and the programs that it
 /// needs, and runs it. Builds no others, because each takes a minute to link.
 fn optimised(cargo: &Cargo, program: &str, others: &[&str], args: &[String]) -> Result<()> {
-    let fixed = ["build", "--release", "--package", "agent", "--package", "tools"];
-    let programs = [program, "nftpol"].into_iter().chain(others.iter().copied());
+    let fixed =
+        ["build", "--release", "--package", "agent", "--package", "cni", "--package", "tools"];
+    let programs = [program, "nftpol", "nftpol-cni"].into_iter().chain(others.iter().copied());
     cargo.run(fixed.into_iter().chain(programs.flat_map(|program| ["--bin", program])))?;
     cargo.exec(&format!("release/{program}"), args)
 }
@@ -173,7 +185,8 @@ fn kube(args: &[String]) -> Result<()> {
             kube::build(&cargo, &kube::SERVER)?;
             kube::build(&cargo, &kube::NODES)?;
             kube::build(&cargo, &kube::E2E)?;
-            kube::build(&cargo, &kube::FLANNEL)
+            kube::build(&cargo, &kube::FLANNEL)?;
+            kube::build(&cargo, &kube::KUBE_ROUTER)
         }
         _ => bail!("`kube` takes `all` or nothing\n\n{HELP}"),
     }
@@ -198,8 +211,12 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
     kube::build(&cargo, &kube::SERVER)?;
     kube::build(&cargo, &kube::NODES)?;
     let options = std::env::var("NFTPOL_CLUSTER").unwrap_or_default();
-    if options.split_whitespace().any(|word| word.starts_with(FLANNEL)) {
-        kube::build(&cargo, &kube::FLANNEL)?;
+    of_networks(&cargo, options.split_whitespace())?;
+    let all = scenes.is_empty() || scenes.iter().any(|scene| scene == "all");
+    for (name, group) in OF_SCENES {
+        if all || scenes.iter().any(|scene| scene == name) {
+            kube::build(&cargo, group)?;
+        }
     }
     cargo.run([
         "build",
@@ -219,8 +236,26 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
     cargo::finish(command)
 }
 
-/// Networks of `cluster up` that flannel makes have this prefix.
-const FLANNEL: &str = "flannel-";
+/// What scenes with clusters of their own need.
+const OF_SCENES: [(&str, &kube::Group); 3] = [
+    ("overlays", &kube::FLANNEL),
+    ("migration", &kube::KUBE_ROUTER),
+    ("migration-canal", &kube::FLANNEL),
+];
+
+/// What networks of `cluster up` need, by the beginnings of their names.
+const OF_NETWORKS: [(&str, &kube::Group); 3] =
+    [("flannel-", &kube::FLANNEL), ("canal", &kube::FLANNEL), ("kube-router", &kube::KUBE_ROUTER)];
+
+/// Builds what the networks among these words need.
+fn of_networks<'a>(cargo: &Cargo, words: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
+    for (start, group) in OF_NETWORKS {
+        if words.clone().any(|word| word.starts_with(start)) {
+            kube::build(cargo, group)?;
+        }
+    }
+    Ok(())
+}
 
 fn cluster(args: &[String]) -> Result<()> {
     let cargo = Cargo::default();
@@ -230,7 +265,16 @@ fn cluster(args: &[String]) -> Result<()> {
     }
     // You can reach and end a running cluster even if the source does not build.
     if up || !cargo.target_folder()?.join("debug/cluster").exists() {
-        cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
+        cargo.run([
+            "build",
+            "--package",
+            "agent",
+            "--package",
+            "cni",
+            "--package",
+            "tools",
+            "--bins",
+        ])?;
     }
     cargo.exec("debug/cluster", args)
 }
@@ -243,7 +287,16 @@ fn conformance(args: &[String]) -> Result<()> {
     if !args.iter().any(|arg| arg.starts_with("--network")) {
         kube::build(&cargo, &kube::FLANNEL)?;
     }
-    cargo.run(["build", "--package", "agent", "--package", "tools", "--bins"])?;
+    cargo.run([
+        "build",
+        "--package",
+        "agent",
+        "--package",
+        "cni",
+        "--package",
+        "tools",
+        "--bins",
+    ])?;
     cargo.exec("debug/conformance", args)
 }
 
@@ -252,10 +305,7 @@ fn nodes(cargo: &Cargo, args: &[String]) -> Result<()> {
     setup::packages_of_nodes()?;
     kube::build(cargo, &kube::SERVER)?;
     kube::build(cargo, &kube::NODES)?;
-    if args.iter().any(|arg| arg.starts_with(FLANNEL)) {
-        kube::build(cargo, &kube::FLANNEL)?;
-    }
-    Ok(())
+    of_networks(cargo, args.iter().map(String::as_str))
 }
 
 fn image(args: &[String]) -> Result<()> {

@@ -33,13 +33,15 @@ const PACKAGES: [&str; 12] = [
 ];
 
 /// What a node of a real Kubernetes needs in addition.
-const OF_NODES: [&str; 5] = [
+const OF_NODES: [&str; 6] = [
     "containernetworking-plugins",
     // For kubelet and kube-proxy.
     "iptables",
     "conntrack",
     "socat",
     "ethtool",
+    // For kube-router and Calico.
+    "ipset",
 ];
 
 /// A package of Docker's that conflicts with two of ours and contains their

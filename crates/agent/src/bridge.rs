@@ -68,6 +68,11 @@ pub fn unseen(pods: &[IpAddr]) -> Vec<String> {
         .collect()
 }
 
+/// Why packets between pods of one bridge would not be seen. Changes nothing.
+pub fn not_seen() -> Vec<String> {
+    SYSCTLS.iter().filter_map(|path| read(path)).collect()
+}
+
 /// Turns a sysctl on. Returns a warning if that fails.
 fn turn_on(path: &str) -> Option<String> {
     let problem = read(path)?;

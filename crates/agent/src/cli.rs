@@ -1,20 +1,23 @@
 //! The command line.
 
+mod metrics;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use agent::amounts::Amounts;
 use agent::binding_options::{self, BindingOptions, UnboundPods};
 use agent::node_network::Given;
+use author::ModeOption;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use compiler::budget::Budgets;
 use compiler::{LogOptions, Options};
 use ipnet::IpNet;
-use policy::{Tunnel, UnknownPods};
+use policy::{Mode, Tunnel, UnknownPods};
 use watcher::files::{Source, Validation};
 
-use crate::commands::{Monitor, Status};
 use crate::input::AllowNoPods;
+pub use metrics::{MetricsAccess, MetricsServed};
 
 /// The environment variable that names the node where no flag does.
 pub const NODE_NAME: &str = "NODE_NAME";
@@ -54,10 +57,14 @@ pub enum Command {
     Diff(Diff),
     /// Prove that the table does what the specification says; exit 0 same, 1 different, 2 error.
     Verify(Verify),
-    /// Show packets that policies deny, on this node or on all, as they are dropped.
-    Monitor(Monitor),
-    /// Show which nodes enforce, or whether a policy is in force on all; exit 0 yes, 1 no, 2 error.
-    Status(Status),
+    /// Shut the addresses of pods when the node starts, until its agent enforces; exit 0 as the
+    /// file says, 1 all that is forwarded, 2 error.
+    Restore(Restore),
+    /// Install on this node what runs `restore` at each start, before the kubelet.
+    InstallBoot(InstallBoot),
+    /// Enforce on MacVLAN, IPVLAN and SR-IOV pods of this node, in their own network namespaces;
+    /// beside `agent`.
+    PodAgent(PodAgent),
     /// Remove the tables from the kernel of this network namespace.
     Cleanup(Cleanup),
     /// Those that need no kernel and no root, as in `kubectl nftpol`.
@@ -96,6 +103,34 @@ pub struct Apply {
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,
+    /// Where to enforce.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+}
+
+/// Where to enforce.
+#[derive(Debug, Args)]
+pub struct PlaceArgs {
+    /// Where packets are judged: on the node, or in the network namespace of one pod, for
+    /// interfaces that bypass the node (MacVLAN, IPVLAN, SR-IOV).
+    #[arg(long, value_enum, default_value_t, conflicts_with = "watch")]
+    pub place: PlaceOption,
+    /// The pod in whose network namespace to enforce.
+    #[arg(long, value_name = "NAMESPACE/NAME", required_if_eq("place", "pod"))]
+    pub pod: Option<String>,
+    /// The file of the pod's network namespace: /proc/PID/ns/net or /run/netns/NAME.
+    #[arg(long, value_name = "FILE", requires = "pod", required_if_eq("place", "pod"))]
+    pub netns: Option<PathBuf>,
+}
+
+/// `--place`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PlaceOption {
+    /// The node's forward hook.
+    #[default]
+    Node,
+    /// The input and output hooks of one pod.
+    Pod,
 }
 
 /// `nftpol diff`.
@@ -149,12 +184,32 @@ pub struct Input {
     /// always treated as with `warn`.
     #[arg(long, value_enum, default_value_t)]
     validate: Validate,
+    /// Whether policies drop.
+    #[command(flatten)]
+    pub mode: NodeMode,
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
     /// What policies may take.
     #[command(flatten)]
     pub budget: Budget,
+}
+
+/// Options about audit.
+#[derive(Debug, Args)]
+pub struct NodeMode {
+    /// What policies do that say nothing of it, and whose Namespaces do not either (annotation
+    /// nftpol.dev/mode). With `audit`, addresses are not bound to interfaces and unknown addresses
+    /// pass, whatever other options say.
+    #[arg(long, value_enum, default_value_t)]
+    mode: ModeOption,
+}
+
+impl NodeMode {
+    /// The mode.
+    pub fn mode(&self) -> Mode {
+        self.mode.into()
+    }
 }
 
 /// Options about logging.
@@ -171,6 +226,84 @@ pub struct Log {
 /// `nftpol cleanup`.
 #[derive(Debug, Args)]
 pub struct Cleanup {
+    /// Afterwards do nothing until killed: a container of a DaemonSet may not end.
+    #[arg(long)]
+    pub stay: bool,
+    /// Remove those that `pod-agent` made, in the network namespaces of pods.
+    #[arg(long)]
+    pub pods: bool,
+    /// The node's /proc, for --pods: it has the pods' processes (hostPID).
+    #[arg(long, value_name = "DIR", default_value = "/proc", requires = "pods")]
+    pub proc: PathBuf,
+}
+
+/// `nftpol pod-agent`.
+#[derive(Debug, Args)]
+pub struct PodAgent {
+    /// The name of this node: pods with this spec.nodeName are local.
+    #[arg(long, value_name = "NAME", env = NODE_NAME)]
+    pub node_name: String,
+    /// How to reach the API server [default: $KUBECONFIG, ~/.kube/config, or the ServiceAccount of
+    /// the pod].
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Where to serve /healthz, /readyz and /metrics.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9477")]
+    pub health_address: SocketAddr,
+    /// Metrics for scrapers of other nodes.
+    #[command(flatten)]
+    pub metrics: MetricsServed,
+    /// The node's /proc: it has the pods' processes (hostPID).
+    #[arg(long, value_name = "DIR", default_value = "/proc")]
+    pub proc: PathBuf,
+    /// Prove each table against the specification before it is committed. Without a proof the
+    /// old table stays.
+    #[arg(long)]
+    pub verify: bool,
+    /// Whether the tables belong to this process, so that not even a pod with CAP_NET_ADMIN can
+    /// change its own while it runs. They stay when it ends.
+    #[arg(long, value_enum, default_value_t)]
+    pub table_owner: TableOwner,
+    /// What policies may take.
+    #[command(flatten)]
+    pub budget: Budget,
+    /// Form of the log's lines.
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// What is logged: this and what is more important [default: $RUST_LOG, or info].
+    #[arg(long, value_enum)]
+    pub log_level: Option<LogLevel>,
+}
+
+/// Where the agent of the overlay `boot` writes what `restore` reads.
+const BOOT_FILE: &str = "/var/lib/nftpol/boot";
+
+/// `nftpol restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The file that the agent writes (--restore-file).
+    #[arg(long, value_name = "FILE", default_value = BOOT_FILE)]
+    pub file: PathBuf,
+    /// How old the file may be. The agent writes it again each hour.
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    pub max_age: u32,
+    /// A further range of pods' addresses. May be given several times.
+    #[arg(long, value_name = "CIDR", value_parser = binding_options::pod_cidr)]
+    pub pod_cidr: Vec<IpNet>,
+}
+
+/// `nftpol install-boot`.
+#[derive(Debug, Args)]
+pub struct InstallBoot {
+    /// Where the node's root folder is. Of it, /opt/nftpol and /etc/systemd/system are used.
+    #[arg(long, value_name = "DIR", default_value = "/host")]
+    pub host: PathBuf,
+    /// The file for `restore`, as the node names it.
+    #[arg(long, value_name = "FILE", default_value = BOOT_FILE)]
+    pub file: PathBuf,
+    /// Remove what was installed.
+    #[arg(long)]
+    pub remove: bool,
     /// Afterwards do nothing until killed: a container of a DaemonSet may not end.
     #[arg(long)]
     pub stay: bool,
@@ -194,9 +327,9 @@ pub struct Agent {
     /// Where to serve /healthz, /readyz and /metrics.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9478")]
     pub health_address: SocketAddr,
-    /// Where to serve /metrics alone, for scrapers of other nodes [default: nowhere].
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub metrics_address: Option<SocketAddr>,
+    /// Metrics for scrapers of other nodes.
+    #[command(flatten)]
+    pub metrics: MetricsServed,
     /// Prove each table against the specification before it is committed. Without a proof the
     /// old table stays. Takes seconds of CPU time for each change on a large node.
     #[arg(long)]
@@ -205,6 +338,12 @@ pub struct Agent {
     /// change or delete them while it runs. They stay when it ends.
     #[arg(long, value_enum, default_value_t)]
     pub table_owner: TableOwner,
+    /// Whether policies drop.
+    #[command(flatten)]
+    pub mode: NodeMode,
+    /// Where to write what `nftpol restore` reads when the node starts [default: nowhere].
+    #[arg(long, value_name = "FILE")]
+    pub restore_file: Option<PathBuf>,
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,
@@ -316,11 +455,12 @@ pub enum Sources {
 
 impl Binding {
     /// What is not bound. `bridges`: whether the kernel can bind pods on bridges.
-    pub fn options(&self, bridges: bool) -> BindingOptions {
+    pub fn options(&self, bridges: bool, mode: Mode) -> BindingOptions {
         BindingOptions {
             unbound: self.unbound.clone(),
             no_bridges: !bridges,
             unknown_pods: match self.unknown_pods {
+                _ if mode == Mode::Audit => UnknownPods::Open,
                 Unknown::Open => UnknownPods::Open,
                 Unknown::Selected => UnknownPods::Selected,
                 Unknown::Closed => UnknownPods::Closed,

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A source of time.
 pub trait Clock: fmt::Debug + Send + Sync {
@@ -13,6 +13,17 @@ pub trait Clock: fmt::Debug + Send + Sync {
 
     /// Waits.
     fn sleep(&self, time: Duration);
+
+    /// What the node's clock shows: seconds since 1970.
+    fn wall_seconds(&self) -> i64 {
+        wall_seconds()
+    }
+}
+
+/// What the node's clock shows: seconds since 1970. A clock before that shows its beginning.
+pub fn wall_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// The system's monotonic clock.

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imbl::OrdMap;
-use policy::{Diagnostic, Keeper, NetworkPolicy, NodeNetwork, ObjectKey, Pod, Snapshot};
+use policy::{
+    Announcements, AttachmentKey, Diagnostic, Keeper, Kept, Mode, Modes, NetworkPolicy,
+    NodeNetwork, Now, ObjectKey, Pod, Snapshot,
+};
 use watcher::api::{Event, Found, StandIn};
 use watcher::{Kind, Known, Object, Store};
 
@@ -22,7 +25,15 @@ pub struct ClusterState {
     store: Store,
     /// `None`: nothing is kept.
     keeper: Option<Keeper>,
-    /// The objects, and what is kept.
+    /// Which policies are in audit.
+    modes: Modes,
+    /// The time that was passed last.
+    now: Now,
+    /// What the CNI plugin says of pods whose objects do not yet.
+    announcements: Announcements,
+    /// The objects, with the addresses that the pods have.
+    objects: Snapshot,
+    /// The same, and what is kept.
     snapshot: Snapshot,
     /// For the watches, which read lists again.
     known: Known,
@@ -50,7 +61,28 @@ impl ClusterState {
     /// Keeps what is needed of objects that go while their pods may run on this node.
     #[must_use]
     pub fn keeping(self, node: &str) -> Self {
-        Self { keeper: Some(Keeper::of(node)), ..self }
+        Self { keeper: Some(Keeper::of(node)), announcements: Announcements::of(node), ..self }
+    }
+
+    /// Where nobody says whether policies are enforced, this holds.
+    #[must_use]
+    pub fn in_mode(self, mode: Mode) -> Self {
+        Self { modes: Modes::of(mode), ..self }
+    }
+
+    /// Which policies are in audit.
+    pub fn modes(&self) -> &Modes {
+        &self.modes
+    }
+
+    /// It is this time now. Whether a policy has another mode.
+    pub fn pass(&mut self, now: Now) -> bool {
+        self.now = now;
+        let is_news = self.modes.pass(now);
+        if is_news {
+            self.compose();
+        }
+        is_news
     }
 
     /// The policies of namespaces that ended which are kept.
@@ -60,7 +92,30 @@ impl ClusterState {
 
     /// The pods of which something is kept.
     pub fn kept_pods(&self) -> Vec<Arc<Pod>> {
-        self.keeper.as_ref().map(Keeper::pods).unwrap_or_default()
+        let mut pods = self.keeper.as_ref().map(Keeper::pods).unwrap_or_default();
+        let announced = self.announced();
+        // Two pods with one address would be bound to no interface.
+        for pod in &mut pods {
+            if pod.addresses.iter().any(|address| announced.contains_key(address)) {
+                let mut other = Pod::clone(pod);
+                other.addresses.retain(|address| !announced.contains_key(address));
+                *pod = Arc::new(other);
+            }
+        }
+        pods.retain(|pod| !pod.addresses.is_empty());
+        let stand_ins: BTreeMap<&ObjectKey, &Arc<Pod>> =
+            announced.values().map(|kept| (&kept.pod.key, &kept.pod)).collect();
+        pods.extend(stand_ins.into_values().cloned());
+        pods
+    }
+
+    /// What is announced for pods of which nothing else is known. The last object of a pod
+    /// says more.
+    fn announced(&self) -> BTreeMap<IpAddr, Arc<Kept>> {
+        let last = |address: &IpAddr| self.keeper.as_ref()?.kept().get(address);
+        let mut all: BTreeMap<IpAddr, Arc<Kept>> = self.announcements.shut().into_iter().collect();
+        all.retain(|address, one| last(address).is_none_or(|last| last.pod.key != one.pod.key));
+        all
     }
 
     /// At start: the kernel's tables isolate these addresses, and bind this. Whether something
@@ -75,33 +130,87 @@ impl ClusterState {
     /// The node's interfaces are bound to this, if it is known. Whether something else is
     /// kept now. See [`Keeper::look`].
     pub fn look(&mut self, network: Option<&NodeNetwork>, now: Duration) -> bool {
+        let ended = self.announcements.look(network, now);
+        if ended {
+            self.follow_objects();
+        }
         let look = |keeper: &mut Keeper| keeper.look(network, now);
         let is_news = self.keeper.as_mut().is_some_and(look);
         if is_news {
             self.compose();
         }
-        is_news
+        is_news || ended
+    }
+
+    /// The CNI plugin has given these addresses to a pod.
+    pub fn announce(
+        &mut self,
+        attachment: AttachmentKey,
+        pod: ObjectKey,
+        addresses: BTreeSet<IpAddr>,
+    ) {
+        self.announcements.announce(attachment, pod, addresses);
+        self.follow_objects();
+    }
+
+    /// The CNI plugin says that an attachment ended.
+    pub fn withdraw(&mut self, attachment: &AttachmentKey) {
+        if self.announcements.withdraw(attachment) {
+            self.follow_objects();
+        }
+    }
+
+    /// The container runtime says that these are all attachments.
+    pub fn keep_attachments(&mut self, attachments: &BTreeSet<AttachmentKey>) {
+        if self.announcements.keep_only(attachments) {
+            self.follow_objects();
+        }
+    }
+
+    /// Takes over what the store and the announcements say now. Whether something else is
+    /// kept, or a pod has another address.
+    fn follow_objects(&mut self) -> bool {
+        let mut after = self.store.snapshot().clone();
+        self.announcements.follow(&after.pods);
+        self.announcements.apply(&mut after.pods);
+        let before = std::mem::replace(&mut self.objects, after);
+        let is_news = !before.diff(&self.objects).pods.is_empty();
+        let after = &self.objects;
+        let follow = |keeper: &mut Keeper| keeper.follow(&before, after);
+        let is_kept = self.keeper.as_mut().is_some_and(follow);
+        self.compose();
+        is_news || is_kept
     }
 
     fn compose(&mut self) {
-        self.snapshot = self.store.snapshot().clone();
+        self.snapshot = self.objects.clone();
         if let Some(keeper) = &self.keeper {
             self.snapshot.kept = keeper.kept().clone();
+            for (address, kept) in self.announced() {
+                self.snapshot.kept.insert(address, kept);
+            }
             for (key, policy) in keeper.policies() {
                 self.snapshot.policies.insert(key.clone(), Arc::clone(policy));
             }
+        }
+        self.modes.follow(&self.snapshot, self.now);
+        self.snapshot.policies = self.modes.policies().clone();
+        // A node in audit drops nothing because it does not know something.
+        if self.modes.node() == Mode::Audit {
+            let modes = &self.modes;
+            let is_enforced = |namespace: &str| modes.of_namespace(namespace) == Mode::Enforce;
+            let kept = std::mem::take(&mut self.snapshot.kept).into_iter();
+            let kept =
+                kept.filter(|(_, one)| !one.is_shut() || is_enforced(&one.pod.key.namespace));
+            self.snapshot.kept = kept.collect();
         }
     }
 
     /// Takes an event in. Returns whether anything changed, findings included:
     /// an object can be wrong in a new way and still mean the same.
     pub fn take(&mut self, event: Event) -> bool {
-        let before = self.store.snapshot().clone();
         let changed = self.store_event(event);
-        let after = self.store.snapshot();
-        let follow = |keeper: &mut Keeper| keeper.follow(&before, after);
-        let changed = self.keeper.as_mut().is_some_and(follow) || changed;
-        self.compose();
+        let changed = self.follow_objects() || changed;
         self.known.set(self.store.snapshot());
         changed
     }

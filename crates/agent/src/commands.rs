@@ -2,21 +2,25 @@
 
 mod agent;
 mod apply;
+mod apply_inside;
 mod cleanup;
-mod cluster_agents;
 mod diff;
-mod monitor;
+mod here;
+mod install_boot;
+mod pod_agent;
 mod render;
-mod status;
+mod restore;
 mod verify;
 
 pub use agent::agent;
 pub use apply::apply;
 pub use cleanup::cleanup;
 pub use diff::diff;
-pub use monitor::Monitor;
+pub use here::ThisNode;
+pub use install_boot::install_boot;
+pub use pod_agent::pod_agent;
 pub use render::render;
-pub use status::Status;
+pub use restore::restore;
 pub use verify::verify;
 
 use anyhow::{Context, Result};

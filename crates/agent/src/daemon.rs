@@ -12,22 +12,25 @@
 //! ```
 
 mod announce;
+pub mod pods;
 mod remote;
+mod scrapers;
 mod server;
 mod surroundings;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use agent::boot_file::BootFile;
 use agent::clock::SystemClock;
 use agent::cluster_mark;
 use agent::conntrack_cleanup::ConntrackCleanup;
 use agent::door::{self, Behind};
 use agent::drops::{self, Ring};
-use agent::enforcer::{Enforcer, FlowCleanup, Interfaces, Message, Parts, ThreadDied};
+use agent::enforcer::{CniQuestion, Enforcer, FlowCleanup, Interfaces, Message, Parts, ThreadDied};
 use agent::interfaces::NodeInterfaces;
 use agent::metrics::Metrics;
 use agent::pipeline::Pipeline;
@@ -35,17 +38,19 @@ use agent::problems::Problems;
 use agent::status::{Condition, Status};
 use agent::unbindable::Unbindable;
 use agent::view::View;
-use anyhow::{Context, Result, anyhow};
-use compiler::Options;
+use anyhow::{Context, Result, anyhow, bail};
+use compiler::{Options, Usage};
 use nft::{Features, Kernel};
+use policy::Mode;
 use tokio::sync::{oneshot, watch};
 use watcher::api::{Cluster, Contact, Following};
 
-use crate::cli::{Agent, TableOwner};
+use crate::cli::{Agent, MetricsAccess, MetricsServed, TableOwner};
 use crate::lock::Lock;
 use crate::open_files;
 use remote::Settings;
-use server::ServedState;
+use scrapers::{Allowed, Metrics as MetricsAddress};
+use server::{Files, ServedState};
 use surroundings::NodeSurroundings;
 
 /// How often an agent tries again while it waits for another one to end, or for
@@ -62,13 +67,14 @@ pub fn run(args: &Agent) -> Result<()> {
     open_files::raise_limit()?;
     let status = Status::new();
     let metrics = Arc::new(Metrics::new());
+    metrics.budgets(&args.budget.budgets(), &Usage::default());
     let (to_enforcer, messages) = mpsc::channel();
     let (problems, to_announce) = watch::channel(Problems::new());
     let settings = Settings {
         node: args.node_name.clone(),
         kubeconfig: args.kubeconfig.clone(),
         health: args.health_address,
-        metrics: args.metrics_address,
+        metrics: metrics_address(&args.metrics)?,
     };
     let door = (status.clone(), Arc::clone(&metrics), Instant::now());
     let served = ServedState { status: status.clone(), metrics: Arc::clone(&metrics) };
@@ -88,20 +94,25 @@ pub fn run(args: &Agent) -> Result<()> {
     };
     let pipeline = Pipeline::new(kernel, options);
     let interfaces = interfaces(args, &features)?;
+    let mode = args.mode.mode();
+    let (asks, questions) = mpsc::channel();
     let mut enforcer = Enforcer::new(Parts {
         inbox: Box::new(messages),
         clock: Arc::new(SystemClock),
         pipeline: if args.verify { pipeline.proving(verify::verify) } else { pipeline },
         flow_cleanup: flow_cleanup(),
         interfaces,
-        binding: args.binding.options(features.bridge),
+        binding: args.binding.options(features.bridge, mode),
         surroundings: Box::new(NodeSurroundings::of(cluster.clone(), Arc::clone(&metrics))),
         problems,
         status,
         metrics,
         node: args.node_name.clone(),
-    });
-    open_door(args, &enforcer.view(), features.log, &door)?;
+        boot_file: boot_file(args)?,
+        cni: Some(questions),
+    })
+    .in_mode(mode);
+    open_door(args, (&enforcer.view(), asks), features.log, &door)?;
     // The watches start only now: an agent that waits for its lock puts no load
     // on the API server. If the other thread is gone, the enforcer notices.
     let _ = begin.send(Following {
@@ -114,6 +125,24 @@ pub fn run(args: &Agent) -> Result<()> {
     ended(result, enforcer)?;
     tracing::info!("stopped; the rules stay in force");
     Ok(())
+}
+
+/// Where metrics are served to scrapers, and to whom.
+fn metrics_address(args: &MetricsServed) -> Result<Option<MetricsAddress>> {
+    let files = match (&args.metrics_cert, &args.metrics_key) {
+        (Some(certificate), Some(key)) => {
+            Some(Files { certificate: certificate.clone(), key: key.clone() })
+        }
+        _ => None,
+    };
+    let readers = match (args.metrics_access, files) {
+        (MetricsAccess::Token, files) => Allowed::Token(files),
+        (MetricsAccess::Open, None) => Allowed::All,
+        (MetricsAccess::Open, Some(_)) => {
+            bail!("--metrics-cert is of no use without --metrics-access=token")
+        }
+    };
+    Ok(args.metrics_address.map(|address| MetricsAddress { address, readers }))
 }
 
 /// Why the loop ended, for the exit code of the process. The loop is dropped only
@@ -229,7 +258,7 @@ fn cluster(args: &Agent, kernel: &mut Kernel, status: &Status) -> Option<Cluster
 /// Answers questions of commands on this node, and reads what the rules log.
 fn open_door(
     args: &Agent,
-    view: &View,
+    (view, cni): (&View, Sender<CniQuestion>),
     can_log: bool,
     (status, metrics, started): &(Status, Arc<Metrics>, Instant),
 ) -> Result<()> {
@@ -250,18 +279,28 @@ fn open_door(
             .context("start a thread that reads denied packets")?;
     }
     let (view, metrics) = (view.clone(), Arc::clone(metrics));
-    let behind = Behind { node, view, drops, status: status.clone(), metrics, started: *started };
+    let status = status.clone();
+    let behind = Behind { node, view, drops, status, metrics, started: *started, cni };
     door::open(behind).context("start a thread that answers questions")
 }
 
 /// The way to look at the node's interfaces.
 fn interfaces(args: &Agent, features: &Features) -> Result<Box<dyn Interfaces>> {
+    if args.mode.mode() == Mode::Audit {
+        return Ok(Box::new(Unbindable::in_audit()));
+    }
     if !features.binding {
         return Ok(Box::new(Unbindable::default()));
     }
     let mut interfaces = NodeInterfaces::new(args.binding.given());
     interfaces.watch().context("watch the node's interfaces")?;
     Ok(Box::new(interfaces))
+}
+
+/// What `nftpol restore` reads when the node starts again.
+fn boot_file(args: &Agent) -> Result<Option<BootFile>> {
+    let start = |path| BootFile::start(path, args.node_name.clone());
+    args.restore_file.clone().map(start).transpose().context("start a thread that writes a file")
 }
 
 /// Without conntrack there is no connection to end.

@@ -6,10 +6,14 @@
 //!
 //! The socket is not the lock (`@nftpol`): `apply` takes that, too, and answers nothing.
 //! Who may ask is the user id of the peer (SO_PEERCRED, unix(7)). Pods in the node's network
-//! reach the socket; those of them that run as root outside of a user namespace are answered:
-//! they see the packets of all pods anyway (packet(7)).
+//! reach the socket; those of them that run as root outside of a user namespace are answered.
+//! With CAP_NET_RAW they see the packets of all pods anyway (packet(7)). Without it they learn
+//! more than they could: a peer's capabilities cannot be asked, as its process is in another
+//! PID namespace.
 
+mod bundle;
 pub mod client;
+mod judged;
 mod serve;
 pub mod told;
 
@@ -21,12 +25,14 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 
 use crate::drops::Ring;
+use crate::enforcer::CniQuestion;
 use crate::metrics::Metrics;
 use crate::status::Status;
 use crate::view::View;
@@ -54,6 +60,8 @@ pub struct Behind {
     pub metrics: Arc<Metrics>,
     /// When the agent started.
     pub started: Instant,
+    /// To the loop that enforces, from the CNI plugin.
+    pub cni: Sender<CniQuestion>,
 }
 
 /// Opens the door, until the process ends.
@@ -112,7 +120,7 @@ fn admit(stream: UnixStream, open: &Arc<AtomicUsize>, behind: &Behind) {
     }
     if open.fetch_add(1, Ordering::Relaxed) >= CONNECTIONS {
         open.fetch_sub(1, Ordering::Relaxed);
-        return serve::refuse(&stream, "too many ask at a time; try again later");
+        return serve::refuse(&stream, cni::wire::BUSY);
     }
     let (counter, behind) = (Arc::clone(open), behind.clone());
     let answer = move || {

@@ -17,7 +17,7 @@ mod names;
 mod reader;
 mod ring;
 
-pub use counts::Counts;
+pub use counts::{Counts, Side};
 pub use names::{Names, Who};
 pub use reader::{Settings, start};
 pub use ring::{Entry, LeftOutEntry, Packet, Reason, Ring, SIZE};

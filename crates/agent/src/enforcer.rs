@@ -14,6 +14,7 @@
 //!                                                    └─▶ status, metrics
 //! ```
 
+mod audit_report;
 mod binding;
 mod binding_report;
 mod findings;
@@ -21,6 +22,7 @@ mod inbox;
 mod kept;
 mod next;
 mod parts;
+mod plugin;
 mod repairs;
 mod sync;
 mod tunnel_report;
@@ -30,12 +32,14 @@ mod urgency;
 pub use inbox::{Inbox, Message, Received};
 pub use next::{COALESCE, FIRST_RETRY, LAST_RETRY, LOOK_EVERY, READ_SHARE};
 pub use parts::{FlowCleanup, Interfaces, Parts, Surroundings};
+pub use plugin::CniQuestion;
 pub use repairs::{FIGHT, LONGEST_PAUSE, QUIET, REPAIR_SHARE, Repairs, SHORTEST_PAUSE};
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use policy::Mode;
 use watcher::api::Event;
 use watcher::{Kind, Known};
 
@@ -45,10 +49,12 @@ use crate::own_node::OwnNode;
 use crate::pipeline::Check;
 use crate::status::Condition;
 use crate::view::View;
+use audit_report::AuditReport;
 use binding::Binding;
 use findings::Findings;
 use kept::KeptReport;
 use next::{Next, Step};
+use plugin::CniQuestions;
 
 /// How often to look at the node around the table.
 const SURROUNDINGS_EVERY: Duration = Duration::from_secs(2);
@@ -62,6 +68,9 @@ const STARTING: Duration = Duration::from_secs(10);
 #[error("the thread {0:?} died; the rules stay in force")]
 pub struct ThreadDied(pub &'static str);
 
+/// What others do in a fight.
+const IN_A_FIGHT: &str = "a table of nftpol again and again";
+
 /// The loop.
 pub struct Enforcer<S> {
     parts: Parts<S>,
@@ -71,6 +80,7 @@ pub struct Enforcer<S> {
     findings: Findings,
     started: Instant,
     kept: KeptReport,
+    audits: AuditReport,
     next: Next,
     /// Messages that came while a change was under way.
     held: VecDeque<Message>,
@@ -82,8 +92,11 @@ pub struct Enforcer<S> {
     /// Whether there is no table of ours beside ours, such as one of another
     /// version.
     is_only_table: bool,
+    /// Who changed a table last, where that is known.
+    changed_by: Option<String>,
     /// For threads that answer questions.
     view: View,
+    cni: CniQuestions,
 }
 
 /// Whether the loop continues.
@@ -101,7 +114,7 @@ impl<S> fmt::Debug for Enforcer<S> {
 
 impl<S: Sink> Enforcer<S> {
     /// A loop that knows nothing yet.
-    pub fn new(parts: Parts<S>) -> Self {
+    pub fn new(mut parts: Parts<S>) -> Self {
         let (own_node, binding) = (OwnNode::of(&parts.node), Binding::of(&parts.node));
         Self {
             cluster: ClusterState::default().keeping(&parts.node),
@@ -109,6 +122,7 @@ impl<S: Sink> Enforcer<S> {
             binding,
             started: parts.clock.now(),
             kept: KeptReport::default(),
+            audits: AuditReport::default(),
             findings: Findings::default(),
             next: Next::default(),
             held: VecDeque::new(),
@@ -116,9 +130,18 @@ impl<S: Sink> Enforcer<S> {
             looked_around: None,
             enforced: false,
             is_only_table: false,
+            changed_by: None,
             view: View::default(),
+            cni: CniQuestions::of(parts.cni.take()),
             parts,
         }
+    }
+
+    /// Where nobody says whether policies are enforced, this holds.
+    #[must_use]
+    pub fn in_mode(mut self, mode: Mode) -> Self {
+        self.cluster = std::mem::take(&mut self.cluster).in_mode(mode);
+        self
     }
 
     /// The objects that the loop knows, now and later.
@@ -138,6 +161,7 @@ impl<S: Sink> Enforcer<S> {
     pub fn run(&mut self) -> Result<(), ThreadDied> {
         loop {
             self.parts.status.heartbeat();
+            self.pass_time();
             let patience = self.next.patience(self.now());
             if self.receive(patience)? == Go::Stop {
                 return Ok(());
@@ -172,6 +196,7 @@ impl<S: Sink> Enforcer<S> {
     }
 
     fn work(&mut self) -> Result<(), ThreadDied> {
+        self.answer_cni();
         let missing = self.cluster.missing();
         if !missing.is_empty() {
             let names: Vec<&str> = missing.into_iter().map(Kind::name).collect();
@@ -263,11 +288,20 @@ impl<S: Sink> Enforcer<S> {
             return;
         }
         match self.next.is_fight(self.now()) {
-            true => status.fails(
-                Condition::Enforced,
-                "others change a table of nftpol again and again; what they change is restored \
-                 each time (`nft monitor` shows what they do)",
-            ),
+            true => {
+                // Once for each fight: the process has another number each time.
+                let known = status.problem(Condition::Enforced);
+                if known.is_some_and(|known| known.contains(IN_A_FIGHT)) {
+                    return;
+                }
+                let who = self.changed_by.as_deref();
+                let who = who.map_or("others change".to_owned(), |who| format!("{who} changes"));
+                let problem = format!(
+                    "{who} {IN_A_FIGHT}; what is changed is restored each time (`nft monitor` shows \
+                     what is done)"
+                );
+                status.fails(Condition::Enforced, problem);
+            }
             false => status.holds(Condition::Enforced),
         }
     }

@@ -1,14 +1,17 @@
 //! Reads a snapshot from manifests or from the API server.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use policy::{Severity, Snapshot};
+use policy::{Now, Severity, Snapshot, with_modes};
 use tokio::runtime::Builder;
 use watcher::Store;
 use watcher::api::{self, Access, Found};
 use watcher::files::{self, Finding, Source, Validation};
 
 use crate::cli::{Input, NODE_NAME};
+use agent::clock::wall_seconds;
 use agent::{own_node, report};
 
 /// The option of the commands that make a table or show what it would be.
@@ -49,6 +52,20 @@ pub enum WithoutPods {
 /// server that cannot be asked. No local Pod, unless that is allowed. Neither a
 /// policy nor a Pod.
 pub fn snapshot(input: &Input, following: bool, without: WithoutPods) -> Result<Snapshot> {
+    let written = written(input, following, without)?;
+    Ok(with_modes(&written, input.mode.mode(), now(Duration::ZERO)))
+}
+
+/// This moment; `running`: how long it has been followed.
+pub fn now(running: Duration) -> Now {
+    Now { wall_seconds: wall_seconds(), steady: running }
+}
+
+/// As [`snapshot`], with the modes of policies as their own annotations say.
+///
+/// # Errors
+/// The same.
+pub fn written(input: &Input, following: bool, without: WithoutPods) -> Result<Snapshot> {
     let sources = input.sources();
     let snapshot =
         if sources.is_empty() { cluster(input)? } else { manifests(input, &sources, following)? };

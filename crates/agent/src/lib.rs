@@ -8,6 +8,8 @@
 pub mod amounts;
 pub mod api_contact;
 pub mod binding_options;
+pub mod boot_file;
+pub mod boot_unit;
 pub mod clock;
 pub mod cluster_mark;
 pub mod cluster_state;
@@ -24,6 +26,7 @@ pub mod other_enforcers;
 pub mod other_tables;
 pub mod own_node;
 pub mod pipeline;
+pub mod pods;
 pub mod problems;
 pub mod report;
 mod sink;

@@ -72,6 +72,7 @@ mod tests {
             created: 0,
             is_ending: false,
             grace_seconds: 0,
+            attachment: policy::Attachment::default(),
             ports: Vec::new(),
         }
     }

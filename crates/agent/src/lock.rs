@@ -14,6 +14,9 @@ use anyhow::{Context, Result, bail};
 use agent::report;
 
 const NAME: &str = "nftpol";
+/// The name of the lock of who enforces in pods' namespaces. It belongs to the node's, so
+/// that no pod can take it.
+const OF_PODS: &str = "nftpol-pods";
 /// How long to wait for another process, such as a one-shot `apply`.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A one-shot command rarely takes longer. Later, the wait is announced.
@@ -31,11 +34,23 @@ impl Lock {
     /// # Errors
     /// The kernel refuses a socket.
     pub fn try_acquire() -> Result<Option<Self>> {
-        let address = SocketAddr::from_abstract_name(NAME).context("name of the lock")?;
+        Self::try_named(NAME)
+    }
+
+    /// As [`Self::try_acquire`], of who enforces in pods' namespaces.
+    ///
+    /// # Errors
+    /// The kernel refuses a socket.
+    pub fn try_acquire_of_pods() -> Result<Option<Self>> {
+        Self::try_named(OF_PODS)
+    }
+
+    fn try_named(name: &str) -> Result<Option<Self>> {
+        let address = SocketAddr::from_abstract_name(name).context("name of the lock")?;
         match UnixListener::bind_addr(&address) {
             Ok(listener) => Ok(Some(Self(listener))),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(None),
-            Err(error) => Err(error).context("take the lock @nftpol"),
+            Err(error) => Err(error).with_context(|| format!("take the lock @{name}")),
         }
     }
 

@@ -24,6 +24,7 @@ pub fn start(command: &Command) {
     // A command has output of its own; an agent has only its log.
     let (level, format, node) = match command {
         Command::Agent(args) => (args.log_level, args.log_format, Some(args.node_name.clone())),
+        Command::PodAgent(args) => (args.log_level, args.log_format, Some(args.node_name.clone())),
         _ => (Some(LogLevel::Warn), LogFormat::Text, None),
     };
     let registry = tracing_subscriber::registry().with(filter(command, level));
@@ -45,7 +46,7 @@ pub fn start(command: &Command) {
 
 /// A flag counts more than the environment, which counts more than the default.
 fn filter(command: &Command, level: Option<LogLevel>) -> EnvFilter {
-    let is_agent = matches!(command, Command::Agent(_));
+    let is_agent = matches!(command, Command::Agent(_) | Command::PodAgent(_));
     let level = level.map(|level| match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,

@@ -44,10 +44,13 @@ fn main() -> ExitCode {
         Command::Apply(args) => (commands::apply(args), 1),
         Command::Diff(args) => (commands::diff(args), 2),
         Command::Verify(args) => (commands::verify(args), 2),
-        Command::Monitor(args) => (args.run(), 2),
-        Command::Status(args) => (args.run(), 2),
+        Command::Restore(args) => (commands::restore(args), 2),
+        Command::InstallBoot(args) => (commands::install_boot(args), 1),
+        Command::PodAgent(args) => (commands::pod_agent(args), 1),
         Command::Cleanup(args) => (commands::cleanup(args), 1),
-        Command::Author(command) => (command.run(Cli::command()), author::command::CANNOT_TELL),
+        Command::Author(command) => {
+            (command.run(Cli::command(), &commands::ThisNode), author::command::CANNOT_TELL)
+        }
     };
     let code = result.unwrap_or_else(|error| {
         report::error(&error);
@@ -60,13 +63,13 @@ fn main() -> ExitCode {
 /// Such a process must not stop because nobody reads what it says.
 fn enforces_as_long_as_it_runs(command: &Command) -> bool {
     match command {
-        Command::Agent(_) => true,
+        Command::Agent(_) | Command::PodAgent(_) => true,
         Command::Apply(args) => args.watch,
         Command::Render(_)
         | Command::Diff(_)
         | Command::Verify(_)
-        | Command::Monitor(_)
-        | Command::Status(_)
+        | Command::Restore(_)
+        | Command::InstallBoot(_)
         | Command::Cleanup(_)
         | Command::Author(_) => false,
     }

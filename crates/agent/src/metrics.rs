@@ -9,6 +9,7 @@ mod process;
 mod series;
 mod traffic;
 
+pub(crate) use series::FINDINGS;
 pub use traffic::Traffic;
 
 use std::fmt;
@@ -90,6 +91,10 @@ pub struct Metrics {
     pub kept_addresses: Family<Label, Gauge>,
     /// Policies of namespaces that end which are still enforced.
     pub kept_policies: Gauge,
+    /// Policies in audit: they drop nothing.
+    pub audited_policies: Gauge,
+    /// Policies and Namespaces that are in audit until a time that is yet to come.
+    pub audit_ends: Gauge,
     /// Addresses of this node that several pods report.
     pub shared_addresses: Gauge,
     /// Interfaces that are bound to a pod.
@@ -196,6 +201,16 @@ impl Metrics {
                 registry,
                 "kept_policies",
                 "Deleted policies of namespaces that end, kept for their pods",
+            ),
+            audited_policies: add(
+                registry,
+                "audited_policies",
+                "Policies in audit: what they would deny is told, and nothing is dropped",
+            ),
+            audit_ends: add(
+                registry,
+                "audit_ends",
+                "Policies and Namespaces in audit until a time (nftpol.dev/audit-until)",
             ),
             shared_addresses: add(
                 registry,

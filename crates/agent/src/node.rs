@@ -14,7 +14,7 @@ use agent::report;
 use agent::unbindable::Unbindable;
 use anyhow::{Context, Result};
 use nft::{Features, Kernel, ReadError};
-use policy::{BindingFinding, NodeNetwork, ObjectKey, Snapshot};
+use policy::{BindingFinding, Mode, NodeNetwork, ObjectKey, Snapshot};
 
 use crate::cli::Binding;
 
@@ -41,26 +41,29 @@ pub struct Node {
 
 impl Node {
     /// Remembers what the kernel's tables bind, looks at the interfaces, and tells
-    /// the pipeline. `node`: whose pods are local.
+    /// the pipeline. `mode`: in audit, nothing is bound. `node`: whose pods are local.
     ///
     /// # Errors
     /// The tables or the interfaces cannot be read.
     pub fn look(
-        (binding, node): (&Binding, Option<&str>),
+        (binding, mode, node): (&Binding, Mode, Option<&str>),
         features: &Features,
         pipeline: &mut Pipeline<Kernel>,
         snapshot: &Snapshot,
     ) -> Result<Self> {
         let mut this = Self {
-            interfaces: features.binding.then(|| NodeInterfaces::new(binding.given())),
-            options: binding.options(features.bridge),
+            interfaces: (features.binding && mode == Mode::Enforce)
+                .then(|| NodeInterfaces::new(binding.given())),
+            options: binding.options(features.bridge, mode),
             local: LocalPods::of(node),
             seen: None,
             printed: BTreeSet::new(),
             failed: None,
         };
         let Some(interfaces) = &mut this.interfaces else {
-            Unbindable::default().lacks().iter().for_each(report::warning);
+            if mode == Mode::Enforce {
+                Unbindable::default().lacks().iter().for_each(report::warning);
+            }
             return Ok(this);
         };
         let InForce { claims, network, .. } =

@@ -68,13 +68,12 @@ impl Program {
     const fn advice(self) -> &'static str {
         match self {
             Self::KubeRouter => {
-                "run it with --run-firewall=false, k3s with --disable-network-policy; if it is \
-                 gone, `kube-router --cleanup-config`, the commands of docs/install.md for k3s \
-                 or a reboot remove what it left"
+                "run it with --run-firewall=false, k3s with --disable-network-policy; the \
+                 commands of docs/install.md for k3s or a reboot remove what it left"
             }
             Self::Calico => {
-                "let only one of the two enforce NetworkPolicy; if Calico is gone, a reboot \
-                 removes what it left"
+                "let only one of the two enforce NetworkPolicy; if Calico is gone, the commands \
+                 of docs/migration.md or a reboot remove what it left"
             }
             Self::Cilium => {
                 "run it with policyEnforcementMode: never; if it is gone, `cilium-dbg \

@@ -96,6 +96,7 @@ mod tests {
                 created: 0,
                 is_ending: false,
                 grace_seconds: 0,
+                attachment: policy::Attachment::default(),
                 ports: Vec::new(),
             };
             snapshot.pods.insert(pod.key.clone(), Arc::new(pod));

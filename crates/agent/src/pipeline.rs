@@ -13,13 +13,16 @@
 //!
 //! `bridge nftpol` exists only while a bound pod is on a bridge. Each table only
 //! drops, and a packet that is honest passes each of them in every state on the
-//! way. So the order between the two has no meaning.
+//! way. So what stops one does not stop the other. Their order matters to packets that one
+//! of them denies before a change and the other after it, and to multicast and broadcast,
+//! which the `inet` table leaves to the guards of isolated pods' ports (`guards`).
 
 mod attempt;
 mod batch_spacing;
 mod blame;
 mod change;
 mod fingerprint;
+mod guards;
 mod kernel_table;
 mod outcome;
 mod own_table;
@@ -61,8 +64,9 @@ use set_aside::SetAside;
 
 /// How often to start over after others changed the ruleset in between.
 const MAX_ATTEMPTS: usize = 10;
-/// The families of our tables, in the order in which they are changed.
-const FAMILIES: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
+/// The families of our tables, in the order in which they are changed but for
+/// [`compiler::Layout::bridge_goes_first`].
+pub(crate) const FAMILIES: [TableFamily; 2] = [TableFamily::Inet, TableFamily::Bridge];
 
 /// The pipeline from snapshot to kernel.
 #[derive(Debug)]
@@ -123,18 +127,23 @@ pub enum Check {
 }
 
 impl<S: Sink> Pipeline<S> {
-    /// A pipeline that takes over the tables it finds.
+    /// A pipeline that takes over the tables it finds on the node.
     pub fn new(sink: S, options: Options) -> Self {
-        let place = Place::forward();
+        Self::at(Place::forward(), sink, options)
+    }
+
+    /// One for another place. The sink is the kernel of that network namespace.
+    pub fn at(place: Place, sink: S, options: Options) -> Self {
         let inet = TableId { family: TableFamily::Inet, name: place.table.clone() };
-        let bridge = TableId { family: TableFamily::Bridge, name: place.table };
+        let bridge = TableId { family: TableFamily::Bridge, name: place.table.clone() };
+        let chains = place.chains();
         Self {
             sink,
             clock: Arc::new(SystemClock),
-            engine: Engine::new(options),
+            engine: Engine::at(place, options),
             network: NodeNetwork::default(),
             tables: Tables {
-                inet: OwnTable::new(inet, vec![place.chain]),
+                inet: OwnTable::new(inet, chains),
                 bridge: OwnTable::new(
                     bridge,
                     vec![scaffold::bridge::from_chain(), scaffold::bridge::to_chain()],
@@ -167,7 +176,8 @@ impl<S: Sink> Pipeline<S> {
     /// The next change binds these addresses to these interfaces. Until this is
     /// called, none.
     pub fn bind(&mut self, network: NodeNetwork) {
-        self.network = network;
+        let guards_pending = self.network.guards_pending;
+        self.network = NodeNetwork { guards_pending, ..network };
     }
 
     /// What the next change binds.
@@ -238,8 +248,10 @@ impl<S: Sink> Pipeline<S> {
 
     /// Compiles without touching the kernel, by an engine that knows what each set is.
     pub fn compiled_by(&self, snapshot: &Snapshot) -> Engine {
-        let mut engine = Engine::new(self.engine.options().clone());
-        engine.update(snapshot, &self.network);
+        let (place, options) = (self.engine.place(), self.engine.options());
+        let mut engine = Engine::at(place.clone(), options.clone());
+        let network = NodeNetwork { guards_pending: false, ..self.network.clone() };
+        engine.update(snapshot, &network);
         engine
     }
 
@@ -267,15 +279,19 @@ impl<S: Sink> Pipeline<S> {
         is_urgent: &mut dyn FnMut() -> bool,
     ) -> Result<Outcome, SyncFailed> {
         let mut interrupt = Interrupt { proving: Duration::ZERO, is_urgent };
-        self.compile_next(snapshot);
+        self.compile_with_guards(snapshot);
         let mut results = Vec::new();
-        for family in FAMILIES {
+        for family in self.order() {
             let result = self.attempts(family, snapshot, &mut interrupt);
             let is_interrupted = matches!(result, Err(SyncError::Interrupted));
             results.push(result);
             if is_interrupted {
                 break;
             }
+        }
+        let is_interrupted = matches!(results.last(), Some(Err(SyncError::Interrupted)));
+        if !is_interrupted && self.guards_changed(snapshot) {
+            results.push(self.attempts(TableFamily::Inet, snapshot, &mut interrupt));
         }
         match errors(results) {
             None => Ok(self.finished()),

@@ -31,6 +31,8 @@ pub enum EventReason {
     OverBudget,
     /// Several pods report an address of a pod that it isolates.
     SharedAddress,
+    /// It drops nothing until a time that is yet to come.
+    Audited,
 }
 
 impl EventReason {
@@ -41,6 +43,7 @@ impl EventReason {
             Self::RefusedByKernel => "RefusedByKernel",
             Self::OverBudget => "OverBudget",
             Self::SharedAddress => "SharedAddress",
+            Self::Audited => "Audited",
         }
     }
 }

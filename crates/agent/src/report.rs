@@ -5,6 +5,8 @@
 //! enforces outlives the terminal that it was started from. Once [`never_wait`] was called,
 //! no reader stops it either.
 
+mod recent;
+
 use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
@@ -21,12 +23,16 @@ use ruleset::TableId;
 
 use crate::lines::Lines;
 use crate::pipeline::{Outcome, TableOutcome};
+use recent::Recent;
 
 /// How long a process that ends waits for the reader of its last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// The lines of a process that enforces as long as it runs.
 static QUEUES: OnceLock<Queues> = OnceLock::new();
+
+/// The last lines on stderr of such a process.
+static RECENT: Recent = Recent::new();
 
 #[derive(Debug)]
 struct Queues {
@@ -73,6 +79,11 @@ fn never_block_stderr() -> io::Result<()> {
 /// Lines lost since the start, because nobody read them in time.
 pub fn lost() -> u64 {
     QUEUES.get().map_or(0, |queues| queues.stdout.lost() + queues.stderr.lost())
+}
+
+/// The last lines of the log, for those who ask later.
+pub fn recent() -> String {
+    RECENT.text()
 }
 
 /// Waits a moment until the last lines are written.
@@ -157,7 +168,10 @@ impl Drop for LogLine {
 fn line(text: impl Display) {
     let text = text.to_string();
     match QUEUES.get() {
-        Some(queues) => queues.stderr.push(&text),
+        Some(queues) => {
+            RECENT.add(&text);
+            queues.stderr.push(&text);
+        }
         // There is no other stream to report a failure to.
         None => {
             let _ = io::stderr().lock().write_all((text + "\n").as_bytes());

@@ -1,4 +1,4 @@
-//! A node on which nothing is bound.
+//! A node on which nothing is bound, because the kernel cannot or the node is in audit.
 //!
 //! In: nothing. Out: an empty network, and why. Never: I/O.
 
@@ -9,10 +9,18 @@ use policy::{BindingFinding, Claims, NodeNetwork, Pod, PodRange};
 
 use crate::enforcer::Interfaces;
 
-/// A node whose kernel cannot bind addresses to interfaces.
+/// A node that binds no addresses to interfaces.
 #[derive(Debug, Default)]
 pub struct Unbindable {
     network: NodeNetwork,
+    is_in_audit: bool,
+}
+
+impl Unbindable {
+    /// A node that is to drop nothing, so nothing is to be bound.
+    pub fn in_audit() -> Self {
+        Self { is_in_audit: true, ..Self::default() }
+    }
 }
 
 impl Interfaces for Unbindable {
@@ -32,7 +40,7 @@ impl Interfaces for Unbindable {
         let why = "the kernel's nf_tables cannot look an interface up together with an address, so \
                    nothing is bound, and any pod can send under the address of another; use a \
                    newer kernel";
-        Some(why.to_owned())
+        (!self.is_in_audit).then(|| why.to_owned())
     }
 
     fn findings(&self) -> &[BindingFinding] {

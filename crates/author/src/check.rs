@@ -24,7 +24,7 @@ pub mod read;
 mod reindent;
 pub mod silence;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use checks::{CHECKS, Check};
 pub use context::Context;
@@ -80,16 +80,15 @@ fn without_consequences(findings: &mut Vec<Finding>) {
         ("two-peers", "dns-missed"),
         ("service-address", "dns-missed"),
     ];
-    let all: Vec<(&str, Option<policy::ObjectKey>, String)> =
-        findings.iter().map(|one| (one.id, one.object.clone(), one.field.clone())).collect();
+    let mut fields: BTreeMap<(&str, Option<policy::ObjectKey>), Vec<String>> = BTreeMap::new();
+    for one in findings.iter().filter(|one| EXPLAINS.iter().any(|(cause, _)| *cause == one.id)) {
+        fields.entry((one.id, one.object.clone())).or_default().push(one.field.clone());
+    }
     findings.retain(|one| {
         let mut causes = EXPLAINS.iter().filter(|(_, consequence)| *consequence == one.id);
-        let is_explained = |cause: &str| {
-            all.iter().any(|(id, object, field)| {
-                *id == cause
-                    && *object == one.object
-                    && (one.field.starts_with(field) || field.starts_with(&one.field))
-            })
+        let is_explained = |cause: &'static str| {
+            let mut fields = fields.get(&(cause, one.object.clone())).into_iter().flatten();
+            fields.any(|field| one.field.starts_with(field) || field.starts_with(&one.field))
         };
         !causes.any(|(cause, _)| is_explained(cause))
     });

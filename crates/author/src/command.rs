@@ -5,6 +5,7 @@
 mod check;
 mod completion;
 mod explain;
+mod live;
 mod matrix;
 mod plugin;
 mod reference;
@@ -15,7 +16,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 
-/// The commands of authors.
+pub use live::{Elsewhere, Here, Lines};
+
+/// The commands that need no kernel.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Find what is wrong in manifests, and what is valid and surely not meant.
@@ -26,6 +29,12 @@ pub enum Command {
     Completion(completion::Completion),
     /// Show who reaches whom on which ports, and with --diff what a change opens and closes.
     Matrix(Box<matrix::Matrix>),
+    /// Show packets that policies deny, on this node or on all, as they are dropped.
+    Monitor(Box<live::Monitor>),
+    /// Show which nodes enforce, or whether a policy is in force on all; exit 0 yes, 1 no, 2 error.
+    Status(live::Status),
+    /// Write a file with all that helps to understand what nodes do, without secrets.
+    SupportBundle(live::SupportBundle),
     /// Print the version.
     Version(version::Version),
     /// Write cli.md, manual pages and completions.
@@ -47,16 +56,20 @@ pub enum Output {
 }
 
 impl Command {
-    /// Runs a command of a program. What it answers is on stdout.
+    /// Runs a command of a program. What it answers is on stdout. `agent`: who asks the agent
+    /// of this node, if this program can.
     ///
     /// # Errors
     /// The question has no answer: exit with [`CANNOT_TELL`].
-    pub fn run(&self, program: clap::Command) -> Result<ExitCode> {
+    pub fn run(&self, program: clap::Command, here: &dyn Here) -> Result<ExitCode> {
         match self {
             Self::Check(check) => check.run(),
-            Self::Explain(explain) => explain.run(),
+            Self::Explain(explain) => explain.run(here),
             Self::Completion(completion) => completion.run(program),
             Self::Matrix(matrix) => matrix.run(),
+            Self::Monitor(monitor) => monitor.run(here),
+            Self::Status(status) => status.run(here),
+            Self::SupportBundle(bundle) => bundle.run(here),
             Self::Version(version) => version.run(),
             Self::Reference(reference) => reference.run(&program),
             Self::Plugin(plugin) => plugin.run(program),

@@ -15,11 +15,14 @@
 //!                     +--> judge, why: each rule;  repair: what would let it pass
 //!                     v
 //!             report --> text, JSON
+//!                     ^
+//!              kernel: what agents say, where they are asked
 //! ```
 
 mod ask;
 mod end;
 mod judge;
+mod kernel;
 mod notes;
 mod outside;
 mod places;
@@ -32,7 +35,8 @@ mod why;
 
 pub use ask::{AskError, explain};
 pub use end::{AskedPort, End, EndError, Named, NumberOrName};
+pub use kernel::{AskAgent, add_kernel};
 pub use places::PlaceError;
-pub use report::{Answer, Case, EndName, Match, Policy, Rule, Side, Verdict};
+pub use report::{Answer, Case, EndName, Kernel, Match, Policy, Rule, Side, Verdict};
 pub use targets::TargetError;
 pub use ways::WayError;

@@ -3,21 +3,24 @@
 //! In: the options, as kubectl has them. Out: a [`Cluster`].
 //! Never: a part of the input that is left out without a word.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use ipnet::IpNet;
-use policy::{Diagnostic, Severity};
+use policy::{Diagnostic, Now, Severity};
 use tokio::runtime;
 use watcher::Object;
 use watcher::api::{self, Access, Found, Listed};
 use watcher::files::{self, Everything, Finding, Location, Source, Written};
 
 use crate::Cluster;
+use crate::ModeOption;
 use crate::cluster::{Builder, MadeUp};
+use crate::progress::while_waiting;
 
 /// The file of findings about objects of an API server.
 pub(crate) const CLUSTER: &str = "cluster";
@@ -56,6 +59,10 @@ pub struct InputArgs {
     /// for each family [default: a network that no policy names].
     #[arg(long, value_name = "CIDR")]
     pub pod_cidr: Vec<IpNet>,
+    /// What policies do that say nothing of it, and whose Namespaces do not either (annotation
+    /// nftpol.dev/mode): as the nodes' agents are started.
+    #[arg(long, value_enum, default_value_t)]
+    pub mode: ModeOption,
     /// Texts that a command read by itself, after the manifests.
     #[arg(skip)]
     pub texts: Vec<Source>,
@@ -119,6 +126,7 @@ impl InputArgs {
             (None, false, true) if !reads_files => namespace.clone(),
             (None, false, _) => None,
         };
+        builder.at(now(), self.mode.into());
         let cluster = builder.cluster();
         cluster.namespace = namespace.unwrap_or_else(|| "default".to_owned());
         cluster.focus = focus;
@@ -150,7 +158,10 @@ impl InputArgs {
         cluster.findings.extend(loaded.findings);
         let files: BTreeSet<String> = skipped.into_iter().map(|one| one.file).collect();
         cluster.notices.extend(files.into_iter().map(|file| {
-            format!("{file} holds a document that is no Kubernetes object; it is skipped")
+            format!(
+                "{file} holds a document that is no Kubernetes object, or a part of one (a patch); \
+                 it is skipped"
+            )
         }));
         objects.into_iter().for_each(|one| cluster.places.note_object(one));
         texts.into_iter().for_each(|(file, text)| cluster.places.note_text(file, text));
@@ -165,7 +176,9 @@ impl InputArgs {
             let client = access.client().await?;
             let of_config = client.default_namespace().to_owned();
             let namespace = self.namespace.clone().unwrap_or_else(|| of_config.clone());
-            let listed = api::everything(&client, &namespace, self.request_timeout.0).await;
+            let came = Cell::new(0);
+            let listing = api::everything(&client, &namespace, self.request_timeout.0, &came);
+            let listed = while_waiting("reading the cluster", &came, listing).await;
             anyhow::Ok((of_config, listed.context("read the cluster")?))
         })?;
         let Listed { objects, related, notices, only } = listed;
@@ -182,6 +195,12 @@ impl InputArgs {
         builder.related(related);
         Ok(namespace)
     }
+}
+
+fn now() -> Now {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall_seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    Now { wall_seconds, steady: Duration::ZERO }
 }
 
 fn source(path: &Path) -> Source {

@@ -26,11 +26,13 @@ pub mod explain;
 pub mod input;
 pub mod live;
 pub mod matrix;
+mod mode;
 pub mod ports;
 pub mod progress;
 pub mod reach;
 
 pub use cluster::Cluster;
 pub use input::InputArgs;
+pub use mode::ModeOption;
 pub use ports::PortSet;
 pub use reach::Reach;

@@ -6,6 +6,7 @@
 //! Never: I/O. Trust in a text of a packet: it is shown without control characters.
 
 pub mod protocol;
+pub mod secrets;
 pub mod status;
 pub mod suggest;
 pub mod text;

@@ -1,8 +1,9 @@
-//! `kubectl nftpol`: the commands of policies' authors, without root and without a kernel.
+//! `kubectl nftpol`: the commands of policies' authors, and those that ask agents, without
+//! root and without a kernel.
 
 use std::process::ExitCode;
 
-use author::command::{CANNOT_TELL, Command};
+use author::command::{CANNOT_TELL, Command, Elsewhere};
 use clap::{CommandFactory, Parser};
 
 /// Understand Kubernetes NetworkPolicies before they are enforced.
@@ -16,7 +17,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
-    command.run(Cli::command()).unwrap_or_else(|error| {
+    command.run(Cli::command(), &Elsewhere).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
         ExitCode::from(CANNOT_TELL)
     })

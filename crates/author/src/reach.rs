@@ -4,12 +4,14 @@
 //! pass; the addresses outside the cluster in classes that policies treat alike.
 //! Never: a node. As for an author, all pods are local.
 
+mod classes;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use ipnet::IpNet;
 use policy::{
     Direction, Isolation, NetworkPolicy, Owners, Peer, Peers, Pod, Port, PortNumbers, Ports,
-    Protocol, Rule, Snapshot, isolation, spec, subjects,
+    Protocol, Rule, Snapshot, Subject, all_subjects, isolation, spec,
 };
 
 use serde::Serialize;
@@ -20,6 +22,7 @@ use crate::PortSet;
 pub struct Reach<'a> {
     snapshot: &'a Snapshot,
     owners: Owners<'a>,
+    subjects: BTreeMap<IpAddr, Vec<Subject<'a>>>,
 }
 
 /// What one side's policies let pass.
@@ -46,7 +49,7 @@ impl Side<'_> {
 impl<'a> Reach<'a> {
     /// For this snapshot.
     pub fn new(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, owners: spec::owners(snapshot) }
+        Self { snapshot, owners: spec::owners(snapshot), subjects: all_subjects(snapshot, None) }
     }
 
     /// The pod that has an address.
@@ -73,8 +76,8 @@ impl<'a> Reach<'a> {
             Direction::Egress => (source, destination),
             Direction::Ingress => (destination, source),
         };
-        let subjects = subjects(self.snapshot, None, address);
-        let isolation = isolation(self.snapshot, &subjects, direction);
+        let subjects = self.subjects.get(&address).map(Vec::as_slice).unwrap_or_default();
+        let isolation = isolation(self.snapshot, subjects, direction);
         if isolation == Isolation::None {
             return Side::NotIsolated;
         }
@@ -140,28 +143,7 @@ impl<'a> Reach<'a> {
     /// apart. Addresses of pods and nodes are in their classes, too. A class is a list of
     /// ranges, ascending, both ends included.
     pub fn classes(&self, family: Family) -> Vec<Vec<(IpAddr, IpAddr)>> {
-        let blocks = blocks(self.snapshot);
-        let nets = blocks.iter().flat_map(|block| [vec![block.cidr()], block.except().to_vec()]);
-        let nets = nets.flatten().filter(|net| family.has(net.addr()));
-        let mut starts: Vec<u128> = nets
-            .flat_map(|net: IpNet| {
-                let after = number(net.broadcast()).checked_add(1);
-                [Some(number(net.network())), after].into_iter().flatten()
-            })
-            .filter(|start| *start <= family.last())
-            .collect();
-        starts.push(0);
-        starts.sort_unstable();
-        starts.dedup();
-        let mut classes: std::collections::BTreeMap<Vec<bool>, Vec<(IpAddr, IpAddr)>> =
-            std::collections::BTreeMap::new();
-        for (at, &start) in starts.iter().enumerate() {
-            let last = starts.get(at + 1).map_or(family.last(), |next| next - 1);
-            let first = family.address(start);
-            let within = blocks.iter().map(|block| block.contains(first)).collect();
-            classes.entry(within).or_default().push((first, family.address(last)));
-        }
-        classes.into_values().collect()
+        classes::of(&blocks(self.snapshot), family)
     }
 }
 

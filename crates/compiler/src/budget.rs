@@ -115,71 +115,84 @@ fn level(mut demands: Vec<u64>, room: u64) -> u64 {
     u64::MAX
 }
 
-/// The sets of pods that policies look into, or would.
-#[derive(Debug)]
-pub struct Crowd<'a> {
-    /// The elements of each set, and how many namespaces have policies that look into it.
-    pub sets: BTreeMap<&'a Name, (u64, u64)>,
-    /// By namespace the sets of each policy.
-    pub policies: BTreeMap<&'a str, BTreeMap<&'a str, BTreeSet<&'a Name>>>,
+/// What a set of pods weighs for one of the namespaces whose policies look into it. A set
+/// counts once in a namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Weight {
+    /// Its elements, against the budget of the namespace.
+    pub elements: u64,
+    /// Its part of them, against the budget of the node: the namespaces pay for it together.
+    pub share: u64,
 }
 
-/// The policies whose sets of pods have too many elements, by namespace. `left`: how many
-/// elements a namespace has left for them.
-///
-/// A set counts once in a namespace. Against the budget of the node, namespaces that
-/// share one pay for it together. Policies with few elements come first.
+impl Weight {
+    /// Of a set of this many elements, into which policies of so many namespaces look.
+    #[must_use]
+    pub fn new(elements: u64, namespaces: usize) -> Self {
+        let share = elements.saturating_mul(SHARES) / (namespaces as u64).max(1);
+        Self { elements, share }
+    }
+
+    /// Whether there is room for it.
+    #[must_use]
+    pub fn fits(&self, room: &Self) -> bool {
+        self.elements <= room.elements && self.share <= room.share
+    }
+}
+
+impl std::ops::AddAssign for Weight {
+    fn add_assign(&mut self, other: Self) {
+        self.elements += other.elements;
+        self.share += other.share;
+    }
+}
+
+impl std::ops::SubAssign for Weight {
+    fn sub_assign(&mut self, other: Self) {
+        self.elements = self.elements.saturating_sub(other.elements);
+        self.share = self.share.saturating_sub(other.share);
+    }
+}
+
+/// The share of sets of pods that each namespace may have, whose shares are these, `sum`
+/// together.
+pub fn highest_share(sum: u64, shares: impl Iterator<Item = u64>, budgets: &Budgets) -> u64 {
+    let room = budgets.node.elements.saturating_mul(SHARES);
+    if sum <= room { u64::MAX } else { level(shares.collect(), room) }
+}
+
+/// The policies of one namespace whose sets of pods find no room. Those with few elements
+/// come first.
 pub fn crowded(
-    crowd: &Crowd<'_>,
-    budgets: &Budgets,
-    left: impl Fn(&str) -> u64,
-) -> BTreeMap<String, BTreeSet<String>> {
-    let of = |name: &Name| crowd.sets.get(name).copied().unwrap_or_default();
+    policies: &BTreeMap<&str, BTreeSet<&Name>>,
+    of: impl Fn(&Name) -> Weight,
+    room: &Weight,
+) -> BTreeSet<String> {
     let weigh = |sets: &BTreeSet<&Name>| {
-        let weights = sets.iter().map(|name| of(name));
-        weights.fold((0, 0), |(all, shares), (elements, namespaces)| {
-            (all + elements, shares + share(elements, namespaces))
-        })
+        let mut sum = Weight::default();
+        sets.iter().for_each(|name| sum += of(name));
+        sum
     };
-    let whole = crowd.policies.iter().map(|(namespace, policies)| {
-        let sets: BTreeSet<&Name> = policies.values().flatten().copied().collect();
-        (*namespace, weigh(&sets))
-    });
-    let whole: Vec<(&str, (u64, u64))> = whole.collect();
-    let shares = whole.iter().map(|(_, (_, share))| *share).collect();
-    let level = level(shares, budgets.node.elements.saturating_mul(SHARES));
-    let mut beyond = BTreeMap::new();
-    for (namespace, (all, share_of_all)) in whole {
-        let (room, policies) = (left(namespace), &crowd.policies[namespace]);
-        if all <= room && share_of_all <= level {
-            continue;
-        }
-        let mut sorted: Vec<(u64, &str)> =
-            policies.iter().map(|(name, sets)| (weigh(sets).0, *name)).collect();
-        sorted.sort_unstable();
-        let (mut seen, mut used, mut shares) = (BTreeSet::new(), 0, 0);
-        let mut names = BTreeSet::new();
-        for (_, name) in sorted {
-            let new: BTreeSet<&Name> = policies[name].difference(&seen).copied().collect();
-            let (more, more_shares) = weigh(&new);
-            if used + more > room || shares + more_shares > level {
-                names.insert(name.to_owned());
-                continue;
-            }
-            (used, shares) = (used + more, shares + more_shares);
+    let mut sorted: Vec<(u64, &str)> =
+        policies.iter().map(|(name, sets)| (weigh(sets).elements, *name)).collect();
+    sorted.sort_unstable();
+    let (mut seen, mut used, mut beyond) = (BTreeSet::new(), Weight::default(), BTreeSet::new());
+    for (_, name) in sorted {
+        let new: BTreeSet<&Name> = policies[name].difference(&seen).copied().collect();
+        let mut with = used;
+        with += weigh(&new);
+        if with.fits(room) {
+            used = with;
             seen.extend(new);
+        } else {
+            beyond.insert(name.to_owned());
         }
-        beyond.insert(namespace.to_owned(), names);
     }
     beyond
 }
 
 /// Parts of an element that namespaces share.
 const SHARES: u64 = 1_000;
-
-fn share(elements: u64, namespaces: u64) -> u64 {
-    elements.saturating_mul(SHARES) / namespaces.max(1)
-}
 
 /// The largest part that an amount takes of another one, in millionths.
 fn weight(amount: &Amount, of: &Amount) -> u64 {

@@ -1,8 +1,8 @@
 //! The chain of one signature.
 //!
-//! In: the direction, the grants of its policies, how to log.
+//! In: the signature, the grants of its policies, how to log.
 //! Out: the chain: rules that allow, the log, the drop. The drop comes after the
-//! rules of all policies.
+//! rules of all policies. In audit there is none: what no rule allows is logged.
 //!
 //! ```text
 //! chain i.dev/web.<hash> {
@@ -15,10 +15,11 @@
 use std::collections::HashMap;
 
 use policy::spec::RuleRef;
-use policy::{Direction, ObjectKey};
-use ruleset::{Chain, Comment, Family, Field, Log, LogPrefix, Match, Name, Rule, Verdict};
+use policy::{Direction, Mode, ObjectKey};
+use ruleset::{Chain, Family, Field, Log, LogPrefix, Match, Name, Rule, Verdict};
 
 use crate::grants::Grants;
+use crate::signature::Signature;
 use crate::{LogOptions, scaffold};
 
 /// A chain, and the API rules that each of its first rules comes from.
@@ -33,12 +34,15 @@ pub struct SignatureChain {
 /// The chain of a signature.
 pub fn of<'a>(
     name: &Name,
-    direction: Direction,
-    comment: Comment,
+    signature: &Signature,
     policies: impl IntoIterator<Item = (&'a ObjectKey, &'a Grants)>,
     log: Option<LogOptions>,
 ) -> SignatureChain {
-    let verdict = scaffold::allowing(direction);
+    let direction = signature.direction;
+    let verdict = match signature.mode {
+        Mode::Enforce => scaffold::allowing(direction),
+        Mode::Audit => Verdict::Return,
+    };
     let (conditions, sources) = merged(policies);
     let mut rules: Vec<Rule> = conditions
         .into_iter()
@@ -48,10 +52,14 @@ pub fn of<'a>(
         })
         .collect();
     if let Some(options) = log {
-        rules.extend(Family::BOTH.map(|family| log_rule(name, direction, family, options)));
+        rules.extend(Family::BOTH.map(|family| log_rule(name, signature, family, options)));
     }
-    rules.push(Rule::new([], Verdict::Drop));
-    SignatureChain { chain: Chain { base: None, comment: Some(comment), rules }, sources }
+    match signature.mode {
+        Mode::Enforce => rules.push(Rule::new([], Verdict::Drop)),
+        Mode::Audit => {}
+    }
+    let comment = Some(signature.comment());
+    SignatureChain { chain: Chain { base: None, comment, rules }, sources }
 }
 
 /// The distinct conditions of all policies, each with the API rules that it comes
@@ -87,7 +95,8 @@ fn describe(direction: Direction, sources: &[RuleRef]) -> String {
     texts.join(", ")
 }
 
-fn log_rule(name: &Name, direction: Direction, family: Family, options: LogOptions) -> Rule {
+fn log_rule(name: &Name, signature: &Signature, family: Family, options: LogOptions) -> Rule {
+    let direction = signature.direction;
     let field = match direction {
         Direction::Egress => Field::Source,
         Direction::Ingress => Field::Destination,
@@ -95,7 +104,10 @@ fn log_rule(name: &Name, direction: Direction, family: Family, options: LogOptio
     let log = Log {
         field,
         family,
-        set: scaffold::log_set(direction, family),
+        set: match signature.mode {
+            Mode::Enforce => scaffold::log_set(direction, family),
+            Mode::Audit => scaffold::audit::log_set(direction, family),
+        },
         per_second: options.per_second,
         prefix: LogPrefix::new(name.as_str()),
         group: options.group,

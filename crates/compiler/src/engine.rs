@@ -19,6 +19,7 @@ mod binding;
 mod chains;
 pub(crate) mod changes;
 mod in_use;
+mod inside;
 mod ledger;
 mod members;
 mod output;
@@ -38,6 +39,7 @@ use crate::sets::Sources;
 use crate::{ClusterIndex, Compiled, Options, Place, Usage};
 use binding::{Binding, Change};
 use changes::Changes;
+use inside::Surroundings;
 use output::Output;
 use port_names::PortNames;
 pub use shared::SharedAddress;
@@ -45,15 +47,18 @@ pub use shared::SharedAddress;
 /// Compiles one snapshot after the other for one node.
 #[derive(Debug)]
 pub struct Engine {
+    place: Place,
     options: Options,
     cluster: ClusterIndex,
     port_names: PortNames,
     /// The warnings, by policy. A policy without warnings has no entry.
     diagnostics: BTreeMap<ObjectKey, Vec<Diagnostic>>,
-    /// The output for the forward hook.
+    /// The output for the place of the policies: the forward hook, or a pod's namespace.
     forward: Output,
     /// The binding of pods to their interfaces.
     binding: Binding,
+    /// What is around the pod in whose namespace the table is.
+    inside: Option<Surroundings>,
 }
 
 /// What every output reads.
@@ -81,19 +86,35 @@ struct Impact {
 impl Engine {
     /// An engine with an empty snapshot.
     pub fn new(options: Options) -> Self {
-        Self::with_naming(options, Naming::default())
+        Self::built(Place::forward(), options, Naming::default())
     }
 
     /// The same with other names of sets. For tests: with short tags, sets share them.
     pub fn with_naming(options: Options, naming: Naming) -> Self {
+        Self::built(Place::forward(), options, naming)
+    }
+
+    /// One for another place.
+    pub fn at(place: Place, options: Options) -> Self {
+        Self::built(place, options, Naming::default())
+    }
+
+    fn built(place: Place, options: Options, naming: Naming) -> Self {
         Self {
-            forward: Output::new(&Place::forward(), &options, naming),
+            forward: Output::new(&place, &options, naming),
             binding: Binding::new(&Place::forward(), options.log),
+            inside: place.pod.is_some().then(Surroundings::default),
+            place,
             options,
             cluster: ClusterIndex::default(),
             port_names: PortNames::default(),
             diagnostics: BTreeMap::new(),
         }
+    }
+
+    /// Where its table is.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// What it compiles for.
@@ -108,7 +129,10 @@ impl Engine {
 
     /// The last network.
     pub fn network(&self) -> &NodeNetwork {
-        self.binding.network()
+        match &self.inside {
+            Some(inside) => inside.network(),
+            None => self.binding.network(),
+        }
     }
 
     /// What the last snapshot compiles to.
@@ -145,7 +169,7 @@ impl Engine {
         let renamed = self.follow_port_names(&changes);
         let impact = Impact { touched, pods, addresses, policies: changes.policy_keys() };
         self.recompile(&impact);
-        self.bind(network, &changes, &impact.pods);
+        self.bind(network, &changes, &impact);
         self.diagnose(renamed)
     }
 
@@ -163,17 +187,16 @@ impl Engine {
         self.forward.update(input, impact);
     }
 
-    /// Binds pods to their interfaces. `affected`: pods that may be isolated now and were
-    /// not, or the reverse.
-    fn bind(
-        &mut self,
-        network: &NodeNetwork,
-        changes: &Changes<'_>,
-        affected: &BTreeSet<ObjectKey>,
-    ) {
-        let change = Change { network, objects: changes, affected };
-        let (isolated, compiled) = self.forward.parts();
-        self.binding.update(&change, |pod| isolated.contains(pod), compiled);
+    /// Binds pods to their interfaces.
+    fn bind(&mut self, network: &NodeNetwork, changes: &Changes<'_>, impact: &Impact) {
+        if let Some(inside) = &mut self.inside {
+            let (shut, compiled) = self.forward.inside_parts();
+            return inside.update(network, &self.cluster, &self.options, shut, compiled);
+        }
+        let Impact { pods, addresses, .. } = impact;
+        let change = Change { network, objects: changes, pods, addresses };
+        let (isolated, has_audits, compiled) = self.forward.parts();
+        self.binding.update(&change, isolated, has_audits, compiled);
     }
 
     /// The addresses of changed pods, old and new, and of all pods in changed

@@ -83,6 +83,12 @@ impl<'a> Layout<'a> {
         self.edges().is_some_and(|chain| !chain.rules.is_empty())
     }
 
+    /// Whether they are dropped for all pods, and not for isolated ones alone.
+    pub(crate) fn shuts_edges_for_all(self) -> bool {
+        let last = self.edges().and_then(|chain| chain.rules.last());
+        last.is_some_and(|rule| rule.matches.is_empty())
+    }
+
     /// Whether those packets are treated as another table treats them.
     pub fn same_edges(self, other: Layout<'_>) -> bool {
         same_rules(self.edges(), other.edges())

@@ -18,9 +18,11 @@
 //! | [`grants`] | one policy, one direction, resolved ports | what its rules allow |
 //! | [`chain`] | one signature | the rules of its chain |
 //! | [`scaffold`] | the place, whether a local pod is isolated, what the node's network asks for | the chains before all that |
+//! | [`boot`] | the pods' ranges | the table of a node that has just started |
 //! | [`scaffold::of_port`] | one port of the node's network | its elements in both tables |
 
 pub mod blocks;
+pub mod boot;
 pub mod budget;
 pub mod chain;
 mod cluster_index;

@@ -84,7 +84,7 @@ pub(crate) fn constant(name: &str) -> Name {
 mod tests {
     use std::collections::BTreeMap;
 
-    use policy::{Direction, NetworkPolicy, ObjectKey, Pod, Rule, Selector};
+    use policy::{Direction, Mode, NetworkPolicy, ObjectKey, Pod, Rule, Selector};
     use proptest::prelude::*;
     use ruleset::LogPrefix;
 
@@ -96,6 +96,7 @@ mod tests {
         NetworkPolicy {
             key: ObjectKey::new(namespace, name),
             uid: String::new(),
+            audit: Default::default(),
             pod_selector: Selector::everything(),
             ingress: Some(Vec::<Rule>::new()),
             egress: Some(Vec::new()),
@@ -114,13 +115,14 @@ mod tests {
             created: 0,
             is_ending: false,
             grace_seconds: 0,
+            attachment: policy::Attachment::default(),
             ports: Vec::new(),
         }
     }
 
     fn chain(direction: Direction, policies: &[(&str, &str)]) -> Name {
         let policies: Vec<_> = policies.iter().map(|(one, other)| policy(one, other)).collect();
-        Signature::of(direction, &pod(), &policies).unwrap().chain_name()
+        Signature::of((direction, Mode::Enforce), &pod(), &policies).unwrap().chain_name()
     }
 
     #[test]

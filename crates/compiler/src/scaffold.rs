@@ -27,6 +27,9 @@
 //! | inet | postrouting | **110** | **nftpol: `masqueraded`** ([`tunnels`]) |
 //! | bridge | postrouting | **310** | **nftpol: `to`** ([`bridge`]) |
 //!
+//! In a pod's own network namespace the policies are judged at `input` and `output`
+//! ([`inside`]), at the same priority.
+//!
 //! More than one base chain is safe because each only drops, and depends on nothing
 //! that changes together with an element that another chain reads.
 //!
@@ -48,17 +51,16 @@
 //!          +- destination a node -> tunnels                                      (only while the node has tunnels)
 //!          +- source in isolated.e4      -> egress4  -+- to itself -> return
 //!          |                                          +- vmap by source      -> e.<signature>  (return: continue)
+//!          +- audit.egress4                                                      (only while somebody is audited: see [`audit`])
 //!          +- source in a pods' range    -> unknown.from4                        (only while unknown addresses are shut)
 //!          +- destination in isolated.i4 -> ingress4 -+- from itself -> accept
 //!          |                                          +- vmap by destination -> i.<signature>  (accept)
 //!          +- to multicast, to 255.255.255.255 -> edges
 //!          +- strays                                                             (only while a port is bound)
 //!          +- unknown - destination in a pods' range -> unknown.to4             (else empty: see [`unknown`])
+//!          +- audit.ingress4                                                     (only while somebody is audited)
 //!
-//! edges, while a pod of this node is isolated (else empty):
-//!          -+- neighbour discovery, as above -> accept
-//!           +- multicast listener discovery -> accept
-//!           +- drop
+//! edges: see [`edges`]
 //! ```
 //!
 //! `midflow`: at an isolated pod a new TCP flow begins with a SYN. Connection
@@ -104,16 +106,20 @@
 //! While the pods' ports are bound, the first does not reach an isolated pod.
 
 mod addresses;
+pub mod audit;
 pub mod binding;
 pub mod bridge;
+mod edges;
 mod elements;
 mod forward;
+pub mod inside;
 pub mod tunnels;
 pub mod unknown;
 
 use std::collections::BTreeSet;
 
 use imbl::OrdMap;
+use policy::spec::edges::Edges;
 use policy::{Direction, Tunnel, TunnelSources};
 use ruleset::{
     Chain, Comment, Element, Family, Field, Finish, Match, Name, Rule, Ruleset, Set, SetType,
@@ -136,6 +142,10 @@ pub struct Network {
     pub known_nodes: BTreeSet<Family>,
     /// Where unknown addresses are shut.
     pub shut: unknown::Shut,
+    /// `Some` while a local address is audited.
+    pub audits: Option<audit::Audits>,
+    /// For whom multicast, broadcast and link-local addresses are shut.
+    pub edges: Edges,
 }
 
 impl Network {
@@ -177,42 +187,59 @@ pub fn log_set(direction: Direction, family: Family) -> Name {
     constant(&format!("logged.{}{}", letter(direction), family.digit()))
 }
 
+/// The set of link-local addresses of isolated pods.
+pub fn muted_set() -> Name {
+    constant("muted6")
+}
+
 /// The chain of broadcast, multicast and link-local packets.
 pub fn edges_chain() -> Name {
     constant("edges")
 }
 
 /// The table of a place without a pod. `isolated`: whether a local pod is
-/// isolated; then link-local, broadcast and multicast packets are dropped.
+/// isolated; then link-local, broadcast and multicast packets are dropped, as long as
+/// [`fit`] knows nothing of guards.
 pub fn of(place: &Place, isolated: bool, log: bool) -> Ruleset {
     let mut ruleset = Ruleset::new(place.table.clone());
     for family in Family::BOTH {
         for direction in Direction::BOTH {
-            add_dispatch(&mut ruleset, direction, family);
+            add_dispatch(&mut ruleset, direction, family, place);
             if log {
                 let comment = Comment::new("pods whose drops were logged recently");
                 let set = Set::new(SetType::RateLimit(family), Some(comment));
                 ruleset.sets.insert(log_set(direction, family), set);
             }
         }
-        let comment = Comment::new("a pod and itself, through a Service");
-        let set = Set::new(SetType::AddressPair(family), Some(comment));
-        ruleset.sets.insert(self_set(family), set);
+        if place.pod.is_none() {
+            let comment = Comment::new("a pod and itself, through a Service");
+            let set = Set::new(SetType::AddressPair(family), Some(comment));
+            ruleset.sets.insert(self_set(family), set);
+        }
     }
     ruleset.sets.extend(Store::all());
     forward::add(&mut ruleset);
-    shut_edges(&mut ruleset, isolated);
-    fit(&mut ruleset, place, &Network::default());
+    let edges = if isolated { Edges::Shut } else { Edges::Open };
+    match &place.pod {
+        None => fit(&mut ruleset, place, &Network { edges, ..Network::default() }),
+        Some(_) => {
+            shut_edges(&mut ruleset, isolated);
+            inside::add(&mut ruleset, place);
+        }
+    }
     ruleset
 }
 
-/// Drops link-local, broadcast and multicast packets, or lets them pass.
+/// In a pod's own namespace: shuts multicast, broadcast and link-local addresses, or opens
+/// them. On the node [`fit`] does.
 pub(crate) fn shut_edges(ruleset: &mut Ruleset, isolated: bool) {
-    ruleset.chains.insert(edges_chain(), forward::edges(isolated).into());
+    let edges = if isolated { Edges::Shut } else { Edges::Open };
+    ruleset.chains.insert(edges_chain(), edges::chain(edges).into());
 }
 
 /// Makes the chains fit to a network. Sets that come are empty.
 pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
+    ruleset.chains.insert(edges_chain(), edges::chain(network.edges).into());
     ruleset.chains.insert(constant("six"), forward::six(network).into());
     ruleset.chains.insert(place.chain.clone(), forward::first(place.base, network).into());
     let of_binding = binding::chains().into_iter();
@@ -224,6 +251,7 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
         (has_tunnels && network.is_bound, tunnels::openers(), tunnels::after_masquerading(network)),
     ];
     unknown::fit(ruleset, &network.shut);
+    audit::fit(ruleset, network.audits);
     for (is_there, sets, chains) in parts {
         for (name, set) in sets {
             match is_there {
@@ -246,7 +274,8 @@ pub(crate) fn binding_sets() -> impl Iterator<Item = Name> {
     sets.filter(|(_, set)| set.elements.is_empty()).map(|(name, _)| name)
 }
 
-fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
+/// In a pod's own namespace, what a pod sends to itself stays on the loopback interface.
+fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family, place: &Place) {
     let comment = Comment::new(&format!("pods of this node isolated for {direction}"));
     let set = Set::new(SetType::Address(family), Some(comment));
     ruleset.sets.insert(isolated_set(direction, family), set);
@@ -257,7 +286,9 @@ fn add_dispatch(ruleset: &mut Ruleset, direction: Direction, family: Family) {
     let look_up = Rule { matches: vec![], log: None, finish: Some(vmap), comment: None };
     let pair = Match::AddressPair(family, self_set(family));
     let itself = Rule::new([pair], allowing(direction)).commented("a pod reaches itself");
-    let rules = vec![itself, look_up, Rule::new([], Verdict::Drop)];
+    let itself = place.pod.is_none().then_some(itself);
+    let rest = [look_up, Rule::new([], Verdict::Drop)];
+    let rules = itself.into_iter().chain(rest).collect();
     ruleset.chains.insert(name, plain(None, rules).into());
 }
 

@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use policy::{Direction, NetworkPolicy, ObjectKey, Pod, PortNumbers, Ports, Protocol, Subject};
+use policy::{
+    Direction, Mode, NetworkPolicy, ObjectKey, Pod, PortNumbers, Ports, Protocol, Subject,
+};
 use ruleset::{Comment, Name};
 
 use crate::names::Content;
@@ -23,6 +25,8 @@ pub struct Signature {
     pub ports: ResolvedPorts,
     /// Nothing is allowed, whatever the rules of the policies say.
     pub is_shut: bool,
+    /// Whether what it denies is dropped. In audit, no enforced policy isolates the pod.
+    pub mode: Mode,
 }
 
 /// Numbers by name and protocol. A name that the pod lacks is not there.
@@ -44,14 +48,16 @@ pub(crate) fn numbers(
 }
 
 impl Signature {
-    /// The signature of a pod; `None` if it is not isolated in the direction.
+    /// The signature of a pod by its policies of a mode; `None` if they do not isolate it in
+    /// the direction.
     pub fn of<'a>(
-        direction: Direction,
+        (direction, mode): (Direction, Mode),
         pod: &Pod,
         selecting: impl IntoIterator<Item = &'a NetworkPolicy>,
     ) -> Option<Self> {
-        let isolating: Vec<&NetworkPolicy> =
-            selecting.into_iter().filter(|policy| policy.rules(direction).is_some()).collect();
+        let counts =
+            |one: &&NetworkPolicy| one.audit.mode == mode && one.rules(direction).is_some();
+        let isolating: Vec<&NetworkPolicy> = selecting.into_iter().filter(counts).collect();
         if isolating.is_empty() {
             return None;
         }
@@ -70,13 +76,23 @@ impl Signature {
                 .collect(),
         };
         let policies = isolating.iter().map(|policy| policy.key.clone()).collect();
-        Some(Self { direction, policies, ports, is_shut: false })
+        Some(Self { direction, policies, ports, is_shut: false, mode })
     }
 
     /// The signature of an address with these subjects; `None` if none is isolated in the
-    /// direction. `by_policies` gives that of one of them (see [`Self::of`]).
+    /// direction, or would be if policies in audit were enforced. `by_policies` gives that of
+    /// one of them (see [`Self::of`]).
     pub fn of_subjects<'a>(
         direction: Direction,
+        subjects: &[Subject<'a>],
+        by_policies: impl Fn(Mode, &'a Pod) -> Option<Self>,
+    ) -> Option<Self> {
+        let of = |mode| Self::of_mode((direction, mode), subjects, |pod| by_policies(mode, pod));
+        Mode::BOTH.into_iter().find_map(of)
+    }
+
+    fn of_mode<'a>(
+        (direction, mode): (Direction, Mode),
         subjects: &[Subject<'a>],
         by_policies: impl Fn(&'a Pod) -> Option<Self>,
     ) -> Option<Self> {
@@ -95,7 +111,7 @@ impl Signature {
         }
         let policies = isolated.iter().filter_map(|(_, one)| one.as_ref());
         let policies = policies.flat_map(|one| &one.policies).cloned().collect();
-        Some(Self { direction, policies, ports: ResolvedPorts::new(), is_shut: true })
+        Some(Self { direction, policies, ports: ResolvedPorts::new(), is_shut: true, mode })
     }
 
     /// The resolved port names that a policy uses.
@@ -113,9 +129,11 @@ impl Signature {
 
     /// The name of the chain, which is also its log prefix.
     pub fn chain_name(&self) -> Name {
-        let kind = match self.direction {
-            Direction::Egress => "e",
-            Direction::Ingress => "i",
+        let kind = match (self.mode, self.direction) {
+            (Mode::Enforce, Direction::Egress) => "e",
+            (Mode::Enforce, Direction::Ingress) => "i",
+            (Mode::Audit, Direction::Egress) => "audit.e",
+            (Mode::Audit, Direction::Ingress) => "audit.i",
         };
         let policies = Content::of(kind)
             .texts(self.policies.iter().flat_map(|key| [key.namespace.as_str(), &key.name]));
@@ -134,6 +152,9 @@ impl Signature {
         let policies: Vec<String> = self.policies.iter().map(ToString::to_string).collect();
         let policies = policies.join(", ");
         Comment::new(&match (self.is_shut, self.policies.is_empty()) {
+            _ if self.mode == Mode::Audit => {
+                format!("{} would be isolated by {policies}: drops nothing", self.direction)
+            }
             (false, _) => format!("{} isolated by {policies}", self.direction),
             (true, true) => format!("{} shut: no pod's object is known", self.direction),
             (true, false) => {

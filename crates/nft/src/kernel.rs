@@ -9,6 +9,7 @@ use std::time::Duration;
 use ruleset::{Name, TableFamily, TableId};
 
 use crate::chains_of_others::{self, ChainOfOthers};
+use crate::changes::ChangeListener;
 use crate::client::{Answer, NetlinkClient, Scope};
 use crate::dump::Dump;
 use crate::error::{OpenError, ReadError};
@@ -127,6 +128,15 @@ impl Kernel {
         self.of_one_generation(read).map(Option::unwrap_or_default)
     }
 
+    /// Listens, in the network namespace of this thread, for others who change tables of ours.
+    /// Drop it soon: it makes commits slower.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn changes(&self) -> Result<ChangeListener, OpenError> {
+        ChangeListener::open(self.client.port().map_err(OpenError)?)
+    }
+
     /// Reads what was in force at once, in one generation. Repeats a read until
     /// nothing was committed meanwhile. `None` if there is no table.
     ///
@@ -173,7 +183,7 @@ impl fmt::Debug for Kernel {
 }
 
 /// Whether a table is ours by its name. `nftpolicy` is not.
-fn is_ours(table: &str) -> bool {
+pub(crate) fn is_ours(table: &str) -> bool {
     match table.split_once('-') {
         None => table == "nftpol",
         Some((name, schema)) => {

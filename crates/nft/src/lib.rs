@@ -4,6 +4,7 @@
 //! kernel's answers. Out: a commit or the refused operations, and the table read back as
 //! a [`ruleset::Ruleset`]. [`Conntrack`] lists and deletes the flows of
 //! connection tracking. [`links`] reads which interface leads to which addresses.
+//! [`Namespace`] is another network namespace, to open these in.
 //! [`DropLog`] and [`DropCounts`] tell which packets the rules dropped, and how many.
 //! Never: policy words, the `nft` program, any table except the one named.
 //!
@@ -18,6 +19,7 @@
 //! `ffi`, `membarrier` and `socket_option` contain all `unsafe` code.
 
 mod chains_of_others;
+mod changes;
 mod client;
 mod conntrack;
 mod datatype;
@@ -36,6 +38,7 @@ mod kernel;
 mod legacy;
 pub mod links;
 mod membarrier;
+mod namespace;
 mod needs;
 mod netlink;
 mod normal;
@@ -51,6 +54,7 @@ mod userdata;
 mod write;
 
 pub use chains_of_others::ChainOfOthers;
+pub use changes::{ChangeListener, Committer};
 pub use conntrack::{Conntrack, ConntrackError, Filter, Flow, Tuple, TupleId};
 pub use drop_counts::DropCounts;
 pub use drop_log::{DropLog, DropLogError, LoggedHeaders, LoggedPacket};
@@ -61,5 +65,6 @@ pub use generation::Generation;
 pub use kernel::Kernel;
 pub use legacy::legacy_chains;
 pub use membarrier::membarrier;
+pub use namespace::{Namespace, NamespaceId};
 pub use normal::normal_form;
 pub use probe::Features;

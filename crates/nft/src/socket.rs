@@ -50,6 +50,11 @@ impl Socket {
         Self::open_to(SockProtocol::NetlinkNetFilter, 0)
     }
 
+    /// Opens a socket to netfilter that also receives the notifications of these groups.
+    pub(crate) fn open_netfilter(groups: u32) -> io::Result<Self> {
+        Self::open_to(SockProtocol::NetlinkNetFilter, groups)
+    }
+
     /// Opens a socket to rtnetlink that also receives the events of these groups
     /// (RTMGRP_*). The kernel checks its requests strictly (Linux 4.20).
     pub(crate) fn open_route(groups: u32) -> io::Result<Self> {

@@ -26,8 +26,8 @@ pub(crate) const CHAIN_TYPE: &std::ffi::CStr = c"filter";
 /// NF_INET_FORWARD.
 pub(crate) const FORWARD: u32 = libc::NF_INET_FORWARD as u32;
 /// The hooks of our base chains.
-pub(crate) const HOOKS: [Hook; 4] =
-    [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Postrouting];
+pub(crate) const HOOKS: [Hook; 5] =
+    [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting];
 
 /// The kernel's number of a hook (`enum nf_inet_hooks`, include/uapi/linux/netfilter.h).
 /// NF_BR_* of include/uapi/linux/netfilter_bridge.h are the same numbers.
@@ -36,6 +36,7 @@ pub(crate) const fn hook_number(hook: Hook) -> u32 {
         Hook::Prerouting => libc::NF_INET_PRE_ROUTING as u32,
         Hook::Input => libc::NF_INET_LOCAL_IN as u32,
         Hook::Forward => FORWARD,
+        Hook::Output => libc::NF_INET_LOCAL_OUT as u32,
         Hook::Postrouting => libc::NF_INET_POST_ROUTING as u32,
     }
 }

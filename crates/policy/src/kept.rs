@@ -34,11 +34,13 @@ pub enum KeptFor {
     Restart,
     /// The pod's object cannot be read, and it never could. The same follows.
     Unreadable,
+    /// The CNI plugin has given it to a pod of which no object tells yet. The same follows.
+    Announced,
 }
 
 impl KeptFor {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Running, Self::Restart, Self::Unreadable];
+    pub const ALL: [Self; 4] = [Self::Running, Self::Restart, Self::Unreadable, Self::Announced];
 
     /// One word, for metrics.
     pub const fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl KeptFor {
             Self::Running => "removed",
             Self::Restart => "restart",
             Self::Unreadable => "unreadable",
+            Self::Announced => "announced",
         }
     }
 }
@@ -54,7 +57,9 @@ impl Kept {
     /// Whose it is, for people.
     pub fn name(&self) -> String {
         match self.why {
-            KeptFor::Running | KeptFor::Unreadable => format!("pod {}", self.pod.key),
+            KeptFor::Running | KeptFor::Unreadable | KeptFor::Announced => {
+                format!("pod {}", self.pod.key)
+            }
             KeptFor::Restart => "an unknown pod".to_owned(),
         }
     }
@@ -86,6 +91,7 @@ impl Kept {
             created: 0,
             is_ending: false,
             grace_seconds: 0,
+            attachment: crate::Attachment::default(),
             ports: Vec::new(),
         }
     }
@@ -100,7 +106,7 @@ impl Kept {
     pub fn is_shut(&self) -> bool {
         match self.why {
             KeptFor::Running => false,
-            KeptFor::Restart | KeptFor::Unreadable => true,
+            KeptFor::Restart | KeptFor::Unreadable | KeptFor::Announced => true,
         }
     }
 }
@@ -112,6 +118,7 @@ impl fmt::Display for KeptFor {
             Self::Running => "its pod's object is gone, and the pod may still run",
             Self::Restart => "the kernel's table isolated it, and no pod's object names it",
             Self::Unreadable => "its pod's object cannot be read",
+            Self::Announced => "the CNI plugin has given it to the pod, whose object is not known",
         })
     }
 }

@@ -5,12 +5,17 @@
 //! ([`spec::decide`]): may this packet pass, by egress and by ingress apart.
 //! Never: Kubernetes client types, nftables words, I/O, clocks or async.
 
+mod announced;
+mod attachment;
+mod audit;
 pub mod binding;
 pub mod cidr;
 pub mod diagnostic;
+mod inside;
 mod keeper;
 mod kept;
 mod labels;
+mod modes;
 mod namespace;
 mod network_policy;
 mod node_network;
@@ -24,12 +29,17 @@ pub mod spec;
 mod subject;
 mod unknown;
 
+pub use announced::{Announcements, AttachmentKey};
+pub use attachment::{AttachedNetwork, Attachment, PodUid};
+pub use audit::{Audit, Mode, Switch};
 pub use binding::{BindingFinding, Holder, Resolved, resolve};
 pub use cidr::IpBlock;
 pub use diagnostic::{Diagnostic, Severity};
+pub use inside::Inside;
 pub use keeper::{Keeper, REMEMBERED_FOR, UNKNOWN_KEPT_FOR};
 pub use kept::{Kept, KeptFor};
 pub use labels::Labels;
+pub use modes::{End, Ending, LONGEST, Modes, Now, with_modes};
 pub use namespace::{METADATA_NAME_LABEL, Namespace};
 pub use network_policy::{
     Direction, NetworkPolicy, Peer, Peers, PodPeer, Port, PortNumbers, Ports, Protocol, Rule,
@@ -44,5 +54,5 @@ pub use pod::{NamedPort, Phase, Pod};
 pub use selector::{Operator, Requirement, Selector};
 pub use snapshot::{Snapshot, SnapshotDiff};
 pub use sorted::Sorted;
-pub use subject::{Isolation, Subject, all_subjects, isolation, subjects};
+pub use subject::{Isolation, Subject, all_subjects, audited, isolation, subject_of, subjects};
 pub use unknown::{PodRange, UnknownPods, named_addresses, pod_ranges};

@@ -1,6 +1,6 @@
 //! A Namespace as policies see it: a name with labels.
 
-use crate::Labels;
+use crate::{Labels, Switch};
 
 /// The label that the API server puts on every namespace (KEP-2161).
 pub const METADATA_NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -14,13 +14,17 @@ pub struct Namespace {
     pub labels: Labels,
     /// `metadata.deletionTimestamp` is set: all that is in it is being deleted.
     pub is_ending: bool,
+    /// What its annotations say of policies in it.
+    pub switch: Switch,
 }
 
 impl Namespace {
     /// A namespace with only the label that every namespace has. For files that
     /// name a namespace and do not contain the object.
     pub fn synthesised(name: impl Into<String>) -> Self {
-        Self { name: name.into(), labels: Labels::new(), is_ending: false }.with_metadata_name()
+        let switch = Switch::default();
+        Self { name: name.into(), labels: Labels::new(), is_ending: false, switch }
+            .with_metadata_name()
     }
 
     /// Adds [`METADATA_NAME_LABEL`], as the API server's defaulting does. For

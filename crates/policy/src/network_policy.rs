@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::{IpBlock, ObjectKey, Selector};
+use crate::{Audit, IpBlock, Mode, ObjectKey, Selector};
 
 /// A NetworkPolicy object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct NetworkPolicy {
     pub ingress: Option<Vec<Rule>>,
     /// Rules if `policyTypes` (given or by default) holds Egress.
     pub egress: Option<Vec<Rule>>,
+    /// Whether it drops anything.
+    pub audit: Audit,
 }
 
 /// Which way a rule looks, seen from the selected pod.
@@ -119,7 +121,13 @@ impl NetworkPolicy {
             pod_selector: Selector::everything(),
             ingress: Some(Vec::new()),
             egress: Some(Vec::new()),
+            audit: Audit::default(),
         }
+    }
+
+    /// Whether what it denies is dropped.
+    pub fn is_enforced(&self) -> bool {
+        self.audit.mode == Mode::Enforce
     }
 
     /// Gives back room that lists have for further items. For objects that are kept:

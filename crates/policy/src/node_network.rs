@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use imbl::{OrdMap, OrdSet};
 use ipnet::IpNet;
 
-use crate::{ObjectKey, PodRange, UnknownPods};
+use crate::{Inside, ObjectKey, PodRange, UnknownPods};
 
 /// The number of an interface in the node's network namespace (`ifi_index`,
 /// rtnetlink(7)). The kernel gives no number twice until it wraps at 2^31.
@@ -123,6 +123,14 @@ pub struct NodeNetwork {
     pub pod_ranges: OrdSet<PodRange>,
     /// What becomes of addresses there that no object names.
     pub unknown_pods: UnknownPods,
+    /// `Some` if this is no node's network, but a pod's own network namespace. All else
+    /// is empty then.
+    pub inside: Option<Inside>,
+    /// Whether the `bridge` table in force may still lack the guard of a port that it
+    /// shall guard. Until it has all, multicast and broadcast are dropped for all pods:
+    /// see [`crate::spec::edges`]. Who sends the tables sets it; what shall be in the end
+    /// is compiled without.
+    pub guards_pending: bool,
 }
 
 /// A pod's port: the node's end of its interface.
@@ -212,6 +220,13 @@ impl Mac {
     /// The MAC that no device has. A bridge takes no frame from it
     /// (`br_handle_frame`, net/bridge/br_input.c, 6.18).
     pub const NONE: Self = Self([0; 6]);
+
+    /// Reads `02:00:00:00:00:01`. `None` if it is no such address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok());
+        let bytes: Vec<u8> = bytes.collect::<Option<_>>()?;
+        bytes.try_into().ok().map(Self)
+    }
 }
 
 impl SeenPort {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::{Labels, ObjectKey, Protocol};
+use crate::{Attachment, Labels, ObjectKey, Protocol};
 
 /// `status.phase`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Pod {
     pub grace_seconds: u32,
     /// Named ports of containers and of restartable init containers.
     pub ports: Vec<NamedPort>,
+    /// Its identity on the node, and its other networks.
+    pub attachment: Attachment,
 }
 
 impl Pod {

@@ -132,7 +132,7 @@ impl SnapshotDiff {
 
 /// The keys whose values differ. `Arc` compares pointers before values, because
 /// the objects are `Eq`.
-fn differing<K: Ord + Clone, V: Eq>(
+pub(crate) fn differing<K: Ord + Clone, V: Eq>(
     before: &OrdMap<K, Arc<V>>,
     later: &OrdMap<K, Arc<V>>,
 ) -> BTreeSet<K> {

@@ -7,18 +7,23 @@
 //! (`networking.k8s.io/v1` reference; concept page "Network Policies").
 //! Everything else is compared with it.
 //!
+//! Policies in audit count as absent. [`audit_with`] says what they would deny.
+//!
 //! The policies hold only if addresses do: [`binding`] says who may use which. What
 //! happens before an object names a pod's address is another question: [`is_unknown`].
+//! [`edges`] has what no policy names: multicast, broadcast, link-local addresses.
 
 pub mod binding;
+pub mod edges;
 pub mod frame;
+pub mod inside;
 pub mod refusal;
 
 use std::net::IpAddr;
 
 use crate::{
-    Direction, Isolation, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Peer, Peers, Pod, Port,
-    PortNumbers, Ports, Protocol, Snapshot, Subject, isolation, subjects,
+    Direction, Isolation, Mode, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Peer, Peers, Pod,
+    Port, PortNumbers, Ports, Protocol, Snapshot, Subject, audited, isolation, subjects,
 };
 
 /// The first packet of a flow.
@@ -108,7 +113,30 @@ pub fn decide_with(
     node: Option<&str>,
     packet: &Packet,
 ) -> Decision {
-    let view = View { snapshot, owners, node, packet };
+    decide_in(Mode::Enforce, snapshot, owners, node, packet)
+}
+
+/// What policies in audit would say to a packet, as [`decide_with`]. Nothing that it denies
+/// is dropped: it is told of each side that denies a packet which passes. A side is
+/// [`Side::NotIsolated`] where nothing is audited, as where an enforced policy isolates (see
+/// [`audited`]).
+pub fn audit_with(
+    snapshot: &Snapshot,
+    owners: &Owners<'_>,
+    node: Option<&str>,
+    packet: &Packet,
+) -> Decision {
+    decide_in(Mode::Audit, snapshot, owners, node, packet)
+}
+
+fn decide_in(
+    mode: Mode,
+    snapshot: &Snapshot,
+    owners: &Owners<'_>,
+    node: Option<&str>,
+    packet: &Packet,
+) -> Decision {
+    let view = View { snapshot, owners, node, packet, mode };
     Decision { egress: view.side(Direction::Egress), ingress: view.side(Direction::Ingress) }
 }
 
@@ -130,6 +158,7 @@ struct View<'a> {
     owners: &'a Owners<'a>,
     node: Option<&'a str>,
     packet: &'a Packet,
+    mode: Mode,
 }
 
 /// What a rule is asked about.
@@ -150,18 +179,34 @@ impl View<'_> {
             Direction::Ingress => (destination, source),
         };
         let subjects = subjects(self.snapshot, self.node, address);
-        let isolation = isolation(self.snapshot, &subjects, direction);
-        if isolation == Isolation::None {
-            return Side::NotIsolated;
-        }
         let peer = self.owners.owner(peer_address);
         // "A pod cannot block access to itself"; "traffic to and from the
         // node where a Pod is running is always allowed" (concept page).
         let itself = address == peer_address;
         let of_node = |subject: &Subject<'_>| subject.pod.host_addresses.contains(&peer_address);
-        if itself || (peer.is_none() && subjects.iter().any(of_node)) {
+        let is_exempt = itself || (peer.is_none() && subjects.iter().any(of_node));
+        self.of_subjects(direction, &subjects, peer_address, is_exempt)
+    }
+
+    /// The verdict of the policies of these pods.
+    fn of_subjects(
+        &self,
+        direction: Direction,
+        subjects: &[Subject<'_>],
+        peer_address: IpAddr,
+        is_exempt: bool,
+    ) -> Side {
+        let isolation = match self.mode {
+            Mode::Enforce => isolation(self.snapshot, subjects, direction),
+            Mode::Audit => audited(self.snapshot, subjects, direction),
+        };
+        if isolation == Isolation::None {
+            return Side::NotIsolated;
+        }
+        if is_exempt {
             return Side::Exempt;
         }
+        let peer = self.owners.owner(peer_address);
         let keys =
             |policies: &[&NetworkPolicy]| policies.iter().map(|one| one.key.clone()).collect();
         let (pod, isolating) = match &isolation {

@@ -21,7 +21,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::{Direction, NetworkPolicy, ObjectKey, Pod, Snapshot};
+use crate::{Direction, Mode, NetworkPolicy, ObjectKey, Pod, Snapshot};
 
 /// One of the pods whose policies a node enforces for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,18 @@ pub fn subjects<'a>(
     let here = pods.filter(|pod| pod.is_subject() && pod.is_on(node));
     let reporting = here.filter(|pod| pod.addresses.contains(&address)).collect();
     those_that_count(snapshot, node, address, reporting)
+}
+
+/// The pod whose policies count in its own network namespace, for all that comes in and
+/// goes out there. `None` if it is no pod of the node, or its policies do not count.
+pub fn subject_of<'a>(
+    snapshot: &'a Snapshot,
+    node: Option<&str>,
+    pod: &ObjectKey,
+) -> Option<Subject<'a>> {
+    let pod = snapshot.pods.get(pod).map(|pod| &**pod);
+    let pod = pod.filter(|pod| pod.is_subject() && pod.is_on(node));
+    pod.map(|pod| Subject { pod, is_shut: false })
 }
 
 /// The subjects of all addresses on a node that have any.
@@ -104,15 +116,37 @@ fn those_that_count<'a>(
     pods.into_iter().map(|pod| Subject { pod, is_shut: false }).collect()
 }
 
-/// What isolates an address with these subjects in a direction.
+/// What isolates an address with these subjects in a direction: enforced policies alone.
 pub fn isolation<'a>(
     snapshot: &'a Snapshot,
     subjects: &[Subject<'a>],
     direction: Direction,
 ) -> Isolation<'a> {
+    by_policies(snapshot, subjects, direction, Mode::Enforce)
+}
+
+/// What would isolate an address that is not isolated in this direction, if policies in audit
+/// were enforced.
+pub fn audited<'a>(
+    snapshot: &'a Snapshot,
+    subjects: &[Subject<'a>],
+    direction: Direction,
+) -> Isolation<'a> {
+    match isolation(snapshot, subjects, direction) {
+        Isolation::None => by_policies(snapshot, subjects, direction, Mode::Audit),
+        Isolation::By(..) | Isolation::Shut(_) => Isolation::None,
+    }
+}
+
+fn by_policies<'a>(
+    snapshot: &'a Snapshot,
+    subjects: &[Subject<'a>],
+    direction: Direction,
+    mode: Mode,
+) -> Isolation<'a> {
     let mut isolated = subjects
         .iter()
-        .map(|one| (one, isolating(snapshot, one.pod, direction)))
+        .map(|one| (one, isolating(snapshot, one.pod, direction, mode)))
         .filter(|(one, policies)| one.is_shut || !policies.is_empty());
     let Some((first, policies)) = isolated.next() else { return Isolation::None };
     let mut is_shut = first.is_shut;
@@ -130,17 +164,19 @@ pub fn isolation<'a>(
     Isolation::Shut(all)
 }
 
-/// The policies that isolate a pod in a direction, in order.
+/// The policies of a mode that isolate a pod in a direction, in order.
 fn isolating<'a>(
     snapshot: &'a Snapshot,
     pod: &Pod,
     direction: Direction,
+    mode: Mode,
 ) -> Vec<&'a NetworkPolicy> {
     // A policy selects pods of its own namespace, whose keys are adjacent.
     let policies = snapshot.policies.range(ObjectKey::new(pod.key.namespace.as_str(), "")..);
     policies
         .map(|(_, policy)| &**policy)
         .take_while(|policy| policy.key.namespace == pod.key.namespace)
+        .filter(|policy| policy.audit.mode == mode)
         .filter(|policy| snapshot.selects(policy, pod) && policy.rules(direction).is_some())
         .collect()
 }

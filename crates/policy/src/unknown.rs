@@ -12,7 +12,7 @@
 //! | [`UnknownPods`] | an address in the ranges that no object names |
 //! |---|---|
 //! | `Open` | may send and receive |
-//! | `Selected` | may not, while the cluster has a NetworkPolicy |
+//! | `Selected` | may not, while the cluster has a NetworkPolicy that is enforced |
 //! | `Closed` | may not |
 //!
 //! | named by | why |
@@ -40,7 +40,7 @@ pub enum UnknownPods {
     /// Nothing.
     #[default]
     Open,
-    /// It drops their new flows while the cluster has a NetworkPolicy.
+    /// It drops their new flows while the cluster has a NetworkPolicy that is enforced.
     Selected,
     /// It drops their new flows.
     Closed,
@@ -124,7 +124,7 @@ impl NodeNetwork {
     pub fn shut_ranges(&self, snapshot: &Snapshot) -> OrdSet<PodRange> {
         let is_shut = match self.unknown_pods {
             UnknownPods::Open => false,
-            UnknownPods::Selected => !snapshot.policies.is_empty(),
+            UnknownPods::Selected => snapshot.policies.values().any(|policy| policy.is_enforced()),
             UnknownPods::Closed => true,
         };
         if is_shut { self.pod_ranges.clone() } else { OrdSet::new() }

@@ -38,6 +38,8 @@ pub enum Hook {
     Input,
     /// Packets that the host passes on.
     Forward,
+    /// Packets that the host itself sends.
+    Output,
     /// All packets that go out.
     Postrouting,
 }
@@ -61,6 +63,7 @@ impl fmt::Display for Hook {
             Self::Prerouting => "prerouting",
             Self::Input => "input",
             Self::Forward => "forward",
+            Self::Output => "output",
             Self::Postrouting => "postrouting",
         })
     }

@@ -88,9 +88,11 @@
 //!
 //! Two tables are planned one by one, each exact by itself. Which goes first matters
 //! only to packets that one of them denies before the change and the other after it.
-//! `inet` goes first, unless the `bridge` table only loses elements: then a new
-//! address of an isolated pod is judged by its policies before its port lets it be
-//! heard, and until it no longer does. An address that moves between a bridge and an
+//! `inet` goes first: then a new address of an isolated pod is judged by its policies
+//! before its port lets it be heard. The `bridge` table goes first if it only loses
+//! addresses, so that they are judged until they are no longer heard, or if it only gains
+//! ports, from which everything could be heard before. Multicast and broadcast are left to the guards of
+//! ports that are in force: `inet` goes once more when they all are. An address that moves between a bridge and an
 //! interface outside it has no such order.
 //!
 //! All this holds for packets that meet at most one commit on their way. A packet

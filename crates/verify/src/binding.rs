@@ -44,7 +44,8 @@ use walk::Walk;
 type Fault = (Option<Refusal>, Option<RulePosition>);
 
 /// The hooks of a table.
-const HOOKS: [Hook; 4] = [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Postrouting];
+const HOOKS: [Hook; 5] =
+    [Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting];
 
 /// Compares the binding in these tables.
 pub(crate) fn compare(
@@ -86,7 +87,9 @@ fn is_specified(family: TableFamily, hook: Hook) -> bool {
     match (family, hook) {
         (TableFamily::Bridge, Hook::Prerouting | Hook::Forward | Hook::Postrouting)
         | (TableFamily::Inet, Hook::Prerouting | Hook::Input | Hook::Postrouting) => true,
-        (TableFamily::Bridge, Hook::Input) | (TableFamily::Inet, Hook::Forward) => false,
+        (TableFamily::Bridge, Hook::Input)
+        | (TableFamily::Inet, Hook::Forward)
+        | (_, Hook::Output) => false,
     }
 }
 
@@ -138,6 +141,7 @@ impl<'a> Place<'a> {
         let (input, output) = match self.hook {
             Hook::Prerouting | Hook::Input => (true, false),
             Hook::Forward => (true, true),
+            Hook::Output => (false, true),
             Hook::Postrouting => (!bridge, true),
         };
         let (mut inputs, outputs) = (of(Part::In, input), of(Part::Out, output));
@@ -147,7 +151,7 @@ impl<'a> Place<'a> {
         }
         let way = |input, output| match self.hook {
             Hook::Prerouting | Hook::Input => Way { input, output, by: input },
-            Hook::Forward | Hook::Postrouting => Way { input, output, by: output },
+            Hook::Forward | Hook::Output | Hook::Postrouting => Way { input, output, by: output },
         };
         let each =
             |input: &u32| outputs.iter().map(|output| way(*input, *output)).collect::<Vec<_>>();

@@ -1,4 +1,5 @@
-//! The interfaces where packets go out of the forward hook.
+//! The interfaces where packets go out of the forward hook; in a pod's own namespace,
+//! those by which they come in, or go out.
 //!
 //! In: the node's network and the ruleset. Out: kinds of interfaces. All packets to an
 //! interface and destination of one kind get the same answer from each look-up by
@@ -9,8 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use policy::InterfaceIndex;
 use policy::spec::binding::Binding;
+use policy::{Inside, InterfaceIndex};
 use ruleset::{
     Element, Family, InterfaceField, Key, KeyAddress, KeyFields, Match, Name, Ruleset, Set,
 };
@@ -27,7 +28,8 @@ type LookUp<'a> = (KeyFields, &'a Name);
 struct Kind<'a> {
     /// The look-ups that find something.
     found: BTreeSet<LookUp<'a>>,
-    /// Whether the specification refuses the destination there.
+    /// Whether the specification refuses the destination there. In a pod's own
+    /// namespace: whether it judges nothing there.
     refused: bool,
 }
 
@@ -70,6 +72,46 @@ impl<'a> Exits<'a> {
         exits.interfaces.extend(free.map(Exit::new));
         exits.sort_into_kinds(binding);
         exits
+    }
+
+    /// The interfaces of a pod's own namespace, where those apart are not judged. `field`:
+    /// by which they are looked up at the hook.
+    pub fn inside(inside: &Inside, ruleset: &'a Ruleset, field: InterfaceField) -> Self {
+        let mut exits = Self::default();
+        let rules = ruleset.chains.values().flat_map(|chain| &chain.rules);
+        for condition in rules.flat_map(|rule| &rule.matches) {
+            let wanted = KeyFields { interface: Some(field), ..KeyFields::NONE };
+            if let Match::Key(fields, name) = condition
+                && *fields == wanted
+                && let Some((name, set)) = ruleset.sets.get_key_value(name)
+                && set.set_type == fields.set_type()
+            {
+                exits.look_ups.insert((*fields, name));
+                exits.add((*fields, name), set);
+            }
+        }
+        exits.interfaces.extend(inside.apart.iter().map(|index| Exit::new(index.0)));
+        exits.merge();
+        let free = (1..).find(|index| exits.interfaces.iter().all(|one| one.index != *index));
+        exits.interfaces.extend(free.map(Exit::new));
+        let all = Family::BOTH.map(space::addresses);
+        let kinds = exits.interfaces.iter().map(|exit| {
+            let refused = inside.apart.contains(&InterfaceIndex(exit.index));
+            Kind { found: exit.always.clone(), refused }
+        });
+        let kinds: BTreeSet<Kind<'a>> = kinds.collect();
+        exits.kinds = kinds.into_iter().map(|kind| (kind, all.clone())).collect();
+        exits
+    }
+
+    /// An interface of a kind in a pod's own namespace.
+    pub fn example_inside(&self, inside: &Inside, exit: usize) -> Option<u32> {
+        let (kind, _) = self.kinds.get(exit)?;
+        let fits = |one: &&Exit<'a>| {
+            let refused = inside.apart.contains(&InterfaceIndex(one.index));
+            one.always == kind.found && refused == kind.refused
+        };
+        self.interfaces.iter().find(fits).map(|one| one.index)
     }
 
     fn add(&mut self, look_up: LookUp<'a>, set: &'a Set) {

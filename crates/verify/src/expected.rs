@@ -11,7 +11,8 @@
 //!   isolated pods of this node.
 //! * While this node has an isolated pod, only neighbour and listener discovery
 //!   pass at the edges: link-local, multicast and broadcast, by address or by
-//!   frame.
+//!   frame. While each such pod's port is guarded, this holds of multicast and broadcast
+//!   for what these pods send alone, and others' is judged as any packet.
 //! * Neighbour discovery that no router has forwarded always passes: the
 //!   solicitations and advertisements of neighbours.
 //! * A TCP flow from or to an isolated pod must begin with a SYN, an SCTP flow with
@@ -31,6 +32,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use policy::spec::binding::Binding;
+use policy::spec::edges::Edges;
 use policy::{Direction, NodeNetwork, Protocol, Tunnel};
 use ruleset::simulator::{CtState, Packet};
 use ruleset::{Family, Field, Match, number};
@@ -44,6 +46,8 @@ use crate::space::{self, FlowSource, Frame};
 
 /// Neighbour solicitation and advertisement (RFC 4861, 4.3 and 4.4).
 const NEIGHBOUR_DISCOVERY: std::ops::RangeInclusive<u8> = 135..=136;
+/// In a pod's own namespace those of routers, too (RFC 4861, 4.1 and 4.2).
+const DISCOVERY_OF_LINKS: std::ops::RangeInclusive<u8> = 133..=136;
 /// Redirect of ICMP (RFC 792) and of ICMPv6 (RFC 4861, 4.5).
 const REDIRECT: (u8, u8) = (5, 137);
 /// The hop limit that receivers require of them (RFC 4861, 6.1, 7.1, 8.1).
@@ -68,6 +72,8 @@ pub(crate) struct Expected<'m, 'a> {
     owned: Ranges,
     /// The addresses that no object names, where they are shut.
     unknown: Ranges,
+    /// The addresses that isolated pods send from.
+    muted: Ranges,
     is_bound: bool,
     /// Whether the frame goes out where rule D refuses its destination.
     refused: bool,
@@ -89,8 +95,37 @@ fn owned(family: Family, network: &NodeNetwork) -> Ranges {
     Ranges::numbers(numbers).subtract(&link_local(family))
 }
 
+/// In IPv6 the destinations at the edges, whoever is isolated.
+pub(crate) fn edge_destinations_of(family: Family) -> Ranges {
+    match family {
+        Family::V4 => Ranges::empty(),
+        Family::V6 => link_local(family).union(&multicast(family)),
+    }
+}
+
+/// The codes that pass between all addresses: neighbour discovery.
+pub(crate) fn neighbour_codes(family: Family, hop_limit: u8) -> Ranges {
+    match (family, hop_limit) {
+        (Family::V6, NEIGHBOUR_HOP_LIMIT) => space::icmpv6_types(NEIGHBOUR_DISCOVERY),
+        _ => Ranges::empty(),
+    }
+}
+
+fn muted(family: Family, model: &Model<'_>) -> Ranges {
+    let addresses = model.at_edges.muted.iter();
+    Ranges::numbers(addresses.filter_map(|address| space::of_family(family, *address)))
+}
+
+/// `224.0.0.0/4` (RFC 5771, 3) and `ff00::/8` (RFC 4291, 2.4).
+fn multicast(family: Family) -> Ranges {
+    match family {
+        Family::V4 => Ranges::range(0xe000_0000, 0xefff_ffff),
+        Family::V6 => Ranges::range(0xff << 120, u128::MAX),
+    }
+}
+
 /// `fe80::/10` (RFC 4291, 2.4).
-fn link_local(family: Family) -> Ranges {
+pub(crate) fn link_local(family: Family) -> Ranges {
     match family {
         Family::V4 => Ranges::empty(),
         Family::V6 => Ranges::range(0xfe80 << 112, (0xfec0 << 112) - 1),
@@ -119,6 +154,7 @@ impl<'m, 'a> Expected<'m, 'a> {
             of_nodes,
             owned: owned(frame.family, binding.network),
             unknown: model.unknown(frame.family),
+            muted: muted(frame.family, model),
             is_bound: !binding.network.ports.is_empty(),
             refused,
         }
@@ -130,7 +166,7 @@ impl<'m, 'a> Expected<'m, 'a> {
         let all = |codes: &Ranges| Some(Region::product(&self.addresses, codes));
         match self.frame.ct {
             CtState::Established => all(&self.codes),
-            CtState::New if self.model.isolates_any && !self.frame.to_host => {
+            CtState::New if self.edges() == Edges::Shut && !self.frame.to_host => {
                 all(&self.edge_codes())
             }
             CtState::New | CtState::Related => None,
@@ -143,13 +179,22 @@ impl<'m, 'a> Expected<'m, 'a> {
         let never = if is_end { Ranges::empty() } else { self.owned.clone() };
         let edges = if self.is_bound { self.edge_sources() } else { Ranges::empty() };
         let others = self.addresses.subtract(&never).subtract(&edges);
-        let part = |outer, codes: &Ranges| {
+        let part = |outer: Ranges, codes: &Ranges| {
             let codes = codes.subtract(&self.redirects());
             PacketSet { outer, region: Region::product(&self.addresses, &codes) }
         };
+        // To groups, those pass that no isolated pod sends.
+        let honest = match self.edges() {
+            Edges::Guarded => edges.subtract(&self.muted),
+            Edges::Open | Edges::Shut => Ranges::empty(),
+        };
+        let discovery = part(edges.subtract(&honest), &self.edge_codes());
+        let groups = Region::product(&multicast(self.frame.family), &self.codes);
+        let of_honest = discovery.region.union(&groups.without_codes(&self.redirects()));
         vec![
             part(never, &Ranges::empty()),
-            part(edges, &self.edge_codes()),
+            discovery,
+            PacketSet { outer: honest, region: of_honest },
             part(others, &self.codes),
         ]
     }
@@ -179,9 +224,14 @@ impl<'m, 'a> Expected<'m, 'a> {
     pub fn between_others(&self) -> Vec<PacketSet> {
         let all = Region::product(&self.beyond(), &self.codes);
         let isolated_there = Region::product(&self.egress.addresses, &space::midflow());
-        let edges = self.edge_sources();
+        // Nothing but discovery comes from them.
+        let edges = match self.edges() {
+            Edges::Guarded => self.edge_sources().intersect(&self.muted),
+            Edges::Open | Edges::Shut => self.edge_sources(),
+        };
         let isolated_here = self.ingress.addresses.subtract(&edges);
         let others = self.addresses.subtract(&edges).subtract(&isolated_here);
+        let others = others.subtract(&self.muted);
         let unknown = others.intersect(&self.unknown);
         let others = others.subtract(&unknown);
         let part = |outer: Ranges, judged: &Region| {
@@ -195,9 +245,11 @@ impl<'m, 'a> Expected<'m, 'a> {
             (isolated_here, all.without_codes(&space::midflow())),
             (others, all.subtract(&isolated_there)),
         ];
+        let link_local = self.edge_sources();
         let parts = groups.iter().flat_map(|(outer, judged)| {
             let (nodes, rest) = (outer.intersect(&self.nodes), outer.subtract(&self.nodes));
-            [part(nodes, judged), part(rest, judged)]
+            let split = |one: Ranges| [one.intersect(&link_local), one.subtract(&link_local)];
+            [nodes, rest].into_iter().flat_map(split).map(|one| part(one, judged))
         });
         parts.flatten().collect()
     }
@@ -211,8 +263,13 @@ impl<'m, 'a> Expected<'m, 'a> {
         }
     }
 
+    /// The family of the packets.
+    pub const fn family(&self) -> Family {
+        self.frame.family
+    }
+
     /// The codes of redirects.
-    fn redirects(&self) -> Ranges {
+    pub fn redirects(&self) -> Ranges {
         match self.frame.family {
             Family::V4 => space::icmp_types([REDIRECT.0]),
             Family::V6 => space::icmpv6_types([REDIRECT.1]),
@@ -244,7 +301,7 @@ impl<'m, 'a> Expected<'m, 'a> {
     }
 
     /// The codes that pass at the edges.
-    fn edge_codes(&self) -> Ranges {
+    pub fn edge_codes(&self) -> Ranges {
         match self.frame.family {
             Family::V4 => Ranges::empty(),
             Family::V6 => self.neighbour_codes().union(&space::icmpv6_types(LISTENER_DISCOVERY)),
@@ -252,28 +309,54 @@ impl<'m, 'a> Expected<'m, 'a> {
     }
 
     /// The codes that pass between all addresses: neighbour discovery.
-    fn neighbour_codes(&self) -> Ranges {
-        match (self.frame.family, self.frame.hop_limit) {
-            (Family::V6, NEIGHBOUR_HOP_LIMIT) => space::icmpv6_types(NEIGHBOUR_DISCOVERY),
-            _ => Ranges::empty(),
+    pub fn neighbour_codes(&self) -> Ranges {
+        match (self.frame.family, self.frame.hop_limit, &self.model.inside) {
+            (Family::V6, NEIGHBOUR_HOP_LIMIT, Some(_)) => space::icmpv6_types(DISCOVERY_OF_LINKS),
+            (family, hop_limit, _) => neighbour_codes(family, hop_limit),
         }
     }
 
-    /// Limits `judged` to addresses that are not edges, and adds what passes at
-    /// the edges and between neighbours. `outer` is any one of the outer
-    /// addresses: either all of them are edges or none is.
+    /// Takes from `judged` what does not pass at the edges, and adds what passes there and
+    /// between neighbours. `outer` is any one of the outer addresses: of those that are
+    /// link-local, those that isolated pods send from, and those of groups, either all are
+    /// or none is.
     fn with_edges(&self, judged: Region, end: Field, outer: u128) -> Region {
         let (here, there) = match end {
             Field::Source => (self.edge_sources(), self.edge_destinations()),
             Field::Destination => (self.edge_destinations(), self.edge_sources()),
         };
-        let edges = if here.contains(outer) { self.addresses.clone() } else { there };
+        let is_frame = !self.frame.to_host && self.edges() != Edges::Open;
+        let edges = match is_frame || here.contains(outer) {
+            true => self.addresses.clone(),
+            false => there,
+        };
+        let shut = match self.edges() {
+            Edges::Open => Ranges::empty(),
+            Edges::Guarded => edges.intersect(&self.shut_for_guarded(end, outer)),
+            Edges::Shut => edges.clone(),
+        };
         judged
-            .without(&edges)
+            .without(&shut)
             .union(&Region::product(&edges, &self.edge_codes()))
             .subtract(&self.to_tunnels(end, outer))
             .without_codes(&self.redirects())
             .union(&Region::product(&self.addresses, &self.neighbour_codes()))
+    }
+
+    /// The inner addresses with which nothing but discovery passes at the edges, while the
+    /// ports of isolated pods are guarded: what those pods send, and link-local packets
+    /// that are not to a group.
+    fn shut_for_guarded(&self, end: Field, outer: u128) -> Ranges {
+        let family = self.frame.family;
+        let (link_local, groups) = (link_local(family), multicast(family));
+        match end {
+            Field::Source if self.muted.contains(outer) => self.addresses.clone(),
+            Field::Source if link_local.contains(outer) => self.addresses.subtract(&groups),
+            Field::Source => link_local,
+            Field::Destination if groups.contains(outer) => self.muted.clone(),
+            Field::Destination if link_local.contains(outer) => self.addresses.clone(),
+            Field::Destination => self.muted.union(&link_local),
+        }
     }
 
     /// Whether a packet says to use another way.
@@ -312,31 +395,43 @@ impl<'m, 'a> Expected<'m, 'a> {
         ends.into_iter().any(|end| self.unknown.contains(end))
     }
 
-    /// Whether a packet is to or from an edge, by address or by frame.
+    /// Whether the edges decide about a packet: it is to or from one, by address or by
+    /// frame, and where ports are guarded, an isolated pod sends it or no group gets it.
     pub fn is_edge(&self, packet: &Packet) -> bool {
         let (source, destination) = (number(packet.source), number(packet.destination));
-        !packet.to_host
+        let is_at_edge = !packet.to_host
             || self.edge_sources().contains(source)
-            || self.edge_destinations().contains(destination)
+            || self.edge_destinations().contains(destination);
+        let is_shut = match self.edges() {
+            Edges::Open => false,
+            Edges::Guarded => self.shut_for_guarded(Field::Source, source).contains(destination),
+            Edges::Shut => true,
+        };
+        is_at_edge && is_shut
+    }
+
+    const fn edges(&self) -> Edges {
+        self.model.at_edges.edges
     }
 
     /// Link-local unicast is `fe80::/10`, multicast `ff00::/8` (RFC 4291,
     /// 2.4) and `224.0.0.0/4` (RFC 5771, 3).
-    fn edge_destinations(&self) -> Ranges {
-        if !self.model.isolates_any {
+    pub fn edge_destinations(&self) -> Ranges {
+        if self.edges() == Edges::Open {
             return Ranges::empty();
         }
         let broadcast = number(IpAddr::V4(Ipv4Addr::BROADCAST));
+        let groups = multicast(self.frame.family);
         match self.frame.family {
-            Family::V4 => Ranges::of([(0xe000_0000, 0xefff_ffff), (broadcast, broadcast)]),
-            Family::V6 => self.edge_sources().union(&Ranges::range(0xff << 120, u128::MAX)),
+            Family::V4 => groups.union(&Ranges::single(broadcast)),
+            Family::V6 => groups.union(&self.edge_sources()),
         }
     }
 
-    fn edge_sources(&self) -> Ranges {
-        if !self.model.isolates_any {
-            return Ranges::empty();
+    pub fn edge_sources(&self) -> Ranges {
+        match self.edges() {
+            Edges::Open => Ranges::empty(),
+            Edges::Guarded | Edges::Shut => link_local(self.frame.family),
         }
-        link_local(self.frame.family)
     }
 }

@@ -21,8 +21,18 @@ use crate::expected::{NEIGHBOUR_HOP_LIMIT, tunnels};
 use crate::ranges::Ranges;
 use crate::space::{self, FlowSource, Frame};
 
-/// All frames of a family.
+/// All frames of a family at the forward hook.
 pub(crate) fn frames(
+    family: Family,
+    ruleset: &Ruleset,
+    network: &NodeNetwork,
+) -> Vec<(Frame, Ranges)> {
+    frames_at(Hook::Forward, family, ruleset, network)
+}
+
+/// All frames of a family at a hook.
+pub(crate) fn frames_at(
+    hook: Hook,
     family: Family,
     ruleset: &Ruleset,
     network: &NodeNetwork,
@@ -62,9 +72,9 @@ pub(crate) fn frames(
         }
         hop_limits.extend(mentioned);
     }
-    let translated = of_translated(family, ruleset, network);
+    let translated = of_translated(hook, family, ruleset, network);
     let mut groups = vec![(false, None, space::codes(family)), (true, None, translated.clone())];
-    for (transport, port) in source_ports(ruleset, network) {
+    for (transport, port) in source_ports(hook, ruleset, network) {
         let codes = space::protocol(family, transport.number());
         groups.push((true, Some(port), codes.intersect(&translated)));
         groups.push((false, Some(port), codes));
@@ -87,7 +97,7 @@ pub(crate) fn frames(
                 (frame, codes.clone())
             };
             let all = |ct, to_host| {
-                let sources = flow_sources(family, ruleset, ct);
+                let sources = flow_sources(hook, family, ruleset, ct);
                 sources.into_iter().map(move |sources| frame(ct, to_host, sources))
             };
             frames.extend(all(CtState::New, true));
@@ -101,8 +111,12 @@ pub(crate) fn frames(
 }
 
 /// The source ports that somebody asks for.
-fn source_ports(ruleset: &Ruleset, network: &NodeNetwork) -> BTreeSet<(Transport, u16)> {
-    let asked = forward_rules(ruleset, None).into_iter().flat_map(|rule| &rule.matches);
+fn source_ports(
+    hook: Hook,
+    ruleset: &Ruleset,
+    network: &NodeNetwork,
+) -> BTreeSet<(Transport, u16)> {
+    let asked = rules_at(hook, ruleset, None).into_iter().flat_map(|rule| &rule.matches);
     let asked = asked.filter_map(|condition| match condition {
         Match::SourcePort(transport, port) => Some((*transport, *port)),
         _ => None,
@@ -116,10 +130,15 @@ fn source_ports(ruleset: &Ruleset, network: &NodeNetwork) -> BTreeSet<(Transport
 
 /// The sources of the flows to try. They matter where rules ask, and for what is about
 /// a known flow.
-fn flow_sources(family: Family, ruleset: &Ruleset, ct: CtState) -> Vec<[FlowSource; 2]> {
+fn flow_sources(
+    hook: Hook,
+    family: Family,
+    ruleset: &Ruleset,
+    ct: CtState,
+) -> Vec<[FlowSource; 2]> {
     let mut asked = ct == CtState::Related;
     let mut sources = vec![FlowSource::Own, FlowSource::Nobody];
-    for condition in forward_rules(ruleset, Some(ct)).iter().flat_map(|rule| &rule.matches) {
+    for condition in rules_at(hook, ruleset, Some(ct)).iter().flat_map(|rule| &rule.matches) {
         let Match::FlowSource(_, _, set) = condition else { continue };
         asked = true;
         let elements = ruleset.sets.get(set).into_iter().flat_map(|set| &set.elements);
@@ -143,8 +162,8 @@ fn flow_sources(family: Family, ruleset: &Ruleset, ct: CtState) -> Vec<[FlowSour
 }
 
 /// The codes for which it matters whether a packet was translated.
-fn of_translated(family: Family, ruleset: &Ruleset, network: &NodeNetwork) -> Ranges {
-    let asking = forward_rules(ruleset, None)
+fn of_translated(hook: Hook, family: Family, ruleset: &Ruleset, network: &NodeNetwork) -> Ranges {
+    let asking = rules_at(hook, ruleset, None)
         .into_iter()
         .filter(|rule| rule.matches.contains(&Match::CtTranslated));
     let codes = asking.map(|rule| of_rule(family, rule)).chain([tunnels(family, network)]);
@@ -166,16 +185,16 @@ fn of_rule(family: Family, rule: &Rule) -> Ranges {
     })
 }
 
-/// The rules that packets of the forward hook can reach, those of one state if it is
+/// The rules that packets of a hook can reach, those of one state if it is
 /// given.
-fn forward_rules(ruleset: &Ruleset, state: Option<CtState>) -> Vec<&Rule> {
+fn rules_at(hook: Hook, ruleset: &Ruleset, state: Option<CtState>) -> Vec<&Rule> {
     let can_hold = |one: &Match| match (one, state) {
         (Match::CtState(states), Some(CtState::Established)) => states.established,
         (Match::CtState(states), Some(CtState::Related)) => states.related,
         (Match::CtState(_), Some(CtState::New)) => false,
         (_, _) => true,
     };
-    let mut waiting = bases(ruleset, Hook::Forward);
+    let mut waiting = bases(ruleset, hook);
     let mut seen: BTreeSet<&Name> = waiting.iter().copied().collect();
     let mut rules = Vec::new();
     while let Some(chain) = waiting.pop().and_then(|name| ruleset.chains.get(name)) {

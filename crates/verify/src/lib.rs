@@ -16,7 +16,8 @@
 //! | `expected` | all that | what must pass, edges included |
 //! | `frames` | the ruleset, the tunnels | the frames to compare |
 //! | `sets`, `packet_set`, `condition`, `machine` | the ruleset | what passes, with all packets run at once |
-//! | `proof` | both | the differences |
+//! | `proof` | both | the differences; `proof/inside`: in a pod's own namespace |
+//! | `audit` | both | what is told of policies in audit, and should not be, or the reverse |
 //! | `binding` | the node's network, both rulesets | the differences at the other hooks |
 //! | `change` | two rulesets | what one lets pass and the other does not |
 //!
@@ -25,6 +26,7 @@
 //! Fragments are reassembled by connection tracking before the forward hook.
 
 mod allowed;
+mod audit;
 mod binding;
 mod change;
 mod condition;
@@ -50,7 +52,9 @@ use ruleset::Ruleset;
 
 pub use change::{Change, Part, Unknown, changes};
 pub use error::VerifyError;
-pub use report::{Bound, BoundDifference, Counts, Difference, Reason, Report, Unjudged};
+pub use report::{
+    AuditDifference, Bound, BoundDifference, Counts, Difference, Reason, Report, Unjudged,
+};
 
 /// Compares what a node's tables do with what the specification says.
 ///
@@ -77,6 +81,9 @@ pub fn verify(
     let bridge = bridge.unwrap_or(&nothing);
     let owners = spec::owners(&snapshot);
     let model = model::Model::new(&snapshot, &owners, node, network);
+    if let Some(inside) = &network.inside {
+        return proof::inside::run(&model, &binding, inside, node, inet);
+    }
     let report = proof::Proof::new(&model, &binding, node, inet).run()?;
     let (bound, bound_differences) = binding::compare(&binding, &[inet, bridge])?;
     let unjudged = unjudged(&model, network, node);

@@ -11,9 +11,11 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
+use policy::Direction;
 use ruleset::simulator::RulePosition;
 use ruleset::{Chain, Field, Finish, Hook, Name, Rule, Ruleset, Verdict};
 
+use crate::audit::told_by;
 use crate::condition::{self, View};
 use crate::error::MAX_LEVELS;
 use crate::error::VerifyError;
@@ -33,20 +35,31 @@ pub(crate) struct Outcomes {
 
 /// A ruleset, ready to run.
 pub(crate) struct Machine<'a> {
+    hook: Hook,
     chains: HashMap<&'a Name, &'a Chain>,
     sets: Sets<'a>,
     entered: RefCell<HashSet<&'a Name>>,
     /// While a single packet is followed: the rule that decided.
     followed: RefCell<Option<Option<RulePosition>>>,
+    /// While it is asked for: the packets that policies of this direction in audit are told
+    /// to deny.
+    told: RefCell<Option<(Direction, Vec<PacketSet>)>>,
 }
 
 impl<'a> Machine<'a> {
     pub fn new(ruleset: &'a Ruleset, exits: Exits<'a>) -> Self {
+        Self::at(Hook::Forward, ruleset, exits)
+    }
+
+    /// One that runs the base chains of a hook.
+    pub fn at(hook: Hook, ruleset: &'a Ruleset, exits: Exits<'a>) -> Self {
         Self {
+            hook,
             chains: ruleset.chains.iter().map(|(name, chain)| (name, &**chain)).collect(),
             sets: Sets::new(ruleset, exits),
             entered: RefCell::default(),
             followed: RefCell::default(),
+            told: RefCell::default(),
         }
     }
 
@@ -73,19 +86,30 @@ impl<'a> Machine<'a> {
         ends.map(|_| met)
     }
 
+    /// As [`Self::table`], with the packets that policies of a direction in audit are told to
+    /// deny.
+    pub fn told(
+        &self,
+        view: View,
+        packets: PacketSet,
+        direction: Direction,
+    ) -> Result<(Outcomes, Vec<PacketSet>), VerifyError> {
+        *self.told.borrow_mut() = Some((direction, Vec::new()));
+        let ends = self.table(view, packets);
+        let told = self.told.borrow_mut().take();
+        Ok((ends?, told.map(|(_, packets)| packets).unwrap_or_default()))
+    }
+
     fn is_following(&self) -> bool {
         self.followed.borrow().is_some()
     }
 
-    /// Runs the whole table: all base chains in the order of priority. `accepted`
+    /// Runs the whole table: all base chains of the hook in the order of priority. `accepted`
     /// packets pass, and nothing is `returned`.
     pub fn table(&self, view: View, packets: PacketSet) -> Result<Outcomes, VerifyError> {
         let mut bases: Vec<(i32, &Name)> = Vec::new();
         for (name, chain) in &self.chains {
-            let base = chain.base.filter(|base| match base.hook {
-                Hook::Forward => true,
-                Hook::Prerouting | Hook::Input | Hook::Postrouting => false,
-            });
+            let base = chain.base.filter(|base| base.hook == self.hook);
             bases.extend(base.map(|base| (base.priority, *name)));
         }
         bases.sort_unstable();
@@ -154,7 +178,14 @@ impl<'a> Run<'_, 'a> {
             if first.finish.is_some() {
                 return Err(VerifyError::LimitedVerdict { at: self.place(index) });
             }
-            return self.machine.sets.check_log(log).map_err(|at| at.at(self.place(index)));
+            self.machine.sets.check_log(log).map_err(|at| at.at(self.place(index)))?;
+            if let Some((direction, told)) = &mut *self.machine.told.borrow_mut()
+                && log.family == self.view.frame.family
+                && told_by(self.name, log) == Some(*direction)
+            {
+                told.extend(self.here.iter().cloned());
+            }
+            return Ok(());
         }
         let Some(finish) = &first.finish else { return Ok(()) };
         let mut matched = Vec::new();

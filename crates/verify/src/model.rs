@@ -9,10 +9,10 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use policy::spec::binding::isolated_pods;
+use policy::spec::edges::{AtEdges, Edges};
 use policy::{
-    Direction, Isolation, NodeNetwork, ObjectKey, Owners, Pod, Snapshot, Subject, all_subjects,
-    isolation, named_addresses,
+    Direction, Inside, Isolation, NodeNetwork, ObjectKey, Owners, Pod, Snapshot, Subject,
+    all_subjects, audited, isolation, named_addresses, subject_of,
 };
 use ruleset::Family;
 
@@ -47,14 +47,46 @@ pub(crate) struct Model<'a> {
     pub snapshot: &'a Snapshot,
     pub owners: &'a Owners<'a>,
     isolated: BTreeMap<(Family, Direction), IsolatedAddresses>,
-    /// Whether a pod of the node is isolated, even one without an address.
-    pub isolates_any: bool,
+    /// What policies in audit would isolate.
+    audited: BTreeMap<(Family, Direction), IsolatedAddresses>,
+    /// What passes beside the pods' addresses.
+    pub at_edges: AtEdges,
     /// The addresses of each family that the node drops because no object names them.
     unknown: BTreeMap<Family, Ranges>,
+    /// The pod in whose own namespace the table is.
+    pub inside: Option<InsideModel>,
     /// Pods of the node.
     pub pods: usize,
     /// The number of distinct regions.
     pub regions: usize,
+}
+
+/// The pod in whose own namespace a table is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct InsideModel {
+    /// The directions in which it is isolated.
+    pub directions: BTreeSet<Direction>,
+    /// The addresses that it reports.
+    pub reported: BTreeSet<IpAddr>,
+    /// The addresses of its node.
+    pub node: BTreeSet<IpAddr>,
+}
+
+impl InsideModel {
+    fn new(snapshot: &Snapshot, owners: &Owners<'_>, node: Option<&str>, inside: &Inside) -> Self {
+        let subject = subject_of(snapshot, node, &inside.pod);
+        let is_isolated = |direction: &Direction| {
+            let isolation = isolation(snapshot, subject.as_slice(), *direction);
+            isolation != Isolation::None
+        };
+        let pod = subject.as_ref().map(|subject| subject.pod);
+        let nodes = pod.into_iter().flat_map(|pod| &pod.host_addresses).chain(&inside.node);
+        Self {
+            directions: Direction::BOTH.into_iter().filter(is_isolated).collect(),
+            reported: pod.into_iter().flat_map(|pod| pod.addresses.iter().copied()).collect(),
+            node: nodes.copied().filter(|one| owners.owner(*one).is_none()).collect(),
+        }
+    }
 }
 
 /// Removes the rules of policies that are set aside: they isolate and allow
@@ -82,20 +114,31 @@ impl<'a> Model<'a> {
             snapshot,
             owners,
             isolated: BTreeMap::new(),
-            isolates_any: false,
+            audited: BTreeMap::new(),
+            at_edges: AtEdges::of(snapshot, network, node),
             unknown: BTreeMap::new(),
+            inside: None,
             pods: 0,
             regions: 0,
         };
         model.pods = snapshot.pods.values().filter(|pod| is_local(pod, node)).count();
         model.unknown = unknown(snapshot, network);
-        model.isolates_any = !isolated_pods(snapshot, node).is_empty();
-        for (address, subjects) in all_subjects(snapshot, node) {
+        let mut all = all_subjects(snapshot, node);
+        if let Some(inside) = &network.inside {
+            let of_pod = InsideModel::new(snapshot, owners, node, inside);
+            let subject = subject_of(snapshot, node, &inside.pod);
+            let own = of_pod.reported.iter().copied();
+            all = own.map(|address| (address, subject.into_iter().collect())).collect();
+            let edges = if of_pod.directions.is_empty() { Edges::Open } else { Edges::Shut };
+            model.at_edges = AtEdges { edges, ..AtEdges::default() };
+            model.inside = Some(of_pod);
+        }
+        for (address, subjects) in all {
             for direction in Direction::BOTH {
                 model.add(&mut allowed, address, direction, &subjects);
             }
         }
-        for all in model.isolated.values_mut() {
+        for all in model.isolated.values_mut().chain(model.audited.values_mut()) {
             all.addresses = Ranges::numbers(all.by_address.keys().copied());
         }
         model.regions = allowed.regions();
@@ -110,7 +153,11 @@ impl<'a> Model<'a> {
         subjects: &[Subject<'a>],
     ) {
         let family = Family::of(address);
-        let allowed = match isolation(self.snapshot, subjects, direction) {
+        let (isolation, all) = match isolation(self.snapshot, subjects, direction) {
+            Isolation::None => (audited(self.snapshot, subjects, direction), &mut self.audited),
+            isolation => (isolation, &mut self.isolated),
+        };
+        let allowed = match isolation {
             Isolation::None => return,
             Isolation::By(pod, policies) => allowed.region(pod, direction, family, &policies),
             Isolation::Shut(_) => Rc::new(Region::empty()),
@@ -121,13 +168,18 @@ impl<'a> Model<'a> {
         let nodes = nodes.filter_map(|node| space::of_family(family, *node));
         let isolated =
             IsolatedAddress { allowed, own: Ranges::single(number), node: Ranges::numbers(nodes) };
-        let all = self.isolated.entry((family, direction)).or_default();
+        let all = all.entry((family, direction)).or_default();
         all.by_address.insert(number, isolated);
     }
 
     /// The addresses of a family that the node drops because no object names them.
     pub fn unknown(&self, family: Family) -> Ranges {
         self.unknown.get(&family).cloned().unwrap_or_else(Ranges::empty)
+    }
+
+    /// The audited addresses of a family and direction, with what policies in audit allow.
+    pub fn audited(&self, family: Family, direction: Direction) -> IsolatedAddresses {
+        self.audited.get(&(family, direction)).cloned().unwrap_or_default()
     }
 
     /// The isolated addresses of a family and direction.

@@ -21,7 +21,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::spec::binding::Binding;
-use policy::{Direction, spec, subjects};
+use policy::{Direction, Inside, spec, subjects};
 use ruleset::simulator::{self, CtState, Outcome, Packet, RulePosition};
 use ruleset::{Family, Field, Ruleset, text};
 
@@ -36,19 +36,23 @@ use crate::model::Model;
 use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
 use crate::region::Region;
-use crate::report::{Counts, Difference, Reason, Report};
+use crate::report::{AuditDifference, Counts, Difference, Reason, Report};
 use crate::space::{self, Frame};
 
 /// A comparison while it runs.
 pub(crate) struct Proof<'a> {
-    model: &'a Model<'a>,
+    /// The direction that is judged in a pod's own namespace. `None` on the node.
+    inside: Option<(&'a Inside, Direction)>,
+    pub(crate) model: &'a Model<'a>,
     binding: &'a Binding<'a>,
     node: Option<&'a str>,
-    ruleset: &'a Ruleset,
-    machine: Machine<'a>,
+    pub(crate) ruleset: &'a Ruleset,
+    pub(crate) machine: Machine<'a>,
     regions: usize,
     /// By direction, outcome and rule. Differences of pods come first.
     found: BTreeMap<(bool, Option<Direction>, bool, Option<RulePosition>), Difference>,
+    /// By direction, and whether it is told.
+    audits: BTreeMap<(Direction, bool), AuditDifference>,
 }
 
 /// Packets, and which of them must pass.
@@ -70,7 +74,28 @@ impl<'a> Proof<'a> {
         ruleset: &'a Ruleset,
     ) -> Self {
         let machine = Machine::new(ruleset, Exits::new(binding, ruleset));
-        Self { model, binding, node, ruleset, machine, regions: 0, found: BTreeMap::new() }
+        Self::of(machine, None, model, binding, node, ruleset)
+    }
+
+    fn of(
+        machine: Machine<'a>,
+        inside: Option<(&'a Inside, Direction)>,
+        model: &'a Model<'a>,
+        binding: &'a Binding<'a>,
+        node: Option<&'a str>,
+        ruleset: &'a Ruleset,
+    ) -> Self {
+        Self {
+            inside,
+            model,
+            binding,
+            node,
+            ruleset,
+            machine,
+            regions: 0,
+            found: BTreeMap::new(),
+            audits: BTreeMap::new(),
+        }
     }
 
     /// Compares everything.
@@ -82,9 +107,12 @@ impl<'a> Proof<'a> {
             let addresses: BTreeSet<&u128> =
                 sides.iter().flat_map(|side| side.by_address.keys()).collect();
             counts.addresses += addresses.len();
+            let audited = Direction::BOTH.map(|direction| self.model.audited(family, direction));
+            counts.audited += audited.iter().map(|side| side.by_address.len()).sum::<usize>();
             for (frame, codes) in frames(family, self.ruleset, self.binding.network) {
                 for exit in 0..self.machine.exits().count() {
                     self.frame(Frame { exit, ..frame }, &codes)?;
+                    self.audits(Frame { exit, ..frame }, &codes)?;
                 }
             }
         }
@@ -92,7 +120,22 @@ impl<'a> Proof<'a> {
         counts.chains = self.machine.chains();
         counts.regions = self.regions;
         let differences = self.found.into_values().collect();
-        Ok(Report { counts, differences, ..Report::default() })
+        let audit_differences = self.audits.into_values().collect();
+        Ok(Report { counts, differences, audit_differences, ..Report::default() })
+    }
+
+    /// Records one of the packets of which the table tells wrongly.
+    pub(crate) fn differs_in_audit(
+        &mut self,
+        direction: Direction,
+        view: View,
+        is_told: bool,
+        part: &PacketSet,
+    ) {
+        let Some((packet, _)) = self.example(view, part) else { return };
+        let difference = AuditDifference { packet, direction, is_told, alike: 0 };
+        let key = (direction, is_told);
+        self.audits.entry(key).and_modify(|first| first.alike += 1).or_insert(difference);
     }
 
     fn frame(&mut self, frame: Frame, codes: &Ranges) -> Result<(), VerifyError> {
@@ -201,9 +244,20 @@ impl<'a> Proof<'a> {
         let code = space::familiar(slab.first, slab.last);
         let packet = space::packet(view.frame, source, destination, code)?;
         let exits = self.machine.exits();
-        let out_interface =
-            exits.example(self.binding, view.frame.exit, packet.destination).unwrap_or_default();
-        let around = simulator::Frame { out_interface, ..packet.frame };
+        let around = match self.inside {
+            None => {
+                let exit = view.frame.exit;
+                let out = exits.example(self.binding, exit, packet.destination);
+                simulator::Frame { out_interface: out.unwrap_or_default(), ..packet.frame }
+            }
+            Some((inside, direction)) => {
+                let by = exits.example_inside(inside, view.frame.exit).unwrap_or_default();
+                match direction {
+                    Direction::Ingress => simulator::Frame { in_interface: by, ..packet.frame },
+                    Direction::Egress => simulator::Frame { out_interface: by, ..packet.frame },
+                }
+            }
+        };
         let packet = Packet { frame: around, ..packet };
         let (inner, code) = (Ranges::single(inner), Ranges::single(code));
         let region = Region::product(&inner, &code);
@@ -236,8 +290,11 @@ impl<'a> Proof<'a> {
         if expected.opens_no_flow(packet) {
             return Reason::OpensNoFlow;
         }
-        if self.model.isolates_any && expected.is_edge(packet) {
-            return Reason::BesideThePods;
+        if expected.is_edge(packet) {
+            return Reason::BesideThePods(self.model.at_edges.edges);
+        }
+        if let Some((_, direction)) = self.inside {
+            return self.reason_inside(direction, packet);
         }
         if expected.is_unreported(packet) {
             return Reason::UnreportedAddress;
@@ -255,3 +312,5 @@ impl<'a> Proof<'a> {
         }
     }
 }
+
+pub(crate) mod inside;

@@ -3,13 +3,16 @@
 use std::fmt;
 
 use policy::spec::Side;
+use policy::spec::edges::Edges;
 use policy::spec::refusal::Refusal;
 use policy::{Direction, ObjectKey};
 use ruleset::Match;
 use ruleset::simulator::{CtState, Outcome, Packet, RulePosition};
 
+mod audit;
 mod bound;
 
+pub use audit::AuditDifference;
 pub use bound::{Bound, BoundDifference, Unjudged};
 
 /// The result of [`crate::verify`].
@@ -20,6 +23,9 @@ pub struct Report {
     /// Packets on which the ruleset and the specification differ, one for each
     /// kind of difference. Empty if the two agree.
     pub differences: Vec<Difference>,
+    /// Packets that pass, and of which the table tells wrongly whether policies in audit
+    /// would deny them: one for each kind of difference.
+    pub audit_differences: Vec<AuditDifference>,
     /// What was compared of the binding.
     pub bound: Bound,
     /// Frames and packets on which the tables and the specification of the binding
@@ -38,6 +44,8 @@ pub struct Counts {
     pub addresses: usize,
     /// Isolated addresses, counted once for each isolated direction.
     pub directions: usize,
+    /// Addresses that policies in audit would isolate, counted once for each direction.
+    pub audited: usize,
     /// Distinct sets of what policies allow. Pods with the same policies and
     /// ports share one.
     pub allowances: usize,
@@ -89,8 +97,8 @@ pub enum Reason {
     /// It goes out of an isolated pod's interface, but not to an address of it.
     UnreportedAddress,
     /// It is link-local, multicast or broadcast, by address or by frame, on a
-    /// node with an isolated pod. Only discovery passes.
-    BesideThePods,
+    /// node with an isolated pod. Only discovery passes, for all or for isolated pods.
+    BesideThePods(Edges),
     /// It comes from or goes to an address in the pods' ranges that no object names, and
     /// the node drops such packets.
     UnknownAddress,
@@ -107,24 +115,27 @@ pub enum Reason {
 impl Report {
     /// Whether the ruleset means what the specification says.
     pub fn is_equal(&self) -> bool {
-        self.differences.is_empty() && self.bound_differences.is_empty()
+        self.differences.is_empty()
+            && self.audit_differences.is_empty()
+            && self.bound_differences.is_empty()
     }
 
     /// All differences, for people: several lines each.
     pub fn ways(&self) -> impl Iterator<Item = String> {
         let judged = self.differences.iter().map(ToString::to_string);
+        let judged = judged.chain(self.audit_differences.iter().map(ToString::to_string));
         judged.chain(self.bound_differences.iter().map(ToString::to_string))
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pods, addresses, directions, allowances, chains, regions } = self;
-        write!(
-            f,
-            "{pods} pods, {addresses} isolated addresses, {directions} directions, \
-             {allowances} distinct allowances, {chains} chains, {regions} regions"
-        )
+        let Self { pods, addresses, directions, audited, allowances, chains, regions } = self;
+        write!(f, "{pods} pods, {addresses} isolated addresses, {directions} directions, ")?;
+        if *audited > 0 {
+            write!(f, "{audited} in audit, ")?;
+        }
+        write!(f, "{allowances} distinct allowances, {chains} chains, {regions} regions")
     }
 }
 
@@ -158,7 +169,11 @@ impl fmt::Display for Reason {
             Self::Redirect => f.write_str("nobody redirects"),
             Self::Tunnel(refusal) => refusal.fmt(f),
             Self::UnreportedAddress => Refusal::UnreportedAddress.fmt(f),
-            Self::BesideThePods => f.write_str(
+            Self::BesideThePods(Edges::Guarded) => f.write_str(
+                "an isolated pod sends nothing but discovery by link-local, multicast and \
+                 broadcast, and its port is guarded; others use multicast and broadcast",
+            ),
+            Self::BesideThePods(Edges::Open | Edges::Shut) => f.write_str(
                 "a pod of this node is isolated, so link-local, multicast and broadcast carry only \
                  discovery",
             ),

@@ -11,6 +11,7 @@
 //! pkg/apis/networking/validation and pkg/apis/core/validation). So an object
 //! from the API server has diagnostics only if it is older than the check.
 
+mod audit;
 mod fields;
 mod names;
 mod namespace;
@@ -27,6 +28,7 @@ use policy::{Diagnostic, Namespace, NetworkPolicy, Pod};
 
 use crate::decode::Unreadable;
 
+pub(crate) use audit::own_annotations;
 pub(crate) use fields::{ContainerFields, PodFields, SpecFields, metadata};
 pub(crate) use names::is_addressable;
 

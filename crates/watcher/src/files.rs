@@ -30,6 +30,7 @@ mod split;
 mod stream;
 mod syntax;
 mod text;
+mod unread;
 mod validation;
 mod written;
 mod yaml;

@@ -65,7 +65,12 @@ mod tests {
 
     fn namespace(label: &str) -> Arc<Namespace> {
         let labels = Labels::from([("label".to_owned(), label.to_owned())]);
-        Arc::new(Namespace { name: "a".to_owned(), labels, is_ending: false })
+        Arc::new(Namespace {
+            name: "a".to_owned(),
+            labels,
+            is_ending: false,
+            switch: Default::default(),
+        })
     }
 
     fn shared(known: &Known, namespace: &Arc<Namespace>) -> Arc<Namespace> {

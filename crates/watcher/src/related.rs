@@ -78,6 +78,8 @@ pub struct Service {
     pub kind: String,
     /// `spec.clusterIPs`, `spec.externalIPs` and the addresses of load balancers.
     pub addresses: Vec<IpAddr>,
+    /// Those of them that are for clients outside: `spec.externalIPs`, load balancers.
+    pub external_addresses: Vec<IpAddr>,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
     /// `spec.externalTrafficPolicy` is `Local`: the pod sees the client's address.

@@ -113,7 +113,29 @@ fn fine() -> Vec<Case> {
         case("a List in YAML", format!("kind: List\nitems:\n- {}", pods(yaml_pod, "\n- "))),
         case("documents in JSON", pods(json_pod, "\n---\n")),
         case("documents in YAML", format!("  {}", pods(yaml_pod, "\n---\n  "))),
+        // More values than an object may have, and deeper: nobody reads these.
+        Case { ratio: 2, ..case("managedFields", managed(&fields(4_000, 300))) },
+        Case { ratio: 2, ..case("deep managedFields", managed(&deep(9_000))) },
     ]
+}
+
+/// A policy with this `fieldsV1`.
+fn managed(fields: &str) -> String {
+    format!(
+        r#"{{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{{"name":"a","managedFields":[{{"manager":"m","fieldsV1":{fields}}}]}},"spec":{{"podSelector":{{}}}}}}"#
+    )
+}
+
+fn fields(objects: usize, each: usize) -> String {
+    let inner: Vec<String> = (0..each).map(|number| format!(r#""f:{number}":{{}}"#)).collect();
+    let inner = inner.join(",");
+    let outer = (0..objects).map(|number| format!(r#""f:{number}":{{{inner}}}"#));
+    format!("{{{}}}", outer.collect::<Vec<_>>().join(","))
+}
+
+/// So many objects in one another, and then blanks, so that the text is as large as others.
+fn deep(levels: usize) -> String {
+    format!("{}{{}}{}{}", r#"{"f:a":"#.repeat(levels), "}".repeat(levels), " ".repeat(4 << 20))
 }
 
 fn json_pod(number: usize) -> String {

@@ -34,6 +34,9 @@ const DEFAULT_REGISTRY: &str = "docker.io/library";
 /// Where the licences of all that is in the image are.
 pub const LICENCES: &str = "/usr/share/doc/nftpol/LICENCES.txt";
 
+/// Where the CNI plugin is in the image.
+pub const PLUGIN: &str = "/usr/local/bin/nftpol-cni";
+
 /// The content of an image.
 #[derive(Clone, Debug)]
 pub struct Image {
@@ -82,6 +85,13 @@ impl Image {
     pub fn nftpol(program: &Path) -> Result<Self> {
         let name = concat!("nftpol:", env!("CARGO_PKG_VERSION"));
         Self::of(name, program, rootfs::PROGRAM)
+    }
+
+    /// The same image, with the CNI plugin, which runs on nodes and with their libraries.
+    #[must_use]
+    pub fn plugin(mut self, plugin: &Path) -> Self {
+        self.files.insert(PLUGIN.to_owned(), plugin.to_owned());
+        self
     }
 
     /// The same image, with these arguments for pods that give none.

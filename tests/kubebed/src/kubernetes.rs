@@ -10,8 +10,8 @@
 //!      |                                  |
 //!   node-1 .11                         node-2 .12        netbed::testbed's wires and routes
 //!   pid 1, containerd, kubelet,        the same          (net, mount, pid, uts, ipc, cgroup)
-//!   kube-proxy, CNI bridge or ptp,
-//!   flannel if wanted
+//!   kube-proxy, CNI plugins,
+//!   flannel or kube-router if wanted
 //! ```
 
 mod cgroups;
@@ -19,10 +19,14 @@ mod deploy;
 mod faults;
 mod inside;
 mod machine;
+mod networks;
 mod node;
 mod options;
+mod plugins;
 mod pods;
 pub mod running;
+pub mod second;
+mod service;
 mod settings;
 
 use std::ffi::OsString;
@@ -44,6 +48,7 @@ pub use inside::{CALLS, serve};
 pub use machine::Machine;
 use node::Node;
 pub use options::{Backend, Network, Options, Proxy};
+use plugins::Place;
 
 /// The image that holds the namespaces of a pod open.
 const PAUSE: &str = "nftpol.test/pause:1";
@@ -98,7 +103,14 @@ impl Kubernetes {
         say("images: pause, agnhost, nftpol");
         this.import_all()?;
         say("kubelet, kube-proxy and the pods' network on each node");
+        if this.options.network.has_calico() {
+            this.add_calicos_kinds()?;
+        }
         this.join()?;
+        if this.options.network == Network::KubeRouter {
+            say("kube-router on each node, and its routes");
+            this.start_kube_router()?;
+        }
         let ready = ["wait", "--for=condition=Ready", "node", "--all", PATIENCE];
         if let Err(error) = this.kubectl(&ready, "")?.success() {
             this.check()?;
@@ -198,7 +210,9 @@ impl Kubernetes {
         // Only sleep runs in it. containerd kills it when its pod ends.
         let pause = Image::of(PAUSE, &find("sleep")?, "/sleep")?.command(&["infinity"]);
         let agnhost = Image::of(AGNHOST, &apiserver::program("agnhost")?, "/agnhost")?;
-        for image in [pause, agnhost.command(&["pause"]), Image::nftpol(&program::path()?)?] {
+        let plugin = program::beside("nftpol-cni")?;
+        let nftpol = Image::nftpol(&program::path()?)?.plugin(&plugin);
+        for image in [pause, agnhost.command(&["pause"]), nftpol] {
             self.import(&image)?;
         }
         Ok(())
@@ -213,18 +227,27 @@ impl Kubernetes {
         let kubelet = settings::kubelet(&server.file("ca.crt"));
         let proxys = server.user_kubeconfig("system:kube-proxy", None)?;
         let pods: Vec<String> = families.iter().map(|&v6| TestbedSpec::pods_range(v6)).collect();
+        let kubeconfig = server.admin_kubeconfig();
         for (index, (node, endpoint)) in nodes.iter_mut().zip(cluster.nodes()).enumerate() {
-            if options.network != Network::Ptp {
+            if options.network.has_bridge() {
                 endpoint.namespace.sysctl("bridge.bridge-nf-call-iptables", "1")?;
                 endpoint.namespace.sysctl("bridge.bridge-nf-call-ip6tables", "1")?;
             }
-            let ranges: Vec<String> =
-                families.iter().map(|&v6| TestbedSpec::pod_range(index, v6)).collect();
-            if let Network::Flannel(backend) = options.network {
+            if !options.network.has_our_routes() {
                 cluster.remove_routes(index)?;
+            }
+            if let Some(backend) = options.network.flannel() {
                 node.start_flannel(server, &settings::flannel(options, backend))?;
             }
-            node.set_network(&settings::network(options, &ranges))?;
+            if options.network == Network::Macvlan {
+                networks::shim(&endpoint.namespace, index, families)?;
+            }
+            if options.network.has_calico() {
+                plugins::link(&apiserver::program("calico")?, &node.path("plugins/calico"))?;
+            }
+            let name = node.name().to_owned();
+            let place = Place { index, node: &name, kubeconfig: &kubeconfig };
+            node.set_network(&plugins::list(options, place))?;
             let addresses = families.iter().filter_map(|&v6| endpoint.address(v6));
             let addresses: Vec<String> = addresses.map(|address| address.to_string()).collect();
             let proxy = settings::proxy(options, node.name(), &proxys, &pods);

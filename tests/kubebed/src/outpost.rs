@@ -80,7 +80,12 @@ impl Outpost {
         let server = ApiServer::start(&front, FRONT.into())?;
         let kubeconfig = install(&server)?;
         let this = Self { server, range, kubeconfig, front, _turn: turn };
-        let space = Space { name: "fire".to_owned(), labels: Labels::new(), is_ending: false };
+        let space = Space {
+            name: "fire".to_owned(),
+            labels: Labels::new(),
+            is_ending: false,
+            switch: Default::default(),
+        };
         this.server.apply_namespaces(&[space.with_metadata_name()])?;
         let at = |number| IpAddr::V4(this.range.destination(number));
         let from = |number| IpAddr::V4(this.range.source(number));
@@ -204,6 +209,7 @@ pub fn pod(namespace: &str, name: &str, address: IpAddr) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }

@@ -214,7 +214,9 @@ impl Arena {
     pub fn gateway_address(&self, node: usize, v6: bool) -> IpAddr {
         match self.testbed.spec().network {
             Network::Bridge => pod_address(node, 1, v6),
-            Network::Routed => self.testbed.spec().node_address(node, v6),
+            Network::Routed | Network::Macvlan | Network::Moved => {
+                self.testbed.spec().node_address(node, v6)
+            }
         }
     }
 

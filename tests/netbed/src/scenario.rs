@@ -11,7 +11,7 @@ use samples::testbed_spec::TestbedSpec;
 
 use crate::probe::{Flow, Knock, Prober};
 use crate::program::{self, Finished};
-use crate::testbed::Testbed;
+use crate::testbed::{Role, Testbed};
 use crate::verdict::{self, Counts};
 
 /// A testbed, its listening sockets, and all flows over it.
@@ -102,9 +102,30 @@ pub fn allowed(cluster: &Testbed, snapshot: &Snapshot, flows: &[Flow]) -> Result
 /// # Errors
 /// When `nftpol` refuses them.
 pub fn apply(cluster: &Testbed, policies: &str) -> Result<()> {
+    if cluster.spec().network.is_past_the_node() {
+        return apply_inside(cluster, policies);
+    }
     for node in 0..cluster.spec().nodes.len() {
         let name = &cluster.spec().nodes[node];
         apply_on(cluster, name, policies)?.success().with_context(|| format!("on {name}"))?;
+    }
+    Ok(())
+}
+
+/// `nftpol apply --place=pod` in the namespace of each pod.
+fn apply_inside(cluster: &Testbed, policies: &str) -> Result<()> {
+    let input = objects::manifests(cluster.spec(), policies);
+    for endpoint in cluster.endpoints() {
+        let Role::Pod { node } = endpoint.role else { continue };
+        let node = &cluster.spec().nodes[node];
+        let netns = endpoint.namespace.path();
+        let netns = netns.to_str().context("a path in UTF-8")?;
+        let name = &endpoint.name;
+        let arguments =
+            ["apply", "-f", "-", "--node", node, "--place=pod", "--pod", name, "--netns", netns];
+        let on = &cluster.endpoint(node)?.namespace;
+        let finished = program::run(on, &arguments, &input)?;
+        finished.success().with_context(|| format!("in {name}"))?;
     }
     Ok(())
 }

@@ -55,6 +55,7 @@ fn pod(number: usize) -> Result<Pod> {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 80 }],
     })
 }
@@ -70,6 +71,7 @@ fn policy(number: usize) -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new(NAMESPACE, format!("policy-{number}")),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: equals("app", &application),
         ingress: Some(vec![Rule {
             peers: Peers::Only(vec![Peer::Pods(peer)]),

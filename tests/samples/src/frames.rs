@@ -113,7 +113,7 @@ impl AnyFrame {
         let (input, output) = match hook {
             Hook::Prerouting | Hook::Input => (interface, 0),
             Hook::Forward if bridge => (interfaces[self.from.index(interfaces.len())], interface),
-            Hook::Forward | Hook::Postrouting => (0, interface),
+            Hook::Forward | Hook::Output | Hook::Postrouting => (0, interface),
         };
         let content = match self.content {
             Kind::Arp if bridge => Content::Arp(Arp {
@@ -218,7 +218,7 @@ pub fn said(
             let [opener, _] = packet.flow;
             binding.leaves_masqueraded(output, &ip(packet), opener)
         }
-        (TableFamily::Bridge, Hook::Input) => Ok(()),
+        (TableFamily::Bridge, Hook::Input) | (_, Hook::Output) => Ok(()),
     };
     said.err()
 }

@@ -10,18 +10,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use compiler::budget::{self, Crowd, Decision};
+use compiler::budget::{self, Decision, Weight};
 use compiler::grants::{self, Grants};
 use compiler::naming::Naming;
 use compiler::price::{self, Form, Quote};
 use compiler::scaffold::Placed;
+use compiler::scaffold::audit::{self, Audits};
 use compiler::scaffold::unknown::{Shut, of_known};
 use compiler::sets::{PodsPeer, Scope, SetSource, Sources};
 use compiler::signature::{ResolvedPorts, Signature};
 use compiler::{Compiled, Engine, Options, Place, chain, over_budget, scaffold};
+use policy::spec::edges::AtEdges;
 use policy::{
-    Diagnostic, Direction, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Pod, PortNumbers, Ports,
-    Severity, Snapshot, all_subjects, named_addresses,
+    Diagnostic, Direction, Isolation, Mode, NetworkPolicy, NodeNetwork, ObjectKey, Owners, Pod,
+    PortNumbers, Ports, Severity, Snapshot, all_subjects, audited, named_addresses,
 };
 use ruleset::{Element, Family, Name, Set, TableFamily};
 
@@ -58,10 +60,15 @@ pub fn from_scratch_on(snapshot: &Snapshot, network: &NodeNetwork, options: &Opt
         grants: BTreeMap::new(),
         decisions: BTreeMap::new(),
     };
-    oracle.bind(network, &isolated);
-    for (address, subjects) in all_subjects(snapshot, options.node.as_deref()) {
+    let all = all_subjects(snapshot, options.node.as_deref());
+    let is_audited = |subjects: &Vec<_>| {
+        let is = |direction| audited(snapshot, subjects, direction) != Isolation::None;
+        Direction::BOTH.into_iter().any(is)
+    };
+    oracle.bind(network, &isolated, all.values().any(is_audited));
+    for (address, subjects) in all {
         for direction in Direction::BOTH {
-            let by_policies = |pod| signature(snapshot, direction, pod);
+            let by_policies = |mode, pod| signature(snapshot, (direction, mode), pod);
             if let Some(found) = Signature::of_subjects(direction, &subjects, by_policies) {
                 oracle.add_address(address, found);
             }
@@ -80,7 +87,9 @@ pub fn from_scratch_on(snapshot: &Snapshot, network: &NodeNetwork, options: &Opt
 /// its address is reported, because its link-local address already works.
 fn isolated_pods(snapshot: &Snapshot, options: &Options) -> BTreeSet<ObjectKey> {
     let is_selected = |pod: &Pod| {
-        Direction::BOTH.iter().any(|direction| signature(snapshot, *direction, pod).is_some())
+        let is_isolated =
+            |direction| signature(snapshot, (direction, Mode::Enforce), pod).is_some();
+        Direction::BOTH.into_iter().any(is_isolated)
     };
     let pods = snapshot.pods.values().map(|pod| &**pod);
     let local = pods.filter(|pod| pod.is_subject() && pod.is_on(options.node.as_deref()));
@@ -91,9 +100,9 @@ fn isolated_pods(snapshot: &Snapshot, options: &Options) -> BTreeSet<ObjectKey> 
 }
 
 /// By the policies that select a pod.
-fn signature(snapshot: &Snapshot, direction: Direction, pod: &Pod) -> Option<Signature> {
+fn signature(snapshot: &Snapshot, of: (Direction, Mode), pod: &Pod) -> Option<Signature> {
     let policies = snapshot.policies.values().map(|policy| &**policy);
-    Signature::of(direction, pod, policies.filter(|policy| snapshot.selects(policy, pod)))
+    Signature::of(of, pod, policies.filter(|policy| snapshot.selects(policy, pod)))
 }
 
 struct Oracle<'a> {
@@ -109,7 +118,7 @@ struct Oracle<'a> {
 }
 
 impl Oracle<'_> {
-    fn bind(&mut self, network: &NodeNetwork, isolated: &BTreeSet<ObjectKey>) {
+    fn bind(&mut self, network: &NodeNetwork, isolated: &BTreeSet<ObjectKey>, has_audits: bool) {
         let pods = self.snapshot.pods.values().flat_map(|pod| &pod.host_addresses);
         let nodes: BTreeSet<IpAddr> = pods.chain(&network.tunnel_peers).copied().collect();
         let has_tunnels = !network.tunnels.is_empty();
@@ -121,6 +130,8 @@ impl Oracle<'_> {
                 false => BTreeSet::new(),
             },
             shut: Shut { ranges: network.shut_ranges(self.snapshot), log: self.options.log },
+            audits: has_audits.then_some(Audits { has_log: self.options.log.is_some() }),
+            edges: AtEdges::of(self.snapshot, network, self.options.node.as_deref()).edges,
         };
         scaffold::fit(&mut self.out.ruleset, &Place::forward(), &parts);
         let mut elements: Vec<Placed> = nodes.into_iter().map(scaffold::of_node).collect();
@@ -154,9 +165,17 @@ impl Oracle<'_> {
         let chain = signature.chain_name();
         self.out.signatures.insert(chain.clone(), Arc::new(signature));
         let family = Family::of(address);
-        self.add_element(&scaffold::isolated_set(direction, family), Element::Address(address));
+        let mode = self.out.signatures[&chain].mode;
+        let map = match mode {
+            Mode::Enforce => scaffold::dispatch(direction, family),
+            Mode::Audit => audit::dispatch(direction, family),
+        };
+        if mode == Mode::Enforce {
+            let gate = scaffold::isolated_set(direction, family);
+            self.add_element(&gate, Element::Address(address));
+        }
         self.add_element(&scaffold::self_set(family), Element::AddressPair(address, address));
-        if let Some(map) = self.out.ruleset.maps.get_mut(&scaffold::dispatch(direction, family)) {
+        if let Some(map) = self.out.ruleset.maps.get_mut(&map) {
             map.entries.insert(address, chain.clone());
         }
     }
@@ -224,33 +243,54 @@ impl Oracle<'_> {
                 sources.extend(grants.sources);
             }
         }
-        let mut crowd = Crowd { sets: BTreeMap::new(), policies: BTreeMap::new() };
+        let mut policies: BTreeMap<&str, BTreeMap<&str, BTreeSet<&Name>>> = BTreeMap::new();
         for (key, sets) in &users {
-            let policies = crowd.policies.entry(key.namespace.as_str()).or_default();
-            policies.insert(key.name.as_str(), sets.iter().collect());
+            let namespace = policies.entry(key.namespace.as_str()).or_default();
+            namespace.insert(key.name.as_str(), sets.iter().collect());
         }
-        for (name, source) in &sources {
-            let with_it = crowd.policies.values();
-            let with_it =
-                with_it.filter(|policies| policies.values().flatten().any(|set| *set == name));
+        let weigh = |name, source: &SetSource| {
+            let looks = |sets: &&BTreeMap<&str, BTreeSet<&Name>>| {
+                sets.values().flatten().any(|set| *set == name)
+            };
+            let with_it = policies.values().filter(looks);
             let elements = match source {
                 SetSource::Blocks(..) | SetSource::Ports(_) | SetSource::Ends(..) => 0,
                 SetSource::Pods(..) | SetSource::AnyOf(..) | SetSource::NamedPorts(..) => {
                     self.elements(source).len() as u64
                 }
             };
-            crowd.sets.insert(name, (elements, with_it.count() as u64));
-        }
-        let budgets = &self.options.budgets;
-        let left = |namespace: &str| {
-            let used = self.decisions.get(namespace).map_or(0, |one| one.used.elements);
-            budgets.namespace.elements.saturating_sub(used)
+            Weight::new(elements, with_it.count())
         };
-        let crowded = budget::crowded(&crowd, budgets, left).into_iter();
-        let keys = crowded.flat_map(|(namespace, names)| {
-            names.into_iter().map(move |name| ObjectKey::new(&namespace, name))
+        let weights = sources.iter().map(|(name, source)| (name, weigh(name, source)));
+        self.without_room(&policies, &weights.collect())
+    }
+
+    /// The policies with these sets that find no room for them.
+    fn without_room(
+        &self,
+        policies: &BTreeMap<&str, BTreeMap<&str, BTreeSet<&Name>>>,
+        weights: &BTreeMap<&Name, Weight>,
+    ) -> BTreeSet<ObjectKey> {
+        let budgets = &self.options.budgets;
+        let all = policies.iter().map(|(namespace, policies)| {
+            let mut all = Weight::default();
+            let sets: BTreeSet<&Name> = policies.values().flatten().copied().collect();
+            sets.into_iter().for_each(|name| all += weights[name]);
+            (*namespace, policies, all)
         });
-        keys.collect()
+        let all: Vec<_> = all.collect();
+        let shares = || all.iter().map(|(_, _, weight)| weight.share);
+        let share = budget::highest_share(shares().sum(), shares(), budgets);
+        let mut without = BTreeSet::new();
+        for (namespace, policies, weight) in all {
+            let used = self.decisions.get(namespace).map_or(0, |one| one.used.elements);
+            let room = Weight { elements: budgets.namespace.elements.saturating_sub(used), share };
+            if !weight.fits(&room) {
+                let names = budget::crowded(policies, |name| weights[name], &room);
+                without.extend(names.into_iter().map(|name| ObjectKey::new(namespace, name)));
+            }
+        }
+        without
     }
 
     fn form(&self, namespace: &str) -> Form {
@@ -269,8 +309,7 @@ impl Oracle<'_> {
             .map(|(key, policy)| (key, self.grants(policy, signature)))
             .collect();
         let allowing = policies.iter().map(|(key, grants)| (*key, &**grants));
-        let comment = signature.comment();
-        let built = chain::of(name, signature.direction, comment, allowing, self.options.log);
+        let built = chain::of(name, signature, allowing, self.options.log);
         self.out.ruleset.chains.insert(name.clone(), built.chain.into());
         self.out.rule_sources.insert(name.clone(), Arc::new(built.sources));
     }

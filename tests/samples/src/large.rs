@@ -58,6 +58,7 @@ pub fn everyone() -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new(namespace(0), "everyone"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: equals("app", "app-0".to_owned()),
         ingress: Some(vec![rule]),
         egress: None,
@@ -81,7 +82,8 @@ pub fn edited(policy: &NetworkPolicy) -> NetworkPolicy {
 /// The same namespace, in no team.
 pub fn without_team(namespace: &Namespace) -> Namespace {
     let name = namespace.name.clone();
-    Namespace { name, labels: Labels::default(), is_ending: false }.with_metadata_name()
+    Namespace { name, labels: Labels::default(), is_ending: false, switch: Default::default() }
+        .with_metadata_name()
 }
 
 /// A pod like [`local_pod`] that is not in any cluster: what it needs, an equal pod on
@@ -116,7 +118,13 @@ impl Shape {
     fn snapshot(self, count: usize) -> Result<Snapshot> {
         let namespaces = (0..count).map(|number| {
             let labels = [("team".to_owned(), self.team(number, 0))].into();
-            Namespace { name: namespace(number), labels, is_ending: false }.with_metadata_name()
+            Namespace {
+                name: namespace(number),
+                labels,
+                is_ending: false,
+                switch: Default::default(),
+            }
+            .with_metadata_name()
         });
         let mut policies = Vec::new();
         for number in 0..count {
@@ -163,6 +171,7 @@ impl Shape {
             created: 0,
             is_ending: false,
             grace_seconds: 30,
+            attachment: policy::Attachment::default(),
             ports: Vec::new(),
         }
     }
@@ -183,6 +192,7 @@ impl Shape {
         Ok(NetworkPolicy {
             key: ObjectKey::new(namespace(number), format!("app-{index}")),
             uid: String::new(),
+            audit: Default::default(),
             pod_selector: equals("app", format!("app-{index}")),
             ingress: Some(vec![
                 rule(vec![neighbour(1), neighbour(2)], tcp(8080)),
@@ -214,6 +224,7 @@ pub fn many_rules(count: u16) -> Result<Snapshot> {
     let policy = NetworkPolicy {
         key: ObjectKey::new(namespace(0), "many"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(rules?),
         egress: None,

@@ -10,6 +10,7 @@
 //! | [`from_scratch`] | what a snapshot compiles to, computed without the engine, for property tests |
 //! | [`crowd`] | one namespace of many pods whose policies use port names |
 //! | [`frames`] | frames on a network, and what the specification of the binding says of them |
+//! | [`pages`] | commands in the documentation that tests run |
 //! | [`judge`] | what one node must do with a packet, according to the specification |
 //! | [`scratch`] | a folder for one test |
 //!
@@ -22,6 +23,7 @@ pub mod from_scratch;
 pub mod judge;
 pub mod large;
 pub mod objects;
+pub mod pages;
 pub mod random;
 pub mod scratch;
 pub mod testbed_spec;

@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use policy::spec::{Packet, ProtocolPort};
 use policy::{
-    IpBlock, Kept, KeptFor, Labels, NamedPort, Namespace, NetworkPolicy, ObjectKey, Operator, Peer,
-    Peers, Phase, Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement, Rule, Selector,
-    Snapshot, cidr,
+    Audit, IpBlock, Kept, KeptFor, Labels, Mode, NamedPort, Namespace, NetworkPolicy, ObjectKey,
+    Operator, Peer, Peers, Phase, Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement,
+    Rule, Selector, Snapshot, Switch, cidr,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -165,7 +165,7 @@ fn pod_v6(last: u8) -> IpAddr {
 
 fn namespace(name: &'static str) -> impl Strategy<Value = Namespace> {
     labels().prop_map(move |labels| {
-        Namespace { name: name.to_owned(), labels, is_ending: false }.with_metadata_name()
+        Namespace { labels, ..Namespace::synthesised(name) }.with_metadata_name()
     })
 }
 
@@ -212,6 +212,7 @@ fn pod() -> impl Strategy<Value = Pod> {
                 created,
                 is_ending,
                 grace_seconds: 30,
+                attachment: policy::Attachment::default(),
                 ports,
             }
         },
@@ -224,15 +225,25 @@ fn protocol() -> impl Strategy<Value = Protocol> {
 
 fn policy() -> impl Strategy<Value = NetworkPolicy> {
     let rules = || option::weighted(0.6, vec(rule(), 0..4));
-    (key(&POLICY_NAMES), selector(), rules(), rules()).prop_map(
-        |(key, pod_selector, ingress, egress)| NetworkPolicy {
+    (key(&POLICY_NAMES), selector(), rules(), rules(), audit()).prop_map(
+        |(key, pod_selector, ingress, egress, audit)| NetworkPolicy {
             key,
             uid: String::new(),
             pod_selector,
             ingress,
             egress,
+            audit,
         },
     )
+}
+
+/// Most policies say nothing, and are enforced.
+fn audit() -> impl Strategy<Value = Audit> {
+    let mode = prop_oneof![
+        3 => Just(None),
+        1 => select(Mode::BOTH.to_vec()).prop_map(Some),
+    ];
+    mode.prop_map(|mode| Audit::written(Switch { mode, until: None }))
 }
 
 fn selector() -> impl Strategy<Value = Selector> {

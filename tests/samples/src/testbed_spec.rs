@@ -16,6 +16,23 @@ pub enum Network {
     Bridge,
     /// One veth per pod, with host routes: Calico, the ptp plugin.
     Routed,
+    /// MacVLAN in bridge mode on the node's own interface: packets of pods cross no hook of
+    /// the node. Pods and nodes are neighbours on one link. The node speaks to its own pods
+    /// by a MacVLAN of its own, as operators set it up.
+    Macvlan,
+    /// A device that was moved into the pod's namespace, as a virtual function of a card
+    /// (SR-IOV) is. A veth whose other end is on the switch stands for it.
+    Moved,
+}
+
+impl Network {
+    /// Whether policies are enforced in the pods' own namespaces.
+    pub const fn is_past_the_node(self) -> bool {
+        match self {
+            Self::Macvlan | Self::Moved => true,
+            Self::Bridge | Self::Routed => false,
+        }
+    }
 }
 
 /// How packets between pods travel from node to node.

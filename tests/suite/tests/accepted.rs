@@ -169,6 +169,24 @@ fn blocks() -> Vec<(&'static str, String, Both)> {
     ]
 }
 
+fn managed_fields() -> Vec<(&'static str, String, Both)> {
+    let managed = |item: &str| {
+        let known = r#""manager": "m", "operation": "Update", "fieldsType": "FieldsV1""#;
+        let item = format!("{{{known}, {item}}}");
+        let text = object("a").to_string();
+        text.replace(r#""name":"a""#, &format!(r#""name": "a", "managedFields": [{item}]"#))
+    };
+    let deep = format!(r#""fieldsV1": {}{{}}{}"#, r#"{"f:a": "#.repeat(300), "}".repeat(300));
+    let repeated = r#""fieldsV1": {"f:spec": {"f:a": {}, "f:a": {}}}"#;
+    vec![
+        ("managedFields", managed(r#""fieldsV1": {"f:spec": {}}"#), Accept),
+        ("deep managedFields", managed(&deep), Accept),
+        ("a key twice in managedFields", managed(repeated), Accept),
+        ("no field of managedFields", managed(r#""fieldsV1": {}, "fieldsV2": {}"#), Refuse),
+        ("a time that is a number", managed(r#""fieldsV1": {}, "time": 1"#), Refuse),
+    ]
+}
+
 /// Policies by name and labels of Namespaces by name, as the specification takes them.
 fn meaning(objects: &[Object]) -> (BTreeMap<String, NetworkPolicy>, BTreeMap<String, String>) {
     let (mut policies, mut namespaces) = (BTreeMap::new(), BTreeMap::new());
@@ -191,7 +209,7 @@ fn meaning(objects: &[Object]) -> (BTreeMap<String, NetworkPolicy>, BTreeMap<Str
 fn files_are_read_as_the_api_server_reads_them() -> Result<()> {
     let namespace = Namespace::new("ac")?;
     let server = ApiServer::start(&namespace, IpAddr::V4(Ipv4Addr::LOCALHOST))?;
-    let topics = [merge_keys(), spaces(), json_texts(), namespaces(), blocks()];
+    let topics = [merge_keys(), spaces(), json_texts(), namespaces(), blocks(), managed_fields()];
     let mut wrong = String::new();
     for (number, (name, text, expected)) in topics.into_iter().flatten().enumerate() {
         let space = format!("case-{number}");

@@ -169,9 +169,126 @@ fn a_cluster_is_read_as_far_as_the_author_may() -> Result<()> {
     Ok(())
 }
 
+/// A shop with two workloads, a Service and a policy: who may reach the cart.
+fn shop(server: &ApiServer) -> Result<()> {
+    for name in ["shop", "other"] {
+        server.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"))?;
+    }
+    for name in ["front", "cart"] {
+        server.apply(&format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop}}\n\
+             spec: {{selector: {{matchLabels: {{app: {name}}}}}, template: {{metadata: {{labels: \
+             {{app: {name}}}}}, spec: {{containers: [{{name: c, image: c, ports: \
+             [{{containerPort: 8080, name: http}}]}}]}}}}}}\n"
+        ))?;
+    }
+    server.apply(
+        "apiVersion: v1\nkind: Service\nmetadata: {name: cart, namespace: shop}\nspec: {selector: \
+         {app: cart}, ports: [{port: 80, targetPort: http}]}\n",
+    )?;
+    server.apply(&policy("cart", CART))
+}
+
+const CART: &str = "{podSelector: {matchLabels: {app: cart}}, ingress: [{from: [{podSelector: \
+                    {matchLabels: {app: front}}}], ports: [{port: 8080}]}]}";
+
+#[test]
+fn questions_are_answered_from_a_real_api_server() -> Result<()> {
+    let namespace = Namespace::new("aq")?;
+    let server = ApiServer::start(&namespace, LOOPBACK)?;
+    shop(&server)?;
+    let kubeconfig = server.admin_kubeconfig().display().to_string();
+    let nftpol = |command: &str, arguments: &[&str]| {
+        let all = [&[command, "--kubeconfig", &kubeconfig], arguments].concat();
+        program::run(&namespace, &all, "")
+    };
+    let said = |code: i32, found: Finished, part: &str| {
+        let holds = found.code == Some(code) && found.stdout.contains(part);
+        ensure!(holds, "no {part:?}, or not {code}: {found:?}");
+        Ok(())
+    };
+
+    let allowed = "ALLOWED  shop/deploy/front -> shop/deploy/cart  TCP 8080";
+    said(0, nftpol("explain", &["shop/deploy/front", "shop/deploy/cart:http"])?, allowed)?;
+    said(
+        0,
+        nftpol("explain", &["-n", "shop", "front", "svc/cart:80"])?,
+        "Service shop/cart port 80",
+    )?;
+    said(1, nftpol("explain", &["-n", "shop", "front", "cart:9090"])?, "ports no: 8080")?;
+    let elsewhere = nftpol("explain", &["front", "cart:8080"])?;
+    ensure!(
+        elsewhere.code == Some(2) && elsewhere.stderr.contains("default/front"),
+        "{elsewhere:?}"
+    );
+
+    said(0, nftpol("matrix", &["-n", "shop"])?, "8080")?;
+    let json = nftpol("matrix", &["-A", "-o", "json"])?;
+    let all: Value = serde_json::from_str(&json.stdout).with_context(|| format!("{json:?}"))?;
+    ensure!(all.to_string().contains("shop/cart"), "{all}");
+    // The namespace of the kubeconfig's context has no pods.
+    let nobody = nftpol("matrix", &[])?;
+    ensure!(nobody.code == Some(0) && !nobody.stdout.contains("8080"), "{nobody:?}");
+
+    let opened = namespace_file(&policy("cart", &CART.replace("8080", "9090")))?;
+    let diff = nftpol("matrix", &["--diff", "cluster", &opened])?;
+    said(1, diff, "shop/front -> shop/cart")?;
+    let same = namespace_file(&policy("cart", CART))?;
+    said(0, nftpol("matrix", &["--diff", "cluster", &same])?, "")?;
+    said(0, nftpol("check", &["-n", "shop", "--fail-on", "warning"])?, "")?;
+    a_context_has_its_namespace(&namespace, &server)?;
+    a_server_that_is_silent_is_not_waited_for(&namespace)
+}
+
+/// `--context` chooses another context of the kubeconfig, with its namespace.
+fn a_context_has_its_namespace(namespace: &Namespace, server: &ApiServer) -> Result<()> {
+    let view: Value = serde_json::from_str(
+        &server.kubectl(&["config", "view", "--raw", "-o", "json"], "")?.success()?,
+    )?;
+    let current = view["contexts"][0]["context"].clone();
+    let mut config = view.clone();
+    let mut shop = current;
+    shop["namespace"] = "shop".into();
+    let contexts = config["contexts"].as_array_mut().context("contexts")?;
+    contexts.push(serde_json::json!({"name": "the-shop", "context": shop}));
+    let file = namespace_file(&config.to_string())?;
+    let arguments =
+        ["explain", "--kubeconfig", &file, "--context", "the-shop", "front", "cart:8080"];
+    let found = program::run(namespace, &arguments, "")?;
+    ensure!(found.code == Some(0) && found.stdout.contains("ALLOWED"), "{found:?}");
+    Ok(())
+}
+
+/// `--request-timeout` ends the wait for a server that takes the connection and is silent.
+fn a_server_that_is_silent_is_not_waited_for(namespace: &Namespace) -> Result<()> {
+    let listener = namespace.run(|| std::net::TcpListener::bind((LOOPBACK, 0)))??;
+    let port = listener.local_addr()?.port();
+    let config = serde_json::json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+    });
+    let file = namespace_file(&config.to_string())?;
+    for command in [&["check"][..], &["matrix"], &["explain", "a/b", "c/d:1"]] {
+        let since = std::time::Instant::now();
+        let options = ["--kubeconfig", &file, "--request-timeout", "1s"];
+        let found = program::run(namespace, &[command, &options].concat(), "")?;
+        let said = found.stderr.contains("no answer within 1 s");
+        ensure!(found.code == Some(2) && said, "{command:?}: {found:?}");
+        ensure!(since.elapsed() < std::time::Duration::from_secs(20), "{command:?} waits");
+        // Nothing of the progress in a pipe.
+        ensure!(!found.stderr.contains("reading the cluster:"), "{found:?}");
+    }
+    Ok(())
+}
+
 /// A file with this text.
 fn namespace_file(text: &str) -> Result<String> {
-    let path = std::env::temp_dir().join(format!("nftpol-author-{}.yaml", std::process::id()));
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let name = format!("nftpol-author-{}-{number}.yaml", std::process::id());
+    let path = std::env::temp_dir().join(name);
     std::fs::write(&path, text)?;
     Ok(path.display().to_string())
 }

@@ -1,9 +1,11 @@
 //! Traffic between the pods of one bridge that does not use their reported addresses.
 //!
 //! Every pod has an IPv6 link-local address, and there are broadcast and multicast
-//! groups. None of these addresses is in a set of pod addresses. While a pod of the
-//! node is isolated, only neighbour discovery and MLD may pass between them, and only
-//! in genuine form: neighbour discovery on one link, MLD to groups.
+//! groups. None of these addresses is in a set of pod addresses. From and to an isolated
+//! pod, only neighbour discovery and MLD may pass between them, and only
+//! in genuine form: neighbour discovery on one link, MLD to groups. While a pod of the node
+//! is isolated, link-local addresses are shut for all, and groups, too, if its port is not
+//! known.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
@@ -11,9 +13,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use netbed::datagram::{arrives, arrives_in_frame, icmpv6, link_local, receiver, scoped};
 use netbed::probe::Knock;
-use netbed::scenario;
 use netbed::testbed::{Endpoint, Testbed};
+use netbed::{program, scenario};
 use samples::fixtures::{self, isolated_victim, victim_and};
+use samples::objects;
 use samples::testbed_spec::{Families, Network, TestbedSpec};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -128,6 +131,49 @@ fn link_local_broadcast_and_multicast_pass_only_without_isolated_pods() -> Resul
     }
     scenario::apply(&testbed, "")?;
     check(&testbed, true, 7500, "policies gone")
+}
+
+/// The link-local addresses of all pods are shut, but not the groups of pods that nobody
+/// isolates.
+fn check_others(testbed: &Testbed, port: u16, when: &str) -> Result<()> {
+    let (other, third) = (testbed.endpoint("dev/other")?, testbed.endpoint("dev/third")?);
+    for (from, to) in [(other, third), (third, other)] {
+        for (path, seen) in tried(from, to, port)? {
+            let expected = !path.contains("link-local");
+            assert_eq!(seen, expected, "{when}: {} to {}, {path}", from.name, to.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn groups_stay_open_to_pods_that_nobody_isolates() -> Result<()> {
+    let testbed = three_pods(Network::Bridge)?;
+    for (direction, port) in [("Ingress", 7800), ("Egress", 7850)] {
+        scenario::apply(&testbed, &isolated_victim(direction))?;
+        check_others(&testbed, port, direction)?;
+        check(&testbed, false, port + 25, direction)?;
+    }
+    let nobody = fixtures::deny_all("dev");
+    scenario::apply(&testbed, &nobody)?;
+    let (other, third) = (testbed.endpoint("dev/other")?, testbed.endpoint("dev/third")?);
+    let seen = tried(other, third, 7900)?;
+    assert!(seen.iter().all(|(_, seen)| !seen), "all are isolated: {seen:?}");
+    Ok(())
+}
+
+/// An isolated pod whose port is not known has no guard.
+#[test]
+fn groups_are_shut_for_all_while_an_isolated_pod_is_not_bound() -> Result<()> {
+    let testbed = three_pods(Network::Bridge)?;
+    let input = objects::manifests(testbed.spec(), &isolated_victim("Ingress"));
+    let namespace = &testbed.endpoint("node-1")?.namespace;
+    let arguments = ["apply", "-f", "-", "--node", "node-1", "--unbound", "dev/app=victim"];
+    program::run(namespace, &arguments, &input)?.success()?;
+    let (other, third) = (testbed.endpoint("dev/other")?, testbed.endpoint("dev/third")?);
+    let seen = tried(other, third, 7950)?;
+    assert!(seen.iter().all(|(_, seen)| !seen), "{seen:?}");
+    Ok(())
 }
 
 /// Checks which groups reach a neighbour in a frame that is addressed to it alone.

@@ -186,6 +186,7 @@ fn policy(name: &str, pod_selector: Selector, allows: bool) -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new("dev", name),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector,
         ingress: None,
         egress: Some(if allows { vec![rule] } else { vec![] }),
@@ -204,6 +205,7 @@ fn compiled(policies: Vec<NetworkPolicy>) -> Arc<Ruleset> {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     });
     let snapshot = Snapshot::new(policies, pods, [Space::synthesised("dev")]);

@@ -5,11 +5,12 @@
 #![expect(clippy::unwrap_used, reason = "an error in a plan or table fails the test")]
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use compiler::{Compiled, Options};
+use compiler::{Compiled, Layout, Options};
 use policy::spec;
 use policy::spec::binding::{Binding, isolated_pods, nodes};
+use policy::spec::edges::AtEdges;
 use policy::spec::frame::Message;
 use policy::spec::refusal::Refusal;
 use policy::{
@@ -23,7 +24,7 @@ use ruleset::plan::plan;
 use ruleset::simulator::{
     Content, Frame, Outcome, Packet, Passage, Witness, possible_outcomes_along, simulate_at,
 };
-use ruleset::{Hook, Op, Ruleset, TableFamily};
+use ruleset::{Hook, Ruleset, TableFamily};
 use samples::frames::{self, AnyFrame};
 use samples::from_scratch::compiled_on;
 use samples::judge::{self, NodeVerdict, is_forwarded};
@@ -41,22 +42,27 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
+fn options() -> Options {
+    Options { node: Some(NODE.to_owned()), ..Options::default() }
+}
+
 /// All that decides about a packet, and the tables for it.
 struct State {
     snapshot: Snapshot,
     network: NodeNetwork,
     isolated: BTreeSet<ObjectKey>,
     nodes: BTreeSet<IpAddr>,
+    at_edges: AtEdges,
     tables: Compiled,
 }
 
 impl State {
     fn new(snapshot: Snapshot, network: NodeNetwork) -> Self {
-        let options = Options { node: Some(NODE.to_owned()), ..Options::default() };
         Self {
             isolated: isolated_pods(&snapshot, Some(NODE)),
             nodes: nodes(&snapshot, &network),
-            tables: compiled_on(&snapshot, &network, &options),
+            at_edges: AtEdges::of(&snapshot, &network, Some(NODE)),
+            tables: compiled_on(&snapshot, &network, &options()),
             snapshot,
             network,
         }
@@ -78,10 +84,16 @@ impl State {
             .collect()
     }
 
-    /// Redirects, rules D and T, and the policies. Policies alone judge what goes to
-    /// an address that is isolated for ingress.
+    /// Redirects, the edges, rules D and T, and the policies. Policies alone judge what
+    /// goes to an address that is isolated for ingress.
     fn stops_forwarding(&self, owners: &Owners<'_>, packet: &Packet) -> BTreeSet<Reason> {
         let ip = frames::ip(packet);
+        match self.at_edges.judge(&ip, packet.to_host) {
+            _ if ip.body.message() == Message::Redirect => return [Reason::Redirect].into(),
+            Some(true) => return BTreeSet::new(),
+            Some(false) => return [Reason::Edges].into(),
+            None => {}
+        }
         let there = subjects(&self.snapshot, Some(NODE), packet.destination);
         let isolated_there =
             isolation(&self.snapshot, &there, Direction::Ingress) != Isolation::None;
@@ -90,7 +102,6 @@ impl State {
         let said = judge::in_the_specification(packet);
         let policies = NodeVerdict::on(&self.network, &self.snapshot, owners, Some(NODE), &said);
         let reasons = [
-            (ip.body.message() == Message::Redirect).then_some(Reason::Redirect),
             self.binding().crosses_node(&ip).err().map(Reason::Binding),
             unreported.filter(|_| !isolated_there).map(Reason::Binding),
             (!policies.egress).then_some(Reason::Policies(Direction::Egress)),
@@ -109,6 +120,7 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Reason {
     Binding(Refusal),
+    Edges,
     Redirect,
     Policies(Direction),
 }
@@ -130,12 +142,37 @@ struct Trip {
     arrives: bool,
     address: Index,
     to_node: bool,
+    /// Whether it is for many: one of [`GROUPS`], and a frame for all.
+    group: Option<usize>,
+}
+
+/// Groups of one link and of several, and all hosts of a link.
+const GROUPS: [[IpAddr; 2]; 3] = [
+    [v4(224, 0, 0, 251), v6(0xff02, 0xfb)],
+    [v4(239, 1, 2, 3), v6(0xff05, 0x1_3)],
+    [v4(255, 255, 255, 255), v6(0xff02, 1)],
+];
+
+const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
+
+const fn v6(first: u16, last: u16) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, last))
 }
 
 fn trip() -> impl Strategy<Value = Trip> {
     let out = (any::<Index>(), prop::bool::weighted(0.7), any::<Index>());
-    (frames::any(), out, prop::bool::weighted(0.2)).prop_map(
-        |(frame, (out, arrives, address), to_node)| Trip { frame, out, arrives, address, to_node },
+    let group = prop::option::weighted(0.2, 0..GROUPS.len());
+    (frames::any(), out, prop::bool::weighted(0.2), group).prop_map(
+        |(frame, (out, arrives, address), to_node, group)| Trip {
+            frame,
+            out,
+            arrives,
+            address,
+            to_node: to_node && group.is_none(),
+            group,
+        },
     )
 }
 
@@ -155,6 +192,11 @@ impl Trip {
                 packet.destination = own[self.address.index(own.len())];
             }
             packet.frame.destination_mac = port.mac.0;
+        }
+        if let Some(group) = self.group {
+            packet.to_host = false;
+            packet.frame.destination_mac = [0xff; 6];
+            packet.destination = GROUPS[group][usize::from(packet.source.is_ipv6())];
         }
         let stop = |table, hook, input: u32, output: u32| {
             let frame = Frame { in_interface: input, out_interface: output, ..packet.frame };
@@ -188,15 +230,11 @@ impl Trip {
     }
 }
 
-/// Whether the forward hook is specified by policies and binding alone: not between
-/// neighbours, and not from or to the node itself.
+/// Whether the forward hook sees it: not from a host without an address, and not from or
+/// to the node itself.
 fn is_judged(packet: &Packet) -> bool {
-    let edge = |address: IpAddr| match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(address) => address.is_unicast_link_local() || address.is_unspecified(),
-    };
-    !edge(packet.source)
-        && !edge(packet.destination)
+    !packet.source.is_unspecified()
+        && !packet.destination.is_unspecified()
         && is_forwarded(NODE_ADDRESS, &judge::in_the_specification(packet))
 }
 
@@ -348,19 +386,40 @@ fn is_to_its_source(stops: &[Stop]) -> bool {
     })
 }
 
-/// The states of both tables while two plans are committed, one after the other:
-/// `inet` first, unless the other table only loses elements.
+/// A network whose guards are all in force.
+fn in_force(network: NodeNetwork) -> NodeNetwork {
+    NodeNetwork { guards_pending: false, ..network }
+}
+
+/// Whether a frame leaves by the port that it came in by. Only a hairpin port does that
+/// (`should_deliver`, net/bridge/br_forward.c, Linux 6.18), and then a pod hears itself.
+fn is_to_itself(stops: &[Stop]) -> bool {
+    let from = stops.first().map(|stop| stop.packet.frame.in_interface);
+    stops.iter().any(|stop| {
+        let is_out = stop.table == TableFamily::Bridge && stop.hook == Hook::Postrouting;
+        is_out && Some(stop.packet.frame.out_interface) == from
+    })
+}
+
+/// The states of both tables while plans are committed, one after the other: `inet`
+/// first, unless [`Layout::bridge_goes_first`]. Where it must wait for guards, it is
+/// one that leaves nothing to them, and goes once more afterwards.
 fn history(before: &State, after: &State) -> [Vec<Ruleset>; 2] {
-    let inet = states(&before.tables.ruleset, &after.tables.ruleset);
+    let (old, new) = (before.tables.bridge.as_ref(), after.tables.bridge.as_ref());
+    let last = &after.tables.ruleset;
+    let first = match waits(before, after) {
+        true => {
+            let network = NodeNetwork { guards_pending: true, ..after.network.clone() };
+            compiled_on(&after.snapshot, &network, &options()).ruleset
+        }
+        false => last.clone(),
+    };
+    let inet = states(&before.tables.ruleset, &first);
     let bridge = states(&before.bridge(), &after.bridge());
-    let mut ops = plan(Some(&before.bridge()), &after.bridge())
-        .unwrap()
-        .into_iter()
-        .flat_map(|batch| batch.ops);
-    let bridge_first = ops.all(|op| matches!(op, Op::DeleteElements(..)));
+    let again = states(&first, last).split_off(1);
     let hold = |state: &Ruleset, times: usize| vec![state.clone(); times];
     let (inet_more, bridge_more) = (inet.len() - 1, bridge.len() - 1);
-    match bridge_first {
+    let [mut inet, mut bridge] = match Layout::bridge_goes_first(old, new) {
         true => [
             [hold(&inet[0], bridge_more), inet].concat(),
             [bridge.clone(), hold(&bridge[bridge_more], inet_more)].concat(),
@@ -369,7 +428,17 @@ fn history(before: &State, after: &State) -> [Vec<Ruleset>; 2] {
             [inet.clone(), hold(&inet[inet_more], bridge_more)].concat(),
             [hold(&bridge[0], inet_more), bridge].concat(),
         ],
-    }
+    };
+    bridge.extend(hold(&after.bridge(), again.len()));
+    inet.extend(again);
+    [inet, bridge]
+}
+
+/// Whether `inet` shuts for all what goes to many, until guards are in force.
+fn waits(before: &State, after: &State) -> bool {
+    let in_force = [Some(&before.tables.ruleset), before.tables.bridge.as_ref()];
+    let wanted = (&after.tables.ruleset, after.tables.bridge.as_ref());
+    Layout::waits_for_guards(in_force, wanted)
 }
 
 fn states(old: &Ruleset, new: &Ruleset) -> Vec<Ruleset> {
@@ -383,11 +452,13 @@ fn states(old: &Ruleset, new: &Ruleset) -> Vec<Ruleset> {
 }
 
 /// `one`: one thing changes. Then a packet that both states deny is dropped throughout,
-/// and one that both let pass is never dropped. Otherwise only what both deny for one
+/// and one that both let pass is never dropped, but for what goes to many while a guard is
+/// to come. Otherwise only what both deny for one
 /// reason is dropped throughout.
 fn check(before: &State, after: &State, trips: &[Trip], one: bool) -> Result<(), TestCaseError> {
     let owners = [spec::owners(&before.snapshot), spec::owners(&after.snapshot)];
     let histories = &history(before, after);
+    let waits = waits(before, after);
     let one = one && !moves(&before.network, &after.network);
     for trip in trips {
         for stops in [trip.stops(&before.network), trip.stops(&after.network)] {
@@ -402,7 +473,8 @@ fn check(before: &State, after: &State, trips: &[Trip], one: bool) -> Result<(),
             let then = reasons.iter().all(|(_, then)| then.is_empty());
             let for_one_reason = reasons.iter().any(|(first, then)| !first.is_disjoint(then));
             let denied = if one { !first && !then } else { for_one_reason };
-            let wrong = match (denied, first && then && one) {
+            let waits = waits && trip.group.is_some();
+            let wrong = match (denied, first && then && one && !waits) {
                 (true, _) => Outcome::Accept,
                 (false, true) => Outcome::Drop,
                 (false, false) => continue,
@@ -442,6 +514,7 @@ fn possible(
 fn is_excluded(stops: &[Stop], before: &NodeNetwork, after: &NodeNetwork) -> bool {
     let from = stops.first().map(|stop| InterfaceIndex(stop.packet.frame.in_interface));
     is_to_its_source(stops)
+        || is_to_itself(stops)
         || [before, after].into_iter().any(|network| is_astray(stops, network))
         || from.is_some_and(|from| is_replaced(before, after, from))
         || is_arp_of_two_macs(stops, before, after)
@@ -479,7 +552,7 @@ proptest! {
         rewire in rewire(), at in any::<Index>(), backwards in any::<bool>(),
         trips in prop::collection::vec(trip(), 40),
     ) {
-        let network = wiring.network(&snapshot, Some(NODE));
+        let network = in_force(wiring.network(&snapshot, Some(NODE)));
         if let Some(other) = rewire.apply(&network, at) {
             let (one, other) =
                 (State::new(snapshot.clone(), network), State::new(snapshot, other));
@@ -497,7 +570,8 @@ proptest! {
         (before, after) in random::single_change(), wiring in random::wiring(),
         trips in prop::collection::vec(trip(), 40),
     ) {
-        let networks = [&before, &after].map(|snapshot| wiring.network(snapshot, Some(NODE)));
+        let networks =
+            [&before, &after].map(|snapshot| in_force(wiring.network(snapshot, Some(NODE))));
         let [first, then] = networks;
         check(&State::new(before, first), &State::new(after, then), &trips, true)?;
     }
@@ -508,8 +582,8 @@ proptest! {
         (wiring, rewired) in (random::wiring(), random::wiring()),
         trips in prop::collection::vec(trip(), 40),
     ) {
-        let (first, then) =
-            (wiring.network(&before, Some(NODE)), rewired.network(&after, Some(NODE)));
+        let first = in_force(wiring.network(&before, Some(NODE)));
+        let then = in_force(rewired.network(&after, Some(NODE)));
         check(&State::new(before, first), &State::new(after, then), &trips, false)?;
     }
 }

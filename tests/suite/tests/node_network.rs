@@ -87,6 +87,7 @@ fn pod(name: &str, addresses: &[&str]) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }

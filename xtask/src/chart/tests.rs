@@ -37,7 +37,13 @@ fn the_versions_are_that_of_the_workspace() -> Result<()> {
     for key in ["version", "appVersion"] {
         assert!(chart.lines().any(|line| line == format!("{key}: {version}")), "{key}");
     }
-    for folder in [BASE, "manifests/overlays/uninstall"] {
+    let boot = [
+        "manifests/components/boot",
+        "manifests/overlays/boot-remove",
+        "manifests/components/cni",
+        "manifests/overlays/cni-remove",
+    ];
+    for folder in [BASE, "manifests/overlays/uninstall"].into_iter().chain(boot) {
         let text = fs::read_to_string(root().join(folder).join("kustomization.yaml"))?;
         assert!(text.contains(&format!("newTag: {version}\n")), "{folder}");
     }

@@ -76,6 +76,7 @@ fn pod(name: &str, node: &str, app: &str) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }

@@ -9,12 +9,13 @@ use agent::other_enforcers::{Found, Legacy, Program};
 use agent::pipeline::{Check, Pipeline, TableOutcome};
 use anyhow::{Result, bail};
 use nft::{ChainOfOthers, Kernel};
-use policy::{NodeNetwork, Snapshot, UnknownPods};
+use policy::{Mode, Modes, NodeNetwork, Snapshot, UnknownPods};
 use watcher::files::Source;
 
+use super::apply_inside::apply_inside;
 use super::{open, options};
 use crate::bridge::Bridges;
-use crate::cli::Apply;
+use crate::cli::{Apply, PlaceOption};
 use crate::follow::Follower;
 use crate::input;
 use crate::lock::Lock;
@@ -35,19 +36,26 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// The manifests are refused, or the kernel keeps refusing the change. If it
 /// refuses single policies, all others are enforced first.
 pub fn apply(args: &Apply) -> Result<ExitCode> {
+    if args.place.place == PlaceOption::Pod {
+        return apply_inside(args);
+    }
     let sources = args.input.sources();
     if args.watch && sources.iter().any(|source| matches!(source, Source::Stdin)) {
         bail!("--watch cannot follow standard input; give files or folders");
     }
     let _lock = Lock::acquire()?;
     let files = Follower::new(sources);
-    let snapshot = input::snapshot(&args.input, false, args.pods.without_pods())?;
+    let written = input::written(&args.input, false, args.pods.without_pods())?;
+    let mode = args.input.mode.mode();
+    let mut objects = Objects::of(mode);
+    objects.follow(&written);
+    let snapshot = objects.judged.clone();
     let mut kernel = open()?;
     let (options, features) = options(&mut kernel, &args.input)?;
     let mut bridges = Bridges::default();
     bridges.ensure_seen();
     let mut pipeline = Pipeline::new(kernel, options);
-    let of = (&args.binding, args.input.node());
+    let of = (&args.binding, mode, args.input.node());
     let mut node = Node::look(of, &features, &mut pipeline, &snapshot)?;
     if args.watch {
         node.watch()?;
@@ -65,7 +73,7 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
         report::notice(format_args!("removed table {table} of another version"));
     }
     if args.watch {
-        watch(args, &mut pipeline, snapshot, files, Surroundings { bridges, node });
+        watch(args, &mut pipeline, objects, files, Surroundings { bridges, node });
     }
     let network = node.network();
     unfollowed(&network).iter().for_each(report::notice);
@@ -93,6 +101,48 @@ fn uninformed(network: &NodeNetwork) -> Option<&'static str> {
     is_shut.then_some(notice)
 }
 
+/// The objects of the files.
+#[derive(Debug)]
+struct Objects {
+    /// As they are written.
+    written: Snapshot,
+    modes: Modes,
+    since: Instant,
+    /// With the modes of policies.
+    judged: Snapshot,
+}
+
+impl Objects {
+    fn of(mode: Mode) -> Self {
+        Self {
+            written: Snapshot::default(),
+            modes: Modes::of(mode),
+            since: Instant::now(),
+            judged: Snapshot::default(),
+        }
+    }
+
+    /// The files say this now.
+    fn follow(&mut self, written: &Snapshot) {
+        self.written.follow(written);
+        self.modes.follow(&self.written, input::now(self.since.elapsed()));
+        self.judge();
+    }
+
+    /// Whether the time of an audit came.
+    fn pass(&mut self) -> bool {
+        let is_news = self.modes.pass(input::now(self.since.elapsed()));
+        if is_news {
+            self.judge();
+        }
+        is_news
+    }
+
+    fn judge(&mut self) {
+        self.judged = Snapshot { policies: self.modes.policies().clone(), ..self.written.clone() };
+    }
+}
+
 /// What `--watch` follows beside the files and the kernel's tables.
 struct Surroundings {
     bridges: Bridges,
@@ -104,7 +154,7 @@ struct Surroundings {
 enum Cause {
     /// The files were edited.
     Edited,
-    /// The node's interfaces changed.
+    /// The node's interfaces changed, or the time of an audit came.
     Moved,
     /// The last sync failed.
     Failed,
@@ -117,7 +167,7 @@ enum Cause {
 fn watch(
     args: &Apply,
     pipeline: &mut Pipeline<Kernel>,
-    mut snapshot: Snapshot,
+    mut objects: Objects,
     mut files: Follower,
     mut surroundings: Surroundings,
 ) -> ! {
@@ -130,16 +180,16 @@ fn watch(
         let edited = files.changed();
         looked = start.elapsed();
         surroundings.bridges.ensure_seen();
-        let moved = surroundings.node.follow(pipeline, &snapshot);
+        let moved = surroundings.node.follow(pipeline, &objects.judged) | objects.pass();
         let cause = if edited {
-            let read = input::snapshot(&args.input, true, args.pods.without_pods());
+            let read = input::written(&args.input, true, args.pods.without_pods());
             if !files.is_current() {
                 continue;
             }
             match read {
                 Ok(read) => {
-                    snapshot.follow(&read);
-                    surroundings.node.follow(pipeline, &snapshot);
+                    objects.follow(&read);
+                    surroundings.node.follow(pipeline, &objects.judged);
                 }
                 Err(error) => {
                     report::error(&error);
@@ -159,7 +209,7 @@ fn watch(
             }
             Cause::Looked(check)
         };
-        failed = sync(pipeline, &snapshot, cause, failed, &mut pace);
+        failed = sync(pipeline, &objects.judged, cause, failed, &mut pace);
         if failed.is_some() {
             sleep(RETRY_EVERY);
         }

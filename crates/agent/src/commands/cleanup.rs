@@ -1,8 +1,11 @@
 //! `nftpol cleanup`: the only command that removes the rules.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use agent::pods::all_namespaces;
+use anyhow::{Context, Result, bail};
+use nft::Namespace;
 
 use super::open;
 use crate::cli::Cleanup;
@@ -14,7 +17,7 @@ use agent::{cluster_mark, report};
 /// # Errors
 /// The kernel cannot be read, or refuses. The other tables are still removed.
 pub fn cleanup(cleanup: &Cleanup) -> Result<ExitCode> {
-    let code = remove()?;
+    let code = if cleanup.pods { remove_in_pods(&cleanup.proc)? } else { remove()? };
     if cleanup.stay && code == ExitCode::SUCCESS {
         report::print("this node has no rules of nftpol; this process waits to be ended\n")?;
         // Without the lock: an agent may be installed again.
@@ -22,6 +25,38 @@ pub fn cleanup(cleanup: &Cleanup) -> Result<ExitCode> {
             std::thread::park();
         }
     }
+    Ok(code)
+}
+
+/// Removes our tables in the network namespaces that processes of pods are in.
+fn remove_in_pods(proc: &Path) -> Result<ExitCode> {
+    let Some(_lock) = Lock::try_acquire_of_pods()? else {
+        bail!(
+            "`nftpol pod-agent` enforces in the pods' network namespaces of this node (it holds \
+             the socket @nftpol-pods); stop it first, or it makes the tables again"
+        );
+    };
+    let own = Namespace::own().context("look at this network namespace")?.id();
+    let all = all_namespaces(proc, own).context("list processes")?;
+    let (mut code, mut removed) = (ExitCode::SUCCESS, 0);
+    for namespace in all {
+        let result = namespace.inside(|| -> Result<usize> {
+            let mut kernel = open()?;
+            let tables = kernel.tables().context("list tables")?;
+            for table in &tables {
+                kernel.delete_table(table).with_context(|| format!("delete table {table}"))?;
+            }
+            Ok(tables.len())
+        });
+        match result.context("enter a network namespace").and_then(|result| result) {
+            Ok(count) => removed += count,
+            Err(error) => {
+                report::error(&error);
+                code = ExitCode::FAILURE;
+            }
+        }
+    }
+    report::print(&format!("{removed} tables of nftpol deleted in network namespaces of pods\n"))?;
     Ok(code)
 }
 

@@ -25,7 +25,8 @@ pub fn diff(args: &Diff) -> Result<ExitCode> {
     let mut kernel = open()?;
     let (options, features) = options(&mut kernel, &args.input)?;
     let mut pipeline = Pipeline::new(kernel, options);
-    Node::look((&args.binding, args.input.node()), &features, &mut pipeline, &snapshot)?;
+    let of = (&args.binding, args.input.mode.mode(), args.input.node());
+    Node::look(of, &features, &mut pipeline, &snapshot)?;
     let engine = pipeline.compiled_by(&snapshot);
     let compiled = engine.compiled();
     report::lines(compiled.diagnostics.iter());

@@ -81,7 +81,7 @@ fn in_force(args: &Verify, snapshot: &Snapshot) -> Result<Compared> {
     let mut kernel = open()?;
     let features = kernel.probe()?;
     let mut pipeline = Pipeline::new(kernel, Options::default());
-    let of = (&args.binding, args.input.node());
+    let of = (&args.binding, args.input.mode.mode(), args.input.node());
     let node = Node::look(of, &features, &mut pipeline, snapshot)?;
     let kernel = pipeline.sink();
     let name = scaffold::table();

@@ -12,10 +12,10 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use compiler::Layout;
+use compiler::{Layout, scaffold};
 use nft::{Flow, TupleId};
 use ruleset::simulator::{self, Broken, Outcome, Packet};
-use ruleset::{Ruleset, Transport};
+use ruleset::{Hook, Ruleset, Transport};
 
 use super::suspects::is_link_local;
 
@@ -26,6 +26,9 @@ pub(super) struct Judge<'a> {
     /// Local addresses that are isolated in either direction.
     isolated: BTreeSet<IpAddr>,
     node: &'a BTreeSet<IpAddr>,
+    /// Whether the table is one of a pod's own namespace: then `node` are the pod's own
+    /// addresses.
+    is_inside: bool,
 }
 
 impl<'a> Judge<'a> {
@@ -34,7 +37,8 @@ impl<'a> Judge<'a> {
         let layout = Layout::of(ruleset);
         let isolated =
             Layout::sides().flat_map(|(direction, family)| layout.isolated(direction, family));
-        Self { ruleset, isolated: isolated.collect(), node }
+        let is_inside = ruleset.chains.contains_key(&scaffold::inside::output_chain());
+        Self { ruleset, isolated: isolated.collect(), node, is_inside }
     }
 
     /// Whether the flow is denied. `master`: the flow that announced it, if there
@@ -44,8 +48,7 @@ impl<'a> Judge<'a> {
         if !self.is_forwarded(flow) || !self.is_forwarded(judged) || !self.is_of_pods(judged) {
             return Ok(false);
         }
-        let seen = simulator::simulate(self.ruleset, &first_packet(judged))?;
-        Ok(seen.outcome == Outcome::Drop)
+        self.drops(&first_packet(judged))
     }
 
     /// Whether the flow may have been opened under another's address to make what
@@ -68,13 +71,28 @@ impl<'a> Judge<'a> {
         {
             return Ok(false);
         }
-        let seen = simulator::simulate(self.ruleset, &first_packet_back(flow))?;
+        self.drops(&first_packet_back(flow))
+    }
+
+    /// Whether the table drops a packet, at the hook where it meets it.
+    fn drops(&self, packet: &Packet) -> Result<bool, Broken> {
+        let hook = match (self.is_inside, self.node.contains(&packet.source)) {
+            (false, _) => Hook::Forward,
+            (true, true) => Hook::Output,
+            (true, false) => Hook::Input,
+        };
+        let seen = simulator::simulate_at(self.ruleset, hook, packet)?;
         Ok(seen.outcome == Outcome::Drop)
     }
 
     /// Whether the flow crosses the forward hook. Flows from or to the node
-    /// itself do not.
+    /// itself do not. In a pod's own namespace: whether it leaves the namespace.
     fn is_forwarded(&self, flow: &Flow) -> bool {
+        if self.is_inside {
+            let ends = ends(flow);
+            let is_local = ends.iter().all(|end| self.node.contains(end));
+            return !is_local && !ends.iter().any(IpAddr::is_loopback);
+        }
         !ends(flow).iter().any(|end| end.is_loopback() || self.node.contains(end))
     }
 

@@ -27,7 +27,8 @@ use watcher::Kind;
 use watcher::api::{self, Access, Contact, Event, FailureKind, Following, WatchError};
 
 use super::announce;
-use super::server::{self, Pages, ServedState};
+use super::scrapers::{self, Metrics as MetricsAddress};
+use super::server::{self, Pages, Readers, ServedState};
 
 /// How often the contact is looked at.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
@@ -42,8 +43,8 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// Where to serve all pages.
     pub health: SocketAddr,
-    /// Where to serve metrics alone.
-    pub metrics: Option<SocketAddr>,
+    /// Where to serve metrics alone, and to whom.
+    pub metrics: Option<MetricsAddress>,
 }
 
 /// Starts the thread. Watches start with `begin`; when a signal asks to stop,
@@ -63,12 +64,17 @@ pub fn start(
     let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
     let access = Access { kubeconfig: settings.kubeconfig.clone(), ..Access::default() };
     let client = runtime.block_on(access.client())?;
+    let scrapers = match &settings.metrics {
+        Some(metrics) => Some(scrapers::start(metrics, &settings.node, access, served.clone())?),
+        None => None,
+    };
     let thread = thread::Builder::new().name("remote".to_owned());
     thread
         .spawn(move || {
             let is_asked = runtime.block_on(async {
                 tokio::select! {
                     () = run(client, settings, &served, &messages, problems, begin) => false,
+                    () = scrapers::ended(scrapers) => false,
                     () = stopped() => true,
                 }
             });
@@ -90,12 +96,9 @@ async fn run(
     problems: watch::Receiver<Problems>,
     begin: oneshot::Receiver<Following>,
 ) {
-    let Settings { node, health, metrics, .. } = settings;
+    let Settings { node, health, .. } = settings;
     let mut tasks = JoinSet::new();
-    tasks.spawn(server::serve(health, Pages::All, served.clone()));
-    if let Some(address) = metrics {
-        tasks.spawn(server::serve(address, Pages::Metrics, served.clone()));
-    }
+    tasks.spawn(server::serve(health, Pages::All, Readers::All, served.clone()));
     tasks.spawn(announce::publish(client.clone(), node, problems));
     let watches = async {
         if let Ok(following) = begin.await {

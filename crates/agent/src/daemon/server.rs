@@ -1,11 +1,15 @@
-//! `/healthz`, `/readyz` and `/metrics` over HTTP.
+//! `/healthz`, `/readyz` and `/metrics` over HTTP, and `/metrics` over TLS.
 //!
-//! In: addresses to listen on. Out: answers. Never: a request that changes the
+//! In: addresses to listen on, and to whom. Out: answers. Never: a request that changes the
 //! node.
+
+mod certificate;
+mod review;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,7 +18,7 @@ use agent::metrics::Metrics;
 use agent::status::Status;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -22,6 +26,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
+
+pub use certificate::{Certificate, Files};
+use review::Refusal;
+pub use review::Reviews;
 
 /// Connections at a time. A prober and a scraper need one each.
 const CONNECTIONS: usize = 32;
@@ -42,6 +50,23 @@ pub enum Pages {
     Metrics,
 }
 
+/// To whom an address answers.
+#[derive(Clone)]
+pub enum Readers {
+    /// Everybody, without encryption.
+    All,
+    /// Those whose token the API server allows, over TLS.
+    Allowed(Arc<Gate>),
+}
+
+/// What stands before the metrics.
+pub struct Gate {
+    /// For the handshake.
+    pub certificate: Certificate,
+    /// Who may read.
+    pub reviews: Reviews,
+}
+
 /// What the pages show.
 #[derive(Clone, Debug)]
 pub struct ServedState {
@@ -52,13 +77,21 @@ pub struct ServedState {
 }
 
 /// Serves until the process ends.
-pub async fn serve(address: SocketAddr, pages: Pages, served: ServedState) {
+pub async fn serve(address: SocketAddr, pages: Pages, readers: Readers, served: ServedState) {
     let listener = listen(address).await;
     let mut open = OpenConnections::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => open.add(|has_asked| {
-                let connection = connection(stream, pages, served.clone(), has_asked);
+            Ok((stream, from)) => open.add(|has_asked| {
+                let (readers, served) = (readers.clone(), served.clone());
+                let connection = async move {
+                    match readers {
+                        Readers::All => plain(stream, pages, served, has_asked).await,
+                        Readers::Allowed(gate) => {
+                            secured(stream, from.ip(), gate, served, has_asked).await
+                        }
+                    }
+                };
                 // A slow client is cut off, and delays nobody else.
                 let limited = async { drop(timeout(PATIENCE, connection).await) };
                 tokio::spawn(limited).abort_handle()
@@ -111,22 +144,55 @@ async fn listen(address: SocketAddr) -> TcpListener {
     }
 }
 
-async fn connection(
+async fn plain(
     stream: TcpStream,
     pages: Pages,
     served: ServedState,
     has_asked: Arc<AtomicBool>,
-) -> Result<(), hyper::Error> {
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let service = service_fn(move |request: Request<Incoming>| {
         has_asked.store(true, Ordering::Relaxed);
         let answer = answer(&request, pages, &served);
         async { Ok::<_, Infallible>(answer) }
     });
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER)
-        .serve_connection(TokioIo::new(stream), service)
-        .await
+    Ok(http().serve_connection(TokioIo::new(stream), service).await?)
+}
+
+/// Metrics alone.
+async fn secured(
+    stream: TcpStream,
+    from: IpAddr,
+    gate: Arc<Gate>,
+    served: ServedState,
+    has_asked: Arc<AtomicBool>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let stream = timeout(HEADER, gate.certificate.acceptor().accept(stream)).await??;
+    let service = service_fn(move |request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
+        let (gate, served) = (Arc::clone(&gate), served.clone());
+        async move {
+            let allowed = gate.reviews.allows(from, request.headers()).await;
+            Ok::<_, Infallible>(match allowed {
+                Ok(()) => answer(&request, Pages::Metrics, &served),
+                Err(refusal) => refused(&refusal),
+            })
+        }
+    });
+    Ok(http().serve_connection(TokioIo::new(stream), service).await?)
+}
+
+fn http() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER);
+    builder
+}
+
+fn refused(refusal: &Refusal) -> Response<Full<Bytes>> {
+    let mut response = text(refusal.code(), format!("{refusal}\n"));
+    if refusal.code() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 fn answer(

@@ -4,6 +4,7 @@
 //! of its pods. Out: conditions that hold or not, with the way to fix them.
 //! Never: a change to the node, except the mark of the cluster (`cluster_mark`).
 
+mod changed_by;
 mod conntrack;
 
 use std::fs;
@@ -20,6 +21,7 @@ use nft::{ChainOfOthers, Features, Generation, Kernel, ReadError};
 use watcher::api::Cluster;
 
 use crate::bridge;
+use changed_by::ChangedBy;
 
 /// How often to list the chains of others at most. The list holds all chains of
 /// all tables: thousands on a node with kube-proxy.
@@ -33,6 +35,7 @@ pub struct NodeSurroundings {
     cluster: Cluster,
     /// For the gauges.
     metrics: Arc<Metrics>,
+    changed_by: ChangedBy,
     /// The cluster that was kept, and the generation as of which it was there.
     kept: Option<(String, Generation)>,
 }
@@ -67,6 +70,11 @@ impl Surroundings<Kernel> for NodeSurroundings {
         conntrack::look(status, &self.metrics);
         self.chains_around.look(now, kernel, status);
         self.keep(kernel);
+        self.changed_by.rest(now);
+    }
+
+    fn changed_by(&mut self, now: Instant, kernel: &mut Kernel) -> Option<String> {
+        self.changed_by.ask(now, kernel)
     }
 }
 

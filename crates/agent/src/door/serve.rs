@@ -6,19 +6,28 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use cni::wire::{Reply, Request};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::protocol::{LeftOut, Line, QUESTION_BYTES, Question, Selection};
-use super::{Behind, told};
+use super::protocol::{LeftOut, Line, Piece, QUESTION_BYTES, Question, Selection};
+use super::{Behind, bundle, judged, told};
 use crate::drops::{Entry, Ring};
+use crate::enforcer::CniQuestion;
 use crate::view::now_ms;
 
+/// How long the loop may take for an answer beyond what the plugin waits: it may be in the
+/// middle of a change.
+const MARGIN: Duration = Duration::from_millis(1500);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// Entries that are written in one piece.
 const AT_ONCE: usize = 256;
+/// The longest piece of a file. As JSON it may take six times as much, and a reader takes
+/// lines of 4 MiB.
+const PIECE_BYTES: usize = 256 << 10;
 /// How long a wait for entries takes. After each it is looked whether the other end is there.
 const WAIT: Duration = Duration::from_millis(500);
 /// After how many waits in vain a line shows that the agent is there.
@@ -37,7 +46,12 @@ pub(super) fn answer(stream: &UnixStream, behind: &Behind) {
     let question = match read {
         Ok(0) => return,
         Ok(length) if length > QUESTION_BYTES => Err("the question is too long".to_owned()),
-        Ok(_) => serde_json::from_str(&text).map_err(|error| format!("not a question: {error}")),
+        Ok(_) => match serde_json::from_str::<Request>(&text) {
+            Ok(request) => return plugin(stream, behind, request),
+            Err(_) => {
+                serde_json::from_str(&text).map_err(|error| format!("not a question: {error}"))
+            }
+        },
         Err(error) => Err(format!("read the question: {error}")),
     };
     // Who goes without its answer is not interested.
@@ -46,11 +60,59 @@ pub(super) fn answer(stream: &UnixStream, behind: &Behind) {
         Ok(Question::Status { policy }) => {
             write(stream, &[Line::Status(told::status(behind, policy.as_deref()))])
         }
+        Ok(Question::Bundle {}) => pieces(stream, behind),
+        Ok(Question::Judge(packet)) => write(stream, &[judged::line(behind, &packet)]),
         Ok(Question::Denied(selection)) => match &behind.drops {
             Ok(ring) => denied(stream, ring, &selection, &behind.node),
             Err(why) => write(stream, &[Line::Error(why.clone())]),
         },
     };
+}
+
+/// The files of a support bundle. One at a time is made: it takes memory.
+fn pieces(stream: &UnixStream, behind: &Behind) -> io::Result<()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let Ok(_one) = ONE.try_lock() else {
+        let why = "a support bundle of this node is being made; try again later";
+        return write(stream, &[Line::Error(why.to_owned())]);
+    };
+    for (file, text) in bundle::files(behind) {
+        let mut rest = text.as_str();
+        // An empty file is told of, too.
+        loop {
+            let end = (0..=PIECE_BYTES.min(rest.len())).rev().find(|at| rest.is_char_boundary(*at));
+            let (piece, after) = rest.split_at(end.unwrap_or(rest.len()));
+            rest = after;
+            let (file, text) = (file.to_owned(), piece.to_owned());
+            write(stream, &[Line::Piece(Piece { file, text })])?;
+            if rest.is_empty() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Answers the CNI plugin.
+fn plugin(mut stream: &UnixStream, behind: &Behind, request: Request) {
+    let wait = match &request {
+        Request::Attach { wait_ms, .. } => Duration::from_millis(*wait_ms),
+        Request::Detach { .. }
+        | Request::Check { .. }
+        | Request::Status {}
+        | Request::Keep { .. } => Duration::ZERO,
+    };
+    let (reply, replies) = mpsc::channel();
+    let answer = match behind.cni.send(CniQuestion { request, reply }) {
+        Ok(()) => replies.recv_timeout(wait.min(LONGEST_WAIT) + MARGIN).ok(),
+        Err(_) => None,
+    };
+    let answer = answer
+        .unwrap_or_else(|| Reply::NotReady("the agent's loop did not answer in time".to_owned()));
+    let mut text = serde_json::to_vec(&answer).unwrap_or_default();
+    text.push(b'\n');
+    // Who goes without its answer is not interested.
+    let _ = stream.write_all(&text);
 }
 
 fn denied(

@@ -7,7 +7,7 @@ use author::live::protocol::{
 };
 use author::live::status::digest;
 use author::live::text::plain;
-use policy::{Direction, ObjectKey, Pod};
+use policy::{Direction, Mode, ObjectKey, Pod};
 
 use super::Behind;
 use crate::drops::{Entry, Packet, Reason, Who};
@@ -74,7 +74,10 @@ pub fn denied(packet: &Packet, node: &str) -> Denied {
     Denied {
         time_ms: packet.time_ms,
         node: node.to_owned(),
-        verdict: "DENIED".to_owned(),
+        verdict: match packet.signature.as_ref().map_or(Mode::Enforce, |one| one.mode) {
+            Mode::Enforce => Denied::DENIED.to_owned(),
+            Mode::Audit => Denied::WOULD_DENY.to_owned(),
+        },
         direction: match direction {
             Some(Direction::Egress) => "egress".to_owned(),
             Some(Direction::Ingress) => "ingress".to_owned(),
@@ -85,7 +88,7 @@ pub fn denied(packet: &Packet, node: &str) -> Denied {
         protocol: protocol(headers.protocol),
         tcp_flags: headers.tcp_flags.map(tcp_flags),
         icmp: headers.icmp,
-        asked: packet.asked.map(|(address, port)| Asked { address, port }),
+        asked: packet.asked.map(|(address, port)| Asked { address, port, service: None }),
         policies: packet.signature.as_ref().map_or_else(Vec::new, |signature| {
             signature.policies.iter().map(ToString::to_string).collect()
         }),
@@ -147,7 +150,8 @@ pub(super) fn status(behind: &Behind, policy: Option<&str>) -> NodeStatus {
     let known = enforced.map_or(&shown.cluster.policies, |enforced| &enforced.policies);
     let isolates = |key: &ObjectKey| {
         enforced.is_some_and(|enforced| {
-            enforced.signatures.values().any(|signature| signature.policies.contains(key))
+            let judging = enforced.signatures.values();
+            judging.filter(|one| one.mode == Mode::Enforce).any(|one| one.policies.contains(key))
         })
     };
     let proofs = enforced.map(|enforced| enforced.proofs);
@@ -177,6 +181,7 @@ pub(super) fn status(behind: &Behind, policy: Option<&str>) -> NodeStatus {
 /// How many policies isolate a pod of this node.
 fn isolating(shown: &Shown) -> usize {
     let signatures = shown.enforced.iter().flat_map(|enforced| enforced.signatures.values());
+    let signatures = signatures.filter(|signature| signature.mode == Mode::Enforce);
     let policies: std::collections::BTreeSet<&ObjectKey> =
         signatures.flat_map(|signature| &signature.policies).collect();
     policies.len()
@@ -194,6 +199,7 @@ fn of_policy(shown: &Shown, name: &str, isolates: impl Fn(&ObjectKey) -> bool) -
         in_force: enforced.and_then(|enforced| enforced.policies.get(&key)) == Some(policy),
         since_ms: enforced.and_then(|enforced| enforced.since_ms.get(&key)).copied(),
         isolates: isolates(&key),
+        in_audit: !policy.is_enforced(),
         problem: is_aside
             .then(|| "the kernel refuses it: it isolates its pods and allows nothing".to_owned()),
     }

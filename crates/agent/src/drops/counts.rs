@@ -7,10 +7,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
-use policy::Direction;
+use policy::{Direction, Mode};
 
-/// Counters: of a table of ours by its number, at a pod's address in a direction.
-pub type Counters = BTreeMap<(usize, Direction, IpAddr), u64>;
+/// What denies, or would, and of which end's policies.
+pub type Side = (Mode, Direction);
+
+/// Counters: of a table of ours by its number, at a pod's address on a side.
+pub type Counters = BTreeMap<(usize, Side, IpAddr), u64>;
 
 /// The counters of the last look.
 #[derive(Debug, Default)]
@@ -18,15 +21,15 @@ pub struct Counts {
     last: Counters,
     /// Packets that the log told of since the last look, or that were told before they were
     /// counted.
-    told: HashMap<(Direction, IpAddr), u64>,
+    told: HashMap<(Side, IpAddr), u64>,
     has_looked: bool,
 }
 
 /// What was counted at an address since the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// Of the pod that sent (egress) or was to receive (ingress).
-    pub direction: Direction,
+    /// Of the pod that sent (egress) or was to receive (ingress), and whether it was dropped.
+    pub side: Side,
     /// The pod's address.
     pub address: IpAddr,
     /// Packets.
@@ -37,19 +40,19 @@ pub struct Counted {
 
 impl Counts {
     /// The log told of a packet.
-    pub fn told(&mut self, direction: Direction, address: IpAddr) {
-        *self.told.entry((direction, address)).or_default() += 1;
+    pub fn told(&mut self, side: Side, address: IpAddr) {
+        *self.told.entry((side, address)).or_default() += 1;
     }
 
     /// The counters now. A counter that is less than it was began anew: the pod was quiet
     /// for as long as the set keeps it, or the table was built again. What the first look
     /// finds was counted before.
     pub fn look(&mut self, now: Counters) -> Vec<Counted> {
-        let mut more: BTreeMap<(Direction, IpAddr), u64> = BTreeMap::new();
-        for ((table, direction, address), count) in &now {
-            let last = self.last.get(&(*table, *direction, *address)).copied().unwrap_or_default();
+        let mut more: BTreeMap<(Side, IpAddr), u64> = BTreeMap::new();
+        for ((table, side, address), count) in &now {
+            let last = self.last.get(&(*table, *side, *address)).copied().unwrap_or_default();
             let packets = if *count >= last { count - last } else { *count };
-            *more.entry((*direction, *address)).or_default() += packets;
+            *more.entry((*side, *address)).or_default() += packets;
         }
         self.last = now;
         self.told.retain(|key, _| more.contains_key(key));
@@ -58,15 +61,14 @@ impl Counts {
             return Vec::new();
         }
         let mut found = Vec::new();
-        for ((direction, address), packets) in more.into_iter().filter(|(_, packets)| *packets > 0)
-        {
-            let told = self.told.remove(&(direction, address)).unwrap_or_default();
+        for ((side, address), packets) in more.into_iter().filter(|(_, packets)| *packets > 0) {
+            let told = self.told.remove(&(side, address)).unwrap_or_default();
             // Told before it was counted: a packet of the next look.
             if told > packets {
-                self.told.insert((direction, address), told - packets);
+                self.told.insert((side, address), told - packets);
             }
             let left_out = packets.saturating_sub(told);
-            found.push(Counted { direction, address, packets, left_out });
+            found.push(Counted { side, address, packets, left_out });
         }
         found
     }
@@ -79,7 +81,7 @@ mod tests {
     #[test]
     fn what_is_more_than_last_time_was_denied_since() {
         let address: IpAddr = "10.0.0.1".parse().expect("an address");
-        let key = (Direction::Ingress, address);
+        let key = ((Mode::Enforce, Direction::Ingress), address);
         let at = |table| (table, key.0, key.1);
         let mut counts = Counts::default();
         let mut look = |told: u64, count: Option<u64>| {

@@ -126,6 +126,7 @@ mod tests {
             created: 0,
             is_ending: false,
             grace_seconds: 30,
+            attachment: policy::Attachment::default(),
             ports: Vec::new(),
         }
     }

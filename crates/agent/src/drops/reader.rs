@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use compiler::scaffold;
 use nft::{DropCounts, DropLog, DropLogError, LoggedPacket};
-use policy::Direction;
+use policy::{Direction, Mode};
 use ruleset::Family;
 
 use super::counts::{Counters, Counts};
@@ -170,7 +170,7 @@ impl Reader {
                 Direction::Egress => headers.source,
                 Direction::Ingress => headers.destination,
             };
-            self.counts.told(signature.direction, own);
+            self.counts.told((signature.mode, signature.direction), own);
         }
         Some(Packet {
             time_ms: now_ms(),
@@ -187,7 +187,8 @@ impl Reader {
         let (from, to) = (packet.headers.source, packet.headers.destination);
         if self.settings.log_lines && self.log_lines.is_due(&packet.chain, from, to, now) {
             let denied = told::denied(packet, &self.settings.node);
-            tracing::info!("denied: {}", author::live::text::denied(&denied));
+            let what = if denied.is_dropped() { "denied" } else { "would be denied" };
+            tracing::info!("{what}: {}", author::live::text::denied(&denied));
         }
     }
 
@@ -211,14 +212,18 @@ impl Reader {
             }
         }
         let Some(kernel) = &mut self.kernel else { return found };
-        for direction in Direction::BOTH {
-            for set in Family::BOTH.map(|family| scaffold::log_set(direction, family)) {
+        for side in Mode::BOTH.into_iter().flat_map(|mode| Direction::BOTH.map(|one| (mode, one))) {
+            let set = |family| match side {
+                (Mode::Enforce, direction) => scaffold::log_set(direction, family),
+                (Mode::Audit, direction) => scaffold::audit::log_set(direction, family),
+            };
+            for set in Family::BOTH.map(set) {
                 for (number, table) in TABLES.into_iter().enumerate() {
                     match kernel.of(table, set.as_str()) {
                         Ok(counts) => found.extend(
                             counts
                                 .into_iter()
-                                .map(|(address, count)| ((number, direction, address), count)),
+                                .map(|(address, count)| ((number, side, address), count)),
                         ),
                         Err(error) => tracing::debug!("count denied packets: {error}"),
                     }
@@ -242,7 +247,7 @@ impl Reader {
                 Who::Pod(pod) => pod.key.namespace.as_str(),
                 Who::Node(_) | Who::Unknown => "",
             };
-            self.out.metrics.traffic.denied(counted.direction, namespace, counted.packets);
+            self.out.metrics.traffic.denied(counted.side, namespace, counted.packets);
             if counted.left_out > 0 {
                 let (packets, reason) = (counted.left_out, Reason::RateLimit);
                 let time_ms = now_ms();

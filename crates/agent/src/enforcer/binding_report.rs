@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use policy::{BindingFinding, ObjectKey};
 
-use crate::metrics::Metrics;
+use crate::metrics::{FINDINGS, Metrics};
 use crate::report;
 
 /// An address without an interface, or an interface without a pod, is mentioned only
@@ -259,16 +259,7 @@ fn delay(finding: &BindingFinding) -> Duration {
 }
 
 fn count(findings: &[BindingFinding], metrics: &Metrics) {
-    let mut kinds = BTreeMap::from([
-        ("no_interface", 0),
-        ("claimed_twice", 0),
-        ("contested", 0),
-        ("mac_claimed_twice", 0),
-        ("mac_changed", 0),
-        ("unreported_address", 0),
-        ("unbound_port", 0),
-        ("vlan_filtering", 0),
-    ]);
+    let mut kinds: BTreeMap<&str, i64> = FINDINGS.map(|kind| (kind, 0)).into();
     for finding in findings {
         *kinds.entry(kind(finding)).or_default() += 1;
     }

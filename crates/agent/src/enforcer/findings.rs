@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 
 use compiler::SharedAddress;
-use policy::{Diagnostic, ObjectKey, Severity};
+use policy::{Diagnostic, End, Ending, ObjectKey, Severity};
 use tokio::sync::watch;
 
+use super::audit_report::time;
 use crate::cluster_state::ClusterState;
 use crate::metrics::Metrics;
 use crate::problems::{About, EventReason, Problems};
@@ -121,7 +122,34 @@ fn here<'a>(
             }
         }
     }
+    add_audits(&mut problems, cluster, isolates);
     problems
+}
+
+/// The policies that are in audit until a time.
+fn add_audits(
+    problems: &mut Problems,
+    cluster: &ClusterState,
+    isolates: impl Fn(&ObjectKey) -> bool,
+) {
+    for (whose, at, end) in cluster.modes().ends() {
+        if !matches!(end, End::Runs(_)) {
+            continue;
+        }
+        let until = format!("in audit until {}: it drops nothing", time(at));
+        let (namespace, name, said) = match whose {
+            Ending::Policy(key) => (&key.namespace, Some(&key.name), ""),
+            Ending::Namespace(name) => (name, None, " (says its Namespace)"),
+        };
+        let policies = cluster.snapshot().policies.range(ObjectKey::new(namespace, "")..);
+        let policies = policies.take_while(|(key, _)| key.namespace == *namespace);
+        for (key, _) in policies.filter(|(key, _)| name.is_none_or(|name| *name == key.name)) {
+            let about = about(cluster, key, EventReason::Audited);
+            if let Some(about) = about.filter(|about| isolates(&about.policy)) {
+                add(problems, about, &format!("{until}{said}"));
+            }
+        }
+    }
 }
 
 fn add(problems: &mut Problems, about: About, text: &str) {

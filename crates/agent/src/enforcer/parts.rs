@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use imbl::OrdSet;
@@ -10,8 +11,9 @@ use policy::{BindingFinding, Claims, NodeNetwork, Pod, PodRange};
 use ruleset::Ruleset;
 use tokio::sync::watch;
 
-use super::Inbox;
+use super::{CniQuestion, Inbox};
 use crate::binding_options::BindingOptions;
+use crate::boot_file::BootFile;
 use crate::clock::Clock;
 use crate::conntrack_cleanup::{ConntrackCleanup, Counters};
 use crate::metrics::Metrics;
@@ -43,6 +45,10 @@ pub struct Parts<S> {
     pub metrics: Arc<Metrics>,
     /// The node whose pods are local.
     pub node: String,
+    /// What is needed when the node starts again; `None` if it is not kept.
+    pub boot_file: Option<BootFile>,
+    /// What the CNI plugin asks; `None` if nothing can come.
+    pub cni: Option<Receiver<CniQuestion>>,
 }
 
 /// Ends connections that a change denies.
@@ -111,4 +117,10 @@ pub trait Interfaces {
 pub trait Surroundings<S> {
     /// Looks, and updates the status.
     fn look(&mut self, now: Instant, kernel: &mut S, local_pods: &[IpAddr], status: &Status);
+
+    /// Others changed a table, and it was restored: who, as far as that is known. The first
+    /// time nobody is.
+    fn changed_by(&mut self, _now: Instant, _kernel: &mut S) -> Option<String> {
+        None
+    }
 }

@@ -58,6 +58,7 @@ impl<S: Sink> Enforcer<S> {
     }
 
     fn succeeded(&mut self, start: Instant, restoring: bool, outcome: &Outcome) {
+        self.answer_cni_in_force();
         let now = self.now();
         let took = std::mem::take(&mut self.interrupted) + now.saturating_duration_since(start);
         if let Some(came) = self.next.succeeded(now) {
@@ -78,8 +79,11 @@ impl<S: Sink> Enforcer<S> {
         }
         if !restored.is_empty() {
             self.parts.metrics.repairs.inc();
+            let Parts { surroundings, pipeline, .. } = &mut self.parts;
+            self.changed_by = surroundings.changed_by(now, pipeline.sink());
             tracing::warn!(
-                "others changed table {}; restored in {} ms ({} operations)",
+                "{} changed table {}; restored in {} ms ({} operations)",
+                self.changed_by.as_deref().unwrap_or("others"),
                 restored.join(" and table "),
                 took.as_millis(),
                 outcome.operations()
@@ -94,6 +98,11 @@ impl<S: Sink> Enforcer<S> {
             for table in &outcome.tables {
                 report::foreign(&table.id, &table.foreign);
             }
+        }
+        if let (Some(file), Some(network)) =
+            (&mut self.parts.boot_file, self.parts.interfaces.network())
+        {
+            file.ranges(&network.pod_ranges);
         }
         if !self.is_only_table {
             self.remove_other_tables();

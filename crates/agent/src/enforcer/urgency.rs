@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use policy::Snapshot;
+use policy::{Audit, NetworkPolicy, Snapshot};
 use watcher::Object;
 use watcher::api::{Event, Found};
 
@@ -58,7 +58,12 @@ impl Urgency<'_> {
                 is_local && self.snapshot.pods.get(&pod.key) != Some(pod)
             }
             Object::NetworkPolicy(policy) => {
-                self.snapshot.policies.get(&policy.key) != Some(policy)
+                // The mode of one that is known may come from its Namespace or the node.
+                let known = self.snapshot.policies.get(&policy.key);
+                !known.is_some_and(|known| {
+                    let audit = Audit { written: policy.audit.written, ..known.audit };
+                    known == policy || NetworkPolicy { audit, ..(**policy).clone() } == **known
+                })
             }
             Object::Namespace(_) => false,
         }

@@ -73,6 +73,7 @@ fn pod() -> Arc<Pod> {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     })
 }

@@ -11,6 +11,18 @@ use super::Metrics;
 use crate::conntrack_cleanup::Counters;
 use crate::pipeline::Proofs;
 
+/// What is counted of interfaces and addresses that are not as they should be.
+pub(crate) const FINDINGS: [&str; 8] = [
+    "no_interface",
+    "claimed_twice",
+    "contested",
+    "mac_claimed_twice",
+    "mac_changed",
+    "unreported_address",
+    "unbound_port",
+    "vlan_filtering",
+];
+
 impl Metrics {
     /// Every series that is known now exists from the start, so that a rate over its first
     /// event is no gap.
@@ -28,7 +40,7 @@ impl Metrics {
                 drop(self.watch_failures.get_or_create(&labels));
             }
         }
-        for reason in ["unusable_part", "refused_by_kernel"] {
+        for reason in ["unusable_part", "refused_by_kernel", "over_budget"] {
             drop(self.broken_policies.get_or_create(&[("reason", reason)]));
         }
         for why in KeptFor::ALL {
@@ -36,6 +48,9 @@ impl Metrics {
         }
         for kind in ["chains", "sets", "elements"] {
             drop(self.table.get_or_create(&[("kind", kind)]));
+        }
+        for kind in FINDINGS {
+            drop(self.binding_findings.get_or_create(&[("kind", kind)]));
         }
         self.proved(&Proofs::default());
         self.connections(&Counters::default());

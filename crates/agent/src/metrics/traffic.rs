@@ -6,13 +6,14 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use policy::Direction;
+use policy::{Direction, Mode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::add;
+use crate::drops::Side;
 use crate::view::Signatures;
 
 /// Namespaces that have a series of their own. A node has some hundred pods.
@@ -25,6 +26,7 @@ type Labels = Vec<(&'static str, String)>;
 #[derive(Debug)]
 pub struct Traffic {
     denied: Family<Labels, Counter>,
+    audited: Family<Labels, Counter>,
     /// Packets that the log told of and that were lost, because the agent had no time.
     pub unread: Counter,
     /// Connections that connection tracking holds.
@@ -48,6 +50,11 @@ impl Traffic {
                 registry,
                 "denied_packets",
                 "Packets that policies denied, by the direction and the namespace of the isolated pod",
+            ),
+            audited: add(
+                registry,
+                "audited_packets",
+                "Packets that passed and that policies in audit would have denied, by direction and namespace",
             ),
             unread: add(
                 registry,
@@ -82,16 +89,21 @@ impl Traffic {
             let label = known.label(namespace);
             for direction in Direction::BOTH {
                 drop(self.denied.get_or_create(&labels(direction, &label)));
+                drop(self.audited.get_or_create(&labels(direction, &label)));
             }
         }
     }
 
-    /// Packets were denied.
-    pub fn denied(&self, direction: Direction, namespace: &str, packets: u64) {
+    /// Packets were denied, or would have been.
+    pub fn denied(&self, (mode, direction): Side, namespace: &str, packets: u64) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let label = known.label(namespace);
         drop(known);
-        self.denied.get_or_create(&labels(direction, &label)).inc_by(packets);
+        let family = match mode {
+            Mode::Enforce => &self.denied,
+            Mode::Audit => &self.audited,
+        };
+        family.get_or_create(&labels(direction, &label)).inc_by(packets);
     }
 }
 
@@ -123,7 +135,7 @@ mod tests {
         let mut registry = Registry::default();
         let traffic = Traffic::new(&mut registry);
         for number in 0..NAMESPACES + 5 {
-            traffic.denied(Direction::Ingress, &format!("n{number}"), 2);
+            traffic.denied((Mode::Enforce, Direction::Ingress), &format!("n{number}"), 2);
         }
         let mut text = String::new();
         encode(&mut text, &registry).expect("text");

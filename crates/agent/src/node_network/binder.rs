@@ -3,6 +3,8 @@
 //! In: looks at the node, its pods. Out: the [`NodeNetwork`] and what changed in
 //! it. Never: I/O, or a claim that is forgotten while its interface lives.
 
+use std::net::IpAddr;
+
 use imbl::OrdSet;
 use ipnet::IpNet;
 use policy::{
@@ -17,6 +19,8 @@ use super::seen::Given;
 pub struct Binder {
     given: Given,
     resolved: Resolved,
+    /// Ranges of the kernel's tables at start that no bridge here has had since.
+    remembered: OrdSet<PodRange>,
 }
 
 /// What a new conclusion changed.
@@ -35,7 +39,7 @@ impl Binder {
     /// what.
     pub fn new(given: Given, claims: Claims) -> Self {
         let resolved = Resolved { claims, ..Resolved::default() };
-        Self { given, resolved }
+        Self { given, resolved, remembered: OrdSet::new() }
     }
 
     /// Concludes anew from a look that was made: what a picture lacks is
@@ -53,7 +57,9 @@ impl Binder {
             now.network.tunnels = all.collect();
         }
         let subnets = self.pod_subnets(seen, &now.network);
-        now.network.pod_ranges = pod_ranges(pod_cidrs.iter().copied().chain(subnets));
+        let found = pod_ranges(pod_cidrs.iter().copied().chain(subnets));
+        self.forget_ranges(seen, &now.network);
+        now.network.pod_ranges = with_remembered(found, &self.remembered);
         let before = std::mem::replace(&mut self.resolved, now);
         let now = &self.resolved;
         Update {
@@ -63,9 +69,27 @@ impl Binder {
         }
     }
 
-    /// These ranges were pods' before: from the kernel's tables.
+    /// These ranges were pods' before: from the kernel's tables. One that is wider than
+    /// any pods' is of a node that did not know them when it started.
     pub fn remember(&mut self, ranges: OrdSet<PodRange>) {
-        self.resolved.network.pod_ranges = ranges;
+        self.remembered = ranges.into_iter().filter(|range| !is_too_wide(range)).collect();
+        self.resolved.network.pod_ranges = self.remembered.clone();
+    }
+
+    /// When a node starts, its pods' bridge comes with the first pod. Until a bridge has a
+    /// remembered range, or pods are bound elsewhere, the next pod may be in it.
+    fn forget_ranges(&mut self, seen: &Seen, now: &NodeNetwork) {
+        if !now.ports.is_empty() {
+            self.remembered.clear();
+        }
+        if self.remembered.is_empty() {
+            return;
+        }
+        let of_bridges =
+            pod_ranges(seen.bridges.iter().flat_map(|bridge| &bridge.subnets).copied());
+        let is_there = |range: &PodRange| of_bridges.iter().any(|one| one.covers(range));
+        let left = self.remembered.iter().filter(|range| !is_there(range));
+        self.remembered = left.copied().collect();
     }
 
     /// The subnets of the bridges that only pods are on. A subnet is the pods' while one of
@@ -105,6 +129,25 @@ impl Binder {
     }
 }
 
+/// Those of the remembered ranges that are not covered come to what was found.
+fn with_remembered(found: OrdSet<PodRange>, remembered: &OrdSet<PodRange>) -> OrdSet<PodRange> {
+    let is_new = |range: &&PodRange| {
+        let meets = |one: &PodRange| one.contains(range.first) || range.contains(one.first);
+        !found.iter().any(meets)
+    };
+    let new: Vec<PodRange> = remembered.iter().filter(is_new).copied().collect();
+    found.into_iter().chain(new).collect()
+}
+
+/// Whether a range has more than a prefix of eight bits, the widest of pods.
+fn is_too_wide(range: &PodRange) -> bool {
+    match (range.first, range.last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => u32::from(last) - u32::from(first) >= 1 << 24,
+        (IpAddr::V6(first), IpAddr::V6(last)) => u128::from(last) - u128::from(first) >= 1 << 120,
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => true,
+    }
+}
+
 /// What `of` has and `others` lacks. Both are in order.
 fn missing(of: &[BindingFinding], others: &[BindingFinding]) -> Vec<BindingFinding> {
     of.iter().filter(|one| others.binary_search(one).is_err()).cloned().collect()
@@ -112,7 +155,6 @@ fn missing(of: &[BindingFinding], others: &[BindingFinding]) -> Vec<BindingFindi
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
     use std::time::Instant;
 
     use policy::{
@@ -138,6 +180,7 @@ mod tests {
             created: 0,
             is_ending: false,
             grace_seconds: 0,
+            attachment: policy::Attachment::default(),
             ports: Vec::new(),
         }
     }
@@ -228,6 +271,41 @@ mod tests {
         told.update(&Seen::default(), []);
         let expected = ["10.0.0.0-10.0.0.126", "fd00::-fd00::ffff:ffff:ffff:ffff"];
         assert_eq!(ranges(&told), expected);
+    }
+
+    /// A node starts again: its table knows the range, and the bridge comes with a pod.
+    #[test]
+    fn a_range_that_was_remembered_stays_until_a_bridge_or_a_pod_shows_better() {
+        let range = pod_ranges(["10.0.0.0/24".parse().unwrap()]);
+        let with = |ports: &[u32], subnets: &[&str]| Seen {
+            ports: ports.iter().map(|number| on_bridge(*number)).collect(),
+            bridges: vec![bridge(subnets, false)],
+            ..Seen::default()
+        };
+        let started = || {
+            let mut binder = Binder::new(Given::default(), Claims::default());
+            binder.remember(range.clone());
+            binder.update(&Seen::default(), []);
+            assert_eq!(ranges(&binder), ["10.0.0.0-10.0.0.254"], "nothing is there yet");
+            binder
+        };
+        let mut binder = started();
+        binder.update(&with(&[], &["10.0.0.0/24"]), []);
+        assert_eq!(ranges(&binder), ["10.0.0.0-10.0.0.254"], "its bridge comes");
+        binder.update(&with(&[5], &["10.0.0.0/24"]), []);
+        assert_eq!(ranges(&binder), ["10.0.0.0-10.0.0.254"], "a pod that nobody knows");
+        binder.update(&Seen::default(), []);
+        assert!(ranges(&binder).is_empty(), "the bridge goes");
+        let mut moved = started();
+        moved.update(&with(&[], &["10.7.0.0/24"]), []);
+        assert_eq!(ranges(&moved), ["10.0.0.0-10.0.0.254"], "another bridge says nothing");
+        let routed = Seen { ports: vec![port(5)], ..Seen::default() };
+        moved.update(&routed, [&pod(5)]);
+        assert!(ranges(&moved).is_empty(), "pods are elsewhere");
+        let mut unknown = Binder::new(Given::default(), Claims::default());
+        unknown.remember(compiler::boot::everything());
+        unknown.update(&with(&[], &["10.0.0.0/24"]), []);
+        assert!(ranges(&unknown).is_empty(), "all addresses are no pods' range");
     }
 
     #[test]

@@ -36,9 +36,8 @@ fn each_program_is_named_once_with_what_to_do() {
                     (chain KUBE-POD-FW-0 in table ip filter, chain KUBE-POD-FW-1 in table ip \
                     filter, chain KUBE-POD-FW-2 in table ip filter and 1 more): what they drop \
                     is lost, whatever nftpol allows; run it with --run-firewall=false, \
-                    k3s with --disable-network-policy; if it is gone, `kube-router \
-                    --cleanup-config`, the commands of docs/install.md for k3s or a reboot \
-                    remove what it left";
+                    k3s with --disable-network-policy; the commands of docs/install.md \
+                    for k3s or a reboot remove what it left";
     assert_eq!(found.new_since(&Found::default()), [expected]);
     assert_eq!(
         Found::with(&chains, &Legacy::default(), "").new_since(&found),

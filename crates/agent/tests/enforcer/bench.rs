@@ -275,6 +275,8 @@ impl Bench {
             status: self.status.clone(),
             metrics: Arc::clone(&self.metrics),
             node: self.node.to_owned(),
+            boot_file: None,
+            cni: None,
         })
         .run()
     }

@@ -44,6 +44,8 @@ pub struct Model {
     pub touches: usize,
     pub sent: usize,
     pub dumps: usize,
+    /// The table of each batch, refused ones included.
+    pub order: Vec<TableFamily>,
 }
 
 impl Default for Model {
@@ -64,6 +66,7 @@ impl Default for Model {
             touches: 0,
             sent: 0,
             dumps: 0,
+            order: Vec::new(),
         }
     }
 }
@@ -119,6 +122,7 @@ impl Sink for Model {
         batch: &Batch,
         expected: Option<Generation>,
     ) -> Result<(), SendError> {
+        self.order.push(table.family);
         if self.others > 0 {
             self.others -= 1;
             self.generation += 1;

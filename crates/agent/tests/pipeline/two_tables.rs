@@ -6,6 +6,7 @@ use agent::pipeline::{Check, Pipeline, SyncError};
 use compiler::Options;
 use nft::{Errno, SendError};
 use policy::{BoundBridge, BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Snapshot};
+use ruleset::simulator::{Outcome, Packet, simulate};
 use ruleset::{TableFamily, TableId};
 
 use super::model::{Model, passes, snapshot};
@@ -239,4 +240,72 @@ fn only_the_table_that_needs_it_is_built_again() {
     assert!(is_whole(&mut pipeline, &snapshot()));
     assert_eq!(pipeline.sink().table(), before.as_ref());
     assert_eq!(pipeline.sink().tables.len(), 2, "no stand-in is left");
+}
+
+/// What the `inet` table does with a group of two pods that nobody isolates.
+fn groups_pass(pipeline: &mut Pipeline<Model>) -> bool {
+    let group = [[10, 0, 0, 50], [239, 1, 2, 3]].map(IpAddr::from);
+    let packet = Packet::new(group[0], group[1], 17);
+    let seen = simulate(pipeline.sink().table().unwrap(), &packet).unwrap();
+    seen.outcome == Outcome::Accept
+}
+
+/// As many as there are: the pods of [`snapshot`] are isolated.
+#[test]
+fn groups_are_left_to_guards_only_while_these_are_in_force() {
+    let mut pipeline = pipeline(Model::default());
+    pipeline.sync(&snapshot()).unwrap();
+    assert!(groups_pass(&mut pipeline), "all guards are in force");
+
+    // One interface is not known any more, and then it is again.
+    let unknown = InterfaceIndex(12);
+    let fewer = NodeNetwork { ports: bridged().ports.without(&unknown), ..bridged() };
+    pipeline.bind(fewer);
+    pipeline.sync(&snapshot()).unwrap();
+    assert!(!groups_pass(&mut pipeline), "a pod has no guard");
+    pipeline.sink().refuses = Some("add element bridge nftpol guarded");
+    pipeline.bind(bridged());
+    pipeline.sync(&snapshot()).unwrap_err();
+    assert!(!groups_pass(&mut pipeline), "its guard was refused");
+    pipeline.sync(&snapshot()).unwrap_err();
+    assert!(!groups_pass(&mut pipeline), "and again");
+    pipeline.sink().refuses = None;
+    pipeline.sync(&snapshot()).unwrap();
+    assert!(groups_pass(&mut pipeline) && is_whole(&mut pipeline, &snapshot()));
+}
+
+#[test]
+fn a_guard_that_is_refused_when_its_pod_becomes_isolated_shuts_groups_for_all() {
+    let mut pipeline = pipeline(Model::default());
+    let mut open = snapshot();
+    open.policies.clear();
+    pipeline.sync(&open).unwrap();
+    let sent = pipeline.sink().sent;
+    pipeline.sync(&snapshot()).unwrap();
+    assert!(groups_pass(&mut pipeline) && pipeline.sink().sent > sent);
+    pipeline.sync(&open).unwrap();
+    pipeline.sink().refuses = Some("add element bridge nftpol guarded");
+    pipeline.sync(&snapshot()).unwrap_err();
+    assert!(!groups_pass(&mut pipeline));
+}
+
+/// The address of an isolated pod is judged as long as its port lets it be heard.
+#[test]
+fn a_bridge_table_that_only_loses_elements_goes_first() {
+    let mut pipeline = pipeline(Model::default());
+    pipeline.sync(&snapshot()).unwrap();
+    let address = IpAddr::from([10, 0, 0, 2]);
+    let mut network = bridged();
+    network.ports.get_mut(&InterfaceIndex(12)).unwrap().addresses.remove(&address);
+    let mut cluster = snapshot();
+    let key = ObjectKey::new("dev", "db");
+    let pod = cluster.pods.get_mut(&key).unwrap();
+    std::sync::Arc::make_mut(pod).addresses.clear();
+    pipeline.bind(network);
+    pipeline.sink().refuses = Some("delete element bridge nftpol own4");
+    pipeline.sink().order.clear();
+    pipeline.sync(&cluster).unwrap_err();
+    let order = &pipeline.sink().order;
+    assert_eq!(order.first(), Some(&TableFamily::Bridge), "{order:?}");
+    assert!(order.contains(&TableFamily::Inet), "one does not stop the other");
 }

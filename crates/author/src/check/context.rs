@@ -4,13 +4,17 @@
 //! pods they mean, the cluster's DNS.
 //! Never: a finding.
 
-use std::collections::BTreeSet;
+mod pods;
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use policy::{Direction, NetworkPolicy, ObjectKey, Peer, Peers, Pod, PodPeer, Rule, Severity};
 
 use super::finding::Finding;
-pub use super::nearest::{Nearest, is_sibling, nearest};
+pub use super::nearest::{Known, Nearest, is_sibling, nearest};
 use crate::{Cluster, Reach};
 
 /// A cluster with what the checks work out of it.
@@ -21,6 +25,12 @@ pub struct Context<'a> {
     pub reach: Reach<'a>,
     /// Policies in which reading found an error. What they mean is not asked.
     broken: BTreeSet<ObjectKey>,
+    /// Pods by namespace, key and value of a label, each in order.
+    labelled: BTreeMap<(&'a str, &'a str, &'a str), Vec<&'a Pod>>,
+    dns: Vec<&'a Pod>,
+    /// The labels of the pods of some namespaces, by their names.
+    known: RefCell<BTreeMap<Vec<&'a str>, Rc<Known<'a>>>>,
+    known_namespaces: OnceCell<Known<'a>>,
 }
 
 /// A rule and where it is.
@@ -51,6 +61,11 @@ impl<'a> RuleAt<'a> {
         format!("{}.{name}", self.field())
     }
 
+    /// Whether it has more than one peer.
+    pub fn has_several_peers(&self) -> bool {
+        matches!(&self.rule.peers, Peers::Only(peers) if peers.len() > 1)
+    }
+
     /// Its peers, each with its field.
     pub fn peers(&self) -> Vec<(String, &'a Peer)> {
         let Peers::Only(peers) = &self.rule.peers else { return Vec::new() };
@@ -65,13 +80,33 @@ impl<'a> Context<'a> {
         let errors = cluster.findings.iter().filter(|one| one.severity == Severity::Error);
         let broken = errors.filter(|one| !super::read::is_only_refused(one));
         let broken = broken.filter_map(|one| one.object.clone()).collect();
-        Self { cluster, reach: Reach::new(&cluster.snapshot), broken }
+        let mut labelled: BTreeMap<(&str, &str, &str), Vec<&Pod>> = BTreeMap::new();
+        for pod in cluster.snapshot.pods.values() {
+            for (key, value) in pod.labels.iter() {
+                labelled.entry((&*pod.key.namespace, key, value)).or_default().push(pod);
+            }
+        }
+        let reach = Reach::new(&cluster.snapshot);
+        let (known, known_namespaces) = (RefCell::default(), OnceCell::new());
+        let dns = Vec::new();
+        let mut context = Self { cluster, reach, broken, labelled, dns, known, known_namespaces };
+        context.dns = context.find_dns();
+        context
     }
 
     /// The policies in which nothing is wrong.
     pub fn policies(&self) -> impl Iterator<Item = &'a NetworkPolicy> {
         let policies = self.cluster.snapshot.policies.values().map(Arc::as_ref);
         policies.filter(|policy| !self.broken.contains(&policy.key))
+    }
+
+    /// The policies of a namespace in which nothing is wrong.
+    pub fn policies_in(&self, namespace: &str) -> impl Iterator<Item = &'a NetworkPolicy> {
+        let policies = self.cluster.snapshot.policies.range(ObjectKey::new(namespace, "")..);
+        policies
+            .take_while(move |(key, _)| key.namespace == namespace)
+            .map(|(_, policy)| policy.as_ref())
+            .filter(|policy| !self.broken.contains(&policy.key))
     }
 
     /// All rules of a policy.
@@ -110,48 +145,6 @@ impl<'a> Context<'a> {
     /// All pods.
     pub fn pods(&self) -> impl Iterator<Item = &'a Pod> {
         self.cluster.snapshot.pods.values().map(Arc::as_ref)
-    }
-
-    /// The pods of a namespace.
-    pub fn pods_in(&self, namespace: &str) -> Vec<&'a Pod> {
-        self.pods().filter(|pod| pod.key.namespace == namespace).collect()
-    }
-
-    /// The pods that a policy selects.
-    pub fn subjects(&self, policy: &NetworkPolicy) -> Vec<&'a Pod> {
-        let snapshot = &self.cluster.snapshot;
-        self.pods_in(&policy.key.namespace)
-            .into_iter()
-            .filter(|pod| snapshot.selects(policy, pod))
-            .collect()
-    }
-
-    /// The namespaces that a peer means.
-    pub fn namespaces(&self, policy: &NetworkPolicy, peer: &PodPeer) -> BTreeSet<&'a str> {
-        let all = &self.cluster.snapshot.namespaces;
-        match &peer.namespaces {
-            None => all
-                .keys()
-                .map(String::as_str)
-                .filter(|name| *name == policy.key.namespace)
-                .collect(),
-            Some(selector) => all
-                .values()
-                .filter(|one| selector.matches(&one.labels))
-                .map(|one| one.name.as_str())
-                .collect(),
-        }
-    }
-
-    /// The pods that a peer selects. `host`: of those in their node's network instead, which
-    /// no peer selects.
-    pub fn selected(&self, policy: &NetworkPolicy, peer: &PodPeer, host: bool) -> Vec<&'a Pod> {
-        let namespaces = self.namespaces(policy, peer);
-        self.pods()
-            .filter(|pod| pod.host_network == host && is_alive(pod))
-            .filter(|pod| namespaces.contains(&*pod.key.namespace))
-            .filter(|pod| peer.pods.matches(&pod.labels))
-            .collect()
     }
 
     /// Whether the labels of a namespace are known.
@@ -214,7 +207,11 @@ impl<'a> Context<'a> {
     }
 
     /// The cluster's DNS, as far as the input has it.
-    pub fn dns(&self) -> Vec<&'a Pod> {
+    pub fn dns(&self) -> &[&'a Pod] {
+        &self.dns
+    }
+
+    fn find_dns(&self) -> Vec<&'a Pod> {
         let snapshot = &self.cluster.snapshot;
         let by_service = DNS_SERVICES.iter().filter_map(|(namespace, name)| {
             let selector = self.cluster.services.get(&ObjectKey::new(*namespace, *name))?;

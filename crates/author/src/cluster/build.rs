@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use policy::{Namespace, ObjectKey, Peer, Peers, Phase, Pod, Snapshot};
+use policy::{Mode, Namespace, Now, ObjectKey, Peer, Peers, Phase, Pod, Snapshot};
 use watcher::Object;
 use watcher::related::{PodDetails, Related, Workload, WorkloadTemplate};
 
@@ -44,9 +44,19 @@ pub struct Builder {
     owners: BTreeMap<ObjectKey, Workload>,
     /// The pods that objects of pods are of.
     pods: BTreeMap<ObjectKey, Arc<Pod>>,
+    /// What policies do that say nothing of it.
+    mode: Mode,
+    /// When audits end is told by this.
+    now: Now,
 }
 
 impl Builder {
+    /// Audits are over or not at this moment. Where nobody says whether policies are enforced,
+    /// this mode holds.
+    pub fn at(&mut self, now: Now, mode: Mode) {
+        (self.now, self.mode) = (now, mode);
+    }
+
     /// Adds policies, pods and namespaces. They replace those with their keys.
     pub fn objects(&mut self, objects: impl IntoIterator<Item = Object>) {
         let Snapshot { policies, namespaces, .. } = &mut self.cluster.snapshot;
@@ -136,10 +146,19 @@ impl Builder {
             }
         }
         self.templates_to_pods();
-        let Self { mut cluster, pods, .. } = self;
+        let Self { mut cluster, pods, mode, now, .. } = self;
         cluster.snapshot.pods = pods.into_iter().collect();
         give_addresses(&mut cluster, made_up);
         assume_namespaces(&mut cluster, written);
+        cluster.snapshot = policy::with_modes(&cluster.snapshot, mode, now);
+        let audited = cluster.snapshot.policies.values().filter(|one| !one.is_enforced()).count();
+        if audited > 0 {
+            cluster.notices.push(format!(
+                "{audited} {} in audit (nftpol.dev/mode) and drop nothing; what passes is told as \
+                 if they were not there",
+                if audited == 1 { "policy is" } else { "policies are" }
+            ));
+        }
         cluster
     }
 

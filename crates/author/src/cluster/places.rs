@@ -13,8 +13,20 @@ use watcher::files::{Field, Location, Written};
 pub struct Places {
     policies: BTreeMap<ObjectKey, BTreeMap<String, Place>>,
     objects: BTreeMap<(String, ObjectKey), Location>,
-    texts: BTreeMap<String, String>,
+    texts: BTreeMap<String, Text>,
 }
+
+/// The text of a file.
+#[derive(Clone, Debug, Default)]
+struct Text {
+    text: String,
+    /// Where each line begins, in bytes.
+    lines: Vec<usize>,
+}
+
+/// The bytes of a line that is worth showing. `kubectl get -o json | jq -c` writes a whole
+/// cluster on one.
+const LINE_MAX: usize = 4096;
 
 /// Where a field was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +59,9 @@ impl Places {
 
     /// Notes the text of a file.
     pub fn note_text(&mut self, file: String, text: String) {
-        self.texts.insert(file, text);
+        let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        let lines = std::iter::once(0).chain(breaks).collect();
+        self.texts.insert(file, Text { text, lines });
     }
 
     /// Where a field of a policy was written, such as `spec.ingress[0].from[1]`, or what
@@ -84,12 +98,16 @@ impl Places {
 
     /// The text of a file.
     pub fn text(&self, file: &str) -> Option<&str> {
-        self.texts.get(file).map(String::as_str)
+        self.texts.get(file).map(|text| text.text.as_str())
     }
 
-    /// A line of a file, counted from 1.
+    /// A line of a file, counted from 1. `None` for one that is too long to be shown.
     pub fn line(&self, file: &str, line: usize) -> Option<&str> {
-        self.text(file)?.lines().nth(line.checked_sub(1)?)
+        let Text { text, lines } = self.texts.get(file)?;
+        let rest = &text[*lines.get(line.checked_sub(1)?)?..];
+        let end = lines.get(line).map_or(rest.len(), |next| next - (text.len() - rest.len()));
+        // The last line break ends the text and begins no line.
+        rest[..end].lines().next().filter(|line| line.len() <= LINE_MAX)
     }
 
     /// The files that were read.
@@ -101,6 +119,21 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_found_as_they_are_split() {
+        for text in ["", "a", "a\n", "a\r\nb\n\nc", "\n\n", "a\n\u{e9}b"] {
+            let mut places = Places::default();
+            places.note_text("f".to_owned(), text.to_owned());
+            for number in 0..6usize {
+                let expected = number.checked_sub(1).and_then(|at| text.lines().nth(at));
+                assert_eq!(places.line("f", number), expected, "{text:?}, {number}");
+            }
+        }
+        let mut places = Places::default();
+        places.note_text("f".to_owned(), "x".repeat(LINE_MAX + 1) + "\ny");
+        assert_eq!((places.line("f", 1), places.line("f", 2)), (None, Some("y")));
+    }
 
     #[test]
     fn a_field_that_was_not_noted_is_where_its_parent_is() {

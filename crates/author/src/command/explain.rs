@@ -3,12 +3,14 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::Output;
-use crate::explain::{End, Verdict, explain};
+use super::live::Here;
+use crate::explain::{End, Verdict, add_kernel, explain};
 use crate::input::InputArgs;
+use crate::live::protocol::{AskedPacket, Judged, Line, Question};
 
 const EXAMPLES: &str = "\
 Ends:
@@ -38,6 +40,11 @@ pub struct Explain {
     /// The objects.
     #[command(flatten)]
     input: InputArgs,
+    /// Also say what the table in this node's kernel does, by its agent: the rule that decides,
+    /// packets dropped, and when the table was proved. Needs root, and `nftpol` on the node or
+    /// in the agent's pod.
+    #[arg(long)]
+    via_kernel: bool,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -48,11 +55,20 @@ impl Explain {
     ///
     /// # Errors
     /// The question has no answer: an end names nothing, or the objects cannot be read.
-    pub fn run(&self) -> Result<ExitCode> {
+    pub fn run(&self, here: &dyn Here) -> Result<ExitCode> {
+        if self.via_kernel && !here.reaches_kernel() {
+            bail!(
+                "this program reaches no kernel; run `nftpol explain --via-kernel` on the pod's \
+                 node, or in its agent's pod (kubectl exec -n kube-system POD -- nftpol explain ...)"
+            );
+        }
         let cluster = self.input.cluster()?;
         let from = End::parse(&self.from, &cluster.namespace)?;
         let to = End::parse(&self.to, &cluster.namespace)?;
-        let answer = explain(&cluster, &from, &to)?;
+        let mut answer = explain(&cluster, &from, &to)?;
+        if self.via_kernel {
+            add_kernel(&mut answer, &|packet| ask(here, packet));
+        }
         let text = match self.output {
             Output::Text => answer.to_string(),
             Output::Json => serde_json::to_string_pretty(&answer)? + "\n",
@@ -63,5 +79,17 @@ impl Explain {
             Verdict::Allowed => ExitCode::SUCCESS,
             Verdict::Partly | Verdict::Denied => ExitCode::FAILURE,
         })
+    }
+}
+
+/// Asks the agent of this node what its kernel does to a packet.
+fn ask(here: &dyn Here, packet: &AskedPacket) -> Result<Judged, String> {
+    let answer = here.ask(&Question::Judge(packet.clone()));
+    let line = answer.and_then(|mut lines| lines.next().transpose());
+    let line = line.map_err(|error| error.to_string())?;
+    match line.map(|line| serde_json::from_str(&line)) {
+        Some(Ok(Line::Judged(judged))) => Ok(judged),
+        Some(Ok(Line::Error(why))) => Err(why),
+        Some(_) | None => Err("the agent gave no answer".to_owned()),
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! In: the words after `kubectl nftpol`; the last one is what is being typed. Out: a line
 //! for each way to go on, and a line with a colon, as kubectl wants them from
-//! `kubectl_complete-nftpol` (kubernetes/kubernetes v1.36
-//! `staging/src/k8s.io/kubectl/pkg/cmd/plugin/plugin_completion.go`; the form is that of
-//! spf13/cobra v1.10 `completions.go`).
+//! `kubectl_complete-nftpol` (k8s.io/kubectl v0.36.3 `pkg/cmd/plugin/plugin_completion.go`,
+//! `pluginCompletion` and `getPluginCompletions`: the last line, a colon and a number, is a
+//! directive of github.com/spf13/cobra v1.10.2 `completions.go`, `ShellCompDirective`).
 //! Never: a look into a cluster.
 
 use std::fmt::Write as _;

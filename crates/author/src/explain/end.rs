@@ -76,8 +76,8 @@ pub enum EndError {
     Protocol(String),
     /// A kind that makes no pods.
     #[error(
-        "{0:?} makes no pods; there are pod, deploy, sts, ds, rs, job and cronjob, beside svc and \
-         node"
+        "{0:?} makes no pods; there are pod, deploy, sts, ds, rs, rc, job and cronjob, beside svc \
+         and node"
     )]
     Kind(String),
     /// A selector that cannot be read.
@@ -86,12 +86,13 @@ pub enum EndError {
 }
 
 /// The kinds that make pods, by kubectl's names for them.
-const KINDS: [(&str, &[&str]); 7] = [
+const KINDS: [(&str, &[&str]); 8] = [
     ("Pod", &["pod", "pods", "po"]),
     ("Deployment", &["deploy", "deployment", "deployments"]),
     ("StatefulSet", &["sts", "statefulset", "statefulsets"]),
     ("DaemonSet", &["ds", "daemonset", "daemonsets"]),
     ("ReplicaSet", &["rs", "replicaset", "replicasets"]),
+    ("ReplicationController", &["rc", "replicationcontroller", "replicationcontrollers"]),
     ("Job", &["job", "jobs"]),
     ("CronJob", &["cj", "cronjob", "cronjobs"]),
 ];
@@ -216,11 +217,21 @@ fn kind(word: &str) -> Option<&'static str> {
     KINDS.iter().find(|(_, words)| words.contains(&word)).map(|(kind, _)| *kind)
 }
 
-/// What the API takes as `containerPort.name`: a word with a letter, no dash at an end
-/// (`IsValidPortName` of k8s.io/apimachinery v0.36 `pkg/util/validation`).
+/// What the API takes as the name of a port. Of a container: up to 15 small letters, digits
+/// and single dashes, with a letter (`IsValidPortName`); of a Service: a DNS label, which is
+/// longer and may have two dashes (`IsDNS1123Label`; k8s.io/apimachinery v0.36.3
+/// `pkg/util/validation/validation.go`). A number is no name here.
 fn is_port_name(text: &str) -> bool {
-    let has_letter = text.bytes().any(|byte| byte.is_ascii_alphabetic());
-    is_word(text) && has_letter && !text.starts_with('-') && !text.ends_with('-')
+    /// `DNS1123LabelMaxLength`.
+    const LONGEST: usize = 63;
+    let has_letter = text.bytes().any(|byte| byte.is_ascii_lowercase());
+    let has_capital = text.bytes().any(|byte| byte.is_ascii_uppercase());
+    is_word(text)
+        && has_letter
+        && !has_capital
+        && text.len() <= LONGEST
+        && !text.starts_with('-')
+        && !text.ends_with('-')
 }
 
 /// Letters, digits and dashes.

@@ -6,8 +6,8 @@
 use std::net::IpAddr;
 
 use compiler::signature::Signature;
-use policy::spec::ProtocolPort;
-use policy::{Direction, Isolation, NetworkPolicy, Pod, isolation, subjects};
+use policy::spec::{self, ProtocolPort};
+use policy::{Direction, Isolation, NetworkPolicy, Pod, audited, isolation, subjects};
 
 use super::report::{self, Verdict};
 use super::why::{self, Other};
@@ -69,9 +69,11 @@ impl<'a> Judge<'a> {
             policies: Vec::new(),
             is_isolated: side != Side::NotIsolated,
             chain: None,
+            asked: report::Asked(Some(*packet).filter(|_| !self.is_made_up(packet))),
+            kernel: None,
         };
         match &side {
-            Side::NotIsolated => plain(self.why_not_isolated(direction, address)),
+            Side::NotIsolated => plain(self.why_not_isolated(direction, packet)),
             Side::Exempt if address == other => plain("a pod always reaches itself".to_owned()),
             Side::Exempt => plain("a pod and its own node always reach each other".to_owned()),
             Side::Isolated(policies, _) => {
@@ -87,14 +89,56 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn why_not_isolated(&self, direction: Direction, address: IpAddr) -> String {
+    /// Whether an end's address is made up, so that no kernel knows it.
+    fn is_made_up(&self, packet: &Packet) -> bool {
+        let is_symbolic = |address| {
+            self.reach.owner(address).is_some_and(|pod| self.cluster.symbolic.contains(&pod.key))
+        };
+        is_symbolic(packet.source) || is_symbolic(packet.destination)
+    }
+
+    fn why_not_isolated(&self, direction: Direction, packet: &Packet) -> String {
+        let (address, _) = packet.ends(direction);
         match (self.reach.owner(address), direction) {
-            (Some(_), _) => "no policy isolates it".to_owned(),
+            (Some(_), _) => match self.in_audit(direction, packet) {
+                Some(audit) => format!("no policy that is enforced isolates it; {audit}"),
+                None => "no policy isolates it".to_owned(),
+            },
             (None, _) if self.is_node(address) => {
                 "it is in the network of a node, and no policy applies to it".to_owned()
             }
             (None, _) => "it is no pod, and no policy applies to it".to_owned(),
         }
+    }
+
+    /// What policies in audit would do, if any selects the pod.
+    fn in_audit(&self, direction: Direction, packet: &Packet) -> Option<String> {
+        let snapshot = &self.cluster.snapshot;
+        let (address, _) = packet.ends(direction);
+        let policies = match audited(snapshot, &subjects(snapshot, None, address), direction) {
+            Isolation::None => return None,
+            Isolation::By(_, policies) | Isolation::Shut(policies) => policies,
+        };
+        let names: Vec<String> = policies.iter().map(|one| one.key.to_string()).collect();
+        let names = names.join(", ");
+        let would = match packet.transport {
+            None => "would isolate it".to_owned(),
+            Some(transport) => {
+                let Packet { source, destination, .. } = *packet;
+                let packet = spec::Packet { source, destination, transport };
+                let owners = spec::owners(snapshot);
+                let decision = spec::audit_with(snapshot, &owners, None, &packet);
+                let side = match direction {
+                    Direction::Egress => decision.egress,
+                    Direction::Ingress => decision.ingress,
+                };
+                match side.passes() {
+                    true => "would isolate it and allow this".to_owned(),
+                    false => "would deny this".to_owned(),
+                }
+            }
+        };
+        Some(format!("in audit, {names} {would}"))
     }
 
     fn why_isolated(
@@ -184,9 +228,9 @@ impl<'a> Judge<'a> {
     /// The chain that judges an address, as the compiler names it.
     fn chain(&self, direction: Direction, address: IpAddr) -> Option<String> {
         let snapshot = &self.cluster.snapshot;
-        let by_policies = |pod: &Pod| {
+        let by_policies = |mode, pod: &Pod| {
             let policies = snapshot.policies.values().map(|one| &**one);
-            Signature::of(direction, pod, policies.filter(|one| snapshot.selects(one, pod)))
+            Signature::of((direction, mode), pod, policies.filter(|one| snapshot.selects(one, pod)))
         };
         let signature =
             Signature::of_subjects(direction, &subjects(snapshot, None, address), by_policies)?;

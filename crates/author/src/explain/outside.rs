@@ -2,6 +2,7 @@
 //!
 //! Never: an address of a pod or a node.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
@@ -32,12 +33,13 @@ type Range = (IpAddr, IpAddr);
 /// The public addresses: a place for each class of each family.
 pub fn internet<'a>(cluster: &Cluster, reach: &Reach<'a>) -> Vec<Place<'a>> {
     let mut places = Vec::new();
+    let taken = taken(cluster);
     for family in Family::BOTH {
         let public = |class: Vec<Range>| class.into_iter().flat_map(public_parts).collect();
         let classes: Vec<Vec<Range>> = reach.classes(family).into_iter().map(public).collect();
         let classes: Vec<(IpAddr, Vec<Range>)> = classes
             .into_iter()
-            .filter_map(|class| Some((stand_in(cluster, reach, &class)?, class)))
+            .filter_map(|class| Some((stand_in(&taken, &class)?, class)))
             .collect();
         // What holds the most is "the rest" of what has names.
         let rest = classes.iter().map(|(_, class)| size(class)).max();
@@ -58,9 +60,10 @@ pub fn internet<'a>(cluster: &Cluster, reach: &Reach<'a>) -> Vec<Place<'a>> {
 /// An address of each family of which no policy says anything that it does not say of
 /// most: for a pod that has none yet.
 pub fn unused(reach: &Reach<'_>, cluster: &Cluster) -> Vec<IpAddr> {
+    let taken = taken(cluster);
     let largest = |family| {
         let classes = reach.classes(family).into_iter();
-        classes.max_by_key(|class| size(class)).and_then(|class| stand_in(cluster, reach, &class))
+        classes.max_by_key(|class| size(class)).and_then(|class| stand_in(&taken, &class))
     };
     Family::BOTH.into_iter().filter_map(largest).collect()
 }
@@ -77,15 +80,16 @@ fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// An address of a class that no pod and no node has.
-fn stand_in(cluster: &Cluster, reach: &Reach<'_>, class: &[Range]) -> Option<IpAddr> {
-    let nodes = nodes(cluster);
-    let is_free = |address: &IpAddr| {
-        reach.owner(*address).is_none()
-            && !cluster.snapshot.kept.contains_key(address)
-            && !cluster.snapshot.pods.values().any(|pod| pod.addresses.contains(address))
-            && !nodes.values().any(|of_node| of_node.contains(address))
-    };
+/// The addresses of pods and nodes.
+fn taken(cluster: &Cluster) -> BTreeSet<IpAddr> {
+    let pods = cluster.snapshot.pods.values().flat_map(|pod| &pod.addresses);
+    let nodes = nodes(cluster).into_values().flatten().collect::<Vec<_>>();
+    pods.chain(cluster.snapshot.kept.keys()).copied().chain(nodes).collect()
+}
+
+/// An address of a class that is free.
+fn stand_in(taken: &BTreeSet<IpAddr>, class: &[Range]) -> Option<IpAddr> {
+    let is_free = |address: &IpAddr| !taken.contains(address);
     class.iter().find_map(|&(first, last)| from_to(first, last).find(is_free))
 }
 

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use super::judge::Packet;
 use crate::reach::Family;
 
 /// The answer to one question.
@@ -99,6 +100,49 @@ pub struct Side {
     /// The chain of the pod in the table of its node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain: Option<String>,
+    /// What this side was asked, if the answer may differ from node to node.
+    #[serde(skip)]
+    pub asked: Asked,
+    /// What the kernel of the pod's node does, if its agent was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<Kernel>,
+}
+
+/// The packet that a side was asked about; of several that are treated alike, one of them.
+/// It tells no cases apart, so it equals any other.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked(pub Option<Packet>);
+
+impl PartialEq for Asked {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Asked {}
+
+/// What the kernel of a pod's node does to the packet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kernel {
+    /// What the table in force says.
+    Judged {
+        /// The node.
+        node: String,
+        /// Whether it passes on this side.
+        verdict: Verdict,
+        /// The chain and the rule that decide.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+        /// Packets of this pod that were dropped, until none was for a minute.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dropped: Option<u64>,
+        /// How long ago the table was proved, in whole seconds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        proved_seconds_ago: Option<u64>,
+    },
+    /// Nobody says: why.
+    NotKnown(String),
 }
 
 /// A policy that isolates the pod.

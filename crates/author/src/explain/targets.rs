@@ -40,6 +40,9 @@ pub enum Through {
         key: ObjectKey,
         /// Clients outside reach it, too.
         is_external: bool,
+        /// It was asked for by an address for clients outside: of a load balancer, an external
+        /// IP.
+        by_external_address: bool,
         /// `externalTrafficPolicy: Local`.
         keeps_client: bool,
     },
@@ -110,6 +113,16 @@ pub enum TargetError {
     NameOfNoPod(String),
 }
 
+impl Through {
+    /// A Service that was asked for by one of its addresses.
+    fn by_address(&mut self, is_external: bool) {
+        match self {
+            Self::Service { by_external_address, .. } => *by_external_address = is_external,
+            Self::Direct | Self::NodePort { .. } => {}
+        }
+    }
+}
+
 impl Target<'_> {
     /// Whether the way there depends on nodes.
     pub fn is_by_node(&self) -> bool {
@@ -131,7 +144,12 @@ pub fn of<'a>(judge: &Judge<'a>, end: &End) -> Result<Vec<Target<'a>>, TargetErr
         }
         Named::Address(address) => {
             match cluster.services.iter().find(|(_, one)| one.addresses.contains(address)) {
-                Some((key, service)) => behind::of_service(judge, key, service, end.port.as_ref()),
+                Some((key, service)) => {
+                    let mut targets = behind::of_service(judge, key, service, end.port.as_ref())?;
+                    let is_external = service.external_addresses.contains(address);
+                    targets.iter_mut().for_each(|one| one.through.by_address(is_external));
+                    Ok(targets)
+                }
                 None => of_places(judge, end),
             }
         }

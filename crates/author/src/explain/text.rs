@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Write};
 
-use super::report::{Answer, Case, EndName, Match, Policy, Rule, Side, Verdict};
+use super::report::{Answer, Case, EndName, Kernel, Match, Policy, Rule, Side, Verdict};
 use crate::reach::Family;
 
 /// How many names of ends are written out.
@@ -58,6 +58,7 @@ impl fmt::Display for Case {
             writeln!(f, "  {name:7}  {:7}  {}", side.verdict, printable(&side.why))?;
             rules(f, side)?;
             chain(f, side, of)?;
+            kernel(f, name, side)?;
         }
         for (index, line) in self.nearest.iter().enumerate() {
             let label = if index == 0 { "nearest" } else { "or" };
@@ -150,6 +151,31 @@ fn chain(f: &mut fmt::Formatter<'_>, side: &Side, of: &[EndName]) -> fmt::Result
         _ => String::new(),
     };
     writeln!(f, "    {}chain {}", printable(&node), printable(chain))
+}
+
+/// What the kernel does, where an agent was asked.
+fn kernel(f: &mut fmt::Formatter<'_>, direction: &str, side: &Side) -> fmt::Result {
+    let line = match &side.kernel {
+        None => return Ok(()),
+        Some(Kernel::NotKnown(why)) => format!("kernel: not known: {why}"),
+        Some(Kernel::Judged { node, verdict, rule, dropped, proved_seconds_ago }) => {
+            let mut line = format!("kernel ({node}): {verdict}");
+            match rule {
+                Some(rule) if rule.starts_with("the end") => line += &format!(" at {rule}"),
+                Some(rule) => line += &format!(" by {rule}"),
+                None => {}
+            }
+            if let Some(packets) = dropped {
+                let way = if direction == "egress" { "from" } else { "to" };
+                line += &format!("; {packets} packets {way} it dropped");
+            }
+            if let Some(seconds) = proved_seconds_ago {
+                line += &format!("; proved {seconds} s ago");
+            }
+            line
+        }
+    };
+    writeln!(f, "    {}", printable(&line))
 }
 
 /// Control characters of names are shown escaped.

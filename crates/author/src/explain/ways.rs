@@ -7,14 +7,29 @@
 //!
 //! | from | to | the destination's node sees as source |
 //! |---|---|---|
-//! | a pod or a node | a Service's address | the pod or the node |
+//! | a pod or a node | a Service's cluster IP | the pod or the node |
+//! | a pod or a node | its load balancer or external IP, `Cluster` | the same on its own node, else its node: masqueraded there |
+//! | a pod or a node | its load balancer or external IP, `Local` | the pod or the node |
 //! | outside, in at the destination's node | a port of the node, a load balancer | the client |
 //! | outside, in at another node | the same, `externalTrafficPolicy: Cluster` | the other node: masqueraded there |
 //! | outside, in at another node | the same, `Local` | nothing: it is dropped there |
-//! | a pod | a port of a node | as from outside; the pod's own node rewrites before egress policies see it |
+//! | a pod | a port of another node | as from outside |
+//! | a pod or a node | a port of its own node, `Cluster` | the same on that node, else the node |
+//! | a pod or a node | a port of its own node, `Local` | the pod or the node, whatever node the destination is on |
 //!
-//! Source: kube-proxy's rules (k8s.io/kubernetes v1.36 `pkg/proxy/iptables/proxier.go`,
-//! the chains `KUBE-EXT-*` and `KUBE-MARK-MASQ`).
+//! A pod's own node rewrites the destination before egress policies see it.
+//!
+//! Source: kube-proxy v1.36.3, k8s.io/kubernetes `pkg/proxy/iptables/proxier.go`,
+//! `syncProxyRules`: a service's chain `KUBE-EXT-*` jumps to `KUBE-MARK-MASQ` for all that
+//! comes in ("masquerade traffic for ... external destinations"), unless the policy is
+//! `Local`; then what comes from pods of the node ("pod traffic for ...") and from the node
+//! itself ("route LOCAL traffic for ...") goes to the endpoints of all nodes, and the rest to
+//! those of this node. `KUBE-SVC-*`, for the cluster IP, marks only what comes from outside
+//! of the pods' network. The mark is acted on after routing, so policies on that node see
+//! the source before. `pkg/proxy/nftables/proxier.go` does the same.
+//!
+//! Not known here: whether the network plugin masquerades what a pod sends to another node,
+//! and `--masquerade-all`.
 
 use std::net::IpAddr;
 
@@ -76,6 +91,9 @@ pub fn ways(
     let outside = source.pod.is_none() && source.node.is_none();
     match &target.through {
         Through::Direct => Ok(vec![way(Vec::new(), from)]),
+        Through::Service { by_external_address: true, keeps_client: false, .. } if !outside => {
+            Ok(masqueraded_at_home(judge, &way, source, target, family, from))
+        }
         Through::Service { .. } if !outside => {
             Ok(vec![way(vec!["the pod sees the source's own address".to_owned()], from)])
         }
@@ -98,9 +116,15 @@ pub fn ways(
             let Some(entry) = addresses.iter().copied().find(|one| family.has(*one)) else {
                 return Ok(Vec::new());
             };
+            let from_there = source.node.as_deref() == Some(node.as_str());
+            if *keeps_client && from_there {
+                let hop = "from its own node all pods of the Service are reached, \
+                           externalTrafficPolicy Local or not, and see the source's own address";
+                return Ok(vec![way(vec![hop.to_owned()], from)]);
+            }
             let mut ways = at_node(&way, from, node, entry, target, *keeps_client)?;
             // Egress policies judge before the other node rewrites the destination.
-            if source.pod.is_some() && source.node.as_deref() != Some(node.as_str()) {
+            if source.pod.is_some() && !from_there {
                 for way in &mut ways {
                     way.egress =
                         Packet { destination: entry, transport: Some(*transport), ..way.egress };
@@ -111,6 +135,35 @@ pub fn ways(
                 }
             }
             Ok(ways)
+        }
+    }
+}
+
+/// To an address for clients outside, from within: the source's own node rewrites both ends.
+fn masqueraded_at_home(
+    judge: &Judge<'_>,
+    way: &impl Fn(Vec<String>, IpAddr) -> Way,
+    source: &Place<'_>,
+    target: &Target<'_>,
+    family: Family,
+    from: IpAddr,
+) -> Vec<Way> {
+    let here = "both are on one node, so the pod sees the source's own address".to_owned();
+    let there = "masqueraded at the source's node, so the pod sees that node".to_owned();
+    let known = source.node.as_ref().and_then(|name| {
+        let nodes = nodes(judge.cluster);
+        nodes.get(name)?.iter().copied().find(|one| family.has(*one))
+    });
+    let elsewhere = |hop: String| {
+        let seen = known.or_else(|| unknown(judge, family).map(|(_, address)| address));
+        seen.map(|seen| Way { is_by_unknown_node: known.is_none(), ..way(vec![hop], seen) })
+    };
+    match (&source.node, &target.place.node) {
+        (Some(one), Some(other)) if one == other => vec![way(vec![here], from)],
+        (Some(_), Some(_)) => elsewhere(there).into_iter().collect(),
+        (None, _) | (_, None) => {
+            let apart = elsewhere(format!("if they are on two nodes: {there}"));
+            [way(vec![format!("if {here}")], from)].into_iter().chain(apart).collect()
         }
     }
 }
@@ -158,3 +211,6 @@ fn unknown(judge: &Judge<'_>, family: Family) -> Option<(String, IpAddr)> {
                not known";
     Some((hop.to_owned(), address))
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,26 @@ pub enum Question {
         #[serde(default)]
         policy: Option<String>,
     },
+    /// All that helps to understand the node, without secrets: [`Line::Piece`]s.
+    Bundle {},
+    /// What the table in the kernel does to a packet: one [`Line::Judged`].
+    Judge(AskedPacket),
+}
+
+/// A packet of a new flow, and of whose policies the question is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedPacket {
+    /// `ingress` or `egress`: those of the receiver or of the sender.
+    pub direction: String,
+    /// The source, as policies see it.
+    pub source: IpAddr,
+    /// The destination, after its translation.
+    pub destination: IpAddr,
+    /// The number in the IP header.
+    pub protocol: u8,
+    /// The destination port, of protocols with ports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// Which packets to tell of.
@@ -51,6 +71,10 @@ pub enum Line {
     LeftOut(LeftOut),
     /// Whether the node enforces.
     Status(NodeStatus),
+    /// A piece of a file.
+    Piece(Piece),
+    /// What the table does to a packet.
+    Judged(Judged),
     /// Nothing was dropped for a while. Shows that somebody is there.
     Quiet {},
     /// There is no answer: why.
@@ -64,7 +88,8 @@ pub struct Denied {
     pub time_ms: u64,
     /// On which node.
     pub node: String,
-    /// `DENIED`.
+    /// [`Denied::DENIED`], or [`Denied::WOULD_DENY`] of a packet that passed and that
+    /// policies in audit would have denied.
     pub verdict: String,
     /// `ingress` or `egress`: of which pod the policies are, the receiver or the sender.
     pub direction: String,
@@ -91,6 +116,18 @@ pub struct Denied {
     /// What is probably missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+}
+
+impl Denied {
+    /// It was dropped.
+    pub const DENIED: &'static str = "DENIED";
+    /// It passed.
+    pub const WOULD_DENY: &'static str = "WOULD DENY";
+
+    /// Whether it was dropped.
+    pub fn is_dropped(&self) -> bool {
+        self.verdict != Self::WOULD_DENY
+    }
 }
 
 /// One end of a packet.
@@ -123,6 +160,19 @@ pub struct Asked {
     /// The port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// The Service with this address, as `namespace/name`, where the command that asks
+    /// agents knows it. Agents do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+}
+
+/// A piece of a file of a support bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// The file's name. Pieces of one name follow each other.
+    pub file: String,
+    /// The text, without secrets.
+    pub text: String,
 }
 
 /// Packets that were dropped and are not told one by one.
@@ -140,6 +190,35 @@ pub struct LeftOut {
     /// Why: `rate_limit`, `nobody_read` (the agent's own buffer was full), or `slow_reader`
     /// (the one who asks).
     pub reason: String,
+}
+
+/// What the table in a node's kernel does to a packet on one side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Judged {
+    /// The node.
+    pub node: String,
+    /// Whether the address is one that the table isolates in this direction. A pod of another
+    /// node is not.
+    pub isolated: bool,
+    /// Whether this side lets it pass.
+    pub passes: bool,
+    /// The chain of the address; `None` if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<String>,
+    /// The rule that decides: its place in the chain, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<usize>,
+    /// The comment of that rule.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Packets of this address and direction that were dropped, as the table counts them: the
+    /// counter begins anew when none was dropped for a minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<u64>,
+    /// Seconds since a table was last proved equal; `None` without `--verify`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof_age_seconds: Option<f64>,
 }
 
 /// Whether a node enforces.
@@ -194,6 +273,8 @@ pub struct PolicyStatus {
     pub since_ms: Option<u64>,
     /// Whether it isolates a pod of this node.
     pub isolates: bool,
+    /// Whether it is in audit, and so isolates nobody.
+    pub in_audit: bool,
     /// Why it is not enforced as written, if it is not.
     pub problem: Option<String>,
 }
@@ -213,6 +294,9 @@ mod tests {
             Question::Status { policy: None }
         );
         assert!(serde_json::from_str::<Question>(r#"{"ask":"delete"}"#).is_err());
+        let judge = r#"{"ask":"judge","direction":"ingress","source":"10.0.0.1","destination":"10.0.0.2","protocol":6,"port":80}"#;
+        let question: Question = serde_json::from_str(judge).expect("a question");
+        assert_eq!(serde_json::to_string(&question).expect("JSON"), judge);
     }
 
     #[test]

@@ -14,8 +14,9 @@ const QUIET_SECONDS: f64 = 75.0;
 /// A digest of what a policy says (FNV-1a, 64 bits, of the model's text form). Equal on
 /// agents and commands of one version.
 pub fn digest(policy: &NetworkPolicy) -> String {
-    let NetworkPolicy { key, pod_selector, ingress, egress, .. } = policy;
-    let text = format!("{key}|{pod_selector:?}|{ingress:?}|{egress:?}");
+    let NetworkPolicy { key, pod_selector, ingress, egress, audit, .. } = policy;
+    let written = audit.written;
+    let text = format!("{key}|{pod_selector:?}|{ingress:?}|{egress:?}|{written:?}");
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -119,6 +120,7 @@ pub fn nodes(nodes: &[Node]) -> (String, bool) {
 /// not.
 pub fn policy(nodes: &[Node], wanted: &Wanted) -> (String, bool) {
     let (mut missing, mut since, mut isolating, mut in_force) = (String::new(), 0, 0, 0);
+    let mut in_audit = 0;
     for node in nodes {
         let (name, problem) = match node {
             Node::Silent { node, why } => (node, Err(plain(why))),
@@ -131,6 +133,7 @@ pub fn policy(nodes: &[Node], wanted: &Wanted) -> (String, bool) {
             (Ok(()), Node::Answered(NodeStatus { policy: Some(policy), .. })) => {
                 in_force += 1;
                 isolating += usize::from(policy.isolates);
+                in_audit += usize::from(policy.in_audit);
                 since = since.max(policy.since_ms.unwrap_or_default());
             }
             (Ok(()), _) => {}
@@ -144,7 +147,11 @@ pub fn policy(nodes: &[Node], wanted: &Wanted) -> (String, bool) {
     if !wanted.resource_version.is_empty() {
         let _ = write!(text, ", resourceVersion {}", plain(&wanted.resource_version));
     }
-    let _ = writeln!(text, "; it isolates pods on {isolating}");
+    let _ = write!(text, "; it isolates pods on {isolating}");
+    if in_audit > 0 {
+        let _ = write!(text, "; in audit on {in_audit}, where it drops nothing");
+    }
+    text.push('\n');
     (text + &missing, all > 0 && in_force == all)
 }
 
@@ -201,6 +208,7 @@ mod tests {
             in_force: true,
             since_ms: Some(1_764_453_093_709),
             isolates: true,
+            in_audit: false,
             problem: None,
         }
     }

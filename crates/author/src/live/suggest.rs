@@ -1,6 +1,6 @@
 //! The smallest policies that would allow what was denied.
 //!
-//! In: denied packets. Out: YAML with comments, a policy for each isolated pod and
+//! In: packets that were denied, or would have been. Out: YAML with comments, a policy for each isolated pod and
 //! direction. Never: a policy that is applied, or that allows what nobody tried.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -10,19 +10,27 @@ use super::protocol::{Denied, End, LeftOut};
 /// ```text
 /// 21:48:13.709 worker-1 DENY in  monitoring/prometheus-0:41522 -> shop/cart-5c6b-a2:9090 TCP SYN  shop/cart-from-front (+1)
 /// ```
+///
+/// One that passed, and that policies in audit would have denied, has `WOULD DENY`.
 pub fn denied(one: &Denied) -> String {
     let direction = if one.direction == "egress" { "out" } else { "in " };
     let mut line = format!(
-        "{} {} DENY {direction} {} -> {}",
+        "{} {} {} {direction} {} -> {}",
         time(one.time_ms),
         plain(&one.node),
+        if one.is_dropped() { "DENY" } else { "WOULD DENY" },
         end(&one.source),
         end(&one.destination)
     );
     // Writing to a String does not fail.
     if let Some(asked) = &one.asked {
         let port = asked.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let _ = write!(line, " (asked for {}{port})", asked.address);
+        let _ = match &asked.service {
+            Some(name) => {
+                write!(line, " (asked for service {}, {}{port})", plain(name), asked.address)
+            }
+            None => write!(line, " (asked for {}{port})", asked.address),
+        };
     }
     let _ = write!(line, " {}", plain(&one.protocol));
     if let Some(flags) = &one.tcp_flags {
@@ -130,12 +138,16 @@ mod tests {
         unknown.destination.address = "fd00::1".parse().expect("an address");
         unknown.destination.pod = None;
         unknown.policies.clear();
-        unknown.asked = Some(Asked { address: "10.96.0.10".parse().expect("one"), port: Some(80) });
+        let address = "10.96.0.10".parse().expect("one");
+        unknown.asked = Some(Asked { address, port: Some(80), service: None });
         assert_eq!(
             denied(&unknown),
             "21:51:33.709 worker-1 DENY in  10.244.2.6:41522 -> [fd00::1]:9090 (asked for \
              10.96.0.10:80) TCP SYN  chain i.shop/2-policies.0"
         );
+        unknown.asked = Some(Asked { address, port: None, service: Some("shop/web".to_owned()) });
+        let line = denied(&unknown);
+        assert!(line.contains(" (asked for service shop/web, 10.96.0.10) TCP"), "{line}");
     }
 
     #[test]

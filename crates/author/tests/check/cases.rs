@@ -56,6 +56,7 @@ const CASES: &[(&str, Must, &str)] = &[
     ),
     ("allows-everything", FindAlone, "{podSelector: {}, ingress: [{from: []}]}"),
     ("allows-everything", Pass, "{podSelector: {}, ingress: [{}]}"),
+    ("allows-everything", Pass, "{podSelector: {}, ingress: [{from: [], ports: [{port: 443}]}]}"),
     (
         "allows-everything",
         Pass,
@@ -442,4 +443,57 @@ fn a_comment_silences_a_warning_and_no_error() {
     folder.write("p.yaml", &policy("dns-protocol"));
     let found = findings(folder.path(), &["p.yaml"]);
     assert!(found.iter().any(|one| one["id"] == "invalid"), "{found:?}");
+}
+
+/// What was once reported of public manifests, and was meant as it was written.
+#[test]
+fn what_is_meant_is_not_reported() {
+    let ids = |name: &str, spec: &str| -> Vec<String> {
+        let folder = Folder::new();
+        let text = format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: {name}, \
+             namespace: shop}}\nspec:\n{spec}"
+        );
+        folder.write("p.yaml", &text);
+        let cluster = fixtures().join("cluster.yaml").display().to_string();
+        let found = findings(folder.path(), &["p.yaml", &cluster]);
+        found.iter().filter_map(|one| one["id"].as_str().map(str::to_owned)).collect()
+    };
+    let open = "  podSelector: {}\n  ingress:\n  - from: []\n";
+    assert!(ids("web", open).contains(&"allows-everything".to_owned()));
+    assert!(!ids("web-allow-external", open).contains(&"allows-everything".to_owned()));
+    assert!(ids("deny-all", open).contains(&"allows-everything".to_owned()));
+    let split = |comment: &str| {
+        format!(
+            "  podSelector: {{matchLabels: {{app: front}}}}\n  ingress:\n  - from:\n    - \
+             podSelector: {{}}\n{comment}  - ports:\n    - port: 8080\n"
+        )
+    };
+    assert!(ids("web", &split("")).contains(&"split-rule".to_owned()));
+    assert!(!ids("web", &split("  # from outside\n")).contains(&"split-rule".to_owned()));
+    let peer = |app: &str| {
+        format!(
+            "  podSelector: {{}}\n  ingress:\n  - from:\n    - podSelector: {{matchLabels: {{app: \
+             {app}}}}}\n"
+        )
+    };
+    let folder = Folder::new();
+    folder.write(
+        "pods.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop, labels: {app: \
+         user-service}}\nspec: {containers: []}\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: b, \
+         namespace: shop, labels: {app: carts-service}}\nspec: {containers: []}\n",
+    );
+    let near = |app: &str| {
+        let text = format!(
+            "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: p, namespace: \
+             shop}}\nspec:\n{}",
+            peer(app)
+        );
+        folder.write("p.yaml", &text);
+        let found = findings(folder.path(), &["p.yaml", "pods.yaml"]);
+        found.iter().any(|one| one["id"] == "peer-selects-nobody")
+    };
+    assert!(near("cart-service"), "a letter");
+    assert!(!near("order-service"), "another word");
 }

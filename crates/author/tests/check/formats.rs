@@ -38,6 +38,59 @@ fn sarif_names_a_rule_for_each_result() {
         assert!(place["artifactLocation"]["uri"].is_string(), "{result}");
         assert!(place["region"]["startLine"].as_u64() > Some(0), "{result}");
     }
+    let mut names = std::collections::BTreeSet::new();
+    properties(&log, &mut names);
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), SARIF);
+}
+
+/// All names of properties that a log has, as the schema of SARIF 2.1.0 spells them.
+const SARIF: [&str; 33] = [
+    "$schema",
+    "artifactChanges",
+    "artifactLocation",
+    "columnKind",
+    "defaultConfiguration",
+    "deletedRegion",
+    "description",
+    "driver",
+    "endColumn",
+    "fixes",
+    "help",
+    "id",
+    "insertedContent",
+    "level",
+    "locations",
+    "markdown",
+    "message",
+    "name",
+    "physicalLocation",
+    "region",
+    "replacements",
+    "results",
+    "ruleId",
+    "rules",
+    "runs",
+    "semanticVersion",
+    "shortDescription",
+    "startColumn",
+    "startLine",
+    "text",
+    "tool",
+    "uri",
+    "version",
+];
+
+fn properties(value: &Value, names: &mut std::collections::BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                names.insert(name.clone());
+                properties(inner, names);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|one| properties(one, names)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn cluster(namespaces: usize) -> ClusterIndex {
         name: format!("ns-{number}"),
         labels: labels("team", format!("team-{number}")),
         is_ending: false,
+        switch: Default::default(),
     });
     let pods = (0..namespaces * PODS).map(|number| Pod {
         key: ObjectKey::new(format!("ns-{}", number % namespaces), format!("pod-{number}")),
@@ -29,6 +30,7 @@ fn cluster(namespaces: usize) -> ClusterIndex {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     });
     let snapshot = Snapshot::new([], pods, names);

@@ -4,19 +4,25 @@
 //! the sets and chains that [`scaffold`] draws for them. The cost is that of the
 //! change: each port, bridge and node has a handful of elements.
 
+mod guards;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet, ordset};
+use policy::spec::edges::Edges;
 use policy::{BoundBridge, InterfaceIndex, NodeNetwork, ObjectKey, Pod, PodRange};
 use ruleset::{Family, Name, Ruleset, TableFamily};
 
 use super::changes::{Changed, Changes};
+use super::output::Isolated;
+use crate::scaffold::audit::Audits;
 use crate::scaffold::unknown::{self, Shut, of_known};
 use crate::scaffold::{self, Placed};
 use crate::{Compiled, LogOptions, Place};
+use guards::Guards;
 
 /// The bindings in force.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub(super) struct Binding {
     of_pod: BTreeMap<ObjectKey, BTreeSet<InterfaceIndex>>,
     /// How many ports of bridges are bound.
     bridged: usize,
+    /// The isolated pods' ports.
+    guards: Guards,
     /// How many pods name a node's address, and whether a tunnel does.
     nodes: BTreeMap<IpAddr, usize>,
     /// By how many ports, bridges and nodes each element is there. Two ports of
@@ -51,7 +59,9 @@ pub(super) struct Change<'a> {
     /// What changed of the objects.
     pub objects: &'a Changes<'a>,
     /// Pods that may be isolated now and were not, or the other way round.
-    pub affected: &'a BTreeSet<ObjectKey>,
+    pub pods: &'a BTreeSet<ObjectKey>,
+    /// Such addresses.
+    pub addresses: &'a BTreeSet<IpAddr>,
 }
 
 impl Binding {
@@ -68,6 +78,7 @@ impl Binding {
             ports: BTreeMap::new(),
             of_pod: BTreeMap::new(),
             bridged: 0,
+            guards: Guards::default(),
             nodes: BTreeMap::new(),
             users: BTreeMap::new(),
             inet,
@@ -81,12 +92,12 @@ impl Binding {
         &self.network
     }
 
-    /// Goes on to another network and other pods. `is_isolated` tells of a pod
-    /// whether it is isolated in a direction now.
+    /// Goes on to another network and other pods. `isolated`: who is so now.
     pub fn update(
         &mut self,
         change: &Change<'_>,
-        is_isolated: impl Fn(&ObjectKey) -> bool,
+        isolated: Isolated<'_>,
+        has_audits: bool,
         out: &mut Compiled,
     ) {
         let before = std::mem::replace(&mut self.network, change.network.clone());
@@ -95,20 +106,26 @@ impl Binding {
         let shut = self.follow_known(change.objects);
         let mut ports: BTreeSet<InterfaceIndex> =
             differing(&before.ports, &self.network.ports).into_iter().collect();
-        let of_pod = change.affected.iter().filter_map(|pod| self.of_pod.get(pod));
+        let of_pod = change.pods.iter().filter_map(|pod| self.of_pod.get(pod));
         ports.extend(of_pod.flatten());
         for port in ports {
-            self.rebind(port, &before, &is_isolated);
+            self.rebind(port, &before, isolated);
         }
-        self.publish(shut, out);
+        self.guards.follow(change.addresses, isolated);
+        let edges = match (isolated.is_any(), self.is_guarded()) {
+            (false, _) => Edges::Open,
+            (true, true) => Edges::Guarded,
+            (true, false) => Edges::Shut,
+        };
+        self.publish(shut, edges, has_audits, out);
     }
 
-    fn rebind(
-        &mut self,
-        index: InterfaceIndex,
-        before: &NodeNetwork,
-        is_isolated: impl Fn(&ObjectKey) -> bool,
-    ) {
+    /// Whether the ports of all isolated pods take their own addresses alone.
+    fn is_guarded(&self) -> bool {
+        !self.ports.is_empty() && self.guards.are_enough(self.network.guards_pending)
+    }
+
+    fn rebind(&mut self, index: InterfaceIndex, before: &NodeNetwork, isolated: Isolated<'_>) {
         let (old, new) = (before.ports.get(&index), self.network.ports.get(&index).cloned());
         if let Some(port) = old {
             if let Some(ports) = self.of_pod.get_mut(&port.pod) {
@@ -119,10 +136,12 @@ impl Binding {
             }
             self.bridged -= usize::from(port.bridge.is_some());
         }
+        let guarded = new.as_ref().filter(|port| isolated.has_pod(&port.pod));
+        self.guards.replace(index, guarded);
         let elements = new.map(|port| {
             self.bridged += usize::from(port.bridge.is_some());
             self.of_pod.entry(port.pod.clone()).or_default().insert(index);
-            scaffold::of_port(index, &port, is_isolated(&port.pod))
+            scaffold::of_port(index, &port, isolated.has_pod(&port.pod))
         });
         let elements = elements.unwrap_or_default();
         self.acquire(&elements);
@@ -249,7 +268,13 @@ impl Binding {
     }
 
     /// Writes what changed to the tables.
-    fn publish(&mut self, shut: OrdSet<PodRange>, out: &mut Compiled) {
+    fn publish(
+        &mut self,
+        shut: OrdSet<PodRange>,
+        edges: Edges,
+        has_audits: bool,
+        out: &mut Compiled,
+    ) {
         let parts = scaffold::Network {
             is_bound: !self.ports.is_empty(),
             tunnels: self.network.tunnels.clone(),
@@ -258,6 +283,8 @@ impl Binding {
                 false => self.known_families(),
             },
             shut: Shut { ranges: shut, log: self.log },
+            audits: has_audits.then_some(Audits { has_log: self.log.is_some() }),
+            edges,
         };
         let mut changed = std::mem::take(&mut self.changed);
         if parts != self.parts {

@@ -40,6 +40,8 @@ pub(super) struct Chains {
     ledger: Ledger,
     /// `Some` while a namespace could be over its budget of elements.
     members: Option<Members>,
+    /// Whether other policies than before may find no room.
+    is_untold: bool,
 }
 
 impl Chains {
@@ -118,8 +120,11 @@ impl Chains {
         sets.complete(input.cluster, out);
         if self.members.as_ref().is_some_and(|members| members.elements() <= harmless) {
             self.members = None;
+            self.is_untold = true;
         }
-        self.tell_beyond(out);
+        if std::mem::take(&mut self.is_untold) {
+            self.tell_beyond(out);
+        }
     }
 
     /// By rules, sets, and elements of their own. Returns the chains to fill.
@@ -188,6 +193,7 @@ impl Chains {
         out: &mut Compiled,
     ) -> BTreeSet<Name> {
         let more = self.of_policies(&policies);
+        self.is_untold |= !policies.is_empty();
         self.news.extend(policies);
         for chain in more.iter().filter(|chain| !chains.contains(*chain)) {
             self.empty(chain, sets, out);
@@ -294,8 +300,7 @@ impl Chains {
             parts.push(part);
         }
         let allowing = policies.iter().map(|(key, grants)| (*key, &**grants));
-        let comment = signature.comment();
-        let built = chain::of(name, signature.direction, comment, allowing, input.options.log);
+        let built = chain::of(name, &signature, allowing, input.options.log);
         out.ruleset.chains.insert(name.clone(), Arc::new(built.chain));
         out.rule_sources.insert(name.clone(), Arc::new(built.sources));
         self.parts.insert(name.clone(), parts);

@@ -26,6 +26,7 @@ fn pod(number: u32) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: 80 }],
     }
 }
@@ -53,6 +54,7 @@ fn policy() -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new("dev", "many"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::new([Requirement::equals("app", "a0")]),
         ingress: Some(ingress.collect()),
         egress: Some(egress.collect()),

@@ -17,12 +17,14 @@ use crate::blocks;
 use crate::ports::PortMatch;
 use crate::sets::{PodsPeer, SetSource};
 
-/// Each with the index of the first rule that it comes from.
+/// What comes together, with the index of the first rule that it comes from.
+type Gathered<K, V> = BTreeMap<K, (usize, V)>;
+
 #[derive(Debug, Default)]
 pub(super) struct Together {
-    pods: BTreeMap<PortMatch, (usize, BTreeSet<PodsPeer>)>,
-    ranges: BTreeMap<(PortMatch, Family), (usize, Vec<AddressRange>)>,
-    ends: BTreeMap<(Family, Transport), (usize, BTreeSet<(IpAddr, u16)>)>,
+    pods: Gathered<PortMatch, BTreeSet<PodsPeer>>,
+    ranges: Gathered<(PortMatch, Family), Vec<AddressRange>>,
+    ends: Gathered<(Family, Transport), BTreeSet<(IpAddr, u16)>>,
 }
 
 impl Together {

@@ -63,6 +63,80 @@ impl Layout<'_> {
     }
 }
 
+impl Layout<'_> {
+    /// Whether a `bridge` table lacks a guard that it shall have, or the rules that make a
+    /// guard of it.
+    pub fn lacks_guards(wanted: Option<&Ruleset>, in_force: Option<&Ruleset>) -> bool {
+        let guards = |table| interfaces(table, &scaffold::binding::guarded_set());
+        let Some(wanted) = wanted.filter(|wanted| !guards(wanted).is_empty()) else {
+            return false;
+        };
+        in_force.is_none_or(|table| {
+            table.chains != wanted.chains || !guards(wanted).is_subset(&guards(table))
+        })
+    }
+
+    /// Whether the `inet` table must not yet leave multicast and broadcast to the guards that
+    /// the `bridge` table shall have: some are not in force, and the `inet` table in force
+    /// shuts these packets for all, or drops what it will no longer drop from a pod that
+    /// ceases to be isolated. Where neither holds, a new guard alone judges them.
+    pub fn waits_for_guards(
+        [inet, bridge]: [Option<&Ruleset>; 2],
+        (inet_wanted, bridge_wanted): (&Ruleset, Option<&Ruleset>),
+    ) -> bool {
+        let isolated = Layout::sides().map(|(one, family)| scaffold::isolated_set(one, family));
+        let muted: BTreeSet<Name> = isolated.chain([scaffold::muted_set()]).collect();
+        let judges = |inet: &Ruleset| {
+            let mut losing = inet.losing(inet_wanted);
+            Layout::of(inet).shuts_edges_for_all() || losing.any(|set| muted.contains(set))
+        };
+        Self::lacks_guards(bridge_wanted, bridge) && inet.is_some_and(judges)
+    }
+
+    /// Whether the `bridge` table goes to its next form before the `inet` table does:
+    ///
+    /// * where it only loses elements, and no port and no guard. So an address of an isolated
+    ///   pod is judged by its policies until its port no longer lets it be heard. A guard
+    ///   goes after all that `inet` takes;
+    /// * where it only gains ports. From each of them everything could be heard before.
+    pub fn bridge_goes_first(in_force: Option<&Ruleset>, wanted: Option<&Ruleset>) -> bool {
+        let (Some(before), Some(after)) = (in_force, wanted) else { return false };
+        let guards = |table: &Ruleset| interfaces(table, &scaffold::binding::guarded_set());
+        let (old, new) = (ports_in(before), ports_in(after));
+        let is_same = before.chains == after.chains;
+        let loses = before.losing(after).next().is_some();
+        let mut gained = after.losing(before).peekable();
+        match (loses, gained.peek().is_some()) {
+            (true, false) => is_same && old == new && guards(before) == guards(after),
+            (false, true) => {
+                is_same && gained.all(|set| is_of_new_ports(set, (before, after), &old))
+            }
+            (true, true) | (false, false) => false,
+        }
+    }
+}
+
+/// Whether what a set gains is of no port that there was.
+fn is_of_new_ports(
+    set: &Name,
+    (before, after): (&Ruleset, &Ruleset),
+    old: &BTreeSet<InterfaceIndex>,
+) -> bool {
+    let (Some(before), Some(after)) = (before.sets.get(set), after.sets.get(set)) else {
+        return false;
+    };
+    after.lost(before).all(|element| match element {
+        Element::Key(Key { interface: Some(index), .. }) => !old.contains(&InterfaceIndex(*index)),
+        Element::Key(_) | Element::Address(_) => true,
+        Element::Range(_)
+        | Element::AddressPort(..)
+        | Element::AddressPair(..)
+        | Element::Port(_)
+        | Element::ProtocolPort(..)
+        | Element::Icmpv6Type(_) => false,
+    })
+}
+
 /// The bridges with these ports. It is not told which of them has an address that is
 /// no pod's. Where several could, the first one gets it, and the rules are the same.
 fn bridges(

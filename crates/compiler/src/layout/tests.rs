@@ -21,6 +21,7 @@ fn pod(name: &str, address: &str) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }
@@ -30,6 +31,7 @@ fn policy(name: &str, direction: Direction) -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new("dev", name),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::new([Requirement::equals("name", name)]),
         ingress: rules(Direction::Ingress),
         egress: rules(Direction::Egress),

@@ -22,6 +22,7 @@ fn quoted(peers: Vec<Peer>, ports: Vec<Port>) -> Quote {
     let policy = NetworkPolicy {
         key: ObjectKey::new("dev", "web"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: None,
         egress: Some(vec![rule]),
@@ -70,6 +71,7 @@ fn thousands_of_addresses_with_a_port_each_are_quoted_as_elements() {
     let policy = NetworkPolicy {
         key: ObjectKey::new("dev", "web"),
         uid: String::new(),
+        audit: policy::Audit::default(),
         pod_selector: Selector::everything(),
         ingress: Some(rules.collect()),
         egress: None,

@@ -28,7 +28,7 @@ use ruleset::{
 };
 
 use super::addresses::unspecified6;
-use super::{LISTENER_DISCOVERY, OF_ROUTERS, REDIRECT, of_routers, plain, types};
+use super::{LISTENER_DISCOVERY, OF_ROUTERS, REDIRECT, muted_set, of_routers, plain, types};
 use crate::names::constant;
 
 /// After defragmentation (-400), before tables that exempt packets from connection
@@ -81,6 +81,7 @@ pub(super) fn sets() -> Vec<(Name, Set)> {
     let mut sets = vec![
         (ports_set(), set(interfaces(), "ports of pods")),
         (guarded_set(), set(interfaces(), "ports of isolated routed pods")),
+        (muted_set(), set(SetType::Address(Family::V6), "link-local addresses of isolated pods")),
         types(of_routers(), "what only routers send", &OF_ROUTERS),
         types(unaddressed(), "what a host sends before it has an address", &before_address()),
     ];

@@ -10,6 +10,7 @@ use ruleset::{Element, Family, Key, Name, TableFamily};
 
 use super::binding::{ends_set, guarded_set, own_set, owned_set, ports_set};
 use super::bridge::{macs_set, owned_targets_set, speakers_set, targets_set};
+use super::muted_set;
 use super::tunnels::{nodes_set, openers_set, podside_set};
 
 /// An element of a set, and of which table.
@@ -60,6 +61,9 @@ fn packets_of(index: InterfaceIndex, port: &BoundPort, guarded: bool) -> Vec<Pla
             placed.push(inet(owned_set(family), Element::Address(address)));
             placed.push(inet(openers_set(family), Element::Address(address)));
             placed.push(inet(ends_set(family), Element::AddressPair(address, address)));
+        }
+        if link_local && guarded {
+            placed.push(inet(muted_set(), Element::Address(address)));
         }
     }
     let guarded = (is_routed && guarded).then(guarded_set);

@@ -10,8 +10,8 @@ use ruleset::{
 
 use super::addresses::{broadcast, link_local, multicast4, multicast6};
 use super::{
-    LISTENER_DISCOVERY, Network, REDIRECT, binding, dispatch, edges_chain, field, isolated_set,
-    listener_discovery, plain, tunnels, types, unknown,
+    LISTENER_DISCOVERY, Network, REDIRECT, audit, binding, dispatch, edges_chain, field,
+    isolated_set, listener_discovery, plain, tunnels, types, unknown,
 };
 use crate::names::constant;
 
@@ -50,7 +50,7 @@ pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
         edge_rule(Field::Destination, multicast4()),
         edge_rule(Field::Destination, broadcast()),
     ]);
-    rules.extend(rest(network));
+    rules.extend(rest(Family::V4, network));
     Chain { base: Some(base), comment: None, rules }
 }
 
@@ -63,13 +63,13 @@ pub(super) fn six(network: &Network) -> Chain {
         edge_rule(Field::Destination, multicast6()),
     ]);
     rules.extend(by_address(Family::V6, network));
-    rules.extend(rest(network));
+    rules.extend(rest(Family::V6, network));
     plain(Some("IPv6"), rules)
 }
 
 /// What is of no established flow: redirects, what belongs to a flow, what cannot open
 /// one, frames for several hosts.
-fn new_flows(family: Family, network: &Network) -> Vec<Rule> {
+pub(super) fn new_flows(family: Family, network: &Network) -> Vec<Rule> {
     let redirect = match family {
         Family::V4 => Match::IcmpType(REDIRECT),
         Family::V6 => Match::Icmpv6Type(constant("redirects")),
@@ -120,14 +120,17 @@ fn by_address(family: Family, network: &Network) -> Vec<Rule> {
     let to_node = (!network.tunnels.is_empty()).then(|| tunnels::to_node_rule(family));
     let [from, to] = [Direction::Egress, Direction::Ingress].map(|one| isolated_rule(one, family));
     let unknown = unknown::source_rules(family, &network.shut);
-    to_node.into_iter().chain([from]).chain(unknown).chain([to]).collect()
+    let audit = audit::rule(Direction::Egress, family, network.audits);
+    to_node.into_iter().chain([from]).chain(audit).chain(unknown).chain([to]).collect()
 }
 
-/// What no isolated pod sends or receives under its own address.
-fn rest(network: &Network) -> Vec<Rule> {
+/// What no isolated pod sends or receives under its own address. Who is audited is told of
+/// what is left.
+fn rest(family: Family, network: &Network) -> Vec<Rule> {
     let strays = network.is_bound.then(binding::strays_chain);
     let chains = strays.into_iter().chain([constant("unknown")]);
-    chains.map(|chain| Rule::new([], Verdict::Jump(chain))).collect()
+    let drops = chains.map(|chain| Rule::new([], Verdict::Jump(chain)));
+    drops.chain(audit::rule(Direction::Ingress, family, network.audits)).collect()
 }
 
 /// Drops packets from or to an isolated pod.
@@ -144,38 +147,22 @@ fn midflow() -> Chain {
     plain(Some("TCP or SCTP that opens no flow: not from or to an isolated pod"), rules)
 }
 
-/// Broadcast, multicast and link-local unicast between pods of one bridge. They
-/// reach an isolated pod although they are not sent to an address that it
-/// reports. Listener discovery passes only here: it is sent to groups (RFC 3810,
-/// 5.1.15 and 5.2.14), so it always reaches this chain.
-pub(super) fn edges(isolated: bool) -> Chain {
-    let rules = match isolated {
-        true => vec![
-            neighbour_rule(),
-            Rule::new([Match::Icmpv6Type(listener_discovery())], Verdict::Accept),
-            Rule::new([], Verdict::Drop),
-        ],
-        false => vec![],
-    };
-    plain(Some("beside the pods' addresses; shut while a pod here is isolated"), rules)
-}
-
-fn neighbour_rule() -> Rule {
+pub(super) fn neighbour_rule() -> Rule {
     let types = Match::Icmpv6Type(neighbour_discovery());
     Rule::new([Match::HopLimit(NEIGHBOUR_HOP_LIMIT), types], Verdict::Accept)
 }
 
-fn edge_rule(field: Field, range: AddressRange) -> Rule {
+pub(super) fn edge_rule(field: Field, range: AddressRange) -> Rule {
     let test = AddressTest::In(range);
     Rule::new([Match::Address(field, test)], Verdict::Jump(edges_chain()))
 }
 
-fn isolated_rule(direction: Direction, family: Family) -> Rule {
+pub(super) fn isolated_rule(direction: Direction, family: Family) -> Rule {
     let test = AddressTest::Set(family, isolated_set(direction, family));
     let target = Verdict::Jump(dispatch(direction, family));
     Rule::new([Match::Address(field(direction), test)], target)
 }
 
-fn neighbour_discovery() -> Name {
+pub(super) fn neighbour_discovery() -> Name {
     constant("nd")
 }

@@ -53,6 +53,49 @@ fn beside_the_pods_addresses_only_discovery_passes_while_a_pod_is_isolated() {
     }
 }
 
+/// The ports of isolated pods are guarded: one pod's is routed, the others' are a bridge's.
+#[test]
+fn groups_are_left_to_the_guards_of_isolated_pods_ports() {
+    let ip = |text: &str| -> IpAddr { text.parse().expect("an address") };
+    let mut table = of(&Place::forward(), true, true);
+    let network = Network { edges: Edges::Guarded, is_bound: true, ..Network::default() };
+    fit(&mut table, &Place::forward(), &network);
+    let mut add = |set: Name, element| {
+        table.sets.get_mut(&set).expect("the set").elements.insert(element);
+    };
+    add(isolated_set(Direction::Ingress, Family::V4), Element::Address(ip("10.0.0.4")));
+    add(isolated_set(Direction::Egress, Family::V6), Element::Address(ip("fd00::4")));
+    add(muted_set(), Element::Address(ip("fe80::4")));
+    let key = ruleset::Key { interface: Some(7), mac: None, address: None };
+    add(binding::guarded_set(), Element::Key(key));
+    let udp = |from: &str, to: &str| Packet::new(ip(from), ip(to), 17);
+    let out = |packet: Packet, out_interface| Packet {
+        frame: ruleset::simulator::Frame { out_interface, ..packet.frame },
+        ..packet
+    };
+    let frame = |packet: Packet| Packet { to_host: false, ..packet };
+    let cases = [
+        ("a group", udp("10.0.0.3", "239.1.2.3"), true),
+        ("broadcast", frame(udp("10.0.0.3", "255.255.255.255")), true),
+        ("the subnet's broadcast", frame(udp("10.0.0.3", "10.0.0.255")), true),
+        ("an IPv6 group", frame(udp("fe80::3", "ff02::fb")), true),
+        ("an IPv6 group of the site", frame(udp("fd00::3", "ff05::1")), true),
+        ("a group, routed to an isolated pod", out(udp("10.0.0.3", "239.1.2.3"), 7), false),
+        ("from an isolated pod", udp("10.0.0.4", "239.1.2.3"), false),
+        ("from an isolated pod, IPv6", udp("fd00::4", "ff02::fb"), false),
+        ("from an isolated pod, link-local", frame(udp("fe80::4", "ff02::fb")), false),
+        ("from an isolated pod, in a broadcast frame", frame(udp("10.0.0.4", "10.0.0.3")), false),
+        ("its listener discovery", Packet::icmpv6(ip("fe80::4"), ip("ff02::16"), 143), true),
+        ("link-local", udp("fe80::3", "fe80::5"), false),
+        ("to link-local", udp("fd00::3", "fe80::5"), false),
+        ("from link-local", udp("fe80::3", "fd00::5"), false),
+    ];
+    for (case, packet, expected) in cases {
+        let seen = simulate(&table, &packet).expect("a table without mistakes");
+        assert_eq!(seen.outcome == Outcome::Accept, expected, "{case}");
+    }
+}
+
 #[test]
 fn an_isolated_pod_has_no_listener_discovery_and_none_of_distant_neighbours() {
     let mut table = of(&Place::forward(), true, true);
@@ -114,7 +157,7 @@ fn tcp_at_a_pod_isolated_either_way_begins_with_a_syn() {
 fn a_scaffold_is_made_for_its_place() {
     let forward = of(&Place::forward(), true, true);
     let base = BaseChain::forward(7);
-    let place = Place { table: constant("nftpol-9"), chain: constant("late"), base };
+    let place = Place { table: constant("nftpol-9"), chain: constant("late"), base, pod: None };
     let mut other = of(&place, true, true);
     assert_eq!(other.table, place.table);
     let first = other.chains.remove(&place.chain).expect("the place's base chain");

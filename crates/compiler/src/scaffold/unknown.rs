@@ -37,7 +37,7 @@ use ruleset::{
     Rule, Ruleset, Set, SetType, TableFamily, Verdict,
 };
 
-use super::{Placed, field, log_set, plain};
+use super::{Placed, field, plain};
 use crate::LogOptions;
 use crate::names::{Content, constant};
 
@@ -102,6 +102,13 @@ pub(super) fn fit(ruleset: &mut Ruleset, shut: &Shut) {
     for (name, set) in sets {
         ruleset.sets.entry(name).or_insert(set);
     }
+    for family in Family::BOTH {
+        let is_logged = shut.log.is_some() && of_family(family, &shut.ranges).next().is_some();
+        match is_logged {
+            true => drop(ruleset.sets.entry(logged_set(family)).or_insert(logged(family))),
+            false => drop(ruleset.sets.remove(&logged_set(family))),
+        }
+    }
     for (name, chain) in chains(shut).into_iter().chain([(constant("unknown"), last(shut))]) {
         ruleset.chains.insert(name, chain.into());
     }
@@ -158,9 +165,9 @@ fn asking(end: Direction, family: Family, shut: &Shut) -> Chain {
     let log = shut.log.map(|options| Rule {
         matches: vec![],
         log: Some(Log {
-            field: field(end),
+            field: Field::Source,
             family,
-            set: log_set(end, family),
+            set: logged_set(family),
             per_second: options.per_second,
             prefix: LogPrefix::new(asking_chain(end, family).as_str()),
             group: options.group,
@@ -170,6 +177,18 @@ fn asking(end: Direction, family: Family, shut: &Shut) -> Chain {
     });
     let rules = [known].into_iter().chain(log).chain([Rule::new([], Verdict::Drop)]);
     plain(Some("not yet known"), rules.collect())
+}
+
+/// The set that limits logging here. By sender at both ends, and not the one of isolated
+/// pods: a pod has few addresses to send from, and can send to as many as the ranges have.
+/// Each would have a limit of its own, and thousands would leave no room for others.
+fn logged_set(family: Family) -> Name {
+    constant(&format!("logged.u{}", family.digit()))
+}
+
+fn logged(family: Family) -> Set {
+    let comment = Comment::new("senders whose drops at unknown addresses were logged recently");
+    Set::new(SetType::RateLimit(family), Some(comment))
 }
 
 fn asking_chain(end: Direction, family: Family) -> Name {

@@ -100,6 +100,26 @@ pub(super) fn link(message: &Message<'_>) -> Result<Link, Garbled> {
     Ok(link)
 }
 
+/// The kind of a link in RTM_NEWLINK. Empty for a device of a driver.
+pub(super) fn kind(message: &Message<'_>) -> Result<String, Garbled> {
+    /// `ifinfomsg`.
+    const HEADER: usize = 16;
+    let (mut info, mut kind) = (&[][..], String::new());
+    each(message.body(), HEADER, "a link's attributes", |attribute, value| {
+        if attribute == ifla::LINKINFO {
+            info = value;
+        }
+        Ok(())
+    })?;
+    each(info, 0, "a link's kind", |attribute, value| {
+        if attribute == ifla::INFO_KIND {
+            kind = text(value);
+        }
+        Ok(())
+    })?;
+    Ok(kind)
+}
+
 fn link_kind(info: &[u8], name: &str) -> Result<LinkKind, Garbled> {
     let (mut kind, mut data) = (String::new(), &[][..]);
     each(info, 0, "a link's kind", |attribute, value| {

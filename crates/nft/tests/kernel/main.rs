@@ -3,6 +3,7 @@
 
 mod binding;
 mod chains_of_others;
+mod changes;
 mod common;
 mod concurrent;
 mod conntrack;

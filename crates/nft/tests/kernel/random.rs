@@ -292,7 +292,9 @@ prop_compose! {
         types in any_set(SetType::Icmpv6Type),
         rules in any_rules(family),
         hooked in any_rules(family),
-        hook in select(vec![Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Postrouting]),
+        hook in select(vec![
+            Hook::Prerouting, Hook::Input, Hook::Forward, Hook::Output, Hook::Postrouting,
+        ]),
         priority in -1000..1000_i32,
         comment in any_comment(),
     ) -> Ruleset {

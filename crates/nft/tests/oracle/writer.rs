@@ -185,6 +185,7 @@ fn tables_and_chains(family: TableFamily, counts: &mut Counts) {
         (ruleset::Hook::Prerouting, Hook::PreRouting),
         (ruleset::Hook::Input, Hook::In),
         (ruleset::Hook::Forward, Hook::Forward),
+        (ruleset::Hook::Output, Hook::Out),
         (ruleset::Hook::Postrouting, Hook::PostRouting),
     ];
     for (hook, their_hook) in hooks {

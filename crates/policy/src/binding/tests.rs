@@ -62,6 +62,7 @@ pub(super) fn pod(name: &str, addresses: &[&str]) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: crate::Attachment::default(),
         ports: Vec::new(),
     }
 }

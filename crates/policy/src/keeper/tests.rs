@@ -21,6 +21,7 @@ fn pod(name: &str, node: &str, address: &str) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: crate::Attachment::default(),
         ports: Vec::new(),
     }
 }

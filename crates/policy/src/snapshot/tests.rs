@@ -4,7 +4,12 @@ use super::*;
 
 fn namespace(number: usize, label: &str) -> Namespace {
     let labels = Labels::from([("label".to_owned(), label.to_owned())]);
-    Namespace { name: format!("n{number:04}"), labels, is_ending: false }
+    Namespace {
+        name: format!("n{number:04}"),
+        labels,
+        is_ending: false,
+        switch: Default::default(),
+    }
 }
 
 fn of(namespaces: impl IntoIterator<Item = Namespace>) -> Snapshot {

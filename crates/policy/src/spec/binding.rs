@@ -41,7 +41,9 @@ pub struct Binding<'a> {
 pub fn isolated_pods(snapshot: &Snapshot, node: Option<&str>) -> BTreeSet<ObjectKey> {
     let selected = |pod: &Pod| {
         snapshot.policies.values().any(|policy| {
-            snapshot.selects(policy, pod) && (policy.ingress.is_some() || policy.egress.is_some())
+            policy.is_enforced()
+                && snapshot.selects(policy, pod)
+                && (policy.ingress.is_some() || policy.egress.is_some())
         })
     };
     let pods = snapshot.pods.values().map(|pod| &**pod);
@@ -201,8 +203,8 @@ impl Binding<'_> {
         self.isolated.contains(&port.pod)
     }
 
-    /// Whether the node may route the first packet of a flow out of an interface.
-    /// For destinations that are not link-local, multicast or broadcast.
+    /// Whether the node may route the first packet of a flow out of an interface. For
+    /// destinations that [`super::edges`] does not decide about.
     ///
     /// # Errors
     /// The rule that forbids it.

@@ -179,6 +179,7 @@ fn pod(name: &str, addresses: &str, text: &str) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: crate::Attachment::default(),
         ports: vec![],
     }
 }
@@ -235,8 +236,13 @@ fn cluster_with<const N: usize>(
     change: impl FnOnce(&mut Vec<Pod>),
 ) -> Snapshot {
     let namespace = |name: &str, text: &str| {
-        Namespace { name: name.to_owned(), labels: labels(text), is_ending: false }
-            .with_metadata_name()
+        Namespace {
+            name: name.to_owned(),
+            labels: labels(text),
+            is_ending: false,
+            switch: Default::default(),
+        }
+        .with_metadata_name()
     };
     let mut pods = pods_of_the_cluster();
     change(&mut pods);
@@ -248,6 +254,7 @@ fn policy(text: &str) -> NetworkPolicy {
     NetworkPolicy {
         key: key("dev/p"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: selector(text),
         ingress: None,
         egress: None,

@@ -68,11 +68,14 @@ impl Frame {
     /// interface, the kernel takes 0 for its index (`nft_meta_store_ifindex`,
     /// net/netfilter/nft_meta.c). The output interface is known after routing. On
     /// its way out of a bridge, a frame has no input interface
-    /// (`br_forward_finish`, net/bridge/br_forward.c).
+    /// (`br_forward_finish`, net/bridge/br_forward.c). Nor has what the host itself sends
+    /// (`__ip_local_out`, net/ipv4/ip_output.c, 6.18).
     pub(super) const fn at(self, family: TableFamily, hook: Hook) -> Self {
         match (hook, family) {
             (Hook::Prerouting | Hook::Input, _) => Self { out_interface: 0, ..self },
-            (Hook::Postrouting, TableFamily::Bridge) => Self { in_interface: 0, ..self },
+            (Hook::Output, _) | (Hook::Postrouting, TableFamily::Bridge) => {
+                Self { in_interface: 0, ..self }
+            }
             (Hook::Postrouting, TableFamily::Inet) | (Hook::Forward, _) => self,
         }
     }

@@ -144,7 +144,7 @@ impl<'a> Looks<'a> {
             match hook {
                 Hook::Prerouting | Hook::Input => [Some(Part::In), None],
                 Hook::Forward => [Some(Part::In), Some(Part::Out)],
-                Hook::Postrouting => [Some(Part::Out), None],
+                Hook::Output | Hook::Postrouting => [Some(Part::Out), None],
             }
             .into_iter()
             .flatten(),

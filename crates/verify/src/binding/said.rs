@@ -35,7 +35,10 @@ pub(crate) fn said(
             let [opener, _] = packet.flow;
             binding.leaves_masqueraded(by, &ip(packet), opener)
         }
-        (TableFamily::Bridge, Hook::Input) | (TableFamily::Inet, Hook::Forward) => Ok(()),
+        // What a node itself sends is its own affair.
+        (TableFamily::Bridge, Hook::Input)
+        | (TableFamily::Inet, Hook::Forward)
+        | (_, Hook::Output) => Ok(()),
     }
 }
 
@@ -84,7 +87,9 @@ pub(crate) fn looked(
         (TableFamily::Inet, Hook::Postrouting) => {
             parts = looked_after_masquerading(binding, packet);
         }
-        (TableFamily::Bridge, Hook::Input) | (TableFamily::Inet, Hook::Forward) => {}
+        (TableFamily::Bridge, Hook::Input)
+        | (TableFamily::Inet, Hook::Forward)
+        | (_, Hook::Output) => {}
     }
     parts
 }
@@ -124,7 +129,7 @@ pub(super) fn is_isolated_sender(binding: &Binding<'_>, index: u32) -> bool {
 pub(crate) fn by(hook: Hook, packet: &Packet) -> InterfaceIndex {
     InterfaceIndex(match hook {
         Hook::Prerouting | Hook::Input => packet.frame.in_interface,
-        Hook::Forward | Hook::Postrouting => packet.frame.out_interface,
+        Hook::Forward | Hook::Output | Hook::Postrouting => packet.frame.out_interface,
     })
 }
 

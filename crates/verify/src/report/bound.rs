@@ -93,7 +93,7 @@ impl fmt::Display for BoundDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let way = match self.hook {
             Hook::Prerouting | Hook::Input => "from",
-            Hook::Forward | Hook::Postrouting => "to",
+            Hook::Forward | Hook::Output | Hook::Postrouting => "to",
         };
         write!(f, "{} {}, {way} interface {}", self.table, self.hook, self.interface.0)?;
         if let Some(pod) = &self.pod {

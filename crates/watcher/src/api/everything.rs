@@ -4,6 +4,7 @@
 //! namespaces and the related kinds.
 //! Never: an incomplete list without a word about it. Agents must not use this.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use kube::Client;
@@ -106,7 +107,7 @@ struct PageMetadata {
 }
 
 /// Lists everything. A client that may not list the whole cluster gets what is in
-/// `namespace`.
+/// `namespace`. `came` counts the objects that have come so far.
 ///
 /// # Errors
 /// NetworkPolicies or Pods cannot be listed.
@@ -114,9 +115,10 @@ pub async fn everything(
     client: &Client,
     namespace: &str,
     patience: Option<Duration>,
+    came: &Cell<usize>,
 ) -> Result<Listed, ListError> {
     let mut listed = Listed::default();
-    let whole = Lister { client, namespace: None, patience };
+    let whole = Lister { client, namespace: None, patience, came };
     let lister = match whole.of_kind::<PolicyJson>().await {
         Ok(found) => {
             listed.objects.extend(found);
@@ -165,6 +167,7 @@ struct Lister<'a> {
     client: &'a Client,
     namespace: Option<&'a str>,
     patience: Option<Duration>,
+    came: &'a Cell<usize>,
 }
 
 impl Lister<'_> {
@@ -202,6 +205,7 @@ impl Lister<'_> {
                 }
             };
             let Page { metadata, items: more } = page.map_err(failed)?;
+            self.came.set(self.came.get() + more.len());
             items.extend(more);
             let rest = metadata.rest.filter(|rest| !rest.is_empty());
             if rest.is_none() {

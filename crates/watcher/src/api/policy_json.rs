@@ -5,22 +5,24 @@
 //! part around it unusable, as in a file, because a newer API server may have a
 //! field that allows less.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
 use policy::{Diagnostic, NetworkPolicy};
-use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
-use serde_json::{Map, Value as Json};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value as Json, json};
 
 use crate::Kind;
 use crate::convert;
 use crate::decode::node::{Entry, Node, Position, Value};
 use crate::decode::{self, Decoded};
 
-/// The fields of metadata that are kept. All others, annotations too, are dropped
+/// The fields of metadata that are kept, of annotations nftpol's. All others are dropped
 /// before decoding.
-const METADATA: [&str; 5] = ["name", "namespace", "uid", "labels", "creationTimestamp"];
+const METADATA: [&str; 6] =
+    ["name", "namespace", "uid", "labels", "annotations", "creationTimestamp"];
 /// The field of metadata that the watch reads beside them.
 const VERSION: &str = "resourceVersion";
 /// JSON of the API server has no useful positions.
@@ -30,6 +32,12 @@ const NOWHERE: Position = Position { line: 1, column: 1 };
 pub(super) fn read<'de, D: Deserializer<'de>>(from: D) -> Result<Json, D::Error> {
     from.deserialize_any(Fields { keeps: |_| true, within: Some("metadata") })
 }
+
+/// Annotations; of metadata, whose fields are read without a further `within`.
+#[derive(Deserialize)]
+struct Annotations(
+    #[serde(deserialize_with = "convert::own_annotations")] Option<BTreeMap<String, String>>,
+);
 
 /// Reads a map. `within`: of the map in this field, only some fields are kept.
 struct Fields {
@@ -60,6 +68,7 @@ impl<'de> Visitor<'de> for Fields {
                     let keeps = |field: &str| METADATA.contains(&field) || field == VERSION;
                     entries.next_value_seed(Fields { keeps, within: None })?
                 }
+                None if field == "annotations" => json!(entries.next_value::<Annotations>()?.0),
                 _ if (self.keeps)(&field) => entries.next_value()?,
                 _ => {
                     entries.next_value::<IgnoredAny>()?;

@@ -2,8 +2,8 @@
 //!
 //! In: a k8s-openapi Pod (from a file), or the API server's JSON.
 //! Out: the same small struct for both, so that there is one conversion.
-//! Never: the rest of an object, such as `managedFields` and annotations, which
-//! is most of it. serde skips it without keeping a byte.
+//! Never: the rest of an object, such as `managedFields` and annotations that nobody
+//! reads, which is most of it. serde skips it without keeping a byte.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,8 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::{Deserialize, Deserializer};
+
+use super::own_annotations;
 
 /// A Pod.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -68,6 +70,10 @@ struct Metadata {
     creation_timestamp: Option<Time>,
     deletion_timestamp: Option<Time>,
     labels: Option<BTreeMap<String, String>>,
+    /// Those that are read.
+    #[serde(default, deserialize_with = "own_annotations")]
+    annotations: Option<BTreeMap<String, String>>,
+    uid: Option<String>,
 }
 
 /// Deserializes the metadata that policy needs; the other fields stay empty.
@@ -82,6 +88,8 @@ pub(crate) fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta,
         creation_timestamp,
         deletion_timestamp,
         labels,
+        uid,
+        annotations,
     } = Metadata::deserialize(from)?;
     Ok(ObjectMeta {
         name,
@@ -90,6 +98,8 @@ pub(crate) fn metadata<'de, D: Deserializer<'de>>(from: D) -> Result<ObjectMeta,
         creation_timestamp,
         deletion_timestamp,
         labels,
+        uid,
+        annotations,
         ..ObjectMeta::default()
     })
 }
@@ -104,6 +114,8 @@ impl From<&Pod> for PodFields {
                 creation_timestamp: pod.metadata.creation_timestamp.clone(),
                 deletion_timestamp: pod.metadata.deletion_timestamp.clone(),
                 labels: pod.metadata.labels.clone(),
+                uid: pod.metadata.uid.clone(),
+                annotations: pod.metadata.annotations.clone(),
                 ..ObjectMeta::default()
             },
             spec: pod.spec.as_ref().map(SpecFields::from),

@@ -12,16 +12,17 @@
 //! policyTypes                both directions are isolated
 //! unknown field              makes the part around it unusable; in spec itself, both
 //!                            directions are isolated and no rule allows anything
+//! annotation                 the policy is enforced
 //! ```
 
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy as ApiNetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule,
     NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
 };
-use policy::{Diagnostic, Direction, NetworkPolicy, Peers, Ports, Rule};
+use policy::{Audit, Diagnostic, Direction, NetworkPolicy, Peers, Ports, Rule};
 
 use super::report::Report;
-use super::{names, peer, port, selector};
+use super::{audit, names, peer, port, selector};
 use crate::Kind;
 use crate::decode::Unreadable;
 use crate::spelling::suggest;
@@ -79,12 +80,14 @@ pub(crate) fn convert(
     let keep = |rules: Vec<Rule>, isolated: bool| {
         isolated.then(|| if trusted { rules } else { Vec::new() })
     };
+    let written = audit::convert(&mut report, metadata);
     let policy = NetworkPolicy {
         key: report.object().clone(),
         uid: metadata.uid.clone().unwrap_or_default(),
         pod_selector: selected.selector,
         ingress: keep(ingress, isolates.ingress),
         egress: keep(egress, isolates.egress),
+        audit: Audit::written(written),
     };
     (policy, report.finish())
 }

@@ -7,7 +7,9 @@
 use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::ContainerPort;
-use policy::{Diagnostic, NamedPort, Phase, Pod, Protocol};
+use policy::{
+    AttachedNetwork, Attachment, Diagnostic, Mac, NamedPort, Phase, Pod, PodUid, Protocol,
+};
 
 use super::fields::{ContainerFields, PodFields, SpecFields, StatusFields};
 use super::report::Report;
@@ -15,6 +17,10 @@ use super::{names, port};
 use crate::Kind;
 use crate::decode::Unreadable;
 use crate::spelling::suggest;
+
+/// Multus' annotation (Kubernetes Network Custom Resource Definition De-facto Standard,
+/// version 1.3, 3.2.1).
+pub(crate) const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
 /// The API's phases.
 const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
@@ -37,9 +43,45 @@ pub(crate) fn convert(object: &PodFields, unreadable: &Unreadable) -> (Pod, Vec<
         created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
         is_ending: metadata.deletion_timestamp.is_some(),
         grace_seconds: grace_seconds(spec),
+        attachment: attachment(object),
         ports: named_ports(&mut report, spec),
     };
     (pod, report.finish())
+}
+
+/// What cannot be read of it attaches the pod to nothing: the annotation is Multus', not
+/// the API server's, and no field of the API refers to it.
+fn attachment(object: &PodFields) -> Attachment {
+    let uid = object.metadata.uid.as_deref().and_then(PodUid::parse).unwrap_or_default();
+    let annotations = object.metadata.annotations.as_ref();
+    let text = annotations.and_then(|all| all.get(NETWORK_STATUS)).map(String::as_str);
+    Attachment { uid, networks: text.map(networks).unwrap_or_default() }
+}
+
+/// An entry of the annotation.
+#[derive(serde::Deserialize)]
+struct NetworkStatus {
+    name: String,
+    #[serde(default)]
+    interface: String,
+    #[serde(default)]
+    ips: Vec<String>,
+    #[serde(default)]
+    mac: String,
+    #[serde(default)]
+    default: bool,
+}
+
+fn networks(text: &str) -> Box<[AttachedNetwork]> {
+    let all: Vec<NetworkStatus> = serde_json::from_str(text).unwrap_or_default();
+    let others = all.into_iter().filter(|one| !one.default);
+    let network = |one: NetworkStatus| AttachedNetwork {
+        mac: Mac::parse(&one.mac).unwrap_or(Mac::NONE),
+        addresses: one.ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
+        network: one.name,
+        interface: one.interface,
+    };
+    others.map(network).collect()
 }
 
 /// `spec.terminationGracePeriodSeconds`, 30 when absent (API reference, PodSpec).

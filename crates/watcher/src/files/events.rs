@@ -11,6 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
 use super::json::{Json, NotJson};
 use super::scalar;
+use super::unread::Around;
 use super::yaml::{DEPTH_MAX, Outcome, SyntaxError, VALUES_MAX};
 use crate::decode::node::Position;
 use crate::decode::token::{Part, Scalar, Text, Token};
@@ -22,11 +23,11 @@ pub(super) type Placed<'a> = (Event<'a>, Position);
 pub(super) struct Events<'a> {
     source: Source<'a>,
     /// Tokens that come before the next events of the parser.
-    recorded: Vec<Token<'a>>,
+    pub(super) recorded: Vec<Token<'a>>,
     /// The number of recorded tokens that were read.
     read: usize,
     /// The event or error that ended a recording. It comes after the tokens.
-    next: Option<Outcome<Placed<'a>>>,
+    pub(super) next: Option<Outcome<Placed<'a>>>,
 }
 
 /// Where events come from.
@@ -59,6 +60,7 @@ pub(super) struct Progress {
     depth: usize,
     /// The object in which `items` is looked for.
     object: Option<Object>,
+    around: Around,
 }
 
 /// The place in an object.
@@ -75,12 +77,12 @@ struct Object {
 impl Progress {
     /// Nothing of a document.
     pub(super) fn document() -> Self {
-        Self { base: 0, depth: 0, object: None }
+        Self { base: 0, depth: 0, object: None, around: Around::default() }
     }
 
     /// Nothing of an item of the list `items`.
     pub(super) fn item() -> Self {
-        Self { base: 2, depth: 0, object: None }
+        Self { base: 2, depth: 0, object: None, around: Around::default() }
     }
 
     /// Closes the list `items`.
@@ -190,8 +192,10 @@ impl<'a> Events<'a> {
                 Ok((event, at)) => match part(event) {
                     Ok(part) => {
                         let end = progress.take(&part);
+                        let is_unread = progress.around.take(&part);
                         self.recorded.push(Token { at, part });
-                        if let Some(end) = end {
+                        let stops = || (is_unread && !self.pass_over()).then_some(End::Odd);
+                        if let Some(end) = end.or_else(stops) {
                             return end;
                         }
                     }
@@ -233,7 +237,8 @@ impl<'a> Events<'a> {
         self.read = 0;
     }
 
-    fn parsed(&mut self) -> Outcome<Placed<'a>> {
+    /// The next event of the text, which is neither recorded nor waits after a recording.
+    pub(super) fn parsed(&mut self) -> Outcome<Placed<'a>> {
         let nowhere = position(&Span::default());
         let parser = match &mut self.source {
             Source::Yaml(parser) => parser,

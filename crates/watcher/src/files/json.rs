@@ -13,7 +13,6 @@ use std::borrow::Cow;
 use saphyr_parser::{Event, ScalarStyle};
 
 use super::events::Placed;
-use super::yaml::DEPTH_MAX;
 use crate::decode::node::Position;
 
 /// The text is something else, or YAML may mean something else by it.
@@ -141,9 +140,6 @@ impl<'a> Json<'a> {
         self.advance(1);
         self.open.push(open);
         self.next = Next::First;
-        if self.open.len() > DEPTH_MAX {
-            return Err(NotJson);
-        }
         Ok(match open {
             Open::Object => Event::MappingStart(0, None),
             Open::List => Event::SequenceStart(0, None),

@@ -5,6 +5,7 @@ mod kinds;
 mod refused;
 mod review;
 mod syntax;
+mod unread;
 mod warn;
 mod ways;
 

@@ -126,6 +126,10 @@ impl Kept {
         let group = version.rsplit_once('/').map_or("", |(group, _)| group);
         let known = |&&(name, own): &&(&str, &str)| name == kind && is_group(name, own, group);
         let Some((kind, _)) = related::NAMES.iter().find(known) else { return false };
+        if is_patch(node, kind) {
+            self.skip(node, place);
+            return true;
+        }
         let object = decode::decode(node).object;
         let Some(object) = related::convert(kind, object, namespace) else { return true };
         let is_pod = matches!(object, Related::Pod(_));
@@ -138,6 +142,19 @@ impl Kept {
         self.related.push(object);
         true
     }
+}
+
+/// Whether a workload is only a part of one, such as a patch of kustomize: the API server
+/// takes none of these kinds without `spec.selector` (API reference, DeploymentSpec), and a
+/// selector needs labels.
+fn is_patch(node: &Node, kind: &str) -> bool {
+    let has = |path: &[&str]| {
+        let found = path.iter().try_fold(node, |node, name| node.get(name));
+        found.is_some_and(|one| one.value != Value::Null)
+    };
+    matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet")
+        && !has(&["spec", "selector"])
+        && !has(&["spec", "template", "metadata", "labels"])
 }
 
 /// Whether a kind is served, or was, in a group. Old manifests of workloads and Ingresses

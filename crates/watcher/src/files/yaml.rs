@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use saphyr_parser::{Event, ScalarStyle, Tag};
 
 use super::events::{Events, Placed};
-use super::scalar;
+use super::{scalar, unread};
 use crate::decode::node::{Entry, Node, Position, Value};
 
 /// The deepest nesting of lists and objects. The API's types need about 20.
@@ -36,7 +36,7 @@ pub(super) struct SyntaxError {
 
 /// The size of a node.
 #[derive(Clone, Copy)]
-struct Extent {
+pub(super) struct Extent {
     /// The number of nodes in it. A long text counts as several.
     size: usize,
     /// Levels below it.
@@ -75,7 +75,11 @@ impl<'a> Builder<'a> {
     }
 
     /// The node that begins with an event.
-    fn node(&mut self, (event, at): Placed<'a>, depth: usize) -> Outcome<(Node, Extent)> {
+    pub(super) fn node(
+        &mut self,
+        (event, at): Placed<'a>,
+        depth: usize,
+    ) -> Outcome<(Node, Extent)> {
         check_depth(depth, at)?;
         self.values += 1;
         if self.values > VALUES_MAX {
@@ -140,7 +144,7 @@ impl<'a> Builder<'a> {
                 matches!(&event.0, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
             let (key, key_extent) = self.node(event, depth + 1)?;
             let event = self.events.next()?;
-            let (value, inner) = self.node(event, depth + 1)?;
+            let (value, inner) = self.field(&key, event, depth + 1)?;
             extent.add(key_extent);
             extent.add(inner);
             if merges {
@@ -150,6 +154,17 @@ impl<'a> Builder<'a> {
                 entries.push(entry(key, value)?);
             }
         }
+    }
+
+    /// The value of a field.
+    fn field(&mut self, key: &Node, begins: Placed<'a>, depth: usize) -> Outcome<(Node, Extent)> {
+        let Some(value) = unread::without_content(&key.value, &begins.0) else {
+            return self.node(begins, depth);
+        };
+        let at = begins.1;
+        check_depth(depth, at)?;
+        self.pass_over()?;
+        Ok((Node { at, value }, Extent { size: 1, height: 1 }))
     }
 
     fn alias(&mut self, anchor: usize, at: Position, depth: usize) -> Outcome<(Node, Extent)> {
@@ -262,6 +277,6 @@ fn check_depth(depth: usize, at: Position) -> Outcome<()> {
     Ok(())
 }
 
-fn fault(at: Position, message: String) -> SyntaxError {
+pub(super) fn fault(at: Position, message: String) -> SyntaxError {
     SyntaxError { at, message, is_yaml: true }
 }

@@ -314,16 +314,22 @@ fn service(spec: Spec, status: Status) -> Service {
         )
     });
     let balancers = status.load_balancer.ingress.unwrap_or_default();
-    let texts = cluster_ips.into_iter().flatten().chain(cluster_ip);
-    let texts = texts.chain(external_ips.into_iter().flatten()).chain(spec.load_balancer_ip);
-    let texts = texts.chain(balancers.into_iter().filter_map(|one| one.ip));
+    let internal = cluster_ips.into_iter().flatten().chain(cluster_ip);
+    let external = external_ips.into_iter().flatten().chain(spec.load_balancer_ip);
+    let external = external.chain(balancers.into_iter().filter_map(|one| one.ip));
     let mut addresses: Vec<IpAddr> = Vec::new();
-    for ip in texts.filter_map(|text| address(&text)) {
-        if !addresses.contains(&ip) {
-            addresses.push(ip);
+    let mut add = |texts: &mut dyn Iterator<Item = String>| {
+        for ip in texts.filter_map(|text| address(&text)) {
+            if !addresses.contains(&ip) {
+                addresses.push(ip);
+            }
         }
-    }
+        addresses.len()
+    };
+    let of_cluster = add(&mut { internal });
+    add(&mut { external });
     Service {
+        external_addresses: addresses[of_cluster..].to_vec(),
         selector,
         kind: kind.unwrap_or_else(|| "ClusterIP".to_owned()),
         addresses,

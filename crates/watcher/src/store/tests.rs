@@ -8,6 +8,7 @@ fn policy(name: &str, uid: &str) -> Object {
     Object::NetworkPolicy(Arc::new(NetworkPolicy {
         key: ObjectKey::new("dev", name),
         uid: uid.to_owned(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(Vec::new()),
         egress: None,
@@ -26,6 +27,7 @@ fn pod(name: &str, node: &str) -> Object {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }))
 }

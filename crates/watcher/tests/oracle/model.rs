@@ -10,9 +10,11 @@ use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::jiff::Timestamp;
 use policy::{
-    IpBlock, Labels, NamedPort, Namespace, NetworkPolicy, ObjectKey, Operator, Peer, Peers, Phase,
-    Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement, Rule, Selector,
+    Audit, IpBlock, Labels, Mode, NamedPort, Namespace, NetworkPolicy, ObjectKey, Operator, Peer,
+    Peers, Phase, Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement, Rule, Selector,
+    Switch,
 };
 use watcher::Object;
 
@@ -67,7 +69,9 @@ pub(crate) fn namespace(object: &core::Namespace) -> Namespace {
     let name = object.metadata.name.clone().unwrap_or_default();
     let mut labels = labels(&object.metadata);
     labels.insert("kubernetes.io/metadata.name".to_owned(), name.clone());
-    Namespace { name, labels, is_ending: object.metadata.deletion_timestamp.is_some() }
+    let (is_ending, switch) =
+        (object.metadata.deletion_timestamp.is_some(), switch(&object.metadata));
+    Namespace { name, labels, is_ending, switch }
 }
 
 /// A Pod.
@@ -103,8 +107,19 @@ pub(crate) fn pod(object: &core::Pod) -> Pod {
         created: object.metadata.creation_timestamp.as_ref().map_or(0, |one| one.0.as_second()),
         is_ending: object.metadata.deletion_timestamp.is_some(),
         grace_seconds: grace.try_into().unwrap_or_default(),
+        attachment: policy::Attachment {
+            uid: object.metadata.uid.as_ref().map_or(policy::PodUid(0), |uid| uid_of(uid)),
+            networks: Box::default(),
+        },
         ports,
     }
+}
+
+/// A UUID as a number; 0 is none.
+fn uid_of(text: &str) -> policy::PodUid {
+    let digits = text.replace(['-', '_'], "");
+    let number = u128::from_str_radix(&digits, 16).unwrap_or_default();
+    policy::PodUid(if digits.len() == 32 { number } else { 0 })
 }
 
 /// The list, or the older single field if there is no list.
@@ -150,6 +165,27 @@ pub(crate) fn network_policy(object: &networking::NetworkPolicy) -> NetworkPolic
             .then(|| ingress.map(|one| rule(one.from, one.ports)).collect()),
         egress: isolates("Egress", has_egress)
             .then(|| egress.map(|one| rule(one.to, one.ports)).collect()),
+        audit: Audit::written(switch(&object.metadata)),
+    }
+}
+
+/// The annotations `nftpol.dev/mode` and `nftpol.dev/audit-until`. If one of them cannot be
+/// read, the object says enforce.
+fn switch(metadata: &ObjectMeta) -> Switch {
+    let annotation = |name: &str| metadata.annotations.as_ref()?.get(name);
+    let mode = match annotation("nftpol.dev/mode").map(String::as_str) {
+        None => Some(None),
+        Some("audit") => Some(Some(Mode::Audit)),
+        Some("enforce") => Some(Some(Mode::Enforce)),
+        Some(_) => None,
+    };
+    let until = match annotation("nftpol.dev/audit-until") {
+        None => Some(None),
+        Some(text) => text.parse().ok().map(|time: Timestamp| Some(time.as_second())),
+    };
+    match (mode, until) {
+        (Some(mode), Some(until)) => Switch { mode, until },
+        (None, _) | (_, None) => Switch { mode: Some(Mode::Enforce), until: None },
     }
 }
 

@@ -17,7 +17,7 @@ use policy::{Labels, Namespace, ObjectKey, Phase, Pod};
 use samples::testbed_spec::TestbedSpec;
 use serde_json::{Value, json};
 
-use super::ApiServer;
+use super::{ApiServer, policies};
 
 /// How many requests run at the same time.
 const CONCURRENCY: usize = 32;
@@ -52,8 +52,10 @@ impl ApiServer {
     /// At the first that the server refuses.
     pub fn apply_namespaces(&self, namespaces: &[Namespace]) -> Result<()> {
         self.send_all(namespaces.iter().map(|namespace| {
-            let Namespace { name, labels, is_ending: _ } = namespace;
-            let metadata = json!({"name": name, "labels": by_key(labels)});
+            let Namespace { name, labels, is_ending: _, switch } = namespace;
+            let metadata = json!({
+                "name": name, "labels": by_key(labels), "annotations": policies::annotations(switch),
+            });
             let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata});
             let path = format!("/api/v1/namespaces/{name}?fieldManager=tests&force=true");
             vec![Draft::new(Method::PATCH, path, APPLY, &body)]

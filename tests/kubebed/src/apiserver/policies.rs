@@ -2,9 +2,10 @@
 //! defaults. The server fills them in.
 
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiPolicy;
+use k8s_openapi::jiff::Timestamp;
 use policy::{
     NetworkPolicy, Operator, Peer, Peers, Port, PortNumbers, Ports, Requirement, Rule, Selector,
-    Sorted,
+    Sorted, Switch,
 };
 use serde_json::{Value, json};
 
@@ -25,8 +26,24 @@ pub fn object(policy: &NetworkPolicy) -> serde_json::Result<ApiPolicy> {
         spec[field] = rules.iter().map(|one| rule(one, peers)).collect();
     }
     spec["policyTypes"] = json!(types);
-    let metadata = json!({"name": policy.key.name, "namespace": policy.key.namespace});
+    let annotations = annotations(&policy.audit.written);
+    let metadata = json!({
+        "name": policy.key.name, "namespace": policy.key.namespace, "annotations": annotations,
+    });
     serde_json::from_value(json!({"metadata": metadata, "spec": spec}))
+}
+
+/// The annotations that say this.
+pub fn annotations(switch: &Switch) -> Value {
+    let mut out = json!({});
+    if let Some(mode) = switch.mode {
+        out[Switch::MODE] = mode.name().into();
+    }
+    if let Some(until) = switch.until {
+        let time = Timestamp::from_second(until).unwrap_or_default();
+        out[Switch::UNTIL] = time.to_string().into();
+    }
+    out
 }
 
 fn rule(rule: &Rule, peers: &str) -> Value {

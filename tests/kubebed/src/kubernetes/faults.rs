@@ -44,13 +44,14 @@ impl Kubernetes {
         empty(&endpoint.namespace).context("empty the kernel of a node")
     }
 
-    /// Starts a killed node.
+    /// Starts a killed node. First runs this command in it, if it has words, as a unit of
+    /// systemd would.
     ///
     /// # Errors
-    /// When there is no such node or it does not come up.
-    pub fn boot_node(&mut self, node: &str) -> Result<()> {
+    /// When there is no such node, the command fails, or the node does not come up.
+    pub fn boot_node(&mut self, node: &str, before: &[&str]) -> Result<()> {
         let node: Option<&mut Node> = self.nodes.iter_mut().find(|one| one.name() == node);
-        node.context("no such node")?.boot(&self.server)
+        node.context("no such node")?.boot(&self.server, before)
     }
 }
 

@@ -23,13 +23,14 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
-use super::cgroups;
+use super::{cgroups, second};
 
 /// Subcommands for a node. A program that has them passes their arguments to [`serve`].
-pub const CALLS: [&str; 3] = [NODE, INIT, ENTER];
+pub const CALLS: [&str; 4] = [NODE, INIT, ENTER, SECOND];
 pub(super) const NODE: &str = "node";
 const INIT: &str = "init";
 pub(super) const ENTER: &str = "enter";
+pub(super) const SECOND: &str = "second-network";
 
 /// The sysctls that kubelet sets (setupKernelTunables in
 /// pkg/kubelet/cm/container_manager_linux.go, Kubernetes 1.36), with the values
@@ -43,6 +44,9 @@ pub(super) const TUNABLES: [(&str, &str); 6] = [
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
 
+/// The names of routing tables (ip-route(8)).
+const ROUTING_TABLES: &str = "/etc/iproute2/rt_tables";
+
 /// Serves a call of [`CALLS`].
 ///
 /// # Errors
@@ -52,6 +56,7 @@ pub fn serve(call: &str, arguments: &[&str]) -> Result<ExitCode> {
         (NODE, [folder, name, group]) => node(Path::new(folder), name, group),
         (INIT, [folder, name]) => init(Path::new(folder), name),
         (ENTER, [process, group, program, rest @ ..]) => enter(process, group, program, rest),
+        (SECOND, []) => second::call().map(|()| ExitCode::SUCCESS),
         _ => anyhow::bail!("wrong arguments of an internal command: {call} {arguments:?}"),
     }
 }
@@ -108,6 +113,12 @@ fn init(folder: &Path, name: &str) -> Result<ExitCode> {
         let shadow = shadows.join(name.replace('/', "."));
         fs::write(&shadow, value).with_context(|| format!("write {}", shadow.display()))?;
         bind(&shadow, &Path::new("/proc/sys").join(name))?;
+    }
+    // kube-router adds a name to it.
+    if Path::new(ROUTING_TABLES).exists() {
+        let own = shadows.join("rt_tables");
+        fs::copy(ROUTING_TABLES, &own).with_context(|| format!("copy {ROUTING_TABLES}"))?;
+        bind(&own, Path::new(ROUTING_TABLES))?;
     }
     fresh("sysfs", "/sys")?;
     cgroups::mount_all(&hierarchies)?;

@@ -11,19 +11,18 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use netbed::net::Namespace;
 use netbed::program::{self, Finished};
 use samples::scratch::Folder;
 use serde_json::Value;
 
-use super::{cgroups, inside, settings};
-use crate::apiserver::{self, ApiServer, process::Process};
+use super::service::{GOING, Service, built};
+use super::{cgroups, inside, plugins, second, settings};
+use crate::apiserver::{ApiServer, process::Process};
 
 /// How long its namespaces and containerd may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long its programs may take to end once they are killed.
-const GOING: Duration = Duration::from_secs(10);
 /// The namespace of containerd where a kubelet looks for images.
 const IMAGES: &str = "k8s.io";
 /// The program that the others connect to as soon as they start.
@@ -43,14 +42,6 @@ pub(super) struct Node {
     folder: Folder,
 }
 
-/// A program of the node.
-struct Service {
-    name: &'static str,
-    /// The program and its arguments.
-    words: Vec<OsString>,
-    process: Option<Process>,
-}
-
 impl Node {
     /// Creates its namespaces and starts containerd.
     pub fn start(
@@ -59,7 +50,7 @@ impl Node {
         name: &str,
         folder: Folder,
     ) -> Result<Self> {
-        for own in ["lib", "log", "sysctl", "networks"] {
+        for own in ["lib", "log", "sysctl", "networks", "plugins"] {
             let path = folder.path().join(own);
             fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
         }
@@ -74,7 +65,9 @@ impl Node {
         };
         node.make_namespaces(server)?;
         let config = node.path("containerd.toml");
-        put(&config, &settings::containerd(&node.path("networks")))?;
+        plugins::link_all(&node.path("plugins"))?;
+        second::install(&node.path("plugins"))?;
+        put(&config, &settings::containerd(&node.path("networks"), &node.path("plugins")))?;
         node.serve(server, CONTAINERD, &["--config".into(), config.into()])?;
         Ok(node)
     }
@@ -95,10 +88,15 @@ impl Node {
         cgroups::remove(&self.group)
     }
 
-    /// Starts a killed node again, with the programs that it had.
-    pub fn boot(&mut self, server: &ApiServer) -> Result<()> {
+    /// Starts a killed node again, with the programs that it had. Before them runs this
+    /// command, as a unit of systemd would, if it has words. It must succeed.
+    pub fn boot(&mut self, server: &ApiServer, before: &[&str]) -> Result<()> {
         inside::forget(self.folder.path())?;
         self.make_namespaces(server)?;
+        if !before.is_empty() {
+            let done = program::finish(self.command(before), "")?;
+            done.success().with_context(|| format!("{before:?} on {}", self.name))?;
+        }
         (0..self.services.len()).try_for_each(|index| self.run(server, index))
     }
 
@@ -106,15 +104,7 @@ impl Node {
     pub fn restart(&mut self, server: &ApiServer, name: &str) -> Result<()> {
         let index = self.services.iter().position(|one| one.name == name);
         let index = index.with_context(|| format!("{name} does not run on {}", self.name))?;
-        if let Some(process) = self.services[index].process.take() {
-            let programs = process.children();
-            drop(process);
-            let start = Instant::now();
-            while programs.iter().any(|program| program.exists()) {
-                ensure!(start.elapsed() < GOING, "{name} on {} does not end", self.name);
-                sleep(Duration::from_millis(1));
-            }
-        }
+        self.services[index].stop(&self.name)?;
         self.run(server, index)
     }
 
@@ -168,10 +158,44 @@ impl Node {
         self.serve(server, "flannel", &arguments)
     }
 
+    /// Starts a program with these variables and arguments. If it runs already, it is
+    /// killed first.
+    pub fn start_program(
+        &mut self,
+        server: &ApiServer,
+        name: &'static str,
+        variables: &[(&str, String)],
+        arguments: &[String],
+    ) -> Result<()> {
+        self.end_program(name)?;
+        let mut words: Vec<OsString> = Vec::new();
+        if !variables.is_empty() {
+            words.push("env".into());
+            words.extend(variables.iter().map(|(name, value)| format!("{name}={value}").into()));
+        }
+        words.push(built(name)?.into());
+        words.extend(arguments.iter().map(OsString::from));
+        self.services.push(Service { name, words, process: None });
+        self.run(server, self.services.len() - 1)
+    }
+
+    /// Kills a program of the node for good, if it has it.
+    pub fn end_program(&mut self, name: &str) -> Result<()> {
+        let Some(index) = self.services.iter().position(|one| one.name == name) else {
+            return Ok(());
+        };
+        self.services.remove(index).stop(&self.name)
+    }
+
+    /// The file with the list of CNI plugins.
+    pub fn network(&self) -> PathBuf {
+        self.path("networks/10-pods.conflist")
+    }
+
     /// Writes the list of CNI plugins. The node can become ready only with this
     /// list.
     pub fn set_network(&self, list: &Value) -> Result<()> {
-        put(&self.path("networks/10-pods.conflist"), &list.to_string())
+        put(&self.network(), &list.to_string())
     }
 
     /// Gives containerd the images of a tar file.
@@ -226,9 +250,7 @@ impl Node {
         name: &'static str,
         arguments: &[OsString],
     ) -> Result<()> {
-        let built = ["kubelet", "kube-proxy", "flannel"].contains(&name);
-        let program = if built { apiserver::program(name)? } else { PathBuf::from(name) };
-        let words = [&[program.into()], arguments].concat();
+        let words = [&[built(name)?.into()], arguments].concat();
         self.services.push(Service { name, words, process: None });
         self.run(server, self.services.len() - 1)
     }

@@ -17,6 +17,52 @@ pub enum Network {
     Ptp,
     /// The CNI plugin `bridge`. flannel connects the nodes.
     Flannel(Backend),
+    /// kube-router: its bridge, and routes between nodes that it learns by BGP. No
+    /// overlay. It leaves policies and Services to others.
+    KubeRouter,
+    /// Calico's CNI plugin: a veth and a host route for each pod. Our routes between
+    /// nodes.
+    Calico,
+    /// Calico's CNI plugin, and flannel's VXLAN between nodes.
+    Canal,
+    /// The CNI plugin `macvlan`: pods are on the wire between the nodes. The node has an
+    /// interface of this kind, too, and is the pods' router.
+    Macvlan,
+}
+
+impl Network {
+    /// Whether the pods of a node are ports of a bridge.
+    pub const fn has_bridge(self) -> bool {
+        match self {
+            Self::Bridge | Self::Flannel(_) | Self::KubeRouter => true,
+            Self::Ptp | Self::Calico | Self::Canal | Self::Macvlan => false,
+        }
+    }
+
+    /// How flannel connects the nodes, if it does.
+    pub const fn flannel(self) -> Option<Backend> {
+        match self {
+            Self::Flannel(backend) => Some(backend),
+            Self::Canal => Some(Backend::Vxlan),
+            Self::Bridge | Self::Ptp | Self::KubeRouter | Self::Calico | Self::Macvlan => None,
+        }
+    }
+
+    /// Whether our routes lead to the pods of other nodes.
+    pub const fn has_our_routes(self) -> bool {
+        match self {
+            Self::Bridge | Self::Ptp | Self::Calico => true,
+            Self::Flannel(_) | Self::KubeRouter | Self::Canal | Self::Macvlan => false,
+        }
+    }
+
+    /// Whether the CNI plugin is Calico's.
+    pub const fn has_calico(self) -> bool {
+        match self {
+            Self::Calico | Self::Canal => true,
+            Self::Bridge | Self::Ptp | Self::Flannel(_) | Self::KubeRouter | Self::Macvlan => false,
+        }
+    }
 }
 
 /// How flannel sends packets to another node (Documentation/backends.md of flannel
@@ -34,13 +80,17 @@ pub enum Backend {
 }
 
 /// Every network by its name on the command line.
-const NETWORKS: [(&str, Network); 6] = [
+const NETWORKS: [(&str, Network); 10] = [
     ("bridge", Network::Bridge),
     ("ptp", Network::Ptp),
     ("flannel-vxlan", Network::Flannel(Backend::Vxlan)),
     ("flannel-vxlan-direct", Network::Flannel(Backend::VxlanDirect)),
     ("flannel-host-gw", Network::Flannel(Backend::HostGw)),
     ("flannel-udp", Network::Flannel(Backend::Udp)),
+    ("kube-router", Network::KubeRouter),
+    ("calico", Network::Calico),
+    ("canal", Network::Canal),
+    ("macvlan", Network::Macvlan),
 ];
 
 /// How kube-proxy implements Services.
@@ -61,6 +111,9 @@ pub struct Options {
     pub network: Network,
     /// Whether pods and nodes have IPv6 addresses, too.
     pub dual_stack: bool,
+    /// Whether each pod has a second interface, `net1`, of kind macvlan on the wire
+    /// between the nodes.
+    pub second_network: bool,
     /// How kube-proxy implements Services.
     pub proxy: Proxy,
     /// Whether pods of nodes that do not exist stay. By default a controller
@@ -74,6 +127,7 @@ impl Default for Options {
             nodes: 2,
             network: Network::Bridge,
             dual_stack: false,
+            second_network: false,
             proxy: Proxy::Nftables,
             ghosts: false,
         }
@@ -95,6 +149,7 @@ impl Options {
                 "--network" => options.network = network(value()?)?,
                 "--proxy" => options.proxy = proxy(value()?)?,
                 "--dual-stack" => options.dual_stack = true,
+                "--second-network" => options.second_network = true,
                 _ => bail!("unexpected argument `{word}`"),
             }
         }
@@ -140,7 +195,14 @@ impl fmt::Display for Options {
             Proxy::Iptables => "iptables",
         };
         write!(f, "--nodes {} --network {network} --proxy {proxy}", self.nodes)?;
-        if self.dual_stack { f.write_str(" --dual-stack") } else { Ok(()) }
+        for (is, word) in
+            [(self.dual_stack, " --dual-stack"), (self.second_network, " --second-network")]
+        {
+            if is {
+                f.write_str(word)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -154,6 +216,7 @@ mod tests {
             "--nodes 2 --network bridge --proxy nftables",
             "--nodes 3 --network ptp --proxy iptables --dual-stack",
             "--nodes 2 --network flannel-vxlan-direct --proxy nftables --dual-stack",
+            "--nodes 2 --network kube-router --proxy nftables --dual-stack --second-network",
         ] {
             let read = Options::read(&words.split(' ').collect::<Vec<_>>())?;
             assert_eq!(read.to_string(), words);

@@ -18,7 +18,7 @@ use netbed::testbed::{Endpoint, Role};
 use nix::ifaddrs::getifaddrs;
 use serde_json::Value;
 
-use super::{Kubernetes, settings};
+use super::{Kubernetes, plugins};
 
 /// Where containerd keeps the network namespaces of its pods, seen from the root of
 /// their node (`netns_mounts_under_state_dir` in its docs/cri/config.md, off by
@@ -99,7 +99,7 @@ impl Kubernetes {
     /// plugin creates the folder for its first pod.
     fn addresses_of(&self, node: &str) -> Result<Option<fs::ReadDir>> {
         let node = self.nodes.iter().find(|one| one.name() == node).context("no such node")?;
-        let path = node.path(ADDRESSES).join(settings::NETWORK);
+        let path = node.path(ADDRESSES).join(plugins::NETWORK);
         if !path.exists() {
             return Ok(None);
         }

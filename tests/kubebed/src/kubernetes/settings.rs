@@ -1,4 +1,4 @@
-//! Configuration files for containerd, kubelet, kube-proxy and the CNI plugins.
+//! Configuration files for containerd, kubelet, kube-proxy and flannel.
 //! They are the same on all nodes wherever they can be.
 
 use std::path::Path;
@@ -6,18 +6,12 @@ use std::path::Path;
 use samples::testbed_spec::TestbedSpec;
 use serde_json::{Value, json};
 
-use super::{Backend, Network, Options, PAUSE, Proxy};
+use super::{Backend, Options, PAUSE, Proxy};
 
 /// Where containerd listens, in each node.
 pub(super) const SOCKET: &str = "/run/containerd/containerd.sock";
-/// Where the plugins of Debian's containernetworking-plugins are.
-const PLUGINS: &str = "/usr/lib/cni";
-
-/// The name of the pods' network in the plugins, and the folder of its addresses.
-pub(super) const NETWORK: &str = "pods";
-
 /// `config.toml`, for containerd 1.6 and later 1.x.
-pub(super) fn containerd(networks: &Path) -> String {
+pub(super) fn containerd(networks: &Path, plugins: &Path) -> String {
     format!(
         "version = 2\n\
          root = \"/var/lib/containerd\"\n\
@@ -29,8 +23,9 @@ pub(super) fn containerd(networks: &Path) -> String {
          # Without CAP_SYS_RESOURCE nobody may make himself harder to kill.\n\
          restrict_oom_score_adj = true\n\
          [plugins.\"io.containerd.grpc.v1.cri\".cni]\n\
-         bin_dir = \"{PLUGINS}\"\n\
+         bin_dir = \"{}\"\n\
          conf_dir = \"{}\"\n",
+        plugins.display(),
         networks.display()
     )
 }
@@ -87,47 +82,6 @@ pub(super) fn proxy(options: &Options, node: &str, kubeconfig: &Path, pods: &[St
             "tcpCloseWaitTimeout": "0s",
         },
     })
-}
-
-/// The list of plugins that connects a node's pods, with addresses from these
-/// ranges, as in flannel and kubenet (cni.dev/plugins/current/main).
-pub(super) fn network(options: &Options, ranges: &[String]) -> Value {
-    let ranges_of_pods: Vec<Value> =
-        ranges.iter().map(|range| json!([{"subnet": range}])).collect();
-    let all = ranges.iter().map(|range| if range.contains(':') { "::/0" } else { "0.0.0.0/0" });
-    let routes: Vec<Value> = all.map(|all| json!({"dst": all})).collect();
-    let ipam = json!({
-        "type": "host-local",
-        "ranges": ranges_of_pods,
-        "routes": routes,
-    });
-    let plugin = match options.network {
-        Network::Bridge | Network::Flannel(_) => json!({
-            "type": "bridge",
-            "bridge": "cni0",
-            "isGateway": true,
-            "ipMasq": false,
-            "hairpinMode": true,
-            "mtu": mtu(options.network),
-            "ipam": ipam,
-        }),
-        Network::Ptp => json!({"type": "ptp", "ipMasq": false, "ipam": ipam}),
-    };
-    // For hostPort, as in flannel's list.
-    let ports = json!({"type": "portmap", "capabilities": {"portMappings": true}});
-    json!({"cniVersion": "1.0.0", "name": NETWORK, "plugins": [plugin, ports]})
-}
-
-/// The longest packet that a pod may send, in bytes: what a wire carries, without
-/// flannel's headers (overhead in pkg/backend of flannel 0.28).
-fn mtu(network: Network) -> u32 {
-    const WIRE: u32 = 1500;
-    match network {
-        Network::Bridge | Network::Ptp | Network::Flannel(Backend::HostGw) => WIRE,
-        Network::Flannel(Backend::Udp) => WIRE - 28,
-        // IPv6 headers are 20 bytes longer than IPv4 headers.
-        Network::Flannel(Backend::Vxlan | Backend::VxlanDirect) => WIRE - 70,
-    }
 }
 
 /// flannel's `net-conf.json` (Documentation/configuration.md of flannel 0.28).

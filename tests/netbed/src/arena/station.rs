@@ -114,6 +114,7 @@ fn gateway(testbed: &Testbed, endpoint: &Endpoint) -> Result<Mac> {
     let (node, interface) = match (endpoint.role, testbed.spec().network) {
         (Role::Pod { .. }, Network::Routed) => return Ok([0xee; 6]),
         (Role::Pod { node }, Network::Bridge) => (node, "cni0"),
+        (Role::Pod { node }, Network::Macvlan | Network::Moved) => (node, "eth0"),
         (Role::Outsider, _) => (0, "eth0"),
         (Role::Node { node }, _) => (1 - node, "eth0"),
     };

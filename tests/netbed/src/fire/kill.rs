@@ -31,7 +31,7 @@ const SPARED: u64 = 8;
 /// start, and kills it after another time.
 ///
 /// # Errors
-/// As [`super::run`].
+/// As [`super::run()`].
 pub fn run_killed() -> Result<()> {
     let range = Range::new(2)?;
     let kind = Kind::pods_relabelled(&range);

@@ -3,7 +3,7 @@
 //! Returns how far each flow came.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ impl Run<'_> {
                 if !self.askers.contains_key(&key) {
                     self.askers.insert(key, doors::udp(SocketAddr::new(from, self.number))?);
                 }
-                self.askers[&key].send_to(&number.to_be_bytes(), (to, port))?;
+                sent(self.askers[&key].send_to(&number.to_be_bytes(), (to, port)))?;
             }
             Knock::Sctp(port) => {
                 let init = Sctp {
@@ -99,11 +99,11 @@ impl Run<'_> {
                     verification_tag: 0,
                     initiate_tag: number,
                 };
-                self.raw_door(&flow)?.send_to(&init.to_bytes(), (to, 0))?;
+                sent(self.raw_door(&flow)?.send_to(&init.to_bytes(), (to, 0)))?;
             }
             Knock::Icmp => {
                 let echo = Echo { v6: flow.v6, reply: false, identifier: self.number, number };
-                self.raw_door(&flow)?.send_to(&echo.to_bytes(), (to, 0))?;
+                sent(self.raw_door(&flow)?.send_to(&echo.to_bytes(), (to, 0)))?;
             }
         }
         Ok(())
@@ -281,5 +281,14 @@ impl Door {
             Kind::Tcp(listener) => listener.as_fd(),
             Kind::Udp(socket) | Kind::Sctp(socket) | Kind::Icmp(socket) => socket.as_fd(),
         }
+    }
+}
+
+/// What the sender's own output hook drops was sent, and does not arrive: the sender gets
+/// EPERM (`nf_hook_slow`, net/netfilter/core.c, Linux 6.18).
+fn sent(result: io::Result<usize>) -> io::Result<()> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        result => result.map(drop),
     }
 }

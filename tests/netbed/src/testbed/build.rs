@@ -53,14 +53,18 @@ pub(super) fn build(spec: TestbedSpec, make: Make<'_>) -> Result<Testbed> {
     let tunnels = tunnels.collect::<Result<Vec<_>>>()?;
     for (index, node) in nodes.iter().enumerate() {
         overlay::join(&spec, index, &node.namespace)?;
-        node.namespace.ip(&routes_to_pods(&spec, Some(index)))?;
+        let routes = match spec.network.is_past_the_node() {
+            false => routes_to_pods(&spec, Some(index)),
+            true => neighbours("eth0"),
+        };
+        node.namespace.ip(&routes)?;
     }
     let mut endpoints = spec
         .pods
         .iter()
         .enumerate()
         .filter(|(_, one)| !one.host_network)
-        .map(|(index, one)| pod(&spec, index, one, &nodes[one.node].namespace, make))
+        .map(|(index, one)| pod(&spec, index, one, &nodes[one.node].namespace, &switch, make))
         .collect::<Result<Vec<_>>>()?;
     endpoints.extend(nodes);
     endpoints.push(outsider);
@@ -107,7 +111,10 @@ fn outsider(spec: &TestbedSpec, switch: &Namespace, make: Make<'_>) -> Result<En
     if spec.far.is_some() {
         namespace.ip(&routes_to_far())?;
     }
-    namespace.ip(&routes_to_pods(spec, None))?;
+    namespace.ip(&match spec.network.is_past_the_node() {
+        false => routes_to_pods(spec, None),
+        true => neighbours("eth0"),
+    })?;
     Ok(Endpoint { name: "outsider".into(), role: Role::Outsider, namespace, addresses })
 }
 
@@ -146,6 +153,9 @@ fn node(
             lines.push_str(&add_address(pod_address(index, 1, v6), pod_prefix(v6), "cni0"));
         }
     }
+    if spec.network == Network::Macvlan {
+        lines.push_str(&shim(spec, index));
+    }
     namespace.ip(&lines)?;
     Ok(Endpoint { name, role: Role::Node { node: index }, namespace, addresses })
 }
@@ -155,15 +165,36 @@ fn pod(
     index: usize,
     pod: &PodSpec,
     node: &Namespace,
+    switch: &Namespace,
     make: Make<'_>,
 ) -> Result<Endpoint> {
     let name = pod.key();
     let namespace = make(&name)?;
     let host_end = format!("veth{index}");
-    veth((&namespace, "eth0"), (node, &host_end))?;
+    let pair = || veth((&namespace, "eth0"), (node, &host_end));
     match spec.network {
-        Network::Bridge => bridged(pod, &namespace, node, &host_end)?,
-        Network::Routed => routed(pod, &namespace, node, &host_end)?,
+        Network::Bridge => {
+            pair()?;
+            bridged(pod, &namespace, node, &host_end)?;
+        }
+        Network::Routed => {
+            pair()?;
+            routed(pod, &namespace, node, &host_end)?;
+        }
+        Network::Macvlan => {
+            node.ip(&format!(
+                "link add link eth0 name mv{index} type macvlan mode bridge\n\
+                 link set mv{index} netns {}",
+                namespace.name()
+            ))?;
+            namespace.ip(&format!("link set mv{index} name eth0\nlink set eth0 up"))?;
+            neighbour(pod, &namespace)?;
+        }
+        Network::Moved => {
+            veth((&namespace, "eth0"), (switch, &host_end))?;
+            switch.ip(&format!("link set {host_end} master under0"))?;
+            neighbour(pod, &namespace)?;
+        }
     }
     let addresses = pod.addresses.clone();
     Ok(Endpoint { name, role: Role::Pod { node: pod.node }, namespace, addresses })
@@ -185,7 +216,40 @@ pub(super) fn further_pod(
         ports: Vec::new(),
     };
     let node = cluster.nodes().next().context("a node")?;
-    pod(&cluster.spec, number, &one, &node.namespace, &|_| Namespace::new("fp"))
+    pod(&cluster.spec, number, &one, &node.namespace, &cluster.switch, &|_| Namespace::new("fp"))
+}
+
+/// All pods are neighbours.
+fn neighbours(interface: &str) -> String {
+    let route = |v6| format!("route add {} dev {interface}\n", TestbedSpec::pods_range(v6));
+    [false, true].map(route).concat()
+}
+
+/// The node's own MacVLAN, by which it reaches its own pods: the interface below does not
+/// hear those above it. It answers for the node's addresses, IPv6's only if it has them.
+fn shim(spec: &TestbedSpec, node: usize) -> String {
+    let mut lines =
+        "link add link eth0 name shim0 type macvlan mode bridge\nlink set shim0 up\n".to_owned();
+    lines.push_str(&add_address(spec.node_address(node, true), 128, "shim0"));
+    for v6 in [false, true] {
+        let (range, own) = (TestbedSpec::pod_range(node, v6), spec.node_address(node, v6));
+        let _ = writeln!(lines, "route add {range} dev shim0 src {own}");
+    }
+    lines
+}
+
+/// A pod on the nodes' own link.
+fn neighbour(pod: &PodSpec, namespace: &Namespace) -> Result<()> {
+    let mut lines = String::new();
+    for &address in &pod.addresses {
+        let v6 = address.is_ipv6();
+        let all = TestbedSpec::pods_range(v6);
+        let length = all.rsplit('/').next().and_then(|length| length.parse().ok());
+        lines.push_str(&add_address(address, length.context("a prefix")?, "eth0"));
+        let nodes = (underlay_address(false, 0, v6), underlay_prefix(v6));
+        let _ = writeln!(lines, "route add {}/{} dev eth0", nodes.0, nodes.1);
+    }
+    namespace.ip(&lines)
 }
 
 fn bridged(pod: &PodSpec, namespace: &Namespace, node: &Namespace, host_end: &str) -> Result<()> {

@@ -22,6 +22,7 @@ pub struct Wiring {
     tunnels: BTreeMap<Tunnel, TunnelSources>,
     peers: BTreeSet<&'static str>,
     unknown: Unknown,
+    guards_pending: bool,
 }
 
 /// What becomes of addresses that no object names, and where.
@@ -82,13 +83,15 @@ pub fn wiring() -> impl Strategy<Value = Wiring> {
         btree_map(select(tunnels.to_vec()), sources, 0..3),
         btree_set(select(vec!["192.168.0.2", "192.168.7.7", "2001:db8::7"]), 0..2),
         unknown(),
+        prop::bool::weighted(0.2),
     )
-        .prop_map(|(links, others, tunnels, peers, unknown)| Wiring {
+        .prop_map(|(links, others, tunnels, peers, unknown, guards_pending)| Wiring {
             links,
             others,
             tunnels,
             peers,
             unknown,
+            guards_pending,
         })
 }
 
@@ -110,7 +113,7 @@ impl Wiring {
         };
         let NodeNetwork { pod_ranges, unknown_pods, .. } = self.unknown.network();
         let network = resolve(&seen, local(), &Claims::default()).network;
-        NodeNetwork { pod_ranges, unknown_pods, ..network }
+        NodeNetwork { pod_ranges, unknown_pods, guards_pending: self.guards_pending, ..network }
     }
 
     fn port(&self, pod: &Pod) -> Option<SeenPort> {

@@ -21,6 +21,7 @@ impl TestbedSpec {
                 created: 0,
                 is_ending: false,
                 grace_seconds: 30,
+                attachment: policy::Attachment::default(),
                 ports: sorted(&pod.ports),
             })
             .collect()
@@ -31,8 +32,13 @@ impl TestbedSpec {
         self.namespaces
             .iter()
             .map(|(name, labels)| {
-                Namespace { name: name.clone(), labels: labels.clone(), is_ending: false }
-                    .with_metadata_name()
+                Namespace {
+                    name: name.clone(),
+                    labels: labels.clone(),
+                    is_ending: false,
+                    switch: Default::default(),
+                }
+                .with_metadata_name()
             })
             .collect()
     }

@@ -1,7 +1,9 @@
 //! `nftpol agent` between a real API server and a real kernel.
 
+mod audit;
 mod binding;
 mod budget;
+mod bundle;
 mod busy;
 mod events;
 mod kept;

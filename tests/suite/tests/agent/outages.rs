@@ -189,7 +189,12 @@ fn pod_before_namespace(
     probes.extend(ports.map(|port| probe(range, (NEWCOMER, SPARE, port, Expect::Drop))));
     proxy.hold("namespaces");
     under_fire(range, "pod known before its Namespace", &probes, || {
-        let late = Namespace { name: "late".to_owned(), labels: Labels::new(), is_ending: false };
+        let late = Namespace {
+            name: "late".to_owned(),
+            labels: Labels::new(),
+            is_ending: false,
+            switch: Default::default(),
+        };
         server.apply_namespaces(&[late.with_metadata_name()])?;
         // Once this policy isolates the pod, the agent knows the pod.
         server.apply(&format!("{}\n", free_egress("late")))?;

@@ -30,9 +30,8 @@ const CASES: [Case; 7] = [
             "warning: kube-router enforces NetworkPolicy on this node, too, or left its rules (chain ",
             " in table ip filter",
             " and 1 more): what they drop is lost, whatever nftpol allows; run it with \
-             --run-firewall=false, k3s with --disable-network-policy; if it is gone, \
-             `kube-router --cleanup-config`, the commands of docs/install.md for k3s or a reboot \
-             remove what it left\n",
+             --run-firewall=false, k3s with --disable-network-policy; the commands of \
+             docs/install.md for k3s or a reboot remove what it left\n",
         ],
     ),
     (

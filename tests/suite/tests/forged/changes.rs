@@ -109,7 +109,7 @@ fn until_bound(arena: &Arena, address: IpAddr, bound: bool) -> Result<()> {
 
 fn way(arena: &Arena) -> Way {
     match arena.testbed().spec().network {
-        Network::Bridge => Way::Neighbour,
+        Network::Bridge | Network::Macvlan | Network::Moved => Way::Neighbour,
         Network::Routed => Way::Gateway,
     }
 }

@@ -13,7 +13,7 @@ fn delivered(arena: &Arena, from: &str, as_pod: &str, to: &str, v6: bool) -> Res
     let source = (arena.address(as_pod, v6)?, arena.port()).into();
     let packet = udp(source, (arena.address(to, v6)?, arena.port()).into(), &marker);
     let way = match arena.testbed().spec().network {
-        Network::Bridge => Way::Neighbour,
+        Network::Bridge | Network::Macvlan | Network::Moved => Way::Neighbour,
         Network::Routed => Way::Gateway,
     };
     arena.packet(from, way, to, &packet)?;

@@ -11,6 +11,7 @@
 //! | `addresses` | sources that are not the sender's, destinations that no Pod object names |
 //! | `frames` | frames that are neither untagged IP nor ARP |
 //! | `accomplices` | an isolated pod sends to one neighbour what is allowed to another |
+//! | `groups` | multicast and broadcast from and to isolated pods |
 //! | `neighbours` | another's hardware address, ARP, neighbour and router advertisements, redirects |
 //! | `reflected` | the node, or the victim itself, answers for the attacker |
 //! | `strangers` | the same from an interface that is bound to no pod |
@@ -24,6 +25,7 @@ mod attack;
 mod changes;
 mod claims;
 mod frames;
+mod groups;
 mod honest;
 mod neighbours;
 mod openers;
@@ -45,11 +47,13 @@ fn rounds() -> [Vec<Attack>; 3] {
         addresses::ATTACKS,
         frames::ATTACKS,
         accomplices::ATTACKS,
+        groups::ATTACKS,
         reflected::ATTACKS,
         strangers::ATTACKS,
         &neighbours::attacks(),
     ];
-    [honest::ways(), attacks.concat(), honest::ways()]
+    let honest = || [honest::ways(), groups::WAYS.to_vec()].concat();
+    [honest(), attacks.concat(), honest()]
 }
 
 macro_rules! on {

@@ -45,14 +45,21 @@ fn the_server_takes_the_manifests_and_drops_nothing() -> Result<()> {
 }
 
 /// The overlays with the objects of the chart that equal theirs, by the values that were set.
-const FORMS: [(&str, Option<&str>); 7] = [
+const FORMS: [(&str, Option<&str>); 14] = [
     ("base", Some("default")),
     ("overlays/k3s", Some("default")),
     ("overlays/kubeadm-flannel", Some("default")),
     ("overlays/monitoring", Some("monitoring")),
+    ("overlays/monitoring-token", None),
     ("overlays/verify", Some("verify")),
+    ("overlays/audit", Some("audit")),
     ("overlays/talos", None),
+    ("overlays/pod-namespaces", None),
     ("overlays/uninstall", None),
+    ("overlays/boot", None),
+    ("overlays/boot-remove", None),
+    ("overlays/cni", None),
+    ("overlays/cni-remove", None),
 ];
 
 fn every_form(server: &ApiServer) -> Result<()> {

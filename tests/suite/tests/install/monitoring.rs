@@ -2,48 +2,21 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use kubebed::daemon::Daemon;
 use kubebed::outpost::{NODE, Outpost};
 use kubebed::world::{PATIENCE, manifests};
-use netbed::net::Namespace;
 use netbed::program;
 use samples::fixtures;
 use samples::scratch::Folder;
 use serde_json::{Value, json};
 
-const ADDRESS: &str = "127.0.0.1:9090";
-const URL: &str = "http://127.0.0.1:9090";
+use super::prometheus::{Prometheus, TARGETS, dashboard, rules};
+
 /// Where the second agent of the node serves its pages.
 const SECOND: &str = "127.0.0.1:9479";
-
-/// As an operator writes it, with shorter intervals.
-const CONFIGURATION: &str = "
-global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
-rule_files: [alerts.yaml]
-scrape_configs:
-- job_name: nftpol
-  static_configs:
-  - {targets: ['127.0.0.1:9478'], labels: {node: node-1}}
-  - {targets: ['127.0.0.1:9479'], labels: {node: node-2}}
-";
-
-/// The rules of the PrometheusRule, as Prometheus reads them from a file.
-fn rules() -> Result<String> {
-    let text = fs::read_to_string(manifests().join("components/monitoring/alerts.yaml"))?;
-    let (_, spec) = text.split_once("\nspec:\n").context("no spec")?;
-    Ok(spec.lines().map(|line| format!("{}\n", line.strip_prefix("  ").unwrap_or(line))).collect())
-}
-
-fn dashboard() -> Result<Value> {
-    let path = manifests().join("components/monitoring/dashboard.json");
-    Ok(serde_json::from_str(&fs::read_to_string(path)?)?)
-}
 
 /// Every alert, by series that raise it and series that do not.
 #[test]
@@ -78,7 +51,7 @@ fn prometheus_asks_an_agent() -> Result<()> {
     agent.ready_within(PATIENCE)?;
     let second = start(&["--health-address", SECOND])?;
     names_exist(&agent)?;
-    let prometheus = Prometheus::start(node)?;
+    let prometheus = Prometheus::start(node, TARGETS)?;
     prometheus.until("up == 1", 2)?;
 
     // The second agent waits: it is not ready. Then it is gone.
@@ -94,6 +67,10 @@ fn prometheus_asks_an_agent() -> Result<()> {
         prometheus.until(&format!("nftpol_repairs_total >= {number}"), 1)?;
     }
     prometheus.fires("NftpolTableFight", "node=\"node-1\"")?;
+    // From the second time on it is known who did it.
+    let named =
+        |line: &str| line.contains("nft (pid ") && line.contains("changed table inet nftpol");
+    ensure!(agent.log().lines().any(named), "nobody is named: {}", agent.log());
     the_dashboard_is_answered(&prometheus)?;
     server.stop();
     prometheus.fires("NftpolStale", "node=\"node-1\"")?;
@@ -169,72 +146,4 @@ fn unusable() -> Value {
 
 fn words_after<'a>(text: &'a str, mark: &str) -> Vec<&'a str> {
     text.lines().filter_map(|line| line.trim().strip_prefix(mark)).collect()
-}
-
-/// Prometheus in a node's namespace, with the alerts, which wait for nothing.
-struct Prometheus<'a> {
-    node: &'a Namespace,
-    child: Child,
-    _folder: Folder,
-}
-
-impl<'a> Prometheus<'a> {
-    fn start(node: &'a Namespace) -> Result<Self> {
-        let folder = Folder::new("prometheus")?;
-        let at = |name: &str| folder.path().join(name);
-        let mut rules = String::new();
-        for line in self::rules()?.lines().filter(|line| !line.trim().starts_with("for: ")) {
-            // Nobody waits for five minutes here.
-            rules += &format!("{}\n", line.replace("> 300", "> 3"));
-        }
-        fs::write(at("alerts.yaml"), rules)?;
-        fs::write(at("prometheus.yml"), CONFIGURATION)?;
-        let mut command = node.command("prometheus");
-        command.arg(option("--config.file", &at("prometheus.yml")));
-        command.arg(option("--storage.tsdb.path", &at("data")));
-        command.arg(format!("--web.listen-address={ADDRESS}"));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().context("start prometheus (Debian package prometheus)")?;
-        Ok(Self { node, child, _folder: folder })
-    }
-
-    /// The lines of the answer.
-    fn ask(&self, query: &str) -> Result<Vec<String>> {
-        let mut command = self.node.command("promtool");
-        command.args(["query", "instant", URL, query]);
-        let answer = program::finish(command, "")?.success().with_context(|| query.to_owned())?;
-        Ok(answer.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
-    }
-
-    /// Waits until so many series answer.
-    fn until(&self, query: &str, series: usize) -> Result<()> {
-        let start = Instant::now();
-        loop {
-            let answer = self.ask(query);
-            if answer.as_ref().is_ok_and(|lines| lines.len() == series) {
-                return Ok(());
-            }
-            ensure!(start.elapsed() < PATIENCE, "{query}: {answer:?}");
-            sleep(Duration::from_millis(200));
-        }
-    }
-
-    fn fires(&self, alert: &str, labels: &str) -> Result<()> {
-        let query = format!("ALERTS{{alertname=\"{alert}\",alertstate=\"firing\",{labels}}}");
-        self.until(&query, 1)?;
-        println!("{alert} fires");
-        Ok(())
-    }
-}
-
-impl Drop for Prometheus<'_> {
-    fn drop(&mut self) {
-        // If it has already ended, there is nothing to do.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn option(name: &str, path: &Path) -> String {
-    format!("{name}={}", path.display())
 }

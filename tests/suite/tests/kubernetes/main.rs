@@ -11,6 +11,7 @@ mod crash;
 mod edits;
 mod faults;
 mod forged;
+mod migration;
 mod monitor;
 mod paths;
 mod reboot;
@@ -25,6 +26,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use kubebed::kubernetes::{Kubernetes, Machine, Options};
 
+use migration::Before;
 use scene::Scene;
 
 const CLUSTER: &str = "NFTPOL_CLUSTER";
@@ -32,6 +34,9 @@ const SCENES: &str = "NFTPOL_SCENES";
 /// The scenes that start clusters of their own.
 const CRASH: &str = "crash";
 const OVERLAYS: &str = "overlays";
+const MIGRATION: &str = "migration";
+/// Needs Calico's programs, which `cargo xtask kube` cannot build. No other word names it.
+const FROM_CANAL: &str = "migration-canal";
 
 type RunScene = fn(&mut Scene) -> Result<()>;
 
@@ -58,23 +63,21 @@ fn in_a_real_kubernetes() -> Result<()> {
     let before = Machine::now()?;
     let start = Instant::now();
     let say = |line: &str| scene::say(start, line);
-    say(&options.to_string());
-    let mut scene = Scene { kubernetes: Kubernetes::up(options, &say)?, start };
-    scene.kubernetes.deploy()?;
-    say("all agents are ready");
-    for (name, run) in &scenes_to_run {
-        say(&format!("--- {name}"));
-        if let Err(error) = run(&mut scene) {
-            scene.last_words();
-            return Err(error.context(*name));
-        }
+    if !scenes_to_run.is_empty() {
+        in_one_cluster(options, &scenes_to_run, start)?;
+        assert_eq!(Machine::now()?, before);
+        say("down, the machine is as it was");
     }
-    scene.kubernetes.check()?;
-    drop(scene);
-    assert_eq!(Machine::now()?, before);
-    say("down, the machine is as it was");
     if has(&scenes, OVERLAYS, true) {
         forged::overlays(&say)?;
+        assert_eq!(Machine::now()?, before);
+    }
+    if has(&scenes, MIGRATION, false) {
+        migration::migration(Before::KubeRouter, &say)?;
+        assert_eq!(Machine::now()?, before);
+    }
+    if scenes.split_whitespace().any(|scene| scene == FROM_CANAL) {
+        migration::migration(Before::Canal, &say)?;
         assert_eq!(Machine::now()?, before);
     }
     if has(&scenes, CRASH, true) {
@@ -85,6 +88,27 @@ fn in_a_real_kubernetes() -> Result<()> {
     Ok(())
 }
 
+/// Runs scenes that share a cluster.
+fn in_one_cluster(
+    options: Options,
+    scenes: &[(&'static str, RunScene)],
+    start: Instant,
+) -> Result<()> {
+    let say = |line: &str| scene::say(start, line);
+    say(&options.to_string());
+    let mut scene = Scene { kubernetes: Kubernetes::up(options, &say)?, start };
+    scene.kubernetes.deploy()?;
+    say("all agents are ready");
+    for (name, run) in scenes {
+        say(&format!("--- {name}"));
+        if let Err(error) = run(&mut scene) {
+            scene.last_words();
+            return Err(error.context(*name));
+        }
+    }
+    scene.kubernetes.check()
+}
+
 /// Whether these words name the scene. Without words, the scenes of CI are chosen.
 fn has(scenes: &str, name: &str, of_ci: bool) -> bool {
     let mut words = scenes.split_whitespace().peekable();
@@ -92,7 +116,9 @@ fn has(scenes: &str, name: &str, of_ci: bool) -> bool {
 }
 
 fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
-    let known = || ALL.iter().map(|(name, ..)| *name).chain([OVERLAYS, CRASH, "all"]);
+    let known = || {
+        ALL.iter().map(|(name, ..)| *name).chain([OVERLAYS, MIGRATION, FROM_CANAL, CRASH, "all"])
+    };
     for word in scenes.split_whitespace() {
         let names: Vec<_> = known().collect();
         ensure!(known().any(|name| name == word), "no scene {word}; the scenes are {names:?}");

@@ -2,7 +2,8 @@
 //!
 //! After such a start an isolated pod answers anyone who knows its address, until the
 //! agent runs and has learnt the address. Here two pods on another node ask every
-//! address that the pod can get, all the time.
+//! address that the pod can get, all the time. Then the same with the overlay `boot`,
+//! whose unit runs before the node's programs: no stranger is answered.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use kubebed::world::manifests;
 use netbed::testbed::Endpoint;
 use serde_json::json;
 
@@ -26,6 +28,9 @@ const EVERY: Duration = Duration::from_millis(5);
 const LOWEST: std::ops::Range<u8> = 2..20;
 /// How long an answer may be in flight.
 const ON_ITS_WAY: Duration = Duration::from_millis(500);
+/// Where the nodes of this cluster have what the overlay installs.
+const PROGRAMS: &str = "/var/lib/host/nftpol";
+const UNITS: &str = "/var/lib/host/units";
 /// How long the node is off, and how long the test watches it once it is back.
 const DARK: Duration = Duration::from_secs(3);
 const REST: Duration = Duration::from_secs(2);
@@ -43,6 +48,45 @@ impl Scene {
             pod("reboot/stranger", "node-2", json!({"role": "stranger"}))?,
         ])?;
         self.pods_ready("reboot")?;
+        let wrong = self.killed_and_restarted(None)?;
+        self.say(&format!("without the unit: {wrong} wrong answers"));
+        self.install_unit()?;
+        self.pods_ready("reboot")?;
+        let unit = self.unit()?;
+        let wrong = self.killed_and_restarted(Some(&unit))?;
+        ensure!(wrong == 0, "with the unit, a stranger was answered {wrong} times");
+        self.say("with the unit: 0 wrong answers");
+        self.kubectl(&["apply", "-k", &manifests().display().to_string()])?;
+        self.agents_ready()?;
+        self.remove(&["reboot"])
+    }
+
+    /// Applies the overlay `boot`. The node's own folders take the place of those of the
+    /// machine, which all nodes share.
+    fn install_unit(&self) -> Result<()> {
+        for node in (1..=self.nodes()).map(|number| format!("node-{number}")) {
+            self.kubernetes.exec(&node, &["mkdir", "-p", UNITS])?.success()?;
+        }
+        let overlay = manifests().join("overlays/boot").display().to_string();
+        let objects = self.kubectl(&["kustomize", &overlay])?;
+        let objects = objects.replace("path: /opt/nftpol", &format!("path: {PROGRAMS}"));
+        let objects = objects.replace("path: /etc/systemd/system", &format!("path: {UNITS}"));
+        self.kubernetes.kubectl(&["apply", "-f", "-"], &objects)?.success()?;
+        self.agents_ready()
+    }
+
+    /// The words that the installed unit runs.
+    fn unit(&self) -> Result<Vec<String>> {
+        let path = format!("{UNITS}/multi-user.target.wants/nftpol-restore.service");
+        let unit = self.kubernetes.exec(NODE, &["cat", &path])?.success()?;
+        let starts = unit.lines().find_map(|line| line.strip_prefix("ExecStart="));
+        let words = starts.context("a unit that starts nothing")?.replace("/opt/nftpol", PROGRAMS);
+        Ok(words.split_whitespace().map(str::to_owned).collect())
+    }
+
+    /// How often a stranger was answered after the node had started again. `before`: what
+    /// runs before its programs.
+    fn killed_and_restarted(&mut self, before: Option<&[String]>) -> Result<usize> {
         let friend = self.kubernetes.pod("reboot/friend")?;
         let stranger = self.kubernetes.pod("reboot/stranger")?;
         self.served(&friend, &stranger)?;
@@ -57,7 +101,8 @@ impl Scene {
         let start = Instant::now();
         ensure!(may_not.since(alive).is_empty(), "a stranger is answered");
         ensure!(asks.since(dead + ON_ITS_WAY).is_empty(), "a dead node answers");
-        self.kubernetes.boot_node(NODE)?;
+        let words: Vec<&str> = before.into_iter().flatten().map(String::as_str).collect();
+        self.kubernetes.boot_node(NODE, &words)?;
         let wait = || Ok(!asks.since(start).is_empty());
         self.until("the friend is answered again", wait)?;
         self.agents_ready()?;
@@ -75,7 +120,7 @@ impl Scene {
             wrong.len(),
             open.as_millis()
         ));
-        self.remove(&["reboot"])
+        Ok(wrong.len())
     }
 
     fn served(&self, friend: &Endpoint, stranger: &Endpoint) -> Result<()> {

@@ -22,7 +22,8 @@ pub fn snapshot() -> Result<Snapshot> {
     let policies = store.snapshot().policies.values().map(|policy| (**policy).clone());
     let namespaces = [("dev", "a"), ("shop", "a"), ("ops", "b")].map(|(name, team)| {
         let labels = [("team".to_owned(), team.to_owned())].into();
-        Namespace { name: name.to_owned(), labels, is_ending: false }.with_metadata_name()
+        Namespace { name: name.to_owned(), labels, is_ending: false, switch: Default::default() }
+            .with_metadata_name()
     });
     Ok(Snapshot::new(policies, pods(), namespaces))
 }
@@ -85,6 +86,7 @@ fn pod(
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: ports.iter().map(port).collect(),
     }
 }

@@ -7,6 +7,7 @@
 
 mod bound;
 mod cluster;
+mod edges;
 mod model;
 mod table;
 mod unknown;

@@ -50,6 +50,18 @@ fn networks_routed_with_direct_routing() -> Result<()> {
     grid::row(Network::Routed, Between::DirectRouting)
 }
 
+/// Policies are enforced in the pods' own namespaces.
+#[test]
+fn networks_macvlan() -> Result<()> {
+    grid::row(Network::Macvlan, Between::Routes)
+}
+
+/// As with SR-IOV. This kernel has no such card: see `Network::Moved`.
+#[test]
+fn networks_moved_device() -> Result<()> {
+    grid::row(Network::Moved, Between::Routes)
+}
+
 #[test]
 fn networks_routed_with_udp() -> Result<()> {
     grid::row(Network::Routed, Between::Udp)

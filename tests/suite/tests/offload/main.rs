@@ -102,7 +102,7 @@ impl Tried<'_> {
         let victim = self.testbed.endpoint("dev/victim")?;
         let gateway = match self.network {
             Network::Bridge => "cni0",
-            Network::Routed => self.port(),
+            Network::Routed | Network::Macvlan | Network::Moved => self.port(),
         };
         let node = self.testbed.endpoint("node-1")?;
         let gateway = packet::hardware(&node.namespace, gateway)?;

@@ -24,6 +24,7 @@ fn run(arguments: &[String]) -> Result<()> {
     let [to, licences] = arguments else { bail!("usage: image FILE LICENCES") };
     let to = PathBuf::from(to);
     let image = Image::nftpol(&program::path()?)?.licences(Path::new(licences));
+    let image = image.plugin(&program::beside("nftpol-cni")?);
     let written = image.write(&to)?;
     for (path, size) in &written.files {
         println!("{size:>10}  {path}");

@@ -153,8 +153,12 @@ impl<'a> Churn<'a> {
             }
             1 => {
                 let labels: Labels = [("team".to_owned(), format!("t{}", self.below(3)))].into();
-                let namespace =
-                    policy::Namespace { name: "churn".to_owned(), labels, is_ending: false };
+                let namespace = policy::Namespace {
+                    name: "churn".to_owned(),
+                    labels,
+                    is_ending: false,
+                    switch: Default::default(),
+                };
                 self.server.apply_namespaces(&[namespace])
             }
             2..=9 => {
@@ -207,6 +211,7 @@ fn fake(which: usize, labels: Labels, step: u64) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }

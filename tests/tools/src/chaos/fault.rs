@@ -98,6 +98,8 @@ const RESOURCES: [&str; 3] = ["pods", "networkpolicies", "namespaces"];
 /// A Namespace that is gone keeps its policies for as long as its pods may run. The tests
 /// of histories follow that.
 const NAMESPACED: [&str; 2] = ["pods", "networkpolicies"];
+/// Draws after which a fault that never came does not exist.
+const DRAWS: usize = 100_000;
 const CODES: [u16; 8] = [401, 403, 410, 429, 431, 500, 503, 504];
 
 impl Fault {
@@ -118,8 +120,14 @@ impl Fault {
         Self { healed, ..self }
     }
 
-    /// Draws one. `quick`: only those that heal within seconds.
-    pub fn draw(dice: &mut Dice, quick: bool) -> Self {
+    /// Draws one of these words ([`Wrong::word`]), or any without a word. `quick`: only
+    /// those that heal within seconds. `None` if no fault has such a word.
+    pub fn draw_one_of(dice: &mut Dice, quick: bool, words: &[String]) -> Option<Self> {
+        let mut drawn = (0..DRAWS).map(|_| Self::draw(dice, quick));
+        drawn.find(|fault| words.is_empty() || words.contains(&fault.wrong.word()))
+    }
+
+    fn draw(dice: &mut Dice, quick: bool) -> Self {
         let hold = dice.time(1000, 5000);
         match dice.below(34) {
             0 => Self::of(Wrong::Nothing, hold),
@@ -131,8 +139,7 @@ impl Fault {
             7 => Self::of(Wrong::Terminate, hold),
             8 => Self::of(Wrong::Stop, hold),
             9 => Self::of(Wrong::FewFiles, hold).begins(Trigger::Cut),
-            // With a log that nobody reads it hangs, until the liveness probe ends it.
-            10 => Self::of(Wrong::LittleMemory, hold).healed_within(SILENCE),
+            10 => Self::of(Wrong::LittleMemory, hold),
             11 => Self::of(Wrong::UnreadLog, hold),
             12..=14 => Self::of(Wrong::Damage(dice.one_of(&DAMAGES)), hold),
             15 => Self::of(Wrong::FlushConntrack, hold),

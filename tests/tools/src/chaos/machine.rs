@@ -22,8 +22,8 @@ use super::oracle::{Oracle, Proved};
 use super::scene::Scene;
 use super::witness::Witness;
 
-/// An agent that does not answer for this long is ended, as the kubelet does after the
-/// DaemonSet's liveness probe has failed six times.
+/// An agent that does not answer for this long would be ended by the kubelet: then the
+/// DaemonSet's liveness probe has failed six times. No fault may lead to that.
 const LIVENESS: Duration = Duration::from_secs(60);
 /// How often readiness is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -64,8 +64,6 @@ pub struct Tally {
     pub not_ready: Duration,
     /// How often the agent ended for lack of memory.
     pub deaths: usize,
-    /// How often it did not answer and was ended for that.
-    pub hangs: usize,
     /// The longest time from the end of a fault to a proof, and which.
     pub slowest: (Duration, String),
     /// The first conditions that were named while the node was not ready.
@@ -153,23 +151,14 @@ impl Machine<'_> {
                 named.to_owned()
             }
             None => {
-                self.lives()?;
+                let silence = self.answered.elapsed();
+                let hangs = !self.kubelet.is_stopped && silence > LIVENESS;
+                ensure!(!hangs, "the agent has not answered for {silence:.0?}");
                 "no answer".to_owned()
             }
         };
         self.tally.not_ready += since.elapsed();
         Ok(Some(why))
-    }
-
-    /// Ends an agent that does not answer, and starts it again.
-    fn lives(&mut self) -> Result<()> {
-        if self.kubelet.is_stopped || self.answered.elapsed() < LIVENESS {
-            return Ok(());
-        }
-        self.answered = Instant::now();
-        self.tally.hangs += 1;
-        self.kubelet.kill();
-        self.kubelet.start(false)
     }
 
     pub(super) fn is_ready(&self) -> bool {

@@ -91,8 +91,12 @@ impl Scene {
         let mut all = draws.crowd();
         all.kept.clear();
         for name in ["a", "a-b", "c"] {
-            let fresh =
-                Namespace { name: name.to_owned(), labels: Labels::new(), is_ending: false };
+            let fresh = Namespace {
+                name: name.to_owned(),
+                labels: Labels::new(),
+                is_ending: false,
+                switch: Default::default(),
+            };
             let fresh = Arc::new(fresh.with_metadata_name());
             all.namespaces.entry(name.to_owned()).or_insert(fresh);
         }
@@ -193,7 +197,12 @@ impl Scene {
                 // Not `app: x`, which would let its pods in.
                 let labels: Labels =
                     [("tier".to_owned(), dice.one_of(&["x", "y"]).to_owned())].into();
-                let namespace = Namespace { name: DEV.to_owned(), labels, is_ending: false };
+                let namespace = Namespace {
+                    name: DEV.to_owned(),
+                    labels,
+                    is_ending: false,
+                    switch: Default::default(),
+                };
                 let namespace = Arc::new(namespace.with_metadata_name());
                 self.objects.namespaces.insert(DEV.to_owned(), namespace);
             }

@@ -22,6 +22,7 @@ fn table() -> Ruleset {
     let policy = NetworkPolicy {
         key: ObjectKey::new("dev", "p"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(vec![Rule { peers: peers(), ports }]),
         egress: Some(vec![Rule { peers: peers(), ports: Ports::All }]),
@@ -37,6 +38,7 @@ fn table() -> Ruleset {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     };
     let snapshot = Snapshot::new([policy], [pod], [Namespace::synthesised("dev")]);

@@ -22,6 +22,7 @@ fn pod(name: &str, app: &str, node: &str, last: u8) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }
@@ -41,6 +42,7 @@ fn cluster() -> Snapshot {
     let policy = NetworkPolicy {
         key: ObjectKey::new("dev", "web"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: app("web"),
         ingress: Some(vec![rule]),
         egress: None,

@@ -3,7 +3,10 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use policy::{IpBlock, Peer, Peers, PodPeer, Port, PortNumbers, Ports, Rule, Selector};
+use policy::{
+    Direction, IpBlock, NetworkPolicy, Peer, Peers, PodPeer, Port, PortNumbers, Ports, Rule,
+    Selector,
+};
 
 use crate::PortSet;
 use crate::check::context::Context;
@@ -11,10 +14,25 @@ use crate::check::finding::Finding;
 
 const ID: &str = "adds-nothing";
 
+/// The rules, peers and ports of a direction that are compared, each with each. What has
+/// more was written by a program.
+const COMPARED: usize = 1_000;
+
 /// See the page.
 pub fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for rule in context.all_rules() {
+    for policy in context.policies() {
+        found.extend(of_policy(context, policy));
+    }
+    found
+}
+
+fn of_policy<'a>(context: &Context<'a>, policy: &'a NetworkPolicy) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let is_small = Direction::BOTH.map(|one| parts(policy.rules(one)) <= COMPARED);
+    let [egress, ingress] = is_small;
+    let of_size = |direction| if direction == Direction::Egress { egress } else { ingress };
+    for rule in context.rules(policy).into_iter().filter(|rule| of_size(rule.direction)) {
         let namespace = &rule.policy.key.namespace;
         let rules = rule.policy.rules(rule.direction).unwrap_or_default();
         let mut others = rules.iter().enumerate().filter(|(index, _)| *index != rule.index);
@@ -36,6 +54,16 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// How many rules, peers and ports there are.
+fn parts(rules: Option<&[Rule]>) -> usize {
+    let of_rule = |rule: &Rule| {
+        let peers = if let Peers::Only(peers) = &rule.peers { peers.len() } else { 0 };
+        let ports = if let Ports::Only(ports) = &rule.ports { ports.len() } else { 0 };
+        1 + peers + ports
+    };
+    rules.into_iter().flatten().map(of_rule).sum()
 }
 
 /// Whether a rule allows all that the other one allows, whatever pods there are.

@@ -3,7 +3,7 @@
 use policy::{Direction, Peers, Ports};
 
 use crate::check::context::{Context, RuleAt};
-use crate::check::finding::{Finding, Level};
+use crate::check::finding::Finding;
 
 const ID: &str = "allows-everything";
 
@@ -18,17 +18,17 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>) -> Option<Finding> {
         Direction::Ingress => ("from anyone", "ingress"),
         Direction::Egress => ("to everywhere", "egress"),
     };
-    if rule.rule.peers == Peers::Anyone && is_written_empty(context, rule) && !is_dns(rule) {
+    // With ports, people mean it: a port that is open to anyone.
+    let all_ports = rule.rule.peers == Peers::Anyone && rule.rule.ports == Ports::All;
+    if all_ports && is_written_empty(context, rule) && !is_named_so(&policy.key.name) {
         let message = format!(
             "an empty list is not nobody: it allows {way} {anyone}; leave the rule out to allow \
              nothing"
         );
-        // With ports it is often meant, as for DNS.
-        let level = if rule.rule.ports == Ports::All { Level::Warning } else { Level::Note };
-        return Some(context.finding(ID, policy, rule.peers_field(), message).at_level(level));
+        return Some(context.finding(ID, policy, rule.peers_field(), message));
     }
     let others = policy.rules(rule.direction).unwrap_or_default().len() > 1;
-    if others && rule.rule.peers == Peers::Anyone && rule.rule.ports == Ports::All {
+    if others && all_ports {
         let message =
             format!("this rule allows all {way}, so the other rules of the policy say nothing");
         return Some(context.finding(ID, policy, rule.field(), message));
@@ -36,12 +36,23 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>) -> Option<Finding> {
     None
 }
 
-/// Whether all ports are those of DNS, which may be anywhere.
-fn is_dns(rule: RuleAt<'_>) -> bool {
-    match &rule.rule.ports {
-        Ports::All => false,
-        Ports::Only(ports) => ports.iter().all(super::dns::is_dns_port),
-    }
+/// Whether a name says that anyone is meant, as `web-allow-external` does.
+fn is_named_so(name: &str) -> bool {
+    /// Words for anyone.
+    const ANYONE: [&str; 10] = [
+        "all",
+        "any",
+        "anyone",
+        "everyone",
+        "everything",
+        "everywhere",
+        "external",
+        "internet",
+        "public",
+        "world",
+    ];
+    let mut words = name.split(['-', '.']);
+    words.clone().any(|word| ANYONE.contains(&word)) && !words.any(|word| word == "deny")
 }
 
 /// Whether `from: []` or `to: []` is written out.

@@ -40,12 +40,12 @@ pub fn of(context: &Context<'_>, policy: &NetworkPolicy) -> Dns {
         return Dns::NotAsked;
     }
     let all = applicable(context, policy);
-    let means = |rule: &&Rule| has_dns_port(rule) && may_be_dns(&rule.peers, policy, &dns);
+    let means = |rule: &&Rule| has_dns_port(rule) && may_be_dns(&rule.peers, policy, dns);
     let has_port = all.iter().any(|rule| has_dns_port(rule) && !matches!(rule.ports, Ports::All));
     if dns.is_empty() || subjects.is_empty() {
         return match (all.iter().any(means), has_port) {
             (true, _) if dns.is_empty() => Dns::Unknown,
-            (true, _) if all.iter().any(|rule| selects_dns(context, policy, rule, &dns)) => {
+            (true, _) if all.iter().any(|rule| selects_dns(context, policy, rule, dns)) => {
                 Dns::Reached
             }
             (_, true) if dns.is_empty() => Dns::Unknown,
@@ -83,7 +83,7 @@ fn applicable<'a>(context: &Context<'a>, policy: &NetworkPolicy) -> Vec<&'a Rule
             && subjects.iter().all(|pod| context.cluster.snapshot.selects(other, pod))
     };
     context
-        .policies()
+        .policies_in(&policy.key.namespace)
         .filter(|other| covers(other) || selects_all(other))
         .flat_map(|other| other.rules(Direction::Egress).unwrap_or_default())
         .collect()

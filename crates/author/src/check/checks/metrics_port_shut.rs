@@ -15,9 +15,11 @@ const ID: &str = "metrics-port-shut";
 pub fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut told = BTreeSet::new();
-    for pod in context.pods().filter(|pod| pod.is_subject()) {
+    let is_metrics = |port: &&policy::NamedPort| port.name.contains("metrics");
+    let pods = context.pods().filter(|pod| pod.is_subject());
+    for pod in pods.filter(|pod| pod.ports.iter().any(|port| is_metrics(&port))) {
         let policies: Vec<_> = context
-            .policies()
+            .policies_in(&pod.key.namespace)
             .filter(|policy| context.cluster.snapshot.selects(policy, pod))
             .filter(|policy| policy.ingress.is_some())
             .collect();
@@ -31,7 +33,7 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
             // All is denied, and that is meant.
             continue;
         };
-        for port in pod.ports.iter().filter(|port| port.name.contains("metrics")) {
+        for port in pod.ports.iter().filter(is_metrics) {
             let wanted = ProtocolPort::Port(port.protocol, port.port);
             let is_open = rules.iter().any(|rule| rule_ports(rule, Some(pod)).contains(wanted));
             let name = context.name(pod);

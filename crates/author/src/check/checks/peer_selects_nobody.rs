@@ -30,8 +30,7 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>, field: &str, peer: &PodPeer) -> 
     if let (Some(selector), true) = (&peer.namespaces, namespaces.is_empty()) {
         return no_namespace(context, rule, field, selector);
     }
-    let pods: Vec<_> =
-        context.pods().filter(|pod| namespaces.contains(&*pod.key.namespace)).collect();
+    let pods: Vec<_> = namespaces.iter().flat_map(|name| context.pods_in(name)).collect();
     if pods.is_empty() && !context.cluster.is_whole {
         return None;
     }
@@ -52,7 +51,7 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>, field: &str, peer: &PodPeer) -> 
         );
     }
     let nobody = consequence(context, rule);
-    Some(match nearest(&peer.pods, pods.iter().map(|pod| &pod.labels)) {
+    Some(match nearest(&peer.pods, &context.known(&namespaces)) {
         Some(near) => {
             let Nearest { key, value, meant: (meant_key, meant_value) } = &near;
             let count = pods.iter().filter(|pod| pod.labels.get(meant_key) == Some(meant_value));
@@ -86,7 +85,7 @@ fn one(context: &Context<'_>, rule: RuleAt<'_>, field: &str, peer: &PodPeer) -> 
 
 /// What the peer's absence means.
 fn consequence(context: &Context<'_>, rule: RuleAt<'_>) -> String {
-    let others = rule.peers().len() > 1;
+    let others = rule.has_several_peers();
     let pods = context.subjects(rule.policy);
     let whom = match pods.first() {
         Some(pod) => context.name(pod),
@@ -106,18 +105,18 @@ fn no_namespace(
     field: &str,
     selector: &policy::Selector,
 ) -> Option<Finding> {
-    let all = context.cluster.snapshot.namespaces.values();
-    let known: Vec<_> = all.filter(|one| context.knows_namespace(&one.name)).collect();
+    let mut all = context.cluster.snapshot.namespaces.values();
+    let is_any_known = all.any(|one| context.knows_namespace(&one.name));
     // Other checks tell of a name.
     let is_by_name = selector
         .requirements()
         .any(|one| matches!(&*one.key, "kubernetes.io/metadata.name" | "name"));
-    if known.is_empty() || is_by_name {
+    if !is_any_known || is_by_name {
         return None;
     }
     let path = format!("{field}.namespaceSelector");
     let nobody = consequence(context, rule);
-    match nearest(selector, known.iter().map(|one| &one.labels)) {
+    match nearest(selector, context.known_namespaces()) {
         Some(near) => {
             let Nearest { key, value, meant: (meant_key, meant_value) } = &near;
             let message =

@@ -38,7 +38,7 @@ fn one(context: &Context<'_>, policy: &NetworkPolicy) -> Option<Finding> {
                 .with_help("select a label of the pod template, or put this one there, too"),
         );
     }
-    let near = nearest(&policy.pod_selector, pods.iter().map(|pod| &pod.labels));
+    let near = nearest(&policy.pod_selector, &context.known_of(policy));
     Some(match near {
         Some(near) => about_nearest(context, policy, field, &near, pods.len(), namespace),
         // Files may leave out the very pods.

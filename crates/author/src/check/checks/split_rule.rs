@@ -22,13 +22,23 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
                 // Who writes an empty list of peers means it.
                 let peers = format!("spec.{direction}[{}].{}", index + 1, word(direction));
                 let is_written = context.cluster.places.field(&policy.key, &peers).is_some();
-                if is_split(one, other) && !is_written {
+                let field = format!("spec.{direction}[{}]", index + 1);
+                if is_split(one, other) && !is_written && !is_explained(context, policy, &field) {
                     found.push(finding(context, policy, direction, index));
                 }
             }
         }
     }
     found
+}
+
+/// Whether a comment stands right above a rule: who explains it means a rule of its own.
+fn is_explained(context: &Context<'_>, policy: &NetworkPolicy, field: &str) -> bool {
+    let places = &context.cluster.places;
+    let above = places
+        .field(&policy.key, field)
+        .and_then(|place| places.line(&place.value.file, place.value.line.checked_sub(1)?));
+    above.is_some_and(|line| line.trim_start().starts_with('#'))
 }
 
 /// The field of a rule's peers.

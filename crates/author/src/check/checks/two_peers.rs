@@ -55,9 +55,9 @@ fn judge(
         return None;
     }
     let mut message =
-        "two peers where one was probably meant: every pod of the namespaces".to_owned();
+        format!("two peers where one was probably meant: every pod of the namespaces {namespaces}");
     if !every.is_empty() {
-        message += &format!(" {namespaces} ({})", counted(every.len(), "pod"));
+        message += &format!(" ({})", counted(every.len(), "pod"));
     }
     message += &format!(", and pods {pods} of namespace {}", policy.key.namespace);
     let nobody_here = !context.pods_in(&policy.key.namespace).is_empty();

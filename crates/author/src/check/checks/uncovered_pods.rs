@@ -16,8 +16,12 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut open: BTreeMap<&str, Vec<&policy::Pod>> = BTreeMap::new();
     for pod in context.pods().filter(|pod| pod.is_subject()) {
         let namespace = &*pod.key.namespace;
-        let is_covered = snapshot.policies.values().any(|policy| snapshot.selects(policy, pod));
-        if with_policies.contains(namespace) && !is_covered {
+        if !with_policies.contains(namespace) {
+            continue;
+        }
+        let policies = snapshot.policies.range(policy::ObjectKey::new(namespace, "")..);
+        let mut policies = policies.take_while(|(key, _)| key.namespace == namespace);
+        if !policies.any(|(_, policy)| snapshot.selects(policy, pod)) {
             open.entry(namespace).or_default().push(pod);
         }
     }

@@ -32,7 +32,11 @@ fn one(cluster: &Cluster, finding: &Finding, renderer: &Renderer) -> String {
         Level::Note => Shown::NOTE,
     };
     let source = source(cluster, finding);
-    let title = level.primary_title(title(finding, source.is_some())).id(finding.id);
+    let mut words = title(finding, source.is_some());
+    if let (Some(at), None) = (&finding.at, &source) {
+        words = printable(&format!("{at}: ")) + &words;
+    }
+    let title = level.primary_title(words).id(finding.id);
     let mut report = vec![match &source {
         Some(Source { file, text, first, span }) => {
             let annotation = AnnotationKind::Primary.span(span.clone());

@@ -71,6 +71,11 @@ fn what_names_nothing_is_refused_with_the_forms_that_do() {
         ("shop/cart:0", "is no port"),
         ("shop/cart:65536", "is no port"),
         ("shop/cart:-1", "is no port"),
+        ("shop/cart:HTTP", "is no port"),
+        (
+            "shop/cart:a-name-of-more-letters-than-the-sixty-three-that-a-label-may-have-ab",
+            "is no port",
+        ),
         ("shop/cart:80/ICMP", "\"ICMP\" is no protocol with ports"),
         ("shop/=cart", "is no selector"),
         ("shop/app=cart,", "is no selector"),

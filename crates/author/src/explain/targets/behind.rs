@@ -175,6 +175,7 @@ fn through(key: &ObjectKey, service: &Service) -> Through {
     Through::Service {
         key: key.clone(),
         is_external: service.kind != "ClusterIP" && !service.kind.is_empty(),
+        by_external_address: false,
         keeps_client: service.keeps_client_address,
     }
 }

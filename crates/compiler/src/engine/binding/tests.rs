@@ -24,6 +24,7 @@ fn pod(number: u8) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }
@@ -66,6 +67,7 @@ fn deny_all() -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new("dev", "deny"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(Vec::new()),
         egress: None,
@@ -99,8 +101,9 @@ fn a_pod_that_comes_or_goes_costs_a_handful_of_elements() {
     let all = 2..250;
     let before = engine.update(&snapshot(all.clone(), &policies), &network(all.clone())).clone();
     // 4 of the policy, 1 of its node. Then own, owned, openers (the node has a tunnel),
-    // ends and what holds its port; on the bridge also targets.
-    let (routed, bridged) = (5 + 3 + 2 + 2 + 2 + 3, 5 + 2 + 2 + 2 + 2 + 2 + 3 + 2 + 3 + 2 + 4);
+    // ends, its link-local address, and what holds its port; on the bridge also targets.
+    let (routed, bridged) =
+        (5 + 3 + 2 + 2 + 2 + 1 + 3, 5 + 2 + 2 + 2 + 2 + 1 + 2 + 3 + 2 + 3 + 2 + 4);
     for (number, expected) in [(251, routed), (252, bridged)] {
         let with = || all.clone().chain([number]);
         let after = engine.update(&snapshot(with(), &policies), &network(with())).clone();

@@ -25,6 +25,7 @@ fn pod(number: u8, port: &str) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: vec![NamedPort { name: port.to_owned(), protocol: Protocol::Tcp, port: 80 }],
     }
 }
@@ -35,6 +36,7 @@ fn policy(name: &str, port: &str) -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new("dev", name),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(vec![Rule { peers: Peers::Anyone, ports }]),
         egress: None,

@@ -52,6 +52,7 @@ fn pod(port: u32) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 0,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }
@@ -80,6 +81,7 @@ pub(crate) fn snapshot() -> Snapshot {
     let policy = NetworkPolicy {
         key: ObjectKey::new("shut", "deny"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(Vec::new()),
         egress: None,

@@ -141,3 +141,26 @@ fn other_ranges_ask_another_set() {
     let (none, is_as_before, ranges) = fitted(&[]);
     assert!(none.is_empty() && is_as_before && ranges.is_empty());
 }
+
+/// A pod that scans the ranges has one limit, and takes no room from the pods whose denied
+/// packets are logged.
+#[test]
+fn a_scan_of_unknown_addresses_is_logged_by_its_sender_alone() {
+    let table = table(&["10.0.0.0/24", "fd00::/64"]);
+    let of_policies: Vec<Name> = Direction::BOTH
+        .into_iter()
+        .flat_map(|one| Family::BOTH.map(|family| log_set(one, family)))
+        .collect();
+    let chains = table.chains.iter().filter(|(name, _)| name.as_str().starts_with("unknown."));
+    let logs: Vec<_> = chains
+        .flat_map(|(_, chain)| chain.rules.iter().filter_map(|rule| rule.log.as_ref()))
+        .collect();
+    assert_eq!(logs.len(), 4, "two ends and two families");
+    for log in logs {
+        assert_eq!(log.field, Field::Source);
+        assert!(!of_policies.contains(&log.set) && table.sets.contains_key(&log.set));
+    }
+    let mut open = table.clone();
+    fit(&mut open, &Place::forward(), &Network::default());
+    assert!(!open.sets.keys().any(|name| name.as_str().starts_with("logged.u")));
+}

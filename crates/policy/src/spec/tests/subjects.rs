@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{Kept, KeptFor};
+use crate::{Kept, KeptFor, NodeNetwork, UnknownPods, pod_ranges};
 
 /// What node `a` says.
 fn said(snapshot: &Snapshot, packet: &str) -> String {
@@ -119,4 +119,18 @@ fn what_is_kept_does_not_count_beside_a_local_pod() {
     let mut cluster = cluster_of([pod("dev/far", "10.0.0.9", "").on("b", "192.168.0.2")]);
     keep(&mut cluster, Kept { pod: Arc::new(v()), why: KeptFor::Running });
     assert_eq!(said(&cluster, IN), "stops: free; denied dev/p");
+}
+
+/// Who may write such an object ends the shutting of an address.
+#[test]
+fn a_pod_object_of_any_node_names_an_address_of_the_pods_ranges() {
+    let network = NodeNetwork {
+        unknown_pods: UnknownPods::Closed,
+        pod_ranges: pod_ranges(["10.0.0.0/24".parse().unwrap()]),
+        ..NodeNetwork::default()
+    };
+    let address = ip("10.0.0.77");
+    assert!(is_unknown(&cluster_of([]), &network, address));
+    let liar = pod("dev/liar", "10.0.0.77", "").on("b", "192.168.0.2");
+    assert!(!is_unknown(&cluster_of([liar]), &network, address));
 }

@@ -168,7 +168,7 @@ fn each_field_of_a_key_is_looked_up() {
 
 #[test]
 fn each_hook_sees_the_interfaces_that_it_has() {
-    use Hook::{Forward, Input, Postrouting, Prerouting};
+    use Hook::{Forward, Input, Output, Postrouting, Prerouting};
     use TableFamily::{Bridge, Inet};
     let sees = |family, hook, interface, index| {
         let fields = KeyFields { interface, ..KeyFields::NONE };
@@ -182,6 +182,7 @@ fn each_hook_sees_the_interfaces_that_it_has() {
             (Prerouting, true, false),
             (Input, true, false),
             (Forward, true, true),
+            (Output, false, true),
             (Postrouting, family == Inet, true),
         ] {
             assert_eq!(sees(family, hook, IN, 7), is_in, "{family} {hook}");

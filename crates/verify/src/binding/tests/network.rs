@@ -237,7 +237,7 @@ pub fn at(family: TableFamily, hook: Hook, packet: Packet) -> Packet {
     match hook {
         Hook::Prerouting | Hook::Input => frame.out_interface = 0,
         Hook::Forward => {}
-        Hook::Postrouting => frame.in_interface = 0,
+        Hook::Output | Hook::Postrouting => frame.in_interface = 0,
     }
     Packet { frame, ..packet }
 }

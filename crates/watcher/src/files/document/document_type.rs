@@ -102,8 +102,13 @@ pub(in crate::files) fn is_no_object(node: &Node) -> bool {
     match &node.value {
         Value::Mapping(entries) => {
             let is_of_objects =
-                |key: &str| matches!(key, "apiVersion" | "kind" | "metadata" | "spec" | "metedata");
-            !entries.iter().any(|entry| is_of_objects(&entry.key))
+                |key: &str| matches!(key, "kind" | "metadata" | "spec" | "metedata");
+            // Helm's Chart.yaml and Grafana's files have an `apiVersion`, too.
+            let is_of_kubernetes = || {
+                let version = node.get("apiVersion").and_then(Node::text);
+                version.is_some_and(|version| version.contains(".k8s.io/"))
+            };
+            !entries.iter().any(|entry| is_of_objects(&entry.key)) && !is_of_kubernetes()
         }
         Value::Sequence(_) => true,
         Value::Null

@@ -10,7 +10,7 @@ use super::*;
 
 /// Manifests in which nothing is wrong, in every way in which lists and documents
 /// are written, and some in which much is.
-const SEEDS: [&str; 10] = [
+const SEEDS: [&str; 12] = [
     include_str!("../../../tests/fixtures/corrected/3-allow-myapp-ingress.yaml"),
     include_str!("../../../tests/fixtures/broken/3b-allow-myapp-ingress.yaml"),
     // As `kubectl get -o json` writes it.
@@ -35,10 +35,13 @@ const SEEDS: [&str; 10] = [
     "kind: List\nitems: [1]\nitems:\n- {apiVersion: v1, kind: Namespace, metadata: {name: a}}\nmore: 1\n---\nkind: Secret\nitems: [a]\n---\n- a\n---\nkind: Pod\nitems: []\napiVersion: v1\n",
     "{apiVersion: v1, kind: Namespace, metadata: {name: a}}\n...\n{apiVersion: v1, kind: Namespace, metadata: {name: b}}\n---\n~\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: [{name: c, ports: [{containerPort: 80}, {containerPort: 8080}]}]}\nstatus: {podIP: 10.0.0.1}\n",
     "{\"apiVersion\": \"networking.k8s.io/v1\", \"kind\": \"NetworkPolicy\",\n \"metadata\": {\"name\": \"allow-ingress\"},\n \"spec\": {\"podSelector\": {\"matchExpressions\": [{\"key\": \"a\", \"operator\": \"In\", \"values\": [\"\\ud83d\\ude00\"]}]},\n  \"ingress\": [], \"egress\": [{\"to\": [{\"namespaceSelector\": {}}], \"ports\": [{\"port\": \"dns\", \"protocol\": \"UDP\"}]}]}}\n",
+    // As `kubectl get --show-managed-fields` writes it, with a repeated key that nobody reads.
+    r#"{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"name":"a","managedFields":[{"manager":"m","operation":"Update","fieldsType":"FieldsV1","fieldsV1":{"f:a":{},"f:a":[1,{"b":null}]}},{"fieldsV1":[]}]},"spec":{"podSelector":{}}}"#,
+    "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: a\n  managedFields:\n  - fieldsV1:\n      f:a: [&x {b: c}, d]\n      f:b: *x\n    manager: m\n  - fieldsV1: &y {a: 1}\n  - fieldsV1: *y\n",
 ];
 
 /// Pieces with a meaning in YAML or in the API.
-const PIECES: [&str; 54] = [
+const PIECES: [&str; 56] = [
     "{",
     "}",
     "[",
@@ -93,6 +96,8 @@ const PIECES: [&str; 54] = [
     "80.0",
     ", ",
     "a: 1\n",
+    "fieldsV1",
+    "\"fieldsV1\": {",
 ];
 
 fn read(text: &str, validation: Validation, only_trees: bool) -> (Loaded, Counts) {
@@ -122,8 +127,35 @@ fn objects_without_a_mistake_need_no_tree() {
         (plain, trees)
     };
     // The fields of a list beside its items are a tree. The sixth is read twice.
-    let expected = [(1, 0), (0, 1), (2, 1), (2, 1), (2, 1), (2, 3), (0, 4), (0, 7), (3, 0), (0, 1)];
+    let expected = [
+        (1, 0),
+        (0, 1),
+        (2, 1),
+        (2, 1),
+        (2, 1),
+        (2, 3),
+        (0, 4),
+        (0, 7),
+        (3, 0),
+        (0, 1),
+        (1, 0),
+        (0, 1),
+    ];
     assert_eq!(SEEDS.map(read), expected);
+}
+
+/// `fieldsV1` is a field only where it is a key.
+#[test]
+fn a_value_after_the_text_fields_v1_is_read() {
+    let head = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\n";
+    for from in [
+        "[fieldsV1, {podSelector: {matchLabels: {a: b}}}]",
+        "[{podSelector: {matchLabels: {fieldsV1: fieldsV1, c: {a: b}}}}]",
+        "[{podSelector: {matchLabels: {a: fieldsV1}}, fieldsV1: {a: b}}]",
+        "[{[fieldsV1, {a: b}]: fieldsV1, {a: b}: 1}]",
+    ] {
+        compare(&format!("{head}spec: {{podSelector: {{}}, ingress: [{{from: {from}}}]}}\n"));
+    }
 }
 
 #[test]

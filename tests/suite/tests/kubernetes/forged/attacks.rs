@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::thread;
 
 use anyhow::{Context, Result};
-use kubebed::kubernetes::{Backend, Network};
+use kubebed::kubernetes::Backend;
 use netbed::frame;
 use netbed::testbed::Endpoint;
 
@@ -77,10 +77,10 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     pub fn new(scene: &'a Scene, cast: &'a Cast) -> Result<Self> {
         let mut this = Self { scene, cast, tunnels: Vec::new() };
-        let port = match scene.kubernetes.options().network {
-            Network::Flannel(Backend::Vxlan | Backend::VxlanDirect) => VXLAN,
-            Network::Flannel(Backend::Udp) => UDP,
-            Network::Flannel(Backend::HostGw) | Network::Bridge | Network::Ptp => return Ok(this),
+        let port = match scene.kubernetes.options().network.flannel() {
+            Some(Backend::Vxlan | Backend::VxlanDirect) => VXLAN,
+            Some(Backend::Udp) => UDP,
+            Some(Backend::HostGw) | None => return Ok(this),
         };
         for &v6 in scene.kubernetes.options().families() {
             let tunnels =

@@ -17,10 +17,14 @@ use serde_json::Value;
 const USAGE: &str = "\
 Usage: cargo xtask cluster <command>
 
-  up [--nodes N] [--network NETWORK] [--dual-stack] [--proxy nftables|iptables]
+  up [--nodes N] [--network NETWORK] [--dual-stack] [--second-network] [--proxy nftables|iptables]
                         starts a control plane and nodes (2) in namespaces of this machine;
                         the network is bridge or ptp, with routes between nodes, or one
-                        of flannel's: flannel-vxlan, flannel-vxlan-direct, flannel-host-gw, flannel-udp
+                        of flannel's: flannel-vxlan, flannel-vxlan-direct, flannel-host-gw, flannel-udp;
+                        kube-router: its bridge and its routes; macvlan: pods on the nodes' wire;
+                        calico and canal need the program `calico` of Calico in target/kube;
+                        --second-network gives each pod an interface net1 by macvlan, and writes
+                        the annotation that Multus writes
   status                whether a cluster runs, and the state of its nodes and pods
   kubectl ...           kubectl, as administrator
   exec NODE -- ...      runs a command in a node

@@ -15,9 +15,11 @@ use kubebed::upstream::{Outcome, Spec, Verdict, cells::Cells};
 use netbed::program;
 use serde_json::{Value, json};
 
-/// The file that contains flannel's version.
+/// The files that contain the versions of networks, and the modules.
 const FLANNEL: &str = include_str!("../../../../flannel/go.mod");
 const FLANNEL_MODULE: &str = "github.com/flannel-io/flannel ";
+const KUBE_ROUTER: &str = include_str!("../../../../kube-router/go.mod");
+const KUBE_ROUTER_MODULE: &str = "github.com/cloudnativelabs/kube-router/v2 ";
 
 /// The version of each component, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +45,12 @@ impl Versions {
         let nodes: Value = serde_json::from_str(&nodes).context("read the nodes")?;
         let node = &nodes["items"][0]["status"]["nodeInfo"];
         let said = |key: &str| node[key].as_str().unwrap_or("unknown").to_owned();
-        let flannel = FLANNEL.lines().find_map(|line| line.split_once(FLANNEL_MODULE));
-        let flannel = flannel.and_then(|(_, version)| version.split_whitespace().next());
+        let required = |modules: &str, module: &str| {
+            let mut lines = modules.lines();
+            let line = lines.find_map(|line| line.split_once(module));
+            let version = line.and_then(|(_, version)| version.split_whitespace().next());
+            version.unwrap_or("unknown").to_owned()
+        };
         // The builder follows the version.
         let linux = said("kernelVersion");
         let linux = linux.split('-').next().unwrap_or_default().to_owned();
@@ -52,7 +58,8 @@ impl Versions {
         let all = [
             ("nftpol", env!("CARGO_PKG_VERSION").to_owned()),
             ("Kubernetes and its e2e.test", said("kubeletVersion")),
-            ("flannel", flannel.unwrap_or("unknown").to_owned()),
+            ("flannel", required(FLANNEL, FLANNEL_MODULE)),
+            ("kube-router", required(KUBE_ROUTER, KUBE_ROUTER_MODULE)),
             ("Linux", linux),
             ("containerd", plain(said("containerRuntimeVersion"))),
         ];

@@ -101,6 +101,7 @@ fn pod(namespace: &str, range: u8, number: u16) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }
@@ -113,7 +114,14 @@ fn of(
     egress: Option<Vec<Rule>>,
 ) -> NetworkPolicy {
     let key = ObjectKey::new(namespace, format!("policy-{number}"));
-    NetworkPolicy { key, uid: number.to_string(), pod_selector, ingress, egress }
+    NetworkPolicy {
+        key,
+        uid: number.to_string(),
+        pod_selector,
+        ingress,
+        egress,
+        audit: Default::default(),
+    }
 }
 
 /// On all pods of the namespace, for ingress.

@@ -22,11 +22,16 @@ use crate::watched::{Record, Watched, on_processor};
 /// The head of the table.
 pub const HEAD: &str = "\
 | load | sets, rules, elements | compile | plan | send | commits | longest commit | memory | \
-another's change: median, worst |
-|---|---|---:|---:|---:|---:|---:|---:|---:|";
+another's change: p50, p99, max | of |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|";
 
-/// Changes of others while a load is under way.
-const CHANGES: usize = 40;
+/// Changes of others while a load is under way: enough for a 99th percentile.
+const CHANGES: usize = 200;
+/// The least time between two of them. A load that is shorter comes and goes until there
+/// were enough.
+const APART: Duration = Duration::from_millis(10);
+/// How long that may take.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Measures a load, and writes it as a row of the table. All are CPU times but what others
 /// wait: that is time on the clock.
@@ -40,18 +45,19 @@ pub fn row(load: Load, divisor: usize, namespaces: usize) -> Result<String> {
     load.add(&mut loaded, divisor)?;
     let memory = resident()?;
     let (size, compile, plan) = alone(&cluster, &loaded)?;
-    let alone = Kept::new(&cluster)?.load(&loaded, None)?;
+    let alone = Kept::new(&cluster)?.load(&loaded, Changes::default())?;
     let memory = resident()?.saturating_sub(memory);
     let during = compile + plan + alone.sent.together;
-    let beside = Kept::new(&cluster)?.load(&loaded, Some(during))?;
-    let mut latencies = beside.latencies;
-    latencies.sort_unstable();
+    let (latencies, beside) = beside(&cluster, &loaded, during)?;
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
-    let at = |place: usize| latencies.get(place).copied().unwrap_or_default();
-    let longest = alone.sent.longest.max(beside.sent.longest);
+    let part = |percent: usize| {
+        let place = (latencies.len() * percent).div_ceil(100).saturating_sub(1);
+        ms(latencies.get(place).copied().unwrap_or_default())
+    };
+    let longest = alone.sent.longest.max(beside);
     eprintln!("longest commit: {} operations", alone.sent.operations_of_longest);
     Ok(format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {} MB | {}, {} |",
+        "| {} | {} | {} | {} | {} | {} | {} | {} MB | {}, {}, {} | {} |",
         load.what,
         size,
         ms(compile),
@@ -60,9 +66,39 @@ pub fn row(load: Load, divisor: usize, namespaces: usize) -> Result<String> {
         alone.sent.commits,
         ms(longest),
         memory >> 20,
-        ms(at(latencies.len() / 2)),
-        ms(at(latencies.len().saturating_sub(1))),
+        part(50),
+        part(99),
+        part(100),
+        latencies.len(),
     ))
+}
+
+/// The load comes and goes while others change their policies. Returns how long each of
+/// these changes waited, shortest first, and the longest commit.
+fn beside(
+    cluster: &Snapshot,
+    loaded: &Snapshot,
+    during: Duration,
+) -> Result<(Vec<Duration>, Duration)> {
+    let start = Instant::now();
+    let count = usize::try_from(during.as_nanos() / APART.as_nanos()).unwrap_or(CHANGES);
+    let count = count.clamp(1, CHANGES);
+    let (mut latencies, mut longest) = (Vec::new(), Duration::ZERO);
+    let mut kept = Kept::new(cluster)?;
+    for round in 0u32.. {
+        let apart = during / count as u32;
+        // Rounds with few changes have them at other moments: parts of the golden ratio.
+        let first = apart.mul_f64((f64::from(round) * 0.618_034).fract());
+        let done = kept.load(loaded, Changes { count, apart, first })?;
+        latencies.extend(done.latencies);
+        longest = longest.max(done.sent.longest);
+        if latencies.len() >= CHANGES || start.elapsed() > PATIENCE {
+            break;
+        }
+        kept.unload()?;
+    }
+    latencies.sort_unstable();
+    Ok((latencies, longest))
 }
 
 /// Compiler and planner, without a kernel.
@@ -102,6 +138,15 @@ struct Kept {
     _namespace: Namespace,
 }
 
+/// Changes of others.
+#[derive(Clone, Copy, Default)]
+struct Changes {
+    count: usize,
+    apart: Duration,
+    /// When the first one comes.
+    first: Duration,
+}
+
 /// What became of a load.
 struct Loaded {
     sent: Record,
@@ -121,13 +166,12 @@ impl Kept {
         Ok(Self { pipeline, record, cluster: cluster.clone(), _namespace: namespace })
     }
 
-    /// Enforces the load. `during`: for so long, others change their policies.
-    fn load(mut self, loaded: &Snapshot, during: Option<Duration>) -> Result<Loaded> {
+    /// Enforces the load while others change their policies.
+    fn load(&mut self, loaded: &Snapshot, changes: Changes) -> Result<Loaded> {
         let mut snapshot = loaded.clone();
-        let count = if during.is_some() { CHANGES } else { 0 };
-        let start = Instant::now();
-        let step = during.unwrap_or_default() / CHANGES as u32;
-        let comes = |number: usize| start + step * (number as u32);
+        let Changes { count, apart, first } = changes;
+        let start = Instant::now() + first;
+        let comes = |number: usize| start + apart * (number as u32);
         let mut next = 0;
         loop {
             while next < count && comes(next) <= Instant::now() {
@@ -152,6 +196,15 @@ impl Kept {
         });
         let latencies = latencies.collect();
         Ok(Loaded { sent, latencies })
+    }
+
+    /// Enforces the cluster without the load again.
+    fn unload(&mut self) -> Result<()> {
+        if let Err(failure) = self.pipeline.sync(&self.cluster) {
+            bail!("{failure}");
+        }
+        self.record.take();
+        Ok(())
     }
 
     fn address(&self, number: usize) -> Option<IpAddr> {

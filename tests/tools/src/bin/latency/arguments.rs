@@ -17,6 +17,7 @@ Usage: cargo xtask latency [option...]
   --proxy PROXY       nftables (default), iptables
   --rounds N          how often to take each measure (default 25)
   --empty, --loaded   only one of the two states
+  --new-pods          only what new pods wait for and are open for
   --json FILE         writes all measured values
 ";
 
@@ -41,6 +42,7 @@ pub struct Arguments {
     pub rounds: usize,
     pub empty: bool,
     pub loaded: bool,
+    pub new_pods: bool,
     pub json: Option<PathBuf>,
 }
 
@@ -50,7 +52,7 @@ impl Arguments {
     pub fn read(words: &[&str]) -> Result<Self> {
         let (mut none, mut manifest, mut images) = (false, None, Vec::new());
         let mut flags = Vec::new();
-        let (mut empty, mut loaded) = (false, false);
+        let (mut empty, mut loaded, mut new_pods) = (false, false, false);
         let (mut process, mut rounds, mut json) = (None, 25, None);
         let mut cluster = Vec::new();
         let mut words = words.iter();
@@ -66,6 +68,7 @@ impl Arguments {
                 "--rounds" => rounds = value()?.parse().context("--rounds needs a number")?,
                 "--empty" => empty = true,
                 "--loaded" => loaded = true,
+                "--new-pods" => new_pods = true,
                 "--json" => json = Some(value()?.into()),
                 _ => bail!("unexpected argument `{word}`\n\n{USAGE}"),
             }
@@ -87,7 +90,7 @@ impl Arguments {
         let cluster = Options { ghosts: true, ..Options::read(&cluster)? };
         let both = empty == loaded;
         let (empty, loaded) = (both || empty, both || loaded);
-        Ok(Self { cluster, controller, process, rounds, empty, loaded, json })
+        Ok(Self { cluster, controller, process, rounds, empty, loaded, new_pods, json })
     }
 }
 

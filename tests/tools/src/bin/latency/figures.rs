@@ -19,6 +19,8 @@ pub enum Unit {
     Milliseconds,
     Mebibytes,
     Seconds,
+    /// Of all, or of all rounds.
+    Percent,
 }
 
 /// The measures of one state of the cluster.
@@ -96,6 +98,7 @@ impl Unit {
             Self::Milliseconds => "ms",
             Self::Mebibytes => "MiB",
             Self::Seconds => "s",
+            Self::Percent => "%",
         }
     }
 }

@@ -10,8 +10,10 @@ mod changes;
 mod cost;
 mod figures;
 mod load;
+mod new_pod;
 mod newcomer;
 mod scene;
+mod unknown;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -102,26 +104,44 @@ fn measured(
     let rounds = arguments.rounds;
     let nobody = matches!(arguments.controller, Controller::Nobody);
     let (patience, mended) = if nobody { (NOBODY, NOBODY) } else { (PATIENCE, MENDED) };
+    let mut measures = Vec::new();
     pause(SETTLE)?;
-    say(&format!("{state}: policies, labels"));
-    let mut measures = changes::measure(scene, rounds, patience)?;
+    if !arguments.new_pods {
+        say(&format!("{state}: policies, labels"));
+        measures.extend(changes::measure(scene, rounds, patience)?);
+    }
     changes::befriend(scene)?;
     pause(SETTLE)?;
-    say(&format!("{state}: what the agent costs"));
-    measures.extend(match &arguments.process {
-        Some(process) => cost::measure(scene, process, rounds)?,
-        None => [(names::RSS, Unit::Mebibytes), (names::CPU, Unit::Seconds)]
-            .map(|(name, unit)| Measure::new(name, unit, Vec::new()))
-            .to_vec(),
-    });
+    if !arguments.new_pods {
+        say(&format!("{state}: what the agent costs"));
+        measures.extend(costs(arguments, scene)?);
+    }
     say(&format!("{state}: new pods"));
     measures.extend(newcomer::measure(scene, rounds, patience)?);
+    say(&format!("{state}: new pods without a policy"));
+    measures.extend(unknown::free(scene, rounds, patience)?);
+    if let Controller::Nftpol(_) = arguments.controller {
+        say(&format!("{state}: new pods while no agent runs"));
+        measures.extend(unknown::agent_away(scene, rounds)?);
+    }
     scene.delete_policy("friends")?;
+    if arguments.new_pods {
+        return Ok(Figures { state, measures });
+    }
     pause(SETTLE)?;
     say(&format!("{state}: nft flush ruleset"));
     // Last, because it is unknown which parts of the node work afterwards.
     measures.push(changes::flush(scene, rounds, mended)?);
     Ok(Figures { state, measures })
+}
+
+fn costs(arguments: &Arguments, scene: &Scene<'_>) -> Result<Vec<Measure>> {
+    match &arguments.process {
+        Some(process) => cost::measure(scene, process, arguments.rounds),
+        None => Ok([(names::RSS, Unit::Mebibytes), (names::CPU, Unit::Seconds)]
+            .map(|(name, unit)| Measure::new(name, unit, Vec::new()))
+            .to_vec()),
+    }
 }
 
 /// The versions as the first node reports them.

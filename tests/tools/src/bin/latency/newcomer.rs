@@ -21,26 +21,20 @@
 //! ```
 
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::thread::{self, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use futures::TryStreamExt;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{PostParams, WatchEvent, WatchParams};
-use kubebed::apiserver::ApiServer;
+use anyhow::{Context, Result};
 use netbed::new_flows::{EVERY, NewFlows, Progress};
 use netbed::stream::Stream;
 use netbed::testbed::Endpoint;
-use policy::ObjectKey;
 use serde_json::json;
 use tools::interrupt;
 
 use crate::changes::milliseconds;
 use crate::figures::{Measure, Unit};
-use crate::scene::{ECHO, NAMESPACE, NODES, Scene, address, pod, until};
+use crate::new_pod::{NewPod, ReportTimes, since};
+use crate::scene::{ECHO, NAMESPACE, NODES, Scene, address};
 
 /// The port to which the stream of the new pod goes.
 const PORT: u16 = 5354;
@@ -49,16 +43,6 @@ const REFUSED: Duration = Duration::from_millis(300);
 const QUESTIONS: u64 = 100;
 /// Allowed askers stop after this many answers.
 const ENOUGH: u64 = 20;
-/// How long a pod may take to be ready.
-const READY: Duration = Duration::from_secs(60);
-
-/// When the API server reported each fact.
-#[derive(Clone, Copy, Debug)]
-struct ReportTimes {
-    /// The pod's addresses.
-    known: Instant,
-    ready: Instant,
-}
 
 /// What one round showed.
 struct Round {
@@ -141,12 +125,6 @@ pub fn measure(scene: &Scene<'_>, rounds: usize, patience: Duration) -> Result<V
     ])
 }
 
-/// Milliseconds from one moment to the other, negative in reverse order.
-fn since(from: Instant, to: Instant) -> f64 {
-    milliseconds(to.saturating_duration_since(from))
-        - milliseconds(from.saturating_duration_since(to))
-}
-
 impl Round {
     /// For how long a peer was answered that must be refused.
     fn answers(&self, asked: &Progress) -> Option<f64> {
@@ -160,44 +138,21 @@ impl Round {
 }
 
 fn round(scene: &Scene<'_>, number: usize, patience: Duration) -> Result<Round> {
-    let (kubernetes, server) = (scene.kubernetes, scene.kubernetes.server());
-    let name = format!("guest-{number}");
-    let before = kubernetes.namespaces_of_pods(NODES[0])?;
-    let guest = pod(NAMESPACE, &name, NODES[0], &json!({"role": "friend", "run": "guest"}));
-    let guest: Pod = serde_json::from_value(guest)?;
-    let api: Api<Pod> = Api::namespaced(server.client(), NAMESPACE);
-    let made = server.block_on(api.create(&PostParams::default(), &guest))?;
-    let created = Instant::now();
-    let version = made.metadata.resource_version.context("a pod without version")?;
-    let round = thread::scope(|scope| {
-        let reported = scope.spawn(|| watch(server, &name, &version));
-        let endpoint = kubernetes.newcomer(NODES[0], &before, READY)?.context("no network")?;
-        let wired = Instant::now();
-        let asking = Asking::start(scene, &endpoint)?;
-        let reported = match reported.join() {
-            Ok(reported) => reported?,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        let shut = asking.wait(reported, patience)?;
-        let own = asking.own.first_since(wired);
-        let [node, friend, stranger, outsider] = asking.all().map(NewFlows::asked);
-        Ok::<_, anyhow::Error>(Round {
-            created,
-            wired,
-            reported,
-            node,
-            friend,
-            stranger,
-            outsider,
-            shut,
-            own,
-        })
-    });
-    server.delete_pods(&[ObjectKey::new(NAMESPACE, name)])?;
-    until("end of a pod's network", || {
-        Ok(kubernetes.namespaces_of_pods(NODES[0])?.is_subset(&before))
-    })?;
+    let labels = json!({"role": "friend", "run": "guest"});
+    let new = NewPod::create(scene, NAMESPACE, &format!("guest-{number}"), &labels)?;
+    let round = asked(scene, &new, patience);
+    new.remove(scene)?;
     round
+}
+
+fn asked(scene: &Scene<'_>, new: &NewPod, patience: Duration) -> Result<Round> {
+    let start = |endpoint: &Endpoint, wired| Ok((Asking::start(scene, endpoint)?, wired));
+    let ((asking, wired), reported) = new.watched(scene, start)?;
+    let shut = asking.wait(reported, patience)?;
+    let own = asking.own.first_since(wired);
+    let [node, friend, stranger, outsider] = asking.all().map(NewFlows::asked);
+    let created = new.created;
+    Ok(Round { created, wired, reported, node, friend, stranger, outsider, shut, own })
 }
 
 /// All traffic to the pod and from it.
@@ -244,28 +199,4 @@ impl Asking {
             sleep(Duration::from_millis(5));
         }
     }
-}
-
-/// Watches a pod until it is ready.
-fn watch(server: &ApiServer, name: &str, version: &str) -> Result<ReportTimes> {
-    let api: Api<Pod> = Api::namespaced(server.client(), NAMESPACE);
-    let seconds = u32::try_from(READY.as_secs()).unwrap_or(u32::MAX);
-    let params = WatchParams::default().fields(&format!("metadata.name={name}")).timeout(seconds);
-    server.block_on(async {
-        let mut events = pin!(api.watch(&params, version).await?);
-        let mut known = None;
-        while let Some(event) = events.try_next().await? {
-            let WatchEvent::Modified(pod) = event else { continue };
-            let status = pod.status.unwrap_or_default();
-            if status.pod_ips.is_some_and(|addresses| !addresses.is_empty()) {
-                known.get_or_insert_with(Instant::now);
-            }
-            let mut conditions = status.conditions.into_iter().flatten();
-            let is_ready = conditions.any(|one| one.type_ == "Ready" && one.status == "True");
-            if let (true, Some(known)) = (is_ready, known) {
-                return Ok(ReportTimes { known, ready: Instant::now() });
-            }
-        }
-        bail!("{name} is not ready after {READY:?}")
-    })
 }

@@ -205,6 +205,7 @@ fn pod(key: ObjectKey, app: &str, addresses: Vec<IpAddr>) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }

@@ -162,6 +162,7 @@ fn policy() -> NetworkPolicy {
     NetworkPolicy {
         key: ObjectKey::new(NAMESPACE, "each-other"),
         uid: String::new(),
+        audit: Default::default(),
         pod_selector: Selector::everything(),
         ingress: Some(vec![rule.clone()]),
         egress: Some(vec![rule]),
@@ -189,6 +190,7 @@ fn pod(number: u32) -> Pod {
         created: 0,
         is_ending: false,
         grace_seconds: 30,
+        attachment: policy::Attachment::default(),
         ports: Vec::new(),
     }
 }

@@ -7,16 +7,20 @@
 //! namespace of the agents.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{AttachParams, ListParams};
+use kube::api::{AttachParams, ListParams, LogParams};
 use kube::{Api, Client};
-use std::path::PathBuf;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use watcher::api::Access;
+
+use super::Here;
 
 /// The program in the agent's image.
 const PROGRAM: &str = "nftpol";
@@ -26,6 +30,13 @@ const LABEL: &str = "app.kubernetes.io/name=nftpol";
 const LINE_BYTES: u64 = 4 << 20;
 /// How much of an error is shown.
 const ERROR_BYTES: u64 = 4 << 10;
+/// Lines of a container's log.
+const LOG_LINES: i64 = 1000;
+/// How long the API server may take until a program runs on a node. It gives up on a node that
+/// cannot be reached only after half a minute.
+const START: Duration = Duration::from_secs(15);
+/// How long an agent may be silent. A quiet one says so every ten seconds.
+const SILENCE: Duration = Duration::from_secs(45);
 
 /// How the agents of a cluster are found.
 #[derive(Debug, Args)]
@@ -50,9 +61,9 @@ pub struct Where {
 
 impl Where {
     /// Whether to ask this node's agent alone.
-    pub fn is_local(&self) -> bool {
+    pub fn is_local(&self, here: &dyn Here) -> bool {
         let elsewhere = self.all_nodes || !self.node.is_empty() || self.kubeconfig.is_some();
-        self.local || !elsewhere && agent::door::client::is_there()
+        self.local || !elsewhere && here.has_agent()
     }
 }
 
@@ -97,7 +108,7 @@ impl ClusterAgents {
     /// The pods cannot be listed, or there is none.
     pub async fn find(&self) -> Result<BTreeMap<String, AgentPod>> {
         let listed = self.pods.list(&ListParams::default().labels(LABEL)).await;
-        let listed = listed.context("list the agents' pods")?;
+        let listed = listed.map_err(said).context("list the agents' pods")?;
         let mut found: BTreeMap<String, AgentPod> = BTreeMap::new();
         for pod in listed {
             let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) else {
@@ -142,6 +153,27 @@ impl ClusterAgents {
         Ok(found)
     }
 
+    /// The last lines of the log of an agent's container, of the one before it where there is
+    /// one.
+    ///
+    /// # Errors
+    /// The API server or the node does not answer, or the right `pods/log` is missing.
+    pub async fn log(&self, pod: &str) -> Result<String> {
+        let params = LogParams { tail_lines: Some(LOG_LINES), ..LogParams::default() };
+        let before = LogParams { previous: true, ..params.clone() };
+        let both = async {
+            let now = self.pods.logs(pod, &params).await;
+            let before = self.pods.logs(pod, &before).await.unwrap_or_default();
+            now.map(|now| format!("{before}{now}"))
+        };
+        match timeout(START, both).await {
+            Ok(text) => {
+                text.map_err(said).with_context(|| format!("read the log of the pod {pod}"))
+            }
+            Err(_) => bail!("no answer within {} s", START.as_secs()),
+        }
+    }
+
     /// Runs `nftpol` with these arguments in an agent's container, and passes on the lines
     /// of its standard output, until nobody takes them.
     ///
@@ -155,12 +187,16 @@ impl ClusterAgents {
     ) -> Result<()> {
         let command = std::iter::once(PROGRAM.to_owned()).chain(arguments.iter().cloned());
         let params = AttachParams::default().stdin(false).stdout(true).stderr(true);
-        let started = self.pods.exec(pod, command, &params).await;
-        let mut process = started.with_context(|| format!("run {PROGRAM} in the pod {pod}"))?;
+        let started = timeout(START, self.pods.exec(pod, command, &params)).await;
+        let what = || format!("run {PROGRAM} in the pod {pod}");
+        let Ok(started) = started else {
+            bail!("{}: no answer within {} s; is the node reachable?", what(), START.as_secs());
+        };
+        let mut process = started.map_err(said).with_context(what)?;
         let output = process.stdout().context("no standard output")?;
         let errors = process.stderr().context("no standard error")?;
         let status = process.take_status();
-        let said = tokio::spawn(async move {
+        let errors = tokio::spawn(async move {
             let mut text = Vec::new();
             let mut limited = errors.take(ERROR_BYTES);
             let _ = limited.read_to_end(&mut text).await;
@@ -171,7 +207,11 @@ impl ClusterAgents {
         let mut reader = BufReader::new(output);
         loop {
             let mut line = String::new();
-            let read = (&mut reader).take(LINE_BYTES).read_line(&mut line).await;
+            let mut limited = (&mut reader).take(LINE_BYTES);
+            let Ok(read) = timeout(SILENCE, limited.read_line(&mut line)).await else {
+                process.abort();
+                bail!("its agent has been silent for {} s", SILENCE.as_secs());
+            };
             match read.context("read its answer")? {
                 0 => break,
                 _ if lines.send(line.trim_end().to_owned()).await.is_err() => {
@@ -187,10 +227,18 @@ impl ClusterAgents {
             }
             None => false,
         };
-        let said = said.await.unwrap_or_default();
-        if failed && !said.is_empty() {
-            bail!("{said}");
+        let errors = errors.await.unwrap_or_default();
+        if failed && !errors.is_empty() {
+            bail!("{errors}");
         }
         Ok(())
+    }
+}
+
+/// What the API server says, without the form in which it says it.
+fn said(error: kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => anyhow!(status.message),
+        error => error.into(),
     }
 }

@@ -6,12 +6,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use agent::door::client;
-use agent::door::protocol::{Line, NodeStatus, Question};
-use agent::report;
 use anyhow::{Context, Result, bail};
-use author::command::Output;
-use author::live::status::{self, Node, Wanted, digest};
 use clap::Args;
 use futures::future::join_all;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -23,7 +18,11 @@ use tokio::time::{sleep, timeout};
 use watcher::Object;
 use watcher::files::{self, Validation};
 
-use super::cluster_agents::{ClusterAgents, Where};
+use super::agents::{ClusterAgents, Where};
+use super::{Here, Lines, print};
+use crate::command::Output;
+use crate::live::protocol::{Line, NodeStatus, Question};
+use crate::live::status::{self, Node, Wanted, digest};
 
 /// How often `--wait` asks.
 const ASK_EVERY: Duration = Duration::from_millis(300);
@@ -60,29 +59,29 @@ impl Status {
     ///
     /// # Errors
     /// Nobody can be asked.
-    pub fn run(&self) -> Result<ExitCode> {
+    pub fn run(&self, here: &dyn Here) -> Result<ExitCode> {
         if let Some(policy) = &self.policy
             && policy.split_once('/').is_none()
         {
             bail!("name the policy as NAMESPACE/POLICY, not {policy:?}");
         }
         let runtime = Builder::new_current_thread().enable_all().build();
-        let found = runtime.context("start a runtime")?.block_on(self.watch())?;
+        let found = runtime.context("start a runtime")?.block_on(self.watch(here))?;
         let (text, is_well) = self.shown(&found)?;
-        report::print(&text)?;
+        print(&text)?;
         Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
     /// Asks once, or until all is as wanted.
-    async fn watch(&self) -> Result<Found> {
+    async fn watch(&self, here: &dyn Here) -> Result<Found> {
         let start = Instant::now();
-        let agents = match self.place.is_local() {
+        let agents = match self.place.is_local(here) {
             true => None,
             false => Some(ClusterAgents::connect(&self.place).await?),
         };
         loop {
             let found = match &agents {
-                None => self.local().map(|(nodes, wanted)| Found { nodes, wanted }),
+                None => self.local(here).map(|(nodes, wanted)| Found { nodes, wanted }),
                 Some(agents) => self.cluster(agents).await,
             };
             let is_late = start.elapsed() >= Duration::from_secs(self.timeout);
@@ -116,9 +115,9 @@ impl Status {
         Ok((json!({"ok": is_well, "nodes": nodes}).to_string() + "\n", is_well))
     }
 
-    fn local(&self) -> Result<(Vec<Node>, Option<Wanted>)> {
-        let mut answer = client::ask(&Question::Status { policy: self.policy.clone() })?;
-        let nodes = match answer.line()? {
+    fn local(&self, here: &dyn Here) -> Result<(Vec<Node>, Option<Wanted>)> {
+        let lines = here.ask(&Question::Status { policy: self.policy.clone() })?;
+        let nodes = match first(lines)? {
             Some(Line::Status(status)) => vec![Node::Answered(status)],
             Some(Line::Error(why)) => bail!("{why}"),
             _ => bail!("the agent gave no answer"),
@@ -176,6 +175,16 @@ impl Status {
             (None, Ok(())) => bail!("its agent gave no answer"),
         }
     }
+}
+
+/// The first line that this version knows.
+fn first(lines: Lines) -> Result<Option<Line>> {
+    for line in lines {
+        if let Ok(line) = serde_json::from_str(&line?) {
+            return Ok(Some(line));
+        }
+    }
+    Ok(None)
 }
 
 /// The policy as the API server has it.

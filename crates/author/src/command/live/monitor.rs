@@ -7,17 +7,18 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent::door::client;
-use agent::door::protocol::{Denied, Line, Question, Selection};
-use agent::report;
 use anyhow::{Context, Result, bail};
-use author::live::{suggest, text};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use super::cluster_agents::{AgentPod, ClusterAgents, Where};
+use super::agents::{AgentPod, ClusterAgents, Where};
+use super::services::Services;
+use super::{Here, print, warning};
+use crate::command::Output;
+use crate::live::protocol::{Denied, Line, Question, Selection};
+use crate::live::{suggest, text};
 
 /// How often new agents are looked for.
 const FIND_EVERY: Duration = Duration::from_secs(10);
@@ -50,16 +51,6 @@ pub struct Monitor {
     suggest: Option<String>,
 }
 
-/// `--output`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// A line for people.
-    #[default]
-    Text,
-    /// An object on each line.
-    Json,
-}
-
 /// `30`, `30s`, `10m`, `1h`.
 fn seconds(text: &str) -> Result<u64, String> {
     let (number, unit) = match text.char_indices().last() {
@@ -80,14 +71,16 @@ impl Monitor {
     ///
     /// # Errors
     /// No agent answers.
-    pub fn run(&self) -> Result<ExitCode> {
+    pub fn run(&self, here: &dyn Here) -> Result<ExitCode> {
         let mut printer = Printer {
+            here,
             output: self.output,
             suggest: self.suggest.is_some(),
             is_asked_from_elsewhere: self.place.local,
+            services: None,
             packets: Vec::new(),
         };
-        if self.place.is_local() {
+        if self.place.is_local(here) {
             self.local(&mut printer)?;
         } else {
             let runtime = Builder::new_current_thread().enable_all().build();
@@ -95,7 +88,7 @@ impl Monitor {
         }
         if let Some(only) = &self.suggest {
             let only = Some(only.as_str()).filter(|only| !only.is_empty());
-            report::print(&suggest::policies(&printer.packets, only))?;
+            print(&suggest::policies(&printer.packets, only))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -110,10 +103,9 @@ impl Monitor {
         }
     }
 
-    fn local(&self, printer: &mut Printer) -> Result<()> {
-        let mut answer = client::ask(&Question::Denied(self.selection()))?;
-        while let Some(text) = answer.text()? {
-            if !printer.line(&text)? {
+    fn local(&self, printer: &mut Printer<'_>) -> Result<()> {
+        for text in printer.here.ask(&Question::Denied(self.selection()))? {
+            if !printer.line(&text?)? {
                 break;
             }
         }
@@ -140,17 +132,19 @@ impl Monitor {
         arguments
     }
 
-    async fn cluster(&self, printer: &mut Printer) -> Result<()> {
+    async fn cluster(&self, printer: &mut Printer<'_>) -> Result<()> {
         let agents = ClusterAgents::connect(&self.place).await?;
+        printer.services = Some(Services::of(agents.client()));
         let (lines, mut came) = mpsc::channel::<Result<String, (String, String)>>(QUEUE);
         let mut running: BTreeMap<String, AgentPod> = BTreeMap::new();
-        let mut follows = true;
+        let (mut follows, mut nodes) = (true, 0);
         // A node's problem is printed once.
         let mut said: BTreeMap<String, String> = BTreeMap::new();
         loop {
             if follows {
                 match agents.find().await {
                     Ok(found) => {
+                        nodes = found.len();
                         for (node, pod) in found {
                             if running.get(&node) != Some(&pod) {
                                 self.begin(&agents, &node, &pod, &lines);
@@ -159,7 +153,7 @@ impl Monitor {
                         }
                     }
                     Err(error) if running.is_empty() => return Err(error),
-                    Err(error) => report::warning(format_args!("{error:#}")),
+                    Err(error) => warning(format_args!("{error:#}")),
                 }
                 // Without following, one look is enough.
                 follows = self.selection().follow;
@@ -173,7 +167,7 @@ impl Monitor {
                 };
                 match line {
                     Some(Ok(text)) => {
-                        if !printer.line(&text)? {
+                        if !printer.line_of_cluster(&text).await? {
                             return Ok(());
                         }
                     }
@@ -182,12 +176,13 @@ impl Monitor {
                         if why.is_empty() {
                             said.remove(&node);
                         } else if said.get(&node) != Some(&why) {
-                            report::warning(format_args!("node {node}: {}", text::plain(&why)));
+                            warning(format_args!("node {node}: {}", text::plain(&why)));
                             said.insert(node, why);
                         }
                         if !self.selection().follow && running.is_empty() {
-                            if !said.is_empty() && printer.packets.is_empty() && printer.suggest {
-                                bail!("{} nodes did not answer", said.len());
+                            let is_empty = printer.suggest && printer.packets.is_empty();
+                            if !said.is_empty() && (is_empty || said.len() == nodes) {
+                                bail!("{} of {nodes} nodes did not answer", said.len());
                             }
                             return Ok(());
                         }
@@ -232,19 +227,41 @@ impl Monitor {
 }
 
 /// Prints lines of agents.
-struct Printer {
+struct Printer<'a> {
+    here: &'a dyn Here,
     output: Output,
     suggest: bool,
     is_asked_from_elsewhere: bool,
     /// What a policy is to be made of.
     packets: Vec<Denied>,
+    /// Names of Services, where an API server is asked.
+    services: Option<Services>,
 }
 
-impl Printer {
+impl Printer<'_> {
+    /// Takes a line of an agent of the cluster. Whether somebody still reads.
+    async fn line_of_cluster(&mut self, json: &str) -> Result<bool> {
+        // A line of a later version, perhaps.
+        let Ok(mut line) = serde_json::from_str::<Line>(json) else { return Ok(true) };
+        let Line::Denied(packet) = &mut line else { return self.shown(line, json) };
+        let (Some(asked), Some(services)) = (&mut packet.asked, &mut self.services) else {
+            return self.shown(line, json);
+        };
+        asked.service = services.name(asked.address).await;
+        let json = serde_json::to_string(&line).context("write JSON")?;
+        self.shown(line, &json)
+    }
+
     /// Takes a line. Whether somebody still reads.
     fn line(&mut self, json: &str) -> Result<bool> {
-        // A line of a later version, perhaps.
-        let Ok(line) = serde_json::from_str::<Line>(json) else { return Ok(true) };
+        match serde_json::from_str::<Line>(json) {
+            Ok(line) => self.shown(line, json),
+            // Of a later version, perhaps.
+            Err(_) => Ok(true),
+        }
+    }
+
+    fn shown(&mut self, line: Line, json: &str) -> Result<bool> {
         let shown = match (line, self.output) {
             (Line::Error(why), _) => bail!("{}", text::plain(&why)),
             (Line::Denied(packet), _) if self.suggest => {
@@ -253,25 +270,17 @@ impl Printer {
             }
             // Who asks from elsewhere would take a silent stream for a dead one.
             (Line::Quiet {}, Output::Json) if self.is_asked_from_elsewhere => json.to_owned(),
-            (Line::Quiet {} | Line::Status(_), _) => return Ok(!is_closed()),
+            (Line::Quiet {} | Line::Status(_) | Line::Piece(_) | Line::Judged(_), _) => {
+                return Ok(!self.here.is_output_closed());
+            }
             (_, Output::Json) => json.to_owned(),
             (Line::Denied(packet), Output::Text) => text::denied(&packet),
             (Line::LeftOut(_), Output::Text) if self.suggest => return Ok(true),
             (Line::LeftOut(left_out), Output::Text) => text::left_out(&left_out),
         };
-        report::print(&(shown + "\n"))?;
-        Ok(!is_closed())
+        print(&(shown + "\n"))?;
+        Ok(!self.here.is_output_closed())
     }
-}
-
-/// Whether nobody reads standard output any longer.
-fn is_closed() -> bool {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd;
-    let stdout = std::io::stdout();
-    let mut sources = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
-    let found = poll(&mut sources, PollTimeout::ZERO).unwrap_or_default();
-    found > 0 && sources[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR))
 }
 
 #[cfg(test)]

@@ -1,0 +1,193 @@
+//! What the CNI plugin asks.
+//!
+//! In: its questions. Out: announcements to the cluster's state, an answer once the kernel
+//! has what follows from them. Never: an answer "in force" before a change that had the
+//! announcement in it was committed.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::{Duration, Instant};
+
+use cni::wire::{Attachment, PodName, Reply, Request};
+use policy::{AttachmentKey, KeptFor, ObjectKey};
+
+use super::Enforcer;
+use crate::Sink;
+
+/// No question waits longer.
+const LONGEST: Duration = Duration::from_secs(60);
+/// Questions that wait at a time. A node has fewer pods.
+const WAITING: usize = 1024;
+
+/// A question, and where its answer goes.
+#[derive(Debug)]
+pub struct CniQuestion {
+    /// What is asked.
+    pub request: Request,
+    /// Who asks. It may be gone.
+    pub reply: Sender<Reply>,
+}
+
+/// The questions that wait for the kernel.
+#[derive(Debug, Default)]
+pub(super) struct CniQuestions {
+    /// `None`: nobody asks.
+    inbox: Option<Receiver<CniQuestion>>,
+    waiting: Vec<Waiting>,
+}
+
+/// A pod that is held back.
+#[derive(Debug)]
+struct Waiting {
+    pod: ObjectKey,
+    addresses: BTreeSet<IpAddr>,
+    reply: Sender<Reply>,
+    until: Instant,
+    /// Whether the kernel isolates it, because its object is not known.
+    is_isolated: bool,
+}
+
+/// What the kernel has of a pod, if it has what is known.
+enum Known {
+    Pod,
+    Shut,
+    Nothing,
+}
+
+impl CniQuestions {
+    pub fn of(inbox: Option<Receiver<CniQuestion>>) -> Self {
+        Self { inbox, waiting: Vec::new() }
+    }
+}
+
+impl<S: Sink> Enforcer<S> {
+    /// Takes in what was asked, and answers what cannot wait any longer.
+    pub(super) fn answer_cni(&mut self) {
+        while let Some(question) = self.cni.inbox.as_ref().and_then(|all| all.try_recv().ok()) {
+            self.take_cni(question);
+        }
+        if self.cni.waiting.is_empty() {
+            return;
+        }
+        let now = self.now();
+        let why = self.first_problem();
+        self.cni.waiting.retain(|waiting| {
+            let is_over = now >= waiting.until;
+            if is_over {
+                let reply = match waiting.is_isolated {
+                    true => Reply::Isolated {},
+                    false => Reply::NotReady(why.clone()),
+                };
+                let _ = waiting.reply.send(reply);
+            }
+            !is_over
+        });
+    }
+
+    /// A change succeeded: the kernel has what is known now.
+    pub(super) fn answer_cni_in_force(&mut self) {
+        let mut waiting = std::mem::take(&mut self.cni.waiting);
+        waiting.retain_mut(|one| match self.known_of(&one.pod, &one.addresses) {
+            Known::Pod => {
+                let _ = one.reply.send(Reply::InForce {});
+                false
+            }
+            Known::Shut => {
+                one.is_isolated = true;
+                true
+            }
+            Known::Nothing => true,
+        });
+        self.cni.waiting = waiting;
+    }
+
+    fn take_cni(&mut self, CniQuestion { request, reply }: CniQuestion) {
+        let now = self.now();
+        let answer = match request {
+            Request::Attach { attachment, pod, addresses, wait_ms } => {
+                let pod = key(pod);
+                self.cluster.announce(attachment_key(attachment), pod.clone(), addresses.clone());
+                self.changed_by_cni(now);
+                if self.cni.waiting.len() >= WAITING {
+                    Reply::Error("too many pods wait".to_owned())
+                } else {
+                    let until = now + Duration::from_millis(wait_ms).min(LONGEST);
+                    let is_isolated = false;
+                    let waiting = Waiting { pod, addresses, reply, until, is_isolated };
+                    self.cni.waiting.push(waiting);
+                    return;
+                }
+            }
+            Request::Detach { attachment } => {
+                self.cluster.withdraw(&attachment_key(attachment));
+                self.changed_by_cni(now);
+                Reply::Done {}
+            }
+            Request::Keep { attachments } => {
+                let all = attachments.into_iter().map(attachment_key).collect();
+                self.cluster.keep_attachments(&all);
+                self.changed_by_cni(now);
+                Reply::Done {}
+            }
+            Request::Check { pod, addresses } => match self.enforced && self.next.is_idle() {
+                false => Reply::NotReady(self.first_problem()),
+                true => match self.known_of(&key(pod), &addresses) {
+                    Known::Pod => Reply::InForce {},
+                    Known::Shut => Reply::Isolated {},
+                    Known::Nothing => Reply::Error(
+                        "the agent does not know the pod at these addresses".to_owned(),
+                    ),
+                },
+            },
+            Request::Status {} => match self.enforced {
+                true => Reply::Done {},
+                false => Reply::NotReady(self.first_problem()),
+            },
+        };
+        let _ = reply.send(answer);
+    }
+
+    /// Why the kernel does not have what is known.
+    fn first_problem(&self) -> String {
+        let all = self.parts.status.remarkable();
+        let mut problems = all.into_iter().filter(|(_, holds, _)| !holds);
+        problems.next().map_or_else(
+            || "the kernel does not have all rules yet".to_owned(),
+            |(condition, _, why)| format!("{condition}: {why}"),
+        )
+    }
+
+    fn changed_by_cni(&mut self, now: Instant) {
+        self.view.knows(self.cluster.snapshot());
+        self.next.event(now);
+    }
+
+    /// What the objects and announcements say of these addresses.
+    fn known_of(&self, pod: &ObjectKey, addresses: &BTreeSet<IpAddr>) -> Known {
+        let snapshot = self.cluster.snapshot();
+        let is_pods = snapshot.pods.get(pod).is_some_and(|object| {
+            let is_ours = object.is_subject() && object.is_on(Some(&self.parts.node));
+            is_ours && addresses.iter().all(|address| object.addresses.contains(address))
+        });
+        let is_shut = |address: &IpAddr| {
+            snapshot.kept.get(address).is_some_and(|kept| match kept.why {
+                KeptFor::Announced | KeptFor::Restart | KeptFor::Unreadable => true,
+                KeptFor::Running => false,
+            })
+        };
+        match (is_pods, addresses.iter().all(is_shut)) {
+            (true, _) => Known::Pod,
+            (false, true) => Known::Shut,
+            (false, false) => Known::Nothing,
+        }
+    }
+}
+
+fn key(PodName { namespace, name }: PodName) -> ObjectKey {
+    ObjectKey::new(namespace, name)
+}
+
+fn attachment_key(Attachment { container, interface }: Attachment) -> AttachmentKey {
+    AttachmentKey { container, interface }
+}

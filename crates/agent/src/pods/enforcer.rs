@@ -1,0 +1,283 @@
+//! The loop that enforces in pods' namespaces.
+//!
+//! In: messages of the watches, time. Out: places that follow the cluster, readiness.
+//! Never: a wait for the API server; a namespace entered before every kind is listed and a
+//! Pod of this node was seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use compiler::Options;
+use nft::links::{LinkReader, inside_interfaces};
+use nft::{Namespace, NamespaceId};
+use policy::{Direction, InterfaceIndex, Isolation, Pod, PodUid, Subject, isolation};
+use watcher::{Kind, Known};
+
+use super::judged::judged;
+use super::place::{EnterError, How, PodPlace};
+use super::processes::namespaces_of;
+use super::readiness::Found;
+use crate::cluster_state::ClusterState;
+use crate::enforcer::{Message, ThreadDied};
+use crate::local_pods::LocalPods;
+use crate::metrics::Metrics;
+use crate::own_node::OwnNode;
+use crate::status::{Condition, Status};
+
+/// How often it is looked whether others changed a table.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often processes are looked at without an event. While an isolated pod has no
+/// namespace yet, at each look, for a while.
+const SCAN_EVERY: Duration = Duration::from_secs(1);
+/// How long processes are looked for that often.
+const AWAITING: Duration = Duration::from_secs(5);
+
+/// What the loop works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// From the thread that watches.
+    pub messages: Receiver<Message>,
+    /// The name of this node.
+    pub node: String,
+    /// `/proc` of the node: its processes.
+    pub proc: PathBuf,
+    /// What to compile for.
+    pub options: Options,
+    /// Whether each table must be proved before it is sent.
+    pub verify: bool,
+    /// Whether the tables belong to this process, where the kernel can do that.
+    pub owns: bool,
+    /// For probes.
+    pub status: Status,
+    /// For scrapers.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The loop.
+#[derive(Debug)]
+pub struct PodEnforcer {
+    parts: Parts,
+    cluster: ClusterState,
+    own_node: OwnNode,
+    /// The node's own namespace.
+    own: NamespaceId,
+    links: LinkReader,
+    local: LocalPods,
+    /// As of the last event.
+    isolated: BTreeMap<PodUid, Arc<Pod>>,
+    places: BTreeMap<(PodUid, NamespaceId), PodPlace>,
+    /// Namespaces that need no table, as the pod was then.
+    passed_over: BTreeMap<(PodUid, NamespaceId), Arc<Pod>>,
+    is_changed: bool,
+    /// Isolated pods of which no process is found, and since when there are any.
+    unfound: Vec<String>,
+    unfound_since: Option<Instant>,
+    scanned: Option<Instant>,
+    /// Why pods are not enforced that have no place.
+    problems: BTreeMap<String, String>,
+}
+
+impl PodEnforcer {
+    /// A loop that knows nothing yet.
+    ///
+    /// # Errors
+    /// There is no `/proc`, or no socket.
+    pub fn new(parts: Parts) -> std::io::Result<Self> {
+        Ok(Self {
+            cluster: ClusterState::default(),
+            own_node: OwnNode::of(&parts.node),
+            own: Namespace::own()?.id(),
+            links: LinkReader::open().map_err(|error| error.0)?,
+            local: LocalPods::of(Some(&parts.node)),
+            isolated: BTreeMap::new(),
+            places: BTreeMap::new(),
+            passed_over: BTreeMap::new(),
+            is_changed: false,
+            unfound: Vec::new(),
+            unfound_since: None,
+            scanned: None,
+            problems: BTreeMap::new(),
+            parts,
+        })
+    }
+
+    /// The objects that the loop knows, now and later.
+    pub fn known(&self) -> Known {
+        self.cluster.known()
+    }
+
+    /// Runs until asked to stop; the rules stay.
+    ///
+    /// # Errors
+    /// The thread that watches died.
+    pub fn run(&mut self) -> Result<(), ThreadDied> {
+        loop {
+            self.parts.status.heartbeat();
+            let mut patience = LOOK_EVERY;
+            loop {
+                match self.parts.messages.recv_timeout(patience) {
+                    Ok(Message::Stop) => return Ok(()),
+                    Ok(Message::Event(_, event)) => self.is_changed |= self.cluster.take(event),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return Err(ThreadDied("remote")),
+                }
+                patience = Duration::ZERO;
+            }
+            self.work();
+        }
+    }
+
+    fn work(&mut self) {
+        let status = self.parts.status.clone();
+        let missing = self.cluster.missing();
+        if !missing.is_empty() {
+            let names: Vec<&str> = missing.into_iter().map(Kind::name).collect();
+            let problem = format!("waiting for the API server to list {}", names.join(", "));
+            return status.begins(Condition::Listed, problem);
+        }
+        status.holds(Condition::Listed);
+        match self.cluster.unreadable() {
+            None => status.holds(Condition::Readable),
+            Some(problem) => status.fails(Condition::Readable, problem),
+        }
+        let now = Instant::now();
+        if !self.own_node.is_seen(self.cluster.snapshot(), now, &status) {
+            return;
+        }
+        if std::mem::take(&mut self.is_changed) {
+            let (snapshot, node) = (self.cluster.snapshot(), self.parts.node.as_str());
+            self.places.values_mut().for_each(|place| place.follow(snapshot, node));
+            let isolated = self.isolated();
+            if isolated != self.isolated {
+                self.isolated = isolated;
+                self.scanned = None;
+            }
+        }
+        let is_awaited = self.unfound_since.is_some_and(|since| now < since + AWAITING);
+        let is_due = |scanned| is_awaited || now >= scanned + SCAN_EVERY;
+        if self.scanned.is_none_or(is_due) {
+            self.scanned = Some(now);
+            self.scan();
+        }
+        self.places.values_mut().for_each(|place| place.step(&self.parts.metrics));
+        let found =
+            Found { places: &self.places, problems: &self.problems, unfound: &self.unfound };
+        found.report(&status);
+    }
+
+    /// Finds the namespaces of isolated pods, and leaves those that no process is in.
+    fn scan(&mut self) {
+        self.problems.clear();
+        let isolated = self.isolated.clone();
+        for pod in isolated.values().filter(|pod| pod.attachment.uid == PodUid::default()) {
+            self.problem(pod, "its object has no uid in the form of a UUID");
+        }
+        let mut wanted: BTreeSet<PodUid> = isolated.keys().copied().collect();
+        wanted.extend(self.places.keys().map(|(uid, _)| *uid));
+        wanted.remove(&PodUid::default());
+        let (places, passed_over) = (&self.places, &self.passed_over);
+        let is_known = |uid, id| {
+            let same = |before: &Arc<Pod>| isolated.get(&uid).is_some_and(|pod| pod == before);
+            places.contains_key(&(uid, id)) || passed_over.get(&(uid, id)).is_some_and(same)
+        };
+        let found = match namespaces_of(&self.parts.proc, &wanted, self.own, is_known) {
+            Ok(found) => found,
+            Err(error) => {
+                let proc = self.parts.proc.display();
+                self.problems
+                    .insert(String::new(), format!("list the processes in {proc}: {error}"));
+                return;
+            }
+        };
+        let is_there = |(uid, id): &(PodUid, NamespaceId)| {
+            found.get(uid).is_some_and(|all| all.contains_key(id))
+        };
+        self.places.retain(|at, place| {
+            let stays = is_there(at);
+            if !stays {
+                tracing::info!(pod = %place.pod, "no process of the pod is in its namespace any more");
+            }
+            stays
+        });
+        self.passed_over.retain(|at, _| is_there(at));
+        let is_unfound = |(uid, pod): &(&PodUid, &Arc<Pod>)| {
+            **uid != PodUid::default() && !pod.addresses.is_empty() && !found.contains_key(uid)
+        };
+        let unfound = isolated.iter().filter(is_unfound);
+        let unfound: Vec<String> = unfound.map(|(_, pod)| pod.key.to_string()).collect();
+        if unfound != self.unfound {
+            self.unfound_since = (!unfound.is_empty()).then(Instant::now);
+            self.unfound = unfound;
+        }
+        self.look_again(&isolated);
+        for (uid, namespaces) in found {
+            for (id, namespace) in namespaces {
+                if let (Some(namespace), Some(pod)) = (namespace, isolated.get(&uid)) {
+                    self.enter(pod, (uid, id), namespace);
+                }
+            }
+        }
+    }
+
+    /// The isolated pods of this node, by uid.
+    fn isolated(&mut self) -> BTreeMap<PodUid, Arc<Pod>> {
+        let snapshot = self.cluster.snapshot();
+        self.local.follow(snapshot);
+        let here = self.local.iter().filter(|pod| pod.is_subject());
+        let is_isolated = |pod: &&Arc<Pod>| {
+            let subject = [Subject { pod, is_shut: false }];
+            let of = |direction| isolation(snapshot, &subject, direction) != Isolation::None;
+            Direction::BOTH.into_iter().any(of)
+        };
+        here.filter(is_isolated).map(|pod| (pod.attachment.uid, Arc::clone(pod))).collect()
+    }
+
+    /// Interfaces of further networks may have come to the pods of places.
+    fn look_again(&mut self, isolated: &BTreeMap<PodUid, Arc<Pod>>) {
+        for ((uid, _), place) in &mut self.places {
+            let Some(pod) = isolated.get(uid).filter(|pod| !pod.attachment.networks.is_empty())
+            else {
+                continue;
+            };
+            let Ok(interfaces) = place.interfaces() else { continue };
+            let seen = interfaces.iter().map(|one| InterfaceIndex(one.index)).collect();
+            if let Some(apart) = judged(pod, &interfaces, &BTreeSet::new()) {
+                place.set_apart(&apart, &seen);
+            }
+        }
+    }
+
+    /// Makes a place, if the pod's packets go past the node there.
+    fn enter(&mut self, pod: &Arc<Pod>, at: (PodUid, NamespaceId), namespace: Namespace) {
+        let place = self.placed(pod, namespace);
+        match place {
+            Ok(Some(mut place)) => {
+                place.follow(self.cluster.snapshot(), &self.parts.node);
+                self.passed_over.remove(&at);
+                self.places.insert(at, place);
+            }
+            Ok(None) => drop(self.passed_over.insert(at, Arc::clone(pod))),
+            Err(error) => self.problem(pod, &error.to_string()),
+        }
+    }
+
+    fn placed(&mut self, pod: &Pod, namespace: Namespace) -> Result<Option<PodPlace>, EnterError> {
+        let interfaces = namespace.inside(inside_interfaces)??;
+        let wanted: BTreeSet<IpAddr> = pod.addresses.iter().copied().collect();
+        let links = self.links.read(&wanted)?;
+        let on_node = links.ports.iter().flat_map(|port| &port.addresses);
+        let on_node = on_node.map(|one| one.address).collect();
+        let Some(apart) = judged(pod, &interfaces, &on_node) else { return Ok(None) };
+        let Parts { options, verify, owns, .. } = &self.parts;
+        let how = How { options, verify: *verify, owns: *owns };
+        PodPlace::open(pod, namespace, &apart, &links.own_addresses, how).map(Some)
+    }
+
+    fn problem(&mut self, pod: &Pod, why: &str) {
+        self.problems.insert(pod.key.to_string(), why.to_owned());
+    }
+}

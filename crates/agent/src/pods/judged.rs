@@ -1,0 +1,136 @@
+//! Which interfaces of a pod's namespace the policies of its primary network judge there.
+//!
+//! In: the pod, the interfaces in a namespace that a process of it is in, the addresses
+//! that the node's own ports lead to. Out: the interfaces that are not judged, or that
+//! nothing is to be judged there: the node's forward hook sees the pod's packets.
+//! Never: I/O.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use nft::links::{InsideInterface, InsideKind};
+use policy::{Inside, InterfaceIndex, Mac, Pod};
+
+/// The interfaces that are not judged: loopback, and those of other networks. `None` if
+/// the pod's packets cross the node.
+///
+/// `on_node`: the addresses behind the node's ports. A veth whose other end is elsewhere,
+/// as one that a CNI plugin moved, goes past the node's hooks.
+///
+/// An interface that the pod made itself is judged, too. Where no interface has an address
+/// of the pod, any one that goes past the node is enough: a pod with CAP_NET_ADMIN can
+/// take its addresses away.
+pub fn judged(
+    pod: &Pod,
+    interfaces: &[InsideInterface],
+    on_node: &BTreeSet<IpAddr>,
+) -> Option<BTreeSet<InterfaceIndex>> {
+    let is_apart =
+        |one: &InsideInterface| one.index == Inside::LOOPBACK.0 || is_of_other_network(pod, one);
+    let (apart, own): (Vec<_>, Vec<_>) = interfaces.iter().partition(|one| is_apart(one));
+    let has_own = |one: &&&InsideInterface| has_own_address(pod, one);
+    let with_address: Vec<&&InsideInterface> = own.iter().filter(has_own).collect();
+    let is_past = |one: &InsideInterface| match one.kind {
+        InsideKind::Pair => !one.addresses.iter().any(|address| on_node.contains(address)),
+        kind => kind.is_past_the_node(),
+    };
+    let is_judged = match with_address.is_empty() {
+        true => own.iter().any(|one| one.kind.is_past_the_node()),
+        false => with_address.iter().any(|one| is_past(one)),
+    };
+    is_judged.then(|| apart.iter().map(|one| InterfaceIndex(one.index)).collect())
+}
+
+fn has_own_address(pod: &Pod, one: &InsideInterface) -> bool {
+    one.addresses.iter().any(|address| pod.addresses.contains(address))
+}
+
+/// Whether the pod's status says so, by name and, where it has one, by MAC. An interface
+/// with an address of the pod's primary network is of that.
+fn is_of_other_network(pod: &Pod, one: &InsideInterface) -> bool {
+    let mut networks = pod.attachment.networks.iter();
+    let is_it = networks.any(|network| {
+        network.interface == one.name && (network.mac == Mac::NONE || network.mac.0 == one.mac)
+    });
+    is_it && !has_own_address(pod, one)
+}
+
+#[cfg(test)]
+mod tests {
+    use policy::{AttachedNetwork, Attachment, Labels, ObjectKey, Phase, PodUid};
+
+    use super::*;
+
+    const MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+    fn pod(networks: &[(&str, Mac)]) -> Pod {
+        let network = |(interface, mac): &(&str, Mac)| AttachedNetwork {
+            network: "dev/net".to_owned(),
+            interface: (*interface).to_owned(),
+            mac: *mac,
+            addresses: vec!["10.9.0.9".parse().unwrap()],
+        };
+        Pod {
+            key: ObjectKey::new("dev", "web"),
+            labels: Labels::new(),
+            node: None,
+            addresses: vec!["10.0.0.9".parse().unwrap()],
+            host_addresses: vec![],
+            host_network: false,
+            phase: Phase::Running,
+            created: 0,
+            is_ending: false,
+            grace_seconds: 0,
+            attachment: Attachment {
+                uid: PodUid(1),
+                networks: networks.iter().map(network).collect(),
+            },
+            ports: vec![],
+        }
+    }
+
+    fn interface(index: u32, name: &str, kind: InsideKind, addresses: &[&str]) -> InsideInterface {
+        let addresses = addresses.iter().map(|one| one.parse().unwrap()).collect();
+        InsideInterface { index, name: name.to_owned(), kind, mac: MAC, addresses }
+    }
+
+    fn lo() -> InsideInterface {
+        interface(1, "lo", InsideKind::Device, &["127.0.0.1", "::1"])
+    }
+
+    fn apart(pod: &Pod, interfaces: &[InsideInterface], on_node: &[&str]) -> Option<Vec<u32>> {
+        let on_node = on_node.iter().map(|one| one.parse().unwrap()).collect();
+        let apart = judged(pod, interfaces, &on_node)?;
+        Some(apart.into_iter().map(|index| index.0).collect())
+    }
+
+    #[test]
+    fn what_goes_past_the_node_is_judged() {
+        let pod = pod(&[]);
+        let with = |kind| [lo(), interface(2, "eth0", kind, &["10.0.0.9"])];
+        for kind in [InsideKind::Macvlan, InsideKind::Ipvlan, InsideKind::Device] {
+            assert_eq!(apart(&pod, &with(kind), &["10.0.0.9"]), Some(vec![1]), "{kind:?}");
+        }
+        assert_eq!(apart(&pod, &with(InsideKind::Pair), &["10.0.0.9"]), None);
+        // Its other end is not on this node.
+        assert_eq!(apart(&pod, &with(InsideKind::Pair), &["10.0.0.8"]), Some(vec![1]));
+        assert_eq!(apart(&pod, &[lo()], &[]), None, "before it has an interface");
+    }
+
+    #[test]
+    fn interfaces_of_other_networks_are_apart_but_for_what_a_pod_calls_so() {
+        let bridged = interface(2, "eth0", InsideKind::Pair, &["10.0.0.9"]);
+        let net1 = interface(3, "net1", InsideKind::Macvlan, &["10.9.0.9"]);
+        let pod = pod(&[("net1", Mac(MAC))]);
+        let both = [lo(), bridged.clone(), net1.clone()];
+        assert_eq!(apart(&pod, &both, &["10.0.0.9"]), None, "the node judges it");
+        let own = interface(2, "eth0", InsideKind::Macvlan, &["10.0.0.9"]);
+        assert_eq!(apart(&pod, &[lo(), own.clone(), net1], &[]), Some(vec![1, 3]));
+        let renamed = interface(2, "net1", InsideKind::Macvlan, &["10.0.0.9"]);
+        assert_eq!(apart(&pod, &[lo(), renamed], &[]), Some(vec![1]));
+        let made = interface(7, "mine0", InsideKind::Macvlan, &["10.9.0.7"]);
+        assert_eq!(apart(&pod, &[lo(), own, made], &[]), Some(vec![1]));
+        let bare = interface(2, "eth0", InsideKind::Macvlan, &[]);
+        assert_eq!(apart(&pod, &[lo(), bare], &[]), Some(vec![1]), "it took its address away");
+    }
+}

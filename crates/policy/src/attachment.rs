@@ -1,0 +1,72 @@
+//! How a pod is attached to networks, beside its primary one.
+//!
+//! In: nothing. Out: plain values that the watcher read from the pod's metadata.
+//! Never: what the pod's own network namespace really has.
+
+use std::net::IpAddr;
+
+use crate::Mac;
+
+/// What tells a pod's processes and interfaces apart from those of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attachment {
+    /// `metadata.uid`. kubelet names the control groups of the pod's containers by it.
+    pub uid: PodUid,
+    /// The pod's interfaces on other networks than its primary one: the entries without
+    /// `default: true` of the annotation `k8s.v1.cni.cncf.io/network-status`.
+    pub networks: Box<[AttachedNetwork]>,
+}
+
+/// `metadata.uid`: the 32 hexadecimal digits of a UUID (RFC 9562, 4) as a number. 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodUid(pub u128);
+
+/// An interface on another network (Kubernetes Network Custom Resource Definition De-facto
+/// Standard, version 1.3, 3.2.1: "Network Status Annotation").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachedNetwork {
+    /// `name`: the NetworkAttachmentDefinition, as `namespace/name`.
+    pub network: String,
+    /// `interface`: its name in the pod.
+    pub interface: String,
+    /// `mac`.
+    pub mac: Mac,
+    /// `ips`.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl PodUid {
+    /// How many hexadecimal digits a UUID has.
+    pub const DIGITS: usize = 32;
+
+    /// Reads a UUID with dashes, with underscores or without both, as control groups have
+    /// it (`GetPodCgroupNameSuffix` and `escapeSystemdCgroupName`, pkg/kubelet/cm, Kubernetes
+    /// 1.34). `None` if it is none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: String = text.chars().filter(|one| !matches!(one, '-' | '_')).collect();
+        let is_uid =
+            digits.len() == Self::DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u128::from_str_radix(&digits, 16).ok().filter(|_| is_uid)?;
+        (number != 0).then_some(Self(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uid_is_read_in_each_of_its_forms() {
+        let number = 0x0123_4567_89ab_4def_8123_4567_89ab_cdef;
+        for text in [
+            "01234567-89ab-4def-8123-456789abcdef",
+            "01234567_89ab_4def_8123_456789abcdef",
+            "0123456789ab4def8123456789abcdef",
+        ] {
+            assert_eq!(PodUid::parse(text), Some(PodUid(number)), "{text}");
+        }
+        for text in ["", "0123", "+123456789ab4def8123456789abcdef", &"0".repeat(32)] {
+            assert_eq!(PodUid::parse(text), None, "{text}");
+        }
+    }
+}
