@@ -237,7 +237,8 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
 }
 
 /// What scenes with clusters of their own need.
-const OF_SCENES: [(&str, &kube::Group); 3] = [
+const OF_SCENES: [(&str, &kube::Group); 4] = [
+    ("install", &kube::HELM),
     ("overlays", &kube::FLANNEL),
     ("migration", &kube::KUBE_ROUTER),
     ("migration-canal", &kube::FLANNEL),

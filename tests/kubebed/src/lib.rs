@@ -10,6 +10,7 @@
 //! | [`kubernetes`] | a whole cluster: control plane, kubelets, pods, faults |
 //! | [`upstream`] | Kubernetes' own tests of NetworkPolicy, run against that cluster |
 //! | [`image`], [`rootfs`] | container images and root file systems of one program |
+//! | [`other_build`] | `nftpol` with other tables, to upgrade to |
 //! | [`container`] | runs the image as the DaemonSet's container runtime does |
 //!
 //! Never: a right that `manifests/` does not give to the agent.
@@ -19,6 +20,7 @@ pub mod container;
 pub mod daemon;
 pub mod image;
 pub mod kubernetes;
+pub mod other_build;
 pub mod outpost;
 pub mod rootfs;
 pub mod upstream;

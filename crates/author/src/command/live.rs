@@ -74,6 +74,12 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
+/// What a person wants to know who sees nothing else yet.
+fn notice(text: impl Display) {
+    // There is no other stream to report a failure to.
+    let _ = io::stderr().lock().write_all(format!("notice: {text}\n").as_bytes());
+}
+
 /// Something is wrong but stops nothing.
 fn warning(text: impl Display) {
     // There is no other stream to report a failure to.

@@ -1,35 +1,23 @@
 //! One build follows another whose table differs, there and back, under fire.
 //!
-//! The other build is this program with other words in it: names of the sets that the base
-//! chain asks, of sets that rules write to, and comments. So the two tables differ in every
-//! chain, and neither program knows the other's names.
+//! The other build is this program with other words in it (`kubebed::other_build`).
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use kubebed::daemon::Daemon;
+use kubebed::other_build;
 use kubebed::outpost::{NODE, Outpost, always, under_fire};
 use kubebed::world::PATIENCE;
 use netbed::program;
 use samples::scratch::Folder;
 
-/// Texts of the program of equal length, and what the other build has instead.
-const WORDS: [(&[u8], &[u8]); 4] = [
-    (b"pods of this node isolated for ", b"pods of that node isolated for "),
-    // Before it is its length (a piece of `format!`).
-    (b"\tisolated.", b"\tizolated."),
-    (b"logged.", b"lagged."),
-    (b"isolated by ", b"isolated of "),
-];
-
 #[test]
 fn builds_with_different_tables_follow_each_other() -> Result<()> {
     let folder = Folder::new("builds")?;
     let [ours, other] = [program::path()?, folder.path().join("nftpol")];
-    other_build(&ours, &other)?;
+    other_build::write(&ours, &other)?;
     let outpost = Outpost::new()?;
     let mut table = outpost.table()?;
     let mut names = Vec::new();
@@ -47,8 +35,9 @@ fn builds_with_different_tables_follow_each_other() -> Result<()> {
         names.push(sets(&outpost)?);
     }
     let [first, second, third, fourth] = &names[..] else { anyhow::bail!("{names:?}") };
-    ensure!(first.contains("izolated.i4") && !first.contains("isolated.i4"), "{first}");
-    ensure!(second.contains("isolated.i4") && !second.contains("izolated.i4"), "{second}");
+    let [ours, other] = [other_build::SET, other_build::OTHER_SET];
+    ensure!(first.contains(other) && !first.contains(ours), "{first}");
+    ensure!(second.contains(ours) && !second.contains(other), "{second}");
     ensure!(third == first && fourth == second, "{third}{fourth}");
     at_work.context("none")?.stop()?;
     outpost.settled()
@@ -70,33 +59,4 @@ fn sets(outpost: &Outpost) -> Result<String> {
     let names = text.lines().map(str::trim).filter(|line| line.starts_with("set "));
     let names: BTreeSet<&str> = names.collect();
     Ok(names.into_iter().map(|line| format!("{line}\n")).collect())
-}
-
-fn other_build(ours: &Path, to: &Path) -> Result<()> {
-    let mut bytes = fs::read(ours).context("read the program")?;
-    for (from, into) in WORDS {
-        assert_eq!(from.len(), into.len());
-        let mut found = 0;
-        let mut at = 0;
-        while let Some(next) = position(&bytes[at..], from) {
-            at += next;
-            bytes[at..at + into.len()].copy_from_slice(into);
-            found += 1;
-        }
-        ensure!(found > 0, "no {:?} in the program", String::from_utf8_lossy(from));
-    }
-    fs::write(to, bytes)?;
-    Ok(fs::set_permissions(to, fs::Permissions::from_mode(0o755))?)
-}
-
-fn position(bytes: &[u8], word: &[u8]) -> Option<usize> {
-    let first = *word.first()?;
-    let mut at = 0;
-    loop {
-        at += bytes.get(at..)?.iter().position(|byte| *byte == first)?;
-        if bytes[at..].starts_with(word) {
-            return Some(at);
-        }
-        at += 1;
-    }
 }

@@ -11,6 +11,7 @@ mod crash;
 mod edits;
 mod faults;
 mod forged;
+mod install;
 mod migration;
 mod monitor;
 mod paths;
@@ -41,7 +42,7 @@ const FROM_CANAL: &str = "migration-canal";
 type RunScene = fn(&mut Scene) -> Result<()>;
 
 /// All scenes in this order, and whether CI runs them.
-const ALL: [(&str, RunScene, bool); 10] = [
+const ALL: [(&str, RunScene, bool); 11] = [
     ("short", Scene::short, true),
     ("agents", Scene::agents, true),
     ("monitor", Scene::monitor, true),
@@ -52,6 +53,7 @@ const ALL: [(&str, RunScene, bool); 10] = [
     ("faults", Scene::faults, false),
     ("reboot", Scene::reboot, false),
     ("removal", Scene::removal, true),
+    ("install", Scene::install, false),
 ];
 
 #[test]

@@ -74,28 +74,45 @@ impl Scene {
         Ok(command)
     }
 
-    fn nftpol(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
+    pub fn nftpol(&self, kubeconfig: &Path, arguments: &[&str]) -> Result<String> {
         program::finish(self.command(kubeconfig, arguments)?, "")?.success()
     }
 
     /// The first line about a denied connection that `monitor` of all nodes prints.
     fn shown(&self, kubeconfig: &Path, denied: impl Fn() -> Result<()>) -> Result<String> {
-        let mut command = self.command(kubeconfig, &["monitor", "-n", NAMESPACE])?;
+        let shown = self.shown_after(kubeconfig, NAMESPACE, 1, denied)?;
+        Ok(shown.into_iter().next().context("none")?.0)
+    }
+
+    /// The lines about this many denied connections, and how long after each try the line
+    /// was printed. The time of the first has that of the command's start in it.
+    pub fn shown_after(
+        &self,
+        kubeconfig: &Path,
+        namespace: &str,
+        count: usize,
+        denied: impl Fn() -> Result<()>,
+    ) -> Result<Vec<(String, Duration)>> {
+        let mut command = self.command(kubeconfig, &["monitor", "-n", namespace])?;
         let mut child = command.stdout(Stdio::piped()).spawn().context("start nftpol monitor")?;
         let stdout = BufReader::new(child.stdout.take().context("stdout")?);
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             let mut lines = stdout.lines().map_while(Result::ok);
-            lines.try_for_each(|line| sender.send(line))
+            lines.try_for_each(|line| sender.send((line, Instant::now())))
         });
         let start = Instant::now();
-        let shown = loop {
+        let mut shown = Vec::new();
+        while shown.len() < count {
+            // Those of the try before.
+            while lines.try_recv().is_ok() {}
+            let tried = Instant::now();
             denied()?;
-            if let Ok(line) = lines.recv_timeout(Duration::from_millis(200)) {
-                break line;
+            if let Ok((line, at)) = lines.recv_timeout(Duration::from_millis(200)) {
+                shown.push((line, at.saturating_duration_since(tried)));
             }
             ensure!(start.elapsed() < PATIENCE, "nothing is shown");
-        };
+        }
         child.kill()?;
         child.wait()?;
         Ok(shown)

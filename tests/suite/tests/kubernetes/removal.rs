@@ -11,11 +11,19 @@ impl Scene {
     /// The rules outlive the agents, until the uninstall overlay has run on every node.
     pub fn removal(&mut self) -> Result<()> {
         let base = manifests().display().to_string();
-        let overlay = manifests().join("overlays/uninstall").display().to_string();
         self.kubectl(&["delete", "-k", &base, "--wait=true", "--cascade=foreground"])?;
         for tables in self.tables()? {
             ensure!(tables.contains("table inet nftpol\n"), "gone with the agents: {tables}");
         }
+        self.rules_removed()?;
+        self.kubernetes.deploy()?;
+        self.say("installed again");
+        Ok(())
+    }
+
+    /// The uninstall overlay, after the agents are gone or while they end.
+    pub fn rules_removed(&self) -> Result<()> {
+        let overlay = manifests().join("overlays/uninstall").display().to_string();
         self.kubectl(&["apply", "-k", &overlay])?;
         self.kubectl(&["-n", "kube-system", "rollout", "status", REMOVED, "--timeout=120s"])?;
         for tables in self.tables()? {
@@ -27,10 +35,7 @@ impl Scene {
         let deleted = said.matches("table inet nftpol deleted").count();
         ensure!(deleted == self.nodes(), "{deleted} nodes: {said}");
         self.say(&format!("nftpol removed from {deleted} nodes, no table is left"));
-        self.kubectl(&["delete", "-k", &overlay, "--wait=true", "--cascade=foreground"])?;
-        self.kubernetes.deploy()?;
-        self.say("installed again");
-        Ok(())
+        self.kubectl(&["delete", "-k", &overlay, "--wait=true", "--cascade=foreground"]).map(drop)
     }
 
     /// The tables of each node.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::{Node, Pod, PodStatus};
 use kube::api::{AttachParams, ListParams, LogParams};
 use kube::{Api, Client};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -30,6 +30,8 @@ const LABEL: &str = "app.kubernetes.io/name=nftpol";
 const LINE_BYTES: u64 = 4 << 20;
 /// How much of an error is shown.
 const ERROR_BYTES: u64 = 4 << 10;
+/// How much of the reason is shown why a pod does not run.
+const REASON_CHARACTERS: usize = 200;
 /// Lines of a container's log.
 const LOG_LINES: i64 = 1000;
 /// How long the API server may take until a program runs on a node. It gives up on a node that
@@ -84,6 +86,14 @@ pub struct AgentPod {
     pub problem: Option<String>,
 }
 
+impl AgentPod {
+    /// Of a node that has none.
+    fn none() -> Self {
+        let problem = "it has no agent; rules that an earlier one left would still be in force";
+        Self { name: String::new(), problem: Some(problem.to_owned()) }
+    }
+}
+
 impl ClusterAgents {
     /// Connects to the API server.
     ///
@@ -115,10 +125,7 @@ impl ClusterAgents {
                 continue;
             };
             let name = pod.metadata.name.clone().unwrap_or_default();
-            let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-            let problem = (phase != Some("Running"))
-                .then(|| format!("its agent's pod is {}", phase.unwrap_or("of no known phase")));
-            let new = AgentPod { name, problem };
+            let new = AgentPod { name, problem: problem(&pod) };
             // During an update there are two for a moment.
             if found.get(&node).is_none_or(|one| one.problem.is_some()) {
                 found.insert(node, new);
@@ -127,21 +134,13 @@ impl ClusterAgents {
         if let Ok(nodes) = Api::<Node>::all(self.client.clone()).list(&ListParams::default()).await
         {
             for name in nodes.into_iter().filter_map(|node| node.metadata.name) {
-                let problem = Some("it has no agent".to_owned());
-                found.entry(name).or_insert(AgentPod { name: String::new(), problem });
+                found.entry(name).or_insert_with(AgentPod::none);
             }
         }
         if !self.nodes.is_empty() {
             found.retain(|node, _| self.nodes.contains(node));
-            for node in self
-                .nodes
-                .iter()
-                .filter(|node| !found.contains_key(*node))
-                .cloned()
-                .collect::<Vec<_>>()
-            {
-                let problem = Some("it has no agent".to_owned());
-                found.insert(node, AgentPod { name: String::new(), problem });
+            for node in &self.nodes {
+                found.entry(node.clone()).or_insert_with(AgentPod::none);
             }
         }
         if found.is_empty() {
@@ -235,10 +234,72 @@ impl ClusterAgents {
     }
 }
 
+/// Why the program in an agent's pod cannot be run: the pod's phase, and what its kubelet or
+/// the scheduler says of it.
+fn problem(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref();
+    let phase = status.and_then(|status| status.phase.as_deref());
+    let waiting = status.and_then(waits_for);
+    match (phase, waiting) {
+        (Some("Running"), None) => None,
+        (Some(phase), Some(why)) => Some(format!("its agent's pod is {phase}: {why}")),
+        (Some(phase), None) => Some(format!("its agent's pod is {phase}")),
+        (None, _) => Some("its agent's pod is of no known phase".to_owned()),
+    }
+}
+
+/// `ErrImagePull: ...` of a container that does not run, else why no node was given.
+fn waits_for(status: &PodStatus) -> Option<String> {
+    let containers = status.container_statuses.iter().flatten();
+    let mut waiting = containers.filter_map(|one| one.state.as_ref()?.waiting.as_ref());
+    let (reason, message) = match waiting.next() {
+        Some(waiting) => (waiting.reason.as_ref()?, waiting.message.as_ref()),
+        None => {
+            let mut conditions = status.conditions.iter().flatten();
+            let scheduled =
+                conditions.find(|one| one.type_ == "PodScheduled" && one.status == "False")?;
+            (scheduled.reason.as_ref()?, scheduled.message.as_ref())
+        }
+    };
+    let message = message.and_then(|text| text.lines().next()).unwrap_or_default();
+    let message: String = message.chars().take(REASON_CHARACTERS).collect();
+    Some(if message.is_empty() { reason.clone() } else { format!("{reason}: {message}") })
+}
+
 /// What the API server says, without the form in which it says it.
-fn said(error: kube::Error) -> anyhow::Error {
+pub fn said(error: kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => anyhow!(status.message),
         error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(status: &str) -> Result<Option<String>> {
+        let pod = format!(r#"{{"metadata":{{"name":"nftpol-one"}},"status":{status}}}"#);
+        Ok(problem(&serde_json::from_str(&pod)?))
+    }
+
+    #[test]
+    fn a_pod_that_does_not_run_says_why() -> Result<()> {
+        assert_eq!(of(r#"{"phase":"Running"}"#)?, None);
+        assert_eq!(of(r#"{"phase":"Pending"}"#)?.as_deref(), Some("its agent's pod is Pending"));
+        let image = r#"{"phase":"Pending","containerStatuses":[{"name":"nftpol","image":"nftpol",
+            "imageID":"","ready":false,"restartCount":0,"state":{"waiting":
+            {"reason":"ErrImagePull","message":"failed to pull\nand more"}}}]}"#;
+        let expected = "its agent's pod is Pending: ErrImagePull: failed to pull";
+        assert_eq!(of(image)?.as_deref(), Some(expected));
+        let again = image.replace("Pending", "Running").replace("ErrImagePull", "CrashLoopBackOff");
+        let expected = "its agent's pod is Running: CrashLoopBackOff: failed to pull";
+        assert_eq!(of(&again)?.as_deref(), Some(expected));
+        let full = r#"{"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False",
+            "reason":"Unschedulable","message":"too many pods"}]}"#;
+        let expected = "its agent's pod is Pending: Unschedulable: too many pods";
+        assert_eq!(of(full)?.as_deref(), Some(expected));
+        assert_eq!(of("{}")?.as_deref(), Some("its agent's pod is of no known phase"));
+        Ok(())
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::agents::{AgentPod, ClusterAgents, Where};
 use super::services::Services;
-use super::{Here, print, warning};
+use super::{Here, notice, print, warning};
 use crate::command::Output;
 use crate::live::protocol::{Denied, Line, Question, Selection};
 use crate::live::{suggest, text};
@@ -104,12 +104,21 @@ impl Monitor {
     }
 
     fn local(&self, printer: &mut Printer<'_>) -> Result<()> {
-        for text in printer.here.ask(&Question::Denied(self.selection()))? {
+        let lines = printer.here.ask(&Question::Denied(self.selection()))?;
+        self.follows("the agent of this node");
+        for text in lines {
             if !printer.line(&text?)? {
                 break;
             }
         }
         Ok(())
+    }
+
+    /// Says that it waits for packets, because there may be none for long.
+    fn follows(&self, whom: &str) {
+        if self.selection().follow && self.output == Output::Text {
+            notice(format_args!("following {whom}; Ctrl-C ends"));
+        }
     }
 
     /// The arguments of the same question to an agent's own program.
@@ -144,6 +153,9 @@ impl Monitor {
             if follows {
                 match agents.find().await {
                     Ok(found) => {
+                        if nodes == 0 {
+                            self.follows(&format!("the agents of {} nodes", found.len()));
+                        }
                         nodes = found.len();
                         for (node, pod) in found {
                             if running.get(&node) != Some(&pod) {

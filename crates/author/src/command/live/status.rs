@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use watcher::Object;
 use watcher::files::{self, Validation};
 
-use super::agents::{ClusterAgents, Where};
+use super::agents::{ClusterAgents, Where, said};
 use super::{Here, Lines, print};
 use crate::command::Output;
 use crate::live::protocol::{Line, NodeStatus, Question};
@@ -191,8 +191,8 @@ fn first(lines: Lines) -> Result<Option<Line>> {
 async fn wanted(agents: &ClusterAgents, name: &str) -> Result<Wanted> {
     let (namespace, of_namespace) = name.split_once('/').context("NAMESPACE/POLICY")?;
     let policies: Api<NetworkPolicy> = Api::namespaced(agents.client(), namespace);
-    let object =
-        policies.get(of_namespace).await.with_context(|| format!("get the policy {name}"))?;
+    let object = policies.get(of_namespace).await.map_err(said);
+    let object = object.with_context(|| format!("get the policy {name}"))?;
     let text = serde_json::to_string(&object).context("write JSON")?;
     let loaded = files::parse(name, &text, Validation::Warn);
     let policy = loaded.objects.into_iter().find_map(|object| match object {
