@@ -1,8 +1,8 @@
 //! The templates of the Helm chart, made from the kustomize base.
 //!
 //! In: `manifests/base` and `manifests/components/monitoring`. Out:
-//! `charts/nftpol/templates` and `charts/nftpol/files`. The chart's values, schema and
-//! `Chart.yaml` are written by hand.
+//! `charts/nftpol/templates` and `charts/nftpol/files`. The chart's values, schema,
+//! notes and `Chart.yaml` are written by hand.
 //! Never: a field in a template that the base does not have. What differs is in the
 //! tables below, and each entry must be found, so that a changed base is noticed.
 

@@ -151,7 +151,11 @@ impl Way {
     fn install(&self, scene: &Scene) -> Result<()> {
         match self {
             Self::Kustomize(_) => self.change(scene, VERSION),
-            Self::Helm => scene.helm(&["install", "nftpol", &chart()]).map(drop),
+            Self::Helm => {
+                let notes = scene.helm(&["install", "nftpol", &chart()])?;
+                ensure!(notes.contains("leaves the rules in force"), "{notes}");
+                Ok(())
+            }
         }
     }
 
