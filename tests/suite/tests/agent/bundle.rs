@@ -117,8 +117,16 @@ fn a_node_that_cannot_be_reached_is_named_and_hides_no_other() -> Result<()> {
     ensure!(line("node-1")?.contains("run nftpol in the pod nftpol-one"), "{said:?}");
     ensure!(line("node-2")?.contains(pending), "{said:?}");
 
+    let said = run(&["status", "shop/absent"])?;
+    let expected =
+        "error: get the policy shop/absent: networkpolicies.networking.k8s.io \"absent\" not found\n";
+    ensure!(said.code == Some(2) && said.stderr == expected, "{said:?}");
+    let said = run(&["status", "--node", "node-1", "--agents-namespace", "default"])?;
+    ensure!(said.stdout.contains("no agent in default (--agents-namespace)"), "{said:?}");
+
     let said = run(&["monitor", "--no-follow"])?;
     ensure!(said.code == Some(2), "{said:?}");
+    ensure!(!said.stderr.contains("following"), "{said:?}");
     ensure!(said.stderr.contains("node node-1: run nftpol in the pod nftpol-one"), "{said:?}");
     ensure!(said.stderr.contains(&format!("node node-2: {pending}")), "{said:?}");
     ensure!(said.stderr.contains("2 of 2 nodes did not answer"), "{said:?}");

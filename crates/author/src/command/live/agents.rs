@@ -74,6 +74,7 @@ impl Where {
 pub struct ClusterAgents {
     client: Client,
     pods: Api<Pod>,
+    namespace: String,
     nodes: Vec<String>,
 }
 
@@ -87,10 +88,13 @@ pub struct AgentPod {
 }
 
 impl AgentPod {
-    /// Of a node that has none.
-    fn none() -> Self {
-        let problem = "it has no agent; rules that an earlier one left would still be in force";
-        Self { name: String::new(), problem: Some(problem.to_owned()) }
+    /// Of a node that has none in this namespace.
+    fn none(namespace: &str) -> Self {
+        let problem = format!(
+            "it has no agent in {namespace} (--agents-namespace); rules that an earlier one left \
+             would still be in force"
+        );
+        Self { name: String::new(), problem: Some(problem) }
     }
 }
 
@@ -103,7 +107,8 @@ impl ClusterAgents {
         let access = Access { kubeconfig: place.kubeconfig.clone(), ..Access::default() };
         let client = access.client().await?;
         let pods = Api::namespaced(client.clone(), &place.agents_namespace);
-        Ok(Self { client, pods, nodes: place.node.clone() })
+        let namespace = place.agents_namespace.clone();
+        Ok(Self { client, pods, namespace, nodes: place.node.clone() })
     }
 
     /// A client of the API server.
@@ -131,16 +136,17 @@ impl ClusterAgents {
                 found.insert(node, new);
             }
         }
+        let none = || AgentPod::none(&self.namespace);
         if let Ok(nodes) = Api::<Node>::all(self.client.clone()).list(&ListParams::default()).await
         {
             for name in nodes.into_iter().filter_map(|node| node.metadata.name) {
-                found.entry(name).or_insert_with(AgentPod::none);
+                found.entry(name).or_insert_with(none);
             }
         }
         if !self.nodes.is_empty() {
             found.retain(|node, _| self.nodes.contains(node));
             for node in &self.nodes {
-                found.entry(node.clone()).or_insert_with(AgentPod::none);
+                found.entry(node.clone()).or_insert_with(none);
             }
         }
         if found.is_empty() {
