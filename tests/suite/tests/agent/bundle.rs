@@ -118,8 +118,7 @@ fn a_node_that_cannot_be_reached_is_named_and_hides_no_other() -> Result<()> {
     ensure!(line("node-2")?.contains(pending), "{said:?}");
 
     let said = run(&["status", "shop/absent"])?;
-    let expected =
-        "error: get the policy shop/absent: networkpolicies.networking.k8s.io \"absent\" not found\n";
+    let expected = "error: get the policy shop/absent: networkpolicies.networking.k8s.io \"absent\" not found\n";
     ensure!(said.code == Some(2) && said.stderr == expected, "{said:?}");
     let said = run(&["status", "--node", "node-1", "--agents-namespace", "default"])?;
     ensure!(said.stdout.contains("no agent in default (--agents-namespace)"), "{said:?}");

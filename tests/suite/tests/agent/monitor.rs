@@ -184,7 +184,7 @@ fn the_kernel_is_asked_beside_the_objects(node: &Node) -> Result<()> {
     ensure!(code == 0 && !text.contains("kernel"), "{text}{errors}");
     // A policy of a file that the agent does not have.
     let file = std::env::temp_dir().join(format!("nftpol-via-{}.yaml", std::process::id()));
-    std::fs::write(&file, fixtures::policy_for("isolated", &[("policyTypes", "[Egress]")]))?;
+    std::fs::write(&file, fixtures::isolated("db", "Egress"))?;
     let name = file.display().to_string();
     let (_, text, errors) = explain(&["--with-cluster", "-f", &name], "dev/db", "dev/web:80")?;
     std::fs::remove_file(&file)?;
