@@ -44,6 +44,8 @@ pub(super) const TUNABLES: [(&str, &str); 6] = [
     ("kernel/keys/root_maxbytes", "25000000"),
 ];
 
+/// The file with the number of a node's process 1, in the node's folder.
+const NUMBER: &str = "pid";
 /// The names of routing tables (ip-route(8)).
 const ROUTING_TABLES: &str = "/etc/iproute2/rt_tables";
 
@@ -64,13 +66,16 @@ pub fn serve(call: &str, arguments: &[&str]) -> Result<ExitCode> {
 /// The process id of a node's process 1, once its namespaces exist.
 pub(super) fn process_one(folder: &Path) -> Option<u32> {
     ready(&folder.join("lib")).exists().then_some(())?;
-    fs::read_to_string(folder.join("pid")).ok()?.trim().parse().ok()
+    fs::read_to_string(folder.join(NUMBER)).ok()?.trim().parse().ok()
 }
 
-/// Lets a node whose process 1 is gone start again.
+/// Lets a node whose process 1 is gone start again. The new process 1 can be ready before
+/// its parent has written its number, so the old number must go, too.
 pub(super) fn forget(folder: &Path) -> Result<()> {
-    let path = ready(&folder.join("lib"));
-    fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))
+    for path in [ready(&folder.join("lib")), folder.join(NUMBER)] {
+        fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+    }
+    Ok(())
 }
 
 fn ready(lib: &Path) -> PathBuf {
@@ -94,7 +99,7 @@ fn node(folder: &Path, name: &str, group: &str) -> Result<ExitCode> {
     let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
     unshare(flags | CloneFlags::CLONE_NEWPID).context("make namespaces")?;
     let mut child = Command::new(executable).arg(INIT).arg(folder).arg(name).spawn()?;
-    fs::write(folder.join("pid"), child.id().to_string()).context("write the process's number")?;
+    fs::write(folder.join(NUMBER), child.id().to_string()).context("write the process's number")?;
     finished(child.wait().context("wait for process 1")?)
 }
 

@@ -11,6 +11,8 @@ use crate::scene::Scene;
 
 /// Bit 12 (linux/capability.h).
 const NET_ADMIN: u64 = 1 << 12;
+/// With bits 19 and 21 for namespaces: CAP_SYS_PTRACE and CAP_SYS_ADMIN.
+const OF_POD_AGENT: u64 = NET_ADMIN | 1 << 19 | 1 << 21;
 /// The name of the agent's process.
 const PROGRAM: &str = "nftpol";
 /// The agents' user name at the API server, and another one of its kind.
@@ -28,8 +30,8 @@ impl Scene {
     pub fn agents(&mut self) -> Result<()> {
         for node in self.kubernetes.cluster().nodes() {
             let pid = agent_in(&node.namespace).with_context(|| format!("on {}", node.name))?;
-            let shown =
-                privileges(pid).with_context(|| format!("of the agent on {}", node.name))?;
+            let shown = privileges(pid, NET_ADMIN)
+                .with_context(|| format!("of the agent on {}", node.name))?;
             self.say(&format!("{}: {shown}", node.name));
         }
         let rights = &self.rights(ACCOUNT)? - &self.rights(OTHER)?;
@@ -81,8 +83,21 @@ pub fn is_agent(pid: Pid) -> bool {
     fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == PROGRAM)
 }
 
-/// Fails unless the process has exactly the documented privileges (proc(5)).
-fn privileges(pid: Pid) -> Result<String> {
+/// The privileges of the pod agent of the node with this network namespace.
+pub fn pod_agents_privileges(node: &Namespace) -> Result<String> {
+    let is_pod_agent = |pid: &Pid| {
+        let words = fs::read(format!("/proc/{pid}/cmdline"));
+        is_agent(*pid)
+            && words
+                .is_ok_and(|words| words.split(|byte| *byte == 0).any(|word| word == b"pod-agent"))
+    };
+    let found = node.processes().into_iter().find(is_pod_agent);
+    privileges(found.context("no pod agent runs")?, OF_POD_AGENT)
+}
+
+/// Fails unless the process has exactly the documented privileges (proc(5)), with these
+/// capabilities.
+fn privileges(pid: Pid, capabilities: u64) -> Result<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).context("read its status")?;
     let field = |name: &str| {
         let found = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
@@ -90,9 +105,9 @@ fn privileges(pid: Pid) -> Result<String> {
     };
     for (name, set) in [
         ("CapInh", 0),
-        ("CapPrm", NET_ADMIN),
-        ("CapEff", NET_ADMIN),
-        ("CapBnd", NET_ADMIN),
+        ("CapPrm", capabilities),
+        ("CapEff", capabilities),
+        ("CapBnd", capabilities),
         ("CapAmb", 0),
     ] {
         assert_eq!(u64::from_str_radix(field(name)?, 16)?, set, "{name}");

@@ -12,6 +12,7 @@ mod edits;
 mod faults;
 mod forged;
 mod install;
+mod macvlan;
 mod migration;
 mod monitor;
 mod paths;
@@ -35,6 +36,7 @@ const SCENES: &str = "NFTPOL_SCENES";
 /// The scenes that start clusters of their own.
 const CRASH: &str = "crash";
 const OVERLAYS: &str = "overlays";
+const MACVLAN: &str = "macvlan";
 const MIGRATION: &str = "migration";
 /// Needs Calico's programs, which `cargo xtask kube` cannot build. No other word names it.
 const FROM_CANAL: &str = "migration-canal";
@@ -72,6 +74,10 @@ fn in_a_real_kubernetes() -> Result<()> {
     }
     if has(&scenes, OVERLAYS, true) {
         forged::overlays(&say)?;
+        assert_eq!(Machine::now()?, before);
+    }
+    if has(&scenes, MACVLAN, false) {
+        macvlan::macvlan(&say)?;
         assert_eq!(Machine::now()?, before);
     }
     if has(&scenes, MIGRATION, false) {
@@ -119,7 +125,9 @@ fn has(scenes: &str, name: &str, of_ci: bool) -> bool {
 
 fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
     let known = || {
-        ALL.iter().map(|(name, ..)| *name).chain([OVERLAYS, MIGRATION, FROM_CANAL, CRASH, "all"])
+        ALL.iter()
+            .map(|(name, ..)| *name)
+            .chain([OVERLAYS, MACVLAN, MIGRATION, FROM_CANAL, CRASH, "all"])
     };
     for word in scenes.split_whitespace() {
         let names: Vec<_> = known().collect();
