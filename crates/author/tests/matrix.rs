@@ -183,3 +183,32 @@ fn git_revisions_differ_in_words_and_in_a_comment() {
     assert!(errors.contains("nothing is no file, no folder, no revision"), "{errors}");
     assert_eq!(folder.run(&["--diff", "--upload-pack=x..main", "-f", "deploy"]).0, 2);
 }
+
+/// Their pairs would take gigabytes.
+#[test]
+fn a_matrix_of_too_many_rows_is_refused() {
+    let folder = Folder::new("matrix-rows");
+    let blocks: Vec<String> = (0..6_000u32)
+        .map(|number| {
+            let [_, _, high, low] = (number * 2).to_be_bytes();
+            format!("{{ipBlock: {{cidr: 203.0.{high}.{low}/32}}}}")
+        })
+        .collect();
+    let rules: Vec<String> =
+        blocks.iter().enumerate().map(|(at, block)| rule(block, at + 1)).collect();
+    let policy = format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {{name: many, namespace: \
+         shop}}\nspec: {{podSelector: {{}}, ingress: [{}]}}\n",
+        rules.join(", ")
+    );
+    fs::write(folder.0.join("deploy/shop/many.yaml"), policy).expect("a manifest");
+    for arguments in [&["-f", "deploy"][..], &["--diff", "deploy/ingress", "deploy"]] {
+        let (code, answer, errors) = folder.run(arguments);
+        assert_eq!((code, answer.as_str()), (2, ""), "{errors}");
+        assert!(errors.contains("5000 are the most. Give it fewer manifests"), "{errors}");
+    }
+}
+
+fn rule(block: &str, port: usize) -> String {
+    format!("{{from: [{block}], ports: [{{port: {port}}}]}}")
+}

@@ -19,6 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use imbl::OrdSet;
 use policy::PodRange;
+use policy::spec::edges::Edges;
 use ruleset::Ruleset;
 
 use crate::scaffold::{self, Network, unknown::Shut};
@@ -29,7 +30,7 @@ pub fn closed(ranges: &OrdSet<PodRange>, log: Option<LogOptions>) -> Ruleset {
     let place = Place::forward();
     let mut table = scaffold::of(&place, true, log.is_some());
     let shut = Shut { ranges: ranges.clone(), log };
-    scaffold::fit(&mut table, &place, &Network { shut, ..Network::default() });
+    scaffold::fit(&mut table, &place, &Network { shut, edges: Edges::Shut, ..Network::default() });
     table
 }
 

@@ -185,7 +185,7 @@ proptest! {
     #[test]
     fn a_cell_says_what_the_specification_says_of_its_pods(snapshot in random::crowd()) {
         let cluster = Cluster::from(snapshot.clone());
-        let matrix = Matrix::new(&cluster, &mut |_, _| {});
+        let matrix = Matrix::new(&cluster, &mut |_, _| {}).unwrap();
         let oracle = Oracle::new(&snapshot);
         let addresses = |key| snapshot.pods.get(key).map(|pod| pod.addresses.clone());
         for (row, from) in matrix.ends.iter().enumerate() {
@@ -206,7 +206,7 @@ proptest! {
     #[test]
     fn a_difference_is_exactly_the_packets_that_differ((before, after) in versions()) {
         let clusters = [&before, &after].map(|one| Cluster::from(one.clone()));
-        let diff = Diff::new(&clusters[0], &clusters[1], &mut |_, _| {});
+        let diff = Diff::new(&clusters[0], &clusters[1], &mut |_, _| {}).unwrap();
         let oracles = [&before, &after].map(Oracle::new);
         let ends = addresses([&before, &after]);
         let units: BTreeMap<_, _> =

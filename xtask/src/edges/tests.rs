@@ -31,15 +31,16 @@ fn wrong(members: &[&str], edges: &[(&str, &str)]) -> Vec<String> {
     check(&Graph::read(&metadata(members, edges)).unwrap())
 }
 
-const MEMBERS: [&str; 15] = [
-    "agent", "author", "compiler", "fuzz", "kubebed", "netbed", "nft", "policy", "ruleset",
+const MEMBERS: [&str; 16] = [
+    "agent", "author", "cni", "compiler", "fuzz", "kubebed", "netbed", "nft", "policy", "ruleset",
     "samples", "suite", "tools", "verify", "watcher", "xtask",
 ];
 
-const DRAWN: [(&str, &str); 24] = [
+const DRAWN: [(&str, &str); 25] = [
     ("author", "policy"),
     ("author", "watcher"),
     ("agent", "author"),
+    ("agent", "cni"),
     ("watcher", "policy"),
     ("watcher", "k8s-openapi"),
     ("compiler", "policy"),

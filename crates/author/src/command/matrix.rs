@@ -112,7 +112,7 @@ impl Matrix {
         let mut sets = Sets::default();
         let mut judge = Judge::new(&cluster.snapshot, &mut sets);
         let mut done = |done, all| progress.at(done, all);
-        let mut matrix = table::Matrix::with(&cluster, &mut judge, sets, &mut done);
+        let mut matrix = table::Matrix::with(&cluster, &mut judge, sets, &mut done)?;
         drop(progress);
         selection.narrow(&mut matrix)?;
         let own = selection.namespaces();
@@ -132,7 +132,7 @@ impl Matrix {
         let focus = after.focus.clone().or_else(|| before.focus.clone());
         let selection = Selection::new(self.between.as_deref(), focus.as_deref());
         let mut progress = Progress::new("comparing pairs");
-        let mut diff = Diff::new(&before, &after, &mut |done, all| progress.at(done, all));
+        let mut diff = Diff::new(&before, &after, &mut |done, all| progress.at(done, all))?;
         drop(progress);
         selection.check(&diff.units)?;
         diff.retain(|from, to| selection.shows(from, to));

@@ -11,7 +11,7 @@ pub mod show;
 
 use std::net::IpAddr;
 
-use super::ends::{self, Unit};
+use super::ends::{self, TooManyEnds, Unit};
 use super::judge::Judge;
 use super::names;
 use super::sets::{SetId, Sets};
@@ -79,9 +79,17 @@ struct Version<'a> {
 
 impl Diff {
     /// Compares two versions. `done` is told how many of how many ends were compared.
-    pub fn new(before: &Cluster, after: &Cluster, done: &mut dyn FnMut(usize, usize)) -> Self {
+    ///
+    /// # Errors
+    /// There would be too many ends.
+    pub fn new(
+        before: &Cluster,
+        after: &Cluster,
+        done: &mut dyn FnMut(usize, usize),
+    ) -> Result<Self, TooManyEnds> {
         let mut sets = Sets::default();
         let units = ends::units(&[before, after]);
+        TooManyEnds::check(units.len())?;
         let [old, new] = [0, 1].map(|version| {
             units.values().map(|addresses| addresses[version].clone()).collect::<Vec<_>>()
         });
@@ -108,7 +116,7 @@ impl Diff {
             }
         }
         let names = names::units(&units);
-        Self { units, names, changes, pairs, sets, deltas }
+        Ok(Self { units, names, changes, pairs, sets, deltas })
     }
 
     /// The changes with what opens and closes in each.

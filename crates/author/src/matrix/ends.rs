@@ -15,6 +15,24 @@ use super::outside::{self, Outside};
 use crate::Cluster;
 use crate::reach::Family;
 
+/// How many ends may be judged. Each is judged with each, and a pair takes 16 bytes.
+const MOST: usize = 5_000;
+
+/// There are so many ends that their pairs would take too much memory and time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the matrix would have {0} rows, and {MOST} are the most. Give it fewer manifests: each \
+     workload is a row, and so is each range of addresses that ipBlocks tell apart"
+)]
+pub struct TooManyEnds(pub usize);
+
+impl TooManyEnds {
+    /// Whether this many are too many.
+    pub(super) fn check(ends: usize) -> Result<(), Self> {
+        if ends > MOST { Err(Self(ends)) } else { Ok(()) }
+    }
+}
+
 /// What an end is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unit {

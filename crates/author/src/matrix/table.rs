@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use policy::{ObjectKey, Pod};
 
-use super::ends::{self, Unit};
+use super::ends::{self, TooManyEnds, Unit};
 use super::judge::{ClassId, Judge};
 use super::names;
 use super::sets::{SetId, Sets};
@@ -81,20 +81,28 @@ impl Cell {
 
 impl Matrix {
     /// Works it out. `done` is told how many of how many rows there are.
-    pub fn new(cluster: &Cluster, done: &mut dyn FnMut(usize, usize)) -> Self {
+    ///
+    /// # Errors
+    /// There would be too many rows.
+    pub fn new(cluster: &Cluster, done: &mut dyn FnMut(usize, usize)) -> Result<Self, TooManyEnds> {
         let mut sets = Sets::default();
         let mut judge = Judge::new(&cluster.snapshot, &mut sets);
         Self::with(cluster, &mut judge, sets, done)
     }
 
     /// The same, with a judge that is used further.
+    ///
+    /// # Errors
+    /// As [`Matrix::new`].
     pub fn with(
         cluster: &Cluster,
         judge: &mut Judge<'_>,
         mut sets: Sets,
         done: &mut dyn FnMut(usize, usize),
-    ) -> Self {
+    ) -> Result<Self, TooManyEnds> {
+        TooManyEnds::check(ends::units(&[cluster]).len())?;
         let ends = ends(cluster, judge);
+        TooManyEnds::check(ends.len())?;
         let mut cells = Vec::with_capacity(ends.len() * ends.len());
         for (row, from) in ends.iter().enumerate() {
             done(row, ends.len());
@@ -102,7 +110,7 @@ impl Matrix {
                 cells.push(cell(judge, &mut sets, from, to));
             }
         }
-        Self { ends, sets, cells }
+        Ok(Self { ends, sets, cells })
     }
 
     /// What may pass from one end to another.

@@ -39,7 +39,7 @@ fn what_is_not_ours_is_told_apart() {
                 map mixed { type ipv4_addr : verdict; elements = { 10.0.0.1 : goto plain, 10.0.0.2 : drop }; }
                 chain plain { accept
                 }
-                chain output { type filter hook output priority 0; policy accept; }
+                chain output { type route hook output priority 0; policy accept; }
                 chain dropping { type filter hook forward priority 0; policy drop; accept
                 }
                 chain nat { type nat hook prerouting priority dstnat; policy accept; }

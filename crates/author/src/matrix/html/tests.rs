@@ -37,7 +37,7 @@ fn no_text_of_the_input_is_markup() {
     let cluster = evil();
     let mut sets = Sets::default();
     let mut judge = Judge::new(&cluster.snapshot, &mut sets);
-    let matrix = Matrix::with(&cluster, &mut judge, sets, &mut |_, _| {});
+    let matrix = Matrix::with(&cluster, &mut judge, sets, &mut |_, _| {}).unwrap();
     let page = page(&cluster, &judge, &matrix).expect("a page");
     // Two script elements: the data and the script.
     assert_eq!(page.matches("<script").count(), 2);
