@@ -53,11 +53,14 @@ struct Flow {
 
 /// Plays the move from this enforcer, in a cluster of its own.
 pub fn migration(before: Before, say: &dyn Fn(&str)) -> Result<()> {
-    let network = match before {
-        Before::KubeRouter => "kube-router",
-        Before::Canal => "canal",
+    // With IPv6, kube-router 2.1.0 writes rules with names of sets that do not exist: the set
+    // is `inet6:KUBE-SRC-...`, the rule has `KUBE-SRC-...` (appendRuleToPolicyChain in
+    // pkg/controllers/netpol/policy.go). ip6tables refuses them, and it aborts its sync.
+    let (network, words): (_, &[&str]) = match before {
+        Before::KubeRouter => ("kube-router", &["--network", "kube-router"]),
+        Before::Canal => ("canal", &["--network", "canal", "--dual-stack"]),
     };
-    let options = Options::read(&["--network", network, "--dual-stack"])?;
+    let options = Options::read(words)?;
     say(&options.to_string());
     let kubernetes = Kubernetes::up(options, say)?;
     let mut scene = Scene { kubernetes, start: Instant::now() };
@@ -89,7 +92,7 @@ impl Scene {
         self.each_node(|kubernetes, node| before.quit(kubernetes, node))?;
         self.counted(&flows, "the other one is off, its rules are left")?;
         self.label_late()?;
-        let frozen = hold(&pods.late(false)?);
+        let frozen = hold(&pods.late(self, false)?);
         self.say(&format!("the rules that are left know no new policy: {}", frozen.is_ok()));
         frozen.context("nothing was left")?;
         for node in ["node-1", "node-2"] {
@@ -97,7 +100,7 @@ impl Scene {
             self.say(&format!("{node}: {said}"));
         }
         self.counted(&flows, "nftpol alone")?;
-        hold(&pods.late(true)?).context("after the leftovers are gone")?;
+        hold(&pods.late(self, true)?).context("after the leftovers are gone")?;
         hold(&pods.tries(self)?).context("nftpol alone")?;
         self.proved()?;
         drop(flows);
@@ -135,9 +138,11 @@ impl Scene {
         Ok(())
     }
 
-    /// All rules of iptables on all nodes, without counters.
+    /// All rules of iptables on all nodes, without counters. kube-router gives its chains
+    /// new names, and another order, with each of its syncs.
     fn rules_of_others(&self) -> Result<Vec<String>> {
-        const RULES: &str = "{ iptables-save; ip6tables-save; } | sed '/^#/d; s/ \\[.*\\]$//'";
+        const RULES: &str = "{ iptables-save; ip6tables-save; } | sed -E '/^#/d; s/ \\[.*\\]$//; \
+                             s/KUBE-(NWPLCY|POD-FW)-[A-Z0-9]{16}/KUBE-\\1/g' | sort";
         let nodes = self.kubernetes.cluster().nodes();
         nodes
             .map(|node| self.kubernetes.exec(&node.name, &["sh", "-c", RULES])?.success())
@@ -241,8 +246,9 @@ impl Pods {
         Ok(tries)
     }
 
-    fn late(&self, passes: bool) -> Result<Vec<Try<'_>>> {
-        Ok(vec![self.one(LATE, SERVER, false, passes)?, self.one(LATE, SERVER, true, passes)?])
+    fn late(&self, scene: &Scene, passes: bool) -> Result<Vec<Try<'_>>> {
+        let families = scene.kubernetes.options().families().iter();
+        families.map(|&v6| self.one(LATE, SERVER, v6, passes)).collect()
     }
 
     fn one(&self, from: &str, to: &str, v6: bool, passes: bool) -> Result<Try<'_>> {
