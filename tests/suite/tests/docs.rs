@@ -223,7 +223,10 @@ fn the_page_of_networks_names_tests_that_exist() {
             if before.contains("scene ") {
                 assert!(scenes.contains(&format!("\"{name}\"")), "no scene {name}");
             } else if before.contains("fixture") {
-                let path = root().join(format!("tests/fixtures/policies/{name}.yaml"));
+                let path = match name.ends_with(".yaml") {
+                    true => root().join("tests/fixtures").join(name),
+                    false => root().join(format!("tests/fixtures/policies/{name}.yaml")),
+                };
                 assert!(path.exists(), "no policy {name}");
             } else if before.contains("whole Kubernetes on ")
                 || before.contains("Whole Kubernetes on ")
