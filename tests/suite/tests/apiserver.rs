@@ -202,8 +202,14 @@ fn a_cluster_that_is_stored_at_once_is_the_one_that_is_read() -> Result<()> {
     let name = "ns-0";
     assert_eq!(read.namespaces.get(name), stored.namespaces.get(name));
     let pods = read.pods.values().filter(|pod| pod.key.namespace == name);
-    // The time of their creation is the server's.
-    let pods: Vec<_> = pods.map(|pod| policy::Pod { created: 0, ..(**pod).clone() }).collect();
+    // The time of their creation and the uid are the server's.
+    let attachment = policy::Attachment::default();
+    let as_sent = |pod: &policy::Pod| policy::Pod {
+        created: 0,
+        attachment: attachment.clone(),
+        ..pod.clone()
+    };
+    let pods: Vec<_> = pods.map(|pod| as_sent(pod)).collect();
     assert_eq!(pods, stored.pods.values().map(|pod| (**pod).clone()).collect::<Vec<_>>());
     let policies = read.policies.values().filter(|policy| policy.key.namespace == name);
     let policies =

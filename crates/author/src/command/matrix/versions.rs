@@ -90,6 +90,8 @@ fn of(
 ) -> Result<InputArgs> {
     let mut args = input.clone();
     args.with_cluster |= over_cluster;
+    // A change is in the namespaces that its manifests name, whichever the kubeconfig has.
+    args.all_namespaces |= args.namespace.is_none();
     // Of two revisions -f names paths in each. Otherwise it names what both have.
     match version {
         Version::Cluster => {}
