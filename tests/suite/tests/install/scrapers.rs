@@ -115,6 +115,8 @@ fn get(server: &ApiServer, page: &str, token: Option<&str>) -> Result<(u16, Stri
     server.block_on(async {
         let mut config = Config::new(format!("https://{ADDRESS}").parse()?);
         config.accept_invalid_certs = true;
+        // What refuses is what is asked for.
+        config.default_retry = false;
         config.auth_info.token = token.map(|token| token.to_owned().into());
         let client = Client::try_from(config).context("a client")?;
         let request = Request::get(page).body(Vec::new())?;
