@@ -127,24 +127,18 @@ fn none(rest: &[String]) -> Result<()> {
     }
 }
 
+/// Builds nftpol, its plugin and the tests' programs. One command for all: in several,
+/// shared dependencies would compile again for each set of features.
+const PROGRAMS: [&str; 8] =
+    ["build", "--package", "agent", "--package", "cni", "--package", "tools", "--bins"];
+
 fn demo(args: &[String]) -> Result<()> {
     if let Some(unknown) = args.iter().find(|a| !matches!(a.as_str(), "--keep" | "--down")) {
         bail!("unexpected argument `{unknown}`\n\n{HELP}");
     }
     setup::packages()?;
     let cargo = Cargo::default();
-    // One command for both. In two builds, shared dependencies would compile twice,
-    // once for each set of features.
-    cargo.run([
-        "build",
-        "--package",
-        "agent",
-        "--package",
-        "cni",
-        "--package",
-        "tools",
-        "--bins",
-    ])?;
+    cargo.run(PROGRAMS)?;
     cargo.exec("debug/demo", args)
 }
 
@@ -266,16 +260,7 @@ fn cluster(args: &[String]) -> Result<()> {
     }
     // You can reach and end a running cluster even if the source does not build.
     if up || !cargo.target_folder()?.join("debug/cluster").exists() {
-        cargo.run([
-            "build",
-            "--package",
-            "agent",
-            "--package",
-            "cni",
-            "--package",
-            "tools",
-            "--bins",
-        ])?;
+        cargo.run(PROGRAMS)?;
     }
     cargo.exec("debug/cluster", args)
 }

@@ -264,6 +264,9 @@ pub struct PodAgent {
     /// change its own while it runs. They stay when it ends.
     #[arg(long, value_enum, default_value_t)]
     pub table_owner: TableOwner,
+    /// Whether policies drop. What they would drop is not told in a pod's own namespace.
+    #[command(flatten)]
+    pub mode: NodeMode,
     /// What policies may take.
     #[command(flatten)]
     pub budget: Budget,

@@ -12,6 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::jiff::Timestamp;
 use kubebed::daemon::Daemon;
 use kubebed::world::{PATIENCE, World};
 use netbed::fire::{nft, say};
@@ -128,6 +129,30 @@ fn connection_is_cut(world: &World, scenario: &Scenario<'_>, agent: &Daemon<'_>)
     Ok(())
 }
 
+/// A policy in audit opens the pod, and closes it again by itself.
+fn an_audit_is_over_by_itself(
+    world: &World,
+    scenario: &Scenario<'_>,
+    agent: &Daemon<'_>,
+) -> Result<()> {
+    let end = Timestamp::from_second(Timestamp::now().as_second() + 8)?;
+    let until = format!(", annotations: {{nftpol.dev/audit-until: '{end}'}}}}\nspec:");
+    world.server.apply(&POLICY.replace("}\nspec:", &until))?;
+    let start = Instant::now();
+    while let Err(error) = scenario.check("") {
+        ensure!(start.elapsed() < SOON, "in audit: {error:?}: {}", agent.log());
+        sleep(Duration::from_millis(100));
+    }
+    ensure!(Timestamp::now() < end, "the machine is too slow for this test");
+    // Nothing is written at the API server.
+    while let Err(error) = scenario.check(POLICY) {
+        ensure!(start.elapsed() < 2 * SOON, "the audit is not over: {error:?}: {}", agent.log());
+        sleep(Duration::from_millis(100));
+    }
+    ensure!(Timestamp::now() >= end, "over too early");
+    world.server.apply(POLICY)
+}
+
 #[test]
 fn pod_agent_enforces_restores_and_takes_over() -> Result<()> {
     let spec = TestbedSpec::new(Network::Macvlan, &[NODE])
@@ -181,6 +206,7 @@ fn pod_agent_enforces_restores_and_takes_over() -> Result<()> {
     ensure!(agent.metric("nftpol_repairs_total")? == 0.0, "{}", agent.log());
 
     connection_is_cut(&world, &scenario, &agent)?;
+    an_audit_is_over_by_itself(&world, &scenario, &agent)?;
 
     processes.end(4001)?;
     let start = Instant::now();

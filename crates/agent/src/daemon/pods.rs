@@ -66,6 +66,7 @@ pub fn run(args: &PodAgent) -> Result<()> {
         node: args.node_name.clone(),
         proc: args.proc.clone(),
         options,
+        mode: args.mode.mode(),
         verify: args.verify,
         owns: args.table_owner == TableOwner::Auto,
         status,

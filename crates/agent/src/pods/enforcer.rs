@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 use compiler::Options;
 use nft::links::{LinkReader, inside_interfaces};
 use nft::{Namespace, NamespaceId};
-use policy::{Direction, InterfaceIndex, Isolation, Pod, PodUid, Subject, isolation};
+use policy::{Direction, InterfaceIndex, Isolation, Mode, Now, Pod, PodUid, Subject, isolation};
 use watcher::{Kind, Known};
 
 use super::judged::judged;
 use super::place::{EnterError, How, PodPlace};
 use super::processes::namespaces_of;
 use super::readiness::Found;
+use crate::clock::{Clock, SystemClock};
 use crate::cluster_state::ClusterState;
 use crate::enforcer::{Message, ThreadDied};
 use crate::local_pods::LocalPods;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub proc: PathBuf,
     /// What to compile for.
     pub options: Options,
+    /// Whether policies drop that say nothing of it.
+    pub mode: Mode,
     /// Whether each table must be proved before it is sent.
     pub verify: bool,
     /// Whether the tables belong to this process, where the kernel can do that.
@@ -61,6 +64,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct PodEnforcer {
     parts: Parts,
+    started: Instant,
     cluster: ClusterState,
     own_node: OwnNode,
     /// The node's own namespace.
@@ -88,7 +92,8 @@ impl PodEnforcer {
     /// There is no `/proc`, or no socket.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
         Ok(Self {
-            cluster: ClusterState::default(),
+            started: Instant::now(),
+            cluster: ClusterState::default().in_mode(parts.mode),
             own_node: OwnNode::of(&parts.node),
             own: Namespace::own()?.id(),
             links: LinkReader::open().map_err(|error| error.0)?,
@@ -127,8 +132,15 @@ impl PodEnforcer {
                 }
                 patience = Duration::ZERO;
             }
+            self.pass_time();
             self.work();
         }
+    }
+
+    /// Ends audits whose time came.
+    fn pass_time(&mut self) {
+        let (wall_seconds, steady) = (SystemClock.wall_seconds(), self.started.elapsed());
+        self.is_changed |= self.cluster.pass(Now { wall_seconds, steady });
     }
 
     fn work(&mut self) {
