@@ -149,8 +149,8 @@ impl BootRecord {
         Ok(record)
     }
 
-    /// Writes a file: whoever reads finds the old one or the new one, after a power
-    /// failure, too (rename(2), fsync(2)).
+    /// Writes a file. A reader finds the old one or the new one, also after a power
+    /// failure (rename(2), fsync(2)).
     ///
     /// # Errors
     /// The folder cannot be written.

@@ -126,7 +126,7 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// Of a set of this many elements, into which policies of so many namespaces look.
+    /// Of a set with this many elements that is used in this many namespaces.
     #[must_use]
     pub fn new(elements: u64, namespaces: usize) -> Self {
         let share = elements.saturating_mul(SHARES) / (namespaces as u64).max(1);

@@ -44,7 +44,7 @@ pub struct Switch {
 pub struct Audit {
     /// What its own annotations say.
     pub written: Switch,
-    /// What holds, with all that is said elsewhere.
+    /// The mode in force, once the Namespace and the agent were asked, too.
     pub mode: Mode,
 }
 
@@ -69,7 +69,7 @@ impl Switch {
     /// What a value that cannot be read means.
     pub const UNREADABLE: Self = Self { mode: Some(Mode::Enforce), until: None };
 
-    /// What is said once a temporary audit is over.
+    /// The mode that remains once a temporary audit is over.
     const fn mode(self) -> Option<Mode> {
         match (self.mode, self.until) {
             (Some(Mode::Audit), Some(_)) => None,

@@ -1,7 +1,7 @@
 //! The thread that serves metrics to scrapers of other nodes (`--metrics-address`).
 //!
 //! In: an address, who may read. Out: metrics. Never: work on the thread that follows the
-//! API server: whoever reaches the port can cause handshakes.
+//! API server: anybody who reaches the port can cause handshakes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

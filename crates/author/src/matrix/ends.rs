@@ -18,7 +18,7 @@ use crate::reach::Family;
 /// How many ends may be judged. Each is judged with each, and a pair takes 16 bytes.
 const MOST: usize = 5_000;
 
-/// There are so many ends that their pairs would take too much memory and time.
+/// Too many ends: their pairs would take too much memory and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the matrix would have {0} rows, and {MOST} are the most. Give it fewer manifests: each \

@@ -54,7 +54,7 @@ pub fn log_set(direction: Direction, family: Family) -> Name {
     constant(&format!("audited.{}{}", letter(direction), family.digit()))
 }
 
-/// The rule that asks whoever is audited.
+/// The rule that sends packets of audited pods to their audit chains.
 pub(super) fn rule(direction: Direction, family: Family, audits: Option<Audits>) -> Option<Rule> {
     audits.map(|_| Rule::new([], Verdict::Jump(dispatch(direction, family))))
 }

@@ -33,7 +33,8 @@ const ALLOWED_FOR: Duration = Duration::from_secs(120);
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 /// How long the API server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often the log says that there is no answer: whoever tries tokens must not fill it.
+/// How often the log says that there is no answer. Somebody who tries tokens must not
+/// fill it.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 /// Answers that are remembered.
 const REMEMBERED: usize = 1024;
