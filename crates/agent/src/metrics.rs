@@ -395,7 +395,7 @@ fn seconds(registry: &mut Registry, name: &str, help: &str) -> Histogram {
 
 #[cfg(test)]
 mod tests {
-    use ruleset::{Element, SetType};
+    use ruleset::{Element, SetType, Transport};
 
     use super::*;
 
@@ -403,7 +403,8 @@ mod tests {
     fn elements_are_counted_from_one_table_to_the_next() {
         let mut counted = CountedElements::default();
         let name = |text: &str| Name::new(text).expect("a name");
-        let ports = |count: u16| Set::new(SetType::Port, None).with((0..count).map(Element::Port));
+        let tcp = |port| Element::ProtocolPort(Transport::Tcp, port);
+        let ports = |count: u16| Set::new(SetType::ProtocolPort, None).with((0..count).map(tcp));
         let mut sets: OrdMap<Name, Set> = OrdMap::new();
         sets.insert(name("one"), ports(3));
         sets.insert(name("other"), ports(4));

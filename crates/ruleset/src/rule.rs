@@ -46,7 +46,7 @@ pub enum Match {
     /// `ip saddr ...`.
     Address(Field, AddressTest),
     /// `tcp dport ...`.
-    Port(Transport, PortTest),
+    Port(Transport, PortRange),
     /// `meta l4proto . th dport @set` of a [`crate::SetType::ProtocolPort`]: the
     /// packet's protocol and destination port.
     Ports(Name),
@@ -137,14 +137,9 @@ pub enum Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TcpFlags(pub u8);
 
-/// What a destination port is compared with.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PortTest {
-    /// From the first to the second, both included.
-    In(u16, u16),
-    /// In this constant set, a [`crate::SetType::Port`].
-    Set(Name),
-}
+/// Ports from the first to the second, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortRange(pub u16, pub u16);
 
 /// `update @set { ip saddr counter limit rate N/second } log prefix "..." group G`.
 ///
@@ -198,7 +193,6 @@ impl Match {
     pub fn lookup(&self) -> Option<&Name> {
         match self {
             Match::Address(_, AddressTest::Set(_, name))
-            | Match::Port(_, PortTest::Set(name))
             | Match::Ports(name)
             | Match::AddressPort(_, _, _, name)
             | Match::AddressPair(_, name)
@@ -214,7 +208,7 @@ impl Match {
             | Match::Protocol(_)
             | Match::NotOpening
             | Match::Address(_, AddressTest::In(_))
-            | Match::Port(_, PortTest::In(..))
+            | Match::Port(..)
             | Match::SourcePort(..)
             | Match::EtherType(_)
             | Match::PriorityTag(_)

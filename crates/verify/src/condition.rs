@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use ruleset::simulator::CtState;
-use ruleset::{EtherType, Family, Field, FlowSide, Match, PortTest, Rule};
+use ruleset::{EtherType, Family, Field, FlowSide, Match, PortRange, Rule};
 
 use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
@@ -165,11 +165,8 @@ fn narrow<'a>(
             let types = space::icmp_types([*number]);
             constraints.only_codes(&if family == Family::V4 { types } else { Ranges::empty() })
         }
-        Match::Port(transport, PortTest::In(first, last)) => {
+        Match::Port(transport, PortRange(first, last)) => {
             constraints.only_codes(&space::ports(space::protocol_of(*transport), *first, *last))
-        }
-        Match::Port(transport, PortTest::Set(set)) => {
-            constraints.only_codes(&sets.ports(set, *transport)?)
         }
         Match::Ports(set) => constraints.only_codes(&sets.protocol_ports(set)?),
         Match::SourcePort(_, port) if frame.source_port != Some(*port) => return Ok(false),

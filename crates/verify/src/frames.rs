@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use policy::{NodeNetwork, Tunnel};
 use ruleset::simulator::{CtState, Packet};
-use ruleset::{Element, Family, Finish, Hook, Match, Name, PortTest, Rule, Ruleset, Transport};
+use ruleset::{Element, Family, Finish, Hook, Match, Name, PortRange, Rule, Ruleset, Transport};
 
 use crate::binding::bases;
 use crate::expected::{NEIGHBOUR_HOP_LIMIT, tunnels};
@@ -178,7 +178,7 @@ fn of_rule(family: Family, rule: &Rule) -> Ranges {
         Match::SourcePort(transport, _) => {
             codes.intersect(&space::protocol(family, transport.number()))
         }
-        Match::Port(transport, PortTest::In(first, last)) => {
+        Match::Port(transport, PortRange(first, last)) => {
             codes.intersect(&space::ports(space::protocol_of(*transport), *first, *last))
         }
         _ => codes,

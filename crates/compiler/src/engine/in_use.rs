@@ -197,7 +197,6 @@ fn of_pods(set: &Set) -> u64 {
         SetType::Address(_) | SetType::AddressPort(_) => set.elements.len() as u64,
         SetType::AddressRange(_)
         | SetType::AddressPair(_)
-        | SetType::Port
         | SetType::ProtocolPort
         | SetType::Icmpv6Type
         | SetType::RateLimit(_)

@@ -48,7 +48,7 @@
 use policy::{Tunnel, TunnelSources};
 use ruleset::{
     AddressTest, BaseChain, Chain, Comment, Family, Field, Hook, InterfaceField, Match, Name,
-    PortTest, Rule, Set, SetType, Transport, Verdict,
+    PortRange, Rule, Set, SetType, Transport, Verdict,
 };
 
 use super::binding::{from_owned, interface, interfaces, to_own};
@@ -201,7 +201,7 @@ pub(super) fn to_node_rule(family: Family) -> Rule {
 
 fn to_tunnel(tunnel: Tunnel) -> Match {
     match tunnel {
-        Tunnel::Udp(port) => Match::Port(Transport::Udp, PortTest::In(port, port)),
+        Tunnel::Udp(port) => Match::Port(Transport::Udp, PortRange(port, port)),
         Tunnel::Protocol(number) => Match::Protocol(number),
     }
 }

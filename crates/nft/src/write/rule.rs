@@ -111,7 +111,7 @@ impl Writer {
                 self.is_in([Part::address(*family, *field)], set);
             }
             Match::Ports(set) => self.is_in([Part::Protocol, Part::Port], set),
-            Match::Port(_, test) => self.port(test),
+            Match::Port(_, ports) => self.port(*ports),
             Match::SourcePort(_, port) => {
                 self.load(Part::SourcePort);
                 self.compare(EQUAL, port.to_be_bytes().to_vec());

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{one_or_many, range};
 use crate::{
     AddressTest, Family, Field, FlowSide, InterfaceField, KeyAddress, KeyFields, MacField, Match,
-    Name, PortTest, TableFamily, TagType, Transport,
+    Name, PortRange, TableFamily, TagType, Transport,
 };
 
 /// A match of a rule.
@@ -34,11 +34,10 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             };
             equal(address(*field, test.family()), right)
         }
-        Match::Port(transport, test) => {
-            let right = match test {
-                PortTest::In(first, last) if first == last => json!(first),
-                PortTest::In(first, last) => json!({"range": [first, last]}),
-                PortTest::Set(name) => reference(name),
+        Match::Port(transport, PortRange(first, last)) => {
+            let right = match first == last {
+                true => json!(first),
+                false => json!({"range": [first, last]}),
             };
             equal(port(*transport), right)
         }

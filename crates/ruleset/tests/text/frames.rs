@@ -156,7 +156,7 @@ pub fn inet() -> Ruleset {
         drop([Match::FlowOpener(Family::V4, name("owned4"))]),
         drop([Match::FlowOpener(Family::V6, name("owned6"))]),
         drop([Match::NotInit]),
-        drop([Match::Port(Transport::Sctp, ruleset::PortTest::In(80, 80)), Match::NotInit]),
+        drop([Match::Port(Transport::Sctp, ruleset::PortRange(80, 80)), Match::NotInit]),
     ];
     table.chains = [
         ("bind", base(Hook::Prerouting, -310, bind)),
@@ -168,7 +168,7 @@ pub fn inet() -> Ruleset {
                 vec![
                     drop([Match::Protocol(4)]),
                     drop([
-                        Match::Port(Transport::Udp, ruleset::PortTest::In(80, 80)),
+                        Match::Port(Transport::Udp, ruleset::PortRange(80, 80)),
                         Match::CtTranslated,
                     ]),
                 ],

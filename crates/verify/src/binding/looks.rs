@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use ruleset::{
     AddressRange, AddressTest, Element, Field, Finish, FlowSide, Hook, InterfaceField, KeyAddress,
-    KeyFields, MacField, Match, Name, PortTest, Ruleset, Set, Transport, VerdictMap,
+    KeyFields, MacField, Match, Name, PortRange, Ruleset, Set, Transport, VerdictMap,
 };
 
 use super::walk;
@@ -179,14 +179,13 @@ impl<'a> Looks<'a> {
             }
             Match::IcmpType(number) => drop(self.icmp_types.insert(*number)),
             Match::Address(_, AddressTest::In(range)) => drop(self.ranges.insert(*range)),
-            Match::Port(transport, PortTest::In(first, last)) => {
+            Match::Port(transport, PortRange(first, last)) => {
                 self.port(*transport, *first, *last);
             }
             Match::SourcePort(_, port) => drop(self.source_ports.insert(*port)),
-            Match::Port(transport, PortTest::Set(name))
-            | Match::AddressPort(_, _, transport, name) => {
+            Match::AddressPort(_, _, transport, name) => {
                 for element in elements(name) {
-                    if let Element::Port(port) | Element::AddressPort(_, port) = element {
+                    if let Element::AddressPort(_, port) = element {
                         self.port(*transport, *port, *port);
                     }
                 }

@@ -10,7 +10,7 @@ use ruleset::simulator::{self, CtState, Outcome, Packet, simulate};
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, EtherType, Family, Field,
     Finish, FlowSide, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, Log, LogPrefix,
-    Match, Name, PortTest, Rule, Ruleset, Set, SetType, Store, Tag, TagType, Transport, Verdict,
+    Match, Name, PortRange, Rule, Ruleset, Set, SetType, Store, Tag, TagType, Transport, Verdict,
     VerdictMap,
 };
 
@@ -71,7 +71,7 @@ fn a_match() -> impl Strategy<Value = Match> {
     let in_set = (field(), family(), select(vec!["hosts", "nets"]))
         .prop_map(|(end, of, kind)| Match::Address(end, AddressTest::Set(of, set(kind, of))));
     let port = (transport(), select(PORTS.to_vec()), select(PORTS.to_vec()))
-        .prop_map(|(of, first, last)| Match::Port(of, PortTest::In(first, last)));
+        .prop_map(|(of, first, last)| Match::Port(of, PortRange(first, last)));
     prop_oneof![
         1 => states,
         1 => Just(Match::NotToHost),
@@ -83,7 +83,6 @@ fn a_match() -> impl Strategy<Value = Match> {
         4 => range,
         4 => in_set,
         3 => port,
-        2 => transport().prop_map(|of| Match::Port(of, PortTest::Set(name("ports")))),
         2 => select(vec![name("mixed"), stored_ports()]).prop_map(Match::Ports),
         2 => (field(), family(), transport())
             .prop_map(|(end, of, by)| Match::AddressPort(end, of, by, set("named", of))),
@@ -171,7 +170,6 @@ fn elements(set_type: SetType) -> BoxedStrategy<Vec<Element>> {
             let element = (of(family), of(family));
             vec(element.prop_map(|(one, other)| Element::AddressPair(one, other)), 0..4).boxed()
         }
-        SetType::Port => vec(select(PORTS.to_vec()).prop_map(Element::Port), 0..3).boxed(),
         SetType::ProtocolPort => {
             let element = (transport(), select(PORTS.to_vec()));
             vec(element.prop_map(|(of, port)| Element::ProtocolPort(of, port)), 0..4).boxed()
@@ -203,7 +201,6 @@ fn stored_ports() -> Name {
 
 fn table() -> impl Strategy<Value = Ruleset> {
     let mut types = vec![
-        (name("ports"), SetType::Port),
         (name("mixed"), SetType::ProtocolPort),
         (Name::of_store(Store::Ports), SetType::Store(Store::Ports)),
         (stored_ports(), SetType::ProtocolPort),
@@ -418,9 +415,9 @@ fn a_table_that_no_kernel_takes_is_an_error() {
     ];
     for (case, rule) in cases {
         let mut table = Ruleset::new(name("t"));
-        table.sets.insert(name("ports"), Set::new(SetType::Port, None));
+        table.sets.insert(name("ports"), Set::new(SetType::ProtocolPort, None));
         table.sets.insert(name("logged4"), Set::new(SetType::RateLimit(Family::V4), None));
-        let wrong = Set::new(SetType::Address(Family::V4), None).with([Element::Port(1)]);
+        let wrong = Set::new(SetType::Address(Family::V4), None).with([Element::Icmpv6Type(1)]);
         table.sets.insert(name("wrong"), wrong);
         let mut map = VerdictMap::new(Family::V4, None);
         map.entries.insert("10.0.0.1".parse().unwrap(), name("none"));

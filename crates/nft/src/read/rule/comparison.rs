@@ -5,7 +5,7 @@
 //! Never: a comparison whose meaning only resembles that of a match.
 
 use ruleset::{
-    AddressRange, AddressTest, EtherType, Family, Field, Match, PortTest, TableFamily, TagType,
+    AddressRange, AddressTest, EtherType, Family, Field, Match, PortRange, TableFamily, TagType,
     TcpFlags, Transport,
 };
 
@@ -113,7 +113,7 @@ impl RuleReader<'_> {
                     bytes.try_into().map(u16::from_be_bytes).map_err(|_| "an odd port")
                 });
                 let transport = self.need_transport()?;
-                Ok(Match::Port(transport, PortTest::In(first?, last?)))
+                Ok(Match::Port(transport, PortRange(first?, last?)))
             }
             (part, _) => Err(format!("unsupported range of {part:?}")),
         }
