@@ -13,6 +13,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use compiler::budget::Budgets;
 use compiler::{LogOptions, Options};
 use ipnet::IpNet;
+use nft::Features;
 use policy::{Mode, Tunnel, UnknownPods};
 use watcher::files::{Source, Validation};
 
@@ -457,11 +458,12 @@ pub enum Sources {
 }
 
 impl Binding {
-    /// What is not bound. `bridges`: whether the kernel can bind pods on bridges.
-    pub fn options(&self, bridges: bool, mode: Mode) -> BindingOptions {
+    /// What is not bound, or not judged, with what this kernel has.
+    pub fn options(&self, features: &Features, mode: Mode) -> BindingOptions {
         BindingOptions {
             unbound: self.unbound.clone(),
-            no_bridges: !bridges,
+            no_bridges: !features.bridge,
+            no_ipvs: !features.fib,
             unknown_pods: match self.unknown_pods {
                 _ if mode == Mode::Audit => UnknownPods::Open,
                 Unknown::Open => UnknownPods::Open,

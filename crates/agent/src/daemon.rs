@@ -102,7 +102,7 @@ pub fn run(args: &Agent) -> Result<()> {
         pipeline: if args.verify { pipeline.proving(verify::verify) } else { pipeline },
         flow_cleanup: flow_cleanup(),
         interfaces,
-        binding: args.binding.options(features.bridge, mode),
+        binding: args.binding.options(&features, mode),
         surroundings: Box::new(NodeSurroundings::of(cluster.clone(), Arc::clone(&metrics))),
         problems,
         status,

@@ -112,6 +112,7 @@ pub fn resolve<'a>(
         ports: bound.collect(),
         tunnels: seen.tunnels.iter().map(|(tunnel, sources)| (*tunnel, *sources)).collect(),
         tunnel_peers: seen.tunnel_peers.iter().copied().collect(),
+        ipvs: seen.ipvs,
         ..NodeNetwork::default()
     };
     let with_ports: BTreeSet<_> = network.ports.values().filter_map(|port| port.bridge).collect();

@@ -32,6 +32,10 @@ pub enum Match {
     /// set by `nf_nat_setup_info`, net/netfilter/nf_nat_core.c, 6.18, only if the
     /// destination differs).
     CtTranslated,
+    /// `fib saddr type local`: the source is an address of the host itself (RTN_LOCAL,
+    /// include/uapi/linux/rtnetlink.h; `nft_fib4_eval_type`, net/ipv4/netfilter/nft_fib_ipv4.c,
+    /// 6.18). On the output hook: the host speaks for itself.
+    SourceIsLocal,
     /// `meta pkttype != host`: the frame is broadcast or multicast.
     NotToHost,
     /// `meta nfproto ipv4`; in a `bridge` table `meta protocol ip`, which sees through
@@ -208,6 +212,7 @@ impl Match {
             | Match::Key(_, name) => Some(name),
             Match::CtState(_)
             | Match::CtTranslated
+            | Match::SourceIsLocal
             | Match::NotToHost
             | Match::Family(_)
             | Match::HopLimit(_)

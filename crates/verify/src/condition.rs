@@ -59,6 +59,7 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
     match condition {
         Match::CtState(_)
         | Match::CtTranslated
+        | Match::SourceIsLocal
         | Match::NotToHost
         | Match::Family(_)
         | Match::HopLimit(_)
@@ -150,6 +151,7 @@ fn narrow<'a>(
             });
         }
         Match::CtTranslated => return Ok(frame.translated),
+        Match::SourceIsLocal => return Ok(frame.source_is_local),
         Match::NotToHost => return Ok(!frame.to_host),
         Match::Family(of) => return Ok(*of == family),
         Match::HopLimit(hops) => return Ok(family == Family::V6 && *hops == frame.hop_limit),

@@ -79,7 +79,7 @@ pub fn restore(args: &Restore) -> Result<ExitCode> {
 fn load(mut kernel: Kernel, ranges: &OrdSet<PodRange>) -> Result<()> {
     let features = kernel.probe().context("probe the kernel's nf_tables")?;
     kernel.own_tables().context("try the ownership of tables")?;
-    let table = boot::closed(ranges, features.log.then(LogOptions::default));
+    let table = boot::closed(ranges, features.log.then(LogOptions::default), features.fib);
     let mut pipeline = Pipeline::new(kernel, Options::default());
     let pieces = pipeline.difference(&table)?.pieces;
     for batch in pieces.batches(Budget::of(Duration::from_secs(1))) {

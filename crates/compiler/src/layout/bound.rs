@@ -54,6 +54,7 @@ impl Layout<'_> {
             bridges: bridge.map(|bridge| bridges(inet, bridge, &ports)).unwrap_or_default(),
             ports,
             tunnels: tunnels(inet),
+            ipvs: inet.chains.contains_key(&scaffold::ipvs::base_chain()),
             tunnel_peers: Family::BOTH.into_iter().flat_map(|family| nodes(inet, family)).collect(),
             pod_ranges: scaffold::unknown::ranges_of(
                 inet.chains.values().flat_map(|chain| &chain.rules),

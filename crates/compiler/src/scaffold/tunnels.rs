@@ -199,6 +199,18 @@ pub(super) fn to_node_rule(family: Family) -> Rule {
     Rule::new([is_node(Field::Destination, family)], Verdict::Jump(tunnels_chain()))
 }
 
+/// Sends packets to nodes to a chain, of both families.
+pub(super) fn to_nodes(chain: &Name) -> [Rule; 2] {
+    Family::BOTH.map(|family| {
+        Rule::new([is_node(Field::Destination, family)], Verdict::Jump(chain.clone()))
+    })
+}
+
+/// Drops what goes to any tunnel.
+pub(super) fn into_any(network: &Network) -> Vec<Rule> {
+    network.tunnels.keys().map(|tunnel| Rule::new([to_tunnel(*tunnel)], Verdict::Drop)).collect()
+}
+
 fn to_tunnel(tunnel: Tunnel) -> Match {
     match tunnel {
         Tunnel::Udp(port) => Match::Port(Transport::Udp, PortTest::In(port, port)),

@@ -143,6 +143,7 @@ fn any_match() -> impl Strategy<Value = Match> {
         states,
         Just(Match::NotToHost),
         Just(Match::CtTranslated),
+        Just(Match::SourceIsLocal),
         any_family().prop_map(Match::Family),
         any::<u8>().prop_map(Match::HopLimit),
         prop_oneof![Just(6), Just(17), Just(58), any::<u8>()].prop_map(Match::Protocol),

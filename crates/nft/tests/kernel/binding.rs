@@ -143,6 +143,7 @@ fn inet_samples() -> Vec<Sample> {
     vec![
         // Not every kernel tracks the flows of frames.
         (vec![Match::CtTranslated], "ct status dnat"),
+        (vec![Match::SourceIsLocal], "fib saddr type local"),
         (
             vec![Match::Port(Transport::Udp, PortTest::In(8472, 8472)), Match::CtTranslated],
             "udp dport 8472 ct status dnat",

@@ -200,6 +200,10 @@ fn any_rule(
             TableFamily::Inet => Match::CtTranslated,
             TableFamily::Bridge => Match::NotToHost,
         }),
+        Just(match table {
+            TableFamily::Inet => Match::SourceIsLocal,
+            TableFamily::Bridge => Match::NotToHost, // frames have no such expression
+        }),
         Just(Match::NotToHost),
         Just(Match::Family(family)),
         any::<u8>().prop_map(move |hops| match family {

@@ -31,6 +31,7 @@ pub(crate) const NOT_COMPARED: &[(&str, &str)] = &[
         "AddressPort, AddressPair, Ports, FlowSource, look-ups in stores, keys of several fields",
         "nftnl loads register 1 only; these need a second",
     ),
+    ("SourceIsLocal", "nftnl has no `fib`"),
     ("FlowOpener", "nftnl's `ct` has no direction"),
     ("Dispatch", "nftnl's look-up takes no verdict from a map"),
     ("Log", "nftnl has neither `log` nor `limit` nor `dynset`"),
@@ -60,6 +61,7 @@ fn is_compared(test: &Match) -> bool {
         | Match::IcmpType(_)
         | Match::NotInit => true,
         Match::NotToHost
+        | Match::SourceIsLocal
         | Match::AddressPort(..)
         | Match::AddressPair(..)
         | Match::Ports(_)

@@ -17,6 +17,10 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
                 all.into_iter().filter_map(|(name, on)| on.then_some(name)).collect();
             match_value("in", &json!({"ct": {"key": "state"}}), &json!(named))
         }
+        Match::SourceIsLocal => {
+            let of_source = json!({"fib": {"result": "type", "flags": ["saddr"]}});
+            match_value("==", &of_source, &json!("local"))
+        }
         Match::CtTranslated => match_value("in", &json!({"ct": {"key": "status"}}), &json!("dnat")),
         Match::NotToHost => match_value("!=", &meta("pkttype"), &json!("host")),
         Match::Family(family) => equal_family(table, *family),

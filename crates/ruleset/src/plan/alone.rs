@@ -204,6 +204,7 @@ impl Packets {
             }
             Match::CtState(_)
             | Match::CtTranslated
+            | Match::SourceIsLocal
             | Match::NotToHost
             | Match::HopLimit(_)
             | Match::Protocol(_)
@@ -267,6 +268,7 @@ fn ports(one: &Match) -> Option<(u8, RangeInclusive<u16>)> {
         Match::Protocol(number) => Some((*number, 0..=u16::MAX)),
         Match::CtState(_)
         | Match::CtTranslated
+        | Match::SourceIsLocal
         | Match::NotToHost
         | Match::Family(_)
         | Match::HopLimit(_)

@@ -42,6 +42,7 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             CtState::Related => states.related,
         }),
         Match::CtTranslated => Test::Known(packet.is_ip() && packet.translated),
+        Match::SourceIsLocal => Test::Known(packet.is_ip() && packet.source_is_local),
         Match::NotToHost => Test::Known(!packet.to_host),
         Match::Family(family) => Test::Known(packet.is(*family)),
         Match::HopLimit(hops) => Test::Known(packet.is(Family::V6) && packet.hop_limit == *hops),

@@ -203,6 +203,8 @@ fn each_match_holds_where_it_should() {
         ("only related", states(false, true), established, false),
         ("no state at all", states(false, false), established, false),
         ("a Service carries it", Match::CtTranslated, Packet { translated: true, ..web() }, true),
+        ("the host itself speaks", Match::SourceIsLocal, Packet { source_is_local: true, ..web() }, true),
+        ("another speaks", Match::SourceIsLocal, web(), false),
         ("no Service carries it", Match::CtTranslated, established, false),
         ("the client speaks", of_side(FlowSide::Original, v4, "pairs"), about(Some(client), None), true),
         ("not the server", of_side(FlowSide::Reply, v4, "pairs"), about(Some(client), None), false),

@@ -24,6 +24,7 @@ fn text(table: TableFamily, condition: &Match) -> String {
     match condition {
         Match::CtState(states) => format!("ct state {}", ct_states(*states)),
         Match::CtTranslated => "ct status dnat".to_owned(),
+        Match::SourceIsLocal => "fib saddr type local".to_owned(),
         Match::NotToHost => "meta pkttype != host".to_owned(),
         Match::Family(family) => family_test(table, *family).to_owned(),
         Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),

@@ -174,6 +174,7 @@ pub fn inet() -> Ruleset {
                 ],
             ),
         ),
+        ("sent", base(Hook::Output, -1, vec![accept([Match::SourceIsLocal])])),
         ("late", base(Hook::Postrouting, 300, vec![drop([by(OUT, None, None, "ports")])])),
     ]
     .map(|(text, chain)| (name(text), std::sync::Arc::new(chain)))

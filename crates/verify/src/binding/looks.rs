@@ -35,6 +35,7 @@ pub(crate) enum Part {
     TcpFlags,
     SctpChunk,
     Translated,
+    SourceIsLocal,
     SourcePort,
 }
 
@@ -67,7 +68,7 @@ impl Parts {
 
 impl Part {
     /// All, those first that leave less to look at.
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::In,
         Self::Out,
         Self::Tag,
@@ -87,6 +88,7 @@ impl Part {
         Self::TcpFlags,
         Self::SctpChunk,
         Self::Translated,
+        Self::SourceIsLocal,
     ];
 }
 
@@ -207,6 +209,7 @@ impl<'a> Looks<'a> {
             // Their fields are varied where a packet meets them.
             Match::CtState(_)
             | Match::CtTranslated
+            | Match::SourceIsLocal
             | Match::NotToHost
             | Match::Family(_)
             | Match::EtherType(_)
@@ -243,6 +246,7 @@ pub(crate) fn parts_of(condition: &Match) -> impl Iterator<Item = Part> + use<> 
     let parts = match condition {
         Match::CtState(_) => [Some(Part::Ct), None, None],
         Match::CtTranslated => [Some(Part::Translated), None, None],
+        Match::SourceIsLocal => [Some(Part::SourceIsLocal), None, None],
         Match::NotToHost => [Some(Part::ToHost), None, None],
         Match::HopLimit(_) => [Some(Part::HopLimit), None, None],
         Match::NotOpening => [Some(Part::TcpFlags), None, None],

@@ -185,6 +185,7 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             CtState::Related => states.related,
         },
         Match::CtTranslated => is_ip(packet) && packet.translated,
+        Match::SourceIsLocal => is_ip(packet) && packet.source_is_local,
         Match::NotToHost => !packet.to_host,
         Match::Family(family) => is(packet, *family),
         Match::HopLimit(hops) => is(packet, Family::V6) && packet.hop_limit == *hops,

@@ -76,6 +76,7 @@ fn a_match() -> impl Strategy<Value = Match> {
         1 => states,
         1 => Just(Match::NotToHost),
         1 => Just(Match::CtTranslated),
+        1 => Just(Match::SourceIsLocal),
         2 => family().prop_map(Match::Family),
         1 => select(HOPS.to_vec()).prop_map(Match::HopLimit),
         2 => select(PROTOCOLS.to_vec()).prop_map(Match::Protocol),
@@ -261,15 +262,17 @@ fn frame() -> impl Strategy<Value = Frame> {
     let ct = select(vec![CtState::New, CtState::New, CtState::Established, CtState::Related]);
     let source_port = prop::option::of(select(PORTS.to_vec()));
     let sides = (flow_source(), flow_source(), source_port);
-    (family(), ct, sides, any::<bool>(), any::<bool>(), select(HOPS.to_vec())).prop_map(
-        |(family, ct, (original, reply, source_port), translated, to_host, hop_limit)| Frame {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (family(), ct, sides, flags, select(HOPS.to_vec())).prop_map(
+        |(family, ct, (original, reply, source_port), flags, hop_limit)| Frame {
             family,
             ct,
-            translated,
+            translated: flags.0,
+            source_is_local: flags.1,
             source_port,
             original,
             reply,
-            to_host,
+            to_host: flags.2,
             hop_limit,
             exit: 0,
         },
@@ -390,8 +393,11 @@ fn a_table_that_no_kernel_takes_is_an_error() {
     let (ct, to_host, hop_limit) = (CtState::New, true, 64);
     let [original, reply] = [FlowSource::Nobody; 2];
     let (family, translated, source_port, exit) = (Family::V4, false, None, 0);
-    let frame =
-        Frame { family, ct, translated, source_port, original, reply, to_host, hop_limit, exit };
+    let source_is_local = false;
+    #[rustfmt::skip]
+    let frame = Frame {
+        family, ct, translated, source_is_local, source_port, original, reply, to_host, hop_limit, exit,
+    };
     let view = View { frame, outer: Field::Source };
     let in_set = |set: &str| Match::Address(Field::Source, AddressTest::Set(Family::V4, name(set)));
     let finish = |finish| Rule { finish: Some(finish), ..Rule::new([], Verdict::Drop) };

@@ -101,7 +101,7 @@ fn the_table_is_proved() -> Result<()> {
     let all = compiler::boot::everything();
     let some = record().ranges;
     for ranges in [some, all] {
-        let table = compiler::boot::closed(&ranges, Some(compiler::LogOptions::default()));
+        let table = compiler::boot::closed(&ranges, Some(compiler::LogOptions::default()), true);
         let network = policy::NodeNetwork {
             pod_ranges: ranges.clone(),
             unknown_pods: policy::UnknownPods::Closed,

@@ -16,7 +16,7 @@ use crate::expression::{AT_LEAST, AT_MOST, EQUAL, NOT_EQUAL};
 use crate::packet::{Part, ether_type, nfproto};
 use crate::read::unreadable::Unreadable;
 use crate::register::Register;
-use crate::write::rule::{PACKET_HOST, TRANSLATED};
+use crate::write::rule::{LOCAL, PACKET_HOST, TRANSLATED};
 
 impl RuleReader<'_> {
     pub(super) fn compare(
@@ -65,6 +65,9 @@ impl RuleReader<'_> {
                 if mask == TRANSLATED.to_ne_bytes() && value == 0u32.to_ne_bytes() =>
             {
                 Ok(Match::CtTranslated)
+            }
+            (Part::SourceType, EQUAL, None) if value == LOCAL.to_ne_bytes() => {
+                Ok(Match::SourceIsLocal)
             }
             (Part::TcpFlags, NOT_EQUAL, Some(mask))
                 if mask == [TcpFlags::OPENING_MASK.0] && value == [TcpFlags::SYN.0] =>
