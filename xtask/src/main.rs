@@ -14,6 +14,7 @@ mod edges;
 mod fresh;
 mod fuzz;
 mod helm;
+mod ipvs;
 mod kube;
 mod licences;
 mod programs;
@@ -65,6 +66,7 @@ Usage: cargo xtask <command>
   latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
 
+  ipvs                       what IPVS forwards, tried with packets on a kernel of Debian under qemu; some minutes
   kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests, flannel
                              and kube-router
   setup                      installs the Debian packages that the other commands need
@@ -112,6 +114,7 @@ fn run(args: &[String]) -> Result<()> {
         "image" => image(rest)?,
         "chart" => none(rest).and_then(|()| chart::write(&Cargo::default().workspace_folder()?))?,
         "helm" => helm::run(rest)?,
+        "ipvs" => ipvs::run(rest)?,
         "release" => release::run(rest)?,
         "kube" => kube(rest)?,
         "setup" => none(rest).and_then(|()| setup::packages())?,
