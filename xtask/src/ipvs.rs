@@ -13,9 +13,9 @@
 mod probe;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::os::unix::fs::PermissionsExt;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -126,7 +126,8 @@ impl Vm {
         for (number, module) in with_needs(&modules)?.iter().enumerate() {
             let name = Path::new(module).file_name().context("a module without a name")?;
             let to = format!("modules/{number:02}-{}", name.to_string_lossy());
-            fs::copy(modules.join(module), root.join(to)).with_context(|| format!("copy {module}"))?;
+            fs::copy(modules.join(module), root.join(to))
+                .with_context(|| format!("copy {module}"))?;
         }
         let pack = "find . | /bin/busybox cpio -o -H newc 2>/dev/null | gzip -1 >../initrd";
         finish_in(&root, Command::new("sh").args(["-c", pack]))
@@ -146,7 +147,10 @@ impl Vm {
         let log = self.folder.join("log");
         qemu.current_dir(&self.folder).stdin(Stdio::null());
         qemu.stdout(fs::File::create(&log).context("make a log")?);
-        eprintln!("ipvs: kernel {release} under qemu, some minutes; it prints to {}", log.display());
+        eprintln!(
+            "ipvs: kernel {release} under qemu, some minutes; it prints to {}",
+            log.display()
+        );
         let ended = qemu.status().context("run qemu (Debian package qemu-system-x86)")?;
         let log = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
         let of_trial = log.lines().skip_while(|line| !line.starts_with("trial:"));
@@ -201,7 +205,8 @@ fn output(command: &mut Command) -> Result<String> {
 }
 
 fn finish_in(folder: &Path, command: &mut Command) -> Result<()> {
-    let status = command.current_dir(folder).status().with_context(|| format!("run {command:?}"))?;
+    let status =
+        command.current_dir(folder).status().with_context(|| format!("run {command:?}"))?;
     ensure!(status.success(), "{command:?}: {status}");
     Ok(())
 }

@@ -157,8 +157,12 @@ pub fn features(features: &Features, status: &Status, metrics: &Metrics) {
         ("concatenations", features.concatenations, "nf_tables"),
     ];
     // Without these, policies are enforced; the condition `bound` says what is not.
-    let optional =
-        [("log", features.log), ("binding", features.binding), ("bridge", features.bridge), ("fib", features.fib)];
+    let optional = [
+        ("log", features.log),
+        ("binding", features.binding),
+        ("bridge", features.bridge),
+        ("fib", features.fib),
+    ];
     let has = needed.iter().map(|(name, there, _)| (*name, *there)).chain(optional);
     for (name, there) in has {
         metrics.features.get_or_create(&[("feature", name)]).set(there.into());

@@ -94,8 +94,14 @@ impl NodeWatcher {
         let waker = events.waker();
         let shared = Arc::new(Mutex::new(Shared::default()));
         let schedule = Schedule::default();
-        let mut looker =
-            Looker { events, reader, schedule, links: None, ipvs: false, shared: Arc::clone(&shared) };
+        let mut looker = Looker {
+            events,
+            reader,
+            schedule,
+            links: None,
+            ipvs: false,
+            shared: Arc::clone(&shared),
+        };
         looker.look(Scope::Everything, &Wanted::default());
         let thread =
             thread::Builder::new().name("links".to_owned()).spawn(move || looker.run(changed))?;

@@ -30,7 +30,9 @@
 //! IPVS does not mark a packet as translated, but all that it sends is. So a Service leads
 //! into no tunnel here, whoever it was that asked for it.
 
-use ruleset::{AddressRange, AddressTest, BaseChain, Chain, Field, Hook, Match, Name, Rule, Verdict};
+use ruleset::{
+    AddressRange, AddressTest, BaseChain, Chain, Field, Hook, Match, Name, Rule, Verdict,
+};
 
 use super::addresses::{multicast6, unspecified4, unspecified6};
 use super::{Network, forward, plain, tunnels};
@@ -72,10 +74,7 @@ fn of_node() -> [Rule; 3] {
     [
         Rule::new([Match::SourceIsLocal], Verdict::Accept).commented("what the node itself sends"),
         Rule::new([from(unspecified4())], Verdict::Accept),
-        Rule::new(
-            [from(unspecified6()), is(Field::Destination, multicast6())],
-            Verdict::Accept,
-        ),
+        Rule::new([from(unspecified6()), is(Field::Destination, multicast6())], Verdict::Accept),
     ]
 }
 
