@@ -150,7 +150,6 @@ e n2 yes
 out n2 yes
 f n2 yes
 e n3 no
-out n3 yes
 a s yes
 b s no
 e s no
@@ -207,7 +206,8 @@ try 'no rules of ours' loss
 [ $losses -eq 0 ] && [ $leaks -gt 0 ] || [ -n "${ANYWAY-}" ] || die "the network itself loses packets"
 in_ns node $NFTPOL apply -f /run/all.yaml --node node-1 || die "apply"
 in_ns node nft list chain inet nftpol ipvs || die "the chain of the output hook is missing"
-in_ns node $NFTPOL verify --kernel -f /run/all.yaml --node node-1 || die "verify"
+[ -n "${ANYWAY-}" ] || in_ns node $NFTPOL verify --kernel -f /run/all.yaml --node node-1 ||
+    die "verify"
 try 'with the rules' loud; wrong=$((leaks + losses))
 in_ns node nft flush chain inet nftpol ipvs
 try 'control, the chain of the output hook emptied' quiet; hole=$leaks

@@ -1,6 +1,7 @@
 //! Mistakes on the output hook, on a node with IPVS.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use anyhow::{Context, Result, ensure};
 use policy::{NodeNetwork, Tunnel, TunnelSources};
@@ -53,7 +54,7 @@ const fn mistake(name: &'static str, plant: fn(&mut Ruleset) -> Option<()>) -> M
 fn a_mistake_about_ipvs_is_caught() -> Result<()> {
     let snapshot = cluster::snapshot()?;
     let tunnels = [(Tunnel::Udp(8472), TunnelSources::Nodes)].into_iter().collect();
-    let tunnel_peers = ["192.0.2.7".parse()?].into_iter().collect();
+    let tunnel_peers = ["192.0.2.7".parse::<IpAddr>()?].into_iter().collect();
     let network = NodeNetwork { ipvs: true, tunnels, tunnel_peers, ..NodeNetwork::default() };
     let right = compiled_on(&snapshot, &network, &options()).ruleset;
     let verify = |network: &NodeNetwork, table: &Ruleset| {
