@@ -267,6 +267,13 @@ pub struct PodAgent {
     /// Whether policies drop. What they would drop is not told in a pod's own namespace.
     #[command(flatten)]
     pub mode: NodeMode,
+    /// How drops are logged. The group is one of each pod's own network namespace.
+    #[command(flatten)]
+    pub log: Log,
+    /// Write a line of the log for denied packets, one a minute for each pair of pods and
+    /// policies, 100 a minute at most.
+    #[arg(long)]
+    pub log_denied: bool,
     /// What policies may take.
     #[command(flatten)]
     pub budget: Budget,

@@ -271,6 +271,11 @@ impl Metrics {
         {
             self.table.get_or_create(&[("kind", kind)]).set(number(count));
         }
+        self.knows(snapshot);
+    }
+
+    /// These objects are known.
+    pub fn knows(&self, snapshot: &Snapshot) {
         for (kind, count) in [
             (Kind::NetworkPolicy, snapshot.policies.len()),
             (Kind::Pod, snapshot.pods.len()),

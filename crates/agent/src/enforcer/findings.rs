@@ -108,7 +108,7 @@ fn here<'a>(
         .chain(beyond.map(|one| (EventReason::OverBudget, one)));
     for (reason, diagnostic) in all {
         let Some(about) = about(cluster, &diagnostic.object, reason) else { continue };
-        if !isolates(&about.policy) {
+        if !isolates(&about.object) {
             continue;
         }
         let field = Some(&diagnostic.field).filter(|field| !field.is_empty());
@@ -145,7 +145,7 @@ fn add_audits(
         let policies = policies.take_while(|(key, _)| key.namespace == *namespace);
         for (key, _) in policies.filter(|(key, _)| name.is_none_or(|name| *name == key.name)) {
             let about = about(cluster, key, EventReason::Audited);
-            if let Some(about) = about.filter(|about| isolates(&about.policy)) {
+            if let Some(about) = about.filter(|about| isolates(&about.object)) {
                 add(problems, about, &format!("{until}{said}"));
             }
         }
@@ -163,6 +163,6 @@ fn add(problems: &mut Problems, about: About, text: &str) {
 /// `None` for a policy that is gone, or whose uid is not known.
 fn about(cluster: &ClusterState, policy: &ObjectKey, reason: EventReason) -> Option<About> {
     let known = cluster.snapshot().policies.get(policy)?;
-    let about = || About { policy: policy.clone(), uid: known.uid.clone(), reason };
+    let about = || About { object: policy.clone(), uid: known.uid.clone(), reason };
     (!known.uid.is_empty()).then(about)
 }

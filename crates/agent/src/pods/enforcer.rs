@@ -11,23 +11,31 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use compiler::Options;
+use compiler::{Excerpts, Options};
 use nft::links::{LinkReader, inside_interfaces};
 use nft::{Namespace, NamespaceId};
-use policy::{Direction, InterfaceIndex, Isolation, Mode, Now, Pod, PodUid, Subject, isolation};
+use policy::{
+    Direction, InterfaceIndex, Isolation, Mode, Now, ObjectKey, Pod, PodUid, Snapshot, Subject,
+    isolation,
+};
+use tokio::sync::watch;
 use watcher::{Kind, Known};
 
+use super::drops::PodDrops;
 use super::judged::judged;
 use super::place::{EnterError, How, PodPlace};
 use super::processes::namespaces_of;
 use super::readiness::Found;
+use super::tampered;
 use crate::clock::{Clock, SystemClock};
 use crate::cluster_state::ClusterState;
 use crate::enforcer::{Message, ThreadDied};
 use crate::local_pods::LocalPods;
 use crate::metrics::Metrics;
 use crate::own_node::OwnNode;
+use crate::problems::Problems;
 use crate::status::{Condition, Status};
+use crate::view::View;
 
 /// How often it is looked whether others changed a table.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -54,6 +62,12 @@ pub struct Parts {
     pub verify: bool,
     /// Whether the tables belong to this process, where the kernel can do that.
     pub owns: bool,
+    /// To the thread that reads denied packets; `None`: nobody reads them.
+    pub drops: Option<PodDrops>,
+    /// The objects that are known, for that thread.
+    pub view: View,
+    /// To the thread that writes Events.
+    pub problems: watch::Sender<Problems>,
     /// For probes.
     pub status: Status,
     /// For scrapers.
@@ -74,6 +88,8 @@ pub struct PodEnforcer {
     /// As of the last event.
     isolated: BTreeMap<PodUid, Arc<Pod>>,
     places: BTreeMap<(PodUid, NamespaceId), PodPlace>,
+    /// What of the cluster each place depends on.
+    excerpts: Excerpts,
     /// Namespaces that need no table, as the pod was then.
     passed_over: BTreeMap<(PodUid, NamespaceId), Arc<Pod>>,
     is_changed: bool,
@@ -100,6 +116,7 @@ impl PodEnforcer {
             local: LocalPods::of(Some(&parts.node)),
             isolated: BTreeMap::new(),
             places: BTreeMap::new(),
+            excerpts: Excerpts::of(Some(&parts.node)),
             passed_over: BTreeMap::new(),
             is_changed: false,
             unfound: Vec::new(),
@@ -161,8 +178,11 @@ impl PodEnforcer {
             return;
         }
         if std::mem::take(&mut self.is_changed) {
-            let (snapshot, node) = (self.cluster.snapshot(), self.parts.node.as_str());
-            self.places.values_mut().for_each(|place| place.follow(snapshot, node));
+            self.excerpts.follow(self.cluster.snapshot());
+            self.parts.view.knows(self.cluster.snapshot());
+            for place in self.places.values_mut() {
+                follow(place, &self.excerpts, self.cluster.snapshot(), &self.parts.node);
+            }
             let isolated = self.isolated();
             if isolated != self.isolated {
                 self.isolated = isolated;
@@ -176,6 +196,8 @@ impl PodEnforcer {
             self.scan();
         }
         self.places.values_mut().for_each(|place| place.step(&self.parts.metrics));
+        self.parts.metrics.knows(self.cluster.snapshot());
+        tampered::announce(self.places.values(), now, &self.parts.problems);
         let found =
             Found { places: &self.places, problems: &self.problems, unfound: &self.unfound };
         found.report(&status);
@@ -216,6 +238,8 @@ impl PodEnforcer {
             stays
         });
         self.passed_over.retain(|at, _| is_there(at));
+        let pods: BTreeSet<&ObjectKey> = self.places.values().map(|place| &place.pod).collect();
+        self.excerpts.retain(|pod| pods.contains(pod));
         let is_unfound = |(uid, pod): &(&PodUid, &Arc<Pod>)| {
             **uid != PodUid::default() && !pod.addresses.is_empty() && !found.contains_key(uid)
         };
@@ -268,7 +292,12 @@ impl PodEnforcer {
         let place = self.placed(pod, namespace);
         match place {
             Ok(Some(mut place)) => {
-                place.follow(self.cluster.snapshot(), &self.parts.node);
+                if let Some(drops) = &self.parts.drops {
+                    place.read_drops(pod, drops);
+                }
+                self.excerpts.add(&pod.key, &place.node());
+                let whole = self.cluster.snapshot();
+                follow(&mut place, &self.excerpts, whole, &self.parts.node);
                 self.passed_over.remove(&at);
                 self.places.insert(at, place);
             }
@@ -291,5 +320,11 @@ impl PodEnforcer {
 
     fn problem(&mut self, pod: &Pod, why: &str) {
         self.problems.insert(pod.key.to_string(), why.to_owned());
+    }
+}
+
+fn follow(place: &mut PodPlace, excerpts: &Excerpts, whole: &Snapshot, node: &str) {
+    if let Some(excerpt) = excerpts.get(&place.pod) {
+        place.follow_excerpt(excerpt, whole, node);
     }
 }

@@ -16,6 +16,7 @@ use policy::{Inside, InterfaceIndex, NodeNetwork, ObjectKey, Pod, PodUid, Snapsh
 
 use ruleset::TableId;
 
+use super::drops::{Followed, PodDrops};
 use crate::conntrack_cleanup::ConntrackCleanup;
 use crate::enforcer::Repairs;
 use crate::metrics::Metrics;
@@ -41,6 +42,10 @@ pub(super) struct PodPlace {
     was_enforced: bool,
     retry: Option<Instant>,
     repairs: Repairs,
+    /// While what it denies is read.
+    drops: Option<Followed>,
+    /// When something else last changed the table.
+    pub touched: Option<Instant>,
     /// Why it is not enforced.
     pub problem: Option<String>,
 }
@@ -131,8 +136,25 @@ impl PodPlace {
             was_enforced: false,
             retry: None,
             repairs: Repairs::default(),
+            drops: None,
+            touched: None,
             problem: None,
         })
+    }
+
+    /// Lets what it denies be read.
+    pub fn read_drops(&mut self, pod: &Pod, drops: &PodDrops) {
+        match drops.follow(pod, &self.namespace) {
+            Ok(followed) => self.drops = Some(followed),
+            Err(error) => {
+                tracing::warn!(pod = %self.pod, "denied packets are not read: {error}");
+            }
+        }
+    }
+
+    /// The pod's uid.
+    pub fn uid(&self) -> PodUid {
+        self.uid
     }
 
     /// Its interfaces now.
@@ -154,9 +176,22 @@ impl PodPlace {
     pub fn follow(&mut self, snapshot: &Snapshot, node: &str) {
         let subject = subject_of(snapshot, Some(node), &self.pod);
         if subject.is_some_and(|subject| subject.pod.attachment.uid == self.uid) {
+            self.is_stale |= !self.snapshot.is_same(snapshot);
             self.snapshot = snapshot.clone();
-            self.is_stale = true;
         }
+    }
+
+    /// As [`Self::follow`], with a part of a snapshot from which the same table is compiled.
+    pub fn follow_excerpt(&mut self, excerpt: &Snapshot, whole: &Snapshot, node: &str) {
+        self.follow(excerpt, node);
+        if self.snapshot.is_same(excerpt) {
+            self.pipeline.prove_by(whole);
+        }
+    }
+
+    /// The addresses of the node's own interfaces.
+    pub fn node(&self) -> BTreeSet<std::net::IpAddr> {
+        self.inside.node.iter().copied().collect()
     }
 
     /// Makes the kernel enforce what is known, if anything changed on either side.
@@ -205,7 +240,13 @@ impl PodPlace {
                 if was_changed && !is_first {
                     self.repairs.repaired(Instant::now(), took);
                     metrics.repairs.inc();
+                    self.touched = Some(Instant::now());
                     self.say_restored(took, outcome.operations());
+                }
+                if let Some(drops) = &self.drops {
+                    let (signatures, set_aside) = (self.pipeline.signatures(), &outcome.set_aside);
+                    let policies = &self.snapshot.policies;
+                    drops.view.enforces(policies, signatures, set_aside, self.pipeline.proofs());
                 }
                 if let Some(cleanup) = &self.flow_cleanup {
                     let before = outcome.before.clone().filter(|_| !is_first && !was_changed);
