@@ -76,6 +76,9 @@ impl Excerpts {
         excerpt.given.extend(node);
         excerpt.snapshot.kept = self.cluster.snapshot().kept.clone();
         let mut dirty = self.follow_pod(pod);
+        let object = self.cluster.snapshot().pods.get(pod);
+        let addresses = object.into_iter().flat_map(|pod| &pod.addresses).copied().collect();
+        dirty.extend(self.reporters(&addresses));
         dirty.insert(pod.clone());
         self.judge(&dirty, &[pod.clone()]);
     }
@@ -170,7 +173,8 @@ impl Excerpts {
         let policies = pod.into_iter().flat_map(|pod| self.cluster.policies_of(pod));
         let policies: BTreeMap<&ObjectKey, &Arc<NetworkPolicy>> =
             policies.filter_map(|policy| whole.policies.get_key_value(&policy.key)).collect();
-        let interests: BTreeSet<Interest> = policies.values().flat_map(|one| interests_of(one)).collect();
+        let interests: BTreeSet<Interest> =
+            policies.values().flat_map(|one| interests_of(one)).collect();
         let Some(excerpt) = self.excerpts.get_mut(key) else { return BTreeSet::new() };
         let own = &mut excerpt.snapshot.policies;
         let gone: Vec<ObjectKey> =

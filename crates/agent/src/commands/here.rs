@@ -29,9 +29,7 @@ impl Here for ThisNode {
         };
         match (client::ask(question), client::ask_pod_agent(question)) {
             (own, Err(_)) => Ok(Box::new(AnswerLines(Some(own?)))),
-            (Err(AskError::NoAgent(_)), Ok(of_pods)) => {
-                Ok(Box::new(AnswerLines(Some(of_pods))))
-            }
+            (Err(AskError::NoAgent(_)), Ok(of_pods)) => Ok(Box::new(AnswerLines(Some(of_pods)))),
             (own, Ok(of_pods)) => both([own?, of_pods]),
         }
     }

@@ -60,10 +60,7 @@ pub fn begin(settings: Settings) -> Result<Begun> {
 ///
 /// # Errors
 /// A thread died: the process has to be started again. The rules stay in force.
-pub fn run<E>(
-    mut enforcer: E,
-    run: impl FnOnce(&mut E) -> Result<(), ThreadDied>,
-) -> Result<()> {
+pub fn run<E>(mut enforcer: E, run: impl FnOnce(&mut E) -> Result<(), ThreadDied>) -> Result<()> {
     let result = catch_unwind(AssertUnwindSafe(|| run(&mut enforcer)));
     ended(result, enforcer)?;
     tracing::info!("stopped; the rules stay in force");

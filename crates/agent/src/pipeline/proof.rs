@@ -142,8 +142,13 @@ impl<S: Sink> Pipeline<S> {
     /// large node. A table without one is not sent.
     #[must_use]
     pub fn proving(mut self, verify: Verify) -> Self {
-        self.prover =
-            Some(Prover { verify, found: None, enforced: None, proofs: Proofs::default(), whole: None });
+        self.prover = Some(Prover {
+            verify,
+            found: None,
+            enforced: None,
+            proofs: Proofs::default(),
+            whole: None,
+        });
         self
     }
 

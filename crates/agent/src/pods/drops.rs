@@ -77,8 +77,7 @@ impl PodDrops {
 
     /// Reads what is denied in this namespace of a pod from now on.
     pub(super) fn follow(&self, pod: &Pod, namespace: &Namespace) -> io::Result<Followed> {
-        let (log, kernel) =
-            namespace.inside(|| (DropLog::open(self.group), DropCounts::open()))?;
+        let (log, kernel) = namespace.inside(|| (DropLog::open(self.group), DropCounts::open()))?;
         let kernel = kernel.map_err(io::Error::other)?;
         let log = log.inspect_err(|error| {
             let pod = &pod.key;

@@ -45,6 +45,11 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long processes are looked for that often.
 const AWAITING: Duration = Duration::from_secs(5);
 
+/// So many network namespaces of one pod have a table. Any process can make more by a user
+/// namespace, with interfaces that lead nowhere. One with an address of the pod always has a
+/// table.
+const NAMESPACES_OF_A_POD: usize = 16;
+
 /// What the loop works with.
 #[derive(Debug)]
 pub struct Parts {
@@ -93,6 +98,8 @@ pub struct PodEnforcer {
     /// Namespaces that need no table, as the pod was then.
     passed_over: BTreeMap<(PodUid, NamespaceId), Arc<Pod>>,
     is_changed: bool,
+    /// Pods that have more namespaces than are judged.
+    crowded: BTreeMap<PodUid, String>,
     /// Isolated pods of which no process is found, and since when there are any.
     unfound: Vec<String>,
     unfound_since: Option<Instant>,
@@ -119,6 +126,7 @@ impl PodEnforcer {
             excerpts: Excerpts::of(Some(&parts.node)),
             passed_over: BTreeMap::new(),
             is_changed: false,
+            crowded: BTreeMap::new(),
             unfound: Vec::new(),
             unfound_since: None,
             scanned: None,
@@ -198,8 +206,12 @@ impl PodEnforcer {
         self.places.values_mut().for_each(|place| place.step(&self.parts.metrics));
         self.parts.metrics.knows(self.cluster.snapshot());
         tampered::announce(self.places.values(), now, &self.parts.problems);
-        let found =
-            Found { places: &self.places, problems: &self.problems, unfound: &self.unfound };
+        let found = Found {
+            places: &self.places,
+            problems: &self.problems,
+            unfound: &self.unfound,
+            crowded: &self.crowded,
+        };
         found.report(&status);
     }
 
@@ -238,6 +250,7 @@ impl PodEnforcer {
             stays
         });
         self.passed_over.retain(|at, _| is_there(at));
+        self.make_room();
         let pods: BTreeSet<&ObjectKey> = self.places.values().map(|place| &place.pod).collect();
         self.excerpts.retain(|pod| pods.contains(pod));
         let is_unfound = |(uid, pod): &(&PodUid, &Arc<Pod>)| {
@@ -313,9 +326,29 @@ impl PodEnforcer {
         let on_node = links.ports.iter().flat_map(|port| &port.addresses);
         let on_node = on_node.map(|one| one.address).collect();
         let Some(apart) = judged(pod, &interfaces, &on_node) else { return Ok(None) };
+        let mut addresses = interfaces.iter().flat_map(|one| &one.addresses);
+        let is_crowded = self.count(pod.attachment.uid) >= NAMESPACES_OF_A_POD;
+        if is_crowded && !addresses.any(|address| pod.addresses.contains(address)) {
+            self.crowded.insert(pod.attachment.uid, pod.key.to_string());
+            return Ok(None);
+        }
         let Parts { options, verify, owns, .. } = &self.parts;
         let how = How { options, verify: *verify, owns: *owns };
         PodPlace::open(pod, namespace, &apart, &links.own_addresses, how).map(Some)
+    }
+
+    /// Where namespaces of a crowded pod are left, others are looked at again.
+    fn make_room(&mut self) {
+        let crowded = std::mem::take(&mut self.crowded);
+        let (still, freed): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            crowded.into_iter().partition(|(uid, _)| self.count(*uid) >= NAMESPACES_OF_A_POD);
+        self.passed_over.retain(|(uid, _), _| !freed.contains_key(uid));
+        self.crowded = still;
+    }
+
+    /// How many namespaces of a pod have a table.
+    fn count(&self, uid: PodUid) -> usize {
+        self.places.keys().filter(|(one, _)| *one == uid).count()
     }
 
     fn problem(&mut self, pod: &Pod, why: &str) {

@@ -23,6 +23,8 @@ pub(super) struct Found<'a> {
     pub problems: &'a BTreeMap<String, String>,
     /// Isolated pods of which no process is found.
     pub unfound: &'a [String],
+    /// Pods that have more namespaces than are judged.
+    pub crowded: &'a BTreeMap<PodUid, String>,
 }
 
 impl Found<'_> {
@@ -45,7 +47,14 @@ impl Found<'_> {
                 let pods = report::some(self.unfound.iter(), NAMED);
                 remark.push_str(&format!(
                     "; no process is found of isolated pods {pods}: if their packets bypass the \
-                     node, nothing judges them (static pods are not found)"
+                     node, nothing judges them"
+                ));
+            }
+            if !self.crowded.is_empty() {
+                let pods = report::some(self.crowded.values(), NAMED);
+                remark.push_str(&format!(
+                    "; pods {pods} made so many network namespaces with interfaces that some are \
+                     not judged"
                 ));
             }
             return status.remark(Condition::Enforced, remark);

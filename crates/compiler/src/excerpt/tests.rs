@@ -2,9 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use policy::{
-    Labels, Namespace, Peer, Peers, Phase, PodPeer, Ports, Requirement, Rule, Selector,
-};
+use policy::{Labels, Namespace, Peer, Peers, Phase, PodPeer, Ports, Requirement, Rule, Selector};
 
 use super::*;
 use crate::work::looks;

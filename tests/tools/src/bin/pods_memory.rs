@@ -92,7 +92,9 @@ fn with_local(mut cluster: Snapshot, count: usize, everyone: bool) -> Result<Sna
 fn wired(node: &Namespace, pod: &Pod, process: &std::path::Path) -> Result<Namespace> {
     let namespace = Namespace::new("pm")?;
     let name = namespace.name();
-    node.ip(&format!("link add link d0 name m0 type macvlan mode bridge\nlink set m0 netns {name}"))?;
+    node.ip(&format!(
+        "link add link d0 name m0 type macvlan mode bridge\nlink set m0 netns {name}"
+    ))?;
     let mut lines = "link set lo up\nlink set m0 name eth0\nlink set eth0 up\n".to_owned();
     for (address, prefix) in pod.addresses.iter().zip(PREFIXES) {
         lines.push_str(&format!("address add {address}/{prefix} dev eth0\n"));
@@ -131,7 +133,8 @@ fn enforce(cluster: &Snapshot, proc: PathBuf, count: usize) -> Result<(Status, D
         sender.send(Message::Event(Instant::now(), event))?;
     }
     let is_done = |text: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix("nftpol_syncs_total{result=\"ok\"} "));
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("nftpol_syncs_total{result=\"ok\"} "));
         line.and_then(|count| count.parse::<f64>().ok()).is_some_and(|one| one >= count as f64)
     };
     while !is_done(&metrics.prometheus_text(&status)?) {
