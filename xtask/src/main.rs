@@ -58,6 +58,8 @@ Usage: cargo xtask <command>
   greedy [load...]           what a greedy tenant's policies cost, and how long others wait meanwhile; a tenth of each load,
                              or --scale N: one of N
   load [pods]                what an agent costs in a large cluster, from a real API server; prints the table of docs/benchmarks.md
+  pods-memory N [everyone]   what the pod agent's loop takes of memory with N isolated pods on macvlan interfaces in a large
+                             cluster; `everyone`: all of its pods are their peers
   soak [minutes]             an agent under churn, 30 minutes by default; fails when memory grows
   chaos [minutes] [--seed N] an agent while the API server lies, processes die and others change the tables, 15 minutes by
                              default; proves the table after each fault. --quick: only faults that heal within seconds;
@@ -99,6 +101,7 @@ fn run(args: &[String]) -> Result<()> {
         "bench" => bench(rest)?,
         "greedy" => optimised(&Cargo::default(), "greedy", &[], rest)?,
         "load" => measured("load", rest)?,
+        "pods-memory" => optimised(&Cargo::default(), "pods_memory", &[], rest)?,
         "soak" => measured("soak", rest)?,
         "chaos" => measured("chaos", rest)?,
         "latency" => latency(rest)?,
