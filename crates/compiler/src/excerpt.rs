@@ -237,7 +237,12 @@ impl Excerpts {
 
     fn take_out(&mut self, of: &ObjectKey, pod: &ObjectKey) {
         let Some(excerpt) = self.excerpts.get_mut(of) else { return };
-        if excerpt.snapshot.pods.remove(pod).is_some() && !excerpt.has_namespace(&pod.namespace) {
+        // A map from which nothing is removed would still be another one afterwards.
+        if !excerpt.snapshot.pods.contains_key(pod) {
+            return;
+        }
+        excerpt.snapshot.pods.remove(pod);
+        if !excerpt.has_namespace(&pod.namespace) {
             excerpt.snapshot.namespaces.remove(&pod.namespace);
         }
     }
