@@ -84,6 +84,15 @@ pub struct Render {
     /// Form of the output: a script for `nft -f`, or libnftables JSON.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+    /// The table in a pod's own network namespace, and not the node's.
+    #[arg(long, value_enum, default_value_t, requires_if("pod", "pod"))]
+    pub place: PlaceOption,
+    /// The pod in whose network namespace it would be.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub pod: Option<String>,
+    /// The table of this network of the pod, by its MultiNetworkPolicies.
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "pod")]
+    pub network: Option<String>,
 }
 
 /// `nftpol apply`. It reads files only; to follow a cluster, run the agent.
@@ -118,6 +127,10 @@ pub struct PlaceArgs {
     /// The pod in whose network namespace to enforce.
     #[arg(long, value_name = "NAMESPACE/NAME", required_if_eq("place", "pod"))]
     pub pod: Option<String>,
+    /// Enforce the MultiNetworkPolicies of this network of the pod, and not the NetworkPolicies of
+    /// its primary one.
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "pod")]
+    pub network: Option<String>,
     /// The file of the pod's network namespace: /proc/PID/ns/net or /run/netns/NAME.
     #[arg(long, value_name = "FILE", requires = "pod", required_if_eq("place", "pod"))]
     pub netns: Option<PathBuf>,

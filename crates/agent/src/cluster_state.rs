@@ -29,6 +29,8 @@ pub struct ClusterState {
     modes: Modes,
     /// The same of those of further networks.
     multi_modes: Modes,
+    /// Those, with their modes.
+    multi_policies: OrdMap<ObjectKey, Arc<MultiNetworkPolicy>>,
     /// The time that was passed last.
     now: Now,
     /// What the CNI plugin says of pods whose objects do not yet.
@@ -80,7 +82,11 @@ impl ClusterState {
     /// It is this time now. Whether a policy has another mode.
     pub fn pass(&mut self, now: Now) -> bool {
         self.now = now;
-        let is_news = self.multi_modes.pass(now) | self.modes.pass(now);
+        let is_multi_news = self.multi_modes.pass(now);
+        if is_multi_news {
+            self.judge_multi_policies();
+        }
+        let is_news = self.modes.pass(now) || is_multi_news;
         if is_news {
             self.compose();
         }
@@ -177,6 +183,11 @@ impl ClusterState {
         self.announcements.apply(&mut after.pods);
         let before = std::mem::replace(&mut self.objects, after);
         let is_news = !before.diff(&self.objects).pods.is_empty();
+        if !before.multi_policies.ptr_eq(&self.objects.multi_policies)
+            || !before.namespaces.ptr_eq(&self.objects.namespaces)
+        {
+            self.judge_multi_policies();
+        }
         let after = &self.objects;
         let follow = |keeper: &mut Keeper| keeper.follow(&before, after);
         let is_kept = self.keeper.as_mut().is_some_and(follow);
@@ -184,8 +195,13 @@ impl ClusterState {
         is_news || is_kept
     }
 
+    fn judge_multi_policies(&mut self) {
+        self.multi_policies = multi_policies_with(&mut self.multi_modes, &self.objects, self.now);
+    }
+
     fn compose(&mut self) {
         self.snapshot = self.objects.clone();
+        self.snapshot.multi_policies = self.multi_policies.clone();
         if let Some(keeper) = &self.keeper {
             self.snapshot.kept = keeper.kept().clone();
             for (address, kept) in self.announced() {
@@ -197,8 +213,6 @@ impl ClusterState {
         }
         self.modes.follow(&self.snapshot, self.now);
         self.snapshot.policies = self.modes.policies().clone();
-        self.snapshot.multi_policies =
-            multi_policies_with(&mut self.multi_modes, &self.objects, self.now);
         // A node in audit drops nothing because it does not know something.
         if self.modes.node() == Mode::Audit {
             let modes = &self.modes;

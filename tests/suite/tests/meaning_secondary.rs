@@ -119,7 +119,7 @@ fn local<'a>(cluster: &'a Snapshot, node: &'a str) -> impl Iterator<Item = (&'a 
 }
 
 proptest! {
-    #![proptest_config(cases(200))]
+    #![proptest_config(cases(40))]
 
     #[test]
     fn secondary_tables_mean_what_the_specification_says(
@@ -206,7 +206,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(40))]
+    #![proptest_config(cases(12))]
 
     #[test]
     fn secondary_proofs_hold((snapshot, turn) in (random::crowd(), 0usize..20)) {

@@ -107,9 +107,7 @@ impl PodEnforcer {
             local: LocalPods::of(Some(&parts.node)),
             isolated: BTreeMap::new(),
             places: BTreeMap::new(),
-            secondaries: parts
-                .multi_network_policies
-                .then(|| Secondaries::new(&parts.node, own)),
+            secondaries: parts.multi_network_policies.then(|| Secondaries::new(&parts.node, own)),
             passed_over: BTreeMap::new(),
             is_changed: false,
             unfound: Vec::new(),
@@ -148,18 +146,10 @@ impl PodEnforcer {
     }
 
     fn take(&mut self, event: Event) {
-        if let Some(secondaries) = &mut self.secondaries {
-            match &event {
-                Event::Failed { kind: Kind::MultiNetworkPolicy, error } => {
-                    secondaries.contact(Some(error.to_string()));
-                }
-                Event::Listed { kind: Kind::MultiNetworkPolicy, .. } => secondaries.contact(None),
-                Event::Listed { .. }
-                | Event::Failed { .. }
-                | Event::Applied(_)
-                | Event::Deleted { .. }
-                | Event::Unreadable { .. } => {}
-            }
+        if let Event::Failed { kind: Kind::MultiNetworkPolicy, error } = &event
+            && let Some(secondaries) = &mut self.secondaries
+        {
+            secondaries.cannot_list(error.to_string());
         }
         self.is_changed |= self.cluster.take(event);
     }

@@ -24,9 +24,7 @@ use compiler::{NETWORK_TABLE, Place, network_table};
 use nft::links::{InsideInterface, inside_interfaces};
 use nft::{Kernel, Namespace, NamespaceId};
 use policy::secondary::{Secondary, networks_of};
-use policy::{
-    Direction, Isolation, ObjectKey, Pod, PodUid, Snapshot, isolation, subject_of,
-};
+use policy::{Direction, Isolation, ObjectKey, Pod, PodUid, Snapshot, isolation, subject_of};
 use ruleset::TableId;
 
 use super::judged::{apart_on, named};
@@ -34,6 +32,10 @@ use super::place::{EnterError, How, PodPlace};
 use super::processes::namespaces_of;
 use crate::local_pods::LocalPods;
 use crate::metrics::Metrics;
+use crate::report;
+
+/// Pods that the status names.
+const NAMED: usize = 5;
 
 /// A network of a pod.
 type OfPod = (PodUid, ObjectKey);
@@ -60,7 +62,9 @@ pub(super) struct Secondaries {
     swept: BTreeSet<(PodUid, NamespaceId)>,
     /// Why pods are not enforced that have no place.
     problems: BTreeMap<String, String>,
-    /// Why the kind cannot be listed.
+    /// Isolated pods of which no process is found.
+    unfound: Vec<String>,
+    /// Why the kind could not be listed.
     unlisted: Option<String>,
 }
 
@@ -84,13 +88,14 @@ impl Secondaries {
             places: BTreeMap::new(),
             swept: BTreeSet::new(),
             problems: BTreeMap::new(),
+            unfound: Vec::new(),
             unlisted: None,
         }
     }
 
-    /// The kind could not be listed, or can be again.
-    pub fn contact(&mut self, problem: Option<String>) {
-        self.unlisted = problem;
+    /// The kind could not be listed or watched.
+    pub fn cannot_list(&mut self, why: String) {
+        self.unlisted = Some(why);
     }
 
     /// Goes on to a snapshot. Whether other pods are isolated than before.
@@ -150,6 +155,9 @@ impl Secondaries {
         };
         self.places.retain(|at, _| is_there(at));
         self.swept.retain(is_there);
+        let unfound = self.isolated.iter().filter(|((uid, _), _)| !found.contains_key(uid));
+        let unfound: BTreeSet<String> = unfound.map(|(_, pod)| pod.key.to_string()).collect();
+        self.unfound = unfound.into_iter().collect();
         for (uid, namespaces) in &found {
             for (id, namespace) in namespaces {
                 if let Some(namespace) = namespace {
@@ -210,8 +218,8 @@ impl Secondaries {
         }
         let is_isolated = self.isolated.contains_key(&(at.0, network.clone()));
         // The processes of a pod without an object may live on.
-        let is_lifted = !is_isolated
-            && pod.as_ref().is_some_and(|pod| networks_of(pod).contains(network));
+        let is_lifted =
+            !is_isolated && pod.as_ref().is_some_and(|pod| networks_of(pod).contains(network));
         if judged.is_empty() || is_lifted {
             return self.end(at, network);
         }
@@ -227,13 +235,9 @@ impl Secondaries {
         }
         let Some(snapshot) = self.networks.network(network).cloned() else { return Ok(()) };
         let to = Place::on_network(pod.key.clone(), network);
-        let mut place =
-            PodPlace::on_network(&pod, network, to, namespace.again()?, &apart, how)?;
+        let mut place = PodPlace::on_network(&pod, network, to, namespace.again()?, &apart, how)?;
         place.follow(&snapshot, &self.node);
-        self.places
-            .entry(at)
-            .or_default()
-            .insert(network.clone(), NetworkPlace { place, judged });
+        self.places.entry(at).or_default().insert(network.clone(), NetworkPlace { place, judged });
         Ok(())
     }
 
@@ -293,8 +297,12 @@ impl Secondaries {
             return format!("MultiNetworkPolicies are not enforced: {why}");
         }
         let tables: usize = self.places.values().map(BTreeMap::len).sum();
-        let also = self.unlisted.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-        format!("MultiNetworkPolicies by {tables} tables{also}")
+        let mut remark = format!("MultiNetworkPolicies by {tables} tables");
+        if !self.unfound.is_empty() {
+            let pods = report::some(self.unfound.iter(), NAMED);
+            remark.push_str(&format!("; no process is found of pods {pods}, which they isolate"));
+        }
+        remark
     }
 
     fn name(&self, uid: PodUid) -> String {
