@@ -77,7 +77,7 @@ struct World {
 /// one.
 fn attached(number: u8) -> Vec<(&'static str, &'static str, IpAddr)> {
     let of = |network, interface, second| (network, interface, [10, second, 0, number].into());
-    let b = (number % 2 == 0).then(|| of("nets/b", "net2", 20));
+    let b = number.is_multiple_of(2).then(|| of("nets/b", "net2", 20));
     [of("", "eth0", 244), of("nets/a", "net1", 10)].into_iter().chain(b).collect()
 }
 
@@ -253,7 +253,7 @@ fn probe(world: &World, doors: &Doors, flows: &[Flow]) -> Result<Vec<bool>> {
             }
         }
     }
-    let udp = |index| {
+    let udp = |index: usize| {
         let from = sources.iter().find(|(_, (of, _))| *of == index).map(|(from, _)| *from);
         from.is_some_and(|from| arrived.contains(&(from, flows[index].target)))
     };
