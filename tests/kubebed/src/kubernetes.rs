@@ -27,6 +27,7 @@ mod pods;
 pub mod running;
 pub mod second;
 mod service;
+mod services_in_pods;
 mod settings;
 
 use std::ffi::OsString;

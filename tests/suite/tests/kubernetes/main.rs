@@ -20,6 +20,7 @@ mod reboot;
 mod removal;
 mod report;
 mod scene;
+mod secondary;
 mod short;
 mod workloads;
 
@@ -37,6 +38,7 @@ const SCENES: &str = "NFTPOL_SCENES";
 const CRASH: &str = "crash";
 const OVERLAYS: &str = "overlays";
 const MACVLAN: &str = "macvlan";
+const SECONDARY: &str = "secondary";
 const MIGRATION: &str = "migration";
 /// Needs Calico's programs, which `cargo xtask kube` cannot build. No other word names it.
 const FROM_CANAL: &str = "migration-canal";
@@ -78,6 +80,10 @@ fn in_a_real_kubernetes() -> Result<()> {
     }
     if has(&scenes, MACVLAN, false) {
         macvlan::macvlan(&say)?;
+        assert_eq!(Machine::now()?, before);
+    }
+    if has(&scenes, SECONDARY, false) {
+        secondary::secondary(&say)?;
         assert_eq!(Machine::now()?, before);
     }
     if has(&scenes, MIGRATION, false) {
@@ -127,7 +133,7 @@ fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
     let known = || {
         ALL.iter()
             .map(|(name, ..)| *name)
-            .chain([OVERLAYS, MACVLAN, MIGRATION, FROM_CANAL, CRASH, "all"])
+            .chain([OVERLAYS, MACVLAN, SECONDARY, MIGRATION, FROM_CANAL, CRASH, "all"])
     };
     for word in scenes.split_whitespace() {
         let names: Vec<_> = known().collect();
