@@ -89,10 +89,10 @@ fn table(objects: &[Value]) -> String {
         return "table ip services {}\ndelete table ip services\n".to_owned();
     }
     format!(
-        "table ip services {{}}\ndelete table ip services\ntable ip services {{\nmap all {{ type \
-         ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; elements = {{ {elements} }} }}\n\
-         chain output {{ type nat hook output priority dstnat; dnat ip to ip daddr . meta l4proto . \
-         th dport map @all }}\n}}\n"
+        "table ip services {{}}\ndelete table ip services\ntable ip services {{\nmap endpoints {{ \
+         type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; elements = {{ \
+         {elements} }} }}\nchain output {{ type nat hook output priority -100; meta l4proto \
+         {{ tcp, udp }} dnat ip to ip daddr . meta l4proto . th dport map @endpoints\n}}\n}}\n"
     )
 }
 

@@ -15,7 +15,7 @@ use netbed::probe::Knock;
 use netbed::scenario::Scenario;
 
 use crate::expected::Expected;
-use crate::stage::{NETWORKS, SOON, Stage};
+use crate::stage::{NETWORKS, NODES, SOON, Stage};
 
 /// Where the server answers datagrams of [`NewFlows`].
 const UDP: u16 = 5557;
@@ -244,4 +244,34 @@ fn the_kind_comes_later_and_goes() -> Result<()> {
         agent.kill()?;
     }
     stage.check(&expected).context("and the agents").map(drop)
+}
+
+/// The right of the overlay is needed, and suffices without a restart.
+#[test]
+fn without_the_right_the_pod_agent_says_so() -> Result<()> {
+    let stage = Stage::new("mr")?;
+    stage.install_kind()?;
+    stage.deny()?;
+    stage.put(&policy(FORMS[0]))?;
+    let agents = NODES.map(|node| stage.start_pod_agent(node, &[]));
+    let agents = agents.into_iter().collect::<Result<Vec<_>>>()?;
+    let start = Instant::now();
+    let forbidden = "multi-networkpolicies.k8s.cni.cncf.io: forbidden";
+    while !agents[0].log().contains(forbidden) {
+        ensure!(start.elapsed() < SOON, "{}", agents[0].log());
+        sleep(Duration::from_millis(50));
+    }
+    let log = agents[0].log();
+    say(log.lines().find(|line| line.contains(forbidden)).unwrap_or_default())?;
+    stage.settle().context("it cannot know the policy")?;
+    stage.grant()?;
+    let expected = Expected::read(WHO)?;
+    let start = Instant::now();
+    // Failed requests are repeated after half a minute at most.
+    while let Err(error) = stage.check(&expected) {
+        ensure!(start.elapsed() < 4 * SOON, "{error:#}: {}", agents[0].log());
+        sleep(Duration::from_millis(200));
+    }
+    say(&format!("\n| granted | in force after {} ms |\n", start.elapsed().as_millis()))?;
+    agents.into_iter().try_for_each(|agent| agent.stop().map(drop))
 }

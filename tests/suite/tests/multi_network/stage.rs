@@ -31,7 +31,7 @@ pub const STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 pub const KNOCKS: [Knock; 4] = [Knock::Tcp(5555), Knock::Tcp(6666), Knock::Udp(5555), Knock::Icmp];
 /// The pods on both further networks, by their number there.
 const PODS: [(&str, u8); 4] = [("a/server", 2), ("a/client", 3), ("a/other", 4), ("b/client", 5)];
-const NODES: [&str; 2] = ["node-1", "node-2"];
+pub const NODES: [&str; 2] = ["node-1", "node-2"];
 const HEALTH: &str = "127.0.0.1:9477";
 /// How long packets may take to follow the policies.
 pub const SOON: Duration = Duration::from_secs(15);
@@ -95,10 +95,8 @@ impl Stage {
             .pod("b", "client", &[("role", "client")], both, &[])
             .pod("a", "plain", &[("app", "plain")], both, &[]);
         let world = World::new(spec, prefix)?;
-        let overlay = manifests().join("overlays/multi-network");
-        let overlay = overlay.display().to_string();
-        world.server.kubectl(&["apply", "-k", &overlay], "")?.success().context("the overlay")?;
         let mut stage = Self { world, processes: Folder::new("proc")?, views: Vec::new() };
+        stage.grant().context("the overlay")?;
         for (pod, number) in PODS {
             for network in &NETWORKS {
                 let addresses: Vec<_> = network.addresses(number);
@@ -176,15 +174,32 @@ impl Stage {
         NODES.iter().map(|node| self.pod_agent(node, options)).collect()
     }
 
-    pub fn pod_agent(&self, name: &str, options: &[&str]) -> Result<Daemon<'_>> {
+    fn pod_agent(&self, name: &str, options: &[&str]) -> Result<Daemon<'_>> {
+        let mut agent = self.start_pod_agent(name, options)?;
+        agent.ready_within(PATIENCE)?;
+        Ok(agent)
+    }
+
+    /// Does not wait until it is ready.
+    pub fn start_pod_agent(&self, name: &str, options: &[&str]) -> Result<Daemon<'_>> {
         let node = &self.world.cluster.endpoint(name)?.namespace;
         let mut command = node.command(program::path()?);
         command.args(["pod-agent", "--multi-network-policies", "--verify", "--node-name", name]);
         command.arg("--kubeconfig").arg(self.world.kubeconfig());
         command.arg("--proc").arg(self.processes.path()).args(options);
-        let mut agent = Daemon::spawn(node, command, HEALTH.parse()?)?;
-        agent.ready_within(PATIENCE)?;
-        Ok(agent)
+        Daemon::spawn(node, command, HEALTH.parse()?)
+    }
+
+    /// Gives the pod agents the rights of `manifests/overlays/multi-network`.
+    pub fn grant(&self) -> Result<()> {
+        let overlay = manifests().join("overlays/multi-network").display().to_string();
+        self.world.server.kubectl(&["apply", "-k", &overlay], "")?.success().map(drop)
+    }
+
+    /// Takes back what that overlay grants beyond the base.
+    pub fn deny(&self) -> Result<()> {
+        let words = ["delete", "clusterrolebinding", "nftpol-multi-network"];
+        self.world.server.kubectl(&words, "")?.success().map(drop)
     }
 
     /// Applies a case. The kind may have been installed just now.
