@@ -256,6 +256,10 @@ pub struct PodAgent {
     /// The node's /proc: it has the pods' processes (hostPID).
     #[arg(long, value_name = "DIR", default_value = "/proc")]
     pub proc: PathBuf,
+    /// Enforce MultiNetworkPolicies (k8s.cni.cncf.io) on the pods' further networks, which Multus
+    /// reports, whatever the kind of their interfaces. Needs the right to list and watch them.
+    #[arg(long)]
+    pub multi_network_policies: bool,
     /// Prove each table against the specification before it is committed. Without a proof the
     /// old table stays.
     #[arg(long)]

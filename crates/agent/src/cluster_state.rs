@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use policy::{
-    Announcements, AttachmentKey, Diagnostic, Keeper, Kept, Mode, Modes, NetworkPolicy,
-    NodeNetwork, Now, ObjectKey, Pod, Snapshot,
+    Announcements, AttachmentKey, Diagnostic, Keeper, Kept, Mode, Modes, MultiNetworkPolicy,
+    NetworkPolicy, NodeNetwork, Now, ObjectKey, Pod, Snapshot, multi_policies_with,
 };
 use watcher::api::{Event, Found, StandIn};
 use watcher::{Kind, Known, Object, Store};
@@ -27,6 +27,8 @@ pub struct ClusterState {
     keeper: Option<Keeper>,
     /// Which policies are in audit.
     modes: Modes,
+    /// The same of those of further networks.
+    multi_modes: Modes,
     /// The time that was passed last.
     now: Now,
     /// What the CNI plugin says of pods whose objects do not yet.
@@ -67,7 +69,7 @@ impl ClusterState {
     /// Where nobody says whether policies are enforced, this holds.
     #[must_use]
     pub fn in_mode(self, mode: Mode) -> Self {
-        Self { modes: Modes::of(mode), ..self }
+        Self { modes: Modes::of(mode), multi_modes: Modes::of(mode), ..self }
     }
 
     /// Which policies are in audit.
@@ -78,7 +80,7 @@ impl ClusterState {
     /// It is this time now. Whether a policy has another mode.
     pub fn pass(&mut self, now: Now) -> bool {
         self.now = now;
-        let is_news = self.modes.pass(now);
+        let is_news = self.multi_modes.pass(now) | self.modes.pass(now);
         if is_news {
             self.compose();
         }
@@ -195,6 +197,8 @@ impl ClusterState {
         }
         self.modes.follow(&self.snapshot, self.now);
         self.snapshot.policies = self.modes.policies().clone();
+        self.snapshot.multi_policies =
+            multi_policies_with(&mut self.multi_modes, &self.objects, self.now);
         // A node in audit drops nothing because it does not know something.
         if self.modes.node() == Mode::Audit {
             let modes = &self.modes;
@@ -260,7 +264,11 @@ impl ClusterState {
                     keeper.unreadable(pod);
                 }
             }
-            StandIn::Policy(_) | StandIn::Namespace(_) => {}
+            StandIn::MultiPolicy(key) if !is_known => {
+                let shut = MultiNetworkPolicy::shut(key.clone());
+                self.store.apply(Object::MultiNetworkPolicy(Arc::new(shut)));
+            }
+            StandIn::Policy(_) | StandIn::MultiPolicy(_) | StandIn::Namespace(_) => {}
         }
         true
     }
@@ -323,6 +331,11 @@ impl ClusterState {
     /// The kinds that were not listed yet.
     pub fn missing(&self) -> Vec<Kind> {
         Kind::ALL.into_iter().filter(|kind| !self.listed.contains(kind)).collect()
+    }
+
+    /// Whether a kind was listed.
+    pub fn has_listed(&self, kind: Kind) -> bool {
+        self.listed.contains(&kind)
     }
 
     /// The cluster as it is known now, with what is kept.

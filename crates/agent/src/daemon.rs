@@ -71,6 +71,7 @@ pub fn run(args: &Agent) -> Result<()> {
     let (to_enforcer, messages) = mpsc::channel();
     let (problems, to_announce) = watch::channel(Problems::new());
     let settings = Settings {
+        multi_network_policies: false,
         node: args.node_name.clone(),
         kubeconfig: args.kubeconfig.clone(),
         health: args.health_address,

@@ -280,6 +280,14 @@ impl Metrics {
         }
     }
 
+    /// The same of a table beside those of a pod's primary network, whose size and objects
+    /// are shown.
+    pub fn synced_beside(&self, took: Duration, outcome: &Outcome) {
+        self.syncs.get_or_create(&[("result", "ok")]).inc();
+        self.sync_seconds.observe(took.as_secs_f64());
+        self.committed(outcome.batches(), outcome.operations());
+    }
+
     /// An attempt committed these, whether or not it succeeded.
     pub fn committed(&self, batches: usize, operations: usize) {
         self.batches.inc_by(batches as u64);

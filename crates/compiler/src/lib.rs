@@ -44,7 +44,7 @@ mod work;
 pub use compiled::Compiled;
 pub use engine::{Engine, SharedAddress, over_budget};
 pub use layout::Layout;
-pub use place::Place;
+pub use place::{NETWORK_TABLE, Place, network_table};
 
 use std::collections::BTreeSet;
 

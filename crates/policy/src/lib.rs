@@ -16,12 +16,14 @@ mod keeper;
 mod kept;
 mod labels;
 mod modes;
+mod multi_network;
 mod namespace;
 mod network_policy;
 mod node_network;
 mod object;
 mod owner;
 mod pod;
+pub mod secondary;
 mod selector;
 mod snapshot;
 mod sorted;
@@ -39,7 +41,8 @@ pub use inside::Inside;
 pub use keeper::{Keeper, REMEMBERED_FOR, UNKNOWN_KEPT_FOR};
 pub use kept::{Kept, KeptFor};
 pub use labels::Labels;
-pub use modes::{End, Ending, LONGEST, Modes, Now, with_modes};
+pub use modes::{End, Ending, LONGEST, Modes, Now, multi_policies_with, with_modes};
+pub use multi_network::{MultiNetworkPolicy, POLICY_FOR, PolicyFor, network_name};
 pub use namespace::{METADATA_NAME_LABEL, Namespace};
 pub use network_policy::{
     Direction, NetworkPolicy, Peer, Peers, PodPeer, Port, PortNumbers, Ports, Protocol, Rule,

@@ -19,7 +19,7 @@ use imbl::OrdMap;
 
 use crate::audit::resolve;
 use crate::snapshot::differing;
-use crate::{Mode, NetworkPolicy, ObjectKey, Snapshot, Switch};
+use crate::{Mode, MultiNetworkPolicy, NetworkPolicy, ObjectKey, Snapshot, Switch};
 
 /// How far an end may be away.
 pub const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
@@ -191,6 +191,30 @@ impl Modes {
     }
 }
 
+/// The policies of further networks, with the modes that `modes` of them alone gives them.
+pub fn multi_policies_with(
+    modes: &mut Modes,
+    objects: &Snapshot,
+    now: Now,
+) -> OrdMap<ObjectKey, Arc<MultiNetworkPolicy>> {
+    let written = &objects.multi_policies;
+    if written.is_empty() && modes.policies.is_empty() {
+        return OrdMap::new();
+    }
+    let policies = written.iter().map(|(key, one)| (key.clone(), Arc::new(one.policy.clone())));
+    let namespaces = objects.namespaces.clone();
+    let policies = policies.collect();
+    modes.follow(&Snapshot { policies, namespaces, ..Snapshot::default() }, now);
+    let with_mode = |(key, one): (&ObjectKey, &Arc<MultiNetworkPolicy>)| {
+        let policy = modes.policies.get(key).filter(|policy| policy.audit != one.policy.audit);
+        let changed = policy.map(|policy| {
+            Arc::new(MultiNetworkPolicy { policy: NetworkPolicy::clone(policy), ..(**one).clone() })
+        });
+        (key.clone(), changed.unwrap_or_else(|| Arc::clone(one)))
+    };
+    written.iter().map(with_mode).collect()
+}
+
 /// An end that is first seen now.
 fn began(at: i64, now: Now) -> End {
     let left = at.saturating_sub(now.wall_seconds);
@@ -205,7 +229,8 @@ fn began(at: i64, now: Now) -> End {
 pub fn with_modes(objects: &Snapshot, default: Mode, now: Now) -> Snapshot {
     let mut modes = Modes::of(default);
     modes.follow(objects, now);
-    Snapshot { policies: modes.policies, ..objects.clone() }
+    let multi_policies = multi_policies_with(&mut Modes::of(default), objects, now);
+    Snapshot { policies: modes.policies, multi_policies, ..objects.clone() }
 }
 
 #[cfg(test)]

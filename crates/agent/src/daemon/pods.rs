@@ -44,6 +44,7 @@ pub fn run(args: &PodAgent) -> Result<()> {
         kubeconfig: args.kubeconfig.clone(),
         health: args.health_address,
         metrics: super::metrics_address(&args.metrics)?,
+        multi_network_policies: args.multi_network_policies,
     };
     let served = ServedState { status: status.clone(), metrics: Arc::clone(&metrics) };
     let (begin, begun) = oneshot::channel();
@@ -68,6 +69,7 @@ pub fn run(args: &PodAgent) -> Result<()> {
         options,
         mode: args.mode.mode(),
         verify: args.verify,
+        multi_network_policies: args.multi_network_policies,
         owns: args.table_owner == TableOwner::Auto,
         status,
         metrics,

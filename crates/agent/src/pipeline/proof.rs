@@ -114,7 +114,7 @@ impl Proof {
     /// Whether these are the very objects that were proved. Equal copies are not.
     /// A comparison that overlooks a change hides it from the engine, too.
     fn is_about(&self, snapshot: &Snapshot, network: &NodeNetwork) -> bool {
-        let Snapshot { policies, pods, namespaces, kept } = &self.snapshot;
+        let Snapshot { policies, pods, namespaces, kept, multi_policies: _ } = &self.snapshot;
         policies.ptr_eq(&snapshot.policies)
             && pods.ptr_eq(&snapshot.pods)
             && namespaces.ptr_eq(&snapshot.namespaces)

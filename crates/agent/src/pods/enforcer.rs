@@ -15,12 +15,14 @@ use compiler::Options;
 use nft::links::{LinkReader, inside_interfaces};
 use nft::{Namespace, NamespaceId};
 use policy::{Direction, InterfaceIndex, Isolation, Mode, Now, Pod, PodUid, Subject, isolation};
+use watcher::api::Event;
 use watcher::{Kind, Known};
 
 use super::judged::judged;
 use super::place::{EnterError, How, PodPlace};
 use super::processes::namespaces_of;
 use super::readiness::Found;
+use super::secondary::Secondaries;
 use crate::clock::{Clock, SystemClock};
 use crate::cluster_state::ClusterState;
 use crate::enforcer::{Message, ThreadDied};
@@ -50,6 +52,8 @@ pub struct Parts {
     pub options: Options,
     /// Whether policies drop that say nothing of it.
     pub mode: Mode,
+    /// Whether MultiNetworkPolicies are enforced, too.
+    pub multi_network_policies: bool,
     /// Whether each table must be proved before it is sent.
     pub verify: bool,
     /// Whether the tables belong to this process, where the kernel can do that.
@@ -74,6 +78,8 @@ pub struct PodEnforcer {
     /// As of the last event.
     isolated: BTreeMap<PodUid, Arc<Pod>>,
     places: BTreeMap<(PodUid, NamespaceId), PodPlace>,
+    /// `None`: MultiNetworkPolicies are not enforced.
+    secondaries: Option<Secondaries>,
     /// Namespaces that need no table, as the pod was then.
     passed_over: BTreeMap<(PodUid, NamespaceId), Arc<Pod>>,
     is_changed: bool,
@@ -91,15 +97,19 @@ impl PodEnforcer {
     /// # Errors
     /// There is no `/proc`, or no socket.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
+        let own = Namespace::own()?.id();
         Ok(Self {
             started: Instant::now(),
             cluster: ClusterState::default().in_mode(parts.mode),
             own_node: OwnNode::of(&parts.node),
-            own: Namespace::own()?.id(),
+            own,
             links: LinkReader::open().map_err(|error| error.0)?,
             local: LocalPods::of(Some(&parts.node)),
             isolated: BTreeMap::new(),
             places: BTreeMap::new(),
+            secondaries: parts
+                .multi_network_policies
+                .then(|| Secondaries::new(&parts.node, own)),
             passed_over: BTreeMap::new(),
             is_changed: false,
             unfound: Vec::new(),
@@ -126,7 +136,7 @@ impl PodEnforcer {
             loop {
                 match self.parts.messages.recv_timeout(patience) {
                     Ok(Message::Stop) => return Ok(()),
-                    Ok(Message::Event(_, event)) => self.is_changed |= self.cluster.take(event),
+                    Ok(Message::Event(_, event)) => self.take(event),
                     Err(RecvTimeoutError::Timeout) => break,
                     Err(RecvTimeoutError::Disconnected) => return Err(ThreadDied("remote")),
                 }
@@ -135,6 +145,23 @@ impl PodEnforcer {
             self.pass_time();
             self.work();
         }
+    }
+
+    fn take(&mut self, event: Event) {
+        if let Some(secondaries) = &mut self.secondaries {
+            match &event {
+                Event::Failed { kind: Kind::MultiNetworkPolicy, error } => {
+                    secondaries.contact(Some(error.to_string()));
+                }
+                Event::Listed { kind: Kind::MultiNetworkPolicy, .. } => secondaries.contact(None),
+                Event::Listed { .. }
+                | Event::Failed { .. }
+                | Event::Applied(_)
+                | Event::Deleted { .. }
+                | Event::Unreadable { .. } => {}
+            }
+        }
+        self.is_changed |= self.cluster.take(event);
     }
 
     /// Ends audits whose time came.
@@ -168,17 +195,47 @@ impl PodEnforcer {
                 self.isolated = isolated;
                 self.scanned = None;
             }
+            if self.has_listed_multi()
+                && let Some(secondaries) = &mut self.secondaries
+                && secondaries.follow(self.cluster.snapshot())
+            {
+                self.scanned = None;
+            }
         }
         let is_awaited = self.unfound_since.is_some_and(|since| now < since + AWAITING);
         let is_due = |scanned| is_awaited || now >= scanned + SCAN_EVERY;
         if self.scanned.is_none_or(is_due) {
             self.scanned = Some(now);
             self.scan();
+            self.scan_secondaries();
+        }
+        if let Some(secondaries) = &mut self.secondaries {
+            secondaries.step(&self.parts.metrics);
         }
         self.places.values_mut().for_each(|place| place.step(&self.parts.metrics));
-        let found =
-            Found { places: &self.places, problems: &self.problems, unfound: &self.unfound };
+        let secondaries = self.secondaries.as_ref().map(|all| (all, self.has_listed_multi()));
+        let found = Found {
+            places: &self.places,
+            problems: &self.problems,
+            unfound: &self.unfound,
+            secondaries,
+        };
         found.report(&status);
+    }
+
+    fn has_listed_multi(&self) -> bool {
+        self.cluster.has_listed(Kind::MultiNetworkPolicy)
+    }
+
+    fn scan_secondaries(&mut self) {
+        let is_listed = self.has_listed_multi();
+        let Some(secondaries) = self.secondaries.as_mut().filter(|_| is_listed) else { return };
+        let Parts { options, verify, owns, proc, .. } = &self.parts;
+        let how = How { options, verify: *verify, owns: *owns };
+        if let Err(error) = secondaries.scan(proc, how) {
+            let why = format!("list the processes in {}: {error}", proc.display());
+            self.problems.insert(String::new(), why);
+        }
     }
 
     /// Finds the namespaces of isolated pods, and leaves those that no process is in.

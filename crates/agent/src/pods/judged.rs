@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nft::links::{InsideInterface, InsideKind};
-use policy::{Inside, InterfaceIndex, Mac, Pod};
+use policy::{AttachedNetwork, Inside, InterfaceIndex, Mac, ObjectKey, Pod};
 
 /// The interfaces that are not judged: loopback, and those of other networks. `None` if
 /// the pod's packets cross the node.
@@ -48,16 +48,50 @@ fn has_own_address(pod: &Pod, one: &InsideInterface) -> bool {
 /// Whether the pod's status says so, by name and, where it has one, by MAC. An interface
 /// with an address of the pod's primary network is of that.
 fn is_of_other_network(pod: &Pod, one: &InsideInterface) -> bool {
-    let mut networks = pod.attachment.networks.iter();
-    let is_it = networks.any(|network| {
-        network.interface == one.name && (network.mac == Mac::NONE || network.mac.0 == one.mac)
-    });
+    let is_it = pod.attachment.networks.iter().any(|network| is_meant(network, one));
     is_it && !has_own_address(pod, one)
+}
+
+/// The interfaces that the pod's status names for a network, by number. One with the MAC of
+/// another interface is not meant.
+pub(super) fn named<'a>(
+    pod: &'a Pod,
+    network: &'a ObjectKey,
+    interfaces: &'a [InsideInterface],
+) -> impl Iterator<Item = u32> {
+    let is_of = move |one: &&InsideInterface| {
+        pod.attachment.networks.iter().any(|attached| {
+            let definition = attached.definition(&pod.key.namespace);
+            definition.as_ref() == Some(network) && is_meant(attached, one)
+        })
+    };
+    interfaces.iter().filter(is_of).map(|one| one.index)
+}
+
+/// The interfaces that the table of one further network does not judge: loopback, those of the
+/// primary network, and those of other networks. An interface that nobody names is judged: it
+/// may lead to the network.
+pub fn apart_on(
+    pod: &Pod,
+    judged: &BTreeSet<u32>,
+    interfaces: &[InsideInterface],
+) -> BTreeSet<InterfaceIndex> {
+    let is_apart = |one: &&InsideInterface| {
+        let is_elsewhere = one.index == Inside::LOOPBACK.0
+            || has_own_address(pod, one)
+            || pod.attachment.networks.iter().any(|attached| is_meant(attached, one));
+        is_elsewhere && !judged.contains(&one.index)
+    };
+    interfaces.iter().filter(is_apart).map(|one| InterfaceIndex(one.index)).collect()
+}
+
+fn is_meant(attached: &AttachedNetwork, one: &InsideInterface) -> bool {
+    attached.interface == one.name && (attached.mac == Mac::NONE || attached.mac.0 == one.mac)
 }
 
 #[cfg(test)]
 mod tests {
-    use policy::{AttachedNetwork, Attachment, Labels, ObjectKey, Phase, PodUid};
+    use policy::{Attachment, Labels, Phase, PodUid};
 
     use super::*;
 

@@ -72,7 +72,10 @@ fn unknown(report: &mut Report<'_>, key: &str) {
     );
 }
 
-/// Reads annotations and keeps nftpol's and the list of a pod's networks. Others can be as
+/// Those of Multus' that nftpol reads: a pod's networks, and a MultiNetworkPolicy's.
+const KEPT: [&str; 2] = [super::pod::NETWORK_STATUS, policy::POLICY_FOR];
+
+/// Reads annotations and keeps nftpol's and those about networks. Others can be as
 /// long as the object.
 ///
 /// # Errors
@@ -107,7 +110,7 @@ impl<'de> Visitor<'de> for Own {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut own = BTreeMap::new();
         while let Some(key) = entries.next_key::<String>()? {
-            match key.starts_with(PREFIX) || key == super::pod::NETWORK_STATUS {
+            match key.starts_with(PREFIX) || KEPT.contains(&&*key) {
                 true => drop(own.insert(key, entries.next_value()?)),
                 false => drop(entries.next_value::<IgnoredAny>()?),
             }

@@ -63,6 +63,7 @@ fn name(object: &Object) -> Name<'_> {
         Object::NetworkPolicy(policy) => (&*policy.key.namespace, &*policy.key.name),
         Object::Pod(pod) => (&*pod.key.namespace, &*pod.key.name),
         Object::Namespace(namespace) => ("", &*namespace.name),
+        Object::MultiNetworkPolicy(one) => (&*one.policy.key.namespace, &*one.policy.key.name),
     };
     (object.kind(), namespace, name)
 }
@@ -95,7 +96,13 @@ fn is_the_same_namespace(one: &ReadObject, other: &ReadObject) -> bool {
     let is_usable = one.usable && other.usable;
     match (&one.object, &other.object) {
         (Object::Namespace(one), Object::Namespace(other)) => is_usable && one == other,
-        (Object::NetworkPolicy(_) | Object::Pod(_) | Object::Namespace(_), _) => false,
+        (
+            Object::NetworkPolicy(_)
+            | Object::Pod(_)
+            | Object::Namespace(_)
+            | Object::MultiNetworkPolicy(_),
+            _,
+        ) => false,
     }
 }
 
@@ -168,6 +175,9 @@ pub(super) fn review_one(
         }
         Object::NetworkPolicy(policy) => {
             ("metadata.name", opposite(policy, broken.contains(&policy.key)))
+        }
+        Object::MultiNetworkPolicy(one) => {
+            ("metadata.name", opposite(&one.policy, broken.contains(&one.policy.key)))
         }
         Object::Pod(_) | Object::Namespace(_) => return,
     };

@@ -38,6 +38,7 @@ impl Counts {
         match object {
             Object::Pod(_) => self.pods += 1,
             Object::Namespace(_) => self.namespaces += 1,
+            Object::MultiNetworkPolicy(_) => {}
             Object::NetworkPolicy(policy) => {
                 self.policies += 1;
                 for rule in policy.ingress.iter().chain(&policy.egress).flatten() {
