@@ -32,5 +32,5 @@ mod secondary;
 pub use enforcer::{Parts, PodEnforcer};
 pub use judged::{apart_on, judged};
 pub use place::has_nodes_table;
-pub use secondary::is_of_network;
 pub use processes::{InNamespaces, all_namespaces, namespaces_of, pod_uid};
+pub use secondary::is_of_network;

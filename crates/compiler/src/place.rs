@@ -86,8 +86,9 @@ mod tests {
     #[test]
     fn networks_have_different_tables() {
         let long = "x".repeat(200);
-        let names = [("a", "b-c"), ("a-b", "c"), ("a", "b.c"), ("a", &long), ("a", "b c"), ("é", "")]
-            .map(|(namespace, name)| network_table(&ObjectKey::new(namespace, name)));
+        let names =
+            [("a", "b-c"), ("a-b", "c"), ("a", "b.c"), ("a", &long), ("a", "b c"), ("é", "")]
+                .map(|(namespace, name)| network_table(&ObjectKey::new(namespace, name)));
         let distinct: std::collections::BTreeSet<&Name> = names.iter().collect();
         assert_eq!(distinct.len(), names.len(), "{names:?}");
         assert_eq!(names[0].as_str(), "nftpol-net-a/b-c");

@@ -107,9 +107,7 @@ impl PodEnforcer {
             local: LocalPods::of(Some(&parts.node)),
             isolated: BTreeMap::new(),
             places: BTreeMap::new(),
-            secondaries: parts
-                .multi_network_policies
-                .then(|| Secondaries::new(&parts.node, own)),
+            secondaries: parts.multi_network_policies.then(|| Secondaries::new(&parts.node, own)),
             passed_over: BTreeMap::new(),
             is_changed: false,
             unfound: Vec::new(),

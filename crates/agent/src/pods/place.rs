@@ -212,7 +212,11 @@ impl PodPlace {
     /// The kernel refuses. Then it is still a place.
     pub fn remove(&mut self) -> Result<(), SendError> {
         self.pipeline.sink().delete_table(&self.table)?;
-        tracing::info!(pod = self.whose, "removed table {}: nothing isolates the pod there", self.table);
+        tracing::info!(
+            pod = self.whose,
+            "removed table {}: nothing isolates the pod there",
+            self.table
+        );
         Ok(())
     }
 

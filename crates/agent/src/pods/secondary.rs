@@ -24,9 +24,7 @@ use compiler::{NETWORK_TABLE, Place, network_table};
 use nft::links::{InsideInterface, inside_interfaces};
 use nft::{Kernel, Namespace, NamespaceId};
 use policy::secondary::{Secondary, networks_of};
-use policy::{
-    Direction, Isolation, ObjectKey, Pod, PodUid, Snapshot, isolation, subject_of,
-};
+use policy::{Direction, Isolation, ObjectKey, Pod, PodUid, Snapshot, isolation, subject_of};
 use ruleset::TableId;
 
 use super::judged::{apart_on, named};
@@ -210,8 +208,8 @@ impl Secondaries {
         }
         let is_isolated = self.isolated.contains_key(&(at.0, network.clone()));
         // The processes of a pod without an object may live on.
-        let is_lifted = !is_isolated
-            && pod.as_ref().is_some_and(|pod| networks_of(pod).contains(network));
+        let is_lifted =
+            !is_isolated && pod.as_ref().is_some_and(|pod| networks_of(pod).contains(network));
         if judged.is_empty() || is_lifted {
             return self.end(at, network);
         }
@@ -227,13 +225,9 @@ impl Secondaries {
         }
         let Some(snapshot) = self.networks.network(network).cloned() else { return Ok(()) };
         let to = Place::on_network(pod.key.clone(), network);
-        let mut place =
-            PodPlace::on_network(&pod, network, to, namespace.again()?, &apart, how)?;
+        let mut place = PodPlace::on_network(&pod, network, to, namespace.again()?, &apart, how)?;
         place.follow(&snapshot, &self.node);
-        self.places
-            .entry(at)
-            .or_default()
-            .insert(network.clone(), NetworkPlace { place, judged });
+        self.places.entry(at).or_default().insert(network.clone(), NetworkPlace { place, judged });
         Ok(())
     }
 

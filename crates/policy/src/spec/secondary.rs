@@ -63,8 +63,7 @@ pub fn passes(
     isolating.iter().any(|one| {
         let rules = one.policy.rules(direction).unwrap_or_default();
         rules.iter().any(|rule| {
-            matches_peer(cluster, network, one, rule, peer)
-                && matches_port(rule, packet, named)
+            matches_peer(cluster, network, one, rule, peer) && matches_port(rule, packet, named)
         })
     })
 }

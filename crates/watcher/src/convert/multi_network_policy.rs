@@ -69,7 +69,9 @@ fn networks(report: &mut Report<'_>, metadata: &ObjectMeta) -> PolicyFor {
             Some(network) => drop(networks.insert(network)),
             None => report.error(
                 field.clone(),
-                format!("{name:?} is no NetworkAttachmentDefinition: write `name` or `namespace/name`"),
+                format!(
+                    "{name:?} is no NetworkAttachmentDefinition: write `name` or `namespace/name`"
+                ),
             ),
         }
     }

@@ -1,24 +1,19 @@
 //! What happens to policies, pods, agents and the kind itself while packets flow.
 
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, sleep};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use kubebed::daemon::Daemon;
 use kubebed::world::soon;
 use netbed::fire::{nft, say};
-use netbed::new_flows::{NewFlows, Progress};
 use netbed::probe::Knock;
 use netbed::scenario::Scenario;
 
 use crate::expected::Expected;
-use crate::stage::{NETWORKS, NODES, SOON, Stage};
+use crate::stage::{NODES, SOON, Stage};
+use crate::traffic::Traffic;
 
-/// Where the server answers datagrams of [`NewFlows`].
-const UDP: u16 = 5557;
 /// How often the policy changes under traffic.
 const EDITS: usize = 12;
 const BETWEEN: Duration = Duration::from_millis(300);
@@ -67,82 +62,6 @@ fn changes_open_nothing() -> Result<()> {
     killed(&stage, &expected, agents)
 }
 
-/// Answers what [`NewFlows`] asks.
-struct Answers(Arc<AtomicBool>);
-
-impl Answers {
-    fn start(stage: &Stage, at: SocketAddr) -> Result<Self> {
-        let server = stage.world.cluster.endpoint("a/server")?;
-        let socket = server.namespace.run(|| UdpSocket::bind(at))??;
-        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let ended = Arc::clone(&stop);
-        thread::spawn(move || {
-            let mut buffer = [0; 64];
-            while !ended.load(Ordering::Relaxed) {
-                let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
-                let said = buffer[..length].strip_prefix(b"echo ").unwrap_or_default();
-                let _ = socket.send_to(said, from);
-            }
-        });
-        Ok(Self(stop))
-    }
-}
-
-impl Drop for Answers {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Flows of pods to the server on a further network or by its primary address.
-struct Traffic {
-    _answers: Vec<Answers>,
-    flows: Vec<(String, bool, NewFlows)>,
-}
-
-impl Traffic {
-    fn start(stage: &Stage) -> Result<Self> {
-        let own = stage.world.cluster.endpoint("a/server")?.address(false).context("none")?;
-        let [one, two] = NETWORKS.each_ref().map(|network| network.addresses(2)[0]);
-        let one6 = NETWORKS[0].addresses(2)[1];
-        let (mut answers, mut flows) = (Vec::new(), Vec::new());
-        for address in [own, one, two, one6] {
-            answers.push(Answers::start(stage, (address, UDP).into())?);
-        }
-        for (from, to, allowed) in [
-            ("a/client", one, true),
-            ("a/client", one6, true),
-            ("a/other", one, false),
-            ("a/other", one6, false),
-            ("b/client", one, false),
-            ("a/other", two, true),
-            ("a/other", own, true),
-        ] {
-            let source = stage.world.cluster.endpoint(from)?;
-            let flow = NewFlows::start(source, (to, UDP).into(), u64::MAX)?;
-            flows.push((format!("{from} to {to}"), allowed, flow));
-        }
-        Ok(Self { _answers: answers, flows })
-    }
-
-    /// Fails at the first packet that was wrong. Of those that are allowed, the last may be on
-    /// their way.
-    fn end(self, what: &str) -> Result<()> {
-        for (name, allowed, flow) in &self.flows {
-            let Progress { sent, answered, unanswered, .. } = flow.asked();
-            let lost = sent.saturating_sub(answered + unanswered);
-            say(&format!(
-                "| {what} | {name} | allowed {allowed} | {sent} sent, {answered} answered, {lost} lost |\n"
-            ))?;
-            ensure!(sent > 0, "{what}: {name} asked nothing");
-            ensure!(*allowed || answered == 0, "{what}: {name} was answered {answered} times");
-            ensure!(!*allowed || (lost == 0 && answered > 0), "{what}: {name} lost {lost}");
-        }
-        Ok(())
-    }
-}
-
 fn edited_under_traffic(stage: &Stage) -> Result<()> {
     let traffic = Traffic::start(stage)?;
     for edit in 0..EDITS {
@@ -178,9 +97,9 @@ fn garbled_status(stage: &Stage, expected: &Expected) -> Result<()> {
         let traffic = Traffic::start(stage)?;
         stage.annotate("a/server", garbled)?;
         sleep(Duration::from_secs(1));
-        for (name, allowed, flow) in &traffic.flows {
-            let answered = flow.asked().answered;
-            ensure!(*allowed || answered == 0, "{garbled}: {name} was answered {answered} times");
+        for asking in traffic.flows.iter().filter(|asking| !asking.is_allowed) {
+            let (_, arrived) = traffic.of(asking);
+            ensure!(arrived == 0, "{garbled}: {}: {arrived} arrived", asking.name);
         }
         drop(traffic);
         stage.report("a/server")?;

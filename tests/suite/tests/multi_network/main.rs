@@ -8,6 +8,7 @@
 mod changes;
 mod expected;
 mod stage;
+mod traffic;
 
 use std::time::Instant;
 
