@@ -28,7 +28,7 @@ const FORMS: [&str; 3] = [
     "  - from: [{podSelector: {matchLabels: {role: client}}}]\n",
     "  - from: [{ipBlock: {cidr: 10.101.0.3/32}}, {ipBlock: {cidr: 'fd00:101::3/128'}}]\n",
     "  - from: [{podSelector: {matchExpressions: [{key: role, operator: Exists}]}}]\n    ports: [{protocol: TCP}]\n  \
-       - from: [{podSelector: {matchLabels: {role: client}}}, {podSelector: {matchLabels: {role: no}}}]\n",
+       - from: [{podSelector: {matchLabels: {role: client}}}, {podSelector: {matchLabels: {role: nobody}}}]\n",
 ];
 
 fn policy(rules: &str) -> String {
