@@ -65,8 +65,8 @@ Usage: cargo xtask <command>
   latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
 
-  kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests, flannel
-                             and kube-router
+  kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests,
+                             flannel, kube-router and Calico
   setup                      installs the Debian packages that the other commands need
   help                       this text
 
@@ -180,7 +180,8 @@ fn kube(args: &[String]) -> Result<()> {
             kube::build(&cargo, &kube::NODES)?;
             kube::build(&cargo, &kube::E2E)?;
             kube::build(&cargo, &kube::FLANNEL)?;
-            kube::build(&cargo, &kube::KUBE_ROUTER)
+            kube::build(&cargo, &kube::KUBE_ROUTER)?;
+            kube::build(&cargo, &kube::CALICO)
         }
         _ => bail!("`kube` takes `all` or nothing\n\n{HELP}"),
     }
@@ -231,16 +232,22 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
 }
 
 /// What scenes with clusters of their own need.
-const OF_SCENES: [(&str, &kube::Group); 4] = [
+const OF_SCENES: [(&str, &kube::Group); 5] = [
     ("install", &kube::HELM),
     ("overlays", &kube::FLANNEL),
     ("migration", &kube::KUBE_ROUTER),
     ("migration-canal", &kube::FLANNEL),
+    ("migration-canal", &kube::CALICO),
 ];
 
 /// What networks of `cluster up` need, by the beginnings of their names.
-const OF_NETWORKS: [(&str, &kube::Group); 3] =
-    [("flannel-", &kube::FLANNEL), ("canal", &kube::FLANNEL), ("kube-router", &kube::KUBE_ROUTER)];
+const OF_NETWORKS: [(&str, &kube::Group); 5] = [
+    ("flannel-", &kube::FLANNEL),
+    ("canal", &kube::FLANNEL),
+    ("canal", &kube::CALICO),
+    ("calico", &kube::CALICO),
+    ("kube-router", &kube::KUBE_ROUTER),
+];
 
 /// Builds what the networks among these words need.
 fn of_networks<'a>(cargo: &Cargo, words: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
