@@ -1,4 +1,4 @@
-// Calico 3.28.5 (charts/calico/values.yaml in the module), which has no version of its own
+// Calico v3.28.5 (charts/calico/values.yaml in the module), which has no version of its own
 // among Go modules. Its go.mod replaces the module `api` by a folder that the zip does not
 // have. Here it is the real module, as it was at Calico 3.28.1. All other replacements are
 // those of Calico's go.mod.

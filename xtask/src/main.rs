@@ -232,12 +232,13 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
 }
 
 /// What scenes with clusters of their own need.
-const OF_SCENES: [(&str, &kube::Group); 5] = [
+const OF_SCENES: [(&str, &kube::Group); 6] = [
     ("install", &kube::HELM),
     ("overlays", &kube::FLANNEL),
     ("migration", &kube::KUBE_ROUTER),
     ("migration-canal", &kube::FLANNEL),
     ("migration-canal", &kube::CALICO),
+    ("beside-felix", &kube::CALICO),
 ];
 
 /// What networks of `cluster up` need, by the beginnings of their names.

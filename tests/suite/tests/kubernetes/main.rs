@@ -7,6 +7,7 @@
 
 mod absence;
 mod agents;
+mod beside_felix;
 mod crash;
 mod edits;
 mod faults;
@@ -38,8 +39,8 @@ const CRASH: &str = "crash";
 const OVERLAYS: &str = "overlays";
 const MACVLAN: &str = "macvlan";
 const MIGRATION: &str = "migration";
-/// Needs Calico's programs, which `cargo xtask kube` cannot build. No other word names it.
 const FROM_CANAL: &str = "migration-canal";
+const BESIDE_FELIX: &str = "beside-felix";
 
 type RunScene = fn(&mut Scene) -> Result<()>;
 
@@ -84,8 +85,12 @@ fn in_a_real_kubernetes() -> Result<()> {
         migration::migration(Before::KubeRouter, &say)?;
         assert_eq!(Machine::now()?, before);
     }
-    if scenes.split_whitespace().any(|scene| scene == FROM_CANAL) {
+    if has(&scenes, FROM_CANAL, false) {
         migration::migration(Before::Canal, &say)?;
+        assert_eq!(Machine::now()?, before);
+    }
+    if has(&scenes, BESIDE_FELIX, false) {
+        beside_felix::beside_felix(&say)?;
         assert_eq!(Machine::now()?, before);
     }
     if has(&scenes, CRASH, true) {
@@ -127,7 +132,7 @@ fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
     let known = || {
         ALL.iter()
             .map(|(name, ..)| *name)
-            .chain([OVERLAYS, MACVLAN, MIGRATION, FROM_CANAL, CRASH, "all"])
+            .chain([OVERLAYS, MACVLAN, MIGRATION, FROM_CANAL, BESIDE_FELIX, CRASH, "all"])
     };
     for word in scenes.split_whitespace() {
         let names: Vec<_> = known().collect();
