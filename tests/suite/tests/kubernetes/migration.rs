@@ -122,18 +122,22 @@ impl Scene {
     pub fn counted(&self, flows: &[Flow], step: &str) -> Result<()> {
         sleep(STEP);
         let mut sums = [[0; 2]; 2];
+        let mut lost_by = Vec::new();
         for flow in flows {
             let asked = flow.asked.asked();
             ensure!(flow.allowed || asked.answered == 0, "{step}: {} was answered", flow.name);
             ensure!(asked.sent > 0, "{step}: {} asked nothing", flow.name);
             sums[usize::from(flow.allowed)][0] += asked.sent;
             sums[usize::from(flow.allowed)][1] += asked.answered;
+            if flow.allowed && asked.answered < asked.sent {
+                lost_by.push(format!("{}: {}", flow.name, asked.sent - asked.answered));
+            }
         }
         let [[denied, passed], [allowed, answered]] = sums;
         let lost = allowed.saturating_sub(answered);
         self.say(&format!(
             "{step}: denied {denied} sent, {passed} answered; allowed {allowed} sent, {lost} not \
-             answered within 100 ms, or on their way"
+             answered within 100 ms, or on their way {lost_by:?}"
         ));
         Ok(())
     }
