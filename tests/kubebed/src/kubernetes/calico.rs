@@ -90,6 +90,9 @@ impl Kubernetes {
             ("VXLANENABLED", (options.network == Network::CalicoVxlan).to_string()),
             ("HEALTHENABLED", "true".to_owned()),
             ("XDPENABLED", "false".to_owned()),
+            // As the kubelet's and ours. Its own guess follows what the kubelet has left, and
+            // is legacy where that has not started yet (felix/environment).
+            ("IPTABLESBACKEND", "nft".to_owned()),
         ];
         let given = given.map(|(name, value)| (felix(name), value));
         let kubeconfig = server.admin_kubeconfig().display().to_string();

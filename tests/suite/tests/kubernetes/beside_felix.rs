@@ -38,22 +38,19 @@ impl Scene {
         let flows = pods.flows(self)?;
         self.counted(&flows, "Felix alone")?;
         let rules = self.rules_of(FELIX)?;
-        self.say(&format!(
-            "Felix has {} lines",
-            rules.iter().map(|one| one.lines().count()).sum::<usize>()
-        ));
-
+        let lines: usize = rules.iter().map(|one| one.lines().count()).sum();
+        self.say(&format!("Felix' rules and sets are {lines} lines"));
         self.kubernetes.deploy()?;
         self.names_the_other(FELIX)?;
         self.counted(&flows, "both")?;
         hold(&pods.tries(self)?).context("both")?;
-        ensure!(self.rules_of(FELIX)? == rules, "nftpol has changed Felix' rules");
+        unchanged(&rules, &self.rules_of(FELIX)?).context("nftpol has come")?;
         self.proved()?;
         self.each_node(Kubernetes::start_felix)?;
         self.counted(&flows, "Felix was killed and started again")?;
-        ensure!(self.rules_of(FELIX)? == rules, "Felix' rules have changed");
         self.proved()?;
-        self.say("the rules of both are as they were");
+        unchanged(&rules, &self.rules_of(FELIX)?).context("Felix was started again")?;
+        self.say("Felix' rules are as they were");
 
         self.label_late()?;
         hold(&pods.late(self, true)?).context("a new peer, for both")?;
@@ -65,9 +62,24 @@ impl Scene {
         self.counted(&flows, "Felix alone again")?;
         hold(&pods.tries(self)?).context("Felix alone again")?;
         hold(&pods.late(self, true)?).context("a new peer, for Felix")?;
-        ensure!(self.rules_of(FELIX)? == rules, "nftpol's end has changed Felix' rules");
+        unchanged(&rules, &self.rules_of(FELIX)?).context("nftpol has gone")?;
         self.say("Felix' rules outlived nftpol as they were");
         drop(flows);
         self.remove(&["migration"])
     }
+}
+
+/// Whether each node has the same lines as before.
+fn unchanged(before: &[String], after: &[String]) -> Result<()> {
+    let only = |one: &String, other: &String| -> Vec<String> {
+        one.lines()
+            .filter(|line| !other.lines().any(|known| known == *line))
+            .map(str::to_owned)
+            .collect()
+    };
+    for (before, after) in before.iter().zip(after) {
+        let (gone, new) = (only(before, after), only(after, before));
+        ensure!(before == after, "Felix' rules have changed: {gone:?} became {new:?}");
+    }
+    Ok(())
 }

@@ -130,9 +130,15 @@ fn has(scenes: &str, name: &str, of_ci: bool) -> bool {
 
 fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
     let known = || {
-        ALL.iter()
-            .map(|(name, ..)| *name)
-            .chain([OVERLAYS, MACVLAN, MIGRATION, FROM_CANAL, BESIDE_FELIX, CRASH, "all"])
+        ALL.iter().map(|(name, ..)| *name).chain([
+            OVERLAYS,
+            MACVLAN,
+            MIGRATION,
+            FROM_CANAL,
+            BESIDE_FELIX,
+            CRASH,
+            "all",
+        ])
     };
     for word in scenes.split_whitespace() {
         let names: Vec<_> = known().collect();

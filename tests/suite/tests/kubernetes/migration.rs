@@ -153,9 +153,12 @@ impl Scene {
             Before::Canal => [RULES, SETS].concat(),
         };
         let nodes = self.kubernetes.cluster().nodes();
-        nodes
-            .map(|node| self.kubernetes.exec(&node.name, &["sh", "-c", &script])?.success())
-            .collect()
+        let rules = nodes.map(|node| {
+            let rules = self.kubernetes.exec(&node.name, &["sh", "-c", &script])?.success()?;
+            ensure!(rules.contains(other.chain()), "{other:?} has no rules on {}", node.name);
+            Ok(rules)
+        });
+        rules.collect()
     }
 
     /// The agents' log names the other enforcer.
@@ -181,6 +184,14 @@ impl Scene {
 }
 
 impl Before {
+    /// The beginning of the names of its chains that forwarded packets meet.
+    fn chain(self) -> &'static str {
+        match self {
+            Self::KubeRouter => ":KUBE-POD-FW",
+            Self::Canal => ":cali-tw-",
+        }
+    }
+
     fn enforce(self, kubernetes: &mut Kubernetes, node: &str) -> Result<()> {
         match self {
             Self::KubeRouter => kubernetes.restart_kube_router(node, true),
