@@ -105,7 +105,7 @@ pub const KUBE_ROUTER: Group = Group {
 };
 
 /// Calico's CNI plugin and its Felix, for the networks of clusters. No test of CI needs
-/// them. Four minutes of two cores without a cache. Two packages at a time, because some
+/// them. Four minutes of CPU time without a cache. Two packages at a time, because some
 /// need much memory to compile.
 pub const CALICO: Group = Group {
     source: "tests/calico",
