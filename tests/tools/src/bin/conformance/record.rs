@@ -204,3 +204,24 @@ fn folder() -> Result<PathBuf> {
     let target = program.ancestors().nth(2).context("this program is in no target folder")?;
     Ok(target.join("conformance"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(all: &[(&str, &str)]) -> Versions {
+        Versions(all.iter().map(|(name, version)| ((*name).into(), (*version).into())).collect())
+    }
+
+    #[test]
+    fn an_older_record_knows_fewer_components_but_no_other_version() {
+        let now = versions(&[("Calico", "v3.28.5"), ("Linux", "6.18")]);
+        assert!(versions(&[("Linux", "6.18")]).agree(&now));
+        assert!(!versions(&[("Linux", "6.17")]).agree(&now));
+    }
+
+    #[test]
+    fn calicos_release_is_in_a_comment() {
+        assert!(CALICO.starts_with(&format!("{CALICO_COMMENT}v3.")));
+    }
+}
