@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use policy::{
-    Announcements, AttachmentKey, Diagnostic, Keeper, Kept, Mode, Modes, NetworkPolicy,
-    NodeNetwork, Now, ObjectKey, Pod, Snapshot,
+    Announcement, Announcements, AttachmentKey, Diagnostic, Keeper, Kept, Mode, Modes,
+    NetworkPolicy, NodeNetwork, Now, ObjectKey, Placement, Pod, Snapshot,
 };
 use watcher::api::{Event, Found, StandIn};
 use watcher::{Kind, Known, Object, Store};
@@ -142,15 +142,15 @@ impl ClusterState {
         is_news || ended
     }
 
-    /// The CNI plugin has given these addresses to a pod.
-    pub fn announce(
-        &mut self,
-        attachment: AttachmentKey,
-        pod: ObjectKey,
-        addresses: BTreeSet<IpAddr>,
-    ) {
-        self.announcements.announce(attachment, pod, addresses);
+    /// The CNI plugin has given addresses to a pod.
+    pub fn announce(&mut self, attachment: AttachmentKey, announcement: Announcement) {
+        self.announcements.announce(attachment, announcement);
         self.follow_objects();
+    }
+
+    /// Which interfaces the CNI plugin says lead to which pods.
+    pub fn placements(&self) -> Vec<Placement> {
+        self.announcements.placements()
     }
 
     /// The CNI plugin says that an attachment ended.

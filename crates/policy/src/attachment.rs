@@ -12,6 +12,10 @@ use crate::Mac;
 pub struct Attachment {
     /// `metadata.uid`. kubelet names the control groups of the pod's containers by it.
     pub uid: PodUid,
+    /// Whether the object mirrors a static pod, whose uid in the kubelet is another one
+    /// (annotation `kubernetes.io/config.mirror`, `ConfigMirrorAnnotationKey` in
+    /// pkg/kubelet/types, Kubernetes 1.36). Anybody can write it into a pod of their own.
+    pub is_mirror: bool,
     /// The pod's interfaces on other networks than its primary one: the entries without
     /// `default: true` of the annotation `k8s.v1.cni.cncf.io/network-status`.
     pub networks: Box<[AttachedNetwork]>,

@@ -29,10 +29,12 @@ pub mod spec;
 mod subject;
 mod unknown;
 
-pub use announced::{Announcements, AttachmentKey};
+pub use announced::{
+    Announcement, Announcements, AttachmentKey, HostInterface, Placement, Placements,
+};
 pub use attachment::{AttachedNetwork, Attachment, PodUid};
 pub use audit::{Audit, Mode, Switch};
-pub use binding::{BindingFinding, Holder, Resolved, resolve};
+pub use binding::{BindingFinding, Holder, Resolved, resolve, resolve_placed};
 pub use cidr::IpBlock;
 pub use diagnostic::{Diagnostic, Severity};
 pub use inside::Inside;

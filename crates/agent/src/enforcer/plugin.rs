@@ -2,15 +2,18 @@
 //!
 //! In: its questions. Out: announcements to the cluster's state, an answer once the kernel
 //! has what follows from them. Never: an answer "in force" before a change that had the
-//! announcement in it was committed.
+//! announcement in it was committed, or a wait for an interface that cannot be bound which
+//! is longer than [`BINDS_WITHIN`].
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use cni::wire::{Attachment, PodName, Reply, Request};
-use policy::{AttachmentKey, KeptFor, ObjectKey};
+use cni::wire::{Attachment, Interface, PodName, Reply, Request};
+use policy::{
+    Announcement, AttachmentKey, HostInterface, InterfaceIndex, KeptFor, ObjectKey, PodUid,
+};
 
 use super::Enforcer;
 use crate::Sink;
@@ -19,6 +22,11 @@ use crate::Sink;
 const LONGEST: Duration = Duration::from_secs(60);
 /// Questions that wait at a time. A node has fewer pods.
 const WAITING: usize = 1024;
+/// How long an answer waits for the pod's interface. It was made before the question, so the
+/// next look shows it. Pods that the operator leaves unbound have no binding to wait for.
+const BINDS_WITHIN: Duration = Duration::from_millis(250);
+/// Interfaces of one attachment: a bridge, and the node's end of a pod's interface.
+const INTERFACES: usize = 16;
 
 /// A question, and where its answer goes.
 #[derive(Debug)]
@@ -46,6 +54,9 @@ struct Waiting {
     until: Instant,
     /// Whether the kernel isolates it, because its object is not known.
     is_isolated: bool,
+    /// Since when the kernel has its rules, and not the binding to one of these interfaces.
+    is_unbound_since: Option<Instant>,
+    interfaces: Vec<InterfaceIndex>,
 }
 
 /// What the kernel has of a pod, if it has what is known.
@@ -73,11 +84,14 @@ impl<S: Sink> Enforcer<S> {
         let now = self.now();
         let why = self.first_problem();
         self.cni.waiting.retain(|waiting| {
-            let is_over = now >= waiting.until;
+            let is_unbindable =
+                waiting.is_unbound_since.is_some_and(|since| now >= since + BINDS_WITHIN);
+            let is_over = now >= waiting.until || is_unbindable;
             if is_over {
-                let reply = match waiting.is_isolated {
-                    true => Reply::Isolated {},
-                    false => Reply::NotReady(why.clone()),
+                let reply = match (waiting.is_isolated, waiting.is_unbound_since) {
+                    (_, Some(_)) => Reply::InForce {},
+                    (true, None) => Reply::Isolated {},
+                    (false, None) => Reply::NotReady(why.clone()),
                 };
                 let _ = waiting.reply.send(reply);
             }
@@ -88,16 +102,24 @@ impl<S: Sink> Enforcer<S> {
     /// A change succeeded: the kernel has what is known now.
     pub(super) fn answer_cni_in_force(&mut self) {
         let mut waiting = std::mem::take(&mut self.cni.waiting);
+        let now = self.now();
         waiting.retain_mut(|one| match self.known_of(&one.pod, &one.addresses) {
-            Known::Pod => {
+            Known::Pod if self.is_bound(one) => {
                 let _ = one.reply.send(Reply::InForce {});
                 false
             }
-            Known::Shut => {
-                one.is_isolated = true;
+            Known::Pod => {
+                one.is_unbound_since.get_or_insert(now);
                 true
             }
-            Known::Nothing => true,
+            Known::Shut => {
+                (one.is_isolated, one.is_unbound_since) = (true, None);
+                true
+            }
+            Known::Nothing => {
+                one.is_unbound_since = None;
+                true
+            }
         });
         self.cni.waiting = waiting;
     }
@@ -105,17 +127,33 @@ impl<S: Sink> Enforcer<S> {
     fn take_cni(&mut self, CniQuestion { request, reply }: CniQuestion) {
         let now = self.now();
         let answer = match request {
-            Request::Attach { attachment, pod, addresses, wait_ms } => {
+            Request::Attach { attachment, pod, addresses, interfaces, wait_ms } => {
+                let interfaces: Vec<HostInterface> =
+                    interfaces.into_iter().take(INTERFACES).map(interface).collect();
+                let numbers = interfaces.iter().map(|interface| interface.index).collect();
+                let uid = pod.uid.as_deref().and_then(PodUid::parse).unwrap_or_default();
                 let pod = key(pod);
-                self.cluster.announce(attachment_key(attachment), pod.clone(), addresses.clone());
+                let said = Announcement {
+                    pod: pod.clone(),
+                    uid,
+                    addresses: addresses.clone(),
+                    interfaces,
+                };
+                self.cluster.announce(attachment_key(attachment), said);
                 self.changed_by_cni(now);
                 if self.cni.waiting.len() >= WAITING {
                     Reply::Error("too many pods wait".to_owned())
                 } else {
                     let until = now + Duration::from_millis(wait_ms).min(LONGEST);
-                    let is_isolated = false;
-                    let waiting = Waiting { pod, addresses, reply, until, is_isolated };
-                    self.cni.waiting.push(waiting);
+                    self.cni.waiting.push(Waiting {
+                        pod,
+                        addresses,
+                        reply,
+                        until,
+                        is_isolated: false,
+                        is_unbound_since: None,
+                        interfaces: numbers,
+                    });
                     return;
                 }
             }
@@ -159,8 +197,19 @@ impl<S: Sink> Enforcer<S> {
     }
 
     fn changed_by_cni(&mut self, now: Instant) {
+        self.parts.interfaces.place(self.cluster.placements());
         self.view.knows(self.cluster.snapshot());
         self.next.event(now);
+    }
+
+    /// Whether the kernel binds a pod's addresses to an interface that was made for it, or
+    /// no such interface is known, or nothing can be bound.
+    fn is_bound(&self, waiting: &Waiting) -> bool {
+        let ports = &self.parts.pipeline.network().ports;
+        let mut bound = waiting.interfaces.iter().filter_map(|index| ports.get(index));
+        waiting.interfaces.is_empty()
+            || !self.parts.interfaces.binds()
+            || bound.any(|port| waiting.addresses.is_subset(&port.addresses))
     }
 
     /// What the objects and announcements say of these addresses.
@@ -184,8 +233,12 @@ impl<S: Sink> Enforcer<S> {
     }
 }
 
-fn key(PodName { namespace, name }: PodName) -> ObjectKey {
+fn key(PodName { namespace, name, uid: _ }: PodName) -> ObjectKey {
     ObjectKey::new(namespace, name)
+}
+
+fn interface(Interface { name, index }: Interface) -> HostInterface {
+    HostInterface { index: InterfaceIndex(index), name }
 }
 
 fn attachment_key(Attachment { container, interface }: Attachment) -> AttachmentKey {

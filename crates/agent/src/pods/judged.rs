@@ -83,6 +83,7 @@ mod tests {
             grace_seconds: 0,
             attachment: Attachment {
                 uid: PodUid(1),
+                is_mirror: false,
                 networks: networks.iter().map(network).collect(),
             },
             ports: vec![],

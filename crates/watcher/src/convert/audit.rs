@@ -72,8 +72,8 @@ fn unknown(report: &mut Report<'_>, key: &str) {
     );
 }
 
-/// Reads annotations and keeps nftpol's and the list of a pod's networks. Others can be as
-/// long as the object.
+/// Reads annotations and keeps nftpol's, the list of a pod's networks, and what tells that
+/// a pod is a static one. Others can be as long as the object.
 ///
 /// # Errors
 /// One of these is no text.
@@ -107,7 +107,8 @@ impl<'de> Visitor<'de> for Own {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut own = BTreeMap::new();
         while let Some(key) = entries.next_key::<String>()? {
-            match key.starts_with(PREFIX) || key == super::pod::NETWORK_STATUS {
+            let is_of_pods = [super::pod::NETWORK_STATUS, super::pod::MIRROR].contains(&&*key);
+            match key.starts_with(PREFIX) || is_of_pods {
                 true => drop(own.insert(key, entries.next_value()?)),
                 false => drop(entries.next_value::<IgnoredAny>()?),
             }

@@ -22,6 +22,10 @@ use crate::spelling::suggest;
 /// version 1.3, 3.2.1).
 pub(crate) const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
+/// On the object that stands for a static pod (`ConfigMirrorAnnotationKey`,
+/// pkg/kubelet/types/pod_update.go, Kubernetes 1.36).
+pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
+
 /// The API's phases.
 const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
 
@@ -55,7 +59,8 @@ fn attachment(object: &PodFields) -> Attachment {
     let uid = object.metadata.uid.as_deref().and_then(PodUid::parse).unwrap_or_default();
     let annotations = object.metadata.annotations.as_ref();
     let text = annotations.and_then(|all| all.get(NETWORK_STATUS)).map(String::as_str);
-    Attachment { uid, networks: text.map(networks).unwrap_or_default() }
+    let is_mirror = annotations.is_some_and(|all| all.contains_key(MIRROR));
+    Attachment { uid, is_mirror, networks: text.map(networks).unwrap_or_default() }
 }
 
 /// An entry of the annotation.

@@ -109,6 +109,11 @@ pub(crate) fn pod(object: &core::Pod) -> Pod {
         grace_seconds: grace.try_into().unwrap_or_default(),
         attachment: policy::Attachment {
             uid: object.metadata.uid.as_ref().map_or(policy::PodUid(0), |uid| uid_of(uid)),
+            is_mirror: object
+                .metadata
+                .annotations
+                .as_ref()
+                .is_some_and(|all| all.contains_key("kubernetes.io/config.mirror")),
             networks: Box::default(),
         },
         ports,
