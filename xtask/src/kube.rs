@@ -1,6 +1,6 @@
 //! Builds the real Kubernetes for the tests, once.
 //!
-//! Builds the modules pinned in `tests/{kube,flannel,kube-router}/go.mod`. The
+//! Builds the modules pinned in `tests/{kube,cni,flannel,kube-router}/go.mod`. The
 //! programs of a [`Group`] go to `target/kube`, where the tests look for them.
 //! Never: a build when nothing has changed. Never: a build of programs that are
 //! already in the folder named by `$KUBEBUILDER_ASSETS` (book.kubebuilder.io,
@@ -51,6 +51,15 @@ pub const SERVER: Group = Group {
         ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
         ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     ],
+};
+
+/// What calls CNI plugins as container runtimes do: libcni, with our own main.
+pub const CNI: Group = Group {
+    source: "tests/cni",
+    kubernetes: false,
+    build: &["build"],
+    stamp: "cni-built-from",
+    programs: &[("cni-runtime", ".")],
 };
 
 /// The other programs of a cluster, and the program that upstream's tests run in

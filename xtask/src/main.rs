@@ -153,11 +153,24 @@ fn measured(program: &str, args: &[String]) -> Result<()> {
 /// Builds this program in release mode, with `nftpol` and the programs that it
 /// needs, and runs it. Builds no others, because each takes a minute to link.
 fn optimised(cargo: &Cargo, program: &str, others: &[&str], args: &[String]) -> Result<()> {
+    built(cargo, program, others)?;
+    cargo.exec(&format!("release/{program}"), args)
+}
+
+fn built(cargo: &Cargo, program: &str, others: &[&str]) -> Result<()> {
     let fixed =
         ["build", "--release", "--package", "agent", "--package", "cni", "--package", "tools"];
     let programs = [program, "nftpol", "nftpol-cni"].into_iter().chain(others.iter().copied());
-    cargo.run(fixed.into_iter().chain(programs.flat_map(|program| ["--bin", program])))?;
-    cargo.exec(&format!("release/{program}"), args)
+    cargo.run(fixed.into_iter().chain(programs.flat_map(|program| ["--bin", program])))
+}
+
+/// Builds the plugin without any library: it runs on nodes of every distribution, whose C
+/// library may be older or another one. Only its own crate is told so, because `nftpol`
+/// links libraries that Debian has as shared ones. glibc's static archive is in libc6-dev.
+fn static_plugin(cargo: &Cargo, more: &[&str]) -> Result<()> {
+    let plugin = ["rustc", "--package", "cni", "--bin", "nftpol-cni"];
+    let link = ["--", "-C", "target-feature=+crt-static"];
+    cargo.run(plugin.iter().chain(more).chain(&link).copied())
 }
 
 fn latency(args: &[String]) -> Result<()> {
@@ -177,6 +190,7 @@ fn kube(args: &[String]) -> Result<()> {
         [] => kube::build(&cargo, &kube::SERVER),
         [all] if all == "all" => {
             kube::build(&cargo, &kube::SERVER)?;
+            kube::build(&cargo, &kube::CNI)?;
             kube::build(&cargo, &kube::NODES)?;
             kube::build(&cargo, &kube::E2E)?;
             kube::build(&cargo, &kube::FLANNEL)?;
@@ -216,6 +230,8 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
         "build",
         "--package",
         "agent",
+        "--package",
+        "cni",
         "--package",
         "tools",
         "--package",
@@ -311,7 +327,10 @@ fn image(args: &[String]) -> Result<()> {
     let licences = target.join("licences.txt");
     std::fs::create_dir_all(&target)?;
     std::fs::write(&licences, licences::text(&cargo, "agent", true)?)?;
-    optimised(&cargo, "image", &[], &[to, licences.display().to_string()])
+    built(&cargo, "image", &[])?;
+    // Last: both builds write the same file.
+    static_plugin(&cargo, &["--release"])?;
+    cargo.exec("release/image", &[to, licences.display().to_string()])
 }
 
 /// The test programs that compare golden files with the output.

@@ -17,19 +17,19 @@ use serde_json::{Value, json};
 
 use super::newcomer::{NODE, Newcomer, POLICY, call};
 
-fn world() -> Result<World> {
+pub fn world() -> Result<World> {
     let spec = fixtures::dev_pods(Network::Bridge, &[NODE], &["web"], Families::V4);
     let world = World::new(spec, "fx")?;
     world.server.apply(POLICY)?;
     Ok(world)
 }
 
-fn node(world: &World) -> Result<&Namespace> {
+pub fn node(world: &World) -> Result<&Namespace> {
     Ok(&world.cluster.endpoint(NODE)?.namespace)
 }
 
 /// Whether the kernel isolates a pod in both directions.
-fn is_isolated(node: &Namespace, address: IpAddr) -> Result<bool> {
+pub fn is_isolated(node: &Namespace, address: IpAddr) -> Result<bool> {
     let mut kernel = node.run(Kernel::open)??;
     let id = TableId { family: ruleset::TableFamily::Inet, name: compiler::scaffold::table() };
     let Some(dump) = kernel.dump(&id)? else { return Ok(false) };
@@ -43,7 +43,7 @@ fn is_isolated(node: &Namespace, address: IpAddr) -> Result<bool> {
     Ok(Direction::BOTH.into_iter().all(has))
 }
 
-fn soon(what: &str, is: impl Fn() -> Result<bool>) -> Result<()> {
+pub fn soon(what: &str, is: impl Fn() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     while !is()? {
         ensure!(start.elapsed() < PATIENCE, "not {what}");
