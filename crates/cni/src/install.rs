@@ -69,8 +69,19 @@ impl Arguments {
             ..Self::default()
         };
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
-            match word.as_str() {
+            // As manifests write it, and as people do.
+            let (word, given) = match word.split_once('=') {
+                Some((word, given)) => (word, Some(given.to_owned())),
+                None => (word.as_str(), None),
+            };
+            if let (Some(given), "--watch" | "--keep-program") = (&given, word) {
+                return Err(format!("{word} takes no value, not {given:?}"));
+            }
+            let mut value = || {
+                let value = given.clone().or_else(|| words.next().cloned());
+                value.ok_or_else(|| format!("{word} needs a value"))
+            };
+            match word {
                 "--watch" => arguments.watch = true,
                 "--conf-dir" => arguments.conf = value()?.into(),
                 "--bin-dir" => arguments.bin = value()?.into(),

@@ -61,9 +61,11 @@ struct Watched {
 impl Changes {
     /// From now on. A folder that is not there yet is watched once it is.
     pub fn of(paths: &[&Path]) -> Self {
-        let folders = paths
-            .iter()
-            .map(|path| Watched { path: path.to_path_buf(), folder: None, watch: None });
+        let folders = paths.iter().map(|path| Watched {
+            path: path.to_path_buf(),
+            folder: None,
+            watch: None,
+        });
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC);
         let inotify = inotify.inspect_err(|error| {
             eprintln!(

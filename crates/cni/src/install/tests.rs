@@ -265,7 +265,8 @@ fn the_program_stays_while_a_pod_was_started_with_it() {
     let results = folders.0.join("cache").join("results");
     fs::create_dir_all(&results).unwrap();
     // {"plugins":[{"type":"nftpol-cni"}]}
-    let cached = r#"{"kind":"cniCacheV1","config":"eyJwbHVnaW5zIjpbeyJ0eXBlIjoibmZ0cG9sLWNuaSJ9XX0="}"#;
+    let cached =
+        r#"{"kind":"cniCacheV1","config":"eyJwbHVnaW5zIjpbeyJ0eXBlIjoibmZ0cG9sLWNuaSJ9XX0="}"#;
     fs::write(results.join("pods-c1-eth0"), cached).unwrap();
     folders.arguments("remove").run().unwrap();
     assert_eq!(folders.taken(), "10-a.conflist: bridge portmap", "no new pod uses it");
@@ -273,4 +274,29 @@ fn the_program_stays_while_a_pod_was_started_with_it() {
     fs::remove_file(results.join("pods-c1-eth0")).unwrap();
     folders.arguments("remove").run().unwrap();
     assert!(!folders.program().exists());
+}
+
+/// The overlay gave its options with `=`, and the installer knew none of them.
+#[test]
+fn the_words_of_the_manifests_are_options() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests");
+    let texts = ["components/cni/kustomization.yaml", "overlays/cni-remove/daemonset.yaml"];
+    let texts: String = texts.map(|name| fs::read_to_string(folder.join(name)).unwrap()).concat();
+    let lists = texts.lines().filter_map(|line| line.trim().strip_prefix("args: ["));
+    let mut calls: Vec<Vec<String>> = lists
+        .map(|list| list.trim_end_matches(']').split(", ").map(str::to_owned).collect())
+        .collect();
+    // One argument a line.
+    let mut rest = texts.lines().skip_while(|line| line.trim() != "args:").skip(1);
+    let items = rest.by_ref().map_while(|line| line.trim().strip_prefix("- "));
+    calls.push(items.map(str::to_owned).collect());
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    for words in calls {
+        let arguments = Arguments::parse(&words).unwrap();
+        assert_eq!(arguments.conf, Path::new("/host/etc/cni/net.d"), "{words:?}");
+        assert_eq!(arguments.bin, Path::new("/host/opt/cni/bin"), "{words:?}");
+    }
+    let words = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    assert!(Arguments::parse(&words(&["install", "--watch=true"])).is_err());
+    assert!(Arguments::parse(&words(&["install", "--without-agent=open"])).is_err());
 }

@@ -179,11 +179,9 @@ fn the_former_object_does_not_speak_for_an_address_that_was_given_again() {
 #[test]
 fn where_no_uid_is_told_or_the_uid_is_a_mirrors_the_name_decides() {
     let mirror = crate::Attachment { is_mirror: true, ..born(1, &[]).attachment };
-    for (told, object) in [
-        (0, born(1, &[])),
-        (2, born(0, &[])),
-        (2, Pod { attachment: mirror, ..born(1, &[]) }),
-    ] {
+    for (told, object) in
+        [(0, born(1, &[])), (2, born(0, &[])), (2, Pod { attachment: mirror, ..born(1, &[]) })]
+    {
         let mut one = Announcements::of(NODE);
         one.follow(&objects(&[object]));
         one.announce(attachment("c2"), said("db-0", told, "10.0.0.6"));

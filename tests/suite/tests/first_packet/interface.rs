@@ -17,16 +17,21 @@ use netbed::net::Namespace;
 /// The names of the node's interfaces that the kernel binds to an address.
 fn bound(node: &Namespace, address: IpAddr) -> Result<Vec<String>> {
     let mut kernel = node.run(Kernel::open)??;
-    let id = TableId { family: TableFamily::Inet, name: compiler::scaffold::table() };
-    let dump = kernel.dump(&id)?.context("no table")?;
-    let Claims(claims) = Layout::claims([&dump.ruleset]);
+    let mut tables = Vec::new();
+    for family in [TableFamily::Inet, TableFamily::Bridge] {
+        let id = TableId { family, name: compiler::scaffold::table() };
+        tables.extend(kernel.dump(&id)?.map(|dump| dump.ruleset));
+    }
+    let Claims(claims) = Layout::claims(&tables);
     let holders = claims.iter().filter(|(_, claim)| claim.addresses.contains(&address));
     let name = |index: u32| {
         let found = node.run(|| nix::net::if_::if_indextoname(index))?;
         let name = found.with_context(|| format!("interface {index}"))?;
         Ok(name.to_string_lossy().into_owned())
     };
-    holders.map(|(index, _)| name(index.0)).collect()
+    // Where packets are routed, all pods of a bridge are behind it.
+    let names: Result<Vec<String>> = holders.map(|(index, _)| name(index.0)).collect();
+    Ok(names?.into_iter().filter(|name| name != "cni0").collect())
 }
 
 /// Without the plugin's word nobody would have the address: two interfaces show it, and no

@@ -101,7 +101,8 @@ impl<'a> Runtime<'a> {
     pub fn installer(&self, words: &[&str]) -> Result<Command> {
         let mut command = Command::new(program::beside("nftpol-cni")?);
         command.args(words).env_remove("CNI_COMMAND");
-        for (word, name) in [("--conf-dir", "net.d"), ("--bin-dir", "bin"), ("--cache-dir", "cache")]
+        for (word, name) in
+            [("--conf-dir", "net.d"), ("--bin-dir", "bin"), ("--cache-dir", "cache")]
         {
             command.arg(word).arg(self.path(name));
         }

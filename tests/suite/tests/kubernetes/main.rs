@@ -12,10 +12,12 @@ mod edits;
 mod faults;
 mod forged;
 mod install;
+mod listening;
 mod macvlan;
 mod migration;
 mod monitor;
 mod paths;
+mod plugin;
 mod reboot;
 mod removal;
 mod report;
@@ -44,7 +46,7 @@ const FROM_CANAL: &str = "migration-canal";
 type RunScene = fn(&mut Scene) -> Result<()>;
 
 /// All scenes in this order, and whether CI runs them.
-const ALL: [(&str, RunScene, bool); 11] = [
+const ALL: [(&str, RunScene, bool); 12] = [
     ("short", Scene::short, true),
     ("agents", Scene::agents, true),
     ("monitor", Scene::monitor, true),
@@ -54,6 +56,7 @@ const ALL: [(&str, RunScene, bool); 11] = [
     ("edits", Scene::edits, false),
     ("faults", Scene::faults, false),
     ("reboot", Scene::reboot, false),
+    ("first-packet", Scene::first_packet, false),
     ("removal", Scene::removal, true),
     ("install", Scene::install, false),
 ];

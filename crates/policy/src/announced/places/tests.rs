@@ -12,8 +12,10 @@ fn attachment(container: &str) -> AttachmentKey {
 }
 
 fn said(name: &str, address: &str, interfaces: &[(u32, &str)]) -> Announcement {
-    let interface =
-        |&(index, name): &(u32, &str)| HostInterface { index: InterfaceIndex(index), name: name.to_owned() };
+    let interface = |&(index, name): &(u32, &str)| HostInterface {
+        index: InterfaceIndex(index),
+        name: name.to_owned(),
+    };
     Announcement {
         pod: ObjectKey::new("shop", name),
         uid: PodUid(0),

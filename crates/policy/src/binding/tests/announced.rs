@@ -42,8 +42,7 @@ impl Story {
     fn then(&mut self, ports: impl IntoIterator<Item = SeenPort>, pods: &[&Pod]) -> Resolved {
         let seen = seen(ports);
         self.placements.look(&seen);
-        let resolved =
-            resolve_placed(&seen, pods.iter().copied(), &self.placements, &self.before);
+        let resolved = resolve_placed(&seen, pods.iter().copied(), &self.placements, &self.before);
         self.before = resolved.claims.clone();
         resolved
     }
@@ -74,7 +73,10 @@ fn an_attacker_that_showed_the_address_first_does_not_contest_it() {
     let claim = || port(2, &[("10.0.0.3", 100)]);
     let honest = || port(3, &[("10.0.0.3", 900)]);
     let by_itself = Story::new().then([claim(), honest()], &[&v()]);
-    assert_eq!(bound(&by_itself), ["0: dev/v mac 00 10.0.0.3", "2: dev/v mac 00 ", "3: dev/v mac 00 "]);
+    assert_eq!(
+        bound(&by_itself),
+        ["0: dev/v mac 00 10.0.0.3", "2: dev/v mac 00 ", "3: dev/v mac 00 "]
+    );
     let mut story = Story::new().add(&v(), 0, 3);
     assert_eq!(bound(&story.then([claim(), honest()], &[&v()])), [V]);
     assert_eq!(bound(&story.then([claim(), port(3, &[])], &[&v()])), [V], "the victim lost it");
@@ -134,12 +136,8 @@ fn it_says_nothing_of_a_pod_of_the_same_name_or_of_another_pod() {
 fn two_pods_are_bound_as_announced_and_their_later_addresses_stay_their_own() {
     let mut story = Story::new().add(&x(), 0, 2).add(&v(), 0, 3);
     // Each shows the other's address, and x also the bridge's.
-    let crossed = || {
-        [
-            port(2, &[("10.0.0.3", 100), ("10.0.0.1", 110)]),
-            port(3, &[("10.0.0.2", 100)]),
-        ]
-    };
+    let crossed =
+        || [port(2, &[("10.0.0.3", 100), ("10.0.0.1", 110)]), port(3, &[("10.0.0.2", 100)])];
     for _ in 0..2 {
         assert_eq!(bound(&story.then(crossed(), &[&x(), &v()])), [X, V]);
     }
