@@ -209,7 +209,8 @@ fn a_program_that_vanishes_or_is_damaged_comes_back() {
     scope(|scope| {
         scope.spawn(|| folders.watch(&stop));
         soon(is_whole);
-        let damages: [(&str, fn(&Path)); 4] = [
+        type Damage = fn(&Path);
+        let damages: [(&str, Damage); 4] = [
             ("removed", |path| fs::remove_file(path).unwrap()),
             ("written", |path| fs::write(path, b"another").unwrap()),
             ("moved", |path| fs::rename(path, path.with_extension("old")).unwrap()),

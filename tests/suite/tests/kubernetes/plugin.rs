@@ -236,13 +236,14 @@ impl Scene {
         let patch = json!([{"op": "remove", "path": components}]).to_string();
         let words = ["-n", "kube-system", "patch", "daemonset", "nftpol", "--type=json", "-p"];
         self.kubectl(&[&words[..], &[&patch]].concat())?;
+        // Installers that still run would put it back.
+        self.agents_ready()?;
         let overlay = self.overlay("cni-remove")?;
+        self.begin("e", pods / 2, listening.port())?;
         self.kubernetes.kubectl(&["apply", "-f", "-"], &overlay)?.success()?;
         let wait = ["-n", "kube-system", "rollout", "status", "daemonset/nftpol-cni-remove"];
         self.kubectl(&[&wait[..], &["--timeout=120s"]].concat())?;
         ensure!(!self.is_chained(NODE)?, "the plugin is still in the list");
-        // More pods, while the program is still there for those of before.
-        self.begin("e", pods / 2, listening.port())?;
         for (name, pods) in [("d", pods), ("e", pods / 2)] {
             self.until_all_run(name, pods, || Ok(()))?;
         }
