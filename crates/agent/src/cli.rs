@@ -293,6 +293,11 @@ pub struct Restore {
     /// A further range of pods' addresses. May be given several times.
     #[arg(long, value_name = "CIDR", value_parser = binding_options::pod_cidr)]
     pub pod_cidr: Vec<IpNet>,
+    /// Also replace a table of nftpol that is here, unless an agent is at work. For the start of
+    /// a node, before its first agent: such a table is of a saved ruleset, and the pods that
+    /// come are not in it.
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// `nftpol install-boot`.

@@ -18,6 +18,7 @@ use watcher::api::{Event, Found, StandIn};
 use watcher::{Kind, Known, Object, Store};
 
 use crate::report;
+use crate::tenant_lines::TenantLines;
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
@@ -29,6 +30,7 @@ pub struct ClusterState {
     modes: Modes,
     /// The time that was passed last.
     now: Now,
+    said: TenantLines,
     /// What the CNI plugin says of pods whose objects do not yet.
     announcements: Announcements,
     /// The objects, with the addresses that the pods have.
@@ -73,6 +75,11 @@ impl ClusterState {
     /// Which policies are in audit.
     pub fn modes(&self) -> &Modes {
         &self.modes
+    }
+
+    /// The time since the start, as of the last [`Self::pass`].
+    pub fn steady(&self) -> Duration {
+        self.now.steady
     }
 
     /// It is this time now. Whether a policy has another mode.
@@ -314,7 +321,9 @@ impl ClusterState {
             return false;
         }
         for diagnostic in &diagnostics {
-            report::diagnosed(diagnostic);
+            if self.said.may_say(&key.1, self.now.steady) {
+                report::diagnosed(diagnostic);
+            }
         }
         self.findings.insert(key, diagnostics);
         true

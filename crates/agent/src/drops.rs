@@ -12,6 +12,7 @@
 //! ```
 
 mod counts;
+mod flood;
 mod log_lines;
 mod names;
 mod reader;

@@ -62,6 +62,8 @@ pub struct Modes {
     /// With their modes.
     policies: OrdMap<ObjectKey, Arc<NetworkPolicy>>,
     ends: BTreeMap<Ending, (i64, End)>,
+    /// How often the ends changed.
+    changes: u64,
 }
 
 impl Modes {
@@ -88,6 +90,11 @@ impl Modes {
     /// The audits with an end, each with its end in seconds since 1970.
     pub fn ends(&self) -> impl Iterator<Item = (&Ending, i64, End)> {
         self.ends.iter().map(|(whose, (at, end))| (whose, *at, *end))
+    }
+
+    /// Another number after each change of [`Self::ends`]. There can be thousands.
+    pub const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Goes on to these objects and this moment. Whether a policy has another mode, or is
@@ -125,8 +132,11 @@ impl Modes {
     fn set_end(&mut self, whose: Ending, until: Option<i64>, now: Now) {
         match until {
             Some(at) if self.ends.get(&whose).is_some_and(|(known, _)| *known == at) => {}
-            Some(at) => drop(self.ends.insert(whose, (at, began(at, now)))),
-            None => drop(self.ends.remove(&whose)),
+            Some(at) => {
+                self.ends.insert(whose, (at, began(at, now)));
+                self.changes += 1;
+            }
+            None => self.changes += u64::from(self.ends.remove(&whose).is_some()),
         }
     }
 
@@ -144,6 +154,7 @@ impl Modes {
                 changed.push(whose.clone());
             }
         }
+        self.changes += changed.len() as u64;
         let mut policies = BTreeSet::new();
         for whose in changed {
             match whose {

@@ -15,6 +15,7 @@ use policy::{Direction, Mode};
 use ruleset::Family;
 
 use super::counts::{Counters, Counts};
+use super::flood::Flood;
 use super::log_lines::LogLines;
 use super::names::{Names, Who};
 use super::ring::{Entry, LeftOutEntry, Packet, Reason, Ring};
@@ -70,6 +71,7 @@ pub fn start(
         names: Names::default(),
         counts: Counts::default(),
         log_lines: LogLines::default(),
+        flood: Flood::default(),
         kernel: None,
         counted: None,
     };
@@ -85,6 +87,7 @@ struct Reader {
     names: Names,
     counts: Counts,
     log_lines: LogLines,
+    flood: Flood,
     /// To read counters.
     kernel: Option<DropCounts>,
     /// When they were last read.
@@ -151,12 +154,21 @@ impl Reader {
         }
         entries.extend(packets.into_iter().filter_map(|packet| {
             let packet = self.named(packet, &shown, now)?;
+            if !self.flood.shows(packet.signature.is_none(), now) {
+                return None;
+            }
             self.tell(&packet, now);
             Some(Entry::Denied(packet))
         }));
+        let (packets, time_ms) = (self.flood.left_out(), now_ms());
+        if packets > 0 {
+            let (pod, reason) = (Who::Unknown, Reason::RateLimit);
+            entries.push(Entry::LeftOut(LeftOutEntry { time_ms, packets, pod, reason }));
+        }
         if !entries.is_empty() {
             self.out.ring.push(entries);
         }
+        thread::sleep(self.flood.pause(now));
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::cluster_state::ClusterState;
 use crate::metrics::Metrics;
 use crate::problems::{About, EventReason, Problems};
 use crate::report;
+use crate::tenant_lines::TenantLines;
 
 /// What an attempt found, whether it succeeded or not.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,7 @@ pub struct AttemptFindings<'a> {
 pub struct Findings {
     logged: Vec<Diagnostic>,
     shared: Vec<SharedAddress>,
+    said: TenantLines,
 }
 
 impl Findings {
@@ -49,7 +51,8 @@ impl Findings {
         // A policy can have thousands.
         let logged: BTreeSet<_> = self.logged.iter().map(content).collect();
         for diagnostic in found.diagnostics {
-            if !logged.contains(&content(diagnostic)) {
+            let is_news = !logged.contains(&content(diagnostic));
+            if is_news && self.said.may_say(&diagnostic.object, cluster.steady()) {
                 report::diagnosed(diagnostic);
             }
         }

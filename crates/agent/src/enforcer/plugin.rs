@@ -2,7 +2,9 @@
 //!
 //! In: its questions. Out: announcements to the cluster's state, an answer once the kernel
 //! has what follows from them. Never: an answer "in force" before a change that had the
-//! announcement in it was committed.
+//! announcement in it was committed; an address that is taken from a pod whose interface
+//! lives. A plugin gives an address again once the former interface is gone. Who says so
+//! earlier may be any process of root's in the node's network, and would lift an isolation.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -40,6 +42,8 @@ pub(super) struct CniQuestions {
 /// A pod that is held back.
 #[derive(Debug)]
 struct Waiting {
+    /// What is to be announced once nobody else has the addresses; `None`: it was.
+    unannounced: Option<AttachmentKey>,
     pod: ObjectKey,
     addresses: BTreeSet<IpAddr>,
     reply: Sender<Reply>,
@@ -71,24 +75,56 @@ impl<S: Sink> Enforcer<S> {
             return;
         }
         let now = self.now();
-        let why = self.first_problem();
-        self.cni.waiting.retain(|waiting| {
+        let mut waiting = std::mem::take(&mut self.cni.waiting);
+        waiting.retain_mut(|waiting| {
+            let holder = self.announce(waiting, now);
             let is_over = now >= waiting.until;
             if is_over {
-                let reply = match waiting.is_isolated {
-                    true => Reply::Isolated {},
-                    false => Reply::NotReady(why.clone()),
+                let reply = match (holder, waiting.is_isolated) {
+                    (Some(holder), _) => Reply::NotReady(holder),
+                    (None, true) => Reply::Isolated {},
+                    (None, false) => Reply::NotReady(self.first_problem()),
                 };
                 let _ = waiting.reply.send(reply);
             }
             !is_over
         });
+        self.cni.waiting = waiting;
+    }
+
+    /// Announces it, unless another pod has an address of it: then says which.
+    fn announce(&mut self, waiting: &mut Waiting, now: Instant) -> Option<String> {
+        let attachment = waiting.unannounced.take()?;
+        let holder = self.holder(&waiting.pod, &waiting.addresses);
+        match holder {
+            Some(_) => waiting.unannounced = Some(attachment),
+            None => {
+                let (pod, addresses) = (waiting.pod.clone(), waiting.addresses.clone());
+                self.cluster.announce(attachment, pod, addresses);
+                self.changed_by_cni(now);
+            }
+        }
+        holder
+    }
+
+    /// The pod whose object reports one of these addresses and whose interface has it.
+    fn holder(&self, pod: &ObjectKey, addresses: &BTreeSet<IpAddr>) -> Option<String> {
+        let pods = &self.cluster.snapshot().pods;
+        let holder = |address: &IpAddr| {
+            let holder = self.binding.holder(*address).filter(|holder| *holder != pod)?;
+            let object = pods.get(holder).filter(|object| object.is_subject())?;
+            let is_ours = object.is_on(Some(&self.parts.node));
+            let why = || format!("{address} is that of pod {holder}, whose interface is there");
+            (is_ours && object.addresses.contains(address)).then(why)
+        };
+        addresses.iter().find_map(holder)
     }
 
     /// A change succeeded: the kernel has what is known now.
     pub(super) fn answer_cni_in_force(&mut self) {
         let mut waiting = std::mem::take(&mut self.cni.waiting);
         waiting.retain_mut(|one| match self.known_of(&one.pod, &one.addresses) {
+            _ if one.unannounced.is_some() => true,
             Known::Pod => {
                 let _ = one.reply.send(Reply::InForce {});
                 false
@@ -106,18 +142,18 @@ impl<S: Sink> Enforcer<S> {
         let now = self.now();
         let answer = match request {
             Request::Attach { attachment, pod, addresses, wait_ms } => {
-                let pod = key(pod);
-                self.cluster.announce(attachment_key(attachment), pod.clone(), addresses.clone());
-                self.changed_by_cni(now);
-                if self.cni.waiting.len() >= WAITING {
-                    Reply::Error("too many pods wait".to_owned())
-                } else {
-                    let until = now + Duration::from_millis(wait_ms).min(LONGEST);
-                    let is_isolated = false;
-                    let waiting = Waiting { pod, addresses, reply, until, is_isolated };
+                let (pod, unannounced) = (key(pod), Some(attachment_key(attachment)));
+                let until = now + Duration::from_millis(wait_ms).min(LONGEST);
+                let is_isolated = false;
+                let mut waiting =
+                    Waiting { unannounced, pod, addresses, reply, until, is_isolated };
+                self.announce(&mut waiting, now);
+                if self.cni.waiting.len() < WAITING {
                     self.cni.waiting.push(waiting);
                     return;
                 }
+                let _ = waiting.reply.send(Reply::Error("too many pods wait".to_owned()));
+                return;
             }
             Request::Detach { attachment } => {
                 self.cluster.withdraw(&attachment_key(attachment));
