@@ -2,7 +2,7 @@
 //!
 //! In: questions on an abstract Unix socket in the node's network namespace
 //! ([`protocol::SOCKET`]). Out: answers of [`protocol`]. Never: a wait of the thread that
-//! enforces; a change; an answer to anybody but root.
+//! enforces; a change but what the CNI plugin announces; an answer to anybody but root.
 //!
 //! The socket is not the lock (`@nftpol`): `apply` takes that, too, and answers nothing.
 //! Who may ask is the user id of the peer (SO_PEERCRED, unix(7)). Pods in the node's network

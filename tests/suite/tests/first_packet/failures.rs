@@ -150,7 +150,7 @@ fn no_announcement_takes_the_address_of_a_pod_whose_interface_lives() -> Result<
         "interfaces": [{"name": "new99"}, {"name": "eth0", "sandbox": "/run/netns/any"}],
         "ips": [{"address": format!("{}/24", victim.address), "interface": 1}],
     });
-    let claim = || call(node, "ADD", "free", &result, &json!({"waitMs": 600}));
+    let claim = || call(node, "ADD", "free", &result, &json!({"waitMs": 3000}));
     let said = claim()?;
     assert_eq!(code(&said)?, 11, "{said:?}");
     ensure!(said.stdout.contains("first-36, whose interface is there"), "{said:?}");
