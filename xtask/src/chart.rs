@@ -1,6 +1,6 @@
 //! The templates of the Helm chart, made from the kustomize base.
 //!
-//! In: `manifests/base` and `manifests/components/monitoring`. Out:
+//! In: `manifests/base`, the pod agent's overlay and components of `manifests/`. Out:
 //! `charts/nftpol/templates` and `charts/nftpol/files`. The chart's values, schema,
 //! notes and `Chart.yaml` are written by hand.
 //! Never: a field in a template that the base does not have. What differs is in the
@@ -17,6 +17,8 @@ pub const CHART: &str = "charts/nftpol";
 
 const BASE: &str = "manifests/base";
 const MONITORING: &str = "manifests/components/monitoring";
+const POD_AGENT: &str = "manifests/overlays/pod-namespaces";
+const MULTI_NETWORK: &str = "manifests/components/multi-network";
 
 /// The first line of each template.
 const HEAD: &str = "{{- /* Made by `cargo xtask chart` from manifests/. Do not edit. */ -}}\n";
@@ -26,19 +28,29 @@ type Changes = &'static [(&'static str, &'static str)];
 
 const NAMESPACE: (&str, &str) = ("namespace: kube-system", "namespace: {{ .Release.Namespace }}");
 
+const PULL_SECRETS: (&str, &str) = (
+    "      serviceAccountName: nftpol\n",
+    "      serviceAccountName: nftpol\n      {{- with .Values.imagePullSecrets }}\n      \
+     imagePullSecrets: {{ toJson . }}\n      {{- end }}\n",
+);
+const IMAGE: (&str, &str) = (
+    "          image: nftpol\n",
+    "          image: \"{{ .Values.image.repository }}:{{ .Values.image.tag | default \
+     .Chart.AppVersion }}\"\n",
+);
+const PULL_POLICY: (&str, &str) =
+    ("imagePullPolicy: IfNotPresent", "imagePullPolicy: {{ .Values.image.pullPolicy }}");
+const ENV: (&str, &str) = (
+    "                  fieldPath: spec.nodeName\n",
+    "                  fieldPath: spec.nodeName\n            {{- with .Values.env }}\n            \
+     {{- toYaml . | nindent 12 }}\n            {{- end }}\n",
+);
+
 const DAEMONSET: Changes = &[
     NAMESPACE,
-    (
-        "      serviceAccountName: nftpol\n",
-        "      serviceAccountName: nftpol\n      {{- with .Values.imagePullSecrets }}\n      \
-         imagePullSecrets: {{ toJson . }}\n      {{- end }}\n",
-    ),
-    (
-        "          image: nftpol\n",
-        "          image: \"{{ .Values.image.repository }}:{{ .Values.image.tag | default \
-         .Chart.AppVersion }}\"\n",
-    ),
-    ("imagePullPolicy: IfNotPresent", "imagePullPolicy: {{ .Values.image.pullPolicy }}"),
+    PULL_SECRETS,
+    IMAGE,
+    PULL_POLICY,
     (
         "          args: [agent]\n",
         "          args:\n            - agent\n            {{- if .Values.monitoring.enabled }}\n            \
@@ -48,11 +60,7 @@ const DAEMONSET: Changes = &[
          {{- if .Values.verify }}\n            - --verify\n            {{- end }}\n            \
          {{- range .Values.args }}\n            - {{ quote . }}\n            {{- end }}\n",
     ),
-    (
-        "                  fieldPath: spec.nodeName\n",
-        "                  fieldPath: spec.nodeName\n            {{- with .Values.env }}\n            \
-         {{- toYaml . | nindent 12 }}\n            {{- end }}\n",
-    ),
+    ENV,
     (
         "              containerPort: 9478\n              protocol: TCP\n",
         "              containerPort: 9478\n              protocol: TCP\n            \
@@ -62,6 +70,43 @@ const DAEMONSET: Changes = &[
     (
         "            requests:\n              cpu: 10m\n              memory: 32Mi\n",
         "            {{- toYaml .Values.resources | nindent 12 }}\n",
+    ),
+];
+
+const POD_AGENTS_DAEMONSET: Changes = &[
+    NAMESPACE,
+    PULL_SECRETS,
+    IMAGE,
+    PULL_POLICY,
+    (
+        "          args: [pod-agent]\n",
+        "          args:\n            - pod-agent\n            \
+         {{- if ne .Values.mode \"enforce\" }}\n            - --mode={{ .Values.mode \
+         }}\n            {{- end }}\n            \
+         {{- if .Values.verify }}\n            - --verify\n            {{- end }}\n            \
+         {{- if .Values.podAgent.multiNetworkPolicies }}\n            \
+         - --multi-network-policies\n            {{- end }}\n            \
+         {{- range .Values.podAgent.args }}\n            - {{ quote . }}\n            {{- end }}\n",
+    ),
+    ENV,
+];
+
+/// Templates that exist where a value says so: folder, file, the template's name, the
+/// condition, and what changes.
+const CONDITIONAL: [(&str, &str, &str, &str, Changes); 2] = [
+    (
+        POD_AGENT,
+        "daemonset.yaml",
+        "pod-agent.yaml",
+        ".Values.podAgent.enabled",
+        POD_AGENTS_DAEMONSET,
+    ),
+    (
+        MULTI_NETWORK,
+        "rbac.yaml",
+        "multi-network-rbac.yaml",
+        ".Values.podAgent.multiNetworkPolicies",
+        &[NAMESPACE],
     ),
 ];
 
@@ -109,6 +154,11 @@ pub fn files(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
             changed(&read(BASE, name)?, changes).with_context(|| format!("{BASE}/{name}"))?;
         files.insert(template(name), format!("{HEAD}{text}"));
     }
+    for (folder, name, made, condition, changes) in CONDITIONAL {
+        let text =
+            changed(&read(folder, name)?, changes).with_context(|| format!("{folder}/{name}"))?;
+        files.insert(template(made), only_if(condition, &text));
+    }
     for name in MONITORS {
         let text = changed(&escaped(&read(MONITORING, name)?), &[NAMESPACE])
             .with_context(|| format!("{MONITORING}/{name}"))?;
@@ -120,7 +170,11 @@ pub fn files(root: &Path) -> Result<BTreeMap<PathBuf, String>> {
 }
 
 fn if_monitored(text: &str) -> String {
-    format!("{HEAD}{{{{- if .Values.monitoring.enabled }}}}\n{text}{{{{- end }}}}\n")
+    only_if(".Values.monitoring.enabled", text)
+}
+
+fn only_if(condition: &str, text: &str) -> String {
+    format!("{HEAD}{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n")
 }
 
 /// Prometheus' own templates have the same braces as Helm's. Helm shall print them.

@@ -18,11 +18,13 @@ use crate::kube;
 const RENDERED: &str = "tests/fixtures/helm";
 
 /// A name, and the values that are set.
-const FORMS: [(&str, &[&str]); 5] = [
+const FORMS: [(&str, &[&str]); 7] = [
     ("default", &[]),
     ("monitoring", &["monitoring.enabled=true"]),
     ("verify", &["verify=true"]),
     ("audit", &["mode=audit"]),
+    ("pod-agent", &["podAgent.enabled=true"]),
+    ("multi-network", &["podAgent.enabled=true", "podAgent.multiNetworkPolicies=true"]),
     (
         "mirror",
         &[
@@ -36,8 +38,15 @@ const FORMS: [(&str, &[&str]); 5] = [
 ];
 
 /// Values that the schema must refuse, and what Helm says then.
-const REFUSED: [&str; 5] =
-    ["imagee.tag=1", "verify=maybe", "mode=off", "args={agent}", "image.pullPolicy=Sometimes"];
+const REFUSED: [&str; 6] = [
+    "imagee.tag=1",
+    "verify=maybe",
+    "mode=off",
+    "args={agent}",
+    "image.pullPolicy=Sometimes",
+    // Without the pod agent nothing enforces them.
+    "podAgent.multiNetworkPolicies=true",
+];
 const REFUSAL: &str = "values don't meet the specifications of the schema";
 
 /// Helm built from its module alone takes the cluster for one of version 1.20.

@@ -1,6 +1,6 @@
 //! Builds the real Kubernetes for the tests, once.
 //!
-//! Builds the modules pinned in `tests/{kube,flannel,kube-router}/go.mod`. The
+//! Builds the modules pinned in `tests/{kube,cni,flannel,kube-router,calico}/go.mod`. The
 //! programs of a [`Group`] go to `target/kube`, where the tests look for them.
 //! Never: a build when nothing has changed. Never: a build of programs that are
 //! already in the folder named by `$KUBEBUILDER_ASSETS` (book.kubebuilder.io,
@@ -28,9 +28,10 @@ pub use builds::Builds;
 pub struct Group {
     /// The folder of their go.mod.
     source: &'static str,
-    /// Whether the programs are Kubernetes' own. Those are static and contain their
-    /// version.
+    /// Whether the programs are Kubernetes' own. Those contain their version.
     kubernetes: bool,
+    /// Whether the programs are static: without C.
+    is_static: bool,
     /// The arguments of `go` for the build.
     build: &'static [&'static str],
     /// The file that records what they were built from.
@@ -44,6 +45,7 @@ pub struct Group {
 pub const SERVER: Group = Group {
     source: SOURCE,
     kubernetes: true,
+    is_static: true,
     build: &["build"],
     stamp: "built-from",
     programs: &[
@@ -53,11 +55,22 @@ pub const SERVER: Group = Group {
     ],
 };
 
+/// What calls CNI plugins as container runtimes do: libcni, with our own main.
+pub const CNI: Group = Group {
+    source: "tests/cni",
+    kubernetes: false,
+    is_static: true,
+    build: &["build"],
+    stamp: "cni-built-from",
+    programs: &[("cni-runtime", ".")],
+};
+
 /// The other programs of a cluster, and the program that upstream's tests run in
 /// its pods.
 pub const NODES: Group = Group {
     source: SOURCE,
     kubernetes: true,
+    is_static: true,
     build: &["build"],
     stamp: "nodes-built-from",
     programs: &[
@@ -74,6 +87,7 @@ pub const NODES: Group = Group {
 pub const E2E: Group = Group {
     source: SOURCE,
     kubernetes: true,
+    is_static: true,
     build: &["test", "-c", "-vet=off"],
     stamp: "e2e-built-from",
     programs: &[("e2e.test", "k8s.io/kubernetes/test/e2e")],
@@ -82,8 +96,9 @@ pub const E2E: Group = Group {
 /// flannel, with our own main.
 pub const FLANNEL: Group = Group {
     source: "tests/flannel",
-    // Its UDP backend is in C.
     kubernetes: false,
+    // Its UDP backend is in C.
+    is_static: false,
     build: &["build"],
     stamp: "flannel-built-from",
     programs: &[("flannel", ".")],
@@ -93,9 +108,26 @@ pub const FLANNEL: Group = Group {
 pub const KUBE_ROUTER: Group = Group {
     source: "tests/kube-router",
     kubernetes: false,
+    is_static: false,
     build: &["build"],
     stamp: "kube-router-built-from",
     programs: &[("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router")],
+};
+
+/// Calico's CNI plugin and its Felix, for the networks of clusters. No test of CI needs
+/// them. Four minutes of CPU time without a cache. Two packages at a time, because some
+/// need much memory to compile.
+pub const CALICO: Group = Group {
+    source: "tests/calico",
+    kubernetes: false,
+    // With C, Felix needs libbpf. Without it, it has no eBPF (felix/bpf/libbpf).
+    is_static: true,
+    build: &["build", "-p", "2"],
+    stamp: "calico-built-from",
+    programs: &[
+        ("calico", "github.com/projectcalico/calico/cni-plugin/cmd/calico"),
+        ("calico-felix", "github.com/projectcalico/calico/felix/cmd/calico-felix"),
+    ],
 };
 
 /// Helm, for the rendered chart. Two minutes of a core without a cache, so CI does not
@@ -103,6 +135,7 @@ pub const KUBE_ROUTER: Group = Group {
 pub const HELM: Group = Group {
     source: "tests/helm",
     kubernetes: false,
+    is_static: false,
     build: &["build"],
     stamp: "helm-built-from",
     programs: &[("helm", "helm.sh/helm/v3/cmd/helm")],
@@ -200,7 +233,7 @@ impl Recipe {
             let start = Instant::now();
             let mut command = background::command(before, &go);
             command.current_dir(source).env("GOWORK", "off");
-            command.env("CGO_ENABLED", if self.group.kubernetes { "0" } else { "1" });
+            command.env("CGO_ENABLED", if self.group.is_static { "0" } else { "1" });
             command.args(self.group.build);
             command.args(["-trimpath", "-ldflags", &self.linker_flags, "-o"]);
             command.arg(folder.join(program)).arg(package);

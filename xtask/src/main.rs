@@ -14,6 +14,7 @@ mod edges;
 mod fresh;
 mod fuzz;
 mod helm;
+mod ipvs;
 mod kube;
 mod licences;
 mod programs;
@@ -58,6 +59,8 @@ Usage: cargo xtask <command>
   greedy [load...]           what a greedy tenant's policies cost, and how long others wait meanwhile; a tenth of each load,
                              or --scale N: one of N
   load [pods]                what an agent costs in a large cluster, from a real API server; prints the table of docs/benchmarks.md
+  pods-memory N [everyone]   what the pod agent's loop takes of memory with N isolated pods on macvlan interfaces in a large
+                             cluster; `everyone`: all of its pods are their peers
   soak [minutes]             an agent under churn, 30 minutes by default; fails when memory grows
   chaos [minutes] [--seed N] an agent while the API server lies, processes die and others change the tables, 15 minutes by
                              default; proves the table after each fault. --quick: only faults that heal within seconds;
@@ -65,8 +68,9 @@ Usage: cargo xtask <command>
   latency [args...]          from a write to the API to packets, for any controller, in a whole Kubernetes of its own
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
 
-  kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests, flannel
-                             and kube-router
+  ipvs                       what IPVS forwards, tried with packets on a kernel of Debian under qemu; some minutes
+  kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests,
+                             flannel, kube-router and Calico
   setup                      installs the Debian packages that the other commands need
   help                       this text
 
@@ -99,6 +103,7 @@ fn run(args: &[String]) -> Result<()> {
         "bench" => bench(rest)?,
         "greedy" => optimised(&Cargo::default(), "greedy", &[], rest)?,
         "load" => measured("load", rest)?,
+        "pods-memory" => optimised(&Cargo::default(), "pods_memory", &[], rest)?,
         "soak" => measured("soak", rest)?,
         "chaos" => measured("chaos", rest)?,
         "latency" => latency(rest)?,
@@ -112,6 +117,7 @@ fn run(args: &[String]) -> Result<()> {
         "image" => image(rest)?,
         "chart" => none(rest).and_then(|()| chart::write(&Cargo::default().workspace_folder()?))?,
         "helm" => helm::run(rest)?,
+        "ipvs" => ipvs::run(rest)?,
         "release" => release::run(rest)?,
         "kube" => kube(rest)?,
         "setup" => none(rest).and_then(|()| setup::packages())?,
@@ -153,11 +159,24 @@ fn measured(program: &str, args: &[String]) -> Result<()> {
 /// Builds this program in release mode, with `nftpol` and the programs that it
 /// needs, and runs it. Builds no others, because each takes a minute to link.
 fn optimised(cargo: &Cargo, program: &str, others: &[&str], args: &[String]) -> Result<()> {
+    built(cargo, program, others)?;
+    cargo.exec(&format!("release/{program}"), args)
+}
+
+fn built(cargo: &Cargo, program: &str, others: &[&str]) -> Result<()> {
     let fixed =
         ["build", "--release", "--package", "agent", "--package", "cni", "--package", "tools"];
     let programs = [program, "nftpol", "nftpol-cni"].into_iter().chain(others.iter().copied());
-    cargo.run(fixed.into_iter().chain(programs.flat_map(|program| ["--bin", program])))?;
-    cargo.exec(&format!("release/{program}"), args)
+    cargo.run(fixed.into_iter().chain(programs.flat_map(|program| ["--bin", program])))
+}
+
+/// Builds the plugin without any library: it runs on nodes of every distribution, whose C
+/// library may be older or another one. Only its own crate is told so, because `nftpol`
+/// links libraries that Debian has as shared ones. glibc's static archive is in libc6-dev.
+fn static_plugin(cargo: &Cargo, more: &[&str]) -> Result<()> {
+    let plugin = ["rustc", "--package", "cni", "--bin", "nftpol-cni"];
+    let link = ["--", "-C", "target-feature=+crt-static"];
+    cargo.run(plugin.iter().chain(more).chain(&link).copied())
 }
 
 fn latency(args: &[String]) -> Result<()> {
@@ -177,10 +196,12 @@ fn kube(args: &[String]) -> Result<()> {
         [] => kube::build(&cargo, &kube::SERVER),
         [all] if all == "all" => {
             kube::build(&cargo, &kube::SERVER)?;
+            kube::build(&cargo, &kube::CNI)?;
             kube::build(&cargo, &kube::NODES)?;
             kube::build(&cargo, &kube::E2E)?;
             kube::build(&cargo, &kube::FLANNEL)?;
-            kube::build(&cargo, &kube::KUBE_ROUTER)
+            kube::build(&cargo, &kube::KUBE_ROUTER)?;
+            kube::build(&cargo, &kube::CALICO)
         }
         _ => bail!("`kube` takes `all` or nothing\n\n{HELP}"),
     }
@@ -217,6 +238,8 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
         "--package",
         "agent",
         "--package",
+        "cni",
+        "--package",
         "tools",
         "--package",
         "suite",
@@ -231,16 +254,23 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
 }
 
 /// What scenes with clusters of their own need.
-const OF_SCENES: [(&str, &kube::Group); 4] = [
+const OF_SCENES: [(&str, &kube::Group); 6] = [
     ("install", &kube::HELM),
     ("overlays", &kube::FLANNEL),
     ("migration", &kube::KUBE_ROUTER),
     ("migration-canal", &kube::FLANNEL),
+    ("migration-canal", &kube::CALICO),
+    ("beside-felix", &kube::CALICO),
 ];
 
 /// What networks of `cluster up` need, by the beginnings of their names.
-const OF_NETWORKS: [(&str, &kube::Group); 3] =
-    [("flannel-", &kube::FLANNEL), ("canal", &kube::FLANNEL), ("kube-router", &kube::KUBE_ROUTER)];
+const OF_NETWORKS: [(&str, &kube::Group); 5] = [
+    ("flannel-", &kube::FLANNEL),
+    ("canal", &kube::FLANNEL),
+    ("canal", &kube::CALICO),
+    ("calico", &kube::CALICO),
+    ("kube-router", &kube::KUBE_ROUTER),
+];
 
 /// Builds what the networks among these words need.
 fn of_networks<'a>(cargo: &Cargo, words: impl Iterator<Item = &'a str> + Clone) -> Result<()> {
@@ -311,7 +341,10 @@ fn image(args: &[String]) -> Result<()> {
     let licences = target.join("licences.txt");
     std::fs::create_dir_all(&target)?;
     std::fs::write(&licences, licences::text(&cargo, "agent", true)?)?;
-    optimised(&cargo, "image", &[], &[to, licences.display().to_string()])
+    built(&cargo, "image", &[])?;
+    // Last: both builds write the same file.
+    static_plugin(&cargo, &["--release"])?;
+    cargo.exec("release/image", &[to, licences.display().to_string()])
 }
 
 /// The test programs that compare golden files with the output.

@@ -44,6 +44,9 @@ const OF_NODES: [&str; 6] = [
     "ipset",
 ];
 
+/// What a virtual machine with IPVS needs in addition, and what is tried in it.
+const OF_VM: [&str; 3] = ["qemu-system-x86", "busybox-static", "ipvsadm"];
+
 /// A package of Docker's that conflicts with two of ours and contains their
 /// programs, too.
 const INSTEAD: (&str, [&str; 2]) = ("containerd.io", ["containerd", "runc"]);
@@ -60,6 +63,11 @@ pub fn packages() -> Result<()> {
 /// Also installs what is missing for nodes of a real Kubernetes.
 pub fn packages_of_nodes() -> Result<()> {
     install_all(&[&PACKAGES[..], &OF_NODES].concat())
+}
+
+/// Also installs what is missing for a virtual machine with IPVS.
+pub fn packages_of_vm() -> Result<()> {
+    install_all(&[&PACKAGES[..], &OF_VM].concat())
 }
 
 /// Also installs what is missing to build libFuzzer.

@@ -53,11 +53,12 @@ const COMPUTING_PROGRAMS: [&str; 13] = [
 
 /// Which tests need which programs of Kubernetes. A group needs the groups before
 /// it.
-const NEEDS: [(&str, &Group); 7] = [
+const NEEDS: [(&str, &Group); 8] = [
     ("suite accepted", &kube::SERVER),
     ("suite agent", &kube::SERVER),
     ("suite apiserver", &kube::SERVER),
     ("suite chaos", &kube::SERVER),
+    ("suite first_packet", &kube::CNI),
     ("suite install", &kube::SERVER),
     ("suite kubernetes", &kube::FLANNEL),
     ("suite upstream", &kube::E2E),
@@ -145,7 +146,8 @@ fn documentation(cargo: &Cargo, before: &[&str], args: &[String]) -> Job {
 }
 
 /// All groups that tests need, in the order in which they are built.
-pub static ORDER: [&Group; 4] = [&kube::SERVER, &kube::NODES, &kube::FLANNEL, &kube::E2E];
+pub static ORDER: [&Group; 5] =
+    [&kube::SERVER, &kube::CNI, &kube::NODES, &kube::FLANNEL, &kube::E2E];
 
 fn place(group: &Group) -> Option<usize> {
     ORDER.iter().position(|one| *one == group)

@@ -25,6 +25,8 @@ pub struct BindingOptions {
     pub unbound: Vec<UnboundPods>,
     /// Pods on bridges are not bound: the kernel cannot.
     pub no_bridges: bool,
+    /// What IPVS forwards is not judged: the kernel cannot.
+    pub no_ipvs: bool,
     /// What becomes of addresses in the pods' ranges that no object names.
     pub unknown_pods: UnknownPods,
 }
@@ -58,6 +60,7 @@ impl BindingOptions {
                 network.ports.into_iter().filter(|(_, it)| it.bridge.is_none()).collect();
             network.bridges.clear();
         }
+        network.ipvs &= !self.no_ipvs;
         network.unknown_pods = self.unknown_pods;
         if self.unknown_pods == UnknownPods::Open {
             network.pod_ranges.clear();

@@ -18,11 +18,13 @@ mod writer;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use imbl::OrdSet;
+use nix::fcntl::OFlag;
+use nix::unistd::Uid;
 use policy::PodRange;
 use sha2::{Digest, Sha256};
 
@@ -34,6 +36,8 @@ const TITLE: &str = "nftpol boot file ";
 const FORM: u32 = 1;
 /// No file is longer.
 const LONGEST: u64 = 64 << 10;
+/// Who is neither root nor a writer of the file may not say what is shut (inode(7)).
+const OTHERS_WRITE: u32 = 0o022;
 /// A clock that was set back by less than this is believed.
 const AHEAD: Duration = Duration::from_secs(24 * 3600);
 
@@ -128,7 +132,18 @@ impl BootRecord {
     /// See [`BootFileError`].
     pub fn read(path: &Path, now: SystemTime, max_age: Duration) -> Result<Self, BootFileError> {
         let unread = |source| BootFileError::Read { path: path.to_owned(), source };
-        let file = File::open(path).map_err(unread)?;
+        // Who opens a pipe waits for its writer (fifo(7)), and the kubelet with it.
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let mut options = OpenOptions::new();
+        let file = options.read(true).custom_flags(flags.bits()).open(path).map_err(unread)?;
+        let about = file.metadata().map_err(unread)?;
+        if !about.is_file() {
+            return Err(BootFileError::Damaged("it is no plain file"));
+        }
+        let is_roots = about.uid() == 0 || about.uid() == Uid::effective().as_raw();
+        if !is_roots || about.mode() & OTHERS_WRITE != 0 {
+            return Err(BootFileError::Damaged("others than root may write it"));
+        }
         let mut bytes = Vec::new();
         file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(unread)?;
         if bytes.len() as u64 > LONGEST {

@@ -43,7 +43,7 @@ const BEFORE: &str = "containerd.service crio.service docker.service kubelet.ser
 const AFTER: &str = "local-fs.target systemd-modules-load.service nftables.service \
                      netfilter-persistent.service firewalld.service ufw.service";
 
-/// Installs what runs `nftpol restore --file FILE` at each start. Returns what was done.
+/// Installs what runs `nftpol restore --replace --file FILE` at each start. Returns what was done.
 ///
 /// # Errors
 /// A file cannot be read or written.
@@ -120,7 +120,7 @@ fn unit(loader: Option<&str>, file: &Path) -> String {
          Type=oneshot\n\
          RemainAfterExit=yes\n\
          ExecStartPre=-modprobe br_netfilter\n\
-         ExecStart={loaded}{PROGRAMS}/nftpol restore --file {}\n\
+         ExecStart={loaded}{PROGRAMS}/nftpol restore --replace --file {}\n\
          \n\
          [Install]\n\
          WantedBy=multi-user.target\n",
@@ -213,7 +213,7 @@ mod tests {
         let unit = unit(Some("ld-linux-x86-64.so.2"), Path::new("/var/lib/nftpol/boot"));
         for line in [
             "ExecStart=/opt/nftpol/ld-linux-x86-64.so.2 --library-path /opt/nftpol \
-             /opt/nftpol/nftpol restore --file /var/lib/nftpol/boot",
+             /opt/nftpol/nftpol restore --replace --file /var/lib/nftpol/boot",
             "Type=oneshot",
             "WantedBy=multi-user.target",
         ] {
@@ -232,7 +232,10 @@ mod tests {
         for _ in 0..2 {
             install(&host, file).unwrap();
             let link = host.join("etc/systemd/system/multi-user.target.wants").join(UNIT);
-            assert!(fs::read_to_string(link).unwrap().contains("restore --file"), "the unit");
+            assert!(
+                fs::read_to_string(link).unwrap().contains("restore --replace --file"),
+                "the unit"
+            );
             let program = fs::metadata(host.join("opt/nftpol/nftpol")).unwrap();
             assert_eq!(
                 program.len(),

@@ -13,6 +13,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use compiler::budget::Budgets;
 use compiler::{LogOptions, Options};
 use ipnet::IpNet;
+use nft::Features;
 use policy::{Mode, Tunnel, UnknownPods};
 use watcher::files::{Source, Validation};
 
@@ -84,6 +85,15 @@ pub struct Render {
     /// Form of the output: a script for `nft -f`, or libnftables JSON.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+    /// The table in a pod's own network namespace, and not the node's.
+    #[arg(long, value_enum, default_value_t, requires_if("pod", "pod"))]
+    pub place: PlaceOption,
+    /// The pod in whose network namespace it would be.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub pod: Option<String>,
+    /// The table of this network of the pod, by its MultiNetworkPolicies.
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "pod")]
+    pub network: Option<String>,
 }
 
 /// `nftpol apply`. It reads files only; to follow a cluster, run the agent.
@@ -118,6 +128,10 @@ pub struct PlaceArgs {
     /// The pod in whose network namespace to enforce.
     #[arg(long, value_name = "NAMESPACE/NAME", required_if_eq("place", "pod"))]
     pub pod: Option<String>,
+    /// Enforce the MultiNetworkPolicies of this network of the pod, and not the NetworkPolicies of
+    /// its primary one.
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "pod")]
+    pub network: Option<String>,
     /// The file of the pod's network namespace: /proc/PID/ns/net or /run/netns/NAME.
     #[arg(long, value_name = "FILE", requires = "pod", required_if_eq("place", "pod"))]
     pub netns: Option<PathBuf>,
@@ -256,6 +270,10 @@ pub struct PodAgent {
     /// The node's /proc: it has the pods' processes (hostPID).
     #[arg(long, value_name = "DIR", default_value = "/proc")]
     pub proc: PathBuf,
+    /// Enforce MultiNetworkPolicies (k8s.cni.cncf.io) on the pods' further networks, which Multus
+    /// reports, whatever the kind of their interfaces. Needs the right to list and watch them.
+    #[arg(long)]
+    pub multi_network_policies: bool,
     /// Prove each table against the specification before it is committed. Without a proof the
     /// old table stays.
     #[arg(long)]
@@ -267,6 +285,13 @@ pub struct PodAgent {
     /// Whether policies drop. What they would drop is not told in a pod's own namespace.
     #[command(flatten)]
     pub mode: NodeMode,
+    /// How drops are logged. The group is one of each pod's own network namespace.
+    #[command(flatten)]
+    pub log: Log,
+    /// Write a line of the log for denied packets, one a minute for each pair of pods and
+    /// policies, 100 a minute at most.
+    #[arg(long)]
+    pub log_denied: bool,
     /// What policies may take.
     #[command(flatten)]
     pub budget: Budget,
@@ -293,6 +318,11 @@ pub struct Restore {
     /// A further range of pods' addresses. May be given several times.
     #[arg(long, value_name = "CIDR", value_parser = binding_options::pod_cidr)]
     pub pod_cidr: Vec<IpNet>,
+    /// Also replace a table of nftpol that is here, unless an agent is at work. For the start of
+    /// a node, before its first agent: such a table is of a saved ruleset, and the pods that
+    /// come are not in it.
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// `nftpol install-boot`.
@@ -457,11 +487,12 @@ pub enum Sources {
 }
 
 impl Binding {
-    /// What is not bound. `bridges`: whether the kernel can bind pods on bridges.
-    pub fn options(&self, bridges: bool, mode: Mode) -> BindingOptions {
+    /// What is not bound, or not judged, with what this kernel has.
+    pub fn options(&self, features: &Features, mode: Mode) -> BindingOptions {
         BindingOptions {
             unbound: self.unbound.clone(),
-            no_bridges: !bridges,
+            no_bridges: !features.bridge,
+            no_ipvs: !features.fib,
             unknown_pods: match self.unknown_pods {
                 _ if mode == Mode::Audit => UnknownPods::Open,
                 Unknown::Open => UnknownPods::Open,

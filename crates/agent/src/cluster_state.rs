@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use policy::{
-    Announcements, AttachmentKey, Diagnostic, Keeper, Kept, Mode, Modes, NetworkPolicy,
-    NodeNetwork, Now, ObjectKey, Pod, Snapshot,
+    Announcement, Announcements, AttachmentKey, Diagnostic, Keeper, Kept, Mode, Modes,
+    MultiNetworkPolicy, NetworkPolicy, NodeNetwork, Now, ObjectKey, Placement, Pod, Snapshot,
+    multi_policies_with,
 };
 use watcher::api::{Event, Found, StandIn};
 use watcher::{Kind, Known, Object, Store};
 
 use crate::report;
+use crate::tenant_lines::TenantLines;
 
 /// The cluster as far as it is known.
 #[derive(Debug, Default)]
@@ -27,8 +29,13 @@ pub struct ClusterState {
     keeper: Option<Keeper>,
     /// Which policies are in audit.
     modes: Modes,
+    /// The same of those of further networks.
+    multi_modes: Modes,
+    /// Those, with their modes.
+    multi_policies: OrdMap<ObjectKey, Arc<MultiNetworkPolicy>>,
     /// The time that was passed last.
     now: Now,
+    said: TenantLines,
     /// What the CNI plugin says of pods whose objects do not yet.
     announcements: Announcements,
     /// The objects, with the addresses that the pods have.
@@ -67,7 +74,7 @@ impl ClusterState {
     /// Where nobody says whether policies are enforced, this holds.
     #[must_use]
     pub fn in_mode(self, mode: Mode) -> Self {
-        Self { modes: Modes::of(mode), ..self }
+        Self { modes: Modes::of(mode), multi_modes: Modes::of(mode), ..self }
     }
 
     /// Which policies are in audit.
@@ -75,10 +82,19 @@ impl ClusterState {
         &self.modes
     }
 
+    /// The time since the start, as of the last [`Self::pass`].
+    pub fn steady(&self) -> Duration {
+        self.now.steady
+    }
+
     /// It is this time now. Whether a policy has another mode.
     pub fn pass(&mut self, now: Now) -> bool {
         self.now = now;
-        let is_news = self.modes.pass(now);
+        let is_multi_news = self.multi_modes.pass(now);
+        if is_multi_news {
+            self.judge_multi_policies();
+        }
+        let is_news = self.modes.pass(now) || is_multi_news;
         if is_news {
             self.compose();
         }
@@ -142,15 +158,15 @@ impl ClusterState {
         is_news || ended
     }
 
-    /// The CNI plugin has given these addresses to a pod.
-    pub fn announce(
-        &mut self,
-        attachment: AttachmentKey,
-        pod: ObjectKey,
-        addresses: BTreeSet<IpAddr>,
-    ) {
-        self.announcements.announce(attachment, pod, addresses);
+    /// The CNI plugin has given addresses to a pod.
+    pub fn announce(&mut self, attachment: AttachmentKey, announcement: Announcement) {
+        self.announcements.announce(attachment, announcement);
         self.follow_objects();
+    }
+
+    /// Which interfaces the CNI plugin says lead to which pods.
+    pub fn placements(&self) -> Vec<Placement> {
+        self.announcements.placements()
     }
 
     /// The CNI plugin says that an attachment ended.
@@ -175,6 +191,11 @@ impl ClusterState {
         self.announcements.apply(&mut after.pods);
         let before = std::mem::replace(&mut self.objects, after);
         let is_news = !before.diff(&self.objects).pods.is_empty();
+        if !before.multi_policies.ptr_eq(&self.objects.multi_policies)
+            || !before.namespaces.ptr_eq(&self.objects.namespaces)
+        {
+            self.judge_multi_policies();
+        }
         let after = &self.objects;
         let follow = |keeper: &mut Keeper| keeper.follow(&before, after);
         let is_kept = self.keeper.as_mut().is_some_and(follow);
@@ -182,8 +203,13 @@ impl ClusterState {
         is_news || is_kept
     }
 
+    fn judge_multi_policies(&mut self) {
+        self.multi_policies = multi_policies_with(&mut self.multi_modes, &self.objects, self.now);
+    }
+
     fn compose(&mut self) {
         self.snapshot = self.objects.clone();
+        self.snapshot.multi_policies = self.multi_policies.clone();
         if let Some(keeper) = &self.keeper {
             self.snapshot.kept = keeper.kept().clone();
             for (address, kept) in self.announced() {
@@ -260,7 +286,11 @@ impl ClusterState {
                     keeper.unreadable(pod);
                 }
             }
-            StandIn::Policy(_) | StandIn::Namespace(_) => {}
+            StandIn::MultiPolicy(key) if !is_known => {
+                let shut = MultiNetworkPolicy::shut(key.clone());
+                self.store.apply(Object::MultiNetworkPolicy(Arc::new(shut)));
+            }
+            StandIn::Policy(_) | StandIn::MultiPolicy(_) | StandIn::Namespace(_) => {}
         }
         true
     }
@@ -314,7 +344,9 @@ impl ClusterState {
             return false;
         }
         for diagnostic in &diagnostics {
-            report::diagnosed(diagnostic);
+            if self.said.may_say(&key.1, self.now.steady) {
+                report::diagnosed(diagnostic);
+            }
         }
         self.findings.insert(key, diagnostics);
         true
@@ -323,6 +355,11 @@ impl ClusterState {
     /// The kinds that were not listed yet.
     pub fn missing(&self) -> Vec<Kind> {
         Kind::ALL.into_iter().filter(|kind| !self.listed.contains(kind)).collect()
+    }
+
+    /// Whether a kind was listed.
+    pub fn has_listed(&self, kind: Kind) -> bool {
+        self.listed.contains(&kind)
     }
 
     /// The cluster as it is known now, with what is kept.

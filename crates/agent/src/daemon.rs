@@ -13,16 +13,15 @@
 
 mod announce;
 pub mod pods;
+mod process;
 mod remote;
 mod scrapers;
 mod server;
 mod surroundings;
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, Sender};
+use std::time::Instant;
 
 use agent::boot_file::BootFile;
 use agent::clock::SystemClock;
@@ -30,32 +29,26 @@ use agent::cluster_mark;
 use agent::conntrack_cleanup::ConntrackCleanup;
 use agent::door::{self, Behind};
 use agent::drops::{self, Ring};
-use agent::enforcer::{CniQuestion, Enforcer, FlowCleanup, Interfaces, Message, Parts, ThreadDied};
+use agent::enforcer::{CniQuestion, Enforcer, FlowCleanup, Interfaces, Parts};
 use agent::interfaces::NodeInterfaces;
 use agent::metrics::Metrics;
 use agent::pipeline::Pipeline;
-use agent::problems::Problems;
 use agent::status::{Condition, Status};
 use agent::unbindable::Unbindable;
 use agent::view::View;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use compiler::{Options, Usage};
 use nft::{Features, Kernel};
 use policy::Mode;
-use tokio::sync::{oneshot, watch};
 use watcher::api::{Cluster, Contact, Following};
 
 use crate::cli::{Agent, MetricsAccess, MetricsServed, TableOwner};
 use crate::lock::Lock;
-use crate::open_files;
+use process::{Begun, patiently};
 use remote::Settings;
 use scrapers::{Allowed, Metrics as MetricsAddress};
-use server::{Files, ServedState};
+use server::Files;
 use surroundings::NodeSurroundings;
-
-/// How often an agent tries again while it waits for another one to end, or for
-/// a feature of the kernel.
-const RETRY: Duration = Duration::from_millis(500);
 
 /// Runs until asked to stop.
 ///
@@ -63,23 +56,16 @@ const RETRY: Duration = Duration::from_millis(500);
 /// The configuration names no API server, or a thread died: the process has to
 /// be started again. The rules stay in force.
 pub fn run(args: &Agent) -> Result<()> {
-    tracing::info!(node = args.node_name, "nftpol {} starts", env!("CARGO_PKG_VERSION"));
-    open_files::raise_limit()?;
-    let status = Status::new();
-    let metrics = Arc::new(Metrics::new());
-    metrics.budgets(&args.budget.budgets(), &Usage::default());
-    let (to_enforcer, messages) = mpsc::channel();
-    let (problems, to_announce) = watch::channel(Problems::new());
     let settings = Settings {
+        multi_network_policies: false,
         node: args.node_name.clone(),
         kubeconfig: args.kubeconfig.clone(),
         health: args.health_address,
         metrics: metrics_address(&args.metrics)?,
     };
+    let Begun { messages, problems, begin, status, metrics } = process::begin(settings)?;
+    metrics.budgets(&args.budget.budgets(), &Usage::default());
     let door = (status.clone(), Arc::clone(&metrics), Instant::now());
-    let served = ServedState { status: status.clone(), metrics: Arc::clone(&metrics) };
-    let (begin, begun) = oneshot::channel();
-    remote::start(settings, served, to_enforcer, to_announce, begun)?;
 
     let Some(_lock) = patiently(&messages, &status, || alone(&status))? else { return Ok(()) };
     let found = patiently(&messages, &status, || Ok(kernel(args.table_owner, &status, &metrics)))?;
@@ -96,13 +82,13 @@ pub fn run(args: &Agent) -> Result<()> {
     let interfaces = interfaces(args, &features)?;
     let mode = args.mode.mode();
     let (asks, questions) = mpsc::channel();
-    let mut enforcer = Enforcer::new(Parts {
+    let enforcer = Enforcer::new(Parts {
         inbox: Box::new(messages),
         clock: Arc::new(SystemClock),
         pipeline: if args.verify { pipeline.proving(verify::verify) } else { pipeline },
         flow_cleanup: flow_cleanup(),
         interfaces,
-        binding: args.binding.options(features.bridge, mode),
+        binding: args.binding.options(&features, mode),
         surroundings: Box::new(NodeSurroundings::of(cluster.clone(), Arc::clone(&metrics))),
         problems,
         status,
@@ -121,10 +107,7 @@ pub fn run(args: &Agent) -> Result<()> {
         cluster,
         contact: Contact::default(),
     });
-    let result = catch_unwind(AssertUnwindSafe(|| enforcer.run()));
-    ended(result, enforcer)?;
-    tracing::info!("stopped; the rules stay in force");
-    Ok(())
+    process::run(enforcer, Enforcer::run)
 }
 
 /// Where metrics are served to scrapers, and to whom.
@@ -143,41 +126,6 @@ fn metrics_address(args: &MetricsServed) -> Result<Option<MetricsAddress>> {
         }
     };
     Ok(args.metrics_address.map(|address| MetricsAddress { address, readers }))
-}
-
-/// Why the loop ended, for the exit code of the process. The loop is dropped only
-/// if it was asked to stop: the drop waits for a thread, which may hang when
-/// something is wrong, and then the process must exit at once.
-fn ended<E>(
-    result: Result<Result<(), ThreadDied>, Box<dyn Any + Send>>,
-    enforcer: E,
-) -> Result<()> {
-    let died = match result {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(died)) => died,
-        Err(_) => ThreadDied("enforcer"),
-    };
-    std::mem::forget(enforcer);
-    Err(died.into())
-}
-
-/// Tries until there is a value; `None` if asked to stop meanwhile.
-fn patiently<T>(
-    messages: &Receiver<Message>,
-    status: &Status,
-    mut attempt: impl FnMut() -> Result<Option<T>>,
-) -> Result<Option<T>> {
-    loop {
-        status.heartbeat();
-        if let Some(value) = attempt()? {
-            return Ok(Some(value));
-        }
-        match messages.recv_timeout(RETRY) {
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Err(anyhow!(ThreadDied("remote"))),
-            Ok(_) => return Ok(None),
-        }
-    }
 }
 
 fn alone(status: &Status) -> Result<Option<Lock>> {
@@ -280,7 +228,8 @@ fn open_door(
     }
     let (view, metrics) = (view.clone(), Arc::clone(metrics));
     let status = status.clone();
-    let behind = Behind { node, view, drops, status, metrics, started: *started, cni };
+    let socket = door::protocol::SOCKET;
+    let behind = Behind { socket, node, view, drops, status, metrics, started: *started, cni };
     door::open(behind).context("start a thread that answers questions")
 }
 
@@ -311,40 +260,5 @@ fn flow_cleanup() -> Option<Box<dyn FlowCleanup>> {
             tracing::warn!("open connections that become denied are not ended: {error}");
             None
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_thread_that_died_is_an_error_that_names_it() {
-        assert!(ended(Ok(Ok(())), ()).is_ok());
-        let died = ended(Ok(Err(ThreadDied("remote"))), ()).unwrap_err().to_string();
-        assert_eq!(died, "the thread \"remote\" died; the rules stay in force");
-        let panicked = ended(Err(Box::new("boom")), ()).unwrap_err().to_string();
-        assert_eq!(panicked, "the thread \"enforcer\" died; the rules stay in force");
-    }
-
-    #[test]
-    fn only_an_orderly_end_waits_for_other_threads() {
-        let loops = [(); 3].map(|()| Arc::new(()));
-        ended(Ok(Ok(())), Arc::clone(&loops[0])).unwrap();
-        ended(Ok(Err(ThreadDied("remote"))), Arc::clone(&loops[1])).unwrap_err();
-        ended(Err(Box::new("boom")), Arc::clone(&loops[2])).unwrap_err();
-        let left = loops.each_ref().map(|one| Arc::strong_count(one) - 1);
-        assert_eq!(left, [0, 1, 1], "those that were not dropped");
-    }
-
-    #[test]
-    fn a_remote_side_that_dies_while_the_agent_waits_is_an_error() {
-        let (sender, messages) = mpsc::channel();
-        drop(sender);
-        let result = patiently(&messages, &Status::new(), || Ok(None::<()>));
-        assert!(result.unwrap_err().is::<ThreadDied>());
-        let (sender, messages) = mpsc::channel();
-        sender.send(Message::Stop).unwrap();
-        assert!(patiently(&messages, &Status::new(), || Ok(None::<()>)).unwrap().is_none());
     }
 }

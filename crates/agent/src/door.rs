@@ -2,7 +2,7 @@
 //!
 //! In: questions on an abstract Unix socket in the node's network namespace
 //! ([`protocol::SOCKET`]). Out: answers of [`protocol`]. Never: a wait of the thread that
-//! enforces; a change; an answer to anybody but root.
+//! enforces; a change but what the CNI plugin announces; an answer to anybody but root.
 //!
 //! The socket is not the lock (`@nftpol`): `apply` takes that, too, and answers nothing.
 //! Who may ask is the user id of the peer (SO_PEERCRED, unix(7)). Pods in the node's network
@@ -48,6 +48,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What the door shows.
 #[derive(Clone, Debug)]
 pub struct Behind {
+    /// Its name: [`protocol::SOCKET`] or [`protocol::SOCKET_OF_PODS`].
+    pub socket: &'static str,
     /// The node's name.
     pub node: String,
     /// What is known and in force.
@@ -72,21 +74,21 @@ pub fn open(behind: Behind) -> io::Result<()> {
     thread::Builder::new().name("door".to_owned()).spawn(move || listen(&behind)).map(drop)
 }
 
-fn address() -> io::Result<SocketAddr> {
-    SocketAddr::from_abstract_name(protocol::SOCKET)
+fn address(socket: &str) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(socket)
 }
 
 fn listen(behind: &Behind) {
     let mut was_logged = false;
     let listener = loop {
-        match address().and_then(|address| UnixListener::bind_addr(&address)) {
+        match address(behind.socket).and_then(|address| UnixListener::bind_addr(&address)) {
             Ok(listener) => break listener,
             Err(error) if !was_logged && behind.started.elapsed() > 5 * RETRY => {
                 was_logged = true;
                 tracing::warn!(
                     "cannot answer `nftpol monitor` and `nftpol status`: listen on @{}: {error}; \
                      trying again",
-                    protocol::SOCKET
+                    behind.socket
                 );
             }
             Err(_) => {}
@@ -98,7 +100,7 @@ fn listen(behind: &Behind) {
         match listener.accept() {
             Ok((stream, _)) => admit(stream, &open, behind),
             Err(error) => {
-                tracing::debug!("accept on @{}: {error}", protocol::SOCKET);
+                tracing::debug!("accept on @{}: {error}", behind.socket);
                 thread::sleep(RETRY);
             }
         }

@@ -10,14 +10,19 @@
 //!         ── counters ▶    ▲               ├─▶ nftpol_denied_packets_total
 //!  enforcer ─▶ view ───────┘ names         └─▶ log, where asked for
 //! ```
+//!
+//! In pods' own namespaces `pods::drops` reads instead, and tells by the same [`Teller`].
 
 mod counts;
+mod flood;
 mod log_lines;
 mod names;
 mod reader;
 mod ring;
+mod teller;
 
 pub use counts::{Counts, Side};
 pub use names::{Names, Who};
 pub use reader::{Settings, start};
 pub use ring::{Entry, LeftOutEntry, Packet, Reason, Ring, SIZE};
+pub use teller::{By, Teller, counters};

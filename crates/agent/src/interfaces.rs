@@ -1,6 +1,7 @@
 //! Which interface of this network namespace is which pod's.
 //!
-//! In: looks at the links, the pods to bind, who had what before. Out: the network
+//! In: looks at the links, the pods to bind, what the CNI plugin says of interfaces, who had
+//! what before. Out: the network
 //! as it is to be bound. Never: a wait for the kernel, but in
 //! [`NodeInterfaces::look_now`].
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use imbl::OrdSet;
 use nft::links::LinksError;
-use policy::{BindingFinding, Claims, NodeNetwork, Pod, PodRange};
+use policy::{BindingFinding, Claims, NodeNetwork, Placement, Pod, PodRange};
 
 use crate::enforcer::Interfaces;
 use crate::node_network::{Binder, Given, Look, NodeView, NodeWatcher, look_once};
@@ -115,6 +116,11 @@ impl Interfaces for NodeInterfaces {
         self.pods = pods;
         self.is_stale = true;
         self.want();
+    }
+
+    fn place(&mut self, placements: Vec<Placement>) {
+        self.binder.place(placements);
+        self.is_stale = true;
     }
 
     fn look(&mut self) -> Result<(), String> {

@@ -31,6 +31,7 @@ pub mod problems;
 pub mod report;
 mod sink;
 pub mod status;
+pub mod tenant_lines;
 pub mod unbindable;
 pub mod view;
 

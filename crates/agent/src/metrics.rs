@@ -271,6 +271,11 @@ impl Metrics {
         {
             self.table.get_or_create(&[("kind", kind)]).set(number(count));
         }
+        self.knows(snapshot);
+    }
+
+    /// These objects are known.
+    pub fn knows(&self, snapshot: &Snapshot) {
         for (kind, count) in [
             (Kind::NetworkPolicy, snapshot.policies.len()),
             (Kind::Pod, snapshot.pods.len()),
@@ -278,6 +283,14 @@ impl Metrics {
         ] {
             self.objects.get_or_create(&[("kind", kind.name())]).set(number(count));
         }
+    }
+
+    /// The same of a table beside those of a pod's primary network, whose size and objects
+    /// are shown.
+    pub fn synced_beside(&self, took: Duration, outcome: &Outcome) {
+        self.syncs.get_or_create(&[("result", "ok")]).inc();
+        self.sync_seconds.observe(took.as_secs_f64());
+        self.committed(outcome.batches(), outcome.operations());
     }
 
     /// An attempt committed these, whether or not it succeeded.
@@ -395,7 +408,7 @@ fn seconds(registry: &mut Registry, name: &str, help: &str) -> Histogram {
 
 #[cfg(test)]
 mod tests {
-    use ruleset::{Element, SetType};
+    use ruleset::{Element, SetType, Transport};
 
     use super::*;
 
@@ -403,7 +416,8 @@ mod tests {
     fn elements_are_counted_from_one_table_to_the_next() {
         let mut counted = CountedElements::default();
         let name = |text: &str| Name::new(text).expect("a name");
-        let ports = |count: u16| Set::new(SetType::Port, None).with((0..count).map(Element::Port));
+        let tcp = |port| Element::ProtocolPort(Transport::Tcp, port);
+        let ports = |count: u16| Set::new(SetType::ProtocolPort, None).with((0..count).map(tcp));
         let mut sets: OrdMap<Name, Set> = OrdMap::new();
         sets.insert(name("one"), ports(3));
         sets.insert(name("other"), ports(4));

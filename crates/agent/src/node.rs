@@ -54,7 +54,7 @@ impl Node {
         let mut this = Self {
             interfaces: (features.binding && mode == Mode::Enforce)
                 .then(|| NodeInterfaces::new(binding.given())),
-            options: binding.options(features.bridge, mode),
+            options: binding.options(features, mode),
             local: LocalPods::of(node),
             seen: None,
             printed: BTreeSet::new(),

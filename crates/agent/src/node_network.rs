@@ -12,6 +12,7 @@
 //! ```
 
 mod binder;
+pub mod ipvs;
 mod schedule;
 mod seen;
 mod watcher;

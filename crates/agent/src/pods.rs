@@ -11,7 +11,8 @@
 //!                           │                                                      │
 //!                           └────────────▶ a place for each (uid, namespace) ◀─────┘
 //!                                            pipeline ─▶ kernel of that namespace
-//!                                               └─▶ conntrack_cleanup
+//!                                               ├─▶ conntrack_cleanup
+//!                                               └─▶ drops: a thread for all places
 //! ```
 //!
 //! A pod is known by its uid, which kubelet puts into the names of its control groups. So
@@ -22,13 +23,18 @@
 //! While a place exists, its sockets keep the namespace alive. It is left as soon as no
 //! process of the pod is in it.
 
+mod drops;
 mod enforcer;
 mod judged;
 mod place;
 mod processes;
 mod readiness;
+mod secondary;
+mod tampered;
 
+pub use drops::PodDrops;
 pub use enforcer::{Parts, PodEnforcer};
-pub use judged::judged;
+pub use judged::{apart_from_network, judged};
 pub use place::has_nodes_table;
 pub use processes::{InNamespaces, all_namespaces, namespaces_of, pod_uid};
+pub use secondary::is_of_network;

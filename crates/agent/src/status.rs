@@ -36,7 +36,7 @@ pub enum Condition {
     Bound,
     /// Packets between pods of one bridge cross the forward hook.
     Bridges,
-    /// No IPVS, which sends from the local-out hook and so bypasses the rules.
+    /// What IPVS forwards, from the output hook, is judged; or there is no IPVS.
     Services,
     /// Denied packets can be shown.
     Log,

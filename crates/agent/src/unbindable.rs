@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use imbl::OrdSet;
-use policy::{BindingFinding, Claims, NodeNetwork, Pod, PodRange};
+use policy::{BindingFinding, Claims, NodeNetwork, Placement, Pod, PodRange};
 
 use crate::enforcer::Interfaces;
 
@@ -27,6 +27,12 @@ impl Interfaces for Unbindable {
     fn remember(&mut self, _: Claims, _: OrdSet<PodRange>) {}
 
     fn pods(&mut self, _: Vec<Arc<Pod>>) {}
+
+    fn place(&mut self, _: Vec<Placement>) {}
+
+    fn binds(&self) -> bool {
+        false
+    }
 
     fn look(&mut self) -> Result<(), String> {
         Ok(())

@@ -148,7 +148,7 @@ impl InputArgs {
         // A namespace that is only assumed does not replace one of the cluster.
         let objects_read = loaded.objects.into_iter().filter(|object| match object {
             Object::Namespace(one) => of_files.contains(&one.name),
-            Object::NetworkPolicy(_) | Object::Pod(_) => true,
+            Object::NetworkPolicy(_) | Object::Pod(_) | Object::MultiNetworkPolicy(_) => true,
         });
         // A workload of the files takes the pods of its former version away.
         builder.related(related);

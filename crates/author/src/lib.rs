@@ -28,6 +28,7 @@ pub mod live;
 pub mod matrix;
 mod mode;
 pub mod ports;
+mod printable;
 pub mod progress;
 pub mod reach;
 

@@ -130,6 +130,32 @@ fn the_forms_for_programs_have_each_pair() {
     assert!(page.starts_with("<!doctype html>") && page.contains("shop/front-from-ingress"));
 }
 
+/// The API server takes any kind and name of an owner that is not empty
+/// (`ValidateOwnerReferences`, pkg apimachinery/pkg/api/validation/objectmeta.go).
+#[test]
+fn the_name_of_an_owner_writes_no_control_characters() {
+    let folder = Folder::new("owner");
+    let pod = |name: &str, owner: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: shop\n  \
+             labels: {{app: odd}}\n  ownerReferences:\n  - {{apiVersion: a/v1, controller: true, \
+             uid: u, kind: \"K\\e[31m{owner}\", name: \"{owner}\\e[2J\\u202e<script>\"}}\n\
+             spec: {{containers: [{{name: c}}]}}\n\
+             status: {{phase: Running, podIPs: [{{ip: 10.5.0.{}}}]}}\n",
+            owner.len()
+        )
+    };
+    fs::write(folder.0.join("deploy/odd.yaml"), pod("a", "x") + &pod("b", "yy")).expect("a file");
+    for form in ["text", "csv", "md", "dot", "html", "json"] {
+        for width in ["40", "200"] {
+            let arguments = ["-f", "deploy", "-o", form, "--width", width];
+            let (code, text, errors) = folder.run(&arguments);
+            assert_eq!(code, 0, "{errors}");
+            assert!(!(text + &errors).contains(['\u{1b}', '\u{202e}']), "{form}, {width}");
+        }
+    }
+}
+
 #[test]
 fn a_name_that_is_not_there_is_an_error_with_the_nearest() {
     let (code, _, errors) = run(&example(), &["-f", "deploy", "-n", "shopp"]);

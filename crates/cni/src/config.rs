@@ -93,6 +93,19 @@ impl Config {
         })
     }
 
+    /// The interfaces in that result that are in no sandbox, by name: the node's
+    /// (SPEC.md 1.1, "ADD Success": "`sandbox` ... Interfaces in the host network namespace
+    /// have no sandbox").
+    ///
+    /// # Errors
+    /// There is no result.
+    pub fn host_interfaces(&self) -> Result<Vec<&str>, PluginError> {
+        let all = self.previous()?["interfaces"].as_array().map_or(&[][..], Vec::as_slice);
+        let is_hosts = |one: &&Value| one["sandbox"].as_str().is_none_or(str::is_empty);
+        let names = all.iter().filter(is_hosts).filter_map(|one| one["name"].as_str());
+        Ok(names.filter(|name| !name.is_empty()).collect())
+    }
+
     /// The addresses in that result (SPEC.md, "ADD Success": `ips[].address` is a CIDR).
     ///
     /// # Errors

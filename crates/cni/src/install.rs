@@ -6,36 +6,46 @@
 //! program which is not there.
 //!
 //! Another plugin may write its configuration again at any time, and ours is gone from it.
-//! So the folder is looked at [`LOOK_EVERY`]; two calls of stat(2) tell whether anything
-//! changed.
+//! So [`changes`] wakes the installer at each change of the folders.
+//!
+//! | to be removed | why in this order |
+//! |---|---|
+//! | the plugin in the configurations | a runtime must never find a name without a program |
+//! | the program, [`IN_FLIGHT`] later, once no pod's cached configuration names it | a pod that is starting was given the former configuration. CRI-O ends a pod by the configuration that it was started with: see [`references`] |
 
+mod changes;
 mod conflist;
+mod references;
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use changes::{Changes, Moved};
 use conflist::{Change, NAME};
 
-/// How often the folder is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// After this many looks the files are read in any case: a clock that was set can hide a
-/// change.
-const READ_EVERY: u32 = 100;
+/// How long the program stays at least after the configurations no longer name it. A kubelet
+/// gives a sandbox two minutes.
+const IN_FLIGHT: Duration = Duration::from_secs(130);
+/// Where runtimes keep the configuration of each pod that they started (`CacheDir`,
+/// libcni/api.go, CNI 1.1).
+const CACHE: &str = "/host/var/lib/cni";
 /// The name of a configuration that a list of ours took the place of.
 const REPLACED: &str = ".before-nftpol";
 
-/// `nftpol-cni install|remove --conf-dir DIR --bin-dir DIR [--watch] [--without-agent X]`.
+/// `nftpol-cni install|remove --conf-dir DIR --bin-dir DIR [--cache-dir DIR] [--watch]
+/// [--without-agent X] [--keep-program]`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Arguments {
     remove: bool,
     watch: bool,
     conf: PathBuf,
     bin: PathBuf,
+    cache: PathBuf,
     without_agent: Option<String>,
+    keep_program: bool,
 }
 
 impl Arguments {
@@ -55,14 +65,28 @@ impl Arguments {
             remove,
             conf: "/host/etc/cni/net.d".into(),
             bin: "/host/opt/cni/bin".into(),
+            cache: CACHE.into(),
             ..Self::default()
         };
         while let Some(word) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
-            match word.as_str() {
+            // As manifests write it, and as people do.
+            let (word, given) = match word.split_once('=') {
+                Some((word, given)) => (word, Some(given.to_owned())),
+                None => (word.as_str(), None),
+            };
+            if let (Some(given), "--watch" | "--keep-program") = (&given, word) {
+                return Err(format!("{word} takes no value, not {given:?}"));
+            }
+            let mut value = || {
+                let value = given.clone().or_else(|| words.next().cloned());
+                value.ok_or_else(|| format!("{word} needs a value"))
+            };
+            match word {
                 "--watch" => arguments.watch = true,
                 "--conf-dir" => arguments.conf = value()?.into(),
                 "--bin-dir" => arguments.bin = value()?.into(),
+                "--cache-dir" => arguments.cache = value()?.into(),
+                "--keep-program" => arguments.keep_program = true,
                 "--without-agent" => match value()?.as_str() {
                     choice @ ("fail" | "continue") => {
                         arguments.without_agent = Some(choice.to_owned());
@@ -75,99 +99,108 @@ impl Arguments {
         Ok(arguments)
     }
 
-    /// Does it. With `--watch` it does not return.
+    /// Does it. With `--watch` it returns only if it cannot go on.
     ///
     /// # Errors
-    /// A folder cannot be read or written.
+    /// A folder cannot be read or written, or was moved away.
     pub fn run(&self) -> io::Result<()> {
-        if self.remove {
-            // The configuration first: a runtime must never find a name without a program.
-            for line in unchain(&self.conf)? {
-                eprintln!("nftpol-cni: {line}");
-            }
-            match fs::remove_file(self.bin.join(NAME)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => eprintln!("nftpol-cni: the program is removed"),
-            }
-            return if self.watch { wait() } else { Ok(()) };
-        }
-        let program = fs::read(std::env::current_exe()?)?;
-        put_program(&self.bin, &program)?;
-        let mut seen = Seen::default();
-        loop {
-            match self.look(&mut seen, &program) {
-                Err(error) if self.watch => {
-                    seen.complain(&format!("{}: {error}", self.conf.display()));
-                }
-                result => result?,
-            }
-            if !self.watch {
-                return Ok(());
-            }
-            sleep(LOOK_EVERY);
+        match (self.remove, self.watch) {
+            (false, _) => self.install(),
+            (true, false) => self.unchain().and_then(|()| self.remove_program()).map(drop),
+            (true, true) => self.remove_in_time(),
         }
     }
 
-    fn look(&self, seen: &mut Seen, program: &[u8]) -> io::Result<()> {
-        if !seen.is_news(&self.conf) {
-            return Ok(());
+    fn install(&self) -> io::Result<()> {
+        let program = fs::read(std::env::current_exe()?)?;
+        put_program(&self.bin, &program)?;
+        let mut said = Said::default();
+        if !self.watch {
+            return self.look(&mut said, &program);
         }
-        put_program(&self.bin, program)?;
+        // Before the first look, so that no change is missed.
+        let mut changes = Changes::of(&[&self.conf, &self.bin]);
+        loop {
+            if let Err(error) = self.look(&mut said, &program) {
+                said.once(&format!("{}: {error}", self.conf.display()));
+            }
+            changes.wait().map_err(Moved::into_error)?;
+        }
+    }
+
+    fn look(&self, said: &mut Said, program: &[u8]) -> io::Result<()> {
+        if put_program(&self.bin, program)? {
+            eprintln!("nftpol-cni: the program is in {}", self.bin.display());
+        }
         match chain(&self.conf, self.without_agent.as_deref())? {
             Some(line) => eprintln!("nftpol-cni: {line}"),
             None if first(&self.conf)?.is_none() => {
-                seen.complain("no network configuration is here yet; waiting for one");
+                said.once("no network configuration is here yet; waiting for one");
             }
             None => {}
         }
-        seen.remember(&self.conf);
         Ok(())
     }
-}
 
-fn wait() -> ! {
-    eprintln!("nftpol-cni: waiting to be ended");
-    loop {
-        std::thread::park();
-    }
-}
-
-/// What a folder looked like.
-#[derive(Debug, Default)]
-struct Seen {
-    marks: Option<Vec<(u64, i64, i64, u64)>>,
-    looks: u32,
-    complaint: String,
-}
-
-impl Seen {
-    fn is_news(&mut self, folder: &Path) -> bool {
-        self.looks = (self.looks + 1) % READ_EVERY;
-        self.looks == 0 || self.marks.is_none() || self.marks != marks(folder)
+    fn unchain(&self) -> io::Result<()> {
+        for line in unchain(&self.conf)? {
+            eprintln!("nftpol-cni: {line}");
+        }
+        Ok(())
     }
 
-    fn remember(&mut self, folder: &Path) {
-        self.marks = marks(folder);
+    /// Removes the program, if no pod needs it to end. Whether it is gone.
+    fn remove_program(&self) -> io::Result<bool> {
+        let path = self.bin.join(NAME);
+        if self.keep_program {
+            return Ok(false);
+        }
+        let pods = references::count(&self.cache, NAME)?;
+        if pods > 0 {
+            eprintln!(
+                "nftpol-cni: the program {} stays: {pods} pods were started with it, and the \
+                 runtime may need it to end them; no new pod uses it",
+                path.display()
+            );
+            return Ok(false);
+        }
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => eprintln!("nftpol-cni: the program is removed"),
+        }
+        Ok(true)
     }
 
-    /// Says something once.
-    fn complain(&mut self, text: &str) {
-        if self.complaint != text {
-            eprintln!("nftpol-cni: {text}");
-            text.clone_into(&mut self.complaint);
+    /// Takes the plugin out of each configuration that comes, and removes the program once
+    /// nobody can need it. Then it waits to be ended.
+    fn remove_in_time(&self) -> io::Result<()> {
+        let mut changes = Changes::of(&[&self.conf, &self.cache]);
+        let (start, mut last, mut is_gone) = (Instant::now(), None, self.keep_program);
+        loop {
+            self.unchain()?;
+            if !is_gone && start.elapsed() >= IN_FLIGHT {
+                let pods = references::count(&self.cache, NAME)?;
+                if last.is_none() || pods == 0 {
+                    is_gone = self.remove_program()?;
+                }
+                last = Some(pods);
+            }
+            changes.wait().map_err(Moved::into_error)?;
         }
     }
 }
 
-/// What changes when the folder or the first configuration does.
-fn marks(folder: &Path) -> Option<Vec<(u64, i64, i64, u64)>> {
-    let mark = |path: &Path| {
-        let found = fs::metadata(path).ok()?;
-        Some((found.ino(), found.mtime(), found.mtime_nsec(), found.size()))
-    };
-    let chosen = names(folder).ok()?.into_iter().next();
-    let chosen = chosen.and_then(|name| mark(&folder.join(name)));
-    Some([mark(folder)?].into_iter().chain(chosen).collect())
+/// Complaints, each said once until there is another one.
+#[derive(Debug, Default)]
+struct Said(String);
+
+impl Said {
+    fn once(&mut self, text: &str) {
+        if self.0 != text {
+            eprintln!("nftpol-cni: {text}");
+            text.clone_into(&mut self.0);
+        }
+    }
 }
 
 /// The configurations in the order in which runtimes take them: by name (`ConfFiles`,
@@ -237,12 +270,18 @@ fn unchain(folder: &Path) -> io::Result<Vec<String>> {
 }
 
 /// A program that runs cannot be written ("Text file busy"): another file takes its name.
-fn put_program(folder: &Path, program: &[u8]) -> io::Result<()> {
+/// Whether it was another one.
+fn put_program(folder: &Path, program: &[u8]) -> io::Result<bool> {
     let path = folder.join(NAME);
-    match fs::metadata(&path) {
-        Ok(there) if there.len() == program.len() as u64 && fs::read(&path)? == program => Ok(()),
-        Ok(_) | Err(_) => write_whole(&path, program, 0o755),
+    let is_there = fs::metadata(&path).is_ok_and(|there| {
+        there.is_file()
+            && there.len() == program.len() as u64
+            && there.permissions().mode() & 0o777 == 0o755
+    });
+    if is_there && fs::read(&path)? == program {
+        return Ok(false);
     }
+    write_whole(&path, program, 0o755).map(|()| true)
 }
 
 /// Writes a file under a name that no runtime reads, then gives it its own.
@@ -257,6 +296,8 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&other)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    // A program that is open for writing cannot be run (ETXTBSY, execve(2)).
+    drop(file);
     written.and_then(|()| fs::rename(&other, path)).inspect_err(|_| drop(fs::remove_file(&other)))
 }
 

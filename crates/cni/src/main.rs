@@ -42,7 +42,8 @@ fn installs() -> ExitCode {
         format!(
             "{error}\nnftpol-cni {}: a CNI plugin, which a container runtime starts with \
              CNI_COMMAND. By hand: nftpol-cni install|remove [--conf-dir DIR] [--bin-dir DIR] \
-             [--without-agent fail|continue] [--watch]",
+             [--watch]; install: [--without-agent fail|continue]; remove: [--cache-dir DIR] \
+             [--keep-program]",
             env!("CARGO_PKG_VERSION")
         )
     });

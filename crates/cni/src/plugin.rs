@@ -5,7 +5,7 @@
 //!
 //! | command | asks the agent | without an answer |
 //! |---|---|---|
-//! | ADD | whose the addresses are; waits until the rules are in force | `withoutAgent`: fails with code 11, or goes on |
+//! | ADD | whose the addresses are, and which interfaces of the node were made for them; waits until the rules are in force | `withoutAgent`: fails with code 11, or goes on |
 //! | DEL | that the attachment ends | succeeds |
 //! | CHECK | whether the rules are in force | fails with code 11 |
 //! | STATUS (1.1) | whether it can answer ADD | fails with code 50, or succeeds, as ADD |
@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::agent;
 use crate::config::{Config, VERSIONS, WithoutAgent};
 use crate::error::PluginError;
-use crate::wire::{Attachment, PodName, Reply, Request};
+use crate::wire::{Attachment, Interface, PodName, Reply, Request};
 
 /// How long a command waits whose answer changes nothing.
 const SHORT: Duration = Duration::from_millis(500);
@@ -50,15 +50,16 @@ impl Call {
         }
     }
 
-    /// The pod, where a Kubernetes runtime calls (`K8S_POD_NAMESPACE` and `K8S_POD_NAME`
-    /// of `CNI_ARGS`, as containerd and CRI-O pass them).
+    /// The pod, where a Kubernetes runtime calls (`K8S_POD_NAMESPACE`, `K8S_POD_NAME` and
+    /// `K8S_POD_UID` of `CNI_ARGS`, as containerd since 1.6 and CRI-O pass them).
     fn pod(&self) -> Option<PodName> {
         let of = |key: &str| {
             let mut all = self.arguments.split(';').filter_map(|one| one.split_once('='));
             all.find(|(name, _)| *name == key).map(|(_, value)| value.to_owned())
         };
         let (namespace, name) = (of("K8S_POD_NAMESPACE")?, of("K8S_POD_NAME")?);
-        (!namespace.is_empty() && !name.is_empty()).then_some(PodName { namespace, name })
+        let uid = of("K8S_POD_UID").filter(|uid| !uid.is_empty());
+        (!namespace.is_empty() && !name.is_empty()).then_some(PodName { namespace, name, uid })
     }
 
     fn attachment(&self) -> Result<Attachment, PluginError> {
@@ -111,10 +112,12 @@ fn add(call: &Call, config: &Config) -> Result<Value, PluginError> {
     let attachment = call.attachment()?;
     // Another runtime than Kubernetes', or a plugin before that gives no address.
     let (Some(pod), false) = (call.pod(), addresses.is_empty()) else { return Ok(result) };
+    let interfaces = interfaces(config)?;
     let attach = |left: Duration| Request::Attach {
         attachment: attachment.clone(),
         pod: pod.clone(),
         addresses: addresses.clone(),
+        interfaces: interfaces.clone(),
         // Its answer has to arrive.
         wait_ms: u64::try_from(left.mul_f32(0.9).as_millis()).unwrap_or(u64::MAX),
     };
@@ -133,6 +136,18 @@ fn add(call: &Call, config: &Config) -> Result<Value, PluginError> {
             pod.namespace, pod.name
         ))),
     }
+}
+
+/// The node's interfaces in the result before. A runtime calls plugins in the node's network
+/// namespace (SPEC.md 1.1, "Parameters"). One that is not there is left out: the agent then
+/// finds the pod's interface by itself.
+fn interfaces(config: &Config) -> Result<Vec<Interface>, PluginError> {
+    let names = config.host_interfaces()?.into_iter();
+    let found = names.filter_map(|name| {
+        let index = nix::net::if_::if_nametoindex(name).ok()?;
+        Some(Interface { name: name.to_owned(), index })
+    });
+    Ok(found.collect())
 }
 
 fn check(call: &Call, config: &Config) -> Result<(), PluginError> {

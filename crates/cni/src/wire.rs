@@ -26,6 +26,9 @@ pub enum Request {
         pod: PodName,
         /// What it got.
         addresses: BTreeSet<IpAddr>,
+        /// The interfaces of the node that the plugins before made for it, or use for it.
+        #[serde(default)]
+        interfaces: Vec<Interface>,
         /// How long the answer may take.
         wait_ms: u64,
     },
@@ -69,6 +72,18 @@ pub struct PodName {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
+    /// The pod's uid as the kubelet has it, if the runtime tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+/// An interface of the node.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub index: u32,
 }
 
 /// An answer.

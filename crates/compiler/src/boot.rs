@@ -13,7 +13,8 @@
 //! | from or to the ranges | dropped |
 //! | link-local, multicast, broadcast | dropped but for discovery, as while a pod is isolated |
 //! | between others | passes |
-//! | from or to the node itself | crosses other hooks, passes |
+//! | from or to the node itself | passes |
+//! | forwarded by IPVS | judged alike |
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,12 +26,13 @@ use ruleset::Ruleset;
 use crate::scaffold::{self, Network, unknown::Shut};
 use crate::{LogOptions, Place};
 
-/// The table.
-pub fn closed(ranges: &OrdSet<PodRange>, log: Option<LogOptions>) -> Ruleset {
+/// The table. `ipvs`: with the chain that judges what IPVS forwards, which may come later.
+pub fn closed(ranges: &OrdSet<PodRange>, log: Option<LogOptions>, ipvs: bool) -> Ruleset {
     let place = Place::forward();
     let mut table = scaffold::of(&place, true, log.is_some());
     let shut = Shut { ranges: ranges.clone(), log };
-    scaffold::fit(&mut table, &place, &Network { shut, edges: Edges::Shut, ..Network::default() });
+    let network = Network { shut, edges: Edges::Shut, ipvs, ..Network::default() };
+    scaffold::fit(&mut table, &place, &network);
     table
 }
 
@@ -69,7 +71,7 @@ mod tests {
     #[test]
     fn pods_are_shut_and_others_are_not() {
         let ranges = pod_ranges(["10.0.0.0/24", "fd00::/64"].map(|net| net.parse().unwrap()));
-        let table = closed(&ranges, Some(LogOptions::default()));
+        let table = closed(&ranges, Some(LogOptions::default()), true);
         for [pod, other, outside, far] in [
             ["10.0.0.1", "10.0.0.2", "10.0.1.1", "192.0.2.1"],
             ["fd00::1", "fd00::2", "fd01::1", "2001:db8::1"],
@@ -90,7 +92,7 @@ mod tests {
 
     #[test]
     fn where_no_range_is_known_nothing_new_is_forwarded() {
-        let table = closed(&everything(), None);
+        let table = closed(&everything(), None, false);
         let ends = ["0.0.0.0", "10.0.0.1", "127.255.255.255", "128.0.0.0", "255.255.255.255"];
         let ends6 = ["::", "fd00::1", "7fff::1", "8000::", "fe80::1", "ff02::1"];
         for all in [&ends[..], &ends6[..]] {

@@ -24,7 +24,7 @@ mod ledger;
 mod members;
 mod output;
 mod port_names;
-mod selector_index;
+pub(crate) mod selector_index;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -19,6 +19,7 @@
 //! | [`chain`] | one signature | the rules of its chain |
 //! | [`scaffold`] | the place, whether a local pod is isolated, what the node's network asks for | the chains before all that |
 //! | [`boot`] | the pods' ranges | the table of a node that has just started |
+//! | [`Excerpts`] | a cluster, and pods with a table of their own | what of it each of these tables depends on |
 //! | [`scaffold::of_port`] | one port of the node's network | its elements in both tables |
 
 pub mod blocks;
@@ -28,6 +29,7 @@ pub mod chain;
 mod cluster_index;
 mod compiled;
 mod engine;
+mod excerpt;
 pub mod grants;
 mod layout;
 mod names;
@@ -43,8 +45,9 @@ mod work;
 
 pub use compiled::Compiled;
 pub use engine::{Engine, SharedAddress, over_budget};
+pub use excerpt::Excerpts;
 pub use layout::Layout;
-pub use place::Place;
+pub use place::{NETWORK_TABLE, Place, network_table};
 
 use std::collections::BTreeSet;
 

@@ -64,7 +64,7 @@ impl Content {
         Name::in_store(store, Tag::new(self.hash()))
     }
 
-    fn hash(self) -> u128 {
+    pub fn hash(self) -> u128 {
         let bytes = self.0.finalize();
         bytes.iter().take(HASH_BYTES).fold(0, |hash, byte| hash << 8 | u128::from(*byte))
     }

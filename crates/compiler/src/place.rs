@@ -3,6 +3,7 @@
 use policy::ObjectKey;
 use ruleset::{BaseChain, Hook, Name};
 
+use crate::names::{Content, constant};
 use crate::scaffold;
 
 /// `filter - 1`: before other tables' forward chains. What we drop costs them
@@ -44,9 +45,53 @@ impl Place {
         }
     }
 
+    /// The same for the interfaces of one of the pod's networks that are not its primary one.
+    /// Each network has a table of its own.
+    pub fn on_network(pod: ObjectKey, network: &ObjectKey) -> Self {
+        Self { table: network_table(network), ..Self::inside(pod) }
+    }
+
     /// The names of all base chains.
     pub fn chains(&self) -> Vec<Name> {
         let output = self.pod.as_ref().map(|_| scaffold::inside::output_chain());
         [self.chain.clone()].into_iter().chain(output).collect()
+    }
+}
+
+/// How the names of tables of networks begin. What follows is `namespace/name`, or a hash.
+pub const NETWORK_TABLE: &str = "nftpol-net-";
+
+/// The longest name of a network that a table's name holds as it is.
+const READABLE: usize = 120;
+
+/// The table of a network. Two networks have different ones: no hash has a slash.
+pub fn network_table(network: &ObjectKey) -> Name {
+    let written = network.to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-.".contains(&byte);
+    let fits = written.len() <= READABLE && written.bytes().all(is_plain);
+    let rest = match fits {
+        true => written,
+        false => {
+            let content = Content::of("network").text(&network.namespace).text(&network.name);
+            format!("{:032x}", content.hash())
+        }
+    };
+    constant(&format!("{NETWORK_TABLE}{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_have_different_tables() {
+        let long = "x".repeat(200);
+        let names =
+            [("a", "b-c"), ("a-b", "c"), ("a", "b.c"), ("a", &long), ("a", "b c"), ("é", "")]
+                .map(|(namespace, name)| network_table(&ObjectKey::new(namespace, name)));
+        let distinct: std::collections::BTreeSet<&Name> = names.iter().collect();
+        assert_eq!(distinct.len(), names.len(), "{names:?}");
+        assert_eq!(names[0].as_str(), "nftpol-net-a/b-c");
+        assert!(names.iter().all(|name| name.as_str().starts_with(NETWORK_TABLE)));
     }
 }

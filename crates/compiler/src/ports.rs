@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use policy::{Port, PortNumbers, Protocol};
-use ruleset::{Match, PortTest, Transport};
+use ruleset::{Match, PortRange, Transport};
 
 use crate::naming::Named;
 use crate::price::Form;
@@ -128,7 +128,7 @@ impl Resolved {
         let singles = self.singles.into_iter().map(|(one, port)| (transport(one), port));
         let mut others: Vec<(Protocol, Match)> = Vec::new();
         others.extend(self.ranges.into_iter().map(|(protocol, first, last)| {
-            (protocol, Match::Port(transport(protocol), PortTest::In(first, last)))
+            (protocol, Match::Port(transport(protocol), PortRange(first, last)))
         }));
         let whole = self.whole.into_iter();
         others.extend(whole.map(|protocol| (protocol, Match::Protocol(protocol.number()))));
@@ -164,7 +164,7 @@ impl Resolved {
 fn one_of(singles: Vec<(Transport, u16)>, sets: &mut Named<'_>) -> Option<Match> {
     match *singles.as_slice() {
         [] => None,
-        [(transport, port)] => Some(Match::Port(transport, PortTest::In(port, port))),
+        [(transport, port)] => Some(Match::Port(transport, PortRange(port, port))),
         _ => {
             let name = sets.add(SetSource::Ports(singles));
             Some(Match::Ports(name))

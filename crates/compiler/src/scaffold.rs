@@ -23,6 +23,8 @@
 //! | bridge | forward | -1 | br_netfilter: the forward hook of `inet` |
 //! | inet | forward | **-1** | **nftpol: `forward`** (`forward`) |
 //! | inet | forward | 0 | kube-proxy's own filter, firewalld and others |
+//! | inet | input | 99 | IPVS: takes what goes to a Service |
+//! | inet | output | **-1** | **nftpol: `ipvs`**, for what IPVS sends ([`ipvs`]) |
 //! | inet | postrouting | 100 | masquerading |
 //! | inet | postrouting | **110** | **nftpol: `masqueraded`** ([`tunnels`]) |
 //! | bridge | postrouting | **310** | **nftpol: `to`** ([`bridge`]) |
@@ -31,7 +33,8 @@
 //! ([`inside`]), at the same priority.
 //!
 //! More than one base chain is safe because each only drops, and depends on nothing
-//! that changes together with an element that another chain reads.
+//! that changes together with an element that another chain reads. `forward` and `ipvs`
+//! share what they read, and no packet meets both.
 //!
 //! ```text
 //! forward -+- established -> accept
@@ -113,6 +116,7 @@ mod edges;
 mod elements;
 mod forward;
 pub mod inside;
+pub mod ipvs;
 pub mod tunnels;
 pub mod unknown;
 
@@ -146,6 +150,8 @@ pub struct Network {
     pub audits: Option<audit::Audits>,
     /// For whom multicast, broadcast and link-local addresses are shut.
     pub edges: Edges,
+    /// Whether IPVS forwards packets, from the output hook.
+    pub ipvs: bool,
 }
 
 impl Network {
@@ -252,6 +258,12 @@ pub fn fit(ruleset: &mut Ruleset, place: &Place, network: &Network) {
     ];
     unknown::fit(ruleset, &network.shut);
     audit::fit(ruleset, network.audits);
+    ipvs::all_chains().iter().for_each(|name| drop(ruleset.chains.remove(name)));
+    if network.ipvs {
+        for (name, chain) in ipvs::chains(place, network) {
+            ruleset.chains.insert(name, chain.into());
+        }
+    }
     for (is_there, sets, chains) in parts {
         for (name, set) in sets {
             match is_there {

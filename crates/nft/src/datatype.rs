@@ -52,7 +52,6 @@ impl KeyType {
             | SetType::RateLimit(family) => Self::address(family),
             SetType::AddressPort(family) => Self::address(family).then(Self::PORT),
             SetType::AddressPair(family) => Self::address(family).then(Self::address(family)),
-            SetType::Port => Self::PORT,
             SetType::Icmpv6Type => Self { number: ICMPV6_TYPE, length: 1 },
             SetType::ProtocolPort => Self::PROTOCOL.then(Self::PORT),
             SetType::Key(shape) => Self::of_shape(shape),
@@ -167,7 +166,6 @@ pub(crate) fn keys(element: &Element) -> impl Iterator<Item = Key> + use<> {
         Element::AddressPair(source, destination) => {
             (concatenated(&[&address_bytes(source), &address_bytes(destination)]), None)
         }
-        Element::Port(port) => (port.to_be_bytes().to_vec(), None),
         Element::ProtocolPort(transport, port) => {
             (concatenated(&[&[transport.number()], &port.to_be_bytes()]), None)
         }
@@ -226,7 +224,6 @@ fn element(set_type: SetType, key: &Key) -> Option<Element> {
                 bytes.split_at_checked(KeyType::address(family).length as usize)?;
             Some(Element::AddressPair(address(family, first)?, address(family, second)?))
         }
-        SetType::Port => Some(Element::Port(u16::from_be_bytes(bytes.try_into().ok()?))),
         SetType::Icmpv6Type => Some(Element::Icmpv6Type(*bytes.first()?)),
         SetType::Key(shape) => binding::key(shape, bytes).map(Element::Key),
         SetType::ProtocolPort => {

@@ -19,6 +19,8 @@ pub(crate) enum Expression {
     Meta { key: u32, into: Register },
     /// Loads what connection tracking knows of the flow: NFT_CT_*.
     Ct { key: u32, side: Option<FlowSide>, into: Register },
+    /// Loads what kind of address the source is to the routing table: RTN_*.
+    SourceType { into: Register },
     /// Loads bytes of the packet.
     Payload { base: u32, offset: u32, length: u32, into: Register },
     /// `into = from & mask`.
@@ -56,6 +58,10 @@ pub(crate) const AT_MOST: u32 = libc::NFT_CMP_LTE as u32;
 const VERDICT: u32 = libc::NFT_REG_VERDICT as u32;
 /// NFT_BITWISE_BOOL, the default operation: `(register & mask) ^ xor`.
 const BITWISE_BOOL: u32 = 0;
+/// NFT_FIB_RESULT_ADDRTYPE (include/uapi/linux/netfilter/nf_tables.h).
+const ADDRESS_TYPE: u32 = 3;
+/// NFTA_FIB_F_SADDR.
+const OF_SOURCE: u32 = 1;
 /// The kernel's unit of a limit, in seconds.
 const PER_SECOND: u64 = 1;
 /// NFT_DYNSET_OP_UPDATE.
@@ -80,6 +86,7 @@ impl Expression {
         match self {
             Self::Meta { .. }
             | Self::Ct { .. }
+            | Self::SourceType { .. }
             | Self::Payload { .. }
             | Self::Mask { .. }
             | Self::Replace { .. } => self.append_load(rule),
@@ -106,6 +113,12 @@ impl Expression {
                 if let Some(side) = side {
                     object.number(&ffi::Ct::DIR, direction(*side));
                 }
+                rule.push(object);
+            }
+            Self::SourceType { into } => {
+                let mut object = Object::<ffi::Fib>::new();
+                object.number(&ffi::Fib::DREG, into.number());
+                object.number(&ffi::Fib::RESULT, ADDRESS_TYPE).number(&ffi::Fib::FLAGS, OF_SOURCE);
                 rule.push(object);
             }
             Self::Payload { base, offset, length, into } => {

@@ -55,6 +55,14 @@ impl Namespace {
         Self::open(Path::new("/proc/self/ns/net"))
     }
 
+    /// One more handle of it.
+    ///
+    /// # Errors
+    /// There is no room for one more open file.
+    pub fn again(&self) -> io::Result<Self> {
+        Ok(Self { handle: self.handle.try_clone()?, id: self.id })
+    }
+
     /// Which one it is.
     #[must_use]
     pub const fn id(&self) -> NamespaceId {

@@ -46,6 +46,7 @@ impl Needs {
             | Match::Ports(_)
             | Match::CtState(_)
             | Match::CtTranslated
+            | Match::SourceIsLocal
             | Match::NotToHost
             | Match::Family(_)
             | Match::Protocol(_)

@@ -24,6 +24,8 @@ pub(crate) enum Part {
     CtState,
     /// `ct status`, 32 bits in host order: IPS_*.
     CtStatus,
+    /// `fib saddr type`, 32 bits in host order: RTN_*.
+    SourceType,
     /// `meta iif` or `oif`, 32 bits in host order.
     Interface(InterfaceField),
     /// A MAC address.
@@ -149,18 +151,22 @@ enum Place {
     Meta(u32),
     /// What connection tracking knows of the flow: NFT_CT_*, and of which side.
     Ct(u32, Option<FlowSide>),
+    /// What the routing table says of the source: NFT_FIB_RESULT_ADDRTYPE with
+    /// NFTA_FIB_F_SADDR (include/uapi/linux/netfilter/nf_tables.h).
+    SourceType,
     /// Bytes behind the start of a header: NFT_PAYLOAD_*.
     Bytes { base: u32, offset: u32, length: u32 },
 }
 
 /// The parts that are read alike whatever the rule has tested before.
-const OF_ANY_PACKET: [Part; 24] = [
+const OF_ANY_PACKET: [Part; 25] = [
     Part::Family,
     Part::NetworkProtocol,
     Part::Protocol,
     Part::PacketType,
     Part::CtState,
     Part::CtStatus,
+    Part::SourceType,
     Part::FlowSource(FlowSide::Original, Family::V4),
     Part::FlowSource(FlowSide::Original, Family::V6),
     Part::FlowSource(FlowSide::Reply, Family::V4),
@@ -195,6 +201,7 @@ impl Part {
         match self.place() {
             Place::Meta(key) => Expression::Meta { key, into },
             Place::Ct(key, side) => Expression::Ct { key, side, into },
+            Place::SourceType => Expression::SourceType { into },
             Place::Bytes { base, offset, length } => {
                 Expression::Payload { base, offset, length, into }
             }
@@ -211,6 +218,7 @@ impl Part {
         let (place, into) = match *expression {
             Expression::Meta { key, into } => (Place::Meta(key), into),
             Expression::Ct { key, side, into } => (Place::Ct(key, side), into),
+            Expression::SourceType { into } => (Place::SourceType, into),
             Expression::Payload { base, offset, length, into } => {
                 (Place::Bytes { base, offset, length }, into)
             }
@@ -230,6 +238,7 @@ impl Part {
     pub(crate) const fn bytes(self) -> u32 {
         match self.place() {
             Place::Bytes { length, .. } => length,
+            Place::SourceType => 4,
             Place::Ct(..) => match self {
                 Self::FlowSource(_, family) => KeyType::address(family).length,
                 _ => 4,
@@ -255,6 +264,7 @@ impl Part {
             Self::Interface(InterfaceField::Out) => Place::Meta(libc::NFT_META_OIF as u32),
             Self::CtState => Place::Ct(libc::NFT_CT_STATE as u32, None),
             Self::CtStatus => Place::Ct(libc::NFT_CT_STATUS as u32, None),
+            Self::SourceType => Place::SourceType,
             Self::FlowSource(side, Family::V4) => Place::Ct(libc::NFT_CT_SRC_IP as u32, Some(side)),
             Self::FlowSource(side, Family::V6) => {
                 Place::Ct(libc::NFT_CT_SRC_IP6 as u32, Some(side))

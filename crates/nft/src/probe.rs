@@ -13,7 +13,7 @@ use ruleset::{
 use crate::{Kernel, SendError};
 
 /// Which of the features that our rulesets use this kernel supports. All except
-/// `log` and `bridge` are required: without them the kernel refuses our rulesets.
+/// `log`, `bridge` and `fib` are required: without them the kernel refuses our rulesets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     /// [`ruleset::Log`]: NFLOG after a limit by address. Modules nfnetlink_log,
@@ -31,6 +31,8 @@ pub struct Features {
     pub binding: bool,
     /// Tables of [`ruleset::TableFamily::Bridge`] (CONFIG_NF_TABLES_BRIDGE).
     pub bridge: bool,
+    /// [`Match::SourceIsLocal`]. Module nft_fib_inet.
+    pub fib: bool,
 }
 
 impl Kernel {
@@ -67,11 +69,11 @@ fn probe(
             }
         }
     }
-    let [log, conntrack, maps, intervals, concatenations, binding] = found;
-    Ok(Features { log, conntrack, maps, intervals, concatenations, binding, bridge })
+    let [log, conntrack, maps, intervals, concatenations, binding, fib] = found;
+    Ok(Features { log, conntrack, maps, intervals, concatenations, binding, bridge, fib })
 }
 
-const INET_FEATURES: usize = 6;
+const INET_FEATURES: usize = 7;
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The operations of each feature, in the order of [`Features`]. They do not name
@@ -86,6 +88,7 @@ fn inet_features() -> Result<[Vec<Op>; INET_FEATURES], NameError> {
         set_of(Name::new("intervals")?, SetType::AddressRange(Family::V4), range),
         set_of(Name::new("concatenations")?, SetType::AddressPair(Family::V4), pair),
         bound(Name::new("binding")?, Name::new("bind")?, Hook::Prerouting, BINDING),
+        fib()?,
     ])
 }
 
@@ -117,6 +120,14 @@ fn conntrack() -> Result<Vec<Op>, NameError> {
     Ok(vec![
         Op::CreateChain(chain.clone(), None, None),
         Op::AddRule(chain, Rule::new([Match::CtState(states)], Verdict::Accept)),
+    ])
+}
+
+fn fib() -> Result<Vec<Op>, NameError> {
+    let chain = Name::new("fib")?;
+    Ok(vec![
+        Op::CreateChain(chain.clone(), None, None),
+        Op::AddRule(chain, Rule::new([Match::SourceIsLocal], Verdict::Accept)),
     ])
 }
 

@@ -1,9 +1,10 @@
 //! Addresses that pods have before their objects report them.
 //!
 //! In: what the node's CNI plugin announces, the objects, what the node's interfaces are
-//! bound to, the time. Out: the pods with the addresses that they have, and the addresses
-//! of pods that no object tells of. Never: an announcement that outlives its pod's own
-//! word, its interface, or DEL.
+//! bound to, the time. Out: the pods with the addresses that they have, the addresses
+//! of pods that no object tells of, and which interface leads to each. Never: an
+//! announcement that outlives its pod's own word, its interface, or DEL; an object of an
+//! earlier pod of the same name that speaks for the announced one.
 //!
 //! A pod has its address from ADD on, before any of its containers runs. Its object was
 //! there before its sandbox, and reports the address a moment later. In between the
@@ -16,6 +17,7 @@
 //! | P's object is here and reports nothing, or others | P has the announced addresses, and no others |
 //! | another pod of this node reports X | it has X no more: the plugin has just given X to P |
 //! | P's object is not here yet, or ended, or is another node's | X is isolated, and nothing is allowed |
+//! | an object of P's name and another uid is here | it is not P's. It has X no more, and X is isolated as above |
 //!
 //! | it ends with | |
 //! |---|---|
@@ -24,6 +26,12 @@
 //! | another announcement of the same address | one address is given to one pod |
 //! | the interface that was bound to it | if DEL is lost |
 //! | [`UNKNOWN_KEPT_FOR`] without P's object, where no interface was ever bound | the same |
+//!
+//! The uid tells P from a pod that had its name before. Where the plugin or the object has
+//! none, the name does. So it does for the mirror of a static pod, whose uid in the API is
+//! not the kubelet's. [`places`] has what is said of interfaces, which lasts longer.
+
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -33,7 +41,9 @@ use std::time::Duration;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use crate::{Kept, KeptFor, NodeNetwork, ObjectKey, Pod, UNKNOWN_KEPT_FOR};
+use crate::{Kept, KeptFor, NodeNetwork, ObjectKey, Pod, PodUid, UNKNOWN_KEPT_FOR};
+use places::Places;
+pub use places::{HostInterface, Placement, Placements};
 
 /// One interface of a sandbox: what the plugin tells apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,11 +54,25 @@ pub struct AttachmentKey {
     pub interface: String,
 }
 
+/// What the plugin says of an attachment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// Whose it is.
+    pub pod: ObjectKey,
+    /// The pod's uid as the kubelet has it. [`PodUid::default`] if it is not told.
+    pub uid: PodUid,
+    /// What it got.
+    pub addresses: BTreeSet<IpAddr>,
+    /// The interfaces of the node that were made for it: one of them leads to the pod.
+    pub interfaces: Vec<HostInterface>,
+}
+
 /// What is announced, from one look at the objects to the next.
 #[derive(Clone, Debug, Default)]
 pub struct Announcements {
     node: String,
     all: BTreeMap<AttachmentKey, Announced>,
+    places: Places,
     /// The objects of the last look.
     objects: OrdMap<ObjectKey, Arc<Pod>>,
     /// The local pods that report each address.
@@ -58,6 +82,7 @@ pub struct Announcements {
 #[derive(Clone, Debug)]
 struct Announced {
     pod: ObjectKey,
+    uid: PodUid,
     addresses: BTreeSet<IpAddr>,
     was_bound: bool,
     /// Since when the pod's object is missing.
@@ -71,32 +96,36 @@ impl Announcements {
     }
 
     /// The plugin has given these addresses to a pod.
-    pub fn announce(
-        &mut self,
-        attachment: AttachmentKey,
-        pod: ObjectKey,
-        addresses: BTreeSet<IpAddr>,
-    ) {
+    pub fn announce(&mut self, attachment: AttachmentKey, announcement: Announcement) {
+        self.places.announce(&attachment, &announcement);
+        let Announcement { pod, uid, addresses, interfaces: _ } = announcement;
         for (other, announced) in &mut self.all {
             let is_older = announced.pod == pod && other.interface == attachment.interface;
             announced.addresses.retain(|address| !is_older && !addresses.contains(address));
         }
         self.all.retain(|_, announced| !announced.addresses.is_empty());
-        let announced = Announced { pod, addresses, was_bound: false, missing: None };
+        let announced = Announced { pod, uid, addresses, was_bound: false, missing: None };
         self.all.insert(attachment, announced);
         self.supersede();
     }
 
-    /// An attachment ended. Whether it was announced.
+    /// An attachment ended. Whether something of it was known.
     pub fn withdraw(&mut self, attachment: &AttachmentKey) -> bool {
-        self.all.remove(attachment).is_some()
+        let was_placed = self.places.withdraw(attachment);
+        self.all.remove(attachment).is_some() || was_placed
     }
 
-    /// These are all attachments. Whether others were announced.
+    /// These are all attachments. Whether something of others was known.
     pub fn keep_only(&mut self, attachments: &BTreeSet<AttachmentKey>) -> bool {
         let before = self.all.len();
         self.all.retain(|attachment, _| attachments.contains(attachment));
-        self.all.len() != before
+        let were_placed = self.places.keep_only(attachments);
+        self.all.len() != before || were_placed
+    }
+
+    /// Which interface leads to which pod.
+    pub fn placements(&self) -> Vec<Placement> {
+        self.places.all()
     }
 
     /// Goes on to these objects, at the cost of what changed.
@@ -126,6 +155,7 @@ impl Announcements {
     /// What the node's interfaces are bound to, if it is known. Whether an announcement
     /// ended.
     pub fn look(&mut self, network: Option<&NodeNetwork>, now: Duration) -> bool {
+        self.places.look(&self.objects, now);
         if self.all.is_empty() {
             return false;
         }
@@ -143,7 +173,7 @@ impl Announcements {
                 announced.was_bound |= is_bound;
             }
             let pod = objects.get(&announced.pod);
-            if pod.is_some_and(|pod| is_subject_of(node, pod)) {
+            if pod.is_some_and(|pod| announced.is_of(pod) && is_subject_of(node, pod)) {
                 announced.missing = None;
                 return true;
             }
@@ -157,14 +187,14 @@ impl Announcements {
     pub fn apply(&self, pods: &mut OrdMap<ObjectKey, Arc<Pod>>) {
         for announced in self.all.values() {
             for address in &announced.addresses {
-                let others = self.reported.get(address).into_iter().flatten();
-                for key in others.filter(|key| **key != announced.pod) {
+                let reporters = self.reported.get(address).into_iter().flatten();
+                for key in reporters.filter(|key| !self.is_announced(announced, key)) {
                     change(pods, key, |pod| pod.addresses.retain(|one| one != address));
                 }
             }
         }
         let mut own: BTreeMap<&ObjectKey, BTreeSet<IpAddr>> = BTreeMap::new();
-        for announced in self.all.values() {
+        for announced in self.all.values().filter(|one| self.is_announced(one, &one.pod)) {
             own.entry(&announced.pod).or_default().extend(&announced.addresses);
         }
         for (key, addresses) in own {
@@ -178,7 +208,7 @@ impl Announcements {
     pub fn shut(&self) -> Vec<(IpAddr, Arc<Kept>)> {
         let is_shut = |announced: &&Announced| {
             let pod = self.objects.get(&announced.pod);
-            !pod.is_some_and(|pod| is_subject_of(&self.node, pod))
+            !pod.is_some_and(|pod| announced.is_of(pod) && is_subject_of(&self.node, pod))
         };
         let shut = self.all.values().filter(is_shut).flat_map(|announced| {
             let addresses = announced.addresses.iter().copied().collect();
@@ -200,16 +230,37 @@ impl Announcements {
         }
     }
 
+    /// Whether the object with this key is the announced pod's.
+    fn is_announced(&self, announced: &Announced, key: &ObjectKey) -> bool {
+        announced.pod == *key && self.objects.get(key).is_some_and(|pod| announced.is_of(pod))
+    }
+
     /// Ends what the pods' own objects say, and they alone.
     fn supersede(&mut self) {
-        let reported = &self.reported;
-        self.all.retain(|_, Announced { pod, addresses, .. }| {
+        let (reported, objects) = (&self.reported, &self.objects);
+        self.all.retain(|_, announced| {
+            let pod = &announced.pod;
+            let is_here = objects.get(pod).is_some_and(|object| announced.is_of(object));
             let says = |address: &IpAddr| {
                 reported.get(address).is_some_and(|keys| keys.len() == 1 && keys.contains(pod))
             };
-            !addresses.iter().all(says)
+            !(is_here && announced.addresses.iter().all(says))
         });
     }
+}
+
+impl Announced {
+    /// Whether an object of its name is its own.
+    fn is_of(&self, object: &Pod) -> bool {
+        is_same(self.uid, object)
+    }
+}
+
+/// Whether an object of the right name is of the pod with this uid.
+pub(crate) fn is_same(uid: PodUid, object: &Pod) -> bool {
+    let own = object.attachment.uid;
+    let is_told = uid != PodUid::default() && own != PodUid::default();
+    !is_told || object.attachment.is_mirror || uid == own
 }
 
 /// Whether a pod's addresses count on a node.

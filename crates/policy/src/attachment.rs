@@ -3,6 +3,7 @@
 //! In: nothing. Out: plain values that the watcher read from the pod's metadata.
 //! Never: what the pod's own network namespace really has.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::Mac;
@@ -10,14 +11,21 @@ use crate::Mac;
 /// What tells a pod's processes and interfaces apart from those of others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attachment {
-    /// `metadata.uid`. kubelet names the control groups of the pod's containers by it.
+    /// `metadata.uid`. kubelet names the control groups of the pod's containers by it. Of a
+    /// static pod it is another one: the annotation `kubernetes.io/config.mirror`.
     pub uid: PodUid,
+    /// Whether the object mirrors a static pod, whose uid in the kubelet is another one
+    /// (annotation `kubernetes.io/config.mirror`, `ConfigMirrorAnnotationKey` in
+    /// pkg/kubelet/types, Kubernetes 1.36). Anybody can write it into a pod of their own.
+    pub is_mirror: bool,
     /// The pod's interfaces on other networks than its primary one: the entries without
     /// `default: true` of the annotation `k8s.v1.cni.cncf.io/network-status`.
     pub networks: Box<[AttachedNetwork]>,
 }
 
 /// `metadata.uid`: the 32 hexadecimal digits of a UUID (RFC 9562, 4) as a number. 0 is none.
+/// That of a static pod is an MD5 hash, which has as many (`applyDefaults`,
+/// pkg/kubelet/config/common.go, Kubernetes 1.34).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PodUid(pub u128);
 
@@ -51,6 +59,15 @@ impl PodUid {
     }
 }
 
+/// In the form of a UUID.
+impl fmt::Display for PodUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = format!("{:032x}", self.0);
+        let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);
+        f.write_str(&parts.join("-"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +81,7 @@ mod tests {
             "0123456789ab4def8123456789abcdef",
         ] {
             assert_eq!(PodUid::parse(text), Some(PodUid(number)), "{text}");
+            assert_eq!(PodUid(number).to_string(), "01234567-89ab-4def-8123-456789abcdef");
         }
         for text in ["", "0123", "+123456789ab4def8123456789abcdef", &"0".repeat(32)] {
             assert_eq!(PodUid::parse(text), None, "{text}");

@@ -1,6 +1,7 @@
 //! Which pod each interface of the node belongs to.
 //!
-//! In: what is seen on the node, its pods, and who had what before.
+//! In: what is seen on the node, its pods, what the CNI plugin announced, and who had what
+//! before.
 //! Out: the [`NodeNetwork`], what to remember, and what people should know.
 //! Never: an address that goes from one living interface to another.
 //!
@@ -11,6 +12,7 @@
 //!
 //! | question | answer |
 //! |---|---|
+//! | whose is an address that the CNI plugin announced? | the interface that was made for it, whatever others have, had or show, as long as [`Placements`] says |
 //! | whose is a reported address? | the interface that it is bound to, while that lives, even if the other end dropped it. Not if that interface is left over: its pod is gone, and a pod of another name reports the address |
 //! | and one that is not bound yet? | of the interfaces that had it when they were first seen and are not another pod's: the only one |
 //! | and if there are several? | those that are left over, and those whose namespace has addresses of several pods, take no part while there are others. If several remain, nobody's: see `contested` |
@@ -41,13 +43,14 @@ mod contested;
 mod findings;
 mod holder;
 mod link_layer;
+mod placed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::{
     BoundBridge, BoundPort, Claim, ClaimingPod, Claims, InterfaceIndex, Mac, NodeNetwork,
-    ObjectKey, Owners, Pod, Seen, SeenBridge, SeenPort,
+    ObjectKey, Owners, Placements, Pod, Seen, SeenBridge, SeenPort,
 };
 use candidates::Doubt;
 pub use findings::BindingFinding;
@@ -80,6 +83,8 @@ struct View<'a> {
     unfit: BTreeMap<IpAddr, &'a ObjectKey>,
     /// The pods, each with the time of its creation.
     living: BTreeMap<&'a ObjectKey, i64>,
+    /// The interface of each address of which it is announced.
+    placed: BTreeMap<IpAddr, InterfaceIndex>,
     before: &'a Claims,
 }
 
@@ -91,7 +96,17 @@ pub fn resolve<'a>(
     pods: impl IntoIterator<Item = &'a Pod>,
     before: &'a Claims,
 ) -> Resolved {
-    let view = View::new(seen, pods, before);
+    resolve_placed(seen, pods, &Placements::default(), before)
+}
+
+/// The same, where the CNI plugin announced interfaces, too.
+pub fn resolve_placed<'a>(
+    seen: &'a Seen,
+    pods: impl IntoIterator<Item = &'a Pod>,
+    placements: &Placements,
+    before: &'a Claims,
+) -> Resolved {
+    let view = View::new(seen, pods, placements, before);
     let held = addresses::hold(&view);
     let macs = link_layer::macs(&view, &held);
     let link_local = link_layer::link_local(&view, &macs.bound);
@@ -112,6 +127,7 @@ pub fn resolve<'a>(
         ports: bound.collect(),
         tunnels: seen.tunnels.iter().map(|(tunnel, sources)| (*tunnel, *sources)).collect(),
         tunnel_peers: seen.tunnel_peers.iter().copied().collect(),
+        ipvs: seen.ipvs,
         ..NodeNetwork::default()
     };
     let with_ports: BTreeSet<_> = network.ports.values().filter_map(|port| port.bridge).collect();
@@ -131,7 +147,12 @@ fn bound_bridge(seen: &SeenBridge) -> BoundBridge {
 }
 
 impl<'a> View<'a> {
-    fn new(seen: &'a Seen, pods: impl IntoIterator<Item = &'a Pod>, before: &'a Claims) -> Self {
+    fn new(
+        seen: &'a Seen,
+        pods: impl IntoIterator<Item = &'a Pod>,
+        placements: &Placements,
+        before: &'a Claims,
+    ) -> Self {
         let by_index = |port: &'a SeenPort| (port.index, port);
         let ports: BTreeMap<_, _> = seen.ports.iter().map(by_index).collect();
         let pods: Vec<&Pod> = pods.into_iter().collect();
@@ -144,6 +165,7 @@ impl<'a> View<'a> {
             .partition(|(address, _)| is_for_pods(*address) && !bridges_own.contains(address));
         Self {
             bridges: seen.bridges.iter().map(|bridge| (bridge.index, bridge)).collect(),
+            placed: placed::addresses(placements, &pods, &reported),
             reported,
             unfit,
             living: pods.iter().map(|pod| (&pod.key, pod.created)).collect(),
@@ -212,7 +234,10 @@ impl<'a> View<'a> {
         let claim = |index: InterfaceIndex, port: &SeenPort| {
             let former = self.claim(index).cloned().unwrap_or_default();
             let bound = network.ports.get(&index);
-            let kept = former.addresses.into_iter().filter(|address| !is_link_local(*address));
+            let kept = former.addresses.into_iter().filter(|address| {
+                let placed = self.placed.get(address);
+                !is_link_local(*address) && placed.is_none_or(|other| *other == index)
+            });
             let now = bound.into_iter().flat_map(|port| &port.addresses).copied();
             Claim {
                 mac: bound.map(|port| port.mac).filter(|mac| *mac != Mac::NONE).or(former.mac),

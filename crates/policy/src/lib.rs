@@ -16,12 +16,14 @@ mod keeper;
 mod kept;
 mod labels;
 mod modes;
+mod multi_network;
 mod namespace;
 mod network_policy;
 mod node_network;
 mod object;
 mod owner;
 mod pod;
+pub mod secondary;
 mod selector;
 mod snapshot;
 mod sorted;
@@ -29,17 +31,20 @@ pub mod spec;
 mod subject;
 mod unknown;
 
-pub use announced::{Announcements, AttachmentKey};
+pub use announced::{
+    Announcement, Announcements, AttachmentKey, HostInterface, Placement, Placements,
+};
 pub use attachment::{AttachedNetwork, Attachment, PodUid};
 pub use audit::{Audit, Mode, Switch};
-pub use binding::{BindingFinding, Holder, Resolved, resolve};
+pub use binding::{BindingFinding, Holder, Resolved, resolve, resolve_placed};
 pub use cidr::IpBlock;
 pub use diagnostic::{Diagnostic, Severity};
 pub use inside::Inside;
 pub use keeper::{Keeper, REMEMBERED_FOR, UNKNOWN_KEPT_FOR};
 pub use kept::{Kept, KeptFor};
 pub use labels::Labels;
-pub use modes::{End, Ending, LONGEST, Modes, Now, with_modes};
+pub use modes::{End, Ending, LONGEST, Modes, Now, multi_policies_with, with_modes};
+pub use multi_network::{MultiNetworkPolicy, POLICY_FOR, PolicyFor, network_name};
 pub use namespace::{METADATA_NAME_LABEL, Namespace};
 pub use network_policy::{
     Direction, NetworkPolicy, Peer, Peers, PodPeer, Port, PortNumbers, Ports, Protocol, Rule,

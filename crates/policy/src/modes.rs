@@ -19,7 +19,7 @@ use imbl::OrdMap;
 
 use crate::audit::resolve;
 use crate::snapshot::differing;
-use crate::{Mode, NetworkPolicy, ObjectKey, Snapshot, Switch};
+use crate::{Mode, MultiNetworkPolicy, NetworkPolicy, ObjectKey, Snapshot, Switch};
 
 /// How far an end may be away.
 pub const LONGEST: Duration = Duration::from_secs(31 * 24 * 3600);
@@ -62,6 +62,8 @@ pub struct Modes {
     /// With their modes.
     policies: OrdMap<ObjectKey, Arc<NetworkPolicy>>,
     ends: BTreeMap<Ending, (i64, End)>,
+    /// How often the ends changed.
+    changes: u64,
 }
 
 impl Modes {
@@ -88,6 +90,11 @@ impl Modes {
     /// The audits with an end, each with its end in seconds since 1970.
     pub fn ends(&self) -> impl Iterator<Item = (&Ending, i64, End)> {
         self.ends.iter().map(|(whose, (at, end))| (whose, *at, *end))
+    }
+
+    /// Another number after each change of [`Self::ends`]. There can be thousands.
+    pub const fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Goes on to these objects and this moment. Whether a policy has another mode, or is
@@ -125,8 +132,11 @@ impl Modes {
     fn set_end(&mut self, whose: Ending, until: Option<i64>, now: Now) {
         match until {
             Some(at) if self.ends.get(&whose).is_some_and(|(known, _)| *known == at) => {}
-            Some(at) => drop(self.ends.insert(whose, (at, began(at, now)))),
-            None => drop(self.ends.remove(&whose)),
+            Some(at) => {
+                self.ends.insert(whose, (at, began(at, now)));
+                self.changes += 1;
+            }
+            None => self.changes += u64::from(self.ends.remove(&whose).is_some()),
         }
     }
 
@@ -144,6 +154,7 @@ impl Modes {
                 changed.push(whose.clone());
             }
         }
+        self.changes += changed.len() as u64;
         let mut policies = BTreeSet::new();
         for whose in changed {
             match whose {
@@ -191,6 +202,30 @@ impl Modes {
     }
 }
 
+/// The policies of further networks, with the modes that `modes` of them alone gives them.
+pub fn multi_policies_with(
+    modes: &mut Modes,
+    objects: &Snapshot,
+    now: Now,
+) -> OrdMap<ObjectKey, Arc<MultiNetworkPolicy>> {
+    let written = &objects.multi_policies;
+    if written.is_empty() && modes.policies.is_empty() {
+        return OrdMap::new();
+    }
+    let policies = written.iter().map(|(key, one)| (key.clone(), Arc::new(one.policy.clone())));
+    let namespaces = objects.namespaces.clone();
+    let policies = policies.collect();
+    modes.follow(&Snapshot { policies, namespaces, ..Snapshot::default() }, now);
+    let with_mode = |(key, one): (&ObjectKey, &Arc<MultiNetworkPolicy>)| {
+        let policy = modes.policies.get(key).filter(|policy| policy.audit != one.policy.audit);
+        let changed = policy.map(|policy| {
+            Arc::new(MultiNetworkPolicy { policy: NetworkPolicy::clone(policy), ..(**one).clone() })
+        });
+        (key.clone(), changed.unwrap_or_else(|| Arc::clone(one)))
+    };
+    written.iter().map(with_mode).collect()
+}
+
 /// An end that is first seen now.
 fn began(at: i64, now: Now) -> End {
     let left = at.saturating_sub(now.wall_seconds);
@@ -205,7 +240,8 @@ fn began(at: i64, now: Now) -> End {
 pub fn with_modes(objects: &Snapshot, default: Mode, now: Now) -> Snapshot {
     let mut modes = Modes::of(default);
     modes.follow(objects, now);
-    Snapshot { policies: modes.policies, ..objects.clone() }
+    let multi_policies = multi_policies_with(&mut Modes::of(default), objects, now);
+    Snapshot { policies: modes.policies, multi_policies, ..objects.clone() }
 }
 
 #[cfg(test)]

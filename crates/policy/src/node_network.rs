@@ -52,6 +52,8 @@ pub struct Seen {
     pub tunnels: BTreeMap<Tunnel, TunnelSources>,
     /// The other ends that the node's tunnels name themselves.
     pub tunnel_peers: BTreeSet<IpAddr>,
+    /// Whether the kernel has IPVS, which sends what it forwards from the output hook.
+    pub ipvs: bool,
 }
 
 /// The node's end of a veth (or netkit) whose other end is in another network
@@ -119,6 +121,10 @@ pub struct NodeNetwork {
     pub tunnels: OrdMap<Tunnel, TunnelSources>,
     /// The other ends that the node's tunnels name themselves.
     pub tunnel_peers: OrdSet<IpAddr>,
+    /// Whether IPVS may forward packets of pods. It takes them at the input hook, gives
+    /// them a pod's address, and sends them from the output hook (`ip_vs_nat_xmit`,
+    /// net/netfilter/ipvs/ip_vs_xmit.c, 6.18): none of them crosses the forward hook.
+    pub ipvs: bool,
     /// Where pods have their addresses, as far as it is known.
     pub pod_ranges: OrdSet<PodRange>,
     /// What becomes of addresses there that no object names.

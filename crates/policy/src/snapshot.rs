@@ -7,7 +7,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use crate::{Kept, Labels, Namespace, NetworkPolicy, ObjectKey, Pod, PodPeer};
+use crate::{Kept, Labels, MultiNetworkPolicy, Namespace, NetworkPolicy, ObjectKey, Pod, PodPeer};
 
 /// The objects that NetworkPolicy depends on.
 ///
@@ -24,6 +24,9 @@ pub struct Snapshot {
     /// Addresses of this node that are isolated although no object of a local pod
     /// reports them.
     pub kept: OrdMap<IpAddr, Arc<Kept>>,
+    /// All policies of networks beside the primary one. The table of the primary one does
+    /// not depend on them, so they are no part of [`Snapshot::diff`].
+    pub multi_policies: OrdMap<ObjectKey, Arc<MultiNetworkPolicy>>,
 }
 
 impl Snapshot {
@@ -41,6 +44,7 @@ impl Snapshot {
                 .map(|one| (one.name.clone(), Arc::new(one)))
                 .collect(),
             kept: OrdMap::new(),
+            multi_policies: OrdMap::new(),
         }
     }
 
@@ -58,6 +62,14 @@ impl Snapshot {
         }
     }
 
+    /// Whether this is the very same snapshot, by its maps. Equal copies are not.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.policies.ptr_eq(&other.policies)
+            && self.pods.ptr_eq(&other.pods)
+            && self.namespaces.ptr_eq(&other.namespaces)
+            && self.kept.ptr_eq(&other.kept)
+    }
+
     /// Becomes a later snapshot that shares nothing with this one. Objects that
     /// are equal in both stay the same objects, so that the copies go.
     pub fn follow(&mut self, later: &Self) {
@@ -66,6 +78,7 @@ impl Snapshot {
         put(&mut self.pods, &later.pods, pods);
         put(&mut self.namespaces, &later.namespaces, namespaces);
         put(&mut self.kept, &later.kept, kept);
+        self.multi_policies = later.multi_policies.clone();
     }
 
     /// The labels of a namespace, `None` while it is unknown. No

@@ -11,6 +11,7 @@
 //!
 //! The policies hold only if addresses do: [`binding`] says who may use which. What
 //! happens before an object names a pod's address is another question: [`is_unknown`].
+//! Networks beside the pods' primary one: [`secondary`].
 //! [`edges`] has what no policy names: multicast, broadcast, link-local addresses.
 
 pub mod binding;
@@ -18,6 +19,7 @@ pub mod edges;
 pub mod frame;
 pub mod inside;
 pub mod refusal;
+pub mod secondary;
 
 use std::net::IpAddr;
 

@@ -55,6 +55,7 @@ impl Match {
             Self::EtherType(EtherType::Arp)
             | Self::CtState(_)
             | Self::CtTranslated
+            | Self::SourceIsLocal
             | Self::NotToHost
             | Self::Protocol(_)
             | Self::NotOpening
@@ -80,6 +81,7 @@ impl Match {
             Self::Icmpv6Type(_) => Some(Self::ICMPV6),
             Self::CtState(_)
             | Self::CtTranslated
+            | Self::SourceIsLocal
             | Self::NotToHost
             | Self::Family(_)
             | Self::HopLimit(_)

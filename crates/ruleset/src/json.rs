@@ -76,7 +76,6 @@ fn type_of(set_type: SetType) -> Value {
         }
         SetType::AddressPort(family) => json!([address(family), "inet_service"]),
         SetType::AddressPair(family) => json!([address(family), address(family)]),
-        SetType::Port => json!("inet_service"),
         SetType::ProtocolPort => json!(["inet_proto", "inet_service"]),
         SetType::Icmpv6Type => json!("icmpv6_type"),
         SetType::Key(shape) => key_type(shape),
@@ -114,7 +113,6 @@ fn element(set_type: SetType, element: &Element) -> Value {
         Element::AddressPort(..) | Element::AddressPair(..) | Element::ProtocolPort(..) => {
             json!({"concat": fields(set_type, element)})
         }
-        Element::Port(port) => json!(port),
         Element::Icmpv6Type(number) => json!(number),
         Element::Key(_) => one_or_many(fields(set_type, element), |all| json!({"concat": all})),
     }
@@ -129,7 +127,7 @@ fn fields(set_type: SetType, element: &Element) -> Vec<Value> {
         Element::Key(one) => {
             text::key_parts(set_type, one).into_iter().flatten().map(Value::from).collect()
         }
-        Element::Address(_) | Element::Range(_) | Element::Port(_) | Element::Icmpv6Type(_) => {
+        Element::Address(_) | Element::Range(_) | Element::Icmpv6Type(_) => {
             vec![self::element(set_type, element)]
         }
     }

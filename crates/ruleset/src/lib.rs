@@ -31,7 +31,7 @@ pub use key::{
 pub use name::{Comment, LogPrefix, Name, NameError};
 pub use op::{Batch, Op};
 pub use rule::{
-    AddressTest, CtStates, Field, Finish, FlowSide, Log, Match, PortTest, Rule, TcpFlags,
+    AddressTest, CtStates, Field, Finish, FlowSide, Log, Match, PortRange, Rule, TcpFlags,
     Transport, Verdict,
 };
 pub use set::{Element, Set, SetType, VerdictMap};

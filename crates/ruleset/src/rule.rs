@@ -32,6 +32,10 @@ pub enum Match {
     /// set by `nf_nat_setup_info`, net/netfilter/nf_nat_core.c, 6.18, only if the
     /// destination differs).
     CtTranslated,
+    /// `fib saddr type local`: the source is an address of the host itself (RTN_LOCAL,
+    /// include/uapi/linux/rtnetlink.h; `nft_fib4_eval_type`, net/ipv4/netfilter/nft_fib_ipv4.c,
+    /// 6.18). On the output hook: the host speaks for itself.
+    SourceIsLocal,
     /// `meta pkttype != host`: the frame is broadcast or multicast.
     NotToHost,
     /// `meta nfproto ipv4`; in a `bridge` table `meta protocol ip`, which sees through
@@ -46,7 +50,7 @@ pub enum Match {
     /// `ip saddr ...`.
     Address(Field, AddressTest),
     /// `tcp dport ...`.
-    Port(Transport, PortTest),
+    Port(Transport, PortRange),
     /// `meta l4proto . th dport @set` of a [`crate::SetType::ProtocolPort`]: the
     /// packet's protocol and destination port.
     Ports(Name),
@@ -137,14 +141,9 @@ pub enum Transport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TcpFlags(pub u8);
 
-/// What a destination port is compared with.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PortTest {
-    /// From the first to the second, both included.
-    In(u16, u16),
-    /// In this constant set, a [`crate::SetType::Port`].
-    Set(Name),
-}
+/// Ports from the first to the second, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortRange(pub u16, pub u16);
 
 /// `update @set { ip saddr counter limit rate N/second } log prefix "..." group G`.
 ///
@@ -198,7 +197,6 @@ impl Match {
     pub fn lookup(&self) -> Option<&Name> {
         match self {
             Match::Address(_, AddressTest::Set(_, name))
-            | Match::Port(_, PortTest::Set(name))
             | Match::Ports(name)
             | Match::AddressPort(_, _, _, name)
             | Match::AddressPair(_, name)
@@ -208,13 +206,14 @@ impl Match {
             | Match::Key(_, name) => Some(name),
             Match::CtState(_)
             | Match::CtTranslated
+            | Match::SourceIsLocal
             | Match::NotToHost
             | Match::Family(_)
             | Match::HopLimit(_)
             | Match::Protocol(_)
             | Match::NotOpening
             | Match::Address(_, AddressTest::In(_))
-            | Match::Port(_, PortTest::In(..))
+            | Match::Port(..)
             | Match::SourcePort(..)
             | Match::EtherType(_)
             | Match::PriorityTag(_)

@@ -18,8 +18,6 @@ pub enum SetType {
     AddressPort(Family),
     /// `ipv4_addr . ipv4_addr`: source and destination.
     AddressPair(Family),
-    /// `inet_service`, constant.
-    Port,
     /// `inet_proto . inet_service`: protocols with their ports.
     ProtocolPort,
     /// `icmpv6_type`, constant.
@@ -44,8 +42,6 @@ pub enum Element {
     AddressPort(IpAddr, u16),
     /// Of [`SetType::AddressPair`].
     AddressPair(IpAddr, IpAddr),
-    /// Of [`SetType::Port`].
-    Port(u16),
     /// Of [`SetType::ProtocolPort`].
     ProtocolPort(Transport, u16),
     /// Of [`SetType::Icmpv6Type`].
@@ -130,7 +126,7 @@ impl Element {
             Self::AddressPair(source, destination) => (Some(source), Some(destination)),
             Self::Range(range) => (Some(range.first()), Some(range.last())),
             Self::Key(key) => (key.address, None),
-            Self::Port(_) | Self::ProtocolPort(..) | Self::Icmpv6Type(_) => (None, None),
+            Self::ProtocolPort(..) | Self::Icmpv6Type(_) => (None, None),
         };
         one.into_iter().chain(other)
     }

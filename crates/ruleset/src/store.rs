@@ -324,7 +324,7 @@ mod tests {
         }
         assert_eq!(table.sets_of_the_kernel(), Store::ALL.len());
         for own in ["a", "p4x", "z"].into_iter().filter_map(|name| Name::new(name).ok()) {
-            table.sets.insert(own, Set::new(SetType::Port, None));
+            table.sets.insert(own, Set::new(SetType::ProtocolPort, None));
         }
         assert_eq!(table.sets_of_the_kernel(), Store::ALL.len() + 3);
     }

@@ -69,7 +69,6 @@ pub fn element(set_type: SetType, element: &Element) -> String {
         Element::Range(range) => range.to_string(),
         Element::AddressPort(address, port) => format!("{address} . {port}"),
         Element::AddressPair(source, destination) => format!("{source} . {destination}"),
-        Element::Port(port) => port.to_string(),
         Element::ProtocolPort(transport, port) => format!("{} . {port}", transport.keyword()),
         Element::Icmpv6Type(number) => number.to_string(),
         Element::Key(one) => key::joined(key::parts(set_type, one)),
@@ -169,7 +168,6 @@ fn set_type(set_type: SetType) -> Vec<String> {
         }
         SetType::AddressPort(family) => one(&format!("{} . inet_service", address_type(family))),
         SetType::AddressPair(family) => one(&format!("{0} . {0}", address_type(family))),
-        SetType::Port => one("inet_service"),
         SetType::ProtocolPort => one("inet_proto . inet_service"),
         SetType::Icmpv6Type => one("icmpv6_type"),
         SetType::RateLimit(family) => vec![

@@ -62,9 +62,10 @@ pub(crate) fn compare(
     for &table in tables {
         for hook in HOOKS {
             let unspecified = !is_specified(table.family, hook);
-            // `proof` compares the hook where policies decide.
-            let forward = (table.family, hook) == (TableFamily::Inet, Hook::Forward);
-            if forward || (unspecified && bases(table, hook).is_empty()) {
+            // `proof` compares the hooks where policies decide.
+            let is_judged =
+                table.family == TableFamily::Inet && matches!(hook, Hook::Forward | Hook::Output);
+            if is_judged || (unspecified && bases(table, hook).is_empty()) {
                 continue;
             }
             let looks = Looks::new(table, hook);

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 
 use ruleset::simulator::CtState;
-use ruleset::{EtherType, Family, Field, FlowSide, Match, PortTest, Rule};
+use ruleset::{EtherType, Family, Field, FlowSide, Match, PortRange, Rule};
 
 use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
@@ -59,6 +59,7 @@ fn distinguished<'a>(sets: &Sets<'a>, view: View, condition: &'a Match) -> Vec<R
     match condition {
         Match::CtState(_)
         | Match::CtTranslated
+        | Match::SourceIsLocal
         | Match::NotToHost
         | Match::Family(_)
         | Match::HopLimit(_)
@@ -150,6 +151,7 @@ fn narrow<'a>(
             });
         }
         Match::CtTranslated => return Ok(frame.translated),
+        Match::SourceIsLocal => return Ok(frame.source_is_local),
         Match::NotToHost => return Ok(!frame.to_host),
         Match::Family(of) => return Ok(*of == family),
         Match::HopLimit(hops) => return Ok(family == Family::V6 && *hops == frame.hop_limit),
@@ -165,11 +167,8 @@ fn narrow<'a>(
             let types = space::icmp_types([*number]);
             constraints.only_codes(&if family == Family::V4 { types } else { Ranges::empty() })
         }
-        Match::Port(transport, PortTest::In(first, last)) => {
+        Match::Port(transport, PortRange(first, last)) => {
             constraints.only_codes(&space::ports(space::protocol_of(*transport), *first, *last))
-        }
-        Match::Port(transport, PortTest::Set(set)) => {
-            constraints.only_codes(&sets.ports(set, *transport)?)
         }
         Match::Ports(set) => constraints.only_codes(&sets.protocol_ports(set)?),
         Match::SourcePort(_, port) if frame.source_port != Some(*port) => return Ok(false),

@@ -291,6 +291,11 @@ impl<'m, 'a> Expected<'m, 'a> {
         }
     }
 
+    /// What goes to a node's tunnel.
+    pub fn tunnelled(&self) -> Region {
+        Region::product(&self.nodes, &self.tunnels)
+    }
+
     /// The codes that an isolated destination accepts from a source.
     fn codes_of(&self, isolated: &IsolatedAddress, source: u128) -> Ranges {
         if isolated.own.contains(source) {

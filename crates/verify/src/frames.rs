@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use policy::{NodeNetwork, Tunnel};
 use ruleset::simulator::{CtState, Packet};
-use ruleset::{Element, Family, Finish, Hook, Match, Name, PortTest, Rule, Ruleset, Transport};
+use ruleset::{Element, Family, Finish, Hook, Match, Name, PortRange, Rule, Ruleset, Transport};
 
 use crate::binding::bases;
 use crate::expected::{NEIGHBOUR_HOP_LIMIT, tunnels};
@@ -45,6 +45,7 @@ pub(crate) fn frames_at(
             Match::HopLimit(hops) => Some(*hops),
             Match::CtState(_)
             | Match::CtTranslated
+            | Match::SourceIsLocal
             | Match::NotToHost
             | Match::Family(_)
             | Match::Protocol(_)
@@ -79,14 +80,18 @@ pub(crate) fn frames_at(
         groups.push((true, Some(port), codes.intersect(&translated)));
         groups.push((false, Some(port), codes));
     }
+    let sources = of_sources(hook, ruleset, network);
     let mut frames = Vec::new();
-    for hop_limit in hop_limits {
+    for (hop_limit, source_is_local) in
+        hop_limits.into_iter().flat_map(|hops| sources.iter().map(move |local| (hops, *local)))
+    {
         for &(translated, source_port, ref codes) in &groups {
             let frame = |ct, to_host, [original, reply]: [FlowSource; 2]| {
                 let frame = Frame {
                     family,
                     ct,
                     translated,
+                    source_is_local,
                     source_port,
                     original,
                     reply,
@@ -108,6 +113,15 @@ pub(crate) fn frames_at(
         }
     }
     frames
+}
+
+/// Whether sources are addresses of the node: where the specification asks, on the node's
+/// output hook, and where rules do.
+fn of_sources(hook: Hook, ruleset: &Ruleset, network: &NodeNetwork) -> Vec<bool> {
+    let is_nodes_output = hook == Hook::Output && network.inside.is_none();
+    let mut rules = rules_at(hook, ruleset, None).into_iter();
+    let is_asked = rules.any(|rule| rule.matches.contains(&Match::SourceIsLocal));
+    if is_nodes_output || is_asked { vec![false, true] } else { vec![false] }
 }
 
 /// The source ports that somebody asks for.
@@ -178,7 +192,7 @@ fn of_rule(family: Family, rule: &Rule) -> Ranges {
         Match::SourcePort(transport, _) => {
             codes.intersect(&space::protocol(family, transport.number()))
         }
-        Match::Port(transport, PortTest::In(first, last)) => {
+        Match::Port(transport, PortRange(first, last)) => {
             codes.intersect(&space::ports(space::protocol_of(*transport), *first, *last))
         }
         _ => codes,

@@ -48,7 +48,7 @@ use std::collections::BTreeSet;
 
 use policy::spec::binding::{Binding, isolated_pods, nodes};
 use policy::{NodeNetwork, ObjectKey, Snapshot, spec};
-use ruleset::Ruleset;
+use ruleset::{Hook, Ruleset};
 
 pub use change::{Change, Part, Unknown, changes};
 pub use error::VerifyError;
@@ -84,7 +84,11 @@ pub fn verify(
     if let Some(inside) = &network.inside {
         return proof::inside::run(&model, &binding, inside, node, inet);
     }
-    let report = proof::Proof::new(&model, &binding, node, inet).run()?;
+    let at = |hook| proof::Proof::new(hook, &model, &binding, node, inet).run();
+    let mut report = at(Hook::Forward)?;
+    if network.ipvs || !binding::bases(inet, Hook::Output).is_empty() {
+        report.extend(at(Hook::Output)?);
+    }
     let (bound, bound_differences) = binding::compare(&binding, &[inet, bridge])?;
     let unjudged = unjudged(&model, network, node);
     Ok(Report { bound, bound_differences, unjudged, ..report })

@@ -23,14 +23,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use policy::spec::binding::Binding;
 use policy::{Direction, Inside, spec, subjects};
 use ruleset::simulator::{self, CtState, Outcome, Packet, RulePosition};
-use ruleset::{Family, Field, Ruleset, text};
+use ruleset::{Family, Field, Hook, Ruleset, text};
 
 use crate::binding::said;
 use crate::condition::View;
 use crate::error::VerifyError;
 use crate::exits::Exits;
 use crate::expected::Expected;
-use crate::frames::frames;
+use crate::frames::frames_at;
 use crate::machine::Machine;
 use crate::model::Model;
 use crate::packet_set::PacketSet;
@@ -41,6 +41,7 @@ use crate::space::{self, Frame};
 
 /// A comparison while it runs.
 pub(crate) struct Proof<'a> {
+    hook: Hook,
     /// The direction that is judged in a pod's own namespace. `None` on the node.
     inside: Option<(&'a Inside, Direction)>,
     pub(crate) model: &'a Model<'a>,
@@ -67,17 +68,20 @@ struct Piece {
 }
 
 impl<'a> Proof<'a> {
+    /// One of a hook of the node.
     pub fn new(
+        hook: Hook,
         model: &'a Model<'a>,
         binding: &'a Binding<'a>,
         node: Option<&'a str>,
         ruleset: &'a Ruleset,
     ) -> Self {
-        let machine = Machine::new(ruleset, Exits::new(binding, ruleset));
-        Self::of(machine, None, model, binding, node, ruleset)
+        let machine = Machine::at(hook, ruleset, Exits::new(binding, ruleset));
+        Self::of(hook, machine, None, model, binding, node, ruleset)
     }
 
     fn of(
+        hook: Hook,
         machine: Machine<'a>,
         inside: Option<(&'a Inside, Direction)>,
         model: &'a Model<'a>,
@@ -86,6 +90,7 @@ impl<'a> Proof<'a> {
         ruleset: &'a Ruleset,
     ) -> Self {
         Self {
+            hook,
             inside,
             model,
             binding,
@@ -109,10 +114,12 @@ impl<'a> Proof<'a> {
             counts.addresses += addresses.len();
             let audited = Direction::BOTH.map(|direction| self.model.audited(family, direction));
             counts.audited += audited.iter().map(|side| side.by_address.len()).sum::<usize>();
-            for (frame, codes) in frames(family, self.ruleset, self.binding.network) {
+            for (frame, codes) in frames_at(self.hook, family, self.ruleset, self.binding.network) {
                 for exit in 0..self.machine.exits().count() {
                     self.frame(Frame { exit, ..frame }, &codes)?;
-                    self.audits(Frame { exit, ..frame }, &codes)?;
+                    if self.is_audited(frame) {
+                        self.audits(Frame { exit, ..frame }, &codes)?;
+                    }
                 }
             }
         }
@@ -141,21 +148,29 @@ impl<'a> Proof<'a> {
     fn frame(&mut self, frame: Frame, codes: &Ranges) -> Result<(), VerifyError> {
         let exits = self.machine.exits();
         let there = exits.destinations(frame.exit, frame.family);
-        let expected = Expected::new(self.model, self.binding, frame, exits.refused(frame.exit));
+        let refused = exits.refused(frame.exit);
+        let expected = Expected::new(self.model, self.binding, self.said(frame), refused);
         let all = &expected.addresses;
+        let is_output = self.is_output_of_node();
         let piece = |outer: Field, part: (&Ranges, &Ranges), passing: Vec<PacketSet>| Piece {
             view: View { frame, outer },
             direction: None,
             packets: PacketSet { outer: part.0.clone(), region: Region::product(part.1, codes) },
-            passing,
+            passing: if is_output { sent::with_nodes_own(frame, outer, passing) } else { passing },
             unseen: Ranges::empty(),
         };
+        if self.is_nodes_own(frame) {
+            let everything = Region::product(all, &expected.codes);
+            let passing = vec![PacketSet { outer: all.clone(), region: everything }];
+            return self.compare(&piece(Field::Source, (all, &there), passing));
+        }
         if let Some(region) = expected.for_all_addresses() {
             let passing = vec![PacketSet { outer: all.clone(), region }];
             return self.compare(&piece(Field::Source, (all, &there), passing));
         }
         if frame.ct == CtState::Related {
-            return self.compare(&piece(Field::Source, (all, &there), expected.about_flows()));
+            let passing = self.about_flows(&expected);
+            return self.compare(&piece(Field::Source, (all, &there), passing));
         }
         for (address, isolated) in &expected.egress.by_address {
             let outer = Ranges::single(*address);
@@ -273,6 +288,9 @@ impl<'a> Proof<'a> {
     }
 
     fn reason(&self, view: View, packet: &Packet) -> Reason {
+        if self.is_nodes_own(view.frame) {
+            return Reason::NodesOwn;
+        }
         if Expected::is_redirect(packet) && packet.ct != CtState::Established {
             return Reason::Redirect;
         }
@@ -280,7 +298,9 @@ impl<'a> Proof<'a> {
             return Reason::KnownFlow;
         }
         let refused = self.machine.exits().refused(view.frame.exit);
-        let expected = Expected::new(self.model, self.binding, view.frame, refused);
+        let frame = self.said(view.frame);
+        let packet = &Packet { translated: frame.translated, ..*packet };
+        let expected = Expected::new(self.model, self.binding, frame, refused);
         if Expected::is_neighbour_discovery(packet) {
             return Reason::NeighbourDiscovery;
         }
@@ -314,3 +334,4 @@ impl<'a> Proof<'a> {
 }
 
 pub(crate) mod inside;
+mod sent;

@@ -84,6 +84,8 @@ pub struct Difference {
 pub enum Reason {
     /// It belongs to a known flow.
     KnownFlow,
+    /// The node sends it, and nobody forwards it.
+    NodesOwn,
     /// It is neighbour discovery on this link.
     NeighbourDiscovery,
     /// It is TCP of no known flow and no SYN, or SCTP and no INIT, from or to an
@@ -118,6 +120,15 @@ impl Report {
         self.differences.is_empty()
             && self.audit_differences.is_empty()
             && self.bound_differences.is_empty()
+    }
+
+    /// Adds what was found at another hook. Pods, addresses and allowances are the same.
+    pub(crate) fn extend(&mut self, other: Self) {
+        let Self { counts, differences, audit_differences, .. } = other;
+        self.counts.chains += counts.chains;
+        self.counts.regions += counts.regions;
+        self.differences.extend(differences);
+        self.audit_differences.extend(audit_differences);
     }
 
     /// All differences, for people: several lines each.
@@ -161,6 +172,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::KnownFlow => f.write_str("the flow is known"),
+            Self::NodesOwn => f.write_str("the node itself sends it"),
             Self::NeighbourDiscovery => f.write_str("neighbour discovery of this link"),
             Self::OpensNoFlow => f.write_str(
                 "a TCP flow from or to an isolated pod must begin with a SYN, an SCTP flow with \

@@ -192,17 +192,6 @@ impl<'a> Sets<'a> {
         })
     }
 
-    /// The codes of a set of ports.
-    pub fn ports(&self, name: &Name, transport: Transport) -> Result<Ranges, UnknownSet> {
-        let set = self.set(name, &[SetType::Port])?;
-        let protocol = space::protocol_of(transport);
-        let code = |element: &Element| match *element {
-            Element::Port(port) => Some(space::ports(protocol, port, port)),
-            _ => None,
-        };
-        Ok(Ranges::union_of(&elements(name, set, code)?))
-    }
-
     /// The codes of a set of protocols with ports.
     pub fn protocol_ports(&self, name: &Name) -> Result<Ranges, UnknownSet> {
         let set = self.set(name, &[SetType::ProtocolPort])?;

@@ -42,6 +42,8 @@ pub(crate) struct Frame {
     pub ct: CtState,
     /// Whether connection tracking gave the flow another destination.
     pub translated: bool,
+    /// Whether the source is an address of the node.
+    pub source_is_local: bool,
     /// `None` stands for all that nobody tells apart. Means nothing for packets
     /// without ports.
     pub source_port: Option<u16>,
@@ -181,6 +183,7 @@ pub(crate) fn packet(frame: Frame, source: u128, destination: u128, code: u128) 
         to_host: frame.to_host,
         ct: frame.ct,
         translated: frame.translated,
+        source_is_local: frame.source_is_local,
         flow,
         ..Packet::new(addresses.0, addresses.1, protocol)
     };

@@ -36,6 +36,7 @@ mod everything;
 mod kinds;
 mod list;
 mod list_splitter;
+mod optional;
 mod policy_json;
 mod question;
 mod requests;
@@ -73,6 +74,8 @@ pub struct Following {
     /// How the contact is.
     pub contact: Contact,
 }
+
+pub use optional::multi_network_policies;
 
 /// The events of all three kinds, without end. The first event of a kind that
 /// is not a failure is a complete [`Event::Listed`]. Each failure is an event,
@@ -116,6 +119,9 @@ pub fn read_any(kind: Kind, bytes: &[u8]) {
         Kind::NetworkPolicy => watch_line::read_any::<PolicyJson>(bytes),
         Kind::Namespace => watch_line::read_any::<NamespaceFields>(bytes),
         Kind::Pod => watch_line::read_any::<PodFields>(bytes),
+        Kind::MultiNetworkPolicy => {
+            watch_line::read_any::<kinds::MultiPolicyJson<kinds::V1Beta2>>(bytes);
+        }
     }
 }
 

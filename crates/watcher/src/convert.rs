@@ -13,6 +13,7 @@
 
 mod audit;
 mod fields;
+mod multi_network_policy;
 mod names;
 mod namespace;
 mod network_policy;
@@ -30,6 +31,7 @@ use crate::decode::Unreadable;
 
 pub(crate) use audit::own_annotations;
 pub(crate) use fields::{ContainerFields, PodFields, SpecFields, metadata};
+pub(crate) use multi_network_policy::{multi_network_policy_with, without_type};
 pub(crate) use names::is_addressable;
 
 /// A NetworkPolicy of the API server.

@@ -49,6 +49,11 @@ impl Known {
                 let known = snapshot.namespaces.get(&new.name).filter(|known| **known == new);
                 Object::Namespace(known.cloned().unwrap_or(new))
             }
+            Object::MultiNetworkPolicy(new) => {
+                let known = snapshot.multi_policies.get(&new.policy.key);
+                let known = known.filter(|known| **known == new);
+                Object::MultiNetworkPolicy(known.cloned().unwrap_or(new))
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use policy::{Namespace, NetworkPolicy, ObjectKey, Pod};
+use policy::{MultiNetworkPolicy, Namespace, NetworkPolicy, ObjectKey, Pod};
 
 /// Which kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +17,8 @@ pub enum Kind {
     Pod,
     /// `v1` Namespace.
     Namespace,
+    /// `k8s.cni.cncf.io` MultiNetworkPolicy, which clusters need not have.
+    MultiNetworkPolicy,
 }
 
 /// A converted object, shared.
@@ -28,11 +30,17 @@ pub enum Object {
     Pod(Arc<Pod>),
     /// A Namespace.
     Namespace(Arc<Namespace>),
+    /// A MultiNetworkPolicy.
+    MultiNetworkPolicy(Arc<MultiNetworkPolicy>),
 }
 
 impl Kind {
-    /// Every kind.
+    /// Every kind that NetworkPolicy depends on: those that each cluster has.
     pub const ALL: [Self; 3] = [Self::NetworkPolicy, Self::Pod, Self::Namespace];
+
+    /// Every kind, with that of networks beside the primary one.
+    pub const EVERY: [Self; 4] =
+        [Self::NetworkPolicy, Self::Pod, Self::Namespace, Self::MultiNetworkPolicy];
 
     /// The API's name of the kind.
     pub const fn name(self) -> &'static str {
@@ -40,6 +48,7 @@ impl Kind {
             Self::NetworkPolicy => "NetworkPolicy",
             Self::Pod => "Pod",
             Self::Namespace => "Namespace",
+            Self::MultiNetworkPolicy => "MultiNetworkPolicy",
         }
     }
 
@@ -48,6 +57,7 @@ impl Kind {
         match self {
             Self::NetworkPolicy => "networking.k8s.io/v1",
             Self::Pod | Self::Namespace => "v1",
+            Self::MultiNetworkPolicy => "k8s.cni.cncf.io/v1beta2",
         }
     }
 }
@@ -65,6 +75,7 @@ impl Object {
             Self::NetworkPolicy(_) => Kind::NetworkPolicy,
             Self::Pod(_) => Kind::Pod,
             Self::Namespace(_) => Kind::Namespace,
+            Self::MultiNetworkPolicy(_) => Kind::MultiNetworkPolicy,
         }
     }
 
@@ -74,6 +85,7 @@ impl Object {
             Self::NetworkPolicy(policy) => policy.key.clone(),
             Self::Pod(pod) => pod.key.clone(),
             Self::Namespace(namespace) => ObjectKey::new("", &namespace.name),
+            Self::MultiNetworkPolicy(one) => one.policy.key.clone(),
         }
     }
 }

@@ -48,16 +48,22 @@ impl Store {
             Object::NetworkPolicy(new) => put(&mut snapshot.policies, &new.key, &new),
             Object::Pod(new) => put(&mut snapshot.pods, &new.key, &new),
             Object::Namespace(new) => put(&mut snapshot.namespaces, &new.name, &new),
+            Object::MultiNetworkPolicy(new) => {
+                put(&mut snapshot.multi_policies, &new.policy.key, &new)
+            }
         }
     }
 
     /// The object with this key.
     pub fn get(&self, kind: Kind, key: &ObjectKey) -> Option<Object> {
-        let Snapshot { policies, pods, namespaces, kept: _ } = &self.snapshot;
+        let Snapshot { policies, pods, namespaces, kept: _, multi_policies } = &self.snapshot;
         match kind {
             Kind::NetworkPolicy => policies.get(key).cloned().map(Object::NetworkPolicy),
             Kind::Pod => pods.get(key).cloned().map(Object::Pod),
             Kind::Namespace => namespaces.get(&key.name).cloned().map(Object::Namespace),
+            Kind::MultiNetworkPolicy => {
+                multi_policies.get(key).cloned().map(Object::MultiNetworkPolicy)
+            }
         }
     }
 
@@ -68,6 +74,7 @@ impl Store {
             Kind::NetworkPolicy => snapshot.policies.remove(key).is_some(),
             Kind::Pod => snapshot.pods.remove(key).is_some(),
             Kind::Namespace => snapshot.namespaces.remove(&key.name).is_some(),
+            Kind::MultiNetworkPolicy => snapshot.multi_policies.remove(key).is_some(),
         }
     }
 
@@ -97,6 +104,13 @@ impl Store {
                     _ => None,
                 });
                 replace(&mut snapshot.namespaces, listed.collect())
+            }
+            Kind::MultiNetworkPolicy => {
+                let listed = objects.iter().filter_map(|object| match object {
+                    Object::MultiNetworkPolicy(one) => Some((&one.policy.key, one)),
+                    _ => None,
+                });
+                replace(&mut snapshot.multi_policies, listed.collect())
             }
         }
     }

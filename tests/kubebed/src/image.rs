@@ -87,7 +87,7 @@ impl Image {
         Self::of(name, program, rootfs::PROGRAM)
     }
 
-    /// The same image, with the CNI plugin, which runs on nodes and with their libraries.
+    /// The same image, with the CNI plugin, which runs on nodes. A released one is static.
     #[must_use]
     pub fn plugin(mut self, plugin: &Path) -> Self {
         self.files.insert(PLUGIN.to_owned(), plugin.to_owned());

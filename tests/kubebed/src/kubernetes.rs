@@ -11,9 +11,10 @@
 //!   node-1 .11                         node-2 .12        netbed::testbed's wires and routes
 //!   pid 1, containerd, kubelet,        the same          (net, mount, pid, uts, ipc, cgroup)
 //!   kube-proxy, CNI plugins,
-//!   flannel or kube-router if wanted
+//!   flannel, kube-router or Felix if wanted
 //! ```
 
+mod calico;
 mod cgroups;
 mod deploy;
 mod faults;
@@ -27,6 +28,7 @@ mod pods;
 pub mod running;
 pub mod second;
 mod service;
+mod services_in_pods;
 mod settings;
 
 use std::ffi::OsString;
@@ -110,6 +112,10 @@ impl Kubernetes {
         if this.options.network == Network::KubeRouter {
             say("kube-router on each node, and its routes");
             this.start_kube_router()?;
+        }
+        if this.options.network == Network::CalicoVxlan {
+            say("Felix on each node, and its routes");
+            this.start_felix_with_routes()?;
         }
         let ready = ["wait", "--for=condition=Ready", "node", "--all", PATIENCE];
         if let Err(error) = this.kubectl(&ready, "")?.success() {
@@ -221,7 +227,14 @@ impl Kubernetes {
     fn join(&mut self) -> Result<()> {
         let Self { options, nodes, server, cluster, .. } = self;
         let families = options.families();
-        let objects = (0..nodes.len()).map(|index| node_object(cluster.spec(), index, families));
+        let objects = (0..nodes.len()).map(|index| {
+            let mut object = node_object(cluster.spec(), index, families);
+            if options.network == Network::CalicoVxlan {
+                let annotations = calico::annotations(cluster.spec(), index, families);
+                object["metadata"]["annotations"] = annotations;
+            }
+            object
+        });
         let objects: Vec<Value> = objects.collect();
         server.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string())?;
         let kubelet = settings::kubelet(&server.file("ca.crt"));

@@ -17,6 +17,7 @@
 //! ```
 
 mod build;
+mod further;
 mod overlay;
 mod tunnel;
 
@@ -39,8 +40,9 @@ pub struct Testbed {
     endpoints: Vec<Endpoint>,
     switch: Namespace,
     router: Option<Namespace>,
-    /// Last, so that the next testbed waits until this one is gone.
-    _turn: MutexGuard<'static, ()>,
+    /// Last, so that the next testbed waits until this one is gone. Another view of one
+    /// testbed has none.
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 /// Allows one testbed at a time. A packet that does not arrive within a moment

@@ -132,6 +132,7 @@ impl Oracle<'_> {
             shut: Shut { ranges: network.shut_ranges(self.snapshot), log: self.options.log },
             audits: has_audits.then_some(Audits { has_log: self.options.log.is_some() }),
             edges: AtEdges::of(self.snapshot, network, self.options.node.as_deref()).edges,
+            ipvs: network.ipvs,
         };
         scaffold::fit(&mut self.out.ruleset, &Place::forward(), &parts);
         let mut elements: Vec<Placed> = nodes.into_iter().map(scaffold::of_node).collect();

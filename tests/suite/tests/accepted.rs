@@ -199,7 +199,7 @@ fn meaning(objects: &[Object]) -> (BTreeMap<String, NetworkPolicy>, BTreeMap<Str
             Object::Namespace(namespace) => {
                 namespaces.insert(namespace.name.clone(), format!("{:?}", namespace.labels));
             }
-            Object::Pod(_) => {}
+            Object::Pod(_) | Object::MultiNetworkPolicy(_) => {}
         }
     }
     (policies, namespaces)

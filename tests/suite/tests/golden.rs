@@ -63,7 +63,8 @@ fn cases() -> Vec<(PathBuf, Ruleset)> {
     let bound = compiled(&snapshot(&directory.join("deny-all-ingress.yaml")), &network());
     let bound = [("bound.nft", bound.ruleset), ("bound-bridge.nft", bound.bridge.unwrap())];
     let shut = compiled(&snapshot(&directory.join("deny-all-ingress.yaml")), &shut()).ruleset;
-    let bound = bound.into_iter().chain([("unknown.nft", shut)]);
+    let ipvs = compiled(&snapshot(&directory.join("deny-all-ingress.yaml")), &ipvs()).ruleset;
+    let bound = bound.into_iter().chain([("unknown.nft", shut), ("ipvs.nft", ipvs)]);
     files.map(unbound).chain(bound.map(|(name, table)| (directory.join(name), table))).collect()
 }
 
@@ -75,6 +76,12 @@ fn shut() -> NodeNetwork {
         unknown_pods: UnknownPods::Selected,
         ..NodeNetwork::default()
     }
+}
+
+/// IPVS forwards to Services, on a node with a tunnel.
+fn ipvs() -> NodeNetwork {
+    let tunnels = [(Tunnel::Udp(8472), TunnelSources::Nodes)].into_iter().collect();
+    NodeNetwork { ipvs: true, tunnels, ..NodeNetwork::default() }
 }
 
 /// One isolated pod is routed, the other one is on a bridge, and there are tunnels.

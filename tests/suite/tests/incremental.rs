@@ -88,7 +88,7 @@ impl Step {
             }
             Self::Edits(edits) => edits.iter().for_each(|edit| edit.apply(snapshot)),
             Self::Relist => {
-                let Snapshot { policies, pods, namespaces, kept } = &*snapshot;
+                let Snapshot { policies, pods, namespaces, kept, multi_policies: _ } = &*snapshot;
                 let kept = kept.clone();
                 let objects = Snapshot::new(
                     policies.values().map(|policy| (**policy).clone()),

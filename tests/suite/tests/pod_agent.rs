@@ -12,10 +12,14 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::api::ListParams;
 use kubebed::daemon::Daemon;
 use kubebed::world::{PATIENCE, World};
 use netbed::fire::{nft, say};
+use netbed::net::Namespace;
 use netbed::probe::Knock;
 use netbed::program;
 use netbed::scenario::Scenario;
@@ -69,11 +73,16 @@ impl Processes {
         let snapshot = world.snapshot()?;
         let found = key.and_then(|key| snapshot.pods.get(&key).cloned()).context("no such pod")?;
         let PodUid(uid) = found.attachment.uid;
-        ensure!(uid != 0, "pod {pod} has no uid");
+        self.add_in(&world.cluster.endpoint(pod)?.namespace, PodUid(uid), number)
+    }
+
+    /// A process of a pod in any network namespace.
+    fn add_in(&self, namespace: &Namespace, PodUid(uid): PodUid, number: u32) -> Result<()> {
+        ensure!(uid != 0, "the pod has no uid");
         let folder = self.path().join(number.to_string());
         fs::create_dir_all(folder.join("ns"))?;
         fs::write(folder.join("cgroup"), format!("0::/kubepods/burstable/pod{uid:032x}/01\n"))?;
-        symlink(world.cluster.endpoint(pod)?.namespace.path(), folder.join("ns/net"))?;
+        symlink(namespace.path(), folder.join("ns/net"))?;
         Ok(())
     }
 
@@ -105,9 +114,99 @@ fn follows(world: &World, scenario: &Scenario<'_>, agent: &Daemon<'_>) -> Result
 }
 
 fn tables(world: &World, pod: &str) -> Result<String> {
-    let namespace = &world.cluster.endpoint(pod)?.namespace;
+    tables_in(&world.cluster.endpoint(pod)?.namespace)
+}
+
+fn tables_in(namespace: &Namespace) -> Result<String> {
     let output = namespace.command("nft").args(["list", "tables"]).output()?;
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A pod with CAP_NET_ADMIN moves its interface into a namespace of its own.
+fn an_interface_is_judged_wherever_a_process_of_the_pod_is(
+    world: &World,
+    processes: &Processes,
+    agent: &Daemon<'_>,
+) -> Result<()> {
+    let (web, made) = (&world.cluster.endpoint("dev/web")?.namespace, Namespace::new("pa")?);
+    let links = web.command("ip").args(["-o", "link", "show", "type", "macvlan"]).output()?;
+    let links = String::from_utf8(links.stdout)?;
+    let name = links.split(": ").nth(1).and_then(|name| name.split('@').next());
+    let name = name.with_context(|| format!("no macvlan interface: {links}"))?;
+    web.ip(&format!("link set {name} netns {}", made.name()))?;
+    made.ip(&format!("link set {name} name mine0\nlink set mine0 up"))?;
+    let key = ObjectKey::new("dev", "web");
+    let uid = world.snapshot()?.pods.get(&key).context("no pod")?.attachment.uid;
+    processes.add_in(&made, uid, 4005)?;
+    let start = Instant::now();
+    while !tables_in(&made)?.contains("table inet nftpol") {
+        ensure!(start.elapsed() < SOON, "{}", agent.log());
+        sleep(Duration::from_millis(50));
+    }
+    say(&format!("judged in a namespace that the pod made after {:?}\n", start.elapsed()))
+}
+
+/// Lines that `nftpol monitor` prints on the node.
+fn monitored(world: &World) -> Result<String> {
+    let node = &world.cluster.endpoint(NODE)?.namespace;
+    let mut command = node.command(program::path()?);
+    let output = command.args(["monitor", "--local", "--no-follow"]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Packets that the rules in the pod's own namespace drop are shown with names, and counted.
+/// What the pod itself writes to the log group is not.
+fn what_is_denied_is_shown_and_counted(world: &World, agent: &Daemon<'_>) -> Result<()> {
+    let web = world.cluster.endpoint("dev/web")?;
+    let forger = "add table inet forger\n\
+        add chain inet forger output { type filter hook output priority -300 ; }\n\
+        add rule inet forger output log group 9478 prefix \"forged\"\n\
+        add rule inet forger output log group 9478 prefix \"i.forged/chain\"";
+    nft(&web.namespace, forger)?;
+    let to = SocketAddr::new(web.address(false).context("no address")?, 8080);
+    let other = world.cluster.endpoint("dev/other")?;
+    let counted = "nftpol_denied_packets_total{direction=\"ingress\",namespace=\"dev\"}";
+    let (before, start) = (agent.metric(counted)?, Instant::now());
+    loop {
+        let wait = Duration::from_millis(100);
+        let refused = other.namespace.run(|| TcpStream::connect_timeout(&to, wait))?;
+        ensure!(refused.is_err(), "it is let in");
+        let lines = monitored(world)?;
+        let is_shown = lines
+            .lines()
+            .any(|line| ["dev/other", "dev/web", "8080"].iter().all(|word| line.contains(word)));
+        ensure!(!lines.contains("forged"), "{lines}");
+        if is_shown && agent.metric(counted)? > before {
+            break;
+        }
+        let page = agent.get("/metrics")?.1;
+        let page: Vec<&str> = page.lines().filter(|line| line.contains("denied")).collect();
+        ensure!(start.elapsed() < SOON, "{lines}\n{page:#?}\n{}", agent.log());
+    }
+    nft(&web.namespace, "delete table inet forger")
+}
+
+/// Under the names of what happened and of the pod.
+fn the_pod_has_an_event(world: &World, agent: &Daemon<'_>) -> Result<()> {
+    let events: Api<Event> = Api::namespaced(world.server.client(), "dev");
+    let start = Instant::now();
+    loop {
+        let all = world.server.block_on(events.list(&ListParams::default()))?.items;
+        let found = all.iter().find(|one| one.reason.as_deref() == Some("TableRemoved"));
+        if let Some(event) = found {
+            let about = &event.involved_object;
+            let names = [&about.kind, &about.namespace, &about.name].map(Option::as_deref);
+            ensure!(names == [Some("Pod"), Some("dev"), Some("web")], "{about:?}");
+            let pods: Api<Pod> = Api::namespaced(world.server.client(), "dev");
+            let pod = world.server.block_on(pods.get("web"))?;
+            ensure!(about.uid == pod.metadata.uid, "{about:?}");
+            ensure!(all.len() == 1, "one for all times: {all:?}");
+            return say(&format!("{}\n", event.message.as_deref().unwrap_or_default()));
+        }
+        ensure!(start.elapsed() < SOON, "{all:?}: {}", agent.log());
+        sleep(Duration::from_millis(100));
+    }
 }
 
 /// A connection that a change denies ends, although it was established.
@@ -174,6 +273,7 @@ fn pod_agent_enforces_restores_and_takes_over() -> Result<()> {
     ensure!(counts.refused > 20, "{counts:?}");
     ensure!(!tables(&world, "dev/client")?.contains("nftpol"), "a table in an open pod");
     say(&format!("MacVLAN pods by pod-agent: {counts:?}\n"))?;
+    what_is_denied_is_shown_and_counted(&world, &agent)?;
 
     // What a pod with CAP_NET_ADMIN can do.
     for damage in ["flush ruleset", "flush chain inet nftpol input", "delete table inet nftpol"] {
@@ -188,6 +288,7 @@ fn pod_agent_enforces_restores_and_takes_over() -> Result<()> {
         follows(&world, &scenario, &agent).context(damage)?;
     }
     ensure!(agent.log().contains("which takes CAP_NET_ADMIN; restored in"), "{}", agent.log());
+    the_pod_has_an_event(&world, &agent)?;
 
     // Stopped: what was in force stays. Started again: it takes over, and follows.
     agent.stop()?;
@@ -215,5 +316,6 @@ fn pod_agent_enforces_restores_and_takes_over() -> Result<()> {
         sleep(Duration::from_millis(50));
     }
     scenario.check(POLICY).context("the rules stay")?;
+    an_interface_is_judged_wherever_a_process_of_the_pod_is(&world, &processes, &agent)?;
     agent.stop().map(drop)
 }

@@ -22,11 +22,15 @@ fn the_version_is_that_of_the_module() -> Result<()> {
 
 #[test]
 fn every_program_is_a_tool_of_the_module() -> Result<()> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/kube/go.mod");
-    let modules = fs::read_to_string(source)?;
-    for (program, package) in [SERVER, NODES, E2E].iter().flat_map(|group| group.programs) {
-        assert!(modules.lines().any(|line| line.trim() == *package), "{program}: {package}");
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let modules = |source: &str| fs::read_to_string(repository.join(source).join("go.mod"));
+    for group in [SERVER, NODES, E2E, CALICO] {
+        let modules = modules(group.source)?;
+        for (program, package) in group.programs {
+            assert!(modules.lines().any(|line| line.trim() == *package), "{program}: {package}");
+        }
     }
+    let modules = modules(SOURCE)?;
     assert!(modules.lines().any(|line| line.starts_with(&format!("go 1.{GO_MINOR}."))));
     version(&modules)?;
     Ok(())

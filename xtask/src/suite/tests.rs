@@ -32,7 +32,7 @@ fn groups(targets: &[&str]) -> Vec<&'static Group> {
 #[test]
 fn a_filter_for_other_tests_needs_no_nodes() {
     let groups = |args: &[&str]| selected(&["fire", "kubernetes"], args).groups().to_vec();
-    let nodes = [&kube::SERVER, &kube::NODES, &kube::FLANNEL];
+    let nodes = [&kube::SERVER, &kube::CNI, &kube::NODES, &kube::FLANNEL];
     assert_eq!(groups(&[]), nodes);
     assert_eq!(groups(&["--nocapture"]), nodes);
     assert_eq!(groups(&["no_test_has_this_name", "needs_no_nodes"]), nodes);
@@ -43,7 +43,11 @@ fn a_filter_for_other_tests_needs_no_nodes() {
 fn only_the_test_of_upstream_needs_upstream() {
     assert_eq!(groups(&["fire", "packets"]), [] as [&Group; 0]);
     assert_eq!(groups(&["fire", "agent"]), [&kube::SERVER]);
-    assert_eq!(groups(&["kubernetes", "agent"]), [&kube::SERVER, &kube::NODES, &kube::FLANNEL]);
+    assert_eq!(groups(&["first_packet"]), [&kube::SERVER, &kube::CNI]);
+    assert_eq!(
+        groups(&["kubernetes", "agent"]),
+        [&kube::SERVER, &kube::CNI, &kube::NODES, &kube::FLANNEL]
+    );
     assert_eq!(groups(&["upstream"]), ORDER);
 }
 

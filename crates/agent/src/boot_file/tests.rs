@@ -73,6 +73,38 @@ fn a_clock_that_is_wrong_is_not_believed() {
     fs::remove_dir_all(&folder).unwrap();
 }
 
+/// The kubelet waits for who reads the file.
+#[test]
+fn what_others_could_have_put_there_is_not_believed() {
+    let folder = folder();
+    let path = folder.join("boot");
+    let read = || match BootRecord::read(&path, record().written, MONTH) {
+        Ok(_) => "believed".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    assert!(read().contains("no plain file"), "a pipe");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(read().contains("no plain file"), "a folder");
+    fs::remove_dir(&path).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+    assert!(read().contains("no plain file"), "a device");
+    fs::remove_file(&path).unwrap();
+    record().write(&path).unwrap();
+    for mode in [0o620, 0o602, 0o666] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        assert!(read().contains("others than root"), "{mode:o}");
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(read(), "believed");
+    if Uid::effective().is_root() {
+        std::os::unix::fs::chown(&path, Some(1000), None).unwrap();
+        assert!(read().contains("others than root"), "of another user");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn a_file_is_there_as_a_whole_or_not_at_all() {
     let folder = folder();

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use agent::pipeline::Pipeline;
-use agent::pods::has_nodes_table;
+use agent::pods::{apart_from_network, has_nodes_table};
 use agent::report;
 use anyhow::{Context, Result, bail};
 use compiler::{Options, Place};
+use nft::links::inside_interfaces;
 use nft::{Kernel, Namespace};
-use policy::{Inside, NodeNetwork, ObjectKey, Snapshot, subject_of};
+use policy::{Inside, NodeNetwork, ObjectKey, Snapshot, network_name, secondary, subject_of};
 
 use crate::cli::Apply;
 use crate::input;
@@ -26,10 +27,16 @@ pub fn apply_inside(args: &Apply) -> Result<ExitCode> {
     check(&snapshot, args.input.node(), &pod)?;
     let Some(path) = &args.place.netns else { bail!("--place=pod needs --netns FILE") };
     let kernel = enter(path, &pod)?;
+    let judged = Judged::of(snapshot, &pod, args.place.network.as_deref())?;
+    let inside = match &judged.network {
+        None => Inside::of(pod),
+        Some(network) => on_network(&judged.cluster, &pod, network, path)?,
+    };
+    let Judged { place, snapshot, .. } = judged;
     // Nobody reads a log group of the pod's own namespace.
     let options = Options { log: None, ..args.input.options(false) };
-    let mut pipeline = Pipeline::at(Place::inside(pod.clone()), kernel, options);
-    pipeline.bind(NodeNetwork { inside: Some(Inside::of(pod)), ..NodeNetwork::default() });
+    let mut pipeline = Pipeline::at(place, kernel, options);
+    pipeline.bind(NodeNetwork { inside: Some(inside), ..NodeNetwork::default() });
     let outcome = pipeline.sync_persistently(&snapshot)?;
     report::outcome(&outcome)?;
     match outcome.set_aside.len() {
@@ -62,7 +69,61 @@ fn enter(path: &Path, pod: &ObjectKey) -> Result<Kernel> {
     Ok(kernel)
 }
 
-fn key_of(name: &str) -> Result<ObjectKey> {
+/// What a table in a pod's namespace is made of.
+pub(super) struct Judged {
+    /// The cluster as it was read.
+    pub cluster: Snapshot,
+    /// The network, if it is not the pod's primary one.
+    pub network: Option<ObjectKey>,
+    pub place: Place,
+    /// What the table enforces.
+    pub snapshot: Snapshot,
+}
+
+impl Judged {
+    /// The table of a pod's primary network, or of the named one.
+    pub fn of(cluster: Snapshot, pod: &ObjectKey, network: Option<&str>) -> Result<Self> {
+        let Some(written) = network else {
+            let (place, snapshot) = (Place::inside(pod.clone()), cluster.clone());
+            return Ok(Self { cluster, network: None, place, snapshot });
+        };
+        let Some(network) = network_name(written, &pod.namespace) else {
+            bail!("--network {written}: give it as NAMESPACE/NAME, as `default/macvlan-1`");
+        };
+        let snapshot = secondary::on_network(&cluster, &network);
+        if !snapshot.pods.contains_key(pod) {
+            bail!(
+                "the annotation k8s.v1.cni.cncf.io/network-status of pod {pod} names no network \
+                 {network}; nothing was changed"
+            );
+        }
+        let place = Place::on_network(pod.clone(), &network);
+        Ok(Self { cluster, network: Some(network), place, snapshot })
+    }
+}
+
+/// The pod's namespace, seen from the table of one of its networks.
+fn on_network(
+    cluster: &Snapshot,
+    pod: &ObjectKey,
+    network: &ObjectKey,
+    netns: &Path,
+) -> Result<Inside> {
+    let what = || format!("look at the interfaces in {}", netns.display());
+    let namespace = Namespace::open(netns).with_context(what)?;
+    let interfaces = namespace.inside(inside_interfaces).with_context(what)?.with_context(what)?;
+    let object = cluster.pods.get(pod).context("no such pod")?;
+    let Some(apart) = apart_from_network(object, network, &interfaces) else {
+        bail!(
+            "none of the interfaces in {} is the one that pod {pod} reports for network {network}; \
+             nothing was changed",
+            netns.display()
+        );
+    };
+    Ok(Inside { apart: apart.into_iter().collect(), ..Inside::of(pod.clone()) })
+}
+
+pub(super) fn key_of(name: &str) -> Result<ObjectKey> {
     match name.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
             Ok(ObjectKey::new(namespace, name))
@@ -72,7 +133,7 @@ fn key_of(name: &str) -> Result<ObjectKey> {
 }
 
 /// The table of another pod would open this one.
-fn check(snapshot: &Snapshot, node: Option<&str>, pod: &ObjectKey) -> Result<()> {
+pub(super) fn check(snapshot: &Snapshot, node: Option<&str>, pod: &ObjectKey) -> Result<()> {
     if subject_of(snapshot, node, pod).is_some() {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent::pods::all_namespaces;
+use agent::pods::{all_namespaces, is_of_network};
 use anyhow::{Context, Result, bail};
 use nft::Namespace;
 
@@ -42,7 +42,8 @@ fn remove_in_pods(proc: &Path) -> Result<ExitCode> {
     for namespace in all {
         let result = namespace.inside(|| -> Result<usize> {
             let mut kernel = open()?;
-            let tables = kernel.tables().context("list tables")?;
+            let mut tables = kernel.tables().context("list tables")?;
+            tables.extend(kernel.tables_named(is_of_network).context("list tables")?);
             for table in &tables {
                 kernel.delete_table(table).with_context(|| format!("delete table {table}"))?;
             }

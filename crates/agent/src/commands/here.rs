@@ -1,8 +1,10 @@
 //! What the commands of the crate `author` reach on a node: the agent there.
 
 use std::os::fd::AsFd;
+use std::sync::mpsc;
+use std::thread;
 
-use agent::door::client::{self, Answer};
+use agent::door::client::{self, Answer, AskError};
 use anyhow::Result;
 use author::command::{Here, Lines};
 use author::live::protocol::Question;
@@ -22,7 +24,14 @@ impl Here for ThisNode {
     }
 
     fn ask(&self, question: &Question) -> Result<Lines> {
-        Ok(Box::new(AnswerLines(Some(client::ask(question)?))))
+        let Question::Denied(_) = question else {
+            return Ok(Box::new(AnswerLines(Some(client::ask(question)?))));
+        };
+        match (client::ask(question), client::ask_pod_agent(question)) {
+            (own, Err(_)) => Ok(Box::new(AnswerLines(Some(own?)))),
+            (Err(AskError::NoAgent(_)), Ok(of_pods)) => Ok(Box::new(AnswerLines(Some(of_pods)))),
+            (own, Ok(of_pods)) => both([own?, of_pods]),
+        }
     }
 
     fn is_output_closed(&self) -> bool {
@@ -31,6 +40,26 @@ impl Here for ThisNode {
         let found = poll(&mut sources, PollTimeout::ZERO).unwrap_or_default();
         found > 0 && sources[0].revents().is_some_and(|found| found.contains(PollFlags::POLLERR))
     }
+}
+
+/// Lines that wait to be taken, of each answer.
+const QUEUE: usize = 256;
+
+/// The lines of both answers, as they come, until both end or one fails.
+fn both(answers: [Answer; 2]) -> Result<Lines> {
+    let (sender, lines) = mpsc::sync_channel(QUEUE);
+    for answer in answers {
+        let sender = sender.clone();
+        let pass = move || {
+            for line in AnswerLines(Some(answer)) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("answer".to_owned()).spawn(pass)?;
+    }
+    Ok(Box::new(lines.into_iter()))
 }
 
 /// Lines until the answer ends or fails.

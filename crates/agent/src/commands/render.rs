@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use compiler::Engine;
 use compiler::sets::SetSource;
+use compiler::{Engine, Options};
+use policy::{Inside, NodeNetwork, Snapshot};
 use ruleset::{Comment, Store, Tag, json, text};
 
-use crate::cli::{Output, Render};
+use super::apply_inside::{Judged, check, key_of};
+use crate::cli::{Output, PlaceOption, Render};
 use crate::input;
 use agent::report;
 
@@ -18,19 +20,31 @@ const AT_RUN_TIME: &str = "\
 # tunnels). These rules depend on the interfaces of the node, so they are not in this script.
 ";
 
+/// The same of a script for a pod's namespace.
+const IN_THE_POD: &str = "\
+# In the pod's network namespace, the set apart also has the interfaces of its other networks, and
+# the sets node4 and node6 have the node's addresses where the table is of the primary network.
+";
+
 /// Prints the ruleset.
 ///
 /// # Errors
 /// The manifests cannot be read or are refused.
 pub fn render(args: &Render) -> Result<ExitCode> {
     let snapshot = input::snapshot(&args.input, false, args.pods.without_pods())?;
-    let mut engine = Engine::new(args.input.options(true));
-    engine.update(&snapshot, &policy::NodeNetwork::default());
+    let (engine, before) = match (args.place, &args.pod) {
+        (PlaceOption::Pod, Some(pod)) => (inside(args, snapshot, pod)?, IN_THE_POD),
+        (PlaceOption::Pod | PlaceOption::Node, None) | (PlaceOption::Node, Some(_)) => {
+            let mut engine = Engine::new(args.input.options(true));
+            engine.update(&snapshot, &NodeNetwork::default());
+            (engine, AT_RUN_TIME)
+        }
+    };
     let compiled = engine.compiled();
     report::lines(compiled.diagnostics.iter());
     match args.output {
         Output::Nft => {
-            report::print(AT_RUN_TIME)?;
+            report::print(before)?;
             for (name, source) in engine.set_sources() {
                 if let Some((store, tag)) = name.stored() {
                     report::print(&tag_line(store, tag, source))?;
@@ -43,6 +57,17 @@ pub fn render(args: &Render) -> Result<ExitCode> {
         Output::Json => report::print(&format!("{}\n", json::ruleset(&compiled.ruleset)))?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The table in a pod's own namespace.
+fn inside(args: &Render, snapshot: Snapshot, pod: &str) -> Result<Engine> {
+    let pod = key_of(pod)?;
+    check(&snapshot, args.input.node(), &pod)?;
+    let Judged { place, snapshot, .. } = Judged::of(snapshot, &pod, args.network.as_deref())?;
+    let mut engine = Engine::at(place, Options { log: None, ..args.input.options(false) });
+    let inside = Some(Inside::of(pod));
+    engine.update(&snapshot, &NodeNetwork { inside, ..NodeNetwork::default() });
+    Ok(engine)
 }
 
 /// What the elements with a tag are, as a comment of the script.

@@ -19,7 +19,7 @@ use compiler::Layout;
 use imbl::ordmap::DiffItem;
 use policy::Direction;
 use ruleset::{
-    AddressTest, Chain, Element, Family, Finish, Match, Name, PortTest, Rule, Ruleset, SetType,
+    AddressTest, Chain, Element, Family, Finish, Match, Name, PortRange, Rule, Ruleset, SetType,
     Verdict,
 };
 
@@ -211,8 +211,8 @@ fn covers((matches, finish): &Allowed<'_>, (narrower, its_finish): &Allowed<'_>)
 fn implies(narrow: &Match, wide: &Match) -> bool {
     match (narrow, wide) {
         (
-            Match::Port(transport, PortTest::In(first, last)),
-            Match::Port(other, PortTest::In(from, to)),
+            Match::Port(transport, PortRange(first, last)),
+            Match::Port(other, PortRange(from, to)),
         ) => transport == other && from <= first && last <= to,
         (
             Match::Address(field, AddressTest::In(range)),

@@ -1,6 +1,6 @@
-//! Events on policies that are not enforced as written.
+//! Events on policies that are not enforced as written, and on pods.
 //!
-//! In: what is wrong with which policy now. Out: one Event for each policy and
+//! In: what is wrong with which object now. Out: one Event for each object and
 //! reason, under a name made of both, so that several nodes and repeats update
 //! one object. Never: more than a few requests a second; a read from the API
 //! server.
@@ -52,7 +52,7 @@ pub async fn publish(client: Client, node: String, mut problems: watch::Receiver
                 Err(error) => {
                     // Log once: further problems would fail for the same reason.
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(policy = %about.policy, "cannot write an Event: {error}");
+                        tracing::warn!(object = %about.object, "cannot write an Event: {error}");
                     }
                     wait = RETRY;
                 }
@@ -67,7 +67,7 @@ pub async fn publish(client: Client, node: String, mut problems: watch::Receiver
 
 /// Creates the Event, or updates the existing one.
 async fn put(client: &Client, node: &str, about: &About, message: &str) -> Result<(), kube::Error> {
-    let events: Api<Event> = Api::namespaced(client.clone(), &about.policy.namespace);
+    let events: Api<Event> = Api::namespaced(client.clone(), &about.object.namespace);
     let now = Timestamp::now();
     let event = event(node, about, message, now);
     let name = event.metadata.name.clone().unwrap_or_default();
@@ -95,19 +95,20 @@ async fn put(client: &Client, node: &str, about: &About, message: &str) -> Resul
 }
 
 fn event(node: &str, about: &About, message: &str, now: Timestamp) -> Event {
-    let About { policy, uid, reason } = about;
+    let About { object, uid, reason } = about;
+    let (api_version, kind) = reason.kind();
     let name = format!("nftpol.{uid}.{}", reason.name().to_lowercase());
     Event {
         metadata: ObjectMeta {
             name: Some(name),
-            namespace: Some(policy.namespace.clone()),
+            namespace: Some(object.namespace.clone()),
             ..ObjectMeta::default()
         },
         involved_object: ObjectReference {
-            api_version: Some("networking.k8s.io/v1".to_owned()),
-            kind: Some("NetworkPolicy".to_owned()),
-            namespace: Some(policy.namespace.clone()),
-            name: Some(policy.name.clone()),
+            api_version: Some(api_version.to_owned()),
+            kind: Some(kind.to_owned()),
+            namespace: Some(object.namespace.clone()),
+            name: Some(object.name.clone()),
             uid: Some(uid.clone()),
             ..ObjectReference::default()
         },
@@ -155,11 +156,15 @@ mod tests {
     #[test]
     fn the_name_is_made_of_policy_and_reason() {
         let about = About {
-            policy: ObjectKey::new("dev", "Web"),
+            object: ObjectKey::new("dev", "Web"),
             uid: "0b5c".to_owned(),
             reason: EventReason::UnusablePart,
         };
         let event = event("n1", &about, "why", Timestamp::now());
         assert_eq!(event.metadata.name.as_deref(), Some("nftpol.0b5c.unusablepart"));
+        assert_eq!(event.involved_object.kind.as_deref(), Some("NetworkPolicy"));
+        let of_pod = About { reason: EventReason::TableRemoved, ..about };
+        let event = super::event("n1", &of_pod, "why", Timestamp::now());
+        assert_eq!(event.involved_object.kind.as_deref(), Some("Pod"));
     }
 }

@@ -3,26 +3,25 @@
 //! In: an API server, a node's name. Out: what `agent::pods` draws, and a thread that talks
 //! to others, as for `nftpol agent`. Never: a table on the node, rules removed when it ends.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::time::Instant;
 
+use agent::door::{self, Behind};
+use agent::drops::{Ring, Teller};
 use agent::metrics::Metrics;
-use agent::pods::{Parts, PodEnforcer};
-use agent::problems::Problems;
+use agent::pods::{Parts, PodDrops, PodEnforcer};
 use agent::status::{Condition, Status};
+use agent::view::View;
 use anyhow::{Context, Result};
 use compiler::Options;
-use nft::Kernel;
-use tokio::sync::{oneshot, watch};
+use nft::{Features, Kernel};
 use watcher::api::{Cluster, Contact, Following};
 
-use super::remote::{self, Settings};
-use super::server::ServedState;
-use super::{ended, patiently};
+use super::process::{self, Begun, patiently};
+use super::remote::Settings;
 use crate::cli::{PodAgent, TableOwner};
 use crate::lock::Lock;
-use crate::open_files;
 
 /// What holds for this agent whatever the node is.
 const OF_THE_NODE: [Condition; 3] = [Condition::Bound, Condition::Bridges, Condition::Services];
@@ -33,42 +32,39 @@ const OF_THE_NODE: [Condition; 3] = [Condition::Bound, Condition::Bridges, Condi
 /// The configuration names no API server, or a thread died: the process has to be started
 /// again. The rules stay in force.
 pub fn run(args: &PodAgent) -> Result<()> {
-    tracing::info!(node = args.node_name, "nftpol {} starts", env!("CARGO_PKG_VERSION"));
-    open_files::raise_limit()?;
-    let status = Status::new();
-    let metrics = Arc::new(Metrics::new());
-    let (to_enforcer, messages) = mpsc::channel();
-    let (_problems, to_announce) = watch::channel(Problems::new());
     let settings = Settings {
         node: args.node_name.clone(),
         kubeconfig: args.kubeconfig.clone(),
         health: args.health_address,
         metrics: super::metrics_address(&args.metrics)?,
+        multi_network_policies: args.multi_network_policies,
     };
-    let served = ServedState { status: status.clone(), metrics: Arc::clone(&metrics) };
-    let (begin, begun) = oneshot::channel();
-    remote::start(settings, served, to_enforcer, to_announce, begun)?;
+    let Begun { messages, problems, begin, status, metrics } = process::begin(settings)?;
     OF_THE_NODE.into_iter().for_each(|condition| status.holds(condition));
 
     let Some(_lock) = patiently(&messages, &status, || alone(&status))? else { return Ok(()) };
-    if patiently(&messages, &status, || Ok(kernel(&status, &metrics)))?.is_none() {
-        return Ok(());
-    }
+    let found = patiently(&messages, &status, || Ok(kernel(&status, &metrics)))?;
+    let Some(features) = found else { return Ok(()) };
+    let view = View::default();
+    let drops = open_door(args, &view, features.log, (&status, &metrics))?;
     let options = Options {
         node: Some(args.node_name.clone()),
-        // Nobody reads a log group of a pod's namespace.
-        log: None,
+        log: args.log.options(features.log),
         budgets: args.budget.budgets(),
         ..Options::default()
     };
-    let mut enforcer = PodEnforcer::new(Parts {
+    let enforcer = PodEnforcer::new(Parts {
         messages,
         node: args.node_name.clone(),
         proc: args.proc.clone(),
         options,
         mode: args.mode.mode(),
         verify: args.verify,
+        multi_network_policies: args.multi_network_policies,
         owns: args.table_owner == TableOwner::Auto,
+        drops,
+        view,
+        problems,
         status,
         metrics,
     })
@@ -79,10 +75,42 @@ pub fn run(args: &PodAgent) -> Result<()> {
         cluster: Cluster::default(),
         contact: Contact::default(),
     });
-    let result = catch_unwind(AssertUnwindSafe(|| enforcer.run()));
-    ended(result, enforcer)?;
-    tracing::info!("stopped; the rules stay in force");
-    Ok(())
+    process::run(enforcer, PodEnforcer::run)
+}
+
+/// Answers `nftpol monitor`, and reads what the rules in pods' namespaces log.
+fn open_door(
+    args: &PodAgent,
+    view: &View,
+    can_log: bool,
+    (status, metrics): (&Status, &Arc<Metrics>),
+) -> Result<Option<PodDrops>> {
+    let ring = Arc::new(Ring::default());
+    let node = args.node_name.clone();
+    let is_read = can_log && args.log.is_wanted();
+    let drops = is_read.then(|| {
+        let (ring, metrics) = (Arc::clone(&ring), Arc::clone(metrics));
+        let teller = Teller::new(node.clone(), args.log_denied, ring, metrics);
+        PodDrops::start(args.log.group(), teller, view.clone())
+    });
+    let drops = drops.transpose().context("start a thread that reads denied packets")?;
+    // No CNI plugin asks here.
+    let (cni, _) = mpsc::channel();
+    let behind = Behind {
+        socket: door::protocol::SOCKET_OF_PODS,
+        node,
+        view: view.clone(),
+        drops: match is_read {
+            true => Ok(ring),
+            false => Err("this node's pod agent logs no denied packets".to_owned()),
+        },
+        status: status.clone(),
+        metrics: Arc::clone(metrics),
+        started: Instant::now(),
+        cni,
+    };
+    door::open(behind).context("start a thread that answers questions")?;
+    Ok(drops)
 }
 
 fn alone(status: &Status) -> Result<Option<Lock>> {
@@ -100,14 +128,14 @@ fn alone(status: &Status) -> Result<Option<Lock>> {
 
 /// Whether the kernel has all features that the rules need. The node's own namespace has
 /// the same kernel.
-fn kernel(status: &Status, metrics: &Metrics) -> Option<()> {
+fn kernel(status: &Status, metrics: &Metrics) -> Option<Features> {
     let probed = Kernel::open()
         .context("open nf_tables")
         .and_then(|mut kernel| kernel.probe().context("probe the kernel's nf_tables"));
     match probed {
         Ok(features) => {
             super::surroundings::features(&features, status, metrics);
-            status.problem(Condition::Kernel).is_none().then_some(())
+            status.problem(Condition::Kernel).is_none().then_some(features)
         }
         Err(error) => {
             status.fails(

@@ -15,7 +15,7 @@ use agent::enforcer::Message;
 use agent::metrics::Metrics;
 use agent::problems::Problems;
 use anyhow::{Context, Result};
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::runtime::Builder;
@@ -45,6 +45,8 @@ pub struct Settings {
     pub health: SocketAddr,
     /// Where to serve metrics alone, and to whom.
     pub metrics: Option<MetricsAddress>,
+    /// Whether MultiNetworkPolicies are followed, too.
+    pub multi_network_policies: bool,
 }
 
 /// Starts the thread. Watches start with `begin`; when a signal asks to stop,
@@ -96,14 +98,15 @@ async fn run(
     problems: watch::Receiver<Problems>,
     begin: oneshot::Receiver<Following>,
 ) {
-    let Settings { node, health, .. } = settings;
+    let Settings { node, health, multi_network_policies, .. } = settings;
     let mut tasks = JoinSet::new();
     tasks.spawn(server::serve(health, Pages::All, Readers::All, served.clone()));
     tasks.spawn(announce::publish(client.clone(), node, problems));
     let watches = async {
         if let Ok(following) = begin.await {
             let reports = report(following.contact.clone(), served.clone());
-            let follows = follow(client, following, &served.metrics, messages);
+            let follows =
+                follow(client, following, multi_network_policies, &served.metrics, messages);
             tokio::select! {
                 () = follows => {}
                 () = reports => {}
@@ -130,10 +133,19 @@ async fn panicked(tasks: &mut JoinSet<()>) {
 async fn follow(
     client: Client,
     following: Following,
+    multi_network_policies: bool,
     metrics: &Metrics,
     messages: &Sender<Message>,
 ) {
-    let mut events = pin!(api::events(client, following));
+    let optional = match multi_network_policies {
+        true => {
+            // What fails here says nothing of the kinds that are needed.
+            let following = Following { contact: Contact::default(), ..following.clone() };
+            api::multi_network_policies(client.clone(), following).boxed()
+        }
+        false => stream::pending().boxed(),
+    };
+    let mut events = pin!(stream::select(api::events(client, following), optional));
     let mut log = FailureLog::default();
     while let Some(event) = events.next().await {
         count(metrics, &mut log, &event);

@@ -7,7 +7,6 @@
 mod changed_by;
 mod conntrack;
 
-use std::fs;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +14,12 @@ use std::time::{Duration, Instant};
 use agent::cluster_mark;
 use agent::enforcer::Surroundings;
 use agent::metrics::Metrics;
+use agent::node_network::ipvs;
 use agent::other_enforcers::{Found, Legacy, Program};
 use agent::status::{Condition, Status};
+use compiler::scaffold;
 use nft::{ChainOfOthers, Features, Generation, Kernel, ReadError};
+use ruleset::TableId;
 use watcher::api::Cluster;
 
 use crate::bridge;
@@ -66,7 +68,7 @@ impl NodeSurroundings {
 impl Surroundings<Kernel> for NodeSurroundings {
     fn look(&mut self, now: Instant, kernel: &mut Kernel, pods: &[IpAddr], status: &Status) {
         set(status, Condition::Bridges, bridge::unseen(pods));
-        set(status, Condition::Services, ipvs().into_iter().collect());
+        set(status, Condition::Services, ipvs(kernel).into_iter().collect());
         conntrack::look(status, &self.metrics);
         self.chains_around.look(now, kernel, status);
         self.keep(kernel);
@@ -155,8 +157,12 @@ pub fn features(features: &Features, status: &Status, metrics: &Metrics) {
         ("concatenations", features.concatenations, "nf_tables"),
     ];
     // Without these, policies are enforced; the condition `bound` says what is not.
-    let optional =
-        [("log", features.log), ("binding", features.binding), ("bridge", features.bridge)];
+    let optional = [
+        ("log", features.log),
+        ("binding", features.binding),
+        ("bridge", features.bridge),
+        ("fib", features.fib),
+    ];
     let has = needed.iter().map(|(name, there, _)| (*name, *there)).chain(optional);
     for (name, there) in has {
         metrics.features.get_or_create(&[("feature", name)]).set(there.into());
@@ -185,20 +191,24 @@ fn set(status: &Status, condition: Condition, problems: Vec<String>) {
     }
 }
 
-/// IPVS sends from the local-out hook, which no forward chain sees. Its table
-/// has three lines of heading (net/netfilter/ipvs/ip_vs_ctl.c); kube-proxy
-/// and kube-router keep Service addresses on an interface of a known name.
-fn ipvs() -> Option<String> {
-    const HEADING: usize = 3;
-    const INTERFACES: [&str; 2] = ["kube-ipvs0:", "kube-dummy-if:"];
-    let services = fs::read_to_string("/proc/self/net/ip_vs").unwrap_or_default();
-    let devices = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
-    let found = services.lines().count() > HEADING
-        || devices.lines().any(|line| INTERFACES.iter().any(|one| line.trim().starts_with(one)));
-    found.then(|| {
-        "IPVS serves Services on this node, and its packets do not cross the forward hook: \
-         policies do not see them; run kube-proxy with `mode: nftables` or `iptables` \
-         (kube-router without its service proxy)"
+/// What keeps policies from what IPVS forwards.
+fn ipvs(kernel: &mut Kernel) -> Option<String> {
+    if !ipvs::is_there() {
+        return None;
+    }
+    let (table, chain) = (TableId::inet(scaffold::table()), scaffold::ipvs::base_chain());
+    if !kernel.fingerprint(&table, &chain).is_ok_and(|found| found.is_some()) {
+        return Some(format!(
+            "this node has IPVS (kernel module ip_vs), and the chain {chain} of table {table}, \
+             which judges what IPVS forwards, is not in force (yet): policies do not see these \
+             packets; if this lasts, load the kernel module nft_fib_inet, or run kube-proxy with \
+             `mode: nftables`"
+        ));
+    }
+    (ipvs::is_used() && ipvs::is_untracked()).then(|| {
+        "IPVS forwards packets to Services without connection tracking, so at isolated pods \
+         answers and packets of open connections are dropped: run `sysctl -w \
+         net.ipv4.vs.conntrack=1` on the host (kube-proxy and kube-router do so when they start)"
             .to_owned()
     })
 }

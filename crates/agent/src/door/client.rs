@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::protocol::{Line, Question};
+use super::protocol::{Line, Question, SOCKET, SOCKET_OF_PODS};
 use super::{address, is_root};
 
 /// How long an agent may be silent. A quiet one says so every ten seconds.
@@ -31,7 +31,11 @@ pub enum AskError {
 
 /// Whether there is an agent to ask.
 pub fn is_there() -> bool {
-    address().and_then(|address| UnixStream::connect_addr(&address)).is_ok()
+    connect(SOCKET).is_ok()
+}
+
+fn connect(socket: &str) -> io::Result<UnixStream> {
+    address(socket).and_then(|address| UnixStream::connect_addr(&address))
 }
 
 /// The lines of the answer, as they come.
@@ -39,8 +43,19 @@ pub fn is_there() -> bool {
 /// # Errors
 /// See [`AskError`].
 pub fn ask(question: &Question) -> Result<Answer, AskError> {
-    let stream = address().and_then(|address| UnixStream::connect_addr(&address));
-    let mut stream = stream.map_err(AskError::NoAgent)?;
+    ask_at(SOCKET, question)
+}
+
+/// Those of the pod agent of this node.
+///
+/// # Errors
+/// See [`AskError`].
+pub fn ask_pod_agent(question: &Question) -> Result<Answer, AskError> {
+    ask_at(SOCKET_OF_PODS, question)
+}
+
+fn ask_at(socket: &str, question: &Question) -> Result<Answer, AskError> {
+    let mut stream = connect(socket).map_err(AskError::NoAgent)?;
     if !is_root(&stream) {
         return Err(AskError::Impostor);
     }

@@ -9,20 +9,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use compiler::scaffold;
-use nft::{DropCounts, DropLog, DropLogError, LoggedPacket};
-use policy::{Direction, Mode};
-use ruleset::Family;
+use nft::{DropCounts, DropLog, DropLogError};
+use policy::Mode;
 
 use super::counts::{Counters, Counts};
-use super::log_lines::LogLines;
-use super::names::{Names, Who};
-use super::ring::{Entry, LeftOutEntry, Packet, Reason, Ring};
-use crate::door::told;
+use super::ring::Ring;
+use super::teller::{self, By, Teller};
 use crate::metrics::Metrics;
-use crate::pipeline::STAND_IN;
 use crate::status::{Condition, Status};
-use crate::view::{Shown, View, now_ms};
+use crate::view::View;
 
 /// How often the counters are read. They live for a minute after the last packet.
 const COUNT_EVERY: Duration = Duration::from_secs(2);
@@ -30,8 +25,6 @@ const COUNT_EVERY: Duration = Duration::from_secs(2);
 const WAIT: Duration = Duration::from_millis(200);
 /// The pause before the group is tried again.
 const RETRY: Duration = Duration::from_secs(5);
-/// Our table, and the one that takes its place for a while (`pipeline`).
-const TABLES: [&str; 2] = ["nftpol", STAND_IN];
 
 /// What to read, and for whom.
 #[derive(Clone, Debug)]
@@ -42,14 +35,6 @@ pub struct Settings {
     pub node: String,
     /// Also write lines of the log.
     pub log_lines: bool,
-}
-
-/// Where it goes.
-#[derive(Clone, Debug)]
-struct Out {
-    ring: Arc<Ring>,
-    metrics: Arc<Metrics>,
-    status: Status,
 }
 
 /// Starts the thread.
@@ -63,13 +48,13 @@ pub fn start(
     metrics: Arc<Metrics>,
     status: Status,
 ) -> io::Result<()> {
+    let Settings { group, node, log_lines } = settings;
     let mut reader = Reader {
-        settings,
+        group,
         view,
-        out: Out { ring, metrics, status },
-        names: Names::default(),
+        status,
+        teller: Teller::new(node, log_lines, ring, metrics),
         counts: Counts::default(),
-        log_lines: LogLines::default(),
         kernel: None,
         counted: None,
     };
@@ -79,12 +64,11 @@ pub fn start(
 
 #[derive(Debug)]
 struct Reader {
-    settings: Settings,
+    group: u16,
     view: View,
-    out: Out,
-    names: Names,
+    status: Status,
+    teller: Teller,
     counts: Counts,
-    log_lines: LogLines,
     /// To read counters.
     kernel: Option<DropCounts>,
     /// When they were last read.
@@ -95,15 +79,15 @@ impl Reader {
     /// Reads as long as the process lives.
     fn run(&mut self) -> ! {
         loop {
-            let problem = match DropLog::open(self.settings.group) {
+            let problem = match DropLog::open(self.group) {
                 Ok(log) => {
-                    self.out.status.holds(Condition::Log);
+                    self.status.holds(Condition::Log);
                     self.read(log).to_string()
                 }
                 Err(error) => error.to_string(),
             };
             let mend = "denied packets are not shown; choose another group (--log-group)";
-            self.out.status.fails(Condition::Log, format!("{problem}; {mend}"));
+            self.status.fails(Condition::Log, format!("{problem}; {mend}"));
             // The counters work even if another program reads the packets.
             let until = Instant::now() + RETRY;
             while Instant::now() < until {
@@ -136,60 +120,9 @@ impl Reader {
     fn take(&mut self, log: &mut DropLog, wait: Duration) -> Result<(), DropLogError> {
         let mut packets = Vec::new();
         let lost = log.wait(wait, |packet| packets.push(packet))?;
-        let (now, shown) = (Instant::now(), self.view.look());
-        self.names.follow(&shown.cluster, now);
-        let mut entries = Vec::new();
-        if lost > 0 {
-            self.out.metrics.traffic.unread.inc_by(lost);
-            let (pod, reason) = (Who::Unknown, Reason::NobodyRead);
-            entries.push(Entry::LeftOut(LeftOutEntry {
-                time_ms: now_ms(),
-                packets: lost,
-                pod,
-                reason,
-            }));
-        }
-        entries.extend(packets.into_iter().filter_map(|packet| {
-            let packet = self.named(packet, &shown, now)?;
-            self.tell(&packet, now);
-            Some(Entry::Denied(packet))
-        }));
-        if !entries.is_empty() {
-            self.out.ring.push(entries);
-        }
+        self.teller.packets((packets, lost), By::Node, &self.view.look(), &mut self.counts);
+        thread::sleep(self.teller.pause());
         Ok(())
-    }
-
-    /// The packet with names. A packet whose addresses cannot be read names nobody.
-    fn named(&mut self, packet: LoggedPacket, shown: &Shown, now: Instant) -> Option<Packet> {
-        let headers = packet.headers?;
-        let enforced = shown.enforced.as_ref();
-        let signature = enforced.and_then(|enforced| enforced.signature(&packet.prefix)).cloned();
-        if let Some(signature) = &signature {
-            let own = match signature.direction {
-                Direction::Egress => headers.source,
-                Direction::Ingress => headers.destination,
-            };
-            self.counts.told((signature.mode, signature.direction), own);
-        }
-        Some(Packet {
-            time_ms: now_ms(),
-            headers,
-            asked: packet.asked,
-            source: self.names.of(headers.source, now),
-            destination: self.names.of(headers.destination, now),
-            chain: packet.prefix.into(),
-            signature,
-        })
-    }
-
-    fn tell(&mut self, packet: &Packet, now: Instant) {
-        let (from, to) = (packet.headers.source, packet.headers.destination);
-        if self.settings.log_lines && self.log_lines.is_due(&packet.chain, from, to, now) {
-            let denied = told::denied(packet, &self.settings.node);
-            let what = if denied.is_dropped() { "denied" } else { "would be denied" };
-            tracing::info!("{what}: {}", author::live::text::denied(&denied));
-        }
     }
 
     fn is_time_to_count(&self) -> bool {
@@ -204,58 +137,18 @@ impl Reader {
     /// The counters of all pods' addresses.
     fn counters(&mut self) -> Counters {
         self.counted = Some(Instant::now());
-        let mut found = Counters::new();
         if self.kernel.is_none() {
             match DropCounts::open() {
                 Ok(kernel) => self.kernel = Some(kernel),
                 Err(error) => tracing::debug!("count denied packets: {error}"),
             }
         }
-        let Some(kernel) = &mut self.kernel else { return found };
-        for side in Mode::BOTH.into_iter().flat_map(|mode| Direction::BOTH.map(|one| (mode, one))) {
-            let set = |family| match side {
-                (Mode::Enforce, direction) => scaffold::log_set(direction, family),
-                (Mode::Audit, direction) => scaffold::audit::log_set(direction, family),
-            };
-            for set in Family::BOTH.map(set) {
-                for (number, table) in TABLES.into_iter().enumerate() {
-                    match kernel.of(table, set.as_str()) {
-                        Ok(counts) => found.extend(
-                            counts
-                                .into_iter()
-                                .map(|(address, count)| ((number, side, address), count)),
-                        ),
-                        Err(error) => tracing::debug!("count denied packets: {error}"),
-                    }
-                }
-            }
-        }
-        found
+        let kernel = self.kernel.as_mut();
+        kernel.map(|kernel| teller::counters(kernel, &Mode::BOTH)).unwrap_or_default()
     }
 
     /// Adds to the totals what was counted since the last time.
     fn compare(&mut self, counters: Counters) {
-        let (now, shown) = (Instant::now(), self.view.look());
-        self.names.follow(&shown.cluster, now);
-        if let Some(enforced) = &shown.enforced {
-            self.out.metrics.traffic.may_deny(&enforced.signatures);
-        }
-        let mut entries = Vec::new();
-        for counted in self.counts.look(counters) {
-            let pod = self.names.of(counted.address, now);
-            let namespace = match &pod {
-                Who::Pod(pod) => pod.key.namespace.as_str(),
-                Who::Node(_) | Who::Unknown => "",
-            };
-            self.out.metrics.traffic.denied(counted.side, namespace, counted.packets);
-            if counted.left_out > 0 {
-                let (packets, reason) = (counted.left_out, Reason::RateLimit);
-                let time_ms = now_ms();
-                entries.push(Entry::LeftOut(LeftOutEntry { time_ms, packets, pod, reason }));
-            }
-        }
-        if !entries.is_empty() {
-            self.out.ring.push(entries);
-        }
+        self.teller.counters(counters, &self.view.look(), &mut self.counts);
     }
 }

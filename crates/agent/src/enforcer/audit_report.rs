@@ -6,14 +6,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use imbl::OrdMap;
 use policy::{End, Ending, LONGEST, Mode, Modes, NetworkPolicy, Now, ObjectKey};
 
-use super::Enforcer;
+use super::{Enforcer, Parts};
 use crate::Sink;
 use crate::metrics::Metrics;
 use crate::status::{Condition, Status};
+use crate::tenant_lines::TenantLines;
 
 /// How many objects a remark names.
 const NAMED: usize = 5;
@@ -23,25 +25,30 @@ const NAMED: usize = 5;
 pub(super) struct AuditReport {
     policies: OrdMap<ObjectKey, Arc<NetworkPolicy>>,
     ends: BTreeMap<Ending, (i64, End)>,
-    is_told: bool,
+    /// [`Modes::changes`] then; `None`: nothing was reported.
+    changes: Option<u64>,
+    said: TenantLines,
 }
 
 impl AuditReport {
     /// Tells what changed.
-    fn follow(&mut self, modes: &Modes, status: &Status, metrics: &Metrics) {
-        let ends: BTreeMap<Ending, (i64, End)> =
-            modes.ends().map(|(whose, at, end)| (whose.clone(), (at, end))).collect();
-        if self.is_told && ends == self.ends && self.policies.ptr_eq(modes.policies()) {
+    fn follow(&mut self, modes: &Modes, status: &Status, metrics: &Metrics, now: Duration) {
+        // Asked fifty times a second, whatever tenants have annotated.
+        let changes = Some(modes.changes());
+        if self.changes == changes && self.policies.ptr_eq(modes.policies()) {
             return;
         }
+        let ends: BTreeMap<Ending, (i64, End)> =
+            modes.ends().map(|(whose, at, end)| (whose.clone(), (at, end))).collect();
         for (whose, (at, end)) in &ends {
-            if self.ends.get(whose) != Some(&(*at, *end)) {
+            let is_news = self.ends.get(whose) != Some(&(*at, *end));
+            if is_news && self.said.may_say(&key(whose), now) {
                 told(whose, *at, *end);
             }
         }
         self.policies = modes.policies().clone();
         self.ends = ends;
-        self.is_told = true;
+        self.changes = changes;
         let audited = self.policies.values().filter(|policy| !policy.is_enforced()).count();
         let running = self.ends.values().filter(|(_, end)| matches!(end, End::Runs(_))).count();
         metrics.audited_policies.set(i64::try_from(audited).unwrap_or(i64::MAX));
@@ -87,6 +94,13 @@ fn told(whose: &Ending, at: i64, end: End) {
     }
 }
 
+fn key(whose: &Ending) -> ObjectKey {
+    match whose {
+        Ending::Policy(key) => key.clone(),
+        Ending::Namespace(name) => ObjectKey::new("", name.clone()),
+    }
+}
+
 fn name(whose: &Ending) -> String {
     match whose {
         Ending::Policy(key) => format!("policy {key}"),
@@ -110,6 +124,7 @@ impl<S: Sink> Enforcer<S> {
             self.next.event(now);
             self.view.knows(self.cluster.snapshot());
         }
-        self.audits.follow(self.cluster.modes(), &self.parts.status, &self.parts.metrics);
+        let Parts { status, metrics, .. } = &self.parts;
+        self.audits.follow(self.cluster.modes(), status, metrics, steady);
     }
 }

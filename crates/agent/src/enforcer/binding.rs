@@ -80,6 +80,12 @@ impl Binding {
         pods.flat_map(|pod| pod.addresses.iter().copied()).collect()
     }
 
+    /// The pod whose interface has an address, as of the last look.
+    pub(super) fn holder(&self, address: IpAddr) -> Option<&ObjectKey> {
+        let mut ports = self.seen.as_ref()?.ports.values();
+        ports.find(|port| port.addresses.contains(&address)).map(|port| &port.pod)
+    }
+
     /// Whether a sync would bind what is on the node, or what was bound, as far as it
     /// can be known.
     fn is_known(&self, now: Instant) -> bool {

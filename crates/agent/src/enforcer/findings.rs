@@ -15,6 +15,7 @@ use crate::cluster_state::ClusterState;
 use crate::metrics::Metrics;
 use crate::problems::{About, EventReason, Problems};
 use crate::report;
+use crate::tenant_lines::TenantLines;
 
 /// What an attempt found, whether it succeeded or not.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,7 @@ pub struct AttemptFindings<'a> {
 pub struct Findings {
     logged: Vec<Diagnostic>,
     shared: Vec<SharedAddress>,
+    said: TenantLines,
 }
 
 impl Findings {
@@ -49,7 +51,8 @@ impl Findings {
         // A policy can have thousands.
         let logged: BTreeSet<_> = self.logged.iter().map(content).collect();
         for diagnostic in found.diagnostics {
-            if !logged.contains(&content(diagnostic)) {
+            let is_news = !logged.contains(&content(diagnostic));
+            if is_news && self.said.may_say(&diagnostic.object, cluster.steady()) {
                 report::diagnosed(diagnostic);
             }
         }
@@ -108,7 +111,7 @@ fn here<'a>(
         .chain(beyond.map(|one| (EventReason::OverBudget, one)));
     for (reason, diagnostic) in all {
         let Some(about) = about(cluster, &diagnostic.object, reason) else { continue };
-        if !isolates(&about.policy) {
+        if !isolates(&about.object) {
             continue;
         }
         let field = Some(&diagnostic.field).filter(|field| !field.is_empty());
@@ -145,7 +148,7 @@ fn add_audits(
         let policies = policies.take_while(|(key, _)| key.namespace == *namespace);
         for (key, _) in policies.filter(|(key, _)| name.is_none_or(|name| *name == key.name)) {
             let about = about(cluster, key, EventReason::Audited);
-            if let Some(about) = about.filter(|about| isolates(&about.policy)) {
+            if let Some(about) = about.filter(|about| isolates(&about.object)) {
                 add(problems, about, &format!("{until}{said}"));
             }
         }
@@ -163,6 +166,6 @@ fn add(problems: &mut Problems, about: About, text: &str) {
 /// `None` for a policy that is gone, or whose uid is not known.
 fn about(cluster: &ClusterState, policy: &ObjectKey, reason: EventReason) -> Option<About> {
     let known = cluster.snapshot().policies.get(policy)?;
-    let about = || About { policy: policy.clone(), uid: known.uid.clone(), reason };
+    let about = || About { object: policy.clone(), uid: known.uid.clone(), reason };
     (!known.uid.is_empty()).then(about)
 }

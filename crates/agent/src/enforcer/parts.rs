@@ -7,7 +7,7 @@ use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use imbl::OrdSet;
-use policy::{BindingFinding, Claims, NodeNetwork, Pod, PodRange};
+use policy::{BindingFinding, Claims, NodeNetwork, Placement, Pod, PodRange};
 use ruleset::Ruleset;
 use tokio::sync::watch;
 
@@ -92,6 +92,14 @@ pub trait Interfaces {
 
     /// These pods are to be bound.
     fn pods(&mut self, pods: Vec<Arc<Pod>>);
+
+    /// The CNI plugin says that these interfaces lead to these pods.
+    fn place(&mut self, placements: Vec<Placement>);
+
+    /// Whether anything can be bound to an interface here.
+    fn binds(&self) -> bool {
+        self.lacks().is_none()
+    }
 
     /// Takes what is seen of the node's interfaces now. Costs little where nothing
     /// changed.

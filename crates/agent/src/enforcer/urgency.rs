@@ -65,7 +65,7 @@ impl Urgency<'_> {
                     known == policy || NetworkPolicy { audit, ..(**policy).clone() } == **known
                 })
             }
-            Object::Namespace(_) => false,
+            Object::Namespace(_) | Object::MultiNetworkPolicy(_) => false,
         }
     }
 }

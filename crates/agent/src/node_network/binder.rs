@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use imbl::OrdSet;
 use ipnet::IpNet;
 use policy::{
-    BindingFinding, Claims, NodeNetwork, Pod, PodRange, Resolved, Seen, TunnelSources, pod_ranges,
-    resolve,
+    BindingFinding, Claims, NodeNetwork, Placement, Placements, Pod, PodRange, Resolved, Seen,
+    TunnelSources, pod_ranges, resolve_placed,
 };
 
 use super::seen::Given;
@@ -18,6 +18,7 @@ use super::seen::Given;
 #[derive(Clone, Debug, Default)]
 pub struct Binder {
     given: Given,
+    placements: Placements,
     resolved: Resolved,
     /// Ranges of the kernel's tables at start that no bridge here has had since.
     remembered: OrdSet<PodRange>,
@@ -39,7 +40,7 @@ impl Binder {
     /// what.
     pub fn new(given: Given, claims: Claims) -> Self {
         let resolved = Resolved { claims, ..Resolved::default() };
-        Self { given, resolved, remembered: OrdSet::new() }
+        Self { given, placements: Placements::default(), resolved, remembered: OrdSet::new() }
     }
 
     /// Concludes anew from a look that was made: what a picture lacks is
@@ -48,7 +49,8 @@ impl Binder {
     pub fn update<'a>(&mut self, seen: &Seen, pods: impl IntoIterator<Item = &'a Pod>) -> Update {
         let Given { tunnels, tunnel_peers, any_source, pod_cidrs } = &self.given;
         let pods: Vec<&Pod> = pods.into_iter().collect();
-        let mut now = resolve(seen, pods, &self.resolved.claims);
+        self.placements.look(seen);
+        let mut now = resolve_placed(seen, pods, &self.placements, &self.resolved.claims);
         let named = tunnels.iter().map(|tunnel| (*tunnel, TunnelSources::Nodes));
         now.network.tunnels.extend(named);
         now.network.tunnel_peers.extend(tunnel_peers.iter().copied());
@@ -67,6 +69,11 @@ impl Binder {
             came: missing(&now.findings, &before.findings),
             went: missing(&before.findings, &now.findings),
         }
+    }
+
+    /// The CNI plugin says that these interfaces lead to these pods.
+    pub fn place(&mut self, placements: Vec<Placement>) {
+        self.placements.set(placements);
     }
 
     /// These ranges were pods' before: from the kernel's tables. One that is wider than

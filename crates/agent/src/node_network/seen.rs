@@ -36,11 +36,13 @@ pub struct Given {
     pub pod_cidrs: BTreeSet<IpNet>,
 }
 
-impl From<NodeLinks> for Look {
+impl Look {
+    /// What is listed. `ipvs`: whether the kernel has it.
+    ///
     /// The node's own addresses are left out: they say nothing of where other
     /// nodes' tunnels come from, and a list of peers that lacks the others would
     /// cut them off.
-    fn from(links: NodeLinks) -> Self {
+    pub(super) fn of(links: NodeLinks, ipvs: bool) -> Self {
         let NodeLinks { ports, bridges, tunnels, tunnel_peers, own_addresses: _ } = links;
         let unreadable = ports.iter().filter(|port| !port.is_readable);
         let crowded = ports.iter().filter(|port| port.left_out > 0);
@@ -52,6 +54,7 @@ impl From<NodeLinks> for Look {
                 bridges: bridges.into_iter().map(bridge).collect(),
                 tunnels: tunnels.into_iter().map(tunnel).collect(),
                 tunnel_peers,
+                ipvs,
             },
         }
     }
@@ -127,7 +130,7 @@ mod tests {
             left_out,
             is_readable,
         };
-        let look = Look::from(NodeLinks {
+        let links = NodeLinks {
             ports: vec![
                 listed(5, "five", true, 0),
                 listed(6, "six", true, 9),
@@ -149,7 +152,8 @@ mod tests {
             .into(),
             tunnel_peers: [ip("192.0.2.2")].into(),
             own_addresses: [ip("192.0.2.1")].into(),
-        });
+        };
+        let look = Look::of(links, true);
         let seen = |index, name: &str| SeenPort {
             index: InterfaceIndex(index),
             name: name.to_owned(),
@@ -178,6 +182,7 @@ mod tests {
                 ]
                 .into(),
                 tunnel_peers: [ip("192.0.2.2")].into(),
+                ipvs: true,
             },
             unreadable: vec!["seven".to_owned()],
             crowded: vec![("six".to_owned(), 9)],

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use nft::OpenError;
 use nft::links::{LinkEvent, LinkEvents, LinkReader, LinkWaker, LinksError, NodeLinks};
 
+use super::ipvs;
 use super::schedule::{LAST_RETRY, Schedule, Scope, Step};
 use super::seen::Look;
 
@@ -93,8 +94,14 @@ impl NodeWatcher {
         let waker = events.waker();
         let shared = Arc::new(Mutex::new(Shared::default()));
         let schedule = Schedule::default();
-        let mut looker =
-            Looker { events, reader, schedule, links: None, shared: Arc::clone(&shared) };
+        let mut looker = Looker {
+            events,
+            reader,
+            schedule,
+            links: None,
+            ipvs: false,
+            shared: Arc::clone(&shared),
+        };
         looker.look(Scope::Everything, &Wanted::default());
         let thread =
             thread::Builder::new().name("links".to_owned()).spawn(move || looker.run(changed))?;
@@ -156,7 +163,7 @@ pub fn look_once(wanted: &BTreeSet<IpAddr>) -> Result<Look, LinksError> {
     loop {
         attempts += 1;
         match reader.read(wanted) {
-            Ok(links) => return Ok(links.into()),
+            Ok(links) => return Ok(Look::of(links, ipvs::is_there())),
             Err(LinksError::KeepChanging(_)) if attempts < ATTEMPTS => thread::sleep(PAUSE),
             Err(error) => return Err(error),
         }
@@ -170,6 +177,8 @@ struct Looker {
     schedule: Schedule,
     /// What the last look showed.
     links: Option<NodeLinks>,
+    /// Whether it showed IPVS.
+    ipvs: bool,
     shared: Arc<Mutex<Shared>>,
 }
 
@@ -228,8 +237,9 @@ impl Looker {
         let end = Instant::now();
         let is_new = match read {
             Ok(links) => {
-                let is_new = self.links.as_ref() != Some(&links);
-                self.links = Some(links);
+                let ipvs = ipvs::is_there();
+                let is_new = self.links.as_ref() != Some(&links) || self.ipvs != ipvs;
+                (self.links, self.ipvs) = (Some(links), ipvs);
                 self.schedule.looked(scope, start, end, self.is_missing(wanted));
                 self.publish(is_new);
                 is_new
@@ -247,7 +257,8 @@ impl Looker {
     }
 
     fn publish(&self, is_new: bool) {
-        let look = self.links.clone().filter(|_| is_new).map(Look::from);
+        let look = self.links.clone().filter(|_| is_new);
+        let look = look.map(|links| Look::of(links, self.ipvs));
         let mut shared = lock(&self.shared);
         shared.problem = None;
         if let Some(look) = look {

@@ -52,6 +52,8 @@ pub(super) struct Prover {
     /// What was proved and then committed, in the order of [`FAMILIES`].
     enforced: Option<[Wanted; 2]>,
     proofs: Proofs,
+    /// The objects to prove by, if the tables are compiled from a part of them.
+    whole: Option<Snapshot>,
 }
 
 /// The result for the engine's table and these objects.
@@ -93,6 +95,8 @@ impl Prover {
         snapshot: &Snapshot,
         network: &NodeNetwork,
     ) -> Result<(), Unproved> {
+        let whole = self.whole.clone();
+        let snapshot = whole.as_ref().unwrap_or(snapshot);
         if let Some(found) = self.found.as_ref().filter(|found| found.is_about(snapshot, network)) {
             return found.result.clone();
         }
@@ -114,7 +118,7 @@ impl Proof {
     /// Whether these are the very objects that were proved. Equal copies are not.
     /// A comparison that overlooks a change hides it from the engine, too.
     fn is_about(&self, snapshot: &Snapshot, network: &NodeNetwork) -> bool {
-        let Snapshot { policies, pods, namespaces, kept } = &self.snapshot;
+        let Snapshot { policies, pods, namespaces, kept, multi_policies: _ } = &self.snapshot;
         policies.ptr_eq(&snapshot.policies)
             && pods.ptr_eq(&snapshot.pods)
             && namespaces.ptr_eq(&snapshot.namespaces)
@@ -138,9 +142,21 @@ impl<S: Sink> Pipeline<S> {
     /// large node. A table without one is not sent.
     #[must_use]
     pub fn proving(mut self, verify: Verify) -> Self {
-        self.prover =
-            Some(Prover { verify, found: None, enforced: None, proofs: Proofs::default() });
+        self.prover = Some(Prover {
+            verify,
+            found: None,
+            enforced: None,
+            proofs: Proofs::default(),
+            whole: None,
+        });
         self
+    }
+
+    /// The snapshots of the next changes are a part of this one. The proof is about all of it.
+    pub fn prove_by(&mut self, whole: &Snapshot) {
+        if let Some(prover) = &mut self.prover {
+            prover.whole = Some(whole.clone());
+        }
     }
 
     /// What was proved so far.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use nft::SendError;
 use policy::Snapshot;
 use ruleset::plan::Piece;
-use ruleset::{Name, Ruleset, TableFamily};
+use ruleset::{Name, NameError, Ruleset, TableFamily};
 
 use super::attempt::{AttemptError, not_committed};
 use super::change::{Step, errors, table};
@@ -22,6 +22,11 @@ use crate::Sink;
 /// The name of the stand-in. It is one of our names, so the next start removes
 /// what a crash leaves behind.
 pub(crate) const STAND_IN: &str = "nftpol-0";
+
+/// The name of a table's stand-in. Each table of one namespace has its own.
+pub(crate) fn stand_in(table: &Name) -> Result<Name, NameError> {
+    Name::new(table.as_str().replacen("nftpol", STAND_IN, 1))
+}
 
 impl<S: Sink> Pipeline<S> {
     /// Makes the kernel enforce the snapshot whatever others did to our tables:
@@ -84,7 +89,7 @@ impl OwnTable {
         ours: &Arc<Ruleset>,
     ) -> Result<(), AttemptError> {
         let stand_in = Ruleset {
-            table: Name::new(STAND_IN).map_err(SyncError::from)?,
+            table: stand_in(&ours.table).map_err(SyncError::from)?,
             ..Ruleset::clone(ours)
         };
         // A stand-in of an earlier attempt may be the only table that enforces.

@@ -11,23 +11,33 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use compiler::Options;
+use compiler::{Excerpts, Options};
 use nft::links::{LinkReader, inside_interfaces};
 use nft::{Namespace, NamespaceId};
-use policy::{Direction, InterfaceIndex, Isolation, Mode, Now, Pod, PodUid, Subject, isolation};
+use policy::{
+    Direction, InterfaceIndex, Isolation, Mode, Now, ObjectKey, Pod, PodUid, Snapshot, Subject,
+    isolation,
+};
+use tokio::sync::watch;
+use watcher::api::Event;
 use watcher::{Kind, Known};
 
+use super::drops::PodDrops;
 use super::judged::judged;
 use super::place::{EnterError, How, PodPlace};
 use super::processes::namespaces_of;
 use super::readiness::Found;
+use super::secondary::Secondaries;
+use super::tampered;
 use crate::clock::{Clock, SystemClock};
 use crate::cluster_state::ClusterState;
 use crate::enforcer::{Message, ThreadDied};
 use crate::local_pods::LocalPods;
 use crate::metrics::Metrics;
 use crate::own_node::OwnNode;
+use crate::problems::Problems;
 use crate::status::{Condition, Status};
+use crate::view::View;
 
 /// How often it is looked whether others changed a table.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -36,6 +46,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long processes are looked for that often.
 const AWAITING: Duration = Duration::from_secs(5);
+
+/// So many network namespaces of one pod have a table. Any process can make more by a user
+/// namespace, with interfaces that lead nowhere. One with an address of the pod always has a
+/// table.
+const NAMESPACES_OF_A_POD: usize = 16;
 
 /// What the loop works with.
 #[derive(Debug)]
@@ -50,10 +65,18 @@ pub struct Parts {
     pub options: Options,
     /// Whether policies drop that say nothing of it.
     pub mode: Mode,
+    /// Whether MultiNetworkPolicies are enforced, too.
+    pub multi_network_policies: bool,
     /// Whether each table must be proved before it is sent.
     pub verify: bool,
     /// Whether the tables belong to this process, where the kernel can do that.
     pub owns: bool,
+    /// To the thread that reads denied packets; `None`: nobody reads them.
+    pub drops: Option<PodDrops>,
+    /// The objects that are known, for that thread.
+    pub view: View,
+    /// To the thread that writes Events.
+    pub problems: watch::Sender<Problems>,
     /// For probes.
     pub status: Status,
     /// For scrapers.
@@ -74,9 +97,15 @@ pub struct PodEnforcer {
     /// As of the last event.
     isolated: BTreeMap<PodUid, Arc<Pod>>,
     places: BTreeMap<(PodUid, NamespaceId), PodPlace>,
+    /// What of the cluster each place depends on.
+    excerpts: Excerpts,
+    /// `None`: MultiNetworkPolicies are not enforced.
+    secondaries: Option<Secondaries>,
     /// Namespaces that need no table, as the pod was then.
     passed_over: BTreeMap<(PodUid, NamespaceId), Arc<Pod>>,
     is_changed: bool,
+    /// Pods that have more namespaces than are judged.
+    crowded: BTreeMap<PodUid, String>,
     /// Isolated pods of which no process is found, and since when there are any.
     unfound: Vec<String>,
     unfound_since: Option<Instant>,
@@ -91,17 +120,21 @@ impl PodEnforcer {
     /// # Errors
     /// There is no `/proc`, or no socket.
     pub fn new(parts: Parts) -> std::io::Result<Self> {
+        let own = Namespace::own()?.id();
         Ok(Self {
             started: Instant::now(),
             cluster: ClusterState::default().in_mode(parts.mode),
             own_node: OwnNode::of(&parts.node),
-            own: Namespace::own()?.id(),
+            own,
             links: LinkReader::open().map_err(|error| error.0)?,
             local: LocalPods::of(Some(&parts.node)),
             isolated: BTreeMap::new(),
             places: BTreeMap::new(),
+            excerpts: Excerpts::of(Some(&parts.node)),
+            secondaries: parts.multi_network_policies.then(|| Secondaries::new(&parts.node, own)),
             passed_over: BTreeMap::new(),
             is_changed: false,
+            crowded: BTreeMap::new(),
             unfound: Vec::new(),
             unfound_since: None,
             scanned: None,
@@ -126,7 +159,7 @@ impl PodEnforcer {
             loop {
                 match self.parts.messages.recv_timeout(patience) {
                     Ok(Message::Stop) => return Ok(()),
-                    Ok(Message::Event(_, event)) => self.is_changed |= self.cluster.take(event),
+                    Ok(Message::Event(_, event)) => self.take(event),
                     Err(RecvTimeoutError::Timeout) => break,
                     Err(RecvTimeoutError::Disconnected) => return Err(ThreadDied("remote")),
                 }
@@ -135,6 +168,15 @@ impl PodEnforcer {
             self.pass_time();
             self.work();
         }
+    }
+
+    fn take(&mut self, event: Event) {
+        if let Event::Failed { kind: Kind::MultiNetworkPolicy, error } = &event
+            && let Some(secondaries) = &mut self.secondaries
+        {
+            secondaries.cannot_list(error.to_string());
+        }
+        self.is_changed |= self.cluster.take(event);
     }
 
     /// Ends audits whose time came.
@@ -161,11 +203,20 @@ impl PodEnforcer {
             return;
         }
         if std::mem::take(&mut self.is_changed) {
-            let (snapshot, node) = (self.cluster.snapshot(), self.parts.node.as_str());
-            self.places.values_mut().for_each(|place| place.follow(snapshot, node));
+            self.excerpts.follow(self.cluster.snapshot());
+            self.parts.view.knows(self.cluster.snapshot());
+            for place in self.places.values_mut() {
+                follow(place, &self.excerpts, self.cluster.snapshot(), &self.parts.node);
+            }
             let isolated = self.isolated();
             if isolated != self.isolated {
                 self.isolated = isolated;
+                self.scanned = None;
+            }
+            if self.has_listed_multi()
+                && let Some(secondaries) = &mut self.secondaries
+                && secondaries.follow(self.cluster.snapshot())
+            {
                 self.scanned = None;
             }
         }
@@ -174,11 +225,38 @@ impl PodEnforcer {
         if self.scanned.is_none_or(is_due) {
             self.scanned = Some(now);
             self.scan();
+            self.scan_secondaries();
+        }
+        if let Some(secondaries) = &mut self.secondaries {
+            secondaries.step(&self.parts.metrics);
         }
         self.places.values_mut().for_each(|place| place.step(&self.parts.metrics));
-        let found =
-            Found { places: &self.places, problems: &self.problems, unfound: &self.unfound };
+        self.parts.metrics.knows(self.cluster.snapshot());
+        tampered::announce(self.places.values(), now, &self.parts.problems);
+        let secondaries = self.secondaries.as_ref().map(|all| (all, self.has_listed_multi()));
+        let found = Found {
+            places: &self.places,
+            problems: &self.problems,
+            unfound: &self.unfound,
+            secondaries,
+            crowded: &self.crowded,
+        };
         found.report(&status);
+    }
+
+    fn has_listed_multi(&self) -> bool {
+        self.cluster.has_listed(Kind::MultiNetworkPolicy)
+    }
+
+    fn scan_secondaries(&mut self) {
+        let is_listed = self.has_listed_multi();
+        let Some(secondaries) = self.secondaries.as_mut().filter(|_| is_listed) else { return };
+        let Parts { options, verify, owns, proc, .. } = &self.parts;
+        let how = How { options, verify: *verify, owns: *owns };
+        if let Err(error) = secondaries.scan(proc, how) {
+            let why = format!("list the processes in {}: {error}", proc.display());
+            self.problems.insert(String::new(), why);
+        }
     }
 
     /// Finds the namespaces of isolated pods, and leaves those that no process is in.
@@ -216,6 +294,9 @@ impl PodEnforcer {
             stays
         });
         self.passed_over.retain(|at, _| is_there(at));
+        self.make_room();
+        let pods: BTreeSet<&ObjectKey> = self.places.values().map(|place| &place.pod).collect();
+        self.excerpts.retain(|pod| pods.contains(pod));
         let is_unfound = |(uid, pod): &(&PodUid, &Arc<Pod>)| {
             **uid != PodUid::default() && !pod.addresses.is_empty() && !found.contains_key(uid)
         };
@@ -268,7 +349,12 @@ impl PodEnforcer {
         let place = self.placed(pod, namespace);
         match place {
             Ok(Some(mut place)) => {
-                place.follow(self.cluster.snapshot(), &self.parts.node);
+                if let Some(drops) = &self.parts.drops {
+                    place.read_drops(pod, drops);
+                }
+                self.excerpts.add(&pod.key, &place.node());
+                let whole = self.cluster.snapshot();
+                follow(&mut place, &self.excerpts, whole, &self.parts.node);
                 self.passed_over.remove(&at);
                 self.places.insert(at, place);
             }
@@ -284,12 +370,38 @@ impl PodEnforcer {
         let on_node = links.ports.iter().flat_map(|port| &port.addresses);
         let on_node = on_node.map(|one| one.address).collect();
         let Some(apart) = judged(pod, &interfaces, &on_node) else { return Ok(None) };
+        let mut addresses = interfaces.iter().flat_map(|one| &one.addresses);
+        let is_crowded = self.count(pod.attachment.uid) >= NAMESPACES_OF_A_POD;
+        if is_crowded && !addresses.any(|address| pod.addresses.contains(address)) {
+            self.crowded.insert(pod.attachment.uid, pod.key.to_string());
+            return Ok(None);
+        }
         let Parts { options, verify, owns, .. } = &self.parts;
         let how = How { options, verify: *verify, owns: *owns };
         PodPlace::open(pod, namespace, &apart, &links.own_addresses, how).map(Some)
     }
 
+    /// Where namespaces of a crowded pod are left, others are looked at again.
+    fn make_room(&mut self) {
+        let crowded = std::mem::take(&mut self.crowded);
+        let (still, freed): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            crowded.into_iter().partition(|(uid, _)| self.count(*uid) >= NAMESPACES_OF_A_POD);
+        self.passed_over.retain(|(uid, _), _| !freed.contains_key(uid));
+        self.crowded = still;
+    }
+
+    /// How many namespaces of a pod have a table.
+    fn count(&self, uid: PodUid) -> usize {
+        self.places.keys().filter(|(one, _)| *one == uid).count()
+    }
+
     fn problem(&mut self, pod: &Pod, why: &str) {
         self.problems.insert(pod.key.to_string(), why.to_owned());
+    }
+}
+
+fn follow(place: &mut PodPlace, excerpts: &Excerpts, whole: &Snapshot, node: &str) {
+    if let Some(excerpt) = excerpts.get(&place.pod) {
+        place.follow_excerpt(excerpt, whole, node);
     }
 }

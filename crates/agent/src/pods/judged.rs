@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nft::links::{InsideInterface, InsideKind};
-use policy::{Inside, InterfaceIndex, Mac, Pod};
+use policy::{AttachedNetwork, Inside, InterfaceIndex, Mac, ObjectKey, Pod};
 
 /// The interfaces that are not judged: loopback, and those of other networks. `None` if
 /// the pod's packets cross the node.
@@ -48,16 +48,63 @@ fn has_own_address(pod: &Pod, one: &InsideInterface) -> bool {
 /// Whether the pod's status says so, by name and, where it has one, by MAC. An interface
 /// with an address of the pod's primary network is of that.
 fn is_of_other_network(pod: &Pod, one: &InsideInterface) -> bool {
-    let mut networks = pod.attachment.networks.iter();
-    let is_it = networks.any(|network| {
-        network.interface == one.name && (network.mac == Mac::NONE || network.mac.0 == one.mac)
-    });
+    let is_it = pod.attachment.networks.iter().any(|network| is_meant(network, one));
     is_it && !has_own_address(pod, one)
+}
+
+/// The interfaces that the pod's status names for a network, by number. One with the MAC of
+/// another interface is not meant.
+pub(super) fn named<'a>(
+    pod: &'a Pod,
+    network: &'a ObjectKey,
+    interfaces: &'a [InsideInterface],
+) -> impl Iterator<Item = u32> {
+    let is_of = move |one: &&InsideInterface| {
+        pod.attachment.networks.iter().any(|attached| {
+            let definition = attached.definition(&pod.key.namespace);
+            definition.as_ref() == Some(network) && is_meant(attached, one)
+        })
+    };
+    interfaces.iter().filter(is_of).map(|one| one.index)
+}
+
+/// The interfaces that the table of one further network does not judge: loopback, those of the
+/// primary network, and those of other networks. An interface that nobody names is judged: it
+/// may lead to the network. While no address of the pod is reported, it may be the primary one,
+/// and is not.
+pub(super) fn apart_on(
+    pod: &Pod,
+    judged: &BTreeSet<u32>,
+    interfaces: &[InsideInterface],
+) -> BTreeSet<InterfaceIndex> {
+    let is_apart = |one: &&InsideInterface| {
+        let is_elsewhere = one.index == Inside::LOOPBACK.0
+            || pod.addresses.is_empty()
+            || has_own_address(pod, one)
+            || pod.attachment.networks.iter().any(|attached| is_meant(attached, one));
+        is_elsewhere && !judged.contains(&one.index)
+    };
+    interfaces.iter().filter(is_apart).map(|one| InterfaceIndex(one.index)).collect()
+}
+
+/// [`apart_on`] for the interfaces that the pod's status names for a network; `None` if there
+/// is none of these.
+pub fn apart_from_network(
+    pod: &Pod,
+    network: &ObjectKey,
+    interfaces: &[InsideInterface],
+) -> Option<BTreeSet<InterfaceIndex>> {
+    let judged: BTreeSet<u32> = named(pod, network, interfaces).collect();
+    (!judged.is_empty()).then(|| apart_on(pod, &judged, interfaces))
+}
+
+fn is_meant(attached: &AttachedNetwork, one: &InsideInterface) -> bool {
+    attached.interface == one.name && (attached.mac == Mac::NONE || attached.mac.0 == one.mac)
 }
 
 #[cfg(test)]
 mod tests {
-    use policy::{AttachedNetwork, Attachment, Labels, ObjectKey, Phase, PodUid};
+    use policy::{Attachment, Labels, Phase, PodUid};
 
     use super::*;
 
@@ -83,6 +130,7 @@ mod tests {
             grace_seconds: 0,
             attachment: Attachment {
                 uid: PodUid(1),
+                is_mirror: false,
                 networks: networks.iter().map(network).collect(),
             },
             ports: vec![],
@@ -132,5 +180,40 @@ mod tests {
         assert_eq!(apart(&pod, &[lo(), own, made], &[]), Some(vec![1]));
         let bare = interface(2, "eth0", InsideKind::Macvlan, &[]);
         assert_eq!(apart(&pod, &[lo(), bare], &[]), Some(vec![1]), "it took its address away");
+    }
+
+    /// What a dishonest owner of a pod can write, too.
+    #[test]
+    fn the_table_of_a_network_judges_its_interfaces_and_what_nobody_names() {
+        let on = |network: &str, interface: &str, mac: Mac| AttachedNetwork {
+            network: network.to_owned(),
+            interface: interface.to_owned(),
+            mac,
+            addresses: vec![],
+        };
+        let apart = |networks: Vec<AttachedNetwork>| {
+            let mut pod = pod(&[]);
+            pod.attachment.networks = networks.into();
+            let interfaces = [
+                interface(1, "lo", InsideKind::Device, &["127.0.0.1"]),
+                interface(2, "eth0", InsideKind::Pair, &["10.0.0.9"]),
+                interface(3, "net1", InsideKind::Macvlan, &["10.9.0.9"]),
+                interface(4, "net2", InsideKind::Macvlan, &["10.9.0.10"]),
+                interface(5, "br0", InsideKind::Other, &[]),
+            ];
+            let of = ObjectKey::new("dev", "a");
+            apart_from_network(&pod, &of, &interfaces)
+                .map(|apart| apart.iter().map(|one| one.0).collect::<Vec<_>>())
+        };
+        let (a, b) = (on("dev/a", "net1", Mac::NONE), on("b", "net2", Mac(MAC)));
+        assert_eq!(apart(vec![a.clone(), b.clone()]), Some(vec![1, 2, 4]));
+        assert_eq!(apart(vec![a.clone()]), Some(vec![1, 2]), "net2 may lead there");
+        assert_eq!(apart(vec![on("a", "net1", Mac(MAC)), b.clone()]), Some(vec![1, 2, 4]));
+        // The interface is not there, or another one has its name.
+        assert_eq!(apart(vec![on("a", "net9", Mac::NONE), b.clone()]), None);
+        assert_eq!(apart(vec![on("a", "net1", Mac([2, 0, 0, 0, 0, 1])), b]), None);
+        // One interface of two networks is judged by both, and so is the primary one.
+        assert_eq!(apart(vec![a.clone(), on("b", "net1", Mac::NONE)]), Some(vec![1, 2]));
+        assert_eq!(apart(vec![a, on("a", "eth0", Mac::NONE)]), Some(vec![1]));
     }
 }

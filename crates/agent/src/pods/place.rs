@@ -6,16 +6,18 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use compiler::{Options, Place, scaffold};
 use nft::links::{LinksError, inside_interfaces};
-use nft::{Kernel, Namespace, OpenError, ReadError};
+use nft::{Kernel, Namespace, OpenError, ReadError, SendError};
 use policy::{Inside, InterfaceIndex, NodeNetwork, ObjectKey, Pod, PodUid, Snapshot, subject_of};
 
 use ruleset::TableId;
 
+use super::drops::{Followed, PodDrops};
 use crate::conntrack_cleanup::ConntrackCleanup;
 use crate::enforcer::Repairs;
 use crate::metrics::Metrics;
@@ -29,6 +31,10 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct PodPlace {
     pub pod: ObjectKey,
+    /// The pod, and the network if it is not the primary one.
+    whose: String,
+    table: TableId,
+    is_primary: bool,
     uid: PodUid,
     namespace: Namespace,
     pipeline: Pipeline<Kernel>,
@@ -41,6 +47,10 @@ pub(super) struct PodPlace {
     was_enforced: bool,
     retry: Option<Instant>,
     repairs: Repairs,
+    /// While what it denies is read.
+    drops: Option<Followed>,
+    /// When something else last changed the table.
+    pub touched: Option<Instant>,
     /// Why it is not enforced.
     pub problem: Option<String>,
 }
@@ -69,6 +79,9 @@ pub(super) enum EnterError {
     /// Its tables cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// Its table cannot be removed.
+    #[error(transparent)]
+    Send(#[from] SendError),
     /// It is a node itself.
     #[error(
         "its network namespace has the table of a node (another nftpol works there, as in a cluster \
@@ -96,19 +109,47 @@ impl PodPlace {
         pod: &Pod,
         namespace: Namespace,
         apart: &BTreeSet<InterfaceIndex>,
-        node: &BTreeSet<std::net::IpAddr>,
+        node: &BTreeSet<IpAddr>,
+        how: How<'_>,
+    ) -> Result<Self, EnterError> {
+        let place = Place::inside(pod.key.clone());
+        Self::at(pod, None, place, (namespace, apart, node), how)
+    }
+
+    /// The same for a further network. Nothing of the node comes by it.
+    pub fn on_network(
+        pod: &Pod,
+        network: &ObjectKey,
+        place: Place,
+        namespace: Namespace,
+        apart: &BTreeSet<InterfaceIndex>,
+        how: How<'_>,
+    ) -> Result<Self, EnterError> {
+        Self::at(pod, Some(network), place, (namespace, apart, &BTreeSet::new()), how)
+    }
+
+    fn at(
+        pod: &Pod,
+        network: Option<&ObjectKey>,
+        place: Place,
+        (namespace, apart, node): (Namespace, &BTreeSet<InterfaceIndex>, &BTreeSet<IpAddr>),
         How { options, verify, owns }: How<'_>,
     ) -> Result<Self, EnterError> {
+        let table = TableId::inet(place.table.clone());
         let mut kernel = namespace.inside(Kernel::open)??;
         if has_nodes_table(&mut kernel)? {
             return Err(EnterError::NodesTable);
         }
-        if owns && let Err(error) = kernel.own_tables() {
+        let owned = match (owns, network) {
+            (false, _) => Ok(false),
+            (true, None) => kernel.own_tables(),
+            (true, Some(_)) => kernel.own_table(&table),
+        };
+        if let Err(error) = owned {
             tracing::warn!(pod = %pod.key, "its table does not belong to this process: {error}");
         }
         // Its thread is born in the namespace, and stays there.
         let flow_cleanup = namespace.inside(ConntrackCleanup::start)?;
-        let place = Place::inside(pod.key.clone());
         let pipeline = Pipeline::at(place, kernel, options.clone());
         let pipeline = if verify { pipeline.proving(verify::verify) } else { pipeline };
         let mut inside = Inside::of(pod.key.clone());
@@ -116,6 +157,12 @@ impl PodPlace {
         inside.node = node.iter().copied().collect();
         Ok(Self {
             pod: pod.key.clone(),
+            whose: match network {
+                None => pod.key.to_string(),
+                Some(network) => format!("{} on {network}", pod.key),
+            },
+            table,
+            is_primary: network.is_none(),
             uid: pod.attachment.uid,
             namespace,
             pipeline,
@@ -131,8 +178,25 @@ impl PodPlace {
             was_enforced: false,
             retry: None,
             repairs: Repairs::default(),
+            drops: None,
+            touched: None,
             problem: None,
         })
+    }
+
+    /// Lets what it denies be read.
+    pub fn read_drops(&mut self, pod: &Pod, drops: &PodDrops) {
+        match drops.follow(pod, &self.namespace) {
+            Ok(followed) => self.drops = Some(followed),
+            Err(error) => {
+                tracing::warn!(pod = %self.pod, "denied packets are not read: {error}");
+            }
+        }
+    }
+
+    /// The pod's uid.
+    pub fn uid(&self) -> PodUid {
+        self.uid
     }
 
     /// Its interfaces now.
@@ -150,13 +214,54 @@ impl PodPlace {
         }
     }
 
+    /// The interfaces of these numbers are apart, and no others.
+    pub fn is_apart(&mut self, apart: &BTreeSet<InterfaceIndex>) {
+        let apart = apart.iter().copied().collect();
+        if self.inside.apart != apart {
+            self.inside.apart = apart;
+            self.is_stale = true;
+        }
+    }
+
+    /// The pod, and the network if it is not the primary one.
+    pub fn whose(&self) -> &str {
+        &self.whose
+    }
+
+    /// Removes its table: it judges nothing.
+    ///
+    /// # Errors
+    /// The kernel refuses. Then it is still a place.
+    pub fn remove(&mut self) -> Result<(), SendError> {
+        self.pipeline.sink().delete_table(&self.table)?;
+        tracing::info!(
+            pod = self.whose,
+            "removed table {}: nothing isolates the pod there",
+            self.table
+        );
+        Ok(())
+    }
+
     /// Takes in a snapshot. One without the pod changes nothing.
     pub fn follow(&mut self, snapshot: &Snapshot, node: &str) {
         let subject = subject_of(snapshot, Some(node), &self.pod);
         if subject.is_some_and(|subject| subject.pod.attachment.uid == self.uid) {
+            self.is_stale |= !self.snapshot.is_same(snapshot);
             self.snapshot = snapshot.clone();
-            self.is_stale = true;
         }
+    }
+
+    /// As [`Self::follow`], with a part of a snapshot from which the same table is compiled.
+    pub fn follow_excerpt(&mut self, excerpt: &Snapshot, whole: &Snapshot, node: &str) {
+        self.follow(excerpt, node);
+        if self.snapshot.is_same(excerpt) {
+            self.pipeline.prove_by(whole);
+        }
+    }
+
+    /// The addresses of the node's own interfaces.
+    pub fn node(&self) -> BTreeSet<IpAddr> {
+        self.inside.node.iter().copied().collect()
     }
 
     /// Makes the kernel enforce what is known, if anything changed on either side.
@@ -189,7 +294,7 @@ impl PodPlace {
         let result = match self.pipeline.sync(&self.snapshot) {
             Err(failure) if failure.needs_rebuild() => {
                 metrics.replacements.inc();
-                tracing::warn!(pod = %self.pod, "{failure}; building the table again");
+                tracing::warn!(pod = self.whose, "{failure}; building the table again");
                 self.pipeline.replace(&self.snapshot)
             }
             result => result,
@@ -201,18 +306,27 @@ impl PodPlace {
                 let is_first = !std::mem::replace(&mut self.was_enforced, true);
                 let was_touched = outcome.restored().next().is_some() || outcome.was_touched();
                 let was_changed = was_touched || (!was_stale && outcome.operations() > 0);
-                metrics.synced(took, &outcome, &self.snapshot);
+                match self.is_primary {
+                    true => metrics.synced(took, &outcome, &self.snapshot),
+                    false => metrics.synced_beside(took, &outcome),
+                }
                 if was_changed && !is_first {
                     self.repairs.repaired(Instant::now(), took);
                     metrics.repairs.inc();
+                    self.touched = Some(Instant::now());
                     self.say_restored(took, outcome.operations());
+                }
+                if let Some(drops) = &self.drops {
+                    let (signatures, set_aside) = (self.pipeline.signatures(), &outcome.set_aside);
+                    let policies = &self.snapshot.policies;
+                    drops.view.enforces(policies, signatures, set_aside, self.pipeline.proofs());
                 }
                 if let Some(cleanup) = &self.flow_cleanup {
                     let before = outcome.before.clone().filter(|_| !is_first && !was_changed);
                     cleanup.changed(before, Arc::clone(&outcome.after));
                 }
                 if is_first {
-                    tracing::info!(pod = %self.pod, "enforcing in the pod's own namespace");
+                    tracing::info!(pod = self.whose, "enforcing in the pod's own namespace");
                     outcome.tables.iter().for_each(|one| report::foreign(&one.id, &one.foreign));
                 }
                 (self.retry, self.problem) = (None, None);
@@ -228,9 +342,10 @@ impl PodPlace {
 
     fn say_restored(&self, took: Duration, operations: usize) {
         tracing::warn!(
-            pod = %self.pod,
-            "something in the pod's own network namespace changed table inet nftpol there, which \
-             takes CAP_NET_ADMIN; restored in {} ms ({operations} operations)",
+            pod = self.whose,
+            "something in the pod's own network namespace changed table {} there, which takes \
+             CAP_NET_ADMIN; restored in {} ms ({operations} operations)",
+            self.table,
             took.as_millis()
         );
     }

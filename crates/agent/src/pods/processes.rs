@@ -5,7 +5,23 @@
 //!
 //! kubelet puts each container of a pod into a control group below one with the pod's uid
 //! in its name (`GetPodCgroupNameSuffix`, pkg/kubelet/cm/helpers_linux.go; in systemd's
-//! form `kubepods-burstable-pod<uid with underscores>.slice`, Kubernetes 1.34).
+//! form `kubepods-burstable-pod<uid with underscores>.slice`, Kubernetes 1.34). The uid of a
+//! static pod is a hash without dashes ([`PodUid`]).
+//!
+//! | driver | hierarchy | path of a container |
+//! |---|---|---|
+//! | cgroupfs | v2 | `0::/kubepods/burstable/pod<uid>/<container>` |
+//! | cgroupfs | v1 | the same in each hierarchy, `N:controllers:/kubepods/...` |
+//! | systemd | v2 | `0::/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid>.slice/<scope>` |
+//! | systemd | v1 | the same in each hierarchy |
+//!
+//! The last part is the runtime's: a folder `<container>` or a scope
+//! `cri-containerd-<container>.scope` of containerd (`getCgroupsPath`,
+//! pkg/cri/server/helpers_linux.go, 1.7), a folder or scope `crio-<container>` of CRI-O, where
+//! crun makes a folder `container` below it (`ContainerCgroupPath` and
+//! `PodAndContainerCgroupManagers`, internal/config/cgmgr). Guaranteed pods are directly below
+//! `kubepods`. `--cgroup-root` puts all of it below another path (kubelet's options); the names
+//! of slices then begin with that (`ToSystemd`, pkg/kubelet/cm/cgroup_manager_linux.go, 1.36).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -105,7 +121,8 @@ fn of_path(path: &str) -> Option<PodUid> {
         let part = part.strip_suffix(".slice").unwrap_or(part);
         let uid = part.strip_prefix(POD).or_else(|| {
             let (class, uid) = part.split_once(&format!("-{POD}"))?;
-            class.starts_with("kubepods").then_some(uid)
+            // Below a slice of --cgroup-root, its name comes first.
+            class.split('-').any(|part| part == "kubepods").then_some(uid)
         });
         PodUid::parse(uid?)
     })
@@ -135,6 +152,94 @@ mod tests {
             ),
         ] {
             assert_eq!(pod_uid(&path), PodUid::parse(UID), "{path}");
+        }
+    }
+
+    /// As containerd, CRI-O and kubelet's options make them.
+    #[test]
+    fn the_paths_of_each_driver_hierarchy_and_runtime_are_known() {
+        const STATIC: &str = "0123456789abcdef0123456789abcdef";
+        for uid in [UID, STATIC] {
+            let under = uid.replace('-', "_");
+            let slice = format!(
+                "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{under}.slice"
+            );
+            let folder = format!("kubepods/besteffort/pod{uid}");
+            for path in [
+                format!("0::/{slice}/cri-containerd-01.scope"),
+                format!("0::/{slice}/crio-01.scope"),
+                format!("0::/{slice}/crio-01.scope/container"),
+                format!("0::/{slice}/crio-conmon-01.scope"),
+                format!("0::/{folder}/01"),
+                format!("0::/{folder}/crio-01"),
+                format!("0::/machines/{folder}/01"),
+                format!(
+                    "0::/own.slice/own-kubepods.slice/own-kubepods-pod{under}.slice/crio-01.scope"
+                ),
+                format!(
+                    "5:memory:/{folder}/01\n4:cpu,cpuacct:/{folder}/01\n1:name=systemd:/{folder}/01"
+                ),
+                format!(
+                    "5:memory:/{slice}/crio-01.scope\n1:name=systemd:/{slice}/crio-01.scope\n0::/"
+                ),
+            ] {
+                assert_eq!(pod_uid(&path), PodUid::parse(uid), "{path}");
+            }
+        }
+    }
+
+    /// A folder like `/proc` with one process, and that process's namespace.
+    fn process(uid: &str) -> (tempdir::Dir, NamespaceId) {
+        let dir = tempdir::Dir::new();
+        let process = dir.0.join("7");
+        fs::create_dir_all(process.join("ns")).unwrap();
+        fs::write(process.join("cgroup"), format!("0::/kubepods/pod{uid}/01\n")).unwrap();
+        std::os::unix::fs::symlink("/proc/self/ns/net", process.join("ns/net")).unwrap();
+        (dir, Namespace::own().unwrap().id())
+    }
+
+    /// Numbers of processes are used again: what is there at the end counts, and so does the
+    /// inode of the namespace, not the number.
+    #[test]
+    fn a_process_that_ended_or_became_anothers_leads_nowhere() {
+        let (dir, own) = process(UID);
+        let pods: BTreeSet<PodUid> = [PodUid::parse(UID).unwrap()].into();
+        let elsewhere = Namespace::open(Path::new("/proc/self/ns/uts")).unwrap().id();
+        let find = |is_known: bool| namespaces_of(&dir.0, &pods, elsewhere, |_, _| is_known);
+        let found = find(false).unwrap();
+        assert_eq!(found[&PodUid::parse(UID).unwrap()].keys().collect::<Vec<_>>(), [&own]);
+        let known = find(true).unwrap();
+        assert!(known[&PodUid::parse(UID).unwrap()][&own].is_none(), "not opened again");
+        // The number is another pod's when it is looked at again.
+        let other = format!("0::/kubepods/pod{OTHER}/01\n");
+        fs::write(dir.0.join("7/cgroup"), other).unwrap();
+        assert!(find(false).unwrap().is_empty());
+        // It ended between the list and the look.
+        fs::remove_file(dir.0.join("7/ns/net")).unwrap();
+        assert!(find(false).unwrap().is_empty());
+        fs::remove_file(dir.0.join("7/cgroup")).unwrap();
+        assert!(find(false).unwrap().is_empty());
+    }
+
+    mod tempdir {
+        use std::path::PathBuf;
+
+        pub struct Dir(pub PathBuf);
+
+        impl Dir {
+            pub fn new() -> Self {
+                let name = format!("nftpol-processes-{}", std::process::id());
+                let path = std::env::temp_dir().join(name);
+                let _ = std::fs::remove_dir_all(&path);
+                std::fs::create_dir_all(&path).unwrap();
+                Self(path)
+            }
+        }
+
+        impl Drop for Dir {
+            fn drop(&mut self) {
+                let _ = std::fs::remove_dir_all(&self.0);
+            }
         }
     }
 

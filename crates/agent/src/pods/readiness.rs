@@ -9,6 +9,7 @@ use nft::NamespaceId;
 use policy::PodUid;
 
 use super::place::PodPlace;
+use super::secondary::Secondaries;
 use crate::report;
 use crate::status::{Condition, Status};
 
@@ -23,6 +24,10 @@ pub(super) struct Found<'a> {
     pub problems: &'a BTreeMap<String, String>,
     /// Isolated pods of which no process is found.
     pub unfound: &'a [String],
+    /// The further networks, and whether their policies were listed.
+    pub secondaries: Option<(&'a Secondaries, bool)>,
+    /// Pods that have more namespaces than are judged.
+    pub crowded: &'a BTreeMap<PodUid, String>,
 }
 
 impl Found<'_> {
@@ -33,8 +38,10 @@ impl Found<'_> {
             .values()
             .filter_map(|place| Some((place.pod.to_string(), place.problem.clone()?)));
         let all = self.problems.iter().map(|(pod, why)| (pod.clone(), why.clone()));
+        let of_networks = self.secondaries.into_iter().flat_map(|(all, _)| all.problems());
         let all: Vec<String> = all
             .chain(of_places)
+            .chain(of_networks)
             .map(|(pod, why)| if pod.is_empty() { why } else { format!("pod {pod}: {why}") })
             .collect();
         if all.is_empty() {
@@ -45,8 +52,19 @@ impl Found<'_> {
                 let pods = report::some(self.unfound.iter(), NAMED);
                 remark.push_str(&format!(
                     "; no process is found of isolated pods {pods}: if their packets bypass the \
-                     node, nothing judges them (static pods are not found)"
+                     node, nothing judges them"
                 ));
+            }
+            if !self.crowded.is_empty() {
+                let pods = report::some(self.crowded.values(), NAMED);
+                remark.push_str(&format!(
+                    "; pods {pods} made so many network namespaces with interfaces that some are \
+                     not judged"
+                ));
+            }
+            if let Some((secondaries, is_listed)) = self.secondaries {
+                remark.push_str("; ");
+                remark.push_str(&secondaries.remark(is_listed));
             }
             return status.remark(Condition::Enforced, remark);
         }

@@ -24,7 +24,7 @@ use agent::status::{Condition, Status};
 use compiler::Options;
 use compiler::budget::Budgets;
 use imbl::OrdSet;
-use policy::{BindingFinding, Claims, NodeNetwork, ObjectKey, Pod, PodRange};
+use policy::{BindingFinding, Claims, NodeNetwork, ObjectKey, Placement, Pod, PodRange};
 use ruleset::Ruleset;
 use tokio::sync::watch;
 use watcher::api::{Event, Found};
@@ -125,6 +125,8 @@ impl Interfaces for Seen {
     }
 
     fn pods(&mut self, _: Vec<Arc<Pod>>) {}
+
+    fn place(&mut self, _: Vec<Placement>) {}
 
     fn look(&mut self) -> Result<(), String> {
         if let Some(problem) = &*self.problem.borrow() {

@@ -42,7 +42,7 @@ fn a_policy_that_finds_no_room_is_counted_and_named_and_the_node_is_ready() {
     assert_eq!(bench.metric("nftpol_budget{of=\"namespace\",what=\"rules\"}"), 0.0);
     let problems = bench.problems.borrow();
     let found: Vec<_> =
-        problems.iter().map(|(about, text)| (&about.policy, about.reason, text)).collect();
+        problems.iter().map(|(about, text)| (&about.object, about.reason, text)).collect();
     assert!(!found.is_empty());
     for (policy, reason, text) in found {
         assert_eq!(policy.namespace, "dev");
@@ -78,6 +78,6 @@ fn a_policy_comes_back_once_there_is_room() {
     bench.run(1000).unwrap();
     assert_eq!((bench.metric(OVER), bench.table()), (0.0, whole()));
     assert!(
-        !bench.problems.borrow().keys().any(|about| about.policy == ObjectKey::new("dev", "db"))
+        !bench.problems.borrow().keys().any(|about| about.object == ObjectKey::new("dev", "db"))
     );
 }

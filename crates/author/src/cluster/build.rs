@@ -65,6 +65,8 @@ impl Builder {
                 Object::NetworkPolicy(one) => drop(policies.insert(one.key.clone(), one)),
                 Object::Namespace(one) => drop(namespaces.insert(one.name.clone(), one)),
                 Object::Pod(one) => drop(self.pods.insert(one.key.clone(), one)),
+                // Answers are about the primary network.
+                Object::MultiNetworkPolicy(_) => {}
             }
         }
     }

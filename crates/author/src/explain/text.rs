@@ -5,6 +5,7 @@
 use std::fmt::{self, Write};
 
 use super::report::{Answer, Case, EndName, Kernel, Match, Policy, Rule, Side, Verdict};
+use crate::printable::escaped;
 use crate::reach::Family;
 
 /// How many names of ends are written out.
@@ -19,7 +20,7 @@ impl fmt::Display for Answer {
             case.fmt(f)?;
         }
         for note in &self.notes {
-            writeln!(f, "note: {}", printable(note))?;
+            writeln!(f, "note: {}", escaped(note))?;
         }
         Ok(())
     }
@@ -50,19 +51,19 @@ impl fmt::Display for Case {
         }
         writeln!(f)?;
         for hop in &self.hops {
-            writeln!(f, "  way      {}", printable(hop))?;
+            writeln!(f, "  way      {}", escaped(hop))?;
         }
         for (name, side, of) in
             [("egress", &self.egress, &self.from), ("ingress", &self.ingress, &self.to)]
         {
-            writeln!(f, "  {name:7}  {:7}  {}", side.verdict, printable(&side.why))?;
+            writeln!(f, "  {name:7}  {:7}  {}", side.verdict, escaped(&side.why))?;
             rules(f, side)?;
             chain(f, side, of)?;
             kernel(f, name, side)?;
         }
         for (index, line) in self.nearest.iter().enumerate() {
             let label = if index == 0 { "nearest" } else { "or" };
-            writeln!(f, "  {label:7}  {}", printable(line))?;
+            writeln!(f, "  {label:7}  {}", escaped(line))?;
         }
         Ok(())
     }
@@ -93,7 +94,7 @@ impl Case {
             // Writing to a String does not fail.
             let _ = write!(text, " and {more} more");
         }
-        printable(&text)
+        escaped(&text)
     }
 }
 
@@ -112,10 +113,10 @@ fn rules(f: &mut fmt::Formatter<'_>, side: &Side) -> fmt::Result {
             if index > 0 {
                 line = " ".repeat(indent);
             }
-            writeln!(f, "{}", printable(&format!("{line}  {peer}")))?;
+            writeln!(f, "{}", escaped(&format!("{line}  {peer}")))?;
         }
         if peers.is_empty() {
-            writeln!(f, "{}", printable(line.trim_end()))?;
+            writeln!(f, "{}", escaped(line.trim_end()))?;
         }
     }
     Ok(())
@@ -150,7 +151,7 @@ fn chain(f: &mut fmt::Formatter<'_>, side: &Side, of: &[EndName]) -> fmt::Result
         [EndName { node: Some(node), .. }] => format!("on {node}: "),
         _ => String::new(),
     };
-    writeln!(f, "    {}chain {}", printable(&node), printable(chain))
+    writeln!(f, "    {}chain {}", escaped(&node), escaped(chain))
 }
 
 /// What the kernel does, where an agent was asked.
@@ -175,14 +176,5 @@ fn kernel(f: &mut fmt::Formatter<'_>, direction: &str, side: &Side) -> fmt::Resu
             line
         }
     };
-    writeln!(f, "    {}", printable(&line))
-}
-
-/// Control characters of names are shown escaped.
-fn printable(text: &str) -> String {
-    let shown = |one: char| match one.is_control() {
-        true => one.escape_debug().to_string(),
-        false => one.to_string(),
-    };
-    text.chars().map(shown).collect()
+    writeln!(f, "    {}", escaped(&line))
 }

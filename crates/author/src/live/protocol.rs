@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// The abstract Unix socket on which an agent answers, in its node's network namespace.
 pub const SOCKET: &str = "nftpol-agent";
+/// That of the pod agent. It answers [`Question::Denied`] for pods that are judged in their own
+/// network namespace.
+pub const SOCKET_OF_PODS: &str = "nftpol-pod-agent";
 /// A question is no longer than this.
 pub const QUESTION_BYTES: usize = 64 << 10;
 

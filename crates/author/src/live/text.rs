@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::protocol::{Denied, End, LeftOut};
+use crate::printable::is_unsafe;
 
 /// A dropped packet on one line:
 ///
@@ -86,10 +87,7 @@ pub fn time(since_1970_ms: u64) -> String {
 
 /// Without what would move a terminal's cursor or break a line.
 pub fn plain(text: &str) -> String {
-    let is_shown = |c: char| {
-        !c.is_control() && !matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if is_shown(c) { c } else { '?' }).collect()
+    text.chars().map(|one| if is_unsafe(one) { '?' } else { one }).collect()
 }
 
 #[cfg(test)]

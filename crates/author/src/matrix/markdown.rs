@@ -6,6 +6,7 @@ use super::fold::{Fold, Folded, Shown};
 use super::sets::SetId;
 use super::table::Matrix;
 use super::text::in_full;
+use crate::printable::is_unsafe;
 
 /// Columns that people still read. With more it is a list of pairs.
 const COLUMNS: usize = 14;
@@ -66,7 +67,7 @@ pub fn cell_text(text: &str) -> String {
         if is_markup(one) {
             text.push('\\');
         }
-        text.push(if one.is_control() { ' ' } else { one });
+        text.push(if is_unsafe(one) { ' ' } else { one });
         text
     })
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ends::Unit;
 use super::table::End;
+use crate::printable::is_unsafe;
 
 /// How a sentence names an end: `shop/cart`, `node worker-1`, `internet`, `10.0.0.0/8`.
 pub fn unit(unit: &Unit) -> String {
@@ -61,17 +62,13 @@ pub fn in_full(end: &End) -> String {
             _ => format!("{outside}, as far as no pod and no node has it"),
         },
         Unit::Node(_) | Unit::Kept(_) => unit(&end.unit),
-        Unit::Workload(kind, key) => format!("{kind} {}{count}", printable(&key.to_string())),
+        Unit::Workload(kind, key) => printable(&format!("{kind} {key}")) + &count,
         Unit::Pod(key) => format!("Pod {}", printable(&key.to_string())),
     }
 }
 
 /// Text from outside without what moves a terminal's cursor or turns writing around.
 pub fn printable(text: &str) -> String {
-    let is_unsafe = |one: char| {
-        one.is_control()
-            || matches!(one, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     match text.chars().any(is_unsafe) {
         false => text.to_owned(),
         true => text.chars().map(|one| if is_unsafe(one) { '\u{fffd}' } else { one }).collect(),

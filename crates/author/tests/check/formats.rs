@@ -130,9 +130,11 @@ fn a_file_with_control_characters_writes_none_to_the_terminal() {
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: \"a\\e[31mb\"}\n\
          spec: {podSelector: {}, \"x\\ey\": 1}\n",
     );
-    let output = check(folder.path(), &["-f", "p.yaml"]);
-    let text = stdout(&output) + &stderr(&output);
-    assert!(!text.contains('\u{1b}'), "{text:?}");
+    for form in ["text", "github", "json", "sarif"] {
+        let output = check(folder.path(), &["-f", "p.yaml", "-o", form]);
+        let text = stdout(&output) + &stderr(&output);
+        assert!(!text.contains('\u{1b}'), "{form}: {text:?}");
+    }
     let coloured = stdout(&check(folder.path(), &["-f", "p.yaml", "--color", "always"]));
     assert!(coloured.contains('\u{1b}'), "{coloured:?}");
 }

@@ -32,10 +32,12 @@ fn config(version: &str, more: Value) -> Vec<u8> {
 fn the_pod_and_its_addresses_are_found() {
     let pod = call("ADD").pod().unwrap();
     assert_eq!((pod.namespace.as_str(), pod.name.as_str()), ("shop", "cart-0"));
+    assert_eq!(pod.uid.as_deref(), Some("u"));
     let config = Config::parse(&config("1.1.0", json!({}))).unwrap();
     let addresses: Vec<String> =
         config.addresses().unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(addresses, ["10.244.1.5", "fd00::5"]);
+    assert_eq!(config.host_interfaces().unwrap(), ["veth1"], "eth0 is in a sandbox");
     assert_eq!(Call { arguments: String::new(), ..call("ADD") }.pod(), None);
 }
 

@@ -285,6 +285,7 @@ impl Binding {
             shut: Shut { ranges: shut, log: self.log },
             audits: has_audits.then_some(Audits { has_log: self.log.is_some() }),
             edges,
+            ipvs: self.network.ipvs,
         };
         let mut changed = std::mem::take(&mut self.changed);
         if parts != self.parts {

@@ -23,7 +23,7 @@ pub(super) struct SetsInUse {
     /// How many grants of each policy look into a set.
     users: BTreeMap<Name, BTreeMap<ObjectKey, usize>>,
     /// The sets of each family.
-    indexes: BTreeMap<Family, SelectorIndex>,
+    indexes: BTreeMap<Family, SelectorIndex<Name>>,
     /// Sets without users.
     idle: BTreeSet<Name>,
     naming: Naming,
@@ -87,7 +87,7 @@ impl SetsInUse {
         }
         self.sources.insert(name.clone(), source.clone());
         if let Some(family) = source.family() {
-            self.indexes.entry(family).or_default().add(name, source);
+            self.indexes.entry(family).or_default().add(name, source.peers());
         }
         self.incomplete.remove(name);
         if self.limit.is_some_and(|limit| self.elements > limit) && source.family().is_some() {
@@ -129,7 +129,7 @@ impl SetsInUse {
     /// Takes a set out of the index of its family.
     fn unlist(&mut self, name: &Name, source: &SetSource) {
         if let Some(index) = source.family().and_then(|one| self.indexes.get_mut(&one)) {
-            index.remove(name, source);
+            index.remove(name, source.peers());
         }
     }
 
@@ -197,7 +197,6 @@ fn of_pods(set: &Set) -> u64 {
         SetType::Address(_) | SetType::AddressPort(_) => set.elements.len() as u64,
         SetType::AddressRange(_)
         | SetType::AddressPair(_)
-        | SetType::Port
         | SetType::ProtocolPort
         | SetType::Icmpv6Type
         | SetType::RateLimit(_)

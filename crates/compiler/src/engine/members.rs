@@ -28,7 +28,7 @@ pub(super) struct Members {
     /// The sets of each part of chains, and how many chains have it.
     parts: BTreeMap<GrantsKey, (Vec<Name>, usize)>,
     sets: BTreeMap<Name, Counted>,
-    indexes: BTreeMap<Family, SelectorIndex>,
+    indexes: BTreeMap<Family, SelectorIndex<Name>>,
     accounts: BTreeMap<String, Account>,
     /// The elements of all sets.
     elements: u64,
@@ -104,7 +104,7 @@ impl Members {
         let ObjectKey { namespace, name: policy } = &part.0;
         let counted = self.sets.entry(name.clone()).or_insert_with(|| {
             if let Some(family) = source.family() {
-                self.indexes.entry(family).or_default().add(name, &source);
+                self.indexes.entry(family).or_default().add(name, source.peers());
             }
             let elements = source.count(cluster);
             self.elements += elements;
@@ -149,7 +149,7 @@ impl Members {
         let Some(Counted { source, elements, .. }) = self.sets.remove(name) else { return };
         self.elements = self.elements.saturating_sub(elements);
         if let Some(index) = source.family().and_then(|family| self.indexes.get_mut(&family)) {
-            index.remove(name, &source);
+            index.remove(name, source.peers());
         }
     }
 

@@ -1,30 +1,37 @@
 //! Which sets could select a pod.
 //!
-//! In: the sources of sets. Out: for a pod, the names of a few sets, among which
+//! In: the peers of sets. Out: for a pod, the names of a few sets, among which
 //! are all that select it. Never: labels of namespaces, which can change while
 //! the pod does not.
 
 use std::collections::{BTreeSet, HashMap};
 
 use policy::{Operator, Pod, Selector, Sorted};
-use ruleset::Name;
 
-use crate::sets::{PodsPeer, Scope, SetSource};
+use crate::sets::{PodsPeer, Scope};
 
-/// Sets by a property that each of their pods has.
-#[derive(Debug, Default)]
-pub(super) struct SelectorIndex {
+/// Sets, or what else has peers, by a property that each of their pods has. `N` is what
+/// they are known by.
+#[derive(Debug)]
+pub(crate) struct SelectorIndex<N> {
     /// Peers in one namespace.
-    by_namespace: HashMap<String, BTreeSet<Name>>,
+    by_namespace: HashMap<String, BTreeSet<N>>,
     /// Peers in other namespaces that require one of some values of a label.
-    by_label: HashMap<String, HashMap<String, BTreeSet<Name>>>,
+    by_label: HashMap<String, HashMap<String, BTreeSet<N>>>,
     /// All others.
-    rest: BTreeSet<Name>,
+    rest: BTreeSet<N>,
 }
 
-impl SelectorIndex {
-    pub fn add(&mut self, name: &Name, source: &SetSource) {
-        for peer in source.peers() {
+impl<N> Default for SelectorIndex<N> {
+    fn default() -> Self {
+        Self { by_namespace: HashMap::new(), by_label: HashMap::new(), rest: BTreeSet::new() }
+    }
+}
+
+impl<N: Ord + Clone> SelectorIndex<N> {
+    /// `peers`: `None` among them selects every pod.
+    pub fn add<'a>(&mut self, name: &N, peers: impl IntoIterator<Item = Option<&'a PodsPeer>>) {
+        for peer in peers {
             match bucket(peer) {
                 Bucket::Namespace(namespace) => {
                     let names = self.by_namespace.entry(namespace.to_owned()).or_default();
@@ -41,8 +48,9 @@ impl SelectorIndex {
         }
     }
 
-    pub fn remove(&mut self, name: &Name, source: &SetSource) {
-        for peer in source.peers() {
+    /// The same peers as when it was added.
+    pub fn remove<'a>(&mut self, name: &N, peers: impl IntoIterator<Item = Option<&'a PodsPeer>>) {
+        for peer in peers {
             match bucket(peer) {
                 Bucket::Namespace(namespace) => remove(&mut self.by_namespace, namespace, name),
                 Bucket::Label(key, values) => {
@@ -60,7 +68,7 @@ impl SelectorIndex {
     }
 
     /// The sets that could select this pod.
-    pub fn candidates(&self, pod: &Pod) -> impl Iterator<Item = &Name> {
+    pub fn candidates(&self, pod: &Pod) -> impl Iterator<Item = &N> {
         let in_namespace = self.by_namespace.get(&pod.key.namespace).into_iter().flatten();
         let labels = pod.labels.iter();
         let by_label = labels.filter_map(|(key, value)| self.by_label.get(key)?.get(value));
@@ -92,7 +100,7 @@ fn values(selector: &Selector) -> Option<(&str, &Sorted<String>)> {
     })
 }
 
-fn remove(names: &mut HashMap<String, BTreeSet<Name>>, key: &str, name: &Name) {
+fn remove<N: Ord>(names: &mut HashMap<String, BTreeSet<N>>, key: &str, name: &N) {
     if let Some(of_key) = names.get_mut(key) {
         of_key.remove(name);
         if of_key.is_empty() {

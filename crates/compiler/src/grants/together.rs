@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use policy::Direction;
-use ruleset::{AddressRange, AddressTest, Family, Match, PortTest, Transport};
+use ruleset::{AddressRange, AddressTest, Family, Match, PortRange, Transport};
 
 use super::{MAX_INLINE_RANGES, Making, PeerMatch, field};
 use crate::blocks;
@@ -87,7 +87,7 @@ impl Together {
 /// A single address with a single port.
 fn end(range: AddressRange, port: &Match) -> Option<(Transport, (IpAddr, u16))> {
     match port {
-        Match::Port(transport, PortTest::In(first, last))
+        Match::Port(transport, PortRange(first, last))
             if first == last && range.first() == range.last() =>
         {
             Some((*transport, (range.first(), *first)))

@@ -12,7 +12,7 @@ use policy::{
     BoundBridge, BoundPort, Claims, InterfaceIndex, Mac, NodeNetwork, ObjectKey, Tunnel,
     TunnelSources,
 };
-use ruleset::{Element, Family, Key, Match, Name, PortTest, Rule, Ruleset, Transport};
+use ruleset::{Element, Family, Key, Match, Name, PortRange, Rule, Ruleset, Transport};
 
 use super::Layout;
 use crate::scaffold;
@@ -54,6 +54,7 @@ impl Layout<'_> {
             bridges: bridge.map(|bridge| bridges(inet, bridge, &ports)).unwrap_or_default(),
             ports,
             tunnels: tunnels(inet),
+            ipvs: inet.chains.contains_key(&scaffold::ipvs::base_chain()),
             tunnel_peers: Family::BOTH.into_iter().flat_map(|family| nodes(inet, family)).collect(),
             pod_ranges: scaffold::unknown::ranges_of(
                 inet.chains.values().flat_map(|chain| &chain.rules),
@@ -131,7 +132,6 @@ fn is_of_new_ports(
         Element::Range(_)
         | Element::AddressPort(..)
         | Element::AddressPair(..)
-        | Element::Port(_)
         | Element::ProtocolPort(..)
         | Element::Icmpv6Type(_) => false,
     })
@@ -174,7 +174,6 @@ fn interfaces(table: &Ruleset, set: &Name) -> BTreeSet<InterfaceIndex> {
         | Element::Range(_)
         | Element::AddressPort(..)
         | Element::AddressPair(..)
-        | Element::Port(_)
         | Element::ProtocolPort(..)
         | Element::Icmpv6Type(_) => None,
     };
@@ -193,7 +192,6 @@ fn own(inet: &Ruleset) -> impl Iterator<Item = (InterfaceIndex, IpAddr)> {
         | Element::Range(_)
         | Element::AddressPort(..)
         | Element::AddressPair(..)
-        | Element::Port(_)
         | Element::ProtocolPort(..)
         | Element::Icmpv6Type(_) => None,
     })
@@ -212,7 +210,7 @@ fn rules<'a>(inet: &'a Ruleset, chain: &Name) -> &'a [Rule] {
 fn tunnels(inet: &Ruleset) -> OrdMap<Tunnel, TunnelSources> {
     let tunnel = |rule: &Rule| {
         let tunnel = match rule.matches.as_slice() {
-            [Match::Port(Transport::Udp, PortTest::In(first, last))] if first == last => {
+            [Match::Port(Transport::Udp, PortRange(first, last))] if first == last => {
                 Tunnel::Udp(*first)
             }
             [Match::Protocol(number)] => Tunnel::Protocol(*number),

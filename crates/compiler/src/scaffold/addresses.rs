@@ -28,6 +28,11 @@ pub(super) fn broadcast() -> AddressRange {
     AddressRange::single(Ipv4Addr::BROADCAST.into())
 }
 
+/// `0.0.0.0`, the source of a host that has no address yet (RFC 1122, 3.2.1.3).
+pub(super) fn unspecified4() -> AddressRange {
+    AddressRange::single(Ipv4Addr::UNSPECIFIED.into())
+}
+
 /// `::`, the source of a host that has no address yet (RFC 4291, 2.5.2).
 pub(super) fn unspecified6() -> AddressRange {
     AddressRange::single(Ipv6Addr::UNSPECIFIED.into())

@@ -39,11 +39,18 @@ pub(super) fn add(ruleset: &mut Ruleset) {
 
 /// The base chain: the first that a packet meets.
 pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
+    let rules = [established()].into_iter().chain(judging(network)).collect();
+    Chain { base: Some(base), comment: None, rules }
+}
+
+pub(super) fn established() -> Rule {
     let established = CtStates { established: true, related: false };
-    let mut rules = vec![
-        Rule::new([Match::CtState(established)], Verdict::Accept),
-        Rule::new([Match::Family(Family::V6)], Verdict::Goto(constant("six"))),
-    ];
+    Rule::new([Match::CtState(established)], Verdict::Accept)
+}
+
+/// The rules of a base chain for what is of no established flow.
+pub(super) fn judging(network: &Network) -> Vec<Rule> {
+    let mut rules = vec![Rule::new([Match::Family(Family::V6)], Verdict::Goto(constant("six")))];
     rules.extend(new_flows(Family::V4, network));
     rules.extend(by_address(Family::V4, network));
     rules.extend([
@@ -51,7 +58,7 @@ pub(super) fn first(base: BaseChain, network: &Network) -> Chain {
         edge_rule(Field::Destination, broadcast()),
     ]);
     rules.extend(rest(Family::V4, network));
-    Chain { base: Some(base), comment: None, rules }
+    rules
 }
 
 pub(super) fn six(network: &Network) -> Chain {

@@ -48,7 +48,7 @@
 use policy::{Tunnel, TunnelSources};
 use ruleset::{
     AddressTest, BaseChain, Chain, Comment, Family, Field, Hook, InterfaceField, Match, Name,
-    PortTest, Rule, Set, SetType, Transport, Verdict,
+    PortRange, Rule, Set, SetType, Transport, Verdict,
 };
 
 use super::binding::{from_owned, interface, interfaces, to_own};
@@ -199,9 +199,21 @@ pub(super) fn to_node_rule(family: Family) -> Rule {
     Rule::new([is_node(Field::Destination, family)], Verdict::Jump(tunnels_chain()))
 }
 
+/// Sends packets to nodes to a chain, of both families.
+pub(super) fn to_nodes(chain: &Name) -> [Rule; 2] {
+    Family::BOTH.map(|family| {
+        Rule::new([is_node(Field::Destination, family)], Verdict::Jump(chain.clone()))
+    })
+}
+
+/// Drops what goes to any tunnel.
+pub(super) fn into_any(network: &Network) -> Vec<Rule> {
+    network.tunnels.keys().map(|tunnel| Rule::new([to_tunnel(*tunnel)], Verdict::Drop)).collect()
+}
+
 fn to_tunnel(tunnel: Tunnel) -> Match {
     match tunnel {
-        Tunnel::Udp(port) => Match::Port(Transport::Udp, PortTest::In(port, port)),
+        Tunnel::Udp(port) => Match::Port(Transport::Udp, PortRange(port, port)),
         Tunnel::Protocol(number) => Match::Protocol(number),
     }
 }

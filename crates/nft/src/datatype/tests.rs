@@ -15,7 +15,6 @@ fn key_types_are_nfts() {
         (SetType::AddressPort(Family::V6), 8 << 6 | 13, 20),
         (SetType::AddressPair(Family::V4), 7 << 6 | 7, 8),
         (SetType::AddressPair(Family::V6), 520, 32),
-        (SetType::Port, 13, 2),
         (SetType::ProtocolPort, 12 << 6 | 13, 8),
         (SetType::Icmpv6Type, 29, 1),
         (SetType::Store(Store::Addresses(Family::V4)), ((4 << 6 | 4) << 6 | 4) << 6 | 7, 16),
@@ -89,7 +88,7 @@ fn keys_of_another_length_are_no_elements() {
         SetType::Address(Family::V4),
         SetType::AddressPort(Family::V4),
         SetType::AddressPair(Family::V6),
-        SetType::Port,
+        SetType::ProtocolPort,
     ];
     for set_type in types {
         for length in [0, 1, 3, 5, 40] {
@@ -108,7 +107,6 @@ proptest! {
             (SetType::Address(family), Element::Address(address)),
             (SetType::AddressRange(family), Element::Range(range)),
             (SetType::AddressPort(family), Element::AddressPort(address, port)),
-            (SetType::Port, Element::Port(port)),
             (SetType::ProtocolPort, Element::ProtocolPort(Transport::Sctp, port)),
             (SetType::Icmpv6Type, Element::Icmpv6Type(number)),
         ];

@@ -8,7 +8,8 @@ use std::ffi::CStr;
 use ruleset::FlowSide;
 
 use super::{
-    BITWISE_BOOL, DYNSET_SEVERAL, DYNSET_UPDATE, Expression, PER_SECOND, VERDICT, direction,
+    ADDRESS_TYPE, BITWISE_BOOL, DYNSET_SEVERAL, DYNSET_UPDATE, Expression, OF_SOURCE, PER_SECOND,
+    VERDICT, direction,
 };
 use crate::ffi::{self, AnyExpression, Ref};
 use crate::register::Register;
@@ -37,6 +38,12 @@ fn read_load(object: &Ref<'_, AnyExpression>) -> Option<Expression> {
             Some(number) => Some(FlowSide::BOTH.into_iter().find(|one| direction(*one) == number)?),
         };
         return Some(Expression::Ct { key: ct.number(&ffi::Ct::KEY)?, side, into });
+    }
+    if let Some(fib) = object.as_kind::<ffi::Fib>() {
+        let is_ours = fib.number(&ffi::Fib::RESULT)? == ADDRESS_TYPE
+            && fib.number(&ffi::Fib::FLAGS)? == OF_SOURCE;
+        let into = Register::from_number(fib.number(&ffi::Fib::DREG)?)?;
+        return is_ours.then_some(Expression::SourceType { into });
     }
     if let Some(payload) = object.as_kind::<ffi::Payload>() {
         return Some(Expression::Payload {

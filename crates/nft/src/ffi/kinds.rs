@@ -77,6 +77,8 @@ expressions! {
     Meta = c"meta";
     /// Loads information about the flow.
     Ct = c"ct";
+    /// Loads what the routing table says of an address.
+    Fib = c"fib";
     /// Loads bytes of the packet.
     Payload = c"payload";
     /// Masks a register.
@@ -187,6 +189,12 @@ impl Ct {
     pub(crate) const KEY: Key<Self, u32> = Key::new(sys::NFTNL_EXPR_CT_KEY);
     pub(crate) const DREG: Key<Self, u32> = Key::new(sys::NFTNL_EXPR_CT_DREG);
     pub(crate) const DIR: Key<Self, u8> = Key::new(sys::NFTNL_EXPR_CT_DIR);
+}
+
+impl Fib {
+    pub(crate) const DREG: Key<Self, u32> = Key::new(sys::NFTNL_EXPR_FIB_DREG);
+    pub(crate) const RESULT: Key<Self, u32> = Key::new(sys::NFTNL_EXPR_FIB_RESULT);
+    pub(crate) const FLAGS: Key<Self, u32> = Key::new(sys::NFTNL_EXPR_FIB_FLAGS);
 }
 
 impl Payload {

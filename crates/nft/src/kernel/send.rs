@@ -70,6 +70,22 @@ impl Kernel {
     /// # Errors
     /// See [`SendError`].
     pub fn own_tables(&mut self) -> Result<bool, SendError> {
+        self.own(Self::any_is_owned)
+    }
+
+    /// As [`Self::own_tables`]. Waits for the end of another owner of this table alone: other
+    /// tables of ours may belong to other sockets of this process.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub fn own_table(&mut self, table: &TableId) -> Result<bool, SendError> {
+        self.own(|kernel| kernel.is_owned(table))
+    }
+
+    fn own(
+        &mut self,
+        is_owned: impl Fn(&mut Self) -> Result<bool, SendError>,
+    ) -> Result<bool, SendError> {
         let odd = |error: NameError| SendError::Io(io::Error::other(error));
         let table = TableId::inet(Name::new("nftpol-probe").map_err(odd)?);
         let none = Batch::default();
@@ -79,7 +95,7 @@ impl Kernel {
         }
         self.owner = Some(self.client.port().map_err(SendError::Io)?);
         for _ in 0..OWNER_TRIES {
-            if !self.any_is_owned()? {
+            if !is_owned(self)? {
                 break;
             }
             std::thread::sleep(PAUSE);
@@ -90,12 +106,17 @@ impl Kernel {
     /// Whether another socket owns one of our tables.
     fn any_is_owned(&mut self) -> Result<bool, SendError> {
         for table in self.tables().map_err(unread)? {
-            let owner = self.state(&table)?.and_then(|state| state.owner);
-            if owner.is_some() && owner != self.owner {
+            if self.is_owned(&table)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// Whether another socket owns a table.
+    fn is_owned(&mut self, table: &TableId) -> Result<bool, SendError> {
+        let owner = self.state(table)?.and_then(|state| state.owner);
+        Ok(owner.is_some() && owner != self.owner)
     }
 
     /// The state of a table, if it exists.

@@ -4,7 +4,7 @@ use crate::ffi::{self, Body, Messages, Object, parse};
 use crate::read::tests::{any_rule, sets};
 use crate::{read, write};
 use proptest::prelude::*;
-use ruleset::{Family, InterfaceField, Name, PortTest, SetType, TableFamily, Transport, Verdict};
+use ruleset::{Family, InterfaceField, Name, PortRange, SetType, TableFamily, Transport, Verdict};
 
 const FROM_ONE: Match = Match::Address(
     Field::Source,
@@ -13,7 +13,7 @@ const FROM_ONE: Match = Match::Address(
     ))),
 );
 const TCP: Match = Match::Protocol(6);
-const PORT: Match = Match::Port(Transport::Tcp, PortTest::In(80, 80));
+const PORT: Match = Match::Port(Transport::Tcp, PortRange(80, 80));
 const HOPS: Match = Match::HopLimit(255);
 const V4: Match = Match::Family(Family::V4);
 const V6: Match = Match::Family(Family::V6);

@@ -8,6 +8,7 @@ const ALL: Features = Features {
     concatenations: true,
     binding: true,
     bridge: true,
+    fib: true,
 };
 
 /// What a kernel has that refuses these operations, and how many tries tell it.
@@ -49,6 +50,11 @@ fn each_missing_feature_is_found() {
         _ => false,
     });
     assert_eq!(states, (Features { conntrack: false, ..ALL }, one_by_one));
+    let fib = probed(|_, op| match op {
+        Op::AddRule(_, rule) => rule.matches.contains(&Match::SourceIsLocal),
+        _ => false,
+    });
+    assert_eq!(fib, (Features { fib: false, ..ALL }, one_by_one));
     let hooks =
         probed(|table, op| !is_bridge(table) && matches!(op, Op::CreateChain(_, Some(_), _)));
     assert_eq!(hooks, (Features { binding: false, ..ALL }, one_by_one));

@@ -22,7 +22,7 @@ pub(crate) enum Shape {
 }
 
 /// The types of sets without a field of their own to choose, but those added later.
-const SET_TYPES: [SetType; 12] = [
+const SET_TYPES: [SetType; 11] = [
     SetType::Address(Family::V4),
     SetType::Address(Family::V6),
     SetType::AddressRange(Family::V4),
@@ -31,7 +31,6 @@ const SET_TYPES: [SetType; 12] = [
     SetType::AddressPort(Family::V6),
     SetType::AddressPair(Family::V4),
     SetType::AddressPair(Family::V6),
-    SetType::Port,
     SetType::Icmpv6Type,
     SetType::RateLimit(Family::V4),
     SetType::RateLimit(Family::V6),

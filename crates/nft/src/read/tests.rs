@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use ruleset::{
     AddressRange, AddressTest, CtStates, EtherType, Family, Field, Finish, FlowSide,
-    InterfaceField, KeyAddress, KeyFields, Log, LogPrefix, MacField, Match, Name, PortTest, Rule,
+    InterfaceField, KeyAddress, KeyFields, Log, LogPrefix, MacField, Match, Name, PortRange, Rule,
     Ruleset, Set, SetType, Store, TableFamily, TableId, Tag, TagType, Transport, Verdict,
     VerdictMap,
 };
@@ -126,11 +126,10 @@ fn any_match() -> impl Strategy<Value = Match> {
             };
             set.prop_map(move |set| Match::Address(field, AddressTest::Set(family, set)))
         });
-    let port = (any_transport(), any::<u16>(), any::<u16>(), 0..3).prop_map(
-        |(transport, one, other, shape)| match shape {
-            0 => Match::Port(transport, PortTest::In(one, one)),
-            1 => Match::Port(transport, PortTest::In(one.min(other), one.max(other))),
-            _ => Match::Port(transport, PortTest::Set(set_name(SetType::Port))),
+    let port = (any_transport(), any::<u16>(), any::<u16>(), any::<bool>()).prop_map(
+        |(transport, one, other, single)| match single {
+            true => Match::Port(transport, PortRange(one, one)),
+            false => Match::Port(transport, PortRange(one.min(other), one.max(other))),
         },
     );
     let address_port =
@@ -143,6 +142,7 @@ fn any_match() -> impl Strategy<Value = Match> {
         states,
         Just(Match::NotToHost),
         Just(Match::CtTranslated),
+        Just(Match::SourceIsLocal),
         any_family().prop_map(Match::Family),
         any::<u8>().prop_map(Match::HopLimit),
         prop_oneof![Just(6), Just(17), Just(58), any::<u8>()].prop_map(Match::Protocol),

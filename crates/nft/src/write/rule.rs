@@ -26,6 +26,8 @@ pub(crate) const ESTABLISHED: u32 = 1 << 1;
 pub(crate) const RELATED: u32 = 1 << 2;
 /// IPS_DST_NAT (include/uapi/linux/netfilter/nf_conntrack_common.h).
 pub(crate) const TRANSLATED: u32 = 1 << 5;
+/// RTN_LOCAL (include/uapi/linux/rtnetlink.h).
+pub(crate) const LOCAL: u32 = libc::RTN_LOCAL as u32;
 /// PACKET_HOST (include/uapi/linux/if_packet.h). nft writes `host` or `unicast`.
 pub(crate) const PACKET_HOST: u8 = libc::PACKET_HOST;
 
@@ -91,6 +93,10 @@ impl Writer {
                 self.load(Part::CtStatus);
                 self.has_bit_of(TRANSLATED);
             }
+            Match::SourceIsLocal => {
+                self.load(Part::SourceType);
+                self.compare(EQUAL, LOCAL.to_ne_bytes().to_vec());
+            }
             Match::NotToHost => {
                 self.load(Part::PacketType);
                 self.compare(NOT_EQUAL, vec![PACKET_HOST]);
@@ -111,7 +117,7 @@ impl Writer {
                 self.is_in([Part::address(*family, *field)], set);
             }
             Match::Ports(set) => self.is_in([Part::Protocol, Part::Port], set),
-            Match::Port(_, test) => self.port(test),
+            Match::Port(_, ports) => self.port(*ports),
             Match::SourcePort(_, port) => {
                 self.load(Part::SourcePort);
                 self.compare(EQUAL, port.to_be_bytes().to_vec());

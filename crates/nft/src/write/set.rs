@@ -28,7 +28,6 @@ pub(crate) const fn flags(set_type: SetType) -> u32 {
         SetType::Address(_)
         | SetType::AddressPort(_)
         | SetType::AddressPair(_)
-        | SetType::Port
         | SetType::ProtocolPort
         | SetType::Icmpv6Type
         | SetType::Key(_)
@@ -73,7 +72,6 @@ const fn byte_order(set_type: SetType) -> u32 {
         SetType::Address(_)
         | SetType::AddressRange(_)
         | SetType::RateLimit(_)
-        | SetType::Port
         | SetType::Icmpv6Type => userdata::BYTE_ORDER_BIG_ENDIAN,
         SetType::Key(KeyShape { interface: true, mac: false, address: None }) => {
             userdata::BYTE_ORDER_HOST_ENDIAN

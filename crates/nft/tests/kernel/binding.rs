@@ -9,7 +9,7 @@ use crate::namespace::{in_namespace, name};
 use crate::samples;
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Comment, Element, EtherType, Family, Field,
-    FlowSide, Hook, InterfaceField, Key, KeyAddress, KeyFields, MacField, Match, PortTest, Rule,
+    FlowSide, Hook, InterfaceField, Key, KeyAddress, KeyFields, MacField, Match, PortRange, Rule,
     Ruleset, Set, SetType, TableFamily, TableId, TagType, Transport, Verdict,
 };
 
@@ -131,7 +131,7 @@ fn samples() -> Vec<Sample> {
         (vec![Match::SourcePort(Transport::Sctp, 0), Match::NotInit], "sctp sport 0 @th,96,8 != 1"),
         (vec![Match::NotInit], "meta l4proto sctp @th,96,8 != 1"),
         (
-            vec![Match::Port(Transport::Sctp, PortTest::In(7, 7)), Match::NotInit],
+            vec![Match::Port(Transport::Sctp, PortRange(7, 7)), Match::NotInit],
             "sctp dport 7 @th,96,8 != 1",
         ),
         (vec![Match::NotProtocol(0)], "meta l4proto != 0"),
@@ -143,8 +143,9 @@ fn inet_samples() -> Vec<Sample> {
     vec![
         // Not every kernel tracks the flows of frames.
         (vec![Match::CtTranslated], "ct status dnat"),
+        (vec![Match::SourceIsLocal], "fib saddr type local"),
         (
-            vec![Match::Port(Transport::Udp, PortTest::In(8472, 8472)), Match::CtTranslated],
+            vec![Match::Port(Transport::Udp, PortRange(8472, 8472)), Match::CtTranslated],
             "udp dport 8472 ct status dnat",
         ),
         (vec![Match::IcmpType(5)], "icmp type redirect"),

@@ -20,7 +20,7 @@ use nix::sys::socket::{
 use ruleset::simulator::{Outcome, simulate_at};
 use ruleset::{
     AddressTest, BaseChain, Chain, Element, EtherType, Family, Field, Hook, InterfaceField, Key,
-    KeyAddress, KeyFields, MacField, Match, PortTest, Rule, Ruleset, Set, SetType, Store, Tag,
+    KeyAddress, KeyFields, MacField, Match, PortRange, Rule, Ruleset, Set, SetType, Store, Tag,
     TagType, Transport, Verdict,
 };
 
@@ -75,7 +75,7 @@ fn conditions() -> Vec<(Hook, Vec<Match>)> {
         vec![Match::NotProtocol(17)],
         vec![Match::Protocol(17)],
         vec![Match::NotInit],
-        vec![Match::Port(Transport::Udp, PortTest::In(7, 7))],
+        vec![Match::Port(Transport::Udp, PortRange(7, 7))],
         vec![Match::Ports(stored(Store::Ports))],
         vec![is(Ipv6), Match::Ports(stored(Store::Ports))],
         vec![in_store(Family::V4)],

@@ -493,6 +493,7 @@ fn probing_leaves_nothing() {
             concatenations: true,
             binding: true,
             bridge: true,
+            fib: true,
         };
         assert_eq!(features, all);
     });

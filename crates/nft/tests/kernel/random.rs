@@ -11,7 +11,7 @@ use proptest::sample::select;
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Comment, CtStates, Element, EtherType, Family,
     Field, Finish, FlowSide, Hook, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields,
-    KeyShape, Log, LogPrefix, MacField, Match, Name, PortTest, Rule, Ruleset, Set, SetType, Store,
+    KeyShape, Log, LogPrefix, MacField, Match, Name, PortRange, Rule, Ruleset, Set, SetType, Store,
     TableFamily, TableId, Tag, TagType, Transport, Verdict, VerdictMap,
 };
 
@@ -40,7 +40,6 @@ fn any_element(set_type: SetType) -> BoxedStrategy<Element> {
                 Element::AddressPair(address(family, one), address(family, other))
             })
             .boxed(),
-        SetType::Port => any::<u16>().prop_map(Element::Port).boxed(),
         SetType::ProtocolPort => (select(Transport::ALL.to_vec()), any::<u16>())
             .prop_map(|(transport, port)| Element::ProtocolPort(transport, port))
             .boxed(),
@@ -200,6 +199,10 @@ fn any_rule(
             TableFamily::Inet => Match::CtTranslated,
             TableFamily::Bridge => Match::NotToHost,
         }),
+        Just(match table {
+            TableFamily::Inet => Match::SourceIsLocal,
+            TableFamily::Bridge => Match::NotToHost, // frames have no such expression
+        }),
         Just(Match::NotToHost),
         Just(Match::Family(family)),
         any::<u8>().prop_map(move |hops| match family {
@@ -216,9 +219,8 @@ fn any_rule(
             Match::Address(field, AddressTest::Set(family, set(word)))
         }),
         (any::<u16>(), any::<u16>()).prop_map(move |(one, other)| {
-            Match::Port(transport, PortTest::In(one.min(other), one.max(other)))
+            Match::Port(transport, PortRange(one.min(other), one.max(other)))
         }),
-        Just(Match::Port(transport, PortTest::Set(name("ports.x")))),
         Just(Match::Ports(name("mixed.x"))),
         any_tagged(Store::Ports).prop_map(Match::Ports),
         (field(), any_tagged(Store::Addresses(family)))
@@ -286,7 +288,6 @@ prop_compose! {
         keys in any_key_sets(),
         v4 in any_sets(Family::V4),
         v6 in any_sets(Family::V6),
-        ports in any_set(SetType::Port),
         mixed in any_set(SetType::ProtocolPort),
         stored in any_stored(),
         types in any_set(SetType::Icmpv6Type),
@@ -306,7 +307,6 @@ prop_compose! {
             all.sets.extend(sets);
             all.maps.insert(name(&format!("m.{digit}")), map);
         }
-        all.sets.insert(name("ports.x"), ports);
         all.sets.insert(name("mixed.x"), mixed);
         all.sets.extend(stored);
         all.sets.insert(name("nd.x"), types);

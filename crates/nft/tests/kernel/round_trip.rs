@@ -7,7 +7,7 @@ use crate::namespace::{name, table};
 use crate::samples;
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Comment, CtStates, Element, Family, Field, Finish,
-    Log, LogPrefix, Match, Name, PortTest, Rule, Ruleset, Set, SetType, Store, Tag, Transport,
+    Log, LogPrefix, Match, Name, PortRange, Rule, Ruleset, Set, SetType, Store, Tag, Transport,
     Verdict, VerdictMap,
 };
 
@@ -51,7 +51,6 @@ fn sets() -> (Ruleset, &'static str) {
     set("self4", SetType::AddressPair(V4), vec![pair]);
     let pair = Element::AddressPair(ip("fd00::1"), ip("fd00::2"));
     set("self6", SetType::AddressPair(V6), vec![pair]);
-    set("ports", SetType::Port, vec![Element::Port(80), Element::Port(65535)]);
     let sctp = Element::ProtocolPort(Transport::Sctp, 1);
     set("mixed", SetType::ProtocolPort, vec![Element::ProtocolPort(Transport::Tcp, 80), sctp]);
     set("nd", SetType::Icmpv6Type, (133..=137).map(Element::Icmpv6Type).collect());
@@ -105,7 +104,6 @@ const SETS: &str = r#"
         0x0123456789abcdef . 0x01234567 . tcp . 53, 0x0123456789abcdef . 0x01234567 . udp . 53 }; }
     set self4 { type ipv4_addr . ipv4_addr; comment "the set self4"; elements = { 10.0.0.1 . 10.0.0.2 }; }
     set self6 { type ipv6_addr . ipv6_addr; comment "the set self6"; elements = { fd00::1 . fd00::2 }; }
-    set ports { type inet_service; comment "the set ports"; elements = { 80, 65535 }; }
     set nd { type icmpv6_type; comment "the set nd"; elements = { 133, 134, 135, 136, 137 }; }
     set logged4 { type ipv4_addr; comment "the set logged4"; size 65535; flags dynamic,timeout; timeout 1m; }
     set logged6 { type ipv6_addr; comment "the set logged6"; size 65535; flags dynamic,timeout; timeout 1m; }
@@ -131,7 +129,7 @@ fn rules() -> Vec<(Rule, &'static str)> {
     let in_set = |field, family, set: &str| {
         accept(Match::Address(field, AddressTest::Set(family, name(set))))
     };
-    let port = |transport, first, last| accept(Match::Port(transport, PortTest::In(first, last)));
+    let port = |transport, first, last| accept(Match::Port(transport, PortRange(first, last)));
     let states = |established, related| Match::CtState(CtStates { established, related });
     let end = |verdict| Rule::new([], verdict);
     let dispatch = |field, family, map: &str| Rule {
@@ -153,7 +151,7 @@ fn rules() -> Vec<(Rule, &'static str)> {
         finish,
         comment: Some(Comment::new("denied")),
     };
-    let tcp_port = |port| Match::Port(Transport::Tcp, PortTest::In(port, port));
+    let tcp_port = |port| Match::Port(Transport::Tcp, PortRange(port, port));
     vec![
         (end(Verdict::Accept), "accept"),
         (end(Verdict::Drop), "drop"),
@@ -199,10 +197,6 @@ fn rules() -> Vec<(Rule, &'static str)> {
         (port(Transport::Tcp, 0, 65535), "tcp dport 0-65535 accept"),
         (port(Transport::Tcp, 0, 100), "tcp dport 0-100 accept"),
         (port(Transport::Tcp, 1024, 65535), "tcp dport 1024-65535 accept"),
-        (
-            accept(Match::Port(Transport::Udp, PortTest::Set(name("ports")))),
-            "udp dport @ports accept",
-        ),
         (
             accept(Match::AddressPort(Destination, V4, Transport::Tcp, name("named4"))),
             "ip daddr . tcp dport @named4 accept",

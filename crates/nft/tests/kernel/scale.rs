@@ -7,7 +7,7 @@ use crate::common::read;
 use crate::namespace::{in_namespace, name, table};
 use nft::{Errno, Kernel, Refusal, SendError};
 use ruleset::{
-    AddressRange, AddressTest, Batch, Element, Family, Field, Match, Name, Op, PortTest, Rule,
+    AddressRange, AddressTest, Batch, Element, Family, Field, Match, Name, Op, PortRange, Rule,
     SetType, Store, Tag, Transport, Verdict,
 };
 
@@ -41,7 +41,7 @@ fn twenty_thousand_rules() {
     let rules: Vec<Rule> = (0..20_000)
         .map(|number| {
             let set = AddressTest::Set(Family::V4, name("peers"));
-            let port = PortTest::In(number as u16, number as u16);
+            let port = PortRange(number as u16, number as u16);
             let tests =
                 [Match::Address(Field::Destination, set), Match::Port(Transport::Tcp, port)];
             Rule::new(tests, Verdict::Return).commented("web/allow-from-frontend")
@@ -71,7 +71,9 @@ fn elements_of_every_type_in_numbers() {
         (SetType::AddressPair(Family::V6), 100_000, |number| {
             Element::AddressPair(v6(number), v6(number))
         }),
-        (SetType::Port, 1_000, |number| Element::Port(number as u16)),
+        (SetType::ProtocolPort, 1_000, |number| {
+            Element::ProtocolPort(Transport::Tcp, number as u16)
+        }),
     ];
     for (set_type, count, element) in types {
         in_namespace(|kernel| {

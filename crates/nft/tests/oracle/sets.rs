@@ -24,7 +24,6 @@ const IPV4: u32 = 7;
 const IPV6: u32 = 8;
 const PORT: u32 = 13;
 const ICMPV6_TYPE: u32 = 29;
-type Port = Concatenated<PORT, 2>;
 type Icmpv6Type = Concatenated<ICMPV6_TYPE, 1>;
 type V4Port = Concatenated<{ IPV4 << 6 | PORT }, 8>;
 type V6Port = Concatenated<{ IPV6 << 6 | PORT }, 20>;
@@ -47,8 +46,6 @@ pub(crate) fn sets(counts: &mut Counts) {
     let v6_keys = v6.iter().map(|one| (Element::Address((*one).into()), *one)).collect();
     set::<Ipv6Addr>(TableFamily::Inet, SetType::Address(Family::V6), v6_keys, counts);
     let ports = [1_u16, 80, 65535];
-    let keys = ports.map(|one| (Element::Port(one), Concatenated(one.to_be_bytes().to_vec())));
-    set::<Port>(TableFamily::Inet, SetType::Port, keys.into(), counts);
     let keys = [133_u8, 255].map(|one| (Element::Icmpv6Type(one), Concatenated(vec![one])));
     set::<Icmpv6Type>(TableFamily::Inet, SetType::Icmpv6Type, keys.into(), counts);
     let keys = v4.iter().zip(ports).map(|(one, port)| {

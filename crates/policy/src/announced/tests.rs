@@ -39,11 +39,22 @@ fn attachment(container: &str) -> AttachmentKey {
     AttachmentKey { container: container.to_owned(), interface: "eth0".to_owned() }
 }
 
+fn said(name: &str, uid: u128, address: &str) -> Announcement {
+    let (pod, uid, addresses) = (key(name), PodUid(uid), [ip(address)].into());
+    Announcement { pod, uid, addresses, interfaces: Vec::new() }
+}
+
+/// One of a StatefulSet's, which all have the same name.
+fn born(uid: u128, addresses: &[&str]) -> Pod {
+    let attachment = crate::Attachment { uid: PodUid(uid), ..crate::Attachment::default() };
+    Pod { attachment, ..pod("db-0", addresses) }
+}
+
 fn announced(pods: &[Pod], all: &[(&str, &str, &str)]) -> Announcements {
     let mut announcements = Announcements::of(NODE);
     announcements.follow(&objects(pods));
     for (container, name, address) in all {
-        announcements.announce(attachment(container), key(name), [ip(address)].into());
+        announcements.announce(attachment(container), said(name, 0, address));
     }
     announcements
 }
@@ -134,4 +145,46 @@ fn it_ends_with_del_with_gc_and_with_the_interface() {
     assert!(!one.look(None, hours(0)));
     assert!(one.look(None, hours(1)), "nobody knows the pod, and nothing binds it");
     assert_eq!(state(&one), "web=10.0.0.5");
+}
+
+/// A StatefulSet's pod is made again under its name before the watch tells of it: the labels
+/// of the former one say nothing of it.
+#[test]
+fn a_pod_of_the_same_name_is_not_the_one_of_before() {
+    let mut one = Announcements::of(NODE);
+    one.follow(&objects(&[born(1, &["10.0.0.5"])]));
+    one.announce(attachment("c2"), said("db-0", 2, "10.0.0.6"));
+    assert_eq!(state(&one), "db-0=10.0.0.5 !10.0.0.6", "the object is the former pod's");
+    one.follow(&objects(&[]));
+    assert_eq!(state(&one), "!10.0.0.6");
+    one.follow(&objects(&[born(2, &[])]));
+    assert_eq!(state(&one), "db-0=10.0.0.6");
+    one.follow(&objects(&[born(2, &["10.0.0.6"])]));
+    assert_eq!((state(&one).as_str(), one.all.len()), ("db-0=10.0.0.6", 0));
+}
+
+/// Where addresses are sticky, the new pod has the address that the former object reports.
+#[test]
+fn the_former_object_does_not_speak_for_an_address_that_was_given_again() {
+    let mut one = Announcements::of(NODE);
+    one.follow(&objects(&[born(1, &["10.0.0.5"])]));
+    one.announce(attachment("c2"), said("db-0", 2, "10.0.0.5"));
+    assert_eq!(state(&one), "db-0= !10.0.0.5");
+    one.follow(&objects(&[born(1, &["10.0.0.5", "fd00::5"])]));
+    assert_eq!(state(&one), "db-0=fd00::5 !10.0.0.5", "its last words");
+    one.follow(&objects(&[born(2, &[])]));
+    assert_eq!(state(&one), "db-0=10.0.0.5");
+}
+
+#[test]
+fn where_no_uid_is_told_or_the_uid_is_a_mirrors_the_name_decides() {
+    let mirror = crate::Attachment { is_mirror: true, ..born(1, &[]).attachment };
+    for (told, object) in
+        [(0, born(1, &[])), (2, born(0, &[])), (2, Pod { attachment: mirror, ..born(1, &[]) })]
+    {
+        let mut one = Announcements::of(NODE);
+        one.follow(&objects(&[object]));
+        one.announce(attachment("c2"), said("db-0", told, "10.0.0.6"));
+        assert_eq!(state(&one), "db-0=10.0.0.6");
+    }
 }

@@ -50,6 +50,7 @@ pub(super) fn first_of(port: &SeenPort) -> BTreeMap<IpAddr, u64> {
 /// Finds the holder of each reported address.
 pub(super) fn hold<'a>(view: &View<'a>) -> Held<'a> {
     let mut held = Held::default();
+    held.place(view);
     held.keep_claims(view);
     held.assign(view);
     held.add_later_ones(view);
@@ -80,6 +81,17 @@ impl<'a> Held<'a> {
     /// namespace tell.
     pub fn pod_of(&self, port: &SeenPort) -> Option<&'a ObjectKey> {
         self.pods.get(&port.index).or_else(|| self.namespaces.get(&port.namespace)).copied()
+    }
+
+    /// What the CNI plugin announced comes first.
+    fn place(&mut self, view: &View<'a>) {
+        for (&address, index) in &view.placed {
+            let pod = view.reported.get(&address).copied();
+            let (Some(port), Some(pod)) = (view.ports.get(index), pod) else { continue };
+            if self.pod_of(port).is_none_or(|known| known == pod) {
+                self.bind(address, port, pod);
+            }
+        }
     }
 
     /// What was bound to an interface that lives stays there, unless its pod is gone and

@@ -1,5 +1,6 @@
 //! What a pod with CAP_NET_ADMIN may do on its own end, and what becomes of it.
 
+mod announced;
 mod attacks;
 mod histories;
 

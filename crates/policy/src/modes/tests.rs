@@ -114,3 +114,26 @@ fn a_policy_that_goes_and_comes_is_as_new() {
         modes.policies().clone()
     });
 }
+
+/// Who shows the ends asks often, and there can be thousands.
+#[test]
+fn each_change_of_the_ends_is_counted_and_nothing_else() {
+    let mut modes = Modes::of(Mode::Enforce);
+    let mut seen = modes.changes();
+    let mut changed = |modes: &Modes| {
+        let before = std::mem::replace(&mut seen, modes.changes());
+        before != modes.changes()
+    };
+    let with = objects(&[("p", until(START + HOUR)), ("q", Switch::default())], Switch::default());
+    modes.follow(&with, at(0, 0));
+    assert!(changed(&modes), "it begins");
+    modes.pass(at(1, 1));
+    modes.follow(&objects(&[("p", until(START + HOUR))], Switch::default()), at(2, 2));
+    assert!(!changed(&modes), "time, and a policy without an end");
+    modes.pass(at(HOUR, HOUR));
+    assert!(changed(&modes), "it is over");
+    modes.follow(&objects(&[("p", until(START + 2 * HOUR))], Switch::default()), at(HOUR, HOUR));
+    assert!(changed(&modes), "another end");
+    modes.follow(&Snapshot::default(), at(HOUR, HOUR));
+    assert!(changed(&modes), "no end");
+}

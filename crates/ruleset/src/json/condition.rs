@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{one_or_many, range};
 use crate::{
     AddressTest, Family, Field, FlowSide, InterfaceField, KeyAddress, KeyFields, MacField, Match,
-    Name, PortTest, TableFamily, TagType, Transport,
+    Name, PortRange, TableFamily, TagType, Transport,
 };
 
 /// A match of a rule.
@@ -16,6 +16,10 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             let named: Vec<&str> =
                 all.into_iter().filter_map(|(name, on)| on.then_some(name)).collect();
             match_value("in", &json!({"ct": {"key": "state"}}), &json!(named))
+        }
+        Match::SourceIsLocal => {
+            let of_source = json!({"fib": {"result": "type", "flags": ["saddr"]}});
+            match_value("==", &of_source, &json!("local"))
         }
         Match::CtTranslated => match_value("in", &json!({"ct": {"key": "status"}}), &json!("dnat")),
         Match::NotToHost => match_value("!=", &meta("pkttype"), &json!("host")),
@@ -34,11 +38,10 @@ pub(super) fn condition(table: TableFamily, condition: &Match) -> Value {
             };
             equal(address(*field, test.family()), right)
         }
-        Match::Port(transport, test) => {
-            let right = match test {
-                PortTest::In(first, last) if first == last => json!(first),
-                PortTest::In(first, last) => json!({"range": [first, last]}),
-                PortTest::Set(name) => reference(name),
+        Match::Port(transport, PortRange(first, last)) => {
+            let right = match first == last {
+                true => json!(first),
+                false => json!({"range": [first, last]}),
             };
             equal(port(*transport), right)
         }

@@ -34,7 +34,7 @@ use std::ops::RangeInclusive;
 
 use super::delta::{Delta, ElementChange, Switch};
 use crate::{
-    AddressTest, Element, Family, Field, Finish, Match, Name, PortTest, Rule, Ruleset, Set,
+    AddressTest, Element, Family, Field, Finish, Match, Name, PortRange, Rule, Ruleset, Set,
     SetType, Transport, Verdict,
 };
 
@@ -204,6 +204,7 @@ impl Packets {
             }
             Match::CtState(_)
             | Match::CtTranslated
+            | Match::SourceIsLocal
             | Match::NotToHost
             | Match::HopLimit(_)
             | Match::Protocol(_)
@@ -235,7 +236,6 @@ fn may_hold(set: Option<&Set>, address: IpAddr) -> bool {
         SetType::AddressRange(_)
         | SetType::AddressPort(_)
         | SetType::AddressPair(_)
-        | SetType::Port
         | SetType::ProtocolPort
         | SetType::Icmpv6Type
         | SetType::RateLimit(_)
@@ -258,15 +258,14 @@ fn exclude_each_other(one: &[Match], other: &[Match]) -> bool {
 fn ports(one: &Match) -> Option<(u8, RangeInclusive<u16>)> {
     let any = |transport: &Transport| Some((transport.number(), 0..=u16::MAX));
     match one {
-        Match::Port(transport, PortTest::In(first, last)) => {
+        Match::Port(transport, PortRange(first, last)) => {
             Some((transport.number(), *first..=*last))
         }
-        Match::Port(transport, PortTest::Set(_))
-        | Match::SourcePort(transport, _)
-        | Match::AddressPort(_, _, transport, _) => any(transport),
+        Match::SourcePort(transport, _) | Match::AddressPort(_, _, transport, _) => any(transport),
         Match::Protocol(number) => Some((*number, 0..=u16::MAX)),
         Match::CtState(_)
         | Match::CtTranslated
+        | Match::SourceIsLocal
         | Match::NotToHost
         | Match::Family(_)
         | Match::HopLimit(_)

@@ -9,8 +9,8 @@ use super::references::References;
 use super::steps::Steps;
 use super::{PlanError, plan};
 use crate::{
-    AddressTest, BaseChain, Chain, Element, Family, Field, Finish, Match, Name, Op, PortTest, Rule,
-    Ruleset, Set, SetType, TableFamily, Transport, Verdict, VerdictMap, text,
+    AddressTest, BaseChain, Chain, Element, Family, Field, Finish, Match, Name, Op, PortRange,
+    Rule, Ruleset, Set, SetType, TableFamily, Transport, Verdict, VerdictMap, text,
 };
 
 fn name(text: &str) -> Name {
@@ -52,9 +52,7 @@ impl Table<'_> {
                         None => port(grant).zip(port(grant)),
                     };
                     let condition = match ports {
-                        Some((first, last)) => {
-                            Match::Port(Transport::Tcp, PortTest::In(first, last))
-                        }
+                        Some((first, last)) => Match::Port(Transport::Tcp, PortRange(first, last)),
                         None => in_set(Field::Source, grant),
                     };
                     Rule::new([condition], Verdict::Accept)
@@ -324,7 +322,7 @@ fn two_tables_are_not_one() {
 #[test]
 fn an_object_of_another_type_is_refused() {
     let mut other = BEFORE.ruleset();
-    other.sets.insert(name("x"), Set::new(SetType::Port, None));
+    other.sets.insert(name("x"), Set::new(SetType::ProtocolPort, None));
     let error = plan(Some(&other), &BEFORE.ruleset()).unwrap_err();
     assert_eq!(error, PlanError::TypeChanged(name("x")));
 }

@@ -52,7 +52,6 @@ impl Isolations {
                     Element::Range(_)
                     | Element::AddressPort(..)
                     | Element::AddressPair(..)
-                    | Element::Port(_)
                     | Element::ProtocolPort(..)
                     | Element::Icmpv6Type(_)
                     | Element::Key(_) => None,

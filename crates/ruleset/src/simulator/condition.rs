@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use crate::{
     AddressTest, Element, EtherType, Family, FlowSide, InterfaceField, Key, KeyAddress, KeyFields,
-    MacField, Match, Name, PortTest, SetType, Transport,
+    MacField, Match, Name, PortRange, SetType, Transport,
 };
 
 use super::frame::{Content, Tag};
@@ -42,6 +42,7 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             CtState::Related => states.related,
         }),
         Match::CtTranslated => Test::Known(packet.is_ip() && packet.translated),
+        Match::SourceIsLocal => Test::Known(packet.is_ip() && packet.source_is_local),
         Match::NotToHost => Test::Known(!packet.to_host),
         Match::Family(family) => Test::Known(packet.is(*family)),
         Match::HopLimit(hops) => Test::Known(packet.is(Family::V6) && packet.hop_limit == *hops),
@@ -59,12 +60,9 @@ pub(super) fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             types: [SetType::Address(*family), SetType::AddressRange(*family)],
             element: packet.is(*family).then(|| Element::Address(address(*field))),
         },
-        Match::Port(transport, PortTest::In(first, last)) => Test::Known(
+        Match::Port(transport, PortRange(first, last)) => Test::Known(
             port(packet, *transport).is_some_and(|port| (*first..=*last).contains(&port)),
         ),
-        Match::Port(transport, PortTest::Set(set)) => {
-            member(set, SetType::Port, true, port(packet, *transport).map(Element::Port))
-        }
         Match::Ports(set) => {
             let of = |transport| port(packet, transport).map(|port| (transport, port));
             let found = Transport::ALL.into_iter().find_map(of);

@@ -56,6 +56,8 @@ pub struct Packet {
     /// Whether connection tracking gave the flow another destination
     /// ([`Match::CtTranslated`]).
     pub translated: bool,
+    /// Whether the source is an address of the host itself ([`Match::SourceIsLocal`]).
+    pub source_is_local: bool,
     /// The sources of the flow that it belongs to or is about: of its original
     /// packets and of its replies ([`FlowSide`]). `None` if it is not tracked, or if it
     /// is an address that no set has.
@@ -95,6 +97,7 @@ impl Packet {
             to_host: true,
             ct: CtState::New,
             translated: false,
+            source_is_local: false,
             flow: [None; 2],
             frame: Frame::UNKNOWN,
         }

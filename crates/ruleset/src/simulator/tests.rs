@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, Family, Field, Finish,
-    FlowSide, Log, LogPrefix, Match, PortTest, Rule, Set, SetType, TcpFlags, Transport, Verdict,
+    FlowSide, Log, LogPrefix, Match, PortRange, Rule, Set, SetType, TcpFlags, Transport, Verdict,
     VerdictMap,
 };
 
@@ -39,7 +39,7 @@ pub(super) fn to_set(set: &str) -> Match {
 }
 
 pub(super) fn tcp(port: u16) -> Match {
-    Match::Port(Transport::Tcp, PortTest::In(port, port))
+    Match::Port(Transport::Tcp, PortRange(port, port))
 }
 
 pub(super) fn dispatch(field: Field, map: &str) -> Rule {
@@ -138,7 +138,6 @@ fn holds(condition: Match, packet: &Packet) -> bool {
             SetType::AddressPair(v4),
             [Element::AddressPair(ip("10.0.0.1"), ip("10.0.0.9"))],
         )
-        .typed("ports", SetType::Port, [Element::Port(80), Element::Port(443)])
         .typed(
             "mixed",
             SetType::ProtocolPort,
@@ -170,7 +169,7 @@ fn each_match_holds_where_it_should() {
     };
     let set = |field, family, set| Address(field, AddressTest::Set(family, name(set)));
     let from = |source: &str| Packet { source: ip(source), ..web() };
-    let ports = |transport, first, last| Port(transport, PortTest::In(first, last));
+    let ports = |transport, first, last| Port(transport, PortRange(first, last));
     let udp = Packet::to_port(ip("10.0.0.1"), ip("10.0.0.2"), Udp, 80);
     let dns = Packet { destination_port: Some(53), ..udp };
     let ping = Packet::new(ip("10.0.0.1"), ip("10.0.0.2"), 1);
@@ -203,6 +202,8 @@ fn each_match_holds_where_it_should() {
         ("only related", states(false, true), established, false),
         ("no state at all", states(false, false), established, false),
         ("a Service carries it", Match::CtTranslated, Packet { translated: true, ..web() }, true),
+        ("the host itself speaks", Match::SourceIsLocal, Packet { source_is_local: true, ..web() }, true),
+        ("another speaks", Match::SourceIsLocal, web(), false),
         ("no Service carries it", Match::CtTranslated, established, false),
         ("the client speaks", of_side(FlowSide::Original, v4, "pairs"), about(Some(client), None), true),
         ("not the server", of_side(FlowSide::Reply, v4, "pairs"), about(Some(client), None), false),
@@ -285,8 +286,6 @@ fn each_match_holds_where_it_should() {
             Packet { source_port: Some(8472), ..web() },
             false,
         ),
-        ("port in set", Port(Tcp, PortTest::Set(name("ports"))), web(), true),
-        ("port in set, other protocol", Port(Tcp, PortTest::Set(name("ports"))), udp, false),
         ("named port", named(v4, Tcp, "named"), web(), true),
         ("named port, other protocol", named(v4, Tcp, "named"), udp, false),
         ("named port of IPv6", named(v6, Tcp, "named6"), web6(), true),
@@ -446,7 +445,7 @@ fn a_broken_table_is_an_error_and_no_panic() {
         (only(dispatch(Field::Source, "x")), Broken::UnknownSet { at: at(), name: x() }),
         (only(Rule::new([from_set("x")], DROP)), Broken::UnknownSet { at: at(), name: x() }),
         (only(log(Family::V4, None)), Broken::UnknownSet { at: at(), name: name("logged") }),
-        (only(Rule::new([from_set("x")], DROP)).typed("x", SetType::Port, []), Broken::WrongType { at: at(), name: x() }),
+        (only(Rule::new([from_set("x")], DROP)).typed("x", SetType::ProtocolPort, []), Broken::WrongType { at: at(), name: x() }),
         (only(Rule::new([from_set("x")], DROP)).typed("x", SetType::Address(Family::V6), []), Broken::WrongType { at: at(), name: x() }),
     ];
     for (table, broken) in cases {

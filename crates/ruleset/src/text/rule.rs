@@ -6,7 +6,7 @@
 use super::store::{PORTS, look_up, port};
 use crate::implied::spelled_out;
 use crate::{
-    AddressTest, CtStates, Family, Field, Finish, FlowSide, Log, Match, PortTest, Rule,
+    AddressTest, CtStates, Family, Field, Finish, FlowSide, Log, Match, PortRange, Rule,
     TableFamily, TagType, Verdict,
 };
 
@@ -24,6 +24,7 @@ fn text(table: TableFamily, condition: &Match) -> String {
     match condition {
         Match::CtState(states) => format!("ct state {}", ct_states(*states)),
         Match::CtTranslated => "ct status dnat".to_owned(),
+        Match::SourceIsLocal => "fib saddr type local".to_owned(),
         Match::NotToHost => "meta pkttype != host".to_owned(),
         Match::Family(family) => family_test(table, *family).to_owned(),
         Match::HopLimit(hops) => format!("ip6 hoplimit {hops}"),
@@ -36,14 +37,10 @@ fn text(table: TableFamily, condition: &Match) -> String {
                 AddressTest::Set(_, set) => look_up(field, set),
             }
         }
-        Match::Port(transport, test) => {
-            let transport = transport.keyword();
-            match test {
-                PortTest::In(first, last) if first == last => format!("{transport} dport {first}"),
-                PortTest::In(first, last) => format!("{transport} dport {first}-{last}"),
-                PortTest::Set(set) => format!("{transport} dport @{set}"),
-            }
-        }
+        Match::Port(transport, PortRange(first, last)) => match first == last {
+            true => format!("{} dport {first}", transport.keyword()),
+            false => format!("{} dport {first}-{last}", transport.keyword()),
+        },
         Match::Ports(set) => look_up(PORTS, set),
         Match::SourcePort(transport, port) => format!("{} sport {port}", transport.keyword()),
         Match::AddressPort(field, family, transport, set) => {

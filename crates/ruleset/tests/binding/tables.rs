@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, EtherType, Family, Field,
     Finish, Hook, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, KeyShape, MacField,
-    Match, Name, PortTest, Rule, Ruleset, Set, SetType, TagType, Transport, Verdict, VerdictMap,
+    Match, Name, PortRange, Rule, Ruleset, Set, SetType, TagType, Transport, Verdict, VerdictMap,
 };
 
 pub use bridge::bridge;

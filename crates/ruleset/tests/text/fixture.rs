@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Comment, CtStates, Element, Family, Field, Finish,
-    Log, LogPrefix, Match, Name, PortTest, Rule, Ruleset, Set, SetType, Store, Tag, Transport,
+    Log, LogPrefix, Match, Name, PortRange, Rule, Ruleset, Set, SetType, Store, Tag, Transport,
     Verdict, VerdictMap,
 };
 
@@ -73,11 +73,6 @@ fn sets() -> std::collections::BTreeMap<Name, Set> {
         set("self4", SetType::AddressPair(Family::V4), None)
             .with_all([pair("10.0.0.1", "10.0.0.1")]),
         set("self6", SetType::AddressPair(Family::V6), None).with_all([pair("fd00::1", "fd00::1")]),
-        set("ports", SetType::Port, None).with_all([
-            Element::Port(0),
-            Element::Port(80),
-            Element::Port(65535),
-        ]),
         set("mixed", SetType::ProtocolPort, Some("ports")).with_all([
             Element::ProtocolPort(Transport::Tcp, 80),
             Element::ProtocolPort(Transport::Sctp, 0),
@@ -212,7 +207,7 @@ fn by_address() -> Vec<Rule> {
 
 fn by_port() -> Vec<Rule> {
     let rule = |matches: Vec<Match>| Rule::new(matches, Verdict::Return);
-    let port = |transport, first, last| Match::Port(transport, PortTest::In(first, last));
+    let port = |transport, first, last| Match::Port(transport, PortRange(first, last));
     let web = || in_set(Field::Destination, Family::V4, "p4.web");
     let named = |family, transport, set: &str| {
         Match::AddressPort(Field::Destination, family, transport, name(set))
@@ -221,7 +216,6 @@ fn by_port() -> Vec<Rule> {
         rule(vec![web(), port(Transport::Tcp, 80, 80)]),
         rule(vec![web(), port(Transport::Udp, 8000, 8100)]),
         rule(vec![port(Transport::Sctp, 0, 65535)]),
-        rule(vec![Match::Port(Transport::Tcp, PortTest::Set(name("ports")))]),
         rule(vec![web(), Match::Ports(name("mixed"))]),
         rule(vec![
             stored_addresses(Family::V4, FIRST),

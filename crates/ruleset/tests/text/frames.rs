@@ -156,7 +156,7 @@ pub fn inet() -> Ruleset {
         drop([Match::FlowOpener(Family::V4, name("owned4"))]),
         drop([Match::FlowOpener(Family::V6, name("owned6"))]),
         drop([Match::NotInit]),
-        drop([Match::Port(Transport::Sctp, ruleset::PortTest::In(80, 80)), Match::NotInit]),
+        drop([Match::Port(Transport::Sctp, ruleset::PortRange(80, 80)), Match::NotInit]),
     ];
     table.chains = [
         ("bind", base(Hook::Prerouting, -310, bind)),
@@ -168,12 +168,13 @@ pub fn inet() -> Ruleset {
                 vec![
                     drop([Match::Protocol(4)]),
                     drop([
-                        Match::Port(Transport::Udp, ruleset::PortTest::In(80, 80)),
+                        Match::Port(Transport::Udp, ruleset::PortRange(80, 80)),
                         Match::CtTranslated,
                     ]),
                 ],
             ),
         ),
+        ("sent", base(Hook::Output, -1, vec![accept([Match::SourceIsLocal])])),
         ("late", base(Hook::Postrouting, 300, vec![drop([by(OUT, None, None, "ports")])])),
     ]
     .map(|(text, chain)| (name(text), std::sync::Arc::new(chain)))

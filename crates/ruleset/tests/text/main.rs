@@ -269,7 +269,7 @@ fn longest_names_load() {
     let mut table = Ruleset::new(name("nftpol"));
     let long = name(&format!("e.{}", "x".repeat(253)));
     table.chains.insert(long.clone(), ruleset::Chain::default().into());
-    table.sets.insert(long.clone(), ruleset::Set::new(SetType::Port, None));
+    table.sets.insert(long.clone(), ruleset::Set::new(SetType::ProtocolPort, None));
     let mut map = ruleset::VerdictMap::new(ruleset::Family::V4, None);
     map.entries.insert(address("10.0.0.1"), long);
     table.maps.insert(name("m"), map);

@@ -148,10 +148,7 @@ impl<'a> Classes<'a> {
                 }
             }
             // Ranges and numbers are in `Looks`.
-            Element::Range(_)
-            | Element::Port(_)
-            | Element::ProtocolPort(..)
-            | Element::Icmpv6Type(_) => {}
+            Element::Range(_) | Element::ProtocolPort(..) | Element::Icmpv6Type(_) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use ruleset::{
     AddressRange, AddressTest, Element, Field, Finish, FlowSide, Hook, InterfaceField, KeyAddress,
-    KeyFields, MacField, Match, Name, PortTest, Ruleset, Set, Transport, VerdictMap,
+    KeyFields, MacField, Match, Name, PortRange, Ruleset, Set, Transport, VerdictMap,
 };
 
 use super::walk;
@@ -35,6 +35,7 @@ pub(crate) enum Part {
     TcpFlags,
     SctpChunk,
     Translated,
+    SourceIsLocal,
     SourcePort,
 }
 
@@ -67,7 +68,7 @@ impl Parts {
 
 impl Part {
     /// All, those first that leave less to look at.
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::In,
         Self::Out,
         Self::Tag,
@@ -87,6 +88,7 @@ impl Part {
         Self::TcpFlags,
         Self::SctpChunk,
         Self::Translated,
+        Self::SourceIsLocal,
     ];
 }
 
@@ -179,14 +181,13 @@ impl<'a> Looks<'a> {
             }
             Match::IcmpType(number) => drop(self.icmp_types.insert(*number)),
             Match::Address(_, AddressTest::In(range)) => drop(self.ranges.insert(*range)),
-            Match::Port(transport, PortTest::In(first, last)) => {
+            Match::Port(transport, PortRange(first, last)) => {
                 self.port(*transport, *first, *last);
             }
             Match::SourcePort(_, port) => drop(self.source_ports.insert(*port)),
-            Match::Port(transport, PortTest::Set(name))
-            | Match::AddressPort(_, _, transport, name) => {
+            Match::AddressPort(_, _, transport, name) => {
                 for element in elements(name) {
-                    if let Element::Port(port) | Element::AddressPort(_, port) = element {
+                    if let Element::AddressPort(_, port) = element {
                         self.port(*transport, *port, *port);
                     }
                 }
@@ -207,6 +208,7 @@ impl<'a> Looks<'a> {
             // Their fields are varied where a packet meets them.
             Match::CtState(_)
             | Match::CtTranslated
+            | Match::SourceIsLocal
             | Match::NotToHost
             | Match::Family(_)
             | Match::EtherType(_)
@@ -243,6 +245,7 @@ pub(crate) fn parts_of(condition: &Match) -> impl Iterator<Item = Part> + use<> 
     let parts = match condition {
         Match::CtState(_) => [Some(Part::Ct), None, None],
         Match::CtTranslated => [Some(Part::Translated), None, None],
+        Match::SourceIsLocal => [Some(Part::SourceIsLocal), None, None],
         Match::NotToHost => [Some(Part::ToHost), None, None],
         Match::HopLimit(_) => [Some(Part::HopLimit), None, None],
         Match::NotOpening => [Some(Part::TcpFlags), None, None],

@@ -146,6 +146,9 @@ impl Bodies {
             Part::Translated => {
                 vary(packet, [false, true].into_iter(), &|packet, it| packet.translated = it)
             }
+            Part::SourceIsLocal => {
+                vary(packet, [false, true].into_iter(), &|packet, it| packet.source_is_local = it)
+            }
         }
     }
 }

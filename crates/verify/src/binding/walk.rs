@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use ruleset::simulator::{Content, CtState, Outcome, Packet, RulePosition, Tag};
 use ruleset::{
     AddressTest, Element, EtherType, Family, Finish, FlowSide, Hook, InterfaceField, Key,
-    KeyAddress, KeyFields, MacField, Match, Name, PortTest, Rule, Ruleset, Set, SetType,
+    KeyAddress, KeyFields, MacField, Match, Name, PortRange, Rule, Ruleset, Set, SetType,
     TableFamily, Transport, Verdict,
 };
 
@@ -185,6 +185,7 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             CtState::Related => states.related,
         },
         Match::CtTranslated => is_ip(packet) && packet.translated,
+        Match::SourceIsLocal => is_ip(packet) && packet.source_is_local,
         Match::NotToHost => !packet.to_host,
         Match::Family(family) => is(packet, *family),
         Match::HopLimit(hops) => is(packet, Family::V6) && packet.hop_limit == *hops,
@@ -210,7 +211,7 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
         Match::Address(field, AddressTest::In(range)) => {
             is_ip(packet) && range.contains(address(*field))
         }
-        Match::Port(transport, PortTest::In(first, last)) => {
+        Match::Port(transport, PortRange(first, last)) => {
             port(packet, *transport).is_some_and(|port| (*first..=*last).contains(&port))
         }
         Match::SourcePort(transport, port) => {
@@ -220,9 +221,6 @@ fn test<'a>(condition: &'a Match, packet: &Packet) -> Test<'a> {
             let element = is(packet, *family).then(|| Element::Address(address(*field)));
             let types = [SetType::Address(*family), SetType::AddressRange(*family)];
             return Test::In(set, types, element);
-        }
-        Match::Port(transport, PortTest::Set(set)) => {
-            return one(set, SetType::Port, port(packet, *transport).map(Element::Port));
         }
         Match::Ports(set) => {
             let found = Transport::ALL.into_iter().find_map(|transport| {

@@ -10,7 +10,7 @@ use ruleset::simulator::{self, CtState, Outcome, Packet, simulate};
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, CtStates, Element, EtherType, Family, Field,
     Finish, FlowSide, InterfaceField, Key, KeyAddress, KeyAddressType, KeyFields, Log, LogPrefix,
-    Match, Name, PortTest, Rule, Ruleset, Set, SetType, Store, Tag, TagType, Transport, Verdict,
+    Match, Name, PortRange, Rule, Ruleset, Set, SetType, Store, Tag, TagType, Transport, Verdict,
     VerdictMap,
 };
 
@@ -71,11 +71,12 @@ fn a_match() -> impl Strategy<Value = Match> {
     let in_set = (field(), family(), select(vec!["hosts", "nets"]))
         .prop_map(|(end, of, kind)| Match::Address(end, AddressTest::Set(of, set(kind, of))));
     let port = (transport(), select(PORTS.to_vec()), select(PORTS.to_vec()))
-        .prop_map(|(of, first, last)| Match::Port(of, PortTest::In(first, last)));
+        .prop_map(|(of, first, last)| Match::Port(of, PortRange(first, last)));
     prop_oneof![
         1 => states,
         1 => Just(Match::NotToHost),
         1 => Just(Match::CtTranslated),
+        1 => Just(Match::SourceIsLocal),
         2 => family().prop_map(Match::Family),
         1 => select(HOPS.to_vec()).prop_map(Match::HopLimit),
         2 => select(PROTOCOLS.to_vec()).prop_map(Match::Protocol),
@@ -83,7 +84,6 @@ fn a_match() -> impl Strategy<Value = Match> {
         4 => range,
         4 => in_set,
         3 => port,
-        2 => transport().prop_map(|of| Match::Port(of, PortTest::Set(name("ports")))),
         2 => select(vec![name("mixed"), stored_ports()]).prop_map(Match::Ports),
         2 => (field(), family(), transport())
             .prop_map(|(end, of, by)| Match::AddressPort(end, of, by, set("named", of))),
@@ -171,7 +171,6 @@ fn elements(set_type: SetType) -> BoxedStrategy<Vec<Element>> {
             let element = (of(family), of(family));
             vec(element.prop_map(|(one, other)| Element::AddressPair(one, other)), 0..4).boxed()
         }
-        SetType::Port => vec(select(PORTS.to_vec()).prop_map(Element::Port), 0..3).boxed(),
         SetType::ProtocolPort => {
             let element = (transport(), select(PORTS.to_vec()));
             vec(element.prop_map(|(of, port)| Element::ProtocolPort(of, port)), 0..4).boxed()
@@ -203,7 +202,6 @@ fn stored_ports() -> Name {
 
 fn table() -> impl Strategy<Value = Ruleset> {
     let mut types = vec![
-        (name("ports"), SetType::Port),
         (name("mixed"), SetType::ProtocolPort),
         (Name::of_store(Store::Ports), SetType::Store(Store::Ports)),
         (stored_ports(), SetType::ProtocolPort),
@@ -261,15 +259,17 @@ fn frame() -> impl Strategy<Value = Frame> {
     let ct = select(vec![CtState::New, CtState::New, CtState::Established, CtState::Related]);
     let source_port = prop::option::of(select(PORTS.to_vec()));
     let sides = (flow_source(), flow_source(), source_port);
-    (family(), ct, sides, any::<bool>(), any::<bool>(), select(HOPS.to_vec())).prop_map(
-        |(family, ct, (original, reply, source_port), translated, to_host, hop_limit)| Frame {
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (family(), ct, sides, flags, select(HOPS.to_vec())).prop_map(
+        |(family, ct, (original, reply, source_port), flags, hop_limit)| Frame {
             family,
             ct,
-            translated,
+            translated: flags.0,
+            source_is_local: flags.1,
             source_port,
             original,
             reply,
-            to_host,
+            to_host: flags.2,
             hop_limit,
             exit: 0,
         },
@@ -390,8 +390,11 @@ fn a_table_that_no_kernel_takes_is_an_error() {
     let (ct, to_host, hop_limit) = (CtState::New, true, 64);
     let [original, reply] = [FlowSource::Nobody; 2];
     let (family, translated, source_port, exit) = (Family::V4, false, None, 0);
-    let frame =
-        Frame { family, ct, translated, source_port, original, reply, to_host, hop_limit, exit };
+    let source_is_local = false;
+    #[rustfmt::skip]
+    let frame = Frame {
+        family, ct, translated, source_is_local, source_port, original, reply, to_host, hop_limit, exit,
+    };
     let view = View { frame, outer: Field::Source };
     let in_set = |set: &str| Match::Address(Field::Source, AddressTest::Set(Family::V4, name(set)));
     let finish = |finish| Rule { finish: Some(finish), ..Rule::new([], Verdict::Drop) };
@@ -418,9 +421,9 @@ fn a_table_that_no_kernel_takes_is_an_error() {
     ];
     for (case, rule) in cases {
         let mut table = Ruleset::new(name("t"));
-        table.sets.insert(name("ports"), Set::new(SetType::Port, None));
+        table.sets.insert(name("ports"), Set::new(SetType::ProtocolPort, None));
         table.sets.insert(name("logged4"), Set::new(SetType::RateLimit(Family::V4), None));
-        let wrong = Set::new(SetType::Address(Family::V4), None).with([Element::Port(1)]);
+        let wrong = Set::new(SetType::Address(Family::V4), None).with([Element::Icmpv6Type(1)]);
         table.sets.insert(name("wrong"), wrong);
         let mut map = VerdictMap::new(Family::V4, None);
         map.entries.insert("10.0.0.1".parse().unwrap(), name("none"));

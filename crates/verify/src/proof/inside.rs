@@ -55,7 +55,7 @@ pub(crate) fn run<'a>(
         let exits = Exits::inside(inside, ruleset, field);
         let machine = Machine::at(hook, ruleset, exits);
         let mut proof =
-            Proof::of(machine, Some((inside, direction)), model, binding, node, ruleset);
+            Proof::of(hook, machine, Some((inside, direction)), model, binding, node, ruleset);
         for family in Family::BOTH {
             counts.directions += model.isolated(family, direction).by_address.len();
             for (frame, codes) in frames_at(hook, family, ruleset, binding.network) {

@@ -119,7 +119,7 @@ pub(super) fn asked_for(pause: Duration) -> Duration {
 
 /// A random time below a limit. The standard library seeds its hash maps with
 /// random numbers of the system, which is good enough here.
-fn random(limit: Duration) -> Duration {
+pub(super) fn random(limit: Duration) -> Duration {
     let share = (RandomState::new().hash_one(()) >> 32) as f64 / f64::from(u32::MAX);
     limit.mul_f64(share)
 }

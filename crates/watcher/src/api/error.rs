@@ -133,6 +133,15 @@ pub enum WatchError {
          is its database new or empty? The rules of this node stay in force"
     )]
     NoCluster,
+    /// The kind's CustomResourceDefinition is not installed.
+    #[error(
+        "the API server serves no {kind}: its CustomResourceDefinition is not installed; it is \
+         looked for again every minute"
+    )]
+    NotServed {
+        /// Which.
+        kind: Kind,
+    },
 }
 
 /// The resource of a kind as a ClusterRole names it.
@@ -141,6 +150,7 @@ pub(super) const fn resource(kind: Kind) -> &'static str {
         Kind::NetworkPolicy => "networkpolicies.networking.k8s.io",
         Kind::Pod => "pods",
         Kind::Namespace => "namespaces",
+        Kind::MultiNetworkPolicy => "multi-networkpolicies.k8s.cni.cncf.io",
     }
 }
 
@@ -155,7 +165,7 @@ impl WatchError {
             Self::WentBack { .. } => FailureKind::WentBack,
             Self::Contradicted { .. } => FailureKind::Contradicted,
             Self::OtherCluster { .. } | Self::NoCluster => FailureKind::OtherCluster,
-            Self::Refused { .. } => FailureKind::Other,
+            Self::Refused { .. } | Self::NotServed { .. } => FailureKind::Other,
         }
     }
 
@@ -194,7 +204,8 @@ impl WatchError {
             | Self::WentBack { .. }
             | Self::Contradicted { .. }
             | Self::OtherCluster { .. }
-            | Self::NoCluster => false,
+            | Self::NoCluster
+            | Self::NotServed { .. } => false,
         }
     }
 

@@ -53,6 +53,8 @@ pub enum Event {
 pub enum StandIn {
     /// Isolates all pods of its namespace in both directions and allows nothing.
     Policy(ObjectKey),
+    /// The same on all networks beside the primary one.
+    MultiPolicy(ObjectKey),
     /// The addresses found in it, as far as it can be read.
     Pod(Arc<Pod>),
     /// Nothing: no policy selects what is in a Namespace that is not known.
@@ -64,6 +66,7 @@ impl StandIn {
     pub fn identity(&self) -> (Kind, ObjectKey) {
         match self {
             Self::Policy(key) => (Kind::NetworkPolicy, key.clone()),
+            Self::MultiPolicy(key) => (Kind::MultiNetworkPolicy, key.clone()),
             Self::Pod(pod) => (Kind::Pod, pod.key.clone()),
             Self::Namespace(key) => (Kind::Namespace, key.clone()),
         }

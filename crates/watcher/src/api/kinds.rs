@@ -4,6 +4,7 @@
 //! Pods and Namespaces are deserialized into small structs, so an object is
 //! never in memory in its full size.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Namespace as ApiNamespace;
@@ -68,17 +69,57 @@ impl Watched for PolicyJson {
     const PATH: &'static str = "/apis/networking.k8s.io/v1/networkpolicies";
 
     fn identity(&self) -> Identity {
-        let text = |name: &str| self.0["metadata"][name].as_str().unwrap_or_default();
-        Identity {
-            key: ObjectKey::new(text("namespace"), text("name")),
-            version: text("resourceVersion").to_owned(),
-        }
+        identity_of(&self.0)
     }
 
     fn found(self) -> Found {
         let (mut policy, diagnostics) = policy_json::network_policy(&self.0);
         policy.shrink();
         Found { object: Object::NetworkPolicy(Arc::new(policy)), diagnostics }
+    }
+}
+
+/// A whole MultiNetworkPolicy, as [`PolicyJson`] is. The versions have the same fields, but
+/// that `endPort` came with v1beta2 (types.go of both in
+/// k8snetworkplumbingwg/multi-networkpolicy at 2023-03-02).
+pub(super) struct MultiPolicyJson<V>(Json, PhantomData<fn() -> V>);
+
+/// A version of MultiNetworkPolicy.
+pub(super) trait MultiVersion: 'static {
+    const PATH: &'static str;
+}
+
+/// `v1beta2`.
+pub(super) struct V1Beta2;
+/// `v1beta1`.
+pub(super) struct V1Beta1;
+
+impl MultiVersion for V1Beta2 {
+    const PATH: &'static str = "/apis/k8s.cni.cncf.io/v1beta2/multi-networkpolicies";
+}
+
+impl MultiVersion for V1Beta1 {
+    const PATH: &'static str = "/apis/k8s.cni.cncf.io/v1beta1/multi-networkpolicies";
+}
+
+impl<'de, V: MultiVersion> Deserialize<'de> for MultiPolicyJson<V> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        policy_json::read(from).map(|json| Self(json, PhantomData))
+    }
+}
+
+impl<V: MultiVersion> Watched for MultiPolicyJson<V> {
+    const KIND: Kind = Kind::MultiNetworkPolicy;
+    const PATH: &'static str = V::PATH;
+
+    fn identity(&self) -> Identity {
+        identity_of(&self.0)
+    }
+
+    fn found(self) -> Found {
+        let (mut policy, diagnostics) = policy_json::multi_network_policy(&self.0);
+        policy.policy.shrink();
+        Found { object: Object::MultiNetworkPolicy(Arc::new(policy)), diagnostics }
     }
 }
 
@@ -118,6 +159,14 @@ impl Watched for NamespaceFields {
         let object = ApiNamespace { metadata: self.metadata, ..ApiNamespace::default() };
         let (namespace, diagnostics) = convert::namespace(&object);
         Found { object: Object::Namespace(Arc::new(namespace)), diagnostics }
+    }
+}
+
+fn identity_of(object: &Json) -> Identity {
+    let text = |name: &str| object["metadata"][name].as_str().unwrap_or_default();
+    Identity {
+        key: ObjectKey::new(text("namespace"), text("name")),
+        version: text("resourceVersion").to_owned(),
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
-use policy::{Diagnostic, NetworkPolicy};
+use policy::{Diagnostic, MultiNetworkPolicy, NetworkPolicy, ObjectKey};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::Kind;
 use crate::convert;
 use crate::decode::node::{Entry, Node, Position, Value};
-use crate::decode::{self, Decoded};
+use crate::decode::{self, Decoded, Unreadable};
 
 /// The fields of metadata that are kept, of annotations nftpol's. All others are dropped
 /// before decoding.
@@ -83,7 +83,22 @@ impl<'de> Visitor<'de> for Fields {
 
 /// Reads a NetworkPolicy of the API server.
 pub(super) fn network_policy(object: &Json) -> (NetworkPolicy, Vec<Diagnostic>) {
-    let mut node = node(object);
+    let (object, unreadable, issues) = decoded(node(object));
+    let (policy, diagnostics) = convert::network_policy_with(&object, &unreadable);
+    let all = about(Kind::NetworkPolicy, &policy.key, issues).chain(diagnostics).collect();
+    (policy, all)
+}
+
+/// Reads a MultiNetworkPolicy of the API server.
+pub(super) fn multi_network_policy(object: &Json) -> (MultiNetworkPolicy, Vec<Diagnostic>) {
+    let (object, unreadable, issues) = decoded(convert::without_type(&node(object)));
+    let (policy, diagnostics) = convert::multi_network_policy_with(&object, &unreadable);
+    let issues = about(Kind::MultiNetworkPolicy, &policy.policy.key, issues);
+    let all = issues.chain(diagnostics).collect();
+    (policy, all)
+}
+
+fn decoded(mut node: Node) -> (ApiNetworkPolicy, Unreadable, Vec<decode::Issue>) {
     if let Value::Mapping(fields) = &mut node.value {
         // Kubernetes 1.24 to 1.27 had a status, which does not affect the spec.
         fields.retain(|field| field.key != "status");
@@ -93,17 +108,19 @@ pub(super) fn network_policy(object: &Json) -> (NetworkPolicy, Vec<Diagnostic>) 
         }
     }
     let Decoded { object, issues, unreadable } = decode::decode::<ApiNetworkPolicy>(&node);
-    let (policy, diagnostics) = convert::network_policy_with(&object, &unreadable);
-    let kind = Kind::NetworkPolicy.name();
-    let mut all: Vec<Diagnostic> = issues
-        .into_iter()
-        .map(|issue| {
-            let decode::Issue { severity, field, message, .. } = issue;
-            Diagnostic { severity, kind, object: policy.key.clone(), field, message }
-        })
-        .collect();
-    all.extend(diagnostics);
-    (policy, all)
+    (object, unreadable, issues)
+}
+
+fn about(
+    kind: Kind,
+    object: &ObjectKey,
+    issues: Vec<decode::Issue>,
+) -> impl Iterator<Item = Diagnostic> {
+    let (kind, object) = (kind.name(), object.clone());
+    issues.into_iter().map(move |issue| {
+        let decode::Issue { severity, field, message, .. } = issue;
+        Diagnostic { severity, kind, object: object.clone(), field, message }
+    })
 }
 
 /// A JSON value as a node. Fields that are `null` are left out: to the API they

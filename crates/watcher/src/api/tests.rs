@@ -3,6 +3,7 @@
 
 mod lists;
 mod objects;
+mod optional;
 mod truth;
 mod watches;
 mod ways;

@@ -173,6 +173,7 @@ fn unreadable_in<T: Watched>(
     let error = WatchError::decode(T::KIND, Some(&identity.key), error);
     let stand_in = match T::KIND {
         Kind::NetworkPolicy => StandIn::Policy(identity.key.clone()),
+        Kind::MultiNetworkPolicy => StandIn::MultiPolicy(identity.key.clone()),
         Kind::Namespace => StandIn::Namespace(identity.key.clone()),
         Kind::Pod => {
             let pod = rough::pod(identity.key.clone(), object(&mut Rough::read(bytes)));

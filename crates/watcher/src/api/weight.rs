@@ -56,6 +56,7 @@ impl Weight {
 fn bytes(object: &Object) -> usize {
     match object {
         Object::NetworkPolicy(policy) => of_policy(policy),
+        Object::MultiNetworkPolicy(one) => of_policy(&one.policy),
         Object::Pod(pod) => {
             let names = pod.ports.iter().map(|port| ELEMENT + port.name.len());
             let addresses = pod.addresses.len() + pod.host_addresses.len();

@@ -72,7 +72,11 @@ fn unknown(report: &mut Report<'_>, key: &str) {
     );
 }
 
-/// Reads annotations and keeps nftpol's and the list of a pod's networks. Others can be as
+/// Others' that nftpol reads: a pod's networks and a MultiNetworkPolicy's (Multus), and a
+/// static pod's uid (kubelet).
+const KEPT: [&str; 3] = [super::pod::NETWORK_STATUS, policy::POLICY_FOR, super::pod::MIRROR];
+
+/// Reads annotations and keeps nftpol's and these. Others can be as
 /// long as the object.
 ///
 /// # Errors
@@ -107,7 +111,7 @@ impl<'de> Visitor<'de> for Own {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut own = BTreeMap::new();
         while let Some(key) = entries.next_key::<String>()? {
-            match key.starts_with(PREFIX) || key == super::pod::NETWORK_STATUS {
+            match key.starts_with(PREFIX) || KEPT.contains(&&*key) {
                 true => drop(own.insert(key, entries.next_value()?)),
                 false => drop(entries.next_value::<IgnoredAny>()?),
             }

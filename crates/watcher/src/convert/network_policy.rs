@@ -58,9 +58,15 @@ pub(crate) fn convert(
     object: &ApiNetworkPolicy,
     unreadable: &Unreadable,
 ) -> (NetworkPolicy, Vec<Diagnostic>) {
+    let mut report = Report::new(Kind::NetworkPolicy, &object.metadata, unreadable);
+    let policy = policy(&mut report, object);
+    (policy, report.finish())
+}
+
+/// What a policy says, of either kind.
+pub(super) fn policy(report: &mut Report<'_>, object: &ApiNetworkPolicy) -> NetworkPolicy {
     let metadata = &object.metadata;
-    let mut report = Report::new(Kind::NetworkPolicy, metadata, unreadable);
-    names::metadata(&mut report, metadata, names::dns_subdomain);
+    names::metadata(report, metadata, names::dns_subdomain);
     let default = NetworkPolicySpec::default();
     let spec = object.spec.as_ref().unwrap_or(&default);
     if object.spec.is_none() && !report.is_unreadable("spec") {
@@ -70,26 +76,25 @@ pub(crate) fn convert(
         );
     }
     let selected = match &spec.pod_selector {
-        Some(selector) => selector::convert(&mut report, selector, "spec.podSelector"),
-        None => selector::convert(&mut report, &Default::default(), "spec.podSelector"),
+        Some(selector) => selector::convert(report, selector, "spec.podSelector"),
+        None => selector::convert(report, &Default::default(), "spec.podSelector"),
     };
-    let isolates = directions(&mut report, spec);
-    let ingress = rules(&mut report, spec.ingress.as_deref(), Direction::Ingress);
-    let egress = rules(&mut report, spec.egress.as_deref(), Direction::Egress);
+    let isolates = directions(report, spec);
+    let ingress = rules(report, spec.ingress.as_deref(), Direction::Ingress);
+    let egress = rules(report, spec.egress.as_deref(), Direction::Egress);
     let trusted = selected.complete && !report.is_replaced("spec");
     let keep = |rules: Vec<Rule>, isolated: bool| {
         isolated.then(|| if trusted { rules } else { Vec::new() })
     };
-    let written = audit::convert(&mut report, metadata);
-    let policy = NetworkPolicy {
+    let written = audit::convert(report, metadata);
+    NetworkPolicy {
         key: report.object().clone(),
         uid: metadata.uid.clone().unwrap_or_default(),
         pod_selector: selected.selector,
         ingress: keep(ingress, isolates.ingress),
         egress: keep(egress, isolates.egress),
         audit: Audit::written(written),
-    };
-    (policy, report.finish())
+    }
 }
 
 /// The directions that a policy isolates.

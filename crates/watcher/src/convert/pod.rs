@@ -22,6 +22,10 @@ use crate::spelling::suggest;
 /// version 1.3, 3.2.1).
 pub(crate) const NETWORK_STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 
+/// Of the object that kubelet makes for a static pod: the uid under which kubelet runs it
+/// (`getPodHash` and `CreateMirrorPod`, pkg/kubelet/pod/mirror_client.go, Kubernetes 1.34).
+pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
+
 /// The API's phases.
 const PHASES: [&str; 5] = ["Pending", "Running", "Succeeded", "Failed", "Unknown"];
 
@@ -43,7 +47,7 @@ pub(crate) fn convert(object: &PodFields, unreadable: &Unreadable) -> (Pod, Vec<
         created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
         is_ending: metadata.deletion_timestamp.is_some(),
         grace_seconds: grace_seconds(spec),
-        attachment: attachment(object),
+        attachment: attachment(object, status),
         ports: named_ports(&mut report, spec),
     };
     (pod, report.finish())
@@ -51,11 +55,23 @@ pub(crate) fn convert(object: &PodFields, unreadable: &Unreadable) -> (Pod, Vec<
 
 /// What cannot be read of it attaches the pod to nothing: the annotation is Multus', not
 /// the API server's, and no field of the API refers to it.
-fn attachment(object: &PodFields) -> Attachment {
-    let uid = object.metadata.uid.as_deref().and_then(PodUid::parse).unwrap_or_default();
+///
+/// Anybody who may create pods can write the uid of a static pod into an object. kubelet runs
+/// no such pod and deletes it, and only kubelet reports addresses. So the uid counts when
+/// there are any. It cannot be added later (`ValidatePodSpecificAnnotationUpdates`,
+/// pkg/apis/core/validation/validation.go, Kubernetes 1.36).
+fn attachment(object: &PodFields, status: &StatusFields) -> Attachment {
     let annotations = object.metadata.annotations.as_ref();
+    let has_addresses = status.pod_ips.as_ref().is_some_and(|all| !all.is_empty());
+    let mirror = annotations.and_then(|all| all.get(MIRROR));
+    let uid = mirror.filter(|_| has_addresses).or(object.metadata.uid.as_ref());
+    let uid = uid.and_then(|uid| PodUid::parse(uid)).unwrap_or_default();
     let text = annotations.and_then(|all| all.get(NETWORK_STATUS)).map(String::as_str);
-    Attachment { uid, networks: text.map(networks).unwrap_or_default() }
+    Attachment {
+        uid,
+        is_mirror: mirror.is_some(),
+        networks: text.map(networks).unwrap_or_default(),
+    }
 }
 
 /// An entry of the annotation.

@@ -22,7 +22,9 @@ impl<'a> Report<'a> {
     /// An empty report about the object with this metadata.
     pub(super) fn new(kind: Kind, metadata: &ObjectMeta, unreadable: &'a Unreadable) -> Self {
         let namespace = match kind {
-            Kind::NetworkPolicy | Kind::Pod => metadata.namespace.clone().unwrap_or_default(),
+            Kind::NetworkPolicy | Kind::Pod | Kind::MultiNetworkPolicy => {
+                metadata.namespace.clone().unwrap_or_default()
+            }
             Kind::Namespace => String::new(),
         };
         let object = ObjectKey::new(namespace, metadata.name.clone().unwrap_or_default());

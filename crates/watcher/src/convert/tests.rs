@@ -287,3 +287,30 @@ fn an_object_of_the_api_server_without_anything() {
     let (policy, _) = super::network_policy(&Default::default());
     assert_eq!((policy.ingress, policy.egress), (Some(Vec::new()), None));
 }
+
+/// kubelet runs a static pod under a uid that its object has in an annotation. An object that
+/// kubelet reports no address of may be anybody's.
+#[test]
+fn a_static_pod_has_the_uid_that_kubelet_runs_it_under() {
+    const HASH: &str = "0123456789abcdef0123456789abcdef";
+    const OWN: &str = "fedcba98-7654-4210-8fed-cba987654321";
+    let uid = |annotations: &str, status: &str| {
+        let yaml = format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: web-n1, namespace: dev, uid: {OWN}, \
+             annotations: {{{annotations}}}}}\nstatus: {{{status}}}\n"
+        );
+        let loaded = parse("f", &yaml, Validation::Warn);
+        match loaded.objects.first() {
+            Some(Object::Pod(pod)) => Some(pod.attachment.uid),
+            _ => None,
+        }
+    };
+    let [mirrored, own] = [HASH, OWN].map(policy::PodUid::parse);
+    let mirror = format!("kubernetes.io/config.mirror: {HASH:?}");
+    let addresses = "phase: Running, podIPs: [{ip: 10.0.0.9}]";
+    assert_eq!(uid(&mirror, addresses), mirrored);
+    assert_eq!(uid(&mirror, "phase: Pending"), own, "nobody runs it");
+    assert_eq!(uid("", addresses), own);
+    let hash = format!("kubernetes.io/config.hash: {HASH:?}");
+    assert_eq!(uid(&hash, addresses), own, "anybody can add this one later");
+}

@@ -184,6 +184,15 @@ impl Reader {
                     Object::Namespace(Arc::new(namespace.with_metadata_name()))
                 });
             }
+            DocumentType::Object(Kind::MultiNetworkPolicy) => {
+                let node = convert::without_type(node);
+                self.typed_as(
+                    (Kind::MultiNetworkPolicy, &node),
+                    place,
+                    convert::multi_network_policy_with,
+                    |policy| Object::MultiNetworkPolicy(Arc::new(policy)),
+                );
+            }
             DocumentType::List(listed) => self.list(node, listed, place, &subject),
             DocumentType::Other => {}
         }
@@ -224,6 +233,20 @@ impl Reader {
     ) where
         T: for<'de> Deserialize<'de> + Default + Resource + Metadata<Ty = ObjectMeta>,
     {
+        if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.name() == T::KIND) {
+            self.typed_as((kind, node), place, convert, wrap);
+        }
+    }
+
+    fn typed_as<T, M>(
+        &mut self,
+        (kind, node): (Kind, &Node),
+        place: Origin<'_>,
+        convert: impl Fn(&T, &Unreadable) -> (M, Vec<Diagnostic>),
+        wrap: impl Fn(M) -> Object,
+    ) where
+        T: for<'de> Deserialize<'de> + Default + Resource + Metadata<Ty = ObjectMeta>,
+    {
         let renamed = document_type::with_metadata(node);
         let (node, misspelt) = match &renamed {
             Some((renamed, issue)) => (renamed, Some(issue)),
@@ -234,7 +257,7 @@ impl Reader {
         let (converted, diagnostics) = convert(&object, &unreadable);
         let object = wrap(converted);
         let key = object.key();
-        let subject = Subject { kind: T::KIND.to_owned(), object: Some(key.clone()) };
+        let subject = Subject { kind: kind.name().to_owned(), object: Some(key.clone()) };
         if let Some(issue) = misspelt {
             let (field, message) = (issue.field.clone(), issue.message.clone());
             self.report(place, issue.at, &subject, Severity::Error, field, message);
@@ -260,7 +283,7 @@ impl Reader {
             self.report(place, at, &subject, Severity::Error, String::new(), message);
         }
         if let Some(kept) = self.kept.as_mut().filter(|_| usable) {
-            kept.object(T::KIND, &key, node, place);
+            kept.object(kind.name(), &key, node, place);
         }
         if convert::is_addressable(&key.name) {
             self.found.push(ReadObject { object, place: place.place(at), usable });
@@ -315,7 +338,7 @@ fn subject(node: &Node, document_type: &DocumentType, default: &str) -> Subject 
         DocumentType::List(_) | DocumentType::Other => text(node.get("kind")).unwrap_or_default(),
     };
     let namespace = match document_type {
-        DocumentType::Object(Kind::NetworkPolicy | Kind::Pod) => {
+        DocumentType::Object(Kind::NetworkPolicy | Kind::Pod | Kind::MultiNetworkPolicy) => {
             namespace.unwrap_or_else(|| default.to_owned())
         }
         DocumentType::Object(Kind::Namespace) => String::new(),

@@ -10,8 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use policy::secondary::networks_of;
 use policy::{
-    Namespace, NetworkPolicy, ObjectKey, Peers, Pod, Ports, Rule, Severity, takes_precedence,
+    Namespace, NetworkPolicy, ObjectKey, POLICY_FOR, Peers, Pod, PolicyFor, Ports, Rule, Severity,
+    takes_precedence,
 };
 
 use super::document::{Place, ReadObject};
@@ -50,6 +52,7 @@ pub(super) fn review(found: Vec<ReadObject>, pods: Pods, findings: &mut Findings
     }
     drop(places);
     shared_addresses(&objects, findings);
+    unknown_networks(&objects, findings);
     let mut objects: Vec<Object> = objects.iter().map(|one| one.object.clone()).collect();
     objects.extend(missing_namespaces(&objects));
     objects
@@ -63,6 +66,7 @@ fn name(object: &Object) -> Name<'_> {
         Object::NetworkPolicy(policy) => (&*policy.key.namespace, &*policy.key.name),
         Object::Pod(pod) => (&*pod.key.namespace, &*pod.key.name),
         Object::Namespace(namespace) => ("", &*namespace.name),
+        Object::MultiNetworkPolicy(one) => (&*one.policy.key.namespace, &*one.policy.key.name),
     };
     (object.kind(), namespace, name)
 }
@@ -95,7 +99,13 @@ fn is_the_same_namespace(one: &ReadObject, other: &ReadObject) -> bool {
     let is_usable = one.usable && other.usable;
     match (&one.object, &other.object) {
         (Object::Namespace(one), Object::Namespace(other)) => is_usable && one == other,
-        (Object::NetworkPolicy(_) | Object::Pod(_) | Object::Namespace(_), _) => false,
+        (
+            Object::NetworkPolicy(_)
+            | Object::Pod(_)
+            | Object::Namespace(_)
+            | Object::MultiNetworkPolicy(_),
+            _,
+        ) => false,
     }
 }
 
@@ -146,6 +156,27 @@ fn shared_addresses(objects: &[&ReadObject], findings: &mut Findings) {
     }
 }
 
+/// MultiNetworkPolicies for networks on which no pod is, where pods report any.
+fn unknown_networks(objects: &[&ReadObject], findings: &mut Findings) {
+    let pods = objects.iter().filter_map(|one| match &one.object {
+        Object::Pod(pod) => Some(networks_of(pod)),
+        Object::NetworkPolicy(_) | Object::Namespace(_) | Object::MultiNetworkPolicy(_) => None,
+    });
+    let known: BTreeSet<ObjectKey> = pods.flatten().collect();
+    for one in objects.iter().filter(|_| !known.is_empty()) {
+        let Object::MultiNetworkPolicy(policy) = &one.object else { continue };
+        let PolicyFor::Networks(networks) = &policy.networks else { continue };
+        for network in networks.difference(&known) {
+            let names = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let message = format!(
+                "no Pod here is on network {network}; those that the Pods report are {names}"
+            );
+            let field = format!("metadata.annotations[{POLICY_FOR}]");
+            findings.push(finding(one, Severity::Warning, &field, message));
+        }
+    }
+}
+
 fn one_of<'a>(one: &(&'a ReadObject, &'a Pod)) -> &'a Pod {
     one.1
 }
@@ -168,6 +199,9 @@ pub(super) fn review_one(
         }
         Object::NetworkPolicy(policy) => {
             ("metadata.name", opposite(policy, broken.contains(&policy.key)))
+        }
+        Object::MultiNetworkPolicy(one) => {
+            ("metadata.name", opposite(&one.policy, broken.contains(&one.policy.key)))
         }
         Object::Pod(_) | Object::Namespace(_) => return,
     };

@@ -38,6 +38,7 @@ impl Counts {
         match object {
             Object::Pod(_) => self.pods += 1,
             Object::Namespace(_) => self.namespaces += 1,
+            Object::MultiNetworkPolicy(_) => {}
             Object::NetworkPolicy(policy) => {
                 self.policies += 1;
                 for rule in policy.ingress.iter().chain(&policy.egress).flatten() {
@@ -109,6 +110,11 @@ pub(crate) fn pod(object: &core::Pod) -> Pod {
         grace_seconds: grace.try_into().unwrap_or_default(),
         attachment: policy::Attachment {
             uid: object.metadata.uid.as_ref().map_or(policy::PodUid(0), |uid| uid_of(uid)),
+            is_mirror: object
+                .metadata
+                .annotations
+                .as_ref()
+                .is_some_and(|all| all.contains_key("kubernetes.io/config.mirror")),
             networks: Box::default(),
         },
         ports,

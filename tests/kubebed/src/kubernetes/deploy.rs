@@ -13,10 +13,13 @@ impl Kubernetes {
     /// # Errors
     /// When they are refused, or no agent is ready within two minutes.
     pub fn deploy(&self) -> Result<()> {
+        let both: &[&str] = &["nftpol", "nftpol-pods"];
+        let overlay = |name: &str| manifests().join("overlays").join(name);
         let is_past_the_node = self.options.network == Network::Macvlan;
-        let (folder, agents): (_, &[&str]) = match is_past_the_node {
-            true => (manifests().join("overlays/pod-namespaces"), &["nftpol", "nftpol-pods"]),
-            false => (manifests(), &["nftpol"]),
+        let (folder, agents) = match (self.options.second_network, is_past_the_node) {
+            (true, true | false) => (overlay("multi-network"), both),
+            (false, true) => (overlay("pod-namespaces"), both),
+            (false, false) => (manifests(), &both[..1]),
         };
         self.kubectl(&["apply", "-k", &folder.display().to_string()], "")?.success()?;
         for agent in agents {

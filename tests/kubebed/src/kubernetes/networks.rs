@@ -1,4 +1,5 @@
-//! Networks that need more than a list of CNI plugins: kube-router, Calico, macvlan.
+//! Networks that need more than a list of CNI plugins: kube-router, macvlan. Calico is in
+//! `calico.rs`.
 //!
 //! Starts their programs in nodes and waits for what they do. Never: a rule or a route
 //! that those programs make themselves.
@@ -10,44 +11,15 @@ use anyhow::{Context, Result, ensure};
 use netbed::net::Namespace;
 use netbed::program;
 use samples::testbed_spec::{TestbedSpec, pod_address};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::{Kubernetes, Node, plugins};
+use super::{Kubernetes, plugins};
 
 /// How long kubelets and BGP may take. GoBGP's second try to connect comes after ten
 /// seconds or more (pkg/server/fsm.go of gobgp 3).
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The names of our programs of these networks.
+/// The name of the program.
 const KUBE_ROUTER: &str = "kube-router";
-const FELIX: &str = "calico-felix";
-/// The API group of Calico's kinds.
-const CALICO: &str = "crd.projectcalico.org";
-/// The kinds that Calico 3.31 reads from the API server, and whether they are in
-/// namespaces (libcalico-go/config/crd).
-const CALICOS_KINDS: [(&str, &str, bool); 22] = [
-    ("bgpconfigurations", "BGPConfiguration", false),
-    ("bgpfilters", "BGPFilter", false),
-    ("bgppeers", "BGPPeer", false),
-    ("blockaffinities", "BlockAffinity", false),
-    ("caliconodestatuses", "CalicoNodeStatus", false),
-    ("clusterinformations", "ClusterInformation", false),
-    ("felixconfigurations", "FelixConfiguration", false),
-    ("globalnetworkpolicies", "GlobalNetworkPolicy", false),
-    ("globalnetworksets", "GlobalNetworkSet", false),
-    ("hostendpoints", "HostEndpoint", false),
-    ("ipamblocks", "IPAMBlock", false),
-    ("ipamconfigs", "IPAMConfig", false),
-    ("ipamhandles", "IPAMHandle", false),
-    ("ippools", "IPPool", false),
-    ("ipreservations", "IPReservation", false),
-    ("kubecontrollersconfigurations", "KubeControllersConfiguration", false),
-    ("networkpolicies", "NetworkPolicy", true),
-    ("networksets", "NetworkSet", true),
-    ("stagedglobalnetworkpolicies", "StagedGlobalNetworkPolicy", false),
-    ("stagedkubernetesnetworkpolicies", "StagedKubernetesNetworkPolicy", true),
-    ("stagednetworkpolicies", "StagedNetworkPolicy", true),
-    ("tiers", "Tier", false),
-];
 
 impl Kubernetes {
     /// Starts kube-router on every node, and waits until each node has routes to the
@@ -100,7 +72,7 @@ impl Kubernetes {
     }
 
     /// Waits until each node has a route to the pods of every other one.
-    fn wait_for_routes(&mut self) -> Result<()> {
+    pub(super) fn wait_for_routes(&mut self) -> Result<()> {
         let start = Instant::now();
         loop {
             self.check()?;
@@ -131,75 +103,6 @@ impl Kubernetes {
         }
         Ok(missing)
     }
-
-    /// Lets the API server serve Calico's kinds, without their schemas, and makes the
-    /// objects that Calico's own set-up makes.
-    pub(super) fn add_calicos_kinds(&self) -> Result<()> {
-        let kinds =
-            CALICOS_KINDS.map(|(plural, kind, namespaced)| definition(plural, kind, namespaced));
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": kinds});
-        self.server.apply(&list.to_string())?;
-        let wait = ["wait", "crd", "--all", "--for=condition=Established", "--timeout=60s"];
-        self.kubectl(&wait, "")?.success()?;
-        let object = |kind: &str, name: &str, spec: Value| {
-            json!({
-                "apiVersion": format!("{CALICO}/v1"),
-                "kind": kind,
-                "metadata": {"name": name},
-                "spec": spec,
-            })
-        };
-        let objects = [
-            object("ClusterInformation", "default", json!({"datastoreReady": true})),
-            object("Tier", "default", json!({"order": 1_000_000, "defaultAction": "Deny"})),
-        ];
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
-        until("the API server serves Calico's kinds", || {
-            Ok(self.server.apply(&list.to_string()).is_ok())
-        })
-    }
-
-    /// Starts Calico's Felix on a node. It enforces policies, by iptables.
-    ///
-    /// # Errors
-    /// When there is no such node, no such program, or it does not start.
-    pub fn start_felix(&mut self, node: &str) -> Result<()> {
-        let Self { options, nodes, server, .. } = self;
-        let node = nodes.iter_mut().find(|one| one.name() == node).context("no such node")?;
-        let felix = |name: &str| format!("FELIX_{name}");
-        let given = [
-            ("DATASTORETYPE", "kubernetes".to_owned()),
-            ("FELIXHOSTNAME", node.name().to_owned()),
-            ("DEFAULTENDPOINTTOHOSTACTION", "ACCEPT".to_owned()),
-            ("IPV6SUPPORT", options.dual_stack.to_string()),
-            ("LOGSEVERITYSCREEN", "INFO".to_owned()),
-            ("LOGFILEPATH", "none".to_owned()),
-            ("LOGSEVERITYSYS", "none".to_owned()),
-            ("USAGEREPORTINGENABLED", "false".to_owned()),
-            ("IPINIPENABLED", "false".to_owned()),
-            ("VXLANENABLED", "false".to_owned()),
-            // Its own routes to other nodes are none: others make them.
-            ("ROUTESOURCE", "WorkloadIPs".to_owned()),
-            ("HEALTHENABLED", "true".to_owned()),
-            ("XDPENABLED", "false".to_owned()),
-        ];
-        let given = given.map(|(name, value)| (felix(name), value));
-        let kubeconfig = server.admin_kubeconfig().display().to_string();
-        let mut variables: Vec<(&str, String)> =
-            given.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        variables.push(("KUBECONFIG", kubeconfig));
-        variables.push(("CALICO_NETWORKING_BACKEND", "none".to_owned()));
-        node.start_program(server, FELIX, &variables, &[])
-    }
-
-    /// Kills Felix on a node. Its rules stay.
-    ///
-    /// # Errors
-    /// When there is no such node, or it does not end.
-    pub fn end_felix(&mut self, node: &str) -> Result<()> {
-        let node: Option<&mut Node> = self.nodes.iter_mut().find(|one| one.name() == node);
-        node.context("no such node")?.end_program(FELIX)
-    }
 }
 
 /// The node's own interface among its pods. An interface of kind macvlan and the one
@@ -218,36 +121,8 @@ pub(super) fn shim(node: &Namespace, index: usize, families: &[bool]) -> Result<
     node.ip(&lines).context("make the node's interface among its pods")
 }
 
-fn definition(plural: &str, kind: &str, namespaced: bool) -> Value {
-    let singular = kind.to_lowercase();
-    json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": format!("{plural}.{CALICO}")},
-        "spec": {
-            "group": CALICO,
-            "scope": if namespaced { "Namespaced" } else { "Cluster" },
-            "names": {
-                "plural": plural,
-                "singular": singular,
-                "kind": kind,
-                "listKind": format!("{kind}List"),
-            },
-            "versions": [{
-                "name": "v1",
-                "served": true,
-                "storage": true,
-                "schema": {"openAPIV3Schema": {
-                    "type": "object",
-                    "x-kubernetes-preserve-unknown-fields": true,
-                }},
-            }],
-        },
-    })
-}
-
 /// Waits until the condition holds.
-fn until(what: &str, is: impl Fn() -> Result<bool>) -> Result<()> {
+pub(super) fn until(what: &str, is: impl Fn() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     while !is()? {
         ensure!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");

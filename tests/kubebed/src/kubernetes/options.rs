@@ -23,6 +23,8 @@ pub enum Network {
     /// Calico's CNI plugin: a veth and a host route for each pod. Our routes between
     /// nodes.
     Calico,
+    /// The same plugin. Felix connects the nodes by VXLAN, and enforces policies, too.
+    CalicoVxlan,
     /// Calico's CNI plugin, and flannel's VXLAN between nodes.
     Canal,
     /// The CNI plugin `macvlan`: pods are on the wire between the nodes. The node has an
@@ -35,7 +37,7 @@ impl Network {
     pub const fn has_bridge(self) -> bool {
         match self {
             Self::Bridge | Self::Flannel(_) | Self::KubeRouter => true,
-            Self::Ptp | Self::Calico | Self::Canal | Self::Macvlan => false,
+            Self::Ptp | Self::Calico | Self::CalicoVxlan | Self::Canal | Self::Macvlan => false,
         }
     }
 
@@ -44,7 +46,12 @@ impl Network {
         match self {
             Self::Flannel(backend) => Some(backend),
             Self::Canal => Some(Backend::Vxlan),
-            Self::Bridge | Self::Ptp | Self::KubeRouter | Self::Calico | Self::Macvlan => None,
+            Self::Bridge
+            | Self::Ptp
+            | Self::KubeRouter
+            | Self::Calico
+            | Self::CalicoVxlan
+            | Self::Macvlan => None,
         }
     }
 
@@ -52,14 +59,18 @@ impl Network {
     pub const fn has_our_routes(self) -> bool {
         match self {
             Self::Bridge | Self::Ptp | Self::Calico => true,
-            Self::Flannel(_) | Self::KubeRouter | Self::Canal | Self::Macvlan => false,
+            Self::Flannel(_)
+            | Self::KubeRouter
+            | Self::CalicoVxlan
+            | Self::Canal
+            | Self::Macvlan => false,
         }
     }
 
     /// Whether the CNI plugin is Calico's.
     pub const fn has_calico(self) -> bool {
         match self {
-            Self::Calico | Self::Canal => true,
+            Self::Calico | Self::CalicoVxlan | Self::Canal => true,
             Self::Bridge | Self::Ptp | Self::Flannel(_) | Self::KubeRouter | Self::Macvlan => false,
         }
     }
@@ -80,7 +91,7 @@ pub enum Backend {
 }
 
 /// Every network by its name on the command line.
-const NETWORKS: [(&str, Network); 10] = [
+const NETWORKS: [(&str, Network); 11] = [
     ("bridge", Network::Bridge),
     ("ptp", Network::Ptp),
     ("flannel-vxlan", Network::Flannel(Backend::Vxlan)),
@@ -89,6 +100,7 @@ const NETWORKS: [(&str, Network); 10] = [
     ("flannel-udp", Network::Flannel(Backend::Udp)),
     ("kube-router", Network::KubeRouter),
     ("calico", Network::Calico),
+    ("calico-vxlan", Network::CalicoVxlan),
     ("canal", Network::Canal),
     ("macvlan", Network::Macvlan),
 ];

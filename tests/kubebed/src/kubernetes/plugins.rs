@@ -71,9 +71,9 @@ pub(super) fn list(options: &Options, place: Place<'_>) -> Value {
             "hairpinMode": true,
             "ipam": {"type": "host-local"},
         }),
-        // As in manifests/canal.yaml of Calico 3.31. Without routes, the plugin makes
+        // As in manifests/canal.yaml of Calico 3.28. Without routes, the plugin makes
         // its default routes.
-        Network::Calico | Network::Canal => json!({
+        Network::Calico | Network::CalicoVxlan | Network::Canal => json!({
             "type": "calico",
             "log_level": "info",
             "datastore_type": "kubernetes",
@@ -132,10 +132,11 @@ fn defaults(families: &[bool]) -> Vec<Value> {
 }
 
 /// The longest packet that a pod may send, in bytes: what a wire carries, without
-/// flannel's headers (overhead in pkg/backend of flannel 0.28).
+/// the headers of flannel (overhead in pkg/backend of flannel 0.28) or Felix.
 fn mtu(network: Network) -> u32 {
     const WIRE: u32 = 1500;
     match network.flannel() {
+        None if network == Network::CalicoVxlan => WIRE - 70,
         None | Some(Backend::HostGw) => WIRE,
         Some(Backend::Udp) => WIRE - 28,
         // IPv6 headers are 20 bytes longer than IPv4 headers.

@@ -13,8 +13,7 @@ use crate::apiserver::{self, process::Process};
 
 /// How long programs may take to end once they are killed.
 pub(super) const GOING: Duration = Duration::from_secs(10);
-/// The programs that `cargo xtask kube` builds, and Calico's, which somebody else put
-/// beside them. The others are the machine's.
+/// The programs that `cargo xtask kube` builds. The others are the machine's.
 const BUILT: [&str; 5] = ["kubelet", "kube-proxy", "flannel", "kube-router", "calico-felix"];
 
 /// A program of the node.

@@ -68,7 +68,7 @@ pub(super) fn build(spec: TestbedSpec, make: Make<'_>) -> Result<Testbed> {
         .collect::<Result<Vec<_>>>()?;
     endpoints.extend(nodes);
     endpoints.push(outsider);
-    Ok(Testbed { spec, _tunnels: tunnels, endpoints, switch, router, _turn: turn })
+    Ok(Testbed { spec, _tunnels: tunnels, endpoints, switch, router, _turn: Some(turn) })
 }
 
 /// Connects the switch and the far node. It routes to that node's pods only for the

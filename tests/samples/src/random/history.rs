@@ -100,9 +100,9 @@ impl Watches {
 
     /// Everything that the watches will have delivered in the end.
     pub fn objects(&self) -> Snapshot {
-        let Snapshot { policies, pods, namespaces, kept } = self.objects.clone();
+        let Snapshot { policies, pods, namespaces, kept, multi_policies } = self.objects.clone();
         let pods = pods.into_iter().filter(|(_, pod)| self.shows(pod)).collect();
-        Snapshot { policies, pods, namespaces, kept }
+        Snapshot { policies, pods, namespaces, kept, multi_policies }
     }
 
     fn shows(&self, pod: &Pod) -> bool {
@@ -135,11 +135,14 @@ impl Watches {
     }
 
     fn object(&self, kind: Kind, key: &ObjectKey) -> Option<Object> {
-        let Snapshot { policies, pods, namespaces, kept: _ } = &self.objects;
+        let Snapshot { policies, pods, namespaces, kept: _, multi_policies } = &self.objects;
         match kind {
             Kind::NetworkPolicy => policies.get(key).cloned().map(Object::NetworkPolicy),
             Kind::Pod => pods.get(key).filter(|pod| self.shows(pod)).cloned().map(Object::Pod),
             Kind::Namespace => namespaces.get(&key.name).cloned().map(Object::Namespace),
+            Kind::MultiNetworkPolicy => {
+                multi_policies.get(key).cloned().map(Object::MultiNetworkPolicy)
+            }
         }
     }
 
@@ -180,6 +183,9 @@ impl Watches {
             Kind::Pod => objects.pods.values().cloned().map(Object::Pod).collect(),
             Kind::Namespace => {
                 objects.namespaces.values().cloned().map(Object::Namespace).collect()
+            }
+            Kind::MultiNetworkPolicy => {
+                objects.multi_policies.values().cloned().map(Object::MultiNetworkPolicy).collect()
             }
         };
         Event::Listed { kind, objects: objects.into_iter().map(found).collect() }

@@ -23,6 +23,7 @@ pub struct Wiring {
     peers: BTreeSet<&'static str>,
     unknown: Unknown,
     guards_pending: bool,
+    ipvs: bool,
 }
 
 /// What becomes of addresses that no object names, and where.
@@ -84,14 +85,16 @@ pub fn wiring() -> impl Strategy<Value = Wiring> {
         btree_set(select(vec!["192.168.0.2", "192.168.7.7", "2001:db8::7"]), 0..2),
         unknown(),
         prop::bool::weighted(0.2),
+        prop::bool::weighted(0.3),
     )
-        .prop_map(|(links, others, tunnels, peers, unknown, guards_pending)| Wiring {
+        .prop_map(|(links, others, tunnels, peers, unknown, guards_pending, ipvs)| Wiring {
             links,
             others,
             tunnels,
             peers,
             unknown,
             guards_pending,
+            ipvs,
         })
 }
 
@@ -110,6 +113,7 @@ impl Wiring {
             bridges: (0..2).map(|which| self.bridge(which)).collect(),
             tunnels: self.tunnels.clone(),
             tunnel_peers: self.peers.iter().map(|peer| address(peer)).collect(),
+            ipvs: self.ipvs,
         };
         let NodeNetwork { pod_ranges, unknown_pods, .. } = self.unknown.network();
         let network = resolve(&seen, local(), &Claims::default()).network;

@@ -205,11 +205,17 @@ fn unfiltered_bridge(node: &Namespace, agent: &mut Daemon<'_>) -> Result<()> {
 }
 
 /// kube-proxy in IPVS mode puts the addresses of its Services on a dummy interface of
-/// this name. The test uses a veth, because some kernels have no dummy interfaces.
+/// this name. The rules for what IPVS forwards come at once. The test uses a veth, because some kernels have no dummy interfaces.
 fn ipvs(node: &Namespace, agent: &mut Daemon<'_>) -> Result<()> {
+    let has_chain = || node_command(node, &["nft", "list", "chain", "inet", "nftpol", "ipvs"]);
+    ensure!(has_chain().is_err(), "without IPVS there is a chain for it");
     node.ip("link add kube-ipvs0 type veth peer name unused")?;
-    agent.unready_within(PATIENCE, "IPVS serves Services on this node")?;
-    ensure!(agent.log().contains("run kube-proxy with `mode: nftables`"), "{}", agent.log());
+    let start = Instant::now();
+    while has_chain().is_err() {
+        ensure!(start.elapsed() < PATIENCE, "no chain judges what IPVS forwards: {}", agent.log());
+        sleep(Duration::from_millis(20));
+    }
+    agent.ready_within(PATIENCE)?;
     node.ip("link del kube-ipvs0")?;
     agent.ready_within(PATIENCE).map(drop)
 }

@@ -1,6 +1,8 @@
 //! `nftpol restore`: what a node that starts forwards, with each kind of file.
 
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::{Duration, SystemTime};
 
 use agent::boot_file::BootRecord;
@@ -93,6 +95,43 @@ fn what_enforces_stays() -> Result<()> {
     Ok(())
 }
 
+/// `nft list ruleset > /etc/nftables.conf` while nftpol runs, and a start: the rules of that
+/// time isolate that time's pods.
+#[test]
+fn a_saved_ruleset_does_not_take_the_place_of_what_is_shut() -> Result<()> {
+    let (namespace, folder) = (Namespace::new("rs")?, Folder::new("restore")?);
+    nftpol(&namespace, &["apply"], &good())?.success()?;
+    // What an older kernel or a newer `nft` would write of the table's flags.
+    let saved = nft(&namespace, &["list", "ruleset"], "")?;
+    let saved: Vec<&str> = saved.lines().filter(|line| line.trim() != "flags").collect();
+    let start = Namespace::new("rs")?;
+    nft(&start, &["-f", "-"], &saved.join("\n"))?;
+    let path = folder.path().join("boot");
+    fs::write(&path, record().text())?;
+    let file = path.display().to_string();
+    let at_start = ["restore", "--replace", "--file", &file];
+    let done = program::run(&start, &at_start, "")?;
+    assert_eq!(done.code, Some(0), "{done:#?}");
+    ensure!(done.stderr.contains("nftables.conf"), "{done:#?}");
+    let rules = nft(&start, &["list", "table", "inet", "nftpol"], "")?;
+    ensure!(rules.contains("ip saddr 10.244.1.0-10.244.1.254 jump"), "{rules}");
+    // An agent that is at work keeps its table, and none keeps a node open.
+    let _agent = start.run(hold_the_lock)??;
+    let busy = program::run(&start, &at_start, "")?;
+    ensure!(busy.stdout.contains("is here already"), "{busy:#?}");
+    let other = Namespace::new("rs")?;
+    let _other = other.run(hold_the_lock)??;
+    let taken = program::run(&other, &at_start, "")?;
+    ensure!(taken.code == Some(0) && taken.stderr.contains("@nftpol"), "{taken:#?}");
+    ensure!(nft(&other, &["list", "tables"], "")?.contains("inet nftpol"), "open");
+    Ok(())
+}
+
+/// As an agent does, or any process of the node's network.
+fn hold_the_lock() -> std::io::Result<UnixListener> {
+    UnixListener::bind_addr(&SocketAddr::from_abstract_name("nftpol")?)
+}
+
 /// The table means what the specification says of a node that knows nothing, and closes
 /// what is beside the pods, too. Of that, listener discovery passes, as while a pod is
 /// isolated.
@@ -101,7 +140,7 @@ fn the_table_is_proved() -> Result<()> {
     let all = compiler::boot::everything();
     let some = record().ranges;
     for ranges in [some, all] {
-        let table = compiler::boot::closed(&ranges, Some(compiler::LogOptions::default()));
+        let table = compiler::boot::closed(&ranges, Some(compiler::LogOptions::default()), true);
         let network = policy::NodeNetwork {
             pod_ranges: ranges.clone(),
             unknown_pods: policy::UnknownPods::Closed,

@@ -17,19 +17,19 @@ use serde_json::{Value, json};
 
 use super::newcomer::{NODE, Newcomer, POLICY, call};
 
-fn world() -> Result<World> {
+pub fn world() -> Result<World> {
     let spec = fixtures::dev_pods(Network::Bridge, &[NODE], &["web"], Families::V4);
     let world = World::new(spec, "fx")?;
     world.server.apply(POLICY)?;
     Ok(world)
 }
 
-fn node(world: &World) -> Result<&Namespace> {
+pub fn node(world: &World) -> Result<&Namespace> {
     Ok(&world.cluster.endpoint(NODE)?.namespace)
 }
 
 /// Whether the kernel isolates a pod in both directions.
-fn is_isolated(node: &Namespace, address: IpAddr) -> Result<bool> {
+pub fn is_isolated(node: &Namespace, address: IpAddr) -> Result<bool> {
     let mut kernel = node.run(Kernel::open)??;
     let id = TableId { family: ruleset::TableFamily::Inet, name: compiler::scaffold::table() };
     let Some(dump) = kernel.dump(&id)? else { return Ok(false) };
@@ -43,7 +43,7 @@ fn is_isolated(node: &Namespace, address: IpAddr) -> Result<bool> {
     Ok(Direction::BOTH.into_iter().all(has))
 }
 
-fn soon(what: &str, is: impl Fn() -> Result<bool>) -> Result<()> {
+pub fn soon(what: &str, is: impl Fn() -> Result<bool>) -> Result<()> {
     let start = Instant::now();
     while !is()? {
         ensure!(start.elapsed() < PATIENCE, "not {what}");
@@ -128,6 +128,37 @@ fn a_pod_whose_object_is_not_known_is_isolated_and_then_judged_by_its_policies()
     let free = policy::Pod { labels: policy::Labels::new(), ..pod.object(false) };
     world.server.create_pods(&[free])?;
     soon("free", || Ok(!is_isolated(node, pod.address)?))?;
+    agent.stop().map(drop)
+}
+
+/// Any process of root's in the node's network can speak as the plugin does. A plugin gives
+/// an address again once the former interface is gone.
+#[test]
+fn no_announcement_takes_the_address_of_a_pod_whose_interface_lives() -> Result<()> {
+    let world = world()?;
+    let node = node(&world)?;
+    let mut agent = world.agent(NODE, &[])?;
+    agent.ready_within(PATIENCE)?;
+    let victim = Newcomer::new(node, 36)?;
+    world.server.create_pods(&[victim.object(true)])?;
+    soon("isolated", || is_isolated(node, victim.address))?;
+    soon("bound", || Ok(agent.metric("nftpol_bound_ports")? >= 2.0))?;
+    let free = policy::Pod { labels: policy::Labels::new(), ..super::newcomer::object("free") };
+    world.server.create_pods(&[free])?;
+    let result = json!({
+        "cniVersion": "1.0.0",
+        "interfaces": [{"name": "new99"}, {"name": "eth0", "sandbox": "/run/netns/any"}],
+        "ips": [{"address": format!("{}/24", victim.address), "interface": 1}],
+    });
+    let claim = || call(node, "ADD", "free", &result, &json!({"waitMs": 3000}));
+    let said = claim()?;
+    assert_eq!(code(&said)?, 11, "{said:?}");
+    ensure!(said.stdout.contains("first-36, whose interface is there"), "{said:?}");
+    ensure!(is_isolated(node, victim.address)?, "its isolation is lifted");
+    // The object of a pod that is gone can stay for a while. Its interface does not.
+    node.ip("link delete new36")?;
+    soon("given", || Ok(claim()?.code == Some(0)))?;
+    soon("free", || Ok(!is_isolated(node, victim.address)?))?;
     agent.stop().map(drop)
 }
 

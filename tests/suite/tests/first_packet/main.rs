@@ -7,7 +7,10 @@
 
 mod crowd;
 mod failures;
+mod interface;
 mod newcomer;
+mod runtime;
+mod whole_runtime;
 
 use anyhow::{Result, ensure};
 

@@ -45,7 +45,7 @@ fn the_server_takes_the_manifests_and_drops_nothing() -> Result<()> {
 }
 
 /// The overlays with the objects of the chart that equal theirs, by the values that were set.
-const FORMS: [(&str, Option<&str>); 14] = [
+const FORMS: [(&str, Option<&str>); 15] = [
     ("base", Some("default")),
     ("overlays/k3s", Some("default")),
     ("overlays/kubeadm-flannel", Some("default")),
@@ -54,7 +54,8 @@ const FORMS: [(&str, Option<&str>); 14] = [
     ("overlays/verify", Some("verify")),
     ("overlays/audit", Some("audit")),
     ("overlays/talos", None),
-    ("overlays/pod-namespaces", None),
+    ("overlays/pod-namespaces", Some("pod-agent")),
+    ("overlays/multi-network", Some("multi-network")),
     ("overlays/uninstall", None),
     ("overlays/boot", None),
     ("overlays/boot-remove", None),

@@ -22,8 +22,8 @@ use crate::scene::{HTTP, Scene, Try, WAIT, hold, namespace, pod, policy};
 const UDP: u16 = 8081;
 /// How long the traffic flows at least in each step.
 const STEP: Duration = Duration::from_secs(3);
-const SERVER: &str = "wire/server";
-const OPEN: &str = "wire/open";
+pub const SERVER: &str = "wire/server";
+pub const OPEN: &str = "wire/open";
 /// Who asks whom, and whether the policies allow it: by ingress and by egress, from both
 /// nodes.
 const PAIRS: [(&str, &str, bool); 8] = [
@@ -52,7 +52,7 @@ pub fn macvlan(say: &dyn Fn(&str)) -> Result<()> {
 
 impl Scene {
     fn wire(&mut self) -> Result<()> {
-        self.put(&objects()?)?;
+        self.put(&[cast()?, policies()?].concat())?;
         self.pods_ready("wire")?;
         let pods = self.pods_of_wire()?;
         hold(&tries(self, &pods, |_| true)?).context("without nftpol all pass")?;
@@ -83,7 +83,7 @@ impl Scene {
         self.remove(&["wire"])
     }
 
-    fn pods_of_wire(&self) -> Result<Vec<Endpoint>> {
+    pub fn pods_of_wire(&self) -> Result<Vec<Endpoint>> {
         let mut names: Vec<&str> = PAIRS.iter().flat_map(|(from, to, _)| [*from, *to]).collect();
         names.sort_unstable();
         names.dedup();
@@ -91,7 +91,7 @@ impl Scene {
     }
 
     /// Lets the traffic flow, and prints what was answered so far.
-    fn answered(&self, flows: &[(String, bool, NewFlows)], step: &str) -> Result<()> {
+    pub fn answered(&self, flows: &[(String, bool, NewFlows)], step: &str) -> Result<()> {
         sleep(STEP);
         let mut sums = [[0; 2]; 2];
         for (name, allowed, flow) in flows {
@@ -112,7 +112,7 @@ impl Scene {
 }
 
 /// Each pair, over each family, by TCP.
-fn tries<'a>(
+pub fn tries<'a>(
     scene: &Scene,
     pods: &'a [Endpoint],
     passes: impl Fn(bool) -> bool,
@@ -131,7 +131,7 @@ fn tries<'a>(
 }
 
 /// Each pair, over each family, by datagrams.
-fn flows(scene: &Scene, pods: &[Endpoint]) -> Result<Vec<(String, bool, NewFlows)>> {
+pub fn flows(scene: &Scene, pods: &[Endpoint]) -> Result<Vec<(String, bool, NewFlows)>> {
     let mut flows = Vec::new();
     for &v6 in scene.kubernetes.options().families() {
         for (from, to, allowed) in PAIRS {
@@ -148,15 +148,22 @@ fn named<'a>(pods: &'a [Endpoint], name: &str) -> Result<&'a Endpoint> {
     pods.iter().find(|one| one.name == name).context("no such pod")
 }
 
-fn objects() -> Result<Vec<Value>> {
+/// The policies that [`PAIRS`] follow, as NetworkPolicies.
+pub fn policies() -> Result<Vec<Value>> {
     let friends = json!([{"podSelector": {"matchLabels": {"role": "friend"}}}]);
     let server = json!({"matchLabels": {"app": "server"}});
     let caged = json!({"matchLabels": {"app": "caged"}});
     let nobody = json!({"podSelector": caged, "policyTypes": ["Egress"]});
     Ok(vec![
-        namespace("wire", json!({})),
         policy("wire/friends", json!({"podSelector": server, "ingress": [{"from": friends}]}))?,
         policy("wire/nobody", nobody)?,
+    ])
+}
+
+/// The pods of [`PAIRS`].
+pub fn cast() -> Result<Vec<Value>> {
+    Ok(vec![
+        namespace("wire", json!({})),
         pod(SERVER, "node-1", json!({"app": "server"}))?,
         pod(OPEN, "node-1", json!({"app": "open"}))?,
         pod("wire/near", "node-1", json!({}))?,

@@ -7,19 +7,23 @@
 
 mod absence;
 mod agents;
+mod beside_felix;
 mod crash;
 mod edits;
 mod faults;
 mod forged;
 mod install;
+mod listening;
 mod macvlan;
 mod migration;
 mod monitor;
 mod paths;
+mod plugin;
 mod reboot;
 mod removal;
 mod report;
 mod scene;
+mod secondary;
 mod short;
 mod workloads;
 
@@ -37,14 +41,15 @@ const SCENES: &str = "NFTPOL_SCENES";
 const CRASH: &str = "crash";
 const OVERLAYS: &str = "overlays";
 const MACVLAN: &str = "macvlan";
+const SECONDARY: &str = "secondary";
 const MIGRATION: &str = "migration";
-/// Needs Calico's programs, which `cargo xtask kube` cannot build. No other word names it.
 const FROM_CANAL: &str = "migration-canal";
+const BESIDE_FELIX: &str = "beside-felix";
 
 type RunScene = fn(&mut Scene) -> Result<()>;
 
 /// All scenes in this order, and whether CI runs them.
-const ALL: [(&str, RunScene, bool); 11] = [
+const ALL: [(&str, RunScene, bool); 12] = [
     ("short", Scene::short, true),
     ("agents", Scene::agents, true),
     ("monitor", Scene::monitor, true),
@@ -54,6 +59,7 @@ const ALL: [(&str, RunScene, bool); 11] = [
     ("edits", Scene::edits, false),
     ("faults", Scene::faults, false),
     ("reboot", Scene::reboot, false),
+    ("first-packet", Scene::first_packet, false),
     ("removal", Scene::removal, true),
     ("install", Scene::install, false),
 ];
@@ -80,12 +86,20 @@ fn in_a_real_kubernetes() -> Result<()> {
         macvlan::macvlan(&say)?;
         assert_eq!(Machine::now()?, before);
     }
+    if has(&scenes, SECONDARY, false) {
+        secondary::secondary(&say)?;
+        assert_eq!(Machine::now()?, before);
+    }
     if has(&scenes, MIGRATION, false) {
         migration::migration(Before::KubeRouter, &say)?;
         assert_eq!(Machine::now()?, before);
     }
-    if scenes.split_whitespace().any(|scene| scene == FROM_CANAL) {
+    if has(&scenes, FROM_CANAL, false) {
         migration::migration(Before::Canal, &say)?;
+        assert_eq!(Machine::now()?, before);
+    }
+    if has(&scenes, BESIDE_FELIX, false) {
+        beside_felix::beside_felix(&say)?;
         assert_eq!(Machine::now()?, before);
     }
     if has(&scenes, CRASH, true) {
@@ -127,7 +141,8 @@ fn chosen(scenes: &str) -> Result<Vec<(&'static str, RunScene)>> {
     let known = || {
         ALL.iter()
             .map(|(name, ..)| *name)
-            .chain([OVERLAYS, MACVLAN, MIGRATION, FROM_CANAL, CRASH, "all"])
+            .chain([OVERLAYS, MACVLAN, SECONDARY, MIGRATION, FROM_CANAL, BESIDE_FELIX, CRASH])
+            .chain(["all"])
     };
     for word in scenes.split_whitespace() {
         let names: Vec<_> = known().collect();

@@ -45,7 +45,7 @@ pub enum Before {
 }
 
 /// Questions that one pod asks another.
-struct Flow {
+pub struct Flow {
     name: String,
     allowed: bool,
     asked: NewFlows,
@@ -81,12 +81,12 @@ impl Scene {
         self.say(&format!("{before:?} enforces"));
         let flows = pods.flows(self)?;
         self.counted(&flows, "the other enforcer alone")?;
-        let rules = self.rules_of_others()?;
+        let rules = self.rules_of(before)?;
         self.kubernetes.deploy()?;
         self.names_the_other(before)?;
         self.counted(&flows, "both")?;
         hold(&pods.tries(self)?).context("both")?;
-        ensure!(self.rules_of_others()? == rules, "the other one's rules have changed");
+        ensure!(self.rules_of(before)? == rules, "the other one's rules have changed");
         self.proved()?;
         self.say("nobody touched the rules of the other");
         self.each_node(|kubernetes, node| before.quit(kubernetes, node))?;
@@ -107,7 +107,7 @@ impl Scene {
         self.remove(&["migration"])
     }
 
-    fn each_node(&mut self, each: impl Fn(&mut Kubernetes, &str) -> Result<()>) -> Result<()> {
+    pub fn each_node(&mut self, each: impl Fn(&mut Kubernetes, &str) -> Result<()>) -> Result<()> {
         let names: Vec<String> =
             self.kubernetes.cluster().nodes().map(|node| node.name.clone()).collect();
         for name in names {
@@ -119,38 +119,50 @@ impl Scene {
     }
 
     /// Lets the traffic flow, and prints what was answered so far.
-    fn counted(&self, flows: &[Flow], step: &str) -> Result<()> {
+    pub fn counted(&self, flows: &[Flow], step: &str) -> Result<()> {
         sleep(STEP);
         let mut sums = [[0; 2]; 2];
+        let mut lost_by = Vec::new();
         for flow in flows {
             let asked = flow.asked.asked();
             ensure!(flow.allowed || asked.answered == 0, "{step}: {} was answered", flow.name);
             ensure!(asked.sent > 0, "{step}: {} asked nothing", flow.name);
             sums[usize::from(flow.allowed)][0] += asked.sent;
             sums[usize::from(flow.allowed)][1] += asked.answered;
+            if flow.allowed && asked.answered < asked.sent {
+                lost_by.push(format!("{}: {}", flow.name, asked.sent - asked.answered));
+            }
         }
         let [[denied, passed], [allowed, answered]] = sums;
         let lost = allowed.saturating_sub(answered);
         self.say(&format!(
             "{step}: denied {denied} sent, {passed} answered; allowed {allowed} sent, {lost} not \
-             answered within 100 ms, or on their way"
+             answered within 100 ms, or on their way {lost_by:?}"
         ));
         Ok(())
     }
 
-    /// All rules of iptables on all nodes, without counters. kube-router gives its chains
-    /// new names, and another order, with each of its syncs.
-    fn rules_of_others(&self) -> Result<Vec<String>> {
+    /// All rules of iptables on all nodes, without counters, and Felix' sets of addresses.
+    /// kube-router gives its chains new names, and another order, with each of its syncs.
+    pub fn rules_of(&self, other: Before) -> Result<Vec<String>> {
         const RULES: &str = "{ iptables-save; ip6tables-save; } | sed -E '/^#/d; s/ \\[.*\\]$//; \
                              s/KUBE-(NWPLCY|POD-FW)-[A-Z0-9]{16}/KUBE-\\1/g' | sort";
+        const SETS: &str = "; ipset save | sed -E 's/ initval 0x[0-9a-f]+//' | sort";
+        let script = match other {
+            Before::KubeRouter => RULES.to_owned(),
+            Before::Canal => [RULES, SETS].concat(),
+        };
         let nodes = self.kubernetes.cluster().nodes();
-        nodes
-            .map(|node| self.kubernetes.exec(&node.name, &["sh", "-c", RULES])?.success())
-            .collect()
+        let rules = nodes.map(|node| {
+            let rules = self.kubernetes.exec(&node.name, &["sh", "-c", &script])?.success()?;
+            ensure!(rules.contains(other.chain()), "{other:?} has no rules on {}", node.name);
+            Ok(rules)
+        });
+        rules.collect()
     }
 
     /// The agents' log names the other enforcer.
-    fn names_the_other(&self, before: Before) -> Result<()> {
+    pub fn names_the_other(&self, before: Before) -> Result<()> {
         let logs = ["-n", "kube-system", "logs", "-l", "app.kubernetes.io/name=nftpol"];
         let name = match before {
             Before::KubeRouter => "kube-router enforces NetworkPolicy on this node, too",
@@ -162,7 +174,7 @@ impl Scene {
         })
     }
 
-    fn label_late(&self) -> Result<()> {
+    pub fn label_late(&self) -> Result<()> {
         let label = ["-n", "migration", "label", "pod", "late", "role=friend"];
         self.kubectl(&label).map(drop)?;
         // The other one would know by now.
@@ -172,6 +184,14 @@ impl Scene {
 }
 
 impl Before {
+    /// The beginning of the names of its chains that forwarded packets meet.
+    fn chain(self) -> &'static str {
+        match self {
+            Self::KubeRouter => ":KUBE-POD-FW",
+            Self::Canal => ":cali-tw-",
+        }
+    }
+
     fn enforce(self, kubernetes: &mut Kubernetes, node: &str) -> Result<()> {
         match self {
             Self::KubeRouter => kubernetes.restart_kube_router(node, true),
@@ -220,10 +240,10 @@ impl Before {
 }
 
 /// The pods of this scene.
-struct Pods(Vec<Endpoint>);
+pub struct Pods(Vec<Endpoint>);
 
 impl Pods {
-    fn of(kubernetes: &Kubernetes) -> Result<Self> {
+    pub fn of(kubernetes: &Kubernetes) -> Result<Self> {
         let names = PAIRS.iter().flat_map(|(from, to, _)| [*from, *to]).chain([LATE]);
         let mut names: Vec<&str> = names.collect();
         names.sort_unstable();
@@ -236,7 +256,7 @@ impl Pods {
     }
 
     /// Each pair, over each family, by TCP.
-    fn tries(&self, scene: &Scene) -> Result<Vec<Try<'_>>> {
+    pub fn tries(&self, scene: &Scene) -> Result<Vec<Try<'_>>> {
         let mut tries = Vec::new();
         for &v6 in scene.kubernetes.options().families() {
             for (from, to, passes) in PAIRS {
@@ -246,7 +266,7 @@ impl Pods {
         Ok(tries)
     }
 
-    fn late(&self, scene: &Scene, passes: bool) -> Result<Vec<Try<'_>>> {
+    pub fn late(&self, scene: &Scene, passes: bool) -> Result<Vec<Try<'_>>> {
         let families = scene.kubernetes.options().families().iter();
         families.map(|&v6| self.one(LATE, SERVER, v6, passes)).collect()
     }
@@ -258,7 +278,7 @@ impl Pods {
     }
 
     /// All pairs over IPv4, and the first two over IPv6.
-    fn flows(&self, scene: &Scene) -> Result<Vec<Flow>> {
+    pub fn flows(&self, scene: &Scene) -> Result<Vec<Flow>> {
         let mut flows = Vec::new();
         for &v6 in scene.kubernetes.options().families() {
             for (from, to, allowed) in &PAIRS[..if v6 { 2 } else { PAIRS.len() }] {
@@ -272,7 +292,7 @@ impl Pods {
     }
 }
 
-fn objects() -> Result<Vec<Value>> {
+pub fn objects() -> Result<Vec<Value>> {
     let server = json!({"matchLabels": {"app": "server"}});
     let friends = json!([{"podSelector": {"matchLabels": {"role": "friend"}}}]);
     let caged = json!({"matchLabels": {"app": "caged"}});

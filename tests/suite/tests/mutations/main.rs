@@ -8,6 +8,7 @@
 mod bound;
 mod cluster;
 mod edges;
+mod ipvs;
 mod model;
 mod table;
 mod unknown;

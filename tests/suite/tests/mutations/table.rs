@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ruleset::{
-    AddressRange, AddressTest, Element, Family, Field, Finish, Match, Name, PortTest, Rule,
+    AddressRange, AddressTest, Element, Family, Field, Finish, Match, Name, PortRange, Rule,
     Ruleset, Set, Store, Transport, Verdict,
 };
 
@@ -217,19 +217,19 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
     mistake("ports of one rule go with peers of another", "8", |table| {
         edit(table, "i.dev/web.", |one| {
             let is = matches!(one, Match::Ports(_));
-            is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(80, 90)))
+            is.then(|| *one = Match::Port(Transport::Tcp, PortRange(80, 90)))
         })
     }),
     mistake("endPort is left out", "9", |table| {
         edit(table, "i.dev/web.", |one| {
-            let is = *one == Match::Port(Transport::Tcp, PortTest::In(80, 90));
-            is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(80, 89)))
+            let is = *one == Match::Port(Transport::Tcp, PortRange(80, 90));
+            is.then(|| *one = Match::Port(Transport::Tcp, PortRange(80, 89)))
         })
     }),
     mistake("port is left out of its range", "9", |table| {
         edit(table, "i.dev/web.", |one| {
-            let is = *one == Match::Port(Transport::Tcp, PortTest::In(80, 90));
-            is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(81, 90)))
+            let is = *one == Match::Port(Transport::Tcp, PortRange(80, 90));
+            is.then(|| *one = Match::Port(Transport::Tcp, PortRange(81, 90)))
         })
     }),
     mistake("a port is not checked", "6", |table| {
@@ -279,8 +279,8 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
     }),
     mistake("a port name means another pod's number", "14", |table| {
         edit(table, "i.dev/web.", |one| {
-            let is = *one == Match::Port(Transport::Tcp, PortTest::In(80, 80));
-            is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(9090, 9090)))
+            let is = *one == Match::Port(Transport::Tcp, PortRange(80, 80));
+            is.then(|| *one = Match::Port(Transport::Tcp, PortRange(9090, 9090)))
         })
     }),
     mistake("a peer's named port has another number", "14", |table| {
@@ -292,7 +292,7 @@ pub const MISTAKES: &[Mistake<Ruleset>] = &[
     mistake("egress to a port name allows its number everywhere", "15", |table| {
         edit(table, "e.dev/cache.", |one| {
             let is = matches!(one, Match::AddressPort(_, Family::V4, ..));
-            is.then(|| *one = Match::Port(Transport::Tcp, PortTest::In(8081, 8081)))
+            is.then(|| *one = Match::Port(Transport::Tcp, PortRange(8081, 8081)))
         })
     }),
     mistake("a pod that ended is still a peer", "22", |table| {

@@ -11,6 +11,7 @@ mod beside;
 mod docker;
 mod grid;
 mod round;
+mod secondary;
 
 use anyhow::Result;
 use samples::testbed_spec::{Between, Network};

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use kubebed::image::Image;
+use kubebed::rootfs;
 use netbed::program;
 
 fn main() -> ExitCode {
@@ -24,7 +25,12 @@ fn run(arguments: &[String]) -> Result<()> {
     let [to, licences] = arguments else { bail!("usage: image FILE LICENCES") };
     let to = PathBuf::from(to);
     let image = Image::nftpol(&program::path()?)?.licences(Path::new(licences));
-    let image = image.plugin(&program::beside("nftpol-cni")?);
+    let plugin = program::beside("nftpol-cni")?;
+    // The image has no loader for it, nor may a node have the right one.
+    if let Some(loader) = rootfs::loader(&plugin)? {
+        bail!("{} needs {loader}; `cargo xtask image` builds it static", plugin.display());
+    }
+    let image = image.plugin(&plugin);
     let written = image.write(&to)?;
     for (path, size) in &written.files {
         println!("{size:>10}  {path}");

@@ -2,6 +2,7 @@
 //! Actions").
 
 use crate::check::finding::{Finding, Level};
+use crate::printable::escaped;
 
 /// A line for each finding.
 pub fn github(findings: &[Finding]) -> String {
@@ -28,9 +29,11 @@ fn one(finding: &Finding) -> String {
     format!("::{command} {}::{}\n", properties.join(","), data(&message))
 }
 
-/// As the toolkit escapes what follows the last colons (actions/toolkit, command.ts).
+/// As the toolkit escapes what follows the last colons (actions/toolkit, command.ts). The log
+/// of a workflow obeys other control characters, and shows them in colours.
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    let lines: Vec<String> = text.split('\n').map(escaped).collect();
+    lines.join("\n").replace('%', "%25").replace('\n', "%0A")
 }
 
 fn property(text: &str) -> String {

@@ -5,6 +5,7 @@ use annotate_snippets::{AnnotationKind, Group, Level as Shown, Renderer, Snippet
 
 use crate::Cluster;
 use crate::check::finding::{Finding, Level};
+use crate::printable::escaped;
 
 /// Whether to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +35,14 @@ fn one(cluster: &Cluster, finding: &Finding, renderer: &Renderer) -> String {
     let source = source(cluster, finding);
     let mut words = title(finding, source.is_some());
     if let (Some(at), None) = (&finding.at, &source) {
-        words = printable(&format!("{at}: ")) + &words;
+        words = escaped(&format!("{at}: ")) + &words;
     }
     let title = level.primary_title(words).id(finding.id);
     let mut report = vec![match &source {
         Some(Source { file, text, first, span }) => {
             let annotation = AnnotationKind::Primary.span(span.clone());
             let annotation = match &finding.label {
-                Some(label) => annotation.label(printable(label)),
+                Some(label) => annotation.label(escaped(label)),
                 None => annotation,
             };
             title.element(
@@ -54,7 +55,7 @@ fn one(cluster: &Cluster, finding: &Finding, renderer: &Renderer) -> String {
         }
         None => Group::with_title(title),
     }];
-    let help = finding.help.iter().map(|help| printable(help));
+    let help = finding.help.iter().map(|help| escaped(help));
     let fix = finding.fix.iter().map(|fix| match fix.opens {
         None => format!("{}: --fix does it", fix.title),
         Some(_) => format!("{}: --fix {} does it", fix.title, finding.id),
@@ -74,21 +75,7 @@ fn title(finding: &Finding, shown: bool) -> String {
     if !title.is_empty() {
         title += ": ";
     }
-    printable(&(title + &finding.message))
-}
-
-/// Without control characters, whatever a file holds.
-fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|one| {
-            match one.is_control() {
-                true => one.escape_debug().collect::<String>(),
-                false => one.to_string(),
-            }
-            .chars()
-            .collect::<Vec<_>>()
-        })
-        .collect()
+    escaped(&(title + &finding.message))
 }
 
 /// The lines around a place.

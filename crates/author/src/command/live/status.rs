@@ -197,7 +197,7 @@ async fn wanted(agents: &ClusterAgents, name: &str) -> Result<Wanted> {
     let loaded = files::parse(name, &text, Validation::Warn);
     let policy = loaded.objects.into_iter().find_map(|object| match object {
         Object::NetworkPolicy(policy) => Some(policy),
-        Object::Pod(_) | Object::Namespace(_) => None,
+        Object::Pod(_) | Object::Namespace(_) | Object::MultiNetworkPolicy(_) => None,
     });
     let policy = policy.context("the policy cannot be read")?;
     Ok(Wanted {

@@ -32,7 +32,7 @@ fn answer(to: &str) -> Answer {
             watcher::Object::NetworkPolicy(policy) => {
                 snapshot.policies.insert(policy.key.clone(), policy);
             }
-            watcher::Object::Namespace(_) => {}
+            watcher::Object::Namespace(_) | watcher::Object::MultiNetworkPolicy(_) => {}
         }
     }
     let cluster = Cluster::from(snapshot);

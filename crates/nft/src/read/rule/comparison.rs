@@ -5,7 +5,7 @@
 //! Never: a comparison whose meaning only resembles that of a match.
 
 use ruleset::{
-    AddressRange, AddressTest, EtherType, Family, Field, Match, PortTest, TableFamily, TagType,
+    AddressRange, AddressTest, EtherType, Family, Field, Match, PortRange, TableFamily, TagType,
     TcpFlags, Transport,
 };
 
@@ -16,7 +16,7 @@ use crate::expression::{AT_LEAST, AT_MOST, EQUAL, NOT_EQUAL};
 use crate::packet::{Part, ether_type, nfproto};
 use crate::read::unreadable::Unreadable;
 use crate::register::Register;
-use crate::write::rule::{PACKET_HOST, TRANSLATED};
+use crate::write::rule::{LOCAL, PACKET_HOST, TRANSLATED};
 
 impl RuleReader<'_> {
     pub(super) fn compare(
@@ -66,6 +66,9 @@ impl RuleReader<'_> {
             {
                 Ok(Match::CtTranslated)
             }
+            (Part::SourceType, EQUAL, None) if value == LOCAL.to_ne_bytes() => {
+                Ok(Match::SourceIsLocal)
+            }
             (Part::TcpFlags, NOT_EQUAL, Some(mask))
                 if mask == [TcpFlags::OPENING_MASK.0] && value == [TcpFlags::SYN.0] =>
             {
@@ -113,7 +116,7 @@ impl RuleReader<'_> {
                     bytes.try_into().map(u16::from_be_bytes).map_err(|_| "an odd port")
                 });
                 let transport = self.need_transport()?;
-                Ok(Match::Port(transport, PortTest::In(first?, last?)))
+                Ok(Match::Port(transport, PortRange(first?, last?)))
             }
             (part, _) => Err(format!("unsupported range of {part:?}")),
         }

@@ -6,8 +6,8 @@
 use std::ffi::CStr;
 
 use ruleset::{
-    AddressTest, Family, Field, FlowSide, KeyAddress, KeyFields, KeyShape, Match, Name, PortTest,
-    SetType, Tag,
+    AddressTest, Family, Field, FlowSide, KeyAddress, KeyFields, KeyShape, Match, Name, SetType,
+    Tag,
 };
 
 use super::RuleReader;
@@ -68,7 +68,6 @@ impl RuleReader<'_> {
                 };
                 Match::Ports(name)
             }
-            (SetType::Port, Part::Port) => Match::Port(self.need_transport()?, PortTest::Set(name)),
             (SetType::Icmpv6Type, Part::IcmpType) => {
                 self.need_family(Family::V6)?;
                 self.need_protocol(Match::ICMPV6)?;

@@ -4,7 +4,7 @@
 //! stands before them.
 
 use ruleset::{
-    AddressRange, CtStates, Family, Field, KeyAddress, KeyFields, Name, PortTest, TagPiece,
+    AddressRange, CtStates, Family, Field, KeyAddress, KeyFields, Name, PortRange, TagPiece,
 };
 
 use super::{ESTABLISHED, RELATED, Writer};
@@ -56,18 +56,13 @@ impl Writer {
         }
     }
 
-    pub(super) fn port(&mut self, test: &PortTest) {
+    pub(super) fn port(&mut self, PortRange(first, last): PortRange) {
         self.load(Part::Port);
-        match test {
-            PortTest::In(first, last) if first == last => {
-                self.compare(EQUAL, first.to_be_bytes().to_vec());
-            }
-            PortTest::In(first, last) => {
-                self.compare(AT_LEAST, first.to_be_bytes().to_vec());
-                self.compare(AT_MOST, last.to_be_bytes().to_vec());
-            }
-            PortTest::Set(set) => self.look_up(set.as_str(), false),
+        if first == last {
+            return self.compare(EQUAL, first.to_be_bytes().to_vec());
         }
+        self.compare(AT_LEAST, first.to_be_bytes().to_vec());
+        self.compare(AT_MOST, last.to_be_bytes().to_vec());
     }
 
     /// Loads the parts into registers in a row and looks them up. The tag of a stored

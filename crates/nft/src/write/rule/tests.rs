@@ -1,5 +1,5 @@
 use super::*;
-use ruleset::{Family, Name, PortTest, Transport};
+use ruleset::{Family, Name, PortRange, Transport};
 
 fn name(text: &str) -> Name {
     Name::new(text).expect("a name")
@@ -28,7 +28,7 @@ fn text_for_c_ends_at_a_nul() {
 #[test]
 fn an_implied_test_is_written_once() {
     let set = AddressTest::Set(Family::V4, name("s"));
-    let port = Match::Port(Transport::Tcp, PortTest::In(80, 80));
+    let port = Match::Port(Transport::Tcp, PortRange(80, 80));
     let rule = Rule::new(
         [
             Match::Address(Field::Source, set.clone()),

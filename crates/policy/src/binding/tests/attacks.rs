@@ -258,7 +258,7 @@ fn the_work_grows_with_the_claims_and_not_faster() {
         port(10 + number, if number + 1 == PODS { &both[..1] } else { &both })
     });
     let (seen, claims) = (seen(ports), Claims::default());
-    let held = addresses::hold(&View::new(&seen, &pods, &claims));
+    let held = addresses::hold(&View::new(&seen, &pods, &Placements::default(), &claims));
     assert_eq!(held.pods.len(), names.len());
     assert!(held.contested.is_empty());
     let claims = names.len() * 2;

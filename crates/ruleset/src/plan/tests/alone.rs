@@ -6,7 +6,7 @@ use super::{in_set, name};
 use crate::plan::plan;
 use crate::simulator::{Outcome, Packet, possible_outcomes};
 use crate::{
-    BaseChain, Chain, Element, Family, Field, Finish, Match, Op, PortTest, Rule, Ruleset, Set,
+    BaseChain, Chain, Element, Family, Field, Finish, Match, Op, PortRange, Rule, Ruleset, Set,
     SetType, Transport, Verdict, VerdictMap, text,
 };
 
@@ -69,7 +69,7 @@ fn table(state: State, asking: &[Grant]) -> Ruleset {
 }
 
 fn rules(field: Field, grants: &[Grant], verdict: &Verdict) -> Vec<Rule> {
-    let port = |port| Match::Port(Transport::Tcp, PortTest::In(port, port));
+    let port = |port| Match::Port(Transport::Tcp, PortRange(port, port));
     let allowing = grants.iter().map(|(set, number)| {
         let peers = set.map(|set| in_set(field, set));
         Rule::new(peers.into_iter().chain(number.map(port)), verdict.clone())

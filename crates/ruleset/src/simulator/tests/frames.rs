@@ -217,7 +217,7 @@ fn a_key_in_a_set_of_another_type_is_an_error() {
     let fields = KeyFields { interface: IN, ..KeyFields::NONE };
     let key = Key { interface: Some(7), ..NO_KEY };
     let mut table = table(TableFamily::Inet, Hook::Forward, Match::Key(fields, name("s")), key);
-    table.sets.insert(name("s"), Set::new(SetType::Port, None));
+    table.sets.insert(name("s"), Set::new(SetType::ProtocolPort, None));
     let at = RulePosition { chain: name("base"), rule: 0 };
     let error = Broken::WrongType { at, name: name("s") };
     assert_eq!(simulate(&table, &framed(web())), Err(error));

@@ -62,7 +62,7 @@ fn bind(table: &mut Ruleset) {
 }
 
 fn tunnels(table: &mut Ruleset, node: &Node, are_nodes_known: bool) {
-    let tunnel = |port: &u16| Match::Port(Transport::Udp, PortTest::In(*port, *port));
+    let tunnel = |port: &u16| Match::Port(Transport::Udp, PortRange(*port, *port));
     let some = || node.tunnels.iter();
     let from_pod = || drop([by(IN, None, None, "podside")]);
     let tunnelled = match are_nodes_known {
@@ -90,9 +90,8 @@ fn masqueraded(table: &mut Ruleset, node: &Node) {
     if node.tunnels.is_empty() || node.ports.is_empty() {
         return;
     }
-    let into = |port: &u16| {
-        goto([Match::Port(Transport::Udp, PortTest::In(*port, *port))], "masqueraded.to")
-    };
+    let into =
+        |port: &u16| goto([Match::Port(Transport::Udp, PortRange(*port, *port))], "masqueraded.to");
     let rules = node.tunnels.iter().map(into).collect();
     add_base(table, "masqueraded", Hook::Postrouting, 110, rules);
     let own = |family| {

@@ -8,7 +8,7 @@ use policy::spec::binding::Binding;
 use policy::{BoundPort, NodeNetwork, Tunnel, TunnelSources};
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Element, EtherType, Family, Field, Hook,
-    InterfaceField, Key, KeyAddress, KeyFields, MacField, Match, Name, PortTest, Rule, Ruleset,
+    InterfaceField, Key, KeyAddress, KeyFields, MacField, Match, Name, PortRange, Rule, Ruleset,
     Set, SetType, TagType, Transport, Verdict,
 };
 
@@ -182,7 +182,7 @@ pub fn inet(binding: &Binding<'_>) -> Ruleset {
 
 fn to_tunnel(tunnel: &Tunnel) -> Match {
     match *tunnel {
-        Tunnel::Udp(port) => Match::Port(Transport::Udp, PortTest::In(port, port)),
+        Tunnel::Udp(port) => Match::Port(Transport::Udp, PortRange(port, port)),
         Tunnel::Protocol(number) => Match::Protocol(number),
     }
 }

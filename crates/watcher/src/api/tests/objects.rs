@@ -3,7 +3,7 @@
 use policy::{Peers, Ports};
 
 use super::super::event::Found;
-use super::super::kinds::{NamespaceFields, PolicyJson};
+use super::super::kinds::{MultiPolicyJson, NamespaceFields, PolicyJson, V1Beta2};
 use super::super::watch_line;
 use super::*;
 use crate::convert::PodFields;
@@ -118,6 +118,7 @@ fn a_line_of_a_watch_is_events_or_an_error() {
         Kind::NetworkPolicy => watch_line::events::<PolicyJson>(line.as_bytes()),
         Kind::Pod => watch_line::events::<PodFields>(line.as_bytes()),
         Kind::Namespace => watch_line::events::<NamespaceFields>(line.as_bytes()),
+        Kind::MultiNetworkPolicy => watch_line::events::<MultiPolicyJson<V1Beta2>>(line.as_bytes()),
     };
     let read = |kind, line: &str| match events(kind, line) {
         Ok(events) => events.into_iter().map(show).collect::<Vec<_>>().join(", "),

@@ -250,7 +250,7 @@ impl<T: Watched> Watch<T> {
         let node = self.following.node.as_deref()?;
         let of_node = |found: &Found| match &found.object {
             Object::Pod(pod) => pod.node.as_deref() == Some(node),
-            Object::NetworkPolicy(_) | Object::Namespace(_) => true,
+            Object::NetworkPolicy(_) | Object::Namespace(_) | Object::MultiNetworkPolicy(_) => true,
         };
         let has_some = objects.iter().any(of_node);
         (!has_some).then(|| format!("{} of node {node}", resource(T::KIND)))

@@ -67,14 +67,14 @@ pub(in crate::files) fn of(node: &Node, listed: Option<Kind>) -> (DocumentType, 
         let message = format!("must be text, not {}", entry.value.value.describe());
         return (DocumentType::Other, vec![error(entry.value.at, "kind", message)]);
     };
-    if let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == kind) {
+    if let Some(kind) = Kind::EVERY.into_iter().find(|known| known.name() == kind) {
         return api_version(node, kind, listed == Some(kind));
     }
     if kind == "List" {
         return (DocumentType::List(None), Vec::new());
     }
     if let Some(of) = kind.strip_suffix("List")
-        && let Some(kind) = Kind::ALL.into_iter().find(|known| known.name() == of)
+        && let Some(kind) = Kind::EVERY.into_iter().find(|known| known.name() == of)
     {
         let (document_type, issues) = api_version(node, kind, false);
         let is_foreign = document_type == DocumentType::Other;
@@ -145,7 +145,7 @@ fn api_version(node: &Node, kind: Kind, may_lack: bool) -> (DocumentType, Vec<Is
         return (known, if may_lack { Vec::new() } else { vec![issue()] });
     };
     let message = match entry.value.text() {
-        Some(text) if text == wanted => return (known, Vec::new()),
+        Some(text) if text == wanted || is_older(kind, text) => return (known, Vec::new()),
         Some(text) if is_foreign(node, kind) => {
             let message = format!(
                 "of {:?} is skipped; it is not the {kind} of Kubernetes itself",
@@ -159,6 +159,11 @@ fn api_version(node: &Node, kind: Kind, may_lack: bool) -> (DocumentType, Vec<Is
         None => format!("must be {wanted}, not {}", entry.value.value.describe()),
     };
     (known, vec![error(entry.value.at, "apiVersion", message)])
+}
+
+/// Whether this is an older version of the kind with the same fields.
+fn is_older(kind: Kind, version: &str) -> bool {
+    kind == Kind::MultiNetworkPolicy && version == "k8s.cni.cncf.io/v1beta1"
 }
 
 /// Whether the object's API group is not one of Kubernetes, such as

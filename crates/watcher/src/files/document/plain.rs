@@ -34,6 +34,8 @@ impl Reader {
                 Object::NetworkPolicy(Arc::new(policy))
             }),
             Some(Kind::Pod) => typed(tokens, convert::pod_with, |pod| Object::Pod(Arc::new(pod))),
+            // Its type is no NetworkPolicy's.
+            Some(Kind::MultiNetworkPolicy) => None,
             Some(Kind::Namespace) => typed(tokens, convert::namespace_with, |namespace| {
                 Object::Namespace(Arc::new(namespace.with_metadata_name()))
             }),
@@ -51,7 +53,7 @@ fn kind(tokens: &[Token<'_>], listed: Option<Kind>) -> Option<Kind> {
         None => listed?,
         Some(value) => {
             let text = token::text(value)?;
-            Kind::ALL.into_iter().find(|kind| kind.name() == text)?
+            Kind::EVERY.into_iter().find(|kind| kind.name() == text)?
         }
     };
     let is_named = match token::field(tokens, "apiVersion") {

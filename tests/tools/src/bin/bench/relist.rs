@@ -67,7 +67,7 @@ fn relist(cluster: &Snapshot, node: &mut Node) -> Result<[Cost; 3]> {
 }
 
 fn every_kind(cluster: &Snapshot) -> [(Kind, Vec<Object>); 3] {
-    let Snapshot { policies, pods, namespaces, kept: _ } = cluster;
+    let Snapshot { policies, pods, namespaces, kept: _, multi_policies: _ } = cluster;
     [
         (Kind::NetworkPolicy, policies.values().cloned().map(Object::NetworkPolicy).collect()),
         (Kind::Pod, pods.values().cloned().map(Object::Pod).collect()),
@@ -85,6 +85,7 @@ fn copy(object: Object) -> Object {
         Object::NetworkPolicy(one) => Object::NetworkPolicy(Arc::new((*one).clone())),
         Object::Pod(one) => Object::Pod(Arc::new((*one).clone())),
         Object::Namespace(one) => Object::Namespace(Arc::new((*one).clone())),
+        Object::MultiNetworkPolicy(one) => Object::MultiNetworkPolicy(Arc::new((*one).clone())),
     }
 }
 

@@ -22,7 +22,8 @@ Usage: cargo xtask cluster <command>
                         the network is bridge or ptp, with routes between nodes, or one
                         of flannel's: flannel-vxlan, flannel-vxlan-direct, flannel-host-gw, flannel-udp;
                         kube-router: its bridge and its routes; macvlan: pods on the nodes' wire;
-                        calico and canal need the program `calico` of Calico in target/kube;
+                        calico: its CNI plugin; calico-vxlan: and Felix, its VXLAN and policies;
+                        canal: Calico's CNI plugin and flannel's VXLAN;
                         --second-network gives each pod an interface net1 by macvlan, and writes
                         the annotation that Multus writes
   status                whether a cluster runs, and the state of its nodes and pods

@@ -11,8 +11,8 @@ Usage: cargo xtask conformance [option...]
 Runs upstream's own tests of NetworkPolicy against nftpol in a Kubernetes on this machine.
 
   --network NAME   bridge, ptp, flannel-vxlan, flannel-vxlan-direct, flannel-host-gw,
-                   flannel-udp, kube-router, calico or canal; repeatable (default bridge and
-                   flannel-vxlan)
+                   flannel-udp, kube-router, calico, calico-vxlan, canal or macvlan;
+                   repeatable (default bridge and flannel-vxlan)
   --single-stack   pods and nodes without IPv6 (flannel-udp never has it)
   --dozen          twelve specs that cover each part of a policy
   --spec NAME      the one spec with this in its name; repeatable

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use arguments::{Arguments, Selection};
-use kubebed::kubernetes::{Kubernetes, Options};
+use kubebed::kubernetes::{Kubernetes, Network, Options};
 use kubebed::upstream::{self, Outcome, Spec, Verdict, cells::Cells, choice};
 use record::{Record, Versions};
 
@@ -107,7 +107,13 @@ fn on(options: &Options, specs: &[Spec], arguments: &Arguments) -> Result<Record
         say(&format!("{number:2}/{count} {}", table::line(outcome)));
     };
     let begun = Instant::now();
-    outcomes.extend(upstream::run(&kubernetes, &runnable, arguments.at_once, &tell)?);
+    let specs = || upstream::run(&kubernetes, &runnable, arguments.at_once, &tell);
+    // Upstream asks for pods by their Services.
+    outcomes.extend(if options.network == Network::Macvlan {
+        kubernetes.with_services_in_pods(specs)?
+    } else {
+        specs()?
+    });
     let time = begun.elapsed();
     outcomes.sort_by(|one, other| one.spec.name.cmp(&other.spec.name));
     Record::new(&kubernetes, versions, outcomes, time)

@@ -25,6 +25,12 @@ nftpol deployed with `kubectl apply -k manifests/`. `cargo xtask conformance --w
 Clusters are dual stack where the network has IPv6. Upstream asks for each pod by the first address of its Service, which is IPv4 here: IPv6 is held by the tests of this repository, not by these.
 ";
 
+/// Where pods' packets go past the node.
+const PAST_THE_NODE: &str = "
+On `macvlan` nftpol is deployed with `manifests/overlays/pod-namespaces`, and the specs prove the pod agent. Upstream asks for pods by their Services, which kube-proxy cannot translate there: \
+the answer goes straight to who asked, past the node that translated the question. So a program of the tests translates Services in each pod's own network namespace instead. Without it no spec can pass, whatever enforces the policies.
+";
+
 const ANSWERS: &str = "
 ## Answers
 
@@ -38,6 +44,9 @@ Here everything is counted that was ever wrong once a policy was there. *First t
 /// The page.
 pub fn of(records: &[Record]) -> String {
     let mut text = START.to_owned();
+    if records.iter().any(|record| record.network == "macvlan") {
+        text.push_str(PAST_THE_NODE);
+    }
     versions(&mut text, records);
     suites(&mut text, records);
     text.push_str(ANSWERS);

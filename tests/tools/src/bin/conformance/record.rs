@@ -20,6 +20,9 @@ const FLANNEL: &str = include_str!("../../../../flannel/go.mod");
 const FLANNEL_MODULE: &str = "github.com/flannel-io/flannel ";
 const KUBE_ROUTER: &str = include_str!("../../../../kube-router/go.mod");
 const KUBE_ROUTER_MODULE: &str = "github.com/cloudnativelabs/kube-router/v2 ";
+/// Calico's releases are no versions of its module. A comment has the release.
+const CALICO: &str = include_str!("../../../../calico/go.mod");
+const CALICO_COMMENT: &str = "// Calico ";
 
 /// The version of each component, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +63,17 @@ impl Versions {
             ("Kubernetes and its e2e.test", said("kubeletVersion")),
             ("flannel", required(FLANNEL, FLANNEL_MODULE)),
             ("kube-router", required(KUBE_ROUTER, KUBE_ROUTER_MODULE)),
+            ("Calico", required(CALICO, CALICO_COMMENT)),
             ("Linux", linux),
             ("containerd", plain(said("containerRuntimeVersion"))),
         ];
         Ok(Self(all.into_iter().map(|(name, version)| (name.to_owned(), version)).collect()))
+    }
+
+    /// Whether all components that both know have the same version.
+    fn agree(&self, other: &Self) -> bool {
+        let mut own = self.0.iter();
+        own.all(|(name, version)| other.0.get(name).is_none_or(|one| one == version))
     }
 }
 
@@ -102,7 +112,8 @@ impl Record {
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))
     }
 
-    /// All stored records of these versions, by network.
+    /// All stored records of these versions, by network. A record can be older than the
+    /// knowledge of a component.
     pub fn kept(versions: &Versions) -> Result<Vec<Self>> {
         let folder = folder()?;
         let mut records = Vec::new();
@@ -112,7 +123,8 @@ impl Record {
             let record = serde_json::from_str(&text).ok().and_then(|value| from_json(&value));
             records.push(record.with_context(|| format!("{} is not a record", path.display()))?);
         }
-        records.retain(|record: &Self| record.versions == *versions);
+        records.retain(|record: &Self| record.versions.agree(versions));
+        records.iter_mut().for_each(|record| record.versions = versions.clone());
         records.sort_by(|one, other| one.network.cmp(&other.network));
         Ok(records)
     }
@@ -191,4 +203,25 @@ fn folder() -> Result<PathBuf> {
     let program = std::env::current_exe().context("find this program")?;
     let target = program.ancestors().nth(2).context("this program is in no target folder")?;
     Ok(target.join("conformance"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn versions(all: &[(&str, &str)]) -> Versions {
+        Versions(all.iter().map(|(name, version)| ((*name).into(), (*version).into())).collect())
+    }
+
+    #[test]
+    fn an_older_record_knows_fewer_components_but_no_other_version() {
+        let now = versions(&[("Calico", "v3.28.5"), ("Linux", "6.18")]);
+        assert!(versions(&[("Linux", "6.18")]).agree(&now));
+        assert!(!versions(&[("Linux", "6.17")]).agree(&now));
+    }
+
+    #[test]
+    fn calicos_release_is_in_a_comment() {
+        assert!(CALICO.starts_with(&format!("{CALICO_COMMENT}v3.")));
+    }
 }
