@@ -17,6 +17,8 @@
 //!   whose the address is (see [`policy::takes_precedence`]);
 //! * the namespaces of all these pods; and what is kept.
 //!
+//! If a peer selects all pods, that is all pods and namespaces.
+//!
 //! ```text
 //! changed pod -------+- the pods that report its addresses -> which excerpts read them:
 //! changed namespace -+- its pods                              in or out
@@ -56,6 +58,9 @@ struct Excerpt {
     given: BTreeSet<IpAddr>,
     /// All addresses of the node.
     node: BTreeSet<IpAddr>,
+    /// A peer selects every pod: the maps of pods and namespaces are the cluster's, since a
+    /// copy would be as large.
+    has_all: bool,
 }
 
 impl Excerpts {
@@ -81,6 +86,7 @@ impl Excerpts {
         dirty.extend(self.reporters(&addresses));
         dirty.insert(pod.clone());
         self.judge(&dirty, std::slice::from_ref(pod));
+        self.share();
     }
 
     /// Only these pods need one from now on.
@@ -129,9 +135,19 @@ impl Excerpts {
             }
         }
         self.judge(&dirty, &all);
+        self.share();
         if !changes.kept.is_empty() {
             let excerpts = self.excerpts.values_mut();
             excerpts.for_each(|one| one.snapshot.kept = snapshot.kept.clone());
+        }
+    }
+
+    /// Gives the cluster's maps to the excerpts that have all of it.
+    fn share(&mut self) {
+        let whole = self.cluster.snapshot();
+        for excerpt in self.excerpts.values_mut().filter(|one| one.has_all) {
+            excerpt.snapshot.pods = whole.pods.clone();
+            excerpt.snapshot.namespaces = whole.namespaces.clone();
         }
     }
 
@@ -187,6 +203,12 @@ impl Excerpts {
         }
         let before = std::mem::replace(&mut excerpt.interests, interests.clone());
         let mut dirty = BTreeSet::new();
+        let has_all = interests.iter().any(Interest::is_everyone);
+        if std::mem::replace(&mut excerpt.has_all, has_all) && !has_all {
+            excerpt.snapshot.pods = Default::default();
+            excerpt.snapshot.namespaces = Default::default();
+            dirty.extend(whole.pods.keys().cloned());
+        }
         for interest in before.symmetric_difference(&interests) {
             match interests.contains(interest) {
                 true => self.interests.add(interest, key),
@@ -222,7 +244,8 @@ impl Excerpts {
     fn take_in(&mut self, of: &ObjectKey, pod: &Arc<Pod>) {
         let name = &pod.key.namespace;
         let namespace = self.cluster.snapshot().namespaces.get(name);
-        let Some(excerpt) = self.excerpts.get_mut(of) else { return };
+        let excerpt = self.excerpts.get_mut(of).filter(|excerpt| !excerpt.has_all);
+        let Some(excerpt) = excerpt else { return };
         let Snapshot { pods, namespaces, .. } = &mut excerpt.snapshot;
         // An equal entry that is written again would be a difference to look at.
         if pods.get(&pod.key) != Some(pod) {
@@ -238,7 +261,7 @@ impl Excerpts {
     fn take_out(&mut self, of: &ObjectKey, pod: &ObjectKey) {
         let Some(excerpt) = self.excerpts.get_mut(of) else { return };
         // A map from which nothing is removed would still be another one afterwards.
-        if !excerpt.snapshot.pods.contains_key(pod) {
+        if excerpt.has_all || !excerpt.snapshot.pods.contains_key(pod) {
             return;
         }
         excerpt.snapshot.pods.remove(pod);

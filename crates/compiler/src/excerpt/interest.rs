@@ -11,7 +11,7 @@ use policy::{
 
 use crate::ClusterIndex;
 use crate::engine::selector_index::SelectorIndex;
-use crate::sets::PodsPeer;
+use crate::sets::{PodsPeer, Scope};
 
 /// Pods that a policy reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,14 @@ impl Interest {
             Self::Peer(peer) => Some(peer),
             Self::PortName(..) => None,
         }
+    }
+
+    /// Whether these are all pods of the cluster.
+    pub fn is_everyone(&self) -> bool {
+        self.peer().is_some_and(|PodsPeer { scope, pods }| match scope {
+            Scope::Matching(namespaces) => namespaces.is_everything() && pods.is_everything(),
+            Scope::Own(_) => false,
+        })
     }
 
     /// The pods that it is about.
