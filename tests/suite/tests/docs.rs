@@ -222,6 +222,10 @@ fn the_page_of_networks_names_tests_that_exist() {
             let before = held_by.split('`').nth(2 * index).unwrap_or_default();
             if before.contains("scene ") {
                 assert!(scenes.contains(&format!("\"{name}\"")), "no scene {name}");
+            } else if before.trim_end().ends_with("the command") {
+                let command = name.strip_prefix("cargo xtask ").unwrap_or_default();
+                let chores = fs::read_to_string(root().join("xtask/src/main.rs")).unwrap();
+                assert!(chores.contains(&format!("\"{command}\" =>")), "no command {name}");
             } else if before.contains("fixture") {
                 let path = match name.ends_with(".yaml") {
                     true => root().join("tests/fixtures").join(name),
