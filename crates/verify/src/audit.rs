@@ -98,6 +98,7 @@ impl Proof<'_> {
         }
         let there = self.machine.exits().destinations(frame.exit, frame.family);
         let all = space::addresses(frame.family);
+        let of_node = self.own_sources(frame.family);
         for direction in Direction::BOTH {
             let audited = model.audited(frame.family, direction);
             let (ours, theirs) = match direction {
@@ -111,8 +112,13 @@ impl Proof<'_> {
                 }
                 let outer = Ranges::single(*address);
                 let region = Region::product(&theirs.subtract(&one.node), codes);
-                let expected =
-                    |passing: &Region| expected((direction, frame), *address, one, passing);
+                let expected = |passing: &Region| match direction {
+                    Direction::Egress if of_node.contains(*address) => Region::empty(),
+                    Direction::Egress => expected((direction, frame), *address, one, passing),
+                    Direction::Ingress => {
+                        expected((direction, frame), *address, one, passing).without(&of_node)
+                    }
+                };
                 self.told(direction, view, PacketSet { outer, region }, expected)?;
             }
             let outer = ours.subtract(&audited.addresses);

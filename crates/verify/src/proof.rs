@@ -239,9 +239,10 @@ impl<'a> Proof<'a> {
             Outcome::Accept => Outcome::Drop,
             Outcome::Drop => Outcome::Accept,
         };
-        let (direction, alike) = (piece.direction, 0);
+        let (direction, hook, alike) = (piece.direction, self.hook, 0);
         let reason = self.reason(piece.view, &packet);
-        let found = Difference { packet, direction, expected, reason, got, place, rule, alike };
+        let found =
+            Difference { packet, hook, direction, expected, reason, got, place, rule, alike };
         let key = (direction.is_none(), direction, got == Outcome::Drop, found.place.clone());
         self.found.entry(key).and_modify(|first| first.alike += 1).or_insert(found);
         Ok(())

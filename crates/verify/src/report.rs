@@ -6,8 +6,8 @@ use policy::spec::Side;
 use policy::spec::edges::Edges;
 use policy::spec::refusal::Refusal;
 use policy::{Direction, ObjectKey};
-use ruleset::Match;
 use ruleset::simulator::{CtState, Outcome, Packet, RulePosition};
+use ruleset::{Hook, Match};
 
 mod audit;
 mod bound;
@@ -61,6 +61,8 @@ pub struct Counts {
 pub struct Difference {
     /// The packet.
     pub packet: Packet,
+    /// Where it is judged.
+    pub hook: Hook,
     /// Egress if found at an isolated source, ingress if at an isolated
     /// destination, `None` if at neither.
     pub direction: Option<Direction>,

@@ -192,7 +192,7 @@ proptest! {
             NodeVerdict::on(&network, &snapshot, &owners, Some(node), packet)
         };
         for difference in &report.differences {
-            let seen = simulate(&wrong.ruleset, &difference.packet).unwrap();
+            let seen = simulate_at(&wrong.ruleset, difference.hook, &difference.packet).unwrap();
             prop_assert_eq!(seen.outcome, difference.got, "{}", difference);
             prop_assert_eq!(&seen.decided_by, &difference.place, "{}", difference);
             prop_assert_ne!(difference.got, difference.expected, "{}", difference);

@@ -37,6 +37,14 @@ impl Proof<'_> {
         self.is_output_of_node() && (frame.source_is_local || !self.binding.network.ipvs)
     }
 
+    /// The sources from which a packet to a pod is the node's own, since it has no address yet.
+    pub(crate) fn own_sources(&self, family: Family) -> Ranges {
+        match family {
+            Family::V4 if self.is_output_of_node() => Ranges::single(UNSPECIFIED),
+            Family::V4 | Family::V6 => Ranges::empty(),
+        }
+    }
+
     /// What passes of what is about a known flow.
     pub(super) fn about_flows(&self, expected: &Expected<'_, '_>) -> Vec<PacketSet> {
         let passing = expected.about_flows();

@@ -12,9 +12,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
 use policy::{
-    Audit, IpBlock, Labels, Mode, NamedPort, Namespace, NetworkPolicy, ObjectKey, Operator, Peer,
-    Peers, Phase, Pod, PodPeer, Port, PortNumbers, Ports, Protocol, Requirement, Rule, Selector,
-    Switch,
+    Audit, IpBlock, Labels, Mode, MultiNetworkPolicy, NamedPort, Namespace, NetworkPolicy,
+    ObjectKey, Operator, Peer, Peers, Phase, Pod, PodPeer, PolicyFor, Port, PortNumbers, Ports,
+    Protocol, Requirement, Rule, Selector, Switch,
 };
 use watcher::Object;
 
@@ -38,18 +38,20 @@ impl Counts {
         match object {
             Object::Pod(_) => self.pods += 1,
             Object::Namespace(_) => self.namespaces += 1,
-            Object::MultiNetworkPolicy(_) => {}
-            Object::NetworkPolicy(policy) => {
-                self.policies += 1;
-                for rule in policy.ingress.iter().chain(&policy.egress).flatten() {
-                    self.rules += 1;
-                    if let Peers::Only(peers) = &rule.peers {
-                        self.peers += peers.len();
-                    }
-                    if let Ports::Only(ports) = &rule.ports {
-                        self.ports += ports.len();
-                    }
-                }
+            Object::MultiNetworkPolicy(policy) => self.policy(&policy.policy),
+            Object::NetworkPolicy(policy) => self.policy(policy),
+        }
+    }
+
+    fn policy(&mut self, policy: &NetworkPolicy) {
+        self.policies += 1;
+        for rule in policy.ingress.iter().chain(&policy.egress).flatten() {
+            self.rules += 1;
+            if let Peers::Only(peers) = &rule.peers {
+                self.peers += peers.len();
+            }
+            if let Ports::Only(ports) = &rule.ports {
+                self.ports += ports.len();
             }
         }
     }
@@ -144,6 +146,21 @@ fn named_ports(container: &core::Container) -> Vec<NamedPort> {
         })
     });
     named.collect()
+}
+
+/// A MultiNetworkPolicy, of an object read as a NetworkPolicy.
+pub(crate) fn multi_network_policy(object: &networking::NetworkPolicy) -> MultiNetworkPolicy {
+    let annotations = object.metadata.annotations.clone().unwrap_or_default();
+    let written = annotations.get("k8s.v1.cni.cncf.io/policy-for").cloned().unwrap_or_default();
+    let policy = network_policy(object);
+    let name = |text: &str| match text.trim().split('/').collect::<Vec<_>>()[..] {
+        [""] => None,
+        [name] => Some(ObjectKey::new(policy.key.namespace.as_str(), name)),
+        [namespace, name] => Some(ObjectKey::new(namespace, name)),
+        _ => None,
+    };
+    let networks = PolicyFor::Networks(written.split(',').filter_map(name).collect());
+    MultiNetworkPolicy { networks, policy }
 }
 
 /// A NetworkPolicy.

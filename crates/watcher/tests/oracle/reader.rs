@@ -65,22 +65,30 @@ impl Read {
         let text = |field| value.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (text("apiVersion"), text("kind"));
         let kind = if kind.is_empty() { listed } else { &kind };
-        let known =
-            |one: &Kind| one.name() == kind && (one.api_version() == version || !listed.is_empty());
+        let is_version = |one: &Kind| match one {
+            Kind::MultiNetworkPolicy => version.starts_with("k8s.cni.cncf.io/"),
+            _ => one.api_version() == version,
+        };
+        let known = |one: &Kind| one.name() == kind && (is_version(one) || !listed.is_empty());
         if let Some(of) = kind.strip_suffix("List") {
             let items = value.get("items").and_then(Value::as_sequence).cloned();
             for item in items.unwrap_or_default() {
                 self.object(item, of);
             }
-        } else if let Some(kind) = Kind::ALL.iter().find(|one| known(one)) {
+        } else if let Some(kind) = Kind::EVERY.iter().find(|one| known(one)) {
             self.typed(*kind, value);
         }
     }
 
     fn typed(&mut self, kind: Kind, mut value: Value) {
+        // A MultiNetworkPolicy has the fields of a NetworkPolicy.
+        let form = match kind {
+            Kind::MultiNetworkPolicy => Kind::NetworkPolicy,
+            other => other,
+        };
         if let Value::Mapping(fields) = &mut value {
-            fields.insert("apiVersion".into(), kind.api_version().into());
-            fields.insert("kind".into(), kind.name().into());
+            fields.insert("apiVersion".into(), form.api_version().into());
+            fields.insert("kind".into(), form.name().into());
         }
         let object = match kind {
             Kind::NetworkPolicy => decode::<NetworkPolicy>(value)
@@ -88,8 +96,8 @@ impl Read {
             Kind::Pod => decode::<Pod>(value).map(|one| Object::Pod(Arc::new(model::pod(&one)))),
             Kind::Namespace => decode::<Namespace>(value)
                 .map(|one| Object::Namespace(Arc::new(model::namespace(&one)))),
-            // Not among the kinds that this reader knows.
-            Kind::MultiNetworkPolicy => return,
+            Kind::MultiNetworkPolicy => decode::<NetworkPolicy>(value)
+                .map(|one| Object::MultiNetworkPolicy(Arc::new(model::multi_network_policy(&one)))),
         };
         match object {
             Ok(object) => {
