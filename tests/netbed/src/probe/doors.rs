@@ -89,6 +89,10 @@ fn raw(address: IpAddr, protocol: Protocol) -> std::io::Result<UdpSocket> {
 fn bound(address: SocketAddr, kind: Type, protocol: Option<Protocol>) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, protocol)?;
     socket.set_nonblocking(true)?;
+    if kind == Type::STREAM {
+        // Connections of a door that was there before may not be over (tcp(7), SO_REUSEADDR).
+        socket.set_reuse_address(true)?;
+    }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
 }

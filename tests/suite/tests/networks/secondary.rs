@@ -83,8 +83,9 @@ fn attached(number: u8) -> Vec<(&'static str, &'static str, IpAddr)> {
 
 fn world() -> Result<World> {
     let hub = Namespace::new("ns")?;
-    hub.ip("link add br0 type bridge\nlink set br0 up\nlink add under0 type dummy\n\
-            link set under0 up\nlink add under1 type dummy\nlink set under1 up")?;
+    hub.ip("link add br0 type bridge\nlink set br0 up\n\
+            link add under0 type veth peer name wire0\nlink set under0 up\nlink set wire0 up\n\
+            link add under1 type veth peer name wire1\nlink set under1 up\nlink set wire1 up")?;
     let mut pods = BTreeMap::new();
     for (namespace, name, _, number) in PODS {
         let pod = Namespace::new("ns")?;
