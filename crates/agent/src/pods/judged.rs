@@ -87,8 +87,8 @@ pub(super) fn apart_on(
     interfaces.iter().filter(is_apart).map(|one| InterfaceIndex(one.index)).collect()
 }
 
-/// [`apart_on`] for the interfaces that the pod's status names for a network; `None` if there
-/// is none of these.
+/// The interfaces that a network's table does not judge, as the pod's status tells them apart;
+/// `None` if the status names none for the network.
 pub fn apart_from_network(
     pod: &Pod,
     network: &ObjectKey,
