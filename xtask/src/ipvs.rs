@@ -99,7 +99,10 @@ impl Vm {
             let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
             let package = package.with_context(|| format!("{META_PACKAGE} names no kernel"))?;
             let mut download = Command::new("apt-get");
-            finish_in(&self.folder, download.args(["--quiet", "download", package]))?;
+            finish_in(
+                &self.folder,
+                download.args(["--quiet", "-o", "APT::Sandbox::User=root", "download", package]),
+            )?;
             let file = self.file(|name| name.starts_with(package) && name.ends_with(".deb"))?;
             let mut unpack = Command::new("dpkg-deb");
             finish_in(&self.folder, unpack.arg("--extract").arg(file).arg("kernel"))?;
