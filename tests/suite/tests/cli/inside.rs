@@ -71,3 +71,49 @@ fn a_pods_table_goes_to_a_pods_namespace_alone() -> Result<()> {
     ensure!(left.status.success(), "the node's table is gone");
     Ok(())
 }
+
+const ON_A_NETWORK: &str = r#"apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  namespace: dev
+  annotations:
+    k8s.v1.cni.cncf.io/network-status: '[{"name": "dev/a", "interface": "net1", "ips": ["10.9.0.2"]}]'
+spec: {nodeName: n1, containers: [{name: main, image: x}]}
+status: {phase: Running, podIPs: [{ip: 10.0.0.9}], hostIPs: [{ip: 192.168.0.1}]}
+---
+apiVersion: k8s.cni.cncf.io/v1beta2
+kind: MultiNetworkPolicy
+metadata: {name: deny, namespace: dev, annotations: {k8s.v1.cni.cncf.io/policy-for: a}}
+spec: {podSelector: {}, policyTypes: [Ingress]}
+"#;
+
+/// The dry run of a further network's table loads, and each wrong name is an error.
+#[test]
+fn the_table_of_a_further_network_is_printed() -> Result<()> {
+    let pod = Namespace::new("in")?;
+    let render = |name: &str, network: &str| {
+        let at = ["--place=pod", "--pod", name, "--network", network];
+        program::run(
+            &pod,
+            &[&["render", "-f", "-", "--node", "n1"], &at[..]].concat(),
+            ON_A_NETWORK,
+        )
+    };
+    let script = render("dev/web", "dev/a")?.success()?;
+    ensure!(script.contains("10.9.0.2") && !script.contains("10.0.0.9"), "{script}");
+    let mut nft = pod.command("nft");
+    nft.args(["-f", "-"]);
+    program::finish(nft, &script)?.success()?;
+    ensure!(tables(&pod)? == "table inet nftpol-net-dev/a\n", "{}", tables(&pod)?);
+    for (name, network, said) in [
+        ("dev/web", "dev/b", "names no network dev/b"),
+        ("dev/web", "a/b/c", "give it as NAMESPACE/NAME"),
+        ("dev/wbe", "dev/a", "there is no Pod dev/wbe"),
+    ] {
+        let refused = render(name, network)?;
+        ensure!(refused.code == Some(1) && refused.stdout.is_empty(), "{network}: {refused:?}");
+        ensure!(refused.stderr.contains(said), "{network}: {}", refused.stderr);
+    }
+    Ok(())
+}
