@@ -233,19 +233,7 @@ fn test_cluster(scenes: &[String]) -> Result<()> {
             kube::build(&cargo, group)?;
         }
     }
-    cargo.run([
-        "build",
-        "--package",
-        "agent",
-        "--package",
-        "cni",
-        "--package",
-        "tools",
-        "--package",
-        "suite",
-        "--bins",
-        "--tests",
-    ])?;
+    cargo.run(PROGRAMS.into_iter().chain(["--package", "suite", "--tests"]))?;
     let words = ["test", "--package", "suite", "--test", "kubernetes", "--", "--nocapture"];
     let mut command = cargo.command(words);
     let all = if scenes.is_empty() { "all".to_owned() } else { scenes.join(" ") };
@@ -303,16 +291,7 @@ fn conformance(args: &[String]) -> Result<()> {
     if !args.iter().any(|arg| arg.starts_with("--network")) {
         kube::build(&cargo, &kube::FLANNEL)?;
     }
-    cargo.run([
-        "build",
-        "--package",
-        "agent",
-        "--package",
-        "cni",
-        "--package",
-        "tools",
-        "--bins",
-    ])?;
+    cargo.run(PROGRAMS)?;
     cargo.exec("debug/conformance", args)
 }
 

@@ -1,16 +1,14 @@
 //! Mistakes on the output hook, on a node with IPVS.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use policy::{NodeNetwork, Tunnel, TunnelSources};
-use ruleset::simulator::simulate_at;
 use ruleset::{Hook, Match, Name, Rule, Ruleset, Verdict};
 use samples::from_scratch::compiled_on;
 
-use super::cluster::{self, NODE};
-use super::{Mistake, missed, options};
+use super::cluster;
+use super::{Mistake, all_caught, options, verify_on};
 
 const MISTAKES: &[Mistake<Ruleset>] = &[
     mistake("what IPVS forwards is not judged", |table| {
@@ -57,25 +55,12 @@ fn a_mistake_about_ipvs_is_caught() -> Result<()> {
     let tunnel_peers = ["192.0.2.7".parse::<IpAddr>()?].into_iter().collect();
     let network = NodeNetwork { ipvs: true, tunnels, tunnel_peers, ..NodeNetwork::default() };
     let right = compiled_on(&snapshot, &network, &options()).ruleset;
-    let verify = |network: &NodeNetwork, table: &Ruleset| {
-        verify::verify(&snapshot, Some(NODE), &BTreeSet::new(), network, table, None)
-    };
-    let report = verify(&network, &right)?;
-    ensure!(report.is_equal(), "{:?}", report.differences.first());
-    let missed = missed(MISTAKES, |one| {
-        let mut wrong = right.clone();
-        (one.plant)(&mut wrong).context("there is nowhere to plant it")?;
-        let report = verify(&network, &wrong)?;
-        ensure!(!report.differences.is_empty(), "it is not found");
-        for difference in &report.differences {
-            let seen = simulate_at(&wrong, Hook::Output, &difference.packet)?;
-            ensure!(seen.outcome == difference.got, "the simulator says {seen:?}: {difference}");
-        }
-        Ok(())
-    });
-    ensure!(missed.is_empty(), "{missed:#?}");
+    all_caught(&snapshot, &network, &right, MISTAKES)?;
     let without = NodeNetwork { ipvs: false, ..network };
-    ensure!(!verify(&without, &right)?.is_equal(), "rules that nobody needs are found");
+    ensure!(
+        !verify_on(&snapshot, &without, &right)?.is_equal(),
+        "rules that nobody needs are found"
+    );
     Ok(())
 }
 

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 use compiler::Options;
 use policy::{NodeNetwork, ObjectKey, Snapshot, spec};
 use ruleset::Ruleset;
-use ruleset::simulator::{Outcome, simulate};
+use ruleset::simulator::{Outcome, simulate, simulate_at};
 use samples::from_scratch::compiled;
 use samples::judge::{self, NodeVerdict};
 use verify::{Difference, Reason, Report, VerifyError};
@@ -41,6 +41,40 @@ fn verify(
     table: &Ruleset,
 ) -> Result<Report, VerifyError> {
     verify::verify(snapshot, node, set_aside, &NodeNetwork::default(), table, None)
+}
+
+/// The comparison on a node with this network.
+fn verify_on(
+    snapshot: &Snapshot,
+    network: &NodeNetwork,
+    table: &Ruleset,
+) -> Result<Report, VerifyError> {
+    verify::verify(snapshot, Some(NODE), &BTreeSet::new(), network, table, None)
+}
+
+/// On a node with this network nothing differs, and each of these mistakes is found by packets
+/// that the simulator confirms.
+fn all_caught(
+    snapshot: &Snapshot,
+    network: &NodeNetwork,
+    right: &Ruleset,
+    mistakes: &[Mistake<Ruleset>],
+) -> Result<()> {
+    let report = verify_on(snapshot, network, right)?;
+    ensure!(report.is_equal(), "{:?}", report.differences.first());
+    let missed = missed(mistakes, |one| {
+        let mut wrong = right.clone();
+        (one.plant)(&mut wrong).context("there is nowhere to plant it")?;
+        let report = verify_on(snapshot, network, &wrong)?;
+        ensure!(!report.differences.is_empty(), "it is not found");
+        for difference in &report.differences {
+            let seen = simulate_at(&wrong, difference.hook, &difference.packet)?;
+            ensure!(seen.outcome == difference.got, "the simulator says {seen:?}: {difference}");
+        }
+        Ok(())
+    });
+    ensure!(missed.is_empty(), "{missed:#?}");
+    Ok(())
 }
 
 fn options() -> Options {

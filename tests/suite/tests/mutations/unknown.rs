@@ -1,18 +1,16 @@
 //! Mistakes about addresses that no object names, on a node that drops what it does not
 //! know.
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use policy::{NodeNetwork, UnknownPods, pod_ranges};
-use ruleset::simulator::simulate;
 use ruleset::{Element, Name, Ruleset, Set};
 use samples::from_scratch::compiled_on;
 
-use super::cluster::{self, NODE};
-use super::{Mistake, missed, options};
+use super::cluster;
+use super::{Mistake, all_caught, options, verify_on};
 
 const MISTAKES: &[Mistake<Ruleset>] = &[
     mistake("a pod is not known", |table| {
@@ -62,24 +60,8 @@ fn a_mistake_about_unknown_addresses_is_caught() -> Result<()> {
         ..NodeNetwork::default()
     };
     let right = compiled_on(&snapshot, &network, &options()).ruleset;
-    let verify = |network: &NodeNetwork, table: &Ruleset| {
-        verify::verify(&snapshot, Some(NODE), &BTreeSet::new(), network, table, None)
-    };
-    let report = verify(&network, &right)?;
-    ensure!(report.is_equal(), "{:?}", report.differences.first());
-    let missed = missed(MISTAKES, |one| {
-        let mut wrong = right.clone();
-        (one.plant)(&mut wrong).context("there is nowhere to plant it")?;
-        let report = verify(&network, &wrong)?;
-        ensure!(!report.differences.is_empty(), "it is not found");
-        for difference in &report.differences {
-            let seen = simulate(&wrong, &difference.packet)?;
-            ensure!(seen.outcome == difference.got, "the simulator says {seen:?}: {difference}");
-        }
-        Ok(())
-    });
-    ensure!(missed.is_empty(), "{missed:#?}");
-    let open = verify(&NodeNetwork::default(), &right)?;
+    all_caught(&snapshot, &network, &right, MISTAKES)?;
+    let open = verify_on(&snapshot, &NodeNetwork::default(), &right)?;
     ensure!(!open.is_equal(), "a table that shuts too much is found");
     Ok(())
 }
