@@ -129,41 +129,13 @@ fn metrics_address(args: &MetricsServed) -> Result<Option<MetricsAddress>> {
 }
 
 fn alone(status: &Status) -> Result<Option<Lock>> {
-    let lock = Lock::try_acquire()?;
-    match lock {
-        Some(_) => status.holds(Condition::Alone),
-        None => status.fails(
-            Condition::Alone,
-            "another nftpol enforces in this network namespace (it holds the socket @nftpol); \
-             waiting until it stops",
-        ),
-    }
-    Ok(lock)
+    let taken = "another nftpol enforces in this network namespace (it holds the socket @nftpol)";
+    Ok(process::alone(Lock::try_acquire()?, taken, status))
 }
 
 /// The kernel, if it has all features that the rules need.
 fn kernel(owner: TableOwner, status: &Status, metrics: &Metrics) -> Option<(Kernel, Features)> {
-    let probed = Kernel::open().context("open nf_tables").and_then(|mut kernel| {
-        let features = kernel.probe().context("probe the kernel's nf_tables")?;
-        own_tables(owner, &mut kernel, status)?;
-        Ok((kernel, features))
-    });
-    match probed {
-        Ok((kernel, features)) => {
-            surroundings::features(&features, status, metrics);
-            status.problem(Condition::Kernel).is_none().then_some((kernel, features))
-        }
-        Err(error) => {
-            status.fails(
-                Condition::Kernel,
-                format!(
-                    "{error:#}; nftpol needs the kernel module nf_tables and CAP_NET_ADMIN \
-                     (securityContext.capabilities.add: [NET_ADMIN])"
-                ),
-            );
-            None
-        }
-    }
+    process::kernel(status, metrics, |kernel| own_tables(owner, kernel, status))
 }
 
 /// Makes the tables belong to this process, if that is wanted and possible.

@@ -15,7 +15,7 @@ use agent::status::{Condition, Status};
 use agent::view::View;
 use anyhow::{Context, Result};
 use compiler::Options;
-use nft::{Features, Kernel};
+use nft::Features;
 use watcher::api::{Cluster, Contact, Following};
 
 use super::process::{self, Begun, patiently};
@@ -114,38 +114,13 @@ fn open_door(
 }
 
 fn alone(status: &Status) -> Result<Option<Lock>> {
-    let lock = Lock::try_acquire_of_pods()?;
-    match lock {
-        Some(_) => status.holds(Condition::Alone),
-        None => status.fails(
-            Condition::Alone,
-            "another nftpol enforces in the pods' network namespaces of this node (it holds the \
-             socket @nftpol-pods); waiting until it stops",
-        ),
-    }
-    Ok(lock)
+    let taken = "another nftpol enforces in the pods' network namespaces of this node (it holds \
+                 the socket @nftpol-pods)";
+    Ok(process::alone(Lock::try_acquire_of_pods()?, taken, status))
 }
 
 /// Whether the kernel has all features that the rules need. The node's own namespace has
 /// the same kernel.
 fn kernel(status: &Status, metrics: &Metrics) -> Option<Features> {
-    let probed = Kernel::open()
-        .context("open nf_tables")
-        .and_then(|mut kernel| kernel.probe().context("probe the kernel's nf_tables"));
-    match probed {
-        Ok(features) => {
-            super::surroundings::features(&features, status, metrics);
-            status.problem(Condition::Kernel).is_none().then_some(features)
-        }
-        Err(error) => {
-            status.fails(
-                Condition::Kernel,
-                format!(
-                    "{error:#}; nftpol needs the kernel module nf_tables and CAP_NET_ADMIN \
-                     (securityContext.capabilities.add: [NET_ADMIN])"
-                ),
-            );
-            None
-        }
-    }
+    process::kernel(status, metrics, |_| Ok(())).map(|(_, features)| features)
 }

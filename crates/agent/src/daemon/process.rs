@@ -12,13 +12,16 @@ use std::time::Duration;
 use agent::enforcer::{Message, ThreadDied};
 use agent::metrics::Metrics;
 use agent::problems::Problems;
-use agent::status::Status;
-use anyhow::{Result, anyhow};
+use agent::status::{Condition, Status};
+use anyhow::{Context, Result, anyhow};
+use nft::{Features, Kernel};
 use tokio::sync::{oneshot, watch};
 use watcher::api::Following;
 
 use super::remote::{self, Settings};
 use super::server::ServedState;
+use super::surroundings;
+use crate::lock::Lock;
 use crate::open_files;
 
 /// How often an agent tries again while it waits for another one to end, or for
@@ -81,6 +84,44 @@ fn ended<E>(
     };
     std::mem::forget(enforcer);
     Err(died.into())
+}
+
+/// Whether this process has the lock. `taken`: what it means if another one has it.
+pub fn alone(lock: Option<Lock>, taken: &str, status: &Status) -> Option<Lock> {
+    match lock {
+        Some(_) => status.holds(Condition::Alone),
+        None => status.fails(Condition::Alone, format!("{taken}; waiting until it stops")),
+    }
+    lock
+}
+
+/// The kernel, if it has all features that the rules need. `prepare`: what else is done first.
+pub fn kernel(
+    status: &Status,
+    metrics: &Metrics,
+    prepare: impl FnOnce(&mut Kernel) -> Result<()>,
+) -> Option<(Kernel, Features)> {
+    let probed = Kernel::open().context("open nf_tables").and_then(|mut kernel| {
+        let features = kernel.probe().context("probe the kernel's nf_tables")?;
+        prepare(&mut kernel)?;
+        Ok((kernel, features))
+    });
+    match probed {
+        Ok((kernel, features)) => {
+            surroundings::features(&features, status, metrics);
+            status.problem(Condition::Kernel).is_none().then_some((kernel, features))
+        }
+        Err(error) => {
+            status.fails(
+                Condition::Kernel,
+                format!(
+                    "{error:#}; nftpol needs the kernel module nf_tables and CAP_NET_ADMIN \
+                     (securityContext.capabilities.add: [NET_ADMIN])"
+                ),
+            );
+            None
+        }
+    }
 }
 
 /// Tries until there is a value; `None` if asked to stop meanwhile.

@@ -15,8 +15,7 @@ use compiler::{Excerpts, Options};
 use nft::links::{LinkReader, inside_interfaces};
 use nft::{Namespace, NamespaceId};
 use policy::{
-    Direction, InterfaceIndex, Isolation, Mode, Now, ObjectKey, Pod, PodUid, Snapshot, Subject,
-    isolation,
+    Direction, InterfaceIndex, Isolation, Mode, Now, ObjectKey, Pod, PodUid, Subject, isolation,
 };
 use tokio::sync::watch;
 use watcher::api::Event;
@@ -47,9 +46,9 @@ const SCAN_EVERY: Duration = Duration::from_secs(1);
 /// How long processes are looked for that often.
 const AWAITING: Duration = Duration::from_secs(5);
 
-/// So many network namespaces of one pod have a table. Any process can make more by a user
-/// namespace, with interfaces that lead nowhere. One with an address of the pod always has a
-/// table.
+/// How many network namespaces of one pod get a table. A process can make any number of them in
+/// a user namespace, with interfaces that lead nowhere. A namespace with an address of the pod
+/// always gets a table.
 const NAMESPACES_OF_A_POD: usize = 16;
 
 /// What the loop works with.
@@ -206,7 +205,7 @@ impl PodEnforcer {
             self.excerpts.follow(self.cluster.snapshot());
             self.parts.view.knows(self.cluster.snapshot());
             for place in self.places.values_mut() {
-                follow(place, &self.excerpts, self.cluster.snapshot(), &self.parts.node);
+                place.follow_excerpt(&self.excerpts, self.cluster.snapshot(), &self.parts.node);
             }
             let isolated = self.isolated();
             if isolated != self.isolated {
@@ -354,7 +353,7 @@ impl PodEnforcer {
                 }
                 self.excerpts.add(&pod.key, &place.node());
                 let whole = self.cluster.snapshot();
-                follow(&mut place, &self.excerpts, whole, &self.parts.node);
+                place.follow_excerpt(&self.excerpts, whole, &self.parts.node);
                 self.passed_over.remove(&at);
                 self.places.insert(at, place);
             }
@@ -397,11 +396,5 @@ impl PodEnforcer {
 
     fn problem(&mut self, pod: &Pod, why: &str) {
         self.problems.insert(pod.key.to_string(), why.to_owned());
-    }
-}
-
-fn follow(place: &mut PodPlace, excerpts: &Excerpts, whole: &Snapshot, node: &str) {
-    if let Some(excerpt) = excerpts.get(&place.pod) {
-        place.follow_excerpt(excerpt, whole, node);
     }
 }

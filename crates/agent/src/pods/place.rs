@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use compiler::{Options, Place, scaffold};
+use compiler::{Excerpts, Options, Place, scaffold};
 use nft::links::{LinksError, inside_interfaces};
 use nft::{Kernel, Namespace, OpenError, ReadError, SendError};
 use policy::{Inside, InterfaceIndex, NodeNetwork, ObjectKey, Pod, PodUid, Snapshot, subject_of};
@@ -251,8 +251,9 @@ impl PodPlace {
         }
     }
 
-    /// As [`Self::follow`], with a part of a snapshot from which the same table is compiled.
-    pub fn follow_excerpt(&mut self, excerpt: &Snapshot, whole: &Snapshot, node: &str) {
+    /// As [`Self::follow`], with the part of `whole` from which the same table is compiled.
+    pub fn follow_excerpt(&mut self, excerpts: &Excerpts, whole: &Snapshot, node: &str) {
+        let Some(excerpt) = excerpts.get(&self.pod) else { return };
         self.follow(excerpt, node);
         if self.snapshot.is_same(excerpt) {
             self.pipeline.prove_by(whole);

@@ -11,7 +11,7 @@
 //!                                                 └──▶ a place for each (uid, namespace, network)
 //! ```
 //!
-//! Which interfaces are of a network, the pod's annotation says. Whoever may write it can say
+//! The pod's annotation says which interfaces are of a network. Whoever may write it can say
 //! that the pod has no such network, before this agent has seen it. Afterwards an interface
 //! stays judged while it is there.
 
@@ -77,14 +77,6 @@ struct NetworkPlace {
     judged: BTreeSet<u32>,
 }
 
-impl NetworkPlace {
-    fn follow(&mut self, excerpts: &Excerpts, whole: &Snapshot, node: &str) {
-        if let Some(excerpt) = excerpts.get(&self.place.pod) {
-            self.place.follow_excerpt(excerpt, whole, node);
-        }
-    }
-}
-
 impl Secondaries {
     /// Nothing is known yet. `own`: the node's namespace.
     pub fn new(node: &str, own: NamespaceId) -> Self {
@@ -137,7 +129,7 @@ impl Secondaries {
             if let Some(whole) = self.networks.network(network) {
                 excerpts.follow(whole);
                 let places = self.places.values_mut().filter_map(|all| all.get_mut(network));
-                places.for_each(|one| one.follow(excerpts, whole, &self.node));
+                places.for_each(|one| one.place.follow_excerpt(excerpts, whole, &self.node));
             }
         }
         let is_news = isolated != self.isolated;
@@ -253,7 +245,7 @@ impl Secondaries {
         let excerpts = excerpts.or_insert_with(|| Excerpts::of(Some(&self.node)));
         excerpts.follow(whole);
         excerpts.add(&pod.key, &BTreeSet::new());
-        place.follow(excerpts, whole, &self.node);
+        place.place.follow_excerpt(excerpts, whole, &self.node);
         self.places.entry(at).or_default().insert(network.clone(), place);
         Ok(())
     }
