@@ -29,7 +29,7 @@
 //!
 //! The uid tells P from a pod that had its name before. Where the plugin or the object has
 //! none, the name does. So it does for the mirror of a static pod, whose uid in the API is
-//! not the kubelet's. [`places`] has what is said of interfaces, which lasts longer.
+//! not the kubelet's. [`places`] keeps which interface leads to a pod. That lasts longer.
 
 mod places;
 

@@ -62,7 +62,7 @@ impl Teller {
         self.flood.pause(Instant::now())
     }
 
-    /// These packets came, and so many before them were lost.
+    /// Tells of these packets, and of how many were lost before them.
     pub fn packets(
         &mut self,
         (packets, lost): (Vec<LoggedPacket>, u64),

@@ -58,8 +58,7 @@ impl Found<'_> {
             if !self.crowded.is_empty() {
                 let pods = report::some(self.crowded.values(), NAMED);
                 remark.push_str(&format!(
-                    "; pods {pods} made so many network namespaces with interfaces that some are \
-                     not judged"
+                    "; pods {pods} have so many network namespaces that some are not judged"
                 ));
             }
             if let Some((secondaries, is_listed)) = self.secondaries {

@@ -28,7 +28,7 @@
 //! to groups is certain to be the node's own.
 //!
 //! IPVS does not mark a packet as translated, but all that it sends is. So a Service leads
-//! into no tunnel here, whoever it was that asked for it.
+//! into no tunnel here, whoever asked for it.
 
 use ruleset::{
     AddressRange, AddressTest, BaseChain, Chain, Field, Hook, Match, Name, Rule, Verdict,

@@ -54,7 +54,7 @@ pub struct Placement {
     pub interfaces: Vec<HostInterface>,
 }
 
-/// All that is said of interfaces.
+/// Which interface leads to which pod, as the plugin said.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Places {
     all: BTreeMap<AttachmentKey, Placement>,

@@ -15,7 +15,7 @@ pub(super) fn addresses(
     pods: &[&Pod],
     reported: &BTreeMap<IpAddr, &ObjectKey>,
 ) -> BTreeMap<IpAddr, InterfaceIndex> {
-    // The kernel gives no number twice, but whoever makes an interface can choose it.
+    // The kernel does not reuse numbers, but who makes an interface may ask for one.
     let latest: BTreeMap<InterfaceIndex, &Placement> = placements.there().collect();
     if latest.is_empty() {
         return BTreeMap::new();
