@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use policy::secondary::{self, NETWORK, networks_of};
 use policy::{ObjectKey, Pod, PolicyFor, Snapshot, network_name};
@@ -123,7 +124,15 @@ impl Cluster {
     /// The network, as a cluster of its own.
     #[must_use]
     pub fn on_network(&self, network: &ObjectKey) -> Self {
+        // A pod that is asked to end is judged in its own namespace until it is gone, whoever
+        // else reports its address.
+        let staying = |pod: &Arc<Pod>| match pod.is_ending {
+            true => Arc::new(Pod { is_ending: false, ..Pod::clone(pod) }),
+            false => Arc::clone(pod),
+        };
         let snapshot = secondary::on_network(&self.snapshot, network);
+        let pods = snapshot.pods.iter().map(|(key, pod)| (key.clone(), staying(pod))).collect();
+        let snapshot = Snapshot { pods, ..snapshot };
         let symbolic = self.symbolic_on.iter().filter(|(_, on)| on == network);
         let is_here = |key: &ObjectKey| snapshot.pods.contains_key(key);
         let workloads = self.workloads.iter().filter(|(key, _)| is_here(key));

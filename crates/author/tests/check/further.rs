@@ -50,7 +50,7 @@ fn each_mistake_is_found() {
     for (right, wrong, id) in [
         ("app: db", "app: front", "not-on-network"),
         ("app: backup", "app: front", "not-on-network"),
-        ("app: db", "app: bd", "policy-selects-nobody"),
+        ("app: db", "app: bakcup", "policy-selects-nobody"),
         ("app: backup", "app: bakcup", "peer-selects-nobody"),
         ("purpose: monitoring", "purpose: monitorng", "peer-selects-nobody"),
         ("purpose: monitoring", "kubernetes.io/metadata.name: monitorng", "namespace-unknown"),
