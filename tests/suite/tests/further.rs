@@ -26,6 +26,9 @@ fn cases(cases: u32) -> ProptestConfig {
     }
 }
 
+/// Addresses of a range that are looked at.
+const FEW: usize = 20;
+
 const PORTS: [(Protocol, u16); 5] = [
     (Protocol::Tcp, 80),
     (Protocol::Tcp, 81),
@@ -153,13 +156,18 @@ proptest! {
                 pods(&cluster, &on).into_iter().filter(|pod| addresses(pod, &on) != [None, None]);
             let count = (0..matrix.ends.len()).filter(|end| pod(*end).is_some()).count();
             prop_assert_eq!(count, with_address.count(), "each pod is an end, and no other");
+            let networks = cluster.pods.values().flat_map(|pod| &pod.attachment.networks);
+            let taken: BTreeSet<IpAddr> = networks.flat_map(|one| &one.addresses).copied().collect();
             for (from, to, cell) in matrix.pairs(true) {
                 for (v6, set) in cell.ports.into_iter().enumerate() {
                     let Some(set) = set else { continue };
                     let of = |end: usize| match &matrix.ends[end].unit {
+                        // A range is named whole, with the pods' addresses in it.
                         Unit::Outside(outside) => {
-                            let mut nets = outside.cidrs().into_iter().map(|net| net.network());
-                            nets.find(|one| usize::from(one.is_ipv6()) == v6)
+                            let nets = outside.cidrs().into_iter();
+                            let nets = nets.filter(|net| usize::from(net.addr().is_ipv6()) == v6);
+                            let mut some = nets.flat_map(|net| net.hosts().take(FEW));
+                            some.find(|address| !taken.contains(address))
                         }
                         _ => pod(end).and_then(|pod| addresses(pod, &on)[v6]),
                     };
