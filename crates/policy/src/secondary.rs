@@ -96,6 +96,11 @@ pub fn networks_of(pod: &Pod) -> BTreeSet<ObjectKey> {
     all.filter_map(|one| one.definition(&pod.key.namespace)).collect()
 }
 
+/// A selector of a network's policies as its author wrote it: without the network.
+pub fn as_written(selector: &Selector) -> Selector {
+    Selector::new(selector.requirements().filter(|one| one.key != NETWORK).cloned())
+}
+
 fn put(pods: &mut OrdMap<ObjectKey, Arc<Pod>>, new: impl Iterator<Item = Pod>) {
     for pod in new {
         pods.insert(pod.key.clone(), Arc::new(pod));

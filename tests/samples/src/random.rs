@@ -5,6 +5,7 @@
 
 mod draws;
 mod edit;
+mod further;
 mod history;
 mod network;
 
@@ -26,6 +27,7 @@ use proptest::sample::{select, subsequence};
 
 pub use draws::Draws;
 pub use edit::{Edit, edit, upheaval};
+pub use further::{further_networks, moved};
 pub use history::{Delivery, Grouping, Step, Watches, step};
 pub use network::{Unknown, Wiring, unknown, wiring};
 
