@@ -53,10 +53,8 @@ pub const WAITING: [(&str, &str); 4] = [
 
 /// How many tests of a program run at once, where that is not the number of processors. Most
 /// of them wait until they have a place (`netbed::testbed::Turn`).
-pub const THREADS: [(&str, usize, &str); 2] = [
-    ("suite agent", 24, "the tests that fire or measure wait until all others are done"),
-    ("suite install", 8, "Prometheus asks every second, and alerts come later"),
-];
+pub const THREADS: [(&str, usize, &str); 1] =
+    [("suite agent", 24, "the tests that fire or measure wait until all others are done")];
 
 /// The lane of a program.
 pub fn kind(program: &Program) -> Kind {

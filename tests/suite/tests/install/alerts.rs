@@ -38,7 +38,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[test]
 fn the_other_alerts_are_raised_by_what_causes_them() -> Result<()> {
-    let outpost = Outpost::beside()?;
+    let outpost = Outpost::new()?;
     let node = outpost.range.node();
     let first = node.run(|| DropLog::open(GROUP))??;
     let mut agent = Daemon::start(node, outpost.kubeconfig(), NODE, &["--table-owner=off"])?;

@@ -12,7 +12,7 @@ use netbed::program;
 
 #[test]
 fn cleanup_waits_for_the_agents_end_and_then_leaves_nothing() -> Result<()> {
-    let outpost = Outpost::beside()?;
+    let outpost = Outpost::new()?;
     let node = outpost.range.node();
     let mut table = outpost.table()?;
     let mut agent = Daemon::start(node, outpost.kubeconfig(), NODE, &[])?;

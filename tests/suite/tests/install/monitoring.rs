@@ -42,7 +42,7 @@ fn each_alert_is_raised_by_its_cause_and_has_a_section() -> Result<()> {
 
 #[test]
 fn prometheus_asks_an_agent() -> Result<()> {
-    let mut outpost = Outpost::beside()?;
+    let mut outpost = Outpost::new()?;
     let kubeconfig = outpost.kubeconfig().to_owned();
     let Outpost { server, range, .. } = &mut outpost;
     let node = range.node();

@@ -28,7 +28,7 @@ subjects: [{kind: ServiceAccount, name: nftpol, namespace: kube-system}]
 
 #[test]
 fn metrics_go_to_those_whom_the_api_server_allows() -> Result<()> {
-    let mut outpost = Outpost::beside()?;
+    let mut outpost = Outpost::new()?;
     let kubeconfig = outpost.kubeconfig().to_owned();
     let Outpost { server, range, .. } = &mut outpost;
     let node = range.node();
