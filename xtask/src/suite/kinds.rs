@@ -41,9 +41,9 @@ pub const COMPUTING_PROGRAMS: [&str; 13] = [
     "watcher oracle",
 ];
 
-/// Programs that mostly wait, and what for. Each bound in them is seconds long, none fires
-/// packets at full speed, and a packet of theirs counts as lost only after it was sent and a
-/// quarter of a second went by without another. So they run beside each other.
+/// Programs that mostly wait, and what for. None fires packets at full speed or changes what
+/// the machine shares. Their shortest bound is the quarter of a second in which an allowed
+/// packet must arrive; a machine with twenty times more to do keeps it.
 pub const WAITING: [(&str, &str); 4] = [
     ("suite author_cluster", "answers of an API server, to commands that follow it"),
     ("suite multi_network", "an agent that asks for a missing kind once a minute"),
