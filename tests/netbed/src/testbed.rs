@@ -30,7 +30,7 @@ use samples::testbed_spec::TestbedSpec;
 use crate::net::Namespace;
 pub use overlay::tunnel_hardware;
 use tunnel::Tunnel;
-pub use turn::Turn;
+pub use turn::{MOST_ENDPOINTS, Turn};
 
 /// The testbed. Dropping it removes everything.
 #[derive(Debug)]

@@ -13,8 +13,7 @@ use samples::testbed_spec::{
 
 use super::overlay;
 use super::tunnel::Tunnel;
-use super::turn::MOST_ENDPOINTS;
-use super::{Endpoint, Role, Testbed, Turn};
+use super::{Endpoint, MOST_ENDPOINTS, Role, Testbed, Turn};
 use crate::net::{Namespace, veth};
 
 /// The gateway of routed pods, as in Calico. No interface has this address, and
