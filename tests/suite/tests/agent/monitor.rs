@@ -275,7 +275,7 @@ fn what_a_pod_writes_is_shown_as_text_only() -> Result<()> {
 
 #[test]
 fn only_root_is_answered_and_a_reader_that_does_not_read_is_dropped() -> Result<()> {
-    let node = Node::beside("mr")?;
+    let node = Node::alone("mr")?;
     let mut agent = node.isolating()?;
     let namespace = node.namespace()?;
     // nobody, of the same network namespace.
