@@ -6,7 +6,6 @@
 #![expect(clippy::unwrap_used, reason = "an error in a plan or table fails the test")]
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use compiler::{Engine, Options, Place};
@@ -112,13 +111,6 @@ fn crosses(table: &Ruleset, direction: Direction, by: InterfaceIndex, packet: &P
     simulate_at(table, hook, &sent).unwrap().outcome
 }
 
-/// A pod's own addresses on a network.
-fn addresses<'a>(pod: &'a Pod, on: &ObjectKey) -> BTreeSet<&'a IpAddr> {
-    let networks = pod.attachment.networks.iter();
-    let here = networks.filter(|one| one.definition(&pod.key.namespace).as_ref() == Some(on));
-    here.flat_map(|one| &one.addresses).collect()
-}
-
 /// The pods of a node, on each of their networks.
 fn local<'a>(cluster: &'a Snapshot, node: &'a str) -> impl Iterator<Item = (&'a Pod, ObjectKey)> {
     let pods = cluster.pods.values().map(|pod| &**pod);
@@ -176,10 +168,6 @@ proptest! {
                     one.is_on(Some(node)) && one.is_subject() && networks_of(one).contains(&on)
                 });
                 let Some(was) = was else { continue };
-                // An address of its own that comes while a peer goes: docs/limits.md.
-                if addresses(was, &on) != addresses(pod, &on) {
-                    continue;
-                }
                 let mut engine = engine(&pod.key, &on, node);
                 let network = network(&pod.key);
                 let table = |engine: &mut Engine, all: &Secondary| {
