@@ -126,6 +126,15 @@ pub fn many_changes() -> impl Strategy<Value = (Snapshot, Snapshot)> {
     })
 }
 
+/// The same, and also addresses that move between pods, and pods that end.
+pub fn many_upheavals() -> impl Strategy<Value = (Snapshot, Snapshot)> {
+    (snapshot(), vec(upheaval(), 2..8)).prop_map(|(before, edits)| {
+        let mut after = before.clone();
+        edits.iter().for_each(|edit| edit.apply(&mut after));
+        (before, after)
+    })
+}
+
 /// Packets between all addresses of these snapshots, outsiders and nodes. Their
 /// ports are on both sides of every range in the policies.
 pub fn packets(snapshots: &[&Snapshot]) -> Vec<Packet> {
