@@ -32,7 +32,7 @@ P
     kube-router)
         ip netns exec node $KUBE/kube-router --kubeconfig $ADMIN --hostname-override=node-1 \
             --run-router=false --run-firewall=false --run-service-proxy=true \
-            --enable-ipv6=true --service-cluster-ip-range=10.96.0.0/16 \
+            --enable-ipv6=true --hairpin-mode=true --service-cluster-ip-range=10.96.0.0/16 \
             --service-cluster-ip-range=fd00:96::/112 >/run/proxy.log 2>&1 &
         ;;
     esac
@@ -50,8 +50,11 @@ await_services() {
         [ $tries -lt 90 ] && kill -0 $proxy || { in_ns node ipvsadm -Ln; fail "$PROXY sets up no Services"; }
         sleep 1
     done
-    # Its other rules follow.
-    sleep 10
+    # Its rules of masquerading follow: with them a pod reaches itself through a Service.
+    until [ "$(printf 'x TCP %s\n' 10.96.1.1:80 '[fd00:96::11]:80' | in_ns s $XTASK ipvs ask |
+        grep -c yes)" = 2 ]; do
+        tries=$((tries + 1)); [ $tries -lt 120 ] || fail "$PROXY does not masquerade"
+    done
 }
 
 # Fails, and shows what the programs said.

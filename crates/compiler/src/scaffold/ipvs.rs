@@ -18,7 +18,7 @@
 //! | forward | 99, 100 | `ip_vs_forward_icmp`, `ip_vs_out_hook`: answers get the Service's address |
 //!
 //! They are there from the first service of a network namespace and family on
-//! (`ip_vs_register_hooks`; Linux 5.8). `cargo xtask ipvs` asks a kernel 6.1 for them.
+//! (`ip_vs_register_hooks`; Linux 5.8).
 //!
 //! IPVS takes a packet to a Service at the input hook, gives it a pod's address and sends it
 //! from the output hook, all of whose chains it meets (`ip_vs_nat_send_or_cont`,
