@@ -1,215 +1,124 @@
 //! Tries what IPVS forwards with real packets, on a kernel of Debian under qemu.
 //!
-//! In: the package of a kernel, the built `nftpol`. Out: the counts of `ipvs/trial.sh`.
-//! Fails if a packet goes wrong. Takes some minutes: qemu emulates the processor.
+//! In: who sets IPVS up; the package of a kernel, the built `nftpol`. Out: the counts of the
+//! scripts in `ipvs/`. Fails if a packet goes wrong. Takes some minutes: qemu emulates the
+//! processor.
 //! Never: a change to this machine's kernel or network. Its files are seen in the virtual
 //! machine, and nothing is written to them.
 //!
 //! ```text
 //! apt-get download ─▶ target/vm/kernel ─┬─ vmlinuz ──────────────┐
 //! busybox-static, modules for 9p ───────┴─▶ target/vm/initrd ────┴─▶ qemu ─▶ init ─▶ command ─▶ trial.sh
+//!                    API server, for a real proxy and a real agent ◀── eth0 ──┘
 //! ```
 
 mod probe;
+mod vm;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::cargo::Cargo;
-use crate::{PROGRAMS, setup};
+use crate::{PROGRAMS, kube, setup};
+use vm::{LAST_WORD, Vm};
 
-/// The kernel: Debian's newest for this release.
-const META_PACKAGE: &str = "linux-image-amd64";
-/// Where `busybox-static` has its program.
-const BUSYBOX: &str = "/bin/busybox";
-/// What the root of the machine is mounted with, in an order in which each finds what it
-/// needs.
-const OF_ROOT: [&str; 4] = ["virtio_pci", "9pnet_virtio", "9p", "overlay"];
 /// What no socket or rule of the trial loads by itself. `crc32c_generic` comes first: another
 /// module asks for its algorithm, not for its name.
-const OF_TRIAL: &str = "crc32c_generic veth dummy nf_tables nf_conntrack nft_ct nft_fib_inet \
-                        nft_fib_ipv4 nft_fib_ipv6 nft_masq nft_chain_nat nft_limit nft_log \
-                        nfnetlink_log ip_vs ip_vs_rr bridge br_netfilter";
-/// The virtual machine prints it last, before the exit code.
-const LAST_WORD: &str = "trial ended with";
-/// qemu's memory (MiB), and how long all may take (seconds).
-const MEMORY: &str = "1500";
-const TIMEOUT: &str = "1800";
+const MODULES: &str = "crc32c_generic veth dummy nf_tables nf_conntrack nft_ct nft_fib_inet \
+                       nft_fib_ipv4 nft_fib_ipv6 nft_masq nft_chain_nat nft_limit nft_log \
+                       nfnetlink_log bridge br_netfilter";
 
-/// The first program of the virtual machine: mounts this machine's root, writable in memory.
-const INIT: &str = include_str!("ipvs/init.sh");
-const TRIAL: &str = include_str!("ipvs/trial.sh");
+/// What a proxy's rules need beside, and the wire to the API server.
+const OF_PROXIES: &str = "virtio_net nft_compat xt_comment xt_mark xt_set xt_MASQUERADE xt_nat \
+                          xt_conntrack xt_addrtype xt_tcpudp xt_REDIRECT ipt_REJECT ip6t_REJECT \
+                          ip_set ip_set_hash_ip ip_set_hash_net ip_set_hash_ipport \
+                          ip_set_hash_ipportip ip_set_hash_ipportnet ip_set_bitmap_port";
 
-/// Runs the trial, or what the trial calls.
+/// The node, its pods and who reaches whom. Then what one trial does with them.
+const NET: &str = include_str!("ipvs/net.sh");
+const BY_HAND: &str = include_str!("ipvs/trial.sh");
+const BY_PROXY: &str = include_str!("ipvs/proxy.sh");
+/// The objects.
+const OBJECTS: [(&str, &str); 2] = [
+    ("pods.yaml", include_str!("ipvs/pods.yaml")),
+    ("services.yaml", include_str!("ipvs/services.yaml")),
+];
+
+/// Who sets IPVS up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By<'a> {
+    /// `ipvsadm`, called by the trial.
+    Hand,
+    /// A proxy of Kubernetes, from Services. This is the name of its program, and more options
+    /// of the agent beside it.
+    Proxy(&'static str, &'a [&'a str]),
+}
+
+/// Runs a trial, or what it calls.
 pub fn run(args: &[String]) -> Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => trial(),
+        [] => trial(By::Hand),
+        ["kube-proxy", ref options @ ..] => trial(By::Proxy("kube-proxy", options)),
+        ["kube-router", ref options @ ..] => trial(By::Proxy("kube-router", options)),
         ["serve"] => probe::serve(),
         ["ask"] => probe::ask(),
-        _ => bail!("`ipvs` takes no argument"),
+        ["hammer", address, until] => probe::hammer(address, Path::new(until)),
+        _ => {
+            bail!("`ipvs` takes nothing, or `kube-proxy` or `kube-router` and options of the agent")
+        }
     }
 }
 
-fn trial() -> Result<()> {
+fn trial(by: By<'_>) -> Result<()> {
     setup::packages_of_vm()?;
     let cargo = Cargo::default();
     cargo.run(PROGRAMS)?;
     let target = cargo.target_folder()?;
-    let vm = Vm { folder: target.join("vm") };
+    let folder = target.join("vm");
+    let is_connected = by != By::Hand;
+    let mut before = Vec::new();
+    if let By::Proxy(name, _) = by {
+        setup::packages_of_nodes()?;
+        kube::build(&cargo, &kube::SERVER)?;
+        let proxies = if name == "kube-router" { &kube::KUBE_ROUTER } else { &kube::NODES };
+        kube::build(&cargo, proxies)?;
+        let beside = target.join("debug/beside_kube");
+        before = [&beside, &folder].map(|path| path.display().to_string()).to_vec();
+    }
+    let vm = Vm { folder, before, is_connected };
     fs::create_dir_all(&vm.folder).context("make a folder for the virtual machine")?;
     let release = vm.kernel()?;
     vm.initrd(&release)?;
-    vm.write("trial.sh", TRIAL)?;
-    vm.write("command", &command(&vm.folder, &release, &target.join("debug/nftpol"))?)?;
+    let rest = if is_connected { BY_PROXY } else { BY_HAND };
+    vm.write("trial.sh", &[NET, rest].concat())?;
+    for (name, content) in OBJECTS {
+        vm.write(name, content)?;
+    }
+    vm.write("command", &command(&vm.folder, &release, &target, by)?)?;
     vm.boot(&release)
 }
 
 /// What the virtual machine runs once it sees this machine's files.
-fn command(folder: &Path, release: &str, nftpol: &Path) -> Result<String> {
-    let folder = folder.display();
+fn command(folder: &Path, release: &str, target: &Path, by: By<'_>) -> Result<String> {
+    let (folder, target) = (folder.display(), target.display());
     let chores = std::env::current_exe().context("find this program")?;
+    // A real proxy starts on a node that has no IPVS yet.
+    let (more, proxy, options) = match by {
+        By::Hand => ("ip_vs ip_vs_rr", "", String::new()),
+        By::Proxy(name, options) => (OF_PROXIES, name, options.join(" ")),
+    };
     Ok(format!(
         "mkdir -p /usr/lib/modules
 ln -sfn {folder}/kernel/lib/modules/{release} /usr/lib/modules/{release}
-echo /run/vm/modprobe >/proc/sys/kernel/modprobe
-for module in {OF_TRIAL}; do /run/vm/modprobe $module || echo \"no module $module\"; done
-NFTPOL={} XTASK={} sh {folder}/trial.sh
+ln -sf /run/vm/modprobe /usr/sbin/modprobe
+echo /sbin/modprobe >/proc/sys/kernel/modprobe
+for module in {MODULES} {more}; do /run/vm/modprobe $module || echo \"no module $module\"; done
+export HERE={folder} NFTPOL={target}/debug/nftpol XTASK={} KUBE={target}/kube PROXY={proxy} OPTIONS='{options}'
+sh {folder}/trial.sh
 echo \"{LAST_WORD} $?\"
 ",
-        nftpol.display(),
         chores.display()
     ))
-}
-
-/// The virtual machine's files.
-struct Vm {
-    folder: PathBuf,
-}
-
-impl Vm {
-    /// Downloads and unpacks the kernel, unless it is there. Its release.
-    fn kernel(&self) -> Result<String> {
-        let modules = self.folder.join("kernel/lib/modules");
-        if !modules.exists() {
-            let depends = output(Command::new("apt-cache").args(["depends", META_PACKAGE]))?;
-            let package = depends.lines().find_map(|line| line.trim().strip_prefix("Depends: "));
-            let package = package.with_context(|| format!("{META_PACKAGE} names no kernel"))?;
-            let mut download = Command::new("apt-get");
-            finish_in(
-                &self.folder,
-                download.args(["--quiet", "-o", "APT::Sandbox::User=root", "download", package]),
-            )?;
-            let file = self.file(|name| name.starts_with(package) && name.ends_with(".deb"))?;
-            let mut unpack = Command::new("dpkg-deb");
-            finish_in(&self.folder, unpack.arg("--extract").arg(file).arg("kernel"))?;
-        }
-        let release = names(&modules)?.pop().context("the package has no modules")?;
-        let mut index = Command::new(BUSYBOX);
-        finish_in(&self.folder, index.args(["depmod", "-b", "kernel", &release]))?;
-        Ok(release)
-    }
-
-    /// The file system in which the kernel starts.
-    fn initrd(&self, release: &str) -> Result<()> {
-        let root = self.folder.join("initrd.d");
-        if root.exists() {
-            fs::remove_dir_all(&root).context("remove the old start files")?;
-        }
-        for folder in ["bin", "modules", "dev", "proc", "sys", "host", "rw", "new"] {
-            fs::create_dir_all(root.join(folder))?;
-        }
-        fs::copy(BUSYBOX, root.join("bin/busybox")).context("copy busybox")?;
-        fs::write(root.join("init"), INIT)?;
-        fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
-        let modules = self.folder.join("kernel/lib/modules").join(release);
-        for (number, module) in with_needs(&modules)?.iter().enumerate() {
-            let name = Path::new(module).file_name().context("a module without a name")?;
-            let to = format!("modules/{number:02}-{}", name.to_string_lossy());
-            fs::copy(modules.join(module), root.join(to))
-                .with_context(|| format!("copy {module}"))?;
-        }
-        let pack = "find . | /bin/busybox cpio -o -H newc 2>/dev/null | gzip -1 >../initrd";
-        finish_in(&root, Command::new("sh").args(["-c", pack]))
-    }
-
-    fn boot(&self, release: &str) -> Result<()> {
-        let append = format!(
-            "console=ttyS0 quiet no_timer_check panic=-1 command={}",
-            self.folder.join("command").display()
-        );
-        let mut qemu = Command::new("timeout");
-        qemu.args([TIMEOUT, "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"]);
-        qemu.args(["-m", MEMORY, "-smp", "2", "-nographic", "-nic", "none", "-no-reboot"]);
-        qemu.arg("-kernel").arg(format!("kernel/boot/vmlinuz-{release}"));
-        qemu.args(["-initrd", "initrd", "-append", &append, "-virtfs"]);
-        qemu.arg("local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap");
-        let log = self.folder.join("log");
-        qemu.current_dir(&self.folder).stdin(Stdio::null());
-        qemu.stdout(fs::File::create(&log).context("make a log")?);
-        eprintln!(
-            "ipvs: kernel {release} under qemu, some minutes; it prints to {}",
-            log.display()
-        );
-        let ended = qemu.status().context("run qemu (Debian package qemu-system-x86)")?;
-        let log = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-        let of_trial = log.lines().skip_while(|line| !line.starts_with("trial:"));
-        of_trial.for_each(|line| println!("{}", line.trim_end()));
-        ensure!(ended.success(), "qemu: {ended}");
-        match log.contains(&format!("{LAST_WORD} 0")) {
-            true => Ok(()),
-            false => bail!("the trial failed; all that the virtual machine printed is in the log"),
-        }
-    }
-
-    fn write(&self, name: &str, content: &str) -> Result<()> {
-        fs::write(self.folder.join(name), content).with_context(|| format!("write {name}"))
-    }
-
-    fn file(&self, is_wanted: impl Fn(&str) -> bool) -> Result<String> {
-        let mut names = names(&self.folder)?.into_iter();
-        names.find(|name| is_wanted(name)).context("apt-get downloaded no package")
-    }
-}
-
-/// The modules of [`OF_ROOT`], each behind what it needs (modules.dep(5)).
-fn with_needs(modules: &Path) -> Result<Vec<String>> {
-    let index = fs::read_to_string(modules.join("modules.dep")).context("read modules.dep")?;
-    let mut found: Vec<String> = Vec::new();
-    for name in OF_ROOT {
-        let line = index.lines().find_map(|line| {
-            let (module, needs) = line.split_once(':')?;
-            module.ends_with(&format!("/{name}.ko")).then_some((module, needs))
-        });
-        let (module, needs) = line.with_context(|| format!("the kernel has no module {name}"))?;
-        // What is needed most stands last.
-        for one in needs.split_whitespace().rev().chain([module]) {
-            if !found.iter().any(|known| known == one) {
-                found.push(one.to_owned());
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let read = fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))?;
-    let names = read.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    names.collect()
-}
-
-fn output(command: &mut Command) -> Result<String> {
-    let output = command.output().with_context(|| format!("run {command:?}"))?;
-    ensure!(output.status.success(), "{command:?}: {}", output.status);
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn finish_in(folder: &Path, command: &mut Command) -> Result<()> {
-    let status =
-        command.current_dir(folder).status().with_context(|| format!("run {command:?}"))?;
-    ensure!(status.success(), "{command:?}: {status}");
-    Ok(())
 }

@@ -69,6 +69,9 @@ Usage: cargo xtask <command>
   conformance [args...]      upstream's tests against a real cluster; `conformance --help` lists the options
 
   ipvs                       what IPVS forwards, tried with packets on a kernel of Debian under qemu; some minutes
+  ipvs kube-proxy|kube-router [option...]
+                             the same with IPVS as that proxy sets it up, from a real API server, and a real agent with
+                             these options
   kube [all]                 builds etcd, kube-apiserver and kubectl; with `all`, also what nodes run, upstream's tests,
                              flannel, kube-router and Calico
   setup                      installs the Debian packages that the other commands need

@@ -25,10 +25,22 @@ pub struct BindingOptions {
     pub unbound: Vec<UnboundPods>,
     /// Pods on bridges are not bound: the kernel cannot.
     pub no_bridges: bool,
-    /// What IPVS forwards is not judged: the kernel cannot.
-    pub no_ipvs: bool,
+    /// When what IPVS forwards is judged.
+    pub ipvs: JudgeIpvs,
     /// What becomes of addresses in the pods' ranges that no object names.
     pub unknown_pods: UnknownPods,
+}
+
+/// When what IPVS forwards is judged, which takes rules for all that the node sends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JudgeIpvs {
+    /// While the kernel has IPVS.
+    #[default]
+    WhileThere,
+    /// From the first commit on, so that nothing passes when IPVS starts.
+    Always,
+    /// The kernel cannot tell the node's own packets from others.
+    Never,
 }
 
 /// The pods of a namespace, or some of them, that are not bound.
@@ -60,7 +72,11 @@ impl BindingOptions {
                 network.ports.into_iter().filter(|(_, it)| it.bridge.is_none()).collect();
             network.bridges.clear();
         }
-        network.ipvs &= !self.no_ipvs;
+        network.ipvs = match self.ipvs {
+            JudgeIpvs::WhileThere => network.ipvs,
+            JudgeIpvs::Always => true,
+            JudgeIpvs::Never => false,
+        };
         network.unknown_pods = self.unknown_pods;
         if self.unknown_pods == UnknownPods::Open {
             network.pod_ranges.clear();

@@ -23,7 +23,7 @@
 //! | bridge | forward | -1 | br_netfilter: the forward hook of `inet` |
 //! | inet | forward | **-1** | **nftpol: `forward`** (`forward`) |
 //! | inet | forward | 0 | kube-proxy's own filter, firewalld and others |
-//! | inet | input | 99 | IPVS: takes what goes to a Service |
+//! | inet | input | 99 | IPVS: takes what goes to a Service ([`ipvs`]) |
 //! | inet | output | **-1** | **nftpol: `ipvs`**, for what IPVS sends ([`ipvs`]) |
 //! | inet | postrouting | 100 | masquerading |
 //! | inet | postrouting | **110** | **nftpol: `masqueraded`** ([`tunnels`]) |

@@ -63,9 +63,10 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Opens a socket to generic netlink.
-    pub(crate) fn open_generic() -> io::Result<Self> {
-        Self::open_to(SockProtocol::NetlinkGeneric, 0)
+    /// Opens a socket to generic netlink that also receives the notifications of these
+    /// groups.
+    pub(crate) fn open_generic(groups: u32) -> io::Result<Self> {
+        Self::open_to(SockProtocol::NetlinkGeneric, groups)
     }
 
     fn open_to(protocol: SockProtocol, groups: u32) -> io::Result<Self> {

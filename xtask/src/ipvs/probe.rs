@@ -2,12 +2,14 @@
 //! process a probe.
 //!
 //! Serves: sends back what comes, on one port. Asks: lines of `NAME PROTOCOL ADDRESS` on
-//! stdin, all at once; prints `NAME yes` or `NAME no` for each. Never: a reason for a no.
+//! stdin, all at once; prints `NAME yes` or `NAME no` for each. Hammers: asks one address
+//! without a pause, and counts. Never: a reason for a no.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -17,6 +19,10 @@ const PORT: u16 = 8080;
 const PATIENCE: Duration = Duration::from_secs(8);
 /// How often a datagram is sent, each after half of the time.
 const DATAGRAMS: u32 = 2;
+/// How long [`hammer`] waits for an answer before it asks again.
+const PAUSE: Duration = Duration::from_millis(10);
+/// For so long after the last question [`hammer`] counts answers.
+const LATE: Duration = Duration::from_secs(1);
 const QUESTION: &[u8] = b"question";
 
 /// Sends back what comes by TCP and UDP, by both families, until it is killed.
@@ -56,6 +62,42 @@ pub fn ask() -> Result<()> {
     Ok(())
 }
 
+/// Asks an address by UDP, from a new port each time, so that each question is a new flow.
+/// Ends when the file `until` is there. Prints how many questions were sent and answered, and
+/// how long after the first answer the last one came.
+pub fn hammer(address: &str, until: &Path) -> Result<()> {
+    let address: SocketAddr = address.parse()?;
+    let (mut sent, mut answered, mut first, mut last) = (0_u32, 0_u32, None, None);
+    let mut asked = Vec::new();
+    let mut end = None;
+    while end.is_none_or(|end: Instant| end.elapsed() < LATE) {
+        if end.is_none() {
+            let socket = unbound(address)?;
+            socket.set_nonblocking(true)?;
+            socket.connect(address)?;
+            // There may be no way to the address yet.
+            if socket.send(QUESTION).is_ok() {
+                sent += 1;
+            }
+            asked.push((Instant::now(), socket));
+            end = until.exists().then(Instant::now);
+        }
+        thread::sleep(PAUSE);
+        asked.retain(|(since, socket)| {
+            let is_answered = socket.recv(&mut [0; QUESTION.len()]).is_ok();
+            if is_answered {
+                answered += 1;
+                first.get_or_insert_with(Instant::now);
+                last = Some(Instant::now());
+            }
+            !is_answered && since.elapsed() < LATE
+        });
+    }
+    let took = last.zip(first).map_or(Duration::ZERO, |(last, first)| last - first);
+    println!("{address}: {sent} sent, {answered} answered within {} ms", took.as_millis());
+    Ok(())
+}
+
 fn answer(line: &str) -> Result<String> {
     let mut words = line.split_whitespace();
     let (name, protocol) = (words.next().context("no name")?, words.next().context("no protocol")?);
@@ -76,10 +118,7 @@ fn by_tcp(address: SocketAddr) -> io::Result<()> {
 }
 
 fn by_udp(address: SocketAddr) -> io::Result<()> {
-    let socket = match address {
-        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
-        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?,
-    };
+    let socket = unbound(address)?;
     socket.connect(address)?;
     socket.set_read_timeout(Some(PATIENCE / DATAGRAMS))?;
     let mut last = Ok(());
@@ -91,4 +130,12 @@ fn by_udp(address: SocketAddr) -> io::Result<()> {
         }
     }
     last
+}
+
+/// A socket on any port, for an address of this family.
+fn unbound(to: SocketAddr) -> io::Result<UdpSocket> {
+    match to {
+        SocketAddr::V4(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)),
+    }
 }

@@ -124,3 +124,18 @@ fn pods_of_this_node_are_bound_unless_the_operator_says_otherwise() {
     let all: Vec<String> = names(None);
     assert_eq!(all, ["far", "web"]);
 }
+
+#[test]
+fn what_ipvs_forwards_is_judged_while_it_is_there_or_always_or_never() {
+    for (ipvs, without, with) in [
+        (JudgeIpvs::WhileThere, false, true),
+        (JudgeIpvs::Always, true, true),
+        (JudgeIpvs::Never, false, false),
+    ] {
+        let options = BindingOptions { ipvs, ..BindingOptions::default() };
+        for (is_there, judged) in [(false, without), (true, with)] {
+            let network = NodeNetwork { ipvs: is_there, ..NodeNetwork::default() };
+            assert_eq!(options.possible(network).ipvs, judged, "{ipvs:?}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use agent::amounts::Amounts;
-use agent::binding_options::{self, BindingOptions, UnboundPods};
+use agent::binding_options::{self, BindingOptions, JudgeIpvs, UnboundPods};
 use agent::node_network::Given;
 use anyhow::{Result, bail};
 use author::ModeOption;
@@ -230,6 +230,9 @@ pub struct Binding {
     /// no bridge. May be given several times.
     #[arg(long, value_name = "CIDR", value_parser = binding_options::pod_cidr)]
     pod_cidr: Vec<IpNet>,
+    /// When the node has rules for what IPVS forwards.
+    #[arg(long, value_enum, default_value_t)]
+    ipvs: Ipvs,
 }
 
 impl Binding {
@@ -238,7 +241,11 @@ impl Binding {
         BindingOptions {
             unbound: self.unbound.clone(),
             no_bridges: !features.bridge,
-            no_ipvs: !features.fib,
+            ipvs: match self.ipvs {
+                _ if !features.fib => JudgeIpvs::Never,
+                Ipvs::Auto => JudgeIpvs::WhileThere,
+                Ipvs::Always => JudgeIpvs::Always,
+            },
             unknown_pods: match self.unknown_pods {
                 _ if mode == Mode::Audit => UnknownPods::Open,
                 Unknown::Open => UnknownPods::Open,
@@ -272,6 +279,16 @@ pub enum Unknown {
     Selected,
     /// They are dropped.
     Closed,
+}
+
+/// `--ipvs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Ipvs {
+    /// While the kernel has IPVS: its module, or the interface of a proxy that uses it.
+    #[default]
+    Auto,
+    /// Always, so that IPVS can start at any moment.
+    Always,
 }
 
 /// Options about budgets.

@@ -6,6 +6,7 @@
 
 mod changed_by;
 mod conntrack;
+mod ipvs;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,16 +15,14 @@ use std::time::{Duration, Instant};
 use agent::cluster_mark;
 use agent::enforcer::Surroundings;
 use agent::metrics::Metrics;
-use agent::node_network::ipvs;
 use agent::other_enforcers::{Found, Legacy, Program};
 use agent::status::{Condition, Status};
-use compiler::scaffold;
 use nft::{ChainOfOthers, Features, Generation, Kernel, ReadError};
-use ruleset::TableId;
 use watcher::api::Cluster;
 
 use crate::bridge;
 use changed_by::ChangedBy;
+use ipvs::Services;
 
 /// How often to list the chains of others at most. The list holds all chains of
 /// all tables: thousands on a node with kube-proxy.
@@ -38,6 +37,7 @@ pub struct NodeSurroundings {
     /// For the gauges.
     metrics: Arc<Metrics>,
     changed_by: ChangedBy,
+    services: Services,
     /// The cluster that was kept, and the generation as of which it was there.
     kept: Option<(String, Generation)>,
 }
@@ -68,7 +68,7 @@ impl NodeSurroundings {
 impl Surroundings<Kernel> for NodeSurroundings {
     fn look(&mut self, now: Instant, kernel: &mut Kernel, pods: &[IpAddr], status: &Status) {
         set(status, Condition::Bridges, bridge::unseen(pods));
-        set(status, Condition::Services, ipvs(kernel).into_iter().collect());
+        self.services.look(kernel, status);
         conntrack::look(status, &self.metrics);
         self.chains_around.look(now, kernel, status);
         self.keep(kernel);
@@ -189,28 +189,6 @@ fn set(status: &Status, condition: Condition, problems: Vec<String>) {
         true => status.holds(condition),
         false => status.fails(condition, problems.join("; ")),
     }
-}
-
-/// What keeps policies from what IPVS forwards.
-fn ipvs(kernel: &mut Kernel) -> Option<String> {
-    if !ipvs::is_there() {
-        return None;
-    }
-    let (table, chain) = (TableId::inet(scaffold::table()), scaffold::ipvs::base_chain());
-    if !kernel.fingerprint(&table, &chain).is_ok_and(|found| found.is_some()) {
-        return Some(format!(
-            "this node has IPVS (kernel module ip_vs), and the chain {chain} of table {table}, \
-             which judges what IPVS forwards, is not in force (yet): policies do not see these \
-             packets; if this lasts, load the kernel module nft_fib_inet, or run kube-proxy with \
-             `mode: nftables`"
-        ));
-    }
-    (ipvs::is_used() && ipvs::is_untracked()).then(|| {
-        "IPVS forwards packets to Services without connection tracking, so at isolated pods \
-         answers and packets of open connections are dropped: run `sysctl -w \
-         net.ipv4.vs.conntrack=1` on the host (kube-proxy and kube-router do so when they start)"
-            .to_owned()
-    })
 }
 
 #[cfg(test)]

@@ -246,6 +246,10 @@ impl<S: Sink> Enforcer<S> {
         };
         self.binding.pending.get_or_insert(now);
         let network = options.possible(network);
+        if network.ipvs != pipeline.network().ipvs {
+            // Before the rules for IPVS are in force, the node is not ready.
+            self.looked_around = None;
+        }
         if let Some(line) = unknown_report::change(pipeline.network(), &network) {
             tracing::info!("{line}");
         }

@@ -59,6 +59,10 @@ impl<S: Sink> Enforcer<S> {
 
     fn succeeded(&mut self, start: Instant, restoring: bool, outcome: &Outcome) {
         self.answer_cni_in_force();
+        if self.parts.status.problem(Condition::Services).is_some() {
+            // The condition follows at once.
+            self.looked_around = None;
+        }
         let now = self.now();
         let took = std::mem::take(&mut self.interrupted) + now.saturating_duration_since(start);
         if let Some(came) = self.next.succeeded(now) {

@@ -197,6 +197,9 @@ impl Looker {
                 wanted = now_wanted;
                 self.schedule.wanted(Instant::now(), self.is_missing(&wanted));
             }
+            if self.sees_ipvs_start() {
+                changed();
+            }
             match self.schedule.step(Instant::now()) {
                 Step::Wait(time) => self.wait(time),
                 Step::Look(scope) => {
@@ -211,12 +214,23 @@ impl Looker {
     fn wait(&mut self, time: Duration) {
         match self.events.wait(time) {
             Ok(LinkEvent::Changed | LinkEvent::Overrun) => self.schedule.event(Instant::now()),
-            Ok(LinkEvent::Woken | LinkEvent::Timeout) => {}
+            Ok(LinkEvent::Module | LinkEvent::Woken | LinkEvent::Timeout) => {}
             Err(error) => {
                 self.fails(&error);
                 thread::sleep(LAST_RETRY);
             }
         }
+    }
+
+    /// IPVS may forward at any moment once its module is loaded, so this waits for no look
+    /// at links. Its end is noticed by a look.
+    fn sees_ipvs_start(&mut self) -> bool {
+        let is_start = !self.ipvs && self.links.is_some() && ipvs::is_loaded();
+        if is_start {
+            self.ipvs = true;
+            self.publish();
+        }
+        is_start
     }
 
     /// Looks. Returns whether it shows something else than before.
@@ -241,7 +255,10 @@ impl Looker {
                 let is_new = self.links.as_ref() != Some(&links) || self.ipvs != ipvs;
                 (self.links, self.ipvs) = (Some(links), ipvs);
                 self.schedule.looked(scope, start, end, self.is_missing(wanted));
-                self.publish(is_new);
+                lock(&self.shared).problem = None;
+                if is_new {
+                    self.publish();
+                }
                 is_new
             }
             Err(error) => {
@@ -256,14 +273,9 @@ impl Looker {
         is_new
     }
 
-    fn publish(&self, is_new: bool) {
-        let look = self.links.clone().filter(|_| is_new);
-        let look = look.map(|links| Look::of(links, self.ipvs));
-        let mut shared = lock(&self.shared);
-        shared.problem = None;
-        if let Some(look) = look {
-            shared.latest = Some(Arc::new(look));
-        }
+    fn publish(&self) {
+        let look = self.links.clone().map(|links| Arc::new(Look::of(links, self.ipvs)));
+        lock(&self.shared).latest = look;
     }
 
     fn fails(&self, error: &LinksError) {

@@ -21,8 +21,8 @@ use agent::metrics::Metrics;
 use agent::pipeline::Pipeline;
 use agent::problems::Problems;
 use agent::status::{Condition, Status};
-use compiler::Options;
 use compiler::budget::Budgets;
+use compiler::{Options, scaffold};
 use imbl::OrdSet;
 use policy::{BindingFinding, Claims, NodeNetwork, ObjectKey, Placement, Pod, PodRange};
 use ruleset::Ruleset;
@@ -153,10 +153,24 @@ impl Interfaces for Seen {
     }
 }
 
-struct Nothing;
+/// Tells of IPVS alone.
+struct Around {
+    network: Rc<RefCell<NodeNetwork>>,
+    looks: Rc<RefCell<Vec<(u64, bool)>>>,
+    clock: Arc<ManualClock>,
+}
 
-impl Surroundings<Kernel> for Nothing {
-    fn look(&mut self, _: Instant, _: &mut Kernel, _: &[IpAddr], _: &Status) {}
+impl Surroundings<Kernel> for Around {
+    fn look(&mut self, _: Instant, kernel: &mut Kernel, _: &[IpAddr], status: &Status) {
+        let judges = |table: &Ruleset| table.chains.contains_key(&scaffold::ipvs::base_chain());
+        let is_judged = kernel.model.borrow().table().is_some_and(judges);
+        match self.network.borrow().ipvs && !is_judged {
+            true => status.fails(Condition::Services, "IPVS is not judged"),
+            false => status.holds(Condition::Services),
+        }
+        let holds = status.problem(Condition::Services).is_none();
+        self.looks.borrow_mut().push((self.clock.ms(), holds));
+    }
 }
 
 /// What will happen, and what was seen.
@@ -170,6 +184,9 @@ pub struct Bench {
     pub bound: Rc<RefCell<Vec<BTreeSet<IpAddr>>>>,
     /// What the loop sees of the node's interfaces.
     pub interfaces: Seen,
+    /// When the loop looked at the node around the table, and whether what IPVS forwards was
+    /// judged or there was none.
+    pub looks: Rc<RefCell<Vec<(u64, bool)>>>,
     happenings: Vec<(Duration, Happening)>,
     /// The name of the node that the loop is told.
     pub node: &'static str,
@@ -195,6 +212,7 @@ impl Bench {
             seen: Rc::default(),
             bound: Rc::default(),
             interfaces: Seen::default(),
+            looks: Rc::default(),
             happenings: Vec::new(),
             node: "node",
             clock,
@@ -272,7 +290,11 @@ impl Bench {
             flow_cleanup: Some(Box::new(cleanup)),
             interfaces: Box::new(self.interfaces.clone()),
             binding: BindingOptions::default(),
-            surroundings: Box::new(Nothing),
+            surroundings: Box::new(Around {
+                network: Rc::clone(&self.interfaces.network),
+                looks: Rc::clone(&self.looks),
+                clock: Arc::clone(&self.clock),
+            }),
             problems: self.problems.clone(),
             status: self.status.clone(),
             metrics: Arc::clone(&self.metrics),

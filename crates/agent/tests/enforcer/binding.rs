@@ -140,6 +140,20 @@ fn one_look_that_fails_makes_no_node_unready() {
     bench.run(6000).unwrap();
 }
 
+/// The node around the table is looked at every two seconds, but not then.
+#[test]
+fn a_node_is_not_ready_between_the_start_of_ipvs_and_the_rules_for_it() {
+    let mut bench = Bench::listed(Model::default());
+    let network = bench.interfaces.network.clone();
+    bench.others(1000, move |_| network.borrow_mut().ipvs = true);
+    bench.run(1500).unwrap();
+    let looks = bench.looks.borrow();
+    let since: Vec<_> = looks.iter().filter(|(at, _)| *at >= 1000).collect();
+    let [(seen, false), (judged, true)] = since[..] else { panic!("{looks:?}") };
+    let soon = 1000 + LOOK_EVERY.as_millis() as u64;
+    assert!(*seen <= soon && *judged <= *seen + LOOK_EVERY.as_millis() as u64, "{looks:?}");
+}
+
 /// The kernel refuses what would bind it.
 #[test]
 fn gauge_and_condition_say_what_is_in_force() {

@@ -11,14 +11,27 @@
 //!       +- the rest of the chain `forward`: the same rules, chains, sets and maps
 //! ```
 //!
-//! IPVS takes a packet to a Service at the input hook (priority 99, `ip_vs_ops4`,
-//! net/netfilter/ipvs/ip_vs_core.c, 6.18), gives it a pod's address and sends it from the
-//! output hook, all of whose chains it meets (`ip_vs_nat_send_or_cont`,
+//! | hook | priority | what IPVS has there (`ip_vs_ops4`, `ip_vs_ops6`, net/netfilter/ipvs/ip_vs_core.c, 6.1) |
+//! |---|---|---|
+//! | input | 98, 99 | `ip_vs_out_hook`, `ip_vs_in_hook`: `NF_IP_PRI_NAT_SRC` - 2 and - 1 |
+//! | output | -99, -98 | the same for what the node itself sends: `NF_IP_PRI_NAT_DST` + 1 and + 2 |
+//! | forward | 99, 100 | `ip_vs_forward_icmp`, `ip_vs_out_hook`: answers get the Service's address |
+//!
+//! They are there from the first service of a network namespace and family on
+//! (`ip_vs_register_hooks`; Linux 5.8).
+//!
+//! IPVS takes a packet to a Service at the input hook, gives it a pod's address and sends it
+//! from the output hook, all of whose chains it meets (`ip_vs_nat_send_or_cont`,
 //! net/netfilter/ipvs/ip_vs_xmit.c). Its source is still the client's: masquerading comes
 //! after. So both ends are known here, as they are on the forward hook after kube-proxy's
 //! translation, and the packet meets only one of the two hooks. The answers cross the
-//! forward hook, and are of an established flow there: IPVS tells connection tracking of
-//! the pod's address (`ip_vs_update_conntrack`) while `net.ipv4.vs.conntrack` is 1.
+//! forward hook before IPVS changes them, and are of an established flow there: IPVS tells
+//! connection tracking of the pod's address (`ip_vs_update_conntrack`) while
+//! `net.ipv4.vs.conntrack` is 1.
+//!
+//! By direct routing and through tunnels (`ip_vs_send_or_cont`, `ip_vs_tunnel_xmit`) the
+//! packet keeps the Service's address, or leaves within one of the node's own. Here nothing
+//! tells whose pod it goes to. The agent names such ends.
 //!
 //! What the node itself sends is from an address of its own, a Service's included, since
 //! that is on an interface of the node. No pod speaks with one: it has its own addresses

@@ -42,7 +42,7 @@ pub(super) struct Fou {
 
 impl Fou {
     pub(super) fn open() -> Result<Self, OpenError> {
-        let socket = Socket::open_generic().map_err(OpenError)?;
+        let socket = Socket::open_generic(0).map_err(OpenError)?;
         Ok(Self { client: Client::new(socket) })
     }
 

@@ -215,6 +215,23 @@ fn addresses_that_no_pod_names_are_shut_as_each_command_is_told() -> Result<()> 
     Ok(())
 }
 
+/// This kernel need not have IPVS.
+#[test]
+fn what_ipvs_forwards_is_judged_as_each_command_is_told() -> Result<()> {
+    let node = Node::new(Network::Routed)?;
+    let always = "--ipvs=always";
+    assert_eq!(node.nftpol(&["apply", always])?.code, Some(0));
+    let base = node.shows(&["chain", "inet", "nftpol", "ipvs"])?;
+    ensure!(base.contains("hook output") && base.contains("fib saddr type local"), "{base}");
+    assert_eq!(node.nftpol(&["diff", always])?.code, Some(0));
+    let proved = node.nftpol(&["verify", "--kernel", always])?;
+    ensure!(proved.code == Some(0), "{proved:?}");
+    nft(node.namespace()?, &["flush chain inet nftpol ipvs"], "")?;
+    let differs = node.nftpol(&["verify", "--kernel", always])?;
+    ensure!(differs.code == Some(1), "{differs:?}");
+    Ok(())
+}
+
 /// The files stay as they are.
 #[test]
 fn watch_binds_an_interface_that_comes_later() -> Result<()> {
