@@ -47,6 +47,12 @@ pub struct Agent {
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,
+    /// Take spec.podCIDRs of this node's Node object as ranges of its pods' addresses, too, as
+    /// if given by --pod-cidr: for --unknown-pods before the first pod, and for pods on no
+    /// bridge. Needs the right to get Nodes. Not where the network gives pods other addresses
+    /// (Calico's IPAM).
+    #[arg(long)]
+    pub node_pod_cidrs: bool,
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,

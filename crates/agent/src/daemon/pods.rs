@@ -37,6 +37,7 @@ pub fn run(args: &PodAgent) -> Result<()> {
         kubeconfig: args.kubeconfig.clone(),
         health: args.health_address,
         metrics: super::metrics_address(&args.metrics)?,
+        node_ranges: None,
         multi_network_policies: args.multi_network_policies,
     };
     let Begun { messages, problems, begin, status, metrics } = process::begin(settings)?;

@@ -45,7 +45,7 @@ fn the_server_takes_the_manifests_and_drops_nothing() -> Result<()> {
 }
 
 /// The overlays with the objects of the chart that equal theirs, by the values that were set.
-const FORMS: [(&str, Option<&str>); 15] = [
+const FORMS: [(&str, Option<&str>); 16] = [
     ("base", Some("default")),
     ("overlays/k3s", Some("default")),
     ("overlays/kubeadm-flannel", Some("default")),
@@ -53,6 +53,7 @@ const FORMS: [(&str, Option<&str>); 15] = [
     ("overlays/monitoring-token", None),
     ("overlays/verify", Some("verify")),
     ("overlays/audit", Some("audit")),
+    ("overlays/unknown-pods", Some("unknown-pods")),
     ("overlays/talos", None),
     ("overlays/pod-namespaces", Some("pod-agent")),
     ("overlays/multi-network", Some("multi-network")),

@@ -7,6 +7,7 @@
 
 use std::thread::sleep;
 use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use kubebed::image::Image;
@@ -61,6 +62,7 @@ impl Scene {
                 self.say(&format!("without the plugin, --unknown-pods={mode}: {heard}"));
             }
         }
+                ensure!(heard.wrong() == 0, "--unknown-pods={mode}: {heard}");
         ensure!(without.wrong() > 0, "without the plugin nothing is open, so this shows nothing");
         self.install_plugin()?;
         let with = self.crowd("b", pods, true)?;
@@ -105,9 +107,11 @@ impl Scene {
     }
 
     fn unknown_pods(&self, mode: &str) -> Result<()> {
-        let argument = format!("--unknown-pods={mode}");
+        self.kubectl(&["apply", "-f", &rights().display().to_string()])?;
+        let arguments = json!(["agent", "--node-pod-cidrs", format!("--unknown-pods={mode}")]);
+    /// As `overlays/unknown-pods` has it.
         let path = "/spec/template/spec/containers/0/args";
-        let patch = json!([{"op": "replace", "path": path, "value": ["agent", argument]}]);
+        let patch = json!([{"op": "replace", "path": path, "value": arguments}]);
         let patch = patch.to_string();
         let words = ["-n", "kube-system", "patch", "daemonset", "nftpol", "--type=json", "-p"];
         self.kubectl(&[&words[..], &[&patch]].concat())?;
@@ -263,11 +267,17 @@ impl Scene {
         self.kubectl(&["delete", "-k", &manifests().display().to_string(), "--wait=true"])?;
         self.kubernetes.deploy()
     }
+        self.kubectl(&["delete", "-f", &rights().display().to_string()])?;
 }
 
 /// A pod that sends to this address from its first instruction on, and answers datagrams.
 fn first(name: &str, to: std::net::IpAddr, port: u16) -> Result<Value> {
     let (crowd, _) = name.rsplit_once('-').context("a name with a number")?;
+/// The right of the agents to read their Nodes.
+fn rights() -> PathBuf {
+    manifests().join("components/node-ranges/rbac.yaml")
+}
+
     let mut pod =
         pod(&format!("{PLACE}/first-{name}"), NODE, json!({"kind": "first", "crowd": crowd}))?;
     // bash has sockets, and a pause that is no program of its own.
