@@ -85,7 +85,7 @@ pub fn run(args: &Agent) -> Result<()> {
     let pipeline = Pipeline::new(kernel, options);
     let interfaces = interfaces(args, &features, ranges)?;
     let mode = args.mode.mode();
-    let (asks, questions) = mpsc::channel();
+    let (asks, questions) = args.cni_plugin.then(mpsc::channel).unzip();
     let enforcer = Enforcer::new(Parts {
         inbox: Box::new(messages),
         clock: Arc::new(SystemClock),
@@ -99,7 +99,7 @@ pub fn run(args: &Agent) -> Result<()> {
         metrics,
         node: args.node_name.clone(),
         boot_file: boot_file(args)?,
-        cni: Some(questions),
+        cni: questions,
     })
     .in_mode(mode);
     open_door(args, (&enforcer.view(), asks), features.log, &door)?;
@@ -182,7 +182,7 @@ fn cluster(args: &Agent, kernel: &mut Kernel, status: &Status) -> Option<Cluster
 /// Answers questions of commands on this node, and reads what the rules log.
 fn open_door(
     args: &Agent,
-    (view, cni): (&View, Sender<CniQuestion>),
+    (view, cni): (&View, Option<Sender<CniQuestion>>),
     can_log: bool,
     (status, metrics, started): &(Status, Arc<Metrics>, Instant),
 ) -> Result<()> {

@@ -9,6 +9,10 @@ use super::NODE_NAME;
 use super::metrics::MetricsServed;
 use super::options::{Binding, Budget, Log, NodeMode};
 
+/// The variable that stands for `--cni-plugin`. An agent that does not know it yet, and answers
+/// the plugin without it, ignores it. It would end at an argument.
+const CNI_PLUGIN: &str = "NFTPOL_CNI_PLUGIN";
+
 /// `nftpol agent`.
 #[derive(Debug, Args)]
 pub struct Agent {
@@ -53,6 +57,10 @@ pub struct Agent {
     /// (Calico's IPAM).
     #[arg(long)]
     pub node_pod_cidrs: bool,
+    /// Answer the chained CNI plugin, which tells of new pods' addresses and interfaces. Any process
+    /// that is root in the node's network can say the same, so this is for nodes with the plugin.
+    #[arg(long, env = CNI_PLUGIN)]
+    pub cni_plugin: bool,
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,
