@@ -19,6 +19,7 @@ const BASE: &str = "manifests/base";
 const MONITORING: &str = "manifests/components/monitoring";
 const POD_AGENT: &str = "manifests/overlays/pod-namespaces";
 const MULTI_NETWORK: &str = "manifests/components/multi-network";
+const NODE_RANGES: &str = "manifests/components/node-ranges";
 
 /// The first line of each template.
 const HEAD: &str = "{{- /* Made by `cargo xtask chart` from manifests/. Do not edit. */ -}}\n";
@@ -58,6 +59,8 @@ const DAEMONSET: Changes = &[
          {{- if ne .Values.mode \"enforce\" }}\n            - --mode={{ .Values.mode \
          }}\n            {{- end }}\n            \
          {{- if .Values.verify }}\n            - --verify\n            {{- end }}\n            \
+         {{- if ne .Values.unknownPods \"open\" }}\n            - --node-pod-cidrs\n            \
+         - --unknown-pods={{ .Values.unknownPods }}\n            {{- end }}\n            \
          {{- range .Values.args }}\n            - {{ quote . }}\n            {{- end }}\n",
     ),
     ENV,
@@ -93,7 +96,7 @@ const POD_AGENTS_DAEMONSET: Changes = &[
 
 /// Templates that exist where a value says so: folder, file, the template's name, the
 /// condition, and what changes.
-const CONDITIONAL: [(&str, &str, &str, &str, Changes); 2] = [
+const CONDITIONAL: [(&str, &str, &str, &str, Changes); 3] = [
     (
         POD_AGENT,
         "daemonset.yaml",
@@ -106,6 +109,13 @@ const CONDITIONAL: [(&str, &str, &str, &str, Changes); 2] = [
         "rbac.yaml",
         "multi-network-rbac.yaml",
         ".Values.podAgent.multiNetworkPolicies",
+        &[NAMESPACE],
+    ),
+    (
+        NODE_RANGES,
+        "rbac.yaml",
+        "node-ranges-rbac.yaml",
+        "ne .Values.unknownPods \"open\"",
         &[NAMESPACE],
     ),
 ];

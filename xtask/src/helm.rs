@@ -18,11 +18,12 @@ use crate::kube;
 const RENDERED: &str = "tests/fixtures/helm";
 
 /// A name, and the values that are set.
-const FORMS: [(&str, &[&str]); 7] = [
+const FORMS: [(&str, &[&str]); 8] = [
     ("default", &[]),
     ("monitoring", &["monitoring.enabled=true"]),
     ("verify", &["verify=true"]),
     ("audit", &["mode=audit"]),
+    ("unknown-pods", &["unknownPods=selected"]),
     ("pod-agent", &["podAgent.enabled=true"]),
     ("multi-network", &["podAgent.enabled=true", "podAgent.multiNetworkPolicies=true"]),
     (
@@ -38,10 +39,11 @@ const FORMS: [(&str, &[&str]); 7] = [
 ];
 
 /// Values that the schema must refuse, and what Helm says then.
-const REFUSED: [&str; 6] = [
+const REFUSED: [&str; 7] = [
     "imagee.tag=1",
     "verify=maybe",
     "mode=off",
+    "unknownPods=shut",
     "args={agent}",
     "image.pullPolicy=Sometimes",
     // Without the pod agent nothing enforces them.

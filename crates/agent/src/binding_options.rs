@@ -128,13 +128,18 @@ impl fmt::Display for UnboundPods {
 /// It is no CIDR, or wider than any cluster.
 pub fn pod_cidr(text: &str) -> Result<IpNet, InvalidValue> {
     let found = policy::cidr::parse(text).map_err(|error| InvalidValue(error.to_string()))?;
-    match found.prefix_len() {
-        ..WIDEST => Err(InvalidValue(format!(
+    match is_too_wide(&found) {
+        true => Err(InvalidValue(format!(
             "{text} is more than pods: all else there would be cut off; give the range of this \
              node's pods, such as 10.244.1.0/24"
         ))),
-        _ => Ok(found),
+        false => Ok(found),
     }
+}
+
+/// Whether a range is wider than that of any cluster's pods.
+pub fn is_too_wide(range: &IpNet) -> bool {
+    range.prefix_len() < WIDEST
 }
 
 /// `udp/PORT` or `ip/PROTOCOL`.

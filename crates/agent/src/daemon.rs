@@ -32,6 +32,7 @@ use agent::drops::{self, Ring};
 use agent::enforcer::{CniQuestion, Enforcer, FlowCleanup, Interfaces, Parts};
 use agent::interfaces::NodeInterfaces;
 use agent::metrics::Metrics;
+use agent::node_ranges::NodeRanges;
 use agent::pipeline::Pipeline;
 use agent::status::{Condition, Status};
 use agent::unbindable::Unbindable;
@@ -40,6 +41,7 @@ use anyhow::{Context, Result, bail};
 use compiler::{Options, Usage};
 use nft::{Features, Kernel};
 use policy::Mode;
+use tokio::sync::watch;
 use watcher::api::{Cluster, Contact, Following};
 
 use crate::cli::{Agent, MetricsAccess, MetricsServed, TableOwner};
@@ -56,8 +58,10 @@ use surroundings::NodeSurroundings;
 /// The configuration names no API server, or a thread died: the process has to
 /// be started again. The rules stay in force.
 pub fn run(args: &Agent) -> Result<()> {
+    let (node_ranges, ranges) = node_ranges(args).unzip();
     let settings = Settings {
         multi_network_policies: false,
+        node_ranges,
         node: args.node_name.clone(),
         kubeconfig: args.kubeconfig.clone(),
         health: args.health_address,
@@ -79,9 +83,9 @@ pub fn run(args: &Agent) -> Result<()> {
         ..Options::default()
     };
     let pipeline = Pipeline::new(kernel, options);
-    let interfaces = interfaces(args, &features)?;
+    let interfaces = interfaces(args, &features, ranges)?;
     let mode = args.mode.mode();
-    let (asks, questions) = mpsc::channel();
+    let (asks, questions) = args.cni_plugin.then(mpsc::channel).unzip();
     let enforcer = Enforcer::new(Parts {
         inbox: Box::new(messages),
         clock: Arc::new(SystemClock),
@@ -95,7 +99,7 @@ pub fn run(args: &Agent) -> Result<()> {
         metrics,
         node: args.node_name.clone(),
         boot_file: boot_file(args)?,
-        cni: Some(questions),
+        cni: questions,
     })
     .in_mode(mode);
     open_door(args, (&enforcer.view(), asks), features.log, &door)?;
@@ -178,7 +182,7 @@ fn cluster(args: &Agent, kernel: &mut Kernel, status: &Status) -> Option<Cluster
 /// Answers questions of commands on this node, and reads what the rules log.
 fn open_door(
     args: &Agent,
-    (view, cni): (&View, Sender<CniQuestion>),
+    (view, cni): (&View, Option<Sender<CniQuestion>>),
     can_log: bool,
     (status, metrics, started): &(Status, Arc<Metrics>, Instant),
 ) -> Result<()> {
@@ -205,8 +209,19 @@ fn open_door(
     door::open(behind).context("start a thread that answers questions")
 }
 
+/// From the thread that reads the Node object to the one that enforces.
+fn node_ranges(args: &Agent) -> Option<(watch::Sender<NodeRanges>, watch::Receiver<NodeRanges>)> {
+    // In audit nothing is shut.
+    let is_wanted = args.node_pod_cidrs && args.mode.mode() == Mode::Enforce;
+    is_wanted.then(|| watch::channel(NodeRanges::default()))
+}
+
 /// The way to look at the node's interfaces.
-fn interfaces(args: &Agent, features: &Features) -> Result<Box<dyn Interfaces>> {
+fn interfaces(
+    args: &Agent,
+    features: &Features,
+    ranges: Option<watch::Receiver<NodeRanges>>,
+) -> Result<Box<dyn Interfaces>> {
     if args.mode.mode() == Mode::Audit {
         return Ok(Box::new(Unbindable::in_audit()));
     }
@@ -215,7 +230,10 @@ fn interfaces(args: &Agent, features: &Features) -> Result<Box<dyn Interfaces>> 
     }
     let mut interfaces = NodeInterfaces::new(args.binding.given());
     interfaces.watch().context("watch the node's interfaces")?;
-    Ok(Box::new(interfaces))
+    Ok(Box::new(match ranges {
+        Some(ranges) => interfaces.with_node_ranges(ranges),
+        None => interfaces,
+    }))
 }
 
 /// What `nftpol restore` reads when the node starts again.

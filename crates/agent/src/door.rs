@@ -6,7 +6,8 @@
 //!
 //! The socket is not the lock (`@nftpol`): `apply` takes that, too, and answers nothing.
 //! Who may ask is the user id of the peer (SO_PEERCRED, unix(7)). Pods in the node's network
-//! reach the socket; those of them that run as root outside of a user namespace are answered.
+//! reach the socket; those of them that run as root outside of a user namespace are answered,
+//! and can speak as the CNI plugin where the operator has installed it.
 //! With CAP_NET_RAW they see the packets of all pods anyway (packet(7)). Without it they learn
 //! more than they could: a peer's capabilities cannot be asked, as its process is in another
 //! PID namespace.
@@ -62,8 +63,8 @@ pub struct Behind {
     pub metrics: Arc<Metrics>,
     /// When the agent started.
     pub started: Instant,
-    /// To the loop that enforces, from the CNI plugin.
-    pub cni: Sender<CniQuestion>,
+    /// To the loop that enforces, from the CNI plugin; `None`: the plugin is not answered.
+    pub cni: Option<Sender<CniQuestion>>,
 }
 
 /// Opens the door, until the process ends.

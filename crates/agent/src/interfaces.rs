@@ -13,9 +13,11 @@ use std::sync::Arc;
 use imbl::OrdSet;
 use nft::links::LinksError;
 use policy::{BindingFinding, Claims, NodeNetwork, Placement, Pod, PodRange};
+use tokio::sync::watch;
 
 use crate::enforcer::Interfaces;
 use crate::node_network::{Binder, Given, Look, NodeView, NodeWatcher, look_once};
+use crate::node_ranges::NodeRanges;
 
 /// Ports that are named in the log at most.
 const NAMED: usize = 50;
@@ -26,6 +28,8 @@ pub struct NodeInterfaces {
     view: Option<Box<dyn NodeView>>,
     given: Given,
     binder: Binder,
+    /// Of another thread; and what it said last.
+    node: Option<(watch::Receiver<NodeRanges>, NodeRanges)>,
     pods: Vec<Arc<Pod>>,
     /// The look that `binder` concluded from, and whether the pods have changed
     /// since.
@@ -42,6 +46,7 @@ impl NodeInterfaces {
             view: None,
             binder: Binder::new(given.clone(), Claims::default()),
             given,
+            node: None,
             pods: Vec::new(),
             look: None,
             is_stale: false,
@@ -58,6 +63,14 @@ impl NodeInterfaces {
         self.view = Some(Box::new(NodeWatcher::start(|| ())?));
         self.want();
         Ok(())
+    }
+
+    /// The ranges of the node's pods are also those that the Node object says.
+    #[must_use]
+    pub fn with_node_ranges(mut self, ranges: watch::Receiver<NodeRanges>) -> Self {
+        self.node = Some((ranges, NodeRanges::default()));
+        self.tell_binder();
+        self
     }
 
     /// Takes what this shows.
@@ -86,6 +99,23 @@ impl NodeInterfaces {
         }
     }
 
+    /// The Node object, as it was read last.
+    fn read_node(&mut self) {
+        // Once the other thread is gone, the process ends.
+        let Some((ranges, last)) = &mut self.node else { return };
+        if ranges.has_changed().unwrap_or(false) {
+            last.clone_from(&ranges.borrow_and_update());
+            self.tell_binder();
+        }
+    }
+
+    fn tell_binder(&mut self) {
+        if let Some((_, last)) = &self.node {
+            self.binder.node_says(last.clone());
+            self.is_stale = true;
+        }
+    }
+
     fn conclude(&mut self, look: Arc<Look>) {
         self.binder.update(&look.seen, self.pods.iter().map(|pod| &**pod));
         self.is_stale = false;
@@ -109,6 +139,7 @@ impl Interfaces for NodeInterfaces {
     fn remember(&mut self, claims: Claims, pod_ranges: OrdSet<PodRange>) {
         self.binder = Binder::new(self.given.clone(), claims);
         self.binder.remember(pod_ranges);
+        self.tell_binder();
         self.is_stale = true;
     }
 
@@ -124,6 +155,7 @@ impl Interfaces for NodeInterfaces {
     }
 
     fn look(&mut self) -> Result<(), String> {
+        self.read_node();
         let Some(view) = &self.view else { return Ok(()) };
         let problem = view.problem();
         match view.latest() {
@@ -144,6 +176,10 @@ impl Interfaces for NodeInterfaces {
 
     fn lacks(&self) -> Option<String> {
         None
+    }
+
+    fn node_ranges(&self) -> Option<&NodeRanges> {
+        self.node.as_ref().map(|(_, last)| last)
     }
 
     fn findings(&self) -> &[BindingFinding] {

@@ -22,6 +22,7 @@ pub mod lines;
 pub mod local_pods;
 pub mod metrics;
 pub mod node_network;
+pub mod node_ranges;
 pub mod other_enforcers;
 pub mod other_tables;
 pub mod own_node;

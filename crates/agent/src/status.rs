@@ -38,6 +38,8 @@ pub enum Condition {
     Bridges,
     /// What IPVS forwards, from the output hook, is judged; or there is no IPVS.
     Services,
+    /// It is known where this node's pods have their addresses, as far as it must be.
+    Ranges,
     /// Denied packets can be shown.
     Log,
     /// Connection tracking has room for new connections.
@@ -46,7 +48,7 @@ pub enum Condition {
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Alone,
         Self::Kernel,
         Self::Api,
@@ -57,6 +59,7 @@ impl Condition {
         Self::Bound,
         Self::Bridges,
         Self::Services,
+        Self::Ranges,
         Self::Log,
         Self::Conntrack,
     ];
@@ -74,13 +77,14 @@ impl Condition {
             Self::Bound => "bound",
             Self::Bridges => "bridges",
             Self::Services => "services",
+            Self::Ranges => "ranges",
             Self::Log => "log",
             Self::Conntrack => "conntrack",
         }
     }
 
     /// Whether a node is ready only if it holds. The others are about what pods can bring
-    /// about, or about what is shown: policies are enforced without them.
+    /// about, what is shown, or pods that nobody knows yet: policies are enforced without them.
     pub const fn counts(self) -> bool {
         match self {
             Self::Alone
@@ -93,7 +97,7 @@ impl Condition {
             | Self::Bound
             | Self::Bridges
             | Self::Services => true,
-            Self::Log | Self::Conntrack => false,
+            Self::Ranges | Self::Log | Self::Conntrack => false,
         }
     }
 }

@@ -60,4 +60,4 @@ pub use selector::{Operator, Requirement, Selector};
 pub use snapshot::{Snapshot, SnapshotDiff};
 pub use sorted::Sorted;
 pub use subject::{Isolation, Subject, all_subjects, audited, isolation, subject_of, subjects};
-pub use unknown::{PodRange, UnknownPods, named_addresses, pod_ranges};
+pub use unknown::{PodRange, UnknownPods, joined_ranges, named_addresses, pod_ranges};

@@ -61,6 +61,12 @@ impl PodRange {
         self.contains(other.first) && self.contains(other.last)
     }
 
+    /// Whether another one, which begins no earlier, overlaps it or begins where it ends.
+    fn meets(&self, later: &Self) -> bool {
+        let same_family = self.first.is_ipv4() == later.first.is_ipv4();
+        same_family && number(later.first) <= number(self.last).saturating_add(1)
+    }
+
     /// Whether it has an address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let same_family = address.is_ipv4() == self.first.is_ipv4();
@@ -94,6 +100,20 @@ pub fn pod_ranges(subnets: impl IntoIterator<Item = IpNet>) -> OrdSet<PodRange> 
         found.extend(ranges.drain(..).map(of));
     }
     found
+}
+
+/// These ranges as ones that neither overlap nor touch.
+pub fn joined_ranges(ranges: impl IntoIterator<Item = PodRange>) -> OrdSet<PodRange> {
+    // Addresses of the first family come before all of the second.
+    let in_order: BTreeSet<PodRange> = ranges.into_iter().collect();
+    let mut joined: Vec<PodRange> = Vec::new();
+    for range in in_order {
+        match joined.last_mut() {
+            Some(last) if last.meets(&range) => last.last = last.last.max(range.last),
+            _ => joined.push(range),
+        }
+    }
+    joined.into_iter().collect()
 }
 
 fn without(ranges: &[(u128, u128)], number: u128) -> Vec<(u128, u128)> {
@@ -191,5 +211,33 @@ mod tests {
             let ranges: Vec<String> = ranges.iter().map(ToString::to_string).collect();
             assert_eq!(ranges, expected, "{subnets:?}");
         }
+    }
+
+    #[test]
+    fn ranges_that_overlap_or_touch_are_joined() {
+        let range = |first: &str, last: &str| PodRange {
+            first: first.parse().unwrap(),
+            last: last.parse().unwrap(),
+        };
+        let all = [
+            range("10.0.0.9", "10.0.0.20"),
+            range("10.0.0.0", "10.0.0.10"),
+            range("10.0.0.2", "10.0.0.3"),
+            range("10.0.0.21", "10.0.0.30"),
+            range("10.0.0.32", "10.0.0.40"),
+            range("255.255.255.0", "255.255.255.255"),
+            range("::", "::1"),
+            range("fd00::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            range("fd00::5", "fd00::6"),
+        ];
+        let joined: Vec<String> = joined_ranges(all).iter().map(ToString::to_string).collect();
+        let expected = [
+            "10.0.0.0-10.0.0.30",
+            "10.0.0.32-10.0.0.40",
+            "255.255.255.0-255.255.255.255",
+            "::-::1",
+            "fd00::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+        ];
+        assert_eq!(joined, expected);
     }
 }

@@ -37,6 +37,7 @@ mod kinds;
 mod list;
 mod list_splitter;
 mod optional;
+mod own_node;
 mod policy_json;
 mod question;
 mod requests;
@@ -76,6 +77,7 @@ pub struct Following {
 }
 
 pub use optional::{list_multi_network_policies, multi_network_policies};
+pub use own_node::{NodeAddresses, NodeError, own_node};
 
 /// The events of all three kinds, without end. The first event of a kind that
 /// is not a failure is a complete [`Event::Listed`]. Each failure is an event,

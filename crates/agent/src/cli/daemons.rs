@@ -9,6 +9,10 @@ use super::NODE_NAME;
 use super::metrics::MetricsServed;
 use super::options::{Binding, Budget, Log, NodeMode};
 
+/// The variable that stands for `--cni-plugin`. An agent that does not know it yet, and answers
+/// the plugin without it, ignores it. It would end at an argument.
+const CNI_PLUGIN: &str = "NFTPOL_CNI_PLUGIN";
+
 /// `nftpol agent`.
 #[derive(Debug, Args)]
 pub struct Agent {
@@ -47,6 +51,16 @@ pub struct Agent {
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,
+    /// Take spec.podCIDRs of this node's Node object as ranges of its pods' addresses, too, as
+    /// if given by --pod-cidr: for --unknown-pods before the first pod, and for pods on no
+    /// bridge. Needs the right to get Nodes. Not where the network gives pods other addresses
+    /// (Calico's IPAM).
+    #[arg(long)]
+    pub node_pod_cidrs: bool,
+    /// Answer the chained CNI plugin, which tells of new pods' addresses and interfaces. Any process
+    /// that is root in the node's network can say the same, so this is for nodes with the plugin.
+    #[arg(long, env = CNI_PLUGIN)]
+    pub cni_plugin: bool,
     /// How drops are logged.
     #[command(flatten)]
     pub log: Log,

@@ -223,7 +223,7 @@ pub struct Binding {
     tunnel_sources: Sources,
     /// What becomes of new flows from and to addresses in the pods' ranges that no Pod names yet,
     /// such as those of a pod that just starts. The ranges are the subnets of the bridges that
-    /// only pods are on, and those of --pod-cidr.
+    /// only pods are on, those of --pod-cidr, and an agent's of --node-pod-cidrs.
     #[arg(long, value_enum, default_value_t)]
     unknown_pods: Unknown,
     /// A range of pods' addresses, of this node or of the whole cluster: needed where pods are on

@@ -4,7 +4,6 @@
 //! to others, as for `nftpol agent`. Never: a table on the node, rules removed when it ends.
 
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Instant;
 
 use agent::door::{self, Behind};
@@ -38,6 +37,7 @@ pub fn run(args: &PodAgent) -> Result<()> {
         health: args.health_address,
         metrics: super::metrics_address(&args.metrics)?,
         multi_network_policies: args.multi_network_policies,
+        node_ranges: None,
     };
     let Begun { messages, problems, begin, status, metrics } = process::begin(settings)?;
     OF_THE_NODE.into_iter().for_each(|condition| status.holds(condition));
@@ -94,8 +94,6 @@ fn open_door(
         PodDrops::start(args.log.group(), teller, view.clone())
     });
     let drops = drops.transpose().context("start a thread that reads denied packets")?;
-    // No CNI plugin asks here.
-    let (cni, _) = mpsc::channel();
     let behind = Behind {
         socket: door::protocol::SOCKET_OF_PODS,
         node,
@@ -107,7 +105,8 @@ fn open_door(
         status: status.clone(),
         metrics: Arc::clone(metrics),
         started: Instant::now(),
-        cni,
+        // No CNI plugin asks here.
+        cni: None,
     };
     door::open(behind).context("start a thread that answers questions")?;
     Ok(drops)

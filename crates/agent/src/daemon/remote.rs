@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use agent::api_contact::{ContactReport, FailureLog};
 use agent::enforcer::Message;
 use agent::metrics::Metrics;
+use agent::node_ranges::NodeRanges;
 use agent::problems::Problems;
 use anyhow::{Context, Result};
 use futures::{StreamExt, stream};
@@ -24,7 +25,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use watcher::Kind;
-use watcher::api::{self, Access, Contact, Event, FailureKind, Following, WatchError};
+use watcher::api::{self, Access, Cluster, Contact, Event, FailureKind, Following, WatchError};
 
 use super::announce;
 use super::scrapers::{self, Metrics as MetricsAddress};
@@ -47,6 +48,8 @@ pub struct Settings {
     pub metrics: Option<MetricsAddress>,
     /// Whether MultiNetworkPolicies are followed, too.
     pub multi_network_policies: bool,
+    /// Where to tell what the Node object says of its pods' addresses; `None`: it is not read.
+    pub node_ranges: Option<watch::Sender<NodeRanges>>,
 }
 
 /// Starts the thread. Watches start with `begin`; when a signal asks to stop,
@@ -98,18 +101,20 @@ async fn run(
     problems: watch::Receiver<Problems>,
     begin: oneshot::Receiver<Following>,
 ) {
-    let Settings { node, health, multi_network_policies, .. } = settings;
+    let Settings { node, health, multi_network_policies, node_ranges, .. } = settings;
     let mut tasks = JoinSet::new();
     tasks.spawn(server::serve(health, Pages::All, Readers::All, served.clone()));
-    tasks.spawn(announce::publish(client.clone(), node, problems));
+    tasks.spawn(announce::publish(client.clone(), node.clone(), problems));
     let watches = async {
         if let Ok(following) = begin.await {
             let reports = report(following.contact.clone(), served.clone());
+            let of_node = follow_node(client.clone(), following.cluster.clone(), node, node_ranges);
             let follows =
                 follow(client, following, multi_network_policies, &served.metrics, messages);
             tokio::select! {
                 () = follows => {}
                 () = reports => {}
+                () = of_node => {}
             }
         }
     };
@@ -152,6 +157,27 @@ async fn follow(
         if messages.send(Message::Event(Instant::now(), event)).is_err() {
             return;
         }
+    }
+}
+
+/// Passes on what the Node object says of its pods' addresses, if somebody wants it. Without end.
+async fn follow_node(
+    client: Client,
+    cluster: Cluster,
+    node: String,
+    ranges: Option<watch::Sender<NodeRanges>>,
+) {
+    let Some(ranges) = ranges else { return std::future::pending().await };
+    let mut answers = pin!(api::own_node(client, cluster, node));
+    while let Some(answer) = answers.next().await {
+        ranges.send_if_modified(|ranges| {
+            let before = ranges.clone();
+            match answer {
+                Ok(node) => ranges.read(&node),
+                Err(error) => ranges.failed(error.to_string()),
+            }
+            *ranges != before
+        });
     }
 }
 

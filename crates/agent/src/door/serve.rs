@@ -6,10 +6,11 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::Duration;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use cni::wire::{Reply, Request};
+use cni::wire::{PodName, Reply, Request};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
@@ -23,6 +24,12 @@ use crate::view::now_ms;
 /// middle of a change.
 const MARGIN: Duration = Duration::from_millis(1500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// What the plugin is told where the operator has not installed it with this agent.
+const REFUSED: &str = "the agent of this node does not answer the CNI plugin: it needs \
+                       --cni-plugin (manifests/components/cni-agent), or the plugin has to go \
+                       (manifests/overlays/cni-remove)";
+/// How often the log has it.
+const SAID_EVERY: Duration = Duration::from_secs(60);
 /// Entries that are written in one piece.
 const AT_ONCE: usize = 256;
 /// The longest piece of a file. As JSON it may take six times as much, and a reader takes
@@ -93,8 +100,38 @@ fn pieces(stream: &UnixStream, behind: &Behind) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers the CNI plugin.
+/// Answers the CNI plugin, if the operator has installed it. Whoever is root in the node's
+/// network can say the same words.
 fn plugin(mut stream: &UnixStream, behind: &Behind, request: Request) {
+    let answer = match &behind.cni {
+        Some(cni) => asked(cni, request),
+        None => {
+            if let Request::Attach { pod, .. } = &request {
+                not_answered(pod);
+            }
+            Reply::Error(REFUSED.to_owned())
+        }
+    };
+    let mut text = serde_json::to_vec(&answer).unwrap_or_default();
+    text.push(b'\n');
+    // Who goes without its answer is not interested.
+    let _ = stream.write_all(&text);
+}
+
+/// Says in the log that a pod waits for what this agent was not told to do. Now and then:
+/// kubelets try again.
+fn not_answered(pod: &PodName) {
+    static SAID: Mutex<Option<Instant>> = Mutex::new(None);
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.is_some_and(|said| said.elapsed() < SAID_EVERY) {
+        return;
+    }
+    *said = Some(Instant::now());
+    tracing::warn!("the CNI plugin asks for pod {:?}/{:?}: {REFUSED}", pod.namespace, pod.name);
+}
+
+/// What the loop that enforces answers.
+fn asked(cni: &Sender<CniQuestion>, request: Request) -> Reply {
     let wait = match &request {
         Request::Attach { wait_ms, .. } => Duration::from_millis(*wait_ms),
         Request::Detach { .. }
@@ -103,16 +140,11 @@ fn plugin(mut stream: &UnixStream, behind: &Behind, request: Request) {
         | Request::Keep { .. } => Duration::ZERO,
     };
     let (reply, replies) = mpsc::channel();
-    let answer = match behind.cni.send(CniQuestion { request, reply }) {
+    let answer = match cni.send(CniQuestion { request, reply }) {
         Ok(()) => replies.recv_timeout(wait.min(LONGEST_WAIT) + MARGIN).ok(),
         Err(_) => None,
     };
-    let answer = answer
-        .unwrap_or_else(|| Reply::NotReady("the agent's loop did not answer in time".to_owned()));
-    let mut text = serde_json::to_vec(&answer).unwrap_or_default();
-    text.push(b'\n');
-    // Who goes without its answer is not interested.
-    let _ = stream.write_all(&text);
+    answer.unwrap_or_else(|| Reply::NotReady("the agent's loop did not answer in time".to_owned()))
 }
 
 fn denied(

@@ -15,13 +15,15 @@ use super::binding_report::BindingReport;
 use super::{Enforcer, Parts, ThreadDied, tunnel_report, unknown_report};
 use crate::Sink;
 use crate::local_pods::LocalPods;
+use crate::node_ranges::NodeRanges;
 use crate::pipeline::InForce;
 use crate::status::Condition;
 
 /// The kernel's tables are read this often at most, to learn who had what before.
 const CLAIM_TRIES: u32 = 10;
 /// For this long the first sync waits for interfaces that cannot be listed. A look
-/// that fails, or a binding that is not in force, is no matter before it.
+/// that fails, or a binding that is not in force, is no matter before it. The same for a Node
+/// object that is not read yet.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often the condition and the findings are looked at.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
@@ -38,6 +40,8 @@ pub(super) struct Binding {
     in_kernel: Option<NodeNetwork>,
     /// Since when the interfaces cannot be listed.
     failing: Option<Instant>,
+    /// Since when the Node object is awaited, which says where its pods have their addresses.
+    awaited: Option<Instant>,
     /// Since when what is to be bound is not in force.
     pending: Option<Instant>,
     /// Whether a sync succeeded.
@@ -66,6 +70,7 @@ impl Binding {
             seen: None,
             in_kernel: None,
             failing: None,
+            awaited: None,
             pending: None,
             is_in_force: false,
             bound: BTreeSet::new(),
@@ -91,6 +96,7 @@ impl Binding {
     fn is_known(&self, now: Instant) -> bool {
         match self.claims {
             ClaimsOfBefore::Unknown { .. } => false,
+            ClaimsOfBefore::Known if self.awaited.is_some() && !is_long(self.awaited, now) => false,
             ClaimsOfBefore::Known => self.seen.is_some() || is_long(self.failing, now),
         }
     }
@@ -167,6 +173,8 @@ impl<S: Sink> Enforcer<S> {
         let problem = interfaces.look().err();
         let failing = problem.as_ref().map(|_| self.binding.failing.unwrap_or(now));
         self.binding.failing = failing;
+        let is_awaited = interfaces.node_ranges().is_some_and(NodeRanges::is_awaited);
+        self.binding.awaited = is_awaited.then(|| self.binding.awaited.unwrap_or(now));
         self.forget_kept(now);
         self.follow_network(now);
         if self.binding.reported.is_none_or(|reported| now >= reported + REPORT_EVERY) {
@@ -285,6 +293,13 @@ impl<S: Sink> Enforcer<S> {
         }
         if let Some(remark) = self.binding.report.take(now, findings, metrics) {
             status.remark(Condition::Bound, remark);
+        }
+        if self.binding.is_in_force {
+            let (network, node) = (self.parts.pipeline.network(), interfaces.node_ranges());
+            match unknown_report::problem(network, node) {
+                None => status.holds(Condition::Ranges),
+                Some(problem) => status.fails(Condition::Ranges, problem),
+            }
         }
     }
 }

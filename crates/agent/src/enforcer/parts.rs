@@ -17,6 +17,7 @@ use crate::boot_file::BootFile;
 use crate::clock::Clock;
 use crate::conntrack_cleanup::{ConntrackCleanup, Counters};
 use crate::metrics::Metrics;
+use crate::node_ranges::NodeRanges;
 use crate::pipeline::Pipeline;
 use crate::problems::Problems;
 use crate::status::Status;
@@ -113,6 +114,12 @@ pub trait Interfaces {
 
     /// Why this kernel cannot bind addresses to interfaces; `None` if it can.
     fn lacks(&self) -> Option<String>;
+
+    /// What the Node object says of where its pods have their addresses; `None` if it is not
+    /// asked.
+    fn node_ranges(&self) -> Option<&NodeRanges> {
+        None
+    }
 
     /// What is wrong, as of that look.
     fn findings(&self) -> &[BindingFinding];

@@ -9,10 +9,11 @@ use imbl::OrdSet;
 use ipnet::IpNet;
 use policy::{
     BindingFinding, Claims, NodeNetwork, Placement, Placements, Pod, PodRange, Resolved, Seen,
-    TunnelSources, pod_ranges, resolve_placed,
+    TunnelSources, joined_ranges, pod_ranges, resolve_placed,
 };
 
 use super::seen::Given;
+use crate::node_ranges::NodeRanges;
 
 /// Concludes whose each interface is, and remembers it.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,8 @@ pub struct Binder {
     resolved: Resolved,
     /// Ranges of the kernel's tables at start that no bridge here has had since.
     remembered: OrdSet<PodRange>,
+    /// What the Node object says; `None`: it is not asked.
+    node_ranges: Option<NodeRanges>,
 }
 
 /// What a new conclusion changed.
@@ -40,7 +43,12 @@ impl Binder {
     /// what.
     pub fn new(given: Given, claims: Claims) -> Self {
         let resolved = Resolved { claims, ..Resolved::default() };
-        Self { given, placements: Placements::default(), resolved, remembered: OrdSet::new() }
+        Self { given, resolved, ..Self::default() }
+    }
+
+    /// What the Node object says from now on of where its pods have their addresses.
+    pub fn node_says(&mut self, ranges: NodeRanges) {
+        self.node_ranges = Some(ranges);
     }
 
     /// Concludes anew from a look that was made: what a picture lacks is
@@ -61,7 +69,9 @@ impl Binder {
         let subnets = self.pod_subnets(seen, &now.network);
         let found = pod_ranges(pod_cidrs.iter().copied().chain(subnets));
         self.forget_ranges(seen, &now.network);
-        now.network.pod_ranges = with_remembered(found, &self.remembered);
+        let of_node = self.node_ranges.iter().flat_map(NodeRanges::cidrs);
+        let found = with_remembered(found, &self.remembered);
+        now.network.pod_ranges = joined_ranges(found + pod_ranges(of_node));
         let before = std::mem::replace(&mut self.resolved, now);
         let now = &self.resolved;
         Update {
@@ -84,9 +94,11 @@ impl Binder {
     }
 
     /// When a node starts, its pods' bridge comes with the first pod. Until a bridge has a
-    /// remembered range, or pods are bound elsewhere, the next pod may be in it.
+    /// remembered range, or pods are bound elsewhere, the next pod may be in it. A range that
+    /// the Node object gave is no bridge's: it stays until that object can be read again.
     fn forget_ranges(&mut self, seen: &Seen, now: &NodeNetwork) {
-        if !now.ports.is_empty() {
+        let is_node_unread = self.node_ranges.as_ref().is_some_and(|node| !node.are_known());
+        if !now.ports.is_empty() && !is_node_unread {
             self.remembered.clear();
         }
         if self.remembered.is_empty() {
@@ -313,6 +325,32 @@ mod tests {
         unknown.remember(compiler::boot::everything());
         unknown.update(&with(&[], &["10.0.0.0/24"]), []);
         assert!(ranges(&unknown).is_empty(), "all addresses are no pods' range");
+    }
+
+    #[test]
+    fn what_the_node_object_says_is_shut_before_any_pod_and_takes_nothing_back() {
+        let said = |cidrs: &[&str]| {
+            let mut ranges = NodeRanges::default();
+            let cidrs = cidrs.iter().map(|cidr| (*cidr).to_owned()).collect();
+            ranges.read(&watcher::api::NodeAddresses { pod_cidrs: cidrs, own: Vec::new() });
+            ranges
+        };
+        let mut binder = Binder::default();
+        binder.node_says(NodeRanges::default());
+        binder.remember(pod_ranges(["10.0.0.0/24".parse().unwrap()]));
+        let routed = Seen { ports: vec![port(5)], ..Seen::default() };
+        binder.update(&routed, [&pod(5)]);
+        assert_eq!(ranges(&binder), ["10.0.0.0-10.0.0.254"], "the Node was not read yet");
+        binder.update(&Seen::default(), []);
+        binder.node_says(said(&["10.0.0.16/30"]));
+        binder.update(&Seen::default(), []);
+        assert_eq!(ranges(&binder), ["10.0.0.0-10.0.0.254"], "part of what is remembered");
+        binder.node_says(said(&["10.0.0.0/23", "fd00::/120"]));
+        binder.update(&routed, [&pod(5)]);
+        assert_eq!(ranges(&binder), ["10.0.0.0-10.0.1.254", "fd00::-fd00::ff"]);
+        binder.node_says(said(&["10.0.2.0/24"]));
+        binder.update(&routed, [&pod(5)]);
+        assert_eq!(ranges(&binder), ["10.0.2.0-10.0.2.254"], "the Node was made again");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use agent::enforcer::{
     Enforcer, FlowCleanup, Inbox, Interfaces, Message, Parts, Received, Surroundings, ThreadDied,
 };
 use agent::metrics::Metrics;
+use agent::node_ranges::NodeRanges;
 use agent::pipeline::Pipeline;
 use agent::problems::Problems;
 use agent::status::{Condition, Status};
@@ -113,6 +114,8 @@ pub struct Seen {
     pub findings: Rc<RefCell<Vec<BindingFinding>>>,
     /// Why they cannot be listed.
     pub problem: Rc<RefCell<Option<String>>>,
+    /// What the Node object says of ranges, all the time; `None`: it is not asked.
+    pub node: Option<NodeRanges>,
     /// What the loop remembered from the kernel.
     pub claims: Rc<RefCell<Option<Claims>>>,
     /// The last look.
@@ -142,6 +145,10 @@ impl Interfaces for Seen {
 
     fn lacks(&self) -> Option<String> {
         None
+    }
+
+    fn node_ranges(&self) -> Option<&NodeRanges> {
+        self.node.as_ref()
     }
 
     fn findings(&self) -> &[BindingFinding] {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use agent::enforcer::LOOK_EVERY;
+use agent::node_ranges::NodeRanges;
 use agent::status::Condition;
 use nft::Errno;
 use policy::{BindingFinding, BoundPort, InterfaceIndex, Mac, NodeNetwork, ObjectKey};
@@ -52,6 +53,22 @@ fn without_interfaces_the_first_sync_waits_for_a_moment_and_the_node_is_not_read
     assert_eq!(bench.table(), whole(), "the policies are enforced");
     let problem = bench.bound_problem().unwrap();
     assert_eq!(problem, "the node's interfaces cannot be listed: no netlink");
+}
+
+/// The first commit has the ranges of the Node, unless it cannot be read.
+#[test]
+fn the_first_sync_waits_for_the_node_object_for_a_moment() {
+    let mut failed = NodeRanges::default();
+    failed.failed("forbidden".to_owned());
+    for (node, expected) in [(NodeRanges::default(), 2000..2100), (failed, 0..100)] {
+        let mut bench = Bench::listed(Model::default());
+        bench.interfaces.node = Some(node);
+        bench.run(6000).unwrap();
+        let first = bench.kernel.trace.borrow().sends.first().copied().unwrap();
+        assert!(expected.contains(&first), "{first} ms");
+        assert_eq!(bench.table(), whole());
+        assert_eq!(bench.problem(), None);
+    }
 }
 
 /// A kernel in which an earlier agent bound the model's pod `web`.

@@ -11,6 +11,7 @@ mod killed;
 mod latency;
 mod misnamed;
 mod monitor;
+mod node_ranges;
 mod outages;
 mod owned;
 mod privileges;

@@ -17,7 +17,7 @@ use policy::{ObjectKey, Pod};
 use samples::fixtures;
 use samples::testbed_spec::{Families, Network};
 
-const NODE: &str = "node-1";
+pub const NODE: &str = "node-1";
 const PODS: [&str; 4] = ["web", "db", "far", "late"];
 const ECHO: u16 = 8081;
 const STREAM: u16 = 8082;
@@ -28,13 +28,13 @@ const QUESTIONS: u64 = 100;
 static NEXT_PORT: AtomicU16 = AtomicU16::new(12_000);
 
 /// A node whose pod `late` has an interface and no Pod object.
-struct Scene {
-    world: World,
+pub struct Scene {
+    pub world: World,
     late: Pod,
 }
 
 impl Scene {
-    fn new(network: Network, prefix: &str) -> Result<Self> {
+    pub fn new(network: Network, prefix: &str) -> Result<Self> {
         let spec = fixtures::dev_pods(network, &[NODE], &PODS, Families::Both);
         let world = World::beside(spec, prefix)?;
         let late = world.cluster.spec().pods().into_iter().find(|pod| pod.key.name == "late");
@@ -59,7 +59,7 @@ impl Scene {
         self.world.server.create_pods(std::slice::from_ref(&self.late))
     }
 
-    fn isolate(&self, pod: &str) -> Result<()> {
+    pub fn isolate(&self, pod: &str) -> Result<()> {
         self.world.server.apply(&fixtures::isolated(pod, "Ingress"))
     }
 
@@ -74,7 +74,7 @@ impl Scene {
     }
 
     /// Whether a datagram that opens a flow arrives, with each family.
-    fn reaches(&self, from: &str, to: &str) -> Result<[bool; 2]> {
+    pub fn reaches(&self, from: &str, to: &str) -> Result<[bool; 2]> {
         let (from, to) = (self.endpoint(from)?, self.endpoint(to)?);
         let with = |v6| {
             let port = NEXT_PORT.fetch_add(1, Ordering::Relaxed);

@@ -15,7 +15,7 @@ use samples::fixtures;
 use samples::testbed_spec::{Families, Network};
 use serde_json::{Value, json};
 
-use super::newcomer::{NODE, Newcomer, POLICY, PORT};
+use super::newcomer::{ANSWERS, NODE, Newcomer, POLICY, PORT};
 
 /// How long after its start a pod's address is reported. A kubelet takes as long and longer.
 const REPORTED_AFTER: Duration = Duration::from_millis(400);
@@ -129,7 +129,9 @@ impl Stage {
     /// An agent, killed again and again.
     fn agents(&self) -> Result<usize> {
         let unknown = format!("--unknown-pods={}", self.mode.1);
-        let start = || self.world.agent(NODE, &[unknown.as_str()]);
+        let mut options = vec![unknown.as_str()];
+        options.extend(self.mode.0.then_some(ANSWERS));
+        let start = || self.world.agent(NODE, &options);
         let mut agent = start()?;
         agent.ready_within(PATIENCE)?;
         let mut killed = 0;

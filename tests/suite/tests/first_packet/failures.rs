@@ -15,7 +15,7 @@ use samples::fixtures;
 use samples::testbed_spec::{Families, Network};
 use serde_json::{Value, json};
 
-use super::newcomer::{NODE, Newcomer, POLICY, call};
+use super::newcomer::{ANSWERS, NODE, Newcomer, POLICY, call};
 
 pub fn world() -> Result<World> {
     let spec = fixtures::dev_pods(Network::Bridge, &[NODE], &["web"], Families::V4);
@@ -52,7 +52,7 @@ pub fn soon(what: &str, is: impl Fn() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
-fn code(done: &Finished) -> Result<u64> {
+pub fn code(done: &Finished) -> Result<u64> {
     let error: Value = serde_json::from_str(&done.stdout).context(done.stdout.clone())?;
     ensure!(done.code == Some(1), "{done:?}");
     error["code"].as_u64().context("an error without a code")
@@ -93,7 +93,7 @@ fn without_an_agent_add_ends_in_time_and_as_it_was_told() -> Result<()> {
 fn each_command_in_each_version_with_an_agent() -> Result<()> {
     let world = world()?;
     let node = node(&world)?;
-    let mut agent = world.agent(NODE, &[])?;
+    let mut agent = world.agent(NODE, &[ANSWERS])?;
     agent.ready_within(PATIENCE)?;
     let pod = Newcomer::new(node, 31)?;
     world.server.create_pods(&[pod.object(false)])?;
@@ -117,7 +117,7 @@ fn each_command_in_each_version_with_an_agent() -> Result<()> {
 fn a_pod_whose_object_is_not_known_is_isolated_and_then_judged_by_its_policies() -> Result<()> {
     let world = world()?;
     let node = node(&world)?;
-    let mut agent = world.agent(NODE, &[])?;
+    let mut agent = world.agent(NODE, &[ANSWERS])?;
     agent.ready_within(PATIENCE)?;
     let pod = Newcomer::new(node, 32)?;
     let start = Instant::now();
@@ -137,7 +137,7 @@ fn a_pod_whose_object_is_not_known_is_isolated_and_then_judged_by_its_policies()
 fn no_announcement_takes_the_address_of_a_pod_whose_interface_lives() -> Result<()> {
     let world = world()?;
     let node = node(&world)?;
-    let mut agent = world.agent(NODE, &[])?;
+    let mut agent = world.agent(NODE, &[ANSWERS])?;
     agent.ready_within(PATIENCE)?;
     let victim = Newcomer::new(node, 36)?;
     world.server.create_pods(&[victim.object(true)])?;
@@ -168,7 +168,7 @@ fn no_announcement_takes_the_address_of_a_pod_whose_interface_lives() -> Result<
 fn an_agent_that_is_killed_during_add_lets_no_pod_start_open() -> Result<()> {
     let world = world()?;
     let node = node(&world)?;
-    let mut first = world.agent(NODE, &[])?;
+    let mut first = world.agent(NODE, &[ANSWERS])?;
     first.ready_within(PATIENCE)?;
     let pod = Newcomer::new(node, 33)?;
     let added = scope(|scope| {
@@ -176,7 +176,7 @@ fn an_agent_that_is_killed_during_add_lets_no_pod_start_open() -> Result<()> {
         let adds = scope.spawn(|| pod.call(node, "ADD", &json!({"waitMs": 20_000})));
         sleep(Duration::from_millis(300));
         first.kill()?;
-        let mut second = world.agent(NODE, &[])?;
+        let mut second = world.agent(NODE, &[ANSWERS])?;
         second.ready_within(PATIENCE)?;
         world.server.create_pods(&[pod.object(false)])?;
         let added = adds.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
@@ -193,7 +193,7 @@ fn an_agent_that_is_killed_during_add_lets_no_pod_start_open() -> Result<()> {
 fn a_lost_del_leaves_nothing_behind() -> Result<()> {
     let world = world()?;
     let node = node(&world)?;
-    let mut agent = world.agent(NODE, &[])?;
+    let mut agent = world.agent(NODE, &[ANSWERS])?;
     agent.ready_within(PATIENCE)?;
     let pod = Newcomer::new(node, 34)?;
     world.server.create_pods(&[pod.object(false)])?;

@@ -11,7 +11,7 @@ use ruleset::{TableFamily, TableId};
 use serde_json::json;
 
 use super::failures::{node, soon, world};
-use super::newcomer::{NODE, Newcomer};
+use super::newcomer::{ANSWERS, NODE, Newcomer};
 use netbed::net::Namespace;
 
 /// The names of the node's interfaces that the kernel binds to an address.
@@ -41,7 +41,7 @@ fn the_victims_address_is_its_interfaces_when_add_ends_though_another_showed_it_
 {
     let world = world()?;
     let node = node(&world)?;
-    let mut agent = world.agent(NODE, &[])?;
+    let mut agent = world.agent(NODE, &[ANSWERS])?;
     agent.ready_within(PATIENCE)?;
     // Its address is not reported, and it was there before.
     let attacker = Newcomer::new(node, 40)?;
@@ -67,7 +67,7 @@ fn a_pod_of_a_former_ones_name_is_isolated_until_its_own_object_is_known() -> Re
     let world = world()?;
     let runtime = Runtime::new(&world)?;
     runtime.installer(&["install"])?.status()?;
-    let mut agent = world.agent(NODE, &[])?;
+    let mut agent = world.agent(NODE, &[ANSWERS])?;
     agent.ready_within(PATIENCE)?;
     // No policy selects the former one, and the API server gives it a uid.
     let former = policy::Pod { labels: policy::Labels::new(), ..super::newcomer::object("db-0") };

@@ -7,6 +7,7 @@
 
 mod crowd;
 mod failures;
+mod gate;
 mod interface;
 mod newcomer;
 mod runtime;

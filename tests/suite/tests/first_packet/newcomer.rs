@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 
 /// The node.
 pub const NODE: &str = "node-1";
+/// Lets the agent answer the plugin.
+pub const ANSWERS: &str = "--cni-plugin";
 /// Where pods are sent to.
 pub const PORT: u16 = 7778;
 

@@ -11,7 +11,7 @@ use netbed::program;
 use serde_json::json;
 
 use super::failures::{is_isolated, node, soon, world};
-use super::newcomer::NODE;
+use super::newcomer::{ANSWERS, NODE};
 use super::runtime::{Runtime, Sink, address};
 
 /// Kubelets start pods in so many threads here.
@@ -67,7 +67,7 @@ fn pods_while(
 #[test]
 fn a_list_that_is_rewritten_while_pods_start_lets_no_pod_start_open() -> Result<()> {
     let world = world()?;
-    let mut agent = world.agent(NODE, &["--unknown-pods=selected"])?;
+    let mut agent = world.agent(NODE, &[ANSWERS, "--unknown-pods=selected"])?;
     agent.ready_within(PATIENCE)?;
     let (runtime, sink) = (Runtime::new(&world)?, Sink::new(&world)?);
     let _installer = runtime.install()?;
@@ -94,7 +94,7 @@ fn a_list_that_is_rewritten_while_pods_start_lets_no_pod_start_open() -> Result<
 #[test]
 fn an_upgrade_while_pods_start_fails_no_pod() -> Result<()> {
     let world = world()?;
-    let mut agent = world.agent(NODE, &[])?;
+    let mut agent = world.agent(NODE, &[ANSWERS])?;
     agent.ready_within(PATIENCE)?;
     let (runtime, sink) = (Runtime::new(&world)?, Sink::new(&world)?);
     runtime.installer(&["install"])?.status()?;
@@ -124,7 +124,7 @@ fn an_upgrade_while_pods_start_fails_no_pod() -> Result<()> {
 #[test]
 fn an_uninstall_while_pods_start_fails_no_pod_and_opens_none() -> Result<()> {
     let world = world()?;
-    let mut agent = world.agent(NODE, &["--unknown-pods=selected"])?;
+    let mut agent = world.agent(NODE, &[ANSWERS, "--unknown-pods=selected"])?;
     agent.ready_within(PATIENCE)?;
     let (runtime, sink) = (Runtime::new(&world)?, Sink::new(&world)?);
     let mut installer = Some(runtime.install()?);
@@ -162,7 +162,7 @@ fn an_uninstall_while_pods_start_fails_no_pod_and_opens_none() -> Result<()> {
 #[test]
 fn without_the_program_pods_fail_until_the_installer_puts_it_back() -> Result<()> {
     let world = world()?;
-    let mut agent = world.agent(NODE, &[])?;
+    let mut agent = world.agent(NODE, &[ANSWERS])?;
     agent.ready_within(PATIENCE)?;
     let runtime = Runtime::new(&world)?;
     drop(runtime.install()?);
@@ -206,7 +206,7 @@ fn a_node_that_starts_without_its_agent_starts_its_pods_once_there_is_one() -> R
         let lives = scope.spawn(|| runtime.live(&mut pod, &sink));
         // Longer than one ADD waits.
         sleep(Duration::from_secs(3));
-        let mut agent = world.agent(NODE, &[])?;
+        let mut agent = world.agent(NODE, &[ANSWERS])?;
         agent.ready_within(PATIENCE)?;
         let lives = lives.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         agent.stop()?;
@@ -233,7 +233,7 @@ fn status_and_gc_as_libcni_calls_them() -> Result<()> {
     let status = || runtime.call_of(&alone, "STATUS", &one, &[]);
     let failed = status()?;
     ensure!(failed.code != Some(0) && failed.stderr.contains("no agent answers"), "{failed:?}");
-    let mut agent = world.agent(NODE, &[])?;
+    let mut agent = world.agent(NODE, &[ANSWERS])?;
     agent.ready_within(PATIENCE)?;
     soon("ready", || Ok(status()?.code == Some(0)))?;
     // No object tells of them, so ADD ends when they are isolated.

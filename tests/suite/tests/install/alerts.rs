@@ -41,11 +41,14 @@ fn the_other_alerts_are_raised_by_what_causes_them() -> Result<()> {
     let outpost = Outpost::new()?;
     let node = outpost.range.node();
     let first = node.run(|| DropLog::open(GROUP))??;
-    let mut agent = Daemon::start(node, outpost.kubeconfig(), NODE, &["--table-owner=off"])?;
+    // It may not read the Node.
+    let options = ["--table-owner=off", "--node-pod-cidrs"];
+    let mut agent = Daemon::start(node, outpost.kubeconfig(), NODE, &options)?;
     agent.ready_within(PATIENCE)?;
     let prometheus = Prometheus::start(node, TARGETS)?;
     let fires = |alert: &str| prometheus.fires(alert, "node=\"node-1\"").context("no alert");
 
+    fires("NftpolRangesUnknown")?;
     fires("NftpolDenialsNotShown")?;
     drop(first);
 

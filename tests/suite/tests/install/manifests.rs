@@ -45,7 +45,7 @@ fn the_server_takes_the_manifests_and_drops_nothing() -> Result<()> {
 }
 
 /// The overlays with the objects of the chart that equal theirs, by the values that were set.
-const FORMS: [(&str, Option<&str>); 15] = [
+const FORMS: [(&str, Option<&str>); 17] = [
     ("base", Some("default")),
     ("overlays/k3s", Some("default")),
     ("overlays/kubeadm-flannel", Some("default")),
@@ -53,6 +53,7 @@ const FORMS: [(&str, Option<&str>); 15] = [
     ("overlays/monitoring-token", None),
     ("overlays/verify", Some("verify")),
     ("overlays/audit", Some("audit")),
+    ("overlays/unknown-pods", Some("unknown-pods")),
     ("overlays/talos", None),
     ("overlays/pod-namespaces", Some("pod-agent")),
     ("overlays/multi-network", Some("multi-network")),
@@ -60,6 +61,7 @@ const FORMS: [(&str, Option<&str>); 15] = [
     ("overlays/boot", None),
     ("overlays/boot-remove", None),
     ("overlays/cni", None),
+    ("overlays/cni-agent", None),
     ("overlays/cni-remove", None),
 ];
 
@@ -80,6 +82,9 @@ fn every_form(server: &ApiServer) -> Result<()> {
             assert_eq!(rendered(server, chart)?, sorted(ours), "the chart, {chart}");
         }
     }
+    for overlay in ["overlays/cni", "overlays/cni-agent"] {
+        answers_the_plugin(server, overlay)?;
+    }
     let mirror = rendered(server, "mirror")?;
     let set = mirror.iter().find(|object| object["kind"] == "DaemonSet").context("none")?;
     let pod = &set["spec"]["template"]["spec"];
@@ -87,6 +92,20 @@ fn every_form(server: &ApiServer) -> Result<()> {
     assert_eq!(pod["containers"][0]["args"], serde_json::json!(["agent", "--no-log"]));
     assert_eq!(pod["containers"][0]["env"][1]["value"], "localhost");
     assert_eq!(pod["imagePullSecrets"][0]["name"], "mirror");
+    Ok(())
+}
+
+/// The agent is told to answer the plugin in a way that one of an earlier version takes, too: it
+/// ends at an argument that it does not know.
+fn answers_the_plugin(server: &ApiServer, overlay: &str) -> Result<()> {
+    let objects = built(server, &manifests().join(overlay))?;
+    let set = objects.iter().find(|object| object["kind"] == "DaemonSet").context("none")?;
+    let agent = &set["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(agent["name"], "nftpol", "{overlay}");
+    assert_eq!(agent["args"], serde_json::json!(["agent"]), "{overlay}");
+    assert_eq!(agent["env"][0]["valueFrom"]["fieldRef"]["fieldPath"], "spec.nodeName");
+    let told = serde_json::json!({"name": "NFTPOL_CNI_PLUGIN", "value": "true"});
+    assert_eq!(agent["env"][1], told, "{overlay}");
     Ok(())
 }
 

@@ -3,8 +3,11 @@
 //! Pods that are isolated in both directions send from their first instruction on, and are
 //! asked all the time. Each packet that arrives is wrong. Without the plugin, then with it
 //! while the agent's pod is deleted again and again; then a node starts that has the plugin and
-//! no agent; then the plugin is removed while pods start.
+//! no agent; then the plugin is removed while pods start. With `NFTPOL_FIRST_PACKETS` also with
+//! `--unknown-pods` in place of the plugin: its first pods come to a node that had none, whose
+//! agent is deleted meanwhile.
 
+use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -59,6 +62,7 @@ impl Scene {
                 self.unknown_pods(mode)?;
                 let heard = self.crowd(mode, pods, true)?;
                 self.say(&format!("without the plugin, --unknown-pods={mode}: {heard}"));
+                ensure!(heard.wrong() == 0, "--unknown-pods={mode}: {heard}");
             }
         }
         ensure!(without.wrong() > 0, "without the plugin nothing is open, so this shows nothing");
@@ -104,10 +108,12 @@ impl Scene {
         Ok(self.kubernetes.exec(node, &["cat", &list])?.stdout.contains("nftpol-cni"))
     }
 
+    /// As `overlays/unknown-pods` has it.
     fn unknown_pods(&self, mode: &str) -> Result<()> {
-        let argument = format!("--unknown-pods={mode}");
+        self.kubectl(&["apply", "-f", &rights().display().to_string()])?;
+        let arguments = json!(["agent", "--node-pod-cidrs", format!("--unknown-pods={mode}")]);
         let path = "/spec/template/spec/containers/0/args";
-        let patch = json!([{"op": "replace", "path": path, "value": ["agent", argument]}]);
+        let patch = json!([{"op": "replace", "path": path, "value": arguments}]);
         let patch = patch.to_string();
         let words = ["-n", "kube-system", "patch", "daemonset", "nftpol", "--type=json", "-p"];
         self.kubectl(&[&words[..], &[&patch]].concat())?;
@@ -228,7 +234,8 @@ impl Scene {
         Ok(all.iter().all(is_ready))
     }
 
-    /// As `overlays/cni-remove` says, with `--unknown-pods=selected` beside it.
+    /// As `overlays/cni-remove` says: the agents answer the plugin until it is gone. With
+    /// `--unknown-pods=selected` beside it.
     fn uninstall_under_load(&self, pods: usize) -> Result<()> {
         self.unknown_pods("selected")?;
         self.kubernetes.reuse_addresses(NODE)?;
@@ -260,9 +267,15 @@ impl Scene {
         self.end("d")?;
         self.end("e")?;
         self.kubernetes.kubectl(&["delete", "-f", "-"], &overlay)?.success()?;
+        self.kubectl(&["delete", "-f", &rights().display().to_string()])?;
         self.kubectl(&["delete", "-k", &manifests().display().to_string(), "--wait=true"])?;
         self.kubernetes.deploy()
     }
+}
+
+/// The right of the agents to read their Nodes.
+fn rights() -> PathBuf {
+    manifests().join("components/node-ranges/rbac.yaml")
 }
 
 /// A pod that sends to this address from its first instruction on, and answers datagrams.
